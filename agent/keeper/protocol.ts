@@ -1,0 +1,60 @@
+// keeper and agent · the messages between them, one JSON object per SOCK_SEQPACKET packet, descriptors by SCM_RIGHTS.
+// Imports nothing. The agent speaks first; every request carries an id and gets exactly one reply with it.
+
+/** Largest packet either side accepts, in bytes; longer ones end the connection. */
+export const MAX_PACKET_BYTES = 65_536;
+/** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
+export const MAX_PACKET_FDS = 64;
+export const PROTOCOL_VERSION = 1;
+
+/**
+ * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
+ * `local`: marked and IP_TRANSPARENT, for the dial to the application from the client's address.
+ */
+export type SocketKind = "out4" | "out6" | "local4" | "local6";
+export type ListenerKind = "outbound" | "inbound" | "hbone";
+
+/** One listening socket of a pod, held by the keeper; its descriptor travels in the same position of the packet. */
+export type LentListener = { readonly kind: ListenerKind; readonly family: 4 | 6; readonly address: string; readonly port: number };
+
+/** Maps lent with `welcome`, in this order. */
+export const LENT_MAPS = ["dst_of_flow", "in_by_port", "out_by_dst", "gate", "events", "counters", "traffic"] as const;
+export type LentMap = (typeof LENT_MAPS)[number];
+
+export type Request =
+  | { readonly id: number; readonly op: "hello"; readonly version: number; readonly node: string }
+  /** Find the pod, open and lend its listeners, allot an index; capture stays off. Idempotent: an enrolled pod is lent again. */
+  | { readonly id: number; readonly op: "prepare"; readonly uid: string; readonly addresses: readonly string[] }
+  /** Turn capture on. The agent asks for it once it can serve: verdicts written, listeners polled. */
+  | { readonly id: number; readonly op: "capture"; readonly podIdx: number; readonly failDirect: boolean }
+  /** Capture off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
+  | { readonly id: number; readonly op: "release"; readonly podIdx: number }
+  | { readonly id: number; readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }
+  /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
+  | { readonly id: number; readonly op: "programs" };
+
+export type Reply =
+  /** Descriptors: one per LENT_MAPS name. `pods` are those already captured (an earlier agent's), to prepare again or release. */
+  | { readonly id: number; readonly op: "welcome"; readonly version: number; readonly pods: readonly { readonly podIdx: number; readonly uid: string }[] }
+  /** Descriptors: one per listener, same order. netnsCookie as decimal text (64 bit). */
+  | { readonly id: number; readonly op: "prepared"; readonly podIdx: number; readonly netnsCookie: string; readonly listeners: readonly LentListener[]; readonly captured: boolean; readonly preservesSource: boolean }
+  | { readonly id: number; readonly op: "done" }
+  /** Descriptors: the sockets, at most `count`. */
+  | { readonly id: number; readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind }
+  | { readonly id: number; readonly op: "programs"; readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] }
+  | { readonly id: number; readonly op: "refused"; readonly reason: RefusedReason; readonly message: string };
+
+/** Sent unasked, id 0. */
+export type Notice = { readonly id: 0; readonly op: "pod-gone"; readonly podIdx: number; readonly uid: string };
+
+export type RefusedReason =
+  | "bad-request"
+  | "pod-not-found"
+  | "host-network"
+  | "address-mismatch"
+  | "not-prepared"
+  | "limit"
+  | "kernel";
+
+export type ProgramView = { readonly name: string; readonly attach: string; readonly pin: string; readonly tag: string; readonly runs: number; readonly runNs: number };
+export type MapView = { readonly name: string; readonly entries: number; readonly maxEntries: number };

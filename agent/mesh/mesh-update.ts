@@ -1,0 +1,15 @@
+// any thread · what every source emits and the one writer applies. Plain data: it crosses threads by copy.
+import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
+import type { Service } from "./service.ts";
+import type { Workload } from "./workload.ts";
+
+/** Keys: workload `uid`; service and policies `<namespace>/<name>`. */
+export type MeshUpdate =
+  | { readonly kind: "workload"; readonly op: "upsert"; readonly value: Workload }
+  | { readonly kind: "workload"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "service"; readonly op: "upsert"; readonly value: Service }
+  | { readonly kind: "service"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "authorization-policy"; readonly op: "upsert"; readonly value: AuthorizationPolicy }
+  | { readonly kind: "authorization-policy"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "peer-authentication"; readonly op: "upsert"; readonly value: PeerAuthentication }
+  | { readonly kind: "peer-authentication"; readonly op: "remove"; readonly key: string };

@@ -1,0 +1,34 @@
+// any thread · one workload: a pod, or its stand-in on a plain machine. Plain data; crosses threads by copy.
+import type { SourceRef } from "./source-ref.ts";
+import type { SpiffeId } from "./spiffe-id.ts";
+
+export type Locality = { readonly region: string; readonly zone: string; readonly subzone: string };
+
+export type Workload = {
+  /** Unique in the mesh: `<cluster>//Pod/<namespace>/<name>` (Istio's form, wire.md 3.1). */
+  readonly uid: string;
+  /** The pod's own UID as it stands in its cgroup path; the keeper finds the pod by it. Empty for pods of other nodes. */
+  readonly podUid: string;
+  readonly name: string;
+  readonly namespace: string;
+  /** Canonical text, see ip.ts. */
+  readonly addresses: readonly string[];
+  readonly node: string;
+  readonly network: string;
+  readonly cluster: string;
+  readonly identity: SpiffeId;
+  readonly labels: Readonly<Record<string, string>>;
+  /** "hbone": reached through its agent's :15008. "none": plain TCP. */
+  readonly protocol: "hbone" | "none";
+  /** Named container ports, for Services whose targetPort is a name. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly healthy: boolean;
+  readonly locality: Locality;
+  /** Share of new connections relative to its peers; ≥ 0, default 1. */
+  readonly weight: number;
+  /** Names for telemetry: deployment name, canonical service and revision. */
+  readonly workloadName: string;
+  readonly canonicalName: string;
+  readonly canonicalRevision: string;
+  readonly from: SourceRef;
+};

@@ -1,0 +1,39 @@
+// 9 · any thread · the verdict of the one evaluator and what it was made of. Every reader (enforcement, explain, logs,
+// metrics, page) reads this and nothing else.
+import type { SourceRef } from "../mesh/source-ref.ts";
+
+/** A closed list; each value is a metric label, an access-log value and a page in docs/. */
+export type DenyReason =
+  | "denied-by-policy" //    a DENY rule matched
+  | "no-allow-matched" //    ALLOW policies apply and none matched
+  | "mtls-required" //       plaintext to a STRICT port
+  | "unknown-source" //      the source pod is not a known workload
+  | "unknown-destination"; // STRICT and nobody knows the destination
+
+export type RuleRef = {
+  readonly kind: "AuthorizationPolicy" | "PeerAuthentication";
+  readonly namespace: string;
+  readonly name: string;
+  /** Index into spec.rules; -1: the object as a whole. */
+  readonly rule: number;
+  readonly from: SourceRef;
+};
+
+/** The one change that would have turned the verdict: in this rule this field wanted `want` and got `got`. */
+export type Miss = { readonly rule: RuleRef; readonly field: string; readonly want: string; readonly got: string };
+
+export type StepStatus = "ok" | "skipped" | "decides" | "failed";
+export type Step = { readonly id: string; readonly status: StepStatus; readonly summary: string };
+
+type Judged =
+  | { readonly verdict: "allow"; readonly decidedBy: RuleRef | null }
+  | { readonly verdict: "deny"; readonly reason: DenyReason; readonly decidedBy: RuleRef | null; readonly nearestMiss: readonly Miss[] };
+
+export type Decision = Judged & {
+  readonly layer: "L4" | "L7";
+  /** AUDIT rules that matched, and dry-run policies that would have denied. Never change the verdict. */
+  readonly audited: readonly RuleRef[];
+  readonly dryRunDenied: readonly RuleRef[];
+  /** Empty unless a trace was asked for. */
+  readonly steps: readonly Step[];
+};

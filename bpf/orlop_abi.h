@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The one description of what kernel, C++ and TypeScript share: map keys and values, ring-buffer
+ * records, counters. `make gen-check` turns it into agent/abi.ts; nobody retypes it.
+ * Byte order: __be fields are wire order. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d, so that
+ * one form serves both families and a v4-mapped destination cannot be mistaken for another one. */
+#ifndef ORLOP_ABI_H
+#define ORLOP_ABI_H
+
+#ifdef __bpf__
+#include <linux/types.h>
+#else
+#include <linux/types.h>
+#endif
+
+#define ORLOP_ABI_VERSION 1 /* names the pin directory: …/orlop/v1 */
+#define ORLOP_PORT_OUTBOUND 15001
+#define ORLOP_PORT_INBOUND 15006
+#define ORLOP_PORT_HBONE 15008
+#define ORLOP_LOCAL_MARK 0x6f720000 /* "or": steers the agent's dial to the app; never trusted as identity */
+#define ORLOP_LOCAL_TABLE 28530     /* routing table that the mark selects inside a pod namespace */
+
+struct orlop_addr {
+	__u8 bytes[16];
+};
+
+/* --- pods ------------------------------------------------------------------------------- */
+
+/* orlop_pod.flags */
+#define ORLOP_POD_FAIL_DIRECT 1u /* unknown destination and no live agent: go direct; unset: refuse */
+
+/* pod_by_netns: __u64 network namespace cookie -> this. Written by the keeper. */
+struct orlop_pod {
+	__u32 pod_idx;
+	__u32 flags;
+	struct orlop_addr ip4; /* all zero: the pod has no IPv4 address */
+	struct orlop_addr ip6;
+};
+
+/* pod_by_ip: struct orlop_addr -> this. Written by the keeper, read by sk_lookup, which cannot ask
+ * for the namespace cookie. */
+struct orlop_pod_ip {
+	__u32 pod_idx;
+	__u32 flags;
+};
+
+/* --- one connection --------------------------------------------------------------------- */
+
+/* orlop_sock.flags */
+#define ORLOP_SOCK_AGENT 1u    /* made by the keeper for the agent: never captured, always admitted */
+#define ORLOP_SOCK_CAPTURED 2u /* the connect hook rewrote the destination */
+#define ORLOP_SOCK_OPENED 4u   /* an open event was sent, so a close event is owed */
+#define ORLOP_SOCK_PASSIVE 8u  /* accepted, not dialled */
+
+/* dst_of_sock: socket storage. Lives exactly as long as the socket. */
+struct orlop_sock {
+	struct orlop_addr dst; /* what the application dialled */
+	__be16 dst_port;
+	__u16 flags;
+	__u32 pod_idx;
+	__u64 opened_ns;
+};
+
+/* dst_of_flow: struct orlop_flow -> struct orlop_dst. sockops publishes it at TCP_CONNECT_CB, the
+ * agent looks it up and deletes it once after accept. A miss resets the connection. */
+struct orlop_flow {
+	__u64 netns_cookie;
+	struct orlop_addr src;
+	__be16 src_port;
+	__u16 pad[3];
+};
+
+struct orlop_dst {
+	struct orlop_addr addr;
+	__be16 port;
+	__u16 pad;
+	__u32 pod_idx;
+	__u64 sock_cookie;
+};
+
+/* agent_flow: this -> __u64 socket cookie. Connections the agent makes to an application; sk_lookup
+ * admits exactly these. Published at TCP_CONNECT_CB, removed when the socket closes. */
+struct orlop_tuple {
+	struct orlop_addr src;
+	struct orlop_addr dst;
+	__be16 src_port;
+	__be16 dst_port;
+	__u32 pad;
+};
+
+/* --- what the kernel may answer alone; every value was said by the evaluator -------------- */
+
+/* in_by_port: this -> __u32. port 0 is the pod's default. Written by the agent. A miss refuses. */
+struct orlop_in_key {
+	__u32 pod_idx;
+	__be16 port;
+	__u16 pad;
+};
+#define ORLOP_IN_REFUSE 1u /* STRICT: plaintext is refused */
+#define ORLOP_IN_PASS 2u   /* PERMISSIVE and no policy: straight to the application */
+#define ORLOP_IN_AGENT 3u  /* PERMISSIVE with policy: to the agent's :15006 */
+
+/* out_by_dst: this -> __u32. Consulted only while the agent's heartbeat is late. port 0 is any. */
+struct orlop_out_key {
+	struct orlop_addr dst;
+	__be16 port;
+	__u16 pad;
+};
+#define ORLOP_OUT_REFUSE 1u
+#define ORLOP_OUT_DIRECT 2u
+
+/* gate[0]. Both in nanoseconds of CLOCK_MONOTONIC. beat_ns is written by the agent. */
+struct orlop_gate {
+	__u64 beat_ns;
+	__u64 limit_ns;
+};
+
+/* inbound_socket: sockhash, this -> listening socket of :15006. Written by the keeper. */
+struct orlop_socket_key {
+	__u32 pod_idx;
+	__u32 family; /* 4 or 6 */
+};
+
+/* --- telling what happened ---------------------------------------------------------------- */
+
+/* orlop_event.type */
+#define ORLOP_EVENT_OPEN 1u    /* an application connection was established */
+#define ORLOP_EVENT_CLOSE 2u   /* it ended; bytes, duration, RTT and retransmits are final */
+#define ORLOP_EVENT_FAIL 3u    /* SYN_SENT ended without ESTABLISHED */
+#define ORLOP_EVENT_REFUSED 4u /* a hook refused; reason is a counter number below */
+#define ORLOP_EVENT_DIRECT 5u  /* let past the agent because it was not alive (PERMISSIVE) */
+
+#define ORLOP_DIRECTION_OUT 1u
+#define ORLOP_DIRECTION_IN 2u
+
+struct orlop_event {
+	__u64 at_ns; /* CLOCK_MONOTONIC */
+	__u64 sock_cookie;
+	__u64 sent_bytes;
+	__u64 received_bytes;
+	__u64 duration_ns;
+	__u32 type;
+	__u32 pod_idx;
+	__u32 direction;
+	__u32 flags; /* ORLOP_SOCK_* */
+	__u32 reason;
+	__u32 srtt_us;
+	__u32 retransmits;
+	__be16 src_port;
+	__be16 dst_port;
+	struct orlop_addr src;
+	struct orlop_addr dst; /* what was dialled, not what it was rewritten to */
+};
+
+/* traffic: per-CPU hash, this -> struct orlop_traffic. Sums for one pod, direction and service port. */
+struct orlop_traffic_key {
+	__u32 pod_idx;
+	__u16 direction;
+	__be16 port;
+};
+
+struct orlop_traffic {
+	__u64 opened;
+	__u64 closed;
+	__u64 failed;
+	__u64 sent_bytes;
+	__u64 received_bytes;
+	__u64 duration_ns;
+	__u64 srtt_us_sum; /* over closed connections: divide by closed */
+	__u64 retransmits;
+};
+
+/* counters: per-CPU array of __u64, indexed by this. */
+enum orlop_counter {
+	ORLOP_COUNT_CONNECT_CAPTURED,
+	ORLOP_COUNT_CONNECT_NOT_ENROLLED,
+	ORLOP_COUNT_CONNECT_LOCAL,           /* loopback or the pod's own address: never captured */
+	ORLOP_COUNT_CONNECT_AGENT_SOCKET,
+	ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT, /* PERMISSIVE destination while the agent is not alive */
+	ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
+	ORLOP_COUNT_CONNECT_REFUSED_NO_STORAGE,
+	ORLOP_COUNT_CONNECT_REFUSED_PORT,    /* one of Orlop's own ports on another address */
+	ORLOP_COUNT_CONNECT_NO_FAMILY,       /* the pod has no address of this family */
+	ORLOP_COUNT_FLOW_PUBLISHED,
+	ORLOP_COUNT_FLOW_MAP_FULL,
+	ORLOP_COUNT_AGENT_FLOW_PUBLISHED,
+	ORLOP_COUNT_AGENT_FLOW_MAP_FULL,
+	ORLOP_COUNT_IN_AGENT_FLOW,
+	ORLOP_COUNT_IN_LOCAL,
+	ORLOP_COUNT_IN_HBONE,
+	ORLOP_COUNT_IN_PASSED,
+	ORLOP_COUNT_IN_TO_AGENT,
+	ORLOP_COUNT_IN_REFUSED_STRICT,
+	ORLOP_COUNT_IN_REFUSED_UNKNOWN,      /* no entry for this address or pod: refuses */
+	ORLOP_COUNT_IN_REFUSED_PORT,         /* :15001 or :15006 dialled from outside */
+	ORLOP_COUNT_IN_REFUSED_NO_LISTENER,
+	ORLOP_COUNT_EVENT_DROPPED,           /* ring buffer full */
+	ORLOP_COUNT_TRAFFIC_MAP_FULL,
+	ORLOP_COUNT_MAX,
+};
+
+#endif
