@@ -15,7 +15,12 @@ export type SocketKind = "out4" | "out6" | "local4" | "local6";
 export type ListenerKind = "outbound" | "inbound" | "hbone";
 
 /** One listening socket of a pod, held by the keeper; its descriptor travels in the same position of the packet. */
-export type LentListener = { readonly kind: ListenerKind; readonly family: 4 | 6; readonly address: string; readonly port: number };
+export type LentListener = {
+  readonly kind: ListenerKind;
+  readonly family: 4 | 6;
+  readonly address: string;
+  readonly port: number;
+};
 
 /** Maps lent with `welcome`, in this order. */
 export const LENT_MAPS = ["dst_of_flow", "in_by_port", "out_by_dst", "gate", "events", "counters", "traffic"] as const;
@@ -29,19 +34,43 @@ export type Request =
   | { readonly id: number; readonly op: "capture"; readonly podIdx: number; readonly failDirect: boolean }
   /** Capture off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
   | { readonly id: number; readonly op: "release"; readonly podIdx: number }
-  | { readonly id: number; readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }
+  | {
+      readonly id: number;
+      readonly op: "sockets";
+      readonly podIdx: number;
+      readonly kind: SocketKind;
+      readonly count: number;
+    }
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 
 export type Reply =
   /** Descriptors: one per LENT_MAPS name. `pods` are those already captured (an earlier agent's), to prepare again or release. */
-  | { readonly id: number; readonly op: "welcome"; readonly version: number; readonly pods: readonly { readonly podIdx: number; readonly uid: string }[] }
+  | {
+      readonly id: number;
+      readonly op: "welcome";
+      readonly version: number;
+      readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
+    }
   /** Descriptors: one per listener, same order. netnsCookie as decimal text (64 bit). */
-  | { readonly id: number; readonly op: "prepared"; readonly podIdx: number; readonly netnsCookie: string; readonly listeners: readonly LentListener[]; readonly captured: boolean; readonly preservesSource: boolean }
+  | {
+      readonly id: number;
+      readonly op: "prepared";
+      readonly podIdx: number;
+      readonly netnsCookie: string;
+      readonly listeners: readonly LentListener[];
+      readonly captured: boolean;
+      readonly preservesSource: boolean;
+    }
   | { readonly id: number; readonly op: "done" }
   /** Descriptors: the sockets, at most `count`. */
   | { readonly id: number; readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind }
-  | { readonly id: number; readonly op: "programs"; readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] }
+  | {
+      readonly id: number;
+      readonly op: "programs";
+      readonly programs: readonly ProgramView[];
+      readonly maps: readonly MapView[];
+    }
   | { readonly id: number; readonly op: "refused"; readonly reason: RefusedReason; readonly message: string };
 
 /** Sent unasked, id 0. */
@@ -56,5 +85,12 @@ export type RefusedReason =
   | "limit"
   | "kernel";
 
-export type ProgramView = { readonly name: string; readonly attach: string; readonly pin: string; readonly tag: string; readonly runs: number; readonly runNs: number };
+export type ProgramView = {
+  readonly name: string;
+  readonly attach: string;
+  readonly pin: string;
+  readonly tag: string;
+  readonly runs: number;
+  readonly runNs: number;
+};
 export type MapView = { readonly name: string; readonly entries: number; readonly maxEntries: number };

@@ -10,7 +10,8 @@ export type SpiffeId = {
 
 // SPIFFE-ID §2: trust domain [a-z0-9._-], at most 255 bytes; path segments [A-Za-z0-9._-], never "." or "..".
 // Istio: namespace and service account are DNS labels/subdomains, so upper case cannot occur in a genuine one.
-const form = /^spiffe:\/\/([a-z0-9._-]{1,255})\/ns\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/sa\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/;
+const form =
+  /^spiffe:\/\/([a-z0-9._-]{1,255})\/ns\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/sa\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/;
 
 /** The identity that `text` names, or undefined when it is not exactly of the canonical form. Never throws. */
 export function parseSpiffeId(text: string): SpiffeId | undefined {
@@ -22,5 +23,10 @@ export function parseSpiffeId(text: string): SpiffeId | undefined {
 
 /** Builds the canonical identity. The parts come from configuration that has already been validated. */
 export function spiffeId(trustDomain: string, namespace: string, serviceAccount: string): SpiffeId {
-  return { text: `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`, trustDomain, namespace, serviceAccount };
+  return {
+    text: `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`,
+    trustDomain,
+    namespace,
+    serviceAccount,
+  };
 }

@@ -27,7 +27,12 @@ export type Step = { readonly id: string; readonly status: StepStatus; readonly 
 
 type Judged =
   | { readonly verdict: "allow"; readonly decidedBy: RuleRef | null }
-  | { readonly verdict: "deny"; readonly reason: DenyReason; readonly decidedBy: RuleRef | null; readonly nearestMiss: readonly Miss[] };
+  | {
+      readonly verdict: "deny";
+      readonly reason: DenyReason;
+      readonly decidedBy: RuleRef | null;
+      readonly nearestMiss: readonly Miss[];
+    };
 
 export type Decision = Judged & {
   readonly layer: "L4" | "L7";

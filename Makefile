@@ -1,0 +1,71 @@
+# Every target sets up what it needs: Debian packages, Node 24 from npm, the addon, the eBPF objects.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+ROOT := $(CURDIR)
+BIN := $(ROOT)/node_modules/.bin
+export PATH := $(BIN):$(PATH)
+Q := $(if $(V),,@)
+
+NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/* bpf/orlop_abi.h)
+BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
+GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/arena.h)
+
+.PHONY: build check test test-root demo load-check bench gen gen-check doctor clean format sanitize
+
+build: build/native.stamp agent/abi.ts
+
+# --- setting up ---------------------------------------------------------------------------
+
+build/setup.stamp: package.json package-lock.json .ci/setup
+	$(Q).ci/setup
+	@mkdir -p build && touch $@
+
+build/bpf/orlop.skel.h: build/setup.stamp $(BPF_SRC)
+	$(Q)$(MAKE) --no-print-directory -C bpf
+
+build/native.stamp: build/bpf/orlop.skel.h $(NATIVE_SRC)
+	$(Q).ci/build-native
+	@touch $@
+
+gen: build/setup.stamp
+	$(Q)node native/gen-abi.ts > build/abi.ts && mv build/abi.ts agent/abi.ts
+
+agent/abi.ts: $(GEN_SRC) | build/setup.stamp
+	$(Q)$(MAKE) --no-print-directory gen
+
+# --- checking -----------------------------------------------------------------------------
+
+check: build/setup.stamp gen-check
+	$(Q)tsc
+	$(Q)biome check --config-path=.ci/lint.jsonc --error-on-warnings .
+	$(Q)clang-format --dry-run --Werror $(wildcard bpf/*.c bpf/*.h)
+	$(Q)clang-format --dry-run --Werror $(shell find native -name '*.cc' -o -name '*.h')
+	$(Q)node --test --test-reporter=dot test/architecture.test.ts
+
+gen-check: build/setup.stamp
+	$(Q)mkdir -p build && node native/gen-abi.ts > build/abi.check.ts && cmp build/abi.check.ts agent/abi.ts \
+	  || { echo "agent/abi.ts is stale: run make gen" >&2; exit 1; }
+
+format: build/setup.stamp
+	$(Q)biome check --config-path=.ci/lint.jsonc --write .
+	$(Q)clang-format -i $(wildcard bpf/*.c bpf/*.h) $(shell find native -name '*.cc' -o -name '*.h')
+
+load-check: build
+	$(Q)node test/kernel/load-check.ts
+
+test: build check load-check
+	$(Q).ci/test
+
+demo: build
+	$(Q)node agent/main.ts demo $(DEMO_FLAGS)
+
+bench: build
+	$(Q)node bench/run.ts
+
+doctor: build
+	$(Q)node agent/main.ts check
+
+clean:
+	$(Q)rm -rf build native/build

@@ -1,0 +1,41 @@
+// 6 · data thread · the engine as `traffic` and `data-thread.ts` see it: implemented by addon.ts + batch.ts, faked by engine.fake.ts.
+import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
+import type { Answer } from "./answers.ts";
+import type { ConnRef } from "./events.ts";
+
+export type EngineStats = {
+  readonly connections: number;
+  readonly tunnels: number;
+  readonly streams: number;
+  readonly handshakes: number;
+  readonly bufferBytes: number;
+  readonly openDescriptors: number;
+  readonly shedTotal: number;
+  readonly acceptedTotal: number;
+  readonly tunnelsDialledTotal: number;
+  readonly batches: number;
+  readonly events: number;
+};
+
+export interface Engine {
+  /** A pod's own identity (integer of installIdentity) for its :15008 and tunnels; -1: none yet, handshakes wait or fail. */
+  setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void;
+  /** Takes ownership of `fd` (a listening, non-blocking socket held by the keeper as well). */
+  addListener(podIdx: number, kind: ListenerKind, fd: number): void;
+  /** Stops accepting for the pod; with `cut` also ends its live connections with cause "drained". */
+  removePod(podIdx: number, options: { readonly cut: boolean }): void;
+  addSockets(podIdx: number, kind: SocketKind, fds: Int32Array): void;
+  /** The lent dst_of_flow map; the engine duplicates the descriptor. */
+  setFlowMap(fd: number): void;
+  /** A decision that was not ready in the handler, or a close. Safe at any time on the engine's thread. */
+  answer(answer: Answer): void;
+  /** Live payload counters of a connection; undefined when it is gone. */
+  counters(ref: ConnRef): { readonly sentBytes: number; readonly receivedBytes: number } | undefined;
+  stats(): EngineStats;
+  /** Ends idle tunnels whose own identity is `identity`; busy ones take no new streams and end when they fall idle. */
+  retireTunnels(identity: number): void;
+  /** GOAWAY on every tunnel, accept nothing more; existing streams go on. */
+  drain(): void;
+  /** Ends everything and frees all descriptors. */
+  close(): void;
+}

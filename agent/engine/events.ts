@@ -1,0 +1,139 @@
+// 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by batch.ts.
+
+/** A connection of the engine: slot and generation. An answer to a dead generation is ignored. */
+export type ConnRef = { readonly conn: number; readonly generation: number };
+export type Endpoint = { readonly address: string; readonly port: number };
+
+/** A captured connection was accepted: on :15001 from the pod's own application, on :15006 in plaintext from elsewhere. */
+export type Accepted = ConnRef & {
+  readonly type: "accepted";
+  readonly listener: "outbound" | "inbound";
+  readonly podIdx: number;
+  readonly source: Endpoint;
+  /** outbound: what the application dialled; null when the kernel knows of no such flow. inbound: the local address. */
+  readonly destination: Endpoint | null;
+};
+
+/** Chain and signature of a TLS peer were verified; who is it, and is it welcome? Answer: `peer` or `reject-peer`. */
+export type PeerCertificate = ConnRef & {
+  readonly type: "peer-certificate";
+  readonly role: "server" | "client";
+  readonly podIdx: number;
+  readonly peer: Endpoint;
+  /** The leaf in DER. A copy that may be kept. */
+  readonly leaf: Uint8Array;
+  /** Own identity in this handshake, by integer. */
+  readonly identity: number;
+  /** client: `expect` of the tunnel answer that caused the dial. */
+  readonly expect: number;
+};
+
+/** A verified peer asked, by HTTP/2 CONNECT on :15008, for a connection. Answer: `dial` or `refuse`, now or later. */
+export type ConnectRequest = ConnRef & {
+  readonly type: "connect-request";
+  readonly podIdx: number;
+  /** The TCP peer of the tunnel: the client pod's own address. */
+  readonly peer: Endpoint;
+  /** What the tunnel's own socket was accepted on; the authority must name the same address. */
+  readonly local: Endpoint;
+  /** The integer that the `peer` answer gave. */
+  readonly peerIdentity: number;
+  readonly authority: string;
+  /** Telemetry only; never decides (kernel.md E3). Empty when absent. At most 4 KiB together. */
+  readonly baggage: string;
+  readonly forwarded: string;
+  readonly traceparent: string;
+};
+
+/** The far side of an answered connection stands: the tunnel said 200, or the application accepted. */
+export type Established = ConnRef & {
+  readonly type: "established";
+  /** Address and port really dialled. */
+  readonly upstream: Endpoint;
+  readonly elapsedUs: number;
+  /** From the 200 of a tunnel; telemetry only. */
+  readonly baggage: string;
+};
+
+/** Every way a connection can end. One per connection that was reported, exactly once. */
+export type CloseCause =
+  | "finished" //            both sides sent FIN and all bytes were delivered
+  | "reset-by-downstream" // RST from the side that was accepted
+  | "reset-by-upstream"
+  | "refused" //             by answer `refuse`
+  | "closed-by-answer" //    by answer `close`
+  | "connect-failed" //      errno in detail
+  | "connect-timeout"
+  | "tls-failed" //          our dial of a tunnel: detail says what
+  | "tls-peer-rejected" //   by answer `reject-peer`
+  | "h2-failed" //           no usable HTTP/2 on the tunnel
+  | "tunnel-refused" //      CONNECT answered with status ≠ 200; status in detail
+  | "tunnel-lost" //         the tunnel died under an established stream
+  | "protocol-error" //      the peer broke HTTP/2 or sent data too early
+  | "no-socket" //           the keeper's pool stayed empty until the deadline
+  | "shed" //                descriptor or memory budget
+  | "drained"
+  | "answer-timeout"; //     nobody decided within the deadline
+
+export type Closed = ConnRef & {
+  readonly type: "closed";
+  readonly cause: CloseCause;
+  /** errno, HTTP status or TLS alert, by cause; 0: none. */
+  readonly detail: number;
+  /** OpenSSL's or nghttp2's own words, for the log. */
+  readonly message: string;
+  /** Payload bytes from downstream (accepted side) to upstream, and back. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly durationUs: number;
+};
+
+/** A server handshake on :15008 that never became a tunnel; nothing was reported before. */
+export type HandshakeFailed = {
+  readonly type: "handshake-failed";
+  readonly podIdx: number;
+  readonly peer: Endpoint;
+  readonly reason: HandshakeFailure;
+  readonly message: string;
+};
+export type HandshakeFailure =
+  | "plaintext" // the first bytes are no TLS record
+  | "no-certificate"
+  | "expired"
+  | "not-yet-valid"
+  | "unknown-issuer"
+  | "wrong-usage"
+  | "bad-certificate"
+  | "rejected-peer"
+  | "no-alpn"
+  | "timeout"
+  | "closed"
+  | "no-identity" // no certificate of our own for this pod yet
+  | "protocol";
+
+/** A tunnel ended because of what its peer did: floods, resets, malformed frames (failures.md A). */
+export type TunnelAbused = {
+  readonly type: "tunnel-abused";
+  readonly podIdx: number;
+  readonly peer: Endpoint;
+  readonly peerIdentity: number;
+  readonly reason: string;
+};
+
+/** Fewer pooled sockets than wanted; the keeper should be asked for `count` more. */
+export type PoolLow = {
+  readonly type: "pool-low";
+  readonly podIdx: number;
+  readonly kind: "out4" | "out6" | "local4" | "local6";
+  readonly count: number;
+};
+
+export type EngineEvent =
+  | Accepted
+  | PeerCertificate
+  | ConnectRequest
+  | Established
+  | Closed
+  | HandshakeFailed
+  | TunnelAbused
+  | PoolLow;
