@@ -1,0 +1,29 @@
+# Two addons out of one file: the process that parses bytes cannot load BPF, the one that can parses none.
+{
+  "target_defaults": {
+    "cflags_cc": ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-O3", "-g",
+                  "-fno-exceptions", "-fvisibility=hidden", "-fstack-protector-strong", "-fstack-clash-protection",
+                  "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"],
+    "cflags_cc!": ["-std=gnu++20", "-std=gnu++17"],
+    "ldflags": ["-Wl,-z,relro,-z,now", "-Wl,--no-undefined-version"],
+    "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
+    "include_dirs": ["<!@(node -p \"require('node-addon-api').include_dir\")", ".", "../bpf", "../build/bpf"],
+    "conditions": [["sanitize==1", {
+      "cflags_cc": ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-O1", "-U_FORTIFY_SOURCE"],
+      "ldflags": ["-fsanitize=address,undefined"],
+    }]],
+  },
+  "variables": {"sanitize%": 0},
+  "targets": [
+    {
+      "target_name": "keeper",
+      "sources": ["<!@(ls keeper/*.cc shared/*.cc)"],
+      "libraries": ["-lbpf"],
+    },
+    {
+      "target_name": "engine",
+      "sources": ["<!@(ls engine/*.cc shared/*.cc)"],
+      "libraries": ["-lnghttp2"],
+    },
+  ],
+}
