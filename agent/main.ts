@@ -1,2 +1,51 @@
 #!/usr/bin/env node
-console.log("hi", process.version satisfies string);
+// orlop · one binary name, three programs; each is imported only when asked for, so that none loads another's privilege.
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const [command = "", ...rest] = process.argv.slice(2);
+
+/** `-c FILE` of the three long-running programs. Exits 64 on bad usage, as the whole CLI does. */
+function programOptions(): { readonly config: string; readonly removeOnExit: boolean } {
+  try {
+    const { values } = parseArgs({
+      args: rest,
+      options: { config: { type: "string", short: "c" }, "remove-on-exit": { type: "boolean", default: false } },
+    });
+    if (values.config === undefined) throw new Error("-c FILE is missing");
+    return { config: values.config, removeOnExit: values["remove-on-exit"] };
+  } catch (error) {
+    process.stderr.write(
+      `orlop ${command}: ${error instanceof Error ? error.message : error}\n` +
+        `  why: it needs to know its node, its pods and its mesh\n  do:  orlop ${command} -c orlop.yaml\n`,
+    );
+    process.exit(64);
+  }
+}
+
+async function start(): Promise<number> {
+  switch (command) {
+    case "run": {
+      const { run } = await import("./run.ts");
+      return run({ ...programOptions(), main: fileURLToPath(import.meta.url) });
+    }
+    case "keeper": {
+      const options = programOptions();
+      const { loadConfig } = await import("./config.ts");
+      const { runKeeperProgram } = await import("./keeper/keeper.ts");
+      return runKeeperProgram(loadConfig(options.config).keeper, options);
+    }
+    case "agent": {
+      const options = programOptions();
+      const { loadConfig } = await import("./config.ts");
+      const { runAgent } = await import("./agent.ts");
+      return runAgent(loadConfig(options.config));
+    }
+    default: {
+      const { runCli } = await import("./cli/commands.ts");
+      return runCli(process.argv.slice(2));
+    }
+  }
+}
+
+process.exitCode = await start();

@@ -1,0 +1,78 @@
+// orlop run · a plain machine: keeper and agent as separate processes; the one that dies is started again at once.
+import { type ChildProcess, spawn } from "node:child_process";
+import { backoffMs } from "./backoff.ts";
+
+export type RunOptions = { readonly config: string; readonly main: string };
+
+/** Flags that narrow what a taken-over agent could do with its own runtime (failures.md, hardening). */
+const agentFlags = ["--disallow-code-generation-from-strings", "--disable-sigusr1", "--unhandled-rejections=throw"];
+const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
+/** A program that lived this long before it died starts again without delay. */
+const SETTLED_MS = 10_000;
+/** After this long a program that was asked to stop is killed. */
+const STOP_DEADLINE_MS = 10_000;
+
+type Program = { readonly name: "keeper" | "agent"; readonly start: () => ChildProcess };
+
+/**
+ * Runs until SIGINT or SIGTERM. Resolves to the exit status: 0 after a clean stop, 1 when the keeper could not be stopped
+ * cleanly. The agent is stopped first, so that it can drain while its listeners still stand.
+ */
+export async function run(options: RunOptions): Promise<number> {
+  const child = (name: Program["name"], flags: readonly string[], more: readonly string[] = []): Program => ({
+    name,
+    start: () => spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], { stdio: "inherit" }),
+  });
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+
+  const keeperStop = new AbortController();
+  const keeper = keepRunning(child("keeper", keeperFlags, ["--remove-on-exit"]), keeperStop.signal);
+  const agent = keepRunning(child("agent", agentFlags), stop.signal);
+  await agent;
+  keeperStop.abort();
+  return keeper;
+}
+
+/** Starts the program again whenever it ends, until `signal`. Resolves to its last exit status. */
+async function keepRunning(program: Program, signal: AbortSignal): Promise<number> {
+  let quickDeaths = 0;
+  for (;;) {
+    const startedAt = performance.now();
+    const status = await runOnce(program, signal);
+    if (signal.aborted) return status;
+    // Exit status 65 is a bad file: starting again would only repeat the message.
+    if (status === 65) {
+      process.exitCode = 65;
+      process.kill(process.pid, "SIGTERM");
+      return status;
+    }
+    quickDeaths = performance.now() - startedAt > SETTLED_MS ? 0 : quickDeaths + 1;
+    // The first restart is immediate: connections wait at the held listeners for two seconds at most.
+    const delay = quickDeaths <= 1 ? 0 : backoffMs(quickDeaths - 1, { baseMs: 50, capMs: 5_000 });
+    process.stderr.write(`orlop run: the ${program.name} ended (status ${status}); starting it again\n`);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, delay);
+      signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    });
+    if (signal.aborted) return 0;
+  }
+}
+
+function runOnce(program: Program, signal: AbortSignal): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const process_ = program.start();
+    let killer: NodeJS.Timeout | undefined;
+    const stop = (): void => {
+      process_.kill("SIGTERM");
+      killer = setTimeout(() => process_.kill("SIGKILL"), STOP_DEADLINE_MS);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    process_.once("error", reject);
+    process_.once("exit", (code, killedBy) => {
+      clearTimeout(killer);
+      signal.removeEventListener("abort", stop);
+      resolve(code ?? (killedBy ? 128 : 1));
+    });
+  });
+}

@@ -1,0 +1,174 @@
+// The rooms of style and ARCHITECTURE.md as a table: walks every import and fails with file:line.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+type Import = { readonly from: string; readonly line: number; readonly target: string; readonly typeOnly: boolean };
+
+/** What a room may import at run time, and what besides as types only. Prefixes of paths below agent/. */
+const rooms: Record<string, { readonly run: readonly string[]; readonly types?: readonly string[] }> = {
+  mesh: { run: [] },
+  policy: { run: ["mesh/"] },
+  l7: { run: ["mesh/"] },
+  identity: { run: ["mesh/", "backoff.ts"] },
+  control: { run: ["mesh/", "backoff.ts"] },
+  // abi: the kernel's counter names are metric labels.
+  observe: { run: ["mesh/", "abi.ts"], types: ["policy/"] },
+  engine: { run: ["mesh/", "keeper/protocol.ts", "abi.ts", "backoff.ts"] },
+  traffic: {
+    run: ["mesh/", "policy/", "l7/", "observe/", "identity/peer-certificate.ts", "identity/request-token.ts"],
+    types: ["engine/"],
+  },
+  keeper: { run: ["mesh/ip.ts", "abi.ts", "backoff.ts"] },
+  admin: { run: ["mesh/"], types: [""] },
+  cli: {
+    run: [
+      "admin/api.ts",
+      "mesh/",
+      "policy/",
+      "traffic/explain.ts",
+      "traffic/plan.ts",
+      "traffic/route.ts",
+      "control/kinds/",
+      "control/static-file/",
+      "preflight.ts",
+    ],
+    types: [""],
+  },
+};
+const leaves = ["abi.ts", "backoff.ts", "libc.ts", "preflight.ts"];
+const composition = ["main.ts", "run.ts", "agent.ts", "data-thread.ts", "config.ts", "threads.ts"];
+
+/** Each package may be imported by one file or one folder, so that it can be replaced in an hour. */
+const packages: Record<string, string> = {
+  "@peculiar/x509": "agent/identity/csr.ts",
+  "reflect-metadata": "agent/identity/csr.ts",
+  "ffi-napi": "agent/libc.ts",
+  "ref-napi": "agent/libc.ts",
+  "prom-client": "agent/observe/metrics.ts",
+  pino: "agent/observe/log.ts",
+  yaml: "agent/control/static-file/parse.ts",
+  commander: "agent/cli/commands.ts",
+};
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .map((path) => join(folder, path))
+    .filter((path) => path.endsWith(".ts") && !path.includes("node_modules"));
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const pattern = /^(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)/gm;
+  return [...text.matchAll(pattern)].map((match) => {
+    const specifier = match[2] ?? match[3] ?? "";
+    const inType = match[3] !== undefined && /[:<|]\s*$/.test(text.slice(Math.max(0, match.index - 3), match.index));
+    return {
+      from: file,
+      line: text.slice(0, match.index).split("\n").length,
+      target: specifier.startsWith(".") ? normalize(join(dirname(file), specifier)) : specifier,
+      typeOnly: match[1] !== undefined || inType,
+    };
+  });
+}
+
+const production = filesBelow("agent").filter((file) => !file.endsWith(".test.ts") && !file.endsWith(".fake.ts"));
+const imports = production.flatMap(importsOf);
+const place = (one: Import): string => `${one.from}:${one.line} imports ${one.target}`;
+
+test("every import stays inside what its room may know", () => {
+  const broken: string[] = [];
+  for (const one of imports) {
+    if (!one.target.startsWith("agent/")) continue;
+    const from = relative("agent", one.from);
+    const to = relative("agent", one.target);
+    if (composition.includes(from)) continue;
+    const room = from.split("/")[0] ?? "";
+    if (leaves.includes(from)) {
+      broken.push(`${place(one)}: leaf files import nothing of ours`);
+      continue;
+    }
+    const rule = rooms[room];
+    if (!rule) {
+      broken.push(`${place(one)}: ${room} is no room`);
+      continue;
+    }
+    const allowed = [`${room}/`, ...rule.run, ...(one.typeOnly ? (rule.types ?? []) : [])];
+    if (!allowed.some((prefix) => to.startsWith(prefix))) broken.push(place(one));
+  }
+  assert.deepEqual(broken, []);
+});
+
+test("each npm package has one importer", () => {
+  const broken: string[] = [];
+  for (const one of imports) {
+    if (one.target.startsWith("agent/") || one.target.startsWith("node:")) continue;
+    const name = one.target.split("/").slice(0, one.target.startsWith("@") ? 2 : 1).join("/");
+    const owner = packages[name];
+    if (!owner || !one.from.startsWith(owner)) broken.push(place(one));
+  }
+  assert.deepEqual(broken, []);
+});
+
+test("no import cycles at run time", () => {
+  const edges = new Map<string, string[]>();
+  for (const one of imports) if (!one.typeOnly) edges.set(one.from, [...(edges.get(one.from) ?? []), one.target]);
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (file: string, trail: readonly string[]): void => {
+    if (trail.includes(file)) cycles.push([...trail.slice(trail.indexOf(file)), file].join(" → "));
+    if (done.has(file) || trail.includes(file)) return;
+    for (const next of edges.get(file) ?? []) visit(next, [...trail, file]);
+    done.add(file);
+  };
+  for (const file of production) visit(file, []);
+  assert.deepEqual(cycles, []);
+});
+
+/** Everything a program loads, followed through its imports; dynamic imports count. */
+function closure(start: string): string[] {
+  const seen = new Set<string>();
+  const queue = [start];
+  for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+    if (seen.has(file)) continue;
+    seen.add(file);
+    for (const one of imports) if (one.from === file && !one.typeOnly) queue.push(one.target);
+  }
+  return [...seen].filter((file) => file.startsWith("agent/"));
+}
+
+test("no program contains what its privilege forbids", () => {
+  const forbidden = (start: string, patterns: readonly RegExp[]): string[] =>
+    closure(start).filter((file) => patterns.some((pattern) => pattern.test(file)));
+  assert.deepEqual(forbidden("agent/keeper/keeper.ts", [/^agent\/(engine|policy|l7|identity|control|admin)\//]), []);
+  for (const start of ["agent/agent.ts", "agent/data-thread.ts"]) {
+    assert.deepEqual(forbidden(start, [/^agent\/keeper\/(?!protocol\.ts)/]), []);
+  }
+  assert.deepEqual(forbidden("agent/cli/commands.ts", [/\/addon\.ts$/]), []);
+});
+
+test("the first line of every file says what it promises", () => {
+  const silent = production.filter((file) => {
+    const [first = "", second = ""] = readFileSync(join(root, file), "utf8").split("\n");
+    return !(first.startsWith("#!") ? second : first).startsWith("// ");
+  });
+  assert.deepEqual(silent, []);
+});
+
+test("the numbered line of ARCHITECTURE.md names files that exist and carry their number", () => {
+  const text = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+  const steps = [...text.matchAll(/^\s*(\d+)\s{2,}((?:agent|bpf|native)\/\S+)\s/gm)];
+  assert.ok(steps.length >= 15, "the line has fifteen steps");
+  const broken = steps.filter(([, number = "", file = ""]) => {
+    const first = readFileSync(join(root, file), "utf8").split("\n").slice(0, 3).join("\n");
+    return !new RegExp(`(?:^|\\D)${number} ·`).test(first);
+  });
+  assert.deepEqual(
+    broken.map(([, number, file]) => `${number} ${file}`),
+    [],
+  );
+});
