@@ -1,0 +1,236 @@
+// 15 · data thread · one connection's story: opened once, closed once, counted here and nowhere else.
+// Main only adds up the numbers it is handed (`takeDeltas`), so a slow scrape never touches a connection.
+import type { SourceRef } from "../mesh/source-ref.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Decision, DenyReason, RuleRef } from "../policy/decision.ts";
+import { type SeriesDeltas, SeriesTable } from "./series.ts";
+
+/** Whose eyes: the client's node reports "source", the server's "destination". */
+export type Reporter = "source" | "destination";
+export type Direction = "outbound" | "inbound";
+
+/** ztunnel's closed list, wire.md 5.1; "-": nothing went wrong. Each has a page in docs/reasons/. */
+export const responseFlags = [
+  "-",
+  "DENY",
+  "CONNECT",
+  "TLS_FAILURE",
+  "H2_HANDSHAKE_FAILURE",
+  "NETWORK_POLICY",
+  "IDENTITY_ERROR",
+  "CERT_REVOKED",
+] as const;
+export type ResponseFlag = (typeof responseFlags)[number];
+
+export type RecordEndpoint = { readonly address: string; readonly port: number };
+
+/** One end of a connection. `identity` is proved (own, or by certificate); null: nobody proved anything. */
+export type Party = RecordEndpoint & {
+  readonly workload: Workload | null;
+  readonly identity: SpiffeId | null;
+};
+
+export type RecordService = { readonly name: string; readonly namespace: string; readonly hostname: string };
+
+/** What the evaluator said, in the few words that logs and tables need. */
+export type DecisionSummary = {
+  readonly verdict: "allow" | "deny";
+  readonly layer: "L4" | "L7";
+  readonly reason: DenyReason | null;
+  /** `<namespace>/<name>[<rule>]`; empty: no object decided. */
+  readonly policy: string;
+  /** `<file>:<line>` of the rule; empty when it came from an API or nothing decided. */
+  readonly at: string;
+  /** `<policy> wants <field> <want>; got <got>`; empty: none. */
+  readonly nearestMiss: string;
+  readonly audited: readonly string[];
+  readonly dryRunDenied: readonly string[];
+};
+
+export type ConnectionRecord = {
+  readonly reporter: Reporter;
+  readonly direction: Direction;
+  readonly podIdx: number;
+  readonly source: Party;
+  /** Really dialled: `<pod>:15008` when tunnelled, and then `hbone` is the target inside. */
+  readonly destination: Party;
+  readonly hbone: RecordEndpoint | null;
+  /** What the application asked for, when that was something else (a VIP). */
+  readonly dialled: RecordEndpoint | null;
+  readonly service: RecordService | null;
+  readonly security: "mtls" | "socket" | "none";
+  readonly decision: DecisionSummary | null;
+  /** 32 hex digits of the traceparent; empty: none. */
+  readonly traceId: string;
+};
+
+/** How it ended. `cause` is the engine's CloseCause or `traffic`'s own word; `message` may hold hostile bytes. */
+export type Outcome = {
+  readonly flag: ResponseFlag;
+  readonly cause: string;
+  readonly message: string;
+  /** Payload bytes from downstream to upstream, and back. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly durationUs: number;
+  /** Set when a later judgement ended it (policy change); replaces the first one in the log line. */
+  readonly decision?: DecisionSummary;
+};
+
+/** An open connection as `orlop get connections` sees it. */
+export type OpenConnection = { readonly id: string; readonly openedAtMs: number; readonly record: ConnectionRecord };
+
+export type RecorderOptions = {
+  /** Prefix of connection ids: the data thread's number. */
+  readonly thread: number;
+  /** Most label sets on this thread; connections beyond them count under "other" (G7). */
+  readonly labelSets: number;
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
+  /** One access-log entry; called exactly once per connection, at its end. */
+  readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
+};
+
+/** Plain data: crosses to main by structured clone. All numbers are since the last hand-over, but for `open`. */
+export type RecordDeltas = SeriesDeltas & {
+  readonly open: number;
+  /** Decisions by `<verdict>|<layer>|<reason or "-">`. */
+  readonly decisions: Readonly<Record<string, number>>;
+  /** Dry-run policies that would have denied, and AUDIT rules that matched, by policy. */
+  readonly dryRunDenied: Readonly<Record<string, number>>;
+  readonly audited: Readonly<Record<string, number>>;
+};
+
+/** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
+export class OpenRecord {
+  readonly id: string;
+  readonly openedAtMs: number;
+  #record: ConnectionRecord;
+  #finish: ((outcome: Outcome) => void) | null;
+
+  constructor(id: string, openedAtMs: number, record: ConnectionRecord, finish: (outcome: Outcome) => void) {
+    this.id = id;
+    this.openedAtMs = openedAtMs;
+    this.#record = record;
+    this.#finish = finish;
+  }
+
+  get record(): ConnectionRecord {
+    return this.#record;
+  }
+
+  /** What was learnt after opening, for logs and tables only: the metrics' labels stay those of the opening. */
+  refine(known: Partial<Pick<ConnectionRecord, "destination" | "hbone" | "security" | "decision" | "traceId">>): void {
+    this.#record = { ...this.#record, ...known };
+  }
+
+  /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
+  closed(outcome: Outcome): void {
+    const finish = this.#finish;
+    this.#finish = null;
+    finish?.(outcome);
+  }
+}
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #series: SeriesTable;
+  readonly #open = new Set<OpenRecord>();
+  #serial = 0;
+  #decisions = new Map<string, number>();
+  #dryRunDenied = new Map<string, number>();
+  #audited = new Map<string, number>();
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+    this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
+  }
+
+  /** Counts the opening. Exactly one `closed` on the result must follow. */
+  opened(record: ConnectionRecord): OpenRecord {
+    const series = this.#series.of(record, "-");
+    series.opened += 1;
+    series.live += 1;
+    this.#judged(record.decision);
+    this.#serial += 1;
+    const id = `${this.#options.thread}-${this.#serial}`;
+    const open = new OpenRecord(id, this.#options.now(), record, (outcome) => {
+      this.#open.delete(open);
+      series.live -= 1;
+      series.closed += 1;
+      series.sentBytes += outcome.sentBytes;
+      series.receivedBytes += outcome.receivedBytes;
+      if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
+      if (outcome.decision) this.#judged(outcome.decision);
+      this.#options.log(open.record, outcome, this.#options.now());
+    });
+    this.#open.add(open);
+    return open;
+  }
+
+  /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
+  refused(record: ConnectionRecord, outcome: Pick<Outcome, "flag" | "cause" | "message" | "durationUs">): void {
+    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0 });
+  }
+
+  /** Open connections, oldest first, at most `limit`. */
+  connections(limit: number): readonly OpenConnection[] {
+    const list: OpenConnection[] = [];
+    for (const open of this.#open) {
+      if (list.length >= limit) break;
+      list.push({ id: open.id, openedAtMs: open.openedAtMs, record: open.record });
+    }
+    return list;
+  }
+
+  /** Hands over what was counted since the last call. */
+  takeDeltas(): RecordDeltas {
+    const deltas = {
+      ...this.#series.take(),
+      open: this.#open.size,
+      decisions: Object.fromEntries(this.#decisions),
+      dryRunDenied: Object.fromEntries(this.#dryRunDenied),
+      audited: Object.fromEntries(this.#audited),
+    };
+    this.#decisions = new Map();
+    this.#dryRunDenied = new Map();
+    this.#audited = new Map();
+    return deltas;
+  }
+
+  #judged(decision: DecisionSummary | null): void {
+    if (!decision) return;
+    count(this.#decisions, `${decision.verdict}|${decision.layer}|${decision.reason ?? "-"}`);
+    for (const policy of decision.dryRunDenied) count(this.#dryRunDenied, policy);
+    for (const policy of decision.audited) count(this.#audited, policy);
+  }
+}
+
+function count(map: Map<string, number>, key: string): void {
+  map.set(key, (map.get(key) ?? 0) + 1);
+}
+
+/** `<namespace>/<name>[<rule>]`, without the brackets when the object as a whole decided. */
+export function ruleName(rule: RuleRef): string {
+  return rule.rule < 0 ? `${rule.namespace}/${rule.name}` : `${rule.namespace}/${rule.name}[${rule.rule}]`;
+}
+
+/** `<file>:<line>`; empty for objects that came from an API. */
+export function placeOf(from: SourceRef): string {
+  return from.file === "" ? "" : `${from.file}:${from.line}`;
+}
+
+export function summarize(decision: Decision): DecisionSummary {
+  const miss = decision.verdict === "deny" ? decision.nearestMiss[0] : undefined;
+  return {
+    verdict: decision.verdict,
+    layer: decision.layer,
+    reason: decision.verdict === "deny" ? decision.reason : null,
+    policy: decision.decidedBy ? ruleName(decision.decidedBy) : "",
+    at: decision.decidedBy ? placeOf(decision.decidedBy.from) : "",
+    nearestMiss: miss ? `${ruleName(miss.rule)} wants ${miss.field} ${miss.want}; got ${miss.got}` : "",
+    audited: decision.audited.map(ruleName),
+    dryRunDenied: decision.dryRunDenied.map(ruleName),
+  };
+}

@@ -1,0 +1,210 @@
+// data thread · label sets of the traffic metrics, interned and budgeted: beyond the budget one overflow series counts on.
+import type { Workload } from "../mesh/workload.ts";
+import type { ConnectionRecord, Party, ResponseFlag } from "./record.ts";
+
+/** Istio's traffic labels, wire.md 5.1, in this order everywhere. */
+export const trafficLabels = [
+  "reporter",
+  "source_workload",
+  "source_canonical_service",
+  "source_canonical_revision",
+  "source_workload_namespace",
+  "source_principal",
+  "source_app",
+  "source_version",
+  "source_cluster",
+  "source_region",
+  "source_zone",
+  "destination_service",
+  "destination_service_namespace",
+  "destination_service_name",
+  "destination_workload",
+  "destination_canonical_service",
+  "destination_canonical_revision",
+  "destination_workload_namespace",
+  "destination_principal",
+  "destination_app",
+  "destination_version",
+  "destination_cluster",
+  "destination_region",
+  "destination_zone",
+  "request_protocol",
+  "response_flags",
+  "connection_security_policy",
+] as const;
+
+/** Values of one label set change together: one row of this per series in a hand-over. */
+export const seriesValues = ["opened", "closed", "failed", "sentBytes", "receivedBytes"] as const;
+
+export type Series = {
+  readonly id: number;
+  readonly labels: readonly string[];
+  opened: number;
+  closed: number;
+  failed: number;
+  sentBytes: number;
+  receivedBytes: number;
+  /** Connections that will still count here; such a series is never dropped. */
+  live: number;
+  usedAtMs: number;
+};
+
+export type SeriesDeltas = {
+  /** Label sets that main has not seen yet from this thread. */
+  readonly fresh: readonly { readonly id: number; readonly labels: readonly string[] }[];
+  /** Rows that changed: id, then `seriesValues` in order; six numbers each. */
+  readonly rows: Float64Array;
+  /** Ids forgotten because nothing happened for an hour. Ids are never used again. */
+  readonly dropped: readonly number[];
+  /** Connections counted under "other" because the budget was spent. */
+  readonly overflowed: number;
+};
+
+const width = seriesValues.length + 1;
+/** A series without a connection for this long gives its place in the budget back. */
+const idleMs = 3_600_000;
+const sweepMs = 60_000;
+/** No label value is longer: a peer's certificate must not fill the scrape. */
+const maxValueLength = 256;
+const otherValue = "other";
+const unknownValue = "unknown";
+
+export class SeriesTable {
+  readonly #limit: number;
+  readonly #now: () => number;
+  readonly #byText = new Map<string, Series>();
+  /** Short way to a series: the numbers of the mesh objects involved. Emptied when it grows past its bound. */
+  readonly #byParts = new Map<string, Series>();
+  readonly #numberOf = new WeakMap<Workload, number>();
+  #workloads = 0;
+  #nextId = 0;
+  #fresh: Series[] = [];
+  #overflowed = 0;
+  #sweptAtMs: number;
+
+  constructor(options: { readonly limit: number; readonly now: () => number }) {
+    this.#limit = options.limit;
+    this.#now = options.now;
+    this.#sweptAtMs = options.now();
+  }
+
+  of(record: ConnectionRecord, flag: ResponseFlag): Series {
+    const parts = `${record.reporter}|${flag}|${record.security}|${this.#number(record.source.workload)}|${this.#number(record.destination.workload)}|${record.source.identity?.text ?? ""}|${record.destination.identity?.text ?? ""}|${record.service?.hostname ?? ""}|${record.service?.namespace ?? ""}`;
+    let series = this.#byParts.get(parts);
+    if (!series) {
+      series = this.#intern(labelsOf(record, flag));
+      if (this.#byParts.size >= 4 * this.#limit) this.#byParts.clear();
+      this.#byParts.set(parts, series);
+    }
+    if (series.labels[1] === otherValue) this.#overflowed += 1;
+    series.usedAtMs = this.#now();
+    return series;
+  }
+
+  take(): SeriesDeltas {
+    const changed: Series[] = [];
+    for (const series of this.#byText.values()) {
+      if (seriesValues.some((name) => series[name] !== 0)) changed.push(series);
+    }
+    const rows = new Float64Array(changed.length * width);
+    changed.forEach((series, row) => {
+      rows[row * width] = series.id;
+      seriesValues.forEach((name, column) => {
+        rows[row * width + column + 1] = series[name];
+        series[name] = 0;
+      });
+    });
+    const fresh = this.#fresh.map(({ id, labels }) => ({ id, labels }));
+    const overflowed = this.#overflowed;
+    this.#fresh = [];
+    this.#overflowed = 0;
+    return { fresh, rows, dropped: this.#sweep(), overflowed };
+  }
+
+  #number(workload: Workload | null): number {
+    if (!workload) return 0;
+    let number = this.#numberOf.get(workload);
+    if (number === undefined) {
+      this.#workloads += 1;
+      number = this.#workloads;
+      this.#numberOf.set(workload, number);
+    }
+    return number;
+  }
+
+  #intern(labels: readonly string[]): Series {
+    const text = labels.join("\u0000");
+    const known = this.#byText.get(text);
+    if (known) return known;
+    // Overflow series keep the three labels with few values, so there are at most a few dozen of them beyond the limit.
+    if (this.#byText.size >= this.#limit && labels[1] !== otherValue) return this.#intern(labels.map(asOverflow));
+    this.#nextId += 1;
+    const series: Series = {
+      id: this.#nextId,
+      labels,
+      opened: 0,
+      closed: 0,
+      failed: 0,
+      sentBytes: 0,
+      receivedBytes: 0,
+      live: 0,
+      usedAtMs: this.#now(),
+    };
+    this.#byText.set(text, series);
+    this.#fresh.push(series);
+    return series;
+  }
+
+  #sweep(): number[] {
+    const now = this.#now();
+    if (now - this.#sweptAtMs < sweepMs) return [];
+    this.#sweptAtMs = now;
+    const dropped: number[] = [];
+    for (const [text, series] of this.#byText) {
+      if (series.live > 0 || now - series.usedAtMs < idleMs) continue;
+      this.#byText.delete(text);
+      dropped.push(series.id);
+    }
+    if (dropped.length > 0) this.#byParts.clear();
+    return dropped;
+  }
+}
+
+const keptInOverflow = new Set(["reporter", "request_protocol", "response_flags", "connection_security_policy"]);
+
+function asOverflow(value: string, index: number): string {
+  return keptInOverflow.has(trafficLabels[index] ?? "") ? value : otherValue;
+}
+
+/** The values of `trafficLabels`. A missing one is "unknown", as Istio's dashboards expect. */
+export function labelsOf(record: ConnectionRecord, flag: ResponseFlag): readonly string[] {
+  const service = record.service;
+  return [
+    record.reporter,
+    ...partyLabels(record.source),
+    service?.hostname,
+    service?.namespace,
+    service?.name,
+    ...partyLabels(record.destination),
+    "tcp",
+    flag,
+    // Istio knows these two words only; a same-node call proved by its socket is no TLS.
+    record.security === "mtls" ? "mutual_tls" : undefined,
+  ].map((value) => (value === undefined || value === "" ? unknownValue : value.slice(0, maxValueLength)));
+}
+
+function partyLabels(party: Party): readonly (string | undefined)[] {
+  const workload = party.workload;
+  return [
+    workload?.workloadName,
+    workload?.canonicalName,
+    workload?.canonicalRevision,
+    workload?.namespace,
+    party.identity?.text,
+    workload?.labels["app"] ?? workload?.canonicalName,
+    workload?.labels["version"] ?? workload?.canonicalRevision,
+    workload?.cluster,
+    workload?.locality.region,
+    workload?.locality.zone,
+  ];
+}
