@@ -1,0 +1,204 @@
+// wiring · -c FILE and ORLOP_* of the environment → one immutable Config, a slice per room. Throws ConfigError with file:line:col.
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type NodeSpec, nodeConfigKind } from "./control/kinds/node-config.ts";
+import { ConfigError, type Entry, Report, type Value } from "./control/kinds/value.ts";
+import { MAX_FILE_BYTES, parseYaml } from "./control/static-file/parse.ts";
+
+/** All that the privileged program is told. */
+export type KeeperConfig = {
+  readonly node: string;
+  readonly runDir: string;
+  /** The unix socket it serves, `<runDir>/keeper.sock`. */
+  readonly socket: string;
+  readonly bpffs: string;
+  readonly podsCgroup: string;
+  /** A heartbeat older than this counts as no agent. */
+  readonly heartbeatLimitMs: number;
+  readonly agentUid: number;
+  readonly agentGid: number;
+  readonly log: { readonly level: NodeSpec["log"]["level"] };
+};
+
+/** Where this node stands in the mesh; what translation of configuration needs. */
+export type PlaceConfig = Pick<
+  NodeSpec,
+  "node" | "cluster" | "network" | "trustDomain" | "rootNamespace" | "clusterDomain"
+> & { readonly honourIstioLabels: boolean };
+
+export type AgentConfig = {
+  readonly place: PlaceConfig;
+  readonly runDir: string;
+  /** The static file (or directory of files) and where its last good form is kept. */
+  readonly source: { readonly path: string; readonly lastGoodFile: string };
+  readonly ca: { readonly rootFile: string; readonly leafTtlSeconds: number };
+  readonly dataThreads: number;
+  readonly keeper: { readonly socket: string };
+  readonly admin: { readonly socket: string };
+  readonly metrics: { readonly host: string; readonly port: number };
+  readonly ready: { readonly host: string; readonly port: number };
+  readonly log: { readonly level: NodeSpec["log"]["level"] /** stdout, off or a path. */; readonly access: string };
+  readonly agentUid: number;
+  readonly agentGid: number;
+};
+
+export type Config = { readonly keeper: KeeperConfig; readonly agent: AgentConfig };
+
+/**
+ * Environment names and the spec fields they overrule. Others that begin with ORLOP_ are somebody else's (Kubernetes
+ * injects ORLOP_SERVICE_HOST into a pod when a Service is called orlop) and are left alone.
+ */
+const overrides: Readonly<Record<string, { readonly path: readonly string[]; readonly type: "string" | "number" }>> = {
+  ORLOP_NODE: { path: ["node"], type: "string" },
+  ORLOP_CLUSTER: { path: ["cluster"], type: "string" },
+  ORLOP_NETWORK: { path: ["network"], type: "string" },
+  ORLOP_TRUST_DOMAIN: { path: ["trustDomain"], type: "string" },
+  ORLOP_RUN_DIR: { path: ["runDir"], type: "string" },
+  ORLOP_BPFFS: { path: ["bpffs"], type: "string" },
+  ORLOP_PODS_CGROUP: { path: ["podsCgroup"], type: "string" },
+  ORLOP_MESH: { path: ["mesh"], type: "string" },
+  ORLOP_CA_ROOT_FILE: { path: ["ca", "rootFile"], type: "string" },
+  ORLOP_DATA_THREADS: { path: ["dataThreads"], type: "number" },
+  ORLOP_LOG_LEVEL: { path: ["log", "level"], type: "string" },
+  ORLOP_LOG_ACCESS: { path: ["log", "access"], type: "string" },
+};
+
+/**
+ * Reads the node's configuration. Mesh documents in the same file are checked by the source that reads them, not here.
+ * @throws ConfigError when the file cannot be read, is not YAML, or its NodeConfig is not exactly of its schema.
+ */
+export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const documents = parseYaml(file, readBounded(file)).filter((one) => textOf(one, "kind") === "NodeConfig");
+  const report = new Report();
+  const [first, second] = documents;
+  if (second) {
+    report.error({
+      code: "ORL4105",
+      from: second.from,
+      what: "a second NodeConfig",
+      why: "a node cannot be two",
+      fix: "keep one",
+    });
+  }
+  const read = nodeConfigKind(overlaid(first ?? blank(file), env), "", report);
+  report.throwIfAny();
+  if (!read) throw new ConfigError([]);
+  return compose(file, read.spec);
+}
+
+function compose(file: string, spec: NodeSpec): Config {
+  const { runDir, bpffs, podsCgroup, heartbeatLimitMs, agentUid, agentGid, node } = spec;
+  const keeperSocket = `${runDir}/keeper.sock`;
+  const { cluster, network, trustDomain, rootNamespace, clusterDomain } = spec;
+  return {
+    keeper: {
+      node,
+      runDir,
+      socket: keeperSocket,
+      bpffs,
+      podsCgroup,
+      heartbeatLimitMs,
+      agentUid,
+      agentGid,
+      log: { level: spec.log.level },
+    },
+    agent: {
+      place: {
+        node,
+        cluster,
+        network,
+        trustDomain,
+        rootNamespace,
+        clusterDomain,
+        honourIstioLabels: spec.istioLabels === "honoured",
+      },
+      runDir,
+      source: {
+        path: spec.mesh === "" ? resolve(file) : resolve(dirname(file), spec.mesh),
+        lastGoodFile: `${runDir}/last-good.json`,
+      },
+      ca: spec.ca,
+      dataThreads: spec.dataThreads,
+      keeper: { socket: keeperSocket },
+      admin: { socket: `${runDir}/agent.sock` },
+      metrics: spec.metrics,
+      ready: spec.ready,
+      log: spec.log,
+      agentUid,
+      agentGid,
+    },
+  };
+}
+
+function readBounded(file: string): string {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openSync(file, "r");
+    if (fstatSync(descriptor).size > MAX_FILE_BYTES) throw new Error(`it is larger than ${MAX_FILE_BYTES} bytes`);
+    return readFileSync(descriptor, "utf8");
+  } catch (error) {
+    throw new ConfigError([
+      {
+        code: "ORL4107",
+        from: { file, line: 0, column: 0 },
+        what: `cannot read it: ${error instanceof Error ? error.message : String(error)}`,
+        why: "without it the node does not know which mesh it belongs to",
+        fix: "give the path of a readable YAML file with -c",
+      },
+    ]);
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
+function textOf(value: Value, name: string): string | undefined {
+  const entry = value.type === "map" ? value.entries.get(name)?.value : undefined;
+  return entry?.type === "string" ? entry.value : undefined;
+}
+
+function mapValue(from: Value["from"], entries: readonly (readonly [string, Value])[]): Value {
+  return {
+    type: "map",
+    from,
+    entries: new Map(entries.map(([name, value]) => [name, { keyFrom: value.from, value }])),
+  };
+}
+
+/** The NodeConfig of a file that has none: every default. */
+function blank(file: string): Value {
+  const from = { file, line: 0, column: 0 };
+  return mapValue(from, [
+    ["apiVersion", { type: "string", value: "orlop.dev/v1alpha1", from }],
+    ["kind", { type: "string", value: "NodeConfig", from }],
+    ["spec", mapValue(from, [])],
+  ]);
+}
+
+/** The document with the environment's values laid over its spec; a mistake in one is reported under the variable's name. */
+function overlaid(document: Value, env: Readonly<Record<string, string | undefined>>): Value {
+  let out = document;
+  for (const [name, { path, type }] of Object.entries(overrides)) {
+    const given = env[name];
+    if (given === undefined) continue;
+    const from = { file: `environment ${name}`, line: 0, column: 0 };
+    const isNumber = type === "number" && /^-?[0-9]{1,15}$/.test(given);
+    const value: Value = isNumber
+      ? { type: "number", value: Number(given), from }
+      : { type: "string", value: given, from };
+    out = withPath(out, ["spec", ...path], value);
+  }
+  return out;
+}
+
+function withPath(target: Value, path: readonly string[], value: Value): Value {
+  const [name, ...rest] = path;
+  if (name === undefined) return value;
+  // What is not a map is left as it is: the schema reports it at its own place.
+  if (target.type !== "map") return target;
+  const old: Entry | undefined = target.entries.get(name);
+  const child = withPath(old?.value ?? mapValue(value.from, []), rest, value);
+  return {
+    ...target,
+    entries: new Map(target.entries).set(name, { keyFrom: old?.keyFrom ?? value.from, value: child }),
+  };
+}

@@ -1,0 +1,100 @@
+// main, keeper, CLI · NodeConfig (orlop.dev/v1alpha1): what one node must know before it knows the mesh. Schema and defaults.
+import { availableParallelism, hostname } from "node:os";
+import { ignored, integer, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
+
+const absolutePath = text(
+  "an absolute path",
+  (path) => (path.startsWith("/") && !path.split("/").includes("..") ? path.replace(/(?<=.)\/+$/, "") : undefined),
+  "a daemon has no directory of its own",
+  "start it with / and leave out ..",
+);
+const filePath = text(
+  "a path",
+  (path) => (path === "" ? undefined : path),
+  "an empty path names nothing",
+  "write a path; a relative one starts at this file's directory",
+);
+const dnsName = text(
+  "a DNS name",
+  (name) => (/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(name) ? name : undefined),
+  "it becomes part of identities and host names",
+  "use lower-case letters, digits, - and .",
+);
+/** SPIFFE-ID §2.1; upper case is refused, not folded, so that one text names one domain. */
+const trustDomain = text(
+  "a trust domain",
+  (name) => (/^[a-z0-9._-]{1,255}$/.test(name) ? name : undefined),
+  "it becomes part of every identity",
+  "use lower-case letters, digits, -, . and _",
+);
+const token = text(
+  "a name",
+  (name) => (/^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/.test(name) ? name : undefined),
+  "it appears in identifiers and metric labels",
+  "use letters, digits, -, _ and .",
+);
+const port = integer(1, 65_535);
+const host = text(
+  "an IP address or localhost",
+  (name) => (name === "localhost" || /^[0-9a-fA-F.:]{2,45}$/.test(name) ? name : undefined),
+  "a listener binds to an address",
+  "write an address such as 0.0.0.0, 127.0.0.1 or ::",
+);
+const accessLog = text(
+  "stdout, off or an absolute path",
+  (where) => (where === "stdout" || where === "off" || where.startsWith("/") ? where : undefined),
+  "the access log needs a place to go",
+  "write stdout, off or /path/to/file",
+);
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+const caDefaults = { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 86_400 };
+const ca = object({
+  rootFile: optional(absolutePath, caDefaults.rootFile),
+  leafTtlSeconds: optional(integer(60, 90 * 86_400), caDefaults.leafTtlSeconds),
+});
+const metrics = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_020) });
+const ready = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_021) });
+const log = object({ level: optional(oneOf(...logLevels), "info"), access: optional(accessLog, "stdout") });
+
+export const nodeSpec = object({
+  node: optional(token, hostname()),
+  cluster: optional(token, "Kubernetes"),
+  /** May be empty: one network. */
+  network: optional(string, ""),
+  trustDomain: optional(trustDomain, "cluster.local"),
+  rootNamespace: optional(dnsName, "istio-system"),
+  clusterDomain: optional(dnsName, "cluster.local"),
+  runDir: optional(absolutePath, "/run/orlop"),
+  bpffs: optional(absolutePath, "/sys/fs/bpf"),
+  podsCgroup: optional(absolutePath, "/sys/fs/cgroup"),
+  /** Empty: the file the NodeConfig stands in. */
+  mesh: optional(filePath, ""),
+  ca: optional(ca, caDefaults),
+  dataThreads: optional(integer(1, 256), availableParallelism()),
+  heartbeatLimitMs: optional(integer(200, 60_000), 2_000),
+  metrics: optional(metrics, { host: "0.0.0.0", port: 15_020 }),
+  ready: optional(ready, { host: "0.0.0.0", port: 15_021 }),
+  log: optional(log, { level: "info", access: "stdout" }),
+  agentUid: optional(integer(1, 4_294_967_294), 65_534),
+  agentGid: optional(integer(1, 4_294_967_294), 65_534),
+  /** Also honour istio.io/dataplane-mode on namespaces and pods. */
+  istioLabels: optional(oneOf("ignored", "honoured"), "ignored"),
+});
+export type NodeSpec = Read<typeof nodeSpec>;
+
+export const nodeConfigKind = object({
+  apiVersion: required(oneOf("orlop.dev/v1alpha1")),
+  kind: required(oneOf("NodeConfig")),
+  metadata: optional(
+    object({
+      name: optional(string, ""),
+      labels: optional(mapOf(string), {}),
+      annotations: optional(mapOf(string), {}),
+    }),
+    { name: "", labels: {}, annotations: {} },
+  ),
+  spec: required(nodeSpec),
+  status: ignored,
+});

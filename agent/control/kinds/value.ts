@@ -1,0 +1,81 @@
+// main, CLI · configuration values that remember where they were written, and the problems found in them. Plain data, no I/O.
+import type { SourceRef } from "../../mesh/source-ref.ts";
+
+/** What a file or an API says, before any schema has looked at it. */
+export type Value = { readonly from: SourceRef } & (
+  | { readonly type: "map"; readonly entries: ReadonlyMap<string, Entry> }
+  | { readonly type: "list"; readonly items: readonly Value[] }
+  | { readonly type: "string"; readonly value: string }
+  | { readonly type: "number"; readonly value: number }
+  | { readonly type: "boolean"; readonly value: boolean }
+  | { readonly type: "null" }
+);
+/** `keyFrom` is the key's own place: an unknown field is reported there. */
+export type Entry = { readonly keyFrom: SourceRef; readonly value: Value };
+
+export type ProblemCode =
+  | "ORL4101" // not YAML, or more of it than is read
+  | "ORL4102" // unknown field or kind
+  | "ORL4103" // wrong type, or missing
+  | "ORL4104" // a value outside what the field may hold
+  | "ORL4105" // fields or objects that contradict each other
+  | "ORL4106" // known, but not honoured yet
+  | "ORL4107"; // the file cannot be read
+
+/** One line each: what is wrong, why it matters, what to do about it. */
+export type Problem = {
+  readonly code: ProblemCode;
+  readonly from: SourceRef;
+  readonly what: string;
+  readonly why: string;
+  readonly fix: string;
+};
+
+/** `file:line:col`, as editors and compilers read it. */
+export function placeText(from: SourceRef): string {
+  return from.line === 0 ? from.file : `${from.file}:${from.line}:${from.column}`;
+}
+
+/** Three lines: where and what, why, what to do. */
+export function problemText(problem: Problem): string {
+  return `${placeText(problem.from)}: ${problem.what}  ${problem.code}\n  why: ${problem.why}\n  do:  ${problem.fix}`;
+}
+
+/** Configuration that was refused as a whole. The only error the readers of configuration throw. */
+export class ConfigError extends Error {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    super(problems.map(problemText).join("\n"));
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+/** Collects what is wrong (refuses the whole) and what is not honoured (reported, refuses nothing). */
+export class Report {
+  readonly problems: Problem[] = [];
+  readonly findings: Problem[] = [];
+
+  error(problem: Problem): undefined {
+    // A file of 100,000 mistakes is told about its first ones.
+    if (this.problems.length < 100) this.problems.push(problem);
+    return undefined;
+  }
+
+  unsupported(from: SourceRef, what: string, why: string, fix: string): void {
+    this.findings.push({ code: "ORL4106", from, what, why, fix });
+  }
+
+  throwIfAny(): void {
+    if (this.problems.length > 0) throw new ConfigError(this.problems);
+  }
+}
+
+/** Longest piece of foreign text a message repeats. */
+const QUOTED_MAX = 80;
+
+/** Foreign text as a message may show it: one line, no control bytes, not endless. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > QUOTED_MAX ? `${text.slice(0, QUOTED_MAX)}…` : text);
+}
