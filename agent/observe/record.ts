@@ -76,6 +76,8 @@ export type Outcome = {
   readonly durationUs: number;
   /** Set when a later judgement ended it (policy change); replaces the first one in the log line. */
   readonly decision?: DecisionSummary;
+  /** Refused before anything was opened upstream. */
+  readonly early?: boolean;
 };
 
 /** An open connection as `orlop get connections` sees it. */
@@ -159,8 +161,9 @@ export class Recorder {
       this.#open.delete(open);
       series.live -= 1;
       series.closed += 1;
-      series.sentBytes += outcome.sentBytes;
-      series.receivedBytes += outcome.receivedBytes;
+      // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
+      series.receivedBytes += outcome.sentBytes;
+      series.sentBytes += outcome.receivedBytes;
       if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
       if (outcome.decision) this.#judged(outcome.decision);
       this.#options.log(open.record, outcome, this.#options.now());
@@ -171,7 +174,7 @@ export class Recorder {
 
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
   refused(record: ConnectionRecord, outcome: Pick<Outcome, "flag" | "cause" | "message" | "durationUs">): void {
-    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0 });
+    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0, early: true });
   }
 
   /** Open connections, oldest first, at most `limit`. */

@@ -1,0 +1,86 @@
+// 15 · data thread · record → one line: ztunnel's shape and keys (wire.md 5.2), ours after them. Whatever a peer sent,
+// a line stays one line (B6).
+import type { ConnectionRecord, Outcome, Party, RecordEndpoint } from "./record.ts";
+
+export type AccessLogFormat = "text" | "json";
+
+/** One field: key, value, and whether ztunnel writes it bare. */
+type Field = readonly [key: string, value: string | number, bare?: "bare"];
+
+/** No value is longer than this many UTF-16 units; what a peer chose must not grow the log. */
+const maxValueLength = 512;
+
+export function accessLine(record: ConnectionRecord, outcome: Outcome, atMs: number, format: AccessLogFormat): string {
+  const level = outcome.flag === "-" ? "info" : outcome.early ? "warn" : "error";
+  const message = outcome.early ? "connection failed" : "connection complete";
+  // ztunnel writes microseconds; the clock here has milliseconds, so the last three digits are 0.
+  const time = `${new Date(atMs).toISOString().slice(0, -1)}000Z`;
+  const fields = fieldsOf(record, outcome);
+  if (format === "json") {
+    const body = fields.map(([key, value]) => `${quoted(key)}:${typeof value === "number" ? value : quoted(value)}`);
+    return `{"level":"${level}","time":"${time}","scope":"access",${body.join(",")},"message":"${message}"}\n`;
+  }
+  const body = fields.map(([key, value, bare]) => `${key}=${bare ? value : quoted(String(value))}`);
+  return `${time}\t${level}\taccess\t${message}\t${body.join(" ")}\n`;
+}
+
+function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly Field[] {
+  const { source, destination, hbone, dialled, service } = record;
+  const decision = outcome.decision ?? record.decision;
+  const denied = decision?.verdict === "deny" ? decision : null;
+  const all: readonly (Field | false)[] = [
+    ["src.addr", endpointText(source), "bare"],
+    ...partyFields("src", source),
+    ["dst.addr", endpointText(destination), "bare"],
+    hbone !== null && ["dst.hbone_addr", endpointText(hbone), "bare"],
+    dialled !== null && ["dst.dialled_addr", endpointText(dialled), "bare"],
+    service !== null && ["dst.service", service.hostname],
+    ...partyFields("dst", destination),
+    ["direction", record.direction],
+    ["bytes_sent", outcome.receivedBytes, "bare"],
+    ["bytes_recv", outcome.sentBytes, "bare"],
+    ["duration", `${Math.floor(outcome.durationUs / 1000)}ms`],
+    outcome.flag !== "-" && ["error", errorText(outcome, denied?.reason ?? null)],
+    outcome.flag !== "-" && ["response_flags", outcome.flag],
+    ["security", record.security],
+    decision !== null && decision.policy !== "" && ["policy", decision.policy],
+    denied?.reason != null && ["reason", denied.reason],
+    denied !== null && denied.at !== "" && ["rule", denied.at],
+    denied !== null && denied.nearestMiss !== "" && ["nearest_miss", denied.nearestMiss],
+    decision !== null && decision.dryRunDenied.length > 0 && ["dry_run_denied", decision.dryRunDenied.join(",")],
+    decision !== null && decision.audited.length > 0 && ["audited", decision.audited.join(",")],
+    record.traceId !== "" && ["trace_id", record.traceId],
+  ];
+  return all.filter((field) => field !== false);
+}
+
+function partyFields(side: "src" | "dst", party: Party): readonly (Field | false)[] {
+  const workload = party.workload;
+  return [
+    workload !== null && [`${side}.workload`, workload.name],
+    workload !== null && [`${side}.namespace`, workload.namespace],
+    party.identity !== null && [`${side}.identity`, party.identity.text],
+    workload !== null && [`${side}.cluster`, workload.cluster],
+  ];
+}
+
+function errorText(outcome: Outcome, reason: string | null): string {
+  if (reason !== null) return `connection closed due to policy rejection: ${reason}`;
+  return outcome.message === "" ? outcome.cause : `${outcome.cause}: ${outcome.message}`;
+}
+
+export function endpointText(at: RecordEndpoint): string {
+  // Addresses are canonical text by the time they are here, but this field is written bare.
+  const address = at.address.replaceAll(/[^0-9a-fA-F.:]/g, "?");
+  return address.includes(":") ? `[${address}]:${at.port}` : `${address}:${at.port}`;
+}
+
+// What JSON leaves as it is, and a terminal or a line reader does not: DEL and C1, line and paragraph separators,
+// direction overrides, byte order mark.
+const unsafe = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** `text` as a JSON string, in one line, with nothing a terminal would obey. */
+export function quoted(text: string): string {
+  const short = text.length > maxValueLength ? `${text.slice(0, maxValueLength)}…` : text;
+  return JSON.stringify(short).replace(unsafe, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

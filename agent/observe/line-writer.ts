@@ -1,0 +1,133 @@
+// main · complete lines to stdout or a file: buffered, nothing lost while the sink keeps up; a sink that stalls loses
+// the newest lines, counted, and never memory or the loop.
+import { close, constants, openSync, write } from "node:fs";
+
+/** Lines that a data thread gathers between hand-overs; what exceeds the bound is counted, not kept. */
+export class LineBatch {
+  readonly #limit: number;
+  #lines: string[] = [];
+  #dropped = 0;
+
+  constructor(limit = 10_000) {
+    this.#limit = limit;
+  }
+
+  add(line: string): void {
+    if (this.#lines.length < this.#limit) this.#lines.push(line);
+    else this.#dropped += 1;
+  }
+
+  take(): { readonly text: string; readonly lines: number; readonly dropped: number } {
+    const taken = { text: this.#lines.join(""), lines: this.#lines.length, dropped: this.#dropped };
+    this.#lines = [];
+    this.#dropped = 0;
+    return taken;
+  }
+}
+
+/** Writes some of `bytes`; `done` gets how many, or an error. At most one call is outstanding. */
+export type Sink = (bytes: Uint8Array, done: (error: NodeJS.ErrnoException | null, written: number) => void) => void;
+
+export type LineWriterOptions = {
+  readonly sink: Sink;
+  /** Most bytes held while the sink is busy. Default 16 MiB. */
+  readonly limitBytes?: number;
+  /** How long to wait before a sink that said EAGAIN is tried again. */
+  readonly retryMs?: number;
+};
+
+export class LineWriter {
+  readonly #sink: Sink;
+  readonly #limitBytes: number;
+  readonly #retryMs: number;
+  #queue: { readonly bytes: Buffer; readonly lines: number }[] = [];
+  #queuedBytes = 0;
+  #busy = false;
+  #dropped = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(options: LineWriterOptions) {
+    this.#sink = options.sink;
+    this.#limitBytes = options.limitBytes ?? 16 * 1024 * 1024;
+    this.#retryMs = options.retryMs ?? 50;
+  }
+
+  /** Lines that were never written, since the start. A metric. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** `text` is `lines` complete lines. They are written together or dropped together. */
+  add(text: string, lines: number): void {
+    if (text === "") return;
+    const bytes = Buffer.from(text);
+    if (this.#queuedBytes + bytes.length > this.#limitBytes) {
+      this.#dropped += lines;
+      return;
+    }
+    this.#queue.push({ bytes, lines });
+    this.#queuedBytes += bytes.length;
+    this.#pump();
+  }
+
+  /** Lines that a data thread had to drop before they got here. */
+  addDropped(lines: number): void {
+    this.#dropped += lines;
+  }
+
+  /** Resolves once everything queued is written or counted as dropped. */
+  flush(): Promise<void> {
+    if (!this.#busy) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #pump(): void {
+    if (this.#busy) return;
+    const batch = this.#queue;
+    if (batch.length === 0) {
+      const waiting = this.#idle;
+      this.#idle = [];
+      for (const resolve of waiting) resolve();
+      return;
+    }
+    this.#queue = [];
+    this.#busy = true;
+    const lines = batch.reduce((sum, one) => sum + one.lines, 0);
+    this.#write(Buffer.concat(batch.map((one) => one.bytes)), 0, lines);
+  }
+
+  #write(bytes: Buffer, from: number, lines: number): void {
+    this.#sink(bytes.subarray(from), (error, written) => {
+      if (error?.code === "EAGAIN" || error?.code === "EINTR") {
+        setTimeout(() => this.#write(bytes, from, lines), this.#retryMs).unref();
+        return;
+      }
+      if (error) this.#dropped += lines;
+      else if (from + written < bytes.length) return this.#write(bytes, from + written, lines);
+      this.#queuedBytes -= bytes.length;
+      this.#busy = false;
+      this.#pump();
+    });
+  }
+}
+
+export type OpenSink = { readonly sink: Sink; readonly close: () => void };
+
+/** stdout by its descriptor, not by process.stdout: the latter buffers without bound. Throws when the file cannot be opened. */
+export function openSink(target: "stdout" | { readonly path: string }): OpenSink {
+  const fd =
+    target === "stdout"
+      ? 1
+      : openSync(
+          target.path,
+          constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW,
+          0o640,
+        );
+  return {
+    sink: (bytes, done) => write(fd, bytes, 0, bytes.length, null, done),
+    close: () => {
+      // Nothing is left to do about a descriptor that will not close.
+      if (fd !== 1) close(fd, () => undefined);
+    },
+  };
+}
