@@ -48,6 +48,33 @@ export const ORLOP_COUNT_IN_REFUSED_NO_LISTENER = 21;
 export const ORLOP_COUNT_EVENT_DROPPED = 22;
 export const ORLOP_COUNT_TRAFFIC_MAP_FULL = 23;
 export const ORLOP_COUNT_MAX = 24;
+export const ORLOP_ARENA_EVENTS = 0;
+export const ORLOP_ARENA_EVENT_CAPACITY = 1024;
+export const ORLOP_ARENA_EVENT_TEXT = 131072;
+export const ORLOP_ARENA_EVENT_TEXT_SIZE = 524288;
+export const ORLOP_ARENA_ANSWERS = 655360;
+export const ORLOP_ARENA_ANSWER_TEXT = 786432;
+export const ORLOP_ARENA_ANSWER_TEXT_SIZE = 524288;
+export const ORLOP_ARENA_LATE_ANSWER = 1310720;
+export const ORLOP_ARENA_LATE_TEXT = 1310848;
+export const ORLOP_ARENA_LATE_TEXT_SIZE = 32640;
+export const ORLOP_ARENA_SIZE = 1343488;
+export const ORLOP_ANSWER_TEXT_LIMIT = 16384;
+export const ORLOP_ENGINE_ACCEPTED = 1;
+export const ORLOP_ENGINE_PEER_CERTIFICATE = 2;
+export const ORLOP_ENGINE_CONNECT_REQUEST = 3;
+export const ORLOP_ENGINE_ESTABLISHED = 4;
+export const ORLOP_ENGINE_CLOSED = 5;
+export const ORLOP_ENGINE_HANDSHAKE_FAILED = 6;
+export const ORLOP_ENGINE_TUNNEL_ABUSED = 7;
+export const ORLOP_ENGINE_POOL_LOW = 8;
+export const ORLOP_ANSWER_RELAY = 1;
+export const ORLOP_ANSWER_TUNNEL = 2;
+export const ORLOP_ANSWER_DIAL = 3;
+export const ORLOP_ANSWER_REFUSE = 4;
+export const ORLOP_ANSWER_CLOSE = 5;
+export const ORLOP_ANSWER_PEER = 6;
+export const ORLOP_ANSWER_REJECT_PEER = 7;
 
 /** Byte offsets in struct orlop_addr. */
 export const orlopAddr = {
@@ -180,6 +207,56 @@ export const orlopTraffic = {
   durationNs: 40,
   srttUsSum: 48,
   retransmits: 56,
+} as const;
+
+/** Byte offsets in struct orlop_endpoint. */
+export const orlopEndpoint = {
+  size: 20,
+  addr: 0,
+  port: 16,
+  known: 18,
+} as const;
+
+/** Byte offsets in struct orlop_span. */
+export const orlopSpan = {
+  size: 8,
+  offset: 0,
+  length: 4,
+} as const;
+
+/** Byte offsets in struct orlop_engine_event. */
+export const orlopEngineEvent = {
+  size: 128,
+  type: 0,
+  conn: 4,
+  generation: 8,
+  podIdx: 12,
+  near: 16,
+  target: 36,
+  kind: 56,
+  detail: 60,
+  identity: 64,
+  expect: 68,
+  sentBytes: 72,
+  receivedBytes: 80,
+  durationUs: 88,
+  text: 96,
+} as const;
+
+/** Byte offsets in struct orlop_engine_answer. */
+export const orlopEngineAnswer = {
+  size: 104,
+  type: 0,
+  conn: 4,
+  generation: 8,
+  podIdx: 12,
+  to: 16,
+  from: 36,
+  identity: 56,
+  expect: 60,
+  status: 64,
+  pad: 68,
+  text: 72,
 } as const;
 
 /** Names of the kernel's counters, by index, as they appear in metrics. */

@@ -1,0 +1,43 @@
+// data thread, main thread · the only import of engine.node: declares every native class and function, adds nothing.
+import { createRequire } from "node:module";
+import type { EngineStats } from "./engine.ts";
+
+/** One engine: sockets, TLS and HTTP/2 of one thread. Errors carry code, errno and syscall. */
+export interface NativeEngine {
+  /** The area of native/engine/arena.h; lives as long as the engine. */
+  readonly arena: ArrayBuffer;
+  setPod(podIdx: number, netnsCookie: bigint, identity: number): void;
+  /** kind: 0 outbound, 1 inbound, 2 hbone. Owns `fd` from here on, also when it throws. */
+  addListener(podIdx: number, kind: number, fd: number): void;
+  removePod(podIdx: number, cut: boolean): void;
+  /** kind: 0 out4, 1 out6, 2 local4, 3 local6. */
+  addSockets(podIdx: number, kind: number, fds: Int32Array): void;
+  setFlowMap(fd: number): void;
+  /** Reads the late answer's place in the arena. */
+  submit(): void;
+  counters(conn: number, generation: number): [sent: number, received: number] | undefined;
+  stats(): EngineStats;
+  retireTunnels(identity: number): void;
+  drain(): void;
+  close(): void;
+}
+
+/** Called with the number of events in the arena; writes answers there and returns how many. */
+export type BatchHandler = (events: number) => number;
+
+type Addon = {
+  readonly Engine: new (handler: BatchHandler) => NativeEngine;
+  /** For the whole process. The same integer again replaces it for new handshakes. `pkcs8` may be wiped afterwards. */
+  installIdentity(identity: number, chainPem: string, pkcs8: Uint8Array): void;
+  dropIdentity(identity: number): void;
+  /** PEM of every root that peers may chain to; replaces the earlier ones for new handshakes. */
+  installRoots(pem: string): void;
+  /** Sockets without a keeper: for tests and benchmarks on a plain machine. */
+  unconnectedSocket(family: 4 | 6): number;
+  listenSocket(address: string, port: number): { readonly fd: number; readonly port: number };
+};
+
+const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/engine.node");
+
+export const { installIdentity, dropIdentity, installRoots, unconnectedSocket, listenSocket } = addon;
+export const NativeEngine = addon.Engine;

@@ -1,0 +1,103 @@
+// 6 · data thread · Answer → arena records. Refuses what the engine could not read: addresses that are none, too much text.
+import * as abi from "../abi.ts";
+import type { Answer } from "./answers.ts";
+import { writeAddress } from "./endpoint.ts";
+import type { Endpoint } from "./events.ts";
+
+const record = abi.orlopEngineAnswer;
+const types = {
+  relay: abi.ORLOP_ANSWER_RELAY,
+  tunnel: abi.ORLOP_ANSWER_TUNNEL,
+  dial: abi.ORLOP_ANSWER_DIAL,
+  refuse: abi.ORLOP_ANSWER_REFUSE,
+  close: abi.ORLOP_ANSWER_CLOSE,
+  peer: abi.ORLOP_ANSWER_PEER,
+  "reject-peer": abi.ORLOP_ANSWER_REJECT_PEER,
+} as const satisfies Record<Answer["type"], number>;
+
+/** Where a writer's records and text lie, in bytes from the arena's start. */
+export type AnswerArea = { readonly records: number; readonly text: number; readonly textSize: number };
+
+export class AnswerWriter {
+  readonly #view: DataView;
+  readonly #buffer: Buffer;
+  readonly #area: AnswerArea;
+  #count = 0;
+  #textLength = 0;
+
+  constructor(arena: ArrayBuffer, area: AnswerArea) {
+    this.#view = new DataView(arena);
+    this.#buffer = Buffer.from(arena);
+    this.#area = area;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  restart(): void {
+    this.#count = 0;
+    this.#textLength = 0;
+  }
+
+  /** False: no room for its text, nothing written. Throws a RangeError when an address or the text is unusable. */
+  write(answer: Answer): boolean {
+    const at = this.#area.records + this.#count * record.size;
+    const view = this.#view;
+    view.setUint32(at + record.type, types[answer.type], true);
+    view.setUint32(at + record.conn, answer.conn, true);
+    view.setUint32(at + record.generation, answer.generation, true);
+    switch (answer.type) {
+      case "relay":
+        this.#endpoint(at + record.to, answer.to);
+        break;
+      case "tunnel":
+        this.#endpoint(at + record.to, answer.to);
+        view.setInt32(at + record.identity, answer.identity, true);
+        view.setInt32(at + record.expect, answer.expect, true);
+        if (!this.#texts(at, answer.authority, answer.baggage, answer.forwarded, answer.traceparent)) return false;
+        break;
+      case "dial":
+        view.setUint32(at + record.podIdx, answer.podIdx, true);
+        this.#endpoint(at + record.to, answer.to);
+        this.#endpoint(at + record.from, answer.from);
+        if (!this.#texts(at, "", answer.baggage, "", "")) return false;
+        break;
+      case "refuse":
+        view.setInt32(at + record.status, answer.status, true);
+        break;
+      case "peer":
+        view.setInt32(at + record.identity, answer.peerIdentity, true);
+        break;
+    }
+    this.#count++;
+    return true;
+  }
+
+  #endpoint(offset: number, endpoint: Endpoint | null): void {
+    this.#view.setUint16(offset + abi.orlopEndpoint.known, endpoint === null ? 0 : 1, true);
+    if (endpoint === null) return;
+    if (!writeAddress(this.#buffer, offset + abi.orlopEndpoint.addr, endpoint.address)) {
+      throw new RangeError(`"${endpoint.address}" is no IP address`);
+    }
+    if (!Number.isInteger(endpoint.port) || endpoint.port < 1 || endpoint.port > 65535) {
+      throw new RangeError(`${endpoint.port} is no port`);
+    }
+    this.#view.setUint16(offset + abi.orlopEndpoint.port, endpoint.port, true);
+  }
+
+  #texts(at: number, ...texts: readonly [string, string, string, string]): boolean {
+    const length = texts[0].length + texts[1].length + texts[2].length + texts[3].length;
+    if (length > abi.ORLOP_ANSWER_TEXT_LIMIT) throw new RangeError(`${length} characters of header text are too many`);
+    if (this.#textLength + length > this.#area.textSize) return false;
+    for (let which = 0; which < 4; which++) {
+      const text = texts[which] ?? "";
+      const place = at + record.text + which * abi.orlopSpan.size;
+      this.#view.setUint32(place + abi.orlopSpan.offset, this.#textLength, true);
+      this.#view.setUint32(place + abi.orlopSpan.length, text.length, true);
+      if (text !== "") this.#buffer.write(text, this.#area.text + this.#textLength, "latin1");
+      this.#textLength += text.length;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,124 @@
+// 6 · data thread · one wake-up of the engine: decode the arena, call the handler once per event, encode the answers.
+// An exception for one event costs that connection: it is refused, counted and told to `onError`.
+import * as abi from "../abi.ts";
+import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
+import { NativeEngine } from "./addon.ts";
+import { AnswerWriter } from "./answer-writer.ts";
+import type { Answer, EventHandler } from "./answers.ts";
+import type { Engine, EngineStats } from "./engine.ts";
+import { EventReader } from "./event-reader.ts";
+import type { ConnRef, EngineEvent } from "./events.ts";
+
+const listenerKinds: readonly ListenerKind[] = ["outbound", "inbound", "hbone"];
+const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
+
+/** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
+export class BatchEngine implements Engine {
+  readonly #native: NativeEngine;
+  readonly #handler: EventHandler;
+  readonly #onError: (error: unknown, event: EngineEvent) => void;
+  readonly #events: EventReader;
+  readonly #answers: AnswerWriter;
+  readonly #late: AnswerWriter;
+  #closed = false;
+
+  constructor(handler: EventHandler, onError: (error: unknown, event: EngineEvent) => void) {
+    this.#handler = handler;
+    this.#onError = onError;
+    this.#native = new NativeEngine((count) => this.#wake(count));
+    const { arena } = this.#native;
+    this.#events = new EventReader(arena);
+    this.#answers = new AnswerWriter(arena, {
+      records: abi.ORLOP_ARENA_ANSWERS,
+      text: abi.ORLOP_ARENA_ANSWER_TEXT,
+      textSize: abi.ORLOP_ARENA_ANSWER_TEXT_SIZE,
+    });
+    this.#late = new AnswerWriter(arena, {
+      records: abi.ORLOP_ARENA_LATE_ANSWER,
+      text: abi.ORLOP_ARENA_LATE_TEXT,
+      textSize: abi.ORLOP_ARENA_LATE_TEXT_SIZE,
+    });
+  }
+
+  #wake(count: number): number {
+    this.#answers.restart();
+    for (let index = 0; index < count; index++) {
+      const event = this.#events.read(index);
+      let answer: Answer | undefined;
+      try {
+        answer = this.#handler(event);
+        // A batch's text area holds what one batch can say; whatever does not fit goes the way of late answers.
+        if (answer !== undefined && !this.#answers.write(answer)) this.answer(answer);
+      } catch (error) {
+        const refusal = refusalOf(event);
+        if (refusal !== undefined) this.#answers.write(refusal);
+        this.#onError(error, event);
+      }
+    }
+    return this.#answers.count;
+  }
+
+  setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void {
+    this.#native.setPod(podIdx, options.netnsCookie, options.identity);
+  }
+
+  addListener(podIdx: number, kind: ListenerKind, fd: number): void {
+    this.#native.addListener(podIdx, listenerKinds.indexOf(kind), fd);
+  }
+
+  removePod(podIdx: number, options: { readonly cut: boolean }): void {
+    this.#native.removePod(podIdx, options.cut);
+  }
+
+  addSockets(podIdx: number, kind: SocketKind, fds: Int32Array): void {
+    this.#native.addSockets(podIdx, socketKinds.indexOf(kind), fds);
+  }
+
+  setFlowMap(fd: number): void {
+    this.#native.setFlowMap(fd);
+  }
+
+  answer(answer: Answer): void {
+    if (this.#closed) return;
+    this.#late.restart();
+    if (!this.#late.write(answer)) throw new RangeError(`the answer "${answer.type}" holds too much text`);
+    this.#native.submit();
+  }
+
+  counters(ref: ConnRef): { readonly sentBytes: number; readonly receivedBytes: number } | undefined {
+    const counters = this.#native.counters(ref.conn, ref.generation);
+    return counters && { sentBytes: counters[0], receivedBytes: counters[1] };
+  }
+
+  stats(): EngineStats {
+    return this.#native.stats();
+  }
+
+  retireTunnels(identity: number): void {
+    this.#native.retireTunnels(identity);
+  }
+
+  drain(): void {
+    this.#native.drain();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#native.close();
+  }
+}
+
+/** What an event gets when deciding it failed: no, in its own words. */
+function refusalOf(event: EngineEvent): Answer | undefined {
+  if (!("conn" in event)) return undefined;
+  const { conn, generation } = event;
+  switch (event.type) {
+    case "accepted":
+    case "connect-request":
+      return { type: "refuse", conn, generation, status: 503 };
+    case "peer-certificate":
+      return { type: "reject-peer", conn, generation };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,191 @@
+// 6 · data thread · arena records → EngineEvent. Knows offsets from abi.ts and the order of each closed list.
+import * as abi from "../abi.ts";
+import type { SocketKind } from "../keeper/protocol.ts";
+import { readAddress } from "./endpoint.ts";
+import type { CloseCause, Endpoint, EngineEvent, HandshakeFailure } from "./events.ts";
+
+const record = abi.orlopEngineEvent;
+const span = abi.orlopSpan;
+
+/** The same order as enum CloseCause in native/engine/events.h. */
+export const closeCauses: readonly CloseCause[] = [
+  "finished",
+  "reset-by-downstream",
+  "reset-by-upstream",
+  "refused",
+  "closed-by-answer",
+  "connect-failed",
+  "connect-timeout",
+  "tls-failed",
+  "tls-peer-rejected",
+  "h2-failed",
+  "tunnel-refused",
+  "tunnel-lost",
+  "protocol-error",
+  "no-socket",
+  "shed",
+  "drained",
+  "answer-timeout",
+];
+/** The same order as enum HandshakeFailure in native/engine/events.h. */
+export const handshakeFailures: readonly HandshakeFailure[] = [
+  "plaintext",
+  "no-certificate",
+  "expired",
+  "not-yet-valid",
+  "unknown-issuer",
+  "wrong-usage",
+  "bad-certificate",
+  "rejected-peer",
+  "no-alpn",
+  "timeout",
+  "closed",
+  "no-identity",
+  "protocol",
+];
+const listeners = ["outbound", "inbound"] as const;
+const roles = ["server", "client"] as const;
+const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
+
+/** `list[index]`, or an exception: the addon and this file were not built together. */
+function named<T>(list: readonly T[], index: number): T {
+  const value = list[index];
+  if (value === undefined) throw new RangeError(`engine.node sent the unknown value ${index}; rebuild it`);
+  return value;
+}
+
+export class EventReader {
+  readonly #view: DataView;
+  readonly #buffer: Buffer;
+
+  constructor(arena: ArrayBuffer) {
+    this.#view = new DataView(arena);
+    this.#buffer = Buffer.from(arena);
+  }
+
+  /** The event at `index`. Copies everything: the arena is written again at the next wake-up. */
+  read(index: number): EngineEvent {
+    const at = abi.ORLOP_ARENA_EVENTS + index * record.size;
+    const ref = { conn: this.#u32(at + record.conn), generation: this.#u32(at + record.generation) };
+    const podIdx = this.#u32(at + record.podIdx);
+    const type = this.#u32(at + record.type);
+    switch (type) {
+      case abi.ORLOP_ENGINE_ACCEPTED:
+        return {
+          type: "accepted",
+          ...ref,
+          listener: named(listeners, this.#u32(at + record.kind)),
+          podIdx,
+          source: this.#endpoint(at + record.near),
+          destination: this.#known(at + record.target),
+        };
+      case abi.ORLOP_ENGINE_PEER_CERTIFICATE:
+        return {
+          type: "peer-certificate",
+          ...ref,
+          role: named(roles, this.#u32(at + record.kind)),
+          podIdx,
+          peer: this.#endpoint(at + record.near),
+          leaf: Uint8Array.from(this.#bytes(at, 0)),
+          identity: this.#i32(at + record.identity),
+          expect: this.#i32(at + record.expect),
+        };
+      case abi.ORLOP_ENGINE_CONNECT_REQUEST:
+        return {
+          type: "connect-request",
+          ...ref,
+          podIdx,
+          peer: this.#endpoint(at + record.near),
+          local: this.#endpoint(at + record.target),
+          peerIdentity: this.#i32(at + record.identity),
+          authority: this.#text(at, 0),
+          baggage: this.#text(at, 1),
+          forwarded: this.#text(at, 2),
+          traceparent: this.#text(at, 3),
+        };
+      case abi.ORLOP_ENGINE_ESTABLISHED:
+        return {
+          type: "established",
+          ...ref,
+          upstream: this.#endpoint(at + record.near),
+          elapsedUs: this.#u64(at + record.durationUs),
+          baggage: this.#text(at, 1),
+        };
+      case abi.ORLOP_ENGINE_CLOSED:
+        return {
+          type: "closed",
+          ...ref,
+          cause: named(closeCauses, this.#u32(at + record.kind)),
+          detail: this.#i32(at + record.detail),
+          message: this.#text(at, 0),
+          sentBytes: this.#u64(at + record.sentBytes),
+          receivedBytes: this.#u64(at + record.receivedBytes),
+          durationUs: this.#u64(at + record.durationUs),
+        };
+      case abi.ORLOP_ENGINE_HANDSHAKE_FAILED:
+        return {
+          type: "handshake-failed",
+          podIdx,
+          peer: this.#endpoint(at + record.near),
+          reason: named(handshakeFailures, this.#u32(at + record.kind)),
+          message: this.#text(at, 0),
+        };
+      case abi.ORLOP_ENGINE_TUNNEL_ABUSED:
+        return {
+          type: "tunnel-abused",
+          podIdx,
+          peer: this.#endpoint(at + record.near),
+          peerIdentity: this.#i32(at + record.identity),
+          reason: this.#text(at, 0),
+        };
+      case abi.ORLOP_ENGINE_POOL_LOW:
+        return {
+          type: "pool-low",
+          podIdx,
+          kind: named(socketKinds, this.#u32(at + record.kind)),
+          count: this.#i32(at + record.detail),
+        };
+      default:
+        throw new RangeError(`engine.node sent the unknown event ${type}; rebuild it`);
+    }
+  }
+
+  #u32(offset: number): number {
+    return this.#view.getUint32(offset, true);
+  }
+
+  #i32(offset: number): number {
+    return this.#view.getInt32(offset, true);
+  }
+
+  /** Exact to 2^53, which bytes and microseconds do not reach. */
+  #u64(offset: number): number {
+    return this.#view.getUint32(offset + 4, true) * 2 ** 32 + this.#view.getUint32(offset, true);
+  }
+
+  #endpoint(offset: number): Endpoint {
+    return {
+      address: readAddress(this.#buffer, offset + abi.orlopEndpoint.addr),
+      port: this.#view.getUint16(offset + abi.orlopEndpoint.port, true),
+    };
+  }
+
+  #known(offset: number): Endpoint | null {
+    return this.#view.getUint16(offset + abi.orlopEndpoint.known, true) === 0 ? null : this.#endpoint(offset);
+  }
+
+  #bytes(at: number, which: number): Buffer {
+    const place = at + record.text + which * span.size;
+    const offset = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
+    return this.#buffer.subarray(offset, offset + this.#u32(place + span.length));
+  }
+
+  /** Latin-1, so that every byte of a header survives as one character. */
+  #text(at: number, which: number): string {
+    const place = at + record.text + which * span.size;
+    const length = this.#u32(place + span.length);
+    if (length === 0) return "";
+    const offset = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
+    return this.#buffer.toString("latin1", offset, offset + length);
+  }
+}

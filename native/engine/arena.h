@@ -1,0 +1,89 @@
+// 6 · data thread · the batch layout shared with TypeScript: fixed records in front, text behind, one for each way.
+// Read by native/gen-abi.ts: only fixed-width fields, earlier structs and arrays of them. Host byte order throughout.
+#ifndef ORLOP_ENGINE_ARENA_H
+#define ORLOP_ENGINE_ARENA_H
+
+#include <cstdint>
+
+#include "orlop_abi.h"
+
+/* Areas of the arena, in bytes from its start. An event's text lies in the event text area, and so on. */
+#define ORLOP_ARENA_EVENTS 0
+#define ORLOP_ARENA_EVENT_CAPACITY 1024
+#define ORLOP_ARENA_EVENT_TEXT 131072
+#define ORLOP_ARENA_EVENT_TEXT_SIZE 524288
+#define ORLOP_ARENA_ANSWERS 655360
+#define ORLOP_ARENA_ANSWER_TEXT 786432
+#define ORLOP_ARENA_ANSWER_TEXT_SIZE 524288
+/* One answer at a time that comes later than its event, so that it cannot overwrite the batch being written. */
+#define ORLOP_ARENA_LATE_ANSWER 1310720
+#define ORLOP_ARENA_LATE_TEXT 1310848
+#define ORLOP_ARENA_LATE_TEXT_SIZE 32640
+#define ORLOP_ARENA_SIZE 1343488
+
+/* Most bytes of text in one answer; batch.ts refuses longer ones. */
+#define ORLOP_ANSWER_TEXT_LIMIT 16384
+
+/* orlop_engine_event.type; names as in agent/engine/events.ts */
+#define ORLOP_ENGINE_ACCEPTED 1
+#define ORLOP_ENGINE_PEER_CERTIFICATE 2
+#define ORLOP_ENGINE_CONNECT_REQUEST 3
+#define ORLOP_ENGINE_ESTABLISHED 4
+#define ORLOP_ENGINE_CLOSED 5
+#define ORLOP_ENGINE_HANDSHAKE_FAILED 6
+#define ORLOP_ENGINE_TUNNEL_ABUSED 7
+#define ORLOP_ENGINE_POOL_LOW 8
+
+/* orlop_engine_answer.type; names as in agent/engine/answers.ts */
+#define ORLOP_ANSWER_RELAY 1
+#define ORLOP_ANSWER_TUNNEL 2
+#define ORLOP_ANSWER_DIAL 3
+#define ORLOP_ANSWER_REFUSE 4
+#define ORLOP_ANSWER_CLOSE 5
+#define ORLOP_ANSWER_PEER 6
+#define ORLOP_ANSWER_REJECT_PEER 7
+
+struct orlop_endpoint {
+  struct orlop_addr addr;
+  uint16_t port;
+  uint16_t known; /* 0: there is none */
+};
+
+/* Text or bytes: where in the area of its direction, and how long. */
+struct orlop_span {
+  uint32_t offset;
+  uint32_t length;
+};
+
+struct orlop_engine_event {
+  uint32_t type;
+  uint32_t conn;
+  uint32_t generation;
+  uint32_t pod_idx;
+  struct orlop_endpoint near;   /* source, peer or upstream */
+  struct orlop_endpoint target; /* destination or local */
+  uint32_t kind;                /* listener, role, cause, reason or socket kind: the position in batch.ts's list */
+  int32_t detail;               /* errno, HTTP status, TLS alert or count */
+  int32_t identity;             /* own identity; peer identity for a CONNECT request or abuse */
+  int32_t expect;
+  uint64_t sent_bytes;
+  uint64_t received_bytes;
+  uint64_t duration_us;
+  struct orlop_span text[4]; /* 0: leaf, authority, message, reason · baggage · forwarded · traceparent */
+};
+
+struct orlop_engine_answer {
+  uint32_t type;
+  uint32_t conn;
+  uint32_t generation;
+  uint32_t pod_idx;
+  struct orlop_endpoint to;
+  struct orlop_endpoint from;
+  int32_t identity; /* own identity; the peer's for `peer` */
+  int32_t expect;
+  int32_t status; /* of `refuse` */
+  uint32_t pad;
+  struct orlop_span text[4]; /* authority · baggage · forwarded · traceparent */
+};
+
+#endif
