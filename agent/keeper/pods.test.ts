@@ -1,0 +1,132 @@
+// pods.ts against a laid-out cgroup tree and /proc, and once against a real namespace (root).
+import assert from "node:assert/strict";
+import { closeSync, linkSync, mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import { findPod, isPodDirectory, type PodTree, podDirectories, startTicksOf, stillThere } from "./pods.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "orlop-pods-"));
+after(() => rmSync(scratch, { recursive: true }));
+
+/** A tree of its own: namespaces are files, and processes that share one are hard links to it. */
+class FakeNode implements PodTree {
+  readonly root = mkdtempSync(join(scratch, "node-"));
+  readonly podsCgroup = join(this.root, "kubepods");
+  readonly proc = join(this.root, "proc");
+  constructor() {
+    mkdirSync(this.podsCgroup, { recursive: true });
+    mkdirSync(join(this.root, "ns"));
+    this.process("self", { ticks: 1, netns: "host" });
+  }
+  cgroup(path: string, pids: readonly number[] = []): string {
+    mkdirSync(join(this.podsCgroup, path), { recursive: true });
+    writeFileSync(join(this.podsCgroup, path, "cgroup.procs"), pids.map((pid) => `${pid}\n`).join(""));
+    return join(this.podsCgroup, path);
+  }
+  process(pid: number | "self", { ticks, netns, state = "S" }: { ticks: number; netns: string; state?: string }): void {
+    const directory = join(this.proc, String(pid));
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(join(directory, "ns"), { recursive: true });
+    // A name with blanks and brackets, as a hostile process may choose.
+    writeFileSync(join(directory, "stat"), `${pid} (a ) Z 1) ${state}${" 0".repeat(18)} ${ticks} 0 0\n`);
+    writeFileSync(join(this.root, "ns", netns), "", { flag: "a" });
+    linkSync(join(this.root, "ns", netns), join(directory, "ns", "net"));
+  }
+  end(pid: number): void {
+    rmSync(join(this.proc, String(pid)), { recursive: true });
+  }
+}
+const uid = "0a1b2c3d-1111-2222-3333-444455556666";
+
+function found(tree: PodTree, which = uid) {
+  const pod = findPod(tree, which);
+  assert.ok(!("refused" in pod), "refused" in pod ? pod.message : "");
+  closeSync(pod.netnsFd);
+  return pod;
+}
+
+test("both spellings of Kubernetes are found, and the oldest process speaks for the pod", () => {
+  for (const path of [
+    `burstable/pod${uid}`,
+    `kubepods-burstable.slice/kubepods-burstable-pod${uid.replaceAll("-", "_")}.slice`,
+  ]) {
+    const node = new FakeNode();
+    node.cgroup(path);
+    node.cgroup(`${path}/app`, [0, 30, 20]);
+    node.cgroup(`${path}/pause`, [40]);
+    node.process(20, { ticks: 500, netns: "pod" });
+    node.process(30, { ticks: 400, netns: "elsewhere" });
+    node.process(40, { ticks: 300, netns: "pod" });
+    assert.deepEqual(found(node).process, { pid: 40, startTicks: 300n });
+  }
+});
+
+test("what is no pod, no process or no namespace of its own is refused", () => {
+  const node = new FakeNode();
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
+  node.cgroup(`pod${uid}`);
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
+  node.cgroup(`pod${uid}`, [5]);
+  node.process(5, { ticks: 1, netns: "pod", state: "Z" });
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
+  node.process(5, { ticks: 1, netns: "host" });
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "host-network" });
+  node.process(5, { ticks: 1, netns: "pod" });
+  found(node);
+  node.cgroup(`besteffort/pod${uid}`, [5]);
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
+  assert.partialDeepStrictEqual(findPod({ ...node, podsCgroup: join(node.root, "nothing"), proc: node.proc }, uid), {
+    refused: "pod-not-found",
+  });
+});
+
+test("a directory made inside a pod is not another pod", () => {
+  const node = new FakeNode();
+  node.cgroup("podattacker", [7]);
+  node.cgroup(`podattacker/pod${uid}`, [7]);
+  node.cgroup(`besteffort.slice/besteffort-podattacker.slice/besteffort-pod${uid.replaceAll("-", "_")}.slice`, [7]);
+  node.process(7, { ticks: 9, netns: "attacker" });
+  assert.deepEqual(podDirectories(node, uid), []);
+});
+
+test("a pod lives as long as a process in its namespace, and not a tick longer", () => {
+  const node = new FakeNode();
+  node.cgroup(`pod${uid}`, [5, 6]);
+  node.process(5, { ticks: 100, netns: "pod" });
+  node.process(6, { ticks: 200, netns: "pod" });
+  const pod = found(node);
+  assert.deepEqual(stillThere(node, pod), { pid: 5, startTicks: 100n });
+  node.end(5);
+  assert.deepEqual(stillThere(node, pod), { pid: 6, startTicks: 200n });
+  node.end(6);
+  assert.equal(stillThere(node, pod), undefined);
+  // The same pid again, in the same cgroup, with another start: a new sandbox in another namespace.
+  node.process(5, { ticks: 300, netns: "second-sandbox" });
+  assert.equal(stillThere(node, pod), undefined);
+  rmSync(pod.cgroup, { recursive: true });
+  assert.equal(stillThere(node, pod), undefined);
+});
+
+test("a UID never matches the directory of another", () => {
+  const seed = Date.now();
+  console.log(`seed ${seed}`);
+  const uids = fc.stringMatching(/^[a-f0-9][a-f0-9-]{0,40}$/);
+  fc.assert(
+    fc.property(uids, uids, (a, b) => {
+      assert.equal(isPodDirectory(`pod${a}`, b), a === b);
+      assert.ok(isPodDirectory(`kubepods-pod${a.replaceAll("-", "_")}.slice`, a));
+    }),
+    { seed },
+  );
+});
+
+test("start times survive any process name", () => {
+  const node = new FakeNode();
+  node.process(9, { ticks: 123456789012, netns: "x" });
+  assert.equal(startTicksOf(node.proc, 9), 123456789012n);
+  unlinkSync(join(node.proc, "9", "stat"));
+  assert.equal(startTicksOf(node.proc, 9), undefined);
+  assert.ok((startTicksOf("/proc", process.pid) ?? 0n) > 0n);
+});

@@ -1,0 +1,160 @@
+// keeper · finds a pod by itself: UID → cgroup directory → oldest process → network namespace. Believes no message.
+// Reads cgroup2 and /proc only; both are handed in as paths, so that a test can lay out its own.
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+export type PodTree = {
+  /** The ancestor cgroup of all pods, as a directory of the cgroup2 mount. */
+  readonly podsCgroup: string;
+  readonly proc: string;
+};
+
+/** A process by pid *and* start time (clock ticks since boot), since a pid alone is reused. */
+export type ProcessId = { readonly pid: number; readonly startTicks: bigint };
+/** Inode numbers of namespaces are reused too, so the device is compared as well, and later the cookie. */
+export type NamespaceId = { readonly dev: bigint; readonly ino: bigint };
+
+export type FoundPod = {
+  readonly uid: string;
+  readonly cgroup: string;
+  readonly process: ProcessId;
+  readonly netns: NamespaceId;
+  /** Open on /proc/<pid>/ns/net; holds the namespace. The caller closes it. */
+  readonly netnsFd: number;
+};
+
+export type PodNotFound = { readonly refused: "pod-not-found" | "host-network"; readonly message: string };
+
+/** kubepods.slice/kubepods-burstable.slice/…: pods lie at most three levels down; one to spare. */
+const MAX_DEPTH = 4;
+/** Directories looked at in one search; a tree beyond that is no pods tree. */
+const MAX_DIRECTORIES = 20_000;
+/** Processes of one pod looked at; the oldest of a pod is among its first. */
+const MAX_PROCESSES = 10_000;
+
+/** The two spellings of Kubernetes: `pod<uid>` (cgroupfs driver), `…-pod<uid with _>.slice` (systemd driver). */
+export function isPodDirectory(name: string, uid: string): boolean {
+  return name === `pod${uid}` || name.endsWith(`-pod${uid.replaceAll("-", "_")}.slice`);
+}
+
+const looksLikePod = (name: string): boolean => /^pod./.test(name) || /-pod[^-]+\.slice$/.test(name);
+
+const missing = (error: unknown): boolean =>
+  error instanceof Error &&
+  "code" in error &&
+  (error.code === "ENOENT" || error.code === "ENODEV" || error.code === "ESRCH");
+
+/** What `read` gives, or undefined when the thing has gone meanwhile: pods come and go under every search. */
+function unlessGone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (missing(error)) return undefined;
+    throw error;
+  }
+}
+
+function subdirectories(path: string): string[] {
+  const entries = unlessGone(() => readdirSync(path, { withFileTypes: true })) ?? [];
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+}
+
+/** Directories of that pod; more than one is an ambiguity that the caller refuses. */
+export function podDirectories(tree: PodTree, uid: string): string[] {
+  const found: string[] = [];
+  const queue: { readonly path: string; readonly depth: number }[] = [{ path: tree.podsCgroup, depth: 0 }];
+  for (let looked = 0; looked < queue.length && looked < MAX_DIRECTORIES; looked++) {
+    const here = queue[looked];
+    if (here === undefined) break;
+    for (const name of subdirectories(here.path)) {
+      const path = join(here.path, name);
+      if (isPodDirectory(name, uid)) found.push(path);
+      // Never inside a pod: what it may create there must not be taken for another pod.
+      else if (here.depth + 1 < MAX_DEPTH && !looksLikePod(name)) queue.push({ path, depth: here.depth + 1 });
+    }
+  }
+  return found;
+}
+
+function pidsBelow(cgroup: string): number[] {
+  const pids: number[] = [];
+  const queue = [cgroup];
+  for (let looked = 0; looked < queue.length && looked < MAX_DIRECTORIES && pids.length < MAX_PROCESSES; looked++) {
+    const path = queue[looked];
+    if (path === undefined) break;
+    const text = unlessGone(() => readFileSync(join(path, "cgroup.procs"), "utf8")) ?? "";
+    // 0: a process of a pid namespace that we cannot see.
+    for (const line of text.split("\n")) if (Number(line) > 0) pids.push(Number(line));
+    for (const name of subdirectories(path)) queue.push(join(path, name));
+  }
+  return pids;
+}
+
+/** Field 22 of /proc/<pid>/stat. The second field may hold spaces and brackets, so count from the last bracket. */
+export function startTicksOf(proc: string, pid: number): bigint | undefined {
+  const stat = unlessGone(() => readFileSync(join(proc, String(pid), "stat"), "utf8"));
+  const field = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // A zombie has no namespaces any more.
+  if (field === undefined || field[0] === "Z" || field[0] === "X") return undefined;
+  const ticks = field[19];
+  return ticks !== undefined && /^\d+$/.test(ticks) ? BigInt(ticks) : undefined;
+}
+
+function oldestFirst(tree: PodTree, cgroup: string): ProcessId[] {
+  return pidsBelow(cgroup)
+    .flatMap((pid) => {
+      const startTicks = startTicksOf(tree.proc, pid);
+      return startTicks === undefined ? [] : [{ pid, startTicks }];
+    })
+    .sort((a, b) => (a.startTicks < b.startTicks ? -1 : a.startTicks > b.startTicks ? 1 : a.pid - b.pid));
+}
+
+const netnsPath = (tree: PodTree, pid: number | "self"): string => join(tree.proc, String(pid), "ns", "net");
+
+function namespaceOf(tree: PodTree, pid: number | "self"): NamespaceId | undefined {
+  const stat = unlessGone(() => statSync(netnsPath(tree, pid), { bigint: true }));
+  return stat && { dev: stat.dev, ino: stat.ino };
+}
+
+export const sameNamespace = (a: NamespaceId, b: NamespaceId): boolean => a.dev === b.dev && a.ino === b.ino;
+
+/** Finds the pod and opens its network namespace, or says why not. */
+export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
+  const directories = podDirectories(tree, uid);
+  const [cgroup] = directories;
+  if (cgroup === undefined)
+    return { refused: "pod-not-found", message: `no cgroup of pod ${uid} below ${tree.podsCgroup}` };
+  if (directories.length > 1)
+    return { refused: "pod-not-found", message: `several cgroups claim pod ${uid}: ${directories.join(", ")}` };
+  const own = namespaceOf(tree, "self");
+  for (const process of oldestFirst(tree, cgroup)) {
+    const netnsFd = unlessGone(() => openSync(netnsPath(tree, process.pid), "r"));
+    if (netnsFd === undefined) continue;
+    const stat = fstatSync(netnsFd, { bigint: true });
+    const netns = { dev: stat.dev, ino: stat.ino };
+    // Same start time after the open as before it: the namespace is that of the process found in the pod, not of a
+    // later one with its pid.
+    if (startTicksOf(tree.proc, process.pid) !== process.startTicks) {
+      closeSync(netnsFd);
+      continue;
+    }
+    if (own === undefined || sameNamespace(netns, own)) {
+      closeSync(netnsFd);
+      return { refused: "host-network", message: `pod ${uid} shares the node's network namespace` };
+    }
+    return { uid, cgroup, process, netns, netnsFd };
+  }
+  return { refused: "pod-not-found", message: `pod ${uid} has no process in ${cgroup}` };
+}
+
+/**
+ * Is the pod still what was found? Its process, or when that has ended the oldest one that lives in the same network
+ * namespace; undefined: the pod has gone, or a new sandbox took its place.
+ */
+export function stillThere(tree: PodTree, pod: Pick<FoundPod, "cgroup" | "process" | "netns">): ProcessId | undefined {
+  if (startTicksOf(tree.proc, pod.process.pid) === pod.process.startTicks) return pod.process;
+  return oldestFirst(tree, pod.cgroup).find((process) => {
+    const netns = namespaceOf(tree, process.pid);
+    return netns !== undefined && sameNamespace(netns, pod.netns);
+  });
+}
