@@ -76,11 +76,17 @@ export function endpointText(at: RecordEndpoint): string {
 }
 
 // What JSON leaves as it is, and a terminal or a line reader does not: DEL and C1, line and paragraph separators,
-// direction overrides, byte order mark.
-const unsafe = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+// invisible and direction-changing characters.
+const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** `text` as a JSON string, in one line, with nothing a terminal would obey. */
 export function quoted(text: string): string {
   const short = text.length > maxValueLength ? `${text.slice(0, maxValueLength)}…` : text;
-  return JSON.stringify(short).replace(unsafe, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return JSON.stringify(short).replace(unsafe, escapeUnits);
+}
+
+function escapeUnits(text: string): string {
+  return Array.from({ length: text.length }, (_, at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, "0")}`).join(
+    "",
+  );
 }

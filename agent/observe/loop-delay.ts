@@ -1,0 +1,23 @@
+// any thread · how late this thread's event loop was since it was last asked. Seconds.
+import { monitorEventLoopDelay } from "node:perf_hooks";
+
+export type LoopDelay = { readonly p50: number; readonly p99: number; readonly max: number };
+
+const resolutionMs = 10;
+
+/** Starts measuring; each call of the result gives the delays since the call before and starts anew. */
+export function loopDelay(): () => LoopDelay {
+  const histogram = monitorEventLoopDelay({ resolution: resolutionMs });
+  histogram.enable();
+  // The histogram holds whole sampling intervals: what exceeds the interval is the delay.
+  const seconds = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e9 - resolutionMs / 1000) || 0;
+  return () => {
+    const delay = {
+      p50: seconds(histogram.percentile(50)),
+      p99: seconds(histogram.percentile(99)),
+      max: histogram.count > 0 ? seconds(histogram.max) : 0,
+    };
+    histogram.reset();
+    return delay;
+  };
+}

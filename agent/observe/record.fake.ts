@@ -1,0 +1,64 @@
+// tests · connection records, outcomes and workloads with sensible values, any of which may be replaced.
+import { nowhere } from "../mesh/source-ref.ts";
+import { spiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { ConnectionRecord, Outcome } from "./record.ts";
+
+export function aWorkload(values: Partial<Workload> = {}): Workload {
+  const name = values.name ?? "web";
+  const namespace = values.namespace ?? "shop";
+  return {
+    uid: `test//Pod/${namespace}/${name}`,
+    podUid: "",
+    name,
+    namespace,
+    addresses: ["10.0.0.1"],
+    node: "host01",
+    network: "",
+    cluster: "test",
+    identity: spiffeId("cluster.local", namespace, name),
+    labels: { app: name },
+    protocol: "hbone",
+    ports: {},
+    healthy: true,
+    locality: { region: "", zone: "", subzone: "" },
+    weight: 1,
+    workloadName: name,
+    canonicalName: name,
+    canonicalRevision: "latest",
+    from: nowhere,
+    ...values,
+  };
+}
+
+const web = aWorkload();
+const api = aWorkload({ name: "api", addresses: ["10.0.0.2"] });
+
+export function aRecord(values: Partial<ConnectionRecord> = {}): ConnectionRecord {
+  return {
+    reporter: "source",
+    direction: "outbound",
+    podIdx: 1,
+    source: { address: "10.0.0.1", port: 40000, workload: web, identity: web.identity },
+    destination: { address: "10.0.0.2", port: 15008, workload: api, identity: api.identity },
+    hbone: { address: "10.0.0.2", port: 8080 },
+    dialled: null,
+    service: { name: "api", namespace: "shop", hostname: "api.shop.svc.cluster.local" },
+    security: "mtls",
+    decision: null,
+    traceId: "",
+    ...values,
+  };
+}
+
+export function anOutcome(values: Partial<Outcome> = {}): Outcome {
+  return {
+    flag: "-",
+    cause: "finished",
+    message: "",
+    sentBytes: 0,
+    receivedBytes: 0,
+    durationUs: 3_500,
+    ...values,
+  };
+}
