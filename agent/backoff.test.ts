@@ -12,11 +12,11 @@ test("every wait lies between half the ceiling and the ceiling", () => {
       fc.integer({ min: 1, max: 1000 }),
       fc.integer({ min: 1000, max: 60_000 }),
       fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 1, maxLength: 60 }),
-      (firstMs, capMs, draws) => {
+      (baseMs, capMs, draws) => {
         let draw = 0;
-        const backoff = new Backoff({ firstMs, capMs, random: () => draws[draw++] ?? 0 });
+        const backoff = new Backoff({ baseMs, capMs }, () => draws[draw++] ?? 0);
         draws.forEach((_, failures) => {
-          const ceiling = Math.min(capMs, firstMs * 2 ** failures);
+          const ceiling = Math.min(capMs, baseMs * 2 ** failures);
           const waited = backoff.nextMs();
           assert.ok(waited >= ceiling / 2 && waited <= ceiling, `${waited} of ${ceiling}`);
         });
@@ -27,7 +27,7 @@ test("every wait lies between half the ceiling and the ceiling", () => {
 });
 
 test("a success starts anew; an abort ends the wait", async () => {
-  const backoff = new Backoff({ firstMs: 10, capMs: 1000, random: () => 0 });
+  const backoff = new Backoff({ baseMs: 10, capMs: 1000 }, () => 0);
   assert.deepEqual([backoff.nextMs(), backoff.nextMs(), backoff.nextMs()], [5, 10, 20]);
   backoff.reset();
   assert.equal(backoff.failures, 0);

@@ -2,24 +2,32 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 export type BackoffOptions = {
-  /** First wait at most this long. */
-  readonly firstMs: number;
+  /** The first wait is at most this long. */
+  readonly baseMs: number;
   /** No wait is ever longer. */
   readonly capMs: number;
-  /** In [0, 1). */
-  readonly random?: () => number;
 };
 
 /**
- * Doubles the ceiling with each failure, up to the cap, and waits between half of it and all of it: many clients that
- * lost the same server do not come back together, and none comes back at once.
+ * Milliseconds to wait after failure number `attempt` (0 is the first): the ceiling doubles with each, up to the cap,
+ * and the wait lies between half of it and all of it, so that many clients that lost the same server do not come back
+ * together, and none comes back at once.
+ * @param random in [0, 1)
  */
+export function backoffMs(attempt: number, options: BackoffOptions, random: () => number = Math.random): number {
+  const ceiling = Math.min(options.capMs, options.baseMs * 2 ** Math.min(Math.max(attempt, 0), 30));
+  return ceiling / 2 + (ceiling / 2) * random();
+}
+
+/** The same with a memory of how often it failed. */
 export class Backoff {
-  readonly #options: Required<BackoffOptions>;
+  readonly #options: BackoffOptions;
+  readonly #random: () => number;
   #failures = 0;
 
-  constructor(options: BackoffOptions) {
-    this.#options = { random: Math.random, ...options };
+  constructor(options: BackoffOptions, random: () => number = Math.random) {
+    this.#options = options;
+    this.#random = random;
   }
 
   get failures(): number {
@@ -28,10 +36,7 @@ export class Backoff {
 
   /** Counts a failure and says how many milliseconds to wait. */
   nextMs(): number {
-    const { firstMs, capMs, random } = this.#options;
-    const ceiling = Math.min(capMs, firstMs * 2 ** Math.min(this.#failures, 30));
-    this.#failures++;
-    return ceiling / 2 + (ceiling / 2) * random();
+    return backoffMs(this.#failures++, this.#options, this.#random);
   }
 
   /** After a success. */
@@ -39,7 +44,7 @@ export class Backoff {
     this.#failures = 0;
   }
 
-  /** Waits `nextMs()`. Rejects with the signal's reason when it is aborted. */
+  /** Waits `nextMs()`. Rejects with an AbortError when the signal is aborted. */
   async wait(signal?: AbortSignal): Promise<void> {
     await delay(this.nextMs(), undefined, signal ? { signal } : {});
   }
