@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type NodeSpec, nodeConfigKind } from "./control/kinds/node-config.ts";
+import type { Place } from "./control/kinds/place.ts";
 import { ConfigError, type Entry, Report, type Value } from "./control/kinds/value.ts";
 import { MAX_FILE_BYTES, parseYaml } from "./control/static-file/parse.ts";
 
@@ -20,14 +21,8 @@ export type KeeperConfig = {
   readonly log: { readonly level: NodeSpec["log"]["level"] };
 };
 
-/** Where this node stands in the mesh; what translation of configuration needs. */
-export type PlaceConfig = Pick<
-  NodeSpec,
-  "node" | "cluster" | "network" | "trustDomain" | "rootNamespace" | "clusterDomain"
-> & { readonly honourIstioLabels: boolean };
-
 export type AgentConfig = {
-  readonly place: PlaceConfig;
+  readonly place: Place;
   readonly runDir: string;
   /** The static file (or directory of files) and where its last good form is kept. */
   readonly source: { readonly path: string; readonly lastGoodFile: string };

@@ -79,3 +79,8 @@ const QUOTED_MAX = 80;
 export function quoted(text: string): string {
   return JSON.stringify(text.length > QUOTED_MAX ? `${text.slice(0, QUOTED_MAX)}…` : text);
 }
+
+/** Reports fields or objects that contradict each other; undefined, so that a translation can return it. */
+export function wrong(from: SourceRef, what: string, why: string, fix: string, report: Report): undefined {
+  return report.error({ code: "ORL4105", from, what, why, fix });
+}

@@ -1,0 +1,233 @@
+// main, CLI · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's, L7 by name.
+import type { Condition, Operation, PolicyAction, Rule, Source, StringMatch } from "../../mesh/policies.ts";
+import { cidr, nonEmptyString, portText, serviceAccount, some, stringMatch } from "./fields.ts";
+import { located, object, optional, type Read, type Reader, required } from "./schema.ts";
+import { type Report, type Value, wrong } from "./value.ts";
+
+const strings = optional(some(stringMatch), []);
+const cidrs = optional(some(cidr), []);
+const accounts = optional(some(serviceAccount, 16), []);
+const portList = optional(some(portText), []);
+/** Only an HTTP judge can see these; their values are checked as text and their names kept. */
+const http = optional(located(some(nonEmptyString)), null);
+
+const source = object({
+  principals: strings,
+  notPrincipals: strings,
+  requestPrincipals: http,
+  notRequestPrincipals: http,
+  namespaces: strings,
+  notNamespaces: strings,
+  serviceAccounts: accounts,
+  notServiceAccounts: accounts,
+  trustDomains: strings,
+  notTrustDomains: strings,
+  ipBlocks: cidrs,
+  notIpBlocks: cidrs,
+  remoteIpBlocks: http,
+  notRemoteIpBlocks: http,
+});
+const httpOfSource = ["requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"] as const;
+
+const operation = object({
+  hosts: http,
+  notHosts: http,
+  ports: portList,
+  notPorts: portList,
+  methods: http,
+  notMethods: http,
+  paths: http,
+  notPaths: http,
+});
+const httpOfOperation = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"] as const;
+
+const asIs: Reader<Value> = (value) => value;
+const condition = object({
+  key: required(located(nonEmptyString)),
+  // Read once the key has said what they are.
+  values: optional<readonly Value[]>(some(asIs), []),
+  notValues: optional<readonly Value[]>(some(asIs), []),
+});
+
+const whenEntry = located(condition);
+
+/** `source: {}` reads as "anyone" to one and "no one" to another; Istio's validation refuses it, and so do we. */
+function notEmpty<T>(read: Reader<T>, what: string): Reader<T> {
+  return (value, path, report) => {
+    const one = read(value, path, report);
+    if (one === undefined || value.type !== "map" || value.entries.size > 0) return one;
+    return wrong(
+      value.from,
+      `${path} is empty`,
+      `an empty ${what} constrains nothing`,
+      "name a field, or remove the entry",
+      report,
+    );
+  };
+}
+
+const fromEntry = object({ source: required(located(notEmpty(source, "source"))) });
+const toEntry = object({ operation: required(located(notEmpty(operation, "operation"))) });
+export const ruleReader = located(
+  object({
+    from: optional<readonly Read<typeof fromEntry>[]>(some(fromEntry), []),
+    to: optional<readonly Read<typeof toEntry>[]>(some(toEntry), []),
+    when: optional<readonly Read<typeof whenEntry>[]>(some(whenEntry), []),
+  }),
+);
+
+/** @param namespace of the policy: service accounts without one belong to it. */
+export function toRule(
+  { value: rule, from }: Read<typeof ruleReader>,
+  namespace: string,
+  action: PolicyAction,
+  report: Report,
+): Rule {
+  const judged = { action, report };
+  return {
+    sources: rule.from.map((entry) => toSource(entry.source, namespace, judged)),
+    operations: rule.to.map((entry) => toOperation(entry.operation, judged)),
+    when: rule.when.map((entry) => toCondition(entry, namespace, judged)),
+    from,
+  };
+}
+
+type Judged = { readonly action: PolicyAction; readonly report: Report };
+
+function toSource({ value: read, from }: Read<typeof fromEntry>["source"], namespace: string, judged: Judged): Source {
+  const accountsUsed = read.serviceAccounts.length + read.notServiceAccounts.length > 0;
+  const namesUsed = [read.principals, read.notPrincipals, read.namespaces, read.notNamespaces].some(
+    (one) => one.length > 0,
+  );
+  if (accountsUsed && namesUsed) {
+    wrong(
+      from,
+      "serviceAccounts stands beside principals or namespaces",
+      "both say who the caller is, and Istio allows only one of them",
+      "split them into two entries of from",
+      judged.report,
+    );
+  }
+  for (const match of [...read.principals, ...read.notPrincipals]) reportScheme(match, from, judged.report);
+  return {
+    principals: read.principals,
+    notPrincipals: read.notPrincipals,
+    namespaces: read.namespaces,
+    notNamespaces: read.notNamespaces,
+    serviceAccounts: read.serviceAccounts.map((one) => qualified(one, namespace)),
+    notServiceAccounts: read.notServiceAccounts.map((one) => qualified(one, namespace)),
+    trustDomains: read.trustDomains,
+    notTrustDomains: read.notTrustDomains,
+    ipBlocks: read.ipBlocks,
+    notIpBlocks: read.notIpBlocks,
+    http: present(read, httpOfSource, judged),
+  };
+}
+
+function toOperation({ value: read }: Read<typeof toEntry>["operation"], judged: Judged): Operation {
+  return { ports: read.ports, notPorts: read.notPorts, http: present(read, httpOfOperation, judged) };
+}
+
+function qualified(account: string, namespace: string): string {
+  return account.includes("/") ? account : `${namespace}/${account}`;
+}
+
+/** The classical mistake: Istio's principals are written without the scheme, so one with it never matches. */
+function reportScheme(match: StringMatch, from: Value["from"], report: Report): void {
+  if (match.kind === "presence" || match.kind === "suffix" || !match.value.startsWith("spiffe://")) return;
+  report.unsupported(
+    from,
+    "a principal begins with spiffe://",
+    "principals are compared without the scheme, so this one never matches",
+    `write ${match.value.slice("spiffe://".length)}${match.kind === "prefix" ? "*" : ""}`,
+  );
+}
+
+/** Names of the HTTP fields in use; each is reported once per place, with what it means for this action. */
+function present<const N extends string>(
+  read: Readonly<Record<N, { readonly from: Value["from"] } | null>>,
+  names: readonly N[],
+  judged: Judged,
+): N[] {
+  const used = names.filter((name) => read[name] !== null);
+  for (const name of used) {
+    const from = read[name]?.from;
+    if (from) reportHttp(from, name, judged);
+  }
+  return used;
+}
+
+function reportHttp(from: Value["from"], name: string, { action, report }: Judged): void {
+  const effect = action === "ALLOW" ? "the rule never matches" : "it counts as matching";
+  report.unsupported(
+    from,
+    `${name} needs HTTP, which is not judged yet: in a policy of action ${action}, ${effect}`,
+    "a judge that sees only the connection must not be weaker than the rule",
+    "decide by identity, address and port, or accept the stricter reading",
+  );
+}
+
+/** How the values of a `when` key are read; Istio ignores keys it does not know, which here is an error. */
+const keys: Readonly<Record<string, "cidr" | "port" | "string" | "account" | "http">> = {
+  "source.ip": "cidr",
+  "source.namespace": "string",
+  "source.principal": "string",
+  "source.serviceAccount": "account",
+  "source.trustDomain": "string",
+  "destination.ip": "cidr",
+  "destination.port": "port",
+  "connection.sni": "http",
+  "remote.ip": "cidr",
+  "request.auth.principal": "http",
+  "request.auth.audiences": "http",
+  "request.auth.presenter": "http",
+};
+/** Keys with a name in brackets, and Istio's experimental Envoy filters: seen by no L4 judge. */
+const keyed =
+  /^(request\.headers|request\.auth\.claims)(\[[^[\]]{1,256}\])+$|^experimental\.envoy\.filters\.[A-Za-z0-9._-]{1,256}(\[[^[\]]{1,256}\])?$/;
+
+function toCondition({ value: read, from }: Read<typeof whenEntry>, namespace: string, judged: Judged): Condition {
+  const { report } = judged;
+  const key = read.key.value;
+  const kind = Object.hasOwn(keys, key) ? keys[key] : keyed.test(key) ? "http" : undefined;
+  if (kind === undefined) {
+    report.error({
+      code: "ORL4102",
+      from: read.key.from,
+      what: `when has no key ${JSON.stringify(key.slice(0, 80))}`,
+      why: "a condition nobody can see would be taken for one that holds",
+      fix: `keys: ${Object.keys(keys).join(", ")}, request.headers[…], request.auth.claims[…]`,
+    });
+  }
+  if (read.values.length + read.notValues.length === 0) {
+    wrong(
+      from,
+      "a condition has neither values nor notValues",
+      "it would hold for everybody",
+      "add values or notValues",
+      report,
+    );
+  }
+  const all = <T>(wanted: "cidr" | "port" | "string" | "account", values: readonly Value[], reader: Reader<T>): T[] =>
+    kind === wanted || (wanted === "string" && kind === "http")
+      ? values.flatMap((value, index) => reader(value, `${key}[${index}]`, report) ?? [])
+      : [];
+  const account: Reader<StringMatch> = (value, path) => {
+    const name = serviceAccount(value, path, report);
+    return name === undefined ? undefined : { kind: "exact", value: qualified(name, namespace) };
+  };
+  // remote.ip is the HTTP client behind a proxy (X-Forwarded-For); the connection does not show it.
+  const isHttp = kind === "http" || key === "remote.ip";
+  if (isHttp) reportHttp(read.key.from, key, judged);
+  return {
+    key,
+    strings: [...all("string", read.values, stringMatch), ...all("account", read.values, account)],
+    notStrings: [...all("string", read.notValues, stringMatch), ...all("account", read.notValues, account)],
+    cidrs: all("cidr", read.values, cidr),
+    notCidrs: all("cidr", read.notValues, cidr),
+    ports: all("port", read.values, portText),
+    notPorts: all("port", read.notValues, portText),
+    http: isHttp,
+    from,
+  };
+}

@@ -1,0 +1,55 @@
+// main, CLI · Namespace (v1): who belongs to the mesh. Schema and meaning of the opt-in labels.
+import { clusterMetadata } from "./fields.ts";
+import { DATAPLANE_MODE, ISTIO_DATAPLANE_MODE } from "./labels.ts";
+import { ignored, object, oneOf, type Read, required } from "./schema.ts";
+import { quoted, type Report, type Value } from "./value.ts";
+
+export const namespaceKind = object({
+  apiVersion: required(oneOf("v1")),
+  kind: required(oneOf("Namespace")),
+  metadata: required(clusterMetadata),
+  spec: ignored,
+  status: ignored,
+});
+export type Namespace = Read<typeof namespaceKind>;
+
+/** "unset": nothing written here; the namespace, or else the default (out), decides. */
+export type Membership = "in" | "out" | "unset";
+
+/**
+ * What the opt-in labels of a namespace or a pod say. Ours wins over Istio's.
+ * An unknown word is an error: "Ambient" or "enabled" would leave pods outside the mesh that were meant to be inside.
+ */
+export function membership(
+  labels: Readonly<Record<string, string>>,
+  honourIstioLabels: boolean,
+  document: Value,
+  report: Report,
+): Membership {
+  const own = labels[DATAPLANE_MODE];
+  if (own === "ambient") return "in";
+  if (own === "none") return "out";
+  if (own !== undefined) {
+    report.error({
+      code: "ORL4104",
+      from: labelPlace(document, DATAPLANE_MODE),
+      what: `label ${DATAPLANE_MODE}: ${quoted(own)} is not one of ambient, none`,
+      why: "pods would stay outside the mesh that were meant to be inside",
+      fix: "write ambient or none",
+    });
+    return "unset";
+  }
+  // Istio's label has values that are not ours to judge (sidecar injection knows others).
+  const istio = honourIstioLabels ? labels[ISTIO_DATAPLANE_MODE] : undefined;
+  return istio === "ambient" ? "in" : istio === "none" ? "out" : "unset";
+}
+
+function labelPlace(document: Value, label: string): Value["from"] {
+  let at = document;
+  for (const name of ["metadata", "labels", label]) {
+    const next = at.type === "map" ? at.entries.get(name)?.value : undefined;
+    if (!next) break;
+    at = next;
+  }
+  return at.from;
+}

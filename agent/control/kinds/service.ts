@@ -1,0 +1,150 @@
+// main, CLI · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
+import type { ExplicitEndpoint, LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
+import { address, labels, metadata, port, portName } from "./fields.ts";
+import { TRAFFIC_DISTRIBUTION } from "./labels.ts";
+import type { Place } from "./place.ts";
+import {
+  anything,
+  boolean,
+  ignored,
+  list,
+  object,
+  oneOf,
+  optional,
+  type Read,
+  type Reader,
+  required,
+  string,
+  unsupported,
+} from "./schema.ts";
+import { type Report, type Value, wrong } from "./value.ts";
+
+const targetPort: Reader<number | string> = (value, path, report) =>
+  value.type === "string" ? portName(value, path, report) : port(value, path, report);
+const clusterIp: Reader<string> = (value, path, report) =>
+  value.type === "string" && (value.value === "None" || value.value === "")
+    ? value.value
+    : address(value, path, report);
+
+const distributions = ["", "PreferClose", "PreferSameZone", "PreferSameNode"] as const;
+const noSource = "the mesh keeps the client's own address, and chooses per connection";
+
+export const serviceKind = object({
+  apiVersion: required(oneOf("v1")),
+  kind: required(oneOf("Service")),
+  metadata: required(metadata),
+  spec: required(
+    object({
+      type: optional(oneOf("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"), "ClusterIP"),
+      clusterIP: optional(clusterIp, ""),
+      clusterIPs: optional(list(clusterIp, { max: 16 }), []),
+      ports: optional(
+        list(
+          object({
+            name: optional(portName, ""),
+            port: required(port),
+            protocol: optional(oneOf("TCP", "UDP", "SCTP"), "TCP"),
+            targetPort: optional<number | string | null>(targetPort, null),
+            appProtocol: optional(string, ""),
+            nodePort: ignored,
+          }),
+          { max: 1_000 },
+        ),
+        [],
+      ),
+      selector: optional<Readonly<Record<string, string>> | null>(labels, null),
+      internalTrafficPolicy: optional(oneOf("Cluster", "Local"), "Cluster"),
+      trafficDistribution: optional(oneOf(...distributions), ""),
+      publishNotReadyAddresses: optional(boolean, false),
+      sessionAffinity: optional(oneOf("None", "ClientIP"), "None"),
+      sessionAffinityConfig: unsupported(anything, noSource),
+      externalIPs: unsupported(anything, "calls to external addresses of a Service go the way the cluster sends them"),
+      externalName: ignored,
+      // What follows concerns traffic that enters the cluster from outside, which is not the mesh's.
+      allocateLoadBalancerNodePorts: ignored,
+      externalTrafficPolicy: ignored,
+      healthCheckNodePort: ignored,
+      ipFamilies: ignored,
+      ipFamilyPolicy: ignored,
+      loadBalancerClass: ignored,
+      loadBalancerIP: ignored,
+      loadBalancerSourceRanges: ignored,
+    }),
+  ),
+  status: ignored,
+});
+export type ServiceDocument = Read<typeof serviceKind>;
+
+/** undefined: nothing for the mesh in it (reported), or an error (reported). */
+export function toService(
+  read: ServiceDocument,
+  document: Value,
+  endpoints: readonly ExplicitEndpoint[],
+  place: Place,
+  report: Report,
+): Service | undefined {
+  const { metadata: meta, spec } = read;
+  const name = `Service ${meta.namespace}/${meta.name}`;
+  const skip = (what: string, why: string): undefined =>
+    void report.unsupported(document.from, what, why, "nothing, if that is meant");
+  if (spec.type === "ExternalName")
+    return skip(`${name} is an ExternalName`, "names are resolved by the cluster's DNS, not by the mesh");
+  if (spec.sessionAffinity === "ClientIP") skip(`${name}: sessionAffinity ClientIP is not honoured`, noSource);
+  const ports: ServicePort[] = [];
+  for (const one of spec.ports) {
+    if (one.protocol !== "TCP") skip(`${name}: port ${one.port}/${one.protocol} is not meshed`, "only TCP is");
+    else
+      ports.push({
+        name: one.name,
+        port: one.port,
+        targetPort: one.targetPort ?? one.port,
+        appProtocol: one.appProtocol,
+      });
+  }
+  const twice = ports.find(
+    (one, index) =>
+      ports.findIndex((other) => other.port === one.port || (one.name !== "" && other.name === one.name)) !== index,
+  );
+  if (twice)
+    return wrong(
+      document.from,
+      `${name} has port ${twice.port} or its name twice`,
+      "a connection could go to either",
+      "keep one",
+      report,
+    );
+  return {
+    name: meta.name,
+    namespace: meta.namespace,
+    hostname: `${meta.name}.${meta.namespace}.svc.${place.clusterDomain}`,
+    vips: virtualAddresses(spec),
+    ports,
+    selector: spec.selector !== null && Object.keys(spec.selector).length > 0 ? spec.selector : null,
+    endpoints,
+    subjectAltNames: [],
+    loadBalancing: loadBalancing(read),
+    from: document.from,
+  };
+}
+
+function virtualAddresses(spec: ServiceDocument["spec"]): string[] {
+  const all = [spec.clusterIP, ...spec.clusterIPs].filter((ip) => ip !== "" && ip !== "None");
+  return [...new Set(all)];
+}
+
+/** wire.md §3.2, the table of istiod's mapping; a value of its own for each service, shared with no other. */
+function loadBalancing({ metadata: meta, spec }: ServiceDocument): LoadBalancing {
+  const health = spec.publishNotReadyAddresses ? "allow-all" : "only-healthy";
+  if (spec.internalTrafficPolicy === "Local") return { preference: ["node"], mode: "strict", health };
+  const distribution =
+    spec.trafficDistribution === "" ? (meta.annotations[TRAFFIC_DISTRIBUTION] ?? "") : spec.trafficDistribution;
+  switch (distribution) {
+    case "PreferClose":
+    case "PreferSameZone":
+      return { preference: ["network", "region", "zone"], mode: "failover", health };
+    case "PreferSameNode":
+      return { preference: ["network", "region", "zone", "subzone", "node"], mode: "failover", health };
+    default:
+      return { preference: [], mode: "unspecified", health };
+  }
+}

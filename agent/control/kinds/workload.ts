@@ -1,0 +1,122 @@
+// main, CLI · Workload (orlop.dev/v1alpha1): a pod's stand-in on a plain machine. Schema and translation.
+import { spiffeId } from "../../mesh/spiffe-id.ts";
+import type { Locality, Workload } from "../../mesh/workload.ts";
+import { address, dnsSubdomain, type Metadata, metadata, port, portName } from "./fields.ts";
+import { CANONICAL_NAME, CANONICAL_REVISION, POD_TEMPLATE_HASH, WORKLOAD_NAME } from "./labels.ts";
+import type { Place } from "./place.ts";
+import {
+  boolean,
+  ignored,
+  integer,
+  list,
+  mapOf,
+  object,
+  oneOf,
+  optional,
+  type Read,
+  required,
+  string,
+  text,
+} from "./schema.ts";
+import type { Report, Value } from "./value.ts";
+
+const nodeName = text(
+  "a node name",
+  (name) => (/^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/.test(name) ? name : undefined),
+  "a node looks for its own workloads by this name",
+  "use letters, digits, -, _ and .",
+);
+const locality = text(
+  "a locality",
+  parseLocality,
+  "it is compared part by part with those of the callers",
+  "write region, region/zone or region/zone/subzone",
+);
+
+export const workloadKind = object({
+  apiVersion: required(oneOf("orlop.dev/v1alpha1")),
+  kind: required(oneOf("Workload")),
+  metadata: required(metadata),
+  spec: required(
+    object({
+      addresses: required(list(address, { min: 1, max: 16 })),
+      node: required(nodeName),
+      serviceAccount: optional(dnsSubdomain, "default"),
+      network: optional<string | null>(string, null),
+      locality: optional<Locality>(locality, { region: "", zone: "", subzone: "" }),
+      weight: optional(integer(0, 1_000_000), 1),
+      ports: optional(mapOf(port, portName), {}),
+      protocol: optional(oneOf("HBONE", "TCP"), "HBONE"),
+      healthy: optional(boolean, true),
+    }),
+  ),
+  status: ignored,
+});
+export type WorkloadDocument = Read<typeof workloadKind>;
+
+/** @param member whether namespace and pod labels put it into the mesh. */
+export function toWorkload(
+  read: WorkloadDocument,
+  document: Value,
+  member: boolean,
+  place: Place,
+  report: Report,
+): Workload {
+  const { metadata: meta, spec } = read;
+  const local = spec.node === place.node;
+  const protocol = member && spec.protocol === "HBONE" ? "hbone" : "none";
+  if (local && protocol === "hbone" && meta.uid === "") {
+    report.error({
+      code: "ORL4103",
+      from: document.from,
+      what: `Workload ${meta.namespace}/${meta.name} of this node lacks "metadata.uid"`,
+      why: "the keeper finds the pod's cgroup by it, so the workload could not be enrolled",
+      fix: "add metadata.uid, as it stands in the name of the pod's cgroup",
+    });
+  }
+  return {
+    uid: `${place.cluster}//Pod/${meta.namespace}/${meta.name}`,
+    podUid: local ? meta.uid : "",
+    name: meta.name,
+    namespace: meta.namespace,
+    addresses: spec.addresses,
+    node: spec.node,
+    network: spec.network ?? place.network,
+    cluster: place.cluster,
+    identity: spiffeId(place.trustDomain, meta.namespace, spec.serviceAccount),
+    labels: meta.labels,
+    protocol,
+    ports: spec.ports,
+    healthy: spec.healthy,
+    locality: spec.locality,
+    weight: spec.weight,
+    workloadName: workloadName(meta),
+    canonicalName: firstLabel(meta, CANONICAL_NAME) ?? workloadName(meta),
+    canonicalRevision: firstLabel(meta, CANONICAL_REVISION) ?? "latest",
+    from: document.from,
+  };
+}
+
+function parseLocality(written: string): Locality | undefined {
+  const parts = written.split("/");
+  const [region = "", zone = "", subzone = ""] = parts;
+  return parts.length <= 3 && region !== "" ? { region, zone, subzone } : undefined;
+}
+
+/** The Deployment's name when the pod's has the form of one of its pods, else the pod's own. */
+function workloadName(meta: Metadata): string {
+  const named = meta.labels[WORKLOAD_NAME];
+  if (named !== undefined && named !== "") return named;
+  const hash = meta.labels[POD_TEMPLATE_HASH];
+  if (hash === undefined || hash === "") return meta.name;
+  const cut = meta.name.lastIndexOf(`-${hash}-`);
+  return cut > 0 ? meta.name.slice(0, cut) : meta.name;
+}
+
+function firstLabel(meta: Metadata, names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const value = meta.labels[name];
+    if (value !== undefined && value !== "") return value;
+  }
+  return undefined;
+}
