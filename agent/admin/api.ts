@@ -1,0 +1,241 @@
+// main and CLI · the admin socket's requests and replies, as JSON. Types and constants only; imports nothing.
+
+export const apiVersion = "orlop.dev/v1alpha1";
+export const defaultSocket = "/run/orlop/agent.sock";
+
+/** Every list. `truncated`: how many more there were. */
+export type List<Kind extends string, Item> = {
+  readonly apiVersion: typeof apiVersion;
+  readonly kind: Kind;
+  readonly items: readonly Item[];
+  readonly truncated?: number;
+};
+
+export type PlainEndpoint = { readonly address: string; readonly port: number };
+
+export type WorkloadView = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly addresses: readonly string[];
+  readonly node: string;
+  readonly protocol: "HBONE" | "TCP";
+  readonly identity: string;
+  /** What plaintext to its ports meets when no port says otherwise. */
+  readonly mode: "STRICT" | "PERMISSIVE" | "DISABLE";
+  readonly labels: Readonly<Record<string, string>>;
+  readonly healthy: boolean;
+  readonly weight: number;
+  /** "remote": another node's pod, which this agent does not capture. */
+  readonly capture: "captured" | "pending" | "failed" | "not-enrolled" | "remote";
+  /** Why capture failed or waits; empty otherwise. */
+  readonly captureNote: string;
+  /** The pod's index in the kernel maps; null: not enrolled here. */
+  readonly podIdx: number | null;
+  /** `<file>:<line>`; empty for objects that came from an API. */
+  readonly from: string;
+};
+
+export type ServiceView = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly hostname: string;
+  readonly vips: readonly string[];
+  readonly ports: readonly { readonly name: string; readonly port: number; readonly targetPort: string }[];
+  readonly endpoints: readonly { readonly address: string; readonly workload: string; readonly healthy: boolean }[];
+  readonly from: string;
+};
+
+export type PolicyView = {
+  readonly kind: "AuthorizationPolicy" | "PeerAuthentication";
+  readonly name: string;
+  readonly namespace: string;
+  /** ALLOW, DENY, AUDIT; of a PeerAuthentication its mode. */
+  readonly action: string;
+  /** "mesh", "namespace", or the selector as `key=value,…`. */
+  readonly scope: string;
+  readonly enforcement: "enforce" | "dry-run";
+  readonly rules: number;
+  /** Workloads of this mesh that it selects. */
+  readonly selects: number;
+  readonly from: string;
+};
+
+export type CertView = {
+  readonly identity: string;
+  /** "ready" also while a renewal fails: the old one still holds, `message` says what failed. */
+  readonly state: "ready" | "pending" | "failed" | "expired";
+  readonly serial: string;
+  /** RFC 3339; empty until there is a certificate. */
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly rotatesAt: string;
+  readonly pods: number;
+  readonly message: string;
+};
+
+export type ConnectionView = {
+  readonly id: string;
+  readonly openedAt: string;
+  readonly reporter: "source" | "destination";
+  readonly direction: "outbound" | "inbound";
+  readonly namespace: string;
+  readonly pod: string;
+  readonly peer: string;
+  readonly peerNamespace: string;
+  readonly source: PlainEndpoint;
+  readonly destination: PlainEndpoint;
+  /** The target inside the tunnel; null: no tunnel. */
+  readonly hbone: PlainEndpoint | null;
+  readonly service: string;
+  readonly protocol: "HBONE" | "TCP";
+  readonly security: "mtls" | "socket" | "none";
+  readonly sourceIdentity: string;
+  readonly destinationIdentity: string;
+  readonly verdict: "allow" | "deny" | "";
+  readonly policy: string;
+  readonly traceId: string;
+};
+
+/** Eight programs, a dozen maps and the kernel's counters, in one list. */
+export type BpfView =
+  | {
+      readonly type: "program";
+      readonly name: string;
+      readonly attach: string;
+      readonly pin: string;
+      readonly tag: string;
+      readonly runs: number;
+      readonly runNs: number;
+    }
+  | { readonly type: "map"; readonly name: string; readonly entries: number; readonly maxEntries: number }
+  | { readonly type: "counter"; readonly name: string; readonly value: number };
+
+/** One mistake in the configuration, in the three lines a person gets. */
+export type ConfigErrorView = {
+  readonly code: string;
+  readonly at: string;
+  readonly what: string;
+  readonly why: string;
+  readonly fix: string;
+};
+
+export type StatusView = {
+  readonly node: string;
+  readonly version: string;
+  readonly uptimeSeconds: number;
+  readonly pods: { readonly captured: number; readonly wanted: number };
+  readonly connections: number;
+  /** Refusals since the agent began. */
+  readonly denied: number;
+  readonly certs: { readonly ready: number; readonly all: number };
+  readonly source: {
+    readonly kind: string;
+    readonly from: string;
+    /** "synced": what is written is what runs. "rejected": the last good one runs. "waiting": nothing read yet. */
+    readonly state: "synced" | "rejected" | "waiting";
+    readonly appliedAt: string;
+    readonly errors: readonly ConfigErrorView[];
+  };
+  readonly keeper: { readonly connected: boolean; readonly message: string };
+  readonly bpf: { readonly programs: number; readonly abi: number };
+  /** Milliseconds; null: no heartbeat map yet. */
+  readonly heartbeatAgeMs: number | null;
+  readonly threads: number;
+  /** Tasks readiness still waits for. */
+  readonly pending: readonly string[];
+  readonly notes: readonly string[];
+};
+
+export type Severity = "ok" | "warning" | "error";
+/** One result of `orlop check`, from the preflight or from the agent. */
+export type Finding = {
+  readonly code: string;
+  readonly severity: Severity;
+  /** "node", "enrolment", "identity", "configuration", … */
+  readonly group: string;
+  readonly summary: string;
+  /** What to do about it; empty when ok. */
+  readonly fix: string;
+};
+
+export type RuleView = {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly rule: number;
+  readonly file: string;
+  readonly line: number;
+};
+export type MissView = {
+  readonly policy: string;
+  readonly rule: number;
+  readonly field: string;
+  readonly want: string;
+  readonly got: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+};
+
+/** The answer of `orlop explain`. `sides`: what each judging agent said, the deciding one last. */
+export type ExplainView = {
+  readonly apiVersion: typeof apiVersion;
+  readonly kind: "Decision";
+  readonly verdict: "allow" | "deny";
+  readonly layer: string;
+  /** A deny reason or the router's refusal; empty when allowed. */
+  readonly reason: string;
+  readonly decidedBy: RuleView | null;
+  readonly nearestMiss: readonly MissView[];
+  readonly src: string;
+  readonly dst: string;
+  readonly steps: readonly { readonly id: string; readonly status: string; readonly summary: string }[];
+};
+
+export type LogLevelView = { readonly room: string; readonly level: string; readonly until: string };
+/** PUT /v1/log. `forSeconds` null: until the agent ends. */
+export type LogChange = { readonly room: string; readonly level: string; readonly forSeconds: number | null };
+
+export type VersionView = {
+  readonly node: string;
+  readonly version: string;
+  readonly abi: number;
+  readonly nodejs: string;
+};
+
+export type ErrorView = {
+  readonly apiVersion: typeof apiVersion;
+  readonly kind: "Error";
+  readonly code: string;
+  readonly message: string;
+};
+
+/** GET /v1/<name>; `orlop dump` is all of them in one object under these names. */
+export type Views = {
+  readonly status: StatusView;
+  readonly workloads: List<"WorkloadList", WorkloadView>;
+  readonly services: List<"ServiceList", ServiceView>;
+  readonly policies: List<"PolicyList", PolicyView>;
+  readonly certs: List<"CertificateList", CertView>;
+  readonly connections: List<"ConnectionList", ConnectionView>;
+  readonly bpf: List<"BpfList", BpfView>;
+  readonly findings: List<"FindingList", Finding>;
+  readonly log: List<"LogLevelList", LogLevelView>;
+  readonly version: VersionView;
+};
+export type ViewName = keyof Views;
+export const viewNames = [
+  "status",
+  "workloads",
+  "services",
+  "policies",
+  "certs",
+  "connections",
+  "bpf",
+  "findings",
+  "log",
+  "version",
+] as const satisfies readonly ViewName[];
+
+export type Dump = { readonly apiVersion: typeof apiVersion; readonly kind: "Dump" } & Views;

@@ -1,0 +1,334 @@
+// main · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
+// least of all, cannot get out.
+import type { MapView, ProgramView } from "../keeper/protocol.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
+import type { SourceRef } from "../mesh/source-ref.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { OpenConnection, Party } from "../observe/record.ts";
+import {
+  apiVersion,
+  type BpfView,
+  type CertView,
+  type ConnectionView,
+  type ErrorView,
+  type ExplainView,
+  type Finding,
+  type List,
+  type LogChange,
+  type LogLevelView,
+  type PolicyView,
+  type ServiceView,
+  type StatusView,
+  type VersionView,
+  type ViewName,
+  type Views,
+  type WorkloadView,
+} from "./api.ts";
+
+export type PodState = {
+  readonly workloadUid: string;
+  readonly podIdx: number | null;
+  readonly state: "captured" | "pending" | "failed" | "not-enrolled";
+  readonly note: string;
+};
+
+/** Times in Unix milliseconds; null: none yet. */
+export type CertState = {
+  readonly identity: string;
+  readonly state: CertView["state"];
+  readonly serial: string;
+  readonly notBeforeMs: number | null;
+  readonly notAfterMs: number | null;
+  readonly rotatesAtMs: number | null;
+  readonly message: string;
+};
+
+/** All that admin may see and do; `agent.ts` wires it. Nothing here can name a private key. */
+export type AdminSource = {
+  readonly node: string;
+  readonly version: string;
+  readonly abi: number;
+  readonly startedAtMs: number;
+  readonly rootNamespace: string;
+  readonly threads: number;
+  readonly now: () => number;
+  readonly workloads: () => Iterable<Workload>;
+  readonly services: () => Iterable<Service>;
+  readonly authorizationPolicies: () => Iterable<AuthorizationPolicy>;
+  readonly peerAuthentications: () => Iterable<PeerAuthentication>;
+  /** PeerAuthentication as it applies to the workload as a whole. */
+  readonly mode: (workload: Workload) => WorkloadView["mode"];
+  readonly pods: () => readonly PodState[];
+  readonly certs: () => readonly CertState[];
+  /** From all data threads; at most `limit` from each. */
+  readonly connections: (limit: number) => Promise<readonly OpenConnection[]>;
+  readonly openConnections: () => number;
+  readonly denied: () => number;
+  readonly bpf: () => Promise<{ readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] }>;
+  /** The kernel's counters by name; null: not readable. */
+  readonly counters: () => Readonly<Record<string, number>> | null;
+  readonly configuration: () => StatusView["source"];
+  readonly keeper: () => StatusView["keeper"];
+  readonly heartbeatAgeMs: () => number | null;
+  readonly pending: () => readonly string[];
+  readonly notes: () => readonly string[];
+  readonly findings: () => Promise<readonly Finding[]>;
+  /** `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find. */
+  readonly explain: (src: string, dst: string) => Promise<ExplainView | { readonly error: string }>;
+  readonly logLevels: () => readonly { readonly room: string; readonly level: string; readonly until: number | null }[];
+  /** undefined: done; else what was wrong. */
+  readonly setLog: (change: LogChange) => string | undefined;
+};
+
+/** Connections shown at most; the rest is counted in `truncated`. */
+export const maxConnections = 5_000;
+
+export async function view<Name extends ViewName>(name: Name, source: AdminSource): Promise<Views[Name]> {
+  return builders[name](source);
+}
+
+export function errorView(code: string, message: string): ErrorView {
+  return { apiVersion, kind: "Error", code, message };
+}
+
+const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<Views[Name]> } = {
+  status,
+  workloads: async (source) => list("WorkloadList", workloads(source)),
+  services: async (source) => list("ServiceList", services(source)),
+  policies: async (source) => list("PolicyList", policies(source)),
+  certs: async (source) => list("CertificateList", certs(source)),
+  connections,
+  bpf,
+  findings: async (source) => list("FindingList", await source.findings()),
+  log: async (source) => list("LogLevelList", logLevels(source)),
+  version: async (source) => version(source),
+};
+
+function list<Kind extends string, Item>(kind: Kind, items: readonly Item[]): List<Kind, Item> {
+  return { apiVersion, kind, items };
+}
+
+async function status(source: AdminSource): Promise<StatusView> {
+  const pods = source.pods().filter(({ state }) => state !== "not-enrolled");
+  const all = source.certs();
+  const { programs } = await source.bpf();
+  return {
+    node: source.node,
+    version: source.version,
+    uptimeSeconds: Math.max(0, Math.floor((source.now() - source.startedAtMs) / 1000)),
+    pods: { captured: pods.filter(({ state }) => state === "captured").length, wanted: pods.length },
+    connections: source.openConnections(),
+    denied: source.denied(),
+    certs: { ready: all.filter(({ state }) => state === "ready").length, all: all.length },
+    source: source.configuration(),
+    keeper: source.keeper(),
+    bpf: { programs: programs.length, abi: source.abi },
+    heartbeatAgeMs: source.heartbeatAgeMs(),
+    threads: source.threads,
+    pending: source.pending(),
+    notes: source.notes(),
+  };
+}
+
+function version(source: AdminSource): VersionView {
+  return { node: source.node, version: source.version, abi: source.abi, nodejs: process.versions.node };
+}
+
+function workloads(source: AdminSource): readonly WorkloadView[] {
+  const pods = new Map(source.pods().map((pod) => [pod.workloadUid, pod]));
+  const views = [...source.workloads()].map((workload): WorkloadView => {
+    const pod = pods.get(workload.uid);
+    return {
+      name: workload.name,
+      namespace: workload.namespace,
+      uid: workload.uid,
+      addresses: workload.addresses,
+      node: workload.node,
+      protocol: workload.protocol === "hbone" ? "HBONE" : "TCP",
+      identity: workload.identity.text,
+      mode: source.mode(workload),
+      labels: workload.labels,
+      healthy: workload.healthy,
+      weight: workload.weight,
+      capture: pod?.state ?? (workload.node === source.node ? "not-enrolled" : "remote"),
+      captureNote: pod?.note ?? "",
+      podIdx: pod?.podIdx ?? null,
+      from: place(workload.from),
+    };
+  });
+  return views.toSorted(byName);
+}
+
+function services(source: AdminSource): readonly ServiceView[] {
+  const all = [...source.workloads()];
+  const views = [...source.services()].map((service): ServiceView => {
+    const selected = all.filter(
+      ({ namespace, labels }) =>
+        service.selector !== null && namespace === service.namespace && matches(service.selector, labels),
+    );
+    return {
+      name: service.name,
+      namespace: service.namespace,
+      hostname: service.hostname,
+      vips: service.vips,
+      ports: service.ports.map(({ name, port, targetPort }) => ({ name, port, targetPort: String(targetPort) })),
+      endpoints: [
+        ...selected.flatMap((workload) =>
+          workload.addresses.map((address) => ({ address, workload: workload.name, healthy: workload.healthy })),
+        ),
+        ...service.endpoints.map(({ address, healthy }) => ({
+          address,
+          workload: all.find(({ addresses }) => addresses.includes(address))?.name ?? "",
+          healthy,
+        })),
+      ],
+      from: place(service.from),
+    };
+  });
+  return views.toSorted(byName);
+}
+
+function policies(source: AdminSource): readonly PolicyView[] {
+  const all = [...source.workloads()];
+  const common = (
+    policy: AuthorizationPolicy | PeerAuthentication,
+  ): Pick<PolicyView, "name" | "namespace" | "scope" | "selects" | "from"> => {
+    const mesh = policy.namespace === source.rootNamespace;
+    const selected = all.filter(
+      ({ namespace, labels }) =>
+        (mesh || namespace === policy.namespace) && (policy.selector === null || matches(policy.selector, labels)),
+    );
+    const text = Object.entries(policy.selector ?? {}).map(([key, value]) => `${key}=${value}`);
+    return {
+      name: policy.name,
+      namespace: policy.namespace,
+      scope: policy.selector === null ? (mesh ? "mesh" : "namespace") : text.join(","),
+      selects: selected.length,
+      from: place(policy.from),
+    };
+  };
+  const views: PolicyView[] = [];
+  for (const policy of source.authorizationPolicies()) {
+    views.push({
+      kind: "AuthorizationPolicy",
+      ...common(policy),
+      action: policy.action,
+      enforcement: policy.dryRun ? "dry-run" : "enforce",
+      rules: policy.rules.length,
+    });
+  }
+  for (const policy of source.peerAuthentications()) {
+    views.push({
+      kind: "PeerAuthentication",
+      ...common(policy),
+      action: policy.mode,
+      enforcement: "enforce",
+      rules: 0,
+    });
+  }
+  return views.toSorted(byName);
+}
+
+function certs(source: AdminSource): readonly CertView[] {
+  const identities = new Map<string, number>();
+  const pods = new Set(
+    source
+      .pods()
+      .filter(({ state }) => state === "captured")
+      .map(({ workloadUid }) => workloadUid),
+  );
+  for (const { uid, identity } of source.workloads()) {
+    if (pods.has(uid)) identities.set(identity.text, (identities.get(identity.text) ?? 0) + 1);
+  }
+  const views = source.certs().map(
+    (cert): CertView => ({
+      identity: cert.identity,
+      state: cert.state,
+      serial: cert.serial,
+      notBefore: time(cert.notBeforeMs),
+      notAfter: time(cert.notAfterMs),
+      rotatesAt: time(cert.rotatesAtMs),
+      pods: identities.get(cert.identity) ?? 0,
+      message: cert.message,
+    }),
+  );
+  return views.toSorted((a, b) => compare(a.identity, b.identity));
+}
+
+async function connections(source: AdminSource): Promise<Views["connections"]> {
+  const open = await source.connections(maxConnections);
+  const shown = open.toSorted((a, b) => a.openedAtMs - b.openedAtMs || compare(a.id, b.id)).slice(0, maxConnections);
+  const all = Math.max(open.length, source.openConnections());
+  return {
+    ...list("ConnectionList", shown.map(connection)),
+    ...(all > shown.length ? { truncated: all - shown.length } : {}),
+  };
+}
+
+function connection({ id, openedAtMs, record }: OpenConnection): ConnectionView {
+  const [own, peer] =
+    record.reporter === "source" ? [record.source, record.destination] : [record.destination, record.source];
+  return {
+    id,
+    openedAt: time(openedAtMs),
+    reporter: record.reporter,
+    direction: record.direction,
+    namespace: own.workload?.namespace ?? "",
+    pod: own.workload?.name ?? "",
+    peer: partyName(peer),
+    peerNamespace: peer.workload?.namespace ?? "",
+    source: { address: record.source.address, port: record.source.port },
+    destination: { address: record.destination.address, port: record.destination.port },
+    hbone: record.hbone && { address: record.hbone.address, port: record.hbone.port },
+    service: record.service?.hostname ?? "",
+    protocol: record.hbone ? "HBONE" : "TCP",
+    security: record.security,
+    sourceIdentity: record.source.identity?.text ?? "",
+    destinationIdentity: record.destination.identity?.text ?? "",
+    verdict: record.decision?.verdict ?? "",
+    policy: record.decision?.policy ?? "",
+    traceId: record.traceId,
+  };
+}
+
+async function bpf(source: AdminSource): Promise<Views["bpf"]> {
+  const { programs, maps } = await source.bpf();
+  const items: BpfView[] = [
+    ...programs.map(
+      ({ name, attach, pin, tag, runs, runNs }): BpfView => ({ type: "program", name, attach, pin, tag, runs, runNs }),
+    ),
+    ...maps.map(({ name, entries, maxEntries }): BpfView => ({ type: "map", name, entries, maxEntries })),
+    ...Object.entries(source.counters() ?? {}).map(([name, value]): BpfView => ({ type: "counter", name, value })),
+  ];
+  return list("BpfList", items);
+}
+
+function logLevels(source: AdminSource): readonly LogLevelView[] {
+  return source.logLevels().map(({ room, level, until }) => ({ room, level, until: time(until) }));
+}
+
+function partyName(party: Party): string {
+  return party.workload?.name ?? party.address;
+}
+
+function place(from: SourceRef): string {
+  return from.file === "" ? "" : `${from.file}:${from.line}`;
+}
+
+function time(ms: number | null): string {
+  return ms === null ? "" : new Date(ms).toISOString();
+}
+
+function matches(selector: Readonly<Record<string, string>>, labels: Readonly<Record<string, string>>): boolean {
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+function byName(a: { namespace: string; name: string }, b: { namespace: string; name: string }): number {
+  return compare(a.namespace, b.namespace) || compare(a.name, b.name);
+}
+
+/** By code unit: the same order in every locale. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
