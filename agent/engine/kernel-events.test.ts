@@ -1,0 +1,108 @@
+// Ring records, per-CPU counters and the traffic map, as typed values.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent, orlopTraffic } from "../abi.ts";
+import { writeAddress } from "./endpoint.ts";
+import { KernelEvents, type NativeRing, readCounters, readTraffic } from "./kernel-events.ts";
+import { FakeMap } from "./kernel-maps.fake.ts";
+import { littleEndian } from "./kernel-maps.ts";
+
+function record(type: number, fields: { reason?: number } = {}): Uint8Array {
+  const bytes = new Uint8Array(orlopEvent.size);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(orlopEvent.atNs, 5_500_000n, littleEndian);
+  view.setBigUint64(orlopEvent.sockCookie, 2n ** 60n, littleEndian);
+  view.setBigUint64(orlopEvent.sentBytes, 2n ** 40n, littleEndian);
+  view.setBigUint64(orlopEvent.durationNs, 1_500_000n, littleEndian);
+  view.setUint32(orlopEvent.type, type, littleEndian);
+  view.setUint32(orlopEvent.podIdx, 3, littleEndian);
+  view.setUint32(orlopEvent.direction, 1, littleEndian);
+  view.setUint32(orlopEvent.reason, fields.reason ?? 0, littleEndian);
+  view.setUint32(orlopEvent.srttUs, 80, littleEndian);
+  view.setUint16(orlopEvent.srcPort, 40_000, false);
+  view.setUint16(orlopEvent.dstPort, 80, false);
+  writeAddress(bytes, orlopEvent.src, "10.0.0.1");
+  writeAddress(bytes, orlopEvent.dst, "fd00::2");
+  return bytes;
+}
+
+class FakeRing implements NativeRing {
+  skipped = 0;
+  readonly records: Uint8Array[] = [];
+  drain(into: Uint8Array, recordBytes: number): number {
+    const room = Math.floor(into.length / recordBytes);
+    const taken = this.records.splice(0, room);
+    for (const [index, one] of taken.entries()) into.set(one, index * recordBytes);
+    return taken.length;
+  }
+  close(): void {}
+}
+
+test("a close carries the final figures; a refusal its counter", () => {
+  const ring = new FakeRing();
+  const events = new KernelEvents(ring);
+  ring.records.push(record(ORLOP_EVENT_CLOSE), record(ORLOP_EVENT_REFUSED, { reason: 7 }), record(99));
+  const figures = {
+    direction: "out" as const,
+    atMs: 5.5,
+    podIdx: 3,
+    sockCookie: 2n ** 60n,
+    source: { address: "10.0.0.1", port: 40_000 },
+    destination: { address: "fd00::2", port: 80 },
+    sentBytes: 2 ** 40,
+    receivedBytes: 0,
+    durationMs: 1.5,
+    srttUs: 80,
+    retransmits: 0,
+  };
+  assert.deepEqual(events.drain(), [
+    { ...figures, type: "close", reason: null },
+    { ...figures, type: "refused", reason: "connect_refused_port" },
+  ]);
+  ring.skipped = 2;
+  assert.equal(events.unknown, 3, "an unknown type and two records of another size");
+});
+
+test("more than one drain's worth comes in turns, nothing lost", () => {
+  const ring = new FakeRing();
+  const events = new KernelEvents(ring);
+  for (let i = 0; i < 5000; i++) ring.records.push(record(ORLOP_EVENT_CLOSE));
+  assert.deepEqual([events.drain().length, events.drain().length, events.drain().length], [4096, 904, 0]);
+});
+
+test("counters are sums over every CPU, and every name is there", () => {
+  const map = new FakeMap({ name: "counters", keyBytes: 4, valueBytes: 8, cpus: 3 });
+  const key = new Uint8Array(4);
+  new DataView(key.buffer).setUint32(0, 1, littleEndian);
+  const value = new BigUint64Array([1n, 20n, 300n]);
+  map.put(key, new Uint8Array(value.buffer));
+  const counters = readCounters(map);
+  assert.equal(counters.connect_not_enrolled, 321);
+  assert.equal(counters.connect_captured, 0);
+  assert.deepEqual(Object.keys(counters), [...counterNames]);
+});
+
+test("traffic rows: port in wire order, sums over CPUs, the mean of closed connections", () => {
+  const map = new FakeMap({ name: "traffic", keyBytes: 8, valueBytes: orlopTraffic.size, cpus: 2 });
+  const key = new Uint8Array(8);
+  new DataView(key.buffer).setUint32(0, 9, littleEndian);
+  new DataView(key.buffer).setUint16(4, 2, littleEndian);
+  new DataView(key.buffer).setUint16(6, 8080, false);
+  const value = new BigUint64Array([5n, 4n, 1n, 100n, 50n, 2_000_000n, 400n, 1n, 5n, 0n, 0n, 11n, 0n, 0n, 0n, 0n]);
+  map.put(key, new Uint8Array(value.buffer));
+  assert.deepEqual(readTraffic(map), [
+    {
+      podIdx: 9,
+      direction: "in",
+      port: 8080,
+      opened: 10,
+      closed: 4,
+      failed: 1,
+      sentBytes: 111,
+      receivedBytes: 50,
+      durationMs: 2,
+      meanSrttUs: 100,
+      retransmits: 1,
+    },
+  ]);
+});

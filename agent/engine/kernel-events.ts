@@ -1,0 +1,177 @@
+// main thread · ring buffer and per-CPU counters → typed events and numbers. What the hooks saw, without an opinion.
+import {
+  counterNames,
+  ORLOP_DIRECTION_IN,
+  ORLOP_EVENT_CLOSE,
+  ORLOP_EVENT_DIRECT,
+  ORLOP_EVENT_FAIL,
+  ORLOP_EVENT_OPEN,
+  ORLOP_EVENT_REFUSED,
+  orlopEvent,
+  orlopTraffic,
+  orlopTrafficKey,
+} from "../abi.ts";
+import { readAddress } from "./endpoint.ts";
+import type { Endpoint } from "./events.ts";
+import { entriesOf, littleEndian, type NativeMap } from "./kernel-maps.ts";
+
+/** Class RingBuffer of engine.node: the consuming end of a borrowed ring. One consumer at a time. */
+export interface NativeRing {
+  /** Records of another size than asked for, since it was opened: layouts differ. */
+  readonly skipped: number;
+  /** Copies records of exactly `recordBytes`, back to back, as many as there are and fit; says how many. */
+  drain(into: Uint8Array, recordBytes: number): number;
+  close(): void;
+}
+export type NativeRingClass = new (fd: number) => NativeRing;
+
+export type CounterName = (typeof counterNames)[number];
+/** Sums over all CPUs since the map was made. */
+export type KernelCounters = { readonly [Name in CounterName]: number };
+
+export type KernelEvent = {
+  readonly type: "open" | "close" | "fail" | "refused" | "direct";
+  readonly direction: "out" | "in";
+  /** Milliseconds of CLOCK_MONOTONIC, as `performance.timeOrigin`-free as process.hrtime. */
+  readonly atMs: number;
+  readonly podIdx: number;
+  readonly sockCookie: bigint;
+  readonly source: Endpoint;
+  /** What the application dialled, not where the hook sent it. */
+  readonly destination: Endpoint;
+  /** Final in close; zero in the others. Application payload as TCP counts it. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly durationMs: number;
+  readonly srttUs: number;
+  readonly retransmits: number;
+  /** refused, direct: the counter that was raised with it. */
+  readonly reason: CounterName | null;
+};
+
+const types: readonly [number, KernelEvent["type"]][] = [
+  [ORLOP_EVENT_OPEN, "open"],
+  [ORLOP_EVENT_CLOSE, "close"],
+  [ORLOP_EVENT_FAIL, "fail"],
+  [ORLOP_EVENT_REFUSED, "refused"],
+  [ORLOP_EVENT_DIRECT, "direct"],
+];
+
+/** Records of one drain: 4096 of them are 416 KiB, less than half the ring. */
+const MAX_RECORDS = 4096;
+
+/** 64 bits as a number: exact below 2^53, which no byte count or age of one machine reaches. */
+const wide = (view: DataView, offset: number): number => Number(view.getBigUint64(offset, littleEndian));
+
+/** One record; undefined: a type this version does not know. */
+export function readEvent(bytes: Uint8Array): KernelEvent | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, orlopEvent.size);
+  const u32 = (offset: number): number => view.getUint32(offset, littleEndian);
+  const type = types.find(([number]) => number === u32(orlopEvent.type))?.[1];
+  if (type === undefined) return undefined;
+  const decided = type === "refused" || type === "direct";
+  return {
+    type,
+    direction: u32(orlopEvent.direction) === ORLOP_DIRECTION_IN ? "in" : "out",
+    atMs: wide(view, orlopEvent.atNs) / 1e6,
+    podIdx: u32(orlopEvent.podIdx),
+    sockCookie: view.getBigUint64(orlopEvent.sockCookie, littleEndian),
+    source: { address: readAddress(bytes, orlopEvent.src), port: view.getUint16(orlopEvent.srcPort, false) },
+    destination: { address: readAddress(bytes, orlopEvent.dst), port: view.getUint16(orlopEvent.dstPort, false) },
+    sentBytes: wide(view, orlopEvent.sentBytes),
+    receivedBytes: wide(view, orlopEvent.receivedBytes),
+    durationMs: wide(view, orlopEvent.durationNs) / 1e6,
+    srttUs: u32(orlopEvent.srttUs),
+    retransmits: u32(orlopEvent.retransmits),
+    reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
+  };
+}
+
+/** Reads what is there; the caller's timer says when. Lost events are a counter of the kernel: `event_dropped`. */
+export class KernelEvents {
+  readonly #ring: NativeRing;
+  readonly #records = new Uint8Array(MAX_RECORDS * orlopEvent.size);
+  #unknown = 0;
+
+  constructor(ring: NativeRing) {
+    this.#ring = ring;
+  }
+
+  /** Records that could not be understood: of another size or an unknown type. */
+  get unknown(): number {
+    return this.#unknown + this.#ring.skipped;
+  }
+
+  /** At most 4096 events, oldest first; as many as that means there may be more. */
+  drain(): KernelEvent[] {
+    const count = this.#ring.drain(this.#records, orlopEvent.size);
+    const events: KernelEvent[] = [];
+    for (let i = 0; i < count; i++) {
+      const event = readEvent(this.#records.subarray(i * orlopEvent.size, (i + 1) * orlopEvent.size));
+      if (event) events.push(event);
+      else this.#unknown++;
+    }
+    return events;
+  }
+
+  close(): void {
+    this.#ring.close();
+  }
+}
+
+/** Adds up one 64-bit field over the values of all CPUs. */
+function sumOverCpus(value: Uint8Array, cpus: number, offset: number): number {
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  const stride = value.byteLength / cpus;
+  let sum = 0;
+  for (let cpu = 0; cpu < cpus; cpu++) sum += wide(view, cpu * stride + offset);
+  return sum;
+}
+
+export function readCounters(map: NativeMap): KernelCounters {
+  const counters: Partial<Record<CounterName, number>> = {};
+  for (const name of counterNames) counters[name] = 0;
+  for (const [key, value] of entriesOf(map)) {
+    const index = new DataView(key.buffer, key.byteOffset, 4).getUint32(0, littleEndian);
+    const name = counterNames[index];
+    if (name !== undefined) counters[name] = sumOverCpus(value, map.cpus, 0);
+  }
+  return counters as KernelCounters; // Every name was set above.
+}
+
+/** Sums of one pod, direction and service port since the pod was enrolled. */
+export type KernelTraffic = {
+  readonly podIdx: number;
+  readonly direction: "out" | "in";
+  readonly port: number;
+  readonly opened: number;
+  readonly closed: number;
+  readonly failed: number;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly durationMs: number;
+  /** Mean of the closed connections' smoothed round-trip times; null: none closed yet. */
+  readonly meanSrttUs: number | null;
+  readonly retransmits: number;
+};
+
+export function readTraffic(map: NativeMap): KernelTraffic[] {
+  return [...entriesOf(map)].map(([key, value]) => {
+    const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
+    const sum = (offset: number): number => sumOverCpus(value, map.cpus, offset);
+    const closed = sum(orlopTraffic.closed);
+    return {
+      podIdx: view.getUint32(orlopTrafficKey.podIdx, littleEndian),
+      direction: view.getUint16(orlopTrafficKey.direction, littleEndian) === ORLOP_DIRECTION_IN ? "in" : "out",
+      port: view.getUint16(orlopTrafficKey.port, false),
+      opened: sum(orlopTraffic.opened),
+      closed,
+      failed: sum(orlopTraffic.failed),
+      sentBytes: sum(orlopTraffic.sentBytes),
+      receivedBytes: sum(orlopTraffic.receivedBytes),
+      durationMs: sum(orlopTraffic.durationNs) / 1e6,
+      meanSrttUs: closed > 0 ? sum(orlopTraffic.srttUsSum) / closed : null,
+      retransmits: sum(orlopTraffic.retransmits),
+    };
+  });
+}

@@ -1,0 +1,203 @@
+// main thread · typed get and put on the maps the keeper lent: what the evaluator said, in the kernel's bytes.
+// A full map is an answer (false), not an error: the kernel then refuses, and the caller counts it.
+import { endianness } from "node:os";
+import {
+  ORLOP_IN_AGENT,
+  ORLOP_IN_PASS,
+  ORLOP_IN_REFUSE,
+  ORLOP_OUT_DIRECT,
+  ORLOP_OUT_REFUSE,
+  orlopGate,
+  orlopInKey,
+  orlopOutKey,
+} from "../abi.ts";
+import { readAddress, writeAddress } from "./endpoint.ts";
+
+/** Class KernelMap of engine.node: raw bpf(2) on a borrowed map. Keys and values must have exactly the map's sizes. */
+export interface NativeMap {
+  readonly name: string;
+  readonly keyBytes: number;
+  /** Of a per-CPU map: all CPUs' values, each padded to eight bytes. */
+  readonly valueBytes: number;
+  /** Values per key: the possible CPUs of a per-CPU map, else 1. */
+  readonly cpus: number;
+  readonly maxEntries: number;
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** Throws E2BIG when the map is full. */
+  put(key: Uint8Array, value: Uint8Array): void;
+  /** False: there was no such key. */
+  delete(key: Uint8Array): boolean;
+  /** All entries, key then value, back to back. No snapshot: entries may come and go meanwhile. */
+  dump(): Uint8Array;
+  close(): void;
+}
+/** Duplicates `fd`. Throws when it is no BPF map. */
+export type NativeMapClass = new (fd: number) => NativeMap;
+
+/** Of this machine: kernel and agent share memory layouts. Ports and addresses are in wire order in every case. */
+export const littleEndian = endianness() === "LE";
+
+export type InVerdict = "refuse" | "pass" | "agent";
+const inVerdicts: readonly [InVerdict, number][] = [
+  ["refuse", ORLOP_IN_REFUSE],
+  ["pass", ORLOP_IN_PASS],
+  ["agent", ORLOP_IN_AGENT],
+];
+export type OutVerdict = "refuse" | "direct";
+const outVerdicts: readonly [OutVerdict, number][] = [
+  ["refuse", ORLOP_OUT_REFUSE],
+  ["direct", ORLOP_OUT_DIRECT],
+];
+
+const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+function u32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  view(bytes).setUint32(0, value, littleEndian);
+  return bytes;
+}
+
+/** `bytes` as keys and values of `map`; the views are only valid as long as `bytes`. */
+export function* entriesOf(map: NativeMap, bytes = map.dump()): Generator<[key: Uint8Array, value: Uint8Array]> {
+  const size = map.keyBytes + map.valueBytes;
+  for (let at = 0; at + size <= bytes.length; at += size) {
+    yield [bytes.subarray(at, at + map.keyBytes), bytes.subarray(at + map.keyBytes, at + size)];
+  }
+}
+
+function expectLayout(map: NativeMap, keyBytes: number, valueBytes: number): void {
+  if (map.keyBytes !== keyBytes || map.valueBytes !== valueBytes) {
+    throw new Error(
+      `map ${map.name} holds ${map.keyBytes}→${map.valueBytes} bytes, expected ${keyBytes}→${valueBytes}: keeper and agent are of different layouts`,
+    );
+  }
+}
+
+function putUnlessFull(map: NativeMap, key: Uint8Array, value: Uint8Array): boolean {
+  try {
+    map.put(key, value);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "E2BIG") return false;
+    throw error;
+  }
+}
+
+function checkPort(port: number): void {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError(`port ${port}`);
+}
+
+/** What sk_lookup does with plaintext to a pod's port. Port 0 is the pod's default; a miss refuses. */
+export class InByPort {
+  readonly #map: NativeMap;
+
+  constructor(map: NativeMap) {
+    expectLayout(map, orlopInKey.size, 4);
+    this.#map = map;
+  }
+
+  put(podIdx: number, port: number, verdict: InVerdict): boolean {
+    const number = inVerdicts.find(([name]) => name === verdict)?.[1] ?? ORLOP_IN_REFUSE;
+    return putUnlessFull(this.#map, this.#key(podIdx, port), u32(number));
+  }
+
+  get(podIdx: number, port: number): InVerdict | undefined {
+    const value = this.#map.get(this.#key(podIdx, port));
+    if (value === undefined) return undefined;
+    // A number we do not know is refused by the kernel, so it reads as that.
+    return inVerdicts.find(([, number]) => number === view(value).getUint32(0, littleEndian))?.[0] ?? "refuse";
+  }
+
+  delete(podIdx: number, port: number): boolean {
+    return this.#map.delete(this.#key(podIdx, port));
+  }
+
+  /** Ports of a pod that have an entry, its default (0) included. */
+  ports(podIdx: number): number[] {
+    const ports: number[] = [];
+    for (const [key] of entriesOf(this.#map)) {
+      if (view(key).getUint32(orlopInKey.podIdx, littleEndian) === podIdx) {
+        ports.push(view(key).getUint16(orlopInKey.port, false));
+      }
+    }
+    return ports;
+  }
+
+  #key(podIdx: number, port: number): Uint8Array {
+    checkPort(port);
+    const key = new Uint8Array(orlopInKey.size);
+    view(key).setUint32(orlopInKey.podIdx, podIdx, littleEndian);
+    view(key).setUint16(orlopInKey.port, port, false);
+    return key;
+  }
+}
+
+export type OutEntry = { readonly address: string; readonly port: number; readonly verdict: OutVerdict };
+
+/** What the connect hook does while no agent is alive. Port 0 is any port of the address. */
+export class OutByDst {
+  readonly #map: NativeMap;
+
+  constructor(map: NativeMap) {
+    expectLayout(map, orlopOutKey.size, 4);
+    this.#map = map;
+  }
+
+  /** @param address canonical text */
+  put(address: string, port: number, verdict: OutVerdict): boolean {
+    const number = outVerdicts.find(([name]) => name === verdict)?.[1] ?? ORLOP_OUT_REFUSE;
+    return putUnlessFull(this.#map, this.#key(address, port), u32(number));
+  }
+
+  delete(address: string, port: number): boolean {
+    return this.#map.delete(this.#key(address, port));
+  }
+
+  entries(): OutEntry[] {
+    return [...entriesOf(this.#map)].map(([key, value]) => ({
+      address: readAddress(key, orlopOutKey.dst),
+      port: view(key).getUint16(orlopOutKey.port, false),
+      verdict: outVerdicts.find(([, number]) => number === view(value).getUint32(0, littleEndian))?.[0] ?? "refuse",
+    }));
+  }
+
+  #key(address: string, port: number): Uint8Array {
+    checkPort(port);
+    const key = new Uint8Array(orlopOutKey.size);
+    if (!writeAddress(key, orlopOutKey.dst, address)) throw new RangeError(`"${address}" is no address`);
+    view(key).setUint16(orlopOutKey.port, port, false);
+    return key;
+  }
+}
+
+/** The agent's sign of life, in nanoseconds of CLOCK_MONOTONIC. The limit is the keeper's word and kept as it is. */
+export class Gate {
+  readonly #map: NativeMap;
+  readonly #key = new Uint8Array(4);
+  readonly #value = new Uint8Array(orlopGate.size);
+
+  constructor(map: NativeMap) {
+    expectLayout(map, 4, orlopGate.size);
+    this.#map = map;
+  }
+
+  beat(nowNs: bigint): void {
+    view(this.#value).setBigUint64(orlopGate.limitNs, this.read().limitNs, littleEndian);
+    view(this.#value).setBigUint64(orlopGate.beatNs, nowNs, littleEndian);
+    this.#map.put(this.#key, this.#value);
+  }
+
+  /** Late at once, so that the kernel decides without us: before a planned end. */
+  stop(): void {
+    this.beat(0n);
+  }
+
+  read(): { readonly beatNs: bigint; readonly limitNs: bigint } {
+    const value = this.#map.get(this.#key);
+    if (value === undefined) throw new Error("map gate has no entry 0");
+    return {
+      beatNs: view(value).getBigUint64(orlopGate.beatNs, littleEndian),
+      limitNs: view(value).getBigUint64(orlopGate.limitNs, littleEndian),
+    };
+  }
+}

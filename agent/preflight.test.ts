@@ -1,0 +1,96 @@
+// preflight.ts: each check on readings that must pass, warn or fail, and the reader on the machine it runs on.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cgroup2Mount, type Finding, judge, listeningPorts, mountsOf, type Readings, readNode } from "./preflight.ts";
+
+const mountinfo = [
+  "24 1 0:22 / /proc rw,nosuid - proc proc rw",
+  "30 24 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755",
+  "31 30 0:27 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw",
+  "32 30 0:28 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu",
+  "40 24 0:30 / /sys/fs/bpf rw - bpf bpf rw,mode=700",
+  "41 24 0:31 / /mnt/with\\040blank rw - bpf bpf rw",
+].join("\n");
+
+const good: Readings = {
+  options: { bpffs: "/sys/fs/bpf", podsCgroup: "/sys/fs/cgroup/unified/pods", ports: [15020, 15021] },
+  release: "6.18.4-generic",
+  btf: true,
+  mountinfo,
+  podsCgroupExists: true,
+  effective: (1n << 12n) | (1n << 21n) | (1n << 39n),
+  jit: "1",
+  openFiles: 1_048_576,
+  lockdown: "none [integrity] confidentiality",
+  rpFilterAll: "0",
+  rpFilterDefault: "2",
+  ipv6Disabled: "0",
+  somaxconn: "4096",
+  listening: [22, 8080],
+  versions: { node: "24.21.0", openssl: "3.5.8", nghttp2: "1.70.0" },
+};
+
+const judged = (over: Partial<Readings>): Finding[] => judge({ ...good, ...over });
+
+test("a good node has nothing to mend", () => {
+  for (const finding of judge(good)) {
+    assert.partialDeepStrictEqual(finding, { status: "ok", why: "", fix: "" });
+    assert.notEqual(finding.what, "");
+  }
+});
+
+const options = good.options;
+const bad: readonly (readonly [code: string, status: Finding["status"], over: Partial<Readings>])[] = [
+  ["ORL1001", "fail", { release: "5.4.0" }],
+  ["ORL1001", "fail", { release: "" }],
+  ["ORL1001", "warn", { release: "5.10.0-28-amd64" }],
+  ["ORL1001", "warn", { release: "5.15.0" }],
+  ["ORL1002", "fail", { btf: false }],
+  ["ORL1003", "fail", { mountinfo: "" }],
+  ["ORL1004", "fail", { options: { ...options, podsCgroup: "/sys/fs/cgroup/cpu/pods" } }],
+  ["ORL1004", "fail", { options: { ...options, podsCgroup: "/sys/fs/cgroup/unifiedpods" } }],
+  ["ORL1004", "warn", { podsCgroupExists: false }],
+  ["ORL1005", "warn", { options: { ...options, bpffs: "/run/bpf" } }],
+  ["ORL1006", "fail", { effective: 1n << 12n }],
+  ["ORL1006", "fail", { effective: null }],
+  ["ORL1007", "warn", { jit: "0" }],
+  ["ORL1008", "warn", { openFiles: 1024 }],
+  ["ORL1008", "warn", { openFiles: null }],
+  ["ORL1010", "warn", { rpFilterAll: "1" }],
+  ["ORL1010", "warn", { rpFilterDefault: "1" }],
+  ["ORL1011", "warn", { listening: [15021] }],
+  ["ORL1012", "warn", { ipv6Disabled: "1" }],
+  ["ORL1012", "warn", { ipv6Disabled: null }],
+  ["ORL1013", "warn", { somaxconn: "128" }],
+  ["ORL1014", "fail", { versions: { ...good.versions, node: "20.20.0" } }],
+  ["ORL1014", "warn", { versions: { ...good.versions, openssl: "3.0.19" } }],
+];
+for (const [code, status, over] of bad) {
+  test(`${code} is ${status} for ${Object.keys(over).join(", ")}, with reason and remedy`, () => {
+    const finding = judged(over).find((one) => one.code === code);
+    assert.equal(finding?.status, status);
+    assert.notEqual(finding?.why, "");
+    assert.notEqual(finding?.fix, "");
+  });
+}
+
+test("a hybrid host's cgroup v2 is found where it is; blanks in a mount point are undone", () => {
+  assert.equal(cgroup2Mount(mountinfo), "/sys/fs/cgroup/unified");
+  assert.deepEqual(mountsOf(mountinfo, "bpf"), ["/sys/fs/bpf", "/mnt/with blank"]);
+});
+
+test("only listening sockets count", () => {
+  const table = [
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
+    "   0: 0100007F:3AAC 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0",
+    "   1: 0100007F:0016 0100007F:8000 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0",
+    "   2: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 1",
+  ].join("\n");
+  assert.deepEqual(listeningPorts(table), [15020, 8080]);
+});
+
+test("this machine can be read", () => {
+  const readings = readNode({ bpffs: "/sys/fs/bpf", podsCgroup: "/nowhere", ports: [] });
+  assert.match(readings.release, /^\d+\.\d+/);
+  assert.equal(judge(readings).length, 14);
+});

@@ -1,0 +1,342 @@
+// any program · can this node carry the mesh? Readings of the machine, then one small pure check each (ORL1xxx). One file, since a leaf imports nothing of ours.
+// Reads /proc, /sys and Node's own versions; changes nothing. What only loading can tell, the keeper reports.
+import { accessSync, existsSync, readFileSync } from "node:fs";
+
+export type Finding = {
+  readonly code: string;
+  readonly status: "ok" | "warn" | "fail";
+  readonly what: string;
+  /** Both empty when all is well. */
+  readonly why: string;
+  readonly fix: string;
+};
+
+export type PreflightOptions = {
+  readonly bpffs: string;
+  readonly podsCgroup: string;
+  /** Listening ports of the agent on the node itself: metrics and readiness. */
+  readonly ports: readonly number[];
+};
+
+/** Everything the checks look at. null: could not be read. */
+export type Readings = {
+  readonly options: PreflightOptions;
+  readonly release: string;
+  readonly btf: boolean;
+  readonly mountinfo: string;
+  readonly podsCgroupExists: boolean;
+  /** CapEff of this process. */
+  readonly effective: bigint | null;
+  readonly jit: string | null;
+  /** Hard limit of open files. */
+  readonly openFiles: number | null;
+  readonly lockdown: string | null;
+  readonly rpFilterAll: string | null;
+  readonly rpFilterDefault: string | null;
+  readonly ipv6Disabled: string | null;
+  readonly somaxconn: string | null;
+  /** Ports that some socket of this network namespace listens on. */
+  readonly listening: readonly number[];
+  readonly versions: { readonly node: string; readonly openssl: string; readonly nghttp2: string };
+};
+
+type Check = (readings: Readings) => Finding;
+
+const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
+const warn = (code: string, what: string, why: string, fix: string): Finding => ({
+  code,
+  status: "warn",
+  what,
+  why,
+  fix,
+});
+const fail = (code: string, what: string, why: string, fix: string): Finding => ({
+  code,
+  status: "fail",
+  what,
+  why,
+  fix,
+});
+
+/** "6.18.44-fc" → [6, 18]; undefined: no version at its head. */
+function majorMinor(text: string): readonly [number, number] | undefined {
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(text) ?? [];
+  return major === undefined ? undefined : [Number(major), Number(minor)];
+}
+const atLeast = (text: string, major: number, minor: number): boolean => {
+  const version = majorMinor(text);
+  return version !== undefined && (version[0] > major || (version[0] === major && version[1] >= minor));
+};
+
+export const checkKernel: Check = ({ release }) => {
+  const name = `kernel ${release || "unknown"}`;
+  if (!atLeast(release, 5, 10)) {
+    return fail("ORL1001", name, "the hooks and maps of Orlop need 5.10 at least", "boot a newer kernel");
+  }
+  if (!atLeast(release, 5, 15)) {
+    const why =
+      "below 5.15 a socket hook cannot ask for its network namespace; whether the programs load is seen at start";
+    return warn("ORL1001", name, why, "boot 5.18 or newer");
+  }
+  if (!atLeast(release, 5, 18)) {
+    return warn(
+      "ORL1001",
+      name,
+      "below 5.18 a refused connect reads EPERM instead of ECONNREFUSED",
+      "boot 5.18 or newer",
+    );
+  }
+  return ok("ORL1001", name);
+};
+
+export const checkBtf: Check = ({ btf }) =>
+  btf
+    ? ok("ORL1002", "BTF at /sys/kernel/btf/vmlinux")
+    : fail(
+        "ORL1002",
+        "no BTF at /sys/kernel/btf/vmlinux",
+        "the socket storage of the programs is described with it",
+        "use a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+      );
+
+/** Mounts of one file system type in /proc/self/mountinfo (proc(5)): the part after " - " names the type. */
+export function mountsOf(mountinfo: string, type: string): string[] {
+  return mountinfo.split("\n").flatMap((line) => {
+    const [front = "", back = ""] = line.split(" - ");
+    const point = front.split(" ")[4];
+    if (point === undefined || back.split(" ")[0] !== type) return [];
+    // Blanks and the like are written as three octal digits.
+    return [point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))];
+  });
+}
+
+/** Where cgroup v2 is mounted, hybrid layouts included; undefined: nowhere. */
+export const cgroup2Mount = (mountinfo: string): string | undefined => mountsOf(mountinfo, "cgroup2")[0];
+
+export const checkCgroup2: Check = ({ mountinfo }) => {
+  const mount = cgroup2Mount(mountinfo);
+  return mount === undefined
+    ? fail(
+        "ORL1003",
+        "no cgroup v2 mount",
+        "the hooks attach to cgroups of version 2; version 1 has none",
+        "boot with systemd.unified_cgroup_hierarchy=1, or mount -t cgroup2 none /sys/fs/cgroup/unified",
+      )
+    : ok("ORL1003", `cgroup v2 at ${mount}`);
+};
+
+const below = (path: string, root: string): boolean =>
+  path === root || path.startsWith(root === "/" ? "/" : `${root}/`);
+
+export const checkPodsCgroup: Check = ({ mountinfo, options, podsCgroupExists }) => {
+  const mount = cgroup2Mount(mountinfo);
+  const what = `pods' cgroup ${options.podsCgroup}`;
+  if (mount === undefined || !below(options.podsCgroup, mount)) {
+    const fix = mount === undefined ? "mount cgroup v2 first" : `set spec.podsCgroup to a directory below ${mount}`;
+    return fail("ORL1004", what, "it does not lie in the cgroup v2 tree, so no hook would ever see a pod", fix);
+  }
+  if (podsCgroupExists) return ok("ORL1004", what);
+  return warn(
+    "ORL1004",
+    `${what} does not exist`,
+    "the keeper waits for the ancestor of all pods",
+    "start a pod, or name the right directory in spec.podsCgroup",
+  );
+};
+
+export const checkBpffs: Check = ({ mountinfo, options }) =>
+  mountsOf(mountinfo, "bpf").includes(options.bpffs)
+    ? ok("ORL1005", `bpffs at ${options.bpffs}`)
+    : warn(
+        "ORL1005",
+        `no bpffs at ${options.bpffs}`,
+        "programs and maps are pinned there to outlive the keeper; it mounts one itself if it may",
+        `mount -t bpf bpf ${options.bpffs}`,
+      );
+
+const needed: readonly [string, bigint][] = [
+  ["CAP_NET_ADMIN", 12n],
+  ["CAP_SYS_ADMIN", 21n],
+  ["CAP_BPF", 39n],
+];
+
+export const checkCapabilities: Check = ({ effective }) => {
+  if (effective === null)
+    return fail("ORL1006", "capabilities unknown", "/proc/self/status could not be read", "mount /proc");
+  const missing = needed.filter(([, bit]) => (effective & (1n << bit)) === 0n).map(([name]) => name);
+  return missing.length === 0
+    ? ok("ORL1006", "capabilities BPF NET_ADMIN SYS_ADMIN (keeper only; the agent has none)")
+    : fail(
+        "ORL1006",
+        `missing ${missing.join(" ")}`,
+        "the keeper loads programs and enters pods' namespaces",
+        "run the keeper, or this check, as root",
+      );
+};
+
+export const checkJit: Check = ({ jit }) => {
+  if (jit === "1" || jit === "2") return ok("ORL1007", "BPF JIT on");
+  // With CONFIG_BPF_JIT_ALWAYS_ON the sysctl may be hidden from a network namespace.
+  if (jit === null) return ok("ORL1007", "BPF JIT not switchable here");
+  return warn(
+    "ORL1007",
+    "BPF JIT off",
+    "every connect and packet to a listener runs interpreted, several times slower",
+    "sysctl -w net.core.bpf_jit_enable=1",
+  );
+};
+
+/** Two descriptors for each proxied connection, and room for tunnels, listeners and pools. */
+const WANTED_OPEN_FILES = 65_536;
+
+export const checkOpenFiles: Check = ({ openFiles }) => {
+  if (openFiles === null)
+    return warn("ORL1008", "limit of open files unknown", "/proc/self/limits could not be read", "mount /proc");
+  const what = `open files: at most ${openFiles}`;
+  if (openFiles >= WANTED_OPEN_FILES) return ok("ORL1008", what);
+  const why = `each proxied connection takes two; beyond ${Math.floor(openFiles / 2)} new ones are shed`;
+  return warn("ORL1008", what, why, `ulimit -Hn ${WANTED_OPEN_FILES}, or LimitNOFILE= of the unit`);
+};
+
+export const checkLockdown: Check = ({ lockdown }) => {
+  const mode = /\[(\w+)\]/.exec(lockdown ?? "")?.[1] ?? "none";
+  return ok("ORL1009", `lockdown ${mode}: no program of Orlop reads kernel memory, so none is affected`);
+};
+
+export const checkRpFilter: Check = ({ rpFilterAll, rpFilterDefault }) => {
+  if (rpFilterAll !== "1" && rpFilterDefault !== "1") return ok("ORL1010", "reverse path filter not strict");
+  const why = "new pods inherit it; a strict filter may drop what the application answers to a client on this node";
+  return warn(
+    "ORL1010",
+    "reverse path filter strict (net.ipv4.conf.{all,default}.rp_filter=1)",
+    why,
+    "sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.default.rp_filter=2",
+  );
+};
+
+export const checkPorts: Check = ({ listening, options }) => {
+  const taken = options.ports.filter((port) => port !== 0 && listening.includes(port));
+  return taken.length === 0
+    ? ok("ORL1011", `ports ${options.ports.join(", ")} free`)
+    : warn(
+        "ORL1011",
+        `port ${taken.join(", ")} in use`,
+        "metrics and readiness are served there; fine if this is Orlop itself",
+        "choose others in spec.metrics and spec.ready, or stop what listens: ss -ltnp",
+      );
+};
+
+export const checkIpv6: Check = ({ ipv6Disabled }) =>
+  ipv6Disabled === "0"
+    ? ok("ORL1012", "IPv6 on")
+    : warn(
+        "ORL1012",
+        "IPv6 off on this node",
+        "pods with IPv6 addresses cannot be enrolled",
+        "sysctl -w net.ipv6.conf.all.disable_ipv6=0, if pods use it",
+      );
+
+export const checkBacklog: Check = ({ somaxconn }) =>
+  somaxconn !== null && Number(somaxconn) >= 4096
+    ? ok("ORL1013", `net.core.somaxconn ${somaxconn}`)
+    : warn(
+        "ORL1013",
+        `net.core.somaxconn ${somaxconn ?? "unknown"}`,
+        "connections wait at held listeners while the agent restarts; a shorter queue refuses sooner",
+        "sysctl -w net.core.somaxconn=4096",
+      );
+
+export const checkRuntime: Check = ({ versions }) => {
+  const what = `Node ${versions.node}, OpenSSL ${versions.openssl}, nghttp2 ${versions.nghttp2}`;
+  if (!atLeast(versions.node, 24, 0)) {
+    return fail(
+      "ORL1014",
+      what,
+      "TypeScript runs as it is from Node 24 on; 20 leaks HTTP/2 sessions under attack",
+      "use the Node that make installs: node_modules/.bin/node",
+    );
+  }
+  if (!atLeast(versions.openssl, 3, 5)) {
+    return warn(
+      "ORL1014",
+      what,
+      "X25519MLKEM768 needs OpenSSL 3.5: key exchange falls back to X25519",
+      "use a newer Node",
+    );
+  }
+  return ok("ORL1014", what);
+};
+
+const checks: readonly Check[] = [
+  checkKernel,
+  checkBtf,
+  checkCgroup2,
+  checkPodsCgroup,
+  checkBpffs,
+  checkCapabilities,
+  checkJit,
+  checkOpenFiles,
+  checkLockdown,
+  checkRpFilter,
+  checkPorts,
+  checkIpv6,
+  checkBacklog,
+  checkRuntime,
+];
+
+/** Every check, in the order of its code. Pure. */
+export const judge = (readings: Readings): Finding[] => checks.map((check) => check(readings));
+
+/** Ports of listening sockets in the text of /proc/net/tcp or tcp6: state 0A, local address ends in :PORT (hex). */
+export function listeningPorts(text: string): number[] {
+  return text.split("\n").flatMap((line) => {
+    const [, local = "", , state] = line.trim().split(/\s+/);
+    const port = /:([0-9A-F]{4})$/.exec(local)?.[1];
+    return state === "0A" && port !== undefined ? [Number.parseInt(port, 16)] : [];
+  });
+}
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return null; // Absent or forbidden is a reading too; the check says what it means.
+  }
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(path);
+    return true;
+  } catch {
+    return false; // As above.
+  }
+}
+
+/** Looks at this node. Never throws. */
+export function readNode(options: PreflightOptions): Readings {
+  const capEff = /^CapEff:\s*([0-9a-f]+)$/m.exec(textOf("/proc/self/status") ?? "")?.[1];
+  const openFiles = /^Max open files\s+\S+\s+(\d+)/m.exec(textOf("/proc/self/limits") ?? "")?.[1];
+  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => textOf(path) ?? "");
+  return {
+    options,
+    release: textOf("/proc/sys/kernel/osrelease") ?? "",
+    btf: readable("/sys/kernel/btf/vmlinux"),
+    mountinfo: textOf("/proc/self/mountinfo") ?? "",
+    podsCgroupExists: existsSync(options.podsCgroup),
+    effective: capEff === undefined ? null : BigInt(`0x${capEff}`),
+    jit: textOf("/proc/sys/net/core/bpf_jit_enable"),
+    openFiles: openFiles === undefined ? null : Number(openFiles),
+    lockdown: textOf("/sys/kernel/security/lockdown"),
+    rpFilterAll: textOf("/proc/sys/net/ipv4/conf/all/rp_filter"),
+    rpFilterDefault: textOf("/proc/sys/net/ipv4/conf/default/rp_filter"),
+    ipv6Disabled: textOf("/proc/sys/net/ipv6/conf/all/disable_ipv6"),
+    somaxconn: textOf("/proc/sys/net/core/somaxconn"),
+    listening: [...new Set(tables.flatMap(listeningPorts))],
+    versions: {
+      node: process.versions.node,
+      openssl: process.versions.openssl ?? "",
+      nghttp2: process.versions.nghttp2 ?? "",
+    },
+  };
+}
