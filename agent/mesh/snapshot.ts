@@ -1,0 +1,55 @@
+// any thread · what readers get: the believed mesh of this thread, by every key they ask with. Read only.
+import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
+import type { Service } from "./service.ts";
+import type { Workload } from "./workload.ts";
+
+/** One who answers for a Service: a workload its selector chose, or an endpoint it names. */
+export type ServiceEndpoint = {
+  /** null: an explicit endpoint whose address belongs to nobody of the mesh. */
+  readonly workload: Workload | null;
+  /** Canonical text; of a workload all its addresses, of an explicit endpoint the one it names. */
+  readonly addresses: readonly string[];
+  /** Target ports an explicit endpoint fixes, by service port name or number as text; empty: the service's targetPort. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly weight: number;
+  readonly healthy: boolean;
+};
+
+/**
+ * The mesh as the store of this thread believes it now. It is a live view, not a copy: what it returns is consistent
+ * until control goes back to the event loop; whoever keeps something across turns compares `version`. Lists and values
+ * are never changed in place except where said.
+ */
+export type Snapshot = {
+  /** Rises with every applied change. */
+  readonly version: number;
+  /** Rises only when an AuthorizationPolicy or a PeerAuthentication changed; verdict caches are keyed by it. */
+  readonly policyVersion: number;
+  readonly rootNamespace: string;
+  readonly trustDomain: string;
+
+  workload(uid: string): Workload | undefined;
+  /** By canonical address. When several claim one: pod and HBONE, then pod, then HBONE, then the lower uid (wire.md 3.2). */
+  workloadAt(address: string): Workload | undefined;
+  /** Whose `node` it is, in no order. */
+  workloadsOnNode(node: string): Iterable<Workload>;
+
+  /** By `<namespace>/<name>`. */
+  service(key: string): Service | undefined;
+  /** By virtual address. When several claim it: the one of `clientNamespace`, then the lower key. */
+  serviceAt(address: string, clientNamespace?: string): Service | undefined;
+  /** By host name, exact and lower case. When several claim it: the lower key. */
+  serviceNamed(hostname: string): Service | undefined;
+  /** In no order. The list is changed in place by the next `apply`: do not keep it. */
+  endpointsOf(service: Service): readonly ServiceEndpoint[];
+
+  /** All that select the workload: of its own and of the root namespace, ordered by `<namespace>/<name>`. */
+  authorizationPoliciesFor(workload: Workload): readonly AuthorizationPolicy[];
+  /** All that bear on the workload: mesh, namespace and workload level, ordered by `<namespace>/<name>`. */
+  peerAuthenticationsFor(workload: Workload): readonly PeerAuthentication[];
+
+  workloads(): Iterable<Workload>;
+  services(): Iterable<Service>;
+  authorizationPolicies(): Iterable<AuthorizationPolicy>;
+  peerAuthentications(): Iterable<PeerAuthentication>;
+};
