@@ -28,6 +28,8 @@ export type ChurnResult = {
   readonly refused: number;
   /** Opened, then reset or ended without the answer: cut in flight. */
   readonly cut: number;
+  /** When the first 1,000 of those began, in milliseconds since the epoch. */
+  readonly cutBegan: readonly number[];
   readonly timedOut: number;
   readonly other: Readonly<Record<string, number>>;
   /** Longest time from connect to answer, in milliseconds. */
@@ -133,13 +135,14 @@ export async function transfer(
   }
 }
 
-/** Opens, sends one byte, reads one, closes; `parallel` at a time, each after `pauseMs`, until `stop` is aborted. */
+/** Opens, says something, hears something, closes; `parallel` at a time, each after `pauseMs`, until `stop` is aborted. */
 export async function churn(
   target: Target,
-  options: { readonly parallel: number; readonly pauseMs: number; readonly timeoutMs: number },
+  options: { readonly parallel: number; readonly pauseMs: number; readonly timeoutMs: number; readonly said: string },
   stop: AbortSignal,
 ): Promise<ChurnResult> {
   const counts = { attempted: 0, answered: 0, refused: 0, cut: 0, timedOut: 0, slowestMs: 0 };
+  const cutBegan: number[] = [];
   const other: Record<string, number> = Object.create(null);
   const one = async (): Promise<void> => {
     while (!stop.aborted) {
@@ -149,7 +152,7 @@ export async function churn(
       try {
         await withSocket(target, options.timeoutMs, async (socket) => {
           opened = true;
-          socket.write("x");
+          socket.write(options.said);
           await new Promise<void>((resolve, reject) => {
             socket.once("data", () => resolve());
             socket.once("end", () => reject(new Error("ended")));
@@ -161,15 +164,18 @@ export async function churn(
       } catch (error) {
         const code = codeOf(error);
         if (code === "timeout") counts.timedOut += 1;
-        else if (opened && (code === "ended" || code === "ECONNRESET" || code === "EPIPE")) counts.cut += 1;
-        else if (!opened && (code === "ECONNREFUSED" || code === "ECONNRESET" || code === "EPERM")) counts.refused += 1;
+        else if (opened && (code === "ended" || code === "ECONNRESET" || code === "EPIPE")) {
+          counts.cut += 1;
+          if (cutBegan.length < 1_000) cutBegan.push(performance.timeOrigin + start);
+        } else if (!opened && (code === "ECONNREFUSED" || code === "ECONNRESET" || code === "EPERM"))
+          counts.refused += 1;
         else other[code] = (other[code] ?? 0) + 1;
       }
       await new Promise((resolve) => setTimeout(resolve, options.pauseMs));
     }
   };
   await Promise.all(Array.from({ length: options.parallel }, one));
-  return { ...counts, other };
+  return { ...counts, cutBegan, other };
 }
 
 /** One connection that lives: a line every `intervalMs`. Ends when `stop` is aborted or the connection dies. */

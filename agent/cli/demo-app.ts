@@ -1,13 +1,13 @@
 // orlop cli · the application inside the demo's pods; it knows nothing of a mesh. One role per process:
 //   serve POD | call HOST PORT TEXT | greet HOST PORT | transfer HOST PORT BYTES [SERVER_DELAY_MS]
-//   churn HOST PORT PARALLEL PAUSE_MS | ping HOST PORT INTERVAL_MS TEXT      (the last two: until their input ends)
+//   churn HOST PORT PARALLEL PAUSE_MS TEXT | ping HOST PORT INTERVAL_MS TEXT      (the last two: until their input ends)
 import { call, churn, greet, ping, transfer } from "./demo-app-client.ts";
 import { serve } from "./demo-app-server.ts";
 
 const CALL_TIMEOUT_MS = 5_000;
 const TRANSFER_TIMEOUT_MS = 120_000;
 
-const [role, first = "", second = "", third = "", fourth = ""] = process.argv.slice(2);
+const [role, first = "", second = "", third = "", fourth = "", fifth = ""] = process.argv.slice(2);
 const target = { host: first, port: Number(second) };
 const tell = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
@@ -33,7 +33,7 @@ switch (role) {
     tell(await transfer(target, Number(third), Number(fourth), TRANSFER_TIMEOUT_MS));
     break;
   case "churn": {
-    const options = { parallel: Number(third), pauseMs: Number(fourth), timeoutMs: CALL_TIMEOUT_MS };
+    const options = { parallel: Number(third), pauseMs: Number(fourth), timeoutMs: CALL_TIMEOUT_MS, said: fifth };
     tell(await churn(target, options, inputEnd()));
     break;
   }

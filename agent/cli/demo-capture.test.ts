@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { asCaptured, captureWire, type Packet, requireTls } from "./demo-capture.ts";
+import { asCaptured, type Packet, startCapture } from "./demo-capture.ts";
 import { call, startServers } from "./demo-pods.ts";
+import { readWire, requireTls } from "./demo-wire.ts";
 import { createCluster } from "./local-cluster.ts";
 
 const packet = (sequence: number, payload: Buffer, syn = false): Packet => ({
@@ -14,6 +15,7 @@ const packet = (sequence: number, payload: Buffer, syn = false): Packet => ({
   syn,
   payload,
 });
+const addressesOf = (host: { ip4: string; ip6: string }) => [asCaptured(host.ip4), asCaptured(host.ip6)];
 const record = (type: number, length: number): Buffer => {
   const bytes = Buffer.alloc(5 + length);
   bytes.set([type, 3, 3, length >> 8, length & 255]);
@@ -63,13 +65,17 @@ test("without a mesh the capture sees the plaintext of a call between nodes", as
     const [web, api] = [cluster.pod("web"), cluster.pod("api")];
     await startServers(api);
     for (const host of [api.ip4, api.ip6]) {
-      const packets = await captureWire(cluster, async () => {
-        const result = await call(web, { host, port: 8080 }, "in the clear");
-        assert.equal(result.reply?.said, "in the clear");
-      });
+      const capture = await startCapture(cluster);
+      const result = await call(web, { host, port: 8080 }, "in the clear");
+      assert.equal(result.reply?.said, "in the clear");
+      const packets = await capture.stop();
       const sent = packets.filter((one) => one.destination === asCaptured(host) && one.destinationPort === 8080);
       assert.ok(sent.some((one) => one.payload.includes("in the clear")));
       assert.throws(() => requireTls(sent), /begins no TLS record: "in the clear/);
+      const mesh = new Set([...addressesOf(web), ...addressesOf(api)]);
+      assert.throws(() => readWire(packets, mesh, ["the clear"]), /carries "the clear" in the clear/);
+      assert.throws(() => readWire(packets, mesh, []), /is no HBONE/);
+      assert.equal(readWire(packets, new Set(addressesOf(web)), []).meshPackets, 0);
     }
   } finally {
     await cluster.close();

@@ -19,41 +19,31 @@ export type Packet = {
 
 const START_MS = 10_000;
 
-/** Records all that crosses the wire while `during` runs. Throws when the kernel dropped a packet: that would prove nothing. */
-export async function captureWire(cluster: Cluster, during: () => Promise<void>): Promise<Packet[]> {
+export type Capture = {
+  /** Ends the recording. Throws when the kernel dropped a packet: what is left would prove nothing. */
+  stop(): Promise<Packet[]>;
+};
+
+/** Records all that crosses the wire from now on. */
+export async function startCapture(cluster: Cluster): Promise<Capture> {
   const file = path.join(cluster.dir, `wire-${Math.round(performance.now())}.pcap`);
   // A promiscuous bridge sees what it forwards. 64 MiB of kernel buffer, whole packets.
-  const argv = [
-    "tcpdump",
-    "-i",
-    "wire",
-    "-Z",
-    "root",
-    "-n",
-    "-U",
-    "--immediate-mode",
-    "-s",
-    "0",
-    "-B",
-    "65536",
-    "-w",
-    file,
-  ];
-  const tcpdump = cluster.wire.start(argv);
+  const flags = ["-n", "-U", "--immediate-mode", "-s", "0", "-B", "65536"];
+  const tcpdump = cluster.wire.start(["tcpdump", "-i", "wire", "-Z", "root", ...flags, "-w", file]);
   await heard(tcpdump, "listening on");
-  try {
-    await during();
-    // tcpdump ends at once when told so, without reading what the kernel still holds for it.
-    await settled(file);
-  } finally {
-    tcpdump.kill("SIGINT");
-  }
-  const done = await tcpdump.wait(START_MS);
-  if (!/^0 packets dropped by kernel$/m.test(done.stderr))
-    throw new Error(`the capture has gaps: ${tail(done.stderr)}`);
-  const packets = readPcap(readFileSync(file));
-  rmSync(file);
-  return packets;
+  return {
+    stop: async () => {
+      // tcpdump ends at once when told so, without reading what the kernel still holds for it.
+      await settled(file);
+      tcpdump.kill("SIGINT");
+      const done = await tcpdump.wait(START_MS);
+      if (!/^0 packets dropped by kernel$/m.test(done.stderr))
+        throw new Error(`the capture has gaps: ${tail(done.stderr)}`);
+      const packets = readPcap(readFileSync(file));
+      rmSync(file);
+      return packets;
+    },
+  };
 }
 
 async function heard(running: Running, text: string): Promise<void> {
@@ -149,64 +139,4 @@ export function asCaptured(address: string): string {
     ...right,
   ];
   return groups.map((group) => Number.parseInt(group, 16).toString(16)).join(":");
-}
-
-export type TlsReading = { readonly streams: number; readonly records: number; readonly applicationBytes: number };
-
-/**
- * Reads every direction of every connection of `packets` as TLS records (RFC 8446 §5.1) and throws at the first byte that
- * is none, with what it found there. A connection whose beginning was not captured cannot be read and throws, too.
- */
-export function requireTls(packets: readonly Packet[]): TlsReading {
-  let records = 0;
-  let applicationBytes = 0;
-  const streams = reassemble(packets);
-  for (const [name, bytes] of streams) {
-    let at = 0;
-    while (at + 5 <= bytes.length) {
-      const type = bytes.readUInt8(at);
-      const length = bytes.readUInt16BE(at + 3);
-      const isTls = type >= 20 && type <= 23 && bytes.readUInt8(at + 1) === 3 && bytes.readUInt8(at + 2) <= 3;
-      // TLSCiphertext.length may not exceed 2^14 + 256.
-      if (!isTls || length > 16_640) {
-        throw new Error(
-          `${name}: byte ${at} begins no TLS record: ${JSON.stringify(bytes.toString("latin1", at, at + 40))}`,
-        );
-      }
-      if (type === 23) applicationBytes += Math.min(length, bytes.length - at - 5);
-      records += 1;
-      at += 5 + length;
-    }
-  }
-  return { streams: streams.size, records, applicationBytes };
-}
-
-/** The bytes of each direction in order, by `source:port > destination:port`. */
-function reassemble(packets: readonly Packet[]): Map<string, Buffer> {
-  const directions = new Map<string, { start: number; parts: Map<number, Buffer> }>();
-  for (const packet of packets) {
-    const name = `${packet.source}:${packet.sourcePort} > ${packet.destination}:${packet.destinationPort}`;
-    if (packet.syn) directions.set(name, { start: (packet.sequence + 1) >>> 0, parts: new Map() });
-    if (packet.payload.length === 0 || packet.syn) continue;
-    const direction = directions.get(name);
-    if (direction === undefined) throw new Error(`${name}: its beginning was not captured`);
-    const offset = (packet.sequence - direction.start) >>> 0;
-    const known = direction.parts.get(offset);
-    // A keep-alive probe repeats the byte before the next one: its offset lies below zero, so far above 2^31 here.
-    if (offset < 0x80000000 && (known?.length ?? 0) < packet.payload.length)
-      direction.parts.set(offset, packet.payload);
-  }
-  const streams = new Map<string, Buffer>();
-  for (const [name, { parts }] of directions) {
-    const pieces: Buffer[] = [];
-    let next = 0;
-    for (const [offset, part] of [...parts].sort(([one], [other]) => one - other)) {
-      if (offset > next) throw new Error(`${name}: ${offset - next} bytes were not captured`);
-      if (offset + part.length <= next) continue;
-      pieces.push(part.subarray(next - offset));
-      next = offset + part.length;
-    }
-    streams.set(name, Buffer.concat(pieces));
-  }
-  return streams;
 }

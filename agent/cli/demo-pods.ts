@@ -7,6 +7,8 @@ import type { Host } from "./local-cluster.ts";
 const app = fileURLToPath(new URL("./demo-app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];
 const START_MS = 15_000;
+/** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */
+const CHURN_PAUSE_MS = 2;
 
 /** Starts the servers of a pod (ports: demo-app-server.ts) and waits until they listen. */
 export async function startServers(host: Host): Promise<Running> {
@@ -29,14 +31,11 @@ export const greet = (from: Host, to: Target): Promise<GreetResult> =>
 export const transfer = (from: Host, to: Target, bytes: number, serverDelayMs = 0): Promise<TransferResult> =>
   answer(from, 130_000, "transfer", to.host, to.port, bytes, serverDelayMs);
 
-/** Connections opened and closed without pause until `finish`. */
-export function startChurn(
-  from: Host,
-  to: Target,
-  parallel: number,
-  pauseMs: number,
-): { finish(): Promise<ChurnResult> } {
-  const running = from.start(argv("churn", to.host, to.port, parallel, pauseMs));
+export type Churn = { finish(): Promise<ChurnResult> };
+
+/** Connections opened and closed without pause until `finish`; each says `said`. */
+export function startChurn(from: Host, to: Target, parallel: number, said: string): Churn {
+  const running = from.start(argv("churn", to.host, to.port, parallel, CHURN_PAUSE_MS, said));
   return {
     finish: async () => {
       running.endInput();

@@ -22,6 +22,8 @@ export type ClusterSpec = {
   readonly nodes: readonly NodeSpec[];
   /** Further lines of each NodeConfig's `spec`, as YAML indented by two spaces, e.g. "  dataThreads: 1\n". */
   readonly nodeConfig?: string;
+  /** Lifetime of workload certificates; default 3,600. */
+  readonly leafTtlSeconds?: number;
 };
 
 /** Anything with a network namespace of its own: programs can be run there. */
@@ -152,7 +154,7 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
       orlop: (args) => self.start([process.execPath, orlopMain, ...args]),
     };
     mkdirSync(node.runDir);
-    writeFileSync(node.configFile, nodeConfig(node, { meshFile, caFile, more: spec.nodeConfig ?? "" }));
+    writeFileSync(node.configFile, nodeConfig(node, meshFile, caFile, spec));
     return node;
   });
   const pods = nodes.flatMap((node) => node.pods);
@@ -183,7 +185,7 @@ function named<T extends { readonly name: string }>(all: readonly T[], name: str
   return found;
 }
 
-function nodeConfig(node: Node, files: { meshFile: string; caFile: string; more: string }): string {
+function nodeConfig(node: Node, meshFile: string, caFile: string, spec: ClusterSpec): string {
   return `apiVersion: orlop.dev/v1alpha1
 kind: NodeConfig
 metadata:
@@ -194,12 +196,12 @@ spec:
   runDir: ${node.runDir}
   bpffs: ${node.bpffs}
   podsCgroup: ${node.podsCgroup}
-  mesh: ${files.meshFile}
+  mesh: ${meshFile}
   ca:
-    rootFile: ${files.caFile}
-    leafTtlSeconds: 3600
+    rootFile: ${caFile}
+    leafTtlSeconds: ${spec.leafTtlSeconds ?? 3600}
   log:
     level: info
     access: ${node.accessLog}
-${files.more}`;
+${spec.nodeConfig ?? ""}`;
 }

@@ -1,0 +1,90 @@
+// orlop cli · the mesh file of the demo: its pods, one service, its policies. Pure: state in, YAML out.
+import { serviceAddresses } from "./cluster-network.ts";
+import type { Cluster, NodeSpec } from "./local-cluster.ts";
+
+/**
+ * `vault` is STRICT and takes calls from `web` only. `api` is PERMISSIVE (Istio's default) and denies `batch`. `cache` is
+ * PERMISSIVE without any policy. `legacy` is in the namespace but opted out: plain TCP, no identity.
+ */
+export const demoNodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: ["web", "batch", "cache"].map((name) => ({ name, labels: { app: name } })) },
+  { name: "node-b", pods: ["api", "vault", "legacy"].map((name) => ({ name, labels: { app: name } })) },
+];
+
+/** Port 80 of its virtual addresses leads to port 8080 of `api`. */
+export const apiService = { ...serviceAddresses(1), port: 80 };
+export const identityOf = (pod: string): string => `spiffe://cluster.local/ns/demo/sa/${pod}`;
+
+export type MeshState = {
+  /** Pods that carry the label that keeps them out. */
+  readonly optedOut: ReadonlySet<string>;
+  /** Whom `vault` takes calls from, by service account. */
+  readonly vaultCallers: readonly string[];
+};
+export const initialState: MeshState = { optedOut: new Set(["legacy"]), vaultCallers: ["web"] };
+
+const list = (items: readonly string[]): string => `[${items.map((item) => JSON.stringify(item)).join(", ")}]`;
+
+export function meshText(cluster: Cluster, state: MeshState): string {
+  const documents = [
+    `apiVersion: v1
+kind: Namespace
+metadata:
+  name: demo
+  labels: {orlop.dev/dataplane-mode: ambient}
+`,
+    ...cluster.nodes.flatMap((node) =>
+      node.pods.map((pod) => {
+        const labels = Object.entries(pod.labels).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
+        if (state.optedOut.has(pod.name)) labels.push("orlop.dev/dataplane-mode: none");
+        return `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata:
+  name: ${pod.name}
+  namespace: ${pod.namespace}
+  uid: ${pod.uid}
+  labels: {${labels.join(", ")}}
+spec:
+  addresses: ${list([pod.ip4, pod.ip6])}
+  node: ${node.name}
+  serviceAccount: ${pod.serviceAccount}
+`;
+      }),
+    ),
+    `apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: demo}
+spec:
+  clusterIP: ${apiService.ip4}
+  clusterIPs: ${list([apiService.ip4, apiService.ip6])}
+  selector: {app: api}
+  ports: [{name: echo, port: ${apiService.port}, targetPort: 8080}]
+`,
+    `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: vault-strict, namespace: demo}
+spec:
+  selector: {matchLabels: {app: vault}}
+  mtls: {mode: STRICT}
+`,
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: vault-callers, namespace: demo}
+spec:
+  selector: {matchLabels: {app: vault}}
+  action: ALLOW
+  rules:
+    - from: [{source: {principals: ${list(state.vaultCallers.map((name) => `cluster.local/ns/demo/sa/${name}`))}}}]
+`,
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-batch, namespace: demo}
+spec:
+  selector: {matchLabels: {app: api}}
+  action: DENY
+  rules:
+    - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
+`,
+  ];
+  return documents.join("---\n");
+}

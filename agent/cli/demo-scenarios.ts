@@ -1,0 +1,12 @@
+// orlop cli · the demo's scenarios, in their order, as data. Each looks for itself and throws when it saw something else.
+import type { DemoBox } from "./demo-box.ts";
+import { callScenarios } from "./demo-scenarios-calls.ts";
+import { lifeScenarios } from "./demo-scenarios-life.ts";
+
+export type Scenario = {
+  readonly name: string;
+  /** What was measured, in a few words. Throws with what was expected and what was seen. */
+  readonly run: (box: DemoBox) => Promise<string>;
+};
+
+export const scenarios: readonly Scenario[] = [...callScenarios, ...lifeScenarios];
