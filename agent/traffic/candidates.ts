@@ -1,0 +1,29 @@
+// 8 · any thread · who answers for a Service's port: each endpoint's address and target port. Pure.
+import type { ServicePort } from "../mesh/service.ts";
+import type { ServiceEndpoint } from "../mesh/snapshot.ts";
+import type { Candidate } from "./endpoints.ts";
+
+/** Candidates for `port`; `like` is the address that was dialled, whose family is preferred. */
+export function candidatesOf(
+  endpoints: readonly ServiceEndpoint[],
+  port: ServicePort,
+  like: string,
+): readonly Candidate[] {
+  const list: Candidate[] = [];
+  for (const endpoint of endpoints) {
+    const { workload, addresses, weight, healthy } = endpoint;
+    const target = targetPortOf(endpoint, port);
+    const address = addresses.find((one) => one.includes(":") === like.includes(":")) ?? addresses[0];
+    // One that has no such named port, or no address, does not expose the service.
+    if (target === undefined || address === undefined) continue;
+    list.push({ workload, address, port: target, weight, healthy });
+  }
+  return list;
+}
+
+/** wire.md 3.2: the endpoint's own port map, then the service's target port, which may be a name of the workload's. */
+function targetPortOf({ workload, ports }: ServiceEndpoint, port: ServicePort): number | undefined {
+  const own = ports[port.name] ?? ports[String(port.port)];
+  if (own !== undefined) return own;
+  return typeof port.targetPort === "number" ? port.targetPort : workload?.ports[port.targetPort];
+}

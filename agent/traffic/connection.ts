@@ -1,0 +1,87 @@
+// 7, 12 · data thread · one connection of the engine as traffic sees it, from its first event to its one `closed`.
+import type { Answer } from "../engine/answers.ts";
+import type { Closed, ConnRef } from "../engine/events.ts";
+import type { ConnectionRecord, OpenRecord, Recorder } from "../observe/record.ts";
+import { summarize } from "../observe/record.ts";
+import type { Decision } from "../policy/decision.ts";
+import { endingOf, type Refusal, statusOf } from "./outcome.ts";
+
+export class Connection {
+  readonly ref: ConnRef;
+  readonly podIdx: number;
+  readonly #recorder: Pick<Recorder, "opened">;
+  /** The record while nothing better is known; opened at the latest when the connection ends. */
+  #draft: ConnectionRecord;
+  #record: OpenRecord | null = null;
+  #asked: Refusal | null = null;
+  #late: Decision | null = null;
+  #release: (() => void) | null = null;
+  #ended = false;
+
+  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened">) {
+    this.ref = { conn: ref.conn, generation: ref.generation };
+    this.podIdx = draft.podIdx;
+    this.#draft = draft;
+    this.#recorder = recorder;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  get record(): ConnectionRecord {
+    return this.#record?.record ?? this.#draft;
+  }
+
+  /** What is known by now; kept as a draft, since the record's labels are fixed by its opening. */
+  describe(known: Partial<ConnectionRecord>): void {
+    this.#draft = { ...this.#draft, ...known };
+  }
+
+  /** The decision is made: the record opens with it. `release` is called once, at the end. */
+  opened(decision: Decision | null, release: (() => void) | null = null): void {
+    if (this.#record !== null || this.#ended) {
+      release?.();
+      return;
+    }
+    this.#release = release;
+    this.#record = this.#recorder.opened({ ...this.#draft, decision: decision === null ? null : summarize(decision) });
+  }
+
+  /** Why it will end: the engine's `closed` with cause "refused" means this. */
+  refuse(refusal: Refusal, decision: Decision | null): Answer {
+    this.opened(decision);
+    this.#asked = refusal;
+    return { type: "refuse", ...this.ref, status: statusOf(refusal) };
+  }
+
+  /** A later judgement ends it; `decision` replaces the first one in the log line. */
+  cut(refusal: Refusal, decision: Decision | null): Answer {
+    this.#asked = refusal;
+    this.#late = decision;
+    return { type: "close", ...this.ref };
+  }
+
+  /** The far side stands: what was really dialled. */
+  established(known: Parameters<OpenRecord["refine"]>[0]): void {
+    this.#record?.refine(known);
+  }
+
+  /** The engine's last word. A second call does nothing. */
+  closed(event: Closed): void {
+    if (this.#ended) return;
+    this.opened(null);
+    this.#ended = true;
+    // A peer that ended it first was not cut by us, whatever we had asked for.
+    const late = event.cause === "closed-by-answer" ? this.#late : null;
+    this.#record?.closed({
+      ...endingOf(event, this.#asked, this.#draft.hbone !== null && this.#draft.reporter === "source"),
+      sentBytes: event.sentBytes,
+      receivedBytes: event.receivedBytes,
+      durationUs: event.durationUs,
+      ...(late === null ? {} : { decision: summarize(late) }),
+    });
+    this.#release?.();
+    this.#release = null;
+  }
+}

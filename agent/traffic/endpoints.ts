@@ -1,0 +1,102 @@
+// 8 · any thread · choose one endpoint of a Service: health, locality rank, weight, the less loaded of two. Pure; random
+// numbers and load are handed in.
+import type { LoadBalancing, LocalityPreference } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+
+/** One address that answers for a Service's port. */
+export type Candidate = {
+  /** Whom the address belongs to; null: nobody of the mesh. */
+  readonly workload: Workload | null;
+  readonly address: string;
+  /** The target port, already resolved. */
+  readonly port: number;
+  /** Share of new connections; ≥ 0. An endpoint of weight 0 is never chosen. */
+  readonly weight: number;
+  readonly healthy: boolean;
+};
+
+/** What is known of the client for the locality rank. */
+export type ClientPlace = Pick<Workload, "network" | "locality" | "node" | "cluster">;
+
+export type Choice = {
+  readonly from: ClientPlace;
+  readonly loadBalancing: LoadBalancing;
+  /** Connections of this thread that are open or being opened to the candidate. */
+  readonly load: (candidate: Candidate) => number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+};
+
+/** The endpoint for one new connection; undefined: nobody may be chosen. */
+export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice): Candidate | undefined {
+  const eligible = bestRanked(usable(candidates, choice.loadBalancing), choice);
+  const [only] = eligible;
+  if (eligible.length < 2) return only;
+  const first = drawByWeight(eligible, null, choice.random);
+  const second = drawByWeight(eligible, first, choice.random);
+  if (first === undefined || second === undefined) return first;
+  // Ties keep the first draw, so that an idle service is shared exactly by weight.
+  return choice.load(second) / second.weight < choice.load(first) / first.weight ? second : first;
+}
+
+function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
+  return candidates.filter((one) => one.weight > 0 && (one.healthy || policy.health === "allow-all"));
+}
+
+/** wire.md 3.2: rank = consecutive preferences matched from the start; strict wants all, failover the most there is. */
+function bestRanked(candidates: readonly Candidate[], choice: Choice): readonly Candidate[] {
+  const { preference, mode } = choice.loadBalancing;
+  if (preference.length === 0 || (mode !== "strict" && mode !== "failover")) return candidates;
+  let best = mode === "strict" ? preference.length : 0;
+  let found: Candidate[] = [];
+  for (const candidate of candidates) {
+    const rank = rankOf(candidate, choice.from, preference);
+    if (rank < best) continue;
+    if (rank > best) {
+      best = rank;
+      found = [];
+    }
+    found.push(candidate);
+  }
+  return found;
+}
+
+/** How many preferences, counted from the first, client and candidate share. Of an address nobody knows: none. */
+export function rankOf(candidate: Candidate, from: ClientPlace, preference: readonly LocalityPreference[]): number {
+  const there = candidate.workload;
+  if (there === null) return 0;
+  let rank = 0;
+  for (const scope of preference) {
+    if (!sharedScope[scope](from, there)) break;
+    rank += 1;
+  }
+  return rank;
+}
+
+const sharedScope: Readonly<Record<LocalityPreference, (here: ClientPlace, there: ClientPlace) => boolean>> = {
+  network: (here, there) => here.network === there.network,
+  region: (here, there) => here.locality.region === there.locality.region,
+  zone: (here, there) => here.locality.zone === there.locality.zone,
+  subzone: (here, there) => here.locality.subzone === there.locality.subzone,
+  node: (here, there) => here.node === there.node,
+  cluster: (here, there) => here.cluster === there.cluster,
+};
+
+function drawByWeight(
+  candidates: readonly Candidate[],
+  without: Candidate | null | undefined,
+  random: () => number,
+): Candidate | undefined {
+  let total = 0;
+  for (const one of candidates) if (one !== without) total += one.weight;
+  let point = random() * total;
+  let last: Candidate | undefined;
+  for (const one of candidates) {
+    if (one === without) continue;
+    last = one;
+    point -= one.weight;
+    if (point < 0) return one;
+  }
+  // Only rounding leads here: the last one's share ends at the total.
+  return last;
+}

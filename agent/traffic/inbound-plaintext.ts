@@ -1,0 +1,52 @@
+// 12 · data thread · plaintext on :15006 that the kernel would not settle: the same evaluator, with nobody's identity.
+import type { Answer } from "../engine/answers.ts";
+import type { Accepted } from "../engine/events.ts";
+import type { ConnectionRecord } from "../observe/record.ts";
+import type { Connection } from "./connection.ts";
+import { standingOf } from "./live.ts";
+import { planInbound } from "./plan.ts";
+import type { Room } from "./room.ts";
+
+/** The record of a plaintext connection of which only the event is known. */
+export function plaintextDraft(event: Accepted): ConnectionRecord {
+  const local = event.destination ?? { address: "", port: 0 };
+  return {
+    reporter: "destination",
+    direction: "inbound",
+    podIdx: event.podIdx,
+    source: { ...event.source, workload: null, identity: null },
+    destination: { ...local, workload: null, identity: null },
+    hbone: null,
+    dialled: null,
+    service: null,
+    security: "none",
+    decision: null,
+    traceId: "",
+  };
+}
+
+export function answerPlaintext(event: Accepted, connection: Connection, room: Room): Answer {
+  const { source: client, destination: target } = event;
+  if (target === null) return connection.refuse("no-original-destination", null);
+  const pod = room.pods.byIdx(event.podIdx);
+  const destination = pod === undefined ? undefined : room.world.mesh.workload(pod.workloadUid);
+  if (pod === undefined || destination === undefined) return connection.refuse("unknown-pod", null);
+  connection.describe({
+    // For labels: who has the address. Nothing proves it, so the identity stays nobody's.
+    source: { ...client, workload: room.world.mesh.workloadAt(client.address) ?? null, identity: null },
+    destination: { ...target, workload: destination, identity: null },
+  });
+  const plan = planInbound({ destination, target, client, identity: null }, room.world.judge);
+  if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
+  connection.opened(plan.decision);
+  room.live.add(connection, standingOf(null, plan.facts));
+  return {
+    type: "dial",
+    conn: event.conn,
+    generation: event.generation,
+    podIdx: pod.podIdx,
+    to: target,
+    from: pod.preservesSource ? { address: client.address, port: 0 } : null,
+    baggage: "",
+  };
+}

@@ -1,0 +1,87 @@
+// 12 · data thread · a CONNECT from a verified peer → facts → plan → answer. This verdict is the authoritative one.
+import type { Answer } from "../engine/answers.ts";
+import type { ConnectRequest, Endpoint } from "../engine/events.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { ConnectionRecord } from "../observe/record.ts";
+import { parseAuthority } from "./authority.ts";
+import type { Connection } from "./connection.ts";
+import { baggageOf, hostOfForwarded, traceIdOf } from "./headers.ts";
+import { standingOf } from "./live.ts";
+import type { Refusal } from "./outcome.ts";
+import { planInbound } from "./plan.ts";
+import { isOwnPort } from "./ports.ts";
+import { type Room, serviceOf } from "./room.ts";
+
+/** The record of a CONNECT of which only the event is known. */
+export function inboundDraft(event: ConnectRequest): ConnectionRecord {
+  return {
+    reporter: "destination",
+    direction: "inbound",
+    podIdx: event.podIdx,
+    source: { ...event.peer, workload: null, identity: null },
+    destination: { ...event.local, workload: null, identity: null },
+    hbone: null,
+    dialled: null,
+    service: null,
+    security: "mtls",
+    decision: null,
+    traceId: traceIdOf(event.traceparent),
+  };
+}
+
+export function answerInbound(event: ConnectRequest, connection: Connection, room: Room): Answer {
+  const identity = room.verified.get(event.peerIdentity);
+  if (identity === undefined) return connection.refuse("unknown-peer", null);
+  const source = { ...event.peer, workload: clientAt(event.peer, identity.text, room), identity };
+  connection.describe({ source });
+
+  const target = targetOf(event);
+  if (typeof target === "string") return connection.refuse(target, null);
+  connection.describe({ hbone: target });
+  const pod = room.pods.byIdx(event.podIdx);
+  const destination = pod === undefined ? undefined : room.world.mesh.workload(pod.workloadUid);
+  if (pod === undefined || destination === undefined) return connection.refuse("unknown-pod", null);
+  connection.describe({
+    destination: { ...event.local, workload: destination, identity: destination.identity },
+    service: serviceNamed(event.forwarded, destination, room),
+  });
+
+  const plan = planInbound({ destination, target, client: event.peer, identity }, room.world.judge);
+  if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
+  connection.opened(plan.decision);
+  room.live.add(connection, standingOf(null, plan.facts));
+  return {
+    type: "dial",
+    conn: event.conn,
+    generation: event.generation,
+    podIdx: pod.podIdx,
+    to: target,
+    // Port 0: the kernel chooses. The peer's port is the tunnel's and is shared by all of its streams.
+    from: pod.preservesSource ? { address: event.peer.address, port: 0 } : null,
+    baggage: baggageOf(destination),
+  };
+}
+
+/** The application that a CONNECT names, or why it may not name it (wire.md 1.2; failures.md E2). */
+function targetOf(event: ConnectRequest): Endpoint | Refusal {
+  const authority = parseAuthority(event.authority);
+  if (authority.kind === "invalid") return "bad-authority";
+  if (authority.kind === "hostname") return "hostname-authority";
+  // Whatever is not the very address the tunnel was accepted on: loopback, metadata, the node, another pod.
+  if (authority.address !== event.local.address) return "authority-mismatch";
+  if (isOwnPort(authority.port)) return "own-port";
+  return { address: authority.address, port: authority.port };
+}
+
+/** The client's workload for labels: who has the address, if the certificate says the same (D4: addresses are re-used). */
+function clientAt(peer: Endpoint, identity: string, room: Room): Workload | null {
+  const workload = room.world.mesh.workloadAt(peer.address);
+  return workload?.identity.text === identity ? workload : null;
+}
+
+/** For labels only: the Service that the peer says was asked for, if there is one and it could mean this pod. */
+function serviceNamed(forwarded: string, destination: Workload, room: Room): ConnectionRecord["service"] {
+  const host = hostOfForwarded(forwarded);
+  const service = host === "" ? undefined : room.world.mesh.serviceNamed(host);
+  return service?.namespace === destination.namespace ? serviceOf(service) : null;
+}

@@ -1,0 +1,128 @@
+// 1 · main thread · what the kernel may answer alone: plaintext per pod and port, and refuse-or-direct per destination while
+// no agent lives. Every entry is asked of the evaluator and never weaker than it. Pure.
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Judge } from "./plan.ts";
+import { isOwnPort } from "./ports.ts";
+
+/** in_by_port's values: STRICT · PERMISSIVE and no policy · PERMISSIVE with policy, so :15006 must judge. */
+export type InVerdict = "refuse" | "pass" | "agent";
+/** out_by_dst's values, consulted only while the heartbeat is late. */
+export type OutVerdict = "refuse" | "direct";
+
+/** port 0 is the pod's default. */
+export type InEntry = { readonly podIdx: number; readonly port: number; readonly verdict: InVerdict };
+/** port 0 is any. */
+export type OutEntry = { readonly address: string; readonly port: number; readonly verdict: OutVerdict };
+
+export type VerdictWorld = {
+  readonly judge: Judge;
+  /** Does any AuthorizationPolicy select the workload? AUDIT and dry-run count: the agent must see what they watch. */
+  readonly hasPolicies: (workload: Workload) => boolean;
+  /** Ports for which a PeerAuthentication may say something of its own. */
+  readonly portsOfOwn: (workload: Workload) => Iterable<number>;
+};
+
+/** What plaintext to `port` of the workload gets. */
+export function inVerdict(workload: Workload, port: number, world: VerdictWorld): InVerdict {
+  const asked = plaintextFacts(workload, port);
+  // An address is needed to ask; a workload without one is reached by nobody.
+  if (asked === null) return "refuse";
+  const decision = world.judge(asked);
+  if (decision.verdict === "deny" && decision.reason === "mtls-required") return "refuse";
+  // Policies may tell one source from another: only the agent can hold each against them.
+  if (world.hasPolicies(workload)) return "agent";
+  return decision.verdict === "allow" ? "pass" : "refuse";
+}
+
+/** Entries of one enrolled pod: its default, and each port that differs from it. */
+export function inEntries(podIdx: number, workload: Workload, world: VerdictWorld): InEntry[] {
+  return perPort(workload, world).map(({ port, verdict }) => ({ podIdx, port, verdict }));
+}
+
+/** Entries of a workload as a destination, for each of its addresses. Nobody of the mesh: none, so the pod's flag decides. */
+export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] {
+  if (workload.protocol !== "hbone") return [];
+  const ports = perPort(workload, world);
+  return workload.addresses.flatMap((address) =>
+    ports.map(({ port, verdict }): OutEntry => ({ address, port, verdict: verdict === "pass" ? "direct" : "refuse" })),
+  );
+}
+
+/**
+ * Entries of a Service's virtual address: direct only where each endpoint would be, since nobody of ours chooses among them
+ * then. `targets`: workload and target port of every endpoint of the port, healthy or not; null: nobody of the mesh.
+ */
+export function vipEntry(
+  address: string,
+  port: number,
+  targets: readonly { readonly workload: Workload | null; readonly port: number }[],
+  world: VerdictWorld,
+): OutEntry {
+  const direct = targets.every(
+    (one) =>
+      one.workload === null || one.workload.protocol === "none" || inVerdict(one.workload, one.port, world) === "pass",
+  );
+  return { address, port, verdict: direct ? "direct" : "refuse" };
+}
+
+/** May the pod's connections to unknown destinations go direct while no agent lives? Only if it is itself free of any rule. */
+export function failDirect(workload: Workload, world: VerdictWorld): boolean {
+  return perPort(workload, world).every(({ verdict }) => verdict === "pass");
+}
+
+function perPort(workload: Workload, world: VerdictWorld): { readonly port: number; readonly verdict: InVerdict }[] {
+  const ports = [...new Set(world.portsOfOwn(workload))].filter((port) => port > 0 && port <= 65_535);
+  const general = inVerdict(workload, portBeside(new Set(ports)), world);
+  const special = ports
+    .map((port) => ({ port, verdict: inVerdict(workload, port, world) }))
+    .filter(({ verdict }) => verdict !== general);
+  return [{ port: 0, verdict: general }, ...special];
+}
+
+/** A port that no object names: asking about it asks about all the others. */
+function portBeside(named: ReadonlySet<number>): number {
+  let port = 1;
+  while (named.has(port) || isOwnPort(port)) port += 1;
+  return port;
+}
+
+function plaintextFacts(destination: Workload, port: number): ConnectionFacts | null {
+  const [destinationAddress] = destination.addresses;
+  if (destinationAddress === undefined) return null;
+  return {
+    sourceAddress: destinationAddress.includes(":") ? "2001:db8::1" : "192.0.2.1",
+    sourcePort: 1,
+    sourceIdentity: null,
+    destinationAddress,
+    destinationPort: port,
+    destination,
+    security: "none",
+  };
+}
+
+export type Difference<Entry> = { readonly put: readonly Entry[]; readonly remove: readonly Entry[] };
+
+const strictness = { refuse: 0, agent: 1, pass: 2, direct: 2 } as const;
+
+/**
+ * What has to be written so that `written` becomes `desired`: first `put` in its order, the strictest first, then `remove`.
+ * So no moment in between is weaker than both, also where an exception to a default goes or comes.
+ */
+export function difference<Entry extends InEntry | OutEntry>(
+  desired: readonly Entry[],
+  written: readonly Entry[],
+): Difference<Entry> {
+  const want = new Map(desired.map((entry) => [keyOf(entry), entry]));
+  const have = new Map(written.map((entry) => [keyOf(entry), entry]));
+  return {
+    put: [...want.values()]
+      .filter((entry) => have.get(keyOf(entry))?.verdict !== entry.verdict)
+      .sort((a, b) => strictness[a.verdict] - strictness[b.verdict]),
+    remove: [...have.values()].filter((entry) => !want.has(keyOf(entry))),
+  };
+}
+
+function keyOf(entry: InEntry | OutEntry): string {
+  return "podIdx" in entry ? `${entry.podIdx} ${entry.port}` : `${entry.address} ${entry.port}`;
+}

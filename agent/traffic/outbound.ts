@@ -1,0 +1,115 @@
+// 7 · data thread · a captured connection → facts → plan → answer; or what is still missing for one.
+import type { Answer } from "../engine/answers.ts";
+import type { Accepted } from "../engine/events.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { ConnectionRecord } from "../observe/record.ts";
+import type { Connection } from "./connection.ts";
+import { baggageOf, forwardedOf, traceIdOf } from "./headers.ts";
+import { standingOf } from "./live.ts";
+import { type Plan, planOutbound, sourceAddressFor } from "./plan.ts";
+import type { Room } from "./room.ts";
+import { serviceOf } from "./room.ts";
+import type { Missing } from "./waiting.ts";
+
+type Onward = Extract<Plan, { readonly verdict: "go" }>;
+
+/** The record of a connection of which only the event is known. */
+export function outboundDraft(event: Accepted): ConnectionRecord {
+  const dialled = event.destination ?? { address: "", port: 0 };
+  return {
+    reporter: "source",
+    direction: "outbound",
+    podIdx: event.podIdx,
+    source: { ...event.source, workload: null, identity: null },
+    destination: { ...dialled, workload: null, identity: null },
+    hbone: null,
+    dialled: null,
+    service: null,
+    security: "none",
+    decision: null,
+    traceId: "",
+  };
+}
+
+/** May be called again with the same arguments when it said what was missing. */
+export function answerOutbound(event: Accepted, connection: Connection, room: Room): Answer | Missing {
+  const { source: client, destination: dialled } = event;
+  if (dialled === null) return connection.refuse("no-original-destination", null);
+  const pod = room.pods.byIdx(event.podIdx);
+  if (pod === undefined) return connection.refuse("unknown-pod", null);
+  const source = room.world.mesh.workload(pod.workloadUid);
+  if (source === undefined) return "unknown-source";
+  connection.describe({ source: { ...client, workload: source, identity: source.identity } });
+
+  const plan = planOutbound({ source, client, dialled }, room.world);
+  describe(connection, plan, event);
+  if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
+  const answer = answerOf(plan, source, event, room);
+  if (typeof answer === "string") return answer;
+  if (answer.type === "refuse") return connection.refuse("unknown-pod", null);
+  if (answer.type === "tunnel") connection.describe({ traceId: traceIdOf(answer.traceparent) });
+  const { target } = plan.route;
+  connection.opened(plan.decision, room.load.take(target.address, target.port));
+  room.live.add(connection, standingOf(source, plan.facts));
+  return answer;
+}
+
+function answerOf(
+  { route }: Onward,
+  source: Workload,
+  { source: client, ...event }: Accepted,
+  room: Room,
+): Answer | Missing {
+  const ref = { conn: event.conn, generation: event.generation };
+  switch (route.kind) {
+    case "direct":
+      return { type: "relay", ...ref, to: route.target };
+    case "local": {
+      const pod = room.pods.byWorkload(route.destination.uid);
+      if (pod === undefined) return { type: "refuse", ...ref, status: 503 };
+      const address = sourceAddressFor(source, client.address, route.target.address);
+      // Port 0: the kernel chooses, since the client's own port is taken by the connection that we accepted.
+      const from = pod.preservesSource ? { address, port: 0 } : null;
+      return { type: "dial", ...ref, podIdx: pod.podIdx, to: route.target, from, baggage: "" };
+    }
+    case "tunnel": {
+      const identity = room.ownIdentity(source.identity.text);
+      if (identity === undefined) return "no-certificate";
+      return {
+        type: "tunnel",
+        ...ref,
+        to: route.to,
+        identity,
+        expect: room.expected.intern(route.expected),
+        authority: route.authority,
+        baggage: baggageOf(source),
+        forwarded: forwardedOf(client.address, client.port, route.service?.hostname ?? null),
+        traceparent: room.traceparent(),
+      };
+    }
+  }
+}
+
+function describe(connection: Connection, { route }: Plan, event: Accepted): void {
+  if (route === null || event.destination === null) return;
+  const service = serviceOf(route.service);
+  if (route.kind === "refuse") {
+    connection.describe({ service });
+    return;
+  }
+  const { target, destination } = route;
+  const reached = route.kind === "tunnel" ? route.to : target;
+  const { address, port } = event.destination;
+  connection.describe({
+    service,
+    // The identity is what the tunnel insists on, or what the kernel proves on this node; nothing proves it in plaintext.
+    destination: {
+      ...reached,
+      workload: destination,
+      identity: route.kind === "direct" ? null : (destination?.identity ?? null),
+    },
+    hbone: route.kind === "tunnel" ? target : null,
+    dialled: address === target.address && port === target.port ? null : event.destination,
+    security: route.kind === "tunnel" ? "mtls" : route.kind === "local" ? "socket" : "none",
+  });
+}

@@ -1,0 +1,108 @@
+// 15 · data thread · every way a connection may fail → response flag, HTTP status for a CONNECT, words for an operator. Pure.
+import type { CloseCause, Closed } from "../engine/events.ts";
+import type { ResponseFlag } from "../observe/record.ts";
+
+/** Why `traffic` said no. A closed list: each value is the access log's `cause` and a page in docs/. */
+export type Refusal =
+  | "no-original-destination" // :15001 was dialled directly, or the kernel's entry is gone: nothing is guessed
+  | "unknown-source" //          the pod is no known workload, or the address is not the pod's own
+  | "unknown-pod" //             a listener of a pod that this thread does not serve
+  | "self-call" //               loopback and an own port (wire.md 1.8, 1)
+  | "own-port" //                an own port, dialled or resolved
+  | "no-service-port" //         a VIP without this port
+  | "no-healthy-endpoint" //     a Service that nobody answers for
+  | "no-certificate" //          our own is not there yet, and the wait is over
+  | "bad-authority" //           neither ip:port nor [ip]:port
+  | "hostname-authority" //      a name; only addresses are served (double HBONE is not spoken)
+  | "authority-mismatch" //      not the address on which the tunnel was accepted
+  | "unknown-peer" //            a CONNECT on a tunnel whose peer was never verified
+  | "policy" //                  the evaluator denied
+  | "draining" //                this agent takes nothing new, or its time is over
+  | "fault"; //                  an exception of ours: costs this connection and nothing else (promise 33)
+
+type Row = { readonly flag: ResponseFlag; readonly status: number; readonly words: string };
+
+const refusals: Readonly<Record<Refusal, Row>> = {
+  "no-original-destination": {
+    flag: "DENY",
+    status: 400,
+    words: "no original destination: the capture port was dialled",
+  },
+  "unknown-source": { flag: "DENY", status: 401, words: "the source address belongs to no known workload of this pod" },
+  "unknown-pod": { flag: "DENY", status: 503, words: "this agent does not serve the pod" },
+  "self-call": { flag: "DENY", status: 503, words: "a loopback destination with one of Orlop's own ports" },
+  "own-port": { flag: "DENY", status: 503, words: "the destination port is one of Orlop's own" },
+  "no-service-port": { flag: "CONNECT", status: 503, words: "the service has no such port" },
+  "no-healthy-endpoint": { flag: "CONNECT", status: 503, words: "no healthy endpoint for the service" },
+  "no-certificate": {
+    flag: "IDENTITY_ERROR",
+    status: 503,
+    words: "no certificate for the source workload yet; is the CA reachable?",
+  },
+  "bad-authority": { flag: "DENY", status: 400, words: "the CONNECT authority is not ip:port" },
+  "hostname-authority": {
+    flag: "CONNECT",
+    status: 503,
+    words: "the CONNECT authority is a hostname; only addresses are served",
+  },
+  "authority-mismatch": {
+    flag: "DENY",
+    status: 400,
+    words: "the CONNECT authority is not the address the tunnel was accepted on",
+  },
+  "unknown-peer": { flag: "IDENTITY_ERROR", status: 401, words: "the tunnel's peer was never verified" },
+  policy: { flag: "DENY", status: 401, words: "denied by policy" },
+  draining: { flag: "CONNECT", status: 503, words: "this agent is draining" },
+  fault: { flag: "CONNECT", status: 503, words: "an internal error; the agent's log has it" },
+};
+
+/** HTTP status of a refused CONNECT (wire.md 1.2). */
+export const statusOf = (refusal: Refusal): number => refusals[refusal].status;
+export const flagOf = (refusal: Refusal): ResponseFlag => refusals[refusal].flag;
+export const wordsOf = (refusal: Refusal): string => refusals[refusal].words;
+
+const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
+  finished: { flag: "-", words: "" },
+  "reset-by-downstream": { flag: "-", words: "" },
+  "reset-by-upstream": { flag: "-", words: "" },
+  // Both have a reason of ours; these rows serve a close whose reason was lost, which must not look like success.
+  refused: { flag: "DENY", words: "refused" },
+  "closed-by-answer": { flag: "DENY", words: "closed by a later decision" },
+  "connect-failed": { flag: "CONNECT", words: "connection failed" },
+  "connect-timeout": { flag: "CONNECT", words: "connection timed out" },
+  "tls-failed": { flag: "TLS_FAILURE", words: "TLS handshake failed" },
+  "tls-peer-rejected": { flag: "IDENTITY_ERROR", words: "the peer's identity is not the expected one" },
+  "h2-failed": { flag: "H2_HANDSHAKE_FAILURE", words: "no usable HTTP/2 on the tunnel" },
+  "tunnel-refused": { flag: "CONNECT", words: "the peer refused the CONNECT" },
+  "tunnel-lost": { flag: "CONNECT", words: "the tunnel was lost" },
+  "protocol-error": { flag: "CONNECT", words: "the peer broke the protocol" },
+  "no-socket": { flag: "CONNECT", words: "no socket from the keeper in time" },
+  shed: { flag: "CONNECT", words: "shed: out of descriptors or memory" },
+  drained: { flag: "-", words: "" },
+  "answer-timeout": { flag: "CONNECT", words: "no decision in time" },
+};
+
+/** What `Recorder` wants to know of an end, but for bytes and duration. */
+export type Ending = { readonly flag: ResponseFlag; readonly cause: string; readonly message: string };
+
+/**
+ * The end as the engine told it, and as we had asked for it: `asked` is the reason of our own `refuse` or `close`.
+ * A reason only counts when the engine says that it was acted upon; a peer that reset first ended it itself.
+ */
+export function endingOf(closed: Closed, asked: Refusal | null, viaTunnel: boolean): Ending {
+  if (asked !== null && (closed.cause === "refused" || closed.cause === "closed-by-answer")) {
+    return { flag: flagOf(asked), cause: asked, message: wordsOf(asked) };
+  }
+  const row = causes[closed.cause];
+  if (closed.cause === "connect-timeout" && viaTunnel) {
+    const words = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008";
+    return { flag: "NETWORK_POLICY", cause: closed.cause, message: joined(words, closed.message) };
+  }
+  const words = closed.cause === "tunnel-refused" ? `http status: ${closed.detail}` : row.words;
+  return { flag: row.flag, cause: closed.cause, message: joined(words, closed.message) };
+}
+
+function joined(words: string, message: string): string {
+  if (message === "") return words;
+  return words === "" ? message : `${words}: ${message}`;
+}

@@ -1,0 +1,120 @@
+// 7, 8, 9, 12 · any thread · a connection as a value → route and decision. Pure; outbound, inbound and explain all call it.
+import type { Endpoint } from "../engine/events.ts";
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Decision } from "../policy/decision.ts";
+import type { Refusal } from "./outcome.ts";
+import { isOwnPort } from "./ports.ts";
+import { type Route, type RouteWorld, routeOf } from "./route.ts";
+
+/** The evaluator over the policies of one snapshot: policy/evaluate.ts. */
+export type Judge = (facts: ConnectionFacts) => Decision;
+
+export type PlanWorld = RouteWorld & { readonly judge: Judge };
+
+/** The way on. `facts` are what was judged; null: nothing is judged at this end. */
+type Onward = Exclude<Route, { readonly kind: "refuse" }>;
+
+export type Plan =
+  | {
+      readonly verdict: "go";
+      readonly route: Onward;
+      readonly facts: ConnectionFacts | null;
+      readonly decision: Decision | null;
+    }
+  | {
+      readonly verdict: "refuse";
+      readonly refusal: Refusal;
+      readonly route: Route | null;
+      readonly facts: ConnectionFacts | null;
+      readonly decision: Decision | null;
+    };
+
+export type OutboundFacts = {
+  /** The workload of the pod whose listener accepted: known by namespace, not by address. */
+  readonly source: Workload;
+  /** The client's own address and port. */
+  readonly client: Endpoint;
+  /** What the application dialled. */
+  readonly dialled: Endpoint;
+};
+
+/**
+ * A captured connection. Policy belongs to the destination, so this end refuses early only what nobody may do, and judges
+ * in full where the destination is served here too.
+ */
+export function planOutbound(facts: OutboundFacts, world: PlanWorld): Plan {
+  const { source, client, dialled } = facts;
+  // The namespace says who it is; an address that is not the pod's own would be somebody else's at the far end (D4).
+  if (!source.addresses.includes(client.address)) return refuse("unknown-source", null, unknownSource);
+  const route = routeOf(source, dialled, world);
+  if (route.kind === "refuse") return refuse(route.reason, route, null);
+  if (route.kind !== "local") return { verdict: "go", route, facts: null, decision: null };
+  const judged: ConnectionFacts = {
+    sourceAddress: sourceAddressFor(source, client.address, route.target.address),
+    sourcePort: client.port,
+    sourceIdentity: source.identity,
+    destinationAddress: route.target.address,
+    destinationPort: route.target.port,
+    destination: route.destination,
+    security: "socket",
+  };
+  const decision = world.judge(judged);
+  return decision.verdict === "allow"
+    ? { verdict: "go", route, facts: judged, decision }
+    : { verdict: "refuse", refusal: "policy", route, facts: judged, decision };
+}
+
+export type InboundFacts = {
+  readonly destination: Workload;
+  /** The application's address and port. */
+  readonly target: Endpoint;
+  /** The TCP peer: the client pod's own address. */
+  readonly client: Endpoint;
+  /** Proved by certificate; null: plaintext. */
+  readonly identity: SpiffeId | null;
+};
+
+/** A connection that arrives for a pod of this node. This verdict is the authoritative one. */
+export function planInbound(facts: InboundFacts, judge: Judge): Plan {
+  const { destination, target, client, identity } = facts;
+  if (isOwnPort(target.port)) return refuse("own-port", null, null);
+  if (!destination.addresses.includes(target.address)) return refuse("unknown-pod", null, null);
+  const judged: ConnectionFacts = {
+    sourceAddress: client.address,
+    sourcePort: client.port,
+    sourceIdentity: identity,
+    destinationAddress: target.address,
+    destinationPort: target.port,
+    destination,
+    security: identity === null ? "none" : "mtls",
+  };
+  const route: Route = { kind: "local", target, destination, service: null };
+  const decision = judge(judged);
+  return decision.verdict === "allow"
+    ? { verdict: "go", route, facts: judged, decision }
+    : { verdict: "refuse", refusal: "policy", route, facts: judged, decision };
+}
+
+/** The client's address as the destination will see it: its own, or its pod's of the family that is spoken there. */
+export function sourceAddressFor(source: Workload, client: string, target: string): string {
+  const sameFamily = (address: string): boolean => address.includes(":") === target.includes(":");
+  return sameFamily(client) ? client : (source.addresses.find(sameFamily) ?? client);
+}
+
+function refuse(refusal: Refusal, route: Route | null, decision: Decision | null): Plan {
+  return { verdict: "refuse", refusal, route, facts: null, decision };
+}
+
+/** Said where no evaluator can be asked, because there is nobody to ask about. */
+export const unknownSource: Decision = {
+  verdict: "deny",
+  reason: "unknown-source",
+  decidedBy: null,
+  nearestMiss: [],
+  layer: "L4",
+  audited: [],
+  dryRunDenied: [],
+  steps: [],
+};

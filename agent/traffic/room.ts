@@ -1,0 +1,26 @@
+// 7, 12 · data thread · what the answering files share: tables of this thread, the believed world, and what was injected.
+import type { Service } from "../mesh/service.ts";
+import type { RecordService } from "../observe/record.ts";
+import type { LiveConnections } from "./live.ts";
+import type { EndpointLoad } from "./load.ts";
+import type { VerifiedPeers } from "./peers.ts";
+import type { PlanWorld } from "./plan.ts";
+import type { Pods } from "./pods.ts";
+import type { ExpectedPeers } from "./tunnel.ts";
+
+export type Room = {
+  readonly pods: Pods;
+  readonly live: LiveConnections;
+  readonly load: EndpointLoad;
+  readonly expected: ExpectedPeers;
+  readonly verified: VerifiedPeers;
+  /** The mesh as this thread believes it: a live view, consistent within one turn. */
+  readonly world: PlanWorld;
+  /** The integer under which the certificate of this SPIFFE ID is installed; undefined: not yet. */
+  readonly ownIdentity: (spiffeId: string) => number | undefined;
+  readonly traceparent: () => string;
+};
+
+export function serviceOf(service: Service | null): RecordService | null {
+  return service === null ? null : { name: service.name, namespace: service.namespace, hostname: service.hostname };
+}

@@ -1,0 +1,103 @@
+// 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is wire.md 1.8.
+import type { Endpoint } from "../engine/events.ts";
+import { isLoopback } from "../mesh/ip.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { authorityOf } from "./authority.ts";
+import { candidatesOf } from "./candidates.ts";
+import { chooseEndpoint } from "./endpoints.ts";
+import { HBONE_PORT, isOwnPort } from "./ports.ts";
+
+/** What all but `refuse` say: whom we take the far end for. */
+type Resolved = {
+  /** The application's own address and port, after service resolution. */
+  readonly target: Endpoint;
+  readonly destination: Workload | null;
+  readonly service: Service | null;
+};
+
+export type DirectReason =
+  | "unknown-address" //      nobody of the mesh: passed through to where it was dialled
+  | "not-in-mesh" //          a workload that is not reached through HBONE
+  | "passthrough-service"; // load balancing "passthrough": to the original destination
+
+export type RouteRefusal = "self-call" | "own-port" | "no-service-port" | "no-healthy-endpoint";
+
+export type Route =
+  | (Resolved & { readonly kind: "direct"; readonly why: DirectReason })
+  | (Resolved & {
+      readonly kind: "tunnel";
+      /** The tunnel's TCP destination: <pod>:15008. */
+      readonly to: Endpoint;
+      readonly authority: string;
+      /** SPIFFE IDs of which the far end must have one: the workload's own and the service's further ones. */
+      readonly expected: readonly string[];
+      readonly destination: Workload;
+    })
+  /** The destination pod is served by this agent: both sides are judged here, then dialled. */
+  | (Resolved & { readonly kind: "local"; readonly destination: Workload })
+  | { readonly kind: "refuse"; readonly reason: RouteRefusal; readonly service: Service | null };
+
+export type RouteWorld = {
+  readonly mesh: Snapshot;
+  /** Is this workload served by this agent, on this thread? */
+  readonly servedHere: (workloadUid: string) => boolean;
+  /** Connections open, or being opened, to an endpoint. */
+  readonly load: (address: string, port: number) => number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+};
+
+/** Where `source`'s connection to `dialled` goes. `dialled.address` is canonical text. */
+export function routeOf(source: Workload, dialled: Endpoint, world: RouteWorld): Route {
+  if (isOwnPort(dialled.port)) {
+    return refuse(isLoopback(dialled.address) ? "self-call" : "own-port", null);
+  }
+  const service = world.mesh.serviceAt(dialled.address, source.namespace);
+  if (service !== undefined) return throughService(source, dialled, service, world);
+  const destination = world.mesh.workloadAt(dialled.address);
+  if (destination === undefined) {
+    return { kind: "direct", why: "unknown-address", target: dialled, destination: null, service: null };
+  }
+  return toWorkload({ target: dialled, destination, service: null }, world);
+}
+
+function throughService(source: Workload, dialled: Endpoint, service: Service, world: RouteWorld): Route {
+  const port = service.ports.find((one) => one.port === dialled.port);
+  // A VIP is nobody's address: without the port there is nothing to fall back to.
+  if (port === undefined) return refuse("no-service-port", service);
+  if (service.loadBalancing.mode === "passthrough") {
+    return { kind: "direct", why: "passthrough-service", target: dialled, destination: null, service };
+  }
+  const candidates = candidatesOf(world.mesh.endpointsOf(service), port, dialled.address);
+  const chosen = chooseEndpoint(candidates, {
+    from: source,
+    loadBalancing: service.loadBalancing,
+    load: (one) => world.load(one.address, one.port),
+    random: world.random,
+  });
+  if (chosen === undefined) return refuse("no-healthy-endpoint", service);
+  // Failures.md E1: a targetPort may name one of our ports though the service's port does not.
+  if (isOwnPort(chosen.port)) return refuse("own-port", service);
+  const target = { address: chosen.address, port: chosen.port };
+  if (chosen.workload === null) return { kind: "direct", why: "not-in-mesh", target, destination: null, service };
+  return toWorkload({ target, destination: chosen.workload, service }, world);
+}
+
+function toWorkload(resolved: Resolved & { readonly destination: Workload }, world: RouteWorld): Route {
+  const { target, destination, service } = resolved;
+  if (destination.protocol === "none") return { ...resolved, kind: "direct", why: "not-in-mesh" };
+  if (world.servedHere(destination.uid)) return { ...resolved, kind: "local" };
+  return {
+    ...resolved,
+    kind: "tunnel",
+    to: { address: target.address, port: HBONE_PORT },
+    authority: authorityOf(target.address, target.port),
+    expected: [destination.identity.text, ...(service?.subjectAltNames ?? [])],
+  };
+}
+
+function refuse(reason: RouteRefusal, service: Service | null): Route {
+  return { kind: "refuse", reason, service };
+}
