@@ -1,42 +1,20 @@
 // pods.ts against a laid-out cgroup tree and /proc, and once against a real namespace (root).
 import assert from "node:assert/strict";
-import { closeSync, linkSync, mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import { FakeNode } from "./pods.fake.ts";
 import { findPod, isPodDirectory, type PodTree, podDirectories, startTicksOf, stillThere } from "./pods.ts";
 
-const scratch = mkdtempSync(join(tmpdir(), "orlop-pods-"));
-after(() => rmSync(scratch, { recursive: true }));
-
-/** A tree of its own: namespaces are files, and processes that share one are hard links to it. */
-class FakeNode implements PodTree {
-  readonly root = mkdtempSync(join(scratch, "node-"));
-  readonly podsCgroup = join(this.root, "kubepods");
-  readonly proc = join(this.root, "proc");
-  constructor() {
-    mkdirSync(this.podsCgroup, { recursive: true });
-    mkdirSync(join(this.root, "ns"));
-    this.process("self", { ticks: 1, netns: "host" });
-  }
-  cgroup(path: string, pids: readonly number[] = []): string {
-    mkdirSync(join(this.podsCgroup, path), { recursive: true });
-    writeFileSync(join(this.podsCgroup, path, "cgroup.procs"), pids.map((pid) => `${pid}\n`).join(""));
-    return join(this.podsCgroup, path);
-  }
-  process(pid: number | "self", { ticks, netns, state = "S" }: { ticks: number; netns: string; state?: string }): void {
-    const directory = join(this.proc, String(pid));
-    rmSync(directory, { recursive: true, force: true });
-    mkdirSync(join(directory, "ns"), { recursive: true });
-    // A name with blanks and brackets, as a hostile process may choose.
-    writeFileSync(join(directory, "stat"), `${pid} (a ) Z 1) ${state}${" 0".repeat(18)} ${ticks} 0 0\n`);
-    writeFileSync(join(this.root, "ns", netns), "", { flag: "a" });
-    linkSync(join(this.root, "ns", netns), join(directory, "ns", "net"));
-  }
-  end(pid: number): void {
-    rmSync(join(this.proc, String(pid)), { recursive: true });
-  }
+const nodes: FakeNode[] = [];
+after(() => {
+  for (const node of nodes) node.remove();
+});
+function fakeNode(): FakeNode {
+  const node = new FakeNode();
+  nodes.push(node);
+  return node;
 }
 const uid = "0a1b2c3d-1111-2222-3333-444455556666";
 
@@ -52,7 +30,7 @@ test("both spellings of Kubernetes are found, and the oldest process speaks for 
     `burstable/pod${uid}`,
     `kubepods-burstable.slice/kubepods-burstable-pod${uid.replaceAll("-", "_")}.slice`,
   ]) {
-    const node = new FakeNode();
+    const node = fakeNode();
     node.cgroup(path);
     node.cgroup(`${path}/app`, [0, 30, 20]);
     node.cgroup(`${path}/pause`, [40]);
@@ -64,7 +42,7 @@ test("both spellings of Kubernetes are found, and the oldest process speaks for 
 });
 
 test("what is no pod, no process or no namespace of its own is refused", () => {
-  const node = new FakeNode();
+  const node = fakeNode();
   assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
   node.cgroup(`pod${uid}`);
   assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
@@ -83,7 +61,7 @@ test("what is no pod, no process or no namespace of its own is refused", () => {
 });
 
 test("a directory made inside a pod is not another pod", () => {
-  const node = new FakeNode();
+  const node = fakeNode();
   node.cgroup("podattacker", [7]);
   node.cgroup(`podattacker/pod${uid}`, [7]);
   node.cgroup(`besteffort.slice/besteffort-podattacker.slice/besteffort-pod${uid.replaceAll("-", "_")}.slice`, [7]);
@@ -92,7 +70,7 @@ test("a directory made inside a pod is not another pod", () => {
 });
 
 test("a pod lives as long as a process in its namespace, and not a tick longer", () => {
-  const node = new FakeNode();
+  const node = fakeNode();
   node.cgroup(`pod${uid}`, [5, 6]);
   node.process(5, { ticks: 100, netns: "pod" });
   node.process(6, { ticks: 200, netns: "pod" });
@@ -123,7 +101,7 @@ test("a UID never matches the directory of another", () => {
 });
 
 test("start times survive any process name", () => {
-  const node = new FakeNode();
+  const node = fakeNode();
   node.process(9, { ticks: 123456789012, netns: "x" });
   assert.equal(startTicksOf(node.proc, 9), 123456789012n);
   unlinkSync(join(node.proc, "9", "stat"));

@@ -1,0 +1,72 @@
+// test doubles · a kernel that remembers its rows and a namespace that remembers its room, both told when to fail.
+import { closeSync } from "node:fs";
+import type { HeldListener, OpenRoom, PodRoom, PodRow, PodRows, Refusal } from "./enrollment.ts";
+
+export class FakeRows implements PodRows {
+  readonly admitted = new Map<number, readonly HeldListener[]>();
+  readonly capturing = new Map<number, boolean>();
+  readonly log: string[] = [];
+  readonly left: readonly PodRow[];
+  failAt: "admit" | "capture" | undefined;
+
+  constructor(left: readonly PodRow[] = []) {
+    this.left = left;
+    for (const { podIdx } of left) {
+      this.admitted.set(podIdx, []);
+      this.capturing.set(podIdx, true);
+    }
+  }
+  forget(podIdx: number): void {
+    this.log.push(`forget ${podIdx}`);
+    if (this.capturing.has(podIdx)) throw new Error("forgot a pod that is still captured");
+  }
+  admit(row: PodRow, listeners: readonly HeldListener[]): void {
+    this.log.push(`admit ${row.podIdx}`);
+    if (this.failAt === "admit") throw new Error("admit fails");
+    this.admitted.set(row.podIdx, listeners);
+  }
+  capture(row: PodRow, failDirect: boolean): void {
+    this.log.push(`capture ${row.podIdx} ${failDirect}`);
+    if (this.failAt === "capture") throw new Error("capture fails");
+    if (!this.admitted.has(row.podIdx)) throw new Error("captured before admitted");
+    this.capturing.set(row.podIdx, failDirect);
+  }
+  withdraw(row: PodRow): void {
+    this.log.push(`withdraw ${row.podIdx}`);
+    this.capturing.delete(row.podIdx);
+    this.admitted.delete(row.podIdx);
+  }
+  adopted(): readonly PodRow[] {
+    return this.left;
+  }
+}
+
+export class FakeRooms {
+  readonly open = new Set<PodRoom>();
+  cookie = 100n;
+  refuse: Refusal | undefined;
+
+  readonly openRoom: OpenRoom = async (netnsFd, addresses) => {
+    closeSync(netnsFd);
+    await Promise.resolve();
+    if (this.refuse) return this.refuse;
+    const listeners: HeldListener[] = addresses.map((address, index) => ({
+      kind: "hbone",
+      family: address.includes(":") ? 6 : 4,
+      address,
+      port: 15008,
+      fd: 1000 + index,
+    }));
+    const room: PodRoom = {
+      netnsCookie: this.cookie,
+      listeners,
+      preservesSource: true,
+      makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
+      close: () => {
+        if (!this.open.delete(room)) throw new Error("closed twice");
+      },
+    };
+    this.open.add(room);
+    return room;
+  };
+}

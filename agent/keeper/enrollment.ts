@@ -1,0 +1,269 @@
+// keeper · which pods are enrolled, and how far: preparing → prepared → captured, and back without a trace.
+// One turn at a time per pod; whatever fails half way is withdrawn. Knows kernel and namespaces by two interfaces.
+import { closeSync } from "node:fs";
+import { type FoundPod, findPod, type PodTree, stillThere } from "./pods.ts";
+import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
+import { MAX_PODS } from "./requests.ts";
+
+export type HeldListener = LentListener & { readonly fd: number };
+export type Refusal = { readonly refused: RefusedReason; readonly message: string };
+
+/** What the kernel's maps say of one pod. */
+export type PodRow = {
+  readonly podIdx: number;
+  readonly uid: string;
+  readonly netnsCookie: bigint;
+  readonly ip4: string | null;
+  readonly ip6: string | null;
+};
+
+/** One pod's network namespace, entered: implemented by pod-sockets.ts. */
+export interface PodRoom {
+  readonly netnsCookie: bigint;
+  readonly listeners: readonly HeldListener[];
+  readonly preservesSource: boolean;
+  /** The caller owns the descriptors. */
+  makeSockets(kind: SocketKind, count: number): Promise<number[]>;
+  /** Closes the listeners and leaves the namespace. */
+  close(): void;
+}
+/** Owns `netnsFd` from here on, also when it refuses. */
+export type OpenRoom = (netnsFd: number, addresses: readonly string[]) => Promise<PodRoom | Refusal>;
+
+/** The kernel's tables and links of pods: implemented by pod-rows.ts. All calls are idempotent. */
+export interface PodRows {
+  /** The index was another pod's before: nothing of that one may speak for this one. */
+  forget(podIdx: number, netnsCookie: bigint | null): void;
+  /** sk_lookup learns of the pod: addresses, listeners, then the link on its namespace. Inbound is judged from here on. */
+  admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void;
+  /** Connects of the namespace are captured from here on. Again: changes the fail mode. */
+  capture(row: PodRow, failDirect: boolean): void;
+  /** The reverse of both, capture first. */
+  withdraw(row: PodRow): void;
+  /** Pods captured by an earlier keeper: what its pins say. */
+  adopted(): readonly PodRow[];
+}
+
+type Enrolled = { readonly row: PodRow; readonly pod: FoundPod; readonly room: PodRoom };
+export type Enrollment =
+  /** Captured by an earlier keeper: refuses, since nobody listens, until an agent prepares it again. */
+  | { readonly state: "adopted"; readonly row: PodRow }
+  | ({ readonly state: "prepared" } & Enrolled)
+  | ({
+      readonly state: "captured" /** null: what an earlier keeper wrote. */;
+      readonly failDirect: boolean | null;
+    } & Enrolled);
+type Standing = Exclude<Enrollment, { readonly state: "adopted" }>;
+
+export type EnrollmentOptions = {
+  readonly tree: PodTree;
+  readonly openRoom: OpenRoom;
+  readonly rows: PodRows;
+};
+
+const isRefusal = (value: object): value is Refusal => "refused" in value;
+const refusal = (refused: RefusedReason, message: string): Refusal => ({ refused, message });
+
+export class Enrollments {
+  readonly #options: EnrollmentOptions;
+  readonly #byIdx = new Map<number, Enrollment>();
+  /** The last thing under way for a pod, by UID; it never rejects. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  #lastIdx = 0;
+
+  /** Takes over what an earlier keeper left; what has gone meanwhile goes with the first `sweep`. */
+  constructor(options: EnrollmentOptions) {
+    this.#options = options;
+    for (const row of options.rows.adopted()) {
+      this.#byIdx.set(row.podIdx, { state: "adopted", row });
+      this.#lastIdx = Math.max(this.#lastIdx, row.podIdx);
+    }
+  }
+
+  all(): readonly Enrollment[] {
+    return [...this.#byIdx.values()];
+  }
+
+  get(podIdx: number): Enrollment | undefined {
+    return this.#byIdx.get(podIdx);
+  }
+
+  /** Idempotent: a pod that stands as it was found is returned as it is. */
+  prepare(uid: string, addresses: readonly string[]): Promise<Standing | Refusal> {
+    return this.#inTurn(uid, async () => {
+      const known = this.#byUid(uid);
+      if (known !== undefined && known.state !== "adopted") {
+        if (!this.#stands(known)) this.#release(known);
+        else if (sameAddresses(known.row, addresses)) return known;
+        else return refusal("address-mismatch", `pod ${uid} is enrolled with other addresses: release it first`);
+      }
+      const pod = findPod(this.#options.tree, uid);
+      if (isRefusal(pod)) return pod;
+      // The room owns the descriptor.
+      const room = await this.#options.openRoom(pod.netnsFd, addresses);
+      if (isRefusal(room)) return room;
+      try {
+        const enrolled = this.#enter(pod, room, addresses);
+        if (isRefusal(enrolled)) room.close();
+        return enrolled;
+      } catch (error) {
+        room.close();
+        throw error;
+      }
+    });
+  }
+
+  capture(podIdx: number, failDirect: boolean): Promise<Standing | Refusal> {
+    return this.#forStanding(podIdx, async (found) => {
+      const { row, pod, room } = found;
+      if (found.state === "prepared") {
+        try {
+          this.#options.rows.admit(row, room.listeners, pod.netnsFd);
+          this.#options.rows.capture(row, failDirect);
+        } catch (error) {
+          this.#options.rows.withdraw(row);
+          throw error;
+        }
+      } else if (found.failDirect !== failDirect) this.#options.rows.capture(row, failDirect);
+      const captured: Standing = { state: "captured", row, pod, room, failDirect };
+      this.#byIdx.set(podIdx, captured);
+      return captured;
+    });
+  }
+
+  /** Undefined: done, or there was nothing to do. */
+  release(podIdx: number): Promise<void> {
+    const uid = this.#byIdx.get(podIdx)?.row.uid;
+    if (uid === undefined) return Promise.resolve();
+    return this.#inTurn(uid, async () => {
+      const found = this.#byIdx.get(podIdx);
+      if (found !== undefined && found.row.uid === uid) this.#release(found);
+    });
+  }
+
+  makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | Refusal> {
+    return this.#forStanding(podIdx, ({ room }) => room.makeSockets(kind, count));
+  }
+
+  /** Releases every pod that has gone, and says which. Called by a timer. */
+  async sweep(): Promise<readonly PodRow[]> {
+    const gone: PodRow[] = [];
+    for (const seen of this.all()) {
+      await this.#inTurn(seen.row.uid, async () => {
+        const found = this.#byIdx.get(seen.row.podIdx);
+        if (found === undefined || found.row.uid !== seen.row.uid || this.#stands(found)) return;
+        this.#release(found);
+        gone.push(found.row);
+      });
+    }
+    return gone;
+  }
+
+  /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
+  async releaseAll(): Promise<void> {
+    for (const { row } of this.all()) await this.release(row.podIdx);
+  }
+
+  #enter(pod: FoundPod, room: PodRoom, addresses: readonly string[]): Standing | Refusal {
+    const { uid } = pod;
+    const { netnsCookie } = room;
+    const other = this.all().find(({ row }) => row.netnsCookie === netnsCookie && row.uid !== uid);
+    if (other) return refusal("namespace-shared", `pod ${uid} lives in the network namespace of pod ${other.row.uid}`);
+    const taken = this.all().find(
+      ({ row }) => row.uid !== uid && addresses.some((one) => one === row.ip4 || one === row.ip6),
+    );
+    if (taken) return refusal("address-mismatch", `pod ${taken.row.uid} is enrolled with an address of pod ${uid}`);
+    const before = this.#byUid(uid);
+    const ip4 = addresses.find((one) => !one.includes(":")) ?? null;
+    const ip6 = addresses.find((one) => one.includes(":")) ?? null;
+    if (before?.state === "adopted") {
+      const row = { ...before.row, ip4, ip6 };
+      if (before.row.netnsCookie === netnsCookie && sameAddresses(before.row, addresses)) {
+        // Capture stayed on; only the listeners are new. Until `capture` comes the fail mode stays what it was.
+        this.#options.rows.admit(row, room.listeners, pod.netnsFd);
+        const captured: Standing = { state: "captured", row, pod, room, failDirect: null };
+        this.#byIdx.set(row.podIdx, captured);
+        return captured;
+      }
+      this.#release(before);
+    }
+    const podIdx = this.#allot();
+    if (podIdx === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
+    this.#options.rows.forget(podIdx, netnsCookie);
+    const prepared: Standing = { state: "prepared", row: { podIdx, uid, netnsCookie, ip4, ip6 }, pod, room };
+    this.#byIdx.set(podIdx, prepared);
+    return prepared;
+  }
+
+  /** Is the pod's cgroup, process and namespace still what was found? Remembers the process that now speaks for it. */
+  #stands(found: Enrollment): boolean {
+    const { tree } = this.#options;
+    if (found.state === "adopted") {
+      const pod = findPod(tree, found.row.uid);
+      if (isRefusal(pod)) return false;
+      closeSync(pod.netnsFd);
+      return true; // The cookie is compared when it is prepared.
+    }
+    const process = stillThere(tree, found.pod);
+    if (process === undefined) return false;
+    if (process !== found.pod.process) this.#byIdx.set(found.row.podIdx, { ...found, pod: { ...found.pod, process } });
+    return true;
+  }
+
+  /** Capture first, then what it needed: no connection is sent to a listener that has gone. */
+  #release(found: Enrollment): void {
+    const { rows } = this.#options;
+    const { podIdx, netnsCookie } = found.row;
+    if (found.state !== "prepared") rows.withdraw(found.row);
+    if (found.state !== "adopted") found.room.close();
+    rows.forget(podIdx, netnsCookie);
+    this.#byIdx.delete(podIdx);
+  }
+
+  /** Round the table, so that an index rests as long as possible before it means another pod. */
+  #allot(): number | undefined {
+    for (let step = 1; step <= MAX_PODS; step++) {
+      const podIdx = ((this.#lastIdx + step - 1) % MAX_PODS) + 1;
+      if (this.#byIdx.has(podIdx)) continue;
+      this.#lastIdx = podIdx;
+      return podIdx;
+    }
+    return undefined;
+  }
+
+  #byUid(uid: string): Enrollment | undefined {
+    for (const one of this.#byIdx.values()) if (one.row.uid === uid) return one;
+    return undefined;
+  }
+
+  async #forStanding<T>(podIdx: number, act: (found: Standing) => Promise<T>): Promise<T | Refusal> {
+    const seen = this.#byIdx.get(podIdx);
+    const unprepared = refusal("not-prepared", `no pod is prepared under index ${podIdx}`);
+    if (seen === undefined) return unprepared;
+    return this.#inTurn(seen.row.uid, async () => {
+      // It may have been released, and its index given away, while this waited.
+      const found = this.#byIdx.get(podIdx);
+      if (found === undefined || found.state === "adopted" || found.row.uid !== seen.row.uid) return unprepared;
+      return act(found);
+    });
+  }
+
+  #inTurn<T>(uid: string, act: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(uid) ?? Promise.resolve();
+    const mine = before.then(act);
+    const settled = mine.then(
+      () => undefined,
+      () => undefined, // The caller of `mine` is told; the next turn only waits.
+    );
+    this.#turns.set(uid, settled);
+    void settled.then(() => {
+      if (this.#turns.get(uid) === settled) this.#turns.delete(uid);
+    });
+    return mine;
+  }
+}
+
+function sameAddresses(row: PodRow, addresses: readonly string[]): boolean {
+  const own = [row.ip4, row.ip6].filter((one) => one !== null);
+  return own.length === addresses.length && own.every((one) => addresses.includes(one));
+}

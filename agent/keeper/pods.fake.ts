@@ -1,0 +1,48 @@
+// test double · a node's cgroup tree and /proc in a directory: namespaces are files, processes that share one link to it.
+import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { PodTree } from "./pods.ts";
+
+export class FakeNode implements PodTree {
+  readonly root = mkdtempSync(join(tmpdir(), "orlop-node-"));
+  readonly podsCgroup = join(this.root, "kubepods");
+  readonly proc = join(this.root, "proc");
+
+  constructor() {
+    mkdirSync(this.podsCgroup, { recursive: true });
+    mkdirSync(join(this.root, "ns"));
+    this.process("self", { ticks: 1, netns: "host" });
+  }
+
+  /** Makes a cgroup below the pods' ancestor, or replaces its list of processes. Returns its path. */
+  cgroup(path: string, pids: readonly number[] = []): string {
+    mkdirSync(join(this.podsCgroup, path), { recursive: true });
+    writeFileSync(join(this.podsCgroup, path, "cgroup.procs"), pids.map((pid) => `${pid}\n`).join(""));
+    return join(this.podsCgroup, path);
+  }
+
+  process(pid: number | "self", { ticks, netns, state = "S" }: { ticks: number; netns: string; state?: string }): void {
+    const directory = join(this.proc, String(pid));
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(join(directory, "ns"), { recursive: true });
+    // A name with blanks and brackets, as a hostile process may choose.
+    writeFileSync(join(directory, "stat"), `${pid} (a ) Z 1) ${state}${" 0".repeat(18)} ${ticks} 0 0\n`);
+    writeFileSync(join(this.root, "ns", netns), "", { flag: "a" });
+    linkSync(join(this.root, "ns", netns), join(directory, "ns", "net"));
+  }
+
+  end(pid: number): void {
+    rmSync(join(this.proc, String(pid)), { recursive: true });
+  }
+
+  /** A pod of one process, both named after `pid`. */
+  pod(pid: number, netns = `pod-${pid}`): void {
+    this.cgroup(`podp${pid}`, [pid]);
+    this.process(pid, { ticks: 1000 + pid, netns });
+  }
+
+  remove(): void {
+    rmSync(this.root, { recursive: true });
+  }
+}

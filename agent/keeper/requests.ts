@@ -1,0 +1,85 @@
+// keeper · the closed list of what an agent may ask. Pure: text in, a checked request or the reason against it out.
+// Whoever wrote the packet is hostile: every field is checked, bounded and rebuilt; nothing else passes on.
+import { canonicalIp } from "../mesh/ip.ts";
+import { MAX_PACKET_BYTES, MAX_PACKET_FDS, type Request, type SocketKind } from "./protocol.ts";
+
+/** Pods of one node, and so the bound of every table that has a row per pod. */
+export const MAX_PODS = 1024;
+/** One address per family: what struct orlop_pod holds. */
+const MAX_ADDRESSES = 2;
+
+export type ParsedRequest =
+  | { readonly ok: true; readonly request: Request }
+  /** `id` is 0 when not even that could be read. */
+  | { readonly ok: false; readonly id: number; readonly message: string };
+
+/** A check on one field: the value itself, rebuilt, or undefined. */
+type Field = (value: unknown) => unknown;
+
+const integer =
+  (min: number, max: number): Field =>
+  (value) =>
+    typeof value === "number" && Number.isInteger(value) && value >= min && value <= max ? value : undefined;
+const matching =
+  (pattern: RegExp, maxLength: number): Field =>
+  (value) =>
+    typeof value === "string" && value.length <= maxLength && pattern.test(value) ? value : undefined;
+const flag: Field = (value) => (typeof value === "boolean" ? value : undefined);
+const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
+const socketKind: Field = (value) => socketKinds.find((kind) => kind === value);
+
+const addresses: Field = (value) => {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_ADDRESSES) return undefined;
+  const canonical = value.map((one: unknown) =>
+    typeof one === "string" && one.length <= 45 ? canonicalIp(one) : undefined,
+  );
+  if (canonical.some((one) => one === undefined)) return undefined;
+  const families = new Set(canonical.map((one) => String(one).includes(":")));
+  return families.size === canonical.length ? canonical : undefined;
+};
+
+const id = integer(1, 2 ** 31 - 1);
+const podIdx = integer(1, MAX_PODS);
+/** A path component of the cgroup tree: no slash, no leading dot. */
+const podUid = matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 128);
+const nodeName = matching(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/, 253);
+
+/** Every operation with all its fields: one more, or one less, is refused. */
+const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: Field } } = {
+  hello: { version: integer(1, 65_535), node: nodeName },
+  prepare: { uid: podUid, addresses },
+  capture: { podIdx, failDirect: flag },
+  release: { podIdx },
+  sockets: { podIdx, kind: socketKind, count: integer(1, MAX_PACKET_FDS) },
+  programs: {},
+};
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+export function parseRequest(text: string): ParsedRequest {
+  const bad = (message: string, known = 0): ParsedRequest => ({ ok: false, id: known, message });
+  if (text.length > MAX_PACKET_BYTES) return bad("longer than a packet may be");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return bad("no JSON"); // The parser's words quote the packet; they help nobody.
+  }
+  if (!isObject(value)) return bad("no JSON object");
+  const known = id(value.id);
+  if (typeof known !== "number") return bad("id is no integer from 1 to 2^31-1");
+  const op = Object.keys(operations).find((name) => name === value.op) as Request["op"] | undefined;
+  if (op === undefined) return bad("op is none of the operations", known);
+  const fields = operations[op];
+  const stranger = Object.keys(value).find((name) => name !== "id" && name !== "op" && !Object.hasOwn(fields, name));
+  if (stranger !== undefined) return bad(`${op} has a field it does not know`, known);
+  const request: Record<string, unknown> = { id: known, op };
+  for (const [name, check] of Object.entries(fields)) {
+    const checked = Object.hasOwn(value, name) ? check(value[name]) : undefined;
+    if (checked === undefined) return bad(`${op}.${name} is missing or not what it may be`, known);
+    request[name] = checked;
+  }
+  // The border: `operations` above is checked to name each operation, and each of its fields was checked just now.
+  return { ok: true, request: request as Request };
+}
