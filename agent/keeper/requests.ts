@@ -1,6 +1,6 @@
 // keeper · the closed list of what an agent may ask. Pure: text in, a checked request or the reason against it out.
 // Whoever wrote the packet is hostile: every field is checked, bounded and rebuilt; nothing else passes on.
-import { canonicalIp } from "../mesh/ip.ts";
+import { canonicalIp, cidrContains, ipToBytes16, parseCidr } from "../mesh/ip.ts";
 import { MAX_PACKET_BYTES, MAX_PACKET_FDS, type Request, type SocketKind } from "./protocol.ts";
 
 /** Pods of one node, and so the bound of every table that has a row per pod. */
@@ -28,11 +28,21 @@ const flag: Field = (value) => (typeof value === "boolean" ? value : undefined);
 const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
 const socketKind: Field = (value) => socketKinds.find((kind) => kind === value);
 
+/** No pod lives there: unspecified, loopback, link-local (the metadata service among them), multicast and above. */
+const noPodsPlace = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"]
+  .map(parseCidr)
+  .filter((cidr) => cidr !== undefined);
+
+function podAddress(value: unknown): string | undefined {
+  const address = typeof value === "string" ? canonicalIp(value) : undefined;
+  if (address === undefined) return undefined;
+  const bytes = ipToBytes16(address);
+  return noPodsPlace.some((cidr) => cidrContains(cidr, bytes)) ? undefined : address;
+}
+
 const addresses: Field = (value) => {
   if (!Array.isArray(value) || value.length === 0 || value.length > MAX_ADDRESSES) return undefined;
-  const canonical = value.map((one: unknown) =>
-    typeof one === "string" && one.length <= 45 ? canonicalIp(one) : undefined,
-  );
+  const canonical = value.map(podAddress);
   if (canonical.some((one) => one === undefined)) return undefined;
   const families = new Set(canonical.map((one) => String(one).includes(":")));
   return families.size === canonical.length ? canonical : undefined;
