@@ -1,30 +1,62 @@
 // orlop cli · `orlop demo`: a mesh on this machine, its scenarios one by one, each checked by what was really seen.
 import { release } from "node:os";
+import { parseArgs } from "node:util";
 import { cgroup2Mount } from "./cluster-host.ts";
 import { tail } from "./cluster-process.ts";
 import { type DemoBox, openDemo } from "./demo-box.ts";
 import { scenarios } from "./demo-scenarios.ts";
+import { type CliEnv, exits } from "./output.ts";
 
-export type DemoOptions = {
+type DemoOptions = {
   /** Leave the mesh running after the scenarios, until Ctrl-C. */
   readonly keep: boolean;
   /** One line of JSON per scenario and one at the end, instead of text. */
   readonly json: boolean;
   /** Only scenarios whose name matches. */
-  readonly scenario?: RegExp;
-  readonly write?: (line: string) => void;
+  readonly scenario: RegExp;
 };
 
 type Result = { readonly name: string; readonly ok: boolean; readonly facts: string; readonly ms: number };
 
+const usage = `orlop demo [--keep] [--json] [--scenario REGEXP]
+  --keep      leave the mesh running after the scenarios, until Ctrl-C
+  --json      one line of JSON per scenario
+  --scenario  only those whose name matches
+`;
+
+/** `orlop demo ARGS`. Resolves to the exit status. */
+export async function demo(args: readonly string[], env: CliEnv): Promise<number> {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        keep: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+        scenario: { type: "string", default: "" },
+      },
+    });
+    if (values.help) {
+      env.stdout(usage);
+      return exits.ok;
+    }
+    return await runDemo({ keep: values.keep, json: values.json, scenario: new RegExp(values.scenario) }, env);
+  } catch (error) {
+    if (error instanceof SyntaxError || (error instanceof TypeError && "code" in error)) {
+      env.stderr(`orlop demo: ${error.message}\n${usage}`);
+      return exits.usage;
+    }
+    throw error;
+  }
+}
+
 /** Exit status: 0 when every scenario went as expected, 1 otherwise, 64 when none matches. */
-export async function runDemo(options: DemoOptions): Promise<number> {
-  const write = options.write ?? ((line) => void process.stdout.write(`${line}\n`));
-  const say = (line: string, fields: object): void => write(options.json ? JSON.stringify(fields) : line);
-  const chosen = scenarios.filter(({ name }) => options.scenario?.test(name) ?? true);
+async function runDemo(options: DemoOptions, env: CliEnv): Promise<number> {
+  const say = (line: string, fields: object): void => env.stdout(`${options.json ? JSON.stringify(fields) : line}\n`);
+  const chosen = scenarios.filter(({ name }) => options.scenario.test(name));
   if (chosen.length === 0) {
-    process.stderr.write(`no scenario matches; there are:\n${scenarios.map(({ name }) => `  ${name}\n`).join("")}`);
-    return 64;
+    env.stderr(`no scenario matches; there are:\n${scenarios.map(({ name }) => `  ${name}\n`).join("")}`);
+    return exits.usage;
   }
   const started = performance.now();
   const elapsed = (): string => `${((performance.now() - started) / 1000).toFixed(1)} s`;
@@ -46,7 +78,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
       results.push(result);
       say(`${result.ok ? "  ok" : "FAIL"}  ${name.padEnd(width)}  ${result.facts}`, result);
     }
-    if (results.some(({ ok }) => !ok)) tellOutputs(box);
+    if (results.some(({ ok }) => !ok)) tellOutputs(box, env);
     if (options.keep) await keepOpen(box, step);
   } finally {
     await box.cluster.close();
@@ -70,9 +102,9 @@ async function attempt(name: string, run: () => Promise<string>): Promise<Result
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** What keeper and agent themselves said: without it nobody could tell why a scenario failed. */
-function tellOutputs(box: DemoBox): void {
+function tellOutputs(box: DemoBox, env: CliEnv): void {
   for (const [node, program] of box.programs) {
-    process.stderr.write(`--- orlop run on ${node}\n${tail(program.stdout, 3_000)}\n${tail(program.stderr, 3_000)}\n`);
+    env.stderr(`--- orlop run on ${node}\n${tail(program.stdout, 3_000)}\n${tail(program.stderr, 3_000)}\n`);
   }
 }
 
