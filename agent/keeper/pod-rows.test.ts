@@ -1,0 +1,137 @@
+// pod-rows.ts: the bytes in each map, and a keeper that takes over whole pods and removes halves.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { KernelPodRows, linkName, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+class FakeTable implements Table {
+  readonly rows = new Map<string, Uint8Array>();
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.rows.get(hex(key));
+  }
+  put(key: Uint8Array, value: Uint8Array): void {
+    this.rows.set(hex(key), value.slice());
+  }
+  delete(key: Uint8Array): boolean {
+    return this.rows.delete(hex(key));
+  }
+  keys(): Uint8Array[] {
+    return [...this.rows.keys()].map((key) => new Uint8Array(Buffer.from(key, "hex")));
+  }
+}
+
+function setUp() {
+  const tables = {
+    podByNetns: new FakeTable(),
+    podByIp: new FakeTable(),
+    inboundSocket: new FakeTable(),
+    inByPort: new FakeTable(),
+    dstOfFlow: new FakeTable(),
+    traffic: new FakeTable(),
+  } satisfies PodTables;
+  const pinned = new Map<string, number>();
+  const links = {
+    attach: (name: string, fd: number) => void pinned.set(name, fd),
+    detach: (name: string) => void pinned.delete(name),
+    names: () => [...pinned.keys()],
+  };
+  return { tables, pinned, rows: new KernelPodRows(tables, links) };
+}
+const row = { podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n, ip4: "10.0.0.3", ip6: "fd00::3" };
+const listeners = [
+  { kind: "outbound", family: 4, address: "127.0.0.1", port: 15001, fd: 20 },
+  { kind: "inbound", family: 4, address: "127.0.0.1", port: 15006, fd: 21 },
+  { kind: "inbound", family: 6, address: "::1", port: 15006, fd: 22 },
+] as const;
+
+test("a captured pod in bytes, and nothing of it afterwards", () => {
+  const { tables, pinned, rows } = setUp();
+  rows.admit(row, listeners, 9);
+  assert.deepEqual([...pinned], [["3-0a-1b+c", 9]]);
+  assert.equal(tables.podByNetns.rows.size, 0, "admitted is not captured");
+  rows.capture(row, true);
+  const little = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+  if (little) {
+    assert.deepEqual(
+      [...tables.podByNetns.rows].map(([key, value]) => [key, hex(value)]),
+      [
+        [
+          "2211000000000000",
+          "0300000001000000" + "00000000000000000000ffff0a000003" + "fd000000000000000000000000000003",
+        ],
+      ],
+    );
+    assert.deepEqual(
+      [...tables.podByIp.rows].map(([key, value]) => [key, hex(value)]),
+      [
+        ["00000000000000000000ffff0a000003", "0300000001000000"],
+        ["fd000000000000000000000000000003", "0300000001000000"],
+      ],
+    );
+    assert.deepEqual(
+      [...tables.inboundSocket.rows].map(([key, value]) => [key, hex(value)]),
+      [
+        ["0300000004000000", "1500000000000000"],
+        ["0300000006000000", "1600000000000000"],
+      ],
+    );
+  }
+  rows.withdraw(row);
+  rows.withdraw(row);
+  for (const table of Object.values(tables)) assert.equal(table.rows.size, 0);
+  assert.equal(pinned.size, 0);
+});
+
+test("an address that became another pod's stays with it", () => {
+  const { tables, rows } = setUp();
+  rows.admit(row, [], 9);
+  rows.admit({ ...row, podIdx: 4, uid: "other", netnsCookie: 5n, ip6: null }, [], 9);
+  rows.withdraw(row);
+  assert.deepEqual([...tables.podByIp.rows.keys()], ["00000000000000000000ffff0a000003"]);
+});
+
+test("forgetting an index takes its verdicts, sums and unread flows, and nobody else's", () => {
+  const { tables, rows } = setUp();
+  const key = (length: number, first: number): Uint8Array => {
+    const bytes = new Uint8Array(length);
+    new DataView(bytes.buffer).setUint32(0, first, new Uint8Array(new Uint32Array([1]).buffer)[0] === 1);
+    return bytes;
+  };
+  for (const idx of [3, 4]) {
+    tables.inByPort.put(key(8, idx), new Uint8Array(4));
+    tables.traffic.put(key(8, idx), new Uint8Array(4));
+  }
+  const flow = (cookie: bigint): Uint8Array => {
+    const bytes = new Uint8Array(32);
+    new BigUint64Array(bytes.buffer)[0] = cookie;
+    return bytes;
+  };
+  tables.dstOfFlow.put(flow(0x1122n), new Uint8Array(32));
+  tables.dstOfFlow.put(flow(0x1123n), new Uint8Array(32));
+  rows.forget(3, 0x1122n);
+  assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [1, 1, 1]);
+  rows.forget(4, null);
+  assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [0, 0, 1]);
+});
+
+test("a later keeper takes over whole pods and removes halves", () => {
+  const { tables, pinned, rows } = setUp();
+  rows.admit(row, listeners, 9);
+  rows.capture(row, false);
+  const half = { podIdx: 4, uid: "half", netnsCookie: 44n, ip4: "10.0.0.4", ip6: null };
+  rows.admit(half, [], 9);
+  rows.capture({ podIdx: 5, uid: "no-link", netnsCookie: 55n, ip4: "10.0.0.5", ip6: null }, false);
+  pinned.set("not ours", 1);
+  assert.deepEqual(rows.adopted(), [row]);
+  assert.deepEqual([...pinned.keys()], ["3-0a-1b+c"]);
+  assert.equal(tables.podByNetns.rows.size, 1);
+  assert.equal(tables.podByIp.rows.size, 2);
+});
+
+test("link names are read back as they were written, or not at all", () => {
+  assert.deepEqual(parseLinkName(linkName(row)), { podIdx: 3, uid: "0a-1b.c" });
+  for (const name of ["", "3", "3-", "0-a", "-a", "03-a", "3-a b", "3-../x", "9999999-a"]) {
+    assert.equal(parseLinkName(name), undefined, name);
+  }
+});

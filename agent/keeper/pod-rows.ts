@@ -1,0 +1,183 @@
+// keeper · what the kernel's maps and links say of each pod, in the bytes of orlop_abi.h. Every call may be repeated.
+// A pod's sk_lookup link is pinned as <index>-<uid>: with the maps, that is all a later keeper needs to take over.
+import { endianness } from "node:os";
+import {
+  ORLOP_POD_FAIL_DIRECT,
+  orlopFlow,
+  orlopInKey,
+  orlopPod,
+  orlopPodIp,
+  orlopSocketKey,
+  orlopTrafficKey,
+} from "../abi.ts";
+import { bytes16ToIp, ipToBytes16 } from "../mesh/ip.ts";
+import type { HeldListener, PodRow, PodRows } from "./enrollment.ts";
+
+/** One map of the keeper's. Keys and values have exactly the map's sizes. */
+export interface Table {
+  get(key: Uint8Array): Uint8Array | undefined;
+  put(key: Uint8Array, value: Uint8Array): void;
+  /** False: there was none. */
+  delete(key: Uint8Array): boolean;
+  keys(): Uint8Array[];
+}
+
+export type PodTables = {
+  readonly podByNetns: Table;
+  readonly podByIp: Table;
+  readonly inboundSocket: Table;
+  readonly inByPort: Table;
+  readonly dstOfFlow: Table;
+  readonly traffic: Table;
+};
+
+/** sk_lookup links on pods' namespaces, by the name they are pinned under. */
+export interface PodLinks {
+  /** Attaches and pins; does nothing when that name is pinned. */
+  attach(name: string, netnsFd: number): void;
+  /** Detaches and unpins; does nothing when there is none. */
+  detach(name: string): void;
+  names(): string[];
+}
+
+const little = endianness() === "LE";
+const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+const u32At = (bytes: Uint8Array, offset: number): number => view(bytes).getUint32(offset, little);
+
+function cookieKey(cookie: bigint): Uint8Array {
+  const key = new Uint8Array(8);
+  view(key).setBigUint64(0, cookie, little);
+  return key;
+}
+
+function podValue(row: PodRow, flags: number): Uint8Array {
+  const value = new Uint8Array(orlopPod.size);
+  view(value).setUint32(orlopPod.podIdx, row.podIdx, little);
+  view(value).setUint32(orlopPod.flags, flags, little);
+  if (row.ip4 !== null) value.set(ipToBytes16(row.ip4), orlopPod.ip4);
+  if (row.ip6 !== null) value.set(ipToBytes16(row.ip6), orlopPod.ip6);
+  return value;
+}
+
+function podIpValue(podIdx: number, flags: number): Uint8Array {
+  const value = new Uint8Array(orlopPodIp.size);
+  view(value).setUint32(orlopPodIp.podIdx, podIdx, little);
+  view(value).setUint32(orlopPodIp.flags, flags, little);
+  return value;
+}
+
+function socketKey(podIdx: number, family: 4 | 6): Uint8Array {
+  const key = new Uint8Array(orlopSocketKey.size);
+  view(key).setUint32(orlopSocketKey.podIdx, podIdx, little);
+  view(key).setUint32(orlopSocketKey.family, family, little);
+  return key;
+}
+
+/** A listening socket's descriptor, as a sockhash takes it: 64 bit. */
+function socketValue(fd: number): Uint8Array {
+  const value = new Uint8Array(8);
+  view(value).setBigUint64(0, BigInt(fd), little);
+  return value;
+}
+
+/** The bpf file system refuses dots in names; a UID holds no plus sign. */
+export const linkName = (row: Pick<PodRow, "podIdx" | "uid">): string =>
+  `${row.podIdx}-${row.uid.replaceAll(".", "+")}`;
+
+export function parseLinkName(name: string): { readonly podIdx: number; readonly uid: string } | undefined {
+  const [, idx, uid] = /^([1-9]\d{0,5})-([A-Za-z0-9][A-Za-z0-9+_-]*)$/.exec(name) ?? [];
+  return idx === undefined || uid === undefined ? undefined : { podIdx: Number(idx), uid: uid.replaceAll("+", ".") };
+}
+
+const addressOf = (value: Uint8Array, offset: number): string | null => {
+  const bytes = value.subarray(offset, offset + 16);
+  return bytes.every((byte) => byte === 0) ? null : bytes16ToIp(bytes, 0);
+};
+
+export class KernelPodRows implements PodRows {
+  readonly #tables: PodTables;
+  readonly #links: PodLinks;
+
+  constructor(tables: PodTables, links: PodLinks) {
+    this.#tables = tables;
+    this.#links = links;
+  }
+
+  forget(podIdx: number, netnsCookie: bigint | null): void {
+    const { inByPort, traffic, dstOfFlow } = this.#tables;
+    deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
+    deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);
+    if (netnsCookie === null) return;
+    deleteWhere(dstOfFlow, (key) => view(key).getBigUint64(orlopFlow.netnsCookie, little) === netnsCookie);
+  }
+
+  admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void {
+    for (const address of [row.ip4, row.ip6]) {
+      if (address !== null) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, 0));
+    }
+    for (const { kind, family, fd } of listeners) {
+      if (kind === "inbound") this.#tables.inboundSocket.put(socketKey(row.podIdx, family), socketValue(fd));
+    }
+    this.#links.attach(linkName(row), netnsFd);
+  }
+
+  capture(row: PodRow, failDirect: boolean): void {
+    const flags = failDirect ? ORLOP_POD_FAIL_DIRECT : 0;
+    for (const address of [row.ip4, row.ip6]) {
+      if (address !== null) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, flags));
+    }
+    this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue(row, flags));
+  }
+
+  withdraw(row: PodRow): void {
+    const { podByNetns, podByIp, inboundSocket } = this.#tables;
+    podByNetns.delete(cookieKey(row.netnsCookie));
+    this.#links.detach(linkName(row));
+    for (const address of [row.ip4, row.ip6]) {
+      if (address !== null) this.#deleteIfOf(podByIp, ipToBytes16(address), row.podIdx);
+    }
+    for (const family of [4, 6] as const) inboundSocket.delete(socketKey(row.podIdx, family));
+  }
+
+  /** Whole pods are taken over; halves, from a keeper that died in between, are removed. */
+  adopted(): readonly PodRow[] {
+    const { podByNetns, podByIp } = this.#tables;
+    const pinned = new Map<number, { readonly name: string; readonly uid: string }>();
+    for (const name of this.#links.names()) {
+      const known = parseLinkName(name);
+      if (known === undefined || pinned.has(known.podIdx)) this.#links.detach(name);
+      else pinned.set(known.podIdx, { name, uid: known.uid });
+    }
+    const rows: PodRow[] = [];
+    for (const key of podByNetns.keys()) {
+      const value = podByNetns.get(key);
+      if (value === undefined) continue;
+      const podIdx = u32At(value, orlopPod.podIdx);
+      const link = pinned.get(podIdx);
+      if (link === undefined || rows.some((row) => row.podIdx === podIdx)) {
+        podByNetns.delete(key);
+        continue;
+      }
+      const netnsCookie = view(key).getBigUint64(0, little);
+      const [ip4, ip6] = [addressOf(value, orlopPod.ip4), addressOf(value, orlopPod.ip6)];
+      rows.push({ podIdx, uid: link.uid, netnsCookie, ip4, ip6 });
+    }
+    const whole = new Set(rows.map(({ podIdx }) => podIdx));
+    for (const [podIdx, { name }] of pinned) if (!whole.has(podIdx)) this.#links.detach(name);
+    for (const key of podByIp.keys()) {
+      const value = podByIp.get(key);
+      if (value !== undefined && !whole.has(u32At(value, orlopPodIp.podIdx))) podByIp.delete(key);
+    }
+    return rows;
+  }
+
+  /** An address that has meanwhile become another pod's is left alone. */
+  #deleteIfOf(table: Table, key: Uint8Array, podIdx: number): void {
+    const value = table.get(key);
+    if (value !== undefined && u32At(value, 0) === podIdx) table.delete(key);
+  }
+}
+
+function deleteWhere(table: Table, matches: (key: Uint8Array) => boolean): void {
+  for (const key of table.keys()) if (matches(key)) table.delete(key);
+}
