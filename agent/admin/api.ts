@@ -147,15 +147,13 @@ export type StatusView = {
   readonly notes: readonly string[];
 };
 
-export type Severity = "ok" | "warning" | "error";
-/** One result of `orlop check`, from the preflight or from the agent. */
+/** One result of `orlop check`, from the preflight or from the agent; the code's thousands name its group. */
 export type Finding = {
   readonly code: string;
-  readonly severity: Severity;
-  /** "node", "enrolment", "identity", "configuration", … */
-  readonly group: string;
-  readonly summary: string;
-  /** What to do about it; empty when ok. */
+  readonly status: "ok" | "warn" | "fail";
+  readonly what: string;
+  /** Both empty when all is well. */
+  readonly why: string;
   readonly fix: string;
 };
 

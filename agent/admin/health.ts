@@ -25,13 +25,14 @@ export class Readiness {
 
 export type PlainReply = { readonly status: number; readonly type: string; readonly text: string };
 export type PlainServer = { readonly port: number; readonly close: () => Promise<void> };
+export type Warn = (message: string, fields: Readonly<Record<string, unknown>>) => void;
 export type ListenAt = { readonly host: string; readonly port: number };
 
 const plain = "text/plain; charset=utf-8";
 
 /** GET /healthz/ready: 200 "ready", or 500 with what is missing (ztunnel's words, wire.md 5.3). */
-export function startReadyServer(at: ListenAt, readiness: Readiness): Promise<PlainServer> {
-  return startPlainServer(at, {
+export function startReadyServer(at: ListenAt, readiness: Readiness, warn: Warn): Promise<PlainServer> {
+  return startPlainServer(at, warn, {
     "/healthz/ready": async () => {
       const { pending } = readiness;
       return pending.length === 0
@@ -49,19 +50,22 @@ const pageMs = 500;
 const maxPageBytes = 32 * 1024 * 1024;
 
 /** GET /metrics and /stats/prometheus. Scrapes that come together share one page. */
-export function startMetricsServer(at: ListenAt, page: MetricsPage, now: () => number): Promise<PlainServer> {
+export function startMetricsServer(at: ListenAt, page: MetricsPage, warn: Warn): Promise<PlainServer> {
   let last: { readonly atMs: number; readonly text: Promise<string> } | undefined;
   const scrape = async (): Promise<PlainReply> => {
-    if (last === undefined || now() - last.atMs >= pageMs) last = { atMs: now(), text: page.text() };
+    if (last === undefined || performance.now() - last.atMs >= pageMs) {
+      last = { atMs: performance.now(), text: page.text() };
+    }
     const text = await last.text;
     if (text.length > maxPageBytes) return { status: 500, type: plain, text: "the page is too large\n" };
     return { status: 200, type: page.contentType, text };
   };
-  return startPlainServer(at, { "/metrics": scrape, "/stats/prometheus": scrape });
+  return startPlainServer(at, warn, { "/metrics": scrape, "/stats/prometheus": scrape });
 }
 
 async function startPlainServer(
   at: ListenAt,
+  warn: Warn,
   routes: Readonly<Record<string, () => Promise<PlainReply>>>,
 ): Promise<PlainServer> {
   const known = new Map(Object.entries(routes));
@@ -86,7 +90,10 @@ async function startPlainServer(
       if (!route) return send({ status: 404, type: plain, text: "not found\n" }, close);
       route().then(
         (reply) => send(reply),
-        () => send({ status: 500, type: plain, text: "failed\n" }, close),
+        (error: unknown) => {
+          warn("a plain request failed", { error });
+          send({ status: 500, type: plain, text: "failed\n" }, close);
+        },
       );
     },
   );

@@ -105,6 +105,7 @@ async function answer(
     options.warn("admin refused", { uid: peer?.uid ?? null, pid: peer?.pid ?? null });
     return refuse(response, 403, "not-permitted", "only root and the agent's own user may ask");
   }
+  if (request.httpVersionMajor !== 1) return refuse(response, 505, "bad-version", "HTTP/1.1 is spoken here");
   // Compared as it was sent: nothing is decoded or normalised, so "/v1/../x" is simply unknown.
   const [path = "", query = ""] = (request.url ?? "").split("?", 2);
   const known = routes.get(path);

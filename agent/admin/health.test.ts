@@ -1,0 +1,67 @@
+// Tests of health.ts: readiness by named task, the metrics page, GET only, and scrapes that share a page.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { test } from "node:test";
+import { Readiness, startMetricsServer, startReadyServer } from "./health.ts";
+
+const here = { host: "127.0.0.1", port: 0 };
+const noWarning = (message: string): never => assert.fail(message);
+
+test("ready only when every task is done; a task may come undone", async (t) => {
+  const readiness = new Readiness(["state", "keeper"]);
+  const server = await startReadyServer(here, readiness, noWarning);
+  t.after(() => server.close());
+  const ask = async (): Promise<string> => {
+    const reply = await fetch(`http://127.0.0.1:${server.port}/healthz/ready`);
+    return `${reply.status} ${await reply.text()}`;
+  };
+  assert.equal(await ask(), "500 not ready, pending: keeper, state\n");
+  readiness.done("state");
+  readiness.done("keeper");
+  assert.equal(await ask(), "200 ready\n");
+  readiness.undone("keeper");
+  assert.equal(await ask(), "500 not ready, pending: keeper\n");
+});
+
+test("metrics on both paths, made once for scrapes that come together", async (t) => {
+  let made = 0;
+  const page = {
+    contentType: "text/plain; version=0.0.4; charset=utf-8",
+    text: async () => {
+      made += 1;
+      return "orlop_x 1\n";
+    },
+  };
+  const server = await startMetricsServer(here, page, noWarning);
+  t.after(() => server.close());
+  const paths = ["/metrics", "/stats/prometheus", "/metrics?x=1"];
+  const replies = await Promise.all(paths.map((path) => fetch(`http://127.0.0.1:${server.port}${path}`)));
+  for (const reply of replies) {
+    assert.equal(reply.headers.get("content-type"), page.contentType);
+    assert.equal(await reply.text(), "orlop_x 1\n");
+  }
+  assert.equal(made, 1);
+});
+
+test("GET only, no other path, and a page that fails is a 500 that is noted", async (t) => {
+  const warned: string[] = [];
+  const page = { contentType: "text/plain", text: () => Promise.reject(new Error("no")) };
+  const server = await startMetricsServer(here, page, (message) => warned.push(message));
+  t.after(() => server.close());
+  const base = `http://127.0.0.1:${server.port}`;
+  assert.equal((await fetch(`${base}/metrics`, { method: "POST", body: "x".repeat(100_000) })).status, 405);
+  assert.equal((await fetch(`${base}/quitquitquit`)).status, 404);
+  assert.equal((await fetch(`${base}/metrics`)).status, 500);
+  assert.equal(warned.length, 1);
+});
+
+test("a peer that sends no request, or half of one, is cut off", async (t) => {
+  const server = await startReadyServer(here, new Readiness([]), noWarning);
+  t.after(() => server.close());
+  const socket = connect(server.port, "127.0.0.1");
+  socket.on("error", () => undefined); // A reset is a cut as well.
+  socket.resume();
+  socket.write("GET /healthz/ready HT");
+  await once(socket, "close");
+});

@@ -1,0 +1,155 @@
+// tests · an AdminSource over a small mesh: two pods, a service, two policies, one connection.
+import { nowhere } from "../mesh/source-ref.ts";
+import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
+import { Recorder } from "../observe/record.ts";
+import { apiVersion } from "./api.ts";
+import type { AdminSource } from "./views.ts";
+
+export const fakeNow = Date.UTC(2026, 10, 21, 10, 0, 0);
+
+export function aSource(values: Partial<AdminSource> = {}): AdminSource {
+  const web = aWorkload({ from: { file: "mesh.yaml", line: 4, column: 1 } });
+  const api = aWorkload({ name: "api", addresses: ["10.0.1.2"], node: "host02" });
+  const recorder = new Recorder({ thread: 0, labelSets: 10, now: () => fakeNow - 242_000, log: () => undefined });
+  recorder.opened(
+    aRecord({
+      decision: {
+        verdict: "allow",
+        layer: "L4",
+        reason: null,
+        policy: "shop/callers[0]",
+        at: "mesh.yaml:31",
+        nearestMiss: "",
+        audited: [],
+        dryRunDenied: [],
+      },
+    }),
+  );
+  recorder.opened(aRecord()).closed(anOutcome());
+  const levels = new Map([["policy", { level: "info", until: null as number | null }]]);
+  return {
+    node: "host01",
+    version: "0.1.0",
+    abi: 1,
+    startedAtMs: fakeNow - 273_600_000,
+    rootNamespace: "istio-system",
+    threads: 2,
+    now: () => fakeNow,
+    workloads: () => [web, api],
+    services: () => [
+      {
+        name: "api",
+        namespace: "shop",
+        hostname: "api.shop.svc.cluster.local",
+        vips: ["10.96.0.7"],
+        ports: [{ name: "http", port: 8080, targetPort: "web", appProtocol: "" }],
+        selector: { app: "api" },
+        endpoints: [],
+        subjectAltNames: [],
+        loadBalancing: { preference: [], mode: "unspecified", health: "only-healthy" },
+        from: { file: "mesh.yaml", line: 20, column: 1 },
+      },
+    ],
+    authorizationPolicies: () => [
+      {
+        name: "callers",
+        namespace: "shop",
+        selector: { app: "api" },
+        action: "ALLOW",
+        dryRun: false,
+        rules: [{ sources: [], operations: [], when: [], from: nowhere }],
+        from: { file: "mesh.yaml", line: 31, column: 1 },
+      },
+    ],
+    peerAuthentications: () => [
+      { name: "default", namespace: "istio-system", selector: null, mode: "STRICT", portLevel: {}, from: nowhere },
+    ],
+    mode: () => "STRICT",
+    pods: () => [{ workloadUid: web.uid, podIdx: 3, state: "captured", note: "" }],
+    certs: () => [
+      {
+        identity: web.identity.text,
+        state: "ready",
+        serial: "c198d859aa00",
+        notBeforeMs: fakeNow - 3_600_000,
+        notAfterMs: fakeNow + 82_800_000,
+        rotatesAtMs: fakeNow + 2_460_000,
+        message: "",
+      },
+    ],
+    connections: async (limit) => recorder.connections(limit),
+    openConnections: () => 1,
+    denied: () => 3,
+    bpf: async () => ({
+      programs: [
+        {
+          name: "orlop_connect4",
+          attach: "cgroup pods",
+          pin: "/sys/fs/bpf/orlop/v1/c4",
+          tag: "aa",
+          runs: 1_100,
+          runNs: 990_000,
+        },
+      ],
+      maps: [{ name: "dst_of_flow", entries: 1_940, maxEntries: 65_536 }],
+    }),
+    counters: () => ({ connect_captured: 12_345 }),
+    configuration: () => ({
+      kind: "static-file",
+      from: "mesh.yaml",
+      state: "synced",
+      appliedAt: "2026-11-21T09:00:00.000Z",
+      errors: [],
+    }),
+    keeper: () => ({ connected: true, message: "" }),
+    heartbeatAgeMs: () => 42.4,
+    pending: () => [],
+    notes: () => [],
+    findings: async () => [
+      { code: "ORL5001", status: "ok", what: "root valid 3,641 d", why: "", fix: "" },
+      {
+        code: "ORL2001",
+        status: "warn",
+        what: "pod shop/cart is not captured",
+        why: "no such cgroup",
+        fix: "start the pod",
+      },
+    ],
+    explain: async (src, dst) =>
+      src === "shop/web"
+        ? {
+            apiVersion,
+            kind: "Decision",
+            verdict: "deny",
+            layer: "L4",
+            reason: "no-allow-matched",
+            decidedBy: null,
+            nearestMiss: [
+              {
+                policy: "shop/callers",
+                rule: 0,
+                field: "source.principal",
+                want: "[a]",
+                got: "b",
+                file: "mesh.yaml",
+                line: 33,
+                column: 9,
+              },
+            ],
+            src,
+            dst,
+            steps: [
+              { id: "source", status: "ok", summary: "shop/web on host01" },
+              { id: "policies", status: "decides", summary: "no ALLOW rule matched" },
+            ],
+          }
+        : { error: `no workload ${src}` },
+    logLevels: () => [...levels].map(([room, { level, until }]) => ({ room, level, until })),
+    setLog: ({ room, level, forSeconds }) => {
+      if (!levels.has(room)) return `there is no room ${room}`;
+      levels.set(room, { level, until: forSeconds === null ? null : fakeNow + forSeconds * 1000 });
+      return undefined;
+    },
+    ...values,
+  };
+}

@@ -1,0 +1,153 @@
+// CLI · orlop describe pod/NAME|svc/NAME|policy/NAME: one thing, with what bears on it.
+import type { PolicyView, ServiceView, WorkloadView } from "../admin/api.ts";
+import { connectionColumns, pairs } from "./columns.ts";
+import { resourceOf } from "./get.ts";
+import type { Context } from "./options.ts";
+import { CliFailure, type Exit, exits, json, printable, table, yaml } from "./output.ts";
+
+export async function describe(context: Context, target: string): Promise<Exit> {
+  const slash = target.indexOf("/");
+  const resource = slash > 0 ? resourceOf(target.slice(0, slash)) : undefined;
+  const name = target.slice(slash + 1);
+  switch (resource) {
+    case "workloads":
+      return describeWorkload(context, name);
+    case "services":
+      return describeService(context, name);
+    case "policies":
+      return describePolicy(context, name);
+    default:
+      throw new CliFailure(exits.usage, {
+        code: "ORL6004",
+        what: `cannot describe ${target}`,
+        why: "it is not pod/NAME, svc/NAME or policy/NAME",
+        fix: "orlop describe pod/web -n shop",
+      });
+  }
+}
+
+async function describeWorkload(context: Context, name: string): Promise<Exit> {
+  const client = context.client();
+  const one = find(context, "pod", name, (await client.view("workloads")).items);
+  const policies = (await client.view("policies")).items.filter((policy) => bearsOn(policy, one));
+  const cert = (await client.view("certs")).items.find(({ identity }) => identity === one.identity);
+  const services = (await client.view("services")).items.filter(
+    ({ namespace, endpoints }) =>
+      namespace === one.namespace && endpoints.some(({ workload }) => workload === one.name),
+  );
+  const { items } = await client.view("connections");
+  const connections = items.filter(({ namespace, pod }) => namespace === one.namespace && pod === one.name);
+  if (
+    asData(context, {
+      ...one,
+      policies,
+      cert: cert ?? null,
+      services: services.map((service) => service.name),
+      connections,
+    })
+  )
+    return exits.ok;
+  lines(context, [
+    ["Name", `${one.namespace}/${one.name}`],
+    ["Captured", one.captureNote === "" ? one.capture : `${one.capture}: ${one.captureNote}`],
+    ["Identity", one.identity],
+    ["Mode", one.mode],
+    ["Protocol", one.protocol],
+    ["Addresses", one.addresses.join(", ")],
+    ["Node", one.node],
+    ["Labels", pairs(one.labels)],
+    ["Services", services.map((service) => service.name).join(", ")],
+    ["Certificate", cert ? `${cert.state}, ends ${cert.notAfter || "-"}` : "none here"],
+    ["Policies in", policies.map((policy) => `${policy.action} ${policy.namespace}/${policy.name}`).join(", ")],
+    ["From", one.from],
+  ]);
+  if (connections.length > 0) {
+    context.print("\n");
+    const options = { wide: false, headers: true, namespaces: false, paint: context.paint };
+    context.print(table(connectionColumns(context.env.now()), connections, options));
+  }
+  return exits.ok;
+}
+
+async function describeService(context: Context, name: string): Promise<Exit> {
+  const one = find(context, "service", name, (await context.client().view("services")).items);
+  if (asData(context, one)) return exits.ok;
+  lines(context, [
+    ["Name", `${one.namespace}/${one.name}`],
+    ["Hostname", one.hostname],
+    ["VIPs", one.vips.join(", ")],
+    ["Ports", one.ports.map((port) => `${port.name || "-"} ${port.port}→${port.targetPort}`).join(", ")],
+    ["From", one.from],
+  ]);
+  const columns = [
+    { header: "ENDPOINT", value: (at: ServiceView["endpoints"][number]) => at.address },
+    { header: "WORKLOAD", value: (at: ServiceView["endpoints"][number]) => at.workload },
+    { header: "HEALTHY", value: (at: ServiceView["endpoints"][number]) => (at.healthy ? "yes" : "no") },
+  ];
+  context.print("\n");
+  context.print(table(columns, one.endpoints, { wide: false, headers: true, namespaces: false, paint: context.paint }));
+  return exits.ok;
+}
+
+async function describePolicy(context: Context, name: string): Promise<Exit> {
+  const client = context.client();
+  const one = find(context, "policy", name, (await client.view("policies")).items);
+  const workloads = (await client.view("workloads")).items.filter((workload) => bearsOn(one, workload));
+  if (asData(context, { ...one, workloads: workloads.map(({ namespace, name: own }) => `${namespace}/${own}`) }))
+    return exits.ok;
+  lines(context, [
+    ["Name", `${one.namespace}/${one.name}`],
+    ["Kind", one.kind],
+    ["Action", one.action],
+    ["Scope", one.scope],
+    ["Mode", one.enforcement],
+    ["Rules", one.kind === "AuthorizationPolicy" ? String(one.rules) : "-"],
+    ["Selects", workloads.map(({ namespace, name: own }) => `${namespace}/${own}`).join(", ")],
+    ["From", one.from],
+  ]);
+  return exits.ok;
+}
+
+/** The one of this name. Throws when there is none, or several and no -n. */
+function find<Item extends { readonly name: string; readonly namespace: string }>(
+  context: Context,
+  word: string,
+  name: string,
+  items: readonly Item[],
+): Item {
+  const { namespace } = context.options;
+  const found = items.filter((one) => one.name === name && (namespace === undefined || one.namespace === namespace));
+  const [one, another] = found;
+  if (one && !another) return one;
+  throw new CliFailure(exits.failed, {
+    code: "ORL6004",
+    what: one ? `${word} ${name} exists more than once` : `no ${word} ${name}`,
+    why: one ? `in ${found.map((each) => each.namespace).join(", ")}` : "the agent knows none of this name here",
+    fix: one
+      ? "say which with -n NAMESPACE"
+      : `see what there is: orlop get ${word === "pod" ? "workloads" : word === "service" ? "services" : "policies"}`,
+  });
+}
+
+function bearsOn(policy: PolicyView, workload: WorkloadView): boolean {
+  if (policy.scope === "mesh") return true;
+  if (policy.scope === "namespace") return policy.namespace === workload.namespace;
+  const wanted = policy.scope.split(",").map((pair) => pair.split("=", 2));
+  const selected = wanted.every(([key = "", value = ""]) => workload.labels[key] === value);
+  return selected && policy.namespace === workload.namespace;
+}
+
+/** True when the format asked for is data, and then it is printed. */
+function asData(context: Context, value: unknown): boolean {
+  if (context.options.output === "json") context.print(json(value));
+  else if (context.options.output === "yaml") context.print(yaml(value));
+  else return false;
+  return true;
+}
+
+function lines(context: Context, pairsOf: readonly (readonly [string, string])[]): void {
+  const width = Math.max(...pairsOf.map(([key]) => key.length)) + 2;
+  for (const [key, value] of pairsOf) {
+    context.print(`${key.padEnd(width)}${context.paint.word(printable(value) || "-")}\n`);
+  }
+}

@@ -1,0 +1,49 @@
+// CLI · orlop explain SRC DST:PORT: why a connection would be allowed or denied; the agent says so, or files judged here.
+import type { ExplainView, MissView } from "../admin/api.ts";
+import type { Context } from "./options.ts";
+import { CliFailure, type Exit, exits, json, printable, yaml } from "./output.ts";
+
+export async function explain(
+  context: Context,
+  src: string,
+  dst: string,
+  expect: "allow" | "deny" | undefined,
+): Promise<Exit> {
+  if (!/:\d{1,5}$/.test(dst)) {
+    throw new CliFailure(exits.usage, {
+      code: "ORL6004",
+      what: `${dst} has no port`,
+      why: "policy and service ports are judged by port",
+      fix: `orlop explain ${src} ${dst}:8080`,
+    });
+  }
+  const { output } = context.options;
+  const view = await context.client().explain(src, dst);
+  if (output === "json") context.print(json(view));
+  else if (output === "yaml") context.print(yaml(view));
+  else if (output === "name") context.print(`${view.verdict}\n`);
+  else context.print(explainText(view, context.paint.word));
+  if (expect === undefined || expect === view.verdict) return exits.ok;
+  context.env.stderr(`orlop: expected ${expect}, and it is ${view.verdict}\n`);
+  return exits.findings;
+}
+
+export function explainText(view: ExplainView, paint: (word: string) => string = (word) => word): string {
+  const head = `${paint(view.verdict.toUpperCase())} at layer ${view.layer}`;
+  const why = view.reason === "" ? "" : `: ${printable(view.reason)}`;
+  const idWidth = Math.max(0, ...view.steps.map(({ id }) => id.length));
+  const steps = view.steps.map(
+    ({ id, status, summary }, index) =>
+      `${String(index + 1).padStart(2)} ${printable(id).padEnd(idWidth)}  ${printable(summary)}${status === "decides" ? "   ← decides" : ""}\n`,
+  );
+  const rule = view.decidedBy;
+  const decided = rule
+    ? `   decided by ${rule.kind} ${printable(rule.namespace)}/${printable(rule.name)}${rule.rule < 0 ? "" : `[${rule.rule}]`}${rule.file === "" ? "" : ` at ${printable(rule.file)}:${rule.line}`}\n`
+    : "";
+  return `${head}${why}\n${printable(view.src)} → ${printable(view.dst)}\n${steps.join("")}${decided}${view.nearestMiss.map(missText).join("")}`;
+}
+
+function missText(miss: MissView): string {
+  const at = miss.file === "" ? "" : ` (${miss.file}:${miss.line}:${miss.column})`;
+  return `   nearest miss: ${printable(miss.policy)}[${miss.rule}] wants ${printable(miss.field)} ${printable(miss.want)}; got ${printable(miss.got)}${printable(at)}\n`;
+}

@@ -1,0 +1,27 @@
+// CLI · orlop status: the node on one screen, and whatever is wrong with it below.
+import { statusColumns } from "./columns.ts";
+import type { Context } from "./options.ts";
+import { type Exit, exits, json, printable, table, yaml } from "./output.ts";
+
+export async function status(context: Context): Promise<Exit> {
+  const view = await context.client().view("status");
+  const { output, headers } = context.options;
+  if (output === "json") context.print(json(view));
+  else if (output === "yaml") context.print(yaml(view));
+  else if (output === "name") context.print(`node/${printable(view.node)}\n`);
+  else {
+    context.print(
+      table(statusColumns, [view], { wide: output === "wide", headers, namespaces: false, paint: context.paint }),
+    );
+    for (const { at, what, why, fix, code } of view.source.errors) {
+      context.print(
+        `\n${printable(at)}: ${printable(what)}  ${code}\n  why: ${printable(why)}\n  do:  ${printable(fix)}\n`,
+      );
+    }
+    if (view.source.state === "rejected") context.print("\nthe last good configuration is running\n");
+    if (view.pending.length > 0) context.print(`\nnot ready, pending: ${printable(view.pending.join(", "))}\n`);
+    if (!view.keeper.connected) context.print(`\nkeeper: ${printable(view.keeper.message || "not connected")}\n`);
+    for (const note of view.notes) context.print(`note: ${printable(note)}\n`);
+  }
+  return view.source.state === "rejected" || !view.keeper.connected ? exits.findings : exits.ok;
+}
