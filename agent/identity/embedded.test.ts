@@ -170,13 +170,18 @@ test("an intermediate signs and travels with the leaf; openssl verifies up to it
     at("root.key"),
     "-subj",
     "/CN=their root",
+    "-addext",
+    "keyUsage=critical,keyCertSign",
     "-days",
     "10",
     "-out",
     at("their.pem"),
   );
   openssl("req", "-new", "-key", at("mid.key"), "-subj", "/CN=their intermediate", "-out", at("mid.csr"));
-  writeFileSync(at("ext"), "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n");
+  writeFileSync(
+    at("ext"),
+    "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+  );
   openssl(
     "x509",
     "-req",
