@@ -1,0 +1,142 @@
+// tests · workloads, services and a Snapshot made of lists, without a store.
+import type { Service } from "../mesh/service.ts";
+import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
+import { nowhere } from "../mesh/source-ref.ts";
+import { spiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Decision, DenyReason } from "../policy/decision.ts";
+
+export function workload(name: string, given: Partial<Workload> = {}): Workload {
+  const namespace = given.namespace ?? "shop";
+  return {
+    uid: `box//Pod/${namespace}/${name}`,
+    podUid: `uid-${name}`,
+    name,
+    namespace,
+    addresses: ["10.0.0.1"],
+    node: "n1",
+    network: "",
+    cluster: "box",
+    identity: spiffeId("cluster.local", namespace, name),
+    labels: { app: name },
+    protocol: "hbone",
+    ports: {},
+    healthy: true,
+    locality: { region: "", zone: "", subzone: "" },
+    weight: 1,
+    workloadName: name,
+    canonicalName: name,
+    canonicalRevision: "v1",
+    from: nowhere,
+    ...given,
+  };
+}
+
+export function service(name: string, given: Partial<Service> = {}): Service {
+  const namespace = given.namespace ?? "shop";
+  return {
+    name,
+    namespace,
+    hostname: `${name}.${namespace}.svc.cluster.local`,
+    vips: ["10.96.0.1"],
+    ports: [{ name: "http", port: 80, targetPort: 8080, appProtocol: "" }],
+    selector: { app: name },
+    endpoints: [],
+    subjectAltNames: [],
+    loadBalancing: { preference: [], mode: "unspecified", health: "only-healthy" },
+    from: nowhere,
+    ...given,
+  };
+}
+
+/** A Snapshot over lists that the test may change. */
+export class FakeMesh implements Snapshot {
+  version = 1;
+  policyVersion = 1;
+  readonly rootNamespace = "istio-system";
+  readonly trustDomain = "cluster.local";
+  list: Workload[];
+  serviceList: Service[];
+
+  constructor(workloads: readonly Workload[], services: readonly Service[] = []) {
+    this.list = [...workloads];
+    this.serviceList = [...services];
+  }
+
+  replace(changed: Workload): void {
+    this.list = [...this.list.filter((one) => one.uid !== changed.uid), changed];
+  }
+
+  workload(uid: string): Workload | undefined {
+    return this.list.find((one) => one.uid === uid);
+  }
+  workloadAt(address: string): Workload | undefined {
+    return this.list.find((one) => one.addresses.includes(address));
+  }
+  workloadsOnNode(node: string): Iterable<Workload> {
+    return this.list.filter((one) => one.node === node);
+  }
+  service(key: string): Service | undefined {
+    return this.serviceList.find((one) => `${one.namespace}/${one.name}` === key);
+  }
+  serviceAt(address: string): Service | undefined {
+    return this.serviceList.find((one) => one.vips.includes(address));
+  }
+  serviceNamed(hostname: string): Service | undefined {
+    return this.serviceList.find((one) => one.hostname === hostname);
+  }
+  endpointsOf(of: Service): readonly ServiceEndpoint[] {
+    const selected = this.list.filter(
+      (one) => one.namespace === of.namespace && one.labels.app === of.selector?.app,
+    );
+    return [
+      ...selected.map((one) => ({
+        workload: one,
+        addresses: one.addresses,
+        ports: {},
+        weight: one.weight,
+        healthy: one.healthy,
+      })),
+      ...of.endpoints.map((one) => ({
+        workload: this.workloadAt(one.address) ?? null,
+        addresses: [one.address],
+        ports: one.ports,
+        weight: one.weight,
+        healthy: one.healthy,
+      })),
+    ];
+  }
+  authorizationPoliciesFor(): readonly never[] {
+    return [];
+  }
+  peerAuthenticationsFor(): readonly never[] {
+    return [];
+  }
+  workloads(): Iterable<Workload> {
+    return this.list;
+  }
+  services(): Iterable<Service> {
+    return this.serviceList;
+  }
+  authorizationPolicies(): Iterable<never> {
+    return [];
+  }
+  peerAuthentications(): Iterable<never> {
+    return [];
+  }
+}
+
+const plain = { layer: "L4", decidedBy: null, audited: [], dryRunDenied: [], steps: [] } as const;
+export const allow: Decision = { verdict: "allow", ...plain };
+export const deny = (reason: DenyReason): Decision => ({ verdict: "deny", reason, nearestMiss: [], ...plain });
+
+/** A deterministic generator (mulberry32) in [0, 1). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}

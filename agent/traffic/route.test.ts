@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Service } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
+import { type Route, type RouteWorld, routeOf } from "./route.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
+const api = workload("api", { addresses: ["10.0.0.2", "fd00::2"], node: "n2" });
+const near = workload("near", { addresses: ["10.0.0.3"] });
+const legacy = workload("legacy", { addresses: ["10.0.0.4"], protocol: "none" });
+
+function world(
+  workloads: readonly Workload[],
+  services: readonly Service[] = [],
+  served: readonly Workload[] = [web, near],
+): RouteWorld {
+  return {
+    mesh: new FakeMesh(workloads, services),
+    servedHere: (uid) => served.some((one) => one.uid === uid),
+    load: () => 0,
+    random: seeded(1),
+  };
+}
+const to = (address: string, port: number, services: readonly Service[] = []): Route =>
+  routeOf(web, { address, port }, world([web, api, near, legacy], services));
+
+describe("wire.md 1.8, in its order", () => {
+  test("own ports first, whoever has the address", () => {
+    for (const port of [15001, 15006, 15008]) {
+      for (const address of ["127.0.0.1", "127.3.2.1", "::1"]) {
+        assert.deepEqual(to(address, port), { kind: "refuse", reason: "self-call", service: null });
+      }
+      for (const address of ["10.0.0.2", "10.0.0.4", "8.8.8.8", "10.96.0.1", "fd00::2"]) {
+        assert.deepEqual(to(address, port, [service("api")]), { kind: "refuse", reason: "own-port", service: null });
+      }
+    }
+  });
+
+  test("a service's target port may not be one of ours either", () => {
+    for (const targetPort of [15001, 15006, 15008]) {
+      const ports = [{ name: "x", port: 80, targetPort, appProtocol: "" }];
+      const route = to("10.96.0.1", 80, [service("api", { ports })]);
+      assert.equal(route.kind === "refuse" ? route.reason : "", "own-port");
+    }
+  });
+
+  test("a service goes to an endpoint, with its own and the service's identities expected", () => {
+    const route = to("10.96.0.1", 80, [service("api", { subjectAltNames: ["spiffe://other/ns/a/sa/b"] })]);
+    assert.ok(route.kind === "tunnel");
+    assert.deepEqual(route.to, { address: "10.0.0.2", port: 15008 });
+    assert.deepEqual(route.target, { address: "10.0.0.2", port: 8080 });
+    assert.equal(route.authority, "10.0.0.2:8080");
+    assert.deepEqual(route.expected, [api.identity.text, "spiffe://other/ns/a/sa/b"]);
+    assert.equal(route.service?.name, "api");
+  });
+
+  test("a named target port is the workload's own", () => {
+    const ports = [{ name: "http", port: 80, targetPort: "web", appProtocol: "" }];
+    const named = workload("api", { addresses: ["10.0.0.2"], ports: { web: 9000 } });
+    const route = routeOf(web, { address: "10.96.0.1", port: 80 }, world([web, named], [service("api", { ports })]));
+    assert.ok(route.kind === "tunnel");
+    assert.equal(route.authority, "10.0.0.2:9000");
+    const unnamed = routeOf(web, { address: "10.96.0.1", port: 80 }, world([web, api], [service("api", { ports })]));
+    assert.equal(unnamed.kind === "refuse" ? unnamed.reason : "", "no-healthy-endpoint");
+  });
+
+  test("the family that was dialled is preferred", () => {
+    const route = to("fd00:96::1", 80, [service("api", { vips: ["fd00:96::1"] })]);
+    assert.ok(route.kind === "tunnel");
+    assert.equal(route.authority, "[fd00::2]:8080");
+  });
+
+  test("a VIP without the port, or without anybody, refuses", () => {
+    const noPort = to("10.96.0.1", 81, [service("api")]);
+    assert.equal(noPort.kind === "refuse" ? noPort.reason : "", "no-service-port");
+    const nobody = to("10.96.0.1", 80, [service("ghost")]);
+    assert.equal(nobody.kind === "refuse" ? nobody.reason : "", "no-healthy-endpoint");
+    assert.equal(nobody.kind === "refuse" ? nobody.service?.name : "", "ghost");
+  });
+
+  test("an explicit endpoint nobody knows, or a workload outside the mesh, is direct", () => {
+    const endpoints = [{ address: "192.0.2.7", ports: { http: 5432 }, weight: 1, healthy: true }];
+    const db = to("10.96.0.1", 80, [service("db", { selector: null, endpoints })]);
+    assert.ok(db.kind === "direct");
+    assert.deepEqual(db.target, { address: "192.0.2.7", port: 5432 });
+    const old = to("10.0.0.4", 80);
+    assert.equal(old.kind === "direct" ? old.why : "", "not-in-mesh");
+  });
+
+  test("passthrough goes where it was dialled", () => {
+    const loadBalancing = { preference: [], mode: "passthrough", health: "only-healthy" } as const;
+    const route = to("10.96.0.1", 80, [service("ext", { loadBalancing })]);
+    assert.ok(route.kind === "direct");
+    assert.deepEqual(route.target, { address: "10.96.0.1", port: 80 });
+    assert.equal(route.why, "passthrough-service");
+  });
+
+  test("a workload's address: tunnel, local when served here, direct when unknown", () => {
+    const far = to("10.0.0.2", 8080);
+    assert.equal(far.kind === "tunnel" ? far.authority : "", "10.0.0.2:8080");
+    assert.equal(to("10.0.0.3", 8080).kind, "local");
+    assert.equal(to("10.0.0.1", 8080).kind, "local");
+    const unknown = to("8.8.8.8", 443);
+    assert.equal(unknown.kind === "direct" ? unknown.why : "", "unknown-address");
+  });
+
+  test("a workload of this node that is not served yet is tunnelled, never sent in plaintext", () => {
+    const route = routeOf(web, { address: "10.0.0.3", port: 80 }, world([web, near], [], [web]));
+    assert.equal(route.kind, "tunnel");
+  });
+});
