@@ -1,0 +1,60 @@
+// 9 · any thread · the policies that select one workload, sorted by what they can do and compiled. Pure.
+import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { Decision, RuleRef } from "./decision.ts";
+import { type CompiledRule, compileRules } from "./match.ts";
+import { type PeerModes, peerModesOf } from "./peer-mode.ts";
+
+/** A rule with the decision it makes when it matches: one value for every connection, so that judging allocates nothing. */
+export type DecidingRule = CompiledRule & { readonly decision: Decision };
+
+export type CompiledPolicy = { readonly policy: AuthorizationPolicy; readonly rules: readonly DecidingRule[] };
+
+/** Everything a verdict about connections to one workload depends on besides the facts. */
+export type PolicySet = {
+  readonly modes: PeerModes;
+  readonly deny: readonly DecidingRule[];
+  readonly allow: readonly DecidingRule[];
+  /** ALLOW policies in force, those without a rule included: they allow nothing, and end "open by default". */
+  readonly allowPolicies: number;
+  /** AUDIT and dry-run policies, by policy, since each is reported once. Empty for most workloads. */
+  readonly audit: readonly CompiledPolicy[];
+  readonly dryDeny: readonly CompiledPolicy[];
+  readonly dryAllow: readonly CompiledPolicy[];
+};
+
+/** @param policies in the order in which the first match is to be named. */
+export function policySet(
+  policies: readonly CompiledPolicy[],
+  peerAuthentications: readonly PeerAuthentication[],
+  rootNamespace: string,
+): PolicySet {
+  const of = (action: AuthorizationPolicy["action"], dryRun: boolean): readonly CompiledPolicy[] =>
+    policies.filter(({ policy }) => policy.action === action && policy.dryRun === dryRun);
+  const allow = of("ALLOW", false);
+  return {
+    modes: peerModesOf(peerAuthentications, rootNamespace),
+    deny: of("DENY", false).flatMap(({ rules }) => rules),
+    allow: allow.flatMap(({ rules }) => rules),
+    allowPolicies: allow.length,
+    // A dry-run AUDIT would report what it would report: nothing to keep apart, nothing to say.
+    audit: of("AUDIT", false),
+    dryDeny: of("DENY", true),
+    dryAllow: of("ALLOW", true),
+  };
+}
+
+export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string): CompiledPolicy {
+  const decision = policy.action === "ALLOW" ? allowedBy : deniedBy;
+  const rules = compileRules(policy, trustDomain);
+  return { policy, rules: rules.map((rule) => ({ ...rule, decision: decision(rule.ref) })) };
+}
+
+const plain = { layer: "L4", audited: [], dryRunDenied: [], steps: [] } as const;
+
+export function allowedBy(rule: RuleRef | null): Decision {
+  return { ...plain, verdict: "allow", decidedBy: rule };
+}
+
+function deniedBy(rule: RuleRef): Decision {
+  return { ...plain, verdict: "deny", reason: "denied-by-policy", decidedBy: rule, nearestMiss: [] };
+}

@@ -1,0 +1,92 @@
+// 9 · any thread · what the evaluator did, told step by step for explain. Reads what was decided, decides nothing. Pure.
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { RuleRef, Step } from "./decision.ts";
+import type { CompiledRule } from "./match.ts";
+import { failedChecks } from "./nearest-miss.ts";
+import type { PeerMode } from "./peer-mode.ts";
+import type { PolicySet } from "./policy-set.ts";
+
+/** null: nobody asked. */
+export type Trace = Step[] | null;
+
+/** Rules told one by one; of a longer list only the number is told. */
+const MOST_RULES = 50;
+
+export function peerStep({ mode, level, decidedBy }: PeerMode, who: SpiffeId | null, decides: boolean): Step {
+  const by = decidedBy === null ? "by default" : `by PeerAuthentication ${ruleName(decidedBy)} (${level} level)`;
+  const caller = who === null ? "the caller is in plaintext" : `the caller proved ${who.text}`;
+  return {
+    id: "peer-authentication",
+    status: decides ? "decides" : "ok",
+    summary: `${mode} ${by}${placeOf(decidedBy)}; ${caller}`,
+  };
+}
+
+export function denySteps({ deny }: PolicySet, denied: CompiledRule | undefined): Step {
+  const id = "deny";
+  if (denied !== undefined) {
+    return { id, status: "decides", summary: `DENY ${ruleName(denied.ref)} matches${placeOf(denied.ref)}` };
+  }
+  if (deny.length === 0) return { id, status: "skipped", summary: "no DENY rule selects the destination" };
+  return { id, status: "ok", summary: `none of ${deny.length} DENY rules matches` };
+}
+
+export function allowSteps(
+  { allow, allowPolicies }: PolicySet,
+  allowed: CompiledRule | undefined,
+  facts: ConnectionFacts,
+  who: SpiffeId | null,
+): readonly Step[] {
+  if (allowPolicies === 0) {
+    return [{ id: "allow", status: "decides", summary: "no ALLOW policy selects the destination: open by default" }];
+  }
+  const tried =
+    allowed === undefined
+      ? allow
+      : allow.slice(
+          0,
+          allow.findIndex(({ ref }) => ref === allowed.ref),
+        );
+  const failed = tried.slice(0, MOST_RULES).map((rule): Step => {
+    const why = failedChecks(rule, facts, who).map(
+      (check) => `${check.field} wants ${check.want()}, got ${check.got(facts, who)}`,
+    );
+    return {
+      id: "allow-rule",
+      status: "failed",
+      summary: `ALLOW ${ruleName(rule.ref)} does not match${placeOf(rule.ref)}: ${why.join("; ")}`,
+    };
+  });
+  const summary =
+    allowed === undefined
+      ? `none of ${allow.length} ALLOW rules of ${allowPolicies} policies matches`
+      : `ALLOW ${ruleName(allowed.ref)} matches${placeOf(allowed.ref)}`;
+  return [...failed, { id: "allow", status: "decides", summary }];
+}
+
+export function auditSteps(
+  { audit, dryDeny, dryAllow }: PolicySet,
+  audited: readonly RuleRef[],
+  dryRunDenied: readonly RuleRef[],
+): readonly Step[] {
+  const steps: Step[] = [];
+  if (audit.length > 0) {
+    const names = audited.map(ruleName).join(", ");
+    steps.push({ id: "audit", status: "ok", summary: names === "" ? "no AUDIT rule matches" : `audited by ${names}` });
+  }
+  if (dryDeny.length + dryAllow.length > 0) {
+    const names = dryRunDenied.map(ruleName).join(", ");
+    const summary = names === "" ? "dry-run policies would not deny" : `would be denied by dry-run ${names}`;
+    steps.push({ id: "dry-run", status: "ok", summary });
+  }
+  return steps;
+}
+
+function ruleName({ namespace, name, rule }: RuleRef): string {
+  return rule < 0 ? `${namespace}/${name}` : `${namespace}/${name}[${rule}]`;
+}
+
+function placeOf(rule: RuleRef | null): string {
+  return rule === null || rule.from.file === "" ? "" : ` at ${rule.from.file}:${rule.from.line}:${rule.from.column}`;
+}
