@@ -86,9 +86,7 @@ export class FakeMesh implements Snapshot {
     return this.serviceList.find((one) => one.hostname === hostname);
   }
   endpointsOf(of: Service): readonly ServiceEndpoint[] {
-    const selected = this.list.filter(
-      (one) => one.namespace === of.namespace && one.labels.app === of.selector?.app,
-    );
+    const selected = this.list.filter((one) => one.namespace === of.namespace && one.labels.app === of.selector?.app);
     return [
       ...selected.map((one) => ({
         workload: one,
