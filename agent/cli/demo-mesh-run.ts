@@ -32,20 +32,25 @@ export async function until<T>(
   }
 }
 
-/** Starts `orlop run` on each node. Resolves when all are ready; throws with the end of their output when one ends. */
+/** Starts `orlop run` on each node. Resolves when all are ready; throws with the end of their output when one is not. */
 export async function startMesh(cluster: Cluster, deadlineMs = 30_000): Promise<ReadonlyMap<string, Running>> {
   const programs = new Map(cluster.nodes.map((node) => [node.name, node.orlop(["run", "-c", node.configFile])]));
-  await Promise.all(
-    cluster.nodes.map((node) =>
-      until(`readiness of ${node.name}`, deadlineMs, async () => {
-        const program = programs.get(node.name);
-        if (program !== undefined && !program.running) {
-          throw new Error(`orlop run on ${node.name} ended: ${tail(program.stderr, 2_000)}`);
-        }
-        return (await readiness(node)) === "ready" ? true : undefined;
-      }),
-    ),
-  );
+  const ready = async (node: Node): Promise<void> => {
+    const program = programs.get(node.name);
+    let said = "";
+    try {
+      await until(`readiness of ${node.name}`, deadlineMs, async () => {
+        if (program?.running === false) return true;
+        said = await readiness(node);
+        return said === "ready" ? true : undefined;
+      });
+      if (program?.running === false) throw new Error(`orlop run on ${node.name} ended`);
+    } catch (error) {
+      const output = `${tail(program?.stdout ?? "", 1_500)}\n${tail(program?.stderr ?? "", 1_500)}`;
+      throw new Error(`${error instanceof Error ? error.message : error}; it says "${said}"\n${output}`);
+    }
+  };
+  await Promise.all(cluster.nodes.map(ready));
   return programs;
 }
 

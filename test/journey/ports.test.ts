@@ -1,0 +1,46 @@
+// A pod may dial any port it likes, ours too: nothing answers that was not meant for it (failures.md E1).
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { call } from "../../agent/cli/demo-pods.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes: demoNodes }, (cluster) => meshText(cluster, initialState));
+});
+after(() => journey?.close());
+
+const places = {
+  "its own loopback": () => ["127.0.0.1", "::1", "::ffff:127.0.0.1"],
+  "its own address": () => [journey.cluster.pod("web").ip4, journey.cluster.pod("web").ip6],
+  "a pod of its node": () => [journey.cluster.pod("cache").ip4, journey.cluster.pod("cache").ip6],
+  "a pod of another node": () => [journey.cluster.pod("vault").ip4, journey.cluster.pod("vault").ip6],
+  "a pod outside the mesh": () => [journey.cluster.pod("legacy").ip4],
+};
+
+describe("a pod of the mesh that dials", () => {
+  for (const [place, hosts] of Object.entries(places)) {
+    for (const port of [15_001, 15_006]) {
+      test(`${port} of ${place} gets no answer and no hang`, async () => {
+        for (const host of hosts()) {
+          const result = await call(journey.cluster.pod("web"), { host, port });
+          assert.equal(result.reply, undefined, `${host}: ${JSON.stringify(result)}`);
+          assert.notEqual(result.error, "timeout", host);
+        }
+      });
+    }
+  }
+});
+
+describe("a pod outside the mesh that dials", () => {
+  for (const port of [15_001, 15_006]) {
+    test(`${port} of a pod of the mesh gets no answer and no hang`, async () => {
+      for (const host of [journey.cluster.pod("vault").ip4, journey.cluster.pod("api").ip6]) {
+        const result = await call(journey.cluster.pod("legacy"), { host, port });
+        assert.equal(result.reply, undefined, `${host}: ${JSON.stringify(result)}`);
+        assert.notEqual(result.error, "timeout", host);
+      }
+    });
+  }
+});
