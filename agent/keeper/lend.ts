@@ -1,0 +1,152 @@
+// keeper · one agent's connection: who it is (SO_PEERCRED), hello first, one reply to each request, descriptors with it.
+// Several agents may be connected at once, the old and the new one of an upgrade. An agent that misbehaves loses its
+// connection and nothing else: pods stay as they are.
+import { closeSync } from "node:fs";
+import { type Notice, PROTOCOL_VERSION, type Reply, type Request } from "./protocol.ts";
+import { parseRequest } from "./requests.ts";
+
+/** A connected SOCK_SEQPACKET socket that carries descriptors. */
+export interface Channel {
+  /** SO_PEERCRED: who connected, said by the kernel. */
+  readonly peer: { readonly pid: number; readonly uid: number; readonly gid: number };
+  /** One packet. False: the other side does not read, or has gone. The kernel duplicates the descriptors. */
+  send(text: string, fds: readonly number[]): boolean;
+  close(): void;
+}
+
+export type Answer = {
+  readonly reply: Reply;
+  /** Lent with the reply. */
+  readonly fds?: readonly number[];
+  /** True: made for this reply alone, and closed here once sent. */
+  readonly handedOver?: boolean;
+};
+export type Handler = (request: Request) => Promise<Answer>;
+
+export type Log = {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+};
+
+export type LenderOptions = { readonly agentUid: number; readonly handle: Handler; readonly log: Log };
+
+/** An old agent, a new one, and whoever looks on. */
+const MAX_AGENTS = 8;
+/** Requests of one agent under way; it asks for at most one thing per pod at a time, plus sockets. */
+const MAX_UNDER_WAY = 4096;
+
+export class Lender {
+  readonly #options: LenderOptions;
+  readonly #sessions = new Set<Session>();
+
+  constructor(options: LenderOptions) {
+    this.#options = options;
+  }
+
+  get agents(): number {
+    return this.#sessions.size;
+  }
+
+  /** Takes a connection just accepted. Undefined: not welcome, and closed. */
+  accept(channel: Channel): Session | undefined {
+    const { agentUid, log } = this.#options;
+    const { uid, pid } = channel.peer;
+    if ((uid !== 0 && uid !== agentUid) || this.#sessions.size >= MAX_AGENTS) {
+      log.warn("a process that is not our agent was turned away", { uid, pid, agents: this.#sessions.size });
+      channel.close();
+      return undefined;
+    }
+    const session = new Session(channel, this.#options, () => this.#sessions.delete(session));
+    this.#sessions.add(session);
+    return session;
+  }
+
+  /** To every agent that said hello. */
+  notify(notice: Notice): void {
+    for (const session of this.#sessions) session.notify(notice);
+  }
+
+  close(): void {
+    for (const session of this.#sessions) session.end("the keeper ends");
+  }
+}
+
+export class Session {
+  readonly #channel: Channel;
+  readonly #options: LenderOptions;
+  readonly #onEnd: () => void;
+  #greeted = false;
+  #underWay = 0;
+  #ended = false;
+
+  constructor(channel: Channel, options: LenderOptions, onEnd: () => void) {
+    this.#channel = channel;
+    this.#options = options;
+    this.#onEnd = onEnd;
+  }
+
+  /** One packet came. `fds` are ours to close: an agent has none to give. */
+  async packet(text: string, fds: readonly number[]): Promise<void> {
+    for (const fd of fds) closeSync(fd);
+    if (this.#ended) return;
+    if (fds.length > 0) return this.end("it sent descriptors");
+    const parsed = parseRequest(text);
+    if (!parsed.ok && parsed.id === 0) return this.end(`a packet without an id: ${parsed.message}`);
+    if (!parsed.ok) return this.#refuse(parsed.id, parsed.message);
+    const { request } = parsed;
+    if (!this.#greeted && request.op !== "hello") return this.end("it did not say hello first");
+    if (request.op === "hello" && request.version !== PROTOCOL_VERSION) {
+      this.#refuse(request.id, `this keeper speaks version ${PROTOCOL_VERSION}`);
+      return this.end(`it speaks version ${request.version}`);
+    }
+    if (this.#underWay >= MAX_UNDER_WAY) return this.end(`more than ${MAX_UNDER_WAY} requests at once`);
+    this.#greeted = true;
+    this.#underWay++;
+    try {
+      this.#reply(await this.#options.handle(request));
+    } catch (error) {
+      // A kernel or namespace said no in a way nobody foresaw: that request fails, the keeper goes on.
+      const message = error instanceof Error ? error.message : String(error);
+      this.#options.log.error("a request failed", { op: request.op, error: message });
+      this.#reply({ reply: { id: request.id, op: "refused", reason: "kernel", message } });
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  notify(notice: Notice): void {
+    if (this.#greeted && !this.#ended) this.#send(JSON.stringify(notice), []);
+  }
+
+  /** The other side closed. */
+  closed(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#onEnd();
+  }
+
+  end(why: string): void {
+    if (this.#ended) return;
+    this.#options.log.info("an agent's connection ends", { pid: this.#channel.peer.pid, why });
+    this.closed();
+    this.#channel.close();
+  }
+
+  #refuse(id: number, message: string): void {
+    this.#reply({ reply: { id, op: "refused", reason: "bad-request", message } });
+  }
+
+  #reply({ reply, fds = [], handedOver = false }: Answer): void {
+    try {
+      if (!this.#ended) this.#send(JSON.stringify(reply), fds);
+    } finally {
+      if (handedOver) for (const fd of fds) closeSync(fd);
+    }
+  }
+
+  #send(text: string, fds: readonly number[]): void {
+    if (!this.#channel.send(text, fds)) this.end("it does not read what it is sent");
+  }
+}
