@@ -1,0 +1,82 @@
+// The mesh file changes while traffic runs: a good change is applied, a bad one changes nothing and is told (issue, part 6).
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { demoNodes, initialState, type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { until, view } from "../../agent/cli/demo-mesh-run.ts";
+import { call, startPing } from "../../agent/cli/demo-pods.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const ECHO = 8080;
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes: demoNodes }, (cluster) => meshText(cluster, initialState));
+});
+after(() => journey?.close());
+
+const text = (change: Partial<MeshState> = {}): string => meshText(journey.cluster, { ...initialState, ...change });
+const toVault = () => call(journey.cluster.pod("web"), { host: journey.cluster.pod("vault").ip4, port: ECHO });
+
+async function settled(state: "synced" | "rejected"): Promise<void> {
+  for (const node of journey.cluster.nodes) {
+    await until(`${node.name} ${state}`, 10_000, async () => {
+      const status = await view(node, "status");
+      return status.source.state === state ? true : undefined;
+    });
+  }
+}
+
+describe("the mesh file", () => {
+  for (const [what, spoil, expected] of [
+    ["YAML that is none", (good: string) => `${good}\n}{`, /mesh\.yaml:\d+:\d+/],
+    [
+      "a field nobody knows",
+      (good: string) => good.replace("action: DENY", "action: DENY\n  severity: high"),
+      /severity/,
+    ],
+    ["a wrong type", (good: string) => good.replace("port: 80,", "port: eighty,"), /port/],
+    [
+      "a bad CIDR",
+      (good: string) => good.replace("rules:", "rules:\n    - from: [{source: {ipBlocks: [10.0.0.0/33]}}]"),
+      /10\.0\.0\.0\/33/,
+    ],
+  ] as const) {
+    test(`${what} changes nothing that runs, is told with its place, and is forgotten once mended`, async () => {
+      const pinger = await startPing(
+        journey.cluster.pod("web"),
+        { host: journey.cluster.pod("vault").ip4, port: ECHO },
+        10,
+      );
+      journey.cluster.writeMesh(spoil(text()));
+      await settled("rejected");
+      for (const node of journey.cluster.nodes) {
+        const { source } = await view(node, "status");
+        const told = source.errors.map((error) => `${error.at} ${error.what} ${error.why} ${error.fix}`).join("\n");
+        assert.match(told, expected);
+        assert.match(told, /:\d+:\d+/);
+      }
+      assert.equal((await toVault()).reply?.pod, "vault");
+      journey.cluster.writeMesh(text());
+      await settled("synced");
+      await pinger.finish();
+    });
+  }
+
+  test("a policy that denies ends the live connection and the next ones; written back, they are served", async () => {
+    const pinger = await startPing(
+      journey.cluster.pod("web"),
+      { host: journey.cluster.pod("vault").ip4, port: ECHO },
+      10,
+    );
+    const bystander = await startPing(
+      journey.cluster.pod("web"),
+      { host: journey.cluster.pod("api").ip4, port: ECHO },
+      10,
+    );
+    journey.cluster.writeMesh(text({ vaultCallers: ["nobody"] }));
+    await pinger.dead(10_000);
+    assert.equal((await toVault()).reply, undefined);
+    journey.cluster.writeMesh(text());
+    await until("web allowed again", 10_000, async () => ((await toVault()).reply ? true : undefined));
+    await bystander.finish();
+  });
+});

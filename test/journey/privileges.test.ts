@@ -1,0 +1,72 @@
+// What parses hostile bytes may do nothing else: read from /proc while it serves (design D1, failures.md hardening).
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { pidOf } from "../../agent/cli/demo-mesh-run.ts";
+import { call } from "../../agent/cli/demo-pods.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes: demoNodes }, (cluster) => meshText(cluster, initialState));
+  const served = await call(journey.cluster.pod("web"), { host: journey.cluster.pod("vault").ip4, port: 8080 });
+  assert.equal(served.reply?.pod, "vault", JSON.stringify(served));
+});
+after(() => journey?.close());
+
+function pid(node: string, program: "agent" | "keeper"): number {
+  const found = pidOf(journey.cluster.node(node), program);
+  assert.ok(found !== undefined, `no ${program} on ${node}`);
+  return found;
+}
+
+/** `Name: value` lines of /proc/<pid>/task/<tid>/status, for every thread. */
+function threads(of: number): ReadonlyMap<string, string>[] {
+  return readdirSync(`/proc/${of}/task`).map((thread) => {
+    const text = readFileSync(`/proc/${of}/task/${thread}/status`, "utf8");
+    return new Map(
+      text.split("\n").map((line) => [line.split(":")[0] ?? "", line.slice(line.indexOf(":") + 1).trim()]),
+    );
+  });
+}
+
+const nodes = ["node-a", "node-b"];
+
+describe("the agent", () => {
+  test("is not root, in any thread", () => {
+    for (const node of nodes) {
+      for (const thread of threads(pid(node, "agent"))) {
+        assert.deepEqual(thread.get("Uid")?.split("\t"), Array(4).fill("65534"), thread.get("Name"));
+        assert.deepEqual(thread.get("Gid")?.split("\t"), Array(4).fill("65534"), thread.get("Name"));
+        assert.equal(thread.get("Groups"), "", thread.get("Name"));
+      }
+    }
+  });
+  test("has no capability and cannot gain one, in any thread", () => {
+    for (const node of nodes) {
+      for (const thread of threads(pid(node, "agent"))) {
+        for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
+          assert.equal(Number.parseInt(thread.get(set) ?? "", 16), 0, `${thread.get("Name")} ${set}`);
+        }
+        assert.equal(thread.get("NoNewPrivs"), "1", thread.get("Name"));
+      }
+    }
+  });
+  test("has loaded the engine and nothing that loads eBPF", () => {
+    const maps = readFileSync(`/proc/${pid("node-a", "agent")}/maps`, "utf8");
+    assert.match(maps, /engine\.node/);
+    assert.doesNotMatch(maps, /keeper\.node|libbpf/);
+  });
+  test("leaves no core and no readable memory behind", () => {
+    assert.match(readFileSync(`/proc/${pid("node-a", "agent")}/limits`, "utf8"), /^Max core file size +0 +0 /m);
+  });
+});
+
+describe("the keeper", () => {
+  test("has loaded nothing that parses a peer's bytes", () => {
+    const maps = readFileSync(`/proc/${pid("node-a", "keeper")}/maps`, "utf8");
+    assert.match(maps, /keeper\.node/);
+    assert.doesNotMatch(maps, /engine\.node/);
+  });
+});

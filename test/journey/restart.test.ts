@@ -1,0 +1,90 @@
+// The agent dies, restarts, hangs, while connections are made: nobody is refused, nothing leaves in the clear
+// (failures.md promises 1, 3, 4, 5).
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { asCaptured, startCapture } from "../../agent/cli/demo-capture.ts";
+import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { pidOf, readiness, until } from "../../agent/cli/demo-mesh-run.ts";
+import { call, startChurn } from "../../agent/cli/demo-pods.ts";
+import { readWire } from "../../agent/cli/demo-wire.ts";
+import type { Node } from "../../agent/cli/local-cluster.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const PARALLEL = 8;
+const ONCE = 8084;
+/** A connection of the churn that began this long before a kill was over by then, unless an agent was away. */
+const IN_FLIGHT_MS = 1_000;
+const now = (): number => performance.timeOrigin + performance.now();
+let journey: Journey;
+before(async () => {
+  const nodeConfig = "  dataThreads: 1\n  heartbeatLimitMs: 3000\n";
+  journey = await startJourney({ nodes: demoNodes, nodeConfig }, (cluster) => meshText(cluster, initialState));
+});
+after(() => journey?.close());
+
+type Away = { readonly from: number; readonly to: number };
+
+/** Ends the node's agent with `signal`; resolves when another is ready. */
+async function replaceAgent(node: Node, signal: "SIGKILL" | "SIGTERM"): Promise<Away> {
+  const pid = pidOf(node, "agent");
+  assert.ok(pid !== undefined, `no agent on ${node.name}`);
+  const from = now();
+  process.kill(pid, signal);
+  await until(`the end of agent ${pid}`, 15_000, () => (pidOf(node, "agent") === pid ? undefined : true));
+  const to = now();
+  await until(`readiness of ${node.name}`, 15_000, async () =>
+    (await readiness(node)) === "ready" ? true : undefined,
+  );
+  return { from, to };
+}
+
+async function underLoad(signal: "SIGKILL" | "SIGTERM", times: number): Promise<void> {
+  const { cluster } = journey;
+  const secret = `under ${signal}`;
+  const capture = await startCapture(cluster);
+  const churn = startChurn(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: ONCE }, PARALLEL, secret);
+  const away: Away[] = [];
+  for (let time = 0; time < times; time += 1) {
+    for (const node of cluster.nodes) {
+      away.push(await replaceAgent(node, signal));
+      await sleep(300);
+    }
+  }
+  const result = await churn.finish();
+  const pods = cluster.nodes.flatMap((node) => node.pods).filter((pod) => pod.name !== "legacy");
+  const addresses = new Set(pods.flatMap((pod) => [asCaptured(pod.ip4), asCaptured(pod.ip6)]));
+  readWire(await capture.stop(), addresses, [secret]);
+  assert.ok(result.answered > 100, JSON.stringify(result));
+  assert.deepEqual([result.refused, result.timedOut, result.other], [0, 0, {}], JSON.stringify(result));
+  const late = result.cutBegan.filter(
+    (began) => !away.some(({ from, to }) => began <= to && began >= from - IN_FLIGHT_MS),
+  );
+  assert.deepEqual(late, [], "a connection that began after a kill was cut");
+}
+
+describe("an agent that goes away", () => {
+  test("killed, several times on both nodes: no connection refused, none cut that began later, no plaintext", () =>
+    underLoad("SIGKILL", 2));
+  test("told to end: the same", () => underLoad("SIGTERM", 1));
+});
+
+describe("an agent that hangs", () => {
+  test("STRICT is refused, not passed and not held for ever; it serves again when it wakes", async () => {
+    const { cluster } = journey;
+    const pid = pidOf(cluster.node("node-a"), "agent");
+    assert.ok(pid !== undefined);
+    const toVault = () => call(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: 8080 }, "while hung");
+    const capture = await startCapture(cluster);
+    process.kill(pid, "SIGSTOP");
+    try {
+      // The connection that meets the held listener waits; once the heartbeat is stale the kernel refuses.
+      await until("a refusal", 15_000, async () => ((await toVault()).error === "ECONNREFUSED" ? true : undefined));
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await until("an answer", 15_000, async () => ((await toVault()).reply?.pod === "vault" ? true : undefined));
+    const addresses = new Set(["web", "vault"].flatMap((name) => [asCaptured(cluster.pod(name).ip4)]));
+    readWire(await capture.stop(), addresses, ["while hung"]);
+  });
+});
