@@ -1,8 +1,12 @@
 // 1 · main thread · what the kernel may answer alone: plaintext per pod and port, and refuse-or-direct per destination while
 // no agent lives. Every entry is asked of the evaluator and never weaker than it. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Judge } from "./plan.ts";
+import type { Judge } from "../policy/evaluate.ts";
+import { candidatesOf } from "./candidates.ts";
+import type { Candidate } from "./endpoints.ts";
 import { isOwnPort } from "./ports.ts";
 
 /** in_by_port's values: STRICT · PERMISSIVE and no policy · PERMISSIVE with policy, so :15006 must judge. */
@@ -15,13 +19,7 @@ export type InEntry = { readonly podIdx: number; readonly port: number; readonly
 /** port 0 is any. */
 export type OutEntry = { readonly address: string; readonly port: number; readonly verdict: OutVerdict };
 
-export type VerdictWorld = {
-  readonly judge: Judge;
-  /** Does any AuthorizationPolicy select the workload? AUDIT and dry-run count: the agent must see what they watch. */
-  readonly hasPolicies: (workload: Workload) => boolean;
-  /** Ports for which a PeerAuthentication may say something of its own. */
-  readonly portsOfOwn: (workload: Workload) => Iterable<number>;
-};
+export type VerdictWorld = { readonly mesh: Snapshot; readonly judge: Judge };
 
 /** What plaintext to `port` of the workload gets. */
 export function inVerdict(workload: Workload, port: number, world: VerdictWorld): InVerdict {
@@ -30,8 +28,9 @@ export function inVerdict(workload: Workload, port: number, world: VerdictWorld)
   if (asked === null) return "refuse";
   const decision = world.judge(asked);
   if (decision.verdict === "deny" && decision.reason === "mtls-required") return "refuse";
-  // Policies may tell one source from another: only the agent can hold each against them.
-  if (world.hasPolicies(workload)) return "agent";
+  // Policies may tell one source from another: only the agent can hold each against them. AUDIT and dry-run count too,
+  // since what they watch has to be seen.
+  if (world.mesh.authorizationPoliciesFor(workload).length > 0) return "agent";
   return decision.verdict === "allow" ? "pass" : "refuse";
 }
 
@@ -50,19 +49,26 @@ export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] 
 }
 
 /**
- * Entries of a Service's virtual address: direct only where each endpoint would be, since nobody of ours chooses among them
- * then. `targets`: workload and target port of every endpoint of the port, healthy or not; null: nobody of the mesh.
+ * Entries of a Service's virtual addresses: direct only where each endpoint of the port would be, healthy or not, since
+ * nobody of ours chooses among them then. A Service that nobody answers for refuses, as it does with an agent.
  */
-export function vipEntry(
-  address: string,
-  port: number,
-  targets: readonly { readonly workload: Workload | null; readonly port: number }[],
-  world: VerdictWorld,
-): OutEntry {
-  const direct = targets.every(
-    (one) =>
-      one.workload === null || one.workload.protocol === "none" || inVerdict(one.workload, one.port, world) === "pass",
-  );
+export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
+  const endpoints = world.mesh.endpointsOf(service);
+  return service.vips.flatMap((address) => [
+    { address, port: 0, verdict: "refuse" as const },
+    ...service.ports.map((port) => vipEntry(address, port.port, candidatesOf(endpoints, port, address), world)),
+  ]);
+}
+
+function vipEntry(address: string, port: number, targets: readonly Candidate[], world: VerdictWorld): OutEntry {
+  const direct =
+    targets.length > 0 &&
+    targets.every(
+      (one) =>
+        one.workload === null ||
+        one.workload.protocol === "none" ||
+        inVerdict(one.workload, one.port, world) === "pass",
+    );
   return { address, port, verdict: direct ? "direct" : "refuse" };
 }
 
@@ -72,7 +78,10 @@ export function failDirect(workload: Workload, world: VerdictWorld): boolean {
 }
 
 function perPort(workload: Workload, world: VerdictWorld): { readonly port: number; readonly verdict: InVerdict }[] {
-  const ports = [...new Set(world.portsOfOwn(workload))].filter((port) => port > 0 && port <= 65_535);
+  const named = world.mesh
+    .peerAuthenticationsFor(workload)
+    .flatMap(({ portLevel }) => Object.keys(portLevel).map(Number));
+  const ports = [...new Set(named)].filter((port) => port > 0 && port <= 65_535);
   const general = inVerdict(workload, portBeside(new Set(ports)), world);
   const special = ports
     .map((port) => ({ port, verdict: inVerdict(workload, port, world) }))
@@ -99,6 +108,14 @@ function plaintextFacts(destination: Workload, port: number): ConnectionFacts | 
     destination,
     security: "none",
   };
+}
+
+/** Every out_by_dst entry of the mesh. */
+export function allOutEntries(world: VerdictWorld): OutEntry[] {
+  const list: OutEntry[] = [];
+  for (const workload of world.mesh.workloads()) list.push(...outEntries(workload, world));
+  for (const service of world.mesh.services()) list.push(...vipEntries(service, world));
+  return list;
 }
 
 export type Difference<Entry> = { readonly put: readonly Entry[]; readonly remove: readonly Entry[] };

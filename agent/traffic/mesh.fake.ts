@@ -1,4 +1,5 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
+import type { AuthorizationPolicy, MtlsMode, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
 import { nowhere } from "../mesh/source-ref.ts";
@@ -49,6 +50,41 @@ export function service(name: string, given: Partial<Service> = {}): Service {
   };
 }
 
+export function peerAuthentication(mode: MtlsMode, given: Partial<PeerAuthentication> = {}): PeerAuthentication {
+  return { name: "peers", namespace: "shop", selector: null, mode, portLevel: {}, from: nowhere, ...given };
+}
+
+export function policy(
+  action: AuthorizationPolicy["action"],
+  rules: readonly Rule[],
+  given: Partial<AuthorizationPolicy> = {},
+): AuthorizationPolicy {
+  const from = { file: "mesh.yaml", line: 7, column: 3 };
+  return { name: "rules", namespace: "shop", selector: null, action, dryRun: false, rules, from, ...given };
+}
+
+/** from.principals, without the scheme as Istio writes them; and to.ports, none: any. */
+export function ruleFor(principals: readonly string[], ports: readonly number[] = []): Rule {
+  const none = {
+    notPrincipals: [],
+    namespaces: [],
+    notNamespaces: [],
+    serviceAccounts: [],
+    notServiceAccounts: [],
+    trustDomains: [],
+    notTrustDomains: [],
+    ipBlocks: [],
+    notIpBlocks: [],
+    http: [],
+  };
+  return {
+    sources: [{ ...none, principals: principals.map((value) => ({ kind: "exact", value })) }],
+    operations: ports.length === 0 ? [] : [{ ports, notPorts: [], http: [] }],
+    when: [],
+    from: { file: "mesh.yaml", line: 9, column: 5 },
+  };
+}
+
 /** A Snapshot over lists that the test may change. */
 export class FakeMesh implements Snapshot {
   version = 1;
@@ -57,6 +93,8 @@ export class FakeMesh implements Snapshot {
   readonly trustDomain = "cluster.local";
   list: Workload[];
   serviceList: Service[];
+  policies: AuthorizationPolicy[] = [];
+  peers: PeerAuthentication[] = [];
 
   constructor(workloads: readonly Workload[], services: readonly Service[] = []) {
     this.list = [...workloads];
@@ -104,11 +142,15 @@ export class FakeMesh implements Snapshot {
       })),
     ];
   }
-  authorizationPoliciesFor(): readonly never[] {
-    return [];
+  authorizationPoliciesFor(of: Workload): readonly AuthorizationPolicy[] {
+    return this.policies.filter((one) => this.#selects(one, of));
   }
-  peerAuthenticationsFor(): readonly never[] {
-    return [];
+  peerAuthenticationsFor(of: Workload): readonly PeerAuthentication[] {
+    return this.peers.filter((one) => this.#selects(one, of));
+  }
+  #selects(one: Pick<AuthorizationPolicy, "namespace" | "selector">, of: Workload): boolean {
+    if (one.namespace !== of.namespace && one.namespace !== this.rootNamespace) return false;
+    return Object.entries(one.selector ?? {}).every(([key, value]) => of.labels[key] === value);
   }
   workloads(): Iterable<Workload> {
     return this.list;
@@ -116,11 +158,11 @@ export class FakeMesh implements Snapshot {
   services(): Iterable<Service> {
     return this.serviceList;
   }
-  authorizationPolicies(): Iterable<never> {
-    return [];
+  authorizationPolicies(): Iterable<AuthorizationPolicy> {
+    return this.policies;
   }
-  peerAuthentications(): Iterable<never> {
-    return [];
+  peerAuthentications(): Iterable<PeerAuthentication> {
+    return this.peers;
   }
 }
 

@@ -4,13 +4,12 @@ import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
+import type { Judge } from "../policy/evaluate.ts";
 import type { Refusal } from "./outcome.ts";
 import { isOwnPort } from "./ports.ts";
 import { type Route, type RouteWorld, routeOf } from "./route.ts";
 
-/** The evaluator over the policies of one snapshot: policy/evaluate.ts. */
-export type Judge = (facts: ConnectionFacts) => Decision;
-
+/** `judge`: the evaluator over the same snapshot's policies (`judgeOf`). */
 export type PlanWorld = RouteWorld & { readonly judge: Judge };
 
 /** The way on. `facts` are what was judged; null: nothing is judged at this end. */

@@ -13,6 +13,7 @@ import type {
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { ConnectionRecord, Recorder } from "../observe/record.ts";
+import type { Judge } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";
 import { Drain } from "./drain.ts";
 import { traceparents } from "./headers.ts";
@@ -23,7 +24,6 @@ import { EndpointLoad } from "./load.ts";
 import { answerOutbound, outboundDraft } from "./outbound.ts";
 import type { Refusal } from "./outcome.ts";
 import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
-import type { Judge } from "./plan.ts";
 import { type Pod, Pods } from "./pods.ts";
 import type { Room } from "./room.ts";
 import { ExpectedPeers } from "./tunnel.ts";

@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import type { MtlsMode } from "../mesh/policies.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import {
+  allOutEntries,
+  difference,
+  failDirect,
+  type InEntry,
+  inEntries,
+  type OutEntry,
+  type VerdictWorld,
+} from "./kernel-verdicts.ts";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "./mesh.fake.ts";
+
+const api = workload("api", { addresses: ["10.0.0.2", "fd00::2"] });
+const old = workload("old", { addresses: ["10.0.0.9"], protocol: "none" });
+
+function world(change: (mesh: FakeMesh) => void = () => {}): VerdictWorld {
+  const mesh = new FakeMesh([api, old], [service("api")]);
+  change(mesh);
+  return { mesh, judge: judgeOf(mesh) };
+}
+const selector = { app: "api" };
+
+describe("what the kernel may answer alone", () => {
+  test("PERMISSIVE without a policy passes; STRICT refuses; a policy asks the agent", () => {
+    assert.deepEqual(inEntries(4, api, world()), [{ podIdx: 4, port: 0, verdict: "pass" }]);
+    const strict = world((mesh) => mesh.peers.push(peerAuthentication("STRICT")));
+    assert.deepEqual(inEntries(4, api, strict), [{ podIdx: 4, port: 0, verdict: "refuse" }]);
+    const judged = world((mesh) => mesh.policies.push(policy("DENY", [ruleFor(["a/ns/b/sa/c"])])));
+    assert.deepEqual(inEntries(4, api, judged), [{ podIdx: 4, port: 0, verdict: "agent" }]);
+    const both = world((mesh) => {
+      mesh.peers.push(peerAuthentication("STRICT"));
+      mesh.policies.push(policy("ALLOW", [ruleFor([])]));
+    });
+    assert.deepEqual(inEntries(4, api, both), [{ podIdx: 4, port: 0, verdict: "refuse" }]);
+  });
+
+  test("AUDIT and dry-run see plaintext too", () => {
+    for (const given of [policy("AUDIT", [ruleFor([])]), policy("DENY", [ruleFor([])], { dryRun: true })]) {
+      assert.equal(
+        inEntries(
+          4,
+          api,
+          world((mesh) => mesh.policies.push(given)),
+        )[0]?.verdict,
+        "agent",
+      );
+    }
+  });
+
+  test("a port of its own is an entry of its own, when it differs", () => {
+    const portLevel = { 8080: "PERMISSIVE", 9090: "STRICT" } as const;
+    const ports = world((mesh) => mesh.peers.push(peerAuthentication("STRICT", { selector, portLevel })));
+    assert.deepEqual(inEntries(4, api, ports), [
+      { podIdx: 4, port: 0, verdict: "refuse" },
+      { podIdx: 4, port: 8080, verdict: "pass" },
+    ]);
+    assert.equal(failDirect(api, ports), false);
+    assert.deepEqual(
+      allOutEntries(ports).filter((one) => one.address === "fd00::2"),
+      [
+        { address: "fd00::2", port: 0, verdict: "refuse" },
+        { address: "fd00::2", port: 8080, verdict: "direct" },
+      ],
+    );
+  });
+
+  test("a VIP goes direct on its ports only where each endpoint would", () => {
+    const of = (entries: readonly OutEntry[]) => entries.filter((one) => one.address === "10.96.0.1");
+    assert.deepEqual(of(allOutEntries(world())), [
+      { address: "10.96.0.1", port: 0, verdict: "refuse" },
+      { address: "10.96.0.1", port: 80, verdict: "direct" },
+    ]);
+    const second = workload("strict", { addresses: ["10.0.0.3"], labels: { app: "api", hard: "yes" } });
+    const mixed = world((mesh) => {
+      mesh.list.push(second);
+      mesh.peers.push(peerAuthentication("STRICT", { selector: { hard: "yes" } }));
+    });
+    assert.equal(of(allOutEntries(mixed))[1]?.verdict, "refuse");
+    assert.equal(of(allOutEntries(world((mesh) => mesh.list.splice(0))))[1]?.verdict, "refuse");
+  });
+
+  test("nobody outside the mesh has an entry; the pod's flag decides for them", () => {
+    assert.equal(
+      allOutEntries(world()).some((one) => one.address === "10.0.0.9"),
+      false,
+    );
+    assert.equal(failDirect(api, world()), true);
+    assert.equal(
+      failDirect(
+        api,
+        world((mesh) => mesh.policies.push(policy("ALLOW", []))),
+      ),
+      false,
+    );
+  });
+
+  test("a difference writes the strictest first and removes last", () => {
+    const written: InEntry[] = [
+      { podIdx: 1, port: 0, verdict: "refuse" },
+      { podIdx: 1, port: 80, verdict: "pass" },
+      { podIdx: 1, port: 81, verdict: "agent" },
+    ];
+    const desired: InEntry[] = [
+      { podIdx: 1, port: 0, verdict: "pass" },
+      { podIdx: 1, port: 81, verdict: "agent" },
+      { podIdx: 1, port: 82, verdict: "refuse" },
+      { podIdx: 1, port: 83, verdict: "agent" },
+    ];
+    const { put, remove } = difference(desired, written);
+    assert.deepEqual(
+      put.map((one) => one.port),
+      [82, 83, 0],
+    );
+    assert.deepEqual(
+      remove.map((one) => one.port),
+      [80],
+    );
+    assert.deepEqual(difference(desired, desired), { put: [], remove: [] });
+  });
+});
+
+test("never weaker than the evaluator: what the kernel passes or sends direct is allowed to every plaintext source", () => {
+  const mode = fc.constantFrom<MtlsMode>("UNSET", "DISABLE", "PERMISSIVE", "STRICT");
+  const port = fc.constantFrom(80, 8080, 9090);
+  const portLevel = fc.dictionary(port.map(String), mode, { maxKeys: 3 });
+  const scope = fc.constantFrom(
+    { namespace: "istio-system", selector: null },
+    { namespace: "shop", selector: null },
+    { namespace: "shop", selector },
+    { namespace: "shop", selector: { app: "else" } },
+    { namespace: "other", selector: null },
+  );
+  const name = fc.constantFrom("a", "b", "c");
+  const peer = fc
+    .tuple(mode, portLevel, scope, name)
+    .map(([level, ports, where, called]) => peerAuthentication(level, { ...where, portLevel: ports, name: called }));
+  const action = fc.constantFrom("ALLOW", "DENY", "AUDIT" as const);
+  const principals = fc.subarray(["cluster.local/ns/shop/sa/web", "other/ns/x/sa/y"]);
+  const rules = fc.array(
+    fc.tuple(principals, fc.subarray([80, 8080])).map(([who, to]) => ruleFor(who, to)),
+    { maxLength: 2 },
+  );
+  const rule = fc
+    .tuple(action, rules, scope, fc.boolean())
+    .map(([does, list, where, dryRun]) => policy(does, list, { ...where, dryRun }));
+  const source = fc.record({
+    sourceAddress: fc.oneof(fc.ipV4(), fc.ipV6()),
+    sourcePort: fc.integer({ min: 1, max: 65_535 }),
+  });
+  const asked = fc.oneof(port, fc.integer({ min: 1, max: 65_535 }));
+  fc.assert(
+    fc.property(
+      fc.array(peer, { maxLength: 4 }),
+      fc.array(rule, { maxLength: 2 }),
+      source,
+      asked,
+      (peers, policies, from, to) => {
+        const one = world((mesh) => {
+          mesh.peers.push(...peers);
+          mesh.policies.push(...policies);
+        });
+        const decision = one.judge({
+          ...from,
+          sourceIdentity: null,
+          destinationAddress: "10.0.0.2",
+          destinationPort: to,
+          destination: api,
+          security: "none",
+        });
+        const inside = new Map(inEntries(4, api, one).map((entry) => [entry.port, entry.verdict]));
+        const verdict = inside.get(to) ?? inside.get(0);
+        if (verdict === "pass") assert.equal(decision.verdict, "allow");
+        // And not needlessly hard: what it refuses, nobody's plaintext may do.
+        if (verdict === "refuse") assert.equal(decision.verdict, "deny");
+        const outside = new Map(
+          allOutEntries(one)
+            .filter((entry) => entry.address === "10.0.0.2")
+            .map((entry) => [entry.port, entry.verdict]),
+        );
+        if ((outside.get(to) ?? outside.get(0)) === "direct") assert.equal(decision.verdict, "allow");
+      },
+    ),
+    { numRuns: 3000, verbose: true },
+  );
+});
