@@ -1,0 +1,47 @@
+// any thread · values several objects may claim at once (an address, a host name), with a lawful order among the claimants.
+
+/**
+ * One claimant is the rule and costs no list. The order is total and independent of arrival, so that every node that
+ * knows the same objects resolves alike.
+ */
+export class Claims<T> {
+  readonly #byClaim = new Map<string, T | T[]>();
+  readonly #precedes: (one: T, other: T) => boolean;
+
+  /** T must not be an array itself. */
+  constructor(precedes: (one: T, other: T) => boolean) {
+    this.#precedes = precedes;
+  }
+
+  add(claim: string, claimant: T): void {
+    const held = this.#byClaim.get(claim);
+    if (held === undefined) {
+      this.#byClaim.set(claim, claimant);
+      return;
+    }
+    const list = Array.isArray(held) ? held : [held];
+    const at = list.findIndex((other) => this.#precedes(claimant, other));
+    this.#byClaim.set(claim, at < 0 ? [...list, claimant] : list.toSpliced(at, 0, claimant));
+  }
+
+  /** By identity of the value: the very object that was added. */
+  remove(claim: string, claimant: T): void {
+    const held = this.#byClaim.get(claim);
+    if (held === claimant) this.#byClaim.delete(claim);
+    if (!Array.isArray(held)) return;
+    const [first, ...rest] = held.filter((other) => other !== claimant);
+    if (first === undefined) this.#byClaim.delete(claim);
+    else this.#byClaim.set(claim, rest.length === 0 ? first : [first, ...rest]);
+  }
+
+  first(claim: string): T | undefined {
+    const held = this.#byClaim.get(claim);
+    return Array.isArray(held) ? held[0] : held;
+  }
+
+  /** The first that `prefers` likes, else the first. */
+  preferred(claim: string, prefers: (claimant: T) => boolean): T | undefined {
+    const held = this.#byClaim.get(claim);
+    return Array.isArray(held) ? (held.find(prefers) ?? held[0]) : held;
+  }
+}

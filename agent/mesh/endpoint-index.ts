@@ -1,0 +1,123 @@
+// any thread · who answers for each Service. Built when first asked for, then kept up to date one workload at a time.
+import { type Labels, SelectorIndex, selects } from "./selector-index.ts";
+import type { Service } from "./service.ts";
+import type { ServiceEndpoint } from "./snapshot.ts";
+import type { Workload } from "./workload.ts";
+
+/** What the index asks of the store around it. */
+export type EndpointWorld = {
+  readonly workloadsIn: (namespace: string) => Iterable<Workload>;
+  readonly workloadAt: (address: string) => Workload | undefined;
+};
+
+/** A list with the place of each workload in it, so that one change costs the same in a list of any length. */
+type Selected = { readonly list: ServiceEndpoint[]; readonly placeOf: Map<string, number> };
+
+const noPorts: Readonly<Record<string, number>> = Object.freeze({});
+
+export class EndpointIndex {
+  readonly #world: EndpointWorld;
+  readonly #selecting = new SelectorIndex<Service>();
+  readonly #selected = new Map<string, Selected>();
+  /** Explicit endpoints by address: whose lists name it. */
+  readonly #naming = new Map<string, Set<string>>();
+  readonly #explicit = new Map<string, readonly ServiceEndpoint[]>();
+
+  constructor(world: EndpointWorld) {
+    this.#world = world;
+  }
+
+  addService(key: string, service: Service): void {
+    const selector = selectorOf(service);
+    if (selector !== null) this.#selecting.set(key, { namespace: service.namespace, selector, value: service });
+    else for (const { address } of service.endpoints) this.#namers(address).add(key);
+  }
+
+  removeService(key: string, service: Service): void {
+    this.#selecting.remove(key);
+    this.#selected.delete(key);
+    this.#explicit.delete(key);
+    for (const { address } of service.endpoints) {
+      const namers = this.#naming.get(address);
+      namers?.delete(key);
+      if (namers?.size === 0) this.#naming.delete(address);
+    }
+  }
+
+  /** Called after the store can find (or no longer find) the workload by its addresses. */
+  addWorkload(workload: Workload): void {
+    for (const [key] of this.#selecting.matching(workload.namespace, workload.labels)) {
+      const selected = this.#selected.get(key);
+      if (selected !== undefined) put(selected, workload);
+    }
+    this.#forgetNamers(workload);
+  }
+
+  removeWorkload(workload: Workload): void {
+    for (const [key] of this.#selecting.matching(workload.namespace, workload.labels)) {
+      const selected = this.#selected.get(key);
+      if (selected !== undefined) take(selected, workload.uid);
+    }
+    this.#forgetNamers(workload);
+  }
+
+  endpointsOf(key: string, service: Service): readonly ServiceEndpoint[] {
+    const selector = selectorOf(service);
+    if (selector !== null) return this.#selectedOf(key, service.namespace, selector).list;
+    const known = this.#explicit.get(key);
+    if (known !== undefined) return known;
+    const list = service.endpoints.map((endpoint): ServiceEndpoint => {
+      const workload = this.#world.workloadAt(endpoint.address) ?? null;
+      const healthy = endpoint.healthy && (workload === null || workload.healthy);
+      return { workload, addresses: [endpoint.address], ports: endpoint.ports, weight: endpoint.weight, healthy };
+    });
+    this.#explicit.set(key, list);
+    return list;
+  }
+
+  #selectedOf(key: string, namespace: string, selector: Labels): Selected {
+    const known = this.#selected.get(key);
+    if (known !== undefined) return known;
+    const selected: Selected = { list: [], placeOf: new Map() };
+    for (const workload of this.#world.workloadsIn(namespace)) {
+      if (selects(selector, workload.labels)) put(selected, workload);
+    }
+    this.#selected.set(key, selected);
+    return selected;
+  }
+
+  #forgetNamers(workload: Workload): void {
+    for (const address of workload.addresses) {
+      for (const key of this.#naming.get(address) ?? []) this.#explicit.delete(key);
+    }
+  }
+
+  #namers(address: string): Set<string> {
+    const known = this.#naming.get(address) ?? new Set();
+    this.#naming.set(address, known);
+    return known;
+  }
+}
+
+/** Kubernetes: an empty selector on a Service selects nobody; its endpoints are explicit. */
+function selectorOf({ selector }: Service): Labels | null {
+  return selector !== null && Object.keys(selector).length > 0 ? selector : null;
+}
+
+function put({ list, placeOf }: Selected, workload: Workload): void {
+  const { addresses, weight, healthy } = workload;
+  const place = placeOf.get(workload.uid) ?? list.length;
+  list[place] = { workload, addresses, ports: noPorts, weight, healthy };
+  placeOf.set(workload.uid, place);
+}
+
+/** The last one takes the place that became free. */
+function take({ list, placeOf }: Selected, uid: string): void {
+  const place = placeOf.get(uid);
+  if (place === undefined) return;
+  placeOf.delete(uid);
+  const last = list.pop();
+  if (last === undefined || place === list.length) return;
+  list[place] = last;
+  if (last.workload !== null) placeOf.set(last.workload.uid, place);
+}

@@ -1,0 +1,300 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { MeshUpdate } from "./mesh-update.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
+import type { Service } from "./service.ts";
+import type { ServiceEndpoint } from "./snapshot.ts";
+import { nowhere } from "./source-ref.ts";
+import { spiffeId } from "./spiffe-id.ts";
+import { MeshStore } from "./store.ts";
+import type { Workload } from "./workload.ts";
+
+// Small worlds: everything collides with everything.
+const namespaces = ["shop", "bank", "istio-system"] as const;
+const addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1"] as const;
+const vips = ["10.96.0.1", "10.96.0.2", "10.0.0.1"] as const;
+const hosts = ["api.shop.svc.cluster.local", "db.bank.svc.cluster.local"] as const;
+const nodes = ["n1", "n2"] as const;
+
+const namespace = fc.constantFrom(...namespaces);
+const name = fc.constantFrom("a", "b", "c");
+const labels = fc.dictionary(fc.constantFrom("app", "version", "tier"), fc.constantFrom("x", "y"), {
+  maxKeys: 3,
+  noNullPrototype: true,
+});
+const selector = fc.option(labels);
+
+const workload: fc.Arbitrary<Workload> = fc
+  .record({
+    kind: fc.constantFrom("Pod", "WorkloadEntry"),
+    name,
+    namespace,
+    addresses: fc.uniqueArray(fc.constantFrom(...addresses), { maxLength: 2 }),
+    node: fc.constantFrom(...nodes),
+    labels,
+    protocol: fc.constantFrom("hbone" as const, "none" as const),
+    healthy: fc.boolean(),
+    weight: fc.nat(2),
+  })
+  .map(({ kind, ...rest }) => ({
+    ...rest,
+    uid: `c//${kind}/${rest.name}`,
+    podUid: "",
+    network: "",
+    cluster: "c",
+    identity: spiffeId("cluster.local", rest.namespace, rest.name),
+    ports: {},
+    locality: { region: "", zone: "", subzone: "" },
+    workloadName: rest.name,
+    canonicalName: rest.name,
+    canonicalRevision: "latest",
+    from: nowhere,
+  }));
+
+const service: fc.Arbitrary<Service> = fc
+  .record({
+    name,
+    namespace,
+    hostname: fc.constantFrom(...hosts),
+    vips: fc.uniqueArray(fc.constantFrom(...vips), { maxLength: 2 }),
+    selector,
+    endpoints: fc.array(
+      fc.record({
+        address: fc.constantFrom(...addresses),
+        ports: fc.constant({}),
+        weight: fc.nat(2),
+        healthy: fc.boolean(),
+      }),
+      { maxLength: 2 },
+    ),
+  })
+  .map((rest) => ({
+    ...rest,
+    ports: [],
+    subjectAltNames: [],
+    loadBalancing: { preference: [], mode: "unspecified", health: "only-healthy" },
+    from: nowhere,
+  }));
+
+const authorizationPolicy: fc.Arbitrary<AuthorizationPolicy> = fc
+  .record({ name, namespace, selector, action: fc.constantFrom("ALLOW" as const, "DENY" as const) })
+  .map((rest) => ({ ...rest, dryRun: false, rules: [], from: nowhere }));
+
+const peerAuthentication: fc.Arbitrary<PeerAuthentication> = fc
+  .record({ name, namespace, selector, mode: fc.constantFrom("STRICT" as const, "PERMISSIVE" as const) })
+  .map((rest) => ({ ...rest, portLevel: {}, from: nowhere }));
+
+const key = fc.tuple(namespace, name).map((parts) => parts.join("/"));
+const uid = fc.tuple(fc.constantFrom("Pod", "WorkloadEntry"), name).map(([kind, one]) => `c//${kind}/${one}`);
+const update: fc.Arbitrary<MeshUpdate> = fc.oneof(
+  { arbitrary: workload.map((value) => ({ kind: "workload", op: "upsert", value }) as const), weight: 4 },
+  { arbitrary: service.map((value) => ({ kind: "service", op: "upsert", value }) as const), weight: 3 },
+  authorizationPolicy.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
+  peerAuthentication.map((value) => ({ kind: "peer-authentication", op: "upsert", value }) as const),
+  uid.map((one) => ({ kind: "workload", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "service", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "authorization-policy", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "peer-authentication", op: "remove", key: one }) as const),
+);
+
+/** Four maps and scans; knows nothing of the store's indexes. */
+class Model {
+  readonly workloads = new Map<string, Workload>();
+  readonly services = new Map<string, Service>();
+  readonly authorization = new Map<string, AuthorizationPolicy>();
+  readonly peer = new Map<string, PeerAuthentication>();
+
+  apply(one: MeshUpdate): void {
+    const map: Map<string, unknown> = {
+      workload: this.workloads,
+      service: this.services,
+      "authorization-policy": this.authorization,
+      "peer-authentication": this.peer,
+    }[one.kind];
+    if (one.op === "remove") map.delete(one.key);
+    else map.set(one.kind === "workload" ? one.value.uid : `${one.value.namespace}/${one.value.name}`, one.value);
+  }
+
+  at(address: string): Workload | undefined {
+    const rank = (one: Workload): string => {
+      const isPod = one.uid.includes("//Pod/");
+      const isMeshed = one.protocol === "hbone";
+      return `${isPod && isMeshed ? 0 : isPod ? 1 : isMeshed ? 2 : 3} ${one.uid}`;
+    };
+    return [...this.workloads.values()]
+      .filter((one) => one.addresses.includes(address))
+      .toSorted((one, other) => (rank(one) < rank(other) ? -1 : 1))[0];
+  }
+
+  serviceAt(vip: string, client: string): Service | undefined {
+    const all = sorted(this.services).filter((one) => one.vips.includes(vip));
+    return all.find((one) => one.namespace === client) ?? all[0];
+  }
+
+  endpointsOf(one: Service): ServiceEndpoint[] {
+    const wanted = one.selector;
+    if (wanted !== null && Object.keys(wanted).length > 0) {
+      return [...this.workloads.values()]
+        .filter((each) => each.namespace === one.namespace && carries(each.labels, wanted))
+        .map((each) => ({
+          workload: each,
+          addresses: each.addresses,
+          ports: {},
+          weight: each.weight,
+          healthy: each.healthy,
+        }));
+    }
+    return one.endpoints.map((endpoint) => {
+      const owner = this.at(endpoint.address) ?? null;
+      return {
+        workload: owner,
+        addresses: [endpoint.address],
+        ports: endpoint.ports,
+        weight: endpoint.weight,
+        healthy: endpoint.healthy && owner?.healthy !== false,
+      };
+    });
+  }
+}
+
+function carries(labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): boolean {
+  return Object.entries(wanted).every(([one, value]) => labels[one] === value);
+}
+
+function sorted<T>(map: ReadonlyMap<string, T>): T[] {
+  return [...map].toSorted(([one], [other]) => (one < other ? -1 : 1)).map(([, value]) => value);
+}
+
+function byUid(list: Iterable<Workload>): Workload[] {
+  return [...list].toSorted((one, other) => (one.uid < other.uid ? -1 : 1));
+}
+
+function byText(list: readonly ServiceEndpoint[]): string[] {
+  return list.map((one) => JSON.stringify(one)).toSorted();
+}
+
+function compare(store: MeshStore, model: Model): void {
+  assert.deepEqual(byUid(store.workloads()), byUid(model.workloads.values()));
+  assert.deepEqual(new Set(store.services()), new Set(model.services.values()));
+  assert.deepEqual(new Set(store.authorizationPolicies()), new Set(model.authorization.values()));
+  assert.deepEqual(new Set(store.peerAuthentications()), new Set(model.peer.values()));
+  for (const address of addresses) assert.deepEqual(store.workloadAt(address), model.at(address));
+  for (const node of nodes) {
+    const there = [...model.workloads.values()].filter((one) => one.node === node);
+    assert.deepEqual(byUid(store.workloadsOnNode(node)), byUid(there));
+  }
+  for (const host of hosts) {
+    assert.deepEqual(
+      store.serviceNamed(host),
+      sorted(model.services).find(({ hostname }) => hostname === host),
+    );
+  }
+  for (const vip of vips) {
+    for (const client of namespaces) assert.deepEqual(store.serviceAt(vip, client), model.serviceAt(vip, client));
+  }
+  for (const one of store.services()) assert.deepEqual(byText(store.endpointsOf(one)), byText(model.endpointsOf(one)));
+  for (const one of store.workloads()) comparePolicies(store, model, one);
+}
+
+function comparePolicies(store: MeshStore, model: Model, one: Workload): void {
+  const authorization = sorted(model.authorization).filter(
+    ({ namespace: scope, selector: wanted }) =>
+      (scope === one.namespace || scope === "istio-system") && carries(one.labels, wanted ?? {}),
+  );
+  assert.deepEqual(store.authorizationPoliciesFor(one), authorization);
+  const peer = sorted(model.peer).filter(
+    ({ namespace: scope, selector: wanted }) =>
+      (scope === one.namespace && carries(one.labels, wanted ?? {})) ||
+      (scope === "istio-system" && Object.keys(wanted ?? {}).length === 0),
+  );
+  assert.deepEqual(store.peerAuthenticationsFor(one), peer);
+}
+
+test("C6: after any run of changes every index answers as a scan of the truth does", () => {
+  fc.assert(
+    fc.property(fc.array(fc.array(update, { maxLength: 4 }), { maxLength: 25 }), (batches) => {
+      const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+      const model = new Model();
+      for (const batch of batches) {
+        store.apply(batch);
+        for (const one of batch) model.apply(one);
+        // Every read also builds what is built lazily, so that the next change has to keep it up to date.
+        compare(store, model);
+      }
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test("G5: an object never changes what is said of another of its kind", () => {
+  fc.assert(
+    fc.property(
+      fc.array(service, { minLength: 2, maxLength: 6 }),
+      fc.array(workload, { maxLength: 5 }),
+      (all, pods) => {
+        const alone = (one: Service): string[] => {
+          const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+          store.apply([...pods.map(upsertWorkload), upsertService(one)]);
+          return byText(store.endpointsOf(one));
+        };
+        const unique = [...new Map(all.map((one) => [`${one.namespace}/${one.name}`, one])).values()];
+        const together = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+        together.apply([...pods.map(upsertWorkload), ...unique.map(upsertService)]);
+        for (const one of unique) assert.deepEqual(byText(together.endpointsOf(one)), alone(one));
+      },
+    ),
+  );
+});
+
+function upsertWorkload(value: Workload): MeshUpdate {
+  return { kind: "workload", op: "upsert", value };
+}
+
+function upsertService(value: Service): MeshUpdate {
+  return { kind: "service", op: "upsert", value };
+}
+
+function sample<T>(arbitrary: fc.Arbitrary<T>): T {
+  const [one] = fc.sample(arbitrary, { numRuns: 1, seed: 7 });
+  assert.ok(one !== undefined);
+  return one;
+}
+
+test("the change names what changed, once; an equal value and a removal of nothing are none", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const told: number[] = [];
+  const end = store.subscribe(({ version }) => told.push(version));
+  const one = sample(workload);
+  const first = store.apply([upsertWorkload(one), upsertWorkload(one)]);
+  assert.deepEqual([...first.workloads], [one.uid]);
+  assert.equal(first.services.size, 0);
+  assert.equal(store.apply([upsertWorkload(structuredClone(one))]).workloads.size, 0);
+  assert.equal(store.apply([{ kind: "service", op: "remove", key: "shop/none" }]).services.size, 0);
+  assert.deepEqual(told, [1]);
+  assert.deepEqual([...store.apply([{ kind: "workload", op: "remove", key: one.uid }]).workloads], [one.uid]);
+  end();
+  store.apply([upsertWorkload(one)]);
+  assert.deepEqual(told, [1, 2]);
+  assert.equal(store.version, 3);
+});
+
+test("only policies raise the policy version", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  store.apply([upsertWorkload(sample(workload)), upsertService(sample(service))]);
+  assert.equal(store.policyVersion, 0);
+  store.apply([{ kind: "authorization-policy", op: "upsert", value: sample(authorizationPolicy) }]);
+  store.apply([{ kind: "peer-authentication", op: "upsert", value: sample(peerAuthentication) }]);
+  assert.equal(store.policyVersion, 2);
+});
+
+test("a service that is no longer in force has no endpoints", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const pod = sample(workload);
+  const before: Service = { ...sample(service), namespace: pod.namespace, selector: null, endpoints: [] };
+  store.apply([upsertWorkload(pod), upsertService(before)]);
+  const after: Service = { ...before, endpoints: [{ address: "10.0.0.9", ports: {}, weight: 1, healthy: true }] };
+  store.apply([upsertService(after)]);
+  assert.equal(store.endpointsOf(before).length, 0);
+  assert.equal(store.endpointsOf(after).length, 1);
+});

@@ -1,0 +1,238 @@
+// any thread · the believed mesh of one thread: one writer, indexes kept up to date change by change, readers by Snapshot.
+import { isDeepStrictEqual } from "node:util";
+import { Claims } from "./claims.ts";
+import { EndpointIndex } from "./endpoint-index.ts";
+import type { MeshUpdate } from "./mesh-update.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
+import { SelectorIndex } from "./selector-index.ts";
+import type { Service } from "./service.ts";
+import type { ServiceEndpoint, Snapshot } from "./snapshot.ts";
+import type { Workload } from "./workload.ts";
+import { WorkloadIndex } from "./workload-index.ts";
+
+export type MeshStoreOptions = { readonly rootNamespace: string; readonly trustDomain: string };
+
+/** Keys of what came, changed or went. An upsert of an equal value and a removal of nothing are no change. */
+export type MeshChange = {
+  readonly version: number;
+  readonly workloads: ReadonlySet<string>;
+  readonly services: ReadonlySet<string>;
+  readonly authorizationPolicies: ReadonlySet<string>;
+  readonly peerAuthentications: ReadonlySet<string>;
+};
+
+type Changed = { readonly [Kind in MeshUpdate["kind"]]: Set<string> };
+
+export class MeshStore implements Snapshot {
+  readonly rootNamespace: string;
+  readonly trustDomain: string;
+  #version = 0;
+  #policyVersion = 0;
+  readonly #workloads = new WorkloadIndex();
+  readonly #services = new Map<string, Service>();
+  readonly #servicesByVip = new Claims<Service>(keyPrecedes);
+  readonly #servicesByHost = new Claims<Service>(keyPrecedes);
+  readonly #endpoints: EndpointIndex;
+  readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
+  readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
+  readonly #listeners = new Set<(change: MeshChange) => void>();
+
+  constructor({ rootNamespace, trustDomain }: MeshStoreOptions) {
+    this.rootNamespace = rootNamespace;
+    this.trustDomain = trustDomain;
+    this.#endpoints = new EndpointIndex({
+      workloadsIn: (namespace) => this.#workloads.inNamespace(namespace),
+      workloadAt: (address) => this.#workloads.at(address),
+    });
+  }
+
+  /** Applies all updates in order, then tells the subscribers once. Readers see all of them or none. */
+  apply(updates: readonly MeshUpdate[]): MeshChange {
+    const changed: Changed = {
+      workload: new Set(),
+      service: new Set(),
+      "authorization-policy": new Set(),
+      "peer-authentication": new Set(),
+    };
+    for (const update of updates) if (this.#applyOne(update)) changed[update.kind].add(keyOf(update));
+    const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
+    const any = policies + changed.workload.size + changed.service.size > 0;
+    if (any) this.#version += 1;
+    if (policies > 0) this.#policyVersion += 1;
+    const change: MeshChange = {
+      version: this.#version,
+      workloads: changed.workload,
+      services: changed.service,
+      authorizationPolicies: changed["authorization-policy"],
+      peerAuthentications: changed["peer-authentication"],
+    };
+    if (any) for (const listener of [...this.#listeners]) listener(change);
+    return change;
+  }
+
+  /** Called after every apply that changed something, in the same turn. The result ends it. */
+  subscribe(listener: (change: MeshChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get policyVersion(): number {
+    return this.#policyVersion;
+  }
+
+  workload(uid: string): Workload | undefined {
+    return this.#workloads.byUid(uid);
+  }
+
+  workloadAt(address: string): Workload | undefined {
+    return this.#workloads.at(address);
+  }
+
+  workloadsOnNode(node: string): Iterable<Workload> {
+    return this.#workloads.onNode(node);
+  }
+
+  service(key: string): Service | undefined {
+    return this.#services.get(key);
+  }
+
+  serviceAt(address: string, clientNamespace?: string): Service | undefined {
+    return this.#servicesByVip.preferred(address, ({ namespace }) => namespace === clientNamespace);
+  }
+
+  serviceNamed(hostname: string): Service | undefined {
+    return this.#servicesByHost.first(hostname);
+  }
+
+  endpointsOf(service: Service): readonly ServiceEndpoint[] {
+    const key = keyOfNamed(service);
+    // A value that is no longer in force has no endpoints: whoever holds it asks again.
+    return this.#services.get(key) === service ? this.#endpoints.endpointsOf(key, service) : [];
+  }
+
+  authorizationPoliciesFor({ namespace, labels }: Workload): readonly AuthorizationPolicy[] {
+    const own = this.#authorizationPolicies.matching(namespace, labels);
+    // In the root namespace a selector chooses among the workloads of the whole mesh.
+    const root =
+      namespace === this.rootNamespace ? [] : this.#authorizationPolicies.matching(this.rootNamespace, labels);
+    return inKeyOrder([...own, ...root]);
+  }
+
+  peerAuthenticationsFor({ namespace, labels }: Workload): readonly PeerAuthentication[] {
+    const own = this.#peerAuthentications.matching(namespace, labels);
+    // Unlike above: a PeerAuthentication with a selector stays in its namespace, the root one included.
+    const root = namespace === this.rootNamespace ? [] : this.#peerAuthentications.matching(this.rootNamespace, {});
+    return inKeyOrder([...own, ...root]);
+  }
+
+  workloads(): Iterable<Workload> {
+    return this.#workloads.all();
+  }
+
+  services(): Iterable<Service> {
+    return this.#services.values();
+  }
+
+  authorizationPolicies(): Iterable<AuthorizationPolicy> {
+    return this.#authorizationPolicies.values();
+  }
+
+  peerAuthentications(): Iterable<PeerAuthentication> {
+    return this.#peerAuthentications.values();
+  }
+
+  /** Whether it changed anything. */
+  #applyOne(update: MeshUpdate): boolean {
+    const key = keyOf(update);
+    switch (update.kind) {
+      case "workload": {
+        const after = update.op === "upsert" ? update.value : undefined;
+        return replaced(this.#workloads.byUid(key), after, (before) => this.#setWorkload(before, after));
+      }
+      case "service": {
+        const after = update.op === "upsert" ? update.value : undefined;
+        return replaced(this.#services.get(key), after, (before) => this.#setService(before, after));
+      }
+      case "authorization-policy": {
+        const after = update.op === "upsert" ? update.value : undefined;
+        const index = this.#authorizationPolicies;
+        return replaced(index.get(key), after, () => setSelected(index, key, after));
+      }
+      case "peer-authentication": {
+        const after = update.op === "upsert" ? update.value : undefined;
+        const index = this.#peerAuthentications;
+        return replaced(index.get(key), after, () => setSelected(index, key, after));
+      }
+    }
+  }
+
+  #setWorkload(before: Workload | undefined, after: Workload | undefined): void {
+    if (before !== undefined) {
+      this.#workloads.remove(before);
+      this.#endpoints.removeWorkload(before);
+    }
+    if (after !== undefined) {
+      this.#workloads.add(after);
+      this.#endpoints.addWorkload(after);
+    }
+  }
+
+  #setService(before: Service | undefined, after: Service | undefined): void {
+    if (before !== undefined) {
+      const key = keyOfNamed(before);
+      this.#services.delete(key);
+      for (const vip of new Set(before.vips)) this.#servicesByVip.remove(vip, before);
+      this.#servicesByHost.remove(before.hostname, before);
+      this.#endpoints.removeService(key, before);
+    }
+    if (after !== undefined) {
+      const key = keyOfNamed(after);
+      this.#services.set(key, after);
+      for (const vip of new Set(after.vips)) this.#servicesByVip.add(vip, after);
+      this.#servicesByHost.add(after.hostname, after);
+      this.#endpoints.addService(key, after);
+    }
+  }
+}
+
+type Named = { readonly namespace: string; readonly name: string };
+
+/** Key by which the update's object is known (mesh-update.ts). */
+function keyOf(update: MeshUpdate): string {
+  if (update.op === "remove") return update.key;
+  return update.kind === "workload" ? update.value.uid : keyOfNamed(update.value);
+}
+
+function keyOfNamed({ namespace, name }: Named): string {
+  return `${namespace}/${name}`;
+}
+
+function keyPrecedes(one: Named, other: Named): boolean {
+  return keyOfNamed(one) < keyOfNamed(other);
+}
+
+function inKeyOrder<T>(found: (readonly [string, T])[]): readonly T[] {
+  return found.sort(([one], [other]) => (one < other ? -1 : 1)).map(([, value]) => value);
+}
+
+/** A source may send again what is known: equal values are no news, for the caches above least of all. */
+function replaced<T>(before: T | undefined, after: T | undefined, replace: (before: T | undefined) => void): boolean {
+  if (before === after || isDeepStrictEqual(before, after)) return false;
+  replace(before);
+  return true;
+}
+
+function setSelected<T extends AuthorizationPolicy | PeerAuthentication>(
+  index: SelectorIndex<T>,
+  key: string,
+  value: T | undefined,
+): void {
+  if (value === undefined) index.remove(key);
+  else index.set(key, { namespace: value.namespace, selector: value.selector, value });
+}

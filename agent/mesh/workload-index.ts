@@ -1,0 +1,67 @@
+// any thread · workloads by everything one asks for them with. The one writer is the store.
+import { Claims } from "./claims.ts";
+import { getOrAdd } from "./selector-index.ts";
+import type { Workload } from "./workload.ts";
+
+export class WorkloadIndex {
+  readonly #byUid = new Map<string, Workload>();
+  readonly #byAddress = new Claims<Workload>(ranksBefore);
+  readonly #byNamespace = new Map<string, Set<Workload>>();
+  readonly #byNode = new Map<string, Set<Workload>>();
+
+  /** The uid must be free. */
+  add(workload: Workload): void {
+    this.#byUid.set(workload.uid, workload);
+    for (const address of new Set(workload.addresses)) this.#byAddress.add(address, workload);
+    getOrAdd(this.#byNamespace, workload.namespace, () => new Set<Workload>()).add(workload);
+    getOrAdd(this.#byNode, workload.node, () => new Set<Workload>()).add(workload);
+  }
+
+  /** The very object that was added. */
+  remove(workload: Workload): void {
+    this.#byUid.delete(workload.uid);
+    for (const address of new Set(workload.addresses)) this.#byAddress.remove(address, workload);
+    removeFrom(this.#byNamespace, workload.namespace, workload);
+    removeFrom(this.#byNode, workload.node, workload);
+  }
+
+  byUid(uid: string): Workload | undefined {
+    return this.#byUid.get(uid);
+  }
+
+  at(address: string): Workload | undefined {
+    return this.#byAddress.first(address);
+  }
+
+  inNamespace(namespace: string): Iterable<Workload> {
+    return this.#byNamespace.get(namespace) ?? [];
+  }
+
+  onNode(node: string): Iterable<Workload> {
+    return this.#byNode.get(node) ?? [];
+  }
+
+  all(): Iterable<Workload> {
+    return this.#byUid.values();
+  }
+}
+
+/**
+ * wire.md 3.2, 3: of those that claim one address pod and HBONE come first, then pods, then HBONE; then the lower uid.
+ * Within one of our networks an address has one owner; two mean that a message about the old one is still to come.
+ */
+function ranksBefore(one: Workload, other: Workload): boolean {
+  const [first, second] = [rankOf(one), rankOf(other)];
+  return first !== second ? first < second : one.uid < other.uid;
+}
+
+function rankOf({ uid, protocol }: Workload): number {
+  const [, , kind] = uid.split("/");
+  return (kind === "Pod" ? 0 : 2) + (protocol === "hbone" ? 0 : 1);
+}
+
+function removeFrom(sets: Map<string, Set<Workload>>, key: string, workload: Workload): void {
+  const set = sets.get(key);
+  set?.delete(workload);
+  if (set?.size === 0) sets.delete(key);
+}
