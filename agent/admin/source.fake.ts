@@ -105,16 +105,6 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     heartbeatAgeMs: () => 42.4,
     pending: () => [],
     notes: () => [],
-    findings: async () => [
-      { code: "ORL5001", status: "ok", what: "root valid 3,641 d", why: "", fix: "" },
-      {
-        code: "ORL2001",
-        status: "warn",
-        what: "pod shop/cart is not captured",
-        why: "no such cgroup",
-        fix: "start the pod",
-      },
-    ],
     explain: async (src, dst) =>
       src === "shop/web"
         ? {

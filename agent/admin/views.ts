@@ -13,7 +13,6 @@ import {
   type ConnectionView,
   type ErrorView,
   type ExplainView,
-  type Finding,
   type List,
   type LogChange,
   type LogLevelView,
@@ -25,6 +24,7 @@ import {
   type Views,
   type WorkloadView,
 } from "./api.ts";
+import { findingsOf } from "./findings.ts";
 
 export type PodState = {
   readonly workloadUid: string;
@@ -73,7 +73,6 @@ export type AdminSource = {
   readonly heartbeatAgeMs: () => number | null;
   readonly pending: () => readonly string[];
   readonly notes: () => readonly string[];
-  readonly findings: () => Promise<readonly Finding[]>;
   /** `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find. */
   readonly explain: (src: string, dst: string) => Promise<ExplainView | { readonly error: string }>;
   readonly logLevels: () => readonly { readonly room: string; readonly level: string; readonly until: number | null }[];
@@ -100,7 +99,7 @@ const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<
   certs: async (source) => list("CertificateList", certs(source)),
   connections,
   bpf,
-  findings: async (source) => list("FindingList", await source.findings()),
+  findings: async (source) => list("FindingList", await findingsOf(source)),
   log: async (source) => list("LogLevelList", logLevels(source)),
   version: async (source) => version(source),
 };

@@ -43,8 +43,8 @@ export async function runCli(
       env.stderr(failureText(error));
       return error.exit;
     }
-    if (error instanceof CommanderError)
-      return error.exitCode === 0 || error.code === "commander.help" ? exits.ok : exits.usage;
+    // Help that was asked for ends with 0; help for want of a command is a usage error.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exits.ok : exits.usage;
     // A pipe that was closed (`orlop get … | head`) is no failure of ours.
     if (error instanceof Error && "code" in error && error.code === "EPIPE") return exits.ok;
     throw error;
@@ -150,7 +150,7 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
     .addOption(new Option("--pre", "only what must hold before the agent starts"))
     .addOption(new Option("--skip <codes...>", "codes that never fail"))
     .addOption(new Option("--bpffs <path>", "where eBPF objects are pinned").default("/sys/fs/bpf"))
-    .addOption(new Option("--pods-cgroup <path>", "the cgroup above all pods").default("/sys/fs/cgroup"));
+    .addOption(new Option("--pods-cgroup <path>", "the cgroup above all pods (default: where cgroup v2 is mounted)"));
   reading(check, env, done, async (context) => {
     const {
       failOn,
@@ -163,10 +163,12 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
       pre?: boolean;
       skip?: string[];
       bpffs: string;
-      podsCgroup: string;
+      podsCgroup?: string;
     }>();
     const preflight = await import("../preflight.ts");
-    const options = { failOn, pre, skip, bpffs, podsCgroup };
+    const fallback = { bpffs, podsCgroup: "/sys/fs/cgroup", ports: [] };
+    const mounted = preflight.cgroup2Mount(preflight.readNode(fallback).mountinfo) ?? fallback.podsCgroup;
+    const options = { failOn, pre, skip, bpffs, podsCgroup: podsCgroup ?? mounted };
     return (await import("./check.ts")).check(context, options, (at) => preflight.judge(preflight.readNode(at)));
   });
 }

@@ -126,8 +126,10 @@ export function painter(colored: boolean): Paint {
   };
 }
 
+/** JSON leaves some characters as they are that a terminal obeys; those are escaped, which means the same to a parser. */
 export function json(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+  const text = JSON.stringify(value, null, 2);
+  return `${text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) => (one === "\n" ? one : unicode(one)))}\n`;
 }
 
 /** Block style; strings that YAML could read as something else are quoted. Reads back as the same value. */

@@ -1,0 +1,130 @@
+// main · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
+import type { Finding } from "./api.ts";
+import type { AdminSource } from "./views.ts";
+
+const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
+const warn = (code: string, what: string, why: string, fix: string): Finding => ({
+  code,
+  status: "warn",
+  what,
+  why,
+  fix,
+});
+const fail = (code: string, what: string, why: string, fix: string): Finding => ({
+  code,
+  status: "fail",
+  what,
+  why,
+  fix,
+});
+
+/** A heartbeat this old is half way to what the kernel takes for death (default 2 s). */
+const lateHeartbeatMs = 1_000;
+/** Beyond this share a map needs attention before it refuses. */
+const fullMap = 0.85;
+/** Less than this share of its life left, and still not renewed. */
+const lateRenewal = 0.25;
+
+export async function findingsOf(source: AdminSource): Promise<readonly Finding[]> {
+  const { maps } = await source.bpf();
+  return [
+    ...pods(source),
+    ...configuration(source),
+    ...certificates(source),
+    keeper(source),
+    heartbeat(source),
+    mapFill(maps),
+    lostEvents(source),
+  ];
+}
+
+function pods(source: AdminSource): readonly Finding[] {
+  const all = source.pods().filter(({ state }) => state !== "not-enrolled");
+  const names = new Map([...source.workloads()].map(({ uid, namespace, name }) => [uid, `${namespace}/${name}`]));
+  const waiting = all.filter(({ state }) => state !== "captured");
+  if (waiting.length === 0) return [ok("ORL2001", `${all.length} of ${all.length} pods captured`)];
+  return waiting.map(({ workloadUid, state, note }) => {
+    const what = `pod ${names.get(workloadUid) ?? workloadUid} is not captured (${state})`;
+    const fix = "start the pod, or correct metadata.uid and spec.addresses; the keeper's log says what it looked for";
+    return warn("ORL2001", what, note || "the keeper has not answered yet", fix);
+  });
+}
+
+function configuration(source: AdminSource): readonly Finding[] {
+  const { state, errors, from } = source.configuration();
+  if (state === "waiting") {
+    return [
+      warn(
+        "ORL4001",
+        `no configuration from ${from} yet`,
+        "nothing is captured until it was read once",
+        `see that ${from} exists`,
+      ),
+    ];
+  }
+  if (errors.length === 0) return [ok("ORL4001", `configuration ${from} is what runs`)];
+  return errors.map(({ code, at, what, why, fix }) => fail(code, `${at}: ${what}`, why, fix));
+}
+
+function certificates(source: AdminSource): readonly Finding[] {
+  const now = source.now();
+  const all = source.certs();
+  const bad = all.flatMap((cert): Finding[] => {
+    const fix = "see the agent's log for the authority's answer: orlop log set identity=debug --for 10m";
+    if (cert.state === "failed" || cert.state === "expired") {
+      const why = cert.message || "its pods can neither call nor be called through the mesh";
+      return [fail("ORL5001", `certificate of ${cert.identity} is ${cert.state}`, why, fix)];
+    }
+    if (cert.state === "pending") {
+      return [
+        warn("ORL5001", `certificate of ${cert.identity} is pending`, cert.message || "its connections wait", fix),
+      ];
+    }
+    const life = (cert.notAfterMs ?? 0) - (cert.notBeforeMs ?? 0);
+    if (cert.notAfterMs === null || cert.notAfterMs - now > life * lateRenewal) return [];
+    const why = cert.message || "renewal is due at half of its life";
+    return [warn("ORL5001", `certificate of ${cert.identity} is close to its end and not renewed`, why, fix)];
+  });
+  return bad.length > 0 ? bad : [ok("ORL5001", `${all.length} certificates ready`)];
+}
+
+function keeper(source: AdminSource): Finding {
+  const { connected, message } = source.keeper();
+  if (connected) return ok("ORL6101", "keeper connected");
+  const why = message || "pods that are captured go on; none can be enrolled or released, and socket pools run dry";
+  return fail("ORL6101", "no connection to the keeper", why, "start it: orlop run, or the keeper's DaemonSet");
+}
+
+function heartbeat(source: AdminSource): Finding {
+  const ageMs = source.heartbeatAgeMs();
+  if (ageMs === null) return warn("ORL6102", "no heartbeat yet", "the keeper has not lent the map", "see ORL6101");
+  if (ageMs < lateHeartbeatMs) return ok("ORL6102", "heartbeat in time");
+  const why = "past the limit the kernel takes the agent for dead: STRICT refuses, PERMISSIVE goes direct";
+  return fail(
+    "ORL6102",
+    `heartbeat is ${Math.round(ageMs)} ms old`,
+    why,
+    "look for what keeps the loop busy: orlop_event_loop_delay_seconds",
+  );
+}
+
+function mapFill(
+  maps: readonly { readonly name: string; readonly entries: number; readonly maxEntries: number }[],
+): Finding {
+  const full = maps.filter(({ entries, maxEntries }) => maxEntries > 0 && entries / maxEntries > fullMap);
+  if (full.length === 0) return ok("ORL6103", `${maps.length} maps have room`);
+  const what = full.map(({ name, entries, maxEntries }) => `${name} ${entries}/${maxEntries}`).join(", ");
+  return warn(
+    "ORL6103",
+    `maps nearly full: ${what}`,
+    "a full map refuses new connections; nothing is evicted",
+    "look for a connection leak: orlop get connections",
+  );
+}
+
+function lostEvents(source: AdminSource): Finding {
+  const lost = source.counters()?.event_dropped ?? 0;
+  if (lost === 0) return ok("ORL6104", "no kernel event lost");
+  const why = "the ring buffer was full; connections were not affected, their kernel-side records were";
+  return warn("ORL6104", `${lost} kernel events lost`, why, "watch orlop_bpf_ring_dropped_total; it should not grow");
+}

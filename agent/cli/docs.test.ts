@@ -1,0 +1,52 @@
+// Tests of docs/: a page for every code, every deny reason, every response flag and every refusal, and no page too many.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { responseFlags } from "../observe/record.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const pages = (folder: string): string[] =>
+  readdirSync(join(root, "docs", folder))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => name.slice(0, -3))
+    .toSorted();
+
+/** The words of a union type, from its text: types leave nothing to ask at run time. */
+function union(file: string, type: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const body =
+    new RegExp(`export type ${type} =((?:\\s*\\| "[^"]+"(?: *//[^\\n]*)?|\\s*//[^\\n]*|; *//[^\\n]*)+)`).exec(
+      text,
+    )?.[1] ?? "";
+  return [...body.matchAll(/\| "([^"]+)"/g)].map(([, word = ""]) => word);
+}
+
+test("every ORL code in the sources has a page, and every page a code", () => {
+  const files = readdirSync(join(root, "agent"), { recursive: true, encoding: "utf8" }).filter(
+    (name) => name.endsWith(".ts") && !/\.(test|fake)\.ts$/.test(name),
+  );
+  const codes = new Set(
+    files.flatMap((name) => readFileSync(join(root, "agent", name), "utf8").match(/\bORL\d{4}\b/g) ?? []),
+  );
+  assert.deepEqual(pages("codes"), [...codes].toSorted());
+});
+
+test("every page of a code says why, how to confirm and how to fix", () => {
+  for (const code of pages("codes")) {
+    const text = readFileSync(join(root, "docs/codes", `${code}.md`), "utf8");
+    assert.ok(text.startsWith(`# ${code}: `), code);
+    for (const heading of ["## Why it happens\n", "## How to confirm\n", "## How to fix\n"])
+      assert.ok(text.includes(heading), `${code} ${heading}`);
+  }
+});
+
+test("every deny reason, response flag and refusal has a page, and every page its word", () => {
+  const reasons = union("agent/policy/decision.ts", "DenyReason");
+  const refusals = union("agent/traffic/outcome.ts", "Refusal");
+  assert.ok(reasons.includes("no-allow-matched") && reasons.length >= 5);
+  assert.ok(refusals.includes("policy") && refusals.length >= 14);
+  const words = new Set([...reasons, ...responseFlags.filter((flag) => flag !== "-"), ...refusals]);
+  assert.deepEqual(pages("reasons"), [...words].toSorted());
+});
