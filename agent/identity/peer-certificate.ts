@@ -120,7 +120,8 @@ export class PeerCertificates {
     return this.#known.size;
   }
 
-  read(leaf: Uint8Array): PeerIdentity {
+  /** A field, so that it may be handed on without its object. */
+  readonly read = (leaf: Uint8Array): PeerIdentity => {
     const key = hash("sha256", leaf, "base64");
     const known = this.#known.get(key);
     if (known) return known;
@@ -131,5 +132,5 @@ export class PeerCertificates {
     }
     this.#known.set(key, read);
     return read;
-  }
+  };
 }

@@ -1,0 +1,32 @@
+// main · who tells us what the mesh is: file, cluster or xDS. Types only; every source speaks MeshUpdate.
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { Problem } from "./kinds/value.ts";
+
+/** One batch is applied as a whole. The first batch of a source names everything there is. */
+export type Emit = (updates: readonly MeshUpdate[]) => void;
+
+export type SourceStatus = {
+  readonly kind: "static-file";
+  /** Where it reads, for people. */
+  readonly from: string;
+  /**
+   * "waiting": nothing was ever accepted, so nothing may be assumed. "synced": what is written is what runs.
+   * "rejected": what is written is wrong; what was accepted before runs on.
+   */
+  readonly state: "waiting" | "synced" | "rejected";
+  /** What runs was read from the last good copy on disk, because the original was wrong when this process started. */
+  readonly fromLastGood: boolean;
+  /** RFC 3339 of the last accepted configuration; empty before. For the last good copy: when that was accepted. */
+  readonly appliedAt: string;
+  readonly objects: number;
+  /** Why it was rejected, until mended. */
+  readonly problems: readonly Problem[];
+  /** What is known but not honoured, in the configuration that runs. */
+  readonly findings: readonly Problem[];
+};
+
+export interface Source {
+  /** Emits until the signal aborts, then resolves. Rejects only by a bug: bad configuration is a status. */
+  run(emit: Emit, signal: AbortSignal): Promise<void>;
+  status(): SourceStatus;
+}
