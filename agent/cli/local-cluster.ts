@@ -1,7 +1,7 @@
 // orlop cli · a cluster on one machine: nodes and pods are network namespaces with cgroups, joined by veth. The demo,
 // the tests and the benchmarks share it. Every program, agent and packet in it is real; only the wires are not.
 import { randomUUID } from "node:crypto";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BoxDirs, createBox, startJanitor, sweepBox, sweepDeadBoxes } from "./cluster-host.ts";
@@ -71,6 +71,8 @@ export type Cluster = {
   close(): Promise<void>;
 };
 
+/** The agent's user and group unless configured otherwise: nobody. */
+export const AGENT_UID = 65_534;
 export const orlopMain = fileURLToPath(new URL("../main.ts", import.meta.url));
 
 /** Creates a cluster after removing what dead runs left. On failure nothing of it stays. Needs root. */
@@ -129,7 +131,10 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
     };
   };
   const meshFile = path.join(box.runDir, "mesh.yaml");
-  const caFile = path.join(box.runDir, "ca.pem");
+  // Both agents may make the root, whoever is first; they run as this user and take no file of another's.
+  const caFile = path.join(box.runDir, "ca", "root.pem");
+  mkdirSync(path.dirname(caFile), { mode: 0o700 });
+  chownSync(path.dirname(caFile), AGENT_UID, AGENT_UID);
   const nodes = plans.map((plan): Node => {
     const self = host(plan.name, wireAddresses(plan.index));
     const pods = plan.pods.map(
@@ -153,7 +158,6 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
       accessLog: path.join(base, "run", "access.log"),
       orlop: (args) => self.start([process.execPath, orlopMain, ...args]),
     };
-    mkdirSync(node.runDir);
     writeFileSync(node.configFile, nodeConfig(node, meshFile, caFile, spec));
     return node;
   });

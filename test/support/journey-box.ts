@@ -1,11 +1,11 @@
 // test support · a mesh of two nodes for a journey: cluster, servers, `orlop run` on both nodes; and hostile peers for it.
-import { appendFileSync } from "node:fs";
+import { appendFileSync, chownSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Running } from "../../agent/cli/cluster-process.ts";
 import { tail } from "../../agent/cli/cluster-process.ts";
 import { startMesh } from "../../agent/cli/demo-mesh-run.ts";
 import { startServers } from "../../agent/cli/demo-pods.ts";
-import { type Cluster, type ClusterSpec, createCluster, type Host } from "../../agent/cli/local-cluster.ts";
+import { AGENT_UID, type Cluster, type ClusterSpec, createCluster, type Host } from "../../agent/cli/local-cluster.ts";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { spiffeId } from "../../agent/mesh/spiffe-id.ts";
 import type { PeerAnswer, PeerRequest } from "./hbone-peer.ts";
@@ -31,6 +31,7 @@ export async function startJourney(spec: ClusterSpec, mesh: (cluster: Cluster) =
     );
     await authority.issue(spiffeId("cluster.local", "demo", "nobody"), new AbortController().signal);
     appendFileSync(cluster.caFile, trusted.root.pem);
+    chownSync(cluster.caFile, AGENT_UID, AGENT_UID);
     cluster.writeMesh(mesh(cluster));
     const hosts = [...cluster.nodes.flatMap((node) => node.pods), cluster.outside];
     const [programs] = await Promise.all([startMesh(cluster), ...hosts.map(startServers)]);
