@@ -94,14 +94,18 @@ export class LiveConnections {
     }
   }
 
-  /** Judges again whatever `updates` (already applied) may have touched; the fallen, each with why. */
+  /**
+   * Judges again whatever `updates` (already applied) may have touched; the fallen, each with why. What cannot be judged
+   * because of a fault of ours does not stand either; `fault` is told.
+   */
   rejudge(
     updates: readonly MeshUpdate[],
     world: Pick<PlanWorld, "mesh" | "judge">,
+    fault: (error: unknown) => void,
   ): { readonly connection: Connection; readonly fall: Fall }[] {
     const list: { readonly connection: Connection; readonly fall: Fall }[] = [];
     for (const group of this.#touched(updates)) {
-      const fall = fallen(group.standing, world);
+      const fall = judged(group.standing, world, fault);
       if (fall !== null) for (const connection of group.members) list.push({ connection, fall });
     }
     return list;
@@ -117,6 +121,19 @@ export class LiveConnections {
       for (const group of this.#byWorkload.get(uid) ?? []) touched.add(group);
     }
     return touched;
+  }
+}
+
+function judged(
+  standing: Standing,
+  world: Pick<PlanWorld, "mesh" | "judge">,
+  fault: (error: unknown) => void,
+): Fall | null {
+  try {
+    return fallen(standing, world);
+  } catch (error) {
+    fault(error);
+    return { refusal: "fault", decision: null };
   }
 }
 

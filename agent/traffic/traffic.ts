@@ -52,8 +52,8 @@ export type TrafficOptions = {
     readonly handshakeFailed: (event: HandshakeFailed) => void;
     readonly tunnelAbused: (event: TunnelAbused) => void;
     readonly poolLow: (event: PoolLow) => void;
-    /** An exception while answering one event; the connection was refused. */
-    readonly fault: (error: unknown, event: EngineEvent) => void;
+    /** An exception of ours while doing `what`; the connection was refused or closed. */
+    readonly fault: (error: unknown, what: string) => void;
   };
 };
 
@@ -140,7 +140,7 @@ export function createTraffic(options: TrafficOptions): Traffic {
     try {
       return call();
     } catch (error) {
-      options.told.fault(error, event);
+      options.told.fault(error, event.type);
       return connection.refuse("fault", null);
     }
   }
@@ -183,12 +183,14 @@ export function createTraffic(options: TrafficOptions): Traffic {
       try {
         return dispatch(event);
       } catch (error) {
-        options.told.fault(error, event);
+        options.told.fault(error, event.type);
         return afterFault(event, find);
       }
     },
     storeChanged: (updates) => {
-      for (const { connection, fall } of live.rejudge(updates, room.world)) {
+      for (const { connection, fall } of live.rejudge(updates, room.world, (error) =>
+        options.told.fault(error, "re-judging"),
+      )) {
         live.remove(connection);
         options.answer(connection.cut(fall.refusal, fall.decision));
       }
@@ -198,7 +200,10 @@ export function createTraffic(options: TrafficOptions): Traffic {
       pods.add(pod);
       waiting.retry();
     },
-    removePod: (podIdx) => pods.remove(podIdx),
+    removePod: (podIdx) => {
+      pods.remove(podIdx);
+      waiting.retry();
+    },
     identityInstalled: (identity, spiffeId) => {
       own.set(spiffeId, identity);
       waiting.retry();
