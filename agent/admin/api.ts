@@ -134,8 +134,13 @@ export type StatusView = {
     readonly from: string;
     /** "synced": what is written is what runs. "rejected": the last good one runs. "waiting": nothing read yet. */
     readonly state: "synced" | "rejected" | "waiting";
+    /** What runs came from the last good copy on disk. */
+    readonly fromLastGood: boolean;
     readonly appliedAt: string;
+    readonly objects: number;
     readonly errors: readonly ConfigErrorView[];
+    /** Valid, but without effect here. */
+    readonly notHonoured: readonly ConfigErrorView[];
   };
   readonly keeper: { readonly connected: boolean; readonly message: string };
   readonly bpf: { readonly programs: number; readonly abi: number };

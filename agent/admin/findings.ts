@@ -1,5 +1,6 @@
 // main · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
-import type { Finding } from "./api.ts";
+import type { Problem } from "../control/kinds/value.ts";
+import type { ConfigErrorView, Finding } from "./api.ts";
 import type { AdminSource } from "./views.ts";
 
 const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
@@ -51,19 +52,25 @@ function pods(source: AdminSource): readonly Finding[] {
 }
 
 function configuration(source: AdminSource): readonly Finding[] {
-  const { state, errors, from } = source.configuration();
-  if (state === "waiting") {
-    return [
-      warn(
-        "ORL4001",
-        `no configuration from ${from} yet`,
-        "nothing is captured until it was read once",
-        `see that ${from} exists`,
-      ),
-    ];
+  const { state, problems, findings, from, fromLastGood } = source.configuration();
+  const notHonoured = findings
+    .map(problemView)
+    .map(({ code, at, what, why, fix }) => warn(code, `${at}: ${what}`, why, fix));
+  if (state === "waiting" && problems.length === 0) {
+    const why = "nothing is captured until it was read once";
+    return [warn("ORL4001", `no configuration from ${from} yet`, why, `see that ${from} exists`)];
   }
-  if (errors.length === 0) return [ok("ORL4001", `configuration ${from} is what runs`)];
-  return errors.map(({ code, at, what, why, fix }) => fail(code, `${at}: ${what}`, why, fix));
+  if (problems.length === 0) return [ok("ORL4001", `configuration ${from} is what runs`), ...notHonoured];
+  const running = fromLastGood ? "; the last good copy runs" : "";
+  const wrong = problems
+    .map(problemView)
+    .map(({ code, at, what, why, fix }) => fail(code, `${at}: ${what}${running}`, why, fix));
+  return [...wrong, ...notHonoured];
+}
+
+export function problemView({ code, from, what, why, fix }: Problem): ConfigErrorView {
+  const at = from.line === 0 ? from.file : `${from.file}:${from.line}:${from.column}`;
+  return { code, at, what, why, fix };
 }
 
 function certificates(source: AdminSource): readonly Finding[] {

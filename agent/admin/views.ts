@@ -1,5 +1,6 @@
 // main · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
 // least of all, cannot get out.
+import type { SourceStatus } from "../control/source.ts";
 import type { MapView, ProgramView } from "../keeper/protocol.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
@@ -24,7 +25,7 @@ import {
   type Views,
   type WorkloadView,
 } from "./api.ts";
-import { findingsOf } from "./findings.ts";
+import { findingsOf, problemView } from "./findings.ts";
 
 export type PodState = {
   readonly workloadUid: string;
@@ -68,7 +69,8 @@ export type AdminSource = {
   readonly bpf: () => Promise<{ readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] }>;
   /** The kernel's counters by name; null: not readable. */
   readonly counters: () => Readonly<Record<string, number>> | null;
-  readonly configuration: () => StatusView["source"];
+  /** The source's own status: what was written, what runs, what is wrong with it. */
+  readonly configuration: () => SourceStatus;
   readonly keeper: () => StatusView["keeper"];
   readonly heartbeatAgeMs: () => number | null;
   readonly pending: () => readonly string[];
@@ -120,13 +122,27 @@ async function status(source: AdminSource): Promise<StatusView> {
     connections: source.openConnections(),
     denied: source.denied(),
     certs: { ready: all.filter(({ state }) => state === "ready").length, all: all.length },
-    source: source.configuration(),
+    source: sourceView(source.configuration()),
     keeper: source.keeper(),
     bpf: { programs: programs.length, abi: source.abi },
     heartbeatAgeMs: source.heartbeatAgeMs(),
     threads: source.threads,
     pending: source.pending(),
     notes: source.notes(),
+  };
+}
+
+function sourceView(status: SourceStatus): StatusView["source"] {
+  const { kind, from, state, fromLastGood, appliedAt, objects } = status;
+  return {
+    kind,
+    from,
+    state,
+    fromLastGood,
+    appliedAt,
+    objects,
+    errors: status.problems.map(problemView),
+    notHonoured: status.findings.map(problemView),
   };
 }
 
@@ -198,11 +214,12 @@ function policies(source: AdminSource): readonly PolicyView[] {
       ({ namespace, labels }) =>
         (mesh || namespace === policy.namespace) && (policy.selector === null || matches(policy.selector, labels)),
     );
+    // A selector without labels selects everything, as none does.
     const text = Object.entries(policy.selector ?? {}).map(([key, value]) => `${key}=${value}`);
     return {
       name: policy.name,
       namespace: policy.namespace,
-      scope: policy.selector === null ? (mesh ? "mesh" : "namespace") : text.join(","),
+      scope: text.length === 0 ? (mesh ? "mesh" : "namespace") : text.join(","),
       selects: selected.length,
       from: place(policy.from),
     };

@@ -156,19 +156,22 @@ test("exit statuses: 0 1 64 65 69 77 79", async (t) => {
 });
 
 test("status: a rejected configuration shows its errors and exits 79", async (t) => {
-  const error = {
+  const problem = {
     code: "ORL4102",
-    at: "mesh.yaml:3:5",
+    from: { file: "mesh.yaml", line: 3, column: 5 },
     what: "unknown field portz",
     why: "nobody reads it",
     fix: "write ports",
-  };
+  } as const;
   const configuration: ReturnType<ReturnType<typeof aSource>["configuration"]> = {
     kind: "static-file",
     from: "mesh.yaml",
     state: "rejected",
+    fromLastGood: false,
     appliedAt: "",
-    errors: [error],
+    objects: 0,
+    problems: [problem],
+    findings: [{ ...problem, code: "ORL4106" }],
   };
   const agent = await fakeAgent(t, { configuration: () => configuration });
   const { exit, out } = await agent.run("status");

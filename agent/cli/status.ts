@@ -18,7 +18,11 @@ export async function status(context: Context): Promise<Exit> {
         `\n${printable(at)}: ${printable(what)}  ${code}\n  why: ${printable(why)}\n  do:  ${printable(fix)}\n`,
       );
     }
-    if (view.source.state === "rejected") context.print("\nthe last good configuration is running\n");
+    if (view.source.state === "rejected") context.print("\nwhat was accepted before runs on\n");
+    const { notHonoured, fromLastGood } = view.source;
+    if (fromLastGood) context.print("note: the configuration that runs was read from the last good copy on disk\n");
+    if (notHonoured.length > 0)
+      context.print(`note: ${notHonoured.length} fields or objects have no effect here: orlop check\n`);
     if (view.pending.length > 0) context.print(`\nnot ready, pending: ${printable(view.pending.join(", "))}\n`);
     if (!view.keeper.connected) context.print(`\nkeeper: ${printable(view.keeper.message || "not connected")}\n`);
     for (const note of view.notes) context.print(`note: ${printable(note)}\n`);
