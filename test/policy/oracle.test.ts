@@ -1,0 +1,105 @@
+// The evaluator and the store's selection against the oracle: ORLOP_PAIRS random (policies, connection) pairs, no difference.
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { test } from "node:test";
+import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
+import { MeshStore } from "../../agent/mesh/store.ts";
+import type { Decision, RuleRef } from "../../agent/policy/decision.ts";
+import { evaluate, judgeOf } from "../../agent/policy/evaluate.ts";
+import { ask, type OracleVerdict } from "./oracle.ts";
+import {
+  Dice,
+  randomFacts,
+  randomPeerAuthentication,
+  randomPolicy,
+  randomTrustDomain,
+  randomWorkloads,
+  rootNamespace,
+} from "./random-mesh.ts";
+
+const wantedPairs = Number(process.env.ORLOP_PAIRS ?? 1_000_000);
+const seed = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 32));
+/** Connections judged between two changes of the policies. */
+const CONNECTIONS = 20;
+
+type Tally = { pairs: number; readonly verdicts: Map<string, number> };
+
+test(`${wantedPairs} random pairs: no difference from the oracle (ORLOP_SEED=${seed})`, () => {
+  const dice = new Dice(seed);
+  const tally: Tally = { pairs: 0, verdicts: new Map() };
+  while (tally.pairs < wantedPairs) oneWorld(dice, tally);
+  // A generator that only ever allows, or only ever refuses, would prove nothing.
+  for (const outcome of ["allow", "allow-by-rule", "denied-by-policy", "no-allow-matched", "mtls-required"]) {
+    const share = (tally.verdicts.get(outcome) ?? 0) / tally.pairs;
+    assert.ok(share > 0.01, `${outcome} in ${(share * 100).toFixed(2)} % of pairs, seed ${seed}`);
+  }
+});
+
+/** One mesh whose policies change a few times; the judge must notice each change. */
+function oneWorld(dice: Dice, tally: Tally): void {
+  const trustDomain = randomTrustDomain(dice);
+  const workloads = randomWorkloads(dice, trustDomain);
+  const store = new MeshStore({ rootNamespace, trustDomain });
+  store.apply(workloads.map((value): MeshUpdate => ({ kind: "workload", op: "upsert", value })));
+  const judge = judgeOf(store);
+  for (let change = 0; change < 3; change += 1) {
+    store.apply(Array.from({ length: 1 + dice.roll(4) }, () => randomChange(dice, store)));
+    for (let index = 0; index < CONNECTIONS; index += 1) onePair(dice, store, judge, tally);
+  }
+}
+
+function randomChange(dice: Dice, store: MeshStore): MeshUpdate {
+  const destinations = [...store.workloads()];
+  const name = dice.pick(["p1", "p2", "p3", "p4"]);
+  if (dice.chance(30)) {
+    return { kind: "peer-authentication", op: "upsert", value: randomPeerAuthentication(dice, name, destinations) };
+  }
+  const [first] = store.authorizationPolicies();
+  if (first !== undefined && dice.chance(15)) {
+    return { kind: "authorization-policy", op: "remove", key: `${first.namespace}/${first.name}` };
+  }
+  return { kind: "authorization-policy", op: "upsert", value: randomPolicy(dice, name, destinations) };
+}
+
+function onePair(dice: Dice, store: MeshStore, judge: ReturnType<typeof judgeOf>, tally: Tally): void {
+  const facts = randomFacts(dice, [...store.workloads()]);
+  const mesh = {
+    authorizationPolicies: [...store.authorizationPolicies()],
+    peerAuthentications: [...store.peerAuthentications()],
+    rootNamespace,
+    trustDomain: store.trustDomain,
+  };
+  const wanted = ask(facts, mesh);
+  const decision = judge(facts);
+  if (!agrees(decision, wanted)) {
+    assert.fail(`seed ${seed}, pair ${tally.pairs}\n${JSON.stringify({ wanted, decision, facts, mesh }, null, 1)}`);
+  }
+  if (tally.pairs % 8 === 0) {
+    const traced = judge(facts, { trace: true });
+    assert.deepEqual({ ...traced, steps: [] }, decision, `seed ${seed}, pair ${tally.pairs}: traced`);
+    assert.ok(traced.steps.some(({ status }) => status === "decides"));
+    const context = {
+      ...mesh,
+      authorizationPolicies: store.authorizationPoliciesFor(facts.destination),
+      peerAuthentications: store.peerAuthenticationsFor(facts.destination),
+    };
+    assert.deepEqual(evaluate(facts, context), decision, `seed ${seed}, pair ${tally.pairs}: without caches`);
+  }
+  const outcome = wanted.reason || (wanted.by === "" ? "allow" : "allow-by-rule");
+  tally.verdicts.set(outcome, (tally.verdicts.get(outcome) ?? 0) + 1);
+  tally.pairs += 1;
+}
+
+function agrees(decision: Decision, wanted: OracleVerdict): boolean {
+  return (
+    decision.verdict === wanted.verdict &&
+    (decision.verdict === "deny" ? decision.reason : "") === wanted.reason &&
+    (decision.decidedBy === null ? "" : written(decision.decidedBy)) === wanted.by &&
+    decision.audited.map(written).join() === wanted.audited.join() &&
+    decision.dryRunDenied.map(written).join() === wanted.dryRunDenied.join()
+  );
+}
+
+function written({ namespace, name, rule }: RuleRef): string {
+  return rule < 0 ? `${namespace}/${name}` : `${namespace}/${name}[${rule}]`;
+}

@@ -1,0 +1,254 @@
+// The judge written a second time, naively and from the text of Istio's API, to hold the evaluator against. It shares no
+// code with agent/policy or the store: it scans every policy, rebuilds every string, and reads addresses as big integers.
+import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
+import type {
+  AuthorizationPolicy,
+  Cidr,
+  Condition,
+  Operation,
+  PeerAuthentication,
+  Rule,
+  Source,
+  StringMatch,
+} from "../../agent/mesh/policies.ts";
+
+export type OracleMesh = {
+  readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly rootNamespace: string;
+  readonly trustDomain: string;
+};
+
+/** Rules are written `namespace/name[index]`, whole policies `namespace/name`. */
+export type OracleVerdict = {
+  readonly verdict: "allow" | "deny";
+  readonly reason: string;
+  readonly by: string;
+  readonly audited: readonly string[];
+  readonly dryRunDenied: readonly string[];
+};
+
+export function ask(facts: ConnectionFacts, mesh: OracleMesh): OracleVerdict {
+  const strictBy = strictPolicy(facts, mesh);
+  const isAuthenticated = facts.security !== "none" && facts.sourceIdentity !== null;
+  if (strictBy !== "" && !isAuthenticated) {
+    return { verdict: "deny", reason: "mtls-required", by: strictBy, audited: [], dryRunDenied: [] };
+  }
+
+  const selecting = mesh.authorizationPolicies
+    .filter((policy) => isSelected(policy, facts, mesh.rootNamespace))
+    .toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const firstOf = (action: string, dryRun: boolean): string[] =>
+    selecting
+      .filter((policy) => policy.action === action && policy.dryRun === dryRun)
+      .map((policy) => firstRule(policy, facts, mesh))
+      .filter((found) => found !== "");
+  const all = (dryRun: boolean): AuthorizationPolicy[] =>
+    selecting.filter((policy) => policy.action === "ALLOW" && policy.dryRun === dryRun);
+
+  const denying = firstOf("DENY", false);
+  const allowing = firstOf("ALLOW", false);
+  const dryRunDenied = firstOf("DENY", true);
+  if (all(false).length === 0 && firstOf("ALLOW", true).length === 0) dryRunDenied.push(...all(true).map(nameOf));
+  const beside = { audited: firstOf("AUDIT", false), dryRunDenied };
+
+  if (denying[0] !== undefined) return { verdict: "deny", reason: "denied-by-policy", by: denying[0], ...beside };
+  if (all(false).length === 0) return { verdict: "allow", reason: "", by: "", ...beside };
+  if (allowing[0] !== undefined) return { verdict: "allow", reason: "", by: allowing[0], ...beside };
+  return { verdict: "deny", reason: "no-allow-matched", by: "", ...beside };
+}
+
+function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
+  return `${namespace}/${name}`;
+}
+
+/** "If in the root namespace, the selector additionally matches workloads in all namespaces." */
+function isSelected(policy: AuthorizationPolicy, { destination }: ConnectionFacts, root: string): boolean {
+  if (policy.namespace !== destination.namespace && policy.namespace !== root) return false;
+  return hasLabels(policy.selector, destination.labels);
+}
+
+function hasLabels(
+  selector: Readonly<Record<string, string>> | null,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(selector ?? {}).every(([name, value]) => labels[name] === value);
+}
+
+/** Name of the policy that makes the port STRICT, or "". */
+function strictPolicy(facts: ConnectionFacts, mesh: OracleMesh): string {
+  const { destination, destinationPort } = facts;
+  const inOrder = mesh.peerAuthentications.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const isGeneral = (one: PeerAuthentication): boolean => Object.keys(one.selector ?? {}).length === 0;
+  const ofWorkload = inOrder.find(
+    (one) => !isGeneral(one) && one.namespace === destination.namespace && hasLabels(one.selector, destination.labels),
+  );
+  const ofNamespace = inOrder.find((one) => isGeneral(one) && one.namespace === destination.namespace);
+  const ofMesh = inOrder.find((one) => isGeneral(one) && one.namespace === mesh.rootNamespace);
+  const said = [
+    { policy: ofWorkload, mode: ofWorkload?.portLevel[destinationPort] },
+    { policy: ofWorkload, mode: ofWorkload?.mode },
+    { policy: ofNamespace, mode: ofNamespace?.mode },
+    { policy: ofMesh, mode: ofMesh?.mode },
+  ].find(({ mode }) => mode !== undefined && mode !== "UNSET");
+  return said?.policy !== undefined && said.mode === "STRICT" ? nameOf(said.policy) : "";
+}
+
+/** "A match occurs when at least one rule matches the request." */
+function firstRule(policy: AuthorizationPolicy, facts: ConnectionFacts, mesh: OracleMesh): string {
+  const index = policy.rules.findIndex((rule) => ruleHolds(rule, policy, facts, mesh));
+  return index < 0 ? "" : `${nameOf(policy)}[${index}]`;
+}
+
+function ruleHolds(rule: Rule, { action }: AuthorizationPolicy, facts: ConnectionFacts, mesh: OracleMesh): boolean {
+  const isAllow = action === "ALLOW";
+  const usesHttp =
+    rule.sources.some(({ http }) => http.length > 0) ||
+    rule.operations.some(({ http }) => http.length > 0) ||
+    rule.when.some((condition) => readCondition(condition, facts, mesh) === "cannot tell");
+  if (isAllow && usesHttp) return false;
+  const from = rule.sources.length === 0 || rule.sources.some((source) => sourceHolds(source, isAllow, facts, mesh));
+  const to = rule.operations.length === 0 || rule.operations.some((one) => operationHolds(one, isAllow, facts));
+  const when = rule.when.every((condition) => readCondition(condition, facts, mesh) !== "no");
+  return from && to && when;
+}
+
+type Caller = {
+  readonly principal: string;
+  readonly namespace: string;
+  readonly account: string;
+  readonly domain: string;
+};
+
+function callerOf({ security, sourceIdentity: id }: ConnectionFacts): Caller | undefined {
+  if (security === "none" || id === null) return undefined;
+  return {
+    principal: `${id.trustDomain}/ns/${id.namespace}/sa/${id.serviceAccount}`,
+    namespace: id.namespace,
+    account: `${id.namespace}/${id.serviceAccount}`,
+    domain: id.trustDomain,
+  };
+}
+
+function sourceHolds(source: Source, isAllow: boolean, facts: ConnectionFacts, mesh: OracleMesh): boolean {
+  const caller = callerOf(facts);
+  const own = mesh.trustDomain;
+  const accounts = (list: readonly string[]): boolean =>
+    caller !== undefined && caller.domain === own && list.includes(caller.account);
+  const wrote = [
+    ...source.principals,
+    ...source.notPrincipals,
+    ...source.namespaces,
+    ...source.notNamespaces,
+    ...source.serviceAccounts,
+    ...source.notServiceAccounts,
+    ...source.trustDomains,
+    ...source.notTrustDomains,
+    ...source.ipBlocks,
+    ...source.notIpBlocks,
+    ...source.http,
+  ];
+  if (wrote.length === 0) return !isAllow;
+  return (
+    (source.principals.length === 0 || anyText(source.principals, caller?.principal, own)) &&
+    !anyText(source.notPrincipals, caller?.principal, own) &&
+    (source.namespaces.length === 0 || anyText(source.namespaces, caller?.namespace)) &&
+    !anyText(source.notNamespaces, caller?.namespace) &&
+    (source.trustDomains.length === 0 || anyText(source.trustDomains, caller?.domain)) &&
+    !anyText(source.notTrustDomains, caller?.domain) &&
+    (source.serviceAccounts.length === 0 || accounts(source.serviceAccounts)) &&
+    !accounts(source.notServiceAccounts) &&
+    (source.ipBlocks.length === 0 || anyBlock(source.ipBlocks, facts.sourceAddress)) &&
+    !anyBlock(source.notIpBlocks, facts.sourceAddress)
+  );
+}
+
+function operationHolds({ ports, notPorts, http }: Operation, isAllow: boolean, facts: ConnectionFacts): boolean {
+  if (ports.length + notPorts.length + http.length === 0) return !isAllow;
+  const port = facts.destinationPort;
+  return (ports.length === 0 || ports.includes(port)) && !notPorts.includes(port);
+}
+
+function readCondition(condition: Condition, facts: ConnectionFacts, mesh: OracleMesh): "yes" | "no" | "cannot tell" {
+  const caller = callerOf(facts);
+  const { strings, notStrings, cidrs, notCidrs, ports, notPorts } = condition;
+  const [hasStrings, hasCidrs, hasPorts] = [
+    strings.length + notStrings.length > 0,
+    cidrs.length + notCidrs.length > 0,
+    ports.length + notPorts.length > 0,
+  ];
+  const only = (one: boolean, second: boolean, third: boolean): boolean => one && !second && !third;
+  const text = (value: string | undefined, domain?: string): "yes" | "no" | "cannot tell" =>
+    only(hasStrings, hasCidrs, hasPorts)
+      ? answer((strings.length === 0 || anyText(strings, value, domain)) && !anyText(notStrings, value, domain))
+      : "cannot tell";
+  const address = (value: string): "yes" | "no" | "cannot tell" =>
+    only(hasCidrs, hasStrings, hasPorts)
+      ? answer((cidrs.length === 0 || anyBlock(cidrs, value)) && !anyBlock(notCidrs, value))
+      : "cannot tell";
+  if (condition.http) return "cannot tell";
+  if (condition.key === "source.principal") return text(caller?.principal, mesh.trustDomain);
+  if (condition.key === "source.namespace") return text(caller?.namespace);
+  if (condition.key === "source.trustDomain") return text(caller?.domain);
+  if (condition.key === "source.serviceAccount") {
+    return text(caller?.domain === mesh.trustDomain ? caller.account : undefined);
+  }
+  if (condition.key === "source.ip") return address(facts.sourceAddress);
+  if (condition.key === "destination.ip") return address(facts.destinationAddress);
+  if (condition.key === "destination.port" && only(hasPorts, hasStrings, hasCidrs)) {
+    const port = facts.destinationPort;
+    return answer((ports.length === 0 || ports.includes(port)) && !notPorts.includes(port));
+  }
+  return "cannot tell";
+}
+
+function answer(holds: boolean): "yes" | "no" {
+  return holds ? "yes" : "no";
+}
+
+/** "Exact, prefix `abc*`, suffix `*abc`, presence `*`: the field is not empty." Without a value nothing matches. */
+function anyText(matches: readonly StringMatch[], value: string | undefined, ownDomain?: string): boolean {
+  if (value === undefined || value === "") return false;
+  return matches.some((match) => {
+    if (match.kind === "presence") return true;
+    // "cluster.local is a pointer to the local trust domain."
+    const begins = match.kind !== "suffix" && ownDomain !== undefined && match.value.indexOf("cluster.local/") === 0;
+    const wanted = begins ? ownDomain + match.value.substring(13) : match.value;
+    if (match.kind === "exact") return value === wanted;
+    if (match.kind === "prefix") return value.substring(0, wanted.length) === wanted;
+    return value.length >= wanted.length && value.substring(value.length - wanted.length) === wanted;
+  });
+}
+
+function anyBlock(blocks: readonly Cidr[], address: string): boolean {
+  return blocks.some(({ text }) => {
+    const [network = "", length] = text.split("/");
+    if (network.includes(":") !== address.includes(":")) return false;
+    const width = network.includes(":") ? 128n : 32n;
+    const shift = width - (length === undefined ? width : BigInt(length));
+    return numberOf(network) >> shift === numberOf(address) >> shift;
+  });
+}
+
+const known = new Map<string, bigint>();
+
+/** Remembered, since a big integer per question would be the test's whole cost. */
+function numberOf(address: string): bigint {
+  const before = known.get(address);
+  if (before !== undefined) return before;
+  const number = address.includes(":") ? numberOf6(address) : numberOf4(address);
+  if (known.size < 100_000) known.set(address, number);
+  return number;
+}
+
+function numberOf4(address: string): bigint {
+  return address.split(".").reduce((sum, octet) => sum * 256n + BigInt(octet), 0n);
+}
+
+function numberOf6(address: string): bigint {
+  const [head = "", tail = ""] = address.split("::");
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === "" ? [] : tail.split(":");
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => "0");
+  return [...before, ...zeros, ...after].reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
+}
