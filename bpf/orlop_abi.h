@@ -12,12 +12,14 @@
 #include <linux/types.h>
 #endif
 
-#define ORLOP_ABI_VERSION 1 /* names the pin directory: …/orlop/v1 */
+#define ORLOP_ABI_VERSION   1 /* names the pin directory: …/orlop/v1 */
 #define ORLOP_PORT_OUTBOUND 15001
-#define ORLOP_PORT_INBOUND 15006
-#define ORLOP_PORT_HBONE 15008
-#define ORLOP_LOCAL_MARK 0x6f720000 /* "or": steers the agent's dial to the app; never trusted as identity */
-#define ORLOP_LOCAL_TABLE 28530     /* routing table that the mark selects inside a pod namespace */
+#define ORLOP_PORT_INBOUND  15006
+#define ORLOP_PORT_HBONE    15008
+/* "or": steers the agent's dial to the app inside the pod; never trusted as identity. */
+#define ORLOP_LOCAL_MARK 0x6f720000
+/* The routing table that the mark selects inside a pod namespace. */
+#define ORLOP_LOCAL_TABLE 28530
 
 struct orlop_addr {
 	__u8 bytes[16];
@@ -46,10 +48,10 @@ struct orlop_pod_ip {
 /* --- one connection --------------------------------------------------------------------- */
 
 /* orlop_sock.flags */
-#define ORLOP_SOCK_AGENT 1u    /* made by the keeper for the agent: never captured, always admitted */
+#define ORLOP_SOCK_AGENT    1u /* made by the keeper for the agent: never captured, always admitted */
 #define ORLOP_SOCK_CAPTURED 2u /* the connect hook rewrote the destination */
-#define ORLOP_SOCK_OPENED 4u   /* an open event was sent, so a close event is owed */
-#define ORLOP_SOCK_PASSIVE 8u  /* accepted, not dialled */
+#define ORLOP_SOCK_OPENED   4u /* an open event was sent, so a close event is owed */
+#define ORLOP_SOCK_PASSIVE  8u /* accepted, not dialled */
 
 /* dst_of_sock: socket storage. Lives exactly as long as the socket. */
 struct orlop_sock {
@@ -96,8 +98,8 @@ struct orlop_in_key {
 	__u16 pad;
 };
 #define ORLOP_IN_REFUSE 1u /* STRICT: plaintext is refused */
-#define ORLOP_IN_PASS 2u   /* PERMISSIVE and no policy: straight to the application */
-#define ORLOP_IN_AGENT 3u  /* PERMISSIVE with policy: to the agent's :15006 */
+#define ORLOP_IN_PASS	2u /* PERMISSIVE and no policy: straight to the application */
+#define ORLOP_IN_AGENT	3u /* PERMISSIVE with policy: to the agent's :15006 */
 
 /* out_by_dst: this -> __u32. Consulted only while the agent's heartbeat is late. port 0 is any. */
 struct orlop_out_key {
@@ -123,14 +125,14 @@ struct orlop_socket_key {
 /* --- telling what happened ---------------------------------------------------------------- */
 
 /* orlop_event.type */
-#define ORLOP_EVENT_OPEN 1u    /* an application connection was established */
-#define ORLOP_EVENT_CLOSE 2u   /* it ended; bytes, duration, RTT and retransmits are final */
-#define ORLOP_EVENT_FAIL 3u    /* SYN_SENT ended without ESTABLISHED */
+#define ORLOP_EVENT_OPEN    1u /* an application connection was established */
+#define ORLOP_EVENT_CLOSE   2u /* it ended; bytes, duration, RTT and retransmits are final */
+#define ORLOP_EVENT_FAIL    3u /* SYN_SENT ended without ESTABLISHED */
 #define ORLOP_EVENT_REFUSED 4u /* a hook refused; reason is a counter number below */
-#define ORLOP_EVENT_DIRECT 5u  /* let past the agent because it was not alive (PERMISSIVE) */
+#define ORLOP_EVENT_DIRECT  5u /* let past the agent because it was not alive (PERMISSIVE) */
 
 #define ORLOP_DIRECTION_OUT 1u
-#define ORLOP_DIRECTION_IN 2u
+#define ORLOP_DIRECTION_IN  2u
 
 struct orlop_event {
 	__u64 at_ns; /* CLOCK_MONOTONIC */
@@ -173,13 +175,13 @@ struct orlop_traffic {
 enum orlop_counter {
 	ORLOP_COUNT_CONNECT_CAPTURED,
 	ORLOP_COUNT_CONNECT_NOT_ENROLLED,
-	ORLOP_COUNT_CONNECT_LOCAL,           /* loopback or the pod's own address: never captured */
+	ORLOP_COUNT_CONNECT_LOCAL, /* loopback or the pod's own address: never captured */
 	ORLOP_COUNT_CONNECT_AGENT_SOCKET,
 	ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT, /* PERMISSIVE destination while the agent is not alive */
 	ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
 	ORLOP_COUNT_CONNECT_REFUSED_NO_STORAGE,
-	ORLOP_COUNT_CONNECT_REFUSED_PORT,    /* one of Orlop's own ports on another address */
-	ORLOP_COUNT_CONNECT_NO_FAMILY,       /* the pod has no address of this family */
+	ORLOP_COUNT_CONNECT_REFUSED_PORT, /* one of Orlop's own ports on another address */
+	ORLOP_COUNT_CONNECT_NO_FAMILY,	  /* the pod has no address of this family */
 	ORLOP_COUNT_FLOW_PUBLISHED,
 	ORLOP_COUNT_FLOW_MAP_FULL,
 	ORLOP_COUNT_AGENT_FLOW_PUBLISHED,
@@ -190,10 +192,10 @@ enum orlop_counter {
 	ORLOP_COUNT_IN_PASSED,
 	ORLOP_COUNT_IN_TO_AGENT,
 	ORLOP_COUNT_IN_REFUSED_STRICT,
-	ORLOP_COUNT_IN_REFUSED_UNKNOWN,      /* no entry for this address or pod: refuses */
-	ORLOP_COUNT_IN_REFUSED_PORT,         /* :15001 or :15006 dialled from outside */
+	ORLOP_COUNT_IN_REFUSED_UNKNOWN, /* no entry for this address or pod: refuses */
+	ORLOP_COUNT_IN_REFUSED_PORT,	/* :15001 or :15006 dialled from outside */
 	ORLOP_COUNT_IN_REFUSED_NO_LISTENER,
-	ORLOP_COUNT_EVENT_DROPPED,           /* ring buffer full */
+	ORLOP_COUNT_EVENT_DROPPED, /* ring buffer full */
 	ORLOP_COUNT_TRAFFIC_MAP_FULL,
 	ORLOP_COUNT_MAX,
 };
