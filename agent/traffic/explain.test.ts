@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { judgeOf } from "../policy/evaluate.ts";
+import { type Explanation, explain } from "./explain.ts";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "./mesh.fake.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1"] });
+const api = workload("api-1", { addresses: ["10.0.0.2"], node: "n2", workloadName: "api", labels: { app: "api" } });
+const near = workload("near", { addresses: ["10.0.0.3"] });
+const old = workload("old", { addresses: ["10.0.0.9"], protocol: "none" });
+
+function ask(src: string, dst: string, change: (mesh: FakeMesh) => void = () => {}): Explanation {
+  const mesh = new FakeMesh([web, api, near, old], [service("api")]);
+  change(mesh);
+  const answer = explain(src, dst, { mesh, judge: judgeOf(mesh) });
+  if ("error" in answer) throw new Error(answer.error);
+  return answer;
+}
+function error(src: string, dst: string): string {
+  const mesh = new FakeMesh([web, api, near, old], [service("api")]);
+  const answer = explain(src, dst, { mesh, judge: judgeOf(mesh) });
+  return "error" in answer ? answer.error : "";
+}
+const step = (answer: Explanation, id: string): string => answer.steps.find((one) => one.id === id)?.summary ?? "";
+
+describe("explain", () => {
+  test("an allowed call through a service, by every way of naming it", () => {
+    for (const dst of [
+      "shop/api",
+      "shop/api:80",
+      "api:80",
+      "10.96.0.1:80",
+      "10.96.0.1",
+      "api.shop.svc.cluster.local:80",
+    ]) {
+      const answer = ask("shop/web", dst);
+      assert.equal(answer.verdict, "allow", dst);
+      assert.equal(answer.reason, "");
+      assert.equal(answer.dst, "shop/api:80");
+      assert.equal(step(answer, "source"), "shop/web 10.0.0.1 on n1, spiffe://cluster.local/ns/shop/sa/web");
+      assert.equal(step(answer, "resolve"), "service shop/api 10.96.0.1:80 → 10.0.0.2:8080 (shop/api-1 on n2)");
+      assert.match(step(answer, "transport"), /^HBONE to 10\.0\.0\.2:15008, mTLS as .*sa\/web, expecting .*sa\/api-1$/);
+      assert.equal(step(answer, "verdict"), "allowed");
+    }
+  });
+
+  test("a denied call names the rule, where it stands and the nearest miss", () => {
+    const answer = ask("shop/web", "shop/api:80", (mesh) =>
+      mesh.policies.push(policy("ALLOW", [ruleFor(["cluster.local/ns/shop/sa/near"])])),
+    );
+    assert.equal(answer.verdict, "deny");
+    assert.equal(answer.reason, "no-allow-matched");
+    assert.equal(answer.nearestMiss[0]?.rule.from.file, "mesh.yaml");
+    const denied = ask("shop/web", "10.0.0.2:8080", (mesh) =>
+      mesh.policies.push(policy("DENY", [ruleFor(["cluster.local/ns/shop/sa/web"])])),
+    );
+    assert.equal(denied.decidedBy?.from.line, 9);
+    assert.equal(denied.steps.find((one) => one.id === "deny")?.status, "decides");
+    assert.equal(denied.steps.at(-1)?.summary, "denied: denied-by-policy");
+  });
+
+  test("two pods of one node: no tunnel, identity proved by the kernel, the same judge", () => {
+    const answer = ask("shop/web", "shop/near:8080", (mesh) => mesh.peers.push(peerAuthentication("STRICT")));
+    assert.equal(answer.verdict, "allow");
+    assert.match(step(answer, "transport"), /^same node/);
+    const denied = ask("shop/web", "shop/near:8080", (mesh) =>
+      mesh.policies.push(policy("DENY", [ruleFor(["cluster.local/ns/shop/sa/web"])])),
+    );
+    assert.equal(denied.verdict, "deny");
+  });
+
+  test("who is not captured calls in plaintext: STRICT denies, PERMISSIVE allows", () => {
+    for (const src of ["shop/old", "10.0.0.9", "203.0.113.5"]) {
+      const denied = ask(src, "shop/api:80", (mesh) => mesh.peers.push(peerAuthentication("STRICT")));
+      assert.equal(denied.reason, "mtls-required", src);
+      assert.equal(denied.decidedBy?.kind, "PeerAuthentication");
+      assert.equal(ask(src, "shop/api:80").verdict, "allow");
+      assert.match(step(ask(src, "shop/api:80"), "transport"), /^plaintext/);
+    }
+  });
+
+  test("outside the mesh no policy applies", () => {
+    assert.equal(step(ask("shop/web", "8.8.8.8:443"), "verdict"), "allowed: no policy applies outside the mesh");
+    assert.equal(ask("shop/web", "shop/old:1").verdict, "allow");
+    assert.equal(ask("203.0.113.5", "shop/old:1").verdict, "allow");
+  });
+
+  test("what the router refuses is said with its reason", () => {
+    assert.equal(ask("shop/web", "shop/api:81").reason, "no-service-port");
+    assert.equal(ask("shop/web", "10.0.0.2:15008").reason, "own-port");
+    assert.equal(ask("shop/web", "[::1]:15001").reason, "self-call");
+    const nobody = ask("shop/web", "shop/api:80", (mesh) => {
+      mesh.list = [web];
+    });
+    assert.equal(nobody.reason, "no-healthy-endpoint");
+    assert.equal(nobody.steps.find((one) => one.id === "resolve")?.status, "decides");
+  });
+
+  test("what cannot be understood is an error in words", () => {
+    assert.match(error("shop/nobody", "shop/api"), /no workload shop\/nobody/);
+    assert.match(error("shop/web", "shop/nobody:80"), /nobody is called shop\/nobody/);
+    assert.match(error("shop/web", "shop/near"), /which port of shop\/near/);
+    assert.match(error("shop/web", "shop/api:99999"), /1 to 65535/);
+    assert.match(error("shop/web", ":::::"), /nobody|port/);
+  });
+});

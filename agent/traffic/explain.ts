@@ -1,0 +1,227 @@
+// 7-9, 12 · main thread and CLI · a connection that need not exist, through plan.ts, with every step kept. Pure.
+import type { Endpoint } from "../engine/events.ts";
+import { canonicalIp } from "../mesh/ip.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Decision, Miss, RuleRef, Step } from "../policy/decision.ts";
+import type { Judge } from "../policy/evaluate.ts";
+import { authorityOf } from "./authority.ts";
+import { type Refusal, wordsOf } from "./outcome.ts";
+import { type Plan, planInbound, planOutbound } from "./plan.ts";
+import { type Route, routeOf } from "./route.ts";
+
+export type Explanation = {
+  readonly verdict: "allow" | "deny";
+  readonly layer: "L4" | "L7";
+  /** A deny reason of the evaluator, or the router's refusal; empty when allowed. */
+  readonly reason: string;
+  readonly decidedBy: RuleRef | null;
+  readonly nearestMiss: readonly Miss[];
+  /** Who calls and what is called, as they were understood. */
+  readonly src: string;
+  readonly dst: string;
+  readonly steps: readonly Step[];
+};
+
+export type ExplainWorld = { readonly mesh: Snapshot; readonly judge: Judge };
+
+/**
+ * What would happen if `src` connected to `dst` now. src: `<namespace>/<name>` of a pod or its deployment, or an address.
+ * dst: the same or a Service's name or host name, with `:<port>`; the port may be left out where there is only one.
+ */
+export function explain(src: string, dst: string, world: ExplainWorld): Explanation | { readonly error: string } {
+  const caller = callerOf(src, world.mesh);
+  if ("error" in caller) return caller;
+  const dialled = dialledOf(dst, caller.workload?.namespace ?? "default", world.mesh);
+  if ("error" in dialled) return dialled;
+  const told: Step[] = [sourceStep(caller)];
+  const seen = { src: nameOf(caller.workload) ?? caller.address, dst: dialled.name };
+  // Not in the mesh, so not captured: what it dials, it dials itself, in plaintext.
+  if (caller.workload === null || caller.workload.protocol === "none")
+    return uncaptured(caller, dialled.to, world, told, seen);
+
+  const plan = planOutbound(
+    { source: caller.workload, client: { address: caller.address, port: 0 }, dialled: dialled.to },
+    { ...routeWorld(caller.workload, world.mesh), judge: (facts) => world.judge(facts, { trace: true }) },
+  );
+  told.push(resolveStep(plan.route, dialled.to));
+  if (plan.route === null || plan.route.kind === "refuse") return concluded(plan, told, seen);
+  told.push(transportStep(plan.route, caller.workload));
+  if (plan.route.kind !== "tunnel") return concluded(plan, told, seen);
+  const { destination, target } = plan.route;
+  const client = { address: caller.address, port: 0 };
+  return concluded(inbound({ destination, target, client, identity: caller.workload.identity }, world), told, seen);
+}
+
+type Caller = { readonly workload: Workload | null; readonly address: string };
+type Seen = { readonly src: string; readonly dst: string };
+
+function uncaptured(caller: Caller, to: Endpoint, world: ExplainWorld, told: Step[], seen: Seen): Explanation {
+  const { mesh } = world;
+  const stranger = caller.workload ?? strangerAt(caller.address);
+  const route = routeOf(stranger, to, routeWorld(stranger, mesh));
+  told.push(resolveStep(route, to));
+  if (route.kind === "refuse") {
+    return concluded({ verdict: "refuse", refusal: route.reason, route, facts: null, decision: null }, told, seen);
+  }
+  told.push({ id: "transport", status: "ok", summary: "plaintext: the caller is not captured, so it proves nothing" });
+  const { destination, target } = route;
+  if (destination === null || destination.protocol === "none") {
+    return concluded(
+      { verdict: "go", route: { ...route, kind: "direct", why: "not-in-mesh" }, facts: null, decision: null },
+      told,
+      seen,
+    );
+  }
+  const client = { address: caller.address, port: 0 };
+  return concluded(inbound({ destination, target, client, identity: null }, world), told, seen);
+}
+
+function inbound(facts: Parameters<typeof planInbound>[0], { judge }: ExplainWorld): Plan {
+  return planInbound(facts, (asked) => judge(asked, { trace: true }));
+}
+
+/** Which of several endpoints a connection meets is chance; the explanation takes the first of the best. */
+function routeWorld(source: Workload, mesh: Snapshot) {
+  return {
+    mesh,
+    servedHere: (uid: string): boolean => mesh.workload(uid)?.node === source.node,
+    load: (): number => 0,
+    random: (): number => 0,
+  };
+}
+
+function concluded(plan: Plan, told: readonly Step[], seen: Seen): Explanation {
+  const { decision } = plan;
+  const steps = [...told, ...(decision?.steps ?? [])];
+  const allowed = plan.verdict === "go";
+  const refusal = plan.verdict === "refuse" ? plan.refusal : null;
+  steps.push({ id: "verdict", status: allowed ? "ok" : "failed", summary: verdictWords(decision, refusal) });
+  const denied = decision?.verdict === "deny" ? decision : null;
+  return {
+    verdict: allowed ? "allow" : "deny",
+    layer: decision?.layer ?? "L4",
+    reason: denied?.reason ?? refusal ?? "",
+    decidedBy: decision?.decidedBy ?? null,
+    nearestMiss: denied?.nearestMiss ?? [],
+    ...seen,
+    steps,
+  };
+}
+
+function verdictWords(decision: Decision | null, refusal: Refusal | null): string {
+  if (refusal !== null && refusal !== "policy") return `refused: ${wordsOf(refusal)}`;
+  if (decision === null) return "allowed: no policy applies outside the mesh";
+  return decision.verdict === "allow" ? "allowed" : `denied: ${decision.reason}`;
+}
+
+function sourceStep({ workload, address }: Caller): Step {
+  if (workload === null) return { id: "source", status: "ok", summary: `${address}, nobody of the mesh` };
+  const where = `${nameOf(workload)} ${address} on ${workload.node}`;
+  const who = workload.protocol === "none" ? "not in the mesh" : workload.identity.text;
+  return { id: "source", status: "ok", summary: `${where}, ${who}` };
+}
+
+function resolveStep(route: Route | null, dialled: Endpoint): Step {
+  const at = authorityOf(dialled.address, dialled.port);
+  if (route === null) return { id: "resolve", status: "failed", summary: "not resolved: the source is refused first" };
+  const through = route.service === null ? at : `service ${route.service.namespace}/${route.service.name} ${at}`;
+  if (route.kind === "refuse")
+    return { id: "resolve", status: "decides", summary: `${through}: ${wordsOf(route.reason)}` };
+  const found = nameOf(route.destination);
+  const whose = found === undefined ? "nobody of the mesh" : `${found} on ${route.destination?.node}`;
+  return {
+    id: "resolve",
+    status: "ok",
+    summary: `${through} → ${authorityOf(route.target.address, route.target.port)} (${whose})`,
+  };
+}
+
+function transportStep(route: Exclude<Route, { readonly kind: "refuse" }>, source: Workload): Step {
+  const words = {
+    direct: "plaintext, passed through: the destination is not in the mesh",
+    local: `same node: one agent between the two, identity ${source.identity.text} proved by the kernel`,
+    tunnel: `HBONE to ${route.kind === "tunnel" ? authorityOf(route.to.address, route.to.port) : ""}, mTLS as ${source.identity.text}, expecting ${route.kind === "tunnel" ? route.expected.join(" or ") : ""}`,
+  };
+  return { id: "transport", status: "ok", summary: words[route.kind] };
+}
+
+function callerOf(text: string, mesh: Snapshot): Caller | { readonly error: string } {
+  const address = canonicalIp(text);
+  if (address !== undefined) return { workload: mesh.workloadAt(address) ?? null, address };
+  const workload = workloadNamed(text, mesh);
+  if (workload === undefined) return { error: `no workload ${text}: give <namespace>/<name> or an address` };
+  const [own] = workload.addresses;
+  return own === undefined ? { error: `workload ${text} has no address` } : { workload, address: own };
+}
+
+type Dialled = { readonly to: Endpoint; readonly name: string };
+
+function dialledOf(text: string, namespace: string, mesh: Snapshot): Dialled | { readonly error: string } {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)|.*?)(?::([0-9]{1,5}))?$/.exec(text) ?? [];
+  const bare = canonicalIp(text);
+  const host = bare ?? bracketed ?? plain ?? "";
+  const port = bare === undefined && digits !== undefined ? Number(digits) : undefined;
+  if (port !== undefined && (port < 1 || port > 65_535)) return { error: `${text}: a port is 1 to 65535` };
+  const address = canonicalIp(host);
+  if (address !== undefined) {
+    const service = mesh.serviceAt(address, namespace);
+    return withPort(address, port ?? onlyPort(service), service === undefined ? address : keyOf(service));
+  }
+  const service = mesh.serviceNamed(host) ?? mesh.service(host.includes("/") ? host : `${namespace}/${host}`);
+  if (service !== undefined) {
+    const [vip] = service.vips;
+    if (vip !== undefined) return withPort(vip, port ?? onlyPort(service), keyOf(service));
+    return { error: `service ${keyOf(service)} has no address: name one of its pods` };
+  }
+  const workload = workloadNamed(host.includes("/") ? host : `${namespace}/${host}`, mesh);
+  const own = workload?.addresses[0];
+  if (workload === undefined || own === undefined)
+    return { error: `nobody is called ${host}: no service, no workload` };
+  return withPort(own, port, nameOf(workload) ?? host);
+}
+
+function withPort(address: string, port: number | undefined, name: string): Dialled | { readonly error: string } {
+  return port === undefined
+    ? { error: `which port of ${name}? write ${name}:<port>` }
+    : { to: { address, port }, name: `${name}:${port}` };
+}
+
+function onlyPort(service: Service | undefined): number | undefined {
+  const [first, ...more] = service?.ports ?? [];
+  return more.length === 0 ? first?.port : undefined;
+}
+
+/** By pod name, else by deployment; of several the first by uid. */
+function workloadNamed(key: string, mesh: Snapshot): Workload | undefined {
+  const found = [...mesh.workloads()].filter(
+    (one) => key === `${one.namespace}/${one.name}` || key === `${one.namespace}/${one.workloadName}`,
+  );
+  const exact = found.filter((one) => key === `${one.namespace}/${one.name}`);
+  return (exact.length > 0 ? exact : found).sort((a, b) => (a.uid < b.uid ? -1 : 1))[0];
+}
+
+function nameOf(workload: Workload | null | undefined): string | undefined {
+  return workload ? `${workload.namespace}/${workload.name}` : undefined;
+}
+
+const keyOf = (service: Service): string => `${service.namespace}/${service.name}`;
+
+/** Somebody of whom only the address is known, for the router's eyes: no locality, no namespace, no identity. */
+function strangerAt(address: string): Workload {
+  const nothing = { region: "", zone: "", subzone: "" };
+  const identity = { text: "", trustDomain: "", namespace: "", serviceAccount: "" };
+  const names = {
+    uid: "",
+    podUid: "",
+    name: "",
+    namespace: "",
+    workloadName: "",
+    canonicalName: "",
+    canonicalRevision: "",
+  };
+  const place = { node: "", network: "", cluster: "", locality: nothing, weight: 1, healthy: true };
+  const from = { file: "", line: 0, column: 0 };
+  return { ...names, ...place, identity, addresses: [address], labels: {}, protocol: "none", ports: {}, from };
+}
