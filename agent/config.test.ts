@@ -1,0 +1,99 @@
+// The node's own configuration: defaults, the environment over the file, and every mistake with its place.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { loadConfig } from "./config.ts";
+import { ConfigError } from "./control/kinds/value.ts";
+
+const HEAD = "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec:\n";
+
+function file(t: TestContext, text: string): string {
+  const folder = mkdtempSync(join(tmpdir(), "orlop-config-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "orlop.yaml");
+  writeFileSync(path, text);
+  return path;
+}
+
+test("a file without a NodeConfig is a node with every default", (t) => {
+  const path = file(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+  const { keeper, agent } = loadConfig(path, {});
+  assert.deepEqual(keeper, {
+    node: hostname(),
+    runDir: "/run/orlop",
+    socket: "/run/orlop/keeper.sock",
+    bpffs: "/sys/fs/bpf",
+    podsCgroup: "/sys/fs/cgroup",
+    heartbeatLimitMs: 2_000,
+    agentUid: 65_534,
+    agentGid: 65_534,
+    log: { level: "info" },
+  });
+  assert.equal(agent.place.trustDomain, "cluster.local");
+  assert.equal(agent.place.rootNamespace, "istio-system");
+  assert.equal(agent.source.path, path);
+  assert.equal(agent.admin.socket, "/run/orlop/agent.sock");
+  assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
+  assert.ok(agent.dataThreads >= 1);
+});
+
+test("what is written counts, paths start at the file, the environment comes last", (t) => {
+  const path = file(
+    t,
+    `${HEAD}  node: n1\n  mesh: mesh.d\n  runDir: /run/x/\n  ca: {leafTtlSeconds: 600}\n  dataThreads: 3\n`,
+  );
+  const { agent, keeper } = loadConfig(path, {
+    ORLOP_NODE: "n2",
+    ORLOP_LOG_LEVEL: "debug",
+    ORLOP_SERVICE_HOST: "10.0.0.1",
+  });
+  assert.equal(agent.place.node, "n2");
+  assert.equal(agent.source.path, join(path, "..", "mesh.d"));
+  assert.equal(keeper.socket, "/run/x/keeper.sock");
+  assert.deepEqual(agent.ca, { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 600 });
+  assert.equal(agent.dataThreads, 3);
+  assert.equal(keeper.log.level, "debug");
+  assert.equal(loadConfig(path, { ORLOP_DATA_THREADS: "2" }).agent.dataThreads, 2);
+});
+
+for (const [name, text, env, expected] of [
+  [
+    "an unknown field",
+    `${HEAD}  trustDomian: a\n`,
+    {},
+    /:4:3: spec has no field "trustDomian".*\n.*\n.*did you mean trustDomain\?/,
+  ],
+  ["a nested unknown field", `${HEAD}  metrics: {prot: 1}\n`, {}, /:4:13: spec\.metrics has no field "prot"/],
+  ["a wrong type", `${HEAD}  dataThreads: "2"\n`, {}, /:4:16: spec\.dataThreads should be a whole number/],
+  ["a port that is none", `${HEAD}  ready: {port: 0}\n`, {}, /:4:17: .*1 to 65535/],
+  ["a relative run directory", `${HEAD}  runDir: run\n`, {}, /:4:11: .*absolute path/],
+  ["a climbing path", `${HEAD}  bpffs: /sys/../etc\n`, {}, /absolute path/],
+  ["an upper-case trust domain", `${HEAD}  trustDomain: Cluster.local\n`, {}, /trust domain/],
+  ["root as the agent's user", `${HEAD}  agentUid: 0\n`, {}, /from 1 to/],
+  ["an unknown log level", `${HEAD}  log: {level: loud}\n`, {}, /not one of trace/],
+  ["two NodeConfigs", `${HEAD}  node: a\n---\n${HEAD}  node: b\n`, {}, /:6:1: a second NodeConfig/],
+  ["no spec", "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\n", {}, /lacks "spec"/],
+  [
+    "a bad environment",
+    `${HEAD}  node: a\n`,
+    { ORLOP_DATA_THREADS: "many" },
+    /environment ORLOP_DATA_THREADS: spec\.dataThreads/,
+  ],
+  ["YAML that is none", "a: [", {}, /:1:\d+: /],
+] as const) {
+  test(`refused: ${name}`, (t) => {
+    assert.throws(
+      () => loadConfig(file(t, text), env),
+      (error) => error instanceof ConfigError && expected.test(error.message),
+    );
+  });
+}
+
+test("a file that cannot be read is named", () => {
+  assert.throws(
+    () => loadConfig("/nonexistent/orlop.yaml", {}),
+    (error) => error instanceof ConfigError && /ENOENT/.test(error.message),
+  );
+});
