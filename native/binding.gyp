@@ -17,12 +17,12 @@
   "targets": [
     {
       "target_name": "keeper",
-      "sources": ["<!@(ls keeper/*.cc shared/*.cc)"],
+      "sources": ["<!@(ls keeper/*.cc shared/*.cc 2> /dev/null || true)"],
       "libraries": ["-lbpf"],
     },
     {
       "target_name": "engine",
-      "sources": ["<!@(ls engine/*.cc shared/*.cc)"],
+      "sources": ["<!@(ls engine/*.cc shared/*.cc 2> /dev/null || true)"],
       "libraries": ["-lnghttp2"],
     },
   ],

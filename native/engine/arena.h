@@ -1,5 +1,6 @@
-// 6 · data thread · the batch layout shared with TypeScript: fixed records in front, text behind, one for each way.
-// Read by native/gen-abi.ts: only fixed-width fields, earlier structs and arrays of them. Host byte order throughout.
+// 6 · data thread · the batch layout shared with TypeScript: fixed records in front, text behind, one for
+// each way. Read by native/gen-abi.ts: only fixed-width fields, earlier structs and arrays of them. Host byte
+// order throughout.
 #ifndef ORLOP_ENGINE_ARENA_H
 #define ORLOP_ENGINE_ARENA_H
 
@@ -15,7 +16,8 @@
 #define ORLOP_ARENA_ANSWERS 655360
 #define ORLOP_ARENA_ANSWER_TEXT 786432
 #define ORLOP_ARENA_ANSWER_TEXT_SIZE 524288
-/* One answer at a time that comes later than its event, so that it cannot overwrite the batch being written. */
+/* One answer at a time that comes later than its event, so that it cannot overwrite the batch being written.
+ */
 #define ORLOP_ARENA_LATE_ANSWER 1310720
 #define ORLOP_ARENA_LATE_TEXT 1310848
 #define ORLOP_ARENA_LATE_TEXT_SIZE 32640
@@ -62,9 +64,9 @@ struct orlop_engine_event {
   uint32_t pod_idx;
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
-  uint32_t kind;                /* listener, role, cause, reason or socket kind: the position in batch.ts's list */
-  int32_t detail;               /* errno, HTTP status, TLS alert or count */
-  int32_t identity;             /* own identity; peer identity for a CONNECT request or abuse */
+  uint32_t kind;    /* listener, role, cause, reason or socket kind: the position in batch.ts's list */
+  int32_t detail;   /* errno, HTTP status, TLS alert or count */
+  int32_t identity; /* own identity; peer identity for a CONNECT request or abuse */
   int32_t expect;
   uint64_t sent_bytes;
   uint64_t received_bytes;

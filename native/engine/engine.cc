@@ -1,0 +1,377 @@
+// data thread · the turn, the pods, and what the answers set in motion.
+#include "engine/engine.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "engine/connection.h"
+#include "engine/descriptors.h"
+#include "engine/tunnel.h"
+
+namespace orlop {
+namespace {
+
+// Bytes that wait for slow sockets, per thread; a tunnel alone may hold its connection window of 16 MiB.
+constexpr size_t kBufferBudget = 512u << 20;
+// How often one turn goes round events → answers → writes before the rest of the thread is served.
+constexpr int kRounds = 8;
+
+}  // namespace
+
+Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
+    : loop_(uv),
+      timers_(uv),
+      scratch_(new Scratch),
+      arena_(arena),
+      events_(arena),
+      handler_(handler),
+      handler_self_(self),
+      tunnels_(*this),
+      hbone_(*this) {
+  timers_.on_due = [](void* engine) { static_cast<Engine*>(engine)->EndTurn(); };
+  timers_.on_due_self = this;
+}
+
+Engine::~Engine() {
+  if (flow_map_ >= 0) close(flow_map_);
+  if (reserve_ >= 0) close(reserve_);
+}
+
+int Engine::Open() {
+  reserve_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  return loop_.Open([](void* self) { static_cast<Engine*>(self)->EndTurn(); }, this);
+}
+
+// --- the turn ------------------------------------------------------------------------------------
+
+void Engine::EndTurn() {
+  if (in_turn_ || ended_) return;
+  in_turn_ = true;
+  timers_.Run();
+  RunAgain();
+  for (int round = 0; round < kRounds && !closing_; round++) {
+    DeliverEvents();
+    FlushDirty();
+    if (events_.empty()) break;
+  }
+  in_turn_ = false;
+  if (closing_) return EndEverything();
+  Reap();
+  if (!events_.empty() || !dirty_.empty() || !again_connections_.empty() || !again_tunnels_.empty())
+    loop_.Again();
+}
+
+void Engine::DeliverEvents() {
+  const uint32_t count = events_.Deliver();
+  int32_t answers = 0;
+  if (count > 0) {
+    stats_.batches++;
+    answers = handler_(handler_self_, count);
+  }
+  for (int32_t i = 0; i < answers && i < ORLOP_ARENA_EVENT_CAPACITY; i++) {
+    orlop_engine_answer answer;
+    memcpy(&answer, arena_ + ORLOP_ARENA_ANSWERS + static_cast<size_t>(i) * sizeof answer, sizeof answer);
+    Apply(answer, arena_ + ORLOP_ARENA_ANSWER_TEXT, ORLOP_ARENA_ANSWER_TEXT_SIZE);
+  }
+  events_.Delivered();
+}
+
+void Engine::Submit() {
+  orlop_engine_answer answer;
+  memcpy(&answer, arena_ + ORLOP_ARENA_LATE_ANSWER, sizeof answer);
+  Apply(answer, arena_ + ORLOP_ARENA_LATE_TEXT, ORLOP_ARENA_LATE_TEXT_SIZE);
+  if (!in_turn_) loop_.Again();
+}
+
+void Engine::RunAgain() {
+  std::vector<Connection*> connections;
+  std::vector<Tunnel*> tunnels;
+  connections.swap(again_connections_);
+  tunnels.swap(again_tunnels_);
+  for (Connection* connection : connections) {
+    connection->in_again = false;
+    connection->OnAgain();
+  }
+  for (Tunnel* tunnel : tunnels) {
+    tunnel->in_again = false;
+    tunnel->OnReady(0);
+  }
+}
+
+void Engine::FlushDirty() {
+  flushing_.swap(dirty_);
+  for (Tunnel* tunnel : flushing_) {
+    tunnel->dirty = false;
+    tunnel->Flush();
+  }
+  flushing_.clear();
+}
+
+// Whatever ended in this turn may still have been named by events of the same turn; now nobody does.
+void Engine::Reap() {
+  for (Connection* connection : dead_connections_) {
+    if (connection->in_again) {
+      again_connections_.erase(std::remove(again_connections_.begin(), again_connections_.end(), connection),
+                               again_connections_.end());
+    }
+    delete connection;
+  }
+  dead_connections_.clear();
+  for (Tunnel* tunnel : dead_tunnels_) {
+    if (tunnel->in_again) {
+      again_tunnels_.erase(std::remove(again_tunnels_.begin(), again_tunnels_.end(), tunnel),
+                           again_tunnels_.end());
+    }
+    if (tunnel->dirty) dirty_.erase(std::remove(dirty_.begin(), dirty_.end(), tunnel), dirty_.end());
+    delete tunnel;
+  }
+  dead_tunnels_.clear();
+  dead_acceptors_.clear();
+}
+
+void Engine::Dirty(Tunnel* tunnel) {
+  if (tunnel->dirty) return;
+  tunnel->dirty = true;
+  dirty_.push_back(tunnel);
+}
+
+void Engine::Again(Connection* connection) {
+  if (connection->in_again) return;
+  connection->in_again = true;
+  again_connections_.push_back(connection);
+}
+
+void Engine::Again(Tunnel* tunnel) {
+  if (tunnel->in_again) return;
+  tunnel->in_again = true;
+  again_tunnels_.push_back(tunnel);
+}
+
+// Buried outside a turn (by a call from TypeScript): the next turn reaps.
+void Engine::Bury(Connection* connection) {
+  dead_connections_.push_back(connection);
+  if (!in_turn_) loop_.Again();
+}
+
+void Engine::Bury(Tunnel* tunnel) {
+  dead_tunnels_.push_back(tunnel);
+  if (!in_turn_) loop_.Again();
+}
+
+// --- answers ---------------------------------------------------------------------------------------
+
+namespace {
+
+Endpoint ToEndpoint(const orlop_endpoint& record) {
+  return {record.addr, record.port};
+}
+
+// A span of the text area; empty when it does not lie inside. Bytes no header may hold make it empty too.
+std::string_view TextOf(const orlop_span& span, const uint8_t* text, size_t size) {
+  if (span.length > ORLOP_ANSWER_TEXT_LIMIT || span.offset > size || span.length > size - span.offset)
+    return {};
+  const std::string_view view(reinterpret_cast<const char*>(text) + span.offset, span.length);
+  const bool clean = std::all_of(view.begin(), view.end(),
+                                 [](char c) { return static_cast<uint8_t>(c) >= 0x20 && c != 0x7f; });
+  return clean ? view : std::string_view();
+}
+
+}  // namespace
+
+void Engine::Apply(const orlop_engine_answer& answer, const uint8_t* text, size_t text_size) {
+  if (Tunnel* tunnel = slots_.FindTunnel(answer.conn, answer.generation)) {
+    if (answer.type == ORLOP_ANSWER_PEER) return tunnel->OnPeer(answer.identity);
+    if (answer.type == ORLOP_ANSWER_CLOSE) return tunnel->End(CloseCause::kClosedByAnswer, 0, "");
+    return tunnel->OnRejectPeer();
+  }
+  Connection* connection = slots_.FindConnection(answer.conn, answer.generation);
+  if (!connection) return;  // it ended meanwhile
+  switch (answer.type) {
+    case ORLOP_ANSWER_RELAY:
+      return connection->OnRelay(ToEndpoint(answer.to));
+    case ORLOP_ANSWER_DIAL: {
+      const Endpoint from = ToEndpoint(answer.from);
+      return connection->OnDial(answer.pod_idx, ToEndpoint(answer.to), answer.from.known ? &from : nullptr,
+                                TextOf(answer.text[1], text, text_size));
+    }
+    case ORLOP_ANSWER_TUNNEL: {
+      auto request = std::make_unique<ConnectText>();
+      request->to = ToEndpoint(answer.to);
+      request->identity = answer.identity;
+      request->expect = answer.expect;
+      request->authority = TextOf(answer.text[0], text, text_size);
+      request->baggage = TextOf(answer.text[1], text, text_size);
+      request->forwarded = TextOf(answer.text[2], text, text_size);
+      request->traceparent = TextOf(answer.text[3], text, text_size);
+      return connection->OnTunnel(std::move(request));
+    }
+    case ORLOP_ANSWER_REFUSE:
+      return connection->OnRefuse(answer.status);
+    case ORLOP_ANSWER_CLOSE:
+      return connection->Finish(CloseCause::kClosedByAnswer);
+    default:
+      return;  // a peer's verdict for what is no tunnel
+  }
+}
+
+// --- pods --------------------------------------------------------------------------------------------
+
+Pod* Engine::FindPod(uint32_t pod_idx) {
+  const auto found = pods_.find(pod_idx);
+  return found == pods_.end() ? nullptr : found->second.get();
+}
+
+SocketPool* Engine::FindPool(uint32_t pod_idx, SocketKind kind) {
+  Pod* pod = FindPod(pod_idx);
+  if (!pod) return nullptr;
+  auto& pool = pod->pools[static_cast<uint32_t>(kind)];
+  if (!pool) pool = std::make_unique<SocketPool>(*this, pod_idx, kind);
+  return pool.get();
+}
+
+void Engine::SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity) {
+  auto& pod = pods_[pod_idx];
+  if (!pod) pod = std::make_unique<Pod>();
+  pod->netns_cookie = netns_cookie;
+  pod->identity = identity;
+}
+
+bool Engine::AddListener(uint32_t pod_idx, ListenerKind kind, int fd) {
+  auto acceptor = std::make_unique<Acceptor>(*this, pod_idx, kind, fd);
+  Pod* pod = FindPod(pod_idx);
+  if (!pod || draining_ || !acceptor->Open()) return false;
+  pod->acceptors.push_back(std::move(acceptor));
+  return true;
+}
+
+bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, int fd) {
+  CountOpened();
+  SocketPool* pool = FindPool(pod_idx, kind);
+  int on = 1;
+  if (!pool || ioctl(fd, FIONBIO, &on) != 0) {
+    CloseCounted(fd, false);
+    return false;
+  }
+  pool->Add(fd);
+  if (!in_turn_) loop_.Again();
+  return true;
+}
+
+void Engine::RemovePod(uint32_t pod_idx, bool cut) {
+  const auto found = pods_.find(pod_idx);
+  if (found != pods_.end()) {
+    // An acceptor may be named by an event of this very turn.
+    for (auto& acceptor : found->second->acceptors) dead_acceptors_.push_back(std::move(acceptor));
+    pods_.erase(found);
+  }
+  tunnels_.RetirePod(pod_idx);
+  if (cut) {
+    for (Connection* connection : slots_.Connections()) {
+      if (connection->pod_idx() == pod_idx) connection->Finish(CloseCause::kDrained);
+    }
+    for (Tunnel* tunnel : slots_.Tunnels()) {
+      if (tunnel->pod_idx() == pod_idx) tunnel->End(CloseCause::kDrained, 0, "");
+    }
+  }
+  if (!in_turn_) loop_.Again();
+}
+
+void Engine::SetFlowMap(int fd) {
+  if (flow_map_ >= 0) close(flow_map_);
+  flow_map_ = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+void Engine::EmitPoolLow(uint32_t pod_idx, SocketKind kind, uint32_t count) {
+  orlop_engine_event record{};
+  record.type = ORLOP_ENGINE_POOL_LOW;
+  record.pod_idx = pod_idx;
+  record.kind = static_cast<uint32_t>(kind);
+  record.detail = static_cast<int32_t>(count);
+  events_.Emit(record);
+}
+
+bool Engine::Overloaded() const {
+  return chunks_.bytes_in_use() > kBufferBudget / 10 * 8;
+}
+
+void Engine::ShedOne(int listener) {
+  if (reserve_ >= 0) close(reserve_);
+  const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  if (fd >= 0) {
+    const linger now{1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+    stats_.shed++;
+  }
+  reserve_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+bool Engine::Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const {
+  const Connection* connection = slots_.FindConnection(ref.index, ref.generation);
+  if (!connection) return false;
+  *sent = connection->sent();
+  *received = connection->received();
+  return true;
+}
+
+Stats Engine::stats() const {
+  Stats stats = stats_;
+  for (const Tunnel* tunnel : slots_.Tunnels()) stats.streams += tunnel->streams();
+  return stats;
+}
+
+void Engine::RetireTunnels(int32_t identity) {
+  tunnels_.RetireIdentity(identity);
+}
+
+// --- the end -----------------------------------------------------------------------------------------
+
+void Engine::Drain() {
+  draining_ = true;
+  for (auto& [pod_idx, pod] : pods_) {
+    for (auto& acceptor : pod->acceptors) dead_acceptors_.push_back(std::move(acceptor));
+    pod->acceptors.clear();
+  }
+  tunnels_.RetireAll();
+  for (Tunnel* tunnel : slots_.Tunnels()) tunnel->Retire();
+  if (!in_turn_) loop_.Again();
+}
+
+void Engine::Close(void (*closed)(void* self), void* self) {
+  if (closing_) return;
+  closing_ = true;
+  closed_ = closed;
+  closed_self_ = self;
+  if (!in_turn_) EndEverything();
+}
+
+void Engine::EndEverything() {
+  ended_ = true;
+  in_turn_ = true;  // what ends now asks for no turn
+  for (Connection* connection : slots_.Connections()) connection->Finish(CloseCause::kDrained);
+  for (Tunnel* tunnel : slots_.Tunnels()) tunnel->End(CloseCause::kDrained, 0, "");
+  for (auto& [pod_idx, pod] : pods_) pod->acceptors.clear();
+  Reap();
+  pods_.clear();
+  loop_.Stop();
+  open_handles_ = 3;
+  const auto gone = [](uv_handle_t* handle) {
+    auto* self = static_cast<Engine*>(handle->data);
+    if (--self->open_handles_ == 0) self->closed_(self->closed_self_);
+  };
+  for (uv_handle_t* handle : {reinterpret_cast<uv_handle_t*>(loop_.poll_handle()),
+                              reinterpret_cast<uv_handle_t*>(loop_.idle_handle()),
+                              reinterpret_cast<uv_handle_t*>(timers_.handle())}) {
+    handle->data = this;
+    uv_close(handle, gone);
+  }
+}
+
+}  // namespace orlop
