@@ -1,4 +1,6 @@
-// main and CLI · the admin socket's requests and replies, as JSON. Types and constants only; imports nothing.
+// main and CLI · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
+import type { Miss, RuleRef } from "../policy/decision.ts";
+import type { Explanation } from "../traffic/explain.ts";
 
 export const apiVersion = "orlop.dev/v1alpha1";
 export const defaultSocket = "/run/orlop/agent.sock";
@@ -181,7 +183,7 @@ export type MissView = {
   readonly column: number;
 };
 
-/** The answer of `orlop explain`. `sides`: what each judging agent said, the deciding one last. */
+/** The answer of `orlop explain`, through the agent or offline. */
 export type ExplainView = {
   readonly apiVersion: typeof apiVersion;
   readonly kind: "Decision";
@@ -195,6 +197,31 @@ export type ExplainView = {
   readonly dst: string;
   readonly steps: readonly { readonly id: string; readonly status: string; readonly summary: string }[];
 };
+
+export function explainView(explanation: Explanation): ExplainView {
+  const { verdict, layer, reason, decidedBy, nearestMiss, src, dst, steps } = explanation;
+  return {
+    apiVersion,
+    kind: "Decision",
+    verdict,
+    layer,
+    reason,
+    decidedBy: decidedBy && ruleView(decidedBy),
+    nearestMiss: nearestMiss.map(missView),
+    src,
+    dst,
+    steps: steps.map(({ id, status, summary }) => ({ id, status, summary })),
+  };
+}
+
+function ruleView({ kind, namespace, name, rule, from }: RuleRef): RuleView {
+  return { kind, namespace, name, rule, file: from.file, line: from.line };
+}
+
+function missView({ rule, field, want, got }: Miss): MissView {
+  const { file, line, column } = rule.from;
+  return { policy: `${rule.namespace}/${rule.name}`, rule: rule.rule, field, want, got, file, line, column };
+}
 
 export type LogLevelView = { readonly room: string; readonly level: string; readonly until: string };
 /** PUT /v1/log. `forSeconds` null: until the agent ends. */

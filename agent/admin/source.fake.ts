@@ -2,7 +2,6 @@
 import { nowhere } from "../mesh/source-ref.ts";
 import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/record.ts";
-import { apiVersion } from "./api.ts";
 import type { AdminSource } from "./views.ts";
 
 export const fakeNow = Date.UTC(2026, 10, 21, 10, 0, 0);
@@ -108,25 +107,25 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     heartbeatAgeMs: () => 42.4,
     pending: () => [],
     notes: () => [],
-    explain: async (src, dst) =>
+    explain: (src, dst) =>
       src === "shop/web"
         ? {
-            apiVersion,
-            kind: "Decision",
             verdict: "deny",
             layer: "L4",
             reason: "no-allow-matched",
             decidedBy: null,
             nearestMiss: [
               {
-                policy: "shop/callers",
-                rule: 0,
+                rule: {
+                  kind: "AuthorizationPolicy",
+                  namespace: "shop",
+                  name: "callers",
+                  rule: 0,
+                  from: { file: "mesh.yaml", line: 33, column: 9 },
+                },
                 field: "source.principal",
                 want: "[a]",
                 got: "b",
-                file: "mesh.yaml",
-                line: 33,
-                column: 9,
               },
             ],
             src,

@@ -7,13 +7,13 @@ import type { Service } from "../mesh/service.ts";
 import type { SourceRef } from "../mesh/source-ref.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection, Party } from "../observe/record.ts";
+import type { Explanation } from "../traffic/explain.ts";
 import {
   apiVersion,
   type BpfView,
   type CertView,
   type ConnectionView,
   type ErrorView,
-  type ExplainView,
   type List,
   type LogChange,
   type LogLevelView,
@@ -76,7 +76,7 @@ export type AdminSource = {
   readonly pending: () => readonly string[];
   readonly notes: () => readonly string[];
   /** `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find. */
-  readonly explain: (src: string, dst: string) => Promise<ExplainView | { readonly error: string }>;
+  readonly explain: (src: string, dst: string) => Explanation | { readonly error: string };
   readonly logLevels: () => readonly { readonly room: string; readonly level: string; readonly until: number | null }[];
   /** undefined: done; else what was wrong. */
   readonly setLog: (change: LogChange) => string | undefined;

@@ -106,10 +106,12 @@ function reading(
 }
 
 function withReadOptions(command: Command): Command {
+  if (!command.options.some(({ long }) => long === "--file")) {
+    command.addOption(new Option("-f, --file <dump.json>", "ask a file written by `orlop dump` instead"));
+  }
   return command
     .addOption(new Option("-o, --output <format>", "how to show it").choices(formats).default("table"))
     .addOption(new Option("--socket <path>", "the agent's admin socket (or ORLOP_SOCKET)"))
-    .addOption(new Option("-f, --file <dump.json>", "ask a file written by `orlop dump` instead"))
     .addOption(new Option("--color <when>", "colour").choices(["auto", "always", "never"]).default("auto"))
     .addOption(new Option("--no-headers", "leave out the table's header"))
     .addOption(new Option("--timeout <ms>", "how long to wait for the agent").argParser(parseTimeout).default(10_000));
@@ -179,6 +181,7 @@ function whyCommands(program: Command, env: CliEnv, done: Done): void {
     .description("would SRC reach DST:PORT, and which rule decides: shop/web shop/api:8080")
     .helpGroup("Why:")
     .addOption(new Option("--expect <verdict>", "exit 79 unless it is this").choices(["allow", "deny"]));
+  explain.addOption(new Option("-f, --file <mesh.yaml>", "judge this file, or a directory of them, without an agent"));
   reading(explain, env, done, async (context, src, dst) => {
     const { expect } = explain.opts<{ expect?: "allow" | "deny" }>();
     return (await import("./explain.ts")).explain(context, text(src), text(dst), expect);

@@ -1,7 +1,7 @@
 // CLI · orlop explain SRC DST:PORT: why a connection would be allowed or denied; the agent says so, or files judged here.
 import type { ExplainView, MissView } from "../admin/api.ts";
 import type { Context } from "./options.ts";
-import { CliFailure, type Exit, exits, json, printable, yaml } from "./output.ts";
+import { type Exit, exits, json, printable, yaml } from "./output.ts";
 
 export async function explain(
   context: Context,
@@ -9,16 +9,11 @@ export async function explain(
   dst: string,
   expect: "allow" | "deny" | undefined,
 ): Promise<Exit> {
-  if (!/:\d{1,5}$/.test(dst)) {
-    throw new CliFailure(exits.usage, {
-      code: "ORL6004",
-      what: `${dst} has no port`,
-      why: "policy and service ports are judged by port",
-      fix: `orlop explain ${src} ${dst}:8080`,
-    });
-  }
-  const { output } = context.options;
-  const view = await context.client().explain(src, dst);
+  const { file, output } = context.options;
+  const view =
+    file === undefined
+      ? await context.client().explain(src, dst)
+      : await (await import("./explain-offline.ts")).explainOffline(file, src, dst);
   if (output === "json") context.print(json(view));
   else if (output === "yaml") context.print(yaml(view));
   else if (output === "name") context.print(`${view.verdict}\n`);

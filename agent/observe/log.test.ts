@@ -36,7 +36,7 @@ test("a room's level changes alone and reverts after its time", (t) => {
   t.mock.timers.tick(600_001);
   one.room("policy").debug("not shown");
   assert.equal(lines.length, 1);
-  one.set("policy", "off", null);
+  one.set("policy", "silent", null);
   one.room("policy").error("not shown");
   assert.equal(lines.length, 1);
 });

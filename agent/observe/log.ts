@@ -2,7 +2,8 @@
 // itself, secrets unprintable by type. The only pino import.
 import pino from "pino";
 
-export const logLevels = ["debug", "info", "warn", "error", "off"] as const;
+/** The same words as in NodeConfig. "silent" writes nothing. */
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 /** One per room; what a level named here lacks falls back to the default level. */
@@ -50,7 +51,7 @@ export class Log {
       { write: options.write },
     );
     for (const room of logRooms) {
-      const logger = root.child({ scope: room }, { level: pinoLevel(options.level) });
+      const logger = root.child({ scope: room }, { level: options.level });
       this.#rooms.set(room, { logger, until: null, revert: null });
     }
   }
@@ -69,7 +70,7 @@ export class Log {
   set(name: LogRoom, level: LogLevel, forMs: number | null): void {
     const room = this.#room(name);
     if (room.revert) clearTimeout(room.revert);
-    room.logger.level = pinoLevel(level);
+    room.logger.level = level;
     room.until = null;
     room.revert = null;
     if (forMs === null) return;
@@ -82,7 +83,7 @@ export class Log {
   settings(): readonly LogSetting[] {
     return [...this.#rooms].map(([room, { logger, until }]) => ({
       room,
-      level: logger.level === "silent" ? "off" : (logger.level as LogLevel),
+      level: isLogLevel(logger.level) ? logger.level : this.#default,
       until,
     }));
   }
@@ -100,10 +101,6 @@ export function isLogRoom(text: string): text is LogRoom {
 
 export function isLogLevel(text: string): text is LogLevel {
   return (logLevels as readonly string[]).includes(text);
-}
-
-function pinoLevel(level: LogLevel): string {
-  return level === "off" ? "silent" : level;
 }
 
 const pem = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;

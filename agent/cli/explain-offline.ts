@@ -1,0 +1,77 @@
+// CLI · orlop explain -f mesh.yaml: reads the files as the agent would and judges by the same plan and evaluator; no agent, no root.
+import { type ExplainView, explainView } from "../admin/api.ts";
+import { nodeConfigKind } from "../control/kinds/node-config.ts";
+import type { Place } from "../control/kinds/place.ts";
+import { ConfigError, placeText, Report, type Value } from "../control/kinds/value.ts";
+import { parseYaml } from "../control/static-file/parse.ts";
+import { type FileText, readTexts, translateTexts } from "../control/static-file/read.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { explain } from "../traffic/explain.ts";
+import { CliFailure, exits } from "./output.ts";
+
+/** @throws CliFailure: exit 65 for a bad file, 1 for a name that is not in it. */
+export async function explainOffline(path: string, src: string, dst: string): Promise<ExplainView> {
+  const mesh = await meshOf(path);
+  const answer = explain(src, dst, { mesh, judge: judgeOf(mesh) });
+  if (!("error" in answer)) return explainView(answer);
+  throw new CliFailure(exits.failed, {
+    code: "ORL6004",
+    what: answer.error,
+    why: `that is all that ${path} says`,
+    fix: "name a workload as <namespace>/<name>, and a service or workload with its port",
+  });
+}
+
+async function meshOf(path: string): Promise<MeshStore> {
+  try {
+    const texts = await readTexts(path);
+    const place = placeOf(texts);
+    const store = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
+    store.apply((await translateTexts(texts, place)).updates);
+    return store;
+  } catch (error) {
+    const [first, ...more] = error instanceof ConfigError ? error.problems : [];
+    if (first === undefined) throw error;
+    const rest = more.length === 0 ? "" : ` (and ${more.length} more)`;
+    const { code, from, what, why, fix } = first;
+    throw new CliFailure(exits.badInput, { code, what: `${placeText(from)}: ${what}${rest}`, why, fix });
+  }
+}
+
+/** Where the node stands: from the NodeConfig among the files, else every default. */
+function placeOf(texts: readonly FileText[]): Place {
+  const written = texts.flatMap(({ file, text }) => parseYaml(file, text)).find(isNodeConfig);
+  const report = new Report();
+  const spec = nodeConfigKind(written ?? blank, "", report)?.spec;
+  report.throwIfAny();
+  if (spec === undefined) throw new ConfigError([]);
+  const { node, cluster, network, trustDomain, clusterDomain, rootNamespace } = spec;
+  return {
+    node,
+    cluster,
+    network,
+    trustDomain,
+    clusterDomain,
+    rootNamespace,
+    honourIstioLabels: spec.istioLabels === "honoured",
+  };
+}
+
+function isNodeConfig(value: Value): boolean {
+  const kind = value.type === "map" ? value.entries.get("kind")?.value : undefined;
+  return kind?.type === "string" && kind.value === "NodeConfig";
+}
+
+const from = { file: "", line: 0, column: 0 };
+const text = (value: string): Value => ({ type: "string", value, from });
+const map = (entries: readonly (readonly [string, Value])[]): Value => ({
+  type: "map",
+  from,
+  entries: new Map(entries.map(([key, value]) => [key, { keyFrom: from, value }])),
+});
+const blank = map([
+  ["apiVersion", text("orlop.dev/v1alpha1")],
+  ["kind", text("NodeConfig")],
+  ["spec", map([])],
+]);
