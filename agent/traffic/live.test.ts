@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ConnRef } from "../engine/events.ts";
-import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { deny, policy, ruleFor, workload } from "./mesh.fake.ts";
+import type { Change } from "./live.ts";
+import { deny, workload } from "./mesh.fake.ts";
 import { api, Bench, near, web } from "./traffic.fake.ts";
 
-const policyChanged: MeshUpdate = { kind: "authorization-policy", op: "upsert", value: policy("DENY", [ruleFor([])]) };
-const changed = (value: Workload): MeshUpdate => ({ kind: "workload", op: "upsert", value });
+const none: Change = { workloads: new Set(), authorizationPolicies: new Set(), peerAuthentications: new Set() };
+const policyChanged: Change = { ...none, authorizationPolicies: new Set(["shop/rules"]) };
+const changed = (...workloads: readonly Workload[]): Change => ({
+  ...none,
+  workloads: new Set(workloads.map((one) => one.uid)),
+});
 
 /** Connections that were told to close since `from`. */
 function closes(bench: Bench, from = 0): number[] {
@@ -32,11 +36,11 @@ describe("open connections after a change", () => {
     const far = bench.outbound({ address: "10.0.0.2", port: 80 });
     const out = bench.outbound({ address: "8.8.8.8", port: 80 });
     for (const event of [inbound, plain, local, far, out]) opened(bench, event);
-    bench.traffic.storeChanged([policyChanged]);
+    bench.traffic.storeChanged(policyChanged);
     assert.deepEqual(closes(bench), [], "still allowed");
 
     bench.judge = () => deny("denied-by-policy");
-    bench.traffic.storeChanged([policyChanged]);
+    bench.traffic.storeChanged(policyChanged);
     assert.deepEqual(
       closes(bench).sort(),
       [inbound.conn, plain.conn, local.conn].sort(),
@@ -48,7 +52,7 @@ describe("open connections after a change", () => {
     assert.equal(outcome.decision?.reason, "denied-by-policy");
     assert.equal(outcome.flag, "DENY");
     assert.equal(outcome.cause, "policy");
-    bench.traffic.storeChanged([policyChanged]);
+    bench.traffic.storeChanged(policyChanged);
     assert.equal(closes(bench).length, 3, "nobody is told twice");
   });
 
@@ -59,7 +63,7 @@ describe("open connections after a change", () => {
     for (const event of [plain, inbound]) opened(bench, event);
     bench.judge = (facts) =>
       facts.security === "none" ? deny("mtls-required") : { ...deny("mtls-required"), verdict: "allow" };
-    bench.traffic.storeChanged([{ kind: "peer-authentication", op: "remove", key: "shop/peers" }]);
+    bench.traffic.storeChanged({ ...none, peerAuthentications: new Set(["shop/peers"]) });
     assert.deepEqual(closes(bench), [plain.conn]);
   });
 
@@ -72,10 +76,10 @@ describe("open connections after a change", () => {
       facts.destination.labels.tier === "closed"
         ? deny("no-allow-matched")
         : { ...deny("no-allow-matched"), verdict: "allow" };
-    bench.traffic.storeChanged([changed(api)]);
+    bench.traffic.storeChanged(changed(api));
     assert.deepEqual(closes(bench), []);
     bench.mesh.replace(relabelled);
-    bench.traffic.storeChanged([changed(relabelled)]);
+    bench.traffic.storeChanged(changed(relabelled));
     assert.deepEqual(closes(bench), [inbound.conn]);
   });
 
@@ -87,7 +91,7 @@ describe("open connections after a change", () => {
     for (const event of [local, far, inbound]) opened(bench, event);
     const renamed = { ...web, identity: spiffeId("cluster.local", "shop", "other") };
     bench.mesh.replace(renamed);
-    bench.traffic.storeChanged([changed(renamed)]);
+    bench.traffic.storeChanged(changed(renamed));
     assert.deepEqual(closes(bench).sort(), [local.conn, far.conn].sort());
     bench.close(far, "closed-by-answer");
     assert.equal(bench.last().outcome.cause, "unknown-source");
@@ -99,19 +103,19 @@ describe("open connections after a change", () => {
     const far = bench.outbound({ address: "10.0.0.2", port: 80 });
     for (const event of [local, far]) opened(bench, event);
     bench.mesh.list = bench.mesh.list.filter((one) => one.uid !== near.uid && one.uid !== api.uid);
-    bench.traffic.storeChanged([
-      { kind: "workload", op: "remove", key: near.uid },
-      { kind: "workload", op: "remove", key: api.uid },
-    ]);
+    bench.traffic.storeChanged(changed(near, api));
     assert.deepEqual(closes(bench), [local.conn]);
   });
 
-  test("of services: nothing is judged again", () => {
+  test("of services, of another namespace: nothing is judged again; of the root namespace: everything", () => {
     const bench = new Bench().serve();
     opened(bench, bench.connect("10.0.0.1:8080"));
     const before = bench.asked.length;
-    bench.traffic.storeChanged([{ kind: "service", op: "remove", key: "shop/api" }]);
+    bench.traffic.storeChanged(none);
+    bench.traffic.storeChanged({ ...none, authorizationPolicies: new Set(["other/rules"]) });
     assert.equal(bench.asked.length, before);
+    bench.traffic.storeChanged({ ...none, authorizationPolicies: new Set(["istio-system/rules"]) });
+    assert.equal(bench.asked.length, before + 1);
   });
 
   test("a peer that reset first ended it itself", () => {
@@ -119,7 +123,7 @@ describe("open connections after a change", () => {
     const inbound = bench.connect("10.0.0.1:8080");
     opened(bench, inbound);
     bench.judge = () => deny("denied-by-policy");
-    bench.traffic.storeChanged([policyChanged]);
+    bench.traffic.storeChanged(policyChanged);
     bench.close(inbound, "reset-by-downstream");
     assert.equal(bench.last().outcome.flag, "-");
     assert.equal(bench.last().outcome.decision, undefined);
@@ -134,10 +138,10 @@ describe("open connections after a change", () => {
     );
     assert.equal(bench.engine.feed(event), undefined);
     bench.judge = () => deny("denied-by-policy");
-    bench.traffic.storeChanged([policyChanged]);
+    bench.traffic.storeChanged(policyChanged);
     const late = workload("late", { addresses: ["10.0.0.7"] });
     bench.mesh.replace(late);
-    bench.traffic.storeChanged([changed(late)]);
+    bench.traffic.storeChanged(changed(late));
     assert.equal(bench.lastAnswer()?.type, "refuse");
   });
 
@@ -148,7 +152,7 @@ describe("open connections after a change", () => {
     );
     const before = bench.asked.length;
     bench.judge = () => deny("mtls-required");
-    bench.traffic.storeChanged([policyChanged]);
+    bench.traffic.storeChanged(policyChanged);
     assert.equal(bench.asked.length - before, 4);
     assert.deepEqual(closes(bench).sort(), refs.sort());
   });

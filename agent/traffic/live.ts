@@ -1,7 +1,8 @@
 // 9 again · data thread · what open connections stand on; after a change they are judged again and closed when it fell.
 import type { ConnectionFacts } from "../mesh/facts.ts";
-import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { MeshChange } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { Connection } from "./connection.ts";
@@ -50,6 +51,9 @@ export function fallen(standing: Standing, world: Pick<PlanWorld, "mesh" | "judg
   return decision.verdict === "allow" ? null : { refusal: "policy", decision };
 }
 
+/** What the store says of a change; a Service's change touches nothing that is open. */
+export type Change = Pick<MeshChange, "workloads" | "authorizationPolicies" | "peerAuthentications">;
+
 /** Connections that no rule can tell apart: one judgement serves them all. */
 type Group = { readonly standing: Standing; readonly members: Set<Connection> };
 
@@ -95,30 +99,34 @@ export class LiveConnections {
   }
 
   /**
-   * Judges again whatever `updates` (already applied) may have touched; the fallen, each with why. What cannot be judged
+   * Judges again whatever `change` (already applied) may have touched; the fallen, each with why. What cannot be judged
    * because of a fault of ours does not stand either; `fault` is told.
    */
   rejudge(
-    updates: readonly MeshUpdate[],
+    change: Change,
     world: Pick<PlanWorld, "mesh" | "judge">,
     fault: (error: unknown) => void,
   ): { readonly connection: Connection; readonly fall: Fall }[] {
     const list: { readonly connection: Connection; readonly fall: Fall }[] = [];
-    for (const group of this.#touched(updates)) {
+    for (const group of this.#touched(change, world.mesh)) {
       const fall = judged(group.standing, world, fault);
       if (fall !== null) for (const connection of group.members) list.push({ connection, fall });
     }
     return list;
   }
 
-  /** A policy may select anything in reach of its namespace, now or before the change: every group is judged. */
-  #touched(updates: readonly MeshUpdate[]): Iterable<Group> {
+  #touched(change: Change, mesh: Snapshot): Set<Group> {
     const touched = new Set<Group>();
-    for (const update of updates) {
-      if (update.kind === "authorization-policy" || update.kind === "peer-authentication") return this.#byKey.values();
-      if (update.kind !== "workload") continue;
-      const uid = update.op === "upsert" ? update.value.uid : update.key;
-      for (const group of this.#byWorkload.get(uid) ?? []) touched.add(group);
+    for (const uid of change.workloads) for (const group of this.#byWorkload.get(uid) ?? []) touched.add(group);
+    const namespaces = new Set([...change.authorizationPolicies, ...change.peerAuthentications].map(namespaceOf));
+    if (namespaces.size === 0) return touched;
+    // Within its namespace a policy may select anything, now or before the change; of the root namespace, everything.
+    const everywhere = namespaces.has(mesh.rootNamespace);
+    for (const group of this.#byKey.values()) {
+      const { judged } = group.standing;
+      if (judged === null) continue;
+      const destination = mesh.workload(judged.destinationUid);
+      if (everywhere || destination === undefined || namespaces.has(destination.namespace)) touched.add(group);
     }
     return touched;
   }
@@ -136,6 +144,9 @@ function judged(
     return { refusal: "fault", decision: null };
   }
 }
+
+/** Of `<namespace>/<name>`. */
+const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 function workloadsOf(standing: Standing): readonly string[] {
   const uids: string[] = [];

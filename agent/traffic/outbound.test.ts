@@ -199,7 +199,11 @@ describe("an answer that is not ready", () => {
     assert.equal(bench.engine.feed(event), undefined);
     const late = workload("late", { addresses: ["10.0.0.7"] });
     bench.mesh.replace(late);
-    bench.traffic.storeChanged([{ kind: "workload", op: "upsert", value: late }]);
+    bench.traffic.storeChanged({
+      workloads: new Set([late.uid]),
+      authorizationPolicies: new Set(),
+      peerAuthentications: new Set(),
+    });
     assert.equal(bench.lastAnswer()?.type, "relay");
   });
 

@@ -3,8 +3,15 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { CloseCause, ConnRef } from "../engine/events.ts";
 import type { Decision } from "../policy/decision.ts";
-import { allow, deny, policy, ruleFor, workload } from "./mesh.fake.ts";
+import type { Change } from "./live.ts";
+import { allow, deny, workload } from "./mesh.fake.ts";
 import { Bench, web } from "./traffic.fake.ts";
+
+const policyChanged: Change = {
+  workloads: new Set(),
+  authorizationPolicies: new Set(["shop/rules"]),
+  peerAuthentications: new Set(),
+};
 
 const causes: readonly CloseCause[] = [
   "finished",
@@ -51,9 +58,7 @@ describe("one record for each connection, whatever happens", () => {
         };
         const change = (decision: () => Decision): void => {
           verdict = decision;
-          bench.traffic.storeChanged([
-            { kind: "authorization-policy", op: "upsert", value: policy("DENY", [ruleFor([])]) },
-          ]);
+          bench.traffic.storeChanged(policyChanged);
         };
         for (const one of steps) {
           if (typeof one === "object") {
@@ -135,7 +140,7 @@ describe("a fault of ours", () => {
       if (facts.sourceAddress === "10.9.9.1") throw new Error("a bug");
       return allow;
     };
-    bench.traffic.storeChanged([{ kind: "authorization-policy", op: "remove", key: "shop/rules" }]);
+    bench.traffic.storeChanged(policyChanged);
     assert.deepEqual(bench.lastAnswer(), { type: "close", conn: bad.conn, generation: 1 });
     bench.close(bad, "closed-by-answer");
     assert.equal(bench.last().outcome.cause, "fault");

@@ -10,7 +10,6 @@ import type {
   PoolLow,
   TunnelAbused,
 } from "../engine/events.ts";
-import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { ConnectionRecord, Recorder } from "../observe/record.ts";
 import type { Judge } from "../policy/evaluate.ts";
@@ -19,7 +18,7 @@ import { Drain } from "./drain.ts";
 import { traceparents } from "./headers.ts";
 import { answerInbound, inboundDraft } from "./inbound.ts";
 import { answerPlaintext, plaintextDraft } from "./inbound-plaintext.ts";
-import { LiveConnections } from "./live.ts";
+import { type Change, LiveConnections } from "./live.ts";
 import { EndpointLoad } from "./load.ts";
 import { answerOutbound, outboundDraft } from "./outbound.ts";
 import type { Refusal } from "./outcome.ts";
@@ -59,8 +58,8 @@ export type TrafficOptions = {
 
 export type Traffic = {
   readonly handle: EventHandler;
-  /** After the store applied `updates`: judges again, ends what fell, answers what waited. */
-  readonly storeChanged: (updates: readonly MeshUpdate[]) => void;
+  /** After the store changed (`MeshStore.apply`): judges again, ends what fell, answers what waited. */
+  readonly storeChanged: (change: Change) => void;
   readonly addPod: (pod: Pod) => void;
   readonly removePod: (podIdx: number) => void;
   /** The certificate of `spiffeId` is installed under `identity`; the indices of the pods that have this identity. */
@@ -187,8 +186,8 @@ export function createTraffic(options: TrafficOptions): Traffic {
         return afterFault(event, find);
       }
     },
-    storeChanged: (updates) => {
-      for (const { connection, fall } of live.rejudge(updates, room.world, (error) =>
+    storeChanged: (change) => {
+      for (const { connection, fall } of live.rejudge(change, room.world, (error) =>
         options.told.fault(error, "re-judging"),
       )) {
         live.remove(connection);
