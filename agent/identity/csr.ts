@@ -1,6 +1,6 @@
 // main · key pairs, PKCS#10 requests, and the embedded authority's certificates. The only X.509 library import; loaded late (90 ms).
 import "reflect-metadata";
-import { randomBytes, webcrypto } from "node:crypto";
+import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { Secret } from "./secret.ts";
 
@@ -69,8 +69,11 @@ export async function signLeaf(authority: Authority, options: LeafOptions): Prom
   return leaf.toString("pem");
 }
 
-/** A new root: its key and certificate as one PEM text. It exists to be written to a file, hence a string. */
-export async function newRootPem(trustDomain: string, notBefore: Date, notAfter: Date): Promise<string> {
+/**
+ * A new root: PEM of its key, then of its certificate. Bytes and not text, because text cannot be overwritten; the caller
+ * overwrites them.
+ */
+export async function newRootPem(trustDomain: string, notBefore: Date, notAfter: Date): Promise<Buffer> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const root = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerial(),
@@ -87,21 +90,53 @@ export async function newRootPem(trustDomain: string, notBefore: Date, notAfter:
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  const pkcs8 = await webcrypto.subtle.exportKey("pkcs8", keys.privateKey);
-  return `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n${root.toString("pem")}\n`;
+  const pkcs8 = new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey));
+  const encoded = base64Bytes(pkcs8);
+  const pem = Buffer.concat([
+    Buffer.from("-----BEGIN PRIVATE KEY-----\n"),
+    encoded,
+    Buffer.from(`\n-----END PRIVATE KEY-----\n${root.toString("pem")}\n`),
+  ]);
+  pkcs8.fill(0);
+  encoded.fill(0);
+  return pem;
 }
 
-/** The authority a PEM text describes. @throws Error when the key is not PKCS#8 P-256 or does not belong to the first certificate. */
-export async function readAuthority(pkcs8: Uint8Array, certificatePem: string): Promise<Authority> {
-  const key = await webcrypto.subtle.importKey("pkcs8", new Uint8Array(pkcs8), algorithm, false, ["sign"]);
-  const certificate = new x509.X509Certificate(certificatePem);
-  const probe = randomBytes(32);
-  const signature = await webcrypto.subtle.sign(algorithm, key, probe);
-  const publicKey = await certificate.publicKey.export(algorithm, ["verify"]);
-  if (!(await webcrypto.subtle.verify(algorithm, publicKey, signature, probe))) {
+/** Base64 in lines of 64, without a string ever holding it. */
+function base64Bytes(bytes: Uint8Array): Buffer {
+  const digits = Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+  const length = Math.ceil(bytes.length / 3) * 4;
+  const out = Buffer.alloc(length + Math.floor((length - 1) / 64), "\n");
+  let at = 0;
+  for (let i = 0; i < bytes.length; i += 3) {
+    const [a = 0, b, c] = bytes.subarray(i, i + 3);
+    const group = (a << 16) | ((b ?? 0) << 8) | (c ?? 0);
+    if (at % 65 === 64) at++;
+    out[at++] = digits[group >> 18] ?? 0;
+    out[at++] = digits[(group >> 12) & 63] ?? 0;
+    out[at++] = b === undefined ? 0x3d : (digits[(group >> 6) & 63] ?? 0);
+    out[at++] = c === undefined ? 0x3d : (digits[group & 63] ?? 0);
+  }
+  return out;
+}
+
+/**
+ * The authority that a PKCS#8 PEM and a certificate describe.
+ * @throws Error when the key is not of P-256 or does not belong to the certificate.
+ */
+export async function readAuthority(keyPem: Buffer, certificatePem: string): Promise<Authority> {
+  // Parsed from bytes: as a string the key would stay in the heap for as long as it liked.
+  const parsed = createPrivateKey({ key: keyPem, format: "pem" });
+  if (parsed.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new Error("its key is not ECDSA P-256");
+  if (!new X509Certificate(certificatePem).checkPrivateKey(parsed)) {
     throw new Error("the private key does not belong to the first certificate");
   }
-  return { key, certificate, selfSigned: await certificate.isSelfSigned() };
+  const certificate = new x509.X509Certificate(certificatePem);
+  return {
+    key: parsed.toCryptoKey(algorithm, false, ["sign"]),
+    certificate,
+    selfSigned: await certificate.isSelfSigned(),
+  };
 }
 
 function namesOf(request: x509.Pkcs10CertificateRequest): readonly x509.GeneralName[] {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import {
   chmodSync,
   mkdirSync,
@@ -17,6 +18,8 @@ import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { connect, createServer, type SecureContextOptions, type TLSSocket } from "node:tls";
+import { getHeapSnapshot } from "node:v8";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import { EmbeddedAuthority } from "./embedded.ts";
 import { readPeerCertificate } from "./peer-certificate.ts";
@@ -131,6 +134,7 @@ test("a file that is not one key and its certificate is refused with its name", 
   for (const [content, why] of [
     ["", /must hold one/],
     [mine.replace(key, ""), /must hold one/],
+    [key.exec(mine)?.[0] ?? "", /CERTIFICATE/],
     [mine + theirs, /must hold one/],
     [swapped, /does not belong/],
     [mine.replaceAll("A", "B"), /root\.pem/],
@@ -226,4 +230,65 @@ test("an identity of another trust domain is not signed", async (t) => {
     authority(scratch(t).rootFile).issue(spiffeId("other.example", "shop", "web"), never),
     /not of other\.example/,
   );
+});
+
+test("two leaves meet in TLS 1.3 with certificates on both sides; a leaf of another root is refused", async (t) => {
+  const ca = authority(scratch(t).rootFile);
+  const stranger = authority(scratch(t).rootFile);
+  const roots = await ca.roots();
+  const options = async (from: EmbeddedAuthority): Promise<SecureContextOptions> => {
+    const issued = await from.issue(web, never);
+    const key = issued.key.take((pkcs8) => createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type: "pkcs8" }));
+    const pem = key.export({ type: "pkcs8", format: "pem" });
+    return { key: pem, cert: issued.chainPem, ca: [...roots], minVersion: "TLSv1.3" };
+  };
+  // Accepted first and asked about afterwards, so that the reason is seen.
+  const server = createServer({ ...(await options(ca)), requestCert: true, rejectUnauthorized: false });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  const meet = async (from: EmbeddedAuthority): Promise<TLSSocket> => {
+    const accepted = once(server, "secureConnection");
+    // Identities are in the URI; host names are not looked at, as between agents.
+    const client = connect({ ...(await options(from)), port, host: "127.0.0.1", checkServerIdentity: () => undefined });
+    t.after(() => client.destroy());
+    await once(client, "secureConnect");
+    const [peer] = await accepted;
+    t.after(() => peer.destroy());
+    return peer;
+  };
+  const friend = await meet(ca);
+  assert.equal(friend.authorized, true);
+  assert.equal(friend.getProtocol(), "TLSv1.3");
+  const read = readPeerCertificate(friend.getPeerX509Certificate()?.raw ?? new Uint8Array());
+  assert.equal("spiffeId" in read ? read.spiffeId.text : read.reject, web.text);
+  const foe = await meet(stranger);
+  assert.equal(foe.authorized, false);
+  assert.match(String(foe.authorizationError), /ISSUER|SIGNATURE|VERIFY/);
+});
+
+test("no key, of the root or of a leaf, stands in a heap snapshot (failures.md D10)", async (t) => {
+  const { rootFile } = scratch(t);
+  const ca = authority(rootFile);
+  const issued = await ca.issue(web, never);
+  await authority(rootFile).roots();
+  const snapshot: Buffer[] = [];
+  for await (const chunk of getHeapSnapshot()) snapshot.push(Buffer.from(chunk));
+  const heap = Buffer.concat(snapshot);
+  assert.ok(heap.includes(Buffer.from(web.text)), "the search finds what is there");
+  // Read as bytes, line by line, so that this test does not put there what it looks for.
+  const file = readFileSync(rootFile);
+  // The first 48 digits are the same in every P-256 key; the secret begins after them.
+  const begin = file.indexOf("\n") + 1;
+  const end = file.indexOf("\n-----END PRIVATE KEY-----");
+  assert.equal(heap.indexOf(file.subarray(begin + 48, begin + 64)), -1, "the root's key, first line");
+  for (let at = begin + 65; at + 32 < end; at += 65)
+    assert.equal(heap.indexOf(file.subarray(at, at + 32)), -1, "the root's key");
+  issued.key.take((pkcs8) => {
+    const middle = Buffer.from(pkcs8.subarray(40, 60));
+    for (const encoding of ["base64", "hex"] as const)
+      assert.equal(heap.indexOf(middle.toString(encoding).slice(0, 24)), -1);
+  });
 });

@@ -128,6 +128,7 @@ export class EmbeddedAuthority implements Provider {
       // Another node was first: its root is the mesh's.
       if (errnoOf(error) !== "EEXIST") throw error;
     } finally {
+      pem.fill(0);
       await handle.close();
       await unlink(draft);
     }
@@ -165,20 +166,24 @@ async function checkedStat(handle: FileHandle, file: string): Promise<Stats> {
   return found;
 }
 
+const KEY_BEGIN = "-----BEGIN PRIVATE KEY-----";
+const KEY_END = "-----END PRIVATE KEY-----";
+
 async function readRootFile(bytes: Buffer, file: string): Promise<Loaded> {
-  const text = bytes.toString("latin1");
-  const [certificate, ...further] = [
-    ...text.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g),
-  ].map(([pem]) => pem);
-  const keys = [...text.matchAll(/-----BEGIN PRIVATE KEY-----([^-]+)-----END PRIVATE KEY-----/g)];
-  const [key] = keys;
-  if (certificate === undefined || key?.[1] === undefined || keys.length > 1) {
+  const begin = bytes.indexOf(KEY_BEGIN);
+  const end = bytes.indexOf(KEY_END);
+  if (begin === -1 || end < begin || bytes.indexOf(KEY_BEGIN, begin + 1) !== -1) {
     throw new Error(`${file} must hold one PKCS#8 PRIVATE KEY and its CERTIFICATE, both PEM`);
   }
-  const pkcs8 = Buffer.from(key[1], "base64");
+  // A copy of the key's lines alone, wiped below; only what surrounds them becomes text.
+  const keyPem = Buffer.from(bytes.subarray(begin, end + KEY_END.length));
+  const text = bytes.toString("latin1", 0, begin) + bytes.toString("latin1", end + KEY_END.length);
+  const pems = [...text.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(([pem]) => pem);
+  const [certificate, ...further] = pems;
   try {
+    if (certificate === undefined) throw new Error("it must hold the key's CERTIFICATE, PEM");
     const { readAuthority } = await import("./csr.ts");
-    const authority = await readAuthority(pkcs8, certificate);
+    const authority = await readAuthority(keyPem, certificate);
     const parsed = new X509Certificate(certificate);
     if (!parsed.ca) throw new Error("its first certificate is not one of an authority");
     const roots = [...(authority.selfSigned ? [certificate] : []), ...further];
@@ -187,6 +192,6 @@ async function readRootFile(bytes: Buffer, file: string): Promise<Loaded> {
   } catch (error) {
     throw new Error(`${file}: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
-    pkcs8.fill(0);
+    keyPem.fill(0);
   }
 }
