@@ -229,7 +229,7 @@ function randomCondition(dice: Dice): Condition {
   const lists = { strings: dice.some(75, 2, value), notStrings: dice.some(35, 2, value) };
   // Now and then a list that its key does not read, as a newer control plane might send.
   const odd = dice.chance(3) ? { ports: [80] } : {};
-  return { ...base, ...lists, ...odd, key, http: key === "connection.sni" };
+  return { ...base, ...lists, ...odd, key, http: key === "connection.sni" || dice.chance(2) };
 }
 
 function textFor(dice: Dice, key: string): string {

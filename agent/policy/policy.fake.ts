@@ -1,0 +1,109 @@
+// Test values: policies, workloads and facts with everything said that a test does not say.
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type {
+  AuthorizationPolicy,
+  Condition,
+  Operation,
+  PeerAuthentication,
+  Rule,
+  Source,
+  StringMatch,
+} from "../mesh/policies.ts";
+import { parseSpiffeId, type SpiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+
+const from = { file: "mesh.yaml", line: 7, column: 3 };
+
+/** As it is written in YAML: `*`, `*suffix`, `prefix*` or exact. */
+export function text(written: string): StringMatch {
+  if (written === "*") return { kind: "presence" };
+  if (written.startsWith("*")) return { kind: "suffix", value: written.slice(1) };
+  if (written.endsWith("*")) return { kind: "prefix", value: written.slice(0, -1) };
+  return { kind: "exact", value: written };
+}
+
+export function source(fields: Partial<Source>): Source {
+  return {
+    principals: [],
+    notPrincipals: [],
+    namespaces: [],
+    notNamespaces: [],
+    serviceAccounts: [],
+    notServiceAccounts: [],
+    trustDomains: [],
+    notTrustDomains: [],
+    ipBlocks: [],
+    notIpBlocks: [],
+    http: [],
+    ...fields,
+  };
+}
+
+export function operation(fields: Partial<Operation>): Operation {
+  return { ports: [], notPorts: [], http: [], ...fields };
+}
+
+export function condition(key: string, fields: Partial<Condition>): Condition {
+  const lists = { strings: [], notStrings: [], cidrs: [], notCidrs: [], ports: [], notPorts: [] };
+  return { key, ...lists, http: false, from, ...fields };
+}
+
+export function rule(fields: Partial<Rule>): Rule {
+  return { sources: [], operations: [], when: [], from, ...fields };
+}
+
+export function policy(name: string, fields: Partial<AuthorizationPolicy>): AuthorizationPolicy {
+  return { name, namespace: "shop", selector: null, action: "ALLOW", dryRun: false, rules: [], from, ...fields };
+}
+
+export function peerAuthentication(name: string, fields: Partial<PeerAuthentication>): PeerAuthentication {
+  return { name, namespace: "shop", selector: null, mode: "UNSET", portLevel: {}, from, ...fields };
+}
+
+/** @throws when it is no identity. */
+export function identity(principal: string): SpiffeId {
+  const id = parseSpiffeId(`spiffe://${principal}`);
+  if (id === undefined) throw new Error(`${principal} is no principal`);
+  return id;
+}
+
+export function workload(fields: Partial<Workload>): Workload {
+  return {
+    uid: "c//Pod/shop/api",
+    podUid: "",
+    name: "api",
+    namespace: "shop",
+    addresses: ["10.0.0.2"],
+    node: "n1",
+    network: "",
+    cluster: "c",
+    identity: identity("cluster.local/ns/shop/sa/api"),
+    labels: { app: "api" },
+    protocol: "hbone",
+    ports: {},
+    healthy: true,
+    locality: { region: "", zone: "", subzone: "" },
+    weight: 1,
+    workloadName: "api",
+    canonicalName: "api",
+    canonicalRevision: "latest",
+    from,
+    ...fields,
+  };
+}
+
+/** cluster.local/ns/shop/sa/web over mTLS to shop/api:8080. */
+export function facts(fields: Partial<ConnectionFacts>): ConnectionFacts {
+  return {
+    sourceAddress: "10.0.0.1",
+    sourcePort: 40_000,
+    sourceIdentity: identity("cluster.local/ns/shop/sa/web"),
+    destinationAddress: "10.0.0.2",
+    destinationPort: 8080,
+    destination: workload({}),
+    security: "mtls",
+    ...fields,
+  };
+}
+
+export const plaintext = { security: "none", sourceIdentity: null } as const;
