@@ -62,7 +62,7 @@ export class FakeRooms {
       listeners,
       preservesSource: true,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
-      close: () => {
+      close: async () => {
         if (!this.open.delete(room)) throw new Error("closed twice");
       },
     };

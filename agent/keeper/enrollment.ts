@@ -24,8 +24,11 @@ export interface PodRoom {
   readonly preservesSource: boolean;
   /** The caller owns the descriptors. */
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
-  /** Closes the listeners and leaves the namespace. */
-  close(): void;
+  /**
+   * Closes the listeners and leaves the namespace. Without `restore` rule and route stay there, since connections of
+   * the agent's that are still open need them.
+   */
+  close(options: { readonly restore: boolean }): Promise<void>;
 }
 /** Owns `netnsFd` from here on, also when it refuses. */
 export type OpenRoom = (netnsFd: number, addresses: readonly string[]) => Promise<PodRoom | Refusal>;
@@ -93,7 +96,7 @@ export class Enrollments {
     return this.#inTurn(uid, async () => {
       const known = this.#byUid(uid);
       if (known !== undefined && known.state !== "adopted") {
-        if (!this.#stands(known)) this.#release(known);
+        if (!this.#stands(known)) await this.#release(known);
         else if (sameAddresses(known.row, addresses)) return known;
         else return refusal("address-mismatch", `pod ${uid} is enrolled with other addresses: release it first`);
       }
@@ -104,10 +107,10 @@ export class Enrollments {
       if (isRefusal(room)) return room;
       try {
         const enrolled = this.#enter(pod, room, addresses);
-        if (isRefusal(enrolled)) room.close();
+        if (isRefusal(enrolled)) await room.close({ restore: false });
         return enrolled;
       } catch (error) {
-        room.close();
+        await room.close({ restore: false });
         throw error;
       }
     });
@@ -132,12 +135,12 @@ export class Enrollments {
   }
 
   /** Undefined: done, or there was nothing to do. */
-  release(podIdx: number): Promise<void> {
+  release(podIdx: number, options = { restore: false }): Promise<void> {
     const uid = this.#byIdx.get(podIdx)?.row.uid;
     if (uid === undefined) return Promise.resolve();
     return this.#inTurn(uid, async () => {
       const found = this.#byIdx.get(podIdx);
-      if (found !== undefined && found.row.uid === uid) this.#release(found);
+      if (found !== undefined && found.row.uid === uid) await this.#release(found, options);
     });
   }
 
@@ -152,7 +155,7 @@ export class Enrollments {
       await this.#inTurn(seen.row.uid, async () => {
         const found = this.#byIdx.get(seen.row.podIdx);
         if (found === undefined || found.row.uid !== seen.row.uid || this.#stands(found)) return;
-        this.#release(found);
+        await this.#release(found);
         gone.push(found.row);
       });
     }
@@ -161,7 +164,7 @@ export class Enrollments {
 
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
   async releaseAll(): Promise<void> {
-    for (const { row } of this.all()) await this.release(row.podIdx);
+    for (const { row } of this.all()) await this.release(row.podIdx, { restore: true });
   }
 
   #enter(pod: FoundPod, room: PodRoom, addresses: readonly string[]): Standing | Refusal {
@@ -185,7 +188,7 @@ export class Enrollments {
         this.#byIdx.set(row.podIdx, captured);
         return captured;
       }
-      this.#release(before);
+      this.#withdraw(before);
     }
     const podIdx = this.#allot();
     if (podIdx === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
@@ -211,13 +214,15 @@ export class Enrollments {
   }
 
   /** Capture first, then what it needed: no connection is sent to a listener that has gone. */
-  #release(found: Enrollment): void {
-    const { rows } = this.#options;
-    const { podIdx, netnsCookie } = found.row;
-    if (found.state !== "prepared") rows.withdraw(found.row);
-    if (found.state !== "adopted") found.room.close();
-    rows.forget(podIdx, netnsCookie);
-    this.#byIdx.delete(podIdx);
+  async #release(found: Enrollment, options = { restore: false }): Promise<void> {
+    this.#withdraw(found);
+    if (found.state !== "adopted") await found.room.close(options);
+  }
+
+  #withdraw(found: Enrollment): void {
+    if (found.state !== "prepared") this.#options.rows.withdraw(found.row);
+    this.#options.rows.forget(found.row.podIdx, found.row.netnsCookie);
+    this.#byIdx.delete(found.row.podIdx);
   }
 
   /** Round the table, so that an index rests as long as possible before it means another pod. */

@@ -4,6 +4,7 @@ import { endianness } from "node:os";
 import {
   ORLOP_POD_FAIL_DIRECT,
   orlopFlow,
+  orlopGate,
   orlopInKey,
   orlopPod,
   orlopPodIp,
@@ -177,6 +178,12 @@ export class KernelPodRows implements PodRows {
     if (value !== undefined && u32At(value, 0) === podIdx) table.delete(key);
   }
 }
+
+/** gate[0] as numbers. */
+export const gateBeat = (value: Uint8Array): { readonly beatNs: bigint; readonly limitNs: bigint } => ({
+  beatNs: view(value).getBigUint64(orlopGate.beatNs, little),
+  limitNs: view(value).getBigUint64(orlopGate.limitNs, little),
+});
 
 function deleteWhere(table: Table, matches: (key: Uint8Array) => boolean): void {
   for (const key of table.keys()) if (matches(key)) table.delete(key);

@@ -1,0 +1,240 @@
+// keeper · composition root of the privileged program: load, pin, serve agents on <runDir>/keeper.sock, watch pods and
+// heartbeat. One thread. It reads no byte from a network and talks to nobody but agents on that socket.
+
+import { execFileSync } from "node:child_process";
+import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
+import { type Enrollment, Enrollments, type Refusal } from "./enrollment.ts";
+import { type Answer, type Channel, Lender, type Log } from "./lend.ts";
+import { roomOpener } from "./pod-sockets.ts";
+import { Kernel } from "./programs.ts";
+import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import { Watchdog } from "./watchdog.ts";
+
+export type KeeperConfig = {
+  readonly node: string;
+  readonly runDir: string;
+  /** The unix socket it serves. */
+  readonly socket: string;
+  readonly bpffs: string;
+  readonly podsCgroup: string;
+  readonly heartbeatLimitMs: number;
+  readonly agentUid: number;
+  readonly log: { readonly level: string };
+};
+export type KeeperOptions = {
+  readonly log: Log;
+  /** Aborted: stop serving and return. */
+  readonly signal: AbortSignal;
+  /** Leave nothing behind: release every pod, detach, unpin, unmount what was mounted here. */
+  readonly removeOnExit: boolean;
+  /** Map sizes other than the defaults, for tests of full maps. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
+};
+
+/** How soon a pod that ended, or an agent that fell silent, is noticed. */
+const SWEEP_EVERY_MS = 500;
+const LOOK_EVERY_MS = 250;
+
+/** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
+export async function runKeeper(config: KeeperConfig, options: KeeperOptions): Promise<void> {
+  const { log, signal, removeOnExit } = options;
+  // Bound before anything is touched: of two keepers with one run directory the second ends here.
+  const server = listen(config);
+  const undo: (() => void)[] = [];
+  if (makeCgroup(config.podsCgroup, log)) undo.push(() => removeCgroup(config.podsCgroup, log));
+  if (mountBpffs(config.bpffs, log)) undo.push(() => void execFileSync("umount", [config.bpffs]));
+  const kernel = new Kernel(
+    { ...config, ...(options.maxEntries ? { maxEntries: options.maxEntries } : {}) },
+    Programs,
+    log,
+  );
+  const thread = new PodThread(kernel.sockMapFd);
+  const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
+  const enrollments = new Enrollments({ tree, openRoom: roomOpener(thread, log), rows: kernel.rows });
+  const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
+  serve(server, lender);
+  const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
+  const timers = [
+    setInterval(() => watchdog.look(), LOOK_EVERY_MS),
+    setInterval(() => void sweep(enrollments, lender, log), SWEEP_EVERY_MS),
+  ];
+  log.info("the keeper serves", { socket: config.socket, adopted: enrollments.all().length });
+
+  if (!signal.aborted)
+    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+
+  for (const timer of timers) clearInterval(timer);
+  server.close();
+  lender.close();
+  rmSync(config.socket, { force: true });
+  if (removeOnExit) {
+    await enrollments.releaseAll();
+    kernel.remove();
+    for (const step of undo.reverse()) step();
+  } else kernel.close();
+  thread.close();
+  log.info("the keeper has ended", { removed: removeOnExit });
+}
+
+/** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
+export async function runKeeperProgram(
+  config: KeeperConfig,
+  options: { readonly removeOnExit: boolean },
+): Promise<number> {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  const log = jsonLog(config.log.level);
+  try {
+    await runKeeper(config, { log, signal: stop.signal, removeOnExit: options.removeOnExit });
+    return 0;
+  } catch (error) {
+    const { message, ...fields } = error instanceof Error ? error : new Error(String(error));
+    log.error(message, fields);
+    return 1;
+  }
+}
+
+const isRefusal = (value: object): value is Refusal => "refused" in value;
+
+function answerer(kernel: Kernel, enrollments: Enrollments, log: Log): (request: Request) => Promise<Answer> {
+  const refuse = (id: number, { refused, message }: Refusal): Answer => {
+    log.warn("refused", { reason: refused, message });
+    return { reply: { id, op: "refused", reason: refused, message } };
+  };
+  return async (request) => {
+    const { id } = request;
+    switch (request.op) {
+      case "hello": {
+        const pods = enrollments.all().map(({ row }) => ({ podIdx: row.podIdx, uid: row.uid }));
+        log.info("an agent is here", { node: request.node, pods: pods.length });
+        return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, pods }, fds: kernel.lentFds() };
+      }
+      case "prepare": {
+        const result = await enrollments.prepare(request.uid, request.addresses);
+        return isRefusal(result) ? refuse(id, result) : prepared(id, result);
+      }
+      case "capture": {
+        const result = await enrollments.capture(request.podIdx, request.failDirect);
+        if (isRefusal(result)) return refuse(id, result);
+        log.info("captured", { pod: result.row.uid, podIdx: request.podIdx, failDirect: request.failDirect });
+        return { reply: { id, op: "done" } };
+      }
+      case "release": {
+        await enrollments.release(request.podIdx);
+        log.info("released", { podIdx: request.podIdx });
+        return { reply: { id, op: "done" } };
+      }
+      case "sockets": {
+        const { podIdx, kind, count } = request;
+        const fds = await enrollments.makeSockets(podIdx, kind, count);
+        if (!Array.isArray(fds)) return refuse(id, fds);
+        return { reply: { id, op: "sockets", podIdx, kind }, fds, handedOver: true };
+      }
+      case "programs":
+        return { reply: { id, op: "programs", ...kernel.view() } };
+    }
+  };
+}
+
+function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }>): Answer {
+  const { row, room, state } = enrolled;
+  return {
+    reply: {
+      id,
+      op: "prepared",
+      podIdx: row.podIdx,
+      netnsCookie: String(row.netnsCookie),
+      listeners: room.listeners.map(({ kind, family, address, port }) => ({ kind, family, address, port })),
+      captured: state === "captured",
+      preservesSource: room.preservesSource,
+    },
+    fds: room.listeners.map(({ fd }) => fd),
+  };
+}
+
+async function sweep(enrollments: Enrollments, lender: Lender, log: Log): Promise<void> {
+  try {
+    for (const { podIdx, uid } of await enrollments.sweep()) {
+      log.info("a pod has gone", { pod: uid, podIdx });
+      lender.notify({ id: 0, op: "pod-gone", podIdx, uid });
+    }
+  } catch (error) {
+    log.error("looking after pods failed; tried again with the next turn", { error: String(error) });
+  }
+}
+
+/** Only root and the agent's user may connect; who did is asked of the kernel once more, by the Lender. */
+function listen(config: KeeperConfig): Socket {
+  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
+  const server = FdSocket.listen(config.socket, 0o660);
+  chownSync(config.socket, config.agentUid, 0);
+  return server;
+}
+
+function serve(server: Socket, lender: Lender): void {
+  server.onConnection((socket) => {
+    const session = lender.accept(channelOf(socket));
+    if (session === undefined) return;
+    socket.onClose(() => session.closed());
+    socket.onMessage((bytes, fds) => void session.packet(bytes.toString("utf8"), [...fds]));
+  });
+}
+
+function channelOf(socket: Socket): Channel {
+  return {
+    peer: socket.credentials(),
+    send: (text, fds) => {
+      try {
+        socket.send(Buffer.from(text), Int32Array.from(fds));
+        return true;
+      } catch {
+        return false; // ENOBUFS, EPIPE: the session ends, and says so.
+      }
+    },
+    close: () => socket.close(),
+  };
+}
+
+/** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. True: made here. */
+function makeCgroup(path: string, log: Log): boolean {
+  if (existsSync(path)) return false;
+  mkdirSync(path, { recursive: true });
+  log.info("made the pods' cgroup", { path });
+  return true;
+}
+
+function removeCgroup(path: string, log: Log): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    log.warn("the pods' cgroup stays: something lives in it", { path, error: String(error) });
+  }
+}
+
+/** True: mounted here. The directory of pins in it is 0700, and no pod is given this mount. */
+function mountBpffs(path: string, log: Log): boolean {
+  const mounted = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .some((line) => line.split(" ")[4] === path && line.includes(" - bpf "));
+  if (mounted) return false;
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", "bpf", path]);
+  log.info("mounted a bpf file system", { path });
+  return true;
+}
+
+const levels = ["debug", "info", "warn", "error", "off"];
+
+/** The keeper's own log: it may import no room's, and says little. */
+function jsonLog(level: string): Log {
+  const from = Math.max(0, levels.indexOf(level));
+  const write =
+    (name: string) =>
+    (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
+      if (levels.indexOf(name) < from) return;
+      const line = { level: name, time: new Date().toISOString(), scope: "keeper", ...fields, message };
+      process.stderr.write(`${JSON.stringify(line)}\n`);
+    };
+  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+}

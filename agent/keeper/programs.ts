@@ -1,0 +1,179 @@
+// keeper · the eBPF programs: loaded, pinned under one directory per node and layout version, attached by links that
+// outlive this process, swapped in place. Never detached and attached again: between the two a pod would be unguarded.
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
+import type { Programs, ProgramsClass } from "./addon.ts";
+import type { Log } from "./lend.ts";
+import { gateBeat, KernelPodRows, type PodLinks } from "./pod-rows.ts";
+import { LENT_MAPS, type MapView, type ProgramView } from "./protocol.ts";
+import type { Beat } from "./watchdog.ts";
+
+export type KernelOptions = {
+  readonly bpffs: string;
+  readonly node: string;
+  readonly podsCgroup: string;
+  readonly heartbeatLimitMs: number;
+  readonly maxEntries?: Readonly<Record<string, number>>;
+};
+
+/** The bpf file system refuses dots in names; node names hold no plus sign. */
+const pinName = (name: string): string => name.replaceAll(".", "+");
+
+/** A layout version has its own directory: programs of one version never read the maps of another. */
+export const pinDirectory = (bpffs: string, node: string): string =>
+  join(bpffs, "orlop", pinName(node), `v${ORLOP_ABI_VERSION}`);
+
+const namesIn = (directory: string): string[] => {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
+};
+
+/** Mount point and root of every cgroup2 mount, from the text of /proc/self/mountinfo (proc(5)). */
+function cgroup2Mounts(mountinfo: string): string[] {
+  return mountinfo.split("\n").flatMap((line) => {
+    const [front = "", back = ""] = line.split(" - ");
+    const point = front.split(" ")[4];
+    return point !== undefined && back.startsWith("cgroup2 ") ? [point] : [];
+  });
+}
+
+/**
+ * The directory of this process's own cgroup, whose sockets the agent will be using.
+ * @throws when no cgroup2 mount shows it: then nothing would publish what the agent dials.
+ */
+export function ownCgroup(mountinfo: string, procCgroup: string, holdsUs: (directory: string) => boolean): string {
+  const path = /^0::(\/.*)$/m.exec(procCgroup)?.[1];
+  const candidates = path === undefined ? [] : cgroup2Mounts(mountinfo).map((mount) => join(mount, path));
+  const own = candidates.find(holdsUs);
+  if (own === undefined) throw new Error("this process's own cgroup is not visible below any cgroup2 mount");
+  return own;
+}
+
+function holdsThisProcess(directory: string): boolean {
+  try {
+    return readFileSync(join(directory, "cgroup.procs"), "utf8").split("\n").includes(String(process.pid));
+  } catch {
+    return false; // Another mount, or another cgroup namespace's view: not ours.
+  }
+}
+
+/** Everything the keeper holds in the kernel. */
+export class Kernel {
+  readonly rows: KernelPodRows;
+  readonly #programs: Programs;
+  readonly #pinDir: string;
+
+  /** Loads, or takes over what an earlier keeper pinned, and attaches to the pods' ancestor and to ourselves. */
+  constructor(options: KernelOptions, programsClass: ProgramsClass, log: Log) {
+    this.#pinDir = pinDirectory(options.bpffs, options.node);
+    mkdirSync(this.#pinDir, { recursive: true, mode: 0o700 });
+    this.#programs = new programsClass({
+      pinDir: this.#pinDir,
+      heartbeatLimitNs: BigInt(options.heartbeatLimitMs) * 1_000_000n,
+      ...(options.maxEntries ? { maxEntries: options.maxEntries } : {}),
+    });
+    this.#attach(options.podsCgroup, "links", "all", log);
+    const mountinfo = readFileSync("/proc/self/mountinfo", "utf8");
+    const own = ownCgroup(mountinfo, readFileSync("/proc/self/cgroup", "utf8"), holdsThisProcess);
+    if (own !== options.podsCgroup && !own.startsWith(`${options.podsCgroup}/`)) {
+      this.#attach(own, "own", "sockops-only", log);
+    }
+    const tables = {
+      podByNetns: this.#programs.map("pod_by_netns"),
+      podByIp: this.#programs.map("pod_by_ip"),
+      inboundSocket: this.#programs.map("inbound_socket"),
+      inByPort: this.#programs.map("in_by_port"),
+      dstOfFlow: this.#programs.map("dst_of_flow"),
+      traffic: this.#programs.map("traffic"),
+    };
+    mkdirSync(join(this.#pinDir, "pods"), { recursive: true, mode: 0o700 });
+    this.rows = new KernelPodRows(tables, this.#podLinks());
+  }
+
+  /** For PodThread, which tags the sockets it makes. */
+  get sockMapFd(): number {
+    return this.#programs.map("dst_of_sock").fd;
+  }
+
+  /** Lent with `welcome`; stay ours. */
+  lentFds(): number[] {
+    return LENT_MAPS.map((name) => this.#programs.map(name).fd);
+  }
+
+  readGate(): Beat {
+    const value = this.#programs.map("gate").get(new Uint8Array(4));
+    return value === undefined || value.length !== orlopGate.size ? { beatNs: 0n, limitNs: 0n } : gateBeat(value);
+  }
+
+  view(): { readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] } {
+    return {
+      programs: this.#programs.programs().map(({ name, attach, tag, runs, runNs }) => ({
+        name,
+        attach,
+        pin: this.#pinDir,
+        tag,
+        runs,
+        runNs,
+      })),
+      maps: this.#programs.maps().map(({ name, entries, maxEntries }) => ({ name, entries, maxEntries })),
+    };
+  }
+
+  /** Lets go. Pins, and so capture, stay: an agent that lives serves on, and the next keeper takes over. */
+  close(): void {
+    this.#programs.close();
+  }
+
+  /** Detaches everything and removes every pin. After `releaseAll`. */
+  remove(): void {
+    for (const folder of ["pods", "links", "own"]) {
+      const directory = join(this.#pinDir, folder);
+      for (const name of namesIn(directory)) this.#programs.detach(join(directory, name));
+    }
+    this.close();
+    removeTree(this.#pinDir);
+    // Parents that others still use stay.
+    for (const parent of [join(this.#pinDir, ".."), join(this.#pinDir, "../..")]) {
+      if (namesIn(parent).length === 0) rmdirSync(parent);
+    }
+  }
+
+  #podLinks(): PodLinks {
+    const directory = join(this.#pinDir, "pods");
+    return {
+      attach: (name, netnsFd) => this.#programs.attachNamespace(netnsFd, join(directory, name)),
+      detach: (name) => void this.#programs.detach(join(directory, name)),
+      names: () => namesIn(directory),
+    };
+  }
+
+  #attach(cgroup: string, folder: string, which: "all" | "sockops-only", log: Log): void {
+    const pins = join(this.#pinDir, folder);
+    mkdirSync(pins, { recursive: true, mode: 0o700 });
+    try {
+      this.#programs.attachCgroup(cgroup, pins, which);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "EBUSY")) throw error;
+      // Pinned on another cgroup: the configuration changed, or that one was removed and made anew. Whatever it
+      // guards is not what we were told to guard.
+      log.warn("links of an earlier keeper were on another cgroup", { cgroup });
+      for (const name of namesIn(pins)) this.#programs.detach(join(pins, name));
+      this.#programs.attachCgroup(cgroup, pins, which);
+    }
+  }
+}
+
+/** bpffs holds only files and directories; nothing in it is followed. */
+function removeTree(directory: string): void {
+  for (const name of namesIn(directory)) {
+    const path = join(directory, name);
+    if (statSync(path).isDirectory()) removeTree(path);
+    else unlinkSync(path);
+  }
+  rmdirSync(directory);
+}
