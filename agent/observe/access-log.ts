@@ -71,7 +71,7 @@ function errorText(outcome: Outcome, reason: string | null): string {
 
 export function endpointText(at: RecordEndpoint): string {
   // Addresses are canonical text by the time they are here, but this field is written bare.
-  const address = at.address.replaceAll(/[^0-9a-fA-F.:]/g, "?");
+  const address = /^[0-9a-fA-F.:]*$/.test(at.address) ? at.address : at.address.replaceAll(/[^0-9a-fA-F.:]/g, "?");
   return address.includes(":") ? `[${address}]:${at.port}` : `${address}:${at.port}`;
 }
 
@@ -79,8 +79,12 @@ export function endpointText(at: RecordEndpoint): string {
 // invisible and direction-changing characters.
 const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
+/** Printable ASCII without quote and backslash: JSON is the text between quotes. Nearly every value is. */
+const plain = /^[ !#-[\]-~]*$/;
+
 /** `text` as a JSON string, in one line, with nothing a terminal would obey. */
 export function quoted(text: string): string {
+  if (text.length <= maxValueLength && plain.test(text)) return `"${text}"`;
   const short = text.length > maxValueLength ? `${text.slice(0, maxValueLength)}…` : text;
   return JSON.stringify(short).replace(unsafe, escapeUnits);
 }
