@@ -16,6 +16,11 @@ const programHelp = {
 } as const;
 
 export function processEnv(): CliEnv {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // A pipe that was closed (`orlop get … | head`) is no failure of ours, and nobody reads on.
+    if (error.code === "EPIPE") process.exit(exits.ok);
+    throw error;
+  });
   return {
     stdout: (text) => process.stdout.write(text),
     stderr: (text) => process.stderr.write(text),
@@ -45,8 +50,6 @@ export async function runCli(
     }
     // Help that was asked for ends with 0; help for want of a command is a usage error.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exits.ok : exits.usage;
-    // A pipe that was closed (`orlop get … | head`) is no failure of ours.
-    if (error instanceof Error && "code" in error && error.code === "EPIPE") return exits.ok;
     throw error;
   }
 }

@@ -39,6 +39,11 @@ test("a room's level changes alone and reverts after its time", (t) => {
   one.set("policy", "silent", null);
   one.room("policy").error("not shown");
   assert.equal(lines.length, 1);
+  assert.match(one.change("nowhere", "info", null) ?? "", /^there is no room nowhere; there are agent, /);
+  assert.match(one.change("policy", "loud", null) ?? "", /^there is no level loud; there are trace, /);
+  assert.equal(one.change("policy", "debug", null), undefined);
+  one.room("policy").debug("shown");
+  assert.equal(lines.length, 2);
 });
 
 test("keys, bytes, tokens and objects of a class do not print", () => {

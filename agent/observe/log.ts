@@ -80,6 +80,14 @@ export class Log {
     room.revert.unref();
   }
 
+  /** `set` for words that came from outside. undefined: done; else what was wrong. */
+  change(room: string, level: string, forMs: number | null): string | undefined {
+    if (!isLogRoom(room)) return `there is no room ${room}; there are ${logRooms.join(", ")}`;
+    if (!isLogLevel(level)) return `there is no level ${level}; there are ${logLevels.join(", ")}`;
+    this.set(room, level, forMs);
+    return undefined;
+  }
+
   settings(): readonly LogSetting[] {
     return [...this.#rooms].map(([room, { logger, until }]) => ({
       room,
