@@ -17,8 +17,16 @@ export type PeerBaggage = {
   readonly zone: string;
 };
 
-/** The `baggage` of a workload, members in wire.md's order, empty ones left out. */
+const known = new WeakMap<Workload, string>();
+
+/** The `baggage` of a workload, members in wire.md's order, empty ones left out. Made once for each workload value. */
 export function baggageOf(workload: Workload): string {
+  const made = known.get(workload) ?? writeBaggage(workload);
+  known.set(workload, made);
+  return made;
+}
+
+function writeBaggage(workload: Workload): string {
   const kind = workload.workloadName === "" || workload.workloadName === workload.name ? "pod" : "deployment";
   const members: readonly (readonly [string, string])[] = [
     ["k8s.cluster.name", workload.cluster],

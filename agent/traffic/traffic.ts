@@ -7,6 +7,7 @@ import type {
   EngineEvent,
   Established,
   HandshakeFailed,
+  PeerCertificate,
   PoolLow,
   TunnelAbused,
 } from "../engine/events.ts";
@@ -21,12 +22,11 @@ import { answerPlaintext, plaintextDraft } from "./inbound-plaintext.ts";
 import { type Change, LiveConnections } from "./live.ts";
 import { EndpointLoad } from "./load.ts";
 import { answerOutbound, outboundDraft } from "./outbound.ts";
-import type { Refusal } from "./outcome.ts";
 import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
 import { type Pod, Pods } from "./pods.ts";
 import type { Room } from "./room.ts";
 import { ExpectedPeers } from "./tunnel.ts";
-import { Waiting } from "./waiting.ts";
+import { type Missing, Waiting } from "./waiting.ts";
 
 export type TrafficOptions = {
   readonly trustDomain: string;
@@ -71,153 +71,176 @@ export type Traffic = {
 };
 
 export function createTraffic(options: TrafficOptions): Traffic {
-  const connections = new Map<number, Connection>();
-  const own = new Map<string, number>();
-  const waiting = new Waiting(options);
-  const room = createRoom(options, own);
-  const { pods, live } = room;
+  return new Thread(options);
+}
 
-  const find = (ref: ConnRef): Connection | undefined => {
-    const connection = connections.get(ref.conn);
-    return connection?.ref.generation === ref.generation ? connection : undefined;
-  };
-  const open = (ref: ConnRef, draft: ConnectionRecord): Connection => {
-    const connection = new Connection(ref, draft, options.recorder);
-    connections.set(ref.conn, connection);
-    return connection;
-  };
-  const cut = (connection: Connection, refusal: Refusal): void => options.answer(connection.cut(refusal, null));
+class Thread implements Traffic {
+  readonly #options: TrafficOptions;
+  readonly #connections = new Map<number, Connection>();
+  /** SPIFFE ID → the integer under which our certificate for it is installed. */
+  readonly #own = new Map<string, number>();
+  readonly #waiting: Waiting;
+  readonly #drain: Drain;
+  readonly #room: Room;
 
-  const drain = new Drain({
-    now: options.now,
-    after: options.after,
-    open: () => connections.size,
-    stopTaking: options.stopTaking,
-    cutAll: () => {
-      waiting.close();
-      for (const connection of [...connections.values()]) cut(connection, "draining");
-    },
-  });
+  constructor(options: TrafficOptions) {
+    this.#options = options;
+    this.#waiting = new Waiting(options);
+    this.#room = createRoom(options, this.#own);
+    const { now, after, stopTaking } = options;
+    this.#drain = new Drain({ now, after, stopTaking, open: () => this.open(), cutAll: () => this.#cutAll() });
+  }
 
-  const outbound = (event: Accepted): Answer | undefined => {
-    const connection = open(event, outboundDraft(event));
-    const first = answerOutbound(event, connection, room);
-    if (typeof first !== "string") return first;
-    waiting.park(
-      event,
-      first,
-      () => {
-        const later = guarded(event, connection, () => answerOutbound(event, connection, room));
-        if (typeof later === "string") return later;
-        options.answer(later);
-        return undefined;
-      },
-      (missing) => options.answer(connection.refuse(missing, null)),
-    );
-    return undefined;
-  };
-
-  const closed = (event: Closed): void => {
-    const connection = find(event);
-    if (connection === undefined) return;
-    connections.delete(event.conn);
-    waiting.forget(event);
-    live.remove(connection);
-    connection.closed(event);
-    drain.connectionEnded();
-  };
-
-  const established = (event: Established): void => {
-    const connection = find(event);
-    if (connection === undefined) return;
-    const { destination } = connection.record;
-    connection.established({ destination: { ...destination, ...event.upstream } });
-  };
-
-  /** An exception costs the one connection it happened to. */
-  function guarded<Result>(event: EngineEvent & ConnRef, connection: Connection, call: () => Result): Result | Answer {
+  /** An exception costs the one connection it happened to, never the thread. */
+  readonly handle: EventHandler = (event) => {
     try {
-      return call();
+      return this.#dispatch(event);
     } catch (error) {
-      options.told.fault(error, event.type);
-      return connection.refuse("fault", null);
+      this.#options.told.fault(error, event.type);
+      return this.#afterFault(event);
+    }
+  };
+
+  storeChanged(change: Change): void {
+    const { live, world } = this.#room;
+    const { answer, told } = this.#options;
+    for (const { connection, fall } of live.rejudge(change, world, (error) => told.fault(error, "re-judging"))) {
+      live.remove(connection);
+      answer(connection.cut(fall.refusal, fall.decision));
+    }
+    this.#waiting.retry();
+  }
+
+  addPod(pod: Pod): void {
+    this.#room.pods.add(pod);
+    this.#waiting.retry();
+  }
+
+  removePod(podIdx: number): void {
+    this.#room.pods.remove(podIdx);
+    this.#waiting.retry();
+  }
+
+  identityInstalled(identity: number, spiffeId: string): readonly number[] {
+    this.#own.set(spiffeId, identity);
+    this.#waiting.retry();
+    return [...this.#room.pods.all()].filter((pod) => this.#identityOf(pod) === spiffeId).map((pod) => pod.podIdx);
+  }
+
+  podIdentity(podIdx: number): number {
+    const spiffeId = this.#identityOf(this.#room.pods.byIdx(podIdx));
+    return (spiffeId === undefined ? undefined : this.#own.get(spiffeId)) ?? -1;
+  }
+
+  drain(limitMs: number, done: () => void): void {
+    this.#drain.begin(limitMs, done);
+  }
+
+  open(): number {
+    return this.#connections.size;
+  }
+
+  #dispatch(event: EngineEvent): Answer | undefined {
+    const { told } = this.#options;
+    switch (event.type) {
+      case "accepted":
+        if (event.listener === "outbound") return this.#outbound(event);
+        return answerPlaintext(event, this.#opened(event, plaintextDraft(event)), this.#room);
+      case "connect-request":
+        return answerInbound(event, this.#opened(event, inboundDraft(event)), this.#room);
+      case "peer-certificate":
+        return this.#peer(event);
+      case "established":
+        this.#established(event);
+        return undefined;
+      case "closed":
+        this.#closed(event);
+        return undefined;
+      case "handshake-failed":
+        told.handshakeFailed(event);
+        return undefined;
+      case "tunnel-abused":
+        told.tunnelAbused(event);
+        return undefined;
+      case "pool-low":
+        told.poolLow(event);
+        return undefined;
     }
   }
 
-  const dispatch = (event: EngineEvent): Answer | undefined => {
-    switch (event.type) {
-      case "accepted":
-        if (event.listener === "outbound") return outbound(event);
-        return answerPlaintext(event, open(event, plaintextDraft(event)), room);
-      case "connect-request":
-        return answerInbound(event, open(event, inboundDraft(event)), room);
-      case "peer-certificate":
-        return answerPeer(event, {
-          trustDomain: options.trustDomain,
-          verified: room.verified,
-          expected: room.expected,
-          readPeer: options.readPeer,
-          rejected: options.told.peerRejected,
-        });
-      case "established":
-        established(event);
-        return undefined;
-      case "closed":
-        closed(event);
-        return undefined;
-      case "handshake-failed":
-        options.told.handshakeFailed(event);
-        return undefined;
-      case "tunnel-abused":
-        options.told.tunnelAbused(event);
-        return undefined;
-      case "pool-low":
-        options.told.poolLow(event);
-        return undefined;
-    }
-  };
-
-  return {
-    handle: (event) => {
+  #outbound(event: Accepted): Answer | undefined {
+    const { answer, told } = this.#options;
+    const connection = this.#opened(event, outboundDraft(event));
+    const first = answerOutbound(event, connection, this.#room);
+    if (typeof first !== "string") return first;
+    const again = (): Missing | undefined => {
       try {
-        return dispatch(event);
+        const later = answerOutbound(event, connection, this.#room);
+        if (typeof later === "string") return later;
+        answer(later);
       } catch (error) {
-        options.told.fault(error, event.type);
-        return afterFault(event, find);
+        told.fault(error, "a late answer");
+        answer(connection.refuse("fault", null));
       }
-    },
-    storeChanged: (change) => {
-      for (const { connection, fall } of live.rejudge(change, room.world, (error) =>
-        options.told.fault(error, "re-judging"),
-      )) {
-        live.remove(connection);
-        options.answer(connection.cut(fall.refusal, fall.decision));
-      }
-      waiting.retry();
-    },
-    addPod: (pod) => {
-      pods.add(pod);
-      waiting.retry();
-    },
-    removePod: (podIdx) => {
-      pods.remove(podIdx);
-      waiting.retry();
-    },
-    identityInstalled: (identity, spiffeId) => {
-      own.set(spiffeId, identity);
-      waiting.retry();
-      return [...pods.all()]
-        .filter((pod) => options.mesh.workload(pod.workloadUid)?.identity.text === spiffeId)
-        .map((pod) => pod.podIdx);
-    },
-    podIdentity: (podIdx) => {
-      const pod = pods.byIdx(podIdx);
-      const workload = pod === undefined ? undefined : options.mesh.workload(pod.workloadUid);
-      return (workload === undefined ? undefined : own.get(workload.identity.text)) ?? -1;
-    },
-    drain: (limitMs, done) => drain.begin(limitMs, done),
-    open: () => connections.size,
-  };
+      return undefined;
+    };
+    this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
+    return undefined;
+  }
+
+  #peer(event: PeerCertificate): Answer {
+    const { trustDomain, readPeer, told } = this.#options;
+    const { verified, expected } = this.#room;
+    return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: told.peerRejected });
+  }
+
+  #established(event: Established): void {
+    const connection = this.#find(event);
+    if (connection === undefined) return;
+    const { destination } = connection.record;
+    connection.established({ destination: { ...destination, ...event.upstream } });
+  }
+
+  #closed(event: Closed): void {
+    const connection = this.#find(event);
+    if (connection === undefined) return;
+    this.#connections.delete(event.conn);
+    this.#waiting.forget(event);
+    this.#room.live.remove(connection);
+    connection.closed(event);
+    this.#drain.connectionEnded();
+  }
+
+  #cutAll(): void {
+    this.#waiting.close();
+    for (const connection of [...this.#connections.values()]) {
+      this.#options.answer(connection.cut("draining", null));
+    }
+  }
+
+  #opened(ref: ConnRef, draft: ConnectionRecord): Connection {
+    const connection = new Connection(ref, draft, this.#options.recorder);
+    this.#connections.set(ref.conn, connection);
+    return connection;
+  }
+
+  #find(ref: ConnRef): Connection | undefined {
+    const connection = this.#connections.get(ref.conn);
+    return connection?.ref.generation === ref.generation ? connection : undefined;
+  }
+
+  #identityOf(pod: Pod | undefined): string | undefined {
+    return pod === undefined ? undefined : this.#options.mesh.workload(pod.workloadUid)?.identity.text;
+  }
+
+  /** Never silence: the engine would hold the connection until its deadline. */
+  #afterFault(event: EngineEvent): Answer | undefined {
+    if (event.type === "peer-certificate") {
+      return { type: "reject-peer", conn: event.conn, generation: event.generation };
+    }
+    if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
+    return this.#find(event)?.refuse("fault", null);
+  }
 }
 
 function createRoom(options: TrafficOptions, own: ReadonlyMap<string, number>): Room {
@@ -239,11 +262,4 @@ function createRoom(options: TrafficOptions, own: ReadonlyMap<string, number>): 
     ownIdentity: (spiffeId) => own.get(spiffeId),
     traceparent: traceparents(options.fillRandom),
   };
-}
-
-/** What an event gets whose handler threw: never silence, since the engine would hold the connection until its deadline. */
-function afterFault(event: EngineEvent, find: (ref: ConnRef) => Connection | undefined): Answer | undefined {
-  if (event.type === "peer-certificate") return { type: "reject-peer", conn: event.conn, generation: event.generation };
-  if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
-  return find(event)?.refuse("fault", null);
 }
