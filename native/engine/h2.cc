@@ -190,8 +190,6 @@ void H2Session::Respond(StreamEnd& stream, int status, std::string_view baggage)
     nghttp2_submit_response(session_, stream.id, headers.data(), count, &provider);
   } else {
     nghttp2_submit_response(session_, stream.id, headers.data(), count, nullptr);
-    // The peer's half is still open; nobody will read it.
-    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_NO_ERROR);
   }
   tunnel_.MarkDirty();
 }

@@ -118,8 +118,14 @@ int H2Callbacks::SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* heade
   return 0;
 }
 
-int H2Callbacks::FrameSent(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
+int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
   H2Session& self = Of(user_data);
+  if (frame->hd.type == NGHTTP2_HEADERS && self.role_ == Role::kServer &&
+      (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+    // A refusal is out. The peer's half is still open, and nobody will read it. Not earlier: nghttp2 drops
+    // what stands before a RST_STREAM in its queue.
+    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+  }
   if (frame->hd.type != NGHTTP2_RST_STREAM) return 0;
   const uint32_t code = frame->rst_stream.error_code;
   const bool ours =

@@ -105,6 +105,9 @@ export async function serve(onConnection: (socket: net.Socket) => void, host = "
 export async function dial(port: number, host = "127.0.0.1"): Promise<net.Socket> {
   const socket = net.connect({ port, host, allowHalfOpen: true });
   await once(socket, "connect");
+  socket.on("error", () => {
+    // As above: the engines of a test may end before its sockets.
+  });
   return socket;
 }
 
