@@ -1,80 +1,78 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* IPv4, IPv6 and v4-mapped folded into one form of 16 bytes. Words are in wire order throughout. */
+/* IPv4, IPv6 and v4-mapped IPv6 folded into one form (orlop_abi.h), so that every comparison is one. */
 #ifndef ORLOP_ADDR_BPF_H
 #define ORLOP_ADDR_BPF_H
 
-#include <stdbool.h>
 #include <linux/bpf.h>
-#include <linux/types.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
 #include "orlop_abi.h"
 
-#ifndef AF_INET
 #define AF_INET	 2
 #define AF_INET6 10
-#endif
 
-/* A 32-bit field of the context, loaded at its own constant offset. Written by hand because the verifier
- * refuses the pointer arithmetic into which clang merges the loads of two branches. */
+/* A 32-bit field of the context, loaded at its own constant offset and full width. By hand, because clang may
+ * merge the loads of two branches into pointer arithmetic or narrow them, both of which verifiers refuse. */
 #define CTX(ctx, field)                                                                                      \
 	({                                                                                                   \
 		__u64 value_;                                                                                \
 		asm volatile("%0 = *(u32 *)(%1 + %2)"                                                        \
 			     : "=r"(value_)                                                                  \
 			     : "r"(ctx), "i"(__builtin_offsetof(__typeof__(*(ctx)), field)));                \
-		(__be32) value_;                                                                             \
+		(__u32) value_;                                                                              \
 	})
 
-static __always_inline struct orlop_addr addr_of_words(__be32 w0, __be32 w1, __be32 w2, __be32 w3)
+/* The same 16 bytes as four words in wire order. */
+union addr_words {
+	struct orlop_addr addr;
+	__u32 word[4];
+};
+
+static __always_inline struct orlop_addr addr_from4(__u32 ip4)
 {
-	struct orlop_addr a;
-	__be32 words[4] = {w0, w1, w2, w3};
-	__builtin_memcpy(&a, words, sizeof(a));
-	return a;
+	union addr_words a = {.word = {0, 0, bpf_htonl(0xffff), ip4}};
+
+	return a.addr;
 }
 
-static __always_inline struct orlop_addr addr_of_v4(__be32 v4)
+static __always_inline struct orlop_addr addr_from6(__u32 w0, __u32 w1, __u32 w2, __u32 w3)
 {
-	return addr_of_words(0, 0, bpf_htonl(0xffff), v4);
+	union addr_words a = {.word = {w0, w1, w2, w3}};
+
+	return a.addr;
 }
 
-static __always_inline void words_of_addr(const struct orlop_addr *a, __be32 words[4])
+static __always_inline __u32 addr_word(const struct orlop_addr *a, int i)
 {
-	__builtin_memcpy(words, a, 16);
+	return ((const union addr_words *)a)->word[i];
 }
 
-static __always_inline bool addr_is_v4(const struct orlop_addr *a)
+static __always_inline int addr_is4(const struct orlop_addr *a)
 {
-	__be32 w[4];
-	words_of_addr(a, w);
-	return w[0] == 0 && w[1] == 0 && w[2] == bpf_htonl(0xffff);
+	return addr_word(a, 0) == 0 && addr_word(a, 1) == 0 && addr_word(a, 2) == bpf_htonl(0xffff);
 }
 
-static __always_inline bool addr_is_zero(const struct orlop_addr *a)
+static __always_inline int addr_equal(const struct orlop_addr *a, const struct orlop_addr *b)
 {
-	__be32 w[4];
-	words_of_addr(a, w);
-	return (w[0] | w[1] | w[2] | w[3]) == 0;
+	return addr_word(a, 0) == addr_word(b, 0) && addr_word(a, 1) == addr_word(b, 1) &&
+	       addr_word(a, 2) == addr_word(b, 2) && addr_word(a, 3) == addr_word(b, 3);
 }
 
-static __always_inline bool addr_equal(const struct orlop_addr *a, const struct orlop_addr *b)
+static __always_inline int addr_is_zero(const struct orlop_addr *a)
 {
-	__be32 x[4], y[4];
-	words_of_addr(a, x);
-	words_of_addr(b, y);
-	return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0;
+	return (addr_word(a, 0) | addr_word(a, 1) | addr_word(a, 2) | addr_word(a, 3)) == 0;
 }
 
-/* 127.0.0.0/8, ::1; and 0.0.0.0, ::, which connect() takes for loopback. */
-static __always_inline bool addr_is_local(const struct orlop_addr *a)
+/* Leads back into the same namespace whatever its routes say: 127.0.0.0/8, ::1, and the unspecified
+ * addresses, which connect() takes for loopback. */
+static __always_inline int addr_is_loopback(const struct orlop_addr *a)
 {
-	__be32 w[4];
-	words_of_addr(a, w);
-	if (addr_is_v4(a))
-		return (w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || w[3] == 0;
-	return w[0] == 0 && w[1] == 0 && w[2] == 0 && (w[3] == 0 || w[3] == bpf_htonl(1));
+	__u32 last = addr_word(a, 3);
+
+	if (addr_is4(a))
+		return (last & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || last == 0;
+	return (addr_word(a, 0) | addr_word(a, 1) | addr_word(a, 2)) == 0 &&
+	       (last == 0 || last == bpf_htonl(1));
 }
 
 #endif

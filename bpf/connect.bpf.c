@@ -1,200 +1,180 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* 1 · cgroup/connect4,6 on an ancestor of the pods · a pod calls connect(): save the destination, bind the
- * pod's address, point the socket at the listener in the same pod. Runs for non-blocking connects, MPTCP, TCP
- * fast open and io_uring too. */
+/* 1 · connect4, connect6: every TCP connect of an enrolled pod is pointed at the agent's listener inside the
+ * same network namespace, or refused. Decides anew at each call, since a socket may connect more than once.
+ * Runs in the caller, before routing, also for io_uring, non-blocking, MPTCP and TCP Fast Open connects. */
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
 #include "addr.bpf.h"
 #include "count.bpf.h"
-#include "emit.bpf.h"
 #include "gate.bpf.h"
 #include "maps.bpf.h"
 
-#define SOCK_STREAM_TYPE     1
-#define IPPROTO_MPTCP_NUMBER 262
-#define ECONNREFUSED_NUMBER  111
+/* connect_any() only: each program writes its own context. */
+#define CONNECT_CAPTURE 2
 
-enum { CONNECT_REFUSE = 0, CONNECT_GO = 1 };
+#define SOCK_STREAM    1
+#define PROTOCOL_MPTCP 262
+#define LOOPBACK4      bpf_htonl(0x7f000001)
 
-/* What the shared half decided; the two programs differ only in how they write it into their context. */
-enum outcome { PASS, REFUSE, CAPTURE };
-
-static __always_inline bool is_tcp(__u32 type, __u32 protocol)
+static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int err,
+				  const struct orlop_pod *pod, const struct orlop_addr *dst, __be16 port)
 {
-	return type == SOCK_STREAM_TYPE && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP_NUMBER);
-}
-
-/* A reconnect that is not captured must not show an earlier destination to getpeername. */
-static __always_inline void forget(struct orlop_sock *saved)
-{
-	if (saved)
-		saved->flags &= ~ORLOP_SOCK_CAPTURED;
-}
-
-static __always_inline int refuse(const struct orlop_pod *pod, const struct orlop_addr *dst, __be16 port,
-				  __u32 reason)
-{
-	struct orlop_event *e;
+	struct orlop_event *event;
 
 	count(reason);
-	e = event_begin(ORLOP_EVENT_REFUSED, pod->pod_idx, ORLOP_DIRECTION_OUT);
-	if (e) {
-		e->reason = reason;
-		e->src = addr_is_v4(dst) ? pod->ip4 : pod->ip6;
-		e->dst = *dst;
-		e->dst_port = port;
-		event_end(e);
+	event = event_reserve_refusal(reason);
+	if (event) {
+		event->sock_cookie = bpf_get_socket_cookie(ctx);
+		event->pod_idx = pod->pod_idx;
+		event->direction = ORLOP_DIRECTION_OUT;
+		event->src = addr_is4(dst) ? pod->ip4 : pod->ip6;
+		event->dst = *dst;
+		event->dst_port = port;
+		bpf_ringbuf_submit(event, 0);
 	}
-	return REFUSE;
+	if (have_set_retval)
+		bpf_set_retval(-err);
+	return CONNECT_REFUSE;
 }
 
-static __always_inline enum outcome decide(struct bpf_sock_addr *ctx, const struct orlop_addr *dst,
-					   __be16 port, struct orlop_pod **enrolled)
+/* The pod's own address as source, with a port chosen later: unlike 127.0.0.1 it tells pods apart. Fails for
+ * a socket the application has bound itself; its source serves as well, then. */
+static __always_inline void bind_source(struct bpf_sock_addr *ctx, const struct orlop_pod *pod, int is4)
 {
-	struct orlop_sock *saved;
-	struct orlop_pod *pod;
+	if (ctx->family == AF_INET) {
+		struct sockaddr_in src = {.sin_family = AF_INET};
+
+		src.sin_addr.s_addr = addr_word(&pod->ip4, 3);
+		bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
+	} else {
+		struct sockaddr_in6 src = {.sin6_family = AF_INET6};
+
+		__builtin_memcpy(&src.sin6_addr, is4 ? &pod->ip4 : &pod->ip6, sizeof(src.sin6_addr));
+		bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
+	}
+}
+
+static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct orlop_addr *dst)
+{
 	struct bpf_sock *sk = ctx->sk;
-	__u64 cookie;
+	__be16 port = (__be16)ctx->user_port;
+	struct orlop_sock *sock;
+	struct orlop_pod *pod;
+	__u32 protocol = ctx->protocol;
+	__u64 netns;
+	int is4 = addr_is4(dst);
 
-	if (!is_tcp(ctx->type, ctx->protocol) || !sk)
-		return PASS; /* UDP is not meshed (D2.6) */
+	/* Fail mode: open. UDP and the like are not meshed (D2). */
+	if (ctx->type != SOCK_STREAM || (protocol != IPPROTO_TCP && protocol != PROTOCOL_MPTCP) || !sk)
+		return CONNECT_GO;
 
-	saved = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
-	if (saved && (saved->flags & ORLOP_SOCK_AGENT)) {
-		count(ORLOP_COUNT_CONNECT_AGENT_SOCKET);
-		return PASS; /* the keeper made it and marked it where no pod can reach */
+	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
+	if (sock) {
+		/* Fail mode: open, for the agent alone: only the keeper writes this flag. */
+		if (sock->flags & ORLOP_SOCK_AGENT) {
+			count(ORLOP_COUNT_CONNECT_AGENT_SOCKET);
+			return CONNECT_GO;
+		}
+		/* Whatever an earlier call stored is not where this one goes. */
+		sock->flags = 0;
 	}
 
-	cookie = bpf_get_netns_cookie(ctx);
-	pod = bpf_map_lookup_elem(&pod_by_netns, &cookie);
+	netns = bpf_get_netns_cookie(ctx);
+	pod = bpf_map_lookup_elem(&pod_by_netns, &netns);
+	/* Fail mode: open. Who is not enrolled is not touched. */
 	if (!pod) {
 		count(ORLOP_COUNT_CONNECT_NOT_ENROLLED);
-		return PASS; /* enrolment is opt-in: this namespace is none of ours */
+		return CONNECT_GO;
 	}
-	*enrolled = pod;
-
-	if (addr_is_local(dst) || addr_equal(dst, &pod->ip4) || addr_equal(dst, &pod->ip6)) {
+	/* Fail mode: open. Loopback does not leave the pod; the agent resets what comes to it uncaptured. */
+	if (addr_is_loopback(dst)) {
 		count(ORLOP_COUNT_CONNECT_LOCAL);
-		forget(saved);
-		return PASS; /* never leaves the pod */
+		return CONNECT_GO;
 	}
-	if (port == bpf_htons(ORLOP_PORT_OUTBOUND) || port == bpf_htons(ORLOP_PORT_INBOUND)) {
-		forget(saved);
-		return refuse(pod, dst, port,
-			      ORLOP_COUNT_CONNECT_REFUSED_PORT); /* closed: nobody serves there */
+	/* Fail mode: closed. Nobody may reach an agent's inner listener, his own or another pod's. */
+	if (port == bpf_htons(ORLOP_PORT_OUTBOUND) || port == bpf_htons(ORLOP_PORT_INBOUND))
+		return refuse(ctx, ORLOP_COUNT_CONNECT_REFUSED_PORT, ECONNREFUSED, pod, dst, port);
+	/* Fail mode: open, as for loopback. The tunnel port is the agent's to refuse, also at home. */
+	if (port != bpf_htons(ORLOP_PORT_HBONE) && addr_equal(dst, is4 ? &pod->ip4 : &pod->ip6)) {
+		count(ORLOP_COUNT_CONNECT_LOCAL);
+		return CONNECT_GO;
 	}
 
-	if (!agent_is_alive()) {
-		struct orlop_event *e;
+	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	/* Fail mode: closed. Without storage nobody would know where this connection was meant to go. */
+	if (!sock)
+		return refuse(ctx, ORLOP_COUNT_CONNECT_REFUSED_NO_STORAGE, ECONNREFUSED, pod, dst, port);
+	sock->dst = *dst;
+	sock->dst_port = port;
+	sock->pod_idx = pod->pod_idx;
+	sock->opened_ns = 0;
+	sock->flags = ORLOP_SOCK_DIALLING;
 
-		forget(saved);
-		if (!may_go_direct(pod, dst, port))
-			return refuse(pod, dst, port,
-				      ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT); /* STRICT: closed */
+	if (!agent_alive()) {
+		struct orlop_event *event;
+
+		/* Fail mode: closed (STRICT, and every destination nobody vouched for). */
+		if (verdict_without_agent(pod, dst, port) != ORLOP_OUT_DIRECT)
+			return refuse(ctx, ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT, ECONNREFUSED, pod, dst,
+				      port);
+		/* Fail mode: open (PERMISSIVE), counted and told. */
 		count(ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT);
-		e = event_begin(ORLOP_EVENT_DIRECT, pod->pod_idx, ORLOP_DIRECTION_OUT);
-		if (e) {
-			e->reason = ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT;
-			e->src = addr_is_v4(dst) ? pod->ip4 : pod->ip6;
-			e->dst = *dst;
-			e->dst_port = port;
-			event_end(e);
+		event = event_reserve(ORLOP_EVENT_DIRECT);
+		if (event) {
+			event->sock_cookie = bpf_get_socket_cookie(ctx);
+			event->pod_idx = pod->pod_idx;
+			event->direction = ORLOP_DIRECTION_OUT;
+			event->reason = ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT;
+			event->src = is4 ? pod->ip4 : pod->ip6;
+			event->dst = *dst;
+			event->dst_port = port;
+			bpf_ringbuf_submit(event, 0);
 		}
-		return PASS; /* PERMISSIVE and free of policy: open, counted, and only while nobody is there
-			      */
+		return CONNECT_GO;
 	}
 
-	saved = bpf_sk_storage_get(&dst_of_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!saved) {
-		/* Closed: redirecting now would strand the agent without a destination, and letting it
-		 * through would bypass policy. */
-		return refuse(pod, dst, port, ORLOP_COUNT_CONNECT_REFUSED_NO_STORAGE);
-	}
-	/* Always this call's destination: connect(AF_UNSPEC) and a second connect() keep the socket. */
-	saved->dst = *dst;
-	saved->dst_port = port;
-	saved->pod_idx = pod->pod_idx;
-	saved->flags = ORLOP_SOCK_CAPTURED;
-	saved->opened_ns = 0;
+	/* Fail mode: closed. The pod has no address of this family that the keeper knows, so no source that
+	 * names it. The errno is what a kernel without such a route says, so that clients try the other
+	 * family. */
+	if (addr_is_zero(is4 ? &pod->ip4 : &pod->ip6))
+		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
+
+	bind_source(ctx, pod, is4);
+	sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_CAPTURED;
 	count(ORLOP_COUNT_CONNECT_CAPTURED);
-	return CAPTURE;
-}
-
-static __always_inline int refused(void)
-{
-	/* ECONNREFUSED is what applications retry on; below 5.18 the kernel says EPERM instead. */
-	bpf_set_retval(-ECONNREFUSED_NUMBER);
-	return CONNECT_REFUSE;
+	return CONNECT_CAPTURE;
 }
 
 SEC("cgroup/connect4")
 int orlop_connect4(struct bpf_sock_addr *ctx)
 {
-	struct orlop_addr dst = addr_of_v4(CTX(ctx, user_ip4));
-	struct orlop_pod *pod = NULL;
-	struct sockaddr_in from = {.sin_family = AF_INET};
-	__be32 words[4];
+	struct orlop_addr dst = addr_from4(CTX(ctx, user_ip4));
+	int verdict = connect_any(ctx, &dst);
 
-	switch (decide(ctx, &dst, (__be16)ctx->user_port, &pod)) {
-	case PASS:
-		return CONNECT_GO;
-	case REFUSE:
-		return refused();
-	case CAPTURE:
-		break;
-	}
-	/* The pod's own address as source makes (source, port) unique in the namespace. A socket that is
-	 * bound already says EINVAL and keeps its address, which serves as well. */
-	if (pod && !addr_is_zero(&pod->ip4)) {
-		words_of_addr(&pod->ip4, words);
-		from.sin_addr.s_addr = words[3];
-		bpf_bind(ctx, (struct sockaddr *)&from, sizeof(from));
-	} else {
-		count(ORLOP_COUNT_CONNECT_NO_FAMILY); /* still captured, from 127.0.0.1: the agent decides */
-	}
-	ctx->user_ip4 = bpf_htonl(0x7f000001);
+	if (verdict != CONNECT_CAPTURE)
+		return verdict;
+	ctx->user_ip4 = LOOPBACK4;
 	ctx->user_port = bpf_htons(ORLOP_PORT_OUTBOUND);
 	return CONNECT_GO;
 }
 
+/* Also fires, alone, for ::ffff:a.b.c.d, which stays what it is. */
 SEC("cgroup/connect6")
 int orlop_connect6(struct bpf_sock_addr *ctx)
 {
-	struct orlop_addr dst = addr_of_words(CTX(ctx, user_ip6[0]), CTX(ctx, user_ip6[1]),
-					      CTX(ctx, user_ip6[2]), CTX(ctx, user_ip6[3]));
-	struct orlop_pod *pod = NULL;
-	struct sockaddr_in6 from = {.sin6_family = AF_INET6};
-	const struct orlop_addr *own;
-	bool mapped;
+	struct orlop_addr dst = addr_from6(CTX(ctx, user_ip6[0]), CTX(ctx, user_ip6[1]),
+					   CTX(ctx, user_ip6[2]), CTX(ctx, user_ip6[3]));
+	int verdict = connect_any(ctx, &dst), is4 = addr_is4(&dst);
 
-	switch (decide(ctx, &dst, (__be16)ctx->user_port, &pod)) {
-	case PASS:
-		return CONNECT_GO;
-	case REFUSE:
-		return refused();
-	case CAPTURE:
-		break;
-	}
-	/* ::ffff:a.b.c.d fires this hook and not connect4: it stays what it is and goes to ::ffff:127.0.0.1.
-	 */
-	if (pod) {
-		own = addr_is_v4(&dst) ? &pod->ip4 : &pod->ip6;
-		if (!addr_is_zero(own)) {
-			__builtin_memcpy(&from.sin6_addr, own, 16);
-			bpf_bind(ctx, (struct sockaddr *)&from, sizeof(from));
-		} else {
-			count(ORLOP_COUNT_CONNECT_NO_FAMILY);
-		}
-	}
-	mapped = addr_is_v4(&dst);
+	if (verdict != CONNECT_CAPTURE)
+		return verdict;
 	ctx->user_ip6[0] = 0;
 	ctx->user_ip6[1] = 0;
-	ctx->user_ip6[2] = mapped ? bpf_htonl(0xffff) : 0;
-	ctx->user_ip6[3] = mapped ? bpf_htonl(0x7f000001) : bpf_htonl(1);
+	ctx->user_ip6[2] = is4 ? bpf_htonl(0xffff) : 0;
+	ctx->user_ip6[3] = is4 ? LOOPBACK4 : bpf_htonl(1);
 	ctx->user_port = bpf_htons(ORLOP_PORT_OUTBOUND);
 	return CONNECT_GO;
 }

@@ -1,36 +1,57 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Is the agent alive, and if not, what has the evaluator said of this destination? */
+/* Enrolled? Is the agent alive? What if not? And the return codes of each hook by name. */
 #ifndef ORLOP_GATE_BPF_H
 #define ORLOP_GATE_BPF_H
 
-#include "addr.bpf.h"
+#include <bpf/bpf_helpers.h>
 #include "maps.bpf.h"
 
-/* A heartbeat that never was, or a limit that is not set, counts as dead: nothing is assumed. */
-static __always_inline bool agent_is_alive(void)
+/* connect4, connect6: 0 makes connect() fail, with EPERM unless another errno was set. */
+#define CONNECT_REFUSE 0
+#define CONNECT_GO     1
+/* getpeername4, getpeername6 may only return 1. */
+#define NAME_OK 1
+/* sockops: the value is ignored for the callbacks used here. */
+#define OPS_OK 1
+
+#define ECONNREFUSED 111
+#define ENETUNREACH  101
+
+/* Set by the keeper before the load: bpf_set_retval exists (5.18). Without it a refusal reads EPERM. */
+const volatile __u8 have_set_retval SEC(".rodata") __weak = 0;
+
+/* The beat is written by another CPU, so it may lie a little ahead of this one's clock. No beat yet: late. */
+static __always_inline int agent_alive(void)
 {
 	__u32 zero = 0;
 	struct orlop_gate *g = bpf_map_lookup_elem(&gate, &zero);
-	if (!g || g->beat_ns == 0)
-		return false;
-	__u64 now = bpf_ktime_get_ns();
-	return now < g->beat_ns || now - g->beat_ns <= g->limit_ns;
+	__u64 now, beat, age;
+
+	if (!g)
+		return 0; /* fail mode: not alive, so each destination's own fail mode decides */
+	beat = g->beat_ns;
+	if (beat == 0)
+		return 0;
+	now = bpf_ktime_get_ns();
+	age = now > beat ? now - beat : beat - now;
+	return age <= g->limit_ns;
 }
 
-/* Without an agent: may this destination be reached directly? Exact port, then any port, then the pod's own
- * flag. */
-static __always_inline bool may_go_direct(const struct orlop_pod *pod, const struct orlop_addr *dst,
-					  __be16 port)
+/* What the evaluator said of this destination for the time without an agent: exact port, any port, and
+ * for a destination it never spoke of, the pod's own mode. Everything but DIRECT refuses. */
+static __always_inline __u32 verdict_without_agent(const struct orlop_pod *pod, const struct orlop_addr *dst,
+						   __be16 port)
 {
 	struct orlop_out_key key = {.dst = *dst, .port = port};
 	__u32 *said = bpf_map_lookup_elem(&out_by_dst, &key);
+
 	if (!said) {
 		key.port = 0;
 		said = bpf_map_lookup_elem(&out_by_dst, &key);
 	}
 	if (said)
-		return *said == ORLOP_OUT_DIRECT;
-	return pod->flags & ORLOP_POD_FAIL_DIRECT;
+		return *said == ORLOP_OUT_DIRECT ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE;
+	return pod->flags & ORLOP_POD_FAIL_DIRECT ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE;
 }
 
 #endif

@@ -1,53 +1,51 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* cgroup/getpeername4,6 on an ancestor of the pods · the application keeps seeing the address it dialled.
- * accept() with an address asks as well: a socket without storage is left alone. Cannot refuse: these hooks
- * may only rewrite. */
+/* getpeername4, getpeername6: applications keep seeing the address they dialled. Also runs for accept() with
+ * an address, where there is nothing to restore. Only ever changes what is shown, so its fail mode is to show
+ * the truth. */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
 #include "addr.bpf.h"
+#include "gate.bpf.h"
 #include "maps.bpf.h"
 
-enum { GETPEERNAME_DONE = 1 };
-
-static __always_inline struct orlop_sock *captured(struct bpf_sock_addr *ctx)
+/* What to show, or NULL to leave it as it is. */
+static __always_inline struct orlop_sock *rewritten(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct orlop_sock *saved = sk ? bpf_sk_storage_get(&dst_of_sock, sk, 0, 0) : NULL;
+	struct orlop_sock *sock;
 
-	return saved && (saved->flags & ORLOP_SOCK_CAPTURED) ? saved : NULL;
+	if (!sk || ctx->user_port != bpf_htons(ORLOP_PORT_OUTBOUND))
+		return NULL;
+	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
+	return sock && sock->flags & ORLOP_SOCK_CAPTURED ? sock : NULL;
 }
 
 SEC("cgroup/getpeername4")
 int orlop_peer4(struct bpf_sock_addr *ctx)
 {
-	struct orlop_sock *saved = captured(ctx);
-	__be32 words[4];
+	struct orlop_sock *sock = rewritten(ctx);
 
-	if (saved) {
-		words_of_addr(&saved->dst, words);
-		ctx->user_ip4 = words[3];
-		ctx->user_port = saved->dst_port;
+	if (sock) {
+		ctx->user_ip4 = addr_word(&sock->dst, 3);
+		ctx->user_port = sock->dst_port;
 	}
-	return GETPEERNAME_DONE;
+	return NAME_OK;
 }
 
 SEC("cgroup/getpeername6")
 int orlop_peer6(struct bpf_sock_addr *ctx)
 {
-	struct orlop_sock *saved = captured(ctx);
-	__be32 words[4];
+	struct orlop_sock *sock = rewritten(ctx);
 
-	if (saved) {
-		words_of_addr(&saved->dst, words);
-		ctx->user_ip6[0] = words[0];
-		ctx->user_ip6[1] = words[1];
-		ctx->user_ip6[2] = words[2];
-		ctx->user_ip6[3] = words[3];
-		ctx->user_port = saved->dst_port;
+	if (sock) {
+		ctx->user_ip6[0] = addr_word(&sock->dst, 0);
+		ctx->user_ip6[1] = addr_word(&sock->dst, 1);
+		ctx->user_ip6[2] = addr_word(&sock->dst, 2);
+		ctx->user_ip6[3] = addr_word(&sock->dst, 3);
+		ctx->user_port = sock->dst_port;
 	}
-	return GETPEERNAME_DONE;
+	return NAME_OK;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

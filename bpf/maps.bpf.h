@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Every map: who writes, who reads, why that type, what full means. Each object defines the same maps;
- * `bpftool gen object` merges them into one. Sizes are the defaults; the keeper may shrink them for tests. */
+/* Every map: who writes, who reads, why that type, what full means. Sizes are defaults; the keeper may
+ * set others before the load. All are pinned, so that a later keeper's programs go on with the same state.
+ * Weak: each hook is its own object file, and the linker folds these definitions into one. */
 #ifndef ORLOP_MAPS_BPF_H
 #define ORLOP_MAPS_BPF_H
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-
 #include "orlop_abi.h"
 
-/* Written by the keeper at capture. Read by every hook on the pods' cgroup. Full: the keeper refuses to
- * enrol. */
+/* Keeper writes, connect and sockops read. Full: the keeper cannot enrol and says so. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -18,7 +17,7 @@ struct {
 	__type(value, struct orlop_pod);
 } pod_by_netns SEC(".maps") __weak;
 
-/* Written by the keeper before the sk_lookup link. Read by sk_lookup. Full: the keeper refuses to enrol. */
+/* Keeper writes, sk_lookup reads: it runs without a socket, hence without a namespace cookie. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
@@ -26,55 +25,51 @@ struct {
 	__type(value, struct orlop_pod_ip);
 } pod_by_ip SEC(".maps") __weak;
 
-/* Socket storage: lives as long as the socket, needs no removal, cannot be evicted. Written by connect and
- * sockops, and by the keeper for the sockets it makes. No memory: connect refuses. */
+/* The truth about one socket; dies with it, so it cannot be evicted or go stale. Keeper tags the agent's
+ * sockets; connect and sockops write the rest. BPF_F_CLONE: what a tagged listener accepts is tagged, too.
+ * Full (the socket's option memory): connect refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, struct orlop_sock);
 } dst_of_sock SEC(".maps") __weak;
 
-/* Written by sockops, read and deleted by the agent after accept. A plain hash, not LRU: a fresh entry that
- * vanished would have to be guessed. Full: the entry is missing, and the agent resets the connection. */
+/* sockops writes, the agent reads and deletes. No LRU: an evicted entry would be a guess. Preallocated:
+ * it is written in soft interrupts. Full: counted; the agent finds nothing and resets the connection. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, struct orlop_flow);
 	__type(value, struct orlop_dst);
 } dst_of_flow SEC(".maps") __weak;
 
-/* Written and deleted by sockops, read by sk_lookup. Full: sk_lookup does not know the flow and judges it as
- * plaintext. */
+/* sockops writes and deletes, sk_lookup reads. Full: counted; the agent's dial is judged as plaintext. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 16384);
 	__type(key, struct orlop_tuple);
 	__type(value, __u64);
 } agent_flow SEC(".maps") __weak;
 
-/* Written by the agent from the evaluator's word. Read by sk_lookup. A miss refuses. */
+/* Agent writes, sk_lookup reads. Full: the agent cannot write, a miss refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, struct orlop_in_key);
 	__type(value, __u32);
 } in_by_port SEC(".maps") __weak;
 
-/* Written by the agent from the evaluator's word. Read by connect while the heartbeat is late. A miss: the
- * pod's flag. */
+/* Agent writes, connect reads while the heartbeat is late. Full: the pod's fail mode decides. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
+	__uint(max_entries, 131072);
 	__type(key, struct orlop_out_key);
 	__type(value, __u32);
 } out_by_dst SEC(".maps") __weak;
 
-/* beat_ns by the agent, limit_ns by the keeper. Read by connect. */
+/* Keeper writes the limit, the agent the beat, connect reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -82,8 +77,8 @@ struct {
 	__type(value, struct orlop_gate);
 } gate SEC(".maps") __weak;
 
-/* The held listener of :15006 of each pod and family. Written by the keeper, read by sk_lookup. Listeners
- * only: children get their ordinary operations back, so no application socket is ever in a sockmap. */
+/* Keeper writes, sk_lookup reads. Listening sockets keep their default operations in here. A closed
+ * listener leaves by itself; missing: sk_lookup refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, 8192);
@@ -91,6 +86,7 @@ struct {
 	__type(value, __u64);
 } inbound_socket SEC(".maps") __weak;
 
+/* Hooks write, the agent sums over CPUs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, ORLOP_COUNT_MAX);
@@ -98,16 +94,15 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps") __weak;
 
-/* Written by sockops, read by the agent. Full: counted, the flow itself is not affected. */
+/* sockops writes, the agent sums. Full: counted, the connection itself is untouched. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 16384);
 	__type(key, struct orlop_traffic_key);
 	__type(value, struct orlop_traffic);
 } traffic SEC(".maps") __weak;
 
-/* Written by every hook, read by the agent. Full: the event is lost and counted. */
+/* Hooks write, the agent reads. Full: counted, the event is lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);

@@ -48,10 +48,13 @@ struct orlop_pod_ip {
 /* --- one connection --------------------------------------------------------------------- */
 
 /* orlop_sock.flags */
-#define ORLOP_SOCK_AGENT    1u /* made by the keeper for the agent: never captured, always admitted */
-#define ORLOP_SOCK_CAPTURED 2u /* the connect hook rewrote the destination */
-#define ORLOP_SOCK_OPENED   4u /* an open event was sent, so a close event is owed */
-#define ORLOP_SOCK_PASSIVE  8u /* accepted, not dialled */
+#define ORLOP_SOCK_AGENT      1u  /* made by the keeper for the agent: never captured, always admitted */
+#define ORLOP_SOCK_CAPTURED   2u  /* the connect hook rewrote the destination */
+#define ORLOP_SOCK_OPENED     4u  /* an open event was sent, so a close event is owed */
+#define ORLOP_SOCK_PASSIVE    8u  /* accepted, not dialled */
+#define ORLOP_SOCK_DIALS_APP  16u /* with AGENT: for the dial to an application; sk_lookup admits its flow */
+#define ORLOP_SOCK_DIALLING   32u /* its end before it is open is a failure */
+#define ORLOP_SOCK_FROM_AGENT 64u /* accepted from the agent, which counted this connection, too */
 
 /* dst_of_sock: socket storage. Lives exactly as long as the socket. */
 struct orlop_sock {
@@ -80,7 +83,8 @@ struct orlop_dst {
 };
 
 /* agent_flow: this -> __u64 socket cookie. Connections the agent makes to an application; sk_lookup
- * admits exactly these. Published at TCP_CONNECT_CB, removed when the socket closes. */
+ * admits exactly these, once. Published at TCP_CONNECT_CB, removed when the application's side is
+ * established, or when the agent's socket closes without that. */
 struct orlop_tuple {
 	struct orlop_addr src;
 	struct orlop_addr dst;

@@ -1,112 +1,134 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* sk_lookup, one link per pod namespace · who may reach a listener of the pod, before anything is accepted.
- * What is not known is refused: SK_DROP answers a SYN with RST. Linux ≥ 5.9. */
+/* Inbound, one link per pod namespace: every SYN to the pod passes, is refused, or goes to the agent's
+ * listener. The server's side of the mesh stands alone: it holds while every agent is dead. SK_DROP answers
+ * with a reset. */
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
 #include "addr.bpf.h"
 #include "count.bpf.h"
-#include "emit.bpf.h"
 #include "maps.bpf.h"
 
-static __always_inline int refuse(const struct orlop_tuple *tuple, __u32 pod_idx, __u32 reason)
+struct arrival {
+	struct orlop_tuple tuple; /* src: who calls, dst: the pod */
+	__u32 pod_idx;		  /* 0: not known yet */
+};
+
+static __always_inline void read_arrival(struct bpf_sk_lookup *ctx, struct arrival *a)
 {
-	struct orlop_event *e;
+	__builtin_memset(a, 0, sizeof(*a));
+	if (ctx->family == AF_INET) {
+		a->tuple.src = addr_from4(CTX(ctx, remote_ip4));
+		a->tuple.dst = addr_from4(CTX(ctx, local_ip4));
+	} else {
+		a->tuple.src = addr_from6(CTX(ctx, remote_ip6[0]), CTX(ctx, remote_ip6[1]),
+					  CTX(ctx, remote_ip6[2]), CTX(ctx, remote_ip6[3]));
+		a->tuple.dst = addr_from6(CTX(ctx, local_ip6[0]), CTX(ctx, local_ip6[1]),
+					  CTX(ctx, local_ip6[2]), CTX(ctx, local_ip6[3]));
+	}
+	a->tuple.src_port = ctx->remote_port;
+	a->tuple.dst_port = bpf_htons((__u16)ctx->local_port);
+}
+
+static __always_inline int refuse(const struct arrival *a, __u32 reason)
+{
+	struct orlop_event *event;
 
 	count(reason);
-	e = event_begin(ORLOP_EVENT_REFUSED, pod_idx, ORLOP_DIRECTION_IN);
-	if (e) {
-		e->reason = reason;
-		e->src = tuple->src;
-		e->src_port = tuple->src_port;
-		e->dst = tuple->dst;
-		e->dst_port = tuple->dst_port;
-		event_end(e);
+	event = event_reserve_refusal(reason);
+	if (event) {
+		event->pod_idx = a->pod_idx;
+		event->direction = ORLOP_DIRECTION_IN;
+		event->src = a->tuple.src;
+		event->dst = a->tuple.dst;
+		event->src_port = a->tuple.src_port;
+		event->dst_port = a->tuple.dst_port;
+		bpf_ringbuf_submit(event, 0);
 	}
 	return SK_DROP;
 }
 
-static __always_inline __u32 verdict_of(__u32 pod_idx, __be16 port)
+/* Fail mode: closed at each return but the last. No listener, or one that may not have it: drop, never
+ * bypass. */
+static __always_inline int to_agent(struct bpf_sk_lookup *ctx, const struct arrival *a)
 {
-	struct orlop_in_key key = {.pod_idx = pod_idx, .port = port};
-	__u32 *said = bpf_map_lookup_elem(&in_by_port, &key);
+	struct orlop_socket_key key = {
+	    .pod_idx = a->pod_idx,
+	    .family = ctx->family == AF_INET ? 4 : 6,
+	};
+	struct bpf_sock *listener = bpf_map_lookup_elem(&inbound_socket, &key);
+	long err;
 
-	if (!said) {
-		key.port = 0;
-		said = bpf_map_lookup_elem(&in_by_port, &key);
-	}
-	return said ? *said : ORLOP_IN_REFUSE; /* nobody has said anything yet: closed */
+	if (!listener)
+		return refuse(a, ORLOP_COUNT_IN_REFUSED_NO_LISTENER);
+	err = bpf_sk_assign(ctx, listener, 0);
+	bpf_sk_release(listener);
+	if (err)
+		return refuse(a, ORLOP_COUNT_IN_REFUSED_NO_LISTENER);
+	count(ORLOP_COUNT_IN_TO_AGENT);
+	return SK_PASS;
 }
 
 SEC("sk_lookup")
-int orlop_sk_lookup(struct bpf_sk_lookup *ctx)
+int orlop_lookup(struct bpf_sk_lookup *ctx)
 {
-	struct orlop_tuple tuple = {};
+	struct orlop_in_key key;
 	struct orlop_pod_ip *pod;
-	struct orlop_socket_key key = {};
-	struct bpf_sock *listener;
-	__u32 verdict, port = ctx->local_port;
-	long failed;
+	struct arrival a;
+	__u32 *verdict;
 
+	/* Fail mode: open. UDP is not meshed (D2). */
 	if (ctx->protocol != IPPROTO_TCP)
-		return SK_PASS; /* UDP is not meshed (D2.6) */
-	if (ctx->family == AF_INET) {
-		tuple.src = addr_of_v4(CTX(ctx, remote_ip4));
-		tuple.dst = addr_of_v4(CTX(ctx, local_ip4));
-	} else {
-		tuple.src = addr_of_words(CTX(ctx, remote_ip6[0]), CTX(ctx, remote_ip6[1]),
-					  CTX(ctx, remote_ip6[2]), CTX(ctx, remote_ip6[3]));
-		tuple.dst = addr_of_words(CTX(ctx, local_ip6[0]), CTX(ctx, local_ip6[1]),
-					  CTX(ctx, local_ip6[2]), CTX(ctx, local_ip6[3]));
-	}
-	tuple.src_port = ctx->remote_port;
-	tuple.dst_port = bpf_htons((__u16)port);
+		return SK_PASS;
+	read_arrival(ctx, &a);
 
-	/* Within the pod. The interface is no test: a pod dialling its own address shows eth0's index, not
-	 * lo's. Nobody outside can have a loopback address as source or destination, nor the pod's own as
-	 * source: the kernel drops such packets as martians before they come here. */
-	if (addr_is_local(&tuple.dst) || addr_equal(&tuple.src, &tuple.dst)) {
+	/* Fail mode: open. The pod talks to itself; no such address can come in from outside. The interface
+	 * does not tell: for a connect to the pod's own address it reads eth0. */
+	if (addr_is_loopback(&a.tuple.dst) || addr_equal(&a.tuple.src, &a.tuple.dst)) {
 		count(ORLOP_COUNT_IN_LOCAL);
 		return SK_PASS;
 	}
-	if (bpf_map_lookup_elem(&agent_flow, &tuple)) {
+	/* Fail mode: closed. */
+	if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_OUTBOUND) ||
+	    a.tuple.dst_port == bpf_htons(ORLOP_PORT_INBOUND))
+		return refuse(&a, ORLOP_COUNT_IN_REFUSED_PORT);
+	/* Fail mode: open, for exactly the connection the agent is making. */
+	if (bpf_map_lookup_elem(&agent_flow, &a.tuple)) {
 		count(ORLOP_COUNT_IN_AGENT_FLOW);
-		return SK_PASS; /* judged already, by the agent that dials */
+		return SK_PASS;
 	}
-	pod = bpf_map_lookup_elem(&pod_by_ip, &tuple.dst);
+	/* Fail mode: closed. An address of this namespace that nobody vouched for has no policy. */
+	pod = bpf_map_lookup_elem(&pod_by_ip, &a.tuple.dst);
 	if (!pod)
-		return refuse(
-		    &tuple, 0,
-		    ORLOP_COUNT_IN_REFUSED_UNKNOWN); /* the namespace is enrolled, the address is not */
-	if (port == ORLOP_PORT_HBONE) {
+		return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+	a.pod_idx = pod->pod_idx;
+	/* Fail mode: open. The agent's own listener, which speaks nothing but TLS. */
+	if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_HBONE)) {
 		count(ORLOP_COUNT_IN_HBONE);
-		return SK_PASS; /* our own listener: it asks for a certificate */
+		return SK_PASS;
 	}
-	if (port == ORLOP_PORT_OUTBOUND || port == ORLOP_PORT_INBOUND)
-		return refuse(&tuple, pod->pod_idx, ORLOP_COUNT_IN_REFUSED_PORT);
 
-	verdict = verdict_of(pod->pod_idx, tuple.dst_port);
-	if (verdict == ORLOP_IN_PASS) {
+	__builtin_memset(&key, 0, sizeof(key));
+	key.pod_idx = a.pod_idx;
+	key.port = a.tuple.dst_port;
+	verdict = bpf_map_lookup_elem(&in_by_port, &key);
+	if (!verdict) {
+		key.port = 0;
+		verdict = bpf_map_lookup_elem(&in_by_port, &key);
+	}
+	/* Fail mode: closed. Nothing was said of this pod. */
+	if (!verdict)
+		return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+	/* Fail mode: open. The evaluator said so: PERMISSIVE and no policy. */
+	if (*verdict == ORLOP_IN_PASS) {
 		count(ORLOP_COUNT_IN_PASSED);
-		return SK_PASS; /* PERMISSIVE and free of policy: open, as the evaluator said */
+		return SK_PASS;
 	}
-	if (verdict != ORLOP_IN_AGENT)
-		return refuse(&tuple, pod->pod_idx, ORLOP_COUNT_IN_REFUSED_STRICT); /* STRICT: closed */
-
-	key.pod_idx = pod->pod_idx;
-	key.family = ctx->family == AF_INET ? 4 : 6;
-	listener = bpf_map_lookup_elem(&inbound_socket, &key);
-	if (!listener)
-		return refuse(&tuple, pod->pod_idx,
-			      ORLOP_COUNT_IN_REFUSED_NO_LISTENER); /* closed, never past the agent */
-	failed = bpf_sk_assign(ctx, listener, 0);
-	bpf_sk_release(listener);
-	if (failed)
-		return refuse(&tuple, pod->pod_idx, ORLOP_COUNT_IN_REFUSED_NO_LISTENER);
-	count(ORLOP_COUNT_IN_TO_AGENT);
-	return SK_PASS;
+	if (*verdict == ORLOP_IN_AGENT)
+		return to_agent(ctx, &a);
+	/* Fail mode: closed. STRICT, and any number we do not know. */
+	return refuse(&a, ORLOP_COUNT_IN_REFUSED_STRICT);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

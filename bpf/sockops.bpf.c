@@ -1,62 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* 2 · cgroup/sockops · publish flow → original destination at TCP_CONNECT_CB, before the SYN leaves; count
- * each application connection's opening, end or failure. Two programs: one on an ancestor of the pods, for
- * what applications open and accept; one on the keeper's cgroup, for what the agent opens with the keeper's
- * sockets. Neither can refuse: what they fail to publish is refused by whoever looks for it. */
+/* 2 · sockops: publishes where a captured connection meant to go, before its SYN leaves; lets the agent's
+ * dial in; counts opening, end, failure and bytes of each application connection. It refuses nothing: what it
+ * cannot publish is missed by the agent (reset) or by sk_lookup (judged as plaintext), never misrouted. May
+ * be attached at two nested cgroups, so every step is done once per socket, by the flags in its storage. */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
 #include "addr.bpf.h"
 #include "count.bpf.h"
-#include "emit.bpf.h"
+#include "gate.bpf.h"
 #include "maps.bpf.h"
 
-enum { SOCKOPS_DONE = 1 };
+/* Both ends as this socket sees them. */
+struct ends {
+	struct orlop_addr local;
+	struct orlop_addr remote;
+	__be16 local_port;
+	__be16 remote_port;
+};
 
-static __always_inline struct orlop_addr local_addr(struct bpf_sock_ops *ctx)
+static __always_inline void read_ends(struct bpf_sock_ops *ctx, struct ends *e)
 {
-	if (ctx->family == AF_INET)
-		return addr_of_v4(CTX(ctx, local_ip4));
-	return addr_of_words(CTX(ctx, local_ip6[0]), CTX(ctx, local_ip6[1]), CTX(ctx, local_ip6[2]),
-			     CTX(ctx, local_ip6[3]));
+	if (ctx->family == AF_INET6) {
+		e->local = addr_from6(CTX(ctx, local_ip6[0]), CTX(ctx, local_ip6[1]), CTX(ctx, local_ip6[2]),
+				      CTX(ctx, local_ip6[3]));
+		e->remote = addr_from6(CTX(ctx, remote_ip6[0]), CTX(ctx, remote_ip6[1]),
+				       CTX(ctx, remote_ip6[2]), CTX(ctx, remote_ip6[3]));
+	} else {
+		e->local = addr_from4(CTX(ctx, local_ip4));
+		e->remote = addr_from4(CTX(ctx, remote_ip4));
+	}
+	e->local_port = bpf_htons((__u16)ctx->local_port);
+	e->remote_port = bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
 }
 
-static __always_inline struct orlop_addr remote_addr(struct bpf_sock_ops *ctx)
+static __always_inline void fill_tuple(struct orlop_tuple *t, const struct orlop_addr *src, __be16 src_port,
+				       const struct orlop_addr *dst, __be16 dst_port)
 {
-	if (ctx->family == AF_INET)
-		return addr_of_v4(CTX(ctx, remote_ip4));
-	return addr_of_words(CTX(ctx, remote_ip6[0]), CTX(ctx, remote_ip6[1]), CTX(ctx, remote_ip6[2]),
-			     CTX(ctx, remote_ip6[3]));
+	__builtin_memset(t, 0, sizeof(*t));
+	t->src = *src;
+	t->dst = *dst;
+	t->src_port = src_port;
+	t->dst_port = dst_port;
 }
 
-/* local_port is in host order, remote_port in wire order in the upper half of its word. */
-static __always_inline __be16 local_port(struct bpf_sock_ops *ctx)
+static __always_inline void fill_flow(struct orlop_flow *flow, struct bpf_sock_ops *ctx, const struct ends *e)
 {
-	return bpf_htons((__u16)ctx->local_port);
-}
-
-static __always_inline __be16 remote_port(struct bpf_sock_ops *ctx)
-{
-	return bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
-}
-
-static __always_inline struct orlop_tuple tuple_dialled(struct bpf_sock_ops *ctx)
-{
-	struct orlop_tuple t = {.src = local_addr(ctx),
-				.dst = remote_addr(ctx),
-				.src_port = local_port(ctx),
-				.dst_port = remote_port(ctx)};
-	return t;
-}
-
-static __always_inline struct orlop_tuple tuple_accepted(struct bpf_sock_ops *ctx)
-{
-	struct orlop_tuple t = {.src = remote_addr(ctx),
-				.dst = local_addr(ctx),
-				.src_port = remote_port(ctx),
-				.dst_port = local_port(ctx)};
-	return t;
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->netns_cookie = bpf_get_netns_cookie(ctx);
+	flow->src = e->local;
+	flow->src_port = e->local_port;
 }
 
 static __always_inline void watch_states(struct bpf_sock_ops *ctx)
@@ -64,259 +57,288 @@ static __always_inline void watch_states(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-static __always_inline __u32 direction_of(const struct orlop_sock *s)
+static __always_inline struct orlop_traffic *traffic_of(const struct orlop_sock *sock, __be16 service_port)
 {
-	return s->flags & ORLOP_SOCK_PASSIVE ? ORLOP_DIRECTION_IN : ORLOP_DIRECTION_OUT;
-}
-
-static __always_inline struct orlop_traffic *traffic_of(const struct orlop_sock *s)
-{
-	static const struct orlop_traffic none;
 	struct orlop_traffic_key key = {
-	    .pod_idx = s->pod_idx, .direction = (__u16)direction_of(s), .port = s->dst_port};
-	struct orlop_traffic *t = bpf_map_lookup_elem(&traffic, &key);
+	    .pod_idx = sock->pod_idx,
+	    .direction = sock->flags & ORLOP_SOCK_PASSIVE ? ORLOP_DIRECTION_IN : ORLOP_DIRECTION_OUT,
+	    .port = service_port,
+	};
+	struct orlop_traffic *sums = bpf_map_lookup_elem(&traffic, &key);
 
-	if (t)
-		return t;
-	bpf_map_update_elem(&traffic, &key, &none, BPF_NOEXIST);
-	t = bpf_map_lookup_elem(&traffic, &key);
-	if (!t)
-		count(ORLOP_COUNT_TRAFFIC_MAP_FULL);
-	return t;
+	if (!sums) {
+		struct orlop_traffic none = {};
+
+		bpf_map_update_elem(&traffic, &key, &none, BPF_NOEXIST);
+		sums = bpf_map_lookup_elem(&traffic, &key);
+		if (!sums)
+			count(ORLOP_COUNT_TRAFFIC_MAP_FULL);
+	}
+	return sums;
 }
 
-/* The ends of the connection as the application sees them. */
-static __always_inline void fill_ends(struct bpf_sock_ops *ctx, const struct orlop_sock *s,
-				      struct orlop_event *e)
+static __always_inline struct orlop_event *event_of(struct bpf_sock_ops *ctx, __u32 type,
+						    const struct orlop_sock *sock, const struct ends *e)
 {
-	e->sock_cookie = bpf_get_socket_cookie(ctx);
-	e->flags = s->flags;
-	e->dst = s->dst;
-	e->dst_port = s->dst_port;
-	if (s->flags & ORLOP_SOCK_PASSIVE) {
-		e->src = remote_addr(ctx);
-		e->src_port = remote_port(ctx);
+	struct orlop_event *event = event_reserve(type);
+
+	if (!event)
+		return NULL;
+	event->sock_cookie = bpf_get_socket_cookie(ctx);
+	event->pod_idx = sock->pod_idx;
+	event->flags = sock->flags;
+	if (sock->flags & ORLOP_SOCK_PASSIVE) {
+		event->direction = ORLOP_DIRECTION_IN;
+		event->src = e->remote;
+		event->src_port = e->remote_port;
+		event->dst = e->local;
+		event->dst_port = e->local_port;
 	} else {
-		e->src = local_addr(ctx);
-		e->src_port = local_port(ctx);
+		event->direction = ORLOP_DIRECTION_OUT;
+		event->src = e->local;
+		event->src_port = e->local_port;
+		event->dst = sock->dst;
+		event->dst_port = sock->dst_port;
 	}
+	return event;
 }
 
-static __always_inline void opened(struct bpf_sock_ops *ctx, struct orlop_sock *s)
+/* The port a service is known by: what was dialled, or where it listens. */
+static __always_inline __be16 service_port(const struct orlop_sock *sock, const struct ends *e)
 {
-	struct orlop_traffic *t;
-	struct orlop_event *e;
-
-	s->opened_ns = bpf_ktime_get_ns();
-	s->flags |= ORLOP_SOCK_OPENED;
-	t = traffic_of(s);
-	if (t)
-		t->opened++;
-	e = event_begin(ORLOP_EVENT_OPEN, s->pod_idx, direction_of(s));
-	if (e) {
-		fill_ends(ctx, s, e);
-		event_end(e);
-	}
+	return sock->flags & ORLOP_SOCK_PASSIVE ? e->local_port : sock->dst_port;
 }
 
-static __always_inline void failed(struct bpf_sock_ops *ctx, const struct orlop_sock *s)
+/* The SYN is about to leave; both ends are known. */
+static __always_inline void on_dial(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	struct orlop_traffic *t = traffic_of(s);
-	struct orlop_event *e;
+	struct orlop_sock *sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
+	struct ends e;
 
-	if (t)
-		t->failed++;
-	e = event_begin(ORLOP_EVENT_FAIL, s->pod_idx, direction_of(s));
-	if (e) {
-		fill_ends(ctx, s, e);
-		event_end(e);
+	if (!sock)
+		return; /* not enrolled, or loopback */
+	read_ends(ctx, &e);
+	if (sock->flags & ORLOP_SOCK_AGENT) {
+		struct orlop_tuple tuple;
+		__u64 cookie = bpf_get_socket_cookie(ctx);
+
+		if (!(sock->flags & ORLOP_SOCK_DIALS_APP))
+			return;
+		fill_tuple(&tuple, &e.local, e.local_port, &e.remote, e.remote_port);
+		if (bpf_map_update_elem(&agent_flow, &tuple, &cookie, BPF_ANY)) {
+			count(ORLOP_COUNT_AGENT_FLOW_MAP_FULL);
+			return;
+		}
+		count(ORLOP_COUNT_AGENT_FLOW_PUBLISHED);
+		watch_states(ctx);
+		return;
 	}
+	if (!(sock->flags & ORLOP_SOCK_DIALLING))
+		return;
+	if (sock->flags & ORLOP_SOCK_CAPTURED) {
+		struct orlop_dst dst = {
+		    .addr = sock->dst,
+		    .port = sock->dst_port,
+		    .pod_idx = sock->pod_idx,
+		    .sock_cookie = bpf_get_socket_cookie(ctx),
+		};
+		struct orlop_flow flow;
+
+		fill_flow(&flow, ctx, &e);
+		if (bpf_map_update_elem(&dst_of_flow, &flow, &dst, BPF_ANY))
+			count(ORLOP_COUNT_FLOW_MAP_FULL);
+		else
+			count(ORLOP_COUNT_FLOW_PUBLISHED);
+	}
+	watch_states(ctx);
 }
 
-static __always_inline void closed(struct bpf_sock_ops *ctx, struct orlop_sock *s)
+static __always_inline void opened(struct bpf_sock_ops *ctx, struct orlop_sock *sock, const struct ends *e)
 {
-	__u64 sent = 0, received = 0, duration = bpf_ktime_get_ns() - s->opened_ns;
+	struct orlop_traffic *sums;
+	struct orlop_event *event;
+
+	sock->opened_ns = bpf_ktime_get_ns();
+	sums = traffic_of(sock, service_port(sock, e));
+	if (sums)
+		sums->opened += 1;
+	event = event_of(ctx, ORLOP_EVENT_OPEN, sock, e);
+	if (event)
+		bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline void on_dialled(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct orlop_sock *sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
+	struct ends e;
+
+	if (!sock || sock->flags & ORLOP_SOCK_AGENT || !(sock->flags & ORLOP_SOCK_DIALLING))
+		return;
+	sock->flags = (sock->flags & ~ORLOP_SOCK_DIALLING) | ORLOP_SOCK_OPENED;
+	read_ends(ctx, &e);
+	opened(ctx, sock, &e);
+}
+
+/* An application accepted. Its storage, if any, was cloned from its listener and tells of another connection.
+ */
+static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct orlop_tuple tuple;
+	struct orlop_sock *sock;
+	struct orlop_pod *pod;
+	struct ends e;
+
+	pod = bpf_map_lookup_elem(&pod_by_netns, &netns);
+	if (!pod)
+		return;
+	read_ends(ctx, &e);
+	if (addr_is_loopback(&e.local) || addr_equal(&e.local, &e.remote))
+		return;
+	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!sock || sock->flags & ORLOP_SOCK_AGENT)
+		return;
+	if (sock->flags & ORLOP_SOCK_PASSIVE && sock->flags & ORLOP_SOCK_OPENED)
+		return; /* attached twice */
+	__builtin_memset(sock, 0, sizeof(*sock));
+	sock->pod_idx = pod->pod_idx;
+	sock->flags = ORLOP_SOCK_PASSIVE | ORLOP_SOCK_OPENED;
+	/* Admitted once: from here on the connection is found without sk_lookup. */
+	fill_tuple(&tuple, &e.remote, e.remote_port, &e.local, e.local_port);
+	if (!bpf_map_delete_elem(&agent_flow, &tuple))
+		sock->flags |= ORLOP_SOCK_FROM_AGENT;
+	watch_states(ctx);
+	opened(ctx, sock, &e);
+}
+
+/* The kernel's byte counts include SYN and FIN. Ours sent a SYN if it dialled, and its FIN was acknowledged
+ * in the states that say so; the other side's FIN came in before the states after it. */
+static __always_inline void count_bytes(struct bpf_tcp_sock *tcp, const struct orlop_sock *sock, __u32 from,
+					__u64 *sent, __u64 *received)
+{
+	__u64 acked = tcp->bytes_acked, got = tcp->bytes_received, ours = 0, theirs = 0;
+
+	if (!(sock->flags & ORLOP_SOCK_PASSIVE))
+		ours++;
+	if (from == BPF_TCP_FIN_WAIT2 ||
+	    ((from == BPF_TCP_CLOSING || from == BPF_TCP_LAST_ACK) && tcp->snd_una == tcp->snd_nxt))
+		ours++;
+	if (from == BPF_TCP_CLOSE_WAIT || from == BPF_TCP_LAST_ACK || from == BPF_TCP_CLOSING)
+		theirs++;
+	*sent = acked > ours ? acked - ours : 0;
+	*received = got > theirs ? got - theirs : 0;
+}
+
+static __always_inline void closed(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+				   const struct orlop_sock *sock, __u32 from)
+{
+	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
+	__u64 sent = 0, received = 0, duration;
 	__u32 srtt = 0, retransmits = 0;
-	struct bpf_sock *sk = ctx->sk;
-	struct bpf_tcp_sock *tcp = sk ? bpf_tcp_sock(sk) : NULL;
-	struct orlop_traffic *t;
-	struct orlop_event *e;
+	struct orlop_traffic *sums;
+	struct orlop_event *event;
+	struct ends e;
 
-	s->flags &= ~ORLOP_SOCK_OPENED;
 	if (tcp) {
-		/* bytes_acked counts our SYN when we dialled. A FIN counts one more in either direction, and
-		 * whether it has been counted yet cannot be told here: each figure may be one too high. */
-		sent = tcp->bytes_acked;
-		if (sent && !(s->flags & ORLOP_SOCK_PASSIVE))
-			sent--;
-		received = tcp->bytes_received;
-		srtt = tcp->srtt_us >> 3;
+		count_bytes(tcp, sock, from, &sent, &received);
+		srtt = tcp->srtt_us >> 3; /* the kernel keeps eight times the value */
 		retransmits = tcp->total_retrans;
 	}
-	t = traffic_of(s);
-	if (t) {
-		t->closed++;
-		t->sent_bytes += sent;
-		t->received_bytes += received;
-		t->duration_ns += duration;
-		t->srtt_us_sum += srtt;
-		t->retransmits += retransmits;
+	duration = bpf_ktime_get_ns() - sock->opened_ns;
+	read_ends(ctx, &e);
+	sums = traffic_of(sock, service_port(sock, &e));
+	if (sums) {
+		sums->closed += 1;
+		sums->sent_bytes += sent;
+		sums->received_bytes += received;
+		sums->duration_ns += duration;
+		sums->srtt_us_sum += srtt;
+		sums->retransmits += retransmits;
 	}
-	e = event_begin(ORLOP_EVENT_CLOSE, s->pod_idx, direction_of(s));
-	if (e) {
-		fill_ends(ctx, s, e);
-		e->sent_bytes = sent;
-		e->received_bytes = received;
-		e->duration_ns = duration;
-		e->srtt_us = srtt;
-		e->retransmits = retransmits;
-		event_end(e);
-	}
+	event = event_of(ctx, ORLOP_EVENT_CLOSE, sock, &e);
+	if (!event)
+		return;
+	event->sent_bytes = sent;
+	event->received_bytes = received;
+	event->duration_ns = duration;
+	event->srtt_us = srtt;
+	event->retransmits = retransmits;
+	bpf_ringbuf_submit(event, 0);
 }
 
-/* An application dials: publish where it really wants to go, under the source that the agent will see. */
-static __always_inline void app_connects(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+static __always_inline void failed(struct bpf_sock_ops *ctx, const struct orlop_sock *sock)
 {
-	struct orlop_sock *s = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct orlop_flow flow = {
-	    .netns_cookie = cookie, .src = local_addr(ctx), .src_port = local_port(ctx)};
-	struct orlop_dst dst = {};
-	struct orlop_pod *pod;
+	struct orlop_traffic *sums;
+	struct orlop_event *event;
+	struct ends e;
 
-	if (s && (s->flags & ORLOP_SOCK_AGENT))
-		return; /* the other program's */
-	if (s && (s->flags & ORLOP_SOCK_CAPTURED)) {
-		watch_states(ctx);
-		dst.addr = s->dst;
-		dst.port = s->dst_port;
-		dst.pod_idx = s->pod_idx;
-		dst.sock_cookie = bpf_get_socket_cookie(ctx);
-		if (bpf_map_update_elem(&dst_of_flow, &flow, &dst, BPF_ANY) == 0)
-			count(ORLOP_COUNT_FLOW_PUBLISHED);
-		else
-			count(ORLOP_COUNT_FLOW_MAP_FULL); /* closed: the agent finds nothing and resets */
-		return;
+	read_ends(ctx, &e);
+	if (sock->flags & ORLOP_SOCK_CAPTURED) {
+		struct orlop_flow flow;
+
+		/* Nobody will accept it. An established one is the agent's to remove: the client may be gone
+		 * before the agent has accepted. */
+		fill_flow(&flow, ctx, &e);
+		bpf_map_delete_elem(&dst_of_flow, &flow);
 	}
-	/* Let past the agent, or never left the pod: only the former is anybody's traffic. */
-	pod = bpf_map_lookup_elem(&pod_by_netns, &cookie);
-	dst.addr = remote_addr(ctx);
-	if (!pod || addr_is_local(&dst.addr) || addr_equal(&dst.addr, &pod->ip4) ||
-	    addr_equal(&dst.addr, &pod->ip6))
-		return;
-	s = bpf_sk_storage_get(&dst_of_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!s)
-		return; /* not counted, and nothing else depends on it */
-	s->dst = dst.addr;
-	s->dst_port = remote_port(ctx);
-	s->pod_idx = pod->pod_idx;
-	s->flags = 0;
-	watch_states(ctx);
+	sums = traffic_of(sock, service_port(sock, &e));
+	if (sums)
+		sums->failed += 1;
+	event = event_of(ctx, ORLOP_EVENT_FAIL, sock, &e);
+	if (event)
+		bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline void app_accepts(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct orlop_pod *pod = bpf_map_lookup_elem(&pod_by_netns, &cookie);
-	struct orlop_tuple tuple = tuple_accepted(ctx);
-	struct orlop_sock *s;
-	__u32 port = ctx->local_port;
-
-	if (!pod || port == ORLOP_PORT_OUTBOUND || port == ORLOP_PORT_INBOUND || port == ORLOP_PORT_HBONE)
-		return;
-	if (addr_is_local(&tuple.dst) || addr_equal(&tuple.src, &tuple.dst))
-		return; /* within the pod */
-	s = bpf_sk_storage_get(&dst_of_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!s)
-		return; /* not counted, and nothing else depends on it */
-	s->dst = tuple.dst;
-	s->dst_port = tuple.dst_port;
-	s->pod_idx = pod->pod_idx;
-	s->flags = ORLOP_SOCK_PASSIVE;
-	/* Through the agent, which counts it itself: told apart by the tuple it published. */
-	if (bpf_map_lookup_elem(&agent_flow, &tuple))
-		s->flags |= ORLOP_SOCK_CAPTURED;
-	watch_states(ctx);
-	opened(ctx, s);
-}
-
-static __always_inline void app_changes_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
-{
-	struct orlop_sock *s;
+	struct orlop_sock *sock, was;
+	__u32 from = ctx->args[0];
 
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return;
-	s = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
-	if (!s || (s->flags & ORLOP_SOCK_AGENT))
+	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
+	if (!sock)
 		return;
-	if (ctx->args[0] == BPF_TCP_SYN_SENT) {
-		/* Never accepted, so nobody will look it up. An established flow keeps its entry: the client
-		 * may have connected, sent and closed before the agent came to accept. */
-		if (s->flags & ORLOP_SOCK_CAPTURED) {
-			struct orlop_flow flow = {.netns_cookie = bpf_get_netns_cookie(ctx),
-						  .src = local_addr(ctx),
-						  .src_port = local_port(ctx)};
-			bpf_map_delete_elem(&dst_of_flow, &flow);
-		}
-		failed(ctx, s);
-	} else if (s->flags & ORLOP_SOCK_OPENED) {
-		closed(ctx, s);
+	if (sock->flags & ORLOP_SOCK_AGENT) {
+		struct orlop_tuple tuple;
+		struct ends e;
+
+		read_ends(ctx, &e);
+		fill_tuple(&tuple, &e.local, e.local_port, &e.remote, e.remote_port);
+		bpf_map_delete_elem(&agent_flow, &tuple);
+		return;
 	}
+	was = *sock;
+	/* CAPTURED stays: getpeername may still be asked. */
+	sock->flags &= ~(ORLOP_SOCK_OPENED | ORLOP_SOCK_DIALLING);
+	if (was.flags & ORLOP_SOCK_OPENED)
+		closed(ctx, sk, &was, from);
+	else if (was.flags & ORLOP_SOCK_DIALLING)
+		failed(ctx, &was);
 }
 
 SEC("sockops")
 int orlop_sockops(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct orlop_sock *s;
 
 	if (!sk)
-		return SOCKOPS_DONE;
+		return OPS_OK;
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		app_connects(ctx, sk);
+		on_dial(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		s = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
-		if (s && !(s->flags & ORLOP_SOCK_AGENT))
-			opened(ctx, s);
+		on_dialled(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		app_accepts(ctx, sk);
+		on_accepted(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		app_changes_state(ctx, sk);
+		on_state(ctx, sk);
 		break;
 	}
-	return SOCKOPS_DONE;
-}
-
-/* The agent dials: publish the tuple that sk_lookup shall admit, and take it back when the socket closes. */
-SEC("sockops")
-int orlop_agentops(struct bpf_sock_ops *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-	struct orlop_tuple tuple;
-	struct orlop_sock *s;
-	__u64 cookie;
-
-	if (!sk || (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_STATE_CB))
-		return SOCKOPS_DONE;
-	s = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
-	if (!s || !(s->flags & ORLOP_SOCK_AGENT))
-		return SOCKOPS_DONE;
-	tuple = tuple_dialled(ctx);
-	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-		cookie = bpf_get_socket_cookie(ctx);
-		watch_states(ctx);
-		if (bpf_map_update_elem(&agent_flow, &tuple, &cookie, BPF_ANY) == 0)
-			count(ORLOP_COUNT_AGENT_FLOW_PUBLISHED);
-		else
-			count(ORLOP_COUNT_AGENT_FLOW_MAP_FULL); /* closed: sk_lookup will not know it */
-	} else if (ctx->args[1] == BPF_TCP_CLOSE) {
-		bpf_map_delete_elem(&agent_flow, &tuple);
-	}
-	return SOCKOPS_DONE;
+	return OPS_OK;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
