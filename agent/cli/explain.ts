@@ -38,7 +38,9 @@ export function explainText(view: ExplainView, paint: (word: string) => string =
   return `${head}${why}\n${printable(view.src)} → ${printable(view.dst)}\n${steps.join("")}${decided}${view.nearestMiss.map(missText).join("")}`;
 }
 
-function missText(miss: MissView): string {
+/** Several misses are of one rule, which wanted all of them. */
+function missText(miss: MissView, index: number): string {
   const at = miss.file === "" ? "" : ` (${miss.file}:${miss.line}:${miss.column})`;
-  return `   nearest miss: ${printable(miss.policy)}[${miss.rule}] wants ${printable(miss.field)} ${printable(miss.want)}; got ${printable(miss.got)}${printable(at)}\n`;
+  const lead = index === 0 ? "nearest miss:" : "         and:";
+  return `   ${lead} ${printable(miss.policy)}[${miss.rule}] wants ${printable(miss.field)} ${printable(miss.want)}; got ${printable(miss.got)}${printable(at)}\n`;
 }

@@ -139,13 +139,16 @@ test("a decision is summarised with its rule, its line and the nearest miss", ()
     verdict: "deny",
     reason: "no-allow-matched",
     decidedBy: null,
-    nearestMiss: [{ rule, field: "source.principal", want: "a", got: "b" }],
+    nearestMiss: [
+      { rule, field: "source.principal", want: "a", got: "b" },
+      { rule, field: "ports", want: "80", got: "81" },
+    ],
     layer: "L4",
     audited: [],
     dryRunDenied: [rule],
     steps: [],
   });
-  assert.equal(summary.nearestMiss, "shop/callers[0] wants source.principal a; got b");
+  assert.equal(summary.nearestMiss, "shop/callers[0] wants source.principal a; got b, and ports 80; got 81");
   assert.deepEqual(summary.dryRunDenied, ["shop/callers[0]"]);
   assert.equal(summary.at, "");
 });

@@ -3,7 +3,7 @@
 import type { SourceRef } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision, DenyReason, RuleRef } from "../policy/decision.ts";
+import type { Decision, DenyReason, Miss, RuleRef } from "../policy/decision.ts";
 import { type SeriesDeltas, SeriesTable } from "./series.ts";
 
 /** Whose eyes: the client's node reports "source", the server's "destination". */
@@ -42,7 +42,7 @@ export type DecisionSummary = {
   readonly policy: string;
   /** `<file>:<line>` of the rule; empty when it came from an API or nothing decided. */
   readonly at: string;
-  /** `<policy> wants <field> <want>; got <got>`; empty: none. */
+  /** `<policy> wants <field> <want>; got <got>`, with ", and …" when the rule lacked more; empty: none. */
   readonly nearestMiss: string;
   readonly audited: readonly string[];
   readonly dryRunDenied: readonly string[];
@@ -224,15 +224,23 @@ export function placeOf(from: SourceRef): string {
   return from.file === "" ? "" : `${from.file}:${from.line}`;
 }
 
+/** Several misses are of one rule, which wanted all of them. */
+function missText(misses: readonly Miss[]): string {
+  const [first] = misses;
+  if (!first) return "";
+  const wanted = misses.map(({ field, want, got }) => `${field} ${want}; got ${got}`);
+  return `${ruleName(first.rule)} wants ${wanted.join(", and ")}`;
+}
+
 export function summarize(decision: Decision): DecisionSummary {
-  const miss = decision.verdict === "deny" ? decision.nearestMiss[0] : undefined;
+  const misses = decision.verdict === "deny" ? decision.nearestMiss : [];
   return {
     verdict: decision.verdict,
     layer: decision.layer,
     reason: decision.verdict === "deny" ? decision.reason : null,
     policy: decision.decidedBy ? ruleName(decision.decidedBy) : "",
     at: decision.decidedBy ? placeOf(decision.decidedBy.from) : "",
-    nearestMiss: miss ? `${ruleName(miss.rule)} wants ${miss.field} ${miss.want}; got ${miss.got}` : "",
+    nearestMiss: missText(misses),
     audited: decision.audited.map(ruleName),
     dryRunDenied: decision.dryRunDenied.map(ruleName),
   };
