@@ -20,6 +20,9 @@ export class FakeRows implements PodRows {
     this.log.push(`forget ${podIdx}`);
     if (this.capturing.has(podIdx)) throw new Error("forgot a pod that is still captured");
   }
+  forgetFlows(netnsCookie: bigint): void {
+    this.log.push(`forget flows of ${netnsCookie}`);
+  }
   admit(row: PodRow, listeners: readonly HeldListener[]): void {
     this.log.push(`admit ${row.podIdx}`);
     if (this.failAt === "admit") throw new Error("admit fails");

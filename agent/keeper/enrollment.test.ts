@@ -40,6 +40,22 @@ test("capture comes after everything it needs, release takes it away first", asy
   await enrollments.release(1);
 });
 
+test("what waits at the listeners keeps its destination for a moment, and longer when the pod is back", (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  return (async () => {
+    const { rows, enrollments } = setUp();
+    await enrollments.release((await prepared(enrollments)).row.podIdx);
+    assert.equal(rows.log.includes("forget flows of 100"), false);
+    context.mock.timers.tick(6_000);
+    assert.equal(rows.log.includes("forget flows of 100"), true);
+    rows.log.length = 0;
+    await enrollments.release((await prepared(enrollments)).row.podIdx);
+    await prepared(enrollments);
+    context.mock.timers.tick(6_000);
+    assert.equal(rows.log.includes("forget flows of 100"), false);
+  })();
+});
+
 test("asked again, nothing happens again", async () => {
   const { rows, rooms, enrollments } = setUp();
   const first = await prepared(enrollments);

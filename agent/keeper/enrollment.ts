@@ -36,7 +36,9 @@ export type OpenRoom = (netnsFd: number, addresses: readonly string[]) => Promis
 /** The kernel's tables and links of pods: implemented by pod-rows.ts. All calls are idempotent. */
 export interface PodRows {
   /** The index was another pod's before: nothing of that one may speak for this one. */
-  forget(podIdx: number, netnsCookie: bigint | null): void;
+  forget(podIdx: number): void;
+  /** Destinations of connections that nobody will accept any more. */
+  forgetFlows(netnsCookie: bigint): void;
   /** sk_lookup learns of the pod: addresses, listeners, then the link on its namespace. Inbound is judged from here on. */
   admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void;
   /** Connects of the namespace are captured from here on. Again: changes the fail mode. */
@@ -64,6 +66,9 @@ export type EnrollmentOptions = {
   readonly rows: PodRows;
 };
 
+/** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
+const FLOWS_LINGER_MS = 5_000;
+
 const isRefusal = (value: object): value is Refusal => "refused" in value;
 const refusal = (refused: RefusedReason, message: string): Refusal => ({ refused, message });
 
@@ -72,6 +77,7 @@ export class Enrollments {
   readonly #byIdx = new Map<number, Enrollment>();
   /** The last thing under way for a pod, by UID; it never rejects. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #lingering = new Set<NodeJS.Timeout>();
   #lastIdx = 0;
 
   /** Takes over what an earlier keeper left; what has gone meanwhile goes with the first `sweep`. */
@@ -165,6 +171,12 @@ export class Enrollments {
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
   async releaseAll(): Promise<void> {
     for (const { row } of this.all()) await this.release(row.podIdx, { restore: true });
+    this.close();
+  }
+
+  /** No timer of ours fires any more; what is enrolled stays so. */
+  close(): void {
+    for (const timer of this.#lingering) clearTimeout(timer);
   }
 
   #enter(pod: FoundPod, room: PodRoom, addresses: readonly string[]): Standing | Refusal {
@@ -192,7 +204,7 @@ export class Enrollments {
     }
     const podIdx = this.#allot();
     if (podIdx === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
-    this.#options.rows.forget(podIdx, netnsCookie);
+    this.#options.rows.forget(podIdx);
     const prepared: Standing = { state: "prepared", row: { podIdx, uid, netnsCookie, ip4, ip6 }, pod, room };
     this.#byIdx.set(podIdx, prepared);
     return prepared;
@@ -220,9 +232,18 @@ export class Enrollments {
   }
 
   #withdraw(found: Enrollment): void {
-    if (found.state !== "prepared") this.#options.rows.withdraw(found.row);
-    this.#options.rows.forget(found.row.podIdx, found.row.netnsCookie);
-    this.#byIdx.delete(found.row.podIdx);
+    const { rows } = this.#options;
+    const { podIdx, netnsCookie } = found.row;
+    if (found.state !== "prepared") rows.withdraw(found.row);
+    rows.forget(podIdx);
+    this.#byIdx.delete(podIdx);
+    const timer = setTimeout(() => {
+      this.#lingering.delete(timer);
+      // Enrolled again meanwhile: its flows are alive, and old ones are overwritten as ports come round.
+      if (!this.all().some(({ row }) => row.netnsCookie === netnsCookie)) rows.forgetFlows(netnsCookie);
+    }, FLOWS_LINGER_MS);
+    timer.unref();
+    this.#lingering.add(timer);
   }
 
   /** Round the table, so that an index rests as long as possible before it means another pod. */

@@ -72,7 +72,10 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
     await enrollments.releaseAll();
     kernel.remove();
     for (const step of undo.reverse()) step();
-  } else kernel.close();
+  } else {
+    enrollments.close();
+    kernel.close();
+  }
   thread.close();
   log.info("the keeper has ended", { removed: removeOnExit });
 }

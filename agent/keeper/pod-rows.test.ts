@@ -109,9 +109,10 @@ test("forgetting an index takes its verdicts, sums and unread flows, and nobody 
   };
   tables.dstOfFlow.put(flow(0x1122n), new Uint8Array(32));
   tables.dstOfFlow.put(flow(0x1123n), new Uint8Array(32));
-  rows.forget(3, 0x1122n);
+  rows.forget(3);
+  rows.forgetFlows(0x1122n);
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [1, 1, 1]);
-  rows.forget(4, null);
+  rows.forget(4);
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [0, 0, 1]);
 });
 

@@ -104,12 +104,14 @@ export class KernelPodRows implements PodRows {
     this.#links = links;
   }
 
-  forget(podIdx: number, netnsCookie: bigint | null): void {
-    const { inByPort, traffic, dstOfFlow } = this.#tables;
+  forget(podIdx: number): void {
+    const { inByPort, traffic } = this.#tables;
     deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
     deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);
-    if (netnsCookie === null) return;
-    deleteWhere(dstOfFlow, (key) => view(key).getBigUint64(orlopFlow.netnsCookie, little) === netnsCookie);
+  }
+
+  forgetFlows(netnsCookie: bigint): void {
+    deleteWhere(this.#tables.dstOfFlow, (key) => view(key).getBigUint64(orlopFlow.netnsCookie, little) === netnsCookie);
   }
 
   admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void {
