@@ -148,7 +148,11 @@ export function portCheck(field: string, ports: readonly number[], not: boolean)
   };
 }
 
-/** A field that no judge of connections can see; `matches` by l4-view.ts. */
-export function unseenCheck(field: string, matches: boolean, want: string): Check {
-  return { field, holds: () => matches, want: () => want, got: () => "a connection, no HTTP request" };
+/** A field that no judge of connections can see, or an entry without fields; `matches` by l4-view.ts. */
+export function unseenCheck(
+  field: string,
+  matches: boolean,
+  told: { readonly want: string; readonly got: string },
+): Check {
+  return { field, holds: () => matches, want: () => told.want, got: () => told.got };
 }

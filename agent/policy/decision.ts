@@ -19,7 +19,7 @@ export type RuleRef = {
   readonly from: SourceRef;
 };
 
-/** The one change that would have turned the verdict: in this rule this field wanted `want` and got `got`. */
+/** In this rule this field wanted `want` and got `got`. */
 export type Miss = { readonly rule: RuleRef; readonly field: string; readonly want: string; readonly got: string };
 
 export type StepStatus = "ok" | "skipped" | "decides" | "failed";
@@ -31,13 +31,15 @@ type Judged =
       readonly verdict: "deny";
       readonly reason: DenyReason;
       readonly decidedBy: RuleRef | null;
+      /** Of the rule that lacked least. One: the one change that would have allowed it. Several: all of them together. */
       readonly nearestMiss: readonly Miss[];
     };
 
 export type Decision = Judged & {
   readonly layer: "L4" | "L7";
-  /** AUDIT rules that matched, and dry-run policies that would have denied. Never change the verdict. */
+  /** Of each AUDIT policy the first rule that matched. Never changes the verdict. */
   readonly audited: readonly RuleRef[];
+  /** What would have denied were the dry-run policies in force. Never changes the verdict. */
   readonly dryRunDenied: readonly RuleRef[];
   /** Empty unless a trace was asked for. */
   readonly steps: readonly Step[];

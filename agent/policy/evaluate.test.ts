@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { parseCidr } from "../mesh/ip.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { MeshStore } from "../mesh/store.ts";
 import type { Decision, RuleRef } from "./decision.ts";
@@ -130,6 +131,17 @@ test("an unknown when key: DENY matches, ALLOW does not", () => {
     const rules = [rule({ when: [condition(key, { strings: [text("x")] })] })];
     assert.equal(outcome([policy("d", { action: "DENY", rules })]), "denied-by-policy", key);
     assert.equal(outcome([policy("a", { rules })]), "no-allow-matched", key);
+  }
+});
+
+test("an address that cannot be read counts as unseen: DENY matches, ALLOW does not, negated or not", () => {
+  const block = parseCidr("10.0.0.0/8");
+  assert.ok(block);
+  const unreadable = facts({ sourceAddress: "10.0.0.1%eth0" });
+  for (const fields of [{ ipBlocks: [block] }, { notIpBlocks: [block] }]) {
+    const rules = [rule({ sources: [source(fields)] })];
+    assert.equal(outcome([policy("d", { action: "DENY", rules })], unreadable), "denied-by-policy");
+    assert.equal(outcome([policy("a", { rules })], unreadable), "no-allow-matched");
   }
 });
 

@@ -74,7 +74,7 @@ function compileRule(rule: Rule, ref: RuleRef, scope: Scope): CompiledRule {
   const hidden = scope.action === "ALLOW" ? unseenField(rule) : undefined;
   const seen = rule.when.filter((condition) => !isUnseenCondition(condition));
   // An ALLOW with a hidden field is one check that never holds; otherwise a hidden condition holds and may be left out.
-  const never = hidden === undefined ? [] : [unseenCheck(hidden, false, "an HTTP request that has it")];
+  const never = hidden === undefined ? [] : [unseenCheck(hidden, false, needsHttp)];
   return {
     ref,
     sources: rule.sources.map((source) => sourceChecks(source, scope)),
@@ -83,8 +83,11 @@ function compileRule(rule: Rule, ref: RuleRef, scope: Scope): CompiledRule {
   };
 }
 
+const needsHttp = { want: "an HTTP request that has it", got: "a connection, no HTTP request" };
+const emptyEntry = { want: "a field", got: "an empty entry" };
+
 function sourceChecks(source: Source, { trustDomain, unseen }: Scope): readonly Check[] {
-  if (isEmptySource(source)) return [unseenCheck("source", unseen, "a field")];
+  if (isEmptySource(source)) return [unseenCheck("source", unseen, emptyEntry)];
   const exact = (accounts: readonly string[]) => accounts.map((value) => ({ kind: "exact", value }) as const);
   const address = { of: "source", unseen } as const;
   const own = (matches: Source["principals"]) => ownPrincipals(matches, trustDomain);
@@ -108,7 +111,7 @@ function sourceChecks(source: Source, { trustDomain, unseen }: Scope): readonly 
 }
 
 function operationChecks(operation: Operation, { unseen }: Scope): readonly Check[] {
-  if (isEmptyOperation(operation)) return [unseenCheck("operation", unseen, "a field")];
+  if (isEmptyOperation(operation)) return [unseenCheck("operation", unseen, emptyEntry)];
   return [
     ...when(operation.ports, (all) => portCheck("operation.ports", all, false)),
     ...when(operation.notPorts, (all) => portCheck("operation.notPorts", all, true)),

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
+import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
+import type { Operation, Rule, Source } from "../../agent/mesh/policies.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
-import type { Decision, RuleRef } from "../../agent/policy/decision.ts";
+import type { Decision, Miss, RuleRef } from "../../agent/policy/decision.ts";
 import { evaluate, judgeOf } from "../../agent/policy/evaluate.ts";
-import { ask, type OracleVerdict } from "./oracle.ts";
+import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
 import {
   Dice,
   randomFacts,
@@ -85,9 +87,37 @@ function onePair(dice: Dice, store: MeshStore, judge: ReturnType<typeof judgeOf>
     };
     assert.deepEqual(evaluate(facts, context), decision, `seed ${seed}, pair ${tally.pairs}: without caches`);
   }
+  if (decision.verdict === "deny" && decision.reason === "no-allow-matched")
+    holdMiss(decision.nearestMiss, facts, mesh);
   const outcome = wanted.reason || (wanted.by === "" ? "allow" : "allow-by-rule");
   tally.verdicts.set(outcome, (tally.verdicts.get(outcome) ?? 0) + 1);
   tally.pairs += 1;
+}
+
+/** "The one change that would have allowed it": with that field gone from that rule, the oracle allows. */
+function holdMiss(misses: readonly Miss[], facts: ConnectionFacts, mesh: OracleMesh): void {
+  const [miss] = misses;
+  // What no judge of connections sees, and an entry without fields, no change of a field mends.
+  if (miss === undefined || misses.length > 1 || /HTTP|empty/.test(miss.got)) return;
+  const changed = mesh.authorizationPolicies.map((policy) => {
+    if (policy.namespace !== miss.rule.namespace || policy.name !== miss.rule.name) return policy;
+    const rules = policy.rules.map((rule, index) => (index === miss.rule.rule ? without(rule, miss.field) : rule));
+    return { ...policy, rules };
+  });
+  const { verdict } = ask(facts, { ...mesh, authorizationPolicies: changed });
+  assert.equal(verdict, "allow", `seed ${seed}: without ${miss.field} of ${written(miss.rule)}`);
+}
+
+/** The rule with this field no longer asking for anything. An entry of nothing else would become "no one": then no entry. */
+function without(rule: Rule, field: string): Rule {
+  const [part = "", name = ""] = field.split(".");
+  const cut = <T extends Source | Operation>(entries: readonly T[]): readonly T[] => {
+    const left = entries.map((one): T => ({ ...one, [name]: [] }));
+    return left.some((one) => Object.values(one).flat().length === 0) ? [] : left;
+  };
+  if (part === "source") return { ...rule, sources: cut(rule.sources) };
+  if (part === "operation") return { ...rule, operations: cut(rule.operations) };
+  return { ...rule, when: rule.when.filter(({ key }) => `when ${key}` !== field) };
 }
 
 function agrees(decision: Decision, wanted: OracleVerdict): boolean {
