@@ -10,6 +10,7 @@ import { authorityOf } from "./authority.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { type Plan, planInbound, planOutbound } from "./plan.ts";
 import { type Route, routeOf } from "./route.ts";
+import { strangerAt } from "./stranger.ts";
 
 export type Explanation = {
   readonly verdict: "allow" | "deny";
@@ -207,21 +208,3 @@ function nameOf(workload: Workload | null | undefined): string | undefined {
 }
 
 const keyOf = (service: Service): string => `${service.namespace}/${service.name}`;
-
-/** Somebody of whom only the address is known, for the router's eyes: no locality, no namespace, no identity. */
-function strangerAt(address: string): Workload {
-  const nothing = { region: "", zone: "", subzone: "" };
-  const identity = { text: "", trustDomain: "", namespace: "", serviceAccount: "" };
-  const names = {
-    uid: "",
-    podUid: "",
-    name: "",
-    namespace: "",
-    workloadName: "",
-    canonicalName: "",
-    canonicalRevision: "",
-  };
-  const place = { node: "", network: "", cluster: "", locality: nothing, weight: 1, healthy: true };
-  const from = { file: "", line: 0, column: 0 };
-  return { ...names, ...place, identity, addresses: [address], labels: {}, protocol: "none", ports: {}, from };
-}

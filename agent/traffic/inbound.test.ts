@@ -64,13 +64,18 @@ describe("a CONNECT", () => {
     assert.deepEqual(bench.asked[0], bench.asked[1]);
   });
 
-  test("from an address whose workload has another identity is labelled with nobody", () => {
+  test("from an address whose workload has another identity is labelled as it names itself, but for what is proved", () => {
     const bench = new Bench().serve();
     const peerIdentity = bench.verify("spiffe://cluster.local/ns/shop/sa/stranger");
-    const event = bench.connect("10.0.0.1:8080", { peerIdentity });
+    const baggage = "k8s.namespace.name=admin,k8s.deployment.name=stranger,service.version=v9";
+    const event = bench.connect("10.0.0.1:8080", { peerIdentity, baggage });
     assert.equal(bench.engine.feed(event)?.type, "dial");
     bench.close(event);
-    assert.equal(bench.last().record.source.workload, null);
+    const { workload } = bench.last().record.source;
+    assert.deepEqual(
+      [workload?.workloadName, workload?.namespace, workload?.canonicalRevision, workload?.uid],
+      ["stranger", "shop", "v9", ""],
+    );
   });
 
   const refusals: readonly (readonly [string, string, Partial<ConnectRequest>, number, string])[] = [

@@ -1,6 +1,7 @@
 // 12 · data thread · a CONNECT from a verified peer → facts → plan → answer. This verdict is the authoritative one.
 import type { Answer } from "../engine/answers.ts";
 import type { ConnectRequest, Endpoint } from "../engine/events.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import { parseAuthority } from "./authority.ts";
@@ -11,6 +12,7 @@ import type { Refusal } from "./outcome.ts";
 import { planInbound } from "./plan.ts";
 import { isOwnPort } from "./ports.ts";
 import { type Room, serviceOf } from "./room.ts";
+import { strangerWith } from "./stranger.ts";
 
 /** The record of a CONNECT of which only the event is known. */
 export function inboundDraft(event: ConnectRequest): ConnectionRecord {
@@ -32,7 +34,7 @@ export function inboundDraft(event: ConnectRequest): ConnectionRecord {
 export function answerInbound(event: ConnectRequest, connection: Connection, room: Room): Answer {
   const identity = room.verified.get(event.peerIdentity);
   if (identity === undefined) return connection.refuse("unknown-peer", null);
-  const source = { ...event.peer, workload: clientAt(event.peer, identity.text, room), identity };
+  const source = { ...event.peer, workload: clientOf(event, identity, room), identity };
   connection.describe({ source });
 
   const target = targetOf(event);
@@ -73,10 +75,13 @@ function targetOf(event: ConnectRequest): Endpoint | Refusal {
   return { address: authority.address, port: authority.port };
 }
 
-/** The client's workload for labels: who has the address, if the certificate says the same (D4: addresses are re-used). */
-function clientAt(peer: Endpoint, identity: string, room: Room): Workload | null {
+/**
+ * The client for labels: who has the address, if the certificate says the same (D4: addresses are re-used); else what it
+ * says of itself.
+ */
+function clientOf({ peer, baggage }: ConnectRequest, identity: SpiffeId, room: Room): Workload {
   const workload = room.world.mesh.workloadAt(peer.address);
-  return workload?.identity.text === identity ? workload : null;
+  return workload?.identity.text === identity.text ? workload : strangerWith(identity, peer.address, baggage);
 }
 
 /** For labels only: the Service that the peer says was asked for, if there is one and it could mean this pod. */

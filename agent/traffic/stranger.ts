@@ -1,0 +1,54 @@
+// 8, 12 · any thread · somebody whom the mesh does not list: as much of a workload as is known, the rest empty. For labels
+// and for the router's eyes; never shown to the evaluator as a destination.
+import { nowhere } from "../mesh/source-ref.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { parseBaggage } from "./headers.ts";
+
+const nobody: Workload = {
+  uid: "",
+  podUid: "",
+  name: "",
+  namespace: "",
+  addresses: [],
+  node: "",
+  network: "",
+  cluster: "",
+  identity: { text: "", trustDomain: "", namespace: "", serviceAccount: "" },
+  labels: {},
+  protocol: "none",
+  ports: {},
+  healthy: true,
+  locality: { region: "", zone: "", subzone: "" },
+  weight: 1,
+  workloadName: "",
+  canonicalName: "",
+  canonicalRevision: "",
+  from: nowhere,
+};
+
+/** Only the address is known. */
+export function strangerAt(address: string): Workload {
+  return { ...nobody, addresses: [address] };
+}
+
+/**
+ * A verified peer that is in no list of ours: named by itself, in its baggage. Its namespace and identity are the
+ * certificate's, whatever it says.
+ */
+export function strangerWith(identity: SpiffeId, address: string, baggage: string): Workload {
+  const said = parseBaggage(baggage);
+  return {
+    ...nobody,
+    name: said.workloadName,
+    workloadName: said.workloadName,
+    namespace: identity.namespace,
+    identity,
+    addresses: [address],
+    protocol: "hbone",
+    cluster: said.cluster,
+    locality: { region: said.region, zone: said.zone, subzone: "" },
+    canonicalName: said.canonicalName,
+    canonicalRevision: said.canonicalRevision,
+  };
+}
