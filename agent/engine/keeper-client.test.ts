@@ -1,0 +1,112 @@
+// keeper-client.ts against a keeper that answers late, wrongly or not at all: no promise hangs, no descriptor stays.
+import assert from "node:assert/strict";
+import { closeSync, openSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { LENT_MAPS } from "../keeper/protocol.ts";
+import { type ChannelEvents, KeeperClient, KeeperLost } from "./keeper-client.ts";
+
+const someFd = (): number => openSync("/dev/null", "r");
+async function openFds(): Promise<number> {
+  for (let i = 0; i < 3; i++) await turn();
+  return readdirSync("/proc/self/fd").length;
+}
+
+/** Greets as a keeper does, then hands every request to the test. */
+function setUp(options: { greet?: boolean } = {}) {
+  const asked: { id: number; op: string }[] = [];
+  const lost: string[] = [];
+  let channels = 0;
+  let events: ChannelEvents | undefined;
+  const client = new KeeperClient({
+    path: "/nowhere",
+    node: "n",
+    requestTimeoutMs: 30,
+    connect: (_path, given) => {
+      channels++;
+      events = given;
+      return {
+        send: (text) => {
+          const request = JSON.parse(text);
+          if (request.op !== "hello") asked.push(request);
+          else if (options.greet !== false) {
+            const welcome = { id: request.id, op: "welcome", version: 1, pods: [] };
+            setImmediate(() => given.onPacket(JSON.stringify(welcome), LENT_MAPS.map(someFd)));
+          }
+          return true;
+        },
+        close: () => {},
+      };
+    },
+    onWelcome: ({ maps }) => {
+      for (const fd of Object.values(maps)) closeSync(fd);
+    },
+    onLost: (why) => lost.push(why),
+    onPodGone: () => {},
+  });
+  const answer = (reply: object, fds: readonly number[] = []): void => events?.onPacket(JSON.stringify(reply), fds);
+  return { client, asked, lost, answer, raw: (text: string) => events?.onPacket(text, []), channels: () => channels };
+}
+
+async function started(keeper: ReturnType<typeof setUp>): Promise<void> {
+  keeper.client.start();
+  while (!keeper.client.connected) await turn();
+}
+
+test("an answer that comes too late is closed, and the next request is not confused by it", async () => {
+  const keeper = setUp();
+  await started(keeper);
+  const before = await openFds();
+  await assert.rejects(keeper.client.sockets(1, "out4", 2), /did not answer sockets in time/);
+  const [late] = keeper.asked;
+  keeper.answer({ id: late?.id, op: "sockets", podIdx: 1, kind: "out4" }, [someFd(), someFd()]);
+  keeper.answer({ id: 999, op: "done" }, [someFd()]);
+  assert.equal(await openFds(), before);
+  const next = keeper.client.release(1);
+  keeper.answer({ id: keeper.asked[1]?.id, op: "done" });
+  await next;
+  keeper.client.close();
+});
+
+test("an answer that is not what was asked for ends the connection", async () => {
+  const wrong: readonly (readonly [object, number])[] = [
+    [{ op: "done" }, 0],
+    [{ op: "sockets", podIdx: 2, kind: "out4" }, 1],
+    [{ op: "sockets", podIdx: 1, kind: "out6" }, 1],
+    [{ op: "sockets", podIdx: 1, kind: "out4" }, 3],
+  ];
+  for (const [reply, fds] of wrong) {
+    const keeper = setUp();
+    await started(keeper);
+    const before = await openFds();
+    const asking = assert.rejects(keeper.client.sockets(1, "out4", 2), KeeperLost);
+    const other = assert.rejects(keeper.client.release(1), KeeperLost);
+    keeper.answer({ id: keeper.asked[0]?.id, ...reply }, Array.from({ length: fds }, someFd));
+    await asking;
+    await other;
+    assert.equal(keeper.lost.length, 1);
+    keeper.client.close();
+    assert.equal(await openFds(), before);
+  }
+});
+
+test("what is no message ends the connection, and it is made anew", async () => {
+  for (const text of ["", "no json", "7", "null"]) {
+    const keeper = setUp();
+    await started(keeper);
+    keeper.raw(text);
+    assert.equal(keeper.client.connected, false, text);
+    while (!keeper.client.connected) await turn();
+    assert.equal(keeper.channels(), 2);
+    keeper.client.close();
+  }
+});
+
+test("a keeper that never greets is given up and tried again; nothing was lost, so nothing is told", async () => {
+  const keeper = setUp({ greet: false });
+  keeper.client.start();
+  while (keeper.channels() < 2) await turn();
+  assert.deepEqual(keeper.lost, []);
+  keeper.client.close();
+  await assert.rejects(keeper.client.programs(), KeeperLost);
+});
