@@ -1,7 +1,7 @@
 // main · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
 import type { Problem } from "../control/kinds/value.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
-import type { AdminSource } from "./views.ts";
+import type { AdminSource } from "./source.ts";
 
 const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
 const warn = (code: string, what: string, why: string, fix: string): Finding => ({

@@ -5,7 +5,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { apiVersion, explainView, type LogChange, type ViewName, viewNames } from "./api.ts";
-import { type AdminSource, errorView, view } from "./views.ts";
+import type { AdminSource } from "./source.ts";
+import { errorView, view } from "./views.ts";
 
 export type PeerCredentials = { readonly uid: number; readonly pid: number };
 

@@ -2,7 +2,7 @@
 import { nowhere } from "../mesh/source-ref.ts";
 import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/record.ts";
-import type { AdminSource } from "./views.ts";
+import type { AdminSource } from "./source.ts";
 
 export const fakeNow = Date.UTC(2026, 10, 21, 10, 0, 0);
 

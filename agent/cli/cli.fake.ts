@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { startAdminServer } from "../admin/server.ts";
 import { aSource, fakeNow } from "../admin/source.fake.ts";
-import type { AdminSource } from "../admin/views.ts";
+import type { AdminSource } from "../admin/source.ts";
 import { runCli } from "./commands.ts";
 import type { CliEnv } from "./output.ts";
 

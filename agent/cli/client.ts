@@ -8,7 +8,6 @@ import {
   type LogChange,
   type ViewName,
   type Views,
-  viewNames,
 } from "../admin/api.ts";
 import { CliFailure, exits } from "./output.ts";
 
@@ -198,5 +197,3 @@ function unreadable(socket: string, why: string): CliFailure {
     fix: "compare versions: orlop version",
   });
 }
-
-export { viewNames };

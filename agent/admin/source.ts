@@ -1,0 +1,64 @@
+// main · all that admin may see and do, as functions that agent.ts wires to the rooms that know. Types only.
+import type { SourceStatus } from "../control/source.ts";
+import type { MapView, ProgramView } from "../keeper/protocol.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { OpenConnection } from "../observe/record.ts";
+import type { Explanation } from "../traffic/explain.ts";
+import type { CertView, LogChange, StatusView, WorkloadView } from "./api.ts";
+
+export type PodState = {
+  readonly workloadUid: string;
+  readonly podIdx: number | null;
+  readonly state: "captured" | "pending" | "failed" | "not-enrolled";
+  readonly note: string;
+};
+
+/** Times in Unix milliseconds; null: none yet. */
+export type CertState = {
+  readonly identity: string;
+  readonly state: CertView["state"];
+  readonly serial: string;
+  readonly notBeforeMs: number | null;
+  readonly notAfterMs: number | null;
+  readonly rotatesAtMs: number | null;
+  readonly message: string;
+};
+
+/** All that admin may see and do; `agent.ts` wires it. Nothing here can name a private key. */
+export type AdminSource = {
+  readonly node: string;
+  readonly version: string;
+  readonly abi: number;
+  readonly startedAtMs: number;
+  readonly rootNamespace: string;
+  readonly threads: number;
+  readonly now: () => number;
+  readonly workloads: () => Iterable<Workload>;
+  readonly services: () => Iterable<Service>;
+  readonly authorizationPolicies: () => Iterable<AuthorizationPolicy>;
+  readonly peerAuthentications: () => Iterable<PeerAuthentication>;
+  /** PeerAuthentication as it applies to the workload as a whole. */
+  readonly mode: (workload: Workload) => WorkloadView["mode"];
+  readonly pods: () => readonly PodState[];
+  readonly certs: () => readonly CertState[];
+  /** From all data threads; at most `limit` from each. */
+  readonly connections: (limit: number) => Promise<readonly OpenConnection[]>;
+  readonly openConnections: () => number;
+  readonly denied: () => number;
+  readonly bpf: () => Promise<{ readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] }>;
+  /** The kernel's counters by name; null: not readable. */
+  readonly counters: () => Readonly<Record<string, number>> | null;
+  /** The source's own status: what was written, what runs, what is wrong with it. */
+  readonly configuration: () => SourceStatus;
+  readonly keeper: () => StatusView["keeper"];
+  readonly heartbeatAgeMs: () => number | null;
+  readonly pending: () => readonly string[];
+  readonly notes: () => readonly string[];
+  /** `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find. */
+  readonly explain: (src: string, dst: string) => Explanation | { readonly error: string };
+  readonly logLevels: () => readonly { readonly room: string; readonly level: string; readonly until: number | null }[];
+  /** undefined: done; else what was wrong. */
+  readonly setLog: (change: LogChange) => string | undefined;
+};
