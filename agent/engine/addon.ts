@@ -1,6 +1,9 @@
 // data thread, main thread · the only import of engine.node: declares every native class and function, adds nothing.
 import { createRequire } from "node:module";
 import type { EngineStats } from "./engine.ts";
+import type { NativeFdSocket } from "./keeper-client.ts";
+import type { NativeRingClass } from "./kernel-events.ts";
+import type { NativeMapClass } from "./kernel-maps.ts";
 
 /** One engine: sockets, TLS and HTTP/2 of one thread. Errors carry code, errno and syscall. */
 export interface NativeEngine {
@@ -35,9 +38,14 @@ type Addon = {
   /** Sockets without a keeper: for tests and benchmarks on a plain machine. */
   unconnectedSocket(family: 4 | 6): number;
   listenSocket(address: string, port: number): { readonly fd: number; readonly port: number };
+  /** What the keeper lends. */
+  readonly KernelMap: NativeMapClass;
+  readonly RingBuffer: NativeRingClass;
+  readonly FdSocket: { connect(path: string): NativeFdSocket };
 };
 
 const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/engine.node");
 
 export const { installIdentity, dropIdentity, installRoots, unconnectedSocket, listenSocket } = addon;
 export const NativeEngine = addon.Engine;
+export const { KernelMap, RingBuffer, FdSocket } = addon;
