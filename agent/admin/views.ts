@@ -23,6 +23,8 @@ import {
 import { findingsOf, problemView } from "./findings.ts";
 import type { AdminSource } from "./source.ts";
 
+export type { AdminSource, CertState, PodState } from "./source.ts";
+
 /** Connections shown at most; the rest is counted in `truncated`. */
 export const maxConnections = 5_000;
 
