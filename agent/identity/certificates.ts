@@ -1,9 +1,8 @@
 // main · per identity one certificate: got, held, rotated at half-life with jitter. A failed renewal drops nothing; keys leave at once.
-import { X509Certificate } from "node:crypto";
 import { Backoff } from "../backoff.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Clock } from "./clock.ts";
-import { readPeerCertificate } from "./peer-certificate.ts";
+import { abortable, checkedSerial } from "./issued.ts";
 import type { IssuedCertificate, Provider } from "./provider.ts";
 
 export type CertificatesOptions = {
@@ -290,30 +289,4 @@ export class Certificates {
     held.state = { name: "resting", cancel: clock.after(waitMs, () => this.#queue(held, priority)) };
     failed?.(held.spiffeId, error, usableMs);
   }
-}
-
-/** The leaf's serial, once it is certain that leaf and key are those of `spiffeId`: the authority is believed in nothing else. */
-function checkedSerial(spiffeId: SpiffeId, issued: IssuedCertificate): string {
-  const leaf = new X509Certificate(issued.chainPem);
-  const read = readPeerCertificate(leaf.raw);
-  if (!("spiffeId" in read)) throw new Error(`the authority's certificate names nobody: ${read.reject}`);
-  if (read.spiffeId.text !== spiffeId.text) {
-    throw new Error(`asked for ${spiffeId.text}, the authority's certificate is of ${read.spiffeId.text}`);
-  }
-  if (!issued.key.held) throw new Error("the authority's answer has no key");
-  return leaf.serialNumber.toLowerCase();
-}
-
-/** Rejects when the signal aborts, whatever the provider does; a key that comes too late is wiped. */
-function abortable(work: Promise<IssuedCertificate>, signal: AbortSignal): Promise<IssuedCertificate> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-    work
-      .then((issued) => {
-        if (signal.aborted) issued.key.wipe();
-        resolve(issued);
-      }, reject)
-      .finally(() => signal.removeEventListener("abort", stop));
-  });
 }

@@ -51,26 +51,48 @@ const readers: Readers = {
   PeerAuthentication: peerAuthenticationKind,
 };
 type KindName = keyof Readers;
+type AnyObject = Read<Readers[KindName]>;
 type Objects = { readonly [K in KindName]: Found<Read<Readers[K]>>[] };
 
 /**
  * @throws ConfigError with every problem found, in the order of the file.
  */
 export function translate(documents: readonly Value[], place: Place): Translation {
-  const report = new Report();
-  const objects = readAll(documents, report);
-  const updates: Upsert[] = [
-    ...workloads(objects, place, report),
-    ...services(objects, place, report),
-    ...peerAuthentications(objects, report),
-    ...authorizationPolicies(objects, report),
-  ];
+  const steps = translating(documents, place);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same in small steps, so that a caller on a busy loop can do other work between two. Throws as `translate` does. */
+export function* translating(documents: readonly Value[], place: Place): Generator<void, Translation> {
+  const intake = new Intake();
+  for (const document of documents) {
+    for (const one of unlisted(document)) intake.take(one);
+    yield;
+  }
+  const { objects, report } = intake;
+  const updates: Upsert[] = [];
+  for (const translated of [
+    workloads(objects, place, report),
+    services(objects, place, report),
+    peerAuthentications(objects, report),
+    authorizationPolicies(objects, report),
+  ]) {
+    for (const update of translated) {
+      updates.push(update);
+      yield;
+    }
+  }
   report.throwIfAny();
   return { updates, findings: report.findings };
 }
 
-function readAll(documents: readonly Value[], report: Report): Objects {
-  const objects: Objects = {
+/** Sorts documents by kind, each read by its own schema. */
+class Intake {
+  readonly report = new Report();
+  readonly objects: Objects = {
     Namespace: [],
     Workload: [],
     Service: [],
@@ -78,39 +100,23 @@ function readAll(documents: readonly Value[], report: Report): Objects {
     AuthorizationPolicy: [],
     PeerAuthentication: [],
   };
-  const seen = new Map<string, Value>();
-  for (const document of documents.flatMap(unlisted)) {
-    const kind = kindOf(document, report);
-    if (kind === undefined || kind === "NodeConfig") continue;
-    const into = (name: KindName): void => {
-      const read = (readers[name] as Reader<Objects[KindName][number]["read"]>)(document, "", report);
-      if (read === undefined) return;
-      const { metadata } = read as { readonly metadata: { readonly name: string; readonly namespace?: string } };
-      const key = `${name} ${metadata.namespace ?? ""}/${metadata.name}`;
-      const first = seen.get(key);
-      if (first) {
-        wrong(
-          document.from,
-          `${key} stands here and at ${placeText(first.from)}`,
-          "only one of them could be in force",
-          "keep one",
-          report,
-        );
-        return;
-      }
-      seen.set(key, document);
-      (objects[name] as Found<unknown>[]).push({ read, document });
-    };
-    if (Object.hasOwn(readers, kind)) into(kind as KindName);
+  readonly #seen = new Map<string, Value>();
+
+  take(document: Value): void {
+    const kind = kindOf(document, this.report);
+    // A node's own configuration stands in the same file and was read before any of this.
+    if (kind === undefined || kind === "NodeConfig") return;
+    if (Object.hasOwn(readers, kind)) this.#read(kind as KindName, document);
     else if (knownElsewhere.has(kind)) {
-      report.unsupported(
+      const why = "nothing in this agent acts on it";
+      this.report.unsupported(
         document.from,
         `${kind} is not honoured yet`,
-        "nothing in this agent acts on it",
+        why,
         "remove it, or accept that it has no effect",
       );
     } else {
-      report.error({
+      this.report.error({
         code: "ORL4102",
         from: document.from,
         what: `${quoted(kind)} is no kind that is read here`,
@@ -119,7 +125,23 @@ function readAll(documents: readonly Value[], report: Report): Objects {
       });
     }
   }
-  return objects;
+
+  #read(kind: KindName, document: Value): void {
+    const reader: Reader<AnyObject> = readers[kind];
+    const read = reader(document, "", this.report);
+    if (read === undefined) return;
+    const namespace = "namespace" in read.metadata ? read.metadata.namespace : "";
+    const key = `${kind} ${namespace}/${read.metadata.name}`;
+    const first = this.#seen.get(key);
+    if (first) {
+      const what = `${key} stands here and at ${placeText(first.from)}`;
+      wrong(document.from, what, "only one of them could be in force", "keep one", this.report);
+      return;
+    }
+    this.#seen.set(key, document);
+    // The reader of this kind made it; the table cannot say so for all kinds at once.
+    (this.objects[kind] as Found<AnyObject>[]).push({ read, document });
+  }
 }
 
 /** `kind: List`, as `kubectl get -o yaml` prints it, is its items. */

@@ -89,6 +89,8 @@ for (const [name, text, expected] of [
   ["an alias inside its own anchor", "a: &x [*x]\n", /^f\.yaml:1:\d+ /],
   ["a merge key", "a: &x {b: 1}\nc:\n  <<: *x\n", /^f\.yaml:3:3 .*merge/],
   ["a map as a key", "{a: 1}: 2\n", /^f\.yaml:1:\d+ .*key/],
+  ["a directive", "# x\n%YAML 1.1\n---\na: yes\n", /^f\.yaml:2:1 .*directives/],
+  ["a document larger than any object", `a: ${"x".repeat(600_000)}\n`, /^f\.yaml:1:1 .*larger/],
   ["infinity", "a: .inf\n", /^f\.yaml:1:4 .*infinity/],
   ["deep nesting", `a: ${"[".repeat(80)}${"]".repeat(80)}\n`, /nested too deeply/],
   ["nesting that would exhaust a stack", `a: ${"[".repeat(50_000)}`, /f\.yaml/],

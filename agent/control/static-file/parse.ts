@@ -5,6 +5,8 @@ import { ConfigError, type Entry, type Problem, quoted, type Value } from "../ki
 
 /** Larger files are refused unread; a mesh that needs more belongs behind an API. */
 export const MAX_FILE_BYTES = 32 * 1024 * 1024;
+/** One document is parsed in one go; half a second of it at most. The objects we read have a few kB. */
+export const MAX_DOCUMENT_BYTES = 512 * 1024;
 /** Deeper values are refused; the deepest kind needs 9. */
 const MAX_DEPTH = 64;
 /** Values per document, aliases counted as often as they are used ("billion laughs"). */
@@ -12,8 +14,11 @@ const MAX_VALUES = 200_000;
 /** Aliases per document. */
 const MAX_ALIASES = 100;
 
-/** One document at a time, so that a caller on a busy loop can do other work between two. Throws ConfigError. */
-export function* parseDocuments(file: string, source: string): Generator<Value> {
+/**
+ * One document at a time, so that a caller on a busy loop can do other work between two; undefined stands for an empty
+ * one. Throws ConfigError.
+ */
+export function* parseDocuments(file: string, source: string): Generator<Value | undefined> {
   if (source.length > MAX_FILE_BYTES) {
     throw refused(
       { file, line: 0, column: 0 },
@@ -25,15 +30,14 @@ export function* parseDocuments(file: string, source: string): Generator<Value> 
   const text = source.startsWith("\uFEFF") ? source.slice(1) : source;
   let line = 1;
   for (const chunk of split(text)) {
-    const value = parseOne(file, chunk, line);
-    if (value !== undefined) yield value;
+    yield parseOne(file, chunk, line);
     for (let at = chunk.indexOf("\n"); at !== -1; at = chunk.indexOf("\n", at + 1)) line++;
   }
 }
 
 /** Every document that is not empty. Throws ConfigError. */
 export function parseYaml(file: string, source: string): Value[] {
-  return [...parseDocuments(file, source)];
+  return [...parseDocuments(file, source)].filter((value) => value !== undefined);
 }
 
 /** `---` at the start of a line separates documents wherever it stands, inside scalars too (YAML 1.2.2 §9.1.2). */
@@ -53,6 +57,22 @@ function refused(from: SourceRef, what: string, fix: string): ConfigError {
 }
 
 function parseOne(file: string, chunk: string, firstLine: number): Value | undefined {
+  if (chunk.length > MAX_DOCUMENT_BYTES) {
+    throw refused(
+      { file, line: firstLine, column: 1 },
+      `this document is larger than ${MAX_DOCUMENT_BYTES} bytes`,
+      "one object per document, with --- between them",
+    );
+  }
+  const directive = /^%/m.exec(chunk);
+  if (directive) {
+    const line = firstLine + chunk.slice(0, directive.index).split("\n").length - 1;
+    throw refused(
+      { file, line, column: 1 },
+      "directives (%) are not read",
+      "remove the line; files are read as YAML 1.2",
+    );
+  }
   const counter = new LineCounter();
   const place = (offset: number): SourceRef => {
     const { line, col } = counter.linePos(offset);
@@ -66,7 +86,8 @@ function parseOne(file: string, chunk: string, firstLine: number): Value | undef
       merge: false,
       strict: true,
       stringKeys: true,
-      uniqueKeys: true,
+      // Compared by ourselves: the library compares each key with all before it, minutes for a large map.
+      uniqueKeys: false,
       resolveKnownTags: false,
       prettyErrors: false,
       logLevel: "silent",
@@ -101,9 +122,9 @@ function parseOne(file: string, chunk: string, firstLine: number): Value | undef
 
 /** Words for the mistakes people make; the library's own are used for the rest. */
 const wording: Partial<Record<string, readonly [what: string, fix: string]>> = {
-  DUPLICATE_KEY: ["this key stands twice in one map", "keep one of them"],
   TAB_AS_INDENT: ["a tab is used as indentation", "indent with spaces"],
   BAD_INDENT: ["the indentation does not fit its surroundings", "align it with its neighbours"],
+  RESOURCE_EXHAUSTION: ["this is nested too deeply", `nest at most ${MAX_DEPTH} deep`],
   NON_STRING_KEY: ["a key must be a string", "put quotes around the key"],
   TAG_RESOLVE_FAILED: ["tags are not read", "remove the tag"],
 };
@@ -159,7 +180,6 @@ class Walk {
         throw refused(from, "a key must be a string", "put quotes around the key");
       const keyFrom = this.#from(key);
       if (key.value === "<<") throw refused(keyFrom, "merge keys (<<) are not read", "write the fields out");
-      // The library compares keys as nodes; compared again as text, nothing can stand twice.
       if (entries.has(key.value)) throw refused(keyFrom, "this key stands twice in one map", "keep one of them");
       entries.set(key.value, { keyFrom, value: this.#child(value, keyFrom, depth) });
     }

@@ -2,7 +2,7 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Place } from "../kinds/place.ts";
-import { type Translation, translate } from "../kinds/translate.ts";
+import { type Translation, translating } from "../kinds/translate.ts";
 import { ConfigError, type Value } from "../kinds/value.ts";
 import { MAX_FILE_BYTES, parseDocuments } from "./parse.ts";
 
@@ -82,17 +82,14 @@ export async function translateTexts(
   place: Place,
   signal?: AbortSignal,
 ): Promise<Translation> {
+  const turns = new Turns(signal);
   const documents: Value[] = [];
   const problems: ConfigError["problems"][number][] = [];
-  let since = performance.now();
   for (const { file, text } of texts) {
     try {
       for (const document of parseDocuments(file, text)) {
-        documents.push(document);
-        if (performance.now() - since < TURN_MS) continue;
-        await new Promise((resolve) => setImmediate(resolve));
-        signal?.throwIfAborted();
-        since = performance.now();
+        if (document) documents.push(document);
+        await turns.mayPass();
       }
     } catch (error) {
       // The next file's mistakes are told in the same breath.
@@ -101,5 +98,28 @@ export async function translateTexts(
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
-  return translate(documents, place);
+  const steps = translating(documents, place);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    await turns.mayPass();
+  }
+}
+
+/** Gives the loop back when this work has had it for long enough. */
+class Turns {
+  readonly #signal: AbortSignal | undefined;
+  #since = performance.now();
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+  }
+
+  /** Resolves at once, or after everything else that waits; rejects when the signal was aborted meanwhile. */
+  async mayPass(): Promise<void> {
+    if (performance.now() - this.#since < TURN_MS) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#signal?.throwIfAborted();
+    this.#since = performance.now();
+  }
 }
