@@ -1,0 +1,101 @@
+// HTTP/2 attacks at :15008 by a peer whose certificate is in order: its connection ends, what it held is freed, and a
+// bystander goes on (failures.md A1–A8; promise 10).
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { tail } from "../../agent/cli/cluster-process.ts";
+import { demoNodes, identityOf, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { pidOf, until } from "../../agent/cli/demo-mesh-run.ts";
+import { startPing } from "../../agent/cli/demo-pods.ts";
+import type { AttackRequest, AttackResult } from "../support/h2-attacker.ts";
+import { floods, harmless, malformed, passedOver } from "../support/h2-attacks.ts";
+import { uri } from "../support/hostile-certificates.ts";
+import { type Journey, keyPem, startJourney } from "../support/journey-box.ts";
+
+const program = fileURLToPath(new URL("../support/h2-attacker.ts", import.meta.url));
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes: demoNodes }, (cluster) => meshText(cluster, initialState));
+});
+after(() => journey?.close());
+
+const agentPid = (): number => {
+  const pid = pidOf(journey.cluster.node("node-b"), "agent");
+  assert.ok(pid !== undefined, "no agent on node-b");
+  return pid;
+};
+const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+
+async function attack(
+  attacks: readonly { readonly name: string }[],
+  parallel: number,
+  deadlineMs: number,
+): Promise<AttackResult[]> {
+  const { cluster, trusted } = journey;
+  const made = trusted.named(uri(identityOf("web")));
+  const vault = cluster.pod("vault");
+  const request: AttackRequest = {
+    host: vault.ip4,
+    port: 15_008,
+    cert: made.pem,
+    key: keyPem(made.pkcs8),
+    authority: `${vault.ip4}:8080`,
+    attacks: attacks.map(({ name }) => name),
+    parallel,
+    deadlineMs,
+  };
+  const running = cluster.outside.start([process.execPath, program]);
+  running.write(JSON.stringify(request));
+  running.endInput();
+  const done = await running.wait(attacks.length * deadlineMs + 30_000);
+  assert.equal(done.status, 0, tail(done.stderr));
+  return JSON.parse(done.stdout) as AttackResult[];
+}
+
+/** Runs `during` beside a polite connection; that one must live, the agent stay the same, and its descriptors come back. */
+async function withBystander(tell: (text: string) => void, during: () => Promise<void>): Promise<void> {
+  const { cluster } = journey;
+  const pid = agentPid();
+  const pinger = await startPing(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: 8080 }, 10);
+  const before = openFiles(pid);
+  await during();
+  await until("what the attacks held is freed", 5_000, () => (openFiles(pid) <= before + 2 ? true : undefined));
+  const { replies, longestGapMs } = await pinger.finish();
+  tell(`bystander: ${replies} answers, longest gap ${longestGapMs} ms`);
+  assert.equal(agentPid(), pid, "the agent is another one now");
+}
+
+describe("HTTP/2 at 15008", () => {
+  test("what is odd but allowed costs nothing", (t) =>
+    withBystander(
+      (text) => t.diagnostic(text),
+      async () => {
+        for (const result of await attack(harmless, 1, 700)) assert.equal(result.ended, false, JSON.stringify(result));
+      },
+    ));
+  test("each malformed frame ends its connection", (t) =>
+    withBystander(
+      (text) => t.diagnostic(text),
+      async () => {
+        for (const result of await attack(malformed, 3, 5_000))
+          assert.equal(result.ended, true, JSON.stringify(result));
+      },
+    ));
+  test("what may be passed over disturbs nobody", (t) =>
+    withBystander(
+      (text) => t.diagnostic(text),
+      async () => void (await attack(passedOver, 3, 700)),
+    ));
+  for (const flood of floods) {
+    test(`a flood of ${flood.name} ends its connection`, (t) =>
+      withBystander(
+        (text) => t.diagnostic(text),
+        async () => {
+          const [result] = await attack([flood], 4, 15_000);
+          t.diagnostic(JSON.stringify(result));
+          assert.equal(result?.ended, true, JSON.stringify(result));
+        },
+      ));
+  }
+});
