@@ -67,9 +67,10 @@ export class Connection {
     this.#record?.refine(known);
   }
 
-  /** The engine's last word. A second call does nothing. */
-  closed(event: Closed): void {
+  /** The engine's last word; `missing`: what the answer still waited for. A second call does nothing. */
+  closed(event: Closed, missing: Refusal | null): void {
     if (this.#ended) return;
+    this.#asked ??= missing;
     this.opened(null);
     this.#ended = true;
     // A peer that ended it first was not cut by us, whatever we had asked for.

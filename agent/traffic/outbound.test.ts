@@ -189,6 +189,17 @@ describe("an answer that is not ready", () => {
     assert.equal(bench.engine.answers.length, 1, "nothing is answered twice");
   });
 
+  test("that the engine stops waiting for first has the same reason", () => {
+    const bench = new Bench();
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    const event = bench.outbound({ address: "10.0.0.2", port: 80 });
+    bench.engine.feed(event);
+    bench.close(event, "answer-timeout");
+    assert.equal(bench.last().outcome.cause, "no-certificate");
+    bench.clock.advance(5_000);
+    assert.equal(bench.engine.answers.length, 0);
+  });
+
   test("waits for the pod's workload", () => {
     const bench = new Bench();
     bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", preservesSource: true });

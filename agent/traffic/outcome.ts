@@ -87,10 +87,14 @@ export type Ending = { readonly flag: ResponseFlag; readonly cause: string; read
 
 /**
  * The end as the engine told it, and as we had asked for it: `asked` is the reason of our own `refuse` or `close`.
- * A reason only counts when the engine says that it was acted upon; a peer that reset first ended it itself.
+ * A reason only counts when the engine says that it was acted upon; a peer that reset first ended it itself. The engine's
+ * own deadline for an answer may come before ours: then what the answer waited for is the reason.
  */
 export function endingOf(closed: Closed, asked: Refusal | null, viaTunnel: boolean): Ending {
-  if (asked !== null && (closed.cause === "refused" || closed.cause === "closed-by-answer")) {
+  if (
+    asked !== null &&
+    (closed.cause === "refused" || closed.cause === "closed-by-answer" || closed.cause === "answer-timeout")
+  ) {
     return { flag: flagOf(asked), cause: asked, message: wordsOf(asked) };
   }
   const row = causes[closed.cause];

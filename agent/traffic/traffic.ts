@@ -205,9 +205,9 @@ class Thread implements Traffic {
     const connection = this.#find(event);
     if (connection === undefined) return;
     this.#connections.delete(event.conn);
-    this.#waiting.forget(event);
+    const missing = this.#waiting.forget(event);
     this.#room.live.remove(connection);
-    connection.closed(event);
+    connection.closed(event, missing);
     this.#drain.connectionEnded();
   }
 

@@ -56,9 +56,9 @@ test("the reason of giving up is what was missing last", () => {
 test("whoever ended is forgotten; another generation of the slot is not", () => {
   const { clock, waiting, gaveUp, park } = bench();
   park(1);
-  waiting.forget({ conn: 1, generation: 2 });
+  assert.equal(waiting.forget({ conn: 1, generation: 2 }), null);
   assert.equal(waiting.size, 1);
-  waiting.forget({ conn: 1, generation: 1 });
+  assert.equal(waiting.forget({ conn: 1, generation: 1 }), "no-certificate");
   assert.equal(waiting.size + clock.pending, 0);
   clock.advance(WAIT_LIMIT_MS);
   assert.deepEqual(gaveUp, []);

@@ -63,11 +63,13 @@ export class Waiting {
     this.#arm();
   }
 
-  /** The connection ended by itself. */
-  forget(ref: ConnRef): void {
-    if (this.#parked.get(ref.conn)?.generation !== ref.generation) return;
+  /** The connection ended by itself. What it still lacked; null: it did not wait. */
+  forget(ref: ConnRef): Missing | null {
+    const parked = this.#parked.get(ref.conn);
+    if (parked?.generation !== ref.generation) return null;
     this.#parked.delete(ref.conn);
     this.#arm();
+    return parked.missing;
   }
 
   /** Refuses everyone who still waits. */
