@@ -4,7 +4,7 @@ import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { dirname } from "node:path";
-import { apiVersion, explainView, type LogChange, type ViewName, viewNames } from "./api.ts";
+import { apiVersion, type LogChange, type ViewName, viewNames } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 import { errorView, view } from "./views.ts";
 
@@ -188,9 +188,9 @@ async function explain(source: AdminSource, query: URLSearchParams): Promise<Rep
   const src = query.get("src") ?? "";
   const dst = query.get("dst") ?? "";
   if (src === "" || dst === "") return { status: 400, body: errorView("bad-request", "src and dst are needed") };
-  const answered = source.explain(src, dst);
+  const answered = await source.explain(src, dst);
   if ("error" in answered) return { status: 404, body: errorView("not-found", answered.error) };
-  return { status: 200, body: explainView(answered) };
+  return { status: 200, body: answered };
 }
 
 async function setLog(source: AdminSource, body: string): Promise<Reply> {

@@ -2,6 +2,7 @@
 import { nowhere } from "../mesh/source-ref.ts";
 import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/record.ts";
+import { explainView } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 
 export const fakeNow = Date.UTC(2026, 10, 21, 10, 0, 0);
@@ -107,9 +108,9 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     heartbeatAgeMs: () => 42.4,
     pending: () => [],
     notes: () => [],
-    explain: (src, dst) =>
+    explain: async (src, dst) =>
       src === "shop/web"
-        ? {
+        ? explainView({
             verdict: "deny",
             layer: "L4",
             reason: "no-allow-matched",
@@ -134,7 +135,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
               { id: "source", status: "ok", summary: "shop/web on host01" },
               { id: "policies", status: "decides", summary: "no ALLOW rule matched" },
             ],
-          }
+          })
         : { error: `no workload ${src}` },
     logLevels: () => [...levels].map(([room, { level, until }]) => ({ room, level, until })),
     setLog: ({ room, level, forSeconds }) => {

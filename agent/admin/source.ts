@@ -5,8 +5,7 @@ import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.t
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/record.ts";
-import type { Explanation } from "../traffic/explain.ts";
-import type { CertView, LogChange, StatusView, WorkloadView } from "./api.ts";
+import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from "./api.ts";
 
 export type PodState = {
   readonly workloadUid: string;
@@ -57,7 +56,7 @@ export type AdminSource = {
   readonly pending: () => readonly string[];
   readonly notes: () => readonly string[];
   /** `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find. */
-  readonly explain: (src: string, dst: string) => Explanation | { readonly error: string };
+  readonly explain: (src: string, dst: string) => Promise<ExplainView | { readonly error: string }>;
   readonly logLevels: () => readonly { readonly room: string; readonly level: string; readonly until: number | null }[];
   /** undefined: done; else what was wrong. */
   readonly setLog: (change: LogChange) => string | undefined;
