@@ -37,31 +37,6 @@ export interface NativeFdSocket {
   close(): void;
 }
 
-export function channelsOf(fdSocket: { connect(path: string): NativeFdSocket }): ConnectChannel {
-  return (path, { onPacket, onClosed }) => {
-    const socket = fdSocket.connect(path);
-    let closedByUs = false;
-    socket.onClose(() => {
-      if (!closedByUs) onClosed();
-    });
-    socket.onMessage((bytes, fds) => onPacket(bytes.toString("utf8"), [...fds]));
-    return {
-      send: (text, fds) => {
-        try {
-          socket.send(Buffer.from(text), Int32Array.from(fds));
-          return true;
-        } catch {
-          return false; // ENOBUFS, EPIPE: the client connects anew, and says so.
-        }
-      },
-      close: () => {
-        closedByUs = true;
-        socket.close();
-      },
-    };
-  };
-}
-
 export type LentMaps = { readonly [Name in LentMap]: number };
 export type Welcome = {
   /** Map descriptors; the receiver's own. */

@@ -54,6 +54,7 @@ test("a close carries the final figures; a refusal its counter", () => {
     durationMs: 1.5,
     srttUs: 80,
     retransmits: 0,
+    throughAgent: false,
   };
   assert.deepEqual(events.drain(), [
     { ...figures, type: "close", reason: null },
