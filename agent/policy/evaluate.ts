@@ -9,7 +9,7 @@ import { type CompiledRule, firstMatch } from "./match.ts";
 import { nearestMiss } from "./nearest-miss.ts";
 import { type PeerMode, peerModeAt } from "./peer-mode.ts";
 import { allowedBy, type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
-import { allowSteps, auditSteps, denySteps, peerStep, type Trace } from "./trace.ts";
+import { allowSteps, auditSteps, denyStep, peerStep, type Trace } from "./trace.ts";
 
 /** Everything a verdict depends on besides the facts. The lists are those that select the destination, in order. */
 export type PolicyContext = {
@@ -82,9 +82,9 @@ function decide(facts: ConnectionFacts, set: PolicySet, { trace }: EvaluateOptio
   if (unproved) return finished(mtlsRequired(mode), nobody, nobody, steps);
 
   const denied = firstMatch(set.deny, facts, who);
-  steps?.push(denySteps(set, denied));
+  steps?.push(denyStep(set, denied));
   const allowed = denied === undefined ? firstMatch(set.allow, facts, who) : undefined;
-  if (denied === undefined) steps?.push(...allowSteps(set, allowed, facts, who));
+  if (denied === undefined) steps?.push(...allowSteps(set, allowed, { facts, who }));
 
   const decision =
     denied?.decision ??

@@ -23,7 +23,7 @@ export function peerStep({ mode, level, decidedBy }: PeerMode, who: SpiffeId | n
   };
 }
 
-export function denySteps({ deny }: PolicySet, denied: CompiledRule | undefined): Step {
+export function denyStep({ deny }: PolicySet, denied: CompiledRule | undefined): Step {
   const id = "deny";
   if (denied !== undefined) {
     return { id, status: "decides", summary: `DENY ${ruleName(denied.ref)} matches${placeOf(denied.ref)}` };
@@ -35,8 +35,7 @@ export function denySteps({ deny }: PolicySet, denied: CompiledRule | undefined)
 export function allowSteps(
   { allow, allowPolicies }: PolicySet,
   allowed: CompiledRule | undefined,
-  facts: ConnectionFacts,
-  who: SpiffeId | null,
+  { facts, who }: { readonly facts: ConnectionFacts; readonly who: SpiffeId | null },
 ): readonly Step[] {
   if (allowPolicies === 0) {
     return [{ id: "allow", status: "decides", summary: "no ALLOW policy selects the destination: open by default" }];

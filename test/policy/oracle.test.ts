@@ -12,6 +12,7 @@ import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
 import {
   Dice,
   randomFacts,
+  randomLabels,
   randomPeerAuthentication,
   randomPolicy,
   randomTrustDomain,
@@ -55,6 +56,10 @@ function randomChange(dice: Dice, store: MeshStore): MeshUpdate {
   const name = dice.pick(["p1", "p2", "p3", "p4"]);
   if (dice.chance(30)) {
     return { kind: "peer-authentication", op: "upsert", value: randomPeerAuthentication(dice, name, destinations) };
+  }
+  const [moved] = destinations;
+  if (moved !== undefined && dice.chance(15)) {
+    return { kind: "workload", op: "upsert", value: { ...moved, labels: randomLabels(dice) } };
   }
   const [first] = store.authorizationPolicies();
   if (first !== undefined && dice.chance(15)) {

@@ -64,6 +64,10 @@ export function randomTrustDomain(dice: Dice): string {
   return dice.pick(["cluster.local", "mesh.example"]);
 }
 
+export function randomLabels(dice: Dice): Workload["labels"] {
+  return dice.pick(labelSets);
+}
+
 export function randomWorkloads(dice: Dice, trustDomain: string): readonly Workload[] {
   return [0, 1].map((index): Workload => {
     const namespace = dice.pick(namespaces);
@@ -77,7 +81,7 @@ export function randomWorkloads(dice: Dice, trustDomain: string): readonly Workl
       network: "",
       cluster: "c",
       identity: spiffeId(trustDomain, namespace, dice.pick(accounts)),
-      labels: dice.pick(labelSets),
+      labels: randomLabels(dice),
       protocol: "hbone",
       ports: {},
       healthy: true,
