@@ -96,7 +96,8 @@ export class SeriesTable {
       if (this.#byParts.size >= 4 * this.#limit) this.#byParts.clear();
       this.#byParts.set(parts, series);
     }
-    if (series.labels[1] === otherValue) this.#overflowed += 1;
+    // Once per connection: a failure asks a second time, under its flag.
+    if (flag === "-" && series.labels[1] === otherValue) this.#overflowed += 1;
     series.usedAtMs = this.#now();
     return series;
   }
