@@ -20,6 +20,8 @@ export function required<T>(read: Reader<T>): Field<T> {
   return { read, absent: null };
 }
 
+export function optional<T>(read: Reader<T>, absent: NoInfer<T>): Field<T>;
+export function optional<T>(read: Reader<T>, absent: null): Field<T | null>;
 export function optional<T>(read: Reader<T>, absent: T): Field<T> {
   return { read, absent: { value: absent } };
 }
