@@ -130,6 +130,19 @@ describe("one record for each connection, whatever happens", () => {
   });
 });
 
+test("a slot used again without an end of the first still gives each its record", () => {
+  const bench = new Bench().serve();
+  const first = bench.outbound({ address: "8.8.8.8", port: 1 });
+  bench.engine.feed(first);
+  const second = { ...bench.outbound({ address: "8.8.8.8", port: 2 }), conn: first.conn, generation: 2 };
+  assert.equal(bench.engine.feed(second)?.type, "relay");
+  assert.equal(bench.ended.length, 1);
+  assert.equal(bench.last().outcome.flag, "CONNECT");
+  assert.equal(bench.faults.length, 1);
+  bench.close(second);
+  assert.equal(bench.ended.length, 2);
+});
+
 describe("a fault of ours", () => {
   test("while re-judging one ends that connection and spares the rest", () => {
     const bench = new Bench().serve();
@@ -234,6 +247,7 @@ describe("draining", () => {
     assert.equal(done, 0);
     bench.clock.advance(1000);
     assert.equal(done, 1);
+    assert.equal(bench.engine.feed(bench.outbound({ address: "8.8.8.8", port: 1 }))?.type, "refuse");
   });
 
   test("of an idle thread is done at once", () => {

@@ -145,9 +145,9 @@ class Thread implements Traffic {
     switch (event.type) {
       case "accepted":
         if (event.listener === "outbound") return this.#outbound(event);
-        return answerPlaintext(event, this.#opened(event, plaintextDraft(event)), this.#room);
+        return this.#begun(event, plaintextDraft(event), (one) => answerPlaintext(event, one, this.#room));
       case "connect-request":
-        return answerInbound(event, this.#opened(event, inboundDraft(event)), this.#room);
+        return this.#begun(event, inboundDraft(event), (one) => answerInbound(event, one, this.#room));
       case "peer-certificate":
         return this.#peer(event);
       case "established":
@@ -169,22 +169,27 @@ class Thread implements Traffic {
   }
 
   #outbound(event: Accepted): Answer | undefined {
-    const { answer, told } = this.#options;
-    const connection = this.#opened(event, outboundDraft(event));
-    const first = answerOutbound(event, connection, this.#room);
-    if (typeof first !== "string") return first;
-    const again = (): Missing | undefined => {
-      try {
-        const later = answerOutbound(event, connection, this.#room);
-        if (typeof later === "string") return later;
-        answer(later);
-      } catch (error) {
-        told.fault(error, "a late answer");
-        answer(connection.refuse("fault", null));
-      }
+    const { answer } = this.#options;
+    return this.#begun(event, outboundDraft(event), (connection) => {
+      const first = answerOutbound(event, connection, this.#room);
+      if (typeof first !== "string") return first;
+      const again = (): Missing | undefined => this.#again(event, connection);
+      this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
       return undefined;
-    };
-    this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
+    });
+  }
+
+  /** One more try of what waits: what is still missing, or undefined once answered, either way. */
+  #again(event: Accepted, connection: Connection): Missing | undefined {
+    const { answer, told } = this.#options;
+    try {
+      const later = answerOutbound(event, connection, this.#room);
+      if (typeof later === "string") return later;
+      answer(later);
+    } catch (error) {
+      told.fault(error, "a late answer");
+      answer(connection.refuse("fault", null));
+    }
     return undefined;
   }
 
@@ -218,10 +223,28 @@ class Thread implements Traffic {
     }
   }
 
-  #opened(ref: ConnRef, draft: ConnectionRecord): Connection {
+  /** Every new connection: known before it is decided, so that its end finds it whatever the decision. */
+  #begun(
+    ref: ConnRef,
+    draft: ConnectionRecord,
+    decide: (connection: Connection) => Answer | undefined,
+  ): Answer | undefined {
+    const before = this.#connections.get(ref.conn);
+    if (before !== undefined) this.#lost(before);
     const connection = new Connection(ref, draft, this.#options.recorder);
     this.#connections.set(ref.conn, connection);
-    return connection;
+    const { kind } = this.#drain.state;
+    return kind === "cutting" || kind === "drained" ? connection.refuse("draining", null) : decide(connection);
+  }
+
+  /** The engine used a slot again without telling of its end: a fault, but the record is still owed. */
+  #lost({ ref }: Connection): void {
+    this.#options.told.fault(
+      new Error(`connection ${ref.conn} of generation ${ref.generation} never ended`),
+      "accepting",
+    );
+    const nothing = { detail: 0, message: "", sentBytes: 0, receivedBytes: 0, durationUs: 0 };
+    this.#closed({ ...ref, ...nothing, type: "closed", cause: "tunnel-lost" });
   }
 
   #find(ref: ConnRef): Connection | undefined {
