@@ -1,7 +1,6 @@
 // Roots: overlap during a change, per trust domain, and nothing installed that did not change (failures.md D3, D6).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FakeClock } from "../../test/support/fake-clock.ts";
 import { HostileAuthority, uri } from "../../test/support/hostile-certificates.ts";
 import { TrustBundle } from "./trust-bundle.ts";
 
@@ -74,30 +73,4 @@ test("nothing, a leaf, or what is no certificate changes nothing", () => {
   assert.throws(() => roots.update("cluster.local", [second.root.pem, leaf]), /may not sign/);
   assert.throws(() => roots.update("cluster.local", ["-----BEGIN CERTIFICATE-----"]));
   assert.deepEqual(installed.map(count), [1]);
-});
-
-test("an authority is followed: its new root is trusted without a restart, its failures change nothing", async () => {
-  const { bundle: roots, installed } = bundle();
-  const clock = new FakeClock();
-  const abort = new AbortController();
-  const failures: string[] = [];
-  let answer: () => readonly string[] = () => [first.root.pem];
-  const provider = { name: "fake", issue: () => Promise.reject(new Error("not asked")), roots: async () => answer() };
-  await roots.follow("cluster.local", provider, {
-    clock,
-    everyMs: 30_000,
-    signal: abort.signal,
-    failed: ({ message }) => void failures.push(message),
-  });
-  assert.deepEqual(installed.map(count), [1]);
-  answer = () => {
-    throw new Error("down");
-  };
-  await clock.advance(30_000);
-  assert.deepEqual([failures, installed.length], [["down"], 1]);
-  answer = () => [first.root.pem, second.root.pem];
-  await clock.advance(30_000);
-  assert.deepEqual(installed.map(count), [1, 2]);
-  abort.abort();
-  assert.equal(clock.pending, 0);
 });

@@ -1,7 +1,5 @@
 // main · the roots that peers may chain to, per trust domain. An old root stays while certificates of it may live (failures.md D6).
 import { X509Certificate } from "node:crypto";
-import type { Clock } from "./clock.ts";
-import type { Provider } from "./provider.ts";
 
 export type TrustBundleOptions = {
   /** How long a root that its authority no longer names is still trusted, ms: the life of a leaf. */
@@ -11,13 +9,6 @@ export type TrustBundleDependencies = {
   readonly monotonicMs: () => number;
   /** Called with the PEM of all roots whenever the set changes. */
   readonly install: (pem: string) => void;
-};
-
-export type FollowOptions = {
-  readonly clock: Clock;
-  readonly everyMs: number;
-  readonly signal: AbortSignal;
-  readonly failed: (error: Error) => void;
 };
 
 type Root = {
@@ -65,28 +56,6 @@ export class TrustBundle {
     }
     this.#roots.set(trustDomain, [...named.map((one) => ({ ...one, retiredAtMs: null })), ...kept]);
     this.#installIfChanged();
-  }
-
-  /**
-   * Asks the authority now and then until the signal aborts, so that a change of roots needs no restart. Resolves once
-   * the first answer is installed; later failures are reported and change nothing.
-   * @throws what the authority says when the first try fails.
-   */
-  async follow(trustDomain: string, provider: Provider, options: FollowOptions): Promise<void> {
-    const { clock, everyMs, signal, failed } = options;
-    const ask = async (): Promise<void> => this.update(trustDomain, await provider.roots(signal));
-    let cancel = (): void => undefined;
-    const again = (): void => {
-      if (signal.aborted) return;
-      cancel = clock.after(everyMs, () => {
-        ask()
-          .catch((error: unknown) => failed(error instanceof Error ? error : new Error(String(error))))
-          .finally(again);
-      });
-    };
-    signal.addEventListener("abort", () => cancel(), { once: true });
-    await ask();
-    again();
   }
 
   /** Every root, for the engine; one PEM text. */
