@@ -1,7 +1,7 @@
 // 10, 11 · data thread · who is at the other end of a tunnel: certificate → identity → welcome or not (wire.md 1.3).
 import type { Peer, RejectPeer } from "../engine/answers.ts";
 import type { PeerCertificate } from "../engine/events.ts";
-import type { PeerIdentity } from "../identity/peer-certificate.ts";
+import type { PeerIdentity, PeerRejection } from "../identity/peer-certificate.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { ExpectedPeers } from "./tunnel.ts";
 
@@ -31,7 +31,15 @@ export class VerifiedPeers {
 /** The leaf's one SPIFFE ID, or why it has none: `PeerCertificates.read`. */
 export type ReadPeer = (leaf: Uint8Array) => PeerIdentity;
 
-export type PeerRejected = (event: PeerCertificate, reason: string) => void;
+/** Why a peer was turned away: a closed list, for a metric's label. */
+export type PeerRefusal =
+  | PeerRejection
+  | "unexpected-identity" //  we dialled, and somebody else answered
+  | "foreign-trust-domain" // we were dialled from another mesh
+  | "too-many-identities"; // more than MAX_IDENTITIES
+
+/** `message` says it in words, and may name identities. */
+export type PeerRejected = (event: PeerCertificate, reason: PeerRefusal, message: string) => void;
 
 export type PeerOptions = {
   readonly trustDomain: string;
@@ -45,21 +53,21 @@ export type PeerOptions = {
 /** The chain was verified by the engine; here the name in it is held against what this handshake is about. */
 export function answerPeer(event: PeerCertificate, options: PeerOptions): Peer | RejectPeer {
   const { conn, generation } = event;
-  const reject = (reason: string): RejectPeer => {
-    options.rejected(event, reason);
+  const reject = (reason: PeerRefusal, message: string): RejectPeer => {
+    options.rejected(event, reason, message);
     return { conn, generation, type: "reject-peer" };
   };
   const read = options.readPeer(event.leaf);
-  if ("reject" in read) return reject(read.reject);
+  if ("reject" in read) return reject(read.reject, `the peer's certificate: ${read.reject}`);
   const identity = read.spiffeId;
   // As a client the set decides alone: it names whole identities, and a ServiceEntry may name one of another domain.
   if (event.role === "client" && !options.expected.admits(event.expect, identity.text)) {
-    return reject(`identity ${identity.text} is not expected here`);
+    return reject("unexpected-identity", `${identity.text} answered, which is not expected there`);
   }
   if (event.role === "server" && identity.trustDomain !== options.trustDomain) {
-    return reject(`trust domain ${identity.trustDomain} is not ${options.trustDomain}`);
+    return reject("foreign-trust-domain", `${identity.text} is not of ${options.trustDomain}`);
   }
   const peerIdentity = options.verified.intern(identity);
-  if (peerIdentity === undefined) return reject("too many identities");
+  if (peerIdentity === undefined) return reject("too-many-identities", `no room for ${identity.text}`);
   return { conn, generation, type: "peer", peerIdentity };
 }
