@@ -39,7 +39,7 @@ async function start(): Promise<number> {
       const options = programOptions();
       const { loadConfig } = await import("./config.ts");
       const { runAgent } = await import("./agent.ts");
-      return runAgent(loadConfig(options.config));
+      return runAgent(loadConfig(options.config).agent);
     }
     default: {
       const { runCli } = await import("./cli/commands.ts");

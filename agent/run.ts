@@ -21,7 +21,8 @@ type Program = { readonly name: "keeper" | "agent"; readonly start: () => ChildP
 export async function run(options: RunOptions): Promise<number> {
   const child = (name: Program["name"], flags: readonly string[], more: readonly string[] = []): Program => ({
     name,
-    start: () => spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], { stdio: "inherit" }),
+    start: () =>
+      spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], { stdio: "inherit" }),
   });
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
@@ -53,7 +54,14 @@ async function keepRunning(program: Program, signal: AbortSignal): Promise<numbe
     process.stderr.write(`orlop run: the ${program.name} ended (status ${status}); starting it again\n`);
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay);
-      signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+      signal.addEventListener(
+        "abort",
+        () => {
+          clearTimeout(timer);
+          resolve();
+        },
+        { once: true },
+      );
     });
     if (signal.aborted) return 0;
   }

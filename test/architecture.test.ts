@@ -41,7 +41,8 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
   },
 };
 const leaves = ["abi.ts", "backoff.ts", "libc.ts", "preflight.ts"];
-const composition = ["main.ts", "run.ts", "agent.ts", "data-thread.ts", "config.ts", "threads.ts"];
+/** Wiring: the programs' roots and what main does between rooms. Rooms never import it. */
+const composition = readdirSync(join(root, "agent")).filter((name) => name.endsWith(".ts") && !leaves.includes(name));
 
 /** Each package may be imported by one file or one folder, so that it can be replaced in an hour. */
 const packages: Record<string, string> = {

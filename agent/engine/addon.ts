@@ -1,7 +1,7 @@
 // data thread, main thread · the only import of engine.node: declares every native class and function, adds nothing.
 import { createRequire } from "node:module";
 import type { EngineStats } from "./engine.ts";
-import type { NativeFdSocket } from "./keeper-client.ts";
+import type { NativeFdSocket } from "./keeper-channel.ts";
 import type { NativeRingClass } from "./kernel-events.ts";
 import type { NativeMapClass } from "./kernel-maps.ts";
 
@@ -41,6 +41,10 @@ type Addon = {
   /** What the keeper lends. */
   readonly KernelMap: NativeMapClass;
   readonly RingBuffer: NativeRingClass;
+  /** Another descriptor of the same file, close-on-exec; the caller's. */
+  duplicate(fd: number): number;
+  /** SO_PEERCRED of a connected unix socket: who connected, as it was then. */
+  peerCredentials(fd: number): { readonly pid: number; readonly uid: number; readonly gid: number };
   readonly FdSocket: { connect(path: string): NativeFdSocket };
 };
 
@@ -48,4 +52,5 @@ const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/
 
 export const { installIdentity, dropIdentity, installRoots, unconnectedSocket, listenSocket } = addon;
 export const NativeEngine = addon.Engine;
+export const { duplicate, peerCredentials } = addon;
 export const { KernelMap, RingBuffer, FdSocket } = addon;

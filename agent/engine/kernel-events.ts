@@ -7,6 +7,7 @@ import {
   ORLOP_EVENT_FAIL,
   ORLOP_EVENT_OPEN,
   ORLOP_EVENT_REFUSED,
+  ORLOP_SOCK_CAPTURED,
   orlopEvent,
   orlopTraffic,
   orlopTrafficKey,
@@ -45,6 +46,8 @@ export type KernelEvent = {
   readonly durationMs: number;
   readonly srttUs: number;
   readonly retransmits: number;
+  /** The agent sits in between and tells of it itself. */
+  readonly throughAgent: boolean;
   /** refused, direct: the counter that was raised with it. */
   readonly reason: CounterName | null;
 };
@@ -83,6 +86,7 @@ export function readEvent(bytes: Uint8Array): KernelEvent | undefined {
     durationMs: wide(view, orlopEvent.durationNs) / 1e6,
     srttUs: u32(orlopEvent.srttUs),
     retransmits: u32(orlopEvent.retransmits),
+    throughAgent: (u32(orlopEvent.flags) & ORLOP_SOCK_CAPTURED) !== 0,
     reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
   };
 }

@@ -5,18 +5,15 @@
 #include <memory>
 #include <string>
 
+#include "engine/descriptor_calls.h"
 #include "engine/descriptors.h"
 #include "engine/engine.h"
 #include "engine/identities.h"
-#include "engine/plain_sockets.h"
-#include "engine/symbols.h"
-#if __has_include("engine/kernel_maps.h")
 #include "engine/kernel_maps.h"
+#include "engine/plain_sockets.h"
 #include "engine/ring_buffer.h"
-#endif
-#if __has_include("shared/fd_socket.h")
+#include "engine/symbols.h"
 #include "shared/fd_socket.h"
-#endif
 
 namespace orlop {
 namespace {
@@ -240,13 +237,10 @@ Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
   exports.Set("installRoots", Napi::Function::New<InstallRootsCall>(env, "installRoots"));
   exports.Set("dropIdentity", Napi::Function::New<DropIdentityCall>(env, "dropIdentity"));
   InitPlainSockets(env, exports);
-#if __has_include("engine/kernel_maps.h")
+  InitDescriptorCalls(env, exports);
   InitKernelMaps(env, exports);
   InitRingBuffer(env, exports);
-#endif
-#if __has_include("shared/fd_socket.h")
   InitFdSocket(env, exports);
-#endif
   return exports;
 }
 

@@ -1,0 +1,330 @@
+// orlop agent · main thread · composition root: configuration → control, identity, enrolment, admin, data threads. The only
+// file that knows every room. Gives up every privilege before it has read a byte from anybody.
+import { chownSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { Readiness, startMetricsServer, startReadyServer } from "./admin/health.ts";
+import { startAdminServer } from "./admin/server.ts";
+import type { AgentConfig } from "./config.ts";
+import { StaticFileSource } from "./control/static-file/source.ts";
+import { DataThreads } from "./data-threads.ts";
+import {
+  dropIdentity,
+  duplicate,
+  FdSocket,
+  installIdentity,
+  installRoots,
+  KernelMap,
+  peerCredentials,
+  RingBuffer,
+} from "./engine/addon.ts";
+import { Heartbeat } from "./engine/heartbeat.ts";
+import { fdChannel } from "./engine/keeper-channel.ts";
+import { KeeperClient } from "./engine/keeper-client.ts";
+import { Enrolment } from "./enrolment.ts";
+import { Certificates } from "./identity/certificates.ts";
+import { systemClock } from "./identity/clock.ts";
+import { EmbeddedAuthority } from "./identity/embedded.ts";
+import { TrustBundle } from "./identity/trust-bundle.ts";
+import { KernelTables } from "./kernel-tables.ts";
+import { KernelWatch } from "./kernel-watch.ts";
+import { becomeUnprivileged, forbidDumps, raiseOpenFiles, setLimit, shedPrivileges } from "./libc.ts";
+import { MeshStore } from "./mesh/store.ts";
+import { LineWriter, openSink } from "./observe/line-writer.ts";
+import { Log } from "./observe/log.ts";
+import { operatorView } from "./operator-view.ts";
+import { judgeOf } from "./policy/evaluate.ts";
+import { Telemetry } from "./telemetry.ts";
+import type { FromDataThread } from "./threads.ts";
+import { version } from "./version.ts";
+
+/** Open connections get this long to end when the agent is asked to stop. */
+const DRAIN_MS = 5_000;
+/** A data thread whose loop does not turn for this long is hung, and then the agent stops beating. */
+const STALLED_MS = 1_000;
+/** Roots are asked for again this often, so that a change of roots is seen. */
+const ROOTS_EVERY_MS = 30_000;
+
+/** Runs until SIGTERM or SIGINT. Resolves to the exit status. */
+export async function runAgent(config: AgentConfig): Promise<number> {
+  shedPrivileges();
+  forbidDumps();
+  setLimit("core", { soft: 0n, hard: 0n });
+  raiseOpenFiles();
+  handOverFiles(config);
+
+  const startedAtMs = Date.now();
+  const log = new Log({ level: config.log.level, write: (line) => process.stderr.write(line), now: Date.now });
+  const stop = stopSignal();
+  const readiness = new Readiness(["threads", "keeper", "configuration", "roots", "pods"]);
+  const { place } = config;
+  const mesh = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
+  const judge = judgeOf(mesh);
+  const access =
+    config.log.access === "off"
+      ? null
+      : openSink(config.log.access === "stdout" ? "stdout" : { path: config.log.access });
+  const lines = access === null ? null : new LineWriter({ sink: access.sink });
+
+  const threads = new DataThreads({
+    count: config.dataThreads,
+    thread: {
+      trustDomain: place.trustDomain,
+      rootNamespace: place.rootNamespace,
+      accessLog: lines === null ? "off" : "text",
+    },
+    duplicate,
+    heard: (thread, message) => heard(thread, message),
+    died: (thread, error) => {
+      log.room("agent").error("a data thread died: its connections are gone, and the agent ends", { thread, error });
+      process.exit(1);
+    },
+  });
+  await threads.start();
+  readiness.done("threads");
+
+  const certificates = new Certificates(
+    {},
+    {
+      provider: authorityOf(config),
+      clock: systemClock,
+      install: ({ identity, spiffeId, chainPem, pkcs8, rotated }) => {
+        installIdentity(identity, chainPem, pkcs8);
+        threads.tell({ op: "identity", identity, spiffeId: spiffeId.text, rotated });
+        log
+          .room("identity")
+          .info(rotated ? "certificate rotated" : "certificate installed", { identity: spiffeId.text });
+      },
+      drop: (identity) => dropIdentity(identity),
+      failed: (spiffeId, error, usableMs) => {
+        telemetry.certificateFailed();
+        log.room("identity").warn("no new certificate", { identity: spiffeId.text, error, usableMs });
+      },
+    },
+  );
+
+  const tables = new KernelTables({ mesh, judge, NativeMap: KernelMap, log: log.room("engine") });
+  let keeperMessage = "not connected yet";
+  const keeper: KeeperClient = new KeeperClient({
+    path: config.keeper.socket,
+    node: place.node,
+    connect: fdChannel(FdSocket),
+    onWelcome: ({ maps, pods }) => {
+      keeperMessage = "";
+      tables.opened(maps);
+      watch.opened(maps);
+      threads.setFlowMap(maps.dst_of_flow);
+      readiness.done("keeper");
+      log.room("keeper").info("keeper connected", { captured: pods.length });
+      void enrolment.keeperCame(pods);
+    },
+    onLost: (why) => {
+      keeperMessage = why;
+      readiness.undone("keeper");
+      log.room("keeper").warn("keeper lost: pods that are captured go on", { why });
+    },
+    onPodGone: (podIdx, uid) => {
+      log.room("keeper").info("pod gone", { uid });
+      enrolment.podGone(podIdx);
+    },
+  });
+  const enrolment = new Enrolment({
+    node: place.node,
+    mesh,
+    keeper,
+    threads,
+    tables,
+    certificates,
+    log: log.room("agent"),
+  });
+  const telemetry = new Telemetry({
+    version,
+    threads,
+    certificates,
+    tables,
+    keeper,
+    enrolment,
+    lines,
+    source: () => source.status(),
+    counters: () => watch.counters(),
+  });
+  const watch: KernelWatch = new KernelWatch({
+    mesh,
+    judge,
+    KernelMap,
+    RingBuffer,
+    enrolment,
+    telemetry: () => telemetry,
+    log: log.room("engine"),
+    accessLog: lines !== null,
+  });
+  const heartbeat = new Heartbeat({
+    gate: { beat: (now) => tables.gate?.beat(now) },
+    ticks: threads.ticks,
+    stalledAfterMs: STALLED_MS,
+    onStalled: (stalled) => log.room("engine").error("data threads hang: no heartbeat", { stalled: stalled.join(",") }),
+  });
+
+  function heard(thread: number, message: FromDataThread): void {
+    switch (message.op) {
+      case "pool-low":
+        keeper.sockets(message.podIdx, message.kind, message.count).then(
+          (fds) =>
+            threads.addSockets(thread, { op: "sockets", podIdx: message.podIdx, kind: message.kind, fds: [...fds] }),
+          // The engine asks again while it waits, and says "no-socket" when its patience ends.
+          (error: unknown) => log.room("keeper").debug("no sockets", { pod: message.podIdx, error }),
+        );
+        return;
+      case "log":
+        log.room(message.room)[message.level](message.message, message.fields);
+        return;
+      case "counted":
+        telemetry.counted(thread, message.deltas, message.log);
+        return;
+      case "handshake-failed":
+        telemetry.handshakeFailed(message.reason);
+        log.room("traffic").info("handshake failed", { ...message });
+        return;
+      case "tunnel-abused":
+        telemetry.tunnelAbused(message.reason);
+        log.room("traffic").warn("tunnel ended: its peer broke the rules", { ...message });
+        return;
+      default:
+        return; // The rest is DataThreads' own.
+    }
+  }
+
+  const source = new StaticFileSource(
+    { ...config.source, place },
+    {
+      wallMs: Date.now,
+      changed: ({ state, problems }) => {
+        if (state === "rejected")
+          log.room("control").error("configuration rejected; what ran before runs on", { problems: [...problems] });
+      },
+      warn: (message) => log.room("control").warn(message),
+    },
+  );
+  const admin = await startAdminServer({
+    path: config.admin.socket,
+    source: operatorView({
+      config,
+      version,
+      startedAtMs,
+      mesh,
+      judge,
+      source,
+      keeper,
+      threads,
+      enrolment,
+      certificates,
+      tables,
+      log,
+      keeperMessage: () => keeperMessage,
+      counters: () => watch.counters(),
+      kernelConnections: (limit) => watch.connections(limit),
+      openConnections: () => telemetry.openConnections,
+      denied: () => telemetry.denied,
+      pending: () => readiness.pending,
+    }),
+    peerOf: (socket) => credentialsOf(socket),
+    ownUid: config.agentUid,
+    warn: (message, fields) => log.room("admin").warn(message, fields),
+  });
+  const warn = (message: string, fields: Readonly<Record<string, unknown>>): void =>
+    log.room("admin").warn(message, fields);
+  const metrics = await startMetricsServer(config.metrics, telemetry.page, warn);
+  const ready = await startReadyServer(config.ready, readiness, warn);
+
+  // From here on: no capability, not root. Nothing before this line has read a byte that came from a network or a pod.
+  becomeUnprivileged(config.agentUid, config.agentGid);
+
+  const bundle = new TrustBundle(
+    { overlapMs: config.ca.leafTtlSeconds * 1000 },
+    { monotonicMs: systemClock.monotonicMs, install: installRoots },
+  );
+  const authority = authorityOf(config);
+  const readRoots = async (): Promise<void> => {
+    try {
+      bundle.update(place.trustDomain, await authority.roots());
+      readiness.done("roots");
+    } catch (error) {
+      log.room("identity").error("no roots from the authority: nobody can be verified", { error });
+    }
+  };
+  await readRoots();
+  const rootsTimer = setInterval(() => void readRoots(), ROOTS_EVERY_MS);
+
+  keeper.start();
+  const sourceEnded = source.run((updates) => {
+    mesh.apply(updates);
+    threads.tell({ op: "updates", updates });
+    tables.setDestinations();
+    readiness.done("configuration");
+    void enrolment.meshCame();
+  }, stop);
+  void enrolment.firstTurn.then(() => {
+    // Not before pods are served: a heartbeat says that connections which are captured will be answered.
+    heartbeat.start();
+    readiness.done("pods");
+    log.room("agent").info("ready", { node: place.node, afterMs: Date.now() - startedAtMs });
+  });
+
+  await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+  log.room("agent").info("stopping: open connections may end", { withinMs: DRAIN_MS });
+  clearInterval(rootsTimer);
+  await Promise.all([sourceEnded, enrolment.close()]);
+  await threads.drain(DRAIN_MS);
+  heartbeat.stop();
+  tables.gate?.stop();
+  await threads.close();
+  watch.close();
+  telemetry.close();
+  tables.close();
+  keeper.close();
+  certificates.close();
+  await Promise.all([admin.close(), metrics.close(), ready.close()]);
+  await lines?.flush();
+  access?.close();
+  return 0;
+}
+
+function authorityOf(config: AgentConfig): EmbeddedAuthority {
+  return new EmbeddedAuthority({ ...config.ca, trustDomain: config.place.trustDomain }, { wallMs: Date.now });
+}
+
+/**
+ * As root: what the agent will own is made its own, since it will not be root when it opens it. The CA file is in memory
+ * as long as the agent lives in any case (SECURITY.md).
+ */
+function handOverFiles(config: AgentConfig): void {
+  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
+  writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
+  if (process.getuid?.() !== 0) return;
+  const own = (path: string): void => chownSync(path, config.agentUid, config.agentGid);
+  own(config.runDir);
+  const caDirectory = dirname(config.ca.rootFile);
+  if (!existsSync(caDirectory)) {
+    mkdirSync(caDirectory, { recursive: true, mode: 0o700 });
+    own(caDirectory);
+  }
+  if (existsSync(config.ca.rootFile)) own(config.ca.rootFile);
+}
+
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  return stop.signal;
+}
+
+/** Node has no call for SO_PEERCRED, and its sockets no public descriptor. */
+function credentialsOf(socket: Socket): { readonly uid: number; readonly pid: number } | null {
+  const handle: unknown = Reflect.get(socket, "_handle");
+  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
+  if (typeof fd !== "number" || fd < 0) return null;
+  try {
+    return peerCredentials(fd);
+  } catch {
+    return null; // Already closed: it gets no answer in any case.
+  }
+}

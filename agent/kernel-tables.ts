@@ -1,0 +1,113 @@
+// 1 · main thread · keeps the kernel's verdict tables equal to what the evaluator says of the mesh as it is.
+// Differences only, the strictest first; a table that is full refuses, so nothing is lost by it but reach.
+
+import type { LentMaps } from "./engine/keeper-client.ts";
+import { Gate, InByPort, type NativeMapClass, OutByDst } from "./engine/kernel-maps.ts";
+import type { Snapshot } from "./mesh/snapshot.ts";
+import type { Workload } from "./mesh/workload.ts";
+import type { Logger } from "./observe/log.ts";
+import type { Judge } from "./policy/evaluate.ts";
+import {
+  allOutEntries,
+  difference,
+  failDirect,
+  type InEntry,
+  inEntries,
+  type OutEntry,
+} from "./traffic/kernel-verdicts.ts";
+
+export type KernelTablesOptions = {
+  readonly mesh: Snapshot;
+  readonly judge: Judge;
+  readonly NativeMap: NativeMapClass;
+  readonly log: Logger;
+};
+
+type Open = {
+  readonly inbound: InByPort;
+  readonly outbound: OutByDst;
+  readonly gate: Gate;
+  readonly close: () => void;
+};
+
+export class KernelTables {
+  readonly #options: KernelTablesOptions;
+  #open: Open | null = null;
+  #inbound = new Map<number, readonly InEntry[]>();
+  #outbound: readonly OutEntry[] = [];
+  #full = false;
+
+  constructor(options: KernelTablesOptions) {
+    this.#options = options;
+  }
+
+  /** The keeper lent the maps. What an earlier agent wrote is read, and mended where the mesh says otherwise. */
+  opened(maps: LentMaps): void {
+    const { NativeMap } = this.#options;
+    this.#open?.close();
+    const natives = [new NativeMap(maps.in_by_port), new NativeMap(maps.out_by_dst), new NativeMap(maps.gate)] as const;
+    const [inbound, outbound, gate] = natives;
+    this.#open = {
+      inbound: new InByPort(inbound),
+      outbound: new OutByDst(outbound),
+      gate: new Gate(gate),
+      close: () => {
+        for (const one of natives) one.close();
+      },
+    };
+    this.#outbound = this.#open.outbound.entries();
+    this.#inbound = new Map();
+  }
+
+  get gate(): Gate | null {
+    return this.#open?.gate ?? null;
+  }
+
+  failDirect(workload: Workload): boolean {
+    return failDirect(workload, this.#options);
+  }
+
+  /** Plaintext verdicts of an enrolled pod, as the mesh is now. */
+  setPod(podIdx: number, workload: Workload): void {
+    if (this.#open === null) return;
+    const { inbound } = this.#open;
+    const written = this.#inbound.get(podIdx) ?? this.#readPod(podIdx, inbound);
+    const desired = inEntries(podIdx, workload, this.#options);
+    const { put, remove } = difference(desired, written);
+    for (const { port, verdict } of put) this.#note(inbound.put(podIdx, port, verdict), "in_by_port");
+    for (const { port } of remove) inbound.delete(podIdx, port);
+    this.#inbound.set(podIdx, desired);
+  }
+
+  removePod(podIdx: number): void {
+    const inbound = this.#open?.inbound;
+    if (inbound !== undefined) for (const port of inbound.ports(podIdx)) inbound.delete(podIdx, port);
+    this.#inbound.delete(podIdx);
+  }
+
+  /** What each destination gets while no agent lives. */
+  setDestinations(): void {
+    if (this.#open === null) return;
+    const { outbound } = this.#open;
+    const desired = allOutEntries(this.#options);
+    const { put, remove } = difference(desired, this.#outbound);
+    for (const { address, port, verdict } of put) this.#note(outbound.put(address, port, verdict), "out_by_dst");
+    for (const { address, port } of remove) outbound.delete(address, port);
+    this.#outbound = desired;
+  }
+
+  close(): void {
+    this.#open?.close();
+    this.#open = null;
+  }
+
+  #readPod(podIdx: number, inbound: InByPort): InEntry[] {
+    return inbound.ports(podIdx).map((port) => ({ podIdx, port, verdict: inbound.get(podIdx, port) ?? "refuse" }));
+  }
+
+  #note(fitted: boolean, map: string): void {
+    if (fitted || this.#full) return;
+    this.#full = true;
+    this.#options.log.error("a kernel table is full: what did not fit is refused", { map });
+  }
+}

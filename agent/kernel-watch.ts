@@ -1,0 +1,99 @@
+// main thread · reads what the hooks saw, on a timer: events become records, counters become metrics.
+import type { LentMaps } from "./engine/keeper-client.ts";
+import { type KernelCounters, KernelEvents, type NativeRingClass, readCounters } from "./engine/kernel-events.ts";
+import type { NativeMap, NativeMapClass } from "./engine/kernel-maps.ts";
+import type { Enrolment } from "./enrolment.ts";
+import type { Snapshot } from "./mesh/snapshot.ts";
+import { accessLine } from "./observe/access-log.ts";
+import { LineBatch } from "./observe/line-writer.ts";
+import type { Logger } from "./observe/log.ts";
+import { type OpenConnection, Recorder } from "./observe/record.ts";
+import type { Judge } from "./policy/evaluate.ts";
+import type { Telemetry } from "./telemetry.ts";
+import { KernelRecords } from "./traffic/kernel-records.ts";
+
+export type KernelWatchParts = {
+  readonly mesh: Snapshot;
+  readonly judge: Judge;
+  readonly KernelMap: NativeMapClass;
+  readonly RingBuffer: NativeRingClass;
+  readonly enrolment: Enrolment;
+  readonly telemetry: () => Telemetry;
+  readonly log: Logger;
+  readonly accessLog: boolean;
+};
+
+const LOOK_EVERY_MS = 100;
+/** Label sets of connections that only the kernel saw. */
+const LABEL_SETS = 10_000;
+/** Whose numbers these are, beside the data threads'. */
+const KERNEL = -1;
+
+export class KernelWatch {
+  readonly #parts: KernelWatchParts;
+  readonly #lines = new LineBatch();
+  readonly #recorder: Recorder;
+  readonly #records: KernelRecords;
+  readonly #timer: NodeJS.Timeout;
+  #events: KernelEvents | null = null;
+  #counters: NativeMap | null = null;
+  #unknown = 0;
+
+  constructor(parts: KernelWatchParts) {
+    this.#parts = parts;
+    this.#recorder = new Recorder({
+      thread: KERNEL,
+      labelSets: LABEL_SETS,
+      now: Date.now,
+      log: (record, outcome, atMs) => {
+        if (parts.accessLog) this.#lines.add(accessLine(record, outcome, atMs, "text"));
+      },
+    });
+    this.#records = new KernelRecords({
+      mesh: parts.mesh,
+      judge: parts.judge,
+      recorder: this.#recorder,
+      workloadOf: (podIdx) => {
+        const pod = parts.enrolment.podOf(podIdx);
+        return pod && parts.mesh.workload(pod.workloadUid);
+      },
+    });
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    this.#timer.unref();
+  }
+
+  opened(maps: LentMaps): void {
+    this.#events?.close();
+    this.#counters?.close();
+    this.#events = new KernelEvents(new this.#parts.RingBuffer(maps.events));
+    this.#counters = new this.#parts.KernelMap(maps.counters);
+  }
+
+  counters(): KernelCounters | null {
+    return this.#counters === null ? null : readCounters(this.#counters);
+  }
+
+  connections(limit: number): readonly OpenConnection[] {
+    return this.#recorder.connections(limit);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#look();
+    this.#events?.close();
+    this.#counters?.close();
+    this.#events = null;
+    this.#counters = null;
+  }
+
+  #look(): void {
+    const events = this.#events;
+    if (events === null) return;
+    for (const event of events.drain()) this.#records.handle(event);
+    if (events.unknown > this.#unknown) {
+      this.#parts.log.warn("kernel events of another layout", { count: events.unknown - this.#unknown });
+      this.#unknown = events.unknown;
+    }
+    this.#parts.telemetry().counted(KERNEL, this.#recorder.takeDeltas(), this.#lines.take());
+  }
+}
