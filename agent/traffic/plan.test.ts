@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { Decision } from "../policy/decision.ts";
+import { allow, deny, FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
+import { type PlanWorld, planInbound, planOutbound, sourceAddressFor } from "./plan.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
+const near = workload("near", { addresses: ["10.0.0.3"] });
+const far = workload("far", { addresses: ["10.0.0.2"], node: "n2" });
+
+function world(decision: Decision, asked: ConnectionFacts[] = []): PlanWorld {
+  return {
+    mesh: new FakeMesh([web, near, far], [service("near", { vips: ["10.96.0.1", "fd00:96::1"] })]),
+    servedHere: (uid) => uid === near.uid || uid === web.uid,
+    load: () => 0,
+    random: seeded(1),
+    judge: (facts) => {
+      asked.push(facts);
+      return decision;
+    },
+  };
+}
+
+describe("a plan at the source", () => {
+  test("judges only what is served here: a denial by the far end is not foreseen", () => {
+    const asked: ConnectionFacts[] = [];
+    const client = { address: "10.0.0.1", port: 4000 };
+    for (const address of ["10.0.0.2", "8.8.8.8"]) {
+      const plan = planOutbound(
+        { source: web, client, dialled: { address, port: 80 } },
+        world(deny("no-allow-matched"), asked),
+      );
+      assert.equal(plan.verdict, "go");
+      assert.equal(plan.decision, null);
+    }
+    assert.equal(asked.length, 0);
+  });
+
+  test("shows the evaluator the application's address and port, never the VIP", () => {
+    const asked: ConnectionFacts[] = [];
+    const client = { address: "10.0.0.1", port: 4000 };
+    const plan = planOutbound(
+      { source: web, client, dialled: { address: "10.96.0.1", port: 80 } },
+      world(allow, asked),
+    );
+    assert.equal(plan.verdict, "go");
+    assert.deepEqual(asked, [
+      {
+        sourceAddress: "10.0.0.1",
+        sourcePort: 4000,
+        sourceIdentity: web.identity,
+        destinationAddress: "10.0.0.3",
+        destinationPort: 8080,
+        destination: near,
+        security: "socket",
+      },
+    ]);
+  });
+
+  test("across families judges the address that the destination will see", () => {
+    const asked: ConnectionFacts[] = [];
+    const client = { address: "fd00::1", port: 4000 };
+    planOutbound({ source: web, client, dialled: { address: "fd00:96::1", port: 80 } }, world(allow, asked));
+    assert.equal(asked[0]?.sourceAddress, "10.0.0.1");
+    assert.equal(sourceAddressFor(web, "10.0.0.1", "fd00::9"), "fd00::1");
+    assert.equal(sourceAddressFor(near, "10.0.0.3", "fd00::9"), "10.0.0.3");
+  });
+
+  test("refuses an address that is another's before anything is resolved", () => {
+    const client = { address: "10.0.0.3", port: 1 };
+    const plan = planOutbound({ source: web, client, dialled: { address: "8.8.8.8", port: 1 } }, world(allow));
+    assert.equal(plan.verdict === "refuse" ? plan.refusal : "", "unknown-source");
+    assert.equal(plan.decision?.verdict === "deny" ? plan.decision.reason : "", "unknown-source");
+  });
+});
+
+describe("a plan at the destination", () => {
+  const client = { address: "10.0.0.2", port: 4000 };
+
+  test("carries the proof it was given, and the verdict of the evaluator whole", () => {
+    const asked: ConnectionFacts[] = [];
+    const decision = deny("denied-by-policy");
+    const target = { address: "10.0.0.3", port: 80 };
+    const judge = world(decision, asked).judge;
+    const proved = planInbound({ destination: near, target, client, identity: far.identity }, judge);
+    const plain = planInbound({ destination: near, target, client, identity: null }, judge);
+    assert.deepEqual([proved.decision, plain.decision], [decision, decision]);
+    assert.deepEqual(
+      asked.map((one) => [one.security, one.sourceIdentity]),
+      [
+        ["mtls", far.identity],
+        ["none", null],
+      ],
+    );
+  });
+
+  test("never reaches an own port or an address that is not the workload's, whoever asks", () => {
+    const asked: ConnectionFacts[] = [];
+    const judge = world(allow, asked).judge;
+    for (const target of [
+      { address: "10.0.0.3", port: 15_008 },
+      { address: "10.0.0.1", port: 80 },
+      { address: "127.0.0.1", port: 80 },
+    ]) {
+      assert.equal(planInbound({ destination: near, target, client, identity: far.identity }, judge).verdict, "refuse");
+    }
+    assert.equal(asked.length, 0);
+  });
+});
