@@ -47,7 +47,7 @@ const accessLog = text(
   "write stdout, off or /path/to/file",
 );
 
-export const logLevels = ["debug", "info", "warn", "error", "off"] as const;
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
 const caDefaults = { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 86_400 };
 const ca = object({
