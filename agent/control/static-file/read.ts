@@ -7,6 +7,10 @@ import { ConfigError, type Value } from "../kinds/value.ts";
 import { MAX_FILE_BYTES, parseDocuments } from "./parse.ts";
 
 export type FileText = { readonly file: string; readonly text: string };
+export type ReadFiles = {
+  readonly texts: readonly FileText[] /** When the youngest was last written, ms since the epoch. */;
+  readonly changedMs: number;
+};
 
 const MAX_FILES = 1_000;
 /** Parsing gives the loop back after this long, so that heartbeats and traffic go on, ms. */
@@ -16,17 +20,19 @@ const TURN_MS = 20;
  * The file, or every *.yaml and *.yml of the directory in the order of their names (hidden ones left out, as the `..data`
  * of a mounted ConfigMap). @throws ConfigError when something cannot be read.
  */
-export async function readTexts(path: string): Promise<FileText[]> {
+export async function readTexts(path: string): Promise<ReadFiles> {
   try {
     const files = (await stat(path)).isDirectory() ? await filesOf(path) : [path];
-    const out: FileText[] = [];
+    const texts: FileText[] = [];
     let left = MAX_FILE_BYTES;
+    let changedMs = 0;
     for (const file of files) {
-      const text = await readBounded(file, left);
-      left -= text.length;
-      out.push({ file, text });
+      const read = await readBounded(file, left);
+      left -= read.text.length;
+      changedMs = Math.max(changedMs, read.changedMs);
+      texts.push({ file, text: read.text });
     }
-    return out;
+    return { texts, changedMs };
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     throw unreadable(path, error instanceof Error ? error.message : String(error));
@@ -40,7 +46,7 @@ async function filesOf(folder: string): Promise<string[]> {
   return names.map((name) => join(folder, name));
 }
 
-async function readBounded(file: string, maxBytes: number): Promise<string> {
+async function readBounded(file: string, maxBytes: number): Promise<{ text: string; changedMs: number }> {
   const handle = await open(file, "r");
   try {
     // Checked on what was opened and again on what was read: the file may grow in between.
@@ -49,7 +55,9 @@ async function readBounded(file: string, maxBytes: number): Promise<string> {
     if (found.size > maxBytes) throw unreadable(file, `there are more than ${MAX_FILE_BYTES} bytes of configuration`);
     const bytes = await handle.readFile();
     if (bytes.length > maxBytes) throw unreadable(file, `there are more than ${MAX_FILE_BYTES} bytes of configuration`);
-    return decodeUtf8(file, bytes);
+    // Asked again after reading: a writer may have come in between.
+    const { mtimeMs: changedMs } = await handle.stat();
+    return { text: decodeUtf8(file, bytes), changedMs };
   } finally {
     await handle.close();
   }
@@ -98,12 +106,26 @@ export async function translateTexts(
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
+  if (documents.length === 0) throw nothing(texts[0]?.file ?? "");
   const steps = translating(documents, place);
   for (;;) {
     const step = steps.next();
     if (step.done) return step.value;
     await turns.mayPass();
   }
+}
+
+/** Writers that truncate first leave an empty file for a moment, and a mesh without a policy is open. */
+function nothing(file: string): ConfigError {
+  return new ConfigError([
+    {
+      code: "ORL4103",
+      from: { file, line: 1, column: 1 },
+      what: "there is no document in it",
+      why: "an empty file is more often an accident than a mesh without workloads and policies",
+      fix: "write at least one document, such as a Namespace",
+    },
+  ]);
 }
 
 /** Gives the loop back when this work has had it for long enough. */

@@ -62,12 +62,15 @@ export class StaticFileSource implements Source {
     const poll = setInterval(() => bell.ring(), this.#options.pollMs);
     signal.addEventListener("abort", () => bell.ring(), { once: true });
     try {
-      for (let first = true; !signal.aborted; first = false) {
+      let decided = false;
+      while (!signal.aborted) {
         // Watched before it is read: a change in between rings again.
         watching.renew();
-        await this.#look(emit, signal);
-        if (first && this.#status.state === "rejected" && this.#objects === noObjects)
-          await this.#useLastGood(emit, signal);
+        if (!(await this.#look(emit, signal))) bell.ring();
+        else if (!decided) {
+          decided = true;
+          if (this.#status.state === "rejected") await this.#useLastGood(emit, signal);
+        }
         if (!signal.aborted) await bell.rung();
       }
     } finally {
@@ -77,33 +80,37 @@ export class StaticFileSource implements Source {
     }
   }
 
-  /** Reads, and either takes all of it over or none. */
-  async #look(emit: Emit, signal: AbortSignal): Promise<void> {
+  /** Reads, and either takes all of it over or none. False: somebody may still be writing, so look again soon. */
+  async #look(emit: Emit, signal: AbortSignal): Promise<boolean> {
     let seen = "";
     try {
-      const texts = await readTexts(this.#options.path);
+      const { texts, changedMs } = await readTexts(this.#options.path);
       seen = JSON.stringify(texts);
       if (seen === this.#accepted) {
         // What runs was written back after a mistake.
         if (this.#status.state === "rejected" && !this.#status.fromLastGood)
           this.#report({ state: "synced", problems: [] });
         this.#refused = "";
-        return;
+        return true;
       }
-      if (seen === this.#refused) return;
+      if (seen === this.#refused) return true;
+      // Half of a file that is written in place may be valid, with the policies of its other half missing.
+      const quietMs = this.#dependencies.wallMs() - changedMs;
+      if (quietMs >= 0 && quietMs < this.#options.debounceMs) return false;
       const translation = await translateTexts(texts, this.#options.place, signal);
-      if (signal.aborted) return;
+      if (signal.aborted) return true;
       const acceptedAt = new Date(this.#dependencies.wallMs()).toISOString();
       this.#accept(translation, emit, { fromLastGood: false, acceptedAt });
       this.#accepted = seen;
       this.#refused = "";
       await this.#keep({ acceptedAt, files: texts });
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return true;
       if (!(error instanceof ConfigError)) throw error;
       this.#refused = seen;
       this.#reject(error.problems);
     }
+    return true;
   }
 
   #accept(
