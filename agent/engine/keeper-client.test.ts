@@ -110,3 +110,18 @@ test("a keeper that never greets is given up and tried again; nothing was lost, 
   keeper.client.close();
   await assert.rejects(keeper.client.programs(), KeeperLost);
 });
+
+test("no more descriptors are asked for than the socket between us holds; the rest waits its turn", async () => {
+  const keeper = setUp();
+  await started(keeper);
+  const all = Array.from({ length: 10 }, (_, podIdx) => keeper.client.sockets(podIdx + 1, "out4", 64));
+  assert.equal(keeper.asked.length, 3);
+  for (let i = 0; i < 10; i++) {
+    const { id, podIdx } = keeper.asked[i] as { id: number; op: string; podIdx: number };
+    keeper.answer({ id, op: "sockets", podIdx, kind: "out4" }, [someFd()]);
+    await turn();
+    assert.equal(keeper.asked.length, Math.min(10, i + 4));
+  }
+  for (const fds of await Promise.all(all)) for (const fd of fds) closeSync(fd);
+  keeper.client.close();
+});

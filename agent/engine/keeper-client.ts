@@ -29,14 +29,6 @@ export type ChannelEvents = {
 /** Throws when nobody listens at `path`. */
 export type ConnectChannel = (path: string, events: ChannelEvents) => KeeperChannel;
 
-/** What is used of class FdSocket, which engine.node and keeper.node both export. */
-export interface NativeFdSocket {
-  send(bytes: Uint8Array, fds: Int32Array): void;
-  onMessage(handler: (bytes: Buffer, fds: Int32Array) => void): void;
-  onClose(handler: (error: Error | undefined) => void): void;
-  close(): void;
-}
-
 export type LentMaps = { readonly [Name in LentMap]: number };
 export type Welcome = {
   /** Map descriptors; the receiver's own. */
@@ -84,11 +76,21 @@ export class KeeperLost extends Error {
 }
 
 type Waiting = {
+  /** Descriptors its reply may bring. */
+  readonly weight: number;
   readonly resolve: (answer: { readonly reply: Reply; readonly fds: readonly number[] }) => void;
   readonly reject: (error: Error) => void;
   readonly timer: NodeJS.Timeout;
 };
 type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
+
+/**
+ * Descriptors under way to us at once. The keeper's socket holds 256 before it takes us for one that does not read, and
+ * this loop may be busy for a moment; what is asked beyond that waits here.
+ */
+const MAX_FDS_UNDER_WAY = 192;
+/** Listeners of one pod: two families of two, and one for each address. */
+const PREPARE_FDS = 8;
 
 const closeAll = (fds: readonly number[]): void => {
   for (const fd of fds) closeSync(fd);
@@ -104,9 +106,18 @@ function parseMessage(text: string): Reply | Notice | undefined {
   }
 }
 
+function fdsOf(body: RequestBody): number {
+  if (body.op === "sockets") return body.count;
+  if (body.op === "prepare") return PREPARE_FDS;
+  return body.op === "hello" ? LENT_MAPS.length : 0;
+}
+
 export class KeeperClient {
   readonly #options: KeeperClientOptions;
   readonly #waiting = new Map<number, Waiting>();
+  /** Not yet sent. */
+  readonly #queue: { readonly body: RequestBody; readonly waiting: Omit<Waiting, "timer"> }[] = [];
+  #fdsUnderWay = 0;
   readonly #backoff = new Backoff({ baseMs: 20, capMs: 1_000 });
   #channel: KeeperChannel | undefined;
   #welcomed = false;
@@ -199,19 +210,42 @@ export class KeeperClient {
   }
 
   #ask(body: RequestBody): Promise<{ readonly reply: Reply; readonly fds: readonly number[] }> {
-    const channel = this.#channel;
-    if (channel === undefined || (!this.#welcomed && body.op !== "hello")) {
+    if (this.#channel === undefined || (!this.#welcomed && body.op !== "hello")) {
       return Promise.reject(new KeeperLost("no keeper"));
     }
-    const id = this.#nextId;
-    this.#nextId = id >= 0x7fff_ffff ? 1 : id + 1;
+    const weight = fdsOf(body);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        if (this.#waiting.delete(id)) reject(new KeeperLost(`the keeper did not answer ${body.op} in time`));
-      }, this.#options.requestTimeoutMs ?? 10_000);
-      this.#waiting.set(id, { resolve, reject, timer });
-      if (!channel.send(JSON.stringify({ ...body, id }), [])) this.#lost(channel, "the keeper does not read");
+      this.#queue.push({ body, waiting: { weight, resolve, reject } });
+      this.#sendWaiting();
     });
+  }
+
+  /** In the order asked. One request alone is always sent, whatever it weighs. */
+  #sendWaiting(): void {
+    for (let next = this.#queue[0]; next !== undefined && this.#channel !== undefined; next = this.#queue[0]) {
+      const { body, waiting } = next;
+      if (this.#fdsUnderWay > 0 && this.#fdsUnderWay + waiting.weight > MAX_FDS_UNDER_WAY) return;
+      this.#queue.shift();
+      const id = this.#nextId;
+      this.#nextId = id >= 0x7fff_ffff ? 1 : id + 1;
+      const timer = setTimeout(() => {
+        this.#settle(id)?.reject(new KeeperLost(`the keeper did not answer ${body.op} in time`));
+      }, this.#options.requestTimeoutMs ?? 10_000);
+      this.#waiting.set(id, { ...waiting, timer });
+      this.#fdsUnderWay += waiting.weight;
+      if (!this.#channel.send(JSON.stringify({ ...body, id }), []))
+        this.#lost(this.#channel, "the keeper does not read");
+    }
+  }
+
+  #settle(id: number): Waiting | undefined {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return undefined;
+    this.#waiting.delete(id);
+    this.#fdsUnderWay -= waiting.weight;
+    clearTimeout(waiting.timer);
+    setImmediate(() => this.#sendWaiting());
+    return waiting;
   }
 
   async #askPlain(body: RequestBody): Promise<void> {
@@ -221,7 +255,7 @@ export class KeeperClient {
 
   #packet(channel: KeeperChannel, text: string, fds: readonly number[]): void {
     const message = channel === this.#channel ? parseMessage(text) : undefined;
-    const waiting = message === undefined ? undefined : this.#waiting.get(message.id);
+    const waiting = message === undefined ? undefined : this.#settle(message.id);
     // Only a reply that somebody waits for may keep what came with it.
     if (message === undefined || message.op === "pod-gone" || message.op === "refused" || waiting === undefined) {
       closeAll(fds);
@@ -229,8 +263,6 @@ export class KeeperClient {
     if (message === undefined) this.#lost(channel, "the keeper sent no JSON object");
     else if (message.op === "pod-gone") this.#options.onPodGone(message.podIdx, message.uid);
     else if (waiting !== undefined) {
-      this.#waiting.delete(message.id);
-      clearTimeout(waiting.timer);
       if (message.op === "refused") waiting.reject(new KeeperRefused(message.reason, message.message));
       else waiting.resolve({ reply: message, fds });
     }
@@ -256,11 +288,8 @@ export class KeeperClient {
 
   #forsake(why: string): void {
     this.#welcomed = false;
-    for (const { reject, timer } of this.#waiting.values()) {
-      clearTimeout(timer);
-      reject(new KeeperLost(why));
-    }
-    this.#waiting.clear();
+    for (const id of [...this.#waiting.keys()]) this.#settle(id)?.reject(new KeeperLost(why));
+    for (const { waiting } of this.#queue.splice(0)) waiting.reject(new KeeperLost(why));
   }
 
   #tryLater(): void {
