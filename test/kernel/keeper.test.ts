@@ -1,0 +1,282 @@
+// The keeper against a real namespace and cgroup (root): prepare, capture, a restart of the keeper, a pod that dies, and
+// nothing left behind. The test plays the agent: it accepts on what it was lent and beats the heart.
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { closeSync, existsSync, fstatSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { orlopDst, orlopFlow } from "../../agent/abi.ts";
+import { FdSocket, KernelMap } from "../../agent/engine/addon.ts";
+import { readAddress } from "../../agent/engine/endpoint.ts";
+import { fdChannel } from "../../agent/engine/keeper-channel.ts";
+import { KeeperClient, type PreparedPod, type Welcome } from "../../agent/engine/keeper-client.ts";
+import { entriesOf, Gate, InByPort } from "../../agent/engine/kernel-maps.ts";
+import { runKeeper } from "../../agent/keeper/keeper.ts";
+import type { Log } from "../../agent/keeper/lend.ts";
+import { cgroup2Mount } from "../../agent/preflight.ts";
+
+const address = "10.77.0.2";
+const uid = "5c0ffee5-0000-4000-8000-000000000001";
+const scratch = mkdtempSync(join(tmpdir(), "orlop-keeper-"));
+const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
+assert.ok(mount, "this test needs cgroup v2");
+const base = join(mount, `orlop-keeper-test-${process.pid}`);
+const podsCgroup = join(base, "pods");
+const podCgroup = join(podsCgroup, `pod${uid}`);
+const config = {
+  node: `test.${process.pid}`,
+  runDir: join(scratch, "run"),
+  socket: join(scratch, "run", "keeper.sock"),
+  bpffs: join(scratch, "bpf"),
+  podsCgroup,
+  heartbeatLimitMs: 2_000,
+  agentUid: 65534,
+  log: { level: "debug" },
+};
+
+const said: string[] = [];
+const say =
+  (level: string) =>
+  (message: string, fields?: object): void => {
+    said.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
+  };
+const log: Log = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+
+/** A process in the pod's cgroup; in a network namespace of its own unless told otherwise. */
+async function startPause(options: { ownNetwork: boolean }): Promise<ChildProcess> {
+  mkdirSync(podCgroup, { recursive: true });
+  const network = `ip link set lo up && ip addr add ${address}/32 dev lo &&`;
+  const script = `echo $$ > ${podCgroup}/cgroup.procs && ${options.ownNetwork ? network : ""} echo up && exec sleep 600`;
+  const [command = "", ...args] = [...(options.ownNetwork ? ["unshare", "-n"] : []), "sh", "-c", script];
+  const pause = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise<void>((resolve, reject) => {
+    pause.stdout.once("data", () => resolve());
+    pause.once("exit", (status) => reject(new Error(`the pause process ended with ${status}`)));
+  });
+  pause.removeAllListeners("exit");
+  return pause;
+}
+
+async function end(process_: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => process_.once("exit", resolve));
+  process_.kill("SIGKILL");
+  await ended;
+}
+
+/** Dials from inside the pod: what the program saw. "connected PEERADDRESS:PORT" or an errno. */
+function dialFromPod(pause: ChildProcess, target: string, port: number): Promise<string> {
+  const program = `const s = require("net").connect(${port}, ${JSON.stringify(target)});
+    s.on("connect", () => { console.log("connected", s.remoteAddress + ":" + s.remotePort); s.destroy(); });
+    s.on("error", (error) => console.log(error.code));`;
+  const join_ = `echo $$ > ${podCgroup}/cgroup.procs; exec nsenter -t ${pause.pid} -n "$@"`;
+  const dial = spawn("sh", ["-c", join_, "dial", process.execPath, "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let output = "";
+  dial.stdout.on("data", (part) => {
+    output += part;
+  });
+  return new Promise((resolve) => dial.once("close", () => resolve(output.trim())));
+}
+
+/** Accepts on a lent listener; each accepted connection's peer and local port. */
+function acceptOn(fd: number): {
+  readonly server: net.Server;
+  readonly seen: { remotePort: number; localPort: number }[];
+} {
+  const seen: { remotePort: number; localPort: number }[] = [];
+  const server = net.createServer((socket) => {
+    seen.push({ remotePort: socket.remotePort ?? 0, localPort: socket.localPort ?? 0 });
+    socket.on("error", () => {}); // The dialling program closes as it likes.
+    socket.resume();
+  });
+  server.listen({ fd });
+  return { server, seen };
+}
+
+async function until(what: string, true_: () => boolean): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (true_()) return;
+    await sleep(10);
+  }
+  assert.fail(`never: ${what}\n${said.join("\n")}`);
+}
+
+class Agent {
+  readonly gone: string[] = [];
+  welcome: Welcome | undefined;
+  readonly client = new KeeperClient({
+    path: config.socket,
+    node: config.node,
+    connect: fdChannel(FdSocket),
+    onWelcome: (welcome) => {
+      this.welcome = welcome;
+    },
+    onLost: () => {
+      this.welcome = undefined;
+    },
+    onPodGone: (_podIdx, which) => this.gone.push(which),
+  });
+  async start(): Promise<Welcome> {
+    this.client.start();
+    await until("welcome", () => this.welcome !== undefined);
+    assert.ok(this.welcome);
+    return this.welcome;
+  }
+}
+
+describe("the keeper", { concurrency: 1 }, () => {
+  let pause: ChildProcess;
+  let stop: AbortController;
+  let keeper: Promise<void>;
+  const agent = new Agent();
+  const startKeeper = (removeOnExit: boolean): void => {
+    stop = new AbortController();
+    keeper = runKeeper(config, { log, signal: stop.signal, removeOnExit });
+  };
+  let beat: NodeJS.Timeout;
+  let maps: Welcome["maps"];
+  let pod: PreparedPod;
+  const listener = (kind: string, family: number): number => {
+    const found = pod.listeners.find((one) => one.kind === kind && one.family === family);
+    assert.ok(found, `${kind} of IPv${family}`);
+    return found.fd;
+  };
+
+  before(async () => {
+    mkdirSync(podsCgroup, { recursive: true });
+    pause = await startPause({ ownNetwork: true });
+    startKeeper(false);
+    maps = (await agent.start()).maps;
+    const gate = new Gate(new KernelMap(maps.gate));
+    beat = setInterval(() => gate.beat(process.hrtime.bigint()), 100);
+  });
+  after(async () => {
+    clearInterval(beat);
+    agent.client.close();
+    stop.abort();
+    await keeper.catch(() => {}); // A failing test says more than the keeper's end.
+    pause.kill("SIGKILL");
+    await sleep(100);
+    for (const path of [podCgroup, podsCgroup, base]) if (existsSync(path)) rmdirSync(path);
+    if (readFileSync("/proc/self/mountinfo", "utf8").includes(config.bpffs)) execFileSync("umount", [config.bpffs]);
+    rmSync(scratch, { recursive: true });
+  });
+
+  test("a pod is prepared: an index, a cookie, listeners inside its namespace; nothing is captured yet", async () => {
+    pod = await agent.client.prepare(uid, [address]);
+    assert.equal(pod.captured, false);
+    assert.ok(pod.netnsCookie > 0n);
+    assert.deepEqual(
+      pod.listeners.map(({ kind, address: at, port }) => `${kind} ${at} ${port}`),
+      [
+        "outbound 127.0.0.1 15001",
+        "outbound ::1 15001",
+        "inbound 127.0.0.1 15006",
+        "inbound ::1 15006",
+        `hbone ${address} 15008`,
+      ],
+    );
+    const { server, seen } = acceptOn(listener("hbone", 4));
+    assert.equal(await dialFromPod(pause, address, 15008), `connected ${address}:15008`);
+    await until("accepted", () => seen.length === 1);
+    server.close();
+    assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ENETUNREACH");
+  });
+
+  test("an address that is not in the namespace, the node's own network, an unknown pod: refused", async () => {
+    await assert.rejects(agent.client.prepare("no-such-pod", [address]), { reason: "pod-not-found" });
+    await assert.rejects(agent.client.prepare(uid, ["10.77.0.99"]), { reason: "address-mismatch" });
+    await assert.rejects(agent.client.capture(1000, false), { reason: "not-prepared" });
+  });
+
+  test("captured: a dial to anywhere arrives at the outbound listener with its destination, and the pod sees what it dialled", async () => {
+    const inByPort = new InByPort(new KernelMap(maps.in_by_port));
+    inByPort.put(pod.podIdx, 0, "refuse");
+    await agent.client.capture(pod.podIdx, false);
+    const flows = new KernelMap(maps.dst_of_flow);
+    const { server, seen } = acceptOn(listener("outbound", 4));
+    assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "connected 192.0.2.1:80");
+    await until("accepted", () => seen.length === 1);
+    const found = [...entriesOf(flows)].map(([key, value]) => ({
+      cookie: new DataView(key.buffer, key.byteOffset).getBigUint64(orlopFlow.netnsCookie, true),
+      port: new DataView(key.buffer, key.byteOffset).getUint16(orlopFlow.srcPort, false),
+      address: readAddress(value, orlopDst.addr),
+      dstPort: new DataView(value.buffer, value.byteOffset).getUint16(orlopDst.port, false),
+    }));
+    assert.deepEqual(found, [
+      { cookie: pod.netnsCookie, port: seen[0]?.remotePort, address: "192.0.2.1", dstPort: 80 },
+    ]);
+    server.close();
+  });
+
+  test("sockets are made in the pod's namespace, as many as were asked for", async () => {
+    for (const kind of ["out4", "out6", "local4", "local6"] as const) {
+      const fds = await agent.client.sockets(pod.podIdx, kind, 64);
+      assert.equal(fds.length, 64);
+      for (const fd of fds) {
+        assert.ok(fstatSync(fd).isSocket());
+        closeSync(fd);
+      }
+    }
+  });
+
+  test("what is loaded can be seen", async () => {
+    const state = await agent.client.programs();
+    const names = state.programs.map(({ name }) => name);
+    for (const part of ["connect4", "connect6", "sockops", "sk_lookup"]) {
+      assert.ok(
+        names.some((name) => name.includes(part)),
+        `${part} among ${names.join(" ")}`,
+      );
+    }
+    assert.equal(state.maps.find(({ name }) => name === "pod_by_netns")?.entries, 1);
+  });
+
+  test("the keeper ends and another comes: capture never stops, the pod is served again", async () => {
+    stop.abort();
+    await keeper;
+    // Agent-held listeners still accept, pinned links still steer.
+    const held = acceptOn(listener("outbound", 4));
+    assert.equal(await dialFromPod(pause, "192.0.2.2", 81), "connected 192.0.2.2:81");
+    held.server.close();
+    startKeeper(true);
+    const again = await agent.start();
+    assert.deepEqual(again.pods, [{ podIdx: pod.podIdx, uid }]);
+    await assert.rejects(agent.client.prepare(uid, [address]), { reason: "listeners-held" });
+    for (const { fd, kind, family } of pod.listeners) if (!(kind === "outbound" && family === 4)) closeSync(fd);
+    await sleep(50);
+    assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ECONNREFUSED", "captured, and nobody listens: refused");
+    const podIdx = pod.podIdx;
+    pod = await agent.client.prepare(uid, [address]);
+    assert.equal(pod.podIdx, podIdx);
+    assert.equal(pod.captured, true);
+    await agent.client.capture(podIdx, false);
+    const { server, seen } = acceptOn(listener("outbound", 4));
+    assert.equal(await dialFromPod(pause, "192.0.2.3", 82), "connected 192.0.2.3:82");
+    await until("accepted", () => seen.length === 1);
+    server.close();
+  });
+
+  test("a pod that died is released and named; a pod on the node's network is refused", async () => {
+    await end(pause);
+    await until("pod-gone", () => agent.gone.includes(uid));
+    const { maps: views } = await agent.client.programs();
+    for (const name of ["pod_by_netns", "pod_by_ip", "in_by_port"]) {
+      assert.equal(views.find((one) => one.name === name)?.entries, 0, name);
+    }
+    pause = await startPause({ ownNetwork: false });
+    await assert.rejects(agent.client.prepare(uid, [address]), { reason: "host-network" });
+    await end(pause);
+  });
+
+  test("removed on exit: no pin, no mount, no socket", async () => {
+    stop.abort();
+    await keeper;
+    assert.equal(existsSync(config.socket), false);
+    assert.equal(readFileSync("/proc/self/mountinfo", "utf8").includes(config.bpffs), false);
+  });
+});
