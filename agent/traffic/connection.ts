@@ -25,10 +25,6 @@ export class Connection {
     this.#recorder = recorder;
   }
 
-  get ended(): boolean {
-    return this.#ended;
-  }
-
   get record(): ConnectionRecord {
     return this.#record?.record ?? this.#draft;
   }

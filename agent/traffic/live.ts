@@ -62,10 +62,6 @@ export class LiveConnections {
   readonly #byWorkload = new Map<string, Set<Group>>();
   readonly #groupOf = new Map<Connection, { readonly key: string; readonly group: Group }>();
 
-  get size(): number {
-    return this.#groupOf.size;
-  }
-
   /** Called before the first judgement, so that no change can fall between judging and registering. */
   add(connection: Connection, standing: Standing): void {
     this.remove(connection);

@@ -21,10 +21,6 @@ export class EndpointLoad {
       else this.#open.delete(key);
     };
   }
-
-  get size(): number {
-    return this.#open.size;
-  }
 }
 
 const keyOf = (address: string, port: number): string => `${address} ${port}`;

@@ -160,6 +160,28 @@ describe("a captured connection", () => {
   });
 });
 
+test("connections that stay open spread over the endpoints, and one that ends makes room", () => {
+  const bench = new Bench().serve();
+  const second = workload("api-2", { addresses: ["10.0.0.22"], node: "n2", labels: { app: "api" } });
+  bench.mesh.replace(second);
+  const reached = (): string => {
+    const event = bench.outbound({ address: "10.96.0.1", port: 80 });
+    const answer = bench.engine.feed(event);
+    assert.ok(answer?.type === "tunnel");
+    open.push({ event, address: answer.to.address });
+    return answer.to.address;
+  };
+  const open: { readonly event: ReturnType<Bench["outbound"]>; readonly address: string }[] = [];
+  for (let count = 0; count < 20; count += 1) reached();
+  assert.equal(open.filter((one) => one.address === "10.0.0.2").length, 10);
+  for (const { event, address } of open) if (address === "10.0.0.22") bench.close(event);
+  assert.deepEqual(
+    new Set(Array.from({ length: 10 }, reached)),
+    new Set(["10.0.0.22"]),
+    "the idle one takes all until it has as many",
+  );
+});
+
 describe("an answer that is not ready", () => {
   test("waits for the certificate, then tunnels", () => {
     const bench = new Bench();
@@ -216,6 +238,25 @@ describe("an answer that is not ready", () => {
       peerAuthentications: new Set(),
     });
     assert.equal(bench.lastAnswer()?.type, "relay");
+  });
+
+  test("that cannot be given because of a fault of ours is a refusal", () => {
+    const bench = new Bench();
+    bench.traffic.addPod({ podIdx: 2, workloadUid: near.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", preservesSource: true });
+    const source = { address: "10.0.0.7", port: 1 };
+    const event = bench.outbound({ address: "10.0.0.3", port: 80 }, { podIdx: 5, source });
+    bench.engine.feed(event);
+    bench.judge = () => {
+      throw new Error("a bug");
+    };
+    const late = workload("late", { addresses: ["10.0.0.7"] });
+    bench.mesh.replace(late);
+    bench.traffic.addPod({ podIdx: 6, workloadUid: api.uid, preservesSource: true });
+    assert.equal(bench.lastAnswer()?.type, "refuse");
+    assert.equal(bench.faults.length, 1);
+    bench.close(event, "refused");
+    assert.equal(bench.last().outcome.cause, "fault");
   });
 
   test("is forgotten when the client leaves, and still recorded once", () => {
