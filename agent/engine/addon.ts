@@ -28,14 +28,6 @@ export interface NativeEngine {
 /** Called with the number of events in the arena; writes answers there and returns how many. */
 export type BatchHandler = (events: number) => number;
 
-/** What is used of class FdSocket, which engine.node and keeper.node both export. */
-export interface NativeFdSocket {
-  send(bytes: Uint8Array, fds: Int32Array): void;
-  onMessage(handler: (bytes: Buffer, fds: Int32Array) => void): void;
-  onClose(handler: (error: Error | undefined) => void): void;
-  close(): void;
-}
-
 type Addon = {
   readonly Engine: new (handler: BatchHandler) => NativeEngine;
   /** For the whole process. The same integer again replaces it for new handshakes. `pkcs8` may be wiped afterwards. */
