@@ -20,7 +20,7 @@ const TURN_MS = 20;
  * The file, or every *.yaml and *.yml of the directory in the order of their names (hidden ones left out, as the `..data`
  * of a mounted ConfigMap). @throws ConfigError when something cannot be read.
  */
-export async function readTexts(path: string): Promise<ReadFiles> {
+export async function readFiles(path: string): Promise<ReadFiles> {
   try {
     const files = (await stat(path)).isDirectory() ? await filesOf(path) : [path];
     const texts: FileText[] = [];
@@ -37,6 +37,11 @@ export async function readTexts(path: string): Promise<ReadFiles> {
     if (error instanceof ConfigError) throw error;
     throw unreadable(path, error instanceof Error ? error.message : String(error));
   }
+}
+
+/** The texts alone. @throws ConfigError as `readFiles`. */
+export async function readTexts(path: string): Promise<readonly FileText[]> {
+  return (await readFiles(path)).texts;
 }
 
 async function filesOf(folder: string): Promise<string[]> {

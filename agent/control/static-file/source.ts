@@ -7,7 +7,7 @@ import type { Translation } from "../kinds/translate.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { type LastGood, loadLastGood, saveLastGood } from "../last-good.ts";
 import type { Emit, Source, SourceStatus } from "../source.ts";
-import { readTexts, translateTexts } from "./read.ts";
+import { readFiles, translateTexts } from "./read.ts";
 
 export type StaticFileOptions = {
   /** A file, or a directory of *.yaml. */
@@ -84,7 +84,7 @@ export class StaticFileSource implements Source {
   async #look(emit: Emit, signal: AbortSignal): Promise<boolean> {
     let seen = "";
     try {
-      const { texts, changedMs } = await readTexts(this.#options.path);
+      const { texts, changedMs } = await readFiles(this.#options.path);
       seen = JSON.stringify(texts);
       if (seen === this.#accepted) {
         // What runs was written back after a mistake.
