@@ -42,6 +42,14 @@ export class EmbeddedAuthority implements Provider {
     this.#wallMs = wallMs;
   }
 
+  /**
+   * Loads the code that `issue` needs. Called before privileges are dropped: what comes after them may not be able to read
+   * the directory the program lies in (a checkout below /root).
+   */
+  async prepare(): Promise<void> {
+    await import("./csr.ts");
+  }
+
   async issue(identity: SpiffeId, signal: AbortSignal): Promise<IssuedCertificate> {
     if (identity.trustDomain !== this.#options.trustDomain) {
       throw new Error(`this authority is of ${this.#options.trustDomain}, not of ${identity.trustDomain}`);
