@@ -1,39 +1,35 @@
-// a thread with a JavaScript environment · two calls on descriptors that Node does not offer.
+// any thread · dup with close-on-exec, and who is at the other end of a unix socket.
 #include "engine/descriptor_calls.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 
-#include "shared/args.h"
 #include "shared/errno_error.h"
-#include "shared/fd_passing.h"
 
 namespace orlop {
 namespace {
 
 Napi::Value Duplicate(const Napi::CallbackInfo& info) {
-  int fd = -1;
-  if (!ArgFd(info, 0, &fd)) return info.Env().Undefined();
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-  if (copy >= 0) return Napi::Number::New(info.Env(), copy);
-  ThrowErrno(info.Env(), errno, "fcntl(F_DUPFD_CLOEXEC)");
+  const int fd = fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3);
+  if (fd >= 0) return Napi::Number::New(info.Env(), fd);
+  ThrowErrno(info.Env(), errno, "fcntl");
   return info.Env().Undefined();
 }
 
-Napi::Value GetPeerCredentials(const Napi::CallbackInfo& info) {
-  int fd = -1;
-  if (!ArgFd(info, 0, &fd)) return info.Env().Undefined();
-  PeerCredentials peer;
-  const int err = ReadCredentials(fd, &peer);
-  if (err < 0) {
-    ThrowErrno(info.Env(), -err, "getsockopt(SO_PEERCRED)");
-    return info.Env().Undefined();
+Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  ucred who{};
+  socklen_t length = sizeof who;
+  if (getsockopt(info[0].ToNumber().Int32Value(), SOL_SOCKET, SO_PEERCRED, &who, &length) != 0) {
+    ThrowErrno(env, errno, "getsockopt");
+    return env.Undefined();
   }
-  Napi::Object out = Napi::Object::New(info.Env());
-  out.Set("pid", peer.pid);
-  out.Set("uid", peer.uid);
-  out.Set("gid", peer.gid);
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("pid", Napi::Number::New(env, who.pid));
+  out.Set("uid", Napi::Number::New(env, who.uid));
+  out.Set("gid", Napi::Number::New(env, who.gid));
   return out;
 }
 
@@ -41,7 +37,7 @@ Napi::Value GetPeerCredentials(const Napi::CallbackInfo& info) {
 
 void InitDescriptorCalls(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
-  exports.Set("peerCredentials", Napi::Function::New<GetPeerCredentials>(env, "peerCredentials"));
+  exports.Set("peerCredentials", Napi::Function::New<PeerCredentials>(env, "peerCredentials"));
 }
 
 }  // namespace orlop

@@ -1,11 +1,11 @@
-// a thread with a JavaScript environment · two calls on descriptors that Node does not offer.
+// any thread · the two calls on a plain descriptor that Node has no function for.
 #pragma once
 
 #include <napi.h>
 
 namespace orlop {
 
-// Exports duplicate(fd) and peerCredentials(fd).
+// duplicate(fd), peerCredentials(fd).
 void InitDescriptorCalls(Napi::Env env, Napi::Object exports);
 
 }  // namespace orlop

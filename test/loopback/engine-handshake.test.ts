@@ -1,0 +1,171 @@
+// tests · who is turned away at :15008 and why, and whom our own dial turns away.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import test from "node:test";
+import tls from "node:tls";
+import { dropIdentity, installIdentity } from "../../agent/engine/addon.ts";
+import type { HandshakeFailure } from "../../agent/engine/events.ts";
+import { type Leaf, TestCa } from "./certificates.ts";
+import {
+  ca,
+  clientEngine,
+  clientId,
+  clientLeaf,
+  installBoth,
+  pair,
+  SERVER,
+  serverEngine,
+  serverId,
+} from "./hbone-pair.ts";
+import { dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
+
+const minute = 60_000;
+const other = await TestCa.create("another root");
+
+const turnedAway: readonly (readonly [HandshakeFailure, () => Promise<Leaf | null>])[] = [
+  ["no-certificate", async () => null],
+  [
+    "expired",
+    () => ca.leaf(clientId, { notBefore: new Date(Date.now() - 2 * minute), notAfter: new Date(Date.now() - minute) }),
+  ],
+  ["not-yet-valid", () => ca.leaf(clientId, { notBefore: new Date(Date.now() + minute) })],
+  ["unknown-issuer", () => other.leaf(clientId)],
+  ["wrong-usage", () => ca.leaf(clientId, { usages: ["server"] })],
+  ["rejected-peer", () => ca.leaf("spiffe://cluster.local/ns/default/sa/somebody-else")],
+];
+
+for (const [reason, makeLeaf] of turnedAway) {
+  test(`a client is turned away: ${reason}`, async () => {
+    installBoth();
+    const leaf = await makeLeaf();
+    using under = serverEngine(() => 1);
+    const port = under.listen(2, "hbone");
+    const socket = tls.connect({
+      port,
+      host: "127.0.0.1",
+      rejectUnauthorized: false,
+      ALPNProtocols: ["h2"],
+      ...(leaf && { cert: leaf.chainPem, key: leaf.keyPem }),
+    });
+    const ended = howItEnds(socket);
+    const failed = await under.event("handshake-failed");
+    assert.equal(failed.reason, reason);
+    assert.equal(failed.peer.address, "127.0.0.1");
+    assert.equal(failed.podIdx, 2);
+    await ended;
+    assert.equal(under.engine.stats().tunnels, 0);
+    assert.equal(under.engine.stats().handshakes, 0);
+  });
+}
+
+test("a client without h2 is turned away", async () => {
+  installBoth();
+  using under = serverEngine(() => 1);
+  const port = under.listen(2, "hbone");
+  for (const ALPNProtocols of [undefined, ["http/1.1"]]) {
+    const socket = tls.connect({
+      port,
+      host: "127.0.0.1",
+      rejectUnauthorized: false,
+      cert: clientLeaf.chainPem,
+      key: clientLeaf.keyPem,
+      ...(ALPNProtocols && { ALPNProtocols }),
+    });
+    await howItEnds(socket);
+  }
+  const reasons = under.events.flatMap((event) => (event.type === "handshake-failed" ? [event.reason] : []));
+  assert.deepEqual(reasons, ["no-alpn", "no-alpn"]);
+});
+
+test("TLS 1.2, plaintext, silence then goodbye, and a reset at once", async () => {
+  installBoth();
+  using under = serverEngine(() => 1);
+  const port = under.listen(2, "hbone");
+  await howItEnds(tls.connect({ port, host: "127.0.0.1", maxVersion: "TLSv1.2", rejectUnauthorized: false }));
+  const plain = await dial(port);
+  plain.write("GET / HTTP/1.1\r\n\r\n");
+  await howItEnds(plain);
+  (await dial(port)).end();
+  await under.event("handshake-failed", (event) => event.reason === "closed");
+  (await dial(port)).resetAndDestroy();
+  while (under.events.length < 4) await new Promise((resolve) => setTimeout(resolve, 1));
+  const reasons = under.events.flatMap((event) => (event.type === "handshake-failed" ? [event.reason] : []));
+  assert.deepEqual(reasons, ["protocol", "plaintext", "closed", "closed"]);
+  assert.equal(under.engine.stats().tunnels, 0);
+});
+
+test("a client that says nothing is let go after the deadline, and one address may hold 128 at most", async () => {
+  installBoth();
+  using under = serverEngine(() => 1);
+  const port = under.listen(2, "hbone");
+  const silent = Array.from({ length: 150 }, () => net.connect(port, "127.0.0.1"));
+  const endings = await Promise.all(silent.map(howItEnds));
+  assert.equal(endings.filter((ending) => ending === "ECONNRESET").length, 22);
+  const reasons = under.events.flatMap((event) => (event.type === "handshake-failed" ? [event.reason] : []));
+  assert.equal(reasons.filter((reason) => reason === "timeout").length, 128);
+  assert.equal(under.engine.stats().shedTotal, 22);
+  assert.equal(under.engine.stats().tunnels, 0);
+});
+
+test("no certificate of our own: the handshake fails and says so", async () => {
+  installBoth();
+  using under = serverEngine(() => 1);
+  under.engine.setPod(2, { netnsCookie: 2n, identity: 9999 });
+  await howItEnds(tls.connect({ port: under.listen(2, "hbone"), host: "127.0.0.1", rejectUnauthorized: false }));
+  assert.equal((await under.event("handshake-failed")).reason, "no-identity");
+});
+
+test("our dial turns away a server with the wrong identity, issuer, usage or plaintext", async () => {
+  installBoth();
+  const expectations = [
+    ["tls-peer-rejected", await ca.leaf("spiffe://cluster.local/ns/default/sa/impostor")],
+    ["tls-failed", await other.leaf(serverId)],
+    ["tls-failed", await ca.leaf(serverId, { usages: ["client"] })],
+  ] as const;
+  for (const [cause, leaf] of expectations) {
+    const server = tls.createServer({
+      cert: leaf.chainPem,
+      key: leaf.keyPem,
+      ca: ca.pem,
+      requestCert: true,
+      ALPNProtocols: ["h2"],
+    });
+    server.on("tlsClientError", () => {});
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    using under = clientEngine(() => (server.address() as net.AddressInfo).port);
+    assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
+    assert.equal((await under.event("closed")).cause, cause);
+    server.close();
+  }
+  const plain = await serve((socket) => socket.end("SSH-2.0-OpenSSH\r\n"));
+  using under = clientEngine(() => plain.port);
+  assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
+  assert.equal((await under.event("closed")).cause, "tls-failed");
+  plain.close();
+});
+
+test("a rotated certificate serves new handshakes; live tunnels go on, retired ones end when idle", async () => {
+  const app = await serve((socket) => socket.pipe(socket));
+  using tunnel = pair(app.port);
+  const before = await dial(tunnel.port);
+  before.write("a");
+  await once(before, "data");
+  const renewed = await ca.leaf(serverId);
+  installIdentity(SERVER, renewed.chainPem, renewed.pkcs8);
+  tunnel.client.engine.retireTunnels(101);
+  const after = await dial(tunnel.port);
+  after.write("b");
+  await once(after, "data");
+  assert.equal(tunnel.client.engine.stats().tunnelsDialledTotal, 2);
+  const leaves = tunnel.client.events.flatMap((event) => (event.type === "peer-certificate" ? [event.leaf] : []));
+  assert.equal(leaves.length, 2);
+  assert.notDeepEqual(leaves[0], leaves[1]);
+  before.end("still");
+  assert.equal((await readAll(before)).toString(), "still");
+  while (tunnel.server.engine.stats().tunnels > 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  after.end();
+  dropIdentity(SERVER);
+  app.close();
+});

@@ -1,0 +1,267 @@
+// tests · the engine against an independent implementation, node:http2, in both roles.
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import http2 from "node:http2";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ca, clientEngine, clientLeaf, installBoth, serverEngine, serverLeaf } from "./hbone-pair.ts";
+import { dial, howItEnds, readAll, serve } from "./support.ts";
+
+/** A node:http2 client with our client's certificate. */
+function peerClient(port: number): http2.ClientHttp2Session {
+  const session = http2.connect(`https://127.0.0.1:${port}`, {
+    ca: ca.pem,
+    cert: clientLeaf.chainPem,
+    key: clientLeaf.keyPem,
+    // SPIFFE certificates name no host.
+    checkServerIdentity: () => undefined,
+  });
+  session.on("error", () => {
+    // Tests that care listen for "close" and read the code.
+  });
+  return session;
+}
+
+/** The code of the RST_STREAM that ended it. */
+const resetCode = (stream: http2.ClientHttp2Stream): Promise<number | undefined> =>
+  new Promise((resolve) => stream.on("close", () => resolve(stream.rstCode)));
+
+const connectHeaders = { ":method": "CONNECT", ":authority": "127.0.0.1:80" };
+
+test("node:http2 as client: SETTINGS as wire.md says, bytes exact, half close", async () => {
+  installBoth();
+  const app = await serve((socket) => socket.pipe(socket));
+  using under = serverEngine(() => app.port);
+  const session = peerClient(under.listen(2, "hbone"));
+  const [settings] = (await once(session, "remoteSettings")) as [http2.Settings];
+  assert.equal(settings.initialWindowSize, 4 << 20);
+  assert.equal(settings.maxFrameSize, 1 << 20);
+  assert.equal(settings.maxConcurrentStreams, 200);
+  assert.equal(settings.maxHeaderListSize, 65_536);
+  const stream = session.request(connectHeaders, { endStream: false });
+  const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders & { ":status": number }];
+  assert.equal(headers[":status"], 200);
+  assert.equal(headers.baggage, "k8s.namespace.name=server");
+  const payload = randomBytes(5_000_000);
+  stream.end(payload);
+  const echoed: Buffer[] = [];
+  for await (const chunk of stream) echoed.push(chunk);
+  assert.deepEqual(Buffer.concat(echoed), payload);
+  assert.equal((await under.event("closed")).cause, "finished");
+  session.close();
+  app.close();
+});
+
+test("node:http2 as client: no CONNECT is 400, a refusal is its status", async () => {
+  installBoth();
+  using under = serverEngine(
+    () => 1,
+    (event) =>
+      event.type === "connect-request"
+        ? { conn: event.conn, generation: event.generation, type: "refuse", status: 401 }
+        : undefined,
+  );
+  const session = peerClient(under.listen(2, "hbone"));
+  const status = async (headers: http2.OutgoingHttpHeaders): Promise<number> => {
+    const stream = session.request(headers, { endStream: false });
+    stream.on("error", () => {
+      // The engine resets what it refused.
+    });
+    const [response] = (await once(stream, "response")) as [{ ":status": number }];
+    return response[":status"];
+  };
+  assert.equal(await status({ ":method": "GET", ":path": "/", ":scheme": "https", ":authority": "a" }), 400);
+  assert.equal(await status(connectHeaders), 401);
+  assert.equal(under.closed().length, 1, "what never was a CONNECT was never reported");
+  session.close();
+});
+
+test("node:http2 as client: data before the 200 ends the stream, and nothing of it reaches the application", async () => {
+  installBoth();
+  let reached = 0;
+  const app = await serve((socket) => socket.on("data", (data) => (reached += data.length)));
+  using under = serverEngine(
+    () => app.port,
+    (event, { engine }) => {
+      if (event.type !== "connect-request") return undefined;
+      setTimeout(
+        () =>
+          engine.answer({
+            ...event,
+            type: "dial",
+            podIdx: 2,
+            to: { address: "127.0.0.1", port: app.port },
+            from: null,
+          }),
+        50,
+      );
+      return { conn: 0, generation: 0, type: "close" };
+    },
+  );
+  const session = peerClient(under.listen(2, "hbone"));
+  const stream = session.request(connectHeaders, { endStream: false });
+  stream.on("error", () => {});
+  const code = resetCode(stream);
+  stream.write("too early");
+  assert.equal(await code, http2.constants.NGHTTP2_PROTOCOL_ERROR);
+  assert.equal((await under.event("closed")).cause, "protocol-error");
+  await sleep(80);
+  assert.equal(reached, 0);
+  session.close();
+  app.close();
+});
+
+test("node:http2 as client: RST_STREAM in both directions", async () => {
+  installBoth();
+  const app = await serve((socket) => socket.once("data", () => socket.resetAndDestroy()));
+  using under = serverEngine(() => app.port);
+  const session = peerClient(under.listen(2, "hbone"));
+  const first = session.request(connectHeaders, { endStream: false });
+  first.on("error", () => {});
+  await once(first, "response");
+  const code = resetCode(first);
+  first.write("reset me");
+  assert.equal(await code, http2.constants.NGHTTP2_CONNECT_ERROR);
+  const second = session.request(connectHeaders, { endStream: false });
+  await once(second, "response");
+  while (app.connections.length < 2) await sleep(1);
+  const at = app.connections[1];
+  assert.ok(at);
+  const ending = howItEnds(at);
+  second.on("error", () => {});
+  second.destroy(new Error("becomes RST_STREAM"));
+  assert.equal(await ending, "ECONNRESET");
+  session.close();
+  app.close();
+});
+
+/** A node:http2 server with our server's certificate that wants a client's. */
+async function peerServer(
+  onStream: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
+  settings: http2.Settings = {},
+): Promise<{ readonly port: number; readonly sessions: http2.ServerHttp2Session[]; close(): void }> {
+  const server = http2.createSecureServer({
+    ca: ca.pem,
+    cert: serverLeaf.chainPem,
+    key: serverLeaf.keyPem,
+    requestCert: true,
+    rejectUnauthorized: true,
+    settings,
+  });
+  const sessions: http2.ServerHttp2Session[] = [];
+  server.on("session", (session) => sessions.push(session));
+  server.on("sessionError", () => {});
+  server.on("stream", (stream, headers) => {
+    stream.on("error", () => {});
+    onStream(stream, headers);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(address && typeof address === "object");
+  return {
+    port: address.port,
+    sessions,
+    close() {
+      for (const session of sessions) session.destroy();
+      server.close();
+    },
+  };
+}
+
+test("node:http2 as server: headers as wire.md says, 20 MB exact both ways", async () => {
+  installBoth();
+  let seen: http2.IncomingHttpHeaders = {};
+  const peer = await peerServer((stream, headers) => {
+    seen = headers;
+    stream.respond({ ":status": 200, baggage: "service.name=peer" });
+    stream.pipe(stream);
+  });
+  using under = clientEngine(() => peer.port);
+  const socket = await dial(under.listen(1, "outbound"));
+  const payload = randomBytes(20_000_000);
+  socket.end(payload);
+  const hash = createHash("sha256");
+  for await (const chunk of socket) hash.update(chunk);
+  assert.equal(hash.digest("hex"), createHash("sha256").update(payload).digest("hex"));
+  assert.equal(seen[":method"], "CONNECT");
+  assert.equal(seen[":authority"], "127.0.0.1:80");
+  assert.equal(seen[":scheme"], undefined);
+  assert.equal(seen[":path"], undefined);
+  assert.equal(seen.baggage, "k8s.namespace.name=default");
+  assert.deepEqual(
+    Object.keys(seen).filter((name) => !name.startsWith(":")),
+    ["baggage", "forwarded", "traceparent"],
+  );
+  assert.equal((await under.event("established")).baggage, "service.name=peer");
+  assert.equal((await under.event("closed")).cause, "finished");
+  peer.close();
+});
+
+test("node:http2 as server: its stream limit is kept, more tunnels are dialled", async () => {
+  installBoth();
+  const peer = await peerServer(
+    (stream) => {
+      stream.respond({ ":status": 200 });
+      stream.pipe(stream);
+    },
+    { maxConcurrentStreams: 2 },
+  );
+  using under = clientEngine(() => peer.port);
+  const port = under.listen(1, "outbound");
+  const sockets = [];
+  for (let i = 0; i < 5; i++) {
+    const socket = await dial(port);
+    socket.write("x");
+    await once(socket, "data");
+    sockets.push(socket);
+  }
+  assert.equal(under.engine.stats().tunnelsDialledTotal, 3);
+  for (const socket of sockets) socket.end();
+  peer.close();
+});
+
+test("node:http2 as server: after its GOAWAY streams go on and new ones get a new tunnel", async () => {
+  installBoth();
+  const peer = await peerServer((stream) => {
+    stream.respond({ ":status": 200 });
+    stream.pipe(stream);
+  });
+  using under = clientEngine(() => peer.port);
+  const port = under.listen(1, "outbound");
+  const first = await dial(port);
+  first.write("before");
+  await once(first, "data");
+  peer.sessions[0]?.goaway();
+  const second = await dial(port);
+  second.write("after");
+  await once(second, "data");
+  first.write("still here");
+  const [data] = (await once(first, "data")) as [Buffer];
+  assert.equal(data.toString(), "still here");
+  assert.equal(under.engine.stats().tunnelsDialledTotal, 2);
+  first.end();
+  second.end();
+  await Promise.all([readAll(first), readAll(second)]);
+  peer.close();
+});
+
+test("node:http2 as server: an idle tunnel that died is replaced without the application noticing", async () => {
+  installBoth();
+  const peer = await peerServer((stream) => {
+    stream.respond({ ":status": 200 });
+    stream.end("served");
+    stream.resume();
+  });
+  using under = clientEngine(() => peer.port);
+  const port = under.listen(1, "outbound");
+  for (let i = 0; i < 3; i++) {
+    const socket = await dial(port);
+    socket.end("x");
+    assert.equal((await readAll(socket)).toString(), "served");
+    for (const session of peer.sessions) session.destroy();
+  }
+  assert.ok(under.closed().every((event) => event.cause === "finished"));
+  peer.close();
+});
