@@ -1,6 +1,6 @@
 // orlop agent · main thread · composition root: configuration → control, identity, enrolment, admin, data threads. The only
 // file that knows every room. Gives up every privilege before it has read a byte from anybody.
-import { chownSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { Readiness, startMetricsServer, startReadyServer } from "./admin/health.ts";
@@ -47,11 +47,11 @@ const ROOTS_EVERY_MS = 30_000;
 
 /** Runs until SIGTERM or SIGINT. Resolves to the exit status. */
 export async function runAgent(config: AgentConfig): Promise<number> {
+  handOverFiles(config);
   shedPrivileges();
   forbidDumps();
   setLimit("core", { soft: 0n, hard: 0n });
   raiseOpenFiles();
-  handOverFiles(config);
 
   const startedAtMs = Date.now();
   const log = new Log({ level: config.log.level, write: (line) => process.stderr.write(line), now: Date.now });
@@ -60,18 +60,12 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   const { place } = config;
   const mesh = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
   const judge = judgeOf(mesh);
-  const access =
-    config.log.access === "off"
-      ? null
-      : openSink(config.log.access === "stdout" ? "stdout" : { path: config.log.access });
-  const lines = access === null ? null : new LineWriter({ sink: access.sink });
-
   const threads = new DataThreads({
     count: config.dataThreads,
     thread: {
       trustDomain: place.trustDomain,
       rootNamespace: place.rootNamespace,
-      accessLog: lines === null ? "off" : "text",
+      accessLog: config.log.access === "off" ? "off" : "text",
     },
     duplicate,
     heard: (thread, message) => heard(thread, message),
@@ -82,6 +76,15 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   });
   await threads.start();
   readiness.done("threads");
+
+  // From here on: no capability, not root. Nothing before this line has read a byte that came from a network or a pod.
+  becomeUnprivileged(config.agentUid, config.agentGid);
+  writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
+  const access =
+    config.log.access === "off"
+      ? null
+      : openSink(config.log.access === "stdout" ? "stdout" : { path: config.log.access });
+  const lines = access === null ? null : new LineWriter({ sink: access.sink });
 
   const certificates = new Certificates(
     {},
@@ -236,9 +239,6 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   const metrics = await startMetricsServer(config.metrics, telemetry.page, warn);
   const ready = await startReadyServer(config.ready, readiness, warn);
 
-  // From here on: no capability, not root. Nothing before this line has read a byte that came from a network or a pod.
-  becomeUnprivileged(config.agentUid, config.agentGid);
-
   const bundle = new TrustBundle(
     { overlapMs: config.ca.leafTtlSeconds * 1000 },
     { monotonicMs: systemClock.monotonicMs, install: installRoots },
@@ -298,10 +298,12 @@ function authorityOf(config: AgentConfig): EmbeddedAuthority {
  * as long as the agent lives in any case (SECURITY.md).
  */
 function handOverFiles(config: AgentConfig): void {
-  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
-  writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
   if (process.getuid?.() !== 0) return;
-  const own = (path: string): void => chownSync(path, config.agentUid, config.agentGid);
+  const own = (path: string): void => {
+    // Done once: the second time we come here, in the process that shed its capabilities, it could not be done.
+    if (statSync(path).uid !== config.agentUid) chownSync(path, config.agentUid, config.agentGid);
+  };
+  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
   own(config.runDir);
   const caDirectory = dirname(config.ca.rootFile);
   if (!existsSync(caDirectory)) {
