@@ -1,0 +1,71 @@
+// tests · every way a thread or process may end under an engine with live connections: no crash, no descriptor left.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import test from "node:test";
+import { Worker } from "node:worker_threads";
+import { dial, howItEnds, serve } from "./support.ts";
+
+const descriptors = (): number => readdirSync("/proc/self/fd").length;
+
+async function engineThread(port: number): Promise<{ readonly worker: Worker; readonly port: number }> {
+  const worker = new Worker(new URL("./engine-thread.ts", import.meta.url), { workerData: { port } });
+  const [listening] = (await once(worker, "message")) as [number];
+  return { worker, port: listening };
+}
+
+const endings: readonly (readonly [string, (worker: Worker) => void])[] = [
+  ["the engine is closed", (worker) => worker.postMessage("close")],
+  ["the thread exits", (worker) => worker.postMessage("exit")],
+  ["the thread is terminated", (worker) => void worker.terminate()],
+];
+for (const [how, end] of endings) {
+  test(`${how} under live connections`, async () => {
+    const app = await serve((socket) => socket.pipe(socket));
+    const first = await engineThread(app.port); // What a first thread opens for good is not a leak.
+    end(first.worker);
+    await once(first.worker, "exit");
+    const before = descriptors();
+    for (let round = 0; round < 3; round++) {
+      const { worker, port } = await engineThread(app.port);
+      const sockets = await Promise.all(Array.from({ length: 10 }, () => dial(port)));
+      for (const socket of sockets) {
+        socket.write("x");
+        await once(socket, "data");
+      }
+      const ended = sockets.map(howItEnds);
+      const exited = once(worker, "exit");
+      end(worker);
+      await exited;
+      await Promise.all(ended);
+      for (const socket of sockets) socket.destroy();
+    }
+    for (const socket of app.connections) socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(descriptors() <= before + 1, `${descriptors()} descriptors, ${before} before`);
+    app.close();
+  });
+}
+
+for (const [how, code] of [
+  ["by process.exit", "process.exit(3)"],
+  ["by an exception", "setTimeout(() => { throw new Error('as intended') })"],
+  ["with the engine forgotten and collected", "global.gc(); setTimeout(() => process.exit(3), 50)"],
+] as const) {
+  test(`the process ends ${how}`, () => {
+    const script = `
+      import { TestEngine, dial } from ${JSON.stringify(new URL("./support.ts", import.meta.url).href)};
+      const under = new TestEngine((event) => event.type === "accepted"
+        ? { conn: event.conn, generation: event.generation, type: "relay", to: { address: "127.0.0.1", port: 9 } } : undefined);
+      under.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
+      const port = under.listen(1, "outbound");
+      (await dial(port)).on("close", () => { ${code} });
+    `;
+    const result = spawnSync(process.execPath, ["--expose-gc", "--input-type=module-typescript", "-e", script], {
+      encoding: "utf8",
+    });
+    assert.equal(result.signal, null, result.stderr);
+    assert.equal(result.status, how === "by an exception" ? 1 : 3, result.stderr);
+  });
+}
