@@ -97,9 +97,12 @@ function acceptOn(fd: number): {
   return { server, seen };
 }
 
+let failure: unknown;
+
 async function until(what: string, true_: () => boolean): Promise<void> {
   for (let i = 0; i < 500; i++) {
     if (true_()) return;
+    if (failure !== undefined) throw failure;
     await sleep(10);
   }
   assert.fail(`never: ${what}\n${said.join("\n")}`);
@@ -136,6 +139,9 @@ describe("the keeper", { concurrency: 1 }, () => {
   const startKeeper = (removeOnExit: boolean): void => {
     stop = new AbortController();
     keeper = runKeeper(config, { log, signal: stop.signal, removeOnExit });
+    keeper.catch((error: unknown) => {
+      failure = error;
+    });
   };
   let beat: NodeJS.Timeout;
   let maps: Welcome["maps"];

@@ -1,0 +1,142 @@
+// pod thread · rule, route and sysctls of the dial to the application, inside the pod's namespace.
+#include "keeper/local_route.h"
+
+#include <fcntl.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "orlop_abi.h"
+#include "shared/unique_fd.h"
+
+namespace orlop {
+namespace {
+
+constexpr uint32_t kLoopbackIndex = 1;  // Of every namespace's lo.
+// Before main (32766), after whatever a CNI puts first.
+constexpr uint32_t kRulePriority = 28530;
+
+// One rtnetlink request, built up in place.
+class Request {
+ public:
+  template <typename Body>
+  Request(uint16_t type, uint16_t flags, const Body& body) {
+    header()->nlmsg_len = NLMSG_LENGTH(sizeof(Body));
+    header()->nlmsg_type = type;
+    header()->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+    std::memcpy(NLMSG_DATA(header()), &body, sizeof(Body));
+  }
+  void Add(uint16_t type, uint32_t value) {
+    auto* attribute = reinterpret_cast<rtattr*>(bytes_ + NLMSG_ALIGN(header()->nlmsg_len));
+    attribute->rta_type = type;
+    attribute->rta_len = RTA_LENGTH(sizeof(value));
+    std::memcpy(RTA_DATA(attribute), &value, sizeof(value));
+    header()->nlmsg_len = NLMSG_ALIGN(header()->nlmsg_len) + RTA_ALIGN(attribute->rta_len);
+  }
+  // The kernel's word: 0 or -errno.
+  int Send(int netlink) {
+    if (send(netlink, bytes_, header()->nlmsg_len, 0) < 0) return -errno;
+    alignas(nlmsghdr) char reply[1024];
+    const ssize_t size = recv(netlink, reply, sizeof(reply), 0);
+    if (size < 0) return -errno;
+    const auto* answer = reinterpret_cast<const nlmsghdr*>(reply);
+    if (!NLMSG_OK(answer, static_cast<uint32_t>(size)) || answer->nlmsg_type != NLMSG_ERROR) return -EPROTO;
+    return static_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
+  }
+
+ private:
+  nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(bytes_); }
+  alignas(nlmsghdr) char bytes_[256] = {};
+};
+
+int Rule(int netlink, uint8_t family, bool add) {
+  fib_rule_hdr body = {};
+  body.family = family;
+  body.action = FR_ACT_TO_TBL;
+  Request request(add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, body);
+  request.Add(FRA_FWMARK, ORLOP_LOCAL_MARK);
+  request.Add(FRA_FWMASK, 0xffffffff);
+  request.Add(FRA_TABLE, ORLOP_LOCAL_TABLE);
+  request.Add(FRA_PRIORITY, kRulePriority);
+  return request.Send(netlink);
+}
+
+// `local default dev lo`: every destination is taken for our own.
+int Route(int netlink, uint8_t family, bool add) {
+  rtmsg body = {};
+  body.rtm_family = family;
+  body.rtm_table = RT_TABLE_UNSPEC;
+  body.rtm_protocol = RTPROT_STATIC;
+  body.rtm_scope = RT_SCOPE_HOST;
+  body.rtm_type = RTN_LOCAL;
+  Request request(add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, body);
+  request.Add(RTA_TABLE, ORLOP_LOCAL_TABLE);
+  request.Add(RTA_OIF, kLoopbackIndex);
+  return request.Send(netlink);
+}
+
+int OpenNetlink(UniqueFd* out) {
+  out->reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!*out) return -errno;
+  // The kernel answers in the same call; this only keeps a surprise from stopping the thread.
+  const timeval limit = {1, 0};
+  return setsockopt(out->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 ? 0 : -errno;
+}
+
+int WriteSysctl(const char* path) {
+  const UniqueFd file(open(path, O_WRONLY | O_CLOEXEC));
+  if (!file) return -errno;
+  return write(file.get(), "1", 1) == 1 ? 0 : -errno;
+}
+
+bool NoSuchFamily(int err) {
+  return err == -EAFNOSUPPORT || err == -EOPNOTSUPP;
+}
+
+}  // namespace
+
+int PrepareLocalDial(std::string* step) {
+  UniqueFd netlink;
+  int err = OpenNetlink(&netlink);
+  *step = "socket(NETLINK_ROUTE)";
+  if (err < 0) return err;
+  for (const uint8_t family : {AF_INET, AF_INET6}) {
+    const std::string of = family == AF_INET ? " of IPv4" : " of IPv6";
+    // The route first: a rule without its route would send marked packets elsewhere.
+    *step = "local route" + of;
+    err = Route(netlink.get(), family, true);
+    if (family == AF_INET6 && NoSuchFamily(err)) break;
+    if (err < 0 && err != -EEXIST) return err;
+    *step = "rule for our mark" + of;
+    err = Rule(netlink.get(), family, true);
+    if (err < 0 && err != -EEXIST) return err;
+  }
+  *step = "net.ipv4.tcp_fwmark_accept";  // For IPv6, too.
+  err = WriteSysctl("/proc/sys/net/ipv4/tcp_fwmark_accept");
+  if (err < 0) return err;
+  // Only a second belt for listeners that change hands (kernel.md 3.2), and missing before 5.14.
+  WriteSysctl("/proc/sys/net/ipv4/tcp_migrate_req");
+  return 0;
+}
+
+int UndoLocalDial(std::string* step) {
+  UniqueFd netlink;
+  int err = OpenNetlink(&netlink);
+  *step = "socket(NETLINK_ROUTE)";
+  if (err < 0) return err;
+  for (const uint8_t family : {AF_INET, AF_INET6}) {
+    *step = "rule for our mark";
+    err = Rule(netlink.get(), family, false);
+    if (err < 0 && err != -ENOENT && !NoSuchFamily(err)) return err;
+    *step = "local route";
+    err = Route(netlink.get(), family, false);
+    if (err < 0 && err != -ESRCH && !NoSuchFamily(err)) return err;
+  }
+  return 0;
+}
+
+}  // namespace orlop

@@ -1,0 +1,17 @@
+// pod thread · what lets the agent dial an application from the client's address, inside the pod's namespace:
+// packets with our mark take a table whose one route says "local", and accepted sockets inherit the mark
+// (kernel.md 1.3 #5). Raw rtnetlink and /proc/sys/net, both of which follow the calling thread's namespace.
+// Idempotent both ways.
+#pragma once
+
+#include <string>
+
+namespace orlop {
+
+// 0, or -errno with the step that failed in `step`. A namespace without IPv6 is prepared for IPv4 alone.
+int PrepareLocalDial(std::string* step);
+
+// Removes rules and routes. The sysctls stay: without a marked packet they change nothing.
+int UndoLocalDial(std::string* step);
+
+}  // namespace orlop

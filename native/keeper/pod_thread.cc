@@ -1,0 +1,295 @@
+// keeper · class PodThread, declared in agent/keeper/addon.ts: the one thread that enters network namespaces.
+// It comes back to its own after each job or ends the process: in a foreign namespace every later socket
+// would be in a pod.
+#include "keeper/pod_thread.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "keeper/local_route.h"
+#include "keeper/pod_sockets.h"
+#include "shared/args.h"
+#include "shared/errno_error.h"
+#include "shared/unique_fd.h"
+
+namespace orlop {
+namespace {
+
+// One call: run on the thread, inside the namespace; answered on JavaScript's.
+struct Job {
+  int netns = -1;
+  // 0 or -errno, with the failing step named.
+  std::function<int(std::string* step)> run;
+  std::function<Napi::Value(Napi::Env)> result;
+  Napi::Promise::Deferred deferred;
+  int err = 0;
+  std::string step;
+
+  Job(Napi::Env env, int fd) : netns(fd), deferred(Napi::Promise::Deferred::New(env)) {}
+};
+
+class Worker {
+ public:
+  using Answer = std::function<void(std::unique_ptr<Job>)>;
+
+  explicit Worker(Answer answer) : answer_(std::move(answer)), thread_([this] { Run(); }) {}
+  ~Worker() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ending_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+  void Add(std::unique_ptr<Job> job) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      jobs_.push_back(std::move(job));
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void Run() {
+    pthread_setname_np(pthread_self(), "orlop-pods");
+    const UniqueFd home(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    for (;;) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      std::unique_ptr<Job> job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      Do(home.get(), job.get());
+      answer_(std::move(job));
+    }
+  }
+
+  static void Do(int home, Job* job) {
+    job->step = "setns";
+    if (home < 0) {
+      job->err = -EBADF;
+      return;
+    }
+    if (setns(job->netns, CLONE_NEWNET) != 0) {
+      job->err = -errno;
+      return;
+    }
+    job->err = job->run(&job->step);
+    if (setns(home, CLONE_NEWNET) == 0) return;
+    fprintf(stderr, "orlop keeper: cannot return to its own network namespace (errno %d)\n", errno);
+    abort();
+  }
+
+  Answer answer_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::unique_ptr<Job>> jobs_;
+  bool ending_ = false;
+  std::thread thread_;  // Last: it uses all of the above.
+};
+
+bool ParseKind(const std::string& text, SocketKind* out) {
+  const std::pair<const char*, SocketKind> kinds[] = {{"out4", SocketKind::kOut4},
+                                                      {"out6", SocketKind::kOut6},
+                                                      {"local4", SocketKind::kLocal4},
+                                                      {"local6", SocketKind::kLocal6}};
+  for (const auto& [name, kind] : kinds) {
+    if (text != name) continue;
+    *out = kind;
+    return true;
+  }
+  return false;
+}
+
+class PodThread : public Napi::ObjectWrap<PodThread> {
+ public:
+  static void Init(Napi::Env env, Napi::Object exports) {
+    exports.Set("PodThread", DefineClass(env, "PodThread",
+                                         {
+                                             InstanceMethod<&PodThread::PodInfo>("podInfo"),
+                                             InstanceMethod<&PodThread::Listen>("listen"),
+                                             InstanceMethod<&PodThread::Sockets>("sockets"),
+                                             InstanceMethod<&PodThread::Prepare>("prepareNamespace"),
+                                             InstanceMethod<&PodThread::Restore>("restoreNamespace"),
+                                             InstanceMethod<&PodThread::CloseByCaller>("close"),
+                                         }));
+  }
+
+  explicit PodThread(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PodThread>(info) {
+    int tags = -1;
+    if (!ArgFd(info, 0, &tags)) return;
+    tags_ = std::make_shared<UniqueFd>(fcntl(tags, F_DUPFD_CLOEXEC, 3));
+    if (!*tags_) {
+      ThrowErrno(info.Env(), errno, "fcntl(F_DUPFD_CLOEXEC)");
+      return;
+    }
+    const Napi::Function nothing = Napi::Function::New(info.Env(), [](const Napi::CallbackInfo&) {});
+    answers_ = Napi::ThreadSafeFunction::New(info.Env(), nothing, "orlop pods", 0, 1);
+    // Only pending jobs keep the process alive.
+    answers_.Unref(info.Env());
+    worker_ = std::make_unique<Worker>([this](std::unique_ptr<Job> job) {
+      Job* raw = job.release();
+      const napi_status status = answers_.BlockingCall(
+          raw, [this](Napi::Env env, Napi::Function, Job* done) { Settle(env, std::unique_ptr<Job>(done)); });
+      // The environment ends: nobody waits for the promise, what the job made is closed with it.
+      if (status != napi_ok) delete raw;
+    });
+  }
+  ~PodThread() override { End(); }
+
+ private:
+  void End() {
+    if (!worker_) return;
+    worker_.reset();
+    answers_.Release();
+  }
+
+  void Settle(Napi::Env env, std::unique_ptr<Job> job) {
+    if (--pending_ == 0) {
+      answers_.Unref(env);
+      Unref();
+    }
+    if (job->err < 0)
+      job->deferred.Reject(ErrnoError(env, -job->err, job->step).Value());
+    else
+      job->deferred.Resolve(job->result(env));
+  }
+
+  // Queues it; `undefined` with an exception pending after close().
+  Napi::Value Queue(const Napi::CallbackInfo& info, std::unique_ptr<Job> job) {
+    if (!worker_) {
+      ThrowErrno(info.Env(), EBADF, "PodThread", "closed");
+      return info.Env().Undefined();
+    }
+    const Napi::Promise promise = job->deferred.Promise();
+    if (pending_++ == 0) {
+      answers_.Ref(info.Env());
+      Ref();
+    }
+    worker_->Add(std::move(job));
+    return promise;
+  }
+
+  Napi::Value PodInfo(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    if (!ArgFd(info, 0, &netns)) return info.Env().Undefined();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    auto found = std::make_shared<NamespaceInfo>();
+    job->run = [found](std::string* step) { return ReadNamespace(found.get(), step); };
+    job->result = [found](Napi::Env env) {
+      Napi::Array addresses = Napi::Array::New(env);
+      for (size_t i = 0; i < found->addresses.size(); i++)
+        addresses.Set(static_cast<uint32_t>(i), found->addresses[i]);
+      Napi::Object out = Napi::Object::New(env);
+      out.Set("cookie", Napi::BigInt::New(env, found->cookie));
+      out.Set("addresses", addresses);
+      return out;
+    };
+    return Queue(info, std::move(job));
+  }
+
+  Napi::Value Listen(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    std::string address;
+    int64_t port = 0;
+    if (!ArgFd(info, 0, &netns) || !ArgString(info, 1, &address) || !ArgInt(info, 2, 1, 65535, &port))
+      return info.Env().Undefined();
+    const bool transparent =
+        info[3].IsObject() && info[3].As<Napi::Object>().Get("transparent").ToBoolean().Value();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    auto fd = std::make_shared<UniqueFd>();
+    job->run = [tags = tags_, fd, address, port, transparent](std::string* step) {
+      return MakeListener(tags->get(), address, static_cast<uint16_t>(port), transparent, fd.get(), step);
+    };
+    job->result = [fd](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, fd->release()); };
+    return Queue(info, std::move(job));
+  }
+
+  Napi::Value Sockets(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    std::string text;
+    int64_t count = 0;
+    SocketKind kind = SocketKind::kOut4;
+    if (!ArgFd(info, 0, &netns) || !ArgString(info, 1, &text) || !ArgInt(info, 2, 1, 64, &count))
+      return info.Env().Undefined();
+    if (!ParseKind(text, &kind)) {
+      BadArgument(info, 1, "out4, out6, local4 or local6");
+      return info.Env().Undefined();
+    }
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    auto fds = std::make_shared<std::vector<UniqueFd>>(static_cast<size_t>(count));
+    job->run = [tags = tags_, fds, kind](std::string* step) {
+      for (UniqueFd& fd : *fds) {
+        const int err = MakeSocket(tags->get(), kind, &fd, step);
+        if (err < 0) return err;
+      }
+      return 0;
+    };
+    job->result = [fds](Napi::Env env) {
+      Napi::Int32Array out = Napi::Int32Array::New(env, fds->size());
+      for (size_t i = 0; i < fds->size(); i++) out[i] = (*fds)[i].release();
+      return out;
+    };
+    return Queue(info, std::move(job));
+  }
+
+  Napi::Value Prepare(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    if (!ArgFd(info, 0, &netns)) return info.Env().Undefined();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    auto problem = std::make_shared<std::string>();
+    job->run = [problem](std::string* step) {
+      const int err = PrepareLocalDial(step);
+      // Not an error of the call: the agent then dials from the pod's address and says so.
+      if (err < 0) *problem = *step + ": " + ErrnoName(-err);
+      return 0;
+    };
+    job->result = [problem](Napi::Env env) {
+      Napi::Object out = Napi::Object::New(env);
+      out.Set("preservesSource", problem->empty());
+      out.Set("problem", problem->empty() ? env.Undefined() : Napi::String::New(env, *problem));
+      return out;
+    };
+    return Queue(info, std::move(job));
+  }
+
+  Napi::Value Restore(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    if (!ArgFd(info, 0, &netns)) return info.Env().Undefined();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    job->run = [](std::string* step) { return UndoLocalDial(step); };
+    job->result = [](Napi::Env env) { return env.Undefined(); };
+    return Queue(info, std::move(job));
+  }
+
+  void CloseByCaller(const Napi::CallbackInfo&) { End(); }
+
+  std::shared_ptr<UniqueFd> tags_;
+  Napi::ThreadSafeFunction answers_;
+  std::unique_ptr<Worker> worker_;
+  uint32_t pending_ = 0;
+};
+
+}  // namespace
+
+void InitPodThread(Napi::Env env, Napi::Object exports) {
+  PodThread::Init(env, exports);
+}
+
+}  // namespace orlop

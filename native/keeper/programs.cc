@@ -1,0 +1,360 @@
+// keeper · class Programs, declared in agent/keeper/addon.ts: the eBPF object loaded, pinned, linked and
+// updated in place.
+#include "keeper/programs.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "keeper/links.h"
+#include "keeper/maps.h"
+#include "orlop.skel.h"
+#include "orlop_abi.h"
+#include "shared/args.h"
+#include "shared/errno_error.h"
+#include "shared/unique_fd.h"
+
+namespace orlop {
+namespace {
+
+constexpr size_t kVerifierLogBytes = 4 << 20;
+constexpr size_t kLogLines = 30;
+constexpr long kBpfFsMagic = 0xcafe4a11;
+
+// What libbpf says while loading; it has one printer per process.
+std::string* g_libbpf_says = nullptr;
+
+int Listen(enum libbpf_print_level level, const char* format, va_list args) {
+  char line[1024];
+  if (level == LIBBPF_DEBUG || g_libbpf_says == nullptr) return 0;
+  const int size = vsnprintf(line, sizeof(line), format, args);
+  // The verifier's log comes with its own buffer.
+  if (size > 0 && std::strstr(line, "LOG --") == nullptr && g_libbpf_says->size() < 8192)
+    *g_libbpf_says += line;
+  return size;
+}
+
+std::string LastLines(const char* text) {
+  const std::string all(text);
+  size_t at = all.find_last_not_of('\n');
+  if (at == std::string::npos) return "";
+  for (size_t lines = 0; at != std::string::npos && at > 0; at--)
+    if (all[at] == '\n' && ++lines == kLogLines) break;
+  return all.substr(at == 0 ? 0 : at + 1);
+}
+
+int MakeDirectory(const std::string& path) {
+  return mkdir(path.c_str(), 0700) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+// A map that an earlier keeper pinned keeps its size; any other difference is libbpf's to refuse.
+void KeepPinnedSize(struct bpf_map* map, const std::string& pin) {
+  const UniqueFd pinned(bpf_obj_get(pin.c_str()));
+  struct bpf_map_info info = {};
+  uint32_t size = sizeof(info);
+  if (pinned && bpf_obj_get_info_by_fd(pinned.get(), &info, &size) == 0)
+    bpf_map__set_max_entries(map, info.max_entries);
+}
+
+std::string Hex(const uint8_t* bytes, size_t size) {
+  static const char digits[] = "0123456789abcdef";
+  std::string out;
+  for (size_t i = 0; i < size; i++) out += {digits[bytes[i] >> 4], digits[bytes[i] & 15]};
+  return out;
+}
+
+class Programs : public Napi::ObjectWrap<Programs> {
+ public:
+  static void Init(Napi::Env env, Napi::Object exports) {
+    auto* map_class = new Napi::FunctionReference(Napi::Persistent(DefineKernelMap(env)));
+    env.SetInstanceData(map_class);
+    exports.Set("Programs", DefineClass(env, "Programs",
+                                        {
+                                            InstanceMethod<&Programs::Map>("map"),
+                                            InstanceMethod<&Programs::AttachCgroup>("attachCgroup"),
+                                            InstanceMethod<&Programs::AttachNamespace>("attachNamespace"),
+                                            InstanceMethod<&Programs::Detach>("detach"),
+                                            InstanceMethod<&Programs::States>("programs"),
+                                            InstanceMethod<&Programs::Maps>("maps"),
+                                            InstanceMethod<&Programs::TestLookup>("testLookup"),
+                                            InstanceMethod<&Programs::Close>("close"),
+                                        }));
+  }
+
+  explicit Programs(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Programs>(info) {
+    if (!info[0].IsObject()) {
+      BadArgument(info, 0, "an object");
+      return;
+    }
+    const Napi::Object options = info[0].As<Napi::Object>();
+    const Napi::Value dir = options.Get("pinDir"), limit = options.Get("heartbeatLimitNs");
+    bool lossless = false;
+    if (!dir.IsString() || !limit.IsBigInt()) {
+      BadArgument(info, 0, "an object with pinDir and heartbeatLimitNs");
+      return;
+    }
+    const uint64_t limit_ns = limit.As<Napi::BigInt>().Uint64Value(&lossless);
+    if (!lossless) {
+      BadArgument(info, 0, "an object with a heartbeatLimitNs of 64 bit");
+      return;
+    }
+    Load(info.Env(), dir.As<Napi::String>().Utf8Value(), limit_ns, options.Get("maxEntries"));
+  }
+
+ private:
+  void Load(Napi::Env env, const std::string& pin_dir, uint64_t limit_ns, const Napi::Value& sizes) {
+    const std::string map_dir = pin_dir + "/maps";
+    int err = MakeDirectory(pin_dir);
+    if (err < 0) return ThrowErrno(env, -err, "mkdir", pin_dir);
+    struct statfs fs = {};
+    if (statfs(pin_dir.c_str(), &fs) != 0) return ThrowErrno(env, errno, "statfs", pin_dir);
+    if (static_cast<long>(fs.f_type) != kBpfFsMagic)
+      return ThrowErrno(env, EOPNOTSUPP, "statfs", pin_dir + " is not in a bpf file system");
+    // The directory may be older than we are.
+    if (chmod(pin_dir.c_str(), 0700) != 0) return ThrowErrno(env, errno, "chmod", pin_dir);
+    err = MakeDirectory(map_dir);
+    if (err < 0) return ThrowErrno(env, -err, "mkdir", map_dir);
+
+    std::vector<char> log(kVerifierLogBytes);
+    std::string says;
+    g_libbpf_says = &says;
+    libbpf_set_print(Listen);
+    DECLARE_LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_buf = log.data(),
+                        .kernel_log_size = log.size());
+    auto loaded = std::make_shared<Loaded>();
+    loaded->skeleton = orlop_bpf__open_opts(&opts);
+    if (loaded->skeleton == nullptr) {
+      g_libbpf_says = nullptr;
+      return ThrowErrno(env, errno, "bpf_object__open", says);
+    }
+    struct orlop_bpf* skeleton = loaded->skeleton;
+    if (!SetSizes(env, skeleton, map_dir, sizes)) {
+      g_libbpf_says = nullptr;
+      return;
+    }
+    skeleton->rodata->have_set_retval =
+        libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1;
+    says.clear();
+    err = orlop_bpf__load(skeleton);
+    g_libbpf_says = nullptr;
+    if (err < 0) {
+      struct utsname kernel = {};
+      uname(&kernel);
+      return ThrowErrno(env, -err, "bpf(BPF_PROG_LOAD)",
+                        std::string("on Linux ") + kernel.release + "\n" + says + LastLines(log.data()));
+    }
+    err = SetLimit(skeleton, limit_ns);
+    if (err < 0) return ThrowErrno(env, -err, "bpf(BPF_MAP_UPDATE_ELEM)", "gate");
+    loaded_ = std::move(loaded);
+  }
+
+  static bool SetSizes(Napi::Env env, struct orlop_bpf* skeleton, const std::string& dir,
+                       const Napi::Value& sizes) {
+    struct bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton->obj) {
+      if (bpf_map__is_internal(map)) continue;
+      const Napi::Value size = sizes.IsObject() ? sizes.As<Napi::Object>().Get(bpf_map__name(map)) : sizes;
+      if (size.IsNumber()) bpf_map__set_max_entries(map, size.As<Napi::Number>().Uint32Value());
+      const std::string pin = dir + "/" + bpf_map__name(map);
+      KeepPinnedSize(map, pin);
+      const int err = bpf_map__set_pin_path(map, pin.c_str());
+      if (err == 0) continue;
+      ThrowErrno(env, -err, "bpf_map__set_pin_path", pin);
+      return false;
+    }
+    return true;
+  }
+
+  // The beat of an agent that lives on is kept.
+  static int SetLimit(struct orlop_bpf* skeleton, uint64_t limit_ns) {
+    const int fd = bpf_map__fd(skeleton->maps.gate);
+    const uint32_t zero = 0;
+    struct orlop_gate gate = {};
+    const int err = bpf_map_lookup_elem(fd, &zero, &gate);
+    if (err < 0) return err;
+    gate.limit_ns = limit_ns;
+    return bpf_map_update_elem(fd, &zero, &gate, BPF_ANY);
+  }
+
+  bool Open(const Napi::CallbackInfo& info) const {
+    if (loaded_ && !loaded_->closed) return true;
+    ThrowErrno(info.Env(), EBADF, "Programs", "closed");
+    return false;
+  }
+
+  Napi::Value Map(const Napi::CallbackInfo& info) {
+    std::string name;
+    if (!Open(info) || !ArgString(info, 0, &name)) return info.Env().Undefined();
+    MapStart start = {loaded_, bpf_object__find_map_by_name(loaded_->skeleton->obj, name.c_str())};
+    if (start.map == nullptr) {
+      ThrowErrno(info.Env(), ENOENT, "bpf_object__find_map_by_name", name);
+      return info.Env().Undefined();
+    }
+    return info.Env().GetInstanceData<Napi::FunctionReference>()->New(
+        {Napi::External<MapStart>::New(info.Env(), &start)});
+  }
+
+  void AttachCgroup(const Napi::CallbackInfo& info) {
+    std::string cgroup, pins, which;
+    if (!Open(info) || !ArgString(info, 0, &cgroup) || !ArgString(info, 1, &pins) ||
+        !ArgString(info, 2, &which))
+      return;
+    if (which != "all" && which != "sockops-only") {
+      BadArgument(info, 2, "\"all\" or \"sockops-only\"");
+      return;
+    }
+    const UniqueFd fd(open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return ThrowErrno(info.Env(), errno, "open", cgroup);
+    const int err = MakeDirectory(pins);
+    if (err < 0) return ThrowErrno(info.Env(), -err, "mkdir", pins);
+    // Capture last: what it relies on is in place by then.
+    const auto& progs = loaded_->skeleton->progs;
+    std::vector<struct bpf_program*> order = {progs.orlop_sockops};
+    if (which == "all")
+      order.insert(order.end(),
+                   {progs.orlop_peer4, progs.orlop_peer6, progs.orlop_connect4, progs.orlop_connect6});
+    std::vector<std::string> made;
+    for (struct bpf_program* program : order) {
+      const std::string pin = pins + "/" + bpf_program__name(program);
+      const LinkResult result =
+          AttachOrUpdate(bpf_program__fd(program), fd.get(), bpf_program__expected_attach_type(program), pin);
+      if (result.err == 0) {
+        if (result.made) made.push_back(pin);
+        continue;
+      }
+      // All or nothing; what was there before stays.
+      for (const std::string& one : made) DetachPinned(one);
+      return ThrowErrno(info.Env(), -result.err, result.syscall, pin);
+    }
+  }
+
+  void AttachNamespace(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    std::string pin;
+    if (!Open(info) || !ArgFd(info, 0, &netns) || !ArgString(info, 1, &pin)) return;
+    const LinkResult result =
+        AttachOrUpdate(bpf_program__fd(loaded_->skeleton->progs.orlop_lookup), netns, BPF_SK_LOOKUP, pin);
+    if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, pin);
+  }
+
+  Napi::Value Detach(const Napi::CallbackInfo& info) {
+    std::string pin;
+    if (!ArgString(info, 0, &pin)) return info.Env().Undefined();
+    const int err = DetachPinned(pin);
+    if (err < 0 && err != -ENOENT) {
+      ThrowErrno(info.Env(), -err, "bpf(BPF_LINK_DETACH)", pin);
+      return info.Env().Undefined();
+    }
+    return Napi::Boolean::New(info.Env(), err == 0);
+  }
+
+  Napi::Value States(const Napi::CallbackInfo& info) {
+    if (!Open(info)) return info.Env().Undefined();
+    Napi::Array out = Napi::Array::New(info.Env());
+    struct bpf_program* program = nullptr;
+    uint32_t at = 0;
+    bpf_object__for_each_program(program, loaded_->skeleton->obj) {
+      struct bpf_prog_info state = {};
+      uint32_t size = sizeof(state);
+      const int err = bpf_obj_get_info_by_fd(bpf_program__fd(program), &state, &size);
+      if (err < 0) {
+        ThrowErrno(info.Env(), -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)", bpf_program__name(program));
+        return info.Env().Undefined();
+      }
+      Napi::Object one = Napi::Object::New(info.Env());
+      one.Set("name", bpf_program__name(program));
+      one.Set("attach", bpf_program__section_name(program));
+      one.Set("tag", Hex(state.tag, sizeof(state.tag)));
+      one.Set("id", state.id);
+      one.Set("verifiedInstructions", state.verified_insns);
+      one.Set("runs", static_cast<double>(state.run_cnt));
+      one.Set("runNs", static_cast<double>(state.run_time_ns));
+      out.Set(at++, one);
+    }
+    return out;
+  }
+
+  Napi::Value Maps(const Napi::CallbackInfo& info) {
+    if (!Open(info)) return info.Env().Undefined();
+    Napi::Array out = Napi::Array::New(info.Env());
+    struct bpf_map* map = nullptr;
+    uint32_t at = 0;
+    bpf_object__for_each_map(map, loaded_->skeleton->obj) {
+      if (bpf_map__is_internal(map)) continue;
+      struct bpf_map_info state = {};
+      uint32_t size = sizeof(state);
+      const int err = bpf_obj_get_info_by_fd(bpf_map__fd(map), &state, &size);
+      if (err < 0) {
+        ThrowErrno(info.Env(), -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)", bpf_map__name(map));
+        return info.Env().Undefined();
+      }
+      Napi::Object one = Napi::Object::New(info.Env());
+      one.Set("name", bpf_map__name(map));
+      one.Set("type", libbpf_bpf_map_type_str(bpf_map__type(map)));
+      one.Set("entries", static_cast<double>(CountEntries(map)));
+      one.Set("maxEntries", bpf_map__max_entries(map));
+      one.Set("id", state.id);
+      out.Set(at++, one);
+    }
+    return out;
+  }
+
+  Napi::Value TestLookup(const Napi::CallbackInfo& info) {
+    std::string remote, local;
+    int64_t remote_port = 0, local_port = 0;
+    if (!Open(info) || !ArgString(info, 0, &remote) || !ArgInt(info, 1, 0, 65535, &remote_port) ||
+        !ArgString(info, 2, &local) || !ArgInt(info, 3, 0, 65535, &local_port))
+      return info.Env().Undefined();
+    struct bpf_sk_lookup ctx = {}, after = {};
+    ctx.family = local.find(':') == std::string::npos ? AF_INET : AF_INET6;
+    ctx.protocol = IPPROTO_TCP;
+    ctx.remote_port = htons(static_cast<uint16_t>(remote_port));
+    ctx.local_port = static_cast<uint32_t>(local_port);
+    const bool v4 = ctx.family == AF_INET;
+    if (inet_pton(static_cast<int>(ctx.family), remote.c_str(),
+                  v4 ? static_cast<void*>(&ctx.remote_ip4) : ctx.remote_ip6) != 1 ||
+        inet_pton(static_cast<int>(ctx.family), local.c_str(),
+                  v4 ? static_cast<void*>(&ctx.local_ip4) : ctx.local_ip6) != 1) {
+      BadArgument(info, 0, "an address of the same family as argument 2");
+      return info.Env().Undefined();
+    }
+    DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_out = &after,
+                        .ctx_size_in = sizeof(ctx), .ctx_size_out = sizeof(after));
+    const int err = bpf_prog_test_run_opts(bpf_program__fd(loaded_->skeleton->progs.orlop_lookup), &opts);
+    if (err < 0) {
+      ThrowErrno(info.Env(), -err, "bpf(BPF_PROG_TEST_RUN)");
+      return info.Env().Undefined();
+    }
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("verdict", opts.retval == SK_PASS ? "pass" : "drop");
+    out.Set("socketCookie", Napi::BigInt::New(info.Env(), static_cast<uint64_t>(after.cookie)));
+    return out;
+  }
+
+  void Close(const Napi::CallbackInfo&) {
+    if (loaded_) loaded_->closed = true;
+    loaded_.reset();
+  }
+
+  std::shared_ptr<Loaded> loaded_;
+};
+
+}  // namespace
+
+void InitPrograms(Napi::Env env, Napi::Object exports) {
+  Programs::Init(env, exports);
+}
+
+}  // namespace orlop
