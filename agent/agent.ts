@@ -77,6 +77,8 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   await threads.start();
   readiness.done("threads");
 
+  const authority = authorityOf(config);
+  await authority.prepare();
   // From here on: no capability, not root. Nothing before this line has read a byte that came from a network or a pod.
   becomeUnprivileged(config.agentUid, config.agentGid);
   writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
@@ -89,7 +91,7 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   const certificates = new Certificates(
     {},
     {
-      provider: authorityOf(config),
+      provider: authority,
       clock: systemClock,
       install: ({ identity, spiffeId, chainPem, pkcs8, rotated }) => {
         installIdentity(identity, chainPem, pkcs8);
@@ -243,7 +245,6 @@ export async function runAgent(config: AgentConfig): Promise<number> {
     { overlapMs: config.ca.leafTtlSeconds * 1000 },
     { monotonicMs: systemClock.monotonicMs, install: installRoots },
   );
-  const authority = authorityOf(config);
   const readRoots = async (): Promise<void> => {
     try {
       bundle.update(place.trustDomain, await authority.roots());

@@ -48,4 +48,12 @@ async function start(): Promise<number> {
   }
 }
 
-process.exitCode = await start();
+/** What is wrong with a file is said in its own words, with the status that `orlop run` takes for final. */
+async function failed(error: unknown): Promise<number> {
+  const { ConfigError, problemText } = await import("./control/kinds/value.ts");
+  if (!(error instanceof ConfigError)) throw error;
+  for (const problem of error.problems) process.stderr.write(`${problemText(problem)}\n`);
+  return 65;
+}
+
+process.exitCode = await start().catch(failed);

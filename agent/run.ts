@@ -1,8 +1,12 @@
 // orlop run · a plain machine: keeper and agent as separate processes; the one that dies is started again at once.
 import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { backoffMs } from "./backoff.ts";
 
 export type RunOptions = { readonly config: string; readonly main: string };
+
+/** Filled by `make build`; without it each thread loads Node's type stripper, 20 MB resident apiece. */
+const compileCache = fileURLToPath(new URL("../build/compile-cache", import.meta.url));
 
 /** Flags that narrow what a taken-over agent could do with its own runtime (failures.md, hardening). */
 const agentFlags = ["--disallow-code-generation-from-strings", "--disable-sigusr1", "--unhandled-rejections=throw"];
@@ -22,7 +26,10 @@ export async function run(options: RunOptions): Promise<number> {
   const child = (name: Program["name"], flags: readonly string[], more: readonly string[] = []): Program => ({
     name,
     start: () =>
-      spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], { stdio: "inherit" }),
+      spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], {
+        stdio: "inherit",
+        env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
+      }),
   });
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
