@@ -171,12 +171,14 @@ export class Enrollments {
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
   async releaseAll(): Promise<void> {
     for (const { row } of this.all()) await this.release(row.podIdx, { restore: true });
-    this.close();
+    await this.close();
   }
 
-  /** No timer of ours fires any more; what is enrolled stays so. */
-  close(): void {
+  /** Lets go of every namespace and listener; what is captured stays captured, for agents and the next keeper. */
+  async close(): Promise<void> {
     for (const timer of this.#lingering) clearTimeout(timer);
+    for (const one of this.all()) if (one.state !== "adopted") await one.room.close({ restore: false });
+    this.#byIdx.clear();
   }
 
   #enter(pod: FoundPod, room: PodRoom, addresses: readonly string[]): Standing | Refusal {

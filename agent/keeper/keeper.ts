@@ -2,7 +2,8 @@
 // heartbeat. One thread. It reads no byte from a network and talks to nobody but agents on that socket.
 
 import { execFileSync } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
 import { type Enrollment, Enrollments, type Refusal } from "./enrollment.ts";
 import { type Answer, type Channel, Lender, type Log } from "./lend.ts";
@@ -35,15 +36,17 @@ export type KeeperOptions = {
 /** How soon a pod that ended, or an agent that fell silent, is noticed. */
 const SWEEP_EVERY_MS = 500;
 const LOOK_EVERY_MS = 250;
+/** By this name a later keeper knows the mount for one of ours. */
+const MOUNT_SOURCE = "orlop";
+const CGROUP_NOTE = "made-pods-cgroup";
 
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
 export async function runKeeper(config: KeeperConfig, options: KeeperOptions): Promise<void> {
   const { log, signal, removeOnExit } = options;
   // Bound before anything is touched: of two keepers with one run directory the second ends here.
   const server = listen(config);
-  const undo: (() => void)[] = [];
-  if (makeCgroup(config.podsCgroup, log)) undo.push(() => removeCgroup(config.podsCgroup, log));
-  if (mountBpffs(config.bpffs, log)) undo.push(() => void execFileSync("umount", [config.bpffs]));
+  makeCgroup(config, log);
+  mountBpffs(config.bpffs, log);
   const kernel = new Kernel(
     { ...config, ...(options.maxEntries ? { maxEntries: options.maxEntries } : {}) },
     Programs,
@@ -71,9 +74,10 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
   if (removeOnExit) {
     await enrollments.releaseAll();
     kernel.remove();
-    for (const step of undo.reverse()) step();
+    unmountBpffs(config.bpffs);
+    removeCgroup(config, log);
   } else {
-    enrollments.close();
+    await enrollments.close();
     kernel.close();
   }
   thread.close();
@@ -199,32 +203,45 @@ function channelOf(socket: Socket): Channel {
   };
 }
 
-/** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. True: made here. */
-function makeCgroup(path: string, log: Log): boolean {
-  if (existsSync(path)) return false;
-  mkdirSync(path, { recursive: true });
-  log.info("made the pods' cgroup", { path });
-  return true;
+/** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. A note in the run directory tells a later keeper that it was made here. */
+function makeCgroup({ podsCgroup, runDir }: KeeperConfig, log: Log): void {
+  if (existsSync(podsCgroup)) return;
+  mkdirSync(podsCgroup, { recursive: true });
+  writeFileSync(join(runDir, CGROUP_NOTE), podsCgroup);
+  log.info("made the pods' cgroup", { path: podsCgroup });
 }
 
-function removeCgroup(path: string, log: Log): void {
+function removeCgroup({ podsCgroup, runDir }: KeeperConfig, log: Log): void {
+  const note = join(runDir, CGROUP_NOTE);
+  if (!existsSync(note) || readFileSync(note, "utf8") !== podsCgroup) return;
   try {
-    rmdirSync(path);
+    rmdirSync(podsCgroup);
+    rmSync(note);
   } catch (error) {
-    log.warn("the pods' cgroup stays: something lives in it", { path, error: String(error) });
+    log.warn("the pods' cgroup stays: something lives in it", { path: podsCgroup, error: String(error) });
   }
 }
 
-/** True: mounted here. The directory of pins in it is 0700, and no pod is given this mount. */
-function mountBpffs(path: string, log: Log): boolean {
-  const mounted = readFileSync("/proc/self/mountinfo", "utf8")
+/** The mount on exactly this directory, if it is a bpf file system: by us, by somebody else, or none. */
+function bpffsAt(path: string): "ours" | "another's" | "none" {
+  const mount = readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
-    .some((line) => line.split(" ")[4] === path && line.includes(" - bpf "));
-  if (mounted) return false;
+    .findLast((line) => line.split(" ")[4] === path);
+  const [type, source] = mount?.split(" - ")[1]?.split(" ") ?? [];
+  if (type !== "bpf") return "none";
+  return source === MOUNT_SOURCE ? "ours" : "another's";
+}
+
+/** The directory of pins in it is 0700, and no pod is given this mount. */
+function mountBpffs(path: string, log: Log): void {
+  if (bpffsAt(path) !== "none") return;
   mkdirSync(path, { recursive: true, mode: 0o700 });
-  execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", "bpf", path]);
+  execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", MOUNT_SOURCE, path]);
   log.info("mounted a bpf file system", { path });
-  return true;
+}
+
+function unmountBpffs(path: string): void {
+  if (bpffsAt(path) === "ours") execFileSync("umount", [path]);
 }
 
 const levels = ["debug", "info", "warn", "error", "off"];
