@@ -60,7 +60,8 @@ export class AnswerWriter {
       case "dial":
         view.setUint32(at + record.podIdx, answer.podIdx, true);
         this.#endpoint(at + record.to, answer.to);
-        this.#endpoint(at + record.from, answer.from);
+        // Port 0: the kernel chooses.
+        this.#endpoint(at + record.from, answer.from, 0);
         if (!this.#texts(at, "", answer.baggage, "", "")) return false;
         break;
       case "refuse":
@@ -74,13 +75,13 @@ export class AnswerWriter {
     return true;
   }
 
-  #endpoint(offset: number, endpoint: Endpoint | null): void {
+  #endpoint(offset: number, endpoint: Endpoint | null, lowestPort = 1): void {
     this.#view.setUint16(offset + abi.orlopEndpoint.known, endpoint === null ? 0 : 1, true);
     if (endpoint === null) return;
     if (!writeAddress(this.#buffer, offset + abi.orlopEndpoint.addr, endpoint.address)) {
       throw new RangeError(`"${endpoint.address}" is no IP address`);
     }
-    if (!Number.isInteger(endpoint.port) || endpoint.port < 1 || endpoint.port > 65535) {
+    if (!Number.isInteger(endpoint.port) || endpoint.port < lowestPort || endpoint.port > 65535) {
       throw new RangeError(`${endpoint.port} is no port`);
     }
     this.#view.setUint16(offset + abi.orlopEndpoint.port, endpoint.port, true);
