@@ -170,12 +170,14 @@ export class Enrollments {
 
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
   async releaseAll(): Promise<void> {
+    await Promise.all(this.#turns.values());
     for (const { row } of this.all()) await this.release(row.podIdx, { restore: true });
     await this.close();
   }
 
   /** Lets go of every namespace and listener; what is captured stays captured, for agents and the next keeper. */
   async close(): Promise<void> {
+    await Promise.all(this.#turns.values());
     for (const timer of this.#lingering) clearTimeout(timer);
     for (const one of this.all()) if (one.state !== "adopted") await one.room.close({ restore: false });
     this.#byIdx.clear();

@@ -43,45 +43,54 @@ const CGROUP_NOTE = "made-pods-cgroup";
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
 export async function runKeeper(config: KeeperConfig, options: KeeperOptions): Promise<void> {
   const { log, signal, removeOnExit } = options;
+  const undo: Undo[] = [];
+  try {
+    const { enrollments, kernel, thread } = start(config, options, undo);
+    log.info("the keeper serves", { socket: config.socket, adopted: enrollments.all().length });
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    for (const step of undo.splice(0).reverse()) step();
+    if (removeOnExit) {
+      await enrollments.releaseAll();
+      kernel.remove();
+      unmountBpffs(config.bpffs);
+      removeCgroup(config, log);
+    } else await enrollments.close();
+    kernel.close();
+    thread.close();
+    log.info("the keeper has ended", { removed: removeOnExit });
+  } finally {
+    for (const step of undo.reverse()) step();
+  }
+}
+
+type Undo = () => void;
+
+/** Everything up and serving, or an exception; `undo` ends what serves, in reverse. */
+function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: Undo[]) {
   // Bound before anything is touched: of two keepers with one run directory the second ends here.
   const server = listen(config);
+  undo.push(() => {
+    server.close();
+    rmSync(config.socket, { force: true });
+  });
   makeCgroup(config, log);
   mountBpffs(config.bpffs, log);
-  const kernel = new Kernel(
-    { ...config, ...(options.maxEntries ? { maxEntries: options.maxEntries } : {}) },
-    Programs,
-    log,
-  );
+  const kernel = new Kernel({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
   const thread = new PodThread(kernel.sockMapFd);
   const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
   const enrollments = new Enrollments({ tree, openRoom: roomOpener(thread, log), rows: kernel.rows });
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
+  undo.push(() => lender.close());
   serve(server, lender);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
     setInterval(() => void sweep(enrollments, lender, log), SWEEP_EVERY_MS),
   ];
-  log.info("the keeper serves", { socket: config.socket, adopted: enrollments.all().length });
-
-  if (!signal.aborted)
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-
-  for (const timer of timers) clearInterval(timer);
-  server.close();
-  lender.close();
-  rmSync(config.socket, { force: true });
-  if (removeOnExit) {
-    await enrollments.releaseAll();
-    kernel.remove();
-    unmountBpffs(config.bpffs);
-    removeCgroup(config, log);
-  } else {
-    await enrollments.close();
-    kernel.close();
-  }
-  thread.close();
-  log.info("the keeper has ended", { removed: removeOnExit });
+  undo.push(() => {
+    for (const timer of timers) clearInterval(timer);
+  });
+  return { kernel, thread, enrollments };
 }
 
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
