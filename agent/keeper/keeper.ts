@@ -6,7 +6,7 @@ import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writ
 import { join } from "node:path";
 import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
 import { type Enrollment, Enrollments, type Refusal } from "./enrollment.ts";
-import { type Answer, type Channel, Lender, type Log } from "./lend.ts";
+import { type Answer, Lender, type Log, serveOn } from "./lend.ts";
 import { roomOpener } from "./pod-sockets.ts";
 import { Kernel } from "./programs.ts";
 import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
@@ -81,7 +81,7 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   const enrollments = new Enrollments({ tree, openRoom: roomOpener(thread, log), rows: kernel.rows });
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
   undo.push(() => lender.close());
-  serve(server, lender);
+  serveOn(server, lender);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
@@ -186,30 +186,6 @@ function listen(config: KeeperConfig): Socket {
   const server = FdSocket.listen(config.socket, 0o660);
   chownSync(config.socket, config.agentUid, 0);
   return server;
-}
-
-function serve(server: Socket, lender: Lender): void {
-  server.onConnection((socket) => {
-    const session = lender.accept(channelOf(socket));
-    if (session === undefined) return;
-    socket.onClose(() => session.closed());
-    socket.onMessage((bytes, fds) => void session.packet(bytes.toString("utf8"), [...fds]));
-  });
-}
-
-function channelOf(socket: Socket): Channel {
-  return {
-    peer: socket.credentials(),
-    send: (text, fds) => {
-      try {
-        socket.send(Buffer.from(text), Int32Array.from(fds));
-        return true;
-      } catch {
-        return false; // ENOBUFS, EPIPE: the session ends, and says so.
-      }
-    },
-    close: () => socket.close(),
-  };
 }
 
 /** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. A note in the run directory tells a later keeper that it was made here. */

@@ -2,6 +2,7 @@
 // Several agents may be connected at once, the old and the new one of an upgrade. An agent that misbehaves loses its
 // connection and nothing else: pods stay as they are.
 import { closeSync } from "node:fs";
+import type { FdSocket } from "./addon.ts";
 import { type Notice, PROTOCOL_VERSION, type Reply, type Request } from "./protocol.ts";
 import { parseRequest } from "./requests.ts";
 
@@ -149,4 +150,29 @@ export class Session {
   #send(text: string, fds: readonly number[]): void {
     if (!this.#channel.send(text, fds)) this.end("it does not read what it is sent");
   }
+}
+
+/** Every connection of a listening socket to the lender, until either is closed. */
+export function serveOn(server: FdSocket, lender: Lender): void {
+  server.onConnection((socket) => {
+    const session = lender.accept(channelOf(socket));
+    if (session === undefined) return;
+    socket.onClose(() => session.closed());
+    socket.onMessage((bytes, fds) => void session.packet(bytes.toString("utf8"), [...fds]));
+  });
+}
+
+function channelOf(socket: FdSocket): Channel {
+  return {
+    peer: socket.credentials(),
+    send: (text, fds) => {
+      try {
+        socket.send(Buffer.from(text), Int32Array.from(fds));
+        return true;
+      } catch {
+        return false; // ENOBUFS, EPIPE: the session ends, and says so.
+      }
+    },
+    close: () => socket.close(),
+  };
 }

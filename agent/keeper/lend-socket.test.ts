@@ -1,0 +1,133 @@
+// The lender on a real socket: any bytes and descriptors from one peer; a second one, well behaved, is not disturbed.
+import assert from "node:assert/strict";
+import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { fdChannel } from "../engine/keeper-channel.ts";
+import { KeeperClient } from "../engine/keeper-client.ts";
+import { FdSocket } from "./addon.ts";
+import { type Answer, Lender, serveOn } from "./lend.ts";
+import { LENT_MAPS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "orlop-lend-"));
+after(() => rmSync(scratch, { recursive: true }));
+const someFd = (): number => openSync("/dev/null", "r");
+const nothing = (): void => {};
+const lender = new Lender({
+  agentUid: 65534,
+  log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
+  handle: async (request: Request): Promise<Answer> => {
+    const { id } = request;
+    if (request.op === "hello") {
+      const fds = LENT_MAPS.map(someFd);
+      return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, pods: [] }, fds, handedOver: true };
+    }
+    if (request.op === "sockets") {
+      const fds = Array.from({ length: request.count }, someFd);
+      return { reply: { id, op: "sockets", podIdx: request.podIdx, kind: request.kind }, fds, handedOver: true };
+    }
+    return { reply: { id, op: "done" } };
+  },
+});
+const path = join(scratch, "keeper.sock");
+const server = FdSocket.listen(path, 0o660);
+serveOn(server, lender);
+after(() => {
+  lender.close();
+  server.close();
+});
+
+function startClient(): Promise<KeeperClient> {
+  return new Promise((resolve) => {
+    const client: KeeperClient = new KeeperClient({
+      path,
+      node: "n",
+      connect: fdChannel(FdSocket),
+      onWelcome: ({ maps }) => {
+        for (const fd of Object.values(maps)) closeSync(fd);
+        resolve(client);
+      },
+      onLost: (why) => assert.fail(`the bystander lost its keeper: ${why}`),
+      onPodGone: nothing,
+    });
+    client.start();
+  });
+}
+
+async function settled(agents: number): Promise<number> {
+  while (lender.agents !== agents) await sleep(1);
+  await sleep(5);
+  return readdirSync("/proc/self/fd").length;
+}
+
+test("the socket file is nobody else's from its first moment", () => {
+  assert.equal(statSync(path).mode & 0o777, 0o660);
+});
+
+test("tens of thousands of descriptors, asked for faster than they are read, all arrive", async () => {
+  const client = await startClient();
+  const before = await settled(1);
+  for (let turn = 0; turn < 30; turn++) {
+    const lots = await Promise.all(Array.from({ length: 20 }, () => client.sockets(1, "out4", 64)));
+    for (const fds of lots) {
+      assert.equal(fds.length, 64);
+      for (const fd of fds) closeSync(fd);
+    }
+  }
+  assert.equal(await settled(1), before);
+  client.close();
+  await settled(0);
+});
+
+test("any bytes, any descriptors: the sender loses its connection, the bystander nothing", async () => {
+  const seed = Date.now();
+  console.log(`seed ${seed}`);
+  const bystander = await startClient();
+  const before = await settled(1);
+  const hello = Buffer.from(JSON.stringify({ id: 1, op: "hello", version: 1, node: "n" }));
+  const ask = Buffer.from(JSON.stringify({ id: 2, op: "sockets", podIdx: 1, kind: "out4", count: 5 }));
+  const bytes = fc.oneof(
+    fc.constant(hello),
+    fc.constant(ask),
+    fc.uint8Array({ minLength: 1, maxLength: 200 }),
+    fc.integer({ min: 65_000, max: 65_536 }).map((size) => Buffer.alloc(size, "{")),
+    fc.tuple(fc.constantFrom(hello, ask), fc.nat({ max: 40 }), fc.nat({ max: 255 })).map(([base, at, byte]) => {
+      const broken = Buffer.from(base);
+      broken[at % broken.length] = byte;
+      return broken;
+    }),
+  );
+  const packet = fc.record({ bytes, fds: fc.constantFrom(0, 0, 0, 0, 1, 64) });
+  await fc.assert(
+    fc.asyncProperty(fc.array(packet, { maxLength: 8 }), async (packets) => {
+      const attacker = FdSocket.connect(path);
+      let closed = false;
+      attacker.onClose(() => {
+        closed = true;
+      });
+      attacker.onMessage((_bytes, fds) => {
+        for (const fd of fds) closeSync(fd);
+      });
+      for (const { bytes: sent, fds } of packets) {
+        if (closed) break;
+        const given = Array.from({ length: fds }, someFd);
+        try {
+          attacker.send(sent, Int32Array.from(given));
+        } catch {
+          break; // EPIPE: it was cut off already.
+        } finally {
+          for (const fd of given) closeSync(fd);
+        }
+      }
+      await bystander.release(1);
+      attacker.close();
+    }),
+    { seed, numRuns: 200 },
+  );
+  assert.equal(await settled(1), before);
+  bystander.close();
+  await settled(0);
+});
