@@ -8,6 +8,7 @@ import {
   ORLOP_EVENT_OPEN,
   ORLOP_EVENT_REFUSED,
   ORLOP_SOCK_CAPTURED,
+  ORLOP_SOCK_FROM_AGENT,
   orlopEvent,
   orlopTraffic,
   orlopTrafficKey,
@@ -86,7 +87,7 @@ export function readEvent(bytes: Uint8Array): KernelEvent | undefined {
     durationMs: wide(view, orlopEvent.durationNs) / 1e6,
     srttUs: u32(orlopEvent.srttUs),
     retransmits: u32(orlopEvent.retransmits),
-    throughAgent: (u32(orlopEvent.flags) & ORLOP_SOCK_CAPTURED) !== 0,
+    throughAgent: (u32(orlopEvent.flags) & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT)) !== 0,
     reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
   };
 }
