@@ -2,7 +2,17 @@
 // nothing left behind. The test plays the agent: it accepts on what it was lent and beats the heart.
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { closeSync, existsSync, fstatSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+} from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +26,7 @@ import { KeeperClient, type PreparedPod, type Welcome } from "../../agent/engine
 import { entriesOf, Gate, InByPort } from "../../agent/engine/kernel-maps.ts";
 import { runKeeper } from "../../agent/keeper/keeper.ts";
 import type { Log } from "../../agent/keeper/lend.ts";
+import { pinDirectory } from "../../agent/keeper/programs.ts";
 import { cgroup2Mount } from "../../agent/preflight.ts";
 
 const address = "10.77.0.2";
@@ -265,6 +276,30 @@ describe("the keeper", { concurrency: 1 }, () => {
     assert.equal(await dialFromPod(pause, "192.0.2.3", 82), "connected 192.0.2.3:82");
     await until("accepted", () => seen.length === 1);
     server.close();
+  });
+
+  test("enrolled and released a hundred times: no descriptor, entry, link or thread more than before", async () => {
+    for (const { fd } of pod.listeners) closeSync(fd);
+    await agent.client.release(pod.podIdx);
+    const held = () => [readdirSync("/proc/self/fd").length, readdirSync("/proc/self/task").length];
+    const before = held();
+    for (let turn = 0; turn < 100; turn++) {
+      const again = await agent.client.prepare(uid, [address]);
+      await agent.client.capture(again.podIdx, turn % 2 === 0);
+      for (const fd of await agent.client.sockets(again.podIdx, "out4", 4)) closeSync(fd);
+      await agent.client.release(again.podIdx);
+      for (const { fd } of again.listeners) closeSync(fd);
+    }
+    assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ENETUNREACH", "not captured any more");
+    assert.deepEqual(held(), before);
+    const { maps: views } = await agent.client.programs();
+    for (const name of ["pod_by_netns", "pod_by_ip", "inbound_socket", "in_by_port"]) {
+      const entries = views.find((one) => one.name === name)?.entries ?? 0;
+      assert.ok(entries <= 0, `${name} has ${entries}`);
+    }
+    assert.deepEqual(readdirSync(join(pinDirectory(config.bpffs, config.node), "pods")), []);
+    pod = await agent.client.prepare(uid, [address]);
+    await agent.client.capture(pod.podIdx, false);
   });
 
   test("a pod that died is released and named; a pod on the node's network is refused", async () => {
