@@ -57,8 +57,8 @@ class ByteQueue {
 
 // What one turn works in; nothing survives here from one connection to the next.
 struct Scratch {
-  static constexpr size_t kRead = 256 * 1024;
-  static constexpr size_t kPlainOut = 256 * 1024;
+  static constexpr size_t kRead = 128 * 1024;
+  static constexpr size_t kPlainOut = 128 * 1024;
   uint8_t read[kRead];                        // a socket's bytes: application bytes or TLS records
   uint8_t plain_in[kRead + 32 * 1024];        // those records opened
   uint8_t plain_out[kPlainOut];               // HTTP/2 frames to seal

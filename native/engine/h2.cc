@@ -94,7 +94,9 @@ ssize_t H2Session::Produce() {
     const size_t before = plain_length_;
     StreamEnd* stream = ready_first_;
     ready_first_ = ready_last_ = nullptr;
+    turns_ = 0;
     while (stream) {
+      turns_++;
       StreamEnd* next = stream->next;
       stream->next = nullptr;
       stream->queued = false;

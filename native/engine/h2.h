@@ -75,6 +75,7 @@ class H2Session {
   std::string_view error_;
   size_t plain_length_ = 0;
   size_t stray_header_bytes_ = 0;
+  uint32_t turns_ = 0;  // streams that may send in this round
   StreamEnd* ready_first_ = nullptr;
   StreamEnd* ready_last_ = nullptr;
   StreamEnd* batch_first_ = nullptr;  // streams with pieces of this read

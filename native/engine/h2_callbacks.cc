@@ -73,7 +73,7 @@ ssize_t H2Callbacks::Send(nghttp2_session*, const uint8_t* bytes, size_t length,
 
 ssize_t H2Callbacks::FrameLength(nghttp2_session*, uint8_t, int32_t, int32_t stream_window,
                                  int32_t session_window, uint32_t max_frame, void* user_data) {
-  const size_t most = Of(user_data).streams_ > 1 ? kFrameShared : kFrameAlone;
+  const size_t most = Of(user_data).turns_ > 1 ? kFrameShared : kFrameAlone;
   const auto window = static_cast<size_t>(std::max(1, std::min(stream_window, session_window)));
   return static_cast<ssize_t>(std::min({most, window, static_cast<size_t>(max_frame)}));
 }
