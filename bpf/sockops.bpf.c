@@ -212,7 +212,8 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 }
 
 /* The kernel's byte counts include SYN and FIN. Ours sent a SYN if it dialled, and its FIN was acknowledged
- * in the states that say so; the other side's FIN came in before the states after it. */
+ * in the states that say so; the other side's FIN came in before the states after it. FIN_WAIT2 does not tell
+ * whether it has come: where our side closed first, received may be one too high. */
 static __always_inline void count_bytes(struct bpf_tcp_sock *tcp, const struct orlop_sock *sock, __u32 from,
 					__u64 *sent, __u64 *received)
 {

@@ -1,0 +1,321 @@
+// support of test/kernel (root) · one enrolled pod and one outside namespace joined by a veth, the hooks loaded from a bpf
+// file system of their own, and small programs run inside either. Everything is removed by `remove`.
+import { execFile, execFileSync } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { endianness, tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import {
+  ORLOP_EVENT_CLOSE,
+  ORLOP_EVENT_DIRECT,
+  ORLOP_EVENT_FAIL,
+  ORLOP_EVENT_OPEN,
+  ORLOP_EVENT_REFUSED,
+  orlopDst,
+  orlopEvent,
+  orlopFlow,
+  orlopInKey,
+  orlopOutKey,
+  orlopPod,
+  orlopPodIp,
+  orlopSocketKey,
+  orlopTraffic,
+  orlopTrafficKey,
+} from "../../agent/abi.ts";
+import { RingBuffer } from "../../agent/engine/addon.ts";
+import { type KernelMap, PodThread, Programs } from "../../agent/keeper/addon.ts";
+import { bytes16ToIp, ipToBytes16 } from "../../agent/mesh/ip.ts";
+import { cgroup2Mount } from "../../agent/preflight.ts";
+
+const run = promisify(execFile);
+const little = endianness() === "LE";
+const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export const POD4 = "10.99.0.2";
+export const POD6 = "fd99::2";
+export const OUTSIDE4 = "10.99.0.1";
+export const OUTSIDE6 = "fd99::1";
+export const POD_IDX = 7;
+export const LIMIT_NS = 5_000_000_000n;
+
+export type SeenEvent = {
+  readonly type: "open" | "close" | "fail" | "refused" | "direct" | "?";
+  readonly direction: number;
+  readonly flags: number;
+  readonly reason: number;
+  readonly src: string;
+  readonly dst: string;
+  readonly sent: bigint;
+  readonly received: bigint;
+};
+const types = new Map<number, SeenEvent["type"]>([
+  [ORLOP_EVENT_OPEN, "open"],
+  [ORLOP_EVENT_CLOSE, "close"],
+  [ORLOP_EVENT_FAIL, "fail"],
+  [ORLOP_EVENT_REFUSED, "refused"],
+  [ORLOP_EVENT_DIRECT, "direct"],
+]);
+
+const endpoint = (bytes: Uint8Array, address: number, port: number): string =>
+  `${bytes16ToIp(bytes, address)} ${view(bytes).getUint16(port, false)}`;
+
+/** Runs `steps` from the last to the first, all of them, and throws the first error at the end. */
+function undo(steps: (() => void)[]): void {
+  const errors: unknown[] = [];
+  for (const step of steps.reverse()) {
+    try {
+      step();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}
+
+let made = 0;
+
+export class HookBench {
+  readonly programs: Programs;
+  readonly thread: PodThread;
+  readonly netnsFd: number;
+  readonly podCgroup: string;
+  readonly pins: string;
+  readonly #names: { readonly pod: string; readonly outside: string };
+  readonly #events: InstanceType<typeof RingBuffer>;
+  readonly #undo: (() => void)[] = [];
+  cookie = 0n;
+
+  constructor(maxEntries: Readonly<Record<string, number>> = {}) {
+    const tag = `${process.pid}-${made++}`;
+    this.#names = { pod: `ol-p-${tag}`, outside: `ol-o-${tag}` };
+    const { pod, outside } = this.#names;
+    const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
+    if (mount === undefined) throw new Error("this test needs cgroup v2");
+    const base = join(mount, `orlop-hooks-${tag}`);
+    this.podCgroup = join(base, "pods", "pod1");
+    const home = join(mount, /^0::(\/.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8"))?.[1] ?? "/");
+    for (const path of [base, join(base, "own"), join(base, "pods"), this.podCgroup]) {
+      mkdirSync(path);
+      this.#undo.push(() => rmdirSync(path));
+    }
+    // Sockets belong to the cgroup of their maker: ours are the keeper's.
+    writeFileSync(join(base, "own", "cgroup.procs"), String(process.pid));
+    this.#undo.push(() => writeFileSync(join(home, "cgroup.procs"), String(process.pid)));
+    this.pins = mkdtempSync(join(tmpdir(), "orlop-hooks-"));
+    execFileSync("mount", ["-t", "bpf", "bpf", this.pins]);
+    this.#undo.push(() => {
+      execFileSync("umount", [this.pins]);
+      rmdirSync(this.pins);
+    });
+    for (const name of [pod, outside]) {
+      execFileSync("ip", ["netns", "add", name]);
+      this.#undo.push(() => execFileSync("ip", ["netns", "del", name]));
+    }
+    const lines = [
+      `link add eth0 netns ${pod} type veth peer name eth0 netns ${outside}`,
+      ...[
+        [pod, POD4, POD6],
+        [outside, OUTSIDE4, OUTSIDE6],
+      ].flatMap(([name, v4, v6]) => [
+        `-n ${name} link set lo up`,
+        `-n ${name} link set eth0 up`,
+        `-n ${name} addr add ${v4}/24 dev eth0`,
+        `-n ${name} addr add ${v6}/64 dev eth0 nodad`,
+      ]),
+    ];
+    for (const line of lines) execFileSync("ip", line.split(" "));
+    this.netnsFd = openSync(`/var/run/netns/${pod}`, "r");
+    this.#undo.push(() => closeSync(this.netnsFd));
+    this.programs = new Programs({ pinDir: join(this.pins, "orlop"), heartbeatLimitNs: LIMIT_NS, maxEntries });
+    this.#undo.push(() => this.programs.close());
+    this.programs.attachCgroup(join(base, "pods"), join(this.pins, "orlop", "links"), "all");
+    this.programs.attachCgroup(join(base, "own"), join(this.pins, "orlop", "own"), "sockops-only");
+    this.programs.attachNamespace(this.netnsFd, join(this.pins, "orlop", "lookup"));
+    this.thread = new PodThread(this.map("dst_of_sock").fd);
+    this.#undo.push(() => this.thread.close());
+    this.#events = new RingBuffer(this.map("events").fd);
+    this.#undo.push(() => this.#events.close());
+  }
+
+  map(name: string): KernelMap {
+    return this.programs.map(name);
+  }
+
+  /** Writes what the keeper writes of an enrolled pod. */
+  async enrol(flags = 0, addresses: readonly string[] = [POD4, POD6]): Promise<void> {
+    this.cookie = (await this.thread.podInfo(this.netnsFd)).cookie;
+    const value = new Uint8Array(orlopPod.size);
+    view(value).setUint32(orlopPod.podIdx, POD_IDX, little);
+    view(value).setUint32(orlopPod.flags, flags, little);
+    const ip = new Uint8Array(orlopPodIp.size);
+    view(ip).setUint32(orlopPodIp.podIdx, POD_IDX, little);
+    for (const address of addresses) {
+      value.set(ipToBytes16(address), address.includes(":") ? orlopPod.ip6 : orlopPod.ip4);
+      this.map("pod_by_ip").put(ipToBytes16(address), ip);
+    }
+    const key = new Uint8Array(8);
+    view(key).setBigUint64(0, this.cookie, little);
+    this.map("pod_by_netns").put(key, value);
+  }
+
+  /** @param agoNs age of the agent's heartbeat */
+  beat(agoNs: bigint): void {
+    const value = new Uint8Array(16);
+    view(value).setBigUint64(0, process.hrtime.bigint() - agoNs, little);
+    view(value).setBigUint64(8, LIMIT_NS, little);
+    this.map("gate").put(new Uint8Array(4), value);
+  }
+
+  said(
+    map: "in_by_port" | "out_by_dst",
+    where: number | readonly [address: string, port: number],
+    verdict: number,
+  ): void {
+    const key = new Uint8Array(map === "in_by_port" ? orlopInKey.size : orlopOutKey.size);
+    if (typeof where === "number") {
+      view(key).setUint32(orlopInKey.podIdx, POD_IDX, little);
+      view(key).setUint16(orlopInKey.port, where, false);
+    } else {
+      key.set(ipToBytes16(where[0]), orlopOutKey.dst);
+      view(key).setUint16(orlopOutKey.port, where[1], false);
+    }
+    const value = new Uint8Array(4);
+    view(value).setUint32(0, verdict, little);
+    this.map(map).put(key, value);
+  }
+
+  setInboundListener(family: 4 | 6, fd: number): void {
+    const key = new Uint8Array(orlopSocketKey.size);
+    view(key).setUint32(orlopSocketKey.podIdx, POD_IDX, little);
+    view(key).setUint32(orlopSocketKey.family, family, little);
+    const value = new Uint8Array(8);
+    view(value).setBigUint64(0, BigInt(fd), little);
+    this.map("inbound_socket").put(key, value);
+  }
+
+  /** What a counter has counted on all CPUs. */
+  count(reason: number): number {
+    const key = new Uint8Array(4);
+    view(key).setUint32(0, reason, little);
+    const value = this.map("counters").get(key) ?? Buffer.alloc(0);
+    let sum = 0n;
+    for (let at = 0; at < value.length; at += 8) sum += view(value).getBigUint64(at, little);
+    return Number(sum);
+  }
+
+  /** Published destinations by source: `10.99.0.2 40000` → `1.2.3.4 80`. */
+  flows(): Map<string, string> {
+    const out = new Map<string, string>();
+    const map = this.map("dst_of_flow");
+    for (const key of map.keys()) {
+      const value = map.get(key);
+      if (value)
+        out.set(endpoint(key, orlopFlow.src, orlopFlow.srcPort), endpoint(value, orlopDst.addr, orlopDst.port));
+    }
+    return out;
+  }
+
+  traffic(
+    direction: number,
+    port: number,
+  ): Record<"opened" | "closed" | "failed" | "sentBytes" | "receivedBytes", number> {
+    const key = new Uint8Array(orlopTrafficKey.size);
+    view(key).setUint32(orlopTrafficKey.podIdx, POD_IDX, little);
+    view(key).setUint16(orlopTrafficKey.direction, direction, little);
+    view(key).setUint16(orlopTrafficKey.port, port, false);
+    const value = this.map("traffic").get(key) ?? Buffer.alloc(0);
+    const sum = (field: number): number => {
+      let total = 0n;
+      for (let at = field; at < value.length; at += orlopTraffic.size) total += view(value).getBigUint64(at, little);
+      return Number(total);
+    };
+    return {
+      opened: sum(orlopTraffic.opened),
+      closed: sum(orlopTraffic.closed),
+      failed: sum(orlopTraffic.failed),
+      sentBytes: sum(orlopTraffic.sentBytes),
+      receivedBytes: sum(orlopTraffic.receivedBytes),
+    };
+  }
+
+  /** Takes the events that wait. */
+  events(): SeenEvent[] {
+    const bytes = new Uint8Array(orlopEvent.size * 20_000);
+    const count = this.#events.drain(bytes, orlopEvent.size);
+    const out: SeenEvent[] = [];
+    for (let at = 0; at < count * orlopEvent.size; at += orlopEvent.size) {
+      const one = bytes.subarray(at, at + orlopEvent.size);
+      const u32 = (field: number): number => view(one).getUint32(field, little);
+      out.push({
+        type: types.get(u32(orlopEvent.type)) ?? "?",
+        direction: u32(orlopEvent.direction),
+        flags: u32(orlopEvent.flags),
+        reason: u32(orlopEvent.reason),
+        src: endpoint(one, orlopEvent.src, orlopEvent.srcPort),
+        dst: endpoint(one, orlopEvent.dst, orlopEvent.dstPort),
+        sent: view(one).getBigUint64(orlopEvent.sentBytes, little),
+        received: view(one).getBigUint64(orlopEvent.receivedBytes, little),
+      });
+    }
+    return out;
+  }
+
+  /** A listener in the pod that plays the agent: answers each connection with `reply` once it has read something. */
+  async agentListens(
+    address: string,
+    port: number,
+    reply = "agent",
+  ): Promise<{ fd: number; sources: string[]; locals: string[]; close(): void }> {
+    const fd = await this.thread.listen(this.netnsFd, address, port, { transparent: false });
+    const sources: string[] = [];
+    const locals: string[] = [];
+    const server = net.createServer((socket) => {
+      sources.push(`${socket.remoteAddress?.replace("::ffff:", "")} ${socket.remotePort}`);
+      locals.push(`${socket.localAddress} ${socket.localPort}`);
+      socket.on("error", () => {}); // The program in the pod ends as it likes.
+      socket.once("data", () => socket.end(reply));
+    });
+    server.listen({ fd });
+    const close = (): void => void server.close();
+    this.#undo.push(close);
+    return { fd, sources, locals, close };
+  }
+
+  /** Runs Python in the pod, in its cgroup; its output. */
+  inPod(code: string, command: readonly string[] = ["python3", "-c", code]): Promise<string> {
+    return this.#python(this.#names.pod, `echo $$ > ${this.podCgroup}/cgroup.procs;`, command);
+  }
+
+  /** The same outside, in the cgroup of the test. */
+  outside(code: string): Promise<string> {
+    return this.#python(this.#names.outside, "", ["python3", "-c", code]);
+  }
+
+  async #python(namespace: string, before: string, command: readonly string[]): Promise<string> {
+    const script = `${before} exec nsenter --net=/var/run/netns/${namespace} "$@"`;
+    const { stdout } = await run("sh", ["-c", script, "sh", ...command], { timeout: 20_000 });
+    return stdout.trim();
+  }
+
+  remove(): void {
+    undo(this.#undo);
+  }
+}
+
+/** Python that dials and says what came of it: `<peer> <port> <answer>`, or the errno's name. */
+export const dial = (
+  address: string,
+  port: number,
+  options: { readonly mptcp?: boolean; readonly fastOpen?: boolean } = {},
+): string => `
+import socket, errno
+f = socket.AF_INET6 if ":" in "${address}" else socket.AF_INET
+s = socket.socket(f, socket.SOCK_STREAM, ${options.mptcp ? 262 : 6})
+s.settimeout(5)
+try:
+  if ${options.fastOpen ? "True" : "False"}: s.settimeout(None); s.sendto(b"hello", 0x20000000, ("${address}", ${port}))
+  else: s.connect(("${address}", ${port})); s.send(b"hello")
+  peer = s.getpeername()
+  print(peer[0], peer[1], s.recv(100).decode())
+except OSError as e: print(errno.errorcode.get(e.errno, repr(e)))
+`;

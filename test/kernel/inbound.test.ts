@@ -1,0 +1,152 @@
+// sk_lookup against real connections from outside the pod and from the agent's own sockets (root), and by test runs.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { closeSync } from "node:fs";
+import net from "node:net";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  ORLOP_COUNT_IN_AGENT_FLOW,
+  ORLOP_COUNT_IN_REFUSED_NO_LISTENER,
+  ORLOP_COUNT_IN_REFUSED_PORT,
+  ORLOP_COUNT_IN_REFUSED_STRICT,
+  ORLOP_COUNT_IN_REFUSED_UNKNOWN,
+  ORLOP_DIRECTION_IN,
+  ORLOP_IN_AGENT,
+  ORLOP_IN_PASS,
+  ORLOP_IN_REFUSE,
+} from "../../agent/abi.ts";
+import { dial, HookBench, OUTSIDE4, OUTSIDE6, POD4, POD6 } from "./hook-bench.ts";
+
+/** An application in the pod: answers `count` connections on every address with its name and the peer it sees. */
+const application = (port: number, count: number): string => `
+import socket
+s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); s.bind(("::", ${port})); s.listen(); s.settimeout(15)
+for _ in range(${count}):
+  c, a = s.accept(); c.recv(9); c.send(("app " + a[0].replace("::ffff:", "")).encode()); c.close()`;
+
+describe("connections to a pod", { concurrency: 1 }, () => {
+  const bench = new HookBench();
+  after(() => bench.remove());
+  before(async () => {
+    await bench.enrol();
+    bench.beat(0n);
+  });
+
+  test("nothing was said: refused, counted and told with its tuple", async () => {
+    const before = bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+    bench.events();
+    assert.equal(await bench.outside(dial(POD4, 8000)), "ECONNREFUSED");
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN), before + 1);
+    const [refused] = bench.events();
+    assert.partialDeepStrictEqual(refused, { type: "refused", dst: `${POD4} 8000`, direction: ORLOP_DIRECTION_IN });
+    assert.match(refused?.src ?? "", new RegExp(`^${OUTSIDE4} \\d+$`));
+  });
+
+  test("STRICT refuses, PASS lets through, the exact port comes before the default", async () => {
+    bench.said("in_by_port", 0, ORLOP_IN_REFUSE);
+    bench.said("in_by_port", 8001, ORLOP_IN_PASS);
+    const strict = bench.count(ORLOP_COUNT_IN_REFUSED_STRICT);
+    const app = bench.inPod(application(8001, 2));
+    await sleep(400);
+    assert.equal(await bench.outside(dial(POD4, 8001)), `${POD4} 8001 app ${OUTSIDE4}`);
+    assert.equal(await bench.outside(dial(POD6, 8001)), `${POD6} 8001 app ${OUTSIDE6}`);
+    await app;
+    for (const address of [POD4, POD6]) assert.equal(await bench.outside(dial(address, 8002)), "ECONNREFUSED");
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_STRICT), strict + 2);
+    await sleep(100);
+    const { opened, closed, sentBytes, receivedBytes } = bench.traffic(ORLOP_DIRECTION_IN, 8001);
+    assert.deepEqual([opened, closed], [2, 2]);
+    // The application closes first, so the clients' FINs may count as one byte each (sockops.bpf.c).
+    assert.ok(receivedBytes >= 10 && receivedBytes <= 12, String(receivedBytes));
+    assert.equal(sentBytes, `app ${OUTSIDE4}app ${OUTSIDE6}`.length);
+  });
+
+  test("for the agent: to its listener with the dialled address; without a listener refused", async () => {
+    bench.said("in_by_port", 8003, ORLOP_IN_AGENT);
+    const before = bench.count(ORLOP_COUNT_IN_REFUSED_NO_LISTENER);
+    assert.equal(await bench.outside(dial(POD4, 8003)), "ECONNREFUSED");
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_NO_LISTENER), before + 1);
+    const v4 = await bench.agentListens("127.0.0.1", 15006);
+    const v6 = await bench.agentListens("::1", 15006);
+    bench.setInboundListener(4, v4.fd);
+    bench.setInboundListener(6, v6.fd);
+    assert.equal(await bench.outside(dial(POD4, 8003)), `${POD4} 8003 agent`);
+    assert.equal(await bench.outside(dial(POD6, 8003)), `${POD6} 8003 agent`);
+    assert.deepEqual(v4.locals, [`${POD4} 8003`]);
+    assert.deepEqual(v6.locals, [`${POD6} 8003`]);
+    assert.equal(bench.traffic(ORLOP_DIRECTION_IN, 8003).opened, 0, "the agent's connections are not an application's");
+  });
+
+  test("the inner ports are refused from outside, the pod reaches itself", async () => {
+    const before = bench.count(ORLOP_COUNT_IN_REFUSED_PORT);
+    for (const port of [15001, 15006]) assert.equal(await bench.outside(dial(POD4, port)), "ECONNREFUSED");
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_PORT), before + 2);
+    const app = bench.inPod(application(8004, 2));
+    await sleep(400);
+    assert.equal(await bench.inPod(dial(POD4, 8004)), `${POD4} 8004 app ${POD4}`);
+    assert.equal(await bench.inPod(dial("127.0.0.1", 8004)), "127.0.0.1 8004 app 127.0.0.1");
+    await app;
+  });
+
+  for (const [kind, client, pod] of [
+    ["local4", "198.51.100.7", POD4],
+    ["local6", "2001:db8::7", POD6],
+  ] as const) {
+    test(`the agent's dial is admitted past STRICT, from the client's address (${kind})`, async () => {
+      assert.deepEqual(await bench.thread.prepareNamespace(bench.netnsFd), {
+        preservesSource: true,
+        problem: undefined,
+      });
+      await bench.thread.prepareNamespace(bench.netnsFd);
+      const before = bench.count(ORLOP_COUNT_IN_AGENT_FLOW);
+      const app = bench.inPod(application(8005, 1));
+      await sleep(400);
+      const [fd] = await bench.thread.sockets(bench.netnsFd, kind, 1);
+      assert.ok(fd !== undefined);
+      assert.equal(await connectFrom(fd, client, pod, 8005), `app ${client}`);
+      await app;
+      assert.equal(bench.count(ORLOP_COUNT_IN_AGENT_FLOW), before + 1);
+      assert.equal(bench.map("agent_flow").keys().length, 0, "admitted once");
+    });
+  }
+
+  test("sockets for tunnels are never admitted past STRICT", async () => {
+    const [fd] = await bench.thread.sockets(bench.netnsFd, "out4", 1);
+    assert.ok(fd !== undefined);
+    assert.equal(bench.map("agent_flow").keys().length, 0);
+    const socket = new net.Socket({ fd });
+    socket.destroy();
+  });
+
+  test("test runs agree", () => {
+    assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 8001).verdict, "pass");
+    assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 8002).verdict, "drop");
+    assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 15006).verdict, "drop");
+    assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 15008).verdict, "pass");
+    assert.equal(
+      bench.programs.testLookup("198.51.100.9", 4000, "10.99.0.77", 15008).verdict,
+      "drop",
+      "not our address",
+    );
+    assert.equal(bench.programs.testLookup("2001:db8::9", 4000, POD6, 8002).verdict, "drop");
+    assert.equal(bench.programs.testLookup(POD4, 4000, POD4, 8002).verdict, "pass");
+  });
+});
+
+/** Binds a made socket to the client's address and connects it, in Python: what the engine does in C++. */
+async function connectFrom(fd: number, client: string, address: string, port: number): Promise<string> {
+  const code = `
+import socket
+s = socket.socket(fileno=3); s.setblocking(True); s.settimeout(5)
+s.bind(("${client}", 0)); s.connect(("${address}", ${port})); s.send(b"hello"); print(s.recv(100).decode())`;
+  const child = spawn("python3", ["-c", code], { stdio: ["ignore", "pipe", "inherit", fd] });
+  let output = "";
+  child.stdout?.on("data", (part) => {
+    output += part;
+  });
+  await new Promise((resolve) => child.once("close", resolve));
+  closeSync(fd);
+  return output.trim();
+}
