@@ -6,6 +6,7 @@ import {
   LENT_MAPS,
   type LentListener,
   type LentMap,
+  MAX_PACKET_FDS,
   type Notice,
   PROTOCOL_VERSION,
   type RefusedReason,
@@ -179,13 +180,16 @@ export class KeeperClient {
     await this.#askPlain({ op: "release", podIdx });
   }
 
-  /** At most `count` descriptors, the receiver's own. */
+  /** At most `count` descriptors, the receiver's own; in as many packets as that takes. */
   async sockets(podIdx: number, kind: SocketKind, count: number): Promise<Int32Array> {
-    const { reply, fds } = await this.#ask({ op: "sockets", podIdx, kind, count });
+    const { reply, fds } = await this.#ask({ op: "sockets", podIdx, kind, count: Math.min(count, MAX_PACKET_FDS) });
     if (reply.op !== "sockets" || reply.podIdx !== podIdx || reply.kind !== kind || fds.length > count) {
       throw this.#broken(fds, "sockets");
     }
-    return Int32Array.from(fds);
+    if (count <= MAX_PACKET_FDS) return Int32Array.from(fds);
+    // What the first packet brought is of use, whether or not there will be more.
+    const more = await this.sockets(podIdx, kind, count - MAX_PACKET_FDS).catch(() => []);
+    return Int32Array.from([...fds, ...more]);
   }
 
   async programs(): Promise<KeeperState> {

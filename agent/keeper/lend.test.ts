@@ -133,7 +133,10 @@ test("greeted, lent to, refused, told of a pod that went: and no descriptor is l
     { reason: "bad-request" },
     "the keeper checks, whatever the client is",
   );
-  await assert.rejects(client.sockets(1, "out4", 65), KeeperRefused);
+  await assert.rejects(client.sockets(1, "out4", 0), KeeperRefused);
+  const many = await client.sockets(1, "out4", 150);
+  assert.equal(many.length, 150, "in three packets");
+  for (const fd of many) closeSync(fd);
   lender.notify({ id: 0, op: "pod-gone", podIdx: 1, uid: "p" });
   await turn();
   assert.deepEqual(gone, ["p"]);
