@@ -109,6 +109,28 @@ static __always_inline __be16 service_port(const struct orlop_sock *sock, const 
 	return sock->flags & ORLOP_SOCK_PASSIVE ? e->local_port : sock->dst_port;
 }
 
+/* Set by the keeper before the load: the kernel has MPTCP and bpf_skc_to_mptcp_sock (5.19). */
+const volatile __u8 have_mptcp SEC(".rodata") = 0;
+
+/* The socket the application holds is not the one that dials: getpeername asks the former. */
+static __always_inline void tell_mptcp(struct bpf_sock *sk, const struct orlop_sock *sock)
+{
+	struct mptcp_sock *whole;
+	struct orlop_sock *shown;
+
+	if (!have_mptcp)
+		return;
+	whole = bpf_skc_to_mptcp_sock(sk);
+	if (!whole)
+		return;
+	shown = bpf_sk_storage_get(&dst_of_sock, whole, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!shown)
+		return;
+	shown->dst = sock->dst;
+	shown->dst_port = sock->dst_port;
+	shown->flags = ORLOP_SOCK_CAPTURED;
+}
+
 /* The SYN is about to leave; both ends are known. */
 static __always_inline void on_dial(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
@@ -149,6 +171,7 @@ static __always_inline void on_dial(struct bpf_sock_ops *ctx, struct bpf_sock *s
 			count(ORLOP_COUNT_FLOW_MAP_FULL);
 		else
 			count(ORLOP_COUNT_FLOW_PUBLISHED);
+		tell_mptcp(sk, sock);
 	}
 	watch_states(ctx);
 }

@@ -146,6 +146,10 @@ class Programs : public Napi::ObjectWrap<Programs> {
     }
     skeleton->rodata->have_set_retval =
         libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1;
+    // Without CONFIG_MPTCP the function exists, but not the type it returns.
+    skeleton->rodata->have_mptcp =
+        access("/proc/sys/net/mptcp", F_OK) == 0 &&
+        libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCK_OPS, BPF_FUNC_skc_to_mptcp_sock, nullptr) == 1;
     says.clear();
     err = orlop_bpf__load(skeleton);
     g_libbpf_says = nullptr;

@@ -1,5 +1,6 @@
 // FdSocket of keeper.node: packets and descriptors arrive whole or not at all, limits hold, nothing leaks.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { closeSync, fstatSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -90,6 +91,33 @@ test("limits: too long, too many, too much waiting", async () => {
     }),
   );
   closeAll(a, b, listener);
+});
+
+test("a packet beyond the limits never arrives, closes the socket and leaves no descriptor", async () => {
+  const path = join(folder, String(made++));
+  const listener = FdSocket.listen(path, 0o600);
+  const hostile = [
+    "s.send(b'x' * 65537)",
+    "socket.send_fds(s, [b'x'], [0] * 65)",
+    "socket.send_fds(s, [b'x' * 65537], [0] * 64)",
+    "socket.send_fds(s, [b'x'], [0] * 253)",
+  ];
+  for (const send of hostile) {
+    const before = openFds();
+    const closed = new Promise<Error | undefined>((resolve) =>
+      listener.onConnection((socket) => {
+        socket.onMessage(() => assert.fail("arrived"));
+        socket.onClose(resolve);
+      }),
+    );
+    const program = `import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect("${path}"); ${send}`;
+    const child = spawn("python3", ["-c", program], { stdio: "inherit" });
+    const error = await closed;
+    assert.equal(error instanceof Error && "code" in error && error.code, "EMSGSIZE", send);
+    if (child.exitCode === null) await new Promise((resolve) => child.once("exit", resolve));
+    assert.equal(openFds(), before, send);
+  }
+  listener.close();
 });
 
 test("the other side closes: told once, without an error; later sends fail", async () => {
