@@ -24,12 +24,14 @@ export interface PodRoom {
   readonly preservesSource: boolean;
   /** The caller owns the descriptors. */
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
-  /**
-   * Closes the listeners and leaves the namespace. Without `restore` rule and route stay there, since connections of
-   * the agent's that are still open need them.
-   */
-  close(options: { readonly restore: boolean }): Promise<void>;
+  /** Closes the listeners and leaves the namespace. */
+  close(leave: Leave): Promise<void>;
 }
+/**
+ * When rule and route in the namespace go. `once-left`: connections of the agent's that are still open need them;
+ * `pid` is a process in the namespace. `never`: it dies anyway, or the next keeper takes over.
+ */
+export type Leave = { readonly restore: "now" | "never" } | { readonly restore: "once-left"; readonly pid: number };
 /** Owns `netnsFd` from here on, also when it refuses. */
 export type OpenRoom = (netnsFd: number, addresses: readonly string[]) => Promise<PodRoom | Refusal>;
 
@@ -102,7 +104,7 @@ export class Enrollments {
     return this.#inTurn(uid, async () => {
       const known = this.#byUid(uid);
       if (known !== undefined && known.state !== "adopted") {
-        if (!this.#stands(known)) await this.#release(known);
+        if (!this.#stands(known)) await this.#release(known, "never");
         else if (sameAddresses(known.row, addresses)) return known;
         else return refusal("address-mismatch", `pod ${uid} is enrolled with other addresses: release it first`);
       }
@@ -113,10 +115,10 @@ export class Enrollments {
       if (isRefusal(room)) return room;
       try {
         const enrolled = this.#enter(pod, room, addresses);
-        if (isRefusal(enrolled)) await room.close({ restore: false });
+        if (isRefusal(enrolled)) await room.close({ restore: "never" });
         return enrolled;
       } catch (error) {
-        await room.close({ restore: false });
+        await room.close({ restore: "never" });
         throw error;
       }
     });
@@ -141,12 +143,15 @@ export class Enrollments {
   }
 
   /** Undefined: done, or there was nothing to do. */
-  release(podIdx: number, options = { restore: false }): Promise<void> {
+  release(
+    podIdx: number,
+    options: { readonly restore: "now" | "once-left" } = { restore: "once-left" },
+  ): Promise<void> {
     const uid = this.#byIdx.get(podIdx)?.row.uid;
     if (uid === undefined) return Promise.resolve();
     return this.#inTurn(uid, async () => {
       const found = this.#byIdx.get(podIdx);
-      if (found !== undefined && found.row.uid === uid) await this.#release(found, options);
+      if (found !== undefined && found.row.uid === uid) await this.#release(found, options.restore);
     });
   }
 
@@ -161,7 +166,7 @@ export class Enrollments {
       await this.#inTurn(seen.row.uid, async () => {
         const found = this.#byIdx.get(seen.row.podIdx);
         if (found === undefined || found.row.uid !== seen.row.uid || this.#stands(found)) return;
-        await this.#release(found);
+        await this.#release(found, "never");
         gone.push(found.row);
       });
     }
@@ -171,7 +176,7 @@ export class Enrollments {
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
   async releaseAll(): Promise<void> {
     await Promise.all(this.#turns.values());
-    for (const { row } of this.all()) await this.release(row.podIdx, { restore: true });
+    for (const { row } of this.all()) await this.release(row.podIdx, { restore: "now" });
     await this.close();
   }
 
@@ -179,7 +184,7 @@ export class Enrollments {
   async close(): Promise<void> {
     await Promise.all(this.#turns.values());
     for (const timer of this.#lingering) clearTimeout(timer);
-    for (const one of this.all()) if (one.state !== "adopted") await one.room.close({ restore: false });
+    for (const one of this.all()) if (one.state !== "adopted") await one.room.close({ restore: "never" });
     this.#byIdx.clear();
   }
 
@@ -230,9 +235,11 @@ export class Enrollments {
   }
 
   /** Capture first, then what it needed: no connection is sent to a listener that has gone. */
-  async #release(found: Enrollment, options = { restore: false }): Promise<void> {
+  async #release(found: Enrollment, restore: Leave["restore"]): Promise<void> {
     this.#withdraw(found);
-    if (found.state !== "adopted") await found.room.close(options);
+    if (found.state === "adopted") return;
+    const { room, pod } = found;
+    await room.close(restore === "once-left" ? { restore, pid: pod.process.pid } : { restore });
   }
 
   #withdraw(found: Enrollment): void {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
 import { type Enrollment, Enrollments, type Refusal } from "./enrollment.ts";
 import { type Answer, Lender, type Log, serveOn } from "./lend.ts";
-import { roomOpener } from "./pod-sockets.ts";
+import { PodRooms } from "./pod-sockets.ts";
 import { Kernel } from "./programs.ts";
 import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -45,16 +45,20 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
   const { log, signal, removeOnExit } = options;
   const undo: Undo[] = [];
   try {
-    const { enrollments, kernel, thread } = start(config, options, undo);
+    const { enrollments, kernel, thread, rooms } = start(config, options, undo);
     log.info("the keeper serves", { socket: config.socket, adopted: enrollments.all().length });
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     for (const step of undo.splice(0).reverse()) step();
     if (removeOnExit) {
       await enrollments.releaseAll();
+      await rooms.close({ restore: true });
       kernel.remove();
       unmountBpffs(config.bpffs);
       removeCgroup(config, log);
-    } else await enrollments.close();
+    } else {
+      await enrollments.close();
+      await rooms.close({ restore: false });
+    }
     kernel.close();
     thread.close();
     log.info("the keeper has ended", { removed: removeOnExit });
@@ -77,8 +81,9 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   mountBpffs(config.bpffs, log);
   const kernel = new Kernel({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
   const thread = new PodThread(kernel.sockMapFd);
+  const rooms = new PodRooms(thread, log, "/proc");
   const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
-  const enrollments = new Enrollments({ tree, openRoom: roomOpener(thread, log), rows: kernel.rows });
+  const enrollments = new Enrollments({ tree, openRoom: rooms.open, rows: kernel.rows });
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
   undo.push(() => lender.close());
   serveOn(server, lender);
@@ -90,7 +95,7 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   undo.push(() => {
     for (const timer of timers) clearInterval(timer);
   });
-  return { kernel, thread, enrollments };
+  return { kernel, thread, rooms, enrollments };
 }
 
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */

@@ -5,6 +5,7 @@ import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../ab
 import { canonicalIp } from "../mesh/ip.ts";
 import type { PodThread } from "./addon.ts";
 import type { HeldListener, OpenRoom, PodRoom, Refusal } from "./enrollment.ts";
+import { untilAgentLeft } from "./leaving.ts";
 import type { Log } from "./lend.ts";
 import type { ListenerKind, SocketKind } from "./protocol.ts";
 
@@ -33,67 +34,50 @@ export function listenerPlaces(addresses: readonly string[], hasIpv6Loopback: bo
 
 const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined);
 
-class Room implements PodRoom {
-  readonly netnsCookie: bigint;
-  readonly listeners: readonly HeldListener[];
-  readonly preservesSource: boolean;
+type Entered = { readonly netnsFd: number; readonly podAddresses: ReadonlySet<string> };
+
+/** Pods' namespaces as enrolment sees them; one for the whole keeper. */
+export class PodRooms {
   readonly #thread: PodThread;
-  readonly #netnsFd: number;
   readonly #log: Log;
+  readonly #proc: string;
+  /** By cookie: released, but an agent may still be in there. */
+  readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
+  #removing = false;
 
-  constructor(
-    made: Pick<PodRoom, "netnsCookie" | "listeners" | "preservesSource">,
-    entered: { readonly thread: PodThread; readonly netnsFd: number; readonly log: Log },
-  ) {
-    this.netnsCookie = made.netnsCookie;
-    this.listeners = made.listeners;
-    this.preservesSource = made.preservesSource;
-    this.#thread = entered.thread;
-    this.#netnsFd = entered.netnsFd;
-    this.#log = entered.log;
+  constructor(thread: PodThread, log: Log, proc: string) {
+    this.#thread = thread;
+    this.#log = log;
+    this.#proc = proc;
   }
 
-  async makeSockets(kind: SocketKind, count: number): Promise<number[]> {
-    return [...(await this.#thread.sockets(this.#netnsFd, kind, count))];
-  }
-
-  async close(options: { readonly restore: boolean }): Promise<void> {
-    for (const { fd } of this.listeners) closeSync(fd);
-    try {
-      if (options.restore) await this.#thread.restoreNamespace(this.#netnsFd);
-    } catch (error) {
-      // Rule and route stay in a namespace of which we ask nothing more; only marked packets would notice them.
-      this.#log.warn("a pod's namespace keeps our rule and route", { error: String(error) });
-    } finally {
-      closeSync(this.#netnsFd);
-    }
-  }
-}
-
-/** @returns what enrolment opens a pod's namespace with; every descriptor is closed again when it refuses or fails. */
-export function roomOpener(thread: PodThread, log: Log): OpenRoom {
-  return async (netnsFd, addresses) => {
+  /** Every descriptor is closed again when it refuses or fails. */
+  readonly open: OpenRoom = async (netnsFd, addresses) => {
     const listeners: HeldListener[] = [];
     const undo = (): void => {
       for (const { fd } of listeners) closeSync(fd);
       closeSync(netnsFd);
     };
     try {
-      const info = await thread.podInfo(netnsFd);
-      const present = new Set(info.addresses.map((text) => canonicalIp(text.split("%")[0] ?? "")));
-      const absent = addresses.find((address) => !present.has(address));
+      const info = await this.#thread.podInfo(netnsFd);
+      // It comes back before all of it had left: what is there is needed again.
+      this.#leaving.get(info.cookie)?.stop.abort();
+      const texts = info.addresses.map((text) => canonicalIp(text.split("%")[0] ?? ""));
+      const podAddresses = new Set(texts.filter((text) => text !== undefined));
+      const absent = addresses.find((address) => !podAddresses.has(address));
       if (absent !== undefined) {
         undo();
         return refusal("address-mismatch", `${absent} is not an address of the pod's network namespace`);
       }
-      const { preservesSource, problem } = await thread.prepareNamespace(netnsFd);
-      if (!preservesSource)
-        log.warn("applications of a pod will not see their clients' addresses", { addresses, problem });
-      for (const place of listenerPlaces(addresses, present.has("::1"))) {
-        const fd = await thread.listen(netnsFd, place.address, place.port, { transparent: false });
+      const { preservesSource, problem } = await this.#thread.prepareNamespace(netnsFd);
+      if (!preservesSource) {
+        this.#log.warn("applications of a pod will not see their clients' addresses", { addresses, problem });
+      }
+      for (const place of listenerPlaces(addresses, podAddresses.has("::1"))) {
+        const fd = await this.#thread.listen(netnsFd, place.address, place.port, { transparent: false });
         listeners.push({ ...place, fd });
       }
-      return new Room({ netnsCookie: info.cookie, listeners, preservesSource }, { thread, netnsFd, log });
+      return this.#room({ netnsCookie: info.cookie, listeners, preservesSource }, { netnsFd, podAddresses });
     } catch (error) {
       undo();
       if (codeOf(error) !== "EADDRINUSE") throw error;
@@ -101,6 +85,49 @@ export function roomOpener(thread: PodThread, log: Log): OpenRoom {
       return refusal("listeners-held", message);
     }
   };
+
+  /** Ends every waiting for agents; with `restore` their pods' rules and routes go at once. */
+  async close(options: { readonly restore: boolean }): Promise<void> {
+    this.#removing = options.restore;
+    for (const { stop } of this.#leaving.values()) stop.abort();
+    await Promise.all([...this.#leaving.values()].map(({ done }) => done));
+  }
+
+  #room(made: Pick<PodRoom, "netnsCookie" | "listeners" | "preservesSource">, entered: Entered): PodRoom {
+    const { netnsFd } = entered;
+    return {
+      ...made,
+      makeSockets: async (kind: SocketKind, count: number) => [...(await this.#thread.sockets(netnsFd, kind, count))],
+      close: async (leave) => {
+        for (const { fd } of made.listeners) closeSync(fd);
+        if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);
+        if (leave.restore === "now") await this.#restore(netnsFd);
+        closeSync(netnsFd);
+      },
+    };
+  }
+
+  #leave(cookie: bigint, { netnsFd, podAddresses }: Entered, pid: number): void {
+    const stop = new AbortController();
+    const leaving = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop.signal).then(async (left) => {
+      if (left || this.#removing) await this.#restore(netnsFd);
+      closeSync(netnsFd);
+    });
+    const entry = { stop, done: leaving };
+    this.#leaving.set(cookie, entry);
+    void leaving.then(() => {
+      if (this.#leaving.get(cookie) === entry) this.#leaving.delete(cookie);
+    });
+  }
+
+  async #restore(netnsFd: number): Promise<void> {
+    try {
+      await this.#thread.restoreNamespace(netnsFd);
+    } catch (error) {
+      // Rule and route stay in a namespace of which we ask nothing more; only marked packets would notice them.
+      this.#log.warn("a pod's namespace keeps our rule and route", { error: String(error) });
+    }
+  }
 }
 
 const refusal = (refused: Refusal["refused"], message: string): Refusal => ({ refused, message });

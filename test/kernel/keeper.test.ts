@@ -281,7 +281,12 @@ describe("the keeper", { concurrency: 1 }, () => {
   test("enrolled and released a hundred times: no descriptor, entry, link or thread more than before", async () => {
     for (const { fd } of pod.listeners) closeSync(fd);
     await agent.client.release(pod.podIdx);
-    const held = () => [readdirSync("/proc/self/fd").length, readdirSync("/proc/self/task").length];
+    const rule = () =>
+      execFileSync("nsenter", ["-t", String(pause.pid), "-n", "ip", "rule"])
+        .toString()
+        .includes("0x6f72");
+    const held = () => [readdirSync("/proc/self/fd").length, readdirSync("/proc/self/task").length].join(" ");
+    await until("the rule went with the agent's listeners", () => !rule());
     const before = held();
     for (let turn = 0; turn < 100; turn++) {
       const again = await agent.client.prepare(uid, [address]);
@@ -291,7 +296,7 @@ describe("the keeper", { concurrency: 1 }, () => {
       for (const { fd } of again.listeners) closeSync(fd);
     }
     assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ENETUNREACH", "not captured any more");
-    assert.deepEqual(held(), before);
+    await until(`held ${before}`, () => held() === before);
     const { maps: views } = await agent.client.programs();
     for (const name of ["pod_by_netns", "pod_by_ip", "inbound_socket", "in_by_port"]) {
       const entries = views.find((one) => one.name === name)?.entries ?? 0;
