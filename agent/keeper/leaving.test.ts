@@ -16,6 +16,8 @@ test("listeners of ours and sockets that speak for a client keep it; nothing els
   assert.equal(agentStillThere("", own), false);
   assert.equal(agentStillThere(line(`${podsOwn}:1F90`, "0A"), own), false, "the application's listener");
   assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "0A"), own), true, "15008");
+  assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "01"), own), true, "a tunnel");
+  assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "06"), own), false, "a tunnel that was");
   assert.equal(agentStillThere(line("0100007F:3A99", "0A"), own), true, "15001");
   assert.equal(agentStillThere(line(`${podsOwn}:9C40`, "01"), own), false, "the pod's own connection");
   assert.equal(agentStillThere(line("0100007F:9C40", "01"), own), false, "loopback");

@@ -21,15 +21,17 @@ function addressOf(hex: string): string {
 }
 
 /**
- * Does an agent still use the pod? Its listeners are open, or a socket lives whose own address is not the pod's, as only
- * those have that speak for a client. `table`: the text of /proc/<pid>/net/tcp or tcp6.
+ * Does an agent still use the pod? A listener or connection of it is on a port of ours, or a socket lives whose own
+ * address is not the pod's, as only those have that speak for a client. `table`: the text of /proc/<pid>/net/tcp or tcp6.
  */
 export function agentStillThere(table: string, podAddresses: ReadonlySet<string>): boolean {
   return table.split("\n").some((line) => {
     const [, local = "", , state = ""] = line.trim().split(/\s+/);
     const [, hex, port] = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/.exec(local) ?? [];
     if (hex === undefined || port === undefined || state === TIME_WAIT) return false;
-    if (state === LISTEN) return ourPorts.includes(Number.parseInt(port, 16));
+    // A listener, what waits at it, and a tunnel on which requests for the application may still come.
+    if (ourPorts.includes(Number.parseInt(port, 16))) return true;
+    if (state === LISTEN) return false;
     const address = addressOf(hex);
     return !isLoopback(address) && !podAddresses.has(address);
   });
