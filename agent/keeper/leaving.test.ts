@@ -4,9 +4,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { agentStillThere, untilAgentLeft } from "./leaving.ts";
+import { agentStillThere as stillThere, untilAgentLeft } from "./leaving.ts";
 
 const own = new Set(["10.90.2.11", "fd90:0:0:2::11", "127.0.0.1", "::1"]);
+const agentStillThere = (table: string, addresses: ReadonlySet<string>, tunnelsCount = true): boolean =>
+  stillThere(table, addresses, { tunnelsCount });
 const line = (local: string, state: string): string =>
   `   0: ${local} 0B025A0A:1F90 ${state} 00000000:00000000 00:00000000`;
 const clientsOwn = "0B015A0A"; // 10.90.1.11
@@ -17,6 +19,7 @@ test("listeners of ours and sockets that speak for a client keep it; nothing els
   assert.equal(agentStillThere(line(`${podsOwn}:1F90`, "0A"), own), false, "the application's listener");
   assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "0A"), own), true, "15008");
   assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "01"), own), true, "a tunnel");
+  assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "01"), own, false), false, "a tunnel that idles on");
   assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "06"), own), false, "a tunnel that was");
   assert.equal(agentStillThere(line("0100007F:3A99", "0A"), own), true, "15001");
   assert.equal(agentStillThere(line(`${podsOwn}:9C40`, "01"), own), false, "the pod's own connection");

@@ -24,13 +24,17 @@ function addressOf(hex: string): string {
  * Does an agent still use the pod? A listener or connection of it is on a port of ours, or a socket lives whose own
  * address is not the pod's, as only those have that speak for a client. `table`: the text of /proc/<pid>/net/tcp or tcp6.
  */
-export function agentStillThere(table: string, podAddresses: ReadonlySet<string>): boolean {
+export function agentStillThere(
+  table: string,
+  podAddresses: ReadonlySet<string>,
+  options: { readonly tunnelsCount: boolean },
+): boolean {
   return table.split("\n").some((line) => {
     const [, local = "", , state = ""] = line.trim().split(/\s+/);
     const [, hex, port] = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/.exec(local) ?? [];
     if (hex === undefined || port === undefined || state === TIME_WAIT) return false;
     // A listener, what waits at it, and a tunnel on which requests for the application may still come.
-    if (ourPorts.includes(Number.parseInt(port, 16))) return true;
+    if (ourPorts.includes(Number.parseInt(port, 16))) return state === LISTEN || options.tunnelsCount;
     if (state === LISTEN) return false;
     const address = addressOf(hex);
     return !isLoopback(address) && !podAddresses.has(address);
@@ -46,13 +50,18 @@ export type Leaving = {
 
 const FIRST_LOOK_MS = 25;
 const SLOWEST_LOOK_MS = 5_000;
+/** By then every other node has heard that the pod left, and sends nothing new over a tunnel that idles on. */
+const TUNNELS_COUNT_MS = 2_000;
 
 /** Resolves to true when the agent has left, to false when the process has gone or `signal` says to stop waiting. */
 export async function untilAgentLeft({ proc, pid, podAddresses }: Leaving, signal: AbortSignal): Promise<boolean> {
+  let waited = 0;
   for (let wait = FIRST_LOOK_MS; !signal.aborted; wait = Math.min(SLOWEST_LOOK_MS, wait * 1.25)) {
+    const options = { tunnelsCount: waited < TUNNELS_COUNT_MS };
+    waited += wait;
     try {
       const tables = ["tcp", "tcp6"].map((name) => readFileSync(join(proc, String(pid), "net", name), "utf8"));
-      if (!tables.some((table) => agentStillThere(table, podAddresses))) return true;
+      if (!tables.some((table) => agentStillThere(table, podAddresses, options))) return true;
     } catch {
       return false; // The process ended; another of the pod's may live, but nobody is known to.
     }
