@@ -126,6 +126,10 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
     // what stands before a RST_STREAM in its queue.
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
   }
+  // nghttp2 gives the session up: whatever the peer sent was no HTTP/2, or too much of it.
+  if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+    self.Violate(frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM ? "flood" : "malformed frames");
+  }
   if (frame->hd.type != NGHTTP2_RST_STREAM) return 0;
   const uint32_t code = frame->rst_stream.error_code;
   const bool ours =
@@ -154,6 +158,9 @@ int H2Callbacks::BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, vo
       break;
     case NGHTTP2_WINDOW_UPDATE:
       if (!budget.window_updates.Take(now)) self.Violate("WINDOW_UPDATE flood");
+      break;
+    case NGHTTP2_PUSH_PROMISE:
+      self.Violate("malformed frames");  // nobody may push in HBONE
       break;
     case NGHTTP2_RST_STREAM:
       break;  // counted when it is known which stream it meant
@@ -264,14 +271,20 @@ int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* fr
 
 int H2Callbacks::InvalidFrame(nghttp2_session*, const nghttp2_frame*, int error, void* user_data) {
   H2Session& self = Of(user_data);
-  // A request that HTTP forbids costs its stream; it is paid from the budget of resets we are made to send.
-  // Anything else is no HTTP/2 and costs the tunnel.
-  if (error != NGHTTP2_ERR_HTTP_HEADER && error != NGHTTP2_ERR_HTTP_MESSAGING &&
-      error != NGHTTP2_ERR_STREAM_CLOSED) {
-    self.Violate("malformed frames");
-    self.error_ = nghttp2_strerror(error);
+  switch (error) {
+    // A request that HTTP forbids costs its stream; it is paid from the budget of resets we are made to send.
+    case NGHTTP2_ERR_HTTP_HEADER:
+    case NGHTTP2_ERR_HTTP_MESSAGING:
+    case NGHTTP2_ERR_STREAM_CLOSED:
+    // More streams than we allow, from a peer that could not know yet.
+    case NGHTTP2_ERR_REFUSED_STREAM:
+      return 0;
+    // Anything else is no HTTP/2 and costs the tunnel.
+    default:
+      self.Violate("malformed frames");
+      self.error_ = nghttp2_strerror(error);
+      return 0;
   }
-  return 0;
 }
 
 int H2Callbacks::DataChunk(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t length,

@@ -205,7 +205,7 @@ test("A8 header bomb by references to a large table entry: cut off at the decode
     const block = Buffer.concat([literal(":method", "CONNECT"), entry, Buffer.alloc(100_000, 0x80 | 62)]);
     peer.send(frame(HEADERS, END_HEADERS, 1, block));
     await peer.closed;
-    assert.deepEqual(abuse(under), ["too many header bytes"]);
+    assert.equal(abuse(under).length, 1);
   });
 });
 
@@ -241,17 +241,18 @@ test("A14 zero windows: 200 streams whose peer takes nothing hold no memory of o
   app.close();
 });
 
-test("more streams than allowed are refused, one by one", async () => {
+test("more streams than allowed: refused one by one before the limit was acknowledged, the tunnel's end after", async () => {
   installBoth();
   const app = await serve((socket) => socket.pipe(socket));
   using under = serverEngine(() => app.port);
   const peer = await RawPeer.connect(under.listen(2, "hbone"));
-  while (!peer.frames.some((got) => got.type === SETTINGS)) await sleep(1);
-  peer.send(frame(SETTINGS, ACK, 0));
   for (let i = 0; i < 220; i++) peer.connect(2 * i + 1);
   while (peer.frames.filter((got) => got.type === RST_STREAM).length < 20) await sleep(1);
   assert.equal(under.engine.stats().streams, 200);
-  peer.socket.destroy();
+  peer.send(frame(SETTINGS, ACK, 0));
+  peer.connect(1001);
+  await peer.closed;
+  assert.equal(abuse(under).length, 1);
   await settled(under);
   app.close();
 });
