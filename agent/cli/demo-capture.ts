@@ -53,8 +53,10 @@ async function heard(running: Running, text: string): Promise<void> {
   }
 }
 
+/** Until nothing more arrives, or for a second where traffic goes on: what was sent before is long written then. */
 async function settled(file: string): Promise<void> {
-  for (let size = -1, now = readFileSync(file).length; size !== now; ) {
+  const end = performance.now() + 1_000;
+  for (let size = -1, now = readFileSync(file).length; size !== now && performance.now() < end; ) {
     size = now;
     await new Promise((resolve) => setTimeout(resolve, 150));
     now = readFileSync(file).length;
