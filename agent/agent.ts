@@ -26,7 +26,6 @@ import { Certificates } from "./identity/certificates.ts";
 import { systemClock } from "./identity/clock.ts";
 import { EmbeddedAuthority } from "./identity/embedded.ts";
 import { TrustBundle } from "./identity/trust-bundle.ts";
-import { MAX_PACKET_FDS } from "./keeper/protocol.ts";
 import { KernelTables } from "./kernel-tables.ts";
 import { KernelWatch } from "./kernel-watch.ts";
 import { becomeUnprivileged, forbidDumps, raiseOpenFiles, setLimit, shedPrivileges } from "./libc.ts";
@@ -171,21 +170,15 @@ export async function runAgent(config: AgentConfig): Promise<number> {
     onStalled: (stalled) => log.room("engine").error("data threads hang: no heartbeat", { stalled: stalled.join(",") }),
   });
 
-  /** A packet carries so many descriptors and no more, so a large wish is several requests. */
-  function refill(thread: number, { podIdx, kind, count }: Extract<FromDataThread, { readonly op: "pool-low" }>): void {
-    for (let left = count; left > 0; left -= MAX_PACKET_FDS) {
-      keeper.sockets(podIdx, kind, Math.min(left, MAX_PACKET_FDS)).then(
-        (fds) => threads.addSockets(thread, { op: "sockets", podIdx, kind, fds: [...fds] }),
-        // The engine asks again while a connection waits, and says "no-socket" when its patience ends.
-        (error: unknown) => log.room("keeper").warn("no sockets", { podIdx, kind, error }),
-      );
-    }
-  }
-
   function heard(thread: number, message: FromDataThread): void {
     switch (message.op) {
       case "pool-low":
-        refill(thread, message);
+        keeper.sockets(message.podIdx, message.kind, message.count).then(
+          (fds) => threads.addSockets(thread, { ...message, op: "sockets", fds: [...fds] }),
+          // The engine asks again while a connection waits, and says "no-socket" when its patience ends.
+          (error: unknown) =>
+            log.room("keeper").warn("no sockets", { podIdx: message.podIdx, kind: message.kind, error }),
+        );
         return;
       case "log":
         log.room(message.room)[message.level](message.message, message.fields);

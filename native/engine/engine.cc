@@ -272,6 +272,10 @@ void Engine::RemovePod(uint32_t pod_idx, bool cut) {
     pods_.erase(found);
   }
   tunnels_.RetirePod(pod_idx);
+  // Peers keep tunnels for minutes: without GOAWAY the next stream would come for a pod that is not there.
+  for (Tunnel* tunnel : slots_.Tunnels()) {
+    if (tunnel->pod_idx() == pod_idx) tunnel->Retire();
+  }
   if (cut) {
     for (Connection* connection : slots_.Connections()) {
       if (connection->pod_idx() == pod_idx) connection->Finish(CloseCause::kDrained);
