@@ -31,15 +31,15 @@ class TokenBucket {
   uint64_t at_ms_ = 0;
 };
 
-// One per tunnel. Numbers: ten times what a busy, well-behaved peer does.
+// One per tunnel. What costs the peer as much as us is not budgeted: one thread takes 20,000 CONNECTs a
+// second.
 struct Budget {
-  TokenBucket control{200, 50};     // PING, SETTINGS, PRIORITY, unknown types
-  TokenBucket empty_data{200, 50};  // DATA without payload or end
-  TokenBucket window_updates{20'000, 20'000};
-  TokenBucket early_resets{200, 100};    // RST_STREAM before our answer: rapid reset
-  TokenBucket resets{5'000, 5'000};      // RST_STREAM of connections that stood
-  TokenBucket provoked_resets{100, 20};  // RST_STREAM we had to send because of the peer
-  TokenBucket requests{5'000, 10'000};   // CONNECTs
+  TokenBucket control{200, 50};                // PING, SETTINGS, PRIORITY, unknown types
+  TokenBucket empty_data{200, 50};             // DATA without payload or end
+  TokenBucket window_updates{20'000, 20'000};  // a peer may send one per DATA frame it reads
+  TokenBucket early_resets{1'000, 300};        // RST_STREAM before our answer: rapid reset
+  TokenBucket resets{20'000, 50'000};          // RST_STREAM of connections that stood
+  TokenBucket provoked_resets{100, 20};        // RST_STREAM we had to send because of the peer
 };
 
 }  // namespace orlop

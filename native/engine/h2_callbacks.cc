@@ -154,7 +154,6 @@ int H2Callbacks::BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, vo
       }
       break;
     case NGHTTP2_HEADERS:
-      if (self.role_ == Role::kServer && !budget.requests.Take(now)) self.Violate("HEADERS flood");
       break;
     case NGHTTP2_WINDOW_UPDATE:
       if (!budget.window_updates.Take(now)) self.Violate("WINDOW_UPDATE flood");

@@ -391,6 +391,11 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   if (before == Phase::kHandshaking) engine_.CountHandshake(-1);
   if (half_open_) engine_.hbone().HalfOpenDone(peer_);
   const std::string text(message);  // may lie in something that ends here
+  // First of all, so that a stream which tries again is not given this tunnel.
+  if (TunnelGroup* group = group_) {
+    group_ = nullptr;
+    engine_.tunnels().OnEnded(this, group, cause, detail, text);
+  }
   const std::vector<Connection*> connections = h2_.connections();
   for (Connection* connection : connections) {
     if (connection->stream.tunnel == this) connection->OnTunnelLost(cause, text);
@@ -408,8 +413,6 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
     fd_ = -1;
   }
   engine_.slots().Remove(ref_);
-  if (group_) engine_.tunnels().OnEnded(this, group_, cause, detail, text);
-  group_ = nullptr;
   engine_.Bury(this);
 }
 

@@ -265,3 +265,34 @@ test("node:http2 as server: an idle tunnel that died is replaced without the app
   assert.ok(under.closed().every((event) => event.cause === "finished"));
   peer.close();
 });
+
+test("node:http2 as server: 50 streams without an answer when their tunnel dies get one more try, together", async () => {
+  installBoth();
+  let unanswered = 0;
+  const peer = await peerServer((stream) => {
+    if (peer.sessions.length === 1 && unanswered++ > 0) {
+      if (unanswered === 51) peer.sessions[0]?.destroy();
+      return;
+    }
+    stream.respond({ ":status": 200 });
+    stream.pipe(stream);
+  });
+  using under = clientEngine(() => peer.port);
+  const port = under.listen(1, "outbound");
+  const first = await dial(port); // So that the tunnel is known to have worked.
+  first.end("x");
+  await readAll(first);
+  const echoes = await Promise.all(
+    Array.from({ length: 50 }, async (_, index) => {
+      const socket = await dial(port);
+      socket.end(`${index}`);
+      return (await readAll(socket)).toString();
+    }),
+  );
+  assert.deepEqual(
+    echoes,
+    Array.from({ length: 50 }, (_, index) => `${index}`),
+  );
+  assert.equal(under.engine.stats().tunnelsDialledTotal, 2);
+  peer.close();
+});
