@@ -1,19 +1,17 @@
-/* What every mode shares: the pattern, the clock, the histogram, dialling. */
+/* What every mode shares: the pattern, the clock, the histogram. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "load.h"
 
 unsigned char pattern[2 * PATTERN_BYTES];
+struct connection connections[MAX_CONNECTIONS];
+unsigned char buffer[READ_BYTES];
+struct histogram latency;
 
 void pattern_fill(void)
 {
@@ -39,54 +37,77 @@ uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+void sleep_until(uint64_t ns)
+{
+	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+		;
+}
+
 void die(const char *what)
 {
-	fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "load: %s: %s\n", what, errno ? strerror(errno) : "connection closed");
 	exit(1);
+}
+
+void put64(unsigned char *to, uint64_t value)
+{
+	for (int i = 7; i >= 0; i--, value >>= 8)
+		to[i] = (unsigned char)value;
+}
+
+uint64_t get64(const unsigned char *from)
+{
+	uint64_t value = 0;
+	for (int i = 0; i < 8; i++)
+		value = value << 8 | from[i];
+	return value;
+}
+
+/* Values below two rows of steps stand in buckets of their own; above, `power` halvings bring a value into
+ * the upper one of the two. */
+static int power_of(uint64_t ns)
+{
+	return ns < 2 * HISTOGRAM_STEPS ? 0 : 63 - __builtin_clzll(ns) - 7;
 }
 
 void histogram_add(struct histogram *h, uint64_t ns)
 {
-	int power = ns < 64 ? 0 : 63 - __builtin_clzll(ns) - 5;
-	size_t index = (size_t)power * 64 + (ns >> power) % 64 + (power ? 0 : 0);
-	if (index >= sizeof(h->bucket) / sizeof(h->bucket[0]))
-		index = sizeof(h->bucket) / sizeof(h->bucket[0]) - 1;
-	h->bucket[index]++;
+	const size_t buckets = sizeof(h->bucket) / sizeof(h->bucket[0]);
+	int power = power_of(ns);
+	size_t index = (size_t)power * HISTOGRAM_STEPS + (size_t)(ns >> power);
+	h->bucket[index < buckets ? index : buckets - 1]++;
 	h->count++;
 }
 
 double histogram_us(const struct histogram *h, double quantile)
 {
-	uint64_t want = (uint64_t)((double)h->count * quantile);
-	uint64_t seen = 0;
+	uint64_t want = (uint64_t)((double)h->count * quantile), seen = 0;
 	for (size_t i = 0; i < sizeof(h->bucket) / sizeof(h->bucket[0]); i++) {
 		seen += h->bucket[i];
-		if (seen > want) {
-			size_t power = i / 64;
-			return (double)((uint64_t)(i % 64) << power) / 1000.0;
-		}
+		if (seen <= want)
+			continue;
+		size_t power = i < 2 * HISTOGRAM_STEPS ? 0 : i / HISTOGRAM_STEPS - 1;
+		double low = (double)((uint64_t)(i - power * HISTOGRAM_STEPS) << power);
+		return (low + (double)((uint64_t)1 << power) / 2) / 1000;
 	}
 	return 0;
 }
 
-int dial(const struct target *t, bool nonblocking)
+struct window window_from_now(const struct target *t)
 {
-	static struct addrinfo *address;
-	if (!address) {
-		struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-					 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-		if (getaddrinfo(t->host, t->port, &hints, &address) != 0)
-			die("address");
-	}
-	int one = 1;
-	int fd =
-	    socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
-	if (fd < 0)
-		die("socket");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS) {
-		close(fd);
-		return -1;
-	}
-	return fd;
+	uint64_t begin = now_ns(), warm = begin + (uint64_t)(t->warmup * 1e9);
+	return (struct window){.begin = begin, .warm = warm, .end = warm + (uint64_t)(t->seconds * 1e9)};
+}
+
+void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors)
+{
+	printf("{\"mode\":\"%s\",\"requests\":%llu,\"seconds\":%.6f,\"rate\":%.2f,\"p50_us\":%.3f,\"p90_us\":"
+	       "%.3f,"
+	       "\"p99_us\":%.3f,\"p999_us\":%.3f,\"errors\":%llu",
+	       mode, (unsigned long long)requests, seconds, (double)requests / seconds,
+	       histogram_us(&latency, 0.5), histogram_us(&latency, 0.9), histogram_us(&latency, 0.99),
+	       histogram_us(&latency, 0.999), (unsigned long long)errors);
+	watch_print();
+	printf("}\n");
 }

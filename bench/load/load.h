@@ -6,15 +6,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* First byte of a connection: what the server shall do with it. Followed by the reply size, 4 bytes
- * big-endian. */
-#define OP_SINK	     'S' /* read to the end, compare with the pattern, answer total and errors (16 bytes) */
-#define OP_REPLY     'R' /* each `size` bytes read are answered with `size` bytes */
-#define HEADER_BYTES 5
+/* A connection begins with a header that tells the server what to do with it: one of these letters, the size
+ * of a reply (4 bytes, big-endian), and the measured window (two times 8 bytes, big-endian, CLOCK_MONOTONIC
+ * nanoseconds: both ends run on one machine).
+ * Sink: compares what comes; after the window it tells SINK_ANSWER_BYTES whenever it has read all there is:
+ * total, errors, bytes in the window. Reply: each `size` bytes read are compared and answered with `size`
+ * bytes. */
+#define OP_SINK		  'S'
+#define OP_REPLY	  'R'
+#define HEADER_BYTES	  21
+#define SINK_ANSWER_BYTES 24
+
+/* Before the header there may be an HTTP/1.1 CONNECT, for peers that know no other tunnel. */
+#define CONNECT_OK "HTTP/1.1 200 OK\r\n\r\n"
 
 /* The pattern's length is odd, so that a lost, doubled or moved byte shows at once. */
-#define PATTERN_BYTES 1048573
-#define READ_BYTES    (256 * 1024)
+#define PATTERN_BYTES	1048573
+#define READ_BYTES	(256 * 1024)
+#define MAX_CONNECTIONS 19000
 
 extern unsigned char pattern[2 * PATTERN_BYTES];
 void pattern_fill(void);
@@ -22,27 +31,68 @@ void pattern_fill(void);
 bool pattern_holds(const unsigned char *data, size_t length, uint64_t offset);
 
 uint64_t now_ns(void);
+void sleep_until(uint64_t ns);
 void die(const char *what) __attribute__((noreturn));
+void put64(unsigned char *to, uint64_t value);
+uint64_t get64(const unsigned char *from);
 
-/* Log-linear histogram of nanoseconds: 64 steps per power of two, so an error of at most 1.6 %. */
+/* Log-linear histogram of nanoseconds: 128 steps per power of two, so an error of at most 0.8 %. */
+#define HISTOGRAM_STEPS 128
 struct histogram {
 	uint64_t count;
-	uint64_t bucket[64 * 40];
+	uint64_t bucket[HISTOGRAM_STEPS * 40];
 };
 void histogram_add(struct histogram *h, uint64_t ns);
+/* Microseconds; the middle of the bucket. */
 double histogram_us(const struct histogram *h, double quantile);
 
 struct target {
 	const char *host;
 	const char *port;
+	/* `host:port` to ask for by HTTP/1.1 CONNECT; NULL: none. */
+	const char *connect_to;
 	int connections;
 	int size;
 	double seconds;
 	double warmup;
+	/* Requests or connects per second; of bulk: bytes per second. 0: as fast as it goes. */
 	double rate;
 };
 
+struct connection {
+	int fd;
+	uint64_t sent;
+	uint32_t awaited;  /* reply bytes still to come */
+	uint32_t unsent;   /* request bytes still to go */
+	uint64_t begun_ns; /* when this request was (or should have been) sent */
+	int stage;	   /* of churn.c */
+};
+extern struct connection connections[MAX_CONNECTIONS];
+extern unsigned char buffer[READ_BYTES];
+extern struct histogram latency;
+
+/* What is measured lies between `warm` and `end`. */
+struct window {
+	uint64_t begin, warm, end;
+};
+struct window window_from_now(const struct target *t);
+
+/* dial.c: the socket, or -1 with errno. Blocking dials also make the CONNECT exchange. */
 int dial(const struct target *t, bool nonblocking);
+int connect_request(const struct target *t, char *to, size_t room);
+void header(unsigned char *to, char op, int size, const struct window *w);
+/* Opens `connections`, then tells each what it is for; edge-triggered in `epoll` unless that is -1. */
+struct window open_all(const struct target *t, int epoll, char op);
+
+/* watch.c: CPU of other processes between two moments. */
+void watch_pids(const char *list);
+void watch_begin(void);
+void watch_end(void);
+/* `,"cpu_ns":[…],"busy_ns":…,"own_ns":…` */
+void watch_print(void);
+
+/* Prints the result of a mode that measures latency. */
+void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors);
 
 int serve(const char *host, const char *port);
 int run_bulk(const struct target *t);

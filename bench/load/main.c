@@ -1,4 +1,5 @@
 /* load MODE HOST PORT [--connections N] [--size BYTES] [--seconds S] [--warmup S] [--rate PER_SECOND]
+ * [--connect HOST:PORT] [--watch PID,…]
  * Modes: serve bulk rr paced churn connect idle. Prints one JSON object. Exit 1 when a byte or a connection
  * was wrong. */
 #include <stdio.h>
@@ -26,7 +27,7 @@ int main(int argc, char **argv)
 			   .size = 1024,
 			   .seconds = 3,
 			   .warmup = 0.5,
-			   .rate = 1000};
+			   .rate = 0};
 	for (int i = 4; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--connections"))
 			t.connections = atoi(argv[i + 1]);
@@ -38,13 +39,21 @@ int main(int argc, char **argv)
 			t.warmup = atof(argv[i + 1]);
 		else if (!strcmp(argv[i], "--rate"))
 			t.rate = atof(argv[i + 1]);
+		else if (!strcmp(argv[i], "--connect"))
+			t.connect_to = argv[i + 1];
+		else if (!strcmp(argv[i], "--watch"))
+			watch_pids(argv[i + 1]);
 		else {
 			fprintf(stderr, "load: unknown option %s\n", argv[i]);
 			return 64;
 		}
 	}
-	if (t.connections < 1 || t.connections > 19000 || t.size < 1 || t.size > 1048576) {
-		fprintf(stderr, "load: connections 1..19000, size 1..1048576\n");
+	if (t.connections < 1 || t.connections > MAX_CONNECTIONS || t.size < 1 || t.size > PATTERN_BYTES) {
+		fprintf(stderr, "load: connections 1..%d, size 1..%d\n", MAX_CONNECTIONS, PATTERN_BYTES);
+		return 64;
+	}
+	if (!strcmp(argv[1], "paced") && t.rate <= 0) {
+		fprintf(stderr, "load: paced needs --rate\n");
 		return 64;
 	}
 	pattern_fill();

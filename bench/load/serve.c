@@ -22,24 +22,21 @@ struct peer {
 	uint32_t size;
 	uint64_t received;
 	uint64_t errors;
-	uint32_t pending; /* bytes of the current request still to come */
-	uint64_t unsent;  /* reply bytes owed */
+	uint32_t pending;   /* bytes of the current request still to come */
+	uint64_t unsent;    /* reply bytes owed */
+	uint64_t in_window; /* sink: bytes that came in the measured window */
+	uint64_t warm, end; /* the window */
+	unsigned matched;   /* of a CONNECT head: how much of its end has come */
 };
 
 static struct peer peers[MAX_FDS];
-static unsigned char buffer[READ_BYTES];
-
-static void put64(unsigned char *to, uint64_t value)
-{
-	for (int i = 7; i >= 0; i--, value >>= 8)
-		to[i] = (unsigned char)value;
-}
 
 static bool flush_replies(int fd, struct peer *p)
 {
 	while (p->unsent > 0) {
-		size_t length = p->unsent < PATTERN_BYTES ? (size_t)p->unsent : PATTERN_BYTES;
-		ssize_t sent = send(fd, pattern, length, MSG_NOSIGNAL);
+		/* The last of the replies owed may have been sent in part. */
+		size_t left = (size_t)((p->unsent - 1) % p->size + 1);
+		ssize_t sent = send(fd, pattern + (p->size - left), left, MSG_NOSIGNAL);
 		if (sent < 0)
 			return errno == EAGAIN;
 		p->unsent -= (uint64_t)sent;
@@ -47,14 +44,68 @@ static bool flush_replies(int fd, struct peer *p)
 	return true;
 }
 
-static bool finish(int fd, struct peer *p)
+static void tell(int fd, const struct peer *p)
 {
-	unsigned char total[16];
-	if (p->have < HEADER_BYTES || p->header[0] != OP_SINK)
-		return false;
-	put64(total, p->received);
-	put64(total + 8, p->errors);
-	return send(fd, total, sizeof(total), MSG_NOSIGNAL) != sizeof(total);
+	unsigned char answer[SINK_ANSWER_BYTES];
+	if (p->have < HEADER_BYTES || p->header[0] != OP_SINK || now_ns() < p->end)
+		return;
+	put64(answer, p->received);
+	put64(answer + 8, p->errors);
+	put64(answer + 16, p->in_window);
+	/* A peer that does not get the answer reports the run as failed. */
+	(void)!send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
+}
+
+/* Takes one byte of what stands before the data: a CONNECT head, if there is one, then the header. */
+static bool take_header(int fd, struct peer *p, unsigned char byte)
+{
+	static const char end[] = "\r\n\r\n";
+	if (p->have == 0 && (p->header[0] == 'C' || byte == 'C')) {
+		p->header[0] = 'C';
+		p->matched = byte == (unsigned char)end[p->matched] ? p->matched + 1 : byte == '\r';
+		if (p->matched < 4)
+			return true;
+		p->header[0] = 0;
+		return send(fd, CONNECT_OK, sizeof(CONNECT_OK) - 1, MSG_NOSIGNAL) == sizeof(CONNECT_OK) - 1;
+	}
+	p->header[p->have++] = byte;
+	if (p->have == HEADER_BYTES) {
+		p->size = (uint32_t)p->header[1] << 24 | (uint32_t)p->header[2] << 16 |
+			  (uint32_t)p->header[3] << 8 | p->header[4];
+		p->pending = p->size;
+		p->warm = get64(p->header + 5);
+		p->end = get64(p->header + 13);
+		return p->size > 0 && p->size <= PATTERN_BYTES;
+	}
+	return true;
+}
+
+static void sink(struct peer *p, const unsigned char *data, size_t length)
+{
+	uint64_t now = now_ns();
+	if (!pattern_holds(data, length, p->received))
+		p->errors++;
+	if (now >= p->warm && now < p->end)
+		p->in_window += length;
+	p->received += length;
+}
+
+/* False: these are not the bytes of requests. */
+static bool take_requests(struct peer *p, const unsigned char *data, size_t length)
+{
+	while (length > 0) {
+		size_t part = length < p->pending ? length : p->pending;
+		if (!pattern_holds(data, part, p->size - p->pending))
+			return false;
+		data += part;
+		length -= part;
+		p->pending -= (uint32_t)part;
+		if (p->pending == 0) {
+			p->pending = p->size;
+			p->unsent += p->size;
+		}
+	}
+	return true;
 }
 
 /* False: the connection is over. */
@@ -62,38 +113,21 @@ static bool readable(int fd, struct peer *p)
 {
 	for (;;) {
 		ssize_t got = recv(fd, buffer, sizeof(buffer), 0);
-		if (got < 0)
-			return errno == EAGAIN;
-		if (got == 0) {
-			finish(fd, p);
-			return false;
+		if (got < 0 && errno == EAGAIN) {
+			tell(fd, p);
+			return true;
 		}
+		if (got <= 0)
+			return false;
 		unsigned char *data = buffer;
 		size_t length = (size_t)got;
-		while (p->have < HEADER_BYTES && length > 0) {
-			p->header[p->have++] = *data++;
-			length--;
-			if (p->have == HEADER_BYTES) {
-				p->size = (uint32_t)p->header[1] << 24 | (uint32_t)p->header[2] << 16 |
-					  (uint32_t)p->header[3] << 8 | p->header[4];
-				p->pending = p->size;
-			}
-		}
-		if (length == 0)
-			continue;
-		if (p->header[0] == OP_SINK) {
-			if (!pattern_holds(data, length, p->received))
-				p->errors++;
-			p->received += length;
-		} else {
-			for (; length >= p->pending; p->pending = p->size) {
-				length -= p->pending;
-				p->unsent += p->size;
-			}
-			p->pending -= (uint32_t)length;
-			if (!flush_replies(fd, p))
+		for (; p->have < HEADER_BYTES && length > 0; data++, length--)
+			if (!take_header(fd, p, *data))
 				return false;
-		}
+		if (p->header[0] == OP_SINK)
+			sink(p, data, length);
+		else if (!take_requests(p, data, length) || !flush_replies(fd, p))
+			return false;
 		/* On to EAGAIN even after a short read: a FIN that came with the data raises no second edge.
 		 */
 	}
@@ -139,7 +173,7 @@ int serve(const char *host, const char *port)
 			}
 			struct peer *p = &peers[fd];
 			bool alive = true;
-			if (events[i].events & EPOLLOUT)
+			if ((events[i].events & EPOLLOUT) && p->have == HEADER_BYTES)
 				alive = flush_replies(fd, p);
 			if (alive && (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 				alive = readable(fd, p);

@@ -1,0 +1,140 @@
+/* New connections: connect, one byte there and back, close; and connect() alone. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "load.h"
+
+enum stage { CONNECTING, ASKED_FOR_TUNNEL, SAID_HELLO };
+enum progress { GOES_ON, DONE, FAILED };
+
+static unsigned char hello[HEADER_BYTES + 1];
+static char tunnel_request[1024];
+static int tunnel_request_bytes;
+
+static enum progress say(struct connection *c, const void *what, size_t length, enum stage next)
+{
+	c->stage = next;
+	return send(c->fd, what, length, MSG_NOSIGNAL) == (ssize_t)length ? GOES_ON : FAILED;
+}
+
+static enum progress step(struct connection *c, const struct target *t, uint32_t events)
+{
+	if (c->stage == CONNECTING) {
+		if (!(events & EPOLLOUT))
+			return events & (EPOLLHUP | EPOLLERR) ? FAILED : GOES_ON;
+		return t->connect_to ? say(c, tunnel_request, (size_t)tunnel_request_bytes, ASKED_FOR_TUNNEL)
+				     : say(c, hello, sizeof(hello), SAID_HELLO);
+	}
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return GOES_ON;
+	ssize_t got = recv(c->fd, buffer, 1024, MSG_DONTWAIT);
+	if (got < 0 && errno == EAGAIN)
+		return GOES_ON;
+	if (c->stage == SAID_HELLO)
+		return got == 1 && buffer[0] == pattern[0] ? DONE : FAILED;
+	/* The head of the answer comes in one piece here, or the connection counts as failed. */
+	if (got < 16 || memcmp(buffer + 8, " 200", 4) != 0 || memcmp(buffer + got - 4, "\r\n\r\n", 4) != 0)
+		return FAILED;
+	return say(c, hello, sizeof(hello), SAID_HELLO);
+}
+
+/* RST instead of FIN: no TIME_WAIT, so that ports last as long as the run. */
+static void drop(int fd)
+{
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(fd);
+}
+
+/* `connections` of them at a time. */
+int run_churn(const struct target *t)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct window w = window_from_now(t);
+	header(hello, OP_REPLY, 1, &w);
+	hello[HEADER_BYTES] = pattern[0];
+	if (t->connect_to)
+		tunnel_request_bytes = connect_request(t, tunnel_request, sizeof(tunnel_request));
+	uint64_t done = 0, errors = 0, now;
+	bool warmed = false;
+	for (int i = 0; i < t->connections; i++)
+		connections[i].fd = -1;
+	while ((now = now_ns()) < w.end) {
+		if (!warmed && now >= w.warm) {
+			warmed = true;
+			watch_begin();
+		}
+		for (int i = 0; i < t->connections; i++) {
+			struct connection *c = &connections[i];
+			if (c->fd >= 0)
+				continue;
+			*c = (struct connection){
+			    .begun_ns = now_ns(), .fd = dial(t, true), .stage = CONNECTING};
+			if (c->fd < 0) {
+				errors++;
+				continue;
+			}
+			struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET,
+						    .data.u32 = (uint32_t)i};
+			epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event);
+		}
+		struct epoll_event events[512];
+		int count = epoll_wait(epoll, events, 512, 100);
+		for (int i = 0; i < count; i++) {
+			struct connection *c = &connections[events[i].data.u32];
+			enum progress progress = step(c, t, events[i].events);
+			if (progress == GOES_ON)
+				continue;
+			now = now_ns();
+			if (progress == FAILED) {
+				errors++;
+			} else if (now >= w.warm && now < w.end) {
+				histogram_add(&latency, now - c->begun_ns);
+				done++;
+			}
+			drop(c->fd);
+			c->fd = -1;
+		}
+	}
+	watch_end();
+	print_latency("churn", done, t->seconds, errors);
+	return done == 0 || errors != 0;
+}
+
+/* connect() alone, one after the other, `rate` per second: the time until it returns. */
+int run_connect(const struct target *t)
+{
+	struct window w = window_from_now(t);
+	uint64_t now, done = 0, errors = 0, due = w.begin;
+	bool warmed = false;
+	while ((now = now_ns()) < w.end) {
+		if (!warmed && now >= w.warm) {
+			warmed = true;
+			watch_begin();
+		}
+		if (t->rate > 0) {
+			due += (uint64_t)(1e9 / t->rate);
+			sleep_until(due);
+		}
+		uint64_t start = now_ns();
+		int fd = dial(t, false);
+		now = now_ns();
+		if (fd < 0) {
+			errors++;
+			continue;
+		}
+		if (start >= w.warm) {
+			histogram_add(&latency, now - start);
+			done++;
+		}
+		drop(fd);
+	}
+	watch_end();
+	print_latency("connect", done, t->seconds, errors);
+	return done == 0 || errors != 0;
+}

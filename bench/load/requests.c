@@ -1,0 +1,181 @@
+/* Requests and replies of one size: closed loop, open loop, and connections that only exist. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "load.h"
+
+static bool request(struct connection *c, const struct target *t)
+{
+	while (c->unsent > 0) {
+		ssize_t sent =
+		    send(c->fd, pattern + (t->size - (int)c->unsent), c->unsent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0)
+			return errno == EAGAIN;
+		c->unsent -= (uint32_t)sent;
+	}
+	return true;
+}
+
+static void begin_request(struct connection *c, const struct target *t, uint64_t at)
+{
+	c->begun_ns = at;
+	c->unsent = (uint32_t)t->size;
+	c->awaited = (uint32_t)t->size;
+	if (!request(c, t))
+		die("request");
+}
+
+/* True when a whole reply arrived. */
+static bool reply(struct connection *c, const struct target *t)
+{
+	while (c->awaited > 0) {
+		ssize_t got =
+		    recv(c->fd, buffer, c->awaited < READ_BYTES ? c->awaited : READ_BYTES, MSG_DONTWAIT);
+		if (got == 0)
+			errno = 0;
+		if (got == 0 || (got < 0 && errno != EAGAIN))
+			die("reply");
+		if (got < 0)
+			return false;
+		errno = EBADMSG;
+		if (!pattern_holds(buffer, (size_t)got, (uint64_t)(t->size - (int)c->awaited)))
+			die("reply differs");
+		c->awaited -= (uint32_t)got;
+	}
+	return true;
+}
+
+/* The reply of this connection is there. */
+static bool answered(struct connection *c, const struct target *t, uint32_t events)
+{
+	if ((events & EPOLLOUT) && c->unsent > 0 && !request(c, t))
+		die("request");
+	return (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && c->awaited > 0 && reply(c, t);
+}
+
+/* Closed loop: each connection sends its next request when the reply has come. For capacity and CPU per
+ * request. */
+int run_requests(const struct target *t)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct window w = open_all(t, epoll, OP_REPLY);
+	uint64_t requests = 0, now;
+	bool warmed = false;
+	for (int i = 0; i < t->connections; i++)
+		begin_request(&connections[i], t, now_ns());
+	while ((now = now_ns()) < w.end) {
+		if (!warmed && now >= w.warm) {
+			warmed = true;
+			watch_begin();
+		}
+		struct epoll_event events[512];
+		int count = epoll_wait(epoll, events, 512, 100);
+		for (int i = 0; i < count; i++) {
+			struct connection *c = &connections[events[i].data.u32];
+			if (!answered(c, t, events[i].events))
+				continue;
+			now = now_ns();
+			if (now >= w.warm && now < w.end) {
+				histogram_add(&latency, now - c->begun_ns);
+				requests++;
+			}
+			begin_request(c, t, now);
+		}
+	}
+	watch_end();
+	print_latency("rr", requests, t->seconds, 0);
+	return requests == 0;
+}
+
+/* Open loop: requests leave at their intended times whatever the replies do; latency counts from the intended
+ * time, so that a stall shows in every request it delayed (no coordinated omission). A connection that is
+ * still busy when its turn comes sends late, and the lateness counts. */
+int run_paced(const struct target *t)
+{
+	static uint64_t due[MAX_CONNECTIONS];
+	static bool busy[MAX_CONNECTIONS];
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	/* The default slack of 50 µs would be part of every figure. */
+	prctl(PR_SET_TIMERSLACK, 1UL);
+	struct window w = open_all(t, epoll, OP_REPLY);
+	double gap = 1e9 * t->connections / t->rate;
+	uint64_t requests = 0, late = 0, now;
+	bool warmed = false;
+	for (int i = 0; i < t->connections; i++)
+		due[i] = w.begin + (uint64_t)(gap * i / t->connections);
+	while ((now = now_ns()) < w.end) {
+		if (!warmed && now >= w.warm) {
+			warmed = true;
+			watch_begin();
+		}
+		uint64_t next = w.end;
+		for (int i = 0; i < t->connections; i++) {
+			if (!busy[i] && due[i] <= now) {
+				busy[i] = true;
+				begin_request(&connections[i], t, due[i]);
+				due[i] += (uint64_t)gap;
+			}
+			if (!busy[i] && due[i] < next)
+				next = due[i];
+		}
+		now = now_ns();
+		uint64_t pause = next > now ? next - now : 0;
+		struct timespec wait = {.tv_sec = (time_t)(pause / 1000000000u),
+					.tv_nsec = (long)(pause % 1000000000u)};
+		struct epoll_event events[512];
+		int count = epoll_pwait2(epoll, events, 512, &wait, NULL);
+		for (int i = 0; i < count; i++) {
+			uint32_t index = events[i].data.u32;
+			if (!answered(&connections[index], t, events[i].events))
+				continue;
+			busy[index] = false;
+			now = now_ns();
+			if (now >= w.warm) {
+				histogram_add(&latency, now - connections[index].begun_ns);
+				requests++;
+			}
+		}
+	}
+	watch_end();
+	/* What never came would have been the slowest: it counts with the time it has waited so far. */
+	for (int i = 0; i < t->connections; i++)
+		for (now = now_ns(); busy[i] && connections[i].begun_ns < w.end;
+		     connections[i].begun_ns += (uint64_t)gap) {
+			histogram_add(&latency, now - connections[i].begun_ns);
+			late++;
+		}
+	print_latency("paced", requests + late, t->seconds, 0);
+	return requests == 0;
+}
+
+/* Opens all connections, makes one request on each, then holds them until stdin ends. */
+int run_idle(const struct target *t)
+{
+	open_all(t, -1, OP_REPLY);
+	for (int i = 0; i < t->connections; i++) {
+		begin_request(&connections[i], t, now_ns());
+		struct pollfd wait = {.fd = connections[i].fd, .events = POLLIN};
+		while (!reply(&connections[i], t))
+			if (poll(&wait, 1, 10000) <= 0)
+				die("idle connection has no reply");
+	}
+	printf("ready\n");
+	fflush(stdout);
+	while (read(0, buffer, sizeof(buffer)) > 0)
+		;
+	uint64_t errors = 0;
+	for (int i = 0; i < t->connections; i++) {
+		struct pollfd gone = {.fd = connections[i].fd, .events = POLLIN | POLLRDHUP};
+		if (poll(&gone, 1, 0) != 0)
+			errors++;
+	}
+	printf("{\"mode\":\"idle\",\"connections\":%d,\"errors\":%llu}\n", t->connections,
+	       (unsigned long long)errors);
+	return errors != 0;
+}

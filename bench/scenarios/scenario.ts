@@ -1,0 +1,62 @@
+// bench · what a scenario is: one question, the figure that answers it, and two contestants to measure in turns.
+import type { Contestant } from "../pairs.ts";
+import type { Better, Target } from "../results.ts";
+import { openOrlop } from "../sides/orlop.ts";
+import { isPeer, peers } from "../sides/peers.ts";
+import type { Route, Side } from "../sides/side.ts";
+import type { World } from "../world.ts";
+
+export type Settings = { readonly windowSeconds: number; readonly warmupSeconds: number; readonly seed: number };
+
+export type Contest = {
+  readonly ours: Contestant;
+  readonly peer: Contestant;
+  readonly versions: Readonly<Record<string, string>>;
+  close(): Promise<void>;
+};
+
+export type Scenario = {
+  readonly name: string;
+  /** What the figure is, for people. */
+  readonly figure: string;
+  readonly unit: string;
+  readonly better: Better;
+  /** Key of the figure among those that a measurement gives. */
+  readonly key: string;
+  readonly defaultPeer: string;
+  /** What issue 3 asks, by peer. */
+  readonly targets: Readonly<Record<string, Target>>;
+  /** Scenarios of the same series read different figures of the same measurements. */
+  readonly series: string;
+  open(world: World, peer: string, settings: Settings): Promise<Contest>;
+};
+
+/** Bad usage, not a failed measurement. */
+export class UsageError extends Error {}
+
+export type MeasureSide = (side: Side, settings: Settings) => Contestant["measure"];
+
+/** Orlop against a peer on the same route. `measureOf` is asked once per side and may prepare for it. */
+export function sideBySide(route: Route, measureOf: MeasureSide): Scenario["open"] {
+  return async (world, peerName, settings) => {
+    if (!isPeer(peerName)) {
+      throw new UsageError(`no peer "${peerName}" in this scenario; there are: ${Object.keys(peers).join(" ")}`);
+    }
+    const peer = await peers[peerName](world, route);
+    try {
+      const ours = await openOrlop(world, route);
+      return {
+        ours: { name: ours.name, measure: measureOf(ours, settings) },
+        peer: { name: peer.name, measure: measureOf(peer, settings) },
+        versions: { [ours.name]: ours.version, [peer.name]: peer.version },
+        close: async () => {
+          await ours.stop();
+          await peer.stop();
+        },
+      };
+    } catch (error) {
+      await peer.stop();
+      throw error;
+    }
+  };
+}

@@ -1,0 +1,114 @@
+// bench · bulk and requests between two nodes: one load generator run each, read in several ways.
+import { type LoadPlan, runLoad } from "../load.ts";
+import type { Route } from "../sides/side.ts";
+import { type MeasureSide, type Scenario, type Settings, sideBySide } from "./scenario.ts";
+
+/** The load of a scenario on its own terms; the window is the run's. */
+type Load = Pick<LoadPlan, "mode" | "connections" | "size" | "rate" | "core">;
+
+export const loadOf =
+  (load: Load): MeasureSide =>
+  (side, { windowSeconds, warmupSeconds }: Settings) =>
+  () =>
+    runLoad(side.client, side.target, {
+      ...load,
+      seconds: windowSeconds,
+      warmup: warmupSeconds,
+      watch: side.pids(),
+    });
+
+const series = (name: string, load: Load, route: Route = "cross-node"): Pick<Scenario, "series" | "open"> => ({
+  series: name,
+  open: sideBySide(route, loadOf(load)),
+});
+
+const bulk = (connections: number) => series(`bulk ${connections}`, { mode: "bulk", connections });
+const requests = (connections: number) => series(`rr ${connections}`, { mode: "rr", connections });
+/** This many connections are being made at any time. */
+const CHURN_AT_ONCE = 16;
+const churn: Load = { mode: "churn", connections: CHURN_AT_ONCE };
+
+const throughput = { unit: "Gb/s", better: "more", key: "gbps" } as const;
+
+export const streamScenarios: readonly Scenario[] = [
+  {
+    name: "bulk-1",
+    figure: "throughput of the pair, 1 stream",
+    ...throughput,
+    defaultPeer: "haproxy",
+    targets: { haproxy: { atLeast: 2 }, "haproxy-tuned": { atLeast: 1.5 }, relay: { atLeast: 0.9 } },
+    ...bulk(1),
+  },
+  {
+    name: "bulk-64",
+    figure: "throughput of the pair, 64 streams",
+    ...throughput,
+    defaultPeer: "haproxy",
+    targets: {},
+    ...bulk(64),
+  },
+  {
+    name: "cpu-per-byte",
+    figure: "CPU of all processes of the pair per payload byte, 1 stream",
+    ...{ unit: "ns/B", better: "less", key: "cpuNsPerByte" },
+    defaultPeer: "haproxy",
+    targets: { haproxy: { atMost: 0.5 }, "haproxy-tuned": { atMost: 0.55 } },
+    ...bulk(1),
+  },
+  {
+    name: "rr-1",
+    figure: "round trip p50, 1 connection, 1 KB each way, free to run on any core",
+    ...{ unit: "µs", better: "less", key: "p50Us" },
+    defaultPeer: "direct",
+    targets: { direct: { atMost: 1.5 } },
+    ...requests(1),
+  },
+  {
+    name: "rr-64",
+    figure: "requests per second, 64 connections, 1 KB each way",
+    ...{ unit: "1/s", better: "more", key: "rate" },
+    defaultPeer: "haproxy",
+    targets: { haproxy: { atLeast: 2 } },
+    ...requests(64),
+  },
+  {
+    name: "cpu-per-request",
+    figure: "CPU of all processes of the pair per request, 64 connections, 1 KB each way",
+    ...{ unit: "µs", better: "less", key: "cpuUsPerRequest" },
+    defaultPeer: "haproxy",
+    targets: { haproxy: { atMost: 0.5 } },
+    ...requests(64),
+  },
+  {
+    name: "churn-warm",
+    figure: "new connections per second, one byte there and back, whole TLS handshakes where there is no tunnel",
+    ...{ unit: "1/s", better: "more", key: "rate" },
+    defaultPeer: "haproxy",
+    targets: { haproxy: { atLeast: 8 } },
+    ...series("churn", churn),
+  },
+  {
+    name: "same-node-bulk",
+    figure: "throughput between two pods of one node, 1 stream",
+    ...throughput,
+    defaultPeer: "direct",
+    targets: { direct: { atLeast: 0.97 } },
+    ...series("same-node bulk", { mode: "bulk" }, "same-node"),
+  },
+  {
+    name: "same-node-rtt",
+    figure: "round trip p50 between two pods of one node, 1 connection, 1 KB each way",
+    ...{ unit: "µs", better: "less", key: "p50Us" },
+    defaultPeer: "direct",
+    targets: { direct: { atMost: 1.05 } },
+    ...series("same-node rr", { mode: "rr" }, "same-node"),
+  },
+  {
+    name: "same-node-connect",
+    figure: "new connections per second between two pods of one node, one byte there and back",
+    ...{ unit: "1/s", better: "more", key: "rate" },
+    defaultPeer: "direct",
+    targets: { direct: { atLeast: 0.9 } },
+    ...series("same-node churn", churn, "same-node"),
+  },
+];

@@ -1,0 +1,73 @@
+// bench · Envoy, when ENVOY_BIN names one: a pair of TCP proxies with mTLS between them.
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { type Leaf, SERVER_NAME } from "../certificates.ts";
+import { given, versionOf } from "../programs.ts";
+import { folderIn, SERVER_PORT } from "../world.ts";
+import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
+
+type Address = { readonly host: string; readonly port: number };
+const socket = ({ host, port }: Address): object => ({ socket_address: { address: host, port_value: port } });
+const typed = (type: string, value: object): object => ({ "@type": `type.googleapis.com/${type}`, ...value });
+const tls = "envoy.extensions.transport_sockets.tls.v3";
+
+function common(leaf: Leaf, ca: string, name: string): object {
+  return {
+    tls_params: { tls_minimum_protocol_version: "TLSv1_3", tls_maximum_protocol_version: "TLSv1_3" },
+    tls_certificates: [{ certificate_chain: { filename: leaf.certificate }, private_key: { filename: leaf.key } }],
+    validation_context: {
+      trusted_ca: { filename: ca },
+      match_typed_subject_alt_names: [{ san_type: "DNS", matcher: { exact: name } }],
+    },
+  };
+}
+
+function config(listen: Address, to: Address, downstream: object | undefined, upstream: object | undefined): string {
+  const proxy = typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
+    ...{ stat_prefix: "bench", cluster: "next", idle_timeout: "3600s" },
+  });
+  const chain = {
+    filters: [{ name: "tcp", typed_config: proxy }],
+    ...(downstream && { transport_socket: { name: "tls", typed_config: downstream } }),
+  };
+  const endpoint = { endpoint: { address: socket(to) } };
+  const next = {
+    ...{ name: "next", type: "STATIC", connect_timeout: "5s" },
+    load_assignment: { cluster_name: "next", endpoints: [{ lb_endpoints: [endpoint] }] },
+    ...(upstream && { transport_socket: { name: "tls", typed_config: upstream } }),
+  };
+  return JSON.stringify({
+    static_resources: {
+      listeners: [{ name: "in", address: socket(listen), filter_chains: [chain] }],
+      clusters: [next],
+    },
+  });
+}
+
+export const openEnvoy: OpenSide = async (world, route) => {
+  const binary = given("ENVOY_BIN");
+  const ends = await endsOf(world, route);
+  const { ca, client, server } = await world.certificates();
+  const folder = folderIn(ends.box.cluster, "envoy");
+  const far = { host: ends.server.ip4, port: FAR_PORT };
+  const upstream = typed(`${tls}.UpstreamTlsContext`, {
+    ...{ sni: SERVER_NAME, max_session_keys: 0, common_tls_context: common(client, ca, SERVER_NAME) },
+  });
+  const downstream = typed(`${tls}.DownstreamTlsContext`, {
+    ...{ require_client_certificate: true, disable_stateless_session_resumption: true },
+    common_tls_context: common(server, ca, "client.bench"),
+  });
+  const nearFile = path.join(folder, "near.json");
+  const farFile = path.join(folder, "far.json");
+  writeFileSync(nearFile, config({ host: "127.0.0.1", port: NEAR_PORT }, far, undefined, upstream));
+  writeFileSync(farFile, config(far, { host: "127.0.0.1", port: SERVER_PORT }, downstream, undefined));
+  const run = (file: string, id: string): string[] => [
+    ...[binary, "-c", file, "--concurrency", "1", "--base-id", id, "--log-level", "error"],
+  ];
+  return startPair(ends, {
+    name: "envoy",
+    version: versionOf(binary, ["--version"]),
+    near: run(nearFile, "7001"),
+    far: run(farFile, "7002"),
+  });
+};

@@ -1,0 +1,88 @@
+// bench · two clusters in a box with the same wires: one without any mesh for the peers, one with Orlop. The hooks of the
+// one cannot touch the packets of the other.
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+import type { Running } from "../agent/cli/cluster-process.ts";
+import { type Cluster, createCluster, type NodeSpec, type Pod } from "../agent/cli/local-cluster.ts";
+import { type Certificates, makeCertificates } from "./certificates.ts";
+import { ownProgram } from "./programs.ts";
+
+/** `neighbour` is a server on the client's own node. `redirected` has iptables rules when a scenario wants them. */
+const podsOf = (names: readonly string[]): NodeSpec["pods"] =>
+  names.map((name) => ({ name, namespace: "bench", labels: { app: name } }));
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: podsOf(["client", "neighbour", "redirected"]) },
+  { name: "node-b", pods: podsOf(["server"]) },
+];
+export const SERVER_PORT = 9000;
+
+export type Box = {
+  readonly cluster: Cluster;
+  readonly client: Pod;
+  readonly server: Pod;
+  readonly neighbour: Pod;
+  /** The load generator's far end, by pod. */
+  readonly sinks: ReadonlyMap<string, Running>;
+};
+
+export type World = {
+  /** Created when first asked for. */
+  plain(): Promise<Box>;
+  mesh(): Promise<Box>;
+  /** In the plain box's directory, removed with it. */
+  certificates(): Promise<Certificates>;
+  close(): Promise<void>;
+};
+
+export function createWorld(): World {
+  let plain: Promise<Box> | undefined;
+  let mesh: Promise<Box> | undefined;
+  let certificates: Promise<Certificates> | undefined;
+  const openPlain = (): Promise<Box> => {
+    plain ??= openBox("");
+    return plain;
+  };
+  return {
+    plain: openPlain,
+    mesh: () => {
+      mesh ??= openBox("  dataThreads: 1\n");
+      return mesh;
+    },
+    certificates: () => {
+      certificates ??= openPlain().then(({ cluster }) => makeCertificates(folderIn(cluster, "certificates")));
+      return certificates;
+    },
+    close: async () => {
+      for (const box of [plain, mesh]) {
+        // One that never came up has removed itself.
+        const open = await box?.catch(() => undefined);
+        await open?.cluster.close();
+      }
+    },
+  };
+}
+
+export function folderIn(cluster: Cluster, name: string): string {
+  const folder = path.join(cluster.dir, name);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return folder;
+}
+
+async function openBox(nodeConfig: string): Promise<Box> {
+  const cluster = await createCluster({ nodes, nodeConfig });
+  try {
+    const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];
+    const sinks = new Map<string, Running>();
+    for (const pod of [server, neighbour]) sinks.set(pod.name, await startSink(pod, "0.0.0.0", SERVER_PORT));
+    return { cluster, client: cluster.pod("client"), server, neighbour, sinks };
+  } catch (error) {
+    await cluster.close();
+    throw error;
+  }
+}
+
+export async function startSink(pod: Pod, host: string, port: number): Promise<Running> {
+  const sink = pod.start([ownProgram("load"), "serve", host, String(port)]);
+  await sink.line(10_000, (line) => line === "ready");
+  return sink;
+}
