@@ -10,11 +10,12 @@ Q := $(if $(V),,@)
 
 NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/* bpf/orlop_abi.h)
 BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
+AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/arena.h)
 
 .PHONY: build check test test-root demo load-check bench gen gen-check doctor clean format sanitize
 
-build: build/native.stamp agent/abi.ts
+build: build/native.stamp agent/abi.ts build/warm.stamp
 
 # --- setting up ---------------------------------------------------------------------------
 
@@ -27,6 +28,13 @@ build/bpf/orlop.skel.h: build/setup.stamp $(BPF_SRC)
 
 build/native.stamp: build/bpf/orlop.skel.h $(NATIVE_SRC)
 	$(Q).ci/build-native
+	@touch $@
+
+# Types stripped and compiled once, for the programs that run for months (.ci/warm.ts).
+build/warm.stamp: build/native.stamp agent/abi.ts .ci/warm.ts $(AGENT_SRC)
+	$(Q)rm -rf build/compile-cache && mkdir -p build/compile-cache
+	$(Q)NODE_COMPILE_CACHE=$(ROOT)/build/compile-cache node .ci/warm.ts
+	$(Q)NODE_COMPILE_CACHE=$(ROOT)/build/compile-cache node agent/main.ts --help > /dev/null
 	@touch $@
 
 gen: build/setup.stamp
