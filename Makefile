@@ -34,7 +34,6 @@ build/native.stamp: build/bpf/orlop.skel.h $(NATIVE_SRC)
 build/warm.stamp: build/native.stamp agent/abi.ts .ci/warm.ts $(AGENT_SRC)
 	$(Q)rm -rf build/compile-cache && mkdir -p build/compile-cache
 	$(Q)NODE_COMPILE_CACHE=$(ROOT)/build/compile-cache node .ci/warm.ts
-	$(Q)NODE_COMPILE_CACHE=$(ROOT)/build/compile-cache node agent/main.ts --help > /dev/null
 	@touch $@
 
 gen: build/setup.stamp

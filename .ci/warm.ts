@@ -1,21 +1,46 @@
-// Build time · loads every module of the long-running programs once, so that Node keeps them stripped of their types and
-// compiled (NODE_COMPILE_CACHE). Without it each thread of the agent loads the type stripper: 20 MB resident apiece.
+// Build time · loads every module of the long-running programs once, with the flags they run with, so that Node keeps them
+// stripped of their types and compiled (NODE_COMPILE_CACHE). Without it each thread of the agent loads the type stripper:
+// 20 MB resident apiece.
+import { spawnSync } from "node:child_process";
 import { flushCompileCache } from "node:module";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { agentFlags, keeperFlags } from "../agent/run.ts";
 
-const programs = ["agent.ts", "keeper/keeper.ts", "config.ts", "run.ts", "identity/csr.ts", "cli/commands.ts"];
-for (const file of programs) await import(`../agent/${file}`);
-// Data threads load the same files through their own loader; this one ends at once because it is given no port it knows.
-const worker = new Worker(new URL("../agent/data-thread.ts", import.meta.url), {
-  workerData: {
+const programs = {
+  agent: { flags: agentFlags, files: ["config.ts", "agent.ts", "identity/csr.ts"] },
+  keeper: { flags: keeperFlags, files: ["config.ts", "keeper/keeper.ts"] },
+} as const;
+
+/** Data threads have a loader of their own. */
+async function loadDataThread(): Promise<void> {
+  const workerData = {
     index: 0,
     trustDomain: "cluster.local",
     rootNamespace: "istio-system",
     accessLog: "off",
     ticks: new SharedArrayBuffer(4),
-  },
-});
-await new Promise((resolve) => worker.once("message", resolve));
-worker.postMessage({ op: "close" });
-await new Promise((resolve) => worker.once("exit", resolve));
-flushCompileCache();
+  };
+  const worker = new Worker(new URL("../agent/data-thread.ts", import.meta.url), { workerData });
+  await new Promise((resolve) => worker.once("message", resolve));
+  worker.postMessage({ op: "close" });
+  await new Promise((resolve) => worker.once("exit", resolve));
+}
+
+const [, self = "", name] = process.argv;
+if (name === "agent" || name === "keeper") {
+  for (const file of programs[name].files) await import(`../agent/${file}`);
+  if (name === "agent") await loadDataThread();
+  flushCompileCache();
+} else {
+  for (const [program, { flags }] of Object.entries(programs)) {
+    const main = fileURLToPath(new URL("../agent/main.ts", import.meta.url));
+    for (const script of [
+      [self, program],
+      [main, "--help"],
+    ]) {
+      const done = spawnSync(process.execPath, [...flags, ...script], { stdio: ["ignore", "ignore", "inherit"] });
+      if (done.status !== 0) throw new Error(`${script.join(" ")} ended with ${done.status}`);
+    }
+  }
+}

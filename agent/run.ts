@@ -9,8 +9,13 @@ export type RunOptions = { readonly config: string; readonly main: string };
 const compileCache = fileURLToPath(new URL("../build/compile-cache", import.meta.url));
 
 /** Flags that narrow what a taken-over agent could do with its own runtime (failures.md, hardening). */
-const agentFlags = ["--disallow-code-generation-from-strings", "--disable-sigusr1", "--unhandled-rejections=throw"];
-const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
+export const agentFlags = [
+  "--disallow-code-generation-from-strings",
+  "--disable-sigusr1",
+  "--unhandled-rejections=throw",
+  "--max-semi-space-size=2",
+];
+export const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
 /** A program that lived this long before it died starts again without delay. */
 const SETTLED_MS = 10_000;
 /** After this long a program that was asked to stop is killed. */
