@@ -102,7 +102,7 @@ void Connection::OnDeadline() {
     case Phase::kWaitingResponse:
       return Finish(CloseCause::kConnectTimeout);
     case Phase::kOpen:  // a reset was seen, and what lay before it could not be passed on in time
-      return ResetBy(app(), ECONNRESET);
+      return ResetBy(up_.error ? up_ : down_, ECONNRESET);
     case Phase::kEnded:
       return;
   }
@@ -229,7 +229,7 @@ void Connection::OnStreamClosed(uint32_t code) {
   Finish(CloseCause::kH2Failed, static_cast<int>(code), nghttp2_http2_strerror(code));
 }
 
-void Connection::OnTunnelLost(CloseCause cause, std::string_view message) {
+void Connection::OnTunnelLost(CloseCause cause, int detail, std::string_view message) {
   Tunnel* tunnel = stream.tunnel;
   stream.tunnel = nullptr;
   if (phase_ == Phase::kEnded) return;
@@ -241,7 +241,7 @@ void Connection::OnTunnelLost(CloseCause cause, std::string_view message) {
     phase_ = Phase::kWaitingTunnel;
     return engine_.tunnels().Request(this);
   }
-  Finish(cause, 0, message);
+  Finish(cause, detail, message);
 }
 
 // --- the end ------------------------------------------------------------------------------------

@@ -32,10 +32,11 @@ class SocketEnd final : public Pollable {
   int fd = -1;
   bool readable = false;
   bool writable = false;
-  bool hup = false;   // FIN, RST or error is waiting behind the bytes: read until it shows
-  bool eof = false;   // the peer's FIN was read
-  bool shut = false;  // our FIN was sent
-  ByteQueue out;      // what the socket did not take yet
+  bool hup = false;    // FIN, RST or error is waiting behind the bytes: read until it shows
+  bool error = false;  // of these, the last two
+  bool eof = false;    // the peer's FIN was read
+  bool shut = false;   // our FIN was sent
+  ByteQueue out;       // what the socket did not take yet
 
  private:
   Connection& connection_;
@@ -110,7 +111,7 @@ class Connection final : public SocketWaiter {
   void FlushStreamData();
   void OnStreamEnd();
   void OnStreamClosed(uint32_t code);
-  void OnTunnelLost(CloseCause cause, std::string_view message);
+  void OnTunnelLost(CloseCause cause, int detail, std::string_view message);
 
   // --- from sockets and timers ---------------------------------------------------------------
   void OnSocket(int fd) override;

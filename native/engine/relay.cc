@@ -40,7 +40,10 @@ void Connection::OnSocketReady(SocketEnd& end, uint32_t events) {
   if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) end.writable = true;
   // Read what came before the reset, but do not wait for a peer that takes nothing. SO_ERROR is not asked:
   // that would clear it, and the reset would then read as a FIN.
-  if (events & EPOLLERR) Deadline(kAfterResetMs);
+  if (events & EPOLLERR) {
+    end.error = true;
+    Deadline(kAfterResetMs);
+  }
   Pump();
 }
 

@@ -134,11 +134,17 @@ void Tunnel::OnReady(uint32_t events) {
     return;
   }
   if (phase_ == Phase::kDeciding) {
-    if (events & EPOLLERR) EndFailed(HandshakeFailure::kClosed, "the peer reset the connection");
+    // A server may have turned us away already: its alert is read after the verdict.
+    if ((events & EPOLLERR) && role_ == Role::kServer) {
+      EndFailed(HandshakeFailure::kClosed, "the peer reset the connection");
+    }
     return;
   }
   if (!out_.empty() && writable_) MarkDirty();
   if (readable_) Receive();
+  if (broken_ == 0 || phase_ == Phase::kEnded) return;
+  if (phase_ == Phase::kOpen) return End(CloseCause::kTunnelLost, broken_, strerror(broken_));
+  EndFailed(HandshakeFailure::kClosed, strerror(broken_));
 }
 
 void Tunnel::Receive() {
@@ -254,7 +260,7 @@ void Tunnel::MarkDirty() {
 }
 
 void Tunnel::Flush() {
-  if (phase_ != Phase::kOpen) return;
+  if (phase_ != Phase::kOpen || broken_ != 0) return;
   if (!out_.empty() && !WriteOut()) return;
   Scratch& scratch = engine_.scratch();
   for (int seals = 0; seals < kSealsPerTurn; seals++) {
@@ -278,17 +284,12 @@ bool Tunnel::SendCipher() {
   Scratch& scratch = engine_.scratch();
   size_t length = scratch.cipher_length;
   scratch.cipher_length = 0;
-  if (length == 0) return true;
+  if (length == 0 || broken_ != 0) return true;
   const uint8_t* bytes = scratch.cipher_out;
   if (out_.empty() && writable_) {
     const ssize_t sent = send(fd_, bytes, length, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-      const int error = errno;
-      if (phase_ == Phase::kOpen) {
-        End(CloseCause::kTunnelLost, error, strerror(error));
-      } else {
-        EndFailed(HandshakeFailure::kClosed, strerror(error));
-      }
+      Broke(errno);
       return false;
     }
     bytes += std::max<ssize_t>(sent, 0);
@@ -299,6 +300,13 @@ bool Tunnel::SendCipher() {
     out_.Append(bytes, length);
   }
   return true;
+}
+
+// Writing failed. What the peer said before it left (an alert, a GOAWAY) is the better reason: read first.
+void Tunnel::Broke(int error) {
+  broken_ = error;
+  readable_ = true;
+  engine_.Again(this);
 }
 
 bool Tunnel::WriteOut() {
@@ -312,7 +320,7 @@ bool Tunnel::WriteOut() {
     if (sent < 0) {
       if (errno == EINTR) continue;
       writable_ = false;
-      if (errno != EAGAIN) End(CloseCause::kTunnelLost, errno, strerror(errno));
+      if (errno != EAGAIN) Broke(errno);
       return false;
     }
     out_.Drop(static_cast<size_t>(sent));
@@ -398,7 +406,7 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   }
   const std::vector<Connection*> connections = h2_.connections();
   for (Connection* connection : connections) {
-    if (connection->stream.tunnel == this) connection->OnTunnelLost(cause, text);
+    if (connection->stream.tunnel == this) connection->OnTunnelLost(cause, detail, text);
   }
   if (fd_ >= 0) {
     const bool orderly = before == Phase::kOpen && retired_;

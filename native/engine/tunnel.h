@@ -70,9 +70,10 @@ class Tunnel final : public Pollable, public SocketWaiter {
   void Receive();
   void ReceiveHandshake();
   bool ReceiveRecords();
-  // scratch.cipher_out → socket, or to out_ what it does not take. False: the tunnel ended.
+  // scratch.cipher_out → socket, or to out_ what it does not take. False: the socket is broken.
   bool SendCipher();
   bool WriteOut();
+  void Broke(int error);
   void Keepalive();
 
   Engine& engine_;
@@ -90,6 +91,7 @@ class Tunnel final : public Pollable, public SocketWaiter {
   bool writable_ = false;
   bool hup_ = false;  // FIN, RST or error is waiting behind the bytes
   bool retired_ = false;
+  int broken_ = 0;     // errno of a write
   bool fresh_ = true;  // no stream was ever answered on it
   bool half_open_ = false;
   bool first_read_ = true;

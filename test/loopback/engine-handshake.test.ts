@@ -1,7 +1,11 @@
 // tests · who is turned away at :15008 and why, and whom our own dial turns away.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 import tls from "node:tls";
 import { dropIdentity, installIdentity } from "../../agent/engine/addon.ts";
@@ -17,6 +21,7 @@ import {
   SERVER,
   serverEngine,
   serverId,
+  serverLeaf,
 } from "./hbone-pair.ts";
 import { dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
 
@@ -144,6 +149,31 @@ test("our dial turns away a server with the wrong identity, issuer, usage or pla
   assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
   assert.equal((await under.event("closed")).cause, "tls-failed");
   plain.close();
+});
+
+test("a server that turns our certificate away is told by its alert", async (context) => {
+  installBoth();
+  const directory = mkdtempSync(join(tmpdir(), "orlop-alert-"));
+  context.after(() => rmSync(directory, { recursive: true }));
+  writeFileSync(join(directory, "server.pem"), `${serverLeaf.chainPem}\n${serverLeaf.keyPem}\n`, { mode: 0o600 });
+  writeFileSync(join(directory, "roots.pem"), other.pem);
+  // Not Node: it closes without the alert.
+  const server = spawn(
+    "openssl",
+    "s_server -accept 127.0.0.1:0 -cert server.pem -Verify 1 -verify_return_error -CAfile roots.pem -alpn h2".split(
+      " ",
+    ),
+    { cwd: directory, stdio: ["pipe", "pipe", "ignore"] },
+  );
+  context.after(() => server.kill());
+  let said = "";
+  while (!/ACCEPT .*:\d+/.test(said)) said += String((await once(server.stdout, "data"))[0]);
+  const port = Number(/ACCEPT .*:(\d+)/.exec(said)?.[1]);
+  using under = clientEngine(() => port);
+  assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
+  const closed = await under.event("closed");
+  assert.equal(closed.cause, "tls-failed");
+  assert.equal(closed.detail, 48, "unknown_ca");
 });
 
 test("a rotated certificate serves new handshakes; live tunnels go on, retired ones end when idle", async () => {

@@ -205,3 +205,42 @@ test("a slow reader holds one connection, not its neighbours", async () => {
   assert.deepEqual(await readAll(slow), payload);
   app.close();
 });
+
+test("what is abandoned unread gives the tunnel its window back", async () => {
+  const payload = randomBytes(4_000_000);
+  const app = await serve((socket) => socket.end(payload));
+  using tunnel = pair(app.port);
+  const keep = await dial(tunnel.port); // Holds the tunnel open.
+  keep.pause();
+  // 40 times nearly a stream's whole window, ten times the connection's.
+  for (let i = 0; i < 40; i++) {
+    const socket = await dial(tunnel.port);
+    socket.pause();
+    await tunnel.client.event("established");
+    await sleep(5);
+    socket.resetAndDestroy();
+  }
+  const last = await dial(tunnel.port);
+  last.end();
+  assert.deepEqual(await readAll(last), payload);
+  assert.equal(tunnel.client.engine.stats().tunnelsDialledTotal, 1);
+  keep.destroy();
+  app.close();
+});
+
+test("the uplink of a slow server is bounded too", async () => {
+  const app = await serve((socket) => socket.pause());
+  using tunnel = pair(app.port);
+  const socket = await dial(tunnel.port);
+  const payload = randomBytes(30_000_000);
+  socket.end(payload);
+  await sleep(300);
+  const held = tunnel.server.engine.stats().bufferBytes + tunnel.client.engine.stats().bufferBytes;
+  assert.ok(held < 6 << 20, `${held} bytes held`);
+  const [at] = app.connections;
+  assert.ok(at);
+  assert.deepEqual(await readAll(at), payload);
+  at.end();
+  assert.equal((await tunnel.server.event("closed")).cause, "finished");
+  app.close();
+});
