@@ -88,7 +88,9 @@ function certificates(source: AdminSource): readonly Finding[] {
       ];
     }
     const life = (cert.notAfterMs ?? 0) - (cert.notBeforeMs ?? 0);
-    if (cert.notAfterMs === null || cert.notAfterMs - now > life * lateRenewal) return [];
+    // Short lives are backdated by minutes, so the share alone would call a certificate late that is not due yet.
+    const due = cert.rotatesAtMs === null || cert.rotatesAtMs <= now;
+    if (cert.notAfterMs === null || !due || cert.notAfterMs - now > life * lateRenewal) return [];
     const why = cert.message || "renewal is due at half of its life";
     return [warn("ORL5001", `certificate of ${cert.identity} is close to its end and not renewed`, why, fix)];
   });

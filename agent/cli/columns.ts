@@ -96,7 +96,9 @@ export const bpfColumns: readonly Column<BpfView>[] = [
     header: "FILL",
     value: (one) =>
       one.type === "map"
-        ? `${grouped(one.entries)}/${grouped(one.maxEntries)}`
+        ? one.entries < 0
+          ? "-"
+          : `${grouped(one.entries)}/${grouped(one.maxEntries)}`
         : one.type === "counter"
           ? grouped(one.value)
           : "",

@@ -120,7 +120,12 @@ export class Kernel {
         runs,
         runNs,
       })),
-      maps: this.#programs.maps().map(({ name, entries, maxEntries }) => ({ name, entries, maxEntries })),
+      // An array has all its entries from the start: how full it is says nothing.
+      maps: this.#programs.maps().map(({ name, type, entries, maxEntries }) => ({
+        name,
+        entries: type.includes("array") ? -1 : entries,
+        maxEntries,
+      })),
     };
   }
 

@@ -97,4 +97,5 @@ export type ProgramView = {
   readonly runs: number;
   readonly runNs: number;
 };
+/** entries -1: this kind of map has none to count. */
 export type MapView = { readonly name: string; readonly entries: number; readonly maxEntries: number };
