@@ -42,6 +42,8 @@ bool Acceptor::Open() {
 }
 
 void Acceptor::OnReady(uint32_t) {
+  // What comes from now on waits at the held listener for the next agent.
+  if (engine_.draining()) return;
   for (int taken = 0; taken < kAcceptsPerTurn; taken++) {
     sockaddr_storage address;
     socklen_t length = sizeof address;
@@ -58,7 +60,7 @@ void Acceptor::OnReady(uint32_t) {
 }
 
 void Acceptor::Take(int fd, const sockaddr_storage& address, uint32_t length) {
-  if (DescriptorsShort() || engine_.Overloaded() || engine_.draining()) {
+  if (DescriptorsShort() || engine_.Overloaded()) {
     engine_.CountShed();
     return Reset(fd);
   }
