@@ -66,8 +66,8 @@ export function readOptions(args: readonly string[]): Options {
     ...(compare === undefined ? {} : { compare }),
     ...(pairs === undefined ? {} : { pairs: Math.floor(pairs) }),
     ...(seconds === undefined ? {} : { seconds }),
-    json: values["json"] === true,
-    list: values["list"] === true,
+    json: values.json === true,
+    list: values.list === true,
     seed: Math.floor(number("seed", 0, 2 ** 31) ?? 0),
   };
 }

@@ -39,12 +39,12 @@ export async function measurePairs(ours: Contestant, peer: Contestant, plan: Pai
   return pairs;
 }
 
+export type RowAbout = Omit<Row, "ours" | "peer" | "ratio" | "min" | "max" | "pairs" | "also" | "limits"> & {
+  readonly limits?: Readonly<Record<string, number>>;
+};
+
 /** The row of one figure; all others that both sides have stand beside it. @throws when a side lacks the figure. */
-export function rowOf(
-  pairs: FigurePairs,
-  wanted: string,
-  about: Omit<Row, "ours" | "peer" | "ratio" | "min" | "max" | "pairs" | "also">,
-): Row {
+export function rowOf(pairs: FigurePairs, wanted: string, { limits, ...about }: RowAbout): Row {
   const main = ratioOf(pairs.map((pair) => pick(pair, wanted)));
   const first = pairs[0];
   const also: Record<string, { ours: number; peer: number; ratio: number }> = {};
@@ -60,10 +60,12 @@ export function rowOf(
     };
   }
   const { ours, peer, ratio, min, max, pairs: count } = main;
+  const oursOf = (key: string): number => rounded(medianOf(pairs.map((pair) => pick(pair, key).ours)));
   return {
     ...about,
     ...{ ours: rounded(ours), peer: rounded(peer), ratio: rounded(ratio), min: rounded(min), max: rounded(max) },
     pairs: count,
+    ...(limits && { limits: Object.entries(limits).map(([key, atMost]) => ({ key, atMost, ours: oursOf(key) })) }),
     also,
   };
 }

@@ -1,6 +1,6 @@
 // bench · a run as a Markdown table and as SVG charts. Pure.
 import { rangeText } from "./compare.ts";
-import { met, type Results, type Row, targetText } from "./results.ts";
+import { limitText, met, type Results, type Row, targetText } from "./results.ts";
 
 const cells = (values: readonly (string | number)[]): string => `| ${values.join(" | ")} |`;
 
@@ -26,7 +26,10 @@ export function tableText({ terms, rows, failures }: Results): string {
         rangeText(row),
         row.pairs,
         row.target === undefined ? "" : targetText(row.target),
-        row.target === undefined ? "" : met(row, row.target) ? "met" : "missed",
+        [
+          ...(row.target === undefined ? [] : [met(row, row.target) ? "met" : "missed"]),
+          ...(row.limits ?? []).map(limitText),
+        ].join("; "),
       ]),
     ),
     ...failures.map(({ scenario, peerName, failed }) =>

@@ -6,6 +6,8 @@ export type Better = "more" | "less";
 /** What issue 3 asks of the ratio. */
 export type Target = { readonly atLeast: number } | { readonly atMost: number };
 
+export type Limit = { readonly key: string; readonly atMost: number; readonly ours: number };
+
 export type Row = Ratio & {
   readonly scenario: string;
   readonly figure: string;
@@ -13,6 +15,8 @@ export type Row = Ratio & {
   readonly peerName: string;
   readonly better: Better;
   readonly target?: Target;
+  /** What issue 3 asks of our own figure alone. */
+  readonly limits?: readonly Limit[];
   /** Further figures of the same runs, medians: name → both sides and their ratio. */
   readonly also: Readonly<Record<string, { readonly ours: number; readonly peer: number; readonly ratio: number }>>;
 };
@@ -36,6 +40,9 @@ export type Results = {
   readonly rows: readonly Row[];
   readonly failures: readonly Failure[];
 };
+
+export const limitText = ({ key, atMost, ours }: Limit): string =>
+  `${key} ${ours} ≤ ${atMost}: ${ours <= atMost ? "met" : "missed"}`;
 
 export const targetText = (target: Target): string =>
   "atLeast" in target ? `≥ ${target.atLeast}` : `≤ ${target.atMost}`;

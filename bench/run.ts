@@ -62,9 +62,17 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
     const pairs = measured.get(key) ?? measureSeries(world, scenario, { peer, settings, options, deadline, versions });
     measured.set(key, pairs);
     try {
-      const { name, figure, unit, better, targets } = scenario;
+      const { name, figure, unit, better, targets, limits } = scenario;
       const target = targets[peer];
-      const about = { scenario: name, figure, unit, peerName: peer, better, ...(target && { target }) };
+      const about = {
+        scenario: name,
+        figure,
+        unit,
+        peerName: peer,
+        better,
+        ...(target && { target }),
+        ...(limits && { limits }),
+      };
       const row = rowOf(await pairs, scenario.key, about);
       rows.push(row);
       if (!options.json)

@@ -1,5 +1,17 @@
-// bench · the scenarios by name.
+// bench · the scenarios, in the order of the table.
+import { captureScenarios } from "./capture.ts";
+import { coldScenarios } from "./cold.ts";
+import { idleScenarios } from "./idle.ts";
+import { latencyScenarios } from "./latency.ts";
+import { pureScenarios } from "./pure.ts";
 import type { Scenario } from "./scenario.ts";
 import { streamScenarios } from "./streams.ts";
 
-export const scenarios: readonly Scenario[] = [...streamScenarios];
+export const scenarios: readonly Scenario[] = [
+  ...streamScenarios,
+  ...coldScenarios,
+  ...latencyScenarios,
+  ...idleScenarios,
+  ...captureScenarios,
+  ...pureScenarios,
+];

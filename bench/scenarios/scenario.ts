@@ -26,6 +26,8 @@ export type Scenario = {
   readonly defaultPeer: string;
   /** What issue 3 asks, by peer. */
   readonly targets: Readonly<Record<string, Target>>;
+  /** What issue 3 asks of our own figures, whatever the peer: at most this, by key. */
+  readonly limits?: Readonly<Record<string, number>>;
   /** Scenarios of the same series read different figures of the same measurements. */
   readonly series: string;
   open(world: World, peer: string, settings: Settings): Promise<Contest>;
@@ -34,20 +36,26 @@ export type Scenario = {
 /** Bad usage, not a failed measurement. */
 export class UsageError extends Error {}
 
-export type MeasureSide = (side: Side, settings: Settings) => Contestant["measure"];
+export const unknownPeer = (peer: string, known: readonly string[]): UsageError =>
+  new UsageError(`no peer "${peer}" in this scenario; there are: ${known.join(" ")}`);
 
-/** Orlop against a peer on the same route. `measureOf` is asked once per side and may prepare for it. */
+/** What measuring a side is. May prepare; `peer` is the other side, or for the peer itself. */
+export type MeasureSide = (
+  side: Side,
+  settings: Settings,
+  peer: Side,
+) => Contestant["measure"] | Promise<Contestant["measure"]>;
+
+/** Orlop against a peer on the same route. */
 export function sideBySide(route: Route, measureOf: MeasureSide): Scenario["open"] {
   return async (world, peerName, settings) => {
-    if (!isPeer(peerName)) {
-      throw new UsageError(`no peer "${peerName}" in this scenario; there are: ${Object.keys(peers).join(" ")}`);
-    }
+    if (!isPeer(peerName)) throw unknownPeer(peerName, Object.keys(peers));
     const peer = await peers[peerName](world, route);
     try {
       const ours = await openOrlop(world, route);
       return {
-        ours: { name: ours.name, measure: measureOf(ours, settings) },
-        peer: { name: peer.name, measure: measureOf(peer, settings) },
+        ours: { name: ours.name, measure: await measureOf(ours, settings, peer) },
+        peer: { name: peer.name, measure: await measureOf(peer, settings, peer) },
         versions: { [ours.name]: ours.version, [peer.name]: peer.version },
         close: async () => {
           await ours.stop();

@@ -1,9 +1,14 @@
 // bench · bulk and requests between two nodes: one load generator run each, read in several ways.
+import { execFileSync } from "node:child_process";
+import { cpus } from "node:os";
 import { type LoadPlan, runLoad } from "../load.ts";
+import { installed } from "../programs.ts";
 import type { Route } from "../sides/side.ts";
 import { type MeasureSide, type Scenario, type Settings, sideBySide } from "./scenario.ts";
 
 /** The load of a scenario on its own terms; the window is the run's. */
+const PINNED_CORE = 0;
+
 type Load = Pick<LoadPlan, "mode" | "connections" | "size" | "rate" | "core">;
 
 export const loadOf =
@@ -17,6 +22,26 @@ export const loadOf =
       watch: side.pids(),
     });
 
+/** The same with every process of the way, and both ends, on one core. */
+const pinned =
+  (load: Load): MeasureSide =>
+  (side, settings, peer) => {
+    const measure = loadOf({ ...load, core: PINNED_CORE })(side, settings, peer);
+    return async () => {
+      const pids = [...side.pids(), ...[...side.box.sinks.values()].map(({ pid }) => pid)];
+      pin(pids, String(PINNED_CORE));
+      try {
+        return await (await measure)();
+      } finally {
+        pin(pids, `0-${cpus().length - 1}`);
+      }
+    };
+  };
+
+function pin(pids: readonly number[], cores: string): void {
+  for (const pid of pids) execFileSync(installed("taskset"), ["-a", "-p", "-c", cores, String(pid)]);
+}
+
 const series = (name: string, load: Load, route: Route = "cross-node"): Pick<Scenario, "series" | "open"> => ({
   series: name,
   open: sideBySide(route, loadOf(load)),
@@ -29,6 +54,9 @@ const CHURN_AT_ONCE = 16;
 const churn: Load = { mode: "churn", connections: CHURN_AT_ONCE };
 
 const throughput = { unit: "Gb/s", better: "more", key: "gbps" } as const;
+
+/** The load whose highest rate other scenarios take as their measure. */
+export const requests64: Load = { mode: "rr", connections: 64 };
 
 export const streamScenarios: readonly Scenario[] = [
   {
@@ -62,6 +90,15 @@ export const streamScenarios: readonly Scenario[] = [
     defaultPeer: "direct",
     targets: { direct: { atMost: 1.5 } },
     ...requests(1),
+  },
+  {
+    name: "rr-1-pinned",
+    figure: "round trip p50, 1 connection, 1 KB each way, all processes on one core",
+    ...{ unit: "µs", better: "less", key: "p50Us" },
+    defaultPeer: "direct",
+    targets: { direct: { atMost: 3 } },
+    series: "rr 1 pinned",
+    open: sideBySide("cross-node", pinned({ mode: "rr" })),
   },
   {
     name: "rr-64",

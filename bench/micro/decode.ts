@@ -1,0 +1,44 @@
+// bench · one event of the engine read out of the arena: the cheapest (accepted) and the one with most text (a CONNECT).
+import * as abi from "../../agent/abi.ts";
+import { writeAddress } from "../../agent/engine/endpoint.ts";
+import { EventReader } from "../../agent/engine/event-reader.ts";
+import { type Times, timeEach } from "./timing.ts";
+
+const CALLS = 50_000;
+const record = abi.orlopEngineEvent;
+const authority = "10.90.2.11:8080";
+const baggage = "k8s.cluster.name=box,k8s.namespace.name=bench,k8s.pod.name=client,service.name=client";
+
+function arenaWith(type: number, texts: readonly string[]): ArrayBuffer {
+  const arena = new ArrayBuffer(abi.ORLOP_ARENA_SIZE);
+  const view = new DataView(arena);
+  const bytes = Buffer.from(arena);
+  const at = abi.ORLOP_ARENA_EVENTS;
+  view.setUint32(at + record.type, type, true);
+  for (const place of [record.near, record.target]) {
+    writeAddress(bytes, at + place + abi.orlopEndpoint.addr, "10.90.1.11");
+    view.setUint16(at + place + abi.orlopEndpoint.port, 40_000, true);
+    view.setUint16(at + place + abi.orlopEndpoint.known, 1, true);
+  }
+  let offset = 0;
+  for (const [which, text] of texts.entries()) {
+    const span = at + record.text + which * abi.orlopSpan.size;
+    view.setUint32(span + abi.orlopSpan.offset, offset, true);
+    view.setUint32(span + abi.orlopSpan.length, text.length, true);
+    offset += bytes.write(text, abi.ORLOP_ARENA_EVENT_TEXT + offset, "latin1");
+  }
+  return arena;
+}
+
+export function decodeTimes(): { readonly accepted: Times; readonly connect: Times } {
+  const timesOf = (type: number, texts: readonly string[]): Times => {
+    const reader = new EventReader(arenaWith(type, texts));
+    const step = (): void => void reader.read(0);
+    for (let index = 0; index < CALLS; index++) step();
+    return timeEach(CALLS, step);
+  };
+  return {
+    accepted: timesOf(abi.ORLOP_ENGINE_ACCEPTED, []),
+    connect: timesOf(abi.ORLOP_ENGINE_CONNECT_REQUEST, [authority, baggage, "", ""]),
+  };
+}

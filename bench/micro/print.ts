@@ -1,0 +1,17 @@
+// bench · `node bench/micro/print.ts [SEED]`: every micro-benchmark once, as one JSON object of microseconds.
+import { decider } from "./decide.ts";
+import { decodeTimes } from "./decode.ts";
+import { updater } from "./update.ts";
+
+const seed = Number(process.argv[2] ?? 0);
+const sizes = [10, 1_000, 100_000];
+const results = {
+  seed,
+  decide: sizes.map((policies) => ({ policies, ...decider(policies, seed).measure() })),
+  update: sizes.map((workloads) => {
+    const one = updater(workloads, seed);
+    return { workloads, heapMb: Math.round(one.heapMb), ...one.measure() };
+  }),
+  decode: decodeTimes(),
+};
+process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

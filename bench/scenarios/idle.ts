@@ -1,0 +1,72 @@
+// bench · what connections cost that do nothing. Each measurement opens a thousand more and keeps them: freed memory that
+// the next thousand takes again would make them look free.
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Running, tail } from "../../agent/cli/cluster-process.ts";
+import { startLoad } from "../load.ts";
+import type { Contestant } from "../pairs.ts";
+import type { Side } from "../sides/side.ts";
+import { type Scenario, sideBySide } from "./scenario.ts";
+
+const CONNECTIONS = 1_000;
+const SETTLE_MS = 300;
+const START_MS = 20_000;
+
+/** Megabytes resident, of all the processes together. */
+function residentMb(pids: readonly number[]): number {
+  let kb = 0;
+  for (const pid of pids) {
+    const line = /^Rss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"));
+    if (line === null) throw new Error(`/proc/${pid}/smaps_rollup does not tell its size`);
+    kb += Number(line[1]);
+  }
+  return kb / 1024;
+}
+
+function measureIdle(side: Side, holders: Running[]): Contestant["measure"] {
+  return async () => {
+    const before = residentMb(side.pids());
+    const holder = startLoad(side.client, side.target, {
+      ...{ mode: "idle", connections: CONNECTIONS, seconds: 1, warmup: 0, watch: [] },
+    });
+    holders.push(holder);
+    await holder.line(START_MS, (line) => line === "ready");
+    await sleep(SETTLE_MS);
+    const after = residentMb(side.pids());
+    return { mbPerThousand: (after - before) / 2, mbOfPair: after };
+  };
+}
+
+async function release(holders: readonly Running[]): Promise<void> {
+  for (const holder of holders) holder.endInput();
+  for (const holder of holders) {
+    const { status, stdout, stderr } = await holder.wait(START_MS);
+    if (status !== 0) throw new Error(`idle connections did not stay: ${tail(stderr) || tail(stdout)}`);
+  }
+}
+
+export const idleScenarios: readonly Scenario[] = [
+  {
+    name: "idle-1000",
+    figure: "memory per 1,000 idle connections, mean of the pair's two sides",
+    ...{ unit: "MB", better: "less", key: "mbPerThousand" },
+    defaultPeer: "haproxy",
+    targets: {},
+    limits: { mbPerThousand: 2 },
+    series: "idle",
+    open: async (world, peer, settings) => {
+      const holders: Running[] = [];
+      const contest = await sideBySide("cross-node", (side) => measureIdle(side, holders))(world, peer, settings);
+      return {
+        ...contest,
+        close: async () => {
+          try {
+            await release(holders);
+          } finally {
+            await contest.close();
+          }
+        },
+      };
+    },
+  },
+];

@@ -1,0 +1,55 @@
+// bench · the pure hot paths at 100,000 of something, against themselves at ten: what grows with the mesh must not grow here.
+import { version } from "../../agent/version.ts";
+import { decider } from "../micro/decide.ts";
+import type { Times } from "../micro/timing.ts";
+import { updater } from "../micro/update.ts";
+import type { Figures } from "../pairs.ts";
+import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
+
+const MANY = 100_000;
+const FEW = 10;
+/** The peer's name: ourselves, with few. */
+const SELF = `orlop-${FEW}`;
+
+type Sized = { measure(): Times; readonly heapMb?: number };
+
+const atSizes =
+  (make: (size: number, seed: number) => Sized) =>
+  async (_world: unknown, peer: string, { seed }: Settings): Promise<Contest> => {
+    if (peer !== SELF) throw unknownPeer(peer, [SELF]);
+    const few = make(FEW, seed);
+    const many = make(MANY, seed);
+    const figures = (one: Sized): Figures => ({
+      ...one.measure(),
+      ...(one.heapMb === undefined ? {} : { heapMb: one.heapMb }),
+    });
+    return {
+      ours: { name: "orlop", measure: async () => figures(many) },
+      peer: { name: SELF, measure: async () => figures(few) },
+      versions: { orlop: `Orlop ${version}, Node ${process.version}` },
+      close: async () => {},
+    };
+  };
+
+const times = { unit: "µs", better: "less", key: "p50Us", defaultPeer: SELF } as const;
+
+export const pureScenarios: readonly Scenario[] = [
+  {
+    name: "policies-100k",
+    figure: `one L4 decision with ${MANY} policies in the mesh, p50, against ${FEW}`,
+    ...times,
+    targets: { [SELF]: { atMost: 1.5 } },
+    limits: { p50Us: 1, p99Us: 10 },
+    series: "policies",
+    open: atSizes(decider),
+  },
+  {
+    name: "update-100k",
+    figure: `one endpoint changes among ${MANY} workloads: store and endpoint list, p50, against ${FEW}`,
+    ...times,
+    targets: {},
+    limits: { p50Us: 500, p99Us: 10_000 },
+    series: "updates",
+    open: atSizes(updater),
+  },
+];
