@@ -65,13 +65,13 @@ const traffic = createTraffic({
   random: Math.random,
   fillRandom: (bytes) => getRandomValues(bytes),
   told: {
-    peerRejected: (event, reason) =>
+    peerRejected: (event, reason, message) =>
       tell({
         op: "handshake-failed",
         reason: `peer-${reason}`,
         peer: event.peer.address,
         podIdx: event.podIdx,
-        message: "",
+        message,
       }),
     handshakeFailed: ({ reason, peer, podIdx, message }) =>
       tell({ op: "handshake-failed", reason, peer: peer.address, podIdx, message }),

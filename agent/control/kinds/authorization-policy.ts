@@ -1,8 +1,8 @@
 // main, CLI · AuthorizationPolicy (security.istio.io/v1): who may call whom. The object, its action and its targets.
+import { DRY_RUN } from "../../mesh/names.ts";
 import type { AuthorizationPolicy, PolicyAction } from "../../mesh/policies.ts";
 import { ruleReader, toRule } from "./authorization-rule.ts";
 import { dnsSubdomain, metadata, workloadSelector } from "./fields.ts";
-import { DRY_RUN } from "./labels.ts";
 import { ignored, list, located, object, oneOf, optional, type Read, required, string } from "./schema.ts";
 import { quoted, type Report, type Value, wrong } from "./value.ts";
 

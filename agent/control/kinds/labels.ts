@@ -1,11 +1,5 @@
-// main, CLI · labels and annotations that the kinds read, ours and Istio's. Constants only.
+// main, CLI · labels and annotations that only the kinds read; those of the mesh itself are in mesh/names.ts. Constants only.
 
-/** On a namespace or a pod: `ambient` opts in, `none` opts out. */
-export const DATAPLANE_MODE = "orlop.dev/dataplane-mode";
-/** Istio's own, honoured when the node is configured to. */
-export const ISTIO_DATAPLANE_MODE = "istio.io/dataplane-mode";
-/** On an AuthorizationPolicy: judged and reported, never enforced. */
-export const DRY_RUN = "istio.io/dry-run";
 /** On a Service: where to send when spec.trafficDistribution is not written. */
 export const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";
 /** On an EndpointSlice: the Service it belongs to. */

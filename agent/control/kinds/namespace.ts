@@ -1,6 +1,6 @@
 // main, CLI · Namespace (v1): who belongs to the mesh. Schema and meaning of the opt-in labels.
+import { DATAPLANE_MODE, type Membership, membershipOf } from "../../mesh/names.ts";
 import { clusterMetadata } from "./fields.ts";
-import { DATAPLANE_MODE, ISTIO_DATAPLANE_MODE } from "./labels.ts";
 import { ignored, object, oneOf, type Read, required } from "./schema.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 
@@ -13,12 +13,9 @@ export const namespaceKind = object({
 });
 export type Namespace = Read<typeof namespaceKind>;
 
-/** "unset": nothing written here; the namespace, or else the default (out), decides. */
-export type Membership = "in" | "out" | "unset";
-
 /**
- * What the opt-in labels of a namespace or a pod say. Ours wins over Istio's.
- * An unknown word is an error: "Ambient" or "enabled" would leave pods outside the mesh that were meant to be inside.
+ * What the opt-in labels of a namespace or a pod say. An unknown word of ours is an error: "Ambient" or "enabled" would leave
+ * pods outside the mesh that were meant to be inside. Istio's label has values that are not ours to judge.
  */
 export function membership(
   labels: Readonly<Record<string, string>>,
@@ -27,9 +24,7 @@ export function membership(
   report: Report,
 ): Membership {
   const own = labels[DATAPLANE_MODE];
-  if (own === "ambient") return "in";
-  if (own === "none") return "out";
-  if (own !== undefined) {
+  if (own !== undefined && own !== "ambient" && own !== "none") {
     report.error({
       code: "ORL4104",
       from: labelPlace(document, DATAPLANE_MODE),
@@ -37,11 +32,8 @@ export function membership(
       why: "pods would stay outside the mesh that were meant to be inside",
       fix: "write ambient or none",
     });
-    return "unset";
   }
-  // Istio's label has values that are not ours to judge (sidecar injection knows others).
-  const istio = honourIstioLabels ? labels[ISTIO_DATAPLANE_MODE] : undefined;
-  return istio === "ambient" ? "in" : istio === "none" ? "out" : "unset";
+  return membershipOf(labels, honourIstioLabels);
 }
 
 function labelPlace(document: Value, label: string): Value["from"] {
