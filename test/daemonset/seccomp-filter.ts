@@ -47,7 +47,9 @@ export function systemCalls(): ReadonlyMap<string, number> {
   const text = execFileSync("cc", ["-dM", "-E", "-include", "asm/unistd.h", "-x", "c", "/dev/null"], {
     encoding: "utf8",
   });
-  return new Map([...text.matchAll(/^#define __NR_(\w+) (\d+)$/gm)].map(([, name = "", number]) => [name, Number(number)]));
+  return new Map(
+    [...text.matchAll(/^#define __NR_(\w+) (\d+)$/gm)].map(([, name = "", number]) => [name, Number(number)]),
+  );
 }
 
 /** @param otherwise "kill": a violation ends the process, so that none can go unnoticed. "profile": what the profile says. */

@@ -1,0 +1,152 @@
+// Keeper and agent as the DaemonSets start them (root): the manifest's capabilities and user, the seccomp profiles with every
+// violation a kill, /proc/sys read-only as in a container. One pod, run by another user, is captured and dials.
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { cgroup2Mount } from "../../agent/preflight.ts";
+import { Bench, nodeBinary } from "./confine.ts";
+import { container } from "./manifest.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const main = join(root, "agent/main.ts");
+const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
+assert.ok(mount, "this test needs cgroup v2");
+const base = join(mount, `orlop-confined-test-${process.pid}`);
+const pods = join(base, "pods");
+const uid = "5c0ffee5-0000-4000-8000-0000000000aa";
+const podCgroup = join(pods, `pod${uid}`);
+const bench = new Bench();
+const at = (name: string): string => join(bench.folder, name);
+const config = at("cfg/orlop.yaml");
+
+const text = `apiVersion: orlop.dev/v1alpha1
+kind: NodeConfig
+spec:
+  node: confined.${process.pid}
+  runDir: ${at("run")}
+  bpffs: ${at("bpf")}
+  podsCgroup: ${pods}
+  dataThreads: 1
+  ca: { rootFile: ${at("ca/root.pem")} }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: demo, labels: { orlop.dev/dataplane-mode: ambient } }
+---
+apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: { name: web, namespace: demo, uid: ${uid} }
+spec: { addresses: [10.77.9.2], node: confined.${process.pid}, serviceAccount: web }
+`;
+
+/** A child with everything it wrote. */
+class Program {
+  readonly child: ChildProcess;
+  readonly name: string;
+  said = "";
+
+  constructor(name: string, words: readonly string[]) {
+    const [command = "", ...args] = words;
+    this.name = name;
+    this.child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.on("data", (part: Buffer) => {
+        this.said += part;
+      });
+    }
+  }
+
+  async says(words: string): Promise<void> {
+    for (let turn = 0; turn < 1_500 && !this.said.includes(words); turn++) {
+      const { exitCode, signalCode } = this.child;
+      if (exitCode !== null || signalCode !== null) break;
+      await sleep(10);
+    }
+    const how = `${this.name}, status ${this.child.exitCode}, signal ${this.child.signalCode}, never said: ${words}`;
+    assert.ok(this.said.includes(words), `${how}\n${this.said}`);
+  }
+
+  async end(signal: "SIGTERM" | "SIGKILL"): Promise<number | null> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return this.child.exitCode;
+    const ended = new Promise<number | null>((resolve) => this.child.once("exit", resolve));
+    this.child.kill(signal);
+    return ended;
+  }
+}
+
+/** The container's capabilities as words of setpriv. */
+const bounding = (name: "keeper" | "agent"): string =>
+  ["-all", ...container(name).capabilities.map((one) => `+${one.toLowerCase()}`)].join(",");
+
+/** As a container runtime mounts it. */
+const readOnlySysctl = 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"';
+
+describe("a node of confined programs", () => {
+  let pause: Program;
+  let keeper: Program;
+  let agent: Program;
+
+  before(async () => {
+    for (const folder of ["run", "bpf", "ca", "cfg"]) mkdirSync(at(folder));
+    // As the first containers of the manifest's pods leave them.
+    for (const [folder, mode] of [
+      ["run", 0o770],
+      ["ca", 0o700],
+    ] as const) {
+      chmodSync(at(folder), mode);
+      chownSync(at(folder), 65534, 0);
+    }
+    writeFileSync(config, text, { mode: 0o644 });
+    execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", "bpf", at("bpf")]);
+    mkdirSync(podCgroup, { recursive: true });
+    // As the pause container: a user of its own and no capability.
+    const network = "ip link set lo up && ip addr add 10.77.9.2/32 dev lo";
+    const sleeper = "exec setpriv --reuid 65535 --regid 65535 --clear-groups sleep 600";
+    const script = `echo $$ > ${podCgroup}/cgroup.procs && ${network} && echo up && ${sleeper}`;
+    pause = new Program("pause", ["unshare", "-n", "sh", "-c", script]);
+    await pause.says("up");
+    keeper = new Program("keeper", [
+      ...["unshare", "-m", "sh", "-c", readOnlySysctl, "sh"],
+      ...["setpriv", "--bounding-set", bounding("keeper"), "--inh-caps=-all", "--clear-groups"],
+      ...bench.under("keeper", "kill"),
+      ...[nodeBinary, main, "keeper", "-c", config],
+    ]);
+    await keeper.says("the keeper serves");
+    agent = new Program("agent", [
+      ...["unshare", "-n", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+      ...["--bounding-set", bounding("agent"), "--inh-caps=-all", "--no-new-privs"],
+      ...bench.under("agent", "kill"),
+      ...[nodeBinary, main, "agent", "-c", config],
+    ]);
+  });
+  after(async () => {
+    await agent?.end("SIGKILL");
+    await keeper?.end("SIGKILL");
+    await pause?.end("SIGKILL");
+    await sleep(100);
+    execFileSync("umount", [at("bpf")]);
+    for (const path of [podCgroup, pods, base]) if (existsSync(path)) rmdirSync(path);
+    bench.remove();
+  });
+
+  test("the pod of another user is captured", async () => {
+    await agent.says("pod captured");
+    await agent.says('"ready"');
+  });
+
+  test("what the pod dials is accepted by the agent, with its destination out of a lent map", async () => {
+    const dial = `const s = require("net").connect(80, "192.0.2.7"); s.on("error", () => {}); s.on("close", () => {});`;
+    const join_ = `echo $$ > ${podCgroup}/cgroup.procs; exec nsenter -t ${pause.child.pid} -n "$@"`;
+    execFileSync("sh", ["-c", join_, "sh", nodeBinary, "-e", dial]);
+    await agent.says("192.0.2.7:80");
+  });
+
+  test("both end as told, unkilled", async () => {
+    assert.equal(await agent.end("SIGTERM"), 0, agent.said);
+    assert.equal(await keeper.end("SIGTERM"), 0, keeper.said);
+  });
+});

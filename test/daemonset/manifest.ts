@@ -1,0 +1,56 @@
+// tests · daemonset/manifest.yaml as values, and what the tests ask of it.
+import { readFileSync } from "node:fs";
+import { parseAllDocuments } from "yaml";
+
+export type Mount = { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean };
+type Capabilities = { readonly add?: readonly string[]; readonly drop?: readonly string[] };
+export type Container = {
+  readonly name: string;
+  readonly image: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly { readonly name: string }[];
+  readonly volumeMounts: readonly Mount[];
+  readonly securityContext: Readonly<Record<string, unknown>> & { readonly capabilities: Capabilities };
+  readonly readinessProbe?: { readonly httpGet: { readonly path: string; readonly port: number } };
+};
+export type PodSpec = Readonly<Record<string, unknown>> & {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly volumes: readonly (Readonly<Record<string, unknown>> & { readonly name: string })[];
+};
+export type KubernetesObject = {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly data?: Readonly<Record<string, string>>;
+  readonly spec?: { readonly template: { readonly spec: PodSpec } };
+};
+
+export const manifestText = readFileSync(new URL("../../daemonset/manifest.yaml", import.meta.url), "utf8");
+
+/** @throws when a document has any error or warning. */
+export function documents(): readonly KubernetesObject[] {
+  return parseAllDocuments(manifestText).map((document) => {
+    const [problem] = [...document.errors, ...document.warnings];
+    if (problem !== undefined) throw problem;
+    return document.toJS() as KubernetesObject;
+  });
+}
+
+export function object(kind: string, name: string): KubernetesObject {
+  const found = documents().find((one) => one.kind === kind && one.metadata.name === name);
+  if (found === undefined) throw new Error(`no ${kind} ${name} in the manifest`);
+  return found;
+}
+
+export function podOf(program: "keeper" | "agent"): PodSpec {
+  const pod = object("DaemonSet", `orlop-${program}`).spec?.template.spec;
+  if (pod === undefined) throw new Error(`DaemonSet orlop-${program} has no pod`);
+  return pod;
+}
+
+export function container(program: "keeper" | "agent"): Container & { readonly capabilities: readonly string[] } {
+  const found = podOf(program).containers.find(({ name }) => name === program);
+  if (found === undefined) throw new Error(`no container ${program}`);
+  return { ...found, capabilities: found.securityContext.capabilities.add ?? [] };
+}
