@@ -1,0 +1,80 @@
+// daemonset/Dockerfile without a container engine: what it copies is enough to start from, and the Debian packages of its last
+// stage hold every library that the programs load.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const stages = readFileSync(join(root, "daemonset/Dockerfile"), "utf8").split(/^FROM /m);
+const last = stages.at(-1) ?? "";
+/** Paths of the checkout that the last stage takes, out of the build stage or directly. */
+const copied = [...last.matchAll(/^COPY (?:--from=build )?(\S+) (\S+)$/gm)].map(([, from = "", to = ""]) => {
+  assert.equal(from.replace("/opt/orlop/", ""), to, "the image is laid out as the checkout");
+  return to;
+});
+
+test("everything it copies exists after make", () => {
+  assert.ok(copied.length > 5, copied.join(" "));
+  for (const path of copied) assert.ok(existsSync(join(root, path)), path);
+  const before = [...(stages.at(-2) ?? "").matchAll(/^COPY ([^-].*) \S+$/gm)].flatMap(([, paths = ""]) =>
+    paths.split(" "),
+  );
+  for (const path of before) assert.ok(existsSync(join(root, path)), path);
+});
+
+test("the copied tree alone is a program", () => {
+  const image = mkdtempSync(join(tmpdir(), "orlop-image-"));
+  try {
+    for (const path of copied) {
+      if (path === "node_modules") symlinkSync(join(root, path), join(image, path));
+      else cpSync(join(root, path), join(image, path), { recursive: true });
+    }
+    const orlop = (...args: readonly string[]): string =>
+      execFileSync(process.execPath, [join(image, "agent/main.ts"), ...args], {
+        encoding: "utf8",
+        cwd: dirname(image),
+      });
+    assert.match(orlop("version"), /\d+\.\d+\.\d+/);
+    assert.match(orlop("explain-code", "ORL1001"), /ORL1001/);
+    for (const addon of ["keeper", "engine"]) {
+      const file = join(image, `native/build/Release/${addon}.node`);
+      execFileSync(process.execPath, ["-e", `process.dlopen({ exports: {} }, ${JSON.stringify(file)})`]);
+    }
+  } finally {
+    rmSync(image, { recursive: true });
+  }
+});
+
+test("its Debian packages hold every library that Node and the addons load", () => {
+  const installed = last.replaceAll("\\\n", " ").split("--no-install-recommends ")[1]?.split("&&")[0] ?? "";
+  const named = installed.split(/\s+/).filter(Boolean);
+  // Of libbpf1 (zlib1g) and in every Debian (libc6, libgcc-s1).
+  const present = new Set([...named, "libc6", "libgcc-s1", "zlib1g"]);
+  const below = (folder: string): string[] =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".node") && !path.includes("obj.target"))
+      .map((path) => join(root, folder, path));
+  const programs = [
+    realpathSync(process.execPath),
+    join(root, "native/build/Release/keeper.node"),
+    join(root, "native/build/Release/engine.node"),
+    ...below("node_modules/ffi-napi/build/Release"),
+    ...below("node_modules/ref-napi/build/Release"),
+  ];
+  for (const program of programs) {
+    const text = execFileSync("ldd", [program], { encoding: "utf8" });
+    assert.doesNotMatch(text, /not found/, program);
+    for (const [, library = ""] of text.matchAll(/=> (\/\S+)/g)) {
+      const owner = execFileSync("dpkg", ["-S", `*/${library.split("/").at(-1)}`], { encoding: "utf8" });
+      const packages = owner.split("\n").map((line) => line.split(":")[0] ?? "");
+      assert.ok(
+        packages.some((name) => present.has(name)),
+        `${library} of ${program} is in ${packages.join(" ")}`,
+      );
+    }
+  }
+});

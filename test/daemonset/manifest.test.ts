@@ -1,0 +1,149 @@
+// daemonset/manifest.yaml: what each pod may do, and that it fits the programs' own configuration. No cluster needed.
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, describe, test } from "node:test";
+import { type Config, loadConfig } from "../../agent/config.ts";
+import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { container, documents, type Mount, object, podOf } from "./manifest.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "orlop-manifest-"));
+after(() => rmSync(folder, { recursive: true }));
+
+/** What the pods of the manifest read; `mesh` is an absolute path there. */
+function config(env: Readonly<Record<string, string>> = { ORLOP_NODE: "node-1" }): Config {
+  const file = join(folder, "orlop.yaml");
+  writeFileSync(file, object("ConfigMap", "orlop-node").data?.["orlop.yaml"] ?? "");
+  return loadConfig(file, env);
+}
+const defaults = (): Config => {
+  const file = join(folder, "defaults.yaml");
+  writeFileSync(file, "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec: {}\n");
+  return loadConfig(file, {});
+};
+const isBelow = (path: string, mounts: readonly Mount[]): Mount | undefined =>
+  mounts.find(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`));
+
+test("it parses without a warning, and every object has a kind, a version and a name", () => {
+  assert.deepEqual(
+    documents().map(({ kind, metadata }) => `${kind} ${metadata.name}`),
+    [
+      "Namespace orlop-system",
+      "ConfigMap orlop-node",
+      "ConfigMap orlop-mesh",
+      "DaemonSet orlop-keeper",
+      "DaemonSet orlop-agent",
+    ],
+  );
+  for (const { apiVersion, kind, metadata } of documents()) {
+    assert.match(apiVersion, /^(apps\/)?v1$/);
+    if (kind !== "Namespace") assert.equal(metadata.namespace, "orlop-system");
+  }
+});
+
+describe("the agent's pod", () => {
+  test("has no capability, no root and no writable root in any container", () => {
+    for (const one of [...podOf("agent").containers, ...(podOf("agent").initContainers ?? [])]) {
+      const { capabilities, ...rest } = one.securityContext;
+      assert.deepEqual(capabilities, { drop: ["ALL"] }, one.name);
+      assert.equal(rest.privileged, false, one.name);
+      assert.equal(rest.allowPrivilegeEscalation, false, one.name);
+      assert.equal(rest.runAsNonRoot, true, one.name);
+      assert.equal(rest.runAsUser, defaults().agent.agentUid, one.name);
+      assert.equal(rest.runAsGroup, defaults().agent.agentGid, one.name);
+      assert.equal(rest.readOnlyRootFilesystem, true, one.name);
+    }
+    assert.deepEqual(container("agent").securityContext.seccompProfile, {
+      type: "Localhost",
+      localhostProfile: "orlop/agent.json",
+    });
+  });
+  test("shares no namespace with the node and holds no token of the API server", () => {
+    const { hostPID, hostNetwork, hostIPC, automountServiceAccountToken } = podOf("agent");
+    assert.deepEqual([hostPID, hostNetwork, hostIPC, automountServiceAccountToken], [false, false, undefined, false]);
+  });
+  test("of the node's files it is given the run directory alone", () => {
+    const paths = podOf("agent").volumes.flatMap(({ hostPath }) => (hostPath === undefined ? [] : [hostPath]));
+    assert.deepEqual(paths, [{ path: defaults().agent.runDir, type: "DirectoryOrCreate" }]);
+  });
+  test("is probed where it answers", () => {
+    assert.deepEqual(container("agent").readinessProbe?.httpGet, { path: "/healthz/ready", port: 15021 });
+    assert.equal(config().agent.ready.port, 15021);
+  });
+});
+
+describe("the keeper's pod", () => {
+  test("has five capabilities, each measured to be needed (confined-node.test.ts), and a writable root in no container", () => {
+    assert.deepEqual(container("keeper").securityContext.capabilities, {
+      drop: ["ALL"],
+      add: ["BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "CHOWN"],
+    });
+    for (const one of [...podOf("keeper").containers, ...(podOf("keeper").initContainers ?? [])]) {
+      assert.equal(one.securityContext.privileged, false, one.name);
+      assert.equal(one.securityContext.readOnlyRootFilesystem, true, one.name);
+      assert.deepEqual(one.securityContext.capabilities.drop, ["ALL"], one.name);
+    }
+  });
+  test("sees the node's processes and network, since it finds pods by them; holds no token", () => {
+    const { hostPID, hostNetwork, automountServiceAccountToken } = podOf("keeper");
+    assert.deepEqual([hostPID, hostNetwork, automountServiceAccountToken], [true, true, false]);
+  });
+  test("sees the node's cgroups read-only", () => {
+    const { podsCgroup } = config().keeper;
+    assert.equal(isBelow(podsCgroup, container("keeper").volumeMounts)?.readOnly, true);
+  });
+});
+
+describe("both pods", () => {
+  test("mount what the configuration names, where its defaults look for it", () => {
+    const wanted = defaults();
+    const { keeper, agent } = config();
+    assert.deepEqual([keeper.runDir, keeper.bpffs], [wanted.keeper.runDir, wanted.keeper.bpffs]);
+    assert.ok(keeper.podsCgroup.startsWith(`${wanted.keeper.podsCgroup}/`));
+    const ofKeeper = container("keeper").volumeMounts;
+    for (const path of [keeper.socket, keeper.bpffs, keeper.podsCgroup]) assert.ok(isBelow(path, ofKeeper), path);
+    const ofAgent = container("agent").volumeMounts;
+    const { source, admin, ca } = agent;
+    for (const path of [agent.keeper.socket, admin.socket, source.path, source.lastGoodFile, ca.rootFile]) {
+      assert.ok(isBelow(path, ofAgent), path);
+    }
+    for (const path of [agent.keeper.socket, admin.socket, source.lastGoodFile, dirname(ca.rootFile)]) {
+      assert.notEqual(isBelow(path, ofAgent)?.readOnly, true, `${path} is written to`);
+    }
+  });
+  test("mount only volumes that are there, and every volume is mounted", () => {
+    for (const program of ["keeper", "agent"] as const) {
+      const { containers, initContainers, volumes } = podOf(program);
+      const mounted = [...containers, ...(initContainers ?? [])].flatMap(({ volumeMounts }) =>
+        volumeMounts.map(({ name }) => name),
+      );
+      assert.deepEqual([...new Set(mounted)].sort(), volumes.map(({ name }) => name).sort(), program);
+    }
+  });
+  test("know their node by its name in the cluster", () => {
+    for (const program of ["keeper", "agent"] as const) {
+      assert.ok(
+        container(program).env?.some(({ name }) => name === "ORLOP_NODE"),
+        program,
+      );
+    }
+    assert.equal(config({ ORLOP_NODE: "worker-7.example" }).keeper.node, "worker-7.example");
+  });
+  test("run one image, which the Dockerfile's comment and the version name", () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    const all = (["keeper", "agent"] as const).flatMap((program) => [
+      ...podOf(program).containers,
+      ...(podOf(program).initContainers ?? []),
+    ]);
+    assert.deepEqual([...new Set(all.map(({ image }) => image))], [`orlop:${version}`]);
+  });
+});
+
+test("the mesh in the ConfigMap is one that the agent takes", async () => {
+  const text = object("ConfigMap", "orlop-mesh").data?.["mesh.yaml"] ?? "";
+  const { problems = [] } = (await translateTexts([{ file: "mesh.yaml", text }], config().agent.place)) as {
+    problems?: readonly unknown[];
+  };
+  assert.deepEqual(problems, []);
+});
