@@ -34,6 +34,7 @@ import { LineWriter, openSink } from "./observe/line-writer.ts";
 import { Log } from "./observe/log.ts";
 import { operatorView } from "./operator-view.ts";
 import { judgeOf } from "./policy/evaluate.ts";
+import { takeRelief } from "./relief.ts";
 import { Telemetry } from "./telemetry.ts";
 import type { FromDataThread } from "./threads.ts";
 import { version } from "./version.ts";
@@ -48,6 +49,7 @@ const ROOTS_EVERY_MS = 30_000;
 /** Runs until SIGTERM or SIGINT. Resolves to the exit status. */
 export async function runAgent(config: AgentConfig): Promise<number> {
   handOverFiles(config);
+  const relief = takeRelief();
   shedPrivileges();
   forbidDumps();
   setLimit("core", { soft: 0n, hard: 0n });
@@ -257,34 +259,45 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   const rootsTimer = setInterval(() => void readRoots(), ROOTS_EVERY_MS);
 
   keeper.start();
+  // The mesh is followed as long as a connection is open, so that a policy still ends it.
+  const drained = new AbortController();
   const sourceEnded = source.run((updates) => {
     mesh.apply(updates);
     threads.tell({ op: "updates", updates });
+    // Kernel tables and enrolment are the next agent's from then on.
+    if (stop.aborted) return;
     tables.setDestinations();
     readiness.done("configuration");
     void enrolment.meshCame();
-  }, stop);
+  }, drained.signal);
   void enrolment.firstTurn.then(() => {
+    if (stop.aborted) return;
     // Not before pods are served: a heartbeat says that connections which are captured will be answered.
     heartbeat.start();
     readiness.done("pods");
     log.room("agent").info("ready", { node: place.node, afterMs: Date.now() - startedAtMs });
   });
 
-  await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+  if (!stop.aborted)
+    await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
   log.room("agent").info("stopping: open connections may end", { withinMs: DRAIN_MS });
-  clearInterval(rootsTimer);
-  await Promise.all([sourceEnded, enrolment.close()]);
-  await threads.drain(DRAIN_MS);
+  // New connections wait at the listeners that the keeper holds, for the next agent. It is not said to the kernel that
+  // there is none: only when no other beats before the limit does each destination's fail mode decide.
   heartbeat.stop();
-  tables.gate?.stop();
-  await threads.close();
+  const empty = threads.drain(DRAIN_MS);
+  // All that the next agent needs for itself: the ring of events, the admin socket, the ports.
   watch.close();
+  await Promise.all([enrolment.close(), admin.close(), metrics.close(), ready.close()]);
+  relief?.call();
+  await empty;
+  drained.abort();
+  clearInterval(rootsTimer);
+  await sourceEnded;
+  await threads.close();
   telemetry.close();
   tables.close();
   keeper.close();
   certificates.close();
-  await Promise.all([admin.close(), metrics.close(), ready.close()]);
   await lines?.flush();
   access?.close();
   return 0;
@@ -316,7 +329,8 @@ function handOverFiles(config: AgentConfig): void {
 
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  // Said twice, by the terminal and by `orlop run`, it is no more than once.
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
   return stop.signal;
 }
 

@@ -14,6 +14,8 @@ const PR_SET_NO_NEW_PRIVS = 38;
 const PR_GET_NO_NEW_PRIVS = 39;
 const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+/** From linux/fcntl.h. */
+const F_SETFD = 2;
 /** From linux/capability.h: version 3, two words per set. */
 const CAPABILITY_VERSION_3 = 0x20080522;
 const capabilities = { DAC_READ_SEARCH: 2, SETGID: 6, SETUID: 7, SETPCAP: 8 } as const;
@@ -30,6 +32,7 @@ const libc = ffi.Library(null, {
   setrlimit: ["int", ["int", "pointer"]],
   mlock: ["int", ["pointer", "size_t"]],
   munlock: ["int", ["pointer", "size_t"]],
+  fcntl: ["int", ["int", "int", "int"]],
   if_nametoindex: ["uint", ["string"]],
   if_indextoname: ["pointer", ["uint", "pointer"]],
 });
@@ -216,6 +219,11 @@ export function readPrivileges(): Privileges[] {
     .map(Number)
     .sort((a, b) => a - b)
     .map((thread) => parsePrivileges(readFileSync(`/proc/self/task/${thread}/status`, "utf8")));
+}
+
+/** Node marks whatever it was started with to be closed by an exec; this descriptor shall outlive that of `shedPrivileges`. */
+export function keepOnExec(fd: number): void {
+  check(libc.fcntl(fd, F_SETFD, 0), "fcntl(F_SETFD)");
 }
 
 /** What the agent needs between its start and `becomeUnprivileged`, and nothing more. */

@@ -1,7 +1,9 @@
-// orlop run · a plain machine: keeper and agent as separate processes; the one that dies is started again at once.
+// orlop run · a plain machine: keeper and agent as separate processes; the one that dies is started again at once, and
+// an agent that is told to end is followed by the next one while it still finishes what it has.
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { backoffMs } from "./backoff.ts";
+import { reliefEnv } from "./relief.ts";
 
 export type RunOptions = { readonly config: string; readonly main: string };
 
@@ -32,8 +34,8 @@ export async function run(options: RunOptions): Promise<number> {
     name,
     start: () =>
       spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], {
-        stdio: "inherit",
-        env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
+        stdio: ["inherit", "inherit", "inherit", "pipe"],
+        env: { ...process.env, ...reliefEnv, NODE_COMPILE_CACHE: compileCache },
       }),
   });
   const stop = new AbortController();
@@ -47,13 +49,24 @@ export async function run(options: RunOptions): Promise<number> {
   return keeper;
 }
 
-/** Starts the program again whenever it ends, until `signal`. Resolves to its last exit status. */
+/** Starts the program again whenever it ends or leaves, until `signal`. Resolves to its last exit status. */
 async function keepRunning(program: Program, signal: AbortSignal): Promise<number> {
   let quickDeaths = 0;
+  const leaving = new Set<Promise<number>>();
   for (;;) {
     const startedAt = performance.now();
-    const status = await runOnce(program, signal);
-    if (signal.aborted) return status;
+    const one = runOnce(program, signal);
+    const status = await Promise.race([one.ended, one.left]);
+    if (signal.aborted) {
+      await Promise.all(leaving);
+      return one.ended;
+    }
+    if (status === "left") {
+      const gone = one.ended.finally(() => leaving.delete(gone));
+      leaving.add(gone);
+      process.stderr.write(`orlop run: the ${program.name} takes nothing new; starting the next one\n`);
+      continue;
+    }
     // Exit status 65 is a bad file: starting again would only repeat the message.
     if (status === 65) {
       process.exitCode = 65;
@@ -64,30 +77,44 @@ async function keepRunning(program: Program, signal: AbortSignal): Promise<numbe
     // The first restart is immediate: connections wait at the held listeners for two seconds at most.
     const delay = quickDeaths <= 1 ? 0 : backoffMs(quickDeaths - 1, { baseMs: 50, capMs: 5_000 });
     process.stderr.write(`orlop run: the ${program.name} ended (status ${status}); starting it again\n`);
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, delay);
-      signal.addEventListener(
-        "abort",
-        () => {
-          clearTimeout(timer);
-          resolve();
-        },
-        { once: true },
-      );
-    });
+    await pause(delay, signal);
     if (signal.aborted) return 0;
   }
 }
 
-function runOnce(program: Program, signal: AbortSignal): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const process_ = program.start();
-    let killer: NodeJS.Timeout | undefined;
-    const stop = (): void => {
-      process_.kill("SIGTERM");
-      killer = setTimeout(() => process_.kill("SIGKILL"), STOP_DEADLINE_MS);
-    };
-    signal.addEventListener("abort", stop, { once: true });
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
+
+type One = {
+  /** It called for relief and still runs. Never settles when it ends first. */
+  readonly left: Promise<"left">;
+  /** Its exit status; 128 when a signal ended it. */
+  readonly ended: Promise<number>;
+};
+
+function runOnce(program: Program, signal: AbortSignal): One {
+  const process_ = program.start();
+  let killer: NodeJS.Timeout | undefined;
+  const killSoon = (): void => {
+    killer ??= setTimeout(() => process_.kill("SIGKILL"), STOP_DEADLINE_MS);
+  };
+  const stop = (): void => {
+    process_.kill("SIGTERM");
+    killSoon();
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  const ended = new Promise<number>((resolve, reject) => {
     process_.once("error", reject);
     process_.once("exit", (code, killedBy) => {
       clearTimeout(killer);
@@ -95,4 +122,11 @@ function runOnce(program: Program, signal: AbortSignal): Promise<number> {
       resolve(code ?? (killedBy ? 128 : 1));
     });
   });
+  const left = new Promise<"left">((resolve) => {
+    process_.stdio[3]?.once("data", () => {
+      killSoon();
+      resolve("left");
+    });
+  });
+  return { left, ended };
 }
