@@ -118,6 +118,15 @@ int PrepareLocalDial(std::string* step) {
   *step = "net.ipv4.tcp_fwmark_accept";  // For IPv6, too.
   err = WriteSysctl("/proc/sys/net/ipv4/tcp_fwmark_accept");
   if (err < 0) return err;
+  // The reset of a port on which nobody listens has no socket: it is routed by the mark of what it answers,
+  // or it would leave the pod for the client whose address the agent borrowed, and the agent would wait for
+  // its time-out.
+  *step = "net.ipv4.fwmark_reflect";
+  err = WriteSysctl("/proc/sys/net/ipv4/fwmark_reflect");
+  if (err < 0) return err;
+  *step = "net.ipv6.fwmark_reflect";
+  err = WriteSysctl("/proc/sys/net/ipv6/fwmark_reflect");
+  if (err < 0 && err != -ENOENT) return err;  // No IPv6 in this kernel.
   // Only a second belt for listeners that change hands (kernel.md 3.2), and missing before 5.14.
   WriteSysctl("/proc/sys/net/ipv4/tcp_migrate_req");
   return 0;
