@@ -202,8 +202,10 @@ export async function ping(
   const stopped = new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
   socket.on("data", (data: Buffer) => {
     const now = performance.now();
+    const before = replies;
     for (const byte of data) if (byte === 10) replies += 1;
-    if (replies === 1) tell({ event: "up", remote: endpoint(socket.remoteAddress, socket.remotePort) });
+    // The first data may bring several answers at once.
+    if (before === 0 && replies > 0) tell({ event: "up", remote: endpoint(socket.remoteAddress, socket.remotePort) });
     longestGapMs = Math.max(longestGapMs, now - last);
     last = now;
   });
