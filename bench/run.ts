@@ -56,9 +56,13 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
   const versions: Record<string, string> = {};
   const rows: Row[] = [];
   const failures: Failure[] = [];
-  for (const [index, { scenario, peer }] of chosen.entries()) {
-    const deadline = performance.now() + (end - performance.now()) / (chosen.length - index);
-    const key = `${scenario.series} ${peer}`;
+  const waiting = new Set(chosen.map(seriesOf));
+  for (const one of chosen) {
+    const { scenario, peer } = one;
+    const key = seriesOf(one);
+    const now = performance.now();
+    const deadline = now + (end - now) / Math.max(1, waiting.size);
+    waiting.delete(key);
     const pairs = measured.get(key) ?? measureSeries(world, scenario, { peer, settings, options, deadline, versions });
     measured.set(key, pairs);
     try {
@@ -86,6 +90,9 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
   }
   return { terms: { ...terms(settings), versions }, rows, failures };
 }
+
+/** Rows of one series against one peer are read from the same measurements. */
+const seriesOf = ({ scenario, peer }: PlannedRow): string => `${scenario.series} ${peer}`;
 
 type SeriesOptions = {
   readonly peer: string;

@@ -51,12 +51,14 @@ static bool confirmed(struct connection *c, uint64_t *in_window)
 		have += (size_t)got;
 		if (have < sizeof(answer))
 			continue;
+		if (get64(answer + 8) != 0 || get64(answer) > c->sent)
+			return false;
 		if (get64(answer) == c->sent)
 			break;
 		have = 0;
 	}
 	*in_window += get64(answer + 16);
-	return get64(answer + 8) == 0;
+	return true;
 }
 
 static void one_more_byte(struct connection *c)

@@ -10,6 +10,8 @@
 
 #include "load.h"
 
+#define LAST_REPLY_MS 10000
+
 static bool request(struct connection *c, const struct target *t)
 {
 	while (c->unsent > 0) {
@@ -59,6 +61,19 @@ static bool answered(struct connection *c, const struct target *t, uint32_t even
 	return (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && c->awaited > 0 && reply(c, t);
 }
 
+/* Waits for the reply that is still owed: a byte that was lost must not be hidden by the end of the run. */
+static void take_last_reply(struct connection *c, const struct target *t)
+{
+	struct pollfd wait = {.fd = c->fd, .events = POLLIN};
+	while (c->awaited > 0 && !reply(c, t)) {
+		wait.events = c->unsent > 0 ? POLLIN | POLLOUT : POLLIN;
+		if (poll(&wait, 1, LAST_REPLY_MS) <= 0)
+			die("the last reply did not come");
+		if (!request(c, t))
+			die("request");
+	}
+}
+
 /* Closed loop: each connection sends its next request when the reply has come. For capacity and CPU per
  * request. */
 int run_requests(const struct target *t)
@@ -89,6 +104,8 @@ int run_requests(const struct target *t)
 		}
 	}
 	watch_end();
+	for (int i = 0; i < t->connections; i++)
+		take_last_reply(&connections[i], t);
 	print_latency("rr", requests, t->seconds, 0);
 	return requests == 0;
 }
@@ -143,13 +160,19 @@ int run_paced(const struct target *t)
 		}
 	}
 	watch_end();
-	/* What never came would have been the slowest: it counts with the time it has waited so far. */
-	for (int i = 0; i < t->connections; i++)
-		for (now = now_ns(); busy[i] && connections[i].begun_ns < w.end;
-		     connections[i].begun_ns += (uint64_t)gap) {
-			histogram_add(&latency, now - connections[i].begun_ns);
+	/* Requests in flight end in their own time; those that could not even leave count with what they have
+	 * waited. */
+	for (int i = 0; i < t->connections; i++) {
+		if (busy[i]) {
+			take_last_reply(&connections[i], t);
+			histogram_add(&latency, now_ns() - connections[i].begun_ns);
 			late++;
 		}
+		for (now = now_ns(); due[i] < w.end; due[i] += (uint64_t)gap) {
+			histogram_add(&latency, now - due[i]);
+			late++;
+		}
+	}
 	print_latency("paced", requests + late, t->seconds, 0);
 	return requests == 0;
 }
@@ -160,10 +183,7 @@ int run_idle(const struct target *t)
 	open_all(t, -1, OP_REPLY);
 	for (int i = 0; i < t->connections; i++) {
 		begin_request(&connections[i], t, now_ns());
-		struct pollfd wait = {.fd = connections[i].fd, .events = POLLIN};
-		while (!reply(&connections[i], t))
-			if (poll(&wait, 1, 10000) <= 0)
-				die("idle connection has no reply");
+		take_last_reply(&connections[i], t);
 	}
 	printf("ready\n");
 	fflush(stdout);

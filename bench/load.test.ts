@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { figuresOf } from "./load.ts";
+import { ownProgram } from "./programs.ts";
+
+const run = promisify(execFile);
+const children: ChildProcess[] = [];
+let sink = "";
+let relay = "";
+
+async function freePort(): Promise<string> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return String(port);
+}
+
+async function start(program: string, args: readonly string[]): Promise<void> {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  children.push(child);
+  const { stdout } = child;
+  assert.ok(stdout);
+  assert.equal(String((await once(stdout, "data"))[0]), "ready\n");
+}
+
+before(async () => {
+  [sink, relay] = [await freePort(), await freePort()];
+  await start(ownProgram("load"), ["serve", "127.0.0.1", sink]);
+  await start(ownProgram("relay"), ["127.0.0.1", relay, "127.0.0.1", sink]);
+});
+after(() => {
+  for (const child of children) child.kill();
+});
+
+type Result = { errors: number; bytes: number; total: number; requests: number; p50_us: number; cpu_ns: number[] };
+async function load(mode: string, port: string, ...more: string[]): Promise<Result> {
+  const args = [mode, "127.0.0.1", port, "--seconds", "0.2", "--warmup", "0.05", ...more];
+  const { stdout } = await run(ownProgram("load"), args, { timeout: 30_000 });
+  return JSON.parse(stdout) as Result;
+}
+
+test("every mode measures, directly and through the relay", async () => {
+  for (const port of [sink, relay]) {
+    for (const streams of ["1", "8"]) {
+      const bulk = await load("bulk", port, "--connections", streams);
+      assert.ok(bulk.errors === 0 && bulk.bytes > 0 && bulk.total >= bulk.bytes);
+    }
+    for (const size of ["1", "1024", "1048573"]) {
+      const { requests, p50_us: p50 } = await load("rr", port, "--connections", "3", "--size", size);
+      assert.ok(requests > 0 && p50 > 0);
+    }
+    assert.ok((await load("paced", port, "--rate", "1000", "--connections", "4")).requests > 0);
+    assert.equal((await load("churn", port, "--connections", "4")).errors, 0);
+    assert.equal((await load("connect", port, "--rate", "500")).errors, 0);
+  }
+});
+
+test("the CPU of watched processes is counted", async () => {
+  const pid = String(children[1]?.pid);
+  const { cpu_ns: cpu } = await load("bulk", relay, "--watch", pid);
+  assert.equal(cpu.length, 1);
+  assert.ok((cpu[0] ?? 0) > 0);
+});
+
+/** A proxy that does one thing wrong, once, after `at` bytes in this direction. */
+async function faulty(direction: "up" | "down", at: number, wrong: (data: Buffer) => Buffer): Promise<string> {
+  const server = createServer((client) => {
+    const upstream = connect(Number(sink), "127.0.0.1");
+    for (const [from, to, way] of [
+      [client, upstream, "up"],
+      [upstream, client, "down"],
+    ] as const) {
+      let seen = 0;
+      from.on("error", () => to.destroy());
+      from.on("close", () => to.destroy());
+      from.on("data", (data: Buffer) => {
+        const due = way === direction && seen <= at && seen + data.length > at;
+        seen += data.length;
+        to.write(due ? wrong(data) : data);
+      });
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  server.unref();
+  await once(server, "listening");
+  return String((server.address() as AddressInfo).port);
+}
+
+const flip = (data: Buffer): Buffer => {
+  const wrong = Buffer.from(data);
+  wrong[wrong.length - 1] = (wrong.at(-1) ?? 0) ^ 1;
+  return wrong;
+};
+const lose = (data: Buffer): Buffer => data.subarray(0, -1);
+const double = (data: Buffer): Buffer => Buffer.concat([data, data.subarray(-1)]);
+
+test("one wrong, lost or doubled byte fails the run, in both directions", async () => {
+  for (const wrong of [flip, lose, double]) {
+    const port = await faulty("up", 100_000, wrong);
+    await assert.rejects(load("bulk", port), /Command failed/, `bulk ${wrong.name}`);
+  }
+  for (const direction of ["up", "down"] as const) {
+    for (const wrong of [flip, double]) {
+      const port = await faulty(direction, 5_000, wrong);
+      await assert.rejects(load("rr", port, "--size", "1024"), /Command failed/, `rr ${direction} ${wrong.name}`);
+    }
+  }
+});
+
+test("figures are per byte and per request, and nothing measured is no figure", () => {
+  const times = { errors: 0, cpu_ns: [600, 400], busy_ns: 3_000, own_ns: 1 };
+  assert.deepEqual(figuresOf({ ...times, bytes: 500, gbps: 4 }), { gbps: 4, cpuNsPerByte: 2, machineNsPerByte: 6 });
+  const latency = { rate: 10, p50_us: 1, p90_us: 2, p99_us: 3, p999_us: 4 };
+  assert.deepEqual(figuresOf({ ...times, requests: 2, ...latency }), {
+    ...{ rate: 10, p50Us: 1, p90Us: 2, p99Us: 3, p999Us: 4, cpuUsPerRequest: 0.5, machineUsPerRequest: 1.5 },
+  });
+  assert.throws(() => figuresOf({ ...times, bytes: 0, gbps: 0 }), /no byte arrived/);
+  assert.throws(() => figuresOf({ ...times, requests: 0 }), /no request was answered/);
+});
