@@ -1,7 +1,6 @@
 // HTTP/2 attacks at :15008 by a peer whose certificate is in order: its connection ends, what it held is freed, and a
 // bystander goes on (failures.md A1–A8; promise 10).
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { tail } from "../../agent/cli/cluster-process.ts";
@@ -25,7 +24,11 @@ const agentPid = (): number => {
   assert.ok(pid !== undefined, "no agent on node-b");
   return pid;
 };
-const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+/** Sockets of the agent in vault's namespace: tunnels and dials. (Its descriptors also hold a pool that fills as it likes.) */
+async function socketsOf(pid: number): Promise<number> {
+  const { stdout } = await journey.cluster.pod("vault").run(["ss", "-Htnp"]);
+  return stdout.split("\n").filter((line) => line.includes(`pid=${pid},`)).length;
+}
 
 async function attack(
   attacks: readonly { readonly name: string }[],
@@ -53,14 +56,17 @@ async function attack(
   return JSON.parse(done.stdout) as AttackResult[];
 }
 
-/** Runs `during` beside a polite connection; that one must live, the agent stay the same, and its descriptors come back. */
+/** Runs `during` beside a polite connection; that one must live, the agent stay the same, and its sockets go. */
 async function withBystander(tell: (text: string) => void, during: () => Promise<void>): Promise<void> {
   const { cluster } = journey;
   const pid = agentPid();
   const pinger = await startPing(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: 8080 }, 10);
-  const before = openFiles(pid);
+  const before = await socketsOf(pid);
+  assert.ok(before >= 2, `the bystander's tunnel and dial, saw ${before}`);
   await during();
-  await until("what the attacks held is freed", 5_000, () => (openFiles(pid) <= before + 2 ? true : undefined));
+  await until("what the attacks held is freed", 5_000, async () =>
+    (await socketsOf(pid)) <= before ? true : undefined,
+  );
   const { replies, longestGapMs } = await pinger.finish();
   tell(`bystander: ${replies} answers, longest gap ${longestGapMs} ms`);
   assert.equal(agentPid(), pid, "the agent is another one now");
