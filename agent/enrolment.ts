@@ -65,7 +65,14 @@ export class Enrolment {
   /** The mesh was read once: from now on its silence about a pod means that the pod is none of ours. */
   meshCame(): Promise<void> {
     this.#meshKnown = true;
+    // At once: a turn may wait for a certificate, and what became STRICT must not stay open meanwhile.
+    for (const pod of this.#served.values()) this.#setVerdicts(pod);
     return this.reconcile();
+  }
+
+  #setVerdicts(pod: EnrolledPod): void {
+    const workload = this.#with.mesh.workload(pod.workloadUid);
+    if (workload !== undefined) this.#with.tables.setPod(pod.podIdx, workload);
   }
 
   /** Makes what is enrolled equal to what the mesh says, soon. Resolves when no turn is due any more. */
@@ -121,6 +128,7 @@ export class Enrolment {
     const { mesh, node, keeper, log } = this.#with;
     if (this.#lost) await this.#leaveLost();
     const { enrol, release, conflicts } = podChanges(mesh.workloadsOnNode(node), node, [...this.#served.values()]);
+    this.#failed.clear();
     for (const workload of conflicts) {
       this.#failed.set(workload.podUid + workload.uid, {
         workloadUid: workload.uid,
@@ -131,7 +139,6 @@ export class Enrolment {
     const wanted = new Set([...enrol.map(({ podUid }) => podUid), ...this.#served.keys()]);
     for (const { podIdx, uid } of this.#found) if (!wanted.has(uid)) await keeper.release(podIdx);
     this.#found = [];
-    this.#failed.clear();
     for (const workload of enrol) {
       try {
         await this.#enrol(workload);
@@ -172,7 +179,8 @@ export class Enrolment {
         preservesSource: prepared.preservesSource,
         listeners: prepared.listeners,
       });
-      tables.setPod(podIdx, workload);
+      // As the mesh is by now, not as it was when we began to wait.
+      this.#setVerdicts(pod);
       await keeper.capture(podIdx, pod.failDirect);
     } catch (error) {
       await threads.removePod(podIdx, true);
