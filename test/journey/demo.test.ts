@@ -1,26 +1,27 @@
 // The demo as its users run it: twice, the first one killed in the middle. Nothing of either is left behind.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { cgroup2Mount } from "../../agent/cli/cluster-host.ts";
+import { until } from "../../agent/cli/demo-mesh-run.ts";
 import { orlopMain } from "../../agent/cli/local-cluster.ts";
 
-/** What clusters of anybody leave on this machine: files, cgroups, mounts, processes in such cgroups. */
-function traces(): string[] {
+/** What the cluster `id` has on this machine: files, cgroups, mounts, processes in its cgroup. Others may run beside. */
+function traces(id: string): string[] {
   const found: string[] = [];
-  if (existsSync("/run/orlop-box"))
-    found.push(...readdirSync("/run/orlop-box").map((name) => `/run/orlop-box/${name}`));
-  found.push(...readdirSync(cgroup2Mount()).filter((name) => name.startsWith("orlop-box-")));
+  const files = `/run/orlop-box/${id}`;
+  if (existsSync(files)) found.push(files);
+  found.push(...readdirSync(cgroup2Mount()).filter((name) => name === `orlop-box-${id}`));
   found.push(
     ...readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
-      .filter((line) => line.includes("orlop-box")),
+      .filter((line) => line.includes(id)),
   );
   for (const pid of readdirSync("/proc")) {
     try {
-      if (/^[0-9]+$/.test(pid) && readFileSync(`/proc/${pid}/cgroup`, "utf8").includes("/orlop-box-"))
+      if (/^[0-9]+$/.test(pid) && readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`/orlop-box-${id}`))
         found.push(`pid ${pid}`);
     } catch {
       // It ended while we looked.
@@ -29,40 +30,47 @@ function traces(): string[] {
   return found;
 }
 
-test("orlop demo, killed in the middle and then run whole: all scenarios as expected, nothing left behind", async (t) => {
-  const before = new Set(traces());
-  const start = () => spawn(process.execPath, [orlopMain, "demo", "--json"], { stdio: ["ignore", "pipe", "pipe"] });
-  const first = start();
-  let firstText = "";
-  while (!firstText.includes('"ok":')) {
-    const [data] = await Promise.race([once(first.stdout, "data"), once(first, "exit").then(() => [""])]);
-    if (String(data) === "") break;
-    firstText += String(data);
-  }
-  const firstEnd = once(first, "exit");
-  first.kill("SIGKILL");
-  await firstEnd;
+type Demo = { readonly child: ChildProcess; readonly out: () => string; readonly err: () => string };
 
-  const second = start();
+function startDemo(): Demo {
+  const child = spawn(process.execPath, [orlopMain, "demo", "--json"], { stdio: ["ignore", "pipe", "pipe"] });
   let out = "";
   let err = "";
-  second.stdout.on("data", (data) => {
+  child.stdout.on("data", (data) => {
     out += String(data);
   });
-  second.stderr.on("data", (data) => {
+  child.stderr.on("data", (data) => {
     err += String(data);
   });
-  const [status] = await once(second, "close");
-  const lines = out
+  return { child, out: () => out, err: () => err };
+}
+
+function idOf(demo: Demo): string {
+  const id = /cluster ([0-9a-f]{8}):/.exec(demo.out())?.[1];
+  assert.ok(id !== undefined, `the demo names its cluster: ${demo.out()}${demo.err()}`);
+  return id;
+}
+
+test("orlop demo, killed in the middle and then run whole: all scenarios as expected, nothing left behind", async (t) => {
+  const first = startDemo();
+  await until("a first scenario", 60_000, () =>
+    first.out().includes('"ok":') || first.child.exitCode !== null ? true : undefined,
+  );
+  const firstEnd = once(first.child, "exit");
+  first.child.kill("SIGKILL");
+  await firstEnd;
+  const killed = idOf(first);
+
+  const second = startDemo();
+  const [status] = await once(second.child, "close");
+  const lines = second
+    .out()
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, unknown>);
   for (const line of lines) t.diagnostic(JSON.stringify(line));
-  assert.equal(status, 0, err);
+  assert.equal(status, 0, second.err());
   const last = lines.at(-1);
   assert.equal(last?.asExpected, last?.scenarios);
-  assert.deepEqual(
-    traces().filter((one) => !before.has(one)),
-    [],
-  );
+  assert.deepEqual([...traces(killed), ...traces(idOf(second))], []);
 });
