@@ -2,14 +2,25 @@
 // violation a kill, /proc/sys read-only as in a container. One pod, run by another user, is captured and dials.
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { cgroup2Mount } from "../../agent/preflight.ts";
 import { Bench, nodeBinary } from "./confine.ts";
-import { container } from "./manifest.ts";
+import { container, podOf } from "./manifest.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const main = join(root, "agent/main.ts");
@@ -22,6 +33,7 @@ const podCgroup = join(pods, `pod${uid}`);
 const bench = new Bench();
 const at = (name: string): string => join(bench.folder, name);
 const config = at("cfg/orlop.yaml");
+const moved = (path: string): string => path.replace(root, `${at("opt")}/`);
 
 const text = `apiVersion: orlop.dev/v1alpha1
 kind: NodeConfig
@@ -31,7 +43,7 @@ spec:
   bpffs: ${at("bpf")}
   podsCgroup: ${pods}
   dataThreads: 1
-  ca: { rootFile: ${at("ca/root.pem")} }
+  ca: { rootFile: ${at("lib/ca/root.pem")} }
 ---
 apiVersion: v1
 kind: Namespace
@@ -82,6 +94,54 @@ class Program {
 const bounding = (name: "keeper" | "agent"): string =>
   ["-all", ...container(name).capabilities.map((one) => `+${one.toLowerCase()}`)].join(",");
 
+/** The first container of a pod, its paths moved into our folder. */
+function runFirst(program: "keeper" | "agent", setpriv: readonly string[], paths: ReadonlyMap<string, string>): void {
+  const [first] = podOf(program).initContainers ?? [];
+  const [shell = "", flags = "", script = ""] = first?.command ?? [];
+  let moved = script;
+  for (const [from, to] of paths) moved = moved.replaceAll(from, to);
+  const added = first?.securityContext.capabilities.add ?? [];
+  const bounds = ["-all", ...added.map((one) => `+${one.toLowerCase()}`)].join(",");
+  execFileSync("setpriv", [...setpriv, "--bounding-set", bounds, "--inh-caps=-all", shell, flags, moved]);
+}
+
+/** Twice, as after a restart, when the run directory is the agent's already. */
+function prepareNode(): void {
+  const paths = new Map([
+    ["/run/orlop", at("run")],
+    ["/var/lib/kubelet", at("kubelet")],
+    ["/opt/orlop/", root],
+  ]);
+  mkdirSync(at("kubelet"));
+  for (let start = 0; start < 2; start++) runFirst("keeper", ["--clear-groups"], paths);
+  const { uid: owner, gid, mode } = statSync(at("run"));
+  assert.deepEqual([owner, gid, mode & 0o777], [65534, 0, 0o770]);
+  assert.deepEqual(readdirSync(at("kubelet/seccomp/orlop")), ["agent.json", "keeper.json"]);
+}
+
+/** made.pem: the mesh's root, as an agent somewhere made it. */
+async function makeRoot(): Promise<void> {
+  const made = { rootFile: at("made.pem"), leafTtlSeconds: 3600, trustDomain: "cluster.local" };
+  await new EmbeddedAuthority(made, { wallMs: Date.now }).roots();
+}
+
+/** The Secret as the kubelet mounts it with fsGroup, and an emptyDir. */
+function prepareRoot(): void {
+  mkdirSync(at("secret"));
+  writeFileSync(at("secret/root.pem"), readFileSync(at("made.pem")));
+  chownSync(at("secret/root.pem"), 0, 65534);
+  chmodSync(at("secret/root.pem"), 0o440);
+  mkdirSync(at("lib"));
+  chownSync(at("lib"), 0, 65534);
+  chmodSync(at("lib"), 0o2777);
+  const paths = new Map([
+    ["/etc/orlop/root", at("secret")],
+    ["/var/lib/orlop", at("lib")],
+  ]);
+  const agentUser = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
+  for (let start = 0; start < 2; start++) runFirst("agent", agentUser, paths);
+}
+
 /** As a container runtime mounts it. */
 const readOnlySysctl = 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"';
 
@@ -91,15 +151,10 @@ describe("a node of confined programs", () => {
   let agent: Program;
 
   before(async () => {
-    for (const folder of ["run", "bpf", "ca", "cfg"]) mkdirSync(at(folder));
-    // As the first containers of the manifest's pods leave them.
-    for (const [folder, mode] of [
-      ["run", 0o770],
-      ["ca", 0o700],
-    ] as const) {
-      chmodSync(at(folder), mode);
-      chownSync(at(folder), 65534, 0);
-    }
+    for (const folder of ["run", "bpf", "cfg", "opt"]) mkdirSync(at(folder));
+    await makeRoot();
+    prepareNode();
+    prepareRoot();
     writeFileSync(config, text, { mode: 0o644 });
     execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", "bpf", at("bpf")]);
     mkdirSync(podCgroup, { recursive: true });
@@ -117,10 +172,12 @@ describe("a node of confined programs", () => {
     ]);
     await keeper.says("the keeper serves");
     agent = new Program("agent", [
-      ...["unshare", "-n", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+      // The checkout may lie where its user cannot read; only this process sees it there.
+      ...["unshare", "-n", "-m", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', root, at("opt")],
+      ...["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
       ...["--bounding-set", bounding("agent"), "--inh-caps=-all", "--no-new-privs"],
       ...bench.under("agent", "kill"),
-      ...[nodeBinary, main, "agent", "-c", config],
+      ...[moved(nodeBinary), moved(main), "agent", "-c", config],
     ]);
   });
   after(async () => {

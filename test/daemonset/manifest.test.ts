@@ -142,7 +142,6 @@ describe("both pods", () => {
 
 test("the mesh in the ConfigMap is one that the agent takes", async () => {
   const text = object("ConfigMap", "orlop-mesh").data?.["mesh.yaml"] ?? "";
-  const { findings, updates } = await translateTexts([{ file: "mesh.yaml", text }], config().agent.place);
+  const { findings } = await translateTexts([{ file: "mesh.yaml", text }], config().agent.place);
   assert.deepEqual(findings, []);
-  assert.equal(updates.length > 0, true);
 });

@@ -7,6 +7,7 @@ type Capabilities = { readonly add?: readonly string[]; readonly drop?: readonly
 export type Container = {
   readonly name: string;
   readonly image: string;
+  readonly command?: readonly string[];
   readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string }[];
   readonly volumeMounts: readonly Mount[];
