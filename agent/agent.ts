@@ -262,11 +262,11 @@ export async function runAgent(config: AgentConfig): Promise<number> {
   // The mesh is followed as long as a connection is open, so that a policy still ends it.
   const drained = new AbortController();
   const sourceEnded = source.run((updates) => {
-    mesh.apply(updates);
+    const change = mesh.apply(updates);
     threads.tell({ op: "updates", updates });
     // Kernel tables and enrolment are the next agent's from then on.
     if (stop.aborted) return;
-    tables.setDestinations();
+    tables.setDestinations(change);
     readiness.done("configuration");
     void enrolment.meshCame();
   }, drained.signal);

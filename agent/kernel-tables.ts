@@ -4,17 +4,12 @@
 import type { LentMaps } from "./engine/keeper-client.ts";
 import { Gate, InByPort, type NativeMapClass, OutByDst } from "./engine/kernel-maps.ts";
 import type { Snapshot } from "./mesh/snapshot.ts";
+import type { MeshChange } from "./mesh/store.ts";
 import type { Workload } from "./mesh/workload.ts";
 import type { Logger } from "./observe/log.ts";
 import type { Judge } from "./policy/evaluate.ts";
-import {
-  allOutEntries,
-  difference,
-  failDirect,
-  type InEntry,
-  inEntries,
-  type OutEntry,
-} from "./traffic/kernel-verdicts.ts";
+import { Destinations } from "./traffic/destinations.ts";
+import { difference, failDirect, type InEntry, inEntries } from "./traffic/kernel-verdicts.ts";
 
 export type KernelTablesOptions = {
   readonly mesh: Snapshot;
@@ -34,7 +29,7 @@ export class KernelTables {
   readonly #options: KernelTablesOptions;
   #open: Open | null = null;
   #inbound = new Map<number, readonly InEntry[]>();
-  #outbound: readonly OutEntry[] = [];
+  #destinations: Destinations | null = null;
   #full = false;
 
   constructor(options: KernelTablesOptions) {
@@ -55,7 +50,8 @@ export class KernelTables {
         for (const one of natives) one.close();
       },
     };
-    this.#outbound = this.#open.outbound.entries();
+    this.#destinations = new Destinations(this.#options, this.#open.outbound.entries());
+    this.setDestinations(null);
     this.#inbound = new Map();
   }
 
@@ -85,15 +81,13 @@ export class KernelTables {
     this.#inbound.delete(podIdx);
   }
 
-  /** What each destination gets while no agent lives. */
-  setDestinations(): void {
-    if (this.#open === null) return;
+  /** What each destination gets while no agent lives. null: everything anew. */
+  setDestinations(change: MeshChange | null): void {
+    if (this.#open === null || this.#destinations === null) return;
     const { outbound } = this.#open;
-    const desired = allOutEntries(this.#options);
-    const { put, remove } = difference(desired, this.#outbound);
+    const { put, remove } = change === null ? this.#destinations.all() : this.#destinations.changed(change);
     for (const { address, port, verdict } of put) this.#note(outbound.put(address, port, verdict), "out_by_dst");
     for (const { address, port } of remove) outbound.delete(address, port);
-    this.#outbound = desired;
   }
 
   close(): void {

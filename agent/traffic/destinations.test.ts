@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { Destinations } from "./destinations.ts";
+import { allOutEntries, type Difference, type OutEntry } from "./kernel-verdicts.ts";
+import { peerAuthentication, policy, service, workload } from "./mesh.fake.ts";
+
+const namespaces = ["shop", "bank"] as const;
+const names = ["web", "api", "db"] as const;
+
+const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
+  fc
+    .record({
+      name: fc.constantFrom(...names),
+      namespace: fc.constantFrom(...namespaces),
+      address: fc.integer({ min: 1, max: 3 }),
+      protocol: fc.constantFrom("hbone" as const, "none" as const),
+      app: fc.constantFrom(...names),
+    })
+    .map(({ name, namespace, address, protocol, app }): MeshUpdate => {
+      const given = { namespace, addresses: [`10.0.0.${address}`], protocol, labels: { app } };
+      return { kind: "workload", op: "upsert", value: workload(name, given) };
+    }),
+  fc
+    .record({ name: fc.constantFrom(...names), namespace: fc.constantFrom(...namespaces) })
+    .map(
+      ({ name, namespace }): MeshUpdate => ({ kind: "workload", op: "remove", key: `box//Pod/${namespace}/${name}` }),
+    ),
+  fc
+    .record({
+      name: fc.constantFrom(...names),
+      namespace: fc.constantFrom(...namespaces),
+      vip: fc.integer({ min: 1, max: 3 }),
+      explicit: fc.boolean(),
+    })
+    .map(({ name, namespace, vip, explicit }): MeshUpdate => {
+      const endpoints = explicit ? [{ address: "10.0.0.1", ports: {}, weight: 1, healthy: true }] : [];
+      const given = { namespace, vips: [`10.96.0.${vip}`], selector: explicit ? null : { app: name }, endpoints };
+      return { kind: "service", op: "upsert", value: service(name, given) };
+    }),
+  fc
+    .record({ name: fc.constantFrom(...names), namespace: fc.constantFrom(...namespaces) })
+    .map(({ name, namespace }): MeshUpdate => ({ kind: "service", op: "remove", key: `${namespace}/${name}` })),
+  fc
+    .record({
+      mode: fc.constantFrom("STRICT" as const, "PERMISSIVE" as const),
+      namespace: fc.constantFrom(...namespaces),
+    })
+    .map(({ mode, namespace }): MeshUpdate => {
+      const value = peerAuthentication(mode, {
+        namespace,
+        portLevel: { 8080: mode === "STRICT" ? "PERMISSIVE" : "STRICT" },
+      });
+      return { kind: "peer-authentication", op: "upsert", value: { ...value, selector: { app: "web" } } };
+    }),
+  fc.constantFrom(...namespaces).map(
+    (namespace): MeshUpdate => ({
+      kind: "authorization-policy",
+      op: "upsert",
+      value: policy("DENY", [], { namespace, selector: { app: "api" } }),
+    }),
+  ),
+  fc
+    .constantFrom(...namespaces)
+    .map((namespace): MeshUpdate => ({ kind: "authorization-policy", op: "remove", key: `${namespace}/rules` })),
+);
+
+function written(table: Map<string, string>, { put, remove }: Difference<OutEntry>): void {
+  for (const { address, port, verdict } of put) table.set(`${address} ${port}`, verdict);
+  for (const { address, port } of remove) table.delete(`${address} ${port}`);
+}
+
+/** The same from scratch; of two claims the stricter. */
+function expected(store: MeshStore): Map<string, string> {
+  const table = new Map<string, string>();
+  for (const { address, port, verdict } of allOutEntries({ mesh: store, judge: judgeOf(store) })) {
+    const key = `${address} ${port}`;
+    if (table.get(key) !== "refuse") table.set(key, verdict);
+  }
+  return table;
+}
+
+const sorted = (table: Map<string, string>): [string, string][] => [...table].sort();
+
+test("change by change the table is what it would be from scratch", () => {
+  fc.assert(
+    fc.property(fc.array(fc.array(anyUpdate, { minLength: 1, maxLength: 4 }), { maxLength: 16 }), (batches) => {
+      const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+      const destinations = new Destinations({ mesh: store, judge: judgeOf(store) }, []);
+      const table = new Map<string, string>();
+      for (const batch of batches) {
+        written(table, destinations.changed(store.apply(batch)));
+        assert.deepEqual(sorted(table), sorted(expected(store)));
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test("what an earlier agent left is mended: wrong verdicts, and entries of nobody", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  store.apply([{ kind: "workload", op: "upsert", value: workload("web") }]);
+  const destinations = new Destinations({ mesh: store, judge: judgeOf(store) }, [
+    { address: "10.0.0.1", port: 0, verdict: "refuse" },
+    { address: "10.0.0.9", port: 0, verdict: "direct" },
+  ]);
+  assert.deepEqual(destinations.all(), {
+    put: [{ address: "10.0.0.1", port: 0, verdict: "direct" }],
+    remove: [{ address: "10.0.0.9", port: 0, verdict: "direct" }],
+  });
+});
+
+test("the stricter of two claims stands, and the other when it goes", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const destinations = new Destinations({ mesh: store, judge: judgeOf(store) }, []);
+  const strict = peerAuthentication("STRICT", { selector: { app: "api" } });
+  const first = destinations.changed(
+    store.apply([
+      { kind: "workload", op: "upsert", value: workload("web") },
+      { kind: "workload", op: "upsert", value: workload("api") },
+      { kind: "peer-authentication", op: "upsert", value: strict },
+    ]),
+  );
+  assert.deepEqual(first.put, [{ address: "10.0.0.1", port: 0, verdict: "refuse" }]);
+  const later = destinations.changed(store.apply([{ kind: "workload", op: "remove", key: "box//Pod/shop/api" }]));
+  assert.deepEqual(later, { put: [{ address: "10.0.0.1", port: 0, verdict: "direct" }], remove: [] });
+});
