@@ -1,17 +1,19 @@
 // bench · the scenarios, in the order of the table.
 import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
-import { idleScenarios } from "./idle.ts";
+import { idleScenarios, restScenario } from "./idle.ts";
 import { latencyScenarios } from "./latency.ts";
 import { pureScenarios } from "./pure.ts";
 import type { Scenario } from "./scenario.ts";
 import { streamScenarios } from "./streams.ts";
 
 export const scenarios: readonly Scenario[] = [
+  // First: afterwards nobody is at rest any more, and memory once taken is taken again.
+  restScenario,
+  ...idleScenarios,
   ...streamScenarios,
   ...coldScenarios,
   ...latencyScenarios,
-  ...idleScenarios,
   ...captureScenarios,
   ...pureScenarios,
 ];

@@ -61,6 +61,32 @@ const open: Scenario["open"] = async (world, peer, settings) => {
   };
 };
 
+/** Hooks stand in every pod's way on a node of the mesh; who is not enrolled must hardly notice. */
+const openNotEnrolled: Scenario["open"] = async (world, peer, settings) => {
+  if (peer !== "direct") throw unknownPeer(peer, ["direct"]);
+  const mesh = await openOrlop(world, "cross-node");
+  const inMesh = mesh.box.cluster.pod("redirected");
+  const outside = (await world.plain()).cluster.pod("redirected");
+  const listeners = await Promise.all([inMesh, outside].map((pod) => startSink(pod, pod.ip4, LISTENER_PORT)));
+  const connect = (pod: Pod): Promise<number> => connectUs(pod, { host: pod.ip4, port: LISTENER_PORT }, settings);
+  return {
+    ours: {
+      name: "orlop",
+      measure: async () => {
+        const base = await connect(outside);
+        const connectedUs = await connect(inMesh);
+        return { connectUs: connectedUs, addedUs: connectedUs - base };
+      },
+    },
+    peer: { name: "direct", measure: async () => ({ connectUs: await connect(outside), addedUs: 0 }) },
+    versions: { orlop: mesh.version },
+    close: async () => {
+      await Promise.all(listeners.map((listener) => listener.stop()));
+      await mesh.stop();
+    },
+  };
+};
+
 export const captureScenarios: readonly Scenario[] = [
   {
     name: "capture-connect",
@@ -70,5 +96,15 @@ export const captureScenarios: readonly Scenario[] = [
     targets: { iptables: { atMost: 0.25 } },
     series: "capture-connect",
     open,
+  },
+  {
+    name: "capture-not-enrolled",
+    figure: "connect() in a pod that is not enrolled, on a node of the mesh, p50",
+    ...{ unit: "µs", better: "less", key: "connectUs" },
+    defaultPeer: "direct",
+    targets: {},
+    limits: { addedUs: 3 },
+    series: "capture-not-enrolled",
+    open: openNotEnrolled,
   },
 ];

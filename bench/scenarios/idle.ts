@@ -45,6 +45,22 @@ async function release(holders: readonly Running[]): Promise<void> {
   }
 }
 
+const atRest = (side: Side): Contestant["measure"] => {
+  const carriers = (): readonly number[] => side.carriers?.() ?? side.pids();
+  return async () => ({ mb: residentMb(carriers()) / 2, mbOfAllProcesses: residentMb(side.pids()) / 2 });
+};
+
+export const restScenario: Scenario = {
+  name: "rest",
+  figure: "memory at rest of the process that carries the bytes, mean of both nodes",
+  ...{ unit: "MB", better: "less", key: "mb" },
+  defaultPeer: "haproxy",
+  targets: {},
+  limits: { mb: 110 },
+  series: "rest",
+  open: sideBySide("cross-node", atRest),
+};
+
 export const idleScenarios: readonly Scenario[] = [
   {
     name: "idle-1000",

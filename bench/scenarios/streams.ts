@@ -3,8 +3,9 @@ import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { type LoadPlan, runLoad } from "../load.ts";
 import { installed } from "../programs.ts";
+import { openOrlop } from "../sides/orlop.ts";
 import type { Route } from "../sides/side.ts";
-import { type MeasureSide, type Scenario, type Settings, sideBySide } from "./scenario.ts";
+import { type MeasureSide, type Scenario, type Settings, sideBySide, unknownPeer } from "./scenario.ts";
 
 /** The load of a scenario on its own terms; the window is the run's. */
 const PINNED_CORE = 0;
@@ -47,6 +48,20 @@ const series = (name: string, load: Load, route: Route = "cross-node"): Pick<Sce
   open: sideBySide(route, loadOf(load)),
 });
 
+const OWN_SINGLE = "orlop-1-stream";
+
+const openAgainstItself: Scenario["open"] = async (world, peer, settings) => {
+  if (peer !== OWN_SINGLE) throw unknownPeer(peer, [OWN_SINGLE]);
+  const side = await openOrlop(world, "cross-node");
+  const measure = (connections: number) => loadOf({ mode: "bulk", connections })(side, settings, side);
+  return {
+    ours: { name: side.name, measure: await measure(64) },
+    peer: { name: OWN_SINGLE, measure: await measure(1) },
+    versions: { [side.name]: side.version },
+    close: () => side.stop(),
+  };
+};
+
 const bulk = (connections: number) => series(`bulk ${connections}`, { mode: "bulk", connections });
 const requests = (connections: number) => series(`rr ${connections}`, { mode: "rr", connections });
 /** This many connections are being made at any time. */
@@ -74,6 +89,15 @@ export const streamScenarios: readonly Scenario[] = [
     defaultPeer: "haproxy",
     targets: {},
     ...bulk(64),
+  },
+  {
+    name: "bulk-64-own",
+    figure: "throughput of the pair, 64 streams, against its own single stream",
+    ...throughput,
+    defaultPeer: OWN_SINGLE,
+    targets: { [OWN_SINGLE]: { atLeast: 1 } },
+    series: "bulk 64 own",
+    open: openAgainstItself,
   },
   {
     name: "cpu-per-byte",
@@ -122,6 +146,14 @@ export const streamScenarios: readonly Scenario[] = [
     ...{ unit: "1/s", better: "more", key: "rate" },
     defaultPeer: "haproxy",
     targets: { haproxy: { atLeast: 8 } },
+    ...series("churn", churn),
+  },
+  {
+    name: "cpu-per-connection",
+    figure: "CPU of all processes of the pair per new connection, as in churn-warm",
+    ...{ unit: "µs", better: "less", key: "cpuUsPerRequest" },
+    defaultPeer: "haproxy",
+    targets: { haproxy: { atMost: 0.05 } },
     ...series("churn", churn),
   },
   {

@@ -2,7 +2,7 @@
 // for the whole run.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { startMesh, until, view } from "../../agent/cli/demo-mesh-run.ts";
+import { pidOf, startMesh, until, view } from "../../agent/cli/demo-mesh-run.ts";
 import type { Cluster, Node } from "../../agent/cli/local-cluster.ts";
 import { version } from "../../agent/version.ts";
 import { signLeaf } from "../certificates.ts";
@@ -24,6 +24,7 @@ export const openOrlop: OpenSide = async (world, route) => {
   return {
     ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box, client, target },
     pids: () => cluster.nodes.flatMap(processesOf),
+    carriers: () => cluster.nodes.map((node) => pidOf(node, "agent")).filter((pid) => pid !== undefined),
     serverPids: () => processesOf(cluster.node("node-b")),
     ...(route === "cross-node" ? { handshake: handshakeOf(box) } : {}),
     stop: async () => {},
@@ -43,7 +44,7 @@ async function openMesh(world: World): Promise<Box> {
   await until("capture of all pods", 20_000, async () => {
     for (const node of cluster.nodes) {
       const { items } = await view(node, "workloads");
-      const own = items.filter((item) => item.node === node.name);
+      const own = items.filter((item) => item.node === node.name && item.name !== OUTSIDER);
       if (own.length === 0 || own.some(({ capture }) => capture !== "captured")) return undefined;
     }
     return true;
@@ -51,12 +52,17 @@ async function openMesh(world: World): Promise<Box> {
   return box;
 }
 
+/** One pod stays out of the mesh, on a node that has one. */
+const OUTSIDER = "redirected";
+const modeOf = ({ name }: { readonly name: string }): string =>
+  name === OUTSIDER ? ", orlop.dev/dataplane-mode: none" : "";
+
 function meshText(cluster: Cluster): string {
   const workloads = cluster.nodes.flatMap((node) =>
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
 kind: Workload
-metadata: {name: ${pod.name}, namespace: bench, uid: ${pod.uid}, labels: {app: ${pod.name}}}
+metadata: {name: ${pod.name}, namespace: bench, uid: ${pod.uid}, labels: {app: ${pod.name}${modeOf(pod)}}}
 spec: {addresses: ["${pod.ip4}"], node: ${node.name}, serviceAccount: ${pod.serviceAccount}}
 `,
     ),

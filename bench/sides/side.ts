@@ -17,6 +17,8 @@ export type Side = {
   readonly target: Target;
   /** All processes of it, on both nodes; asked again for each measurement. */
   pids(): readonly number[];
+  /** Those of them that carry the bytes; all, unless said. */
+  carriers?(): readonly number[];
   /** The serving side's pids. */
   serverPids(): readonly number[];
   /** Where the serving side takes mTLS 1.3 with ALPN h2, for whole handshakes; what the client shows there. */
