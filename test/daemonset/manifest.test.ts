@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { type Config, loadConfig } from "../../agent/config.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { agentFlags, keeperFlags } from "../../agent/run.ts";
 import { container, documents, type Mount, object, podOf } from "./manifest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-manifest-"));
@@ -129,6 +130,16 @@ describe("both pods", () => {
       );
     }
     assert.equal(config({ ORLOP_NODE: "worker-7.example" }).keeper.node, "worker-7.example");
+  });
+  test("run the programs as orlop run does, flag for flag", () => {
+    for (const [program, flags] of [
+      ["keeper", keeperFlags],
+      ["agent", agentFlags],
+    ] as const) {
+      const { command, args } = container(program);
+      assert.deepEqual(command, ["node", ...flags, "/opt/orlop/agent/main.ts"]);
+      assert.deepEqual(args, [program, "-c", "/etc/orlop/node/orlop.yaml"]);
+    }
   });
   test("run one image, which the Dockerfile's comment and the version name", () => {
     const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
