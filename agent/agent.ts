@@ -39,8 +39,10 @@ import { Telemetry } from "./telemetry.ts";
 import type { FromDataThread } from "./threads.ts";
 import { version } from "./version.ts";
 
-/** Open connections get this long to end when the agent is asked to stop. */
+/** Open connections get this long to end when the agent is asked to stop and nobody follows. */
 const DRAIN_MS = 5_000;
+/** With a successor, which takes all that is new, they may go on: an upgrade cuts nobody who ends within the hour. */
+const SUCCEEDED_DRAIN_MS = 3_600_000;
 /** A data thread whose loop does not turn for this long is hung, and then the agent stops beating. */
 const STALLED_MS = 1_000;
 /** Roots are asked for again this often, so that a change of roots is seen. */
@@ -280,11 +282,12 @@ export async function runAgent(config: AgentConfig): Promise<number> {
 
   if (!stop.aborted)
     await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
-  log.room("agent").info("stopping: open connections may end", { withinMs: DRAIN_MS });
+  const drainMs = relief === null ? DRAIN_MS : SUCCEEDED_DRAIN_MS;
+  log.room("agent").info("stopping: open connections may end", { withinMs: drainMs });
   // New connections wait at the listeners that the keeper holds, for the next agent. It is not said to the kernel that
   // there is none: only when no other beats before the limit does each destination's fail mode decide.
   heartbeat.stop();
-  const empty = threads.drain(DRAIN_MS);
+  const empty = threads.drain(drainMs);
   // All that the next agent needs for itself: the ring of events, the admin socket, the ports.
   watch.close();
   await Promise.all([enrolment.close(), admin.close(), metrics.close(), ready.close()]);

@@ -20,8 +20,10 @@ export const agentFlags = [
 export const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
 /** A program that lived this long before it died starts again without delay. */
 const SETTLED_MS = 10_000;
-/** After this long a program that was asked to stop is killed. */
+/** After this long a program that was asked to stop, and that nobody follows, is killed. */
 const STOP_DEADLINE_MS = 10_000;
+/** Predecessors that still finish what they have. One more, and the oldest is ended. */
+const MOST_LEAVING = 2;
 
 type Program = { readonly name: "keeper" | "agent"; readonly start: () => ChildProcess };
 
@@ -52,18 +54,19 @@ export async function run(options: RunOptions): Promise<number> {
 /** Starts the program again whenever it ends or leaves, until `signal`. Resolves to its last exit status. */
 async function keepRunning(program: Program, signal: AbortSignal): Promise<number> {
   let quickDeaths = 0;
-  const leaving = new Set<Promise<number>>();
+  const leaving: One[] = [];
   for (;;) {
     const startedAt = performance.now();
     const one = runOnce(program, signal);
     const status = await Promise.race([one.ended, one.left]);
     if (signal.aborted) {
-      await Promise.all(leaving);
+      await Promise.all(leaving.map(({ ended }) => ended));
       return one.ended;
     }
     if (status === "left") {
-      const gone = one.ended.finally(() => leaving.delete(gone));
-      leaving.add(gone);
+      leaving.push(one);
+      void one.ended.finally(() => leaving.splice(leaving.indexOf(one), 1));
+      if (leaving.length > MOST_LEAVING) leaving[0]?.kill();
       process.stderr.write(`orlop run: the ${program.name} takes nothing new; starting the next one\n`);
       continue;
     }
@@ -101,17 +104,15 @@ type One = {
   readonly left: Promise<"left">;
   /** Its exit status; 128 when a signal ended it. */
   readonly ended: Promise<number>;
+  kill(): void;
 };
 
 function runOnce(program: Program, signal: AbortSignal): One {
   const process_ = program.start();
   let killer: NodeJS.Timeout | undefined;
-  const killSoon = (): void => {
-    killer ??= setTimeout(() => process_.kill("SIGKILL"), STOP_DEADLINE_MS);
-  };
   const stop = (): void => {
     process_.kill("SIGTERM");
-    killSoon();
+    killer ??= setTimeout(() => process_.kill("SIGKILL"), STOP_DEADLINE_MS);
   };
   signal.addEventListener("abort", stop, { once: true });
   const ended = new Promise<number>((resolve, reject) => {
@@ -123,10 +124,7 @@ function runOnce(program: Program, signal: AbortSignal): One {
     });
   });
   const left = new Promise<"left">((resolve) => {
-    process_.stdio[3]?.once("data", () => {
-      killSoon();
-      resolve("left");
-    });
+    process_.stdio[3]?.once("data", () => resolve("left"));
   });
-  return { left, ended };
+  return { left, ended, kill: () => void process_.kill("SIGKILL") };
 }

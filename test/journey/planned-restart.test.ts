@@ -1,0 +1,56 @@
+// A planned restart cuts nobody: the old agent finishes what it has while the next one takes what is new (failures.md promise 2).
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { pidOf, until, view } from "../../agent/cli/demo-mesh-run.ts";
+import { call, startPing } from "../../agent/cli/demo-pods.ts";
+import type { Node } from "../../agent/cli/local-cluster.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes: demoNodes, nodeConfig: "  dataThreads: 1\n" }, (cluster) =>
+    meshText(cluster, initialState),
+  );
+});
+after(() => journey?.close());
+
+/** SIGTERM to the node's agent; resolves when its successor answers at the admin socket. */
+async function succeed(node: Node): Promise<number> {
+  const pid = pidOf(node, "agent");
+  assert.ok(pid !== undefined);
+  process.kill(pid, "SIGTERM");
+  await until(`a successor on ${node.name}`, 30_000, async () => {
+    const status = await view(node, "status");
+    return status.uptimeSeconds < 30 && status.pending.length === 0 && alive(pid) ? true : undefined;
+  });
+  return pid;
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false; // Gone: that is the answer.
+  }
+}
+
+test("connections live through the planned restart of both agents, and policy still ends them", async () => {
+  const { cluster } = journey;
+  const web = cluster.pod("web");
+  const vault = { host: cluster.pod("vault").ip4, port: 8080 };
+  const kept = await startPing(web, vault, 20, "kept");
+  const ended = await startPing(web, vault, 20, "ended by policy");
+  const old = [await succeed(cluster.node("node-a")), await succeed(cluster.node("node-b"))];
+  // What is new goes through the new agents, what is old through the old.
+  const fresh = await call(web, vault, "new");
+  assert.equal(fresh.reply?.pod, "vault", JSON.stringify(fresh));
+  assert.ok(old.every(alive), "the old agents serve on");
+  const { replies } = await kept.finish();
+  assert.ok(replies > 20, `${replies} answers on the connection that was kept`);
+  // The old agents follow the mesh: a policy still ends what they serve, and then they have nothing left to do.
+  cluster.writeMesh(meshText(cluster, { ...initialState, vaultCallers: ["nobody"] }));
+  await ended.dead(15_000);
+  for (const pid of old) await until(`the end of agent ${pid}`, 15_000, () => (alive(pid) ? undefined : true));
+});
