@@ -19,10 +19,11 @@ function traces(id: string): string[] {
       .split("\n")
       .filter((line) => line.includes(id)),
   );
-  for (const pid of readdirSync("/proc")) {
+  for (const pid of readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name))) {
     try {
-      if (/^[0-9]+$/.test(pid) && readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`/orlop-box-${id}`))
-        found.push(`pid ${pid}`);
+      // What was killed and nobody waited for yet is no process any more: its cgroup is gone already.
+      const zombie = /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+      if (!zombie && readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`/orlop-box-${id}`)) found.push(`pid ${pid}`);
     } catch {
       // It ended while we looked.
     }
