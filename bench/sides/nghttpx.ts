@@ -41,5 +41,6 @@ export const openNghttpx: OpenSide = async (world, route) => {
       ...[server.key, server.certificate],
     ],
     connectTo: `${far}:${SERVER_PORT}`,
+    handshake: { host: far, port: FAR_PORT, ca, ...client, serverName: SERVER_NAME },
   });
 };
