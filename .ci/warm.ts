@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads";
 import { agentFlags, keeperFlags } from "../agent/run.ts";
 
 const programs = {
-  agent: { flags: agentFlags, files: ["config.ts", "agent.ts", "identity/csr.ts"] },
+  agent: { flags: agentFlags, files: ["config.ts", "first-acts.ts", "agent.ts", "identity/csr.ts"] },
   keeper: { flags: keeperFlags, files: ["config.ts", "keeper/keeper.ts"] },
 } as const;
 

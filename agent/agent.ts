@@ -1,8 +1,8 @@
 // orlop agent · main thread · composition root: configuration → control, identity, enrolment, admin, data threads. The only
 // file that knows every room. Gives up every privilege before it has read a byte from anybody.
-import { chownSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { Readiness, startMetricsServer, startReadyServer } from "./admin/health.ts";
 import { startAdminServer } from "./admin/server.ts";
 import type { AgentConfig } from "./config.ts";
@@ -28,13 +28,13 @@ import { EmbeddedAuthority } from "./identity/embedded.ts";
 import { TrustBundle } from "./identity/trust-bundle.ts";
 import { KernelTables } from "./kernel-tables.ts";
 import { KernelWatch } from "./kernel-watch.ts";
-import { becomeUnprivileged, forbidDumps, raiseOpenFiles, setLimit, shedPrivileges } from "./libc.ts";
+import { becomeUnprivileged } from "./libc.ts";
 import { MeshStore } from "./mesh/store.ts";
 import { LineWriter, openSink } from "./observe/line-writer.ts";
 import { Log } from "./observe/log.ts";
 import { operatorView } from "./operator-view.ts";
 import { judgeOf } from "./policy/evaluate.ts";
-import { takeRelief } from "./relief.ts";
+import type { Relief } from "./relief.ts";
 import { Telemetry } from "./telemetry.ts";
 import type { FromDataThread } from "./threads.ts";
 import { version } from "./version.ts";
@@ -48,15 +48,8 @@ const STALLED_MS = 1_000;
 /** Roots are asked for again this often, so that a change of roots is seen. */
 const ROOTS_EVERY_MS = 30_000;
 
-/** Runs until SIGTERM or SIGINT. Resolves to the exit status. */
-export async function runAgent(config: AgentConfig): Promise<number> {
-  handOverFiles(config);
-  const relief = takeRelief();
-  shedPrivileges();
-  forbidDumps();
-  setLimit("core", { soft: 0n, hard: 0n });
-  raiseOpenFiles();
-
+/** After `firstActs`. Runs until SIGTERM or SIGINT. Resolves to the exit status. */
+export async function runAgent(config: AgentConfig, relief: Relief | null): Promise<number> {
   const startedAtMs = Date.now();
   const log = new Log({ level: config.log.level, write: (line) => process.stderr.write(line), now: Date.now });
   const stop = stopSignal();
@@ -308,26 +301,6 @@ export async function runAgent(config: AgentConfig): Promise<number> {
 
 function authorityOf(config: AgentConfig): EmbeddedAuthority {
   return new EmbeddedAuthority({ ...config.ca, trustDomain: config.place.trustDomain }, { wallMs: Date.now });
-}
-
-/**
- * As root: what the agent will own is made its own, since it will not be root when it opens it. The CA file is in memory
- * as long as the agent lives in any case (SECURITY.md).
- */
-function handOverFiles(config: AgentConfig): void {
-  if (process.getuid?.() !== 0) return;
-  const own = (path: string): void => {
-    // Done once: the second time we come here, in the process that shed its capabilities, it could not be done.
-    if (statSync(path).uid !== config.agentUid) chownSync(path, config.agentUid, config.agentGid);
-  };
-  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
-  own(config.runDir);
-  const caDirectory = dirname(config.ca.rootFile);
-  if (!existsSync(caDirectory)) {
-    mkdirSync(caDirectory, { recursive: true, mode: 0o700 });
-    own(caDirectory);
-  }
-  if (existsSync(config.ca.rootFile)) own(config.ca.rootFile);
 }
 
 function stopSignal(): AbortSignal {

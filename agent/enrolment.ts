@@ -28,8 +28,8 @@ type Found = { readonly podIdx: number; readonly uid: string };
 
 /** Capture waits this long for the pod's first certificate; later, connections wait for it themselves. */
 const CERTIFICATE_MS = 5_000;
-/** After capture is off, what waits at the listeners is accepted within a turn of the loop; this is many. */
-const LINGER_MS = 100;
+/** After capture is off, what waits at the listeners is accepted and gets its tunnel; on a busy machine that takes a while. */
+const LINGER_MS = 500;
 /** A pod that the keeper could not find or enter is asked for again. */
 const RETRY_MS = 1_000;
 
@@ -135,7 +135,7 @@ export class Enrolment {
         note: "another workload has this pod",
       });
     }
-    for (const pod of release) await this.#release(pod);
+    await Promise.all(release.map((pod) => this.#release(pod)));
     const wanted = new Set([...enrol.map(({ podUid }) => podUid), ...this.#served.keys()]);
     for (const { podIdx, uid } of this.#found) if (!wanted.has(uid)) await keeper.release(podIdx);
     this.#found = [];

@@ -38,8 +38,11 @@ async function start(): Promise<number> {
     case "agent": {
       const options = programOptions();
       const { loadConfig } = await import("./config.ts");
+      const config = loadConfig(options.config).agent;
+      const { firstActs } = await import("./first-acts.ts");
+      const relief = firstActs(config);
       const { runAgent } = await import("./agent.ts");
-      return runAgent(loadConfig(options.config).agent);
+      return runAgent(config, relief);
     }
     default: {
       const { runCli } = await import("./cli/commands.ts");
