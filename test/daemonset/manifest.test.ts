@@ -75,7 +75,7 @@ describe("the agent's pod", () => {
 });
 
 describe("the keeper's pod", () => {
-  test("has five capabilities, each measured to be needed (confined-node.test.ts), and a writable root in no container", () => {
+  test("has five capabilities (what happens without each: confined-node.test.ts), and a writable root in no container", () => {
     assert.deepEqual(container("keeper").securityContext.capabilities, {
       drop: ["ALL"],
       add: ["BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "CHOWN"],
