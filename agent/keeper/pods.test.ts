@@ -51,6 +51,9 @@ test("what is no pod, no process or no namespace of its own is refused", () => {
   assert.partialDeepStrictEqual(findPod(node, uid), { refused: "pod-not-found" });
   node.process(5, { ticks: 1, netns: "host" });
   assert.partialDeepStrictEqual(findPod(node, uid), { refused: "host-network" });
+  node.process(1, { ticks: 0, netns: "node" });
+  node.process(5, { ticks: 1, netns: "node" });
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "host-network" });
   node.process(5, { ticks: 1, netns: "pod" });
   found(node);
   node.cgroup(`besteffort/pod${uid}`, [5]);

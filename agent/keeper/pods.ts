@@ -127,6 +127,8 @@ export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
   if (directories.length > 1)
     return { refused: "pod-not-found", message: `several cgroups claim pod ${uid}: ${directories.join(", ")}` };
   const own = namespaceOf(tree, "self");
+  // The keeper may have a network namespace of its own; the node's is then that of its first process.
+  const nodes = namespaceOf(tree, 1);
   for (const process of oldestFirst(tree, cgroup)) {
     const netnsFd = unlessGone(() => openSync(netnsPath(tree, process.pid), "r"));
     if (netnsFd === undefined) continue;
@@ -138,7 +140,7 @@ export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
       closeSync(netnsFd);
       continue;
     }
-    if (own === undefined || sameNamespace(netns, own)) {
+    if (own === undefined || sameNamespace(netns, own) || (nodes !== undefined && sameNamespace(netns, nodes))) {
       closeSync(netnsFd);
       return { refused: "host-network", message: `pod ${uid} shares the node's network namespace` };
     }
