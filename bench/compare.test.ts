@@ -28,6 +28,8 @@ test("worse beyond the noise of both is a regression, in the figure's own direct
 test("what the noise covers is none", () => {
   assert.ok(!worse(row("more", 2, [1.4, 2.1]), row("more", 1.5, [1.4, 1.6])));
   assert.ok(!worse(row("less", 0.5, [0.4, 0.9]), row("less", 0.8, [0.7, 1])));
+  // Disjoint, but scattered so far that the medians say little.
+  assert.ok(!worse(row("less", 0.67, [0.65, 0.7]), row("less", 0.77, [0.71, 1.2])));
   // Disjoint, but by less than anybody could tell apart.
   assert.ok(!worse(row("more", 2, [1.999, 2.001]), row("more", 1.99, [1.98, 1.998])));
 });

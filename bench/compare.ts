@@ -24,11 +24,12 @@ export function regressions(old: Results, now: Results): Regression[] {
   return found;
 }
 
+/** The ranges must not touch, and the medians must lie further apart than both scatter: a wide range tells less. */
 function isWorse(before: Row, after: Row): boolean {
-  const change = (after.ratio - before.ratio) / Math.abs(before.ratio);
-  return before.better === "more"
-    ? change < -LEAST_CHANGE && after.max < before.min
-    : change > LEAST_CHANGE && after.min > before.max;
+  const loss = before.better === "more" ? before.ratio - after.ratio : after.ratio - before.ratio;
+  const apart = before.better === "more" ? after.max < before.min : after.min > before.max;
+  const scatter = (before.max - before.min + after.max - after.min) / 2;
+  return apart && loss > Math.max(LEAST_CHANGE * Math.abs(before.ratio), scatter);
 }
 
 export const rangeText = ({ ratio, min, max }: Row): string => `${ratio} (${min}–${max})`;

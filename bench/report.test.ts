@@ -22,9 +22,9 @@ test("the table says terms, versions, ratios, targets and what failed", () => {
   assert.match(text, /haproxy: HAProxy 2\.6/);
   assert.match(text, /\| bulk-1 .*\| 2 \(1\.9–2\.2\) \| 5 \| ≥ 2 \| met \|/);
   assert.match(text, /\| rr-1 .*\| ≤ 1\.5 \| missed \|/);
-  assert.match(text, /\| rr-64 \| not measured: nginx is not installed \|/);
+  assert.match(text, /\| rr-64 .*\| nginx .*\| not measured: nginx is not installed \|/);
   const widths = text.split("\n").filter((line) => line.startsWith("|"));
-  assert.deepEqual(new Set(widths.map((line) => line.split("|").length)), new Set([12]));
+  assert.deepEqual(new Set(widths.map((line) => line.split("|").length)), new Set([11]));
 });
 
 test("our own limits are judged on our own figure", () => {

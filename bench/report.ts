@@ -13,13 +13,13 @@ export function tableText({ terms, rows, failures }: Results): string {
       .map(([name, version]) => `${name}: ${version}`)
       .join(" · "),
     "",
-    cells(["scenario", "figure", "unit", "Orlop", "peer", "", "ratio (min–max)", "pairs", "target", ""]),
-    cells(["---", "---", "---", "---:", "---:", "---", "---:", "---:", "---", "---"]),
+    cells(["scenario", "unit", "Orlop", "peer", "", "ratio (min–max)", "pairs", "target", ""]),
+    cells(["---", "---", "---:", "---:", "---", "---:", "---:", "---", "---"]),
     ...rows.map((row) =>
       cells([
         row.scenario,
-        `${row.figure} (${row.better} is better)`,
-        row.unit,
+        // The arrow points to where it is better.
+        `${row.unit} ${row.better === "more" ? "↑" : "↓"}`,
         row.ours,
         row.peer,
         row.peerName,
@@ -33,7 +33,7 @@ export function tableText({ terms, rows, failures }: Results): string {
       ]),
     ),
     ...failures.map(({ scenario, peerName, failed }) =>
-      cells([scenario, `not measured: ${failed.split("\n")[0]}`, "", "", "", peerName, "", "", "", "failed"]),
+      cells([scenario, "", "", "", peerName, "", "", "", `not measured: ${failed.split("\n")[0]}`]),
     ),
   ];
   return `${lines.join("\n")}\n`;
