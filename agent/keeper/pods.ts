@@ -118,6 +118,17 @@ function namespaceOf(tree: PodTree, pid: number | "self"): NamespaceId | undefin
 
 export const sameNamespace = (a: NamespaceId, b: NamespaceId): boolean => a.dev === b.dev && a.ino === b.ino;
 
+/** On a plain machine the first process may be closed to us (no CAP_SYS_PTRACE); there our own namespace is the node's. */
+function unlessForbidden<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    const code = error instanceof Error ? Reflect.get(error, "code") : undefined;
+    if (code === "EACCES" || code === "EPERM") return undefined;
+    throw error;
+  }
+}
+
 /** Finds the pod and opens its network namespace, or says why not. */
 export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
   const directories = podDirectories(tree, uid);
@@ -128,7 +139,7 @@ export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
     return { refused: "pod-not-found", message: `several cgroups claim pod ${uid}: ${directories.join(", ")}` };
   const own = namespaceOf(tree, "self");
   // The keeper may have a network namespace of its own; the node's is then that of its first process.
-  const nodes = namespaceOf(tree, 1);
+  const nodes = unlessForbidden(() => namespaceOf(tree, 1));
   for (const process of oldestFirst(tree, cgroup)) {
     const netnsFd = unlessGone(() => openSync(netnsPath(tree, process.pid), "r"));
     if (netnsFd === undefined) continue;
