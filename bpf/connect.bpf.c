@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* 1 · connect4, connect6: every TCP connect of an enrolled pod is pointed at the agent's listener inside the
- * same network namespace, or refused. Decides anew at each call, since a socket may connect more than once.
- * Runs in the caller, before routing, also for io_uring, non-blocking, MPTCP and TCP Fast Open connects. */
+ * same network namespace, straight at another pod of this node where the evaluator said so, or refused.
+ * Decides anew at each call, since a socket may connect more than once. Runs in the caller, before routing,
+ * also for io_uring, non-blocking, MPTCP and TCP Fast Open connects. */
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -11,9 +12,11 @@
 #include "count.bpf.h"
 #include "gate.bpf.h"
 #include "maps.bpf.h"
+#include "same_node.bpf.h"
 
 /* connect_any() only: each program writes its own context. */
 #define CONNECT_CAPTURE 2
+#define CONNECT_JOIN	3
 
 #define SOCK_STREAM    1
 #define PROTOCOL_MPTCP 262
@@ -40,24 +43,25 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int e
 	return CONNECT_REFUSE;
 }
 
-/* The pod's own address as source, with a port chosen later: unlike 127.0.0.1 it tells pods apart. Fails for
- * a socket the application has bound itself; its source serves as well, then. */
-static __always_inline void bind_source(struct bpf_sock_addr *ctx, const struct orlop_pod *pod, int is4)
+/* The pod's own address as source, with a port chosen later: unlike 127.0.0.1 it tells pods apart. Not 0 for
+ * a socket the application has bound itself; before the agent its source serves as well, then. */
+static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct orlop_pod *pod, int is4)
 {
 	if (ctx->family == AF_INET) {
 		struct sockaddr_in src = {.sin_family = AF_INET};
 
 		src.sin_addr.s_addr = addr_word(&pod->ip4, 3);
-		bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
+		return bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
 	} else {
 		struct sockaddr_in6 src = {.sin6_family = AF_INET6};
 
 		__builtin_memcpy(&src.sin6_addr, is4 ? &pod->ip4 : &pod->ip6, sizeof(src.sin6_addr));
-		bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
+		return bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
 	}
 }
 
-static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct orlop_addr *dst)
+static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct orlop_addr *dst,
+				       struct far_end *to)
 {
 	struct bpf_sock *sk = ctx->sk;
 	__be16 port = (__be16)ctx->user_port;
@@ -113,6 +117,18 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	sock->opened_ns = 0;
 	sock->flags = ORLOP_SOCK_DIALLING;
 
+	/* Fail mode: open, for a pair that the evaluator let join: whether an agent lives makes no
+	 * difference. A source that the application chose itself is the agent's to judge. */
+	if (!addr_is_zero(is4 ? &pod->ip4 : &pod->ip6) && same_node(pod, dst, port, to) &&
+	    bind_source(ctx, pod, is4) == 0) {
+		sock->to = to->addr;
+		sock->to_port = to->port;
+		sock->to_pod_idx = to->pod_idx;
+		sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_JOINED;
+		count(ORLOP_COUNT_CONNECT_JOINED);
+		return CONNECT_JOIN;
+	}
+
 	if (!agent_alive()) {
 		struct orlop_event *event;
 
@@ -152,8 +168,14 @@ SEC("cgroup/connect4")
 int orlop_connect4(struct bpf_sock_addr *ctx)
 {
 	struct orlop_addr dst = addr_from4(CTX(ctx, user_ip4));
-	int verdict = connect_any(ctx, &dst);
+	struct far_end to;
+	int verdict = connect_any(ctx, &dst, &to);
 
+	if (verdict == CONNECT_JOIN) {
+		ctx->user_ip4 = addr_word(&to.addr, 3);
+		ctx->user_port = to.port;
+		return CONNECT_GO;
+	}
 	if (verdict != CONNECT_CAPTURE)
 		return verdict;
 	ctx->user_ip4 = LOOPBACK4;
@@ -167,8 +189,17 @@ int orlop_connect6(struct bpf_sock_addr *ctx)
 {
 	struct orlop_addr dst = addr_from6(CTX(ctx, user_ip6[0]), CTX(ctx, user_ip6[1]),
 					   CTX(ctx, user_ip6[2]), CTX(ctx, user_ip6[3]));
-	int verdict = connect_any(ctx, &dst), is4 = addr_is4(&dst);
+	struct far_end to;
+	int verdict = connect_any(ctx, &dst, &to), is4 = addr_is4(&dst);
 
+	if (verdict == CONNECT_JOIN) {
+		ctx->user_ip6[0] = addr_word(&to.addr, 0);
+		ctx->user_ip6[1] = addr_word(&to.addr, 1);
+		ctx->user_ip6[2] = addr_word(&to.addr, 2);
+		ctx->user_ip6[3] = addr_word(&to.addr, 3);
+		ctx->user_port = to.port;
+		return CONNECT_GO;
+	}
 	if (verdict != CONNECT_CAPTURE)
 		return verdict;
 	ctx->user_ip6[0] = 0;

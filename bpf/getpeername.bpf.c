@@ -9,22 +9,31 @@
 #include "gate.bpf.h"
 #include "maps.bpf.h"
 
-/* What to show, or NULL to leave it as it is. */
-static __always_inline struct orlop_sock *rewritten(struct bpf_sock_addr *ctx)
+/* What to show, or NULL to leave it as it is. A socket that an application accepted may have a listener's
+ * storage, so the peer must be where the hook had sent this one. */
+static __always_inline struct orlop_sock *rewritten(struct bpf_sock_addr *ctx, const struct orlop_addr *peer)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct orlop_sock *sock;
+	__be16 port = (__be16)ctx->user_port;
 
-	if (!sk || ctx->user_port != bpf_htons(ORLOP_PORT_OUTBOUND))
+	if (!sk)
 		return NULL;
 	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
-	return sock && sock->flags & ORLOP_SOCK_CAPTURED ? sock : NULL;
+	if (!sock)
+		return NULL;
+	if (sock->flags & ORLOP_SOCK_CAPTURED)
+		return port == bpf_htons(ORLOP_PORT_OUTBOUND) ? sock : NULL;
+	if (!(sock->flags & ORLOP_SOCK_JOINED) || sock->flags & ORLOP_SOCK_PASSIVE)
+		return NULL;
+	return port == sock->to_port && addr_equal(peer, &sock->to) ? sock : NULL;
 }
 
 SEC("cgroup/getpeername4")
 int orlop_peer4(struct bpf_sock_addr *ctx)
 {
-	struct orlop_sock *sock = rewritten(ctx);
+	struct orlop_addr peer = addr_from4(CTX(ctx, user_ip4));
+	struct orlop_sock *sock = rewritten(ctx, &peer);
 
 	if (sock) {
 		ctx->user_ip4 = addr_word(&sock->dst, 3);
@@ -36,7 +45,9 @@ int orlop_peer4(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername6")
 int orlop_peer6(struct bpf_sock_addr *ctx)
 {
-	struct orlop_sock *sock = rewritten(ctx);
+	struct orlop_addr peer = addr_from6(CTX(ctx, user_ip6[0]), CTX(ctx, user_ip6[1]),
+					    CTX(ctx, user_ip6[2]), CTX(ctx, user_ip6[3]));
+	struct orlop_sock *sock = rewritten(ctx, &peer);
 
 	if (sock) {
 		ctx->user_ip6[0] = addr_word(&sock->dst, 0);

@@ -52,6 +52,33 @@ struct {
 	__type(value, __u64);
 } agent_flow SEC(".maps") __weak;
 
+/* sockops writes and deletes, sk_lookup reads. Full: counted; the connection is judged as plaintext. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct orlop_tuple);
+	__type(value, struct orlop_joined);
+} joined_flow SEC(".maps") __weak;
+
+/* Agent writes, connect and sockops read; the keeper deletes what was said of a pod that is gone. Full: the
+ * agent takes the connection. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct orlop_pair_key);
+	__type(value, __u32);
+} pair_verdict SEC(".maps") __weak;
+
+/* The same for virtual addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct orlop_vip_key);
+	__type(value, struct orlop_backends);
+} vip_backends SEC(".maps") __weak;
+
 /* Agent writes, sk_lookup reads. Full: the agent cannot write, a miss refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define ORLOP_ABI_VERSION   1 /* names the pin directory: …/orlop/v1 */
+#define ORLOP_ABI_VERSION   2 /* names the pin directory: …/orlop/v2 */
 #define ORLOP_PORT_OUTBOUND 15001
 #define ORLOP_PORT_INBOUND  15006
 #define ORLOP_PORT_HBONE    15008
@@ -48,13 +48,14 @@ struct orlop_pod_ip {
 /* --- one connection --------------------------------------------------------------------- */
 
 /* orlop_sock.flags */
-#define ORLOP_SOCK_AGENT      1u  /* made by the keeper for the agent: never captured, always admitted */
-#define ORLOP_SOCK_CAPTURED   2u  /* the connect hook rewrote the destination */
-#define ORLOP_SOCK_OPENED     4u  /* an open event was sent, so a close event is owed */
-#define ORLOP_SOCK_PASSIVE    8u  /* accepted, not dialled */
-#define ORLOP_SOCK_DIALS_APP  16u /* with AGENT: for the dial to an application; sk_lookup admits its flow */
-#define ORLOP_SOCK_DIALLING   32u /* its end before it is open is a failure */
-#define ORLOP_SOCK_FROM_AGENT 64u /* accepted from the agent, which counted this connection, too */
+#define ORLOP_SOCK_AGENT      1u   /* made by the keeper for the agent: never captured, always admitted */
+#define ORLOP_SOCK_CAPTURED   2u   /* the connect hook rewrote the destination */
+#define ORLOP_SOCK_OPENED     4u   /* an open event was sent, so a close event is owed */
+#define ORLOP_SOCK_PASSIVE    8u   /* accepted, not dialled */
+#define ORLOP_SOCK_DIALS_APP  16u  /* with AGENT: for the dial to an application; sk_lookup admits its flow */
+#define ORLOP_SOCK_DIALLING   32u  /* its end before it is open is a failure */
+#define ORLOP_SOCK_FROM_AGENT 64u  /* accepted from the agent, which counted this connection, too */
+#define ORLOP_SOCK_JOINED     128u /* both ends are pods of this node, and nobody sits in between */
 
 /* dst_of_sock: socket storage. Lives exactly as long as the socket. */
 struct orlop_sock {
@@ -63,6 +64,11 @@ struct orlop_sock {
 	__u16 flags;
 	__u32 pod_idx;
 	__u64 opened_ns;
+	/* JOINED only: where it really goes, and which pod that is. */
+	struct orlop_addr to;
+	__be16 to_port;
+	__u16 pad;
+	__u32 to_pod_idx;
 };
 
 /* dst_of_flow: struct orlop_flow -> struct orlop_dst. sockops publishes it at TCP_CONNECT_CB, the
@@ -93,6 +99,15 @@ struct orlop_tuple {
 	__u32 pad;
 };
 
+/* joined_flow: struct orlop_tuple -> this. A pod's connection to another pod of this node, judged by the
+ * connect hook. sk_lookup admits exactly these, once. Published at TCP_CONNECT_CB, removed when the other
+ * side is established, or when the dialling socket closes. */
+struct orlop_joined {
+	__u64 sock_cookie;
+	__u32 src_pod_idx;
+	__u32 dst_pod_idx;
+};
+
 /* --- what the kernel may answer alone; every value was said by the evaluator -------------- */
 
 /* in_by_port: this -> __u32. port 0 is the pod's default. Written by the agent. A miss refuses. */
@@ -113,6 +128,42 @@ struct orlop_out_key {
 };
 #define ORLOP_OUT_REFUSE 1u
 #define ORLOP_OUT_DIRECT 2u
+
+/* pair_verdict: this -> __u32. May a connection of one pod to a port of another, both captured on this node,
+ * go there without the agent? port 0 is any. Written by the agent. A miss means that the agent takes it. */
+struct orlop_pair_key {
+	__u32 src_pod_idx;
+	__u32 dst_pod_idx;
+	__be16 port;
+	__u16 pad;
+};
+#define ORLOP_PAIR_JOIN 1u /* it may */
+#define ORLOP_PAIR_STAY 2u /* the agent takes new ones; those that stand may stay */
+#define ORLOP_PAIR_END	3u /* the agent takes new ones, and refuses them; those that stand are ended */
+
+/* vip_backends: this -> struct orlop_backends. Who answers one pod for a virtual address; there is an entry
+ * only where all who may be chosen are pods of this node. The pair is judged beside it. Written by the agent.
+ */
+struct orlop_vip_key {
+	struct orlop_addr vip;
+	__u32 pod_idx;
+	__be16 port;
+	__u16 pad;
+};
+
+struct orlop_backend {
+	struct orlop_addr addr;
+	__be16 port;
+	__u16 pad;
+	__u32 share_end; /* sum of the weights up to and with this one */
+};
+
+#define ORLOP_MAX_BACKENDS 16u
+struct orlop_backends {
+	__u32 count;
+	__u32 shares; /* sum of all weights; 0: nobody */
+	struct orlop_backend list[ORLOP_MAX_BACKENDS];
+};
 
 /* gate[0]. Both in nanoseconds of CLOCK_MONOTONIC. beat_ns is written by the agent. */
 struct orlop_gate {
@@ -155,6 +206,10 @@ struct orlop_event {
 	__be16 dst_port;
 	struct orlop_addr src;
 	struct orlop_addr dst; /* what was dialled, not what it was rewritten to */
+	struct orlop_addr to;  /* JOINED: where it really went */
+	__be16 to_port;
+	__u16 pad;
+	__u32 to_pod_idx;
 };
 
 /* traffic: per-CPU hash, this -> struct orlop_traffic. Sums for one pod, direction and service port. */
@@ -201,6 +256,10 @@ enum orlop_counter {
 	ORLOP_COUNT_IN_REFUSED_NO_LISTENER,
 	ORLOP_COUNT_EVENT_DROPPED, /* ring buffer full */
 	ORLOP_COUNT_TRAFFIC_MAP_FULL,
+	ORLOP_COUNT_CONNECT_JOINED, /* straight to another pod of this node */
+	ORLOP_COUNT_JOIN_WITHDRAWN, /* no longer allowed by the time it dialled: judged as plaintext */
+	ORLOP_COUNT_JOINED_MAP_FULL,
+	ORLOP_COUNT_IN_JOINED,
 	ORLOP_COUNT_MAX,
 };
 

@@ -9,6 +9,7 @@
 #include "addr.bpf.h"
 #include "count.bpf.h"
 #include "maps.bpf.h"
+#include "same_node.bpf.h"
 
 struct arrival {
 	struct orlop_tuple tuple; /* src: who calls, dst: the pod */
@@ -106,6 +107,11 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 	/* Fail mode: open. The agent's own listener, which speaks nothing but TLS. */
 	if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_HBONE)) {
 		count(ORLOP_COUNT_IN_HBONE);
+		return SK_PASS;
+	}
+	/* Fail mode: open, for exactly the connection that a pod of this node was let make. */
+	if (announced(&a.tuple, a.pod_idx)) {
+		count(ORLOP_COUNT_IN_JOINED);
 		return SK_PASS;
 	}
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* 2 · sockops: publishes where a captured connection meant to go, before its SYN leaves; lets the agent's
- * dial in; counts opening, end, failure and bytes of each application connection. It refuses nothing: what it
- * cannot publish is missed by the agent (reset) or by sk_lookup (judged as plaintext), never misrouted. May
- * be attached at two nested cgroups, so every step is done once per socket, by the flags in its storage. */
+ * dial in, and pods of this node that may join; counts opening, end, failure and bytes of each application
+ * connection. It refuses nothing: what it cannot publish is missed by the agent (reset) or by sk_lookup
+ * (judged as plaintext), never misrouted. May be attached at two nested cgroups, so every step is done once
+ * per socket, by the flags in its storage. */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -10,6 +11,7 @@
 #include "count.bpf.h"
 #include "gate.bpf.h"
 #include "maps.bpf.h"
+#include "same_node.bpf.h"
 
 /* Both ends as this socket sees them. */
 struct ends {
@@ -100,6 +102,11 @@ static __always_inline struct orlop_event *event_of(struct bpf_sock_ops *ctx, __
 		event->dst = sock->dst;
 		event->dst_port = sock->dst_port;
 	}
+	if (sock->flags & ORLOP_SOCK_JOINED) {
+		event->to = sock->to;
+		event->to_port = sock->to_port;
+		event->to_pod_idx = sock->to_pod_idx;
+	}
 	return event;
 }
 
@@ -128,7 +135,44 @@ static __always_inline void tell_mptcp(struct bpf_sock *sk, const struct orlop_s
 		return;
 	shown->dst = sock->dst;
 	shown->dst_port = sock->dst_port;
-	shown->flags = ORLOP_SOCK_CAPTURED;
+	shown->to = sock->to;
+	shown->to_port = sock->to_port;
+	shown->flags = sock->flags & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_JOINED);
+}
+
+/* Judged once more: the socket can be found by who ends connections from here on, so that a verdict which
+ * goes between the hook and this moment leaves none behind. Without an announcement it is plaintext to
+ * sk_lookup. */
+static __always_inline void announce(struct bpf_sock_ops *ctx, struct orlop_sock *sock, const struct ends *e)
+{
+	struct orlop_pod_ip *from = bpf_map_lookup_elem(&pod_by_ip, &e->local);
+	struct orlop_joined joined = {
+	    .sock_cookie = bpf_get_socket_cookie(ctx),
+	    .src_pod_idx = sock->pod_idx,
+	    .dst_pod_idx = sock->to_pod_idx,
+	};
+	struct orlop_tuple tuple;
+
+	if (!from || from->pod_idx != sock->pod_idx || !addr_equal(&e->remote, &sock->to) ||
+	    e->remote_port != sock->to_port || !pair_joins(sock->pod_idx, sock->to_pod_idx, sock->to_port)) {
+		sock->flags &= ~ORLOP_SOCK_JOINED;
+		count(ORLOP_COUNT_JOIN_WITHDRAWN);
+		return;
+	}
+	fill_tuple(&tuple, &e->local, e->local_port, &e->remote, e->remote_port);
+	if (bpf_map_update_elem(&joined_flow, &tuple, &joined, BPF_ANY)) {
+		sock->flags &= ~ORLOP_SOCK_JOINED;
+		count(ORLOP_COUNT_JOINED_MAP_FULL);
+	}
+}
+
+/* Nobody may use the announcement of a connection that has ended. */
+static __always_inline void unannounce(const struct ends *e)
+{
+	struct orlop_tuple tuple;
+
+	fill_tuple(&tuple, &e->local, e->local_port, &e->remote, e->remote_port);
+	bpf_map_delete_elem(&joined_flow, &tuple);
 }
 
 /* The SYN is about to leave; both ends are known. */
@@ -172,6 +216,9 @@ static __always_inline void on_dial(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		else
 			count(ORLOP_COUNT_FLOW_PUBLISHED);
 		tell_mptcp(sk, sock);
+	} else if (sock->flags & ORLOP_SOCK_JOINED) {
+		announce(ctx, sock, &e);
+		tell_mptcp(sk, sock);
 	}
 	watch_states(ctx);
 }
@@ -207,6 +254,7 @@ static __always_inline void on_dialled(struct bpf_sock_ops *ctx, struct bpf_sock
 static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct orlop_joined *joined;
 	struct orlop_tuple tuple;
 	struct orlop_sock *sock;
 	struct orlop_pod *pod;
@@ -230,6 +278,14 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 	fill_tuple(&tuple, &e.remote, e.remote_port, &e.local, e.local_port);
 	if (!bpf_map_delete_elem(&agent_flow, &tuple))
 		sock->flags |= ORLOP_SOCK_FROM_AGENT;
+	joined = bpf_map_lookup_elem(&joined_flow, &tuple);
+	if (joined && joined->dst_pod_idx == pod->pod_idx) {
+		sock->flags |= ORLOP_SOCK_JOINED;
+		sock->to = e.local;
+		sock->to_port = e.local_port;
+		sock->to_pod_idx = pod->pod_idx;
+		bpf_map_delete_elem(&joined_flow, &tuple);
+	}
 	watch_states(ctx);
 	opened(ctx, sock, &e);
 }
@@ -332,8 +388,14 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		bpf_map_delete_elem(&agent_flow, &tuple);
 		return;
 	}
+	if (sock->flags & ORLOP_SOCK_JOINED && !(sock->flags & ORLOP_SOCK_PASSIVE)) {
+		struct ends e;
+
+		read_ends(ctx, &e);
+		unannounce(&e);
+	}
 	was = *sock;
-	/* CAPTURED stays: getpeername may still be asked. */
+	/* CAPTURED and JOINED stay: getpeername may still be asked. */
 	sock->flags &= ~(ORLOP_SOCK_OPENED | ORLOP_SOCK_DIALLING);
 	if (was.flags & ORLOP_SOCK_OPENED)
 		closed(ctx, sk, &was, from);

@@ -49,9 +49,9 @@ const outVerdicts: readonly [OutVerdict, number][] = [
   ["direct", ORLOP_OUT_DIRECT],
 ];
 
-const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-function u32(value: number): Uint8Array {
+export function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   view(bytes).setUint32(0, value, littleEndian);
   return bytes;
@@ -65,7 +65,7 @@ export function* entriesOf(map: NativeMap, bytes = map.dump()): Generator<[key: 
   }
 }
 
-function expectLayout(map: NativeMap, keyBytes: number, valueBytes: number): void {
+export function expectLayout(map: NativeMap, keyBytes: number, valueBytes: number): void {
   if (map.keyBytes !== keyBytes || map.valueBytes !== valueBytes) {
     throw new Error(
       `map ${map.name} holds ${map.keyBytes}→${map.valueBytes} bytes, expected ${keyBytes}→${valueBytes}: keeper and agent are of different layouts`,
@@ -73,7 +73,7 @@ function expectLayout(map: NativeMap, keyBytes: number, valueBytes: number): voi
   }
 }
 
-function putUnlessFull(map: NativeMap, key: Uint8Array, value: Uint8Array): boolean {
+export function putUnlessFull(map: NativeMap, key: Uint8Array, value: Uint8Array): boolean {
   try {
     map.put(key, value);
     return true;
@@ -83,7 +83,7 @@ function putUnlessFull(map: NativeMap, key: Uint8Array, value: Uint8Array): bool
   }
 }
 
-function checkPort(port: number): void {
+export function checkPort(port: number): void {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError(`port ${port}`);
 }
 

@@ -140,6 +140,11 @@ export interface PodThread {
   prepareNamespace(netnsFd: number): Promise<NamespacePreparation>;
   /** Removes rule and route; the sysctls stay, they harm nobody. May be repeated. */
   restoreNamespace(netnsFd: number): Promise<void>;
+  /**
+   * Ends the connections that joined this pod to another of the node and of which the map pair_verdict (`pairsFd`) says
+   * END. How many. They see ECONNABORTED, their peers a reset.
+   */
+  sever(netnsFd: number, pairsFd: number): Promise<number>;
   /** Ends the thread after what is queued. */
   close(): void;
 }

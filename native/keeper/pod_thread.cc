@@ -23,6 +23,7 @@
 
 #include "keeper/local_route.h"
 #include "keeper/pod_sockets.h"
+#include "keeper/sever.h"
 #include "shared/args.h"
 #include "shared/errno_error.h"
 #include "shared/unique_fd.h"
@@ -127,6 +128,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
                                              InstanceMethod<&PodThread::Sockets>("sockets"),
                                              InstanceMethod<&PodThread::Prepare>("prepareNamespace"),
                                              InstanceMethod<&PodThread::Restore>("restoreNamespace"),
+                                             InstanceMethod<&PodThread::SeverPairs>("sever"),
                                              InstanceMethod<&PodThread::CloseByCaller>("close"),
                                          }));
   }
@@ -275,6 +277,18 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     auto job = std::make_unique<Job>(info.Env(), netns);
     job->run = [](std::string* step) { return UndoLocalDial(step); };
     job->result = [](Napi::Env env) { return env.Undefined(); };
+    return Queue(info, std::move(job));
+  }
+
+  Napi::Value SeverPairs(const Napi::CallbackInfo& info) {
+    int netns = -1, pairs = -1;
+    if (!ArgFd(info, 0, &netns) || !ArgFd(info, 1, &pairs)) return info.Env().Undefined();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    auto ended = std::make_shared<uint32_t>(0);
+    job->run = [tags = tags_, pairs, ended](std::string* step) {
+      return Sever(tags->get(), pairs, ended.get(), step);
+    };
+    job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };
     return Queue(info, std::move(job));
   }
 

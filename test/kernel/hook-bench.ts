@@ -137,6 +137,11 @@ export class HookBench {
     this.#undo.push(() => this.#events.close());
   }
 
+  /** For `ip -n` and as a path below /var/run/netns. */
+  get outsideName(): string {
+    return this.#names.outside;
+  }
+
   map(name: string): KernelMap {
     return this.programs.map(name);
   }
@@ -284,6 +289,11 @@ export class HookBench {
   /** Runs Python in the pod, in its cgroup; its output. */
   inPod(code: string, command: readonly string[] = ["python3", "-c", code]): Promise<string> {
     return this.#python(this.#names.pod, `echo $$ > ${this.podCgroup}/cgroup.procs;`, command);
+  }
+
+  /** Runs Python in the pod's namespace but not in its cgroup: nothing of what it dials is captured. */
+  unseen(code: string): Promise<string> {
+    return this.#python(this.#names.pod, "", ["python3", "-c", code]);
   }
 
   /** The same outside, in the cgroup of the test. */

@@ -1,0 +1,127 @@
+// main thread · typed access to what the kernel is told of pods of this node: pairs that may join, and who answers for a
+// virtual address. Full maps answer false, as in kernel-maps.ts.
+import {
+  ORLOP_MAX_BACKENDS,
+  ORLOP_PAIR_END,
+  ORLOP_PAIR_JOIN,
+  ORLOP_PAIR_STAY,
+  orlopBackend,
+  orlopBackends,
+  orlopPairKey,
+  orlopVipKey,
+} from "../abi.ts";
+import { readAddress, writeAddress } from "./endpoint.ts";
+import {
+  checkPort,
+  entriesOf,
+  expectLayout,
+  littleEndian,
+  type NativeMap,
+  putUnlessFull,
+  u32,
+  view,
+} from "./kernel-maps.ts";
+
+export type PairVerdict = "join" | "stay" | "end";
+const pairVerdicts: readonly [PairVerdict, number][] = [
+  ["join", ORLOP_PAIR_JOIN],
+  ["stay", ORLOP_PAIR_STAY],
+  ["end", ORLOP_PAIR_END],
+];
+/** A connection of one pod of this node to a port of another. Port 0 is any. */
+export type PairEntry = {
+  readonly sourceIdx: number;
+  readonly destinationIdx: number;
+  readonly port: number;
+  readonly verdict: PairVerdict;
+};
+
+/** Which connections between pods of this node may go without the agent. A miss means that it takes them. */
+export class PairVerdicts {
+  readonly #map: NativeMap;
+
+  constructor(map: NativeMap) {
+    expectLayout(map, orlopPairKey.size, 4);
+    this.#map = map;
+  }
+
+  put(entry: PairEntry): boolean {
+    const number = pairVerdicts.find(([name]) => name === entry.verdict)?.[1] ?? ORLOP_PAIR_END;
+    return putUnlessFull(this.#map, this.#key(entry), u32(number));
+  }
+
+  delete(entry: Omit<PairEntry, "verdict">): boolean {
+    return this.#map.delete(this.#key(entry));
+  }
+
+  entries(): PairEntry[] {
+    return [...entriesOf(this.#map)].map(([key, value]) => ({
+      sourceIdx: view(key).getUint32(orlopPairKey.srcPodIdx, littleEndian),
+      destinationIdx: view(key).getUint32(orlopPairKey.dstPodIdx, littleEndian),
+      port: view(key).getUint16(orlopPairKey.port, false),
+      verdict: pairVerdicts.find(([, number]) => number === view(value).getUint32(0, littleEndian))?.[0] ?? "end",
+    }));
+  }
+
+  #key({ sourceIdx, destinationIdx, port }: Omit<PairEntry, "verdict">): Uint8Array {
+    checkPort(port);
+    const key = new Uint8Array(orlopPairKey.size);
+    view(key).setUint32(orlopPairKey.srcPodIdx, sourceIdx, littleEndian);
+    view(key).setUint32(orlopPairKey.dstPodIdx, destinationIdx, littleEndian);
+    view(key).setUint16(orlopPairKey.port, port, false);
+    return key;
+  }
+}
+
+/** `weight` is an integer from 1 on. */
+export type Backend = { readonly address: string; readonly port: number; readonly weight: number };
+export type VipEntry = { readonly podIdx: number; readonly vip: string; readonly port: number };
+export const MAX_BACKENDS = ORLOP_MAX_BACKENDS;
+
+/** Who answers one pod of this node for a virtual address, where all of them are pods of this node. */
+export class VipBackends {
+  readonly #map: NativeMap;
+
+  constructor(map: NativeMap) {
+    expectLayout(map, orlopVipKey.size, orlopBackends.size);
+    this.#map = map;
+  }
+
+  put(entry: VipEntry, backends: readonly Backend[]): boolean {
+    if (backends.length > MAX_BACKENDS) throw new RangeError(`${backends.length} backends`);
+    const value = new Uint8Array(orlopBackends.size);
+    let shares = 0;
+    for (const [index, { address, port, weight }] of backends.entries()) {
+      const at = orlopBackends.list + index * orlopBackend.size;
+      checkPort(port);
+      shares += weight;
+      if (!writeAddress(value, at + orlopBackend.addr, address)) throw new RangeError(`"${address}" is no address`);
+      view(value).setUint16(at + orlopBackend.port, port, false);
+      view(value).setUint32(at + orlopBackend.shareEnd, shares, littleEndian);
+    }
+    view(value).setUint32(orlopBackends.count, backends.length, littleEndian);
+    view(value).setUint32(orlopBackends.shares, shares, littleEndian);
+    return putUnlessFull(this.#map, this.#key(entry), value);
+  }
+
+  delete(entry: VipEntry): boolean {
+    return this.#map.delete(this.#key(entry));
+  }
+
+  keys(): VipEntry[] {
+    return [...entriesOf(this.#map)].map(([key]) => ({
+      podIdx: view(key).getUint32(orlopVipKey.podIdx, littleEndian),
+      vip: readAddress(key, orlopVipKey.vip),
+      port: view(key).getUint16(orlopVipKey.port, false),
+    }));
+  }
+
+  #key({ podIdx, vip, port }: VipEntry): Uint8Array {
+    checkPort(port);
+    const key = new Uint8Array(orlopVipKey.size);
+    if (!writeAddress(key, orlopVipKey.vip, vip)) throw new RangeError(`"${vip}" is no address`);
+    view(key).setUint32(orlopVipKey.podIdx, podIdx, littleEndian);
+    view(key).setUint16(orlopVipKey.port, port, false);
+    return key;
+  }
+}

@@ -1,0 +1,174 @@
+// pod thread · ends connections that joined two pods of this node, by sock_diag(7).
+#include "keeper/sever.h"
+
+#include <bpf/bpf.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "orlop_abi.h"
+#include "shared/unique_fd.h"
+
+namespace orlop {
+namespace {
+
+// A walk may miss a socket when others leave the table meanwhile; one that found nothing more is the last.
+constexpr int kMaxWalks = 8;
+constexpr size_t kReplyBytes = 256 << 10;
+// Everything that may still carry data, SYN_SENT included.
+constexpr uint32_t kStates = 0xfff & ~(1u << TCP_LISTEN | 1u << TCP_TIME_WAIT | 1u << TCP_CLOSE);
+
+nlattr* Append(nlmsghdr* header, uint16_t type, const void* bytes, size_t size) {
+  auto* attribute =
+      reinterpret_cast<nlattr*>(reinterpret_cast<char*>(header) + NLMSG_ALIGN(header->nlmsg_len));
+  attribute->nla_type = type;
+  attribute->nla_len = static_cast<uint16_t>(NLA_HDRLEN + size);
+  if (size > 0) std::memcpy(reinterpret_cast<char*>(attribute) + NLA_HDRLEN, bytes, size);
+  header->nlmsg_len = NLMSG_ALIGN(header->nlmsg_len) + NLA_ALIGN(attribute->nla_len);
+  return attribute;
+}
+
+// The first attribute of `type` among `size` bytes of them, or null.
+const nlattr* Find(const void* from, size_t size, uint16_t type) {
+  const char* at = static_cast<const char*>(from);
+  while (size >= NLA_HDRLEN) {
+    const auto* attribute = reinterpret_cast<const nlattr*>(at);
+    const size_t length = attribute->nla_len;
+    if (length < NLA_HDRLEN || length > size) return nullptr;
+    if ((attribute->nla_type & NLA_TYPE_MASK) == type) return attribute;
+    const size_t step = NLA_ALIGN(length);
+    if (step > size) return nullptr;
+    at += step;
+    size -= step;
+  }
+  return nullptr;
+}
+
+const nlattr* FindIn(const nlattr* nest, uint16_t type) {
+  if (nest == nullptr) return nullptr;
+  return Find(reinterpret_cast<const char*>(nest) + NLA_HDRLEN, nest->nla_len - NLA_HDRLEN, type);
+}
+
+// What the hooks keep of the socket; false: nothing.
+bool ReadSock(const nlmsghdr* message, struct orlop_sock* out) {
+  const size_t head = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(inet_diag_msg)));
+  if (message->nlmsg_len < head) return false;
+  const nlattr* all = Find(reinterpret_cast<const char*>(message) + head, message->nlmsg_len - head,
+                           INET_DIAG_SK_BPF_STORAGES);
+  const nlattr* value = FindIn(FindIn(all, SK_DIAG_BPF_STORAGE), SK_DIAG_BPF_STORAGE_MAP_VALUE);
+  if (value == nullptr || value->nla_len < NLA_HDRLEN + sizeof(*out)) return false;
+  std::memcpy(out, reinterpret_cast<const char*>(value) + NLA_HDRLEN, sizeof(*out));
+  return true;
+}
+
+bool MustEnd(int pairs, const struct orlop_sock& sock) {
+  if ((sock.flags & ORLOP_SOCK_JOINED) == 0 || (sock.flags & ORLOP_SOCK_PASSIVE) != 0) return false;
+  struct orlop_pair_key key = {};
+  key.src_pod_idx = sock.pod_idx;
+  key.dst_pod_idx = sock.to_pod_idx;
+  key.port = sock.to_port;
+  uint32_t said = 0;
+  if (bpf_map_lookup_elem(pairs, &key, &said) != 0) {
+    key.port = 0;
+    if (bpf_map_lookup_elem(pairs, &key, &said) != 0)
+      return false;  // Its pod has gone: nobody judges it now.
+  }
+  return said == ORLOP_PAIR_END;
+}
+
+int Ask(int netlink, uint8_t family, int socks) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 body;
+    char attributes[64];
+  } request = {};
+  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(request.body));
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  request.body.sdiag_family = family;
+  request.body.sdiag_protocol = IPPROTO_TCP;
+  request.body.idiag_states = kStates;
+  nlattr* nest = Append(&request.header, INET_DIAG_REQ_SK_BPF_STORAGES | NLA_F_NESTED, nullptr, 0);
+  const auto fd = static_cast<uint32_t>(socks);
+  const nlattr* last = Append(&request.header, SK_DIAG_BPF_STORAGE_REQ_MAP_FD, &fd, sizeof(fd));
+  nest->nla_len = static_cast<uint16_t>(nest->nla_len + NLA_ALIGN(last->nla_len));
+  return send(netlink, &request, request.header.nlmsg_len, 0) < 0 ? -errno : 0;
+}
+
+// Those of one family that must end, as sock_diag names them.
+int Walk(int netlink, uint8_t family, int socks, int pairs, std::vector<inet_diag_msg>* found) {
+  const int err = Ask(netlink, family, socks);
+  if (err < 0) return err;
+  std::vector<char> reply(kReplyBytes);
+  for (;;) {
+    const ssize_t got = recv(netlink, reply.data(), reply.size(), MSG_TRUNC);
+    if (got < 0) return -errno;
+    if (static_cast<size_t>(got) > reply.size()) return -EMSGSIZE;
+    auto left = static_cast<uint32_t>(got);
+    for (const auto* message = reinterpret_cast<const nlmsghdr*>(reply.data()); NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left)) {
+      if (message->nlmsg_type == NLMSG_DONE) return 0;
+      if (message->nlmsg_type == NLMSG_ERROR) return static_cast<const nlmsgerr*>(NLMSG_DATA(message))->error;
+      struct orlop_sock sock = {};
+      if (ReadSock(message, &sock) && MustEnd(pairs, sock))
+        found->push_back(*static_cast<const inet_diag_msg*>(NLMSG_DATA(message)));
+    }
+  }
+}
+
+// Exactly this socket: the kernel compares its cookie. One that has ended meanwhile is no error.
+int Destroy(int netlink, const inet_diag_msg& socket) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 body;
+  } request = {};
+  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(request.body));
+  request.header.nlmsg_type = SOCK_DESTROY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  request.body.sdiag_family = socket.idiag_family;
+  request.body.sdiag_protocol = IPPROTO_TCP;
+  request.body.idiag_states = kStates;
+  request.body.id = socket.id;
+  if (send(netlink, &request, request.header.nlmsg_len, 0) < 0) return -errno;
+  alignas(nlmsghdr) char reply[1024];
+  const ssize_t size = recv(netlink, reply, sizeof(reply), 0);
+  if (size < 0) return -errno;
+  const auto* answer = reinterpret_cast<const nlmsghdr*>(reply);
+  if (!NLMSG_OK(answer, static_cast<uint32_t>(size)) || answer->nlmsg_type != NLMSG_ERROR) return -EPROTO;
+  const int err = static_cast<const nlmsgerr*>(NLMSG_DATA(answer))->error;
+  return err == -ENOENT ? 0 : err;
+}
+
+}  // namespace
+
+int Sever(int socks, int pairs, uint32_t* ended, std::string* step) {
+  *step = "socket(NETLINK_SOCK_DIAG)";
+  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!netlink) return -errno;
+  *ended = 0;
+  for (int walk = 0; walk < kMaxWalks; walk++) {
+    std::vector<inet_diag_msg> found;
+    *step = "sock_diag: dump";
+    for (const uint8_t family : {AF_INET, AF_INET6}) {
+      const int err = Walk(netlink.get(), family, socks, pairs, &found);
+      if (err < 0) return err;
+    }
+    if (found.empty()) return 0;
+    *step = "sock_diag: SOCK_DESTROY";
+    for (const inet_diag_msg& socket : found) {
+      const int err = Destroy(netlink.get(), socket);
+      if (err < 0) return err;
+    }
+    *ended += static_cast<uint32_t>(found.size());
+  }
+  return 0;
+}
+
+}  // namespace orlop
