@@ -180,6 +180,11 @@ export class KeeperClient {
     await this.#askPlain({ op: "release", podIdx });
   }
 
+  /** Ends the pod's joined connections of which pair_verdict says END. */
+  async sever(podIdx: number): Promise<void> {
+    await this.#askPlain({ op: "sever", podIdx });
+  }
+
   /** At most `count` descriptors, the receiver's own; in as many packets as that takes. */
   async sockets(podIdx: number, kind: SocketKind, count: number): Promise<Int32Array> {
     const { reply, fds } = await this.#ask({ op: "sockets", podIdx, kind, count: Math.min(count, MAX_PACKET_FDS) });

@@ -65,6 +65,7 @@ export class FakeRooms {
       listeners,
       preservesSource: true,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
+      sever: async () => 0,
       close: async () => {
         if (!this.open.delete(room)) throw new Error("closed twice");
       },

@@ -24,6 +24,8 @@ export interface PodRoom {
   readonly preservesSource: boolean;
   /** The caller owns the descriptors. */
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
+  /** Ends the pod's joined connections that pair_verdict no longer allows; how many. */
+  sever(): Promise<number>;
   /** Closes the listeners and leaves the namespace. */
   close(leave: Leave): Promise<void>;
 }
@@ -157,6 +159,10 @@ export class Enrollments {
 
   makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | Refusal> {
     return this.#forStanding(podIdx, ({ room }) => room.makeSockets(kind, count));
+  }
+
+  sever(podIdx: number): Promise<number | Refusal> {
+    return this.#forStanding(podIdx, ({ room }) => room.sever());
   }
 
   /** Releases every pod that has gone, and says which. Called by a timer. */

@@ -81,7 +81,7 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   mountBpffs(config.bpffs, log);
   const kernel = new Kernel({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
   const thread = new PodThread(kernel.sockMapFd);
-  const rooms = new PodRooms(thread, log, "/proc");
+  const rooms = new PodRooms({ thread, pairsFd: kernel.pairsFd, log, proc: "/proc" });
   const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
   const enrollments = new Enrollments({ tree, openRoom: rooms.open, rows: kernel.rows });
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
@@ -151,6 +151,12 @@ function answerer(kernel: Kernel, enrollments: Enrollments, log: Log): (request:
         const fds = await enrollments.makeSockets(podIdx, kind, count);
         if (!Array.isArray(fds)) return refuse(id, fds);
         return { reply: { id, op: "sockets", podIdx, kind }, fds, handedOver: true };
+      }
+      case "sever": {
+        const ended = await enrollments.sever(request.podIdx);
+        if (typeof ended !== "number") return refuse(id, ended);
+        log.info("connections that are no longer allowed were ended", { podIdx: request.podIdx, ended });
+        return { reply: { id, op: "done" } };
       }
       case "programs":
         return { reply: { id, op: "programs", ...kernel.view() } };

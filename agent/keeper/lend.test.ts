@@ -198,7 +198,7 @@ const hello = JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION, no
 test("out of order, out of version, out of bounds: the connection ends", async () => {
   for (const packets of [
     [JSON.stringify({ id: 1, op: "programs" })],
-    [JSON.stringify({ id: 1, op: "hello", version: 2, node: "n" })],
+    [JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION + 1, node: "n" })],
     [hello, "no json"],
     [hello, "{}"],
   ]) {

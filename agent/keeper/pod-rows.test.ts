@@ -29,6 +29,8 @@ function setUp() {
     inByPort: new FakeTable(),
     dstOfFlow: new FakeTable(),
     traffic: new FakeTable(),
+    pairVerdict: new FakeTable(),
+    vipBackends: new FakeTable(),
   } satisfies PodTables;
   const pinned = new Map<string, number>();
   const links = {

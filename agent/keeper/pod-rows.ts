@@ -6,10 +6,12 @@ import {
   orlopFlow,
   orlopGate,
   orlopInKey,
+  orlopPairKey,
   orlopPod,
   orlopPodIp,
   orlopSocketKey,
   orlopTrafficKey,
+  orlopVipKey,
 } from "../abi.ts";
 import { bytes16ToIp, ipToBytes16 } from "../mesh/ip.ts";
 import type { HeldListener, PodRow, PodRows } from "./enrollment.ts";
@@ -30,6 +32,8 @@ export type PodTables = {
   readonly inByPort: Table;
   readonly dstOfFlow: Table;
   readonly traffic: Table;
+  readonly pairVerdict: Table;
+  readonly vipBackends: Table;
 };
 
 /** sk_lookup links on pods' namespaces, by the name they are pinned under. */
@@ -105,7 +109,12 @@ export class KernelPodRows implements PodRows {
   }
 
   forget(podIdx: number): void {
-    const { inByPort, traffic } = this.#tables;
+    const { inByPort, traffic, pairVerdict, vipBackends } = this.#tables;
+    deleteWhere(
+      pairVerdict,
+      (key) => u32At(key, orlopPairKey.srcPodIdx) === podIdx || u32At(key, orlopPairKey.dstPodIdx) === podIdx,
+    );
+    deleteWhere(vipBackends, (key) => u32At(key, orlopVipKey.podIdx) === podIdx);
     deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
     deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);
   }

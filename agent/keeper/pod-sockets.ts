@@ -36,17 +36,27 @@ const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in
 
 type Entered = { readonly netnsFd: number; readonly podAddresses: ReadonlySet<string> };
 
+export type PodRoomsOptions = {
+  readonly thread: PodThread;
+  /** The map pair_verdict. */
+  readonly pairsFd: number;
+  readonly log: Log;
+  readonly proc: string;
+};
+
 /** Pods' namespaces as enrolment sees them; one for the whole keeper. */
 export class PodRooms {
   readonly #thread: PodThread;
+  readonly #pairsFd: number;
   readonly #log: Log;
   readonly #proc: string;
   /** By cookie: released, but an agent may still be in there. */
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
   #removing = false;
 
-  constructor(thread: PodThread, log: Log, proc: string) {
+  constructor({ thread, pairsFd, log, proc }: PodRoomsOptions) {
     this.#thread = thread;
+    this.#pairsFd = pairsFd;
     this.#log = log;
     this.#proc = proc;
   }
@@ -98,6 +108,7 @@ export class PodRooms {
     return {
       ...made,
       makeSockets: async (kind: SocketKind, count: number) => [...(await this.#thread.sockets(netnsFd, kind, count))],
+      sever: () => this.#thread.sever(netnsFd, this.#pairsFd),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
         if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);

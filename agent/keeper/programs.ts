@@ -90,6 +90,8 @@ export class Kernel {
       inByPort: this.#programs.map("in_by_port"),
       dstOfFlow: this.#programs.map("dst_of_flow"),
       traffic: this.#programs.map("traffic"),
+      pairVerdict: this.#programs.map("pair_verdict"),
+      vipBackends: this.#programs.map("vip_backends"),
     };
     mkdirSync(join(this.#pinDir, "pods"), { recursive: true, mode: 0o700 });
     this.rows = new KernelPodRows(tables, this.#podLinks());
@@ -98,6 +100,11 @@ export class Kernel {
   /** For PodThread, which tags the sockets it makes. */
   get sockMapFd(): number {
     return this.#programs.map("dst_of_sock").fd;
+  }
+
+  /** For PodThread, which ends what this map no longer allows. */
+  get pairsFd(): number {
+    return this.#programs.map("pair_verdict").fd;
   }
 
   /** Lent with `welcome`; stay ours. */

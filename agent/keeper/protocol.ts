@@ -5,7 +5,7 @@
 export const MAX_PACKET_BYTES = 65_536;
 /** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
 export const MAX_PACKET_FDS = 64;
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /**
  * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
@@ -23,7 +23,17 @@ export type LentListener = {
 };
 
 /** Maps lent with `welcome`, in this order. */
-export const LENT_MAPS = ["dst_of_flow", "in_by_port", "out_by_dst", "gate", "events", "counters", "traffic"] as const;
+export const LENT_MAPS = [
+  "dst_of_flow",
+  "in_by_port",
+  "out_by_dst",
+  "gate",
+  "events",
+  "counters",
+  "traffic",
+  "pair_verdict",
+  "vip_backends",
+] as const;
 export type LentMap = (typeof LENT_MAPS)[number];
 
 export type Request =
@@ -41,6 +51,11 @@ export type Request =
       readonly kind: SocketKind;
       readonly count: number;
     }
+  /**
+   * End the connections that joined this pod to others of the node and of which pair_verdict says END. The keeper reads
+   * the map and asks the kernel for the sockets; nothing that the agent remembers is relied upon.
+   */
+  | { readonly id: number; readonly op: "sever"; readonly podIdx: number }
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 

@@ -61,6 +61,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   capture: { podIdx, failDirect: flag },
   release: { podIdx },
   sockets: { podIdx, kind: socketKind, count: integer(1, MAX_PACKET_FDS) },
+  sever: { podIdx },
   programs: {},
 };
 
