@@ -33,6 +33,7 @@ import { MeshStore } from "./mesh/store.ts";
 import { LineWriter, openSink } from "./observe/line-writer.ts";
 import { Log } from "./observe/log.ts";
 import { operatorView } from "./operator-view.ts";
+import { PairTables } from "./pair-tables.ts";
 import { judgeOf } from "./policy/evaluate.ts";
 import type { Relief } from "./relief.ts";
 import { Telemetry } from "./telemetry.ts";
@@ -106,6 +107,13 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   );
 
   const tables = new KernelTables({ mesh, judge, NativeMap: KernelMap, log: log.room("engine") });
+  const pairs = new PairTables({
+    mesh,
+    judge,
+    NativeMap: KernelMap,
+    sever: (podIdx) => keeper.sever(podIdx),
+    log: log.room("engine"),
+  });
   let keeperMessage = "not connected yet";
   const keeper: KeeperClient = new KeeperClient({
     path: config.keeper.socket,
@@ -114,6 +122,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     onWelcome: ({ maps, pods }) => {
       keeperMessage = "";
       tables.opened(maps);
+      pairs.opened(maps);
       watch.opened(maps);
       threads.setFlowMap(maps.dst_of_flow);
       readiness.done("keeper");
@@ -130,7 +139,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
       enrolment.podGone(podIdx);
     },
   });
-  const enrolment = new Enrolment({
+  const enrolment: Enrolment = new Enrolment({
     node: place.node,
     mesh,
     keeper,
@@ -138,6 +147,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     tables,
     certificates,
     log: log.room("agent"),
+    podsChanged: () => pairs.set(enrolment.localPods()),
   });
   const telemetry = new Telemetry({
     version,
@@ -257,10 +267,13 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   // The mesh is followed as long as a connection is open, so that a policy still ends it.
   const drained = new AbortController();
   const sourceEnded = source.run((updates) => {
+    watch.beforeMeshChange();
     const change = mesh.apply(updates);
     threads.tell({ op: "updates", updates });
+    watch.afterMeshChange();
     // Kernel tables and enrolment are the next agent's from then on.
     if (stop.aborted) return;
+    pairs.set(enrolment.localPods());
     tables.setDestinations(change);
     readiness.done("configuration");
     void enrolment.meshCame();
@@ -292,6 +305,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   await threads.close();
   telemetry.close();
   tables.close();
+  pairs.close();
   keeper.close();
   certificates.close();
   await lines?.flush();

@@ -11,6 +11,7 @@ import type { SpiffeId } from "./mesh/spiffe-id.ts";
 import type { Workload } from "./mesh/workload.ts";
 import type { Logger } from "./observe/log.ts";
 import { type EnrolledPod, podChanges } from "./traffic/local-pods.ts";
+import type { LocalPod } from "./traffic/same-node.ts";
 
 export type EnrolmentDependencies = {
   readonly node: string;
@@ -20,6 +21,8 @@ export type EnrolmentDependencies = {
   readonly tables: KernelTables;
   readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
   readonly log: Logger;
+  /** Pods came into service or left it, or what is known of them has changed. */
+  readonly podsChanged: () => void;
 };
 
 type Served = EnrolledPod & { readonly identity: SpiffeId; failDirect: boolean };
@@ -86,12 +89,24 @@ export class Enrolment {
 
   podGone(podIdx: number): void {
     for (const [uid, pod] of this.#served) {
-      if (pod.podIdx === podIdx) void this.#with.threads.removePod(podIdx, true).then(() => this.#forget(uid, pod));
+      if (pod.podIdx === podIdx)
+        void this.#with.threads.removePod(podIdx, true).then(() => {
+          this.#forget(uid, pod);
+          this.#with.podsChanged();
+        });
     }
   }
 
   podOf(podIdx: number): EnrolledPod | undefined {
     return this.#served.values().find((pod) => pod.podIdx === podIdx);
+  }
+
+  /** Captured pods, with their workloads as the mesh says now. */
+  localPods(): readonly LocalPod[] {
+    return [...this.#served.values()].flatMap(({ podIdx, workloadUid }) => {
+      const workload = this.#with.mesh.workload(workloadUid);
+      return workload === undefined ? [] : [{ podIdx, workload }];
+    });
   }
 
   states(): readonly PodState[] {
@@ -152,6 +167,7 @@ export class Enrolment {
       }
     }
     for (const pod of this.#served.values()) await this.#refresh(pod);
+    this.#with.podsChanged();
     this.#first.resolve();
   }
 

@@ -77,6 +77,15 @@ export class KernelWatch {
     return this.#recorder.connections(limit);
   }
 
+  /** What happened until now is told by the mesh as it is now: before each change of it. */
+  beforeMeshChange(): void {
+    this.#look();
+  }
+
+  afterMeshChange(): void {
+    this.#records.rejudge();
+  }
+
   close(): void {
     clearInterval(this.#timer);
     this.#look();

@@ -55,6 +55,7 @@ test("a close carries the final figures; a refusal its counter", () => {
     srttUs: 80,
     retransmits: 0,
     throughAgent: false,
+    joined: null,
   };
   assert.deepEqual(events.drain(), [
     { ...figures, type: "close", reason: null },

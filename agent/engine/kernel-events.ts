@@ -9,6 +9,7 @@ import {
   ORLOP_EVENT_REFUSED,
   ORLOP_SOCK_CAPTURED,
   ORLOP_SOCK_FROM_AGENT,
+  ORLOP_SOCK_JOINED,
   orlopEvent,
   orlopTraffic,
   orlopTrafficKey,
@@ -49,6 +50,8 @@ export type KernelEvent = {
   readonly retransmits: number;
   /** The agent sits in between and tells of it itself. */
   readonly throughAgent: boolean;
+  /** Where it really went when both ends are pods of this node and nobody sits in between; null: it was not so. */
+  readonly joined: Endpoint | null;
   /** refused, direct: the counter that was raised with it. */
   readonly reason: CounterName | null;
 };
@@ -87,6 +90,10 @@ export function readEvent(bytes: Uint8Array): KernelEvent | undefined {
     durationMs: wide(view, orlopEvent.durationNs) / 1e6,
     srttUs: u32(orlopEvent.srttUs),
     retransmits: u32(orlopEvent.retransmits),
+    joined:
+      (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0
+        ? null
+        : { address: readAddress(bytes, orlopEvent.to), port: view.getUint16(orlopEvent.toPort, false) },
     throughAgent: (u32(orlopEvent.flags) & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT)) !== 0,
     reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
   };

@@ -29,7 +29,7 @@ export type Choice = {
 
 /** The endpoint for one new connection; undefined: nobody may be chosen. */
 export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice): Candidate | undefined {
-  const eligible = bestRanked(usable(candidates, choice.loadBalancing), choice);
+  const eligible = eligibleEndpoints(candidates, choice);
   const [only] = eligible;
   if (eligible.length < 2) return only;
   const first = drawByWeight(eligible, null, choice.random);
@@ -39,12 +39,23 @@ export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice)
   return choice.load(second) / second.weight < choice.load(first) / first.weight ? second : first;
 }
 
+/** Those of whom one may be chosen: healthy, with a weight, of the best locality rank. */
+export function eligibleEndpoints(
+  candidates: readonly Candidate[],
+  choice: Pick<Choice, "from" | "loadBalancing">,
+): readonly Candidate[] {
+  return bestRanked(usable(candidates, choice.loadBalancing), choice);
+}
+
 function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
   return candidates.filter((one) => one.weight > 0 && (one.healthy || policy.health === "allow-all"));
 }
 
 /** wire.md 3.2: rank = consecutive preferences matched from the start; strict wants all, failover the most there is. */
-function bestRanked(candidates: readonly Candidate[], choice: Choice): readonly Candidate[] {
+function bestRanked(
+  candidates: readonly Candidate[],
+  choice: Pick<Choice, "from" | "loadBalancing">,
+): readonly Candidate[] {
   const { preference, mode } = choice.loadBalancing;
   if (preference.length === 0 || (mode !== "strict" && mode !== "failover")) return candidates;
   let best = mode === "strict" ? preference.length : 0;

@@ -5,6 +5,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, type OpenRecord, type Outcome, type Recorder, summarize } from "../observe/record.ts";
 import type { Judge } from "../policy/evaluate.ts";
+import { JoinedRecords } from "./joined-records.ts";
 
 export type KernelRecordsOptions = {
   readonly mesh: Snapshot;
@@ -30,13 +31,24 @@ const words: Readonly<Record<string, string>> = {
 export class KernelRecords {
   readonly #options: KernelRecordsOptions;
   readonly #open = new Map<bigint, OpenRecord>();
+  readonly #joined: JoinedRecords;
 
   constructor(options: KernelRecordsOptions) {
     this.#options = options;
+    this.#joined = new JoinedRecords(options);
+  }
+
+  /** After a change of the mesh. */
+  rejudge(): void {
+    this.#joined.rejudge();
   }
 
   handle(event: KernelEvent): void {
     if (event.throughAgent) return;
+    if (event.joined !== null) {
+      this.#joined.handle(event, event.joined, endOf(event));
+      return;
+    }
     switch (event.type) {
       case "open":
         if (this.#open.size < MAX_OPEN) {

@@ -1,0 +1,165 @@
+// The kernel's words on pairs, in a map in memory: what is written, in which order, and when connections are to be ended.
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import { orlopBackends, orlopPairKey, orlopVipKey } from "./abi.ts";
+import type { LentMaps } from "./engine/keeper-client.ts";
+import { FakeMap } from "./engine/kernel-maps.fake.ts";
+import { PairVerdicts, VipBackends } from "./engine/pair-maps.ts";
+import { spiffeId } from "./mesh/spiffe-id.ts";
+import { PairTables } from "./pair-tables.ts";
+import { judgeOf } from "./policy/evaluate.ts";
+import { FakeMesh, policy, ruleFor, service, workload } from "./traffic/mesh.fake.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1"] });
+const api = workload("api", { addresses: ["10.0.0.2"] });
+const pods = [
+  { podIdx: 1, workload: web },
+  { podIdx: 2, workload: api },
+];
+const deny = (ports: readonly number[] = []) =>
+  policy("DENY", [ruleFor(["cluster.local/ns/shop/sa/web"], ports)], { selector: { app: "api" } });
+const lent: LentMaps = {
+  dst_of_flow: 0,
+  in_by_port: 0,
+  out_by_dst: 0,
+  gate: 0,
+  events: 0,
+  counters: 0,
+  traffic: 0,
+  pair_verdict: 1,
+  vip_backends: 2,
+};
+const soon = () => new Promise((resolve) => setImmediate(resolve));
+
+let mesh: FakeMesh;
+let pairMap: FakeMap;
+let vipMap: FakeMap;
+let severed: number[];
+let keeper: "there" | "gone";
+let tables: PairTables;
+/** Native maps are views of the same kernel map: closing one leaves the entries. */
+class Borrowed extends FakeMap {
+  readonly #of: FakeMap;
+  constructor(fd: number) {
+    const of = fd === 1 ? pairMap : vipMap;
+    super(of);
+    this.#of = of;
+  }
+  override get(key: Uint8Array) {
+    return this.#of.get(key);
+  }
+  override put(key: Uint8Array, value: Uint8Array) {
+    this.#of.put(key, value);
+  }
+  override delete(key: Uint8Array) {
+    return this.#of.delete(key);
+  }
+  override dump() {
+    return this.#of.dump();
+  }
+}
+const make = (): PairTables =>
+  new PairTables({
+    mesh,
+    judge: judgeOf(mesh),
+    NativeMap: Borrowed,
+    sever: async (podIdx) => {
+      if (keeper === "gone") throw new Error("no keeper");
+      severed.push(podIdx);
+    },
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+  });
+const said = (): Record<string, string> =>
+  Object.fromEntries(
+    new PairVerdicts(pairMap)
+      .entries()
+      .map(({ sourceIdx, destinationIdx, port, verdict }) => [`${sourceIdx} ${destinationIdx} ${port}`, verdict]),
+  );
+function change(act: () => void): void {
+  act();
+  mesh.policyVersion += 1;
+  tables.set(pods);
+}
+
+beforeEach(() => {
+  mesh = new FakeMesh([web, api], [service("api")]);
+  pairMap = new FakeMap({ name: "pair_verdict", keyBytes: orlopPairKey.size, valueBytes: 4 });
+  vipMap = new FakeMap({ name: "vip_backends", keyBytes: orlopVipKey.size, valueBytes: orlopBackends.size });
+  severed = [];
+  keeper = "there";
+  tables = make();
+  tables.opened(lent);
+});
+
+describe("what the kernel is told of pairs", () => {
+  test("all pairs and addresses; nothing of pods that left", async () => {
+    tables.set(pods);
+    assert.deepEqual(said(), { "1 2 0": "join", "2 1 0": "join" });
+    assert.deepEqual(new VipBackends(vipMap).keys(), [{ podIdx: 1, vip: "10.96.0.1", port: 80 }]);
+    tables.set(pods.slice(0, 1));
+    assert.deepEqual([said(), new VipBackends(vipMap).keys()], [{}, []]);
+    await soon();
+    assert.deepEqual(severed, []);
+  });
+
+  test("a denial is written, its address withdrawn, and what stands ended; once", async () => {
+    tables.set(pods);
+    change(() => mesh.policies.push(deny()));
+    assert.deepEqual(said(), { "1 2 0": "end", "2 1 0": "join" });
+    assert.deepEqual(new VipBackends(vipMap).keys(), []);
+    change(() => {});
+    await soon();
+    assert.deepEqual(severed, [1]);
+    change(() => mesh.policies.pop());
+    assert.deepEqual(said(), { "1 2 0": "join", "2 1 0": "join" });
+  });
+
+  test("of one port only", async () => {
+    tables.set(pods);
+    change(() => mesh.policies.push(deny([8080])));
+    assert.deepEqual(said(), { "1 2 0": "join", "1 2 8080": "end", "2 1 0": "join" });
+    assert.deepEqual(new VipBackends(vipMap).keys(), [], "that was the target port");
+    await soon();
+    assert.deepEqual(severed, [1]);
+  });
+
+  test("without a keeper it is due until there is one; a later agent finds it due, too", async () => {
+    tables.set(pods);
+    keeper = "gone";
+    change(() => mesh.policies.push(deny()));
+    await soon();
+    keeper = "there";
+    tables.opened(lent);
+    tables.set(pods);
+    await soon();
+    assert.deepEqual(severed, [1]);
+    tables = make();
+    tables.opened(lent);
+    tables.set(pods);
+    await soon();
+    assert.deepEqual(severed, [1, 1]);
+  });
+
+  test("somebody else by the same pod: what was joined as the former is ended before the latter is joined", async () => {
+    tables.set(pods);
+    const other = { ...web, identity: spiffeId("cluster.local", "shop", "other") };
+    mesh.replace(other);
+    tables.set([{ podIdx: 1, workload: other }, ...pods.slice(1)]);
+    assert.equal(said()["1 2 0"], "end");
+    await soon();
+    await soon();
+    assert.deepEqual(severed, [1]);
+    assert.equal(said()["1 2 0"], "join");
+  });
+
+  test("a full map: a port that did not fit closes its pair", async () => {
+    pairMap = new FakeMap({ name: "pair_verdict", keyBytes: orlopPairKey.size, valueBytes: 4, maxEntries: 2 });
+    tables = make();
+    tables.opened(lent);
+    tables.set(pods);
+    change(() => mesh.policies.push(deny([9090])));
+    assert.deepEqual(said(), { "1 2 0": "end", "2 1 0": "join" });
+    await soon();
+    assert.deepEqual(severed, [1]);
+  });
+});

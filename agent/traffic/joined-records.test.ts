@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { KernelEvent } from "../engine/kernel-events.ts";
+import { type ConnectionRecord, type Outcome, Recorder } from "../observe/record.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { KernelRecords } from "./kernel-records.ts";
+import { FakeMesh, policy, ruleFor, service, workload } from "./mesh.fake.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1"] });
+const api = workload("api", { addresses: ["10.0.0.2"] });
+const event: KernelEvent = {
+  type: "open",
+  direction: "out",
+  atMs: 1,
+  podIdx: 1,
+  sockCookie: 7n,
+  source: { address: "10.0.0.1", port: 40_000 },
+  destination: { address: "10.96.0.1", port: 80 },
+  sentBytes: 0,
+  receivedBytes: 0,
+  durationMs: 0,
+  srttUs: 0,
+  retransmits: 0,
+  throughAgent: false,
+  joined: { address: "10.0.0.2", port: 8080 },
+  reason: null,
+};
+const close = { ...event, type: "close", sentBytes: 10, receivedBytes: 20, durationMs: 3 } as const;
+
+function setUp() {
+  const mesh = new FakeMesh([web, api], [service("api")]);
+  const logged: { readonly record: ConnectionRecord; readonly outcome: Outcome }[] = [];
+  const recorder = new Recorder({
+    thread: 0,
+    labelSets: 10,
+    now: () => 0,
+    log: (record, outcome) => logged.push({ record, outcome }),
+  });
+  const workloadOf = (podIdx: number) => (podIdx === 1 ? web : undefined);
+  return { mesh, logged, recorder, records: new KernelRecords({ mesh, judge: judgeOf(mesh), recorder, workloadOf }) };
+}
+
+describe("records of joined connections", () => {
+  test("one, at the dialling end: both identities, the service, who allowed it, the bytes", () => {
+    const { logged, recorder, records } = setUp();
+    records.handle(event);
+    records.handle({ ...event, direction: "in", podIdx: 2, sockCookie: 8n });
+    assert.equal(recorder.connections(9).length, 1);
+    records.handle({ ...close, direction: "in", podIdx: 2, sockCookie: 8n });
+    records.handle(close);
+    assert.equal(logged.length, 1);
+    assert.partialDeepStrictEqual(logged[0], {
+      record: {
+        reporter: "source",
+        direction: "outbound",
+        source: { workload: web, identity: web.identity },
+        destination: { address: "10.0.0.2", port: 8080, workload: api, identity: api.identity },
+        dialled: { address: "10.96.0.1", port: 80 },
+        service: { name: "api" },
+        security: "socket",
+        decision: { verdict: "allow" },
+      },
+      outcome: { flag: "-", sentBytes: 10, receivedBytes: 20, durationUs: 3_000 },
+    });
+  });
+
+  test("an end whose beginning was lost is one record, too; a failed dial is a refused one", () => {
+    const { logged, records } = setUp();
+    records.handle(close);
+    records.handle({ ...event, type: "fail", sockCookie: 9n });
+    assert.deepEqual(
+      logged.map(({ outcome }) => [outcome.flag, outcome.cause]),
+      [
+        ["-", "finished"],
+        ["CONNECT", "connect-failed"],
+      ],
+    );
+  });
+
+  test("ended by a change of policy: the record says by which", () => {
+    const { mesh, logged, records } = setUp();
+    records.handle(event);
+    records.rejudge();
+    mesh.policies.push(policy("DENY", [ruleFor(["cluster.local/ns/shop/sa/web"])]));
+    mesh.policyVersion += 1;
+    records.rejudge();
+    records.handle(close);
+    assert.partialDeepStrictEqual(logged[0]?.outcome, {
+      flag: "DENY",
+      cause: "policy",
+      decision: { verdict: "deny", reason: "denied-by-policy", policy: "shop/rules[0]" },
+    });
+  });
+});

@@ -1,0 +1,149 @@
+// 1 · main thread · which pods of this node may talk past the agent: pairs and virtual addresses → what the kernel is told.
+// Every pair is asked of the evaluator, as the agent would ask for a `local` route; whoever has to be seen is not joined. Pure.
+import type { Backend, PairEntry, PairVerdict } from "../engine/pair-maps.ts";
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/policies.ts";
+import type { Service, ServicePort } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { candidatesOf } from "./candidates.ts";
+import { type Candidate, eligibleEndpoints } from "./endpoints.ts";
+import type { VerdictWorld } from "./kernel-verdicts.ts";
+import { isOwnPort } from "./ports.ts";
+
+/** A captured pod of this node. */
+export type LocalPod = { readonly podIdx: number; readonly workload: Workload };
+/** Verdicts of one pair by port; port 0 is any other. */
+export type PortVerdict = Pick<PairEntry, "port" | "verdict">;
+
+/** Backends that fit into one entry (orlop_abi.h). */
+const MAX_BACKENDS = 16;
+/** The sum of weights is a number of 32 bit in the kernel. */
+const MAX_WEIGHT = 1_000_000;
+
+/**
+ * What the kernel is told of connections from `source` to `destination`: any port, and each port that differs.
+ * "join": allowed, and nobody but the two has to know. "stay": allowed, but the agent takes new ones. "end": denied.
+ */
+export function pairVerdicts(source: Workload, destination: Workload, world: VerdictWorld): readonly PortVerdict[] {
+  const policies = world.mesh.authorizationPoliciesFor(destination);
+  const named = new Set([
+    ...policies.flatMap(policyPorts),
+    ...world.mesh.peerAuthenticationsFor(destination).flatMap(peerPorts),
+  ]);
+  const best = joinable(source, destination, policies, world) ? "join" : "stay";
+  const verdict = (port: number): PairVerdict => (allowed(source, destination, port, world) ? best : "end");
+  const general = verdict(portBeside(named));
+  const special = [...named]
+    .filter((port) => port > 0 && port <= 65_535 && !isOwnPort(port))
+    .map((port) => ({ port, verdict: verdict(port) }))
+    .filter((one) => one.verdict !== general);
+  return [{ port: 0, verdict: general }, ...special];
+}
+
+/** Apart from whether it is allowed: is there nothing about the pair that only the agent can do? */
+function joinable(
+  source: Workload,
+  destination: Workload,
+  policies: readonly AuthorizationPolicy[],
+  { mesh }: VerdictWorld,
+): boolean {
+  if (source.protocol !== "hbone" || destination.protocol !== "hbone") return false;
+  // What AUDIT and dry-run policies watch has to be seen when it happens.
+  if (policies.some(({ action, dryRun }) => action === "AUDIT" || dryRun)) return false;
+  // Where somebody else is meant by an address, the agent says who.
+  return destination.addresses.every(
+    (address) => mesh.workloadAt(address) === destination && mesh.serviceAt(address, source.namespace) === undefined,
+  );
+}
+
+/** From and to each address that they could use: one denial denies all, since the kernel's verdict knows only the pods. */
+function allowed(source: Workload, destination: Workload, port: number, world: VerdictWorld): boolean {
+  const pairs = source.addresses.flatMap((from) =>
+    destination.addresses.filter((to) => from.includes(":") === to.includes(":")).map((to) => ({ from, to })),
+  );
+  return (
+    pairs.length > 0 &&
+    pairs.every(({ from, to }) => {
+      const facts = socketFacts(source, destination, { from: { address: from, port: 1 }, to: { address: to, port } });
+      return world.judge(facts).verdict === "allow";
+    })
+  );
+}
+
+type Ends = {
+  readonly from: { readonly address: string; readonly port: number };
+  readonly to: { readonly address: string; readonly port: number };
+};
+
+/** A connection between two pods of this node as the evaluator is shown it: identity by the kernel, no certificate. */
+export function socketFacts(source: Workload, destination: Workload, { from, to }: Ends): ConnectionFacts {
+  return {
+    sourceAddress: from.address,
+    sourcePort: from.port,
+    sourceIdentity: source.identity,
+    destinationAddress: to.address,
+    destinationPort: to.port,
+    destination,
+    security: "socket",
+  };
+}
+
+const policyPorts = ({ rules }: AuthorizationPolicy): readonly number[] => rules.flatMap(rulePorts);
+const rulePorts = ({ operations, when }: Rule): readonly number[] =>
+  [...operations, ...when].flatMap(({ ports, notPorts }) => [...ports, ...notPorts]);
+const peerPorts = ({ portLevel }: PeerAuthentication): readonly number[] => Object.keys(portLevel).map(Number);
+
+/** A port that no object names: asking about it asks about all the others. */
+function portBeside(named: ReadonlySet<number>): number {
+  let port = 1;
+  while (named.has(port) || isOwnPort(port)) port += 1;
+  return port;
+}
+
+export type PodVip = { readonly vip: string; readonly port: number; readonly backends: readonly Backend[] };
+
+/**
+ * Virtual addresses that the kernel may resolve for `source`: those of which everybody who may be chosen is another pod of
+ * this node that `joins` says it may be joined to. Of all others the agent chooses.
+ */
+export function podVips(
+  source: Workload,
+  world: VerdictWorld,
+  joins: (destination: Workload, port: number) => boolean,
+): PodVip[] {
+  const list: PodVip[] = [];
+  for (const service of world.mesh.services()) {
+    for (const vip of service.vips) {
+      if (world.mesh.serviceAt(vip, source.namespace) !== service) continue;
+      for (const port of service.ports) {
+        const backends = localBackends(source, { service, port, vip }, world, joins);
+        if (backends.length > 0) list.push({ vip, port: port.port, backends });
+      }
+    }
+  }
+  return list;
+}
+
+function localBackends(
+  source: Workload,
+  { service, port, vip }: { readonly service: Service; readonly port: ServicePort; readonly vip: string },
+  { mesh }: VerdictWorld,
+  joins: (destination: Workload, port: number) => boolean,
+): Backend[] {
+  const { loadBalancing } = service;
+  if (loadBalancing.mode === "passthrough" || isOwnPort(port.port)) return [];
+  const candidates = eligibleEndpoints(candidatesOf(mesh.endpointsOf(service), port, vip), {
+    from: source,
+    loadBalancing,
+  });
+  const fits = ({ workload, address, port: target, weight }: Candidate): boolean =>
+    workload !== null &&
+    workload !== source &&
+    address.includes(":") === vip.includes(":") &&
+    !isOwnPort(target) &&
+    Number.isInteger(weight) &&
+    weight <= MAX_WEIGHT &&
+    joins(workload, target);
+  if (candidates.length > MAX_BACKENDS || !candidates.every(fits)) return [];
+  return candidates.map(({ address, port: target, weight }) => ({ address, port: target, weight }));
+}

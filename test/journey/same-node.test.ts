@@ -1,0 +1,253 @@
+// Two pods of one node talk without anybody in between, as long as policy lets them; and what that must not cost: identity,
+// records, the end at a change of policy, survival of agent and keeper (design D4).
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { serviceAddresses } from "../../agent/cli/cluster-network.ts";
+import type { CallResult } from "../../agent/cli/demo-app-client.ts";
+import { accessLog, pidOf, readiness, until, view } from "../../agent/cli/demo-mesh-run.ts";
+import { call, startPing, transfer } from "../../agent/cli/demo-pods.ts";
+import type { Cluster, NodeSpec } from "../../agent/cli/local-cluster.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const ECHO = 8080;
+const TRANSFER = 8082;
+const CLIENT = "spiffe://cluster.local/ns/demo/sa/client";
+const SERVER = "spiffe://cluster.local/ns/demo/sa/server";
+const nodes: readonly NodeSpec[] = [
+  {
+    name: "node-a",
+    pods: [
+      { name: "client" },
+      { name: "stranger" },
+      { name: "server", labels: { near: "yes", mixed: "yes" } },
+      { name: "twin", labels: { near: "yes" } },
+    ],
+  },
+  { name: "node-b", pods: [{ name: "far", labels: { mixed: "yes" } }] },
+];
+const near = serviceAddresses(1);
+const mixed = serviceAddresses(2);
+
+type State = { readonly callers: readonly string[]; readonly audit?: boolean; readonly account?: string };
+const initial: State = { callers: ["client"] };
+
+function meshText(cluster: Cluster, { callers, audit = false, account = "client" }: State): string {
+  const pods = cluster.nodes.flatMap((node) =>
+    node.pods.map(
+      (pod) => `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: ${JSON.stringify(pod.labels)}}
+spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name === "client" ? account : pod.name}}
+`,
+    ),
+  );
+  const service = (name: string, { ip4, ip6 }: typeof near): string => `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: demo}
+spec: {clusterIP: ${ip4}, clusterIPs: ["${ip4}", "${ip6}"], selector: {${name}: "yes"}, ports: [{name: echo, port: 80, targetPort: ${ECHO}}]}
+`;
+  const principals = callers.map((name) => `"cluster.local/ns/demo/sa/${name}"`).join(", ");
+  return [
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+    ...pods,
+    service("near", near),
+    service("mixed", mixed),
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: demo}\nspec: {mtls: {mode: STRICT}}\n",
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: callers, namespace: demo}
+spec: {action: ALLOW, rules: [{from: [{source: {principals: [${principals}]}}]}]}
+`,
+    ...(audit
+      ? [
+          "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: watch, namespace: demo}\nspec: {action: AUDIT, rules: [{}]}\n",
+        ]
+      : []),
+  ].join("---\n");
+}
+
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes }, (cluster) => meshText(cluster, initial));
+  // Enrolment of the last pod is told to the kernel a moment after readiness.
+  await untilJoined();
+});
+after(() => journey?.close());
+
+const node = () => journey.cluster.node("node-a");
+const pod = (name: string) => journey.cluster.pod(name);
+const toServer = (said = "hello") => call(pod("client"), { host: pod("server").ip4, port: ECHO }, said);
+
+async function metrics(): Promise<string> {
+  const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
+  return (await node().run(["bash", "-c", ask])).stdout;
+}
+const portOf = (text: string | undefined): string => text?.split(":").at(-1) ?? "";
+/** One connection from end to end: both see the same port of the client's. An agent in between dials from its own. */
+function isJoined({ local, reply }: CallResult): boolean {
+  return reply !== undefined && portOf(local) === portOf(reply.peer);
+}
+const untilJoined = (): Promise<true> =>
+  until("a joined connection", 5_000, async () => (isJoined(await toServer()) ? true : undefined));
+/** Writes the state; resolves when the agent has it, with the moment of writing (milliseconds since the epoch). */
+async function write(state: State): Promise<number> {
+  const before = (await view(node(), "status")).source.appliedAt;
+  journey.cluster.writeMesh(meshText(journey.cluster, state));
+  const at = performance.timeOrigin + performance.now();
+  await until("the new configuration", 10_000, async () =>
+    (await view(node(), "status")).source.appliedAt === before ? undefined : true,
+  );
+  return at;
+}
+
+describe("two pods of one node", { concurrency: 1 }, () => {
+  const asked = [
+    ["IPv4", () => pod("server").ip4, ECHO, (port: number) => `${pod("server").ip4}:${port}`],
+    ["IPv6", () => pod("server").ip6, ECHO, (port: number) => `[${pod("server").ip6}]:${port}`],
+    ["v4-mapped", () => `::ffff:${pod("server").ip4}`, ECHO, (port: number) => `[::ffff:${pod("server").ip4}]:${port}`],
+    ["a Service by IPv4", () => near.ip4, 80, (port: number) => `${near.ip4}:${port}`],
+    ["a Service by IPv6", () => near.ip6, 80, (port: number) => `[${near.ip6}]:${port}`],
+  ] as const;
+  for (const [name, host, port, remote] of asked) {
+    test(`${name}: nobody in between, each sees what it should`, async () => {
+      const result = await call(pod("client"), { host: host(), port });
+      assert.ok(isJoined(result), JSON.stringify(result));
+      assert.ok(result.reply?.pod === "server" || result.reply?.pod === "twin");
+      const own = result.reply.peer.startsWith("[") ? `[${pod("client").ip6}]` : pod("client").ip4;
+      assert.ok(result.reply.peer.startsWith(`${own}:`), result.reply.peer);
+      assert.equal(result.remote, remote(port));
+    });
+  }
+
+  test("a Service is shared among its endpoints; one with an endpoint elsewhere is the agent's", async () => {
+    const ask = async (host: string, joined: boolean): Promise<string[]> => {
+      const seen = new Set<string>();
+      for (let count = 0; count < 16; count += 1) {
+        const result = await call(pod("client"), { host, port: 80 });
+        assert.equal(isJoined(result), joined, JSON.stringify(result));
+        seen.add(result.reply?.pod ?? "");
+      }
+      return [...seen].sort();
+    };
+    assert.deepEqual(await ask(near.ip4, true), ["server", "twin"]);
+    assert.deepEqual(await ask(mixed.ip4, false), ["far", "server"]);
+  });
+
+  test("20 MB both ways, with their sums; half-close", async () => {
+    const bytes = 20_000_000;
+    const { client, server, error } = await transfer(pod("client"), { host: pod("server").ip4, port: TRANSFER }, bytes);
+    assert.deepEqual(
+      [error, client?.bytes, client?.matches, server?.bytes, server?.matches],
+      [undefined, bytes, true, bytes, true],
+    );
+  });
+
+  test("one record at the dialling end: both identities, the service, the bytes, and one in the metrics", async () => {
+    const opened = async () => {
+      const page = await metrics();
+      const lines = page.split("\n").filter((line) => line.startsWith("istio_tcp_connections_opened_total{"));
+      return lines
+        .filter((line) => line.includes('source_workload="client"') && line.includes('destination_service_name="near"'))
+        .map((line) => {
+          assert.match(line, /reporter="source"/);
+          return Number(line.split(" ").at(-1));
+        })
+        .reduce((sum, one) => sum + one, 0);
+    };
+    // The page is a second old at most.
+    await sleep(1_500);
+    const before = await opened();
+    const start = accessLog(node()).length;
+    const { reply } = await call(pod("client"), { host: near.ip4, port: 80 }, "a record");
+    assert.ok(reply);
+    await sleep(1_500);
+    const entries = accessLog(node())
+      .slice(start)
+      .filter((one) => one["src.workload"] === "client");
+    assert.equal(entries.length, 1, JSON.stringify(entries));
+    assert.partialDeepStrictEqual(entries[0], {
+      direction: "outbound",
+      security: "socket",
+      "src.identity": CLIENT,
+      "dst.identity": `spiffe://cluster.local/ns/demo/sa/${reply.pod}`,
+      "dst.addr": `${pod(reply.pod).ip4}:${ECHO}`,
+      "dst.service": "near.demo.svc.cluster.local",
+    });
+    assert.equal(await opened(), before + 1);
+  });
+
+  test("a pair that is denied: by the agent, with its reason; the outside: by the kernel", async () => {
+    const start = accessLog(node()).length;
+    const { reply } = await call(pod("stranger"), { host: pod("server").ip4, port: ECHO });
+    assert.equal(reply, undefined);
+    const entry = await until("the refusal", 5_000, () =>
+      accessLog(node())
+        .slice(start)
+        .find((one) => one["src.workload"] === "stranger"),
+    );
+    assert.equal(entry.reason, "no-allow-matched");
+    const outside = await call(journey.cluster.outside, { host: pod("server").ip4, port: ECHO });
+    assert.equal(outside.error, "ECONNREFUSED");
+  });
+
+  test("a change of policy ends what stands, within its record; nothing of others; and back", async (context) => {
+    const ping = await startPing(pod("client"), { host: pod("server").ip4, port: ECHO }, 20);
+    const back = await startPing(pod("client"), { host: pod("far").ip4, port: ECHO }, 20);
+    const start = accessLog(node()).length;
+    const writtenAt = await write({ callers: ["server"] });
+    const dead = await ping.dead(5_000);
+    context.diagnostic(`${dead.how} ${Math.round(dead.atMs - writtenAt)} ms after the file was written`);
+    await back.dead(5_000);
+    const entry = await until("its record", 5_000, () =>
+      accessLog(node())
+        .slice(start)
+        .find((one) => one["dst.identity"] === SERVER && one["src.identity"] === CLIENT),
+    );
+    assert.partialDeepStrictEqual(entry, { reason: "no-allow-matched", security: "socket" });
+    assert.equal((await toServer()).reply, undefined);
+    // The other way is another pair, now allowed.
+    assert.ok(isJoined(await call(pod("server"), { host: pod("client").ip4, port: ECHO })));
+    await write(initial);
+    assert.ok(isJoined(await toServer()));
+  });
+
+  test("what an AUDIT policy watches goes by the agent; what stands may stay", async () => {
+    const ping = await startPing(pod("client"), { host: pod("server").ip6, port: ECHO }, 20);
+    await write({ ...initial, audit: true });
+    const watched = await toServer();
+    assert.ok(watched.reply?.pod === "server" && !isJoined(watched), JSON.stringify(watched));
+    await write(initial);
+    await ping.finish();
+  });
+
+  test("a caller that becomes somebody else loses what it had as the former", async () => {
+    const ping = await startPing(pod("client"), { host: pod("server").ip4, port: ECHO }, 20);
+    await write({ callers: ["client", "other"], account: "other" });
+    await ping.dead(5_000);
+    await untilJoined();
+    await write(initial);
+    await untilJoined();
+  });
+
+  test("kill -9 of agent and keeper: what stands goes on, new ones come; and policy still ends the former", async () => {
+    const { cluster } = journey;
+    const bytes = 50_000_000;
+    const ping = await startPing(pod("client"), { host: pod("server").ip4, port: ECHO }, 20);
+    const moving = transfer(pod("client"), { host: pod("server").ip6, port: TRANSFER }, bytes);
+    await sleep(300);
+    const pids = (["agent", "keeper"] as const).map((program) => pidOf(cluster.node("node-a"), program) ?? 0);
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    const during = await toServer("nobody is there");
+    assert.ok(isJoined(during), JSON.stringify(during));
+    const { client, server } = await moving;
+    assert.deepEqual([client?.matches, server?.matches, server?.bytes], [true, true, bytes]);
+    await until("their successors", 20_000, async () =>
+      (await readiness(node())) === "ready" && !pids.includes(pidOf(node(), "agent") ?? 0) ? true : undefined,
+    );
+    await untilJoined();
+    await write({ callers: ["nobody"] });
+    await ping.dead(5_000);
+    await write(initial);
+  });
+});
