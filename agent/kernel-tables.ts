@@ -30,6 +30,8 @@ export class KernelTables {
   #open: Open | null = null;
   #inbound = new Map<number, readonly InEntry[]>();
   #destinations: Destinations | null = null;
+  /** Before the mesh was read, its silence about a destination says nothing: what an earlier agent wrote stays. */
+  #meshKnown = false;
   #full = false;
 
   constructor(options: KernelTablesOptions) {
@@ -51,7 +53,7 @@ export class KernelTables {
       },
     };
     this.#destinations = new Destinations(this.#options, this.#open.outbound.entries());
-    this.setDestinations(null);
+    if (this.#meshKnown) this.setDestinations(null);
     this.#inbound = new Map();
   }
 
@@ -83,9 +85,11 @@ export class KernelTables {
 
   /** What each destination gets while no agent lives. null: everything anew. */
   setDestinations(change: MeshChange | null): void {
+    const anew = change === null || !this.#meshKnown;
+    this.#meshKnown = true;
     if (this.#open === null || this.#destinations === null) return;
     const { outbound } = this.#open;
-    const { put, remove } = change === null ? this.#destinations.all() : this.#destinations.changed(change);
+    const { put, remove } = anew ? this.#destinations.all() : this.#destinations.changed(change);
     for (const { address, port, verdict } of put) this.#note(outbound.put(address, port, verdict), "out_by_dst");
     for (const { address, port } of remove) outbound.delete(address, port);
   }
