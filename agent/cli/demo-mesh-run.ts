@@ -45,6 +45,11 @@ export async function startMesh(cluster: Cluster, deadlineMs = 30_000): Promise<
         return said === "ready" ? true : undefined;
       });
       if (program?.running === false) throw new Error(`orlop run on ${node.name} ended`);
+      await until(`every pod of ${node.name} captured`, deadlineMs, async () => {
+        const { captured, wanted } = (await view(node, "status")).pods;
+        said = `${captured} of ${wanted} pods captured`;
+        return captured === wanted ? true : undefined;
+      });
     } catch (error) {
       const output = `${tail(program?.stdout ?? "", 1_500)}\n${tail(program?.stderr ?? "", 1_500)}`;
       throw new Error(`${error instanceof Error ? error.message : error}; it says "${said}"\n${output}`);
