@@ -108,7 +108,10 @@ test("each npm package has one importer", () => {
   const broken: string[] = [];
   for (const one of imports) {
     if (one.target.startsWith("agent/") || one.target.startsWith("node:")) continue;
-    const name = one.target.split("/").slice(0, one.target.startsWith("@") ? 2 : 1).join("/");
+    const name = one.target
+      .split("/")
+      .slice(0, one.target.startsWith("@") ? 2 : 1)
+      .join("/");
     const owner = packages[name];
     if (!owner || !one.from.startsWith(owner)) broken.push(place(one));
   }
