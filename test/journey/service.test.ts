@@ -1,0 +1,69 @@
+// A Service over endpoints on both nodes: all of them get their share, one that is not healthy gets nothing (issue, part 8).
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
+import { until } from "../../agent/cli/demo-mesh-run.ts";
+import { call } from "../../agent/cli/demo-pods.ts";
+import type { Cluster, NodeSpec } from "../../agent/cli/local-cluster.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: [{ name: "web" }, { name: "near", labels: { tier: "back" } }] },
+  { name: "node-b", pods: [{ name: "far", labels: { tier: "back" } }] },
+];
+const state: MeshState = { optedOut: new Set(), vaultCallers: ["web"] };
+const [vip4, vip6] = ["10.96.5.5", "fd96::5:5"];
+const service = `---
+apiVersion: v1
+kind: Service
+metadata: {name: back, namespace: demo}
+spec:
+  clusterIP: ${vip4}
+  clusterIPs: ["${vip4}", "${vip6}"]
+  selector: {tier: back}
+  ports: [{name: echo, port: 80, targetPort: 8080}]
+`;
+const mesh = (cluster: Cluster): string => meshText(cluster, state) + service;
+const sick = (text: string, pod: string): string =>
+  text.replace(`serviceAccount: ${pod}\n`, `serviceAccount: ${pod}\n  healthy: false\n`);
+
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes }, mesh);
+});
+after(() => journey?.close());
+
+async function answering(times: number): Promise<string[]> {
+  const names = new Set<string>();
+  for (let time = 0; time < times; time += 1) {
+    const host = time % 2 === 0 ? vip4 : vip6;
+    const { reply, error } = await call(journey.cluster.pod("web"), { host, port: 80 });
+    assert.ok(reply !== undefined, `${host}: ${error}`);
+    assert.match(reply.self, /:8080$/);
+    names.add(reply.pod);
+  }
+  return [...names].toSorted();
+}
+
+test("calls to the service reach the endpoint of either node", async () => {
+  const seen = new Set<string>();
+  await until("both to answer", 30_000, async () => {
+    for (const name of await answering(4)) seen.add(name);
+    return seen.size === 2 ? true : undefined;
+  });
+});
+
+for (const [ill, well] of [
+  ["near", "far"],
+  ["far", "near"],
+] as const) {
+  test(`while ${ill} is not healthy, ${well} gets every call, and ${ill} its share again afterwards`, async () => {
+    journey.cluster.writeMesh(sick(mesh(journey.cluster), ill));
+    await until(`only ${well} to answer`, 30_000, async () =>
+      (await answering(6)).join() === well ? true : undefined,
+    );
+    assert.deepEqual(await answering(10), [well]);
+    journey.cluster.writeMesh(mesh(journey.cluster));
+    await until(`${ill} to answer`, 30_000, async () => ((await answering(6)).includes(ill) ? true : undefined));
+  });
+}
