@@ -132,7 +132,7 @@ struct {
 /* Hooks write, the agent reads. Full: counted, the event is lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, 1 << 22);
 } events SEC(".maps") __weak;
 
 #endif

@@ -79,11 +79,15 @@ static __always_inline struct orlop_traffic *traffic_of(const struct orlop_sock 
 	return sums;
 }
 
+/* NULL: the ring is full, or the end that dialled tells of this connection. */
 static __always_inline struct orlop_event *event_of(struct bpf_sock_ops *ctx, __u32 type,
 						    const struct orlop_sock *sock, const struct ends *e)
 {
-	struct orlop_event *event = event_reserve(type);
+	struct orlop_event *event;
 
+	if (sock->flags & ORLOP_SOCK_JOINED && sock->flags & ORLOP_SOCK_PASSIVE)
+		return NULL;
+	event = event_reserve(type);
 	if (!event)
 		return NULL;
 	event->sock_cookie = bpf_get_socket_cookie(ctx);

@@ -64,7 +64,7 @@ const types: readonly [number, KernelEvent["type"]][] = [
   [ORLOP_EVENT_DIRECT, "direct"],
 ];
 
-/** Records of one drain: 4096 of them are 416 KiB, less than half the ring. */
+/** Records of one drain: 4096 of them are half a MiB, an eighth of the ring. */
 const MAX_RECORDS = 4096;
 
 /** 64 bits as a number: exact below 2^53, which no byte count or age of one machine reaches. */

@@ -115,10 +115,8 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     assert.equal(announced(), 0, "let in once");
     await sleep(100);
     const events = bench.events();
-    assert.equal(
-      events.filter(({ type, direction }) => type === "open" && direction === ORLOP_DIRECTION_OUT).length,
-      3,
-    );
+    assert.equal(events.filter(({ type }) => type === "open").length, 3);
+    assert.ok(events.every(({ direction }) => direction === ORLOP_DIRECTION_OUT));
     assert.ok(events.every(({ flags }) => (flags & ORLOP_SOCK_JOINED) !== 0));
   });
 
