@@ -40,6 +40,8 @@ export class PairTables {
   readonly #due = new Set<number>();
   /** By index: as whom its connections were joined. */
   readonly #identities = new Map<number, string>();
+  /** Sources that are somebody else now, as long as connections of the former may stand: nothing of theirs is joined. */
+  readonly #changing = new Set<number>();
   readonly #verdicts = new VerdictCache();
   #retry: NodeJS.Timeout | undefined;
   #full = false;
@@ -73,20 +75,20 @@ export class PairTables {
     this.#pods = pods;
     const open = this.#open;
     if (open === null) return;
-    const changed = this.#changedIdentities(pods);
+    this.#noteIdentities(pods);
     const standing = new Set<string>();
     for (const source of pods) {
       for (const destination of pods) {
         if (source === destination) continue;
         const pair = { sourceIdx: source.podIdx, destinationIdx: destination.podIdx };
-        const said = changed.has(source.podIdx) ? ended : this.#verdicts.of(source, destination, this.#options);
+        const said = this.#changing.has(source.podIdx) ? ended : this.#verdicts.of(source, destination, this.#options);
         standing.add(keyOf(pair));
         this.#write(pair, said, open);
       }
     }
     for (const [key, { pair }] of this.#written) if (!standing.has(key)) this.#write(pair, nothing, open);
     this.#setVips(pods, open);
-    void this.#sever(changed.size > 0);
+    void this.#sever();
   }
 
   close(): void {
@@ -96,16 +98,20 @@ export class PairTables {
   }
 
   /** Whoever is somebody else now: what was joined as the former goes first, whatever the latter may do. */
-  #changedIdentities(pods: readonly LocalPod[]): ReadonlySet<number> {
-    const changed = new Set<number>();
+  #noteIdentities(pods: readonly LocalPod[]): void {
     const here = new Set(pods.map(({ podIdx }) => podIdx));
-    for (const podIdx of this.#identities.keys()) if (!here.has(podIdx)) this.#identities.delete(podIdx);
+    for (const podIdx of this.#identities.keys()) {
+      if (here.has(podIdx)) continue;
+      this.#identities.delete(podIdx);
+      this.#changing.delete(podIdx);
+    }
     for (const { podIdx, workload } of pods) {
       const before = this.#identities.get(podIdx);
-      if (before !== undefined && before !== workload.identity.text) changed.add(podIdx);
       this.#identities.set(podIdx, workload.identity.text);
+      if (before === undefined || before === workload.identity.text) continue;
+      this.#changing.add(podIdx);
+      this.#due.add(podIdx);
     }
-    return changed;
   }
 
   /** The strictest is put first and goes last, so that no moment in between is weaker than both. */
@@ -177,29 +183,34 @@ export class PairTables {
   }
 
   /** What could not be asked for, for want of a keeper perhaps, is due until it could. */
-  async #sever(again: boolean): Promise<void> {
+  async #sever(): Promise<void> {
     clearTimeout(this.#retry);
     const due = [...this.#due];
-    const results = await Promise.allSettled(
-      due.map(async (podIdx) => {
-        this.#due.delete(podIdx);
-        try {
-          await this.#options.sever(podIdx);
-        } catch (error) {
-          // A pod that has gone meanwhile has no connections left; of any other it is asked again.
-          if (this.#pods.some((pod) => pod.podIdx === podIdx)) this.#due.add(podIdx);
-          throw error;
-        }
-      }),
-    );
-    const failed = results.filter(({ status }) => status === "rejected").length;
-    if (failed > 0)
-      this.#options.log.warn("connections that are no longer allowed could not be ended yet", { pods: failed });
+    // One that began to change later had END written later: it waits for the next.
+    const changing = new Set(this.#changing);
+    const results = await Promise.all(due.map((podIdx) => this.#severOne(podIdx)));
+    const failed = results.filter((done) => !done).length;
     if (failed > 0 && this.#open !== null) {
-      this.#retry = setTimeout(() => void this.#sever(again), RETRY_MS);
+      this.#options.log.warn("connections that are no longer allowed could not be ended yet", { pods: failed });
+      this.#retry = setTimeout(() => void this.#sever(), RETRY_MS);
       this.#retry.unref();
     }
-    if (again && failed === 0) this.set(this.#pods);
+    const settled = due.filter((podIdx, index) => results[index] === true && changing.has(podIdx));
+    for (const podIdx of settled) this.#changing.delete(podIdx);
+    if (settled.length > 0) this.set(this.#pods);
+  }
+
+  async #severOne(podIdx: number): Promise<boolean> {
+    this.#due.delete(podIdx);
+    try {
+      await this.#options.sever(podIdx);
+      return true;
+    } catch {
+      // A pod that has gone meanwhile has no connections left; of any other it is asked again, and #sever says so.
+      const here = this.#pods.some((pod) => pod.podIdx === podIdx);
+      if (here) this.#due.add(podIdx);
+      return !here;
+    }
   }
 
   #noteFull(map: string): void {
