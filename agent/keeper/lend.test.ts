@@ -81,7 +81,7 @@ function setUp(uid = 0) {
     path: "/nowhere",
     node: "n",
     connect,
-    requestTimeoutMs: 200,
+    requestTimeoutMs: 30_000,
     onWelcome: (welcome) => {
       welcomes.push(welcome);
       for (const fd of Object.values(welcome.maps)) closeSync(fd);
