@@ -21,6 +21,8 @@ export interface NativeEngine {
   counters(conn: number, generation: number): [sent: number, received: number] | undefined;
   stats(): EngineStats;
   retireTunnels(identity: number): void;
+  /** Bytes, below 4 GiB. */
+  setBufferBudget(bytes: number): void;
   drain(): void;
   close(): void;
 }

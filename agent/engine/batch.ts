@@ -98,6 +98,11 @@ export class BatchEngine implements Engine {
     this.#native.retireTunnels(identity);
   }
 
+  /** How many bytes may wait for slow sockets; 512 MiB unless told. Near it nothing new is taken, at it the largest ends. */
+  setBufferBudget(bytes: number): void {
+    this.#native.setBufferBudget(bytes);
+  }
+
   drain(): void {
     this.#native.drain();
   }

@@ -34,6 +34,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::Counters>("counters"),
                                           InstanceMethod<&EngineObject::GetStats>("stats"),
                                           InstanceMethod<&EngineObject::RetireTunnels>("retireTunnels"),
+                                          InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
                                           InstanceMethod<&EngineObject::Drain>("drain"),
                                           InstanceMethod<&EngineObject::Close>("close"),
                                       }));
@@ -157,6 +158,10 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
 
   void RetireTunnels(const Napi::CallbackInfo& info) {
     if (Live(info)) engine_->RetireTunnels(Signed(info[0]));
+  }
+
+  void SetBufferBudget(const Napi::CallbackInfo& info) {
+    if (Live(info)) engine_->SetBufferBudget(Number(info[0]));
   }
 
   void Drain(const Napi::CallbackInfo& info) {

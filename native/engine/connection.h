@@ -127,6 +127,7 @@ class Connection final : public SocketWaiter {
   SlotRef ref() const { return ref_; }
   uint64_t sent() const { return sent_; }
   uint64_t received() const { return received_; }
+  size_t buffered() const { return down_.out.size() + up_.out.size(); }
   const Endpoint& peer() const { return peer_; }
   bool server_stream() const { return server_stream_; }
   // The stream is the downstream side: a CONNECT that arrived.
@@ -150,6 +151,8 @@ class Connection final : public SocketWaiter {
   void PumpStream();
   bool Move(SocketEnd& from, SocketEnd& to, uint64_t& counter);
   bool WriteOut(SocketEnd& end, uint64_t& counter);
+  // Payload of a stream; tells the tunnel when it is a heavy one.
+  void CountMoved(uint64_t& counter, size_t bytes);
   void ShutIfDrained(SocketEnd& end);
   void FinishIfDone();
   void ResetBy(const SocketEnd& end, int error);
@@ -171,6 +174,8 @@ class Connection final : public SocketWaiter {
   Endpoint source_;
   uint64_t sent_ = 0;
   uint64_t received_ = 0;
+  uint64_t weighed_bytes_ = 0;  // sent and received together when last weighed
+  uint64_t weighed_ms_ = 0;
   uint64_t started_us_;
   uint64_t answered_us_ = 0;
   Timer deadline_;

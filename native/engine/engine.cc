@@ -18,8 +18,6 @@
 namespace orlop {
 namespace {
 
-// Bytes that wait for slow sockets, per thread; a tunnel alone may hold its connection window of 16 MiB.
-constexpr size_t kBufferBudget = 512u << 20;
 // How often one turn goes round events → answers → writes before the rest of the thread is served.
 constexpr int kRounds = 8;
 
@@ -56,6 +54,7 @@ void Engine::EndTurn() {
   in_turn_ = true;
   timers_.Run();
   RunAgain();
+  KeepBudget();
   for (int round = 0; round < kRounds && !closing_; round++) {
     DeliverEvents();
     FlushDirty();
@@ -168,7 +167,20 @@ void Engine::Bury(Tunnel* tunnel) {
 // --- budgets and counters ------------------------------------------------------------------------
 
 bool Engine::Overloaded() const {
-  return chunks_.bytes_in_use() > kBufferBudget / 10 * 8;
+  return chunks_.bytes_in_use() > buffer_budget_ / 100 * 80;
+}
+
+// Taking nothing new was not enough: whoever holds most ends, so that all others go on.
+void Engine::KeepBudget() {
+  while (chunks_.bytes_in_use() > buffer_budget_ / 100 * 95) {
+    Connection* largest = nullptr;
+    for (Connection* connection : slots_.Connections()) {
+      if (connection->buffered() > (largest ? largest->buffered() : 0)) largest = connection;
+    }
+    if (!largest) return;
+    stats_.shed++;
+    largest->Finish(CloseCause::kShed);
+  }
 }
 
 void Engine::ShedOne(int listener) {

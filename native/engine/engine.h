@@ -66,6 +66,7 @@ class Engine {
   void RetireTunnels(int32_t identity);
   void Drain();
   Stats stats() const;
+  void SetBufferBudget(size_t bytes) { buffer_budget_ = bytes; }
 
   // --- shared by the parts ----------------------------------------------------------------------
   Loop& loop() { return loop_; }
@@ -87,6 +88,8 @@ class Engine {
   SocketPool* FindPool(uint32_t pod_idx, SocketKind kind);
   // Buffers hold so much that nothing new is taken.
   bool Overloaded() const;
+  // At most one connection lives on this thread.
+  bool OneConnection() const { return stats_.connections <= 1; }
   void EmitPoolLow(uint32_t pod_idx, SocketKind kind, uint32_t count);
   // Accepts one connection with the last descriptor, resets it, and counts it.
   void ShedOne(int listener);
@@ -103,6 +106,7 @@ class Engine {
 
  private:
   void EndTurn();
+  void KeepBudget();
   void DeliverEvents();
   void Apply(const orlop_engine_answer& answer, const uint8_t* text, size_t text_size);
   void RunAgain();
@@ -129,6 +133,8 @@ class Engine {
   void (*closed_)(void*) = nullptr;
   void* closed_self_ = nullptr;
   Stats stats_;
+  // Bytes that wait for slow sockets, per thread; a tunnel alone may hold its connection window of 16 MiB.
+  size_t buffer_budget_ = 512u << 20;
   std::vector<Tunnel*> dirty_;
   std::vector<Tunnel*> flushing_;
   std::vector<Tunnel*> again_tunnels_;
