@@ -17,7 +17,8 @@
 namespace orlop {
 namespace {
 
-constexpr uint64_t kAnswerMs = 5'000;
+// TypeScript itself waits 5 s for what it has not heard of yet; its word comes first.
+constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kConnectMs = 10'000;
 // A tunnel's own deadlines (connect, handshake, verdict) come first; then the far end's connect.
 constexpr uint64_t kTunnelMs = 20'000;
@@ -33,6 +34,10 @@ void KeepAlive(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
+
+// A stream that moves so much so fast, twice in a row, keeps its tunnel's buffers full.
+constexpr uint64_t kHeavyBytes = 4 << 20;
+constexpr uint64_t kHeavyMs = 250;
 
 }  // namespace
 
@@ -242,6 +247,15 @@ void Connection::OnTunnelLost(CloseCause cause, int detail, std::string_view mes
     return engine_.tunnels().Request(this);
   }
   Finish(cause, detail, message);
+}
+
+void Connection::CountMoved(uint64_t& counter, size_t bytes) {
+  counter += bytes;
+  if (stream.id < 0 || !stream.tunnel || sent_ + received_ < weighed_bytes_ + kHeavyBytes) return;
+  weighed_bytes_ = sent_ + received_;
+  const uint64_t now = engine_.now_ms();
+  if (weighed_ms_ != 0 && now - weighed_ms_ <= kHeavyMs) stream.tunnel->CarriesHeavy();
+  weighed_ms_ = now;
 }
 
 // --- the end ------------------------------------------------------------------------------------

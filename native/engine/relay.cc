@@ -113,7 +113,7 @@ bool Connection::WriteOut(SocketEnd& end, uint64_t& counter) {
       if (errno != EAGAIN) ResetBy(end, errno);
       return false;
     }
-    counter += static_cast<uint64_t>(sent);
+    CountMoved(counter, static_cast<size_t>(sent));
     end.out.Drop(static_cast<size_t>(sent));
     if (stream.tunnel) stream.tunnel->h2().Consumed(stream.id, static_cast<size_t>(sent));
   }
@@ -162,7 +162,7 @@ ssize_t Connection::ReadForStream(uint8_t* into, size_t capacity) {
     got = recv(end.fd, into, capacity, 0);
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
-    (server_stream_ ? received_ : sent_) += static_cast<uint64_t>(got);
+    CountMoved(server_stream_ ? received_ : sent_, static_cast<size_t>(got));
     if (static_cast<size_t>(got) < capacity && !end.hup) end.readable = false;
     return got;
   }
@@ -214,7 +214,7 @@ void Connection::FlushStreamData() {
       return ResetBy(end, errno);
     }
   }
-  (server_stream_ ? sent_ : received_) += sent;
+  CountMoved(server_stream_ ? sent_ : received_, sent);
   if (sent > 0 && stream.tunnel) stream.tunnel->h2().Consumed(stream.id, sent);
   for (int i = 0; i < count; i++) {
     const size_t skip = std::min(sent, stream.pieces[i].iov_len);

@@ -25,6 +25,8 @@ constexpr uint64_t kHandshakeMs = 5'000;
 constexpr uint64_t kPingEveryMs = 10'000;
 constexpr uint64_t kPingAnswerMs = 20'000;
 constexpr uint64_t kIdleMs = 300'000;
+// How long a heavy stream is remembered after it was last seen to be one.
+constexpr uint64_t kHeavyMs = 1'000;
 
 }  // namespace
 
@@ -158,6 +160,14 @@ void Tunnel::OnStreamGone() {
   if (phase_ != Phase::kOpen) return;
   if (retired_ && h2_.streams() == 0) MarkDirty();
   if (group_) engine_.tunnels().OnRoom(group_);
+}
+
+bool Tunnel::heavy() const {
+  return engine_.now_ms() < heavy_until_ms_;
+}
+
+void Tunnel::CarriesHeavy() {
+  heavy_until_ms_ = engine_.now_ms() + kHeavyMs;
 }
 
 void Tunnel::Retire() {

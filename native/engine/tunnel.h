@@ -55,6 +55,9 @@ class Tunnel final : public Pollable, public SocketWaiter {
   int32_t identity() const { return identity_; }
   int32_t peer_identity() const { return peer_identity_; }
   bool retired() const { return retired_; }
+  // A stream fills its buffers: whoever else speaks here waits behind that.
+  bool heavy() const;
+  void CarriesHeavy();
   bool fresh() const { return fresh_; }
   uint32_t streams() const { return h2_.streams(); }
   H2Session& h2() { return h2_; }
@@ -96,6 +99,7 @@ class Tunnel final : public Pollable, public SocketWaiter {
   bool half_open_ = false;
   bool first_read_ = true;
   uint64_t idle_since_ms_ = 0;
+  uint64_t heavy_until_ms_ = 0;
   uint64_t ping_sent_ms_ = 0;
   TunnelGroup* group_ = nullptr;
   TlsSession tls_;

@@ -1,4 +1,5 @@
-// 10 · data thread · the pool. Fullest tunnel first, so that those no longer needed fall idle and end.
+// 10 · data thread · the pool. Fullest tunnel first, so that those no longer needed fall idle and end; but
+// not beside a stream that fills its tunnel.
 #include "engine/tunnel_pool.h"
 
 #include <algorithm>
@@ -9,6 +10,25 @@
 #include "engine/tunnel.h"
 
 namespace orlop {
+namespace {
+
+// Tunnels of one key that heavy streams may cause; beyond, they share.
+constexpr size_t kTunnelsForHeavy = 4;
+
+Tunnel* WithRoom(const TunnelGroup& group, bool beside_heavy) {
+  for (Tunnel* tunnel : group.open) {
+    if ((beside_heavy || !tunnel->heavy()) && tunnel->h2().Room() > 0) return tunnel;
+  }
+  return nullptr;
+}
+
+Tunnel* Choose(const TunnelGroup& group) {
+  Tunnel* light = WithRoom(group, false);
+  if (light || group.open.size() < kTunnelsForHeavy) return light;
+  return WithRoom(group, true);
+}
+
+}  // namespace
 
 size_t TunnelKeyHash::operator()(const TunnelKey& key) const {
   uint64_t halves[2];
@@ -26,9 +46,7 @@ void TunnelPool::Request(Connection* connection) {
   const TunnelKey key{connection->pod_idx(), text.to, text.identity, text.expect};
   std::unique_ptr<TunnelGroup>& group = groups_[key];
   if (!group) group = std::make_unique<TunnelGroup>(key);
-  for (Tunnel* tunnel : group->open) {
-    if (tunnel->h2().Room() > 0) return connection->OnTunnelReady(tunnel);
-  }
+  if (Tunnel* tunnel = Choose(*group)) return connection->OnTunnelReady(tunnel);
   connection->next_waiting = nullptr;
   (group->last_waiting ? group->last_waiting->next_waiting : group->first_waiting) = connection;
   group->last_waiting = connection;
@@ -63,13 +81,13 @@ void TunnelPool::OnOpen(Tunnel* tunnel, TunnelGroup* group) {
 }
 
 void TunnelPool::OnRoom(TunnelGroup* group) {
-  for (size_t i = 0; i < group->open.size() && group->first_waiting; i++) {
-    while (group->first_waiting && group->open[i]->h2().Room() > 0) {
-      Connection* connection = group->first_waiting;
-      group->first_waiting = connection->next_waiting;
-      if (!group->first_waiting) group->last_waiting = nullptr;
-      connection->OnTunnelReady(group->open[i]);
-    }
+  while (group->first_waiting) {
+    Tunnel* tunnel = Choose(*group);
+    if (!tunnel) break;
+    Connection* connection = group->first_waiting;
+    group->first_waiting = connection->next_waiting;
+    if (!group->first_waiting) group->last_waiting = nullptr;
+    connection->OnTunnelReady(tunnel);
   }
   if (group->first_waiting && !group->dialling) Dial(group);
 }
@@ -84,13 +102,18 @@ void TunnelPool::Leave(Tunnel* tunnel, TunnelGroup* group) {
 void TunnelPool::OnEnded(Tunnel* tunnel, TunnelGroup* group, CloseCause cause, int detail,
                          std::string_view message) {
   if (group->dialling == tunnel) {
-    // All who waited for this dial share its outcome; the next request dials anew.
+    // All who waited for this dial share its outcome, unless a tunnel stands that is merely a busy one; the
+    // next request dials anew.
     group->dialling = nullptr;
     Connection* waiting = group->first_waiting;
     group->first_waiting = group->last_waiting = nullptr;
     while (waiting) {
       Connection* next = waiting->next_waiting;
-      waiting->OnTunnelFailed(cause, detail, message);
+      if (Tunnel* other = WithRoom(*group, true)) {
+        waiting->OnTunnelReady(other);
+      } else {
+        waiting->OnTunnelFailed(cause, detail, message);
+      }
       waiting = next;
     }
   }
