@@ -14,9 +14,12 @@
 namespace orlop {
 namespace {
 
-constexpr uint64_t kAnswerMs = 5'000;
-constexpr int kReadsPerTurn = 4;
-constexpr int kSealsPerTurn = 4;
+// As in connection.cc: the verdict's own limit comes first.
+constexpr uint64_t kAnswerMs = 6'000;
+// Buffers of one tunnel per turn: several while nobody else waits for the thread. Measured beside bulk, a
+// round trip's median is 1.1 ms behind turns of four and 0.4 ms behind turns of one, for 3 % of the bulk.
+constexpr int kBuffersAlone = 4;
+constexpr int kBuffersAmongOthers = 1;
 constexpr uint8_t kHandshakeRecord = 0x16;
 
 }  // namespace
@@ -48,7 +51,8 @@ void Tunnel::OnReady(uint32_t events) {
 
 void Tunnel::Receive() {
   Scratch& scratch = engine_.scratch();
-  for (int reads = 0; reads < kReadsPerTurn; reads++) {
+  const int most = engine_.OneConnection() ? kBuffersAlone : kBuffersAmongOthers;
+  for (int reads = 0; reads < most; reads++) {
     size_t length = held_.size();
     if (length > 0) {
       memcpy(scratch.read, held_.data(), length);
@@ -145,7 +149,8 @@ void Tunnel::Flush() {
   if (phase_ != Phase::kOpen || broken_ != 0) return;
   if (!out_.empty() && !WriteOut()) return;
   Scratch& scratch = engine_.scratch();
-  for (int seals = 0; seals < kSealsPerTurn; seals++) {
+  const int most = engine_.OneConnection() ? kBuffersAlone : kBuffersAmongOthers;
+  for (int seals = 0; seals < most; seals++) {
     const ssize_t length = h2_.Produce();
     if (length < 0) return End(CloseCause::kH2Failed, 0, h2_.error());
     if (!h2_.violation().empty()) return EndAbused(h2_.violation());
