@@ -75,7 +75,20 @@ export class Enrolment {
 
   #setVerdicts(pod: EnrolledPod): void {
     const workload = this.#with.mesh.workload(pod.workloadUid);
-    if (workload !== undefined) this.#with.tables.setPod(pod.podIdx, workload);
+    if (workload !== undefined && this.#with.tables.setPod(pod.podIdx, workload)) void this.#endPlaintext(pod);
+  }
+
+  /** Plaintext that the kernel let pass, and would not now: the keeper ends it; asked again until it has. */
+  async #endPlaintext(pod: EnrolledPod): Promise<void> {
+    const { keeper, log } = this.#with;
+    while (!this.#closed && this.#served.get(pod.podUid)?.podIdx === pod.podIdx) {
+      try {
+        return await keeper.sever(pod.podIdx);
+      } catch (error) {
+        log.warn("plaintext that is no longer allowed could not be ended; trying again", { podIdx: pod.podIdx, error });
+        await sleep(RETRY_MS);
+      }
+    }
   }
 
   /** Makes what is enrolled equal to what the mesh says, soon. Resolves when no turn is due any more. */
@@ -210,7 +223,7 @@ export class Enrolment {
     const { mesh, tables, keeper, certificates } = this.#with;
     const workload = mesh.workload(pod.workloadUid);
     if (workload === undefined) return;
-    tables.setPod(pod.podIdx, workload);
+    this.#setVerdicts(pod);
     const failDirect = tables.failDirect(workload);
     if (failDirect !== pod.failDirect) {
       await keeper.capture(pod.podIdx, failDirect);

@@ -65,9 +65,9 @@ export class KernelTables {
     return failDirect(workload, this.#options);
   }
 
-  /** Plaintext verdicts of an enrolled pod, as the mesh is now. */
-  setPod(podIdx: number, workload: Workload): void {
-    if (this.#open === null) return;
+  /** Plaintext verdicts of an enrolled pod, as the mesh is now. True: what could pass before may not all pass now. */
+  setPod(podIdx: number, workload: Workload): boolean {
+    if (this.#open === null) return false;
     const { inbound } = this.#open;
     const written = this.#inbound.get(podIdx) ?? this.#readPod(podIdx, inbound);
     const desired = inEntries(podIdx, workload, this.#options);
@@ -75,6 +75,8 @@ export class KernelTables {
     for (const { port, verdict } of put) this.#note(inbound.put(podIdx, port, verdict), "in_by_port");
     for (const { port } of remove) inbound.delete(podIdx, port);
     this.#inbound.set(podIdx, desired);
+    const passed = written.some(({ verdict }) => verdict === "pass");
+    return passed && (remove.length > 0 || put.some(({ verdict }) => verdict !== "pass"));
   }
 
   removePod(podIdx: number): void {

@@ -142,9 +142,9 @@ export interface PodThread {
   restoreNamespace(netnsFd: number): Promise<void>;
   /**
    * Ends the connections that joined this pod to another of the node and of which the map pair_verdict (`pairsFd`) says
-   * END. How many. They see ECONNABORTED, their peers a reset.
+   * END, and the plaintext it accepted past the agent that in_by_port (`inByPortFd`) would not let pass now. How many. They see ECONNABORTED, their peers a reset.
    */
-  sever(netnsFd: number, pairsFd: number): Promise<number>;
+  sever(netnsFd: number, pairsFd: number, inByPortFd: number): Promise<number>;
   /** Ends the thread after what is queued. */
   close(): void;
 }

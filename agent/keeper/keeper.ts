@@ -81,7 +81,7 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   mountBpffs(config.bpffs, log);
   const kernel = new Kernel({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
   const thread = new PodThread(kernel.sockMapFd);
-  const rooms = new PodRooms({ thread, pairsFd: kernel.pairsFd, log, proc: "/proc" });
+  const rooms = new PodRooms({ thread, pairsFd: kernel.pairsFd, inByPortFd: kernel.inByPortFd, log, proc: "/proc" });
   const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
   const enrollments = new Enrollments({ tree, openRoom: rooms.open, rows: kernel.rows });
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });

@@ -40,6 +40,8 @@ export type PodRoomsOptions = {
   readonly thread: PodThread;
   /** The map pair_verdict. */
   readonly pairsFd: number;
+  /** The map in_by_port: what plaintext may still pass. */
+  readonly inByPortFd: number;
   readonly log: Log;
   readonly proc: string;
 };
@@ -48,15 +50,17 @@ export type PodRoomsOptions = {
 export class PodRooms {
   readonly #thread: PodThread;
   readonly #pairsFd: number;
+  readonly #inByPortFd: number;
   readonly #log: Log;
   readonly #proc: string;
   /** By cookie: released, but an agent may still be in there. */
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
   #removing = false;
 
-  constructor({ thread, pairsFd, log, proc }: PodRoomsOptions) {
+  constructor({ thread, pairsFd, inByPortFd, log, proc }: PodRoomsOptions) {
     this.#thread = thread;
     this.#pairsFd = pairsFd;
+    this.#inByPortFd = inByPortFd;
     this.#log = log;
     this.#proc = proc;
   }
@@ -108,7 +112,7 @@ export class PodRooms {
     return {
       ...made,
       makeSockets: async (kind: SocketKind, count: number) => [...(await this.#thread.sockets(netnsFd, kind, count))],
-      sever: () => this.#thread.sever(netnsFd, this.#pairsFd),
+      sever: () => this.#thread.sever(netnsFd, this.#pairsFd, this.#inByPortFd),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
         if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);

@@ -107,6 +107,11 @@ export class Kernel {
     return this.#programs.map("pair_verdict").fd;
   }
 
+  /** For PodThread, which ends plaintext that may no longer pass. */
+  get inByPortFd(): number {
+    return this.#programs.map("in_by_port").fd;
+  }
+
   /** Lent with `welcome`; stay ours. */
   lentFds(): number[] {
     return LENT_MAPS.map((name) => this.#programs.map(name).fd);

@@ -68,16 +68,37 @@ bool ReadSock(const nlmsghdr* message, struct orlop_sock* out) {
   return true;
 }
 
-bool MustEnd(int pairs, const struct orlop_sock& sock) {
-  if ((sock.flags & ORLOP_SOCK_JOINED) == 0 || (sock.flags & ORLOP_SOCK_PASSIVE) != 0) return false;
+// Accepted in plaintext when that was let pass.
+bool MustEndPlaintext(int plaintext, const struct orlop_sock& sock, uint16_t local_port) {
+  struct orlop_in_key key = {};
+  key.pod_idx = sock.pod_idx;
+  key.port = local_port;
+  uint32_t said = 0;
+  if (bpf_map_lookup_elem(plaintext, &key, &said) != 0) {
+    key.port = 0;
+    if (bpf_map_lookup_elem(plaintext, &key, &said) != 0)
+      return false;  // Its pod has gone: nobody judges it now.
+  }
+  return said != ORLOP_IN_PASS;
+}
+
+// `local_port` in wire order.
+bool MustEnd(const SeverMaps& maps, const struct orlop_sock& sock, uint16_t local_port) {
+  if ((sock.flags & ORLOP_SOCK_PASSIVE) != 0) {
+    // The agent's own connections and joined ones are judged where they were dialled.
+    const bool judged_elsewhere =
+        (sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT | ORLOP_SOCK_JOINED)) != 0;
+    return !judged_elsewhere && MustEndPlaintext(maps.plaintext, sock, local_port);
+  }
+  if ((sock.flags & ORLOP_SOCK_JOINED) == 0) return false;
   struct orlop_pair_key key = {};
   key.src_pod_idx = sock.pod_idx;
   key.dst_pod_idx = sock.to_pod_idx;
   key.port = sock.to_port;
   uint32_t said = 0;
-  if (bpf_map_lookup_elem(pairs, &key, &said) != 0) {
+  if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0) {
     key.port = 0;
-    if (bpf_map_lookup_elem(pairs, &key, &said) != 0)
+    if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0)
       return false;  // Its pod has gone: nobody judges it now.
   }
   return said == ORLOP_PAIR_END;
@@ -103,8 +124,8 @@ int Ask(int netlink, uint8_t family, int socks) {
 }
 
 // Those of one family that must end, as sock_diag names them.
-int Walk(int netlink, uint8_t family, int socks, int pairs, std::vector<inet_diag_msg>* found) {
-  const int err = Ask(netlink, family, socks);
+int Walk(int netlink, uint8_t family, const SeverMaps& maps, std::vector<inet_diag_msg>* found) {
+  const int err = Ask(netlink, family, maps.socks);
   if (err < 0) return err;
   std::vector<char> reply(kReplyBytes);
   for (;;) {
@@ -117,8 +138,9 @@ int Walk(int netlink, uint8_t family, int socks, int pairs, std::vector<inet_dia
       if (message->nlmsg_type == NLMSG_DONE) return 0;
       if (message->nlmsg_type == NLMSG_ERROR) return static_cast<const nlmsgerr*>(NLMSG_DATA(message))->error;
       struct orlop_sock sock = {};
-      if (ReadSock(message, &sock) && MustEnd(pairs, sock))
-        found->push_back(*static_cast<const inet_diag_msg*>(NLMSG_DATA(message)));
+      if (!ReadSock(message, &sock)) continue;
+      const auto* socket = static_cast<const inet_diag_msg*>(NLMSG_DATA(message));
+      if (MustEnd(maps, sock, socket->id.idiag_sport)) found->push_back(*socket);
     }
   }
 }
@@ -148,7 +170,7 @@ int Destroy(int netlink, const inet_diag_msg& socket) {
 
 }  // namespace
 
-int Sever(int socks, int pairs, uint32_t* ended, std::string* step) {
+int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
   *step = "socket(NETLINK_SOCK_DIAG)";
   const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return -errno;
@@ -157,7 +179,7 @@ int Sever(int socks, int pairs, uint32_t* ended, std::string* step) {
     std::vector<inet_diag_msg> found;
     *step = "sock_diag: dump";
     for (const uint8_t family : {AF_INET, AF_INET6}) {
-      const int err = Walk(netlink.get(), family, socks, pairs, &found);
+      const int err = Walk(netlink.get(), family, maps, &found);
       if (err < 0) return err;
     }
     if (found.empty()) return 0;

@@ -1,4 +1,4 @@
-// pod thread · ends connections that joined two pods of this node, once they are no longer allowed.
+// pod thread · ends connections that nobody sits in between of, once they are no longer allowed.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,17 @@
 
 namespace orlop {
 
-// Ends every connection that a pod in the calling thread's namespace dialled past the agent (JOINED in the
-// map `socks`, dst_of_sock) and of which the map `pairs` (pair_verdict) says END. Needs no memory of what was
-// opened: it asks the kernel for all sockets. 0 or -errno, with the failing call in `step`.
-int Sever(int socks, int pairs, uint32_t* ended, std::string* step);
+// What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port.
+struct SeverMaps {
+  int socks;
+  int pairs;
+  int plaintext;
+};
+
+// Ends every connection that a pod in the calling thread's namespace dialled past the agent (JOINED) and of
+// which pair_verdict says END; and every plaintext connection that its application accepted past the agent
+// and that in_by_port would not let pass now. Needs no memory of what was opened: it asks the kernel for all
+// sockets. 0 or -errno, with the failing call in `step`.
+int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step);
 
 }  // namespace orlop
