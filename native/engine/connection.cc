@@ -35,10 +35,6 @@ void KeepAlive(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-// A stream that moves so much so fast, twice in a row, keeps its tunnel's buffers full.
-constexpr uint64_t kHeavyBytes = 4 << 20;
-constexpr uint64_t kHeavyMs = 250;
-
 }  // namespace
 
 Connection::Connection(Engine& engine, uint32_t pod_idx, const Endpoint& peer)
@@ -247,15 +243,6 @@ void Connection::OnTunnelLost(CloseCause cause, int detail, std::string_view mes
     return engine_.tunnels().Request(this);
   }
   Finish(cause, detail, message);
-}
-
-void Connection::CountMoved(uint64_t& counter, size_t bytes) {
-  counter += bytes;
-  if (stream.id < 0 || !stream.tunnel || sent_ + received_ < weighed_bytes_ + kHeavyBytes) return;
-  weighed_bytes_ = sent_ + received_;
-  const uint64_t now = engine_.now_ms();
-  if (weighed_ms_ != 0 && now - weighed_ms_ <= kHeavyMs) stream.tunnel->CarriesHeavy();
-  weighed_ms_ = now;
 }
 
 // --- the end ------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ namespace {
 // Reads of one direction per turn: 1 MiB, then others have their chance.
 constexpr int kReadsPerTurn = 4;
 constexpr uint64_t kAfterResetMs = 1'000;
+// A stream that moves so much so fast, twice in a row, keeps its tunnel's buffers full.
+constexpr uint64_t kHeavyBytes = 4 << 20;
+constexpr uint64_t kHeavyMs = 250;
 
 }  // namespace
 
@@ -173,6 +176,15 @@ ssize_t Connection::ReadForStream(uint8_t* into, size_t capacity) {
   }
   if (errno != EAGAIN) broken_ = errno;
   return -errno;
+}
+
+void Connection::CountMoved(uint64_t& counter, size_t bytes) {
+  counter += bytes;
+  if (stream.id < 0 || !stream.tunnel || sent_ + received_ < weighed_bytes_ + kHeavyBytes) return;
+  weighed_bytes_ = sent_ + received_;
+  const uint64_t now = engine_.now_ms();
+  if (weighed_ms_ != 0 && now - weighed_ms_ <= kHeavyMs) stream.tunnel->CarriesHeavy();
+  weighed_ms_ = now;
 }
 
 void Connection::QueueIfReadable() {
