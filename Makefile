@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/arena.h)
 
-.PHONY: build check test test-root demo load-check bench gen gen-check doctor clean format sanitize
+.PHONY: build check test demo load-check bench gen gen-check doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 

@@ -61,8 +61,9 @@ export class KernelTables {
     return this.#open?.gate ?? null;
   }
 
+  /** Never once a destination did not fit: the kernel could not tell it from one that nobody knows. */
   failDirect(workload: Workload): boolean {
-    return failDirect(workload, this.#options);
+    return !this.#full && failDirect(workload, this.#options);
   }
 
   /** Plaintext verdicts of an enrolled pod, as the mesh is now. True: what could pass before may not all pass now. */
@@ -72,10 +73,15 @@ export class KernelTables {
     const written = this.#inbound.get(podIdx) ?? this.#readPod(podIdx, inbound);
     const desired = inEntries(podIdx, workload, this.#options);
     const { put, remove } = difference(desired, written);
-    for (const { port, verdict } of put) this.#note(inbound.put(podIdx, port, verdict), "in_by_port");
-    for (const { port } of remove) inbound.delete(podIdx, port);
-    this.#inbound.set(podIdx, desired);
     const passed = written.some(({ verdict }) => verdict === "pass");
+    let fitted = true;
+    for (const { port, verdict } of put) fitted &&= inbound.put(podIdx, port, verdict);
+    for (const { port } of remove) inbound.delete(podIdx, port);
+    if (!fitted) {
+      this.#refuseAll(podIdx, inbound);
+      return passed;
+    }
+    this.#inbound.set(podIdx, desired);
     return passed && (remove.length > 0 || put.some(({ verdict }) => verdict !== "pass"));
   }
 
@@ -92,7 +98,12 @@ export class KernelTables {
     if (this.#open === null || this.#destinations === null) return;
     const { outbound } = this.#open;
     const { put, remove } = anew ? this.#destinations.all() : this.#destinations.changed(change);
-    for (const { address, port, verdict } of put) this.#note(outbound.put(address, port, verdict), "out_by_dst");
+    for (const { address, port, verdict } of put) {
+      if (outbound.put(address, port, verdict)) continue;
+      // A refusal that is not there must not read as what stands for the whole address, or for the unknown (failDirect).
+      if (verdict === "refuse") outbound.put(address, 0, "refuse");
+      this.#noteFull("out_by_dst");
+    }
     for (const { address, port } of remove) outbound.delete(address, port);
   }
 
@@ -105,8 +116,16 @@ export class KernelTables {
     return inbound.ports(podIdx).map((port) => ({ podIdx, port, verdict: inbound.get(podIdx, port) ?? "refuse" }));
   }
 
-  #note(fitted: boolean, map: string): void {
-    if (fitted || this.#full) return;
+  /** An exception that did not fit would leave its port to the default: so nothing of the pod passes. A miss refuses, too. */
+  #refuseAll(podIdx: number, inbound: InByPort): void {
+    for (const port of inbound.ports(podIdx)) inbound.delete(podIdx, port);
+    inbound.put(podIdx, 0, "refuse");
+    this.#inbound.set(podIdx, this.#readPod(podIdx, inbound));
+    this.#noteFull("in_by_port");
+  }
+
+  #noteFull(map: string): void {
+    if (this.#full) return;
     this.#full = true;
     this.#options.log.error("a kernel table is full: what did not fit is refused", { map });
   }

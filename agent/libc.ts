@@ -22,8 +22,6 @@ const capabilities = { DAC_READ_SEARCH: 2, SETGID: 6, SETUID: 7, SETPCAP: 8 } as
 /** if_nametoindex(3): a name and its NUL. */
 const IF_NAMESIZE = 16;
 const resources = { core: 4, nofile: 7, memlock: 8 } as const;
-/** RLIM_INFINITY, as both libc and the kernel write it. */
-export const UNLIMITED = 2n ** 64n - 1n;
 
 const libc = ffi.Library(null, {
   prctl: ["int", ["int", "ulong", "ulong", "ulong", "ulong"]],

@@ -1,0 +1,70 @@
+// A full table must refuse, whatever did not fit (failures.md F1).
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { orlopGate, orlopInKey, orlopOutKey } from "./abi.ts";
+import { FakeMap } from "./engine/kernel-maps.fake.ts";
+import { InByPort, OutByDst } from "./engine/kernel-maps.ts";
+import { KernelTables } from "./kernel-tables.ts";
+import { MeshStore } from "./mesh/store.ts";
+import { judgeOf } from "./policy/evaluate.ts";
+import { peerAuthentication, workload } from "./traffic/mesh.fake.ts";
+
+function tables(maxEntries: number) {
+  const maps = [
+    new FakeMap({ name: "in_by_port", keyBytes: orlopInKey.size, valueBytes: 4, maxEntries }),
+    new FakeMap({ name: "out_by_dst", keyBytes: orlopOutKey.size, valueBytes: 4, maxEntries }),
+    new FakeMap({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size }),
+  ] as const;
+  class Lent {
+    constructor(fd: number) {
+      // Stands for the map itself, as the native class does for the kernel's.
+      // biome-ignore lint/correctness/noConstructorReturn: the double of a class that is looked up by descriptor.
+      return maps[fd] ?? maps[0];
+    }
+  }
+  const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const errors: string[] = [];
+  const quiet = (): void => undefined;
+  const made = new KernelTables({
+    mesh,
+    judge: judgeOf(mesh),
+    NativeMap: Lent as unknown as new (fd: number) => FakeMap,
+    log: { debug: quiet, info: quiet, warn: quiet, error: (message) => void errors.push(message) },
+  });
+  made.opened({
+    dst_of_flow: 9,
+    in_by_port: 0,
+    out_by_dst: 1,
+    gate: 2,
+    events: 9,
+    counters: 9,
+    traffic: 9,
+    pair_verdict: 9,
+    vip_backends: 9,
+  });
+  return { made, mesh, errors, inbound: new InByPort(maps[0]), outbound: new OutByDst(maps[1]) };
+}
+
+const exception = peerAuthentication("PERMISSIVE", { selector: { app: "web" }, portLevel: { 8443: "STRICT" } });
+
+test("a STRICT port that does not fit is not left to the pod's PERMISSIVE default", () => {
+  const { made, mesh, errors, inbound } = tables(1);
+  const web = workload("web");
+  mesh.apply([{ kind: "workload", op: "upsert", value: web }]);
+  assert.equal(made.setPod(1, web), false);
+  assert.equal(inbound.get(1, 0), "pass");
+  mesh.apply([{ kind: "peer-authentication", op: "upsert", value: exception }]);
+  assert.equal(made.setPod(1, web), true, "what passed has to be ended");
+  assert.equal(inbound.get(1, 8443) ?? inbound.get(1, 0), "refuse");
+  assert.equal(errors.length, 1);
+});
+
+test("nor is a destination without an agent, and nobody goes direct to the unknown any more", () => {
+  const { made, mesh, outbound } = tables(1);
+  const web = workload("web");
+  made.setDestinations(mesh.apply([{ kind: "workload", op: "upsert", value: web }]));
+  assert.equal(made.failDirect(workload("other")), true);
+  made.setDestinations(mesh.apply([{ kind: "peer-authentication", op: "upsert", value: exception }]));
+  assert.deepEqual(outbound.entries(), [{ address: "10.0.0.1", port: 0, verdict: "refuse" }]);
+  assert.equal(made.failDirect(workload("other")), false);
+});
