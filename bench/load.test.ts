@@ -37,7 +37,15 @@ after(() => {
   for (const child of children) child.kill();
 });
 
-type Result = { errors: number; bytes: number; total: number; requests: number; p50_us: number; cpu_ns: number[] };
+type Result = {
+  errors: number;
+  bytes: number;
+  total: number;
+  requests: number;
+  p50_us: number;
+  connect_p50_us: number;
+  cpu_ns: number[];
+};
 async function load(mode: string, port: string, ...more: string[]): Promise<Result> {
   const args = [mode, "127.0.0.1", port, "--seconds", "0.2", "--warmup", "0.05", ...more];
   const { stdout } = await run(ownProgram("load"), args, { timeout: 30_000 });
@@ -57,6 +65,9 @@ test("every mode measures, directly and through the relay", async () => {
     assert.ok((await load("paced", port, "--rate", "1000", "--connections", "4")).requests > 0);
     assert.equal((await load("churn", port, "--connections", "4")).errors, 0);
     assert.equal((await load("connect", port, "--rate", "500")).errors, 0);
+    assert.equal((await load("connect", port, "--rate", "500", "--phase", "0.5", "--spin", "1")).errors, 0);
+    const first = await load("first", port, "--rate", "500");
+    assert.ok(first.connect_p50_us > 0 && first.p50_us > first.connect_p50_us);
   }
 });
 

@@ -7,7 +7,7 @@ import { installed, ownProgram } from "./programs.ts";
 /** What the client dials; `connectTo`: what it asks for there by HTTP/1.1 CONNECT. */
 export type Target = { readonly host: string; readonly port: number; readonly connectTo?: string };
 
-export type LoadMode = "bulk" | "rr" | "paced" | "churn" | "connect" | "idle";
+export type LoadMode = "bulk" | "rr" | "paced" | "churn" | "connect" | "first" | "idle";
 export type LoadPlan = {
   readonly mode: LoadMode;
   readonly seconds: number;
@@ -16,6 +16,10 @@ export type LoadPlan = {
   readonly size?: number;
   /** Per second: requests, connects, or bytes of bulk. */
   readonly rate?: number;
+  /** Of connects: where between two multiples of the gap they lie, from 0 to below 1. */
+  readonly phase?: number;
+  /** Of connects: waits for its turn without sleeping, so that no figure holds a processor's waking up. */
+  readonly spin?: boolean;
   /** Only on this processor. */
   readonly core?: number;
   /** Processes whose CPU time is charged to this side. */
@@ -35,12 +39,14 @@ type Output = {
   readonly p90_us?: number;
   readonly p99_us?: number;
   readonly p999_us?: number;
+  readonly connect_p50_us?: number;
+  readonly connect_p90_us?: number;
 };
 
 export function startLoad(client: Host, target: Target, plan: LoadPlan): Running {
-  const { mode, seconds, warmup, connections = 1, size = 1024, rate = 0, watch } = plan;
+  const { mode, seconds, warmup, connections = 1, size = 1024, rate = 0, phase = 0, spin = false, watch } = plan;
   const argv = [ownProgram("load"), mode, target.host, String(target.port)];
-  const values = { connections, size, seconds, warmup, rate };
+  const values = { connections, size, seconds, warmup, rate, phase, spin: Number(spin) };
   for (const [name, value] of Object.entries(values)) argv.push(`--${name}`, String(value));
   if (watch.length > 0) argv.push("--watch", watch.join(","));
   if (target.connectTo !== undefined) argv.push("--connect", target.connectTo);
@@ -69,11 +75,14 @@ export function figuresOf(output: Output): Figures {
     return { gbps: output.gbps, cpuNsPerByte: per(cpuNs), machineNsPerByte: per(busyNs) };
   }
   const { requests = 0, rate = 0, p50_us = 0, p90_us = 0, p99_us = 0, p999_us = 0 } = output;
+  const { connect_p50_us, connect_p90_us } = output;
   if (requests === 0) throw new Error("no request was answered in the measured window");
   const per = (ns: number): number => ns / 1000 / requests;
   return {
     rate,
     ...{ p50Us: p50_us, p90Us: p90_us, p99Us: p99_us, p999Us: p999_us },
+    ...(connect_p50_us !== undefined && { connectP50Us: connect_p50_us }),
+    ...(connect_p90_us !== undefined && { connectP90Us: connect_p90_us }),
     ...{ cpuUsPerRequest: per(cpuNs), machineUsPerRequest: per(busyNs) },
   };
 }

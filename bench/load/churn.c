@@ -102,39 +102,71 @@ int run_churn(const struct target *t)
 		}
 	}
 	watch_end();
-	print_latency("churn", done, t->seconds, errors);
+	print_latency("churn", done, t->seconds, errors, NULL);
 	return done == 0 || errors != 0;
 }
 
-/* connect() alone, one after the other, `rate` per second: the time until it returns. */
-int run_connect(const struct target *t)
+/* One byte there and back. */
+static bool say_hello(int fd)
 {
+	return send(fd, hello, sizeof(hello), MSG_NOSIGNAL) == sizeof(hello) && recv(fd, buffer, 1, 0) == 1 &&
+	       buffer[0] == pattern[0];
+}
+
+/* Connections one after the other, `rate` per second. Turns lie at multiples of the gap on the machine's
+ * clock, so that two of these with different phases never meet. The latency printed is that until connect()
+ * returns or, when an answer is wanted, until that has come. */
+static int in_turns(const struct target *t, const char *mode, bool answered)
+{
+	static struct histogram connecting;
 	struct window w = window_from_now(t);
-	uint64_t now, done = 0, errors = 0, due = w.begin;
+	uint64_t gap = t->rate > 0 ? (uint64_t)(1e9 / t->rate) : 1;
+	uint64_t now, done = 0, errors = 0,
+		      due = w.begin - w.begin % gap + (uint64_t)((double)gap * t->phase);
 	bool warmed = false;
+	header(hello, OP_REPLY, 1, &w);
+	hello[HEADER_BYTES] = pattern[0];
 	while ((now = now_ns()) < w.end) {
 		if (!warmed && now >= w.warm) {
 			warmed = true;
 			watch_begin();
 		}
 		if (t->rate > 0) {
-			due += (uint64_t)(1e9 / t->rate);
-			sleep_until(due);
+			due += gap;
+			if (!t->spin)
+				sleep_until(due);
+			while (now_ns() < due)
+				;
 		}
 		uint64_t start = now_ns();
 		int fd = dial(t, false);
-		now = now_ns();
+		uint64_t connected = now_ns();
 		if (fd < 0) {
 			errors++;
 			continue;
 		}
+		if (answered && !say_hello(fd))
+			errors++;
 		if (start >= w.warm) {
-			histogram_add(&latency, now - start);
+			histogram_add(&connecting, connected - start);
+			histogram_add(&latency, (answered ? now_ns() : connected) - start);
 			done++;
 		}
 		drop(fd);
 	}
 	watch_end();
-	print_latency("connect", done, t->seconds, errors);
+	print_latency(mode, done, t->seconds, errors, answered ? &connecting : NULL);
 	return done == 0 || errors != 0;
+}
+
+/* connect() alone. */
+int run_connect(const struct target *t)
+{
+	return in_turns(t, "connect", false);
+}
+
+/* A new connection and its first answer. */
+int run_first(const struct target *t)
+{
+	return in_turns(t, "first", true);
 }

@@ -100,7 +100,8 @@ struct window window_from_now(const struct target *t)
 	return (struct window){.begin = begin, .warm = warm, .end = warm + (uint64_t)(t->seconds * 1e9)};
 }
 
-void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors)
+void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors,
+		   const struct histogram *connecting)
 {
 	printf("{\"mode\":\"%s\",\"requests\":%llu,\"seconds\":%.6f,\"rate\":%.2f,\"p50_us\":%.3f,\"p90_us\":"
 	       "%.3f,"
@@ -108,6 +109,9 @@ void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t
 	       mode, (unsigned long long)requests, seconds, (double)requests / seconds,
 	       histogram_us(&latency, 0.5), histogram_us(&latency, 0.9), histogram_us(&latency, 0.99),
 	       histogram_us(&latency, 0.999), (unsigned long long)errors);
+	if (connecting)
+		printf(",\"connect_p50_us\":%.3f,\"connect_p90_us\":%.3f", histogram_us(connecting, 0.5),
+		       histogram_us(connecting, 0.9));
 	watch_print();
 	printf("}\n");
 }

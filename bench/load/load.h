@@ -57,6 +57,11 @@ struct target {
 	double warmup;
 	/* Requests or connects per second; of bulk: bytes per second. 0: as fast as it goes. */
 	double rate;
+	/* Of `connect`: where between two multiples of the gap its turns lie, from 0 to below 1. */
+	double phase;
+	/* Of `connect`: waits for its turn without sleeping, so that the processor stays awake and its caches
+	 * warm. */
+	int spin;
 };
 
 struct connection {
@@ -91,8 +96,10 @@ void watch_end(void);
 /* `,"cpu_ns":[…],"busy_ns":…,"own_ns":…` */
 void watch_print(void);
 
-/* Prints the result of a mode that measures latency. */
-void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors);
+/* Prints the result of a mode that measures latency; `connecting`, when there is one, holds the part of it
+ * that connect() took. */
+void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors,
+		   const struct histogram *connecting);
 
 int serve(const char *host, const char *port);
 int run_bulk(const struct target *t);
@@ -100,6 +107,7 @@ int run_requests(const struct target *t);
 int run_paced(const struct target *t);
 int run_churn(const struct target *t);
 int run_connect(const struct target *t);
+int run_first(const struct target *t);
 int run_idle(const struct target *t);
 
 #endif

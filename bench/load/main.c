@@ -1,7 +1,7 @@
 /* load MODE HOST PORT [--connections N] [--size BYTES] [--seconds S] [--warmup S] [--rate PER_SECOND]
- * [--connect HOST:PORT] [--watch PID,…]
- * Modes: serve bulk rr paced churn connect idle. Prints one JSON object. Exit 1 when a byte or a connection
- * was wrong. */
+ * [--phase 0…1] [--spin 1] [--connect HOST:PORT] [--watch PID,…]
+ * Modes: serve bulk rr paced churn connect first idle. Prints one JSON object. Exit 1 when a byte or a
+ * connection was wrong. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +14,13 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(const struct target *);
 	} modes[] = {{"bulk", run_bulk},   {"rr", run_requests},     {"paced", run_paced},
-		     {"churn", run_churn}, {"connect", run_connect}, {"idle", run_idle}};
+		     {"churn", run_churn}, {"connect", run_connect}, {"first", run_first},
+		     {"idle", run_idle}};
 	if (argc < 4) {
-		fprintf(stderr,
-			"usage: load serve|bulk|rr|paced|churn|connect|idle HOST PORT [--connections N] "
-			"[--size B] [--seconds S] [--warmup S] [--rate R]\n");
+		fprintf(
+		    stderr,
+		    "usage: load serve|bulk|rr|paced|churn|connect|first|idle HOST PORT [--connections N] "
+		    "[--size B] [--seconds S] [--warmup S] [--rate R]\n");
 		return 64;
 	}
 	struct target t = {.host = argv[2],
@@ -39,6 +41,10 @@ int main(int argc, char **argv)
 			t.warmup = atof(argv[i + 1]);
 		else if (!strcmp(argv[i], "--rate"))
 			t.rate = atof(argv[i + 1]);
+		else if (!strcmp(argv[i], "--phase"))
+			t.phase = atof(argv[i + 1]);
+		else if (!strcmp(argv[i], "--spin"))
+			t.spin = atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--connect"))
 			t.connect_to = argv[i + 1];
 		else if (!strcmp(argv[i], "--watch"))

@@ -106,7 +106,7 @@ int run_requests(const struct target *t)
 	watch_end();
 	for (int i = 0; i < t->connections; i++)
 		take_last_reply(&connections[i], t);
-	print_latency("rr", requests, t->seconds, 0);
+	print_latency("rr", requests, t->seconds, 0, NULL);
 	return requests == 0;
 }
 
@@ -173,7 +173,7 @@ int run_paced(const struct target *t)
 			late++;
 		}
 	}
-	print_latency("paced", requests + late, t->seconds, 0);
+	print_latency("paced", requests + late, t->seconds, 0, NULL);
 	return requests == 0;
 }
 

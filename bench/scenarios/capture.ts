@@ -1,65 +1,152 @@
-// bench · what being captured adds to connect(): eBPF against iptables REDIRECT, each less the connect to a listener of the
-// same namespace that nobody redirects.
+// bench · what being captured adds to connect(): eBPF against iptables REDIRECT.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Running } from "../../agent/cli/cluster-process.ts";
 import type { Pod } from "../../agent/cli/local-cluster.ts";
-import { runLoad, type Target } from "../load.ts";
+import { finishLoad, type LoadPlan, runLoad, startLoad, type Target } from "../load.ts";
 import type { Figures } from "../pairs.ts";
 import { installed, versionOf } from "../programs.ts";
+import { openHaproxy } from "../sides/haproxy.ts";
 import { openOrlop } from "../sides/orlop.ts";
+import { NEAR_PORT } from "../sides/side.ts";
 import { SERVER_PORT, startSink } from "../world.ts";
 import { type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
-/** Slow enough that whoever accepts is idle again before the next comes. */
-const CONNECTS_PER_SECOND = 2_000;
 const LISTENER_PORT = 7_101;
+/** Few enough for the queue of a listener whose acceptor is stopped. */
+const CONNECTS_PER_SECOND = 1_000;
+/** Altogether less than the two seconds after which the kernel takes a stopped agent for dead, and refuses. */
+const STOPPED: Pick<LoadPlan, "warmup" | "seconds"> = { warmup: 0.2, seconds: 0.4 };
+/** Load generators have started, and are in their warm-up. */
+const STARTED_MS = 80;
+/** What had queued up has been accepted and is gone again. */
+const DRAINED_MS = 300;
 
-async function connectUs(from: Pod, target: Target, settings: Settings): Promise<number> {
-  const { windowSeconds: seconds, warmupSeconds: warmup } = settings;
-  const plan = { mode: "connect", rate: CONNECTS_PER_SECOND, seconds, warmup, watch: [] } as const;
-  const { p50Us } = await runLoad(from, target, plan);
-  if (p50Us === undefined) throw new Error("connects have no p50");
-  return p50Us;
+type Way = { readonly from: Pod; readonly to: Target /** Who would accept. */; readonly acceptor: number };
+
+/** What a connect() of the one costs beyond one of the other: at the same time and in turns, so that both see the same
+ * machine, once on each processor. Nobody accepts meanwhile: the acceptor wakes on the processor of whoever connects, and
+ * its work would be read as connect()'s. */
+async function addedBy(captured: Way, plain: Way): Promise<Figures> {
+  const sums = { connectUs: 0, plainUs: 0 };
+  for (const core of [0, 1]) {
+    const [with_, without] = await inTurns([captured, plain], core);
+    sums.connectUs += p50Of(with_) / 2;
+    sums.plainUs += p50Of(without) / 2;
+  }
+  return { ...sums, addedUs: sums.connectUs - sums.plainUs };
 }
 
-const open: Scenario["open"] = async (world, peer, settings) => {
-  if (peer !== "iptables") throw unknownPeer(peer, ["iptables"]);
-  const mesh = await openOrlop(world, "cross-node");
-  const { cluster, server } = await world.plain();
-  const pod = cluster.pod("redirected");
+async function inTurns(ways: readonly [Way, Way], firstCore: number): Promise<Figures[]> {
+  const plans = ways.map((_, turn): LoadPlan => {
+    const pace = { rate: CONNECTS_PER_SECOND, phase: turn / 2, spin: true, core: (firstCore + turn) % 2 };
+    return { mode: "connect", ...pace, ...STOPPED, watch: [] };
+  });
+  const running = plans.map((plan, turn) => {
+    const { from, to } = ways[turn === 0 ? 0 : 1];
+    return { plan, load: startLoad(from, to, plan) };
+  });
+  try {
+    await sleep(STARTED_MS);
+    for (const { acceptor } of ways) process.kill(acceptor, "SIGSTOP");
+    return await Promise.all(running.map(({ plan, load }) => finishLoad(load, plan)));
+  } finally {
+    for (const { acceptor } of ways) process.kill(acceptor, "SIGCONT");
+    for (const { load } of running) await load.stop();
+    await sleep(DRAINED_MS);
+  }
+}
+
+function p50Of(figures: Figures | undefined): number {
+  if (figures?.p50Us === undefined) throw new Error("connects have no p50");
+  return figures.p50Us;
+}
+
+/** Runs `body` while what the pod sends to `host` arrives at its own port instead. Only so long: with a rule there, the
+ * kernel tracks every connection of the namespace. */
+async function redirected<T>(pod: Pod, host: string, toPort: number, body: () => Promise<T>): Promise<T> {
   const iptables = installed("iptables");
-  const listener = await startSink(pod, "127.0.0.1", LISTENER_PORT);
-  const redirect = ["OUTPUT", "-p", "tcp", "-d", server.ip4, "-j", "REDIRECT", "--to-ports", String(LISTENER_PORT)];
+  const match = ["OUTPUT", "-p", "tcp", "-d", host, "--dport", String(SERVER_PORT)];
   const rule = async (change: string): Promise<void> => {
-    const { status, stderr } = await pod.run([iptables, "-t", "nat", change, ...redirect]);
+    const { status, stderr } = await pod.run([
+      ...[iptables, "-t", "nat", change, ...match],
+      ...["-j", "REDIRECT", "--to-ports", String(toPort)],
+    ]);
     if (status !== 0) throw new Error(`iptables: ${stderr.trim()}`);
   };
-  const added = async (connect: () => Promise<number>): Promise<Figures> => {
-    // Beside each measurement, so that both see the same minute.
-    const base = await connectUs(pod, { host: "127.0.0.1", port: LISTENER_PORT }, settings);
-    const whole = await connect();
-    return { addedUs: whole - base, connectUs: whole, uncapturedUs: base };
-  };
+  await rule("-A");
+  try {
+    return await body();
+  } finally {
+    await rule("-D");
+  }
+}
+
+const open: Scenario["open"] = async (world, peer) => {
+  if (peer !== "iptables") throw unknownPeer(peer, ["iptables"]);
+  const mesh = await openOrlop(world, "cross-node");
+  const [agent] = mesh.carriers?.() ?? [];
+  if (agent === undefined) throw new Error("the client's node has no agent");
+  const { cluster, client, server } = await world.plain();
+  const pod = cluster.pod("redirected");
+  const own = { host: "127.0.0.1", port: LISTENER_PORT };
+  const listeners: Running[] = [];
+  for (const one of [client, pod]) listeners.push(await startSink(one, own.host, own.port));
+  const [plainSink, redirectedSink] = listeners.map(({ pid }) => pid);
+  if (plainSink === undefined || redirectedSink === undefined) throw new Error("a listener is missing");
+  const plain: Way = { from: client, to: own, acceptor: plainSink };
+  const ours: Way = { from: mesh.client, to: mesh.target, acceptor: agent };
+  const theirs: Way = { from: pod, to: { host: server.ip4, port: SERVER_PORT }, acceptor: redirectedSink };
   return {
-    ours: { name: "orlop", measure: () => added(() => connectUs(mesh.client, mesh.target, settings)) },
+    ours: { name: "orlop", measure: () => addedBy(ours, plain) },
     peer: {
       name: "iptables REDIRECT",
-      measure: () =>
-        added(async () => {
-          // Only while it is needed: with a rule there, the kernel tracks every connection of the namespace.
-          await rule("-A");
-          try {
-            return await connectUs(pod, { host: server.ip4, port: SERVER_PORT }, settings);
-          } finally {
-            await rule("-D");
-          }
-        }),
+      measure: () => redirected(pod, server.ip4, LISTENER_PORT, () => addedBy(theirs, plain)),
     },
-    versions: { orlop: mesh.version, iptables: versionOf(iptables, ["--version"]) },
+    versions: { orlop: mesh.version, iptables: versionOf(installed("iptables"), ["--version"]) },
     close: async () => {
-      await listener.stop();
+      await Promise.all(listeners.map((listener) => listener.stop()));
       await mesh.stop();
     },
   };
 };
+
+/** An application that connects now and then; a whole TLS handshake of the peer's pair is over when it does so again. */
+const NOW_AND_THEN_PER_SECOND = 200;
+
+/** Nothing stopped, nobody spins: who accepts has all its work to do, on the processor that it likes. */
+const openLive: Scenario["open"] = async (world, peer, { windowSeconds: seconds, warmupSeconds: warmup }) => {
+  if (peer !== "iptables-haproxy") throw unknownPeer(peer, ["iptables-haproxy"]);
+  const mesh = await openOrlop(world, "cross-node");
+  const haproxy = await openHaproxy({ tuned: false })(world, "cross-node");
+  const { client, server } = await world.plain();
+  const plan = { mode: "first", rate: NOW_AND_THEN_PER_SECOND, seconds, warmup } as const;
+  const connect = (from: Pod, to: Target, watch: readonly number[]): Promise<Figures> =>
+    runLoad(from, to, { ...plan, watch });
+  return {
+    ours: { name: "orlop", measure: () => connect(mesh.client, mesh.target, mesh.pids()) },
+    peer: {
+      name: "iptables REDIRECT to haproxy",
+      measure: () =>
+        redirected(client, server.ip4, NEAR_PORT, () =>
+          connect(client, { host: server.ip4, port: SERVER_PORT }, haproxy.pids()),
+        ),
+    },
+    versions: { orlop: mesh.version, haproxy: haproxy.version },
+    close: async () => {
+      await haproxy.stop();
+      await mesh.stop();
+    },
+  };
+};
+
+/** Slow enough that whoever accepts is idle again before the next comes. */
+const UNHURRIED_PER_SECOND = 2_000;
+
+async function connectUs(from: Pod, target: Target, settings: Settings): Promise<number> {
+  const { windowSeconds: seconds, warmupSeconds: warmup } = settings;
+  const plan = { mode: "connect", rate: UNHURRIED_PER_SECOND, seconds, warmup, watch: [] } as const;
+  return p50Of(await runLoad(from, target, plan));
+}
 
 /** Hooks stand in every pod's way on a node of the mesh; who is not enrolled must hardly notice. */
 const openNotEnrolled: Scenario["open"] = async (world, peer, settings) => {
@@ -90,12 +177,21 @@ const openNotEnrolled: Scenario["open"] = async (world, peer, settings) => {
 export const captureScenarios: readonly Scenario[] = [
   {
     name: "capture-connect",
-    figure: "added by capture to connect(), p50",
+    figure: "added by capture to connect(), p50, against connect() to a listener of a pod without any",
     ...{ unit: "µs", better: "less", key: "addedUs" },
     defaultPeer: "iptables",
     targets: { iptables: { atMost: 0.25 } },
     series: "capture-connect",
     open,
+  },
+  {
+    name: "first-byte",
+    figure: "a new connection until its first answer, 200 per second, p50; captured and through the mesh",
+    ...{ unit: "µs", better: "less", key: "p50Us" },
+    defaultPeer: "iptables-haproxy",
+    targets: {},
+    series: "first-byte",
+    open: openLive,
   },
   {
     name: "capture-not-enrolled",
