@@ -123,6 +123,8 @@ void Connection::OnDial(uint32_t pod_idx, const Endpoint& to, const Endpoint* fr
 
 void Connection::OnTunnel(std::unique_ptr<ConnectText> request) {
   if (phase_ != Phase::kDeciding) return;
+  // A connection has one stream, and a CONNECT came on it.
+  if (server_stream_) return OnRefuse(503);
   answered_us_ = engine_.NowUs();
   text = std::move(request);
   target_ = text->to;
