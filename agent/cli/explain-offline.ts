@@ -25,10 +25,10 @@ export async function explainOffline(path: string, src: string, dst: string): Pr
 
 async function meshOf(path: string): Promise<MeshStore> {
   try {
-    const texts = await readTexts(path);
+    const texts = readTexts(path);
     const place = placeOf(texts);
     const store = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
-    store.apply((await translateTexts(texts, place)).updates);
+    store.apply(translateTexts(texts, place).updates);
     return store;
   } catch (error) {
     const [first, ...more] = error instanceof ConfigError ? error.problems : [];

@@ -1,6 +1,8 @@
-// main · the last accepted configuration on disk, for a start at which the original is wrong. Holds no secret; never half written.
+// main · the last accepted configuration on disk, for a start at which the original is wrong: an index, and beside it each
+// file's text under its digest, so that a change costs what has changed. Holds no secret; never half written.
+import { hash } from "node:crypto";
 import { constants } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 /** The texts as they were read; they pass through the same readers again, so nothing on disk is believed unchecked. */
@@ -9,19 +11,68 @@ export type LastGood = {
   readonly acceptedAt: string;
   readonly files: readonly { readonly file: string; readonly text: string }[];
 };
+export type FileDigest = { readonly file: string; readonly digest: string };
+type Index = { readonly acceptedAt: string; readonly files: readonly FileDigest[] };
 
-const VERSION = 1;
-const MAX_BYTES = 128 * 1024 * 1024;
+const VERSION = 2;
+const MAX_BYTES = 32 * 1024 * 1024;
 
-/** @throws the file system's errors; the configuration in force is not touched by them. */
-export async function saveLastGood(path: string, lastGood: LastGood): Promise<void> {
-  const draft = join(dirname(path), `.last-good.${process.pid}.tmp`);
+/** Of a text, as a file may be called. */
+export function digestOf(text: string): string {
+  return hash("sha256", text, "hex");
+}
+
+/**
+ * @param textOf the text of this digest; undefined: it is no longer to be had, and what was saved before stands.
+ * @throws the file system's errors; the configuration in force is not touched by them.
+ */
+export async function saveLastGood(
+  path: string,
+  index: Index,
+  textOf: (one: FileDigest) => string | undefined,
+): Promise<void> {
+  const folder = folderOf(path);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const old = new Set(await readdir(folder));
+  const wanted = new Set<string>();
+  for (const one of index.files) {
+    const name = `${one.digest}.yaml`;
+    if (!old.has(name) && !wanted.has(name)) {
+      const text = textOf(one);
+      if (text === undefined) return;
+      await write(join(folder, name), text);
+    }
+    wanted.add(name);
+  }
+  await write(path, JSON.stringify({ version: VERSION, ...index }));
+  for (const name of old) if (!wanted.has(name)) await rm(join(folder, name), { force: true, recursive: true });
+}
+
+/** undefined: there is none, or what is there is not what was saved. */
+export async function loadLastGood(path: string): Promise<LastGood | undefined> {
+  const index = decode(await readBounded(path));
+  if (index === undefined) return undefined;
+  const files: { readonly file: string; readonly text: string }[] = [];
+  for (const { file, digest } of index.files) {
+    const text = await readBounded(join(folderOf(path), `${digest}.yaml`));
+    if (text === undefined || digestOf(text) !== digest) return undefined;
+    files.push({ file, text });
+  }
+  return { acceptedAt: index.acceptedAt, files };
+}
+
+function folderOf(path: string): string {
+  return path.replace(/\.json$/, "");
+}
+
+async function write(path: string, text: string): Promise<void> {
+  const draft = join(dirname(path), `.draft.${process.pid}.tmp`);
   try {
     // The draft of a process that died while writing is overwritten; a link in its place is not followed.
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     const handle = await open(draft, flags, 0o600);
     try {
-      await handle.writeFile(JSON.stringify({ version: VERSION, ...lastGood }));
+      await handle.writeFile(text);
       await handle.sync();
     } finally {
       await handle.close();
@@ -33,14 +84,11 @@ export async function saveLastGood(path: string, lastGood: LastGood): Promise<vo
   }
 }
 
-/** undefined: there is none, or what is there is no such file. */
-export async function loadLastGood(path: string): Promise<LastGood | undefined> {
-  let text: string;
+async function readBounded(path: string): Promise<string | undefined> {
   try {
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
-      if ((await handle.stat()).size > MAX_BYTES) return undefined;
-      text = await handle.readFile("utf8");
+      return (await handle.stat()).size > MAX_BYTES ? undefined : await handle.readFile("utf8");
     } finally {
       await handle.close();
     }
@@ -48,13 +96,12 @@ export async function loadLastGood(path: string): Promise<LastGood | undefined> 
     // Absent or unreadable comes to the same: the source waits for a good original, which is always safe.
     return undefined;
   }
-  return decode(text);
 }
 
-function decode(text: string): LastGood | undefined {
+function decode(text: string | undefined): Index | undefined {
   let read: unknown;
   try {
-    read = JSON.parse(text);
+    read = JSON.parse(text ?? "");
   } catch {
     // Not ours, or damaged; see above.
     return undefined;
@@ -63,7 +110,7 @@ function decode(text: string): LastGood | undefined {
   const { version, acceptedAt, files } = read as Partial<Record<string, unknown>>;
   if (version !== VERSION || typeof acceptedAt !== "string" || !Array.isArray(files)) return undefined;
   const known = files.filter(
-    (one): one is LastGood["files"][number] => typeof one?.file === "string" && typeof one?.text === "string",
+    (one): one is FileDigest => typeof one?.file === "string" && /^[0-9a-f]{64}$/.test(one?.digest),
   );
   return known.length === files.length ? { acceptedAt, files: known } : undefined;
 }

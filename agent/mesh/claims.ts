@@ -39,6 +39,12 @@ export class Claims<T> {
     return Array.isArray(held) ? held[0] : held;
   }
 
+  /** In their order. */
+  all(claim: string): readonly T[] {
+    const held = this.#byClaim.get(claim);
+    return Array.isArray(held) ? held : held === undefined ? [] : [held];
+  }
+
   /** The first that `prefers` likes, else the first. */
   preferred(claim: string, prefers: (claimant: T) => boolean): T | undefined {
     const held = this.#byClaim.get(claim);

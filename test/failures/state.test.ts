@@ -158,7 +158,7 @@ test("G3 the agent restarts on a broken file: with the last good copy it serves;
   const { cluster } = journey;
   const node = cluster.node("node-a");
   const lastGood = path.join(node.runDir, "last-good.json");
-  assert.ok(readFileSync(lastGood, "utf8").includes("vault"));
+  assert.ok(readFileSync(lastGood, "utf8").includes("mesh.yaml"));
   const restart = async (): Promise<void> => {
     const pid = programPid(node, "agent");
     process.kill(pid, "SIGKILL");

@@ -39,6 +39,11 @@ export type AuthorizationPolicyDocument = Read<typeof authorizationPolicyKind>;
 /** The labels a Service of this name selects; undefined when there is no such Service, or it selects nothing. */
 export type SelectorOfService = (namespace: string, name: string) => Readonly<Record<string, string>> | undefined;
 
+/** Where such a policy holds depends on the Service it names. */
+export function hasTargets({ spec: given }: AuthorizationPolicyDocument): boolean {
+  return given !== null && (given.targetRef !== null || given.targetRefs.length > 0);
+}
+
 /** undefined: not in force here (reported as a finding), or an error (reported). */
 export function toAuthorizationPolicy(
   read: AuthorizationPolicyDocument,

@@ -1,5 +1,5 @@
 // main, CLI · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
-import type { ExplicitEndpoint, LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
+import type { LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
 import { TRAFFIC_DISTRIBUTION } from "./labels.ts";
 import type { Place } from "./place.ts";
@@ -75,14 +75,8 @@ export const serviceKind = object({
 });
 export type ServiceDocument = Read<typeof serviceKind>;
 
-/** undefined: nothing for the mesh in it (reported), or an error (reported). */
-export function toService(
-  read: ServiceDocument,
-  document: Value,
-  endpoints: readonly ExplicitEndpoint[],
-  place: Place,
-  report: Report,
-): Service | undefined {
+/** Without its EndpointSlices. undefined: nothing for the mesh in it (reported), or an error (reported). */
+export function toService(read: ServiceDocument, document: Value, place: Place, report: Report): Service | undefined {
   const { metadata: meta, spec } = read;
   const name = `Service ${meta.namespace}/${meta.name}`;
   const skip = (what: string, why: string): undefined =>
@@ -120,7 +114,7 @@ export function toService(
     vips: virtualAddresses(spec),
     ports,
     selector: spec.selector !== null && Object.keys(spec.selector).length > 0 ? spec.selector : null,
-    endpoints,
+    endpoints: [],
     subjectAltNames: [],
     loadBalancing: loadBalancing(read),
     from: document.from,

@@ -54,29 +54,12 @@ export const workloadKind = object({
 });
 export type WorkloadDocument = Read<typeof workloadKind>;
 
-/** @param member whether namespace and pod labels put it into the mesh. */
-export function toWorkload(
-  read: WorkloadDocument,
-  document: Value,
-  member: boolean,
-  place: Place,
-  report: Report,
-): Workload {
+/** As one that its labels and its namespace have put into the mesh; `placed` says what it is otherwise. */
+export function toWorkload(read: WorkloadDocument, document: Value, place: Place): Workload {
   const { metadata: meta, spec } = read;
-  const local = spec.node === place.node;
-  const protocol = member && spec.protocol === "HBONE" ? "hbone" : "none";
-  if (local && protocol === "hbone" && meta.uid === "") {
-    report.error({
-      code: "ORL4103",
-      from: document.from,
-      what: `Workload ${meta.namespace}/${meta.name} of this node lacks "metadata.uid"`,
-      why: "the keeper finds the pod's cgroup by it, so the workload could not be enrolled",
-      fix: "add metadata.uid, as it stands in the name of the pod's cgroup",
-    });
-  }
   return {
     uid: `${place.cluster}//Pod/${meta.namespace}/${meta.name}`,
-    podUid: local ? meta.uid : "",
+    podUid: spec.node === place.node ? meta.uid : "",
     name: meta.name,
     namespace: meta.namespace,
     addresses: spec.addresses,
@@ -85,7 +68,7 @@ export function toWorkload(
     cluster: place.cluster,
     identity: spiffeId(place.trustDomain, meta.namespace, spec.serviceAccount),
     labels: meta.labels,
-    protocol,
+    protocol: spec.protocol === "HBONE" ? "hbone" : "none",
     ports: spec.ports,
     healthy: spec.healthy,
     locality: spec.locality,
@@ -95,6 +78,22 @@ export function toWorkload(
     canonicalRevision: firstLabel(meta, CANONICAL_REVISION) ?? "latest",
     from: document.from,
   };
+}
+
+/** @param member whether labels of its own or of its namespace put it into the mesh. */
+export function placed(workload: Workload, member: boolean, place: Place, report: Report): Workload {
+  if (workload.protocol === "none") return workload;
+  if (!member) return { ...workload, protocol: "none" };
+  if (workload.node === place.node && workload.podUid === "") {
+    report.error({
+      code: "ORL4103",
+      from: workload.from,
+      what: `Workload ${workload.namespace}/${workload.name} of this node lacks "metadata.uid"`,
+      why: "the keeper finds the pod's cgroup by it, so the workload could not be enrolled",
+      fix: "add metadata.uid, as it stands in the name of the pod's cgroup",
+    });
+  }
+  return workload;
 }
 
 function parseLocality(written: string): Locality | undefined {

@@ -14,11 +14,11 @@ const MAX_VALUES = 200_000;
 /** Aliases per document. */
 const MAX_ALIASES = 100;
 
-/**
- * One document at a time, so that a caller on a busy loop can do other work between two; undefined stands for an empty
- * one. Throws ConfigError.
- */
-export function* parseDocuments(file: string, source: string): Generator<Value | undefined> {
+/** A document as it is written, with the line it begins in. */
+export type WrittenDocument = { readonly text: string; readonly line: number };
+
+/** The documents of a file, unread. Throws ConfigError. */
+export function* documentsOf(file: string, source: string): Generator<WrittenDocument> {
   if (source.length > MAX_FILE_BYTES) {
     throw refused(
       { file, line: 0, column: 0 },
@@ -27,17 +27,17 @@ export function* parseDocuments(file: string, source: string): Generator<Value |
     );
   }
   // A byte order mark would shift the first column; it carries nothing else.
-  const text = source.startsWith("\uFEFF") ? source.slice(1) : source;
+  const whole = source.startsWith("\uFEFF") ? source.slice(1) : source;
   let line = 1;
-  for (const chunk of split(text)) {
-    yield parseOne(file, chunk, line);
-    for (let at = chunk.indexOf("\n"); at !== -1; at = chunk.indexOf("\n", at + 1)) line++;
+  for (const text of split(whole)) {
+    yield { text, line };
+    for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) line++;
   }
 }
 
 /** Every document that is not empty. Throws ConfigError. */
 export function parseYaml(file: string, source: string): Value[] {
-  return [...parseDocuments(file, source)].filter((value) => value !== undefined);
+  return [...documentsOf(file, source)].map((one) => parseDocument(file, one)).filter((value) => value !== undefined);
 }
 
 /** `---` at the start of a line separates documents wherever it stands, inside scalars too (YAML 1.2.2 §9.1.2). */
@@ -56,7 +56,8 @@ function refused(from: SourceRef, what: string, fix: string): ConfigError {
   return new ConfigError([{ code: "ORL4101", from, what, why, fix }]);
 }
 
-function parseOne(file: string, chunk: string, firstLine: number): Value | undefined {
+/** undefined stands for an empty one. Throws ConfigError. */
+export function parseDocument(file: string, { text: chunk, line: firstLine }: WrittenDocument): Value | undefined {
   if (chunk.length > MAX_DOCUMENT_BYTES) {
     throw refused(
       { file, line: firstLine, column: 1 },

@@ -1,83 +1,150 @@
-// main, CLI · a YAML file, or a directory of them → texts → documents → mesh values, without ever holding up the loop for long.
-import { open, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+// main, CLI · files → texts: which files there are, what tells one state of a file from another, bounded reading. A text that
+// is no UTF-8, a pipe, a file without end: all of them are a ConfigError and nothing else.
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import type { Place } from "../kinds/place.ts";
-import { type Translation, translating } from "../kinds/translate.ts";
-import { ConfigError, type Value } from "../kinds/value.ts";
-import { MAX_FILE_BYTES, parseDocuments } from "./parse.ts";
+import { type Translation, translate } from "../kinds/translate.ts";
+import { ConfigError } from "../kinds/value.ts";
+import { MAX_FILE_BYTES, parseYaml } from "./parse.ts";
 
 export type FileText = { readonly file: string; readonly text: string };
-export type ReadFiles = {
-  readonly texts: readonly FileText[] /** When the youngest was last written, ms since the epoch. */;
-  readonly changedMs: number;
-};
+/** `stamp` differs whenever the content may; `changedMs` since the epoch. */
+export type FileState = { readonly stamp: string; readonly bytes: number; readonly changedMs: number };
 
-const MAX_FILES = 1_000;
-/** Parsing gives the loop back after this long, so that heartbeats and traffic go on, ms. */
-const TURN_MS = 20;
+const MAX_FILES = 20_000;
+const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
+
+/** Where the files are: the folder itself, or that of the one file. */
+export type Location = { readonly folder: string; readonly names: () => readonly string[]; readonly whole: boolean };
 
 /**
- * The file, or every *.yaml and *.yml of the directory in the order of their names (hidden ones left out, as the `..data`
- * of a mounted ConfigMap). @throws ConfigError when something cannot be read.
+ * A file, or every *.yaml and *.yml of a directory in the order of their names (hidden ones left out, as the `..data` of a
+ * mounted ConfigMap).
  */
-export async function readFiles(path: string): Promise<ReadFiles> {
-  try {
-    const files = (await stat(path)).isDirectory() ? await filesOf(path) : [path];
-    const texts: FileText[] = [];
-    let left = MAX_FILE_BYTES;
-    let changedMs = 0;
-    for (const file of files) {
-      const read = await readBounded(file, left);
-      left -= read.text.length;
-      changedMs = Math.max(changedMs, read.changedMs);
-      texts.push({ file, text: read.text });
+export function locate(path: string): Location {
+  const whole = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  if (!whole) return { folder: dirname(path), names: () => [basename(path)], whole };
+  return { folder: path, names: () => namesIn(path), whole };
+}
+
+export function isMeshFile(name: string): boolean {
+  return /^[^.].*\.ya?ml$/.test(name);
+}
+
+/** @throws ConfigError */
+function namesIn(folder: string): readonly string[] {
+  const names = reading(folder, () => readdirSync(folder))
+    .filter(isMeshFile)
+    .sort();
+  if (names.length === 0) throw unreadable(folder, "there is no .yaml file in it");
+  if (names.length > MAX_FILES) throw unreadable(folder, `there are more than ${MAX_FILES} files in it`);
+  return names;
+}
+
+/** Links are followed. undefined: there is no such file. @throws ConfigError */
+export function stateOf(file: string): FileState | undefined {
+  const found = reading(file, () => statSync(file, { bigint: true, throwIfNoEntry: false }));
+  return found === undefined ? undefined : toState(file, found);
+}
+
+function toState(file: string, found: BigIntStats): FileState {
+  if (!found.isFile()) throw unreadable(file, "it is not a regular file");
+  const { dev, ino, size, mtimeNs, ctimeNs } = found;
+  return {
+    stamp: `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`,
+    bytes: Number(size),
+    changedMs: Number(mtimeNs) / 1e6,
+  };
+}
+
+/** @throws ConfigError */
+export function checkTotal(path: string, bytes: number): void {
+  if (bytes > MAX_FOLDER_BYTES)
+    throw unreadable(path, `there are more than ${MAX_FOLDER_BYTES} bytes of configuration`);
+}
+
+/** The text and the state it was read in. @throws ConfigError */
+export function readText(file: string): { readonly text: string; readonly state: FileState } {
+  return reading(file, () => {
+    // A pipe that took the file's place would keep a blocking open waiting.
+    const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const { bytes } = toState(file, fstatSync(descriptor, { bigint: true }));
+      if (bytes > MAX_FILE_BYTES) throw unreadable(file, `it is larger than ${MAX_FILE_BYTES} bytes`);
+      const text = decodeUtf8(file, readAtMost(descriptor, bytes));
+      // Asked after reading: a writer may have come in between, and is then seen as another state.
+      return { text, state: toState(file, fstatSync(descriptor, { bigint: true })) };
+    } finally {
+      closeSync(descriptor);
     }
-    return { texts, changedMs };
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw unreadable(path, error instanceof Error ? error.message : String(error));
+  });
+}
+
+function readAtMost(descriptor: number, bytes: number): Uint8Array {
+  const buffer = Buffer.allocUnsafe(bytes);
+  let filled = 0;
+  while (filled < bytes) {
+    const read = readSync(descriptor, buffer, filled, bytes - filled, null);
+    if (read === 0) break;
+    filled += read;
   }
+  return buffer.subarray(0, filled);
 }
 
-/** The texts alone. @throws ConfigError as `readFiles`. */
-export async function readTexts(path: string): Promise<readonly FileText[]> {
-  return (await readFiles(path)).texts;
+/** All texts at `path`. @throws ConfigError */
+export function readTexts(path: string): readonly FileText[] {
+  const { folder, names } = locate(path);
+  let left = MAX_FOLDER_BYTES;
+  return names().map((name) => {
+    const file = join(folder, name);
+    const { text, state } = readText(file);
+    left -= state.bytes;
+    checkTotal(path, MAX_FOLDER_BYTES - left);
+    return { file, text };
+  });
 }
 
-async function filesOf(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
-  if (names.length === 0) throw new Error("there is no .yaml file in it");
-  if (names.length > MAX_FILES) throw new Error(`there are more than ${MAX_FILES} files in it`);
-  return names.map((name) => join(folder, name));
+/** Of all texts together. @throws ConfigError with every problem */
+export function translateTexts(texts: readonly FileText[], place: Place): Translation {
+  const documents = texts.flatMap(({ file, text }) => parseYaml(file, text));
+  if (documents.length === 0) throw nothing(texts[0]?.file ?? "");
+  return translate(documents, place);
 }
 
-async function readBounded(file: string, maxBytes: number): Promise<{ text: string; changedMs: number }> {
-  const handle = await open(file, "r");
-  try {
-    // Checked on what was opened and again on what was read: the file may grow in between.
-    const found = await handle.stat();
-    if (!found.isFile()) throw unreadable(file, "it is not a regular file");
-    if (found.size > maxBytes) throw unreadable(file, `there are more than ${MAX_FILE_BYTES} bytes of configuration`);
-    const bytes = await handle.readFile();
-    if (bytes.length > maxBytes) throw unreadable(file, `there are more than ${MAX_FILE_BYTES} bytes of configuration`);
-    // Asked again after reading: a writer may have come in between.
-    const { mtimeMs: changedMs } = await handle.stat();
-    return { text: decodeUtf8(file, bytes), changedMs };
-  } finally {
-    await handle.close();
-  }
+/** Writers that truncate first leave an empty file for a moment, and a mesh without a policy is open. */
+export function nothing(file: string): ConfigError {
+  return new ConfigError([
+    {
+      code: "ORL4103",
+      from: { file, line: 1, column: 1 },
+      what: "there is no document in it",
+      why: "an empty file is more often an accident than a mesh without workloads and policies",
+      fix: "write at least one document, such as a Namespace, or remove the file where there are others",
+    },
+  ]);
 }
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function decodeUtf8(file: string, bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     // The decoder says only that; a replacement character in a name would be another name.
     throw unreadable(file, "it is not UTF-8 text");
   }
 }
 
-function unreadable(file: string, what: string): ConfigError {
+function reading<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw unreadable(file, error instanceof Error ? error.message : String(error));
+  }
+}
+
+export function unreadable(file: string, what: string): ConfigError {
   return new ConfigError([
     {
       code: "ORL4107",
@@ -87,66 +154,4 @@ function unreadable(file: string, what: string): ConfigError {
       fix: "make it a readable YAML file",
     },
   ]);
-}
-
-/** @throws ConfigError with every problem, or the signal's reason. */
-export async function translateTexts(
-  texts: readonly FileText[],
-  place: Place,
-  signal?: AbortSignal,
-): Promise<Translation> {
-  const turns = new Turns(signal);
-  const documents: Value[] = [];
-  const problems: ConfigError["problems"][number][] = [];
-  for (const { file, text } of texts) {
-    try {
-      for (const document of parseDocuments(file, text)) {
-        if (document) documents.push(document);
-        await turns.mayPass();
-      }
-    } catch (error) {
-      // The next file's mistakes are told in the same breath.
-      if (!(error instanceof ConfigError)) throw error;
-      problems.push(...error.problems);
-    }
-  }
-  if (problems.length > 0) throw new ConfigError(problems);
-  if (documents.length === 0) throw nothing(texts[0]?.file ?? "");
-  const steps = translating(documents, place);
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
-    await turns.mayPass();
-  }
-}
-
-/** Writers that truncate first leave an empty file for a moment, and a mesh without a policy is open. */
-function nothing(file: string): ConfigError {
-  return new ConfigError([
-    {
-      code: "ORL4103",
-      from: { file, line: 1, column: 1 },
-      what: "there is no document in it",
-      why: "an empty file is more often an accident than a mesh without workloads and policies",
-      fix: "write at least one document, such as a Namespace",
-    },
-  ]);
-}
-
-/** Gives the loop back when this work has had it for long enough. */
-class Turns {
-  readonly #signal: AbortSignal | undefined;
-  #since = performance.now();
-
-  constructor(signal: AbortSignal | undefined) {
-    this.#signal = signal;
-  }
-
-  /** Resolves at once, or after everything else that waits; rejects when the signal was aborted meanwhile. */
-  async mayPass(): Promise<void> {
-    if (performance.now() - this.#since < TURN_MS) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    this.#signal?.throwIfAborted();
-    this.#since = performance.now();
-  }
 }

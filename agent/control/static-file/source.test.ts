@@ -257,19 +257,24 @@ test("the copy is private, written whole, and a damaged or foreign one counts fo
   const first = run(t, folder);
   await first.until((status) => status.state === "synced");
   await first.stop();
-  assert.equal(statSync(first.lastGoodFile).mode & 0o777, 0o600);
-  assert.deepEqual(readdirSync(join(folder, "run")), ["last-good.json"]);
-  const copy = readFileSync(first.lastGoodFile, "utf8");
+  const [text = "", ...more] = readdirSync(join(folder, "run", "last-good"));
+  assert.deepEqual([readdirSync(join(folder, "run")), more], [["last-good", "last-good.json"], []]);
+  const textFile = join(folder, "run", "last-good", text);
+  for (const file of [first.lastGoodFile, textFile]) assert.equal(statSync(file).mode & 0o777, 0o600);
+  const [index, good] = [first.lastGoodFile, textFile].map((file) => readFileSync(file, "utf8")) as [string, string];
   writeFileSync(path, "kind: [");
-  for (const damaged of [
-    "",
-    "{",
-    "[]",
-    copy.slice(0, -9),
-    copy.replace('"version":1', '"version":2'),
-    copy.replace("10.0.0.1", "10.0.0.999"),
-  ]) {
-    writeFileSync(first.lastGoodFile, damaged);
+  for (const [damagedIndex, damagedText] of [
+    ["", good],
+    ["{", good],
+    ["[]", good],
+    [index.slice(0, -9), good],
+    [index.replace('"version":2', '"version":1'), good],
+    [index.replace(/"digest":"../, '"digest":"..'), good],
+    [index, good.replace("10.0.0.1", "10.0.0.2")],
+    [index, ""],
+  ] as const) {
+    writeFileSync(first.lastGoodFile, damagedIndex);
+    writeFileSync(textFile, damagedText);
     const next = run(t, folder);
     const status = await next.until((one) => one.state === "rejected");
     await next.stop();
@@ -288,6 +293,110 @@ test("a run directory that cannot be written to costs a warning, not the configu
   await until((status) => status.state === "synced");
   await stop();
   assert.match(warnings.join(), /could not be kept/);
+});
+
+/** `count` files of two workloads each, `1.yaml` and so on. */
+function manyFiles(t: TestContext, count: number): string {
+  const path = join(folderOf(t), "mesh.d");
+  mkdirSync(path);
+  for (let nth = 1; nth <= count; nth++)
+    writeFileSync(join(path, `${nth}.yaml`), `${workload(`a${nth}`, nth)}---\n${workload(`b${nth}`, 100 + nth)}`);
+  return path;
+}
+
+test(
+  "of a directory only what changed is read again, and what comes out is its difference alone",
+  DEADLINE,
+  async (t) => {
+    const path = manyFiles(t, 20);
+    const { until, batches } = run(t, join(path, ".."), { path });
+    await until((status) => status.objects === 40);
+    swap(join(path, "7.yaml"), `${workload("a7", 7)}---\n${workload("b7", 107, "  healthy: false\n")}`);
+    await until(() => batches.length === 2);
+    assert.deepEqual(names(batches[1]), ["+b7"]);
+    rmSync(join(path, "8.yaml"));
+    await until(() => batches.length === 3);
+    assert.deepEqual(names(batches[2]), ["-c1//Pod/shop/a8", "-c1//Pod/shop/b8"]);
+    // Both files change; neither state of one with the other's former is ever seen.
+    writeFileSync(join(path, "9.yaml.new"), workload("a9", 9));
+    swap(join(path, "10.yaml"), `${workload("a10", 10)}---\n${workload("b9", 109)}---\n${workload("b10", 110)}`);
+    const refused = await until((status) => status.state === "rejected");
+    assert.match(refused.problems[0]?.what ?? "", /Workload shop\/b9 stands here and at .*10\.yaml:/);
+    assert.equal(batches.length, 3);
+    renameSync(join(path, "9.yaml.new"), join(path, "9.yaml"));
+    await until((status) => status.state === "synced");
+    assert.deepEqual(names(batches[3]).sort(), ["+b10", "+b9"]);
+  },
+);
+
+test("a bad file among many holds back what changes meanwhile, until it is mended or gone", DEADLINE, async (t) => {
+  const path = manyFiles(t, 5);
+  const { until, batches } = run(t, join(path, ".."), { path });
+  await until((status) => status.objects === 10);
+  swap(join(path, "2.yaml"), "kind: [");
+  await until((status) => status.state === "rejected");
+  swap(join(path, "3.yaml"), workload("a3", 3));
+  swap(join(path, "4.yaml"), "");
+  const both = await until((status) => status.problems.some(({ from }) => from.file.endsWith("4.yaml")));
+  assert.match(both.problems[0]?.from.file ?? "", /2\.yaml$/);
+  assert.deepEqual([both.objects, batches.length], [10, 1]);
+  swap(join(path, "2.yaml"), workload("a2", 2));
+  swap(join(path, "4.yaml"), workload("a4", 4));
+  const mended = await until((status) => status.state === "synced");
+  assert.equal(mended.objects, 7);
+  assert.deepEqual(names(batches[1]), ["-c1//Pod/shop/b2", "-c1//Pod/shop/b3", "-c1//Pod/shop/b4"]);
+});
+
+test(
+  "what is put into place whole counts at once; what is written in place waits until nobody writes",
+  DEADLINE,
+  async (t) => {
+    const path = manyFiles(t, 3);
+    // The clock stands still: for files that are written in place it is always too early.
+    let now = Date.now() + 3_600_000;
+    const { until, batches, source } = run(t, join(path, ".."), { path, wallMs: () => now });
+    await until((status) => status.objects === 6);
+    writeFileSync(join(path, "1.yaml"), workload("a1", 1));
+    now = statSync(join(path, "1.yaml")).mtimeMs;
+    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(batches.length, 1);
+    now += 3_600_000;
+    await until((status) => status.objects === 5);
+    const old = now;
+    swap(join(path, "2.yaml"), workload("a2", 2));
+    now = statSync(join(path, "2.yaml")).mtimeMs;
+    await until((status) => status.objects === 4);
+    assert.deepEqual(names(batches[2]), ["-c1//Pod/shop/b2"]);
+    // Between going and coming of a file that is replaced in two steps nothing is taken for gone.
+    rmSync(join(path, "3.yaml"));
+    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(source.status().objects, 4);
+    now = old;
+    await until((status) => status.objects === 2);
+  },
+);
+
+test("a mounted ConfigMap of many files is swapped as one", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.d");
+  mkdirSync(path);
+  for (const [version, second] of [
+    ["..1", 2],
+    ["..2", 12],
+  ] as const) {
+    mkdirSync(join(path, version));
+    writeFileSync(join(path, version, "1.yaml"), workload("a", second));
+    writeFileSync(join(path, version, "2.yaml"), workload("b", second + 1));
+    writeFileSync(join(path, version, "3.yaml"), workload("c", 99));
+  }
+  symlinkSync("..1", join(path, "..data"));
+  for (const name of ["1.yaml", "2.yaml", "3.yaml"]) symlinkSync(`..data/${name}`, join(path, name));
+  const { until, batches } = run(t, folder, { path });
+  await until((status) => status.objects === 3);
+  symlinkSync("..2", join(path, "..data_tmp"));
+  renameSync(join(path, "..data_tmp"), join(path, "..data"));
+  await until(() => batches.length === 2);
+  assert.deepEqual(names(batches[1]), ["+a", "+b"]);
 });
 
 test("text that is not UTF-8 is refused, not repaired", DEADLINE, async (t) => {

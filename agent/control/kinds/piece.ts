@@ -1,0 +1,158 @@
+// main, CLI · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
+import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
+import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
+import type { SourceRef } from "../../mesh/source-ref.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import {
+  authorizationPolicyKind,
+  hasTargets,
+  type SelectorOfService,
+  toAuthorizationPolicy,
+} from "./authorization-policy.ts";
+import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
+import { membership, namespaceKind } from "./namespace.ts";
+import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
+import type { Place } from "./place.ts";
+import type { Reader } from "./schema.ts";
+import { serviceKind, toService } from "./service.ts";
+import { quoted, type Report, type Value } from "./value.ts";
+import { toWorkload, workloadKind } from "./workload.ts";
+
+/** `id` is `<kind> <namespace>/<name>`, unique in the mesh. Values without a line of YAML in them: they are kept. */
+export type Piece = { readonly id: string; readonly from: SourceRef } & (
+  | { readonly kind: "Namespace"; readonly namespace: string; readonly member: boolean }
+  /** `value` as a member of the mesh; `own` is what its labels say of that. */
+  | { readonly kind: "Workload"; readonly own: "in" | "out" | "unset"; readonly value: Workload }
+  /** `value` without the endpoints of its slices; null: nothing for the mesh. `selector` as written, for policies. */
+  | {
+      readonly kind: "Service";
+      readonly value: Service | null;
+      readonly selector: Readonly<Record<string, string>> | undefined;
+    }
+  | { readonly kind: "EndpointSlice"; readonly service: string; readonly endpoints: readonly ExplicitEndpoint[] }
+  | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
+  | { readonly kind: "AuthorizationPolicy"; readonly value: AuthorizationPolicy }
+  /** A policy for a Service: where it holds is known when the Service is. */
+  | {
+      readonly kind: "TargetedPolicy";
+      readonly namespace: string;
+      readonly place: (selectorOf: SelectorOfService, report: Report) => AuthorizationPolicy | undefined;
+    }
+);
+export type PieceOf<Kind extends Piece["kind"]> = Extract<Piece, { readonly kind: Kind }>;
+
+/** Kinds that others of the same file may be for. They are named in the findings, never skipped in silence. */
+const knownElsewhere = new Set([
+  "RequestAuthentication",
+  "HTTPRoute",
+  "GRPCRoute",
+  "TLSRoute",
+  "TCPRoute",
+  "DestinationRule",
+  "VirtualService",
+  "ServiceEntry",
+  "WorkloadEntry",
+  "Telemetry",
+]);
+
+/** What of a document is left to say after `id` and `from`. */
+type Rest = Piece extends infer One ? (One extends Piece ? Omit<One, "id" | "from"> : never) : never;
+type ToPiece = (document: Value, place: Place, report: Report) => Piece | undefined;
+
+const kinds: Readonly<Record<string, ToPiece>> = {
+  Namespace: kind(namespaceKind, ({ metadata: { name, labels } }, document, place, report) => {
+    const member = membership(labels, place.honourIstioLabels, document, report) === "in";
+    return { kind: "Namespace", namespace: name, member };
+  }),
+  Workload: kind(workloadKind, (read, document, place, report) => {
+    const own = membership(read.metadata.labels, place.honourIstioLabels, document, report);
+    return { kind: "Workload", own, value: toWorkload(read, document, place) };
+  }),
+  Service: kind(serviceKind, (read, document, place, report) => {
+    const value = toService(read, document, place, report) ?? null;
+    return { kind: "Service", value, selector: read.spec.selector ?? undefined };
+  }),
+  EndpointSlice: kind(endpointSliceKind, (read, document, _, report) => {
+    const service = serviceOf(read, document, report);
+    const endpoints = toEndpoints(read, document, report);
+    return service === undefined ? undefined : { kind: "EndpointSlice", service, endpoints };
+  }),
+  PeerAuthentication: kind(peerAuthenticationKind, (read, document, _, report) => {
+    const value = toPeerAuthentication(read, document, report);
+    return value === undefined ? undefined : { kind: "PeerAuthentication", value };
+  }),
+  AuthorizationPolicy: kind(authorizationPolicyKind, (read, document, _, report) => {
+    if (hasTargets(read)) {
+      const place: PieceOf<"TargetedPolicy">["place"] = (selectorOf, later) =>
+        toAuthorizationPolicy(read, document, selectorOf, later);
+      return { kind: "TargetedPolicy", namespace: read.metadata.namespace, place };
+    }
+    const value = toAuthorizationPolicy(read, document, () => undefined, report);
+    return value === undefined ? undefined : { kind: "AuthorizationPolicy", value };
+  }),
+};
+
+/** The pieces of one document; what is wrong with it is reported. `kind: List`, as `kubectl get -o yaml` prints it, is its items. */
+export function piecesOf(document: Value, place: Place, report: Report): readonly Piece[] {
+  return unlisted(document).flatMap((one): readonly Piece[] => {
+    const piece = pieceOf(one, place, report);
+    return piece === undefined ? [] : [piece];
+  });
+}
+
+function pieceOf(document: Value, place: Place, report: Report): Piece | undefined {
+  const name = kindOf(document, report);
+  // A node's own configuration stands in the same file and was read before any of this.
+  if (name === undefined || name === "NodeConfig") return undefined;
+  if (Object.hasOwn(kinds, name)) return kinds[name]?.(document, place, report);
+  if (knownElsewhere.has(name)) {
+    const [what, why] = [`${name} is not honoured yet`, "nothing in this agent acts on it"];
+    report.unsupported(document.from, what, why, "remove it, or accept that it has no effect");
+    return undefined;
+  }
+  return report.error({
+    code: "ORL4102",
+    from: document.from,
+    what: `${quoted(name)} is no kind that is read here`,
+    why: "an object nobody reads would look as if it were in force",
+    fix: `kinds: ${Object.keys(kinds).join(", ")}, NodeConfig`,
+  });
+}
+
+type Named = { readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string } };
+
+/** A kind's own reader, then its translation; the name of what was read makes the id. */
+function kind<R extends Named>(
+  reader: Reader<R>,
+  translate: (read: R, document: Value, place: Place, report: Report) => Rest | undefined,
+): ToPiece {
+  return (document, place, report) => {
+    const read = reader(document, "", report);
+    const rest = read === undefined ? undefined : translate(read, document, place, report);
+    if (read === undefined || rest === undefined) return undefined;
+    return { id: idOf(read.kind, read.metadata.namespace ?? "", read.metadata.name), from: document.from, ...rest };
+  };
+}
+
+export function idOf(kindName: string, namespace: string, name: string): string {
+  return `${kindName} ${namespace}/${name}`;
+}
+
+function unlisted(document: Value): readonly Value[] {
+  if (document.type !== "map") return [document];
+  const name = document.entries.get("kind")?.value;
+  const items = document.entries.get("items")?.value;
+  return name?.type === "string" && name.value === "List" && items?.type === "list" ? items.items : [document];
+}
+
+function kindOf(document: Value, report: Report): string | undefined {
+  const name = document.type === "map" ? document.entries.get("kind")?.value : undefined;
+  if (name?.type === "string") return name.value;
+  return report.error({
+    code: "ORL4103",
+    from: document.from,
+    what: "this document has no kind",
+    why: "without it nobody knows what the document is",
+    fix: "write apiVersion, kind, metadata and spec, and --- between documents",
+  });
+}

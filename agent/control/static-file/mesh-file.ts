@@ -1,0 +1,74 @@
+// main · one file of the mesh as it was read: its documents with their digests, so that of a changed file only the documents
+// that changed are read again. Of a document nothing is kept but what it says.
+import { hash } from "node:crypto";
+import { type Piece, piecesOf } from "../kinds/piece.ts";
+import type { Place } from "../kinds/place.ts";
+import { ConfigError, type Problem, Report } from "../kinds/value.ts";
+import { digestOf } from "../last-good.ts";
+import { documentsOf, parseDocument } from "./parse.ts";
+
+type Document = {
+  readonly line: number;
+  readonly digest: string;
+  readonly pieces: readonly Piece[];
+  readonly findings: readonly Problem[];
+};
+
+export type MeshFile = {
+  /** Of the state it was read in; empty: from the last good copy. */
+  readonly stamp: string;
+  readonly bytes: number;
+  /** Of the whole text. */
+  readonly digest: string;
+  readonly documents: readonly Document[];
+  readonly problems: readonly Problem[];
+};
+
+const none: readonly never[] = [];
+
+/** In steps, so that a caller can do other work between two; a document that `before` has at the same line is taken over. */
+export function* readingFile(
+  read: { readonly file: string; readonly text: string; readonly stamp: string; readonly bytes: number },
+  before: MeshFile | undefined,
+  place: Place,
+): Generator<void, MeshFile> {
+  const { file, text, stamp, bytes } = read;
+  const known = new Map(before?.documents.map((one) => [one.line, one]));
+  const documents: Document[] = [];
+  const problems: Problem[] = [];
+  try {
+    for (const written of documentsOf(file, text)) {
+      const digest = hash("sha256", written.text, "binary");
+      const same = known.get(written.line);
+      if (same?.digest === digest) {
+        documents.push(same);
+        continue;
+      }
+      const value = parseDocument(file, written);
+      if (value !== undefined) {
+        const report = new Report();
+        const pieces = piecesOf(value, place, report);
+        problems.push(...report.problems);
+        const findings = report.findings.length === 0 ? none : report.findings;
+        documents.push({ line: written.line, digest, pieces, findings });
+      }
+      yield;
+    }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems);
+  }
+  return { stamp, bytes, digest: digestOf(text), documents, problems };
+}
+
+/** Pieces that are no longer said, and those that are now. */
+export function piecesBetween(
+  before: MeshFile | undefined,
+  after: MeshFile | undefined,
+): { readonly gone: readonly Piece[]; readonly come: readonly Piece[] } {
+  const [was, is] = [new Set(before?.documents), new Set(after?.documents)];
+  return {
+    gone: [...was.difference(is)].flatMap(({ pieces }) => pieces),
+    come: [...is.difference(was)].flatMap(({ pieces }) => pieces),
+  };
+}

@@ -1,0 +1,140 @@
+// main · tells that files of a folder have changed, and which: at once where one was put into place whole, else after a
+// while of quiet. Whatever it misses, looking at everything from time to time finds.
+import { type FSWatcher, lstatSync, watch } from "node:fs";
+import { join } from "node:path";
+import { isMeshFile, type Location, locate } from "./read.ts";
+
+/** Between a file's being put into place and the look at it, ms: a writer that goes on writing is heard in that time. */
+const SETTLE_MS = 2;
+
+/** What to look at. */
+export type Hints = {
+  /** Everything, since it is not known what changed. */
+  readonly all: boolean;
+  readonly names: ReadonlySet<string>;
+  /** Of the names those that were put into place by rename: nobody is writing to them. */
+  readonly whole: ReadonlySet<string>;
+};
+
+export class FolderWatch {
+  readonly #path: string;
+  readonly #quietMs: number;
+  readonly #warn: (message: string) => void;
+  #location: Location;
+  #watcher: FSWatcher | undefined;
+  #warned = false;
+  #all = true;
+  #names = new Set<string>();
+  #whole = new Set<string>();
+  /** The event just before, of the same moment. */
+  #before: { readonly event: string; readonly name: string } | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  #dueMs = Number.POSITIVE_INFINITY;
+  #rang = false;
+  #wake: () => void = () => undefined;
+
+  constructor(path: string, quietMs: number, warn: (message: string) => void) {
+    this.#path = path;
+    this.#location = locate(path);
+    this.#quietMs = quietMs;
+    this.#warn = warn;
+  }
+
+  /** Begins to watch, unless it does. The folder, not the file: editors and ConfigMaps replace files by rename. */
+  renew(): void {
+    if (this.#watcher) return;
+    this.#location = locate(this.#path);
+    try {
+      this.#watcher = watch(this.#location.folder, { persistent: false }, (event, name) => this.#heard(event, name));
+      this.#watcher.on("error", (error) => this.#lost(error));
+      this.#all = true;
+    } catch (error) {
+      this.#lost(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  /** What was heard of since the last call. */
+  take(): Hints {
+    const hints = { all: this.#all, names: this.#names, whole: this.#whole };
+    this.#all = false;
+    this.#names = new Set();
+    this.#whole = new Set();
+    return hints;
+  }
+
+  /** Not pushed back by further rings: a file written without pause is still looked at. */
+  ring(afterMs: number): void {
+    const dueMs = performance.now() + afterMs;
+    if (dueMs >= this.#dueMs) return;
+    this.#dueMs = dueMs;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#dueMs = Number.POSITIVE_INFINITY;
+      this.#rang = true;
+      this.#wake();
+    }, afterMs);
+  }
+
+  /** Again, whatever was heard: the name was not ready. */
+  lookAgain(names: Iterable<string>, afterMs: number): void {
+    for (const name of names) this.#names.add(name);
+    this.ring(afterMs);
+  }
+
+  lookAtAll(): void {
+    this.#all = true;
+    this.ring(0);
+  }
+
+  async rung(): Promise<void> {
+    if (!this.#rang) await new Promise<void>((resolve) => (this.#wake = resolve));
+    this.#rang = false;
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  #heard(event: string, name: string | null): void {
+    const before = this.#before;
+    this.#before = name === null ? null : { event, name };
+    setImmediate(() => {
+      this.#before = null;
+    });
+    // A ConfigMap swaps the link `..data` beside the files; their own names are never heard.
+    if (name === null || name.startsWith("..")) {
+      this.#all = true;
+      this.ring(this.#quietMs);
+      return;
+    }
+    if (!this.#location.whole && name !== this.#location.names()[0]) return;
+    if (this.#location.whole && !isMeshFile(name)) return;
+    this.#names.add(name);
+    if (event === "rename" && before?.event === "rename" && before.name !== name && this.#isGone(before.name)) {
+      // One name went and in the same moment this one came: it was moved here, and writers move what is finished.
+      this.#whole.add(name);
+      this.ring(SETTLE_MS);
+    } else {
+      this.#whole.delete(name);
+      this.ring(this.#quietMs);
+    }
+  }
+
+  #isGone(name: string): boolean {
+    try {
+      return lstatSync(join(this.#location.folder, name), { throwIfNoEntry: false }) === undefined;
+    } catch {
+      return false; // Not to be told: then it counts as any other change.
+    }
+  }
+
+  #lost(error: Error): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    if (this.#warned) return;
+    this.#warned = true;
+    this.#warn(`cannot watch ${this.#location.folder}, looking at it from time to time instead: ${error.message}`);
+  }
+}
