@@ -3,6 +3,7 @@ import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
 import { latencyScenarios } from "./latency.ts";
+import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
 import type { Scenario } from "./scenario.ts";
 import { streamScenarios } from "./streams.ts";
@@ -12,6 +13,7 @@ export const scenarios: readonly Scenario[] = [
   restScenario,
   ...idleScenarios,
   ...streamScenarios,
+  ...payloadScenarios,
   ...coldScenarios,
   ...latencyScenarios,
   ...captureScenarios,

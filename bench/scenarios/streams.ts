@@ -83,6 +83,14 @@ export const streamScenarios: readonly Scenario[] = [
     ...bulk(1),
   },
   {
+    name: "bulk-8",
+    figure: "throughput of the pair, 8 streams",
+    ...throughput,
+    defaultPeer: "haproxy",
+    targets: {},
+    ...bulk(8),
+  },
+  {
     name: "bulk-64",
     figure: "throughput of the pair, 64 streams",
     ...throughput,
@@ -139,6 +147,14 @@ export const streamScenarios: readonly Scenario[] = [
     defaultPeer: "haproxy",
     targets: { haproxy: { atMost: 0.5 } },
     ...requests(64),
+  },
+  {
+    name: "rr-512",
+    figure: "requests per second, 512 connections, 1 KB each way",
+    ...{ unit: "1/s", better: "more", key: "rate" },
+    defaultPeer: "haproxy",
+    targets: {},
+    ...requests(512),
   },
   {
     name: "churn-warm",
