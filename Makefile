@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/arena.h)
 
-.PHONY: build check test demo load-check bench gen gen-check doctor clean format
+.PHONY: build check test fuzz demo load-check bench gen gen-check doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
@@ -48,7 +48,7 @@ check: build/setup.stamp gen-check
 	$(Q)tsc
 	$(Q)biome check --config-path=.ci/lint.jsonc --error-on-warnings .
 	$(Q)clang-format --dry-run --Werror $(wildcard bpf/*.c bpf/*.h)
-	$(Q)clang-format --dry-run --Werror $(shell find native -name '*.cc' -o -name '*.h')
+	$(Q)clang-format --dry-run --Werror $(shell find native test/fuzz/native -name '*.cc' -o -name '*.h')
 	$(Q)node --test --test-reporter=dot test/architecture.test.ts
 
 gen-check: build/setup.stamp
@@ -57,13 +57,18 @@ gen-check: build/setup.stamp
 
 format: build/setup.stamp
 	$(Q)biome check --config-path=.ci/lint.jsonc --write .
-	$(Q)clang-format -i $(wildcard bpf/*.c bpf/*.h) $(shell find native -name '*.cc' -o -name '*.h')
+	$(Q)clang-format -i $(wildcard bpf/*.c bpf/*.h) $(shell find native test/fuzz/native -name '*.cc' -o -name '*.h')
 
 load-check: build
 	$(Q)node test/kernel/load-check.ts
 
 test: build check load-check
 	$(Q).ci/test
+
+# Long: make fuzz SECONDS=600 (for each of its targets).
+fuzz: build
+	$(Q)$(MAKE) --no-print-directory -C test/fuzz -s
+	$(Q)node test/fuzz/run.ts $(or $(SECONDS),60)
 
 demo: build
 	$(Q)node agent/main.ts demo $(DEMO_FLAGS)

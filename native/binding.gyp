@@ -8,12 +8,7 @@
     "ldflags": ["-Wl,-z,relro,-z,now", "-Wl,--no-undefined-version"],
     "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
     "include_dirs": ["<!@(node -p \"require('node-addon-api').include_dir\")", ".", "../bpf", "../build/bpf"],
-    "conditions": [["sanitize==1", {
-      "cflags_cc": ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-O1", "-U_FORTIFY_SOURCE"],
-      "ldflags": ["-fsanitize=address,undefined"],
-    }]],
   },
-  "variables": {"sanitize%": 0},
   "targets": [
     {
       "target_name": "keeper",

@@ -53,6 +53,7 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
     },
     (request, response) => {
       answer(request, response, routes, options).catch((error: unknown) => {
+        if (request.destroyed && !request.complete) return; // The caller left before it had asked.
         options.warn("admin request failed", { error });
         send(response, { status: 500, body: errorView("internal", "the agent failed to answer; its log says why") });
       });

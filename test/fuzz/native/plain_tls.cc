@@ -1,0 +1,67 @@
+// fuzz · stands in for tls.cc and identities.cc: a session that seals nothing, so that mutations reach
+// HTTP/2. One byte is the whole handshake.
+#include <algorithm>
+#include <cstring>
+
+#include "engine/identities.h"
+#include "engine/tls.h"
+
+namespace orlop {
+
+TlsSession::~TlsSession() = default;
+
+bool TlsSession::Open(SSL_CTX*, Role, Scratch* scratch) {
+  scratch_ = scratch;
+  return true;
+}
+
+void TlsSession::Feed(const uint8_t* bytes, size_t length) {
+  in_ = bytes;
+  in_length_ = length;
+}
+
+TlsSession::Step TlsSession::Handshake() {
+  if (in_length_ == 0) return Step::kWant;
+  in_++;
+  in_length_--;
+  return Step::kDone;
+}
+
+std::vector<uint8_t> TlsSession::TakeRest() {
+  std::vector<uint8_t> rest(in_, in_ + in_length_);
+  in_length_ = 0;
+  return rest;
+}
+
+TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length) {
+  const size_t part = std::min(in_length_, capacity - *length);
+  if (part > 0) memcpy(out + *length, in_, part);
+  in_ += part;
+  in_length_ -= part;
+  *length += part;
+  return in_length_ > 0 ? Step::kDone : Step::kWant;
+}
+
+bool TlsSession::Write(const uint8_t* bytes, size_t length) {
+  memcpy(scratch_->cipher_out + scratch_->cipher_length, bytes, length);
+  scratch_->cipher_length += length;
+  return true;
+}
+
+void TlsSession::Shutdown() {}
+
+bool TlsSession::AlpnIsH2() const {
+  return true;
+}
+
+std::vector<uint8_t> TlsSession::PeerLeaf() const {
+  return {0x30, 0x00};
+}
+
+Context BorrowContext(int32_t, Role) {
+  static SSL_CTX* const context = SSL_CTX_new(TLS_method());
+  SSL_CTX_up_ref(context);
+  return Context(context);
+}
+
+}  // namespace orlop

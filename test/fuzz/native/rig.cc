@@ -1,0 +1,360 @@
+// fuzz · one engine on socket pairs. The linker's --wrap leads the engine's few questions about TCP here:
+// a socket pair has no addresses, no connect and no TCP_INFO.
+#include "rig.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "engine/connection.h"
+#include "engine/descriptors.h"
+
+namespace {
+
+uint64_t g_now_ms = 1'000;
+int g_accepted = -1;  // what the next accept4 gives
+constexpr size_t kMostFarEnds = 12;
+
+[[noreturn]] void Fail(const char* what) {
+  fprintf(stderr, "fuzz: %s\n", what);
+  abort();
+}
+
+socklen_t SomeAddress(sockaddr* out, uint8_t last) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(40'000);
+  address.sin_addr.s_addr = htonl(0x0a000000u | last);
+  memcpy(out, &address, sizeof address);
+  return sizeof address;
+}
+
+}  // namespace
+
+extern "C" {
+int __real_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
+
+uint64_t __wrap_uv_now(const uv_loop_t*) {
+  return g_now_ms;
+}
+
+int __wrap_getsockname(int, sockaddr* out, socklen_t* length) {
+  *length = SomeAddress(out, 1);
+  return 0;
+}
+
+int __wrap_accept4(int fd, sockaddr* out, socklen_t* length, int) {
+  if (g_accepted < 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  uint64_t one = 0;
+  if (read(fd, &one, sizeof one) < 0) Fail("the listener was not ready");
+  *length = SomeAddress(out, 2);
+  const int accepted = g_accepted;
+  g_accepted = -1;
+  return accepted;
+}
+
+int __wrap_connect(int, const sockaddr*, socklen_t) {
+  return 0;
+}
+
+int __wrap_bind(int, const sockaddr*, socklen_t) {
+  return 0;
+}
+
+int __wrap_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
+  if (level != IPPROTO_TCP || name != TCP_INFO) return __real_getsockopt(fd, level, name, value, length);
+  static_cast<tcp_info*>(value)->tcpi_state = TCP_ESTABLISHED;
+  return 0;
+}
+}
+
+namespace orlop::fuzz {
+namespace {
+
+constexpr uint32_t kPod = 1;
+
+uv_loop_t* TheLoop() {
+  static uv_loop_t loop;
+  static const int made = uv_loop_init(&loop);
+  if (made != 0) Fail("no loop");
+  return &loop;
+}
+
+uint8_t* Arena() {
+  alignas(16) static uint8_t arena[ORLOP_ARENA_SIZE];
+  return arena;
+}
+
+int FirstFree() {
+  const int fd = dup(0);
+  close(fd);
+  return fd;
+}
+
+uint64_t KeyOf(uint32_t conn, uint32_t generation) {
+  return static_cast<uint64_t>(conn) << 32 | generation;
+}
+
+orlop_endpoint SomeEndpoint() {
+  Endpoint to;
+  to.addr.bytes[10] = to.addr.bytes[11] = 0xff;
+  to.addr.bytes[15] = 9;
+  to.port = 80;
+  return ToRecord(to);
+}
+
+void SetText(orlop_engine_answer* answer, int which, uint32_t offset, const char* text) {
+  const size_t length = strlen(text);
+  memcpy(Arena() + ORLOP_ARENA_ANSWER_TEXT + offset, text, length);
+  memcpy(Arena() + ORLOP_ARENA_LATE_TEXT + offset, text, length);
+  answer->text[which] = {offset, static_cast<uint32_t>(length)};
+}
+
+}  // namespace
+
+Rig::Rig(const uint8_t* choices, size_t count) : choices_(choices), choice_count_(count) {
+  TheLoop();
+  g_now_ms = 1'000;
+  first_free_ = FirstFree();
+  engine_ = new Engine(TheLoop(), Arena(), Handle, this);
+  if (engine_->Open() != 0) Fail("the engine does not open");
+  engine_->SetPod(kPod, 1, 0);
+  // So small that an input can exceed it.
+  engine_->SetBufferBudget(256 << 10);
+}
+
+Rig::~Rig() {
+  listening_ = true;
+  Turn();
+  bool closed = false;
+  const Stats before = engine_->stats();
+  if (static_cast<uint64_t>(before.streams) > 1'000'000) Fail("streams were counted below zero");
+  engine_->Close([](void* done) { *static_cast<bool*>(done) = true; }, &closed);
+  while (!closed) uv_run(TheLoop(), UV_RUN_ONCE);
+  const Stats stats = engine_->stats();
+  if (stats.connections != 0) Fail("connections outlive the engine");
+  if (stats.tunnels != 0) Fail("tunnels outlive the engine");
+  if (stats.handshakes != 0) Fail("handshakes are counted wrongly");
+  if (engine_->chunks().bytes_in_use() != 0) Fail("buffers outlive their connections");
+  delete engine_;
+  if (OpenDescriptors() != 0) Fail("descriptors are counted wrongly");
+  for (const int fd : far_ends_) {
+    if (fd >= 0) close(fd);
+  }
+  if (g_accepted >= 0) close(g_accepted);
+  g_accepted = -1;
+  if (FirstFree() != first_free_) Fail("a descriptor was left open");
+}
+
+uint8_t Rig::NextChoice() {
+  return choice_count_ == 0 ? 0 : choices_[next_choice_++ % choice_count_];
+}
+
+int Rig::FarEnd(int* near) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) Fail("socketpair");
+  // Small, so that a full socket is soon reached.
+  const int bytes = 4'096;
+  setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  *near = pair[0];
+  far_ends_.push_back(pair[1]);
+  return pair[1];
+}
+
+void Rig::PeerComes() {
+  if (far_ends_.size() >= kMostFarEnds || !pod_here_ || engine_->draining()) return;
+  int near = -1;
+  const int far = FarEnd(&near);
+  CountOpened();
+  Endpoint peer;
+  peer.addr.bytes[15] = 3;
+  engine_->hbone().Accept(kPod, 0, near, peer);
+  const uint8_t handshake = 0x16;
+  if (send(far, &handshake, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) Fail("the handshake");
+}
+
+void Rig::ApplicationComes() {
+  if (far_ends_.size() >= kMostFarEnds || !pod_here_ || engine_->draining()) return;
+  const int listener = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (g_accepted >= 0) close(g_accepted);
+  FarEnd(&g_accepted);
+  engine_->AddListener(kPod, NextChoice() % 4 == 3 ? ListenerKind::kInbound : ListenerKind::kOutbound,
+                       listener);
+}
+
+void Rig::Say(uint8_t who, const uint8_t* bytes, size_t length) {
+  if (far_ends_.empty()) return;
+  const int fd = far_ends_[who % far_ends_.size()];
+  while (fd >= 0 && length > 0) {
+    const ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+    if (sent <= 0) return;
+    bytes += sent;
+    length -= static_cast<size_t>(sent);
+    Turn();
+  }
+}
+
+void Rig::EndHalf(uint8_t who) {
+  if (far_ends_.empty()) return;
+  const int fd = far_ends_[who % far_ends_.size()];
+  if (fd >= 0) shutdown(fd, SHUT_WR);
+}
+
+void Rig::Close(uint8_t who) {
+  if (far_ends_.empty()) return;
+  int& fd = far_ends_[who % far_ends_.size()];
+  if (fd >= 0) close(fd);
+  fd = -1;
+}
+
+void Rig::Pass(uint64_t ms) {
+  g_now_ms += ms;
+}
+
+void Rig::RemovePod(bool cut) {
+  engine_->RemovePod(kPod, cut);
+  pod_here_ = false;
+}
+
+void Rig::Retire() {
+  engine_->RetireTunnels(0);
+}
+
+void Rig::Drain() {
+  engine_->Drain();
+}
+
+void Rig::Turn() {
+  for (int turn = 0; turn < 4; turn++) {
+    engine_->loop().Again();
+    uv_run(TheLoop(), UV_RUN_NOWAIT);
+    if (listening_) Hear();
+  }
+}
+
+void Rig::Hear() {
+  static uint8_t bytes[65'536];
+  for (const int fd : far_ends_) {
+    while (fd >= 0 && recv(fd, bytes, sizeof bytes, 0) > 0) continue;
+  }
+}
+
+int32_t Rig::Handle(void* self, uint32_t events) {
+  return static_cast<Rig*>(self)->Answer(events);
+}
+
+int32_t Rig::Answer(uint32_t events) {
+  int32_t answers = 0;
+  for (uint32_t i = 0; i < events; i++) {
+    orlop_engine_event event;
+    memcpy(&event, Arena() + ORLOP_ARENA_EVENTS + i * sizeof event, sizeof event);
+    for (const orlop_span& text : event.text) {
+      if (text.offset + text.length > ORLOP_ARENA_EVENT_TEXT_SIZE) Fail("a text outside the arena");
+    }
+    const uint64_t key = KeyOf(event.conn, event.generation);
+    const auto found = std::find(alive_.begin(), alive_.end(), key);
+    switch (event.type) {
+      case ORLOP_ENGINE_POOL_LOW:
+        Refill(event);
+        continue;
+      case ORLOP_ENGINE_HANDSHAKE_FAILED:
+      case ORLOP_ENGINE_TUNNEL_ABUSED:
+        continue;
+      case ORLOP_ENGINE_PEER_CERTIFICATE:
+        break;
+      case ORLOP_ENGINE_ACCEPTED:
+      case ORLOP_ENGINE_CONNECT_REQUEST:
+        if (found != alive_.end()) Fail("one connection was reported twice");
+        alive_.push_back(key);
+        break;
+      case ORLOP_ENGINE_ESTABLISHED:
+        if (found == alive_.end()) Fail("established, and nobody knows it");
+        continue;
+      case ORLOP_ENGINE_CLOSED:
+        if (found == alive_.end()) Fail("a second end of one connection");
+        alive_.erase(found);
+        continue;
+      default:
+        Fail("an event without a name");
+    }
+    orlop_engine_answer answer{};
+    if (!Choose(event, NextChoice(), &answer)) {
+      asked_.push_back({event.type, event.conn, event.generation});
+      continue;
+    }
+    memcpy(Arena() + ORLOP_ARENA_ANSWERS + static_cast<size_t>(answers) * sizeof answer, &answer,
+           sizeof answer);
+    answers++;
+  }
+  return answers;
+}
+
+// False: the answer comes late, or never.
+bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_answer* answer) {
+  answer->conn = event.conn;
+  answer->generation = event.generation;
+  answer->pod_idx = kPod;
+  answer->to = SomeEndpoint();
+  if (event.type == ORLOP_ENGINE_PEER_CERTIFICATE) {
+    if (choice % 16 == 15) return false;
+    answer->type = choice % 16 == 14 ? ORLOP_ANSWER_REJECT_PEER : ORLOP_ANSWER_PEER;
+    answer->identity = 7;
+    return true;
+  }
+  const bool request = event.type == ORLOP_ENGINE_CONNECT_REQUEST;
+  switch (choice % 8) {
+    case 7:
+      return false;
+    case 6:
+      answer->type = ORLOP_ANSWER_REFUSE;
+      answer->status = 403;
+      return true;
+    case 5:
+      answer->type = ORLOP_ANSWER_CLOSE;
+      return true;
+    case 4:
+      answer->type = request ? ORLOP_ANSWER_TUNNEL : ORLOP_ANSWER_RELAY;
+      return true;
+    default:
+      answer->type = request ? ORLOP_ANSWER_DIAL : ORLOP_ANSWER_TUNNEL;
+      SetText(answer, 0, 0, "10.0.0.9:80");
+      SetText(answer, 1, 64, "k8s.namespace.name=fuzz");
+      return true;
+  }
+}
+
+void Rig::AnswerLate(uint8_t choice) {
+  if (asked_.empty()) return;
+  const Asked asked = asked_.front();
+  asked_.erase(asked_.begin());
+  orlop_engine_event event{};
+  event.type = asked.type;
+  event.conn = asked.conn;
+  event.generation = asked.generation;
+  orlop_engine_answer answer{};
+  if (!Choose(event, choice, &answer)) return;
+  memcpy(Arena() + ORLOP_ARENA_LATE_ANSWER, &answer, sizeof answer);
+  engine_->Submit();
+}
+
+void Rig::Refill(const orlop_engine_event& event) {
+  for (int i = 0; i < 2 && far_ends_.size() < kMostFarEnds && pod_here_; i++) {
+    int near = -1;
+    FarEnd(&near);
+    engine_->AddSocket(event.pod_idx, static_cast<SocketKind>(event.kind), near);
+  }
+}
+
+}  // namespace orlop::fuzz

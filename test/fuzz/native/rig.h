@@ -1,0 +1,71 @@
+// fuzz · one engine on socket pairs: every far end is the fuzzer's, and so is the clock. No network, no
+// Node.
+#pragma once
+
+#include <uv.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/arena.h"
+#include "engine/engine.h"
+
+namespace orlop::fuzz {
+
+// What the engine asked and has not been answered.
+struct Asked {
+  uint32_t type;
+  uint32_t conn;
+  uint32_t generation;
+};
+
+class Rig {
+ public:
+  // Which answer the n-th event gets is the input's to say: `choices` are used in a ring.
+  Rig(const uint8_t* choices, size_t count);
+  // Ends the engine and aborts when anything of it is left.
+  ~Rig();
+  Rig(const Rig&) = delete;
+  Rig& operator=(const Rig&) = delete;
+
+  // A peer connects to :15008 and is through its handshake; an application connects to :15001.
+  void PeerComes();
+  void ApplicationComes();
+  // The far ends by number, in the order they came: peers, applications, and whom the engine dialled.
+  void Say(uint8_t who, const uint8_t* bytes, size_t length);
+  void EndHalf(uint8_t who);
+  void Close(uint8_t who);
+  // From now on nobody (or everybody again) reads what the engine sends.
+  void Listen(bool listen) { listening_ = listen; }
+  void Pass(uint64_t ms);
+  // A late answer to the oldest open question.
+  void AnswerLate(uint8_t choice);
+  void RemovePod(bool cut);
+  void Retire();
+  void Drain();
+  // Lets the engine work until nothing is left to do.
+  void Turn();
+
+ private:
+  static int32_t Handle(void* self, uint32_t events);
+  int32_t Answer(uint32_t events);
+  bool Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_answer* answer);
+  void Refill(const orlop_engine_event& event);
+  int FarEnd(int* near);
+  void Hear();
+  uint8_t NextChoice();
+
+  const uint8_t* choices_;
+  size_t choice_count_;
+  size_t next_choice_ = 0;
+  int first_free_;
+  Engine* engine_;
+  std::vector<int> far_ends_;
+  std::vector<Asked> asked_;
+  std::vector<uint64_t> alive_;
+  bool listening_ = true;
+  bool pod_here_ = true;
+};
+
+}  // namespace orlop::fuzz

@@ -1,0 +1,217 @@
+// fuzz · tls.cc: two sessions, and in between whoever splits, changes, repeats and drops bytes. What arrives
+// is what was sent, or the session fails. Or one session alone, and arbitrary bytes.
+#include "engine/tls.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace {
+
+using orlop::Role;
+using orlop::Scratch;
+using orlop::TlsSession;
+using Bytes = std::vector<uint8_t>;
+
+[[noreturn]] void Fail(const char* what) {
+  fprintf(stderr, "fuzz: %s\n", what);
+  abort();
+}
+
+int ChooseH2(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in, unsigned size,
+             void*) {
+  static const unsigned char wanted[] = {2, 'h', '2'};
+  unsigned char* chosen = nullptr;
+  const int found = SSL_select_next_proto(&chosen, length, wanted, sizeof wanted, in, size);
+  *out = chosen;
+  return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+// As identities.cc makes them, but for the groups, which Debian's OpenSSL does not have.
+SSL_CTX* MakeContext(Role role, EVP_PKEY* key, X509* certificate) {
+  SSL_CTX* context = SSL_CTX_new(role == Role::kServer ? TLS_server_method() : TLS_client_method());
+  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_use_certificate(context, certificate);
+  SSL_CTX_use_PrivateKey(context, key);
+  X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate);
+  if (role == Role::kServer) {
+    SSL_CTX_set_alpn_select_cb(context, ChooseH2, nullptr);
+  } else {
+    SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>("\2h2"), 3);
+  }
+  return context;
+}
+
+struct Contexts {
+  SSL_CTX* server;
+  SSL_CTX* client;
+  Contexts() {
+    EVP_PKEY* key = EVP_EC_gen("P-256");
+    X509* certificate = X509_new();
+    X509_set_version(certificate, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 1L << 30);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>("fuzz"), -1, -1, 0);
+    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
+    X509_set_pubkey(certificate, key);
+    if (X509_sign(certificate, key, EVP_sha256()) == 0) Fail("no certificate");
+    server = MakeContext(Role::kServer, key, certificate);
+    client = MakeContext(Role::kClient, key, certificate);
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+  }
+};
+
+const Contexts& TheContexts() {
+  static const auto* const contexts = new Contexts;
+  return *contexts;
+}
+
+struct Input {
+  const uint8_t* at;
+  size_t left;
+  uint8_t Byte() {
+    if (left == 0) return 0;
+    left--;
+    return *at++;
+  }
+};
+
+// One end: a session with a buffer of its own, as an engine has one per thread.
+struct End {
+  std::unique_ptr<Scratch> scratch = std::make_unique<Scratch>();
+  TlsSession session;
+  bool open = false;
+  bool failed = false;
+  bool shut = false;
+  Bytes sent;
+  Bytes received;
+
+  explicit End(Role role) {
+    SSL_CTX* context = role == Role::kServer ? TheContexts().server : TheContexts().client;
+    if (!session.Open(context, role, scratch.get())) Fail("no session");
+  }
+  // What it has for the other end.
+  Bytes Take() {
+    Bytes out(scratch->cipher_out, scratch->cipher_out + scratch->cipher_length);
+    scratch->cipher_length = 0;
+    return out;
+  }
+  void Handshake() {
+    const TlsSession::Step step = session.Handshake();
+    if (step == TlsSession::Step::kDone) open = true;
+    if (step != TlsSession::Step::kFailed) return;
+    failed = true;
+    if (session.message().empty()) Fail("a failure without a reason");
+  }
+  // As tunnel_io.cc does it.
+  void Receive(const uint8_t* bytes, size_t length) {
+    if (failed || length == 0) return;
+    session.Feed(bytes, length);
+    Bytes rest;
+    if (!open) {
+      Handshake();
+      if (!open) return;
+      session.PeerLeaf();
+      session.AlpnIsH2();
+      rest = session.TakeRest();
+      session.Feed(rest.data(), rest.size());
+    }
+    for (;;) {
+      size_t got = 0;
+      const TlsSession::Step step = session.Read(scratch->plain_in, sizeof scratch->plain_in, &got);
+      received.insert(received.end(), scratch->plain_in, scratch->plain_in + got);
+      if (step == TlsSession::Step::kDone) continue;
+      failed = step == TlsSession::Step::kFailed;
+      if (failed && session.message().empty()) Fail("a failure without a reason");
+      return;
+    }
+  }
+  void Write(uint8_t fill, size_t length) {
+    if (!open || failed || shut || length == 0) return;
+    const Bytes bytes(length, fill);
+    if (!session.Write(bytes.data(), bytes.size())) Fail("an open session does not seal");
+    sent.insert(sent.end(), bytes.begin(), bytes.end());
+  }
+};
+
+void IsPrefix(const Bytes& received, const Bytes& sent) {
+  if (received.size() > sent.size() || !std::equal(received.begin(), received.end(), sent.begin()))
+    Fail("other bytes arrived than were sent");
+}
+
+// One flight on its way; true when somebody touched it.
+bool Carry(Input* input, Bytes flight, End* to) {
+  bool touched = false;
+  const uint8_t how = input->Byte();
+  if (!flight.empty() && how % 8 == 7) {
+    const size_t where = (static_cast<size_t>(input->Byte()) << 8 | input->Byte()) % flight.size();
+    flight[where] ^= static_cast<uint8_t>(1u << (input->Byte() % 8));
+    touched = true;
+  }
+  if (!flight.empty() && how % 8 == 6) {
+    flight.insert(flight.end(), flight.begin(), flight.begin() + static_cast<long>(flight.size() / 2));
+    touched = true;
+  }
+  if (how % 8 == 5) {
+    const size_t some = std::min<size_t>(input->Byte(), input->left);
+    flight.insert(flight.begin(), input->at, input->at + some);
+    touched = some > 0;
+  }
+  const size_t step = how % 2 == 0 ? flight.size() : static_cast<size_t>(input->Byte()) + 1;
+  for (size_t at = 0; at < flight.size(); at += step)
+    to->Receive(&flight[at], std::min(step, flight.size() - at));
+  return touched;
+}
+
+void Between(Input input) {
+  End client(Role::kClient);
+  End server(Role::kServer);
+  client.Handshake();
+  bool touched = false;
+  for (int turns = 0; turns < 64 && (input.left > 0 || turns < 6); turns++) {
+    touched |= Carry(&input, client.Take(), &server);
+    touched |= Carry(&input, server.Take(), &client);
+    if (input.left == 0) continue;
+    const uint8_t act = input.Byte();
+    End& who = act % 2 == 0 ? client : server;
+    // At most what one buffer of the engine holds.
+    if (act % 8 < 6) who.Write(act, static_cast<size_t>(input.Byte()) * 257 % Scratch::kPlainOut);
+    if (act % 8 == 7 && who.open && !who.failed) {
+      who.session.Shutdown();
+      who.shut = true;
+    }
+  }
+  IsPrefix(server.received, client.sent);
+  IsPrefix(client.received, server.sent);
+  if (!touched && (!server.open || !client.open)) Fail("an undisturbed handshake did not end");
+}
+
+void Alone(Input input) {
+  End end(input.Byte() % 2 == 0 ? Role::kServer : Role::kClient);
+  const size_t step = static_cast<size_t>(input.Byte()) + 1;
+  end.Handshake();
+  for (size_t at = 0; at < input.left; at += step)
+    end.Receive(input.at + at, std::min(step, input.left - at));
+  if (end.open) Fail("a handshake with nobody");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input input{data, size};
+  input.Byte() % 4 == 0 ? Alone(input) : Between(input);
+  return 0;
+}

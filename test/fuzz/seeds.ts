@@ -1,0 +1,144 @@
+// fuzz · `node test/fuzz/seeds.ts` writes the first inputs of the targets in targets.ts. What fuzzing found is committed beside
+// them by hand and never written again.
+import { mkdirSync, writeFileSync } from "node:fs";
+import * as abi from "../../agent/abi.ts";
+import { dns, HostileAuthority, hostileSans, ip, uri } from "../support/hostile-certificates.ts";
+
+const identity = "spiffe://cluster.local/ns/shop/sa/web";
+
+function certificates(): Buffer[] {
+  const authority = new HostileAuthority();
+  const some = hostileSans().filter((_, index) => index % 6 === 0);
+  return [
+    authority.root.der,
+    authority.leaf({ extensions: [] }).der,
+    authority.named(uri(identity)).der,
+    authority.named(uri(identity), dns("web.shop"), ip(10, 0, 0, 1)).der,
+    ...some.map(({ names }) => authority.named(...names).der),
+  ];
+}
+
+/** Records of `size` bytes with these words at these places. */
+const record = (size: number, words: readonly (readonly [offset: number, value: number])[]): Buffer => {
+  const bytes = Buffer.alloc(size);
+  for (const [offset, value] of words) bytes.writeUInt32LE(value, offset);
+  return bytes;
+};
+const engineRecord = abi.orlopEngineEvent;
+const kernelRecord = abi.orlopEvent;
+
+const mesh = (documents: readonly string[]): string => documents.join("---\n");
+const workload = (name: string, address: string): string => `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: { name: ${name}, namespace: shop, uid: uid-${name}, labels: { app: ${name} } }
+spec: { addresses: [${address}, "fd00::1"], node: node-a, serviceAccount: ${name}, ports: { http: 8080 }, locality: "r/z/s", weight: 2 }
+`;
+const namespace = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { orlop.dev/dataplane-mode: ambient } }
+`;
+const service = `apiVersion: v1
+kind: Service
+metadata: { name: api, namespace: shop }
+spec: { clusterIPs: [10.96.0.1, "fd96::1"], selector: { app: api }, ports: [{ name: http, port: 80, targetPort: http }] }
+`;
+const authorization = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: callers, namespace: shop, annotations: { istio.io/dry-run: "false" } }
+spec:
+  selector: { matchLabels: { app: api } }
+  action: ALLOW
+  rules:
+    - from: [{ source: { principals: ["cluster.local/ns/shop/sa/web"], notNamespaces: [evil], ipBlocks: [10.0.0.0/8] } }]
+      to: [{ operation: { ports: ["80"], notPorts: ["81"] } }]
+      when: [{ key: source.ip, values: ["10.0.0.0/8"] }]
+`;
+const authentication = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: default, namespace: istio-system }
+spec: { mtls: { mode: STRICT }, portLevelMtls: { 8080: { mode: PERMISSIVE } } }
+`;
+const endpointSlice = `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: api-1, namespace: shop, labels: { kubernetes.io/service-name: api } }
+addressType: IPv4
+ports: [{ name: http, port: 8080 }]
+endpoints: [{ addresses: [10.0.0.3], conditions: { ready: true }, targetRef: { kind: Pod, name: api, namespace: shop } }]
+`;
+
+const request = (line: string, body = "", more = ""): string =>
+  `${line} HTTP/1.1\r\nHost: orlop\r\nConnection: close\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
+
+const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
+  certificate: certificates(),
+  der: [Buffer.from("3003020101", "hex"), Buffer.from("3081800400", "hex"), Buffer.from("0500", "hex")],
+  authority: [
+    "10.0.0.1:80",
+    "[fd00::1]:65535",
+    "api.shop.svc.cluster.local:8080",
+    "127.0.0.1:0",
+    "1.2.3:4",
+    "[::ffff:10.0.0.1]:1",
+  ],
+  headers: [
+    "k8s.cluster.name=c,k8s.namespace.name=shop,k8s.deployment.name=web,service.name=web,service.version=v1",
+    "cloud.region=r,cloud.availability_zone=%C3%A4;property=1",
+    'for="10.0.0.1:40000";host=api.shop.svc.cluster.local;proto=tcp',
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  ],
+  address: [
+    "10.0.0.1",
+    "10.1.2.3/8",
+    "fd00::1/64",
+    "::ffff:10.0.0.1",
+    "::",
+    "1:2:3:4:5:6:7:8",
+    "fe80::1%eth0",
+    "0.0.0.0/0",
+  ],
+  "spiffe-id": [identity, "spiffe://td/ns/a/sa/b.c-d", "spiffe://td/ns/a/sa/..", "SPIFFE://td/ns/a/sa/b"],
+  "keeper-request": [
+    { id: 1, op: "hello", version: 2, node: "node-a" },
+    { id: 2, op: "prepare", uid: "5c0ffee5-0000-4000-8000-0000000000aa", addresses: ["10.0.0.1", "fd00::1"] },
+    { id: 3, op: "capture", podIdx: 1, failDirect: false },
+    { id: 4, op: "release", podIdx: 1 },
+    { id: 5, op: "sockets", podIdx: 1, kind: "local6", count: 64 },
+    { id: 6, op: "sever", podIdx: 1024 },
+    { id: 7, op: "programs" },
+  ].map((one) => JSON.stringify(one)),
+  "engine-event": Array.from({ length: 9 }, (_, type) =>
+    record(engineRecord.size, [
+      [engineRecord.type, type],
+      [engineRecord.conn, 3],
+      [engineRecord.kind, 1],
+      [engineRecord.text + 4, 5],
+    ]),
+  ),
+  "kernel-event": Array.from({ length: 6 }, (_, type) =>
+    record(kernelRecord.size, [
+      [kernelRecord.type, type],
+      [kernelRecord.flags, type % 2 === 0 ? abi.ORLOP_SOCK_JOINED : 0],
+    ]),
+  ),
+  mesh: [
+    mesh([namespace, workload("web", "10.0.0.2"), workload("api", "10.0.0.3"), service]),
+    mesh([namespace, authorization]),
+    mesh([authentication, endpointSlice, service]),
+    "a: &a [1, 2]\nb: *a\nc: !!str x\nd: |\n  text\n? complex\n: value\n",
+  ],
+  "admin-request": [
+    request("GET /v1/status"),
+    request("GET /v1/explain?src=10.0.0.1&dst=10.0.1.2:80"),
+    request("GET /v1/dump"),
+    request("PUT /v1/log", JSON.stringify({ room: "policy", level: "debug", forSeconds: 60 })),
+    request("PUT /v1/log", '{"__proto__":{"room":1}}'),
+    request("GET /v1/../v1/status"),
+    "POST /v1/log HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+  ],
+};
+
+for (const [target, inputs] of Object.entries(seeds)) {
+  const folder = new URL(`./corpus/${target}/`, import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  for (const [index, input] of inputs.entries()) writeFileSync(new URL(`seed-${index}`, folder), input);
+}
