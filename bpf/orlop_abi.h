@@ -180,7 +180,7 @@ struct orlop_socket_key {
 /* --- telling what happened ---------------------------------------------------------------- */
 
 /* orlop_event.type */
-#define ORLOP_EVENT_OPEN    1u /* an application connection was established */
+#define ORLOP_EVENT_OPEN    1u /* an application connection that no agent sees was established */
 #define ORLOP_EVENT_CLOSE   2u /* it ended; bytes, duration, RTT and retransmits are final */
 #define ORLOP_EVENT_FAIL    3u /* SYN_SENT ended without ESTABLISHED */
 #define ORLOP_EVENT_REFUSED 4u /* a hook refused; reason is a counter number below */

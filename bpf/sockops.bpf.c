@@ -114,6 +114,12 @@ static __always_inline struct orlop_event *event_of(struct bpf_sock_ops *ctx, __
 	return event;
 }
 
+/* The agent sits in between, and tells of it itself. */
+static __always_inline int through_agent(const struct orlop_sock *sock)
+{
+	return sock->flags & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT);
+}
+
 /* The port a service is known by: what was dialled, or where it listens. */
 static __always_inline __be16 service_port(const struct orlop_sock *sock, const struct ends *e)
 {
@@ -236,6 +242,8 @@ static __always_inline void opened(struct bpf_sock_ops *ctx, struct orlop_sock *
 	sums = traffic_of(sock, service_port(sock, e));
 	if (sums)
 		sums->opened += 1;
+	if (through_agent(sock))
+		return;
 	event = event_of(ctx, ORLOP_EVENT_OPEN, sock, e);
 	if (event)
 		bpf_ringbuf_submit(event, 0);
@@ -339,6 +347,8 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 		sums->srtt_us_sum += srtt;
 		sums->retransmits += retransmits;
 	}
+	if (through_agent(sock))
+		return;
 	event = event_of(ctx, ORLOP_EVENT_CLOSE, sock, &e);
 	if (!event)
 		return;

@@ -48,7 +48,7 @@ export type KernelEvent = {
   readonly durationMs: number;
   readonly srttUs: number;
   readonly retransmits: number;
-  /** The agent sits in between and tells of it itself. */
+  /** The agent sits in between and tells of it itself, unless nobody accepted it (`fail`). */
   readonly throughAgent: boolean;
   /** Where it really went when both ends are pods of this node and nobody sits in between; null: it was not so. */
   readonly joined: Endpoint | null;

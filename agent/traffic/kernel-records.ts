@@ -44,7 +44,8 @@ export class KernelRecords {
   }
 
   handle(event: KernelEvent): void {
-    if (event.throughAgent) return;
+    // Programs of an older keeper tell of every such connection; these, only of one that never reached the agent.
+    if (event.throughAgent && event.type !== "fail") return;
     if (event.joined !== null) {
       this.#joined.handle(event, event.joined, endOf(event));
       return;
@@ -62,7 +63,11 @@ export class KernelRecords {
         return;
       }
       case "fail":
-        this.#refused(event, { flag: "CONNECT", cause: "connect-failed", message: "" });
+        this.#refused(event, {
+          flag: "CONNECT",
+          cause: "connect-failed",
+          message: event.throughAgent ? "the agent's listener is gone or full" : "",
+        });
         return;
       case "refused":
         this.#refused(event, { flag: "DENY", cause: "refused-by-kernel", message: words[event.reason ?? ""] ?? "" });

@@ -3,6 +3,7 @@
 #include "engine/acceptor.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,7 +38,16 @@ Acceptor::~Acceptor() {
   CloseCounted(fd_, false);
 }
 
+// What a listener is told, every socket that it accepts inherits: once instead of five calls a connection.
+// An application's connection outlives quiet hours only if dead peers are noticed: 180 s, 9 × 180 s, as
+// ztunnel.
 bool Acceptor::Open() {
+  const int on = 1, seconds = 180, probes = 9;
+  setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd_, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+  setsockopt(fd_, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+  setsockopt(fd_, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
   return engine_.loop().WatchShared(fd_, this);
 }
 

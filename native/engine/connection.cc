@@ -2,7 +2,6 @@
 // `closed`.
 #include "engine/connection.h"
 
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -23,17 +22,6 @@ constexpr uint64_t kConnectMs = 10'000;
 // A tunnel's own deadlines (connect, handshake, verdict) come first; then the far end's connect.
 constexpr uint64_t kTunnelMs = 20'000;
 constexpr uint64_t kResponseMs = 15'000;
-
-// An application's connection outlives quiet hours only if dead peers are noticed: 180 s, 9 × 180 s, as
-// ztunnel.
-void KeepAlive(int fd) {
-  const int on = 1, seconds = 180, probes = 9;
-  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
 
 }  // namespace
 
@@ -67,7 +55,6 @@ void Connection::Drop(SocketEnd& end, bool reset) {
 }
 
 bool Connection::TakeAccepted(int fd) {
-  KeepAlive(fd);
   down_.writable = true;
   return Adopt(down_, fd);
 }
@@ -155,7 +142,6 @@ void Connection::Dial(uint32_t pod_idx, const Endpoint& to, const Endpoint* from
 
 void Connection::OnSocket(int fd) {
   phase_ = Phase::kConnecting;
-  KeepAlive(fd);
   const int error = StartConnect(fd, target_, has_source_ ? &source_ : nullptr);
   if (!Adopt(up_, fd)) return Finish(CloseCause::kShed);
   if (error != 0) return Finish(CloseCause::kConnectFailed, error);

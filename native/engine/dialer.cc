@@ -1,7 +1,8 @@
 // 13 · data thread · pools and connect. A deadline belongs to whoever dials.
 #include "engine/dialer.h"
 
-#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,6 +17,9 @@ constexpr uint32_t kLeast = 4;
 constexpr uint32_t kMost = 256;
 // A refill that was lost is asked for again after this; also the keeper's round trip with a wide margin.
 constexpr uint64_t kAskAgainMs = 500;
+// A refill passes through both processes whatever it holds: when they come faster than this, the next ones
+// are larger.
+constexpr uint64_t kRefillMs = 50;
 constexpr uint64_t kDecayMs = 30'000;
 
 }  // namespace
@@ -54,8 +58,7 @@ void SocketPool::Draw(SocketWaiter* waiter) {
     waiter->OnSocket(fd);
     return;
   }
-  low_water_ = std::min(low_water_ * 2, kMost);
-  changed_ms_ = engine_.now_ms();
+  Grow();
   waiter->pool_ = this;
   waiter->next_ = nullptr;
   (last_ ? last_->next_ : first_) = waiter;
@@ -75,6 +78,11 @@ void SocketPool::Add(int fd) {
   waiter->OnSocket(fd);
 }
 
+void SocketPool::Grow() {
+  low_water_ = std::min(low_water_ * 2, kMost);
+  changed_ms_ = engine_.now_ms();
+}
+
 void SocketPool::AskIfLow() {
   const uint64_t now = engine_.now_ms();
   if (now - changed_ms_ > kDecayMs && low_water_ > kLeast) {
@@ -84,19 +92,15 @@ void SocketPool::AskIfLow() {
   if (fds_.size() >= low_water_ + waiters_) return;
   if (waiters_ > 0) engine_.timers().Start(&ask_again_, kAskAgainMs);
   if (asked_ms_ != 0 && now - asked_ms_ < kAskAgainMs) return;
-  asked_ms_ = now;
+  if (now - refilled_ms_ < kRefillMs) Grow();
+  asked_ms_ = refilled_ms_ = now;
   const uint32_t count = 2 * low_water_ + waiters_ - static_cast<uint32_t>(fds_.size());
   engine_.EmitPoolLow(pod_idx_, kind_, std::min(count, 2 * kMost));
 }
 
 int StartConnect(int fd, const Endpoint& to, const Endpoint* from) {
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   sockaddr_storage address;
   if (from) {
-    // The port is chosen at connect, by destination: 28,000 connections per application and client, not per
-    // client.
-    setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     Endpoint any_port = *from;
     any_port.port = 0;
     const socklen_t length = ToSockaddr(any_port, &address);
@@ -107,15 +111,11 @@ int StartConnect(int fd, const Endpoint& to, const Endpoint* from) {
   return errno;
 }
 
-int ConnectResult(int fd) {
+int ConnectResult(int fd, uint32_t events) {
+  if (!(events & (EPOLLERR | EPOLLHUP))) return 0;
   int error = 0;
   socklen_t length = sizeof error;
-  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
-  if (error != 0) return error;
-  tcp_info info{};
-  length = sizeof info;
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return errno;
-  return info.tcpi_state == TCP_SYN_SENT || info.tcpi_state == TCP_SYN_RECV ? EINPROGRESS : 0;
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
 }  // namespace orlop

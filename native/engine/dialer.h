@@ -42,6 +42,7 @@ class SocketPool {
  private:
   friend class SocketWaiter;
   void AskIfLow();
+  void Grow();
   Engine& engine_;
   uint32_t pod_idx_;
   SocketKind kind_;
@@ -49,16 +50,18 @@ class SocketPool {
   SocketWaiter* first_ = nullptr;
   SocketWaiter* last_ = nullptr;
   uint32_t waiters_ = 0;
-  // How many are wanted at hand: doubles when the pool ran empty, halves after half a minute without.
+  // How many are wanted at hand: doubles when the pool ran empty or was filled too often, halves after half a
+  // minute without.
   uint32_t low_water_ = 4;
-  uint64_t asked_ms_ = 0;
+  uint64_t asked_ms_ = 0;  // 0: the last refill has come
+  uint64_t refilled_ms_ = 0;
   uint64_t changed_ms_ = 0;
   Timer ask_again_;
 };
 
-// Options, source address if any, connect(2). Returns 0 when under way, else an errno.
+// Source address if any, connect(2). Returns 0 when under way, else an errno. The keeper has set the options.
 int StartConnect(int fd, const Endpoint& to, const Endpoint* from);
-// The outcome of a connect that became writable: 0 or an errno; EINPROGRESS while open.
-int ConnectResult(int fd);
+// The outcome of a connect that epoll told of: 0 or an errno.
+int ConnectResult(int fd, uint32_t events);
 
 }  // namespace orlop

@@ -2,6 +2,7 @@
 #include "engine/plain_sockets.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ Napi::Value Throw(Napi::Env env, int error, const char* call) {
 Napi::Value UnconnectedSocket(const Napi::CallbackInfo& info) {
   const int family = info[0].ToNumber().Int32Value() == 6 ? AF_INET6 : AF_INET;
   const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd < 0 ? Throw(info.Env(), errno, "socket") : Napi::Number::New(info.Env(), fd);
 }
 

@@ -1,6 +1,5 @@
 // data thread · the pods of an engine: listeners, socket pools, the flow map; what removing one ends.
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "engine/connection.h"
@@ -41,8 +40,7 @@ bool Engine::AddListener(uint32_t pod_idx, ListenerKind kind, int fd) {
 bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, int fd) {
   CountOpened();
   SocketPool* pool = FindPool(pod_idx, kind);
-  int on = 1;
-  if (!pool || ioctl(fd, FIONBIO, &on) != 0) {
+  if (!pool) {
     CloseCounted(fd, false);
     return false;
   }

@@ -31,8 +31,7 @@ void Connection::OnSocketReady(SocketEnd& end, uint32_t events) {
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) end.hup = true;
   if (phase_ == Phase::kConnecting && &end == &up_) {
     if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
-    const int error = ConnectResult(end.fd);
-    if (error == EINPROGRESS) return;
+    const int error = ConnectResult(end.fd, events);
     if (error != 0) return Finish(CloseCause::kConnectFailed, error);
     return OnConnected();
   }

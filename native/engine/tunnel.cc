@@ -2,7 +2,6 @@
 // end.
 #include "engine/tunnel.h"
 
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -75,8 +74,6 @@ void Tunnel::Accept(int fd) {
   half_open_ = true;  // counted by hbone_server
   sockaddr_storage address;
   socklen_t length = sizeof address;
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
       !FromSockaddr(address, length, &local_) || !engine_.loop().Watch(fd, this)) {
     return EndFailed(HandshakeFailure::kClosed, "the connection was gone at once");
@@ -102,9 +99,8 @@ void Tunnel::OnSocket(int fd) {
   if (error != 0) return End(CloseCause::kConnectFailed, error, "");
 }
 
-void Tunnel::Connected() {
-  const int error = ConnectResult(fd_);
-  if (error == EINPROGRESS) return;
+void Tunnel::Connected(uint32_t events) {
+  const int error = ConnectResult(fd_, events);
   if (error != 0) return End(CloseCause::kConnectFailed, error, "");
   StartHandshake();
 }

@@ -68,7 +68,7 @@ class Tunnel final : public Pollable, public SocketWaiter {
  private:
   void Deadline(uint64_t after_ms);
   void OnDeadline();
-  void Connected();
+  void Connected(uint32_t events);
   void StartHandshake();
   void Receive();
   void ReceiveHandshake();

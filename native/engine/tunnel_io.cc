@@ -32,7 +32,7 @@ void Tunnel::OnReady(uint32_t events) {
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hup_ = true;
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
   if (phase_ == Phase::kConnecting) {
-    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) Connected();
+    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) Connected(events);
     return;
   }
   if (phase_ == Phase::kDeciding) {

@@ -10,7 +10,6 @@ import {
   ORLOP_OUT_DIRECT,
   ORLOP_OUT_REFUSE,
   ORLOP_POD_FAIL_DIRECT,
-  ORLOP_SOCK_CAPTURED,
 } from "../../agent/abi.ts";
 import { dial, HookBench, LIMIT_NS, OUTSIDE4, POD4 } from "./hook-bench.ts";
 
@@ -131,17 +130,7 @@ for size in (1000, 10):
     await sleep(200);
     const sums = bench.traffic(ORLOP_DIRECTION_OUT, 4000);
     assert.deepEqual(sums, { opened: 2, closed: 2, failed: 0, sentBytes: 1010, receivedBytes: 10 });
-    const seen = bench.events();
-    assert.equal(seen.filter(({ type }) => type === "open").length, 2);
-    assert.deepEqual(
-      seen
-        .filter(({ type }) => type === "close")
-        .map(({ dst, sent, received, flags }) => [dst, sent, received, (flags & ORLOP_SOCK_CAPTURED) !== 0]),
-      [
-        ["192.0.2.40 4000", 1000n, 5n, true],
-        ["192.0.2.40 4000", 10n, 5n, true],
-      ],
-    );
+    assert.deepEqual(bench.events(), [], "the agent tells of them");
     v4.close();
     const flows = bench.flows().size;
     assert.equal(await bench.inPod(dial("192.0.2.41", 4001)), "ECONNREFUSED");
@@ -149,6 +138,7 @@ for size in (1000, 10):
     assert.deepEqual(
       bench.events().map(({ type, dst }) => [type, dst]),
       [["fail", "192.0.2.41 4001"]],
+      "of this one it never heard",
     );
     assert.equal(bench.flows().size, flows, "what failed is not left for the agent");
   });
