@@ -71,6 +71,18 @@ test("every mode measures, directly and through the relay", async () => {
   }
 });
 
+test("sinks that read nothing are found out, and afterwards get every byte", async () => {
+  for (const port of [sink, relay]) {
+    const { stdout } = await run(ownProgram("load"), [
+      ...["stall", "127.0.0.1", port, "--connections", "3", "--seconds", "1.5", "--warmup", "0"],
+    ]);
+    const [ready, result] = stdout.trim().split("\n");
+    assert.equal(ready, "ready");
+    const { held, errors } = JSON.parse(result ?? "") as { held: number; errors: number };
+    assert.ok(errors === 0 && held > 3 * 10_000, `${held} bytes held`);
+  }
+});
+
 test("the CPU of watched processes is counted", async () => {
   const pid = String(children[1]?.pid);
   const { cpu_ns: cpu } = await load("bulk", relay, "--watch", pid);

@@ -11,8 +11,9 @@
  * nanoseconds: both ends run on one machine).
  * Sink: compares what comes; after the window it tells SINK_ANSWER_BYTES whenever it has read all there is:
  * total, errors, bytes in the window. Reply: each `size` bytes read are compared and answered with `size`
- * bytes. */
+ * bytes. Stall: nothing more is read until the window has ended; from then on a sink. */
 #define OP_SINK		  'S'
+#define OP_STALL	  'N'
 #define OP_REPLY	  'R'
 #define HEADER_BYTES	  21
 #define SINK_ANSWER_BYTES 24
@@ -109,5 +110,6 @@ int run_churn(const struct target *t);
 int run_connect(const struct target *t);
 int run_first(const struct target *t);
 int run_idle(const struct target *t);
+int run_stall(const struct target *t);
 
 #endif

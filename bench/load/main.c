@@ -1,6 +1,6 @@
 /* load MODE HOST PORT [--connections N] [--size BYTES] [--seconds S] [--warmup S] [--rate PER_SECOND]
  * [--phase 0…1] [--spin 1] [--connect HOST:PORT] [--watch PID,…]
- * Modes: serve bulk rr paced churn connect first idle. Prints one JSON object. Exit 1 when a byte or a
+ * Modes: serve bulk rr paced churn connect first idle stall. Prints one JSON object. Exit 1 when a byte or a
  * connection was wrong. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +15,11 @@ int main(int argc, char **argv)
 		int (*run)(const struct target *);
 	} modes[] = {{"bulk", run_bulk},   {"rr", run_requests},     {"paced", run_paced},
 		     {"churn", run_churn}, {"connect", run_connect}, {"first", run_first},
-		     {"idle", run_idle}};
+		     {"idle", run_idle},   {"stall", run_stall}};
 	if (argc < 4) {
-		fprintf(
-		    stderr,
-		    "usage: load serve|bulk|rr|paced|churn|connect|first|idle HOST PORT [--connections N] "
-		    "[--size B] [--seconds S] [--warmup S] [--rate R]\n");
+		fprintf(stderr, "usage: load serve|bulk|rr|paced|churn|connect|first|idle|stall HOST PORT "
+				"[--connections N] "
+				"[--size B] [--seconds S] [--warmup S] [--rate R]\n");
 		return 64;
 	}
 	struct target t = {.host = argv[2],

@@ -159,6 +159,9 @@ int run_paced(const struct target *t)
 			}
 		}
 	}
+	/* Stalled from the beginning on. */
+	if (!warmed)
+		watch_begin();
 	watch_end();
 	/* Requests in flight end in their own time; those that could not even leave count with what they have
 	 * waited. */
@@ -174,7 +177,7 @@ int run_paced(const struct target *t)
 		}
 	}
 	print_latency("paced", requests + late, t->seconds, 0, NULL);
-	return requests == 0;
+	return requests + late == 0;
 }
 
 /* Opens all connections, makes one request on each, then holds them until stdin ends. */

@@ -27,9 +27,12 @@ struct peer {
 	uint64_t in_window; /* sink: bytes that came in the measured window */
 	uint64_t warm, end; /* the window */
 	unsigned matched;   /* of a CONNECT head: how much of its end has come */
+	bool stalls;	    /* reads nothing until the window has ended */
 };
 
 static struct peer peers[MAX_FDS];
+static int stalling;
+#define RESUME_MS 20
 
 static bool flush_replies(int fd, struct peer *p)
 {
@@ -47,7 +50,7 @@ static bool flush_replies(int fd, struct peer *p)
 static void tell(int fd, const struct peer *p)
 {
 	unsigned char answer[SINK_ANSWER_BYTES];
-	if (p->have < HEADER_BYTES || p->header[0] != OP_SINK || now_ns() < p->end)
+	if (p->have < HEADER_BYTES || p->header[0] == OP_REPLY || now_ns() < p->end)
 		return;
 	put64(answer, p->received);
 	put64(answer + 8, p->errors);
@@ -75,6 +78,8 @@ static bool take_header(int fd, struct peer *p, unsigned char byte)
 		p->pending = p->size;
 		p->warm = get64(p->header + 5);
 		p->end = get64(p->header + 13);
+		p->stalls = p->header[0] == OP_STALL;
+		stalling += p->stalls;
 		return p->size > 0 && p->size <= PATTERN_BYTES;
 	}
 	return true;
@@ -111,7 +116,7 @@ static bool take_requests(struct peer *p, const unsigned char *data, size_t leng
 /* False: the connection is over. */
 static bool readable(int fd, struct peer *p)
 {
-	for (;;) {
+	while (!p->stalls) {
 		ssize_t got = recv(fd, buffer, sizeof(buffer), 0);
 		if (got < 0 && errno == EAGAIN) {
 			tell(fd, p);
@@ -124,12 +129,33 @@ static bool readable(int fd, struct peer *p)
 		for (; p->have < HEADER_BYTES && length > 0; data++, length--)
 			if (!take_header(fd, p, *data))
 				return false;
-		if (p->header[0] == OP_SINK)
+		if (p->header[0] != OP_REPLY)
 			sink(p, data, length);
 		else if (!take_requests(p, data, length) || !flush_replies(fd, p))
 			return false;
 		/* On to EAGAIN even after a short read: a FIN that came with the data raises no second edge.
 		 */
+	}
+	return true;
+}
+
+static void end(int fd)
+{
+	stalling -= peers[fd].stalls;
+	peers[fd].stalls = false;
+	close(fd);
+}
+
+static void resume_stalled(void)
+{
+	uint64_t now = now_ns();
+	for (int fd = 0; fd < MAX_FDS && stalling > 0; fd++) {
+		if (!peers[fd].stalls || now < peers[fd].end)
+			continue;
+		peers[fd].stalls = false;
+		stalling--;
+		if (!readable(fd, &peers[fd]))
+			end(fd);
 	}
 }
 
@@ -152,7 +178,9 @@ int serve(const char *host, const char *port)
 	fflush(stdout);
 	for (;;) {
 		struct epoll_event events[256];
-		int count = epoll_wait(epoll, events, 256, -1);
+		int count = epoll_wait(epoll, events, 256, stalling > 0 ? RESUME_MS : -1);
+		if (stalling > 0)
+			resume_stalled();
 		for (int i = 0; i < count; i++) {
 			int fd = events[i].data.fd;
 			if (fd == listener) {
@@ -178,7 +206,7 @@ int serve(const char *host, const char *port)
 			if (alive && (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 				alive = readable(fd, p);
 			if (!alive)
-				close(fd);
+				end(fd);
 		}
 	}
 }

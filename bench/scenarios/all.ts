@@ -6,6 +6,7 @@ import { latencyScenarios } from "./latency.ts";
 import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
 import type { Scenario } from "./scenario.ts";
+import { slowReaderScenarios } from "./slow-reader.ts";
 import { streamScenarios } from "./streams.ts";
 
 export const scenarios: readonly Scenario[] = [
@@ -16,6 +17,7 @@ export const scenarios: readonly Scenario[] = [
   ...payloadScenarios,
   ...coldScenarios,
   ...latencyScenarios,
+  ...slowReaderScenarios,
   ...captureScenarios,
   ...pureScenarios,
 ];

@@ -1,9 +1,9 @@
 // bench · what connections cost that do nothing. Each measurement opens a thousand more and keeps them: freed memory that
 // the next thousand takes again would make them look free.
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Running, tail } from "../../agent/cli/cluster-process.ts";
 import { startLoad } from "../load.ts";
+import { residentMb } from "../memory.ts";
 import type { Contestant } from "../pairs.ts";
 import type { Side } from "../sides/side.ts";
 import { type Scenario, sideBySide } from "./scenario.ts";
@@ -11,17 +11,6 @@ import { type Scenario, sideBySide } from "./scenario.ts";
 const CONNECTIONS = 1_000;
 const SETTLE_MS = 300;
 const START_MS = 20_000;
-
-/** Megabytes resident, of all the processes together. */
-function residentMb(pids: readonly number[]): number {
-  let kb = 0;
-  for (const pid of pids) {
-    const line = /^Rss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"));
-    if (line === null) throw new Error(`/proc/${pid}/smaps_rollup does not tell its size`);
-    kb += Number(line[1]);
-  }
-  return kb / 1024;
-}
 
 function measureIdle(side: Side, holders: Running[]): Contestant["measure"] {
   return async () => {
