@@ -22,6 +22,15 @@
 		(__u32) value_;                                                                              \
 	})
 
+/* From here on clang knows nothing of this pointer. Where it may be one of several, clang would make that an
+ * offset to add, and the verifier takes such arithmetic from nobody without CAP_PERFMON or CAP_SYS_ADMIN. */
+#define OPAQUE(pointer)                                                                                      \
+	({                                                                                                   \
+		__typeof__(pointer) pointer_ = (pointer);                                                    \
+		asm volatile("" : "+r"(pointer_));                                                           \
+		pointer_;                                                                                    \
+	})
+
 /* The same 16 bytes as four words in wire order. */
 union addr_words {
 	struct orlop_addr addr;
@@ -61,6 +70,14 @@ static __always_inline int addr_equal(const struct orlop_addr *a, const struct o
 static __always_inline int addr_is_zero(const struct orlop_addr *a)
 {
 	return (addr_word(a, 0) | addr_word(a, 1) | addr_word(a, 2) | addr_word(a, 3)) == 0;
+}
+
+/* The pod's own address of that family. */
+static __always_inline const struct orlop_addr *pod_addr(const struct orlop_pod *pod, int is4)
+{
+	const struct orlop_addr *ip4 = OPAQUE(&pod->ip4), *ip6 = OPAQUE(&pod->ip6);
+
+	return is4 ? ip4 : ip6;
 }
 
 /* Leads back into the same namespace whatever its routes say: 127.0.0.0/8, ::1, and the unspecified

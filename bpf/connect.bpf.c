@@ -33,7 +33,7 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int e
 		event->sock_cookie = bpf_get_socket_cookie(ctx);
 		event->pod_idx = pod->pod_idx;
 		event->direction = ORLOP_DIRECTION_OUT;
-		event->src = addr_is4(dst) ? pod->ip4 : pod->ip6;
+		event->src = *pod_addr(pod, addr_is4(dst));
 		event->dst = *dst;
 		event->dst_port = port;
 		bpf_ringbuf_submit(event, 0);
@@ -55,7 +55,7 @@ static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct 
 	} else {
 		struct sockaddr_in6 src = {.sin6_family = AF_INET6};
 
-		__builtin_memcpy(&src.sin6_addr, is4 ? &pod->ip4 : &pod->ip6, sizeof(src.sin6_addr));
+		__builtin_memcpy(&src.sin6_addr, pod_addr(pod, is4), sizeof(src.sin6_addr));
 		return bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
 	}
 }
@@ -102,7 +102,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	if (port == bpf_htons(ORLOP_PORT_OUTBOUND) || port == bpf_htons(ORLOP_PORT_INBOUND))
 		return refuse(ctx, ORLOP_COUNT_CONNECT_REFUSED_PORT, ECONNREFUSED, pod, dst, port);
 	/* Fail mode: open, as for loopback. The tunnel port is the agent's to refuse, also at home. */
-	if (port != bpf_htons(ORLOP_PORT_HBONE) && addr_equal(dst, is4 ? &pod->ip4 : &pod->ip6)) {
+	if (port != bpf_htons(ORLOP_PORT_HBONE) && addr_equal(dst, pod_addr(pod, is4))) {
 		count(ORLOP_COUNT_CONNECT_LOCAL);
 		return CONNECT_GO;
 	}
@@ -119,7 +119,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 
 	/* Fail mode: open, for a pair that the evaluator let join: whether an agent lives makes no
 	 * difference. A source that the application chose itself is the agent's to judge. */
-	if (!addr_is_zero(is4 ? &pod->ip4 : &pod->ip6) && same_node(pod, dst, port, to) &&
+	if (!addr_is_zero(pod_addr(pod, is4)) && same_node(pod, dst, port, to) &&
 	    bind_source(ctx, pod, is4) == 0) {
 		sock->to = to->addr;
 		sock->to_port = to->port;
@@ -144,7 +144,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 			event->pod_idx = pod->pod_idx;
 			event->direction = ORLOP_DIRECTION_OUT;
 			event->reason = ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT;
-			event->src = is4 ? pod->ip4 : pod->ip6;
+			event->src = *pod_addr(pod, is4);
 			event->dst = *dst;
 			event->dst_port = port;
 			bpf_ringbuf_submit(event, 0);
@@ -155,7 +155,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	/* Fail mode: closed. The pod has no address of this family that the keeper knows, so no source that
 	 * names it. The errno is what a kernel without such a route says, so that clients try the other
 	 * family. */
-	if (addr_is_zero(is4 ? &pod->ip4 : &pod->ip6))
+	if (addr_is_zero(pod_addr(pod, is4)))
 		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
 
 	bind_source(ctx, pod, is4);

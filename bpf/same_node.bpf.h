@@ -50,12 +50,15 @@ static __always_inline int resolve(const struct orlop_pod *pod, const struct orl
 	if (shares == 0)
 		return 0;
 	draw = bpf_get_prandom_u32() % shares;
+#pragma unroll
 	for (__u32 i = 0; i < ORLOP_MAX_BACKENDS; i++) {
+		const struct orlop_backend *one = OPAQUE(&known->list[i]);
+
 		if (i >= known->count)
 			return 0;
-		if (draw < known->list[i].share_end) {
-			to->addr = known->list[i].addr;
-			to->port = known->list[i].port;
+		if (draw < one->share_end) {
+			to->addr = one->addr;
+			to->port = one->port;
 			return 1;
 		}
 	}

@@ -68,6 +68,24 @@ void KeepPinnedSize(struct bpf_map* map, const std::string& pin) {
     bpf_map__set_max_entries(map, info.max_entries);
 }
 
+// Whether a program of ours may call it: some helpers want CAP_PERFMON besides. Read out of the verifier's
+// words, since a refusal for any other reason (what we give it here is no sensible call) is an answer, too;
+// libbpf 1.1 does the same, but does not know the words of newer kernels.
+bool MayCall(enum bpf_prog_type type, enum bpf_attach_type attach, enum bpf_func_id helper) {
+  const struct bpf_insn code[] = {
+      {.code = BPF_JMP | BPF_CALL, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = helper},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+  };
+  std::vector<char> log(4096);
+  DECLARE_LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach, .log_level = 1,
+                      .log_size = static_cast<uint32_t>(log.size()), .log_buf = log.data());
+  const UniqueFd loaded(bpf_prog_load(type, nullptr, "Dual BSD/GPL", code, 2, &opts));
+  if (loaded) return true;
+  for (const char* refusal : {"cannot use helper", "unknown func ", "invalid func "})
+    if (std::strstr(log.data(), refusal) != nullptr) return false;
+  return log[0] != '\0';
+}
+
 std::string Hex(const uint8_t* bytes, size_t size) {
   static const char digits[] = "0123456789abcdef";
   std::string out;
@@ -145,11 +163,11 @@ class Programs : public Napi::ObjectWrap<Programs> {
       return;
     }
     skeleton->rodata->have_set_retval =
-        libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1;
+        MayCall(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_set_retval);
     // Without CONFIG_MPTCP the function exists, but not the type it returns.
     skeleton->rodata->have_mptcp =
         access("/proc/sys/net/mptcp", F_OK) == 0 &&
-        libbpf_probe_bpf_helper(BPF_PROG_TYPE_SOCK_OPS, BPF_FUNC_skc_to_mptcp_sock, nullptr) == 1;
+        MayCall(BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS, BPF_FUNC_skc_to_mptcp_sock);
     says.clear();
     err = orlop_bpf__load(skeleton);
     g_libbpf_says = nullptr;

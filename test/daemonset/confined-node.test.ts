@@ -221,7 +221,7 @@ describe("a node of confined programs", () => {
   /** Who says what when it is missing. BPF alone is not missed: SYS_ADMIN holds it; it is named for what it is used for. */
   const missed = {
     NET_ADMIN: { program: "keeper", says: /local route of IPv4: EPERM/ },
-    // setns; and the verifier takes some of the programs from nobody without SYS_ADMIN or PERFMON.
+    // setns. The programs load without it.
     SYS_ADMIN: { program: "keeper", says: /EPERM|EACCES/ },
     SYS_PTRACE: { program: "agent", says: /pod not captured/ },
     CHOWN: { program: "keeper", says: /EPERM: operation not permitted, chown/ },
