@@ -147,7 +147,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     tables,
     certificates,
     log: log.room("agent"),
-    podsChanged: () => pairs.set(enrolment.localPods()),
+    podsChanged: () => pairs.setPods(enrolment.localPods()),
   });
   const telemetry = new Telemetry({
     version,
@@ -273,7 +273,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     watch.afterMeshChange();
     // Kernel tables and enrolment are the next agent's from then on.
     if (stop.aborted) return;
-    pairs.set(enrolment.localPods());
+    pairs.changed(change, enrolment.localPods());
     tables.setDestinations(change);
     readiness.done("configuration");
     void enrolment.meshCame();

@@ -1,12 +1,16 @@
 // 1 · main thread · keeps the kernel's word on pairs of local pods equal to what the evaluator says, and has ended what it no
-// longer allows. Verdicts are kept per pair and asked again only where something they depend on has changed.
+// longer allows. Verdicts are kept per pair and asked again only where something they depend on has changed; a change of the
+// mesh that concerns no pod of this node costs a look whether it does.
 
 import type { LentMaps } from "./engine/keeper-client.ts";
 import type { NativeMapClass } from "./engine/kernel-maps.ts";
 import { type PairEntry, PairVerdicts, VipBackends, type VipEntry } from "./engine/pair-maps.ts";
+import type { Service } from "./mesh/service.ts";
 import type { Snapshot } from "./mesh/snapshot.ts";
+import type { MeshChange } from "./mesh/store.ts";
 import type { Workload } from "./mesh/workload.ts";
 import type { Logger } from "./observe/log.ts";
+import { PodSurroundings } from "./pod-surroundings.ts";
 import type { Judge } from "./policy/evaluate.ts";
 import { type LocalPod, type PodVip, type PortVerdict, pairVerdicts, podVips } from "./traffic/same-node.ts";
 
@@ -34,6 +38,7 @@ export class PairTables {
   readonly #options: PairTablesOptions;
   #open: Open | null = null;
   #pods: readonly LocalPod[] = [];
+  #surroundings: PodSurroundings | null = null;
   #written = new Map<string, { readonly pair: Pair; readonly said: Said }>();
   #writtenVips = new Map<string, { readonly entry: VipEntry; readonly text: string }>();
   /** Sources of which connections may stand that END was said of. */
@@ -68,26 +73,49 @@ export class PairTables {
     }
     // Their values are not read: each is written again.
     this.#writtenVips = new Map(vips.keys().map((entry) => [vipKey(entry), { entry, text: "" }]));
+    this.#surroundings = null;
   }
 
-  /** The captured pods of this node, the mesh as it is now. */
+  /** After the store applied `change`. */
+  changed(change: MeshChange, pods: readonly LocalPod[]): void {
+    if (!this.#isOf(pods) || this.#surroundings?.touchedBy(change) !== false) this.set(pods);
+  }
+
+  /** Pods may have come or gone. */
+  setPods(pods: readonly LocalPod[]): void {
+    if (!this.#isOf(pods)) this.set(pods);
+  }
+
+  /** Was what stands written for exactly these? */
+  #isOf(pods: readonly LocalPod[]): boolean {
+    const known = this.#pods;
+    return (
+      this.#surroundings !== null &&
+      known.length === pods.length &&
+      known.every((one, at) => one.podIdx === pods[at]?.podIdx && one.workload === pods[at]?.workload)
+    );
+  }
+
+  /** Everything anew: the captured pods of this node, the mesh as it is now. */
   set(pods: readonly LocalPod[]): void {
     this.#pods = pods;
     const open = this.#open;
     if (open === null) return;
+    this.#surroundings = new PodSurroundings(pods, this.#options.mesh);
     this.#noteIdentities(pods);
     const standing = new Set<string>();
-    for (const source of pods) {
-      for (const destination of pods) {
+    for (const destination of pods) {
+      const ask = this.#verdicts.towards(destination, this.#options);
+      for (const source of pods) {
         if (source === destination) continue;
         const pair = { sourceIdx: source.podIdx, destinationIdx: destination.podIdx };
-        const said = this.#changing.has(source.podIdx) ? ended : this.#verdicts.of(source, destination, this.#options);
+        const said = this.#changing.has(source.podIdx) ? ended : ask(source);
         standing.add(keyOf(pair));
         this.#write(pair, said, open);
       }
     }
     for (const [key, { pair }] of this.#written) if (!standing.has(key)) this.#write(pair, nothing, open);
-    this.#setVips(pods, open);
+    this.#setVips(pods, open, this.#surroundings.services);
     void this.#sever();
   }
 
@@ -145,13 +173,13 @@ export class PairTables {
     this.#noteFull("pair_verdict");
   }
 
-  #setVips(pods: readonly LocalPod[], { vips }: Open): void {
+  #setVips(pods: readonly LocalPod[], { vips }: Open, services: readonly Service[]): void {
     const standing = new Set<string>();
     const idxOf = new Map(pods.map(({ podIdx, workload }) => [workload.uid, podIdx]));
     for (const { podIdx, workload } of pods) {
       const joins = (destination: Workload, port: number): boolean =>
         this.#joins({ sourceIdx: podIdx, destinationIdx: idxOf.get(destination.uid) ?? -1 }, port);
-      for (const one of podVips(workload, this.#options, joins)) {
+      for (const one of podVips(workload, this.#options, joins, services)) {
         const entry = { podIdx, vip: one.vip, port: one.port };
         standing.add(vipKey(entry));
         this.#writeVip(entry, one, vips);
@@ -227,26 +255,34 @@ class VerdictCache {
     WeakMap<Workload, { readonly ground: readonly unknown[]; readonly said: Said }>
   >();
 
-  of(
-    { workload: source }: LocalPod,
+  /** Asks about connections to `destination`, as the mesh is now. */
+  towards(
     { workload: destination }: LocalPod,
     world: Pick<PairTablesOptions, "mesh" | "judge">,
-  ): Said {
+  ): (source: LocalPod) => Said {
     const { mesh } = world;
-    const ground = [
+    const general: unknown[] = [
       ...mesh.authorizationPoliciesFor(destination),
       null,
       ...mesh.peerAuthenticationsFor(destination),
       null,
-      ...destination.addresses.flatMap((one) => [mesh.workloadAt(one), mesh.serviceAt(one, source.namespace)]),
+      ...destination.addresses.map((one) => mesh.workloadAt(one)),
     ];
+    /** By namespace of the source: a Service's address means its own Service first. */
+    const grounds = new Map<string, readonly unknown[]>();
     const bySource = this.#known.get(destination) ?? new WeakMap();
     this.#known.set(destination, bySource);
-    const known = bySource.get(source);
-    if (known !== undefined && same(known.ground, ground)) return known.said;
-    const said = pairVerdicts(source, destination, world);
-    bySource.set(source, { ground, said });
-    return said;
+    return ({ workload: source }) => {
+      const ground =
+        grounds.get(source.namespace) ??
+        general.concat(destination.addresses.map((one) => mesh.serviceAt(one, source.namespace)));
+      grounds.set(source.namespace, ground);
+      const known = bySource.get(source);
+      if (known !== undefined && same(known.ground, ground)) return known.said;
+      const said = pairVerdicts(source, destination, world);
+      bySource.set(source, { ground, said });
+      return said;
+    };
   }
 }
 

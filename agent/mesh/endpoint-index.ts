@@ -44,21 +44,28 @@ export class EndpointIndex {
     }
   }
 
-  /** Called after the store can find (or no longer find) the workload by its addresses. */
-  addWorkload(workload: Workload): void {
-    for (const [key] of this.#selecting.matching(workload.namespace, workload.labels)) {
-      const selected = this.#selected.get(key);
-      if (selected !== undefined) put(selected, workload);
-    }
-    this.#forgetNamers(workload);
+  /** Keys of the services that the workload answers for. */
+  servicesOf(workload: Workload): readonly string[] {
+    const keys = this.#selecting.matching(workload.namespace, workload.labels).map(([key]) => key);
+    for (const address of workload.addresses) keys.push(...(this.#naming.get(address) ?? []));
+    return keys;
   }
 
-  removeWorkload(workload: Workload): void {
-    for (const [key] of this.#selecting.matching(workload.namespace, workload.labels)) {
+  /** Called after the store can find (or no longer find) the workload by its addresses. `keys`: its services. */
+  addWorkload(workload: Workload, keys: readonly string[]): void {
+    for (const key of keys) {
       const selected = this.#selected.get(key);
-      if (selected !== undefined) take(selected, workload.uid);
+      if (selected === undefined) this.#explicit.delete(key);
+      else put(selected, workload);
     }
-    this.#forgetNamers(workload);
+  }
+
+  removeWorkload(workload: Workload, keys: readonly string[]): void {
+    for (const key of keys) {
+      const selected = this.#selected.get(key);
+      if (selected === undefined) this.#explicit.delete(key);
+      else take(selected, workload.uid);
+    }
   }
 
   endpointsOf(key: string, service: Service): readonly ServiceEndpoint[] {
@@ -84,12 +91,6 @@ export class EndpointIndex {
     }
     this.#selected.set(key, selected);
     return selected;
-  }
-
-  #forgetNamers(workload: Workload): void {
-    for (const address of workload.addresses) {
-      for (const key of this.#naming.get(address) ?? []) this.#explicit.delete(key);
-    }
   }
 
   #namers(address: string): Set<string> {

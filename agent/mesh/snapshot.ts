@@ -33,6 +33,8 @@ export type Snapshot = {
   workloadAt(address: string): Workload | undefined;
   /** Whose `node` it is, in no order. */
   workloadsOnNode(node: string): Iterable<Workload>;
+  /** In no order. */
+  workloadsIn(namespace: string): Iterable<Workload>;
 
   /** By `<namespace>/<name>`. */
   service(key: string): Service | undefined;
@@ -42,6 +44,8 @@ export type Snapshot = {
   serviceNamed(hostname: string): Service | undefined;
   /** In no order. The list is changed in place by the next `apply`: do not keep it. */
   endpointsOf(service: Service): readonly ServiceEndpoint[];
+  /** For whom the workload answers, chosen or named, in no order; one may stand twice. */
+  servicesOf(workload: Workload): readonly Service[];
 
   /** All that select the workload: of its own and of the root namespace, ordered by `<namespace>/<name>`. */
   authorizationPoliciesFor(workload: Workload): readonly AuthorizationPolicy[];

@@ -19,6 +19,8 @@ export type MeshChange = {
   readonly services: ReadonlySet<string>;
   readonly authorizationPolicies: ReadonlySet<string>;
   readonly peerAuthentications: ReadonlySet<string>;
+  /** Services for which one of these workloads answers, or answered. */
+  readonly endpointsOf: ReadonlySet<string>;
 };
 
 type Changed = { readonly [Kind in MeshUpdate["kind"]]: Set<string> };
@@ -36,6 +38,7 @@ export class MeshStore implements Snapshot {
   readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
   readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
   readonly #listeners = new Set<(change: MeshChange) => void>();
+  #servicesTouched = new Set<string>();
 
   constructor({ rootNamespace, trustDomain }: MeshStoreOptions) {
     this.rootNamespace = rootNamespace;
@@ -54,6 +57,7 @@ export class MeshStore implements Snapshot {
       "authorization-policy": new Set(),
       "peer-authentication": new Set(),
     };
+    this.#servicesTouched = new Set();
     for (const update of updates) if (this.#applyOne(update)) changed[update.kind].add(keyOf(update));
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
     const any = policies + changed.workload.size + changed.service.size > 0;
@@ -65,6 +69,7 @@ export class MeshStore implements Snapshot {
       services: changed.service,
       authorizationPolicies: changed["authorization-policy"],
       peerAuthentications: changed["peer-authentication"],
+      endpointsOf: this.#servicesTouched,
     };
     if (any) for (const listener of [...this.#listeners]) listener(change);
     return change;
@@ -96,6 +101,14 @@ export class MeshStore implements Snapshot {
 
   workloadsOnNode(node: string): Iterable<Workload> {
     return this.#workloads.onNode(node);
+  }
+
+  workloadsIn(namespace: string): Iterable<Workload> {
+    return this.#workloads.inNamespace(namespace);
+  }
+
+  servicesOf(workload: Workload): readonly Service[] {
+    return this.#endpoints.servicesOf(workload).flatMap((key) => this.#services.get(key) ?? []);
   }
 
   service(key: string): Service | undefined {
@@ -175,12 +188,18 @@ export class MeshStore implements Snapshot {
   #setWorkload(before: Workload | undefined, after: Workload | undefined): void {
     if (before !== undefined) {
       this.#workloads.remove(before);
-      this.#endpoints.removeWorkload(before);
+      this.#endpoints.removeWorkload(before, this.#touchServicesOf(before));
     }
     if (after !== undefined) {
       this.#workloads.add(after);
-      this.#endpoints.addWorkload(after);
+      this.#endpoints.addWorkload(after, this.#touchServicesOf(after));
     }
+  }
+
+  #touchServicesOf(workload: Workload): readonly string[] {
+    const keys = this.#endpoints.servicesOf(workload);
+    for (const key of keys) this.#servicesTouched.add(key);
+    return keys;
   }
 
   #setService(before: Service | undefined, after: Service | undefined): void {

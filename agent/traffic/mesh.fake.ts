@@ -114,6 +114,12 @@ export class FakeMesh implements Snapshot {
   workloadsOnNode(node: string): Iterable<Workload> {
     return this.list.filter((one) => one.node === node);
   }
+  workloadsIn(namespace: string): Iterable<Workload> {
+    return this.list.filter((one) => one.namespace === namespace);
+  }
+  servicesOf({ uid }: Workload): readonly Service[] {
+    return this.serviceList.filter((one) => this.endpointsOf(one).some(({ workload: whose }) => whose?.uid === uid));
+  }
   service(key: string): Service | undefined {
     return this.serviceList.find((one) => `${one.namespace}/${one.name}` === key);
   }

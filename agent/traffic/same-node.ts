@@ -105,14 +105,16 @@ export type PodVip = { readonly vip: string; readonly port: number; readonly bac
 /**
  * Virtual addresses that the kernel may resolve for `source`: those of which everybody who may be chosen is another pod of
  * this node that `joins` says it may be joined to. Of all others the agent chooses.
+ * @param services those that pods of this node answer for are enough.
  */
 export function podVips(
   source: Workload,
   world: VerdictWorld,
   joins: (destination: Workload, port: number) => boolean,
+  services: Iterable<Service> = world.mesh.services(),
 ): PodVip[] {
   const list: PodVip[] = [];
-  for (const service of world.mesh.services()) {
+  for (const service of services) {
     for (const vip of service.vips) {
       if (world.mesh.serviceAt(vip, source.namespace) !== service) continue;
       for (const port of service.ports) {
