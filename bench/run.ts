@@ -77,7 +77,8 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
         ...(target && { target }),
         ...(limits && { limits }),
       };
-      const row = rowOf(await pairs, scenario.key, about);
+      const all = await pairs;
+      const row = rowOf(scenario.addsUp ? all.slice(-1) : all, scenario.key, about);
       rows.push(row);
       if (!options.json)
         tell(`${name} · ${peer}: ${row.ours} against ${row.peer} ${unit}, ${row.ratio}× (${row.min}–${row.max})`);

@@ -28,6 +28,8 @@ export type Scenario = {
   readonly targets: Readonly<Record<string, Target>>;
   /** What issue 3 asks of our own figures, whatever the peer: at most this, by key. */
   readonly limits?: Readonly<Record<string, number>>;
+  /** Each measurement goes on where the one before ended: only the last pair is the figure. */
+  readonly addsUp?: true;
   /** Scenarios of the same series read different figures of the same measurements. */
   readonly series: string;
   open(world: World, peer: string, settings: Settings): Promise<Contest>;
