@@ -44,12 +44,15 @@ export function workload(index: number): Workload {
   };
 }
 
-export function service(app: number): Service {
+export const vipOf = (index: number): string => `172.${16 + ((index >> 16) & 15)}.${(index >> 8) & 255}.${index & 255}`;
+
+/** The Service of an app, or a further one. */
+export function service(index: number, app = index): Service {
   return {
-    name: `app-${app}`,
+    name: `app-${index}`,
     namespace: namespaceOf(app),
-    hostname: `app-${app}.${namespaceOf(app)}.svc.cluster.local`,
-    vips: [`172.${(app >> 16) & 15}.${(app >> 8) & 255}.${app & 255}`],
+    hostname: `app-${index}.${namespaceOf(app)}.svc.cluster.local`,
+    vips: [vipOf(index)],
     ports: [{ name: "tcp", port: 80, targetPort: 8080, appProtocol: "" }],
     selector: { app: `app-${app}` },
     endpoints: [],

@@ -1,6 +1,7 @@
 // bench · the pure hot paths at 100,000 of something, against themselves at ten: what grows with the mesh must not grow here.
 import { version } from "../../agent/version.ts";
 import { decider } from "../micro/decide.ts";
+import { routerOfServices, routerOfWorkloads } from "../micro/route.ts";
 import type { Times } from "../micro/timing.ts";
 import { updater } from "../micro/update.ts";
 import type { Figures } from "../pairs.ts";
@@ -42,6 +43,22 @@ export const pureScenarios: readonly Scenario[] = [
     limits: { p50Us: 1, p99Us: 10 },
     series: "policies",
     open: atSizes(decider),
+  },
+  {
+    name: "workloads-100k",
+    figure: `one outbound plan (Service, endpoint, tunnel) with ${MANY} workloads in the mesh, p50, against ${FEW}`,
+    ...times,
+    targets: {},
+    series: "workloads",
+    open: atSizes(routerOfWorkloads),
+  },
+  {
+    name: "services-100k",
+    figure: `one outbound plan with ${MANY} Services over 10000 workloads in the mesh, p50, against ${FEW}`,
+    ...times,
+    targets: {},
+    series: "services",
+    open: atSizes(routerOfServices),
   },
   {
     name: "update-100k",
