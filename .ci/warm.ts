@@ -9,7 +9,7 @@ import { agentFlags, keeperFlags } from "../agent/run.ts";
 
 const programs = {
   agent: { flags: agentFlags, files: ["config.ts", "first-acts.ts", "agent.ts", "identity/csr.ts"] },
-  keeper: { flags: keeperFlags, files: ["config.ts", "keeper/keeper.ts"] },
+  keeper: { flags: keeperFlags, files: ["config.ts", "first-acts.ts", "keeper/keeper.ts"] },
 } as const;
 
 /** Data threads have a loader of their own. */

@@ -22,8 +22,8 @@ test("a file without a NodeConfig is a node with every default", (t) => {
   const { keeper, agent } = loadConfig(path, {});
   assert.deepEqual(keeper, {
     node: hostname(),
-    runDir: "/run/orlop",
-    socket: "/run/orlop/keeper.sock",
+    directory: "/run/orlop-keeper",
+    socket: "/run/orlop-keeper/keeper.sock",
     bpffs: "/sys/fs/bpf",
     podsCgroup: "/sys/fs/cgroup",
     heartbeatLimitMs: 2_000,
@@ -51,7 +51,7 @@ test("what is written counts, paths start at the file, the environment comes las
   });
   assert.equal(agent.place.node, "n2");
   assert.equal(agent.source.path, join(path, "..", "mesh.d"));
-  assert.equal(keeper.socket, "/run/x/keeper.sock");
+  assert.equal(keeper.socket, "/run/x-keeper/keeper.sock");
   assert.deepEqual(agent.ca, { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 600 });
   assert.equal(agent.dataThreads, 3);
   assert.equal(keeper.log.level, "debug");

@@ -9,8 +9,9 @@ import { MAX_FILE_BYTES, parseYaml } from "./control/static-file/parse.ts";
 /** All that the privileged program is told. */
 export type KeeperConfig = {
   readonly node: string;
-  readonly runDir: string;
-  /** The unix socket it serves, `<runDir>/keeper.sock`. */
+  /** Its own, beside the agent's run directory and not in it: `<runDir>-keeper`. Nobody else may write there. */
+  readonly directory: string;
+  /** The unix socket it serves, in that directory. */
   readonly socket: string;
   readonly bpffs: string;
   readonly podsCgroup: string;
@@ -83,12 +84,13 @@ export function loadConfig(file: string, env: Readonly<Record<string, string | u
 
 function compose(file: string, spec: NodeSpec): Config {
   const { runDir, bpffs, podsCgroup, heartbeatLimitMs, agentUid, agentGid, node } = spec;
-  const keeperSocket = `${runDir}/keeper.sock`;
+  const keeperDirectory = `${runDir}-keeper`;
+  const keeperSocket = `${keeperDirectory}/keeper.sock`;
   const { cluster, network, trustDomain, rootNamespace, clusterDomain } = spec;
   return {
     keeper: {
       node,
-      runDir,
+      directory: keeperDirectory,
       socket: keeperSocket,
       bpffs,
       podsCgroup,

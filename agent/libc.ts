@@ -1,6 +1,5 @@
 // main thread, at start-up only · the few libc calls Node does not offer: prctl, capset, rlimits, mlock, interface names.
 // The only import of ffi-napi and ref-napi. A call costs microseconds and blocks: never on a connection's path.
-import { readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import ffi from "ffi-napi";
 import ref from "ref-napi";
@@ -18,7 +17,21 @@ const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 const F_SETFD = 2;
 /** From linux/capability.h: version 3, two words per set. */
 const CAPABILITY_VERSION_3 = 0x20080522;
-const capabilities = { DAC_READ_SEARCH: 2, SETGID: 6, SETUID: 7, SETPCAP: 8 } as const;
+export const capabilities = {
+  DAC_READ_SEARCH: 2,
+  SETGID: 6,
+  SETUID: 7,
+  SETPCAP: 8,
+  NET_ADMIN: 12,
+  SYS_PTRACE: 19,
+  SYS_ADMIN: 21,
+  BPF: 39,
+} as const;
+export type Capability = keyof typeof capabilities;
+
+/** As the 64 bits in which /proc shows a set. */
+export const setOf = (members: readonly Capability[]): bigint =>
+  members.reduce((all, name) => all | (1n << BigInt(capabilities[name])), 0n);
 /** if_nametoindex(3): a name and its NUL. */
 const IF_NAMESIZE = 16;
 const resources = { core: 4, nofile: 7, memlock: 8 } as const;
@@ -154,144 +167,35 @@ export function interfaceName(index: number): string {
   return name.toString("utf8", 0, end < 0 ? IF_NAMESIZE : end);
 }
 
-/** Sets effective, permitted and inheritable of this thread to exactly `kept`; empties the ambient set. */
-function setCapabilities(kept: readonly number[]): void {
+/** Sets effective and permitted of this thread to exactly these; empties the inheritable and the ambient set. */
+export function setCapabilities(kept: readonly Capability[]): void {
   const header = Buffer.alloc(8);
   header.writeUInt32LE(CAPABILITY_VERSION_3, 0);
-  const bits = kept.reduce((all, capability) => all | (1 << capability), 0) >>> 0;
+  const bits = setOf(kept);
+  // Effective, permitted, inheritable; the lower words of all three, then the upper ones.
   const data = Buffer.alloc(24);
-  data.writeUInt32LE(bits, 0); // effective; inheritable (offset 8) and the upper words stay empty
-  data.writeUInt32LE(bits, 4); // permitted
+  for (const [word, at] of [
+    [bits & 0xffff_ffffn, 0],
+    [bits >> 32n, 12],
+  ] as const) {
+    data.writeUInt32LE(Number(word), at);
+    data.writeUInt32LE(Number(word), at + 4);
+  }
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, "PR_CAP_AMBIENT");
   check(libc.capset(pointer(header), pointer(data)), "capset");
 }
 
-function shrinkBoundingSet(kept: readonly number[]): void {
+/** Of this thread. Needs SETPCAP, unless nothing is to be dropped. */
+export function shrinkBoundingSet(kept: readonly Capability[]): void {
+  const bits = setOf(kept);
   for (let capability = 0; capability < 64; capability++) {
-    if (!kept.includes(capability) && inBoundingSet(capability)) {
+    if ((bits & (1n << BigInt(capability))) === 0n && inBoundingSet(capability)) {
       prctl(PR_CAPBSET_DROP, capability, "PR_CAPBSET_DROP");
     }
   }
 }
 
-/** What /proc says about the privileges of one thread. Sets as 64 bits. */
-export type Privileges = {
-  readonly thread: number;
-  readonly uids: readonly number[];
-  readonly gids: readonly number[];
-  readonly groups: readonly number[];
-  readonly inheritable: bigint;
-  readonly permitted: bigint;
-  readonly effective: bigint;
-  readonly bounding: bigint;
-  readonly ambient: bigint;
-  readonly noNewPrivileges: boolean;
-};
-
-/** Pure: the text of /proc/<pid>/status. A missing line is an error: what we cannot read we do not believe. */
-export function parsePrivileges(status: string): Privileges {
-  const line = (name: string): string => {
-    const found = new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(status)?.[1];
-    if (found === undefined) throw new Error(`/proc status has no ${name}`);
-    return found;
-  };
-  const numbers = (name: string): number[] => line(name).split(/\s+/).filter(Boolean).map(Number);
-  const set = (name: string): bigint => BigInt(`0x${line(name)}`);
-  return {
-    thread: Number(line("Pid")),
-    uids: numbers("Uid"),
-    gids: numbers("Gid"),
-    groups: numbers("Groups"),
-    inheritable: set("CapInh"),
-    permitted: set("CapPrm"),
-    effective: set("CapEff"),
-    bounding: set("CapBnd"),
-    ambient: set("CapAmb"),
-    noNewPrivileges: line("NoNewPrivs") === "1",
-  };
-}
-
-/** Of every thread of this process, the main one first. */
-export function readPrivileges(): Privileges[] {
-  return readdirSync("/proc/self/task")
-    .map(Number)
-    .sort((a, b) => a - b)
-    .map((thread) => parsePrivileges(readFileSync(`/proc/self/task/${thread}/status`, "utf8")));
-}
-
 /** Node marks whatever it was started with to be closed by an exec; this descriptor shall outlive that of `shedPrivileges`. */
 export function keepOnExec(fd: number): void {
   check(libc.fcntl(fd, F_SETFD, 0), "fcntl(F_SETFD)");
-}
-
-/** What the agent needs between its start and `becomeUnprivileged`, and nothing more. */
-const untilUnprivileged = [
-  capabilities.DAC_READ_SEARCH, // the checkout may lie where only its owner reads
-  capabilities.SETGID,
-  capabilities.SETUID,
-  capabilities.SETPCAP,
-];
-
-/**
- * First act of the agent. Gives up everything but what `becomeUnprivileged` and reading our own files need, in *every*
- * thread: bounding set and no-new-privileges belong to a thread, and Node has started threads before our first line
- * runs, so the process executes itself once more, with the same arguments, and its threads inherit. Returns when that
- * is done or was never needed (not root, no capability).
- */
-export function shedPrivileges(): void {
-  const allowed = untilUnprivileged.reduce((all, capability) => all | (1n << BigInt(capability)), 0n);
-  const shed = readPrivileges().every(
-    (one) => one.noNewPrivileges && ((one.bounding | one.permitted | one.inheritable) & ~allowed) === 0n,
-  );
-  if (shed) return;
-  const [main] = readPrivileges();
-  if (main !== undefined && main.permitted !== 0n) {
-    // PR_CAPBSET_DROP needs SETPCAP, so the bounding set goes first.
-    shrinkBoundingSet(untilUnprivileged);
-    const held = untilUnprivileged.filter((capability) => main.permitted & (1n << BigInt(capability)));
-    setCapabilities(held);
-  }
-  forbidNewPrivileges();
-  if (!process.execve) throw new Error("this Node has no process.execve (22.15 and later have)");
-  process.execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)], process.env);
-}
-
-/**
- * Last act of start-up: user, group and groups of all threads (libc's set*id signal every thread), and with the user
- * their capabilities. The caller has loaded its code, started its threads and opened its files. Throws unless /proc
- * then shows what was promised: no thread is root, none holds a capability, none can gain one.
- */
-export function becomeUnprivileged(uid: number, gid: number): void {
-  for (const id of [uid, gid]) {
-    if (!Number.isInteger(id) || id <= 0 || id >= 0xffffffff)
-      throw new RangeError(`user or group ${id}: not 1 to 2^32-2`);
-  }
-  const { setgroups, setgid, setuid, getuid } = process;
-  if (!setgroups || !setgid || !setuid || !getuid) throw new Error("not a POSIX system");
-  if (getuid() === 0) {
-    shrinkBoundingSet([]);
-    setgroups([]);
-    setgid(gid);
-    setuid(uid);
-  }
-  // Started as another user, perhaps with capabilities: this thread gives up what it holds.
-  const [main] = readPrivileges();
-  if (main !== undefined && (main.permitted | main.inheritable | main.ambient) !== 0n) setCapabilities([]);
-  const wrong = readPrivileges().flatMap((one) => privilegesLeft(one));
-  if (wrong.length > 0) throw new Error(`the agent still holds privileges: ${wrong.join("; ")}`);
-}
-
-/**
- * Pure: what this thread should not have; empty when unprivileged. The bounding set of a thread other than the main one
- * may keep what `shedPrivileges` left there: with no-new-privileges and nothing inheritable it can reach nobody.
- */
-export function privilegesLeft(one: Privileges): string[] {
-  const left: string[] = [];
-  if (one.uids.includes(0)) left.push("user 0");
-  if (one.gids.includes(0) || one.groups.includes(0)) left.push("group 0");
-  for (const set of ["inheritable", "permitted", "effective", "ambient"] as const) {
-    if (one[set] !== 0n) left.push(`${set} capabilities ${one[set].toString(16)}`);
-  }
-  if (!one.noNewPrivileges) left.push("may gain new privileges");
-  return left.map((what) => `thread ${one.thread}: ${what}`);
 }

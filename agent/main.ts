@@ -32,8 +32,13 @@ async function start(): Promise<number> {
     case "keeper": {
       const options = programOptions();
       const { loadConfig } = await import("./config.ts");
+      const config = loadConfig(options.config).keeper;
+      const { keeperFirstActs } = await import("./first-acts.ts");
+      keeperFirstActs(config);
       const { runKeeperProgram } = await import("./keeper/keeper.ts");
-      return runKeeperProgram(loadConfig(options.config).keeper, options);
+      const { keeperLives, keepOnly } = await import("./privileges.ts");
+      keepOnly(keeperLives);
+      return runKeeperProgram(config, options);
     }
     case "agent": {
       const options = programOptions();

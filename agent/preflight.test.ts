@@ -18,7 +18,7 @@ const good: Readings = {
   btf: true,
   mountinfo,
   podsCgroupExists: true,
-  effective: (1n << 12n) | (1n << 21n) | (1n << 39n),
+  effective: (1n << 12n) | (1n << 19n) | (1n << 21n) | (1n << 39n),
   jit: "1",
   openFiles: 1_048_576,
   lockdown: "none [integrity] confidentiality",

@@ -156,6 +156,7 @@ export const checkBpffs: Check = ({ mountinfo, options }) =>
 
 const needed: readonly [string, bigint][] = [
   ["CAP_NET_ADMIN", 12n],
+  ["CAP_SYS_PTRACE", 19n],
   ["CAP_SYS_ADMIN", 21n],
   ["CAP_BPF", 39n],
 ];
@@ -165,7 +166,7 @@ export const checkCapabilities: Check = ({ effective }) => {
     return fail("ORL1006", "capabilities unknown", "/proc/self/status could not be read", "mount /proc");
   const missing = needed.filter(([, bit]) => (effective & (1n << bit)) === 0n).map(([name]) => name);
   return missing.length === 0
-    ? ok("ORL1006", "capabilities BPF NET_ADMIN SYS_ADMIN (keeper only; the agent has none)")
+    ? ok("ORL1006", "capabilities BPF NET_ADMIN SYS_ADMIN SYS_PTRACE (keeper only; the agent has none)")
     : fail(
         "ORL1006",
         `missing ${missing.join(" ")}`,

@@ -1,8 +1,18 @@
-// keeper · composition root of the privileged program: load, pin, serve agents on <runDir>/keeper.sock, watch pods and
-// heartbeat. One thread. It reads no byte from a network and talks to nobody but agents on that socket.
+// keeper · composition root of the privileged program: load, pin, serve agents on keeper.sock, watch pods and heartbeat. One
+// thread. It reads no byte from a network and talks to nobody but agents on that socket.
 
 import { execFileSync } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
 import { type Enrollment, Enrollments, type Refusal } from "./enrollment.ts";
@@ -14,8 +24,9 @@ import { Watchdog } from "./watchdog.ts";
 
 export type KeeperConfig = {
   readonly node: string;
-  readonly runDir: string;
-  /** The unix socket it serves. */
+  /** Nobody but the keeper's user may write there. */
+  readonly directory: string;
+  /** The unix socket it serves, in that directory. */
   readonly socket: string;
   readonly bpffs: string;
   readonly podsCgroup: string;
@@ -55,6 +66,7 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
       kernel.remove();
       unmountBpffs(config.bpffs);
       removeCgroup(config, log);
+      if (readdirSync(config.directory).length === 0) rmdirSync(config.directory);
     } else {
       await enrollments.close();
       await rooms.close({ restore: false });
@@ -193,22 +205,30 @@ async function sweep(enrollments: Enrollments, lender: Lender, log: Log): Promis
 
 /** Only root and the agent's user may connect; who did is asked of the kernel once more, by the Lender. */
 function listen(config: KeeperConfig): Socket {
-  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
-  const server = FdSocket.listen(config.socket, 0o660);
-  chownSync(config.socket, config.agentUid, 0);
-  return server;
+  ownDirectory(config.directory);
+  // Of our own group, which the program made the agent's.
+  return FdSocket.listen(config.socket, 0o660);
 }
 
-/** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. A note in the run directory tells a later keeper that it was made here. */
-function makeCgroup({ podsCgroup, runDir }: KeeperConfig, log: Log): void {
+/** The agent parses hostile bytes: where it could write, it could put a socket of its own in our socket's place. */
+function ownDirectory(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o755 });
+  const { uid, mode } = lstatSync(path);
+  const foreign =
+    uid !== process.geteuid?.() || (mode & 0o022) !== 0 || (mode & constants.S_IFMT) !== constants.S_IFDIR;
+  if (foreign) throw new Error(`${path} must be a directory of the keeper's user in which nobody else may write`);
+}
+
+/** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. A note in our directory tells a later keeper that it was made here. */
+function makeCgroup({ podsCgroup, directory }: KeeperConfig, log: Log): void {
   if (existsSync(podsCgroup)) return;
   mkdirSync(podsCgroup, { recursive: true });
-  writeFileSync(join(runDir, CGROUP_NOTE), podsCgroup);
+  writeFileSync(join(directory, CGROUP_NOTE), podsCgroup);
   log.info("made the pods' cgroup", { path: podsCgroup });
 }
 
-function removeCgroup({ podsCgroup, runDir }: KeeperConfig, log: Log): void {
-  const note = join(runDir, CGROUP_NOTE);
+function removeCgroup({ podsCgroup, directory }: KeeperConfig, log: Log): void {
+  const note = join(directory, CGROUP_NOTE);
   if (!existsSync(note) || readFileSync(note, "utf8") !== podsCgroup) return;
   try {
     rmdirSync(podsCgroup);

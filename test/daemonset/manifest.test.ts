@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { type Config, loadConfig } from "../../agent/config.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { keeperLives } from "../../agent/privileges.ts";
 import { agentFlags, keeperFlags } from "../../agent/run.ts";
 import { container, documents, type Mount, object, podOf } from "./manifest.ts";
 
@@ -64,9 +65,14 @@ describe("the agent's pod", () => {
     const { hostPID, hostNetwork, hostIPC, automountServiceAccountToken } = podOf("agent");
     assert.deepEqual([hostPID, hostNetwork, hostIPC, automountServiceAccountToken], [false, false, undefined, false]);
   });
-  test("of the node's files it is given the run directory alone", () => {
+  test("of the node's files it is given the run directory, and the keeper's to read", () => {
     const paths = podOf("agent").volumes.flatMap(({ hostPath }) => (hostPath === undefined ? [] : [hostPath]));
-    assert.deepEqual(paths, [{ path: defaults().agent.runDir, type: "DirectoryOrCreate" }]);
+    const { agent, keeper } = defaults();
+    assert.deepEqual(paths, [
+      { path: agent.runDir, type: "DirectoryOrCreate" },
+      { path: keeper.directory, type: "DirectoryOrCreate" },
+    ]);
+    assert.equal(isBelow(keeper.socket, container("agent").volumeMounts)?.readOnly, true);
   });
   test("is probed where it answers", () => {
     assert.deepEqual(container("agent").readinessProbe?.httpGet, { path: "/healthz/ready", port: 15021 });
@@ -75,11 +81,12 @@ describe("the agent's pod", () => {
 });
 
 describe("the keeper's pod", () => {
-  test("has five capabilities (what happens without each: confined-node.test.ts), and a writable root in no container", () => {
+  test("has four capabilities (what happens without each: confined-node.test.ts), and a writable root in no container", () => {
     assert.deepEqual(container("keeper").securityContext.capabilities, {
       drop: ["ALL"],
-      add: ["BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "CHOWN"],
+      add: keeperLives,
     });
+    assert.equal(container("keeper").securityContext.runAsGroup, defaults().keeper.agentGid);
     for (const one of [...podOf("keeper").containers, ...(podOf("keeper").initContainers ?? [])]) {
       assert.equal(one.securityContext.privileged, false, one.name);
       assert.equal(one.securityContext.readOnlyRootFilesystem, true, one.name);
@@ -100,7 +107,7 @@ describe("both pods", () => {
   test("mount what the configuration names, where its defaults look for it", () => {
     const wanted = defaults();
     const { keeper, agent } = config();
-    assert.deepEqual([keeper.runDir, keeper.bpffs], [wanted.keeper.runDir, wanted.keeper.bpffs]);
+    assert.deepEqual([keeper.directory, keeper.bpffs], [wanted.keeper.directory, wanted.keeper.bpffs]);
     assert.ok(keeper.podsCgroup.startsWith(`${wanted.keeper.podsCgroup}/`));
     const ofKeeper = container("keeper").volumeMounts;
     for (const path of [keeper.socket, keeper.bpffs, keeper.podsCgroup]) assert.ok(isBelow(path, ofKeeper), path);
@@ -109,7 +116,7 @@ describe("both pods", () => {
     for (const path of [agent.keeper.socket, admin.socket, source.path, source.lastGoodFile, ca.rootFile]) {
       assert.ok(isBelow(path, ofAgent), path);
     }
-    for (const path of [agent.keeper.socket, admin.socket, source.lastGoodFile, dirname(ca.rootFile)]) {
+    for (const path of [admin.socket, source.lastGoodFile, dirname(ca.rootFile)]) {
       assert.notEqual(isBelow(path, ofAgent)?.readOnly, true, `${path} is written to`);
     }
   });

@@ -1,10 +1,12 @@
 // What parses hostile bytes may do nothing else: read from /proc while it serves (design D1, failures.md hardening).
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
 import { pidOf } from "../../agent/cli/demo-mesh-run.ts";
 import { call } from "../../agent/cli/demo-pods.ts";
+import { setOf } from "../../agent/libc.ts";
+import { keeperLives, keeperStarts } from "../../agent/privileges.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;
@@ -64,6 +66,30 @@ describe("the agent", () => {
 });
 
 describe("the keeper", () => {
+  const lives = setOf(keeperLives);
+  /** Helper threads of Node, which run none of our code, keep what it took to read it. */
+  const starts = setOf(keeperStarts);
+  const sets = (thread: ReadonlyMap<string, string>): bigint[] =>
+    ["CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd"].map((name) => BigInt(`0x${thread.get(name)}`));
+
+  test("holds the capabilities it works with, no others, and cannot gain one", () => {
+    for (const node of nodes) {
+      for (const thread of threads(pid(node, "keeper"))) {
+        const name = thread.get("Name");
+        const ours = thread.get("Pid") === thread.get("Tgid") || name === "orlop-pods";
+        const held = ours ? lives : starts;
+        assert.deepEqual(sets(thread), [held, held, 0n, 0n, starts], `${node} ${name}`);
+        assert.equal(thread.get("NoNewPrivs"), "1", name);
+      }
+    }
+  });
+  test("is of the agent's group, so that its socket is; and nobody else may write beside it", () => {
+    const directory = `${journey.cluster.node("node-a").runDir}-keeper`;
+    const { uid, gid, mode } = statSync(`${directory}/keeper.sock`);
+    assert.deepEqual([uid, gid, mode & 0o777], [0, 65534, 0o660]);
+    const parent = statSync(directory);
+    assert.deepEqual([parent.uid, parent.mode & 0o022], [0, 0]);
+  });
   test("has loaded nothing that parses a peer's bytes", () => {
     const maps = readFileSync(`/proc/${pid("node-a", "keeper")}/maps`, "utf8");
     assert.match(maps, /keeper\.node/);

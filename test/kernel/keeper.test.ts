@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   existsSync,
   fstatSync,
@@ -39,8 +41,8 @@ const podsCgroup = join(base, "pods");
 const podCgroup = join(podsCgroup, `pod${uid}`);
 const config = {
   node: `test.${process.pid}`,
-  runDir: join(scratch, "run"),
-  socket: join(scratch, "run", "keeper.sock"),
+  directory: join(scratch, "keeper"),
+  socket: join(scratch, "keeper", "keeper.sock"),
   bpffs: join(scratch, "bpf"),
   podsCgroup,
   heartbeatLimitMs: 2_000,
@@ -325,6 +327,21 @@ describe("the keeper", { concurrency: 1 }, () => {
     await end(pause);
   });
 
+  test("a directory in which another may write is no place for its socket", async () => {
+    const directory = join(scratch, "another");
+    const signal = AbortSignal.abort();
+    for (const [uid, mode] of [
+      [65534, 0o755],
+      [0, 0o777],
+    ] as const) {
+      mkdirSync(directory);
+      chownSync(directory, uid, 0);
+      chmodSync(directory, mode);
+      const keeper = runKeeper({ ...config, directory }, { log, signal, removeOnExit: false });
+      await assert.rejects(keeper, /nobody else may write/);
+      rmdirSync(directory);
+    }
+  });
   test("removed on exit: no pin, no mount, no socket", async () => {
     stop.abort();
     await keeper;
