@@ -7,7 +7,7 @@ import { installed, ownProgram } from "./programs.ts";
 /** What the client dials; `connectTo`: what it asks for there by HTTP/1.1 CONNECT. */
 export type Target = { readonly host: string; readonly port: number; readonly connectTo?: string };
 
-export type LoadMode = "bulk" | "rr" | "paced" | "churn" | "connect" | "first" | "idle" | "stall";
+export type LoadMode = "bulk" | "rr" | "paced" | "churn" | "connect" | "first" | "idle" | "flip" | "stall";
 export type LoadPlan = {
   readonly mode: LoadMode;
   readonly seconds: number;

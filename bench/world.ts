@@ -8,7 +8,7 @@ import { type Certificates, makeCertificates } from "./certificates.ts";
 import { ownProgram } from "./programs.ts";
 
 /** `neighbour` is a server on the client's own node. `redirected` has iptables rules when a scenario wants them. */
-const podsOf = (names: readonly string[]): NodeSpec["pods"] =>
+export const podsOf = (names: readonly string[]): NodeSpec["pods"] =>
   names.map((name) => ({ name, namespace: "bench", labels: { app: name } }));
 const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: podsOf(["client", "neighbour", "redirected"]) },

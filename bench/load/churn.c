@@ -43,14 +43,6 @@ static enum progress step(struct connection *c, const struct target *t, uint32_t
 	return say(c, hello, sizeof(hello), SAID_HELLO);
 }
 
-/* RST instead of FIN: no TIME_WAIT, so that ports last as long as the run. */
-static void drop(int fd)
-{
-	struct linger reset = {.l_onoff = 1, .l_linger = 0};
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	close(fd);
-}
-
 /* `connections` of them at a time. */
 int run_churn(const struct target *t)
 {

@@ -61,6 +61,13 @@ int dial(const struct target *t, bool nonblocking)
 	return fd;
 }
 
+void drop(int fd)
+{
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(fd);
+}
+
 void header(unsigned char *to, char op, int size, const struct window *w)
 {
 	to[0] = (unsigned char)op;

@@ -87,6 +87,8 @@ struct window window_from_now(const struct target *t);
 int dial(const struct target *t, bool nonblocking);
 int connect_request(const struct target *t, char *to, size_t room);
 void header(unsigned char *to, char op, int size, const struct window *w);
+/* Closes by RST instead of FIN: no TIME_WAIT, so that ports last as long as the run. */
+void drop(int fd);
 /* Opens `connections`, then tells each what it is for; edge-triggered in `epoll` unless that is -1. */
 struct window open_all(const struct target *t, int epoll, char op);
 
@@ -109,6 +111,7 @@ int run_paced(const struct target *t);
 int run_churn(const struct target *t);
 int run_connect(const struct target *t);
 int run_first(const struct target *t);
+int run_flip(const struct target *t);
 int run_idle(const struct target *t);
 int run_stall(const struct target *t);
 

@@ -1,7 +1,7 @@
 /* load MODE HOST PORT [--connections N] [--size BYTES] [--seconds S] [--warmup S] [--rate PER_SECOND]
  * [--phase 0…1] [--spin 1] [--connect HOST:PORT] [--watch PID,…]
- * Modes: serve bulk rr paced churn connect first idle stall. Prints one JSON object. Exit 1 when a byte or a
- * connection was wrong. */
+ * Modes: serve bulk rr paced churn connect first idle flip stall. Prints one JSON object. Exit 1 when a byte
+ * or a connection was wrong. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +15,12 @@ int main(int argc, char **argv)
 		int (*run)(const struct target *);
 	} modes[] = {{"bulk", run_bulk},   {"rr", run_requests},     {"paced", run_paced},
 		     {"churn", run_churn}, {"connect", run_connect}, {"first", run_first},
-		     {"idle", run_idle},   {"stall", run_stall}};
+		     {"idle", run_idle},   {"flip", run_flip},	     {"stall", run_stall}};
 	if (argc < 4) {
-		fprintf(stderr, "usage: load serve|bulk|rr|paced|churn|connect|first|idle|stall HOST PORT "
-				"[--connections N] "
-				"[--size B] [--seconds S] [--warmup S] [--rate R]\n");
+		fprintf(stderr,
+			"usage: load serve|bulk|rr|paced|churn|connect|first|idle|flip|stall HOST PORT "
+			"[--connections N] "
+			"[--size B] [--seconds S] [--warmup S] [--rate R]\n");
 		return 64;
 	}
 	struct target t = {.host = argv[2],
@@ -57,8 +58,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "load: connections 1..%d, size 1..%d\n", MAX_CONNECTIONS, PATTERN_BYTES);
 		return 64;
 	}
-	if (!strcmp(argv[1], "paced") && t.rate <= 0) {
-		fprintf(stderr, "load: paced needs --rate\n");
+	if ((!strcmp(argv[1], "paced") || !strcmp(argv[1], "flip")) && t.rate <= 0) {
+		fprintf(stderr, "load: %s needs --rate\n", argv[1]);
 		return 64;
 	}
 	pattern_fill();

@@ -2,6 +2,7 @@
 import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
+import { largeScenarios } from "./large.ts";
 import { latencyScenarios } from "./latency.ts";
 import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
@@ -20,4 +21,5 @@ export const scenarios: readonly Scenario[] = [
   ...slowReaderScenarios,
   ...captureScenarios,
   ...pureScenarios,
+  ...largeScenarios,
 ];
