@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/verified_chains.h"
+
 namespace orlop {
 namespace {
 
@@ -32,6 +34,8 @@ struct Registry {
   std::mutex mutex;
   std::unordered_map<int32_t, Identity> identities;
   Store roots;
+  // Counts the sets of roots there have been.
+  uint32_t generation = 0;
 };
 Registry& TheRegistry() {
   static auto* const registry = new Registry;
@@ -71,7 +75,7 @@ int ChooseH2(SSL*, const unsigned char** out, unsigned char* length, const unsig
 
 // TLS 1.3 and nothing that would let a session outlive a revoked certificate: no tickets, no cache, no early
 // data.
-Context MakeContext(const Identity& identity, X509_STORE* roots, Role role) {
+Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t generation, Role role) {
   Context context(SSL_CTX_new(role == Role::kServer ? TLS_server_method() : TLS_client_method()));
   SSL_CTX* raw = context.get();
   if (!raw) return nullptr;
@@ -81,10 +85,13 @@ Context MakeContext(const Identity& identity, X509_STORE* roots, Role role) {
   SSL_CTX_set_num_tickets(raw, 0);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(raw, 0);
-  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS);
+  // The chain goes out as it was installed; building it anew from the roots would verify it in each
+  // handshake.
+  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(raw, 0);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(raw, 6);
+  RememberVerifiedChains(raw, role, generation);
   // The key share of the second group is sent as well, so that a peer without ML-KEM costs no further round
   // trip.
   bool ok = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) &&
@@ -119,8 +126,8 @@ std::string InstallIdentity(int32_t id, std::string_view chain_pem, const uint8_
   Registry& registry = TheRegistry();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   if (!registry.roots) return "no roots are installed yet";
-  identity.server = MakeContext(identity, registry.roots.get(), Role::kServer);
-  identity.client = MakeContext(identity, registry.roots.get(), Role::kClient);
+  identity.server = MakeContext(identity, registry.roots.get(), registry.generation, Role::kServer);
+  identity.client = MakeContext(identity, registry.roots.get(), registry.generation, Role::kClient);
   if (!identity.server || !identity.client) return Reason("the certificate and key make no TLS context");
   registry.identities[id] = std::move(identity);
   return "";
@@ -137,8 +144,8 @@ std::string InstallRoots(std::string_view pem) {
   const std::lock_guard<std::mutex> lock(registry.mutex);
   std::unordered_map<int32_t, std::pair<Context, Context>> renewed;
   for (const auto& [id, identity] : registry.identities) {
-    Context server = MakeContext(identity, store.get(), Role::kServer);
-    Context client = MakeContext(identity, store.get(), Role::kClient);
+    Context server = MakeContext(identity, store.get(), registry.generation + 1, Role::kServer);
+    Context client = MakeContext(identity, store.get(), registry.generation + 1, Role::kClient);
     if (!server || !client) return Reason("an identity cannot be used with the new roots");
     renewed[id] = {std::move(server), std::move(client)};
   }
@@ -147,6 +154,7 @@ std::string InstallRoots(std::string_view pem) {
     registry.identities[id].client = std::move(contexts.second);
   }
   registry.roots = std::move(store);
+  registry.generation++;
   return "";
 }
 

@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import tls from "node:tls";
-import { dropIdentity, installIdentity } from "../../agent/engine/addon.ts";
-import type { HandshakeFailure } from "../../agent/engine/events.ts";
+import { dropIdentity, installIdentity, installRoots } from "../../agent/engine/addon.ts";
+import type { EngineEvent, HandshakeFailure } from "../../agent/engine/events.ts";
 import { type Leaf, TestCa } from "./certificates.ts";
 import {
   ca,
@@ -22,6 +22,7 @@ import {
   serverEngine,
   serverId,
   serverLeaf,
+  welcome,
 } from "./hbone-pair.ts";
 import { dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
 
@@ -63,6 +64,58 @@ for (const [reason, makeLeaf] of turnedAway) {
     assert.equal(under.engine.stats().handshakes, 0);
   });
 }
+
+test("a chain that was verified before is turned away all the same: expired since, other roots, other usage", async () => {
+  installBoth();
+  using under = serverEngine(
+    () => 1,
+    (event) => (event.type === "peer-certificate" ? welcome(event, clientId) : undefined),
+  );
+  const port = under.listen(2, "hbone");
+  const shake = async (leaf: Leaf): Promise<string> => {
+    const socket = tls.connect({
+      port,
+      host: "127.0.0.1",
+      rejectUnauthorized: false,
+      ALPNProtocols: ["h2"],
+      cert: leaf.chainPem,
+      key: leaf.keyPem,
+    });
+    const seen = under.events.length;
+    const told = (): EngineEvent | undefined =>
+      under.events.slice(seen).find(({ type }) => type === "peer-certificate" || type === "handshake-failed");
+    socket.on("error", () => {});
+    while (told() === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+    const event = told();
+    socket.destroy();
+    return event?.type === "handshake-failed" ? event.reason : "verified";
+  };
+  const brief = await ca.leaf(clientId, { notAfter: new Date(Date.now() + 3_000), usages: ["client"] });
+  assert.deepEqual([await shake(brief), await shake(brief)], ["verified", "verified"]);
+
+  installRoots(other.pem);
+  assert.equal(await shake(brief), "unknown-issuer");
+  installBoth();
+  assert.equal(await shake(brief), "verified");
+
+  const server = tls.createServer({
+    cert: brief.chainPem,
+    key: brief.keyPem,
+    ca: ca.pem,
+    requestCert: true,
+    ALPNProtocols: ["h2"],
+  });
+  server.on("tlsClientError", () => {});
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  using dialling = clientEngine(() => (server.address() as net.AddressInfo).port);
+  assert.equal(await dialRefused(dialling.listen(1, "outbound")), "ECONNRESET");
+  assert.equal((await dialling.event("closed")).cause, "tls-failed");
+  server.close();
+
+  while ((await shake(brief)) === "verified") await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(await shake(brief), "expired");
+});
 
 test("a client without h2 is turned away", async () => {
   installBoth();
