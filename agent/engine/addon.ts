@@ -23,6 +23,8 @@ export interface NativeEngine {
   retireTunnels(identity: number): void;
   /** Bytes, below 4 GiB. */
   setBufferBudget(bytes: number): void;
+  /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */
+  setTunnelTimes(pingEvery: number, pingAnswer: number, idle: number): void;
   drain(): void;
   close(): void;
 }

@@ -103,6 +103,15 @@ export class BatchEngine implements Engine {
     this.#native.setBufferBudget(bytes);
   }
 
+  /** 10 s, 20 s and 300 s unless told; for tunnels that open after this. */
+  setTunnelTimes(times: {
+    readonly pingEveryMs: number;
+    readonly pingAnswerMs: number;
+    readonly idleMs: number;
+  }): void {
+    this.#native.setTunnelTimes(times.pingEveryMs, times.pingAnswerMs, times.idleMs);
+  }
+
   drain(): void {
     this.#native.drain();
   }

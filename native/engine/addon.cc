@@ -35,6 +35,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::GetStats>("stats"),
                                           InstanceMethod<&EngineObject::RetireTunnels>("retireTunnels"),
                                           InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
+                                          InstanceMethod<&EngineObject::SetTunnelTimes>("setTunnelTimes"),
                                           InstanceMethod<&EngineObject::Drain>("drain"),
                                           InstanceMethod<&EngineObject::Close>("close"),
                                       }));
@@ -162,6 +163,10 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
 
   void SetBufferBudget(const Napi::CallbackInfo& info) {
     if (Live(info)) engine_->SetBufferBudget(Number(info[0]));
+  }
+
+  void SetTunnelTimes(const Napi::CallbackInfo& info) {
+    if (Live(info)) engine_->SetTunnelTimes({Number(info[0]), Number(info[1]), Number(info[2])});
   }
 
   void Drain(const Napi::CallbackInfo& info) {

@@ -33,6 +33,13 @@ struct Pod {
   std::vector<std::unique_ptr<Acceptor>> acceptors;
 };
 
+// Of tunnels that stand, in milliseconds.
+struct TunnelTimes {
+  uint64_t ping_every = 10'000;
+  uint64_t ping_answer = 20'000;
+  uint64_t idle = 300'000;  // without a stream; then whoever dialled it ends it
+};
+
 struct Stats {
   int64_t connections = 0;
   int64_t tunnels = 0;
@@ -67,12 +74,15 @@ class Engine {
   void Drain();
   Stats stats() const;
   void SetBufferBudget(size_t bytes) { buffer_budget_ = bytes; }
+  // A deadline that runs already keeps its time.
+  void SetTunnelTimes(const TunnelTimes& times) { tunnel_times_ = times; }
 
   // --- shared by the parts ----------------------------------------------------------------------
   Loop& loop() { return loop_; }
   Timers& timers() { return timers_; }
   ChunkPool& chunks() { return chunks_; }
   const ChunkPool& chunks() const { return chunks_; }
+  const TunnelTimes& tunnel_times() const { return tunnel_times_; }
   Scratch& scratch() { return *scratch_; }
   EventQueue& events() { return events_; }
   const EventQueue& events() const { return events_; }
@@ -135,6 +145,7 @@ class Engine {
   Stats stats_;
   // Bytes that wait for slow sockets, per thread; a tunnel alone may hold its connection window of 16 MiB.
   size_t buffer_budget_ = 512u << 20;
+  TunnelTimes tunnel_times_;
   std::vector<Tunnel*> dirty_;
   std::vector<Tunnel*> flushing_;
   std::vector<Tunnel*> again_tunnels_;

@@ -21,9 +21,6 @@ namespace {
 
 constexpr uint64_t kConnectMs = 10'000;
 constexpr uint64_t kHandshakeMs = 5'000;
-constexpr uint64_t kPingEveryMs = 10'000;
-constexpr uint64_t kPingAnswerMs = 20'000;
-constexpr uint64_t kIdleMs = 300'000;
 // How long a heavy stream is remembered after it was last seen to be one.
 constexpr uint64_t kHeavyMs = 1'000;
 
@@ -124,7 +121,7 @@ void Tunnel::OnPeer(int32_t peer_identity) {
   if (!h2_.Open(role_)) return EndFailed(HandshakeFailure::kProtocol, "out of memory");
   phase_ = Phase::kOpen;
   idle_since_ms_ = engine_.now_ms();
-  Deadline(kPingEveryMs);
+  Deadline(engine_.tunnel_times().ping_every);
   MarkDirty();
   if (group_) engine_.tunnels().OnOpen(this, group_);
   if (phase_ == Phase::kOpen && (readable_ || !held_.empty())) Receive();
@@ -139,15 +136,16 @@ void Tunnel::OnRejectPeer() {
 
 void Tunnel::Keepalive() {
   const uint64_t now = engine_.now_ms();
+  const TunnelTimes& times = engine_.tunnel_times();
   if (ping_sent_ms_ != 0 && !h2_.ping_answered()) {
-    if (now - ping_sent_ms_ >= kPingAnswerMs)
+    if (now - ping_sent_ms_ >= times.ping_answer)
       return End(CloseCause::kTunnelLost, ETIMEDOUT, "PING was not answered");
-    return Deadline(kPingEveryMs);
+    return Deadline(times.ping_every);
   }
-  if (role_ == Role::kClient && h2_.streams() == 0 && now - idle_since_ms_ >= kIdleMs) return Retire();
+  if (role_ == Role::kClient && h2_.streams() == 0 && now - idle_since_ms_ >= times.idle) return Retire();
   ping_sent_ms_ = now;
   h2_.Ping();
-  Deadline(kPingEveryMs);
+  Deadline(times.ping_every);
 }
 
 void Tunnel::OnStreamGone() {

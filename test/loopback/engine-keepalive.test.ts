@@ -1,0 +1,129 @@
+// tests · tunnels at rest: an idle one ends and costs nobody a connection, one that answers no PING is lost. Real sockets, the
+// engine's own clock, shorter times.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { constants } from "node:os";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { clientEngine, installBoth, pair, serverEngine } from "./hbone-pair.ts";
+import { ACK, frame, PING, RawPeer } from "./raw-h2.ts";
+import { dial, howItEnds, serve, type TestEngine } from "./support.ts";
+
+const never = 3_600_000;
+/** What is not the subject of a test never comes, so that a busy machine changes nothing. */
+const soonIdle = { pingEveryMs: 50, pingAnswerMs: never, idleMs: 300 };
+const soonLost = { pingEveryMs: 50, pingAnswerMs: 1_000, idleMs: never };
+
+/** Until it holds; the test's own limit is the deadline. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(5);
+}
+
+async function says(port: number, word: string): Promise<net.Socket> {
+  const socket = await dial(port);
+  socket.write(word);
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  assert.equal(answer.toString(), word);
+  return socket;
+}
+
+const tunnels = (under: TestEngine): number => under.engine.stats().tunnels;
+
+test("a tunnel without a stream ends at both its ends, in order; the next connection dials another", async () => {
+  const app = await serve((socket) => socket.pipe(socket));
+  using under = pair(app.port);
+  under.client.engine.setTunnelTimes(soonIdle);
+  const first = await says(under.port, "one");
+  assert.deepEqual([tunnels(under.client), tunnels(under.server)], [1, 1]);
+  first.end();
+  await once(first, "close");
+  await until(() => tunnels(under.client) === 0 && tunnels(under.server) === 0);
+  const second = await says(under.port, "two");
+  assert.equal(under.client.engine.stats().tunnelsDialledTotal, 2);
+  second.destroy();
+  // It ended by GOAWAY and close_notify: nobody was told of a failure.
+  assert.deepEqual([...new Set(under.client.closed().map(({ cause }) => cause))], ["finished"]);
+  app.close();
+});
+
+test("a quiet connection keeps its tunnel, however long it says nothing", async () => {
+  const app = await serve((socket) => socket.pipe(socket));
+  using under = pair(app.port);
+  under.client.engine.setTunnelTimes(soonIdle);
+  const quiet = await says(under.port, "one");
+  await sleep(soonIdle.idleMs * 3);
+  assert.equal(tunnels(under.client), 1);
+  quiet.write("still there");
+  const [answer] = (await once(quiet, "data")) as [Buffer];
+  assert.equal(answer.toString(), "still there");
+  assert.equal(under.client.engine.stats().tunnelsDialledTotal, 1);
+  quiet.destroy();
+  app.close();
+});
+
+test("a peer that answers every PING is kept; one that answers none is lost", async () => {
+  installBoth();
+  const app = await serve((socket) => socket.pipe(socket));
+  using under = serverEngine(() => app.port);
+  under.engine.setTunnelTimes(soonLost);
+  const port = under.listen(2, "hbone");
+  const peer = await RawPeer.connect(port);
+  peer.connect(1);
+  await under.event("established");
+  const pings = (): readonly Buffer[] =>
+    peer.frames.filter(({ type, flags }) => type === PING && (flags & ACK) === 0).map(({ payload }) => payload);
+  for (let answered = 0; answered < 8; answered++) {
+    await until(() => pings().length > answered);
+    peer.send(frame(PING, ACK, 0, pings()[answered]));
+  }
+  assert.deepEqual(under.closed(), []);
+  await peer.closed;
+  const closed = await under.event("closed");
+  assert.deepEqual([closed.cause, closed.detail], ["tunnel-lost", constants.errno.ETIMEDOUT]);
+  await until(() => tunnels(under) === 0);
+  app.close();
+});
+
+test("a node that is gone without a word: both ends' connections are reset, and new ones find their way when it is back", async () => {
+  installBoth();
+  const app = await serve((socket) => socket.pipe(socket));
+  using server = serverEngine(() => app.port);
+  const hbone = server.listen(2, "hbone");
+  // The network between: while it is cut, bytes and FINs stay where they are.
+  const wires: net.Socket[] = [];
+  const network = net.createServer((near) => {
+    const far = net.connect(hbone, "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      wires.push(from);
+      from.on("error", () => to.destroy());
+      from.pipe(to);
+    }
+  });
+  await new Promise<void>((resolve) => network.listen(0, "127.0.0.1", resolve));
+  const between = network.address();
+  assert.ok(between !== null && typeof between === "object");
+  using client = clientEngine(() => between.port);
+  for (const under of [server, client]) under.engine.setTunnelTimes(soonLost);
+  const port = client.listen(1, "outbound");
+  const caught = await says(port, "one");
+  const ended = howItEnds(caught);
+  for (const wire of wires) wire.unpipe().pause();
+  assert.equal(await ended, "ECONNRESET");
+  for (const under of [client, server]) {
+    const closed = await under.event("closed");
+    assert.deepEqual([closed.cause, closed.detail], ["tunnel-lost", constants.errno.ETIMEDOUT]);
+    await until(() => tunnels(under) === 0);
+  }
+  const [served] = app.connections;
+  assert.ok(served);
+  assert.equal(await howItEnds(served), "ECONNRESET");
+  const again = await says(port, "two");
+  again.destroy();
+  for (const wire of wires) wire.destroy();
+  network.close();
+  app.close();
+});
