@@ -1,6 +1,6 @@
-// fuzz · `node test/fuzz/seeds.ts` writes the first inputs of the targets in targets.ts. What fuzzing found is committed beside
-// them by hand and never written again.
-import { mkdirSync, writeFileSync } from "node:fs";
+// fuzz · `node test/fuzz/seeds.ts` writes the first inputs of the targets in targets.ts, those that are missing. What fuzzing
+// found is committed beside them by hand.
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import * as abi from "../../agent/abi.ts";
 import { dns, HostileAuthority, hostileSans, ip, uri } from "../support/hostile-certificates.ts";
 
@@ -86,6 +86,14 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     'for="10.0.0.1:40000";host=api.shop.svc.cluster.local;proto=tcp',
     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   ],
+  "connect-request": [
+    '10.0.0.1:8080\0k8s.namespace.name=shop\0for="10.0.0.2:40000";host=api.shop.svc.cluster.local\0' +
+      "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "10.0.0.1:15008",
+    "127.0.0.1:80",
+    "[::ffff:10.0.0.1]:8080",
+    "api.shop.svc.cluster.local:80",
+  ],
   address: [
     "10.0.0.1",
     "10.1.2.3/8",
@@ -140,5 +148,9 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
 for (const [target, inputs] of Object.entries(seeds)) {
   const folder = new URL(`./corpus/${target}/`, import.meta.url);
   mkdirSync(folder, { recursive: true });
-  for (const [index, input] of inputs.entries()) writeFileSync(new URL(`seed-${index}`, folder), input);
+  for (const [index, input] of inputs.entries()) {
+    const file = new URL(`seed-${index}`, folder);
+    // Certificates are random: those that are committed stay.
+    if (!existsSync(file)) writeFileSync(file, input);
+  }
 }

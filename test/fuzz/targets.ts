@@ -15,6 +15,8 @@ import { canonicalIp, parseCidr } from "../../agent/mesh/ip.ts";
 import { parseSpiffeId } from "../../agent/mesh/spiffe-id.ts";
 import { authorityOf, parseAuthority } from "../../agent/traffic/authority.ts";
 import { hostOfForwarded, parseBaggage, traceIdOf } from "../../agent/traffic/headers.ts";
+import { isOwnPort } from "../../agent/traffic/ports.ts";
+import { Bench } from "../../agent/traffic/traffic.fake.ts";
 import { adminRequest } from "./admin-target.ts";
 
 export type Target = (bytes: Buffer) => string | Promise<string>;
@@ -151,11 +153,34 @@ function mesh(bytes: Buffer): string {
   }
 }
 
+const bench = new Bench().serve();
+
+/** A verified peer's CONNECT, under a policy that allows all: dialled only where its authority is the pod's own and no port of ours. */
+function connectRequest(bytes: Buffer): string {
+  const [authority = "", baggage = "", forwarded = "", traceparent = ""] = bytes.toString("latin1").split("\0");
+  const event = bench.connect(authority, { baggage, forwarded, traceparent });
+  const answer = bench.engine.feed(event);
+  assert.deepEqual(bench.faults.splice(0), []);
+  assert.ok(answer?.type === "dial" || answer?.type === "refuse", answer?.type);
+  if (answer.type === "dial") {
+    const { address, port } = answer.to;
+    assert.equal(`${address}:${port}`, authority);
+    assert.equal(address, event.local.address);
+    assert.ok(!isOwnPort(port));
+    assert.match(answer.baggage, /^[\x20-\x7e]*$/);
+  }
+  bench.close(event, answer.type === "dial" ? "finished" : "refused");
+  const { record, outcome } = bench.last();
+  bench.ended.length = bench.asked.length = 0;
+  return `${answer.type} ${outcome.flag} ${record.service !== null} ${record.traceId !== ""} ${record.source.workload?.uid}`;
+}
+
 export const targets: Readonly<Record<string, Target>> = {
   certificate,
   der,
   authority,
   headers,
+  "connect-request": connectRequest,
   address,
   "spiffe-id": spiffeId,
   "keeper-request": keeperRequest,
