@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/arena.h)
 
-.PHONY: build check test fuzz demo load-check bench gen gen-check doctor clean format
+.PHONY: build check test fuzz demo load-check bench bench-instructions gen gen-check doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
@@ -75,6 +75,10 @@ demo: build
 
 bench: build
 	$(Q)node bench/run.ts
+
+# Instructions of the hot paths against bench/micro/instructions.json; needs valgrind.
+bench-instructions: build
+	$(Q)node bench/micro/instructions.ts --compare
 
 doctor: build
 	$(Q)node agent/main.ts check

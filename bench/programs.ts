@@ -30,6 +30,7 @@ const packages: Readonly<Record<string, string>> = {
   openssl: "openssl",
   iptables: "iptables",
   taskset: "util-linux",
+  valgrind: "valgrind",
 };
 
 /** Absolute path of an installed program. Throws with the package that holds it. */

@@ -30,15 +30,23 @@ function arenaWith(type: number, texts: readonly string[]): ArrayBuffer {
   return arena;
 }
 
-export function decodeTimes(): { readonly accepted: Times; readonly connect: Times } {
-  const timesOf = (type: number, texts: readonly string[]): Times => {
+/** Reads the same event each time. */
+export function decoders(): Readonly<Record<"accepted" | "connect", () => void>> {
+  const decoder = (type: number, texts: readonly string[]): (() => void) => {
     const reader = new EventReader(arenaWith(type, texts));
-    const step = (): void => void reader.read(0);
+    return () => void reader.read(0);
+  };
+  return {
+    accepted: decoder(abi.ORLOP_ENGINE_ACCEPTED, []),
+    connect: decoder(abi.ORLOP_ENGINE_CONNECT_REQUEST, [authority, baggage, "", ""]),
+  };
+}
+
+export function decodeTimes(): { readonly accepted: Times; readonly connect: Times } {
+  const timesOf = (step: () => void): Times => {
     for (let index = 0; index < CALLS; index++) step();
     return timeEach(CALLS, step);
   };
-  return {
-    accepted: timesOf(abi.ORLOP_ENGINE_ACCEPTED, []),
-    connect: timesOf(abi.ORLOP_ENGINE_CONNECT_REQUEST, [authority, baggage, "", ""]),
-  };
+  const { accepted, connect } = decoders();
+  return { accepted: timesOf(accepted), connect: timesOf(connect) };
 }

@@ -20,18 +20,23 @@ export function updater(workloads: number, seed: number): Updater {
   ]);
   const heapMb = (process.memoryUsage().heapUsed - before) / 2 ** 20;
   const random = randomOf(seed);
-  const step = (): void => {
-    const index = Math.floor(random() * workloads);
-    const old = all[index];
+  const change = changer(store, all);
+  const step = (): void => change(Math.floor(random() * workloads));
+  for (let index = 0; index < CHANGES; index++) step();
+  return { heapMb, measure: () => timeEach(CHANGES, step) };
+}
+
+/** Turns the health of the nth workload over, and looks at its Service's endpoints. */
+export function changer(store: MeshStore, all: Workload[]): (nth: number) => void {
+  return (nth) => {
+    const old = all[nth];
     if (old === undefined) return;
     const value: Workload = { ...old, healthy: !old.healthy };
-    all[index] = value;
+    all[nth] = value;
     store.apply([{ kind: "workload", op: "upsert", value }]);
     const of = store.service(`${value.namespace}/${value.labels.app}`);
     if (of === undefined) throw new Error("the changed workload has no service");
     const endpoint = store.endpointsOf(of).find((one) => one.workload?.uid === value.uid);
     if (endpoint?.healthy !== value.healthy) throw new Error("the change is not in force");
   };
-  for (let index = 0; index < CHANGES; index++) step();
-  return { heapMb, measure: () => timeEach(CHANGES, step) };
 }
