@@ -8,6 +8,8 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 export type Check = {
   /** As the user would name it: source.principals, operation.ports, when source.ip. */
   readonly field: string;
+  /** Whether it looks at the addresses of the connection. */
+  readonly ofAddresses?: true;
   readonly holds: (facts: ConnectionFacts, who: SpiffeId | null) => boolean;
   /** For people: what the rule asks for. */
   readonly want: () => string;
@@ -15,7 +17,8 @@ export type Check = {
   readonly got: (facts: ConnectionFacts, who: SpiffeId | null) => string;
 };
 
-const SCHEME = "spiffe://";
+/** What principals are written without. */
+export const SCHEME = "spiffe://";
 /** Istio: this trust domain in a principal points to the mesh's own, whatever that is called. */
 const OWN_TRUST_DOMAIN = "cluster.local/";
 /** Longer lists of exact values are looked up instead of compared one by one. */
@@ -126,6 +129,7 @@ export function addressCheck(
     of === "source" ? facts.sourceAddress : facts.destinationAddress;
   return {
     field,
+    ofAddresses: true,
     holds: (facts) => {
       const bytes = parseIp(address(facts));
       return bytes === undefined ? unseen : blocks.some((block) => cidrContains(block, bytes)) !== not;

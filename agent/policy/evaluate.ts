@@ -53,21 +53,46 @@ export function judgeOf(snapshot: Snapshot): Judge {
   };
   let version = Number.NaN;
   let sets = new WeakMap<Workload, PolicySet>();
+  /** Workloads that the same policies select have one set among them. */
+  let shared = new Map<string, PolicySet>();
+  const setOf = (destination: Workload): PolicySet => {
+    const policies = snapshot.authorizationPoliciesFor(destination);
+    const peers = snapshot.peerAuthenticationsFor(destination);
+    // Within one version of the policies a name means one of them.
+    const key = `${policies.map(nameOf).join(" ")}|${peers.map(nameOf).join(" ")}`;
+    const set = shared.get(key) ?? policySet(policies.map(compile), peers, snapshot.rootNamespace);
+    shared.set(key, set);
+    return set;
+  };
   return (facts, options = fast) => {
     if (version !== snapshot.policyVersion) {
       version = snapshot.policyVersion;
       sets = new WeakMap();
+      shared = new Map();
     }
     const { destination } = facts;
     let set = sets.get(destination);
     if (set === undefined) {
-      const policies = snapshot.authorizationPoliciesFor(destination).map(compile);
-      set = policySet(policies, snapshot.peerAuthenticationsFor(destination), snapshot.rootNamespace);
+      set = setOf(destination);
       sets.set(destination, set);
     }
-    return decide(facts, set, options);
+    return remembered(facts, set, options);
   };
 }
+
+/** A verdict that only the caller and the port bear on is found once. Told step by step it is found anew. */
+function remembered(facts: ConnectionFacts, set: PolicySet, options: EvaluateOptions): Decision {
+  const { memo } = set;
+  if (memo === null || options.trace) return decide(facts, set, options);
+  const caller = facts.security === "none" ? "" : (facts.sourceIdentity?.text ?? "");
+  const known = memo.of(caller, facts.destinationPort);
+  if (known !== undefined) return known;
+  const decision = decide(facts, set, options);
+  memo.keep(caller, facts.destinationPort, decision);
+  return decision;
+}
+
+const nameOf = ({ namespace, name }: AuthorizationPolicy | PeerAuthentication): string => `${namespace}/${name}`;
 
 /**
  * The order is Istio's (wire.md 3.4): plaintext to a STRICT port → DENY → no ALLOW policy → ALLOW → deny. AUDIT and
@@ -81,9 +106,9 @@ function decide(facts: ConnectionFacts, set: PolicySet, { trace }: EvaluateOptio
   steps?.push(peerStep(mode, who, unproved));
   if (unproved) return finished(mtlsRequired(mode), nobody, nobody, steps);
 
-  const denied = firstMatch(set.deny, facts, who);
+  const denied = set.denyIndex.first(facts, who);
   steps?.push(denyStep(set, denied));
-  const allowed = denied === undefined ? firstMatch(set.allow, facts, who) : undefined;
+  const allowed = denied === undefined ? set.allowIndex.first(facts, who) : undefined;
   if (denied === undefined) steps?.push(...allowSteps(set, allowed, { facts, who }));
 
   const decision =

@@ -11,6 +11,7 @@ import {
   ownPrincipals,
   portCheck,
   principalOf,
+  SCHEME,
   trustDomainOf,
   unseenCheck,
 } from "./checks.ts";
@@ -23,6 +24,8 @@ export type CompiledRule = {
   readonly sources: readonly (readonly Check[])[];
   readonly operations: readonly (readonly Check[])[];
   readonly when: readonly Check[];
+  /** SPIFFE IDs of whom alone the rule can hold for; null: it names no one, or not by whole names. */
+  readonly callers: readonly string[] | null;
 };
 
 /** Does the rule hold for the connection? An empty rule holds for every one. */
@@ -80,7 +83,21 @@ function compileRule(rule: Rule, ref: RuleRef, scope: Scope): CompiledRule {
     sources: rule.sources.map((source) => sourceChecks(source, scope)),
     operations: rule.operations.map((operation) => operationChecks(operation, scope)),
     when: [...never, ...seen.flatMap((condition) => conditionChecks(condition, scope))],
+    callers: callersOf(rule, scope),
   };
+}
+
+/** Each entry must name its principals, and by their whole names: then nobody else can match any of them. */
+function callersOf({ sources }: Rule, { trustDomain }: Scope): readonly string[] | null {
+  const callers: string[] = [];
+  for (const { principals } of sources) {
+    if (principals.length === 0) return null;
+    for (const match of ownPrincipals(principals, trustDomain)) {
+      if (match.kind !== "exact") return null;
+      callers.push(`${SCHEME}${match.value}`);
+    }
+  }
+  return callers.length === 0 ? null : [...new Set(callers)];
 }
 
 const needsHttp = { want: "an HTTP request that has it", got: "a connection, no HTTP request" };

@@ -3,6 +3,8 @@ import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.t
 import type { Decision, RuleRef } from "./decision.ts";
 import { type CompiledRule, compileRules } from "./match.ts";
 import { type PeerModes, peerModesOf } from "./peer-mode.ts";
+import { RuleIndex } from "./rule-index.ts";
+import { VerdictMemo } from "./verdict-memo.ts";
 
 /** A rule with the decision it makes when it matches: one value for every connection, so that judging allocates nothing. */
 export type DecidingRule = CompiledRule & { readonly decision: Decision };
@@ -14,12 +16,16 @@ export type PolicySet = {
   readonly modes: PeerModes;
   readonly deny: readonly DecidingRule[];
   readonly allow: readonly DecidingRule[];
+  readonly denyIndex: RuleIndex<DecidingRule>;
+  readonly allowIndex: RuleIndex<DecidingRule>;
   /** ALLOW policies in force, those without a rule included: they allow nothing, and end "open by default". */
   readonly allowPolicies: number;
   /** AUDIT and dry-run policies, by policy, since each is reported once. Empty for most workloads. */
   readonly audit: readonly CompiledPolicy[];
   readonly dryDeny: readonly CompiledPolicy[];
   readonly dryAllow: readonly CompiledPolicy[];
+  /** null: more than the caller and the port bears on the verdict. */
+  readonly memo: VerdictMemo | null;
 };
 
 /** @param policies in the order in which the first match is to be named. */
@@ -31,16 +37,26 @@ export function policySet(
   const of = (action: AuthorizationPolicy["action"], dryRun: boolean): readonly CompiledPolicy[] =>
     policies.filter(({ policy }) => policy.action === action && policy.dryRun === dryRun);
   const allow = of("ALLOW", false);
+  const denying = of("DENY", false).flatMap(({ rules }) => rules);
+  const allowing = allow.flatMap(({ rules }) => rules);
+  const dependsOnAddresses = policies.some(({ rules }) => rules.some(looksAtAddresses));
   return {
     modes: peerModesOf(peerAuthentications, rootNamespace),
-    deny: of("DENY", false).flatMap(({ rules }) => rules),
-    allow: allow.flatMap(({ rules }) => rules),
+    deny: denying,
+    allow: allowing,
+    denyIndex: new RuleIndex(denying),
+    allowIndex: new RuleIndex(allowing),
     allowPolicies: allow.length,
     // A dry-run AUDIT would report what it would report: nothing to keep apart, nothing to say.
     audit: of("AUDIT", false),
     dryDeny: of("DENY", true),
     dryAllow: of("ALLOW", true),
+    memo: dependsOnAddresses ? null : new VerdictMemo(),
   };
+}
+
+function looksAtAddresses({ when, sources, operations }: CompiledRule): boolean {
+  return [when, ...sources, ...operations].some((checks) => checks.some(({ ofAddresses }) => ofAddresses === true));
 }
 
 export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string): CompiledPolicy {

@@ -1,0 +1,54 @@
+// 9 · any thread · the rules of one workload by the callers they name, so that a long list costs a caller the few that can be
+// about it. Which rule is found is the first that holds, as in the list. Pure.
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import { type CompiledRule, firstMatch, matchesRule } from "./match.ts";
+
+/** Shorter lists are looked through faster than looked up. */
+const INDEXED_FROM = 4;
+
+type Placed<R> = { readonly at: number; readonly rule: R };
+const nothing: readonly never[] = [];
+
+export class RuleIndex<R extends CompiledRule> {
+  readonly #rules: readonly R[];
+  /** By the caller's whole SPIFFE ID. null: the list is short, or names nobody. */
+  readonly #byCaller: ReadonlyMap<string, readonly Placed<R>[]> | null;
+  readonly #anyCaller: readonly Placed<R>[];
+
+  constructor(rules: readonly R[]) {
+    this.#rules = rules;
+    const placed = rules.map((rule, at) => ({ at, rule }));
+    this.#anyCaller = placed.filter(({ rule }) => rule.callers === null);
+    this.#byCaller = rules.length < INDEXED_FROM || this.#anyCaller.length === rules.length ? null : byCaller(placed);
+  }
+
+  first(facts: ConnectionFacts, who: SpiffeId | null): R | undefined {
+    if (this.#byCaller === null) return firstMatch(this.#rules, facts, who);
+    const named = (who === null ? undefined : this.#byCaller.get(who.text)) ?? nothing;
+    const general = this.#anyCaller;
+    let [own, other] = [0, 0];
+    for (;;) {
+      const one = named[own];
+      const another = general[other];
+      const takesOwn = one !== undefined && (another === undefined || one.at < another.at);
+      const next = takesOwn ? one : another;
+      if (next === undefined) return undefined;
+      if (matchesRule(next.rule, facts, who)) return next.rule;
+      if (takesOwn) own += 1;
+      else other += 1;
+    }
+  }
+}
+
+function byCaller<R extends CompiledRule>(placed: readonly Placed<R>[]): ReadonlyMap<string, readonly Placed<R>[]> {
+  const index = new Map<string, Placed<R>[]>();
+  for (const one of placed) {
+    for (const caller of one.rule.callers ?? nothing) {
+      const known = index.get(caller);
+      if (known === undefined) index.set(caller, [one]);
+      else known.push(one);
+    }
+  }
+  return index;
+}
