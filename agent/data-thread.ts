@@ -3,6 +3,7 @@ import { getRandomValues } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { BatchEngine } from "./engine/batch.ts";
 import { PeerCertificates } from "./identity/peer-certificate.ts";
+import { Lean } from "./mesh/lean.ts";
 import { MeshStore } from "./mesh/store.ts";
 import { accessLine } from "./observe/access-log.ts";
 import { LineBatch } from "./observe/line-writer.ts";
@@ -26,6 +27,7 @@ const options: DataThreadOptions = workerData;
 const tell = (message: FromDataThread): void => port.postMessage(message);
 
 const store = new MeshStore({ rootNamespace: options.rootNamespace, trustDomain: options.trustDomain });
+const lean = new Lean();
 const lines = new LineBatch();
 const delay = loopDelay();
 const recorder = new Recorder({
@@ -91,7 +93,7 @@ function servePod(podIdx: number): void {
 function receive(message: ToDataThread): void {
   switch (message.op) {
     case "updates":
-      traffic.storeChanged(store.apply(message.updates));
+      traffic.storeChanged(store.apply(message.updates.map((one) => lean.update(one))));
       // A pod's service account may have changed with its workload.
       for (const podIdx of cookies.keys()) servePod(podIdx);
       return;

@@ -5,7 +5,7 @@ import { Claims } from "../../mesh/claims.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
-import { idOf, type Piece, type PieceOf } from "./piece.ts";
+import { idOf, nameOf, type Piece, type PieceOf } from "./piece.ts";
 import type { Place } from "./place.ts";
 import { ConfigError, type Problem, placeText, Report, wrong } from "./value.ts";
 import { placed } from "./workload.ts";
@@ -193,12 +193,12 @@ export class Assembly {
       for (const vip of vipsOf(piece)) vips.add(vip);
     }
     forRivals(ids, this.#byId, (_, rival, first) => {
-      const what = `${rival.id} stands here and at ${placeText(first.from)}`;
+      const what = `${nameOf(rival)} stands here and at ${placeText(first.from)}`;
       wrong(rival.from, what, "only one of them could be in force", "keep one", report);
     });
     forRivals(addresses, this.#byAddress, (key, rival, first) => {
       if (rival.id === first.id) return;
-      const what = `${key.slice(key.lastIndexOf("/") + 1)} belongs to ${first.id} already`;
+      const what = `${key.slice(key.lastIndexOf("/") + 1)} belongs to ${nameOf(first)} already`;
       const why = "an address names one identity; with two owners it would name either";
       wrong(rival.from, what, why, "give each workload its own addresses", report);
     });

@@ -1,4 +1,5 @@
 // main, CLI · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
+import { cut, type Lean } from "../../mesh/lean.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
@@ -18,7 +19,7 @@ import { serviceKind, toService } from "./service.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 import { toWorkload, workloadKind } from "./workload.ts";
 
-/** `id` is `<kind> <namespace>/<name>`, unique in the mesh. Values without a line of YAML in them: they are kept. */
+/** `id` is unique in the mesh: a workload's uid, else `<kind> <namespace>/<name>`. */
 export type Piece = { readonly id: string; readonly from: SourceRef } & (
   | { readonly kind: "Namespace"; readonly namespace: string; readonly member: boolean }
   /** `value` as a member of the mesh; `own` is what its labels say of that. */
@@ -100,6 +101,31 @@ export function piecesOf(document: Value, place: Place, report: Report): readonl
   });
 }
 
+/** The piece as it is kept. */
+export function leanPiece(piece: Piece, lean: Lean): Piece {
+  switch (piece.kind) {
+    case "Workload": {
+      const value = lean.workload(piece.value);
+      return { ...piece, id: value.uid, from: value.from, value };
+    }
+    case "AuthorizationPolicy": {
+      const value = lean.object(piece.value);
+      return { ...piece, id: cut(piece.id), from: value.from, value };
+    }
+    case "PeerAuthentication":
+      return { ...piece, value: lean.object(piece.value) };
+    case "Service":
+      return { ...piece, id: cut(piece.id), value: piece.value && lean.object(piece.value) };
+    default:
+      return piece;
+  }
+}
+
+/** As people call it. */
+export function nameOf(piece: Piece): string {
+  return piece.kind === "Workload" ? idOf(piece.kind, piece.value.namespace, piece.value.name) : piece.id;
+}
+
 function pieceOf(document: Value, place: Place, report: Report): Piece | undefined {
   const name = kindOf(document, report);
   // A node's own configuration stands in the same file and was read before any of this.
@@ -130,7 +156,9 @@ function kind<R extends Named>(
     const read = reader(document, "", report);
     const rest = read === undefined ? undefined : translate(read, document, place, report);
     if (read === undefined || rest === undefined) return undefined;
-    return { id: idOf(read.kind, read.metadata.namespace ?? "", read.metadata.name), from: document.from, ...rest };
+    const id =
+      rest.kind === "Workload" ? rest.value.uid : idOf(read.kind, read.metadata.namespace ?? "", read.metadata.name);
+    return { id, from: document.from, ...rest };
   };
 }
 

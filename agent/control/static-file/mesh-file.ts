@@ -1,7 +1,8 @@
 // main · one file of the mesh as it was read: its documents with their digests, so that of a changed file only the documents
 // that changed are read again. Of a document nothing is kept but what it says.
 import { hash } from "node:crypto";
-import { type Piece, piecesOf } from "../kinds/piece.ts";
+import type { Lean } from "../../mesh/lean.ts";
+import { leanPiece, type Piece, piecesOf } from "../kinds/piece.ts";
 import type { Place } from "../kinds/place.ts";
 import { ConfigError, type Problem, Report } from "../kinds/value.ts";
 import { digestOf } from "../last-good.ts";
@@ -30,7 +31,7 @@ const none: readonly never[] = [];
 export function* readingFile(
   read: { readonly file: string; readonly text: string; readonly stamp: string; readonly bytes: number },
   before: MeshFile | undefined,
-  place: Place,
+  { place, lean }: { readonly place: Place; readonly lean: Lean },
 ): Generator<void, MeshFile> {
   const { file, text, stamp, bytes } = read;
   const known = new Map(before?.documents.map((one) => [one.line, one]));
@@ -47,7 +48,7 @@ export function* readingFile(
       const value = parseDocument(file, written);
       if (value !== undefined) {
         const report = new Report();
-        const pieces = piecesOf(value, place, report);
+        const pieces = piecesOf(value, place, report).map((one) => leanPiece(one, lean));
         problems.push(...report.problems);
         const findings = report.findings.length === 0 ? none : report.findings;
         documents.push({ line: written.line, digest, pieces, findings });

@@ -1,6 +1,7 @@
 // main · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was told
 // of; taking the drafts over costs what is different in them.
 import { join } from "node:path";
+import { Lean } from "../../mesh/lean.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { Assembly } from "../kinds/assembly.ts";
 import type { Place } from "../kinds/place.ts";
@@ -24,6 +25,7 @@ export type MeshFilesOptions = {
 export class MeshFiles {
   readonly #options: MeshFilesOptions;
   readonly #assembly: Assembly;
+  readonly #reader: { readonly place: Place; readonly lean: Lean };
   readonly #inForce = new Map<string, MeshFile>();
   /** What a file says that is not in force yet; null: it is gone. */
   readonly #drafts = new Map<string, MeshFile | null>();
@@ -35,6 +37,7 @@ export class MeshFiles {
   constructor(options: MeshFilesOptions) {
     this.#options = options;
     this.#assembly = new Assembly(options.place);
+    this.#reader = { place: options.place, lean: new Lean() };
   }
 
   get objects(): number {
@@ -119,7 +122,7 @@ export class MeshFiles {
     try {
       for (const { file, text } of texts) {
         const read = { file, text, stamp: "", bytes: text.length };
-        this.#drafts.set(file, await turns.through(readingFile(read, undefined, this.#options.place)));
+        this.#drafts.set(file, await turns.through(readingFile(read, undefined, this.#reader)));
       }
       return this.accept();
     } finally {
@@ -200,7 +203,7 @@ export class MeshFiles {
       const { text, state } = readText(file);
       const { stamp, bytes } = state;
       if (stamp !== stateOf(file)?.stamp) return undefined;
-      const draft = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#options.place));
+      const draft = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#reader));
       const emptied = draft.documents.length === 0 && draft.problems.length === 0 && before !== undefined;
       return emptied ? broken(stamp, nothing(file).problems) : draft;
     } catch (error) {

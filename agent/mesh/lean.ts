@@ -1,0 +1,106 @@
+// any thread · values as they are kept by the hundred thousand: parts that many have alike are held once, and no text holds the
+// file or message it was cut from. Pure but for its memory of what it has seen.
+import type { MeshUpdate } from "./mesh-update.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
+import type { Service } from "./service.ts";
+import type { Workload } from "./workload.ts";
+
+/** Distinct parts that are remembered; then it begins anew, which costs sharing and nothing else. */
+const MOST = 50_000;
+/** V8 copies what is shorter. */
+const SHORTEST_SLICE = 13;
+const noItems: readonly never[] = Object.freeze([]);
+const noFields = Object.freeze({});
+
+export class Lean {
+  readonly #texts = new Map<string, string>();
+  readonly #parts = new Map<string, object>();
+
+  workload(one: Workload): Workload {
+    const { file, line, column } = one.from;
+    return {
+      uid: cut(one.uid),
+      podUid: cut(one.podUid),
+      name: cut(one.name),
+      namespace: this.#text(one.namespace),
+      addresses: one.addresses.map(cut),
+      node: this.#text(one.node),
+      network: this.#text(one.network),
+      cluster: this.#text(one.cluster),
+      identity: this.#part(one.identity.text, one.identity),
+      labels: this.#part(JSON.stringify(one.labels), one.labels),
+      protocol: one.protocol,
+      ports: this.#part(JSON.stringify(one.ports), one.ports),
+      healthy: one.healthy,
+      locality: this.#part(JSON.stringify(one.locality), one.locality),
+      weight: one.weight,
+      workloadName: this.#text(one.workloadName),
+      canonicalName: this.#text(one.canonicalName),
+      canonicalRevision: this.#text(one.canonicalRevision),
+      from: { file: this.#text(file), line, column },
+    };
+  }
+
+  update(update: MeshUpdate): MeshUpdate {
+    if (update.op === "remove") return update;
+    switch (update.kind) {
+      case "workload":
+        return { ...update, value: this.workload(update.value) };
+      case "service":
+        return { ...update, value: this.object(update.value) };
+      case "authorization-policy":
+        return { ...update, value: this.object(update.value) };
+      case "peer-authentication":
+        return { ...update, value: this.object(update.value) };
+    }
+  }
+
+  /** Any other object of the mesh. */
+  object<T extends Service | AuthorizationPolicy | PeerAuthentication>(one: T): T {
+    return this.#whole(one);
+  }
+
+  #text(text: string): string {
+    const known = this.#texts.get(text);
+    if (known !== undefined) return known;
+    if (this.#texts.size >= MOST) this.#texts.clear();
+    const own = cut(text);
+    this.#texts.set(own, own);
+    return own;
+  }
+
+  /** @param key tells it from every other part. */
+  #part<T extends object>(key: string, part: T): T {
+    const known = this.#parts.get(key);
+    // Made from a T under this key, and of T's there is one kind per form of key.
+    if (known !== undefined) return known as T;
+    if (this.#parts.size >= MOST) this.#parts.clear();
+    const own = this.#whole(part);
+    this.#parts.set(cut(key), own);
+    return own;
+  }
+
+  /** Plain data, rebuilt: the same fields in the same order. */
+  #whole<T>(value: T): T {
+    return this.#rebuilt(value) as T;
+  }
+
+  #rebuilt(value: unknown): unknown {
+    if (typeof value === "string") return this.#text(value);
+    if (typeof value !== "object" || value === null) return value;
+    if (Array.isArray(value)) return value.length === 0 ? noItems : value.map((one) => this.#rebuilt(one));
+    const names = Object.keys(value);
+    if (names.length === 0) return noFields;
+    // A copy of the same shape, then its fields: built up field by field it would take more room.
+    const own: Record<string, unknown> = { ...value };
+    for (const name of names) own[name] = this.#rebuilt(own[name]);
+    return own;
+  }
+}
+
+/** The text alone: what was cut out of another text holds all of that one in memory. */
+export function cut(text: string): string {
+  if (text.length < SHORTEST_SLICE) return text;
+  const encoding = Buffer.byteLength(text) === text.length ? "latin1" : "utf16le";
+  return Buffer.from(text, encoding).toString(encoding);
+}
