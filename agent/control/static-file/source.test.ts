@@ -357,14 +357,14 @@ test(
     const { until, batches, source } = run(t, join(path, ".."), { path, wallMs: () => now });
     await until((status) => status.objects === 6);
     writeFileSync(join(path, "1.yaml"), workload("a1", 1));
-    now = statSync(join(path, "1.yaml")).mtimeMs;
+    now = statSync(join(path, "1.yaml")).mtimeMs + 1;
     for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setTimeout(resolve, 5));
     assert.equal(batches.length, 1);
     now += 3_600_000;
     await until((status) => status.objects === 5);
     const old = now;
     swap(join(path, "2.yaml"), workload("a2", 2));
-    now = statSync(join(path, "2.yaml")).mtimeMs;
+    now = statSync(join(path, "2.yaml")).mtimeMs + 1;
     await until((status) => status.objects === 4);
     assert.deepEqual(names(batches[2]), ["-c1//Pod/shop/b2"]);
     // Between going and coming of a file that is replaced in two steps nothing is taken for gone.
