@@ -20,7 +20,7 @@ export const usage = `orlop-bench [--only SCENARIO] [--peer NAME] [--json] [--pa
   --peer     against this peer instead of the scenario's own
   --json     print JSON instead of a table
   --pairs    measurements of each side (5; fewer, but at least 3, when --only would exceed its 45 seconds)
-  --seconds  measured window of one measurement (1)
+  --seconds  measured window of one measurement (0.8)
   --seed     0…; odd numbers let the peer begin (0)
   --compare  exit with 1 when a ratio is worse than in FILE by more than the noise of both
 `;

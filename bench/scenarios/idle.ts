@@ -8,7 +8,8 @@ import type { Contestant } from "../pairs.ts";
 import type { Side } from "../sides/side.ts";
 import { type Scenario, sideBySide } from "./scenario.ts";
 
-/** Five measurements make 10,000. A proxy that needs two descriptors for each gets no further than 8,000 of them with the
+const MEASUREMENTS = 5;
+/** Five of these make 10,000. A proxy that needs two descriptors for each gets no further than 8,000 of them with the
  * 20,000 that a process may have here. */
 const STEP = 2_000;
 const STEP_OF_PAIRS = 1_600;
@@ -84,6 +85,7 @@ const idle = {
   targets: {},
   series: "idle",
   open: openIdle,
+  pairs: MEASUREMENTS,
 } as const;
 
 export const idleScenarios: readonly Scenario[] = [

@@ -132,7 +132,7 @@ const open: Scenario["open"] = async (_world, peer, { seed }) => {
   }
 };
 
-const large = { better: "less", defaultPeer: SELF, targets: {}, series: "large", open } as const;
+const large = { better: "less", defaultPeer: SELF, targets: {}, series: "large", open, pairs: 3 } as const;
 
 export const largeScenarios: readonly Scenario[] = [
   {

@@ -30,6 +30,8 @@ export type Scenario = {
   readonly limits?: Readonly<Record<string, number>>;
   /** Each measurement goes on where the one before ended: only the last pair is the figure. */
   readonly addsUp?: true;
+  /** Exactly so many, however late it is: for measurements that add up, or take long. */
+  readonly pairs?: number;
   /** Scenarios of the same series read different figures of the same measurements. */
   readonly series: string;
   open(world: World, peer: string, settings: Settings): Promise<Contest>;

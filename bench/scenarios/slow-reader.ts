@@ -42,6 +42,7 @@ export const slowReaderScenarios: readonly Scenario[] = [
     defaultPeer: "haproxy",
     targets: {},
     series: "slow-reader",
+    pairs: 3,
     open: sideBySide("cross-node", slowReader),
   },
   {
@@ -51,6 +52,7 @@ export const slowReaderScenarios: readonly Scenario[] = [
     defaultPeer: "haproxy",
     targets: {},
     series: "slow-reader",
+    pairs: 3,
     open: sideBySide("cross-node", slowReader),
   },
 ];
