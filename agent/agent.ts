@@ -269,7 +269,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   const sourceEnded = source.run((updates) => {
     watch.beforeMeshChange();
     const change = mesh.apply(updates);
-    threads.tell({ op: "updates", updates });
+    threads.tell({ op: "updates", updates, more: false });
     watch.afterMeshChange();
     // Kernel tables and enrolment are the next agent's from then on.
     if (stop.aborted) return;

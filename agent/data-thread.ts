@@ -4,6 +4,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import { BatchEngine } from "./engine/batch.ts";
 import { PeerCertificates } from "./identity/peer-certificate.ts";
 import { Lean } from "./mesh/lean.ts";
+import type { MeshUpdate } from "./mesh/mesh-update.ts";
+import { nowhere } from "./mesh/source-ref.ts";
 import { MeshStore } from "./mesh/store.ts";
 import { accessLine } from "./observe/access-log.ts";
 import { LineBatch } from "./observe/line-writer.ts";
@@ -28,6 +30,8 @@ const tell = (message: FromDataThread): void => port.postMessage(message);
 
 const store = new MeshStore({ rootNamespace: options.rootNamespace, trustDomain: options.trustDomain });
 const lean = new Lean();
+/** Those that are to be applied together with what follows. */
+let updates: MeshUpdate[] = [];
 const lines = new LineBatch();
 const delay = loopDelay();
 const recorder = new Recorder({
@@ -93,7 +97,13 @@ function servePod(podIdx: number): void {
 function receive(message: ToDataThread): void {
   switch (message.op) {
     case "updates":
-      traffic.storeChanged(store.apply(message.updates.map((one) => lean.update(one))));
+      for (const update of message.updates) updates.push(lean.update(withoutPlace(update)));
+      if (message.more) {
+        tell({ op: "taken" });
+        return;
+      }
+      traffic.storeChanged(store.apply(updates));
+      updates = [];
       // A pod's service account may have changed with its workload.
       for (const podIdx of cookies.keys()) servePod(podIdx);
       return;
@@ -141,6 +151,12 @@ function receive(message: ToDataThread): void {
       port.close();
       return;
   }
+}
+
+/** Where a workload is written is asked of main only; policies are named with their lines by every thread. */
+function withoutPlace(update: MeshUpdate): MeshUpdate {
+  if (update.kind !== "workload" || update.op === "remove") return update;
+  return { ...update, value: { ...update.value, from: nowhere } };
 }
 
 function handOver(): void {

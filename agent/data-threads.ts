@@ -1,5 +1,6 @@
 // main thread · the data threads as main sees them: born together, told everything together, none may die alone.
 import { Worker } from "node:worker_threads";
+import { ThreadOutbox } from "./thread-outbox.ts";
 import type { DataThreadOptions, FromDataThread, LentFd, ThreadReport, ToDataThread } from "./threads.ts";
 
 export type PodOrder = Extract<ToDataThread, { readonly op: "pod" }>;
@@ -18,6 +19,7 @@ export type DataThreadsOptions = {
 export class DataThreads {
   readonly #options: DataThreadsOptions;
   readonly #workers: Worker[] = [];
+  readonly #outboxes: ThreadOutbox[] = [];
   /** One slot per thread, counted up by its own loop; heartbeat.ts watches them. */
   readonly ticks: Int32Array<SharedArrayBuffer>;
   /** By pod: how many threads have not yet done what they were last told. */
@@ -45,10 +47,13 @@ export class DataThreads {
       workerData: options,
       name: `data-${options.index}`,
     });
+    const outbox = new ThreadOutbox((message) => worker.postMessage(message));
     this.#workers.push(worker);
+    this.#outboxes.push(outbox);
     return new Promise((resolve, reject) => {
       worker.on("message", (message: FromDataThread) => {
         if (message.op === "ready") resolve();
+        else if (message.op === "taken") outbox.taken();
         else this.#receive(options.index, message);
       });
       worker.once("error", (error: Error) => {
@@ -65,7 +70,7 @@ export class DataThreads {
   }
 
   tell(message: ToDataThread): void {
-    for (const worker of this.#workers) worker.postMessage(message);
+    for (const outbox of this.#outboxes) outbox.send(message);
   }
 
   /** Hands a pod with its listeners to every thread; resolves when all of them poll it. Owns the descriptors. */
@@ -88,14 +93,14 @@ export class DataThreads {
       this.#waiting.set(podIdx, { missing: this.#workers.length, done: resolve }),
     );
     this.#turns.set(podIdx, done);
-    for (const [index, worker] of this.#workers.entries()) worker.postMessage(message(index));
+    for (const [index, outbox] of this.#outboxes.entries()) outbox.send(message(index));
     await done;
     if (this.#turns.get(podIdx) === done) this.#turns.delete(podIdx);
   }
 
   /** Sockets for the pool of the one thread that ran low. */
   addSockets(thread: number, message: Extract<ToDataThread, { readonly op: "sockets" }>): void {
-    this.#workers[thread]?.postMessage(message);
+    this.#outboxes[thread]?.send(message);
   }
 
   setFlowMap(fd: number): void {
@@ -127,8 +132,8 @@ export class DataThreads {
         worker.on("message", (message: FromDataThread) => {
           if (message.op === "drained" && --missing === 0) resolve();
         });
-        worker.postMessage({ op: "drain", limitMs } satisfies ToDataThread);
       }
+      this.tell({ op: "drain", limitMs });
     });
   }
 

@@ -22,7 +22,8 @@ export type DataThreadOptions = {
 export type LentFd = { readonly kind: ListenerKind; readonly fd: number };
 
 export type ToDataThread =
-  | { readonly op: "updates"; readonly updates: readonly MeshUpdate[] }
+  /** With `more`, they are applied together with what follows. */
+  | { readonly op: "updates"; readonly updates: readonly MeshUpdate[]; readonly more: boolean }
   | { readonly op: "flow-map"; readonly fd: number }
   | {
       readonly op: "pod";
@@ -42,6 +43,8 @@ export type ToDataThread =
 
 export type FromDataThread =
   | { readonly op: "ready" }
+  /** Updates of which there are more. */
+  | { readonly op: "taken" }
   /** "pod" or "pod-removed" was carried out. */
   | { readonly op: "pod-done"; readonly podIdx: number }
   | { readonly op: "pool-low"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }

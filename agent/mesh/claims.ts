@@ -45,6 +45,14 @@ export class Claims<T> {
     return Array.isArray(held) ? held : held === undefined ? [] : [held];
   }
 
+  /** Every claimant, once for each of its claims. */
+  *values(): Generator<T> {
+    for (const held of this.#byClaim.values()) {
+      if (Array.isArray(held)) yield* held;
+      else yield held;
+    }
+  }
+
   /** The first that `prefers` likes, else the first. */
   preferred(claim: string, prefers: (claimant: T) => boolean): T | undefined {
     const held = this.#byClaim.get(claim);

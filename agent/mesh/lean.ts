@@ -3,6 +3,7 @@
 import type { MeshUpdate } from "./mesh-update.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
+import { nowhere } from "./source-ref.ts";
 import type { Workload } from "./workload.ts";
 
 /** Distinct parts that are remembered; then it begins anew, which costs sharing and nothing else. */
@@ -37,7 +38,7 @@ export class Lean {
       workloadName: this.#text(one.workloadName),
       canonicalName: this.#text(one.canonicalName),
       canonicalRevision: this.#text(one.canonicalRevision),
-      from: { file: this.#text(file), line, column },
+      from: one.from === nowhere ? nowhere : { file: this.#text(file), line, column },
     };
   }
 

@@ -7,6 +7,7 @@ export class WorkloadIndex {
   readonly #byUid = new Map<string, Workload>();
   readonly #byAddress = new Claims<Workload>(ranksBefore);
   readonly #byNamespace = new Map<string, Set<Workload>>();
+  /** Of the nodes that were asked for: a node asks for itself, of a thousand. */
   readonly #byNode = new Map<string, Set<Workload>>();
 
   /** The uid must be free. */
@@ -14,15 +15,17 @@ export class WorkloadIndex {
     this.#byUid.set(workload.uid, workload);
     for (const address of new Set(workload.addresses)) this.#byAddress.add(address, workload);
     getOrAdd(this.#byNamespace, workload.namespace, () => new Set<Workload>()).add(workload);
-    getOrAdd(this.#byNode, workload.node, () => new Set<Workload>()).add(workload);
+    this.#byNode.get(workload.node)?.add(workload);
   }
 
   /** The very object that was added. */
   remove(workload: Workload): void {
     this.#byUid.delete(workload.uid);
     for (const address of new Set(workload.addresses)) this.#byAddress.remove(address, workload);
-    removeFrom(this.#byNamespace, workload.namespace, workload);
-    removeFrom(this.#byNode, workload.node, workload);
+    const namespace = this.#byNamespace.get(workload.namespace);
+    namespace?.delete(workload);
+    if (namespace?.size === 0) this.#byNamespace.delete(workload.namespace);
+    this.#byNode.get(workload.node)?.delete(workload);
   }
 
   byUid(uid: string): Workload | undefined {
@@ -38,7 +41,7 @@ export class WorkloadIndex {
   }
 
   onNode(node: string): Iterable<Workload> {
-    return this.#byNode.get(node) ?? [];
+    return getOrAdd(this.#byNode, node, () => new Set(this.#byUid.values().filter((one) => one.node === node)));
   }
 
   all(): Iterable<Workload> {
@@ -58,10 +61,4 @@ function ranksBefore(one: Workload, other: Workload): boolean {
 function rankOf({ uid, protocol }: Workload): number {
   const [, , kind] = uid.split("/");
   return (kind === "Pod" ? 0 : 2) + (protocol === "hbone" ? 0 : 1);
-}
-
-function removeFrom(sets: Map<string, Set<Workload>>, key: string, workload: Workload): void {
-  const set = sets.get(key);
-  set?.delete(workload);
-  if (set?.size === 0) sets.delete(key);
 }

@@ -18,7 +18,6 @@ export class Assembly {
   readonly #byId = new Claims<Piece>(standsBefore);
   readonly #byAddress = new Claims<Piece>(standsBefore);
   readonly #byVip = new Claims<Piece>(standsBefore);
-  readonly #workloads = new Set<PieceOf<"Workload">>();
   readonly #slicesOf = new Map<string, Set<PieceOf<"EndpointSlice">>>();
   readonly #targeted = new Set<PieceOf<"TargetedPolicy">>();
   /** What is known but not honoured, where it takes several documents to see it. */
@@ -86,8 +85,9 @@ export class Assembly {
     for (const piece of come) if (piece.kind === "Namespace") members.set(piece.namespace, piece.member);
     for (const [namespace, member] of members) {
       if (member === this.#isMember(namespace)) continue;
-      for (const { id, own, value } of this.#workloads) {
-        if (own === "unset" && value.namespace === namespace) touched.add(id);
+      for (const piece of this.#byId.values()) {
+        if (piece.kind === "Workload" && piece.own === "unset" && piece.value.namespace === namespace)
+          touched.add(piece.id);
       }
     }
     return touched;
@@ -102,7 +102,6 @@ export class Assembly {
     this.#byId.add(piece.id, piece);
     for (const key of addressKeys(piece)) this.#byAddress.add(key, piece);
     for (const vip of vipsOf(piece)) this.#byVip.add(vip, piece);
-    if (piece.kind === "Workload") this.#workloads.add(piece);
     if (piece.kind === "TargetedPolicy") this.#targeted.add(piece);
     if (piece.kind === "EndpointSlice") {
       const slices = this.#slicesOf.get(piece.service) ?? new Set();
@@ -114,7 +113,6 @@ export class Assembly {
     this.#byId.remove(piece.id, piece);
     for (const key of addressKeys(piece)) this.#byAddress.remove(key, piece);
     for (const vip of vipsOf(piece)) this.#byVip.remove(vip, piece);
-    if (piece.kind === "Workload") this.#workloads.delete(piece);
     if (piece.kind === "TargetedPolicy") this.#targeted.delete(piece);
     if (piece.kind === "EndpointSlice") {
       const slices = this.#slicesOf.get(piece.service);
