@@ -119,6 +119,7 @@ function runNative(name: string, seconds: number, seed: number): boolean {
     encoding: "utf8",
     maxBuffer: 1 << 28,
   });
+  if (done.error) throw new Error("the fuzzers are not built: make -C test/fuzz", { cause: done.error });
   const last = /#(\d+)\s+DONE\s+cov: (\d+)/.exec(done.stderr);
   if (done.status !== 0) console.error(`${name}: status ${done.status}\n${done.stderr.slice(-6_000)}`);
   else console.log(`${name}: ${last?.[1] ?? "?"} inputs, ${last?.[2] ?? "?"} edges`);

@@ -197,12 +197,18 @@ void Rig::ApplicationComes() {
 void Rig::Say(uint8_t who, const uint8_t* bytes, size_t length) {
   if (far_ends_.empty()) return;
   const int fd = far_ends_[who % far_ends_.size()];
+  bool again = true;
   while (fd >= 0 && length > 0) {
     const ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EAGAIN && again) {
+      Turn();
+      again = false;
+      continue;
+    }
     if (sent <= 0) return;
+    again = true;
     bytes += sent;
     length -= static_cast<size_t>(sent);
-    Turn();
   }
 }
 
