@@ -15,6 +15,8 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-b", pods: podsOf(["server"]) },
 ];
 export const SERVER_PORT = 9000;
+/** Linux's own default, for all sides alike: a machine set to another, such as BBR with its pacing, measures that instead. */
+export const CONGESTION_CONTROL = "cubic";
 
 export type Box = {
   readonly cluster: Cluster;
@@ -71,6 +73,7 @@ export function folderIn(cluster: Cluster, name: string): string {
 async function openBox(nodeConfig: string): Promise<Box> {
   const cluster = await createCluster({ nodes, nodeConfig });
   try {
+    await setCongestionControl(cluster);
     const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];
     const sinks = new Map<string, Running>();
     for (const pod of [server, neighbour]) sinks.set(pod.name, await startSink(pod, "0.0.0.0", SERVER_PORT));
@@ -78,6 +81,14 @@ async function openBox(nodeConfig: string): Promise<Box> {
   } catch (error) {
     await cluster.close();
     throw error;
+  }
+}
+
+async function setCongestionControl({ nodes, wire, outside }: Cluster): Promise<void> {
+  for (const host of [wire, outside, ...nodes, ...nodes.flatMap(({ pods }) => pods)]) {
+    const command = `echo ${CONGESTION_CONTROL} > /proc/sys/net/ipv4/tcp_congestion_control`;
+    const { status, stderr } = await host.run(["sh", "-c", command]);
+    if (status !== 0) throw new Error(`${host.name} has no congestion control "${CONGESTION_CONTROL}": ${stderr}`);
   }
 }
 
