@@ -243,17 +243,11 @@ void Engine::EndEverything() {
   Reap();
   pods_.clear();
   loop_.Stop();
-  open_handles_ = 3;
-  const auto gone = [](uv_handle_t* handle) {
+  timers_.handle()->data = this;
+  uv_close(reinterpret_cast<uv_handle_t*>(timers_.handle()), [](uv_handle_t* handle) {
     auto* self = static_cast<Engine*>(handle->data);
-    if (--self->open_handles_ == 0) self->closed_(self->closed_self_);
-  };
-  for (uv_handle_t* handle : {reinterpret_cast<uv_handle_t*>(loop_.poll_handle()),
-                              reinterpret_cast<uv_handle_t*>(loop_.idle_handle()),
-                              reinterpret_cast<uv_handle_t*>(timers_.handle())}) {
-    handle->data = this;
-    uv_close(handle, gone);
-  }
+    self->closed_(self->closed_self_);
+  });
 }
 
 }  // namespace orlop

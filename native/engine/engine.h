@@ -139,7 +139,6 @@ class Engine {
   bool in_turn_ = false;
   bool closing_ = false;
   bool ended_ = false;
-  int open_handles_ = 0;
   void (*closed_)(void*) = nullptr;
   void* closed_self_ = nullptr;
   Stats stats_;

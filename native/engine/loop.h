@@ -1,5 +1,5 @@
-// data thread · an epoll set nested in the thread's uv loop. One turn: drain within a budget, then let the
-// engine finish.
+// data thread · the wait. A thread's engines wait for their own descriptors and for libuv's in one set, so
+// that bytes pass without a round through libuv; libuv runs when it has something to do.
 #pragma once
 
 #include <uv.h>
@@ -17,6 +17,9 @@ class Pollable {
   ~Pollable() = default;
 };
 
+class Wait;
+
+// One engine's part in the wait of its thread.
 class Loop {
  public:
   // Called once per turn, after the ready descriptors: deliver events, flush writes, free what ended.
@@ -28,24 +31,18 @@ class Loop {
   // Edge-triggered, all directions, for the descriptor's whole life: no epoll_ctl afterwards. False: out of
   // memory.
   bool Watch(int fd, Pollable* who) const;
-  // Level-triggered reading of a descriptor that other threads poll too.
+  // Level-triggered reading of a descriptor that other threads poll too; only one of them is woken.
   bool WatchShared(int fd, Pollable* who) const;
   void Forget(int fd) const;
   // Asks for another turn although no descriptor may be ready.
   void Again();
-  uv_loop_t* uv() const { return uv_; }
-  uv_poll_t* poll_handle() { return &poll_; }
-  uv_idle_t* idle_handle() { return &idle_; }
-  // Stops the handles (uv_close is the owner's) and closes the set.
+  // Nothing is watched any more; descriptors were closed or forgotten before.
   void Stop();
 
  private:
-  void Turn();
+  friend class Wait;
   uv_loop_t* uv_;
-  uv_poll_t poll_;
-  uv_idle_t idle_;
-  int epoll_ = -1;
-  bool again_ = false;
+  Wait* wait_ = nullptr;
   EndTurn end_turn_ = nullptr;
   void* self_ = nullptr;
 };
