@@ -13,6 +13,7 @@ import { loopDelay } from "./observe/loop-delay.ts";
 import { Recorder } from "./observe/record.ts";
 import { judgeOf } from "./policy/evaluate.ts";
 import type { DataThreadOptions, FromDataThread, ToDataThread } from "./threads.ts";
+import { Tidy } from "./tidy.ts";
 import { createTraffic } from "./traffic/traffic.ts";
 
 /** Counters and log lines go to main this often. */
@@ -30,6 +31,7 @@ const tell = (message: FromDataThread): void => port.postMessage(message);
 
 const store = new MeshStore({ rootNamespace: options.rootNamespace, trustDomain: options.trustDomain });
 const lean = new Lean();
+const tidy = new Tidy();
 /** Those that are to be applied together with what follows. */
 let updates: MeshUpdate[] = [];
 const lines = new LineBatch();
@@ -102,8 +104,7 @@ function receive(message: ToDataThread): void {
         tell({ op: "taken" });
         return;
       }
-      traffic.storeChanged(store.apply(updates));
-      updates = [];
+      applyUpdates();
       // A pod's service account may have changed with its workload.
       for (const podIdx of cookies.keys()) servePod(podIdx);
       return;
@@ -151,6 +152,13 @@ function receive(message: ToDataThread): void {
       port.close();
       return;
   }
+}
+
+function applyUpdates(): void {
+  const batch = updates;
+  updates = [];
+  traffic.storeChanged(store.apply(batch));
+  tidy.after(batch.length);
 }
 
 /** Where a workload is written is asked of main only; policies are named with their lines by every thread. */

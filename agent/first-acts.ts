@@ -11,6 +11,8 @@ import { type Relief, takeRelief } from "./relief.ts";
 export function firstActs(config: AgentConfig): Relief | null {
   handOverFiles(config);
   const relief = takeRelief();
+  // Two arenas do for threads that allocate little; glibc would keep one for each of a dozen. Read when the process begins.
+  process.env.MALLOC_ARENA_MAX ??= "2";
   shedPrivileges(agentStarts);
   forbidDumps();
   setLimit("core", { soft: 0n, hard: 0n });

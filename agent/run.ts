@@ -16,6 +16,8 @@ export const agentFlags = [
   "--disable-sigusr1",
   "--unhandled-rejections=throw",
   "--max-semi-space-size=2",
+  // For tidy.ts.
+  "--expose-gc",
 ];
 export const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
 /** A program that lived this long before it died starts again without delay. */

@@ -84,7 +84,7 @@ export class Destinations {
     for (const entry of before) this.#touch(entry, touched, (key) => this.#claims.remove(key, entry));
     for (const entry of entries) this.#touch(entry, touched, (key) => this.#claims.add(key, entry));
     if (entries.length === 0) owners.delete(owner);
-    else owners.set(owner, entries);
+    else owners.set(owner, entries.slice());
   }
 
   #touch(entry: OutEntry, touched: Touched, change: (key: string) => void): void {

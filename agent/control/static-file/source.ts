@@ -28,8 +28,9 @@ export type StaticFileDependencies = {
 
 /** Looking at everything from time to time takes at most this share of the time. */
 const POLL_SHARE = 0.01;
-/** The copy for the next start is written again at most this often, ms. */
+/** The copy for the next start is written again at most this often, ms; its index names every file, so of many more seldom. */
 const KEEP_EVERY_MS = 5_000;
+const KEEP_MS_PER_FILE = 5;
 
 export class StaticFileSource implements Source {
   readonly #options: Required<StaticFileOptions>;
@@ -183,9 +184,9 @@ class Copy {
     const acceptedAt = this.#due;
     if (acceptedAt === null) return;
     this.#due = null;
-    this.#timer = setTimeout(() => this.#save(), KEEP_EVERY_MS);
-    this.#timer.unref();
     const index = { acceptedAt, files: this.#files.digests() };
+    this.#timer = setTimeout(() => this.#save(), Math.max(KEEP_EVERY_MS, KEEP_MS_PER_FILE * index.files.length));
+    this.#timer.unref();
     this.#saving = this.#saving
       .then(() => saveLastGood(this.#path, index, (one) => this.#files.textOf(one)))
       .catch((error: unknown) => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { isMeshFile, type Location, locate } from "./read.ts";
 
 /** Between a file's being put into place and the look at it, ms: a writer that goes on writing is heard in that time. */
-const SETTLE_MS = 2;
+const SETTLE_MS = 1;
 
 /** What to look at. */
 export type Hints = {
