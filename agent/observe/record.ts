@@ -4,7 +4,7 @@ import type { SourceRef } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, DenyReason, Miss, RuleRef } from "../policy/decision.ts";
-import { type SeriesDeltas, SeriesTable } from "./series.ts";
+import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
 
 /** Whose eyes: the client's node reports "source", the server's "destination". */
 export type Reporter = "source" | "destination";
@@ -106,32 +106,42 @@ export type RecordDeltas = SeriesDeltas & {
 
 /** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
 export class OpenRecord {
-  readonly id: string;
   readonly openedAtMs: number;
+  readonly #serial: number;
   #record: ConnectionRecord;
-  #finish: ((outcome: Outcome) => void) | null;
+  /** Null once it has ended. */
+  #recorder: Recorder | null;
+  /** Where its opening was counted. */
+  readonly series: Series;
 
-  constructor(id: string, openedAtMs: number, record: ConnectionRecord, finish: (outcome: Outcome) => void) {
-    this.id = id;
+  constructor(recorder: Recorder, serial: number, openedAtMs: number, record: ConnectionRecord, series: Series) {
+    this.#recorder = recorder;
+    this.#serial = serial;
     this.openedAtMs = openedAtMs;
     this.#record = record;
-    this.#finish = finish;
+    this.series = series;
   }
 
   get record(): ConnectionRecord {
     return this.#record;
   }
 
-  /** What was learnt after opening, for logs and tables only: the metrics' labels stay those of the opening. */
-  refine(known: Partial<Pick<ConnectionRecord, "destination" | "hbone" | "security" | "decision" | "traceId">>): void {
-    this.#record = { ...this.#record, ...known };
+  get serial(): number {
+    return this.#serial;
+  }
+
+  /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */
+  reached({ address, port }: RecordEndpoint): void {
+    const { destination } = this.#record;
+    if (destination.address === address && destination.port === port) return;
+    this.#record = { ...this.#record, destination: { ...destination, address, port } };
   }
 
   /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
   closed(outcome: Outcome): void {
-    const finish = this.#finish;
-    this.#finish = null;
-    finish?.(outcome);
+    const recorder = this.#recorder;
+    this.#recorder = null;
+    recorder?.ended(this, outcome);
   }
 }
 
@@ -156,20 +166,23 @@ export class Recorder {
     series.live += 1;
     this.#judged(record.decision);
     this.#serial += 1;
-    const id = `${this.#options.thread}-${this.#serial}`;
-    const open = new OpenRecord(id, this.#options.now(), record, (outcome) => {
-      this.#open.delete(open);
-      series.live -= 1;
-      series.closed += 1;
-      // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
-      series.receivedBytes += outcome.sentBytes;
-      series.sentBytes += outcome.receivedBytes;
-      if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
-      if (outcome.decision) this.#judged(outcome.decision);
-      this.#options.log(open.record, outcome, this.#options.now());
-    });
+    const open = new OpenRecord(this, this.#serial, this.#options.now(), record, series);
     this.#open.add(open);
     return open;
+  }
+
+  /** By `OpenRecord.closed`, once. */
+  ended(open: OpenRecord, outcome: Outcome): void {
+    const { series, record } = open;
+    this.#open.delete(open);
+    series.live -= 1;
+    series.closed += 1;
+    // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
+    series.receivedBytes += outcome.sentBytes;
+    series.sentBytes += outcome.receivedBytes;
+    if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
+    if (outcome.decision) this.#judged(outcome.decision);
+    this.#options.log(record, outcome, this.#options.now());
   }
 
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
@@ -182,7 +195,7 @@ export class Recorder {
     const list: OpenConnection[] = [];
     for (const open of this.#open) {
       if (list.length >= limit) break;
-      list.push({ id: open.id, openedAtMs: open.openedAtMs, record: open.record });
+      list.push({ id: `${this.#options.thread}-${open.serial}`, openedAtMs: open.openedAtMs, record: open.record });
     }
     return list;
   }
@@ -232,7 +245,20 @@ function missText(misses: readonly Miss[]): string {
   return `${ruleName(first.rule)} wants ${wanted.join(", and ")}`;
 }
 
+/** Of what rules allow, by rule: nearly every connection, and every open one holds its summary. */
+const allowed = new WeakMap<RuleRef, DecisionSummary>();
+
 export function summarize(decision: Decision): DecisionSummary {
+  const { verdict, decidedBy, audited, dryRunDenied } = decision;
+  if (verdict !== "allow" || decidedBy === null || audited.length + dryRunDenied.length > 0) return written(decision);
+  const known = allowed.get(decidedBy);
+  if (known?.layer === decision.layer) return known;
+  const summary = written(decision);
+  allowed.set(decidedBy, summary);
+  return summary;
+}
+
+function written(decision: Decision): DecisionSummary {
   const misses = decision.verdict === "deny" ? decision.nearestMiss : [];
   return {
     verdict: decision.verdict,

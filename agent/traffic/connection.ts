@@ -1,6 +1,6 @@
 // 7, 12 · data thread · one connection of the engine as traffic sees it, from its first event to its one `closed`.
 import type { Answer } from "../engine/answers.ts";
-import type { Closed, ConnRef } from "../engine/events.ts";
+import type { Closed, ConnRef, Endpoint } from "../engine/events.ts";
 import type { ConnectionRecord, OpenRecord, Recorder } from "../observe/record.ts";
 import { summarize } from "../observe/record.ts";
 import type { Decision } from "../policy/decision.ts";
@@ -59,8 +59,8 @@ export class Connection {
   }
 
   /** The far side stands: what was really dialled. */
-  established(known: Parameters<OpenRecord["refine"]>[0]): void {
-    this.#record?.refine(known);
+  established(upstream: Endpoint): void {
+    this.#record?.reached(upstream);
   }
 
   /** The engine's last word; `missing`: what the answer still waited for. A second call does nothing. */

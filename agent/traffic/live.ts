@@ -55,12 +55,12 @@ export function fallen(standing: Standing, world: Pick<PlanWorld, "mesh" | "judg
 export type Change = Pick<MeshChange, "workloads" | "authorizationPolicies" | "peerAuthentications">;
 
 /** Connections that no rule can tell apart: one judgement serves them all. */
-type Group = { readonly standing: Standing; readonly members: Set<Connection> };
+type Group = { readonly key: string; readonly standing: Standing; readonly members: Set<Connection> };
 
 export class LiveConnections {
   readonly #byKey = new Map<string, Group>();
   readonly #byWorkload = new Map<string, Set<Group>>();
-  readonly #groupOf = new Map<Connection, { readonly key: string; readonly group: Group }>();
+  readonly #groupOf = new Map<Connection, Group>();
 
   /** Called before the first judgement, so that no change can fall between judging and registering. */
   add(connection: Connection, standing: Standing): void {
@@ -68,7 +68,7 @@ export class LiveConnections {
     const key = keyOf(standing);
     let group = this.#byKey.get(key);
     if (group === undefined) {
-      group = { standing, members: new Set() };
+      group = { key, standing, members: new Set() };
       this.#byKey.set(key, group);
       for (const uid of workloadsOf(standing)) {
         const groups = this.#byWorkload.get(uid) ?? new Set();
@@ -77,19 +77,19 @@ export class LiveConnections {
       }
     }
     group.members.add(connection);
-    this.#groupOf.set(connection, { key, group });
+    this.#groupOf.set(connection, group);
   }
 
   remove(connection: Connection): void {
-    const held = this.#groupOf.get(connection);
-    if (held === undefined) return;
+    const group = this.#groupOf.get(connection);
+    if (group === undefined) return;
     this.#groupOf.delete(connection);
-    held.group.members.delete(connection);
-    if (held.group.members.size > 0) return;
-    this.#byKey.delete(held.key);
-    for (const uid of workloadsOf(held.group.standing)) {
+    group.members.delete(connection);
+    if (group.members.size > 0) return;
+    this.#byKey.delete(group.key);
+    for (const uid of workloadsOf(group.standing)) {
       const groups = this.#byWorkload.get(uid);
-      groups?.delete(held.group);
+      groups?.delete(group);
       if (groups?.size === 0) this.#byWorkload.delete(uid);
     }
   }

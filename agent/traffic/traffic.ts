@@ -5,7 +5,6 @@ import type {
   Closed,
   ConnRef,
   EngineEvent,
-  Established,
   HandshakeFailed,
   PeerCertificate,
   PoolLow,
@@ -151,7 +150,7 @@ class Thread implements Traffic {
       case "peer-certificate":
         return this.#peer(event);
       case "established":
-        this.#established(event);
+        this.#find(event)?.established(event.upstream);
         return undefined;
       case "closed":
         this.#closed(event);
@@ -197,13 +196,6 @@ class Thread implements Traffic {
     const { trustDomain, readPeer, told } = this.#options;
     const { verified, expected } = this.#room;
     return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: told.peerRejected });
-  }
-
-  #established(event: Established): void {
-    const connection = this.#find(event);
-    if (connection === undefined) return;
-    const { destination } = connection.record;
-    connection.established({ destination: { ...destination, ...event.upstream } });
   }
 
   #closed(event: Closed): void {
