@@ -19,8 +19,12 @@ constexpr int kWarm = 20;
 constexpr int kMeasured = 100;
 constexpr size_t kPayload = 128;
 constexpr uint8_t kData = 0, kHeaders = 1, kSettings = 4, kEndHeaders = 4;
-// Answers of the rig, by what it makes of a choice.
-constexpr uint8_t kDial = 0, kRefuse = 6;
+
+void Expect(bool true_one) {
+  if (true_one) return;
+  fprintf(stderr, "frames: the bytes did not arrive\n");
+  exit(1);
+}
 
 std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
   const auto length = static_cast<uint32_t>(payload.size());
@@ -42,18 +46,15 @@ nghttp2_nv Field(const char* name, const std::string& value) {
 
 class Peer {
  public:
-  explicit Peer(uint8_t choice) : choice_(choice), rig_(&choice_, 1) {
+  explicit Peer(uint32_t answer) : rig(answer) {
     if (nghttp2_hd_deflate_new(&deflater_, 4096) != 0) abort();
-    rig_.PeerComes();
     Say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(kSettings, 0, 0, ""));
   }
   ~Peer() { nghttp2_hd_deflate_del(deflater_); }
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
 
-  void Say(const std::string& bytes) {
-    rig_.Say(0, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  }
+  void Say(const std::string& bytes) { rig.Say(bytes); }
   // A trace of its own for each, all else as before.
   std::string Connect() {
     stream_ += 2;
@@ -70,9 +71,9 @@ class Peer {
   }
   uint32_t stream() const { return stream_; }
 
+  orlop::bench::Rig rig;
+
  private:
-  uint8_t choice_;
-  orlop::fuzz::Rig rig_;
   nghttp2_hd_deflater* deflater_ = nullptr;
   uint32_t stream_ = UINT32_MAX;
   std::string authority_ = "10.90.2.11:8080";
@@ -98,20 +99,23 @@ void Measure(const char* name, Peer& peer, Frames frames) {
 
 int main() {
   {
-    Peer peer(kRefuse);
+    Peer peer(ORLOP_ANSWER_REFUSE);
     Measure("connect-head", peer, [&] {
       std::string some;
       for (int i = 0; i < kAtOnce; i++) some += peer.Connect();
       return some;
     });
+    // Each was refused by a HEADERS frame at least.
+    Expect(peer.rig.peer_heard() > uint64_t{kWarm + kMeasured} * kAtOnce * 9);
   }
   {
-    Peer peer(kDial);
+    Peer peer(ORLOP_ANSWER_DIAL);
     peer.Say(peer.Connect());
     const std::string one = Frame(kData, 0, peer.stream(), std::string(kPayload, 'x'));
     std::string some;
     for (int i = 0; i < kAtOnce; i++) some += one;
     Measure("data-frame", peer, [&] { return some; });
+    Expect(peer.rig.applications_heard() == uint64_t{kWarm + kMeasured} * kAtOnce * kPayload);
   }
   return 0;
 }
