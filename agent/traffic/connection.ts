@@ -41,7 +41,8 @@ export class Connection {
       return;
     }
     this.#release = release;
-    this.#record = this.#recorder.opened({ ...this.#draft, decision: decision === null ? null : summarize(decision) });
+    this.describe({ decision: decision === null ? null : summarize(decision) });
+    this.#record = this.#recorder.opened(this.#draft);
   }
 
   /** Why it will end: the engine's `closed` with cause "refused" means this. */
