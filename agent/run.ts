@@ -16,6 +16,7 @@ export const agentFlags = [
   "--disable-sigusr1",
   "--unhandled-rejections=throw",
   "--max-semi-space-size=2",
+  "--no-parallel-scavenge",
   // For tidy.ts.
   "--expose-gc",
 ];
