@@ -38,7 +38,7 @@ import { becomeUnprivileged } from "./privileges.ts";
 import type { Relief } from "./relief.ts";
 import { Telemetry } from "./telemetry.ts";
 import type { FromDataThread } from "./threads.ts";
-import { Tidy } from "./tidy.ts";
+import { tidy } from "./tidy.ts";
 import { version } from "./version.ts";
 
 /** Open connections get this long to end when the agent is asked to stop and nobody follows. */
@@ -267,7 +267,6 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   keeper.start();
   // The mesh is followed as long as a connection is open, so that a policy still ends it.
   const drained = new AbortController();
-  const tidy = new Tidy();
   const sourceEnded = source.run((updates) => {
     watch.beforeMeshChange();
     const change = mesh.apply(updates);
@@ -278,11 +277,11 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     pairs.changed(change, enrolment.localPods());
     tables.setDestinations(change);
     readiness.done("configuration");
-    tidy.after(updates.length);
     void enrolment.meshCame();
   }, drained.signal);
   void enrolment.firstTurn.then(() => {
     if (stop.aborted) return;
+    tidy();
     // Not before pods are served: a heartbeat says that connections which are captured will be answered.
     heartbeat.start();
     readiness.done("pods");

@@ -13,7 +13,7 @@ import { loopDelay } from "./observe/loop-delay.ts";
 import { Recorder } from "./observe/record.ts";
 import { judgeOf } from "./policy/evaluate.ts";
 import type { DataThreadOptions, FromDataThread, ToDataThread } from "./threads.ts";
-import { Tidy } from "./tidy.ts";
+import { tidy } from "./tidy.ts";
 import { createTraffic } from "./traffic/traffic.ts";
 
 /** Counters and log lines go to main this often. */
@@ -31,7 +31,8 @@ const tell = (message: FromDataThread): void => port.postMessage(message);
 
 const store = new MeshStore({ rootNamespace: options.rootNamespace, trustDomain: options.trustDomain });
 const lean = new Lean();
-const tidy = new Tidy();
+/** The first batch is all of the mesh. */
+let isFirst = true;
 /** Those that are to be applied together with what follows. */
 let updates: MeshUpdate[] = [];
 const lines = new LineBatch();
@@ -158,7 +159,9 @@ function applyUpdates(): void {
   const batch = updates;
   updates = [];
   traffic.storeChanged(store.apply(batch));
-  tidy.after(batch.length);
+  // In a turn of its own, in which nobody holds the batch any more.
+  if (isFirst) setImmediate(tidy);
+  isFirst = false;
 }
 
 /** Where a workload is written is asked of main only; policies are named with their lines by every thread. */
