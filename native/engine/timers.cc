@@ -24,6 +24,7 @@ void Timers::Start(Timer* timer, uint64_t after_ms) {
 
 // Sleeps until the next slot that holds anything; an empty wheel wakes nobody.
 void Timers::Arm() {
+  rang_ = false;
   for (uint64_t tick = tick_; tick < tick_ + kSlots; tick++) {
     if (SlotAt(tick).next_ == &SlotAt(tick)) continue;
     armed_tick_ = tick;
@@ -34,6 +35,7 @@ void Timers::Arm() {
         [](uv_timer_t* handle) {
           auto* self = static_cast<Timers*>(handle->data);
           self->armed_tick_ = ~0ULL;
+          self->rang_ = true;
           self->on_due(self->on_due_self);
         },
         at > now ? at - now : 0, 0);
@@ -44,7 +46,11 @@ void Timers::Arm() {
 
 void Timers::Run() {
   const uint64_t now_tick = now_ms() / kTickMs;
-  if (now_tick < tick_) return;
+  if (now_tick < tick_) {
+    // A turn came just before the uv timer that was meant for it: what is left still wants one.
+    if (rang_) Arm();
+    return;
+  }
   // A pause longer than the wheel visits every slot once, not more.
   if (now_tick - tick_ > kSlots) tick_ = now_tick - kSlots;
   for (; tick_ <= now_tick; tick_++) {

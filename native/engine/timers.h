@@ -60,6 +60,7 @@ class Timers {
   uv_timer_t uv_;
   uint64_t tick_;                // everything before it was fired
   uint64_t armed_tick_ = ~0ULL;  // when the uv timer will call
+  bool rang_ = false;            // it has called, and was not armed since
   Timer slots_[kSlots];          // list heads
 };
 
