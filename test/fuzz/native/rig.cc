@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,7 +25,18 @@ uint64_t g_now_ms = 1'000;
 int g_accepted = -1;  // what the next accept4 gives
 constexpr size_t kMostFarEnds = 12;
 
-[[noreturn]] void Fail(const char* what) {
+// The kernel may say no to anything the engine asks: which of its next calls fails, and how.
+int g_fail_in = -1;
+int g_fail_with = 0;
+bool g_engine_runs = false;
+
+bool Fails() {
+  if (!g_engine_runs || g_fail_in < 0 || g_fail_in-- > 0) return false;
+  errno = g_fail_with;
+  return true;
+}
+
+[[noreturn]] void Wrong(const char* what) {
   fprintf(stderr, "fuzz: %s\n", what);
   abort();
 }
@@ -42,12 +54,33 @@ socklen_t SomeAddress(sockaddr* out, uint8_t last) {
 
 extern "C" {
 int __real_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
+ssize_t __real_recv(int fd, void* bytes, size_t length, int flags);
+ssize_t __real_send(int fd, const void* bytes, size_t length, int flags);
+ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
+int __real_epoll_ctl(int epoll, int operation, int fd, epoll_event* event);
+
+ssize_t __wrap_recv(int fd, void* bytes, size_t length, int flags) {
+  return Fails() ? -1 : __real_recv(fd, bytes, length, flags);
+}
+
+ssize_t __wrap_send(int fd, const void* bytes, size_t length, int flags) {
+  return Fails() ? -1 : __real_send(fd, bytes, length, flags);
+}
+
+ssize_t __wrap_sendmsg(int fd, const msghdr* message, int flags) {
+  return Fails() ? -1 : __real_sendmsg(fd, message, flags);
+}
+
+int __wrap_epoll_ctl(int epoll, int operation, int fd, epoll_event* event) {
+  return operation == EPOLL_CTL_ADD && Fails() ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
+}
 
 uint64_t __wrap_uv_now(const uv_loop_t*) {
   return g_now_ms;
 }
 
 int __wrap_getsockname(int, sockaddr* out, socklen_t* length) {
+  if (Fails()) return -1;
   *length = SomeAddress(out, 1);
   return 0;
 }
@@ -58,7 +91,7 @@ int __wrap_accept4(int fd, sockaddr* out, socklen_t* length, int) {
     return -1;
   }
   uint64_t one = 0;
-  if (read(fd, &one, sizeof one) < 0) Fail("the listener was not ready");
+  if (read(fd, &one, sizeof one) < 0) Wrong("the listener was not ready");
   *length = SomeAddress(out, 2);
   const int accepted = g_accepted;
   g_accepted = -1;
@@ -66,7 +99,7 @@ int __wrap_accept4(int fd, sockaddr* out, socklen_t* length, int) {
 }
 
 int __wrap_connect(int, const sockaddr*, socklen_t) {
-  return 0;
+  return Fails() ? -1 : 0;
 }
 
 int __wrap_bind(int, const sockaddr*, socklen_t) {
@@ -85,10 +118,13 @@ namespace {
 
 constexpr uint32_t kPod = 1;
 
+// Never asleep: an idle handle of ours stands for whatever else a thread would have to do.
 uv_loop_t* TheLoop() {
   static uv_loop_t loop;
-  static const int made = uv_loop_init(&loop);
-  if (made != 0) Fail("no loop");
+  static uv_idle_t busy;
+  static const bool made = uv_loop_init(&loop) == 0 && uv_idle_init(&loop, &busy) == 0 &&
+                           uv_idle_start(&busy, [](uv_idle_t*) {}) == 0;
+  if (!made) Wrong("no loop");
   return &loop;
 }
 
@@ -127,9 +163,10 @@ void SetText(orlop_engine_answer* answer, int which, uint32_t offset, const char
 Rig::Rig(const uint8_t* choices, size_t count) : choices_(choices), choice_count_(count) {
   TheLoop();
   g_now_ms = 1'000;
+  g_fail_in = -1;
   first_free_ = FirstFree();
   engine_ = new Engine(TheLoop(), Arena(), Handle, this);
-  if (engine_->Open() != 0) Fail("the engine does not open");
+  if (engine_->Open() != 0) Wrong("the engine does not open");
   engine_->SetPod(kPod, 1, 0);
   // So small that an input can exceed it.
   engine_->SetBufferBudget(256 << 10);
@@ -140,22 +177,22 @@ Rig::~Rig() {
   Turn();
   bool closed = false;
   const Stats before = engine_->stats();
-  if (static_cast<uint64_t>(before.streams) > 1'000'000) Fail("streams were counted below zero");
+  if (static_cast<uint64_t>(before.streams) > 1'000'000) Wrong("streams were counted below zero");
   engine_->Close([](void* done) { *static_cast<bool*>(done) = true; }, &closed);
   while (!closed) uv_run(TheLoop(), UV_RUN_ONCE);
   const Stats stats = engine_->stats();
-  if (stats.connections != 0) Fail("connections outlive the engine");
-  if (stats.tunnels != 0) Fail("tunnels outlive the engine");
-  if (stats.handshakes != 0) Fail("handshakes are counted wrongly");
-  if (engine_->chunks().bytes_in_use() != 0) Fail("buffers outlive their connections");
+  if (stats.connections != 0) Wrong("connections outlive the engine");
+  if (stats.tunnels != 0) Wrong("tunnels outlive the engine");
+  if (stats.handshakes != 0) Wrong("handshakes are counted wrongly");
+  if (engine_->chunks().bytes_in_use() != 0) Wrong("buffers outlive their connections");
   delete engine_;
-  if (OpenDescriptors() != 0) Fail("descriptors are counted wrongly");
+  if (OpenDescriptors() != 0) Wrong("descriptors are counted wrongly");
   for (const int fd : far_ends_) {
     if (fd >= 0) close(fd);
   }
   if (g_accepted >= 0) close(g_accepted);
   g_accepted = -1;
-  if (FirstFree() != first_free_) Fail("a descriptor was left open");
+  if (FirstFree() != first_free_) Wrong("a descriptor was left open");
 }
 
 uint8_t Rig::NextChoice() {
@@ -164,7 +201,7 @@ uint8_t Rig::NextChoice() {
 
 int Rig::FarEnd(int* near) {
   int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) Fail("socketpair");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) Wrong("socketpair");
   // Small, so that a full socket is soon reached.
   const int bytes = 4'096;
   setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
@@ -182,7 +219,7 @@ void Rig::PeerComes() {
   peer.addr.bytes[15] = 3;
   engine_->hbone().Accept(kPod, 0, near, peer);
   const uint8_t handshake = 0x16;
-  if (send(far, &handshake, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) Fail("the handshake");
+  if (send(far, &handshake, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) Wrong("the handshake");
 }
 
 void Rig::ApplicationComes() {
@@ -225,6 +262,12 @@ void Rig::Close(uint8_t who) {
   fd = -1;
 }
 
+void Rig::Fail(uint8_t how) {
+  static constexpr int errors[] = {ECONNRESET, EPIPE, EAGAIN, EINTR, ENOMEM, ENOBUFS, ETIMEDOUT, EMFILE};
+  g_fail_in = how % 32;
+  g_fail_with = errors[how / 32];
+}
+
 void Rig::Pass(uint64_t ms) {
   g_now_ms += ms;
 }
@@ -245,7 +288,9 @@ void Rig::Drain() {
 void Rig::Turn() {
   for (int turn = 0; turn < 4; turn++) {
     engine_->loop().Again();
+    g_engine_runs = true;
     uv_run(TheLoop(), UV_RUN_NOWAIT);
+    g_engine_runs = false;
     if (listening_) Hear();
   }
 }
@@ -267,7 +312,7 @@ int32_t Rig::Answer(uint32_t events) {
     orlop_engine_event event;
     memcpy(&event, Arena() + ORLOP_ARENA_EVENTS + i * sizeof event, sizeof event);
     for (const orlop_span& text : event.text) {
-      if (text.offset + text.length > ORLOP_ARENA_EVENT_TEXT_SIZE) Fail("a text outside the arena");
+      if (text.offset + text.length > ORLOP_ARENA_EVENT_TEXT_SIZE) Wrong("a text outside the arena");
     }
     const uint64_t key = KeyOf(event.conn, event.generation);
     const auto found = std::find(alive_.begin(), alive_.end(), key);
@@ -282,18 +327,18 @@ int32_t Rig::Answer(uint32_t events) {
         break;
       case ORLOP_ENGINE_ACCEPTED:
       case ORLOP_ENGINE_CONNECT_REQUEST:
-        if (found != alive_.end()) Fail("one connection was reported twice");
+        if (found != alive_.end()) Wrong("one connection was reported twice");
         alive_.push_back(key);
         break;
       case ORLOP_ENGINE_ESTABLISHED:
-        if (found == alive_.end()) Fail("established, and nobody knows it");
+        if (found == alive_.end()) Wrong("established, and nobody knows it");
         continue;
       case ORLOP_ENGINE_CLOSED:
-        if (found == alive_.end()) Fail("a second end of one connection");
+        if (found == alive_.end()) Wrong("a second end of one connection");
         alive_.erase(found);
         continue;
       default:
-        Fail("an event without a name");
+        Wrong("an event without a name");
     }
     orlop_engine_answer answer{};
     if (!Choose(event, NextChoice(), &answer)) {

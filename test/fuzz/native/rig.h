@@ -39,6 +39,8 @@ class Rig {
   // From now on nobody (or everybody again) reads what the engine sends.
   void Listen(bool listen) { listening_ = listen; }
   void Pass(uint64_t ms);
+  // One of the engine's next calls to the kernel fails.
+  void Fail(uint8_t how);
   // A late answer to the oldest open question.
   void AnswerLate(uint8_t choice);
   void RemovePod(bool cut);

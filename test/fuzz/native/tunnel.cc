@@ -1,6 +1,6 @@
 // fuzz · steps 4, 6, 10, 11, 13, 14: what peers, servers and applications send, in any order, while time
-// passes and decisions come or do not. An input is 8 choices and then acts: a byte what (with 16: at once
-// with the next), a byte who, a byte or two how long, and bytes.
+// passes, decisions come or do not, and the kernel says no. An input is 8 choices and then acts: a byte what
+// (with 16: at once with the next), a byte who, a byte or two how long, and bytes.
 #include <cstddef>
 #include <cstdint>
 
@@ -89,6 +89,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         break;
       case 13:
         rig.Drain();
+        break;
+      case 14:
+        rig.Fail(who);
         break;
       default:
         break;
