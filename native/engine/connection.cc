@@ -244,7 +244,8 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
   if (before == Phase::kWaitingTunnel) engine_.tunnels().Cancel(this);
   if (Tunnel* tunnel = stream.tunnel) {
     H2Session& h2 = tunnel->h2();
-    size_t undelivered = app().out.size();
+    if (!app().out.empty()) h2.ConsumedKept(stream.id, app().out.size());
+    size_t undelivered = 0;
     for (int i = 0; i < stream.piece_count; i++) undelivered += stream.pieces[i].iov_len;
     if (undelivered > 0) h2.Consumed(stream.id, undelivered);
     if (!stream_closed_) {

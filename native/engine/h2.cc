@@ -18,6 +18,8 @@ namespace {
 
 constexpr uint32_t kStreamWindow = 4 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
+// Kept for slow readers of one tunnel, 32 that take nothing; beyond it all of its streams wait for them.
+constexpr size_t kKeptMost = 32 * kStreamWindow;
 constexpr uint32_t kMaxFrame = 1 << 20;
 constexpr uint32_t kClientStreams = 100;
 constexpr uint32_t kServerStreams = 200;
@@ -210,6 +212,25 @@ void H2Session::Reset(StreamEnd& stream, uint32_t code) {
 
 void H2Session::Consumed(int32_t stream_id, size_t length) {
   nghttp2_session_consume(session_, stream_id, length);
+  tunnel_.MarkDirty();
+}
+
+void H2Session::Kept(size_t length) {
+  kept_ += length;
+  if (kept_ > kKeptMost) {
+    owed_ += length;
+    return;
+  }
+  nghttp2_session_consume_connection(session_, length);
+  tunnel_.MarkDirty();
+}
+
+void H2Session::ConsumedKept(int32_t stream_id, size_t length) {
+  const size_t due = std::min(owed_, length);
+  kept_ -= length;
+  owed_ -= due;
+  if (due > 0) nghttp2_session_consume_connection(session_, due);
+  nghttp2_session_consume_stream(session_, stream_id, length);
   tunnel_.MarkDirty();
 }
 

@@ -41,6 +41,10 @@ class H2Session {
   void Reset(StreamEnd& stream, uint32_t code);
   // Payload left the engine: the peer may send as much again.
   void Consumed(int32_t stream_id, size_t length);
+  // The engine keeps it for a slow reader: the tunnel's window is for all streams and is given back at once
+  // (up to a limit), the stream's own when the payload has left the engine.
+  void Kept(size_t length);
+  void ConsumedKept(int32_t stream_id, size_t length);
   // The connection ended first; what still comes for the stream is dropped.
   void Forget(StreamEnd& stream);
   void Ping();
@@ -75,6 +79,8 @@ class H2Session {
   std::string_view error_;
   size_t plain_length_ = 0;
   size_t stray_header_bytes_ = 0;
+  size_t kept_ = 0;     // bytes that wait in the engine for slow readers
+  size_t owed_ = 0;     // of these, what the tunnel's window has not got back
   uint32_t turns_ = 0;  // streams that may send in this round
   StreamEnd* ready_first_ = nullptr;
   StreamEnd* ready_last_ = nullptr;

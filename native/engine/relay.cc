@@ -117,7 +117,7 @@ bool Connection::WriteOut(SocketEnd& end, uint64_t& counter) {
     }
     CountMoved(counter, static_cast<size_t>(sent));
     end.out.Drop(static_cast<size_t>(sent));
-    if (stream.tunnel) stream.tunnel->h2().Consumed(stream.id, static_cast<size_t>(sent));
+    if (stream.tunnel) stream.tunnel->h2().ConsumedKept(stream.id, static_cast<size_t>(sent));
   }
   return true;
 }
@@ -236,6 +236,7 @@ void Connection::FlushStreamData() {
     if (skip == stream.pieces[i].iov_len) continue;
     end.writable = false;
     end.out.Append(static_cast<uint8_t*>(stream.pieces[i].iov_base) + skip, stream.pieces[i].iov_len - skip);
+    if (stream.tunnel) stream.tunnel->h2().Kept(stream.pieces[i].iov_len - skip);
   }
 }
 

@@ -48,6 +48,8 @@ std::string CheckSymbols() {
       ORLOP_SYMBOL(nghttp2_session_check_request_allowed),
       ORLOP_SYMBOL(nghttp2_session_client_new2),
       ORLOP_SYMBOL(nghttp2_session_consume),
+      ORLOP_SYMBOL(nghttp2_session_consume_connection),
+      ORLOP_SYMBOL(nghttp2_session_consume_stream),
       ORLOP_SYMBOL(nghttp2_session_del),
       ORLOP_SYMBOL(nghttp2_session_get_last_proc_stream_id),
       ORLOP_SYMBOL(nghttp2_session_get_remote_settings),

@@ -206,6 +206,24 @@ test("a slow reader holds one connection, not its neighbours", async () => {
   app.close();
 });
 
+test("readers that all stall do not use up the tunnel's window for their neighbours", async () => {
+  const app = await serve((socket) =>
+    socket.once("data", (first) => (first[0] === 0 ? socket.pause() : socket.write(first))),
+  );
+  using tunnel = pair(app.port);
+  const neighbour = await dial(tunnel.port);
+  const stalled = await Promise.all(Array.from({ length: 10 }, () => dial(tunnel.port)));
+  for (const socket of stalled) socket.write(new Uint8Array(16 << 20));
+  // Four would hold all of the tunnel's 16 MiB; each holds its own 4 MiB, but for what the application's socket took.
+  while (tunnel.server.engine.stats().bufferBytes < 20 << 20) await sleep(5);
+  neighbour.write("still here");
+  assert.equal(String((await once(neighbour, "data"))[0]), "still here");
+  assert.equal(tunnel.client.engine.stats().tunnelsDialledTotal, 1);
+  app.close();
+  while (tunnel.server.engine.stats().bufferBytes > 0) await sleep(5);
+  for (const socket of [...stalled, neighbour]) socket.destroy();
+});
+
 test("what is abandoned unread gives the tunnel its window back", async () => {
   const payload = randomBytes(4_000_000);
   const app = await serve((socket) => socket.end(payload));
