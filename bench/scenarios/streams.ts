@@ -7,6 +7,9 @@ import { openOrlop } from "../sides/orlop.ts";
 import type { Route } from "../sides/side.ts";
 import { type MeasureSide, type Scenario, type Settings, sideBySide, unknownPeer } from "./scenario.ts";
 
+/** Of either side: each connection runs code that is compiled while it runs, and a node agent runs for months. */
+const FIRST_CHURN_WARMUP_SECONDS = 3;
+
 /** The load of a scenario on its own terms; the window is the run's. */
 const PINNED_CORE = 0;
 
@@ -14,14 +17,19 @@ type Load = Pick<LoadPlan, "mode" | "connections" | "size" | "rate" | "core">;
 
 export const loadOf =
   (load: Load): MeasureSide =>
-  (side, { windowSeconds, warmupSeconds }: Settings) =>
-  () =>
-    runLoad(side.client, side.target, {
-      ...load,
-      seconds: windowSeconds,
-      warmup: warmupSeconds,
-      watch: side.pids(),
-    });
+  (side, { windowSeconds, warmupSeconds }: Settings) => {
+    let first = load.mode === "churn";
+    return () => {
+      const warmup = first ? FIRST_CHURN_WARMUP_SECONDS : warmupSeconds;
+      first = false;
+      return runLoad(side.client, side.target, {
+        ...load,
+        seconds: windowSeconds,
+        warmup,
+        watch: side.pids(),
+      });
+    };
+  };
 
 /** The same with every process of the way, and both ends, on one core. */
 const pinned =
