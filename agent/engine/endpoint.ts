@@ -1,12 +1,16 @@
 // 6 · data thread · addresses between the arena's 16 bytes and text. IPv4 is ::ffff:a.b.c.d there and a.b.c.d here.
 import type { Endpoint } from "./events.ts";
 
+/** Texts of IPv4 addresses by their 32 bits: a node meets few, and each connection would make and hold four. */
+const known4 = new Map<number, string>();
+const MOST_KNOWN = 4_096;
+
 /** The canonical text of the 16 bytes at `offset` (RFC 5952). */
 export function readAddress(bytes: Uint8Array, offset: number): string {
   const at = (index: number): number => bytes[offset + index] ?? 0;
   let zeros = 0;
   while (zeros < 10 && at(zeros) === 0) zeros++;
-  if (zeros === 10 && at(10) === 255 && at(11) === 255) return `${at(12)}.${at(13)}.${at(14)}.${at(15)}`;
+  if (zeros === 10 && at(10) === 255 && at(11) === 255) return text4(at(12), at(13), at(14), at(15));
   const groups: number[] = [];
   for (let i = 0; i < 16; i += 2) groups.push((at(i) << 8) | at(i + 1));
   let best = -1;
@@ -19,6 +23,16 @@ export function readAddress(bytes: Uint8Array, offset: number): string {
   const hex = groups.map((group) => group.toString(16));
   if (best < 0) return hex.join(":");
   return `${hex.slice(0, best).join(":")}::${hex.slice(best + bestLength).join(":")}`;
+}
+
+function text4(a: number, b: number, c: number, d: number): string {
+  const bits = (a << 24) | (b << 16) | (c << 8) | d;
+  const known = known4.get(bits);
+  if (known !== undefined) return known;
+  if (known4.size >= MOST_KNOWN) known4.clear();
+  const text = `${a}.${b}.${c}.${d}`;
+  known4.set(bits, text);
+  return text;
 }
 
 /** Writes `text` as 16 bytes; false when it is no address. */

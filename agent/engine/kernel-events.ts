@@ -56,44 +56,47 @@ export type KernelEvent = {
   readonly reason: CounterName | null;
 };
 
-const types: readonly [number, KernelEvent["type"]][] = [
+const types = new Map<number, KernelEvent["type"]>([
   [ORLOP_EVENT_OPEN, "open"],
   [ORLOP_EVENT_CLOSE, "close"],
   [ORLOP_EVENT_FAIL, "fail"],
   [ORLOP_EVENT_REFUSED, "refused"],
   [ORLOP_EVENT_DIRECT, "direct"],
-];
+]);
 
 /** Records of one drain: 4096 of them are half a MiB, an eighth of the ring. */
 const MAX_RECORDS = 4096;
 
 /** 64 bits as a number: exact below 2^53, which no byte count or age of one machine reaches. */
-const wide = (view: DataView, offset: number): number => Number(view.getBigUint64(offset, littleEndian));
+const wide = (view: DataView, offset: number): number => {
+  const [low, high] = littleEndian ? [offset, offset + 4] : [offset + 4, offset];
+  return view.getUint32(high, littleEndian) * 2 ** 32 + view.getUint32(low, littleEndian);
+};
 
-/** One record; undefined: a type this version does not know. */
-export function readEvent(bytes: Uint8Array): KernelEvent | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, orlopEvent.size);
-  const u32 = (offset: number): number => view.getUint32(offset, littleEndian);
-  const type = types.find(([number]) => number === u32(orlopEvent.type))?.[1];
+/** The record at `at`, of which `view` sees the same bytes; undefined: a type this version does not know. */
+export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEvent | undefined {
+  const u32 = (offset: number): number => view.getUint32(at + offset, littleEndian);
+  const endpoint = (address: number, port: number): Endpoint => ({
+    address: readAddress(bytes, at + address),
+    port: view.getUint16(at + port, false),
+  });
+  const type = types.get(u32(orlopEvent.type));
   if (type === undefined) return undefined;
   const decided = type === "refused" || type === "direct";
   return {
     type,
     direction: u32(orlopEvent.direction) === ORLOP_DIRECTION_IN ? "in" : "out",
-    atMs: wide(view, orlopEvent.atNs) / 1e6,
+    atMs: wide(view, at + orlopEvent.atNs) / 1e6,
     podIdx: u32(orlopEvent.podIdx),
-    sockCookie: view.getBigUint64(orlopEvent.sockCookie, littleEndian),
-    source: { address: readAddress(bytes, orlopEvent.src), port: view.getUint16(orlopEvent.srcPort, false) },
-    destination: { address: readAddress(bytes, orlopEvent.dst), port: view.getUint16(orlopEvent.dstPort, false) },
-    sentBytes: wide(view, orlopEvent.sentBytes),
-    receivedBytes: wide(view, orlopEvent.receivedBytes),
-    durationMs: wide(view, orlopEvent.durationNs) / 1e6,
+    sockCookie: view.getBigUint64(at + orlopEvent.sockCookie, littleEndian),
+    source: endpoint(orlopEvent.src, orlopEvent.srcPort),
+    destination: endpoint(orlopEvent.dst, orlopEvent.dstPort),
+    sentBytes: wide(view, at + orlopEvent.sentBytes),
+    receivedBytes: wide(view, at + orlopEvent.receivedBytes),
+    durationMs: wide(view, at + orlopEvent.durationNs) / 1e6,
     srttUs: u32(orlopEvent.srttUs),
     retransmits: u32(orlopEvent.retransmits),
-    joined:
-      (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0
-        ? null
-        : { address: readAddress(bytes, orlopEvent.to), port: view.getUint16(orlopEvent.toPort, false) },
+    joined: (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0 ? null : endpoint(orlopEvent.to, orlopEvent.toPort),
     throughAgent: (u32(orlopEvent.flags) & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT)) !== 0,
     reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
   };
@@ -103,6 +106,7 @@ export function readEvent(bytes: Uint8Array): KernelEvent | undefined {
 export class KernelEvents {
   readonly #ring: NativeRing;
   readonly #records = new Uint8Array(MAX_RECORDS * orlopEvent.size);
+  readonly #view = new DataView(this.#records.buffer);
   #unknown = 0;
 
   constructor(ring: NativeRing) {
@@ -119,7 +123,7 @@ export class KernelEvents {
     const count = this.#ring.drain(this.#records, orlopEvent.size);
     const events: KernelEvent[] = [];
     for (let i = 0; i < count; i++) {
-      const event = readEvent(this.#records.subarray(i * orlopEvent.size, (i + 1) * orlopEvent.size));
+      const event = readEvent(this.#records, this.#view, i * orlopEvent.size);
       if (event) events.push(event);
       else this.#unknown++;
     }

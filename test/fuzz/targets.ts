@@ -126,7 +126,7 @@ function engineEvent(bytes: Buffer): string {
 function kernelEvent(bytes: Buffer): string {
   const record = new Uint8Array(abi.orlopEvent.size);
   record.set(bytes.subarray(0, record.length));
-  const event = readEvent(record);
+  const event = readEvent(record, new DataView(record.buffer, record.byteOffset, record.byteLength));
   return event === undefined ? "unknown" : `${event.type} ${event.direction} ${event.reason} ${event.joined !== null}`;
 }
 
