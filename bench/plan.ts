@@ -10,7 +10,6 @@ const further: readonly (readonly [scenario: string, ...peers: string[]])[] = [
   ["cpu-per-byte", "haproxy-tuned", "nginx", "nginx-tuned", "relay"],
   ["rr-64", "nginx", "nghttpx", "relay", "direct"],
   ["cpu-per-request", "nginx", "nghttpx"],
-  ...["64b", "1k", "16k", "64k", "1m"].map((size) => [`payload-${size}`, "direct"] as const),
   // Not nghttpx 1.52: under churn it closes one CONNECT in a hundred, and a run with a failed connection is no figure.
   ["churn-warm", "nginx", "direct"],
 ];

@@ -3,6 +3,9 @@ import { fileURLToPath } from "node:url";
 import { tail } from "../../agent/cli/cluster-process.ts";
 import { type MeasureSide, type Scenario, sideBySide } from "./scenario.ts";
 
+/** As in churn: what decides about a peer is compiled while it runs. */
+const FIRST_WARMUP_SECONDS = 2;
+
 const client = fileURLToPath(new URL("../load/handshakes.ts", import.meta.url));
 
 /** From a host outside the mesh: nothing on the way but the wires. */
@@ -10,18 +13,11 @@ const handshakes: MeasureSide = (side, { windowSeconds, warmupSeconds }) => {
   const { handshake, box } = side;
   if (handshake === undefined) throw new Error(`${side.name} serves no mTLS with HTTP/2 that could be asked alone`);
   const { host, port, ca, certificate, key, serverName } = handshake;
+  let first = true;
   return async () => {
-    const argv = [
-      host,
-      port,
-      ca,
-      certificate,
-      key,
-      serverName,
-      windowSeconds,
-      warmupSeconds,
-      side.serverPids().join(","),
-    ];
+    const warmup = first ? FIRST_WARMUP_SECONDS : warmupSeconds;
+    first = false;
+    const argv = [host, port, ca, certificate, key, serverName, windowSeconds, warmup, side.serverPids().join(",")];
     const { outside } = box.cluster;
     const { status, stdout, stderr } = await outside.run([process.execPath, client, ...argv.map(String)], 30_000);
     if (status !== 0) throw new Error(`handshakes with ${side.name} failed: ${tail(stderr)}`);
