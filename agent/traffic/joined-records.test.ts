@@ -92,3 +92,17 @@ describe("records of joined connections", () => {
     });
   });
 });
+
+test("a captured connection is the agent's to tell of, unless nobody accepted it", () => {
+  const { logged, recorder, records } = setUp();
+  const captured = { ...event, throughAgent: true, joined: null };
+  records.handle(captured);
+  records.handle({ ...captured, type: "close" });
+  assert.deepEqual([recorder.connections(9), logged], [[], []]);
+  records.handle({ ...captured, type: "fail" });
+  assert.equal(logged.length, 1);
+  assert.partialDeepStrictEqual(logged[0], {
+    record: { source: { workload: web }, destination: { address: "10.96.0.1", port: 80 } },
+    outcome: { flag: "CONNECT", cause: "connect-failed", message: "the agent's listener is gone or full" },
+  });
+});

@@ -2,7 +2,6 @@
 #include "engine/engine.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
