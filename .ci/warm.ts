@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { flushCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { agentFlags, keeperFlags } from "../agent/run.ts";
+import { agentFlags, keeperFlags } from "../agent/process/run.ts";
 
 const programs = {
   agent: { flags: agentFlags, files: ["config.ts", "first-acts.ts", "agent.ts", "identity/csr.ts"] },

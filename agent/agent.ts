@@ -34,11 +34,11 @@ import { Log } from "./observe/log.ts";
 import { operatorView } from "./operator-view.ts";
 import { PairTables } from "./pair-tables.ts";
 import { judgeOf } from "./policy/evaluate.ts";
-import { becomeUnprivileged } from "./privileges.ts";
-import type { Relief } from "./relief.ts";
+import { tidy } from "./process/collect-garbage.ts";
+import type { Relief } from "./process/handover.ts";
+import { becomeUnprivileged } from "./process/privileges.ts";
 import { Telemetry } from "./telemetry.ts";
 import type { FromDataThread } from "./threads.ts";
-import { tidy } from "./tidy.ts";
 import { version } from "./version.ts";
 
 /** Open connections get this long to end when the agent is asked to stop and nobody follows. */

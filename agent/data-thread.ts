@@ -12,8 +12,8 @@ import { LineBatch } from "./observe/line-writer.ts";
 import { loopDelay } from "./observe/loop-delay.ts";
 import { Recorder } from "./observe/record.ts";
 import { judgeOf } from "./policy/evaluate.ts";
+import { tidy } from "./process/collect-garbage.ts";
 import type { DataThreadOptions, FromDataThread, ToDataThread } from "./threads.ts";
-import { tidy } from "./tidy.ts";
 import { createTraffic } from "./traffic/traffic.ts";
 
 /** Counters and log lines go to main this often. */

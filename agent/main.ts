@@ -26,17 +26,17 @@ function programOptions(): { readonly config: string; readonly removeOnExit: boo
 async function start(): Promise<number> {
   switch (command) {
     case "run": {
-      const { run } = await import("./run.ts");
+      const { run } = await import("./process/run.ts");
       return run({ ...programOptions(), main: fileURLToPath(import.meta.url) });
     }
     case "keeper": {
       const options = programOptions();
       const { loadConfig } = await import("./config.ts");
       const config = loadConfig(options.config).keeper;
-      const { keeperFirstActs } = await import("./first-acts.ts");
+      const { keeperFirstActs } = await import("./process/first-acts.ts");
       keeperFirstActs(config);
       const { runKeeperProgram } = await import("./keeper/keeper.ts");
-      const { keeperLives, keepOnly } = await import("./privileges.ts");
+      const { keeperLives, keepOnly } = await import("./process/privileges.ts");
       keepOnly(keeperLives);
       return runKeeperProgram(config, options);
     }
@@ -44,7 +44,7 @@ async function start(): Promise<number> {
       const options = programOptions();
       const { loadConfig } = await import("./config.ts");
       const config = loadConfig(options.config).agent;
-      const { firstActs } = await import("./first-acts.ts");
+      const { firstActs } = await import("./process/first-acts.ts");
       const relief = firstActs(config);
       const { runAgent } = await import("./agent.ts");
       return runAgent(config, relief);

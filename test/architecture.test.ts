@@ -48,8 +48,8 @@ const composition = readdirSync(join(root, "agent")).filter((name) => name.endsW
 const packages: Record<string, string> = {
   "@peculiar/x509": "agent/identity/csr.ts",
   "reflect-metadata": "agent/identity/csr.ts",
-  "ffi-napi": "agent/libc.ts",
-  "ref-napi": "agent/libc.ts",
+  "ffi-napi": "agent/process/libc.ts",
+  "ref-napi": "agent/process/libc.ts",
   "prom-client": "agent/observe/metrics.ts",
   pino: "agent/observe/log.ts",
   yaml: "agent/control/static-file/parse.ts",

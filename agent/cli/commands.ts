@@ -170,7 +170,7 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
       bpffs: string;
       podsCgroup?: string;
     }>();
-    const preflight = await import("../preflight.ts");
+    const preflight = await import("../process/preflight.ts");
     const fallback = { bpffs, podsCgroup: "/sys/fs/cgroup", ports: [] };
     const mounted = preflight.cgroup2Mount(preflight.readNode(fallback).mountinfo) ?? fallback.podsCgroup;
     const options = { failOn, pre, skip, bpffs, podsCgroup: podsCgroup ?? mounted };

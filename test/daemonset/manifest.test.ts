@@ -6,8 +6,8 @@ import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { type Config, loadConfig } from "../../agent/config.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
-import { keeperLives } from "../../agent/privileges.ts";
-import { agentFlags, keeperFlags } from "../../agent/run.ts";
+import { keeperLives } from "../../agent/process/privileges.ts";
+import { agentFlags, keeperFlags } from "../../agent/process/run.ts";
 import { container, documents, type Mount, object, podOf } from "./manifest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-manifest-"));

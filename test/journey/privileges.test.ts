@@ -5,8 +5,8 @@ import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
 import { pidOf } from "../../agent/cli/demo-mesh-run.ts";
 import { call } from "../../agent/cli/demo-pods.ts";
-import { setOf } from "../../agent/libc.ts";
-import { keeperLives, keeperStarts } from "../../agent/privileges.ts";
+import { setOf } from "../../agent/process/libc.ts";
+import { keeperLives, keeperStarts } from "../../agent/process/privileges.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

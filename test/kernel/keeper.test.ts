@@ -29,7 +29,7 @@ import { entriesOf, Gate, InByPort } from "../../agent/engine/kernel-maps.ts";
 import { runKeeper } from "../../agent/keeper/keeper.ts";
 import type { Log } from "../../agent/keeper/lend.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
-import { cgroup2Mount } from "../../agent/preflight.ts";
+import { cgroup2Mount } from "../../agent/process/preflight.ts";
 
 const address = "10.77.0.2";
 const uid = "5c0ffee5-0000-4000-8000-000000000001";

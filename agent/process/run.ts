@@ -2,13 +2,13 @@
 // an agent that is told to end is followed by the next one while it still finishes what it has.
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { backoffMs } from "./backoff.ts";
-import { reliefEnv } from "./relief.ts";
+import { backoffMs } from "../backoff.ts";
+import { reliefEnv } from "./handover.ts";
 
 export type RunOptions = { readonly config: string; readonly main: string };
 
 /** Filled by `make build`; without it each thread loads Node's type stripper, 20 MB resident apiece. */
-const compileCache = fileURLToPath(new URL("../build/compile-cache", import.meta.url));
+const compileCache = fileURLToPath(new URL("../../build/compile-cache", import.meta.url));
 
 /** Flags that narrow what a taken-over agent could do with its own runtime (failures.md, hardening). */
 export const agentFlags = [

@@ -2,10 +2,10 @@
 // little, because the process executes itself once in here and loads it again.
 import { closeSync, constants, existsSync, fchownSync, fstatSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import type { AgentConfig, KeeperConfig } from "./config.ts";
+import type { AgentConfig, KeeperConfig } from "../config.ts";
+import { type Relief, takeRelief } from "./handover.ts";
 import { forbidDumps, raiseOpenFiles, setLimit } from "./libc.ts";
 import { agentStarts, keeperStarts, shedPrivileges } from "./privileges.ts";
-import { type Relief, takeRelief } from "./relief.ts";
 
 /** Returns in the process that has shed its privileges; it is still root, for files that only root may read. */
 export function firstActs(config: AgentConfig): Relief | null {
