@@ -21,7 +21,7 @@ async function loadDataThread(): Promise<void> {
     accessLog: "off",
     ticks: new SharedArrayBuffer(4),
   };
-  const worker = new Worker(new URL("../agent/data-thread.ts", import.meta.url), { workerData });
+  const worker = new Worker(new URL("../agent/threads/data-thread.ts", import.meta.url), { workerData });
   await new Promise((resolve) => worker.once("message", resolve));
   worker.postMessage({ op: "close" });
   await new Promise((resolve) => worker.once("exit", resolve));

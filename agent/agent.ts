@@ -7,7 +7,6 @@ import { Readiness, startMetricsServer, startReadyServer } from "./admin/health.
 import { startAdminServer } from "./admin/server.ts";
 import type { AgentConfig } from "./config.ts";
 import { StaticFileSource } from "./control/static-file/source.ts";
-import { DataThreads } from "./data-threads.ts";
 import {
   dropIdentity,
   duplicate,
@@ -38,7 +37,8 @@ import { tidy } from "./process/collect-garbage.ts";
 import type { Relief } from "./process/handover.ts";
 import { becomeUnprivileged } from "./process/privileges.ts";
 import { Telemetry } from "./telemetry.ts";
-import type { FromDataThread } from "./threads.ts";
+import { DataThreads } from "./threads/data-threads.ts";
+import type { FromDataThread } from "./threads/messages.ts";
 import { version } from "./version.ts";
 
 /** Open connections get this long to end when the agent is asked to stop and nobody follows. */

@@ -4,7 +4,6 @@ import { explainView } from "./admin/api.ts";
 import type { AdminSource } from "./admin/views.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Source } from "./control/source.ts";
-import type { DataThreads } from "./data-threads.ts";
 import type { KeeperClient } from "./engine/keeper-client.ts";
 import type { KernelCounters } from "./engine/kernel-events.ts";
 import type { Enrolment } from "./enrolment.ts";
@@ -15,6 +14,7 @@ import { isLogLevel, isLogRoom, type Log } from "./observe/log.ts";
 import type { OpenConnection } from "./observe/record.ts";
 import type { Judge } from "./policy/evaluate.ts";
 import { peerModesOf } from "./policy/peer-mode.ts";
+import type { DataThreads } from "./threads/data-threads.ts";
 import { explain } from "./traffic/explain.ts";
 
 export type OperatorViewParts = {

@@ -1,6 +1,5 @@
 // main thread · adds up what threads and kernel counted, keeps the last report of each thread, and makes the metrics page.
 import type { SourceStatus } from "./control/source.ts";
-import type { DataThreads } from "./data-threads.ts";
 import type { KeeperClient } from "./engine/keeper-client.ts";
 import type { KernelCounters } from "./engine/kernel-events.ts";
 import type { Enrolment } from "./enrolment.ts";
@@ -10,7 +9,8 @@ import type { LineWriter } from "./observe/line-writer.ts";
 import { loopDelay } from "./observe/loop-delay.ts";
 import { Metrics, type MetricsSample } from "./observe/metrics.ts";
 import type { RecordDeltas } from "./observe/record.ts";
-import type { FromDataThread, ThreadReport } from "./threads.ts";
+import type { DataThreads } from "./threads/data-threads.ts";
+import type { FromDataThread, ThreadReport } from "./threads/messages.ts";
 
 export type TelemetryParts = {
   readonly version: string;

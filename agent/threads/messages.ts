@@ -1,10 +1,10 @@
 // main and data threads · the messages between them: plain data, integers and descriptors; never keys.
-import type { EngineStats } from "./engine/engine.ts";
-import type { ListenerKind, SocketKind } from "./keeper/protocol.ts";
-import type { MeshUpdate } from "./mesh/mesh-update.ts";
-import type { LineBatch } from "./observe/line-writer.ts";
-import type { LoopDelay } from "./observe/loop-delay.ts";
-import type { OpenConnection, RecordDeltas } from "./observe/record.ts";
+import type { EngineStats } from "../engine/engine.ts";
+import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { LineBatch } from "../observe/line-writer.ts";
+import type { LoopDelay } from "../observe/loop-delay.ts";
+import type { OpenConnection, RecordDeltas } from "../observe/record.ts";
 
 type LineBatchTaken = ReturnType<LineBatch["take"]>;
 

@@ -1,6 +1,6 @@
 // main thread · messages to one data thread, in their order. A large batch of updates goes in parts, the next when one was
 // taken, so that a mesh of a hundred thousand is never in memory once more as a message.
-import type { ToDataThread } from "./threads.ts";
+import type { ToDataThread } from "./messages.ts";
 
 /** Updates in one part: about a megabyte. */
 const PART = 1_000;

@@ -1,20 +1,20 @@
 // data thread · composition root: its own copy of the mesh, its traffic, its engine. Speaks to main by messages only.
 import { getRandomValues } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
-import { BatchEngine } from "./engine/batch.ts";
-import { PeerCertificates } from "./identity/peer-certificate.ts";
-import { Lean } from "./mesh/lean.ts";
-import type { MeshUpdate } from "./mesh/mesh-update.ts";
-import { nowhere } from "./mesh/source-ref.ts";
-import { MeshStore } from "./mesh/store.ts";
-import { accessLine } from "./observe/access-log.ts";
-import { LineBatch } from "./observe/line-writer.ts";
-import { loopDelay } from "./observe/loop-delay.ts";
-import { Recorder } from "./observe/record.ts";
-import { judgeOf } from "./policy/evaluate.ts";
-import { tidy } from "./process/collect-garbage.ts";
-import type { DataThreadOptions, FromDataThread, ToDataThread } from "./threads.ts";
-import { createTraffic } from "./traffic/traffic.ts";
+import { BatchEngine } from "../engine/batch.ts";
+import { PeerCertificates } from "../identity/peer-certificate.ts";
+import { Lean } from "../mesh/lean.ts";
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import { nowhere } from "../mesh/source-ref.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { accessLine } from "../observe/access-log.ts";
+import { LineBatch } from "../observe/line-writer.ts";
+import { loopDelay } from "../observe/loop-delay.ts";
+import { Recorder } from "../observe/record.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { tidy } from "../process/collect-garbage.ts";
+import { createTraffic } from "../traffic/traffic.ts";
+import type { DataThreadOptions, FromDataThread, ToDataThread } from "./messages.ts";
 
 /** Counters and log lines go to main this often. */
 const HAND_OVER_MS = 200;

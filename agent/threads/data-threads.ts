@@ -1,7 +1,7 @@
 // main thread · the data threads as main sees them: born together, told everything together, none may die alone.
 import { Worker } from "node:worker_threads";
+import type { DataThreadOptions, FromDataThread, LentFd, ThreadReport, ToDataThread } from "./messages.ts";
 import { ThreadOutbox } from "./thread-outbox.ts";
-import type { DataThreadOptions, FromDataThread, LentFd, ThreadReport, ToDataThread } from "./threads.ts";
 
 export type PodOrder = Extract<ToDataThread, { readonly op: "pod" }>;
 

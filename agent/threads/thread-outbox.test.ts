@@ -1,9 +1,9 @@
 // Parts of a large batch follow each other as they are taken, and nothing overtakes them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MeshUpdate } from "./mesh/mesh-update.ts";
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { ToDataThread } from "./messages.ts";
 import { ThreadOutbox } from "./thread-outbox.ts";
-import type { ToDataThread } from "./threads.ts";
 
 const many = (count: number): MeshUpdate[] =>
   Array.from({ length: count }, (_, nth) => ({ kind: "workload", op: "remove", key: String(nth) }));
