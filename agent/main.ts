@@ -46,7 +46,7 @@ async function start(): Promise<number> {
       const config = loadConfig(options.config).agent;
       const { firstActs } = await import("./process/first-acts.ts");
       const relief = firstActs(config);
-      const { runAgent } = await import("./agent.ts");
+      const { runAgent } = await import("./node/agent.ts");
       return runAgent(config, relief);
     }
     default: {

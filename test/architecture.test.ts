@@ -149,7 +149,7 @@ test("no program contains what its privilege forbids", () => {
   const forbidden = (start: string, patterns: readonly RegExp[]): string[] =>
     closure(start).filter((file) => patterns.some((pattern) => pattern.test(file)));
   assert.deepEqual(forbidden("agent/keeper/keeper.ts", [/^agent\/(engine|policy|l7|identity|control|admin)\//]), []);
-  for (const start of ["agent/agent.ts", "agent/threads/data-thread.ts"]) {
+  for (const start of ["agent/node/agent.ts", "agent/threads/data-thread.ts"]) {
     assert.deepEqual(forbidden(start, [/^agent\/keeper\/(?!protocol\.ts)/]), []);
   }
   assert.deepEqual(forbidden("agent/cli/commands.ts", [/\/addon\.ts$/]), []);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { workload } from "../traffic/mesh.fake.ts";
 import { type EnrolledPod, podChanges } from "./local-pods.ts";
-import { workload } from "./mesh.fake.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
 const api = workload("api", { addresses: ["10.0.0.2"] });

@@ -1,16 +1,16 @@
 // main thread · adds up what threads and kernel counted, keeps the last report of each thread, and makes the metrics page.
-import type { SourceStatus } from "./control/source.ts";
-import type { KeeperClient } from "./engine/keeper-client.ts";
-import type { KernelCounters } from "./engine/kernel-events.ts";
-import type { Enrolment } from "./enrolment.ts";
-import type { Certificates } from "./identity/certificates.ts";
-import type { KernelTables } from "./kernel-tables.ts";
-import type { LineWriter } from "./observe/line-writer.ts";
-import { loopDelay } from "./observe/loop-delay.ts";
-import { Metrics, type MetricsSample } from "./observe/metrics.ts";
-import type { RecordDeltas } from "./observe/record.ts";
-import type { DataThreads } from "./threads/data-threads.ts";
-import type { FromDataThread, ThreadReport } from "./threads/messages.ts";
+import type { SourceStatus } from "../control/source.ts";
+import type { KeeperClient } from "../engine/keeper-client.ts";
+import type { KernelCounters } from "../engine/kernel-events.ts";
+import type { Certificates } from "../identity/certificates.ts";
+import type { KernelTables } from "../kernel-tables.ts";
+import type { LineWriter } from "../observe/line-writer.ts";
+import { loopDelay } from "../observe/loop-delay.ts";
+import { Metrics, type MetricsSample } from "../observe/metrics.ts";
+import type { RecordDeltas } from "../observe/record.ts";
+import type { DataThreads } from "../threads/data-threads.ts";
+import type { FromDataThread, ThreadReport } from "../threads/messages.ts";
+import type { Enrolment } from "./enrollment.ts";
 
 export type TelemetryParts = {
   readonly version: string;

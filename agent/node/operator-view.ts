@@ -1,21 +1,21 @@
 // main thread · what operators may ask of the agent, gathered from the rooms that know: the one AdminSource.
-import { ORLOP_ABI_VERSION } from "./abi.ts";
-import { explainView } from "./admin/api.ts";
-import type { AdminSource } from "./admin/views.ts";
-import type { AgentConfig } from "./config.ts";
-import type { Source } from "./control/source.ts";
-import type { KeeperClient } from "./engine/keeper-client.ts";
-import type { KernelCounters } from "./engine/kernel-events.ts";
-import type { Enrolment } from "./enrolment.ts";
-import type { Certificates } from "./identity/certificates.ts";
-import type { KernelTables } from "./kernel-tables.ts";
-import type { Snapshot } from "./mesh/snapshot.ts";
-import { isLogLevel, isLogRoom, type Log } from "./observe/log.ts";
-import type { OpenConnection } from "./observe/record.ts";
-import type { Judge } from "./policy/evaluate.ts";
-import { peerModesOf } from "./policy/peer-mode.ts";
-import type { DataThreads } from "./threads/data-threads.ts";
-import { explain } from "./traffic/explain.ts";
+import { ORLOP_ABI_VERSION } from "../abi.ts";
+import { explainView } from "../admin/api.ts";
+import type { AdminSource } from "../admin/views.ts";
+import type { AgentConfig } from "../config.ts";
+import type { Source } from "../control/source.ts";
+import type { KeeperClient } from "../engine/keeper-client.ts";
+import type { KernelCounters } from "../engine/kernel-events.ts";
+import type { Certificates } from "../identity/certificates.ts";
+import type { KernelTables } from "../kernel-tables.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
+import type { OpenConnection } from "../observe/record.ts";
+import type { Judge } from "../policy/evaluate.ts";
+import { peerModesOf } from "../policy/peer-mode.ts";
+import type { DataThreads } from "../threads/data-threads.ts";
+import { explain } from "../traffic/explain.ts";
+import type { Enrolment } from "./enrollment.ts";
 
 export type OperatorViewParts = {
   readonly config: AgentConfig;

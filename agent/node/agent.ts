@@ -3,10 +3,10 @@
 import { writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { Readiness, startMetricsServer, startReadyServer } from "./admin/health.ts";
-import { startAdminServer } from "./admin/server.ts";
-import type { AgentConfig } from "./config.ts";
-import { StaticFileSource } from "./control/static-file/source.ts";
+import { Readiness, startMetricsServer, startReadyServer } from "../admin/health.ts";
+import { startAdminServer } from "../admin/server.ts";
+import type { AgentConfig } from "../config.ts";
+import { StaticFileSource } from "../control/static-file/source.ts";
 import {
   dropIdentity,
   duplicate,
@@ -16,30 +16,30 @@ import {
   KernelMap,
   peerCredentials,
   RingBuffer,
-} from "./engine/addon.ts";
-import { Heartbeat } from "./engine/heartbeat.ts";
-import { fdChannel } from "./engine/keeper-channel.ts";
-import { KeeperClient } from "./engine/keeper-client.ts";
-import { Enrolment } from "./enrolment.ts";
-import { Certificates } from "./identity/certificates.ts";
-import { systemClock } from "./identity/clock.ts";
-import { EmbeddedAuthority } from "./identity/embedded.ts";
-import { TrustBundle } from "./identity/trust-bundle.ts";
-import { KernelTables } from "./kernel-tables.ts";
-import { KernelWatch } from "./kernel-watch.ts";
-import { MeshStore } from "./mesh/store.ts";
-import { LineWriter, openSink } from "./observe/line-writer.ts";
-import { Log } from "./observe/log.ts";
+} from "../engine/addon.ts";
+import { Heartbeat } from "../engine/heartbeat.ts";
+import { fdChannel } from "../engine/keeper-channel.ts";
+import { KeeperClient } from "../engine/keeper-client.ts";
+import { Certificates } from "../identity/certificates.ts";
+import { systemClock } from "../identity/clock.ts";
+import { EmbeddedAuthority } from "../identity/embedded.ts";
+import { TrustBundle } from "../identity/trust-bundle.ts";
+import { KernelTables } from "../kernel-tables.ts";
+import { KernelWatch } from "../kernel-watch.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { LineWriter, openSink } from "../observe/line-writer.ts";
+import { Log } from "../observe/log.ts";
+import { PairTables } from "../pair-tables.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { tidy } from "../process/collect-garbage.ts";
+import type { Relief } from "../process/handover.ts";
+import { becomeUnprivileged } from "../process/privileges.ts";
+import { DataThreads } from "../threads/data-threads.ts";
+import type { FromDataThread } from "../threads/messages.ts";
+import { version } from "../version.ts";
+import { Enrolment } from "./enrollment.ts";
 import { operatorView } from "./operator-view.ts";
-import { PairTables } from "./pair-tables.ts";
-import { judgeOf } from "./policy/evaluate.ts";
-import { tidy } from "./process/collect-garbage.ts";
-import type { Relief } from "./process/handover.ts";
-import { becomeUnprivileged } from "./process/privileges.ts";
 import { Telemetry } from "./telemetry.ts";
-import { DataThreads } from "./threads/data-threads.ts";
-import type { FromDataThread } from "./threads/messages.ts";
-import { version } from "./version.ts";
 
 /** Open connections get this long to end when the agent is asked to stop and nobody follows. */
 const DRAIN_MS = 5_000;

@@ -1,17 +1,17 @@
 // 3 · main thread · brings this node's pods into service and out of it: prepare, serve, write verdicts, capture; never in
 // another order, so that no moment refuses what is allowed or lets through what is not. One turn at a time.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { PodState } from "./admin/views.ts";
-import type { KeeperClient, PreparedPod } from "./engine/keeper-client.ts";
-import type { Certificates } from "./identity/certificates.ts";
-import type { KernelTables } from "./kernel-tables.ts";
-import type { Snapshot } from "./mesh/snapshot.ts";
-import type { SpiffeId } from "./mesh/spiffe-id.ts";
-import type { Workload } from "./mesh/workload.ts";
-import type { Logger } from "./observe/log.ts";
-import type { DataThreads } from "./threads/data-threads.ts";
-import { type EnrolledPod, podChanges } from "./traffic/local-pods.ts";
-import type { LocalPod } from "./traffic/same-node.ts";
+import type { PodState } from "../admin/views.ts";
+import type { KeeperClient, PreparedPod } from "../engine/keeper-client.ts";
+import type { Certificates } from "../identity/certificates.ts";
+import type { KernelTables } from "../kernel-tables.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Logger } from "../observe/log.ts";
+import type { DataThreads } from "../threads/data-threads.ts";
+import type { LocalPod } from "../traffic/same-node.ts";
+import { type EnrolledPod, podChanges } from "./local-pods.ts";
 
 export type EnrolmentDependencies = {
   readonly node: string;
