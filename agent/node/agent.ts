@@ -17,19 +17,19 @@ import {
   peerCredentials,
   RingBuffer,
 } from "../engine/addon.ts";
-import { Heartbeat } from "../engine/heartbeat.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient } from "../engine/keeper-client.ts";
 import { Certificates } from "../identity/certificates.ts";
 import { systemClock } from "../identity/clock.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
 import { TrustBundle } from "../identity/trust-bundle.ts";
-import { KernelTables } from "../kernel-tables.ts";
-import { KernelWatch } from "../kernel-watch.ts";
+import { Heartbeat } from "../kernel/heartbeat.ts";
+import { KernelWatch } from "../kernel/kernel-watch.ts";
+import { PairTables } from "../kernel/pair-tables.ts";
+import { KernelTables } from "../kernel/plaintext-tables.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { LineWriter, openSink } from "../observe/line-writer.ts";
 import { Log } from "../observe/log.ts";
-import { PairTables } from "../pair-tables.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { tidy } from "../process/collect-garbage.ts";
 import type { Relief } from "../process/handover.ts";

@@ -4,13 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { PodState } from "../admin/views.ts";
 import type { KeeperClient, PreparedPod } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
-import type { KernelTables } from "../kernel-tables.ts";
+import type { LocalPod } from "../kernel/pair-verdicts.ts";
+import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import type { LocalPod } from "../traffic/same-node.ts";
 import { type EnrolledPod, podChanges } from "./local-pods.ts";
 
 export type EnrolmentDependencies = {

@@ -1,9 +1,9 @@
 // main thread · adds up what threads and kernel counted, keeps the last report of each thread, and makes the metrics page.
 import type { SourceStatus } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
-import type { KernelCounters } from "../engine/kernel-events.ts";
 import type { Certificates } from "../identity/certificates.ts";
-import type { KernelTables } from "../kernel-tables.ts";
+import type { KernelCounters } from "../kernel/events.ts";
+import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { LineWriter } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Metrics, type MetricsSample } from "../observe/metrics.ts";

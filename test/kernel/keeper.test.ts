@@ -25,10 +25,10 @@ import { duplicate, FdSocket, KernelMap } from "../../agent/engine/addon.ts";
 import { readAddress } from "../../agent/engine/endpoint.ts";
 import { fdChannel } from "../../agent/engine/keeper-channel.ts";
 import { KeeperClient, type PreparedPod, type Welcome } from "../../agent/engine/keeper-client.ts";
-import { entriesOf, Gate, InByPort } from "../../agent/engine/kernel-maps.ts";
 import { runKeeper } from "../../agent/keeper/keeper.ts";
 import type { Log } from "../../agent/keeper/lend.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
+import { entriesOf, Gate, InByPort } from "../../agent/kernel/maps.ts";
 import { cgroup2Mount } from "../../agent/process/preflight.ts";
 
 const address = "10.77.0.2";

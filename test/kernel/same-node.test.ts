@@ -21,7 +21,7 @@ import {
   orlopTuple,
 } from "../../agent/abi.ts";
 import { KernelMap } from "../../agent/engine/addon.ts";
-import { type PairVerdict, PairVerdicts, VipBackends } from "../../agent/engine/pair-maps.ts";
+import { type PairVerdict, PairVerdicts, VipBackends } from "../../agent/kernel/pair-maps.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
 import { dial, HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
 

@@ -1,5 +1,5 @@
 // test double · a kernel map in memory: sizes, fullness and per-CPU values as the kernel has them.
-import type { NativeMap } from "./kernel-maps.ts";
+import type { NativeMap } from "./maps.ts";
 
 export class FakeMap implements NativeMap {
   readonly name: string;

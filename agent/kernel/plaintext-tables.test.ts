@@ -1,13 +1,13 @@
 // A full table must refuse, whatever did not fit (failures.md F1).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { orlopGate, orlopInKey, orlopOutKey } from "./abi.ts";
-import { FakeMap } from "./engine/kernel-maps.fake.ts";
-import { InByPort, OutByDst } from "./engine/kernel-maps.ts";
-import { KernelTables } from "./kernel-tables.ts";
-import { MeshStore } from "./mesh/store.ts";
-import { judgeOf } from "./policy/evaluate.ts";
-import { peerAuthentication, workload } from "./traffic/mesh.fake.ts";
+import { orlopGate, orlopInKey, orlopOutKey } from "../abi.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { peerAuthentication, workload } from "../traffic/mesh.fake.ts";
+import { FakeMap } from "./maps.fake.ts";
+import { InByPort, OutByDst } from "./maps.ts";
+import { KernelTables } from "./plaintext-tables.ts";
 
 function tables(maxEntries: number) {
   const maps = [

@@ -1,8 +1,8 @@
 // The bytes that kernel-maps.ts writes, against the layouts of bpf/orlop_abi.h spelled out by hand.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FakeMap } from "./kernel-maps.fake.ts";
-import { entriesOf, Gate, InByPort, littleEndian, OutByDst } from "./kernel-maps.ts";
+import { FakeMap } from "./maps.fake.ts";
+import { entriesOf, Gate, InByPort, littleEndian, OutByDst } from "./maps.ts";
 
 /** 32 bits as this machine's kernel writes them. */
 const host32 = (value: number): string => {

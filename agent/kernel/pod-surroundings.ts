@@ -1,9 +1,9 @@
 // main thread · what of the mesh bears on the pods of this node among themselves: their namespaces' policies, the Services they
 // answer for, whoever else is meant by their addresses. So that a change of all the rest is told from one that matters. Pure.
-import type { Service } from "./mesh/service.ts";
-import type { Snapshot } from "./mesh/snapshot.ts";
-import type { MeshChange } from "./mesh/store.ts";
-import type { LocalPod } from "./traffic/same-node.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { MeshChange } from "../mesh/store.ts";
+import type { LocalPod } from "./pair-verdicts.ts";
 
 /** Of `<namespace>/<name>`. */
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));

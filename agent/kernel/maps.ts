@@ -11,7 +11,7 @@ import {
   orlopInKey,
   orlopOutKey,
 } from "../abi.ts";
-import { readAddress, writeAddress } from "./endpoint.ts";
+import { readAddress, writeAddress } from "../engine/endpoint.ts";
 
 /** Class KernelMap of engine.node: raw bpf(2) on a borrowed map. Keys and values must have exactly the map's sizes. */
 export interface NativeMap {

@@ -1,10 +1,11 @@
 // 15 · main thread · connections that no agent saw: what the hooks refused or let pass, as the same records the agent makes.
-import type { KernelEvent } from "../engine/kernel-events.ts";
+
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, type OpenRecord, type Outcome, type Recorder, summarize } from "../observe/record.ts";
 import type { Judge } from "../policy/evaluate.ts";
+import type { KernelEvent } from "./events.ts";
 import { JoinedRecords } from "./joined-records.ts";
 
 export type KernelRecordsOptions = {

@@ -10,17 +10,8 @@ import {
   orlopPairKey,
   orlopVipKey,
 } from "../abi.ts";
-import { readAddress, writeAddress } from "./endpoint.ts";
-import {
-  checkPort,
-  entriesOf,
-  expectLayout,
-  littleEndian,
-  type NativeMap,
-  putUnlessFull,
-  u32,
-  view,
-} from "./kernel-maps.ts";
+import { readAddress, writeAddress } from "../engine/endpoint.ts";
+import { checkPort, entriesOf, expectLayout, littleEndian, type NativeMap, putUnlessFull, u32, view } from "./maps.ts";
 
 export type PairVerdict = "join" | "stay" | "end";
 const pairVerdicts: readonly [PairVerdict, number][] = [

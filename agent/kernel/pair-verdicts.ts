@@ -1,14 +1,15 @@
 // 1 · main thread · which pods of this node may talk past the agent: pairs and virtual addresses → what the kernel is told.
 // Every pair is asked of the evaluator, as the agent would ask for a `local` route; whoever has to be seen is not joined. Pure.
-import type { Backend, PairEntry, PairVerdict } from "../engine/pair-maps.ts";
+
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { candidatesOf } from "./candidates.ts";
-import { type Candidate, eligibleEndpoints } from "./endpoints.ts";
-import type { VerdictWorld } from "./kernel-verdicts.ts";
-import { isOwnPort } from "./ports.ts";
+import { candidatesOf } from "../traffic/candidates.ts";
+import { type Candidate, eligibleEndpoints } from "../traffic/endpoints.ts";
+import { isOwnPort } from "../traffic/ports.ts";
+import type { Backend, PairEntry, PairVerdict } from "./pair-maps.ts";
+import type { VerdictWorld } from "./plaintext-verdicts.ts";
 
 /** A captured pod of this node. */
 export type LocalPod = { readonly podIdx: number; readonly workload: Workload };

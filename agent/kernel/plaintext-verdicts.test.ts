@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { MtlsMode } from "../mesh/policies.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import {
   allOutEntries,
   difference,
@@ -11,8 +12,7 @@ import {
   inEntries,
   type OutEntry,
   type VerdictWorld,
-} from "./kernel-verdicts.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "./mesh.fake.ts";
+} from "./plaintext-verdicts.ts";
 
 const api = workload("api", { addresses: ["10.0.0.2", "fd00::2"] });
 const old = workload("old", { addresses: ["10.0.0.9"], protocol: "none" });

@@ -9,7 +9,7 @@ import {
   outEntries,
   type VerdictWorld,
   vipEntries,
-} from "./kernel-verdicts.ts";
+} from "./plaintext-verdicts.ts";
 
 /** Of the whole of an address the address itself: most are, and the text is there already. */
 const keyOf = ({ address, port }: OutEntry): string => (port === 0 ? address : `${address} ${port}`);

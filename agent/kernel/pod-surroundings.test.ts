@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { orlopBackends, orlopPairKey, orlopVipKey } from "./abi.ts";
-import type { LentMaps } from "./engine/keeper-client.ts";
-import { FakeMap } from "./engine/kernel-maps.fake.ts";
-import type { MeshUpdate } from "./mesh/mesh-update.ts";
-import { MeshStore } from "./mesh/store.ts";
+import { orlopBackends, orlopPairKey, orlopVipKey } from "../abi.ts";
+import type { LentMaps } from "../engine/keeper-client.ts";
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMap } from "./maps.fake.ts";
 import { PairTables } from "./pair-tables.ts";
-import { judgeOf } from "./policy/evaluate.ts";
-import { peerAuthentication, policy, ruleFor, service, workload } from "./traffic/mesh.fake.ts";
-import type { LocalPod } from "./traffic/same-node.ts";
+import type { LocalPod } from "./pair-verdicts.ts";
 
 const names = fc.constantFrom("web", "api", "db");
 const namespaces = fc.constantFrom("shop", "bank", "istio-system");

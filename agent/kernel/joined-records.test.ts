@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { KernelEvent } from "../engine/kernel-events.ts";
 import { type ConnectionRecord, type Outcome, Recorder } from "../observe/record.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { FakeMesh, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import type { KernelEvent } from "./events.ts";
 import { KernelRecords } from "./kernel-records.ts";
-import { FakeMesh, policy, ruleFor, service, workload } from "./mesh.fake.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const api = workload("api", { addresses: ["10.0.0.2"] });

@@ -1,15 +1,15 @@
 // 1 · main thread · keeps the kernel's verdict tables equal to what the evaluator says of the mesh as it is.
 // Differences only, the strictest first; a table that is full refuses, so nothing is lost by it but reach.
 
-import type { LentMaps } from "./engine/keeper-client.ts";
-import { Gate, InByPort, type NativeMapClass, OutByDst } from "./engine/kernel-maps.ts";
-import type { Snapshot } from "./mesh/snapshot.ts";
-import type { MeshChange } from "./mesh/store.ts";
-import type { Workload } from "./mesh/workload.ts";
-import type { Logger } from "./observe/log.ts";
-import type { Judge } from "./policy/evaluate.ts";
-import { Destinations } from "./traffic/destinations.ts";
-import { difference, failDirect, type InEntry, inEntries } from "./traffic/kernel-verdicts.ts";
+import type { LentMaps } from "../engine/keeper-client.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { MeshChange } from "../mesh/store.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Judge } from "../policy/evaluate.ts";
+import { Destinations } from "./destinations.ts";
+import { Gate, InByPort, type NativeMapClass, OutByDst } from "./maps.ts";
+import { difference, failDirect, type InEntry, inEntries } from "./plaintext-verdicts.ts";
 
 export type KernelTablesOptions = {
   readonly mesh: Snapshot;

@@ -1,16 +1,16 @@
 // main thread · reads what the hooks saw, on a timer: events become records, counters become metrics.
-import type { LentMaps } from "./engine/keeper-client.ts";
-import { type KernelCounters, KernelEvents, type NativeRingClass, readCounters } from "./engine/kernel-events.ts";
-import type { NativeMap, NativeMapClass } from "./engine/kernel-maps.ts";
-import type { Snapshot } from "./mesh/snapshot.ts";
-import type { Enrolment } from "./node/enrollment.ts";
-import type { Telemetry } from "./node/telemetry.ts";
-import { accessLine } from "./observe/access-log.ts";
-import { LineBatch } from "./observe/line-writer.ts";
-import type { Logger } from "./observe/log.ts";
-import { type OpenConnection, Recorder } from "./observe/record.ts";
-import type { Judge } from "./policy/evaluate.ts";
-import { KernelRecords } from "./traffic/kernel-records.ts";
+import type { LentMaps } from "../engine/keeper-client.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { Enrolment } from "../node/enrollment.ts";
+import type { Telemetry } from "../node/telemetry.ts";
+import { accessLine } from "../observe/access-log.ts";
+import { LineBatch } from "../observe/line-writer.ts";
+import type { Logger } from "../observe/log.ts";
+import { type OpenConnection, Recorder } from "../observe/record.ts";
+import type { Judge } from "../policy/evaluate.ts";
+import { type KernelCounters, KernelEvents, type NativeRingClass, readCounters } from "./events.ts";
+import { KernelRecords } from "./kernel-records.ts";
+import type { NativeMap, NativeMapClass } from "./maps.ts";
 
 export type KernelWatchParts = {
   readonly mesh: Snapshot;

@@ -2,17 +2,17 @@
 // longer allows. Verdicts are kept per pair and asked again only where something they depend on has changed; a change of the
 // mesh that concerns no pod of this node costs a look whether it does.
 
-import type { LentMaps } from "./engine/keeper-client.ts";
-import type { NativeMapClass } from "./engine/kernel-maps.ts";
-import { type PairEntry, PairVerdicts, VipBackends, type VipEntry } from "./engine/pair-maps.ts";
-import type { Service } from "./mesh/service.ts";
-import type { Snapshot } from "./mesh/snapshot.ts";
-import type { MeshChange } from "./mesh/store.ts";
-import type { Workload } from "./mesh/workload.ts";
-import type { Logger } from "./observe/log.ts";
+import type { LentMaps } from "../engine/keeper-client.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { MeshChange } from "../mesh/store.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Judge } from "../policy/evaluate.ts";
+import type { NativeMapClass } from "./maps.ts";
+import { type PairEntry, PairVerdicts, VipBackends, type VipEntry } from "./pair-maps.ts";
+import { type LocalPod, type PodVip, type PortVerdict, pairVerdicts, podVips } from "./pair-verdicts.ts";
 import { PodSurroundings } from "./pod-surroundings.ts";
-import type { Judge } from "./policy/evaluate.ts";
-import { type LocalPod, type PodVip, type PortVerdict, pairVerdicts, podVips } from "./traffic/same-node.ts";
 
 export type PairTablesOptions = {
   readonly mesh: Snapshot;

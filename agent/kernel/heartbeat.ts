@@ -1,6 +1,6 @@
 // main thread · every 100 ms from this loop's own timer, if every data thread moved too: a hung loop stops beating.
 // The kernel compares with its own clock: process.hrtime is CLOCK_MONOTONIC, as bpf_ktime_get_ns is.
-import type { Gate } from "./kernel-maps.ts";
+import type { Gate } from "./maps.ts";
 
 export type HeartbeatOptions = {
   readonly gate: Pick<Gate, "beat">;

@@ -14,9 +14,9 @@ import {
   orlopTraffic,
   orlopTrafficKey,
 } from "../abi.ts";
-import { readAddress } from "./endpoint.ts";
-import type { Endpoint } from "./events.ts";
-import { entriesOf, littleEndian, type NativeMap } from "./kernel-maps.ts";
+import { readAddress } from "../engine/endpoint.ts";
+import type { Endpoint } from "../engine/events.ts";
+import { entriesOf, littleEndian, type NativeMap } from "./maps.ts";
 
 /** Class RingBuffer of engine.node: the consuming end of a borrowed ring. One consumer at a time. */
 export interface NativeRing {

@@ -1,14 +1,14 @@
 // The kernel's words on pairs, in a map in memory: what is written, in which order, and when connections are to be ended.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { orlopBackends, orlopPairKey, orlopVipKey } from "./abi.ts";
-import type { LentMaps } from "./engine/keeper-client.ts";
-import { FakeMap } from "./engine/kernel-maps.fake.ts";
-import { PairVerdicts, VipBackends } from "./engine/pair-maps.ts";
-import { spiffeId } from "./mesh/spiffe-id.ts";
+import { orlopBackends, orlopPairKey, orlopVipKey } from "../abi.ts";
+import type { LentMaps } from "../engine/keeper-client.ts";
+import { spiffeId } from "../mesh/spiffe-id.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { FakeMesh, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMap } from "./maps.fake.ts";
+import { PairVerdicts, VipBackends } from "./pair-maps.ts";
 import { PairTables } from "./pair-tables.ts";
-import { judgeOf } from "./policy/evaluate.ts";
-import { FakeMesh, policy, ruleFor, service, workload } from "./traffic/mesh.fake.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const api = workload("api", { addresses: ["10.0.0.2"] });

@@ -3,9 +3,9 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { MtlsMode } from "../mesh/policies.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import type { VerdictWorld } from "./kernel-verdicts.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "./mesh.fake.ts";
-import { pairVerdicts, podVips, socketFacts } from "./same-node.ts";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { pairVerdicts, podVips, socketFacts } from "./pair-verdicts.ts";
+import type { VerdictWorld } from "./plaintext-verdicts.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
 const api = workload("api", { addresses: ["10.0.0.2", "fd00::2"] });

@@ -4,9 +4,9 @@ import fc from "fast-check";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { peerAuthentication, policy, service, workload } from "../traffic/mesh.fake.ts";
 import { Destinations } from "./destinations.ts";
-import { allOutEntries, type Difference, type OutEntry } from "./kernel-verdicts.ts";
-import { peerAuthentication, policy, service, workload } from "./mesh.fake.ts";
+import { allOutEntries, type Difference, type OutEntry } from "./plaintext-verdicts.ts";
 
 const namespaces = ["shop", "bank"] as const;
 const names = ["web", "api", "db"] as const;

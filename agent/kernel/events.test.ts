@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent, orlopTraffic } from "../abi.ts";
-import { writeAddress } from "./endpoint.ts";
-import { KernelEvents, type NativeRing, readCounters, readTraffic } from "./kernel-events.ts";
-import { FakeMap } from "./kernel-maps.fake.ts";
-import { littleEndian } from "./kernel-maps.ts";
+import { writeAddress } from "../engine/endpoint.ts";
+import { KernelEvents, type NativeRing, readCounters, readTraffic } from "./events.ts";
+import { FakeMap } from "./maps.fake.ts";
+import { littleEndian } from "./maps.ts";
 
 function record(type: number, fields: { reason?: number } = {}): Uint8Array {
   const bytes = new Uint8Array(orlopEvent.size);

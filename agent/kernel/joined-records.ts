@@ -2,15 +2,15 @@
 // the end that dialled; and which of them a change of the mesh has taken the ground from.
 
 import type { Endpoint } from "../engine/events.ts";
-import type { KernelEvent } from "../engine/kernel-events.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, type OpenRecord, type Outcome, type Recorder, summarize } from "../observe/record.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type Fall, fallen, type Standing, standingOf } from "./live.ts";
-import { flagOf, wordsOf } from "./outcome.ts";
-import { serviceOf } from "./room.ts";
-import { socketFacts } from "./same-node.ts";
+import { type Fall, fallen, type Standing, standingOf } from "../traffic/live.ts";
+import { flagOf, wordsOf } from "../traffic/outcome.ts";
+import { serviceOf } from "../traffic/room.ts";
+import type { KernelEvent } from "./events.ts";
+import { socketFacts } from "./pair-verdicts.ts";
 
 export type JoinedRecordsOptions = {
   readonly mesh: Snapshot;
