@@ -1,6 +1,7 @@
 // main and CLI · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
+
+import type { Explanation } from "../plan/explain.ts";
 import type { Miss, RuleRef } from "../policy/decision.ts";
-import type { Explanation } from "../traffic/explain.ts";
 
 export const apiVersion = "orlop.dev/v1alpha1";
 export const defaultSocket = "/run/orlop/agent.sock";

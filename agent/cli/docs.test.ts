@@ -44,7 +44,7 @@ test("every page of a code says why, how to confirm and how to fix", () => {
 
 test("every deny reason, response flag and refusal has a page, and every page its word", () => {
   const reasons = union("agent/policy/decision.ts", "DenyReason");
-  const refusals = union("agent/traffic/outcome.ts", "Refusal");
+  const refusals = union("agent/plan/outcome.ts", "Refusal");
   assert.ok(reasons.includes("no-allow-matched") && reasons.length >= 5);
   assert.ok(refusals.includes("policy") && refusals.length >= 14);
   const words = new Set([...reasons, ...responseFlags.filter((flag) => flag !== "-"), ...refusals]);

@@ -6,8 +6,8 @@ import { ConfigError, placeText, Report, type Value } from "../control/kinds/val
 import { parseYaml } from "../control/static-file/parse.ts";
 import { type FileText, readTexts, translateTexts } from "../control/static-file/read.ts";
 import { MeshStore } from "../mesh/store.ts";
+import { explain } from "../plan/explain.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { explain } from "../traffic/explain.ts";
 import { CliFailure, exits } from "./output.ts";
 
 /** @throws CliFailure: exit 65 for a bad file, 1 for a name that is not in it. */

@@ -5,9 +5,9 @@ import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { candidatesOf } from "../traffic/candidates.ts";
-import { type Candidate, eligibleEndpoints } from "../traffic/endpoints.ts";
-import { isOwnPort } from "../traffic/ports.ts";
+import { candidatesOf } from "../plan/candidates.ts";
+import { type Candidate, eligibleEndpoints } from "../plan/endpoints.ts";
+import { isOwnPort } from "../plan/ports.ts";
 import type { Backend, PairEntry, PairVerdict } from "./pair-maps.ts";
 import type { VerdictWorld } from "./plaintext-verdicts.ts";
 

@@ -4,10 +4,10 @@ import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { candidatesOf } from "../plan/candidates.ts";
+import type { Candidate } from "../plan/endpoints.ts";
+import { isOwnPort } from "../plan/ports.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { candidatesOf } from "../traffic/candidates.ts";
-import type { Candidate } from "../traffic/endpoints.ts";
-import { isOwnPort } from "../traffic/ports.ts";
 
 /** in_by_port's values: STRICT · PERMISSIVE and no policy · PERMISSIVE with policy, so :15006 must judge. */
 export type InVerdict = "refuse" | "pass" | "agent";

@@ -11,10 +11,10 @@ import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
 import type { OpenConnection } from "../observe/record.ts";
+import { explain } from "../plan/explain.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import { explain } from "../traffic/explain.ts";
 import type { Enrolment } from "./enrollment.ts";
 
 export type OperatorViewParts = {

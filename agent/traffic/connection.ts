@@ -3,8 +3,8 @@ import type { Answer } from "../engine/answers.ts";
 import type { Closed, ConnRef, Endpoint } from "../engine/events.ts";
 import type { ConnectionRecord, OpenRecord, Recorder } from "../observe/record.ts";
 import { summarize } from "../observe/record.ts";
+import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import type { Decision } from "../policy/decision.ts";
-import { endingOf, type Refusal, statusOf } from "./outcome.ts";
 
 export class Connection {
   readonly ref: ConnRef;

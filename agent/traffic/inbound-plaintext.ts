@@ -2,9 +2,9 @@
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
+import { planInbound } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
 import { standingOf } from "./live.ts";
-import { planInbound } from "./plan.ts";
 import type { Room } from "./room.ts";
 
 /** The record of a plaintext connection of which only the event is known. */

@@ -4,15 +4,15 @@ import type { ConnectRequest, Endpoint } from "../engine/events.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
-import { parseAuthority } from "./authority.ts";
+import { parseAuthority } from "../plan/authority.ts";
+import { baggageOf, hostOfForwarded, traceIdOf } from "../plan/connect-headers.ts";
+import type { Refusal } from "../plan/outcome.ts";
+import { strangerWith } from "../plan/outside-mesh.ts";
+import { planInbound } from "../plan/plan.ts";
+import { isOwnPort } from "../plan/ports.ts";
 import type { Connection } from "./connection.ts";
-import { baggageOf, hostOfForwarded, traceIdOf } from "./headers.ts";
 import { standingOf } from "./live.ts";
-import type { Refusal } from "./outcome.ts";
-import { planInbound } from "./plan.ts";
-import { isOwnPort } from "./ports.ts";
 import { type Room, serviceOf } from "./room.ts";
-import { strangerWith } from "./stranger.ts";
 
 /** The record of a CONNECT of which only the event is known. */
 export function inboundDraft(event: ConnectRequest): ConnectionRecord {

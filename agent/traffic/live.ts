@@ -4,10 +4,10 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
+import type { Refusal } from "../plan/outcome.ts";
+import type { PlanWorld } from "../plan/plan.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { Connection } from "./connection.ts";
-import type { Refusal } from "./outcome.ts";
-import type { PlanWorld } from "./plan.ts";
 
 /** What a connection stands on. Workloads by uid, so that they are looked up as they are now. */
 export type Standing = {

@@ -1,10 +1,10 @@
 // 7, 12 · data thread · what the answering files share: tables of this thread, the believed world, and what was injected.
 import type { Service } from "../mesh/service.ts";
 import type { RecordService } from "../observe/record.ts";
+import type { PlanWorld } from "../plan/plan.ts";
 import type { LiveConnections } from "./live.ts";
 import type { EndpointLoad } from "./load.ts";
 import type { VerifiedPeers } from "./peers.ts";
-import type { PlanWorld } from "./plan.ts";
 import type { Pods } from "./pods.ts";
 import type { ExpectedPeers } from "./tunnel.ts";
 

@@ -12,10 +12,10 @@ import type {
 } from "../engine/events.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { ConnectionRecord, Recorder } from "../observe/record.ts";
+import { traceparents } from "../plan/connect-headers.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";
 import { Drain } from "./drain.ts";
-import { traceparents } from "./headers.ts";
 import { answerInbound, inboundDraft } from "./inbound.ts";
 import { answerPlaintext, plaintextDraft } from "./inbound-plaintext.ts";
 import { type Change, LiveConnections } from "./live.ts";

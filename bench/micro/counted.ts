@@ -3,8 +3,8 @@
 import { getPriority } from "node:os";
 import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
+import { planOutbound } from "../../agent/plan/plan.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
-import { planOutbound } from "../../agent/traffic/plan.ts";
 import { decoders } from "./decode.ts";
 import { addressOf, identityOf, policy, service, vipOf, workload } from "./mesh.ts";
 import { changer } from "./update.ts";

@@ -1,8 +1,8 @@
 // bench · one outbound plan, with few workloads or Services in the mesh and with many: the address that was dialled → Service →
 // endpoint → tunnel. As with decisions: what this node's pods call, and beside it anything in the mesh.
 import { MeshStore } from "../../agent/mesh/store.ts";
+import { type OutboundFacts, type PlanWorld, planOutbound } from "../../agent/plan/plan.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
-import { type OutboundFacts, type PlanWorld, planOutbound } from "../../agent/traffic/plan.ts";
 import { addressOf, service, vipOf, workload } from "./mesh.ts";
 import { randomOf, type Times, timeEach } from "./timing.ts";
 

@@ -13,9 +13,9 @@ import { parseRequest } from "../../agent/keeper/requests.ts";
 import { readEvent } from "../../agent/kernel/events.ts";
 import { canonicalIp, parseCidr } from "../../agent/mesh/ip.ts";
 import { parseSpiffeId } from "../../agent/mesh/spiffe-id.ts";
-import { authorityOf, parseAuthority } from "../../agent/traffic/authority.ts";
-import { hostOfForwarded, parseBaggage, traceIdOf } from "../../agent/traffic/headers.ts";
-import { isOwnPort } from "../../agent/traffic/ports.ts";
+import { authorityOf, parseAuthority } from "../../agent/plan/authority.ts";
+import { hostOfForwarded, parseBaggage, traceIdOf } from "../../agent/plan/connect-headers.ts";
+import { isOwnPort } from "../../agent/plan/ports.ts";
 import { Bench } from "../../agent/traffic/traffic.fake.ts";
 import { adminRequest } from "./admin-target.ts";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { randomFillSync } from "node:crypto";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { baggageOf, forwardedOf, hostOfForwarded, parseBaggage, traceIdOf, traceparents } from "./headers.ts";
-import { workload } from "./mesh.fake.ts";
+import { workload } from "../traffic/mesh.fake.ts";
+import { baggageOf, forwardedOf, hostOfForwarded, parseBaggage, traceIdOf, traceparents } from "./connect-headers.ts";
 
 describe("baggage", () => {
   test("has Istio's members in Istio's order, empty ones left out", () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { judgeOf } from "../policy/evaluate.ts";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { type Explanation, explain } from "./explain.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "./mesh.fake.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const api = workload("api-1", { addresses: ["10.0.0.2"], node: "n2", workloadName: "api", labels: { app: "api" } });

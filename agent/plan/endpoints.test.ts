@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { LoadBalancing, LocalityPreference } from "../mesh/service.ts";
+import { seeded, workload } from "../traffic/mesh.fake.ts";
 import { type Candidate, type Choice, chooseEndpoint, rankOf } from "./endpoints.ts";
-import { seeded, workload } from "./mesh.fake.ts";
 
 const even: LoadBalancing = { preference: [], mode: "unspecified", health: "only-healthy" };
 const here = workload("client", { node: "n1", locality: { region: "r1", zone: "z1", subzone: "s1" } });

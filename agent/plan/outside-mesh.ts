@@ -3,7 +3,7 @@
 import { nowhere } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { parseBaggage } from "./headers.ts";
+import { parseBaggage } from "./connect-headers.ts";
 
 const nobody: Workload = {
   uid: "",

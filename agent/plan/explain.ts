@@ -8,9 +8,9 @@ import type { Decision, Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { authorityOf } from "./authority.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
+import { strangerAt } from "./outside-mesh.ts";
 import { type Plan, planInbound, planOutbound } from "./plan.ts";
 import { type Route, routeOf } from "./route.ts";
-import { strangerAt } from "./stranger.ts";
 
 export type Explanation = {
   readonly verdict: "allow" | "deny";

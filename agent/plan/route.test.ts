@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
+import { FakeMesh, seeded, service, workload } from "../traffic/mesh.fake.ts";
 import { type Route, type RouteWorld, routeOf } from "./route.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
