@@ -7,8 +7,8 @@ import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, type OpenRecord, type Outcome, type Recorder, summarize } from "../observe/record.ts";
 import { flagOf, wordsOf } from "../plan/outcome.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type Fall, fallen, type Standing, standingOf } from "../traffic/live.ts";
-import { serviceOf } from "../traffic/room.ts";
+import { serviceOf } from "../traffic/context.ts";
+import { type Fall, fallen, type Standing, standingOf } from "../traffic/rejudge.ts";
 import type { KernelEvent } from "./events.ts";
 import { socketFacts } from "./pair-verdicts.ts";
 

@@ -4,8 +4,8 @@ import type { Accepted } from "../engine/events.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import { planInbound } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
-import { standingOf } from "./live.ts";
-import type { Room } from "./room.ts";
+import type { Room } from "./context.ts";
+import { standingOf } from "./rejudge.ts";
 
 /** The record of a plaintext connection of which only the event is known. */
 export function plaintextDraft(event: Accepted): ConnectionRecord {

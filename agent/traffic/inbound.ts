@@ -11,8 +11,8 @@ import { strangerWith } from "../plan/outside-mesh.ts";
 import { planInbound } from "../plan/plan.ts";
 import { isOwnPort } from "../plan/ports.ts";
 import type { Connection } from "./connection.ts";
-import { standingOf } from "./live.ts";
-import { type Room, serviceOf } from "./room.ts";
+import { type Room, serviceOf } from "./context.ts";
+import { standingOf } from "./rejudge.ts";
 
 /** The record of a CONNECT of which only the event is known. */
 export function inboundDraft(event: ConnectRequest): ConnectionRecord {

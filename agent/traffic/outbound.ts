@@ -6,9 +6,9 @@ import type { ConnectionRecord } from "../observe/record.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
-import { standingOf } from "./live.ts";
-import type { Room } from "./room.ts";
-import { serviceOf } from "./room.ts";
+import type { Room } from "./context.ts";
+import { serviceOf } from "./context.ts";
+import { standingOf } from "./rejudge.ts";
 import type { Missing } from "./waiting.ts";
 
 type Onward = Extract<Plan, { readonly verdict: "go" }>;

@@ -3,7 +3,7 @@ import type { Peer, RejectPeer } from "../engine/answers.ts";
 import type { PeerCertificate } from "../engine/events.ts";
 import type { PeerIdentity, PeerRejection } from "../identity/peer-certificate.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
-import type { ExpectedPeers } from "./tunnel.ts";
+import type { ExpectedPeers } from "./expected-peers.ts";
 
 /** Most identities of one mesh. Each was signed by our own CA; beyond that the next is turned away. */
 const MAX_IDENTITIES = 1 << 20;

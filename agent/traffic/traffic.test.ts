@@ -3,8 +3,8 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { CloseCause, ConnRef } from "../engine/events.ts";
 import type { Decision } from "../policy/decision.ts";
-import type { Change } from "./live.ts";
 import { allow, deny, workload } from "./mesh.fake.ts";
+import type { Change } from "./rejudge.ts";
 import { Bench, web } from "./traffic.fake.ts";
 
 const policyChanged: Change = {

@@ -15,16 +15,16 @@ import type { ConnectionRecord, Recorder } from "../observe/record.ts";
 import { traceparents } from "../plan/connect-headers.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";
+import type { Room } from "./context.ts";
 import { Drain } from "./drain.ts";
+import { EndpointLoad } from "./endpoint-load.ts";
+import { ExpectedPeers } from "./expected-peers.ts";
 import { answerInbound, inboundDraft } from "./inbound.ts";
 import { answerPlaintext, plaintextDraft } from "./inbound-plaintext.ts";
-import { type Change, LiveConnections } from "./live.ts";
-import { EndpointLoad } from "./load.ts";
 import { answerOutbound, outboundDraft } from "./outbound.ts";
 import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
 import { type Pod, Pods } from "./pods.ts";
-import type { Room } from "./room.ts";
-import { ExpectedPeers } from "./tunnel.ts";
+import { type Change, LiveConnections } from "./rejudge.ts";
 import { type Missing, Waiting } from "./waiting.ts";
 
 export type TrafficOptions = {

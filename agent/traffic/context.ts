@@ -2,11 +2,11 @@
 import type { Service } from "../mesh/service.ts";
 import type { RecordService } from "../observe/record.ts";
 import type { PlanWorld } from "../plan/plan.ts";
-import type { LiveConnections } from "./live.ts";
-import type { EndpointLoad } from "./load.ts";
+import type { EndpointLoad } from "./endpoint-load.ts";
+import type { ExpectedPeers } from "./expected-peers.ts";
 import type { VerifiedPeers } from "./peers.ts";
 import type { Pods } from "./pods.ts";
-import type { ExpectedPeers } from "./tunnel.ts";
+import type { LiveConnections } from "./rejudge.ts";
 
 export type Room = {
   readonly pods: Pods;

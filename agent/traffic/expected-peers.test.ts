@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ExpectedPeers } from "./tunnel.ts";
+import { ExpectedPeers } from "./expected-peers.ts";
 
 test("equal sets have one integer, whatever their order", () => {
   const expected = new ExpectedPeers();

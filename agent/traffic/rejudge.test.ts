@@ -3,8 +3,8 @@ import { describe, test } from "node:test";
 import type { ConnRef } from "../engine/events.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Change } from "./live.ts";
 import { deny, workload } from "./mesh.fake.ts";
+import type { Change } from "./rejudge.ts";
 import { api, Bench, near, web } from "./traffic.fake.ts";
 
 const none: Change = { workloads: new Set(), authorizationPolicies: new Set(), peerAuthentications: new Set() };
