@@ -1,6 +1,7 @@
 // bench · one run of the load generator in a pod, and what it measured as figures.
-import { type Running, tail } from "../agent/cli/cluster-process.ts";
-import type { Host } from "../agent/cli/local-cluster.ts";
+
+import type { Host } from "../test/box/cluster.ts";
+import { type Running, tail } from "../test/box/process.ts";
 import type { Figures } from "./pairs.ts";
 import { installed, ownProgram } from "./programs.ts";
 

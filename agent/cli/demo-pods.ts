@@ -1,8 +1,8 @@
 // orlop cli · the demo's application, driven from outside: one typed function per role.
 import { fileURLToPath } from "node:url";
-import { type Running, tail } from "./cluster-process.ts";
+import type { Host } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
 import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./demo-app-client.ts";
-import type { Host } from "./local-cluster.ts";
 
 const app = fileURLToPath(new URL("./demo-app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];

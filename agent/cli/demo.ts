@@ -1,8 +1,8 @@
 // orlop cli · `orlop demo`: a mesh on this machine, its scenarios one by one, each checked by what was really seen.
 import { release } from "node:os";
 import { parseArgs } from "node:util";
-import { cgroup2Mount } from "./cluster-host.ts";
-import { tail } from "./cluster-process.ts";
+import { cgroup2Mount } from "../../test/box/host.ts";
+import { tail } from "../../test/box/process.ts";
 import { type DemoBox, openDemo } from "./demo-box.ts";
 import { scenarios } from "./demo-scenarios.ts";
 import { type CliEnv, exits } from "./output.ts";

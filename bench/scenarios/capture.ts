@@ -1,7 +1,7 @@
 // bench · what being captured adds to connect(): eBPF against iptables REDIRECT.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Running } from "../../agent/cli/cluster-process.ts";
-import type { Pod } from "../../agent/cli/local-cluster.ts";
+import type { Pod } from "../../test/box/cluster.ts";
+import type { Running } from "../../test/box/process.ts";
 import { finishLoad, type LoadPlan, runLoad, startLoad, type Target } from "../load.ts";
 import type { Figures } from "../pairs.ts";
 import { installed, versionOf } from "../programs.ts";

@@ -1,6 +1,6 @@
 // bench · a connection without a tunnel: what a whole mTLS handshake costs the side that serves it.
 import { fileURLToPath } from "node:url";
-import { tail } from "../../agent/cli/cluster-process.ts";
+import { tail } from "../../test/box/process.ts";
 import { type MeasureSide, type Scenario, sideBySide } from "./scenario.ts";
 
 /** As in churn: what decides about a peer is compiled while it runs. */

@@ -1,7 +1,7 @@
 // bench · what connections cost that do nothing. Each measurement opens some thousands more and keeps them: freed memory
 // that the next thousand takes again would make them look free.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Running, tail } from "../../agent/cli/cluster-process.ts";
+import { type Running, tail } from "../../test/box/process.ts";
 import { startLoad } from "../load.ts";
 import { residentMb } from "../memory.ts";
 import type { Contestant } from "../pairs.ts";

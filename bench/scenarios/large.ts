@@ -2,10 +2,10 @@
 // takes until new connections meet it.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Running } from "../../agent/cli/cluster-process.ts";
 import { pidOf, startMesh } from "../../agent/cli/demo-mesh-run.ts";
-import { createCluster, type Pod } from "../../agent/cli/local-cluster.ts";
 import { version } from "../../agent/version.ts";
+import { createCluster, type Pod } from "../../test/box/cluster.ts";
+import type { Running } from "../../test/box/process.ts";
 import { type LargeMesh, VIP, VIP_PORT, writeLargeMesh } from "../large-mesh.ts";
 import { startLoad } from "../load.ts";
 import { residentMb } from "../memory.ts";

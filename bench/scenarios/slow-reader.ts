@@ -1,6 +1,6 @@
 // bench · readers that do not read, in the midst of one that does: what is held for them on the way, and what the other
 // notices. Afterwards they read on, and every byte is compared.
-import { tail } from "../../agent/cli/cluster-process.ts";
+import { tail } from "../../test/box/process.ts";
 import { runLoad, startLoad } from "../load.ts";
 import { residentMb } from "../memory.ts";
 import type { Figures } from "../pairs.ts";

@@ -3,8 +3,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pidOf, startMesh, until, view } from "../../agent/cli/demo-mesh-run.ts";
-import type { Cluster, Node } from "../../agent/cli/local-cluster.ts";
 import { version } from "../../agent/version.ts";
+import type { Cluster, Node } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";
 import { startLoad, type Target } from "../load.ts";
 import { type Box, folderIn, SERVER_PORT, type World } from "../world.ts";

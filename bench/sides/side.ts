@@ -1,8 +1,8 @@
 // bench · one side of a comparison: a way from the client's pod to the server's, and the processes that make it.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Running, tail } from "../../agent/cli/cluster-process.ts";
-import type { Pod } from "../../agent/cli/local-cluster.ts";
+import type { Pod } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
 import type { Target } from "../load.ts";
 import type { Box, World } from "../world.ts";
 

@@ -1,9 +1,9 @@
 // bench · ztunnel, when ZTUNNEL_BIN names one: dedicated mode in both pods, local file, its own fake CA.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { type Running, tail } from "../../agent/cli/cluster-process.ts";
 import { until } from "../../agent/cli/demo-mesh-run.ts";
-import type { Pod } from "../../agent/cli/local-cluster.ts";
+import type { Pod } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
 import { given, installed, versionOf } from "../programs.ts";
 import { folderIn, SERVER_PORT } from "../world.ts";
 import { endsOf, type OpenSide, withChildren } from "./side.ts";

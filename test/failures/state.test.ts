@@ -5,13 +5,13 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { type Running, startNamespace } from "../../agent/cli/cluster-process.ts";
 import { asCaptured, startCapture } from "../../agent/cli/demo-capture.ts";
 import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
 import { pidOf, readiness, until, view } from "../../agent/cli/demo-mesh-run.ts";
 import { call, startPing } from "../../agent/cli/demo-pods.ts";
 import { readWire } from "../../agent/cli/demo-wire.ts";
-import type { Node } from "../../agent/cli/local-cluster.ts";
+import type { Node } from "../box/cluster.ts";
+import { type Running, startNamespace } from "../box/process.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ECHO = 8080;

@@ -4,9 +4,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { cgroup2Mount } from "../../agent/cli/cluster-host.ts";
 import { until } from "../../agent/cli/demo-mesh-run.ts";
-import { orlopMain } from "../../agent/cli/local-cluster.ts";
+import { orlopMain } from "../box/cluster.ts";
+import { cgroup2Mount } from "../box/host.ts";
 
 /** What the cluster `id` has on this machine: files, cgroups, mounts, processes in its cgroup. Others may run beside. */
 function traces(id: string): string[] {

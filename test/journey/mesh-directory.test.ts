@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
 import { startMesh, until, view } from "../../agent/cli/demo-mesh-run.ts";
 import { call, startPing, startServers } from "../../agent/cli/demo-pods.ts";
-import { type Cluster, createCluster } from "../../agent/cli/local-cluster.ts";
+import { type Cluster, createCluster } from "../box/cluster.ts";
 
 const ECHO = 8080;
 /** Applications elsewhere in the mesh, a file each. */

@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
 import { pidOf, until, view } from "../../agent/cli/demo-mesh-run.ts";
 import { call, startPing } from "../../agent/cli/demo-pods.ts";
-import type { Node } from "../../agent/cli/local-cluster.ts";
+import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

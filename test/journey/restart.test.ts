@@ -10,7 +10,7 @@ import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts"
 import { readiness, until } from "../../agent/cli/demo-mesh-run.ts";
 import { call, startChurn } from "../../agent/cli/demo-pods.ts";
 import { readWire } from "../../agent/cli/demo-wire.ts";
-import type { Node } from "../../agent/cli/local-cluster.ts";
+import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const PARALLEL = 8;

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { serviceAddresses } from "../../agent/cli/cluster-network.ts";
 import type { CallResult } from "../../agent/cli/demo-app-client.ts";
 import { accessLog, pidOf, readiness, until, view } from "../../agent/cli/demo-mesh-run.ts";
 import { call, startPing, transfer } from "../../agent/cli/demo-pods.ts";
-import type { Cluster, NodeSpec } from "../../agent/cli/local-cluster.ts";
+import type { Cluster, NodeSpec } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ECHO = 8080;

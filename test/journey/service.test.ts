@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
 import { until } from "../../agent/cli/demo-mesh-run.ts";
 import { call } from "../../agent/cli/demo-pods.ts";
-import type { Cluster, NodeSpec } from "../../agent/cli/local-cluster.ts";
+import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const nodes: readonly NodeSpec[] = [

@@ -1,13 +1,13 @@
 // test support · a mesh of two nodes for a journey: cluster, servers, `orlop run` on both nodes; and hostile peers for it.
 import { appendFileSync, chownSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Running } from "../../agent/cli/cluster-process.ts";
-import { tail } from "../../agent/cli/cluster-process.ts";
 import { startMesh } from "../../agent/cli/demo-mesh-run.ts";
 import { startServers } from "../../agent/cli/demo-pods.ts";
-import { AGENT_UID, type Cluster, type ClusterSpec, createCluster, type Host } from "../../agent/cli/local-cluster.ts";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { spiffeId } from "../../agent/mesh/spiffe-id.ts";
+import { AGENT_UID, type Cluster, type ClusterSpec, createCluster, type Host } from "../box/cluster.ts";
+import type { Running } from "../box/process.ts";
+import { tail } from "../box/process.ts";
 import type { PeerAnswer, PeerRequest } from "./hbone-peer.ts";
 import { HostileAuthority } from "./hostile-certificates.ts";
 

@@ -1,8 +1,8 @@
 // test support · many-connections.ts, driven from a test.
 import { fileURLToPath } from "node:url";
-import { tail } from "../../agent/cli/cluster-process.ts";
 import type { Target } from "../../agent/cli/demo-app-client.ts";
-import type { Host } from "../../agent/cli/local-cluster.ts";
+import type { Host } from "../box/cluster.ts";
+import { tail } from "../box/process.ts";
 import type { ManyEnd, ManyUp } from "./many-connections.ts";
 
 const program = fileURLToPath(new URL("./many-connections.ts", import.meta.url));

@@ -4,10 +4,10 @@ import { randomUUID } from "node:crypto";
 import { chownSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { type BoxDirs, createBox, startJanitor, sweepBox, sweepDeadBoxes } from "./cluster-host.ts";
-import { bpffsOf, makeNamespaces, podsCgroupOf } from "./cluster-namespaces.ts";
-import { type Addresses, outsideAddresses, podAddresses, wireAddresses } from "./cluster-network.ts";
-import { type Finished, type Place, type Running, startAt } from "./cluster-process.ts";
+import { type BoxDirs, createBox, startJanitor, sweepBox, sweepDeadBoxes } from "./host.ts";
+import { bpffsOf, makeNamespaces, podsCgroupOf } from "./namespaces.ts";
+import { type Addresses, outsideAddresses, podAddresses, wireAddresses } from "./network.ts";
+import { type Finished, type Place, type Running, startAt } from "./process.ts";
 
 export type PodSpec = {
   readonly name: string;
@@ -73,7 +73,7 @@ export type Cluster = {
 
 /** The agent's user and group unless configured otherwise: nobody. */
 export const AGENT_UID = 65_534;
-export const orlopMain = fileURLToPath(new URL("../main.ts", import.meta.url));
+export const orlopMain = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 
 /** Creates a cluster after removing what dead runs left. On failure nothing of it stays. Needs root. */
 export async function createCluster(spec: ClusterSpec): Promise<Cluster> {

@@ -5,9 +5,9 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { cgroup2Mount, sweepDeadBoxes } from "./cluster-host.ts";
-import { call, startServers } from "./demo-pods.ts";
-import { type Cluster, type ClusterSpec, createCluster } from "./local-cluster.ts";
+import { call, startServers } from "../../agent/cli/demo-pods.ts";
+import { type Cluster, type ClusterSpec, createCluster } from "./cluster.ts";
+import { cgroup2Mount, sweepDeadBoxes } from "./host.ts";
 
 const pods = (...names: string[]) => names.map((name) => ({ name }));
 const two: ClusterSpec = {
@@ -53,7 +53,7 @@ async function untilNothingRemains(trace: Trace): Promise<void> {
 
 /** A cluster owned by a process of its own, so that it can be killed. Its last line of output is its trace. */
 async function ownedElsewhere(): Promise<{ owner: ChildProcess; trace: Trace }> {
-  const harness = new URL("./local-cluster.ts", import.meta.url).href;
+  const harness = new URL("./cluster.ts", import.meta.url).href;
   const script = `
     import { readlinkSync } from "node:fs";
     const { createCluster } = await import(${JSON.stringify(harness)});

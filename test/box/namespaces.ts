@@ -2,9 +2,9 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import path from "node:path";
-import type { BoxDirs } from "./cluster-host.ts";
-import { nodeLines, outsideLines, podLines, vethLine, wireLines } from "./cluster-network.ts";
-import { type Place, type Running, startNamespace, tail } from "./cluster-process.ts";
+import type { BoxDirs } from "./host.ts";
+import { nodeLines, outsideLines, podLines, vethLine, wireLines } from "./network.ts";
+import { type Place, type Running, startNamespace, tail } from "./process.ts";
 
 /** `index` counts from 1: nodes in the cluster, pods on their node. */
 export type PodPlan = { readonly name: string; readonly index: number; readonly uid: string };
