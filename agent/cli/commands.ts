@@ -54,7 +54,7 @@ export async function runCli(
   }
 }
 
-const ownPrograms: Programs = { demo: async (args, env) => (await import("./demo.ts")).demo(args, env) };
+const ownPrograms: Programs = { demo: async (args, env) => (await import("../../demo/demo.ts")).demo(args, env) };
 
 type Done = (exit: number) => void;
 

@@ -2,8 +2,8 @@
 // takes until new connections meet it.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pidOf, startMesh } from "../../agent/cli/demo-mesh-run.ts";
 import { version } from "../../agent/version.ts";
+import { pidOf, startMesh } from "../../demo/mesh-run.ts";
 import { createCluster, type Pod } from "../../test/box/cluster.ts";
 import type { Running } from "../../test/box/process.ts";
 import { type LargeMesh, VIP, VIP_PORT, writeLargeMesh } from "../large-mesh.ts";

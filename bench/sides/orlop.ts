@@ -2,8 +2,8 @@
 // for the whole run.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { pidOf, startMesh, until, view } from "../../agent/cli/demo-mesh-run.ts";
 import { version } from "../../agent/version.ts";
+import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Node } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";
 import { startLoad, type Target } from "../load.ts";

@@ -1,7 +1,7 @@
 // bench · ztunnel, when ZTUNNEL_BIN names one: dedicated mode in both pods, local file, its own fake CA.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { until } from "../../agent/cli/demo-mesh-run.ts";
+import { until } from "../../demo/mesh-run.ts";
 import type { Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
 import { given, installed, versionOf } from "../programs.ts";

@@ -2,9 +2,9 @@
 // answer from it was captured, and went through both agents.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { apiService, demoNodes, identityOf, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { view } from "../../agent/cli/demo-mesh-run.ts";
-import { call } from "../../agent/cli/demo-pods.ts";
+import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
+import { view } from "../../demo/mesh-run.ts";
+import { call } from "../../demo/pods.ts";
 import type { Finished } from "../box/process.ts";
 import { uri } from "../support/hostile-certificates.ts";
 import { type Journey, keyPem, speakHbone, startJourney } from "../support/journey-box.ts";

@@ -1,9 +1,9 @@
 // failures.md A, on a whole mesh: peers that hold what they do not use (A12), descriptors that run out (A13, promise 35).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { pidOf, readiness, until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startPing } from "../../agent/cli/demo-pods.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
+import { call, startPing } from "../../demo/pods.ts";
 import { type Node, orlopMain } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 import { openMany } from "../support/many.ts";

@@ -2,9 +2,9 @@
 // the same rule (C10).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { apiService, demoNodes, initialState, type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startPing } from "../../agent/cli/demo-pods.ts";
+import { apiService, demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
+import { until, view } from "../../demo/mesh-run.ts";
+import { call, startPing } from "../../demo/pods.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 import { openMany } from "../support/many.ts";
 

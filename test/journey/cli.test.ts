@@ -2,10 +2,10 @@
 // says so (experience.md 1.2).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { apiService, demoNodes, identityOf, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, type Pinger, startPing } from "../../agent/cli/demo-pods.ts";
 import { exits } from "../../agent/cli/output.ts";
+import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
+import { until, view } from "../../demo/mesh-run.ts";
+import { call, type Pinger, startPing } from "../../demo/pods.ts";
 import type { Node } from "../box/cluster.ts";
 import type { Finished } from "../box/process.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";

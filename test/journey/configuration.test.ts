@@ -1,9 +1,9 @@
 // The mesh file changes while traffic runs: a good change is applied, a bad one changes nothing and is told (issue, part 6).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startPing } from "../../agent/cli/demo-pods.ts";
+import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
+import { until, view } from "../../demo/mesh-run.ts";
+import { call, startPing } from "../../demo/pods.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ECHO = 8080;

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { until } from "../../agent/cli/demo-mesh-run.ts";
+import { until } from "../../demo/mesh-run.ts";
 import { orlopMain } from "../box/cluster.ts";
 import { cgroup2Mount } from "../box/host.ts";
 

@@ -1,8 +1,8 @@
 // Peers that reach :15008 from the network: each is refused clearly, and a bystander notices nothing (failures.md E1, E2, D).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, identityOf, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { call } from "../../agent/cli/demo-pods.ts";
+import { demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
+import { call } from "../../demo/pods.ts";
 import type { PeerAnswer, PeerRequest } from "../support/hbone-peer.ts";
 import {
   CLIENT_AUTH,

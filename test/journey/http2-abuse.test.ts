@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { demoNodes, identityOf, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { pidOf, until } from "../../agent/cli/demo-mesh-run.ts";
-import { startPing } from "../../agent/cli/demo-pods.ts";
+import { demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
+import { pidOf, until } from "../../demo/mesh-run.ts";
+import { startPing } from "../../demo/pods.ts";
 import { tail } from "../box/process.ts";
 import type { AttackRequest, AttackResult } from "../support/h2-attacker.ts";
 import { floods, harmless, malformed, passedOver } from "../support/h2-attacks.ts";

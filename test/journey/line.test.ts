@@ -4,9 +4,9 @@ import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { logSince } from "../../agent/cli/demo-box.ts";
-import { apiService, demoNodes, identityOf, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { call, greet, transfer } from "../../agent/cli/demo-pods.ts";
+import { apiService, demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
+import { logSince } from "../../demo/mesh-box.ts";
+import { call, greet, transfer } from "../../demo/pods.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { startMesh, until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startPing, startServers } from "../../agent/cli/demo-pods.ts";
+import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
+import { startMesh, until, view } from "../../demo/mesh-run.ts";
+import { call, startPing, startServers } from "../../demo/pods.ts";
 import { type Cluster, createCluster } from "../box/cluster.ts";
 
 const ECHO = 8080;

@@ -1,9 +1,9 @@
 // A planned restart cuts nobody: the old agent finishes what it has while the next one takes what is new (failures.md promise 2).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { pidOf, until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startPing } from "../../agent/cli/demo-pods.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { pidOf, until, view } from "../../demo/mesh-run.ts";
+import { call, startPing } from "../../demo/pods.ts";
 import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { pidOf } from "../../agent/cli/demo-mesh-run.ts";
-import { call } from "../../agent/cli/demo-pods.ts";
 import { setOf } from "../../agent/process/libc.ts";
 import { keeperLives, keeperStarts } from "../../agent/process/privileges.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { pidOf } from "../../demo/mesh-run.ts";
+import { call } from "../../demo/pods.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 let journey: Journey;

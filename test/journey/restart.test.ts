@@ -5,11 +5,11 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { asCaptured, startCapture } from "../../agent/cli/demo-capture.ts";
-import { demoNodes, initialState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { readiness, until } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startChurn } from "../../agent/cli/demo-pods.ts";
-import { readWire } from "../../agent/cli/demo-wire.ts";
+import { asCaptured, startCapture } from "../../demo/capture.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { readiness, until } from "../../demo/mesh-run.ts";
+import { call, startChurn } from "../../demo/pods.ts";
+import { readWire } from "../../demo/wire.ts";
 import type { Node } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

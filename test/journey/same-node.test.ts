@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CallResult } from "../../agent/cli/demo-app-client.ts";
-import { accessLog, pidOf, readiness, until, view } from "../../agent/cli/demo-mesh-run.ts";
-import { call, startPing, transfer } from "../../agent/cli/demo-pods.ts";
+import type { CallResult } from "../../demo/app-client.ts";
+import { accessLog, pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
+import { call, startPing, transfer } from "../../demo/pods.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";

@@ -1,9 +1,9 @@
 // A Service over endpoints on both nodes: all of them get their share, one that is not healthy gets nothing (issue, part 8).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { type MeshState, meshText } from "../../agent/cli/demo-mesh.ts";
-import { until } from "../../agent/cli/demo-mesh-run.ts";
-import { call } from "../../agent/cli/demo-pods.ts";
+import { type MeshState, meshText } from "../../demo/mesh.ts";
+import { until } from "../../demo/mesh-run.ts";
+import { call } from "../../demo/pods.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 

@@ -1,10 +1,10 @@
 // test support · a mesh of two nodes for a journey: cluster, servers, `orlop run` on both nodes; and hostile peers for it.
 import { appendFileSync, chownSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { startMesh } from "../../agent/cli/demo-mesh-run.ts";
-import { startServers } from "../../agent/cli/demo-pods.ts";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
 import { spiffeId } from "../../agent/mesh/spiffe-id.ts";
+import { startMesh } from "../../demo/mesh-run.ts";
+import { startServers } from "../../demo/pods.ts";
 import { AGENT_UID, type Cluster, type ClusterSpec, createCluster, type Host } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 import { tail } from "../box/process.ts";

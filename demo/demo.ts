@@ -1,11 +1,11 @@
 // orlop cli · `orlop demo`: a mesh on this machine, its scenarios one by one, each checked by what was really seen.
 import { release } from "node:os";
 import { parseArgs } from "node:util";
-import { cgroup2Mount } from "../../test/box/host.ts";
-import { tail } from "../../test/box/process.ts";
-import { type DemoBox, openDemo } from "./demo-box.ts";
-import { scenarios } from "./demo-scenarios.ts";
-import { type CliEnv, exits } from "./output.ts";
+import { type CliEnv, exits } from "../agent/cli/output.ts";
+import { cgroup2Mount } from "../test/box/host.ts";
+import { tail } from "../test/box/process.ts";
+import { type DemoBox, openDemo } from "./mesh-box.ts";
+import { scenarios } from "./scenarios.ts";
 
 type DemoOptions = {
   /** Leave the mesh running after the scenarios, until Ctrl-C. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createCluster } from "../../test/box/cluster.ts";
-import { loadConfig } from "../config.ts";
-import { translateTexts } from "../control/static-file/read.ts";
-import { apiService, demoNodes, initialState, meshText } from "./demo-mesh.ts";
-import { readAccessLine } from "./demo-mesh-run.ts";
+import { loadConfig } from "../agent/config.ts";
+import { translateTexts } from "../agent/control/static-file/read.ts";
+import { createCluster } from "../test/box/cluster.ts";
+import { apiService, demoNodes, initialState, meshText } from "./mesh.ts";
+import { readAccessLine } from "./mesh-run.ts";
 
 test("the files a cluster writes for its nodes, and the demo's mesh file, are read without a word", async () => {
   const cluster = await createCluster({ nodes: demoNodes, nodeConfig: "  dataThreads: 1\n", leafTtlSeconds: 60 });

@@ -1,7 +1,7 @@
 // orlop cli · the demo's scenarios, in their order, as data. Each looks for itself and throws when it saw something else.
-import type { DemoBox } from "./demo-box.ts";
-import { callScenarios } from "./demo-scenarios-calls.ts";
-import { lifeScenarios } from "./demo-scenarios-life.ts";
+import type { DemoBox } from "./mesh-box.ts";
+import { callScenarios } from "./scenarios-calls.ts";
+import { lifeScenarios } from "./scenarios-life.ts";
 
 export type Scenario = {
   readonly name: string;

@@ -1,9 +1,10 @@
 // orlop cli · scenarios of single calls: who reaches whom, as whom, and what either side sees of the other.
-import { type DemoBox, expect, logSince } from "./demo-box.ts";
-import { apiService, identityOf } from "./demo-mesh.ts";
-import { call, greet, transfer } from "./demo-pods.ts";
-import type { Scenario } from "./demo-scenarios.ts";
-import { readWire } from "./demo-wire.ts";
+
+import { apiService, identityOf } from "./mesh.ts";
+import { type DemoBox, expect, logSince } from "./mesh-box.ts";
+import { call, greet, transfer } from "./pods.ts";
+import type { Scenario } from "./scenarios.ts";
+import { readWire } from "./wire.ts";
 
 /** What enrolled pods say to each other; it must never be readable on the wire. */
 const SECRET = "between-us-only";

@@ -1,10 +1,10 @@
 // orlop cli · the demo's application, driven from outside: one typed function per role.
 import { fileURLToPath } from "node:url";
-import type { Host } from "../../test/box/cluster.ts";
-import { type Running, tail } from "../../test/box/process.ts";
-import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./demo-app-client.ts";
+import type { Host } from "../test/box/cluster.ts";
+import { type Running, tail } from "../test/box/process.ts";
+import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./app-client.ts";
 
-const app = fileURLToPath(new URL("./demo-app.ts", import.meta.url));
+const app = fileURLToPath(new URL("./app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];
 const START_MS = 15_000;
 /** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */

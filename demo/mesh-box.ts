@@ -1,11 +1,11 @@
 // orlop cli · what a scenario of the demo is given: the cluster, its mesh, and ways to look.
 
-import { type Cluster, createCluster, type Node, type Pod } from "../../test/box/cluster.ts";
-import type { Running } from "../../test/box/process.ts";
-import { asCaptured, type Capture, startCapture } from "./demo-capture.ts";
-import { demoNodes, initialState, type MeshState, meshText } from "./demo-mesh.ts";
-import { type AccessEntry, accessLog, startMesh, until, view } from "./demo-mesh-run.ts";
-import { type Pinger, startPing, startServers } from "./demo-pods.ts";
+import { type Cluster, createCluster, type Node, type Pod } from "../test/box/cluster.ts";
+import type { Running } from "../test/box/process.ts";
+import { asCaptured, type Capture, startCapture } from "./capture.ts";
+import { demoNodes, initialState, type MeshState, meshText } from "./mesh.ts";
+import { type AccessEntry, accessLog, startMesh, until, view } from "./mesh-run.ts";
+import { type Pinger, startPing, startServers } from "./pods.ts";
 
 /** Shortest lifetime the configuration takes; certificates rotate at half of it, with jitter. */
 const LEAF_TTL_SECONDS = 60;

@@ -1,13 +1,13 @@
 // orlop cli · scenarios in time: policy, certificate, agent and enrolment change while traffic runs.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ChurnResult } from "./demo-app-client.ts";
-import { type DemoBox, expect, serialsOf } from "./demo-box.ts";
-import { startCapture } from "./demo-capture.ts";
-import { identityOf } from "./demo-mesh.ts";
-import { pidOf, readiness, until } from "./demo-mesh-run.ts";
-import { call, startChurn, startPing } from "./demo-pods.ts";
-import type { Scenario } from "./demo-scenarios.ts";
-import { readWire } from "./demo-wire.ts";
+import type { ChurnResult } from "./app-client.ts";
+import { startCapture } from "./capture.ts";
+import { identityOf } from "./mesh.ts";
+import { type DemoBox, expect, serialsOf } from "./mesh-box.ts";
+import { pidOf, readiness, until } from "./mesh-run.ts";
+import { call, startChurn, startPing } from "./pods.ts";
+import type { Scenario } from "./scenarios.ts";
+import { readWire } from "./wire.ts";
 
 const ECHO = 8080;
 const ONCE = 8084;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createCluster } from "../../test/box/cluster.ts";
-import { asCaptured, type Packet, startCapture } from "./demo-capture.ts";
-import { call, startServers } from "./demo-pods.ts";
-import { readWire, requireTls } from "./demo-wire.ts";
+import { createCluster } from "../test/box/cluster.ts";
+import { asCaptured, type Packet, startCapture } from "./capture.ts";
+import { call, startServers } from "./pods.ts";
+import { readWire, requireTls } from "./wire.ts";
 
 const packet = (sequence: number, payload: Buffer, syn = false): Packet => ({
   kind: "tcp",

@@ -1,5 +1,5 @@
 // orlop cli · what a capture proves: between pods of the mesh, TLS on 15008 and nothing else. Pure.
-import type { Packet } from "./demo-capture.ts";
+import type { Packet } from "./capture.ts";
 
 const HBONE_PORT = 15_008;
 
