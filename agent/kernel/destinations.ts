@@ -1,6 +1,6 @@
 // 1 · main thread · what every destination gets while no agent lives, kept up to date change by change: one endpoint of a
 // hundred thousand costs that endpoint and the Services it answers for. Where two claim an address, the stricter wins. Pure.
-import { Claims } from "../mesh/claims.ts";
+import { Claims } from "../mesh/ownership.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import {
   type Difference,

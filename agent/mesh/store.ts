@@ -1,8 +1,8 @@
 // any thread · the believed mesh of one thread: one writer, indexes kept up to date change by change, readers by Snapshot.
 import { isDeepStrictEqual } from "node:util";
-import { Claims } from "./claims.ts";
 import { EndpointIndex } from "./endpoint-index.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
+import { Claims } from "./ownership.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import { SelectorIndex } from "./selector-index.ts";
 import type { Service } from "./service.ts";

@@ -1,5 +1,5 @@
 // any thread · workloads by everything one asks for them with. The one writer is the store.
-import { Claims } from "./claims.ts";
+import { Claims } from "./ownership.ts";
 import { getOrAdd } from "./selector-index.ts";
 import type { Workload } from "./workload.ts";
 

@@ -2,6 +2,8 @@
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { AuthorizationPolicy, Condition, Operation, PolicyAction, Rule, Source } from "../mesh/policies.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { RuleRef } from "./decision.ts";
+import { isEmptyOperation, isEmptySource, isUnseenCondition, unseenField, unseenMatches } from "./l4-view.ts";
 import {
   accountCheck,
   addressCheck,
@@ -14,9 +16,7 @@ import {
   SCHEME,
   trustDomainOf,
   unseenCheck,
-} from "./checks.ts";
-import type { RuleRef } from "./decision.ts";
-import { isEmptyOperation, isEmptySource, isUnseenCondition, unseenField, unseenMatches } from "./l4-view.ts";
+} from "./rule-checks.ts";
 
 /** All of an entry's checks must hold; of `sources` and of `operations` one entry each, of `when` every check. */
 export type CompiledRule = {

@@ -1,9 +1,9 @@
 // 9 · any thread · after "no ALLOW rule matched": which rule was nearest, and what in it did not hold. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
-import type { Check } from "./checks.ts";
 import type { Miss } from "./decision.ts";
 import type { CompiledRule } from "./match.ts";
+import type { Check } from "./rule-checks.ts";
 
 /** A refused flood must not cost more than this many rules each. */
 const MOST_RULES = 64;

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { parseYaml } from "../static-file/parse.ts";
 import { Assembly } from "./assembly.ts";
-import { type Piece, piecesOf } from "./piece.ts";
+import { type Piece, piecesOf } from "./parsed-object.ts";
 import type { Place } from "./place.ts";
 import { translate } from "./translate.ts";
 import { ConfigError, Report } from "./value.ts";

@@ -1,11 +1,11 @@
 // main, CLI · the pieces of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
 // pieces costs those and what hangs on them, however many others there are; a wrong one changes nothing. Pure but for its state.
 import { isDeepStrictEqual } from "node:util";
-import { Claims } from "../../mesh/claims.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
+import { Claims } from "../../mesh/ownership.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
-import { idOf, nameOf, type Piece, type PieceOf } from "./piece.ts";
+import { idOf, nameOf, type Piece, type PieceOf } from "./parsed-object.ts";
 import type { Place } from "./place.ts";
 import { ConfigError, type Problem, placeText, Report, wrong } from "./value.ts";
 import { placed } from "./workload.ts";

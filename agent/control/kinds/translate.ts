@@ -1,6 +1,6 @@
 // main, CLI · documents → mesh values. All or nothing: one bad document refuses the whole. Pure; shared by file, cluster and CLI.
 import { Assembly, type Upsert } from "./assembly.ts";
-import { piecesOf } from "./piece.ts";
+import { piecesOf } from "./parsed-object.ts";
 import type { Place } from "./place.ts";
 import { type Problem, Report, type Value } from "./value.ts";
 

@@ -1,8 +1,8 @@
 // main · one file of the mesh as it was read: its documents with their digests, so that of a changed file only the documents
 // that changed are read again. Of a document nothing is kept but what it says.
 import { hash } from "node:crypto";
-import type { Lean } from "../../mesh/lean.ts";
-import { leanPiece, type Piece, piecesOf } from "../kinds/piece.ts";
+import type { Lean } from "../../mesh/thread-view.ts";
+import { leanPiece, type Piece, piecesOf } from "../kinds/parsed-object.ts";
 import type { Place } from "../kinds/place.ts";
 import { ConfigError, type Problem, Report } from "../kinds/value.ts";
 import { digestOf } from "../last-good.ts";

@@ -1,8 +1,8 @@
 // main · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was told
 // of; taking the drafts over costs what is different in them.
 import { join } from "node:path";
-import { Lean } from "../../mesh/lean.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
+import { Lean } from "../../mesh/thread-view.ts";
 import { Assembly } from "../kinds/assembly.ts";
 import type { Place } from "../kinds/place.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";

@@ -1,8 +1,9 @@
 // main, CLI · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
-import { cut, type Lean } from "../../mesh/lean.ts";
+
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
+import { cut, type Lean } from "../../mesh/thread-view.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import {
   authorizationPolicyKind,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { cut, Lean } from "./lean.ts";
+import { cut, Lean } from "./thread-view.ts";
 import type { Workload } from "./workload.ts";
 
 const workload = (name: string): Workload => ({
