@@ -8,10 +8,10 @@ BIN := $(ROOT)/node_modules/.bin
 export PATH := $(BIN):$(PATH)
 Q := $(if $(V),,@)
 
-NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/* bpf/orlop_abi.h)
+NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/*/* bpf/orlop_abi.h)
 BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
-GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/arena.h)
+GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/core/arena.h)
 
 .PHONY: build check test fuzz demo load-check bench bench-instructions gen gen-check doctor clean format
 

@@ -12,12 +12,12 @@
   "targets": [
     {
       "target_name": "keeper",
-      "sources": ["<!@(ls keeper/*.cc shared/*.cc 2> /dev/null || true)"],
+      "sources": ["<!@(find keeper shared -name '*.cc' | sort)"],
       "libraries": ["-lbpf"],
     },
     {
       "target_name": "engine",
-      "sources": ["<!@(ls engine/*.cc shared/*.cc 2> /dev/null || true)"],
+      "sources": ["<!@(find engine shared -name '*.cc' | sort)"],
       "libraries": ["-lnghttp2"],
     },
   ],

@@ -7,7 +7,7 @@ import type { NativeFdSocket } from "./keeper-channel.ts";
 
 /** One engine: sockets, TLS and HTTP/2 of one thread. Errors carry code, errno and syscall. */
 export interface NativeEngine {
-  /** The area of native/engine/arena.h; lives as long as the engine. */
+  /** The area of native/engine/core/arena.h; lives as long as the engine. */
   readonly arena: ArrayBuffer;
   setPod(podIdx: number, netnsCookie: bigint, identity: number): void;
   /** kind: 0 outbound, 1 inbound, 2 hbone. Owns `fd` from here on, also when it throws. */

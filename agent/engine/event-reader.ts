@@ -7,7 +7,7 @@ import type { CloseCause, Endpoint, EngineEvent, HandshakeFailure } from "./even
 const record = abi.orlopEngineEvent;
 const span = abi.orlopSpan;
 
-/** The same order as enum CloseCause in native/engine/events.h. */
+/** The same order as enum CloseCause in native/engine/core/events.h. */
 export const closeCauses: readonly CloseCause[] = [
   "finished",
   "reset-by-downstream",
@@ -27,7 +27,7 @@ export const closeCauses: readonly CloseCause[] = [
   "drained",
   "answer-timeout",
 ];
-/** The same order as enum HandshakeFailure in native/engine/events.h. */
+/** The same order as enum HandshakeFailure in native/engine/core/events.h. */
 export const handshakeFailures: readonly HandshakeFailure[] = [
   "plaintext",
   "no-certificate",

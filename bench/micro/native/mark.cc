@@ -1,5 +1,5 @@
-// bench · instructions · where a measured stretch begins and ends: callgrind writes its counts down at each
-// call.
+// bench · instructions · where a measured stretch begins and ends: callgrind
+// writes its counts down at each call.
 extern "C" __attribute__((noinline)) void orlop_mark() {
   asm volatile("" ::: "memory");
 }

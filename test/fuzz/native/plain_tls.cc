@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/identities.h"
-#include "engine/tls.h"
+#include "engine/tunnel/identities.h"
+#include "engine/tunnel/tls.h"
 
 namespace orlop {
 

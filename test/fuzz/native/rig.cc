@@ -16,8 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "engine/connection.h"
-#include "engine/descriptors.h"
+#include "engine/core/descriptors.h"
+#include "engine/relay/connection.h"
 
 namespace {
 

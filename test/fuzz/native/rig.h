@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/arena.h"
-#include "engine/engine.h"
+#include "engine/core/arena.h"
+#include "engine/core/engine.h"
 
 namespace orlop::fuzz {
 

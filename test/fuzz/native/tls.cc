@@ -1,6 +1,6 @@
 // fuzz · tls.cc: two sessions, and in between whoever splits, changes, repeats and drops bytes. What arrives
 // is what was sent, or the session fails. Or one session alone, and arbitrary bytes.
-#include "engine/tls.h"
+#include "engine/tunnel/tls.h"
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>

@@ -1,0 +1,49 @@
+// 6 · data thread · events of this wake-up, written straight into the arena; what does not fit waits for the
+// next batch.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "engine/core/arena.h"
+#include "engine/core/endpoint.h"
+
+namespace orlop {
+
+struct Texts {
+  std::string_view text[4];
+};
+
+class EventQueue {
+ public:
+  explicit EventQueue(uint8_t* arena) : arena_(arena) {}
+  void Emit(const orlop_engine_event& event, const Texts& texts = {});
+  // Freezes what the arena holds for the handler; how many. Emit goes elsewhere until Delivered.
+  uint32_t Deliver();
+  // The arena may be written again; what came meanwhile moves in.
+  void Delivered();
+  bool empty() const { return count_ == 0 && waiting_.empty(); }
+  uint64_t total() const { return total_; }
+
+ private:
+  struct Waiting {
+    orlop_engine_event event;
+    std::string text[4];
+  };
+  bool Write(const orlop_engine_event& event, const Texts& texts);
+  uint8_t* arena_;
+  uint32_t count_ = 0;
+  uint32_t text_length_ = 0;
+  bool frozen_ = false;
+  uint64_t total_ = 0;
+  std::deque<Waiting> waiting_;
+};
+
+inline orlop_endpoint ToRecord(const Endpoint& endpoint) {
+  return {endpoint.addr, endpoint.port, 1};
+}
+
+}  // namespace orlop

@@ -1,0 +1,160 @@
+// main thread · consumes a borrowed BPF ring buffer: the events the hooks sent, oldest first. Links no
+// libbpf. One consumer at a time: the position is shared memory, so of two agents only the newer one drains.
+#include "engine/kernel/ring_buffer.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "engine/kernel/bpf_call.h"
+
+namespace orlop {
+namespace {
+
+// One mapping of the ring's memory.
+class Mapping {
+ public:
+  Mapping() = default;
+  ~Mapping() { Unmap(); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  int Map(int fd, size_t bytes, int protection, off_t offset) {
+    void* at = mmap(nullptr, bytes, protection, MAP_SHARED, fd, offset);
+    if (at == MAP_FAILED) return -errno;
+    at_ = static_cast<uint8_t*>(at);
+    bytes_ = bytes;
+    return 0;
+  }
+  void Unmap() {
+    if (at_ != nullptr) munmap(at_, bytes_);
+    at_ = nullptr;
+  }
+  uint8_t* at() const { return at_; }
+
+ private:
+  uint8_t* at_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Positions and lengths are written by the other side without a lock: acquire what it wrote, release what we
+// wrote.
+template <typename T>
+T LoadAcquire(const uint8_t* at) {
+  return __atomic_load_n(reinterpret_cast<const T*>(at), __ATOMIC_ACQUIRE);
+}
+
+class RingBuffer : public Napi::ObjectWrap<RingBuffer> {
+ public:
+  static void Init(Napi::Env env, Napi::Object exports) {
+    exports.Set("RingBuffer", DefineClass(env, "RingBuffer",
+                                          {
+                                              InstanceAccessor<&RingBuffer::Skipped>("skipped"),
+                                              InstanceMethod<&RingBuffer::Drain>("drain"),
+                                              InstanceMethod<&RingBuffer::Close>("close"),
+                                          }));
+  }
+
+  // The mappings keep the ring alive: the descriptor itself is not needed afterwards.
+  explicit RingBuffer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RingBuffer>(info) {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsNumber()) {
+      Napi::TypeError::New(env, "RingBuffer(fd): fd is a number").ThrowAsJavaScriptException();
+      return;
+    }
+    const int fd = info[0].As<Napi::Number>().Int32Value();
+    struct bpf_map_info map = {};
+    union bpf_attr attr = {};
+    attr.info.bpf_fd = static_cast<uint32_t>(fd);
+    attr.info.info_len = sizeof(map);
+    attr.info.info = BpfPointer(&map);
+    int err = Bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
+    if (err < 0) {
+      ThrowBpfError(env, -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
+      return;
+    }
+    if (map.type != BPF_MAP_TYPE_RINGBUF) {
+      ThrowBpfError(env, EINVAL, "RingBuffer: not a ring buffer map");
+      return;
+    }
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t data_bytes = map.max_entries;
+    err = consumer_.Map(fd, page, PROT_READ | PROT_WRITE, 0);
+    // The kernel maps the data twice in a row, so that no record is ever split.
+    if (err == 0) err = producer_.Map(fd, page + 2 * data_bytes, PROT_READ, static_cast<off_t>(page));
+    if (err < 0) {
+      consumer_.Unmap();
+      ThrowBpfError(env, -err, "mmap(ring buffer)");
+      return;
+    }
+    data_ = producer_.at() + page;
+    mask_ = data_bytes - 1;
+  }
+
+ private:
+  Napi::Value Skipped(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(skipped_));
+  }
+
+  // drain(into: Uint8Array, recordBytes: number): number — how many records of exactly recordBytes were
+  // copied, back to back. Records of another size are skipped and counted.
+  Napi::Value Drain(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (producer_.at() == nullptr) {
+      ThrowBpfError(env, EBADF, "RingBuffer: closed");
+      return env.Undefined();
+    }
+    const bool typed = info[0].IsTypedArray() && info[1].IsNumber();
+    const uint32_t record_bytes = typed ? info[1].As<Napi::Number>().Uint32Value() : 0;
+    if (record_bytes == 0) {
+      Napi::TypeError::New(env, "drain(into: Uint8Array, recordBytes: number)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const auto into = info[0].As<Napi::TypedArray>();
+    uint8_t* out = static_cast<uint8_t*>(into.ArrayBuffer().Data()) + into.ByteOffset();
+    const size_t room = into.ByteLength() / record_bytes;
+    size_t copied = 0;
+    uint64_t consumed = LoadAcquire<unsigned long>(consumer_.at());
+    const uint64_t produced = LoadAcquire<unsigned long>(producer_.at());
+    while (copied < room && consumed < produced) {
+      const uint8_t* record = data_ + (consumed & mask_);
+      const uint32_t header = LoadAcquire<uint32_t>(record);
+      if (header & BPF_RINGBUF_BUSY_BIT) break;  // Reserved, not yet submitted; what follows it waits too.
+      const uint32_t length = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+      if (length > mask_) {
+        ThrowBpfError(env, EPROTO, "RingBuffer: record longer than the ring");
+        return env.Undefined();
+      }
+      if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
+        if (length == record_bytes)
+          std::memcpy(out + copied++ * record_bytes, record + BPF_RINGBUF_HDR_SZ, record_bytes);
+        else
+          skipped_++;
+      }
+      consumed += (static_cast<uint64_t>(length) + BPF_RINGBUF_HDR_SZ + 7) & ~uint64_t{7};
+      __atomic_store_n(reinterpret_cast<unsigned long*>(consumer_.at()), consumed, __ATOMIC_RELEASE);
+    }
+    return Napi::Number::New(env, static_cast<double>(copied));
+  }
+
+  void Close(const Napi::CallbackInfo&) {
+    producer_.Unmap();
+    consumer_.Unmap();
+  }
+
+  Mapping consumer_;
+  Mapping producer_;
+  const uint8_t* data_ = nullptr;
+  uint64_t mask_ = 0;
+  uint64_t skipped_ = 0;
+};
+
+}  // namespace
+
+void InitRingBuffer(Napi::Env env, Napi::Object exports) {
+  RingBuffer::Init(env, exports);
+}
+
+}  // namespace orlop

@@ -1,0 +1,31 @@
+// any thread · own certificates by integer, for the whole process: the main thread installs, data threads
+// borrow.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/core/events.h"
+
+namespace orlop {
+
+struct FreeContext {
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+};
+using Context = std::unique_ptr<SSL_CTX, FreeContext>;
+
+// Each returns an empty text, or why not. Nothing changes then.
+std::string InstallIdentity(int32_t identity, std::string_view chain_pem, const uint8_t* pkcs8,
+                            size_t length);
+std::string InstallRoots(std::string_view pem);
+void DropIdentity(int32_t identity);
+
+// A reference for one handshake, with the certificate and roots of this moment; null: not installed.
+Context BorrowContext(int32_t identity, Role role);
+
+}  // namespace orlop

@@ -1,0 +1,195 @@
+// 10, 11 · data thread · handshake and records, on the OpenSSL that Node exports. No descriptor is known
+// here.
+#include "engine/tunnel/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace orlop {
+namespace {
+
+HandshakeFailure OfVerifyResult(long result) {
+  switch (result) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return HandshakeFailure::kExpired;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return HandshakeFailure::kNotYetValid;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+    case X509_V_ERR_CERT_UNTRUSTED:
+      return HandshakeFailure::kUnknownIssuer;
+    case X509_V_ERR_INVALID_PURPOSE:
+      return HandshakeFailure::kWrongUsage;
+    default:
+      return HandshakeFailure::kBadCertificate;
+  }
+}
+
+}  // namespace
+
+BIO_METHOD* TlsSession::Method() {
+  // One per process, never freed: sessions of every thread point to it.
+  static BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "orlop turn buffer");
+    BIO_meth_set_read(made, BioRead);
+    BIO_meth_set_write(made, BioWrite);
+    BIO_meth_set_ctrl(made, BioControl);
+    return made;
+  }();
+  return method;
+}
+
+int TlsSession::BioRead(BIO* bio, char* out, int length) {
+  auto* self = static_cast<TlsSession*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  if (self->in_length_ == 0) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const size_t part = std::min<size_t>(self->in_length_, static_cast<size_t>(length));
+  memcpy(out, self->in_, part);
+  self->in_ += part;
+  self->in_length_ -= part;
+  return static_cast<int>(part);
+}
+
+int TlsSession::BioWrite(BIO* bio, const char* bytes, int length) {
+  auto* self = static_cast<TlsSession*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  Scratch& scratch = *self->scratch_;
+  // Cannot happen by its size; if it did, the session fails rather than the process.
+  if (scratch.cipher_length + static_cast<size_t>(length) > sizeof scratch.cipher_out) return -1;
+  memcpy(scratch.cipher_out + scratch.cipher_length, bytes, static_cast<size_t>(length));
+  scratch.cipher_length += static_cast<size_t>(length);
+  return length;
+}
+
+long TlsSession::BioControl(BIO*, int command, long, void*) {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+TlsSession::~TlsSession() {
+  SSL_free(ssl_);
+}
+
+bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
+  scratch_ = scratch;
+  ssl_ = SSL_new(context);
+  BIO* bio = ssl_ ? BIO_new(Method()) : nullptr;
+  if (!bio) return false;
+  BIO_set_data(bio, this);
+  BIO_set_init(bio, 1);
+  SSL_set_bio(ssl_, bio, bio);
+  if (role == Role::kServer) {
+    SSL_set_accept_state(ssl_);
+  } else {
+    SSL_set_connect_state(ssl_);
+  }
+  return true;
+}
+
+void TlsSession::Feed(const uint8_t* bytes, size_t length) {
+  in_ = bytes;
+  in_length_ = length;
+}
+
+TlsSession::Step TlsSession::Handshake() {
+  ERR_clear_error();
+  const int result = SSL_do_handshake(ssl_);
+  if (result == 1) return Step::kDone;
+  if (SSL_get_error(ssl_, result) == SSL_ERROR_WANT_READ) return Step::kWant;
+  Explain();
+  return Step::kFailed;
+}
+
+std::vector<uint8_t> TlsSession::TakeRest() {
+  std::vector<uint8_t> rest(in_, in_ + in_length_);
+  in_length_ = 0;
+  return rest;
+}
+
+TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length) {
+  ERR_clear_error();
+  while (*length < capacity) {
+    size_t part = 0;
+    if (SSL_read_ex(ssl_, out + *length, capacity - *length, &part) == 1) {
+      *length += part;
+      continue;
+    }
+    const int error = SSL_get_error(ssl_, 0);
+    if (error == SSL_ERROR_WANT_READ) return Step::kWant;
+    if (error == SSL_ERROR_ZERO_RETURN) {
+      peer_closed_ = true;
+      message_ = "the peer closed the TLS session";
+      return Step::kFailed;
+    }
+    Explain();
+    return Step::kFailed;
+  }
+  return Step::kDone;
+}
+
+bool TlsSession::Write(const uint8_t* bytes, size_t length) {
+  ERR_clear_error();
+  size_t written = 0;
+  if (SSL_write_ex(ssl_, bytes, length, &written) == 1 && written == length) return true;
+  Explain();
+  return false;
+}
+
+void TlsSession::Shutdown() {
+  ERR_clear_error();
+  SSL_shutdown(ssl_);
+  ERR_clear_error();
+}
+
+bool TlsSession::AlpnIsH2() const {
+  const uint8_t* name = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(ssl_, &name, &length);
+  return length == 2 && memcmp(name, "h2", 2) == 0;
+}
+
+std::vector<uint8_t> TlsSession::PeerLeaf() const {
+  std::vector<uint8_t> der;
+  X509* leaf = SSL_get0_peer_certificate(ssl_);
+  const int length = leaf ? i2d_X509(leaf, nullptr) : 0;
+  if (length <= 0) return der;
+  der.resize(static_cast<size_t>(length));
+  uint8_t* cursor = der.data();
+  i2d_X509(leaf, &cursor);
+  return der;
+}
+
+void TlsSession::Explain() {
+  const unsigned long error = ERR_peek_last_error();
+  const long verify = SSL_get_verify_result(ssl_);
+  const int reason = ERR_GET_REASON(error);
+  char text[160] = "the TLS session failed";
+  if (error) ERR_error_string_n(error, text, sizeof text);
+  message_ = text;
+  if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET &&
+      reason < SSL_AD_REASON_OFFSET + 256) {
+    alert_ = reason - SSL_AD_REASON_OFFSET;  // what the peer told us
+  }
+  if (verify != X509_V_OK) {
+    failure_ = OfVerifyResult(verify);
+    message_ = X509_verify_cert_error_string(verify);
+  } else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+    failure_ = HandshakeFailure::kNoCertificate;
+  } else if (reason == SSL_R_NO_APPLICATION_PROTOCOL) {
+    failure_ = HandshakeFailure::kNoAlpn;
+  } else {
+    failure_ = HandshakeFailure::kProtocol;
+  }
+  ERR_clear_error();
+}
+
+}  // namespace orlop

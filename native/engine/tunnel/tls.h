@@ -1,0 +1,60 @@
+// 10, 11 · data thread · one TLS 1.3 session over memory: records in from the turn's buffer, records out into
+// it.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/core/buffers.h"
+#include "engine/core/events.h"
+
+namespace orlop {
+
+class TlsSession {
+ public:
+  enum class Step { kDone, kWant, kFailed };
+
+  ~TlsSession();
+  // `contexts` stay alive through the session itself. False: out of memory.
+  bool Open(SSL_CTX* context, Role role, Scratch* scratch);
+  // Records to be read next; valid until the call that reads them returns. All are consumed.
+  void Feed(const uint8_t* bytes, size_t length);
+  Step Handshake();
+  // After the handshake: records that were fed and not yet read.
+  std::vector<uint8_t> TakeRest();
+  // Opens records into `out`; kWant: nothing more. Adds to *length.
+  Step Read(uint8_t* out, size_t capacity, size_t* length);
+  // Seals `length` bytes into scratch->cipher_out.
+  bool Write(const uint8_t* bytes, size_t length);
+  // A close_notify, into cipher_out.
+  void Shutdown();
+  bool opened() const { return ssl_ != nullptr; }
+  bool AlpnIsH2() const;
+  std::vector<uint8_t> PeerLeaf() const;
+  // Why Handshake or Read failed.
+  HandshakeFailure failure() const { return failure_; }
+  const std::string& message() const { return message_; }
+  int alert() const { return alert_; }
+  bool peer_closed() const { return peer_closed_; }
+
+ private:
+  static int BioRead(BIO* bio, char* out, int length);
+  static int BioWrite(BIO* bio, const char* bytes, int length);
+  static long BioControl(BIO* bio, int command, long number, void* pointer);
+  static BIO_METHOD* Method();
+  void Explain();
+  SSL* ssl_ = nullptr;
+  Scratch* scratch_ = nullptr;
+  const uint8_t* in_ = nullptr;
+  size_t in_length_ = 0;
+  HandshakeFailure failure_ = HandshakeFailure::kProtocol;
+  std::string message_;
+  int alert_ = 0;
+  bool peer_closed_ = false;
+};
+
+}  // namespace orlop
