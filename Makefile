@@ -71,7 +71,7 @@ fuzz: build
 	$(Q)node test/fuzz/run.ts $(or $(SECONDS),60)
 
 demo: build
-	$(Q)node agent/main.ts demo $(DEMO_FLAGS)
+	$(Q)node demo/main.ts $(DEMO_FLAGS)
 
 bench: build
 	$(Q)node bench/run.ts

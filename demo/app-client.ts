@@ -1,4 +1,4 @@
-// orlop cli · the calling side of the demo's application. Each role prints its findings as lines of JSON.
+// demo · the calling side of the demo's application. Each role prints its findings as lines of JSON.
 import net from "node:net";
 import type { EchoReply } from "./app-server.ts";
 import { endpoint, type Received, receive, sendStream, type TransferRequest } from "./app-stream.ts";

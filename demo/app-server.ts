@@ -1,4 +1,4 @@
-// orlop cli · the serving side of the demo's application: plain TCP on both families, one small protocol per port.
+// demo · the serving side of the demo's application: plain TCP on both families, one small protocol per port.
 import net from "node:net";
 import { endpoint, receive, sendStream, type TransferRequest } from "./app-stream.ts";
 

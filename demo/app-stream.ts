@@ -1,4 +1,4 @@
-// orlop cli · bytes that prove themselves: a stream made from a seed, followed by its SHA-256. Both ends of the demo's
+// demo · bytes that prove themselves: a stream made from a seed, followed by its SHA-256. Both ends of the demo's
 // application use it, so a byte that is lost, doubled, changed or out of order cannot go unseen.
 import { createCipheriv, createHash, type Hash } from "node:crypto";
 import type net from "node:net";

@@ -1,4 +1,4 @@
-// orlop cli · the application inside the demo's pods; it knows nothing of a mesh. One role per process:
+// demo · the application inside the demo's pods; it knows nothing of a mesh. One role per process:
 //   serve POD | call HOST PORT TEXT | greet HOST PORT | transfer HOST PORT BYTES [SERVER_DELAY_MS]
 //   churn HOST PORT PARALLEL PAUSE_MS TEXT | ping HOST PORT INTERVAL_MS TEXT      (the last two: until their input ends)
 import { call, churn, greet, ping, transfer } from "./app-client.ts";

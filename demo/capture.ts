@@ -1,4 +1,4 @@
-// orlop cli · what crosses the wire between nodes: recorded by tcpdump, read here. Only what the demo must prove.
+// demo · what crosses the wire between nodes: recorded by tcpdump, read here. Only what the demo must prove.
 import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { Cluster } from "../test/box/cluster.ts";

@@ -1,11 +1,11 @@
-// orlop cli · `orlop demo`: a mesh on this machine, its scenarios one by one, each checked by what was really seen.
+// demo · a mesh on this machine, its scenarios one by one, each checked by what was really seen.
 import { release } from "node:os";
 import { parseArgs } from "node:util";
-import { type CliEnv, exits } from "../agent/cli/output.ts";
 import { cgroup2Mount } from "../test/box/host.ts";
 import { tail } from "../test/box/process.ts";
 import { type DemoBox, openDemo } from "./mesh-box.ts";
 import { scenarios } from "./scenarios.ts";
+import { exits, type Terminal } from "./terminal.ts";
 
 type DemoOptions = {
   /** Leave the mesh running after the scenarios, until Ctrl-C. */
@@ -18,14 +18,14 @@ type DemoOptions = {
 
 type Result = { readonly name: string; readonly ok: boolean; readonly facts: string; readonly ms: number };
 
-const usage = `orlop demo [--keep] [--json] [--scenario REGEXP]
+const usage = `make demo [--keep] [--json] [--scenario REGEXP]
   --keep      leave the mesh running after the scenarios, until Ctrl-C
   --json      one line of JSON per scenario
   --scenario  only those whose name matches
 `;
 
-/** `orlop demo ARGS`. Resolves to the exit status. */
-export async function demo(args: readonly string[], env: CliEnv): Promise<number> {
+/** `make demo ARGS`. Resolves to the exit status. */
+export async function demo(args: readonly string[], env: Terminal): Promise<number> {
   try {
     const { values } = parseArgs({
       args: [...args],
@@ -43,7 +43,7 @@ export async function demo(args: readonly string[], env: CliEnv): Promise<number
     return await runDemo({ keep: values.keep, json: values.json, scenario: new RegExp(values.scenario) }, env);
   } catch (error) {
     if (error instanceof SyntaxError || (error instanceof TypeError && "code" in error)) {
-      env.stderr(`orlop demo: ${error.message}\n${usage}`);
+      env.stderr(`make demo: ${error.message}\n${usage}`);
       return exits.usage;
     }
     throw error;
@@ -51,7 +51,7 @@ export async function demo(args: readonly string[], env: CliEnv): Promise<number
 }
 
 /** Exit status: 0 when every scenario went as expected, 1 otherwise, 64 when none matches. */
-async function runDemo(options: DemoOptions, env: CliEnv): Promise<number> {
+async function runDemo(options: DemoOptions, env: Terminal): Promise<number> {
   const say = (line: string, fields: object): void => env.stdout(`${options.json ? JSON.stringify(fields) : line}\n`);
   const chosen = scenarios.filter(({ name }) => options.scenario.test(name));
   if (chosen.length === 0) {
@@ -102,7 +102,7 @@ async function attempt(name: string, run: () => Promise<string>): Promise<Result
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** What keeper and agent themselves said: without it nobody could tell why a scenario failed. */
-function tellOutputs(box: DemoBox, env: CliEnv): void {
+function tellOutputs(box: DemoBox, env: Terminal): void {
   for (const [node, program] of box.programs) {
     env.stderr(`--- orlop run on ${node}\n${tail(program.stdout, 3_000)}\n${tail(program.stderr, 3_000)}\n`);
   }

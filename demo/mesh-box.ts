@@ -1,4 +1,4 @@
-// orlop cli · what a scenario of the demo is given: the cluster, its mesh, and ways to look.
+// demo · what a scenario of the demo is given: the cluster, its mesh, and ways to look.
 
 import { type Cluster, createCluster, type Node, type Pod } from "../test/box/cluster.ts";
 import type { Running } from "../test/box/process.ts";

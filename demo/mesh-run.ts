@@ -1,4 +1,4 @@
-// orlop cli · a mesh running on a cluster in a box: `orlop run` on each node, asked by its own doors and logs.
+// demo · a mesh running on a cluster in a box: `orlop run` on each node, asked by its own doors and logs.
 import { existsSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import path from "node:path";

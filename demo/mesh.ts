@@ -1,4 +1,4 @@
-// orlop cli · the mesh file of the demo: its pods, one service, its policies. Pure: state in, YAML out.
+// demo · the mesh file of the demo: its pods, one service, its policies. Pure: state in, YAML out.
 
 import type { Cluster, NodeSpec } from "../test/box/cluster.ts";
 import { serviceAddresses } from "../test/box/network.ts";

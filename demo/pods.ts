@@ -1,4 +1,4 @@
-// orlop cli · the demo's application, driven from outside: one typed function per role.
+// demo · the demo's application, driven from outside: one typed function per role.
 import { fileURLToPath } from "node:url";
 import type { Host } from "../test/box/cluster.ts";
 import { type Running, tail } from "../test/box/process.ts";

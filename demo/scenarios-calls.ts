@@ -1,4 +1,4 @@
-// orlop cli · scenarios of single calls: who reaches whom, as whom, and what either side sees of the other.
+// demo · scenarios of single calls: who reaches whom, as whom, and what either side sees of the other.
 
 import { apiService, identityOf } from "./mesh.ts";
 import { type DemoBox, expect, logSince } from "./mesh-box.ts";

@@ -1,4 +1,4 @@
-// orlop cli · scenarios in time: policy, certificate, agent and enrolment change while traffic runs.
+// demo · scenarios in time: policy, certificate, agent and enrolment change while traffic runs.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChurnResult } from "./app-client.ts";
 import { startCapture } from "./capture.ts";

@@ -1,4 +1,4 @@
-// orlop cli · the demo's scenarios, in their order, as data. Each looks for itself and throws when it saw something else.
+// demo · the demo's scenarios, in their order, as data. Each looks for itself and throws when it saw something else.
 import type { DemoBox } from "./mesh-box.ts";
 import { callScenarios } from "./scenarios-calls.ts";
 import { lifeScenarios } from "./scenarios-life.ts";

@@ -1,4 +1,4 @@
-// orlop cli · what a capture proves: between pods of the mesh, TLS on 15008 and nothing else. Pure.
+// demo · what a capture proves: between pods of the mesh, TLS on 15008 and nothing else. Pure.
 import type { Packet } from "./capture.ts";
 
 const HBONE_PORT = 15_008;

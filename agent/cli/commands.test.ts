@@ -260,17 +260,3 @@ test("version: client alone, and with an agent of another version", async (t) =>
   assert.equal(exit, 79);
   assert.match(out, /"skew": "differs"/);
 });
-
-test("a program that is injected gets its arguments and gives the exit status", async () => {
-  const { runCli } = await import("./commands.ts");
-  const seen: (readonly string[])[] = [];
-  const env = { stdout: () => undefined, stderr: () => undefined, isTTY: false, vars: {}, now: () => 0 };
-  const programs = {
-    demo: async (args: readonly string[]) => {
-      seen.push(args);
-      return 7;
-    },
-  };
-  assert.equal(await runCli(["demo", "--json", "--scenario", "x"], env, programs), 7);
-  assert.deepEqual(seen, [["--json", "--scenario", "x"]]);
-});

@@ -5,14 +5,11 @@ import { complete } from "./completion.ts";
 import { type Context, contextOf, type ReadOptions } from "./options.ts";
 import { type CliEnv, CliFailure, type Exit, exits, failureText, formats } from "./output.ts";
 
-/** Programs that main.ts starts itself, and `demo`: here they stand in the help, and are called when injected. */
-export type Programs = Readonly<Record<string, (args: readonly string[], env: CliEnv) => Promise<number>>>;
-
+/** main.ts starts these programs itself; the table of commands lists them for the help alone. */
 const programHelp = {
   run: "keeper and agent on this machine, as two processes: -c orlop.yaml",
   keeper: "the privileged half alone: -c orlop.yaml",
   agent: "the half without privilege alone: -c orlop.yaml",
-  demo: "a mesh on this machine, shown and checked step by step; no network needed",
 } as const;
 
 export function processEnv(): CliEnv {
@@ -31,13 +28,9 @@ export function processEnv(): CliEnv {
 }
 
 /** Runs one command line (without node and script). Resolves to the exit status; throws nothing a user could cause. */
-export async function runCli(
-  argv: readonly string[],
-  env: CliEnv = processEnv(),
-  programs: Programs = ownPrograms,
-): Promise<number> {
+export async function runCli(argv: readonly string[], env: CliEnv = processEnv()): Promise<number> {
   let exit: number = exits.ok;
-  const program = commandTable(env, programs, (value) => {
+  const program = commandTable(env, (value) => {
     exit = value;
   });
   try {
@@ -54,11 +47,9 @@ export async function runCli(
   }
 }
 
-const ownPrograms: Programs = { demo: async (args, env) => (await import("../../demo/demo.ts")).demo(args, env) };
-
 type Done = (exit: number) => void;
 
-function commandTable(env: CliEnv, programs: Programs, done: Done): Command {
+function commandTable(env: CliEnv, done: Done): Command {
   const program = new Command("orlop")
     .description("The mesh below the pods: look at it, ask it why, change what it logs.")
     .exitOverride()
@@ -81,14 +72,8 @@ function commandTable(env: CliEnv, programs: Programs, done: Done): Command {
       .description(help)
       .allowUnknownOption()
       .helpOption(false);
-    own.action(async (args: string[]) => {
-      const start = programs[name];
-      if (start) return done(await start(args, env));
-      throw usage(
-        `${name} cannot be started from here`,
-        "this program was not given it",
-        `start it from the checkout: npx orlop ${name}`,
-      );
+    own.action(() => {
+      throw usage(`${name} is a program of its own`, "main.ts starts it", `npx orlop ${name} -c orlop.yaml`);
     });
   }
   return program;

@@ -1,9 +1,9 @@
 // data thread, main thread · the only import of engine.node: declares every native class and function, adds nothing.
 import { createRequire } from "node:module";
-import type { NativeRingClass } from "../kernel/events.ts";
-import type { NativeMapClass } from "../kernel/maps.ts";
+
 import type { EngineStats } from "./engine.ts";
 import type { NativeFdSocket } from "./keeper-channel.ts";
+import type { NativeMapClass, NativeRingClass } from "./native-maps.ts";
 
 /** One engine: sockets, TLS and HTTP/2 of one thread. Errors carry code, errno and syscall. */
 export interface NativeEngine {

@@ -1,9 +1,11 @@
 // Ring records, per-CPU counters and the traffic map, as typed values.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent, orlopTraffic } from "../abi.ts";
 import { writeAddress } from "../engine/endpoint.ts";
-import { KernelEvents, type NativeRing, readCounters, readTraffic } from "./events.ts";
+import type { NativeRing } from "../engine/native-maps.ts";
+import { KernelEvents, readCounters, readTraffic } from "./events.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { littleEndian } from "./maps.ts";
 

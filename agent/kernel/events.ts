@@ -1,4 +1,5 @@
 // main thread · ring buffer and per-CPU counters → typed events and numbers. What the hooks saw, without an opinion.
+
 import {
   counterNames,
   ORLOP_DIRECTION_IN,
@@ -16,17 +17,8 @@ import {
 } from "../abi.ts";
 import { readAddress } from "../engine/endpoint.ts";
 import type { Endpoint } from "../engine/events.ts";
-import { entriesOf, littleEndian, type NativeMap } from "./maps.ts";
-
-/** Class RingBuffer of engine.node: the consuming end of a borrowed ring. One consumer at a time. */
-export interface NativeRing {
-  /** Records of another size than asked for, since it was opened: layouts differ. */
-  readonly skipped: number;
-  /** Copies records of exactly `recordBytes`, back to back, as many as there are and fit; says how many. */
-  drain(into: Uint8Array, recordBytes: number): number;
-  close(): void;
-}
-export type NativeRingClass = new (fd: number) => NativeRing;
+import type { NativeMap, NativeRing } from "../engine/native-maps.ts";
+import { entriesOf, littleEndian } from "./maps.ts";
 
 export type CounterName = (typeof counterNames)[number];
 /** Sums over all CPUs since the map was made. */

@@ -4,11 +4,17 @@
 import type { Endpoint } from "../engine/events.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { type ConnectionRecord, type OpenRecord, type Outcome, type Recorder, summarize } from "../observe/record.ts";
+import {
+  type ConnectionRecord,
+  type OpenRecord,
+  type Outcome,
+  type Recorder,
+  recordService,
+  summarize,
+} from "../observe/record.ts";
 import { flagOf, wordsOf } from "../plan/outcome.ts";
+import { type Permission, permissionOf, type Revocation, revocationOf } from "../plan/permission.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { serviceOf } from "../traffic/context.ts";
-import { type Fall, fallen, type Standing, standingOf } from "../traffic/rejudge.ts";
 import type { KernelEvent } from "./events.ts";
 import { socketFacts } from "./pair-verdicts.ts";
 
@@ -19,7 +25,7 @@ export type JoinedRecordsOptions = {
   readonly workloadOf: (podIdx: number) => Workload | undefined;
 };
 
-type Open = { readonly record: OpenRecord; readonly standing: Standing | null; fall: Fall | null };
+type Open = { readonly record: OpenRecord; readonly permission: Permission | null; revocation: Revocation | null };
 
 /** Open connections kept at most; beyond that a connection is recorded when it ends. */
 const MAX_OPEN = 50_000;
@@ -42,7 +48,7 @@ export class JoinedRecords {
       case "close": {
         const open = this.#open.get(event.sockCookie) ?? this.#begun(event, to);
         this.#open.delete(event.sockCookie);
-        open.record.closed({ ...end, ...endingOf(open.fall) });
+        open.record.closed({ ...end, ...endingOf(open.revocation) });
         return;
       }
       case "fail":
@@ -62,30 +68,30 @@ export class JoinedRecords {
   /** After a change of the mesh: whatever fell is ended by the keeper, and its record will say why. */
   rejudge(): void {
     const { mesh, judge } = this.#options;
-    const known = new Map<string, Fall | null>();
+    const known = new Map<string, Revocation | null>();
     for (const open of this.#open.values()) {
-      if (open.standing === null || open.fall !== null) continue;
+      if (open.permission === null || open.revocation !== null) continue;
       // Without the source port, which no rule can see.
-      const { source, judged } = open.standing;
+      const { source, judged } = open.permission;
       const key = `${source?.uid} ${source?.identity} ${judged?.sourceAddress} ${judged?.destinationUid} ${judged?.destinationAddress} ${judged?.destinationPort}`;
-      let fall = known.get(key);
-      if (fall === undefined) {
-        fall = fallen(open.standing, { mesh, judge });
-        known.set(key, fall);
+      let revocation = known.get(key);
+      if (revocation === undefined) {
+        revocation = revocationOf(open.permission, { mesh, judge });
+        known.set(key, revocation);
       }
-      open.fall = fall;
+      open.revocation = revocation;
     }
   }
 
   #begun(event: KernelEvent, to: Endpoint): Open {
-    const { record, standing } = this.#describe(event, to);
-    return { record: this.#options.recorder.opened(record), standing, fall: null };
+    const { record, permission } = this.#describe(event, to);
+    return { record: this.#options.recorder.opened(record), permission, revocation: null };
   }
 
   #describe(
     event: KernelEvent,
     to: Endpoint,
-  ): { readonly record: ConnectionRecord; readonly standing: Standing | null } {
+  ): { readonly record: ConnectionRecord; readonly permission: Permission | null } {
     const { mesh, judge, workloadOf } = this.#options;
     const source = workloadOf(event.podIdx) ?? mesh.workloadAt(event.source.address) ?? null;
     const destination = mesh.workloadAt(to.address) ?? null;
@@ -101,19 +107,19 @@ export class JoinedRecords {
       destination: { ...to, workload: destination, identity: destination?.identity ?? null },
       hbone: null,
       dialled: dialled.address === to.address && dialled.port === to.port ? null : dialled,
-      service: serviceOf(service ?? null),
+      service: recordService(service ?? null),
       security: "socket",
       decision: facts === null ? null : summarize(judge(facts)),
       traceId: "",
     };
-    return { record, standing: facts === null ? null : standingOf(source, facts) };
+    return { record, permission: facts === null ? null : permissionOf(source, facts) };
   }
 }
 
 /** What a fall adds to an end; a peer that ended it at that very moment is not told apart. */
-function endingOf(fall: Fall | null): Partial<Outcome> {
-  if (fall === null) return {};
-  const { refusal, decision } = fall;
+function endingOf(revocation: Revocation | null): Partial<Outcome> {
+  if (revocation === null) return {};
+  const { refusal, decision } = revocation;
   const why = { flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal) };
   return decision === null ? why : { ...why, decision: summarize(decision) };
 }

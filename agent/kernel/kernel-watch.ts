@@ -1,24 +1,25 @@
 // main thread · reads what the hooks saw, on a timer: events become records, counters become metrics.
+
 import type { LentMaps } from "../engine/keeper-client.ts";
+import type { NativeMap, NativeMapClass, NativeRingClass } from "../engine/native-maps.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
-import type { Enrolment } from "../node/enrollment.ts";
-import type { Telemetry } from "../node/telemetry.ts";
+import type { Workload } from "../mesh/workload.ts";
 import { accessLine } from "../observe/access-log.ts";
-import { LineBatch } from "../observe/line-writer.ts";
+import { LineBatch, type Lines } from "../observe/line-writer.ts";
 import type { Logger } from "../observe/log.ts";
-import { type OpenConnection, Recorder } from "../observe/record.ts";
+import { type OpenConnection, type RecordDeltas, Recorder } from "../observe/record.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type KernelCounters, KernelEvents, type NativeRingClass, readCounters } from "./events.ts";
+import { type KernelCounters, KernelEvents, readCounters } from "./events.ts";
 import { KernelRecords } from "./kernel-records.ts";
-import type { NativeMap, NativeMapClass } from "./maps.ts";
 
 export type KernelWatchParts = {
   readonly mesh: Snapshot;
   readonly judge: Judge;
   readonly KernelMap: NativeMapClass;
   readonly RingBuffer: NativeRingClass;
-  readonly enrolment: Enrolment;
-  readonly telemetry: () => Telemetry;
+  readonly workloadOf: (podIdx: number) => Workload | undefined;
+  /** Takes what the kernel counted since the last call, and the access-log lines. */
+  readonly counted: (deltas: RecordDeltas, lines: Lines) => void;
   readonly log: Logger;
   readonly accessLog: boolean;
 };
@@ -30,7 +31,7 @@ const MUCH = 500;
 /** Label sets of connections that only the kernel saw. */
 const LABEL_SETS = 10_000;
 /** Whose numbers these are, beside the data threads'. */
-const KERNEL = -1;
+export const KERNEL_THREAD = -1;
 
 export class KernelWatch {
   readonly #parts: KernelWatchParts;
@@ -45,7 +46,7 @@ export class KernelWatch {
   constructor(parts: KernelWatchParts) {
     this.#parts = parts;
     this.#recorder = new Recorder({
-      thread: KERNEL,
+      thread: KERNEL_THREAD,
       labelSets: LABEL_SETS,
       now: Date.now,
       log: (record, outcome, atMs) => {
@@ -56,10 +57,7 @@ export class KernelWatch {
       mesh: parts.mesh,
       judge: parts.judge,
       recorder: this.#recorder,
-      workloadOf: (podIdx) => {
-        const pod = parts.enrolment.podOf(podIdx);
-        return pod && parts.mesh.workload(pod.workloadUid);
-      },
+      workloadOf: parts.workloadOf,
     });
     this.#lookIn(LOOK_EVERY_MS);
   }
@@ -115,7 +113,7 @@ export class KernelWatch {
       this.#parts.log.warn("kernel events of another layout", { count: events.unknown - this.#unknown });
       this.#unknown = events.unknown;
     }
-    this.#parts.telemetry().counted(KERNEL, this.#recorder.takeDeltas(), this.#lines.take());
+    this.#parts.counted(this.#recorder.takeDeltas(), this.#lines.take());
     return list.length;
   }
 }

@@ -1,5 +1,5 @@
+import type { NativeMap } from "../engine/native-maps.ts";
 // test double · a kernel map in memory: sizes, fullness and per-CPU values as the kernel has them.
-import type { NativeMap } from "./maps.ts";
 
 export class FakeMap implements NativeMap {
   readonly name: string;

@@ -1,5 +1,6 @@
 // main thread · typed get and put on the maps the keeper lent: what the evaluator said, in the kernel's bytes.
 // A full map is an answer (false), not an error: the kernel then refuses, and the caller counts it.
+
 import { endianness } from "node:os";
 import {
   ORLOP_IN_AGENT,
@@ -12,27 +13,7 @@ import {
   orlopOutKey,
 } from "../abi.ts";
 import { readAddress, writeAddress } from "../engine/endpoint.ts";
-
-/** Class KernelMap of engine.node: raw bpf(2) on a borrowed map. Keys and values must have exactly the map's sizes. */
-export interface NativeMap {
-  readonly name: string;
-  readonly keyBytes: number;
-  /** Of a per-CPU map: all CPUs' values, each padded to eight bytes. */
-  readonly valueBytes: number;
-  /** Values per key: the possible CPUs of a per-CPU map, else 1. */
-  readonly cpus: number;
-  readonly maxEntries: number;
-  get(key: Uint8Array): Uint8Array | undefined;
-  /** Throws E2BIG when the map is full. */
-  put(key: Uint8Array, value: Uint8Array): void;
-  /** False: there was no such key. */
-  delete(key: Uint8Array): boolean;
-  /** All entries, key then value, back to back. No snapshot: entries may come and go meanwhile. */
-  dump(): Uint8Array;
-  close(): void;
-}
-/** Duplicates `fd`. Throws when it is no BPF map. */
-export type NativeMapClass = new (fd: number) => NativeMap;
+import type { NativeMap } from "../engine/native-maps.ts";
 
 /** Of this machine: kernel and agent share memory layouts. Ports and addresses are in wire order in every case. */
 export const littleEndian = endianness() === "LE";

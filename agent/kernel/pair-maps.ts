@@ -1,5 +1,6 @@
 // main thread · typed access to what the kernel is told of pods of this node: pairs that may join, and who answers for a
 // virtual address. Full maps answer false, as in kernel-maps.ts.
+
 import {
   ORLOP_MAX_BACKENDS,
   ORLOP_PAIR_END,
@@ -11,7 +12,8 @@ import {
   orlopVipKey,
 } from "../abi.ts";
 import { readAddress, writeAddress } from "../engine/endpoint.ts";
-import { checkPort, entriesOf, expectLayout, littleEndian, type NativeMap, putUnlessFull, u32, view } from "./maps.ts";
+import type { NativeMap } from "../engine/native-maps.ts";
+import { checkPort, entriesOf, expectLayout, littleEndian, putUnlessFull, u32, view } from "./maps.ts";
 
 export type PairVerdict = "join" | "stay" | "end";
 const pairVerdicts: readonly [PairVerdict, number][] = [

@@ -3,13 +3,13 @@
 // mesh that concerns no pod of this node costs a look whether it does.
 
 import type { LentMaps } from "../engine/keeper-client.ts";
+import type { NativeMapClass } from "../engine/native-maps.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import type { NativeMapClass } from "./maps.ts";
 import { type PairEntry, PairVerdicts, VipBackends, type VipEntry } from "./pair-maps.ts";
 import { type LocalPod, type PodVip, type PortVerdict, pairVerdicts, podVips } from "./pair-verdicts.ts";
 import { PodSurroundings } from "./pod-surroundings.ts";

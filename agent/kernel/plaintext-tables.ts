@@ -2,13 +2,14 @@
 // Differences only, the strictest first; a table that is full refuses, so nothing is lost by it but reach.
 
 import type { LentMaps } from "../engine/keeper-client.ts";
+import type { NativeMapClass } from "../engine/native-maps.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Destinations } from "./destinations.ts";
-import { Gate, InByPort, type NativeMapClass, OutByDst } from "./maps.ts";
+import { Gate, InByPort, OutByDst } from "./maps.ts";
 import { difference, failDirect, type InEntry, inEntries } from "./plaintext-verdicts.ts";
 
 export type KernelTablesOptions = {

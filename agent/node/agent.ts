@@ -24,7 +24,7 @@ import { systemClock } from "../identity/clock.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
 import { TrustBundle } from "../identity/trust-bundle.ts";
 import { Heartbeat } from "../kernel/heartbeat.ts";
-import { KernelWatch } from "../kernel/kernel-watch.ts";
+import { KERNEL_THREAD, KernelWatch } from "../kernel/kernel-watch.ts";
 import { PairTables } from "../kernel/pair-tables.ts";
 import { KernelTables } from "../kernel/plaintext-tables.ts";
 import { MeshStore } from "../mesh/store.ts";
@@ -166,8 +166,11 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     judge,
     KernelMap,
     RingBuffer,
-    enrolment,
-    telemetry: () => telemetry,
+    workloadOf: (podIdx) => {
+      const pod = enrolment.podOf(podIdx);
+      return pod && mesh.workload(pod.workloadUid);
+    },
+    counted: (deltas, lines) => telemetry.counted(KERNEL_THREAD, deltas, lines),
     log: log.room("engine"),
     accessLog: lines !== null,
   });

@@ -4,12 +4,12 @@ import type { KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
-import type { LineWriter } from "../observe/line-writer.ts";
+import type { Lines, LineWriter } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Metrics, type MetricsSample } from "../observe/metrics.ts";
 import type { RecordDeltas } from "../observe/record.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import type { FromDataThread, ThreadReport } from "../threads/messages.ts";
+import type { ThreadReport } from "../threads/messages.ts";
 import type { Enrolment } from "./enrollment.ts";
 
 export type TelemetryParts = {
@@ -26,8 +26,6 @@ export type TelemetryParts = {
 
 /** What the page shows of threads and maps is at most this old. */
 const SAMPLE_EVERY_MS = 1_000;
-
-type Lines = Extract<FromDataThread, { readonly op: "counted" }>["log"];
 
 export class Telemetry {
   readonly #parts: TelemetryParts;

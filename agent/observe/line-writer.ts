@@ -2,6 +2,9 @@
 // the newest lines, counted, and never memory or the loop.
 import { close, constants, openSync, write } from "node:fs";
 
+/** Access-log lines on their way from where they were made to the one writer. */
+export type Lines = { readonly text: string; readonly lines: number; readonly dropped: number };
+
 /** Lines that a data thread gathers between hand-overs; what exceeds the bound is counted, not kept. */
 export class LineBatch {
   readonly #limit: number;
@@ -17,7 +20,7 @@ export class LineBatch {
     else this.#dropped += 1;
   }
 
-  take(): { readonly text: string; readonly lines: number; readonly dropped: number } {
+  take(): Lines {
     const taken = { text: this.#lines.join(""), lines: this.#lines.length, dropped: this.#dropped };
     this.#lines = [];
     this.#dropped = 0;

@@ -1,5 +1,7 @@
 // 15 · data thread · one connection's story: opened once, closed once, counted here and nowhere else.
 // Main only adds up the numbers it is handed (`takeDeltas`), so a slow scrape never touches a connection.
+
+import type { Service } from "../mesh/service.ts";
 import type { SourceRef } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -32,6 +34,10 @@ export type Party = RecordEndpoint & {
 };
 
 export type RecordService = { readonly name: string; readonly namespace: string; readonly hostname: string };
+
+export function recordService(service: Service | null): RecordService | null {
+  return service === null ? null : { name: service.name, namespace: service.namespace, hostname: service.hostname };
+}
 
 /** What the evaluator said, in the few words that logs and tables need. */
 export type DecisionSummary = {

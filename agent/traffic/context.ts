@@ -1,6 +1,4 @@
 // 7, 12 · data thread · what the answering files share: tables of this thread, the believed world, and what was injected.
-import type { Service } from "../mesh/service.ts";
-import type { RecordService } from "../observe/record.ts";
 import type { PlanWorld } from "../plan/plan.ts";
 import type { EndpointLoad } from "./endpoint-load.ts";
 import type { ExpectedPeers } from "./expected-peers.ts";
@@ -8,7 +6,7 @@ import type { VerifiedPeers } from "./peers.ts";
 import type { Pods } from "./pods.ts";
 import type { LiveConnections } from "./rejudge.ts";
 
-export type Room = {
+export type TrafficContext = {
   readonly pods: Pods;
   readonly live: LiveConnections;
   readonly load: EndpointLoad;
@@ -20,7 +18,3 @@ export type Room = {
   readonly ownIdentity: (spiffeId: string) => number | undefined;
   readonly traceparent: () => string;
 };
-
-export function serviceOf(service: Service | null): RecordService | null {
-  return service === null ? null : { name: service.name, namespace: service.namespace, hostname: service.hostname };
-}

@@ -2,10 +2,10 @@
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
+import { permissionOf } from "../plan/permission.ts";
 import { planInbound } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
-import type { Room } from "./context.ts";
-import { standingOf } from "./rejudge.ts";
+import type { TrafficContext } from "./context.ts";
 
 /** The record of a plaintext connection of which only the event is known. */
 export function plaintextDraft(event: Accepted): ConnectionRecord {
@@ -25,21 +25,21 @@ export function plaintextDraft(event: Accepted): ConnectionRecord {
   };
 }
 
-export function answerPlaintext(event: Accepted, connection: Connection, room: Room): Answer {
+export function answerPlaintext(event: Accepted, connection: Connection, context: TrafficContext): Answer {
   const { source: client, destination: target } = event;
   if (target === null) return connection.refuse("no-original-destination", null);
-  const pod = room.pods.byIdx(event.podIdx);
-  const destination = pod === undefined ? undefined : room.world.mesh.workload(pod.workloadUid);
+  const pod = context.pods.byIdx(event.podIdx);
+  const destination = pod === undefined ? undefined : context.world.mesh.workload(pod.workloadUid);
   if (pod === undefined || destination === undefined) return connection.refuse("unknown-pod", null);
   connection.describe({
     // For labels: who has the address. Nothing proves it, so the identity stays nobody's.
-    source: { ...client, workload: room.world.mesh.workloadAt(client.address) ?? null, identity: null },
+    source: { ...client, workload: context.world.mesh.workloadAt(client.address) ?? null, identity: null },
     destination: { ...target, workload: destination, identity: null },
   });
-  const plan = planInbound({ destination, target, client, identity: null }, room.world.judge);
+  const plan = planInbound({ destination, target, client, identity: null }, context.world.judge);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
   connection.opened(plan.decision);
-  room.live.add(connection, standingOf(null, plan.facts));
+  context.live.add(connection, permissionOf(null, plan.facts));
   return {
     type: "dial",
     conn: event.conn,

@@ -3,16 +3,16 @@ import type { Answer } from "../engine/answers.ts";
 import type { ConnectRequest, Endpoint } from "../engine/events.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { ConnectionRecord } from "../observe/record.ts";
+import { type ConnectionRecord, recordService } from "../observe/record.ts";
 import { parseAuthority } from "../plan/authority.ts";
 import { baggageOf, hostOfForwarded, traceIdOf } from "../plan/connect-headers.ts";
 import type { Refusal } from "../plan/outcome.ts";
 import { strangerWith } from "../plan/outside-mesh.ts";
+import { permissionOf } from "../plan/permission.ts";
 import { planInbound } from "../plan/plan.ts";
 import { isOwnPort } from "../plan/ports.ts";
 import type { Connection } from "./connection.ts";
-import { type Room, serviceOf } from "./context.ts";
-import { standingOf } from "./rejudge.ts";
+import type { TrafficContext } from "./context.ts";
 
 /** The record of a CONNECT of which only the event is known. */
 export function inboundDraft(event: ConnectRequest): ConnectionRecord {
@@ -31,27 +31,27 @@ export function inboundDraft(event: ConnectRequest): ConnectionRecord {
   };
 }
 
-export function answerInbound(event: ConnectRequest, connection: Connection, room: Room): Answer {
-  const identity = room.verified.get(event.peerIdentity);
+export function answerInbound(event: ConnectRequest, connection: Connection, context: TrafficContext): Answer {
+  const identity = context.verified.get(event.peerIdentity);
   if (identity === undefined) return connection.refuse("unknown-peer", null);
-  const source = { ...event.peer, workload: clientOf(event, identity, room), identity };
+  const source = { ...event.peer, workload: clientOf(event, identity, context), identity };
   connection.describe({ source });
 
   const target = targetOf(event);
   if (typeof target === "string") return connection.refuse(target, null);
   connection.describe({ hbone: target });
-  const pod = room.pods.byIdx(event.podIdx);
-  const destination = pod === undefined ? undefined : room.world.mesh.workload(pod.workloadUid);
+  const pod = context.pods.byIdx(event.podIdx);
+  const destination = pod === undefined ? undefined : context.world.mesh.workload(pod.workloadUid);
   if (pod === undefined || destination === undefined) return connection.refuse("unknown-pod", null);
   connection.describe({
     destination: { ...event.local, workload: destination, identity: destination.identity },
-    service: serviceNamed(event.forwarded, destination, room),
+    service: serviceNamed(event.forwarded, destination, context),
   });
 
-  const plan = planInbound({ destination, target, client: event.peer, identity }, room.world.judge);
+  const plan = planInbound({ destination, target, client: event.peer, identity }, context.world.judge);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
   connection.opened(plan.decision);
-  room.live.add(connection, standingOf(null, plan.facts));
+  context.live.add(connection, permissionOf(null, plan.facts));
   return {
     type: "dial",
     conn: event.conn,
@@ -79,14 +79,14 @@ function targetOf(event: ConnectRequest): Endpoint | Refusal {
  * The client for labels: who has the address, if the certificate says the same (D4: addresses are re-used); else what it
  * says of itself.
  */
-function clientOf({ peer, baggage }: ConnectRequest, identity: SpiffeId, room: Room): Workload {
-  const workload = room.world.mesh.workloadAt(peer.address);
+function clientOf({ peer, baggage }: ConnectRequest, identity: SpiffeId, context: TrafficContext): Workload {
+  const workload = context.world.mesh.workloadAt(peer.address);
   return workload?.identity.text === identity.text ? workload : strangerWith(identity, peer.address, baggage);
 }
 
 /** For labels only: the Service that the peer says was asked for, if there is one and it could mean this pod. */
-function serviceNamed(forwarded: string, destination: Workload, room: Room): ConnectionRecord["service"] {
+function serviceNamed(forwarded: string, destination: Workload, context: TrafficContext): ConnectionRecord["service"] {
   const host = hostOfForwarded(forwarded);
-  const service = host === "" ? undefined : room.world.mesh.serviceNamed(host);
-  return service?.namespace === destination.namespace ? serviceOf(service) : null;
+  const service = host === "" ? undefined : context.world.mesh.serviceNamed(host);
+  return service?.namespace === destination.namespace ? recordService(service) : null;
 }

@@ -2,13 +2,12 @@
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { ConnectionRecord } from "../observe/record.ts";
+import { type ConnectionRecord, recordService } from "../observe/record.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
+import { permissionOf } from "../plan/permission.ts";
 import { type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
-import type { Room } from "./context.ts";
-import { serviceOf } from "./context.ts";
-import { standingOf } from "./rejudge.ts";
+import type { TrafficContext } from "./context.ts";
 import type { Missing } from "./waiting.ts";
 
 type Onward = Extract<Plan, { readonly verdict: "go" }>;
@@ -32,25 +31,25 @@ export function outboundDraft(event: Accepted): ConnectionRecord {
 }
 
 /** May be called again with the same arguments when it said what was missing. */
-export function answerOutbound(event: Accepted, connection: Connection, room: Room): Answer | Missing {
+export function answerOutbound(event: Accepted, connection: Connection, context: TrafficContext): Answer | Missing {
   const { source: client, destination: dialled } = event;
   if (dialled === null) return connection.refuse("no-original-destination", null);
-  const pod = room.pods.byIdx(event.podIdx);
+  const pod = context.pods.byIdx(event.podIdx);
   if (pod === undefined) return connection.refuse("unknown-pod", null);
-  const source = room.world.mesh.workload(pod.workloadUid);
+  const source = context.world.mesh.workload(pod.workloadUid);
   if (source === undefined) return "unknown-source";
   connection.describe({ source: { ...client, workload: source, identity: source.identity } });
 
-  const plan = planOutbound({ source, client, dialled }, room.world);
+  const plan = planOutbound({ source, client, dialled }, context.world);
   describe(connection, plan, event);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
-  const answer = answerOf(plan, source, event, room);
+  const answer = answerOf(plan, source, event, context);
   if (typeof answer === "string") return answer;
   if (answer.type === "refuse") return connection.refuse("unknown-pod", null);
   if (answer.type === "tunnel") connection.describe({ traceId: traceIdOf(answer.traceparent) });
   const { target } = plan.route;
-  connection.opened(plan.decision, room.load.take(target.address, target.port));
-  room.live.add(connection, standingOf(source, plan.facts));
+  connection.opened(plan.decision, context.load.take(target.address, target.port));
+  context.live.add(connection, permissionOf(source, plan.facts));
   return answer;
 }
 
@@ -58,14 +57,14 @@ function answerOf(
   { route }: Onward,
   source: Workload,
   { source: client, ...event }: Accepted,
-  room: Room,
+  context: TrafficContext,
 ): Answer | Missing {
   const ref = { conn: event.conn, generation: event.generation };
   switch (route.kind) {
     case "direct":
       return { type: "relay", ...ref, to: route.target };
     case "local": {
-      const pod = room.pods.byWorkload(route.destination.uid);
+      const pod = context.pods.byWorkload(route.destination.uid);
       if (pod === undefined) return { type: "refuse", ...ref, status: 503 };
       const address = sourceAddressFor(source, client.address, route.target.address);
       // Port 0: the kernel chooses, since the client's own port is taken by the connection that we accepted.
@@ -73,18 +72,18 @@ function answerOf(
       return { type: "dial", ...ref, podIdx: pod.podIdx, to: route.target, from, baggage: "" };
     }
     case "tunnel": {
-      const identity = room.ownIdentity(source.identity.text);
+      const identity = context.ownIdentity(source.identity.text);
       if (identity === undefined) return "no-certificate";
       return {
         type: "tunnel",
         ...ref,
         to: route.to,
         identity,
-        expect: room.expected.intern(route.expected),
+        expect: context.expected.intern(route.expected),
         authority: route.authority,
         baggage: baggageOf(source),
         forwarded: forwardedOf(client.address, client.port, route.service?.hostname ?? null),
-        traceparent: room.traceparent(),
+        traceparent: context.traceparent(),
       };
     }
   }
@@ -92,7 +91,7 @@ function answerOf(
 
 function describe(connection: Connection, { route }: Plan, event: Accepted): void {
   if (route === null || event.destination === null) return;
-  const service = serviceOf(route.service);
+  const service = recordService(route.service);
   if (route.kind === "refuse") {
     connection.describe({ service });
     return;

@@ -1,61 +1,15 @@
 // 9 again · data thread · what open connections stand on; after a change they are judged again and closed when it fell.
-import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
-import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { MeshChange } from "../mesh/store.ts";
-import type { Workload } from "../mesh/workload.ts";
-import type { Refusal } from "../plan/outcome.ts";
+import { type Permission, type Revocation, revocationOf } from "../plan/permission.ts";
 import type { PlanWorld } from "../plan/plan.ts";
-import type { Decision } from "../policy/decision.ts";
 import type { Connection } from "./connection.ts";
-
-/** What a connection stands on. Workloads by uid, so that they are looked up as they are now. */
-export type Standing = {
-  /** Our own pod's workload, when it is the client; its identity must stay what it was. */
-  readonly source: { readonly uid: string; readonly identity: string } | null;
-  /** What the evaluator was shown; null: judged at the far end. */
-  readonly judged: {
-    readonly destinationUid: string;
-    readonly sourceAddress: string;
-    readonly sourcePort: number;
-    readonly sourceIdentity: SpiffeId | null;
-    readonly destinationAddress: string;
-    readonly destinationPort: number;
-    readonly security: ConnectionFacts["security"];
-  } | null;
-};
-
-/** The standing of a connection with these facts. */
-export function standingOf(source: Workload | null, facts: ConnectionFacts | null): Standing {
-  return {
-    source: source === null ? null : { uid: source.uid, identity: source.identity.text },
-    judged: facts === null ? null : { ...facts, destinationUid: facts.destination.uid },
-  };
-}
-
-/** Why it must end, or null: it still stands. */
-export type Fall = { readonly refusal: Refusal; readonly decision: Decision | null };
-
-/** Judges one standing as things are now. Pure. */
-export function fallen(standing: Standing, world: Pick<PlanWorld, "mesh" | "judge">): Fall | null {
-  if (standing.source !== null) {
-    const source = world.mesh.workload(standing.source.uid);
-    if (source?.identity.text !== standing.source.identity) return { refusal: "unknown-source", decision: null };
-  }
-  const { judged } = standing;
-  if (judged === null) return null;
-  const destination = world.mesh.workload(judged.destinationUid);
-  // Nobody left to judge for: its policies cannot be known, so it does not stand.
-  if (destination === undefined) return { refusal: "unknown-pod", decision: null };
-  const decision = world.judge({ ...judged, destination });
-  return decision.verdict === "allow" ? null : { refusal: "policy", decision };
-}
 
 /** What the store says of a change; a Service's change touches nothing that is open. */
 export type Change = Pick<MeshChange, "workloads" | "authorizationPolicies" | "peerAuthentications">;
 
 /** Connections that no rule can tell apart: one judgement serves them all. */
-type Group = { readonly key: string; readonly standing: Standing; readonly members: Set<Connection> };
+type Group = { readonly key: string; readonly permission: Permission; readonly members: Set<Connection> };
 
 export class LiveConnections {
   readonly #byKey = new Map<string, Group>();
@@ -63,14 +17,14 @@ export class LiveConnections {
   readonly #groupOf = new Map<Connection, Group>();
 
   /** Called before the first judgement, so that no change can fall between judging and registering. */
-  add(connection: Connection, standing: Standing): void {
+  add(connection: Connection, permission: Permission): void {
     this.remove(connection);
-    const key = keyOf(standing);
+    const key = keyOf(permission);
     let group = this.#byKey.get(key);
     if (group === undefined) {
-      group = { key, standing, members: new Set() };
+      group = { key, permission, members: new Set() };
       this.#byKey.set(key, group);
-      for (const uid of workloadsOf(standing)) {
+      for (const uid of workloadsOf(permission)) {
         const groups = this.#byWorkload.get(uid) ?? new Set();
         groups.add(group);
         this.#byWorkload.set(uid, groups);
@@ -87,7 +41,7 @@ export class LiveConnections {
     group.members.delete(connection);
     if (group.members.size > 0) return;
     this.#byKey.delete(group.key);
-    for (const uid of workloadsOf(group.standing)) {
+    for (const uid of workloadsOf(group.permission)) {
       const groups = this.#byWorkload.get(uid);
       groups?.delete(group);
       if (groups?.size === 0) this.#byWorkload.delete(uid);
@@ -95,18 +49,18 @@ export class LiveConnections {
   }
 
   /**
-   * Judges again whatever `change` (already applied) may have touched; the fallen, each with why. What cannot be judged
+   * Judges again whatever `change` (already applied) may have touched; the revocationOf, each with why. What cannot be judged
    * because of a fault of ours does not stand either; `fault` is told.
    */
   rejudge(
     change: Change,
     world: Pick<PlanWorld, "mesh" | "judge">,
     fault: (error: unknown) => void,
-  ): { readonly connection: Connection; readonly fall: Fall }[] {
-    const list: { readonly connection: Connection; readonly fall: Fall }[] = [];
+  ): { readonly connection: Connection; readonly revocation: Revocation }[] {
+    const list: { readonly connection: Connection; readonly revocation: Revocation }[] = [];
     for (const group of this.#touched(change, world.mesh)) {
-      const fall = judged(group.standing, world, fault);
-      if (fall !== null) for (const connection of group.members) list.push({ connection, fall });
+      const revocation = judged(group.permission, world, fault);
+      if (revocation !== null) for (const connection of group.members) list.push({ connection, revocation });
     }
     return list;
   }
@@ -119,7 +73,7 @@ export class LiveConnections {
     // Within its namespace a policy may select anything, now or before the change; of the root namespace, everything.
     const everywhere = namespaces.has(mesh.rootNamespace);
     for (const group of this.#byKey.values()) {
-      const { judged } = group.standing;
+      const { judged } = group.permission;
       if (judged === null) continue;
       const destination = mesh.workload(judged.destinationUid);
       if (everywhere || destination === undefined || namespaces.has(destination.namespace)) touched.add(group);
@@ -129,12 +83,12 @@ export class LiveConnections {
 }
 
 function judged(
-  standing: Standing,
+  permission: Permission,
   world: Pick<PlanWorld, "mesh" | "judge">,
   fault: (error: unknown) => void,
-): Fall | null {
+): Revocation | null {
   try {
-    return fallen(standing, world);
+    return revocationOf(permission, world);
   } catch (error) {
     fault(error);
     return { refusal: "fault", decision: null };
@@ -144,15 +98,15 @@ function judged(
 /** Of `<namespace>/<name>`. */
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
-function workloadsOf(standing: Standing): readonly string[] {
+function workloadsOf(permission: Permission): readonly string[] {
   const uids: string[] = [];
-  if (standing.source !== null) uids.push(standing.source.uid);
-  if (standing.judged !== null) uids.push(standing.judged.destinationUid);
+  if (permission.source !== null) uids.push(permission.source.uid);
+  if (permission.judged !== null) uids.push(permission.judged.destinationUid);
   return uids;
 }
 
 // Without the source port: no rule can see it, and it alone would put each connection into a group of its own.
-function keyOf({ source, judged }: Standing): string {
+function keyOf({ source, judged }: Permission): string {
   const own = source === null ? "" : `${source.uid} ${source.identity}`;
   if (judged === null) return own;
   const { destinationUid, sourceAddress, sourceIdentity, destinationAddress, destinationPort, security } = judged;

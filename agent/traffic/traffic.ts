@@ -1,4 +1,4 @@
-// 6 · data thread · composition of this room: each engine event to the file that answers it, each change to whom it touches.
+// 6 · data thread · composition of this context: each engine event to the file that answers it, each change to whom it touches.
 import type { Answer, EventHandler } from "../engine/answers.ts";
 import type {
   Accepted,
@@ -15,7 +15,7 @@ import type { ConnectionRecord, Recorder } from "../observe/record.ts";
 import { traceparents } from "../plan/connect-headers.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";
-import type { Room } from "./context.ts";
+import type { TrafficContext } from "./context.ts";
 import { Drain } from "./drain.ts";
 import { EndpointLoad } from "./endpoint-load.ts";
 import { ExpectedPeers } from "./expected-peers.ts";
@@ -80,12 +80,12 @@ class Thread implements Traffic {
   readonly #own = new Map<string, number>();
   readonly #waiting: Waiting;
   readonly #drain: Drain;
-  readonly #room: Room;
+  readonly #context: TrafficContext;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
     this.#waiting = new Waiting(options);
-    this.#room = createRoom(options, this.#own);
+    this.#context = createRoom(options, this.#own);
     const { now, after, stopTaking } = options;
     this.#drain = new Drain({ now, after, stopTaking, open: () => this.open(), cutAll: () => this.#cutAll() });
   }
@@ -101,33 +101,33 @@ class Thread implements Traffic {
   };
 
   storeChanged(change: Change): void {
-    const { live, world } = this.#room;
+    const { live, world } = this.#context;
     const { answer, told } = this.#options;
-    for (const { connection, fall } of live.rejudge(change, world, (error) => told.fault(error, "re-judging"))) {
+    for (const { connection, revocation } of live.rejudge(change, world, (error) => told.fault(error, "re-judging"))) {
       live.remove(connection);
-      answer(connection.cut(fall.refusal, fall.decision));
+      answer(connection.cut(revocation.refusal, revocation.decision));
     }
     this.#waiting.retry();
   }
 
   addPod(pod: Pod): void {
-    this.#room.pods.add(pod);
+    this.#context.pods.add(pod);
     this.#waiting.retry();
   }
 
   removePod(podIdx: number): void {
-    this.#room.pods.remove(podIdx);
+    this.#context.pods.remove(podIdx);
     this.#waiting.retry();
   }
 
   identityInstalled(identity: number, spiffeId: string): readonly number[] {
     this.#own.set(spiffeId, identity);
     this.#waiting.retry();
-    return [...this.#room.pods.all()].filter((pod) => this.#identityOf(pod) === spiffeId).map((pod) => pod.podIdx);
+    return [...this.#context.pods.all()].filter((pod) => this.#identityOf(pod) === spiffeId).map((pod) => pod.podIdx);
   }
 
   podIdentity(podIdx: number): number {
-    const spiffeId = this.#identityOf(this.#room.pods.byIdx(podIdx));
+    const spiffeId = this.#identityOf(this.#context.pods.byIdx(podIdx));
     return (spiffeId === undefined ? undefined : this.#own.get(spiffeId)) ?? -1;
   }
 
@@ -144,9 +144,9 @@ class Thread implements Traffic {
     switch (event.type) {
       case "accepted":
         if (event.listener === "outbound") return this.#outbound(event);
-        return this.#begun(event, plaintextDraft(event), (one) => answerPlaintext(event, one, this.#room));
+        return this.#begun(event, plaintextDraft(event), (one) => answerPlaintext(event, one, this.#context));
       case "connect-request":
-        return this.#begun(event, inboundDraft(event), (one) => answerInbound(event, one, this.#room));
+        return this.#begun(event, inboundDraft(event), (one) => answerInbound(event, one, this.#context));
       case "peer-certificate":
         return this.#peer(event);
       case "established":
@@ -170,7 +170,7 @@ class Thread implements Traffic {
   #outbound(event: Accepted): Answer | undefined {
     const { answer } = this.#options;
     return this.#begun(event, outboundDraft(event), (connection) => {
-      const first = answerOutbound(event, connection, this.#room);
+      const first = answerOutbound(event, connection, this.#context);
       if (typeof first !== "string") return first;
       const again = (): Missing | undefined => this.#again(event, connection);
       this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
@@ -182,7 +182,7 @@ class Thread implements Traffic {
   #again(event: Accepted, connection: Connection): Missing | undefined {
     const { answer, told } = this.#options;
     try {
-      const later = answerOutbound(event, connection, this.#room);
+      const later = answerOutbound(event, connection, this.#context);
       if (typeof later === "string") return later;
       answer(later);
     } catch (error) {
@@ -194,7 +194,7 @@ class Thread implements Traffic {
 
   #peer(event: PeerCertificate): Answer {
     const { trustDomain, readPeer, told } = this.#options;
-    const { verified, expected } = this.#room;
+    const { verified, expected } = this.#context;
     return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: told.peerRejected });
   }
 
@@ -203,7 +203,7 @@ class Thread implements Traffic {
     if (connection === undefined) return;
     this.#connections.delete(event.conn);
     const missing = this.#waiting.forget(event);
-    this.#room.live.remove(connection);
+    this.#context.live.remove(connection);
     connection.closed(event, missing);
     this.#drain.connectionEnded();
   }
@@ -258,7 +258,7 @@ class Thread implements Traffic {
   }
 }
 
-function createRoom(options: TrafficOptions, own: ReadonlyMap<string, number>): Room {
+function createRoom(options: TrafficOptions, own: ReadonlyMap<string, number>): TrafficContext {
   const pods = new Pods();
   const load = new EndpointLoad();
   return {

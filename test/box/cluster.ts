@@ -1,4 +1,4 @@
-// orlop cli · a cluster on one machine: nodes and pods are network namespaces with cgroups, joined by veth. The demo,
+// test box · a cluster on one machine: nodes and pods are network namespaces with cgroups, joined by veth. The demo,
 // the tests and the benchmarks share it. Every program, agent and packet in it is real; only the wires are not.
 import { randomUUID } from "node:crypto";
 import { chownSync, mkdirSync, renameSync, writeFileSync } from "node:fs";

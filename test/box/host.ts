@@ -1,4 +1,4 @@
-// orlop cli · what a cluster in a box leaves on the machine, and how all of it goes away again, also after kill -9.
+// test box · what a cluster in a box leaves on the machine, and how all of it goes away again, also after kill -9.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";

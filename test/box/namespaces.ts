@@ -1,4 +1,4 @@
-// orlop cli · the namespaces of a cluster in a box: made, joined by veth, each set up by its own shell, which then stays.
+// test box · the namespaces of a cluster in a box: made, joined by veth, each set up by its own shell, which then stays.
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import path from "node:path";

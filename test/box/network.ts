@@ -1,4 +1,4 @@
-// orlop cli · addresses and links of a cluster in a box. Pure: it writes the `ip -batch` lines, others run them.
+// test box · addresses and links of a cluster in a box. Pure: it writes the `ip -batch` lines, others run them.
 
 /** Both families of one interface, canonical text, no prefix length. */
 export type Addresses = { readonly ip4: string; readonly ip6: string };

@@ -1,4 +1,4 @@
-// orlop cli · a program inside a namespace and a cgroup of a cluster in a box: started, watched, with a deadline.
+// test box · a program inside a namespace and a cgroup of a cluster in a box: started, watched, with a deadline.
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import path from "node:path";
 

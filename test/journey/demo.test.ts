@@ -4,9 +4,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { until } from "../../demo/mesh-run.ts";
-import { orlopMain } from "../box/cluster.ts";
 import { cgroup2Mount } from "../box/host.ts";
+
+const demoMain = fileURLToPath(new URL("../../demo/main.ts", import.meta.url));
 
 /** What the cluster `id` has on this machine: files, cgroups, mounts, processes in its cgroup. Others may run beside. */
 function traces(id: string): string[] {
@@ -34,7 +36,7 @@ function traces(id: string): string[] {
 type Demo = { readonly child: ChildProcess; readonly out: () => string; readonly err: () => string };
 
 function startDemo(): Demo {
-  const child = spawn(process.execPath, [orlopMain, "demo", "--json"], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [demoMain, "--json"], { stdio: ["ignore", "pipe", "pipe"] });
   let out = "";
   let err = "";
   child.stdout.on("data", (data) => {
@@ -52,7 +54,7 @@ function idOf(demo: Demo): string {
   return id;
 }
 
-test("orlop demo, killed in the middle and then run whole: all scenarios as expected, nothing left behind", async (t) => {
+test("the demo, killed in the middle and then run whole: all scenarios as expected, nothing left behind", async (t) => {
   const first = startDemo();
   await until("a first scenario", 60_000, () =>
     first.out().includes('"ok":') || first.child.exitCode !== null ? true : undefined,
