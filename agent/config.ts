@@ -1,4 +1,4 @@
-// wiring · -c FILE and ORLOP_* of the environment → one immutable Config, a slice per room. Throws ConfigError with file:line:col.
+// start-up · -c FILE and ORLOP_* of the environment → one immutable Config, a slice per room. Throws ConfigError with file:line:col.
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type NodeSpec, nodeConfigKind } from "./control/kinds/node-config.ts";

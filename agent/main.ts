@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// orlop · one binary name, three programs; each is imported only when asked for, so that none loads another's privilege.
+// start-up · one binary name, three programs; each is imported only when asked for, so that none loads another's privilege.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 

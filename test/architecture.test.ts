@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { holdToAllowance } from "./support/allowances.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -171,6 +172,21 @@ test("no import cycles at run time", () => {
   };
   for (const file of production) visit(file, []);
   assert.deepEqual(cycles, []);
+});
+
+test("a name of a type means one thing in all of agent/", () => {
+  const owners = new Map<string, string[]>();
+  for (const file of production) {
+    const text = readFileSync(join(root, file), "utf8");
+    for (const [, name = ""] of text.matchAll(/^(?:export )?(?:abstract )?(?:type|interface|class) (\w+)/gm)) {
+      owners.set(name, [...(owners.get(name) ?? []), file]);
+    }
+  }
+  const twice = [...owners].filter(([, files]) => files.length > 1);
+  holdToAllowance(
+    "type names that exist twice",
+    twice.flatMap(([name, files]) => files.map((key) => ({ key, what: `${name}, in ${files.join(" and ")}` }))),
+  );
 });
 
 /** Everything a program loads, followed through its imports; dynamic imports count. */

@@ -1,4 +1,4 @@
-// main and CLI · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
+// any thread · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
 
 import type { Explanation } from "../plan/explain.ts";
 import type { Miss, RuleRef } from "../policy/decision.ts";

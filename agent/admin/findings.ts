@@ -1,4 +1,4 @@
-// main · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
+// main thread · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
 import type { Problem } from "../control/kinds/value.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
 import type { AdminSource } from "./source.ts";

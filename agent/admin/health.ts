@@ -1,4 +1,4 @@
-// main · 15021 readiness as named tasks, 15020 metrics: two small servers that only answer GET and hold nothing.
+// main thread · 15021 readiness as named tasks, 15020 metrics: two small servers that only answer GET and hold nothing.
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 

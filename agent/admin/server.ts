@@ -1,4 +1,4 @@
-// main · the admin socket: HTTP over a unix socket, each peer known by SO_PEERCRED, one right per verb. There is no
+// main thread · the admin socket: HTTP over a unix socket, each peer known by SO_PEERCRED, one right per verb. There is no
 // admin over TCP.
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

@@ -1,4 +1,4 @@
-// main · all that admin may see and do, as functions that agent.ts wires to the rooms that know. Types only.
+// main thread · all that admin may see and do, as functions that agent.ts wires to the rooms that know. Types only.
 import type { SourceStatus } from "../control/source.ts";
 import type { MapView, ProgramView } from "../keeper/protocol.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";

@@ -1,4 +1,4 @@
-// main · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
+// main thread · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
 // least of all, cannot get out.
 import type { SourceStatus } from "../control/source.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";

@@ -1,4 +1,4 @@
-// main · the last accepted configuration on disk, for a start at which the original is wrong: an index, and beside it each
+// main thread · the last accepted configuration on disk, for a start at which the original is wrong: an index, and beside it each
 // file's text under its digest, so that a change costs what has changed. Holds no secret; never half written.
 import { hash } from "node:crypto";
 import { constants } from "node:fs";

@@ -1,4 +1,4 @@
-// main · who tells us what the mesh is: file, cluster or xDS. Types only; every source speaks MeshUpdate.
+// main thread · who tells us what the mesh is: file, cluster or xDS. Types only; every source speaks MeshUpdate.
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { Problem } from "./kinds/value.ts";
 

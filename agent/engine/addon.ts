@@ -1,4 +1,4 @@
-// data thread, main thread · the only import of engine.node: declares every native class and function, adds nothing.
+// any thread · the only import of engine.node: declares every native class and function, adds nothing.
 import { createRequire } from "node:module";
 
 import type { EngineStats } from "./engine.ts";

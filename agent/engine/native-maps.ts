@@ -1,4 +1,4 @@
-// data thread, main thread · what engine.node offers on maps that the keeper lent: plain interfaces, so that tests stand in.
+// any thread · what engine.node offers on maps that the keeper lent: plain interfaces, so that tests stand in.
 
 /** Class KernelMap of engine.node: raw bpf(2) on a borrowed map. Keys and values must have exactly the map's sizes. */
 export interface NativeMap {

@@ -1,4 +1,4 @@
-// main · per identity one certificate: got, held, rotated at half-life with jitter. A failed renewal drops nothing; keys leave at once.
+// main thread · per identity one certificate: got, held, rotated at half-life with jitter. A failed renewal drops nothing; keys leave at once.
 import { Backoff } from "../backoff.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Clock } from "./clock.ts";

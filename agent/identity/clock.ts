@@ -1,4 +1,4 @@
-// main · the two clocks and the timer that certificates live by, handed in so that tests can turn them.
+// main thread · the two clocks and the timer that certificates live by, handed in so that tests can turn them.
 
 export interface Clock {
   /** Never jumps; counts from no particular point. ms. */

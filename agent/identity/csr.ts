@@ -1,4 +1,4 @@
-// main · key pairs, PKCS#10 requests, and the embedded authority's certificates. The only X.509 library import; loaded late (90 ms).
+// main thread · key pairs, PKCS#10 requests, and the embedded authority's certificates. The only X.509 library import; loaded late (90 ms).
 import "reflect-metadata";
 import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";

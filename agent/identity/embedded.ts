@@ -1,4 +1,4 @@
-// main · our own certificate authority, the default. Its root lies in one file of mode 0600 that the nodes of a mesh share.
+// main thread · our own certificate authority, the default. Its root lies in one file of mode 0600 that the nodes of a mesh share.
 import { X509Certificate } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, link, mkdir, open, stat, unlink } from "node:fs/promises";

@@ -1,4 +1,4 @@
-// main · what an authority answered, before it is believed: whose certificate it is, and whether it came in time.
+// main thread · what an authority answered, before it is believed: whose certificate it is, and whether it came in time.
 import { X509Certificate } from "node:crypto";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import { readPeerCertificate } from "./peer-certificate.ts";

@@ -1,4 +1,4 @@
-// main · what a certificate authority must do for us, whichever it is. Types only.
+// main thread · what a certificate authority must do for us, whichever it is. Types only.
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Secret } from "./secret.ts";
 

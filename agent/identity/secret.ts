@@ -1,4 +1,4 @@
-// main · key material that prints, serialises and inspects as nothing. Taken once, then wiped.
+// main thread · key material that prints, serialises and inspects as nothing. Taken once, then wiped.
 import { inspect } from "node:util";
 
 const SHOWN = "[secret]";

@@ -1,4 +1,4 @@
-// keeper and agent · the messages between them, one JSON object per SOCK_SEQPACKET packet, descriptors by SCM_RIGHTS.
+// any thread · the messages between them, one JSON object per SOCK_SEQPACKET packet, descriptors by SCM_RIGHTS.
 // Imports nothing. The agent speaks first; every request carries an id and gets exactly one reply with it.
 
 /** Largest packet either side accepts, in bytes; longer ones end the connection. */

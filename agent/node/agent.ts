@@ -1,4 +1,4 @@
-// orlop agent · main thread · composition root: configuration → control, identity, enrolment, admin, data threads. The only
+// main thread · composition root: configuration → control, identity, enrolment, admin, data threads. The only
 // file that knows every room. Gives up every privilege before it has read a byte from anybody.
 import { writeFileSync } from "node:fs";
 import type { Socket } from "node:net";

@@ -1,4 +1,4 @@
-// main · complete lines to stdout or a file: buffered, nothing lost while the sink keeps up; a sink that stalls loses
+// main thread · complete lines to stdout or a file: buffered, nothing lost while the sink keeps up; a sink that stalls loses
 // the newest lines, counted, and never memory or the loop.
 import { close, constants, openSync, write } from "node:fs";
 

@@ -1,4 +1,4 @@
-// main · every metric by name: type, unit, labels, stability. docs/metrics.md is this table in words; a test holds them equal.
+// main thread · every metric by name: type, unit, labels, stability. docs/metrics.md is this table in words; a test holds them equal.
 import { trafficLabels } from "./series.ts";
 
 export type MetricStability = "stable" | "unstable";

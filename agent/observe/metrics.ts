@@ -1,4 +1,4 @@
-// main · adds up what the data threads hand over and samples the rest at each scrape. The only prom-client import.
+// main thread · adds up what the data threads hand over and samples the rest at each scrape. The only prom-client import.
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Counter, Gauge, Registry } from "prom-client";

@@ -1,4 +1,4 @@
-// 7-9, 12 · main thread and CLI · a connection that need not exist, through plan.ts, with every step kept. Pure.
+// 7, 8, 9, 12 · any thread · a connection that need not exist, through plan.ts, with every step kept. Pure.
 import type { Endpoint } from "../engine/events.ts";
 import { canonicalIp } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";

@@ -1,4 +1,4 @@
-// main and data threads · a start leaves behind what it was made of, and the reading of a large mesh three times its size; V8
+// any thread · a start leaves behind what it was made of, and the reading of a large mesh three times its size; V8
 // would keep both for a long while, since little is allocated afterwards.
 
 /** Throws it away: a hundredth of a second, half a second with a hundred thousand workloads. For when nobody is served yet. */

@@ -1,4 +1,4 @@
-// orlop agent, orlop keeper · before their rooms are loaded: what needs root is done, and what root could do is given up. Loads
+// start-up · before their rooms are loaded: what needs root is done, and what root could do is given up. Loads
 // little, because the process executes itself once in here and loads it again.
 import { closeSync, constants, existsSync, fchownSync, fstatSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";

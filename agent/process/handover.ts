@@ -1,4 +1,4 @@
-// agent, orlop run · the pipe between them, on which the agent says one thing once: that it takes nothing new any more, so
+// main thread · the pipe between them, on which the agent says one thing once: that it takes nothing new any more, so
 // that the next one can start while this one finishes what it has.
 import { closeSync, fstatSync, writeSync } from "node:fs";
 import { keepOnExec } from "./libc.ts";

@@ -1,4 +1,4 @@
-// main thread, at start-up only · the few libc calls Node does not offer: prctl, capset, rlimits, mlock, interface names.
+// start-up · the few libc calls Node does not offer: prctl, capset, rlimits, mlock, interface names.
 // The only import of ffi-napi and ref-napi. A call costs microseconds and blocks: never on a connection's path.
 import { constants } from "node:os";
 import ffi from "ffi-napi";

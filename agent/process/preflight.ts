@@ -1,4 +1,4 @@
-// any program · can this node carry the mesh? Readings of the machine, then one small pure check each (ORL1xxx). One file, since a leaf imports nothing of ours.
+// any thread · can this node carry the mesh? Readings of the machine, then one small pure check each (ORL1xxx). One file, since a leaf imports nothing of ours.
 // Reads /proc, /sys and Node's own versions; changes nothing. What only loading can tell, the keeper reports.
 import { accessSync, existsSync, readFileSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-// start-up of keeper and agent · giving up privileges in every thread, and what /proc says of that.
+// start-up · giving up privileges in every thread, and what /proc says of that.
 import { readdirSync, readFileSync } from "node:fs";
 import { type Capability, forbidNewPrivileges, setCapabilities, setOf, shrinkBoundingSet } from "./libc.ts";
 

@@ -1,4 +1,4 @@
-// orlop run · a plain machine: keeper and agent as separate processes; the one that dies is started again at once, and
+// start-up · a plain machine: keeper and agent as separate processes; the one that dies is started again at once, and
 // an agent that is told to end is followed by the next one while it still finishes what it has.
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";

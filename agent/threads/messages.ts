@@ -1,4 +1,4 @@
-// main and data threads · the messages between them: plain data, integers and descriptors; never keys.
+// any thread · the messages between them: plain data, integers and descriptors; never keys.
 import type { EngineStats } from "../engine/engine.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";

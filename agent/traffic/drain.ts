@@ -1,4 +1,4 @@
-// any step · data thread · stop taking, let finish, cut at the deadline: explicit states, each left once.
+// data thread · stop taking, let finish, cut at the deadline: explicit states, each left once.
 
 export type DrainState =
   | { readonly kind: "serving" }

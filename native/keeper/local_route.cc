@@ -1,4 +1,4 @@
-// pod thread · rule, route and sysctls of the dial to the application, inside the pod's namespace.
+// keeper · rule, route and sysctls of the dial to the application, inside the pod's namespace.
 #include "keeper/local_route.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// pod thread · what lets the agent dial an application from the client's address, inside the pod's namespace:
+// keeper · what lets the agent dial an application from the client's address, inside the pod's namespace:
 // packets with our mark take a table whose one route says "local", and accepted sockets inherit the mark
 // (kernel.md 1.3 #5). Raw rtnetlink and /proc/sys/net, both of which follow the calling thread's namespace.
 // Idempotent both ways.

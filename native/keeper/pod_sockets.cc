@@ -1,4 +1,4 @@
-// pod thread · sockets made in the calling thread's namespace.
+// keeper · sockets made in the calling thread's namespace.
 #include "keeper/pod_sockets.h"
 
 #include <arpa/inet.h>

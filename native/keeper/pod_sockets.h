@@ -1,4 +1,4 @@
-// pod thread · sockets made in the calling thread's namespace. Results are 0 or -errno, with the failing call
+// keeper · sockets made in the calling thread's namespace. Results are 0 or -errno, with the failing call
 // in `step`.
 #pragma once
 

@@ -1,4 +1,4 @@
-// pod thread · ends connections that joined two pods of this node, by sock_diag(7).
+// keeper · ends connections that joined two pods of this node, by sock_diag(7).
 #include "keeper/sever.h"
 
 #include <bpf/bpf.h>

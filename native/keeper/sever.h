@@ -1,4 +1,4 @@
-// pod thread · ends connections that nobody sits in between of, once they are no longer allowed.
+// keeper · ends connections that nobody sits in between of, once they are no longer allowed.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// any thread with a JavaScript environment · arguments, checked for type and range. Each function returns
+// any thread · arguments, checked for type and range. Each function returns
 // false with an exception pending when the argument is not what it must be.
 #pragma once
 

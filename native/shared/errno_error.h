@@ -1,4 +1,4 @@
-// any thread with a JavaScript environment · errno → Error with code, errno and syscall, as Node's own have
+// any thread · errno → Error with code, errno and syscall, as Node's own have
 // them.
 #pragma once
 

@@ -1,4 +1,4 @@
-// a thread with a JavaScript environment · class FdSocket, declared in agent/keeper/addon.ts: packets with
+// any thread · class FdSocket, declared in agent/keeper/addon.ts: packets with
 // descriptors on the calling thread's loop.
 #pragma once
 

@@ -1,4 +1,4 @@
-// a thread with a libuv loop · RAII for uv_poll_t, whose memory must outlive its close callback.
+// any thread · RAII for uv_poll_t, whose memory must outlive its close callback.
 #pragma once
 
 #include <uv.h>

@@ -1,4 +1,4 @@
-// main, CLI · the pieces of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
+// any thread · the pieces of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
 // pieces costs those and what hangs on them, however many others there are; a wrong one changes nothing. Pure but for its state.
 import { isDeepStrictEqual } from "node:util";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";

@@ -1,4 +1,4 @@
-// main, CLI · AuthorizationPolicy (security.istio.io/v1): who may call whom. The object, its action and its targets.
+// any thread · AuthorizationPolicy (security.istio.io/v1): who may call whom. The object, its action and its targets.
 import { DRY_RUN } from "../../mesh/names.ts";
 import type { AuthorizationPolicy, PolicyAction } from "../../mesh/policies.ts";
 import { ruleReader, toRule } from "./authorization-rule.ts";

@@ -1,4 +1,4 @@
-// main, CLI · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's, L7 by name.
+// any thread · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's, L7 by name.
 import type { Condition, Operation, PolicyAction, Rule, Source, StringMatch } from "../../mesh/policies.ts";
 import { cidr, nonEmptyString, portText, serviceAccount, some, stringMatch } from "./fields.ts";
 import { located, object, optional, type Read, type Reader, required } from "./schema.ts";

@@ -1,4 +1,4 @@
-// main, CLI · EndpointSlice (discovery.k8s.io/v1): endpoints of a Service that has no selector. Schema and translation.
+// any thread · EndpointSlice (discovery.k8s.io/v1): endpoints of a Service that has no selector. Schema and translation.
 import type { ExplicitEndpoint } from "../../mesh/service.ts";
 import { address, metadata, port } from "./fields.ts";
 import { SERVICE_OF_SLICE } from "./labels.ts";

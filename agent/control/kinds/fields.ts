@@ -1,4 +1,4 @@
-// main, CLI · readers for the values that several kinds share: names, addresses, ports, selectors, metadata. Pure.
+// any thread · readers for the values that several kinds share: names, addresses, ports, selectors, metadata. Pure.
 import { canonicalIp, parseCidr } from "../../mesh/ip.ts";
 import type { Cidr, StringMatch } from "../../mesh/policies.ts";
 import {

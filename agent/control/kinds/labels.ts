@@ -1,4 +1,4 @@
-// main, CLI · labels and annotations that only the kinds read; those of the mesh itself are in mesh/names.ts. Constants only.
+// any thread · labels and annotations that only the kinds read; those of the mesh itself are in mesh/names.ts. Constants only.
 
 /** On a Service: where to send when spec.trafficDistribution is not written. */
 export const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";

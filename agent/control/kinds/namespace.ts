@@ -1,4 +1,4 @@
-// main, CLI · Namespace (v1): who belongs to the mesh. Schema and meaning of the opt-in labels.
+// any thread · Namespace (v1): who belongs to the mesh. Schema and meaning of the opt-in labels.
 import { DATAPLANE_MODE, type Membership, membershipOf } from "../../mesh/names.ts";
 import { clusterMetadata } from "./fields.ts";
 import { ignored, object, oneOf, type Read, required } from "./schema.ts";

@@ -1,4 +1,4 @@
-// main, keeper, CLI · NodeConfig (orlop.dev/v1alpha1): what one node must know before it knows the mesh. Schema and defaults.
+// any thread · NodeConfig (orlop.dev/v1alpha1): what one node must know before it knows the mesh. Schema and defaults.
 import { availableParallelism, hostname } from "node:os";
 import { ignored, integer, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
 

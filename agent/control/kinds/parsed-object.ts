@@ -1,4 +1,4 @@
-// main, CLI · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
+// any thread · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
 
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";

@@ -1,4 +1,4 @@
-// main, CLI · PeerAuthentication (security.istio.io/v1): who must bring a certificate. Schema and translation.
+// any thread · PeerAuthentication (security.istio.io/v1): who must bring a certificate. Schema and translation.
 import type { MtlsMode, PeerAuthentication } from "../../mesh/policies.ts";
 import { metadata, portText, workloadSelector } from "./fields.ts";
 import { ignored, mapOf, object, oneOf, optional, type Read, required } from "./schema.ts";

@@ -1,4 +1,4 @@
-// main, CLI · where a node stands in the mesh: what translation of configuration needs to know of it. Plain data.
+// any thread · where a node stands in the mesh: what translation of configuration needs to know of it. Plain data.
 
 export type Place = {
   readonly node: string;

@@ -1,4 +1,4 @@
-// main, CLI · a small schema language: readers turn positioned values into typed ones, or say what is wrong and where. Pure.
+// any thread · a small schema language: readers turn positioned values into typed ones, or say what is wrong and where. Pure.
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 

@@ -1,4 +1,4 @@
-// main, CLI · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
+// any thread · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
 import type { LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
 import { TRAFFIC_DISTRIBUTION } from "./labels.ts";

@@ -1,4 +1,4 @@
-// main, CLI · documents → mesh values. All or nothing: one bad document refuses the whole. Pure; shared by file, cluster and CLI.
+// any thread · documents → mesh values. All or nothing: one bad document refuses the whole. Pure; shared by file, cluster and CLI.
 import { Assembly, type Upsert } from "./assembly.ts";
 import { piecesOf } from "./parsed-object.ts";
 import type { Place } from "./place.ts";

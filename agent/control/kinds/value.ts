@@ -1,4 +1,4 @@
-// main, CLI · configuration values that remember where they were written, and the problems found in them. Plain data, no I/O.
+// any thread · configuration values that remember where they were written, and the problems found in them. Plain data, no I/O.
 import type { SourceRef } from "../../mesh/source-ref.ts";
 
 /** What a file or an API says, before any schema has looked at it. */

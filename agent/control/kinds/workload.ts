@@ -1,4 +1,4 @@
-// main, CLI · Workload (orlop.dev/v1alpha1): a pod's stand-in on a plain machine. Schema and translation.
+// any thread · Workload (orlop.dev/v1alpha1): a pod's stand-in on a plain machine. Schema and translation.
 import { spiffeId } from "../../mesh/spiffe-id.ts";
 import type { Locality, Workload } from "../../mesh/workload.ts";
 import { address, dnsSubdomain, type Metadata, metadata, port, portName } from "./fields.ts";

@@ -1,4 +1,4 @@
-// main · one file of the mesh as it was read: its documents with their digests, so that of a changed file only the documents
+// main thread · one file of the mesh as it was read: its documents with their digests, so that of a changed file only the documents
 // that changed are read again. Of a document nothing is kept but what it says.
 import { hash } from "node:crypto";
 import type { Lean } from "../../mesh/thread-view.ts";

@@ -1,4 +1,4 @@
-// main · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was told
+// main thread · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was told
 // of; taking the drafts over costs what is different in them.
 import { join } from "node:path";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";

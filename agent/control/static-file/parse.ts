@@ -1,4 +1,4 @@
-// main, CLI · YAML 1.2 → values that keep file:line:column. Nothing in a file can make it throw but ConfigError. The only yaml import.
+// any thread · YAML 1.2 → values that keep file:line:column. Nothing in a file can make it throw but ConfigError. The only yaml import.
 import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { ConfigError, type Entry, type Problem, quoted, type Value } from "../kinds/value.ts";

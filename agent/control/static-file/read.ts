@@ -1,4 +1,4 @@
-// main, CLI · files → texts: which files there are, what tells one state of a file from another, bounded reading. A text that
+// any thread · files → texts: which files there are, what tells one state of a file from another, bounded reading. A text that
 // is no UTF-8, a pipe, a file without end: all of them are a ConfigError and nothing else.
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";

@@ -1,4 +1,4 @@
-// main · YAML files of a plain machine as a source: watched, applied live. What is read again is what has changed; a bad file
+// main thread · YAML files of a plain machine as a source: watched, applied live. What is read again is what has changed; a bad file
 // changes nothing, holds back what changed with it, and says why until mended.
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { Place } from "../kinds/place.ts";

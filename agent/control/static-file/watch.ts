@@ -1,4 +1,4 @@
-// main · tells that files of a folder have changed, and which: at once where one was put into place whole, else after a
+// main thread · tells that files of a folder have changed, and which: at once where one was put into place whole, else after a
 // while of quiet. Whatever it misses, looking at everything from time to time finds.
 import { type FSWatcher, lstatSync, watch } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// data threads, main thread · exports of engine.node. State belongs to an environment (thread), but for
+// any thread · exports of engine.node. State belongs to an environment (thread), but for
 // identities.
 #include <napi.h>
 
