@@ -1,7 +1,7 @@
 // tests · an AdminSource over a small mesh: two pods, a service, two policies, one connection.
 import { nowhere } from "../mesh/source-ref.ts";
 import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
-import { Recorder } from "../observe/record.ts";
+import { Recorder } from "../observe/recorder.ts";
 import { explainView } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 

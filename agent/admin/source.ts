@@ -4,7 +4,7 @@ import type { MapView, ProgramView } from "../keeper/protocol.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { OpenConnection } from "../observe/record.ts";
+import type { OpenConnection } from "../observe/recorder.ts";
 import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from "./api.ts";
 
 export type PodState = {

@@ -3,7 +3,8 @@
 import type { SourceStatus } from "../control/source.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { SourceRef } from "../mesh/source-ref.ts";
-import type { OpenConnection, Party } from "../observe/record.ts";
+import type { Party } from "../observe/record.ts";
+import type { OpenConnection } from "../observe/recorder.ts";
 import {
   apiVersion,
   type BpfView,

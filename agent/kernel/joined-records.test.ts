@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type ConnectionRecord, type Outcome, Recorder } from "../observe/record.ts";
+import type { ConnectionRecord, Outcome } from "../observe/record.ts";
+import { Recorder } from "../observe/recorder.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import type { KernelEvent } from "./events.ts";

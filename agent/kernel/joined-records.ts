@@ -4,19 +4,14 @@
 import type { Endpoint } from "../engine/events.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import {
-  type ConnectionRecord,
-  type OpenRecord,
-  type Outcome,
-  type Recorder,
-  recordService,
-  summarize,
-} from "../observe/record.ts";
+import { summarize } from "../observe/decision-summary.ts";
+import { type ConnectionRecord, connectionRecord, type Outcome, recordService } from "../observe/record.ts";
+import type { OpenRecord, Recorder } from "../observe/recorder.ts";
+import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { flagOf, wordsOf } from "../plan/outcome.ts";
 import { type Permission, permissionOf, type Revocation, revocationOf } from "../plan/permission.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import type { KernelEvent } from "./events.ts";
-import { socketFacts } from "./pair-verdicts.ts";
 
 export type JoinedRecordsOptions = {
   readonly mesh: Snapshot;
@@ -96,22 +91,21 @@ export class JoinedRecords {
     const source = workloadOf(event.podIdx) ?? mesh.workloadAt(event.source.address) ?? null;
     const destination = mesh.workloadAt(to.address) ?? null;
     const facts =
-      source === null || destination === null ? null : socketFacts(source, destination, { from: event.source, to });
+      source === null || destination === null
+        ? null
+        : sameNodeFacts({ client: event.source, target: to }, destination, source);
     const dialled = event.destination;
     const service = source === null ? undefined : mesh.serviceAt(dialled.address, source.namespace);
-    const record: ConnectionRecord = {
+    const record = connectionRecord({
       reporter: "source",
-      direction: "outbound",
       podIdx: event.podIdx,
       source: { ...event.source, workload: source, identity: source?.identity ?? null },
       destination: { ...to, workload: destination, identity: destination?.identity ?? null },
-      hbone: null,
       dialled: dialled.address === to.address && dialled.port === to.port ? null : dialled,
       service: recordService(service ?? null),
       security: "socket",
       decision: facts === null ? null : summarize(judge(facts)),
-      traceId: "",
-    };
+    });
     return { record, permission: facts === null ? null : permissionOf(source, facts) };
   }
 }

@@ -1,9 +1,11 @@
 // 15 · main thread · connections that no agent saw: what the hooks refused or let pass, as the same records the agent makes.
 
-import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { type ConnectionRecord, type OpenRecord, type Outcome, type Recorder, summarize } from "../observe/record.ts";
+import { summarize } from "../observe/decision-summary.ts";
+import { type ConnectionRecord, connectionRecord, type Outcome } from "../observe/record.ts";
+import type { OpenRecord, Recorder } from "../observe/recorder.ts";
+import { plaintextFacts } from "../plan/connection-facts.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import type { KernelEvent } from "./events.ts";
 import { JoinedRecords } from "./joined-records.ts";
@@ -83,38 +85,23 @@ export class KernelRecords {
   }
 
   #recordOf(event: KernelEvent): ConnectionRecord {
-    const { mesh } = this.#options;
+    const { mesh, judge, workloadOf } = this.#options;
     const inbound = event.direction === "in";
-    const own = this.#options.workloadOf(event.podIdx) ?? null;
+    const own = workloadOf(event.podIdx) ?? null;
     const peer = mesh.workloadAt((inbound ? event.source : event.destination).address) ?? null;
     const [source, destination] = inbound ? [peer, own] : [own, peer];
-    return {
+    return connectionRecord({
       reporter: inbound ? "destination" : "source",
-      direction: inbound ? "inbound" : "outbound",
       podIdx: event.podIdx,
       // An address proves nobody; the pod's own namespace does, at its own end.
       source: { ...event.source, workload: source, identity: inbound ? null : (own?.identity ?? null) },
-      destination: { ...event.destination, workload: destination, identity: null },
-      hbone: null,
-      dialled: null,
-      service: null,
-      security: "none",
-      decision: inbound && own !== null ? summarize(this.#options.judge(plaintext(event, own))) : null,
-      traceId: "",
-    };
+      destination: { ...event.destination, workload: destination },
+      decision:
+        inbound && own !== null
+          ? summarize(judge(plaintextFacts({ client: event.source, target: event.destination }, own)))
+          : null,
+    });
   }
-}
-
-function plaintext(event: KernelEvent, destination: Workload): ConnectionFacts {
-  return {
-    sourceAddress: event.source.address,
-    sourcePort: event.source.port,
-    sourceIdentity: null,
-    destinationAddress: event.destination.address,
-    destinationPort: event.destination.port,
-    destination,
-    security: "none",
-  };
 }
 
 function endOf(event: KernelEvent): Outcome {

@@ -7,7 +7,7 @@ import type { Workload } from "../mesh/workload.ts";
 import { accessLine } from "../observe/access-log.ts";
 import { LineBatch, type Lines } from "../observe/line-writer.ts";
 import type { Logger } from "../observe/log.ts";
-import { type OpenConnection, type RecordDeltas, Recorder } from "../observe/record.ts";
+import { type OpenConnection, type RecordDeltas, Recorder } from "../observe/recorder.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { type KernelCounters, KernelEvents, readCounters } from "./events.ts";
 import { KernelRecords } from "./kernel-records.ts";

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { MtlsMode } from "../mesh/policies.ts";
+import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
-import { pairVerdicts, podVips, socketFacts } from "./pair-verdicts.ts";
+import { pairVerdicts, podVips } from "./pair-verdicts.ts";
 import type { VerdictWorld } from "./plaintext-verdicts.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
@@ -99,7 +100,8 @@ describe("a pair of pods of this node", () => {
           ["10.0.0.1", "10.0.0.2"],
           ["fd00::1", "fd00::2"],
         ] as const) {
-          const facts = socketFacts(web, api, { from: { address: from, port: 9 }, to: { address: to, port: asked } });
+          const ends = { client: { address: from, port: 9 }, target: { address: to, port: asked } };
+          const facts = sameNodeFacts(ends, api, web);
           assert.equal(there.judge(facts).verdict, verdict === "end" ? "deny" : "allow");
         }
         if (verdict === "join") assert.ok(given.every(([action, , dryRun]) => action !== "AUDIT" && !dryRun));

@@ -1,11 +1,11 @@
 // 1 · main thread · which pods of this node may talk past the agent: pairs and virtual addresses → what the kernel is told.
 // Every pair is asked of the evaluator, as the agent would ask for a `local` route; whoever has to be seen is not joined. Pure.
 
-import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "../plan/candidates.ts";
+import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { type Candidate, eligibleEndpoints } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
 import type { Backend, PairEntry, PairVerdict } from "./pair-maps.ts";
@@ -65,28 +65,10 @@ function allowed(source: Workload, destination: Workload, port: number, world: V
   return (
     pairs.length > 0 &&
     pairs.every(({ from, to }) => {
-      const facts = socketFacts(source, destination, { from: { address: from, port: 1 }, to: { address: to, port } });
-      return world.judge(facts).verdict === "allow";
+      const ends = { client: { address: from, port: 1 }, target: { address: to, port } };
+      return world.judge(sameNodeFacts(ends, destination, source)).verdict === "allow";
     })
   );
-}
-
-type Ends = {
-  readonly from: { readonly address: string; readonly port: number };
-  readonly to: { readonly address: string; readonly port: number };
-};
-
-/** A connection between two pods of this node as the evaluator is shown it: identity by the kernel, no certificate. */
-export function socketFacts(source: Workload, destination: Workload, { from, to }: Ends): ConnectionFacts {
-  return {
-    sourceAddress: from.address,
-    sourcePort: from.port,
-    sourceIdentity: source.identity,
-    destinationAddress: to.address,
-    destinationPort: to.port,
-    destination,
-    security: "socket",
-  };
 }
 
 const policyPorts = ({ rules }: AuthorizationPolicy): readonly number[] => rules.flatMap(rulePorts);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { MtlsMode } from "../mesh/policies.ts";
+import { plaintextFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import {
@@ -148,8 +149,8 @@ test("never weaker than the evaluator: what the kernel passes or sends direct is
     .tuple(action, rules, scope, fc.boolean())
     .map(([does, list, where, dryRun]) => policy(does, list, { ...where, dryRun }));
   const source = fc.record({
-    sourceAddress: fc.oneof(fc.ipV4(), fc.ipV6()),
-    sourcePort: fc.integer({ min: 1, max: 65_535 }),
+    address: fc.oneof(fc.ipV4(), fc.ipV6()),
+    port: fc.integer({ min: 1, max: 65_535 }),
   });
   const asked = fc.oneof(port, fc.integer({ min: 1, max: 65_535 }));
   fc.assert(
@@ -163,14 +164,8 @@ test("never weaker than the evaluator: what the kernel passes or sends direct is
           mesh.peers.push(...peers);
           mesh.policies.push(...policies);
         });
-        const decision = one.judge({
-          ...from,
-          sourceIdentity: null,
-          destinationAddress: "10.0.0.2",
-          destinationPort: to,
-          destination: api,
-          security: "none",
-        });
+        const target = { address: "10.0.0.2", port: to };
+        const decision = one.judge(plaintextFacts({ client: from, target }, api));
         const inside = new Map(inEntries(4, api, one).map((entry) => [entry.port, entry.verdict]));
         const verdict = inside.get(to) ?? inside.get(0);
         if (verdict === "pass") assert.equal(decision.verdict, "allow");

@@ -5,6 +5,7 @@ import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "../plan/candidates.ts";
+import { plaintextFacts } from "../plan/connection-facts.ts";
 import type { Candidate } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
 import type { Judge } from "../policy/evaluate.ts";
@@ -23,7 +24,7 @@ export type VerdictWorld = { readonly mesh: Snapshot; readonly judge: Judge };
 
 /** What plaintext to `port` of the workload gets. */
 export function inVerdict(workload: Workload, port: number, world: VerdictWorld): InVerdict {
-  const asked = plaintextFacts(workload, port);
+  const asked = strangersFacts(workload, port);
   // An address is needed to ask; a workload without one is reached by nobody.
   if (asked === null) return "refuse";
   const decision = world.judge(asked);
@@ -96,18 +97,12 @@ function portBeside(named: ReadonlySet<number>): number {
   return port;
 }
 
-function plaintextFacts(destination: Workload, port: number): ConnectionFacts | null {
+/** Plaintext from an address of nobody; null: the workload has no address. */
+function strangersFacts(destination: Workload, port: number): ConnectionFacts | null {
   const [destinationAddress] = destination.addresses;
   if (destinationAddress === undefined) return null;
-  return {
-    sourceAddress: destinationAddress.includes(":") ? "2001:db8::1" : "192.0.2.1",
-    sourcePort: 1,
-    sourceIdentity: null,
-    destinationAddress,
-    destinationPort: port,
-    destination,
-    security: "none",
-  };
+  const client = { address: destinationAddress.includes(":") ? "2001:db8::1" : "192.0.2.1", port: 1 };
+  return plaintextFacts({ client, target: { address: destinationAddress, port } }, destination);
 }
 
 /** Every out_by_dst entry of the mesh. */

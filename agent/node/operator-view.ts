@@ -10,7 +10,7 @@ import type { KernelCounters } from "../kernel/events.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
-import type { OpenConnection } from "../observe/record.ts";
+import type { OpenConnection } from "../observe/recorder.ts";
 import { explain } from "../plan/explain.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";

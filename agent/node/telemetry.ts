@@ -7,7 +7,7 @@ import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Lines, LineWriter } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Metrics, type MetricsSample } from "../observe/metrics.ts";
-import type { RecordDeltas } from "../observe/record.ts";
+import type { RecordDeltas } from "../observe/recorder.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import type { ThreadReport } from "../threads/messages.ts";
 import type { Enrolment } from "./enrollment.ts";

@@ -7,7 +7,7 @@ import { loopDelay } from "./loop-delay.ts";
 import { metricTable } from "./metric-table.ts";
 import { Metrics, type MetricsSample } from "./metrics.ts";
 import { anOutcome, aRecord, aWorkload } from "./record.fake.ts";
-import { Recorder } from "./record.ts";
+import { Recorder } from "./recorder.ts";
 
 const emptySample: MetricsSample = {
   threads: [],

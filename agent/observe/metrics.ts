@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import type { Counter, Gauge, Registry } from "prom-client";
 import { counterNames } from "../abi.ts";
 import { type MetricSpec, ownMetrics, trafficMetrics } from "./metric-table.ts";
-import type { RecordDeltas } from "./record.ts";
+import type { RecordDeltas } from "./recorder.ts";
 import { seriesValues, trafficLabels } from "./series.ts";
 
 export type ThreadSample = {

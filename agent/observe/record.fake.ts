@@ -2,7 +2,7 @@
 import { nowhere } from "../mesh/source-ref.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { ConnectionRecord, Outcome } from "./record.ts";
+import { type ConnectionRecord, connectionRecord, type Outcome } from "./record.ts";
 
 export function aWorkload(values: Partial<Workload> = {}): Workload {
   const name = values.name ?? "web";
@@ -35,20 +35,16 @@ const web = aWorkload();
 const api = aWorkload({ name: "api", addresses: ["10.0.0.2"] });
 
 export function aRecord(values: Partial<ConnectionRecord> = {}): ConnectionRecord {
-  return {
+  return connectionRecord({
     reporter: "source",
-    direction: "outbound",
     podIdx: 1,
     source: { address: "10.0.0.1", port: 40000, workload: web, identity: web.identity },
     destination: { address: "10.0.0.2", port: 15008, workload: api, identity: api.identity },
     hbone: { address: "10.0.0.2", port: 8080 },
-    dialled: null,
     service: { name: "api", namespace: "shop", hostname: "api.shop.svc.cluster.local" },
     security: "mtls",
-    decision: null,
-    traceId: "",
     ...values,
-  };
+  });
 }
 
 export function anOutcome(values: Partial<Outcome> = {}): Outcome {

@@ -1,18 +1,14 @@
-// 15 · data thread · one connection's story: opened once, closed once, counted here and nowhere else.
-// Main only adds up the numbers it is handed (`takeDeltas`), so a slow scrape never touches a connection.
-
+// 15 · any thread · what is known of one connection, as a value: who, where to, what was decided, how it ended.
 import type { Service } from "../mesh/service.ts";
-import type { SourceRef } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision, DenyReason, Miss, RuleRef } from "../policy/decision.ts";
-import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
+import type { DecisionSummary } from "./decision-summary.ts";
 
-/** Whose eyes: the client's node reports "source", the server's "destination". */
+/** Which end tells: the client's node reports "source", the server's "destination". */
 export type Reporter = "source" | "destination";
 export type Direction = "outbound" | "inbound";
 
-/** ztunnel's closed list, wire.md 5.1; "-": nothing went wrong. Each has a page in docs/reasons/. */
+/** ztunnel's closed list of response flags; "-": nothing went wrong. Each has a page in docs/reasons/. */
 export const responseFlags = [
   "-",
   "DENY",
@@ -39,27 +35,13 @@ export function recordService(service: Service | null): RecordService | null {
   return service === null ? null : { name: service.name, namespace: service.namespace, hostname: service.hostname };
 }
 
-/** What the evaluator said, in the few words that logs and tables need. */
-export type DecisionSummary = {
-  readonly verdict: "allow" | "deny";
-  readonly layer: "L4" | "L7";
-  readonly reason: DenyReason | null;
-  /** `<namespace>/<name>[<rule>]`; empty: no object decided. */
-  readonly policy: string;
-  /** `<file>:<line>` of the rule; empty when it came from an API or nothing decided. */
-  readonly at: string;
-  /** `<policy> wants <field> <want>; got <got>`, with ", and …" when the rule lacked more; empty: none. */
-  readonly nearestMiss: string;
-  readonly audited: readonly string[];
-  readonly dryRunDenied: readonly string[];
-};
-
 export type ConnectionRecord = {
   readonly reporter: Reporter;
   readonly direction: Direction;
+  /** The keeper's index of the pod that this node serves at the reporting end. */
   readonly podIdx: number;
   readonly source: Party;
-  /** Really dialled: `<pod>:15008` when tunnelled, and then `hbone` is the target inside. */
+  /** The TCP destination: `<pod>:15008` when tunnelled, and then `hbone` is the target inside. */
   readonly destination: Party;
   readonly hbone: RecordEndpoint | null;
   /** What the application asked for, when that was something else (a VIP). */
@@ -71,7 +53,36 @@ export type ConnectionRecord = {
   readonly traceId: string;
 };
 
-/** How it ended. `cause` is the engine's CloseCause or `traffic`'s own word; `message` may hold hostile bytes. */
+/** The ends of a new record; of an end without `workload` and `identity` only the address is known. */
+type KnownEnd = RecordEndpoint & Partial<Party>;
+export type KnownOfConnection = Pick<ConnectionRecord, "reporter" | "podIdx"> &
+  Partial<Omit<ConnectionRecord, "reporter" | "direction" | "podIdx" | "source" | "destination">> & {
+    readonly source: KnownEnd;
+    readonly destination: KnownEnd;
+  };
+
+/** The record of a connection of which `known` is known: plaintext from nobody to nobody unless it says otherwise. */
+export function connectionRecord(known: KnownOfConnection): ConnectionRecord {
+  return {
+    reporter: known.reporter,
+    direction: known.reporter === "source" ? "outbound" : "inbound",
+    podIdx: known.podIdx,
+    source: partyOf(known.source),
+    destination: partyOf(known.destination),
+    hbone: known.hbone ?? null,
+    dialled: known.dialled ?? null,
+    service: known.service ?? null,
+    security: known.security ?? "none",
+    decision: known.decision ?? null,
+    traceId: known.traceId ?? "",
+  };
+}
+
+function partyOf({ address, port, workload, identity }: KnownEnd): Party {
+  return { address, port, workload: workload ?? null, identity: identity ?? null };
+}
+
+/** How a connection ended. `cause` is the engine's CloseCause or a word of `traffic`; `message` may hold hostile bytes. */
 export type Outcome = {
   readonly flag: ResponseFlag;
   readonly cause: string;
@@ -80,200 +91,8 @@ export type Outcome = {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly durationUs: number;
-  /** Set when a later judgement ended it (policy change); replaces the first one in the log line. */
+  /** Set when a later judgement ended it (policy change); replaces the first decision in the log line. */
   readonly decision?: DecisionSummary;
   /** Refused before anything was opened upstream. */
   readonly early?: boolean;
 };
-
-/** An open connection as `orlop get connections` sees it. */
-export type OpenConnection = { readonly id: string; readonly openedAtMs: number; readonly record: ConnectionRecord };
-
-export type RecorderOptions = {
-  /** Prefix of connection ids: the data thread's number. */
-  readonly thread: number;
-  /** Most label sets on this thread; connections beyond them count under "other" (G7). */
-  readonly labelSets: number;
-  /** Wall clock, milliseconds. */
-  readonly now: () => number;
-  /** One access-log entry; called exactly once per connection, at its end. */
-  readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
-};
-
-/** Plain data: crosses to main by structured clone. All numbers are since the last hand-over, but for `open`. */
-export type RecordDeltas = SeriesDeltas & {
-  readonly open: number;
-  /** Decisions by `<verdict>|<layer>|<reason or "-">`. */
-  readonly decisions: Readonly<Record<string, number>>;
-  /** Dry-run policies that would have denied, and AUDIT rules that matched, by policy. */
-  readonly dryRunDenied: Readonly<Record<string, number>>;
-  readonly audited: Readonly<Record<string, number>>;
-};
-
-/** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
-export class OpenRecord {
-  readonly openedAtMs: number;
-  readonly #serial: number;
-  #record: ConnectionRecord;
-  /** Null once it has ended. */
-  #recorder: Recorder | null;
-  /** Where its opening was counted. */
-  readonly series: Series;
-
-  constructor(recorder: Recorder, serial: number, openedAtMs: number, record: ConnectionRecord, series: Series) {
-    this.#recorder = recorder;
-    this.#serial = serial;
-    this.openedAtMs = openedAtMs;
-    this.#record = record;
-    this.series = series;
-  }
-
-  get record(): ConnectionRecord {
-    return this.#record;
-  }
-
-  get serial(): number {
-    return this.#serial;
-  }
-
-  /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */
-  reached({ address, port }: RecordEndpoint): void {
-    const { destination } = this.#record;
-    if (destination.address === address && destination.port === port) return;
-    this.#record = { ...this.#record, destination: { ...destination, address, port } };
-  }
-
-  /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
-  closed(outcome: Outcome): void {
-    const recorder = this.#recorder;
-    this.#recorder = null;
-    recorder?.ended(this, outcome);
-  }
-}
-
-export class Recorder {
-  readonly #options: RecorderOptions;
-  readonly #series: SeriesTable;
-  readonly #open = new Set<OpenRecord>();
-  #serial = 0;
-  #decisions = new Map<string, number>();
-  #dryRunDenied = new Map<string, number>();
-  #audited = new Map<string, number>();
-
-  constructor(options: RecorderOptions) {
-    this.#options = options;
-    this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
-  }
-
-  /** Counts the opening. Exactly one `closed` on the result must follow. */
-  opened(record: ConnectionRecord): OpenRecord {
-    const series = this.#series.of(record, "-");
-    series.opened += 1;
-    series.live += 1;
-    this.#judged(record.decision);
-    this.#serial += 1;
-    const open = new OpenRecord(this, this.#serial, this.#options.now(), record, series);
-    this.#open.add(open);
-    return open;
-  }
-
-  /** By `OpenRecord.closed`, once. */
-  ended(open: OpenRecord, outcome: Outcome): void {
-    const { series, record } = open;
-    this.#open.delete(open);
-    series.live -= 1;
-    series.closed += 1;
-    // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
-    series.receivedBytes += outcome.sentBytes;
-    series.sentBytes += outcome.receivedBytes;
-    if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
-    if (outcome.decision) this.#judged(outcome.decision);
-    this.#options.log(record, outcome, this.#options.now());
-  }
-
-  /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
-  refused(record: ConnectionRecord, outcome: Pick<Outcome, "flag" | "cause" | "message" | "durationUs">): void {
-    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0, early: true });
-  }
-
-  /** Open connections, oldest first, at most `limit`. */
-  connections(limit: number): readonly OpenConnection[] {
-    const list: OpenConnection[] = [];
-    for (const open of this.#open) {
-      if (list.length >= limit) break;
-      list.push({ id: `${this.#options.thread}-${open.serial}`, openedAtMs: open.openedAtMs, record: open.record });
-    }
-    return list;
-  }
-
-  /** Hands over what was counted since the last call. */
-  takeDeltas(): RecordDeltas {
-    const deltas = {
-      ...this.#series.take(),
-      open: this.#open.size,
-      decisions: Object.fromEntries(this.#decisions),
-      dryRunDenied: Object.fromEntries(this.#dryRunDenied),
-      audited: Object.fromEntries(this.#audited),
-    };
-    this.#decisions = new Map();
-    this.#dryRunDenied = new Map();
-    this.#audited = new Map();
-    return deltas;
-  }
-
-  #judged(decision: DecisionSummary | null): void {
-    if (!decision) return;
-    count(this.#decisions, `${decision.verdict}|${decision.layer}|${decision.reason ?? "-"}`);
-    for (const policy of decision.dryRunDenied) count(this.#dryRunDenied, policy);
-    for (const policy of decision.audited) count(this.#audited, policy);
-  }
-}
-
-function count(map: Map<string, number>, key: string): void {
-  map.set(key, (map.get(key) ?? 0) + 1);
-}
-
-/** `<namespace>/<name>[<rule>]`, without the brackets when the object as a whole decided. */
-export function ruleName(rule: RuleRef): string {
-  return rule.rule < 0 ? `${rule.namespace}/${rule.name}` : `${rule.namespace}/${rule.name}[${rule.rule}]`;
-}
-
-/** `<file>:<line>`; empty for objects that came from an API. */
-export function placeOf(from: SourceRef): string {
-  return from.file === "" ? "" : `${from.file}:${from.line}`;
-}
-
-/** Several misses are of one rule, which wanted all of them. */
-function missText(misses: readonly Miss[]): string {
-  const [first] = misses;
-  if (!first) return "";
-  const wanted = misses.map(({ field, want, got }) => `${field} ${want}; got ${got}`);
-  return `${ruleName(first.rule)} wants ${wanted.join(", and ")}`;
-}
-
-/** Of what rules allow, by rule: nearly every connection, and every open one holds its summary. */
-const allowed = new WeakMap<RuleRef, DecisionSummary>();
-
-export function summarize(decision: Decision): DecisionSummary {
-  const { verdict, decidedBy, audited, dryRunDenied } = decision;
-  if (verdict !== "allow" || decidedBy === null || audited.length + dryRunDenied.length > 0) return written(decision);
-  const known = allowed.get(decidedBy);
-  if (known?.layer === decision.layer) return known;
-  const summary = written(decision);
-  allowed.set(decidedBy, summary);
-  return summary;
-}
-
-function written(decision: Decision): DecisionSummary {
-  const misses = decision.verdict === "deny" ? decision.nearestMiss : [];
-  return {
-    verdict: decision.verdict,
-    layer: decision.layer,
-    reason: decision.verdict === "deny" ? decision.reason : null,
-    policy: decision.decidedBy ? ruleName(decision.decidedBy) : "",
-    at: decision.decidedBy ? placeOf(decision.decidedBy.from) : "",
-    nearestMiss: missText(misses),
-    audited: decision.audited.map(ruleName),
-    dryRunDenied: decision.dryRunDenied.map(ruleName),
-  };
-}

@@ -5,6 +5,7 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
+import { certificateFacts, plaintextFacts, sameNodeFacts } from "./connection-facts.ts";
 import type { Refusal } from "./outcome.ts";
 import { isOwnPort } from "./ports.ts";
 import { type Route, type RouteWorld, routeOf } from "./route.ts";
@@ -50,15 +51,8 @@ export function planOutbound(facts: OutboundFacts, world: PlanWorld): Plan {
   const route = routeOf(source, dialled, world);
   if (route.kind === "refuse") return refuse(route.reason, route, null);
   if (route.kind !== "local") return { verdict: "go", route, facts: null, decision: null };
-  const judged: ConnectionFacts = {
-    sourceAddress: sourceAddressFor(source, client.address, route.target.address),
-    sourcePort: client.port,
-    sourceIdentity: source.identity,
-    destinationAddress: route.target.address,
-    destinationPort: route.target.port,
-    destination: route.destination,
-    security: "socket",
-  };
+  const seen = { address: sourceAddressFor(source, client.address, route.target.address), port: client.port };
+  const judged = sameNodeFacts({ client: seen, target: route.target }, route.destination, source);
   const decision = world.judge(judged);
   return decision.verdict === "allow"
     ? { verdict: "go", route, facts: judged, decision }
@@ -80,15 +74,8 @@ export function planInbound(facts: InboundFacts, judge: Judge): Plan {
   const { destination, target, client, identity } = facts;
   if (isOwnPort(target.port)) return refuse("own-port", null, null);
   if (!destination.addresses.includes(target.address)) return refuse("unknown-pod", null, null);
-  const judged: ConnectionFacts = {
-    sourceAddress: client.address,
-    sourcePort: client.port,
-    sourceIdentity: identity,
-    destinationAddress: target.address,
-    destinationPort: target.port,
-    destination,
-    security: identity === null ? "none" : "mtls",
-  };
+  const ends = { client, target };
+  const judged = identity === null ? plaintextFacts(ends, destination) : certificateFacts(ends, destination, identity);
   const route: Route = { kind: "local", target, destination, service: null };
   const decision = judge(judged);
   return decision.verdict === "allow"

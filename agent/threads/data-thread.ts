@@ -10,7 +10,7 @@ import { Lean } from "../mesh/thread-view.ts";
 import { accessLine } from "../observe/access-log.ts";
 import { LineBatch } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
-import { Recorder } from "../observe/record.ts";
+import { Recorder } from "../observe/recorder.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { tidy } from "../process/collect-garbage.ts";
 import { createTraffic } from "../traffic/traffic.ts";

@@ -4,7 +4,7 @@ import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { LineBatch } from "../observe/line-writer.ts";
 import type { LoopDelay } from "../observe/loop-delay.ts";
-import type { OpenConnection, RecordDeltas } from "../observe/record.ts";
+import type { OpenConnection, RecordDeltas } from "../observe/recorder.ts";
 
 type LineBatchTaken = ReturnType<LineBatch["take"]>;
 

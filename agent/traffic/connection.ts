@@ -1,8 +1,9 @@
 // 7, 12 · data thread · one connection of the engine as traffic sees it, from its first event to its one `closed`.
 import type { Answer } from "../engine/answers.ts";
 import type { Closed, ConnRef, Endpoint } from "../engine/events.ts";
-import type { ConnectionRecord, OpenRecord, Recorder } from "../observe/record.ts";
-import { summarize } from "../observe/record.ts";
+import { summarize } from "../observe/decision-summary.ts";
+import type { ConnectionRecord } from "../observe/record.ts";
+import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 

@@ -1,7 +1,7 @@
 // 12 · data thread · plaintext on :15006 that the kernel would not settle: the same evaluator, with nobody's identity.
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
-import type { ConnectionRecord } from "../observe/record.ts";
+import { type ConnectionRecord, connectionRecord } from "../observe/record.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { planInbound } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
@@ -10,19 +10,7 @@ import type { TrafficContext } from "./context.ts";
 /** The record of a plaintext connection of which only the event is known. */
 export function plaintextDraft(event: Accepted): ConnectionRecord {
   const local = event.destination ?? { address: "", port: 0 };
-  return {
-    reporter: "destination",
-    direction: "inbound",
-    podIdx: event.podIdx,
-    source: { ...event.source, workload: null, identity: null },
-    destination: { ...local, workload: null, identity: null },
-    hbone: null,
-    dialled: null,
-    service: null,
-    security: "none",
-    decision: null,
-    traceId: "",
-  };
+  return connectionRecord({ reporter: "destination", podIdx: event.podIdx, source: event.source, destination: local });
 }
 
 export function answerPlaintext(event: Accepted, connection: Connection, context: TrafficContext): Answer {

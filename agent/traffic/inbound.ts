@@ -3,7 +3,7 @@ import type { Answer } from "../engine/answers.ts";
 import type { ConnectRequest, Endpoint } from "../engine/events.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { type ConnectionRecord, recordService } from "../observe/record.ts";
+import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
 import { parseAuthority } from "../plan/authority.ts";
 import { baggageOf, hostOfForwarded, traceIdOf } from "../plan/connect-headers.ts";
 import type { Refusal } from "../plan/outcome.ts";
@@ -16,19 +16,14 @@ import type { TrafficContext } from "./context.ts";
 
 /** The record of a CONNECT of which only the event is known. */
 export function inboundDraft(event: ConnectRequest): ConnectionRecord {
-  return {
+  return connectionRecord({
     reporter: "destination",
-    direction: "inbound",
     podIdx: event.podIdx,
-    source: { ...event.peer, workload: null, identity: null },
-    destination: { ...event.local, workload: null, identity: null },
-    hbone: null,
-    dialled: null,
-    service: null,
+    source: event.peer,
+    destination: event.local,
     security: "mtls",
-    decision: null,
     traceId: traceIdOf(event.traceparent),
-  };
+  });
 }
 
 export function answerInbound(event: ConnectRequest, connection: Connection, context: TrafficContext): Answer {

@@ -2,7 +2,7 @@
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { type ConnectionRecord, recordService } from "../observe/record.ts";
+import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
@@ -15,19 +15,7 @@ type Onward = Extract<Plan, { readonly verdict: "go" }>;
 /** The record of a connection of which only the event is known. */
 export function outboundDraft(event: Accepted): ConnectionRecord {
   const dialled = event.destination ?? { address: "", port: 0 };
-  return {
-    reporter: "source",
-    direction: "outbound",
-    podIdx: event.podIdx,
-    source: { ...event.source, workload: null, identity: null },
-    destination: { ...dialled, workload: null, identity: null },
-    hbone: null,
-    dialled: null,
-    service: null,
-    security: "none",
-    decision: null,
-    traceId: "",
-  };
+  return connectionRecord({ reporter: "source", podIdx: event.podIdx, source: event.source, destination: dialled });
 }
 
 /** May be called again with the same arguments when it said what was missing. */

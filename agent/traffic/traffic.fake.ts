@@ -5,7 +5,8 @@ import type { Accepted, CloseCause, Closed, ConnectRequest, ConnRef, Endpoint } 
 import type { PeerIdentity } from "../identity/peer-certificate.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { parseSpiffeId } from "../mesh/spiffe-id.ts";
-import { type ConnectionRecord, type Outcome, Recorder } from "../observe/record.ts";
+import type { ConnectionRecord, Outcome } from "../observe/record.ts";
+import { Recorder } from "../observe/recorder.ts";
 import type { Decision } from "../policy/decision.ts";
 import { allow, FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
 import { createTraffic, type Traffic, type TrafficOptions } from "./traffic.ts";

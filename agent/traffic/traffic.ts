@@ -11,7 +11,8 @@ import type {
   TunnelAbused,
 } from "../engine/events.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
-import type { ConnectionRecord, Recorder } from "../observe/record.ts";
+import type { ConnectionRecord } from "../observe/record.ts";
+import type { Recorder } from "../observe/recorder.ts";
 import { traceparents } from "../plan/connect-headers.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";

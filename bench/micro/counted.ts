@@ -3,6 +3,7 @@
 import { getPriority } from "node:os";
 import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
+import { certificateFacts } from "../../agent/plan/connection-facts.ts";
 import { planOutbound } from "../../agent/plan/plan.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 import { decoders } from "./decode.ts";
@@ -37,14 +38,12 @@ store.apply([
 ]);
 const judge = judgeOf(store);
 
+const CLIENT = { address: addressOf(0), port: 40_000 };
 /** `nth`: which of an app's ten callers; ten is a stranger. */
 function callOf(app: number, nth: number): ConnectionFacts {
   const destination = workloads[app * 10] ?? workload(0);
-  return {
-    ...{ sourceAddress: "10.0.0.1", sourcePort: 40_000, destinationPort: 8080, security: "mtls", destination },
-    sourceIdentity: identityOf(destination.namespace, `caller-${nth}`),
-    destinationAddress: destination.addresses[0] ?? "",
-  };
+  const target = { address: destination.addresses[0] ?? "", port: 8080 };
+  return certificateFacts({ client: CLIENT, target }, destination, identityOf(destination.namespace, `caller-${nth}`));
 }
 const callers = Array.from({ length: CALLS }, (_, index) => callOf(index % APPS, index % POLICIES_PER_APP));
 const strangers = Array.from({ length: CALLS }, (_, index) => callOf(index % APPS, POLICIES_PER_APP));
@@ -56,11 +55,11 @@ count("decide-allow", judged(callers, "allow"));
 count("decide-deny", judged(strangers, "deny"));
 
 const world = { mesh: store, judge, servedHere: () => false, load: () => 0, random: () => 0.5 };
-const client = { address: addressOf(0), port: 40_000 };
 const source = workload(0);
 count("plan-outbound", (index) => {
   const dialled = { address: vipOf(index % APPS), port: 80 };
-  if (planOutbound({ source, client, dialled }, world).route?.kind !== "tunnel") throw new Error("expected a tunnel");
+  if (planOutbound({ source, client: CLIENT, dialled }, world).route?.kind !== "tunnel")
+    throw new Error("expected a tunnel");
 });
 count("update-endpoint", changer(store, workloads));
 for (const [name, step] of Object.entries(decoders())) count(`decode-${name}`, step);

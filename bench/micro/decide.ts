@@ -3,12 +3,15 @@
 // about lately is told beside it.
 import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
+import { certificateFacts } from "../../agent/plan/connection-facts.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 import { identityOf, policy, workload } from "./mesh.ts";
 import { randomOf, type Times, timeEach } from "./timing.ts";
 
 const POLICIES_PER_APP = 10;
 const CALLS = 50_000;
+
+const CLIENT = { address: "10.0.0.1", port: 40_000 };
 
 /** Kubernetes' limit of pods per node. */
 const PODS_PER_NODE = 110;
@@ -34,11 +37,12 @@ export function decider(policies: number, seed: number): Decider {
     Array.from({ length: CALLS }, () => {
       const destination = destinations[Math.floor(random() * count)] ?? workload(0);
       const nth = Math.floor(random() * (POLICIES_PER_APP + 1));
-      return {
-        ...{ sourceAddress: "10.0.0.1", sourcePort: 40_000, destinationPort: 8080, security: "mtls", destination },
-        sourceIdentity: identityOf(destination.namespace, `caller-${nth}`),
-        destinationAddress: destination.addresses[0] ?? "",
-      };
+      const target = { address: destination.addresses[0] ?? "", port: 8080 };
+      return certificateFacts(
+        { client: CLIENT, target },
+        destination,
+        identityOf(destination.namespace, `caller-${nth}`),
+      );
     });
   const near = factsAmong(Math.min(apps, PODS_PER_NODE));
   const any = factsAmong(apps);

@@ -1,0 +1,62 @@
+// 15 · any thread · a decision in the few words that logs, tables and metrics need. Pure.
+import type { SourceRef } from "../mesh/source-ref.ts";
+import type { Decision, DenyReason, Miss, RuleRef } from "../policy/decision.ts";
+
+export type DecisionSummary = {
+  readonly verdict: "allow" | "deny";
+  readonly layer: "L4" | "L7";
+  readonly reason: DenyReason | null;
+  /** `<namespace>/<name>[<rule>]`; empty: no object decided. */
+  readonly policy: string;
+  /** `<file>:<line>` of the rule; empty when it came from an API or nothing decided. */
+  readonly at: string;
+  /** `<policy> wants <field> <want>; got <got>`, with ", and …" when the rule lacked more; empty: none. */
+  readonly nearestMiss: string;
+  readonly audited: readonly string[];
+  readonly dryRunDenied: readonly string[];
+};
+
+/** Summaries of what rules allow, by rule: nearly every connection is allowed, and every open connection holds its summary. */
+const allowedBy = new WeakMap<RuleRef, DecisionSummary>();
+
+export function summarize(decision: Decision): DecisionSummary {
+  const { verdict, decidedBy, audited, dryRunDenied } = decision;
+  if (verdict !== "allow" || decidedBy === null || audited.length + dryRunDenied.length > 0) return written(decision);
+  const known = allowedBy.get(decidedBy);
+  if (known?.layer === decision.layer) return known;
+  const summary = written(decision);
+  allowedBy.set(decidedBy, summary);
+  return summary;
+}
+
+function written(decision: Decision): DecisionSummary {
+  const misses = decision.verdict === "deny" ? decision.nearestMiss : [];
+  return {
+    verdict: decision.verdict,
+    layer: decision.layer,
+    reason: decision.verdict === "deny" ? decision.reason : null,
+    policy: decision.decidedBy ? ruleName(decision.decidedBy) : "",
+    at: decision.decidedBy ? lineOf(decision.decidedBy.from) : "",
+    nearestMiss: missText(misses),
+    audited: decision.audited.map(ruleName),
+    dryRunDenied: decision.dryRunDenied.map(ruleName),
+  };
+}
+
+/** `<namespace>/<name>[<rule>]`, without the brackets when the object as a whole decided. */
+function ruleName(rule: RuleRef): string {
+  return rule.rule < 0 ? `${rule.namespace}/${rule.name}` : `${rule.namespace}/${rule.name}[${rule.rule}]`;
+}
+
+/** `<file>:<line>`; empty for objects that came from an API. */
+function lineOf(from: SourceRef): string {
+  return from.file === "" ? "" : `${from.file}:${from.line}`;
+}
+
+/** Several misses are of one rule, which wanted all of them. */
+function missText(misses: readonly Miss[]): string {
+  const [first] = misses;
+  if (!first) return "";
+  const wanted = misses.map(({ field, want, got }) => `${field} ${want}; got ${got}`);
+  return `${ruleName(first.rule)} wants ${wanted.join(", and ")}`;
+}

@@ -1,0 +1,152 @@
+// 15 · data thread and main · one connection's story: opened once, closed once, counted here and nowhere else.
+// Main only adds up the numbers that it is handed (`takeDeltas`), so a slow scrape never touches a connection.
+import type { DecisionSummary } from "./decision-summary.ts";
+import type { ConnectionRecord, Outcome, RecordEndpoint } from "./record.ts";
+import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
+
+/** An open connection as `orlop get connections` sees it. */
+export type OpenConnection = { readonly id: string; readonly openedAtMs: number; readonly record: ConnectionRecord };
+
+export type RecorderOptions = {
+  /** Prefix of connection ids: the data thread's number. */
+  readonly thread: number;
+  /** Most label sets on this thread; connections beyond them count under "other" (G7). */
+  readonly labelSets: number;
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
+  /** One access-log entry; called exactly once per connection, at its end. */
+  readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
+};
+
+/** Plain data: crosses to main by structured clone. All numbers are since the last hand-over, but for `open`. */
+export type RecordDeltas = SeriesDeltas & {
+  readonly open: number;
+  /** Decisions by `<verdict>|<layer>|<reason or "-">`. */
+  readonly decisions: Readonly<Record<string, number>>;
+  /** Dry-run policies that would have denied, and AUDIT rules that matched, by policy. */
+  readonly dryRunDenied: Readonly<Record<string, number>>;
+  readonly audited: Readonly<Record<string, number>>;
+};
+
+/** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
+export class OpenRecord {
+  readonly openedAtMs: number;
+  readonly #serial: number;
+  #record: ConnectionRecord;
+  /** Null once it has ended. */
+  #recorder: Recorder | null;
+  /** Where its opening was counted. */
+  readonly series: Series;
+
+  constructor(recorder: Recorder, serial: number, openedAtMs: number, record: ConnectionRecord, series: Series) {
+    this.#recorder = recorder;
+    this.#serial = serial;
+    this.openedAtMs = openedAtMs;
+    this.#record = record;
+    this.series = series;
+  }
+
+  get record(): ConnectionRecord {
+    return this.#record;
+  }
+
+  get serial(): number {
+    return this.#serial;
+  }
+
+  /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */
+  reached({ address, port }: RecordEndpoint): void {
+    const { destination } = this.#record;
+    if (destination.address === address && destination.port === port) return;
+    this.#record = { ...this.#record, destination: { ...destination, address, port } };
+  }
+
+  /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
+  closed(outcome: Outcome): void {
+    const recorder = this.#recorder;
+    this.#recorder = null;
+    recorder?.ended(this, outcome);
+  }
+}
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #series: SeriesTable;
+  readonly #open = new Set<OpenRecord>();
+  #serial = 0;
+  #decisions = new Map<string, number>();
+  #dryRunDenied = new Map<string, number>();
+  #audited = new Map<string, number>();
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+    this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
+  }
+
+  /** Counts the opening. Exactly one `closed` on the result must follow. */
+  opened(record: ConnectionRecord): OpenRecord {
+    const series = this.#series.of(record, "-");
+    series.opened += 1;
+    series.live += 1;
+    this.#judged(record.decision);
+    this.#serial += 1;
+    const open = new OpenRecord(this, this.#serial, this.#options.now(), record, series);
+    this.#open.add(open);
+    return open;
+  }
+
+  /** By `OpenRecord.closed`, once. */
+  ended(open: OpenRecord, outcome: Outcome): void {
+    const { series, record } = open;
+    this.#open.delete(open);
+    series.live -= 1;
+    series.closed += 1;
+    // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
+    series.receivedBytes += outcome.sentBytes;
+    series.sentBytes += outcome.receivedBytes;
+    if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
+    if (outcome.decision) this.#judged(outcome.decision);
+    this.#options.log(record, outcome, this.#options.now());
+  }
+
+  /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
+  refused(record: ConnectionRecord, outcome: Pick<Outcome, "flag" | "cause" | "message" | "durationUs">): void {
+    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0, early: true });
+  }
+
+  /** Open connections, oldest first, at most `limit`. */
+  connections(limit: number): readonly OpenConnection[] {
+    const list: OpenConnection[] = [];
+    for (const open of this.#open) {
+      if (list.length >= limit) break;
+      list.push({ id: `${this.#options.thread}-${open.serial}`, openedAtMs: open.openedAtMs, record: open.record });
+    }
+    return list;
+  }
+
+  /** Hands over what was counted since the last call. */
+  takeDeltas(): RecordDeltas {
+    const deltas = {
+      ...this.#series.take(),
+      open: this.#open.size,
+      decisions: Object.fromEntries(this.#decisions),
+      dryRunDenied: Object.fromEntries(this.#dryRunDenied),
+      audited: Object.fromEntries(this.#audited),
+    };
+    this.#decisions = new Map();
+    this.#dryRunDenied = new Map();
+    this.#audited = new Map();
+    return deltas;
+  }
+
+  #judged(decision: DecisionSummary | null): void {
+    if (!decision) return;
+    count(this.#decisions, `${decision.verdict}|${decision.layer}|${decision.reason ?? "-"}`);
+    for (const policy of decision.dryRunDenied) count(this.#dryRunDenied, policy);
+    for (const policy of decision.audited) count(this.#audited, policy);
+  }
+}
+
+function count(map: Map<string, number>, key: string): void {
+  map.set(key, (map.get(key) ?? 0) + 1);
+}
