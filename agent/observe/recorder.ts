@@ -1,4 +1,4 @@
-// 15 · data thread and main · one connection's story: opened once, closed once, counted here and nowhere else.
+// 15 · any thread · one connection's story: opened once, closed once, counted here and nowhere else.
 // Main only adds up the numbers that it is handed (`takeDeltas`), so a slow scrape never touches a connection.
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { ConnectionRecord, Outcome, RecordEndpoint } from "./record.ts";
@@ -10,7 +10,7 @@ export type OpenConnection = { readonly id: string; readonly openedAtMs: number;
 export type RecorderOptions = {
   /** Prefix of connection ids: the data thread's number. */
   readonly thread: number;
-  /** Most label sets on this thread; connections beyond them count under "other" (G7). */
+  /** Most label sets on this thread; connections beyond them count under "other". */
   readonly labelSets: number;
   /** Wall clock, milliseconds. */
   readonly now: () => number;
