@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* IPv4, IPv6 and v4-mapped IPv6 folded into one form (orlop_abi.h), so that every comparison is one. */
+/* IPv4, IPv6 and v4-mapped IPv6 folded into one form (orlop_abi.h), so that two addresses are
+ * compared in a single way. */
 #ifndef ORLOP_ADDR_BPF_H
 #define ORLOP_ADDR_BPF_H
 
@@ -22,8 +23,8 @@
 		(__u32) value_;                                                                              \
 	})
 
-/* From here on clang knows nothing of this pointer. Where it may be one of several, clang would make that an
- * offset to add, and the verifier takes such arithmetic from nobody without CAP_PERFMON or CAP_SYS_ADMIN. */
+/* From here on clang knows nothing of this pointer. Where it may point to several objects, clang would
+ * compute it as an offset, and the verifier refuses such arithmetic without CAP_PERFMON or CAP_SYS_ADMIN. */
 #define OPAQUE(pointer)                                                                                      \
 	({                                                                                                   \
 		__typeof__(pointer) pointer_ = (pointer);                                                    \

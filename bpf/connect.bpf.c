@@ -71,7 +71,8 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	__u64 netns;
 	int is4 = addr_is4(dst);
 
-	/* Fail mode: open. UDP and the like are not meshed (D2). */
+	/* Fail mode: open. Only TCP is meshed; UDP and other protocols go where the application sends them.
+	 */
 	if (ctx->type != SOCK_STREAM || (protocol != IPPROTO_TCP && protocol != PROTOCOL_MPTCP) || !sk)
 		return CONNECT_GO;
 
@@ -136,7 +137,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 		if (verdict_without_agent(pod, dst, port) != ORLOP_OUT_DIRECT)
 			return refuse(ctx, ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT, ECONNREFUSED, pod, dst,
 				      port);
-		/* Fail mode: open (PERMISSIVE), counted and told. */
+		/* Fail mode: open (PERMISSIVE), counted and reported. */
 		count(ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT);
 		event = event_reserve(ORLOP_EVENT_DIRECT);
 		if (event) {

@@ -29,7 +29,7 @@ static __always_inline struct orlop_event *event_reserve(__u32 type)
 	return event;
 }
 
-/* Refusals come at the will of whoever sends SYNs: they may fill half of the ring, the other half is kept
+/* Any sender of SYNs can cause refusals, so they may fill half of the ring, the other half is kept
  * for what connections report. */
 static __always_inline struct orlop_event *event_reserve_refusal(__u32 reason)
 {

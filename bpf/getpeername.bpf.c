@@ -10,7 +10,8 @@
 #include "maps.bpf.h"
 
 /* What to show, or NULL to leave it as it is. A socket that an application accepted may have a listener's
- * storage, so the peer must be where the hook had sent this one. */
+ * storage, so the peer must be the address to which the hook
+ * redirected this socket. */
 static __always_inline struct orlop_sock *rewritten(struct bpf_sock_addr *ctx, const struct orlop_addr *peer)
 {
 	struct bpf_sock *sk = ctx->sk;

@@ -2,7 +2,7 @@
 /* The one description of what kernel, C++ and TypeScript share: map keys and values, ring-buffer
  * records, counters. `make gen-check` turns it into agent/abi.ts; nobody retypes it.
  * Byte order: __be fields are wire order. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d, so that
- * one form serves both families and a v4-mapped destination cannot be mistaken for another one. */
+ * one form serves both families and a v4-mapped destination cannot be mistaken for an IPv6 address. */
 #ifndef ORLOP_ABI_H
 #define ORLOP_ABI_H
 
@@ -155,7 +155,7 @@ struct orlop_backend {
 	struct orlop_addr addr;
 	__be16 port;
 	__u16 pad;
-	__u32 share_end; /* sum of the weights up to and with this one */
+	__u32 share_end; /* sum of the weights up to and including this backend */
 };
 
 #define ORLOP_MAX_BACKENDS 16u

@@ -33,7 +33,8 @@ static __always_inline int pair_joins(__u32 src_pod_idx, __u32 dst_pod_idx, __be
 	return said && *said == ORLOP_PAIR_JOIN;
 }
 
-/* A virtual address becomes one of those behind it, by weight; any other stays. 0: nobody may be chosen. */
+/* Replaces a virtual address by an endpoint behind it, drawn by weight, and leaves any other address as it
+ * is. 0: no endpoint may be chosen. */
 static __always_inline int resolve(const struct orlop_pod *pod, const struct orlop_addr *dst, __be16 port,
 				   struct far_end *to)
 {

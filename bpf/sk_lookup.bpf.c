@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Inbound, one link per pod namespace: every SYN to the pod passes, is refused, or goes to the agent's
- * listener. The server's side of the mesh stands alone: it holds while every agent is dead. SK_DROP answers
+ * listener. The verdict needs no living agent. SK_DROP answers
  * with a reset. */
 #include <linux/bpf.h>
 #include <linux/in.h>
@@ -50,8 +50,8 @@ static __always_inline int refuse(const struct arrival *a, __u32 reason)
 	return SK_DROP;
 }
 
-/* Fail mode: closed at each return but the last. No listener, or one that may not have it: drop, never
- * bypass. */
+/* Fail mode: closed at each return but the last. Without a listener, or with a listener that
+ * the kernel does not accept, the SYN is dropped and never passed on. */
 static __always_inline int to_agent(struct bpf_sk_lookup *ctx, const struct arrival *a)
 {
 	struct orlop_socket_key key = {
@@ -79,7 +79,7 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 	struct arrival a;
 	__u32 *verdict;
 
-	/* Fail mode: open. UDP is not meshed (D2). */
+	/* Fail mode: open. Only TCP is meshed. */
 	if (ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
 	read_arrival(ctx, &a);

@@ -129,7 +129,7 @@ static __always_inline __be16 service_port(const struct orlop_sock *sock, const 
 /* Set by the keeper before the load: the kernel has MPTCP and bpf_skc_to_mptcp_sock (5.19). */
 const volatile __u8 have_mptcp SEC(".rodata") = 0;
 
-/* The socket the application holds is not the one that dials: getpeername asks the former. */
+/* The application holds the MPTCP socket while a subflow dials; getpeername asks the MPTCP socket. */
 static __always_inline void tell_mptcp(struct bpf_sock *sk, const struct orlop_sock *sock)
 {
 	struct mptcp_sock *whole;

@@ -29,7 +29,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     run: ["mesh/", "policy/", "plan/", "observe/", "abi.ts", "engine/endpoint.ts"],
     types: ["engine/"],
   },
-  keeper: { run: ["mesh/ip.ts", "abi.ts", "backoff.ts"] },
+  keeper: { run: ["mesh/ip.ts", "process/mounts.ts", "abi.ts", "backoff.ts"] },
   process: { run: ["backoff.ts"], types: ["config.ts"] },
   threads: {
     run: [
@@ -57,6 +57,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "control/kinds/",
       "control/static-file/",
       "process/preflight.ts",
+      "process/mounts.ts",
     ],
     types: [""],
   },

@@ -156,8 +156,9 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
       podsCgroup?: string;
     }>();
     const preflight = await import("../process/preflight.ts");
+    const mounts = await import("../process/mounts.ts");
     const fallback = { bpffs, podsCgroup: "/sys/fs/cgroup", ports: [] };
-    const mounted = preflight.cgroup2Mount(preflight.readNode(fallback).mountinfo) ?? fallback.podsCgroup;
+    const mounted = mounts.cgroup2Mount(preflight.readNode(fallback).mountinfo) ?? fallback.podsCgroup;
     const options = { failOn, pre, skip, bpffs, podsCgroup: podsCgroup ?? mounted };
     return (await import("./check.ts")).check(context, options, (at) => preflight.judge(preflight.readNode(at)));
   });

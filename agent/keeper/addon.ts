@@ -39,10 +39,11 @@ export type FdSocketClass = {
   connect(path: string): FdSocket;
 };
 
-/** One BPF map. Keys and values have exactly the map's sizes. */
+/** One BPF map. Keys and values have exactly the map's sizes. Also exported by engine.node. */
 export interface KernelMap {
+  /** As the kernel keeps it: at most 15 bytes. */
   readonly name: string;
-  /** Belongs to the Programs; send it, do not close it. */
+  /** Belongs to this object: send it, do not close it. */
   readonly fd: number;
   readonly keyBytes: number;
   /** Of a per-CPU map: all CPUs' values, each padded to eight bytes. */
@@ -55,7 +56,11 @@ export interface KernelMap {
   delete(key: Uint8Array): boolean;
   /** No snapshot: entries may come and go meanwhile; at most maxEntries. */
   keys(): Buffer[];
+  /** Every later call throws EBADF. */
+  close(): void;
 }
+/** @param fd of a map; duplicated */
+export type KernelMapClass = new (fd: number) => KernelMap;
 
 export type ProgramState = {
   readonly name: string;
@@ -88,8 +93,12 @@ export type ProgramsOptions = {
   readonly maxEntries?: Readonly<Record<string, number>>;
 };
 
-/** The eBPF programs and their maps, loaded. Letting go of it (`close`) leaves pins, and what is attached by them, alone. */
+/**
+ * The eBPF programs and their maps, loaded. `close` lets go of programs and maps; pins, and what is attached by them,
+ * stay.
+ */
 export interface Programs {
+  /** The same object for the same name; closed with the programs. */
   map(name: string): KernelMap;
   /**
    * Attaches to a cgroup2 directory and pins one link per program in `pinDir` (made when missing). A link already
@@ -153,10 +162,11 @@ export type PodThreadClass = new (sockMapFd: number) => PodThread;
 
 type Addon = {
   readonly FdSocket: FdSocketClass;
+  readonly KernelMap: KernelMapClass;
   readonly Programs: ProgramsClass;
   readonly PodThread: PodThreadClass;
 };
 
 const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/keeper.node");
 
-export const { FdSocket, Programs, PodThread } = addon;
+export const { FdSocket, KernelMap, Programs, PodThread } = addon;

@@ -1,6 +1,6 @@
-// test doubles · a kernel that remembers its rows and a namespace that remembers its room, both told when to fail.
+// test doubles · a kernel that remembers its rows, and namespaces that know which of them are open; a test makes both fail.
 import { closeSync } from "node:fs";
-import type { HeldListener, OpenRoom, PodRoom, PodRow, PodRows, Refusal } from "./enrollment.ts";
+import type { HeldListener, OpenNamespace, PodNamespace, PodRow, PodRows, Refusal } from "./enrollment.ts";
 
 export class FakeRows implements PodRows {
   readonly admitted = new Map<number, readonly HeldListener[]>();
@@ -44,12 +44,12 @@ export class FakeRows implements PodRows {
   }
 }
 
-export class FakeRooms {
-  readonly open = new Set<PodRoom>();
+export class FakeNamespaces {
+  readonly open = new Set<PodNamespace>();
   cookie = 100n;
   refuse: Refusal | undefined;
 
-  readonly openRoom: OpenRoom = async (netnsFd, addresses) => {
+  readonly openNamespace: OpenNamespace = async (netnsFd, addresses) => {
     closeSync(netnsFd);
     await Promise.resolve();
     if (this.refuse) return this.refuse;
@@ -60,17 +60,17 @@ export class FakeRooms {
       port: 15008,
       fd: 1000 + index,
     }));
-    const room: PodRoom = {
+    const namespace: PodNamespace = {
       netnsCookie: this.cookie,
       listeners,
       preservesSource: true,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
       sever: async () => 0,
       close: async () => {
-        if (!this.open.delete(room)) throw new Error("closed twice");
+        if (!this.open.delete(namespace)) throw new Error("closed twice");
       },
     };
-    this.open.add(room);
-    return room;
+    this.open.add(namespace);
+    return namespace;
   };
 }

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { FakeRooms, FakeRows } from "./enrollment.fake.ts";
-import { Enrollments, type PodRow } from "./enrollment.ts";
+import { FakeNamespaces, FakeRows } from "./enrollment.fake.ts";
+import { PodEnrollments, type PodRow } from "./enrollment.ts";
 import { FakeNode } from "./pods.fake.ts";
 import { MAX_PODS } from "./requests.ts";
 
@@ -17,25 +17,30 @@ function setUp(left: readonly PodRow[] = []) {
   nodes.push(node);
   node.pod(7);
   const rows = new FakeRows(left);
-  const rooms = new FakeRooms();
-  return { node, rows, rooms, enrollments: new Enrollments({ tree: node, openRoom: rooms.openRoom, rows }) };
+  const namespaces = new FakeNamespaces();
+  return {
+    node,
+    rows,
+    namespaces,
+    enrollments: new PodEnrollments({ tree: node, openNamespace: namespaces.openNamespace, rows }),
+  };
 }
 
-async function prepared(enrollments: Enrollments, uid = "p7", addresses: readonly string[] = ["10.0.0.7"]) {
+async function prepared(enrollments: PodEnrollments, uid = "p7", addresses: readonly string[] = ["10.0.0.7"]) {
   const result = await enrollments.prepare(uid, addresses);
   assert.ok(!("refused" in result), "refused" in result ? result.message : "");
   return result;
 }
 
 test("capture comes after everything it needs, release takes it away first", async () => {
-  const { rows, rooms, enrollments } = setUp();
+  const { rows, namespaces, enrollments } = setUp();
   const { row } = await prepared(enrollments, "p7", ["10.0.0.7", "fd00::7"]);
   assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, ip4: "10.0.0.7", ip6: "fd00::7" });
   assert.deepEqual(rows.log, ["forget 1"], "prepare does not touch capture");
   await enrollments.capture(1, true);
   await enrollments.release(1);
   assert.deepEqual(rows.log, ["forget 1", "admit 1", "capture 1 true", "withdraw 1", "forget 1"]);
-  assert.equal(rooms.open.size, 0);
+  assert.equal(namespaces.open.size, 0);
   assert.deepEqual(enrollments.all(), []);
   await enrollments.release(1);
 });
@@ -57,23 +62,23 @@ test("what waits at the listeners keeps its destination for a moment, and longer
 });
 
 test("asked again, nothing happens again", async () => {
-  const { rows, rooms, enrollments } = setUp();
+  const { rows, namespaces, enrollments } = setUp();
   const first = await prepared(enrollments);
   assert.equal(await enrollments.prepare("p7", ["10.0.0.7"]), first);
   await enrollments.capture(1, false);
   await enrollments.capture(1, false);
   assert.equal((await prepared(enrollments)).state, "captured");
-  assert.equal(rooms.open.size, 1);
+  assert.equal(namespaces.open.size, 1);
   assert.deepEqual(rows.log, ["forget 1", "admit 1", "capture 1 false"]);
   await enrollments.capture(1, true);
   assert.equal(rows.capturing.get(1), true, "the fail mode can be changed");
 });
 
 test("two that ask at once get one pod", async () => {
-  const { rooms, enrollments } = setUp();
+  const { namespaces, enrollments } = setUp();
   const [a, b] = await Promise.all([prepared(enrollments), prepared(enrollments)]);
   assert.equal(a, b);
-  assert.equal(rooms.open.size, 1);
+  assert.equal(namespaces.open.size, 1);
 });
 
 test("what fails half way is withdrawn, and can be tried again", async () => {
@@ -90,28 +95,28 @@ test("what fails half way is withdrawn, and can be tried again", async () => {
 });
 
 test("refusals say why and leave nothing open", async () => {
-  const { node, rooms, enrollments } = setUp();
+  const { node, namespaces, enrollments } = setUp();
   assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.8"]), { refused: "pod-not-found" });
   assert.partialDeepStrictEqual(await enrollments.capture(1, false), { refused: "not-prepared" });
   assert.partialDeepStrictEqual(await enrollments.makeSockets(1, "out4", 1), { refused: "not-prepared" });
-  rooms.refuse = { refused: "address-mismatch", message: "10.0.0.9 is not there" };
-  assert.equal(await enrollments.prepare("p7", ["10.0.0.9"]), rooms.refuse);
-  rooms.refuse = undefined;
+  namespaces.refuse = { refused: "address-mismatch", message: "10.0.0.9 is not there" };
+  assert.equal(await enrollments.prepare("p7", ["10.0.0.9"]), namespaces.refuse);
+  namespaces.refuse = undefined;
   await prepared(enrollments);
   assert.partialDeepStrictEqual(await enrollments.prepare("p7", ["10.0.0.8"]), { refused: "address-mismatch" });
   node.pod(8, "pod-7");
   assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.8"]), { refused: "namespace-shared" });
-  rooms.cookie = 101n;
+  namespaces.cookie = 101n;
   assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.7"]), { refused: "address-mismatch" });
-  assert.equal(rooms.open.size, 1);
+  assert.equal(namespaces.open.size, 1);
 });
 
 test("a pod that has gone is released and named; one that stands is not", async () => {
-  const { node, rows, rooms, enrollments } = setUp();
+  const { node, rows, namespaces, enrollments } = setUp();
   node.pod(8);
   await prepared(enrollments);
   await enrollments.capture(1, false);
-  rooms.cookie = 101n;
+  namespaces.cookie = 101n;
   await prepared(enrollments, "p8", ["10.0.0.8"]);
   assert.deepEqual(await enrollments.sweep(), []);
   node.end(7);
@@ -120,19 +125,19 @@ test("a pod that has gone is released and named; one that stands is not", async 
     ["p7"],
   );
   assert.equal(rows.capturing.size, 0);
-  assert.equal(rooms.open.size, 1);
+  assert.equal(namespaces.open.size, 1);
 });
 
 test("a new sandbox under the same UID is enrolled anew, under another index", async () => {
-  const { node, rooms, enrollments } = setUp();
+  const { node, namespaces, enrollments } = setUp();
   const first = await prepared(enrollments);
   await enrollments.capture(1, false);
   node.process(7, { ticks: 5555, netns: "second-sandbox" });
-  rooms.cookie = 200n;
+  namespaces.cookie = 200n;
   const second = await prepared(enrollments);
   assert.equal(second.state, "prepared");
   assert.notEqual(second.row.podIdx, first.row.podIdx);
-  assert.equal(rooms.open.size, 1);
+  assert.equal(namespaces.open.size, 1);
 });
 
 test("what an earlier keeper captured stays captured until it is prepared again or has gone", async () => {
@@ -162,13 +167,15 @@ test("what an earlier keeper captured stays captured until it is prepared again 
 });
 
 test("an adopted pod in another namespace is let go before it is enrolled anew", async () => {
-  const { rows, rooms, enrollments } = setUp([{ podIdx: 5, uid: "p7", netnsCookie: 1n, ip4: "10.0.0.7", ip6: null }]);
-  rooms.cookie = 100n;
+  const { rows, namespaces, enrollments } = setUp([
+    { podIdx: 5, uid: "p7", netnsCookie: 1n, ip4: "10.0.0.7", ip6: null },
+  ]);
+  namespaces.cookie = 100n;
   assert.equal((await prepared(enrollments)).state, "prepared");
   assert.equal(rows.capturing.size, 0);
 });
 
-test("any order of requests leaves kernel, rooms and table in step", async () => {
+test("any order of requests leaves kernel, namespaces and table in step", async () => {
   const seed = Date.now();
   console.log(`seed ${seed}`);
   const pod = fc.integer({ min: 1, max: 3 });
@@ -183,12 +190,12 @@ test("any order of requests leaves kernel, rooms and table in step", async () =>
   let ticks = 10;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-      const { node, rows, rooms, enrollments } = setUp();
+      const { node, rows, namespaces, enrollments } = setUp();
       const alive = new Set<number>();
       const under: Promise<unknown>[] = [];
       for (const { op, pod: which, ...more } of steps) {
         if (op === "prepare") {
-          rooms.cookie = BigInt(which);
+          namespaces.cookie = BigInt(which);
           under.push(enrollments.prepare(`p${which}`, [`10.0.0.${which}`]));
         } else if (op === "capture") {
           rows.failAt = "fails" in more && more.fails ? "capture" : undefined;
@@ -208,17 +215,17 @@ test("any order of requests leaves kernel, rooms and table in step", async () =>
       const captured = all.filter(({ state }) => state === "captured").map(({ row }) => row.podIdx);
       assert.deepEqual([...rows.capturing.keys()].sort(), captured.sort());
       assert.deepEqual([...rows.admitted.keys()].sort(), captured.sort());
-      assert.equal(rooms.open.size, all.length);
+      assert.equal(namespaces.open.size, all.length);
       assert.equal(new Set(all.map(({ row }) => row.uid)).size, all.length);
       await enrollments.releaseAll();
-      assert.equal(rows.capturing.size + rows.admitted.size + rooms.open.size, 0);
+      assert.equal(rows.capturing.size + rows.admitted.size + namespaces.open.size, 0);
     }),
     { seed, numRuns: 150 },
   );
 });
 
 test("indices are bounded and rest before they are used again", async () => {
-  const { rooms, node, enrollments } = setUp();
+  const { namespaces, node, enrollments } = setUp();
   const seen: number[] = [];
   for (let turn = 0; turn < 3; turn++) {
     const { row } = await prepared(enrollments);
@@ -233,7 +240,7 @@ test("indices are bounded and rest before they are used again", async () => {
     ip4: null,
     ip6: null,
   }));
-  const full = new Enrollments({ tree: node, openRoom: rooms.openRoom, rows: new FakeRows(left) });
+  const full = new PodEnrollments({ tree: node, openNamespace: namespaces.openNamespace, rows: new FakeRows(left) });
   assert.partialDeepStrictEqual(await full.prepare("p7", ["10.0.0.7"]), { refused: "limit" });
-  assert.equal(rooms.open.size, 0);
+  assert.equal(namespaces.open.size, 0);
 });

@@ -18,7 +18,7 @@ export type PodRow = {
 };
 
 /** One pod's network namespace, entered: implemented by pod-sockets.ts. */
-export interface PodRoom {
+export interface PodNamespace {
   readonly netnsCookie: bigint;
   readonly listeners: readonly HeldListener[];
   readonly preservesSource: boolean;
@@ -35,11 +35,11 @@ export interface PodRoom {
  */
 export type Leave = { readonly restore: "now" | "never" } | { readonly restore: "once-left"; readonly pid: number };
 /** Owns `netnsFd` from here on, also when it refuses. */
-export type OpenRoom = (netnsFd: number, addresses: readonly string[]) => Promise<PodRoom | Refusal>;
+export type OpenNamespace = (netnsFd: number, addresses: readonly string[]) => Promise<PodNamespace | Refusal>;
 
 /** The kernel's tables and links of pods: implemented by pod-rows.ts. All calls are idempotent. */
 export interface PodRows {
-  /** The index was another pod's before: nothing of that one may speak for this one. */
+  /** The index may have been another pod's before: deletes what the tables say about that pod. */
   forget(podIdx: number): void;
   /** Destinations of connections that nobody will accept any more. */
   forgetFlows(netnsCookie: bigint): void;
@@ -53,7 +53,7 @@ export interface PodRows {
   adopted(): readonly PodRow[];
 }
 
-type Enrolled = { readonly row: PodRow; readonly pod: FoundPod; readonly room: PodRoom };
+type Enrolled = { readonly row: PodRow; readonly pod: FoundPod; readonly namespace: PodNamespace };
 export type Enrollment =
   /** Captured by an earlier keeper: refuses, since nobody listens, until an agent prepares it again. */
   | { readonly state: "adopted"; readonly row: PodRow }
@@ -62,11 +62,11 @@ export type Enrollment =
       readonly state: "captured" /** null: what an earlier keeper wrote. */;
       readonly failDirect: boolean | null;
     } & Enrolled);
-type Standing = Exclude<Enrollment, { readonly state: "adopted" }>;
+type OpenEnrollment = Exclude<Enrollment, { readonly state: "adopted" }>;
 
 export type EnrollmentOptions = {
   readonly tree: PodTree;
-  readonly openRoom: OpenRoom;
+  readonly openNamespace: OpenNamespace;
   readonly rows: PodRows;
 };
 
@@ -76,7 +76,7 @@ const FLOWS_LINGER_MS = 5_000;
 const isRefusal = (value: object): value is Refusal => "refused" in value;
 const refusal = (refused: RefusedReason, message: string): Refusal => ({ refused, message });
 
-export class Enrollments {
+export class PodEnrollments {
   readonly #options: EnrollmentOptions;
   readonly #byIdx = new Map<number, Enrollment>();
   /** The last thing under way for a pod, by UID; it never rejects. */
@@ -101,44 +101,44 @@ export class Enrollments {
     return this.#byIdx.get(podIdx);
   }
 
-  /** Idempotent: a pod that stands as it was found is returned as it is. */
-  prepare(uid: string, addresses: readonly string[]): Promise<Standing | Refusal> {
+  /** Idempotent: an enrolled pod that has not changed is returned as it is. */
+  prepare(uid: string, addresses: readonly string[]): Promise<OpenEnrollment | Refusal> {
     return this.#inTurn(uid, async () => {
       const known = this.#byUid(uid);
       if (known !== undefined && known.state !== "adopted") {
-        if (!this.#stands(known)) await this.#release(known, "never");
+        if (!this.#isStillThere(known)) await this.#release(known, "never");
         else if (sameAddresses(known.row, addresses)) return known;
         else return refusal("address-mismatch", `pod ${uid} is enrolled with other addresses: release it first`);
       }
       const pod = findPod(this.#options.tree, uid);
       if (isRefusal(pod)) return pod;
-      // The room owns the descriptor.
-      const room = await this.#options.openRoom(pod.netnsFd, addresses);
-      if (isRefusal(room)) return room;
+      // The namespace owns the descriptor.
+      const namespace = await this.#options.openNamespace(pod.netnsFd, addresses);
+      if (isRefusal(namespace)) return namespace;
       try {
-        const enrolled = this.#enter(pod, room, addresses);
-        if (isRefusal(enrolled)) await room.close({ restore: "never" });
+        const enrolled = this.#enter(pod, namespace, addresses);
+        if (isRefusal(enrolled)) await namespace.close({ restore: "never" });
         return enrolled;
       } catch (error) {
-        await room.close({ restore: "never" });
+        await namespace.close({ restore: "never" });
         throw error;
       }
     });
   }
 
-  capture(podIdx: number, failDirect: boolean): Promise<Standing | Refusal> {
-    return this.#forStanding(podIdx, async (found) => {
-      const { row, pod, room } = found;
+  capture(podIdx: number, failDirect: boolean): Promise<OpenEnrollment | Refusal> {
+    return this.#forOpen(podIdx, async (found) => {
+      const { row, pod, namespace } = found;
       if (found.state === "prepared") {
         try {
-          this.#options.rows.admit(row, room.listeners, pod.netnsFd);
+          this.#options.rows.admit(row, namespace.listeners, pod.netnsFd);
           this.#options.rows.capture(row, failDirect);
         } catch (error) {
           this.#options.rows.withdraw(row);
           throw error;
         }
       } else if (found.failDirect !== failDirect) this.#options.rows.capture(row, failDirect);
-      const captured: Standing = { state: "captured", row, pod, room, failDirect };
+      const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect };
       this.#byIdx.set(podIdx, captured);
       return captured;
     });
@@ -158,11 +158,11 @@ export class Enrollments {
   }
 
   makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | Refusal> {
-    return this.#forStanding(podIdx, ({ room }) => room.makeSockets(kind, count));
+    return this.#forOpen(podIdx, ({ namespace }) => namespace.makeSockets(kind, count));
   }
 
   sever(podIdx: number): Promise<number | Refusal> {
-    return this.#forStanding(podIdx, ({ room }) => room.sever());
+    return this.#forOpen(podIdx, ({ namespace }) => namespace.sever());
   }
 
   /** Releases every pod that has gone, and says which. Called by a timer. */
@@ -171,7 +171,7 @@ export class Enrollments {
     for (const seen of this.all()) {
       await this.#inTurn(seen.row.uid, async () => {
         const found = this.#byIdx.get(seen.row.podIdx);
-        if (found === undefined || found.row.uid !== seen.row.uid || this.#stands(found)) return;
+        if (found === undefined || found.row.uid !== seen.row.uid || this.#isStillThere(found)) return;
         await this.#release(found, "never");
         gone.push(found.row);
       });
@@ -179,7 +179,7 @@ export class Enrollments {
     return gone;
   }
 
-  /** Nothing of any pod remains in the kernel. For a keeper that is removed; one that is replaced just ends. */
+  /** Nothing of any pod remains in the kernel. For a keeper that is removed; a keeper that is replaced just ends. */
   async releaseAll(): Promise<void> {
     await Promise.all(this.#turns.values());
     for (const { row } of this.all()) await this.release(row.podIdx, { restore: "now" });
@@ -190,28 +190,30 @@ export class Enrollments {
   async close(): Promise<void> {
     await Promise.all(this.#turns.values());
     for (const timer of this.#lingering) clearTimeout(timer);
-    for (const one of this.all()) if (one.state !== "adopted") await one.room.close({ restore: "never" });
+    for (const enrollment of this.all()) {
+      if (enrollment.state !== "adopted") await enrollment.namespace.close({ restore: "never" });
+    }
     this.#byIdx.clear();
   }
 
-  #enter(pod: FoundPod, room: PodRoom, addresses: readonly string[]): Standing | Refusal {
+  #enter(pod: FoundPod, namespace: PodNamespace, addresses: readonly string[]): OpenEnrollment | Refusal {
     const { uid } = pod;
-    const { netnsCookie } = room;
+    const { netnsCookie } = namespace;
     const other = this.all().find(({ row }) => row.netnsCookie === netnsCookie && row.uid !== uid);
     if (other) return refusal("namespace-shared", `pod ${uid} lives in the network namespace of pod ${other.row.uid}`);
     const taken = this.all().find(
-      ({ row }) => row.uid !== uid && addresses.some((one) => one === row.ip4 || one === row.ip6),
+      ({ row }) => row.uid !== uid && addresses.some((address) => address === row.ip4 || address === row.ip6),
     );
     if (taken) return refusal("address-mismatch", `pod ${taken.row.uid} is enrolled with an address of pod ${uid}`);
     const before = this.#byUid(uid);
-    const ip4 = addresses.find((one) => !one.includes(":")) ?? null;
-    const ip6 = addresses.find((one) => one.includes(":")) ?? null;
+    const ip4 = addresses.find((address) => !address.includes(":")) ?? null;
+    const ip6 = addresses.find((address) => address.includes(":")) ?? null;
     if (before?.state === "adopted") {
       const row = { ...before.row, ip4, ip6 };
       if (before.row.netnsCookie === netnsCookie && sameAddresses(before.row, addresses)) {
         // Capture stayed on; only the listeners are new. Until `capture` comes the fail mode stays what it was.
-        this.#options.rows.admit(row, room.listeners, pod.netnsFd);
-        const captured: Standing = { state: "captured", row, pod, room, failDirect: null };
+        this.#options.rows.admit(row, namespace.listeners, pod.netnsFd);
+        const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect: null };
         this.#byIdx.set(row.podIdx, captured);
         return captured;
       }
@@ -220,13 +222,13 @@ export class Enrollments {
     const podIdx = this.#allot();
     if (podIdx === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
     this.#options.rows.forget(podIdx);
-    const prepared: Standing = { state: "prepared", row: { podIdx, uid, netnsCookie, ip4, ip6 }, pod, room };
+    const prepared: OpenEnrollment = { state: "prepared", row: { podIdx, uid, netnsCookie, ip4, ip6 }, pod, namespace };
     this.#byIdx.set(podIdx, prepared);
     return prepared;
   }
 
   /** Is the pod's cgroup, process and namespace still what was found? Remembers the process that now speaks for it. */
-  #stands(found: Enrollment): boolean {
+  #isStillThere(found: Enrollment): boolean {
     const { tree } = this.#options;
     if (found.state === "adopted") {
       const pod = findPod(tree, found.row.uid);
@@ -244,8 +246,8 @@ export class Enrollments {
   async #release(found: Enrollment, restore: Leave["restore"]): Promise<void> {
     this.#withdraw(found);
     if (found.state === "adopted") return;
-    const { room, pod } = found;
-    await room.close(restore === "once-left" ? { restore, pid: pod.process.pid } : { restore });
+    const { namespace, pod } = found;
+    await namespace.close(restore === "once-left" ? { restore, pid: pod.process.pid } : { restore });
   }
 
   #withdraw(found: Enrollment): void {
@@ -275,11 +277,11 @@ export class Enrollments {
   }
 
   #byUid(uid: string): Enrollment | undefined {
-    for (const one of this.#byIdx.values()) if (one.row.uid === uid) return one;
+    for (const enrollment of this.#byIdx.values()) if (enrollment.row.uid === uid) return enrollment;
     return undefined;
   }
 
-  async #forStanding<T>(podIdx: number, act: (found: Standing) => Promise<T>): Promise<T | Refusal> {
+  async #forOpen<T>(podIdx: number, act: (found: OpenEnrollment) => Promise<T>): Promise<T | Refusal> {
     const seen = this.#byIdx.get(podIdx);
     const unprepared = refusal("not-prepared", `no pod is prepared under index ${podIdx}`);
     if (seen === undefined) return unprepared;
@@ -296,7 +298,7 @@ export class Enrollments {
     const mine = before.then(act);
     const settled = mine.then(
       () => undefined,
-      () => undefined, // The caller of `mine` is told; the next turn only waits.
+      () => undefined, // The caller of `mine` gets the error; the next turn only waits.
     );
     this.#turns.set(uid, settled);
     void settled.then(() => {
@@ -307,6 +309,6 @@ export class Enrollments {
 }
 
 function sameAddresses(row: PodRow, addresses: readonly string[]): boolean {
-  const own = [row.ip4, row.ip6].filter((one) => one !== null);
-  return own.length === addresses.length && own.every((one) => addresses.includes(one));
+  const own = [row.ip4, row.ip6].filter((address) => address !== null);
+  return own.length === addresses.length && own.every((address) => addresses.includes(address));
 }

@@ -14,11 +14,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { parseMountinfo } from "../process/mounts.ts";
 import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
-import { type Enrollment, Enrollments, type Refusal } from "./enrollment.ts";
+import { type Enrollment, PodEnrollments, type Refusal } from "./enrollment.ts";
 import { type Answer, Lender, type Log, serveOn } from "./lend.ts";
-import { PodRooms } from "./pod-sockets.ts";
-import { Kernel } from "./programs.ts";
+import { PodNamespaces } from "./pod-sockets.ts";
+import { LoadedPrograms } from "./programs.ts";
 import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
 
@@ -47,7 +48,7 @@ export type KeeperOptions = {
 /** How soon a pod that ended, or an agent that fell silent, is noticed. */
 const SWEEP_EVERY_MS = 500;
 const LOOK_EVERY_MS = 250;
-/** By this name a later keeper knows the mount for one of ours. */
+/** The mount source by which a later keeper recognises a mount that a keeper made. */
 const MOUNT_SOURCE = "orlop";
 const CGROUP_NOTE = "made-pods-cgroup";
 
@@ -56,20 +57,20 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
   const { log, signal, removeOnExit } = options;
   const undo: Undo[] = [];
   try {
-    const { enrollments, kernel, thread, rooms } = start(config, options, undo);
+    const { enrollments, kernel, thread, namespaces } = start(config, options, undo);
     log.info("the keeper serves", { socket: config.socket, adopted: enrollments.all().length });
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     for (const step of undo.splice(0).reverse()) step();
     if (removeOnExit) {
       await enrollments.releaseAll();
-      await rooms.close({ restore: true });
+      await namespaces.close({ restore: true });
       kernel.remove();
       unmountBpffs(config.bpffs);
       removeCgroup(config, log);
       if (readdirSync(config.directory).length === 0) rmdirSync(config.directory);
     } else {
       await enrollments.close();
-      await rooms.close({ restore: false });
+      await namespaces.close({ restore: false });
     }
     kernel.close();
     thread.close();
@@ -91,11 +92,17 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   });
   makeCgroup(config, log);
   mountBpffs(config.bpffs, log);
-  const kernel = new Kernel({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
+  const kernel = new LoadedPrograms({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
   const thread = new PodThread(kernel.sockMapFd);
-  const rooms = new PodRooms({ thread, pairsFd: kernel.pairsFd, inByPortFd: kernel.inByPortFd, log, proc: "/proc" });
+  const namespaces = new PodNamespaces({
+    thread,
+    pairsFd: kernel.pairsFd,
+    inByPortFd: kernel.inByPortFd,
+    log,
+    proc: "/proc",
+  });
   const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
-  const enrollments = new Enrollments({ tree, openRoom: rooms.open, rows: kernel.rows });
+  const enrollments = new PodEnrollments({ tree, openNamespace: namespaces.open, rows: kernel.rows });
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
   undo.push(() => lender.close());
   serveOn(server, lender);
@@ -107,7 +114,7 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   undo.push(() => {
     for (const timer of timers) clearInterval(timer);
   });
-  return { kernel, thread, rooms, enrollments };
+  return { kernel, thread, namespaces, enrollments };
 }
 
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
@@ -130,7 +137,11 @@ export async function runKeeperProgram(
 
 const isRefusal = (value: object): value is Refusal => "refused" in value;
 
-function answerer(kernel: Kernel, enrollments: Enrollments, log: Log): (request: Request) => Promise<Answer> {
+function answerer(
+  kernel: LoadedPrograms,
+  enrollments: PodEnrollments,
+  log: Log,
+): (request: Request) => Promise<Answer> {
   const refuse = (id: number, { refused, message }: Refusal): Answer => {
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
@@ -177,22 +188,22 @@ function answerer(kernel: Kernel, enrollments: Enrollments, log: Log): (request:
 }
 
 function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }>): Answer {
-  const { row, room, state } = enrolled;
+  const { row, namespace, state } = enrolled;
   return {
     reply: {
       id,
       op: "prepared",
       podIdx: row.podIdx,
       netnsCookie: String(row.netnsCookie),
-      listeners: room.listeners.map(({ kind, family, address, port }) => ({ kind, family, address, port })),
+      listeners: namespace.listeners.map(({ kind, family, address, port }) => ({ kind, family, address, port })),
       captured: state === "captured",
-      preservesSource: room.preservesSource,
+      preservesSource: namespace.preservesSource,
     },
-    fds: room.listeners.map(({ fd }) => fd),
+    fds: namespace.listeners.map(({ fd }) => fd),
   };
 }
 
-async function sweep(enrollments: Enrollments, lender: Lender, log: Log): Promise<void> {
+async function sweep(enrollments: PodEnrollments, lender: Lender, log: Log): Promise<void> {
   try {
     for (const { podIdx, uid } of await enrollments.sweep()) {
       log.info("a pod has gone", { pod: uid, podIdx });
@@ -219,7 +230,7 @@ function ownDirectory(path: string): void {
   if (foreign) throw new Error(`${path} must be a directory of the keeper's user in which nobody else may write`);
 }
 
-/** The pods' ancestor need not exist on a plain machine; Kubernetes always has one. A note in our directory tells a later keeper that it was made here. */
+/** On a plain machine the pods' ancestor cgroup may be missing; Kubernetes always has it. A file in the run directory records that a keeper made it. */
 function makeCgroup({ podsCgroup, directory }: KeeperConfig, log: Log): void {
   if (existsSync(podsCgroup)) return;
   mkdirSync(podsCgroup, { recursive: true });
@@ -238,14 +249,11 @@ function removeCgroup({ podsCgroup, directory }: KeeperConfig, log: Log): void {
   }
 }
 
-/** The mount on exactly this directory, if it is a bpf file system: by us, by somebody else, or none. */
+/** Is a bpf file system mounted on exactly this directory, and did a keeper mount it? */
 function bpffsAt(path: string): "ours" | "another's" | "none" {
-  const mount = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .findLast((line) => line.split(" ")[4] === path);
-  const [type, source] = mount?.split(" - ")[1]?.split(" ") ?? [];
-  if (type !== "bpf") return "none";
-  return source === MOUNT_SOURCE ? "ours" : "another's";
+  const mount = parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8")).findLast(({ point }) => point === path);
+  if (mount?.type !== "bpf") return "none";
+  return mount.source === MOUNT_SOURCE ? "ours" : "another's";
 }
 
 /** The directory of pins in it is 0700, and no pod is given this mount. */
@@ -262,7 +270,7 @@ function unmountBpffs(path: string): void {
 
 const levels = ["debug", "info", "warn", "error", "off"];
 
-/** The keeper's own log: it may import no room's, and says little. */
+/** The keeper's own log: it may import no namespace's, and says little. */
 function jsonLog(level: string): Log {
   const from = Math.max(0, levels.indexOf(level));
   const write =

@@ -1,4 +1,4 @@
-// The lender on a real socket: any bytes and descriptors from one peer; a second one, well behaved, is not disturbed.
+// The lender on a real socket: any bytes and descriptors from one peer do not disturb a second, well-behaved peer.
 import assert from "node:assert/strict";
 import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

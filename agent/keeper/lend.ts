@@ -33,7 +33,7 @@ export type Log = {
 
 export type LenderOptions = { readonly agentUid: number; readonly handle: Handler; readonly log: Log };
 
-/** An old agent, a new one, and whoever looks on. */
+/** An old agent and a new one during an upgrade, and operators that look. */
 const MAX_AGENTS = 8;
 /** Requests of one agent under way; it asks for at most one thing per pod at a time, plus sockets. */
 const MAX_UNDER_WAY = 4096;

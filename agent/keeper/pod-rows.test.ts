@@ -1,7 +1,7 @@
 // pod-rows.ts: the bytes in each map, and a keeper that takes over whole pods and removes halves.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { KernelPodRows, linkName, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
+import { linkName, PodRowMaps, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -38,7 +38,7 @@ function setUp() {
     detach: (name: string) => void pinned.delete(name),
     names: () => [...pinned.keys()],
   };
-  return { tables, pinned, rows: new KernelPodRows(tables, links) };
+  return { tables, pinned, rows: new PodRowMaps(tables, links) };
 }
 const row = { podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n, ip4: "10.0.0.3", ip6: "fd00::3" };
 const listeners = [

@@ -99,7 +99,7 @@ const addressOf = (value: Uint8Array, offset: number): string | null => {
   return bytes.every((byte) => byte === 0) ? null : bytes16ToIp(bytes, 0);
 };
 
-export class KernelPodRows implements PodRows {
+export class PodRowMaps implements PodRows {
   readonly #tables: PodTables;
   readonly #links: PodLinks;
 

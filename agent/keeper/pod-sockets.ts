@@ -4,7 +4,7 @@ import { closeSync } from "node:fs";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
 import { canonicalIp } from "../mesh/ip.ts";
 import type { PodThread } from "./addon.ts";
-import type { HeldListener, OpenRoom, PodRoom, Refusal } from "./enrollment.ts";
+import type { HeldListener, OpenNamespace, PodNamespace, Refusal } from "./enrollment.ts";
 import { untilAgentLeft } from "./leaving.ts";
 import type { Log } from "./lend.ts";
 import type { ListenerKind, SocketKind } from "./protocol.ts";
@@ -36,7 +36,7 @@ const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in
 
 type Entered = { readonly netnsFd: number; readonly podAddresses: ReadonlySet<string> };
 
-export type PodRoomsOptions = {
+export type PodNamespacesOptions = {
   readonly thread: PodThread;
   /** The map pair_verdict. */
   readonly pairsFd: number;
@@ -47,7 +47,7 @@ export type PodRoomsOptions = {
 };
 
 /** Pods' namespaces as enrolment sees them; one for the whole keeper. */
-export class PodRooms {
+export class PodNamespaces {
   readonly #thread: PodThread;
   readonly #pairsFd: number;
   readonly #inByPortFd: number;
@@ -57,7 +57,7 @@ export class PodRooms {
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
   #removing = false;
 
-  constructor({ thread, pairsFd, inByPortFd, log, proc }: PodRoomsOptions) {
+  constructor({ thread, pairsFd, inByPortFd, log, proc }: PodNamespacesOptions) {
     this.#thread = thread;
     this.#pairsFd = pairsFd;
     this.#inByPortFd = inByPortFd;
@@ -66,7 +66,7 @@ export class PodRooms {
   }
 
   /** Every descriptor is closed again when it refuses or fails. */
-  readonly open: OpenRoom = async (netnsFd, addresses) => {
+  readonly open: OpenNamespace = async (netnsFd, addresses) => {
     const listeners: HeldListener[] = [];
     const undo = (): void => {
       for (const { fd } of listeners) closeSync(fd);
@@ -91,7 +91,7 @@ export class PodRooms {
         const fd = await this.#thread.listen(netnsFd, place.address, place.port, { transparent: false });
         listeners.push({ ...place, fd });
       }
-      return this.#room({ netnsCookie: info.cookie, listeners, preservesSource }, { netnsFd, podAddresses });
+      return this.#entered({ netnsCookie: info.cookie, listeners, preservesSource }, { netnsFd, podAddresses });
     } catch (error) {
       undo();
       if (codeOf(error) !== "EADDRINUSE") throw error;
@@ -107,7 +107,7 @@ export class PodRooms {
     await Promise.all([...this.#leaving.values()].map(({ done }) => done));
   }
 
-  #room(made: Pick<PodRoom, "netnsCookie" | "listeners" | "preservesSource">, entered: Entered): PodRoom {
+  #entered(made: Pick<PodNamespace, "netnsCookie" | "listeners" | "preservesSource">, entered: Entered): PodNamespace {
     const { netnsFd } = entered;
     return {
       ...made,

@@ -161,8 +161,8 @@ export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
 }
 
 /**
- * Is the pod still what was found? Its process, or when that has ended the oldest one that lives in the same network
- * namespace; undefined: the pod has gone, or a new sandbox took its place.
+ * Is the pod still what was found? Its process, or when that has ended the pod's oldest process that lives in the same
+ * network namespace. Undefined: the pod has gone, or a new sandbox took its place.
  */
 export function stillThere(tree: PodTree, pod: Pick<FoundPod, "cgroup" | "process" | "netns">): ProcessId | undefined {
   if (startTicksOf(tree.proc, pod.process.pid) === pod.process.startTicks) return pod.process;

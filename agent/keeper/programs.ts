@@ -3,13 +3,14 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
+import { mountsOf } from "../process/mounts.ts";
 import type { Programs, ProgramsClass } from "./addon.ts";
 import type { Log } from "./lend.ts";
-import { gateBeat, KernelPodRows, type PodLinks } from "./pod-rows.ts";
+import { gateBeat, type PodLinks, PodRowMaps } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type ProgramView } from "./protocol.ts";
 import type { Beat } from "./watchdog.ts";
 
-export type KernelOptions = {
+export type LoadOptions = {
   readonly bpffs: string;
   readonly node: string;
   readonly podsCgroup: string;
@@ -33,22 +34,13 @@ const namesIn = (directory: string): string[] => {
   }
 };
 
-/** Mount point and root of every cgroup2 mount, from the text of /proc/self/mountinfo (proc(5)). */
-function cgroup2Mounts(mountinfo: string): string[] {
-  return mountinfo.split("\n").flatMap((line) => {
-    const [front = "", back = ""] = line.split(" - ");
-    const point = front.split(" ")[4];
-    return point !== undefined && back.startsWith("cgroup2 ") ? [point] : [];
-  });
-}
-
 /**
  * The directory of this process's own cgroup, whose sockets the agent will be using.
  * @throws when no cgroup2 mount shows it: then nothing would publish what the agent dials.
  */
 export function ownCgroup(mountinfo: string, procCgroup: string, holdsUs: (directory: string) => boolean): string {
   const path = /^0::(\/.*)$/m.exec(procCgroup)?.[1];
-  const candidates = path === undefined ? [] : cgroup2Mounts(mountinfo).map((mount) => join(mount, path));
+  const candidates = path === undefined ? [] : mountsOf(mountinfo, "cgroup2").map((mount) => join(mount, path));
   const own = candidates.find(holdsUs);
   if (own === undefined) throw new Error("this process's own cgroup is not visible below any cgroup2 mount");
   return own;
@@ -63,13 +55,13 @@ function holdsThisProcess(directory: string): boolean {
 }
 
 /** Everything the keeper holds in the kernel. */
-export class Kernel {
-  readonly rows: KernelPodRows;
+export class LoadedPrograms {
+  readonly rows: PodRowMaps;
   readonly #programs: Programs;
   readonly #pinDir: string;
 
   /** Loads, or takes over what an earlier keeper pinned, and attaches to the pods' ancestor and to ourselves. */
-  constructor(options: KernelOptions, programsClass: ProgramsClass, log: Log) {
+  constructor(options: LoadOptions, programsClass: ProgramsClass, log: Log) {
     this.#pinDir = pinDirectory(options.bpffs, options.node);
     mkdirSync(this.#pinDir, { recursive: true, mode: 0o700 });
     this.#programs = new programsClass({
@@ -94,7 +86,7 @@ export class Kernel {
       vipBackends: this.#programs.map("vip_backends"),
     };
     mkdirSync(join(this.#pinDir, "pods"), { recursive: true, mode: 0o700 });
-    this.rows = new KernelPodRows(tables, this.#podLinks());
+    this.rows = new PodRowMaps(tables, this.#podLinks());
   }
 
   /** For PodThread, which tags the sockets it makes. */
@@ -176,8 +168,8 @@ export class Kernel {
       this.#programs.attachCgroup(cgroup, pins, which);
     } catch (error) {
       if (!(error instanceof Error && "code" in error && error.code === "EBUSY")) throw error;
-      // Pinned on another cgroup: the configuration changed, or that one was removed and made anew. Whatever it
-      // guards is not what we were told to guard.
+      // Pinned on another cgroup: the configuration changed, or that one was removed and made anew. It no
+      // longer guards the configured cgroup.
       log.warn("links of an earlier keeper were on another cgroup", { cgroup });
       for (const name of namesIn(pins)) this.#programs.detach(join(pins, name));
       this.#programs.attachCgroup(cgroup, pins, which);

@@ -1,4 +1,4 @@
-// libc.ts against the kernel: limits, interface names, memory locks, what is forbidden for good.
+// libc.ts against the kernel: limits, capabilities, what is forbidden for good.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
@@ -23,26 +23,9 @@ test("limits are read and written as 64 bit", () => {
   assert.throws(() => libc.setLimit("nofile", { soft: before.hard, hard: before.hard - 1n }), {
     name: "LibcError",
     code: "EINVAL",
+    errno: -22,
     syscall: "setrlimit",
   });
-});
-
-test("interface names: there and back, and refused before libc sees what is too long", () => {
-  assert.equal(libc.interfaceName(libc.interfaceIndex("lo")), "lo");
-  assert.throws(() => libc.interfaceIndex("no-such-one"), { code: "ENODEV", errno: 19 });
-  assert.throws(() => libc.interfaceIndex("sixteen-bytes-xx"), RangeError);
-  assert.throws(() => libc.interfaceIndex("l\0o"), RangeError);
-  assert.throws(() => libc.interfaceIndex(""), RangeError);
-  for (const index of [0, -1, 1.5, 2 ** 31, Number.NaN]) assert.throws(() => libc.interfaceName(index), RangeError);
-});
-
-test("a key is locked in its own pages only", () => {
-  const key = Buffer.allocUnsafeSlow(4096);
-  libc.lockMemory(key);
-  libc.unlockMemory(key);
-  assert.throws(() => libc.lockMemory(Buffer.from("pooled")), RangeError);
-  assert.throws(() => libc.lockMemory(key.subarray(1)), RangeError);
-  assert.throws(() => libc.lockMemory(Buffer.alloc(0)), RangeError);
 });
 
 test("capabilities beyond the last one are not in the bounding set", () => {
@@ -51,7 +34,12 @@ test("capabilities beyond the last one are not in the bounding set", () => {
 
 test("dumps and new privileges are forbidden for good", () => {
   const seen = inChild(`
+    import ffi from ${JSON.stringify(import.meta.resolve("ffi-napi"))};
+    import { readFileSync } from "node:fs";
     libc.forbidDumps(); libc.forbidNewPrivileges();
-    console.log(JSON.stringify([libc.mayBeDumped(), libc.newPrivilegesForbidden()]));`);
-  assert.deepEqual(seen, [false, true]);
+    const PR_GET_DUMPABLE = 3;
+    const { prctl } = ffi.Library(null, { prctl: ["int", ["int"]] });
+    const thread = readFileSync("/proc/thread-self/status", "utf8");
+    console.log(JSON.stringify([prctl(PR_GET_DUMPABLE), /^NoNewPrivs:\\s*(\\d)/m.exec(thread)[1]]));`);
+  assert.deepEqual(seen, [0, "1"]);
 });

@@ -1,16 +1,14 @@
-// start-up · the few libc calls Node does not offer: prctl, capset, rlimits, mlock, interface names.
+// start-up · the few libc calls Node does not offer: prctl, capset, rlimits, fcntl.
 // The only import of ffi-napi and ref-napi. A call costs microseconds and blocks: never on a connection's path.
-import { constants } from "node:os";
+import { getSystemErrorName } from "node:util";
 import ffi from "ffi-napi";
-import ref from "ref-napi";
+import type ref from "ref-napi";
 
 /** From linux/prctl.h. */
 const PR_SET_DUMPABLE = 4;
-const PR_GET_DUMPABLE = 3;
 const PR_CAPBSET_READ = 23;
 const PR_CAPBSET_DROP = 24;
 const PR_SET_NO_NEW_PRIVS = 38;
-const PR_GET_NO_NEW_PRIVS = 39;
 const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 /** From linux/fcntl.h. */
@@ -32,34 +30,30 @@ export type Capability = keyof typeof capabilities;
 /** As the 64 bits in which /proc shows a set. */
 export const setOf = (members: readonly Capability[]): bigint =>
   members.reduce((all, name) => all | (1n << BigInt(capabilities[name])), 0n);
-/** if_nametoindex(3): a name and its NUL. */
-const IF_NAMESIZE = 16;
-const resources = { core: 4, nofile: 7, memlock: 8 } as const;
+/** From asm-generic/resource.h. */
+const resources = { core: 4, nofile: 7 } as const;
 
 const libc = ffi.Library(null, {
   prctl: ["int", ["int", "ulong", "ulong", "ulong", "ulong"]],
   capset: ["int", ["pointer", "pointer"]],
   getrlimit: ["int", ["int", "pointer"]],
   setrlimit: ["int", ["int", "pointer"]],
-  mlock: ["int", ["pointer", "size_t"]],
-  munlock: ["int", ["pointer", "size_t"]],
   fcntl: ["int", ["int", "int", "int"]],
-  if_nametoindex: ["uint", ["string"]],
-  if_indextoname: ["pointer", ["uint", "pointer"]],
 });
 
-/** A libc call said no. `code` as Node writes it ("EPERM"), `errno` positive, `syscall` the function's name. */
+/** A libc call failed. The fields are those of Node's own system errors: `code` is "EPERM" and `errno` negative. */
 export class LibcError extends Error {
   readonly code: string;
   readonly errno: number;
   readonly syscall: string;
 
+  /** @param errno as libc has it, positive */
   constructor(syscall: string, errno: number) {
-    const code = Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? `E${errno}`;
+    const code = getSystemErrorName(-errno);
     super(`${syscall}: ${code}`);
     this.name = "LibcError";
     this.code = code;
-    this.errno = errno;
+    this.errno = -errno;
     this.syscall = syscall;
   }
 }
@@ -80,17 +74,9 @@ export function forbidDumps(): void {
   prctl(PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE");
 }
 
-export function mayBeDumped(): boolean {
-  return prctl(PR_GET_DUMPABLE, 0, "PR_GET_DUMPABLE") !== 0;
-}
-
 /** This thread, and all it starts or becomes by exec, can never gain a privilege again. */
 export function forbidNewPrivileges(): void {
   prctl(PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS");
-}
-
-export function newPrivilegesForbidden(): boolean {
-  return prctl(PR_GET_NO_NEW_PRIVS, 0, "PR_GET_NO_NEW_PRIVS") === 1;
 }
 
 /** Is this capability (its number in linux/capability.h) in the bounding set? False as well when the kernel knows none such. */
@@ -126,45 +112,6 @@ export function raiseOpenFiles(): bigint {
   const { soft, hard } = getLimit("nofile");
   if (soft < hard) setLimit("nofile", { soft: hard, hard });
   return getLimit("nofile").soft;
-}
-
-/**
- * Keeps the pages of a key out of swap. `key` must be all of its ArrayBuffer: a slice of Node's pool would lock, and on
- * unlock release, pages that others use. ENOMEM: RLIMIT_MEMLOCK is too small.
- */
-export function lockMemory(key: Buffer): void {
-  check(libc.mlock(pointer(wholeAllocation(key)), key.byteLength), "mlock");
-}
-
-export function unlockMemory(key: Buffer): void {
-  check(libc.munlock(pointer(wholeAllocation(key)), key.byteLength), "munlock");
-}
-
-function wholeAllocation(key: Buffer): Buffer {
-  if (key.byteLength === 0) throw new RangeError("lockMemory: the buffer is empty");
-  if (key.byteOffset !== 0 || key.buffer.byteLength !== key.byteLength) {
-    throw new RangeError("lockMemory: the buffer must own its allocation (Buffer.allocUnsafeSlow)");
-  }
-  return key;
-}
-
-/** 0 < index, or ENODEV. In the network namespace of the process. */
-export function interfaceIndex(name: string): number {
-  if (name.length === 0 || Buffer.byteLength(name) >= IF_NAMESIZE || name.includes("\0")) {
-    throw new RangeError(`interface name "${name}": 1 to ${IF_NAMESIZE - 1} bytes, no NUL`);
-  }
-  const index = libc.if_nametoindex(name);
-  if (index === 0) throw new LibcError("if_nametoindex", ffi.errno());
-  return index;
-}
-
-export function interfaceName(index: number): string {
-  if (!Number.isInteger(index) || index <= 0 || index > 0x7fffffff) throw new RangeError(`interface index ${index}`);
-  const name = Buffer.alloc(IF_NAMESIZE);
-  const result = libc.if_indextoname(index, pointer(name));
-  if (ref.isNull(result)) throw new LibcError("if_indextoname", ffi.errno());
-  const end = name.indexOf(0);
-  return name.toString("utf8", 0, end < 0 ? IF_NAMESIZE : end);
 }
 
 /** Sets effective and permitted of this thread to exactly these; empties the inheritable and the ambient set. */

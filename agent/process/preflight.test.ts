@@ -1,7 +1,7 @@
 // preflight.ts: each check on readings that must pass, warn or fail, and the reader on the machine it runs on.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cgroup2Mount, type Finding, judge, listeningPorts, mountsOf, type Readings, readNode } from "./preflight.ts";
+import { type Finding, judge, listeningPorts, type Readings, readNode } from "./preflight.ts";
 
 const mountinfo = [
   "24 1 0:22 / /proc rw,nosuid - proc proc rw",
@@ -73,11 +73,6 @@ for (const [code, status, over] of bad) {
     assert.notEqual(finding?.fix, "");
   });
 }
-
-test("a hybrid host's cgroup v2 is found where it is; blanks in a mount point are undone", () => {
-  assert.equal(cgroup2Mount(mountinfo), "/sys/fs/cgroup/unified");
-  assert.deepEqual(mountsOf(mountinfo, "bpf"), ["/sys/fs/bpf", "/mnt/with blank"]);
-});
 
 test("only listening sockets count", () => {
   const table = [

@@ -1,6 +1,7 @@
-// any thread · can this node carry the mesh? Readings of the machine, then one small pure check each (ORL1xxx). One file, since a leaf imports nothing of ours.
+// any thread · can this node carry the mesh? Readings of the machine, then one small pure check each (ORL1xxx).
 // Reads /proc, /sys and Node's own versions; changes nothing. What only loading can tell, the keeper reports.
 import { accessSync, existsSync, readFileSync } from "node:fs";
+import { cgroup2Mount, mountsOf } from "./mounts.ts";
 
 export type Finding = {
   readonly code: string;
@@ -98,20 +99,6 @@ export const checkBtf: Check = ({ btf }) =>
         "the socket storage of the programs is described with it",
         "use a kernel built with CONFIG_DEBUG_INFO_BTF=y",
       );
-
-/** Mounts of one file system type in /proc/self/mountinfo (proc(5)): the part after " - " names the type. */
-export function mountsOf(mountinfo: string, type: string): string[] {
-  return mountinfo.split("\n").flatMap((line) => {
-    const [front = "", back = ""] = line.split(" - ");
-    const point = front.split(" ")[4];
-    if (point === undefined || back.split(" ")[0] !== type) return [];
-    // Blanks and the like are written as three octal digits.
-    return [point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))];
-  });
-}
-
-/** Where cgroup v2 is mounted, hybrid layouts included; undefined: nowhere. */
-export const cgroup2Mount = (mountinfo: string): string | undefined => mountsOf(mountinfo, "cgroup2")[0];
 
 export const checkCgroup2: Check = ({ mountinfo }) => {
   const mount = cgroup2Mount(mountinfo);

@@ -14,10 +14,10 @@ struct LinkResult {
 };
 
 // `target` is a cgroup directory or a network namespace. -EBUSY: the pinned link is on another target, or on
-// one that is gone.
+// a target that is gone.
 LinkResult AttachOrUpdate(int program, int target, enum bpf_attach_type type, const std::string& pin);
 
-// Detaches at once, whoever else holds the link, and removes the pin. -ENOENT: there was none.
+// Detaches at once, even when another process holds the link, and removes the pin. -ENOENT: there was none.
 int DetachPinned(const std::string& pin);
 
 }  // namespace orlop

@@ -127,7 +127,9 @@ int PrepareLocalDial(std::string* step) {
   *step = "net.ipv6.fwmark_reflect";
   err = WriteSysctl("/proc/sys/net/ipv6/fwmark_reflect");
   if (err < 0 && err != -ENOENT) return err;  // No IPv6 in this kernel.
-  // Only a second belt for listeners that change hands (kernel.md 3.2), and missing before 5.14.
+  // Moves connections that wait at a closing listener to another listener of the same port (Linux 5.14,
+  // Documentation/networking/ip-sysctl.rst: tcp_migrate_req). Listeners are handed over open, so capture does
+  // not depend on it.
   WriteSysctl("/proc/sys/net/ipv4/tcp_migrate_req");
   return 0;
 }

@@ -1,7 +1,7 @@
 // keeper · what lets the agent dial an application from the client's address, inside the pod's namespace:
 // packets with our mark take a table whose one route says "local", and accepted sockets inherit the mark
-// (kernel.md 1.3 #5). Raw rtnetlink and /proc/sys/net, both of which follow the calling thread's namespace.
-// Idempotent both ways.
+// (net.ipv4.tcp_fwmark_accept; docs/reference/kernel.md). Raw rtnetlink and /proc/sys/net, both of which
+// follow the calling thread's namespace. Idempotent both ways.
 #pragma once
 
 #include <string>

@@ -210,10 +210,15 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     int netns = -1;
     std::string address;
     int64_t port = 0;
-    if (!ArgFd(info, 0, &netns) || !ArgString(info, 1, &address) || !ArgInt(info, 2, 1, 65535, &port))
+    Napi::Object options;
+    if (!ArgFd(info, 0, &netns) || !ArgString(info, 1, &address) || !ArgInt(info, 2, 1, 65535, &port) ||
+        !ArgObject(info, 3, &options))
       return info.Env().Undefined();
-    const bool transparent =
-        info[3].IsObject() && info[3].As<Napi::Object>().Get("transparent").ToBoolean().Value();
+    if (!options.Get("transparent").IsBoolean()) {
+      BadArgument(info, 3, "an object with transparent, a boolean");
+      return info.Env().Undefined();
+    }
+    const bool transparent = options.Get("transparent").As<Napi::Boolean>().Value();
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto fd = std::make_shared<UniqueFd>();
     job->run = [tags = tags_, fd, address, port, transparent](std::string* step) {

@@ -13,17 +13,19 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "keeper/links.h"
-#include "keeper/maps.h"
+#include "keeper/map_entries.h"
 #include "orlop.skel.h"
 #include "orlop_abi.h"
 #include "shared/args.h"
 #include "shared/errno_error.h"
+#include "shared/kernel_map.h"
 #include "shared/unique_fd.h"
 
 namespace orlop {
@@ -93,11 +95,29 @@ std::string Hex(const uint8_t* bytes, size_t size) {
   return out;
 }
 
+struct SkeletonDeleter {
+  void operator()(struct orlop_bpf* skeleton) const { orlop_bpf__destroy(skeleton); }
+};
+using Skeleton = std::unique_ptr<struct orlop_bpf, SkeletonDeleter>;
+
+// What libbpf says goes to `text` as long as this lives.
+class Listening {
+ public:
+  explicit Listening(std::string* text) {
+    g_libbpf_says = text;
+    libbpf_set_print(Listen);
+  }
+  ~Listening() { g_libbpf_says = nullptr; }
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
+};
+
 class Programs : public Napi::ObjectWrap<Programs> {
  public:
   static void Init(Napi::Env env, Napi::Object exports) {
     auto* map_class = new Napi::FunctionReference(Napi::Persistent(DefineKernelMap(env)));
     env.SetInstanceData(map_class);
+    exports.Set("KernelMap", map_class->Value());
     exports.Set("Programs", DefineClass(env, "Programs",
                                         {
                                             InstanceMethod<&Programs::Map>("map"),
@@ -112,27 +132,43 @@ class Programs : public Napi::ObjectWrap<Programs> {
   }
 
   explicit Programs(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Programs>(info) {
-    if (!info[0].IsObject()) {
-      BadArgument(info, 0, "an object");
+    Napi::Object options;
+    if (!ArgObject(info, 0, &options)) return;
+    const Napi::Value dir = options.Get("pinDir"), limit = options.Get("heartbeatLimitNs"),
+                      sizes = options.Get("maxEntries");
+    if (!dir.IsString() || !limit.IsBigInt() || !(sizes.IsObject() || sizes.IsUndefined())) {
+      BadArgument(info, 0, "an object with pinDir, heartbeatLimitNs and perhaps maxEntries");
       return;
     }
-    const Napi::Object options = info[0].As<Napi::Object>();
-    const Napi::Value dir = options.Get("pinDir"), limit = options.Get("heartbeatLimitNs");
     bool lossless = false;
-    if (!dir.IsString() || !limit.IsBigInt()) {
-      BadArgument(info, 0, "an object with pinDir and heartbeatLimitNs");
-      return;
-    }
     const uint64_t limit_ns = limit.As<Napi::BigInt>().Uint64Value(&lossless);
     if (!lossless) {
       BadArgument(info, 0, "an object with a heartbeatLimitNs of 64 bit");
       return;
     }
-    Load(info.Env(), dir.As<Napi::String>().Utf8Value(), limit_ns, options.Get("maxEntries"));
+    std::map<std::string, uint32_t> max_entries;
+    if (!ReadSizes(info, sizes, &max_entries)) return;
+    Load(info.Env(), dir.As<Napi::String>().Utf8Value(), limit_ns, max_entries);
   }
 
  private:
-  void Load(Napi::Env env, const std::string& pin_dir, uint64_t limit_ns, const Napi::Value& sizes) {
+  static bool ReadSizes(const Napi::CallbackInfo& info, const Napi::Value& sizes,
+                        std::map<std::string, uint32_t>* out) {
+    if (!sizes.IsObject()) return true;
+    const auto object = sizes.As<Napi::Object>();
+    const Napi::Array names = object.GetPropertyNames();
+    for (uint32_t i = 0; i < names.Length(); i++) {
+      const Napi::Value name = names[i], size = object.Get(name);
+      const double entries = size.IsNumber() ? size.As<Napi::Number>().DoubleValue() : 0;
+      if (!(entries >= 1 && entries <= UINT32_MAX) || entries != static_cast<uint32_t>(entries))
+        return BadArgument(info, 0, "an object whose maxEntries are whole numbers from 1 on");
+      (*out)[name.ToString().Utf8Value()] = static_cast<uint32_t>(entries);
+    }
+    return true;
+  }
+
+  void Load(Napi::Env env, const std::string& pin_dir, uint64_t limit_ns,
+            const std::map<std::string, uint32_t>& sizes) {
     const std::string map_dir = pin_dir + "/maps";
     int err = MakeDirectory(pin_dir);
     if (err < 0) return ThrowErrno(env, -err, "mkdir", pin_dir);
@@ -147,48 +183,43 @@ class Programs : public Napi::ObjectWrap<Programs> {
 
     std::vector<char> log(kVerifierLogBytes);
     std::string says;
-    g_libbpf_says = &says;
-    libbpf_set_print(Listen);
+    const Listening listening(&says);
     DECLARE_LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_buf = log.data(),
                         .kernel_log_size = log.size());
-    auto loaded = std::make_shared<Loaded>();
-    loaded->skeleton = orlop_bpf__open_opts(&opts);
-    if (loaded->skeleton == nullptr) {
-      g_libbpf_says = nullptr;
-      return ThrowErrno(env, errno, "bpf_object__open", says);
-    }
-    struct orlop_bpf* skeleton = loaded->skeleton;
-    if (!SetSizes(env, skeleton, map_dir, sizes)) {
-      g_libbpf_says = nullptr;
-      return;
-    }
-    skeleton->rodata->have_set_retval =
+    Skeleton loaded(orlop_bpf__open_opts(&opts));
+    if (!loaded) return ThrowErrno(env, errno, "bpf_object__open", says);
+    if (!SetSizes(env, loaded.get(), map_dir, sizes)) return;
+    loaded->rodata->have_set_retval =
         MayCall(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_set_retval);
     // Without CONFIG_MPTCP the function exists, but not the type it returns.
-    skeleton->rodata->have_mptcp =
+    loaded->rodata->have_mptcp =
         access("/proc/sys/net/mptcp", F_OK) == 0 &&
         MayCall(BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS, BPF_FUNC_skc_to_mptcp_sock);
     says.clear();
-    err = orlop_bpf__load(skeleton);
-    g_libbpf_says = nullptr;
+    err = orlop_bpf__load(loaded.get());
     if (err < 0) {
       struct utsname kernel = {};
       uname(&kernel);
       return ThrowErrno(env, -err, "bpf(BPF_PROG_LOAD)",
                         std::string("on Linux ") + kernel.release + "\n" + says + LastLines(log.data()));
     }
-    err = SetLimit(skeleton, limit_ns);
+    err = SetLimit(loaded.get(), limit_ns);
     if (err < 0) return ThrowErrno(env, -err, "bpf(BPF_MAP_UPDATE_ELEM)", "gate");
-    loaded_ = std::move(loaded);
+    skeleton_ = std::move(loaded);
   }
 
   static bool SetSizes(Napi::Env env, struct orlop_bpf* skeleton, const std::string& dir,
-                       const Napi::Value& sizes) {
+                       const std::map<std::string, uint32_t>& sizes) {
+    for (const auto& [name, entries] : sizes) {
+      struct bpf_map* map = bpf_object__find_map_by_name(skeleton->obj, name.c_str());
+      const int err = map == nullptr ? -ENOENT : bpf_map__set_max_entries(map, entries);
+      if (err == 0) continue;
+      ThrowErrno(env, -err, "bpf_map__set_max_entries", name);
+      return false;
+    }
     struct bpf_map* map = nullptr;
     bpf_object__for_each_map(map, skeleton->obj) {
       if (bpf_map__is_internal(map)) continue;
-      const Napi::Value size = sizes.IsObject() ? sizes.As<Napi::Object>().Get(bpf_map__name(map)) : sizes;
-      if (size.IsNumber()) bpf_map__set_max_entries(map, size.As<Napi::Number>().Uint32Value());
       const std::string pin = dir + "/" + bpf_map__name(map);
       KeepPinnedSize(map, pin);
       const int err = bpf_map__set_pin_path(map, pin.c_str());
@@ -211,21 +242,27 @@ class Programs : public Napi::ObjectWrap<Programs> {
   }
 
   bool Open(const Napi::CallbackInfo& info) const {
-    if (loaded_ && !loaded_->closed) return true;
+    if (skeleton_) return true;
     ThrowErrno(info.Env(), EBADF, "Programs", "closed");
     return false;
   }
 
+  // One object per map for the life of the Programs: each holds a descriptor.
   Napi::Value Map(const Napi::CallbackInfo& info) {
     std::string name;
     if (!Open(info) || !ArgString(info, 0, &name)) return info.Env().Undefined();
-    MapStart start = {loaded_, bpf_object__find_map_by_name(loaded_->skeleton->obj, name.c_str())};
-    if (start.map == nullptr) {
+    Napi::ObjectReference& known = maps_[name];
+    if (!known.IsEmpty()) return known.Value();
+    const struct bpf_map* map = bpf_object__find_map_by_name(skeleton_->obj, name.c_str());
+    if (map == nullptr) {
       ThrowErrno(info.Env(), ENOENT, "bpf_object__find_map_by_name", name);
       return info.Env().Undefined();
     }
-    return info.Env().GetInstanceData<Napi::FunctionReference>()->New(
-        {Napi::External<MapStart>::New(info.Env(), &start)});
+    const Napi::Object made = info.Env().GetInstanceData<Napi::FunctionReference>()->New(
+        {Napi::Number::New(info.Env(), bpf_map__fd(map))});
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    known = Napi::Persistent(made);
+    return made;
   }
 
   void AttachCgroup(const Napi::CallbackInfo& info) {
@@ -242,7 +279,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     const int err = MakeDirectory(pins);
     if (err < 0) return ThrowErrno(info.Env(), -err, "mkdir", pins);
     // Capture last: what it relies on is in place by then.
-    const auto& progs = loaded_->skeleton->progs;
+    const auto& progs = skeleton_->progs;
     std::vector<struct bpf_program*> order = {progs.orlop_sockops};
     if (which == "all")
       order.insert(order.end(),
@@ -267,7 +304,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     std::string pin;
     if (!Open(info) || !ArgFd(info, 0, &netns) || !ArgString(info, 1, &pin)) return;
     const LinkResult result =
-        AttachOrUpdate(bpf_program__fd(loaded_->skeleton->progs.orlop_lookup), netns, BPF_SK_LOOKUP, pin);
+        AttachOrUpdate(bpf_program__fd(skeleton_->progs.orlop_lookup), netns, BPF_SK_LOOKUP, pin);
     if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, pin);
   }
 
@@ -287,7 +324,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     Napi::Array out = Napi::Array::New(info.Env());
     struct bpf_program* program = nullptr;
     uint32_t at = 0;
-    bpf_object__for_each_program(program, loaded_->skeleton->obj) {
+    bpf_object__for_each_program(program, skeleton_->obj) {
       struct bpf_prog_info state = {};
       uint32_t size = sizeof(state);
       const int err = bpf_obj_get_info_by_fd(bpf_program__fd(program), &state, &size);
@@ -313,7 +350,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     Napi::Array out = Napi::Array::New(info.Env());
     struct bpf_map* map = nullptr;
     uint32_t at = 0;
-    bpf_object__for_each_map(map, loaded_->skeleton->obj) {
+    bpf_object__for_each_map(map, skeleton_->obj) {
       if (bpf_map__is_internal(map)) continue;
       struct bpf_map_info state = {};
       uint32_t size = sizeof(state);
@@ -354,7 +391,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     }
     DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_out = &after,
                         .ctx_size_in = sizeof(ctx), .ctx_size_out = sizeof(after));
-    const int err = bpf_prog_test_run_opts(bpf_program__fd(loaded_->skeleton->progs.orlop_lookup), &opts);
+    const int err = bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.orlop_lookup), &opts);
     if (err < 0) {
       ThrowErrno(info.Env(), -err, "bpf(BPF_PROG_TEST_RUN)");
       return info.Env().Undefined();
@@ -365,12 +402,19 @@ class Programs : public Napi::ObjectWrap<Programs> {
     return out;
   }
 
+  // The maps that were handed out are closed with it.
   void Close(const Napi::CallbackInfo&) {
-    if (loaded_) loaded_->closed = true;
-    loaded_.reset();
+    for (auto& [name, map] : maps_) {
+      if (map.IsEmpty()) continue;
+      const Napi::Object object = map.Value();
+      object.Get("close").As<Napi::Function>().Call(object, {});
+    }
+    maps_.clear();
+    skeleton_.reset();
   }
 
-  std::shared_ptr<Loaded> loaded_;
+  Skeleton skeleton_;
+  std::map<std::string, Napi::ObjectReference> maps_;
 };
 
 }  // namespace

@@ -19,7 +19,8 @@
 namespace orlop {
 namespace {
 
-// A walk may miss a socket when others leave the table meanwhile; one that found nothing more is the last.
+// A walk may miss a socket when other sockets leave the table meanwhile, so walks are repeated until a walk
+// finds nothing.
 constexpr int kMaxWalks = 8;
 constexpr size_t kReplyBytes = 256 << 10;
 // Everything that may still carry data, SYN_SENT included.

@@ -65,7 +65,7 @@ inline bool ArgBytes(const Napi::CallbackInfo& info, size_t index, size_t size, 
   return true;
 }
 
-// Descriptors: an Int32Array without negative members, of at most `max`.
+// Descriptors: an Int32Array without negative members.
 inline bool ArgFds(const Napi::CallbackInfo& info, size_t index, std::vector<int>* out) {
   if (!info[index].IsTypedArray() || info[index].As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
     return BadArgument(info, index, "an Int32Array");
@@ -79,6 +79,13 @@ inline bool ArgFds(const Napi::CallbackInfo& info, size_t index, std::vector<int
 inline bool ArgFunction(const Napi::CallbackInfo& info, size_t index, Napi::Function* out) {
   if (!info[index].IsFunction()) return BadArgument(info, index, "a function");
   *out = info[index].As<Napi::Function>();
+  return true;
+}
+
+// An options object; its members are checked by who reads them.
+inline bool ArgObject(const Napi::CallbackInfo& info, size_t index, Napi::Object* out) {
+  if (!info[index].IsObject()) return BadArgument(info, index, "an object");
+  *out = info[index].As<Napi::Object>();
   return true;
 }
 

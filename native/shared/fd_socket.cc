@@ -247,7 +247,8 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
     Watch();
   }
 
-  // Out of descriptors: closes one that waits, by a descriptor kept for that, or the loop would spin on it.
+  // The process has no descriptor left. Accepts and closes a waiting connection by means of a descriptor kept
+  // for this, because the loop would otherwise wake up for it without end.
   void ShedOne() {
     spare_.reset();
     UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();

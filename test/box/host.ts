@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { cgroup2Mount as mountedCgroup2 } from "../../agent/process/mounts.ts";
 
 /** One directory per living cluster, named by its id. Its file `owner` says which process answers for it. */
 const RUN_ROOT = "/run/orlop-box";
@@ -32,16 +33,10 @@ rm -rf "$2"
 rmdir "$(dirname "$2")" 2> /dev/null || true
 `;
 
-/** The cgroup v2 hierarchy, from /proc/self/mountinfo: alone at /sys/fs/cgroup, or beside v1 in a hybrid layout. */
+/** Where cgroup v2 is mounted: alone at /sys/fs/cgroup, or beside v1 in a hybrid layout. @throws when nowhere */
 export function cgroup2Mount(mountinfo = readFileSync("/proc/self/mountinfo", "utf8")): string {
-  for (const line of mountinfo.split("\n")) {
-    const [fields = "", types = ""] = line.split(" - ");
-    const mountPoint = fields.split(" ")[4];
-    if (types.startsWith("cgroup2 ") && mountPoint !== undefined) {
-      // proc(5): space, tab, newline and backslash are written as octal escapes.
-      return mountPoint.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-    }
-  }
+  const mount = mountedCgroup2(mountinfo);
+  if (mount !== undefined) return mount;
   throw new Error("no cgroup v2 hierarchy is mounted here: mount -t cgroup2 none /sys/fs/cgroup/unified");
 }
 

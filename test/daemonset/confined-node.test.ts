@@ -18,7 +18,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EmbeddedAuthority } from "../../agent/identity/embedded.ts";
-import { cgroup2Mount } from "../../agent/process/preflight.ts";
+import { cgroup2Mount } from "../../agent/process/mounts.ts";
 import { Bench, nodeBinary } from "./confine.ts";
 import { container, podOf } from "./manifest.ts";
 

@@ -26,7 +26,7 @@ import {
 import { RingBuffer } from "../../agent/engine/addon.ts";
 import { type KernelMap, PodThread, Programs } from "../../agent/keeper/addon.ts";
 import { bytes16ToIp, ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { cgroup2Mount } from "../../agent/process/preflight.ts";
+import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
 const run = promisify(execFile);
 const little = endianness() === "LE";

@@ -29,7 +29,7 @@ import { runKeeper } from "../../agent/keeper/keeper.ts";
 import type { Log } from "../../agent/keeper/lend.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
 import { entriesOf, Gate, InByPort } from "../../agent/kernel/maps.ts";
-import { cgroup2Mount } from "../../agent/process/preflight.ts";
+import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
 const address = "10.77.0.2";
 const uid = "5c0ffee5-0000-4000-8000-000000000001";
@@ -58,7 +58,7 @@ const say =
   };
 const log: Log = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
 
-/** A process in the pod's cgroup; in a network namespace of its own unless told otherwise. */
+/** A process in the pod's cgroup; in a network namespace of its own if `ownNetwork`. */
 async function startPause(options: { ownNetwork: boolean }): Promise<ChildProcess> {
   mkdirSync(podCgroup, { recursive: true });
   const network = `ip link set lo up && ip addr add ${address}/32 dev lo &&`;

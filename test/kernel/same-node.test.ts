@@ -38,7 +38,7 @@ s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); s.bind(("::", ${port})
 for _ in range(${count}):
   c, a = s.accept(); c.recv(9); c.send(("app " + a[0].replace("::ffff:", "")).encode()); c.close()`;
 
-/** Dials, says when it stands, and then how it ends. */
+/** Dials, says when it is connected, and then how it ends. */
 const held = (address: string, port: number): string => `
 import socket, errno, sys
 s = socket.create_connection(("${address}", ${port}), 5); s.settimeout(15)

@@ -9,11 +9,11 @@
 #include "engine/core/descriptors.h"
 #include "engine/core/engine.h"
 #include "engine/core/symbols.h"
-#include "engine/kernel/kernel_maps.h"
 #include "engine/kernel/ring_buffer.h"
 #include "engine/relay/plain_sockets.h"
 #include "engine/tunnel/identities.h"
 #include "shared/fd_socket.h"
+#include "shared/kernel_map.h"
 
 namespace orlop {
 namespace {
@@ -248,7 +248,7 @@ Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
   exports.Set("dropIdentity", Napi::Function::New<DropIdentityCall>(env, "dropIdentity"));
   InitPlainSockets(env, exports);
   InitDescriptorCalls(env, exports);
-  InitKernelMaps(env, exports);
+  exports.Set("KernelMap", DefineKernelMap(env));
   InitRingBuffer(env, exports);
   InitFdSocket(env, exports);
   return exports;

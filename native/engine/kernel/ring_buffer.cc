@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <cstring>
 
-#include "engine/kernel/bpf_call.h"
+#include "shared/args.h"
+#include "shared/bpf_call.h"
+#include "shared/errno_error.h"
 
 namespace orlop {
 namespace {
@@ -60,23 +62,16 @@ class RingBuffer : public Napi::ObjectWrap<RingBuffer> {
   // The mappings keep the ring alive: the descriptor itself is not needed afterwards.
   explicit RingBuffer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RingBuffer>(info) {
     const Napi::Env env = info.Env();
-    if (!info[0].IsNumber()) {
-      Napi::TypeError::New(env, "RingBuffer(fd): fd is a number").ThrowAsJavaScriptException();
-      return;
-    }
-    const int fd = info[0].As<Napi::Number>().Int32Value();
+    int fd = -1;
+    if (!ArgFd(info, 0, &fd)) return;
     struct bpf_map_info map = {};
-    union bpf_attr attr = {};
-    attr.info.bpf_fd = static_cast<uint32_t>(fd);
-    attr.info.info_len = sizeof(map);
-    attr.info.info = BpfPointer(&map);
-    int err = Bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
+    int err = ReadMapInfo(fd, &map);
     if (err < 0) {
-      ThrowBpfError(env, -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
+      ThrowErrno(env, -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
       return;
     }
     if (map.type != BPF_MAP_TYPE_RINGBUF) {
-      ThrowBpfError(env, EINVAL, "RingBuffer: not a ring buffer map");
+      ThrowErrno(env, EINVAL, "RingBuffer", "the map is no ring buffer");
       return;
     }
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -86,7 +81,7 @@ class RingBuffer : public Napi::ObjectWrap<RingBuffer> {
     if (err == 0) err = producer_.Map(fd, page + 2 * data_bytes, PROT_READ, static_cast<off_t>(page));
     if (err < 0) {
       consumer_.Unmap();
-      ThrowBpfError(env, -err, "mmap(ring buffer)");
+      ThrowErrno(env, -err, "mmap", "ring buffer");
       return;
     }
     data_ = producer_.at() + page;
@@ -103,18 +98,15 @@ class RingBuffer : public Napi::ObjectWrap<RingBuffer> {
   Napi::Value Drain(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (producer_.at() == nullptr) {
-      ThrowBpfError(env, EBADF, "RingBuffer: closed");
+      ThrowErrno(env, EBADF, "RingBuffer", "closed");
       return env.Undefined();
     }
-    const bool typed = info[0].IsTypedArray() && info[1].IsNumber();
-    const uint32_t record_bytes = typed ? info[1].As<Napi::Number>().Uint32Value() : 0;
-    if (record_bytes == 0) {
-      Napi::TypeError::New(env, "drain(into: Uint8Array, recordBytes: number)").ThrowAsJavaScriptException();
-      return env.Undefined();
-    }
-    const auto into = info[0].As<Napi::TypedArray>();
-    uint8_t* out = static_cast<uint8_t*>(into.ArrayBuffer().Data()) + into.ByteOffset();
-    const size_t room = into.ByteLength() / record_bytes;
+    ByteView into;
+    int64_t record_bytes = 0;
+    if (!ArgBytes(info, 0, &into) || !ArgInt(info, 1, 1, UINT32_MAX, &record_bytes)) return env.Undefined();
+    const auto record_size = static_cast<size_t>(record_bytes);
+    auto* out = const_cast<uint8_t*>(into.data);
+    const size_t room = into.size / record_size;
     size_t copied = 0;
     uint64_t consumed = LoadAcquire<unsigned long>(consumer_.at());
     const uint64_t produced = LoadAcquire<unsigned long>(producer_.at());
@@ -124,12 +116,12 @@ class RingBuffer : public Napi::ObjectWrap<RingBuffer> {
       if (header & BPF_RINGBUF_BUSY_BIT) break;  // Reserved, not yet submitted; what follows it waits too.
       const uint32_t length = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
       if (length > mask_) {
-        ThrowBpfError(env, EPROTO, "RingBuffer: record longer than the ring");
+        ThrowErrno(env, EPROTO, "RingBuffer", "a record is longer than the ring");
         return env.Undefined();
       }
       if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
-        if (length == record_bytes)
-          std::memcpy(out + copied++ * record_bytes, record + BPF_RINGBUF_HDR_SZ, record_bytes);
+        if (length == record_size)
+          std::memcpy(out + copied++ * record_size, record + BPF_RINGBUF_HDR_SZ, record_size);
         else
           skipped_++;
       }

@@ -1,10 +1,9 @@
-// any thread · bpf(2) on borrowed map descriptors: one element, or the whole map in bulk. Links no libbpf.
-// The descriptor is duplicated, so the caller may close its own. Works without any capability on kernels
-// >= 5.19.
-#include "engine/kernel/kernel_maps.h"
+// any thread · class KernelMap: one element of a BPF map, all its keys, or the
+// whole map in bulk, by raw bpf(2). The constructor duplicates the descriptor, so the caller may close its
+// own. Needs no capability on Linux 5.19 and newer.
+#include "shared/kernel_map.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,7 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/kernel/bpf_call.h"
+#include "shared/args.h"
+#include "shared/bpf_call.h"
+#include "shared/errno_error.h"
+#include "shared/unique_fd.h"
 
 namespace orlop {
 namespace {
@@ -48,63 +50,59 @@ uint32_t PossibleCpus() {
 
 class KernelMap : public Napi::ObjectWrap<KernelMap> {
  public:
-  static void Init(Napi::Env env, Napi::Object exports) {
-    exports.Set("KernelMap", DefineClass(env, "KernelMap",
-                                         {
-                                             InstanceAccessor<&KernelMap::Name>("name"),
-                                             InstanceAccessor<&KernelMap::KeyBytes>("keyBytes"),
-                                             InstanceAccessor<&KernelMap::ValueBytes>("valueBytes"),
-                                             InstanceAccessor<&KernelMap::Cpus>("cpus"),
-                                             InstanceAccessor<&KernelMap::MaxEntries>("maxEntries"),
-                                             InstanceMethod<&KernelMap::Get>("get"),
-                                             InstanceMethod<&KernelMap::Put>("put"),
-                                             InstanceMethod<&KernelMap::Delete>("delete"),
-                                             InstanceMethod<&KernelMap::Dump>("dump"),
-                                             InstanceMethod<&KernelMap::Close>("close"),
-                                         }));
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "KernelMap",
+                       {
+                           InstanceAccessor<&KernelMap::Name>("name"),
+                           InstanceAccessor<&KernelMap::Fd>("fd"),
+                           InstanceAccessor<&KernelMap::KeyBytes>("keyBytes"),
+                           InstanceAccessor<&KernelMap::ValueBytes>("valueBytes"),
+                           InstanceAccessor<&KernelMap::Cpus>("cpus"),
+                           InstanceAccessor<&KernelMap::MaxEntries>("maxEntries"),
+                           InstanceMethod<&KernelMap::Get>("get"),
+                           InstanceMethod<&KernelMap::Put>("put"),
+                           InstanceMethod<&KernelMap::Delete>("delete"),
+                           InstanceMethod<&KernelMap::Keys>("keys"),
+                           InstanceMethod<&KernelMap::Dump>("dump"),
+                           InstanceMethod<&KernelMap::Close>("close"),
+                       });
   }
 
   explicit KernelMap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<KernelMap>(info) {
-    const Napi::Env env = info.Env();
-    if (!info[0].IsNumber()) {
-      Napi::TypeError::New(env, "KernelMap(fd): fd is a number").ThrowAsJavaScriptException();
-      return;
-    }
-    fd_ = fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3);
-    if (fd_ < 0) {
-      ThrowBpfError(env, errno, "fcntl(F_DUPFD_CLOEXEC)");
+    int fd = -1;
+    if (!ArgFd(info, 0, &fd)) return;
+    fd_.reset(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!fd_) {
+      ThrowErrno(info.Env(), errno, "fcntl(F_DUPFD_CLOEXEC)");
       return;
     }
     struct bpf_map_info map = {};
-    union bpf_attr attr = {};
-    attr.info.bpf_fd = static_cast<uint32_t>(fd_);
-    attr.info.info_len = sizeof(map);
-    attr.info.info = BpfPointer(&map);
-    const int err = Bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
+    const int err = ReadMapInfo(fd_.get(), &map);
     if (err < 0) {
-      ThrowBpfError(env, -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
-      return;
-    }
-    if (map.key_size > kMaxKeyBytes) {
-      ThrowBpfError(env, E2BIG, "KernelMap: key size");
-      return;
-    }
-    cpus_ = IsPerCpu(map.type) ? PossibleCpus() : 1;
-    if (cpus_ == 0) {
-      ThrowBpfError(env, EIO, "read(/sys/devices/system/cpu/possible)");
+      ThrowErrno(info.Env(), -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)");
       return;
     }
     name_.assign(map.name, strnlen(map.name, sizeof(map.name)));
+    if (map.key_size > kMaxKeyBytes) {
+      ThrowErrno(info.Env(), E2BIG, "KernelMap", name_ + ": key size");
+      return;
+    }
+    const bool per_cpu = IsPerCpu(map.type);
+    cpus_ = per_cpu ? PossibleCpus() : 1;
+    if (cpus_ == 0) {
+      ThrowErrno(info.Env(), EIO, "read", "/sys/devices/system/cpu/possible");
+      return;
+    }
+    type_ = map.type;
     key_bytes_ = map.key_size;
     // Per-CPU values are padded to eight bytes each, also in bulk.
-    value_bytes_ = cpus_ == 1 && !IsPerCpu(map.type) ? map.value_size : ((map.value_size + 7) & ~7u) * cpus_;
+    value_bytes_ = per_cpu ? ((map.value_size + 7) & ~7u) * cpus_ : map.value_size;
     max_entries_ = map.max_entries;
   }
 
-  ~KernelMap() override { CloseFd(); }
-
  private:
   Napi::Value Name(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), name_); }
+  Napi::Value Fd(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), fd_.get()); }
   Napi::Value KeyBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), key_bytes_); }
   Napi::Value ValueBytes(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), value_bytes_);
@@ -114,70 +112,80 @@ class KernelMap : public Napi::ObjectWrap<KernelMap> {
     return Napi::Number::New(info.Env(), max_entries_);
   }
 
-  // The bytes of argument `index`, or nullptr with an exception pending when it has not exactly `size` of
-  // them.
-  const uint8_t* Bytes(const Napi::CallbackInfo& info, size_t index, uint32_t size) {
-    if (fd_ < 0) {
-      ThrowBpfError(info.Env(), EBADF, "KernelMap: closed");
-      return nullptr;
-    }
-    if (info[index].IsTypedArray()) {
-      const auto array = info[index].As<Napi::TypedArray>();
-      if (array.TypedArrayType() == napi_uint8_array && array.ByteLength() == size)
-        return static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-    }
-    Napi::RangeError::New(info.Env(), name_ + ": argument " + std::to_string(index) +
-                                          " must be a Uint8Array of " + std::to_string(size) + " bytes")
-        .ThrowAsJavaScriptException();
-    return nullptr;
+  // False, with an exception pending, after close().
+  bool Open(const Napi::CallbackInfo& info) const {
+    if (fd_) return true;
+    ThrowErrno(info.Env(), EBADF, "KernelMap", name_ + " is closed");
+    return false;
+  }
+  Napi::Value Fail(const Napi::CallbackInfo& info, int err, const char* syscall) const {
+    ThrowErrno(info.Env(), -err, syscall, name_);
+    return info.Env().Undefined();
   }
 
   union bpf_attr Element(const uint8_t* key) const {
     union bpf_attr attr = {};
-    attr.map_fd = static_cast<uint32_t>(fd_);
+    attr.map_fd = static_cast<uint32_t>(fd_.get());
     attr.key = BpfPointer(key);
     return attr;
   }
 
   Napi::Value Get(const Napi::CallbackInfo& info) {
-    const uint8_t* key = Bytes(info, 0, key_bytes_);
-    if (key == nullptr) return info.Env().Undefined();
+    ByteView key;
+    if (!Open(info) || !ArgBytes(info, 0, key_bytes_, &key)) return info.Env().Undefined();
     std::vector<uint8_t> value(value_bytes_);
-    union bpf_attr attr = Element(key);
+    union bpf_attr attr = Element(key.data);
     attr.value = BpfPointer(value.data());
     const int err = Bpf(BPF_MAP_LOOKUP_ELEM, &attr);
     // A missing entry is an answer, not a failure.
     if (err == -ENOENT) return info.Env().Undefined();
-    if (err < 0) {
-      ThrowBpfError(info.Env(), -err, "bpf(BPF_MAP_LOOKUP_ELEM)");
-      return info.Env().Undefined();
-    }
+    if (err < 0) return Fail(info, err, "bpf(BPF_MAP_LOOKUP_ELEM)");
     return Napi::Buffer<uint8_t>::Copy(info.Env(), value.data(), value.size());
   }
 
   // E2BIG: the map is full. The caller decides what that means; for every map of ours it means "refuse".
   void Put(const Napi::CallbackInfo& info) {
-    const uint8_t* key = Bytes(info, 0, key_bytes_);
-    if (key == nullptr) return;
-    const uint8_t* value = Bytes(info, 1, value_bytes_);
-    if (value == nullptr) return;
-    union bpf_attr attr = Element(key);
-    attr.value = BpfPointer(value);
+    ByteView key, value;
+    if (!Open(info) || !ArgBytes(info, 0, key_bytes_, &key) || !ArgBytes(info, 1, value_bytes_, &value))
+      return;
+    union bpf_attr attr = Element(key.data);
+    attr.value = BpfPointer(value.data);
     attr.flags = BPF_ANY;
     const int err = Bpf(BPF_MAP_UPDATE_ELEM, &attr);
-    if (err < 0) ThrowBpfError(info.Env(), -err, "bpf(BPF_MAP_UPDATE_ELEM)");
+    if (err < 0) Fail(info, err, "bpf(BPF_MAP_UPDATE_ELEM)");
   }
 
   Napi::Value Delete(const Napi::CallbackInfo& info) {
-    const uint8_t* key = Bytes(info, 0, key_bytes_);
-    if (key == nullptr) return info.Env().Undefined();
-    union bpf_attr attr = Element(key);
+    ByteView key;
+    if (!Open(info) || !ArgBytes(info, 0, key_bytes_, &key)) return info.Env().Undefined();
+    union bpf_attr attr = Element(key.data);
     const int err = Bpf(BPF_MAP_DELETE_ELEM, &attr);
-    if (err < 0 && err != -ENOENT) {
-      ThrowBpfError(info.Env(), -err, "bpf(BPF_MAP_DELETE_ELEM)");
-      return info.Env().Undefined();
-    }
+    // A sockhash says EINVAL for a key it does not have.
+    const bool missing = err == -ENOENT || (err == -EINVAL && type_ == BPF_MAP_TYPE_SOCKHASH);
+    if (err < 0 && !missing) return Fail(info, err, "bpf(BPF_MAP_DELETE_ELEM)");
     return Napi::Boolean::New(info.Env(), err == 0);
+  }
+
+  // 0, -ENOENT after the last key, or another -errno. `key` null: the first.
+  int NextKey(const uint8_t* key, uint8_t* next) const {
+    union bpf_attr attr = Element(key);
+    attr.next_key = BpfPointer(next);
+    return Bpf(BPF_MAP_GET_NEXT_KEY, &attr);
+  }
+
+  Napi::Value Keys(const Napi::CallbackInfo& info) {
+    if (!Open(info)) return info.Env().Undefined();
+    Napi::Array out = Napi::Array::New(info.Env());
+    uint8_t key[kMaxKeyBytes] = {}, next[kMaxKeyBytes] = {};
+    // Bounded by the map's size: a key that is deleted during the walk starts it anew.
+    for (uint32_t count = 0; count < max_entries_; count++) {
+      const int err = NextKey(count == 0 ? nullptr : key, next);
+      if (err == -ENOENT) break;
+      if (err < 0) return Fail(info, err, "bpf(BPF_MAP_GET_NEXT_KEY)");
+      out.Set(count, Napi::Buffer<uint8_t>::Copy(info.Env(), next, key_bytes_));
+      std::memcpy(key, next, sizeof(key));
+    }
+    return out;
   }
 
   void Append(std::vector<uint8_t>* out, const uint8_t* key, const uint8_t* value) const {
@@ -197,7 +205,7 @@ class KernelMap : public Napi::ObjectWrap<KernelMap> {
       keys.resize(static_cast<size_t>(chunk) * key_bytes_);
       values.resize(static_cast<size_t>(chunk) * value_bytes_);
       union bpf_attr attr = {};
-      attr.batch.map_fd = static_cast<uint32_t>(fd_);
+      attr.batch.map_fd = static_cast<uint32_t>(fd_.get());
       attr.batch.in_batch = started ? BpfPointer(cursor) : 0;
       attr.batch.out_batch = BpfPointer(next);
       attr.batch.keys = BpfPointer(keys.data());
@@ -222,22 +230,16 @@ class KernelMap : public Napi::ObjectWrap<KernelMap> {
     return true;
   }
 
-  // Key after key. Bounded by the map's size, since deletions during the walk start it anew.
+  // Key after key. Bounded as in Keys.
   int DumpOneByOne(std::vector<uint8_t>* out) const {
     uint8_t key[kMaxKeyBytes] = {}, next[kMaxKeyBytes] = {};
     std::vector<uint8_t> value(value_bytes_);
-    bool started = false;
     for (uint32_t i = 0; i < max_entries_; i++) {
-      union bpf_attr attr = {};
-      attr.map_fd = static_cast<uint32_t>(fd_);
-      attr.key = started ? BpfPointer(key) : 0;
-      attr.next_key = BpfPointer(next);
-      int err = Bpf(BPF_MAP_GET_NEXT_KEY, &attr);
+      int err = NextKey(i == 0 ? nullptr : key, next);
       if (err == -ENOENT) return 0;
       if (err < 0) return err;
       std::memcpy(key, next, sizeof(key));
-      started = true;
-      attr = Element(key);
+      union bpf_attr attr = Element(key);
       attr.value = BpfPointer(value.data());
       err = Bpf(BPF_MAP_LOOKUP_ELEM, &attr);
       if (err == -ENOENT) continue;  // Deleted in between.
@@ -248,29 +250,19 @@ class KernelMap : public Napi::ObjectWrap<KernelMap> {
   }
 
   Napi::Value Dump(const Napi::CallbackInfo& info) {
-    if (fd_ < 0) {
-      ThrowBpfError(info.Env(), EBADF, "KernelMap: closed");
-      return info.Env().Undefined();
-    }
+    if (!Open(info)) return info.Env().Undefined();
     std::vector<uint8_t> out;
     int err = 0;
     if (!DumpInBatches(&out, &err)) err = DumpOneByOne(&out);
-    if (err < 0) {
-      ThrowBpfError(info.Env(), -err, "bpf(BPF_MAP_LOOKUP_BATCH)");
-      return info.Env().Undefined();
-    }
+    if (err < 0) return Fail(info, err, "bpf(BPF_MAP_LOOKUP_BATCH)");
     return Napi::Buffer<uint8_t>::Copy(info.Env(), out.data(), out.size());
   }
 
-  void Close(const Napi::CallbackInfo&) { CloseFd(); }
+  void Close(const Napi::CallbackInfo&) { fd_.reset(); }
 
-  void CloseFd() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-
-  int fd_ = -1;
+  UniqueFd fd_;
   std::string name_;
+  uint32_t type_ = 0;
   uint32_t key_bytes_ = 0;
   uint32_t value_bytes_ = 0;
   uint32_t cpus_ = 1;
@@ -279,8 +271,8 @@ class KernelMap : public Napi::ObjectWrap<KernelMap> {
 
 }  // namespace
 
-void InitKernelMaps(Napi::Env env, Napi::Object exports) {
-  KernelMap::Init(env, exports);
+Napi::Function DefineKernelMap(Napi::Env env) {
+  return KernelMap::Define(env);
 }
 
 }  // namespace orlop

@@ -1,0 +1,32 @@
+// any thread · mounts in the text of /proc/<pid>/mountinfo (proc(5)). Pure; imports nothing.
+
+export type Mount = {
+  /** The directory, with blanks and the like as they are. */
+  readonly point: string;
+  /** "cgroup2", "bpf", … */
+  readonly type: string;
+  /** What was mounted: a device, or a name that the mounter chose. */
+  readonly source: string;
+};
+
+/** The kernel writes blank, tab, newline and backslash as three octal digits. */
+const unescaped = (text: string): string =>
+  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+
+/** In the order of the file: of two mounts on one directory the later one is seen. Lines of another form are left out. */
+export function parseMountinfo(text: string): Mount[] {
+  return text.split("\n").flatMap((line) => {
+    // A varying number of optional fields ends with " - ".
+    const [front = "", back = ""] = line.split(" - ");
+    const point = front.split(" ")[4];
+    const [type, source = ""] = back.split(" ");
+    return point === undefined || !type ? [] : [{ point: unescaped(point), type, source: unescaped(source) }];
+  });
+}
+
+/** Directories on which file systems of that type are mounted. */
+export const mountsOf = (mountinfo: string, type: string): string[] =>
+  parseMountinfo(mountinfo).flatMap((mount) => (mount.type === type ? [mount.point] : []));
+
+/** Where cgroup v2 is mounted, hybrid layouts included; undefined: nowhere. */
+export const cgroup2Mount = (mountinfo: string): string | undefined => mountsOf(mountinfo, "cgroup2")[0];
