@@ -30,7 +30,7 @@ export type Capability = keyof typeof capabilities;
 /** As the 64 bits in which /proc shows a set. */
 export const setOf = (members: readonly Capability[]): bigint =>
   members.reduce((all, name) => all | (1n << BigInt(capabilities[name])), 0n);
-/** From asm-generic/resource.h. */
+/** RLIMIT_CORE and RLIMIT_NOFILE (getrlimit(2)). */
 const resources = { core: 4, nofile: 7 } as const;
 
 const libc = ffi.Library(null, {

@@ -7,11 +7,11 @@ import { KernelMap as KeeperMap, PodThread, Programs } from "../../agent/keeper/
 const wrong = (value: unknown): never => value as never;
 
 test("a descriptor is a whole number from 0 on", () => {
-  for (const Map of [KernelMap, KeeperMap]) {
+  for (const OneMap of [KernelMap, KeeperMap]) {
     for (const fd of [-1, 1.5, Number.NaN, "3", undefined, 2 ** 31]) {
-      assert.throws(() => new Map(wrong(fd)), /argument 0 must be a whole number/);
+      assert.throws(() => new OneMap(wrong(fd)), /argument 0 must be a whole number/);
     }
-    assert.throws(() => new Map(2 ** 30), { code: "EBADF", errno: -9, syscall: "fcntl(F_DUPFD_CLOEXEC)" });
+    assert.throws(() => new OneMap(2 ** 30), { code: "EBADF", errno: -9, syscall: "fcntl(F_DUPFD_CLOEXEC)" });
   }
   assert.throws(() => new RingBuffer(wrong("3")), /argument 0 must be a whole number/);
   assert.throws(() => new PodThread(wrong("3")), /argument 0 must be a whole number/);
