@@ -93,10 +93,7 @@ export type ProgramsOptions = {
   readonly maxEntries?: Readonly<Record<string, number>>;
 };
 
-/**
- * The eBPF programs and their maps, loaded. `close` lets go of programs and maps; pins, and what is attached by them,
- * stay.
- */
+/** The eBPF programs and their maps, loaded. `close` lets go of them; what is pinned stays, and stays attached. */
 export interface Programs {
   /** The same object for the same name; closed with the programs. */
   map(name: string): KernelMap;
