@@ -10,7 +10,7 @@ const START_MS = 15_000;
 /** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */
 const CHURN_PAUSE_MS = 2;
 
-/** Starts the servers of a pod (ports: demo-app-server.ts) and waits until they listen. */
+/** Starts the servers of a pod (ports: app-server.ts) and waits until they listen. */
 export async function startServers(host: Host): Promise<Running> {
   const server = host.start(argv("serve", host.name));
   await server.line(START_MS, (line) => line === "serving");

@@ -52,7 +52,9 @@ test("no comment ends with a line of one word that the line before could have ta
     const words = lines.filter((line) => line !== "");
     const last = words.at(-1) ?? "";
     const before = words.at(-2) ?? "";
-    return before.length > 60 && !/\s/.test(last) ? [`"… ${before.split(" ").at(-1)} / ${last}"`] : [];
+    return before.length > 60 && last.length < 20 && !/\s/.test(last)
+      ? [`"… ${before.split(" ").at(-1)} / ${last}"`]
+      : [];
   });
   holdToAllowance("orphan last lines", faults);
 });

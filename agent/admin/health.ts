@@ -30,7 +30,7 @@ export type ListenAt = { readonly host: string; readonly port: number };
 
 const plain = "text/plain; charset=utf-8";
 
-/** GET /healthz/ready: 200 "ready", or 500 with what is missing (ztunnel's words, wire.md 5.3). */
+/** GET /healthz/ready: 200 "ready", or 500 with what is missing (docs/reference/hbone.md#readiness). */
 export function startReadyServer(at: ListenAt, readiness: Readiness, warn: Warn): Promise<PlainServer> {
   return startPlainServer(at, warn, {
     "/healthz/ready": async () => {

@@ -39,7 +39,7 @@ export type ConnectRequest = ConnRef & {
   /** The integer that the `peer` answer gave. */
   readonly peerIdentity: number;
   readonly authority: string;
-  /** Telemetry only; never decides (kernel.md E3). Empty when absent. At most 4 KiB together. */
+  /** Labels of metrics and logs; never decides (docs/reference/failures.md, row E3). Empty when absent. At most 4 KiB together. */
   readonly baggage: string;
   readonly forwarded: string;
   readonly traceparent: string;
@@ -111,7 +111,7 @@ export type HandshakeFailure =
   | "no-identity" // no certificate of our own for this pod yet
   | "protocol";
 
-/** A tunnel ended because of what its peer did: floods, resets, malformed frames (failures.md A). */
+/** A tunnel ended because of what its peer did: floods, resets, malformed frames (docs/reference/failures.md, table A). */
 export type TunnelAbused = {
   readonly type: "tunnel-abused";
   readonly podIdx: number;

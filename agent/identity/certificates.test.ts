@@ -1,4 +1,4 @@
-// Certificates over time, on a clock that tests turn: half-life, jitter, an authority that is down (failures.md D5, D7).
+// Certificates over time, on a clock that tests turn: half-life, jitter, an authority that is down (docs/reference/failures.md, D5 and D7).
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";

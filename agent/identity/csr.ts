@@ -14,7 +14,10 @@ export type KeyAndRequest = {
   readonly csrPem: string;
 };
 
-/** A new key, and a request for a certificate of it: empty subject, one URI name, as Istio's authority wants it (wire.md §4.2). */
+/**
+ * A new key, and a request for a certificate of it: empty subject, one URI name, as Istio's authority wants it
+ * (docs/reference/hbone.md#certificate-requests).
+ */
 export async function newRequest(spiffeText: string): Promise<KeyAndRequest> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({

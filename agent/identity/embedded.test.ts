@@ -269,7 +269,7 @@ test("two leaves meet in TLS 1.3 with certificates on both sides; a leaf of anot
   assert.match(String(foe.authorizationError), /ISSUER|SIGNATURE|VERIFY/);
 });
 
-test("no key, of the root or of a leaf, stands in a heap snapshot (failures.md D10)", async (t) => {
+test("no key, of the root or of a leaf, is in a heap snapshot (D10)", async (t) => {
   const { rootFile } = scratch(t);
   const ca = authority(rootFile);
   const issued = await ca.issue(web, never);

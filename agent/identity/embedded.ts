@@ -18,7 +18,7 @@ export type EmbeddedOptions = {
 };
 export type EmbeddedDependencies = { readonly wallMs: () => number };
 
-/** Peers' clocks may be this far behind ours (failures.md D7). */
+/** Peers' clocks may be this far behind ours (docs/reference/failures.md, row D7). */
 const BACKDATE_MS = 5 * 60_000;
 const ROOT_LIFE_MS = 10 * 365 * 86_400_000;
 const MAX_FILE_BYTES = 256 * 1024;

@@ -1,4 +1,4 @@
-// The hostile-certificate generator against the reader of peers (failures.md D1, D2), and random damage.
+// The hostile-certificate generator against the reader of peers (docs/reference/failures.md, D1 and D2), and random damage.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";

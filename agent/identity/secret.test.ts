@@ -1,4 +1,4 @@
-// No way of showing a Secret shows its bytes (failures.md D10).
+// No way of showing a Secret shows its bytes (docs/reference/failures.md, D10).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { format, inspect } from "node:util";

@@ -1,4 +1,4 @@
-// Roots: overlap during a change, per trust domain, and nothing installed that did not change (failures.md D3, D6).
+// Roots: overlap during a change, per trust domain, and nothing installed that did not change (docs/reference/failures.md, D3 and D6).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HostileAuthority, uri } from "../../test/support/hostile-certificates.ts";

@@ -1,4 +1,5 @@
-// main thread · the roots that peers may chain to, per trust domain. An old root stays while certificates of it may live (failures.md D6).
+// main thread · the roots that peers may chain to, per trust domain. An old root stays while certificates of it may live
+// (docs/reference/failures.md, row D6).
 import { X509Certificate } from "node:crypto";
 
 export type TrustBundleOptions = {

@@ -1,4 +1,4 @@
-// The bytes that kernel-maps.ts writes, against the layouts of bpf/orlop_abi.h spelled out by hand.
+// The bytes that maps.ts writes, against the layouts of bpf/orlop_abi.h spelled out by hand.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeMap } from "./maps.fake.ts";

@@ -1,5 +1,5 @@
 // main thread · typed access to what the kernel is told of pods of this node: pairs that may join, and who answers for a
-// virtual address. Full maps answer false, as in kernel-maps.ts.
+// virtual address. Full maps answer false, as in maps.ts.
 
 import {
   ORLOP_MAX_BACKENDS,

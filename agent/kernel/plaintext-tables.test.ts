@@ -1,4 +1,4 @@
-// A full table must refuse, whatever did not fit (failures.md F1).
+// A full table must refuse, whatever did not fit (docs/reference/failures.md, F1).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { orlopGate, orlopInKey, orlopOutKey } from "../abi.ts";

@@ -9,7 +9,9 @@ export type ServicePort = {
   readonly appProtocol: string;
 };
 
-/** wire.md 3.1 LoadBalancing. Consecutive matches from the start give the rank; strict keeps only full matches. */
+/**
+ * Consecutive matches from the start give the rank; strict keeps only full matches (docs/reference/hbone.md#endpoints-of-a-service).
+ */
 export type LocalityPreference = "network" | "region" | "zone" | "subzone" | "node" | "cluster";
 export type LoadBalancing = {
   readonly preference: readonly LocalityPreference[];

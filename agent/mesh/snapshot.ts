@@ -29,7 +29,10 @@ export type Snapshot = {
   readonly trustDomain: string;
 
   workload(uid: string): Workload | undefined;
-  /** By canonical address. When several claim one: pod and HBONE, then pod, then HBONE, then the lower uid (wire.md 3.2). */
+  /**
+   * By canonical address. When several claim it: pod and HBONE, then pod, then HBONE, then the lower uid
+   * (docs/reference/hbone.md#names-and-addresses-of-workloads).
+   */
   workloadAt(address: string): Workload | undefined;
   /** Whose `node` it is, in no order. */
   workloadsOnNode(node: string): Iterable<Workload>;

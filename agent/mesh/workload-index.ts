@@ -50,7 +50,8 @@ export class WorkloadIndex {
 }
 
 /**
- * wire.md 3.2, 3: of those that claim one address pod and HBONE come first, then pods, then HBONE; then the lower uid.
+ * Of those that claim an address pods with HBONE come first, then pods, then HBONE; then the lower uid
+ * (docs/reference/hbone.md#names-and-addresses-of-workloads).
  * Within one of our networks an address has one owner; two mean that a message about the old one is still to come.
  */
 function ranksBefore(one: Workload, other: Workload): boolean {

@@ -5,7 +5,7 @@ import type { SpiffeId } from "./spiffe-id.ts";
 export type Locality = { readonly region: string; readonly zone: string; readonly subzone: string };
 
 export type Workload = {
-  /** Unique in the mesh: `<cluster>//Pod/<namespace>/<name>` (Istio's form, wire.md 3.1). */
+  /** Unique in the mesh: `<cluster>//Pod/<namespace>/<name>` (Istio's form). */
   readonly uid: string;
   /** The pod's own UID as it stands in its cgroup path; the keeper finds the pod by it. Empty for pods of other nodes. */
   readonly podUid: string;

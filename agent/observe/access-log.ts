@@ -1,5 +1,5 @@
-// 15 · data thread · record → one line: ztunnel's shape and keys (wire.md 5.2), ours after them. Whatever a peer sent,
-// a line stays one line (B6).
+// 15 · data thread · record → a line: ztunnel's shape and keys, ours after them (docs/reference/hbone.md#metrics-and-access-log).
+// Whatever a peer sent, a record stays one line (docs/reference/failures.md, row B6).
 import type { ConnectionRecord, Outcome, Party, RecordEndpoint } from "./record.ts";
 
 export type AccessLogFormat = "text" | "json";
@@ -75,7 +75,7 @@ export function endpointText(at: RecordEndpoint): string {
   return address.includes(":") ? `[${address}]:${at.port}` : `${address}:${at.port}`;
 }
 
-// What JSON leaves as it is, and a terminal or a line reader does not: DEL and C1, line and paragraph separators,
+// What JSON leaves as it is, and a terminal or a line reader does not: DEL, U+0080 to U+009F, line and paragraph separators,
 // invisible and direction-changing characters.
 const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 

@@ -204,7 +204,8 @@ export class Metrics {
   }
 
   #collectProcess(): void {
-    // Counted by the kernel, not by us: a counter of our own could drift from the truth (G7).
+    // Counted by the kernel, not by us: a counter of our own could drift from the truth
+    // (docs/reference/failures.md, row G7).
     this.#set(ownMetrics.openFds, readdirSync("/proc/self/fd").length);
     this.#set(ownMetrics.residentBytes, process.memoryUsage.rss());
     const { user, system } = process.cpuUsage();

@@ -2,7 +2,7 @@
 import type { Workload } from "../mesh/workload.ts";
 import type { ConnectionRecord, Party, ResponseFlag } from "./record.ts";
 
-/** Istio's traffic labels, wire.md 5.1, in this order everywhere. */
+/** Istio's traffic labels, in this order everywhere (docs/reference/hbone.md#metrics-and-access-log). */
 export const trafficLabels = [
   "reporter",
   "source_workload",

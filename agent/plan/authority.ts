@@ -1,4 +1,5 @@
-// 12 · any thread · what a CONNECT's authority names. Strict: what two readers could read differently is invalid (E2).
+// 12 · any thread · what a CONNECT's authority names. Strict: what two readers could read differently is
+// invalid (docs/reference/failures.md, row E2).
 
 export type Authority =
   | { readonly kind: "address"; readonly address: string; readonly port: number }
@@ -34,7 +35,7 @@ export function parseAuthority(text: string): Authority {
   return named !== null && Number(named[1]) <= 65_535 ? { kind: "hostname" } : invalid;
 }
 
-/** The authority of an address: IPv6 in brackets (wire.md 1.1). */
+/** The authority of an address: IPv6 in brackets (docs/reference/hbone.md#connect). */
 export function authorityOf(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

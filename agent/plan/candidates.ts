@@ -21,7 +21,10 @@ export function candidatesOf(
   return list;
 }
 
-/** wire.md 3.2: the endpoint's own port map, then the service's target port, which may be a name of the workload's. */
+/**
+ * The endpoint's own port map, then the service's target port, which may be a name of the workload's
+ * (docs/reference/hbone.md#endpoints-of-a-service).
+ */
 function targetPortOf({ workload, ports }: ServiceEndpoint, port: ServicePort): number | undefined {
   const own = ports[port.name] ?? ports[String(port.port)];
   if (own !== undefined) return own;

@@ -1,4 +1,5 @@
-// 7, 12 · data thread · the header values of a CONNECT (wire.md 1.1). They label metrics and logs; none decides anything.
+// 7, 12 · data thread · the header values of a CONNECT (docs/reference/hbone.md#connect). They label metrics and
+// logs; none decides anything.
 import type { Workload } from "../mesh/workload.ts";
 
 /** Longest value of one baggage member, in bytes: Kubernetes names are at most 253. */
@@ -6,7 +7,7 @@ const MAX_VALUE = 253;
 /** Longest baggage that is read; the engine caps what it hands over at the same. */
 const MAX_BAGGAGE = 4096;
 
-/** What a peer says of its client. Telemetry only (kernel.md E3); absent members are empty. */
+/** What a peer says of its client. For metrics and logs alone (docs/reference/failures.md, row E3); absent members are empty. */
 export type PeerBaggage = {
   readonly cluster: string;
   readonly namespace: string;
@@ -19,7 +20,7 @@ export type PeerBaggage = {
 
 const known = new WeakMap<Workload, string>();
 
-/** The `baggage` of a workload, members in wire.md's order, empty ones left out. Made once for each workload value. */
+/** The `baggage` of a workload, members in ztunnel's order, empty ones left out. Made once for each workload value. */
 export function baggageOf(workload: Workload): string {
   const made = known.get(workload) ?? writeBaggage(workload);
   known.set(workload, made);

@@ -51,7 +51,10 @@ function usable(candidates: readonly Candidate[], policy: LoadBalancing): readon
   return candidates.filter((one) => one.weight > 0 && (one.healthy || policy.health === "allow-all"));
 }
 
-/** wire.md 3.2: rank = consecutive preferences matched from the start; strict wants all, failover the most there is. */
+/**
+ * Rank is the number of consecutive preferences matched from the start; strict wants all, failover the most there is
+ * (docs/reference/hbone.md#endpoints-of-a-service).
+ */
 function bestRanked(
   candidates: readonly Candidate[],
   choice: Pick<Choice, "from" | "loadBalancing">,

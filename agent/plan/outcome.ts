@@ -7,7 +7,7 @@ export type Refusal =
   | "no-original-destination" // :15001 was dialled directly, or the kernel's entry is gone: nothing is guessed
   | "unknown-source" //          the pod is no known workload, or the address is not the pod's own
   | "unknown-pod" //             a listener of a pod that this thread does not serve
-  | "self-call" //               loopback and an own port (wire.md 1.8, 1)
+  | "self-call" //               loopback and an own port
   | "own-port" //                an own port, dialled or resolved
   | "no-service-port" //         a VIP without this port
   | "no-healthy-endpoint" //     a Service that nobody answers for
@@ -18,7 +18,7 @@ export type Refusal =
   | "unknown-peer" //            a CONNECT on a tunnel whose peer was never verified
   | "policy" //                  the evaluator denied
   | "draining" //                this agent takes nothing new, or its time is over
-  | "fault"; //                  an exception of ours: costs this connection and nothing else (promise 33)
+  | "fault"; //                  an exception of ours: costs this connection and nothing else
 
 type Row = { readonly flag: ResponseFlag; readonly status: number; readonly words: string };
 
@@ -56,7 +56,7 @@ const refusals: Readonly<Record<Refusal, Row>> = {
   fault: { flag: "CONNECT", status: 503, words: "an internal error; the agent's log has it" },
 };
 
-/** HTTP status of a refused CONNECT (wire.md 1.2). */
+/** HTTP status of a refused CONNECT (docs/reference/hbone.md#answers). */
 export const statusOf = (refusal: Refusal): number => refusals[refusal].status;
 export const flagOf = (refusal: Refusal): ResponseFlag => refusals[refusal].flag;
 export const wordsOf = (refusal: Refusal): string => refusals[refusal].words;

@@ -46,7 +46,8 @@ export type OutboundFacts = {
  */
 export function planOutbound(facts: OutboundFacts, world: PlanWorld): Plan {
   const { source, client, dialled } = facts;
-  // The namespace says who it is; an address that is not the pod's own would be somebody else's at the far end (D4).
+  // The namespace says who it is; an address that is not the pod's own would be another's at the far end
+  // (docs/reference/failures.md, row D4).
   if (!source.addresses.includes(client.address)) return refuse("unknown-source", null, unknownSource);
   const route = routeOf(source, dialled, world);
   if (route.kind === "refuse") return refuse(route.reason, route, null);

@@ -1,15 +1,15 @@
-// 7, 12 · any thread · Orlop's own ports (wire.md 1.7) and the rule that nothing is ever sent to them.
+// 7, 12 · any thread · Orlop's own ports (docs/reference/hbone.md#ports) and the rule that nothing is ever sent to them.
 
-/** Outbound capture, on loopback inside each pod (wire.md 1.7). */
+/** Outbound capture, on loopback inside each pod. */
 export const OUTBOUND_PORT = 15001;
-/** Inbound plaintext capture, reached by sk_lookup only (wire.md 1.7). */
+/** Inbound plaintext capture, reached by sk_lookup only. */
 export const INBOUND_PORT = 15006;
-/** HBONE, on each pod address (wire.md 1.7). */
+/** HBONE, on each pod address. */
 export const HBONE_PORT = 15008;
 
 /**
  * Ports that Orlop listens on inside a pod. A connection to one of them, dialled or resolved (a Service's targetPort),
- * would reach ourselves and not an application (failures.md E1).
+ * would reach ourselves and not an application (docs/reference/failures.md, row E1).
  */
 export function isOwnPort(port: number): boolean {
   return port === OUTBOUND_PORT || port === INBOUND_PORT || port === HBONE_PORT;

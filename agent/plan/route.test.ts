@@ -25,7 +25,7 @@ function world(
 const to = (address: string, port: number, services: readonly Service[] = []): Route =>
   routeOf(web, { address, port }, world([web, api, near, legacy], services));
 
-describe("wire.md 1.8, in its order", () => {
+describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
   test("own ports first, whoever has the address", () => {
     for (const port of [15001, 15006, 15008]) {
       for (const address of ["127.0.0.1", "127.3.2.1", "::1"]) {

@@ -1,4 +1,5 @@
-// 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is wire.md 1.8.
+// 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is that of
+// docs/reference/hbone.md#where-a-connection-goes.
 import type { Endpoint } from "../engine/events.ts";
 import { isLoopback } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";
@@ -78,7 +79,7 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
     random: world.random,
   });
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);
-  // Failures.md E1: a targetPort may name one of our ports though the service's port does not.
+  // A targetPort may name a port of ours though the service's port does not (docs/reference/failures.md, row E1).
   if (isOwnPort(chosen.port)) return refuse("own-port", service);
   const target = { address: chosen.address, port: chosen.port };
   if (chosen.workload === null) return { kind: "direct", why: "not-in-mesh", target, destination: null, service };

@@ -95,7 +95,7 @@ function remembered(facts: ConnectionFacts, set: PolicySet, options: EvaluateOpt
 const nameOf = ({ namespace, name }: AuthorizationPolicy | PeerAuthentication): string => `${namespace}/${name}`;
 
 /**
- * The order is Istio's (wire.md 3.4): plaintext to a STRICT port → DENY → no ALLOW policy → ALLOW → deny. AUDIT and
+ * The order is Istio's (docs/reference/hbone.md#policy): plaintext to a STRICT port → DENY → no ALLOW policy → ALLOW → deny. AUDIT and
  * dry-run are reported beside the verdict and never change it.
  */
 function decide(facts: ConnectionFacts, set: PolicySet, { trace }: EvaluateOptions): Decision {

@@ -3,7 +3,7 @@ import type { Condition, Operation, PolicyAction, Rule, Source } from "../mesh/p
 
 /**
  * What stands for a field nobody here can see (it needs HTTP, or its key is unknown), positive or negated. A DENY or
- * AUDIT counts it as matching; an ALLOW never matches by it (wire.md 3.5).
+ * AUDIT counts it as matching; an ALLOW never matches by it (docs/reference/hbone.md#policy).
  */
 export function unseenMatches(action: PolicyAction): boolean {
   return action !== "ALLOW";
@@ -44,7 +44,7 @@ export function isUnseenCondition(condition: Condition): boolean {
   return used[list] === 0 || used.strings + used.cidrs + used.ports !== used[list];
 }
 
-/** An entry without any field: "anyone" to one reader, "no one" to another (wire.md 3.4), so it counts as unseen. */
+/** An entry without any field: "anyone" to some readers, "nobody" to others (docs/reference/hbone.md#policy), so it counts as unseen. */
 export function isEmptySource(source: Source): boolean {
   const { http, ...fields } = source;
   return http.length === 0 && Object.values(fields).every((list) => list.length === 0);

@@ -48,7 +48,9 @@ function anyOf(matches: readonly StringMatch[]): TextTest {
   return (text) => tests.some((test) => test(text));
 }
 
-/** Raw characters, as in Istio: `*` crosses segments (failures.md C15), so `…/ns/prod*` also takes `…/ns/prod-evil/…`. */
+/**
+ * Raw characters, as in Istio: `*` crosses segments (docs/reference/failures.md, row C15), so `…/ns/prod*` also takes `…/ns/prod-evil/…`.
+ */
 function testOf(match: StringMatch): TextTest {
   switch (match.kind) {
     case "exact":
@@ -98,7 +100,7 @@ export function ownPrincipals(matches: readonly StringMatch[], trustDomain: stri
   });
 }
 
-/** `<namespace>/<name>` of the mesh's own trust domain: the same name elsewhere is somebody else (failures.md C7). */
+/** `<namespace>/<name>` of the mesh's own trust domain: the same name elsewhere is another (docs/reference/failures.md, C7). */
 export function accountCheck(
   field: string,
   accounts: readonly StringMatch[],

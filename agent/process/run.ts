@@ -10,14 +10,14 @@ export type RunOptions = { readonly config: string; readonly main: string };
 /** Filled by `make build`; without it each thread loads Node's type stripper, 20 MB resident apiece. */
 const compileCache = fileURLToPath(new URL("../../build/compile-cache", import.meta.url));
 
-/** Flags that narrow what a taken-over agent could do with its own runtime (failures.md, hardening). */
+/** Flags that narrow what an attacker who has taken the agent could do with its runtime. */
 export const agentFlags = [
   "--disallow-code-generation-from-strings",
   "--disable-sigusr1",
   "--unhandled-rejections=throw",
   "--max-semi-space-size=2",
   "--no-parallel-scavenge",
-  // For tidy.ts.
+  // For collect-garbage.ts.
   "--expose-gc",
 ];
 export const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];

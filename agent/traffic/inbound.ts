@@ -59,7 +59,7 @@ export function answerInbound(event: ConnectRequest, connection: Connection, con
   };
 }
 
-/** The application that a CONNECT names, or why it may not name it (wire.md 1.2; failures.md E2). */
+/** The application that a CONNECT names, or why it may not name it (docs/reference/failures.md, row E2). */
 function targetOf(event: ConnectRequest): Endpoint | Refusal {
   const authority = parseAuthority(event.authority);
   if (authority.kind === "invalid") return "bad-authority";
@@ -71,8 +71,8 @@ function targetOf(event: ConnectRequest): Endpoint | Refusal {
 }
 
 /**
- * The client for labels: who has the address, if the certificate says the same (D4: addresses are re-used); else what it
- * says of itself.
+ * The client for labels: who has the address, if the certificate says the same, because addresses are re-used
+ * (docs/reference/failures.md, row D4); else what it says of itself.
  */
 function clientOf({ peer, baggage }: ConnectRequest, identity: SpiffeId, context: TrafficContext): Workload {
   const workload = context.world.mesh.workloadAt(peer.address);

@@ -1,4 +1,4 @@
-// 10, 11 · data thread · who is at the other end of a tunnel: certificate → identity → welcome or not (wire.md 1.3).
+// 10, 11 · data thread · who is at the other end of a tunnel: certificate → identity → welcome or not (docs/reference/hbone.md#tls).
 import type { Peer, RejectPeer } from "../engine/answers.ts";
 import type { PeerCertificate } from "../engine/events.ts";
 import type { PeerIdentity, PeerRejection } from "../identity/peer-certificate.ts";

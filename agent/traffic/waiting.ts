@@ -1,7 +1,7 @@
 // 7 · data thread · connections whose answer is not ready: tried again when something arrived, refused after five seconds.
 import type { ConnRef } from "../engine/events.ts";
 
-/** wire.md 1.8, 2: how long a connection waits for its own workload or certificate. */
+/** How long a connection waits for its own workload or certificate; ztunnel waits as long. */
 export const WAIT_LIMIT_MS = 5000;
 /** Most connections that wait on one thread; the next one is refused at once. */
 const MAX_WAITING = 4096;

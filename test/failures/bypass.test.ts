@@ -1,4 +1,4 @@
-// failures.md E, on a whole mesh: what a pod may try with root in its own namespace. `vault` is STRICT, so whatever gets an
+// Table E of docs/reference/failures.md, on a whole mesh: what a pod may try with root in its own namespace. `vault` is STRICT, so whatever gets an
 // answer from it was captured, and went through both agents.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

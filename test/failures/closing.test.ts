@@ -1,4 +1,4 @@
-// failures.md B9, promise 7: a close arrives as it was made. Each order of closing is done once without and once through a
+// Row B9 of docs/reference/failures.md: a close arrives as it was made. Each order of closing is done once without and once through a
 // tunnel of two engines; what the other side sees must be the same: FIN for FIN, RST for RST, no byte lost before a FIN.
 import assert from "node:assert/strict";
 import { once } from "node:events";

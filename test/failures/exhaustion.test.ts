@@ -1,4 +1,4 @@
-// failures.md A, on a whole mesh: peers that hold what they do not use (A12), descriptors that run out (A13, promise 35).
+// Table A of docs/reference/failures.md, on a whole mesh: peers that hold what they do not use (A12), descriptors that run out (A13).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";

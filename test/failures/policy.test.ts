@@ -1,4 +1,4 @@
-// failures.md C, on a whole mesh: a policy that changes under open connections (C14), and every way to one pod judged by
+// Table C of docs/reference/failures.md, on a whole mesh: a policy that changes under open connections (C14), and every way to one pod judged by
 // the same rule (C10).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -1,4 +1,4 @@
-// failures.md F and G, on a whole mesh: pods that come and go (F7), a keeper that is killed (F3), a mesh file that is gone
+// Tables F and G of docs/reference/failures.md, on a whole mesh: pods that come and go (F7), a keeper that is killed (F3), a mesh file that is gone
 // when the agent restarts (G3), an end that leaves nothing (F4).
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -1,5 +1,5 @@
 // The CLI as its users run it, against the agents of a running mesh: what it shows is what is there, and its exit status
-// says so (experience.md 1.2).
+// says so.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { exits } from "../../agent/cli/output.ts";

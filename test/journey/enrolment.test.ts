@@ -1,4 +1,4 @@
-// Pods leave the mesh and come back while they talk; what was put into their namespace goes with it (design D1, F4).
+// Pods leave the mesh and come back while they talk; what was put into their namespace goes with it (F4).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

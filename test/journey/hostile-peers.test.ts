@@ -1,4 +1,5 @@
-// Peers that reach :15008 from the network: each is refused clearly, and a bystander notices nothing (failures.md E1, E2, D).
+// Peers that reach :15008 from the network: each is refused clearly, and a bystander notices nothing (E1, E2, E3,
+// and table D).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";

@@ -1,5 +1,5 @@
 // HTTP/2 attacks at :15008 by a peer whose certificate is in order: its connection ends, what it held is freed, and a
-// bystander goes on (failures.md A1–A8; promise 10).
+// bystander goes on (docs/reference/failures.md, A1 to A8).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";

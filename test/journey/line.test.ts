@@ -1,4 +1,4 @@
-// The straight line of one connection, in every way an application may open one (failures.md E1, E8, E9, E13).
+// The straight line of one connection, in every way an application may open one (E1, E8, E9, E13).
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import path from "node:path";

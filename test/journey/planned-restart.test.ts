@@ -1,4 +1,4 @@
-// A planned restart cuts nobody: the old agent finishes what it has while the next one takes what is new (failures.md promise 2).
+// A planned restart cuts nobody: the old agent finishes what it has while the next agent takes what is new.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";

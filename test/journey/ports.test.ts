@@ -1,4 +1,4 @@
-// A pod may dial any port it likes, ours too: nothing answers that was not meant for it (failures.md E1).
+// A pod may dial any port it likes, ours too: nothing answers that was not meant for it (E1).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";

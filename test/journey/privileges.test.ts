@@ -1,4 +1,4 @@
-// What parses hostile bytes may do nothing else: read from /proc while it serves (design D1, failures.md hardening).
+// What parses hostile bytes may do nothing else: read from /proc while it serves.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { after, before, describe, test } from "node:test";

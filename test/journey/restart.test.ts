@@ -1,5 +1,5 @@
-// The agent dies, restarts, hangs, while connections are made: nobody is refused, nothing leaves in the clear
-// (failures.md promises 1, 3, 4, 5).
+// The agent dies, restarts, hangs, while connections are made: nobody is refused, nothing leaves in
+// the clear.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";

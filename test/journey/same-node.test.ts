@@ -1,5 +1,6 @@
 // Two pods of one node talk without anybody in between, as long as policy lets them; and what that must not cost: identity,
-// records, the end at a change of policy, survival of agent and keeper (design D4).
+// records, the end at a change of policy, survival of agent and keeper. Who
+// speaks is known by namespace and not by address (D4).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

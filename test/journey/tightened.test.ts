@@ -1,4 +1,4 @@
-// Plaintext that the kernel let pass without the agent ends when the port becomes STRICT or comes under policy (failures.md C14).
+// Plaintext that the kernel let pass without the agent ends when the port becomes STRICT or comes under policy (C14).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";

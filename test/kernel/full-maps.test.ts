@@ -1,4 +1,4 @@
-// The hooks with maps that are too small (root): what is lost is counted, and no connection goes anywhere else for it.
+// The hooks with maps that are too small (root, F1): what is lost is counted, and no connection goes anywhere else for it.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { ORLOP_COUNT_EVENT_DROPPED, ORLOP_COUNT_FLOW_MAP_FULL } from "../../agent/abi.ts";

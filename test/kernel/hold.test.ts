@@ -1,5 +1,5 @@
-// What a pod may try against its own capture (root): io_uring, a process with CAP_NET_ADMIN alone, and time: programs
-// swapped under load, links and maps taken over by the next keeper.
+// What a pod may try against its own capture (root): io_uring, a process with CAP_NET_ADMIN alone (E6), and time:
+// programs swapped under load (F3), links and maps taken over by the next keeper.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

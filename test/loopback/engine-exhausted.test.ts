@@ -1,4 +1,4 @@
-// tests · limits of the process: descriptors run out (failures.md A13), peers reset at once (A15), idle costs (A14).
+// tests · limits of the process: descriptors run out (A13), peers reset at once (A15), idle costs (A14).
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

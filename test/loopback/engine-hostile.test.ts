@@ -1,5 +1,6 @@
 // tests · peers with a valid certificate that break HTTP/2, or use it as a weapon: their tunnel ends, everything it held is
-// freed, and a bystander on another tunnel goes on (failures.md A1-A8, A10, A11, A14).
+// freed, and a bystander on another tunnel goes on (docs/reference/failures.md, A1 to A8, A10, A11, A14;
+// malformed HPACK is A5, an overflowing WINDOW_UPDATE A6).
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import test from "node:test";

@@ -1,4 +1,4 @@
-// tests · tunnels at rest: an idle one ends and costs nobody a connection, one that answers no PING is lost. Real sockets, the
+// tests · tunnels at rest: an idle one ends and costs nobody a connection, one that answers no PING is lost (A16). Real sockets, the
 // engine's own clock, shorter times.
 import assert from "node:assert/strict";
 import { once } from "node:events";

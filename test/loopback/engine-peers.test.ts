@@ -29,7 +29,7 @@ const resetCode = (stream: http2.ClientHttp2Stream): Promise<number | undefined>
 
 const connectHeaders = { ":method": "CONNECT", ":authority": "127.0.0.1:80" };
 
-test("node:http2 as client: SETTINGS as wire.md says, bytes exact, half close", async () => {
+test("node:http2 as client: the documented SETTINGS, bytes exact, half close", async () => {
   installBoth();
   const app = await serve((socket) => socket.pipe(socket));
   using under = serverEngine(() => app.port);
@@ -170,7 +170,7 @@ async function peerServer(
   };
 }
 
-test("node:http2 as server: headers as wire.md says, 20 MB exact both ways", async () => {
+test("node:http2 as server: the documented headers, 20 MB exact both ways", async () => {
   installBoth();
   let seen: http2.IncomingHttpHeaders = {};
   const peer = await peerServer((stream, headers) => {

@@ -1,4 +1,5 @@
-// tests · every way a thread or process may end under an engine with live connections: no crash, no descriptor left.
+// tests · every way a thread or process may end under an engine with live connections: no crash, no descriptor
+// left, and no late answer that reaches another connection (A17).
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";

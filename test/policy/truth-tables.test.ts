@@ -1,4 +1,4 @@
-// failures.md C5 and C15 in full: every combination of PeerAuthentication levels, every wildcard against near-miss names.
+// Two rows of docs/reference/failures.md in full, C5 and C15: every combination of PeerAuthentication levels, every wildcard against near-miss names.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { MtlsMode, PeerAuthentication } from "../../agent/mesh/policies.ts";

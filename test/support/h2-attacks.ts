@@ -1,4 +1,5 @@
-// test support · attacks on an HTTP/2 server as lists of bytes (failures.md A). Pure: whoever sends them counts what comes back.
+// test support · attacks on an HTTP/2 server as lists of bytes (docs/reference/failures.md, table A). Pure: the
+// test that sends them counts what comes back.
 import { connectTo, END_HEADERS, END_STREAM, frame, literal, preface, frameTypes as type, u32 } from "./h2-frames.ts";
 
 export type Attack = {

@@ -1,4 +1,4 @@
-/* test support · connections opened in ways an application may: each must be captured all the same (failures.md E8, E9).
+/* test support · connections opened in ways an application may: each must be captured all the same (E8, E9).
  * odd-connect MODE ADDRESS PORT: sends a line, prints the answer's first line. Exit status 1 and strerror on failure. */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -126,7 +126,7 @@ function virtualAddresses(spec: ServiceDocument["spec"]): string[] {
   return [...new Set(all)];
 }
 
-/** wire.md §3.2, the table of istiod's mapping; a value of its own for each service, shared with no other. */
+/** Istiod's mapping (docs/reference/hbone.md#endpoints-of-a-service); a value of its own for each service, shared with no other. */
 function loadBalancing({ metadata: meta, spec }: ServiceDocument): LoadBalancing {
   const health = spec.publishNotReadyAddresses ? "allow-all" : "only-healthy";
   if (spec.internalTrafficPolicy === "Local") return { preference: ["node"], mode: "strict", health };

@@ -150,7 +150,7 @@ test("a service, with Kubernetes' words for where its connections go", () => {
   assert.deepEqual(service(SERVICE.replace("targetPort: 8080", "appProtocol: tcp")).ports[0]?.targetPort, 80);
 });
 
-test("one service's flags never reach another (failures.md G5)", () => {
+test("one service's flags never reach another (G5)", () => {
   const flags = fc.record({
     traffic: fc.constantFrom(
       "",

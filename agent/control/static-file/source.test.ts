@@ -1,4 +1,4 @@
-// The file as a source, live: swaps, damage and mending, restarts with a bad file (failures.md G2, G3).
+// The file as a source, live: swaps, damage and mending, restarts with a bad file (docs/reference/failures.md, G2 and G3).
 import assert from "node:assert/strict";
 import {
   chmodSync,

@@ -1,4 +1,5 @@
-// 11 · data thread · token buckets: how much of each nuisance a tunnel's peer may cause (failures.md A1-A4).
+// 11 · data thread · token buckets: how much of each nuisance a tunnel's peer may cause
+// (docs/reference/failures.md, rows A1 to A4).
 #pragma once
 
 #include <algorithm>

@@ -179,7 +179,7 @@ int H2Callbacks::DataChunk(nghttp2_session* session, uint8_t, int32_t id, const 
     return 0;
   }
   if (connection->phase() != Connection::Phase::kOpen) {
-    // Bytes before our 200 could be read as somebody's request after it (failures.md A11).
+    // Bytes before our 200 could be read as somebody's request after it (docs/reference/failures.md, row A11).
     self.Consumed(id, length);
     connection->Finish(CloseCause::kProtocolError, 0, "DATA before the CONNECT was answered");
     return 0;
