@@ -15,10 +15,9 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
   mesh: { run: [] },
   policy: { run: ["mesh/"] },
   l7: { run: ["mesh/"] },
-  identity: { run: ["mesh/", "backoff.ts"] },
-  control: { run: ["mesh/", "backoff.ts"] },
-  // abi: the kernel's counter names are metric labels.
-  observe: { run: ["mesh/", "abi.ts"], types: ["policy/"] },
+  identity: { run: ["mesh/", "backoff.ts"], types: ["observe/metric.ts"] },
+  control: { run: ["mesh/", "backoff.ts"], types: ["observe/metric.ts"] },
+  observe: { run: ["mesh/"], types: ["policy/"] },
   engine: { run: ["mesh/", "keeper/protocol.ts", "abi.ts", "backoff.ts"] },
   plan: { run: ["mesh/", "policy/", "l7/"], types: ["engine/", "observe/"] },
   traffic: {
@@ -45,7 +44,19 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
   },
   admin: { run: ["mesh/"], types: [""] },
   node: {
-    run: ["mesh/", "policy/", "plan/", "observe/", "kernel/", "threads/", "admin/", "abi.ts", "version.ts"],
+    run: [
+      "mesh/",
+      "policy/",
+      "plan/",
+      "observe/",
+      "kernel/",
+      "threads/",
+      "admin/",
+      "abi.ts",
+      "version.ts",
+      "control/source-metrics.ts",
+      "identity/certificate-metrics.ts",
+    ],
     types: [""],
   },
   cli: {

@@ -65,3 +65,12 @@ export class Heartbeat {
     return true;
   }
 }
+
+/** How old the kernel's last beat is; null: there was none, or no keeper has lent the gate. */
+export function heartbeatAgeMs(
+  gate: Pick<Gate, "read"> | null,
+  now: () => bigint = process.hrtime.bigint,
+): number | null {
+  const beatNs = gate?.read().beatNs ?? 0n;
+  return beatNs === 0n ? null : Number(now() - beatNs) / 1e6;
+}

@@ -7,6 +7,7 @@ import type { Source } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
+import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
@@ -74,10 +75,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     counters: parts.counters,
     configuration: () => parts.source.status(),
     keeper: () => ({ connected: keeper.connected, message: parts.keeperMessage() }),
-    heartbeatAgeMs: () => {
-      const beat = tables.gate?.read();
-      return beat === undefined || beat.beatNs === 0n ? null : Number(process.hrtime.bigint() - beat.beatNs) / 1e6;
-    },
+    heartbeatAgeMs: () => heartbeatAgeMs(tables.gate),
     pending: parts.pending,
     notes: () => parts.enrolment.states().flatMap(({ state, note }) => (state === "failed" ? [note] : [])),
     explain: async (src, dst) => {

@@ -1,25 +1,34 @@
 // main thread · adds up what threads and kernel counted, keeps the last report of each thread, and makes the metrics page.
 import type { SourceStatus } from "../control/source.ts";
+import { sourceMetrics } from "../control/source-metrics.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
+import { certificateMetrics } from "../identity/certificate-metrics.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
+import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
+import { type KernelReadings, kernelMetrics } from "../kernel/kernel-metrics.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
-import type { Lines, LineWriter } from "../observe/line-writer.ts";
-import { loopDelay } from "../observe/loop-delay.ts";
-import { Metrics, type MetricsSample } from "../observe/metrics.ts";
+import { type Lines, type LineWriter, lineFamilies } from "../observe/line-writer.ts";
+import { loopDelay, loopDelayMetric } from "../observe/loop-delay.ts";
+import { type MetricSource, single } from "../observe/metric.ts";
+import { Metrics } from "../observe/metrics.ts";
+import { processMetrics } from "../observe/process-metrics.ts";
+import { RecordTotals } from "../observe/record-totals.ts";
 import type { RecordDeltas } from "../observe/recorder.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import type { ThreadReport } from "../threads/messages.ts";
+import { engineMetrics, PeerCounts } from "../threads/thread-metrics.ts";
 import type { Enrolment } from "./enrollment.ts";
+import { nodeMetrics } from "./node-metrics.ts";
 
 export type TelemetryParts = {
   readonly version: string;
-  readonly threads: DataThreads;
-  readonly certificates: Certificates;
-  readonly tables: KernelTables;
-  readonly keeper: KeeperClient;
-  readonly enrolment: Enrolment;
-  readonly lines: LineWriter | null;
+  readonly threads: Pick<DataThreads, "report">;
+  readonly certificates: Pick<Certificates, "view">;
+  readonly tables: Pick<KernelTables, "gate">;
+  readonly keeper: Pick<KeeperClient, "connected" | "programs">;
+  readonly enrolment: Pick<Enrolment, "states">;
+  readonly lines: Pick<LineWriter, "add" | "dropped"> | null;
   readonly source: () => SourceStatus;
   readonly counters: () => KernelCounters | null;
 };
@@ -30,10 +39,12 @@ const SAMPLE_EVERY_MS = 1_000;
 export class Telemetry {
   readonly #parts: TelemetryParts;
   readonly #metrics: Metrics;
+  readonly #totals = new RecordTotals(Date.now);
+  readonly #peers = new PeerCounts();
   readonly #delay = loopDelay();
   readonly #open = new Map<number, number>();
   #reports: readonly ThreadReport[] = [];
-  #maps: MetricsSample["maps"] = [];
+  #maps: KernelReadings["maps"] = [];
   #denied = 0;
   #certFailures = 0;
   #droppedInThreads = 0;
@@ -41,7 +52,7 @@ export class Telemetry {
 
   constructor(parts: TelemetryParts) {
     this.#parts = parts;
-    this.#metrics = new Metrics({ version: parts.version, now: Date.now, sample: () => this.#sample() });
+    this.#metrics = new Metrics(this.#sources());
     this.#timer = setInterval(() => void this.#refresh(), SAMPLE_EVERY_MS);
     this.#timer.unref();
   }
@@ -61,7 +72,7 @@ export class Telemetry {
 
   /** @param thread its index; -1: the kernel's own records. */
   counted(thread: number, deltas: RecordDeltas, log: Lines): void {
-    this.#metrics.apply(thread, deltas);
+    this.#totals.add(thread, deltas);
     this.#open.set(thread, deltas.open);
     for (const [key, value] of Object.entries(deltas.decisions)) if (key.startsWith("deny|")) this.#denied += value;
     this.#droppedInThreads += log.dropped;
@@ -69,11 +80,11 @@ export class Telemetry {
   }
 
   handshakeFailed(reason: string): void {
-    this.#metrics.handshakeFailed(reason);
+    this.#peers.handshakeFailed(reason);
   }
 
   tunnelAbused(reason: string): void {
-    this.#metrics.tunnelAbused(reason);
+    this.#peers.tunnelAbused(reason);
   }
 
   certificateFailed(): void {
@@ -95,32 +106,25 @@ export class Telemetry {
     }
   }
 
-  #sample(): MetricsSample {
-    const { certificates, tables, enrolment, keeper, source, lines, counters } = this.#parts;
-    const beat = tables.gate?.read();
-    const pods: Record<string, number> = { captured: 0, failed: 0 };
-    for (const { state } of enrolment.states()) pods[state] = (pods[state] ?? 0) + 1;
-    const named = counters();
-    return {
-      threads: this.#reports.map(({ engine }, index) => ({ thread: String(index), ...engine })),
-      loopDelays: [
-        { thread: "main", ...this.#delay() },
-        ...this.#reports.map(({ loopDelay: delay }, index) => ({ thread: String(index), ...delay })),
+  /** Everything that the page shows, by the room that counts it. */
+  #sources(): readonly MetricSource[] {
+    const { version, certificates, tables, enrolment, keeper, source, lines, counters } = this.#parts;
+    return [
+      () => this.#totals.metrics(),
+      () => processMetrics(version),
+      () => this.#peers.metrics(),
+      () => engineMetrics(this.#reports.map(({ engine }) => engine)),
+      () => [
+        loopDelayMetric([
+          ["main", this.#delay()],
+          ...this.#reports.map(({ loopDelay: delay }, index) => [String(index), delay] as const),
+        ]),
       ],
-      heartbeatAgeMs:
-        beat === undefined || beat.beatNs === 0n ? null : Number(process.hrtime.bigint() - beat.beatNs) / 1e6,
-      pods,
-      certs: certificates
-        .view()
-        .flatMap(({ spiffeId, notAfter }) =>
-          notAfter === "" ? [] : [{ identity: spiffeId, notAfterMs: Date.parse(notAfter) }],
-        ),
-      certFailures: this.#certFailures,
-      configErrors: source().problems.length,
-      counters: named === null ? null : Object.values(named),
-      maps: this.#maps,
-      accessLogDropped: (lines?.dropped ?? 0) + this.#droppedInThreads,
-      keeperConnected: keeper.connected,
-    };
+      () => nodeMetrics(enrolment.states(), keeper.connected),
+      () => certificateMetrics(certificates.view(), this.#certFailures),
+      () => sourceMetrics(source()),
+      () => kernelMetrics({ heartbeatAgeMs: heartbeatAgeMs(tables.gate), counters: counters(), maps: this.#maps }),
+      () => [single(lineFamilies.dropped, (lines?.dropped ?? 0) + this.#droppedInThreads)],
+    ];
   }
 }

@@ -1,6 +1,17 @@
 // main thread · complete lines to stdout or a file: buffered, nothing lost while the sink keeps up; a sink that stalls loses
 // the newest lines, counted, and never memory or the loop.
 import { close, constants, openSync, write } from "node:fs";
+import type { MetricFamily } from "./metric.ts";
+
+export const lineFamilies = {
+  dropped: {
+    name: "orlop_access_log_dropped_total",
+    type: "counter",
+    unit: "lines",
+    labels: [],
+    help: "Access log lines dropped because the sink stalled",
+  },
+} as const satisfies Record<string, MetricFamily>;
 
 /** Access-log lines on their way from where they were made to the one writer. */
 export type Lines = { readonly text: string; readonly lines: number; readonly dropped: number };

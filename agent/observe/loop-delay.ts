@@ -1,7 +1,28 @@
 // any thread · how late this thread's event loop was since it was last asked. Seconds.
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { type Metric, type MetricFamily, metric } from "./metric.ts";
 
 export type LoopDelay = { readonly p50: number; readonly p99: number; readonly max: number };
+
+export const loopDelayFamily = {
+  name: "orlop_event_loop_delay_seconds",
+  type: "gauge",
+  unit: "seconds",
+  labels: ["thread", "quantile"],
+  help: "Delay of the event loop since the last scrape",
+} as const satisfies MetricFamily;
+
+/** By the thread's name. */
+export function loopDelayMetric(delays: readonly (readonly [thread: string, delay: LoopDelay])[]): Metric {
+  return metric(
+    loopDelayFamily,
+    delays.flatMap(([thread, { p50, p99, max }]) => [
+      { labels: { thread, quantile: "0.5" }, value: p50 },
+      { labels: { thread, quantile: "0.99" }, value: p99 },
+      { labels: { thread, quantile: "1" }, value: max },
+    ]),
+  );
+}
 
 const resolutionMs = 10;
 

@@ -1,114 +1,98 @@
-// Tests of metrics.ts and metric-table.ts: what a scrape shows, and that docs/metrics.md says the same.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { counterNames } from "../abi.ts";
-import { loopDelay } from "./loop-delay.ts";
-import { metricTable } from "./metric-table.ts";
-import { Metrics, type MetricsSample } from "./metrics.ts";
-import { anOutcome, aRecord, aWorkload } from "./record.fake.ts";
-import { Recorder } from "./recorder.ts";
+import { LabelledCounts } from "./labelled-counts.ts";
+import { loopDelay, loopDelayMetric } from "./loop-delay.ts";
+import { type MetricFamily, metric, single } from "./metric.ts";
+import { Metrics } from "./metrics.ts";
+import { processMetrics } from "./process-metrics.ts";
 
-const emptySample: MetricsSample = {
-  threads: [],
-  loopDelays: [],
-  heartbeatAgeMs: null,
-  pods: {},
-  certs: [],
-  certFailures: 0,
-  configErrors: 0,
-  counters: null,
-  maps: [],
-  accessLogDropped: 0,
-  keeperConnected: false,
-};
+const size = { name: "a_bytes", type: "gauge", unit: "bytes", labels: ["of"], help: "How much" } as const;
+const age = { name: "an_age_seconds", type: "gauge", unit: "seconds", labels: [], help: "How old" } as const;
+const took = { name: "took_seconds", type: "histogram", unit: "seconds", labels: ["of"], help: "How long" } as const;
 
-function setUp(): { metrics: Metrics; recorders: Recorder[]; clock: { ms: number }; sample: { now: MetricsSample } } {
-  const clock = { ms: 1_000_000 };
-  const sample = { now: emptySample };
-  const metrics = new Metrics({ version: "1.2.3", now: () => clock.ms, sample: () => sample.now });
-  const recorders = [0, 1].map(
-    (thread) => new Recorder({ thread, labelSets: 100, now: () => clock.ms, log: () => undefined }),
+test("the page has each family with its help and type, and what its source says at that moment", async () => {
+  let bytes = 1;
+  const page = new Metrics([
+    () => [metric(size, [{ labels: { of: 'a "quoted" \n name' }, value: bytes }])],
+    () => [single(age, null)],
+  ]);
+  assert.match(page.contentType, /^text\/plain; version=0\.0\.4/);
+  await page.text();
+  bytes = 2;
+  assert.equal(
+    await page.text(),
+    `# HELP a_bytes How much
+# TYPE a_bytes gauge
+a_bytes{of="a \\"quoted\\" \\n name"} 2
+
+# HELP an_age_seconds How old
+# TYPE an_age_seconds gauge
+`,
   );
-  return { metrics, recorders, clock, sample };
-}
-
-const linesOf = (text: string, name: string): string[] => text.split("\n").filter((line) => line.startsWith(name));
-
-test("two threads add up to one series; decisions are counted by reason", async () => {
-  const { metrics, recorders } = setUp();
-  recorders.forEach((recorder, thread) => {
-    recorder.opened(aRecord()).closed(anOutcome({ sentBytes: 5, receivedBytes: 7 }));
-    metrics.apply(thread, structuredClone(recorder.takeDeltas()));
-  });
-  const text = await metrics.text();
-  const [line = "", ...rest] = linesOf(text, "istio_tcp_connections_opened_total{");
-  assert.equal(rest.length, 0);
-  assert.match(line, /reporter="source",source_workload="web"/);
-  assert.match(line, / 2$/);
-  assert.match(linesOf(text, "istio_tcp_sent_bytes_total{")[0] ?? "", / 14$/);
-  assert.match(linesOf(text, "istio_build{")[0] ?? "", /component="orlop-agent",tag="1\.2\.3"} 1$/);
 });
 
-test("totals kept elsewhere are shown as they are, scrape after scrape", async () => {
-  const { metrics, sample } = setUp();
-  sample.now = {
-    ...emptySample,
-    heartbeatAgeMs: 120,
-    certs: [{ identity: "spiffe://cluster.local/ns/a/sa/b", notAfterMs: 5_000 }],
-    counters: counterNames.map((_, index) => index),
-    maps: [{ name: "dst_of_flow", entries: 16, maxEntries: 64 }],
-    configErrors: 2,
-    keeperConnected: true,
-  };
-  await metrics.text();
-  const text = await metrics.text();
-  assert.match(text, /^orlop_bpf_events_total\{counter="in_refused_strict"\} 18$/m);
-  assert.match(text, /^orlop_bpf_ring_dropped_total 22$/m);
-  assert.match(text, /^orlop_bpf_map_fill_ratio\{map="dst_of_flow"\} 0\.25$/m);
-  assert.match(text, /^orlop_certificate_expiry_timestamp_seconds\{identity="[^"]*"\} 5$/m);
-  assert.match(text, /^orlop_heartbeat_age_seconds 0\.12$/m);
-  sample.now = emptySample;
-  assert.doesNotMatch(await metrics.text(), /^orlop_heartbeat_age_seconds /m);
+test("a histogram's buckets are cumulative, with sum and count", async () => {
+  const value = { bounds: [0.1, 1], counts: [3, 2, 1], sum: 4.5 };
+  const lines = (await new Metrics([() => [metric(took, [{ labels: { of: "x" }, value }])]]).text())
+    .split("\n")
+    .slice(1);
+  assert.deepEqual(lines, [
+    "# TYPE took_seconds histogram",
+    'took_seconds_bucket{of="x",le="0.1"} 3',
+    'took_seconds_bucket{of="x",le="1"} 5',
+    'took_seconds_bucket{of="x",le="+Inf"} 6',
+    'took_seconds_sum{of="x"} 4.5',
+    'took_seconds_count{of="x"} 6',
+    "",
+  ]);
 });
 
-test("label sets that nobody uses any more leave the page after an hour", async () => {
-  const { metrics, recorders, clock } = setUp();
-  const [recorder] = recorders;
-  assert.ok(recorder);
-  for (let i = 0; i < 20; i += 1) {
-    const source = { address: "10.0.0.1", port: 1, identity: null, workload: aWorkload({ workloadName: `w${i}` }) };
-    recorder.opened(aRecord({ source })).closed(anOutcome());
-  }
-  metrics.apply(0, recorder.takeDeltas());
-  assert.equal(metrics.labelSets, 20);
-  metrics.forget(0);
-  clock.ms += 3_700_000;
-  metrics.apply(1, recorders[1]?.takeDeltas() ?? recorder.takeDeltas());
-  assert.equal(metrics.labelSets, 0);
-  assert.equal(linesOf(await metrics.text(), "istio_tcp_connections_opened_total{").length, 0);
+test("two sources with one family are a fault, not a page that contradicts itself", async () => {
+  await assert.rejects(new Metrics([() => [single(age, 1)], () => [single(age, 2)]]).text(), /already been registered/);
 });
 
-test("reasons beyond the bound become other", async () => {
-  const { metrics } = setUp();
-  for (let i = 0; i < 1_000; i += 1) metrics.tunnelAbused(`reason ${i}`);
-  const lines = linesOf(await metrics.text(), "orlop_tunnels_abused_total{");
-  assert.equal(lines.length, 65);
-  assert.ok(lines.includes('orlop_tunnels_abused_total{reason="other"} 936'));
+test("values of a label that others choose are bounded: the rest counts as other", () => {
+  const counts = new LabelledCounts("reason");
+  for (let i = 0; i < 1_000; i += 1) counts.add(`reason ${i}`);
+  counts.add("reason 3", 5);
+  counts.add(`reason ${"x".repeat(1_000)}`);
+  const samples = counts.samples();
+  assert.equal(samples.length, 65);
+  const countOf = (reason: string) => samples.find(({ labels }) => labels.reason === reason)?.value;
+  assert.deepEqual([countOf("reason 3"), countOf("other")], [6, 937]);
 });
 
-test("docs/metrics.md names every metric with its type, unit and stability, and no other", () => {
-  const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
-  const rows = [...text.matchAll(/^\| `([a-z_]+)` \| (\w+) \| (\S+) \| (\w+) \|/gm)].map((row) =>
-    row.slice(1, 5).join(" "),
-  );
-  const specs = metricTable.map(({ name, type, unit, stability }) => `${name} ${type} ${unit} ${stability}`);
-  assert.deepEqual(rows.toSorted(), specs.toSorted());
+test("the process: version, descriptors, memory and when it began", async () => {
+  const text = await new Metrics([() => processMetrics("1.2.3")]).text();
+  assert.match(text, /^istio_build\{component="orlop-agent",tag="1\.2\.3"\} 1$/m);
+  assert.match(text, /^process_open_fds [1-9]\d*$/m);
+  const [, began = ""] = /^process_start_time_seconds (\d+)/m.exec(text) ?? [];
+  assert.ok(Math.abs(Number(began) - (Date.now() / 1000 - process.uptime())) < 5, began);
 });
 
-test("the loop's delay is measured without negative numbers", async () => {
+test("the loop's delay is measured without negative numbers, and shown by quantile", async () => {
   const take = loopDelay();
   await new Promise((resolve) => setTimeout(resolve, 30));
-  const { p50, p99, max } = take();
-  assert.ok(p50 >= 0 && p99 >= 0 && max >= 0 && Number.isFinite(max));
+  const delay = take();
+  assert.ok([delay.p50, delay.p99, delay.max].every((seconds) => seconds >= 0 && Number.isFinite(seconds)));
+  const { samples } = loopDelayMetric([["main", { p50: 1, p99: 2, max: 3 }]]);
+  assert.deepEqual(
+    samples.map(({ labels, value }) => [labels.thread, labels.quantile, value]),
+    [
+      ["main", "0.5", 1],
+      ["main", "0.99", 2],
+      ["main", "1", 3],
+    ],
+  );
 });
+
+/** Held by the compiler: label names and the kind of value are the family's own. */
+export function mistakes(): readonly unknown[] {
+  return [
+    // @ts-expect-error -- there is no label "off"
+    metric(size, [{ labels: { off: "x" }, value: 1 }]),
+    // @ts-expect-error -- a histogram is not one number
+    metric(took, [{ labels: { of: "x" }, value: 1 }]),
+    { ...size, type: "gauge" } satisfies MetricFamily,
+  ];
+}

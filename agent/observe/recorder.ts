@@ -1,8 +1,40 @@
 // 15 · any thread · one connection's story: opened once, closed once, counted here and nowhere else.
 // Main only adds up the numbers that it is handed (`takeDeltas`), so a slow scrape never touches a connection.
 import type { DecisionSummary } from "./decision-summary.ts";
+import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Outcome, RecordEndpoint } from "./record.ts";
 import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
+
+export const recordFamilies = {
+  decisions: {
+    name: "orlop_decisions_total",
+    type: "counter",
+    unit: "decisions",
+    labels: ["verdict", "layer", "reason"],
+    help: "Verdicts of the evaluator on real connections",
+  },
+  dryRunDenied: {
+    name: "orlop_dry_run_denied_total",
+    type: "counter",
+    unit: "decisions",
+    labels: ["policy"],
+    help: "Connections a dry-run policy would have denied",
+  },
+  audited: {
+    name: "orlop_audited_total",
+    type: "counter",
+    unit: "decisions",
+    labels: ["policy"],
+    help: "Connections an AUDIT rule matched",
+  },
+  overflowed: {
+    name: "orlop_series_overflow_total",
+    type: "counter",
+    unit: "connections",
+    labels: [],
+    help: 'Connections counted under "other": the label budget is spent',
+  },
+} as const satisfies Record<string, MetricFamily>;
 
 /** An open connection as `orlop get connections` sees it. */
 export type OpenConnection = { readonly id: string; readonly openedAtMs: number; readonly record: ConnectionRecord };

@@ -1,5 +1,6 @@
 // data thread · label sets of the traffic metrics, interned and budgeted: beyond the budget one overflow series counts on.
 import type { Workload } from "../mesh/workload.ts";
+import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Party, ResponseFlag } from "./record.ts";
 
 /** Istio's traffic labels, in this order everywhere (docs/reference/hbone.md#metrics-and-access-log). */
@@ -33,8 +34,41 @@ export const trafficLabels = [
   "connection_security_policy",
 ] as const;
 
+export type TrafficLabels = Readonly<Record<(typeof trafficLabels)[number], string>>;
+
 /** Values of one label set change together: one row of this per series in a hand-over. */
 export const seriesValues = ["opened", "closed", "failed", "sentBytes", "receivedBytes"] as const;
+
+const counted = { type: "counter", unit: "connections", labels: trafficLabels } as const;
+export const seriesFamilies = {
+  opened: {
+    ...counted,
+    name: "istio_tcp_connections_opened_total",
+    help: "Connections begun, refused ones included",
+  },
+  closed: {
+    ...counted,
+    name: "istio_tcp_connections_closed_total",
+    help: "Connections ended, refused ones included",
+  },
+  failed: {
+    ...counted,
+    name: "istio_tcp_connections_failed_total",
+    help: "Connections that failed; why: response_flags",
+  },
+  sentBytes: {
+    ...counted,
+    name: "istio_tcp_sent_bytes_total",
+    unit: "bytes",
+    help: "Payload of responses, counted when a connection ends",
+  },
+  receivedBytes: {
+    ...counted,
+    name: "istio_tcp_received_bytes_total",
+    unit: "bytes",
+    help: "Payload of requests, counted when a connection ends",
+  },
+} as const satisfies Record<(typeof seriesValues)[number], MetricFamily>;
 
 export type Series = {
   readonly id: number;

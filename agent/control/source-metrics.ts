@@ -1,0 +1,17 @@
+// main thread · how many mistakes the configuration has as it is written now.
+import type { Metric, MetricFamily } from "../observe/metric.ts";
+import type { SourceStatus } from "./source.ts";
+
+export const sourceFamilies = {
+  errors: {
+    name: "orlop_config_errors",
+    type: "gauge",
+    unit: "errors",
+    labels: [],
+    help: "Errors in the configuration as it is now; the last good one runs",
+  },
+} as const satisfies Record<string, MetricFamily>;
+
+export function sourceMetrics({ problems }: Pick<SourceStatus, "problems">): readonly Metric[] {
+  return [{ family: sourceFamilies.errors, samples: [{ labels: {}, value: problems.length }] }];
+}

@@ -1,0 +1,111 @@
+// The page of metrics as the agent composes it, and docs/metrics.md held to it and to the families that the rooms declare.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { counterNames, orlopGate } from "../abi.ts";
+import type { KernelCounters } from "../kernel/events.ts";
+import { FakeMap } from "../kernel/maps.fake.ts";
+import { Gate } from "../kernel/maps.ts";
+import { type MetricFamily, stabilityOf } from "../observe/metric.ts";
+import { anOutcome, aRecord } from "../observe/record.fake.ts";
+import { Recorder } from "../observe/recorder.ts";
+import { trafficLabels } from "../observe/series.ts";
+import { Telemetry } from "./telemetry.ts";
+
+const agentFolder = fileURLToPath(new URL("..", import.meta.url));
+const counters = Object.fromEntries(counterNames.map((name, index) => [name, index])) as KernelCounters;
+const noLines = { text: "", lines: 0, dropped: 0 };
+
+function telemetry(): Telemetry {
+  const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size });
+  map.put(new Uint8Array(4), new Uint8Array(orlopGate.size));
+  const gate = new Gate(map);
+  gate.beat(process.hrtime.bigint());
+  return new Telemetry({
+    version: "1.2.3",
+    threads: { report: async () => [] },
+    certificates: { view: () => [] },
+    tables: { gate },
+    keeper: { connected: true, programs: async () => ({ programs: [], maps: [] }) },
+    enrolment: {
+      states: () => [{ workloadUid: "a", podIdx: 1, state: "captured", note: "" }],
+    },
+    lines: { dropped: 2, add: () => undefined },
+    source: () => ({
+      ...{ kind: "static-file", from: "mesh.yaml", state: "synced", fromLastGood: false, appliedAt: "", objects: 0 },
+      ...{ problems: [], findings: [] },
+    }),
+    counters: () => counters,
+  });
+}
+
+test("what the threads hand over, the kernel's counters and the node's state are on one page", async (t) => {
+  const made = telemetry();
+  t.after(() => made.close());
+  const recorder = new Recorder({ thread: 0, labelSets: 10, now: Date.now, log: () => undefined });
+  recorder.opened(aRecord()).closed(anOutcome({ sentBytes: 5 }));
+  recorder.opened(aRecord());
+  made.counted(0, recorder.takeDeltas(), { ...noLines, dropped: 3 });
+  made.handshakeFailed("timeout");
+  made.tunnelAbused("reset-flood");
+  made.certificateFailed();
+  assert.equal(made.openConnections, 1);
+  const text = await made.page.text();
+  for (const line of [
+    /^istio_tcp_connections_opened_total\{reporter="source",source_workload="web",.*\} 2$/m,
+    /^orlop_handshake_failures_total\{reason="timeout"\} 1$/m,
+    /^orlop_tunnels_abused_total\{reason="reset-flood"\} 1$/m,
+    /^orlop_certificate_failures_total 1$/m,
+    /^orlop_pods\{state="captured"\} 1$/m,
+    /^orlop_pods\{state="failed"\} 0$/m,
+    /^orlop_keeper_connected 1$/m,
+    /^orlop_config_errors 0$/m,
+    /^orlop_bpf_events_total\{counter="in_refused_strict"\} 18$/m,
+    /^orlop_bpf_ring_dropped_total 22$/m,
+    /^orlop_heartbeat_age_seconds 0\.\d+$/m,
+    /^orlop_access_log_dropped_total 5$/m,
+  ]) {
+    assert.match(text, line);
+  }
+});
+
+const isFamily = (value: unknown): value is MetricFamily =>
+  typeof value === "object" && value !== null && "name" in value && "labels" in value && "help" in value;
+
+/** Every family that a room exports, by the convention that its name ends in Family or Families. */
+async function declared(): Promise<MetricFamily[]> {
+  const files = readdirSync(agentFolder, { recursive: true, encoding: "utf8" }).filter(
+    (file) =>
+      /(?<!\.test|\.fake)\.ts$/.test(file) &&
+      /^export const \w+Famil(?:y|ies) = /m.test(readFileSync(join(agentFolder, file), "utf8")),
+  );
+  const modules = await Promise.all(files.map((file) => import(pathToFileURL(join(agentFolder, file)).href)));
+  return modules.flatMap((module: Record<string, unknown>) =>
+    Object.entries(module).flatMap(([name, value]) =>
+      /Famil(?:y|ies)$/.test(name) ? (isFamily(value) ? [value] : Object.values(value as object).filter(isFamily)) : [],
+    ),
+  );
+}
+
+test("the page shows every family that a room declares", async (t) => {
+  const made = telemetry();
+  t.after(() => made.close());
+  const shown = [...(await made.page.text()).matchAll(/^# TYPE (\S+) (\w+)$/gm)].map(
+    ([, name, type]) => `${name} ${type}`,
+  );
+  assert.deepEqual(shown.toSorted(), (await declared()).map(({ name, type }) => `${name} ${type}`).toSorted());
+});
+
+test("docs/metrics.md has a row for every family: type, unit, stability, labels and meaning; and no other", async () => {
+  const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
+  const rows = [...text.matchAll(/^\| `[a-z_]+` \| (?:counter|gauge|histogram) \|.*$/gm)].map(([row]) => row);
+  const specified = (await declared()).map((family) => {
+    const { name, type, unit, labels, help } = family;
+    const own = labels.map((label) => `\`${label}\``).join(", ") || "–";
+    const named = labels === trafficLabels ? "traffic labels" : own;
+    return `| \`${name}\` | ${type} | ${unit} | ${stabilityOf(family)} | ${named} | ${help} |`;
+  });
+  assert.deepEqual(rows.toSorted(), specified.toSorted());
+});
