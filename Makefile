@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/core/arena.h)
 
-.PHONY: build check test fuzz demo load-check bench bench-instructions gen gen-check allowances doctor clean format
+.PHONY: build check test interop soak fuzz demo load-check bench bench-instructions gen gen-check allowances doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
@@ -68,6 +68,14 @@ load-check: build
 
 test: build check load-check
 	$(Q).ci/test
+
+# Peers of other makes judge: what they are and what differs is in docs/reference/peers.md. PEERS="envoy zoo" picks.
+interop: build
+	$(Q)node test/peers/run.ts $(PEERS)
+
+# The same with the large counts, by hand.
+soak: build
+	$(Q)node test/peers/run.ts --soak $(PEERS)
 
 # Long: make fuzz SECONDS=600 (for each of its targets).
 fuzz: build

@@ -1,0 +1,12 @@
+// test peers · the judges: each is one test file, and the projects that it is built from.
+
+export type Part = {
+  readonly name: string;
+  /** Below test/peers. */
+  readonly test: string;
+  readonly projects: readonly string[];
+  /** A variable that has to name a program which no registry has. */
+  readonly given?: string;
+};
+
+export const parts: readonly Part[] = [{ name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] }];
