@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
 });
 
 if (values.missing) {
-  // For .ci/run: one line for each toolchain that is not here; status 2 when there is one.
+  // For .ci/run: one line for each toolchain that is not here; status 2 when there is any.
   const missing = missingTools(toolNames);
   for (const line of missing) console.log(line);
   process.exit(missing.length > 0 ? 2 : 0);

@@ -1,4 +1,4 @@
-// test peers · Envoy judges: as HBONE terminator it is dialled by a pod of the mesh, as HBONE origin it calls one.
+// test peers · Envoy judges: as HBONE terminator it is dialled by a pod of the mesh, as HBONE origin it calls into the mesh.
 import assert from "node:assert/strict";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
