@@ -3,7 +3,7 @@
 import { apiService, identityOf } from "./mesh.ts";
 import { type DemoBox, expect, logSince } from "./mesh-box.ts";
 import { call, greet, transfer } from "./pods.ts";
-import type { Scenario } from "./scenarios.ts";
+import type { Scenario } from "./scenario.ts";
 import { readWire } from "./wire.ts";
 
 /** What enrolled pods say to each other; it must never be readable on the wire. */

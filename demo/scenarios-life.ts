@@ -6,7 +6,7 @@ import { identityOf } from "./mesh.ts";
 import { type DemoBox, expect, serialsOf } from "./mesh-box.ts";
 import { pidOf, readiness, until } from "./mesh-run.ts";
 import { call, startChurn, startPing } from "./pods.ts";
-import type { Scenario } from "./scenarios.ts";
+import type { Scenario } from "./scenario.ts";
 import { readWire } from "./wire.ts";
 
 const ECHO = 8080;

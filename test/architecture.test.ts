@@ -73,6 +73,12 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     types: [""],
   },
 };
+/** Programs and harnesses of the checkout: what each folder may import besides itself. Tests may import all of them. */
+const outside: Record<string, readonly string[]> = {
+  "test/box": ["agent/process/mounts.ts"],
+  demo: ["test/box/", "agent/admin/api.ts"],
+  bench: ["test/box/", "demo/", "agent/"],
+};
 /** The only files that lie beside the rooms, with what each may import. main.ts starts programs and may import any root. */
 const loose: Record<string, readonly string[]> = {
   "abi.ts": [],
@@ -119,6 +125,10 @@ function importsOf(file: string): Import[] {
 
 const production = filesBelow("agent").filter((file) => !file.endsWith(".test.ts") && !file.endsWith(".fake.ts"));
 const imports = production.flatMap(importsOf);
+const outsideImports = Object.keys(outside)
+  .flatMap(filesBelow)
+  .filter((file) => !file.endsWith(".test.ts"))
+  .flatMap(importsOf);
 const place = (edge: Import): string => `${edge.from}:${edge.line} imports ${edge.target}`;
 
 test("every import stays inside what its room may know", () => {
@@ -171,19 +181,51 @@ test("each npm package has one importer", () => {
   assert.deepEqual(broken, []);
 });
 
-test("no import cycles at run time", () => {
-  const edges = new Map<string, string[]>();
-  for (const one of imports) if (!one.typeOnly) edges.set(one.from, [...(edges.get(one.from) ?? []), one.target]);
+/** Every way back to where it began, as text; each way that leads into a known one is followed once. */
+function cyclesOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] {
   const done = new Set<string>();
   const cycles: string[] = [];
-  const visit = (file: string, trail: readonly string[]): void => {
-    if (trail.includes(file)) cycles.push([...trail.slice(trail.indexOf(file)), file].join(" → "));
-    if (done.has(file) || trail.includes(file)) return;
-    for (const next of edges.get(file) ?? []) visit(next, [...trail, file]);
-    done.add(file);
+  const visit = (from: string, trail: readonly string[]): void => {
+    if (trail.includes(from)) cycles.push([...trail.slice(trail.indexOf(from)), from].join(" → "));
+    if (done.has(from) || trail.includes(from)) return;
+    for (const next of edges.get(from) ?? []) visit(next, [...trail, from]);
+    done.add(from);
   };
-  for (const file of production) visit(file, []);
-  assert.deepEqual(cycles, []);
+  for (const from of edges.keys()) visit(from, []);
+  return cycles;
+}
+
+function graphOf(edges: readonly Import[], node: (file: string) => string): Map<string, Set<string>> {
+  const graph = new Map<string, Set<string>>();
+  for (const { from, target } of edges) {
+    // An edge inside a node counts only when a file imports itself.
+    const [start, end] = [node(from), node(target)];
+    const ends = graph.get(start) ?? new Set();
+    graph.set(start, start === end && from !== target ? ends : ends.add(end));
+  }
+  return graph;
+}
+
+test("no file imports back to itself, in agent, demo, bench or test/box, and types count", () => {
+  const local = [...imports, ...outsideImports].filter(({ target }) => !target.startsWith("node:"));
+  assert.deepEqual(cyclesOf(graphOf(local, (file) => file)), []);
+});
+
+test("rooms lie in storeys: none imports back up, and types count", () => {
+  const inside = imports.filter(
+    ({ from, target }) => target.startsWith("agent/") && !roots.includes(relative("agent", from)),
+  );
+  const room = (file: string): string => relative("agent", file).split("/")[0] ?? "";
+  assert.deepEqual(cyclesOf(graphOf(inside, room)), []);
+});
+
+test("demo, bench and test/box import no more than their table says", () => {
+  const broken = outsideImports.filter(({ from, target }) => {
+    if (!/^(agent|demo|bench|test|native)\//.test(target)) return false;
+    const [folder = "", allowed = []] = Object.entries(outside).find(([name]) => from.startsWith(`${name}/`)) ?? [];
+    return ![`${folder}/`, ...allowed].some((prefix) => target.startsWith(prefix));
+  });
+  assert.deepEqual(broken.map(place), []);
 });
 
 test("a name of a type means one thing in all of agent/", () => {

@@ -24,7 +24,7 @@ export function sourceFiles(): readonly string[] {
       .split("\0")
       .filter(Boolean);
   const deleted = new Set(list("--deleted"));
-  return list("--cached", "--others", "--exclude-standard")
+  return [...new Set(list("--cached", "--others", "--exclude-standard"))]
     .filter((file) => !deleted.has(file) && !file.startsWith("test/fuzz/corpus/") && !file.startsWith("bench/results/"))
     .toSorted();
 }
