@@ -48,7 +48,7 @@ check: build/setup.stamp gen-check
 	$(Q)tsc
 	$(Q)biome check --config-path=.ci/lint.jsonc --error-on-warnings .
 	$(Q)clang-format --dry-run --Werror $(wildcard bpf/*.c bpf/*.h)
-	$(Q)clang-format --dry-run --Werror $(shell find native test/fuzz/native -name '*.cc' -o -name '*.h')
+	$(Q)clang-format --dry-run --Werror $(shell find native test/fuzz/native bench/micro/native -name '*.cc' -o -name '*.h')
 	$(Q)node --test --test-reporter=dot test/architecture.test.ts test/comments.test.ts test/references.test.ts
 
 # Lowers the numbers of test/allowances.json to what is still there.
@@ -61,7 +61,7 @@ gen-check: build/setup.stamp
 
 format: build/setup.stamp
 	$(Q)biome check --config-path=.ci/lint.jsonc --write .
-	$(Q)clang-format -i $(wildcard bpf/*.c bpf/*.h) $(shell find native test/fuzz/native -name '*.cc' -o -name '*.h')
+	$(Q)clang-format -i $(wildcard bpf/*.c bpf/*.h) $(shell find native test/fuzz/native bench/micro/native -name '*.cc' -o -name '*.h')
 
 load-check: build
 	$(Q)node test/kernel/load-check.ts

@@ -23,102 +23,99 @@ constexpr size_t kPayload = 128;
 constexpr uint8_t kData = 0, kHeaders = 1, kSettings = 4, kEndHeaders = 4;
 
 void Expect(bool true_one) {
-  if (true_one)
-    return;
+  if (true_one) return;
   fprintf(stderr, "frames: the bytes did not arrive\n");
   exit(1);
 }
 
-std::string Frame(uint8_t type, uint8_t flags, uint32_t stream,
-                  const std::string &payload) {
+std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
   const auto length = static_cast<uint32_t>(payload.size());
   const char head[9] = {
-      static_cast<char>(length >> 16), static_cast<char>(length >> 8),
-      static_cast<char>(length),       static_cast<char>(type),
-      static_cast<char>(flags),        static_cast<char>(stream >> 24),
-      static_cast<char>(stream >> 16), static_cast<char>(stream >> 8),
-      static_cast<char>(stream)};
+      static_cast<char>(length >> 16), static_cast<char>(length >> 8), static_cast<char>(length),
+      static_cast<char>(type),         static_cast<char>(flags),       static_cast<char>(stream >> 24),
+      static_cast<char>(stream >> 16), static_cast<char>(stream >> 8), static_cast<char>(stream)};
   return std::string(head, sizeof head) + payload;
 }
 
-nghttp2_nv Field(const char *name, const std::string &value) {
+nghttp2_nv Field(const char* name, const std::string& value) {
   nghttp2_nv field{};
-  field.name = reinterpret_cast<uint8_t *>(const_cast<char *>(name));
+  field.name = reinterpret_cast<uint8_t*>(const_cast<char*>(name));
   field.namelen = std::char_traits<char>::length(name);
-  field.value = reinterpret_cast<uint8_t *>(const_cast<char *>(value.data()));
+  field.value = reinterpret_cast<uint8_t*>(const_cast<char*>(value.data()));
   field.valuelen = value.size();
   return field;
 }
 
 class Peer {
-public:
+ public:
   explicit Peer(uint32_t answer) : rig(answer) {
-    if (nghttp2_hd_deflate_new(&deflater_, 4096) != 0)
-      abort();
+    if (nghttp2_hd_deflate_new(&deflater_, 4096) != 0) abort();
     Say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(kSettings, 0, 0, ""));
   }
   ~Peer() { nghttp2_hd_deflate_del(deflater_); }
-  Peer(const Peer &) = delete;
-  Peer &operator=(const Peer &) = delete;
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
 
-  void Say(const std::string &bytes) { rig.Say(bytes); }
+  void Say(const std::string& bytes) { rig.Say(bytes); }
   // A trace of its own for each, all else as before.
   std::string Connect() {
     stream_ += 2;
     char trace[64];
-    snprintf(trace, sizeof trace,
-             "00-0af7651916cd43dd8448eb211c80%04x-b7ad6b7169203331-01",
+    snprintf(trace, sizeof trace, "00-0af7651916cd43dd8448eb211c80%04x-b7ad6b7169203331-01",
              stream_ & 0xffff);
-    nghttp2_nv fields[] = {
-        Field(":method", "CONNECT"), Field(":authority", authority_),
-        Field("baggage", baggage_), Field("traceparent", trace_ = trace)};
+    nghttp2_nv fields[] = {Field(":method", "CONNECT"), Field(":authority", authority_),
+                           Field("baggage", baggage_), Field("traceparent", trace_ = trace)};
     uint8_t block[1024];
-    const ssize_t length =
-        nghttp2_hd_deflate_hd(deflater_, block, sizeof block, fields, 4);
-    if (length < 0)
-      abort();
+    const ssize_t length = nghttp2_hd_deflate_hd(deflater_, block, sizeof block, fields, 4);
+    if (length < 0) abort();
     return Frame(kHeaders, kEndHeaders, stream_,
-                 std::string(reinterpret_cast<char *>(block),
-                             static_cast<size_t>(length)));
+                 std::string(reinterpret_cast<char*>(block), static_cast<size_t>(length)));
   }
   uint32_t stream() const { return stream_; }
 
   orlop::bench::Rig rig;
 
-private:
-  nghttp2_hd_deflater *deflater_ = nullptr;
+ private:
+  nghttp2_hd_deflater* deflater_ = nullptr;
   uint32_t stream_ = UINT32_MAX;
   std::string authority_ = "10.90.2.11:8080";
-  std::string baggage_ = "k8s.cluster.name=box,k8s.namespace.name=bench,k8s."
-                         "pod.name=client,service.name=client,service.version="
-                         "1";
+  std::string baggage_ =
+      "k8s.cluster.name=box,k8s.namespace.name=bench,k8s."
+      "pod.name=client,service.name=client,service.version="
+      "1";
   std::string trace_;
 };
 
 // `frames` makes what is said at once; it is made outside of what is measured.
 template <typename Frames>
-void Measure(const char *name, Peer &peer, Frames frames) {
-  for (int i = 0; i < kWarm; i++)
-    peer.Say(frames());
+void Measure(const char* name, Peer& peer, Frames frames) {
+  for (int i = 0; i < kWarm; i++) peer.Say(frames());
   std::string all[kMeasured];
-  for (std::string &one : all)
-    one = frames();
+  for (std::string& one : all) one = frames();
   orlop_mark();
-  for (const std::string &one : all)
-    peer.Say(one);
+  for (const std::string& one : all) peer.Say(one);
   orlop_mark();
   printf("%s %d\n", name, kMeasured * kAtOnce);
 }
 
-} // namespace
+// `step` is what is measured, once for each call.
+template <typename Step>
+void Stretch(const char* name, int calls, Step step) {
+  for (int i = 0; i < kWarm; i++) step();
+  orlop_mark();
+  for (int i = 0; i < calls; i++) step();
+  orlop_mark();
+  printf("%s %d\n", name, calls);
+}
+
+}  // namespace
 
 int main() {
   {
     Peer peer(ORLOP_ANSWER_REFUSE);
     Measure("connect-head", peer, [&] {
       std::string some;
-      for (int i = 0; i < kAtOnce; i++)
-        some += peer.Connect();
+      for (int i = 0; i < kAtOnce; i++) some += peer.Connect();
       return some;
     });
     // Each was refused by a HEADERS frame at least.
@@ -127,14 +124,31 @@ int main() {
   {
     Peer peer(ORLOP_ANSWER_DIAL);
     peer.Say(peer.Connect());
-    const std::string one =
-        Frame(kData, 0, peer.stream(), std::string(kPayload, 'x'));
+    const std::string one = Frame(kData, 0, peer.stream(), std::string(kPayload, 'x'));
     std::string some;
-    for (int i = 0; i < kAtOnce; i++)
-      some += one;
+    for (int i = 0; i < kAtOnce; i++) some += one;
     Measure("data-frame", peer, [&] { return some; });
-    Expect(peer.rig.applications_heard() ==
-           uint64_t{kWarm + kMeasured} * kAtOnce * kPayload);
+    Expect(peer.rig.applications_heard() == uint64_t{kWarm + kMeasured} * kAtOnce * kPayload);
+  }
+  {
+    Peer peer(ORLOP_ANSWER_DIAL);
+    peer.Say(peer.Connect());
+    const uint64_t before = peer.rig.peer_heard();
+    const std::string some(kPayload, 'x');
+    Stretch("upload-frame", kMeasured, [&] { peer.rig.ApplicationSays(some); });
+    Expect(peer.rig.peer_heard() - before == uint64_t{kWarm + kMeasured} * (kPayload + 9));
+  }
+  {
+    orlop::bench::Rig rig(ORLOP_ANSWER_RELAY);
+    rig.Call();
+    const std::string some(kPayload, 'x');
+    Stretch("relay-message", kMeasured, [&] { rig.CallerSays(some); });
+    Expect(rig.applications_heard() == uint64_t{kWarm + kMeasured} * kPayload);
+    rig.EndCall();
+    Stretch("relay-life", kMeasured, [&] {
+      rig.Call();
+      rig.EndCall();
+    });
   }
   return 0;
 }

@@ -14,30 +14,40 @@
 namespace orlop::bench {
 
 class Rig {
-public:
+ public:
   // A peer is there, through its handshake. Its CONNECTs are answered so:
   // ORLOP_ANSWER_DIAL or …_REFUSE.
   explicit Rig(uint32_t answer);
-  Rig(const Rig &) = delete;
-  Rig &operator=(const Rig &) = delete;
+  Rig(const Rig&) = delete;
+  Rig& operator=(const Rig&) = delete;
 
   // The peer says it, and the engine works until it has nothing more to do.
-  void Say(const std::string &bytes);
+  void Say(const std::string& bytes);
+  // An application of the pod connects and is relayed to another one.
+  void Call();
+  void CallerSays(const std::string& bytes);
+  // The caller ends its half, and who was called does the same.
+  void EndCall();
+  // The application that serves the tunnel's first stream says it.
+  void ApplicationSays(const std::string& bytes);
   // Bytes that the peer and all applications got.
   uint64_t peer_heard() const { return peer_heard_; }
   uint64_t applications_heard() const { return applications_heard_; }
 
-private:
-  static int32_t Handle(void *self, uint32_t events);
+ private:
+  static int32_t Handle(void* self, uint32_t events);
   int32_t Answer(uint32_t events);
-  void Refill(const orlop_engine_event &event);
+  void Refill(const orlop_engine_event& event);
+  void Work();
 
   uint32_t answer_;
-  Engine *engine_;
+  Engine* engine_;
   int peer_ = -1;
   std::vector<int> applications_;
+  int caller_ = -1;
+  int listener_;
   uint64_t peer_heard_ = 0;
   uint64_t applications_heard_ = 0;
 };
 
-} // namespace orlop::bench
+}  // namespace orlop::bench
