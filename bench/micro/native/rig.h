@@ -1,5 +1,4 @@
-// bench · instructions · one engine between a peer's tunnel and applications,
-// on socket pairs; its clock stands still.
+// bench · instructions · an engine between a peer's tunnel and applications, on socket pairs; its clock does not move.
 #pragma once
 
 #include <uv.h>
@@ -23,7 +22,7 @@ class Rig {
 
   // The peer says it, and the engine works until it has nothing more to do.
   void Say(const std::string& bytes);
-  // An application of the pod connects and is relayed to another one.
+  // An application of the pod connects and is relayed to another application.
   void Call();
   void CallerSays(const std::string& bytes);
   // The caller ends its half, and who was called does the same.
