@@ -25,7 +25,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     types: ["engine/"],
   },
   kernel: {
-    run: ["mesh/", "policy/", "plan/", "observe/", "abi.ts", "engine/endpoint.ts"],
+    run: ["mesh/", "policy/", "plan/", "observe/", "abi.ts"],
     types: ["engine/"],
   },
   keeper: { run: ["mesh/ip.ts", "process/mounts.ts", "abi.ts", "backoff.ts"] },

@@ -1,5 +1,6 @@
 // any thread · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
-
+import type { Endpoint } from "../mesh/endpoint.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Explanation } from "../plan/explain.ts";
 import type { Miss, RuleRef } from "../policy/decision.ts";
 
@@ -13,8 +14,6 @@ export type List<Kind extends string, Item> = {
   readonly items: readonly Item[];
   readonly truncated?: number;
 };
-
-export type PlainEndpoint = { readonly address: string; readonly port: number };
 
 export type WorkloadView = {
   readonly name: string;
@@ -86,10 +85,10 @@ export type ConnectionView = {
   readonly pod: string;
   readonly peer: string;
   readonly peerNamespace: string;
-  readonly source: PlainEndpoint;
-  readonly destination: PlainEndpoint;
+  readonly source: Endpoint;
+  readonly destination: Endpoint;
   /** The target inside the tunnel; null: no tunnel. */
-  readonly hbone: PlainEndpoint | null;
+  readonly hbone: Endpoint | null;
   readonly service: string;
   readonly protocol: "HBONE" | "TCP";
   readonly security: "mtls" | "socket" | "none";
@@ -221,7 +220,7 @@ function ruleView({ kind, namespace, name, rule, from }: RuleRef): RuleView {
 
 function missView({ rule, field, want, got }: Miss): MissView {
   const { file, line, column } = rule.from;
-  return { policy: `${rule.namespace}/${rule.name}`, rule: rule.rule, field, want, got, file, line, column };
+  return { policy: fullName(rule), rule: rule.rule, field, want, got, file, line, column };
 }
 
 export type LogLevelView = { readonly room: string; readonly level: string; readonly until: string };

@@ -1,5 +1,6 @@
 // main thread · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
 import type { Problem } from "../control/kinds/value.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 
@@ -41,7 +42,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
 
 function pods(source: AdminSource): readonly Finding[] {
   const all = source.pods().filter(({ state }) => state !== "not-enrolled");
-  const names = new Map([...source.workloads()].map(({ uid, namespace, name }) => [uid, `${namespace}/${name}`]));
+  const names = new Map([...source.workloads()].map((workload) => [workload.uid, fullName(workload)]));
   const waiting = all.filter(({ state }) => state !== "captured");
   if (waiting.length === 0) return [ok("ORL2001", `${all.length} of ${all.length} pods captured`)];
   return waiting.map(({ workloadUid, state, note }) => {

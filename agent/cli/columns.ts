@@ -3,12 +3,12 @@ import type {
   BpfView,
   CertView,
   ConnectionView,
-  PlainEndpoint,
   PolicyView,
   ServiceView,
   StatusView,
   WorkloadView,
 } from "../admin/api.ts";
+import { endpointText } from "../mesh/endpoint.ts";
 import { type Column, duration, grouped } from "./output.ts";
 
 export const workloadColumns: readonly Column<WorkloadView>[] = [
@@ -77,8 +77,8 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "AGE", value: (one) => duration(nowMs - Date.parse(one.openedAt)) },
     { header: "VERDICT", value: (one) => [one.verdict, one.policy].filter((text) => text !== "").join(" ") },
     { header: "ID", value: (one) => one.id, wide: true },
-    { header: "SOURCE", value: (one) => endpoint(one.source), wide: true },
-    { header: "DESTINATION", value: (one) => endpoint(one.destination), wide: true },
+    { header: "SOURCE", value: (one) => endpointText(one.source), wide: true },
+    { header: "DESTINATION", value: (one) => endpointText(one.destination), wide: true },
     { header: "TRACE", value: (one) => one.traceId, wide: true },
   ];
 }
@@ -133,13 +133,9 @@ export function pairs(labels: Readonly<Record<string, string>>): string {
     .join(",");
 }
 
-export function endpoint({ address, port }: PlainEndpoint): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
 function target(one: ConnectionView): string {
   const at = one.hbone ?? one.destination;
-  if (one.service === "") return endpoint(at);
+  if (one.service === "") return endpointText(at);
   // The first two labels of a service's hostname are its name and namespace; the rest says the same everywhere.
   return `${one.service.split(".").slice(0, 2).join(".")}:${at.port}`;
 }

@@ -1,4 +1,5 @@
 // CLI · orlop completion SHELL, and the hidden `__complete` that the scripts call: one candidate a line, never an error.
+import { fullName } from "../mesh/full-name.ts";
 import { connect, socketPath } from "./client.ts";
 import { resourceOf, resources } from "./get.ts";
 import { type CliEnv, CliFailure, type Exit, exits, printable } from "./output.ts";
@@ -44,7 +45,7 @@ async function candidatesFor(
     }
     case "explain":
       if (plain.length > 1) return [];
-      return (await known(env, "workloads")).map(({ namespace, name }) => `${namespace}/${name}`);
+      return (await known(env, "workloads")).map(fullName);
     case "explain-code":
       return (await import("./explain-code.ts")).explainable();
     case "completion":

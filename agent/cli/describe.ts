@@ -1,5 +1,6 @@
 // CLI · orlop describe pod/NAME|svc/NAME|policy/NAME: one thing, with what bears on it.
 import type { PolicyView, ServiceView, WorkloadView } from "../admin/api.ts";
+import { fullName } from "../mesh/full-name.ts";
 import { connectionColumns, pairs } from "./columns.ts";
 import { resourceOf } from "./get.ts";
 import type { Context } from "./options.ts";
@@ -48,7 +49,7 @@ async function describeWorkload(context: Context, name: string): Promise<Exit> {
   )
     return exits.ok;
   lines(context, [
-    ["Name", `${one.namespace}/${one.name}`],
+    ["Name", fullName(one)],
     ["Captured", one.captureNote === "" ? one.capture : `${one.capture}: ${one.captureNote}`],
     ["Identity", one.identity],
     ["Mode", one.mode],
@@ -58,7 +59,7 @@ async function describeWorkload(context: Context, name: string): Promise<Exit> {
     ["Labels", pairs(one.labels)],
     ["Services", services.map((service) => service.name).join(", ")],
     ["Certificate", cert ? `${cert.state}, ends ${cert.notAfter || "-"}` : "none here"],
-    ["Policies in", policies.map((policy) => `${policy.action} ${policy.namespace}/${policy.name}`).join(", ")],
+    ["Policies in", policies.map((policy) => `${policy.action} ${fullName(policy)}`).join(", ")],
     ["From", one.from],
   ]);
   if (connections.length > 0) {
@@ -73,7 +74,7 @@ async function describeService(context: Context, name: string): Promise<Exit> {
   const one = find(context, "service", name, (await context.client().view("services")).items);
   if (asData(context, one)) return exits.ok;
   lines(context, [
-    ["Name", `${one.namespace}/${one.name}`],
+    ["Name", fullName(one)],
     ["Hostname", one.hostname],
     ["VIPs", one.vips.join(", ")],
     ["Ports", one.ports.map((port) => `${port.name || "-"} ${port.port}→${port.targetPort}`).join(", ")],
@@ -93,16 +94,15 @@ async function describePolicy(context: Context, name: string): Promise<Exit> {
   const client = context.client();
   const one = find(context, "policy", name, (await client.view("policies")).items);
   const workloads = (await client.view("workloads")).items.filter((workload) => bearsOn(one, workload));
-  if (asData(context, { ...one, workloads: workloads.map(({ namespace, name: own }) => `${namespace}/${own}`) }))
-    return exits.ok;
+  if (asData(context, { ...one, workloads: workloads.map(fullName) })) return exits.ok;
   lines(context, [
-    ["Name", `${one.namespace}/${one.name}`],
+    ["Name", fullName(one)],
     ["Kind", one.kind],
     ["Action", one.action],
     ["Scope", one.scope],
     ["Mode", one.enforcement],
     ["Rules", one.kind === "AuthorizationPolicy" ? String(one.rules) : "-"],
-    ["Selects", workloads.map(({ namespace, name: own }) => `${namespace}/${own}`).join(", ")],
+    ["Selects", workloads.map(fullName).join(", ")],
     ["From", one.from],
   ]);
   return exits.ok;

@@ -1,8 +1,8 @@
 // 6 · data thread · Answer → arena records. Refuses what the engine could not read: addresses that are none, too much text.
 import * as abi from "../abi.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
+import { writeIp } from "../mesh/ip.ts";
 import type { Answer } from "./answers.ts";
-import { writeAddress } from "./endpoint.ts";
-import type { Endpoint } from "./events.ts";
 
 const record = abi.orlopEngineAnswer;
 const types = {
@@ -78,7 +78,7 @@ export class AnswerWriter {
   #endpoint(offset: number, endpoint: Endpoint | null, lowestPort = 1): void {
     this.#view.setUint16(offset + abi.orlopEndpoint.known, endpoint === null ? 0 : 1, true);
     if (endpoint === null) return;
-    if (!writeAddress(this.#buffer, offset + abi.orlopEndpoint.addr, endpoint.address)) {
+    if (!writeIp(endpoint.address, this.#buffer, offset + abi.orlopEndpoint.addr)) {
       throw new RangeError(`"${endpoint.address}" is no IP address`);
     }
     if (!Number.isInteger(endpoint.port) || endpoint.port < lowestPort || endpoint.port > 65535) {

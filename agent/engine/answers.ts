@@ -1,5 +1,6 @@
 // 6 · data thread · what TypeScript tells the engine to do. Each names a connection and its generation.
-import type { ConnRef, Endpoint } from "./events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
+import type { ConnRef } from "./events.ts";
 
 /** Plain TCP from the pod's own namespace to `to`. */
 export type Relay = ConnRef & { readonly type: "relay"; readonly to: Endpoint };

@@ -1,8 +1,9 @@
 // 6 · data thread · arena records → EngineEvent. Knows offsets from abi.ts and the order of each closed list.
 import * as abi from "../abi.ts";
 import type { SocketKind } from "../keeper/protocol.ts";
-import { readAddress } from "./endpoint.ts";
-import type { CloseCause, Endpoint, EngineEvent, HandshakeFailure } from "./events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
+import { bytes16ToIp } from "../mesh/ip.ts";
+import type { CloseCause, EngineEvent, HandshakeFailure } from "./events.ts";
 
 const record = abi.orlopEngineEvent;
 const span = abi.orlopSpan;
@@ -165,7 +166,7 @@ export class EventReader {
 
   #endpoint(offset: number): Endpoint {
     return {
-      address: readAddress(this.#buffer, offset + abi.orlopEndpoint.addr),
+      address: bytes16ToIp(this.#buffer, offset + abi.orlopEndpoint.addr),
       port: this.#view.getUint16(offset + abi.orlopEndpoint.port, true),
     };
   }

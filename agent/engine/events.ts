@@ -1,8 +1,8 @@
-// 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by batch.ts.
+// 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by event-reader.ts.
+import type { Endpoint } from "../mesh/endpoint.ts";
 
 /** A connection of the engine: slot and generation. An answer to a dead generation is ignored. */
 export type ConnRef = { readonly conn: number; readonly generation: number };
-export type Endpoint = { readonly address: string; readonly port: number };
 
 /** A captured connection was accepted: on :15001 from the pod's own application, on :15006 in plaintext from elsewhere. */
 export type Accepted = ConnRef & {

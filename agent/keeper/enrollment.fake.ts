@@ -1,5 +1,6 @@
 // test doubles · a kernel that remembers its rows, and namespaces that know which of them are open; a test makes both fail.
 import { closeSync } from "node:fs";
+import { isIpv6 } from "../mesh/ip.ts";
 import type { HeldListener, OpenNamespace, PodNamespace, PodRow, PodRows, Refusal } from "./enrollment.ts";
 
 export class FakeRows implements PodRows {
@@ -55,7 +56,7 @@ export class FakeNamespaces {
     if (this.refuse) return this.refuse;
     const listeners: HeldListener[] = addresses.map((address, index) => ({
       kind: "hbone",
-      family: address.includes(":") ? 6 : 4,
+      family: isIpv6(address) ? 6 : 4,
       address,
       port: 15008,
       fd: 1000 + index,

@@ -1,6 +1,7 @@
 // keeper · which pods are enrolled, and how far: preparing → prepared → captured, and back without a trace.
 // One turn at a time per pod; whatever fails half way is withdrawn. Knows kernel and namespaces by two interfaces.
 import { closeSync } from "node:fs";
+import { isIpv6 } from "../mesh/ip.ts";
 import { type FoundPod, findPod, type PodTree, stillThere } from "./pods.ts";
 import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
@@ -206,8 +207,8 @@ export class PodEnrollments {
     );
     if (taken) return refusal("address-mismatch", `pod ${taken.row.uid} is enrolled with an address of pod ${uid}`);
     const before = this.#byUid(uid);
-    const ip4 = addresses.find((address) => !address.includes(":")) ?? null;
-    const ip6 = addresses.find((address) => address.includes(":")) ?? null;
+    const ip4 = addresses.find((address) => !isIpv6(address)) ?? null;
+    const ip6 = addresses.find((address) => isIpv6(address)) ?? null;
     if (before?.state === "adopted") {
       const row = { ...before.row, ip4, ip6 };
       if (before.row.netnsCookie === netnsCookie && sameAddresses(before.row, addresses)) {

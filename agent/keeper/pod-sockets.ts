@@ -2,7 +2,7 @@
 // unconnected ones for the agent to dial with. The keeper accepts nothing and reads nothing from any of them.
 import { closeSync } from "node:fs";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
-import { canonicalIp } from "../mesh/ip.ts";
+import { canonicalIp, isIpv6 } from "../mesh/ip.ts";
 import type { PodThread } from "./addon.ts";
 import type { HeldListener, OpenNamespace, PodNamespace, Refusal } from "./enrollment.ts";
 import { untilAgentLeft } from "./leaving.ts";
@@ -11,7 +11,7 @@ import type { ListenerKind, SocketKind } from "./protocol.ts";
 
 type Place = { readonly kind: ListenerKind; readonly family: 4 | 6; readonly address: string; readonly port: number };
 
-const familyOf = (address: string): 4 | 6 => (address.includes(":") ? 6 : 4);
+const familyOf = (address: string): 4 | 6 => (isIpv6(address) ? 6 : 4);
 
 /** What a pod listens on for us: loopback for what the hooks steer there, its own addresses for tunnels. */
 export function listenerPlaces(addresses: readonly string[], hasIpv6Loopback: boolean): Place[] {

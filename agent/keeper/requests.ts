@@ -1,6 +1,6 @@
 // keeper · the closed list of what an agent may ask. Pure: text in, a checked request or the reason against it out.
 // Whoever wrote the packet is hostile: every field is checked, bounded and rebuilt; nothing else passes on.
-import { canonicalIp, cidrContains, ipToBytes16, parseCidr } from "../mesh/ip.ts";
+import { canonicalIp, cidrContains, ipToBytes16, isIpv6, parseCidr } from "../mesh/ip.ts";
 import { MAX_PACKET_BYTES, MAX_PACKET_FDS, type Request, type SocketKind } from "./protocol.ts";
 
 /** Pods of one node, and so the bound of every table that has a row per pod. */
@@ -44,7 +44,7 @@ const addresses: Field = (value) => {
   if (!Array.isArray(value) || value.length === 0 || value.length > MAX_ADDRESSES) return undefined;
   const canonical = value.map(podAddress);
   if (canonical.some((one) => one === undefined)) return undefined;
-  const families = new Set(canonical.map((one) => String(one).includes(":")));
+  const families = new Set(canonical.map((one) => isIpv6(String(one))));
   return families.size === canonical.length ? canonical : undefined;
 };
 

@@ -1,5 +1,6 @@
 // 1 · main thread · what every destination gets while no agent lives, kept up to date change by change: one endpoint of a
 // hundred thousand costs that endpoint and the Services it answers for. Where two claim an address, the stricter wins. Pure.
+import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import { Claims } from "../mesh/ownership.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import {
@@ -39,7 +40,7 @@ export class Destinations {
     for (const uid of this.#workloads.keys()) if (mesh.workload(uid) === undefined) this.#workload(uid, touched);
     for (const key of this.#services.keys()) if (mesh.service(key) === undefined) this.#service(key, touched);
     for (const { uid } of mesh.workloads()) this.#workload(uid, touched);
-    for (const { namespace, name } of mesh.services()) this.#service(`${namespace}/${name}`, touched);
+    for (const service of mesh.services()) this.#service(fullName(service), touched);
     this.#found = new Map();
     return this.#difference(touched);
   }
@@ -55,7 +56,7 @@ export class Destinations {
     for (const namespace of namespaces) {
       for (const workload of mesh.workloadsIn(namespace)) {
         workloads.add(workload.uid);
-        for (const one of mesh.servicesOf(workload)) services.add(`${one.namespace}/${one.name}`);
+        for (const service of mesh.servicesOf(workload)) services.add(fullName(service));
       }
     }
     for (const uid of workloads) this.#workload(uid, touched);
@@ -111,9 +112,6 @@ export class Destinations {
     return { put, remove };
   }
 }
-
-/** Of `<namespace>/<name>`. */
-const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 function same(one: readonly OutEntry[], other: readonly OutEntry[]): boolean {
   return (

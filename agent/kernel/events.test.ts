@@ -1,10 +1,9 @@
 // Ring records, per-CPU counters and the traffic map, as typed values.
-
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent, orlopTraffic } from "../abi.ts";
-import { writeAddress } from "../engine/endpoint.ts";
 import type { NativeRing } from "../engine/native-maps.ts";
+import { writeIp } from "../mesh/ip.ts";
 import { KernelEvents, readCounters, readTraffic } from "./events.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { littleEndian } from "./maps.ts";
@@ -23,8 +22,8 @@ function record(type: number, fields: { reason?: number } = {}): Uint8Array {
   view.setUint32(orlopEvent.srttUs, 80, littleEndian);
   view.setUint16(orlopEvent.srcPort, 40_000, false);
   view.setUint16(orlopEvent.dstPort, 80, false);
-  writeAddress(bytes, orlopEvent.src, "10.0.0.1");
-  writeAddress(bytes, orlopEvent.dst, "fd00::2");
+  writeIp("10.0.0.1", bytes, orlopEvent.src);
+  writeIp("fd00::2", bytes, orlopEvent.dst);
   return bytes;
 }
 

@@ -1,5 +1,4 @@
 // main thread · ring buffer and per-CPU counters → typed events and numbers. What the hooks saw, without an opinion.
-
 import {
   counterNames,
   ORLOP_DIRECTION_IN,
@@ -15,9 +14,9 @@ import {
   orlopTraffic,
   orlopTrafficKey,
 } from "../abi.ts";
-import { readAddress } from "../engine/endpoint.ts";
-import type { Endpoint } from "../engine/events.ts";
 import type { NativeMap, NativeRing } from "../engine/native-maps.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
+import { bytes16ToIp } from "../mesh/ip.ts";
 import { entriesOf, littleEndian } from "./maps.ts";
 
 export type CounterName = (typeof counterNames)[number];
@@ -69,7 +68,7 @@ const wide = (view: DataView, offset: number): number => {
 export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEvent | undefined {
   const u32 = (offset: number): number => view.getUint32(at + offset, littleEndian);
   const endpoint = (address: number, port: number): Endpoint => ({
-    address: readAddress(bytes, at + address),
+    address: bytes16ToIp(bytes, at + address),
     port: view.getUint16(at + port, false),
   });
   const type = types.get(u32(orlopEvent.type));

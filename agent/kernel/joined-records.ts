@@ -1,7 +1,6 @@
 // 15 · main thread · connections that the kernel joined: the same record as the agent makes of a `local` route, once each, at
 // the end that dialled; and which of them a change of the mesh has taken the ground from.
-
-import type { Endpoint } from "../engine/events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";

@@ -1,6 +1,5 @@
 // main thread · typed get and put on the maps the keeper lent: what the evaluator said, in the kernel's bytes.
 // A full map is an answer (false), not an error: the kernel then refuses, and the caller counts it.
-
 import { endianness } from "node:os";
 import {
   ORLOP_IN_AGENT,
@@ -12,8 +11,8 @@ import {
   orlopInKey,
   orlopOutKey,
 } from "../abi.ts";
-import { readAddress, writeAddress } from "../engine/endpoint.ts";
 import type { NativeMap } from "../engine/native-maps.ts";
+import { bytes16ToIp, writeIp } from "../mesh/ip.ts";
 
 /** Of this machine: kernel and agent share memory layouts. Ports and addresses are in wire order in every case. */
 export const littleEndian = endianness() === "LE";
@@ -136,7 +135,7 @@ export class OutByDst {
 
   entries(): OutEntry[] {
     return [...entriesOf(this.#map)].map(([key, value]) => ({
-      address: readAddress(key, orlopOutKey.dst),
+      address: bytes16ToIp(key, orlopOutKey.dst),
       port: view(key).getUint16(orlopOutKey.port, false),
       verdict: outVerdicts.find(([, number]) => number === view(value).getUint32(0, littleEndian))?.[0] ?? "refuse",
     }));
@@ -145,7 +144,7 @@ export class OutByDst {
   #key(address: string, port: number): Uint8Array {
     checkPort(port);
     const key = new Uint8Array(orlopOutKey.size);
-    if (!writeAddress(key, orlopOutKey.dst, address)) throw new RangeError(`"${address}" is no address`);
+    if (!writeIp(address, key, orlopOutKey.dst)) throw new RangeError(`"${address}" is no address`);
     view(key).setUint16(orlopOutKey.port, port, false);
     return key;
   }

@@ -1,6 +1,5 @@
 // main thread · typed access to what the kernel is told of pods of this node: pairs that may join, and who answers for a
 // virtual address. Full maps answer false, as in maps.ts.
-
 import {
   ORLOP_MAX_BACKENDS,
   ORLOP_PAIR_END,
@@ -11,8 +10,8 @@ import {
   orlopPairKey,
   orlopVipKey,
 } from "../abi.ts";
-import { readAddress, writeAddress } from "../engine/endpoint.ts";
 import type { NativeMap } from "../engine/native-maps.ts";
+import { bytes16ToIp, writeIp } from "../mesh/ip.ts";
 import { checkPort, entriesOf, expectLayout, littleEndian, putUnlessFull, u32, view } from "./maps.ts";
 
 export type PairVerdict = "join" | "stay" | "end";
@@ -88,7 +87,7 @@ export class VipBackends {
       const at = orlopBackends.list + index * orlopBackend.size;
       checkPort(port);
       shares += weight;
-      if (!writeAddress(value, at + orlopBackend.addr, address)) throw new RangeError(`"${address}" is no address`);
+      if (!writeIp(address, value, at + orlopBackend.addr)) throw new RangeError(`"${address}" is no address`);
       view(value).setUint16(at + orlopBackend.port, port, false);
       view(value).setUint32(at + orlopBackend.shareEnd, shares, littleEndian);
     }
@@ -104,7 +103,7 @@ export class VipBackends {
   keys(): VipEntry[] {
     return [...entriesOf(this.#map)].map(([key]) => ({
       podIdx: view(key).getUint32(orlopVipKey.podIdx, littleEndian),
-      vip: readAddress(key, orlopVipKey.vip),
+      vip: bytes16ToIp(key, orlopVipKey.vip),
       port: view(key).getUint16(orlopVipKey.port, false),
     }));
   }
@@ -112,7 +111,7 @@ export class VipBackends {
   #key({ podIdx, vip, port }: VipEntry): Uint8Array {
     checkPort(port);
     const key = new Uint8Array(orlopVipKey.size);
-    if (!writeAddress(key, orlopVipKey.vip, vip)) throw new RangeError(`"${vip}" is no address`);
+    if (!writeIp(vip, key, orlopVipKey.vip)) throw new RangeError(`"${vip}" is no address`);
     view(key).setUint32(orlopVipKey.podIdx, podIdx, littleEndian);
     view(key).setUint16(orlopVipKey.port, port, false);
     return key;

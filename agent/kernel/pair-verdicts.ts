@@ -1,6 +1,6 @@
 // 1 · main thread · which pods of this node may talk past the agent: pairs and virtual addresses → what the kernel is told.
 // Every pair is asked of the evaluator, as the agent would ask for a `local` route; whoever has to be seen is not joined. Pure.
-
+import { isSameFamily } from "../mesh/ip.ts";
 import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -60,7 +60,7 @@ function joinable(
 /** From and to each address that they could use: one denial denies all, since the kernel's verdict knows only the pods. */
 function allowed(source: Workload, destination: Workload, port: number, world: VerdictWorld): boolean {
   const pairs = source.addresses.flatMap((from) =>
-    destination.addresses.filter((to) => from.includes(":") === to.includes(":")).map((to) => ({ from, to })),
+    destination.addresses.filter((to) => isSameFamily(from, to)).map((to) => ({ from, to })),
   );
   return (
     pairs.length > 0 &&
@@ -124,7 +124,7 @@ function localBackends(
   const fits = ({ workload, address, port: target, weight }: Candidate): boolean =>
     workload !== null &&
     workload !== source &&
-    address.includes(":") === vip.includes(":") &&
+    isSameFamily(address, vip) &&
     !isOwnPort(target) &&
     Number.isInteger(weight) &&
     weight <= MAX_WEIGHT &&

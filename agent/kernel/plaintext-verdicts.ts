@@ -1,6 +1,7 @@
 // 1 · main thread · what the kernel may answer alone: plaintext per pod and port, and refuse-or-direct per destination while
 // no agent lives. Every entry is asked of the evaluator and never weaker than it. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { isIpv6 } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -101,7 +102,7 @@ function portBeside(named: ReadonlySet<number>): number {
 function strangersFacts(destination: Workload, port: number): ConnectionFacts | null {
   const [destinationAddress] = destination.addresses;
   if (destinationAddress === undefined) return null;
-  const client = { address: destinationAddress.includes(":") ? "2001:db8::1" : "192.0.2.1", port: 1 };
+  const client = { address: isIpv6(destinationAddress) ? "2001:db8::1" : "192.0.2.1", port: 1 };
   return plaintextFacts({ client, target: { address: destinationAddress, port } }, destination);
 }
 

@@ -1,12 +1,10 @@
 // main thread · what of the mesh bears on the pods of this node among themselves: their namespaces' policies, the Services they
 // answer for, whoever else is meant by their addresses. So that a change of all the rest is told from one that matters. Pure.
+import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import type { LocalPod } from "./pair-verdicts.ts";
-
-/** Of `<namespace>/<name>`. */
-const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 export class PodSurroundings {
   /** Of which pods of this node are endpoints. */
@@ -27,7 +25,7 @@ export class PodSurroundings {
     this.#addresses = new Set([...addresses, ...this.services.flatMap(({ vips }) => vips)]);
     const meant = [...this.#addresses].map((one) => mesh.serviceAt(one)).filter((one) => one !== undefined);
     this.#namespaces = new Set([mesh.rootNamespace, ...workloads.map(({ namespace }) => namespace)]);
-    this.#serviceKeys = new Set([...this.services, ...meant].map(({ namespace, name }) => `${namespace}/${name}`));
+    this.#serviceKeys = new Set([...this.services, ...meant].map(fullName));
     this.#workloads = new Set(
       [...workloads, ...addresses.map((one) => mesh.workloadAt(one))].map((one) => one?.uid ?? ""),
     );

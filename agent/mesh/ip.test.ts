@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { BlockList, isIP, SocketAddress } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { bytes16ToIp, canonicalIp, cidrContains, ipToBytes16, isLoopback, parseCidr, parseIp } from "./ip.ts";
+import {
+  bytes16ToIp,
+  canonicalIp,
+  cidrContains,
+  ipToBytes16,
+  isIpv6,
+  isLoopback,
+  isSameFamily,
+  parseCidr,
+  parseIp,
+  writeIp,
+} from "./ip.ts";
 
 const octets = fc.array(fc.nat(255), { minLength: 4, maxLength: 4 });
 const ipv4 = octets.map((parts) => parts.join("."));
@@ -33,6 +44,28 @@ function systemText(text: string): string {
   const { address: system } = new SocketAddress({ address: text, family: text.includes(":") ? "ipv6" : "ipv4" });
   return system.includes(":") && system.includes(".") ? new URL(`http://[${system}]`).hostname.slice(1, -1) : system;
 }
+
+test("an address is written at its place in a buffer over whatever was there, and nowhere else", () => {
+  fc.assert(
+    fc.property(address, fc.nat(8), (text, offset) => {
+      const buffer = new Uint8Array(32).fill(0xaa);
+      assert.equal(writeIp(text, buffer, offset), true);
+      const wanted = new Uint8Array(32).fill(0xaa);
+      wanted.set(ipToBytes16(text), offset);
+      assert.deepEqual(buffer, wanted);
+      assert.equal(bytes16ToIp(buffer, offset), canonicalIp(text));
+    }),
+    { numRuns: 2000 },
+  );
+  assert.throws(() => writeIp("10.0.0.1", new Uint8Array(16), 1), RangeError);
+  assert.throws(() => bytes16ToIp(new Uint8Array(16), 1), RangeError);
+});
+
+test("families", () => {
+  assert.deepEqual(["10.0.0.1", "::1", "::ffff:1"].map(isIpv6), [false, true, true]);
+  assert.equal(isSameFamily("10.0.0.1", "10.0.0.2"), true);
+  assert.equal(isSameFamily("10.0.0.1", "fd00::1"), false);
+});
 
 test("what the system does not take for an address is none", () => {
   const noise = fc.string({ unit: fc.constantFrom(..."0123456789abcdefF:.%/[] x"), maxLength: 48 });

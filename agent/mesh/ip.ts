@@ -1,24 +1,48 @@
-// any thread · addresses and CIDRs in one canonical form: v4-mapped is IPv4, IPv6 is RFC 5952. Pure; never guesses.
+// any thread · addresses and CIDRs in one canonical form: v4-mapped is IPv4, IPv6 is RFC 5952. Pure but for a bounded memory of
+// IPv4 texts; never guesses.
 import type { Cidr } from "./policies.ts";
 
 /** ::ffff:0:0/96, the place of IPv4 among IPv6 addresses (RFC 4291 §2.5.5.2). */
 const MAPPED_BITS = 96;
 
+/** IPv4 texts by their 32 bits: a node meets few addresses, and each connection would allocate four texts. */
+const ipv4Texts = new Map<number, string>();
+const MAX_IPV4_TEXTS = 4_096;
+
 /**
- * The address as 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. undefined: not one address. Strict: four decimal
+ * The address as 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. undefined: the text is not an address. Strict: four decimal
  * octets without leading zeros, or the forms of RFC 4291 §2.2; no zone, port, bracket or blank.
  */
 export function parseIp(text: string): Uint8Array | undefined {
-  // The longest text is an IPv6 address with a dotted tail.
-  if (text.length < 2 || text.length > 45) return undefined;
   const bytes = new Uint8Array(16);
-  if (text.includes(":")) return readIpv6(text, bytes) ? bytes : undefined;
-  bytes[10] = 0xff;
-  bytes[11] = 0xff;
-  return readIpv4(text, 0, bytes, 12) ? bytes : undefined;
+  return writeIp(text, bytes, 0) ? bytes : undefined;
 }
 
-/** The one text of an address; two addresses are equal when their texts are. undefined: not one address. */
+/**
+ * Writes the address `text` as 16 bytes at `offset`, as `parseIp` reads it. False: the text is not an address, and what the
+ * 16 bytes hold is undefined. @throws RangeError when there is no room.
+ */
+export function writeIp(text: string, bytes: Uint8Array, offset: number): boolean {
+  if (offset < 0 || offset + 16 > bytes.length) throw new RangeError(`no 16 bytes at ${offset} of ${bytes.length}`);
+  // The longest text is an IPv6 address with a dotted tail.
+  if (text.length < 2 || text.length > 45) return false;
+  if (isIpv6(text)) return writeIpv6(text, bytes, offset);
+  bytes.fill(0, offset, offset + 10);
+  bytes[offset + 10] = 0xff;
+  bytes[offset + 11] = 0xff;
+  return writeIpv4(text, 0, bytes, offset + 12);
+}
+
+/** Whether the text of an address is IPv6 and not IPv4. */
+export function isIpv6(address: string): boolean {
+  return address.includes(":");
+}
+
+export function isSameFamily(address: string, other: string): boolean {
+  return isIpv6(address) === isIpv6(other);
+}
+
+/** The canonical text of an address; two addresses are equal when their texts are. undefined: the text is not an address. */
 export function canonicalIp(text: string): string | undefined {
   const bytes = parseIp(text);
   return bytes === undefined ? undefined : bytes16ToIp(bytes, 0);
@@ -31,11 +55,11 @@ export function ipToBytes16(text: string): Uint8Array {
   return bytes;
 }
 
-/** Canonical text of the 16 bytes at `offset`. @throws RangeError when there are fewer. */
+/** Canonical text (RFC 5952) of the 16 bytes at `offset`. @throws RangeError when there are fewer. */
 export function bytes16ToIp(bytes: Uint8Array, offset: number): string {
   if (offset < 0 || offset + 16 > bytes.length) throw new RangeError(`no 16 bytes at ${offset} of ${bytes.length}`);
   const at = (index: number): number => bytes[offset + index] ?? 0;
-  if (isMapped(bytes, offset)) return `${at(12)}.${at(13)}.${at(14)}.${at(15)}`;
+  if (isMapped(bytes, offset)) return ipv4Text(at(12), at(13), at(14), at(15));
   const groups: number[] = [];
   for (let index = 0; index < 16; index += 2) groups.push(at(index) * 256 + at(index + 1));
   const [from, to] = longestZeroRun(groups);
@@ -43,8 +67,18 @@ export function bytes16ToIp(bytes: Uint8Array, offset: number): string {
   return from < 0 ? hex(groups) : `${hex(groups.slice(0, from))}::${hex(groups.slice(to))}`;
 }
 
+function ipv4Text(a: number, b: number, c: number, d: number): string {
+  const bits = (a << 24) | (b << 16) | (c << 8) | d;
+  const known = ipv4Texts.get(bits);
+  if (known !== undefined) return known;
+  if (ipv4Texts.size >= MAX_IPV4_TEXTS) ipv4Texts.clear();
+  const text = `${a}.${b}.${c}.${d}`;
+  ipv4Texts.set(bits, text);
+  return text;
+}
+
 /**
- * `address/length`, or an address standing for itself. Host bits that are set are cleared, as Istio does: 10.1.2.3/8 is
+ * `address/length`, or an address alone, which is a block of its own. Host bits that are set are cleared, as Istio does: 10.1.2.3/8 is
  * 10.0.0.0/8. `prefixBits` counts in 128 bits: 10.0.0.0/8 has 104. `text` stays as it was written.
  */
 export function parseCidr(text: string): Cidr | undefined {
@@ -52,7 +86,7 @@ export function parseCidr(text: string): Cidr | undefined {
   const address = slash < 0 ? text : text.slice(0, slash);
   const bytes = parseIp(address);
   if (bytes === undefined) return undefined;
-  const isText4 = !address.includes(":");
+  const isText4 = !isIpv6(address);
   const most = isText4 ? 32 : 128;
   const length = slash < 0 ? most : prefixLength(text.slice(slash + 1), most);
   if (length === undefined) return undefined;
@@ -62,7 +96,7 @@ export function parseCidr(text: string): Cidr | undefined {
 
 /**
  * Whether the address lies in the block. An IPv6 block shorter than /96 holds no IPv4 address: `::/0` is all of IPv6
- * and not "everybody", since whoever allows it did not think of IPv4.
+ * and not "everybody", since the author of such a rule did not think of IPv4.
  */
 export function cidrContains(cidr: Cidr, address: Uint8Array): boolean {
   if (isMapped(address, 0) && cidr.prefixBits < MAPPED_BITS) return false;
@@ -76,7 +110,7 @@ export function cidrContains(cidr: Cidr, address: Uint8Array): boolean {
 
 /** 127.0.0.0/8 or ::1; `address` is canonical text. */
 export function isLoopback(address: string): boolean {
-  return address === "::1" || (address.startsWith("127.") && !address.includes(":"));
+  return address === "::1" || (address.startsWith("127.") && !isIpv6(address));
 }
 
 function isMapped(bytes: Uint8Array, offset: number): boolean {
@@ -111,7 +145,7 @@ function longestZeroRun(groups: readonly number[]): readonly [number, number] {
 }
 
 /** Reads a dotted quad that fills `text` from `start` to its end into four bytes at `to`. */
-function readIpv4(text: string, start: number, bytes: Uint8Array, to: number): boolean {
+function writeIpv4(text: string, start: number, bytes: Uint8Array, to: number): boolean {
   let octet = -1;
   let digits = 0;
   let written = 0;
@@ -138,31 +172,32 @@ function readIpv4(text: string, start: number, bytes: Uint8Array, to: number): b
 const DOT = 46;
 const ZERO = 48;
 
-function readIpv6(text: string, bytes: Uint8Array): boolean {
+function writeIpv6(text: string, bytes: Uint8Array, offset: number): boolean {
   const gap = text.indexOf("::");
-  if (gap < 0) return readGroups(text, bytes, 0) === 16;
+  if (gap < 0) return writeGroups(text, bytes, offset, offset) === offset + 16;
   if (text.indexOf("::", gap + 1) >= 0) return false;
-  const head = readGroups(text.slice(0, gap), bytes, 0);
+  bytes.fill(0, offset, offset + 16);
+  const head = writeGroups(text.slice(0, gap), bytes, offset, offset) - offset;
   if (head < 0) return false;
   const tail = new Uint8Array(16);
-  const length = readGroups(text.slice(gap + 2), tail, 0);
-  // "::" stands for at least one group; a dotted part may only come last.
+  const length = writeGroups(text.slice(gap + 2), tail, 0, 0);
+  // "::" means at least one group; a dotted part may only come last.
   if (length < 0 || head + length > 14 || text.slice(0, gap).includes(".")) return false;
-  bytes.set(tail.subarray(0, length), 16 - length);
+  bytes.set(tail.subarray(0, length), offset + 16 - length);
   return true;
 }
 
-/** Bytes written, or -1. An empty text has no groups. */
-function readGroups(text: string, bytes: Uint8Array, to: number): number {
-  if (text === "") return 0;
+/** Writes groups from `to` on, within the 16 bytes at `start`. The end of what was written, or -1. An empty text has no groups. */
+function writeGroups(text: string, bytes: Uint8Array, start: number, to: number): number {
+  if (text === "") return to;
   const parts = text.split(":");
   let written = to;
   for (const [index, part] of parts.entries()) {
     if (index === parts.length - 1 && part.includes(".")) {
-      if (written > 12 || !readIpv4(part, 0, bytes, written)) return -1;
+      if (written > start + 12 || !writeIpv4(part, 0, bytes, written)) return -1;
       return written + 4;
     }
-    if (written > 14 || !/^[0-9a-fA-F]{1,4}$/.test(part)) return -1;
+    if (written > start + 14 || !/^[0-9a-fA-F]{1,4}$/.test(part)) return -1;
     const group = Number.parseInt(part, 16);
     bytes[written] = group >> 8;
     bytes[written + 1] = group & 0xff;

@@ -1,6 +1,7 @@
 // any thread · the believed mesh of one thread: one writer, indexes kept up to date change by change, readers by Snapshot.
 import { isDeepStrictEqual } from "node:util";
 import { EndpointIndex } from "./endpoint-index.ts";
+import { fullName } from "./full-name.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import { Claims } from "./ownership.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
@@ -37,7 +38,6 @@ export class MeshStore implements Snapshot {
   readonly #endpoints: EndpointIndex;
   readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
   readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
-  readonly #listeners = new Set<(change: MeshChange) => void>();
   #servicesTouched = new Set<string>();
 
   constructor({ rootNamespace, trustDomain }: MeshStoreOptions) {
@@ -49,7 +49,7 @@ export class MeshStore implements Snapshot {
     });
   }
 
-  /** Applies all updates in order, then tells the subscribers once. Readers see all of them or none. */
+  /** Applies all updates in order, within one turn of the event loop: readers see all of them or none. */
   apply(updates: readonly MeshUpdate[]): MeshChange {
     const changed: Changed = {
       workload: new Set(),
@@ -60,26 +60,15 @@ export class MeshStore implements Snapshot {
     this.#servicesTouched = new Set();
     for (const update of updates) if (this.#applyOne(update)) changed[update.kind].add(keyOf(update));
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
-    const any = policies + changed.workload.size + changed.service.size > 0;
-    if (any) this.#version += 1;
+    if (policies + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
-    const change: MeshChange = {
+    return {
       version: this.#version,
       workloads: changed.workload,
       services: changed.service,
       authorizationPolicies: changed["authorization-policy"],
       peerAuthentications: changed["peer-authentication"],
       endpointsOf: this.#servicesTouched,
-    };
-    if (any) for (const listener of [...this.#listeners]) listener(change);
-    return change;
-  }
-
-  /** Called after every apply that changed something, in the same turn. The result ends it. */
-  subscribe(listener: (change: MeshChange) => void): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
     };
   }
 
@@ -124,7 +113,7 @@ export class MeshStore implements Snapshot {
   }
 
   endpointsOf(service: Service): readonly ServiceEndpoint[] {
-    const key = keyOfNamed(service);
+    const key = fullName(service);
     // A value that is no longer in force has no endpoints: whoever holds it asks again.
     return this.#services.get(key) === service ? this.#endpoints.endpointsOf(key, service) : [];
   }
@@ -204,14 +193,14 @@ export class MeshStore implements Snapshot {
 
   #setService(before: Service | undefined, after: Service | undefined): void {
     if (before !== undefined) {
-      const key = keyOfNamed(before);
+      const key = fullName(before);
       this.#services.delete(key);
       for (const vip of new Set(before.vips)) this.#servicesByVip.remove(vip, before);
       this.#servicesByHost.remove(before.hostname, before);
       this.#endpoints.removeService(key, before);
     }
     if (after !== undefined) {
-      const key = keyOfNamed(after);
+      const key = fullName(after);
       this.#services.set(key, after);
       for (const vip of new Set(after.vips)) this.#servicesByVip.add(vip, after);
       this.#servicesByHost.add(after.hostname, after);
@@ -220,20 +209,14 @@ export class MeshStore implements Snapshot {
   }
 }
 
-type Named = { readonly namespace: string; readonly name: string };
-
 /** Key by which the update's object is known (mesh-update.ts). */
 function keyOf(update: MeshUpdate): string {
   if (update.op === "remove") return update.key;
-  return update.kind === "workload" ? update.value.uid : keyOfNamed(update.value);
+  return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 
-function keyOfNamed({ namespace, name }: Named): string {
-  return `${namespace}/${name}`;
-}
-
-function keyPrecedes(one: Named, other: Named): boolean {
-  return keyOfNamed(one) < keyOfNamed(other);
+function keyPrecedes(one: Service, other: Service): boolean {
+  return fullName(one) < fullName(other);
 }
 
 function inKeyOrder<T>(found: (readonly [string, T])[]): readonly T[] {

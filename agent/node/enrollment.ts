@@ -6,6 +6,7 @@ import type { KeeperClient, PreparedPod } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -170,12 +171,12 @@ export class Enrolment {
     for (const workload of enrol) {
       try {
         await this.#enrol(workload);
-        log.info("pod captured", { pod: `${workload.namespace}/${workload.name}` });
+        log.info("pod captured", { pod: fullName(workload) });
       } catch (error) {
         if (!keeper.connected) throw error;
         const note = error instanceof Error ? error.message : String(error);
         this.#failed.set(workload.podUid, { workloadUid: workload.uid, note });
-        log.warn("pod not captured", { pod: `${workload.namespace}/${workload.name}`, why: note });
+        log.warn("pod not captured", { pod: fullName(workload), why: note });
         this.#later();
       }
     }

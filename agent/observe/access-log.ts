@@ -1,6 +1,7 @@
 // 15 · data thread · record → a line: ztunnel's shape and keys, ours after them (docs/reference/hbone.md#metrics-and-access-log).
 // Whatever a peer sent, a record stays one line (docs/reference/failures.md, row B6).
-import type { ConnectionRecord, Outcome, Party, RecordEndpoint } from "./record.ts";
+import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
+import type { ConnectionRecord, Outcome, Party } from "./record.ts";
 
 export type AccessLogFormat = "text" | "json";
 
@@ -29,11 +30,11 @@ function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly Field[] 
   const decision = outcome.decision ?? record.decision;
   const denied = decision?.verdict === "deny" ? decision : null;
   const all: readonly (Field | false)[] = [
-    ["src.addr", endpointText(source), "bare"],
+    ["src.addr", bareEndpoint(source), "bare"],
     ...partyFields("src", source),
-    ["dst.addr", endpointText(destination), "bare"],
-    hbone !== null && ["dst.hbone_addr", endpointText(hbone), "bare"],
-    dialled !== null && ["dst.dialled_addr", endpointText(dialled), "bare"],
+    ["dst.addr", bareEndpoint(destination), "bare"],
+    hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
+    dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"],
     service !== null && ["dst.service", service.hostname],
     ...partyFields("dst", destination),
     ["direction", record.direction],
@@ -69,10 +70,10 @@ function errorText(outcome: Outcome, reason: string | null): string {
   return outcome.message === "" ? outcome.cause : `${outcome.cause}: ${outcome.message}`;
 }
 
-export function endpointText(at: RecordEndpoint): string {
+function bareEndpoint({ address, port }: Endpoint): string {
   // Addresses are canonical text by the time they are here, but this field is written bare.
-  const address = /^[0-9a-fA-F.:]*$/.test(at.address) ? at.address : at.address.replaceAll(/[^0-9a-fA-F.:]/g, "?");
-  return address.includes(":") ? `[${address}]:${at.port}` : `${address}:${at.port}`;
+  const safe = /^[0-9a-fA-F.:]*$/.test(address) ? address : address.replaceAll(/[^0-9a-fA-F.:]/g, "?");
+  return endpointText({ address: safe, port });
 }
 
 // What JSON leaves as it is, and a terminal or a line reader does not: DEL, U+0080 to U+009F, line and paragraph separators,

@@ -1,4 +1,5 @@
 // 15 · any thread · a decision in the few words that logs, tables and metrics need. Pure.
+import { ruleName } from "../mesh/full-name.ts";
 import type { SourceRef } from "../mesh/source-ref.ts";
 import type { Decision, DenyReason, Miss, RuleRef } from "../policy/decision.ts";
 
@@ -41,11 +42,6 @@ function written(decision: Decision): DecisionSummary {
     audited: decision.audited.map(ruleName),
     dryRunDenied: decision.dryRunDenied.map(ruleName),
   };
-}
-
-/** `<namespace>/<name>[<rule>]`, without the brackets when the object as a whole decided. */
-function ruleName(rule: RuleRef): string {
-  return rule.rule < 0 ? `${rule.namespace}/${rule.name}` : `${rule.namespace}/${rule.name}[${rule.rule}]`;
 }
 
 /** `<file>:<line>`; empty for objects that came from an API. */

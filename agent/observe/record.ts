@@ -1,4 +1,5 @@
 // 15 · any thread · what is known of one connection, as a value: who, where to, what was decided, how it ended.
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { Service } from "../mesh/service.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -21,10 +22,8 @@ export const responseFlags = [
 ] as const;
 export type ResponseFlag = (typeof responseFlags)[number];
 
-export type RecordEndpoint = { readonly address: string; readonly port: number };
-
 /** One end of a connection. `identity` is proved (own, or by certificate); null: nobody proved anything. */
-export type Party = RecordEndpoint & {
+export type Party = Endpoint & {
   readonly workload: Workload | null;
   readonly identity: SpiffeId | null;
 };
@@ -43,9 +42,9 @@ export type ConnectionRecord = {
   readonly source: Party;
   /** The TCP destination: `<pod>:15008` when tunnelled, and then `hbone` is the target inside. */
   readonly destination: Party;
-  readonly hbone: RecordEndpoint | null;
+  readonly hbone: Endpoint | null;
   /** What the application asked for, when that was something else (a VIP). */
-  readonly dialled: RecordEndpoint | null;
+  readonly dialled: Endpoint | null;
   readonly service: RecordService | null;
   readonly security: "mtls" | "socket" | "none";
   readonly decision: DecisionSummary | null;
@@ -54,7 +53,7 @@ export type ConnectionRecord = {
 };
 
 /** The ends of a new record; of an end without `workload` and `identity` only the address is known. */
-type KnownEnd = RecordEndpoint & Partial<Party>;
+type KnownEnd = Endpoint & Partial<Party>;
 export type KnownOfConnection = Pick<ConnectionRecord, "reporter" | "podIdx"> &
   Partial<Omit<ConnectionRecord, "reporter" | "direction" | "podIdx" | "source" | "destination">> & {
     readonly source: KnownEnd;

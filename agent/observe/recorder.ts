@@ -1,8 +1,9 @@
 // 15 · any thread · one connection's story: opened once, closed once, counted here and nowhere else.
 // Main only adds up the numbers that it is handed (`takeDeltas`), so a slow scrape never touches a connection.
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
-import type { ConnectionRecord, Outcome, RecordEndpoint } from "./record.ts";
+import type { ConnectionRecord, Outcome } from "./record.ts";
 import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
 
 export const recordFamilies = {
@@ -87,7 +88,7 @@ export class OpenRecord {
   }
 
   /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */
-  reached({ address, port }: RecordEndpoint): void {
+  reached({ address, port }: Endpoint): void {
     const { destination } = this.#record;
     if (destination.address === address && destination.port === port) return;
     this.#record = { ...this.#record, destination: { ...destination, address, port } };

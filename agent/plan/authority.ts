@@ -34,8 +34,3 @@ export function parseAuthority(text: string): Authority {
   const named = hostname.exec(text);
   return named !== null && Number(named[1]) <= 65_535 ? { kind: "hostname" } : invalid;
 }
-
-/** The authority of an address: IPv6 in brackets (docs/reference/hbone.md#connect). */
-export function authorityOf(address: string, port: number): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}

@@ -57,9 +57,12 @@ describe("baggage", () => {
 
 describe("forwarded", () => {
   test("names the client and the service", () => {
-    assert.equal(forwardedOf("10.0.0.1", 4000, null), 'for="10.0.0.1:4000"');
-    assert.equal(forwardedOf("fd00::1", 4000, "api.shop.svc"), 'for="[fd00::1]:4000";host=api.shop.svc');
-    assert.equal(forwardedOf("10.0.0.1", 1, 'a";x="'), 'for="10.0.0.1:1"');
+    assert.equal(forwardedOf({ address: "10.0.0.1", port: 4000 }, null), 'for="10.0.0.1:4000"');
+    assert.equal(
+      forwardedOf({ address: "fd00::1", port: 4000 }, "api.shop.svc"),
+      'for="[fd00::1]:4000";host=api.shop.svc',
+    );
+    assert.equal(forwardedOf({ address: "10.0.0.1", port: 1 }, 'a";x="'), 'for="10.0.0.1:1"');
   });
   test("gives back the host, quoted or not", () => {
     assert.equal(hostOfForwarded('for="10.0.0.1:1";host=api.shop.svc'), "api.shop.svc");

@@ -1,5 +1,6 @@
 // 7, 12 · data thread · the header values of a CONNECT (docs/reference/hbone.md#connect). They label metrics and
 // logs; none decides anything.
+import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import type { Workload } from "../mesh/workload.ts";
 
 /** Longest value of one baggage member, in bytes: Kubernetes names are at most 253. */
@@ -87,11 +88,10 @@ function unescaped(value: string): string {
 }
 
 /** `forwarded` of an outgoing CONNECT: the client, and the Service it asked for, if any. */
-export function forwardedOf(address: string, port: number, serviceHostname: string | null): string {
-  const client = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+export function forwardedOf(client: Endpoint, serviceHostname: string | null): string {
   // Hostnames come from configuration; one that needs quoting is left out rather than sent half-escaped.
   const host = serviceHostname !== null && /^[A-Za-z0-9._*-]{1,253}$/.test(serviceHostname) ? serviceHostname : null;
-  return host === null ? `for="${client}"` : `for="${client}";host=${host}`;
+  return host === null ? `for="${endpointText(client)}"` : `for="${endpointText(client)}";host=${host}`;
 }
 
 /** The host of a peer's `forwarded`, quotes stripped; empty when absent or not a plain host name. */

@@ -1,5 +1,5 @@
 // 9 · any thread · the facts of a connection as the evaluator is shown them, by what proved the caller. Pure.
-import type { Endpoint } from "../engine/events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";

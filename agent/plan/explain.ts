@@ -1,12 +1,12 @@
 // 7, 8, 9, 12 · any thread · a connection that need not exist, through plan.ts, with every step kept. Pure.
-import type { Endpoint } from "../engine/events.ts";
+import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
+import { fullName } from "../mesh/full-name.ts";
 import { canonicalIp } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { authorityOf } from "./authority.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
 import { type Plan, planInbound, planOutbound } from "./plan.ts";
@@ -125,9 +125,9 @@ function sourceStep({ workload, address }: Caller): Step {
 }
 
 function resolveStep(route: Route | null, dialled: Endpoint): Step {
-  const at = authorityOf(dialled.address, dialled.port);
+  const at = endpointText(dialled);
   if (route === null) return { id: "resolve", status: "failed", summary: "not resolved: the source is refused first" };
-  const through = route.service === null ? at : `service ${route.service.namespace}/${route.service.name} ${at}`;
+  const through = route.service === null ? at : `service ${fullName(route.service)} ${at}`;
   if (route.kind === "refuse")
     return { id: "resolve", status: "decides", summary: `${through}: ${wordsOf(route.reason)}` };
   const found = nameOf(route.destination);
@@ -135,7 +135,7 @@ function resolveStep(route: Route | null, dialled: Endpoint): Step {
   return {
     id: "resolve",
     status: "ok",
-    summary: `${through} → ${authorityOf(route.target.address, route.target.port)} (${whose})`,
+    summary: `${through} → ${endpointText(route.target)} (${whose})`,
   };
 }
 
@@ -143,7 +143,7 @@ function transportStep(route: Exclude<Route, { readonly kind: "refuse" }>, sourc
   const words = {
     direct: "plaintext, passed through: the destination is not in the mesh",
     local: `same node: one agent between the two, identity ${source.identity.text} proved by the kernel`,
-    tunnel: `HBONE to ${route.kind === "tunnel" ? authorityOf(route.to.address, route.to.port) : ""}, mTLS as ${source.identity.text}, expecting ${route.kind === "tunnel" ? route.expected.join(" or ") : ""}`,
+    tunnel: `HBONE to ${route.kind === "tunnel" ? endpointText(route.to) : ""}, mTLS as ${source.identity.text}, expecting ${route.kind === "tunnel" ? route.expected.join(" or ") : ""}`,
   };
   return { id: "transport", status: "ok", summary: words[route.kind] };
 }
@@ -168,15 +168,16 @@ function dialledOf(text: string, namespace: string, mesh: Snapshot): Dialled | {
   const address = canonicalIp(host);
   if (address !== undefined) {
     const service = mesh.serviceAt(address, namespace);
-    return withPort(address, port ?? onlyPort(service), service === undefined ? address : keyOf(service));
+    return withPort(address, port ?? onlyPort(service), service === undefined ? address : fullName(service));
   }
-  const service = mesh.serviceNamed(host) ?? mesh.service(host.includes("/") ? host : `${namespace}/${host}`);
+  const service =
+    mesh.serviceNamed(host) ?? mesh.service(host.includes("/") ? host : fullName({ namespace, name: host }));
   if (service !== undefined) {
     const [vip] = service.vips;
-    if (vip !== undefined) return withPort(vip, port ?? onlyPort(service), keyOf(service));
-    return { error: `service ${keyOf(service)} has no address: name one of its pods` };
+    if (vip !== undefined) return withPort(vip, port ?? onlyPort(service), fullName(service));
+    return { error: `service ${fullName(service)} has no address: name one of its pods` };
   }
-  const workload = workloadNamed(host.includes("/") ? host : `${namespace}/${host}`, mesh);
+  const workload = workloadNamed(host.includes("/") ? host : fullName({ namespace, name: host }), mesh);
   const own = workload?.addresses[0];
   if (workload === undefined || own === undefined)
     return { error: `nobody is called ${host}: no service, no workload` };
@@ -197,14 +198,12 @@ function onlyPort(service: Service | undefined): number | undefined {
 /** By pod name, else by deployment; of several the first by uid. */
 function workloadNamed(key: string, mesh: Snapshot): Workload | undefined {
   const found = [...mesh.workloads()].filter(
-    (one) => key === `${one.namespace}/${one.name}` || key === `${one.namespace}/${one.workloadName}`,
+    (one) => key === fullName(one) || key === fullName({ namespace: one.namespace, name: one.workloadName }),
   );
-  const exact = found.filter((one) => key === `${one.namespace}/${one.name}`);
+  const exact = found.filter((one) => key === fullName(one));
   return (exact.length > 0 ? exact : found).sort((a, b) => (a.uid < b.uid ? -1 : 1))[0];
 }
 
 function nameOf(workload: Workload | null | undefined): string | undefined {
-  return workload ? `${workload.namespace}/${workload.name}` : undefined;
+  return workload ? fullName(workload) : undefined;
 }
-
-const keyOf = (service: Service): string => `${service.namespace}/${service.name}`;

@@ -1,6 +1,7 @@
 // 7, 8, 9, 12 · any thread · a connection as a value → route and decision. Pure; outbound, inbound and explain all call it.
-import type { Endpoint } from "../engine/events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { isSameFamily } from "../mesh/ip.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
@@ -86,7 +87,7 @@ export function planInbound(facts: InboundFacts, judge: Judge): Plan {
 
 /** The client's address as the destination will see it: its own, or its pod's of the family that is spoken there. */
 export function sourceAddressFor(source: Workload, client: string, target: string): string {
-  const sameFamily = (address: string): boolean => address.includes(":") === target.includes(":");
+  const sameFamily = (address: string): boolean => isSameFamily(address, target);
   return sameFamily(client) ? client : (source.addresses.find(sameFamily) ?? client);
 }
 

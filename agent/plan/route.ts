@@ -1,11 +1,10 @@
 // 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is that of
 // docs/reference/hbone.md#where-a-connection-goes.
-import type { Endpoint } from "../engine/events.ts";
+import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import { isLoopback } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { authorityOf } from "./authority.ts";
 import { candidatesOf } from "./candidates.ts";
 import { chooseEndpoint } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
@@ -94,7 +93,7 @@ function toWorkload(resolved: Resolved & { readonly destination: Workload }, wor
     ...resolved,
     kind: "tunnel",
     to: { address: target.address, port: HBONE_PORT },
-    authority: authorityOf(target.address, target.port),
+    authority: endpointText(target),
     expected: [destination.identity.text, ...(service?.subjectAltNames ?? [])],
   };
 }

@@ -1,5 +1,6 @@
 // 9 · any thread · may this connection be? The one evaluator: (facts, policies) → Decision. Pure: no clock, no I/O.
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
@@ -59,7 +60,7 @@ export function judgeOf(snapshot: Snapshot): Judge {
     const policies = snapshot.authorizationPoliciesFor(destination);
     const peers = snapshot.peerAuthenticationsFor(destination);
     // Within one version of the policies a name means one of them.
-    const key = `${policies.map(nameOf).join(" ")}|${peers.map(nameOf).join(" ")}`;
+    const key = `${policies.map(fullName).join(" ")}|${peers.map(fullName).join(" ")}`;
     const set = shared.get(key) ?? policySet(policies.map(compile), peers, snapshot.rootNamespace);
     shared.set(key, set);
     return set;
@@ -91,8 +92,6 @@ function remembered(facts: ConnectionFacts, set: PolicySet, options: EvaluateOpt
   memo.keep(caller, facts.destinationPort, decision);
   return decision;
 }
-
-const nameOf = ({ namespace, name }: AuthorizationPolicy | PeerAuthentication): string => `${namespace}/${name}`;
 
 /**
  * The order is Istio's (docs/reference/hbone.md#policy): plaintext to a STRICT port → DENY → no ALLOW policy → ALLOW → deny. AUDIT and

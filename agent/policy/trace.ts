@@ -1,5 +1,6 @@
 // 9 · any thread · what the evaluator did, told step by step for explain. Reads what was decided, decides nothing. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
+import { ruleName } from "../mesh/full-name.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { RuleRef, Step } from "./decision.ts";
 import type { CompiledRule } from "./match.ts";
@@ -80,10 +81,6 @@ export function auditSteps(
     steps.push({ id: "dry-run", status: "ok", summary });
   }
   return steps;
-}
-
-function ruleName({ namespace, name, rule }: RuleRef): string {
-  return rule < 0 ? `${namespace}/${name}` : `${namespace}/${name}[${rule}]`;
 }
 
 function placeOf(rule: RuleRef | null): string {

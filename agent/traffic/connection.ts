@@ -1,6 +1,7 @@
 // 7, 12 · data thread · one connection of the engine as traffic sees it, from its first event to its one `closed`.
 import type { Answer } from "../engine/answers.ts";
-import type { Closed, ConnRef, Endpoint } from "../engine/events.ts";
+import type { Closed, ConnRef } from "../engine/events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";

@@ -1,6 +1,7 @@
 // 12 · data thread · a CONNECT from a verified peer → facts → plan → answer. This verdict is the authoritative one.
 import type { Answer } from "../engine/answers.ts";
-import type { ConnectRequest, Endpoint } from "../engine/events.ts";
+import type { ConnectRequest } from "../engine/events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";

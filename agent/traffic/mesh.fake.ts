@@ -1,4 +1,5 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
+import { fullName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy, MtlsMode, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
@@ -121,7 +122,7 @@ export class FakeMesh implements Snapshot {
     return this.serviceList.filter((one) => this.endpointsOf(one).some(({ workload: whose }) => whose?.uid === uid));
   }
   service(key: string): Service | undefined {
-    return this.serviceList.find((one) => `${one.namespace}/${one.name}` === key);
+    return this.serviceList.find((one) => fullName(one) === key);
   }
   serviceAt(address: string): Service | undefined {
     return this.serviceList.find((one) => one.vips.includes(address));

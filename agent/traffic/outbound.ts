@@ -70,7 +70,7 @@ function answerOf(
         expect: context.expected.intern(route.expected),
         authority: route.authority,
         baggage: baggageOf(source),
-        forwarded: forwardedOf(client.address, client.port, route.service?.hostname ?? null),
+        forwarded: forwardedOf(client, route.service?.hostname ?? null),
         traceparent: context.traceparent(),
       };
     }

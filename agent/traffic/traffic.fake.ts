@@ -1,8 +1,9 @@
 // tests · a whole traffic room on a fake engine: a fake clock, a recorder that keeps everything, a judge that can be told.
 import type { Answer } from "../engine/answers.ts";
 import { FakeEngine } from "../engine/engine.fake.ts";
-import type { Accepted, CloseCause, Closed, ConnectRequest, ConnRef, Endpoint } from "../engine/events.ts";
+import type { Accepted, CloseCause, Closed, ConnectRequest, ConnRef } from "../engine/events.ts";
 import type { PeerIdentity } from "../identity/peer-certificate.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { parseSpiffeId } from "../mesh/spiffe-id.ts";
 import type { ConnectionRecord, Outcome } from "../observe/record.ts";

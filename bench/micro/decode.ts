@@ -1,7 +1,7 @@
 // bench · one event of the engine read out of the arena: the cheapest (accepted) and the one with most text (a CONNECT).
 import * as abi from "../../agent/abi.ts";
-import { writeAddress } from "../../agent/engine/endpoint.ts";
 import { EventReader } from "../../agent/engine/event-reader.ts";
+import { writeIp } from "../../agent/mesh/ip.ts";
 import { type Times, timeEach } from "./timing.ts";
 
 const CALLS = 50_000;
@@ -16,7 +16,7 @@ function arenaWith(type: number, texts: readonly string[]): ArrayBuffer {
   const at = abi.ORLOP_ARENA_EVENTS;
   view.setUint32(at + record.type, type, true);
   for (const place of [record.near, record.target]) {
-    writeAddress(bytes, at + place + abi.orlopEndpoint.addr, "10.90.1.11");
+    writeIp("10.90.1.11", bytes, at + place + abi.orlopEndpoint.addr);
     view.setUint16(at + place + abi.orlopEndpoint.port, 40_000, true);
     view.setUint16(at + place + abi.orlopEndpoint.known, 1, true);
   }

@@ -11,9 +11,10 @@ import { type Element, elements } from "../../agent/identity/der.ts";
 import { readPeerCertificate } from "../../agent/identity/peer-certificate.ts";
 import { parseRequest } from "../../agent/keeper/requests.ts";
 import { readEvent } from "../../agent/kernel/events.ts";
-import { canonicalIp, parseCidr } from "../../agent/mesh/ip.ts";
+import { endpointText } from "../../agent/mesh/endpoint.ts";
+import { canonicalIp, isIpv6, parseCidr } from "../../agent/mesh/ip.ts";
 import { parseSpiffeId } from "../../agent/mesh/spiffe-id.ts";
-import { authorityOf, parseAuthority } from "../../agent/plan/authority.ts";
+import { parseAuthority } from "../../agent/plan/authority.ts";
 import { hostOfForwarded, parseBaggage, traceIdOf } from "../../agent/plan/connect-headers.ts";
 import { isOwnPort } from "../../agent/plan/ports.ts";
 import { Bench } from "../../agent/traffic/traffic.fake.ts";
@@ -64,7 +65,7 @@ function authority(bytes: Buffer): string {
   // What stands in brackets is only compared, never resolved; what stands without must be IPv4.
   if (!text.startsWith("[")) assert.equal(isIP(read.address), 4);
   assert.ok(read.port >= 1 && read.port <= 65_535);
-  if (read.address.includes(":")) assert.equal(authorityOf(read.address, read.port), text);
+  if (isIpv6(read.address)) assert.equal(endpointText(read), text);
   return `v${isIP(read.address)}`;
 }
 
@@ -84,7 +85,7 @@ function address(bytes: Buffer): string {
   assert.equal(canonicalIp(canonical), canonical);
   assert.notEqual(isIP(text), 0);
   assert.ok(cidr !== undefined, "an address is a block of one");
-  return canonical.includes(":") ? "v6" : "v4";
+  return isIpv6(canonical) ? "v6" : "v4";
 }
 
 function spiffeId(bytes: Buffer): string {

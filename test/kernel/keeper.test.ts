@@ -22,13 +22,13 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { orlopDst, orlopFlow } from "../../agent/abi.ts";
 import { duplicate, FdSocket, KernelMap } from "../../agent/engine/addon.ts";
-import { readAddress } from "../../agent/engine/endpoint.ts";
 import { fdChannel } from "../../agent/engine/keeper-channel.ts";
 import { KeeperClient, type PreparedPod, type Welcome } from "../../agent/engine/keeper-client.ts";
 import { runKeeper } from "../../agent/keeper/keeper.ts";
 import type { Log } from "../../agent/keeper/lend.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
 import { entriesOf, Gate, InByPort } from "../../agent/kernel/maps.ts";
+import { bytes16ToIp } from "../../agent/mesh/ip.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
 const address = "10.77.0.2";
@@ -223,7 +223,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     const found = [...entriesOf(flows)].map(([key, value]) => ({
       cookie: new DataView(key.buffer, key.byteOffset).getBigUint64(orlopFlow.netnsCookie, true),
       port: new DataView(key.buffer, key.byteOffset).getUint16(orlopFlow.srcPort, false),
-      address: readAddress(value, orlopDst.addr),
+      address: bytes16ToIp(value, orlopDst.addr),
       dstPort: new DataView(value.buffer, value.byteOffset).getUint16(orlopDst.port, false),
     }));
     assert.deepEqual(found, [

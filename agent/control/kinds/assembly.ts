@@ -1,6 +1,7 @@
 // any thread · the pieces of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
 // pieces costs those and what hangs on them, however many others there are; a wrong one changes nothing. Pure but for its state.
 import { isDeepStrictEqual } from "node:util";
+import { fullName } from "../../mesh/full-name.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { Claims } from "../../mesh/ownership.ts";
 import type { Service } from "../../mesh/service.ts";
@@ -159,7 +160,7 @@ export class Assembly {
     const [first] = slices;
     if (first === undefined) return service;
     if (service.selector !== null) {
-      const what = `Service ${service.namespace}/${service.name} has a selector and an EndpointSlice`;
+      const what = `Service ${fullName(service)} has a selector and an EndpointSlice`;
       wrong(first.from, what, "its endpoints would follow the one or the other", "keep one", report);
     }
     return { ...service, endpoints: slices.flatMap(({ endpoints }) => endpoints) };
@@ -227,7 +228,7 @@ export class Assembly {
 const rankOf = { workload: 0, service: 1, "peer-authentication": 2, "authorization-policy": 3 } as const;
 
 function keyOf(update: Upsert): string {
-  return update.kind === "workload" ? update.value.uid : `${update.value.namespace}/${update.value.name}`;
+  return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 
 function addressKeys(piece: Piece): readonly string[] {

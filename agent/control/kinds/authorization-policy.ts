@@ -1,4 +1,5 @@
 // any thread · AuthorizationPolicy (security.istio.io/v1): who may call whom. The object, its action and its targets.
+import { fullName } from "../../mesh/full-name.ts";
 import { DRY_RUN } from "../../mesh/names.ts";
 import type { AuthorizationPolicy, PolicyAction } from "../../mesh/policies.ts";
 import { ruleReader, toRule } from "./authorization-rule.ts";
@@ -52,7 +53,7 @@ export function toAuthorizationPolicy(
   report: Report,
 ): AuthorizationPolicy | undefined {
   const { metadata: meta, spec: given } = read;
-  const name = `AuthorizationPolicy ${meta.namespace}/${meta.name}`;
+  const name = `AuthorizationPolicy ${fullName(meta)}`;
   const dryRun = dryRunOf(read, document, report);
   const base = { name: meta.name, namespace: meta.namespace, dryRun, from: document.from };
   if (given === null) return { ...base, selector: null, action: "ALLOW", rules: [] };

@@ -1,4 +1,5 @@
 // any thread · EndpointSlice (discovery.k8s.io/v1): endpoints of a Service that has no selector. Schema and translation.
+import { fullName } from "../../mesh/full-name.ts";
 import type { ExplicitEndpoint } from "../../mesh/service.ts";
 import { address, metadata, port } from "./fields.ts";
 import { SERVICE_OF_SLICE } from "./labels.ts";
@@ -52,10 +53,10 @@ export type EndpointSlice = Read<typeof endpointSliceKind>;
 /** `<namespace>/<service>`, or undefined with an error. */
 export function serviceOf(slice: EndpointSlice, document: Value, report: Report): string | undefined {
   const service = slice.metadata.labels[SERVICE_OF_SLICE];
-  if (service !== undefined && service !== "") return `${slice.metadata.namespace}/${service}`;
+  if (service !== undefined && service !== "") return fullName({ namespace: slice.metadata.namespace, name: service });
   return wrong(
     document.from,
-    `EndpointSlice ${slice.metadata.namespace}/${slice.metadata.name} lacks the label ${SERVICE_OF_SLICE}`,
+    `EndpointSlice ${fullName(slice.metadata)} lacks the label ${SERVICE_OF_SLICE}`,
     "nobody would know whose endpoints these are",
     "add the label with the name of the Service",
     report,

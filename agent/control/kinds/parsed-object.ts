@@ -1,5 +1,5 @@
 // any thread · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
-
+import { fullName } from "../../mesh/full-name.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
@@ -164,7 +164,7 @@ function kind<R extends Named>(
 }
 
 export function idOf(kindName: string, namespace: string, name: string): string {
-  return `${kindName} ${namespace}/${name}`;
+  return `${kindName} ${fullName({ namespace, name })}`;
 }
 
 function unlisted(document: Value): readonly Value[] {

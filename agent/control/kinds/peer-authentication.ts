@@ -1,4 +1,5 @@
 // any thread · PeerAuthentication (security.istio.io/v1): who must bring a certificate. Schema and translation.
+import { fullName } from "../../mesh/full-name.ts";
 import type { MtlsMode, PeerAuthentication } from "../../mesh/policies.ts";
 import { metadata, portText, workloadSelector } from "./fields.ts";
 import { ignored, mapOf, object, oneOf, optional, type Read, required } from "./schema.ts";
@@ -36,7 +37,7 @@ export function toPeerAuthentication(
   if (ports.length > 0 && spec.selector === null) {
     return wrong(
       document.from,
-      `PeerAuthentication ${meta.namespace}/${meta.name} has portLevelMtls without a selector`,
+      `PeerAuthentication ${fullName(meta)} has portLevelMtls without a selector`,
       "a port means something only at workloads that are named",
       "add spec.selector.matchLabels, or remove portLevelMtls",
       report,

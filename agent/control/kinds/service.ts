@@ -1,4 +1,5 @@
 // any thread · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
+import { fullName } from "../../mesh/full-name.ts";
 import type { LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
 import { TRAFFIC_DISTRIBUTION } from "./labels.ts";
@@ -78,7 +79,7 @@ export type ServiceDocument = Read<typeof serviceKind>;
 /** Without its EndpointSlices. undefined: nothing for the mesh in it (reported), or an error (reported). */
 export function toService(read: ServiceDocument, document: Value, place: Place, report: Report): Service | undefined {
   const { metadata: meta, spec } = read;
-  const name = `Service ${meta.namespace}/${meta.name}`;
+  const name = `Service ${fullName(meta)}`;
   const skip = (what: string, why: string): undefined =>
     void report.unsupported(document.from, what, why, "nothing, if that is meant");
   if (spec.type === "ExternalName")

@@ -1,4 +1,5 @@
 // any thread · Workload (orlop.dev/v1alpha1): a pod's stand-in on a plain machine. Schema and translation.
+import { fullName } from "../../mesh/full-name.ts";
 import { spiffeId } from "../../mesh/spiffe-id.ts";
 import type { Locality, Workload } from "../../mesh/workload.ts";
 import { address, dnsSubdomain, type Metadata, metadata, port, portName } from "./fields.ts";
@@ -88,7 +89,7 @@ export function placed(workload: Workload, member: boolean, place: Place, report
     report.error({
       code: "ORL4103",
       from: workload.from,
-      what: `Workload ${workload.namespace}/${workload.name} of this node lacks "metadata.uid"`,
+      what: `Workload ${fullName(workload)} of this node lacks "metadata.uid"`,
       why: "the keeper finds the pod's cgroup by it, so the workload could not be enrolled",
       fix: "add metadata.uid, as it stands in the name of the pod's cgroup",
     });
