@@ -1,76 +1,21 @@
 // Two pods of one node talk without anybody in between, as long as policy lets them; and what that must not cost: identity,
-// records, the end at a change of policy, survival of agent and keeper. Who
-// speaks is known by namespace and not by address (D4).
+// records, the end at a change of policy, survival of agent and keeper. The
+// kernel knows the caller by its namespace and not by its address (D4).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CallResult } from "../../demo/app-client.ts";
 import { accessLog, pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing, transfer } from "../../demo/pods.ts";
-import type { Cluster, NodeSpec } from "../box/cluster.ts";
-import { serviceAddresses } from "../box/network.ts";
+import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes, mixed, near } from "../support/joined-mesh.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ECHO = 8080;
 const TRANSFER = 8082;
 const CLIENT = "spiffe://cluster.local/ns/demo/sa/client";
 const SERVER = "spiffe://cluster.local/ns/demo/sa/server";
-const nodes: readonly NodeSpec[] = [
-  {
-    name: "node-a",
-    pods: [
-      { name: "client" },
-      { name: "stranger" },
-      { name: "server", labels: { near: "yes", mixed: "yes" } },
-      { name: "twin", labels: { near: "yes" } },
-    ],
-  },
-  { name: "node-b", pods: [{ name: "far", labels: { mixed: "yes" } }] },
-];
-const near = serviceAddresses(1);
-const mixed = serviceAddresses(2);
-
-type State = { readonly callers: readonly string[]; readonly audit?: boolean; readonly account?: string };
-const initial: State = { callers: ["client"] };
-
-function meshText(cluster: Cluster, { callers, audit = false, account = "client" }: State): string {
-  const pods = cluster.nodes.flatMap((node) =>
-    node.pods.map(
-      (pod) => `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: ${JSON.stringify(pod.labels)}}
-spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name === "client" ? account : pod.name}}
-`,
-    ),
-  );
-  const service = (name: string, { ip4, ip6 }: typeof near): string => `apiVersion: v1
-kind: Service
-metadata: {name: ${name}, namespace: demo}
-spec: {clusterIP: ${ip4}, clusterIPs: ["${ip4}", "${ip6}"], selector: {${name}: "yes"}, ports: [{name: echo, port: 80, targetPort: ${ECHO}}]}
-`;
-  const principals = callers.map((name) => `"cluster.local/ns/demo/sa/${name}"`).join(", ");
-  return [
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
-    ...pods,
-    service("near", near),
-    service("mixed", mixed),
-    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: demo}\nspec: {mtls: {mode: STRICT}}\n",
-    `apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: callers, namespace: demo}
-spec: {action: ALLOW, rules: [{from: [{source: {principals: [${principals}]}}]}]}
-`,
-    ...(audit
-      ? [
-          "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: watch, namespace: demo}\nspec: {action: AUDIT, rules: [{}]}\n",
-        ]
-      : []),
-  ].join("---\n");
-}
-
 let journey: Journey;
 before(async () => {
-  journey = await startJourney({ nodes }, (cluster) => meshText(cluster, initial));
+  journey = await startJourney({ nodes: joinedNodes }, (cluster) => joinedMesh(cluster, initial));
   // Enrolment of the last pod is told to the kernel a moment after readiness.
   await untilJoined();
 });
@@ -84,17 +29,12 @@ async function metrics(): Promise<string> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
   return (await node().run(["bash", "-c", ask])).stdout;
 }
-const portOf = (text: string | undefined): string => text?.split(":").at(-1) ?? "";
-/** One connection from end to end: both see the same port of the client's. An agent in between dials from its own. */
-function isJoined({ local, reply }: CallResult): boolean {
-  return reply !== undefined && portOf(local) === portOf(reply.peer);
-}
 const untilJoined = (): Promise<true> =>
   until("a joined connection", 5_000, async () => (isJoined(await toServer()) ? true : undefined));
 /** Writes the state; resolves when the agent has it, with the moment of writing (milliseconds since the epoch). */
-async function write(state: State): Promise<number> {
+async function write(state: JoinedState): Promise<number> {
   const before = (await view(node(), "status")).source.appliedAt;
-  journey.cluster.writeMesh(meshText(journey.cluster, state));
+  journey.cluster.writeMesh(joinedMesh(journey.cluster, state));
   const at = performance.timeOrigin + performance.now();
   await until("the new configuration", 10_000, async () =>
     (await view(node(), "status")).source.appliedAt === before ? undefined : true,

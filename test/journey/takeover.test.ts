@@ -1,0 +1,129 @@
+// A node that the revision before this one left behind is taken over by the present keeper and agent: joined connections live on,
+// capture never lapses, and the present agent's policy ends what the old one had joined. The old revision is built from git.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { asCaptured, startCapture } from "../../demo/capture.ts";
+import { accessLog, pidOf, readiness, startMesh, until, view } from "../../demo/mesh-run.ts";
+import { call, startPing, startServers } from "../../demo/pods.ts";
+import { readWire } from "../../demo/wire.ts";
+import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
+import type { Running } from "../box/process.ts";
+import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes } from "../support/joined-mesh.ts";
+
+const ECHO = 8080;
+const SECRET = "taken-over-only";
+let cluster: Cluster;
+let left: ReadonlyMap<string, Running>;
+
+/** Path of the old revision's main.ts. Throws with the script's own words when this clone has no history. */
+function buildPrevious(): string {
+  const script = fileURLToPath(new URL("../../.ci/build-previous", import.meta.url));
+  return path.join(execFileSync(script, { encoding: "utf8" }).trim(), "agent/main.ts");
+}
+
+before(async () => {
+  const main = buildPrevious();
+  cluster = await createCluster({ nodes: joinedNodes, nodeConfig: "  dataThreads: 1\n" });
+  cluster.writeMesh(joinedMesh(cluster, initial));
+  const old = (node: Node): Node => ({ ...node, orlop: (args) => node.start([process.execPath, main, ...args]) });
+  const hosts = [...cluster.nodes.flatMap((node) => node.pods), cluster.outside];
+  const nodes = cluster.nodes.map(old);
+  [left] = await Promise.all([startMesh({ ...cluster, nodes }), ...hosts.map(startServers)]);
+  await untilJoined();
+});
+after(() => cluster?.close());
+
+const to = (pod: string) => ({ host: cluster.pod(pod).ip4, port: ECHO });
+const toServer = () => call(cluster.pod("client"), to("server"), SECRET);
+const untilJoined = (): Promise<true> =>
+  until("a joined connection", 10_000, async () => (isJoined(await toServer()) ? true : undefined));
+
+async function write(node: Node, state: JoinedState): Promise<void> {
+  const before = (await view(node, "status")).source.appliedAt;
+  cluster.writeMesh(joinedMesh(cluster, state));
+  await until("the new configuration", 10_000, async () =>
+    (await view(node, "status")).source.appliedAt === before ? undefined : true,
+  );
+}
+
+/** Ends everything of the old revision on a node by SIGKILL, so that nothing is put in order, and starts the present one. */
+async function takeOver(node: Node): Promise<void> {
+  // `orlop run` first: it would start the others again.
+  left.get(node.name)?.kill("SIGKILL");
+  const pids = (["agent", "keeper"] as const).map((program) => pidOf(node, program));
+  for (const pid of pids) {
+    assert.ok(pid !== undefined);
+    process.kill(pid, "SIGKILL");
+  }
+  if (node.name === "node-a") {
+    const alone = await toServer();
+    assert.ok(isJoined(alone), `with nobody there: ${JSON.stringify(alone)}`);
+  }
+  node.orlop(["run", "-c", node.configFile]);
+  await until(`${node.name} taken over`, 30_000, async () => {
+    if ((await readiness(node)) !== "ready") return undefined;
+    const { captured, wanted } = (await view(node, "status")).pods;
+    return captured === wanted ? true : undefined;
+  });
+}
+
+/** Calls that must never be answered, and calls that must never be readable on the wire, until stopped. */
+function watchCapture(): { stop(): Promise<number> } {
+  let going = true;
+  const watching = (async () => {
+    let rounds = 0;
+    for (; going; rounds += 1) {
+      const [stranger, outside] = await Promise.all([
+        call(cluster.pod("stranger"), to("server"), SECRET),
+        call(cluster.outside, to("server"), "from outside"),
+        call(cluster.pod("client"), to("far"), SECRET),
+      ]);
+      assert.equal(stranger.reply, undefined, "a caller without permission was answered");
+      assert.equal(outside.reply, undefined, "plaintext from outside was answered by a STRICT pod");
+    }
+    return rounds;
+  })();
+  // Reported by stop(); until then nobody waits for it.
+  watching.catch(() => {});
+  return {
+    stop: () => {
+      going = false;
+      return watching;
+    },
+  };
+}
+
+test("a node of the revision before is taken over: joined connections live, capture does not lapse, policy ends them", async (t) => {
+  const kept = await startPing(cluster.pod("client"), to("server"), 20, SECRET);
+  const ended = await startPing(cluster.pod("client"), { host: cluster.pod("server").ip6, port: ECHO }, 20, SECRET);
+  const wire = await startCapture(cluster);
+  const watch = watchCapture();
+  for (const node of cluster.nodes) await takeOver(node);
+  t.diagnostic(`${await watch.stop()} rounds of calls while both nodes were taken over`);
+  await untilJoined();
+  await until("an answer from the other node", 10_000, async () =>
+    (await call(cluster.pod("client"), to("far"), SECRET)).reply?.pod === "far" ? true : undefined,
+  );
+  const addresses = new Set([asCaptured(cluster.pod("client").ip4), asCaptured(cluster.pod("far").ip4)]);
+  assert.ok(readWire(await wire.stop(), addresses, [SECRET]).meshPackets > 0);
+  assert.ok((await kept.finish()).replies > 20, "the joined connection answers all the while");
+
+  const node = cluster.node("node-a");
+  const start = accessLog(node).length;
+  await write(node, { callers: ["nobody"] });
+  await ended.dead(10_000);
+  const entry = await until("the record of the end", 10_000, () =>
+    accessLog(node)
+      .slice(start)
+      .find(
+        (line) => line["src.workload"] === "client" && line["dst.addr"] === `[${cluster.pod("server").ip6}]:${ECHO}`,
+      ),
+  );
+  assert.equal(entry.reason, "no-allow-matched");
+  assert.equal((await toServer()).reply, undefined);
+  await write(node, initial);
+  await untilJoined();
+});
