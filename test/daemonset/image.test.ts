@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -17,6 +17,15 @@ const copied = [...last.matchAll(/^COPY (?:--from=build )?(\S+) (\S+)$/gm)].map(
   return to;
 });
 
+// Patterns of daemonset/Dockerfile.dockerignore: the end of a name, below any folder, or a path of the checkout.
+const ignored = readFileSync(join(root, "daemonset/Dockerfile.dockerignore"), "utf8")
+  .split("\n")
+  .filter((line) => line !== "" && !line.startsWith("#"));
+const isIgnored = (path: string): boolean =>
+  ignored.some((pattern) =>
+    pattern.startsWith("**/*") ? path.endsWith(pattern.slice(4)) : path === pattern || path.startsWith(`${pattern}/`),
+  );
+
 test("everything it copies exists after make", () => {
   assert.ok(copied.length > 5, copied.join(" "));
   for (const path of copied) assert.ok(existsSync(join(root, path)), path);
@@ -26,13 +35,30 @@ test("everything it copies exists after make", () => {
   for (const path of before) assert.ok(existsSync(join(root, path)), path);
 });
 
-test("the copied tree alone is a program", () => {
+test("the copied tree alone is a program, without tests and fakes, and without test, demo and bench", () => {
   const image = mkdtempSync(join(tmpdir(), "orlop-image-"));
   try {
     for (const path of copied) {
       if (path === "node_modules") symlinkSync(join(root, path), join(image, path));
-      else cpSync(join(root, path), join(image, path), { recursive: true });
+      // The build stage makes these itself; of the checkout it gets what is not ignored.
+      else if (/^(native\/)?build\//.test(path)) cpSync(join(root, path), join(image, path), { recursive: true });
+      else {
+        const filter = (from: string): boolean => !isIgnored(relative(root, from));
+        cpSync(join(root, path), join(image, path), { recursive: true, filter });
+      }
     }
+    const folders = readdirSync(image);
+    assert.deepEqual(
+      ["test", "demo", "bench"].filter((name) => folders.includes(name)),
+      [],
+    );
+    const files = readdirSync(join(image, "agent"), { recursive: true, encoding: "utf8" });
+    assert.ok(files.includes("main.ts"));
+    assert.deepEqual(
+      files.filter((file) => /\.(test|fake)\.ts$/.test(file)),
+      [],
+      "tests and fakes in the image",
+    );
     const orlop = (...args: readonly string[]): string =>
       execFileSync(process.execPath, [join(image, "agent/main.ts"), ...args], {
         encoding: "utf8",
