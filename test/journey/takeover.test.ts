@@ -49,7 +49,7 @@ async function write(node: Node, state: JoinedState): Promise<void> {
   );
 }
 
-/** Ends everything of the old revision on a node by SIGKILL, so that nothing is put in order, and starts the present one. */
+/** Ends everything of the old revision on a node by SIGKILL, so that nothing is put in order, and starts the present revision. */
 async function takeOver(node: Node): Promise<void> {
   // `orlop run` first: it would start the others again.
   left.get(node.name)?.kill("SIGKILL");
