@@ -17,8 +17,6 @@ GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/core/arena
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
-# --- setting up ---------------------------------------------------------------------------
-
 build/setup.stamp: package.json package-lock.json .ci/setup
 	$(Q).ci/setup
 	@mkdir -p build && touch $@
@@ -41,8 +39,6 @@ gen: build/setup.stamp
 
 agent/abi.ts: $(GEN_SRC) | build/setup.stamp
 	$(Q)$(MAKE) --no-print-directory gen
-
-# --- checking -----------------------------------------------------------------------------
 
 check: build/setup.stamp gen-check
 	$(Q)tsc

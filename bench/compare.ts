@@ -1,4 +1,4 @@
-// bench · a run against an older one: a regression is a ratio that got worse by more than the noise of both. Pure.
+// bench · a run against an older run: a regression is a ratio that got worse by more than the noise of both. Pure.
 import type { Results, Row } from "./results.ts";
 
 /** Even disjoint ranges say nothing below this share of the old ratio. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// bench · `make bench` and `orlop-bench`: chosen rows are measured one after the other; one that cannot be fails the run.
+// bench · `make bench` and `orlop-bench`: chosen rows are measured one after the other; a row that cannot be measured fails the run.
 import { readFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { readResults, regressions } from "./compare.ts";

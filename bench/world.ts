@@ -56,7 +56,7 @@ export function createWorld(): World {
     },
     close: async () => {
       for (const box of [plain, mesh]) {
-        // One that never came up has removed itself.
+        // A world that never came up has removed itself.
         const open = await box?.catch(() => undefined);
         await open?.cluster.close();
       }

@@ -11,7 +11,7 @@ const [role, first = "", second = "", third = "", fourth = "", fifth = ""] = pro
 const target = { host: first, port: Number(second) };
 const tell = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
-/** Aborted when whoever started us closes our input. */
+/** Aborted when the program that started us closes our input. */
 function inputEnd(): AbortSignal {
   const ended = new AbortController();
   process.stdin.on("end", () => ended.abort());

@@ -33,7 +33,7 @@ export async function startCapture(cluster: Cluster): Promise<Capture> {
   await heard(tcpdump, "listening on");
   return {
     stop: async () => {
-      // tcpdump ends at once when told so, without reading what the kernel still holds for it.
+      // tcpdump ends at once on a signal, without reading what the kernel still holds for it.
       await settled(file);
       tcpdump.kill("SIGINT");
       const done = await tcpdump.wait(START_MS);

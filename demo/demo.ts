@@ -1,4 +1,4 @@
-// demo · a mesh on this machine, its scenarios one by one, each checked by what was really seen.
+// demo · a mesh on this machine, its scenarios in turn, each checked by what was really seen.
 import { release } from "node:os";
 import { parseArgs } from "node:util";
 import { cgroup2Mount } from "../test/box/host.ts";

@@ -12,8 +12,8 @@ export type WireReading = TlsReading & {
 };
 
 /**
- * Throws when pods of the mesh (their `addresses`, as captured) exchanged anything but TLS on 15008, or when one of the
- * `secrets` that applications said to each other stands readable in any packet at all. Connections that were open before
+ * Throws when pods of the mesh (their `addresses`, as captured) exchanged anything but TLS on 15008, or when any of the
+ * `secrets` that applications said to each other is readable in any packet at all. Connections that were open before
  * the capture began are held to the port and the secrets; they cannot be read from their beginning.
  */
 export function readWire(
@@ -87,7 +87,7 @@ function reassemble(packets: readonly Packet[]): Map<string, Buffer> {
     if (direction === undefined) throw new Error(`${name}: its beginning was not captured`);
     const offset = (packet.sequence - direction.start) >>> 0;
     const known = direction.parts.get(offset);
-    // A keep-alive probe repeats the byte before the next one: its offset lies below zero, so far above 2^31 here.
+    // A keep-alive probe repeats the byte before the next byte: its offset lies below zero, so far above 2^31 here.
     if (offset < 0x80000000 && (known?.length ?? 0) < packet.payload.length)
       direction.parts.set(offset, packet.payload);
   }

@@ -21,7 +21,7 @@ function faultsOf(rule: (comment: Comment) => readonly string[]): Fault[] {
   );
 }
 
-/** "one" counts where it takes the place of a noun: at the end of a clause, and before "of", "that", "who" and "which". */
+/** The number counts where it takes the place of a noun: at the end of a clause, and before the words below. */
 const refusedWords = [
   /\b(?:stands|stood|told|whoever)\b/gi,
   /\bone(?=\s*(?:[.,;:!?)\]"”»]|[–—]|$))/gi,

@@ -36,9 +36,9 @@ static void turn(struct connection *c, size_t bytes)
 	}
 }
 
-/* After the window the sink tells what it has whenever it has read all there is. One more byte makes sure
- * that it speaks. No half-close is needed, which not every proxy passes on. False: it did not get what was
- * sent. */
+/* After the window the sink reports what it has whenever it has read all there is. One more byte makes sure
+ * that it speaks. No half-close is needed, which not every proxy passes on. False: it did not
+ * get what was sent. */
 static bool confirmed(struct connection *c, uint64_t *in_window)
 {
 	unsigned char answer[SINK_ANSWER_BYTES];

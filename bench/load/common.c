@@ -64,8 +64,8 @@ uint64_t get64(const unsigned char *from)
 	return value;
 }
 
-/* Values below two rows of steps stand in buckets of their own; above, `power` halvings bring a value into
- * the upper one of the two. */
+/* Values below two rows of steps have buckets of their own; above, `power` halvings bring a value into
+ * the upper of the two. */
 static int power_of(uint64_t ns)
 {
 	return ns < 2 * HISTOGRAM_STEPS ? 0 : 63 - __builtin_clzll(ns) - 7;

@@ -1,6 +1,6 @@
 /* Asks again and again whether a new connection is let through, and says when the answer has changed: since
- * which moment (CLOCK_MONOTONIC nanoseconds, when the first connection that met it was begun). Until stdin
- * ends. */
+ * which moment (CLOCK_MONOTONIC nanoseconds, when the first connection that met it was
+ * begun). Until stdin ends. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <stdio.h>

@@ -29,7 +29,7 @@ const options = {
     key: readFileSync(key),
     ciphers: "TLS_AES_128_GCM_SHA256",
   },
-  // The chain is checked always; the name only of servers that are known by one.
+  // The chain is checked always; the name only of servers that are known by a name.
   ...(serverName === "" ? { checkServerIdentity: () => undefined } : { servername: serverName }),
 };
 

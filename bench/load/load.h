@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A connection begins with a header that tells the server what to do with it: one of these letters, the size
+/* A connection begins with a header that tells the server what to do with it: one letter of these, the size
  * of a reply (4 bytes, big-endian), and the measured window (two times 8 bytes, big-endian, CLOCK_MONOTONIC
  * nanoseconds: both ends run on one machine).
- * Sink: compares what comes; after the window it tells SINK_ANSWER_BYTES whenever it has read all there is:
+ * Sink: compares what comes; after the window it sends SINK_ANSWER_BYTES whenever it has read all there is:
  * total, errors, bytes in the window. Reply: each `size` bytes read are compared and answered with `size`
  * bytes. Stall: nothing more is read until the window has ended; from then on a sink. */
 #define OP_SINK		  'S'
@@ -28,7 +28,7 @@
 
 extern unsigned char pattern[2 * PATTERN_BYTES];
 void pattern_fill(void);
-/* True when `data` is what stands at `offset` of the endless pattern. */
+/* True when `data` is what lies at `offset` of the endless pattern. */
 bool pattern_holds(const unsigned char *data, size_t length, uint64_t offset);
 
 uint64_t now_ns(void);
@@ -60,8 +60,8 @@ struct target {
 	double rate;
 	/* Of `connect`: where between two multiples of the gap its turns lie, from 0 to below 1. */
 	double phase;
-	/* Of `connect`: waits for its turn without sleeping, so that the processor stays awake and its caches
-	 * warm. */
+	/* Of `connect`: waits for its turn without sleeping, so that the processor stays awake
+	 * and its caches warm. */
 	int spin;
 };
 
@@ -99,7 +99,7 @@ void watch_end(void);
 /* `,"cpu_ns":[…],"busy_ns":…,"own_ns":…` */
 void watch_print(void);
 
-/* Prints the result of a mode that measures latency; `connecting`, when there is one, holds the part of it
+/* Prints the result of a mode that measures latency; `connecting`, where there is any, holds the part of it
  * that connect() took. */
 void print_latency(const char *mode, uint64_t requests, double seconds, uint64_t errors,
 		   const struct histogram *connecting);

@@ -74,8 +74,8 @@ static void take_last_reply(struct connection *c, const struct target *t)
 	}
 }
 
-/* Closed loop: each connection sends its next request when the reply has come. For capacity and CPU per
- * request. */
+/* Closed loop: each connection sends its next request when the reply has come. For capacity
+ * and CPU per request. */
 int run_requests(const struct target *t)
 {
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -163,8 +163,8 @@ int run_paced(const struct target *t)
 	if (!warmed)
 		watch_begin();
 	watch_end();
-	/* Requests in flight end in their own time; those that could not even leave count with what they have
-	 * waited. */
+	/* Requests in flight end in their own time; those that could not even leave count with
+	 * what they have waited. */
 	for (int i = 0; i < t->connections; i++) {
 		if (busy[i]) {
 			take_last_reply(&connections[i], t);

@@ -59,7 +59,7 @@ static void tell(int fd, const struct peer *p)
 	(void)!send(fd, answer, sizeof(answer), MSG_NOSIGNAL);
 }
 
-/* Takes one byte of what stands before the data: a CONNECT head, if there is one, then the header. */
+/* Takes one byte of what comes before the data: perhaps a CONNECT head, then the header. */
 static bool take_header(int fd, struct peer *p, unsigned char byte)
 {
 	static const char end[] = "\r\n\r\n";

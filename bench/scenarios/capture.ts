@@ -23,8 +23,8 @@ const DRAINED_MS = 300;
 
 type Way = { readonly from: Pod; readonly to: Target /** Who would accept. */; readonly acceptor: number };
 
-/** What a connect() of the one costs beyond one of the other: at the same time and in turns, so that both see the same
- * machine, once on each processor. Nobody accepts meanwhile: the acceptor wakes on the processor of whoever connects, and
+/** What a connect() through the first side costs beyond a connect() through the second: at the same time and in turns, so that both see the same
+ * machine, once on each processor. Nobody accepts meanwhile: the acceptor wakes on the processor of the caller, and
  * its work would be read as connect()'s. */
 async function addedBy(captured: Way, plain: Way): Promise<Figures> {
   const sums = { connectUs: 0, plainUs: 0 };
@@ -139,7 +139,7 @@ const openLive: Scenario["open"] = async (world, peer, { windowSeconds: seconds,
   };
 };
 
-/** Slow enough that whoever accepts is idle again before the next comes. */
+/** Slow enough that the acceptor is idle again before the next connection comes. */
 const UNHURRIED_PER_SECOND = 2_000;
 
 async function connectUs(from: Pod, target: Target, settings: Settings): Promise<number> {

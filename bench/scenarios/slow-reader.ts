@@ -1,4 +1,4 @@
-// bench · readers that do not read, in the midst of one that does: what is held for them on the way, and what the other
+// bench · readers that do not read, and a reader beside them that does: what is held for them on the way, and what the other
 // notices. Afterwards they read on, and every byte is compared.
 import { tail } from "../../test/box/process.ts";
 import { runLoad, startLoad } from "../load.ts";

@@ -1,4 +1,4 @@
-// bench · Envoy, when ENVOY_BIN names one: a pair of TCP proxies with mTLS between them.
+// bench · Envoy, when ENVOY_BIN names its program: a pair of TCP proxies with mTLS between them.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { type Leaf, SERVER_NAME } from "../certificates.ts";

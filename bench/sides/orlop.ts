@@ -52,7 +52,7 @@ async function openMesh(world: World): Promise<Box> {
   return box;
 }
 
-/** One pod stays out of the mesh, on a node that has one. */
+/** A pod of this name stays out of the mesh. */
 const OUTSIDER = "redirected";
 const modeOf = ({ name }: { readonly name: string }): string =>
   name === OUTSIDER ? ", orlop.dev/dataplane-mode: none" : "";

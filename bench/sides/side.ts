@@ -6,7 +6,7 @@ import { type Running, tail } from "../../test/box/process.ts";
 import type { Target } from "../load.ts";
 import type { Box, World } from "../world.ts";
 
-/** Between two nodes, or between two pods of one. */
+/** Between two nodes, or between two pods of the same node. */
 export type Route = "cross-node" | "same-node";
 
 export type Side = {

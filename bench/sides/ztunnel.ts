@@ -1,4 +1,4 @@
-// bench · ztunnel, when ZTUNNEL_BIN names one: dedicated mode in both pods, local file, its own fake CA.
+// bench · ztunnel, when ZTUNNEL_BIN names its program: dedicated mode in both pods, local file, its own fake CA.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { until } from "../../demo/mesh-run.ts";

@@ -36,7 +36,7 @@ export type Host = Addresses & {
 };
 export type Pod = Host &
   Required<PodSpec> & {
-    /** As it stands in the cgroup path, and in the Workload's metadata. */
+    /** As written in the cgroup path, and in the Workload's metadata. */
     readonly uid: string;
     readonly node: string;
   };
@@ -56,7 +56,7 @@ export type Cluster = {
   readonly id: string;
   readonly dir: string;
   readonly cgroup: string;
-  /** The namespace of the bridge between the nodes: whoever captures here sees what crosses the wire. */
+  /** The namespace of the bridge between the nodes: a capture here sees what crosses the wire. */
   readonly wire: Host;
   /** A host on the wire that belongs to no mesh. */
   readonly outside: Host;
@@ -131,7 +131,7 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
     };
   };
   const meshFile = path.join(box.runDir, "mesh.yaml");
-  // Both agents may make the root, whoever is first; they run as this user and take no file of another's.
+  // Both agents may make the root, and the first of them does; they run as this user and take no file of another's.
   const caFile = path.join(box.runDir, "ca", "root.pem");
   mkdirSync(path.dirname(caFile), { mode: 0o700 });
   chownSync(path.dirname(caFile), AGENT_UID, AGENT_UID);

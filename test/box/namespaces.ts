@@ -48,7 +48,7 @@ export async function makeNamespaces(box: BoxDirs, nodes: readonly NodePlan[]): 
     );
     return holder.line(START_DEADLINE_MS, (line) => line === "ready");
   };
-  // From the leaves to the wire: a bridge port can be told to forward only once its peer is up.
+  // From the leaves to the wire: a bridge port can be set to forward only once its peer is up.
   await Promise.all([
     set("outside", outsideLines(nodes.length)),
     ...nodes.flatMap((node) => node.pods.map((pod) => set(pod.name, podLines(node.index, pod.index)))),

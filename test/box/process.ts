@@ -44,7 +44,7 @@ export class Running {
     child.stderr.on("data", (text: string) => {
       this.#stderr = keep(this.#stderr + text);
     });
-    // A program may end without reading its input; how it ended is told by `finished`.
+    // A program may end without reading its input; `finished` says how it ended.
     child.stdin.on("error", () => {});
     this.finished = new Promise((resolve, reject) => {
       child.once("error", reject);

@@ -1,4 +1,4 @@
-/* tests · asks the kernel for what the agent must never get, by number so that no libc stands between; prints NAME=ERRNO. */
+/* tests · asks the kernel for what the agent must never get, by number so that no libc is in between; prints NAME=ERRNO. */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/seccomp.h>

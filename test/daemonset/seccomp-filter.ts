@@ -88,7 +88,7 @@ function ruleCode(rule: Rule, number: number): Instruction[] {
   return [[LOAD, 0, 0, NR], ...patched];
 }
 
-/** Both halves of the 64-bit argument: what stands in the upper one counts, too. */
+/** Both halves of the 64-bit argument: the upper half counts, too. */
 function argumentCode({ index, value, valueTwo, op }: Argument): Instruction[] {
   const low = ARGS + index * 8;
   if (value > 0xffff_ffff || (valueTwo ?? 0) > 0xffff_ffff) throw new Error("a value of more than 32 bits");

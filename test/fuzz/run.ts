@@ -31,8 +31,6 @@ function corpus(target: string): { readonly name: string; readonly bytes: Buffer
   return names.map((name) => ({ name, bytes: readFileSync(join(folder, name)) }));
 }
 
-// --- a worker: one target -----------------------------------------------------------------
-
 /** `current`: how many inputs were begun, the length of the one at work, and its bytes. */
 async function work({ target, seconds, seed, current }: Work): Promise<void> {
   const judge = targets[target];
@@ -64,8 +62,6 @@ async function work({ target, seconds, seed, current }: Work): Promise<void> {
   }
   parentPort?.postMessage({ words: words.size });
 }
-
-// --- the main thread: one target after the other -------------------------------------------
 
 function keep(target: string, bytes: Uint8Array, why: string): void {
   mkdirSync(found, { recursive: true });

@@ -62,7 +62,7 @@ function authority(bytes: Buffer): string {
   const text = bytes.toString("latin1");
   const read = parseAuthority(text);
   if (read.kind !== "address") return read.kind;
-  // What stands in brackets is only compared, never resolved; what stands without must be IPv4.
+  // What is in brackets is only compared, never resolved; what is without must be IPv4.
   if (!text.startsWith("[")) assert.equal(isIP(read.address), 4);
   assert.ok(read.port >= 1 && read.port <= 65_535);
   if (isIpv6(read.address)) assert.equal(endpointText(read), text);
@@ -97,7 +97,7 @@ function spiffeId(bytes: Buffer): string {
   return "identity";
 }
 
-/** Whoever sent the packet: a request with exactly its fields, or a refusal with an id to answer. */
+/** From any sender: a request with exactly its fields, or a refusal with an id to answer. */
 function keeperRequest(bytes: Buffer): string {
   const parsed = parseRequest(bytes.toString("utf8"));
   if (!parsed.ok) {

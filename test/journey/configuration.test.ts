@@ -1,4 +1,4 @@
-// The mesh file changes while traffic runs: a good change is applied, a bad one changes nothing and is told (issue, part 6).
+// The mesh file changes while traffic runs: a good change is applied, a bad change changes nothing and is reported.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";

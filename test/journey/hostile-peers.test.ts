@@ -181,7 +181,7 @@ describe("plaintext to 15008", () => {
   ] as const) {
     test(`${name} is answered with nothing but a TLS alert`, async () => {
       const answer = await toVault({ plaintext: bytes() });
-      // A TLS alert record is 0x15; some stacks end without one. "one byte" is no record yet: only the deadline ends it.
+      // A TLS alert record is 0x15; some stacks end without an alert. "one byte" is no record yet: only the deadline ends it.
       const said = answer.bytes ?? "";
       assert.ok(said === "" || said.charCodeAt(0) === 0x15, JSON.stringify(answer));
       assert.notEqual(answer.failed, "timeout");

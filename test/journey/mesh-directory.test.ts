@@ -1,5 +1,5 @@
-// A mesh of many files in one directory: a change of one of them is in force soon, a bad one holds back what changes with it,
-// and a file that goes takes what it said along (issue, part 3: one change among many).
+// A mesh of many files in one directory: a change of a file is in force soon, a bad change holds back what changes with it,
+// and a file that goes takes what it said along.
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -45,7 +45,7 @@ async function replaceAgent(node: Node, signal: "SIGKILL" | "SIGTERM"): Promise<
   process.kill(pid, signal);
   if (signal === "SIGKILL") await until(`the end of agent ${pid}`, 30_000, () => (ended(pid) ? true : undefined));
   const to = now();
-  // Told to end, the old one may live on for what it has: who is ready must be its successor.
+  // After SIGTERM the old agent may live on for what it has: the agent that is ready must be its successor.
   await until(`readiness of ${node.name}`, 30_000, async () =>
     servingPid(node) !== pid && (await readiness(node)) === "ready" ? true : undefined,
   );
@@ -70,7 +70,7 @@ async function underLoad(signal: "SIGKILL" | "SIGTERM", times: number): Promise<
   readWire(await capture.stop(), addresses, [secret]);
   assert.ok(result.answered > 100, JSON.stringify(result));
   assert.deepEqual([result.refused, result.timedOut, result.other], [0, 0, {}], JSON.stringify(result));
-  // Killed, an agent takes down what it carried; told to end, it finishes that first.
+  // A killed agent takes down what it carried; after SIGTERM it finishes that first.
   if (signal === "SIGTERM") assert.equal(result.cut, 0, JSON.stringify(result));
   const late = result.cutBegan.filter(
     (began) => !away.some(({ from, to }) => began <= to && began >= from - IN_FLIGHT_MS),

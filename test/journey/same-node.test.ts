@@ -16,7 +16,7 @@ const SERVER = "spiffe://cluster.local/ns/demo/sa/server";
 let journey: Journey;
 before(async () => {
   journey = await startJourney({ nodes: joinedNodes }, (cluster) => joinedMesh(cluster, initial));
-  // Enrolment of the last pod is told to the kernel a moment after readiness.
+  // The kernel learns of the last pod a moment after readiness.
   await untilJoined();
 });
 after(() => journey?.close());

@@ -1,4 +1,4 @@
-// A Service over endpoints on both nodes: all of them get their share, one that is not healthy gets nothing (issue, part 8).
+// A Service over endpoints on both nodes: all of them get their share, an endpoint that is not healthy gets nothing.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { type MeshState, meshText } from "../../demo/mesh.ts";

@@ -1,4 +1,4 @@
-// tests · beside a stream that fills its tunnel: newcomers get another one; if there is none to be had, they share.
+// tests · beside a stream that fills its tunnel: newcomers get another tunnel; where none is to be had, they share.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type net from "node:net";
@@ -57,7 +57,7 @@ test("a second tunnel is dialled and used as long as a stream fills the first", 
   assert.equal(ports.filter((port) => port !== ports[0]).length, 1);
   assert.notEqual(ports.at(-1), ports[0]);
   bulk.destroy();
-  // Whoever comes beside no heavy stream opens none.
+  // A newcomer beside no heavy stream opens no tunnel.
   for (let i = 0; i < 10; i++) newcomers.push(await echo(tunnels.port));
   assert.equal(dialled(tunnels), 2);
   assert.deepEqual(

@@ -1,5 +1,5 @@
-// tests · tunnels at rest: an idle one ends and costs nobody a connection, one that answers no PING is lost (A16). Real sockets, the
-// engine's own clock, shorter times.
+// tests · tunnels at rest: an idle tunnel ends and costs nobody a connection, a tunnel that answers no PING is lost (A16).
+// Real sockets, the engine's own clock, shorter times.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
@@ -42,7 +42,7 @@ test("a tunnel without a stream ends at both its ends, in order; the next connec
   const second = await says(under.port, "two");
   assert.equal(under.client.engine.stats().tunnelsDialledTotal, 2);
   second.destroy();
-  // It ended by GOAWAY and close_notify: nobody was told of a failure.
+  // It ended by GOAWAY and close_notify: no failure was reported.
   assert.deepEqual([...new Set(under.client.closed().map(({ cause }) => cause))], ["finished"]);
   app.close();
 });

@@ -1,4 +1,4 @@
-// tests · a peer that speaks HTTP/2 frame by frame over TLS, as rudely as it is told to.
+// tests · a peer that speaks HTTP/2 frame by frame over TLS, as rudely as a test asks.
 import { once } from "node:events";
 import tls from "node:tls";
 import { clientLeaf } from "./hbone-pair.ts";

@@ -83,7 +83,7 @@ export async function serve(onConnection: (socket: net.Socket) => void, host = "
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
     connections.push(socket);
     socket.on("error", () => {
-      // Resets are part of what is tested; whoever cares listens too.
+      // Resets are part of what is tested; a test that cares listens, too.
     });
     onConnection(socket);
   });

@@ -113,7 +113,7 @@ function holdMiss(misses: readonly Miss[], facts: ConnectionFacts, mesh: OracleM
   assert.equal(verdict, "allow", `seed ${seed}: without ${miss.field} of ${written(miss.rule)}`);
 }
 
-/** The rule with this field no longer asking for anything. An entry of nothing else would become "no one": then no entry. */
+/** The rule with this field no longer asking for anything. An entry of nothing else would become "nobody": then no entry. */
 function without(rule: Rule, field: string): Rule {
   const [part = "", name = ""] = field.split(".");
   const cut = <T extends Source | Operation>(entries: readonly T[]): readonly T[] => {

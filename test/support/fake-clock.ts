@@ -1,4 +1,4 @@
-// test double · a clock that stands still until a test turns it; wall and monotonic time can be turned apart.
+// test double · a clock that moves only when a test turns it; wall and monotonic time can be turned apart.
 import type { Clock } from "../../agent/identity/clock.ts";
 
 type Timer = { readonly dueMs: number; readonly call: () => void };

@@ -8,7 +8,7 @@ import { connect as connectTls } from "node:tls";
 export type PeerRequest = {
   readonly host: string;
   readonly port: number;
-  /** PEM; no certificate is sent when absent. `ca` is not used to judge the server: the peer here is the hostile one. */
+  /** PEM; no certificate is sent when absent. `ca` is not used to judge the server: here the client is hostile. */
   readonly cert?: string;
   readonly key?: string;
   /** CONNECT to each of these, one after the other, on one tunnel. */

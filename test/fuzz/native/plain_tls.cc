@@ -1,4 +1,4 @@
-// fuzz · stands in for tls.cc and identities.cc: a session that seals nothing, so that mutations reach
+// fuzz · in place of tls.cc and identities.cc: a session that seals nothing, so that mutations reach
 // HTTP/2. One byte is the whole handshake.
 #include <algorithm>
 #include <cstring>

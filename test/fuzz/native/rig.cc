@@ -118,7 +118,7 @@ namespace {
 
 constexpr uint32_t kPod = 1;
 
-// Never asleep: an idle handle of ours stands for whatever else a thread would have to do.
+// Never asleep: an idle handle of ours is the other work that a thread would have.
 uv_loop_t* TheLoop() {
   static uv_loop_t loop;
   static uv_idle_t busy;

@@ -1,5 +1,5 @@
-// fuzz · one engine on socket pairs: every far end is the fuzzer's, and so is the clock. No network, no
-// Node.
+// fuzz · one engine on socket pairs: every far end is the fuzzer's, and so is the clock.
+// No network, no Node.
 #pragma once
 
 #include <uv.h>
@@ -39,7 +39,7 @@ class Rig {
   // From now on nobody (or everybody again) reads what the engine sends.
   void Listen(bool listen) { listening_ = listen; }
   void Pass(uint64_t ms);
-  // One of the engine's next calls to the kernel fails.
+  // Lets a next call of the engine to the kernel fail.
   void Fail(uint8_t how);
   // A late answer to the oldest open question.
   void AnswerLate(uint8_t choice);

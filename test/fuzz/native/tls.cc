@@ -1,4 +1,4 @@
-// fuzz · tls.cc: two sessions, and in between whoever splits, changes, repeats and drops bytes. What arrives
+// fuzz · tls.cc: two sessions, and in between an attacker who splits, changes, repeats and drops bytes. What arrives
 // is what was sent, or the session fails. Or one session alone, and arbitrary bytes.
 #include "engine/tunnel/tls.h"
 

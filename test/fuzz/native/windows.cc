@@ -1,7 +1,7 @@
 // fuzz · what a peer sent and what the engine gave back of its windows: equal, for each stream, when the
 // engine forgets it; and of the tunnel's own window no more is missing than the streams that are left account
-// for. A byte that is not given back would make every later stream of that tunnel a little slower, until none
-// moves.
+// for. A byte that is not given back would make every later stream of that tunnel a little
+// slower, until none moves.
 #include <nghttp2/nghttp2.h>
 
 #include <cstdio>
