@@ -57,7 +57,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
         selector: { app: "api" },
         action: "ALLOW",
         dryRun: false,
-        rules: [{ sources: [], operations: [], when: [], from: nowhere }],
+        rules: [{ sources: [], operations: [], when: [], unreadable: [], from: nowhere }],
         from: { file: "mesh.yaml", line: 31, column: 1 },
       },
     ],

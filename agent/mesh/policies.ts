@@ -8,11 +8,20 @@ export type StringMatch =
   | { readonly kind: "suffix"; readonly value: string }
   | { readonly kind: "presence" };
 
-/** A CIDR with its network address as 16 bytes in hex-free form: see ip.ts `parseCidr`. */
+/** A path, or Istio's template of one: `{*}` is one segment, `{**}` any number of them at the end. Kept as it is written. */
+export type PathMatch = StringMatch | { readonly kind: "template"; readonly value: string };
+
+/** A block of addresses, made by `parseCidr` of ip.ts: its network address as 16 bytes, its length in bits of those. */
 export type Cidr = { readonly text: string; readonly bytes: readonly number[]; readonly prefixBits: number };
 
+/**
+ * Names of fields that are written but cannot be read, or that this release does not know: only an object of an API server has
+ * any. Such a field has no values here. A DENY counts it as matching; an ALLOW rule with such a field matches nobody.
+ */
+type Unreadable = { readonly unreadable: readonly string[] };
+
 /** An empty list is no constraint. Positive: any must match; not*: none may. */
-export type Source = {
+export type Source = Unreadable & {
   readonly principals: readonly StringMatch[];
   readonly notPrincipals: readonly StringMatch[];
   readonly namespaces: readonly StringMatch[];
@@ -24,38 +33,92 @@ export type Source = {
   readonly notTrustDomains: readonly StringMatch[];
   readonly ipBlocks: readonly Cidr[];
   readonly notIpBlocks: readonly Cidr[];
-  /** Fields an L4 judge cannot see (requestPrincipals, remoteIpBlocks, …), by name. Non-empty: see l4-view.ts. */
-  readonly http: readonly string[];
+  // Only a request shows what these compare.
+  readonly requestPrincipals: readonly StringMatch[];
+  readonly notRequestPrincipals: readonly StringMatch[];
+  readonly remoteIpBlocks: readonly Cidr[];
+  readonly notRemoteIpBlocks: readonly Cidr[];
 };
 
-export type Operation = {
+export type Operation = Unreadable & {
   readonly ports: readonly number[];
   readonly notPorts: readonly number[];
-  /** hosts, methods, paths and their not* forms, by name; kept for the L7 judge. */
-  readonly http: readonly string[];
+  // Only a request shows what these compare.
+  readonly hosts: readonly StringMatch[];
+  readonly notHosts: readonly StringMatch[];
+  readonly methods: readonly StringMatch[];
+  readonly notMethods: readonly StringMatch[];
+  readonly paths: readonly PathMatch[];
+  readonly notPaths: readonly PathMatch[];
 };
 
 export type Condition = {
   readonly key: string;
-  /** One of the lists is non-empty. `cidrs` for source.ip, destination.ip, remote.ip; `ports` for destination.port; else `strings`. */
+  /** None is filled: the values cannot be read, or the key is unknown. Else those of the key's type: `cidrs` for source.ip, destination.ip, remote.ip; `ports` for destination.port; else `strings`. */
   readonly strings: readonly StringMatch[];
   readonly notStrings: readonly StringMatch[];
   readonly cidrs: readonly Cidr[];
   readonly notCidrs: readonly Cidr[];
   readonly ports: readonly number[];
   readonly notPorts: readonly number[];
-  /** True when only an L7 judge can see this key. */
+  /** Only a request, or the TLS within the connection, shows what this key names. */
   readonly http: boolean;
   readonly from: SourceRef;
 };
 
 /** from AND to AND when; within from and to: any entry. An empty list is no constraint. */
-export type Rule = {
+export type Rule = Unreadable & {
   readonly sources: readonly Source[];
   readonly operations: readonly Operation[];
   readonly when: readonly Condition[];
   readonly from: SourceRef;
 };
+
+/** An entry without any field, to be filled in. */
+export const emptySource: Source = {
+  principals: [],
+  notPrincipals: [],
+  namespaces: [],
+  notNamespaces: [],
+  serviceAccounts: [],
+  notServiceAccounts: [],
+  trustDomains: [],
+  notTrustDomains: [],
+  ipBlocks: [],
+  notIpBlocks: [],
+  requestPrincipals: [],
+  notRequestPrincipals: [],
+  remoteIpBlocks: [],
+  notRemoteIpBlocks: [],
+  unreadable: [],
+};
+export const emptyOperation: Operation = {
+  ports: [],
+  notPorts: [],
+  hosts: [],
+  notHosts: [],
+  methods: [],
+  notMethods: [],
+  paths: [],
+  notPaths: [],
+  unreadable: [],
+};
+
+/** The fields of an entry that only a request shows, in the order in which they are reported. */
+export const sourceRequestFields = [
+  "requestPrincipals",
+  "notRequestPrincipals",
+  "remoteIpBlocks",
+  "notRemoteIpBlocks",
+] as const satisfies readonly (keyof Source)[];
+export const operationRequestFields = [
+  "hosts",
+  "notHosts",
+  "methods",
+  "notMethods",
+  "paths",
+  "notPaths",
+] as const satisfies readonly (keyof Operation)[];
 
 export type PolicyAction = "ALLOW" | "DENY" | "AUDIT";
 

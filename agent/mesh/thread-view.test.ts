@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { emptyOperation } from "./policies.ts";
 import { cut, Lean } from "./thread-view.ts";
 import type { Workload } from "./workload.ts";
 
@@ -49,7 +50,7 @@ test("parts that differ stay apart, also where one reads like another", () => {
 test("updates of every kind come out equal", () => {
   const lean = new Lean();
   const from = { file: "mesh.yaml", line: 1, column: 1 };
-  const rules = [{ sources: [], operations: [{ ports: [80], notPorts: [], http: [] }], when: [], from }];
+  const rules = [{ sources: [], operations: [{ ...emptyOperation, ports: [80] }], when: [], unreadable: [], from }];
   const value = { name: "p", namespace: "shop", selector: null, action: "DENY", dryRun: false, rules, from } as const;
   const update = { kind: "authorization-policy", op: "upsert", value } as const;
   assert.deepEqual(lean.update(update), update);

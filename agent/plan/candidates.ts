@@ -1,5 +1,5 @@
 // 8 · any thread · who answers for a Service's port: each endpoint's address and target port. Pure.
-import { isSameFamily } from "../mesh/ip.ts";
+import { isIpv6 } from "../mesh/ip.ts";
 import type { ServicePort } from "../mesh/service.ts";
 import type { ServiceEndpoint } from "../mesh/snapshot.ts";
 import type { Candidate } from "./endpoints.ts";
@@ -11,10 +11,11 @@ export function candidatesOf(
   like: string,
 ): readonly Candidate[] {
   const list: Candidate[] = [];
+  const wantsIpv6 = isIpv6(like);
   for (const endpoint of endpoints) {
     const { workload, addresses, weight, healthy } = endpoint;
     const target = targetPortOf(endpoint, port);
-    const address = addresses.find((one) => isSameFamily(one, like)) ?? addresses[0];
+    const address = addresses.find((one) => isIpv6(one) === wantsIpv6) ?? addresses[0];
     // One that has no such named port, or no address, does not expose the service.
     if (target === undefined || address === undefined) continue;
     list.push({ workload, address, port: target, weight, healthy });

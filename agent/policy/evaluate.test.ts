@@ -115,7 +115,9 @@ test("cluster.local in a principal means the mesh's own trust domain, and only t
 });
 
 test("a DENY that needs HTTP counts it as matching; an ALLOW that needs HTTP never matches", () => {
-  const paths = (ports: number[]): readonly ReturnType<typeof operation>[] => [operation({ ports, http: ["paths"] })];
+  const paths = (ports: number[]): readonly ReturnType<typeof operation>[] => [
+    operation({ ports, paths: [text("/admin*")] }),
+  ];
   const deny = (ports: number[]): AuthorizationPolicy =>
     policy("d", { action: "DENY", rules: [rule({ operations: paths(ports) })] });
   assert.equal(outcome([deny([])]), "denied-by-policy");
@@ -183,7 +185,7 @@ test("the nearest miss is the rule that lacks least, with its place", () => {
 });
 
 test("the nearest miss says so when only HTTP could match, and when nobody could", () => {
-  const http = rule({ operations: [operation({ http: ["methods"] })] });
+  const http = rule({ operations: [operation({ methods: [text("GET")] })] });
   const decision = decide([policy("a", { rules: [http] })]);
   assert.ok(decision.verdict === "deny");
   assert.deepEqual(

@@ -5,8 +5,9 @@ import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.t
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
+import type { CompiledRule } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
-import { type CompiledRule, firstMatch } from "./match.ts";
+import { firstMatch } from "./match.ts";
 import { nearestMiss } from "./nearest-miss.ts";
 import { type PeerMode, peerModeAt } from "./peer-mode.ts";
 import { allowedBy, type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";

@@ -1,23 +1,48 @@
 // 9 · any thread · what a judge that sees only the connection may conclude of a field it cannot see: never less than the rule.
-import type { Condition, Operation, PolicyAction, Rule, Source } from "../mesh/policies.ts";
+import {
+  type Condition,
+  type Operation,
+  operationRequestFields,
+  type PolicyAction,
+  type Rule,
+  type Source,
+  sourceRequestFields,
+} from "../mesh/policies.ts";
 
 /**
- * What stands for a field nobody here can see (it needs HTTP, or its key is unknown), positive or negated. A DENY or
- * AUDIT counts it as matching; an ALLOW never matches by it (docs/reference/hbone.md#policy).
+ * The strict reading of a field that a judge of connections cannot see (it needs a request, its key is unknown, its value cannot
+ * be read), positive or negated: a DENY or AUDIT counts it as matching; an ALLOW never matches by it
+ * (docs/reference/hbone.md#policy).
  */
 export function unseenMatches(action: PolicyAction): boolean {
   return action !== "ALLOW";
 }
 
+/** A field that a judge of connections cannot see, by its name in the policy, and why. */
+export type HiddenField = { readonly field: string; readonly why: "needs-request" | "unreadable" };
+
 /**
- * The first unseen field of the rule by its name in the policy; undefined: the rule is about the connection alone.
- * An ALLOW rule with such a field never matches as a whole, as in Istio on TCP, even where another entry of `from` or
- * `to` has none.
+ * The first hidden field of the rule; undefined: the rule is about the connection alone. An ALLOW rule with such a field never
+ * matches as a whole, as in Istio on TCP, even where another entry of `from` or `to` has none.
  */
-export function unseenField(rule: Rule): string | undefined {
-  for (const { http } of rule.sources) if (http[0] !== undefined) return `source.${http[0]}`;
-  for (const { http } of rule.operations) if (http[0] !== undefined) return `operation.${http[0]}`;
-  for (const condition of rule.when) if (isUnseenCondition(condition)) return condition.key;
+export function hiddenField(rule: Rule): HiddenField | undefined {
+  for (const field of rule.unreadable) return { field, why: "unreadable" };
+  for (const source of rule.sources) {
+    for (const field of source.unreadable) return { field: `source.${field}`, why: "unreadable" };
+    for (const field of sourceRequestFields) {
+      if (source[field].length > 0) return { field: `source.${field}`, why: "needs-request" };
+    }
+  }
+  for (const operation of rule.operations) {
+    for (const field of operation.unreadable) return { field: `operation.${field}`, why: "unreadable" };
+    for (const field of operationRequestFields) {
+      if (operation[field].length > 0) return { field: `operation.${field}`, why: "needs-request" };
+    }
+  }
+  for (const condition of rule.when) {
+    if (!isUnseenCondition(condition)) continue;
+    return { field: condition.key, why: condition.http ? "needs-request" : "unreadable" };
+  }
   return undefined;
 }
 
@@ -44,12 +69,7 @@ export function isUnseenCondition(condition: Condition): boolean {
   return used[list] === 0 || used.strings + used.cidrs + used.ports !== used[list];
 }
 
-/** An entry without any field: "anyone" to some readers, "nobody" to others (docs/reference/hbone.md#policy), so it counts as unseen. */
-export function isEmptySource(source: Source): boolean {
-  const { http, ...fields } = source;
-  return http.length === 0 && Object.values(fields).every((list) => list.length === 0);
-}
-
-export function isEmptyOperation({ ports, notPorts, http }: Operation): boolean {
-  return ports.length + notPorts.length + http.length === 0;
+/** An entry without any field: "anyone" to some readers, "no one" to others, so it counts as unseen. */
+export function isEmptyEntry(entry: Source | Operation): boolean {
+  return Object.values(entry).every((list) => list.length === 0);
 }

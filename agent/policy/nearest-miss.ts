@@ -1,9 +1,9 @@
 // 9 · any thread · after "no ALLOW rule matched": which rule was nearest, and what in it did not hold. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { CompiledRule } from "./compile-rule.ts";
 import type { Miss } from "./decision.ts";
-import type { CompiledRule } from "./match.ts";
-import type { Check } from "./rule-checks.ts";
+import type { ConnectionCheck } from "./rule-checks.ts";
 
 /** A refused flood must not cost more than this many rules each. */
 const MOST_RULES = 64;
@@ -17,7 +17,7 @@ export function nearestMiss(
   facts: ConnectionFacts,
   who: SpiffeId | null,
 ): readonly Miss[] {
-  let nearest: { readonly rule: CompiledRule; readonly failed: readonly Check[] } | undefined;
+  let nearest: { readonly rule: CompiledRule; readonly failed: readonly ConnectionCheck[] } | undefined;
   for (const rule of rules.slice(0, MOST_RULES)) {
     const failed = failedChecks(rule, facts, who);
     if (nearest === undefined || failed.length < nearest.failed.length) nearest = { rule, failed };
@@ -34,11 +34,21 @@ export function nearestMiss(
 }
 
 /** The fewest checks whose change would make the rule hold; empty when it holds. */
-export function failedChecks(rule: CompiledRule, facts: ConnectionFacts, who: SpiffeId | null): readonly Check[] {
-  const failing = (checks: readonly Check[]): readonly Check[] => checks.filter((check) => !check.holds(facts, who));
-  const best = (entries: readonly (readonly Check[])[]): readonly Check[] => {
+export function failedChecks(
+  rule: CompiledRule,
+  facts: ConnectionFacts,
+  who: SpiffeId | null,
+): readonly ConnectionCheck[] {
+  const failing = (checks: readonly ConnectionCheck[]): readonly ConnectionCheck[] =>
+    checks.filter((check) => !check.holds(facts, who));
+  const best = (entries: readonly (readonly ConnectionCheck[])[]): readonly ConnectionCheck[] => {
     const [first = [], ...others] = entries.map(failing);
     return others.reduce((least, one) => (one.length < least.length ? one : least), first);
   };
-  return [...failing(rule.when), ...best(rule.operations), ...best(rule.sources)];
+  return [
+    ...(rule.never === null ? [] : [rule.never]),
+    ...failing(rule.when),
+    ...best(rule.operations),
+    ...best(rule.sources),
+  ];
 }

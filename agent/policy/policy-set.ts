@@ -1,7 +1,7 @@
 // 9 · any thread · the policies that select one workload, sorted by what they can do and compiled. Pure.
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import { type CompiledRule, compileRules } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
-import { type CompiledRule, compileRules } from "./match.ts";
 import { type PeerModes, peerModesOf } from "./peer-mode.ts";
 import { RuleIndex } from "./rule-index.ts";
 import { VerdictMemo } from "./verdict-memo.ts";

@@ -1,13 +1,15 @@
 // Test values: policies, workloads and facts with everything said that a test does not say.
 import type { ConnectionFacts } from "../mesh/facts.ts";
-import type {
-  AuthorizationPolicy,
-  Condition,
-  Operation,
-  PeerAuthentication,
-  Rule,
-  Source,
-  StringMatch,
+import {
+  type AuthorizationPolicy,
+  type Condition,
+  emptyOperation,
+  emptySource,
+  type Operation,
+  type PeerAuthentication,
+  type Rule,
+  type Source,
+  type StringMatch,
 } from "../mesh/policies.ts";
 import { parseSpiffeId, type SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -23,24 +25,11 @@ export function text(written: string): StringMatch {
 }
 
 export function source(fields: Partial<Source>): Source {
-  return {
-    principals: [],
-    notPrincipals: [],
-    namespaces: [],
-    notNamespaces: [],
-    serviceAccounts: [],
-    notServiceAccounts: [],
-    trustDomains: [],
-    notTrustDomains: [],
-    ipBlocks: [],
-    notIpBlocks: [],
-    http: [],
-    ...fields,
-  };
+  return { ...emptySource, ...fields };
 }
 
 export function operation(fields: Partial<Operation>): Operation {
-  return { ports: [], notPorts: [], http: [], ...fields };
+  return { ...emptyOperation, ...fields };
 }
 
 export function condition(key: string, fields: Partial<Condition>): Condition {
@@ -49,7 +38,7 @@ export function condition(key: string, fields: Partial<Condition>): Condition {
 }
 
 export function rule(fields: Partial<Rule>): Rule {
-  return { sources: [], operations: [], when: [], from, ...fields };
+  return { sources: [], operations: [], when: [], unreadable: [], from, ...fields };
 }
 
 export function policy(name: string, fields: Partial<AuthorizationPolicy>): AuthorizationPolicy {

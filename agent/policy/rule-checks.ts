@@ -4,8 +4,10 @@ import { cidrContains, parseIp } from "../mesh/ip.ts";
 import type { Cidr, StringMatch } from "../mesh/policies.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 
-/** `who` is the proved identity, null for plaintext whatever the facts claim. */
-export type Check = {
+/** A check that a judge of connections makes. `who` is the proved identity, null for plaintext whatever the facts claim. */
+export type ConnectionCheck = {
+  /** "nobody": it answers by the strict reading of a field that cannot be seen, not by the connection. */
+  readonly needs: "connection" | "nobody";
   /** As the user would name it: source.principals, operation.ports, when source.ip. */
   readonly field: string;
   /** Whether it looks at the addresses of the connection. */
@@ -76,9 +78,15 @@ function list(values: readonly string[], not: boolean): string {
 type Part = (who: SpiffeId) => string;
 
 /** A part of the identity. Without identity no positive match holds and every negative does. */
-export function identityCheck(field: string, matches: readonly StringMatch[], part: Part, not: boolean): Check {
+export function identityCheck(
+  field: string,
+  matches: readonly StringMatch[],
+  part: Part,
+  not: boolean,
+): ConnectionCheck {
   const test = anyOf(matches);
   return {
+    needs: "connection",
     field,
     holds: not ? (_, who) => who === null || !test(part(who)) : (_, who) => who !== null && test(part(who)),
     want: () => list(matches.map(written), not),
@@ -105,11 +113,12 @@ export function accountCheck(
   field: string,
   accounts: readonly StringMatch[],
   { trustDomain, not }: { readonly trustDomain: string; readonly not: boolean },
-): Check {
+): ConnectionCheck {
   const test = anyOf(accounts);
   const matches = (who: SpiffeId): boolean =>
     who.trustDomain === trustDomain && test(`${who.namespace}/${who.serviceAccount}`);
   return {
+    needs: "connection",
     field,
     holds: not ? (_, who) => who === null || !matches(who) : (_, who) => who !== null && matches(who),
     want: () => list(accounts.map(written), not),
@@ -126,10 +135,11 @@ export function addressCheck(
   field: string,
   blocks: readonly Cidr[],
   { of, not, unseen }: { readonly of: "source" | "destination"; readonly not: boolean; readonly unseen: boolean },
-): Check {
+): ConnectionCheck {
   const address = (facts: ConnectionFacts): string =>
     of === "source" ? facts.sourceAddress : facts.destinationAddress;
   return {
+    needs: "connection",
     field,
     ofAddresses: true,
     holds: (facts) => {
@@ -145,8 +155,9 @@ export function addressCheck(
   };
 }
 
-export function portCheck(field: string, ports: readonly number[], not: boolean): Check {
+export function portCheck(field: string, ports: readonly number[], not: boolean): ConnectionCheck {
   return {
+    needs: "connection",
     field,
     holds: ({ destinationPort }) => ports.includes(destinationPort) !== not,
     want: () => list(ports.map(String), not),
@@ -158,7 +169,7 @@ export function portCheck(field: string, ports: readonly number[], not: boolean)
 export function unseenCheck(
   field: string,
   matches: boolean,
-  told: { readonly want: string; readonly got: string },
-): Check {
-  return { field, holds: () => matches, want: () => told.want, got: () => told.got };
+  words: { readonly want: string; readonly got: string },
+): ConnectionCheck {
+  return { needs: "nobody", field, holds: () => matches, want: () => words.want, got: () => words.got };
 }

@@ -5,8 +5,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { parseCidr } from "../mesh/ip.ts";
 import { MeshStore } from "../mesh/store.ts";
+import { compileRules } from "./compile-rule.ts";
 import { evaluate, judgeOf } from "./evaluate.ts";
-import { compileRules, firstMatch } from "./match.ts";
+import { firstMatch } from "./match.ts";
 import { facts, identity, operation, plaintext, policy, rule, source, text, workload } from "./policy.fake.ts";
 import { RuleIndex } from "./rule-index.ts";
 

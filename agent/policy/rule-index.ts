@@ -2,7 +2,8 @@
 // about it. Which rule is found is the first that holds, as in the list. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
-import { type CompiledRule, firstMatch, matchesRule } from "./match.ts";
+import type { CompiledRule } from "./compile-rule.ts";
+import { firstMatch, matchesRule } from "./match.ts";
 
 /** Shorter lists are looked through faster than looked up. */
 const INDEXED_FROM = 4;

@@ -2,8 +2,8 @@
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { ruleName } from "../mesh/full-name.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { CompiledRule } from "./compile-rule.ts";
 import type { RuleRef, Step } from "./decision.ts";
-import type { CompiledRule } from "./match.ts";
 import { failedChecks } from "./nearest-miss.ts";
 import type { PeerMode } from "./peer-mode.ts";
 import type { PolicySet } from "./policy-set.ts";

@@ -1,6 +1,13 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
 import { fullName } from "../mesh/full-name.ts";
-import type { AuthorizationPolicy, MtlsMode, PeerAuthentication, Rule } from "../mesh/policies.ts";
+import {
+  type AuthorizationPolicy,
+  emptyOperation,
+  emptySource,
+  type MtlsMode,
+  type PeerAuthentication,
+  type Rule,
+} from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
 import { nowhere } from "../mesh/source-ref.ts";
@@ -66,22 +73,11 @@ export function policy(
 
 /** from.principals, without the scheme as Istio writes them; and to.ports, none: any. */
 export function ruleFor(principals: readonly string[], ports: readonly number[] = []): Rule {
-  const none = {
-    notPrincipals: [],
-    namespaces: [],
-    notNamespaces: [],
-    serviceAccounts: [],
-    notServiceAccounts: [],
-    trustDomains: [],
-    notTrustDomains: [],
-    ipBlocks: [],
-    notIpBlocks: [],
-    http: [],
-  };
   return {
-    sources: [{ ...none, principals: principals.map((value) => ({ kind: "exact", value })) }],
-    operations: ports.length === 0 ? [] : [{ ports, notPorts: [], http: [] }],
+    sources: [{ ...emptySource, principals: principals.map((value) => ({ kind: "exact", value })) }],
+    operations: ports.length === 0 ? [] : [{ ...emptyOperation, ports }],
     when: [],
+    unreadable: [],
     from: { file: "mesh.yaml", line: 9, column: 5 },
   };
 }

@@ -1,6 +1,5 @@
 // bench · meshes of any size for the micro-benchmarks: workloads that carry a label of their own, policies that select them.
-
-import type { AuthorizationPolicy } from "../../agent/mesh/policies.ts";
+import { type AuthorizationPolicy, emptyOperation, emptySource } from "../../agent/mesh/policies.ts";
 import type { Service } from "../../agent/mesh/service.ts";
 import { parseSpiffeId, type SpiffeId } from "../../agent/mesh/spiffe-id.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
@@ -64,8 +63,6 @@ export function service(index: number, app = index): Service {
 
 /** The `nth` policy of an app: one caller and one port each, so that the last of them is the one that matches. */
 export function policy(app: number, nth: number): AuthorizationPolicy {
-  const lists = { notPrincipals: [], namespaces: [], notNamespaces: [], serviceAccounts: [], notServiceAccounts: [] };
-  const more = { trustDomains: [], notTrustDomains: [], ipBlocks: [], notIpBlocks: [], http: [] };
   const namespace = namespaceOf(app);
   const principals = [{ kind: "exact", value: `cluster.local/ns/${namespace}/sa/caller-${nth}` }] as const;
   return {
@@ -76,9 +73,10 @@ export function policy(app: number, nth: number): AuthorizationPolicy {
     dryRun: false,
     rules: [
       {
-        sources: [{ principals, ...lists, ...more }],
-        operations: [{ ports: [8080], notPorts: [], http: [] }],
+        sources: [{ ...emptySource, principals }],
+        operations: [{ ...emptyOperation, ports: [8080] }],
         when: [],
+        unreadable: [],
         from,
       },
     ],

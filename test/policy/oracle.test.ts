@@ -103,7 +103,7 @@ function onePair(dice: Dice, store: MeshStore, judge: ReturnType<typeof judgeOf>
 function holdMiss(misses: readonly Miss[], facts: ConnectionFacts, mesh: OracleMesh): void {
   const [miss] = misses;
   // What no judge of connections sees, and an entry without fields, no change of a field mends.
-  if (miss === undefined || misses.length > 1 || /HTTP|empty/.test(miss.got)) return;
+  if (miss === undefined || misses.length > 1 || /HTTP|empty|unreadable/.test(miss.got)) return;
   const changed = mesh.authorizationPolicies.map((policy) => {
     if (policy.namespace !== miss.rule.namespace || policy.name !== miss.rule.name) return policy;
     const rules = policy.rules.map((rule, index) => (index === miss.rule.rule ? without(rule, miss.field) : rule));

@@ -103,14 +103,21 @@ function firstRule(policy: AuthorizationPolicy, facts: ConnectionFacts, mesh: Or
 function ruleHolds(rule: Rule, { action }: AuthorizationPolicy, facts: ConnectionFacts, mesh: OracleMesh): boolean {
   const isAllow = action === "ALLOW";
   const usesHttp =
-    rule.sources.some(({ http }) => http.length > 0) ||
-    rule.operations.some(({ http }) => http.length > 0) ||
+    rule.unreadable.length > 0 ||
+    rule.sources.some((source) => requestFieldsOf(source).length > 0) ||
+    rule.operations.some((operation) => requestFieldsOf(operation).length > 0) ||
     rule.when.some((condition) => readCondition(condition, facts, mesh) === "cannot tell");
   if (isAllow && usesHttp) return false;
   const from = rule.sources.length === 0 || rule.sources.some((source) => sourceHolds(source, isAllow, facts, mesh));
   const to = rule.operations.length === 0 || rule.operations.some((one) => operationHolds(one, isAllow, facts));
   const when = rule.when.every((condition) => readCondition(condition, facts, mesh) !== "no");
   return from && to && when;
+}
+
+/** Everything in an entry that a connection does not show, or that could not be read. */
+function requestFieldsOf(entry: Source | Operation): readonly unknown[] {
+  const connectionFields = /^(not)?(principals|namespaces|serviceAccounts|trustDomains|ipBlocks|ports)$/i;
+  return Object.entries(entry).flatMap(([name, values]) => (connectionFields.test(name) ? [] : values));
 }
 
 type Caller = {
@@ -146,7 +153,7 @@ function sourceHolds(source: Source, isAllow: boolean, facts: ConnectionFacts, m
     ...source.notTrustDomains,
     ...source.ipBlocks,
     ...source.notIpBlocks,
-    ...source.http,
+    ...requestFieldsOf(source),
   ];
   if (wrote.length === 0) return !isAllow;
   return (
@@ -163,8 +170,9 @@ function sourceHolds(source: Source, isAllow: boolean, facts: ConnectionFacts, m
   );
 }
 
-function operationHolds({ ports, notPorts, http }: Operation, isAllow: boolean, facts: ConnectionFacts): boolean {
-  if (ports.length + notPorts.length + http.length === 0) return !isAllow;
+function operationHolds(operation: Operation, isAllow: boolean, facts: ConnectionFacts): boolean {
+  const { ports, notPorts } = operation;
+  if (ports.length + notPorts.length + requestFieldsOf(operation).length === 0) return !isAllow;
   const port = facts.destinationPort;
   return (ports.length === 0 || ports.includes(port)) && !notPorts.includes(port);
 }

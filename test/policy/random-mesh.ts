@@ -7,6 +7,7 @@ import type {
   Condition,
   MtlsMode,
   Operation,
+  PathMatch,
   PeerAuthentication,
   Rule,
   Source,
@@ -147,6 +148,7 @@ function randomRule(dice: Dice): Rule {
     sources: dice.some(70, 2, () => randomSource(dice)),
     operations: dice.some(40, 2, () => randomOperation(dice)),
     when: dice.some(30, 2, () => randomCondition(dice)),
+    unreadable: dice.some(2, 1, () => dice.pick(["from", "to", "when", "newer"])),
     from: nowhere,
   };
 }
@@ -168,7 +170,11 @@ function randomSource(dice: Dice): Source {
     notTrustDomains: dice.some(5, 2, domain),
     ipBlocks: dice.some(15, 2, () => randomCidr(dice)),
     notIpBlocks: dice.some(8, 2, () => randomCidr(dice)),
-    http: dice.chance(5) ? ["requestPrincipals"] : [],
+    requestPrincipals: dice.some(3, 1, (): StringMatch => ({ kind: "presence" })),
+    notRequestPrincipals: [],
+    remoteIpBlocks: [],
+    notRemoteIpBlocks: dice.some(1, 1, () => randomCidr(dice)),
+    unreadable: dice.some(2, 1, () => "principals"),
   };
 }
 
@@ -176,7 +182,13 @@ function randomOperation(dice: Dice): Operation {
   return {
     ports: dice.some(60, 2, () => dice.pick(ports)),
     notPorts: dice.some(25, 2, () => dice.pick(ports)),
-    http: dice.chance(12) ? [dice.pick(["paths", "notMethods", "hosts"])] : [],
+    hosts: dice.some(4, 1, (): StringMatch => ({ kind: "suffix", value: ".example" })),
+    notHosts: [],
+    methods: [],
+    notMethods: dice.some(4, 1, (): StringMatch => ({ kind: "exact", value: "GET" })),
+    paths: dice.some(4, 1, (): PathMatch => ({ kind: "template", value: "/a/{*}" })),
+    notPaths: [],
+    unreadable: dice.some(2, 1, () => "newer"),
   };
 }
 

@@ -1,6 +1,15 @@
-// any thread · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's, L7 by name.
-import type { Condition, Operation, PolicyAction, Rule, Source, StringMatch } from "../../mesh/policies.ts";
-import { cidr, nonEmptyString, portText, serviceAccount, some, stringMatch } from "./fields.ts";
+// any thread · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's.
+import {
+  type Condition,
+  type Operation,
+  operationRequestFields,
+  type PolicyAction,
+  type Rule,
+  type Source,
+  type StringMatch,
+  sourceRequestFields,
+} from "../../mesh/policies.ts";
+import { cidr, nonEmptyString, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
 import { located, object, optional, type Read, type Reader, required } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
@@ -8,14 +17,16 @@ const strings = optional(some(stringMatch), []);
 const cidrs = optional(some(cidr), []);
 const accounts = optional(some(serviceAccount, 16), []);
 const portList = optional(some(portText), []);
-/** Only an HTTP judge can see these; their values are checked as text and their names kept. */
-const http = optional(located(some(nonEmptyString)), null);
+// What only a request shows, with its position, so that a finding names the line.
+const requestStrings = optional(located(some(stringMatch)), null);
+const requestCidrs = optional(located(some(cidr)), null);
+const requestPaths = optional(located(some(pathMatch)), null);
 
 const source = object({
   principals: strings,
   notPrincipals: strings,
-  requestPrincipals: http,
-  notRequestPrincipals: http,
+  requestPrincipals: requestStrings,
+  notRequestPrincipals: requestStrings,
   namespaces: strings,
   notNamespaces: strings,
   serviceAccounts: accounts,
@@ -24,22 +35,20 @@ const source = object({
   notTrustDomains: strings,
   ipBlocks: cidrs,
   notIpBlocks: cidrs,
-  remoteIpBlocks: http,
-  notRemoteIpBlocks: http,
+  remoteIpBlocks: requestCidrs,
+  notRemoteIpBlocks: requestCidrs,
 });
-const httpOfSource = ["requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"] as const;
 
 const operation = object({
-  hosts: http,
-  notHosts: http,
+  hosts: requestStrings,
+  notHosts: requestStrings,
   ports: portList,
   notPorts: portList,
-  methods: http,
-  notMethods: http,
-  paths: http,
-  notPaths: http,
+  methods: requestStrings,
+  notMethods: requestStrings,
+  paths: requestPaths,
+  notPaths: requestPaths,
 });
-const httpOfOperation = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"] as const;
 
 const asIs: Reader<Value> = (value) => value;
 const condition = object({
@@ -88,6 +97,7 @@ export function toRule(
     sources: rule.from.map((entry) => toSource(entry.source, namespace, judged)),
     operations: rule.to.map((entry) => toOperation(entry.operation, judged)),
     when: rule.when.map((entry) => toCondition(entry, namespace, judged)),
+    unreadable: [],
     from,
   };
 }
@@ -109,6 +119,7 @@ function toSource({ value: read, from }: Read<typeof fromEntry>["source"], names
     );
   }
   for (const match of [...read.principals, ...read.notPrincipals]) reportScheme(match, from, judged.report);
+  reportRequestFields(read, sourceRequestFields, judged);
   return {
     principals: read.principals,
     notPrincipals: read.notPrincipals,
@@ -120,12 +131,27 @@ function toSource({ value: read, from }: Read<typeof fromEntry>["source"], names
     notTrustDomains: read.notTrustDomains,
     ipBlocks: read.ipBlocks,
     notIpBlocks: read.notIpBlocks,
-    http: present(read, httpOfSource, judged),
+    requestPrincipals: read.requestPrincipals?.value ?? [],
+    notRequestPrincipals: read.notRequestPrincipals?.value ?? [],
+    remoteIpBlocks: read.remoteIpBlocks?.value ?? [],
+    notRemoteIpBlocks: read.notRemoteIpBlocks?.value ?? [],
+    unreadable: [],
   };
 }
 
 function toOperation({ value: read }: Read<typeof toEntry>["operation"], judged: Judged): Operation {
-  return { ports: read.ports, notPorts: read.notPorts, http: present(read, httpOfOperation, judged) };
+  reportRequestFields(read, operationRequestFields, judged);
+  return {
+    ports: read.ports,
+    notPorts: read.notPorts,
+    hosts: read.hosts?.value ?? [],
+    notHosts: read.notHosts?.value ?? [],
+    methods: read.methods?.value ?? [],
+    notMethods: read.notMethods?.value ?? [],
+    paths: read.paths?.value ?? [],
+    notPaths: read.notPaths?.value ?? [],
+    unreadable: [],
+  };
 }
 
 function qualified(account: string, namespace: string): string {
@@ -143,18 +169,16 @@ function reportScheme(match: StringMatch, from: Value["from"], report: Report): 
   );
 }
 
-/** Names of the HTTP fields in use; each is reported once per place, with what it means for this action. */
-function present<const N extends string>(
+/** Each field in use that only a request shows is reported once per entry, with what it means for this action. */
+function reportRequestFields<const N extends string>(
   read: Readonly<Record<N, { readonly from: Value["from"] } | null>>,
   names: readonly N[],
   judged: Judged,
-): N[] {
-  const used = names.filter((name) => read[name] !== null);
-  for (const name of used) {
+): void {
+  for (const name of names) {
     const from = read[name]?.from;
-    if (from) reportHttp(from, name, judged);
+    if (from !== undefined) reportHttp(from, name, judged);
   }
-  return used;
 }
 
 function reportHttp(from: Value["from"], name: string, { action, report }: Judged): void {

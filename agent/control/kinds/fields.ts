@@ -1,6 +1,6 @@
 // any thread · readers for the values that several kinds share: names, addresses, ports, selectors, metadata. Pure.
 import { canonicalIp, parseCidr } from "../../mesh/ip.ts";
-import type { Cidr, StringMatch } from "../../mesh/policies.ts";
+import type { Cidr, PathMatch, StringMatch } from "../../mesh/policies.ts";
 import {
   ignored,
   integer,
@@ -129,6 +129,13 @@ export const stringMatch: Reader<StringMatch> = (value, path, report) => {
   const match = parseStringMatch(read);
   if (match.kind !== "presence" && match.value.includes("*")) reportStar(value, path, read, report);
   return match;
+};
+
+/** As `stringMatch`; with a brace it is a template, in which stars have another meaning. */
+export const pathMatch: Reader<PathMatch> = (value, path, report) => {
+  if (value.type !== "string" || !value.value.includes("{")) return stringMatch(value, path, report);
+  const read = nonEmptyString(value, path, report);
+  return read === undefined ? undefined : { kind: "template", value: read };
 };
 
 function parseStringMatch(written: string): StringMatch {

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
+import { type AuthorizationPolicy, emptyOperation, type PeerAuthentication } from "../../mesh/policies.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { parseYaml } from "../static-file/parse.ts";
@@ -222,7 +222,7 @@ test("an authorization policy, every field that a connection can decide", () => 
   assert.deepEqual(first?.notNamespaces, [{ kind: "exact", value: "evil" }]);
   assert.deepEqual([first?.ipBlocks[0]?.prefixBits, first?.notIpBlocks[0]?.prefixBits], [104, 128]);
   assert.deepEqual(second?.serviceAccounts, ["other/sa", "shop/own"]);
-  assert.deepEqual(rule?.operations, [{ ports: [80, 8080], notPorts: [22], http: [] }]);
+  assert.deepEqual(rule?.operations, [{ ...emptyOperation, ports: [80, 8080], notPorts: [22] }]);
   assert.deepEqual(
     rule?.when.map((one) => [one.key, one.ports, one.notCidrs.length, one.strings, one.http]),
     [
@@ -244,16 +244,26 @@ test("nothing, all, dry run", () => {
   assert.match(refusals(dry.replace('"true"', "yes-please")).join(), /neither/);
 });
 
-test("what needs HTTP is kept by name and reported with its place, never dropped", () => {
+test("what needs HTTP is kept with its values and reported with its place, never dropped", () => {
   const text = POLICY(`
   action: DENY
   rules:
     - from: [{source: {requestPrincipals: ["*"], remoteIpBlocks: [1.2.3.4]}}]
-      to: [{operation: {methods: [GET], paths: ["/admin*"], hosts: [a.example]}}]
+      to: [{operation: {methods: [GET], paths: ["/admin*", "/{*}/x/{**}"], hosts: [a.example]}}]
       when: [{key: "request.headers[x-y]", values: [a]}, {key: remote.ip, values: [10.0.0.0/8]}, {key: connection.sni, values: [a]}]`);
   const [rule] = policy(text).rules;
-  assert.deepEqual(rule?.sources[0]?.http, ["requestPrincipals", "remoteIpBlocks"]);
-  assert.deepEqual(rule?.operations[0]?.http, ["hosts", "methods", "paths"]);
+  const [source, operation] = [rule?.sources[0], rule?.operations[0]];
+  assert.deepEqual(source?.requestPrincipals, [{ kind: "presence" }]);
+  assert.deepEqual(
+    source?.remoteIpBlocks.map((one) => one.text),
+    ["1.2.3.4"],
+  );
+  assert.deepEqual(operation?.hosts, [{ kind: "exact", value: "a.example" }]);
+  assert.deepEqual(operation?.methods, [{ kind: "exact", value: "GET" }]);
+  assert.deepEqual(operation?.paths, [
+    { kind: "prefix", value: "/admin" },
+    { kind: "template", value: "/{*}/x/{**}" },
+  ]);
   assert.deepEqual(
     rule?.when.map((one) => one.http),
     [true, true, true],
