@@ -27,6 +27,33 @@ inline bool ArgInt(const Napi::CallbackInfo& info, size_t index, int64_t min, in
   return true;
 }
 
+inline bool ArgU32(const Napi::CallbackInfo& info, size_t index, uint32_t* out) {
+  int64_t value = 0;
+  if (!ArgInt(info, index, 0, UINT32_MAX, &value)) return false;
+  *out = static_cast<uint32_t>(value);
+  return true;
+}
+
+inline bool ArgI32(const Napi::CallbackInfo& info, size_t index, int32_t* out) {
+  int64_t value = 0;
+  if (!ArgInt(info, index, INT32_MIN, INT32_MAX, &value)) return false;
+  *out = static_cast<int32_t>(value);
+  return true;
+}
+
+// A BigInt of 64 bits without a sign.
+inline bool ArgU64(const Napi::CallbackInfo& info, size_t index, uint64_t* out) {
+  bool lossless = false;
+  if (info[index].IsBigInt()) *out = info[index].As<Napi::BigInt>().Uint64Value(&lossless);
+  return lossless || BadArgument(info, index, "a BigInt of 0 to 2^64 - 1");
+}
+
+inline bool ArgBool(const Napi::CallbackInfo& info, size_t index, bool* out) {
+  if (!info[index].IsBoolean()) return BadArgument(info, index, "a boolean");
+  *out = info[index].As<Napi::Boolean>().Value();
+  return true;
+}
+
 inline bool ArgFd(const Napi::CallbackInfo& info, size_t index, int* out) {
   int64_t value = 0;
   if (!ArgInt(info, index, 0, INT32_MAX, &value)) return false;

@@ -14,7 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 
 namespace {
 int g_accepted = -1;  // what the next accept4 gives
@@ -115,11 +115,10 @@ Rig::Rig(uint32_t answer) : answer_(answer), engine_(new Engine(TheLoop(), Arena
   if (engine_->Open() != 0) Fail("the engine does not open");
   engine_->SetPod(kPod, 1, 0);
   listener_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (!engine_->AddListener(kPod, ListenerKind::kInbound, listener_)) Fail("the listener");
+  if (!engine_->AddListener(kPod, ListenerKind::kInbound, Descriptor(listener_))) Fail("the listener");
   int near = -1;
   peer_ = FarEnd(&near);
-  CountOpened();
-  engine_->hbone().Accept(kPod, 0, near, Endpoint{});
+  engine_->hbone().Accept(kPod, 0, Descriptor(near), Endpoint{});
   // All that plain_tls.cc wants of a handshake.
   Say("\x16");
 }
@@ -212,7 +211,7 @@ void Rig::Refill(const orlop_engine_event& event) {
   if (applications_.size() >= kMostApplications) return;
   int near = -1;
   applications_.push_back(FarEnd(&near));
-  engine_->AddSocket(event.pod_idx, static_cast<SocketKind>(event.kind), near);
+  engine_->AddSocket(event.pod_idx, static_cast<SocketKind>(event.kind), Descriptor(near));
 }
 
 }  // namespace orlop::bench

@@ -6,13 +6,16 @@
 
 #include <cerrno>
 
+#include "shared/args.h"
 #include "shared/errno_error.h"
 
 namespace orlop {
 namespace {
 
 Napi::Value Duplicate(const Napi::CallbackInfo& info) {
-  const int fd = fcntl(info[0].ToNumber().Int32Value(), F_DUPFD_CLOEXEC, 3);
+  int of = -1;
+  if (!ArgFd(info, 0, &of)) return info.Env().Undefined();
+  const int fd = fcntl(of, F_DUPFD_CLOEXEC, 3);
   if (fd >= 0) return Napi::Number::New(info.Env(), fd);
   ThrowErrno(info.Env(), errno, "fcntl");
   return info.Env().Undefined();
@@ -20,9 +23,11 @@ Napi::Value Duplicate(const Napi::CallbackInfo& info) {
 
 Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  int fd = -1;
+  if (!ArgFd(info, 0, &fd)) return env.Undefined();
   ucred who{};
   socklen_t length = sizeof who;
-  if (getsockopt(info[0].ToNumber().Int32Value(), SOL_SOCKET, SO_PEERCRED, &who, &length) != 0) {
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) != 0) {
     ThrowErrno(env, errno, "getsockopt");
     return env.Undefined();
   }

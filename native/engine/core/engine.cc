@@ -3,14 +3,13 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 #include "engine/relay/connection.h"
 #include "engine/tunnel/tunnel.h"
 
@@ -36,13 +35,8 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
   timers_.on_due_self = this;
 }
 
-Engine::~Engine() {
-  if (flow_map_ >= 0) close(flow_map_);
-  if (reserve_ >= 0) close(reserve_);
-}
-
 int Engine::Open() {
-  reserve_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  reserve_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
   return loop_.Open([](void* self) { static_cast<Engine*>(self)->EndTurn(); }, this);
 }
 
@@ -183,15 +177,11 @@ void Engine::KeepBudget() {
 }
 
 void Engine::ShedOne(int listener) {
-  if (reserve_ >= 0) close(reserve_);
-  const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-  if (fd >= 0) {
-    const linger now{1, 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    close(fd);
-    stats_.shed++;
-  }
-  reserve_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  reserve_.reset();
+  Descriptor accepted(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+  if (accepted) stats_.shed++;
+  accepted.CloseWithReset();
+  reserve_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 bool Engine::Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const {

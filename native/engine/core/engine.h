@@ -11,6 +11,7 @@
 
 #include "engine/core/arena.h"
 #include "engine/core/buffers.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/event_queue.h"
 #include "engine/core/events.h"
 #include "engine/core/loop.h"
@@ -20,6 +21,7 @@
 #include "engine/relay/dialer.h"
 #include "engine/tunnel/hbone_server.h"
 #include "engine/tunnel/tunnel_pool.h"
+#include "shared/unique_fd.h"
 
 namespace orlop {
 
@@ -56,7 +58,7 @@ class Engine {
   using Handler = int32_t (*)(void* self, uint32_t events);
 
   Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self);
-  ~Engine();
+  ~Engine() = default;
   // 0 or an errno.
   int Open();
   // Ends everything. `closed` is called when libuv has let go of the handles; then the engine may be deleted.
@@ -64,9 +66,9 @@ class Engine {
 
   // --- from addon.cc --------------------------------------------------------------------------
   void SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity);
-  bool AddListener(uint32_t pod_idx, ListenerKind kind, int fd);
+  bool AddListener(uint32_t pod_idx, ListenerKind kind, Descriptor fd);
   void RemovePod(uint32_t pod_idx, bool cut);
-  bool AddSocket(uint32_t pod_idx, SocketKind kind, int fd);
+  bool AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd);
   void SetFlowMap(int fd);
   void Submit();
   bool Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const;
@@ -90,7 +92,7 @@ class Engine {
   TunnelPool& tunnels() { return tunnels_; }
   const TunnelPool& tunnels() const { return tunnels_; }
   HboneServer& hbone() { return hbone_; }
-  int flow_map() const { return flow_map_; }
+  int flow_map() const { return flow_map_.get(); }
   bool draining() const { return draining_; }
   uint64_t now_ms() const { return timers_.now_ms(); }
   uint64_t NowUs() const { return uv_hrtime() / 1000; }
@@ -133,8 +135,8 @@ class Engine {
   Slots slots_;
   Handler handler_;
   void* handler_self_;
-  int flow_map_ = -1;
-  int reserve_ = -1;
+  UniqueFd flow_map_;
+  UniqueFd reserve_;
   bool draining_ = false;
   bool in_turn_ = false;
   bool closing_ = false;

@@ -7,6 +7,7 @@
 namespace orlop {
 
 enum class ListenerKind : uint32_t { kOutbound, kInbound, kHbone };
+constexpr uint32_t kListenerKinds = 3;
 enum class SocketKind : uint32_t { kOut4, kOut6, kLocal4, kLocal6 };
 constexpr uint32_t kSocketKinds = 4;
 enum class Role : uint32_t { kServer, kClient };

@@ -3,11 +3,12 @@
 #include "engine/core/loop.h"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <vector>
+
+#include "shared/unique_fd.h"
 
 namespace orlop {
 
@@ -18,7 +19,7 @@ class Wait {
   static Wait* Join(Loop* loop, uv_loop_t* uv);
   void Leave(Loop* loop);
   bool Add(int fd, uint32_t events, Pollable* who) const;
-  void Remove(int fd) const { epoll_ctl(set_, EPOLL_CTL_DEL, fd, nullptr); }
+  void Remove(int fd) const { epoll_ctl(set_.get(), EPOLL_CTL_DEL, fd, nullptr); }
   void Again() { again_ = true; }
 
  private:
@@ -34,7 +35,7 @@ class Wait {
   uv_prepare_t prepare_;
   uv_idle_t idle_;
   int handles_ = 2;
-  int set_ = -1;
+  UniqueFd set_;
   bool again_ = false;
   std::vector<Loop*> loops_;
 };
@@ -65,18 +66,17 @@ int Wait::Open() {
   uv_prepare_init(uv_, &prepare_);
   uv_idle_init(uv_, &idle_);
   prepare_.data = idle_.data = this;
-  set_ = epoll_create1(EPOLL_CLOEXEC);
-  if (set_ < 0) return errno;
+  set_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!set_) return errno;
   epoll_event event{};
   event.events = EPOLLIN;
-  if (epoll_ctl(set_, EPOLL_CTL_ADD, uv_backend_fd(uv_), &event) != 0) return errno;
+  if (epoll_ctl(set_.get(), EPOLL_CTL_ADD, uv_backend_fd(uv_), &event) != 0) return errno;
   return -uv_prepare_start(&prepare_,
                            [](uv_prepare_t* handle) { static_cast<Wait*>(handle->data)->UntilUvHasWork(); });
 }
 
 void Wait::End() {
-  if (set_ >= 0) close(set_);
-  set_ = -1;
+  set_.reset();
   const auto gone = [](uv_handle_t* handle) {
     auto* self = static_cast<Wait*>(handle->data);
     if (--self->handles_ == 0) delete self;
@@ -89,7 +89,7 @@ bool Wait::Add(int fd, uint32_t events, Pollable* who) const {
   epoll_event event{};
   event.events = events;
   event.data.ptr = who;
-  return epoll_ctl(set_, EPOLL_CTL_ADD, fd, &event) == 0;
+  return epoll_ctl(set_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void Wait::UntilUvHasWork() {
@@ -98,7 +98,7 @@ void Wait::UntilUvHasWork() {
     // Milliseconds to libuv's next timer, -1: it has none; 0: it has work that no descriptor tells of.
     const int uv_timeout = uv_backend_timeout(uv_);
     epoll_event ready[256];
-    const int count = epoll_wait(set_, ready, 256, again_ ? 0 : uv_timeout);
+    const int count = epoll_wait(set_.get(), ready, 256, again_ ? 0 : uv_timeout);
     uv_update_time(uv_);
     uv_has_work = uv_timeout == 0 || (count <= 0 && !again_);
     again_ = false;
@@ -113,7 +113,7 @@ void Wait::UntilUvHasWork() {
     for (size_t i = loops_.size(); i-- > 0;) {
       if (i < loops_.size()) loops_[i]->end_turn_(loops_[i]->self_);
     }
-    if (set_ < 0) return;
+    if (!set_) return;
   }
   // libuv looks and does not sleep: what it was woken for may have gone, and it would not see our
   // descriptors.

@@ -1,8 +1,9 @@
 // data thread · the pods of an engine: listeners, socket pools, the flow map; what removing one ends.
 #include <fcntl.h>
-#include <unistd.h>
 
-#include "engine/core/descriptors.h"
+#include <utility>
+
+#include "engine/core/descriptor.h"
 #include "engine/core/engine.h"
 #include "engine/relay/connection.h"
 #include "engine/tunnel/tunnel.h"
@@ -29,22 +30,18 @@ void Engine::SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity) {
   pod->identity = identity;
 }
 
-bool Engine::AddListener(uint32_t pod_idx, ListenerKind kind, int fd) {
-  auto acceptor = std::make_unique<Acceptor>(*this, pod_idx, kind, fd);
+bool Engine::AddListener(uint32_t pod_idx, ListenerKind kind, Descriptor fd) {
+  auto acceptor = std::make_unique<Acceptor>(*this, pod_idx, kind, std::move(fd));
   Pod* pod = FindPod(pod_idx);
   if (!pod || draining_ || !acceptor->Open()) return false;
   pod->acceptors.push_back(std::move(acceptor));
   return true;
 }
 
-bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, int fd) {
-  CountOpened();
+bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd) {
   SocketPool* pool = FindPool(pod_idx, kind);
-  if (!pool) {
-    CloseCounted(fd, false);
-    return false;
-  }
-  pool->Add(fd);
+  if (!pool) return false;
+  pool->Add(std::move(fd));
   if (!in_turn_) loop_.Again();
   return true;
 }
@@ -73,8 +70,7 @@ void Engine::RemovePod(uint32_t pod_idx, bool cut) {
 }
 
 void Engine::SetFlowMap(int fd) {
-  if (flow_map_ >= 0) close(flow_map_);
-  flow_map_ = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  flow_map_.reset(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 }
 
 void Engine::EmitPoolLow(uint32_t pod_idx, SocketKind kind, uint32_t count) {

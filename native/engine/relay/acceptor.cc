@@ -5,11 +5,11 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/engine.h"
 #include "engine/kernel/original_dst.h"
 #include "engine/relay/connection.h"
@@ -20,35 +20,22 @@ namespace {
 // Per wake-up and listener; the set is level-triggered here, so the rest comes in the next turn.
 constexpr int kAcceptsPerTurn = 128;
 
-void Reset(int fd) {
-  const linger now{1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  close(fd);
-}
-
 }  // namespace
 
-Acceptor::Acceptor(Engine& engine, uint32_t pod_idx, ListenerKind kind, int fd)
-    : engine_(engine), pod_idx_(pod_idx), kind_(kind), fd_(fd) {
-  CountOpened();
-}
-
-Acceptor::~Acceptor() {
-  engine_.loop().Forget(fd_);
-  CloseCounted(fd_, false);
-}
+Acceptor::Acceptor(Engine& engine, uint32_t pod_idx, ListenerKind kind, Descriptor fd)
+    : engine_(engine), pod_idx_(pod_idx), kind_(kind), fd_(std::move(fd)) {}
 
 // What a listener is told, every socket that it accepts inherits: once instead of five calls a connection.
 // An application's connection outlives quiet hours only if dead peers are noticed: 180 s, 9 × 180 s, as
 // ztunnel.
 bool Acceptor::Open() {
   const int on = 1, seconds = 180, probes = 9;
-  setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  setsockopt(fd_, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
-  setsockopt(fd_, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
-  setsockopt(fd_, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-  return engine_.loop().WatchShared(fd_, this);
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+  setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  return fd_.WatchShared(engine_.loop(), this);
 }
 
 void Acceptor::OnReady(uint32_t) {
@@ -57,31 +44,32 @@ void Acceptor::OnReady(uint32_t) {
   for (int taken = 0; taken < kAcceptsPerTurn; taken++) {
     sockaddr_storage address;
     socklen_t length = sizeof address;
-    const int fd = accept4(fd_, reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd =
+        accept4(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      Take(fd, address, length);
+      Take(Descriptor(fd), address, length);
       continue;
     }
     // ECONNABORTED and the network errors of accept(2) concern one connection that is already gone.
     if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;
-    if (errno == EMFILE || errno == ENFILE) engine_.ShedOne(fd_);
+    if (errno == EMFILE || errno == ENFILE) engine_.ShedOne(fd_.get());
     return;
   }
 }
 
-void Acceptor::Take(int fd, const sockaddr_storage& address, uint32_t length) {
+void Acceptor::Take(Descriptor fd, const sockaddr_storage& address, uint32_t length) {
   if (DescriptorsShort() || engine_.Overloaded()) {
     engine_.CountShed();
-    return Reset(fd);
+    return fd.CloseWithReset();
   }
-  CountOpened();
   engine_.CountAccepted();
   Endpoint peer;
   // A peer that reset at once may have no address any more: unknown is refused.
-  if (!FromSockaddr(address, length, &peer)) return CloseCounted(fd, true);
+  if (!FromSockaddr(address, length, &peer)) return fd.CloseWithReset();
   const Pod* pod = engine_.FindPod(pod_idx_);
-  if (!pod) return CloseCounted(fd, true);
-  if (kind_ == ListenerKind::kHbone) return engine_.hbone().Accept(pod_idx_, pod->identity, fd, peer);
+  if (!pod) return fd.CloseWithReset();
+  if (kind_ == ListenerKind::kHbone)
+    return engine_.hbone().Accept(pod_idx_, pod->identity, std::move(fd), peer);
 
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_ACCEPTED;
@@ -93,13 +81,13 @@ void Acceptor::Take(int fd, const sockaddr_storage& address, uint32_t length) {
   } else {
     sockaddr_storage local;
     socklen_t local_length = sizeof local;
-    if (getsockname(fd, reinterpret_cast<sockaddr*>(&local), &local_length) == 0 &&
+    if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &local_length) == 0 &&
         FromSockaddr(local, local_length, &target)) {
       record.target = ToRecord(target);
     }
   }
   auto* connection = new Connection(engine_, pod_idx_, peer);
-  if (!connection->TakeAccepted(fd)) return connection->Finish(CloseCause::kShed);
+  if (!connection->TakeAccepted(std::move(fd))) return connection->Finish(CloseCause::kShed);
   connection->Report(record);
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "engine/core/descriptor.h"
 #include "engine/core/events.h"
 #include "engine/core/loop.h"
 
@@ -13,17 +14,17 @@ class Engine;
 
 class Acceptor final : public Pollable {
  public:
-  Acceptor(Engine& engine, uint32_t pod_idx, ListenerKind kind, int fd);
-  virtual ~Acceptor();
+  Acceptor(Engine& engine, uint32_t pod_idx, ListenerKind kind, Descriptor fd);
+  virtual ~Acceptor() = default;
   bool Open();
   void OnReady(uint32_t events) override;
 
  private:
-  void Take(int fd, const struct sockaddr_storage& address, uint32_t length);
+  void Take(Descriptor fd, const struct sockaddr_storage& address, uint32_t length);
   Engine& engine_;
   uint32_t pod_idx_;
   ListenerKind kind_;
-  int fd_;
+  Descriptor fd_;
 };
 
 }  // namespace orlop

@@ -7,8 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/engine.h"
 #include "engine/tunnel/tunnel.h"
 #include "engine/tunnel/tunnel_pool.h"
@@ -41,22 +42,21 @@ Connection::~Connection() {
   engine_.CountConnection(-1);
 }
 
-bool Connection::Adopt(SocketEnd& end, int fd) {
-  end.fd = fd;
-  return engine_.loop().Watch(fd, &end);
+bool Connection::Adopt(SocketEnd& end, Descriptor fd) {
+  end.fd = std::move(fd);
+  return end.fd.Watch(engine_.loop(), &end);
 }
 
 void Connection::Drop(SocketEnd& end, bool reset) {
-  if (end.fd < 0) return;
-  CloseCounted(end.fd, reset);
-  end.fd = -1;
+  if (!end.fd) return;
+  reset ? end.fd.CloseWithReset() : end.fd.Close();
   end.readable = end.writable = false;
   end.out.Clear();
 }
 
-bool Connection::TakeAccepted(int fd) {
+bool Connection::TakeAccepted(Descriptor fd) {
   down_.writable = true;
-  return Adopt(down_, fd);
+  return Adopt(down_, std::move(fd));
 }
 
 void Connection::Report(const orlop_engine_event& event, std::string_view authority) {
@@ -140,10 +140,10 @@ void Connection::Dial(uint32_t pod_idx, const Endpoint& to, const Endpoint* from
   pool->Draw(this);
 }
 
-void Connection::OnSocket(int fd) {
+void Connection::OnSocket(Descriptor fd) {
   phase_ = Phase::kConnecting;
-  const int error = StartConnect(fd, target_, has_source_ ? &source_ : nullptr);
-  if (!Adopt(up_, fd)) return Finish(CloseCause::kShed);
+  const int error = StartConnect(fd.get(), target_, has_source_ ? &source_ : nullptr);
+  if (!Adopt(up_, std::move(fd))) return Finish(CloseCause::kShed);
   if (error != 0) return Finish(CloseCause::kConnectFailed, error);
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/core/arena.h"
 #include "engine/core/buffers.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/endpoint.h"
 #include "engine/core/events.h"
 #include "engine/core/loop.h"
@@ -29,7 +30,7 @@ class SocketEnd final : public Pollable {
  public:
   SocketEnd(ChunkPool& pool, Connection& connection) : out(pool), connection_(connection) {}
   void OnReady(uint32_t events) override;
-  int fd = -1;
+  Descriptor fd;
   bool readable = false;
   bool writable = false;
   bool hup = false;    // FIN, RST or error is waiting behind the bytes: read until it shows
@@ -89,7 +90,7 @@ class Connection final : public SocketWaiter {
   virtual ~Connection();
 
   // --- from acceptor and hbone_server: a new one -------------------------------------------
-  bool TakeAccepted(int fd);
+  bool TakeAccepted(Descriptor fd);
   void Report(const orlop_engine_event& event, std::string_view authority = {});
 
   // --- from the engine: what TypeScript decided --------------------------------------------
@@ -114,7 +115,7 @@ class Connection final : public SocketWaiter {
   void OnTunnelLost(CloseCause cause, int detail, std::string_view message);
 
   // --- from sockets and timers ---------------------------------------------------------------
-  void OnSocket(int fd) override;
+  void OnSocket(Descriptor fd) override;
   void OnSocketReady(SocketEnd& end, uint32_t events);
   void OnAgain() { Pump(); }
 
@@ -144,7 +145,7 @@ class Connection final : public SocketWaiter {
   void Dial(uint32_t pod_idx, const Endpoint& to, const Endpoint* from);
   void OnConnected();
   void Established(std::string_view baggage);
-  bool Adopt(SocketEnd& end, int fd);
+  bool Adopt(SocketEnd& end, Descriptor fd);
   void Drop(SocketEnd& end, bool reset);
   // 14: relay.cc
   void Pump();

@@ -6,8 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/engine.h"
 
 namespace orlop {
@@ -47,15 +48,14 @@ SocketPool::SocketPool(Engine& engine, uint32_t pod_idx, SocketKind kind)
 
 SocketPool::~SocketPool() {
   while (first_) first_->CancelWait();
-  for (const int fd : fds_) CloseCounted(fd, false);
 }
 
 void SocketPool::Draw(SocketWaiter* waiter) {
   if (!fds_.empty()) {
-    const int fd = fds_.back();
+    Descriptor fd = std::move(fds_.back());
     fds_.pop_back();
     AskIfLow();
-    waiter->OnSocket(fd);
+    waiter->OnSocket(std::move(fd));
     return;
   }
   Grow();
@@ -67,15 +67,15 @@ void SocketPool::Draw(SocketWaiter* waiter) {
   AskIfLow();
 }
 
-void SocketPool::Add(int fd) {
+void SocketPool::Add(Descriptor fd) {
   asked_ms_ = 0;
   if (!first_) {
-    fds_.push_back(fd);
+    fds_.push_back(std::move(fd));
     return;
   }
   SocketWaiter* waiter = first_;
   waiter->CancelWait();
-  waiter->OnSocket(fd);
+  waiter->OnSocket(std::move(fd));
 }
 
 void SocketPool::Grow() {

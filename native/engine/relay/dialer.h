@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/core/descriptor.h"
 #include "engine/core/endpoint.h"
 #include "engine/core/events.h"
 #include "engine/core/timers.h"
@@ -17,7 +18,7 @@ class SocketPool;
 // Whoever needs a socket and may have to wait for one. Gets it, or cancels at its own deadline.
 class SocketWaiter {
  public:
-  virtual void OnSocket(int fd) = 0;
+  virtual void OnSocket(Descriptor fd) = 0;
   void CancelWait();
   bool waiting() const { return pool_ != nullptr; }
 
@@ -36,8 +37,7 @@ class SocketPool {
   ~SocketPool();
   // Calls waiter->OnSocket, now or later.
   void Draw(SocketWaiter* waiter);
-  // Owns `fd` from here on.
-  void Add(int fd);
+  void Add(Descriptor fd);
 
  private:
   friend class SocketWaiter;
@@ -46,7 +46,7 @@ class SocketPool {
   Engine& engine_;
   uint32_t pod_idx_;
   SocketKind kind_;
-  std::vector<int> fds_;
+  std::vector<Descriptor> fds_;
   SocketWaiter* first_ = nullptr;
   SocketWaiter* last_ = nullptr;
   uint32_t waiters_ = 0;

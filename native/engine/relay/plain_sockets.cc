@@ -4,14 +4,15 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
 
 #include "engine/core/endpoint.h"
+#include "shared/args.h"
 #include "shared/errno_error.h"
+#include "shared/unique_fd.h"
 
 namespace orlop {
 namespace {
@@ -22,7 +23,9 @@ Napi::Value Throw(Napi::Env env, int error, const char* call) {
 }
 
 Napi::Value UnconnectedSocket(const Napi::CallbackInfo& info) {
-  const int family = info[0].ToNumber().Int32Value() == 6 ? AF_INET6 : AF_INET;
+  int64_t version = 0;
+  if (!ArgInt(info, 0, 4, 6, &version)) return info.Env().Undefined();
+  const int family = version == 6 ? AF_INET6 : AF_INET;
   const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
   if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -31,12 +34,14 @@ Napi::Value UnconnectedSocket(const Napi::CallbackInfo& info) {
 
 Napi::Value ListenSocket(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::string text = info[0].ToString();
+  std::string text;
+  int64_t wanted = 0;
+  if (!ArgString(info, 0, &text) || !ArgInt(info, 1, 0, UINT16_MAX, &wanted)) return env.Undefined();
   sockaddr_storage address{};
   socklen_t length;
   auto* v4 = reinterpret_cast<sockaddr_in*>(&address);
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&address);
-  const uint16_t port = htons(static_cast<uint16_t>(info[1].ToNumber().Uint32Value()));
+  const uint16_t port = htons(static_cast<uint16_t>(wanted));
   if (inet_pton(AF_INET, text.c_str(), &v4->sin_addr) == 1) {
     v4->sin_family = AF_INET;
     v4->sin_port = port;
@@ -48,19 +53,18 @@ Napi::Value ListenSocket(const Napi::CallbackInfo& info) {
   } else {
     return Throw(env, EINVAL, "inet_pton");
   }
-  const int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  UniqueFd fd(socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
-  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (fd) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   Endpoint local;
-  if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), length) != 0 || listen(fd, 4096) != 0 ||
-      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+  if (!fd || bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      listen(fd.get(), 4096) != 0 ||
+      getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
       !FromSockaddr(address, length, &local)) {
-    const int error = errno;
-    if (fd >= 0) close(fd);
-    return Throw(env, error, "listen");
+    return Throw(env, errno, "listen");
   }
   Napi::Object result = Napi::Object::New(env);
-  result.Set("fd", fd);
+  result.Set("fd", fd.release());
   result.Set("port", local.port);
   return result;
 }

@@ -26,12 +26,12 @@ void SocketEnd::OnReady(uint32_t events) {
 }
 
 void Connection::OnSocketReady(SocketEnd& end, uint32_t events) {
-  if (phase_ == Phase::kEnded || end.fd < 0) return;
+  if (phase_ == Phase::kEnded || !end.fd) return;
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) end.readable = true;
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) end.hup = true;
   if (phase_ == Phase::kConnecting && &end == &up_) {
     if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
-    const int error = ConnectResult(end.fd, events);
+    const int error = ConnectResult(end.fd.get(), events);
     if (error != 0) return Finish(CloseCause::kConnectFailed, error);
     return OnConnected();
   }
@@ -69,7 +69,7 @@ bool Connection::Move(SocketEnd& from, SocketEnd& to, uint64_t& counter) {
       return false;
     }
     if (!from.readable) return false;
-    const ssize_t got = recv(from.fd, bytes, Scratch::kRead, 0);
+    const ssize_t got = recv(from.fd.get(), bytes, Scratch::kRead, 0);
     if (got == 0) {
       from.eof = true;
       continue;
@@ -82,7 +82,7 @@ bool Connection::Move(SocketEnd& from, SocketEnd& to, uint64_t& counter) {
     }
     // A short read has emptied the socket: an edge will tell of more. Not so when the end is already there.
     if (static_cast<size_t>(got) < Scratch::kRead && !from.hup) from.readable = false;
-    ssize_t sent = send(to.fd, bytes, static_cast<size_t>(got), MSG_NOSIGNAL);
+    ssize_t sent = send(to.fd.get(), bytes, static_cast<size_t>(got), MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno != EAGAIN && errno != EINTR) {
         ResetBy(to, errno);
@@ -108,7 +108,7 @@ bool Connection::WriteOut(SocketEnd& end, uint64_t& counter) {
     msghdr message{};
     message.msg_iov = pieces;
     message.msg_iovlen = static_cast<size_t>(end.out.Front(pieces, 16));
-    const ssize_t sent = sendmsg(end.fd, &message, MSG_NOSIGNAL);
+    const ssize_t sent = sendmsg(end.fd.get(), &message, MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
       end.writable = false;
@@ -125,7 +125,7 @@ bool Connection::WriteOut(SocketEnd& end, uint64_t& counter) {
 void Connection::ShutIfDrained(SocketEnd& end) {
   if (end.shut || !end.out.empty()) return;
   end.shut = true;
-  shutdown(end.fd, SHUT_WR);
+  shutdown(end.fd.get(), SHUT_WR);
 }
 
 void Connection::FinishIfDone() {
@@ -158,10 +158,10 @@ void Connection::PumpStream() {
 
 ssize_t Connection::ReadForStream(uint8_t* into, size_t capacity) {
   SocketEnd& end = app();
-  if (!end.readable || end.fd < 0) return -EAGAIN;
+  if (!end.readable || !end.fd) return -EAGAIN;
   ssize_t got;
   do {
-    got = recv(end.fd, into, capacity, 0);
+    got = recv(end.fd.get(), into, capacity, 0);
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
     CountMoved(server_stream_ ? received_ : sent_, static_cast<size_t>(got));
@@ -219,8 +219,8 @@ void Connection::FlushStreamData() {
     message.msg_iovlen = static_cast<size_t>(count);
     const iovec& first = stream.pieces[0];
     // A single small message is the common case, and a plain send a fifth cheaper.
-    const ssize_t result = count == 1 ? send(end.fd, first.iov_base, first.iov_len, MSG_NOSIGNAL)
-                                      : sendmsg(end.fd, &message, MSG_NOSIGNAL);
+    const ssize_t result = count == 1 ? send(end.fd.get(), first.iov_base, first.iov_len, MSG_NOSIGNAL)
+                                      : sendmsg(end.fd.get(), &message, MSG_NOSIGNAL);
     if (result >= 0) {
       sent = static_cast<size_t>(result);
     } else if (errno != EAGAIN && errno != EINTR) {

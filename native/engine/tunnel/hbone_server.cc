@@ -2,7 +2,9 @@
 // 400.
 #include "engine/tunnel/hbone_server.h"
 
-#include "engine/core/descriptors.h"
+#include <utility>
+
+#include "engine/core/descriptor.h"
 #include "engine/core/engine.h"
 #include "engine/relay/connection.h"
 #include "engine/tunnel/tunnel.h"
@@ -21,15 +23,15 @@ std::string AddressKey(const Endpoint& peer) {
 
 }  // namespace
 
-void HboneServer::Accept(uint32_t pod_idx, int32_t identity, int fd, const Endpoint& peer) {
+void HboneServer::Accept(uint32_t pod_idx, int32_t identity, Descriptor fd, const Endpoint& peer) {
   uint32_t& half_open = half_open_[AddressKey(peer)];
   if (half_open >= kHalfOpenPerPeer) {
     engine_.CountShed();
-    return CloseCounted(fd, true);
+    return fd.CloseWithReset();
   }
   half_open++;
   auto* tunnel = new Tunnel(engine_, Role::kServer, pod_idx, peer, identity);
-  tunnel->Accept(fd);
+  tunnel->Accept(std::move(fd));
 }
 
 void HboneServer::HalfOpenDone(const Endpoint& peer) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "engine/core/descriptor.h"
 #include "engine/core/endpoint.h"
 
 namespace orlop {
@@ -16,8 +17,7 @@ class Tunnel;
 class HboneServer {
  public:
   explicit HboneServer(Engine& engine) : engine_(engine) {}
-  // Owns `fd`.
-  void Accept(uint32_t pod_idx, int32_t identity, int fd, const Endpoint& peer);
+  void Accept(uint32_t pod_idx, int32_t identity, Descriptor fd, const Endpoint& peer);
   void HalfOpenDone(const Endpoint& peer);
 
  private:

@@ -8,8 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/engine.h"
 #include "engine/relay/connection.h"
 #include "engine/tunnel/hbone_server.h"
@@ -66,13 +67,13 @@ void Tunnel::OnDeadline() {
 
 // --- connecting --------------------------------------------------------------------------------
 
-void Tunnel::Accept(int fd) {
-  fd_ = fd;
+void Tunnel::Accept(Descriptor fd) {
+  fd_ = std::move(fd);
   half_open_ = true;  // counted by hbone_server
   sockaddr_storage address;
   socklen_t length = sizeof address;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
-      !FromSockaddr(address, length, &local_) || !engine_.loop().Watch(fd, this)) {
+  if (getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+      !FromSockaddr(address, length, &local_) || !fd_.Watch(engine_.loop(), this)) {
     return EndFailed(HandshakeFailure::kClosed, "the connection was gone at once");
   }
   writable_ = true;
@@ -88,16 +89,16 @@ void Tunnel::Dial(TunnelGroup* group, int32_t expect) {
   pool->Draw(this);
 }
 
-void Tunnel::OnSocket(int fd) {
-  fd_ = fd;
+void Tunnel::OnSocket(Descriptor fd) {
+  fd_ = std::move(fd);
   phase_ = Phase::kConnecting;
-  const int error = StartConnect(fd, peer_, nullptr);
-  if (!engine_.loop().Watch(fd, this)) return End(CloseCause::kShed, 0, "");
+  const int error = StartConnect(fd_.get(), peer_, nullptr);
+  if (!fd_.Watch(engine_.loop(), this)) return End(CloseCause::kShed, 0, "");
   if (error != 0) return End(CloseCause::kConnectFailed, error, "");
 }
 
 void Tunnel::Connected(uint32_t events) {
-  const int error = ConnectResult(fd_, events);
+  const int error = ConnectResult(fd_.get(), events);
   if (error != 0) return End(CloseCause::kConnectFailed, error, "");
   StartHandshake();
 }
@@ -221,17 +222,17 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   for (Connection* connection : connections) {
     if (connection->stream.tunnel == this) connection->OnTunnelLost(cause, detail, text);
   }
-  if (fd_ >= 0) {
+  if (fd_) {
     const bool orderly = before == Phase::kOpen && retired_;
     if (orderly && tls_.opened()) {
       tls_.Shutdown();
       Scratch& scratch = engine_.scratch();
-      if (out_.empty()) send(fd_, scratch.cipher_out, scratch.cipher_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (out_.empty())
+        send(fd_.get(), scratch.cipher_out, scratch.cipher_length, MSG_NOSIGNAL | MSG_DONTWAIT);
       scratch.cipher_length = 0;
     }
     // A failed handshake has sent its alert: a FIN lets the peer read it.
-    CloseCounted(fd_, !orderly && before == Phase::kOpen);
-    fd_ = -1;
+    !orderly&& before == Phase::kOpen ? fd_.CloseWithReset() : fd_.Close();
   }
   engine_.slots().Remove(ref_);
   engine_.Bury(this);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/core/buffers.h"
+#include "engine/core/descriptor.h"
 #include "engine/core/endpoint.h"
 #include "engine/core/events.h"
 #include "engine/core/loop.h"
@@ -30,10 +31,10 @@ class Tunnel final : public Pollable, public SocketWaiter {
   virtual ~Tunnel();
 
   // Server: an accepted socket. Client: draw one and connect.
-  void Accept(int fd);
+  void Accept(Descriptor fd);
   void Dial(TunnelGroup* group, int32_t expect);
   void OnReady(uint32_t events) override;
-  void OnSocket(int fd) override;
+  void OnSocket(Descriptor fd) override;
   void OnPeer(int32_t peer_identity);
   void OnRejectPeer();
   // Seals and sends what the session has; called once per turn for each tunnel that is dirty.
@@ -89,7 +90,7 @@ class Tunnel final : public Pollable, public SocketWaiter {
   int32_t expect_ = -1;
   int32_t peer_identity_ = -1;
   SlotRef ref_;
-  int fd_ = -1;
+  Descriptor fd_;
   bool readable_ = false;
   bool writable_ = false;
   bool hup_ = false;  // FIN, RST or error is waiting behind the bytes

@@ -27,7 +27,7 @@ constexpr uint8_t kHandshakeRecord = 0x16;
 // --- reading -----------------------------------------------------------------------------------
 
 void Tunnel::OnReady(uint32_t events) {
-  if (phase_ == Phase::kEnded || fd_ < 0) return;
+  if (phase_ == Phase::kEnded || !fd_) return;
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hup_ = true;
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
@@ -59,7 +59,7 @@ void Tunnel::Receive() {
       held_ = {};
     } else {
       if (!readable_) return;
-      const ssize_t got = recv(fd_, scratch.read, Scratch::kRead, 0);
+      const ssize_t got = recv(fd_.get(), scratch.read, Scratch::kRead, 0);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0 && errno == EAGAIN) {
         readable_ = false;
@@ -174,7 +174,7 @@ bool Tunnel::SendCipher() {
   if (length == 0 || broken_ != 0) return true;
   const uint8_t* bytes = scratch.cipher_out;
   if (out_.empty() && writable_) {
-    const ssize_t sent = send(fd_, bytes, length, MSG_NOSIGNAL);
+    const ssize_t sent = send(fd_.get(), bytes, length, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
       Broke(errno);
       return false;
@@ -203,7 +203,7 @@ bool Tunnel::WriteOut() {
     msghdr message{};
     message.msg_iov = pieces;
     message.msg_iovlen = static_cast<size_t>(out_.Front(pieces, 16));
-    const ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL);
+    const ssize_t sent = sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
       writable_ = false;

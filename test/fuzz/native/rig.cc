@@ -16,7 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "engine/core/descriptors.h"
+#include "engine/core/descriptor.h"
 #include "engine/relay/connection.h"
 
 namespace {
@@ -214,10 +214,9 @@ void Rig::PeerComes() {
   if (far_ends_.size() >= kMostFarEnds || !pod_here_ || engine_->draining()) return;
   int near = -1;
   const int far = FarEnd(&near);
-  CountOpened();
   Endpoint peer;
   peer.addr.bytes[15] = 3;
-  engine_->hbone().Accept(kPod, 0, near, peer);
+  engine_->hbone().Accept(kPod, 0, Descriptor(near), peer);
   const uint8_t handshake = 0x16;
   if (send(far, &handshake, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) Wrong("the handshake");
 }
@@ -228,7 +227,7 @@ void Rig::ApplicationComes() {
   if (g_accepted >= 0) close(g_accepted);
   FarEnd(&g_accepted);
   engine_->AddListener(kPod, NextChoice() % 4 == 3 ? ListenerKind::kInbound : ListenerKind::kOutbound,
-                       listener);
+                       Descriptor(listener));
 }
 
 void Rig::Say(uint8_t who, const uint8_t* bytes, size_t length) {
@@ -404,7 +403,7 @@ void Rig::Refill(const orlop_engine_event& event) {
   for (int i = 0; i < 2 && far_ends_.size() < kMostFarEnds && pod_here_; i++) {
     int near = -1;
     FarEnd(&near);
-    engine_->AddSocket(event.pod_idx, static_cast<SocketKind>(event.kind), near);
+    engine_->AddSocket(event.pod_idx, static_cast<SocketKind>(event.kind), Descriptor(near));
   }
 }
 

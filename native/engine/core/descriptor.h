@@ -1,0 +1,46 @@
+// any thread · a descriptor that an engine owns: counted against the process's limit, and taken out of epoll before it is closed.
+#pragma once
+
+#include <cstdint>
+
+namespace orlop {
+
+class Loop;
+class Pollable;
+
+// The keeper lends sockets and may hold its copy of one for longer than the engine. close(2) alone would then
+// leave the socket in the epoll set, with the address of an object that is gone. So this is the only place in
+// native/engine that calls close(2); test/architecture.test.ts holds the rest to it.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  // Takes ownership. Negative: none.
+  explicit Descriptor(int fd);
+  Descriptor(Descriptor&& other) noexcept;
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { Close(); }
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  // Loop::Watch and Loop::WatchShared. `loop` outlives this. False: the kernel has no memory.
+  bool Watch(const Loop& loop, Pollable* pollable);
+  bool WatchShared(const Loop& loop, Pollable* pollable);
+  // A TCP peer receives a FIN, unless bytes were left unread.
+  void Close();
+  // A TCP peer receives a RST; what was not sent yet is dropped.
+  void CloseWithReset();
+
+ private:
+  int fd_ = -1;
+  const Loop* loop_ = nullptr;  // in whose set it is
+};
+
+// True when two more descriptors, which is what a connection needs, would leave less than a tenth of
+// RLIMIT_NOFILE. New connections are then shed, so that admin, keeper and logs still work.
+bool DescriptorsShort();
+// What the engines of this process own, all threads together.
+int64_t OpenDescriptors();
+
+}  // namespace orlop

@@ -1,0 +1,61 @@
+// tests · sockets that the keeper lends: it may still hold its copy of a socket when the engine has closed its own.
+import assert from "node:assert/strict";
+import { closeSync } from "node:fs";
+import type { Socket } from "node:net";
+import { test } from "node:test";
+import { setTimeout as after } from "node:timers/promises";
+import { duplicate, unconnectedSocket } from "../../agent/engine/addon.ts";
+import { refOf } from "./hbone-pair.ts";
+import { dial, readAll, serve, TestEngine } from "./support.ts";
+
+const CALLS = 20;
+
+test("a lent socket that is closed while the keeper holds a copy says nothing more to the engine", async () => {
+  const held: number[] = [];
+  const served: Socket[] = [];
+  const app = await serve((socket) => {
+    served.push(socket);
+    socket.resume();
+    socket.end("hello");
+  });
+  using under = new TestEngine((event, engine) => {
+    if (event.type === "pool-low") {
+      const fds = Int32Array.from({ length: event.count }, () => unconnectedSocket(4));
+      // The keeper's copies: SCM_RIGHTS duplicates, and the sender closes its own later.
+      for (const fd of fds) held.push(duplicate(fd));
+      engine.engine.addSockets(event.podIdx, event.kind, fds);
+    }
+    if (event.type !== "accepted") return undefined;
+    return { ...refOf(event), type: "relay", to: { address: "127.0.0.1", port: app.port } };
+  });
+  under.refill = false;
+  under.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
+  const port = under.listen(1, "outbound");
+  try {
+    // Of these the engine closes its sockets while the copies keep them open.
+    for (let call = 0; call < CALLS; call++) {
+      const socket = await dial(port);
+      if (call % 2 === 0) {
+        socket.end();
+        assert.equal((await readAll(socket)).toString(), "hello");
+      } else {
+        await readAll(socket);
+        socket.resetAndDestroy();
+      }
+    }
+    await under.event("closed", () => under.closed().length === CALLS);
+    // Now the far ends of the held copies are reset: each is an event that nobody waits for any more.
+    for (const socket of served) socket.resetAndDestroy();
+    await after(50);
+    for (const fd of held.splice(0)) closeSync(fd);
+    // The engine goes on.
+    const socket = await dial(port);
+    socket.end();
+    assert.equal((await readAll(socket)).toString(), "hello");
+    assert.equal(under.errors.length, 0);
+    assert.ok(under.closed().length >= CALLS);
+  } finally {
+    for (const fd of held) closeSync(fd);
+    app.close();
+  }
+});
