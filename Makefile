@@ -11,7 +11,7 @@ Q := $(if $(V),,@)
 NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/*/* bpf/orlop_abi.h)
 BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
-GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h $(wildcard native/engine/core/arena.h)
+GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h
 
 .PHONY: build check test interop soak fuzz demo load-check bench bench-instructions gen gen-check allowances doctor clean format
 

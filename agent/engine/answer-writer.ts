@@ -5,15 +5,7 @@ import { writeIp } from "../mesh/ip.ts";
 import type { Answer } from "./answers.ts";
 
 const record = abi.orlopEngineAnswer;
-const types = {
-  relay: abi.ORLOP_ANSWER_RELAY,
-  tunnel: abi.ORLOP_ANSWER_TUNNEL,
-  dial: abi.ORLOP_ANSWER_DIAL,
-  refuse: abi.ORLOP_ANSWER_REFUSE,
-  close: abi.ORLOP_ANSWER_CLOSE,
-  peer: abi.ORLOP_ANSWER_PEER,
-  "reject-peer": abi.ORLOP_ANSWER_REJECT_PEER,
-} as const satisfies Record<Answer["type"], number>;
+const types: Readonly<Record<Answer["type"], number>> = abi.answerTypes;
 
 /** Where a writer's records and text lie, in bytes from the arena's start. */
 export type AnswerArea = { readonly records: number; readonly text: number; readonly textSize: number };

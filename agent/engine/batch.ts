@@ -9,8 +9,8 @@ import type { Engine, EngineStats } from "./engine.ts";
 import { EventReader } from "./event-reader.ts";
 import type { ConnRef, EngineEvent } from "./events.ts";
 
-const listenerKinds: readonly ListenerKind[] = ["outbound", "inbound", "hbone"];
-const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
+const listenerKinds: readonly ListenerKind[] = abi.listenerKinds;
+const socketKinds: readonly SocketKind[] = abi.socketKinds;
 
 /** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
 export class BatchEngine implements Engine {

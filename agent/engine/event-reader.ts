@@ -1,58 +1,24 @@
-// 6 · data thread · arena records → EngineEvent. Knows offsets from abi.ts and the order of each closed list.
+// 6 · data thread · arena records → EngineEvent. Offsets and the names of closed lists come from abi.ts.
 import * as abi from "../abi.ts";
-import type { SocketKind } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
-import type { CloseCause, EngineEvent, HandshakeFailure } from "./events.ts";
+import type { EngineEvent } from "./events.ts";
 
 const record = abi.orlopEngineEvent;
 const span = abi.orlopSpan;
-
-/** The same order as enum CloseCause in native/engine/core/events.h. */
-export const closeCauses: readonly CloseCause[] = [
-  "finished",
-  "reset-by-downstream",
-  "reset-by-upstream",
-  "refused",
-  "closed-by-answer",
-  "connect-failed",
-  "connect-timeout",
-  "tls-failed",
-  "tls-peer-rejected",
-  "h2-failed",
-  "tunnel-refused",
-  "tunnel-lost",
-  "protocol-error",
-  "no-socket",
-  "shed",
-  "drained",
-  "answer-timeout",
-];
-/** The same order as enum HandshakeFailure in native/engine/core/events.h. */
-export const handshakeFailures: readonly HandshakeFailure[] = [
-  "plaintext",
-  "no-certificate",
-  "expired",
-  "not-yet-valid",
-  "unknown-issuer",
-  "wrong-usage",
-  "bad-certificate",
-  "rejected-peer",
-  "no-alpn",
-  "timeout",
-  "closed",
-  "no-identity",
-  "protocol",
-];
-const listeners = ["outbound", "inbound"] as const;
-const roles = ["server", "client"] as const;
-const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
+const types = abi.eventTypes satisfies Readonly<Record<EngineEvent["type"], number>>;
 
 /** `list[index]`, or an exception: the addon and this file were not built together. */
 function named<T>(list: readonly T[], index: number): T {
   const value = list[index];
   if (value === undefined) throw new RangeError(`engine.node sent the unknown value ${index}; rebuild it`);
   return value;
+}
+
+/** Connections of :15008 are never reported as accepted: their tunnel is. */
+function captured(kind: (typeof abi.listenerKinds)[number]): "outbound" | "inbound" {
+  if (kind === "hbone") throw new RangeError("engine.node reported an accepted connection of :15008; rebuild it");
+  return kind;
 }
 
 export class EventReader {
@@ -71,27 +37,27 @@ export class EventReader {
     const podIdx = this.#u32(at + record.podIdx);
     const type = this.#u32(at + record.type);
     switch (type) {
-      case abi.ORLOP_ENGINE_ACCEPTED:
+      case types.accepted:
         return {
           type: "accepted",
           ...ref,
-          listener: named(listeners, this.#u32(at + record.kind)),
+          listener: captured(named(abi.listenerKinds, this.#u32(at + record.kind))),
           podIdx,
           source: this.#endpoint(at + record.near),
           destination: this.#known(at + record.target),
         };
-      case abi.ORLOP_ENGINE_PEER_CERTIFICATE:
+      case types["peer-certificate"]:
         return {
           type: "peer-certificate",
           ...ref,
-          role: named(roles, this.#u32(at + record.kind)),
+          role: named(abi.roles, this.#u32(at + record.kind)),
           podIdx,
           peer: this.#endpoint(at + record.near),
           leaf: Uint8Array.from(this.#bytes(at, 0)),
           identity: this.#i32(at + record.identity),
           expect: this.#i32(at + record.expect),
         };
-      case abi.ORLOP_ENGINE_CONNECT_REQUEST:
+      case types["connect-request"]:
         return {
           type: "connect-request",
           ...ref,
@@ -104,7 +70,7 @@ export class EventReader {
           forwarded: this.#text(at, 2),
           traceparent: this.#text(at, 3),
         };
-      case abi.ORLOP_ENGINE_ESTABLISHED:
+      case types.established:
         return {
           type: "established",
           ...ref,
@@ -112,26 +78,26 @@ export class EventReader {
           elapsedUs: this.#u64(at + record.durationUs),
           baggage: this.#text(at, 1),
         };
-      case abi.ORLOP_ENGINE_CLOSED:
+      case types.closed:
         return {
           type: "closed",
           ...ref,
-          cause: named(closeCauses, this.#u32(at + record.kind)),
+          cause: named(abi.closeCauses, this.#u32(at + record.kind)),
           detail: this.#i32(at + record.detail),
           message: this.#text(at, 0),
           sentBytes: this.#u64(at + record.sentBytes),
           receivedBytes: this.#u64(at + record.receivedBytes),
           durationUs: this.#u64(at + record.durationUs),
         };
-      case abi.ORLOP_ENGINE_HANDSHAKE_FAILED:
+      case types["handshake-failed"]:
         return {
           type: "handshake-failed",
           podIdx,
           peer: this.#endpoint(at + record.near),
-          reason: named(handshakeFailures, this.#u32(at + record.kind)),
+          reason: named(abi.handshakeFailures, this.#u32(at + record.kind)),
           message: this.#text(at, 0),
         };
-      case abi.ORLOP_ENGINE_TUNNEL_ABUSED:
+      case types["tunnel-abused"]:
         return {
           type: "tunnel-abused",
           podIdx,
@@ -139,11 +105,11 @@ export class EventReader {
           peerIdentity: this.#i32(at + record.identity),
           reason: this.#text(at, 0),
         };
-      case abi.ORLOP_ENGINE_POOL_LOW:
+      case types["pool-low"]:
         return {
           type: "pool-low",
           podIdx,
-          kind: named(socketKinds, this.#u32(at + record.kind)),
+          kind: named(abi.socketKinds, this.#u32(at + record.kind)),
           count: this.#i32(at + record.detail),
         };
       default:

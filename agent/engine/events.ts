@@ -1,4 +1,6 @@
 // 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by event-reader.ts.
+import type { closeCauses, handshakeFailures } from "../abi.ts";
+import type { SocketKind } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 
 /** A connection of the engine: slot and generation. An answer to a dead generation is ignored. */
@@ -55,25 +57,8 @@ export type Established = ConnRef & {
   readonly baggage: string;
 };
 
-/** Every way a connection can end. One per connection that was reported, exactly once. */
-export type CloseCause =
-  | "finished" //            both sides sent FIN and all bytes were delivered
-  | "reset-by-downstream" // RST from the side that was accepted
-  | "reset-by-upstream"
-  | "refused" //             by answer `refuse`
-  | "closed-by-answer" //    by answer `close`
-  | "connect-failed" //      errno in detail
-  | "connect-timeout"
-  | "tls-failed" //          our dial of a tunnel: detail says what
-  | "tls-peer-rejected" //   by answer `reject-peer`
-  | "h2-failed" //           no usable HTTP/2 on the tunnel
-  | "tunnel-refused" //      CONNECT answered with status ≠ 200; status in detail
-  | "tunnel-lost" //         the tunnel died under an established stream
-  | "protocol-error" //      the peer broke HTTP/2 or sent data too early
-  | "no-socket" //           the keeper's pool stayed empty until the deadline
-  | "shed" //                descriptor or memory budget
-  | "drained"
-  | "answer-timeout"; //     nobody decided within the deadline
+/** Every way in which a connection ends; native/engine/core/events.h says what each means. */
+export type CloseCause = (typeof closeCauses)[number];
 
 export type Closed = ConnRef & {
   readonly type: "closed";
@@ -96,20 +81,7 @@ export type HandshakeFailed = {
   readonly reason: HandshakeFailure;
   readonly message: string;
 };
-export type HandshakeFailure =
-  | "plaintext" // the first bytes are no TLS record
-  | "no-certificate"
-  | "expired"
-  | "not-yet-valid"
-  | "unknown-issuer"
-  | "wrong-usage"
-  | "bad-certificate"
-  | "rejected-peer"
-  | "no-alpn"
-  | "timeout"
-  | "closed"
-  | "no-identity" // no certificate of our own for this pod yet
-  | "protocol";
+export type HandshakeFailure = (typeof handshakeFailures)[number];
 
 /** A tunnel ended because of what its peer did: floods, resets, malformed frames (docs/reference/failures.md, table A). */
 export type TunnelAbused = {
@@ -124,7 +96,7 @@ export type TunnelAbused = {
 export type PoolLow = {
   readonly type: "pool-low";
   readonly podIdx: number;
-  readonly kind: "out4" | "out6" | "local4" | "local6";
+  readonly kind: SocketKind;
   readonly count: number;
 };
 

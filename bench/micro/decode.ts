@@ -37,8 +37,8 @@ export function decoders(): Readonly<Record<"accepted" | "connect", () => void>>
     return () => void reader.read(0);
   };
   return {
-    accepted: decoder(abi.ORLOP_ENGINE_ACCEPTED, []),
-    connect: decoder(abi.ORLOP_ENGINE_CONNECT_REQUEST, [authority, baggage, "", ""]),
+    accepted: decoder(abi.eventTypes.accepted, []),
+    connect: decoder(abi.eventTypes["connect-request"], [authority, baggage, "", ""]),
   };
 }
 

@@ -26,24 +26,29 @@
 /* Most bytes of text in one answer; batch.ts refuses longer ones. */
 #define ORLOP_ANSWER_TEXT_LIMIT 16384
 
-/* orlop_engine_event.type; names as in agent/engine/events.ts */
-#define ORLOP_ENGINE_ACCEPTED 1
-#define ORLOP_ENGINE_PEER_CERTIFICATE 2
-#define ORLOP_ENGINE_CONNECT_REQUEST 3
-#define ORLOP_ENGINE_ESTABLISHED 4
-#define ORLOP_ENGINE_CLOSED 5
-#define ORLOP_ENGINE_HANDSHAKE_FAILED 6
-#define ORLOP_ENGINE_TUNNEL_ABUSED 7
-#define ORLOP_ENGINE_POOL_LOW 8
+/* orlop_engine_event.type. agent/engine/events.ts has the type of each, event-reader.ts reads it. */
+enum orlop_event_type {
+  ORLOP_ENGINE_ACCEPTED = 1,
+  ORLOP_ENGINE_PEER_CERTIFICATE,
+  ORLOP_ENGINE_CONNECT_REQUEST,
+  ORLOP_ENGINE_ESTABLISHED,
+  ORLOP_ENGINE_CLOSED,
+  ORLOP_ENGINE_HANDSHAKE_FAILED,
+  ORLOP_ENGINE_TUNNEL_ABUSED,
+  ORLOP_ENGINE_POOL_LOW,
+};
 
-/* orlop_engine_answer.type; names as in agent/engine/answers.ts */
-#define ORLOP_ANSWER_RELAY 1
-#define ORLOP_ANSWER_TUNNEL 2
-#define ORLOP_ANSWER_DIAL 3
-#define ORLOP_ANSWER_REFUSE 4
-#define ORLOP_ANSWER_CLOSE 5
-#define ORLOP_ANSWER_PEER 6
-#define ORLOP_ANSWER_REJECT_PEER 7
+/* orlop_engine_answer.type. agent/engine/answers.ts has the type of each, answer-writer.ts writes it, and the object that the
+ * answer names (OnAnswer) acts on it. */
+enum orlop_answer_type {
+  ORLOP_ANSWER_RELAY = 1,
+  ORLOP_ANSWER_TUNNEL,
+  ORLOP_ANSWER_DIAL,
+  ORLOP_ANSWER_REFUSE,
+  ORLOP_ANSWER_CLOSE,
+  ORLOP_ANSWER_PEER,
+  ORLOP_ANSWER_REJECT_PEER,
+};
 
 struct orlop_endpoint {
   struct orlop_addr addr;
@@ -64,7 +69,7 @@ struct orlop_engine_event {
   uint32_t pod_idx;
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
-  uint32_t kind;    /* listener, role, cause, reason or socket kind: the position in batch.ts's list */
+  uint32_t kind;    /* listener, role, cause, reason or socket kind: a number of a list in events.h */
   int32_t detail;   /* errno, HTTP status, TLS alert or count */
   int32_t identity; /* own identity; peer identity for a CONNECT request or abuse */
   int32_t expect;

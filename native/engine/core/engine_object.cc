@@ -67,8 +67,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   }
 
  private:
-  // Inside a turn, on uv's stack: MakeCallback runs ticks and microtasks afterwards, as Node does for its own
-  // handles.
+  // Inside a turn, on libuv's stack. MakeCallback runs ticks and microtasks afterwards, as Node does for its handles.
   static int32_t Call(void* object, uint32_t events) {
     auto* self = static_cast<EngineObject*>(object);
     if (self->environment_ended_) return -1;
@@ -78,7 +77,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
         self->handler_.MakeCallback(self->Value(), {Napi::Number::New(env, events)}, self->context_);
     if (env.IsExceptionPending()) {
       // batch.ts catches what a decision throws. What arrives here is a fault of the batch itself, so no event of
-      // it has an answer: the deadlines refuse them. The exception is reported as an uncaught one.
+      // it has an answer: the deadlines refuse them. The exception becomes the uncaught exception of the process.
       const Napi::Error error = env.GetAndClearPendingException();
       napi_fatal_exception(env, error.Value());
       return -1;

@@ -1,5 +1,4 @@
-// 6 · data thread · the closed lists that events carry by number; agent/engine/event-reader.ts holds the
-// names, same order.
+// 6 · data thread · the closed lists that events carry by number. native/gen-abi.ts writes their names into agent/abi.ts.
 #pragma once
 
 #include <cstdint>
@@ -12,28 +11,30 @@ enum class SocketKind : uint32_t { kOut4, kOut6, kLocal4, kLocal6 };
 constexpr uint32_t kSocketKinds = 4;
 enum class Role : uint32_t { kServer, kClient };
 
+// Every way in which a connection ends. A connection that was reported ends once.
 enum class CloseCause : uint32_t {
-  kFinished,
-  kResetByDownstream,
+  kFinished,           // both sides sent FIN and all bytes were delivered
+  kResetByDownstream,  // RST from the side that was accepted
   kResetByUpstream,
-  kRefused,
-  kClosedByAnswer,
-  kConnectFailed,
+  kRefused,         // by the answer `refuse`
+  kClosedByAnswer,  // by the answer `close`
+  kConnectFailed,   // errno in detail
   kConnectTimeout,
-  kTlsFailed,
-  kTlsPeerRejected,
-  kH2Failed,
-  kTunnelRefused,
-  kTunnelLost,
-  kProtocolError,
-  kNoSocket,
-  kShed,
+  kTlsFailed,        // our dial of a tunnel; TLS alert in detail
+  kTlsPeerRejected,  // by the answer `reject-peer`
+  kH2Failed,         // no usable HTTP/2 on the tunnel
+  kTunnelRefused,    // CONNECT answered with another status than 200; the status is in detail
+  kTunnelLost,       // the tunnel ended under an established stream
+  kProtocolError,    // the peer broke HTTP/2 or sent data too early
+  kNoSocket,         // the keeper's pool stayed empty until the deadline
+  kShed,             // descriptor or memory budget
   kDrained,
-  kAnswerTimeout,
+  kAnswerTimeout,  // no answer within the deadline
 };
 
+// Why a handshake on :15008 did not become a tunnel.
 enum class HandshakeFailure : uint32_t {
-  kPlaintext,
+  kPlaintext,  // the first bytes are no TLS record
   kNoCertificate,
   kExpired,
   kNotYetValid,
@@ -44,7 +45,7 @@ enum class HandshakeFailure : uint32_t {
   kNoAlpn,
   kTimeout,
   kClosed,
-  kNoIdentity,
+  kNoIdentity,  // no certificate of our own for this pod yet
   kProtocol,
 };
 
