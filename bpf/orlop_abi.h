@@ -212,7 +212,12 @@ struct orlop_event {
 	__u32 to_pod_idx;
 };
 
-/* traffic: per-CPU hash, this -> struct orlop_traffic. Sums for one pod, direction and service port. */
+/* orlop_traffic_key.direction: ORLOP_DIRECTION_OUT or _IN, and the way where it is not straight to the peer: sums
+ * of the three ways are kept apart. With the agent in between, RTT and retransmits are of the hop in the pod. */
+#define ORLOP_TRAFFIC_AGENT  4u /* the agent sits in between */
+#define ORLOP_TRAFFIC_JOINED 8u /* both ends are pods of this node, and nobody sits in between */
+
+/* traffic: per-CPU hash, this -> struct orlop_traffic. Sums for one pod, direction, way and service port. */
 struct orlop_traffic_key {
 	__u32 pod_idx;
 	__u16 direction;

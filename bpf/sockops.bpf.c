@@ -59,6 +59,18 @@ static __always_inline void watch_states(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
+/* The agent sits in between, and tells of it itself. */
+static __always_inline int through_agent(const struct orlop_sock *sock)
+{
+	return sock->flags & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT);
+}
+
+/* Sums are per CPU, but what adds may be interrupted there, or preempted: a plain addition would lose counts. */
+static __always_inline void add(__u64 *sum, __u64 value)
+{
+	__sync_fetch_and_add(sum, value);
+}
+
 static __always_inline struct orlop_traffic *traffic_of(const struct orlop_sock *sock, __be16 service_port)
 {
 	struct orlop_traffic_key key = {
@@ -66,8 +78,13 @@ static __always_inline struct orlop_traffic *traffic_of(const struct orlop_sock 
 	    .direction = sock->flags & ORLOP_SOCK_PASSIVE ? ORLOP_DIRECTION_IN : ORLOP_DIRECTION_OUT,
 	    .port = service_port,
 	};
-	struct orlop_traffic *sums = bpf_map_lookup_elem(&traffic, &key);
+	struct orlop_traffic *sums;
 
+	if (through_agent(sock))
+		key.direction |= ORLOP_TRAFFIC_AGENT;
+	else if (sock->flags & ORLOP_SOCK_JOINED)
+		key.direction |= ORLOP_TRAFFIC_JOINED;
+	sums = bpf_map_lookup_elem(&traffic, &key);
 	if (!sums) {
 		struct orlop_traffic none = {};
 
@@ -112,12 +129,6 @@ static __always_inline struct orlop_event *event_of(struct bpf_sock_ops *ctx, __
 		event->to_pod_idx = sock->to_pod_idx;
 	}
 	return event;
-}
-
-/* The agent sits in between, and tells of it itself. */
-static __always_inline int through_agent(const struct orlop_sock *sock)
-{
-	return sock->flags & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT);
 }
 
 /* The port a service is known by: what was dialled, or where it listens. */
@@ -241,7 +252,7 @@ static __always_inline void opened(struct bpf_sock_ops *ctx, struct orlop_sock *
 	sock->opened_ns = bpf_ktime_get_ns();
 	sums = traffic_of(sock, service_port(sock, e));
 	if (sums)
-		sums->opened += 1;
+		add(&sums->opened, 1);
 	if (through_agent(sock))
 		return;
 	event = event_of(ctx, ORLOP_EVENT_OPEN, sock, e);
@@ -340,12 +351,12 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 	read_ends(ctx, &e);
 	sums = traffic_of(sock, service_port(sock, &e));
 	if (sums) {
-		sums->closed += 1;
-		sums->sent_bytes += sent;
-		sums->received_bytes += received;
-		sums->duration_ns += duration;
-		sums->srtt_us_sum += srtt;
-		sums->retransmits += retransmits;
+		add(&sums->closed, 1);
+		add(&sums->sent_bytes, sent);
+		add(&sums->received_bytes, received);
+		add(&sums->duration_ns, duration);
+		add(&sums->srtt_us_sum, srtt);
+		add(&sums->retransmits, retransmits);
 	}
 	if (through_agent(sock))
 		return;
@@ -377,7 +388,7 @@ static __always_inline void failed(struct bpf_sock_ops *ctx, const struct orlop_
 	}
 	sums = traffic_of(sock, service_port(sock, &e));
 	if (sums)
-		sums->failed += 1;
+		add(&sums->failed, 1);
 	event = event_of(ctx, ORLOP_EVENT_FAIL, sock, &e);
 	if (event)
 		bpf_ringbuf_submit(event, 0);

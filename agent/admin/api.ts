@@ -97,6 +97,13 @@ export type ConnectionView = {
   readonly verdict: "allow" | "deny" | "";
   readonly policy: string;
   readonly traceId: string;
+  /**
+   * As TCP measures it: of the connection's leg to its peer; of a connection that no agent sees, the mean of ended ones of
+   * the same pod, port and way. Milliseconds; null: not measured.
+   */
+  readonly rttMs: number | null;
+  /** Segments that were sent again, measured as `rttMs` is. */
+  readonly retransmits: number | null;
 };
 
 /** Eight programs, a dozen maps and the kernel's counters, in one list. */

@@ -77,7 +77,8 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
         message: "",
       },
     ],
-    connections: async (limit) => recorder.connections(limit),
+    connections: async (limit) =>
+      recorder.connections(limit).map((one) => ({ ...one, transport: { rttUs: 412.4, retransmits: 2 } })),
     openConnections: () => 1,
     denied: () => 3,
     bpf: async () => ({

@@ -226,7 +226,7 @@ async function connections(source: AdminSource): Promise<Views["connections"]> {
   };
 }
 
-function connection({ id, openedAtMs, record }: OpenConnection): ConnectionView {
+function connection({ id, openedAtMs, record, transport }: OpenConnection): ConnectionView {
   const [own, peer] =
     record.reporter === "source" ? [record.source, record.destination] : [record.destination, record.source];
   return {
@@ -249,6 +249,8 @@ function connection({ id, openedAtMs, record }: OpenConnection): ConnectionView 
     verdict: record.decision?.verdict ?? "",
     policy: record.decision?.policy ?? "",
     traceId: record.traceId,
+    rttMs: transport === null ? null : transport.rttUs / 1000,
+    retransmits: transport?.retransmits ?? null,
   };
 }
 

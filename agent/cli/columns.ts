@@ -75,6 +75,8 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "TLS", value: (one) => (one.security === "mtls" ? "mTLS" : one.security) },
     { header: "IDENTITY", value: (one) => `${short(one.sourceIdentity)}→${short(one.destinationIdentity)}` },
     { header: "AGE", value: (one) => duration(nowMs - Date.parse(one.openedAt)) },
+    { header: "RTT", value: (one) => roundTrip(one.rttMs) },
+    { header: "RETRANS", value: (one) => (one.retransmits === null ? "" : String(rounded(one.retransmits))) },
     { header: "VERDICT", value: (one) => [one.verdict, one.policy].filter((text) => text !== "").join(" ") },
     { header: "ID", value: (one) => one.id, wide: true },
     { header: "SOURCE", value: (one) => endpointText(one.source), wide: true },
@@ -143,6 +145,15 @@ function target(one: ConnectionView): string {
 /** `spiffe://td/ns/shop/sa/web` → `shop/sa/web`. */
 export function short(identity: string): string {
   return identity === "" ? "-" : identity.replace(/^spiffe:\/\/[^/]*\/ns\//, "");
+}
+
+/** Two digits below ten, none above. */
+function rounded(value: number): number {
+  return value < 10 ? Math.round(value * 100) / 100 : Math.round(value);
+}
+
+function roundTrip(ms: number | null): string {
+  return ms === null ? "" : `${rounded(ms)}ms`;
 }
 
 /** Seconds are enough for a person. */

@@ -1,10 +1,10 @@
-// Ring records, per-CPU counters and the traffic map, as typed values.
+// Ring records, per-CPU counters as typed values.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent, orlopTraffic } from "../abi.ts";
+import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent } from "../abi.ts";
 import type { NativeRing } from "../engine/native-maps.ts";
 import { writeIp } from "../mesh/ip.ts";
-import { KernelEvents, readCounters, readTraffic } from "./events.ts";
+import { KernelEvents, readCounters } from "./events.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { littleEndian } from "./maps.ts";
 
@@ -83,29 +83,4 @@ test("counters are sums over every CPU, and every name is there", () => {
   assert.equal(counters.connect_not_enrolled, 321);
   assert.equal(counters.connect_captured, 0);
   assert.deepEqual(Object.keys(counters), [...counterNames]);
-});
-
-test("traffic rows: port in wire order, sums over CPUs, the mean of closed connections", () => {
-  const map = new FakeMap({ name: "traffic", keyBytes: 8, valueBytes: orlopTraffic.size, cpus: 2 });
-  const key = new Uint8Array(8);
-  new DataView(key.buffer).setUint32(0, 9, littleEndian);
-  new DataView(key.buffer).setUint16(4, 2, littleEndian);
-  new DataView(key.buffer).setUint16(6, 8080, false);
-  const value = new BigUint64Array([5n, 4n, 1n, 100n, 50n, 2_000_000n, 400n, 1n, 5n, 0n, 0n, 11n, 0n, 0n, 0n, 0n]);
-  map.put(key, new Uint8Array(value.buffer));
-  assert.deepEqual(readTraffic(map), [
-    {
-      podIdx: 9,
-      direction: "in",
-      port: 8080,
-      opened: 10,
-      closed: 4,
-      failed: 1,
-      sentBytes: 111,
-      receivedBytes: 50,
-      durationMs: 2,
-      meanSrttUs: 100,
-      retransmits: 1,
-    },
-  ]);
 });

@@ -11,13 +11,11 @@ import {
   ORLOP_SOCK_FROM_AGENT,
   ORLOP_SOCK_JOINED,
   orlopEvent,
-  orlopTraffic,
-  orlopTrafficKey,
 } from "../abi.ts";
 import type { NativeMap, NativeRing } from "../engine/native-maps.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
-import { entriesOf, littleEndian } from "./maps.ts";
+import { entriesOf, littleEndian, sumOverCpus, u64 } from "./maps.ts";
 
 export type CounterName = (typeof counterNames)[number];
 /** Sums over all CPUs since the map was made. */
@@ -56,13 +54,7 @@ const types = new Map<number, KernelEvent["type"]>([
 ]);
 
 /** Records of one drain: 4096 of them are half a MiB, an eighth of the ring. */
-const MAX_RECORDS = 4096;
-
-/** 64 bits as a number: exact below 2^53, which no byte count or age of one machine reaches. */
-const wide = (view: DataView, offset: number): number => {
-  const [low, high] = littleEndian ? [offset, offset + 4] : [offset + 4, offset];
-  return view.getUint32(high, littleEndian) * 2 ** 32 + view.getUint32(low, littleEndian);
-};
+export const MAX_RECORDS = 4096;
 
 /** The record at `at`, of which `view` sees the same bytes; undefined: a type this version does not know. */
 export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEvent | undefined {
@@ -77,14 +69,14 @@ export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEven
   return {
     type,
     direction: u32(orlopEvent.direction) === ORLOP_DIRECTION_IN ? "in" : "out",
-    atMs: wide(view, at + orlopEvent.atNs) / 1e6,
+    atMs: u64(view, at + orlopEvent.atNs) / 1e6,
     podIdx: u32(orlopEvent.podIdx),
     sockCookie: view.getBigUint64(at + orlopEvent.sockCookie, littleEndian),
     source: endpoint(orlopEvent.src, orlopEvent.srcPort),
     destination: endpoint(orlopEvent.dst, orlopEvent.dstPort),
-    sentBytes: wide(view, at + orlopEvent.sentBytes),
-    receivedBytes: wide(view, at + orlopEvent.receivedBytes),
-    durationMs: wide(view, at + orlopEvent.durationNs) / 1e6,
+    sentBytes: u64(view, at + orlopEvent.sentBytes),
+    receivedBytes: u64(view, at + orlopEvent.receivedBytes),
+    durationMs: u64(view, at + orlopEvent.durationNs) / 1e6,
     srttUs: u32(orlopEvent.srttUs),
     retransmits: u32(orlopEvent.retransmits),
     joined: (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0 ? null : endpoint(orlopEvent.to, orlopEvent.toPort),
@@ -126,15 +118,6 @@ export class KernelEvents {
   }
 }
 
-/** Adds up one 64-bit field over the values of all CPUs. */
-function sumOverCpus(value: Uint8Array, cpus: number, offset: number): number {
-  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
-  const stride = value.byteLength / cpus;
-  let sum = 0;
-  for (let cpu = 0; cpu < cpus; cpu++) sum += wide(view, cpu * stride + offset);
-  return sum;
-}
-
 export function readCounters(map: NativeMap): KernelCounters {
   const counters: Partial<Record<CounterName, number>> = {};
   for (const name of counterNames) counters[name] = 0;
@@ -144,41 +127,4 @@ export function readCounters(map: NativeMap): KernelCounters {
     if (name !== undefined) counters[name] = sumOverCpus(value, map.cpus, 0);
   }
   return counters as KernelCounters; // Every name was set above.
-}
-
-/** Sums of one pod, direction and service port since the pod was enrolled. */
-export type KernelTraffic = {
-  readonly podIdx: number;
-  readonly direction: "out" | "in";
-  readonly port: number;
-  readonly opened: number;
-  readonly closed: number;
-  readonly failed: number;
-  readonly sentBytes: number;
-  readonly receivedBytes: number;
-  readonly durationMs: number;
-  /** Mean of the closed connections' smoothed round-trip times; null: none closed yet. */
-  readonly meanSrttUs: number | null;
-  readonly retransmits: number;
-};
-
-export function readTraffic(map: NativeMap): KernelTraffic[] {
-  return [...entriesOf(map)].map(([key, value]) => {
-    const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
-    const sum = (offset: number): number => sumOverCpus(value, map.cpus, offset);
-    const closed = sum(orlopTraffic.closed);
-    return {
-      podIdx: view.getUint32(orlopTrafficKey.podIdx, littleEndian),
-      direction: view.getUint16(orlopTrafficKey.direction, littleEndian) === ORLOP_DIRECTION_IN ? "in" : "out",
-      port: view.getUint16(orlopTrafficKey.port, false),
-      opened: sum(orlopTraffic.opened),
-      closed,
-      failed: sum(orlopTraffic.failed),
-      sentBytes: sum(orlopTraffic.sentBytes),
-      receivedBytes: sum(orlopTraffic.receivedBytes),
-      durationMs: sum(orlopTraffic.durationNs) / 1e6,
-      meanSrttUs: closed > 0 ? sum(orlopTraffic.srttUsSum) / closed : null,
-      retransmits: sum(orlopTraffic.retransmits),
-    };
-  });
 }

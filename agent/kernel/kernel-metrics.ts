@@ -24,6 +24,13 @@ export const kernelFamilies = {
     labels: [],
     help: "Events lost because the ring buffer was full",
   },
+  endsLost: {
+    name: "orlop_records_without_end_total",
+    type: "counter",
+    unit: "connections",
+    labels: [],
+    help: "Connections whose end was among the events lost: their record has no bytes, orlop_pod_* count them",
+  },
   mapEntries: {
     name: "orlop_bpf_map_entries",
     type: "gauge",

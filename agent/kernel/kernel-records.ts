@@ -1,25 +1,16 @@
-// 15 · main thread · connections that no agent saw: what the hooks refused or let pass, as the same records the agent makes.
-
-import type { Snapshot } from "../mesh/snapshot.ts";
-import type { Workload } from "../mesh/workload.ts";
+// 15 · main thread · connections that no agent sees, as records: what the hooks refused, let pass or joined; and which of the joined
+// ones a change of the mesh no longer allows.
 import { summarize } from "../observe/decision-summary.ts";
-import { type ConnectionRecord, connectionRecord, type Outcome } from "../observe/record.ts";
-import type { OpenRecord, Recorder } from "../observe/recorder.ts";
-import { plaintextFacts } from "../plan/connection-facts.ts";
-import type { Judge } from "../policy/evaluate.ts";
+import type { Outcome } from "../observe/record.ts";
+import type { Recorder } from "../observe/recorder.ts";
+import { flagOf, wordsOf } from "../plan/outcome.ts";
+import { permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
+import { describeEvent, type EventWorld, endOfEvent } from "./event-records.ts";
 import type { KernelEvent } from "./events.ts";
-import { JoinedRecords } from "./joined-records.ts";
+import { type OpenEntry, OpenRecords } from "./open-records.ts";
+import type { TrafficRow } from "./traffic-sums.ts";
 
-export type KernelRecordsOptions = {
-  readonly mesh: Snapshot;
-  readonly judge: Judge;
-  readonly recorder: Recorder;
-  /** The workload of an enrolled pod. */
-  readonly workloadOf: (podIdx: number) => Workload | undefined;
-};
-
-/** Open connections kept at most; beyond that a connection is recorded when it ends. */
-const MAX_OPEN = 50_000;
+export type KernelRecordsOptions = EventWorld & { readonly recorder: Recorder };
 
 const words: Readonly<Record<string, string>> = {
   in_refused_strict: "plaintext to a STRICT port",
@@ -33,36 +24,29 @@ const words: Readonly<Record<string, string>> = {
 
 export class KernelRecords {
   readonly #options: KernelRecordsOptions;
-  readonly #open = new Map<bigint, OpenRecord>();
-  readonly #joined: JoinedRecords;
+  readonly #open = new OpenRecords();
 
   constructor(options: KernelRecordsOptions) {
     this.#options = options;
-    this.#joined = new JoinedRecords(options);
   }
 
-  /** After a change of the mesh. */
-  rejudge(): void {
-    this.#joined.rejudge();
+  /** Records that were ended because the event of their end was lost, since the start. */
+  get endsLost(): number {
+    return this.#open.endsLost;
   }
 
   handle(event: KernelEvent): void {
     // Programs of an older keeper tell of every such connection; these, only of one that never reached the agent.
     if (event.throughAgent && event.type !== "fail") return;
-    if (event.joined !== null) {
-      this.#joined.handle(event, event.joined, endOf(event));
-      return;
-    }
+    // Of a joined connection the dialling end tells.
+    if (event.joined !== null && event.direction === "in") return;
     switch (event.type) {
       case "open":
-        if (this.#open.size < MAX_OPEN) {
-          this.#open.set(event.sockCookie, this.#options.recorder.opened(this.#recordOf(event)));
-        }
+        if (!this.#open.full) this.#open.add(event.sockCookie, this.#begin(event));
         return;
       case "close": {
-        const record = this.#open.get(event.sockCookie) ?? this.#options.recorder.opened(this.#recordOf(event));
-        this.#open.delete(event.sockCookie);
-        record.closed(endOf(event));
+        const entry = this.#open.take(event.sockCookie) ?? this.#begin(event);
+        if (entry !== "written-off") entry.record.closed({ ...endOfEvent(event), ...endingOf(entry.revocation) });
         return;
       }
       case "fail":
@@ -80,40 +64,42 @@ export class KernelRecords {
     }
   }
 
-  #refused(event: KernelEvent, end: Pick<Outcome, "flag" | "cause" | "message">): void {
-    this.#options.recorder.refused(this.#recordOf(event), { ...end, durationUs: 0 });
+  /** After a change of the mesh: the keeper ends what is no longer allowed, and the record of it will say why. */
+  rejudge(): void {
+    const { mesh, judge } = this.#options;
+    const known = new Map<string, Revocation | null>();
+    for (const entry of this.#open.values()) {
+      if (entry.permission === null || entry.revocation !== null) continue;
+      const key = permissionKey(entry.permission);
+      let revocation = known.get(key);
+      if (revocation === undefined) {
+        revocation = revocationOf(entry.permission, { mesh, judge });
+        known.set(key, revocation);
+      }
+      entry.revocation = revocation;
+    }
   }
 
-  #recordOf(event: KernelEvent): ConnectionRecord {
-    const { mesh, judge, workloadOf } = this.#options;
-    const inbound = event.direction === "in";
-    const own = workloadOf(event.podIdx) ?? null;
-    const peer = mesh.workloadAt((inbound ? event.source : event.destination).address) ?? null;
-    const [source, destination] = inbound ? [peer, own] : [own, peer];
-    return connectionRecord({
-      reporter: inbound ? "destination" : "source",
-      podIdx: event.podIdx,
-      // An address proves nobody; the pod's own namespace does, at its own end.
-      source: { ...event.source, workload: source, identity: inbound ? null : (own?.identity ?? null) },
-      destination: { ...event.destination, workload: destination },
-      decision:
-        inbound && own !== null
-          ? summarize(judge(plaintextFacts({ client: event.source, target: event.destination }, own)))
-          : null,
-    });
+  /** See `OpenRecords.endLost`. */
+  endLost(rows: readonly TrafficRow[], nowMs: number): boolean {
+    return this.#open.endLost(rows, nowMs);
+  }
+
+  #begin(event: KernelEvent): OpenEntry {
+    const { record, permission } = describeEvent(event, this.#options);
+    return { record: this.#options.recorder.opened(record), permission, revocation: null };
+  }
+
+  #refused(event: KernelEvent, end: Pick<Outcome, "flag" | "cause" | "message">): void {
+    const { record } = describeEvent(event, this.#options);
+    this.#options.recorder.refused(record, { ...end, durationUs: 0 });
   }
 }
 
-function endOf(event: KernelEvent): Outcome {
-  // The kernel counts from the application's side; a record counts from the dialling to the dialled one.
-  const [sent, received] =
-    event.direction === "in" ? [event.receivedBytes, event.sentBytes] : [event.sentBytes, event.receivedBytes];
-  return {
-    flag: "-",
-    cause: "finished",
-    message: "",
-    sentBytes: sent,
-    receivedBytes: received,
-    durationUs: Math.round(event.durationMs * 1000),
-  };
+/** What a revocation adds to an end; a peer that ended the connection at that very moment is not told apart. */
+function endingOf(revocation: Revocation | null): Partial<Outcome> {
+  if (revocation === null) return {};
+  const { refusal, decision } = revocation;
+  const why = { flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal) };
+  return decision === null ? why : { ...why, decision: summarize(decision) };
 }

@@ -1,4 +1,4 @@
-// main thread · reads what the hooks saw, on a timer: events become records, counters become metrics.
+// main thread · reads what the hooks saw, on a timer: events become records, counters and sums become metrics.
 
 import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMap, NativeMapClass, NativeRingClass } from "../engine/native-maps.ts";
@@ -7,10 +7,15 @@ import type { Workload } from "../mesh/workload.ts";
 import { accessLine } from "../observe/access-log.ts";
 import { LineBatch, type Lines } from "../observe/line-writer.ts";
 import type { Logger } from "../observe/log.ts";
+import { type Metric, single } from "../observe/metric.ts";
 import { type OpenConnection, type RecordDeltas, Recorder } from "../observe/recorder.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type KernelCounters, KernelEvents, readCounters } from "./events.ts";
+import { type KernelCounters, KernelEvents, MAX_RECORDS, readCounters } from "./events.ts";
+import { kernelFamilies } from "./kernel-metrics.ts";
 import { KernelRecords } from "./kernel-records.ts";
+import { rowOf } from "./open-records.ts";
+import { PodMetrics } from "./pod-metrics.ts";
+import { readTraffic, type TrafficRow, trafficKeyOf } from "./traffic-sums.ts";
 
 export type KernelWatchParts = {
   readonly mesh: Snapshot;
@@ -24,10 +29,16 @@ export type KernelWatchParts = {
   readonly accessLog: boolean;
 };
 
+type OpenMaps = { readonly events: KernelEvents; readonly counters: NativeMap; readonly traffic: NativeMap };
+
 const LOOK_EVERY_MS = 100;
 /** While much happens: the ring holds 30,000 events, half a second of 30,000 connections a second. */
 const LOOK_SOON_MS = 10;
 const MUCH = 500;
+/** How often it is looked whether the ring was full, and then which records it left without an end. */
+const MEND_EVERY_MS = 1_000;
+/** Reads of the ring in one look for lost ends: it holds eight times what one takes. */
+const MEND_ROUNDS = 9;
 /** Label sets of connections that only the kernel saw. */
 const LABEL_SETS = 10_000;
 /** Whose numbers these are, beside the data threads'. */
@@ -38,10 +49,14 @@ export class KernelWatch {
   readonly #lines = new LineBatch();
   readonly #recorder: Recorder;
   readonly #records: KernelRecords;
-  #timer: NodeJS.Timeout | undefined;
-  #events: KernelEvents | null = null;
-  #counters: NativeMap | null = null;
+  readonly #pods: PodMetrics;
+  readonly #mendTimer: NodeJS.Timeout;
+  #lookTimer: NodeJS.Timeout | undefined;
+  #open: OpenMaps | null = null;
   #unknown = 0;
+  #dropped = 0;
+  /** Ends of records may have been lost since they were last looked for. */
+  #mending = false;
 
   constructor(parts: KernelWatchParts) {
     this.#parts = parts;
@@ -59,22 +74,42 @@ export class KernelWatch {
       recorder: this.#recorder,
       workloadOf: parts.workloadOf,
     });
+    this.#pods = new PodMetrics(parts.workloadOf);
     this.#lookIn(LOOK_EVERY_MS);
+    this.#mendTimer = setInterval(() => this.mend(), MEND_EVERY_MS);
+    this.#mendTimer.unref();
   }
 
   opened(maps: LentMaps): void {
-    this.#events?.close();
-    this.#counters?.close();
-    this.#events = new KernelEvents(new this.#parts.RingBuffer(maps.events));
-    this.#counters = new this.#parts.KernelMap(maps.counters);
+    this.#closeMaps();
+    const { KernelMap, RingBuffer } = this.#parts;
+    this.#open = {
+      events: new KernelEvents(new RingBuffer(maps.events)),
+      counters: new KernelMap(maps.counters),
+      traffic: new KernelMap(maps.traffic),
+    };
+    this.#unknown = 0;
+    this.#dropped = readCounters(this.#open.counters).event_dropped;
   }
 
   counters(): KernelCounters | null {
-    return this.#counters === null ? null : readCounters(this.#counters);
+    return this.#open === null ? null : readCounters(this.#open.counters);
   }
 
+  metrics(): readonly Metric[] {
+    return [...this.#pods.metrics(this.#rows()), single(kernelFamilies.endsLost, this.#records.endsLost)];
+  }
+
+  /** With round trip and retransmits as the ended connections of the same pod, port and way had them on average. */
   connections(limit: number): readonly OpenConnection[] {
-    return this.#recorder.connections(limit);
+    const open = this.#recorder.connections(limit);
+    if (open.length === 0) return open;
+    const rows = new Map(this.#rows().map((row) => [trafficKeyOf(row), row]));
+    return open.map((connection) => {
+      const { closed = 0, srttUs = 0, retransmits = 0 } = rows.get(trafficKeyOf(rowOf(connection.record))) ?? {};
+      const transport = closed === 0 ? null : { rttUs: srttUs / closed, retransmits: retransmits / closed };
+      return { ...connection, transport };
+    });
   }
 
   /** What happened until now is told by the mesh as it is now: before each change of it. */
@@ -86,34 +121,67 @@ export class KernelWatch {
     this.#records.rejudge();
   }
 
+  /** Ends records whose end the full ring has lost. Called by its own timer, and by tests. */
+  mend(): void {
+    const open = this.#open;
+    if (open === null) return;
+    const dropped = readCounters(open.counters).event_dropped;
+    if (dropped !== this.#dropped) this.#mending = true;
+    this.#dropped = dropped;
+    if (!this.#mending) return;
+    // The sums first: every end that is in them has its event in the ring by now, unless it was lost.
+    const rows = readTraffic(open.traffic);
+    for (let round = 0; round < MEND_ROUNDS; round++) {
+      if (this.#look() < MAX_RECORDS) {
+        this.#mending = this.#records.endLost(rows, Date.now());
+        this.#handOver();
+        return;
+      }
+    }
+    // More comes than is read: the next time.
+  }
+
   close(): void {
-    clearTimeout(this.#timer);
+    clearTimeout(this.#lookTimer);
+    clearInterval(this.#mendTimer);
     this.#look();
-    this.#events?.close();
-    this.#counters?.close();
-    this.#events = null;
-    this.#counters = null;
+    this.#closeMaps();
+  }
+
+  #rows(): readonly TrafficRow[] {
+    return this.#open === null ? [] : readTraffic(this.#open.traffic);
+  }
+
+  #closeMaps(): void {
+    this.#open?.events.close();
+    this.#open?.counters.close();
+    this.#open?.traffic.close();
+    this.#open = null;
   }
 
   #lookIn(ms: number): void {
-    this.#timer = setTimeout(() => {
+    this.#lookTimer = setTimeout(() => {
       const seen = this.#look();
       this.#lookIn(seen > MUCH ? LOOK_SOON_MS : LOOK_EVERY_MS);
     }, ms);
-    this.#timer.unref();
+    this.#lookTimer.unref();
   }
 
   /** How many events there were. */
   #look(): number {
-    const events = this.#events;
-    if (events === null) return 0;
+    if (this.#open === null) return 0;
+    const { events } = this.#open;
     const list = events.drain();
     for (const event of list) this.#records.handle(event);
     if (events.unknown > this.#unknown) {
       this.#parts.log.warn("kernel events of another layout", { count: events.unknown - this.#unknown });
       this.#unknown = events.unknown;
     }
-    this.#parts.counted(this.#recorder.takeDeltas(), this.#lines.take());
+    this.#handOver();
     return list.length;
+  }
+
+  #handOver(): void {
+    this.#parts.counted(this.#recorder.takeDeltas(), this.#lines.take());
   }
 }

@@ -31,6 +31,20 @@ const outVerdicts: readonly [OutVerdict, number][] = [
 
 export const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+/** 64 bits as a number: exact below 2^53, which no byte count or age of a machine reaches. */
+export function u64(bytes: DataView, offset: number): number {
+  const [low, high] = littleEndian ? [offset, offset + 4] : [offset + 4, offset];
+  return bytes.getUint32(high, littleEndian) * 2 ** 32 + bytes.getUint32(low, littleEndian);
+}
+
+/** Adds up the 64-bit field at `offset` over the values of all CPUs. */
+export function sumOverCpus(value: Uint8Array, cpus: number, offset: number): number {
+  const stride = value.byteLength / cpus;
+  let sum = 0;
+  for (let cpu = 0; cpu < cpus; cpu++) sum += u64(view(value), cpu * stride + offset);
+  return sum;
+}
+
 export function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   view(bytes).setUint32(0, value, littleEndian);

@@ -160,6 +160,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     lines,
     source: () => source.status(),
     counters: () => watch.counters(),
+    podMetrics: () => watch.metrics(),
   });
   const watch: KernelWatch = new KernelWatch({
     mesh,

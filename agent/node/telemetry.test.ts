@@ -6,9 +6,11 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { counterNames, orlopGate } from "../abi.ts";
 import type { KernelCounters } from "../kernel/events.ts";
+import { kernelFamilies } from "../kernel/kernel-metrics.ts";
 import { FakeMap } from "../kernel/maps.fake.ts";
 import { Gate } from "../kernel/maps.ts";
-import { type MetricFamily, stabilityOf } from "../observe/metric.ts";
+import { PodMetrics } from "../kernel/pod-metrics.ts";
+import { type MetricFamily, single, stabilityOf } from "../observe/metric.ts";
 import { anOutcome, aRecord } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { trafficLabels } from "../observe/series.ts";
@@ -19,6 +21,7 @@ const counters = Object.fromEntries(counterNames.map((name, index) => [name, ind
 const noLines = { text: "", lines: 0, dropped: 0 };
 
 function telemetry(): Telemetry {
+  const pods = new PodMetrics(() => undefined);
   const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size });
   map.put(new Uint8Array(4), new Uint8Array(orlopGate.size));
   const gate = new Gate(map);
@@ -38,6 +41,7 @@ function telemetry(): Telemetry {
       ...{ problems: [], findings: [] },
     }),
     counters: () => counters,
+    podMetrics: () => [...pods.metrics([]), single(kernelFamilies.endsLost, 0)],
   });
 }
 

@@ -10,7 +10,7 @@ import { type KernelReadings, kernelMetrics } from "../kernel/kernel-metrics.ts"
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import { type Lines, type LineWriter, lineFamilies } from "../observe/line-writer.ts";
 import { loopDelay, loopDelayMetric } from "../observe/loop-delay.ts";
-import { type MetricSource, single } from "../observe/metric.ts";
+import { type Metric, type MetricSource, single } from "../observe/metric.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { processMetrics } from "../observe/process-metrics.ts";
 import { RecordTotals } from "../observe/record-totals.ts";
@@ -31,6 +31,8 @@ export type TelemetryParts = {
   readonly lines: Pick<LineWriter, "add" | "dropped"> | null;
   readonly source: () => SourceStatus;
   readonly counters: () => KernelCounters | null;
+  /** What the kernel counted of pods and records. */
+  readonly podMetrics: () => readonly Metric[];
 };
 
 /** What the page shows of threads and maps is at most this old. */
@@ -124,6 +126,7 @@ export class Telemetry {
       () => certificateMetrics(certificates.view(), this.#certFailures),
       () => sourceMetrics(source()),
       () => kernelMetrics({ heartbeatAgeMs: heartbeatAgeMs(tables.gate), counters: counters(), maps: this.#maps }),
+      () => this.#parts.podMetrics(),
       () => [single(lineFamilies.dropped, (lines?.dropped ?? 0) + this.#droppedInThreads)],
     ];
   }

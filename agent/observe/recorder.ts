@@ -37,8 +37,16 @@ export const recordFamilies = {
   },
 } as const satisfies Record<string, MetricFamily>;
 
-/** An open connection as `orlop get connections` sees it. */
-export type OpenConnection = { readonly id: string; readonly openedAtMs: number; readonly record: ConnectionRecord };
+/** TCP's own measurements: of the connection, or the means of ended ones like it where the kernel keeps only their sums. */
+export type Transport = { readonly rttUs: number; readonly retransmits: number };
+
+/** An open connection as `orlop get connections` sees it. `transport` null: not measured. */
+export type OpenConnection = {
+  readonly id: string;
+  readonly openedAtMs: number;
+  readonly record: ConnectionRecord;
+  readonly transport: Transport | null;
+};
 
 export type RecorderOptions = {
   /** Prefix of connection ids: the data thread's number. */
@@ -152,7 +160,8 @@ export class Recorder {
     const list: OpenConnection[] = [];
     for (const open of this.#open) {
       if (list.length >= limit) break;
-      list.push({ id: `${this.#options.thread}-${open.serial}`, openedAtMs: open.openedAtMs, record: open.record });
+      const { serial, openedAtMs, record } = open;
+      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport: null });
     }
     return list;
   }

@@ -1,48 +1,62 @@
 // 9 again · any thread · what an open connection was allowed on, and whether that still holds. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
-import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { Refusal } from "./outcome.ts";
 import type { PlanWorld } from "./plan.ts";
 
-/** What a connection stands on. Workloads by uid, so that they are looked up as they are now. */
+/** What was judged when a connection was allowed, with workloads by uid: they are looked up as they are at each judgement. */
 export type Permission = {
-  /** Our own pod's workload, when it is the client; its identity must stay what it was. */
+  /** Our own pod's workload, when it is the client. It must keep the identity under which it was allowed. */
   readonly source: { readonly uid: string; readonly identity: string } | null;
-  /** What the evaluator was shown; null: judged at the far end. */
-  readonly judged: {
-    readonly destinationUid: string;
-    readonly sourceAddress: string;
-    readonly sourcePort: number;
-    readonly sourceIdentity: SpiffeId | null;
-    readonly destinationAddress: string;
-    readonly destinationPort: number;
-    readonly security: ConnectionFacts["security"];
-  } | null;
+  /** The facts that the evaluator was shown; null: the far end judges this connection. */
+  readonly judged: (Omit<ConnectionFacts, "destination"> & { readonly destinationUid: string }) | null;
 };
 
-/** The permission of a connection with these facts. */
+/** The permission of a connection that was allowed with these facts; `source`: our own pod's workload, if it is the client. */
 export function permissionOf(source: Workload | null, facts: ConnectionFacts | null): Permission {
   return {
     source: source === null ? null : { uid: source.uid, identity: source.identity.text },
-    judged: facts === null ? null : { ...facts, destinationUid: facts.destination.uid },
+    judged: facts === null ? null : judgedOf(facts),
   };
 }
 
-/** Why it must end, or null: it still stands. */
+/** The workload itself is left out: an open connection must not hold an object of a mesh that is no longer in force. */
+function judgedOf(facts: ConnectionFacts): Permission["judged"] {
+  return {
+    destinationUid: facts.destination.uid,
+    sourceAddress: facts.sourceAddress,
+    sourcePort: facts.sourcePort,
+    sourceIdentity: facts.sourceIdentity,
+    destinationAddress: facts.destinationAddress,
+    destinationPort: facts.destinationPort,
+    security: facts.security,
+  };
+}
+
+/**
+ * Equal for connections that no rule can tell apart. The source port is left out: no rule sees it, and it alone would tell
+ * every connection from every other.
+ */
+export function permissionKey({ source, judged }: Permission): string {
+  const own = source === null ? "" : `${source.uid} ${source.identity}`;
+  if (judged === null) return own;
+  const { destinationUid, sourceAddress, sourceIdentity, destinationAddress, destinationPort, security } = judged;
+  return `${own}|${destinationUid} ${sourceAddress} ${sourceIdentity?.text ?? ""} ${destinationAddress} ${destinationPort} ${security}`;
+}
+
+/** Why a connection must end; `decision`: of the evaluator, if it was asked. */
 export type Revocation = { readonly refusal: Refusal; readonly decision: Decision | null };
 
-/** Judges one permission as things are now. Pure. */
+/** Judges a permission by the mesh as it is now. null: the connection may stay. */
 export function revocationOf(permission: Permission, world: Pick<PlanWorld, "mesh" | "judge">): Revocation | null {
-  if (permission.source !== null) {
-    const source = world.mesh.workload(permission.source.uid);
-    if (source?.identity.text !== permission.source.identity) return { refusal: "unknown-source", decision: null };
+  const { source, judged } = permission;
+  if (source !== null && world.mesh.workload(source.uid)?.identity.text !== source.identity) {
+    return { refusal: "unknown-source", decision: null };
   }
-  const { judged } = permission;
   if (judged === null) return null;
   const destination = world.mesh.workload(judged.destinationUid);
-  // Nobody left to judge for: its policies cannot be known, so it does not stand.
+  // Without the destination its policies cannot be known, so nothing allows the connection any more.
   if (destination === undefined) return { refusal: "unknown-pod", decision: null };
   const decision = world.judge({ ...judged, destination });
   return decision.verdict === "allow" ? null : { refusal: "policy", decision };

@@ -1,7 +1,7 @@
 // 9 again · data thread · what open connections stand on; after a change they are judged again and closed when it fell.
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
-import { type Permission, type Revocation, revocationOf } from "../plan/permission.ts";
+import { type Permission, permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
 import type { PlanWorld } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
 
@@ -19,7 +19,7 @@ export class LiveConnections {
   /** Called before the first judgement, so that no change can fall between judging and registering. */
   add(connection: Connection, permission: Permission): void {
     this.remove(connection);
-    const key = keyOf(permission);
+    const key = permissionKey(permission);
     let group = this.#byKey.get(key);
     if (group === undefined) {
       group = { key, permission, members: new Set() };
@@ -103,12 +103,4 @@ function workloadsOf(permission: Permission): readonly string[] {
   if (permission.source !== null) uids.push(permission.source.uid);
   if (permission.judged !== null) uids.push(permission.judged.destinationUid);
   return uids;
-}
-
-// Without the source port: no rule can see it, and it alone would put each connection into a group of its own.
-function keyOf({ source, judged }: Permission): string {
-  const own = source === null ? "" : `${source.uid} ${source.identity}`;
-  if (judged === null) return own;
-  const { destinationUid, sourceAddress, sourceIdentity, destinationAddress, destinationPort, security } = judged;
-  return `${own}|${destinationUid} ${sourceAddress} ${sourceIdentity?.text ?? ""} ${destinationAddress} ${destinationPort} ${security}`;
 }

@@ -12,6 +12,8 @@ import {
   ORLOP_EVENT_FAIL,
   ORLOP_EVENT_OPEN,
   ORLOP_EVENT_REFUSED,
+  ORLOP_TRAFFIC_AGENT,
+  ORLOP_TRAFFIC_JOINED,
   orlopDst,
   orlopEvent,
   orlopFlow,
@@ -220,18 +222,23 @@ export class HookBench {
     return out;
   }
 
+  /** Of all ways together. */
   traffic(
     direction: number,
     port: number,
   ): Record<"opened" | "closed" | "failed" | "sentBytes" | "receivedBytes", number> {
-    const key = new Uint8Array(orlopTrafficKey.size);
-    view(key).setUint32(orlopTrafficKey.podIdx, POD_IDX, little);
-    view(key).setUint16(orlopTrafficKey.direction, direction, little);
-    view(key).setUint16(orlopTrafficKey.port, port, false);
-    const value = this.map("traffic").get(key) ?? Buffer.alloc(0);
+    const values = [0, ORLOP_TRAFFIC_AGENT, ORLOP_TRAFFIC_JOINED].map((way) => {
+      const key = new Uint8Array(orlopTrafficKey.size);
+      view(key).setUint32(orlopTrafficKey.podIdx, POD_IDX, little);
+      view(key).setUint16(orlopTrafficKey.direction, direction | way, little);
+      view(key).setUint16(orlopTrafficKey.port, port, false);
+      return this.map("traffic").get(key) ?? Buffer.alloc(0);
+    });
     const sum = (field: number): number => {
       let total = 0n;
-      for (let at = field; at < value.length; at += orlopTraffic.size) total += view(value).getBigUint64(at, little);
+      for (const value of values) {
+        for (let at = field; at < value.length; at += orlopTraffic.size) total += view(value).getBigUint64(at, little);
+      }
       return Number(total);
     };
     return {

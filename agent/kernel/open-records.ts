@@ -1,0 +1,107 @@
+// 15 · main thread · records of connections that no agent sees, from their opening event to their end. The event of an end may be
+// lost when the ring is full; the kernel's sums say how many were, and as many records are ended without their event.
+import type { ConnectionRecord } from "../observe/record.ts";
+import type { OpenRecord } from "../observe/recorder.ts";
+import type { Permission, Revocation } from "../plan/permission.ts";
+import { type TrafficKey, type TrafficRow, trafficKeyOf } from "./traffic-sums.ts";
+
+export type OpenEntry = {
+  readonly record: OpenRecord;
+  /** What a joined connection was allowed on; null: nobody judges it again. */
+  readonly permission: Permission | null;
+  /** Why it is to end; its end event follows when the keeper has ended it. */
+  revocation: Revocation | null;
+};
+
+/** Open connections kept at most; beyond that a connection is recorded when it ends. */
+const MAX_OPEN = 50_000;
+/** Cookies remembered of records that were ended without an end event. */
+const MAX_WRITTEN_OFF = 10_000;
+
+export class OpenRecords {
+  /** By socket cookie. Insertion order is the order of opening. */
+  readonly #open = new Map<bigint, OpenEntry>();
+  readonly #writtenOff = new Set<bigint>();
+  /** By row: how many more records than connections there were at the look before. */
+  #surplus = new Map<string, number>();
+  #endsLost = 0;
+
+  get full(): boolean {
+    return this.#open.size >= MAX_OPEN;
+  }
+
+  /** Records that were ended without an end event, since the start. */
+  get endsLost(): number {
+    return this.#endsLost;
+  }
+
+  add(cookie: bigint, entry: OpenEntry): void {
+    this.#open.set(cookie, entry);
+  }
+
+  /** "written-off": its record was ended already, because its end event was taken for lost. */
+  take(cookie: bigint): OpenEntry | "written-off" | undefined {
+    const entry = this.#open.get(cookie);
+    if (entry === undefined) return this.#writtenOff.delete(cookie) ? "written-off" : undefined;
+    this.#open.delete(cookie);
+    return entry;
+  }
+
+  values(): IterableIterator<OpenEntry> {
+    return this.#open.values();
+  }
+
+  /**
+   * Ends the oldest records of each row that has more of them than connections, at this look and at the one before: between
+   * the sum and its event lies a moment. `rows` were read before the ring was drained. True: look again.
+   */
+  endLost(rows: readonly TrafficRow[], nowMs: number): boolean {
+    const surplus = this.#surplusOf(rows);
+    const lost = new Map<string, number>();
+    for (const [key, count] of surplus) lost.set(key, Math.min(count, this.#surplus.get(key) ?? 0));
+    this.#surplus = surplus;
+    for (const [cookie, { record }] of this.#open) {
+      const key = trafficKeyOf(rowOf(record.record));
+      const left = lost.get(key) ?? 0;
+      if (left === 0) continue;
+      lost.set(key, left - 1);
+      surplus.set(key, (surplus.get(key) ?? 0) - 1);
+      this.#open.delete(cookie);
+      if (this.#writtenOff.size < MAX_WRITTEN_OFF) this.#writtenOff.add(cookie);
+      this.#endsLost += 1;
+      record.closed({
+        ...{ flag: "-", cause: "end-lost", message: "", sentBytes: 0, receivedBytes: 0 },
+        durationUs: Math.max(0, nowMs - record.openedAtMs) * 1000,
+      });
+    }
+    return [...surplus.values()].some((count) => count > 0);
+  }
+
+  #surplusOf(rows: readonly TrafficRow[]): Map<string, number> {
+    const records = new Map<string, number>();
+    for (const { record } of this.#open.values()) {
+      const key = trafficKeyOf(rowOf(record.record));
+      records.set(key, (records.get(key) ?? 0) + 1);
+    }
+    const surplus = new Map<string, number>();
+    for (const row of rows) {
+      const key = trafficKeyOf(row);
+      // More ended than began: the row began anew with its pod's index, and says nothing of connections from before.
+      if (row.closed > row.opened) continue;
+      const more = (records.get(key) ?? 0) - (row.opened - row.closed);
+      if (more > 0) surplus.set(key, more);
+    }
+    return surplus;
+  }
+}
+
+/** The row that the kernel sums a record's connection up in; the record is of a connection that no agent sees. */
+export function rowOf(record: ConnectionRecord): TrafficKey {
+  const outbound = record.direction === "outbound";
+  return {
+    podIdx: record.podIdx,
+    direction: outbound ? "out" : "in",
+    way: record.security === "socket" ? "joined" : "direct",
+    port: (outbound ? (record.dialled ?? record.destination) : record.destination).port,
+  };
+}
