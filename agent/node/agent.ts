@@ -31,8 +31,8 @@ import { MeshStore } from "../mesh/store.ts";
 import { LineWriter, openSink } from "../observe/line-writer.ts";
 import { Log } from "../observe/log.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { tidy } from "../process/collect-garbage.ts";
-import type { Relief } from "../process/handover.ts";
+import { collectGarbage } from "../process/collect-garbage.ts";
+import type { Handover } from "../process/handover.ts";
 import { becomeUnprivileged } from "../process/privileges.ts";
 import { DataThreads } from "../threads/data-threads.ts";
 import type { FromDataThread } from "../threads/messages.ts";
@@ -50,8 +50,8 @@ const STALLED_MS = 1_000;
 /** Roots are asked for again this often, so that a change of roots is seen. */
 const ROOTS_EVERY_MS = 30_000;
 
-/** After `firstActs`. Runs until SIGTERM or SIGINT. Resolves to the exit status. */
-export async function runAgent(config: AgentConfig, relief: Relief | null): Promise<number> {
+/** After `agentFirstActs`. Runs until SIGTERM or SIGINT. Resolves to the exit status. */
+export async function runAgent(config: AgentConfig, handover: Handover | null): Promise<number> {
   const startedAtMs = Date.now();
   const log = new Log({ level: config.log.level, write: (line) => process.stderr.write(line), now: Date.now });
   const stop = stopSignal();
@@ -285,7 +285,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   }, drained.signal);
   void enrolment.firstTurn.then(() => {
     if (stop.aborted) return;
-    tidy();
+    collectGarbage();
     // Not before pods are served: a heartbeat says that connections which are captured will be answered.
     heartbeat.start();
     readiness.done("pods");
@@ -294,7 +294,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
 
   if (!stop.aborted)
     await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
-  const drainMs = relief === null ? DRAIN_MS : SUCCEEDED_DRAIN_MS;
+  const drainMs = handover === null ? DRAIN_MS : SUCCEEDED_DRAIN_MS;
   log.room("agent").info("stopping: open connections may end", { withinMs: drainMs });
   // New connections wait at the listeners that the keeper holds, for the next agent. It is not said to the kernel that
   // there is none: only when no other beats before the limit does each destination's fail mode decide.
@@ -303,7 +303,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   // All that the next agent needs for itself: the ring of events, the admin socket, the ports.
   watch.close();
   await Promise.all([enrolment.close(), admin.close(), metrics.close(), ready.close()]);
-  relief?.call();
+  handover?.announce();
   await empty;
   drained.abort();
   clearInterval(rootsTimer);

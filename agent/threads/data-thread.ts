@@ -12,7 +12,7 @@ import { LineBatch } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { tidy } from "../process/collect-garbage.ts";
+import { collectGarbage } from "../process/collect-garbage.ts";
 import { createTraffic } from "../traffic/traffic.ts";
 import type { DataThreadOptions, FromDataThread, ToDataThread } from "./messages.ts";
 
@@ -160,7 +160,7 @@ function applyUpdates(): void {
   updates = [];
   traffic.storeChanged(store.apply(batch));
   // In a turn of its own, in which nobody holds the batch any more.
-  if (isFirst) setImmediate(tidy);
+  if (isFirst) setImmediate(collectGarbage);
   isFirst = false;
 }
 
