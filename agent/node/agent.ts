@@ -18,7 +18,7 @@ import {
   RingBuffer,
 } from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
-import { KeeperClient } from "../engine/keeper-client.ts";
+import { KeeperClient, type KeeperEvents } from "../engine/keeper-client.ts";
 import { Certificates } from "../identity/certificates.ts";
 import { systemClock } from "../identity/clock.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
@@ -35,7 +35,6 @@ import { collectGarbage } from "../process/collect-garbage.ts";
 import type { Handover } from "../process/handover.ts";
 import { becomeUnprivileged } from "../process/privileges.ts";
 import { DataThreads } from "../threads/data-threads.ts";
-import type { FromDataThread } from "../threads/messages.ts";
 import { version } from "../version.ts";
 import { Enrolment } from "./enrollment.ts";
 import { operatorView } from "./operator-view.ts";
@@ -67,7 +66,6 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       accessLog: config.log.access === "off" ? "off" : "text",
     },
     duplicate,
-    heard: (thread, message) => heard(thread, message),
     died: (thread, error) => {
       log.room("agent").error("a data thread died: its connections are gone, and the agent ends", { thread, error });
       process.exit(1);
@@ -115,13 +113,9 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     sever: (podIdx) => keeper.sever(podIdx),
     log: log.room("engine"),
   });
-  let keeperMessage = "not connected yet";
-  const keeper: KeeperClient = new KeeperClient({
-    path: config.keeper.socket,
-    node: place.node,
-    connect: fdChannel(FdSocket),
+  const keeper = new KeeperClient({ path: config.keeper.socket, node: place.node, connect: fdChannel(FdSocket) });
+  const keeperEvents: KeeperEvents = {
     onWelcome: ({ maps, pods }) => {
-      keeperMessage = "";
       tables.opened(maps);
       pairs.opened(maps);
       watch.opened(maps);
@@ -131,7 +125,6 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       void enrolment.keeperCame(pods);
     },
     onLost: (why) => {
-      keeperMessage = why;
       readiness.undone("keeper");
       log.room("keeper").warn("keeper lost: pods that are captured go on", { why });
     },
@@ -139,7 +132,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       log.room("keeper").info("pod gone", { uid });
       enrolment.podGone(podIdx);
     },
-  });
+  };
   const enrolment: Enrolment = new Enrolment({
     node: place.node,
     mesh,
@@ -182,7 +175,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     onStalled: (stalled) => log.room("engine").error("data threads hang: no heartbeat", { stalled: stalled.join(",") }),
   });
 
-  function heard(thread: number, message: FromDataThread): void {
+  threads.listen((thread, message) => {
     switch (message.op) {
       case "pool-low":
         keeper.sockets(message.podIdx, message.kind, message.count).then(
@@ -206,10 +199,8 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
         telemetry.tunnelAbused(message.reason);
         log.room("traffic").warn("tunnel ended: its peer broke the rules", { ...message });
         return;
-      default:
-        return; // The rest is DataThreads' own.
     }
-  }
+  });
 
   const source = new StaticFileSource(
     { ...config.source, place },
@@ -237,7 +228,6 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       certificates,
       tables,
       log,
-      keeperMessage: () => keeperMessage,
       counters: () => watch.counters(),
       kernelConnections: (limit) => watch.connections(limit),
       openConnections: () => telemetry.openConnections,
@@ -268,7 +258,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   await readRoots();
   const rootsTimer = setInterval(() => void readRoots(), ROOTS_EVERY_MS);
 
-  keeper.start();
+  keeper.start(keeperEvents);
   // The mesh is followed as long as a connection is open, so that a policy still ends it.
   const drained = new AbortController();
   const sourceEnded = source.run((updates) => {

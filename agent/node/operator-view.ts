@@ -7,11 +7,10 @@ import type { Source } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
-import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
-import type { OpenConnection } from "../observe/recorder.ts";
+import type { OpenConnection } from "../observe/record.ts";
 import { explain } from "../plan/explain.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";
@@ -26,7 +25,6 @@ export type OperatorViewParts = {
   readonly judge: Judge;
   readonly source: Source;
   readonly keeper: KeeperClient;
-  readonly keeperMessage: () => string;
   readonly threads: DataThreads;
   readonly enrolment: Enrolment;
   readonly certificates: Certificates;
@@ -74,8 +72,11 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     bpf: async () => (keeper.connected ? keeper.programs() : { programs: [], maps: [] }),
     counters: parts.counters,
     configuration: () => parts.source.status(),
-    keeper: () => ({ connected: keeper.connected, message: parts.keeperMessage() }),
-    heartbeatAgeMs: () => heartbeatAgeMs(tables.gate),
+    keeper: () => ({ connected: keeper.connected, message: keeper.trouble }),
+    heartbeatAgeMs: () => {
+      const beat = tables.gate?.read();
+      return beat === undefined || beat.beatNs === 0n ? null : Number(process.hrtime.bigint() - beat.beatNs) / 1e6;
+    },
     pending: parts.pending,
     notes: () => parts.enrolment.states().flatMap(({ state, note }) => (state === "failed" ? [note] : [])),
     explain: async (src, dst) => {
