@@ -7,10 +7,11 @@ import type { Source } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
+import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
-import type { OpenConnection } from "../observe/record.ts";
+import type { OpenConnection } from "../observe/recorder.ts";
 import { explain } from "../plan/explain.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";
@@ -73,10 +74,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     counters: parts.counters,
     configuration: () => parts.source.status(),
     keeper: () => ({ connected: keeper.connected, message: keeper.trouble }),
-    heartbeatAgeMs: () => {
-      const beat = tables.gate?.read();
-      return beat === undefined || beat.beatNs === 0n ? null : Number(process.hrtime.bigint() - beat.beatNs) / 1e6;
-    },
+    heartbeatAgeMs: () => heartbeatAgeMs(tables.gate),
     pending: parts.pending,
     notes: () => parts.enrolment.states().flatMap(({ state, note }) => (state === "failed" ? [note] : [])),
     explain: async (src, dst) => {
