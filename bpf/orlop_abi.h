@@ -12,7 +12,10 @@
 #include <linux/types.h>
 #endif
 
-#define ORLOP_ABI_VERSION   2 /* names the pin directory: …/orlop/v2 */
+/* Names the pin directory (…/orlop/<node>/v3). A keeper takes over from another version by copying entries
+ * (agent/keeper/takeover.ts), so from one version to the next the keys of the copied maps keep their size,
+ * their values only grow at the end, and no number changes its meaning. */
+#define ORLOP_ABI_VERSION   3
 #define ORLOP_PORT_OUTBOUND 15001
 #define ORLOP_PORT_INBOUND  15006
 #define ORLOP_PORT_HBONE    15008

@@ -48,6 +48,8 @@ export interface KernelMap {
   readonly keyBytes: number;
   /** Of a per-CPU map: all CPUs' values, each padded to eight bytes. */
   readonly valueBytes: number;
+  /** How many values a per-CPU value holds; 1 for other maps. */
+  readonly cpus: number;
   readonly maxEntries: number;
   get(key: Uint8Array): Buffer | undefined;
   /** E2BIG: the map is full. For a sockhash the value is the socket's descriptor as eight bytes. */
@@ -56,6 +58,8 @@ export interface KernelMap {
   delete(key: Uint8Array): boolean;
   /** No snapshot: entries may come and go meanwhile; at most maxEntries. */
   keys(): Buffer[];
+  /** Key, value, key, value, …: no snapshot either. */
+  dump(): Buffer;
   /** Every later call throws EBADF. */
   close(): void;
 }
@@ -105,6 +109,11 @@ export interface Programs {
   attachCgroup(cgroup: string, pinDir: string, which: "all" | "sockops-only"): void;
   /** The same for the sk_lookup program and one network namespace; the link is pinned at `pinPath`. */
   attachNamespace(netnsFd: number, pinPath: string): void;
+  /**
+   * Gives the link pinned at `from`, by a keeper of another layout version, to `program` in place and moves its pin to
+   * `to`: its target is never without a program. A link whose target is gone is unpinned. May be repeated.
+   */
+  moveLink(program: string, from: string, to: string): void;
   /** Detaches the link pinned at `pinPath` and removes the pin. False: there was none. */
   detach(pinPath: string): boolean;
   programs(): ProgramState[];
@@ -151,6 +160,11 @@ export interface PodThread {
    * END, and the plaintext it accepted past the agent that in_by_port (`inByPortFd`) would not let pass now. How many. They see ECONNABORTED, their peers a reset.
    */
   sever(netnsFd: number, pairsFd: number, inByPortFd: number): Promise<number>;
+  /**
+   * Ends the connections that bypass the agent according to `sockMapFd`, the dst_of_sock of another layout version, since
+   * nobody will judge them any more: joined ones and plaintext that was let pass. How many.
+   */
+  endMarked(netnsFd: number, sockMapFd: number): Promise<number>;
   /** Ends the thread after what is queued. */
   close(): void;
 }
@@ -160,10 +174,12 @@ export type PodThreadClass = new (sockMapFd: number) => PodThread;
 type Addon = {
   readonly FdSocket: FdSocketClass;
   readonly KernelMap: KernelMapClass;
+  /** The map pinned at `path`, of whatever keeper. The caller closes it. */
+  pinnedMap(path: string): KernelMap;
   readonly Programs: ProgramsClass;
   readonly PodThread: PodThreadClass;
 };
 
 const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/keeper.node");
 
-export const { FdSocket, KernelMap, Programs, PodThread } = addon;
+export const { FdSocket, KernelMap, pinnedMap, Programs, PodThread } = addon;

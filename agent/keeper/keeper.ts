@@ -3,6 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import {
+  closeSync,
   constants,
   existsSync,
   lstatSync,
@@ -15,10 +16,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { parseMountinfo } from "../process/mounts.ts";
-import { FdSocket, PodThread, Programs, type FdSocket as Socket } from "./addon.ts";
+import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } from "./addon.ts";
 import { type Enrollment, PodEnrollments, type Refusal } from "./enrollment.ts";
 import { type Answer, Lender, type Log, serveOn } from "./lend.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
+import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms } from "./programs.ts";
 import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -57,19 +59,19 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
   const { log, signal, removeOnExit } = options;
   const undo: Undo[] = [];
   try {
-    const { enrollments, kernel, thread, namespaces } = start(config, options, undo);
-    log.info("the keeper serves", { socket: config.socket, adopted: enrollments.all().length });
+    const { open, kernel, thread, namespaces } = await start(config, options, undo);
+    log.info("the keeper serves", { socket: config.socket });
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     for (const step of undo.splice(0).reverse()) step();
     if (removeOnExit) {
-      await enrollments.releaseAll();
+      await (await open()).releaseAll();
       await namespaces.close({ restore: true });
       kernel.remove();
       unmountBpffs(config.bpffs);
       removeCgroup(config, log);
       if (readdirSync(config.directory).length === 0) rmdirSync(config.directory);
     } else {
-      await enrollments.close();
+      await open.opened?.close();
       await namespaces.close({ restore: false });
     }
     kernel.close();
@@ -82,8 +84,52 @@ export async function runKeeper(config: KeeperConfig, options: KeeperOptions): P
 
 type Undo = () => void;
 
+/** The enrolled pods, from the first call on; the same for every call. */
+type OpenPods = { (): Promise<PodEnrollments>; opened: PodEnrollments | undefined };
+
+/**
+ * Programs of another layout version stay in force until an agent is here that can work with ours: an older agent serves
+ * on with what it has. Only then, or at once when there are none, ours take over and are attached.
+ */
+function opener(config: KeeperConfig, kernel: LoadedPrograms, namespaces: PodNamespaces, log: Log): OpenPods {
+  const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
+  let opening: Promise<PodEnrollments> | undefined;
+  const begin = async (): Promise<PodEnrollments> => {
+    if (kernel.otherLayouts().length > 0) {
+      await kernel.takeOver((uid, sockMapFd) => endMarked(tree, namespaces, uid, sockMapFd), log);
+    }
+    kernel.attach(log);
+    const enrollments = new PodEnrollments({ tree, openNamespace: namespaces.open, rows: kernel.rows });
+    log.info("attached", { adopted: enrollments.all().length });
+    open.opened = enrollments;
+    return enrollments;
+  };
+  const open: OpenPods = Object.assign(
+    () => {
+      opening ??= begin().catch((error: unknown) => {
+        opening = undefined; // The next agent's hello tries again.
+        throw error;
+      });
+      return opening;
+    },
+    { opened: undefined },
+  );
+  return open;
+}
+
+/** A pod without a process has nobody left who could speak. */
+async function endMarked(tree: PodTree, namespaces: PodNamespaces, uid: string, sockMapFd: number): Promise<number> {
+  const pod = findPod(tree, uid);
+  if ("refused" in pod) return 0;
+  try {
+    return await namespaces.endMarked(pod.netnsFd, sockMapFd);
+  } finally {
+    closeSync(pod.netnsFd);
+  }
+}
+
 /** Everything up and serving, or an exception; `undo` ends what serves, in reverse. */
-function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: Undo[]) {
+async function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: Undo[]) {
   // Bound before anything is touched: of two keepers with one run directory the second ends here.
   const server = listen(config);
   undo.push(() => {
@@ -92,29 +138,27 @@ function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: U
   });
   makeCgroup(config, log);
   mountBpffs(config.bpffs, log);
-  const kernel = new LoadedPrograms({ ...config, ...(maxEntries ? { maxEntries } : {}) }, Programs, log);
+  const sizes = maxEntries ? { maxEntries } : {};
+  const kernel = new LoadedPrograms({ ...config, openMap: pinnedMap, ...sizes }, Programs);
   const thread = new PodThread(kernel.sockMapFd);
-  const namespaces = new PodNamespaces({
-    thread,
-    pairsFd: kernel.pairsFd,
-    inByPortFd: kernel.inByPortFd,
-    log,
-    proc: "/proc",
-  });
-  const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
-  const enrollments = new PodEnrollments({ tree, openNamespace: namespaces.open, rows: kernel.rows });
-  const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, enrollments, log), log });
+  const { pairsFd, inByPortFd } = kernel;
+  const namespaces = new PodNamespaces({ thread, pairsFd, inByPortFd, log, proc: "/proc" });
+  const open = opener(config, kernel, namespaces, log);
+  const others = kernel.otherLayouts().map(({ version }) => version);
+  if (others.length === 0) await open();
+  else log.info("another layout version is in force until an agent of ours is here", { versions: others });
+  const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, open, log), log });
   undo.push(() => lender.close());
   serveOn(server, lender);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
-    setInterval(() => void sweep(enrollments, lender, log), SWEEP_EVERY_MS),
+    setInterval(() => open.opened && void sweep(open.opened, lender, log), SWEEP_EVERY_MS),
   ];
   undo.push(() => {
     for (const timer of timers) clearInterval(timer);
   });
-  return { kernel, thread, namespaces, enrollments };
+  return { kernel, thread, namespaces, open };
 }
 
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
@@ -137,17 +181,14 @@ export async function runKeeperProgram(
 
 const isRefusal = (value: object): value is Refusal => "refused" in value;
 
-function answerer(
-  kernel: LoadedPrograms,
-  enrollments: PodEnrollments,
-  log: Log,
-): (request: Request) => Promise<Answer> {
+function answerer(kernel: LoadedPrograms, open: OpenPods, log: Log): (request: Request) => Promise<Answer> {
   const refuse = (id: number, { refused, message }: Refusal): Answer => {
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
   };
   return async (request) => {
     const { id } = request;
+    const enrollments = await open();
     switch (request.op) {
       case "hello": {
         const pods = enrollments.all().map(({ row }) => ({ podIdx: row.podIdx, uid: row.uid }));

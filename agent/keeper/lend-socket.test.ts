@@ -42,8 +42,10 @@ after(() => {
 
 function startClient(): Promise<KeeperClient> {
   return new Promise((resolve) => {
-    const client = new KeeperClient({ path, node: "n", connect: fdChannel(FdSocket) });
-    client.start({
+    const client: KeeperClient = new KeeperClient({
+      path,
+      node: "n",
+      connect: fdChannel(FdSocket),
       onWelcome: ({ maps }) => {
         for (const fd of Object.values(maps)) closeSync(fd);
         resolve(client);
@@ -51,6 +53,7 @@ function startClient(): Promise<KeeperClient> {
       onLost: (why) => assert.fail(`the bystander lost its keeper: ${why}`),
       onPodGone: nothing,
     });
+    client.start();
   });
 }
 

@@ -196,6 +196,13 @@ export const gateBeat = (value: Uint8Array): { readonly beatNs: bigint; readonly
   limitNs: view(value).getBigUint64(orlopGate.limitNs, little),
 });
 
+export function gateValue({ beatNs, limitNs }: ReturnType<typeof gateBeat>): Uint8Array {
+  const value = new Uint8Array(orlopGate.size);
+  view(value).setBigUint64(orlopGate.beatNs, beatNs, little);
+  view(value).setBigUint64(orlopGate.limitNs, limitNs, little);
+  return value;
+}
+
 function deleteWhere(table: Table, matches: (key: Uint8Array) => boolean): void {
   for (const key of table.keys()) if (matches(key)) table.delete(key);
 }

@@ -100,6 +100,11 @@ export class PodNamespaces {
     }
   };
 
+  /** Ends what another layout's dst_of_sock marks as bypassing the agent; how many. */
+  endMarked(netnsFd: number, sockMapFd: number): Promise<number> {
+    return this.#thread.endMarked(netnsFd, sockMapFd);
+  }
+
   /** Ends every waiting for agents; with `restore` their pods' rules and routes go at once. */
   async close(options: { readonly restore: boolean }): Promise<void> {
     this.#removing = options.restore;

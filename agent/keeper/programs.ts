@@ -1,13 +1,14 @@
 // keeper · the eBPF programs: loaded, pinned under one directory per node and layout version, attached by links that
 // outlive this process, swapped in place. Never detached and attached again: between the two a pod would be unguarded.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, unlinkSync } from "node:fs";
+import { mkdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
 import { mountsOf } from "../process/mounts.ts";
-import type { Programs, ProgramsClass } from "./addon.ts";
+import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { Log } from "./lend.ts";
-import { gateBeat, type PodLinks, PodRowMaps } from "./pod-rows.ts";
+import { gateBeat, gateValue, type PodLinks, PodRowMaps } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type ProgramView } from "./protocol.ts";
+import { type Layout, namesIn, otherLayouts, removeTree, type TakeoverParts, takeOver } from "./takeover.ts";
 import type { Beat } from "./watchdog.ts";
 
 export type LoadOptions = {
@@ -15,8 +16,13 @@ export type LoadOptions = {
   readonly node: string;
   readonly podsCgroup: string;
   readonly heartbeatLimitMs: number;
+  /** A map that any keeper pinned, by its path. */
+  readonly openMap: (path: string) => KernelMap;
   readonly maxEntries?: Readonly<Record<string, number>>;
 };
+
+/** Below the directory of pins; in the order in which they are detached. */
+const LINK_FOLDERS = ["pods", "links", "own"] as const;
 
 /** The bpf file system refuses dots in names; node names hold no plus sign. */
 const pinName = (name: string): string => name.replaceAll(".", "+");
@@ -24,15 +30,6 @@ const pinName = (name: string): string => name.replaceAll(".", "+");
 /** A layout version has its own directory: programs of one version never read the maps of another. */
 export const pinDirectory = (bpffs: string, node: string): string =>
   join(bpffs, "orlop", pinName(node), `v${ORLOP_ABI_VERSION}`);
-
-const namesIn = (directory: string): string[] => {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw error;
-  }
-};
 
 /**
  * The directory of this process's own cgroup, whose sockets the agent will be using.
@@ -57,11 +54,13 @@ function holdsThisProcess(directory: string): boolean {
 /** Everything the keeper holds in the kernel. */
 export class LoadedPrograms {
   readonly rows: PodRowMaps;
+  readonly #options: LoadOptions;
   readonly #programs: Programs;
   readonly #pinDir: string;
 
-  /** Loads, or takes over what an earlier keeper pinned, and attaches to the pods' ancestor and to ourselves. */
-  constructor(options: LoadOptions, programsClass: ProgramsClass, log: Log) {
+  /** Loads, with the maps that an earlier keeper of this layout version pinned. Attaches nothing. */
+  constructor(options: LoadOptions, programsClass: ProgramsClass) {
+    this.#options = options;
     this.#pinDir = pinDirectory(options.bpffs, options.node);
     mkdirSync(this.#pinDir, { recursive: true, mode: 0o700 });
     this.#programs = new programsClass({
@@ -69,12 +68,7 @@ export class LoadedPrograms {
       heartbeatLimitNs: BigInt(options.heartbeatLimitMs) * 1_000_000n,
       ...(options.maxEntries ? { maxEntries: options.maxEntries } : {}),
     });
-    this.#attach(options.podsCgroup, "links", "all", log);
-    const mountinfo = readFileSync("/proc/self/mountinfo", "utf8");
-    const own = ownCgroup(mountinfo, readFileSync("/proc/self/cgroup", "utf8"), holdsThisProcess);
-    if (own !== options.podsCgroup && !own.startsWith(`${options.podsCgroup}/`)) {
-      this.#attach(own, "own", "sockops-only", log);
-    }
+    for (const folder of LINK_FOLDERS) mkdirSync(join(this.#pinDir, folder), { recursive: true, mode: 0o700 });
     const tables = {
       podByNetns: this.#programs.map("pod_by_netns"),
       podByIp: this.#programs.map("pod_by_ip"),
@@ -85,8 +79,36 @@ export class LoadedPrograms {
       pairVerdict: this.#programs.map("pair_verdict"),
       vipBackends: this.#programs.map("vip_backends"),
     };
-    mkdirSync(join(this.#pinDir, "pods"), { recursive: true, mode: 0o700 });
     this.rows = new PodRowMaps(tables, this.#podLinks());
+  }
+
+  /** Layout versions that other keepers left pinned on this node. While there are any, ours attaches nothing. */
+  otherLayouts(): Layout[] {
+    return otherLayouts(this.#pinDir);
+  }
+
+  /** Takes over from every other layout version, oldest first; the limit of the heartbeat stays ours. */
+  async takeOver(endMarked: TakeoverParts["endMarked"], log: Log): Promise<void> {
+    const { limitNs } = this.readGate();
+    const parts: TakeoverParts = {
+      map: (name) => this.#programs.map(name),
+      moveLink: (program, from, to) => this.#programs.moveLink(program, from, to),
+      detach: (pin) => void this.#programs.detach(pin),
+      programNames: () => this.#programs.programs().map(({ name }) => name),
+      openMap: this.#options.openMap,
+      endMarked,
+    };
+    for (const other of this.otherLayouts()) await takeOver(other, this.#pinDir, parts, log);
+    this.#programs.map("gate").put(new Uint8Array(4), gateValue({ beatNs: this.readGate().beatNs, limitNs }));
+  }
+
+  /** Attaches to the pods' ancestor and to ourselves, or moves the links that are there to what is loaded. */
+  attach(log: Log): void {
+    const { podsCgroup } = this.#options;
+    this.#attach(podsCgroup, "links", "all", log);
+    const mountinfo = readFileSync("/proc/self/mountinfo", "utf8");
+    const own = ownCgroup(mountinfo, readFileSync("/proc/self/cgroup", "utf8"), holdsThisProcess);
+    if (own !== podsCgroup && !own.startsWith(`${podsCgroup}/`)) this.#attach(own, "own", "sockops-only", log);
   }
 
   /** For PodThread, which tags the sockets it makes. */
@@ -140,7 +162,7 @@ export class LoadedPrograms {
 
   /** Detaches everything and removes every pin. After `releaseAll`. */
   remove(): void {
-    for (const folder of ["pods", "links", "own"]) {
+    for (const folder of LINK_FOLDERS) {
       const directory = join(this.#pinDir, folder);
       for (const name of namesIn(directory)) this.#programs.detach(join(directory, name));
     }
@@ -163,7 +185,6 @@ export class LoadedPrograms {
 
   #attach(cgroup: string, folder: string, which: "all" | "sockops-only", log: Log): void {
     const pins = join(this.#pinDir, folder);
-    mkdirSync(pins, { recursive: true, mode: 0o700 });
     try {
       this.#programs.attachCgroup(cgroup, pins, which);
     } catch (error) {
@@ -175,14 +196,4 @@ export class LoadedPrograms {
       this.#programs.attachCgroup(cgroup, pins, which);
     }
   }
-}
-
-/** bpffs holds only files and directories; nothing in it is followed. */
-function removeTree(directory: string): void {
-  for (const name of namesIn(directory)) {
-    const path = join(directory, name);
-    if (statSync(path).isDirectory()) removeTree(path);
-    else unlinkSync(path);
-  }
-  rmdirSync(directory);
 }

@@ -1,29 +1,29 @@
-// any thread · the messages between main thread and data threads: plain data, integers and descriptors; never keys.
+// any thread · the messages between them: plain data, integers and descriptors; never keys.
 import type { EngineStats } from "../engine/engine.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
-import type { Lines } from "../observe/line-writer.ts";
+import type { LineBatch } from "../observe/line-writer.ts";
 import type { LoopDelay } from "../observe/loop-delay.ts";
 import type { OpenConnection, RecordDeltas } from "../observe/recorder.ts";
 
-/** The main thread passes these when it starts a data thread. */
+type LineBatchTaken = ReturnType<LineBatch["take"]>;
+
+/** Given once, at the thread's birth. */
 export type DataThreadOptions = {
   readonly index: number;
   readonly trustDomain: string;
   readonly rootNamespace: string;
   readonly accessLog: "off" | "text" | "json";
-  /** An Int32Array with one slot per thread. Each thread counts the turns of its loop, so that main sees which one hangs. */
+  /** Int32Array with one slot per thread; each counts its own loop's turns, so that main can tell a hung one. */
   readonly ticks: SharedArrayBuffer;
 };
 
 /** The receiving thread owns `fd`. */
-export type ListenerFd = { readonly kind: ListenerKind; readonly fd: number };
+export type LentFd = { readonly kind: ListenerKind; readonly fd: number };
 
-/** What the main thread sends to a data thread. */
-export type MainMessage =
-  /** With `more`, the thread applies them together with the updates that follow. */
+export type ToDataThread =
+  /** With `more`, they are applied together with what follows. */
   | { readonly op: "updates"; readonly updates: readonly MeshUpdate[]; readonly more: boolean }
-  /** The map of original destinations; the engine duplicates the descriptor. */
   | { readonly op: "flow-map"; readonly fd: number }
   | {
       readonly op: "pod";
@@ -31,26 +31,25 @@ export type MainMessage =
       readonly workloadUid: string;
       readonly netnsCookie: bigint;
       readonly preservesSource: boolean;
-      readonly listeners: readonly ListenerFd[];
+      readonly listeners: readonly LentFd[];
     }
   | { readonly op: "pod-removed"; readonly podIdx: number; readonly cut: boolean }
-  /** The certificate of `spiffeId` is installed under this integer; `rotated` when it replaces an earlier certificate. */
+  /** The certificate of `spiffeId` is installed (again: `rotated`) under this integer. */
   | { readonly op: "identity"; readonly identity: number; readonly spiffeId: string; readonly rotated: boolean }
   | { readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind; readonly fds: readonly number[] }
   | { readonly op: "report"; readonly id: number; readonly connections: boolean }
   | { readonly op: "drain"; readonly limitMs: number }
   | { readonly op: "close" };
 
-/** What a data thread sends to the main thread. */
-export type DataThreadMessage =
+export type FromDataThread =
   | { readonly op: "ready" }
-  /** The thread has read updates after which more follow. */
+  /** Updates of which there are more. */
   | { readonly op: "taken" }
-  /** The thread has carried out "pod" or "pod-removed". */
+  /** "pod" or "pod-removed" was carried out. */
   | { readonly op: "pod-done"; readonly podIdx: number }
   | { readonly op: "pool-low"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }
-  /** What the thread counted since its last message of this kind, and the access-log lines that it wrote meanwhile. */
-  | { readonly op: "counted"; readonly deltas: RecordDeltas; readonly log: Lines }
+  /** What was counted since the last hand-over, and the access-log lines written meanwhile. */
+  | { readonly op: "counted"; readonly deltas: RecordDeltas; readonly log: LineBatchTaken }
   | {
       readonly op: "log";
       readonly level: "info" | "warn" | "error";

@@ -26,6 +26,17 @@ int CheckTarget(int link, int target) {
   return -EBUSY;
 }
 
+// 0: not known.
+uint32_t LinkId(int link) {
+  struct bpf_link_info info = {};
+  uint32_t size = sizeof(info);
+  return bpf_obj_get_info_by_fd(link, &info, &size) == 0 ? info.id : 0;
+}
+
+bool TargetIsGone(int err) {
+  return err == -ENOLINK || err == -ESTALE;
+}
+
 }  // namespace
 
 LinkResult AttachOrUpdate(int program, int target, enum bpf_attach_type type, const std::string& pin) {
@@ -45,13 +56,31 @@ LinkResult AttachOrUpdate(int program, int target, enum bpf_attach_type type, co
   return {0, "", true};
 }
 
+LinkResult MoveLink(int program, const std::string& from, const std::string& to) {
+  const UniqueFd link(bpf_obj_get(from.c_str()));
+  if (!link) return {-errno, "bpf(BPF_OBJ_GET)", false};
+  int err = bpf_link_update(link.get(), program, nullptr);
+  if (TargetIsGone(err)) return {unlink(from.c_str()) == 0 ? 0 : -errno, "unlink", false};
+  if (err < 0) return {err, "bpf(BPF_LINK_UPDATE)", false};
+  const UniqueFd there(bpf_obj_get(to.c_str()));
+  if (!there) {
+    err = bpf_obj_pin(link.get(), to.c_str());
+    if (err < 0) return {err, "bpf(BPF_OBJ_PIN)", false};
+  } else if (LinkId(there.get()) != LinkId(link.get())) {
+    err = bpf_link_update(there.get(), program, nullptr);
+    if (err < 0) return {err, "bpf(BPF_LINK_UPDATE)", false};
+    return {DetachPinned(from), "bpf(BPF_LINK_DETACH)", false};
+  }
+  return {unlink(from.c_str()) == 0 ? 0 : -errno, "unlink", true};
+}
+
 int DetachPinned(const std::string& pin) {
   const UniqueFd link(bpf_obj_get(pin.c_str()));
   if (!link) return -errno;
   const int err = bpf_link_detach(link.get());
   if (unlink(pin.c_str()) != 0) return -errno;
   // What was attached to a target that is gone is detached already.
-  return err == -ENOLINK || err == -ESTALE ? 0 : err;
+  return TargetIsGone(err) ? 0 : err;
 }
 
 }  // namespace orlop

@@ -17,6 +17,12 @@ struct LinkResult {
 // a target that is gone.
 LinkResult AttachOrUpdate(int program, int target, enum bpf_attach_type type, const std::string& pin);
 
+// Hands the link pinned at `from` over to `program` in place, so that its target is never without a program,
+// and moves the pin to `to`. May be repeated after a crash half way. Removes the pin of a link whose target is
+// gone. When another link is pinned at `to` already, that link gets the program and the link of `from` ends.
+// -ENOENT: nothing is pinned at `from`.
+LinkResult MoveLink(int program, const std::string& from, const std::string& to);
+
 // Detaches at once, even when another process holds the link, and removes the pin. -ENOENT: there was none.
 int DetachPinned(const std::string& pin);
 

@@ -129,6 +129,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
                                              InstanceMethod<&PodThread::Prepare>("prepareNamespace"),
                                              InstanceMethod<&PodThread::Restore>("restoreNamespace"),
                                              InstanceMethod<&PodThread::SeverPairs>("sever"),
+                                             InstanceMethod<&PodThread::EndMarkedBy>("endMarked"),
                                              InstanceMethod<&PodThread::CloseByCaller>("close"),
                                          }));
   }
@@ -294,6 +295,16 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     job->run = [tags = tags_, pairs, plaintext, ended](std::string* step) {
       return Sever({tags->get(), pairs, plaintext}, ended.get(), step);
     };
+    job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };
+    return Queue(info, std::move(job));
+  }
+
+  Napi::Value EndMarkedBy(const Napi::CallbackInfo& info) {
+    int netns = -1, socks = -1;
+    if (!ArgFd(info, 0, &netns) || !ArgFd(info, 1, &socks)) return info.Env().Undefined();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    auto ended = std::make_shared<uint32_t>(0);
+    job->run = [socks, ended](std::string* step) { return EndMarked(socks, ended.get(), step); };
     job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };
     return Queue(info, std::move(job));
   }

@@ -118,11 +118,13 @@ class Programs : public Napi::ObjectWrap<Programs> {
     auto* map_class = new Napi::FunctionReference(Napi::Persistent(DefineKernelMap(env)));
     env.SetInstanceData(map_class);
     exports.Set("KernelMap", map_class->Value());
+    exports.Set("pinnedMap", Napi::Function::New<PinnedMap>(env, "pinnedMap"));
     exports.Set("Programs", DefineClass(env, "Programs",
                                         {
                                             InstanceMethod<&Programs::Map>("map"),
                                             InstanceMethod<&Programs::AttachCgroup>("attachCgroup"),
                                             InstanceMethod<&Programs::AttachNamespace>("attachNamespace"),
+                                            InstanceMethod<&Programs::Move>("moveLink"),
                                             InstanceMethod<&Programs::Detach>("detach"),
                                             InstanceMethod<&Programs::States>("programs"),
                                             InstanceMethod<&Programs::Maps>("maps"),
@@ -258,10 +260,8 @@ class Programs : public Napi::ObjectWrap<Programs> {
       ThrowErrno(info.Env(), ENOENT, "bpf_object__find_map_by_name", name);
       return info.Env().Undefined();
     }
-    const Napi::Object made = info.Env().GetInstanceData<Napi::FunctionReference>()->New(
-        {Napi::Number::New(info.Env(), bpf_map__fd(map))});
-    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
-    known = Napi::Persistent(made);
+    const Napi::Value made = NewMap(info.Env(), bpf_map__fd(map));
+    if (made.IsObject()) known = Napi::Persistent(made.As<Napi::Object>());
     return made;
   }
 
@@ -306,6 +306,35 @@ class Programs : public Napi::ObjectWrap<Programs> {
     const LinkResult result =
         AttachOrUpdate(bpf_program__fd(skeleton_->progs.orlop_lookup), netns, BPF_SK_LOOKUP, pin);
     if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, pin);
+  }
+
+  void Move(const Napi::CallbackInfo& info) {
+    std::string name, from, to;
+    if (!Open(info) || !ArgString(info, 0, &name) || !ArgString(info, 1, &from) || !ArgString(info, 2, &to))
+      return;
+    const struct bpf_program* program = bpf_object__find_program_by_name(skeleton_->obj, name.c_str());
+    if (program == nullptr) return ThrowErrno(info.Env(), ENOENT, "bpf_object__find_program_by_name", name);
+    const LinkResult result = MoveLink(bpf_program__fd(program), from, to);
+    if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, from);
+  }
+
+  static Napi::Value PinnedMap(const Napi::CallbackInfo& info) {
+    std::string path;
+    if (!ArgString(info, 0, &path)) return info.Env().Undefined();
+    const UniqueFd fd(bpf_obj_get(path.c_str()));
+    if (!fd) {
+      ThrowErrno(info.Env(), errno, "bpf(BPF_OBJ_GET)", path);
+      return info.Env().Undefined();
+    }
+    return NewMap(info.Env(), fd.get());
+  }
+
+  // Undefined, with an exception pending, when it is no map.
+  static Napi::Value NewMap(Napi::Env env, int fd) {
+    const Napi::Object made =
+        env.GetInstanceData<Napi::FunctionReference>()->New({Napi::Number::New(env, fd)});
+    if (env.IsExceptionPending()) return env.Undefined();
+    return made;
   }
 
   Napi::Value Detach(const Napi::CallbackInfo& info) {

@@ -9,8 +9,11 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "orlop_abi.h"
@@ -57,15 +60,19 @@ const nlattr* FindIn(const nlattr* nest, uint16_t type) {
   return Find(reinterpret_cast<const char*>(nest) + NLA_HDRLEN, nest->nla_len - NLA_HDRLEN, type);
 }
 
-// What the hooks keep of the socket; false: nothing.
+// Flags and what comes before them are the same in every layout version.
+constexpr size_t kLeastSockBytes = offsetof(struct orlop_sock, flags) + sizeof(orlop_sock::flags);
+
+// What the hooks keep of the socket; false: nothing. What the map of another layout version lacks reads zero.
 bool ReadSock(const nlmsghdr* message, struct orlop_sock* out) {
   const size_t head = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(inet_diag_msg)));
   if (message->nlmsg_len < head) return false;
   const nlattr* all = Find(reinterpret_cast<const char*>(message) + head, message->nlmsg_len - head,
                            INET_DIAG_SK_BPF_STORAGES);
   const nlattr* value = FindIn(FindIn(all, SK_DIAG_BPF_STORAGE), SK_DIAG_BPF_STORAGE_MAP_VALUE);
-  if (value == nullptr || value->nla_len < NLA_HDRLEN + sizeof(*out)) return false;
-  std::memcpy(out, reinterpret_cast<const char*>(value) + NLA_HDRLEN, sizeof(*out));
+  if (value == nullptr || value->nla_len < NLA_HDRLEN + kLeastSockBytes) return false;
+  const size_t size = std::min<size_t>(value->nla_len - NLA_HDRLEN, sizeof(*out));
+  std::memcpy(out, reinterpret_cast<const char*>(value) + NLA_HDRLEN, size);
   return true;
 }
 
@@ -124,9 +131,12 @@ int Ask(int netlink, uint8_t family, int socks) {
   return send(netlink, &request, request.header.nlmsg_len, 0) < 0 ? -errno : 0;
 }
 
+// Says of a socket, with its local port in wire order, whether it must end.
+using Judge = std::function<bool(const struct orlop_sock& sock, uint16_t local_port)>;
+
 // Those of one family that must end, as sock_diag names them.
-int Walk(int netlink, uint8_t family, const SeverMaps& maps, std::vector<inet_diag_msg>* found) {
-  const int err = Ask(netlink, family, maps.socks);
+int Walk(int netlink, uint8_t family, int socks, const Judge& must_end, std::vector<inet_diag_msg>* found) {
+  const int err = Ask(netlink, family, socks);
   if (err < 0) return err;
   std::vector<char> reply(kReplyBytes);
   for (;;) {
@@ -141,7 +151,7 @@ int Walk(int netlink, uint8_t family, const SeverMaps& maps, std::vector<inet_di
       struct orlop_sock sock = {};
       if (!ReadSock(message, &sock)) continue;
       const auto* socket = static_cast<const inet_diag_msg*>(NLMSG_DATA(message));
-      if (MustEnd(maps, sock, socket->id.idiag_sport)) found->push_back(*socket);
+      if (must_end(sock, socket->id.idiag_sport)) found->push_back(*socket);
     }
   }
 }
@@ -169,9 +179,8 @@ int Destroy(int netlink, const inet_diag_msg& socket) {
   return err == -ENOENT ? 0 : err;
 }
 
-}  // namespace
-
-int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
+// Walks and ends until a walk finds nothing more.
+int EndWhere(int socks, const Judge& must_end, uint32_t* ended, std::string* step) {
   *step = "socket(NETLINK_SOCK_DIAG)";
   const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return -errno;
@@ -180,7 +189,7 @@ int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
     std::vector<inet_diag_msg> found;
     *step = "sock_diag: dump";
     for (const uint8_t family : {AF_INET, AF_INET6}) {
-      const int err = Walk(netlink.get(), family, maps, &found);
+      const int err = Walk(netlink.get(), family, socks, must_end, &found);
       if (err < 0) return err;
     }
     if (found.empty()) return 0;
@@ -192,6 +201,24 @@ int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
     *ended += static_cast<uint32_t>(found.size());
   }
   return 0;
+}
+
+}  // namespace
+
+int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
+  const Judge judge = [&maps](const struct orlop_sock& sock, uint16_t local_port) {
+    return MustEnd(maps, sock, local_port);
+  };
+  return EndWhere(maps.socks, judge, ended, step);
+}
+
+int EndMarked(int socks, uint32_t* ended, std::string* step) {
+  const Judge judge = [](const struct orlop_sock& sock, uint16_t) {
+    const bool passed = (sock.flags & ORLOP_SOCK_PASSIVE) != 0 &&
+                        (sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT)) == 0;
+    return passed || (sock.flags & ORLOP_SOCK_JOINED) != 0;
+  };
+  return EndWhere(socks, judge, ended, step);
 }
 
 }  // namespace orlop

@@ -19,4 +19,9 @@ struct SeverMaps {
 // sockets. 0 or -errno, with the failing call in `step`.
 int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step);
 
+// Ends every connection in the calling thread's namespace that bypasses the agent according to `socks`, the
+// dst_of_sock of another layout version: joined to a pod of the node, or plaintext that was let pass. Nobody
+// judges them once that map is gone.
+int EndMarked(int socks, uint32_t* ended, std::string* step);
+
 }  // namespace orlop
