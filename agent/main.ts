@@ -44,10 +44,10 @@ async function start(): Promise<number> {
       const options = programOptions();
       const { loadConfig } = await import("./config.ts");
       const config = loadConfig(options.config).agent;
-      const { firstActs } = await import("./process/first-acts.ts");
-      const relief = firstActs(config);
+      const { agentFirstActs } = await import("./process/first-acts.ts");
+      const handover = agentFirstActs(config);
       const { runAgent } = await import("./node/agent.ts");
-      return runAgent(config, relief);
+      return runAgent(config, handover);
     }
     default: {
       const { runCli } = await import("./cli/commands.ts");

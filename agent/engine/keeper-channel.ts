@@ -1,5 +1,5 @@
 // main thread · the unix socket to the keeper, on engine.node's FdSocket: packets as text, descriptors beside them.
-import type { ConnectChannel } from "./keeper-client.ts";
+import type { ConnectChannel } from "./keeper-session.ts";
 
 /** What is used of class FdSocket, which engine.node and keeper.node both export. */
 export interface NativeFdSocket {
@@ -24,7 +24,7 @@ export function fdChannel(sockets: { connect(path: string): NativeFdSocket }): C
           socket.send(Buffer.from(text), Int32Array.from(fds));
           return true;
         } catch {
-          return false; // Too much waits, or the socket has gone: the client begins anew either way.
+          return false; // Too many bytes wait, or the socket is closed: the client begins a new session either way.
         }
       },
       close: () => {

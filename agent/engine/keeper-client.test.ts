@@ -1,10 +1,12 @@
-// keeper-client.ts against a keeper that answers late, wrongly or not at all: no promise hangs, no descriptor stays.
+// keeper-client.ts and keeper-session.ts against a keeper that answers late, wrongly or not at all: no promise hangs, and no descriptor
+// stays open.
 import assert from "node:assert/strict";
 import { closeSync, openSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { LENT_MAPS } from "../keeper/protocol.ts";
-import { type ChannelEvents, KeeperClient, KeeperLost } from "./keeper-client.ts";
+import { KeeperClient, type KeeperEvents } from "./keeper-client.ts";
+import { type ChannelEvents, KeeperLost } from "./keeper-session.ts";
 
 const someFd = (): number => openSync("/dev/null", "r");
 async function openFds(): Promise<number> {
@@ -16,6 +18,7 @@ async function openFds(): Promise<number> {
 function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
   const asked: { id: number; op: string }[] = [];
   const lost: string[] = [];
+  const gone: string[] = [];
   let channels = 0;
   let events: ChannelEvents | undefined;
   const client = new KeeperClient({
@@ -39,18 +42,30 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
         close: () => {},
       };
     },
+  });
+  const keeperEvents: KeeperEvents = {
     onWelcome: ({ maps }) => {
       for (const fd of Object.values(maps)) closeSync(fd);
     },
     onLost: (why) => lost.push(why),
-    onPodGone: () => {},
-  });
+    onPodGone: (podIdx, uid) => gone.push(`${podIdx} ${uid}`),
+  };
   const answer = (reply: object, fds: readonly number[] = []): void => events?.onPacket(JSON.stringify(reply), fds);
-  return { client, asked, lost, answer, raw: (text: string) => events?.onPacket(text, []), channels: () => channels };
+  return {
+    client,
+    asked,
+    lost,
+    gone,
+    answer,
+    start: () => client.start(keeperEvents),
+    hangUp: () => events?.onClosed(),
+    raw: (text: string) => events?.onPacket(text, []),
+    channels: () => channels,
+  };
 }
 
 async function started(keeper: ReturnType<typeof setUp>): Promise<void> {
-  keeper.client.start();
+  keeper.start();
   while (!keeper.client.connected) await turn();
 }
 
@@ -103,9 +118,9 @@ test("what is no message ends the connection, and it is made anew", async () => 
   }
 });
 
-test("a keeper that never greets is given up and tried again; nothing was lost, so nothing is told", async () => {
+test("a keeper that never greets is given up and tried again; no connection was lost, so none is reported", async () => {
   const keeper = setUp({ greet: false, timeoutMs: 30 });
-  keeper.client.start();
+  keeper.start();
   while (keeper.channels() < 2) await turn();
   assert.deepEqual(keeper.lost, []);
   keeper.client.close();
@@ -124,5 +139,47 @@ test("no more descriptors are asked for than the socket between us holds; the re
     assert.equal(keeper.asked.length, Math.min(10, i + 4));
   }
   for (const fds of await Promise.all(all)) for (const fd of fds) closeSync(fd);
+  keeper.client.close();
+});
+
+test("each state says whether there is a keeper, and why not", async () => {
+  const keeper = setUp();
+  const { client } = keeper;
+  const state = (): readonly [boolean, string] => [client.connected, client.trouble];
+  assert.deepEqual(state(), [false, "not connected yet"]);
+  await assert.rejects(client.programs(), KeeperLost);
+  keeper.start();
+  assert.deepEqual(state(), [false, "not connected yet"]);
+  while (!client.connected) await turn();
+  assert.deepEqual(state(), [true, ""]);
+  keeper.hangUp();
+  const why = "the keeper closed the connection";
+  assert.deepEqual([state(), keeper.lost], [[false, why], [why]]);
+  keeper.hangUp();
+  keeper.start();
+  assert.equal(keeper.channels(), 1, "only the timer connects again");
+  while (keeper.channels() < 2) await turn();
+  assert.deepEqual(state(), [false, why], "until the next welcome");
+  while (!client.connected) await turn();
+  client.close();
+  assert.deepEqual([state(), keeper.lost], [[false, "the agent ends"], [why]]);
+  keeper.start();
+  assert.equal(keeper.channels(), 2);
+  await assert.rejects(client.programs(), KeeperLost);
+});
+
+test("requests that are under way when the keeper goes are lost with it; its notices come until then", async () => {
+  const keeper = setUp();
+  await started(keeper);
+  keeper.answer({ id: 0, op: "pod-gone", podIdx: 4, uid: "web" });
+  const sent = assert.rejects(keeper.client.release(1), /closed the connection/);
+  const queued = Array.from({ length: 5 }, () =>
+    assert.rejects(keeper.client.sockets(1, "out4", 64), /closed the connection/),
+  );
+  keeper.hangUp();
+  await sent;
+  await Promise.all(queued);
+  keeper.answer({ id: 0, op: "pod-gone", podIdx: 5, uid: "late" });
+  assert.deepEqual(keeper.gone, ["4 web"]);
   keeper.client.close();
 });

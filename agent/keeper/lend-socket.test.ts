@@ -42,10 +42,8 @@ after(() => {
 
 function startClient(): Promise<KeeperClient> {
   return new Promise((resolve) => {
-    const client: KeeperClient = new KeeperClient({
-      path,
-      node: "n",
-      connect: fdChannel(FdSocket),
+    const client = new KeeperClient({ path, node: "n", connect: fdChannel(FdSocket) });
+    client.start({
       onWelcome: ({ maps }) => {
         for (const fd of Object.values(maps)) closeSync(fd);
         resolve(client);
@@ -53,7 +51,6 @@ function startClient(): Promise<KeeperClient> {
       onLost: (why) => assert.fail(`the bystander lost its keeper: ${why}`),
       onPodGone: nothing,
     });
-    client.start();
   });
 }
 

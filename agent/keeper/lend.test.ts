@@ -4,7 +4,8 @@ import { closeSync, openSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
-import { type ConnectChannel, KeeperClient, KeeperLost, KeeperRefused, type Welcome } from "../engine/keeper-client.ts";
+import { KeeperClient, type KeeperEvents, type Welcome } from "../engine/keeper-client.ts";
+import { type ConnectChannel, KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";
 import { fakeChannelPair } from "./channel.fake.ts";
 import { type Answer, Lender, type Log } from "./lend.ts";
 import { LENT_MAPS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
@@ -82,6 +83,8 @@ function setUp(uid = 0) {
     node: "n",
     connect,
     requestTimeoutMs: 30_000,
+  });
+  const events: KeeperEvents = {
     onWelcome: (welcome) => {
       welcomes.push(welcome);
       for (const fd of Object.values(welcome.maps)) closeSync(fd);
@@ -89,7 +92,7 @@ function setUp(uid = 0) {
     },
     onLost: (why) => lost.push(why),
     onPodGone: (_podIdx, which) => gone.push(which),
-  });
+  };
   const nextWelcome = (): Promise<void> =>
     new Promise((resolve) => {
       greeted = resolve;
@@ -98,6 +101,7 @@ function setUp(uid = 0) {
     lender,
     pairs,
     client,
+    start: () => client.start(events),
     welcomes,
     lost,
     gone,
@@ -110,10 +114,10 @@ function setUp(uid = 0) {
 
 test("greeted, lent to, refused, told of a pod that went: and no descriptor is left over", async () => {
   const before = await openFds();
-  const { lender, client, welcomes, gone, nextWelcome } = setUp();
+  const { lender, client, start, welcomes, gone, nextWelcome } = setUp();
   await assert.rejects(client.prepare("p", ["10.0.0.1"]), KeeperLost, "not connected yet");
   const welcome = nextWelcome();
-  client.start();
+  start();
   await welcome;
   assert.deepEqual(Object.keys(welcomes[0]?.maps ?? {}), [...LENT_MAPS]);
   assert.deepEqual(welcomes[0]?.pods, [{ podIdx: 4, uid: "old" }]);
@@ -149,9 +153,9 @@ test("greeted, lent to, refused, told of a pod that went: and no descriptor is l
 
 test("a keeper that ends is found again, and whoever waited is told", async () => {
   const before = await openFds();
-  const { lender, client, lost, welcomes, nextWelcome, setKeeper } = setUp();
+  const { lender, client, start, lost, welcomes, nextWelcome, setKeeper } = setUp();
   const first = nextWelcome();
-  client.start();
+  start();
   await first;
   const second = nextWelcome();
   const waiting = assert.rejects(client.prepare("p", ["10.0.0.1"]), KeeperLost);
@@ -168,8 +172,8 @@ test("a keeper that ends is found again, and whoever waited is told", async () =
 });
 
 test("an agent of neither root nor our user gets nothing", async () => {
-  const { lender, client, pairs, welcomes } = setUp(1000);
-  client.start();
+  const { lender, client, start, pairs, welcomes } = setUp(1000);
+  start();
   await turn();
   await turn();
   assert.equal(lender.agents, 0);

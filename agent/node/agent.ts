@@ -18,7 +18,7 @@ import {
   RingBuffer,
 } from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
-import { KeeperClient } from "../engine/keeper-client.ts";
+import { KeeperClient, type KeeperEvents } from "../engine/keeper-client.ts";
 import { Certificates } from "../identity/certificates.ts";
 import { systemClock } from "../identity/clock.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
@@ -31,11 +31,10 @@ import { MeshStore } from "../mesh/store.ts";
 import { LineWriter, openSink } from "../observe/line-writer.ts";
 import { Log } from "../observe/log.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { tidy } from "../process/collect-garbage.ts";
-import type { Relief } from "../process/handover.ts";
+import { collectGarbage } from "../process/collect-garbage.ts";
+import type { Handover } from "../process/handover.ts";
 import { becomeUnprivileged } from "../process/privileges.ts";
 import { DataThreads } from "../threads/data-threads.ts";
-import type { FromDataThread } from "../threads/messages.ts";
 import { version } from "../version.ts";
 import { Enrolment } from "./enrollment.ts";
 import { operatorView } from "./operator-view.ts";
@@ -50,8 +49,8 @@ const STALLED_MS = 1_000;
 /** Roots are asked for again this often, so that a change of roots is seen. */
 const ROOTS_EVERY_MS = 30_000;
 
-/** After `firstActs`. Runs until SIGTERM or SIGINT. Resolves to the exit status. */
-export async function runAgent(config: AgentConfig, relief: Relief | null): Promise<number> {
+/** After `agentFirstActs`. Runs until SIGTERM or SIGINT. Resolves to the exit status. */
+export async function runAgent(config: AgentConfig, handover: Handover | null): Promise<number> {
   const startedAtMs = Date.now();
   const log = new Log({ level: config.log.level, write: (line) => process.stderr.write(line), now: Date.now });
   const stop = stopSignal();
@@ -67,7 +66,6 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
       accessLog: config.log.access === "off" ? "off" : "text",
     },
     duplicate,
-    heard: (thread, message) => heard(thread, message),
     died: (thread, error) => {
       log.room("agent").error("a data thread died: its connections are gone, and the agent ends", { thread, error });
       process.exit(1);
@@ -115,13 +113,9 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     sever: (podIdx) => keeper.sever(podIdx),
     log: log.room("engine"),
   });
-  let keeperMessage = "not connected yet";
-  const keeper: KeeperClient = new KeeperClient({
-    path: config.keeper.socket,
-    node: place.node,
-    connect: fdChannel(FdSocket),
+  const keeper = new KeeperClient({ path: config.keeper.socket, node: place.node, connect: fdChannel(FdSocket) });
+  const keeperEvents: KeeperEvents = {
     onWelcome: ({ maps, pods }) => {
-      keeperMessage = "";
       tables.opened(maps);
       pairs.opened(maps);
       watch.opened(maps);
@@ -131,7 +125,6 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
       void enrolment.keeperCame(pods);
     },
     onLost: (why) => {
-      keeperMessage = why;
       readiness.undone("keeper");
       log.room("keeper").warn("keeper lost: pods that are captured go on", { why });
     },
@@ -139,7 +132,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
       log.room("keeper").info("pod gone", { uid });
       enrolment.podGone(podIdx);
     },
-  });
+  };
   const enrolment: Enrolment = new Enrolment({
     node: place.node,
     mesh,
@@ -182,7 +175,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
     onStalled: (stalled) => log.room("engine").error("data threads hang: no heartbeat", { stalled: stalled.join(",") }),
   });
 
-  function heard(thread: number, message: FromDataThread): void {
+  threads.listen((thread, message) => {
     switch (message.op) {
       case "pool-low":
         keeper.sockets(message.podIdx, message.kind, message.count).then(
@@ -206,10 +199,8 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
         telemetry.tunnelAbused(message.reason);
         log.room("traffic").warn("tunnel ended: its peer broke the rules", { ...message });
         return;
-      default:
-        return; // The rest is DataThreads' own.
     }
-  }
+  });
 
   const source = new StaticFileSource(
     { ...config.source, place },
@@ -237,7 +228,6 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
       certificates,
       tables,
       log,
-      keeperMessage: () => keeperMessage,
       counters: () => watch.counters(),
       kernelConnections: (limit) => watch.connections(limit),
       openConnections: () => telemetry.openConnections,
@@ -268,7 +258,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   await readRoots();
   const rootsTimer = setInterval(() => void readRoots(), ROOTS_EVERY_MS);
 
-  keeper.start();
+  keeper.start(keeperEvents);
   // The mesh is followed as long as a connection is open, so that a policy still ends it.
   const drained = new AbortController();
   const sourceEnded = source.run((updates) => {
@@ -285,7 +275,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   }, drained.signal);
   void enrolment.firstTurn.then(() => {
     if (stop.aborted) return;
-    tidy();
+    collectGarbage();
     // Not before pods are served: a heartbeat says that connections which are captured will be answered.
     heartbeat.start();
     readiness.done("pods");
@@ -294,7 +284,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
 
   if (!stop.aborted)
     await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
-  const drainMs = relief === null ? DRAIN_MS : SUCCEEDED_DRAIN_MS;
+  const drainMs = handover === null ? DRAIN_MS : SUCCEEDED_DRAIN_MS;
   log.room("agent").info("stopping: open connections may end", { withinMs: drainMs });
   // New connections wait at the listeners that the keeper holds, for the next agent. It is not said to the kernel that
   // there is none: only when no other beats before the limit does each destination's fail mode decide.
@@ -303,7 +293,7 @@ export async function runAgent(config: AgentConfig, relief: Relief | null): Prom
   // All that the next agent needs for itself: the ring of events, the admin socket, the ports.
   watch.close();
   await Promise.all([enrolment.close(), admin.close(), metrics.close(), ready.close()]);
-  relief?.call();
+  handover?.announce();
   await empty;
   drained.abort();
   clearInterval(rootsTimer);

@@ -26,7 +26,6 @@ export type OperatorViewParts = {
   readonly judge: Judge;
   readonly source: Source;
   readonly keeper: KeeperClient;
-  readonly keeperMessage: () => string;
   readonly threads: DataThreads;
   readonly enrolment: Enrolment;
   readonly certificates: Certificates;
@@ -74,7 +73,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     bpf: async () => (keeper.connected ? keeper.programs() : { programs: [], maps: [] }),
     counters: parts.counters,
     configuration: () => parts.source.status(),
-    keeper: () => ({ connected: keeper.connected, message: parts.keeperMessage() }),
+    keeper: () => ({ connected: keeper.connected, message: keeper.trouble }),
     heartbeatAgeMs: () => heartbeatAgeMs(tables.gate),
     pending: parts.pending,
     notes: () => parts.enrolment.states().flatMap(({ state, note }) => (state === "failed" ? [note] : [])),

@@ -1,14 +1,16 @@
-// first-acts.ts as root: what is handed over, and what an agent that was taken over cannot have handed to it.
+// first-acts.ts as root: what the agent is given, and what an agent that an attacker took over cannot obtain this way.
 import assert from "node:assert/strict";
 import { linkSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { handOver } from "./first-acts.ts";
+import { giveToAgent } from "./first-acts.ts";
 
 const agent = { agentUid: 65534, agentGid: 65534 };
 
-test("files and directories become the agent's; behind a link nobody's do", { skip: process.getuid?.() !== 0 }, (t) => {
+test("files and directories become the agent's; what a link points to does not", {
+  skip: process.getuid?.() !== 0,
+}, (t) => {
   const folder = mkdtempSync(join(tmpdir(), "orlop-hand-over-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const at = (name: string): string => join(folder, name);
@@ -18,7 +20,7 @@ test("files and directories become the agent's; behind a link nobody's do", { sk
   symlinkSync(at("secret"), at("symbolic"));
   symlinkSync(folder, at("symbolic-directory"));
   linkSync(at("linked"), at("hard"));
-  for (const name of ["plain", "directory", "symbolic", "symbolic-directory", "hard"]) handOver(at(name), agent);
+  for (const name of ["plain", "directory", "symbolic", "symbolic-directory", "hard"]) giveToAgent(at(name), agent);
   assert.deepEqual([owner("plain"), owner("directory")], [65534, 65534]);
   assert.deepEqual([owner("secret"), owner("linked"), statSync(folder).uid], [0, 0, 0]);
 });

@@ -1,32 +1,35 @@
-// main thread · the pipe between them, on which the agent says one thing once: that it takes nothing new any more, so
-// that the next one can start while this one finishes what it has.
+// start-up · the pipe between agent and `orlop run`. On it the agent says once that it accepts no new connections any more, so
+// that `orlop run` starts the next agent while this one finishes the connections that it has.
 import { closeSync, fstatSync, writeSync } from "node:fs";
 import { keepOnExec } from "./libc.ts";
 
 /** The pipe's descriptor in the agent: the first after the standard ones. */
-const RELIEF_FD = 3;
+const HANDOVER_FD = 3;
 const VARIABLE = "ORLOP_RELIEF";
 
 /** What `orlop run` adds to the agent's environment; the pipe is the fourth entry of its `stdio`. */
-export const reliefEnv: Readonly<Record<string, string>> = { [VARIABLE]: String(RELIEF_FD) };
+export const handoverEnv: Readonly<Record<string, string>> = { [VARIABLE]: String(HANDOVER_FD) };
 
-export type Relief = { call(): void };
+export type Handover = {
+  /** Asks `orlop run` for a successor. Later calls do nothing. */
+  announce(): void;
+};
 
-/** The agent's end; null when nobody waits at the other. To be taken before `shedPrivileges`. */
-export function takeRelief(env: Readonly<Record<string, string | undefined>> = process.env): Relief | null {
-  if (env[VARIABLE] !== String(RELIEF_FD) || !isSocket(RELIEF_FD)) return null;
-  keepOnExec(RELIEF_FD);
+/** The agent's end of the pipe; null when no `orlop run` reads the other. Must be called before `shedPrivileges`. */
+export function takeHandover(env: Readonly<Record<string, string | undefined>> = process.env): Handover | null {
+  if (env[VARIABLE] !== String(HANDOVER_FD) || !isSocket(HANDOVER_FD)) return null;
+  keepOnExec(HANDOVER_FD);
   let open = true;
   return {
-    call() {
+    announce() {
       if (!open) return;
       open = false;
       try {
-        writeSync(RELIEF_FD, "relief\n");
+        writeSync(HANDOVER_FD, "relief\n");
       } catch {
-        // `orlop run` has gone, and nobody follows.
+        // `orlop run` has ended, so no agent follows.
       }
-      closeSync(RELIEF_FD);
+      closeSync(HANDOVER_FD);
     },
   };
 }
@@ -35,6 +38,6 @@ function isSocket(fd: number): boolean {
   try {
     return fstatSync(fd).isSocket();
   } catch {
-    return false; // Not open: the variable was inherited from elsewhere.
+    return false; // Not open: the variable was inherited from another program.
   }
 }

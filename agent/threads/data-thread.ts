@@ -1,4 +1,5 @@
-// data thread · composition root: its own copy of the mesh, its traffic, its engine. Speaks to main by messages only.
+// data thread · composition root: the thread's own copy of the mesh, its traffic and its engine. It speaks to the main thread by
+// messages only.
 import { getRandomValues } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { BatchEngine } from "../engine/batch.ts";
@@ -12,28 +13,28 @@ import { LineBatch } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { tidy } from "../process/collect-garbage.ts";
+import { collectGarbage } from "../process/collect-garbage.ts";
 import { createTraffic } from "../traffic/traffic.ts";
-import type { DataThreadOptions, FromDataThread, ToDataThread } from "./messages.ts";
+import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
 
-/** Counters and log lines go to main this often. */
-const HAND_OVER_MS = 200;
-/** Most label sets of this thread's metrics; beyond them connections count under "other". */
+/** Counters and log lines go to the main thread this often. */
+const COUNTS_EVERY_MS = 200;
+/** This thread's metrics have at most so many label sets; further connections count under "other". */
 const LABEL_SETS = 20_000;
-/** Open connections in one report to an operator. */
+/** One report to an operator names at most so many open connections. */
 const REPORTED_CONNECTIONS = 5_000;
 const TICK_MS = 50;
 
-if (parentPort === null) throw new Error("data-thread.ts is started by agent.ts, as a worker");
+if (parentPort === null) throw new Error("data-thread.ts is started by data-threads.ts, as a worker");
 const port = parentPort;
 const options: DataThreadOptions = workerData;
-const tell = (message: FromDataThread): void => port.postMessage(message);
+const tell = (message: DataThreadMessage): void => port.postMessage(message);
 
 const store = new MeshStore({ rootNamespace: options.rootNamespace, trustDomain: options.trustDomain });
 const lean = new Lean();
-/** The first batch is all of the mesh. */
+/** The first batch holds all of the mesh. */
 let isFirst = true;
-/** Those that are to be applied together with what follows. */
+/** Updates that wait for the rest of their batch. */
 let updates: MeshUpdate[] = [];
 const lines = new LineBatch();
 const delay = loopDelay();
@@ -89,7 +90,7 @@ const traffic = createTraffic({
     fault: faulted,
   },
 });
-/** Netns cookies by pod: setPod needs them again when an identity arrives. */
+/** Network namespace cookies by pod: `setPod` needs them again when an identity arrives. */
 const cookies = new Map<number, bigint>();
 
 function servePod(podIdx: number): void {
@@ -97,10 +98,10 @@ function servePod(podIdx: number): void {
   if (netnsCookie !== undefined) engine.setPod(podIdx, { netnsCookie, identity: traffic.podIdentity(podIdx) });
 }
 
-function receive(message: ToDataThread): void {
+function receive(message: MainMessage): void {
   switch (message.op) {
     case "updates":
-      for (const update of message.updates) updates.push(lean.update(withoutPlace(update)));
+      for (const update of message.updates) updates.push(lean.update(withoutSource(update)));
       if (message.more) {
         tell({ op: "taken" });
         return;
@@ -127,7 +128,7 @@ function receive(message: ToDataThread): void {
       return;
     case "identity":
       for (const podIdx of traffic.identityInstalled(message.identity, message.spiffeId)) servePod(podIdx);
-      // New streams must prove the new certificate; those that run keep the tunnel they have.
+      // New streams must prove the new certificate; streams that run keep the tunnel they have.
       if (message.rotated) engine.retireTunnels(message.identity);
       return;
     case "sockets":
@@ -148,7 +149,7 @@ function receive(message: ToDataThread): void {
       traffic.drain(message.limitMs, () => tell({ op: "drained" }));
       return;
     case "close":
-      handOver();
+      sendCounts();
       engine.close();
       port.close();
       return;
@@ -159,23 +160,26 @@ function applyUpdates(): void {
   const batch = updates;
   updates = [];
   traffic.storeChanged(store.apply(batch));
-  // In a turn of its own, in which nobody holds the batch any more.
-  if (isFirst) setImmediate(tidy);
+  // In a turn of its own, in which nothing refers to the batch any more.
+  if (isFirst) setImmediate(collectGarbage);
   isFirst = false;
 }
 
-/** Where a workload is written is asked of main only; policies are named with their lines by every thread. */
-function withoutPlace(update: MeshUpdate): MeshUpdate {
+/**
+ * Only the main thread answers where a workload is written, so no other thread keeps it. Policies keep their source, since each
+ * thread's records name it.
+ */
+function withoutSource(update: MeshUpdate): MeshUpdate {
   if (update.kind !== "workload" || update.op === "remove") return update;
   return { ...update, value: { ...update.value, from: nowhere } };
 }
 
-function handOver(): void {
+function sendCounts(): void {
   tell({ op: "counted", deltas: recorder.takeDeltas(), log: lines.take() });
 }
 
 port.on("message", receive);
-setInterval(handOver, HAND_OVER_MS).unref();
+setInterval(sendCounts, COUNTS_EVERY_MS).unref();
 const ticks = new Int32Array(options.ticks);
 setInterval(() => Atomics.add(ticks, options.index, 1), TICK_MS).unref();
 tell({ op: "ready" });

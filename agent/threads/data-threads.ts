@@ -1,60 +1,72 @@
-// main thread · the data threads as main sees them: born together, told everything together, none may die alone.
+// main thread · the data threads as the main thread sees them: it starts them together, sends most messages to all of them, and ends
+// with the first that dies.
+import { closeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import type { DataThreadOptions, FromDataThread, LentFd, ThreadReport, ToDataThread } from "./messages.ts";
+import type { DataThreadMessage, DataThreadOptions, MainMessage, ThreadReport } from "./messages.ts";
 import { ThreadOutbox } from "./thread-outbox.ts";
 
-export type PodOrder = Extract<ToDataThread, { readonly op: "pod" }>;
+export type PodMessage = Extract<MainMessage, { readonly op: "pod" }>;
 
 export type DataThreadsOptions = {
   readonly count: number;
   readonly thread: Omit<DataThreadOptions, "index" | "ticks">;
-  /** Another descriptor of the same socket: each thread owns its own. */
+  /** Returns another descriptor of the same socket: each thread owns the descriptors that it gets. */
   readonly duplicate: (fd: number) => number;
-  /** What a thread said that concerns all of the agent. */
-  readonly heard: (thread: number, message: FromDataThread) => void;
-  /** A thread ended without being asked to: its connections are gone, and so must the process be. */
+  /** A thread ended without being asked to. Its connections are gone, so the process must end as well. */
   readonly died: (thread: number, error: Error) => void;
 };
+
+/** A message that DataThreads does not handle itself, since it concerns all of the agent. */
+export type AgentMessage = Exclude<
+  DataThreadMessage,
+  { readonly op: "ready" | "taken" | "pod-done" | "report" | "drained" }
+>;
+export type ThreadListener = (thread: number, message: AgentMessage) => void;
 
 export class DataThreads {
   readonly #options: DataThreadsOptions;
   readonly #workers: Worker[] = [];
   readonly #outboxes: ThreadOutbox[] = [];
-  /** One slot per thread, counted up by its own loop; heartbeat.ts watches them. */
+  readonly #exits: Promise<void>[] = [];
+  /** Each thread counts the turns of its loop in its own slot; heartbeat.ts watches them. */
   readonly ticks: Int32Array<SharedArrayBuffer>;
-  /** By pod: how many threads have not yet done what they were last told. */
+  /** By pod: how many threads have not yet carried out the last message about it. */
   readonly #waiting = new Map<number, { missing: number; done: () => void }>();
+  /** By pod: settles when all threads have carried out the last message about it. The next message waits for that. */
   readonly #turns = new Map<number, Promise<void>>();
   readonly #reports = new Map<number, { readonly got: ThreadReport[]; readonly done: (all: ThreadReport[]) => void }>();
   #reportId = 0;
+  #drained: { missing: number; readonly done: () => void } | null = null;
   #closing = false;
+  #listener: ThreadListener | null = null;
+  /** Messages from before there was a listener. */
+  #unheard: { readonly thread: number; readonly message: AgentMessage }[] = [];
 
   constructor(options: DataThreadsOptions) {
     this.#options = options;
     this.ticks = new Int32Array(new SharedArrayBuffer(4 * options.count));
   }
 
-  /** Starts all of them; resolves when each said that it is ready. */
+  /** Starts all threads; resolves when each has said that it is ready. */
   async start(): Promise<void> {
     const { count, thread } = this.#options;
     await Promise.all(
-      Array.from({ length: count }, (_, index) => this.#startOne({ ...thread, index, ticks: this.ticks.buffer })),
+      Array.from({ length: count }, (_, index) => this.#startThread({ ...thread, index, ticks: this.ticks.buffer })),
     );
   }
 
-  #startOne(options: DataThreadOptions): Promise<void> {
+  #startThread(options: DataThreadOptions): Promise<void> {
     const worker = new Worker(new URL("./data-thread.ts", import.meta.url), {
       workerData: options,
       name: `data-${options.index}`,
     });
-    const outbox = new ThreadOutbox((message) => worker.postMessage(message));
     this.#workers.push(worker);
-    this.#outboxes.push(outbox);
+    this.#outboxes.push(new ThreadOutbox((message) => worker.postMessage(message)));
+    this.#exits.push(new Promise((resolve) => worker.once("exit", () => resolve())));
     return new Promise((resolve, reject) => {
-      worker.on("message", (message: FromDataThread) => {
+      worker.on("message", (message: DataThreadMessage) => {
         if (message.op === "ready") resolve();
-        else if (message.op === "taken") outbox.taken();
-        else this.#receive(options.index, message);
+        this.#receive(options.index, message);
       });
       worker.once("error", (error: Error) => {
         reject(error);
@@ -69,46 +81,76 @@ export class DataThreads {
     });
   }
 
-  tell(message: ToDataThread): void {
+  /** Messages that concern all of the agent go to `listener`, also those that came before this call. */
+  listen(listener: ThreadListener): void {
+    this.#listener = listener;
+    for (const { thread, message } of this.#unheard.splice(0)) listener(thread, message);
+  }
+
+  /** Sends to every thread. */
+  tell(message: MainMessage): void {
     for (const outbox of this.#outboxes) outbox.send(message);
   }
 
-  /** Hands a pod with its listeners to every thread; resolves when all of them poll it. Owns the descriptors. */
-  servePod(order: PodOrder): Promise<void> {
-    return this.#everywhere(order.podIdx, (index) => {
-      const last = index === this.#workers.length - 1;
-      const own = ({ kind, fd }: LentFd): LentFd => ({ kind, fd: last ? fd : this.#options.duplicate(fd) });
-      return { ...order, listeners: order.listeners.map(own) };
-    });
+  /** Hands a pod with its listeners to every thread; resolves when all threads poll them. Owns the descriptors, also when it fails. */
+  async servePod(pod: PodMessage): Promise<void> {
+    await this.#everywhere(pod.podIdx, this.#copies(pod));
   }
 
   /** Stops accepting for the pod; with `cut` its connections end. Resolves when every thread has closed its listeners. */
   removePod(podIdx: number, cut: boolean): Promise<void> {
-    return this.#everywhere(podIdx, () => ({ op: "pod-removed", podIdx, cut }));
+    return this.#everywhere(
+      podIdx,
+      this.#workers.map(() => ({ op: "pod-removed", podIdx, cut })),
+    );
   }
 
-  async #everywhere(podIdx: number, message: (thread: number) => ToDataThread): Promise<void> {
-    await this.#turns.get(podIdx);
-    const done = new Promise<void>((resolve) =>
-      this.#waiting.set(podIdx, { missing: this.#workers.length, done: resolve }),
+  /** The message for each thread; the last thread gets the descriptors themselves. */
+  #copies(pod: PodMessage): readonly PodMessage[] {
+    const copies: PodMessage[] = [];
+    const open: number[] = pod.listeners.map(({ fd }) => fd);
+    try {
+      for (let thread = 1; thread < this.#workers.length; thread += 1) {
+        const listeners = pod.listeners.map(({ kind, fd }) => ({ kind, fd: this.#options.duplicate(fd) }));
+        copies.push({ ...pod, listeners });
+        open.push(...listeners.map(({ fd }) => fd));
+      }
+    } catch (error) {
+      for (const fd of open) closeSync(fd);
+      throw error;
+    }
+    return [...copies, pod];
+  }
+
+  /** Sends each thread its message about the pod once all threads have carried out the message before. */
+  #everywhere(podIdx: number, messages: readonly MainMessage[]): Promise<void> {
+    const before = this.#turns.get(podIdx) ?? Promise.resolve();
+    const done = before.then(
+      () =>
+        new Promise<void>((resolve) => {
+          this.#waiting.set(podIdx, { missing: messages.length, done: resolve });
+          for (const [index, outbox] of this.#outboxes.entries()) {
+            const message = messages[index];
+            if (message !== undefined) outbox.send(message);
+          }
+        }),
     );
     this.#turns.set(podIdx, done);
-    for (const [index, outbox] of this.#outboxes.entries()) outbox.send(message(index));
-    await done;
-    if (this.#turns.get(podIdx) === done) this.#turns.delete(podIdx);
+    return done.finally(() => {
+      if (this.#turns.get(podIdx) === done) this.#turns.delete(podIdx);
+    });
   }
 
-  /** Sockets for the pool of the one thread that ran low. */
-  addSockets(thread: number, message: Extract<ToDataThread, { readonly op: "sockets" }>): void {
+  /** Refills the pool of the thread that ran low. */
+  addSockets(thread: number, message: Extract<MainMessage, { readonly op: "sockets" }>): void {
     this.#outboxes[thread]?.send(message);
   }
 
   setFlowMap(fd: number): void {
-    // The engine duplicates it.
     this.tell({ op: "flow-map", fd });
   }
 
-  /** What every thread knows of itself; without those that do not answer within a second. */
+  /** Asks every thread for its report. A thread that does not answer within a second is left out. */
   report(connections: boolean): Promise<ThreadReport[]> {
     const id = ++this.#reportId;
     return new Promise((resolve) => {
@@ -124,41 +166,56 @@ export class DataThreads {
     });
   }
 
-  /** Takes nothing new, lets open connections end within `limitMs`, cuts the rest; resolves when all threads are empty. */
+  /**
+   * No thread accepts new connections from here on. Open connections may end within `limitMs`; the engine cuts the rest.
+   * Resolves when no thread has a connection left.
+   */
   drain(limitMs: number): Promise<void> {
-    let missing = this.#workers.length;
     return new Promise((resolve) => {
-      for (const worker of this.#workers) {
-        worker.on("message", (message: FromDataThread) => {
-          if (message.op === "drained" && --missing === 0) resolve();
-        });
-      }
+      this.#drained = { missing: this.#workers.length, done: resolve };
       this.tell({ op: "drain", limitMs });
     });
   }
 
   async close(): Promise<void> {
     this.#closing = true;
-    const ended = this.#workers.map((worker) => new Promise<void>((resolve) => worker.once("exit", () => resolve())));
     this.tell({ op: "close" });
     const killer = setTimeout(() => {
       for (const worker of this.#workers) void worker.terminate();
     }, 1_000);
-    await Promise.all(ended);
+    await Promise.all(this.#exits);
     clearTimeout(killer);
   }
 
-  #receive(thread: number, message: FromDataThread): void {
-    if (message.op === "pod-done") {
-      const waiting = this.#waiting.get(message.podIdx);
-      if (waiting !== undefined && --waiting.missing === 0) {
-        this.#waiting.delete(message.podIdx);
-        waiting.done();
+  #receive(thread: number, message: DataThreadMessage): void {
+    switch (message.op) {
+      case "ready":
+        return;
+      case "taken":
+        this.#outboxes[thread]?.taken();
+        return;
+      case "pod-done":
+        this.#podDone(message.podIdx);
+        return;
+      case "report": {
+        const asked = this.#reports.get(message.id);
+        asked?.got.push(message.report);
+        if (asked?.got.length === this.#workers.length) asked.done(asked.got);
+        return;
       }
-    } else if (message.op === "report") {
-      const asked = this.#reports.get(message.id);
-      asked?.got.push(message.report);
-      if (asked?.got.length === this.#workers.length) asked.done(asked.got);
-    } else this.#options.heard(thread, message);
+      case "drained":
+        if (this.#drained !== null && --this.#drained.missing === 0) this.#drained.done();
+        return;
+      default:
+        if (this.#listener === null) this.#unheard.push({ thread, message });
+        else this.#listener(thread, message);
+    }
+  }
+
+  #podDone(podIdx: number): void {
+    const waiting = this.#waiting.get(podIdx);
+    if (waiting === undefined || --waiting.missing > 0) return;
+    this.#waiting.delete(podIdx);
+    waiting.done();
   }
 }

@@ -1,29 +1,29 @@
-// any thread · the messages between them: plain data, integers and descriptors; never keys.
+// any thread · the messages between main thread and data threads: plain data, integers and descriptors; never keys.
 import type { EngineStats } from "../engine/engine.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
-import type { LineBatch } from "../observe/line-writer.ts";
+import type { Lines } from "../observe/line-writer.ts";
 import type { LoopDelay } from "../observe/loop-delay.ts";
 import type { OpenConnection, RecordDeltas } from "../observe/recorder.ts";
 
-type LineBatchTaken = ReturnType<LineBatch["take"]>;
-
-/** Given once, at the thread's birth. */
+/** The main thread passes these when it starts a data thread. */
 export type DataThreadOptions = {
   readonly index: number;
   readonly trustDomain: string;
   readonly rootNamespace: string;
   readonly accessLog: "off" | "text" | "json";
-  /** Int32Array with one slot per thread; each counts its own loop's turns, so that main can tell a hung one. */
+  /** An Int32Array with one slot per thread. Each thread counts the turns of its loop, so that main sees which one hangs. */
   readonly ticks: SharedArrayBuffer;
 };
 
 /** The receiving thread owns `fd`. */
-export type LentFd = { readonly kind: ListenerKind; readonly fd: number };
+export type ListenerFd = { readonly kind: ListenerKind; readonly fd: number };
 
-export type ToDataThread =
-  /** With `more`, they are applied together with what follows. */
+/** What the main thread sends to a data thread. */
+export type MainMessage =
+  /** With `more`, the thread applies them together with the updates that follow. */
   | { readonly op: "updates"; readonly updates: readonly MeshUpdate[]; readonly more: boolean }
+  /** The map of original destinations; the engine duplicates the descriptor. */
   | { readonly op: "flow-map"; readonly fd: number }
   | {
       readonly op: "pod";
@@ -31,25 +31,26 @@ export type ToDataThread =
       readonly workloadUid: string;
       readonly netnsCookie: bigint;
       readonly preservesSource: boolean;
-      readonly listeners: readonly LentFd[];
+      readonly listeners: readonly ListenerFd[];
     }
   | { readonly op: "pod-removed"; readonly podIdx: number; readonly cut: boolean }
-  /** The certificate of `spiffeId` is installed (again: `rotated`) under this integer. */
+  /** The certificate of `spiffeId` is installed under this integer; `rotated` when it replaces an earlier certificate. */
   | { readonly op: "identity"; readonly identity: number; readonly spiffeId: string; readonly rotated: boolean }
   | { readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind; readonly fds: readonly number[] }
   | { readonly op: "report"; readonly id: number; readonly connections: boolean }
   | { readonly op: "drain"; readonly limitMs: number }
   | { readonly op: "close" };
 
-export type FromDataThread =
+/** What a data thread sends to the main thread. */
+export type DataThreadMessage =
   | { readonly op: "ready" }
-  /** Updates of which there are more. */
+  /** The thread has read updates after which more follow. */
   | { readonly op: "taken" }
-  /** "pod" or "pod-removed" was carried out. */
+  /** The thread has carried out "pod" or "pod-removed". */
   | { readonly op: "pod-done"; readonly podIdx: number }
   | { readonly op: "pool-low"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }
-  /** What was counted since the last hand-over, and the access-log lines written meanwhile. */
-  | { readonly op: "counted"; readonly deltas: RecordDeltas; readonly log: LineBatchTaken }
+  /** What the thread counted since its last message of this kind, and the access-log lines that it wrote meanwhile. */
+  | { readonly op: "counted"; readonly deltas: RecordDeltas; readonly log: Lines }
   | {
       readonly op: "log";
       readonly level: "info" | "warn" | "error";

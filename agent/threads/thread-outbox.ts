@@ -1,28 +1,28 @@
-// main thread · messages to one data thread, in their order. A large batch of updates goes in parts, the next when one was
-// taken, so that a mesh of a hundred thousand is never in memory once more as a message.
-import type { ToDataThread } from "./messages.ts";
+// main thread · the messages to a data thread, in their order. A large batch of updates goes in parts, and the next part goes when the
+// thread has read an earlier part, so that a mesh of 100,000 workloads is never in memory once more as a message.
+import type { MainMessage } from "./messages.ts";
 
-/** Updates in one part: about a megabyte. */
+/** Updates in a part: about a megabyte. */
 const PART = 1_000;
-/** Parts on their way at once. */
+/** So many parts may be on their way at once. */
 const WINDOW = 2;
 
 export class ThreadOutbox {
-  readonly #post: (message: ToDataThread) => void;
-  readonly #waiting: ToDataThread[] = [];
+  readonly #post: (message: MainMessage) => void;
+  readonly #waiting: MainMessage[] = [];
   #onTheWay = 0;
 
-  constructor(post: (message: ToDataThread) => void) {
+  constructor(post: (message: MainMessage) => void) {
     this.#post = post;
   }
 
-  send(message: ToDataThread): void {
+  send(message: MainMessage): void {
     if (message.op === "updates" && message.updates.length > PART) this.#waiting.push(...partsOf(message));
     else this.#waiting.push(message);
     this.#flush();
   }
 
-  /** The thread has taken a part. */
+  /** The thread has read a part. */
   taken(): void {
     this.#onTheWay -= 1;
     this.#flush();
@@ -38,9 +38,9 @@ export class ThreadOutbox {
   }
 }
 
-type Updates = Extract<ToDataThread, { readonly op: "updates" }>;
+type Updates = Extract<MainMessage, { readonly op: "updates" }>;
 
-/** All but the last say that there are more: then the thread applies them as one. */
+/** Each part but the last says that more follow: the thread then applies all parts as a single batch. */
 function partsOf({ op, updates }: Updates): readonly Updates[] {
   const count = Math.ceil(updates.length / PART);
   return Array.from({ length: count }, (_, nth) => ({

@@ -128,16 +128,17 @@ class Agent {
     path: config.socket,
     node: config.node,
     connect: fdChannel(FdSocket),
-    onWelcome: (welcome) => {
-      this.welcome = welcome;
-    },
-    onLost: () => {
-      this.welcome = undefined;
-    },
-    onPodGone: (_podIdx, which) => this.gone.push(which),
   });
   async start(): Promise<Welcome> {
-    this.client.start();
+    this.client.start({
+      onWelcome: (welcome) => {
+        this.welcome = welcome;
+      },
+      onLost: () => {
+        this.welcome = undefined;
+      },
+      onPodGone: (_podIdx, which) => this.gone.push(which),
+    });
     await until("welcome", () => this.welcome !== undefined);
     assert.ok(this.welcome);
     return this.welcome;

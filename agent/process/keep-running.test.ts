@@ -1,0 +1,94 @@
+// keep-running.ts with real processes: deaths, handovers, a wrong file, and the order to stop.
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { BAD_FILE_STATUS, keepRunning } from "./keep-running.ts";
+
+/** Announces a handover and goes on until it is asked to end. */
+const handsOver = "echo relief >&3; exec sleep 60";
+const runsOn = "exec sleep 60";
+
+/** Runs the scripts one after the other, the last of them again and again. */
+function setUp(scripts: readonly string[]) {
+  const stop = new AbortController();
+  const children: ChildProcess[] = [];
+  const said: string[] = [];
+  const start = (): ChildProcess => {
+    const script = scripts[Math.min(children.length, scripts.length - 1)] ?? "";
+    const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "inherit", "inherit", "pipe"] });
+    children.push(child);
+    return child;
+  };
+  const say = (message: string): void => void said.push(message);
+  const status = keepRunning({ name: "agent", start }, { signal: stop.signal, say });
+  const started = async (count: number): Promise<void> => {
+    while (children.length < count) await sleep(5);
+  };
+  return { stop, children, said, status, started };
+}
+
+const runs = (child: ChildProcess | undefined): boolean => child?.exitCode === null && child.signalCode === null;
+
+describe("keeping a program running", () => {
+  test("it starts again whatever it died of, and ends with the order to stop", async () => {
+    const { stop, children, said, status, started } = setUp(["exit 3", "kill -9 $$", runsOn]);
+    await started(3);
+    assert.deepEqual(said, [
+      "the agent ended (status 3); starting it again",
+      "the agent ended (status 128); starting it again",
+    ]);
+    assert.equal(runs(children[2]), true);
+    stop.abort();
+    assert.equal(await status, 128);
+    assert.equal(children.length, 3);
+  });
+
+  test("a wrong file ends it: a new start would only repeat the message", async () => {
+    const { children, said, status } = setUp([`exit ${BAD_FILE_STATUS}`]);
+    assert.equal(await status, BAD_FILE_STATUS);
+    assert.deepEqual([children.length, said], [1, []]);
+  });
+
+  test("a successor whose file is wrong ends its predecessor, too", async () => {
+    const { children, status } = setUp([handsOver, `exit ${BAD_FILE_STATUS}`]);
+    assert.equal(await status, BAD_FILE_STATUS);
+    assert.deepEqual(children.map(runs), [false, false]);
+  });
+
+  test("a successor starts while its predecessor runs on, and the order to stop reaches both", async () => {
+    const { stop, children, said, status, started } = setUp([handsOver, runsOn]);
+    await started(2);
+    assert.deepEqual(said, ["the agent takes nothing new; starting the next one"]);
+    assert.deepEqual(children.map(runs), [true, true]);
+    stop.abort();
+    await status;
+    assert.deepEqual(children.map(runs), [false, false]);
+  });
+
+  test("of three predecessors the oldest is killed", async () => {
+    const { stop, children, status, started } = setUp([handsOver, handsOver, handsOver, runsOn]);
+    await started(4);
+    if (runs(children[0])) await once(children[0] ?? assert.fail(), "exit");
+    assert.equal(children[0]?.signalCode, "SIGKILL");
+    assert.deepEqual(children.slice(1).map(runs), [true, true, true]);
+    stop.abort();
+    await status;
+  });
+
+  test("the order to stop during the pause before a new start starts nothing", async () => {
+    const { stop, children, said, status } = setUp(["exit 1"]);
+    while (said.length < 4) await sleep(5);
+    stop.abort();
+    const started = children.length;
+    await status;
+    assert.equal(children.length, started);
+  });
+
+  test("a program that cannot be started is an error", async () => {
+    const start = (): ChildProcess => spawn("/nonexistent", { stdio: ["ignore", "ignore", "ignore", "pipe"] });
+    const signal = new AbortController().signal;
+    await assert.rejects(keepRunning({ name: "agent", start }, { signal, say: () => {} }), /ENOENT/);
+  });
+});

@@ -1,0 +1,112 @@
+// start-up · keeps one program running: starts it again when it dies, and starts its successor when it hands over, while it still
+// finishes the connections that it has.
+import type { ChildProcess } from "node:child_process";
+import { backoffMs } from "../backoff.ts";
+
+export type Program = {
+  /** As messages call it. */
+  readonly name: string;
+  /** The fourth entry of the process's `stdio` is a pipe; the first bytes on it announce a handover. */
+  readonly start: () => ChildProcess;
+};
+
+export type KeepRunningOptions = {
+  /** Stops the program and its predecessors. */
+  readonly signal: AbortSignal;
+  /** A line for the operator. */
+  readonly say: (message: string) => void;
+};
+
+/** EX_DATAERR of sysexits.h: the program's file is wrong. A new start would only repeat the message. */
+export const BAD_FILE_STATUS = 65;
+/** A program that lived this long before it died starts again without delay. */
+const SETTLED_MS = 10_000;
+/** A program that was asked to stop, and that nobody follows, is killed after this time. */
+const STOP_DEADLINE_MS = 10_000;
+/** Predecessors that may still finish their connections. When there are more, the oldest is killed. */
+const MOST_LEAVING = 2;
+
+/**
+ * Starts the program, and starts it again whenever it ends or hands over, until `signal` aborts or it ends with
+ * `BAD_FILE_STATUS`. Resolves, once it and all its predecessors have ended, to its last exit status.
+ */
+export async function keepRunning(program: Program, { signal, say }: KeepRunningOptions): Promise<number> {
+  let quickDeaths = 0;
+  const leaving: RunningProgram[] = [];
+  for (;;) {
+    const startedAt = performance.now();
+    const current = runOnce(program, signal);
+    const status = await Promise.race([current.ended, current.handedOver]);
+    if (signal.aborted) {
+      await Promise.all(leaving.map(({ ended }) => ended));
+      return current.ended;
+    }
+    if (status === "handed-over") {
+      leaving.push(current);
+      void current.ended.finally(() => leaving.splice(leaving.indexOf(current), 1));
+      if (leaving.length > MOST_LEAVING) leaving[0]?.kill();
+      say(`the ${program.name} takes nothing new; starting the next one`);
+      continue;
+    }
+    if (status === BAD_FILE_STATUS) {
+      for (const predecessor of leaving) predecessor.stop();
+      await Promise.all(leaving.map(({ ended }) => ended));
+      return status;
+    }
+    quickDeaths = performance.now() - startedAt > SETTLED_MS ? 0 : quickDeaths + 1;
+    // The first restart is immediate: connections wait at the held listeners for two seconds at most.
+    const delayMs = quickDeaths <= 1 ? 0 : backoffMs(quickDeaths - 1, { baseMs: 50, capMs: 5_000 });
+    say(`the ${program.name} ended (status ${status}); starting it again`);
+    await pause(delayMs, signal);
+    if (signal.aborted) {
+      await Promise.all(leaving.map(({ ended }) => ended));
+      return 0;
+    }
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
+
+type RunningProgram = {
+  /** Resolves when the process announces a handover; it still runs then. Never settles when it ends first. */
+  readonly handedOver: Promise<"handed-over">;
+  /** Its exit status; 128 when a signal ended it. Rejects when it could not be started. */
+  readonly ended: Promise<number>;
+  /** Asks it to end, and kills it when it has not within the deadline. */
+  stop(): void;
+  kill(): void;
+};
+
+function runOnce(program: Program, signal: AbortSignal): RunningProgram {
+  const child = program.start();
+  let killer: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    child.kill("SIGTERM");
+    killer ??= setTimeout(() => child.kill("SIGKILL"), STOP_DEADLINE_MS);
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, killedBy) => {
+      clearTimeout(killer);
+      signal.removeEventListener("abort", stop);
+      resolve(code ?? (killedBy ? 128 : 1));
+    });
+  });
+  const handedOver = new Promise<"handed-over">((resolve) => {
+    child.stdio[3]?.once("data", () => resolve("handed-over"));
+  });
+  return { handedOver, ended, stop, kill: () => void child.kill("SIGKILL") };
+}
