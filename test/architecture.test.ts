@@ -125,6 +125,8 @@ function importsOf(file: string): Import[] {
 
 const production = filesBelow("agent").filter((file) => !file.endsWith(".test.ts") && !file.endsWith(".fake.ts"));
 const imports = production.flatMap(importsOf);
+/** The rooms of agent/ that exist. */
+const folders = production.flatMap((file) => (file.split("/").length > 2 ? [file.split("/")[1] ?? ""] : []));
 const outsideImports = Object.keys(outside)
   .flatMap(filesBelow)
   .filter((file) => !file.endsWith(".test.ts"))
@@ -217,6 +219,18 @@ test("rooms lie in storeys: none imports back up, and types count", () => {
   );
   const room = (file: string): string => relative("agent", file).split("/")[0] ?? "";
   assert.deepEqual(cyclesOf(graphOf(inside, room)), []);
+  // ARCHITECTURE.md shows the storeys; what it shows must be so.
+  const page = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+  const storeys = new Map<string, number>();
+  for (const [, storey = "", names = ""] of page.matchAll(/^\| (\d+) \| ((?:`[a-z0-9]+`(?: · )?)+) \|/gm)) {
+    for (const [, name = ""] of names.matchAll(/`([^`]+)`/g)) storeys.set(name, Number(storey));
+  }
+  assert.deepEqual([...storeys.keys()].toSorted(), [...new Set(folders)].toSorted());
+  const upwards = inside.filter(({ from, target }) => {
+    const [above, below] = [storeys.get(room(from)), storeys.get(room(target))];
+    return room(from) !== room(target) && above !== undefined && below !== undefined && below >= above;
+  });
+  assert.deepEqual(upwards.map(place), []);
 });
 
 test("demo, bench and test/box import no more than their table says", () => {
