@@ -15,9 +15,23 @@ for (const file of files) byName.set(basename(file), [...(byName.get(basename(fi
 /** Comments, and the whole text of Markdown: where people write about the code. */
 const passages: readonly Passage[] = files.flatMap((file) => {
   const text = readSource(file);
-  if (file.endsWith(".md")) return text.split("\n").map((line, index) => ({ file, line: index + 1, text: line }));
+  if (file.endsWith(".md")) return paragraphsOf(text).map((paragraph) => ({ file, ...paragraph }));
   return commentsOf(file, text).map(({ line, lines }) => ({ file, line, text: lines.join(" ") }));
 });
+
+/** Lines up to an empty line; a row of a table is a paragraph of its own. */
+function paragraphsOf(text: string): { readonly line: number; readonly text: string }[] {
+  const found: { line: number; text: string }[] = [];
+  let open = false;
+  for (const [index, line] of text.split("\n").entries()) {
+    const last = found.at(-1);
+    const goesOn = open && line !== "" && !line.startsWith("|");
+    if (goesOn && last !== undefined) last.text += ` ${line}`;
+    else if (line !== "") found.push({ line: index + 1, text: line });
+    open = line !== "" && !line.startsWith("|");
+  }
+  return found;
+}
 
 const fault = ({ file, line }: Passage, what: string): Fault => ({
   key: file.includes("/") ? file : `./${file}`,
