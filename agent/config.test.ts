@@ -31,8 +31,8 @@ test("a file without a NodeConfig is a node with every default", (t) => {
     agentGid: 65_534,
     log: { level: "info" },
   });
-  assert.equal(agent.place.trustDomain, "cluster.local");
-  assert.equal(agent.place.rootNamespace, "istio-system");
+  assert.equal(agent.settings.trustDomain, "cluster.local");
+  assert.equal(agent.settings.rootNamespace, "istio-system");
   assert.equal(agent.source.path, path);
   assert.equal(agent.admin.socket, "/run/orlop/agent.sock");
   assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
@@ -49,7 +49,7 @@ test("what is written counts, paths start at the file, the environment comes las
     ORLOP_LOG_LEVEL: "debug",
     ORLOP_SERVICE_HOST: "10.0.0.1",
   });
-  assert.equal(agent.place.node, "n2");
+  assert.equal(agent.settings.node, "n2");
   assert.equal(agent.source.path, join(path, "..", "mesh.d"));
   assert.equal(keeper.socket, "/run/x-keeper/keeper.sock");
   assert.deepEqual(agent.ca, { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 600 });

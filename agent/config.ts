@@ -2,8 +2,8 @@
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type NodeSpec, nodeConfigKind } from "./control/kinds/node-config.ts";
-import type { Place } from "./control/kinds/place.ts";
-import { ConfigError, type Entry, Report, type Value } from "./control/kinds/value.ts";
+import type { NodeSettings } from "./control/kinds/node-settings.ts";
+import { ConfigError, type MapEntry, Report, type Value } from "./control/kinds/value.ts";
 import { MAX_FILE_BYTES, parseYaml } from "./control/static-file/parse.ts";
 
 /** All that the privileged program is told. */
@@ -23,7 +23,7 @@ export type KeeperConfig = {
 };
 
 export type AgentConfig = {
-  readonly place: Place;
+  readonly settings: NodeSettings;
   readonly runDir: string;
   /** The static file (or directory of files) and where its last good form is kept. */
   readonly source: { readonly path: string; readonly lastGoodFile: string };
@@ -100,7 +100,7 @@ function compose(file: string, spec: NodeSpec): Config {
       log: { level: spec.log.level },
     },
     agent: {
-      place: {
+      settings: {
         node,
         cluster,
         network,
@@ -190,9 +190,9 @@ function overlaid(document: Value, env: Readonly<Record<string, string | undefin
 function withPath(target: Value, path: readonly string[], value: Value): Value {
   const [name, ...rest] = path;
   if (name === undefined) return value;
-  // What is not a map is left as it is: the schema reports it at its own place.
+  // What is not a map is left as it is: the schema reports it at its own position.
   if (target.type !== "map") return target;
-  const old: Entry | undefined = target.entries.get(name);
+  const old: MapEntry | undefined = target.entries.get(name);
   const child = withPath(old?.value ?? mapValue(value.from, []), rest, value);
   return {
     ...target,

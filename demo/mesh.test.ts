@@ -17,7 +17,7 @@ test("the files a cluster writes for its nodes, and the demo's mesh file, are re
       assert.equal(agent.log.access, node.accessLog);
       assert.deepEqual([agent.dataThreads, agent.ca.leafTtlSeconds], [1, 60]);
       const text = meshText(cluster, initialState);
-      const { updates, findings } = translateTexts([{ file: "mesh.yaml", text }], agent.place);
+      const { updates, findings } = translateTexts([{ file: "mesh.yaml", text }], agent.settings);
       assert.deepEqual(findings, []);
       const of = (kind: string) => updates.filter((one) => one.kind === kind && one.op === "upsert");
       assert.equal(of("workload").length, 6);

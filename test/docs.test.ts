@@ -70,7 +70,7 @@ test("files of the tree that pages name in code exist", () => {
 });
 
 describe("YAML of docs/", () => {
-  const place = loadConfig(join(root, "docs/examples/two-nodes.yaml"), {}).agent.place;
+  const place = loadConfig(join(root, "docs/examples/two-nodes.yaml"), {}).agent.settings;
   for (const { name, text } of pages.filter((page) => page.name.startsWith("docs/"))) {
     const blocks = [...text.matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
     for (const [index, block] of blocks.entries()) {

@@ -1,8 +1,12 @@
 // any thread · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { fullName } from "../mesh/full-name.ts";
+import { type FilePosition, isFilePosition, nowhere, type SourceRef } from "../mesh/source-ref.ts";
 import type { Explanation } from "../plan/explain.ts";
 import type { Miss, RuleRef } from "../policy/decision.ts";
+import type { Finding } from "../process/preflight.ts";
+
+export type { Finding } from "../process/preflight.ts";
 
 export const apiVersion = "orlop.dev/v1alpha1";
 export const defaultSocket = "/run/orlop/agent.sock";
@@ -34,7 +38,7 @@ export type WorkloadView = {
   readonly captureNote: string;
   /** The pod's index in the kernel maps; null: not enrolled here. */
   readonly podIdx: number | null;
-  /** `<file>:<line>`; empty for objects that came from an API. */
+  /** `<file>:<line>`, or `<kind>/<namespace>/<name>@<resourceVersion>`. */
   readonly from: string;
 };
 
@@ -161,16 +165,6 @@ export type StatusView = {
   readonly notes: readonly string[];
 };
 
-/** One result of `orlop check`, from the preflight or from the agent; the code's thousands name its group. */
-export type Finding = {
-  readonly code: string;
-  readonly status: "ok" | "warn" | "fail";
-  readonly what: string;
-  /** Both empty when all is well. */
-  readonly why: string;
-  readonly fix: string;
-};
-
 export type RuleView = {
   readonly kind: string;
   readonly namespace: string;
@@ -222,12 +216,18 @@ export function explainView(explanation: Explanation): ExplainView {
 }
 
 function ruleView({ kind, namespace, name, rule, from }: RuleRef): RuleView {
-  return { kind, namespace, name, rule, file: from.file, line: from.line };
+  const { file, line } = filePosition(from);
+  return { kind, namespace, name, rule, file, line };
 }
 
 function missView({ rule, field, want, got }: Miss): MissView {
-  const { file, line, column } = rule.from;
+  const { file, line, column } = filePosition(rule.from);
   return { policy: fullName(rule), rule: rule.rule, field, want, got, file, line, column };
+}
+
+/** Objects of an API server are known by their names, which are beside; they have no position in a file. */
+function filePosition(from: SourceRef): FilePosition {
+  return isFilePosition(from) ? from : nowhere;
 }
 
 export type LogLevelView = { readonly room: string; readonly level: string; readonly until: string };

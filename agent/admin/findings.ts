@@ -1,6 +1,7 @@
 // main thread · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
 import type { Problem } from "../control/kinds/value.ts";
 import { fullName } from "../mesh/full-name.ts";
+import { positionText } from "../mesh/source-ref.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 
@@ -70,8 +71,7 @@ function configuration(source: AdminSource): readonly Finding[] {
 }
 
 export function problemView({ code, from, what, why, fix }: Problem): ConfigErrorView {
-  const at = from.line === 0 ? from.file : `${from.file}:${from.line}:${from.column}`;
-  return { code, at, what, why, fix };
+  return { code, at: positionText(from), what, why, fix };
 }
 
 function certificates(source: AdminSource): readonly Finding[] {

@@ -29,12 +29,16 @@ const headersTimeoutMs = 5_000;
 const requestTimeoutMs = 10_000;
 const idleTimeoutMs = 30_000;
 
-type Reply = { readonly status: number; readonly body: unknown; readonly headers?: Readonly<Record<string, string>> };
+type AdminReply = {
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+};
 type Right = "read" | "write";
-type Route = {
+type AdminRoute = {
   readonly method: "GET" | "PUT";
   readonly right: Right;
-  readonly answer: (query: URLSearchParams, body: string) => Promise<Reply>;
+  readonly answer: (query: URLSearchParams, body: string) => Promise<AdminReply>;
 };
 
 export type AdminServer = { readonly close: () => Promise<void> };
@@ -99,7 +103,7 @@ function listen(server: Server, path: string): Promise<void> {
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  routes: ReadonlyMap<string, readonly Route[]>,
+  routes: ReadonlyMap<string, readonly AdminRoute[]>,
   options: AdminServerOptions,
 ): Promise<void> {
   const peer = options.peerOf(request.socket);
@@ -137,7 +141,7 @@ function refuse(
   send(response, { status, body: errorView(code, message), headers: { ...headers, connection: "close" } });
 }
 
-function send(response: ServerResponse, reply: Reply): void {
+function send(response: ServerResponse, reply: AdminReply): void {
   if (response.headersSent || response.destroyed) return;
   const text = `${JSON.stringify(reply.body)}\n`;
   response.writeHead(reply.status, {
@@ -162,13 +166,13 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-function routesOf(source: AdminSource): ReadonlyMap<string, readonly Route[]> {
-  const read = (answer: (query: URLSearchParams) => Promise<unknown>): Route => ({
+function routesOf(source: AdminSource): ReadonlyMap<string, readonly AdminRoute[]> {
+  const read = (answer: (query: URLSearchParams) => Promise<unknown>): AdminRoute => ({
     method: "GET",
     right: "read",
     answer: async (query) => ({ status: 200, body: await answer(query) }),
   });
-  const routes = new Map<string, readonly Route[]>();
+  const routes = new Map<string, readonly AdminRoute[]>();
   for (const name of viewNames) routes.set(`/v1/${name}`, [read(() => view(name, source))]);
   routes.set("/v1/dump", [read(() => dump(source))]);
   routes.set("/v1/explain", [{ method: "GET", right: "read", answer: (query) => explain(source, query) }]);
@@ -185,7 +189,7 @@ async function dump(source: AdminSource): Promise<unknown> {
   return { apiVersion, kind: "Dump", ...views };
 }
 
-async function explain(source: AdminSource, query: URLSearchParams): Promise<Reply> {
+async function explain(source: AdminSource, query: URLSearchParams): Promise<AdminReply> {
   const src = query.get("src") ?? "";
   const dst = query.get("dst") ?? "";
   if (src === "" || dst === "") return { status: 400, body: errorView("bad-request", "src and dst are needed") };
@@ -194,7 +198,7 @@ async function explain(source: AdminSource, query: URLSearchParams): Promise<Rep
   return { status: 200, body: answered };
 }
 
-async function setLog(source: AdminSource, body: string): Promise<Reply> {
+async function setLog(source: AdminSource, body: string): Promise<AdminReply> {
   const change = parseLogChange(body);
   const wrong = change === undefined ? "the body must be {room, level, forSeconds}" : source.setLog(change);
   if (wrong !== undefined) return { status: 400, body: errorView("bad-request", wrong) };

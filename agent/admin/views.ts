@@ -2,7 +2,7 @@
 // least of all, cannot get out.
 import type { SourceStatus } from "../control/source.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
-import type { SourceRef } from "../mesh/source-ref.ts";
+import { lineText } from "../mesh/source-ref.ts";
 import type { Party } from "../observe/record.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
 import {
@@ -113,7 +113,7 @@ function workloads(source: AdminSource): readonly WorkloadView[] {
       capture: pod?.state ?? (workload.node === source.node ? "not-enrolled" : "remote"),
       captureNote: pod?.note ?? "",
       podIdx: pod?.podIdx ?? null,
-      from: place(workload.from),
+      from: lineText(workload.from),
     };
   });
   return views.toSorted(byName);
@@ -142,7 +142,7 @@ function services(source: AdminSource): readonly ServiceView[] {
           healthy,
         })),
       ],
-      from: place(service.from),
+      from: lineText(service.from),
     };
   });
   return views.toSorted(byName);
@@ -165,7 +165,7 @@ function policies(source: AdminSource): readonly PolicyView[] {
       namespace: policy.namespace,
       scope: text.length === 0 ? (mesh ? "mesh" : "namespace") : text.join(","),
       selects: selected.length,
-      from: place(policy.from),
+      from: lineText(policy.from),
     };
   };
   const views: PolicyView[] = [];
@@ -272,10 +272,6 @@ function logLevels(source: AdminSource): readonly LogLevelView[] {
 
 function partyName(party: Party): string {
   return party.workload?.name ?? party.address;
-}
-
-function place(from: SourceRef): string {
-  return from.file === "" ? "" : `${from.file}:${from.line}`;
 }
 
 function time(ms: number | null): string {

@@ -1,10 +1,11 @@
 // CLI · orlop explain -f mesh.yaml: reads the files as the agent would and judges by the same plan and evaluator; no agent, no root.
 import { type ExplainView, explainView } from "../admin/api.ts";
 import { nodeConfigKind } from "../control/kinds/node-config.ts";
-import type { Place } from "../control/kinds/place.ts";
-import { ConfigError, placeText, Report, type Value } from "../control/kinds/value.ts";
+import type { NodeSettings } from "../control/kinds/node-settings.ts";
+import { ConfigError, Report, type Value } from "../control/kinds/value.ts";
 import { parseYaml } from "../control/static-file/parse.ts";
 import { type FileText, readTexts, translateTexts } from "../control/static-file/read.ts";
+import { positionText } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { explain } from "../plan/explain.ts";
 import { judgeOf } from "../policy/evaluate.ts";
@@ -26,21 +27,21 @@ export async function explainOffline(path: string, src: string, dst: string): Pr
 async function meshOf(path: string): Promise<MeshStore> {
   try {
     const texts = readTexts(path);
-    const place = placeOf(texts);
-    const store = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
-    store.apply(translateTexts(texts, place).updates);
+    const settings = settingsOf(texts);
+    const store = new MeshStore({ rootNamespace: settings.rootNamespace, trustDomain: settings.trustDomain });
+    store.apply(translateTexts(texts, settings).updates);
     return store;
   } catch (error) {
     const [first, ...more] = error instanceof ConfigError ? error.problems : [];
     if (first === undefined) throw error;
     const rest = more.length === 0 ? "" : ` (and ${more.length} more)`;
     const { code, from, what, why, fix } = first;
-    throw new CliFailure(exits.badInput, { code, what: `${placeText(from)}: ${what}${rest}`, why, fix });
+    throw new CliFailure(exits.badInput, { code, what: `${positionText(from)}: ${what}${rest}`, why, fix });
   }
 }
 
 /** Where the node stands: from the NodeConfig among the files, else every default. */
-function placeOf(texts: readonly FileText[]): Place {
+function settingsOf(texts: readonly FileText[]): NodeSettings {
   const written = texts.flatMap(({ file, text }) => parseYaml(file, text)).find(isNodeConfig);
   const report = new Report();
   const spec = nodeConfigKind(written ?? blank, "", report)?.spec;

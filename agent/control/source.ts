@@ -25,7 +25,7 @@ export type SourceStatus = {
   readonly findings: readonly Problem[];
 };
 
-export interface Source {
+export interface ConfigurationSource {
   /** Emits until the signal aborts, then resolves. Rejects only by a bug: bad configuration is a status. */
   run(emit: Emit, signal: AbortSignal): Promise<void>;
   status(): SourceStatus;

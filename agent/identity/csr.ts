@@ -29,7 +29,7 @@ export async function newRequest(spiffeText: string): Promise<KeyAndRequest> {
   return { key, csrPem: request.toString("pem") };
 }
 
-export type Authority = {
+export type Issuer = {
   readonly key: webcrypto.CryptoKey;
   readonly certificate: x509.X509Certificate;
   readonly selfSigned: boolean;
@@ -44,7 +44,7 @@ export type LeafOptions = {
 };
 
 /** @throws Error when the request is not signed by its own key or names anything but `spiffeText`. */
-export async function signLeaf(authority: Authority, options: LeafOptions): Promise<string> {
+export async function signLeaf(authority: Issuer, options: LeafOptions): Promise<string> {
   const request = new x509.Pkcs10CertificateRequest(options.csrPem);
   if (!(await request.verify())) throw new Error("the request is not signed by its own key");
   const names = namesOf(request);
@@ -127,7 +127,7 @@ function base64Bytes(bytes: Uint8Array): Buffer {
  * The authority that a PKCS#8 PEM and a certificate describe.
  * @throws Error when the key is not of P-256 or does not belong to the certificate.
  */
-export async function readAuthority(keyPem: Buffer, certificatePem: string): Promise<Authority> {
+export async function readAuthority(keyPem: Buffer, certificatePem: string): Promise<Issuer> {
   // Parsed from bytes: as a string the key would stay in the heap for as long as it liked.
   const parsed = createPrivateKey({ key: keyPem, format: "pem" });
   if (parsed.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new Error("its key is not ECDSA P-256");

@@ -4,7 +4,7 @@ import { constants, type Stats } from "node:fs";
 import { type FileHandle, link, mkdir, open, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
-import type { Authority } from "./csr.ts";
+import type { Issuer } from "./csr.ts";
 import type { IssuedCertificate, Provider } from "./provider.ts";
 
 export type EmbeddedOptions = {
@@ -24,7 +24,7 @@ const ROOT_LIFE_MS = 10 * 365 * 86_400_000;
 const MAX_FILE_BYTES = 256 * 1024;
 
 type Loaded = {
-  readonly authority: Authority;
+  readonly authority: Issuer;
   readonly issuerPem: string;
   readonly issuerEndsMs: number;
   readonly roots: readonly string[];

@@ -1,5 +1,6 @@
 // any thread · who answers for each Service. Built when first asked for, then kept up to date one workload at a time.
-import { type Labels, SelectorIndex, selects } from "./selector-index.ts";
+import type { Labels } from "./names.ts";
+import { SelectorIndex, selects } from "./selector-index.ts";
 import type { Service } from "./service.ts";
 import type { ServiceEndpoint } from "./snapshot.ts";
 import type { Workload } from "./workload.ts";
@@ -10,15 +11,15 @@ export type EndpointWorld = {
   readonly workloadAt: (address: string) => Workload | undefined;
 };
 
-/** A list with the place of each workload in it, so that one change costs the same in a list of any length. */
-type Selected = { readonly list: ServiceEndpoint[]; readonly placeOf: Map<string, number> };
+/** A list, and the index of each workload in it, so that a change costs the same in a list of any length. */
+type SelectedEndpoints = { readonly list: ServiceEndpoint[]; readonly indexOf: Map<string, number> };
 
 const noPorts: Readonly<Record<string, number>> = Object.freeze({});
 
 export class EndpointIndex {
   readonly #world: EndpointWorld;
   readonly #selecting = new SelectorIndex<Service>();
-  readonly #selected = new Map<string, Selected>();
+  readonly #selected = new Map<string, SelectedEndpoints>();
   /** Explicit endpoints by address: whose lists name it. */
   readonly #naming = new Map<string, Set<string>>();
   readonly #explicit = new Map<string, readonly ServiceEndpoint[]>();
@@ -82,10 +83,10 @@ export class EndpointIndex {
     return list;
   }
 
-  #selectedOf(key: string, namespace: string, selector: Labels): Selected {
+  #selectedOf(key: string, namespace: string, selector: Labels): SelectedEndpoints {
     const known = this.#selected.get(key);
     if (known !== undefined) return known;
-    const selected: Selected = { list: [], placeOf: new Map() };
+    const selected: SelectedEndpoints = { list: [], indexOf: new Map() };
     for (const workload of this.#world.workloadsIn(namespace)) {
       if (selects(selector, workload.labels)) put(selected, workload);
     }
@@ -105,20 +106,20 @@ function selectorOf({ selector }: Service): Labels | null {
   return selector !== null && Object.keys(selector).length > 0 ? selector : null;
 }
 
-function put({ list, placeOf }: Selected, workload: Workload): void {
+function put({ list, indexOf }: SelectedEndpoints, workload: Workload): void {
   const { addresses, weight, healthy } = workload;
-  const place = placeOf.get(workload.uid) ?? list.length;
-  list[place] = { workload, addresses, ports: noPorts, weight, healthy };
-  placeOf.set(workload.uid, place);
+  const index = indexOf.get(workload.uid) ?? list.length;
+  list[index] = { workload, addresses, ports: noPorts, weight, healthy };
+  indexOf.set(workload.uid, index);
 }
 
-/** The last one takes the place that became free. */
-function take({ list, placeOf }: Selected, uid: string): void {
-  const place = placeOf.get(uid);
-  if (place === undefined) return;
-  placeOf.delete(uid);
+/** The last endpoint moves to the index that became free. */
+function take({ list, indexOf }: SelectedEndpoints, uid: string): void {
+  const index = indexOf.get(uid);
+  if (index === undefined) return;
+  indexOf.delete(uid);
   const last = list.pop();
-  if (last === undefined || place === list.length) return;
-  list[place] = last;
-  if (last.workload !== null) placeOf.set(last.workload.uid, place);
+  if (last === undefined || index === list.length) return;
+  list[index] = last;
+  if (last.workload !== null) indexOf.set(last.workload.uid, index);
 }

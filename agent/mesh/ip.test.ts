@@ -17,7 +17,7 @@ import {
 
 const octets = fc.array(fc.nat(255), { minLength: 4, maxLength: 4 });
 const ipv4 = octets.map((parts) => parts.join("."));
-/** Zeros are frequent, so that every place of "::" occurs. */
+/** Zeros are frequent, so that "::" occurs everywhere. */
 const groups = fc.array(fc.oneof(fc.constant(0), fc.nat(0xffff)), { minLength: 8, maxLength: 8 });
 const ipv6 = fc.tuple(groups, fc.boolean()).map(([parts, upper]) => {
   const text = parts.map((part) => part.toString(16)).join(":");
@@ -45,7 +45,7 @@ function systemText(text: string): string {
   return system.includes(":") && system.includes(".") ? new URL(`http://[${system}]`).hostname.slice(1, -1) : system;
 }
 
-test("an address is written at its place in a buffer over whatever was there, and nowhere else", () => {
+test("an address is written at its offset in a buffer over whatever was there, and nowhere else", () => {
   fc.assert(
     fc.property(address, fc.nat(8), (text, offset) => {
       const buffer = new Uint8Array(32).fill(0xaa);

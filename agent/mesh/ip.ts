@@ -2,7 +2,7 @@
 // IPv4 texts; never guesses.
 import type { Cidr } from "./policies.ts";
 
-/** ::ffff:0:0/96, the place of IPv4 among IPv6 addresses (RFC 4291 §2.5.5.2). */
+/** ::ffff:0:0/96, where IPv4 lies among IPv6 addresses (RFC 4291 §2.5.5.2). */
 const MAPPED_BITS = 96;
 
 /** IPv4 texts by their 32 bits: a node meets few addresses, and each connection would allocate four texts. */

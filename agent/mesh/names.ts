@@ -7,7 +7,7 @@ export const ISTIO_DATAPLANE_MODE = "istio.io/dataplane-mode";
 /** Annotation on an AuthorizationPolicy: judged and reported, never enforced. */
 export const DRY_RUN = "istio.io/dry-run";
 
-type Labels = Readonly<Record<string, string>>;
+export type Labels = Readonly<Record<string, string>>;
 
 /** "unset": nothing said here, or nothing that is understood. */
 export type Membership = "in" | "out" | "unset";

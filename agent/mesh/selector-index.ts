@@ -1,6 +1,5 @@
 // any thread · objects with a label selector, found by the labels they select. Asks only those that share a label.
-
-export type Labels = Readonly<Record<string, string>>;
+import type { Labels } from "./names.ts";
 
 /** Does every label of the selector stand among `labels`? null and {} select everything. */
 export function selects(selector: Labels | null, labels: Labels): boolean {
@@ -10,8 +9,8 @@ export function selects(selector: Labels | null, labels: Labels): boolean {
 }
 
 type Selected<T> = { readonly namespace: string; readonly selector: Labels | null; readonly value: T };
-type Entry<T> = Selected<T> & { readonly anchor: string };
-type Buckets<T> = Map<string, Map<string, Entry<T>>>;
+type SelectorEntry<T> = Selected<T> & { readonly anchor: string };
+type Buckets<T> = Map<string, Map<string, SelectorEntry<T>>>;
 
 /**
  * Each object lies under its namespace and one label of its selector (its anchor), or under no label when it selects all
@@ -19,7 +18,7 @@ type Buckets<T> = Map<string, Map<string, Entry<T>>>;
  * others there are.
  */
 export class SelectorIndex<T> {
-  readonly #entries = new Map<string, Entry<T>>();
+  readonly #entries = new Map<string, SelectorEntry<T>>();
   /** namespace → anchor → object key → entry. */
   readonly #buckets = new Map<string, Buckets<T>>();
 
@@ -34,7 +33,7 @@ export class SelectorIndex<T> {
     const anchor = emptiest(anchors, selected.selector);
     const entry = { ...selected, anchor };
     this.#entries.set(key, entry);
-    getOrAdd(anchors, anchor, () => new Map<string, Entry<T>>()).set(key, entry);
+    getOrAdd(anchors, anchor, () => new Map<string, SelectorEntry<T>>()).set(key, entry);
   }
 
   remove(key: string): void {
@@ -53,7 +52,7 @@ export class SelectorIndex<T> {
     const anchors = this.#buckets.get(namespace);
     if (anchors === undefined) return [];
     const found: (readonly [string, T])[] = [];
-    const take = (bucket: ReadonlyMap<string, Entry<T>> | undefined): void => {
+    const take = (bucket: ReadonlyMap<string, SelectorEntry<T>> | undefined): void => {
       if (bucket === undefined) return;
       for (const [key, entry] of bucket) if (selects(entry.selector, labels)) found.push([key, entry.value]);
     };

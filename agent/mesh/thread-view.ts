@@ -3,7 +3,7 @@
 import type { MeshUpdate } from "./mesh-update.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
-import { nowhere } from "./source-ref.ts";
+import { isFilePosition, nowhere, type SourceRef } from "./source-ref.ts";
 import type { Workload } from "./workload.ts";
 
 /** Distinct parts that are remembered; then it begins anew, which costs sharing and nothing else. */
@@ -18,7 +18,6 @@ export class Lean {
   readonly #parts = new Map<string, object>();
 
   workload(one: Workload): Workload {
-    const { file, line, column } = one.from;
     return {
       uid: cut(one.uid),
       podUid: cut(one.podUid),
@@ -38,7 +37,7 @@ export class Lean {
       workloadName: this.#text(one.workloadName),
       canonicalName: this.#text(one.canonicalName),
       canonicalRevision: this.#text(one.canonicalRevision),
-      from: one.from === nowhere ? nowhere : { file: this.#text(file), line, column },
+      from: this.#source(one.from),
     };
   }
 
@@ -59,6 +58,13 @@ export class Lean {
   /** Any other object of the mesh. */
   object<T extends Service | AuthorizationPolicy | PeerAuthentication>(one: T): T {
     return this.#whole(one);
+  }
+
+  #source(from: SourceRef): SourceRef {
+    if (from === nowhere) return nowhere;
+    if (isFilePosition(from)) return { file: this.#text(from.file), line: from.line, column: from.column };
+    const { kind, namespace, name, resourceVersion } = from;
+    return { kind, namespace: this.#text(namespace), name: cut(name), resourceVersion: cut(resourceVersion) };
   }
 
   #text(text: string): string {

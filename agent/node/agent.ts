@@ -55,7 +55,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const log = new Log({ level: config.log.level, write: (line) => process.stderr.write(line), now: Date.now });
   const stop = stopSignal();
   const readiness = new Readiness(["threads", "keeper", "configuration", "roots", "pods"]);
-  const { place } = config;
+  const { settings: place } = config;
   const mesh = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
   const judge = judgeOf(mesh);
   const threads = new DataThreads({
@@ -203,7 +203,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   });
 
   const source = new StaticFileSource(
-    { ...config.source, place },
+    { ...config.source, settings: place },
     {
       wallMs: Date.now,
       changed: ({ state, problems }) => {
@@ -310,7 +310,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
 }
 
 function authorityOf(config: AgentConfig): EmbeddedAuthority {
-  return new EmbeddedAuthority({ ...config.ca, trustDomain: config.place.trustDomain }, { wallMs: Date.now });
+  return new EmbeddedAuthority({ ...config.ca, trustDomain: config.settings.trustDomain }, { wallMs: Date.now });
 }
 
 function stopSignal(): AbortSignal {

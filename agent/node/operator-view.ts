@@ -3,7 +3,7 @@ import { ORLOP_ABI_VERSION } from "../abi.ts";
 import { explainView } from "../admin/api.ts";
 import type { AdminSource } from "../admin/views.ts";
 import type { AgentConfig } from "../config.ts";
-import type { Source } from "../control/source.ts";
+import type { ConfigurationSource } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
@@ -24,7 +24,7 @@ export type OperatorViewParts = {
   readonly startedAtMs: number;
   readonly mesh: Snapshot;
   readonly judge: Judge;
-  readonly source: Source;
+  readonly source: ConfigurationSource;
   readonly keeper: KeeperClient;
   readonly threads: DataThreads;
   readonly enrolment: Enrolment;
@@ -41,11 +41,11 @@ export type OperatorViewParts = {
 export function operatorView(parts: OperatorViewParts): AdminSource {
   const { config, mesh, keeper, threads, certificates, tables, log } = parts;
   return {
-    node: config.place.node,
+    node: config.settings.node,
     version: parts.version,
     abi: ORLOP_ABI_VERSION,
     startedAtMs: parts.startedAtMs,
-    rootNamespace: config.place.rootNamespace,
+    rootNamespace: config.settings.rootNamespace,
     threads: config.dataThreads,
     now: Date.now,
     workloads: () => mesh.workloads(),

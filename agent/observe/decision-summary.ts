@@ -1,6 +1,6 @@
 // 15 · any thread · a decision in the few words that logs, tables and metrics need. Pure.
 import { ruleName } from "../mesh/full-name.ts";
-import type { SourceRef } from "../mesh/source-ref.ts";
+import { lineText } from "../mesh/source-ref.ts";
 import type { Decision, DenyReason, Miss, RuleRef } from "../policy/decision.ts";
 
 export type DecisionSummary = {
@@ -37,16 +37,11 @@ function written(decision: Decision): DecisionSummary {
     layer: decision.layer,
     reason: decision.verdict === "deny" ? decision.reason : null,
     policy: decision.decidedBy ? ruleName(decision.decidedBy) : "",
-    at: decision.decidedBy ? lineOf(decision.decidedBy.from) : "",
+    at: decision.decidedBy ? lineText(decision.decidedBy.from) : "",
     nearestMiss: missText(misses),
     audited: decision.audited.map(ruleName),
     dryRunDenied: decision.dryRunDenied.map(ruleName),
   };
-}
-
-/** `<file>:<line>`; empty for objects that came from an API. */
-function lineOf(from: SourceRef): string {
-  return from.file === "" ? "" : `${from.file}:${from.line}`;
 }
 
 /** Several misses are of one rule, which wanted all of them. */

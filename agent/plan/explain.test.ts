@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { lineText, nowhere } from "../mesh/source-ref.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { type Explanation, explain } from "./explain.ts";
@@ -50,11 +51,11 @@ describe("explain", () => {
     );
     assert.equal(answer.verdict, "deny");
     assert.equal(answer.reason, "no-allow-matched");
-    assert.equal(answer.nearestMiss[0]?.rule.from.file, "mesh.yaml");
+    assert.equal(lineText(answer.nearestMiss[0]?.rule.from ?? nowhere), "mesh.yaml:9");
     const denied = ask("shop/web", "10.0.0.2:8080", (mesh) =>
       mesh.policies.push(policy("DENY", [ruleFor(["cluster.local/ns/shop/sa/web"])])),
     );
-    assert.equal(denied.decidedBy?.from.line, 9);
+    assert.equal(lineText(denied.decidedBy?.from ?? nowhere), "mesh.yaml:9");
     assert.equal(denied.steps.find((one) => one.id === "deny")?.status, "decides");
     assert.equal(denied.steps.at(-1)?.summary, "denied: denied-by-policy");
   });

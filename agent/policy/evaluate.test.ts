@@ -164,7 +164,7 @@ test("a dry-run ALLOW would not deny what an enforced ALLOW lets in", () => {
   assert.deepEqual(decide(policies).dryRunDenied, []);
 });
 
-test("the nearest miss is the rule that lacks least, with its place", () => {
+test("the nearest miss is the rule that lacks least, with its position", () => {
   const far = rule({ sources: other.sources, operations: [operation({ ports: [9090] })] });
   const decision = decide([policy("a", { rules: [far, other] })]);
   assert.ok(decision.verdict === "deny");

@@ -8,20 +8,20 @@ import { firstMatch, matchesRule } from "./match.ts";
 /** Shorter lists are looked through faster than looked up. */
 const INDEXED_FROM = 4;
 
-type Placed<R> = { readonly at: number; readonly rule: R };
+type IndexedRule<R> = { readonly at: number; readonly rule: R };
 const nothing: readonly never[] = [];
 
 export class RuleIndex<R extends CompiledRule> {
   readonly #rules: readonly R[];
   /** By the caller's whole SPIFFE ID. null: the list is short, or names nobody. */
-  readonly #byCaller: ReadonlyMap<string, readonly Placed<R>[]> | null;
-  readonly #anyCaller: readonly Placed<R>[];
+  readonly #byCaller: ReadonlyMap<string, readonly IndexedRule<R>[]> | null;
+  readonly #anyCaller: readonly IndexedRule<R>[];
 
   constructor(rules: readonly R[]) {
     this.#rules = rules;
-    const placed = rules.map((rule, at) => ({ at, rule }));
-    this.#anyCaller = placed.filter(({ rule }) => rule.callers === null);
-    this.#byCaller = rules.length < INDEXED_FROM || this.#anyCaller.length === rules.length ? null : byCaller(placed);
+    const indexed = rules.map((rule, at) => ({ at, rule }));
+    this.#anyCaller = indexed.filter(({ rule }) => rule.callers === null);
+    this.#byCaller = rules.length < INDEXED_FROM || this.#anyCaller.length === rules.length ? null : byCaller(indexed);
   }
 
   first(facts: ConnectionFacts, who: SpiffeId | null): R | undefined {
@@ -42,9 +42,11 @@ export class RuleIndex<R extends CompiledRule> {
   }
 }
 
-function byCaller<R extends CompiledRule>(placed: readonly Placed<R>[]): ReadonlyMap<string, readonly Placed<R>[]> {
-  const index = new Map<string, Placed<R>[]>();
-  for (const one of placed) {
+function byCaller<R extends CompiledRule>(
+  indexed: readonly IndexedRule<R>[],
+): ReadonlyMap<string, readonly IndexedRule<R>[]> {
+  const index = new Map<string, IndexedRule<R>[]>();
+  for (const one of indexed) {
     for (const caller of one.rule.callers ?? nothing) {
       const known = index.get(caller);
       if (known === undefined) index.set(caller, [one]);

@@ -1,6 +1,7 @@
 // 9 · any thread · what the evaluator did, told step by step for explain. Reads what was decided, decides nothing. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { ruleName } from "../mesh/full-name.ts";
+import { positionText } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import type { RuleRef, Step } from "./decision.ts";
@@ -20,14 +21,14 @@ export function peerStep({ mode, level, decidedBy }: PeerMode, who: SpiffeId | n
   return {
     id: "peer-authentication",
     status: decides ? "decides" : "ok",
-    summary: `${mode} ${by}${placeOf(decidedBy)}; ${caller}`,
+    summary: `${mode} ${by}${positionOf(decidedBy)}; ${caller}`,
   };
 }
 
 export function denyStep({ deny }: PolicySet, denied: CompiledRule | undefined): Step {
   const id = "deny";
   if (denied !== undefined) {
-    return { id, status: "decides", summary: `DENY ${ruleName(denied.ref)} matches${placeOf(denied.ref)}` };
+    return { id, status: "decides", summary: `DENY ${ruleName(denied.ref)} matches${positionOf(denied.ref)}` };
   }
   if (deny.length === 0) return { id, status: "skipped", summary: "no DENY rule selects the destination" };
   return { id, status: "ok", summary: `none of ${deny.length} DENY rules matches` };
@@ -55,13 +56,13 @@ export function allowSteps(
     return {
       id: "allow-rule",
       status: "failed",
-      summary: `ALLOW ${ruleName(rule.ref)} does not match${placeOf(rule.ref)}: ${why.join("; ")}`,
+      summary: `ALLOW ${ruleName(rule.ref)} does not match${positionOf(rule.ref)}: ${why.join("; ")}`,
     };
   });
   const summary =
     allowed === undefined
       ? `none of ${allow.length} ALLOW rules of ${allowPolicies} policies matches`
-      : `ALLOW ${ruleName(allowed.ref)} matches${placeOf(allowed.ref)}`;
+      : `ALLOW ${ruleName(allowed.ref)} matches${positionOf(allowed.ref)}`;
   return [...failed, { id: "allow", status: "decides", summary }];
 }
 
@@ -83,6 +84,7 @@ export function auditSteps(
   return steps;
 }
 
-function placeOf(rule: RuleRef | null): string {
-  return rule === null || rule.from.file === "" ? "" : ` at ${rule.from.file}:${rule.from.line}:${rule.from.column}`;
+function positionOf(rule: RuleRef | null): string {
+  const position = rule === null ? "" : positionText(rule.from);
+  return position === "" ? "" : ` at ${position}`;
 }

@@ -1,4 +1,4 @@
-// 9 · any thread · what the evaluator said of a caller and a port, for as long as the policies stand: asked again, it answers
+// 9 · any thread · what the evaluator known of a caller and a port, for as long as the policies stand: asked again, it answers
 // out of a few words of memory instead of walking the rules, which with many policies in the mesh are in no cache. Pure but for
 // its memory.
 import type { Decision } from "./decision.ts";
@@ -8,17 +8,17 @@ const MOST_CALLERS = 256;
 /** Ports remembered of one caller. */
 const MOST_PORTS = 8;
 
-type Said = { readonly port: number; readonly decision: Decision; readonly next: Said | null };
+type KnownVerdict = { readonly port: number; readonly decision: Decision; readonly next: KnownVerdict | null };
 
 export class VerdictMemo {
-  readonly #byCaller = new Map<string, Said>();
+  readonly #byCaller = new Map<string, KnownVerdict>();
 
   /** @param caller its SPIFFE ID; empty: plaintext. */
   of(caller: string, port: number): Decision | undefined {
-    let said = this.#byCaller.get(caller) ?? null;
-    while (said !== null) {
-      if (said.port === port) return said.decision;
-      said = said.next;
+    let known = this.#byCaller.get(caller) ?? null;
+    while (known !== null) {
+      if (known.port === port) return known.decision;
+      known = known.next;
     }
     return undefined;
   }

@@ -160,6 +160,6 @@ describe("both pods", () => {
 
 test("the mesh in the ConfigMap is one that the agent takes", async () => {
   const text = object("ConfigMap", "orlop-mesh").data?.["mesh.yaml"] ?? "";
-  const { findings } = await translateTexts([{ file: "mesh.yaml", text }], config().agent.place);
+  const { findings } = await translateTexts([{ file: "mesh.yaml", text }], config().agent.settings);
   assert.deepEqual(findings, []);
 });

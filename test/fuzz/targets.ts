@@ -13,6 +13,7 @@ import { parseRequest } from "../../agent/keeper/requests.ts";
 import { readEvent } from "../../agent/kernel/events.ts";
 import { endpointText } from "../../agent/mesh/endpoint.ts";
 import { canonicalIp, isIpv6, parseCidr } from "../../agent/mesh/ip.ts";
+import { positionText } from "../../agent/mesh/source-ref.ts";
 import { parseSpiffeId } from "../../agent/mesh/spiffe-id.ts";
 import { parseAuthority } from "../../agent/plan/authority.ts";
 import { hostOfForwarded, parseBaggage, traceIdOf } from "../../agent/plan/connect-headers.ts";
@@ -149,7 +150,7 @@ function mesh(bytes: Buffer): string {
   } catch (error) {
     assert.ok(error instanceof ConfigError, error instanceof Error ? (error.stack ?? "") : String(error));
     const [first] = error.problems;
-    assert.ok(first && first.what !== "" && first.from.file !== "");
+    assert.ok(first && first.what !== "" && positionText(first.from) !== "");
     return `${first.code} ${first.what.replaceAll(/[0-9"'].*/g, "")}`;
   }
 }

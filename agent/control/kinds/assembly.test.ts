@@ -4,12 +4,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { parseYaml } from "../static-file/parse.ts";
 import { Assembly } from "./assembly.ts";
-import { type Piece, piecesOf } from "./parsed-object.ts";
-import type { Place } from "./place.ts";
+import type { NodeSettings } from "./node-settings.ts";
+import { type ParsedObject, parsedObjectsOf } from "./parsed-object.ts";
 import { translate } from "./translate.ts";
 import { ConfigError, Report } from "./value.ts";
 
-const place: Place = {
+const settings: NodeSettings = {
   node: "west",
   cluster: "c1",
   network: "",
@@ -70,7 +70,7 @@ spec: {mtls: {mode: STRICT}}`,
 function atOnce(files: ReadonlyMap<string, string>): ReadonlyMap<string, unknown> | undefined {
   try {
     const values = [...files].sort().flatMap(([file, text]) => parseYaml(file, text));
-    return new Map(translate(values, place).updates.map((one) => [idOf(one), one.value]));
+    return new Map(translate(values, settings).updates.map((one) => [idOf(one), one.value]));
   } catch (error) {
     assert.ok(error instanceof ConfigError, String(error));
     return undefined;
@@ -88,10 +88,10 @@ test("swaps one after the other make what all documents make at once, and a refu
   const step = fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.option(documents)), { minLength: 1, maxLength: 4 });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
-      const assembly = new Assembly(place);
+      const assembly = new Assembly(settings);
       const mesh = new Map<string, unknown>();
       let files = new Map<string, string>();
-      const pieces = new Map<string, readonly Piece[]>();
+      const objects = new Map<string, readonly ParsedObject[]>();
       for (const changes of steps) {
         const next = new Map(files);
         for (const [nth, text] of changes) {
@@ -101,7 +101,7 @@ test("swaps one after the other make what all documents make at once, and a refu
         const changed = [...new Set([...files.keys(), ...next.keys()])].filter(
           (one) => files.get(one) !== next.get(one),
         );
-        const gone = changed.flatMap((file) => pieces.get(file) ?? []);
+        const gone = changed.flatMap((file) => objects.get(file) ?? []);
         const read = new Map(changed.map((file) => [file, piecesIn(file, next.get(file) ?? "")]));
         const expected = atOnce(next);
         try {
@@ -111,7 +111,7 @@ test("swaps one after the other make what all documents make at once, and a refu
           }
           assert.ok(expected !== undefined, "was taken over, and should have been refused");
           files = next;
-          for (const [file, list] of read) pieces.set(file, list);
+          for (const [file, list] of read) objects.set(file, list);
         } catch (error) {
           if (!(error instanceof ConfigError)) throw error;
           assert.equal(expected, undefined, error.message);
@@ -124,9 +124,9 @@ test("swaps one after the other make what all documents make at once, and a refu
   );
 });
 
-function piecesIn(file: string, text: string): readonly Piece[] {
+function piecesIn(file: string, text: string): readonly ParsedObject[] {
   const report = new Report();
-  const list = parseYaml(file, text).flatMap((value) => piecesOf(value, place, report));
+  const list = parseYaml(file, text).flatMap((value) => parsedObjectsOf(value, settings, report));
   assert.deepEqual(report.problems, []);
   return list;
 }

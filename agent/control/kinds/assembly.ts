@@ -1,32 +1,32 @@
-// any thread · the pieces of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
-// pieces costs those and what hangs on them, however many others there are; a wrong one changes nothing. Pure but for its state.
+// any thread · the objects of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
+// objects costs those and what hangs on them, however many others there are; a wrong one changes nothing. Pure but for its state.
 import { isDeepStrictEqual } from "node:util";
 import { fullName } from "../../mesh/full-name.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { Claims } from "../../mesh/ownership.ts";
 import type { Service } from "../../mesh/service.ts";
-import type { SourceRef } from "../../mesh/source-ref.ts";
-import { idOf, nameOf, type Piece, type PieceOf } from "./parsed-object.ts";
-import type { Place } from "./place.ts";
-import { ConfigError, type Problem, placeText, Report, wrong } from "./value.ts";
-import { placed } from "./workload.ts";
+import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
+import type { NodeSettings } from "./node-settings.ts";
+import { idOf, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
+import { ConfigError, type Problem, Report, wrong } from "./value.ts";
+import { memberOrNot } from "./workload.ts";
 
 export type Upsert = Extract<MeshUpdate, { readonly op: "upsert" }>;
-export type Swap = { readonly gone: readonly Piece[]; readonly come: readonly Piece[] };
+export type Swap = { readonly gone: readonly ParsedObject[]; readonly come: readonly ParsedObject[] };
 
 export class Assembly {
-  readonly #place: Place;
-  readonly #byId = new Claims<Piece>(standsBefore);
-  readonly #byAddress = new Claims<Piece>(standsBefore);
-  readonly #byVip = new Claims<Piece>(standsBefore);
-  readonly #slicesOf = new Map<string, Set<PieceOf<"EndpointSlice">>>();
-  readonly #targeted = new Set<PieceOf<"TargetedPolicy">>();
+  readonly #settings: NodeSettings;
+  readonly #byId = new Claims<ParsedObject>(precedes);
+  readonly #byAddress = new Claims<ParsedObject>(precedes);
+  readonly #byVip = new Claims<ParsedObject>(precedes);
+  readonly #slicesOf = new Map<string, Set<ParsedObjectOf<"EndpointSlice">>>();
+  readonly #targeted = new Set<ParsedObjectOf<"TargetedPolicy">>();
   /** What is known but not honoured, where it takes several documents to see it. */
   readonly #findings = new Map<string, readonly Problem[]>();
   #objects = 0;
 
-  constructor(place: Place) {
-    this.#place = place;
+  constructor(settings: NodeSettings) {
+    this.#settings = settings;
   }
 
   /** Objects of the mesh that are in force. */
@@ -61,7 +61,7 @@ export class Assembly {
     this.#checkClaims(come, report);
     if (known.length + report.problems.length > 0) {
       this.#take(come, gone);
-      throw new ConfigError([...known, ...report.problems.toSorted(byPlace)]);
+      throw new ConfigError([...known, ...report.problems.toSorted(byPosition)]);
     }
     for (const [id, list] of findings) {
       if (list.length > 0) this.#findings.set(id, list);
@@ -71,80 +71,80 @@ export class Assembly {
   }
 
   /** Ids of all that may come out otherwise. */
-  #touched(gone: readonly Piece[], come: readonly Piece[]): ReadonlySet<string> {
+  #touched(gone: readonly ParsedObject[], come: readonly ParsedObject[]): ReadonlySet<string> {
     const touched = new Set<string>();
     const members = new Map<string, boolean>();
-    for (const piece of [...gone, ...come]) {
-      touched.add(piece.id);
-      if (piece.kind === "EndpointSlice") touched.add(`Service ${piece.service}`);
-      if (piece.kind === "Service") {
-        const namespace = piece.id.slice("Service ".length, piece.id.indexOf("/"));
+    for (const parsed of [...gone, ...come]) {
+      touched.add(parsed.id);
+      if (parsed.kind === "EndpointSlice") touched.add(`Service ${parsed.service}`);
+      if (parsed.kind === "Service") {
+        const namespace = parsed.id.slice("Service ".length, parsed.id.indexOf("/"));
         for (const policy of this.#targeted) if (policy.namespace === namespace) touched.add(policy.id);
       }
     }
-    for (const piece of gone) if (piece.kind === "Namespace") members.set(piece.namespace, false);
-    for (const piece of come) if (piece.kind === "Namespace") members.set(piece.namespace, piece.member);
+    for (const parsed of gone) if (parsed.kind === "Namespace") members.set(parsed.namespace, false);
+    for (const parsed of come) if (parsed.kind === "Namespace") members.set(parsed.namespace, parsed.member);
     for (const [namespace, member] of members) {
       if (member === this.#isMember(namespace)) continue;
-      for (const piece of this.#byId.values()) {
-        if (piece.kind === "Workload" && piece.own === "unset" && piece.value.namespace === namespace)
-          touched.add(piece.id);
+      for (const parsed of this.#byId.values()) {
+        if (parsed.kind === "Workload" && parsed.own === "unset" && parsed.value.namespace === namespace)
+          touched.add(parsed.id);
       }
     }
     return touched;
   }
 
-  #take(gone: readonly Piece[], come: readonly Piece[]): void {
-    for (const piece of gone) this.#remove(piece);
-    for (const piece of come) this.#add(piece);
+  #take(gone: readonly ParsedObject[], come: readonly ParsedObject[]): void {
+    for (const parsed of gone) this.#remove(parsed);
+    for (const parsed of come) this.#add(parsed);
   }
 
-  #add(piece: Piece): void {
-    this.#byId.add(piece.id, piece);
-    for (const key of addressKeys(piece)) this.#byAddress.add(key, piece);
-    for (const vip of vipsOf(piece)) this.#byVip.add(vip, piece);
-    if (piece.kind === "TargetedPolicy") this.#targeted.add(piece);
-    if (piece.kind === "EndpointSlice") {
-      const slices = this.#slicesOf.get(piece.service) ?? new Set();
-      this.#slicesOf.set(piece.service, slices.add(piece));
+  #add(parsed: ParsedObject): void {
+    this.#byId.add(parsed.id, parsed);
+    for (const key of addressKeys(parsed)) this.#byAddress.add(key, parsed);
+    for (const vip of vipsOf(parsed)) this.#byVip.add(vip, parsed);
+    if (parsed.kind === "TargetedPolicy") this.#targeted.add(parsed);
+    if (parsed.kind === "EndpointSlice") {
+      const slices = this.#slicesOf.get(parsed.service) ?? new Set();
+      this.#slicesOf.set(parsed.service, slices.add(parsed));
     }
   }
 
-  #remove(piece: Piece): void {
-    this.#byId.remove(piece.id, piece);
-    for (const key of addressKeys(piece)) this.#byAddress.remove(key, piece);
-    for (const vip of vipsOf(piece)) this.#byVip.remove(vip, piece);
-    if (piece.kind === "TargetedPolicy") this.#targeted.delete(piece);
-    if (piece.kind === "EndpointSlice") {
-      const slices = this.#slicesOf.get(piece.service);
-      slices?.delete(piece);
-      if (slices?.size === 0) this.#slicesOf.delete(piece.service);
+  #remove(parsed: ParsedObject): void {
+    this.#byId.remove(parsed.id, parsed);
+    for (const key of addressKeys(parsed)) this.#byAddress.remove(key, parsed);
+    for (const vip of vipsOf(parsed)) this.#byVip.remove(vip, parsed);
+    if (parsed.kind === "TargetedPolicy") this.#targeted.delete(parsed);
+    if (parsed.kind === "EndpointSlice") {
+      const slices = this.#slicesOf.get(parsed.service);
+      slices?.delete(parsed);
+      if (slices?.size === 0) this.#slicesOf.delete(parsed.service);
     }
   }
 
   #isMember(namespace: string): boolean {
-    const piece = this.#byId.first(idOf("Namespace", "", namespace));
-    return piece?.kind === "Namespace" && piece.member;
+    const parsed = this.#byId.first(idOf("Namespace", "", namespace));
+    return parsed?.kind === "Namespace" && parsed.member;
   }
 
   /** The object of this id as it is in force; undefined: none, or none of the mesh. */
   #inForce(id: string, report: Report): Upsert | undefined {
-    const piece = this.#byId.first(id);
-    switch (piece?.kind) {
+    const parsed = this.#byId.first(id);
+    switch (parsed?.kind) {
       case "Workload": {
-        const member = piece.own === "in" || (piece.own === "unset" && this.#isMember(piece.value.namespace));
-        return { kind: "workload", op: "upsert", value: placed(piece.value, member, this.#place, report) };
+        const member = parsed.own === "in" || (parsed.own === "unset" && this.#isMember(parsed.value.namespace));
+        return { kind: "workload", op: "upsert", value: memberOrNot(parsed.value, member, this.#settings, report) };
       }
       case "Service": {
-        const value = piece.value === null ? null : this.#withEndpoints(id, piece.value, report);
+        const value = parsed.value === null ? null : this.#withEndpoints(id, parsed.value, report);
         return value === null ? undefined : { kind: "service", op: "upsert", value };
       }
       case "PeerAuthentication":
-        return { kind: "peer-authentication", op: "upsert", value: piece.value };
+        return { kind: "peer-authentication", op: "upsert", value: parsed.value };
       case "AuthorizationPolicy":
-        return { kind: "authorization-policy", op: "upsert", value: piece.value };
+        return { kind: "authorization-policy", op: "upsert", value: parsed.value };
       case "TargetedPolicy": {
-        const value = piece.place((namespace, name) => this.#selectorOf(namespace, name), report);
+        const value = parsed.resolve((namespace, name) => this.#selectorOf(namespace, name), report);
         return value && { kind: "authorization-policy", op: "upsert", value };
       }
       case undefined:
@@ -173,26 +173,26 @@ export class Assembly {
   }
 
   /** In the order of the files, whenever each of them came. */
-  #slices(id: string): readonly PieceOf<"EndpointSlice">[] {
+  #slices(id: string): readonly ParsedObjectOf<"EndpointSlice">[] {
     if (!id.startsWith("Service ")) return [];
-    return [...(this.#slicesOf.get(id.slice("Service ".length)) ?? [])].sort(byPlace);
+    return [...(this.#slicesOf.get(id.slice("Service ".length)) ?? [])].sort(byPosition);
   }
 
   #selectorOf(namespace: string, name: string): Readonly<Record<string, string>> | undefined {
-    const piece = this.#byId.first(idOf("Service", namespace, name));
-    return piece?.kind === "Service" ? piece.selector : undefined;
+    const parsed = this.#byId.first(idOf("Service", namespace, name));
+    return parsed?.kind === "Service" ? parsed.selector : undefined;
   }
 
   /** Nothing stood twice before, so what stands twice now has come. */
-  #checkClaims(come: readonly Piece[], report: Report): void {
+  #checkClaims(come: readonly ParsedObject[], report: Report): void {
     const [ids, addresses, vips] = [new Set<string>(), new Set<string>(), new Set<string>()];
-    for (const piece of come) {
-      ids.add(piece.id);
-      for (const key of addressKeys(piece)) addresses.add(key);
-      for (const vip of vipsOf(piece)) vips.add(vip);
+    for (const parsed of come) {
+      ids.add(parsed.id);
+      for (const key of addressKeys(parsed)) addresses.add(key);
+      for (const vip of vipsOf(parsed)) vips.add(vip);
     }
     forRivals(ids, this.#byId, (_, rival, first) => {
-      const what = `${nameOf(rival)} stands here and at ${placeText(first.from)}`;
+      const what = `${nameOf(rival)} stands here and at ${positionText(first.from)}`;
       wrong(rival.from, what, "only one of them could be in force", "keep one", report);
     });
     forRivals(addresses, this.#byAddress, (key, rival, first) => {
@@ -231,20 +231,20 @@ function keyOf(update: Upsert): string {
   return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 
-function addressKeys(piece: Piece): readonly string[] {
-  if (piece.kind !== "Workload") return [];
-  const { network, addresses } = piece.value;
+function addressKeys(parsed: ParsedObject): readonly string[] {
+  if (parsed.kind !== "Workload") return [];
+  const { network, addresses } = parsed.value;
   return network === "" ? addresses : addresses.map((address) => `${network}/${address}`);
 }
 
-function vipsOf(piece: Piece): readonly string[] {
-  return piece.kind === "Service" ? (piece.value?.vips ?? []) : [];
+function vipsOf(parsed: ParsedObject): readonly string[] {
+  return parsed.kind === "Service" ? (parsed.value?.vips ?? []) : [];
 }
 
 function forRivals(
   claims: ReadonlySet<string>,
-  held: Claims<Piece>,
-  each: (claim: string, rival: Piece, first: Piece) => void,
+  held: Claims<ParsedObject>,
+  each: (claim: string, rival: ParsedObject, first: ParsedObject) => void,
 ): void {
   for (const claim of claims) {
     const [first, ...rivals] = held.all(claim);
@@ -252,11 +252,7 @@ function forRivals(
   }
 }
 
-type Placed = { readonly from: SourceRef };
+type Positioned = { readonly from: SourceRef };
 
-function byPlace({ from: one }: Placed, { from: other }: Placed): number {
-  if (one.file !== other.file) return one.file < other.file ? -1 : 1;
-  return one.line - other.line || one.column - other.column;
-}
-
-const standsBefore = (one: Placed, other: Placed): boolean => byPlace(one, other) < 0;
+const byPosition = (a: Positioned, b: Positioned): number => comparePositions(a.from, b.from);
+const precedes = (a: Positioned, b: Positioned): boolean => byPosition(a, b) < 0;

@@ -116,7 +116,7 @@ function actionOf(
   return "DENY";
 }
 
-type Scope = { readonly selector: Readonly<Record<string, string>> | null };
+type PolicySelector = { readonly selector: Readonly<Record<string, string>> | null };
 type Targeted = {
   readonly name: string;
   readonly namespace: string;
@@ -133,7 +133,7 @@ function scopeOf(
   policy: Targeted,
   selectorOfService: SelectorOfService,
   report: Report,
-): Scope | undefined {
+): PolicySelector | undefined {
   const [only] = targets;
   if (only === undefined) return { selector: null };
   const { document, name } = policy;

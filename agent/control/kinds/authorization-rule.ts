@@ -92,19 +92,23 @@ export function toRule(
   action: PolicyAction,
   report: Report,
 ): Rule {
-  const judged = { action, report };
+  const context = { action, report };
   return {
-    sources: rule.from.map((entry) => toSource(entry.source, namespace, judged)),
-    operations: rule.to.map((entry) => toOperation(entry.operation, judged)),
-    when: rule.when.map((entry) => toCondition(entry, namespace, judged)),
+    sources: rule.from.map((entry) => toSource(entry.source, namespace, context)),
+    operations: rule.to.map((entry) => toOperation(entry.operation, context)),
+    when: rule.when.map((entry) => toCondition(entry, namespace, context)),
     unreadable: [],
     from,
   };
 }
 
-type Judged = { readonly action: PolicyAction; readonly report: Report };
+type RuleContext = { readonly action: PolicyAction; readonly report: Report };
 
-function toSource({ value: read, from }: Read<typeof fromEntry>["source"], namespace: string, judged: Judged): Source {
+function toSource(
+  { value: read, from }: Read<typeof fromEntry>["source"],
+  namespace: string,
+  context: RuleContext,
+): Source {
   const accountsUsed = read.serviceAccounts.length + read.notServiceAccounts.length > 0;
   const namesUsed = [read.principals, read.notPrincipals, read.namespaces, read.notNamespaces].some(
     (one) => one.length > 0,
@@ -115,11 +119,11 @@ function toSource({ value: read, from }: Read<typeof fromEntry>["source"], names
       "serviceAccounts stands beside principals or namespaces",
       "both say who the caller is, and Istio allows only one of them",
       "split them into two entries of from",
-      judged.report,
+      context.report,
     );
   }
-  for (const match of [...read.principals, ...read.notPrincipals]) reportScheme(match, from, judged.report);
-  reportRequestFields(read, sourceRequestFields, judged);
+  for (const match of [...read.principals, ...read.notPrincipals]) reportScheme(match, from, context.report);
+  reportRequestFields(read, sourceRequestFields, context);
   return {
     principals: read.principals,
     notPrincipals: read.notPrincipals,
@@ -139,8 +143,8 @@ function toSource({ value: read, from }: Read<typeof fromEntry>["source"], names
   };
 }
 
-function toOperation({ value: read }: Read<typeof toEntry>["operation"], judged: Judged): Operation {
-  reportRequestFields(read, operationRequestFields, judged);
+function toOperation({ value: read }: Read<typeof toEntry>["operation"], context: RuleContext): Operation {
+  reportRequestFields(read, operationRequestFields, context);
   return {
     ports: read.ports,
     notPorts: read.notPorts,
@@ -173,15 +177,15 @@ function reportScheme(match: StringMatch, from: Value["from"], report: Report): 
 function reportRequestFields<const N extends string>(
   read: Readonly<Record<N, { readonly from: Value["from"] } | null>>,
   names: readonly N[],
-  judged: Judged,
+  context: RuleContext,
 ): void {
   for (const name of names) {
     const from = read[name]?.from;
-    if (from !== undefined) reportHttp(from, name, judged);
+    if (from !== undefined) reportHttp(from, name, context);
   }
 }
 
-function reportHttp(from: Value["from"], name: string, { action, report }: Judged): void {
+function reportHttp(from: Value["from"], name: string, { action, report }: RuleContext): void {
   const effect = action === "ALLOW" ? "the rule never matches" : "it counts as matching";
   report.unsupported(
     from,
@@ -210,8 +214,12 @@ const keys: Readonly<Record<string, "cidr" | "port" | "string" | "account" | "ht
 const keyed =
   /^(request\.headers|request\.auth\.claims)(\[[^[\]]{1,256}\])+$|^experimental\.envoy\.filters\.[A-Za-z0-9._-]{1,256}(\[[^[\]]{1,256}\])?$/;
 
-function toCondition({ value: read, from }: Read<typeof whenEntry>, namespace: string, judged: Judged): Condition {
-  const { report } = judged;
+function toCondition(
+  { value: read, from }: Read<typeof whenEntry>,
+  namespace: string,
+  context: RuleContext,
+): Condition {
+  const { report } = context;
   const key = read.key.value;
   const kind = Object.hasOwn(keys, key) ? keys[key] : keyed.test(key) ? "http" : undefined;
   if (kind === undefined) {
@@ -242,7 +250,7 @@ function toCondition({ value: read, from }: Read<typeof whenEntry>, namespace: s
   };
   // remote.ip is the HTTP client behind a proxy (X-Forwarded-For); the connection does not show it.
   const isHttp = kind === "http" || key === "remote.ip";
-  if (isHttp) reportHttp(read.key.from, key, judged);
+  if (isHttp) reportHttp(read.key.from, key, context);
   return {
     key,
     strings: [...all("string", read.values, stringMatch), ...all("account", read.values, account)],

@@ -13,15 +13,15 @@ import {
 } from "./authorization-policy.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
 import { membership, namespaceKind } from "./namespace.ts";
+import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
-import type { Place } from "./place.ts";
 import type { Reader } from "./schema.ts";
 import { serviceKind, toService } from "./service.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 import { toWorkload, workloadKind } from "./workload.ts";
 
 /** `id` is unique in the mesh: a workload's uid, else `<kind> <namespace>/<name>`. */
-export type Piece = { readonly id: string; readonly from: SourceRef } & (
+export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
   | { readonly kind: "Namespace"; readonly namespace: string; readonly member: boolean }
   /** `value` as a member of the mesh; `own` is what its labels say of that. */
   | { readonly kind: "Workload"; readonly own: "in" | "out" | "unset"; readonly value: Workload }
@@ -38,10 +38,10 @@ export type Piece = { readonly id: string; readonly from: SourceRef } & (
   | {
       readonly kind: "TargetedPolicy";
       readonly namespace: string;
-      readonly place: (selectorOf: SelectorOfService, report: Report) => AuthorizationPolicy | undefined;
+      readonly resolve: (selectorOf: SelectorOfService, report: Report) => AuthorizationPolicy | undefined;
     }
 );
-export type PieceOf<Kind extends Piece["kind"]> = Extract<Piece, { readonly kind: Kind }>;
+export type ParsedObjectOf<Kind extends ParsedObject["kind"]> = Extract<ParsedObject, { readonly kind: Kind }>;
 
 /** Kinds that others of the same file may be for. They are named in the findings, never skipped in silence. */
 const knownElsewhere = new Set([
@@ -58,20 +58,20 @@ const knownElsewhere = new Set([
 ]);
 
 /** What of a document is left to say after `id` and `from`. */
-type Rest = Piece extends infer One ? (One extends Piece ? Omit<One, "id" | "from"> : never) : never;
-type ToPiece = (document: Value, place: Place, report: Report) => Piece | undefined;
+type Rest = ParsedObject extends infer One ? (One extends ParsedObject ? Omit<One, "id" | "from"> : never) : never;
+type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) => ParsedObject | undefined;
 
-const kinds: Readonly<Record<string, ToPiece>> = {
-  Namespace: kind(namespaceKind, ({ metadata: { name, labels } }, document, place, report) => {
-    const member = membership(labels, place.honourIstioLabels, document, report) === "in";
+const kinds: Readonly<Record<string, ToParsedObject>> = {
+  Namespace: kind(namespaceKind, ({ metadata: { name, labels } }, document, settings, report) => {
+    const member = membership(labels, settings.honourIstioLabels, document, report) === "in";
     return { kind: "Namespace", namespace: name, member };
   }),
-  Workload: kind(workloadKind, (read, document, place, report) => {
-    const own = membership(read.metadata.labels, place.honourIstioLabels, document, report);
-    return { kind: "Workload", own, value: toWorkload(read, document, place) };
+  Workload: kind(workloadKind, (read, document, settings, report) => {
+    const own = membership(read.metadata.labels, settings.honourIstioLabels, document, report);
+    return { kind: "Workload", own, value: toWorkload(read, document, settings) };
   }),
-  Service: kind(serviceKind, (read, document, place, report) => {
-    const value = toService(read, document, place, report) ?? null;
+  Service: kind(serviceKind, (read, document, settings, report) => {
+    const value = toService(read, document, settings, report) ?? null;
     return { kind: "Service", value, selector: read.spec.selector ?? undefined };
   }),
   EndpointSlice: kind(endpointSliceKind, (read, document, _, report) => {
@@ -85,53 +85,53 @@ const kinds: Readonly<Record<string, ToPiece>> = {
   }),
   AuthorizationPolicy: kind(authorizationPolicyKind, (read, document, _, report) => {
     if (hasTargets(read)) {
-      const place: PieceOf<"TargetedPolicy">["place"] = (selectorOf, later) =>
+      const resolve: ParsedObjectOf<"TargetedPolicy">["resolve"] = (selectorOf, later) =>
         toAuthorizationPolicy(read, document, selectorOf, later);
-      return { kind: "TargetedPolicy", namespace: read.metadata.namespace, place };
+      return { kind: "TargetedPolicy", namespace: read.metadata.namespace, resolve };
     }
     const value = toAuthorizationPolicy(read, document, () => undefined, report);
     return value === undefined ? undefined : { kind: "AuthorizationPolicy", value };
   }),
 };
 
-/** The pieces of one document; what is wrong with it is reported. `kind: List`, as `kubectl get -o yaml` prints it, is its items. */
-export function piecesOf(document: Value, place: Place, report: Report): readonly Piece[] {
-  return unlisted(document).flatMap((one): readonly Piece[] => {
-    const piece = pieceOf(one, place, report);
-    return piece === undefined ? [] : [piece];
+/** The objects of one document; what is wrong with it is reported. `kind: List`, as `kubectl get -o yaml` prints it, is its items. */
+export function parsedObjectsOf(document: Value, settings: NodeSettings, report: Report): readonly ParsedObject[] {
+  return unlisted(document).flatMap((one): readonly ParsedObject[] => {
+    const parsed = parsedObjectOf(one, settings, report);
+    return parsed === undefined ? [] : [parsed];
   });
 }
 
-/** The piece as it is kept. */
-export function leanPiece(piece: Piece, lean: Lean): Piece {
-  switch (piece.kind) {
+/** The parsed as it is kept. */
+export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
+  switch (parsed.kind) {
     case "Workload": {
-      const value = lean.workload(piece.value);
-      return { ...piece, id: value.uid, from: value.from, value };
+      const value = lean.workload(parsed.value);
+      return { ...parsed, id: value.uid, from: value.from, value };
     }
     case "AuthorizationPolicy": {
-      const value = lean.object(piece.value);
-      return { ...piece, id: cut(piece.id), from: value.from, value };
+      const value = lean.object(parsed.value);
+      return { ...parsed, id: cut(parsed.id), from: value.from, value };
     }
     case "PeerAuthentication":
-      return { ...piece, value: lean.object(piece.value) };
+      return { ...parsed, value: lean.object(parsed.value) };
     case "Service":
-      return { ...piece, id: cut(piece.id), value: piece.value && lean.object(piece.value) };
+      return { ...parsed, id: cut(parsed.id), value: parsed.value && lean.object(parsed.value) };
     default:
-      return piece;
+      return parsed;
   }
 }
 
 /** As people call it. */
-export function nameOf(piece: Piece): string {
-  return piece.kind === "Workload" ? idOf(piece.kind, piece.value.namespace, piece.value.name) : piece.id;
+export function nameOf(parsed: ParsedObject): string {
+  return parsed.kind === "Workload" ? idOf(parsed.kind, parsed.value.namespace, parsed.value.name) : parsed.id;
 }
 
-function pieceOf(document: Value, place: Place, report: Report): Piece | undefined {
+function parsedObjectOf(document: Value, settings: NodeSettings, report: Report): ParsedObject | undefined {
   const name = kindOf(document, report);
   // A node's own configuration stands in the same file and was read before any of this.
   if (name === undefined || name === "NodeConfig") return undefined;
-  if (Object.hasOwn(kinds, name)) return kinds[name]?.(document, place, report);
+  if (Object.hasOwn(kinds, name)) return kinds[name]?.(document, settings, report);
   if (knownElsewhere.has(name)) {
     const [what, why] = [`${name} is not honoured yet`, "nothing in this agent acts on it"];
     report.unsupported(document.from, what, why, "remove it, or accept that it has no effect");
@@ -151,11 +151,11 @@ type Named = { readonly kind: string; readonly metadata: { readonly name: string
 /** A kind's own reader, then its translation; the name of what was read makes the id. */
 function kind<R extends Named>(
   reader: Reader<R>,
-  translate: (read: R, document: Value, place: Place, report: Report) => Rest | undefined,
-): ToPiece {
-  return (document, place, report) => {
+  translate: (read: R, document: Value, settings: NodeSettings, report: Report) => Rest | undefined,
+): ToParsedObject {
+  return (document, settings, report) => {
     const read = reader(document, "", report);
-    const rest = read === undefined ? undefined : translate(read, document, place, report);
+    const rest = read === undefined ? undefined : translate(read, document, settings, report);
     if (read === undefined || rest === undefined) return undefined;
     const id =
       rest.kind === "Workload" ? rest.value.uid : idOf(read.kind, read.metadata.namespace ?? "", read.metadata.name);

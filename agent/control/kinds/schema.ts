@@ -9,20 +9,20 @@ import { quoted, type Report, type Value } from "./value.ts";
 export type Reader<T> = (value: Value, path: string, report: Report) => T | undefined;
 export type Located<T> = { readonly value: T; readonly from: SourceRef };
 
-type Field<T> = { readonly read: Reader<T>; readonly absent: { readonly value: T } | null };
+type SchemaField<T> = { readonly read: Reader<T>; readonly absent: { readonly value: T } | null };
 // biome-ignore lint/suspicious/noExplicitAny: the usual bound for inference; every field states its own type.
-type Fields = Readonly<Record<string, Field<any>>>;
-type ObjectOf<F extends Fields> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never };
+type Fields = Readonly<Record<string, SchemaField<any>>>;
+type ObjectOf<F extends Fields> = { readonly [K in keyof F]: F[K] extends SchemaField<infer T> ? T : never };
 /** What a reader reads: `Read<typeof spec>`. */
 export type Read<R> = R extends Reader<infer T> ? T : never;
 
-export function required<T>(read: Reader<T>): Field<T> {
+export function required<T>(read: Reader<T>): SchemaField<T> {
   return { read, absent: null };
 }
 
-export function optional<T>(read: Reader<T>, absent: NoInfer<T>): Field<T>;
-export function optional<T>(read: Reader<T>, absent: null): Field<T | null>;
-export function optional<T>(read: Reader<T>, absent: T): Field<T> {
+export function optional<T>(read: Reader<T>, absent: NoInfer<T>): SchemaField<T>;
+export function optional<T>(read: Reader<T>, absent: null): SchemaField<T | null>;
+export function optional<T>(read: Reader<T>, absent: T): SchemaField<T> {
   return { read, absent: { value: absent } };
 }
 
@@ -217,7 +217,7 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Reader<
   };
 }
 
-/** The value together with its place. */
+/** The value together with its position. */
 export function located<T>(read: Reader<T>): Reader<Located<T>> {
   return (value, path, report) => {
     const one = read(value, path, report);
@@ -226,14 +226,14 @@ export function located<T>(read: Reader<T>): Reader<Located<T>> {
 }
 
 /** A field that carries nothing for a mesh (status, managedFields): taken as it is, never looked at. */
-export const ignored: Field<null> = { read: () => null, absent: { value: null } };
+export const ignored: SchemaField<null> = { read: () => null, absent: { value: null } };
 
 /** A field of the standard that is not honoured yet: read by its own schema, and reported. True when present. */
 export function unsupported<T>(
   read: Reader<T>,
   why: string,
   fix = "remove the field, or accept that it has no effect",
-): Field<boolean> {
+): SchemaField<boolean> {
   return {
     read: (value, path, report) => {
       if (read(value, path, report) === undefined) return undefined;

@@ -3,7 +3,7 @@ import { fullName } from "../../mesh/full-name.ts";
 import type { LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
 import { TRAFFIC_DISTRIBUTION } from "./labels.ts";
-import type { Place } from "./place.ts";
+import type { NodeSettings } from "./node-settings.ts";
 import {
   anything,
   boolean,
@@ -77,7 +77,12 @@ export const serviceKind = object({
 export type ServiceDocument = Read<typeof serviceKind>;
 
 /** Without its EndpointSlices. undefined: nothing for the mesh in it (reported), or an error (reported). */
-export function toService(read: ServiceDocument, document: Value, place: Place, report: Report): Service | undefined {
+export function toService(
+  read: ServiceDocument,
+  document: Value,
+  settings: NodeSettings,
+  report: Report,
+): Service | undefined {
   const { metadata: meta, spec } = read;
   const name = `Service ${fullName(meta)}`;
   const skip = (what: string, why: string): undefined =>
@@ -111,7 +116,7 @@ export function toService(read: ServiceDocument, document: Value, place: Place, 
   return {
     name: meta.name,
     namespace: meta.namespace,
-    hostname: `${meta.name}.${meta.namespace}.svc.${place.clusterDomain}`,
+    hostname: `${meta.name}.${meta.namespace}.svc.${settings.clusterDomain}`,
     vips: virtualAddresses(spec),
     ports,
     selector: spec.selector !== null && Object.keys(spec.selector).length > 0 ? spec.selector : null,

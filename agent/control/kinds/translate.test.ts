@@ -1,4 +1,4 @@
-// Documents → mesh values: what each kind becomes, every mistake with its place, and that random damage is refused whole.
+// Documents → mesh values: what each kind becomes, every mistake with its position, and that random damage is refused whole.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -6,13 +6,14 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { type AuthorizationPolicy, emptyOperation, type PeerAuthentication } from "../../mesh/policies.ts";
 import type { Service } from "../../mesh/service.ts";
+import { lineText, nowhere, positionText } from "../../mesh/source-ref.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { parseYaml } from "../static-file/parse.ts";
-import type { Place } from "./place.ts";
+import type { NodeSettings } from "./node-settings.ts";
 import { type Translation, translate, type Upsert } from "./translate.ts";
-import { ConfigError, placeText } from "./value.ts";
+import { ConfigError } from "./value.ts";
 
-const place: Place = {
+const settings: NodeSettings = {
   node: "west",
   cluster: "c1",
   network: "net1",
@@ -22,7 +23,7 @@ const place: Place = {
   honourIstioLabels: false,
 };
 
-const read = (text: string, at: Place = place): Translation => translate(parseYaml("f.yaml", text), at);
+const read = (text: string, at: NodeSettings = settings): Translation => translate(parseYaml("f.yaml", text), at);
 
 type ValueOf<K extends Upsert["kind"]> = Extract<Upsert, { readonly kind: K }>["value"];
 function values<K extends Upsert["kind"]>(translation: Translation, kind: K): ValueOf<K>[] {
@@ -33,19 +34,19 @@ function only<T>(all: readonly T[]): T {
   assert.ok(first !== undefined && all.length === 1, `${all.length} instead of one`);
   return first;
 }
-const workload = (text: string, at?: Place): Workload => only(values(read(text, at), "workload"));
+const workload = (text: string, at?: NodeSettings): Workload => only(values(read(text, at), "workload"));
 const service = (text: string): Service => only(values(read(text), "service"));
 const policy = (text: string): AuthorizationPolicy => only(values(read(text), "authorization-policy"));
 const peers = (text: string): PeerAuthentication => only(values(read(text), "peer-authentication"));
 const findings = (text: string): string[] =>
-  read(text).findings.map((one) => `${placeText(one.from)} ${one.code} ${one.what}`);
+  read(text).findings.map((one) => `${positionText(one.from)} ${one.code} ${one.what}`);
 
 function refusals(text: string): string[] {
   try {
     read(text);
   } catch (error) {
     assert.ok(error instanceof ConfigError, String(error));
-    return error.problems.map((one) => `${placeText(one.from)} ${one.code} ${one.what}`);
+    return error.problems.map((one) => `${positionText(one.from)} ${one.code} ${one.what}`);
   }
   return [];
 }
@@ -111,8 +112,8 @@ test("who is in the mesh: the namespace's label, the pod's own before it, the wo
   assert.equal(workload(`${SHOP}---\n${WORKLOAD}  protocol: TCP\n`).protocol, "none");
   const istio = `${SHOP.replace("orlop.dev/", "istio.io/")}---\n${WORKLOAD}`;
   assert.equal(workload(istio).protocol, "none");
-  assert.equal(workload(istio, { ...place, honourIstioLabels: true }).protocol, "hbone");
-  assert.equal(workload(`${SHOP}---\n${WORKLOAD}`, { ...place, node: "east" }).podUid, "");
+  assert.equal(workload(istio, { ...settings, honourIstioLabels: true }).protocol, "hbone");
+  assert.equal(workload(`${SHOP}---\n${WORKLOAD}`, { ...settings, node: "east" }).podUid, "");
 });
 
 test("names for telemetry, as Istio chooses them", () => {
@@ -232,7 +233,7 @@ test("an authorization policy, every field that a connection can decide", () => 
     ],
   );
   assert.deepEqual(rule?.from, { file: "f.yaml", line: 8, column: 7 });
-  assert.deepEqual(rule?.when[1]?.from.line, 15);
+  assert.equal(lineText(rule?.when[1]?.from ?? nowhere), "f.yaml:15");
 });
 
 test("nothing, all, dry run", () => {
@@ -244,7 +245,7 @@ test("nothing, all, dry run", () => {
   assert.match(refusals(dry.replace('"true"', "yes-please")).join(), /neither/);
 });
 
-test("what needs HTTP is kept with its values and reported with its place, never dropped", () => {
+test("what needs HTTP is kept with its values and reported with its position, never dropped", () => {
   const text = POLICY(`
   action: DENY
   rules:
@@ -493,7 +494,7 @@ test("damaged configuration is refused as a whole or read as a whole; nothing bu
       } catch (error) {
         assert.ok(error instanceof ConfigError, `${error}\n${text}`);
         assert.ok(error.problems.length > 0);
-        for (const one of error.problems) assert.ok(one.from.line >= 1, JSON.stringify(one));
+        for (const problem of error.problems) assert.match(positionText(problem.from), /^f\.yaml:[1-9]\d*:\d+$/);
       }
     }),
     { numRuns: 1_500 },

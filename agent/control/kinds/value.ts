@@ -1,17 +1,17 @@
 // any thread · configuration values that remember where they were written, and the problems found in them. Plain data, no I/O.
-import type { SourceRef } from "../../mesh/source-ref.ts";
+import { positionText, type SourceRef } from "../../mesh/source-ref.ts";
 
 /** What a file or an API says, before any schema has looked at it. */
 export type Value = { readonly from: SourceRef } & (
-  | { readonly type: "map"; readonly entries: ReadonlyMap<string, Entry> }
+  | { readonly type: "map"; readonly entries: ReadonlyMap<string, MapEntry> }
   | { readonly type: "list"; readonly items: readonly Value[] }
   | { readonly type: "string"; readonly value: string }
   | { readonly type: "number"; readonly value: number }
   | { readonly type: "boolean"; readonly value: boolean }
   | { readonly type: "null" }
 );
-/** `keyFrom` is the key's own place: an unknown field is reported there. */
-export type Entry = { readonly keyFrom: SourceRef; readonly value: Value };
+/** `keyFrom` is the key's own position: an unknown field is reported there. */
+export type MapEntry = { readonly keyFrom: SourceRef; readonly value: Value };
 
 export type ProblemCode =
   | "ORL4101" // not YAML, or more of it than is read
@@ -31,14 +31,9 @@ export type Problem = {
   readonly fix: string;
 };
 
-/** `file:line:col`, as editors and compilers read it. */
-export function placeText(from: SourceRef): string {
-  return from.line === 0 ? from.file : `${from.file}:${from.line}:${from.column}`;
-}
-
 /** Three lines: where and what, why, what to do. */
 export function problemText(problem: Problem): string {
-  return `${placeText(problem.from)}: ${problem.what}  ${problem.code}\n  why: ${problem.why}\n  do:  ${problem.fix}`;
+  return `${positionText(problem.from)}: ${problem.what}  ${problem.code}\n  why: ${problem.why}\n  do:  ${problem.fix}`;
 }
 
 /** Configuration that was refused as a whole. The only error the readers of configuration throw. */
@@ -72,7 +67,7 @@ export class Report {
   }
 }
 
-/** Longest piece of foreign text a message repeats. */
+/** Longest parsed of foreign text a message repeats. */
 const QUOTED_MAX = 80;
 
 /** Foreign text as a message may show it: one line, no control bytes, not endless. */

@@ -4,7 +4,7 @@ import { spiffeId } from "../../mesh/spiffe-id.ts";
 import type { Locality, Workload } from "../../mesh/workload.ts";
 import { address, dnsSubdomain, type Metadata, metadata, port, portName } from "./fields.ts";
 import { CANONICAL_NAME, CANONICAL_REVISION, POD_TEMPLATE_HASH, WORKLOAD_NAME } from "./labels.ts";
-import type { Place } from "./place.ts";
+import type { NodeSettings } from "./node-settings.ts";
 import {
   boolean,
   ignored,
@@ -55,19 +55,19 @@ export const workloadKind = object({
 });
 export type WorkloadDocument = Read<typeof workloadKind>;
 
-/** As one that its labels and its namespace have put into the mesh; `placed` says what it is otherwise. */
-export function toWorkload(read: WorkloadDocument, document: Value, place: Place): Workload {
+/** The workload as if its labels or its namespace had put it into the mesh; `memberOrNot` says what it is otherwise. */
+export function toWorkload(read: WorkloadDocument, document: Value, settings: NodeSettings): Workload {
   const { metadata: meta, spec } = read;
   return {
-    uid: `${place.cluster}//Pod/${meta.namespace}/${meta.name}`,
-    podUid: spec.node === place.node ? meta.uid : "",
+    uid: `${settings.cluster}//Pod/${meta.namespace}/${meta.name}`,
+    podUid: spec.node === settings.node ? meta.uid : "",
     name: meta.name,
     namespace: meta.namespace,
     addresses: spec.addresses,
     node: spec.node,
-    network: spec.network ?? place.network,
-    cluster: place.cluster,
-    identity: spiffeId(place.trustDomain, meta.namespace, spec.serviceAccount),
+    network: spec.network ?? settings.network,
+    cluster: settings.cluster,
+    identity: spiffeId(settings.trustDomain, meta.namespace, spec.serviceAccount),
     labels: meta.labels,
     protocol: spec.protocol === "HBONE" ? "hbone" : "none",
     ports: spec.ports,
@@ -82,10 +82,10 @@ export function toWorkload(read: WorkloadDocument, document: Value, place: Place
 }
 
 /** @param member whether labels of its own or of its namespace put it into the mesh. */
-export function placed(workload: Workload, member: boolean, place: Place, report: Report): Workload {
+export function memberOrNot(workload: Workload, member: boolean, settings: NodeSettings, report: Report): Workload {
   if (workload.protocol === "none") return workload;
   if (!member) return { ...workload, protocol: "none" };
-  if (workload.node === place.node && workload.podUid === "") {
+  if (workload.node === settings.node && workload.podUid === "") {
     report.error({
       code: "ORL4103",
       from: workload.from,

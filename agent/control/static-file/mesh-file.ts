@@ -2,8 +2,8 @@
 // that changed are read again. Of a document nothing is kept but what it says.
 import { hash } from "node:crypto";
 import type { Lean } from "../../mesh/thread-view.ts";
-import { leanPiece, type Piece, piecesOf } from "../kinds/parsed-object.ts";
-import type { Place } from "../kinds/place.ts";
+import type { NodeSettings } from "../kinds/node-settings.ts";
+import { leanObject, type ParsedObject, parsedObjectsOf } from "../kinds/parsed-object.ts";
 import { ConfigError, type Problem, Report } from "../kinds/value.ts";
 import { digestOf } from "../last-good.ts";
 import { documentsOf, parseDocument } from "./parse.ts";
@@ -11,7 +11,7 @@ import { documentsOf, parseDocument } from "./parse.ts";
 type Document = {
   readonly line: number;
   readonly digest: string;
-  readonly pieces: readonly Piece[];
+  readonly objects: readonly ParsedObject[];
   readonly findings: readonly Problem[];
 };
 
@@ -31,7 +31,7 @@ const none: readonly never[] = [];
 export function* readingFile(
   read: { readonly file: string; readonly text: string; readonly stamp: string; readonly bytes: number },
   before: MeshFile | undefined,
-  { place, lean }: { readonly place: Place; readonly lean: Lean },
+  { settings, lean }: { readonly settings: NodeSettings; readonly lean: Lean },
 ): Generator<void, MeshFile> {
   const { file, text, stamp, bytes } = read;
   const known = new Map(before?.documents.map((one) => [one.line, one]));
@@ -48,10 +48,10 @@ export function* readingFile(
       const value = parseDocument(file, written);
       if (value !== undefined) {
         const report = new Report();
-        const pieces = piecesOf(value, place, report).map((one) => leanPiece(one, lean));
+        const objects = parsedObjectsOf(value, settings, report).map((one) => leanObject(one, lean));
         problems.push(...report.problems);
         const findings = report.findings.length === 0 ? none : report.findings;
-        documents.push({ line: written.line, digest, pieces, findings });
+        documents.push({ line: written.line, digest, objects, findings });
       }
       yield;
     }
@@ -63,13 +63,13 @@ export function* readingFile(
 }
 
 /** Pieces that are no longer said, and those that are now. */
-export function piecesBetween(
+export function objectsBetween(
   before: MeshFile | undefined,
   after: MeshFile | undefined,
-): { readonly gone: readonly Piece[]; readonly come: readonly Piece[] } {
+): { readonly gone: readonly ParsedObject[]; readonly come: readonly ParsedObject[] } {
   const [was, is] = [new Set(before?.documents), new Set(after?.documents)];
   return {
-    gone: [...was.difference(is)].flatMap(({ pieces }) => pieces),
-    come: [...is.difference(was)].flatMap(({ pieces }) => pieces),
+    gone: [...was.difference(is)].flatMap(({ objects }) => objects),
+    come: [...is.difference(was)].flatMap(({ objects }) => objects),
   };
 }

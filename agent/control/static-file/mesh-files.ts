@@ -4,10 +4,10 @@ import { join } from "node:path";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { Lean } from "../../mesh/thread-view.ts";
 import { Assembly } from "../kinds/assembly.ts";
-import type { Place } from "../kinds/place.ts";
+import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { digestOf, type FileDigest } from "../last-good.ts";
-import { type MeshFile, piecesBetween, readingFile } from "./mesh-file.ts";
+import { type MeshFile, objectsBetween, readingFile } from "./mesh-file.ts";
 import { checkTotal, type FileState, type FileText, locate, nothing, readText, stateOf, unreadable } from "./read.ts";
 import type { Hints } from "./watch.ts";
 
@@ -16,7 +16,7 @@ const TURN_MS = 20;
 
 export type MeshFilesOptions = {
   readonly path: string;
-  readonly place: Place;
+  readonly settings: NodeSettings;
   /** A file that is not put into place by rename counts when nobody has written to it for so long, ms. */
   readonly quietMs: number;
   readonly wallMs: () => number;
@@ -25,7 +25,7 @@ export type MeshFilesOptions = {
 export class MeshFiles {
   readonly #options: MeshFilesOptions;
   readonly #assembly: Assembly;
-  readonly #reader: { readonly place: Place; readonly lean: Lean };
+  readonly #reader: { readonly settings: NodeSettings; readonly lean: Lean };
   readonly #inForce = new Map<string, MeshFile>();
   /** What a file says that is not in force yet; null: it is gone. */
   readonly #drafts = new Map<string, MeshFile | null>();
@@ -36,8 +36,8 @@ export class MeshFiles {
 
   constructor(options: MeshFilesOptions) {
     this.#options = options;
-    this.#assembly = new Assembly(options.place);
-    this.#reader = { place: options.place, lean: new Lean() };
+    this.#assembly = new Assembly(options.settings);
+    this.#reader = { settings: options.settings, lean: new Lean() };
   }
 
   get objects(): number {
@@ -97,7 +97,7 @@ export class MeshFiles {
     if (problems.length > 0) throw new ConfigError(problems.slice(0, 100));
     if (!this.known && drafts.every(([, draft]) => draft === null || draft.documents.length === 0))
       throw nothing(drafts[0]?.[0] ?? this.#options.path);
-    const parts = drafts.map(([file, draft]) => piecesBetween(this.#inForce.get(file), draft ?? undefined));
+    const parts = drafts.map(([file, draft]) => objectsBetween(this.#inForce.get(file), draft ?? undefined));
     const updates = this.#assembly.swap({
       gone: parts.flatMap(({ gone }) => gone),
       come: parts.flatMap(({ come }) => come),

@@ -1,7 +1,7 @@
 // any thread · YAML 1.2 → values that keep file:line:column. Nothing in a file can make it throw but ConfigError. The only yaml import.
 import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
-import type { SourceRef } from "../../mesh/source-ref.ts";
-import { ConfigError, type Entry, type Problem, quoted, type Value } from "../kinds/value.ts";
+import type { FilePosition, SourceRef } from "../../mesh/source-ref.ts";
+import { ConfigError, type MapEntry, type Problem, quoted, type Value } from "../kinds/value.ts";
 
 /** Larger files are refused unread; a mesh that needs more belongs behind an API. */
 export const MAX_FILE_BYTES = 32 * 1024 * 1024;
@@ -75,7 +75,7 @@ export function parseDocument(file: string, { text: chunk, line: firstLine }: Wr
     );
   }
   const counter = new LineCounter();
-  const place = (offset: number): SourceRef => {
+  const positionOf = (offset: number): FilePosition => {
     const { line, col } = counter.linePos(offset);
     return { file, line: Math.max(line, 1) + firstLine - 1, column: Math.max(col, 1) };
   };
@@ -109,7 +109,7 @@ export function parseDocument(file: string, { text: chunk, line: firstLine }: Wr
     for (const error of [...document.errors, ...document.warnings]) {
       const [what, fix] = wording[error.code] ?? [error.message.split("\n")[0] ?? error.code, "correct the YAML here"];
       const why = "a file that is read two ways would be enforced one way and meant the other";
-      problems.push({ code: "ORL4101", from: place(error.pos[0]), what, why, fix });
+      problems.push({ code: "ORL4101", from: positionOf(error.pos[0]), what, why, fix });
     }
   }
   if (problems.length > 0) throw new ConfigError(problems.slice(0, 20));
@@ -118,7 +118,7 @@ export function parseDocument(file: string, { text: chunk, line: firstLine }: Wr
     throw refused({ file, line: firstLine, column: 1 }, "documents run together here", "put --- between them");
   const [document] = filled;
   if (!document?.contents) return undefined;
-  return new Walk(document.contents, place).value();
+  return new Walk(document.contents, positionOf).value();
 }
 
 /** Words for the mistakes people make; the library's own are used for the rest. */
@@ -137,14 +137,14 @@ function isEmpty(node: Node): boolean {
 /** The library's tree → ours, with its limits. */
 class Walk {
   readonly #root: Node;
-  readonly #place: (offset: number) => SourceRef;
+  readonly #positionOf: (offset: number) => FilePosition;
   readonly #anchors = new Map<string, Node>();
   #values = 0;
   #aliases = 0;
 
-  constructor(root: Node, place: (offset: number) => SourceRef) {
+  constructor(root: Node, positionOf: (offset: number) => FilePosition) {
     this.#root = root;
-    this.#place = place;
+    this.#positionOf = positionOf;
   }
 
   value(): Value {
@@ -152,7 +152,7 @@ class Walk {
   }
 
   #from(node: Node): SourceRef {
-    return this.#place(node.range?.[0] ?? 0);
+    return this.#positionOf(node.range?.[0] ?? 0);
   }
 
   #walk(node: Node, depth: number): Value {
@@ -175,7 +175,7 @@ class Walk {
   }
 
   #map(items: readonly { readonly key: unknown; readonly value: unknown }[], from: SourceRef, depth: number): Value {
-    const entries = new Map<string, Entry>();
+    const entries = new Map<string, MapEntry>();
     for (const { key, value } of items) {
       if (!isScalar(key) || typeof key.value !== "string")
         throw refused(from, "a key must be a string", "put quotes around the key");

@@ -2,7 +2,7 @@
 // is no UTF-8, a pipe, a file without end: all of them are a ConfigError and nothing else.
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { Place } from "../kinds/place.ts";
+import type { NodeSettings } from "../kinds/node-settings.ts";
 import { type Translation, translate } from "../kinds/translate.ts";
 import { ConfigError } from "../kinds/value.ts";
 import { MAX_FILE_BYTES, parseYaml } from "./parse.ts";
@@ -105,10 +105,10 @@ export function readTexts(path: string): readonly FileText[] {
 }
 
 /** Of all texts together. @throws ConfigError with every problem */
-export function translateTexts(texts: readonly FileText[], place: Place): Translation {
+export function translateTexts(texts: readonly FileText[], settings: NodeSettings): Translation {
   const documents = texts.flatMap(({ file, text }) => parseYaml(file, text));
   if (documents.length === 0) throw nothing(texts[0]?.file ?? "");
-  return translate(documents, place);
+  return translate(documents, settings);
 }
 
 /** Writers that truncate first leave an empty file for a moment, and a mesh without a policy is open. */

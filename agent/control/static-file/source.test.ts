@@ -16,12 +16,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
-import type { Place } from "../kinds/place.ts";
-import { placeText } from "../kinds/value.ts";
+import { lineText, nowhere, positionText } from "../../mesh/source-ref.ts";
+import type { NodeSettings } from "../kinds/node-settings.ts";
 import type { SourceStatus } from "../source.ts";
 import { StaticFileSource } from "./source.ts";
 
-const place: Place = {
+const settings: NodeSettings = {
   node: "west",
   cluster: "c1",
   network: "",
@@ -71,7 +71,7 @@ function run(
   const waiting = new Set<() => void>();
   const source = new StaticFileSource(
     // Polling is out of the way unless a test is about it.
-    { path, lastGoodFile, place, debounceMs: 5, pollMs: options.pollMs ?? 3_600_000 },
+    { path, lastGoodFile, settings, debounceMs: 5, pollMs: options.pollMs ?? 3_600_000 },
     {
       wallMs: options.wallMs ?? Date.now,
       warn: (message) => void warnings.push(message),
@@ -126,7 +126,7 @@ test("read at the start, then each swap as the difference it makes", DEADLINE, a
 });
 
 test(
-  "a bad file changes nothing, is shown with its place until mended, and mending it applies at once",
+  "a bad file changes nothing, is shown with its position until mended, and mending it applies at once",
   DEADLINE,
   async (t) => {
     const folder = folderOf(t);
@@ -145,7 +145,7 @@ test(
       swap(path, bad);
       const status = await until((one) => one.state === "rejected");
       assert.ok(status.problems.length > 0);
-      assert.match(placeText(status.problems[0]?.from ?? { file: "", line: 0, column: 0 }), /mesh\.yaml:\d+:\d+$/);
+      assert.match(positionText(status.problems[0]?.from ?? nowhere), /mesh\.yaml:\d+:\d+$/);
       assert.equal(status.appliedAt, before.appliedAt);
       swap(path, good);
       const mended = await until((one) => one.state === "synced" && one.objects === 1);
@@ -217,7 +217,7 @@ test("a directory is all its YAML files, and one bad file refuses the whole", DE
   assert.deepEqual(names(batches[0]), ["+a", "+b"]);
   writeFileSync(join(path, "3.yaml"), "kind: [");
   const status = await until((one) => one.state === "rejected");
-  assert.match(status.problems[0]?.from.file ?? "", /3\.yaml$/);
+  assert.match(lineText(status.problems[0]?.from ?? nowhere), /3\.yaml:\d+$/);
   rmSync(join(path, "3.yaml"));
   await until((one) => one.state === "synced");
 });
@@ -337,8 +337,8 @@ test("a bad file among many holds back what changes meanwhile, until it is mende
   await until((status) => status.state === "rejected");
   swap(join(path, "3.yaml"), workload("a3", 3));
   swap(join(path, "4.yaml"), "");
-  const both = await until((status) => status.problems.some(({ from }) => from.file.endsWith("4.yaml")));
-  assert.match(both.problems[0]?.from.file ?? "", /2\.yaml$/);
+  const both = await until((status) => status.problems.some(({ from }) => lineText(from).includes("4.yaml")));
+  assert.match(lineText(both.problems[0]?.from ?? nowhere), /2\.yaml:\d+$/);
   assert.deepEqual([both.objects, batches.length], [10, 1]);
   swap(join(path, "2.yaml"), workload("a2", 2));
   swap(join(path, "4.yaml"), workload("a4", 4));

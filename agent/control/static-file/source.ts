@@ -1,10 +1,10 @@
 // main thread · YAML files of a plain machine as a source: watched, applied live. What is read again is what has changed; a bad file
 // changes nothing, holds back what changed with it, and says why until mended.
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
-import type { Place } from "../kinds/place.ts";
+import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { loadLastGood, saveLastGood } from "../last-good.ts";
-import type { Emit, Source, SourceStatus } from "../source.ts";
+import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
 import { MeshFiles } from "./mesh-files.ts";
 import { FolderWatch } from "./watch.ts";
 
@@ -12,7 +12,7 @@ export type StaticFileOptions = {
   /** A file, or a directory of *.yaml. */
   readonly path: string;
   readonly lastGoodFile: string;
-  readonly place: Place;
+  readonly settings: NodeSettings;
   /** Writers write in several steps; this much silence ends them, ms. */
   readonly debounceMs?: number;
   /** Also looked at this often, or more seldom where that takes long: some file systems tell nobody, ms. */
@@ -32,7 +32,7 @@ const POLL_SHARE = 0.01;
 const KEEP_EVERY_MS = 5_000;
 const KEEP_MS_PER_FILE = 5;
 
-export class StaticFileSource implements Source {
+export class StaticFileSource implements ConfigurationSource {
   readonly #options: Required<StaticFileOptions>;
   readonly #dependencies: StaticFileDependencies;
   readonly #files: MeshFiles;
@@ -42,8 +42,8 @@ export class StaticFileSource implements Source {
   constructor(options: StaticFileOptions, dependencies: StaticFileDependencies) {
     this.#options = { debounceMs: 50, pollMs: 2_000, ...options };
     this.#dependencies = dependencies;
-    const { path, place, debounceMs: quietMs, lastGoodFile } = this.#options;
-    this.#files = new MeshFiles({ path, place, quietMs, wallMs: dependencies.wallMs });
+    const { path, settings, debounceMs: quietMs, lastGoodFile } = this.#options;
+    this.#files = new MeshFiles({ path, settings, quietMs, wallMs: dependencies.wallMs });
     this.#copy = new Copy(lastGoodFile, this.#files, (message) => dependencies.warn?.(message));
     this.#status = {
       kind: "static-file",

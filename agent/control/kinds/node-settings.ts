@@ -1,6 +1,6 @@
-// any thread · where a node stands in the mesh: what translation of configuration needs to know of it. Plain data.
+// any thread · what translation of configuration needs to know of this node: its name, its cluster, its mesh. Plain data.
 
-export type Place = {
+export type NodeSettings = {
   readonly node: string;
   readonly cluster: string;
   /** May be empty: one network. */
