@@ -9,4 +9,8 @@ export type Part = {
   readonly given?: string;
 };
 
-export const parts: readonly Part[] = [{ name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] }];
+export const parts: readonly Part[] = [
+  { name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] },
+  { name: "rustls", test: "rustls/rustls.peer.ts", projects: ["rustls"] },
+  { name: "h2spec", test: "h2spec/h2spec.peer.ts", projects: ["h2spec"] },
+];

@@ -1,11 +1,13 @@
-// test peers · an application that connects and aborts: node aborter.ts HOST PORT COUNT. Prints how many came up.
+// test peers · an application that connects, waits and aborts: node aborter.ts HOST PORT COUNT WAIT_MS. Prints how many
+// came up.
 import net from "node:net";
 
-const [host = "", port = "0", count = "0"] = process.argv.slice(2);
-const PARALLEL = 8;
+const [host = "", port = "0", count = "0", wait = "0"] = process.argv.slice(2);
+/** Enough at once that a CONNECT and its RST_STREAM reach a peer together. */
+const PARALLEL = 100;
 const DEADLINE_MS = 5_000;
 
-/** Connected and reset at once (SO_LINGER 0); false when it did not come up. */
+/** Connected, and reset (SO_LINGER 0) after the wait; false when it did not come up. */
 function abortOne(): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect({ host, port: Number(port) });
@@ -15,7 +17,7 @@ function abortOne(): Promise<boolean> {
       resolve(up);
     };
     const timer = setTimeout(() => settle(false), DEADLINE_MS);
-    socket.on("connect", () => settle(true));
+    socket.on("connect", () => (wait === "0" ? settle(true) : setTimeout(settle, Number(wait), true)));
     socket.on("error", () => settle(false));
   });
 }

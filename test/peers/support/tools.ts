@@ -10,7 +10,7 @@ const tools: Readonly<Record<ToolName, Tool>> = {
     argv: ["python3", "-c", "import venv, ensurepip, sys; print(sys.version, sys.base_prefix)"],
     install: "python3-venv",
   },
-  go: { argv: ["go", "version"], install: "Go 1.25 or newer" },
+  go: { argv: ["go", "version"], install: "Go 1.26 or newer" },
   cargo: { argv: ["cargo", "--version"], install: "Rust 1.88 or newer (rustc, cargo)" },
   maven: { argv: ["mvn", "--version"], install: "maven and openjdk-17-jdk-headless" },
   npm: { argv: ["npm", "--version"], install: "npm" },
@@ -29,7 +29,7 @@ export function toolVersion(name: ToolName): string | undefined {
   return versions.get(name);
 }
 
-/** One line for an operator: `go is missing: install Go 1.25 or newer`. */
+/** One line for an operator: `go is missing: install Go 1.26 or newer`. */
 export function missingTools(names: readonly ToolName[]): readonly string[] {
   return names
     .filter((name) => toolVersion(name) === undefined)

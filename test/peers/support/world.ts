@@ -89,9 +89,9 @@ export async function listening(host: Host, port: number, program: Running): Pro
 
 const aborter = fileURLToPath(new URL("./aborter.ts", import.meta.url));
 
-/** `count` connections that are reset as soon as they are established, eight at a time. Returns how many were. */
-export async function abortMany(from: Host, to: Target, count: number): Promise<number> {
-  const done = await from.run([process.execPath, aborter, to.host, String(to.port), String(count)], 60_000);
+/** `count` connections, a hundred at once, each reset `waitMs` after it is established. Throws when any is refused. */
+export async function abortMany(from: Host, to: Target, count: number, waitMs = 0): Promise<void> {
+  const done = await from.run([process.execPath, aborter, to.host, ...[to.port, count, waitMs].map(String)], 60_000);
   if (done.status !== 0) throw new Error(`the aborter ended with ${done.status}: ${tail(done.stderr)}`);
-  return Number(done.stdout);
+  if (Number(done.stdout) !== count) throw new Error(`only ${done.stdout.trim()} of ${count} connections came up`);
 }

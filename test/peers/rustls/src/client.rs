@@ -39,6 +39,11 @@ impl Pool {
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("unused.invalid")?;
         let stream = self.connector.connect(name, tcp).await?;
+        let group = stream
+            .get_ref()
+            .1
+            .negotiated_key_exchange_group()
+            .map(|group| group.name());
         let (requests, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -68,7 +73,7 @@ impl Pool {
             requests: requests.clone(),
             users: users.clone(),
         });
-        println!("tunnel opened");
+        println!("tunnel opened by {group:?}");
         Ok((requests, users))
     }
 

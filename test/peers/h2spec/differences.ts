@@ -1,0 +1,78 @@
+// test peers · cases of h2spec that Orlop's HBONE server does not pass, with the RFC's sentence on each. The control, Node's
+// own server with the same settings and answers, does not pass them either; h2spec.peer.ts asserts it.
+
+export type Mode = "generic" | "connect";
+export type H2Difference = {
+  readonly differs: string;
+  readonly sentence: string;
+  readonly modes: readonly Mode[];
+  /** What comes first decides the case: it may pass. */
+  readonly sometimes?: true;
+};
+
+const both: readonly Mode[] = ["generic", "connect"];
+const generic: readonly Mode[] = ["generic"];
+
+const noContent: H2Difference = {
+  differs: "what is no CONNECT gets a 400 without content, so there is no DATA to look at; the CONNECT run has it",
+  sentence: "RFC 9113 8.1: a response has zero or more DATA frames containing the message content",
+  modes: generic,
+};
+const closed: H2Difference = {
+  differs: "nghttp2 passes over frames of a closed stream",
+  sentence:
+    "RFC 9113 5.1: An endpoint MAY treat receipt of any other type of frame on a closed stream as a connection error",
+  modes: both,
+};
+const answered: H2Difference = {
+  differs: "the 400 has closed the stream, or not yet; the CONNECT run has a stream that stays open",
+  sentence:
+    'RFC 9113 5.1: A stream enters the "closed" state after an endpoint both sends and receives a frame with an END_STREAM flag set',
+  modes: generic,
+  sometimes: true,
+};
+
+/** By the id of h2spec's case. */
+export const differences: Readonly<Record<string, H2Difference>> = {
+  "generic/2/2": noContent,
+  "generic/2/3": noContent,
+  "http2/6.5.3/1": noContent,
+  "http2/6.9.1/1": noContent,
+  "http2/6.9.2/1": noContent,
+  "http2/6.9.2/2": noContent,
+  "http2/4.2/3": {
+    differs: "h2spec takes 16,384 bytes for the limit; ours is 1 MiB, and says so in SETTINGS",
+    sentence:
+      "RFC 9113 4.2: An endpoint MUST send an error code of FRAME_SIZE_ERROR if a frame exceeds the size defined in SETTINGS_MAX_FRAME_SIZE",
+    modes: both,
+  },
+  "http2/5.1/6": answered,
+  "http2/5.1.2/1": answered,
+  "http2/5.1/8": closed,
+  "http2/5.1/9": closed,
+  "http2/5.1/11": closed,
+  "http2/5.1/12": closed,
+  "http2/5.1.1/2": {
+    differs: "nghttp2 passes over HEADERS of an identifier below the last",
+    sentence:
+      'RFC 9113 5.1.1: The first use of a new stream identifier implicitly closes all streams in the "idle" state that might have been initiated by that peer with a lower-valued stream identifier',
+    modes: both,
+  },
+  "http2/5.3.1/2": {
+    differs: "nghttp2 reads no PRIORITY frame",
+    sentence: "RFC 9113 5.3.2: This update to HTTP/2 deprecates the priority signaling defined in RFC 7540",
+    modes: both,
+  },
+  "http2/6.3/1": {
+    differs: "nghttp2 reads no PRIORITY frame, and so does not end a connection for one on stream 0",
+    sentence:
+      "RFC 9113 6.3: If a PRIORITY frame is received with a stream identifier of 0x00, the recipient MUST respond with a connection error of type PROTOCOL_ERROR",
+    modes: both,
+  },
+  "http2/6.9.1/3": {
+    differs: "the stream has ended when its window overflows",
+    sentence:
+      'RFC 9113 6.9: a receiver could receive a WINDOW_UPDATE frame on a stream in a "half-closed (remote)" or "closed" state. A receiver MUST NOT treat this as an error',
+    modes: both,
+  },
+};

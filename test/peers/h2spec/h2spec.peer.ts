@@ -1,0 +1,80 @@
+// test peers · h2spec judges the HBONE server: its cases as they are, and again with each request made a CONNECT. Beside it
+// the control: Node's own HTTP/2 server.
+import assert from "node:assert/strict";
+import path from "node:path";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
+import { appPorts } from "../../../demo/app-server.ts";
+import { call } from "../../../demo/pods.ts";
+import { tail } from "../../box/process.ts";
+import { differentCase, peerCase } from "../support/cases.ts";
+import { built } from "../support/projects.ts";
+import { openWorld } from "../support/world.ts";
+import { differences, type Mode } from "./differences.ts";
+
+type Outcome = {
+  readonly id: string;
+  readonly name: string;
+  readonly outcome: "passed" | "failed" | "skipped";
+  readonly saw?: string;
+};
+
+const HBONE_PORT = 15_008;
+const CONTROL_PORT = 9200;
+const RUN_MS = 400_000;
+const LEAST_CASES = 145;
+
+const world = await openWorld();
+after(() => world.close());
+const { cluster, outside, roots } = world;
+const api = cluster.pod("api");
+const { certificate, key } = world.identity("web");
+const control = outside.start([
+  ...[process.execPath, fileURLToPath(new URL("./control.ts", import.meta.url))],
+  ...[String(CONTROL_PORT), certificate, key, roots],
+]);
+await control.line(20_000, (line) => line === "listening");
+
+// Cases are declared when both servers have answered all of them: node:test ends a file once its cases are through.
+const modes = ["generic", "connect"] as const;
+const runs: { readonly mode: Mode; readonly ours: readonly Outcome[]; readonly theirs: readonly Outcome[] }[] = [];
+for (const mode of modes) {
+  const ours = await judge(`${api.ip4}:${HBONE_PORT}`, mode);
+  runs.push({ mode, ours, theirs: await judge(`127.0.0.1:${CONTROL_PORT}`, mode) });
+}
+for (const { mode, ours, theirs } of runs) {
+  const control = new Map(theirs.map(({ id, outcome }) => [id, outcome]));
+  peerCase("h2spec", `${mode}: all cases ran`, () => {
+    assert.ok(ours.length >= LEAST_CASES, `${ours.length} cases`);
+    assert.deepEqual(ours.map(({ id }) => id).toSorted(), [...control.keys()].toSorted());
+  });
+  for (const result of ours) declare(mode, result, control.get(result.id) ?? "failed");
+}
+peerCase("h2spec", "the server is healthy afterwards", async () => {
+  const answered = await call(cluster.pod("web"), { host: api.ip4, port: appPorts.echo });
+  assert.equal(answered.reply?.pod, "api", JSON.stringify(answered));
+});
+
+/** The cases of h2spec against one server, in its order. */
+async function judge(address: string, mode: Mode): Promise<readonly Outcome[]> {
+  const program = path.join(built("h2spec"), "bin/h2spec");
+  // The greeter speaks first, so that there is data to look at, and ends when its client does.
+  const authority = mode === "connect" ? [`${api.ip4}:${appPorts.greeter}`] : [];
+  const done = await outside.run([program, address, certificate, key, mode, ...authority], RUN_MS);
+  if (done.status !== 0) throw new Error(`h2spec ended with ${done.status}: ${tail(done.stderr)}`);
+  const lines = done.stdout.trim().split("\n");
+  return lines.map((line) => JSON.parse(line) as Outcome);
+}
+
+function declare(mode: Mode, { id, name, outcome, saw }: Outcome, control: Outcome["outcome"]): void {
+  const passes = (): void => assert.equal(outcome, "passed", `${name}: ${saw?.replaceAll("\n", ", ")}`);
+  const difference = differences[id];
+  if (!difference?.modes.includes(mode) || (difference.sometimes && outcome === "passed")) {
+    peerCase("h2spec", `${mode}: ${id}`, passes);
+    return;
+  }
+  const told = { ...difference, control: `Node's http2 server: ${control}` };
+  differentCase("h2spec", `${mode}: ${id}`, told, passes);
+  if (difference.sometimes) return;
+  peerCase("h2spec", `${mode}: ${id}: the control does the same`, () => assert.equal(control, outcome));
+}
