@@ -43,8 +43,8 @@ function fileOf(name: string): string | undefined {
   return byName.get(basename(name))?.find((file) => file === name || file.endsWith(`/${name}`));
 }
 
-/** What is no file of ours: headers of the system, files that an operator writes, names in examples. */
-const foreign = /^(?:(?:linux|net|sys|openssl|bpf)\/.*\.h|sysexits\.h|vmlinux\.h|(?:.*\/)?x(?:\.test)?\.ts)$/;
+/** What is no file of ours: headers of the system, files that a run writes, names in examples. */
+const foreign = /^(?:bench\/results\/.*|(?:linux|net|sys|openssl|bpf)\/.*\.h|sysexits\.h|vmlinux\.h|(?:.*\/)?x(?:\.test)?\.ts)$/;
 /** Not behind a colon: `istio/ztunnel:src/config.rs` names a file of another repository. Not inside an address or a glob. */
 const fileName = /(?<![\w./:<@*-])(?:\.{1,2}\/)*((?:[\w@.-]+\/)*[\w.-]+\.(?:ts|cc|c|h|md))(?![\w/-]|\.\w)(#[\w-]+)?/g;
 

@@ -43,7 +43,7 @@ const options = good.options;
 const bad: readonly (readonly [code: string, status: Finding["status"], over: Partial<Readings>])[] = [
   ["ORL1001", "fail", { release: "5.4.0" }],
   ["ORL1001", "fail", { release: "" }],
-  ["ORL1001", "warn", { release: "5.10.0-28-amd64" }],
+  ["ORL1001", "fail", { release: "5.10.0-28-amd64" }],
   ["ORL1001", "warn", { release: "5.15.0" }],
   ["ORL1002", "fail", { btf: false }],
   ["ORL1003", "fail", { mountinfo: "" }],

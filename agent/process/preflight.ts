@@ -71,13 +71,9 @@ const atLeast = (text: string, major: number, minor: number): boolean => {
 
 export const checkKernel: Check = ({ release }) => {
   const name = `kernel ${release || "unknown"}`;
-  if (!atLeast(release, 5, 10)) {
-    return fail("ORL1001", name, "the hooks and maps of Orlop need 5.10 at least", "boot a newer kernel");
-  }
   if (!atLeast(release, 5, 15)) {
-    const why =
-      "below 5.15 a socket hook cannot ask for its network namespace; whether the programs load is seen at start";
-    return warn("ORL1001", name, why, "boot 5.18 or newer");
+    const why = "below 5.15 a socket hook cannot ask for its network namespace, and the programs do not load";
+    return fail("ORL1001", name, why, "boot 5.18 or newer");
   }
   if (!atLeast(release, 5, 18)) {
     return warn(
