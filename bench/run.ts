@@ -43,9 +43,9 @@ async function main(): Promise<number> {
 }
 
 function oneRow(name: string, peer: string | undefined): PlannedRow {
-  const scenario = scenarios.find((one) => one.name === name);
+  const scenario = scenarios.find((scenario) => scenario.name === name);
   if (scenario === undefined) {
-    throw new UsageError(`no scenario "${name}"; there are: ${scenarios.map((one) => one.name).join(" ")}`);
+    throw new UsageError(`no scenario "${name}"; there are: ${scenarios.map((scenario) => scenario.name).join(" ")}`);
   }
   return { scenario, peer: peer ?? scenario.defaultPeer };
 }
@@ -62,9 +62,9 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
   const rows: Row[] = [];
   const failures: Failure[] = [];
   const waiting = new Set(chosen.map(seriesOf));
-  for (const one of chosen) {
-    const { scenario, peer } = one;
-    const key = seriesOf(one);
+  for (const row of chosen) {
+    const { scenario, peer } = row;
+    const key = seriesOf(row);
     const now = performance.now();
     // Rows take unequal time, most of them less than their share.
     const deadline = now + Math.min(end - now, (2 * (end - now)) / Math.max(1, waiting.size));
@@ -72,7 +72,7 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
     const pairs = measured.get(key) ?? measureSeries(world, scenario, { peer, settings, options, deadline, versions });
     measured.set(key, pairs);
     try {
-      const { name, figure, unit, better, targets, limits } = scenario;
+      const { name, figure, unit, better, targets, limits } = row;
       const target = targets[peer];
       const about = {
         scenario: name,

@@ -16,8 +16,8 @@ test("a quantile lies between its neighbours", () => {
 
 test("a quantile never leaves the range of the values and never falls", () => {
   fc.assert(
-    fc.property(fc.array(finite, { minLength: 1 }), fc.nat(100), fc.nat(100), (values, one, other) => {
-      const [low, high] = [Math.min(one, other) / 100, Math.max(one, other) / 100];
+    fc.property(fc.array(finite, { minLength: 1 }), fc.nat(100), fc.nat(100), (values, first, other) => {
+      const [low, high] = [Math.min(first, other) / 100, Math.max(first, other) / 100];
       assert.ok(quantileOf(values, low) <= quantileOf(values, high));
       assert.ok(quantileOf(values, 0) >= Math.min(...values) && quantileOf(values, 1) <= Math.max(...values));
     }),
@@ -37,7 +37,7 @@ test("a drift of the machine that meets both sides of each pair alike leaves the
   fc.assert(
     fc.property(fc.array(finite, { minLength: 1, maxLength: 20 }), (drifts) => {
       const { ratio, min, max } = ratioOf(drifts.map((drift) => ({ ours: 3 * drift, peer: 2 * drift })));
-      for (const one of [ratio, min, max]) assert.equal(rounded(one), 1.5);
+      for (const value of [ratio, min, max]) assert.equal(rounded(value), 1.5);
     }),
   );
 });

@@ -2,7 +2,7 @@
 
 /** The value below which `quantile` of the values lie, by linear interpolation between neighbours. */
 export function quantileOf(values: readonly number[], quantile: number): number {
-  const sorted = [...values].sort((one, other) => one - other);
+  const sorted = [...values].sort((value, other) => value - other);
   const place = (sorted.length - 1) * quantile;
   const low = sorted[Math.floor(place)];
   const high = sorted[Math.ceil(place)];

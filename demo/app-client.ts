@@ -144,7 +144,7 @@ export async function churn(
   const counts = { attempted: 0, answered: 0, refused: 0, cut: 0, timedOut: 0, slowestMs: 0 };
   const cutBegan: number[] = [];
   const other: Record<string, number> = Object.create(null);
-  const one = async (): Promise<void> => {
+  const caller = async (): Promise<void> => {
     while (!stop.aborted) {
       const start = performance.now();
       let opened = false;
@@ -174,7 +174,7 @@ export async function churn(
       await new Promise((resolve) => setTimeout(resolve, options.pauseMs));
     }
   };
-  await Promise.all(Array.from({ length: options.parallel }, one));
+  await Promise.all(Array.from({ length: options.parallel }, caller));
   return { ...counts, cutBegan, other };
 }
 

@@ -69,8 +69,10 @@ test("without a mesh the capture sees the plaintext of a call between nodes", as
       const result = await call(web, { host, port: 8080 }, "in the clear");
       assert.equal(result.reply?.said, "in the clear");
       const packets = await capture.stop();
-      const sent = packets.filter((one) => one.destination === asCaptured(host) && one.destinationPort === 8080);
-      assert.ok(sent.some((one) => one.payload.includes("in the clear")));
+      const sent = packets.filter(
+        (packet) => packet.destination === asCaptured(host) && packet.destinationPort === 8080,
+      );
+      assert.ok(sent.some((packet) => packet.payload.includes("in the clear")));
       assert.throws(() => requireTls(sent), /begins no TLS record: "in the clear/);
       const mesh = new Set([...addressesOf(web), ...addressesOf(api)]);
       assert.throws(() => readWire(packets, mesh, ["the clear"]), /carries "the clear" in the clear/);

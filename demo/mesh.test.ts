@@ -19,7 +19,7 @@ test("the files a cluster writes for its nodes, and the demo's mesh file, are re
       const text = meshText(cluster, initialState);
       const { updates, findings } = translateTexts([{ file: "mesh.yaml", text }], agent.settings);
       assert.deepEqual(findings, []);
-      const of = (kind: string) => updates.filter((one) => one.kind === kind && one.op === "upsert");
+      const of = (kind: string) => updates.filter((update) => update.kind === kind && update.op === "upsert");
       assert.equal(of("workload").length, 6);
       assert.equal(of("authorization-policy").length, 2);
       assert.equal(of("peer-authentication").length, 1);

@@ -14,7 +14,10 @@ async function crossNode(box: DemoBox): Promise<string> {
   const log = logSince(box.nodeOf("vault"));
   const result = await call(box.pod("web"), { host: box.pod("vault").ip4, port: ECHO }, SECRET);
   expect(result, "an answer of vault", result.reply?.pod === "vault");
-  const entry = await log.find("the call", (one) => one["src.workload"] === "web" && one["dst.workload"] === "vault");
+  const entry = await log.find(
+    "the call",
+    (line) => line["src.workload"] === "web" && line["dst.workload"] === "vault",
+  );
   const [source, destination] = [entry["src.identity"], entry["dst.identity"]];
   expect(entry, "both identities", source === identityOf("web") && destination === identityOf("vault"));
   expect(entry, "mutual TLS", entry.security === "mtls");
@@ -54,7 +57,10 @@ async function sameNode(box: DemoBox): Promise<string> {
   const result = await call(web, { host: box.pod("cache").ip6, port: ECHO }, SECRET);
   expect(result, "an answer of cache", result.reply?.pod === "cache");
   expect(result, "cache to see web's address", result.reply?.peer.startsWith(`[${web.ip6}]:`) === true);
-  const entry = await log.find("the call", (one) => one["src.workload"] === "web" && one["dst.workload"] === "cache");
+  const entry = await log.find(
+    "the call",
+    (line) => line["src.workload"] === "web" && line["dst.workload"] === "cache",
+  );
   expect(entry, "web's identity", entry["src.identity"] === identityOf("web"));
   return `${entry["src.identity"]}, ${result.ms} ms`;
 }
@@ -63,7 +69,7 @@ async function denied(box: DemoBox): Promise<string> {
   const log = logSince(box.nodeOf("api"));
   const result = await call(box.pod("batch"), { host: box.pod("api").ip4, port: ECHO }, SECRET);
   expect(result, "no answer", result.reply === undefined);
-  const entry = await log.find("the refusal", (one) => one["src.workload"] === "batch" && one.reason !== undefined);
+  const entry = await log.find("the refusal", (line) => line["src.workload"] === "batch" && line.reason !== undefined);
   const fine = entry.reason === "denied-by-policy" && entry.policy?.startsWith("demo/no-batch") === true;
   expect(entry, "a refusal by demo/no-batch", fine);
   return `${entry.policy} at ${entry.rule?.replace(box.cluster.dir, ".")}; the client sees ${result.error}`;

@@ -27,7 +27,7 @@ export function readWire(
   let networkPackets = 0;
   let otherPackets = 0;
   for (const packet of packets) {
-    const secret = secrets.find((one) => packet.payload.includes(one));
+    const secret = secrets.find((secret) => packet.payload.includes(secret));
     if (secret !== undefined) throw new Error(`${directionOf(packet)} carries "${secret}" in the clear`);
   }
   for (const packet of packets) {
@@ -95,7 +95,7 @@ function reassemble(packets: readonly Packet[]): Map<string, Buffer> {
   for (const [name, { parts }] of directions) {
     const pieces: Buffer[] = [];
     let next = 0;
-    for (const [offset, part] of [...parts].sort(([one], [other]) => one - other)) {
+    for (const [offset, part] of [...parts].sort(([offset], [other]) => offset - other)) {
       if (offset > next) throw new Error(`${name}: ${offset - next} bytes were not captured`);
       if (offset + part.length <= next) continue;
       pieces.push(part.subarray(next - offset));

@@ -171,14 +171,14 @@ test("every file lies in a room that has a rule; five files lie beside the rooms
 
 test("each npm package has one importer", () => {
   const broken: string[] = [];
-  for (const one of imports) {
-    if (one.target.startsWith("agent/") || one.target.startsWith("node:")) continue;
-    const name = one.target
+  for (const edge of imports) {
+    if (edge.target.startsWith("agent/") || edge.target.startsWith("node:")) continue;
+    const name = edge.target
       .split("/")
-      .slice(0, one.target.startsWith("@") ? 2 : 1)
+      .slice(0, edge.target.startsWith("@") ? 2 : 1)
       .join("/");
     const owner = packages[name];
-    if (!owner || !one.from.startsWith(owner)) broken.push(place(one));
+    if (!owner || !edge.from.startsWith(owner)) broken.push(place(edge));
   }
   assert.deepEqual(broken, []);
 });
@@ -264,7 +264,7 @@ function closure(start: string): string[] {
   for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
     if (seen.has(file)) continue;
     seen.add(file);
-    for (const one of imports) if (one.from === file && !one.typeOnly) queue.push(one.target);
+    for (const edge of imports) if (edge.from === file && !edge.typeOnly) queue.push(edge.target);
   }
   return [...seen].filter((file) => file.startsWith("agent/"));
 }

@@ -44,7 +44,8 @@ function fileOf(name: string): string | undefined {
 }
 
 /** What is no file of ours: headers of the system, files that a run writes, names in examples. */
-const foreign = /^(?:bench\/results\/.*|(?:linux|net|sys|openssl|bpf)\/.*\.h|sysexits\.h|vmlinux\.h|(?:.*\/)?x(?:\.test)?\.ts)$/;
+const foreign =
+  /^(?:bench\/results\/.*|(?:linux|net|sys|openssl|bpf)\/.*\.h|sysexits\.h|vmlinux\.h|(?:.*\/)?x(?:\.test)?\.ts)$/;
 /** Not behind a colon: `istio/ztunnel:src/config.rs` names a file of another repository. Not inside an address or a glob. */
 const fileName = /(?<![\w./:<@*-])(?:\.{1,2}\/)*((?:[\w@.-]+\/)*[\w.-]+\.(?:ts|cc|c|h|md))(?![\w/-]|\.\w)(#[\w-]+)?/g;
 

@@ -90,7 +90,7 @@ const open: Scenario["open"] = async (world, peer) => {
   const pod = cluster.pod("redirected");
   const own = { host: "127.0.0.1", port: LISTENER_PORT };
   const listeners: Running[] = [];
-  for (const one of [client, pod]) listeners.push(await startSink(one, own.host, own.port));
+  for (const host of [client, pod]) listeners.push(await startSink(host, own.host, own.port));
   const [plainSink, redirectedSink] = listeners.map(({ pid }) => pid);
   if (plainSink === undefined || redirectedSink === undefined) throw new Error("a listener is missing");
   const plain: Way = { from: client, to: own, acceptor: plainSink };

@@ -80,7 +80,7 @@ async function timesUntilMet(asking: Running, set: (good: boolean) => bigint): P
   for (let change = 0; change < CHANGES; change++) {
     const good = change % 2 === 1;
     const placed = set(good);
-    const line = await asking.line(MET_MS, (one) => one.startsWith(good ? "through" : "refused"));
+    const line = await asking.line(MET_MS, (line) => line.startsWith(good ? "through" : "refused"));
     times.push(Number(BigInt(line.split(" ")[1] ?? 0) - placed) / 1e6);
     await sleep(BETWEEN_MS);
   }
@@ -110,7 +110,7 @@ function cpuUs(pid: number): number {
   const ns = readdirSync(folder).map((task) =>
     Number(readFileSync(`${folder}/${task}/schedstat`, "utf8").split(" ")[0]),
   );
-  return ns.reduce((sum, one) => sum + one, 0) / 1000;
+  return ns.reduce((sum, count) => sum + count, 0) / 1000;
 }
 
 const open: Scenario["open"] = async (_world, peer, { seed }) => {

@@ -20,9 +20,9 @@ const atSizes =
     if (peer !== SELF) throw unknownPeer(peer, [SELF]);
     const few = make(FEW, seed);
     const many = make(MANY, seed);
-    const figures = (one: Sized): Figures => ({
-      ...one.measure(),
-      ...(one.heapMb === undefined ? {} : { heapMb: one.heapMb }),
+    const figures = (sized: Sized): Figures => ({
+      ...sized.measure(),
+      ...(sized.heapMb === undefined ? {} : { heapMb: sized.heapMb }),
     });
     return {
       ours: { name: "orlop", measure: async () => figures(many) },

@@ -42,8 +42,8 @@ function traceOf(cluster: Cluster): Trace {
 function remains(trace: Trace): string[] {
   const live = liveNamespaces();
   return [trace.dir, trace.cgroup]
-    .filter((one) => existsSync(one))
-    .concat(trace.namespaces.filter((one) => live.has(one)));
+    .filter((path) => existsSync(path))
+    .concat(trace.namespaces.filter((name) => live.has(name)));
 }
 
 async function untilNothingRemains(trace: Trace): Promise<void> {
@@ -119,15 +119,15 @@ describe("local cluster", () => {
   });
 
   test("two at once do not disturb each other", async () => {
-    const [one, other] = await Promise.all([createCluster(two), createCluster(two)]);
+    const [first, other] = await Promise.all([createCluster(two), createCluster(two)]);
     try {
       await startServers(other.pod("b1"));
-      await one.close();
+      await first.close();
       assert.deepEqual(sweepDeadBoxes().includes(other.id), false);
       const result = await call(other.pod("a1"), { host: other.pod("b1").ip4, port: 8080 });
       assert.equal(result.reply?.pod, "b1");
     } finally {
-      await Promise.all([one.close(), other.close()]);
+      await Promise.all([first.close(), other.close()]);
     }
   });
 

@@ -184,7 +184,7 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
 }
 
 function named<T extends { readonly name: string }>(all: readonly T[], name: string): T {
-  const found = all.find((one) => one.name === name);
+  const found = all.find((item) => item.name === name);
   if (found === undefined) throw new Error(`the cluster has no ${name}`);
   return found;
 }

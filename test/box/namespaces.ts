@@ -77,9 +77,9 @@ function joinByVeth(all: ReadonlyMap<string, Namespace>, nodes: readonly NodePla
 }
 
 function found<T>(all: ReadonlyMap<string, T>, name: string): T {
-  const one = all.get(name);
-  if (one === undefined) throw new Error(`the cluster has no ${name}`);
-  return one;
+  const place = all.get(name);
+  if (place === undefined) throw new Error(`the cluster has no ${name}`);
+  return place;
 }
 
 /** Duplicate address detection would hold up the first second of every address; here all of them are ours. */

@@ -98,7 +98,7 @@ class Program {
 
 /** As words of setpriv. */
 const bounding = (capabilities: readonly string[]): string =>
-  ["-all", ...capabilities.map((one) => `+${one.toLowerCase()}`)].join(",");
+  ["-all", ...capabilities.map((capability) => `+${capability.toLowerCase()}`)].join(",");
 
 const startKeeper = (capabilities: readonly string[]): Program =>
   new Program("keeper", [
@@ -228,7 +228,7 @@ describe("a node of confined programs", () => {
   } as const;
   for (const [without, { program, says }] of Object.entries(missed)) {
     test(`a keeper without ${without} says what it lacks`, async () => {
-      const lesser = startKeeper(container("keeper").capabilities.filter((one) => one !== without));
+      const lesser = startKeeper(container("keeper").capabilities.filter((capability) => capability !== without));
       const asking = (await lesser.either("the keeper serves")) ? startAgent() : undefined;
       try {
         const said = (): string => (program === "keeper" ? lesser.said : (asking?.said ?? ""));

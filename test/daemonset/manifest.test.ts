@@ -46,15 +46,15 @@ test("it parses without a warning, and every object has a kind, a version and a 
 
 describe("the agent's pod", () => {
   test("has no capability, no root and no writable root in any container", () => {
-    for (const one of [...podOf("agent").containers, ...(podOf("agent").initContainers ?? [])]) {
-      const { capabilities, ...rest } = one.securityContext;
-      assert.deepEqual(capabilities, { drop: ["ALL"] }, one.name);
-      assert.equal(rest.privileged, false, one.name);
-      assert.equal(rest.allowPrivilegeEscalation, false, one.name);
-      assert.equal(rest.runAsNonRoot, true, one.name);
-      assert.equal(rest.runAsUser, defaults().agent.agentUid, one.name);
-      assert.equal(rest.runAsGroup, defaults().agent.agentGid, one.name);
-      assert.equal(rest.readOnlyRootFilesystem, true, one.name);
+    for (const container of [...podOf("agent").containers, ...(podOf("agent").initContainers ?? [])]) {
+      const { capabilities, ...rest } = container.securityContext;
+      assert.deepEqual(capabilities, { drop: ["ALL"] }, container.name);
+      assert.equal(rest.privileged, false, container.name);
+      assert.equal(rest.allowPrivilegeEscalation, false, container.name);
+      assert.equal(rest.runAsNonRoot, true, container.name);
+      assert.equal(rest.runAsUser, defaults().agent.agentUid, container.name);
+      assert.equal(rest.runAsGroup, defaults().agent.agentGid, container.name);
+      assert.equal(rest.readOnlyRootFilesystem, true, container.name);
     }
     assert.deepEqual(container("agent").securityContext.seccompProfile, {
       type: "Localhost",
@@ -87,10 +87,10 @@ describe("the keeper's pod", () => {
       add: keeperLives,
     });
     assert.equal(container("keeper").securityContext.runAsGroup, defaults().keeper.agentGid);
-    for (const one of [...podOf("keeper").containers, ...(podOf("keeper").initContainers ?? [])]) {
-      assert.equal(one.securityContext.privileged, false, one.name);
-      assert.equal(one.securityContext.readOnlyRootFilesystem, true, one.name);
-      assert.deepEqual(one.securityContext.capabilities.drop, ["ALL"], one.name);
+    for (const container of [...podOf("keeper").containers, ...(podOf("keeper").initContainers ?? [])]) {
+      assert.equal(container.securityContext.privileged, false, container.name);
+      assert.equal(container.securityContext.readOnlyRootFilesystem, true, container.name);
+      assert.deepEqual(container.securityContext.capabilities.drop, ["ALL"], container.name);
     }
   });
   test("sees the node's processes and network, since it finds pods by them; holds no token", () => {

@@ -39,7 +39,7 @@ export function documents(): readonly KubernetesObject[] {
 }
 
 export function object(kind: string, name: string): KubernetesObject {
-  const found = documents().find((one) => one.kind === kind && one.metadata.name === name);
+  const found = documents().find((document) => document.kind === kind && document.metadata.name === name);
   if (found === undefined) throw new Error(`no ${kind} ${name} in the manifest`);
   return found;
 }

@@ -32,9 +32,9 @@ after(() => journey?.close());
 const python = (pod: string, program: string, ...args: readonly string[]): Promise<Finished> =>
   journey.cluster.pod(pod).run(["python3", "-c", program, ...args], 60_000);
 
-async function oneByOne<T, R>(all: readonly T[], ask: (one: T) => Promise<R>): Promise<R[]> {
+async function oneByOne<T, R>(all: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
   const answers: R[] = [];
-  for (const one of all) answers.push(await ask(one));
+  for (const item of all) answers.push(await ask(item));
   return answers;
 }
 
@@ -88,11 +88,11 @@ test("E2 two hundred mutations of an authority from a valid peer: only the pod's
     let text = right;
     for (let times = 1 + random(3); times > 0; times -= 1) {
       const at = random(text.length + 1);
-      const one = characters[random(characters.length)] ?? "0";
+      const character = characters[random(characters.length)] ?? "0";
       const kind = random(4);
-      if (kind === 0) text = text.slice(0, at) + one + text.slice(at);
+      if (kind === 0) text = text.slice(0, at) + character + text.slice(at);
       else if (kind === 1) text = text.slice(0, at) + text.slice(at + 1);
-      else if (kind === 2) text = text.slice(0, at) + one + text.slice(at + 1);
+      else if (kind === 2) text = text.slice(0, at) + character + text.slice(at + 1);
       else text = text.slice(0, at) + text.slice(random(text.length + 1));
     }
     return text;

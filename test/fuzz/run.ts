@@ -126,11 +126,11 @@ if (isMainThread) {
   const [seconds = "2", given = String(randomInt(1, 2 ** 31)), ...wanted] = process.argv.slice(2);
   const seed = Number(given);
   console.log(`fuzz: ${seconds} s each, seed ${seed} (again: node test/fuzz/run.ts ${seconds} ${seed})`);
-  const all = [...natives, ...Object.keys(targets)].filter((one) => wanted.length === 0 || wanted.includes(one));
-  for (const one of all) {
-    const well = natives.includes(one)
-      ? runNative(one, Number(seconds), seed)
-      : await runTarget(one, Number(seconds), seed);
+  const all = [...natives, ...Object.keys(targets)].filter((target) => wanted.length === 0 || wanted.includes(target));
+  for (const target of all) {
+    const well = natives.includes(target)
+      ? runNative(target, Number(seconds), seed)
+      : await runTarget(target, Number(seconds), seed);
     if (!well) process.exitCode = 1;
   }
 } else {

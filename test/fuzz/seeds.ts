@@ -113,7 +113,7 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     { id: 5, op: "sockets", podIdx: 1, kind: "local6", count: 64 },
     { id: 6, op: "sever", podIdx: 1024 },
     { id: 7, op: "programs" },
-  ].map((one) => JSON.stringify(one)),
+  ].map((value) => JSON.stringify(value)),
   "engine-event": Array.from({ length: 9 }, (_, type) =>
     record(engineRecord.size, [
       [engineRecord.type, type],

@@ -75,10 +75,10 @@ describe("orlop get", () => {
     for (const node of [a, b]) {
       const all = itemsOf(await json(node, ["get", "workloads"]));
       assert.equal(all.length, 6);
-      for (const one of all) {
-        const here = journey.cluster.pod(String(one.name)).node === node.name;
-        const state = one.name === "legacy" ? "not-enrolled" : "captured";
-        assert.equal(one.capture, here ? state : "remote", JSON.stringify(one));
+      for (const item of all) {
+        const here = journey.cluster.pod(String(item.name)).node === node.name;
+        const state = item.name === "legacy" ? "not-enrolled" : "captured";
+        assert.equal(item.capture, here ? state : "remote", JSON.stringify(item));
       }
     }
     const names = await orlop(a, "get", "pods", "-l", "app=web", "-o", "name");
@@ -109,7 +109,7 @@ describe("orlop get", () => {
       [b, "destination"],
     ] as const) {
       const found = await until(`the connection on ${node.name}`, 10_000, async () =>
-        itemsOf(await json(node, ["get", "connections"])).find((one) => one.reporter === reporter),
+        itemsOf(await json(node, ["get", "connections"])).find((item) => item.reporter === reporter),
       );
       assert.equal(found.sourceIdentity, identityOf("web"));
       assert.equal(found.destinationIdentity, identityOf("vault"));
@@ -119,7 +119,7 @@ describe("orlop get", () => {
 
   test("bpf: programs that are pinned, maps with their fill, counters", async () => {
     const items = itemsOf(await json(a, ["get", "bpf"]));
-    const of = (type: string) => items.filter((one) => one.type === type);
+    const of = (type: string) => items.filter((item) => item.type === type);
     assert.ok(of("program").some(({ name }) => String(name).includes("connect4")));
     const pods = of("map").find(({ name }) => name === "pod_by_netns");
     assert.equal(pods?.entries, 3);

@@ -42,7 +42,7 @@ describe("the line", () => {
         [source, "outbound"],
         [destination, "inbound"],
       ] as const) {
-        const entry = await log.find(direction, (one) => one.direction === direction);
+        const entry = await log.find(direction, (entry) => entry.direction === direction);
         assert.equal(entry["src.identity"], identityOf("web"));
         assert.equal(entry["dst.identity"], identityOf("vault"));
         assert.equal(entry.security, "mtls");
@@ -110,7 +110,7 @@ describe("odd ways to connect are captured all the same: vault is STRICT, so onl
         const log = logSince(journey.cluster.node("node-b"));
         const done = await journey.cluster.pod("web").run([oddConnect, mode, host, "8080"]);
         assert.match(done.stdout, /"pod":"vault"/);
-        const entry = await log.find("the call", (one) => one["src.identity"] === identityOf("web"));
+        const entry = await log.find("the call", (entry) => entry["src.identity"] === identityOf("web"));
         assert.equal(entry.security, "mtls");
       });
     }

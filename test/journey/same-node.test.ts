@@ -94,7 +94,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
           assert.match(line, /reporter="source"/);
           return Number(line.split(" ").at(-1));
         })
-        .reduce((sum, one) => sum + one, 0);
+        .reduce((sum, count) => sum + count, 0);
     };
     // The page is a second old at most.
     await sleep(1_500);
@@ -105,7 +105,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     await sleep(1_500);
     const entries = accessLog(node())
       .slice(start)
-      .filter((one) => one["src.workload"] === "client");
+      .filter((entry) => entry["src.workload"] === "client");
     assert.equal(entries.length, 1, JSON.stringify(entries));
     assert.partialDeepStrictEqual(entries[0], {
       direction: "outbound",
@@ -125,7 +125,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     const entry = await until("the refusal", 5_000, () =>
       accessLog(node())
         .slice(start)
-        .find((one) => one["src.workload"] === "stranger"),
+        .find((entry) => entry["src.workload"] === "stranger"),
     );
     assert.equal(entry.reason, "no-allow-matched");
     const outside = await call(journey.cluster.outside, { host: pod("server").ip4, port: ECHO });
@@ -143,7 +143,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     const entry = await until("its record", 5_000, () =>
       accessLog(node())
         .slice(start)
-        .find((one) => one["dst.identity"] === SERVER && one["src.identity"] === CLIENT),
+        .find((entry) => entry["dst.identity"] === SERVER && entry["src.identity"] === CLIENT),
     );
     assert.partialDeepStrictEqual(entry, { reason: "no-allow-matched", security: "socket" });
     assert.equal((await toServer()).reply, undefined);

@@ -256,17 +256,17 @@ export class HookBench {
     const count = this.#events.drain(bytes, orlopEvent.size);
     const out: SeenEvent[] = [];
     for (let at = 0; at < count * orlopEvent.size; at += orlopEvent.size) {
-      const one = bytes.subarray(at, at + orlopEvent.size);
-      const u32 = (field: number): number => view(one).getUint32(field, little);
+      const record = bytes.subarray(at, at + orlopEvent.size);
+      const u32 = (field: number): number => view(record).getUint32(field, little);
       out.push({
         type: types.get(u32(orlopEvent.type)) ?? "?",
         direction: u32(orlopEvent.direction),
         flags: u32(orlopEvent.flags),
         reason: u32(orlopEvent.reason),
-        src: endpoint(one, orlopEvent.src, orlopEvent.srcPort),
-        dst: endpoint(one, orlopEvent.dst, orlopEvent.dstPort),
-        sent: view(one).getBigUint64(orlopEvent.sentBytes, little),
-        received: view(one).getBigUint64(orlopEvent.receivedBytes, little),
+        src: endpoint(record, orlopEvent.src, orlopEvent.srcPort),
+        dst: endpoint(record, orlopEvent.dst, orlopEvent.dstPort),
+        sent: view(record).getBigUint64(orlopEvent.sentBytes, little),
+        received: view(record).getBigUint64(orlopEvent.receivedBytes, little),
       });
     }
     return out;

@@ -161,7 +161,7 @@ describe("the keeper", { concurrency: 1 }, () => {
   let maps: Welcome["maps"];
   let pod: PreparedPod;
   const listener = (kind: string, family: number): number => {
-    const found = pod.listeners.find((one) => one.kind === kind && one.family === family);
+    const found = pod.listeners.find((listener) => listener.kind === kind && listener.family === family);
     assert.ok(found, `${kind} of IPv${family}`);
     return found.fd;
   };
@@ -308,7 +308,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     );
     const { maps: views } = await agent.client.programs();
     for (const name of ["pod_by_netns", "pod_by_ip", "inbound_socket", "in_by_port"]) {
-      const entries = views.find((one) => one.name === name)?.entries ?? 0;
+      const entries = views.find((view) => view.name === name)?.entries ?? 0;
       assert.ok(entries <= 0, `${name} has ${entries}`);
     }
     assert.deepEqual(readdirSync(join(pinDirectory(config.bpffs, config.node), "pods")), []);
@@ -321,7 +321,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     await until("pod-gone", () => agent.gone.includes(uid));
     const { maps: views } = await agent.client.programs();
     for (const name of ["pod_by_netns", "pod_by_ip", "in_by_port"]) {
-      assert.equal(views.find((one) => one.name === name)?.entries, 0, name);
+      assert.equal(views.find((view) => view.name === name)?.entries, 0, name);
     }
     pause = await startPause({ ownNetwork: false });
     await assert.rejects(agent.client.prepare(uid, [address]), { reason: "host-network" });

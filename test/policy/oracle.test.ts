@@ -117,8 +117,8 @@ function holdMiss(misses: readonly Miss[], facts: ConnectionFacts, mesh: OracleM
 function without(rule: Rule, field: string): Rule {
   const [part = "", name = ""] = field.split(".");
   const cut = <T extends Source | Operation>(entries: readonly T[]): readonly T[] => {
-    const left = entries.map((one): T => ({ ...one, [name]: [] }));
-    return left.some((one) => Object.values(one).flat().length === 0) ? [] : left;
+    const left = entries.map((entry): T => ({ ...entry, [name]: [] }));
+    return left.some((entry) => Object.values(entry).flat().length === 0) ? [] : left;
   };
   if (part === "source") return { ...rule, sources: cut(rule.sources) };
   if (part === "operation") return { ...rule, operations: cut(rule.operations) };

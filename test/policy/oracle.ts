@@ -79,12 +79,15 @@ function hasLabels(
 function strictPolicy(facts: ConnectionFacts, mesh: OracleMesh): string {
   const { destination, destinationPort } = facts;
   const inOrder = mesh.peerAuthentications.toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  const isGeneral = (one: PeerAuthentication): boolean => Object.keys(one.selector ?? {}).length === 0;
+  const isGeneral = (policy: PeerAuthentication): boolean => Object.keys(policy.selector ?? {}).length === 0;
   const ofWorkload = inOrder.find(
-    (one) => !isGeneral(one) && one.namespace === destination.namespace && hasLabels(one.selector, destination.labels),
+    (policy) =>
+      !isGeneral(policy) &&
+      policy.namespace === destination.namespace &&
+      hasLabels(policy.selector, destination.labels),
   );
-  const ofNamespace = inOrder.find((one) => isGeneral(one) && one.namespace === destination.namespace);
-  const ofMesh = inOrder.find((one) => isGeneral(one) && one.namespace === mesh.rootNamespace);
+  const ofNamespace = inOrder.find((policy) => isGeneral(policy) && policy.namespace === destination.namespace);
+  const ofMesh = inOrder.find((policy) => isGeneral(policy) && policy.namespace === mesh.rootNamespace);
   const said = [
     { policy: ofWorkload, mode: ofWorkload?.portLevel[destinationPort] },
     { policy: ofWorkload, mode: ofWorkload?.mode },
@@ -109,7 +112,8 @@ function ruleHolds(rule: Rule, { action }: AuthorizationPolicy, facts: Connectio
     rule.when.some((condition) => readCondition(condition, facts, mesh) === "cannot tell");
   if (isAllow && usesHttp) return false;
   const from = rule.sources.length === 0 || rule.sources.some((source) => sourceHolds(source, isAllow, facts, mesh));
-  const to = rule.operations.length === 0 || rule.operations.some((one) => operationHolds(one, isAllow, facts));
+  const to =
+    rule.operations.length === 0 || rule.operations.some((operation) => operationHolds(operation, isAllow, facts));
   const when = rule.when.every((condition) => readCondition(condition, facts, mesh) !== "no");
   return from && to && when;
 }
@@ -185,7 +189,7 @@ function readCondition(condition: Condition, facts: ConnectionFacts, mesh: Oracl
     cidrs.length + notCidrs.length > 0,
     ports.length + notPorts.length > 0,
   ];
-  const only = (one: boolean, second: boolean, third: boolean): boolean => one && !second && !third;
+  const only = (first: boolean, second: boolean, third: boolean): boolean => first && !second && !third;
   const text = (value: string | undefined, domain?: string): "yes" | "no" | "cannot tell" =>
     only(hasStrings, hasCidrs, hasPorts)
       ? answer((strings.length === 0 || anyText(strings, value, domain)) && !anyText(notStrings, value, domain))

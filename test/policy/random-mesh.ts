@@ -39,9 +39,9 @@ export class Dice {
   }
 
   pick<T>(from: readonly T[]): T {
-    const one = from[this.roll(from.length)];
-    if (one === undefined) throw new RangeError("nothing to pick from");
-    return one;
+    const picked = from[this.roll(from.length)];
+    if (picked === undefined) throw new RangeError("nothing to pick from");
+    return picked;
   }
 
   /** Up to `most` values; empty in all but `percent` of cases. */

@@ -29,7 +29,7 @@ test("C5: every combination of port, workload, namespace and mesh level, against
           for (const asked of [NAMED_PORT, 9090]) {
             // Spelled out, so that no AND or OR can slip as in RN:54146: the nearest level that says something.
             const levels: readonly Said[] = [asked === NAMED_PORT ? port : undefined, workload, namespace, mesh];
-            const mode = levels.find((one) => one !== undefined && one !== "UNSET") ?? "PERMISSIVE";
+            const mode = levels.find((level) => level !== undefined && level !== "UNSET") ?? "PERMISSIVE";
             const where = JSON.stringify({ mesh, namespace, workload, port, asked });
             const inPlain = judge(facts({ ...plaintext, destinationPort: asked }));
             assert.equal(inPlain.verdict, mode === "STRICT" ? "deny" : "allow", where);

@@ -36,7 +36,7 @@ export class FakeClock implements Clock {
     const end = this.#monotonic + ms;
     for (;;) {
       await settle();
-      const next = [...this.#timers].filter((one) => one.dueMs <= end).sort((a, b) => a.dueMs - b.dueMs)[0];
+      const next = [...this.#timers].filter((timer) => timer.dueMs <= end).sort((a, b) => a.dueMs - b.dueMs)[0];
       if (!next) break;
       this.#timers.delete(next);
       this.#turn(next.dueMs);

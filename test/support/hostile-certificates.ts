@@ -3,7 +3,7 @@ import { generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:cry
 
 /** One DER element. */
 export function der(tag: number, ...content: (Uint8Array | string)[]): Buffer {
-  const body = Buffer.concat(content.map((one) => (typeof one === "string" ? Buffer.from(one, "latin1") : one)));
+  const body = Buffer.concat(content.map((part) => (typeof part === "string" ? Buffer.from(part, "latin1") : part)));
   if (body.length < 0x80) return Buffer.concat([Buffer.from([tag, body.length]), body]);
   const bytes: number[] = [];
   for (let left = body.length; left > 0; left = Math.floor(left / 256)) bytes.unshift(left % 256);
@@ -107,7 +107,7 @@ export function hostileSans(): readonly {
   readonly reject: string;
 }[] {
   const good = "spiffe://cluster.local/ns/shop/sa/web";
-  const one = (name: string, text: string, reject = "not-canonical") => ({ name, names: [uri(text)], reject });
+  const named = (name: string, text: string, reject = "not-canonical") => ({ name, names: [uri(text)], reject });
   return [
     {
       name: "two URI SANs, evil first",
@@ -134,33 +134,33 @@ export function hostileSans(): readonly {
       names: [otherName("spiffe://cluster.local\u0000evil"), uri(good)],
       reject: "odd-san",
     },
-    one("NUL within", "spiffe://cluster.local/ns/shop/sa/web\u0000.evil", "odd-san"),
-    one("NUL in the trust domain", "spiffe://cluster.local\u0000.evil/ns/shop/sa/web", "odd-san"),
-    one("line end", `${good}\n`, "odd-san"),
-    one("space", "spiffe://cluster.local/ns/shop/sa/we b", "odd-san"),
-    one("8-bit byte", "spiffe://cluster.local/ns/shop/sa/w\u00e9b", "odd-san"),
+    named("NUL within", "spiffe://cluster.local/ns/shop/sa/web\u0000.evil", "odd-san"),
+    named("NUL in the trust domain", "spiffe://cluster.local\u0000.evil/ns/shop/sa/web", "odd-san"),
+    named("line end", `${good}\n`, "odd-san"),
+    named("space", "spiffe://cluster.local/ns/shop/sa/we b", "odd-san"),
+    named("8-bit byte", "spiffe://cluster.local/ns/shop/sa/w\u00e9b", "odd-san"),
     { name: "NUL in a DNS name beside a good URI", names: [uri(good), dns("a\u0000b")], reject: "odd-san" },
-    one("empty", ""),
-    one("upper-case scheme", good.replace("spiffe", "SPIFFE")),
-    one("upper-case trust domain", good.replace("cluster", "Cluster")),
-    one("upper-case namespace", good.replace("shop", "Shop")),
-    one("upper-case path words", good.replace("/ns/", "/NS/")),
-    one("%2f", "spiffe://cluster.local/ns/shop%2fsa/web"),
-    one("%2e", "spiffe://cluster%2elocal/ns/shop/sa/web"),
-    one("double slash", "spiffe://cluster.local//ns/shop/sa/web"),
-    one("dot segments", "spiffe://cluster.local/ns/shop/sa/../sa/web"),
-    one("trailing slash", `${good}/`),
-    one("query", `${good}?a`),
-    one("fragment", `${good}#a`),
-    one("userinfo", "spiffe://user@cluster.local/ns/shop/sa/web"),
-    one("port", "spiffe://cluster.local:443/ns/shop/sa/web"),
-    one("no trust domain", "spiffe:///ns/shop/sa/web"),
-    one("one segment more", `${good}/x`),
-    one("one segment less", "spiffe://cluster.local/ns/shop/sa"),
-    one("another order", "spiffe://cluster.local/sa/web/ns/shop"),
-    one("other scheme", good.replace("spiffe://", "https://")),
-    one("long", `spiffe://cluster.local/ns/shop/sa/${"a".repeat(3_000)}`),
-    one("long trust domain", `spiffe://${"a".repeat(256)}/ns/shop/sa/web`),
-    one("wildcard", "spiffe://cluster.local/ns/shop/sa/*"),
+    named("empty", ""),
+    named("upper-case scheme", good.replace("spiffe", "SPIFFE")),
+    named("upper-case trust domain", good.replace("cluster", "Cluster")),
+    named("upper-case namespace", good.replace("shop", "Shop")),
+    named("upper-case path words", good.replace("/ns/", "/NS/")),
+    named("%2f", "spiffe://cluster.local/ns/shop%2fsa/web"),
+    named("%2e", "spiffe://cluster%2elocal/ns/shop/sa/web"),
+    named("double slash", "spiffe://cluster.local//ns/shop/sa/web"),
+    named("dot segments", "spiffe://cluster.local/ns/shop/sa/../sa/web"),
+    named("trailing slash", `${good}/`),
+    named("query", `${good}?a`),
+    named("fragment", `${good}#a`),
+    named("userinfo", "spiffe://user@cluster.local/ns/shop/sa/web"),
+    named("port", "spiffe://cluster.local:443/ns/shop/sa/web"),
+    named("no trust domain", "spiffe:///ns/shop/sa/web"),
+    named("one segment more", `${good}/x`),
+    named("one segment less", "spiffe://cluster.local/ns/shop/sa"),
+    named("another order", "spiffe://cluster.local/sa/web/ns/shop"),
+    named("other scheme", good.replace("spiffe://", "https://")),
+    named("long", `spiffe://cluster.local/ns/shop/sa/${"a".repeat(3_000)}`),
+    named("long trust domain", `spiffe://${"a".repeat(256)}/ns/shop/sa/web`),
+    named("wildcard", "spiffe://cluster.local/ns/shop/sa/*"),
   ];
 }
