@@ -62,9 +62,9 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
   const rows: Row[] = [];
   const failures: Failure[] = [];
   const waiting = new Set(chosen.map(seriesOf));
-  for (const row of chosen) {
-    const { scenario, peer } = row;
-    const key = seriesOf(row);
+  for (const series of chosen) {
+    const { scenario, peer } = series;
+    const key = seriesOf(series);
     const now = performance.now();
     // Rows take unequal time, most of them less than their share.
     const deadline = now + Math.min(end - now, (2 * (end - now)) / Math.max(1, waiting.size));
@@ -72,7 +72,7 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
     const pairs = measured.get(key) ?? measureSeries(world, scenario, { peer, settings, options, deadline, versions });
     measured.set(key, pairs);
     try {
-      const { name, figure, unit, better, targets, limits } = row;
+      const { name, figure, unit, better, targets, limits } = scenario;
       const target = targets[peer];
       const about = {
         scenario: name,
