@@ -43,7 +43,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
 
 function pods(source: AdminSource): readonly Finding[] {
   const all = source.pods().filter(({ state }) => state !== "not-enrolled");
-  const names = new Map([...source.workloads()].map((workload) => [workload.uid, fullName(workload)]));
+  const names = new Map([...source.mesh.workloads()].map((workload) => [workload.uid, fullName(workload)]));
   const waiting = all.filter(({ state }) => state !== "captured");
   if (waiting.length === 0) return [ok("ORL2001", `${all.length} of ${all.length} pods captured`)];
   return waiting.map(({ workloadUid, state, note }) => {

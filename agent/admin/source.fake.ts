@@ -1,11 +1,57 @@
 // tests · an AdminSource over a small mesh: two pods, a service, two policies, one connection.
+import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
 import { nowhere } from "../mesh/source-ref.ts";
+import { MeshStore } from "../mesh/store.ts";
+import type { Workload } from "../mesh/workload.ts";
 import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { explainView } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 
 export const fakeNow = Date.UTC(2026, 10, 21, 10, 0, 0);
+
+const apiService: Service = {
+  name: "api",
+  namespace: "shop",
+  hostname: "api.shop.svc.cluster.local",
+  vips: ["10.96.0.7"],
+  ports: [{ name: "http", port: 8080, targetPort: "web", appProtocol: "" }],
+  selector: { app: "api" },
+  endpoints: [],
+  subjectAltNames: [],
+  loadBalancing: { preference: [], mode: "unspecified", health: "only-healthy" },
+  from: { file: "mesh.yaml", line: 20, column: 1 },
+};
+const callers: AuthorizationPolicy = {
+  name: "callers",
+  namespace: "shop",
+  selector: { app: "api" },
+  action: "ALLOW",
+  dryRun: false,
+  rules: [{ sources: [], operations: [], when: [], unreadable: [], from: nowhere }],
+  from: { file: "mesh.yaml", line: 31, column: 1 },
+};
+const strict: PeerAuthentication = {
+  name: "default",
+  namespace: "istio-system",
+  selector: null,
+  mode: "STRICT",
+  portLevel: {},
+  from: nowhere,
+};
+
+/** A store that holds these workloads, beside the service and the policies of every fake. */
+export function aMesh(workloads: readonly Workload[]): MeshStore {
+  const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  mesh.apply([
+    ...workloads.map((value) => ({ kind: "workload", op: "upsert", value }) as const),
+    { kind: "service", op: "upsert", value: apiService },
+    { kind: "authorization-policy", op: "upsert", value: callers },
+    { kind: "peer-authentication", op: "upsert", value: strict },
+  ]);
+  return mesh;
+}
 
 export function aSource(values: Partial<AdminSource> = {}): AdminSource {
   const web = aWorkload({ from: { file: "mesh.yaml", line: 4, column: 1 } });
@@ -32,38 +78,9 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     version: "0.1.0",
     abi: 1,
     startedAtMs: fakeNow - 273_600_000,
-    rootNamespace: "istio-system",
     threads: 2,
     now: () => fakeNow,
-    workloads: () => [web, api],
-    services: () => [
-      {
-        name: "api",
-        namespace: "shop",
-        hostname: "api.shop.svc.cluster.local",
-        vips: ["10.96.0.7"],
-        ports: [{ name: "http", port: 8080, targetPort: "web", appProtocol: "" }],
-        selector: { app: "api" },
-        endpoints: [],
-        subjectAltNames: [],
-        loadBalancing: { preference: [], mode: "unspecified", health: "only-healthy" },
-        from: { file: "mesh.yaml", line: 20, column: 1 },
-      },
-    ],
-    authorizationPolicies: () => [
-      {
-        name: "callers",
-        namespace: "shop",
-        selector: { app: "api" },
-        action: "ALLOW",
-        dryRun: false,
-        rules: [{ sources: [], operations: [], when: [], unreadable: [], from: nowhere }],
-        from: { file: "mesh.yaml", line: 31, column: 1 },
-      },
-    ],
-    peerAuthentications: () => [
-      { name: "default", namespace: "istio-system", selector: null, mode: "STRICT", portLevel: {}, from: nowhere },
-    ],
+    mesh: aMesh([web, api]),
     mode: () => "STRICT",
     pods: () => [{ workloadUid: web.uid, podIdx: 3, state: "captured", note: "" }],
     certs: () => [

@@ -1,8 +1,7 @@
 // main thread · all that admin may see and do, as functions that agent.ts wires to the rooms that know. Types only.
 import type { SourceStatus } from "../control/source.ts";
 import type { MapView, ProgramView } from "../keeper/protocol.ts";
-import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
-import type { Service } from "../mesh/service.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
 import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from "./api.ts";
@@ -31,13 +30,10 @@ export type AdminSource = {
   readonly version: string;
   readonly abi: number;
   readonly startedAtMs: number;
-  readonly rootNamespace: string;
   readonly threads: number;
   readonly now: () => number;
-  readonly workloads: () => Iterable<Workload>;
-  readonly services: () => Iterable<Service>;
-  readonly authorizationPolicies: () => Iterable<AuthorizationPolicy>;
-  readonly peerAuthentications: () => Iterable<PeerAuthentication>;
+  /** The mesh as this agent believes it now. */
+  readonly mesh: Snapshot;
   /** PeerAuthentication as it applies to the workload as a whole. */
   readonly mode: (workload: Workload) => WorkloadView["mode"];
   readonly pods: () => readonly PodState[];

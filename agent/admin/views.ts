@@ -96,7 +96,7 @@ function version(source: AdminSource): VersionView {
 
 function workloads(source: AdminSource): readonly WorkloadView[] {
   const pods = new Map(source.pods().map((pod) => [pod.workloadUid, pod]));
-  const views = [...source.workloads()].map((workload): WorkloadView => {
+  const views = [...source.mesh.workloads()].map((workload): WorkloadView => {
     const pod = pods.get(workload.uid);
     return {
       name: workload.name,
@@ -119,57 +119,50 @@ function workloads(source: AdminSource): readonly WorkloadView[] {
   return views.toSorted(byName);
 }
 
-function services(source: AdminSource): readonly ServiceView[] {
-  const all = [...source.workloads()];
-  const views = [...source.services()].map((service): ServiceView => {
-    const selected = all.filter(
-      ({ namespace, labels }) =>
-        service.selector !== null && namespace === service.namespace && matches(service.selector, labels),
-    );
+function services({ mesh }: AdminSource): readonly ServiceView[] {
+  const views = [...mesh.services()].map((service): ServiceView => {
+    const endpoints = mesh
+      .endpointsOf(service)
+      .flatMap(({ workload, addresses, healthy }) =>
+        addresses.map((address) => ({ address, workload: workload?.name ?? "", healthy })),
+      );
     return {
       name: service.name,
       namespace: service.namespace,
       hostname: service.hostname,
       vips: service.vips,
       ports: service.ports.map(({ name, port, targetPort }) => ({ name, port, targetPort: String(targetPort) })),
-      endpoints: [
-        ...selected.flatMap((workload) =>
-          workload.addresses.map((address) => ({ address, workload: workload.name, healthy: workload.healthy })),
-        ),
-        ...service.endpoints.map(({ address, healthy }) => ({
-          address,
-          workload: all.find(({ addresses }) => addresses.includes(address))?.name ?? "",
-          healthy,
-        })),
-      ],
+      endpoints: endpoints.toSorted((a, b) => compare(a.workload, b.workload) || compare(a.address, b.address)),
       from: lineText(service.from),
     };
   });
   return views.toSorted(byName);
 }
 
-function policies(source: AdminSource): readonly PolicyView[] {
-  const all = [...source.workloads()];
+function policies({ mesh }: AdminSource): readonly PolicyView[] {
+  // Counted from the workloads, which the store's indexes lead to their policies: never policies times workloads.
+  const selected = new Map<AuthorizationPolicy | PeerAuthentication, number>();
+  for (const workload of mesh.workloads()) {
+    for (const policy of [...mesh.authorizationPoliciesFor(workload), ...mesh.peerAuthenticationsFor(workload)]) {
+      selected.set(policy, (selected.get(policy) ?? 0) + 1);
+    }
+  }
   const common = (
     policy: AuthorizationPolicy | PeerAuthentication,
   ): Pick<PolicyView, "name" | "namespace" | "scope" | "selects" | "from"> => {
-    const mesh = policy.namespace === source.rootNamespace;
-    const selected = all.filter(
-      ({ namespace, labels }) =>
-        (mesh || namespace === policy.namespace) && (policy.selector === null || matches(policy.selector, labels)),
-    );
     // A selector without labels selects everything, as none does.
     const text = Object.entries(policy.selector ?? {}).map(([key, value]) => `${key}=${value}`);
+    const everything = policy.namespace === mesh.rootNamespace ? "mesh" : "namespace";
     return {
       name: policy.name,
       namespace: policy.namespace,
-      scope: text.length === 0 ? (mesh ? "mesh" : "namespace") : text.join(","),
-      selects: selected.length,
+      scope: text.length === 0 ? everything : text.join(","),
+      selects: selected.get(policy) ?? 0,
       from: lineText(policy.from),
     };
   };
   const views: PolicyView[] = [];
-  for (const policy of source.authorizationPolicies()) {
+  for (const policy of mesh.authorizationPolicies()) {
     views.push({
       kind: "AuthorizationPolicy",
       ...common(policy),
@@ -178,7 +171,7 @@ function policies(source: AdminSource): readonly PolicyView[] {
       rules: policy.rules.length,
     });
   }
-  for (const policy of source.peerAuthentications()) {
+  for (const policy of mesh.peerAuthentications()) {
     views.push({
       kind: "PeerAuthentication",
       ...common(policy),
@@ -198,7 +191,7 @@ function certs(source: AdminSource): readonly CertView[] {
       .filter(({ state }) => state === "captured")
       .map(({ workloadUid }) => workloadUid),
   );
-  for (const { uid, identity } of source.workloads()) {
+  for (const { uid, identity } of source.mesh.workloads()) {
     if (pods.has(uid)) identities.set(identity.text, (identities.get(identity.text) ?? 0) + 1);
   }
   const views = source.certs().map(
@@ -276,10 +269,6 @@ function partyName(party: Party): string {
 
 function time(ms: number | null): string {
   return ms === null ? "" : new Date(ms).toISOString();
-}
-
-function matches(selector: Readonly<Record<string, string>>, labels: Readonly<Record<string, string>>): boolean {
-  return Object.entries(selector).every(([key, value]) => labels[key] === value);
 }
 
 function byName(a: { namespace: string; name: string }, b: { namespace: string; name: string }): number {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { aSource } from "../admin/source.fake.ts";
+import { aMesh, type aSource } from "../admin/source.fake.ts";
 import { aWorkload } from "../observe/record.fake.ts";
 import { fakeAgent, run } from "./cli.fake.ts";
 
@@ -206,7 +206,7 @@ test("colour: only for a terminal, and never against the user's word; the words 
 
 test("names from a hostile mesh cannot drive the terminal or break a row", async (t) => {
   const evil = aWorkload({ name: "a\u001b[2J\nb\u202e", labels: { "x\r": "y\u0007" } });
-  const agent = await fakeAgent(t, { workloads: () => [evil], pods: () => [], certs: () => [] });
+  const agent = await fakeAgent(t, { mesh: aMesh([evil]), pods: () => [], certs: () => [] });
   for (const format of ["table", "wide", "yaml", "json"]) {
     const { out } = await agent.run("get", "workloads", "-o", format);
     assert.doesNotMatch(out.replaceAll("\n", ""), /[\p{Cc}\u202e]/u, format);

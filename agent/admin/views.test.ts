@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { nowhere } from "../mesh/source-ref.ts";
+import { aWorkload } from "../observe/record.fake.ts";
+import { aMesh, aSource } from "./source.fake.ts";
+import { view } from "./views.ts";
+
+const api = (name: string, address: string, namespace = "shop") =>
+  aWorkload({ name, namespace, addresses: [address], labels: { app: "api" } });
+
+test("a policy counts the workloads it bears on as the evaluator does: a selector of a root PeerAuthentication stays at home", async () => {
+  const mesh = aMesh([api("api-1", "10.0.1.1"), api("api-2", "10.0.1.2"), api("own", "10.0.1.3", "istio-system")]);
+  const selector = { app: "api" };
+  const rest = { namespace: "istio-system", selector, from: nowhere };
+  mesh.apply([
+    {
+      kind: "authorization-policy",
+      op: "upsert",
+      value: { ...rest, name: "root", action: "DENY", dryRun: false, rules: [] },
+    },
+    { kind: "peer-authentication", op: "upsert", value: { ...rest, name: "own", mode: "STRICT", portLevel: {} } },
+  ]);
+  const { items } = await view("policies", aSource({ mesh }));
+  assert.deepEqual(
+    items.map(({ kind, name, scope, selects }) => [kind, name, scope, selects]),
+    [
+      ["PeerAuthentication", "default", "mesh", 3],
+      ["PeerAuthentication", "own", "app=api", 1],
+      ["AuthorizationPolicy", "root", "app=api", 3],
+      ["AuthorizationPolicy", "callers", "app=api", 2],
+    ],
+  );
+});
+
+test("a service lists the endpoints that the store knows, by name", async () => {
+  const mesh = aMesh([api("api-2", "10.0.1.2"), api("api-1", "10.0.1.1"), api("other", "10.0.1.3", "bank")]);
+  const { items } = await view("services", aSource({ mesh }));
+  assert.deepEqual(items[0]?.endpoints, [
+    { address: "10.0.1.1", workload: "api-1", healthy: true },
+    { address: "10.0.1.2", workload: "api-2", healthy: true },
+  ]);
+});
