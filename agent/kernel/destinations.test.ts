@@ -6,7 +6,9 @@ import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { peerAuthentication, policy, service, workload } from "../traffic/mesh.fake.ts";
 import { Destinations } from "./destinations.ts";
-import { allOutEntries, type Difference, type OutEntry } from "./plaintext-verdicts.ts";
+import type { OutEntry } from "./maps.ts";
+import { allOutEntries } from "./plaintext-verdicts.fake.ts";
+import type { TableChange } from "./table-change.ts";
 
 const namespaces = ["shop", "bank"] as const;
 const names = ["web", "api", "db"] as const;
@@ -68,7 +70,7 @@ const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
     .map((namespace): MeshUpdate => ({ kind: "authorization-policy", op: "remove", key: `${namespace}/rules` })),
 );
 
-function written(table: Map<string, string>, { put, remove }: Difference<OutEntry>): void {
+function written(table: Map<string, string>, { put, remove }: TableChange<OutEntry>): void {
   for (const { address, port, verdict } of put) table.set(`${address} ${port}`, verdict);
   for (const { address, port } of remove) table.delete(`${address} ${port}`);
 }

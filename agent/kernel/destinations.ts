@@ -1,30 +1,24 @@
-// 1 · main thread · what every destination gets while no agent lives, kept up to date change by change: one endpoint of a
-// hundred thousand costs that endpoint and the Services it answers for. Where two claim an address, the stricter wins. Pure.
+// 1 · main thread · what every destination gets while no agent lives, kept up to date change by change: the change of an endpoint
+// among a hundred thousand costs that endpoint and its Services. Where two claim an address, the stricter wins. Pure.
 import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import { Claims } from "../mesh/ownership.ts";
 import type { MeshChange } from "../mesh/store.ts";
-import {
-  type Difference,
-  type OutEntry,
-  type OutVerdict,
-  outEntries,
-  type VerdictWorld,
-  vipEntries,
-} from "./plaintext-verdicts.ts";
+import type { OutEntry } from "./maps.ts";
+import { outEntries, outRules, type VerdictWorld, vipEntries } from "./plaintext-verdicts.ts";
+import { inOrder, type TableChange } from "./table-change.ts";
 
-/** Of the whole of an address the address itself: most are, and the text is there already. */
-const keyOf = ({ address, port }: OutEntry): string => (port === 0 ? address : `${address} ${port}`);
+const { keyOf } = outRules;
 
-/** What was said of each key before it was touched; undefined: nothing. */
+/** The entry that each key had before this change; undefined: none. */
 type Touched = Map<string, OutEntry | undefined>;
 
 export class Destinations {
   readonly #world: VerdictWorld;
-  /** What each of them claims, by uid and by `<namespace>/<name>`. */
+  /** The entries that each of them claims, by uid and by `<namespace>/<name>`. */
   readonly #workloads = new Map<string, readonly OutEntry[]>();
   readonly #services = new Map<string, readonly OutEntry[]>();
   readonly #claims = new Claims<OutEntry>(() => false);
-  /** What the kernel's table holds from an earlier agent, until it is ours. */
+  /** What the kernel's table holds from an earlier agent, until `all` has replaced it. */
   #found: Map<string, OutEntry>;
 
   /** @param written what the kernel's table holds already. */
@@ -33,8 +27,8 @@ export class Destinations {
     this.#found = new Map(written.map((entry) => [keyOf(entry), entry]));
   }
 
-  /** Everything anew: what has to be written so that the table is right. */
-  all(): Difference<OutEntry> {
+  /** What has to be written so that the table is right, whatever was in it. */
+  all(): TableChange<OutEntry> {
     const { mesh } = this.#world;
     const touched: Touched = new Map(this.#found);
     for (const uid of this.#workloads.keys()) if (mesh.workload(uid) === undefined) this.#workload(uid, touched);
@@ -45,8 +39,8 @@ export class Destinations {
     return this.#difference(touched);
   }
 
-  /** After the store applied `change`. A policy may bear on all of its namespace; one of the root namespace on anybody. */
-  changed(change: MeshChange): Difference<OutEntry> {
+  /** After the store applied `change`. A policy may bear on all of its namespace, and that of the root namespace on everybody. */
+  changed(change: MeshChange): TableChange<OutEntry> {
     const { mesh } = this.#world;
     const namespaces = new Set([...change.authorizationPolicies, ...change.peerAuthentications].map(namespaceOf));
     if (namespaces.has(mesh.rootNamespace)) return this.all();
@@ -98,8 +92,7 @@ export class Destinations {
     return this.#claims.preferred(key, ({ verdict }) => verdict === "refuse");
   }
 
-  /** The strictest first, then what goes: no moment in between is weaker than before and after. */
-  #difference(touched: Touched): Difference<OutEntry> {
+  #difference(touched: Touched): TableChange<OutEntry> {
     const put: OutEntry[] = [];
     const remove: OutEntry[] = [];
     for (const [key, before] of touched) {
@@ -107,9 +100,7 @@ export class Destinations {
       if (after !== undefined && after.verdict !== before?.verdict) put.push(after);
       if (after === undefined && before !== undefined) remove.push(before);
     }
-    const strictness = (verdict: OutVerdict): number => Number(verdict === "refuse");
-    put.sort((one, other) => strictness(other.verdict) - strictness(one.verdict));
-    return { put, remove };
+    return inOrder({ put, remove }, outRules);
   }
 }
 

@@ -17,12 +17,16 @@ import { bytes16ToIp, writeIp } from "../mesh/ip.ts";
 /** Of this machine: kernel and agent share memory layouts. Ports and addresses are in wire order in every case. */
 export const littleEndian = endianness() === "LE";
 
+/** What plaintext to a port meets: STRICT refuses; PERMISSIVE passes without policy, and with policy goes to the agent's :15006. */
 export type InVerdict = "refuse" | "pass" | "agent";
+/** A row of in_by_port. Port 0 is the pod's default. */
+export type InEntry = { readonly podIdx: number; readonly port: number; readonly verdict: InVerdict };
 const inVerdicts: readonly [InVerdict, number][] = [
   ["refuse", ORLOP_IN_REFUSE],
   ["pass", ORLOP_IN_PASS],
   ["agent", ORLOP_IN_AGENT],
 ];
+/** What a destination gets while the heartbeat is late. */
 export type OutVerdict = "refuse" | "direct";
 const outVerdicts: readonly [OutVerdict, number][] = [
   ["refuse", ORLOP_OUT_REFUSE],
@@ -126,6 +130,7 @@ export class InByPort {
   }
 }
 
+/** A row of out_by_dst. Port 0 is any port of the address. */
 export type OutEntry = { readonly address: string; readonly port: number; readonly verdict: OutVerdict };
 
 /** What the connect hook does while no agent is alive. Port 0 is any port of the address. */

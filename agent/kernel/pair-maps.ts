@@ -20,10 +20,10 @@ const pairVerdicts: readonly [PairVerdict, number][] = [
   ["stay", ORLOP_PAIR_STAY],
   ["end", ORLOP_PAIR_END],
 ];
-/** A connection of one pod of this node to a port of another. Port 0 is any. */
-export type PairEntry = {
-  readonly sourceIdx: number;
-  readonly destinationIdx: number;
+/** Two pods of this node by their indices: the first calls the second. */
+export type Pair = { readonly sourceIdx: number; readonly destinationIdx: number };
+/** What connections of a pair to a port meet. Port 0 is any. */
+export type PairEntry = Pair & {
   readonly port: number;
   readonly verdict: PairVerdict;
 };

@@ -1,7 +1,6 @@
-// 1 · main thread · keeps the kernel's word on pairs of local pods equal to what the evaluator says, and has ended what it no
-// longer allows. Verdicts are kept per pair and asked again only where something they depend on has changed; a change of the
-// mesh that concerns no pod of this node costs a look whether it does.
-
+// 1 · main thread · keeps the kernel's verdicts on pairs of local pods equal to what the evaluator says, and has the keeper end the
+// connections that they no longer allow. Verdicts are kept per pair and asked again only where what they depend on has changed; a
+// change of the mesh that concerns no pod of this node costs a look.
 import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMapClass } from "../engine/native-maps.ts";
 import type { Service } from "../mesh/service.ts";
@@ -10,42 +9,49 @@ import type { MeshChange } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type PairEntry, PairVerdicts, VipBackends, type VipEntry } from "./pair-maps.ts";
-import { type LocalPod, type PodVip, type PortVerdict, pairVerdicts, podVips } from "./pair-verdicts.ts";
+import { type Backend, type Pair, PairVerdicts, VipBackends, type VipEntry } from "./pair-maps.ts";
+import { type LocalPod, type PortVerdict, pairVerdicts, podVips } from "./pair-verdicts.ts";
 import { PodSurroundings } from "./pod-surroundings.ts";
+import { closeGroup, type TableRules, type TableWriter, tableChange, writeChange } from "./table-change.ts";
 
 export type PairTablesOptions = {
   readonly mesh: Snapshot;
   readonly judge: Judge;
   readonly NativeMap: NativeMapClass;
-  /** Asks the keeper to end what the map says END of. */
+  /** Asks the keeper to end the connections of this source on which the map says END. */
   readonly sever: (podIdx: number) => Promise<void>;
   readonly log: Logger;
 };
 
-type Open = { readonly pairs: PairVerdicts; readonly vips: VipBackends; readonly close: () => void };
-type Pair = { readonly sourceIdx: number; readonly destinationIdx: number };
-type Said = readonly PortVerdict[];
+type PairMaps = { readonly pairs: PairVerdicts; readonly vips: VipBackends; readonly close: () => void };
+type PairRow = { readonly pair: Pair; readonly verdicts: readonly PortVerdict[] };
 
 const RETRY_MS = 1_000;
-const nothing: Said = [];
-const ended: Said = [{ port: 0, verdict: "end" }];
+const nothing: readonly PortVerdict[] = [];
+const ended: readonly PortVerdict[] = [{ port: 0, verdict: "end" }];
 const keyOf = ({ sourceIdx, destinationIdx }: Pair): string => `${sourceIdx} ${destinationIdx}`;
 const vipKey = ({ podIdx, vip, port }: VipEntry): string => `${podIdx} ${vip} ${port}`;
-const strictness = { end: 0, stay: 1, join: 2 } as const;
+const weakness = { end: 0, stay: 1, join: 2 } as const;
+/** Of the rows of one pair. A miss means that the agent takes the connection. */
+const rules: TableRules<PortVerdict> = {
+  keyOf: ({ port }) => String(port),
+  weakness: ({ verdict }) => weakness[verdict],
+};
 
 export class PairTables {
   readonly #options: PairTablesOptions;
-  #open: Open | null = null;
+  #open: PairMaps | null = null;
   #pods: readonly LocalPod[] = [];
   #surroundings: PodSurroundings | null = null;
-  #written = new Map<string, { readonly pair: Pair; readonly said: Said }>();
+  #written = new Map<string, PairRow>();
   #writtenVips = new Map<string, { readonly entry: VipEntry; readonly text: string }>();
-  /** Sources of which connections may stand that END was said of. */
+  /** Sources that may have connections which are to be ended. */
   readonly #due = new Set<number>();
-  /** By index: as whom its connections were joined. */
+  /** By index: the identity under which the pod's connections were joined. */
   readonly #identities = new Map<number, string>();
-  /** Sources that are somebody else now, as long as connections of the former may stand: nothing of theirs is joined. */
+  /**
+   * Sources that have another identity now, as long as connections of the former one may be open: none of theirs is joined.
+   */
   readonly #changing = new Set<number>();
   readonly #verdicts = new VerdictCache();
   #retry: NodeJS.Timeout | undefined;
@@ -55,23 +61,23 @@ export class PairTables {
     this.#options = options;
   }
 
-  /** The keeper lent the maps, with what an earlier agent wrote. What was to be ended then is looked for once more. */
+  /** The keeper lent the maps, with what an earlier agent wrote. What was to be ended then is ended once more. */
   opened(maps: LentMaps): void {
     const { NativeMap } = this.#options;
     this.#open?.close();
     const natives = [new NativeMap(maps.pair_verdict), new NativeMap(maps.vip_backends)] as const;
     const [pairs, vips] = [new PairVerdicts(natives[0]), new VipBackends(natives[1])];
     const close = (): void => {
-      for (const one of natives) one.close();
+      for (const map of natives) map.close();
     };
     this.#open = { pairs, vips, close };
     this.#written = new Map();
     for (const entry of pairs.entries()) {
-      const said = this.#written.get(keyOf(entry))?.said ?? nothing;
-      this.#written.set(keyOf(entry), { pair: entry, said: [...said, entry] });
+      const verdicts = this.#written.get(keyOf(entry))?.verdicts ?? nothing;
+      this.#written.set(keyOf(entry), { pair: entry, verdicts: [...verdicts, entry] });
       if (entry.verdict === "end") this.#due.add(entry.sourceIdx);
     }
-    // Their values are not read: each is written again.
+    // The backends in them are not read: each entry is written again.
     this.#writtenVips = new Map(vips.keys().map((entry) => [vipKey(entry), { entry, text: "" }]));
     this.#surroundings = null;
   }
@@ -86,35 +92,34 @@ export class PairTables {
     if (!this.#isOf(pods)) this.set(pods);
   }
 
-  /** Was what stands written for exactly these? */
+  /** Are the tables written for exactly these pods? */
   #isOf(pods: readonly LocalPod[]): boolean {
     const known = this.#pods;
     return (
       this.#surroundings !== null &&
       known.length === pods.length &&
-      known.every((one, at) => one.podIdx === pods[at]?.podIdx && one.workload === pods[at]?.workload)
+      known.every((pod, at) => pod.podIdx === pods[at]?.podIdx && pod.workload === pods[at]?.workload)
     );
   }
 
-  /** Everything anew: the captured pods of this node, the mesh as it is now. */
+  /** Writes everything anew, for the captured pods of this node and the mesh as it is now. */
   set(pods: readonly LocalPod[]): void {
     this.#pods = pods;
     const open = this.#open;
     if (open === null) return;
     this.#surroundings = new PodSurroundings(pods, this.#options.mesh);
     this.#noteIdentities(pods);
-    const standing = new Set<string>();
+    const wanted = new Set<string>();
     for (const destination of pods) {
       const ask = this.#verdicts.towards(destination, this.#options);
       for (const source of pods) {
         if (source === destination) continue;
         const pair = { sourceIdx: source.podIdx, destinationIdx: destination.podIdx };
-        const said = this.#changing.has(source.podIdx) ? ended : ask(source);
-        standing.add(keyOf(pair));
-        this.#write(pair, said, open);
+        wanted.add(keyOf(pair));
+        this.#write(pair, this.#changing.has(source.podIdx) ? ended : ask(source), open);
       }
     }
-    for (const [key, { pair }] of this.#written) if (!standing.has(key)) this.#write(pair, nothing, open);
+    for (const [key, { pair }] of this.#written) if (!wanted.has(key)) this.#write(pair, nothing, open);
     this.#setVips(pods, open, this.#surroundings.services);
     void this.#sever();
   }
@@ -125,7 +130,7 @@ export class PairTables {
     this.#open = null;
   }
 
-  /** Whoever is somebody else now: what was joined as the former goes first, whatever the latter may do. */
+  /** A pod with another identity: what was joined under the former one is ended first, whatever the new one may do. */
   #noteIdentities(pods: readonly LocalPod[]): void {
     const here = new Set(pods.map(({ podIdx }) => podIdx));
     for (const podIdx of this.#identities.keys()) {
@@ -142,62 +147,49 @@ export class PairTables {
     }
   }
 
-  /** The strictest is put first and goes last, so that no moment in between is weaker than both. */
-  #write(pair: Pair, said: Said, { pairs }: Open): void {
+  #write(pair: Pair, verdicts: readonly PortVerdict[], { pairs }: PairMaps): void {
     const key = keyOf(pair);
-    const before = this.#written.get(key)?.said ?? nothing;
-    if (before === said) return;
-    const have = new Map(before.map(({ port, verdict }) => [port, verdict]));
-    const want = new Map(said.map(({ port, verdict }) => [port, verdict]));
-    const put = said.filter(({ port, verdict }) => have.get(port) !== verdict);
-    const gone = before.filter(({ port }) => !want.has(port));
-    const byStrictness = (one: PortVerdict, other: PortVerdict): number =>
-      strictness[one.verdict] - strictness[other.verdict];
-    let fitted = true;
-    for (const { port, verdict } of put.toSorted(byStrictness)) {
-      fitted &&= pairs.put({ ...pair, port, verdict });
-    }
-    for (const { port } of gone.toSorted((one, other) => byStrictness(other, one))) pairs.delete({ ...pair, port });
+    const before = this.#written.get(key)?.verdicts ?? nothing;
+    if (before === verdicts) return;
+    const change = tableChange(before, verdicts, rules);
+    const writer = writerOf(pair, pairs);
+    const fitted = writeChange(change, writer);
     if (!fitted) {
-      this.#closePair(pair, [...before, ...said], pairs);
-      this.#written.set(key, { pair, said: ended });
-    } else if (said.length > 0) this.#written.set(key, { pair, said });
+      // There is no room for all verdicts of the pair, so the agent takes all of it.
+      closeGroup([...before, ...verdicts], { port: 0, verdict: "end" }, rules, writer);
+      this.#noteFull("pair_verdict");
+      this.#written.set(key, { pair, verdicts: ended });
+    } else if (verdicts.length > 0) this.#written.set(key, { pair, verdicts });
     else this.#written.delete(key);
-    if (!fitted || (before.length > 0 && put.some(({ verdict }) => verdict === "end"))) this.#due.add(pair.sourceIdx);
+    const isEnded = change.put.some(({ verdict }) => verdict === "end");
+    if (!fitted || (before.length > 0 && isEnded)) this.#due.add(pair.sourceIdx);
   }
 
-  /** There is no room for all of what was said, so the agent takes all of the pair. What goes first makes the room. */
-  #closePair(pair: Pair, entries: Said, pairs: PairVerdicts): void {
-    for (const port of new Set(entries.map((one) => one.port))) pairs.delete({ ...pair, port });
-    pairs.put({ ...pair, port: 0, verdict: "end" } satisfies PairEntry);
-    this.#noteFull("pair_verdict");
-  }
-
-  #setVips(pods: readonly LocalPod[], { vips }: Open, services: readonly Service[]): void {
-    const standing = new Set<string>();
+  #setVips(pods: readonly LocalPod[], { vips }: PairMaps, services: readonly Service[]): void {
+    const wanted = new Set<string>();
     const idxOf = new Map(pods.map(({ podIdx, workload }) => [workload.uid, podIdx]));
     for (const { podIdx, workload } of pods) {
       const joins = (destination: Workload, port: number): boolean =>
         this.#joins({ sourceIdx: podIdx, destinationIdx: idxOf.get(destination.uid) ?? -1 }, port);
-      for (const one of podVips(workload, this.#options, joins, services)) {
-        const entry = { podIdx, vip: one.vip, port: one.port };
-        standing.add(vipKey(entry));
-        this.#writeVip(entry, one, vips);
+      for (const { vip, port, backends } of podVips(workload, this.#options, joins, services)) {
+        const entry = { podIdx, vip, port };
+        wanted.add(vipKey(entry));
+        this.#writeVip(entry, backends, vips);
       }
     }
     for (const [key, { entry }] of this.#writtenVips) {
-      if (standing.has(key)) continue;
+      if (wanted.has(key)) continue;
       vips.delete(entry);
       this.#writtenVips.delete(key);
     }
   }
 
-  #writeVip(entry: VipEntry, { backends }: PodVip, vips: VipBackends): void {
+  #writeVip(entry: VipEntry, backends: readonly Backend[], vips: VipBackends): void {
     const key = vipKey(entry);
     const text = JSON.stringify(backends);
     if (this.#writtenVips.get(key)?.text === text) return;
     if (vips.put(entry, backends)) this.#writtenVips.set(key, { entry, text });
-    // An older list must not stand; without one the agent chooses.
+    // An older list must not stay in the table; without a list the agent chooses.
     else {
       vips.delete(entry);
       this.#writtenVips.delete(key);
@@ -206,17 +198,17 @@ export class PairTables {
   }
 
   #joins(pair: Pair, port: number): boolean {
-    const said = this.#written.get(keyOf(pair))?.said ?? nothing;
-    return (said.find((one) => one.port === port) ?? said.find((one) => one.port === 0))?.verdict === "join";
+    const verdicts = this.#written.get(keyOf(pair))?.verdicts ?? nothing;
+    return (verdicts.find((row) => row.port === port) ?? verdicts.find((row) => row.port === 0))?.verdict === "join";
   }
 
-  /** What could not be asked for, for want of a keeper perhaps, is due until it could. */
+  /** What the keeper could not be asked for stays due until it can. */
   async #sever(): Promise<void> {
     clearTimeout(this.#retry);
     const due = [...this.#due];
-    // One that began to change later had END written later: it waits for the next.
+    // A pod whose identity changes from here on has END written later, and waits for the next turn.
     const changing = new Set(this.#changing);
-    const results = await Promise.all(due.map((podIdx) => this.#severOne(podIdx)));
+    const results = await Promise.all(due.map((podIdx) => this.#severPod(podIdx)));
     const failed = results.filter((done) => !done).length;
     if (failed > 0 && this.#open !== null) {
       this.#options.log.warn("connections that are no longer allowed could not be ended yet", { pods: failed });
@@ -228,7 +220,7 @@ export class PairTables {
     if (settled.length > 0) this.set(this.#pods);
   }
 
-  async #severOne(podIdx: number): Promise<boolean> {
+  async #severPod(podIdx: number): Promise<boolean> {
     this.#due.delete(podIdx);
     try {
       await this.#options.sever(podIdx);
@@ -248,43 +240,50 @@ export class PairTables {
   }
 }
 
-/** What was said of each pair, as long as all that it depends on is the same. */
+type KnownVerdicts = { readonly ground: readonly unknown[]; readonly verdicts: readonly PortVerdict[] };
+
+/** The verdicts on each pair, as long as all that they depend on is the same. */
 class VerdictCache {
-  readonly #known = new WeakMap<
-    Workload,
-    WeakMap<Workload, { readonly ground: readonly unknown[]; readonly said: Said }>
-  >();
+  /** By destination, then by source. */
+  readonly #known = new WeakMap<Workload, WeakMap<Workload, KnownVerdicts>>();
 
   /** Asks about connections to `destination`, as the mesh is now. */
   towards(
     { workload: destination }: LocalPod,
     world: Pick<PairTablesOptions, "mesh" | "judge">,
-  ): (source: LocalPod) => Said {
+  ): (source: LocalPod) => readonly PortVerdict[] {
     const { mesh } = world;
     const general: unknown[] = [
       ...mesh.authorizationPoliciesFor(destination),
       null,
       ...mesh.peerAuthenticationsFor(destination),
       null,
-      ...destination.addresses.map((one) => mesh.workloadAt(one)),
+      ...destination.addresses.map((address) => mesh.workloadAt(address)),
     ];
-    /** By namespace of the source: a Service's address means its own Service first. */
+    /** By namespace of the source: of several Services with an address, its own namespace's comes first. */
     const grounds = new Map<string, readonly unknown[]>();
-    const bySource = this.#known.get(destination) ?? new WeakMap();
+    const bySource = this.#known.get(destination) ?? new WeakMap<Workload, KnownVerdicts>();
     this.#known.set(destination, bySource);
     return ({ workload: source }) => {
       const ground =
         grounds.get(source.namespace) ??
-        general.concat(destination.addresses.map((one) => mesh.serviceAt(one, source.namespace)));
+        general.concat(destination.addresses.map((address) => mesh.serviceAt(address, source.namespace)));
       grounds.set(source.namespace, ground);
       const known = bySource.get(source);
-      if (known !== undefined && same(known.ground, ground)) return known.said;
-      const said = pairVerdicts(source, destination, world);
-      bySource.set(source, { ground, said });
-      return said;
+      if (known !== undefined && same(known.ground, ground)) return known.verdicts;
+      const verdicts = pairVerdicts(source, destination, world);
+      bySource.set(source, { ground, verdicts });
+      return verdicts;
     };
   }
 }
 
 const same = (one: readonly unknown[], other: readonly unknown[]): boolean =>
   one.length === other.length && one.every((value, index) => value === other[index]);
+
+function writerOf(pair: Pair, pairs: PairVerdicts): TableWriter<PortVerdict> {
+  return {
+    put: ({ port, verdict }) => pairs.put({ ...pair, port, verdict }),
+    remove: ({ port }) => void pairs.delete({ ...pair, port }),
+  };
+}

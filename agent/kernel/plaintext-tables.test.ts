@@ -10,8 +10,23 @@ import { InByPort, OutByDst } from "./maps.ts";
 import { KernelTables } from "./plaintext-tables.ts";
 
 function tables(maxEntries: number) {
+  let written = (): void => undefined;
+  class WatchedMap extends FakeMap {
+    override put(key: Uint8Array, value: Uint8Array): void {
+      super.put(key, value);
+      written();
+    }
+    override delete(key: Uint8Array): boolean {
+      const was = super.delete(key);
+      written();
+      return was;
+    }
+  }
+  const onWrite = (look: () => void): void => {
+    written = look;
+  };
   const maps = [
-    new FakeMap({ name: "in_by_port", keyBytes: orlopInKey.size, valueBytes: 4, maxEntries }),
+    new WatchedMap({ name: "in_by_port", keyBytes: orlopInKey.size, valueBytes: 4, maxEntries }),
     new FakeMap({ name: "out_by_dst", keyBytes: orlopOutKey.size, valueBytes: 4, maxEntries }),
     new FakeMap({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size }),
   ] as const;
@@ -42,7 +57,7 @@ function tables(maxEntries: number) {
     pair_verdict: 9,
     vip_backends: 9,
   });
-  return { made, mesh, errors, inbound: new InByPort(maps[0]), outbound: new OutByDst(maps[1]) };
+  return { made, mesh, errors, onWrite, inbound: new InByPort(maps[0]), outbound: new OutByDst(maps[1]) };
 }
 
 const exception = peerAuthentication("PERMISSIVE", { selector: { app: "web" }, portLevel: { 8443: "STRICT" } });
@@ -67,4 +82,34 @@ test("nor is a destination without an agent, and nobody goes direct to the unkno
   made.setDestinations(mesh.apply([{ kind: "peer-authentication", op: "upsert", value: exception }]));
   assert.deepEqual(outbound.entries(), [{ address: "10.0.0.1", port: 0, verdict: "refuse" }]);
   assert.equal(made.failDirect(workload("other")), false);
+});
+
+test("a pod that leaves: at no moment does its STRICT port meet the PERMISSIVE default", () => {
+  const { made, mesh, inbound, onWrite } = tables(9);
+  const web = workload("web");
+  mesh.apply([
+    { kind: "workload", op: "upsert", value: web },
+    { kind: "peer-authentication", op: "upsert", value: exception },
+  ]);
+  made.setPod(1, web);
+  assert.deepEqual([inbound.get(1, 0), inbound.get(1, 8443)], ["pass", "refuse"]);
+  let writes = 0;
+  onWrite(() => {
+    writes += 1;
+    assert.notEqual(inbound.get(1, 8443) ?? inbound.get(1, 0) ?? "refuse", "pass");
+  });
+  made.removePod(1);
+  assert.equal(writes, 2);
+});
+
+test("an address of which a refusal did not fit stays refused, whatever else comes of it", () => {
+  const { made, mesh, outbound } = tables(1);
+  const web = workload("web");
+  made.setDestinations(mesh.apply([{ kind: "workload", op: "upsert", value: web }]));
+  made.setDestinations(mesh.apply([{ kind: "peer-authentication", op: "upsert", value: exception }]));
+  const strict = peerAuthentication("STRICT", { selector: { app: "web" }, portLevel: { 8443: "STRICT" } });
+  for (const value of [strict, exception]) {
+    made.setDestinations(mesh.apply([{ kind: "peer-authentication", op: "upsert", value }]));
+    assert.deepEqual(outbound.entries(), [{ address: "10.0.0.1", port: 0, verdict: "refuse" }]);
+  }
 });

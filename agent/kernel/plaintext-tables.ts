@@ -1,6 +1,5 @@
-// 1 · main thread · keeps the kernel's verdict tables equal to what the evaluator says of the mesh as it is.
-// Differences only, the strictest first; a table that is full refuses, so nothing is lost by it but reach.
-
+// 1 · main thread · keeps the kernel's verdicts on plaintext equal to what the evaluator says of the mesh as it is. Only differences
+// are written, in the order of table-change.ts. Where a table is full, what did not fit is refused: reach is lost, never protection.
 import type { LentMaps } from "../engine/keeper-client.ts";
 import type { NativeMapClass } from "../engine/native-maps.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
@@ -9,8 +8,9 @@ import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Destinations } from "./destinations.ts";
-import { Gate, InByPort, OutByDst } from "./maps.ts";
-import { difference, failDirect, type InEntry, inEntries } from "./plaintext-verdicts.ts";
+import { Gate, InByPort, type InEntry, OutByDst, type OutEntry } from "./maps.ts";
+import { failDirect, inEntries, inRules } from "./plaintext-verdicts.ts";
+import { closeGroup, type TableChange, type TableWriter, tableChange, writeChange } from "./table-change.ts";
 
 export type KernelTablesOptions = {
   readonly mesh: Snapshot;
@@ -19,7 +19,7 @@ export type KernelTablesOptions = {
   readonly log: Logger;
 };
 
-type Open = {
+type PlaintextMaps = {
   readonly inbound: InByPort;
   readonly outbound: OutByDst;
   readonly gate: Gate;
@@ -28,10 +28,12 @@ type Open = {
 
 export class KernelTables {
   readonly #options: KernelTablesOptions;
-  #open: Open | null = null;
+  #open: PlaintextMaps | null = null;
   #inbound = new Map<number, readonly InEntry[]>();
   #destinations: Destinations | null = null;
-  /** Before the mesh was read, its silence about a destination says nothing: what an earlier agent wrote stays. */
+  /** Addresses of which a refusal did not fit: nothing of theirs goes direct until the keeper lends the maps anew. */
+  #refusedAddresses = new Set<string>();
+  /** Before the mesh was read, its silence about a destination means nothing: what an earlier agent wrote stays. */
   #meshKnown = false;
   #full = false;
 
@@ -50,12 +52,13 @@ export class KernelTables {
       outbound: new OutByDst(outbound),
       gate: new Gate(gate),
       close: () => {
-        for (const one of natives) one.close();
+        for (const map of natives) map.close();
       },
     };
     this.#destinations = new Destinations(this.#options, this.#open.outbound.entries());
-    if (this.#meshKnown) this.setDestinations(null);
+    this.#refusedAddresses = new Set();
     this.#inbound = new Map();
+    if (this.#meshKnown) this.setDestinations(null);
   }
 
   get gate(): Gate | null {
@@ -67,45 +70,39 @@ export class KernelTables {
     return !this.#full && failDirect(workload, this.#options);
   }
 
-  /** Plaintext verdicts of an enrolled pod, as the mesh is now. True: what could pass before may not all pass now. */
+  /** Writes the verdicts of an enrolled pod, as the mesh is now. True: plaintext that could pass before may not all pass now. */
   setPod(podIdx: number, workload: Workload): boolean {
     if (this.#open === null) return false;
     const { inbound } = this.#open;
-    const written = this.#inbound.get(podIdx) ?? this.#readPod(podIdx, inbound);
+    const written = this.#inbound.get(podIdx) ?? readPod(podIdx, inbound);
     const desired = inEntries(podIdx, workload, this.#options);
-    const { put, remove } = difference(desired, written);
+    const change = tableChange(written, desired, inRules);
     const passed = written.some(({ verdict }) => verdict === "pass");
-    let fitted = true;
-    for (const { port, verdict } of put) fitted &&= inbound.put(podIdx, port, verdict);
-    for (const { port } of remove) inbound.delete(podIdx, port);
-    if (!fitted) {
-      this.#refuseAll(podIdx, inbound);
+    if (!writeChange(change, writerOf(inbound))) {
+      // An exception that did not fit would leave its port to the default.
+      closeGroup(readPod(podIdx, inbound), { podIdx, port: 0, verdict: "refuse" }, inRules, writerOf(inbound));
+      this.#inbound.set(podIdx, readPod(podIdx, inbound));
+      this.#noteFull("in_by_port");
       return passed;
     }
     this.#inbound.set(podIdx, desired);
-    return passed && (remove.length > 0 || put.some(({ verdict }) => verdict !== "pass"));
+    return passed && (change.remove.length > 0 || change.put.some(({ verdict }) => verdict !== "pass"));
   }
 
   removePod(podIdx: number): void {
     const inbound = this.#open?.inbound;
-    if (inbound !== undefined) for (const port of inbound.ports(podIdx)) inbound.delete(podIdx, port);
+    if (inbound !== undefined) {
+      writeChange(tableChange(readPod(podIdx, inbound), [], inRules), writerOf(inbound));
+    }
     this.#inbound.delete(podIdx);
   }
 
-  /** What each destination gets while no agent lives. null: everything anew. */
+  /** Writes what each destination gets while no agent lives. null: everything anew. */
   setDestinations(change: MeshChange | null): void {
     const anew = change === null || !this.#meshKnown;
     this.#meshKnown = true;
     if (this.#open === null || this.#destinations === null) return;
-    const { outbound } = this.#open;
-    const { put, remove } = anew ? this.#destinations.all() : this.#destinations.changed(change);
-    for (const { address, port, verdict } of put) {
-      if (outbound.put(address, port, verdict)) continue;
-      // A refusal that is not there must not read as what stands for the whole address, or for the unknown (failDirect).
-      if (verdict === "refuse") outbound.put(address, 0, "refuse");
-      this.#noteFull("out_by_dst");
-    }
-    for (const { address, port } of remove) outbound.delete(address, port);
+    this.#writeDestinations(anew ? this.#destinations.all() : this.#destinations.changed(change), this.#open.outbound);
   }
 
   close(): void {
@@ -113,16 +110,17 @@ export class KernelTables {
     this.#open = null;
   }
 
-  #readPod(podIdx: number, inbound: InByPort): InEntry[] {
-    return inbound.ports(podIdx).map((port) => ({ podIdx, port, verdict: inbound.get(podIdx, port) ?? "refuse" }));
-  }
-
-  /** An exception that did not fit would leave its port to the default: so nothing of the pod passes. A miss refuses, too. */
-  #refuseAll(podIdx: number, inbound: InByPort): void {
-    for (const port of inbound.ports(podIdx)) inbound.delete(podIdx, port);
-    inbound.put(podIdx, 0, "refuse");
-    this.#inbound.set(podIdx, this.#readPod(podIdx, inbound));
-    this.#noteFull("in_by_port");
+  #writeDestinations({ put, remove }: TableChange<OutEntry>, outbound: OutByDst): void {
+    for (const { address, port, verdict } of put) {
+      if (verdict !== "refuse" && this.#refusedAddresses.has(address)) continue;
+      if (outbound.put(address, port, verdict)) continue;
+      this.#noteFull("out_by_dst");
+      if (verdict !== "refuse") continue;
+      // Without this row its port would meet the address' default; without a default it is unknown, see failDirect.
+      this.#refusedAddresses.add(address);
+      outbound.put(address, 0, "refuse");
+    }
+    for (const { address, port } of remove) outbound.delete(address, port);
   }
 
   #noteFull(map: string): void {
@@ -130,4 +128,15 @@ export class KernelTables {
     this.#full = true;
     this.#options.log.error("a kernel table is full: what did not fit is refused", { map });
   }
+}
+
+function readPod(podIdx: number, inbound: InByPort): InEntry[] {
+  return inbound.ports(podIdx).map((port) => ({ podIdx, port, verdict: inbound.get(podIdx, port) ?? "refuse" }));
+}
+
+function writerOf(inbound: InByPort): TableWriter<InEntry> {
+  return {
+    put: ({ podIdx, port, verdict }) => inbound.put(podIdx, port, verdict),
+    remove: ({ podIdx, port }) => void inbound.delete(podIdx, port),
+  };
 }

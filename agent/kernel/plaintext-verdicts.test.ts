@@ -5,15 +5,9 @@ import type { MtlsMode } from "../mesh/policies.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
-import {
-  allOutEntries,
-  difference,
-  failDirect,
-  type InEntry,
-  inEntries,
-  type OutEntry,
-  type VerdictWorld,
-} from "./plaintext-verdicts.ts";
+import type { OutEntry } from "./maps.ts";
+import { allOutEntries } from "./plaintext-verdicts.fake.ts";
+import { failDirect, inEntries, type VerdictWorld } from "./plaintext-verdicts.ts";
 
 const api = workload("api", { addresses: ["10.0.0.2", "fd00::2"] });
 const old = workload("old", { addresses: ["10.0.0.9"], protocol: "none" });
@@ -97,30 +91,6 @@ describe("what the kernel may answer alone", () => {
       ),
       false,
     );
-  });
-
-  test("a difference writes the strictest first and removes last", () => {
-    const written: InEntry[] = [
-      { podIdx: 1, port: 0, verdict: "refuse" },
-      { podIdx: 1, port: 80, verdict: "pass" },
-      { podIdx: 1, port: 81, verdict: "agent" },
-    ];
-    const desired: InEntry[] = [
-      { podIdx: 1, port: 0, verdict: "pass" },
-      { podIdx: 1, port: 81, verdict: "agent" },
-      { podIdx: 1, port: 82, verdict: "refuse" },
-      { podIdx: 1, port: 83, verdict: "agent" },
-    ];
-    const { put, remove } = difference(desired, written);
-    assert.deepEqual(
-      put.map((one) => one.port),
-      [82, 83, 0],
-    );
-    assert.deepEqual(
-      remove.map((one) => one.port),
-      [80],
-    );
-    assert.deepEqual(difference(desired, desired), { put: [], remove: [] });
   });
 });
 

@@ -10,16 +10,8 @@ import { plaintextFacts } from "../plan/connection-facts.ts";
 import type { Candidate } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
 import type { Judge } from "../policy/evaluate.ts";
-
-/** in_by_port's values: STRICT · PERMISSIVE and no policy · PERMISSIVE with policy, so :15006 must judge. */
-export type InVerdict = "refuse" | "pass" | "agent";
-/** out_by_dst's values, consulted only while the heartbeat is late. */
-export type OutVerdict = "refuse" | "direct";
-
-/** port 0 is the pod's default. */
-export type InEntry = { readonly podIdx: number; readonly port: number; readonly verdict: InVerdict };
-/** port 0 is any. */
-export type OutEntry = { readonly address: string; readonly port: number; readonly verdict: OutVerdict };
+import type { InEntry, InVerdict, OutEntry } from "./maps.ts";
+import type { TableRules } from "./table-change.ts";
 
 export type VerdictWorld = { readonly mesh: Snapshot; readonly judge: Judge };
 
@@ -66,10 +58,8 @@ function vipEntry(address: string, port: number, targets: readonly Candidate[], 
   const direct =
     targets.length > 0 &&
     targets.every(
-      (one) =>
-        one.workload === null ||
-        one.workload.protocol === "none" ||
-        inVerdict(one.workload, one.port, world) === "pass",
+      ({ workload, port: target }) =>
+        workload === null || workload.protocol === "none" || inVerdict(workload, target, world) === "pass",
     );
   return { address, port, verdict: direct ? "direct" : "refuse" };
 }
@@ -106,36 +96,16 @@ function strangersFacts(destination: Workload, port: number): ConnectionFacts | 
   return plaintextFacts({ client, target: { address: destinationAddress, port } }, destination);
 }
 
-/** Every out_by_dst entry of the mesh. */
-export function allOutEntries(world: VerdictWorld): OutEntry[] {
-  const list: OutEntry[] = [];
-  for (const workload of world.mesh.workloads()) list.push(...outEntries(workload, world));
-  for (const service of world.mesh.services()) list.push(...vipEntries(service, world));
-  return list;
-}
+const inWeakness = { refuse: 0, agent: 1, pass: 2 } as const;
+const outWeakness = { refuse: 0, direct: 1 } as const;
 
-export type Difference<Entry> = { readonly put: readonly Entry[]; readonly remove: readonly Entry[] };
-
-const strictness = { refuse: 0, agent: 1, pass: 2, direct: 2 } as const;
-
-/**
- * What has to be written so that `written` becomes `desired`: first `put` in its order, the strictest first, then `remove`.
- * So no moment in between is weaker than both, also where an exception to a default goes or comes.
- */
-export function difference<Entry extends InEntry | OutEntry>(
-  desired: readonly Entry[],
-  written: readonly Entry[],
-): Difference<Entry> {
-  const want = new Map(desired.map((entry) => [keyOf(entry), entry]));
-  const have = new Map(written.map((entry) => [keyOf(entry), entry]));
-  return {
-    put: [...want.values()]
-      .filter((entry) => have.get(keyOf(entry))?.verdict !== entry.verdict)
-      .sort((a, b) => strictness[a.verdict] - strictness[b.verdict]),
-    remove: [...have.values()].filter((entry) => !want.has(keyOf(entry))),
-  };
-}
-
-function keyOf(entry: InEntry | OutEntry): string {
-  return "podIdx" in entry ? `${entry.podIdx} ${entry.port}` : `${entry.address} ${entry.port}`;
-}
+/** How the two tables are kept, row by row: see table-change.ts. */
+export const inRules: TableRules<InEntry> = {
+  keyOf: ({ podIdx, port }) => `${podIdx} ${port}`,
+  weakness: ({ verdict }) => inWeakness[verdict],
+};
+export const outRules: TableRules<OutEntry> = {
+  // Most rows are of a whole address, and that text is there already.
+  keyOf: ({ address, port }) => (port === 0 ? address : `${address} ${port}`),
+  weakness: ({ verdict }) => outWeakness[verdict],
+};
