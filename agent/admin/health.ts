@@ -44,7 +44,7 @@ export function startReadyServer(at: ListenAt, readiness: Readiness, warn: Warn)
 
 export type MetricsPage = { readonly contentType: string; readonly text: () => Promise<string> };
 
-/** A page is made at most this often, whoever asks and how often. */
+/** A page is made at most this often, however many ask. */
 const pageMs = 500;
 /** A page that grew past this is refused: a scrape must not eat the heap. */
 const maxPageBytes = 32 * 1024 * 1024;

@@ -61,7 +61,7 @@ async function raw(path: string, bytes: string): Promise<string> {
   socket.on("data", (chunk: string) => {
     text += chunk;
   });
-  socket.on("error", () => undefined); // A reset is one of the answers that are fine here.
+  socket.on("error", () => undefined); // A reset is a fine answer here.
   socket.write(bytes);
   await once(socket, "close");
   return text;

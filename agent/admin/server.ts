@@ -43,7 +43,7 @@ type AdminRoute = {
 
 export type AdminServer = { readonly close: () => Promise<void> };
 
-/** Listens. Rejects when something that is no socket stands at the path, or the directory cannot be used. */
+/** Listens. Rejects when the path is taken by something that is no socket, or the directory cannot be used. */
 export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
   prepare(options.path);
   const routes = routesOf(options.source);

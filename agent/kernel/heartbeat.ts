@@ -11,7 +11,7 @@ export type HeartbeatOptions = {
   readonly everyMs?: number;
   /** Nanoseconds of CLOCK_MONOTONIC. */
   readonly now?: () => bigint;
-  /** Told once when a thread hangs, and once when it moves again. */
+  /** Called when a thread hangs, and when it moves again: with the threads that hang then. */
   readonly onStalled?: (threads: readonly number[]) => void;
 };
 

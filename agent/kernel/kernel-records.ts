@@ -36,7 +36,7 @@ export class KernelRecords {
   }
 
   handle(event: KernelEvent): void {
-    // Programs of an older keeper tell of every such connection; these, only of one that never reached the agent.
+    // An older keeper's programs send events of all connections that the agent takes; ours only of those that never reached it.
     if (event.throughAgent && event.type !== "fail") return;
     // Of a joined connection the dialling end tells.
     if (event.joined !== null && event.direction === "in") return;
@@ -96,7 +96,7 @@ export class KernelRecords {
   }
 }
 
-/** What a revocation adds to an end; a peer that ended the connection at that very moment is not told apart. */
+/** What a revocation adds to an end. A peer may have ended the connection itself at that very moment: nothing tells. */
 function endingOf(revocation: Revocation | null): Partial<Outcome> {
   if (revocation === null) return {};
   const { refusal, decision } = revocation;

@@ -112,7 +112,7 @@ export class KernelWatch {
     });
   }
 
-  /** What happened until now is told by the mesh as it is now: before each change of it. */
+  /** Before each change of the mesh: what happened until now is recorded with the names and policies of now. */
   beforeMeshChange(): void {
     this.#look();
   }

@@ -1,5 +1,5 @@
-// main thread · typed access to what the kernel is told of pods of this node: pairs that may join, and who answers for a
-// virtual address. Full maps answer false, as in maps.ts.
+// main thread · typed access to the kernel's tables of pods of this node: which pairs may join, and which pods answer for a virtual
+// address. Full maps answer false, as in maps.ts.
 import {
   ORLOP_MAX_BACKENDS,
   ORLOP_PAIR_END,
@@ -70,7 +70,7 @@ export type Backend = { readonly address: string; readonly port: number; readonl
 export type VipEntry = { readonly podIdx: number; readonly vip: string; readonly port: number };
 export const MAX_BACKENDS = ORLOP_MAX_BACKENDS;
 
-/** Who answers one pod of this node for a virtual address, where all of them are pods of this node. */
+/** The pods that answer for a virtual address, for each calling pod; an entry exists only where all are of this node. */
 export class VipBackends {
   readonly #map: NativeMap;
 

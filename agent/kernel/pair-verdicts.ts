@@ -1,5 +1,5 @@
-// 1 · main thread · which pods of this node may talk past the agent: pairs and virtual addresses → what the kernel is told.
-// Every pair is asked of the evaluator, as the agent would ask for a `local` route; whoever has to be seen is not joined. Pure.
+// 1 · main thread · which pods of this node may talk past the agent: pairs and virtual addresses → rows of the kernel's tables. The
+// evaluator is asked about every pair as for a `local` route; a pair whose connections the agent has to see is not joined. Pure.
 import { isSameFamily } from "../mesh/ip.ts";
 import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/policies.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
@@ -8,21 +8,19 @@ import { candidatesOf } from "../plan/candidates.ts";
 import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { type Candidate, eligibleEndpoints } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
-import type { Backend, PairEntry, PairVerdict } from "./pair-maps.ts";
+import { type Backend, MAX_BACKENDS, type PairEntry, type PairVerdict } from "./pair-maps.ts";
 import type { VerdictWorld } from "./plaintext-verdicts.ts";
 
 /** A captured pod of this node. */
 export type LocalPod = { readonly podIdx: number; readonly workload: Workload };
-/** Verdicts of one pair by port; port 0 is any other. */
+/** A verdict on a port of a pair; port 0 is any other. */
 export type PortVerdict = Pick<PairEntry, "port" | "verdict">;
 
-/** Backends that fit into one entry (orlop_abi.h). */
-const MAX_BACKENDS = 16;
 /** The sum of weights is a number of 32 bit in the kernel. */
 const MAX_WEIGHT = 1_000_000;
 
 /**
- * What the kernel is told of connections from `source` to `destination`: any port, and each port that differs.
+ * The verdicts on connections from `source` to `destination`: on any port, and on each port that differs.
  * "join": allowed, and nobody but the two has to know. "stay": allowed, but the agent takes new ones. "end": denied.
  */
 export function pairVerdicts(source: Workload, destination: Workload, world: VerdictWorld): readonly PortVerdict[] {
@@ -37,7 +35,7 @@ export function pairVerdicts(source: Workload, destination: Workload, world: Ver
   const special = [...named]
     .filter((port) => port > 0 && port <= 65_535 && !isOwnPort(port))
     .map((port) => ({ port, verdict: verdict(port) }))
-    .filter((one) => one.verdict !== general);
+    .filter((special) => special.verdict !== general);
   return [{ port: 0, verdict: general }, ...special];
 }
 
@@ -57,7 +55,7 @@ function joinable(
   );
 }
 
-/** From and to each address that they could use: one denial denies all, since the kernel's verdict knows only the pods. */
+/** From and to each address that they could use. A single denial denies all: the kernel's verdict is of pods, not addresses. */
 function allowed(source: Workload, destination: Workload, port: number, world: VerdictWorld): boolean {
   const pairs = source.addresses.flatMap((from) =>
     destination.addresses.filter((to) => isSameFamily(from, to)).map((to) => ({ from, to })),

@@ -32,7 +32,7 @@ function tables(maxEntries: number) {
   ] as const;
   class Lent {
     constructor(fd: number) {
-      // Stands for the map itself, as the native class does for the kernel's.
+      // The map itself, as an instance of the native class is the kernel's map.
       // biome-ignore lint/correctness/noConstructorReturn: the double of a class that is looked up by descriptor.
       return maps[fd] ?? maps[0];
     }

@@ -65,7 +65,7 @@ export class KernelTables {
     return this.#open?.gate ?? null;
   }
 
-  /** Never once a destination did not fit: the kernel could not tell it from one that nobody knows. */
+  /** Never once a destination did not fit: to the kernel it is as unknown as an address outside the mesh. */
   failDirect(workload: Workload): boolean {
     return !this.#full && failDirect(workload, this.#options);
   }

@@ -18,7 +18,7 @@ export type VerdictWorld = { readonly mesh: Snapshot; readonly judge: Judge };
 /** What plaintext to `port` of the workload gets. */
 export function inVerdict(workload: Workload, port: number, world: VerdictWorld): InVerdict {
   const asked = strangersFacts(workload, port);
-  // An address is needed to ask; a workload without one is reached by nobody.
+  // A workload without an address is reached by nobody.
   if (asked === null) return "refuse";
   const decision = world.judge(asked);
   if (decision.verdict === "deny" && decision.reason === "mtls-required") return "refuse";

@@ -1,5 +1,5 @@
-// main thread · what of the mesh bears on the pods of this node among themselves: their namespaces' policies, the Services they
-// answer for, whoever else is meant by their addresses. So that a change of all the rest is told from one that matters. Pure.
+// main thread · what of the mesh bears on the pods of this node among themselves: their namespaces' policies, the Services that they
+// answer for, other claimants of their addresses. A change of anything else leaves the pair tables as they are. Pure.
 import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
@@ -7,31 +7,33 @@ import type { MeshChange } from "../mesh/store.ts";
 import type { LocalPod } from "./pair-verdicts.ts";
 
 export class PodSurroundings {
-  /** Of which pods of this node are endpoints. */
+  /** The Services of which pods of this node are endpoints. */
   readonly services: readonly Service[];
   readonly #mesh: Snapshot;
   readonly #namespaces: ReadonlySet<string>;
   readonly #serviceKeys: ReadonlySet<string>;
-  /** The pods' own and those of their Services; `#serviceKeys` has whoever else claims one of them and comes first. */
+  /** The pods' own and those of their Services. `#serviceKeys` holds also the Services that claim such an address first. */
   readonly #addresses: ReadonlySet<string>;
-  /** Who is meant by the pods' addresses. */
+  /** The pods, and the workloads that are meant by the pods' addresses. */
   readonly #workloads: ReadonlySet<string>;
 
   constructor(pods: readonly LocalPod[], mesh: Snapshot) {
     this.#mesh = mesh;
     const workloads = pods.map(({ workload }) => workload);
-    const addresses = workloads.flatMap((one) => one.addresses);
-    this.services = [...new Set(workloads.flatMap((one) => mesh.servicesOf(one)))];
+    const addresses = workloads.flatMap((workload) => workload.addresses);
+    this.services = [...new Set(workloads.flatMap((workload) => mesh.servicesOf(workload)))];
     this.#addresses = new Set([...addresses, ...this.services.flatMap(({ vips }) => vips)]);
-    const meant = [...this.#addresses].map((one) => mesh.serviceAt(one)).filter((one) => one !== undefined);
+    const meant = [...this.#addresses]
+      .map((address) => mesh.serviceAt(address))
+      .filter((service) => service !== undefined);
     this.#namespaces = new Set([mesh.rootNamespace, ...workloads.map(({ namespace }) => namespace)]);
     this.#serviceKeys = new Set([...this.services, ...meant].map(fullName));
     this.#workloads = new Set(
-      [...workloads, ...addresses.map((one) => mesh.workloadAt(one))].map((one) => one?.uid ?? ""),
+      [...workloads, ...addresses.map((address) => mesh.workloadAt(address))].map((workload) => workload?.uid ?? ""),
     );
   }
 
-  /** May the pods be told otherwise after this change, already applied? */
+  /** May the verdicts on the pods differ after this change? It is applied already. */
   touchedBy(change: MeshChange): boolean {
     const { authorizationPolicies, peerAuthentications, services, workloads, endpointsOf } = change;
     return (
@@ -44,16 +46,19 @@ export class PodSurroundings {
   }
 
   #isTouchedByService(key: string): boolean {
-    // One of their namespaces may select them now.
+    // A Service of their namespaces may select them now.
     if (this.#serviceKeys.has(key) || this.#namespaces.has(namespaceOf(key))) return true;
     const service = this.#mesh.service(key);
     const means = (address: string): boolean => this.#addresses.has(address);
-    return service !== undefined && (service.vips.some(means) || service.endpoints.some((one) => means(one.address)));
+    return (
+      service !== undefined && (service.vips.some(means) || service.endpoints.some(({ address }) => means(address)))
+    );
   }
 
   #isTouchedByWorkload(uid: string): boolean {
     return (
-      this.#workloads.has(uid) || (this.#mesh.workload(uid)?.addresses.some((one) => this.#addresses.has(one)) ?? false)
+      this.#workloads.has(uid) ||
+      (this.#mesh.workload(uid)?.addresses.some((address) => this.#addresses.has(address)) ?? false)
     );
   }
 }

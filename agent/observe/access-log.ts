@@ -6,7 +6,7 @@ import type { ConnectionRecord, Outcome, Party } from "./record.ts";
 export type AccessLogFormat = "text" | "json";
 
 /** One field: key, value, and whether ztunnel writes it bare. */
-type Field = readonly [key: string, value: string | number, bare?: "bare"];
+type LogField = readonly [key: string, value: string | number, bare?: "bare"];
 
 /** No value is longer than this many UTF-16 units; what a peer chose must not grow the log. */
 const maxValueLength = 512;
@@ -25,11 +25,11 @@ export function accessLine(record: ConnectionRecord, outcome: Outcome, atMs: num
   return `${time}\t${level}\taccess\t${message}\t${body.join(" ")}\n`;
 }
 
-function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly Field[] {
+function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField[] {
   const { source, destination, hbone, dialled, service } = record;
   const decision = outcome.decision ?? record.decision;
   const denied = decision?.verdict === "deny" ? decision : null;
-  const all: readonly (Field | false)[] = [
+  const all: readonly (LogField | false)[] = [
     ["src.addr", bareEndpoint(source), "bare"],
     ...partyFields("src", source),
     ["dst.addr", bareEndpoint(destination), "bare"],
@@ -55,7 +55,7 @@ function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly Field[] 
   return all.filter((field) => field !== false);
 }
 
-function partyFields(side: "src" | "dst", party: Party): readonly (Field | false)[] {
+function partyFields(side: "src" | "dst", party: Party): readonly (LogField | false)[] {
   const workload = party.workload;
   return [
     workload !== null && [`${side}.workload`, workload.name],

@@ -106,8 +106,8 @@ export class LineWriter {
     }
     this.#queue = [];
     this.#busy = true;
-    const lines = batch.reduce((sum, one) => sum + one.lines, 0);
-    this.#write(Buffer.concat(batch.map((one) => one.bytes)), 0, lines);
+    const lines = batch.reduce((sum, queued) => sum + queued.lines, 0);
+    this.#write(Buffer.concat(batch.map((queued) => queued.bytes)), 0, lines);
   }
 
   #write(bytes: Buffer, from: number, lines: number): void {

@@ -141,7 +141,7 @@ export function redact(value: unknown, depth = 0): unknown {
     return { name: value.name, message: redact(value.message, depth + 1), ...code };
   }
   if (depth >= 4) return "[…]";
-  if (Array.isArray(value)) return value.slice(0, 100).map((one) => redact(one, depth + 1));
+  if (Array.isArray(value)) return value.slice(0, 100).map((item) => redact(item, depth + 1));
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return `[${value.constructor?.name ?? "object"}]`;
   return redactFields(value as LogFields, depth + 1);

@@ -10,7 +10,7 @@ export type MetricFamily = {
   readonly help: string;
 };
 
-/** `counts[n]` values are at most `bounds[n]` and above the bound before; the last count, of one more, is of all above. */
+/** `counts[n]` values are at most `bounds[n]` and above the bound before; there is one more count, of all values above. */
 export type Histogram = {
   readonly bounds: readonly number[];
   readonly counts: readonly number[];

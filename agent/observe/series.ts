@@ -95,7 +95,7 @@ export type SeriesDeltas = {
 };
 
 const width = seriesValues.length + 1;
-/** A series without a connection for this long gives its place in the budget back. */
+/** A series without a connection for this long gives its share of the budget back. */
 const idleMs = 3_600_000;
 const sweepMs = 60_000;
 /** No label value is longer: a peer's certificate must not fill the scrape. */

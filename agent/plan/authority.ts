@@ -1,13 +1,13 @@
 // 12 · any thread · what a CONNECT's authority names. Strict: what two readers could read differently is
 // invalid (docs/reference/failures.md, row E2).
 
-export type Authority =
+export type ConnectAuthority =
   | { readonly kind: "address"; readonly address: string; readonly port: number }
   /** A name and port: understood, and not served. */
   | { readonly kind: "hostname" }
   | { readonly kind: "invalid" };
 
-const invalid: Authority = { kind: "invalid" };
+const invalid: ConnectAuthority = { kind: "invalid" };
 
 // 1-65535 without a leading zero; the range is checked below.
 const portForm = "([1-9][0-9]{0,4})";
@@ -23,7 +23,7 @@ const hostname = new RegExp(
  * `ip:port` or `[ip]:port`, or a lower-case name and port. Never throws. An IPv6 address is taken as it is spelled: it is only
  * ever compared with canonical text, so another spelling of the same address is another address, and refused.
  */
-export function parseAuthority(text: string): Authority {
+export function parseAuthority(text: string): ConnectAuthority {
   if (text.length > 265) return invalid;
   const literal = ipv4.exec(text) ?? ipv6.exec(text);
   if (literal !== null) {

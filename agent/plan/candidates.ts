@@ -15,8 +15,8 @@ export function candidatesOf(
   for (const endpoint of endpoints) {
     const { workload, addresses, weight, healthy } = endpoint;
     const target = targetPortOf(endpoint, port);
-    const address = addresses.find((one) => isIpv6(one) === wantsIpv6) ?? addresses[0];
-    // One that has no such named port, or no address, does not expose the service.
+    const address = addresses.find((each) => isIpv6(each) === wantsIpv6) ?? addresses[0];
+    // An endpoint that has no such named port, or no address, does not expose the service.
     if (target === undefined || address === undefined) continue;
     list.push({ workload, address, port: target, weight, healthy });
   }

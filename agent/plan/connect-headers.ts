@@ -89,7 +89,7 @@ function unescaped(value: string): string {
 
 /** `forwarded` of an outgoing CONNECT: the client, and the Service it asked for, if any. */
 export function forwardedOf(client: Endpoint, serviceHostname: string | null): string {
-  // Hostnames come from configuration; one that needs quoting is left out rather than sent half-escaped.
+  // Hostnames come from configuration; a name that needs quoting is left out rather than sent half-escaped.
   const host = serviceHostname !== null && /^[A-Za-z0-9._*-]{1,253}$/.test(serviceHostname) ? serviceHostname : null;
   return host === null ? `for="${endpointText(client)}"` : `for="${endpointText(client)}";host=${host}`;
 }
@@ -106,7 +106,7 @@ export function traceIdOf(traceparent: string): string {
   return match?.[1] ?? "";
 }
 
-/** Makes traceparents out of `fill` (a cryptographic source), 64 to each call: one costs a slice, not a system call. */
+/** Makes traceparents out of `fill` (a cryptographic source), 64 to each call: a traceparent costs a slice, not a system call. */
 export function traceparents(fill: (bytes: Uint8Array) => void): () => string {
   const pool = Buffer.alloc(24 * 64);
   let next = pool.length;

@@ -39,7 +39,7 @@ export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice)
   return choice.load(second) / second.weight < choice.load(first) / first.weight ? second : first;
 }
 
-/** Those of whom one may be chosen: healthy, with a weight, of the best locality rank. */
+/** The candidates that may be chosen: healthy, with a weight, of the best locality rank. */
 export function eligibleEndpoints(
   candidates: readonly Candidate[],
   choice: Pick<Choice, "from" | "loadBalancing">,
@@ -48,7 +48,7 @@ export function eligibleEndpoints(
 }
 
 function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
-  return candidates.filter((one) => one.weight > 0 && (one.healthy || policy.health === "allow-all"));
+  return candidates.filter(({ weight, healthy }) => weight > 0 && (healthy || policy.health === "allow-all"));
 }
 
 /**
@@ -102,15 +102,15 @@ function drawByWeight(
   random: () => number,
 ): Candidate | undefined {
   let total = 0;
-  for (const one of candidates) if (one !== without) total += one.weight;
+  for (const candidate of candidates) if (candidate !== without) total += candidate.weight;
   let point = random() * total;
   let last: Candidate | undefined;
-  for (const one of candidates) {
-    if (one === without) continue;
-    last = one;
-    point -= one.weight;
-    if (point < 0) return one;
+  for (const candidate of candidates) {
+    if (candidate === without) continue;
+    last = candidate;
+    point -= candidate.weight;
+    if (point < 0) return candidate;
   }
-  // Only rounding leads here: the last one's share ends at the total.
+  // Only rounding leads here: the last candidate's share ends at the total.
   return last;
 }

@@ -29,54 +29,58 @@ export type ExplainWorld = { readonly mesh: Snapshot; readonly judge: Judge };
 
 /**
  * What would happen if `src` connected to `dst` now. src: `<namespace>/<name>` of a pod or its deployment, or an address.
- * dst: the same or a Service's name or host name, with `:<port>`; the port may be left out where there is only one.
+ * dst: the same or a Service's name or host name, with `:<port>`; the port may be left out where there is no other.
  */
 export function explain(src: string, dst: string, world: ExplainWorld): Explanation | { readonly error: string } {
   const caller = callerOf(src, world.mesh);
   if ("error" in caller) return caller;
   const dialled = dialledOf(dst, caller.workload?.namespace ?? "default", world.mesh);
   if ("error" in dialled) return dialled;
-  const told: Step[] = [sourceStep(caller)];
+  const before: Step[] = [sourceStep(caller)];
   const seen = { src: nameOf(caller.workload) ?? caller.address, dst: dialled.name };
   // Not in the mesh, so not captured: what it dials, it dials itself, in plaintext.
   if (caller.workload === null || caller.workload.protocol === "none")
-    return uncaptured(caller, dialled.to, world, told, seen);
+    return uncaptured(caller, dialled.to, world, before, seen);
 
   const plan = planOutbound(
     { source: caller.workload, client: { address: caller.address, port: 0 }, dialled: dialled.to },
     { ...routeWorld(caller.workload, world.mesh), judge: (facts) => world.judge(facts, { trace: true }) },
   );
-  told.push(resolveStep(plan.route, dialled.to));
-  if (plan.route === null || plan.route.kind === "refuse") return concluded(plan, told, seen);
-  told.push(transportStep(plan.route, caller.workload));
-  if (plan.route.kind !== "tunnel") return concluded(plan, told, seen);
+  before.push(resolveStep(plan.route, dialled.to));
+  if (plan.route === null || plan.route.kind === "refuse") return concluded(plan, before, seen);
+  before.push(transportStep(plan.route, caller.workload));
+  if (plan.route.kind !== "tunnel") return concluded(plan, before, seen);
   const { destination, target } = plan.route;
   const client = { address: caller.address, port: 0 };
-  return concluded(inbound({ destination, target, client, identity: caller.workload.identity }, world), told, seen);
+  return concluded(inbound({ destination, target, client, identity: caller.workload.identity }, world), before, seen);
 }
 
 type Caller = { readonly workload: Workload | null; readonly address: string };
 type Seen = { readonly src: string; readonly dst: string };
 
-function uncaptured(caller: Caller, to: Endpoint, world: ExplainWorld, told: Step[], seen: Seen): Explanation {
+function uncaptured(caller: Caller, to: Endpoint, world: ExplainWorld, before: Step[], seen: Seen): Explanation {
   const { mesh } = world;
   const stranger = caller.workload ?? strangerAt(caller.address);
   const route = routeOf(stranger, to, routeWorld(stranger, mesh));
-  told.push(resolveStep(route, to));
+  before.push(resolveStep(route, to));
   if (route.kind === "refuse") {
-    return concluded({ verdict: "refuse", refusal: route.reason, route, facts: null, decision: null }, told, seen);
+    return concluded({ verdict: "refuse", refusal: route.reason, route, facts: null, decision: null }, before, seen);
   }
-  told.push({ id: "transport", status: "ok", summary: "plaintext: the caller is not captured, so it proves nothing" });
+  before.push({
+    id: "transport",
+    status: "ok",
+    summary: "plaintext: the caller is not captured, so it proves nothing",
+  });
   const { destination, target } = route;
   if (destination === null || destination.protocol === "none") {
     return concluded(
       { verdict: "go", route: { ...route, kind: "direct", why: "not-in-mesh" }, facts: null, decision: null },
-      told,
+      before,
       seen,
     );
   }
   const client = { address: caller.address, port: 0 };
-  return concluded(inbound({ destination, target, client, identity: null }, world), told, seen);
+  return concluded(inbound({ destination, target, client, identity: null }, world), before, seen);
 }
 
 function inbound(facts: Parameters<typeof planInbound>[0], { judge }: ExplainWorld): Plan {
@@ -93,9 +97,9 @@ function routeWorld(source: Workload, mesh: Snapshot) {
   };
 }
 
-function concluded(plan: Plan, told: readonly Step[], seen: Seen): Explanation {
+function concluded(plan: Plan, before: readonly Step[], seen: Seen): Explanation {
   const { decision } = plan;
-  const steps = [...told, ...(decision?.steps ?? [])];
+  const steps = [...before, ...(decision?.steps ?? [])];
   const allowed = plan.verdict === "go";
   const refusal = plan.verdict === "refuse" ? plan.refusal : null;
   steps.push({ id: "verdict", status: allowed ? "ok" : "failed", summary: verdictWords(decision, refusal) });
@@ -198,9 +202,10 @@ function onlyPort(service: Service | undefined): number | undefined {
 /** By pod name, else by deployment; of several the first by uid. */
 function workloadNamed(key: string, mesh: Snapshot): Workload | undefined {
   const found = [...mesh.workloads()].filter(
-    (one) => key === fullName(one) || key === fullName({ namespace: one.namespace, name: one.workloadName }),
+    ({ namespace, name, workloadName }) =>
+      key === fullName({ namespace, name }) || key === fullName({ namespace, name: workloadName }),
   );
-  const exact = found.filter((one) => key === fullName(one));
+  const exact = found.filter((workload) => key === fullName(workload));
   return (exact.length > 0 ? exact : found).sort((a, b) => (a.uid < b.uid ? -1 : 1))[0];
 }
 

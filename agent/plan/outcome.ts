@@ -86,7 +86,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
 export type Ending = { readonly flag: ResponseFlag; readonly cause: string; readonly message: string };
 
 /**
- * The end as the engine told it, and as we had asked for it: `asked` is the reason of our own `refuse` or `close`.
+ * The end as the engine reports it, and as we had asked for it: `asked` is the reason of our own `refuse` or `close`.
  * A reason only counts when the engine says that it was acted upon; a peer that reset first ended it itself. The engine's
  * own deadline for an answer may come before ours: then what the answer waited for is the reason.
  */

@@ -37,18 +37,18 @@ export function strangerAt(address: string): Workload {
  * certificate's, whatever it says.
  */
 export function strangerWith(identity: SpiffeId, address: string, baggage: string): Workload {
-  const said = parseBaggage(baggage);
+  const named = parseBaggage(baggage);
   return {
     ...nobody,
-    name: said.workloadName,
-    workloadName: said.workloadName,
+    name: named.workloadName,
+    workloadName: named.workloadName,
     namespace: identity.namespace,
     identity,
     addresses: [address],
     protocol: "hbone",
-    cluster: said.cluster,
-    locality: { region: said.region, zone: said.zone, subzone: "" },
-    canonicalName: said.canonicalName,
-    canonicalRevision: said.canonicalRevision,
+    cluster: named.cluster,
+    locality: { region: named.region, zone: named.zone, subzone: "" },
+    canonicalName: named.canonicalName,
+    canonicalRevision: named.canonicalRevision,
   };
 }

@@ -14,16 +14,15 @@ import { type Route, type RouteWorld, routeOf } from "./route.ts";
 /** `judge`: the evaluator over the same snapshot's policies (`judgeOf`). */
 export type PlanWorld = RouteWorld & { readonly judge: Judge };
 
-/** The way on. `facts` are what was judged; null: nothing is judged at this end. */
-type Onward = Exclude<Route, { readonly kind: "refuse" }>;
-
+/** The connection goes on. `facts` are what was judged; null: the far end judges. */
+export type GoPlan = {
+  readonly verdict: "go";
+  readonly route: Exclude<Route, { readonly kind: "refuse" }>;
+  readonly facts: ConnectionFacts | null;
+  readonly decision: Decision | null;
+};
 export type Plan =
-  | {
-      readonly verdict: "go";
-      readonly route: Onward;
-      readonly facts: ConnectionFacts | null;
-      readonly decision: Decision | null;
-    }
+  | GoPlan
   | {
       readonly verdict: "refuse";
       readonly refusal: Refusal;
@@ -71,7 +70,7 @@ export type InboundFacts = {
   readonly identity: SpiffeId | null;
 };
 
-/** A connection that arrives for a pod of this node. This verdict is the authoritative one. */
+/** A connection that arrives for a pod of this node. The verdict at this end is authoritative. */
 export function planInbound(facts: InboundFacts, judge: Judge): Plan {
   const { destination, target, client, identity } = facts;
   if (isOwnPort(target.port)) return refuse("own-port", null, null);

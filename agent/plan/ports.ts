@@ -8,7 +8,7 @@ export const INBOUND_PORT = 15006;
 export const HBONE_PORT = 15008;
 
 /**
- * Ports that Orlop listens on inside a pod. A connection to one of them, dialled or resolved (a Service's targetPort),
+ * Ports that Orlop listens on inside a pod. A connection to such a port, dialled or resolved (a Service's targetPort),
  * would reach ourselves and not an application (docs/reference/failures.md, row E1).
  */
 export function isOwnPort(port: number): boolean {

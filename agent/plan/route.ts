@@ -31,7 +31,7 @@ export type Route =
       /** The tunnel's TCP destination: <pod>:15008. */
       readonly to: Endpoint;
       readonly authority: string;
-      /** SPIFFE IDs of which the far end must have one: the workload's own and the service's further ones. */
+      /** The far end must prove any of these SPIFFE IDs: the workload's own, or a further name of the service. */
       readonly expected: readonly string[];
       readonly destination: Workload;
     })
@@ -64,7 +64,7 @@ export function routeOf(source: Workload, dialled: Endpoint, world: RouteWorld):
 }
 
 function throughService(source: Workload, dialled: Endpoint, service: Service, world: RouteWorld): Route {
-  const port = service.ports.find((one) => one.port === dialled.port);
+  const port = service.ports.find((each) => each.port === dialled.port);
   // A VIP is nobody's address: without the port there is nothing to fall back to.
   if (port === undefined) return refuse("no-service-port", service);
   if (service.loadBalancing.mode === "passthrough") {
@@ -74,7 +74,7 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
   const chosen = chooseEndpoint(candidates, {
     from: source,
     loadBalancing: service.loadBalancing,
-    load: (one) => world.load(one.address, one.port),
+    load: ({ address, port: target }) => world.load(address, target),
     random: world.random,
   });
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);

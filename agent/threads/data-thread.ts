@@ -74,7 +74,7 @@ const traffic = createTraffic({
   },
   random: Math.random,
   fillRandom: (bytes) => getRandomValues(bytes),
-  told: {
+  reports: {
     peerRejected: (event, reason, message) =>
       tell({
         op: "handshake-failed",

@@ -1,4 +1,4 @@
-// 7, 12 · data thread · one connection of the engine as traffic sees it, from its first event to its one `closed`.
+// 7, 12 · data thread · a connection of the engine as traffic sees it, from its first event to its only `closed`.
 import type { Answer } from "../engine/answers.ts";
 import type { Closed, ConnRef } from "../engine/events.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
@@ -54,14 +54,14 @@ export class Connection {
     return { type: "refuse", ...this.ref, status: statusOf(refusal) };
   }
 
-  /** A later judgement ends it; `decision` replaces the first one in the log line. */
+  /** A later judgement ends it; `decision` replaces the first decision in the log line. */
   cut(refusal: Refusal, decision: Decision | null): Answer {
     this.#asked = refusal;
     this.#late = decision;
     return { type: "close", ...this.ref };
   }
 
-  /** The far side stands: what was really dialled. */
+  /** The far side is connected: `upstream` is what was really dialled. */
   established(upstream: Endpoint): void {
     this.#record?.reached(upstream);
   }

@@ -4,7 +4,7 @@ export type DrainState =
   | { readonly kind: "serving" }
   /** Nothing new is accepted; what is open goes on until `deadlineMs` on the monotonic clock. */
   | { readonly kind: "draining"; readonly deadlineMs: number }
-  /** The deadline passed: everything open was told to close. */
+  /** The deadline passed: everything open has been asked to close. */
   | { readonly kind: "cutting" }
   | { readonly kind: "drained" };
 

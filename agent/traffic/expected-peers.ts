@@ -1,6 +1,6 @@
 // 7, 10 · data thread · what an HBONE tunnel must find at its far end: sets of identities, interned to integers.
 
-/** Most sets remembered; the one longest unused goes first. A set lives on in the engine's key of its tunnels. */
+/** Most sets remembered; the set that is longest unused goes first. A set lives on in the engine's key of its tunnels. */
 const MAX_SETS = 65_536;
 
 /** Equal sets have equal integers while remembered, so that the engine may compare tunnels by them. */

@@ -1,4 +1,4 @@
-// 12 · data thread · a CONNECT from a verified peer → facts → plan → answer. This verdict is the authoritative one.
+// 12 · data thread · a CONNECT from a verified peer → facts → plan → answer. The verdict at this end is authoritative.
 import type { Answer } from "../engine/answers.ts";
 import type { ConnectRequest } from "../engine/events.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
@@ -80,7 +80,7 @@ function clientOf({ peer, baggage }: ConnectRequest, identity: SpiffeId, context
   return workload?.identity.text === identity.text ? workload : strangerWith(identity, peer.address, baggage);
 }
 
-/** For labels only: the Service that the peer says was asked for, if there is one and it could mean this pod. */
+/** For labels only: the Service that the peer says was asked for, if it exists and could mean this pod. */
 function serviceNamed(forwarded: string, destination: Workload, context: TrafficContext): ConnectionRecord["service"] {
   const host = hostOfForwarded(forwarded);
   const service = host === "" ? undefined : context.world.mesh.serviceNamed(host);

@@ -1,16 +1,14 @@
-// 7 · data thread · a captured connection → facts → plan → answer; or what is still missing for one.
+// 7 · data thread · a captured connection → facts → plan → answer; or what is still missing for an answer.
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
-import { type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
+import { type GoPlan, type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { Missing } from "./waiting.ts";
-
-type Onward = Extract<Plan, { readonly verdict: "go" }>;
 
 /** The record of a connection of which only the event is known. */
 export function outboundDraft(event: Accepted): ConnectionRecord {
@@ -18,7 +16,7 @@ export function outboundDraft(event: Accepted): ConnectionRecord {
   return connectionRecord({ reporter: "source", podIdx: event.podIdx, source: event.source, destination: dialled });
 }
 
-/** May be called again with the same arguments when it said what was missing. */
+/** May be called again with the same arguments when the result is what was missing. */
 export function answerOutbound(event: Accepted, connection: Connection, context: TrafficContext): Answer | Missing {
   const { source: client, destination: dialled } = event;
   if (dialled === null) return connection.refuse("no-original-destination", null);
@@ -42,7 +40,7 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
 }
 
 function answerOf(
-  { route }: Onward,
+  { route }: GoPlan,
   source: Workload,
   { source: client, ...event }: Accepted,
   context: TrafficContext,

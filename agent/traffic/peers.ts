@@ -46,7 +46,7 @@ export type PeerOptions = {
   readonly verified: VerifiedPeers;
   readonly expected: ExpectedPeers;
   readonly readPeer: ReadPeer;
-  /** Told of everyone turned away: to be counted and logged. */
+  /** Called for every peer that is turned away, to count and log it. */
   readonly rejected: PeerRejected;
 };
 
@@ -60,7 +60,7 @@ export function answerPeer(event: PeerCertificate, options: PeerOptions): Peer |
   const read = options.readPeer(event.leaf);
   if ("reject" in read) return reject(read.reject, `the peer's certificate: ${read.reject}`);
   const identity = read.spiffeId;
-  // As a client the set decides alone: it names whole identities, and a ServiceEntry may name one of another domain.
+  // As a client the set decides alone: it names whole identities, and a ServiceEntry may name an identity of another domain.
   if (event.role === "client" && !options.expected.admits(event.expect, identity.text)) {
     return reject("unexpected-identity", `${identity.text} answered, which is not expected there`);
   }

@@ -1,4 +1,4 @@
-// 7, 12 · data thread · the pods this thread serves: what the keeper's index stands for.
+// 7, 12 · data thread · the pods that this thread serves, by the keeper's index and by workload.
 
 export type Pod = {
   readonly podIdx: number;

@@ -14,7 +14,7 @@ const changed = (...workloads: readonly Workload[]): Change => ({
   workloads: new Set(workloads.map((one) => one.uid)),
 });
 
-/** Connections that were told to close since `from`. */
+/** Connections that were asked to close since `from`. */
 function closes(bench: Bench, from = 0): number[] {
   return bench.engine.answers
     .slice(from)

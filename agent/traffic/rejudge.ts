@@ -1,4 +1,5 @@
-// 9 again · data thread · what open connections stand on; after a change they are judged again and closed when it fell.
+// 9 again · data thread · open connections with what each was allowed on. After a change they are judged again, and closed when
+// they are no longer allowed.
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import { type Permission, permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
@@ -49,8 +50,8 @@ export class LiveConnections {
   }
 
   /**
-   * Judges again whatever `change` (already applied) may have touched; the revocationOf, each with why. What cannot be judged
-   * because of a fault of ours does not stand either; `fault` is told.
+   * Judges again what `change` (already applied) may bear on; the result is the connections that must end, each with why. A
+   * connection that cannot be judged because of a fault of ours must end, too; `fault` hears of it.
    */
   rejudge(
     change: Change,

@@ -1,4 +1,4 @@
-// tests · a whole traffic room on a fake engine: a fake clock, a recorder that keeps everything, a judge that can be told.
+// tests · a whole data thread's traffic on a fake engine: a fake clock, a recorder that keeps everything, a judge that tests set.
 import type { Answer } from "../engine/answers.ts";
 import { FakeEngine } from "../engine/engine.fake.ts";
 import type { Accepted, CloseCause, Closed, ConnectRequest, ConnRef } from "../engine/events.ts";
@@ -12,7 +12,7 @@ import type { Decision } from "../policy/decision.ts";
 import { allow, FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
 import { createTraffic, type Traffic, type TrafficOptions } from "./traffic.ts";
 
-/** Timers that only move when told. */
+/** Timers that move only with `advance`. */
 export class FakeClock {
   nowMs = 0;
   #timers: { readonly at: number; readonly call: () => void }[] = [];
@@ -21,7 +21,7 @@ export class FakeClock {
     const timer = { at: this.nowMs + ms, call };
     this.#timers.push(timer);
     return () => {
-      this.#timers = this.#timers.filter((one) => one !== timer);
+      this.#timers = this.#timers.filter((each) => each !== timer);
     };
   }
 
@@ -32,9 +32,9 @@ export class FakeClock {
   advance(ms: number): void {
     const end = this.nowMs + ms;
     for (;;) {
-      const [next] = this.#timers.filter((one) => one.at <= end).sort((a, b) => a.at - b.at);
+      const [next] = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
       if (next === undefined) break;
-      this.#timers = this.#timers.filter((one) => one !== next);
+      this.#timers = this.#timers.filter((each) => each !== next);
       this.nowMs = next.at;
       next.call();
     }
@@ -52,7 +52,7 @@ export class Bench {
   readonly ended: { readonly record: ConnectionRecord; readonly outcome: Outcome }[] = [];
   readonly faults: unknown[] = [];
   readonly rejected: string[] = [];
-  readonly told: string[] = [];
+  readonly reported: string[] = [];
   readonly asked: ConnectionFacts[] = [];
   judge: (facts: ConnectionFacts) => Decision = () => allow;
   readonly recorder: Recorder;
@@ -89,11 +89,11 @@ export class Bench {
       fillRandom: (bytes) => {
         for (let index = 0; index < bytes.length; index += 1) bytes[index] = Math.floor(random() * 256);
       },
-      told: {
+      reports: {
         peerRejected: (_event, reason) => this.rejected.push(reason),
-        handshakeFailed: (event) => this.told.push(event.reason),
-        tunnelAbused: (event) => this.told.push(event.reason),
-        poolLow: (event) => this.told.push(event.kind),
+        handshakeFailed: (event) => this.reported.push(event.reason),
+        tunnelAbused: (event) => this.reported.push(event.reason),
+        poolLow: (event) => this.reported.push(event.kind),
         fault: (error) => this.faults.push(error),
       },
       ...given,

@@ -206,7 +206,7 @@ describe("pods and identities", () => {
     bench.engine.feed({ type: "handshake-failed", podIdx: 1, peer, reason: "plaintext", message: "" });
     bench.engine.feed({ type: "tunnel-abused", podIdx: 1, peer, peerIdentity: 1, reason: "rapid-reset" });
     bench.engine.feed({ type: "pool-low", podIdx: 1, kind: "out4", count: 8 });
-    assert.deepEqual(bench.told, ["plaintext", "rapid-reset", "out4"]);
+    assert.deepEqual(bench.reported, ["plaintext", "rapid-reset", "out4"]);
   });
 });
 

@@ -26,7 +26,7 @@ import { answerOutbound, outboundDraft } from "./outbound.ts";
 import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
 import { type Pod, Pods } from "./pods.ts";
 import { type Change, LiveConnections } from "./rejudge.ts";
-import { type Missing, Waiting } from "./waiting.ts";
+import { type Missing, WaitingConnections } from "./waiting.ts";
 
 export type TrafficOptions = {
   readonly trustDomain: string;
@@ -46,7 +46,7 @@ export type TrafficOptions = {
   readonly random: () => number;
   /** Cryptographic: trace ids. */
   readonly fillRandom: (bytes: Uint8Array) => void;
-  readonly told: {
+  readonly reports: {
     readonly peerRejected: PeerRejected;
     readonly handshakeFailed: (event: HandshakeFailed) => void;
     readonly tunnelAbused: (event: TunnelAbused) => void;
@@ -79,32 +79,34 @@ class Thread implements Traffic {
   readonly #connections = new Map<number, Connection>();
   /** SPIFFE ID → the integer under which our certificate for it is installed. */
   readonly #own = new Map<string, number>();
-  readonly #waiting: Waiting;
+  readonly #waiting: WaitingConnections;
   readonly #drain: Drain;
   readonly #context: TrafficContext;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
-    this.#waiting = new Waiting(options);
-    this.#context = createRoom(options, this.#own);
+    this.#waiting = new WaitingConnections(options);
+    this.#context = createContext(options, this.#own);
     const { now, after, stopTaking } = options;
     this.#drain = new Drain({ now, after, stopTaking, open: () => this.open(), cutAll: () => this.#cutAll() });
   }
 
-  /** An exception costs the one connection it happened to, never the thread. */
+  /** An exception costs the connection that it happened to, never the thread. */
   readonly handle: EventHandler = (event) => {
     try {
       return this.#dispatch(event);
     } catch (error) {
-      this.#options.told.fault(error, event.type);
+      this.#options.reports.fault(error, event.type);
       return this.#afterFault(event);
     }
   };
 
   storeChanged(change: Change): void {
     const { live, world } = this.#context;
-    const { answer, told } = this.#options;
-    for (const { connection, revocation } of live.rejudge(change, world, (error) => told.fault(error, "re-judging"))) {
+    const { answer, reports } = this.#options;
+    for (const { connection, revocation } of live.rejudge(change, world, (error) =>
+      reports.fault(error, "re-judging"),
+    )) {
       live.remove(connection);
       answer(connection.cut(revocation.refusal, revocation.decision));
     }
@@ -141,13 +143,15 @@ class Thread implements Traffic {
   }
 
   #dispatch(event: EngineEvent): Answer | undefined {
-    const { told } = this.#options;
+    const { reports } = this.#options;
     switch (event.type) {
       case "accepted":
         if (event.listener === "outbound") return this.#outbound(event);
-        return this.#begun(event, plaintextDraft(event), (one) => answerPlaintext(event, one, this.#context));
+        return this.#begun(event, plaintextDraft(event), (connection) =>
+          answerPlaintext(event, connection, this.#context),
+        );
       case "connect-request":
-        return this.#begun(event, inboundDraft(event), (one) => answerInbound(event, one, this.#context));
+        return this.#begun(event, inboundDraft(event), (connection) => answerInbound(event, connection, this.#context));
       case "peer-certificate":
         return this.#peer(event);
       case "established":
@@ -157,13 +161,13 @@ class Thread implements Traffic {
         this.#closed(event);
         return undefined;
       case "handshake-failed":
-        told.handshakeFailed(event);
+        reports.handshakeFailed(event);
         return undefined;
       case "tunnel-abused":
-        told.tunnelAbused(event);
+        reports.tunnelAbused(event);
         return undefined;
       case "pool-low":
-        told.poolLow(event);
+        reports.poolLow(event);
         return undefined;
     }
   }
@@ -181,22 +185,22 @@ class Thread implements Traffic {
 
   /** One more try of what waits: what is still missing, or undefined once answered, either way. */
   #again(event: Accepted, connection: Connection): Missing | undefined {
-    const { answer, told } = this.#options;
+    const { answer, reports } = this.#options;
     try {
       const later = answerOutbound(event, connection, this.#context);
       if (typeof later === "string") return later;
       answer(later);
     } catch (error) {
-      told.fault(error, "a late answer");
+      reports.fault(error, "a late answer");
       answer(connection.refuse("fault", null));
     }
     return undefined;
   }
 
   #peer(event: PeerCertificate): Answer {
-    const { trustDomain, readPeer, told } = this.#options;
+    const { trustDomain, readPeer, reports } = this.#options;
     const { verified, expected } = this.#context;
-    return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: told.peerRejected });
+    return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: reports.peerRejected });
   }
 
   #closed(event: Closed): void {
@@ -232,7 +236,7 @@ class Thread implements Traffic {
 
   /** The engine used a slot again without telling of its end: a fault, but the record is still owed. */
   #lost({ ref }: Connection): void {
-    this.#options.told.fault(
+    this.#options.reports.fault(
       new Error(`connection ${ref.conn} of generation ${ref.generation} never ended`),
       "accepting",
     );
@@ -259,7 +263,7 @@ class Thread implements Traffic {
   }
 }
 
-function createRoom(options: TrafficOptions, own: ReadonlyMap<string, number>): TrafficContext {
+function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>): TrafficContext {
   const pods = new Pods();
   const load = new EndpointLoad();
   return {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeClock } from "./traffic.fake.ts";
-import { type Missing, WAIT_LIMIT_MS, Waiting } from "./waiting.ts";
+import { type Missing, WAIT_LIMIT_MS, WaitingConnections } from "./waiting.ts";
 
 function bench() {
   const clock = new FakeClock();
-  const waiting = new Waiting({ now: () => clock.nowMs, after: (ms, call) => clock.after(ms, call) });
+  const waiting = new WaitingConnections({ now: () => clock.nowMs, after: (ms, call) => clock.after(ms, call) });
   const gaveUp: number[] = [];
   const park = (conn: number, attempt: () => Missing | undefined = () => "no-certificate"): void =>
     waiting.park({ conn, generation: 1 }, "no-certificate", attempt, () => gaveUp.push(conn));

@@ -3,7 +3,7 @@ import type { ConnRef } from "../engine/events.ts";
 
 /** How long a connection waits for its own workload or certificate; ztunnel waits as long. */
 export const WAIT_LIMIT_MS = 5000;
-/** Most connections that wait on one thread; the next one is refused at once. */
+/** Most connections that wait on one thread; the next is refused at once. */
 const MAX_WAITING = 4096;
 
 /** What is missing. A closed list: it is the reason when the wait ends in vain. */
@@ -27,7 +27,7 @@ type Parked = {
   missing: Missing;
 };
 
-export class Waiting {
+export class WaitingConnections {
   readonly #options: WaitingOptions;
   /** By connection slot. Insertion order is deadline order, since all wait equally long. */
   readonly #parked = new Map<number, Parked>();

@@ -48,8 +48,8 @@ function callOf(app: number, nth: number): ConnectionFacts {
 const callers = Array.from({ length: CALLS }, (_, index) => callOf(index % APPS, index % POLICIES_PER_APP));
 const strangers = Array.from({ length: CALLS }, (_, index) => callOf(index % APPS, POLICIES_PER_APP));
 const judged = (facts: readonly ConnectionFacts[], verdict: "allow" | "deny") => (index: number) => {
-  const one = facts[index];
-  if (one === undefined || judge(one).verdict !== verdict) throw new Error(`expected ${verdict}`);
+  const asked = facts[index];
+  if (asked === undefined || judge(asked).verdict !== verdict) throw new Error(`expected ${verdict}`);
 };
 count("decide-allow", judged(callers, "allow"));
 count("decide-deny", judged(strangers, "deny"));

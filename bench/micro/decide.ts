@@ -1,6 +1,6 @@
 // bench · one L4 decision, with few policies in the mesh and with many: a destination on this node, any of its callers or a
-// stranger. An agent judges for the pods of its own node; how much slower a decision is for a destination that nobody asked
-// about lately is told beside it.
+// stranger. An agent judges for the pods of its own node; `anyDestination` is what a decision costs for a destination about which
+// nobody asked lately.
 import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { certificateFacts } from "../../agent/plan/connection-facts.ts";
@@ -50,8 +50,8 @@ export function decider(policies: number, seed: number): Decider {
   const stepOf =
     (facts: readonly ConnectionFacts[]) =>
     (index: number): void => {
-      const one = facts[index];
-      if (one !== undefined && judge(one).verdict === "deny") denied++;
+      const asked = facts[index];
+      if (asked !== undefined && judge(asked).verdict === "deny") denied++;
     };
   const [nearStep, anyStep] = [stepOf(near), stepOf(any)];
   for (const step of [anyStep, nearStep]) for (let index = 0; index < CALLS; index++) step(index);

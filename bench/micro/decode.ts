@@ -15,10 +15,10 @@ function arenaWith(type: number, texts: readonly string[]): ArrayBuffer {
   const bytes = Buffer.from(arena);
   const at = abi.ORLOP_ARENA_EVENTS;
   view.setUint32(at + record.type, type, true);
-  for (const place of [record.near, record.target]) {
-    writeIp("10.90.1.11", bytes, at + place + abi.orlopEndpoint.addr);
-    view.setUint16(at + place + abi.orlopEndpoint.port, 40_000, true);
-    view.setUint16(at + place + abi.orlopEndpoint.known, 1, true);
+  for (const field of [record.near, record.target]) {
+    writeIp("10.90.1.11", bytes, at + field + abi.orlopEndpoint.addr);
+    view.setUint16(at + field + abi.orlopEndpoint.port, 40_000, true);
+    view.setUint16(at + field + abi.orlopEndpoint.known, 1, true);
   }
   let offset = 0;
   for (const [which, text] of texts.entries()) {

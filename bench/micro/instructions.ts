@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // bench · `node bench/micro/instructions.ts [--compare | --write]`: instructions per call of the hot paths, counted by callgrind:
-// the same on a busy machine as on an idle one.
+// the same on a busy machine as on an idle machine.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";

@@ -45,7 +45,7 @@ export function workload(index: number): Workload {
 
 export const vipOf = (index: number): string => `172.${16 + ((index >> 16) & 15)}.${(index >> 8) & 255}.${index & 255}`;
 
-/** The Service of an app, or a further one. */
+/** The Service of an app, or a further Service of it. */
 export function service(index: number, app = index): Service {
   return {
     name: `app-${index}`,
@@ -61,7 +61,7 @@ export function service(index: number, app = index): Service {
   };
 }
 
-/** The `nth` policy of an app: one caller and one port each, so that the last of them is the one that matches. */
+/** The `nth` policy of an app: one caller and one port each, so that only the last of them matches. */
 export function policy(app: number, nth: number): AuthorizationPolicy {
   const namespace = namespaceOf(app);
   const principals = [{ kind: "exact", value: `cluster.local/ns/${namespace}/sa/caller-${nth}` }] as const;

@@ -12,8 +12,8 @@ const results = {
   routeOverWorkloads: sizes.map((workloads) => ({ workloads, ...routerOfWorkloads(workloads, seed).measure() })),
   routeOverServices: sizes.map((services) => ({ services, ...routerOfServices(services, seed).measure() })),
   update: sizes.map((workloads) => {
-    const one = updater(workloads, seed);
-    return { workloads, heapMb: Math.round(one.heapMb), ...one.measure() };
+    const changed = updater(workloads, seed);
+    return { workloads, heapMb: Math.round(changed.heapMb), ...changed.measure() };
   }),
   decode: decodeTimes(),
 };

@@ -47,8 +47,8 @@ function router(workloads: number, services: number, seed: number): Router {
   const stepOf =
     (facts: readonly OutboundFacts[]) =>
     (index: number): void => {
-      const one = facts[index];
-      if (one === undefined || planOutbound(one, world).route?.kind !== "tunnel")
+      const asked = facts[index];
+      if (asked === undefined || planOutbound(asked, world).route?.kind !== "tunnel")
         throw new Error("no tunnel was planned");
     };
   const [nearStep, anyStep] = [stepOf(near), stepOf(any)];
