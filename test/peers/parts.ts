@@ -13,4 +13,5 @@ export const parts: readonly Part[] = [
   { name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] },
   { name: "rustls", test: "rustls/rustls.peer.ts", projects: ["rustls"] },
   { name: "h2spec", test: "h2spec/h2spec.peer.ts", projects: ["h2spec"] },
+  { name: "tlslite", test: "tlslite/tlslite.peer.ts", projects: ["tlslite"] },
 ];

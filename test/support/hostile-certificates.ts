@@ -27,7 +27,7 @@ export const ip = (...bytes: number[]): Buffer => der(0x87, Buffer.from(bytes));
 export const otherName = (text: string): Buffer => der(0xa0, oid("2b060104018237140203"), der(0xa0, der(0x0c, text)));
 export const san = (...names: Uint8Array[]): Buffer => extension("551d11", true, sequence(...names));
 
-const basicConstraints = (ca: boolean): Buffer =>
+export const basicConstraints = (ca: boolean): Buffer =>
   extension("551d13", true, sequence(...(ca ? [der(0x01, Buffer.from([0xff]))] : [])));
 /** bits: 0x80 digitalSignature, 0x04 keyCertSign, 0x02 cRLSign. */
 export const keyUsage = (bits: number): Buffer => extension("551d0f", true, der(0x03, Buffer.from([1, bits])));
