@@ -211,6 +211,7 @@ export const orlopSocketKey = {
   size: 8,
   podIdx: 0,
   family: 4,
+  port: 6,
 } as const;
 
 /** Byte offsets in struct orlop_event. */

@@ -104,8 +104,8 @@ struct {
 	__type(value, struct orlop_gate);
 } gate SEC(".maps") __weak;
 
-/* Keeper writes, sk_lookup reads. Listening sockets keep their default operations in here. A closed
- * listener leaves by itself; missing: sk_lookup refuses. */
+/* Keeper writes, sk_lookup reads. Two listeners per pod and family. Listening sockets keep their default
+ * operations in here. A closed listener leaves by itself; missing: sk_lookup refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, 8192);

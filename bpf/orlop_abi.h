@@ -174,10 +174,11 @@ struct orlop_gate {
 	__u64 limit_ns;
 };
 
-/* inbound_socket: sockhash, this -> listening socket of :15006. Written by the keeper. */
+/* inbound_socket: sockhash, this -> the keeper's listening socket. Written by the keeper. */
 struct orlop_socket_key {
 	__u32 pod_idx;
-	__u32 family; /* 4 or 6 */
+	__u16 family; /* 4 or 6 */
+	__be16 port;  /* ORLOP_PORT_INBOUND or ORLOP_PORT_HBONE */
 };
 
 /* --- telling what happened ---------------------------------------------------------------- */

@@ -50,13 +50,16 @@ static __always_inline int refuse(const struct arrival *a, __u32 reason)
 	return SK_DROP;
 }
 
-/* Fail mode: closed at each return but the last. Without a listener, or with a listener that
- * the kernel does not accept, the SYN is dropped and never passed on. */
-static __always_inline int to_agent(struct bpf_sk_lookup *ctx, const struct arrival *a)
+/* To the keeper's listener of that port, which the pod cannot replace: an application that binds the same port
+ * on every address gets nothing. Fail mode: closed at each return but the last. Without a listener, or with a
+ * listener that the kernel does not accept, the SYN is dropped and never passed on. */
+static __always_inline int assign(struct bpf_sk_lookup *ctx, const struct arrival *a, __u16 port,
+				  __u32 counter)
 {
 	struct orlop_socket_key key = {
 	    .pod_idx = a->pod_idx,
 	    .family = ctx->family == AF_INET ? 4 : 6,
+	    .port = bpf_htons(port),
 	};
 	struct bpf_sock *listener = bpf_map_lookup_elem(&inbound_socket, &key);
 	long err;
@@ -67,7 +70,7 @@ static __always_inline int to_agent(struct bpf_sk_lookup *ctx, const struct arri
 	bpf_sk_release(listener);
 	if (err)
 		return refuse(a, ORLOP_COUNT_IN_REFUSED_NO_LISTENER);
-	count(ORLOP_COUNT_IN_TO_AGENT);
+	count(counter);
 	return SK_PASS;
 }
 
@@ -104,11 +107,9 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 	if (!pod)
 		return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
 	a.pod_idx = pod->pod_idx;
-	/* Fail mode: open. The agent's own listener, which speaks nothing but TLS. */
-	if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_HBONE)) {
-		count(ORLOP_COUNT_IN_HBONE);
-		return SK_PASS;
-	}
+	/* Fail mode: closed. To the listener of tunnels, which speaks nothing but TLS, or to nobody. */
+	if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_HBONE))
+		return assign(ctx, &a, ORLOP_PORT_HBONE, ORLOP_COUNT_IN_HBONE);
 	/* Fail mode: open, for exactly the connection that a pod of this node was let make. */
 	if (announced(&a.tuple, a.pod_idx)) {
 		count(ORLOP_COUNT_IN_JOINED);
@@ -132,7 +133,7 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 		return SK_PASS;
 	}
 	if (*verdict == ORLOP_IN_AGENT)
-		return to_agent(ctx, &a);
+		return assign(ctx, &a, ORLOP_PORT_INBOUND, ORLOP_COUNT_IN_TO_AGENT);
 	/* Fail mode: closed. STRICT, and any number we do not know. */
 	return refuse(&a, ORLOP_COUNT_IN_REFUSED_STRICT);
 }

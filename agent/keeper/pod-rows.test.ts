@@ -45,6 +45,7 @@ const listeners = [
   { kind: "outbound", family: 4, address: "127.0.0.1", port: 15001, fd: 20 },
   { kind: "inbound", family: 4, address: "127.0.0.1", port: 15006, fd: 21 },
   { kind: "inbound", family: 6, address: "::1", port: 15006, fd: 22 },
+  { kind: "hbone", family: 4, address: "10.0.0.3", port: 15008, fd: 23 },
 ] as const;
 
 test("a captured pod in bytes, and nothing of it afterwards", () => {
@@ -74,8 +75,9 @@ test("a captured pod in bytes, and nothing of it afterwards", () => {
     assert.deepEqual(
       [...tables.inboundSocket.rows].map(([key, value]) => [key, hex(value)]),
       [
-        ["0300000004000000", "1500000000000000"],
-        ["0300000006000000", "1600000000000000"],
+        ["0300000004003a9e", "1500000000000000"],
+        ["0300000006003a9e", "1600000000000000"],
+        ["0300000004003aa0", "1700000000000000"],
       ],
     );
   }

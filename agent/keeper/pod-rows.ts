@@ -3,6 +3,8 @@
 import { endianness } from "node:os";
 import {
   ORLOP_POD_FAIL_DIRECT,
+  ORLOP_PORT_HBONE,
+  ORLOP_PORT_INBOUND,
   orlopFlow,
   orlopGate,
   orlopInKey,
@@ -71,10 +73,14 @@ function podIpValue(podIdx: number, flags: number): Uint8Array {
   return value;
 }
 
-function socketKey(podIdx: number, family: 4 | 6): Uint8Array {
+/** Ports that sk_lookup gives to the keeper's listeners, and to nobody else. */
+const ASSIGNED_PORTS = [ORLOP_PORT_INBOUND, ORLOP_PORT_HBONE];
+
+function socketKey(podIdx: number, family: 4 | 6, port: number): Uint8Array {
   const key = new Uint8Array(orlopSocketKey.size);
   view(key).setUint32(orlopSocketKey.podIdx, podIdx, little);
-  view(key).setUint32(orlopSocketKey.family, family, little);
+  view(key).setUint16(orlopSocketKey.family, family, little);
+  view(key).setUint16(orlopSocketKey.port, port, false);
   return key;
 }
 
@@ -127,8 +133,9 @@ export class PodRowMaps implements PodRows {
     for (const address of [row.ip4, row.ip6]) {
       if (address !== null) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, 0));
     }
-    for (const { kind, family, fd } of listeners) {
-      if (kind === "inbound") this.#tables.inboundSocket.put(socketKey(row.podIdx, family), socketValue(fd));
+    for (const { family, port, fd } of listeners) {
+      if (!ASSIGNED_PORTS.includes(port)) continue;
+      this.#tables.inboundSocket.put(socketKey(row.podIdx, family, port), socketValue(fd));
     }
     this.#links.attach(linkName(row), netnsFd);
   }
@@ -148,7 +155,9 @@ export class PodRowMaps implements PodRows {
     for (const address of [row.ip4, row.ip6]) {
       if (address !== null) this.#deleteIfOf(podByIp, ipToBytes16(address), row.podIdx);
     }
-    for (const family of [4, 6] as const) inboundSocket.delete(socketKey(row.podIdx, family));
+    for (const port of ASSIGNED_PORTS) {
+      for (const family of [4, 6] as const) inboundSocket.delete(socketKey(row.podIdx, family, port));
+    }
   }
 
   /** Whole pods are taken over; halves, from a keeper that died in between, are removed. */

@@ -191,10 +191,11 @@ export class HookBench {
     this.map(map).put(key, value);
   }
 
-  setInboundListener(family: 4 | 6, fd: number): void {
+  setInboundListener(family: 4 | 6, fd: number, port = 15006): void {
     const key = new Uint8Array(orlopSocketKey.size);
     view(key).setUint32(orlopSocketKey.podIdx, POD_IDX, little);
-    view(key).setUint32(orlopSocketKey.family, family, little);
+    view(key).setUint16(orlopSocketKey.family, family, little);
+    view(key).setUint16(orlopSocketKey.port, port, false);
     const value = new Uint8Array(8);
     view(value).setBigUint64(0, BigInt(fd), little);
     this.map("inbound_socket").put(key, value);

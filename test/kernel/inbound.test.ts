@@ -79,6 +79,25 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     assert.equal(bench.traffic(ORLOP_DIRECTION_IN, 8003).opened, 0, "the agent's connections are not an application's");
   });
 
+  test("the tunnel port is the keeper's listener's: an application on it gets nothing, also when the listener is gone", async () => {
+    bench.said("in_by_port", 15008, ORLOP_IN_PASS);
+    // Never called: it runs until its own time-out.
+    const app = bench.inPod(`${application(15008, 1).replace("settimeout(15)", "settimeout(4)")}`).catch(() => "alone");
+    await sleep(400);
+    for (const address of [POD4, POD6]) assert.equal(await bench.outside(dial(address, 15008)), "ECONNREFUSED");
+    const v4 = await bench.agentListens("127.0.0.1", 15108);
+    const v6 = await bench.agentListens("::1", 15108);
+    bench.setInboundListener(4, v4.fd, 15008);
+    bench.setInboundListener(6, v6.fd, 15008);
+    for (const address of [POD4, POD6])
+      assert.equal(await bench.outside(dial(address, 15008)), `${address} 15008 agent`);
+    v4.close();
+    v6.close();
+    for (const address of [POD4, POD6]) assert.equal(await bench.outside(dial(address, 15008)), "ECONNREFUSED");
+    assert.equal(bench.map("inbound_socket").keys().length, 2, "those of :15006");
+    assert.equal(await app, "alone");
+  });
+
   test("the inner ports are refused from outside, the pod reaches itself", async () => {
     const before = bench.count(ORLOP_COUNT_IN_REFUSED_PORT);
     for (const port of [15001, 15006]) assert.equal(await bench.outside(dial(POD4, port)), "ECONNREFUSED");
@@ -125,7 +144,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 8001).verdict, "pass");
     assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 8002).verdict, "drop");
     assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 15006).verdict, "drop");
-    assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 15008).verdict, "pass");
+    assert.equal(bench.programs.testLookup("198.51.100.9", 4000, POD4, 15008).verdict, "drop", "no listener");
     assert.equal(
       bench.programs.testLookup("198.51.100.9", 4000, "10.99.0.77", 15008).verdict,
       "drop",

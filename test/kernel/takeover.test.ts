@@ -13,7 +13,7 @@ import { ORLOP_IN_PASS, ORLOP_IN_REFUSE, ORLOP_PAIR_JOIN, orlopInKey, orlopPairK
 import { FdSocket, KernelMap } from "../../agent/keeper/addon.ts";
 import { LENT_MAPS } from "../../agent/keeper/protocol.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
-import { buildRevision, buildWithLayout, LAYOUT_2 } from "../support/revision.ts";
+import { buildPrevious, buildWithLayout } from "../support/revision.ts";
 
 const root = join(import.meta.dirname, "../..");
 const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
@@ -230,7 +230,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
   const probedFor = (ms: number): Promise<void> => sleep(ms);
 
   before(async () => {
-    old = buildRevision(LAYOUT_2, "keeper");
+    old = buildPrevious();
     next = buildWithLayout(4);
     for (const path of [base, podsCgroup, strict.cgroup, other.cgroup]) {
       mkdirSync(path);

@@ -1,5 +1,5 @@
-// test support · another revision of this repository, built below build/: a past commit, or this one with another layout
-// version. For tests that take over what another revision left in the kernel.
+// test support · another revision of this repository, built below build/: the one before, or this one with another
+// layout version. For tests that take over what another revision left in the kernel.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -7,11 +7,6 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-
-export type Addons = "keeper" | "all";
-
-/** The last revision whose keeper pinned layout version 2. */
-export const LAYOUT_2 = "57b1c6d";
 
 const run = (directory: string, command: string, args: readonly string[]): string =>
   execFileSync(command, args, {
@@ -21,22 +16,22 @@ const run = (directory: string, command: string, args: readonly string[]): strin
     maxBuffer: 1 << 28,
   });
 
-function build(directory: string, addons: Addons): void {
+function build(directory: string): void {
   if (!existsSync(join(directory, "node_modules")))
     symlinkSync(join(root, "node_modules"), join(directory, "node_modules"));
   run(directory, "make", ["-s", "-C", "bpf"]);
-  run(directory, ".ci/build-native", addons === "keeper" ? ["keeper"] : []);
+  run(directory, ".ci/build-native", ["keeper"]);
 }
 
 /** Fills and builds a directory under its final name only when all is done; a directory that is there is taken as it is. */
-function once(name: string, addons: Addons, fill: (directory: string) => void): string {
-  const directory = join(root, "build", "revisions", `${name}-${addons}`);
+function once(name: string, fill: (directory: string) => void): string {
+  const directory = join(root, "build", "revisions", name);
   if (existsSync(directory)) return directory;
   const making = `${directory}.${process.pid}`;
   rmSync(making, { recursive: true, force: true });
   mkdirSync(making, { recursive: true });
   fill(making);
-  build(making, addons);
+  build(making);
   try {
     renameSync(making, directory);
   } catch (error) {
@@ -46,23 +41,8 @@ function once(name: string, addons: Addons, fill: (directory: string) => void): 
   return directory;
 }
 
-/**
- * The directory of that commit's files, with its addons built.
- * @throws when the history does not reach back to it (a shallow clone)
- */
-export function buildRevision(commit: string, addons: Addons): string {
-  return once(commit, addons, (directory) => {
-    try {
-      run(root, "git", ["cat-file", "-e", `${commit}^{commit}`]);
-    } catch {
-      throw new Error(`the history of this clone does not reach ${commit}: git fetch --unshallow`);
-    }
-    const archive = join(directory, "archive.tar");
-    run(root, "git", ["archive", "--format=tar", "-o", archive, commit]);
-    run(directory, "tar", ["-xf", archive]);
-    rmSync(archive);
-  });
-}
+/** The directory of the revision before the layout of the maps changed (layout 2), with its addons built. */
+export const buildPrevious = (): string => run(root, ".ci/build-previous", []).trim();
 
 /** The files of this work tree, with the layout version `abi`; the keeper's addon is built. */
 export function buildWithLayout(abi: number): string {
@@ -71,7 +51,7 @@ export function buildWithLayout(abi: number): string {
     .filter((file) => file !== "" && existsSync(join(root, file)));
   const hash = createHash("sha256");
   for (const file of files) hash.update(file).update(readFileSync(join(root, file)));
-  return once(`layout-${abi}-${hash.digest("hex").slice(0, 12)}`, "keeper", (directory) => {
+  return once(`layout-${abi}-${hash.digest("hex").slice(0, 12)}`, (directory) => {
     for (const file of files) {
       mkdirSync(dirname(join(directory, file)), { recursive: true });
       cpSync(join(root, file), join(directory, file));
