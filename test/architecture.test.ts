@@ -55,7 +55,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "abi.ts",
       "version.ts",
       "control/source-metrics.ts",
-      "identity/certificate-metrics.ts",
+      "identity/",
     ],
     types: [""],
   },

@@ -1,10 +1,9 @@
-// 3 · main thread · brings this node's pods into service and out of it: prepare, serve, write verdicts, capture; never in
-// another order, so that no moment refuses what is allowed or lets through what is not. One turn at a time.
+// 3 · main thread · carries out the enrollment plan: prepare, serve, write verdicts, capture; never in another order, so that at no
+// moment the kernel refuses what policy allows or lets through what it does not. One worker, which plans anew after each step.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { PodState } from "../admin/views.ts";
-import type { KeeperClient, PreparedPod } from "../engine/keeper-client.ts";
+import type { PodState } from "../admin/source.ts";
+import type { CapturedPod, KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
-import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
@@ -12,259 +11,304 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import { type EnrolledPod, podChanges } from "./local-pods.ts";
+import { desiredPods, type EnrollmentStep, type HeldPod, nextSteps } from "./enrollment-plan.ts";
+import { NodePods } from "./node-pods.ts";
 
-export type EnrolmentDependencies = {
-  readonly node: string;
-  readonly mesh: Snapshot;
-  readonly keeper: KeeperClient;
-  readonly threads: DataThreads;
-  readonly tables: KernelTables;
+export type NodeEnrollmentPorts = {
+  readonly mesh: Pick<Snapshot, "workload" | "workloadsOnNode">;
+  readonly keeper: Pick<KeeperClient, "connected" | "prepare" | "capture" | "release" | "sever">;
+  readonly threads: Pick<DataThreads, "servePod" | "removePod">;
+  readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect">;
   readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
   readonly log: Logger;
-  /** Pods came into service or left it, or what is known of them has changed. */
-  readonly podsChanged: () => void;
+  /** Pods came into service or left it, or something about them has changed. */
+  readonly podsChanged: (pods: NodePods) => void;
 };
 
-type Served = EnrolledPod & { readonly identity: SpiffeId; failDirect: boolean };
-/** Left behind by an earlier agent: captured, and nobody serves it. */
-type Found = { readonly podIdx: number; readonly uid: string };
+export type NodeEnrollmentOptions = {
+  readonly node: string;
+  /** Milliseconds. */
+  readonly times?: Partial<typeof defaultTimes>;
+};
 
-/** Capture waits this long for the pod's first certificate; later, connections wait for it themselves. */
-const CERTIFICATE_MS = 5_000;
-/** After capture is off, what waits at the listeners is accepted and gets its tunnel; on a busy machine that takes a while. */
-const LINGER_MS = 500;
-/** A pod that the keeper could not find or enter is asked for again. */
-const RETRY_MS = 1_000;
+const defaultTimes = {
+  /** Capture waits this long for the pod's first certificate; later, connections wait for it themselves. */
+  certificate: 5_000,
+  /** After capture is off, the threads accept what waits at the listeners; on a busy machine that takes a while. */
+  linger: 500,
+  /** After this time the agent asks again for a pod that the keeper could not find or enter. */
+  retry: 1_000,
+};
 
-export class Enrolment {
-  readonly #with: EnrolmentDependencies;
-  readonly #served = new Map<string, Served>();
-  readonly #failed = new Map<string, { readonly workloadUid: string; readonly note: string }>();
-  #found: readonly Found[] = [];
-  #lost = false;
+type Worker =
+  | { readonly state: "idle"; readonly retry: NodeJS.Timeout | undefined }
+  | { readonly state: "working"; readonly done: Promise<void> }
+  | { readonly state: "closed" };
+
+type FailedPod = { readonly workloadUid: string; readonly note: string; readonly resting: boolean };
+
+export class NodeEnrollment {
+  readonly pods: NodePods;
+  readonly #node: string;
+  readonly #times: typeof defaultTimes;
+  readonly #ports: NodeEnrollmentPorts;
+  #worker: Worker = { state: "idle", retry: undefined };
+  /** By UID, the index of each pod for which the keeper holds something while this agent does not hold it. */
+  #found = new Map<string, number>();
+  readonly #failed = new Map<string, FailedPod>();
+  /** Before the mesh was read, its silence about a pod says nothing. */
   #meshKnown = false;
-  #wanted = false;
-  #turning: Promise<void> | null = null;
-  #retry: NodeJS.Timeout | undefined;
-  #closed = false;
+  readonly #closing = new AbortController();
   readonly #first = Promise.withResolvers<void>();
 
-  constructor(dependencies: EnrolmentDependencies) {
-    this.#with = dependencies;
+  constructor({ node, times }: NodeEnrollmentOptions, ports: NodeEnrollmentPorts) {
+    this.#node = node;
+    this.#times = { ...defaultTimes, ...times };
+    this.#ports = ports;
+    this.pods = new NodePods(ports.mesh);
   }
 
-  /** Resolves when the mesh's pods have been brought into service for the first time, those that could be. */
+  /** Resolves when the mesh's pods have been brought into service for the first time, as far as the keeper could. */
   get firstTurn(): Promise<void> {
     return this.#first.promise;
   }
 
-  /** The keeper greeted us, again perhaps: listeners of a keeper that died are gone with it. */
-  keeperCame(found: readonly Found[]): Promise<void> {
-    this.#found = found;
-    this.#lost = this.#served.size > 0;
+  /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
+  keeperCame(captured: readonly CapturedPod[]): Promise<void> {
+    this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, podIdx]));
+    for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     return this.reconcile();
   }
 
-  /** The mesh was read once: from now on its silence about a pod means that the pod is none of ours. */
-  meshCame(): Promise<void> {
+  /** The mesh was read, or has changed. */
+  meshChanged(): Promise<void> {
     this.#meshKnown = true;
-    // At once: a turn may wait for a certificate, and what became STRICT must not stay open meanwhile.
-    for (const pod of this.#served.values()) this.#setVerdicts(pod);
+    // At once: the worker may wait for a certificate, and a pod that became STRICT must not stay open meanwhile.
+    for (const pod of this.pods.all()) this.#setVerdicts(pod);
     return this.reconcile();
   }
 
-  #setVerdicts(pod: EnrolledPod): void {
-    const workload = this.#with.mesh.workload(pod.workloadUid);
-    if (workload !== undefined && this.#with.tables.setPod(pod.podIdx, workload)) void this.#endPlaintext(pod);
-  }
-
-  /** Plaintext that the kernel let pass, and would not now: the keeper ends it; asked again until it has. */
-  async #endPlaintext(pod: EnrolledPod): Promise<void> {
-    const { keeper, log } = this.#with;
-    while (!this.#closed && this.#served.get(pod.podUid)?.podIdx === pod.podIdx) {
-      try {
-        return await keeper.sever(pod.podIdx);
-      } catch (error) {
-        log.warn("plaintext that is no longer allowed could not be ended; trying again", { podIdx: pod.podIdx, error });
-        await sleep(RETRY_MS);
-      }
-    }
-  }
-
-  /** Makes what is enrolled equal to what the mesh says, soon. Resolves when no turn is due any more. */
+  /** Works off the difference between desired and present pods. Resolves when none is left that could be worked off now. */
   reconcile(): Promise<void> {
-    this.#wanted = true;
-    this.#turning ??= this.#turns().finally(() => {
-      this.#turning = null;
-    });
-    return this.#turning;
+    for (const [uid, pod] of this.#failed) this.#failed.set(uid, { ...pod, resting: false });
+    if (this.#worker.state === "closed") return Promise.resolve();
+    if (this.#worker.state === "working") return this.#worker.done; // Its next plan sees what has changed.
+    clearTimeout(this.#worker.retry);
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    this.#worker = { state: "working", done };
+    void this.#work().then(resolve);
+    return done;
   }
 
+  /** The pod's namespace has gone, and the keeper has released the pod. */
   podGone(podIdx: number): void {
-    for (const [uid, pod] of this.#served) {
-      if (pod.podIdx === podIdx)
-        void this.#with.threads.removePod(podIdx, true).then(() => {
-          this.#forget(uid, pod);
-          this.#with.podsChanged();
-        });
-    }
-  }
-
-  podOf(podIdx: number): EnrolledPod | undefined {
-    return this.#served.values().find((pod) => pod.podIdx === podIdx);
-  }
-
-  /** Captured pods, with their workloads as the mesh says now. */
-  localPods(): readonly LocalPod[] {
-    return [...this.#served.values()].flatMap(({ podIdx, workloadUid }) => {
-      const workload = this.#with.mesh.workload(workloadUid);
-      return workload === undefined ? [] : [{ podIdx, workload }];
-    });
+    for (const [uid, index] of this.#found) if (index === podIdx) this.#found.delete(uid);
+    const pod = this.pods.at(podIdx);
+    if (pod === undefined) return;
+    this.pods.set({ ...pod, state: "gone" });
+    void this.#unserve(pod, true).then(() => this.#ports.podsChanged(this.pods));
   }
 
   states(): readonly PodState[] {
-    const served = [...this.#served.values()].map(
-      ({ workloadUid, podIdx }): PodState => ({ workloadUid, podIdx, state: "captured", note: "" }),
+    const held = this.pods.all().map(
+      ({ workloadUid, podIdx, state }): PodState => ({
+        workloadUid,
+        podIdx,
+        state: state === "preparing" ? "pending" : "captured",
+        note: "",
+      }),
     );
-    const failed = [...this.#failed.values()].map(
+    const failed = [...this.#failed.values(), ...this.#conflicts()].map(
       ({ workloadUid, note }): PodState => ({ workloadUid, podIdx: null, state: "failed", note }),
     );
-    return [...served, ...failed];
+    return [...held, ...failed];
   }
 
+  /** Resolves when the step that is under way has ended. */
   async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#retry);
-    await this.#turning;
+    const worker = this.#worker;
+    this.#worker = { state: "closed" };
+    this.#closing.abort();
+    if (worker.state === "idle") clearTimeout(worker.retry);
+    if (worker.state === "working") await worker.done;
   }
 
-  async #turns(): Promise<void> {
-    while (this.#wanted && !this.#closed && this.#meshKnown && this.#with.keeper.connected) {
-      this.#wanted = false;
-      try {
-        await this.#turn();
-      } catch (error) {
-        // Only the keeper's going away ends a turn; its coming back begins the next.
-        this.#with.log.warn("enrolment interrupted", { error });
-        this.#later();
-        return;
-      }
-    }
+  #conflicts(): readonly { readonly workloadUid: string; readonly note: string }[] {
+    const { conflicts } = desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node);
+    return conflicts.map(({ uid }) => ({ workloadUid: uid, note: "another workload has this pod" }));
   }
 
-  async #turn(): Promise<void> {
-    const { mesh, node, keeper, log } = this.#with;
-    if (this.#lost) await this.#leaveLost();
-    const { enrol, release, conflicts } = podChanges(mesh.workloadsOnNode(node), node, [...this.#served.values()]);
-    this.#failed.clear();
-    for (const workload of conflicts) {
-      this.#failed.set(workload.podUid + workload.uid, {
-        workloadUid: workload.uid,
-        note: "another workload has this pod",
-      });
-    }
-    await Promise.all(release.map((pod) => this.#release(pod)));
-    const wanted = new Set([...enrol.map(({ podUid }) => podUid), ...this.#served.keys()]);
-    for (const { podIdx, uid } of this.#found) if (!wanted.has(uid)) await keeper.release(podIdx);
-    this.#found = [];
-    for (const workload of enrol) {
-      try {
-        await this.#enrol(workload);
-        log.info("pod captured", { pod: fullName(workload) });
-      } catch (error) {
-        if (!keeper.connected) throw error;
-        const note = error instanceof Error ? error.message : String(error);
-        this.#failed.set(workload.podUid, { workloadUid: workload.uid, note });
-        log.warn("pod not captured", { pod: fullName(workload), why: note });
-        this.#later();
-      }
-    }
-    for (const pod of this.#served.values()) await this.#refresh(pod);
-    this.#with.podsChanged();
-    this.#first.resolve();
-  }
-
-  async #enrol(workload: Workload): Promise<void> {
-    const { keeper, threads, tables, certificates } = this.#with;
-    const prepared: PreparedPod = await keeper.prepare(workload.podUid, workload.addresses);
-    const { podIdx } = prepared;
-    certificates.hold(workload.identity);
-    const pod: Served = {
-      podIdx,
-      podUid: workload.podUid,
-      workloadUid: workload.uid,
-      addresses: workload.addresses,
-      identity: workload.identity,
-      failDirect: tables.failDirect(workload),
-    };
-    this.#served.set(pod.podUid, pod);
+  /** The worker. Only the keeper's going away interrupts it; the keeper's return, or the retry, starts it again. */
+  async #work(): Promise<void> {
     try {
-      await certificates.ready(workload.identity, AbortSignal.timeout(CERTIFICATE_MS));
-      await threads.servePod({
+      for (;;) {
+        const steps = this.#plan();
+        if (steps === "none") return this.#rest(this.#failed.size > 0);
+        const ends = await Promise.allSettled(steps.map((step) => this.#perform(step)));
+        for (const end of ends) if (end.status === "rejected") throw end.reason;
+      }
+    } catch (error) {
+      this.#ports.log.warn("enrollment interrupted", { error });
+      this.#rest(true);
+    }
+  }
+
+  #plan(): readonly EnrollmentStep[] | "none" {
+    const { mesh, keeper, tables } = this.#ports;
+    if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
+    const desired = desiredPods(mesh.workloadsOnNode(this.#node), this.#node);
+    for (const uid of this.#failed.keys()) if (!desired.pods.has(uid)) this.#failed.delete(uid);
+    const resting = new Set([...this.#failed].flatMap(([uid, pod]) => (pod.resting ? [uid] : [])));
+    const present = { held: this.pods.all(), found: this.#found, resting };
+    const steps = nextSteps(desired, present, (workload) => tables.failDirect(workload));
+    if (steps.length > 0) return steps;
+    this.#ports.podsChanged(this.pods);
+    this.#first.resolve();
+    return "none";
+  }
+
+  #rest(retries: boolean): void {
+    if (this.#worker.state !== "working") return;
+    const retry = retries ? setTimeout(() => void this.reconcile(), this.#times.retry) : undefined;
+    retry?.unref();
+    this.#worker = { state: "idle", retry };
+  }
+
+  async #perform(step: EnrollmentStep): Promise<void> {
+    switch (step.op) {
+      case "abandon":
+        return this.#unserve(step.pod, false);
+      case "release":
+        return this.#release(step.pod);
+      case "release-found":
+        await this.#ports.keeper.release(step.podIdx);
+        this.#found.delete(step.podUid);
+        return;
+      case "enroll":
+        return this.#tryEnroll(step.workload);
+      case "set-fail-mode":
+        await this.#ports.keeper.capture(step.pod.podIdx, step.failDirect);
+        return this.#replace(step.pod, { failDirect: step.failDirect });
+      case "set-identity":
+        return this.#setIdentity(step.pod, step.identity);
+    }
+  }
+
+  async #tryEnroll(workload: Workload): Promise<void> {
+    const { keeper, log } = this.#ports;
+    const pod = fullName(workload);
+    try {
+      const captured = await this.#enroll(workload);
+      if (!captured) return;
+      this.#failed.delete(workload.podUid);
+      log.info("pod captured", { pod });
+    } catch (error) {
+      if (!keeper.connected) throw error;
+      const note = error instanceof Error ? error.message : String(error);
+      this.#failed.set(workload.podUid, { workloadUid: workload.uid, note, resting: true });
+      log.warn("pod not captured", { pod, why: note });
+    }
+  }
+
+  /** False: the pod's workload, namespace or keeper went meanwhile, and the next plan decides. */
+  async #enroll(workload: Workload): Promise<boolean> {
+    const { keeper, threads, tables, certificates } = this.#ports;
+    const { podUid, identity, addresses } = workload;
+    const { podIdx, netnsCookie, preservesSource, listeners } = await keeper.prepare(podUid, addresses);
+    // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
+    this.#found.set(podUid, podIdx);
+    const failDirect = tables.failDirect(workload);
+    const pod = { podIdx, podUid, workloadUid: workload.uid, addresses, identity, failDirect };
+    const preparing: HeldPod = { ...pod, state: "preparing" };
+    certificates.hold(identity);
+    this.pods.set(preparing);
+    try {
+      const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#times.certificate)]);
+      await certificates.ready(identity, patience);
+      const message = {
         op: "pod",
         podIdx,
         workloadUid: workload.uid,
-        netnsCookie: prepared.netnsCookie,
-        preservesSource: prepared.preservesSource,
-        listeners: prepared.listeners,
-      });
-      // As the mesh is by now, not as it was when we began to wait.
-      this.#setVerdicts(pod);
-      await keeper.capture(podIdx, pod.failDirect);
+        netnsCookie,
+        preservesSource,
+        listeners,
+      } as const;
+      await threads.servePod(message);
+      // As the mesh is by now, not as it was when the wait began.
+      if (this.#setVerdicts(preparing)) {
+        await keeper.capture(podIdx, failDirect);
+        if (this.pods.get(podUid) === preparing) {
+          this.#found.delete(podUid);
+          this.pods.set({ ...pod, state: "captured" });
+          return true;
+        }
+      }
     } catch (error) {
-      await threads.removePod(podIdx, true);
-      this.#forget(pod.podUid, pod);
-      throw error;
+      if (this.pods.get(podUid) === preparing) {
+        await this.#unserve(preparing, true);
+        throw error;
+      }
     }
-  }
-
-  /** Labels, policies or the service account may have changed under an enrolled pod. */
-  async #refresh(pod: Served): Promise<void> {
-    const { mesh, tables, keeper, certificates } = this.#with;
-    const workload = mesh.workload(pod.workloadUid);
-    if (workload === undefined) return;
-    this.#setVerdicts(pod);
-    const failDirect = tables.failDirect(workload);
-    if (failDirect !== pod.failDirect) {
-      await keeper.capture(pod.podIdx, failDirect);
-      pod.failDirect = failDirect;
-    }
-    if (workload.identity.text !== pod.identity.text) {
-      certificates.hold(workload.identity);
-      certificates.release(pod.identity);
-      this.#served.set(pod.podUid, { ...pod, identity: workload.identity });
-    }
+    await this.#unserve(preparing, true);
+    return false;
   }
 
   /** Capture off first; what was captured goes on to its end. */
-  async #release(pod: EnrolledPod): Promise<void> {
-    const { keeper, threads } = this.#with;
-    await keeper.release(pod.podIdx);
-    await sleep(LINGER_MS);
-    await threads.removePod(pod.podIdx, false);
-    const served = this.#served.get(pod.podUid);
-    if (served !== undefined) this.#forget(pod.podUid, served);
-  }
-
-  /** The new keeper opens its own listeners: ours, of the old one, must make room. Open connections stay. */
-  async #leaveLost(): Promise<void> {
-    this.#lost = false;
-    for (const [uid, pod] of this.#served) {
-      await this.#with.threads.removePod(pod.podIdx, false);
-      this.#forget(uid, pod);
+  async #release(pod: HeldPod): Promise<void> {
+    const { keeper } = this.#ports;
+    const leaving: HeldPod = { ...pod, state: "leaving" };
+    this.pods.set(leaving);
+    try {
+      await keeper.release(pod.podIdx);
+    } catch (error) {
+      if (this.pods.get(pod.podUid) === leaving) this.pods.set(pod);
+      throw error;
     }
+    await sleep(this.#times.linger);
+    await this.#unserve(pod, false);
   }
 
-  #forget(podUid: string, pod: Served): void {
-    if (!this.#served.delete(podUid)) return;
-    this.#with.tables.removePod(pod.podIdx);
-    this.#with.certificates.release(pod.identity);
+  #setIdentity(pod: HeldPod, identity: SpiffeId): void {
+    const { certificates } = this.#ports;
+    certificates.hold(identity);
+    certificates.release(pod.identity);
+    this.#replace(pod, { identity });
   }
 
-  #later(): void {
-    clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => void this.reconcile(), RETRY_MS);
-    this.#retry.unref();
+  /** Unless the pod has gone, or its keeper has, since the step was planned. */
+  #replace(pod: HeldPod, change: Partial<HeldPod>): void {
+    if (this.pods.get(pod.podUid) === pod) this.pods.set({ ...pod, ...change });
+  }
+
+  /** No thread serves the pod any more, with `cut` its connections end, and the agent holds nothing for it. */
+  async #unserve({ podUid, podIdx }: HeldPod, cut: boolean): Promise<void> {
+    await this.#ports.threads.removePod(podIdx, cut);
+    const pod = this.pods.get(podUid);
+    if (pod?.podIdx !== podIdx) return; // Another call for the same pod was first.
+    this.pods.delete(podUid);
+    this.#ports.tables.removePod(podIdx);
+    this.#ports.certificates.release(pod.identity);
+  }
+
+  /** False: the mesh does not know the pod's workload any more. */
+  #setVerdicts({ podIdx, podUid, workloadUid }: HeldPod): boolean {
+    const { mesh, tables } = this.#ports;
+    const workload = mesh.workload(workloadUid);
+    if (workload === undefined) return false;
+    if (tables.setPod(podIdx, workload)) void this.#endPlaintext(podIdx, podUid);
+    return true;
+  }
+
+  /** The kernel let plaintext pass that it would refuse now: the agent asks the keeper to end it, until the keeper has. */
+  async #endPlaintext(podIdx: number, podUid: string): Promise<void> {
+    const { keeper, log } = this.#ports;
+    while (this.#worker.state !== "closed" && this.pods.get(podUid)?.podIdx === podIdx) {
+      try {
+        return await keeper.sever(podIdx);
+      } catch (error) {
+        log.warn("plaintext that is no longer allowed could not be ended; trying again", { podIdx, error });
+        await sleep(this.#times.retry);
+      }
+    }
   }
 }

@@ -14,48 +14,62 @@ import { type MetricFamily, single, stabilityOf } from "../observe/metric.ts";
 import { anOutcome, aRecord } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { trafficLabels } from "../observe/series.ts";
+import { AgentCounts } from "./agent-counts.ts";
 import { Telemetry } from "./telemetry.ts";
 
 const agentFolder = fileURLToPath(new URL("..", import.meta.url));
 const counters = Object.fromEntries(counterNames.map((name, index) => [name, index])) as KernelCounters;
 const noLines = { text: "", lines: 0, dropped: 0 };
 
-function telemetry(): Telemetry {
+/** The last map has no entries to count. */
+const maps = [
+  { name: "pods", entries: 3, maxEntries: 6 },
+  { name: "events", entries: -1, maxEntries: 8 },
+];
+
+function telemetry() {
   const pods = new PodMetrics(() => undefined);
   const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size });
   map.put(new Uint8Array(4), new Uint8Array(orlopGate.size));
   const gate = new Gate(map);
   gate.beat(process.hrtime.bigint());
-  return new Telemetry({
+  const counts = new AgentCounts({ dropped: 2, add: () => undefined });
+  const made = new Telemetry({
     version: "1.2.3",
+    counts,
     threads: { report: async () => [] },
     certificates: { view: () => [] },
     tables: { gate },
-    keeper: { connected: true, programs: async () => ({ programs: [], maps: [] }) },
-    enrolment: {
+    keeper: { connected: true, programs: async () => ({ programs: [], maps }) },
+    enrollment: {
       states: () => [{ workloadUid: "a", podIdx: 1, state: "captured", note: "" }],
     },
-    lines: { dropped: 2, add: () => undefined },
-    source: () => ({
-      ...{ kind: "static-file", from: "mesh.yaml", state: "synced", fromLastGood: false, appliedAt: "", objects: 0 },
-      ...{ problems: [], findings: [] },
-    }),
-    counters: () => counters,
-    podMetrics: () => [...pods.metrics([]), single(kernelFamilies.endsLost, 0)],
+    source: {
+      status: () => ({
+        ...{ kind: "static-file", from: "mesh.yaml", state: "synced", fromLastGood: false, appliedAt: "", objects: 0 },
+        ...{ problems: [], findings: [] },
+      }),
+    },
+    watch: {
+      counters: () => counters,
+      metrics: () => [...pods.metrics([]), single(kernelFamilies.endsLost, 0)],
+    },
   });
+  return { made, counts };
 }
 
 test("what the threads hand over, the kernel's counters and the node's state are on one page", async (t) => {
-  const made = telemetry();
+  const { made, counts } = telemetry();
   t.after(() => made.close());
   const recorder = new Recorder({ thread: 0, labelSets: 10, now: Date.now, log: () => undefined });
   recorder.opened(aRecord()).closed(anOutcome({ sentBytes: 5 }));
   recorder.opened(aRecord());
-  made.counted(0, recorder.takeDeltas(), { ...noLines, dropped: 3 });
-  made.handshakeFailed("timeout");
-  made.tunnelAbused("reset-flood");
-  made.certificateFailed();
-  assert.equal(made.openConnections, 1);
+  counts.counted(0, recorder.takeDeltas(), { ...noLines, dropped: 3 });
+  counts.peers.handshakeFailed("timeout");
+  counts.peers.tunnelAbused("reset-flood");
+  counts.certificateFailed();
+  assert.equal(counts.openConnections, 1);
+  await made.refresh();
   const text = await made.page.text();
   for (const line of [
     /^istio_tcp_connections_opened_total\{reporter="source",source_workload="web",.*\} 2$/m,
@@ -70,6 +84,7 @@ test("what the threads hand over, the kernel's counters and the node's state are
     /^orlop_bpf_ring_dropped_total 22$/m,
     /^orlop_heartbeat_age_seconds 0\.\d+$/m,
     /^orlop_access_log_dropped_total 5$/m,
+    /^orlop_bpf_map_fill_ratio\{map="pods"\} 0.5$/m,
   ]) {
     assert.match(text, line);
   }
@@ -94,7 +109,7 @@ async function declared(): Promise<MetricFamily[]> {
 }
 
 test("the page shows every family that a room declares", async (t) => {
-  const made = telemetry();
+  const { made } = telemetry();
   t.after(() => made.close());
   const shown = [...(await made.page.text()).matchAll(/^# TYPE (\S+) (\w+)$/gm)].map(
     ([, name, type]) => `${name} ${type}`,

@@ -1,38 +1,35 @@
-// main thread · adds up what threads and kernel counted, keeps the last report of each thread, and makes the metrics page.
-import type { SourceStatus } from "../control/source.ts";
+// main thread · the metrics page: what the rooms count, read at each scrape, and the last report of each data thread.
+import type { ConfigurationSource } from "../control/source.ts";
 import { sourceMetrics } from "../control/source-metrics.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import { certificateMetrics } from "../identity/certificate-metrics.ts";
 import type { Certificates } from "../identity/certificates.ts";
-import type { KernelCounters } from "../kernel/events.ts";
 import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
 import { type KernelReadings, kernelMetrics } from "../kernel/kernel-metrics.ts";
+import type { KernelWatch } from "../kernel/kernel-watch.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
-import { type Lines, type LineWriter, lineFamilies } from "../observe/line-writer.ts";
+import { lineFamilies } from "../observe/line-writer.ts";
 import { loopDelay, loopDelayMetric } from "../observe/loop-delay.ts";
-import { type Metric, type MetricSource, single } from "../observe/metric.ts";
+import { type MetricSource, single } from "../observe/metric.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { processMetrics } from "../observe/process-metrics.ts";
-import { RecordTotals } from "../observe/record-totals.ts";
-import type { RecordDeltas } from "../observe/recorder.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import type { ThreadReport } from "../threads/messages.ts";
-import { engineMetrics, PeerCounts } from "../threads/thread-metrics.ts";
-import type { Enrolment } from "./enrollment.ts";
+import { engineMetrics } from "../threads/thread-metrics.ts";
+import type { AgentCounts } from "./agent-counts.ts";
+import type { NodeEnrollment } from "./enrollment.ts";
 import { nodeMetrics } from "./node-metrics.ts";
 
 export type TelemetryParts = {
   readonly version: string;
+  readonly counts: AgentCounts;
   readonly threads: Pick<DataThreads, "report">;
   readonly certificates: Pick<Certificates, "view">;
   readonly tables: Pick<KernelTables, "gate">;
   readonly keeper: Pick<KeeperClient, "connected" | "programs">;
-  readonly enrolment: Pick<Enrolment, "states">;
-  readonly lines: Pick<LineWriter, "add" | "dropped"> | null;
-  readonly source: () => SourceStatus;
-  readonly counters: () => KernelCounters | null;
-  /** What the kernel counted of pods and records. */
-  readonly podMetrics: () => readonly Metric[];
+  readonly enrollment: Pick<NodeEnrollment, "states">;
+  readonly source: Pick<ConfigurationSource, "status">;
+  readonly watch: Pick<KernelWatch, "counters" | "metrics">;
 };
 
 /** What the page shows of threads and maps is at most this old. */
@@ -41,21 +38,15 @@ const SAMPLE_EVERY_MS = 1_000;
 export class Telemetry {
   readonly #parts: TelemetryParts;
   readonly #metrics: Metrics;
-  readonly #totals = new RecordTotals(Date.now);
-  readonly #peers = new PeerCounts();
   readonly #delay = loopDelay();
-  readonly #open = new Map<number, number>();
   #reports: readonly ThreadReport[] = [];
   #maps: KernelReadings["maps"] = [];
-  #denied = 0;
-  #certFailures = 0;
-  #droppedInThreads = 0;
   readonly #timer: NodeJS.Timeout;
 
   constructor(parts: TelemetryParts) {
     this.#parts = parts;
     this.#metrics = new Metrics(this.#sources());
-    this.#timer = setInterval(() => void this.#refresh(), SAMPLE_EVERY_MS);
+    this.#timer = setInterval(() => void this.refresh(), SAMPLE_EVERY_MS);
     this.#timer.unref();
   }
 
@@ -63,58 +54,29 @@ export class Telemetry {
     return { contentType: this.#metrics.contentType, text: () => this.#metrics.text() };
   }
 
-  /** Of all threads and of those that only the kernel saw. */
-  get openConnections(): number {
-    return [...this.#open.values()].reduce((sum, one) => sum + one, 0);
-  }
-
-  get denied(): number {
-    return this.#denied;
-  }
-
-  /** @param thread its index; -1: the kernel's own records. */
-  counted(thread: number, deltas: RecordDeltas, log: Lines): void {
-    this.#totals.add(thread, deltas);
-    this.#open.set(thread, deltas.open);
-    for (const [key, value] of Object.entries(deltas.decisions)) if (key.startsWith("deny|")) this.#denied += value;
-    this.#droppedInThreads += log.dropped;
-    this.#parts.lines?.add(log.text, log.lines);
-  }
-
-  handshakeFailed(reason: string): void {
-    this.#peers.handshakeFailed(reason);
-  }
-
-  tunnelAbused(reason: string): void {
-    this.#peers.tunnelAbused(reason);
-  }
-
-  certificateFailed(): void {
-    this.#certFailures += 1;
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-  }
-
-  async #refresh(): Promise<void> {
+  /** Asks data threads and keeper for what the page shows of them. Called by its own timer, and by tests. */
+  async refresh(): Promise<void> {
     const { threads, keeper } = this.#parts;
     this.#reports = await threads.report(false);
     if (!keeper.connected) return;
     try {
       this.#maps = (await keeper.programs()).maps.filter(({ entries }) => entries >= 0);
     } catch {
-      // The keeper went away while we asked; what it said last stands until it is back.
+      // The keeper went away before it answered. The page shows its last answer until it is back.
     }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
   }
 
   /** Everything that the page shows, by the room that counts it. */
   #sources(): readonly MetricSource[] {
-    const { version, certificates, tables, enrolment, keeper, source, lines, counters } = this.#parts;
+    const { version, counts, certificates, tables, enrollment, keeper, source, watch } = this.#parts;
     return [
-      () => this.#totals.metrics(),
+      () => counts.totals.metrics(),
       () => processMetrics(version),
-      () => this.#peers.metrics(),
+      () => counts.peers.metrics(),
       () => engineMetrics(this.#reports.map(({ engine }) => engine)),
       () => [
         loopDelayMetric([
@@ -122,12 +84,13 @@ export class Telemetry {
           ...this.#reports.map(({ loopDelay: delay }, index) => [String(index), delay] as const),
         ]),
       ],
-      () => nodeMetrics(enrolment.states(), keeper.connected),
-      () => certificateMetrics(certificates.view(), this.#certFailures),
-      () => sourceMetrics(source()),
-      () => kernelMetrics({ heartbeatAgeMs: heartbeatAgeMs(tables.gate), counters: counters(), maps: this.#maps }),
-      () => this.#parts.podMetrics(),
-      () => [single(lineFamilies.dropped, (lines?.dropped ?? 0) + this.#droppedInThreads)],
+      () => nodeMetrics(enrollment.states(), keeper.connected),
+      () => certificateMetrics(certificates.view(), counts.certificateFailures),
+      () => sourceMetrics(source.status()),
+      () =>
+        kernelMetrics({ heartbeatAgeMs: heartbeatAgeMs(tables.gate), counters: watch.counters(), maps: this.#maps }),
+      () => watch.metrics(),
+      () => [single(lineFamilies.dropped, counts.linesDropped)],
     ];
   }
 }

@@ -26,7 +26,7 @@ async function member(pod: string, inside: boolean): Promise<void> {
   });
 }
 
-/** What a pod's namespace holds that enrolment could have put there. */
+/** What a pod's namespace holds that enrollment could have put there. */
 async function inside(pod: string): Promise<Record<string, string>> {
   const host = journey.cluster.pod(pod);
   const ask = async (...argv: string[]): Promise<string> => (await host.run(argv)).stdout.trim();
@@ -43,7 +43,7 @@ async function inside(pod: string): Promise<Record<string, string>> {
   };
 }
 
-describe("enrolment", () => {
+describe("enrollment", () => {
   test("a caller leaves and comes back under its own traffic: no connection refused, none cut", async () => {
     const { cluster } = journey;
     const churn = startChurn(cluster.pod("api"), { host: cluster.pod("cache").ip4, port: ONCE }, 8, "caller");

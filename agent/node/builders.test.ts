@@ -1,0 +1,353 @@
+// The builders of this room: each part does its one thing, and ends it.
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import type { Emit } from "../control/source.ts";
+import * as engine from "../engine/addon.ts";
+import type { LentMaps } from "../engine/keeper-client.ts";
+import { EmbeddedAuthority } from "../identity/embedded.ts";
+import type { Provider } from "../identity/provider.ts";
+import type { LocalPod } from "../kernel/pair-verdicts.ts";
+import { spiffeId } from "../mesh/spiffe-id.ts";
+import type { MeshChange } from "../mesh/store.ts";
+import type { LogFields, LogRoom } from "../observe/log.ts";
+import type { ThreadListener } from "../threads/data-threads.ts";
+import type { MainMessage } from "../threads/messages.ts";
+import { openAccessLog } from "./access-log.ts";
+import { AgentCounts } from "./agent-counts.ts";
+import { keepOn } from "./built.ts";
+import { holdCertificates } from "./certificates.ts";
+import { keeperEvents } from "./keeper-events.ts";
+import { followMesh } from "./mesh-follower.ts";
+import { peerCredentials } from "./peer-credentials.ts";
+import { untilAborted } from "./stop-signal.ts";
+import { hearThreads } from "./thread-messages.ts";
+import { followRoots } from "./trust-roots.ts";
+
+function fakeLog() {
+  const lines: string[] = [];
+  const room = (name: LogRoom) => {
+    const write =
+      (level: string) =>
+      (message: string, fields: LogFields = {}): void =>
+        void lines.push(`${name} ${level} ${message}${"error" in fields ? `: ${fields.error}` : ""}`);
+    return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+  };
+  return { lines, room };
+}
+
+function scratch(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), "orlop-node-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
+
+test("parts on a stack end in reverse, each after the parts that were built later", async () => {
+  const ends: string[] = [];
+  const part = (name: string) => ({ thing: name, close: async () => void ends.push(name) });
+  const stack = new AsyncDisposableStack();
+  assert.equal(keepOn(stack, part("first")), "first");
+  keepOn(stack, part("second"));
+  await stack.disposeAsync();
+  await stack.disposeAsync();
+  assert.deepEqual(ends, ["second", "first"]);
+});
+
+describe("the access log", () => {
+  test("writes what was added before it closes", async (t) => {
+    const path = join(scratch(t), "access.log");
+    const { thing, close } = openAccessLog(path);
+    thing?.add("one line\n", 1);
+    await close();
+    assert.equal(readFileSync(path, "utf8"), "one line\n");
+  });
+
+  test("off has no writer; a path that cannot be opened is an error", async (t) => {
+    const { thing, close } = openAccessLog("off");
+    assert.equal(thing, null);
+    await close();
+    assert.throws(() => openAccessLog(join(scratch(t), "no", "such", "folder")), { code: "ENOENT" });
+  });
+});
+
+describe("certificates", () => {
+  const web = spiffeId("cluster.local", "shop", "web");
+
+  function setUp(issue: Provider["issue"]) {
+    const installed: number[] = [];
+    const dropped: number[] = [];
+    const sent: MainMessage[] = [];
+    const log = fakeLog();
+    const counts = new AgentCounts(null);
+    const { thing, close } = holdCertificates({
+      provider: { name: "fake", issue, roots: async () => [] },
+      engine: {
+        installIdentity: (identity) => void installed.push(identity),
+        dropIdentity: (identity) => void dropped.push(identity),
+      },
+      threads: { tell: (message) => void sent.push(message) },
+      counts,
+      log: log.room("identity"),
+    });
+    return { thing, close, installed, dropped, sent, counts, log };
+  }
+
+  test("a failure is counted and reported; closing ends the attempts", async () => {
+    const { thing, close, counts, log, installed } = setUp(async () => {
+      throw new Error("no answer");
+    });
+    thing.hold(web);
+    await until(() => counts.certificateFailures === 1);
+    assert.deepEqual(log.lines, ["identity warn no new certificate: Error: no answer"]);
+    await close();
+    assert.equal(await thing.ready(web), false);
+    assert.deepEqual(installed, []);
+  });
+
+  test("a certificate goes into the engine before the threads learn of it, and out with the last holder", async (t) => {
+    const rootFile = join(scratch(t), "ca.pem");
+    const authority = new EmbeddedAuthority(
+      { rootFile, leafTtlSeconds: 3_600, trustDomain: "cluster.local" },
+      { wallMs: Date.now },
+    );
+    await authority.prepare();
+    const { thing, close, installed, dropped, sent, log } = setUp((id, signal) => authority.issue(id, signal));
+    const identity = thing.hold(web);
+    assert.equal(await thing.ready(web), true);
+    assert.deepEqual(installed, [identity]);
+    assert.deepEqual(sent, [{ op: "identity", identity, spiffeId: web.text, rotated: false }]);
+    assert.deepEqual(log.lines, ["identity info certificate installed"]);
+    thing.release(web);
+    assert.deepEqual(dropped, [identity]);
+    await close();
+  });
+});
+
+describe("trust roots", () => {
+  test("are read at once and again; a failure keeps what is known; closing ends it", async (t) => {
+    const options = { leafTtlSeconds: 3_600, trustDomain: "cluster.local" };
+    const authority = new EmbeddedAuthority({ ...options, rootFile: join(scratch(t), "ca.pem") }, { wallMs: Date.now });
+    await authority.prepare();
+    const installed: string[] = [];
+    const log = fakeLog();
+    let reads = 0;
+    let asked = 0;
+    const { close } = await followRoots({
+      provider: {
+        roots: async () => {
+          asked += 1;
+          if (asked === 2) throw new Error("no answer");
+          return authority.roots();
+        },
+      },
+      trustDomain: "cluster.local",
+      overlapMs: 1_000,
+      installRoots: (pem) => void installed.push(pem),
+      onRead: () => {
+        reads += 1;
+      },
+      log: log.room("identity"),
+      everyMs: 1,
+    });
+    assert.deepEqual([reads, installed.length], [1, 1]);
+    await until(() => reads === 3);
+    await close();
+    assert.deepEqual(log.lines, [
+      "identity error no roots from the authority: nobody can be verified: Error: no answer",
+    ]);
+    assert.equal(installed.length, 1, "the same roots are installed once");
+    const last = asked;
+    await turn();
+    await turn();
+    assert.equal(asked, last);
+  });
+});
+
+describe("messages of data threads", () => {
+  function setUp() {
+    const log = fakeLog();
+    const counts = new AgentCounts(null);
+    const given: unknown[] = [];
+    const asked: string[] = [];
+    let listener: ThreadListener = () => assert.fail("nobody listens");
+    let closed = false;
+    const { close } = hearThreads({
+      threads: {
+        listen: (call) => {
+          listener = call;
+        },
+        addSockets: (thread, message) => void given.push([thread, message]),
+        close: async () => {
+          closed = true;
+        },
+      },
+      keeper: {
+        sockets: async (podIdx, kind, count) => {
+          asked.push(`${podIdx} ${kind} ${count}`);
+          if (podIdx === 9) throw new Error("no such pod");
+          return Int32Array.from([20, 21]);
+        },
+      },
+      counts,
+      log,
+    });
+    return {
+      hear: (...args: Parameters<ThreadListener>) => listener(...args),
+      log,
+      counts,
+      given,
+      asked,
+      close,
+      isClosed: () => closed,
+    };
+  }
+
+  test("a thread that runs low gets sockets; without any it is reported, and the engine asks again", async () => {
+    const { hear, given, asked, log } = setUp();
+    hear(1, { op: "pool-low", podIdx: 3, kind: "out4", count: 64 });
+    hear(0, { op: "pool-low", podIdx: 9, kind: "local6", count: 1 });
+    await until(() => given.length > 0 && log.lines.length > 0);
+    assert.deepEqual(asked, ["3 out4 64", "9 local6 1"]);
+    assert.deepEqual(given, [[1, { op: "sockets", podIdx: 3, kind: "out4", fds: [20, 21] }]]);
+    assert.deepEqual(log.lines, ["keeper warn no sockets: Error: no such pod"]);
+  });
+
+  test("failures of peers are counted and written to the log, and a thread's own lines with their level", () => {
+    const { hear, counts, log } = setUp();
+    const peer = { peer: "10.0.0.9", podIdx: 3 };
+    hear(0, { op: "handshake-failed", reason: "timeout", message: "", ...peer });
+    hear(0, { op: "tunnel-abused", reason: "reset-flood", ...peer });
+    hear(0, { op: "log", level: "error", room: "traffic", message: "a fault", fields: {} });
+    assert.deepEqual(log.lines, [
+      "traffic info handshake failed",
+      "traffic warn tunnel ended: its peer broke the rules",
+      "traffic error a fault",
+    ]);
+    const shown = counts.peers.metrics().flatMap(({ samples }) => samples.map(({ labels, value }) => [labels, value]));
+    assert.deepEqual(shown, [
+      [{ reason: "timeout" }, 1],
+      [{ reason: "reset-flood" }, 1],
+    ]);
+  });
+
+  test("to close the part ends the threads", async () => {
+    const { close, isClosed } = setUp();
+    await close();
+    assert.equal(isClosed(), true);
+  });
+});
+
+test("the keeper's coming opens the maps for every part before pods are enrolled; its going is reported", () => {
+  const calls: string[] = [];
+  const log = fakeLog();
+  const user = (name: string) => ({ opened: ({ gate }: LentMaps) => void calls.push(`${name} opens ${gate}`) });
+  const events = keeperEvents({
+    users: [user("tables"), user("pairs")],
+    threads: { setFlowMap: (fd) => void calls.push(`flow map ${fd}`) },
+    enrollment: {
+      keeperCame: async (pods) => void calls.push(`enrolls ${pods.length}`),
+      podGone: (podIdx) => void calls.push(`gone ${podIdx}`),
+    },
+    connected: (now) => void calls.push(`connected ${now}`),
+    log,
+  });
+  const maps = { gate: 7, dst_of_flow: 8 } as Partial<LentMaps> as LentMaps;
+  events.onWelcome({ maps, pods: [{ podIdx: 3, uid: "web" }] });
+  events.onPodGone(3, "web");
+  events.onLost("it closed");
+  assert.deepEqual(calls, [
+    ...["tables opens 7", "pairs opens 7", "flow map 8", "connected true", "enrolls 1"],
+    ...["gone 3", "connected false"],
+  ]);
+  assert.deepEqual(log.lines, [
+    "keeper info keeper connected",
+    "keeper info pod gone",
+    "keeper warn keeper lost: pods that are captured go on",
+  ]);
+});
+
+test("a change of the mesh reaches everybody in its order; once the agent leaves, only those that hold connections", async () => {
+  const calls: string[] = [];
+  const leaving = new AbortController();
+  let emit: Emit = () => assert.fail("nobody follows");
+  const change = {} as MeshChange;
+  const pods: readonly LocalPod[] = [];
+  const { close } = followMesh({
+    source: {
+      run: async (given, signal) => {
+        emit = given;
+        await untilAborted(signal);
+        calls.push("source ended");
+      },
+    },
+    mesh: {
+      apply: () => {
+        calls.push("mesh");
+        return change;
+      },
+    },
+    threads: { tell: ({ op }) => void calls.push(`threads ${op}`) },
+    watch: {
+      beforeMeshChange: () => void calls.push("before"),
+      afterMeshChange: () => void calls.push("after"),
+    },
+    pairs: {
+      changed: (...args) => {
+        assert.deepEqual(args, [change, pods]);
+        calls.push("pairs");
+      },
+    },
+    tables: { setDestinations: () => void calls.push("tables") },
+    enrollment: {
+      meshChanged: async () => void calls.push("enrollment"),
+      pods: { local: () => pods },
+    },
+    leaving: leaving.signal,
+    onApplied: () => void calls.push("applied"),
+  });
+  const always = ["before", "mesh", "threads updates", "after"];
+  emit([]);
+  assert.deepEqual(calls.splice(0), [...always, "pairs", "tables", "applied", "enrollment"]);
+  leaving.abort();
+  emit([]);
+  assert.deepEqual(calls.splice(0), always);
+  await close();
+  assert.deepEqual(calls, ["source ended"]);
+});
+
+test("who connected to a unix socket is asked of the kernel; of a closed socket nothing is known", async (t) => {
+  const path = join(scratch(t), "a.sock");
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer((socket) => accepted.resolve(socket)).listen(path);
+  const client = connect(path);
+  const socket = await accepted.promise;
+  t.after(() => {
+    client.destroy();
+    server.close();
+  });
+  const known = peerCredentials(socket, engine.peerCredentials);
+  assert.deepEqual([known?.pid, known?.uid], [process.pid, process.getuid?.()]);
+  socket.destroy();
+  await until(() => socket.closed);
+  assert.equal(peerCredentials(socket, engine.peerCredentials), null);
+});
+
+test("what counts as denied, open and dropped is added up over threads", () => {
+  const written: string[] = [];
+  const line = (text: string) => ({ text, lines: 1, dropped: 1 });
+  const counts = new AgentCounts({ add: (text) => void written.push(text), dropped: 4 });
+  const deltas = { fresh: [], rows: new Float64Array(), dropped: [], overflowed: 0, dryRunDenied: {}, audited: {} };
+  counts.counted(0, { ...deltas, open: 3, decisions: { "deny|policy|x": 2, "allow|none|y": 5 } }, line("a\n"));
+  counts.counted(-1, { ...deltas, open: 1, decisions: { "deny|mtls|z": 1 } }, line("b\n"));
+  counts.counted(0, { ...deltas, open: 2, decisions: {} }, line("c\n"));
+  assert.deepEqual([counts.denied, counts.openConnections, counts.linesDropped], [3, 3, 4 + 3]);
+  assert.deepEqual(written, ["a\n", "b\n", "c\n"]);
+});

@@ -1,0 +1,163 @@
+// test double · a node for NodeEnrollment: mesh, keeper with its kernel, data threads, tables and certificates as plain state. Each
+// request is checked against the order in which a pod must come into service.
+import assert from "node:assert/strict";
+import type { CapturedPod, PreparedPod } from "../engine/keeper-client.ts";
+import { KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";
+import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Logger } from "../observe/log.ts";
+import type { PodMessage } from "../threads/data-threads.ts";
+import type { NodeEnrollmentPorts } from "./enrollment.ts";
+
+type KernelPod = { readonly uid: string; prepared: boolean; captured: boolean; failDirect: boolean };
+
+export class FakeNode {
+  readonly workloads = new Map<string, Workload>();
+  /** What the keeper knows, by index. Captured pods outlive it. */
+  readonly kernel = new Map<number, KernelPod>();
+  /** Indices that the data threads serve. */
+  readonly served = new Set<number>();
+  readonly verdicts = new Set<number>();
+  readonly held = new Map<string, number>();
+  /** Every request and order, by name. */
+  readonly calls: string[] = [];
+  readonly warnings: string[] = [];
+  /** UIDs of pods that the keeper cannot find. */
+  readonly missing = new Set<string>();
+  /** Identities whose certificate does not come. */
+  readonly withoutCertificate = new Set<string>();
+  /** Workloads of these names pass plaintext, so they fail direct. */
+  readonly open = new Set<string>();
+  /** Pods whose verdicts became stricter: `setPod` says so. */
+  readonly tightened = new Set<number>();
+  connected = false;
+  #nextIdx = 1;
+  #certificatesCame: (() => void)[] = [];
+
+  readonly log: Logger = {
+    debug: () => undefined,
+    info: (message, fields) => void this.calls.push(`log ${message} ${fields?.pod ?? ""}`),
+    warn: (message) => void this.warnings.push(message),
+    error: () => undefined,
+  };
+
+  readonly ports: NodeEnrollmentPorts = {
+    mesh: {
+      workload: (uid) => this.workloads.get(uid),
+      workloadsOnNode: (node) => [...this.workloads.values()].filter((workload) => workload.node === node),
+    },
+    keeper: this.#keeper(),
+    threads: {
+      servePod: async ({ podIdx }: PodMessage) => {
+        this.calls.push(`serve ${podIdx}`);
+        this.served.add(podIdx);
+      },
+      removePod: async (podIdx, cut) => {
+        this.calls.push(`${cut ? "cut" : "unserve"} ${podIdx}`);
+        this.served.delete(podIdx);
+      },
+    },
+    tables: {
+      setPod: (podIdx) => {
+        this.verdicts.add(podIdx);
+        return this.tightened.delete(podIdx);
+      },
+      removePod: (podIdx) => void this.verdicts.delete(podIdx),
+      failDirect: ({ name }) => this.open.has(name),
+    },
+    certificates: {
+      hold: ({ text }: SpiffeId) => {
+        this.held.set(text, (this.held.get(text) ?? 0) + 1);
+        return 1;
+      },
+      release: ({ text }: SpiffeId) => {
+        const holders = (this.held.get(text) ?? 0) - 1;
+        assert.ok(holders >= 0, `${text} is released once too often`);
+        if (holders === 0) this.held.delete(text);
+        else this.held.set(text, holders);
+      },
+      ready: async ({ text }: SpiffeId, signal?: AbortSignal) => {
+        if (!this.withoutCertificate.has(text)) return true;
+        if (signal?.aborted) return false;
+        await new Promise<void>((resolve) => {
+          this.#certificatesCame.push(resolve);
+          signal?.addEventListener("abort", () => resolve(), { once: true });
+        });
+        return false;
+      },
+    },
+    log: this.log,
+    podsChanged: () => void this.calls.push("pods changed"),
+  };
+
+  certificatesCome(): void {
+    this.withoutCertificate.clear();
+    for (const resolve of this.#certificatesCame.splice(0)) resolve();
+  }
+
+  /** Another keeper: it knows what the kernel captures, and has lent nothing. */
+  keeperComes(): readonly CapturedPod[] {
+    for (const [podIdx, pod] of this.kernel) {
+      pod.prepared = false;
+      if (!pod.captured) this.kernel.delete(podIdx);
+    }
+    this.connected = true;
+    return this.captured();
+  }
+
+  keeperGoes(): void {
+    this.connected = false;
+  }
+
+  captured(): readonly CapturedPod[] {
+    return [...this.kernel].flatMap(([podIdx, { uid, captured }]) => (captured ? [{ podIdx, uid }] : []));
+  }
+
+  /** A captured pod of an earlier agent. */
+  capturedBefore(uid: string): number {
+    const podIdx = this.#nextIdx++;
+    this.kernel.set(podIdx, { uid, prepared: false, captured: true, failDirect: false });
+    return podIdx;
+  }
+
+  #keeper(): NodeEnrollmentPorts["keeper"] {
+    const node = this;
+    const ask = async (call: string): Promise<void> => {
+      node.calls.push(call);
+      if (!node.connected) throw new KeeperLost("no keeper");
+      await Promise.resolve();
+      if (!node.connected) throw new KeeperLost("the keeper closed the connection");
+    };
+    return {
+      get connected() {
+        return node.connected;
+      },
+      prepare: async (uid, _addresses): Promise<PreparedPod> => {
+        await ask(`prepare ${uid}`);
+        if (node.missing.has(uid)) throw new KeeperRefused("pod-not-found", "no such cgroup");
+        const known = [...node.kernel].find(([, pod]) => pod.uid === uid);
+        const podIdx = known?.[0] ?? node.#nextIdx++;
+        const pod = known?.[1] ?? { uid, prepared: false, captured: false, failDirect: false };
+        assert.ok(!node.served.has(podIdx), `${uid} is prepared while the threads hold its listeners`);
+        pod.prepared = true;
+        node.kernel.set(podIdx, pod);
+        const { captured } = pod;
+        return { podIdx, netnsCookie: 7n, listeners: [], captured, preservesSource: false };
+      },
+      capture: async (podIdx, failDirect) => {
+        await ask(`capture ${podIdx}${failDirect ? " direct" : ""}`);
+        const pod = node.kernel.get(podIdx);
+        if (!pod?.prepared) throw new KeeperRefused("not-prepared", "not prepared");
+        assert.ok(node.served.has(podIdx), `${pod.uid} is captured, and no thread serves it`);
+        assert.ok(node.verdicts.has(podIdx), `${pod.uid} is captured, and has no verdicts`);
+        pod.captured = true;
+        pod.failDirect = failDirect;
+      },
+      release: async (podIdx) => {
+        await ask(`release ${podIdx}`);
+        if (!node.kernel.delete(podIdx)) throw new KeeperRefused("not-prepared", "not prepared");
+      },
+      sever: (podIdx) => ask(`sever ${podIdx}`),
+    };
+  }
+}

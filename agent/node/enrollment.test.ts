@@ -1,0 +1,292 @@
+// enrollment.ts against a node of plain state: each change of mesh and keeper, every failure, and random sequences of both.
+import assert from "node:assert/strict";
+import { describe, type TestContext, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import fc from "fast-check";
+import type { Workload } from "../mesh/workload.ts";
+import { workload } from "../traffic/mesh.fake.ts";
+import { FakeNode } from "./enrollment.fake.ts";
+import { NodeEnrollment } from "./enrollment.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1"] });
+const api = workload("api", { addresses: ["10.0.0.2"] });
+
+function setUp(t: TestContext | null, workloads: readonly Workload[] = [], retry = 1) {
+  const node = new FakeNode();
+  const times = { certificate: 60_000, linger: 0, retry };
+  const enrollment = new NodeEnrollment({ node: "n1", times }, node.ports);
+  for (const given of workloads) node.workloads.set(given.uid, given);
+  t?.after(() => enrollment.close());
+  const change = (...given: readonly Workload[]): Promise<void> => {
+    for (const one of given) node.workloads.set(one.uid, one);
+    return enrollment.meshChanged();
+  };
+  const remove = (gone: Workload): Promise<void> => {
+    node.workloads.delete(gone.uid);
+    return enrollment.meshChanged();
+  };
+  const start = async (): Promise<void> => {
+    void enrollment.meshChanged();
+    await enrollment.keeperCame(node.keeperComes());
+  };
+  return { node, enrollment, change, remove, start };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
+
+describe("node enrollment", () => {
+  test("a pod comes into service in its order, and the first turn is over then", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    await start();
+    assert.deepEqual(node.calls, [
+      ...["prepare uid-web", "serve 1", "capture 1", "log pod captured shop/web", "pods changed"],
+    ]);
+    await enrollment.firstTurn;
+    const state = { workloadUid: web.uid, podIdx: 1, state: "captured", note: "" };
+    assert.deepEqual(enrollment.states(), [state]);
+    assert.equal(enrollment.pods.workloadOf(1), web);
+    assert.deepEqual(enrollment.pods.local(), [{ podIdx: 1, workload: web }]);
+  });
+
+  test("nothing happens before both mesh and keeper are there, in either order", async (t) => {
+    const first = setUp(t, [web]);
+    await first.enrollment.keeperCame(first.node.keeperComes());
+    assert.deepEqual(first.node.calls, []);
+    await first.enrollment.meshChanged();
+    assert.equal(first.node.captured().length, 1);
+    const second = setUp(t, [web]);
+    await second.enrollment.meshChanged();
+    assert.deepEqual(second.node.calls, []);
+    await second.enrollment.keeperCame(second.node.keeperComes());
+    assert.equal(second.node.captured().length, 1);
+  });
+
+  test("a pod without a certificate is pending, and captured once it has one", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    node.withoutCertificate.add(web.identity.text);
+    void start();
+    await until(() => node.held.size > 0);
+    assert.deepEqual(
+      enrollment.states().map(({ state }) => state),
+      ["pending"],
+    );
+    node.certificatesCome();
+    await enrollment.firstTurn;
+    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+  });
+
+  test("verdicts follow the mesh at once, also while a pod waits for its certificate; plaintext is ended until it is", async (t) => {
+    const { node, change, start } = setUp(t, [web, api]);
+    await start();
+    const late = workload("late", { addresses: ["10.0.0.3"] });
+    node.withoutCertificate.add(late.identity.text);
+    void change(late);
+    await until(() => node.held.has(late.identity.text));
+    node.tightened.add(2);
+    node.keeperGoes();
+    void change();
+    assert.equal(node.calls.at(-1), "sever 2");
+    await until(() => node.warnings.length > 0);
+    node.keeperComes();
+    const calls = node.calls.length;
+    await until(() => node.calls.slice(calls).includes("sever 2"));
+  });
+
+  test("a pod leaves: capture first, then the threads, then all that was held for it", async (t) => {
+    const { node, remove, start } = setUp(t, [web]);
+    await start();
+    node.calls.length = 0;
+    await remove(web);
+    assert.deepEqual(node.calls, ["release 1", "unserve 1", "pods changed"]);
+    assert.deepEqual([node.held.size, node.verdicts.size, node.served.size], [0, 0, 0]);
+  });
+
+  test("fail mode and identity change in place", async (t) => {
+    const { node, change, start } = setUp(t, [web]);
+    await start();
+    node.calls.length = 0;
+    node.open.add("web");
+    await change({ ...web, identity: api.identity });
+    assert.deepEqual(node.calls, ["capture 1 direct", "pods changed"]);
+    assert.deepEqual([...node.held], [[api.identity.text, 1]]);
+  });
+
+  test("a pod that the keeper cannot find is reported, and asked for again until it is there", async (t) => {
+    const { node, enrollment, start } = setUp(t, [api, web], 20);
+    node.missing.add("uid-api");
+    await start();
+    assert.deepEqual(enrollment.states(), [
+      { workloadUid: web.uid, podIdx: 1, state: "captured", note: "" },
+      { workloadUid: api.uid, podIdx: null, state: "failed", note: "no such cgroup" },
+    ]);
+    await enrollment.firstTurn;
+    node.missing.clear();
+    await until(() => node.captured().length === 2);
+    assert.deepEqual(
+      enrollment.states().map(({ state }) => state),
+      ["captured", "captured"],
+    );
+  });
+
+  test("a workload that names another's pod is reported as long as it does", async (t) => {
+    const { enrollment, change, start } = setUp(t, [api, { ...web, podUid: api.podUid }]);
+    await start();
+    const notes = (): string[] => enrollment.states().map(({ state, note }) => `${state} ${note}`);
+    assert.deepEqual(notes(), ["captured ", "failed another workload has this pod"]);
+    await change(web);
+    assert.deepEqual(notes(), ["captured ", "captured "]);
+  });
+
+  test("a restarted agent takes over what the mesh names and releases the rest", async (t) => {
+    const { node, start } = setUp(t, [web]);
+    node.capturedBefore("uid-web");
+    node.capturedBefore("uid-old");
+    await start();
+    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+    assert.deepEqual([...node.served], [1]);
+  });
+
+  test("another keeper: the listeners of the former are closed before it opens its own; no connection is cut", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    await start();
+    node.keeperGoes();
+    node.calls.length = 0;
+    assert.equal(enrollment.states()[0]?.state, "captured");
+    await enrollment.keeperCame(node.keeperComes());
+    assert.deepEqual(
+      node.calls.filter((call) => !call.startsWith("log")),
+      ["unserve 1", "prepare uid-web", "serve 1", "capture 1", "pods changed"],
+    );
+    assert.deepEqual([...node.held], [[web.identity.text, 1]]);
+  });
+
+  test("a keeper that goes while a pod waits for its certificate: the pod is prepared anew by the next", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    node.withoutCertificate.add(web.identity.text);
+    void start();
+    await until(() => node.held.size > 0);
+    node.keeperGoes();
+    const again = enrollment.keeperCame(node.keeperComes());
+    node.certificatesCome();
+    await again;
+    assert.equal(node.captured().length, 1);
+    assert.deepEqual([...node.held], [[web.identity.text, 1]]);
+    assert.deepEqual(enrollment.states().length, 1);
+  });
+
+  test("a keeper that is lost in between is no failure of the pod; the difference is worked off afterwards", async (t) => {
+    const { node, enrollment, remove, start } = setUp(t, [web]);
+    await start();
+    const removed = remove(web);
+    node.keeperGoes();
+    await removed;
+    assert.deepEqual(node.warnings, ["enrollment interrupted"]);
+    assert.equal(enrollment.states()[0]?.state, "captured", "its capture was not turned off");
+    await enrollment.keeperCame(node.keeperComes());
+    assert.deepEqual([node.captured(), node.served.size, node.held.size], [[], 0, 0]);
+  });
+
+  test("a pod whose namespace has gone: its connections end, and nothing is held for it", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    await start();
+    node.calls.length = 0;
+    node.kernel.delete(1);
+    enrollment.podGone(1);
+    enrollment.podGone(99);
+    await until(() => node.calls.includes("pods changed"));
+    assert.deepEqual(node.calls, ["cut 1", "pods changed"]);
+    assert.deepEqual([enrollment.states(), node.held.size], [[], 0]);
+  });
+
+  test("a pod that leaves the mesh while it waits for its certificate is never captured, and the keeper keeps nothing", async (t) => {
+    const { node, remove, start } = setUp(t, [web]);
+    node.withoutCertificate.add(web.identity.text);
+    void start();
+    await until(() => node.held.size > 0);
+    const removed = remove(web);
+    node.certificatesCome();
+    await removed;
+    assert.deepEqual(node.calls, ["prepare uid-web", "serve 1", "cut 1", "release 1", "pods changed"]);
+    assert.deepEqual([node.kernel.size, node.held.size], [0, 0]);
+  });
+
+  test("a closed enrollment ends its step and begins no other", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [web]);
+    await start();
+    void change(api);
+    await enrollment.close();
+    const calls = node.calls.length;
+    await change(workload("late", { addresses: ["10.0.0.3"] }));
+    assert.equal(node.calls.length, calls);
+    assert.equal(node.captured().length, 2);
+  });
+});
+
+type Change =
+  | { readonly op: "add" | "remove" | "rename" | "move" | "open" | "miss"; readonly pod: number }
+  | { readonly op: "keeper" | "gone" | "wait"; readonly pod: number };
+const changes: fc.Arbitrary<Change> = fc.record({
+  op: fc.constantFrom("add", "remove", "rename", "move", "open", "miss", "keeper", "gone", "wait"),
+  pod: fc.nat(3),
+});
+
+test("whatever happens in whatever order: in the end the kernel captures exactly the mesh's pods, and nothing is left over", async () => {
+  const property = fc.asyncProperty(fc.array(changes, { maxLength: 25 }), async (sequence) => {
+    const { node, enrollment, change, remove, start } = setUp(null);
+    const names = ["a", "b", "c", "d"];
+    const now = new Map<string, Workload>();
+    void start();
+    for (const { op, pod } of sequence) {
+      const name = names[pod] ?? "";
+      const present = now.get(name) ?? workload(name, { addresses: [`10.0.0.${pod}`] });
+      if (op === "keeper") {
+        node.keeperGoes();
+        void enrollment.keeperCame(node.keeperComes());
+      } else if (op === "gone") {
+        const found = node.captured().find(({ uid }) => uid === present.podUid);
+        if (found !== undefined) {
+          node.kernel.delete(found.podIdx);
+          enrollment.podGone(found.podIdx);
+        }
+      } else if (op === "wait") await turn();
+      else if (op === "miss") node.missing.add(present.podUid);
+      else if (op === "open") {
+        node.open.add(name);
+        void change();
+      } else if (op === "remove") {
+        now.delete(name);
+        void remove(present);
+      } else {
+        const renamed = op === "rename" ? { identity: workload(`${name}-2`).identity } : {};
+        const moved = op === "move" ? { addresses: [`10.0.1.${pod}`] } : {};
+        const next = { ...present, ...renamed, ...moved };
+        now.set(name, next);
+        void change(next);
+      }
+    }
+    node.missing.clear();
+    const want = [...now.values()].map(({ podUid }) => podUid).toSorted();
+    const have = (): string[] =>
+      node
+        .captured()
+        .map(({ uid }) => uid)
+        .toSorted();
+    const settled = (): boolean => have().join() === want.join() && node.kernel.size === want.length;
+    for (let tries = 0; tries < 50 && !settled(); tries += 1) {
+      await enrollment.reconcile();
+      await turn();
+    }
+    await enrollment.reconcile();
+    assert.deepEqual(have(), want);
+    assert.equal(node.kernel.size, want.length, "the keeper holds nothing for any other pod");
+    const idx = node.captured().map(({ podIdx }) => podIdx);
+    assert.deepEqual([[...node.served].toSorted(), [...node.verdicts].toSorted()], [idx.toSorted(), idx.toSorted()]);
+    const identities = [...now.values()].map(({ identity }) => identity.text).toSorted();
+    assert.deepEqual([...node.held].flatMap(([text, count]) => Array(count).fill(text)).toSorted(), identities);
+    for (const { uid, failDirect } of node.kernel.values()) assert.equal(failDirect, node.open.has(uid.slice(4)), uid);
+    await enrollment.close();
+  });
+  await fc.assert(property, { numRuns: 300 });
+});

@@ -1,0 +1,48 @@
+// main thread · builder · takes each batch of the source into the mesh, the data threads and the kernel's tables, in this order.
+import type { ConfigurationSource } from "../control/source.ts";
+import type { KernelWatch } from "../kernel/kernel-watch.ts";
+import type { PairTables } from "../kernel/pair-tables.ts";
+import type { KernelTables } from "../kernel/plaintext-tables.ts";
+import type { MeshStore } from "../mesh/store.ts";
+import type { DataThreads } from "../threads/data-threads.ts";
+import type { Built } from "./built.ts";
+import type { NodeEnrollment } from "./enrollment.ts";
+import type { NodePods } from "./node-pods.ts";
+
+export type MeshFollowerParts = {
+  readonly source: Pick<ConfigurationSource, "run">;
+  readonly mesh: Pick<MeshStore, "apply">;
+  readonly threads: Pick<DataThreads, "tell">;
+  readonly watch: Pick<KernelWatch, "beforeMeshChange" | "afterMeshChange">;
+  readonly pairs: Pick<PairTables, "changed">;
+  readonly tables: Pick<KernelTables, "setDestinations">;
+  readonly enrollment: Pick<NodeEnrollment, "meshChanged"> & { readonly pods: Pick<NodePods, "local"> };
+  /** From here on kernel tables and enrollment are the next agent's. Policy still ends connections that are open here. */
+  readonly leaving: AbortSignal;
+  /** The mesh is in force; comes again after each change. */
+  readonly onApplied: () => void;
+};
+
+/** Follows the source until it is closed. */
+export function followMesh(parts: MeshFollowerParts): Built<void> {
+  const { source, mesh, threads, watch, pairs, tables, enrollment, leaving, onApplied } = parts;
+  const closed = new AbortController();
+  const ended = source.run((updates) => {
+    watch.beforeMeshChange();
+    const change = mesh.apply(updates);
+    threads.tell({ op: "updates", updates, more: false });
+    watch.afterMeshChange();
+    if (leaving.aborted) return;
+    pairs.changed(change, enrollment.pods.local());
+    tables.setDestinations(change);
+    onApplied();
+    void enrollment.meshChanged();
+  }, closed.signal);
+  return {
+    thing: undefined,
+    close: async () => {
+      closed.abort();
+      await ended;
+    },
+  };
+}

@@ -1,0 +1,134 @@
+// operator-view.ts: what operators read of each part, and what they may change.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { CertificateView } from "../identity/certificates.ts";
+import type { KernelCounters } from "../kernel/events.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { Log } from "../observe/log.ts";
+import { judgeOf } from "../policy/evaluate.ts";
+import { peerAuthentication, workload } from "../traffic/mesh.fake.ts";
+import { type OperatorViewParts, operatorView } from "./operator-view.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1"] });
+const api = workload("api", { addresses: ["10.0.0.2"] });
+const settings = {
+  ...{ node: "n1", cluster: "box", network: "", trustDomain: "cluster.local", rootNamespace: "istio-system" },
+  ...{ clusterDomain: "cluster.local", honourIstioLabels: true },
+};
+const issued: CertificateView = {
+  ...{ spiffeId: web.identity.text, identity: 1, holders: 1, state: "available", serial: "0a" },
+  ...{ notBefore: "2026-01-01T00:00:00Z", notAfter: "2026-01-02T00:00:00Z", renewInMs: 5_000, lastError: "" },
+};
+const pending: CertificateView = {
+  ...{ ...issued, spiffeId: api.identity.text, state: "unavailable", serial: "" },
+  ...{ notBefore: "", notAfter: "", renewInMs: 0 },
+};
+
+function view(given: Partial<OperatorViewParts> = {}) {
+  const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  mesh.apply([
+    { kind: "workload", op: "upsert", value: web },
+    { kind: "workload", op: "upsert", value: api },
+    { kind: "peer-authentication", op: "upsert", value: peerAuthentication("STRICT") },
+  ]);
+  return operatorView({
+    config: { settings, dataThreads: 2 },
+    version: "1.2.3",
+    startedAtMs: 17,
+    mesh,
+    judge: judgeOf(mesh),
+    source: {
+      status: () => ({
+        ...{ kind: "static-file", from: "mesh.yaml", state: "synced", fromLastGood: false, appliedAt: "", objects: 3 },
+        ...{ problems: [], findings: [] },
+      }),
+    },
+    keeper: { connected: true, trouble: "", programs: async () => ({ programs: [], maps: [] }) },
+    threads: { report: async () => [] },
+    enrollment: {
+      states: () => [
+        { workloadUid: web.uid, podIdx: 1, state: "captured", note: "" },
+        { workloadUid: api.uid, podIdx: null, state: "failed", note: "no such cgroup" },
+      ],
+    },
+    certificates: { view: () => [issued, pending, { ...pending, lastError: "no answer" }] },
+    tables: { gate: null },
+    watch: { counters: () => null, connections: () => [] },
+    counts: { openConnections: 5, denied: 6 },
+    readiness: { pending: ["pods"] },
+    log: new Log({ level: "info", write: () => undefined, now: Date.now }),
+    ...given,
+  });
+}
+
+describe("the operator's view", () => {
+  test("names the node, its mesh, what is open, denied and pending", () => {
+    const source = view();
+    assert.deepEqual([source.node, source.version, source.threads, source.startedAtMs], ["n1", "1.2.3", 2, 17]);
+    assert.deepEqual(
+      [...source.mesh.workloads()].map(({ name }) => name),
+      ["web", "api"],
+    );
+    assert.equal(source.mode(web), "STRICT");
+    assert.deepEqual([source.openConnections(), source.denied(), source.pending()], [5, 6, ["pods"]]);
+    assert.equal(source.configuration().objects, 3);
+    assert.equal(source.heartbeatAgeMs(), null);
+  });
+
+  test("a pod that could not be enrolled leaves a note", () => {
+    assert.deepEqual(view().notes(), ["no such cgroup"]);
+  });
+
+  test("a certificate is ready, pending before the first answer, or failed with the reason", () => {
+    const states = view().certs();
+    assert.deepEqual(
+      states.map(({ state, message, serial }) => [state, message, serial]),
+      [
+        ["ready", "", "0a"],
+        ["pending", "", ""],
+        ["failed", "no answer", ""],
+      ],
+    );
+    assert.deepEqual([states[0]?.notBeforeMs, states[1]?.notAfterMs], [Date.parse("2026-01-01T00:00:00Z"), null]);
+  });
+
+  test("without a keeper its programs are not asked for, and the view says why it is not there", async () => {
+    const programs = async (): Promise<never> => assert.fail("asked");
+    const source = view({ keeper: { connected: false, trouble: "it closed the connection", programs } });
+    assert.deepEqual(await source.bpf(), { programs: [], maps: [] });
+    assert.deepEqual(source.keeper(), { connected: false, message: "it closed the connection" });
+  });
+
+  test("connections come from the threads and from the kernel, so many of each", async () => {
+    const asked: number[] = [];
+    const source = view({
+      watch: {
+        counters: () => ({}) as KernelCounters,
+        connections: (limit) => {
+          asked.push(limit);
+          return [];
+        },
+      },
+    });
+    assert.deepEqual(await source.connections(7), []);
+    assert.deepEqual([asked, source.counters()], [[7], {}]);
+  });
+
+  test("explain answers for workloads of the mesh, and says what it cannot find", async () => {
+    const source = view();
+    const answer = await source.explain("shop/web", "10.0.0.2:8080");
+    assert.ok(!("error" in answer), JSON.stringify(answer));
+    assert.ok("error" in (await source.explain("shop/nothing", "10.0.0.2:8080")));
+  });
+
+  test("a log level is set for a known room and a known level, and reverts", () => {
+    const source = view();
+    assert.equal(source.setLog({ room: "kitchen", level: "debug", forSeconds: null }), 'no log room "kitchen"');
+    assert.equal(source.setLog({ room: "traffic", level: "loud", forSeconds: null }), 'no log level "loud"');
+    assert.equal(source.setLog({ room: "traffic", level: "debug", forSeconds: 60 }), undefined);
+    const changed = source.logLevels().find(({ room }) => room === "traffic");
+    assert.equal(changed?.level, "debug");
+    assert.equal(typeof changed?.until, "number");
+    source.setLog({ room: "traffic", level: "info", forSeconds: null });
+  });
+});

@@ -1,0 +1,53 @@
+// main thread · builder · what the data threads ask of the agent and report to it: sockets, counts, log lines, failures of peers.
+import type { KeeperClient } from "../engine/keeper-client.ts";
+import type { Log } from "../observe/log.ts";
+import type { AgentMessage, DataThreads } from "../threads/data-threads.ts";
+import type { AgentCounts } from "./agent-counts.ts";
+import type { Built } from "./built.ts";
+
+export type ThreadMessageParts = {
+  readonly threads: Pick<DataThreads, "listen" | "addSockets" | "close">;
+  readonly keeper: Pick<KeeperClient, "sockets">;
+  readonly counts: Pick<AgentCounts, "counted" | "peers">;
+  readonly log: Pick<Log, "room">;
+};
+
+/** Listens to the threads. To close it ends them, since their last counts are still to be heard. */
+export function hearThreads({ threads, keeper, counts, log }: ThreadMessageParts): Built<void> {
+  threads.listen((thread, message) => {
+    switch (message.op) {
+      case "pool-low":
+        void refill(thread, message);
+        return;
+      case "log":
+        log.room(message.room)[message.level](message.message, message.fields);
+        return;
+      case "counted":
+        counts.counted(thread, message.deltas, message.log);
+        return;
+      case "handshake-failed":
+        counts.peers.handshakeFailed(message.reason);
+        log.room("traffic").info("handshake failed", { ...message });
+        return;
+      case "tunnel-abused":
+        counts.peers.tunnelAbused(message.reason);
+        log.room("traffic").warn("tunnel ended: its peer broke the rules", { ...message });
+        return;
+    }
+  });
+
+  async function refill(
+    thread: number,
+    { podIdx, kind, count }: Extract<AgentMessage, { readonly op: "pool-low" }>,
+  ): Promise<void> {
+    try {
+      const fds = await keeper.sockets(podIdx, kind, count);
+      threads.addSockets(thread, { op: "sockets", podIdx, kind, fds: [...fds] });
+    } catch (error) {
+      // The engine asks again while a connection waits, and refuses it with "no-socket" when its patience ends.
+      log.room("keeper").warn("no sockets", { podIdx, kind, error });
+    }
+  }
+
+  return { thing: undefined, close: () => threads.close() };
+}
