@@ -8,7 +8,7 @@ export const nodeFamilies = {
     type: "gauge",
     unit: "pods",
     labels: ["state"],
-    help: "Pods of this node by enrolment state: captured, pending, failed, not-enrolled",
+    help: "Pods of this node by enrollment state: captured, pending, failed, not-enrolled",
   },
   keeperConnected: {
     name: "orlop_keeper_connected",
