@@ -31,6 +31,7 @@ export class FakeNode {
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
   connected = false;
+  #keepers = 0;
   #nextIdx = 1;
   #certificatesCame: (() => void)[] = [];
 
@@ -102,6 +103,7 @@ export class FakeNode {
       if (!pod.captured) this.kernel.delete(podIdx);
     }
     this.connected = true;
+    this.#keepers += 1;
     return this.captured();
   }
 
@@ -125,8 +127,9 @@ export class FakeNode {
     const ask = async (call: string): Promise<void> => {
       node.calls.push(call);
       if (!node.connected) throw new KeeperLost("no keeper");
+      const asked = node.#keepers;
       await Promise.resolve();
-      if (!node.connected) throw new KeeperLost("the keeper closed the connection");
+      if (!node.connected || node.#keepers !== asked) throw new KeeperLost("the keeper closed the connection");
     };
     return {
       get connected() {

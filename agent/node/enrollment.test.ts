@@ -273,12 +273,11 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
         .captured()
         .map(({ uid }) => uid)
         .toSorted();
-    const settled = (): boolean => have().join() === want.join() && node.kernel.size === want.length;
-    for (let tries = 0; tries < 50 && !settled(); tries += 1) {
+    // An interrupted worker is idle until the next reason to look, and a pod that was not found rests until then.
+    for (let look = 0; look < 5; look += 1) {
       await enrollment.reconcile();
       await turn();
     }
-    await enrollment.reconcile();
     assert.deepEqual(have(), want);
     assert.equal(node.kernel.size, want.length, "the keeper holds nothing for any other pod");
     const idx = node.captured().map(({ podIdx }) => podIdx);
@@ -288,5 +287,5 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
     for (const { uid, failDirect } of node.kernel.values()) assert.equal(failDirect, node.open.has(uid.slice(4)), uid);
     await enrollment.close();
   });
-  await fc.assert(property, { numRuns: 300 });
+  await fc.assert(property, { numRuns: 2_000 });
 });

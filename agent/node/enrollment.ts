@@ -42,7 +42,8 @@ const defaultTimes = {
 
 type Worker =
   | { readonly state: "idle"; readonly retry: NodeJS.Timeout | undefined }
-  | { readonly state: "working"; readonly done: Promise<void> }
+  /** `asked`: something has changed since the worker last made a plan. */
+  | { readonly state: "working"; readonly done: Promise<void>; readonly asked: boolean }
   | { readonly state: "closed" };
 
 type FailedPod = { readonly workloadUid: string; readonly note: string; readonly resting: boolean };
@@ -92,10 +93,13 @@ export class NodeEnrollment {
   reconcile(): Promise<void> {
     for (const [uid, pod] of this.#failed) this.#failed.set(uid, { ...pod, resting: false });
     if (this.#worker.state === "closed") return Promise.resolve();
-    if (this.#worker.state === "working") return this.#worker.done; // Its next plan sees what has changed.
+    if (this.#worker.state === "working") {
+      this.#worker = { ...this.#worker, asked: true };
+      return this.#worker.done;
+    }
     clearTimeout(this.#worker.retry);
     const { promise: done, resolve } = Promise.withResolvers<void>();
-    this.#worker = { state: "working", done };
+    this.#worker = { state: "working", done, asked: false };
     void this.#work().then(resolve);
     return done;
   }
@@ -138,24 +142,26 @@ export class NodeEnrollment {
     return conflicts.map(({ uid }) => ({ workloadUid: uid, note: "another workload has this pod" }));
   }
 
-  /** The worker. Only the keeper's going away interrupts it; the keeper's return, or the retry, starts it again. */
+  /**
+   * The worker. A failure that concerns no pod alone interrupts it, as a rule the keeper's going away. It goes on at once when
+   * something has changed meanwhile, as the keeper's return does, else the retry starts it again.
+   */
   async #work(): Promise<void> {
-    try {
-      for (;;) {
-        const steps = this.#plan();
-        if (steps === "none") return this.#rest(this.#failed.size > 0);
-        const ends = await Promise.allSettled(steps.map((step) => this.#perform(step)));
-        for (const end of ends) if (end.status === "rejected") throw end.reason;
-      }
-    } catch (error) {
-      this.#ports.log.warn("enrollment interrupted", { error });
-      this.#rest(true);
+    for (;;) {
+      const steps = this.#plan();
+      if (steps === "none") return this.#rest(this.#failed.size > 0);
+      const ends = await Promise.allSettled(steps.map((step) => this.#perform(step)));
+      const failure = ends.find((end) => end.status === "rejected");
+      if (failure === undefined) continue;
+      this.#ports.log.warn("enrollment interrupted", { error: failure.reason });
+      if (this.#worker.state !== "working" || !this.#worker.asked) return this.#rest(true);
     }
   }
 
   #plan(): readonly EnrollmentStep[] | "none" {
     const { mesh, keeper, tables } = this.#ports;
     if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
+    this.#worker = { ...this.#worker, asked: false };
     const desired = desiredPods(mesh.workloadsOnNode(this.#node), this.#node);
     for (const uid of this.#failed.keys()) if (!desired.pods.has(uid)) this.#failed.delete(uid);
     const resting = new Set([...this.#failed].flatMap(([uid, pod]) => (pod.resting ? [uid] : [])));
