@@ -37,9 +37,11 @@ export function inEntries(podIdx: number, workload: Workload, world: VerdictWorl
 export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] {
   if (workload.protocol !== "hbone") return [];
   const ports = perPort(workload, world);
-  return workload.addresses.flatMap((address) =>
-    ports.map(({ port, verdict }): OutEntry => ({ address, port, verdict: verdict === "pass" ? "direct" : "refuse" })),
-  );
+  return workload.addresses.flatMap((address): readonly OutEntry[] => {
+    // Nobody can tell who would answer there.
+    if (world.mesh.rivalsAt(address).length > 0) return [{ address, port: 0, verdict: "refuse" }];
+    return ports.map(({ port, verdict }) => ({ address, port, verdict: verdict === "pass" ? "direct" : "refuse" }));
+  });
 }
 
 /**
@@ -58,8 +60,9 @@ function vipEntry(address: string, port: number, targets: readonly Candidate[], 
   const direct =
     targets.length > 0 &&
     targets.every(
-      ({ workload, port: target }) =>
-        workload === null || workload.protocol === "none" || inVerdict(workload, target, world) === "pass",
+      ({ workload, address: at, port: target }) =>
+        world.mesh.rivalsAt(at).length === 0 &&
+        (workload === null || workload.protocol === "none" || inVerdict(workload, target, world) === "pass"),
     );
   return { address, port, verdict: direct ? "direct" : "refuse" };
 }

@@ -29,7 +29,9 @@ export class PodSurroundings {
     this.#namespaces = new Set([mesh.rootNamespace, ...workloads.map(({ namespace }) => namespace)]);
     this.#serviceKeys = new Set([...this.services, ...meant].map(fullName));
     this.#workloads = new Set(
-      [...workloads, ...addresses.map((address) => mesh.workloadAt(address))].map((workload) => workload?.uid ?? ""),
+      [...workloads, ...addresses.flatMap((address) => mesh.workloadAt(address) ?? mesh.rivalsAt(address))].map(
+        ({ uid }) => uid,
+      ),
     );
   }
 

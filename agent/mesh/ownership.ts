@@ -7,6 +7,7 @@
 export class Claims<T> {
   readonly #byClaim = new Map<string, T | T[]>();
   readonly #precedes: (one: T, other: T) => boolean;
+  #shared = 0;
 
   /** T must not be an array itself. */
   constructor(precedes: (one: T, other: T) => boolean) {
@@ -20,6 +21,7 @@ export class Claims<T> {
       return;
     }
     const list = Array.isArray(held) ? held : [held];
+    if (list.length === 1) this.#shared += 1;
     const at = list.findIndex((other) => this.#precedes(claimant, other));
     this.#byClaim.set(claim, at < 0 ? [...list, claimant] : list.toSpliced(at, 0, claimant));
   }
@@ -32,6 +34,18 @@ export class Claims<T> {
     const [first, ...rest] = held.filter((other) => other !== claimant);
     if (first === undefined) this.#byClaim.delete(claim);
     else this.#byClaim.set(claim, rest.length === 0 ? first : [first, ...rest]);
+    if (held.length === 2 && rest.length === 0) this.#shared -= 1;
+  }
+
+  /** How many claims have several claimants. */
+  get shared(): number {
+    return this.#shared;
+  }
+
+  /** The only claimant, or what `choose` takes of several, which it gets in their order. */
+  chosen(claim: string, choose: (claimants: readonly T[]) => T | undefined): T | undefined {
+    const held = this.#byClaim.get(claim);
+    return Array.isArray(held) ? choose(held) : held;
   }
 
   first(claim: string): T | undefined {

@@ -30,10 +30,17 @@ export type Snapshot = {
 
   workload(uid: string): Workload | undefined;
   /**
-   * By canonical address. When several claim it: pod and HBONE, then pod, then HBONE, then the lower uid
-   * (docs/reference/hbone.md#names-and-addresses-of-workloads).
+   * By canonical address. undefined: nobody has it, or several claim it (`rivalsAt`). Of different networks that use one address:
+   * pod and HBONE, then pod, then HBONE, then the lower uid (docs/reference/hbone.md#names-and-addresses-of-workloads).
    */
   workloadAt(address: string): Workload | undefined;
+  /**
+   * The workloads that claim one address of one network: nobody can tell which of them has it, so connections to it are refused.
+   * Empty: the address has an owner, or nobody knows it.
+   */
+  rivalsAt(address: string): readonly Workload[];
+  /** False: no address has rivals, and nobody need ask. */
+  readonly hasRivals: boolean;
   /** Whose `node` it is, in no order. */
   workloadsOnNode(node: string): Iterable<Workload>;
   /** In no order. */

@@ -36,12 +36,12 @@ const workload: fc.Arbitrary<Workload> = fc
     protocol: fc.constantFrom("hbone" as const, "none" as const),
     healthy: fc.boolean(),
     weight: fc.nat(2),
+    network: fc.constantFrom("", "", "west"),
   })
   .map(({ kind, ...rest }) => ({
     ...rest,
     uid: `c//${kind}/${rest.name}`,
     podUid: "",
-    network: "",
     cluster: "c",
     identity: spiffeId("cluster.local", rest.namespace, rest.name),
     ports: {},
@@ -122,9 +122,22 @@ class Model {
       const isMeshed = one.protocol === "hbone";
       return `${isPod && isMeshed ? 0 : isPod ? 1 : isMeshed ? 2 : 3} ${one.uid}`;
     };
-    return [...this.workloads.values()]
-      .filter((one) => one.addresses.includes(address))
-      .toSorted((one, other) => (rank(one) < rank(other) ? -1 : 1))[0];
+    const claimants = this.#claimants(address);
+    return this.rivalsAt(address).length > 0
+      ? undefined
+      : claimants.toSorted((one, other) => (rank(one) < rank(other) ? -1 : 1))[0];
+  }
+
+  rivalsAt(address: string): Workload[] {
+    const claimants = this.#claimants(address);
+    const isDisputed = claimants.some((one) =>
+      claimants.some((other) => one !== other && one.network === other.network),
+    );
+    return isDisputed ? byUid(claimants) : [];
+  }
+
+  #claimants(address: string): Workload[] {
+    return [...this.workloads.values()].filter((one) => one.addresses.includes(address));
   }
 
   serviceAt(vip: string, client: string): Service | undefined {
@@ -179,7 +192,11 @@ function compare(store: MeshStore, model: Model): void {
   assert.deepEqual(new Set(store.services()), new Set(model.services.values()));
   assert.deepEqual(new Set(store.authorizationPolicies()), new Set(model.authorization.values()));
   assert.deepEqual(new Set(store.peerAuthentications()), new Set(model.peer.values()));
-  for (const address of addresses) assert.deepEqual(store.workloadAt(address), model.at(address));
+  for (const address of addresses) {
+    assert.deepEqual(store.workloadAt(address), model.at(address));
+    assert.deepEqual(byUid(store.rivalsAt(address)), model.rivalsAt(address));
+    assert.ok(store.hasRivals || model.rivalsAt(address).length === 0);
+  }
   for (const node of nodes) {
     const there = [...model.workloads.values()].filter((one) => one.node === node);
     assert.deepEqual(byUid(store.workloadsOnNode(node)), byUid(there));
@@ -273,6 +290,35 @@ test("the change names what changed, once; an equal value and a removal of nothi
   assert.deepEqual([...store.apply([{ kind: "workload", op: "remove", key: one.uid }]).workloads], [one.uid]);
   assert.equal(store.apply([upsertWorkload(one)]).version, 3);
   assert.equal(store.version, 3);
+});
+
+test("who shares an address with a workload that comes or goes has changed too, and so have its services", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const owner: Workload = { ...sample(workload), uid: "c//Pod/a", addresses: ["10.0.0.1"], network: "" };
+  const rival: Workload = { ...owner, uid: "c//Pod/b" };
+  const named: Service = {
+    ...sample(service),
+    selector: null,
+    endpoints: [{ address: "10.0.0.1", ports: {}, weight: 1, healthy: true }],
+  };
+  store.apply([upsertWorkload(owner), upsertService(named)]);
+  assert.equal(store.hasRivals, false);
+  const came = store.apply([upsertWorkload(rival)]);
+  assert.deepEqual([...came.workloads].toSorted(), [owner.uid, rival.uid]);
+  assert.deepEqual([...came.endpointsOf], [`${named.namespace}/${named.name}`]);
+  assert.equal(store.workloadAt("10.0.0.1"), undefined);
+  assert.deepEqual(
+    store.rivalsAt("10.0.0.1").map(({ uid }) => uid),
+    [owner.uid, rival.uid],
+  );
+  assert.equal(store.endpointsOf(named)[0]?.workload, null);
+  const went = store.apply([{ kind: "workload", op: "remove", key: rival.uid }]);
+  assert.deepEqual([...went.workloads].toSorted(), [owner.uid, rival.uid]);
+  assert.equal(store.workloadAt("10.0.0.1"), owner);
+  assert.equal(store.hasRivals, false);
+  // Another network may use the same addresses.
+  store.apply([upsertWorkload({ ...rival, network: "west" })]);
+  assert.deepEqual([store.workloadAt("10.0.0.1"), store.rivalsAt("10.0.0.1")], [owner, []]);
 });
 
 test("only policies raise the policy version", () => {

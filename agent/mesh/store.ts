@@ -13,7 +13,10 @@ import { WorkloadIndex } from "./workload-index.ts";
 
 export type MeshStoreOptions = { readonly rootNamespace: string; readonly trustDomain: string };
 
-/** Keys of what came, changed or went. An upsert of an equal value and a removal of nothing are no change. */
+/**
+ * Keys of what came, changed or went. An upsert of an equal value and a removal of nothing are no change. A workload that shares an
+ * address with a changed workload counts as changed: it may own the address now, or no longer.
+ */
 export type MeshChange = {
   readonly version: number;
   readonly workloads: ReadonlySet<string>;
@@ -39,6 +42,8 @@ export class MeshStore implements Snapshot {
   readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
   readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
   #servicesTouched = new Set<string>();
+  /** Uids of workloads that share an address with a workload that changed. */
+  #sharersTouched = new Set<string>();
 
   constructor({ rootNamespace, trustDomain }: MeshStoreOptions) {
     this.rootNamespace = rootNamespace;
@@ -58,13 +63,14 @@ export class MeshStore implements Snapshot {
       "peer-authentication": new Set(),
     };
     this.#servicesTouched = new Set();
+    this.#sharersTouched = new Set();
     for (const update of updates) if (this.#applyOne(update)) changed[update.kind].add(keyOf(update));
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
     if (policies + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
     return {
       version: this.#version,
-      workloads: changed.workload,
+      workloads: changed.workload.union(this.#sharersTouched),
       services: changed.service,
       authorizationPolicies: changed["authorization-policy"],
       peerAuthentications: changed["peer-authentication"],
@@ -86,6 +92,14 @@ export class MeshStore implements Snapshot {
 
   workloadAt(address: string): Workload | undefined {
     return this.#workloads.at(address);
+  }
+
+  rivalsAt(address: string): readonly Workload[] {
+    return this.#workloads.rivalsAt(address);
+  }
+
+  get hasRivals(): boolean {
+    return this.#workloads.hasShared;
   }
 
   workloadsOnNode(node: string): Iterable<Workload> {
@@ -176,12 +190,21 @@ export class MeshStore implements Snapshot {
 
   #setWorkload(before: Workload | undefined, after: Workload | undefined): void {
     if (before !== undefined) {
+      this.#touchSharersOf(before);
       this.#workloads.remove(before);
       this.#endpoints.removeWorkload(before, this.#touchServicesOf(before));
     }
     if (after !== undefined) {
       this.#workloads.add(after);
+      this.#touchSharersOf(after);
       this.#endpoints.addWorkload(after, this.#touchServicesOf(after));
+    }
+  }
+
+  #touchSharersOf(workload: Workload): void {
+    for (const sharer of this.#workloads.sharers(workload)) {
+      this.#sharersTouched.add(sharer.uid);
+      this.#touchServicesOf(sharer);
     }
   }
 

@@ -33,7 +33,27 @@ export class WorkloadIndex {
   }
 
   at(address: string): Workload | undefined {
-    return this.#byAddress.first(address);
+    return this.#byAddress.chosen(address, ownerAmong);
+  }
+
+  /** All that claim an address, when two of them do so in one network; else nobody. */
+  rivalsAt(address: string): readonly Workload[] {
+    if (!this.hasShared) return nobody;
+    const claimants = this.#byAddress.all(address);
+    return isDisputed(claimants) ? claimants : nobody;
+  }
+
+  /** Whether any address has several claimants. */
+  get hasShared(): boolean {
+    return this.#byAddress.shared > 0;
+  }
+
+  /** The others that claim an address of this workload. */
+  sharers(workload: Workload): readonly Workload[] {
+    if (!this.hasShared) return nobody;
+    return workload.addresses.flatMap((address) =>
+      this.#byAddress.all(address).filter((claimant) => claimant !== workload),
+    );
   }
 
   inNamespace(namespace: string): Iterable<Workload> {
@@ -49,11 +69,19 @@ export class WorkloadIndex {
   }
 }
 
-/**
- * Of those that claim an address pods with HBONE come first, then pods, then HBONE; then the lower uid
- * (docs/reference/hbone.md#names-and-addresses-of-workloads).
- * Within one of our networks an address has one owner; two mean that a message about the old one is still to come.
- */
+const nobody: readonly never[] = [];
+
+/** An address belongs to one workload of each network. Two mean a mistake, or that the message about the old owner is late. */
+function isDisputed(claimants: readonly Workload[]): boolean {
+  return new Set(claimants.map(({ network }) => network)).size < claimants.length;
+}
+
+/** Of several networks that use the same address, the workload that ranks first. */
+function ownerAmong(claimants: readonly Workload[]): Workload | undefined {
+  return isDisputed(claimants) ? undefined : claimants[0];
+}
+
+/** Pods with HBONE first, then pods, then HBONE; then the lower uid (docs/reference/hbone.md#names-and-addresses-of-workloads). */
 function ranksBefore(one: Workload, other: Workload): boolean {
   const [first, second] = [rankOf(one), rankOf(other)];
   return first !== second ? first < second : one.uid < other.uid;

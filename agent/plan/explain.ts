@@ -154,7 +154,11 @@ function transportStep(route: Exclude<Route, { readonly kind: "refuse" }>, sourc
 
 function callerOf(text: string, mesh: Snapshot): Caller | { readonly error: string } {
   const address = canonicalIp(text);
-  if (address !== undefined) return { workload: mesh.workloadAt(address) ?? null, address };
+  if (address !== undefined) {
+    const rivals = mesh.rivalsAt(address).map(fullName);
+    if (rivals.length > 0) return { error: `${address} is claimed by ${rivals.join(" and ")}: name the workload` };
+    return { workload: mesh.workloadAt(address) ?? null, address };
+  }
   const workload = workloadNamed(text, mesh);
   if (workload === undefined) return { error: `no workload ${text}: give <namespace>/<name> or an address` };
   const [own] = workload.addresses;

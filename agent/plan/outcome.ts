@@ -11,6 +11,7 @@ export type Refusal =
   | "own-port" //                an own port, dialled or resolved
   | "no-service-port" //         a VIP without this port
   | "no-healthy-endpoint" //     a Service that nobody answers for
+  | "address-conflict" //        several workloads claim the destination's address
   | "no-certificate" //          our own is not there yet, and the wait is over
   | "bad-authority" //           neither ip:port nor [ip]:port
   | "hostname-authority" //      a name; only addresses are served (double HBONE is not spoken)
@@ -34,6 +35,7 @@ const refusals: Readonly<Record<Refusal, Row>> = {
   "own-port": { flag: "DENY", status: 503, words: "the destination port is one of Orlop's own" },
   "no-service-port": { flag: "CONNECT", status: 503, words: "the service has no such port" },
   "no-healthy-endpoint": { flag: "CONNECT", status: 503, words: "no healthy endpoint for the service" },
+  "address-conflict": { flag: "DENY", status: 503, words: "several workloads claim the destination address" },
   "no-certificate": {
     flag: "IDENTITY_ERROR",
     status: 503,

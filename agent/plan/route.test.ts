@@ -105,6 +105,33 @@ describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
     assert.equal(unknown.kind === "direct" ? unknown.why : "", "unknown-address");
   });
 
+  test("an address that two workloads claim is refused, however they are reached; the pod that has it here keeps it", () => {
+    const rival = workload("rival", { addresses: ["10.0.0.2"], node: "n3" });
+    const reasonOf = (route: Route): string => (route.kind === "refuse" ? route.reason : route.kind);
+    const dialled = (address: string, all: readonly Workload[], services: readonly Service[] = []): Route =>
+      routeOf(web, { address, port: 80 }, world(all, services, [web, near]));
+    assert.equal(reasonOf(dialled("10.0.0.2", [web, api, rival])), "address-conflict");
+    // Outside the mesh a guess would send plaintext to a stranger.
+    const outside = [api, rival].map((one): Workload => ({ ...one, protocol: "none" }));
+    assert.equal(reasonOf(dialled("10.0.0.2", [web, ...outside])), "address-conflict");
+
+    const named = service("named", {
+      selector: null,
+      endpoints: [{ address: "10.0.0.2", ports: {}, weight: 1, healthy: true }],
+    });
+    assert.equal(reasonOf(dialled("10.96.0.1", [web, api, rival], [service("api")])), "address-conflict");
+    assert.equal(reasonOf(dialled("10.96.0.1", [web, api, rival], [named])), "address-conflict");
+    const other = workload("api-2", { addresses: ["10.0.0.9"], labels: { app: "api" }, node: "n3" });
+    const passedOver = dialled("10.96.0.1", [web, api, rival, other], [service("api")]);
+    assert.equal(passedOver.kind === "tunnel" ? passedOver.target.address : "", "10.0.0.9");
+
+    const far = workload("far", { addresses: near.addresses, node: "n3" });
+    const kept = dialled("10.0.0.3", [web, near, far]);
+    assert.equal(kept.kind === "local" ? kept.destination.uid : reasonOf(kept), near.uid);
+    const both = world([web, near, far], [], [web, near, far]);
+    assert.equal(reasonOf(routeOf(web, { address: "10.0.0.3", port: 80 }, both)), "address-conflict");
+  });
+
   test("a workload of this node that is not served yet is tunnelled, never sent in plaintext", () => {
     const route = routeOf(web, { address: "10.0.0.3", port: 80 }, world([web, near], [], [web]));
     assert.equal(route.kind, "tunnel");

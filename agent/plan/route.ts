@@ -6,7 +6,7 @@ import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "./candidates.ts";
-import { chooseEndpoint } from "./endpoints.ts";
+import { type Candidate, chooseEndpoint } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
 
 /** What all but `refuse` say: whom we take the far end for. */
@@ -22,7 +22,7 @@ export type DirectReason =
   | "not-in-mesh" //          a workload that is not reached through HBONE
   | "passthrough-service"; // load balancing "passthrough": to the original destination
 
-export type RouteRefusal = "self-call" | "own-port" | "no-service-port" | "no-healthy-endpoint";
+export type RouteRefusal = "self-call" | "own-port" | "no-service-port" | "no-healthy-endpoint" | "address-conflict"; // several workloads claim the address: nobody can tell who would answer
 
 export type Route =
   | (Resolved & { readonly kind: "direct"; readonly why: DirectReason })
@@ -58,6 +58,8 @@ export function routeOf(source: Workload, dialled: Endpoint, world: RouteWorld):
   if (service !== undefined) return throughService(source, dialled, service, world);
   const destination = world.mesh.workloadAt(dialled.address);
   if (destination === undefined) {
+    const rivals = world.mesh.rivalsAt(dialled.address);
+    if (rivals.length > 0) return toOwnerHere(rivals, dialled, world);
     return { kind: "direct", why: "unknown-address", target: dialled, destination: null, service: null };
   }
   return toWorkload({ target: dialled, destination, service: null }, world);
@@ -70,7 +72,9 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
   if (service.loadBalancing.mode === "passthrough") {
     return { kind: "direct", why: "passthrough-service", target: dialled, destination: null, service };
   }
-  const candidates = candidatesOf(world.mesh.endpointsOf(service), port, dialled.address);
+  const known = candidatesOf(world.mesh.endpointsOf(service), port, dialled.address);
+  const candidates = world.mesh.hasRivals ? known.filter((candidate) => isCertain(candidate, world)) : known;
+  if (candidates.length === 0 && known.length > 0) return refuse("address-conflict", service);
   const chosen = chooseEndpoint(candidates, {
     from: source,
     loadBalancing: service.loadBalancing,
@@ -83,6 +87,28 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
   const target = { address: chosen.address, port: chosen.port };
   if (chosen.workload === null) return { kind: "direct", why: "not-in-mesh", target, destination: null, service };
   return toWorkload({ target, destination: chosen.workload, service }, world);
+}
+
+/**
+ * The pod of this node among the workloads that claim an address, when there is a single such pod: it keeps the address, since its own
+ * network namespace shows that it has it.
+ */
+function ownerHere(rivals: readonly Workload[], world: RouteWorld): Workload | undefined {
+  const here = rivals.filter(({ uid }) => world.servedHere(uid));
+  return here.length === 1 ? here[0] : undefined;
+}
+
+function toOwnerHere(rivals: readonly Workload[], target: Endpoint, world: RouteWorld): Route {
+  const destination = ownerHere(rivals, world);
+  return destination === undefined
+    ? refuse("address-conflict", null)
+    : toWorkload({ target, destination, service: null }, world);
+}
+
+/** Whether it is known who would answer at the candidate's address. */
+function isCertain({ address, workload }: Candidate, world: RouteWorld): boolean {
+  const rivals = world.mesh.rivalsAt(address);
+  return rivals.length === 0 || (workload !== null && ownerHere(rivals, world) === workload);
 }
 
 function toWorkload(resolved: Resolved & { readonly destination: Workload }, world: RouteWorld): Route {

@@ -76,8 +76,11 @@ function targetOf(event: ConnectRequest): Endpoint | Refusal {
  * (docs/reference/failures.md, row D4); else what it says of itself.
  */
 function clientOf({ peer, baggage }: ConnectRequest, identity: SpiffeId, context: TrafficContext): Workload {
-  const workload = context.world.mesh.workloadAt(peer.address);
-  return workload?.identity.text === identity.text ? workload : strangerWith(identity, peer.address, baggage);
+  const { mesh } = context.world;
+  const owner = mesh.workloadAt(peer.address);
+  const claimants = owner === undefined ? mesh.rivalsAt(peer.address) : [owner];
+  const known = claimants.find((claimant) => claimant.identity.text === identity.text);
+  return known ?? strangerWith(identity, peer.address, baggage);
 }
 
 /** For labels only: the Service that the peer says was asked for, if it exists and could mean this pod. */

@@ -106,7 +106,15 @@ export class FakeMesh implements Snapshot {
     return this.list.find((one) => one.uid === uid);
   }
   workloadAt(address: string): Workload | undefined {
-    return this.list.find((one) => one.addresses.includes(address));
+    const claimants = this.list.filter((one) => one.addresses.includes(address));
+    return claimants.length > 1 ? undefined : claimants[0];
+  }
+  rivalsAt(address: string): readonly Workload[] {
+    const claimants = this.list.filter((one) => one.addresses.includes(address));
+    return claimants.length > 1 ? claimants : [];
+  }
+  get hasRivals(): boolean {
+    return true;
   }
   workloadsOnNode(node: string): Iterable<Workload> {
     return this.list.filter((one) => one.node === node);
