@@ -1,6 +1,6 @@
-// Build time · loads every module of the long-running programs once, with the flags they run with, so that Node keeps them
-// stripped of their types and compiled (NODE_COMPILE_CACHE). Without it each thread of the agent loads the type stripper:
-// 20 MB resident apiece.
+// Build time · loads every module of the long-running programs once, with the flags that they run with, so that Node keeps them
+// in NODE_COMPILE_CACHE without types and compiled. Without that cache each thread of the agent loads the type stripper, which
+// takes 20 MB of resident memory.
 import { spawnSync } from "node:child_process";
 import { flushCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -12,7 +12,7 @@ const programs = {
   keeper: { flags: keeperFlags, files: ["config.ts", "process/first-acts.ts", "keeper/keeper.ts"] },
 } as const;
 
-/** Data threads have a loader of their own. */
+/** Each data thread loads its modules itself. */
 async function loadDataThread(): Promise<void> {
   const workerData = {
     index: 0,

@@ -1,4 +1,4 @@
-// any thread · jittered retry: how long to wait before the next try. One implementation; the randomness is handed in.
+// any thread · jittered retry: how long to wait before the next attempt. The caller may pass its own source of randomness.
 import { setTimeout as delay } from "node:timers/promises";
 
 export type BackoffOptions = {
@@ -9,9 +9,9 @@ export type BackoffOptions = {
 };
 
 /**
- * Milliseconds to wait after failure number `attempt` (0 is the first): the ceiling doubles with each, up to the cap,
- * and the wait lies between half of it and all of it, so that many clients that lost the same server do not come back
- * together, and none comes back at once.
+ * Milliseconds to wait after failure number `attempt` (0 is the first). The ceiling doubles with each failure, up to the cap,
+ * and the wait lies between half of the ceiling and all of it. So clients that lost the same server at the same time come back
+ * at different times, and none of them at once.
  * @param random in [0, 1)
  */
 export function backoffMs(attempt: number, options: BackoffOptions, random: () => number = Math.random): number {
@@ -19,7 +19,7 @@ export function backoffMs(attempt: number, options: BackoffOptions, random: () =
   return ceiling / 2 + (ceiling / 2) * random();
 }
 
-/** The same with a memory of how often it failed. */
+/** Counts the failures for `backoffMs`. */
 export class Backoff {
   readonly #options: BackoffOptions;
   readonly #random: () => number;
@@ -34,7 +34,7 @@ export class Backoff {
     return this.#failures;
   }
 
-  /** Counts a failure and says how many milliseconds to wait. */
+  /** Counts a failure and returns how many milliseconds to wait. */
   nextMs(): number {
     return backoffMs(this.#failures++, this.#options, this.#random);
   }

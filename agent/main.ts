@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// start-up · one binary name, three programs; each is imported only when asked for, so that none loads another's privilege.
+// start-up · the three programs under the name `orlop`. Each is imported only when it is asked for, so that no program loads
+// code that another needs a privilege for.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const [command = "", ...rest] = process.argv.slice(2);
 
-/** `-c FILE` of the three long-running programs. Exits 64 on bad usage, as the whole CLI does. */
+/** The options of `run`, `keeper` and `agent`. Exits with 64 on bad usage, as the CLI does. */
 function programOptions(): { readonly config: string; readonly removeOnExit: boolean } {
   try {
     const { values } = parseArgs({
@@ -56,7 +57,7 @@ async function start(): Promise<number> {
   }
 }
 
-/** What is wrong with a file is said in its own words, with the status that `orlop run` takes for final. */
+/** Reports what is wrong with a file; `orlop run` takes the status for final. */
 async function failed(error: unknown): Promise<number> {
   const { ConfigError, problemText } = await import("./control/kinds/value.ts");
   if (!(error instanceof ConfigError)) throw error;

@@ -1,5 +1,5 @@
-// keeper-client.ts and keeper-session.ts against a keeper that answers late, wrongly or not at all: no promise hangs, and no descriptor
-// stays open.
+// keeper-client.ts and keeper-session.ts against a keeper that answers late, wrongly or not at all: no promise hangs, and no
+// descriptor stays open.
 import assert from "node:assert/strict";
 import { closeSync, openSync, readdirSync } from "node:fs";
 import { test } from "node:test";

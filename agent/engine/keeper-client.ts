@@ -1,5 +1,5 @@
-// main thread · borrows listeners, sockets and map descriptors from the keeper and asks it to enroll pods; typed promises. The client
-// connects again by itself after the keeper has restarted.
+// main thread · borrows listeners, sockets and map descriptors from the keeper and asks it to enroll pods; typed promises. The
+// client connects again by itself after the keeper has restarted.
 import { Backoff } from "../backoff.ts";
 import {
   LENT_MAPS,
@@ -205,7 +205,9 @@ export class KeeperClient {
   }
 }
 
-/** `broken`: the answer is not what the protocol says, so the agent relies on nothing of this session and begins a new session. */
+/**
+ * `broken`: the answer is not what the protocol says, so the agent relies on nothing of this session and begins a new session.
+ */
 function withBroken(session: KeeperSession, { reply, fds }: AnsweredRequest) {
   const broken = (expected: string): KeeperLost => {
     closeAll(fds);

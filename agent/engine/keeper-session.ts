@@ -1,5 +1,5 @@
-// main thread · a single connection to the keeper, from connect to its end: requests with their replies, and how many descriptors may
-// be on their way. It closes every descriptor that no request waits for.
+// main thread · a single connection to the keeper, from connect to its end: requests with their replies, and how many
+// descriptors may be on their way. It closes every descriptor that no request waits for.
 import { closeSync } from "node:fs";
 import { LENT_MAPS, type Notice, type RefusedReason, type Reply, type Request } from "../keeper/protocol.ts";
 

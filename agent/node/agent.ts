@@ -1,5 +1,5 @@
-// main thread · composition root of one node's agent: configuration → mesh, identity, kernel tables, enrollment, admin. It gives up every
-// privilege before it has read a byte from a network or a pod.
+// main thread · composition root of one node's agent: configuration → mesh, identity, kernel tables, enrollment, admin. It
+// gives up every privilege before it has read a byte from a network or a pod.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readiness, startMetricsServer, startReadyServer, type Warn } from "../admin/health.ts";
@@ -61,7 +61,8 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   becomeUnprivileged(config.agentUid, config.agentGid);
   writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
 
-  // Each stack ends its parts in reverse. `node` keeps what open connections need, `serving` what the next agent needs for itself.
+  // Each stack ends its parts in reverse. `node` keeps what open connections need, `serving` what the next agent needs
+  // for itself.
   await using node = new AsyncDisposableStack();
   await using serving = new AsyncDisposableStack();
 

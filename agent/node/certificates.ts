@@ -1,4 +1,5 @@
-// main thread · builder · the certificates of this node's workloads: each goes into the engine, and every data thread learns of it.
+// main thread · builder · the certificates of this node's workloads: each goes into the engine, and every data thread learns
+// of it.
 import { Certificates, type Installed } from "../identity/certificates.ts";
 import { systemClock } from "../identity/clock.ts";
 import type { Provider } from "../identity/provider.ts";

@@ -1,5 +1,5 @@
-// 3 · main thread · what must happen so that the pods that the kernel captures become the pods that the mesh wants here: desired pods and
-// present pods → next steps. Pure; enrollment.ts carries the steps out and asks again until none is left.
+// 3 · main thread · what must happen so that the pods that the kernel captures become the pods that the mesh wants here:
+// desired pods and present pods → next steps. Pure; enrollment.ts carries the steps out and asks again until none is left.
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 
@@ -32,7 +32,10 @@ export type HeldPod = {
 
 export type PresentPods = {
   readonly held: Iterable<HeldPod>;
-  /** By UID, the index of each pod for which the keeper holds listeners or capture, of an earlier agent or of an attempt that failed. */
+  /**
+   * By UID, the index of each pod for which the keeper holds listeners or capture, of an earlier agent or of an attempt
+   * that failed.
+   */
   readonly found: ReadonlyMap<string, number>;
   /** UIDs of pods that could not be enrolled and are not due again yet. */
   readonly resting: ReadonlySet<string>;

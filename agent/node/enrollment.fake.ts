@@ -1,5 +1,5 @@
-// test double · a node for NodeEnrollment: mesh, keeper with its kernel, data threads, tables and certificates as plain state. Each
-// request is checked against the order in which a pod must come into service.
+// test double · a node for NodeEnrollment: mesh, keeper with its kernel, data threads, tables and certificates as plain state.
+// Each request is checked against the order in which a pod must come into service.
 import assert from "node:assert/strict";
 import type { CapturedPod, PreparedPod } from "../engine/keeper-client.ts";
 import { KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";

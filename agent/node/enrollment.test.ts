@@ -18,7 +18,7 @@ function setUp(t: TestContext | null, workloads: readonly Workload[] = [], retry
   for (const given of workloads) node.workloads.set(given.uid, given);
   t?.after(() => enrollment.close());
   const change = (...given: readonly Workload[]): Promise<void> => {
-    for (const one of given) node.workloads.set(one.uid, one);
+    for (const added of given) node.workloads.set(added.uid, added);
     return enrollment.meshChanged();
   };
   const remove = (gone: Workload): Promise<void> => {

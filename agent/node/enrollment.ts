@@ -1,5 +1,6 @@
-// 3 · main thread · carries out the enrollment plan: prepare, serve, write verdicts, capture; never in another order, so that at no
-// moment the kernel refuses what policy allows or lets through what it does not. One worker, which plans anew after each step.
+// 3 · main thread · carries out the enrollment plan: prepare, serve, write verdicts, capture; never in another order, so that
+// at no moment the kernel refuses what policy allows or lets through what it does not. One worker, which plans anew after
+// each step.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PodState } from "../admin/source.ts";
 import type { CapturedPod, KeeperClient } from "../engine/keeper-client.ts";

@@ -1,5 +1,5 @@
-// any thread · frees what a start leaves behind. Reading a large mesh takes three times its size, and V8 would keep that memory for a
-// long while, since the agent allocates little afterwards.
+// any thread · frees what a start leaves behind. Reading a large mesh takes three times its size, and V8 would keep that memory
+// for a long while, since the agent allocates little afterwards.
 
 /**
  * Collects garbage now. It takes about 10 ms, and half a second with 100,000 workloads, so it is called only while no connection

@@ -1,5 +1,5 @@
-// start-up · what agent and keeper do as root before their rooms are loaded: they hand files over and give up privileges. This file
-// loads little, because in here the process executes itself once and loads it again.
+// start-up · what agent and keeper do as root before their rooms are loaded: they hand files over and give up privileges. This
+// file loads little, because in here the process executes itself once and loads it again.
 import { closeSync, constants, existsSync, fchownSync, fstatSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import type { AgentConfig, KeeperConfig } from "../config.ts";
@@ -35,8 +35,8 @@ export function keeperFirstActs({ agentGid }: KeeperConfig): void {
 }
 
 /**
- * As root: gives the agent the files that it will open when it is not root any more. The CA file is in memory as long as the agent
- * lives in any case (SECURITY.md).
+ * As root: gives the agent the files that it will open when it is not root any more. The CA file is in memory as long as the
+ * agent lives in any case (SECURITY.md).
  */
 function giveFilesToAgent(config: AgentConfig): void {
   if (process.getuid?.() !== 0) return;

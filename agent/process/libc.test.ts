@@ -28,7 +28,7 @@ test("limits are read and written as 64 bit", () => {
   });
 });
 
-test("capabilities beyond the last one are not in the bounding set", () => {
+test("a capability that the kernel does not know is not in the bounding set", () => {
   assert.equal(libc.inBoundingSet(63), false);
 });
 

@@ -27,7 +27,7 @@ export const capabilities = {
 } as const;
 export type Capability = keyof typeof capabilities;
 
-/** As the 64 bits in which /proc shows a set. */
+/** The set as 64 bits, as /proc shows it. */
 export const setOf = (members: readonly Capability[]): bigint =>
   members.reduce((all, name) => all | (1n << BigInt(capabilities[name])), 0n);
 /** RLIMIT_CORE and RLIMIT_NOFILE (getrlimit(2)). */
@@ -63,18 +63,18 @@ function check(result: number, syscall: string): number {
   return result;
 }
 
-/** The border to ffi-napi, which takes a Buffer for a pointer; its length is checked by each caller here. */
+/** ffi-napi takes a Buffer for a pointer, and does not know its length: each caller passes a buffer of the right size. */
 const pointer = (bytes: Buffer): ref.Pointer<unknown> => bytes as unknown as ref.Pointer<unknown>;
 
 const prctl = (option: number, argument: number, name: string, rest: readonly number[] = []): number =>
   check(libc.prctl(option, argument, rest[0] ?? 0, rest[1] ?? 0, rest[2] ?? 0), `prctl(${name})`);
 
-/** No core dump, and no other process of the same user may read our memory. For the whole process. */
+/** No core dump, and no other process of the same user may read the memory of this process. */
 export function forbidDumps(): void {
   prctl(PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE");
 }
 
-/** This thread, and all it starts or becomes by exec, can never gain a privilege again. */
+/** Neither this thread nor any thread or program that it starts can gain a privilege again. */
 export function forbidNewPrivileges(): void {
   prctl(PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS");
 }
@@ -107,14 +107,14 @@ export function setLimit(resource: keyof typeof resources, limit: Limit): void {
   check(libc.setrlimit(resources[resource], pointer(both)), "setrlimit");
 }
 
-/** Raises the soft limit of open files to the hard one; returns what it is now. */
+/** Raises the soft limit of open files to the hard limit, and returns it. */
 export function raiseOpenFiles(): bigint {
   const { soft, hard } = getLimit("nofile");
   if (soft < hard) setLimit("nofile", { soft: hard, hard });
   return getLimit("nofile").soft;
 }
 
-/** Sets effective and permitted of this thread to exactly these; empties the inheritable and the ambient set. */
+/** Sets the effective and the permitted set of this thread to `kept`; empties the inheritable and the ambient set. */
 export function setCapabilities(kept: readonly Capability[]): void {
   const header = Buffer.alloc(8);
   header.writeUInt32LE(CAPABILITY_VERSION_3, 0);
@@ -132,7 +132,7 @@ export function setCapabilities(kept: readonly Capability[]): void {
   check(libc.capset(pointer(header), pointer(data)), "capset");
 }
 
-/** Of this thread. Needs SETPCAP, unless nothing is to be dropped. */
+/** Drops all but `kept` from the bounding set of this thread. Needs SETPCAP, unless nothing has to be dropped. */
 export function shrinkBoundingSet(kept: readonly Capability[]): void {
   const bits = setOf(kept);
   for (let capability = 0; capability < 64; capability++) {
@@ -142,7 +142,10 @@ export function shrinkBoundingSet(kept: readonly Capability[]): void {
   }
 }
 
-/** Node marks whatever it was started with to be closed by an exec; this descriptor shall outlive that of `shedPrivileges`. */
+/**
+ * Node marks the descriptors that it was started with as close-on-exec; this one stays open through the exec
+ * of `shedPrivileges`.
+ */
 export function keepOnExec(fd: number): void {
   check(libc.fcntl(fd, F_SETFD, 0), "fcntl(F_SETFD)");
 }

@@ -67,7 +67,7 @@ const bad: readonly (readonly [code: string, status: Finding["status"], over: Pa
 ];
 for (const [code, status, over] of bad) {
   test(`${code} is ${status} for ${Object.keys(over).join(", ")}, with reason and remedy`, () => {
-    const finding = judged(over).find((one) => one.code === code);
+    const finding = judged(over).find((finding) => finding.code === code);
     assert.equal(finding?.status, status);
     assert.notEqual(finding?.why, "");
     assert.notEqual(finding?.fix, "");

@@ -1,4 +1,4 @@
-// privileges.ts against the kernel: children that give up what they hold, looked at thread by thread.
+// privileges.ts against the kernel: children give up what they hold, and the test reads what each thread has left.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
@@ -39,15 +39,15 @@ test("no thread keeps a privilege, threads started in between included", () => {
   if (process.getuid?.() === 0) assert.equal(seen.mainBounding, "0");
 });
 
-test("the keeper's threads hold what is named, and the main one in the end what it lives with", {
+test("the keeper's threads hold the capabilities of its start, and its main thread in the end those it lives with", {
   skip: process.getuid?.() !== 0,
 }, () => {
   const seen = inChild(`
     ours.shedPrivileges(ours.keeperStarts);
     ours.keepOnly(ours.keeperLives);
     const hex = (set) => set.toString(16);
-    console.log(JSON.stringify(ours.readPrivileges().map((one) =>
-      [one.permitted, one.effective, one.inheritable, one.bounding].map(hex).concat(one.noNewPrivileges))));`) as unknown[];
+    console.log(JSON.stringify(ours.readPrivileges().map((thread) =>
+      [thread.permitted, thread.effective, thread.inheritable, thread.bounding].map(hex).concat(thread.noNewPrivileges))));`) as unknown[];
   const starts = setOf(ours.keeperStarts).toString(16);
   const lives = setOf(ours.keeperLives).toString(16);
   assert.deepEqual(seen[0], [lives, lives, "0", starts, true]);
@@ -71,7 +71,7 @@ const status = (over: Record<string, string> = {}): string =>
     .map(([name, value]) => `${name}:\t${value}\n`)
     .join("");
 
-test("every privilege is named, and an unreadable status is not believed", () => {
+test("every privilege is named, and a status without a line is an error", () => {
   assert.deepEqual(ours.privilegesLeft(ours.parsePrivileges(status())), []);
   const cases: [Record<string, string>, string][] = [
     [{ Uid: "5 0 5 5" }, "user 0"],

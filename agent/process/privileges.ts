@@ -1,8 +1,8 @@
-// start-up · giving up privileges in every thread, and what /proc says of that.
+// start-up · gives up the privileges of every thread, and reads in /proc which are left.
 import { readdirSync, readFileSync } from "node:fs";
 import { type Capability, forbidNewPrivileges, setCapabilities, setOf, shrinkBoundingSet } from "./libc.ts";
 
-/** What /proc says about the privileges of one thread. Sets as 64 bits. */
+/** The privileges of a thread as /proc shows them (proc_pid_status(5)); a set of capabilities is 64 bits. */
 export type Privileges = {
   readonly thread: number;
   readonly uids: readonly number[];
@@ -16,7 +16,7 @@ export type Privileges = {
   readonly noNewPrivileges: boolean;
 };
 
-/** Pure: the text of /proc/<pid>/status. A missing line is an error: what we cannot read we do not believe. */
+/** Pure: the text of /proc/<pid>/status. Throws when a line is missing, since an unknown privilege must not count as none. */
 export function parsePrivileges(status: string): Privileges {
   const line = (name: string): string => {
     const found = new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(status)?.[1];
@@ -39,7 +39,7 @@ export function parsePrivileges(status: string): Privileges {
   };
 }
 
-/** Of every thread of this process, the main one first. */
+/** Of every thread of this process, the main thread first. */
 export function readPrivileges(): Privileges[] {
   return readdirSync("/proc/self/task")
     .map(Number)
@@ -47,7 +47,7 @@ export function readPrivileges(): Privileges[] {
     .map((thread) => parsePrivileges(readFileSync(`/proc/self/task/${thread}/status`, "utf8")));
 }
 
-/** What the agent needs between its start and `becomeUnprivileged`, and nothing more. */
+/** The agent needs these between its start and `becomeUnprivileged`. */
 export const agentStarts: readonly Capability[] = [
   "DAC_READ_SEARCH", // the checkout may lie where only its owner reads
   "SETGID",
@@ -55,32 +55,31 @@ export const agentStarts: readonly Capability[] = [
   "SETPCAP",
 ];
 
-/** What the keeper needs as long as it lives. */
+/** The keeper needs these as long as it lives. */
 export const keeperLives: readonly Capability[] = [
   "BPF", // programs, maps, links
   "NET_ADMIN", // their attachment; mark and transparent sockets; rule and route inside pods; the end of connections
   "SYS_ADMIN", // setns into a pod's network namespace; mounting the bpf file system on a plain machine
   "SYS_PTRACE", // to open /proc/<pid>/ns/net of another user's process
 ];
-/** And until its code is loaded. */
+/** The keeper needs these until its code is loaded. */
 export const keeperStarts: readonly Capability[] = [...keeperLives, "DAC_READ_SEARCH"];
 
 /**
- * First act of keeper and agent. Gives up everything but `kept`, in *every* thread: capabilities, bounding set and
- * no-new-privileges belong to a thread, and Node has started threads before our first line runs, so the process executes
- * itself once more, with the same arguments, and its threads inherit. Returns when that is done or was never needed.
+ * First act of keeper and agent. Gives up everything but `kept`, in *every* thread. Capabilities, bounding set and
+ * no-new-privileges belong to a thread, and Node has started threads before the first line of this program runs. So the process
+ * executes itself once more, with the same arguments, and its threads inherit. Returns when that is done or was not necessary.
  */
 export function shedPrivileges(kept: readonly Capability[]): void {
   const allowed = setOf(kept);
   const all = readPrivileges();
   const [main] = all;
-  // Without SETPCAP the bounding set stays; with no-new-privileges and nothing permitted beyond `kept` it reaches nobody.
+  // Without SETPCAP the bounding set stays. It grants nothing to a thread with no-new-privileges and nothing permitted
+  // beyond `kept`.
   const shrinks = main !== undefined && (main.permitted & setOf(["SETPCAP"])) !== 0n;
   const shed = all.every(
-    (one) =>
-      one.noNewPrivileges &&
-      ((one.permitted | one.inheritable) & ~allowed) === 0n &&
-      (!shrinks || (one.bounding & ~allowed) === 0n),
+    ({ noNewPrivileges, permitted, inheritable, bounding }) =>
+      noNewPrivileges && ((permitted | inheritable) & ~allowed) === 0n && (!shrinks || (bounding & ~allowed) === 0n),
   );
   if (shed) return;
   if (main !== undefined && main.permitted !== 0n) {
@@ -93,19 +92,19 @@ export function shedPrivileges(kept: readonly Capability[]): void {
   process.execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)], process.env);
 }
 
-/** This thread, and those that it starts from here on, keep these alone, as far as it holds them. */
+/** This thread gives up everything but `kept`; threads that it starts from here on inherit that. */
 export function keepOnly(kept: readonly Capability[]): void {
   const [main] = readPrivileges();
   if (main !== undefined) setCapabilities(heldOf(main, kept));
 }
 
-const heldOf = (one: Privileges, wanted: readonly Capability[]): Capability[] =>
-  wanted.filter((name) => (one.permitted & setOf([name])) !== 0n);
+const heldOf = ({ permitted }: Privileges, wanted: readonly Capability[]): Capability[] =>
+  wanted.filter((name) => (permitted & setOf([name])) !== 0n);
 
 /**
- * Last act of start-up: user, group and groups of all threads (libc's set*id signal every thread), and with the user
- * their capabilities. The caller has loaded its code, started its threads and opened its files. Throws unless /proc
- * then shows what was promised: no thread is root, none holds a capability, none can gain one.
+ * Last act of start-up: sets user, group and groups of all threads (libc's set*id signal every thread), and the kernel takes
+ * their capabilities with the user. Before, the caller loads its code, starts its threads and opens its files. Throws unless
+ * /proc then shows that no thread is root, holds a capability or can gain any.
  */
 export function becomeUnprivileged(uid: number, gid: number): void {
   for (const id of [uid, gid]) {
@@ -120,24 +119,25 @@ export function becomeUnprivileged(uid: number, gid: number): void {
     setgid(gid);
     setuid(uid);
   }
-  // Started as another user, perhaps with capabilities: this thread gives up what it holds.
+  // An agent that was started as another user may hold capabilities.
   const [main] = readPrivileges();
   if (main !== undefined && (main.permitted | main.inheritable | main.ambient) !== 0n) setCapabilities([]);
-  const wrong = readPrivileges().flatMap((one) => privilegesLeft(one));
+  const wrong = readPrivileges().flatMap((thread) => privilegesLeft(thread));
   if (wrong.length > 0) throw new Error(`the agent still holds privileges: ${wrong.join("; ")}`);
 }
 
 /**
- * Pure: what this thread should not have; empty when unprivileged. The bounding set of a thread other than the main one
- * may keep what `shedPrivileges` left there: with no-new-privileges and nothing inheritable it can reach nobody.
+ * Pure: the privileges that a thread of the agent should not have; empty when it has none. The bounding sets of threads other
+ * than the main thread may keep what `shedPrivileges` left there: they grant nothing with no-new-privileges and an empty
+ * inheritable set.
  */
-export function privilegesLeft(one: Privileges): string[] {
+export function privilegesLeft(thread: Privileges): string[] {
   const left: string[] = [];
-  if (one.uids.includes(0)) left.push("user 0");
-  if (one.gids.includes(0) || one.groups.includes(0)) left.push("group 0");
+  if (thread.uids.includes(0)) left.push("user 0");
+  if (thread.gids.includes(0) || thread.groups.includes(0)) left.push("group 0");
   for (const set of ["inheritable", "permitted", "effective", "ambient"] as const) {
-    if (one[set] !== 0n) left.push(`${set} capabilities ${one[set].toString(16)}`);
+    if (thread[set] !== 0n) left.push(`${set} capabilities ${thread[set].toString(16)}`);
   }
-  if (!one.noNewPrivileges) left.push("may gain new privileges");
-  return left.map((what) => `thread ${one.thread}: ${what}`);
+  if (!thread.noNewPrivileges) left.push("may gain new privileges");
+  return left.map((what) => `thread ${thread.thread}: ${what}`);
 }

@@ -1,5 +1,5 @@
-// main thread · the data threads as the main thread sees them: it starts them together, sends most messages to all of them, and ends
-// with the first that dies.
+// main thread · the data threads as the main thread sees them: it starts them together, sends most messages to all of them, and
+// ends with the first that dies.
 import { closeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import type { DataThreadMessage, DataThreadOptions, MainMessage, ThreadReport } from "./messages.ts";
@@ -92,7 +92,10 @@ export class DataThreads {
     for (const outbox of this.#outboxes) outbox.send(message);
   }
 
-  /** Hands a pod with its listeners to every thread; resolves when all threads poll them. Owns the descriptors, also when it fails. */
+  /**
+   * Hands a pod with its listeners to every thread; resolves when all threads poll them. Owns the descriptors, also when
+   * it fails.
+   */
   async servePod(pod: PodMessage): Promise<void> {
     await this.#everywhere(pod.podIdx, this.#copies(pod));
   }

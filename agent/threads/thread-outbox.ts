@@ -1,5 +1,5 @@
-// main thread · the messages to a data thread, in their order. A large batch of updates goes in parts, and the next part goes when the
-// thread has read an earlier part, so that a mesh of 100,000 workloads is never in memory once more as a message.
+// main thread · the messages to a data thread, in their order. A large batch of updates goes in parts, and the next part goes
+// when the thread has read an earlier part, so that a mesh of 100,000 workloads is never in memory once more as a message.
 import type { MainMessage } from "./messages.ts";
 
 /** Updates in a part: about a megabyte. */
