@@ -102,8 +102,8 @@ export type ConnectionView = {
   readonly policy: string;
   readonly traceId: string;
   /**
-   * As TCP measures it: of the connection's leg to its peer; of a connection that no agent sees, the mean of ended ones of
-   * the same pod, port and way. Milliseconds; null: not measured.
+   * As TCP measures it now, on the connection's leg to its peer; of an HBONE connection, on its tunnel. Of a connection that
+   * no agent sees, the mean of ended connections of the same pod, port and way. Milliseconds; null: not measured.
    */
   readonly rttMs: number | null;
   /** Segments that were sent again, measured as `rttMs` is. */

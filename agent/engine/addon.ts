@@ -19,6 +19,8 @@ export interface NativeEngine {
   /** Reads the late answer's place in the arena. */
   submit(): void;
   counters(conn: number, generation: number): [sent: number, received: number] | undefined;
+  /** undefined: gone, or that side has no socket yet. Microseconds, and segments that were sent again. */
+  transport(conn: number, generation: number, upstream: boolean): [rttUs: number, retransmits: number] | undefined;
   stats(): EngineStats;
   retireTunnels(identity: number): void;
   /** Bytes, below 4 GiB. */

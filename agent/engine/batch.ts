@@ -5,7 +5,7 @@ import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import { NativeEngine } from "./addon.ts";
 import { AnswerWriter } from "./answer-writer.ts";
 import type { Answer, EventHandler } from "./answers.ts";
-import type { Engine, EngineStats } from "./engine.ts";
+import type { ConnectionTransport, Engine, EngineStats } from "./engine.ts";
 import { EventReader } from "./event-reader.ts";
 import type { ConnRef, EngineEvent } from "./events.ts";
 
@@ -88,6 +88,11 @@ export class BatchEngine implements Engine {
   counters(ref: ConnRef): { readonly sentBytes: number; readonly receivedBytes: number } | undefined {
     const counters = this.#native.counters(ref.conn, ref.generation);
     return counters && { sentBytes: counters[0], receivedBytes: counters[1] };
+  }
+
+  transport(ref: ConnRef, side: "downstream" | "upstream"): ConnectionTransport | undefined {
+    const measured = this.#native.transport(ref.conn, ref.generation, side === "upstream");
+    return measured && { rttUs: measured[0], retransmits: measured[1] };
   }
 
   stats(): EngineStats {

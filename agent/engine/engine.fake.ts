@@ -1,7 +1,7 @@
 // tests · an Engine without native code: events are fed by hand, answers collected, calls remembered.
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { Answer, EventHandler } from "./answers.ts";
-import type { Engine, EngineStats } from "./engine.ts";
+import type { ConnectionTransport, Engine, EngineStats } from "./engine.ts";
 import type { ConnRef, EngineEvent } from "./events.ts";
 
 const nothing: EngineStats = {
@@ -71,6 +71,10 @@ export class FakeEngine implements Engine {
 
   counters(ref: ConnRef): { readonly sentBytes: number; readonly receivedBytes: number } | undefined {
     return this.traffic.get(`${ref.conn}/${ref.generation}`);
+  }
+
+  transport(): ConnectionTransport | undefined {
+    return undefined;
   }
 
   stats(): EngineStats {

@@ -17,6 +17,8 @@ export type EngineStats = {
   readonly events: number;
 };
 
+export type ConnectionTransport = { readonly rttUs: number; readonly retransmits: number };
+
 export interface Engine {
   /** A pod's own identity (integer of installIdentity) for its :15008 and tunnels; -1: none yet, handshakes wait or fail. */
   setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void;
@@ -31,6 +33,11 @@ export interface Engine {
   answer(answer: Answer): void;
   /** Live payload counters of a connection; undefined when it is gone. */
   counters(ref: ConnRef): { readonly sentBytes: number; readonly receivedBytes: number } | undefined;
+  /**
+   * What TCP measures of a side's socket; of a stream, of its tunnel's. `retransmits`: segments sent again. undefined: the
+   * connection is gone, or that side has no socket yet.
+   */
+  transport(ref: ConnRef, side: "downstream" | "upstream"): ConnectionTransport | undefined;
   stats(): EngineStats;
   /** Ends idle tunnels whose own identity is `identity`; busy ones take no new streams and end when they fall idle. */
   retireTunnels(identity: number): void;

@@ -71,7 +71,7 @@ export class OpenRecords {
       this.#endsLost += 1;
       record.closed({
         ...{ flag: "-", cause: "end-lost", message: "", sentBytes: 0, receivedBytes: 0 },
-        durationUs: Math.max(0, nowMs - record.openedAtMs) * 1000,
+        durationUs: Math.max(0, nowMs - record.opening.openedAtMs) * 1000,
       });
     }
     return [...surplus.values()].some((count) => count > 0);

@@ -72,6 +72,24 @@ test("open connections are listed oldest first and leave the list when they end"
   assert.equal(one.takeDeltas().open, 1);
 });
 
+test("an open connection that the engine holds is measured when it is listed", () => {
+  const measured: unknown[] = [];
+  const one = new Recorder({
+    ...{ thread: 1, labelSets: 10, now: () => 1_000, log: () => undefined },
+    transport: (handle, record) => {
+      measured.push([handle, record.direction]);
+      return { rttUs: 250, retransmits: 1 };
+    },
+  });
+  one.opened(aRecord(), { conn: 7, generation: 2 });
+  one.opened(aRecord());
+  assert.deepEqual(
+    one.connections(10).map(({ transport }) => transport),
+    [{ rttUs: 250, retransmits: 1 }, null],
+  );
+  assert.deepEqual(measured, [[{ conn: 7, generation: 2 }, "outbound"]]);
+});
+
 test("100,000 names stay within the budget and none is lost (G7)", () => {
   const { recorder: one } = recorder(50);
   for (let i = 0; i < 100_000; i += 1) {

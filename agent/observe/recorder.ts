@@ -40,6 +40,9 @@ export const recordFamilies = {
 /** TCP's own measurements: of the connection, or the means of ended ones like it where the kernel keeps only their sums. */
 export type Transport = { readonly rttUs: number; readonly retransmits: number };
 
+/** The engine's name of a connection. */
+export type ConnectionHandle = { readonly conn: number; readonly generation: number };
+
 /** An open connection as `orlop get connections` sees it. `transport` null: not measured. */
 export type OpenConnection = {
   readonly id: string;
@@ -55,6 +58,8 @@ export type RecorderOptions = {
   readonly labelSets: number;
   /** Wall clock, milliseconds. */
   readonly now: () => number;
+  /** Measures an open connection for an operator; absent: nothing measures. */
+  readonly transport?: (connection: ConnectionHandle, record: ConnectionRecord) => Transport | null;
   /** One access-log entry; called exactly once per connection, at its end. */
   readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
 };
@@ -70,29 +75,29 @@ export type RecordDeltas = SeriesDeltas & {
 };
 
 /** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
-export class OpenRecord {
+type Opening = {
+  readonly serial: number;
+  /** Wall clock. */
   readonly openedAtMs: number;
-  readonly #serial: number;
+  readonly handle: ConnectionHandle | null;
+  /** Where the opening was counted. */
+  readonly series: Series;
+};
+
+export class OpenRecord {
+  readonly opening: Opening;
   #record: ConnectionRecord;
   /** Null once it has ended. */
   #recorder: Recorder | null;
-  /** Where its opening was counted. */
-  readonly series: Series;
 
-  constructor(recorder: Recorder, serial: number, openedAtMs: number, record: ConnectionRecord, series: Series) {
+  constructor(recorder: Recorder, record: ConnectionRecord, opening: Opening) {
     this.#recorder = recorder;
-    this.#serial = serial;
-    this.openedAtMs = openedAtMs;
     this.#record = record;
-    this.series = series;
+    this.opening = opening;
   }
 
   get record(): ConnectionRecord {
     return this.#record;
-  }
-
-  get serial(): number {
-    return this.#serial;
   }
 
   /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */
@@ -125,20 +130,26 @@ export class Recorder {
   }
 
   /** Counts the opening. Exactly one `closed` on the result must follow. */
-  opened(record: ConnectionRecord): OpenRecord {
+  opened(record: ConnectionRecord, handle: ConnectionHandle | null = null): OpenRecord {
     const series = this.#series.of(record, "-");
     series.opened += 1;
     series.live += 1;
     this.#judged(record.decision);
     this.#serial += 1;
-    const open = new OpenRecord(this, this.#serial, this.#options.now(), record, series);
+    const open = new OpenRecord(this, record, {
+      serial: this.#serial,
+      openedAtMs: this.#options.now(),
+      handle,
+      series,
+    });
     this.#open.add(open);
     return open;
   }
 
   /** By `OpenRecord.closed`, once. */
   ended(open: OpenRecord, outcome: Outcome): void {
-    const { series, record } = open;
+    const { record } = open;
+    const { series } = open.opening;
     this.#open.delete(open);
     series.live -= 1;
     series.closed += 1;
@@ -160,8 +171,10 @@ export class Recorder {
     const list: OpenConnection[] = [];
     for (const open of this.#open) {
       if (list.length >= limit) break;
-      const { serial, openedAtMs, record } = open;
-      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport: null });
+      const { record } = open;
+      const { serial, openedAtMs, handle } = open.opening;
+      const transport = handle === null ? null : (this.#options.transport?.(handle, record) ?? null);
+      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport });
     }
     return list;
   }

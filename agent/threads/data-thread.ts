@@ -42,6 +42,9 @@ const recorder = new Recorder({
   thread: options.index,
   labelSets: LABEL_SETS,
   now: Date.now,
+  // The leg to the peer: what our pod dials is upstream, and what reaches it comes from downstream.
+  transport: (connection, { direction }) =>
+    engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
   log: (record, outcome, atMs) => {
     if (options.accessLog !== "off") lines.add(accessLine(record, outcome, atMs, options.accessLog));
   },

@@ -44,7 +44,7 @@ export class Connection {
     }
     this.#release = release;
     this.describe({ decision: decision === null ? null : summarize(decision) });
-    this.#record = this.#recorder.opened(this.#draft);
+    this.#record = this.#recorder.opened(this.#draft, this.ref);
   }
 
   /** Why it will end: the engine's `closed` with cause "refused" means this. */

@@ -114,6 +114,8 @@ describe("orlop get", () => {
       assert.equal(found.sourceIdentity, identityOf("web"));
       assert.equal(found.destinationIdentity, identityOf("vault"));
       assert.equal(found.security, "mtls");
+      assert.ok(Number(found.rttMs) > 0, "of the tunnel");
+      assert.ok(Number.isInteger(found.retransmits));
     }
   });
 

@@ -35,6 +35,25 @@ test("one connection through a tunnel: bytes, events, counters", async () => {
   app.close();
 });
 
+test("TCP's measurements of an open stream are its tunnel's, at both ends", async () => {
+  const app = await serve((socket) => socket.pipe(socket));
+  using tunnel = pair(app.port);
+  const socket = await dial(tunnel.port);
+  socket.write("hello");
+  await once(socket, "data");
+  const accepted = await tunnel.client.event("accepted");
+  const request = await tunnel.server.event("connect-request");
+  for (const [engine, connection, side] of [
+    [tunnel.client.engine, accepted, "upstream"],
+    [tunnel.server.engine, request, "downstream"],
+  ] as const) {
+    const measured = engine.transport(connection, side);
+    assert.ok(measured !== undefined && measured.rttUs > 0, side);
+  }
+  socket.destroy();
+  app.close();
+});
+
 for (const size of [0, 1, 16_383, 16_384, 16_385, 65_536, 1_048_577]) {
   test(`${size} bytes each way arrive exactly`, async () => {
     const up = randomBytes(size);

@@ -150,6 +150,10 @@ test("a live connection is closed by an answer, both sides reset; its counters a
   await once(socket, "data");
   const accepted = await under.event("accepted");
   assert.deepEqual(under.engine.counters(accepted), { sentBytes: 4, receivedBytes: 4 });
+  for (const side of ["downstream", "upstream"] as const) {
+    const measured = under.engine.transport(accepted, side);
+    assert.ok(measured !== undefined && measured.rttUs > 0 && measured.retransmits >= 0, side);
+  }
   const [at] = server.connections;
   assert.ok(at);
   const endings = Promise.all([howItEnds(socket), howItEnds(at)]);
@@ -157,6 +161,7 @@ test("a live connection is closed by an answer, both sides reset; its counters a
   assert.deepEqual(await endings, ["ECONNRESET", "ECONNRESET"]);
   assert.equal((await under.event("closed")).cause, "closed-by-answer");
   assert.equal(under.engine.counters(accepted), undefined);
+  assert.equal(under.engine.transport(accepted, "upstream"), undefined);
   server.close();
 });
 

@@ -2,6 +2,8 @@
 #include "engine/core/engine.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -189,6 +191,18 @@ bool Engine::Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const {
   if (!connection) return false;
   *sent = connection->sent();
   *received = connection->received();
+  return true;
+}
+
+bool Engine::Transport(SlotRef ref, bool upstream, uint32_t* rtt_us, uint32_t* retransmits) const {
+  const Connection* connection = slots_.FindConnection(ref.index, ref.generation);
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (!connection || getsockopt(connection->SocketOf(upstream), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+    return false;
+  }
+  *rtt_us = info.tcpi_rtt;
+  *retransmits = info.tcpi_total_retrans;
   return true;
 }
 

@@ -72,6 +72,8 @@ class Engine {
   void SetFlowMap(int fd);
   void Submit();
   bool Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const;
+  // TCP's measurements of a side's socket, which of a stream is its tunnel's. False: gone, or no socket there yet.
+  bool Transport(SlotRef ref, bool upstream, uint32_t* rtt_us, uint32_t* retransmits) const;
   void RetireTunnels(int32_t identity);
   void Drain();
   Stats stats() const;

@@ -28,6 +28,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::SetFlowMap>("setFlowMap"),
                                           InstanceMethod<&EngineObject::Submit>("submit"),
                                           InstanceMethod<&EngineObject::Counters>("counters"),
+                                          InstanceMethod<&EngineObject::Transport>("transport"),
                                           InstanceMethod<&EngineObject::GetStats>("stats"),
                                           InstanceMethod<&EngineObject::RetireTunnels>("retireTunnels"),
                                           InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
@@ -144,6 +145,20 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     Napi::Array pair = Napi::Array::New(info.Env(), 2);
     pair.Set(0u, static_cast<double>(sent));
     pair.Set(1u, static_cast<double>(received));
+    return pair;
+  }
+
+  Napi::Value Transport(const Napi::CallbackInfo& info) {
+    SlotRef ref;
+    bool upstream = false;
+    uint32_t rtt_us = 0, retransmits = 0;
+    if (!ArgU32(info, 0, &ref.index) || !ArgU32(info, 1, &ref.generation) || !ArgBool(info, 2, &upstream)) {
+      return info.Env().Undefined();
+    }
+    if (!Live() || !engine_->Transport(ref, upstream, &rtt_us, &retransmits)) return info.Env().Undefined();
+    Napi::Array pair = Napi::Array::New(info.Env(), 2);
+    pair.Set(0u, rtt_us);
+    pair.Set(1u, retransmits);
     return pair;
   }
 

@@ -278,4 +278,10 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
   engine_.Bury(this);
 }
 
+int Connection::SocketOf(bool upstream) const {
+  const bool is_stream = upstream ? !server_stream_ && stream.tunnel != nullptr : server_stream_;
+  if (is_stream) return stream.tunnel ? stream.tunnel->socket() : -1;
+  return (upstream ? up_ : down_).fd.get();
+}
+
 }  // namespace orlop

@@ -128,6 +128,8 @@ class Connection final : public SocketWaiter {
   SlotRef ref() const { return ref_; }
   uint64_t sent() const { return sent_; }
   uint64_t received() const { return received_; }
+  // The socket that carries a side; -1: there is none now.
+  int SocketOf(bool upstream) const;
   size_t buffered() const { return down_.out.size() + up_.out.size(); }
   const Endpoint& peer() const { return peer_; }
   bool server_stream() const { return server_stream_; }

@@ -56,6 +56,7 @@ class Tunnel final : public Pollable, public SocketWaiter {
   int32_t identity() const { return identity_; }
   int32_t peer_identity() const { return peer_identity_; }
   bool retired() const { return retired_; }
+  int socket() const { return fd_.get(); }
   // A stream fills its buffers: whoever else speaks here waits behind that.
   bool heavy() const;
   void CarriesHeavy();
