@@ -1,10 +1,8 @@
 // A node that the revision before this one left behind is taken over by the present keeper and agent: capture never lapses,
 // what was joined in the old layout ends, and pods are joined again, under the present policy. The old revision is built from git.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { asCaptured, startCapture } from "../../demo/capture.ts";
 import { accessLog, pidOf, readiness, startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing, startServers } from "../../demo/pods.ts";
@@ -12,20 +10,15 @@ import { readWire } from "../../demo/wire.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes } from "../support/joined-mesh.ts";
+import { buildPrevious } from "../support/revision.ts";
 
 const ECHO = 8080;
 const SECRET = "taken-over-only";
 let cluster: Cluster;
 let left: ReadonlyMap<string, Running>;
 
-/** Path of the old revision's main.ts. Throws with the script's own words when this clone has no history. */
-function buildPrevious(): string {
-  const script = fileURLToPath(new URL("../../.ci/build-previous", import.meta.url));
-  return path.join(execFileSync(script, { encoding: "utf8" }).trim(), "agent/main.ts");
-}
-
 before(async () => {
-  const main = buildPrevious();
+  const main = path.join(buildPrevious(), "agent/main.ts");
   cluster = await createCluster({ nodes: joinedNodes, nodeConfig: "  dataThreads: 1\n" });
   cluster.writeMesh(joinedMesh(cluster, initial));
   const old = (node: Node): Node => ({ ...node, orlop: (args) => node.start([process.execPath, main, ...args]) });
