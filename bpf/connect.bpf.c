@@ -15,8 +15,8 @@
 #include "same_node.bpf.h"
 
 /* connect_any() only: each program writes its own context. */
-#define CONNECT_CAPTURE 2
-#define CONNECT_JOIN	3
+#define CONNECT_CAPTURE 2 /* to the listener on loopback */
+#define CONNECT_SEND	3 /* to the far end that connect_any() has chosen */
 
 #define SOCK_STREAM    1
 #define PROTOCOL_MPTCP 262
@@ -44,7 +44,7 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int e
 }
 
 /* The pod's own address as source, with a port chosen later: unlike 127.0.0.1 it tells pods apart. Not 0 for
- * a socket the application has bound itself; before the agent its source serves as well, then. */
+ * a socket that the application has bound itself. */
 static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct orlop_pod *pod, int is4)
 {
 	if (ctx->family == AF_INET) {
@@ -58,6 +58,16 @@ static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct 
 		__builtin_memcpy(&src.sin6_addr, pod_addr(pod, is4), sizeof(src.sin6_addr));
 		return bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
 	}
+}
+
+/* The application bound a port and no address. */
+static __always_inline int is_bound_to_any(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
+{
+	if (ctx->family == AF_INET)
+		return sk->src_ip4 == 0;
+	/* :: or ::ffff:0.0.0.0 */
+	return (sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[3]) == 0 &&
+	       (sk->src_ip6[2] == 0 || sk->src_ip6[2] == bpf_htonl(0xffff));
 }
 
 static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct orlop_addr *dst,
@@ -127,7 +137,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 		sock->to_pod_idx = to->pod_idx;
 		sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_JOINED;
 		count(ORLOP_COUNT_CONNECT_JOINED);
-		return CONNECT_JOIN;
+		return CONNECT_SEND;
 	}
 
 	if (!agent_alive()) {
@@ -159,10 +169,16 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	if (addr_is_zero(pod_addr(pod, is4)))
 		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
 
-	bind_source(ctx, pod, is4);
 	sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_CAPTURED;
 	count(ORLOP_COUNT_CONNECT_CAPTURED);
-	return CONNECT_CAPTURE;
+	if (bind_source(ctx, pod, is4) == 0 || !is_bound_to_any(ctx, sk))
+		return CONNECT_CAPTURE;
+	/* The port is the application's choice, the address is the kernel's: for a destination on loopback it
+	 * would be 127.0.0.1, for the pod's own address it is that address. sk_lookup gives it to the same
+	 * listener. */
+	to->addr = *pod_addr(pod, is4);
+	to->port = bpf_htons(ORLOP_PORT_OUTBOUND);
+	return CONNECT_SEND;
 }
 
 SEC("cgroup/connect4")
@@ -172,7 +188,7 @@ int orlop_connect4(struct bpf_sock_addr *ctx)
 	struct far_end to;
 	int verdict = connect_any(ctx, &dst, &to);
 
-	if (verdict == CONNECT_JOIN) {
+	if (verdict == CONNECT_SEND) {
 		ctx->user_ip4 = addr_word(&to.addr, 3);
 		ctx->user_port = to.port;
 		return CONNECT_GO;
@@ -193,7 +209,7 @@ int orlop_connect6(struct bpf_sock_addr *ctx)
 	struct far_end to;
 	int verdict = connect_any(ctx, &dst, &to), is4 = addr_is4(&dst);
 
-	if (verdict == CONNECT_JOIN) {
+	if (verdict == CONNECT_SEND) {
 		ctx->user_ip6[0] = addr_word(&to.addr, 0);
 		ctx->user_ip6[1] = addr_word(&to.addr, 1);
 		ctx->user_ip6[2] = addr_word(&to.addr, 2);

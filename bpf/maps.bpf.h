@@ -104,7 +104,7 @@ struct {
 	__type(value, struct orlop_gate);
 } gate SEC(".maps") __weak;
 
-/* Keeper writes, sk_lookup reads. Two listeners per pod and family. Listening sockets keep their default
+/* Keeper writes, sk_lookup reads. Three listeners per pod and family. Listening sockets keep their default
  * operations in here. A closed listener leaves by itself; missing: sk_lookup refuses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);

@@ -178,7 +178,7 @@ struct orlop_gate {
 struct orlop_socket_key {
 	__u32 pod_idx;
 	__u16 family; /* 4 or 6 */
-	__be16 port;  /* ORLOP_PORT_INBOUND or ORLOP_PORT_HBONE */
+	__be16 port;  /* ORLOP_PORT_OUTBOUND, ORLOP_PORT_INBOUND or ORLOP_PORT_HBONE */
 };
 
 /* --- telling what happened ---------------------------------------------------------------- */

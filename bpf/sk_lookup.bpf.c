@@ -88,8 +88,16 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 	read_arrival(ctx, &a);
 
 	/* Fail mode: open. The pod talks to itself; no such address can come in from outside. The interface
-	 * does not tell: for a connect to the pod's own address it reads eth0. */
+	 * does not tell: for a connect to the pod's own address it reads eth0. The outbound listener is on
+	 * loopback alone; what the connect hook sent to it at the pod's own address is given to it here. */
 	if (addr_is_loopback(&a.tuple.dst) || addr_equal(&a.tuple.src, &a.tuple.dst)) {
+		if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_OUTBOUND) && !addr_is_loopback(&a.tuple.dst)) {
+			pod = bpf_map_lookup_elem(&pod_by_ip, &a.tuple.dst);
+			if (!pod)
+				return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+			a.pod_idx = pod->pod_idx;
+			return assign(ctx, &a, ORLOP_PORT_OUTBOUND, ORLOP_COUNT_IN_LOCAL);
+		}
 		count(ORLOP_COUNT_IN_LOCAL);
 		return SK_PASS;
 	}

@@ -75,6 +75,7 @@ test("a captured pod in bytes, and nothing of it afterwards", () => {
     assert.deepEqual(
       [...tables.inboundSocket.rows].map(([key, value]) => [key, hex(value)]),
       [
+        ["0300000004003a99", "1400000000000000"],
         ["0300000004003a9e", "1500000000000000"],
         ["0300000006003a9e", "1600000000000000"],
         ["0300000004003aa0", "1700000000000000"],

@@ -5,6 +5,7 @@ import {
   ORLOP_POD_FAIL_DIRECT,
   ORLOP_PORT_HBONE,
   ORLOP_PORT_INBOUND,
+  ORLOP_PORT_OUTBOUND,
   orlopFlow,
   orlopGate,
   orlopInKey,
@@ -74,7 +75,7 @@ function podIpValue(podIdx: number, flags: number): Uint8Array {
 }
 
 /** Ports that sk_lookup gives to the keeper's listeners, and to nobody else. */
-const ASSIGNED_PORTS = [ORLOP_PORT_INBOUND, ORLOP_PORT_HBONE];
+const ASSIGNED_PORTS = [ORLOP_PORT_OUTBOUND, ORLOP_PORT_INBOUND, ORLOP_PORT_HBONE];
 
 function socketKey(podIdx: number, family: 4 | 6, port: number): Uint8Array {
   const key = new Uint8Array(orlopSocketKey.size);

@@ -33,6 +33,26 @@ describe("a pod of the mesh that dials", () => {
   }
 });
 
+describe("a pod of the mesh that binds a port and no address before it dials", () => {
+  const bound = (any: string, port: number, host: string): string => `
+import socket
+s = socket.socket(socket.AF_INET6 if ":" in "${any}" else socket.AF_INET); s.settimeout(5)
+s.bind(("${any}", ${port})); s.connect(("${host}", 8080)); s.send(b"hello\\n")
+print("answered" if s.recv(1) else "closed")`;
+  for (const any of ["0.0.0.0", "::"]) {
+    for (const port of [0, 7_100]) {
+      test(`${any} port ${port} reaches pods of its node and of another one`, async () => {
+        const family = any === "::" ? "ip6" : "ip4";
+        for (const name of ["cache", "vault"]) {
+          const host = journey.cluster.pod(name)[family];
+          const done = await journey.cluster.pod("web").run(["python3", "-c", bound(any, port, host)]);
+          assert.equal(done.stdout.trim(), "answered", `${name}: ${done.stderr}`);
+        }
+      });
+    }
+  }
+});
+
 describe("a pod outside the mesh that dials", () => {
   for (const port of [15_001, 15_006]) {
     test(`${port} of a pod of the mesh gets no answer and no hang`, async () => {

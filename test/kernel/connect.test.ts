@@ -11,7 +11,7 @@ import {
   ORLOP_OUT_REFUSE,
   ORLOP_POD_FAIL_DIRECT,
 } from "../../agent/abi.ts";
-import { dial, HookBench, LIMIT_NS, OUTSIDE4, POD4 } from "./hook-bench.ts";
+import { dial, HookBench, LIMIT_NS, OUTSIDE4, POD4, POD6 } from "./hook-bench.ts";
 
 describe("connects of a pod", { concurrency: 1 }, () => {
   const bench = new HookBench();
@@ -51,6 +51,34 @@ describe("connects of a pod", { concurrency: 1 }, () => {
       assert.equal(await bench.inPod(dial(address, port, options)), `${address} ${port} agent`);
       const [source] = seen.sources;
       assert.equal(bench.flows().get(source ?? "none"), `${shown} ${port}`);
+    });
+  }
+
+  for (const [bound, port, address, source] of [
+    ["0.0.0.0", 0, "192.0.2.14", POD4],
+    ["0.0.0.0", 7001, "192.0.2.14", POD4],
+    ["::", 0, "2001:db8::14", POD6],
+    ["::", 7002, "2001:db8::14", POD6],
+    ["::", 7003, "::ffff:192.0.2.14", POD4],
+    ["::ffff:0.0.0.0", 7004, "::ffff:192.0.2.14", POD4],
+  ] as const) {
+    test(`bound to ${bound} port ${port} and no address: captured from the pod's own address and that port`, async () => {
+      await bench.enrol();
+      bench.beat(0n);
+      const seen = source === POD6 ? v6 : v4;
+      bench.setInboundListener(source === POD6 ? 6 : 4, seen.fd, 15001);
+      seen.sources.length = 0;
+      const code = `
+import socket
+s = socket.socket(socket.AF_INET6 if ":" in "${bound}" else socket.AF_INET); s.settimeout(5)
+s.bind(("${bound}", ${port})); chosen = s.getsockname()[1]
+s.connect(("${address}", 80)); s.send(b"hello")
+print(chosen, *s.getpeername()[:2], s.recv(9).decode(), s.getsockname()[0].replace("::ffff:", ""))`;
+      const [chosen, ...rest] = (await bench.inPod(code)).split(" ");
+      assert.deepEqual(rest, [address, "80", "agent", source]);
+      if (port !== 0) assert.equal(chosen, String(port));
+      assert.deepEqual(seen.sources, [`${source} ${chosen}`]);
+      assert.equal(bench.flows().get(`${source} ${chosen}`), `${address.replace("::ffff:", "")} 80`);
     });
   }
 
