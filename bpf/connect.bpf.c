@@ -164,8 +164,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	}
 
 	/* Fail mode: closed. The pod has no address of this family that the keeper knows, so no source that
-	 * names it. The errno is what a kernel without such a route says, so that clients try the other
-	 * family. */
+	 * names it. The errno is that of a kernel without such a route, and clients then try the other family. */
 	if (addr_is_zero(pod_addr(pod, is4)))
 		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
 
@@ -173,9 +172,8 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	count(ORLOP_COUNT_CONNECT_CAPTURED);
 	if (bind_source(ctx, pod, is4) == 0 || !is_bound_to_any(ctx, sk))
 		return CONNECT_CAPTURE;
-	/* The port is the application's choice, the address is the kernel's: for a destination on loopback it
-	 * would be 127.0.0.1, for the pod's own address it is that address. sk_lookup gives it to the same
-	 * listener. */
+	/* The application has chosen the port, and the kernel chooses the address: 127.0.0.1 for a destination on
+	 * loopback, but the pod's own address for itself. sk_lookup leads there to the same listener. */
 	to->addr = *pod_addr(pod, is4);
 	to->port = bpf_htons(ORLOP_PORT_OUTBOUND);
 	return CONNECT_SEND;
