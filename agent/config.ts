@@ -6,7 +6,7 @@ import type { NodeSettings } from "./control/kinds/node-settings.ts";
 import { ConfigError, type MapEntry, Report, type Value } from "./control/kinds/value.ts";
 import { MAX_FILE_BYTES, parseYaml } from "./control/static-file/parse.ts";
 
-/** All that the privileged program is told. */
+/** All that the privileged program reads. */
 export type KeeperConfig = {
   readonly node: string;
   /** Its own, beside the agent's run directory and not in it: `<runDir>-keeper`. Nobody else may write there. */

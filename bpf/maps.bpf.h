@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Every map: who writes, who reads, why that type, what full means. Sizes are defaults; the keeper may
  * set others before the load. All are pinned, so that a later keeper's programs go on with the same state.
- * Weak: each hook is its own object file, and the linker folds these definitions into one. */
+ * Weak: each hook is its own object file, and the linker folds these definitions together. */
 #ifndef ORLOP_MAPS_BPF_H
 #define ORLOP_MAPS_BPF_H
 

@@ -28,8 +28,6 @@ struct orlop_addr {
 	__u8 bytes[16];
 };
 
-/* --- pods ------------------------------------------------------------------------------- */
-
 /* orlop_pod.flags */
 #define ORLOP_POD_FAIL_DIRECT 1u /* unknown destination and no live agent: go direct; unset: refuse */
 
@@ -47,8 +45,6 @@ struct orlop_pod_ip {
 	__u32 pod_idx;
 	__u32 flags;
 };
-
-/* --- one connection --------------------------------------------------------------------- */
 
 /* orlop_sock.flags */
 #define ORLOP_SOCK_AGENT      1u   /* made by the keeper for the agent: never captured, always admitted */
@@ -111,7 +107,7 @@ struct orlop_joined {
 	__u32 dst_pod_idx;
 };
 
-/* --- what the kernel may answer alone; every value was said by the evaluator -------------- */
+/* What the kernel may answer alone. The agent writes every value, and the evaluator has said it. */
 
 /* in_by_port: this -> __u32. port 0 is the pod's default. Written by the agent. A miss refuses. */
 struct orlop_in_key {
@@ -181,8 +177,6 @@ struct orlop_socket_key {
 	__be16 port;  /* ORLOP_PORT_OUTBOUND, ORLOP_PORT_INBOUND or ORLOP_PORT_HBONE */
 };
 
-/* --- telling what happened ---------------------------------------------------------------- */
-
 /* orlop_event.type */
 #define ORLOP_EVENT_OPEN    1u /* an application connection that no agent sees was established */
 #define ORLOP_EVENT_CLOSE   2u /* it ended; bytes, duration, RTT and retransmits are final */
@@ -248,7 +242,7 @@ enum orlop_counter {
 	ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT, /* PERMISSIVE destination while the agent is not alive */
 	ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
 	ORLOP_COUNT_CONNECT_REFUSED_NO_STORAGE,
-	ORLOP_COUNT_CONNECT_REFUSED_PORT, /* one of Orlop's own ports on another address */
+	ORLOP_COUNT_CONNECT_REFUSED_PORT, /* a port of Orlop's own on another address */
 	ORLOP_COUNT_CONNECT_NO_FAMILY,	  /* the pod has no address of this family */
 	ORLOP_COUNT_FLOW_PUBLISHED,
 	ORLOP_COUNT_FLOW_MAP_FULL,

@@ -162,8 +162,8 @@ static __always_inline void tell_mptcp(struct bpf_sock *sk, const struct orlop_s
 }
 
 /* Judged once more: the socket can be found by who ends connections from here on, so that a verdict which
- * goes between the hook and this moment leaves none behind. Without an announcement it is plaintext to
- * sk_lookup. */
+ * goes between the hook and this moment leaves none behind. Without an announcement it
+ * is plaintext to sk_lookup. */
 static __always_inline void announce(struct bpf_sock_ops *ctx, struct orlop_sock *sock, const struct ends *e)
 {
 	struct orlop_pod_ip *from = bpf_map_lookup_elem(&pod_by_ip, &e->local);

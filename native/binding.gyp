@@ -1,4 +1,4 @@
-# Two addons out of one file: the process that parses bytes cannot load BPF, the one that can parses none.
+# Two addons out of one file: the process that parses bytes cannot load BPF, the process that can parses none.
 {
   "target_defaults": {
     "cflags_cc": ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-O3", "-g",

@@ -63,7 +63,7 @@ export async function check(context: Context, options: CheckOptions, preflight: 
   return bad ? exits.findings : exits.ok;
 }
 
-/** The agent's findings, or why it could not be asked. An agent that refuses is a failure; one that is not there is not. */
+/** The agent's findings, or why it could not be asked. An agent that refuses is a failure; an absent agent is not. */
 async function agentFindings(context: Context): Promise<readonly Finding[] | string> {
   try {
     return (await context.client().view("findings")).items;

@@ -108,7 +108,7 @@ async function describePolicy(context: Context, name: string): Promise<Exit> {
   return exits.ok;
 }
 
-/** The one of this name. Throws when there is none, or several and no -n. */
+/** The item of this name. Throws when there is none, or several and no -n. */
 function find<Item extends { readonly name: string; readonly namespace: string }>(
   context: Context,
   word: string,

@@ -40,7 +40,7 @@ async function meshOf(path: string): Promise<MeshStore> {
   }
 }
 
-/** Where the node stands: from the NodeConfig among the files, else every default. */
+/** Where the node is: from the NodeConfig among the files, else every default. */
 function settingsOf(texts: readonly FileText[]): NodeSettings {
   const written = texts.flatMap(({ file, text }) => parseYaml(file, text)).find(isNodeConfig);
   const report = new Report();

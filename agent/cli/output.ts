@@ -70,7 +70,7 @@ export type TableOptions = {
   readonly paint: Paint;
 };
 
-/** Columns two spaces apart, as wide as their widest value; nothing after the last one. */
+/** Columns two spaces apart, as wide as their widest value; nothing after the last column. */
 export function table<Item>(columns: readonly Column<Item>[], items: readonly Item[], options: TableOptions): string {
   const shown = columns.filter((one) => (options.wide || !one.wide) && (options.namespaces || !one.namespace));
   const rows = items.map((item) => shown.map((column) => printable(column.value(item)) || "-"));

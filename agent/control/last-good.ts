@@ -23,7 +23,7 @@ export function digestOf(text: string): string {
 }
 
 /**
- * @param textOf the text of this digest; undefined: it is no longer to be had, and what was saved before stands.
+ * @param textOf the text of this digest; undefined: it is no longer to be had, and what was saved before stays.
  * @throws the file system's errors; the configuration in force is not touched by them.
  */
 export async function saveLastGood(

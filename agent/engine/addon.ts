@@ -34,7 +34,7 @@ export interface NativeEngine {
 /** Called with the number of events in the arena; writes answers there and returns how many. */
 export type BatchHandler = (events: number) => number;
 
-type Addon = {
+type EngineAddon = {
   readonly Engine: new (handler: BatchHandler) => NativeEngine;
   /** For the whole process. The same integer again replaces it for new handshakes. `pkcs8` may be wiped afterwards. */
   installIdentity(identity: number, chainPem: string, pkcs8: Uint8Array): void;
@@ -54,7 +54,7 @@ type Addon = {
   readonly FdSocket: { connect(path: string): NativeFdSocket };
 };
 
-const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/engine.node");
+const addon: EngineAddon = createRequire(import.meta.url)("../../native/build/Release/engine.node");
 
 export const { installIdentity, dropIdentity, installRoots, unconnectedSocket, listenSocket } = addon;
 export const NativeEngine = addon.Engine;

@@ -1,5 +1,5 @@
 // 6 · data thread · one wake-up of the engine: decode the arena, call the handler once per event, encode the answers.
-// An exception for one event costs that connection: it is refused, counted and told to `onError`.
+// An exception for one event costs that connection: it is refused, counted and reported to `onError`.
 import * as abi from "../abi.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import { NativeEngine } from "./addon.ts";
@@ -103,12 +103,12 @@ export class BatchEngine implements Engine {
     this.#native.retireTunnels(identity);
   }
 
-  /** How many bytes may wait for slow sockets; 512 MiB unless told. Near it nothing new is taken, at it the largest ends. */
+  /** How many bytes may wait for slow sockets; 512 MiB unless set. Near it nothing new is taken, at it the largest ends. */
   setBufferBudget(bytes: number): void {
     this.#native.setBufferBudget(bytes);
   }
 
-  /** 10 s, 20 s and 300 s unless told; for tunnels that open after this. */
+  /** 10 s, 20 s and 300 s unless set; for tunnels that open after this. */
   setTunnelTimes(times: {
     readonly pingEveryMs: number;
     readonly pingAnswerMs: number;

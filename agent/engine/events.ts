@@ -47,7 +47,7 @@ export type ConnectRequest = ConnRef & {
   readonly traceparent: string;
 };
 
-/** The far side of an answered connection stands: the tunnel said 200, or the application accepted. */
+/** The far side of an answered connection is there: the tunnel said 200, or the application accepted. */
 export type Established = ConnRef & {
   readonly type: "established";
   /** Address and port really dialled. */

@@ -30,7 +30,7 @@ type Loaded = {
   readonly roots: readonly string[];
 };
 
-/** Signs for every identity it is asked for: whoever can read the file is the authority, so the file is kept strictly. */
+/** Signs for every identity it is asked for: a program that can read the file is the authority, so the file is kept strictly. */
 export class EmbeddedAuthority implements Provider {
   readonly name = "embedded";
   readonly #options: EmbeddedOptions;
@@ -82,7 +82,7 @@ export class EmbeddedAuthority implements Provider {
     return (await this.#load()).roots;
   }
 
-  /** The file's content, read again whenever the file is another one; made first when there is none. */
+  /** The file's content, read again whenever the file has been replaced; made first when there is none. */
   async #load(): Promise<Loaded> {
     const { rootFile } = this.#options;
     const handle = await this.#openOrCreate();

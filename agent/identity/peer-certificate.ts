@@ -43,7 +43,7 @@ export function readPeerCertificate(leaf: Uint8Array): PeerIdentity {
   return san ? identityOf(san) : { reject: "no-uri-san" };
 }
 
-/** Extension values by OID; undefined when malformed or when one stands twice (RFC 5280 §4.2 forbids it). */
+/** Extension values by OID; undefined when malformed or when one is there twice (RFC 5280 §4.2 forbids it). */
 function extensionsOf(leaf: Uint8Array): Map<string, Uint8Array> | undefined {
   const [tbs] = inside(leaf, TAG.sequence) ?? [];
   const fields = tbs?.tag === TAG.sequence ? elements(tbs.content) : undefined;
@@ -51,7 +51,7 @@ function extensionsOf(leaf: Uint8Array): Map<string, Uint8Array> | undefined {
   if (!wrapped || wrapped.length > 1) return undefined;
   const found = new Map<string, Uint8Array>();
   const [only] = wrapped;
-  // A certificate without extensions is one, if useless.
+  // A certificate without extensions is a certificate, if useless.
   if (!only) return found;
   for (const extension of inside(only.content, TAG.sequence) ?? [undefined]) {
     const parts = extension?.tag === TAG.sequence ? elements(extension.content) : undefined;

@@ -171,7 +171,7 @@ export interface PodThread {
 /** @param sockMapFd descriptor of the map dst_of_sock, by which sockets are tagged; duplicated */
 export type PodThreadClass = new (sockMapFd: number) => PodThread;
 
-type Addon = {
+type KeeperAddon = {
   readonly FdSocket: FdSocketClass;
   readonly KernelMap: KernelMapClass;
   /** The map pinned at `path`, of whatever keeper. The caller closes it. */
@@ -180,6 +180,6 @@ type Addon = {
   readonly PodThread: PodThreadClass;
 };
 
-const addon: Addon = createRequire(import.meta.url)("../../native/build/Release/keeper.node");
+const addon: KeeperAddon = createRequire(import.meta.url)("../../native/build/Release/keeper.node");
 
 export const { FdSocket, KernelMap, pinnedMap, Programs, PodThread } = addon;

@@ -1,7 +1,7 @@
 // test doubles · a kernel that remembers its rows, and namespaces that know which of them are open; a test makes both fail.
 import { closeSync } from "node:fs";
 import { isIpv6 } from "../mesh/ip.ts";
-import type { HeldListener, OpenNamespace, PodNamespace, PodRow, PodRows, Refusal } from "./enrollment.ts";
+import type { EnrollmentRefusal, HeldListener, OpenNamespace, PodNamespace, PodRow, PodRows } from "./enrollment.ts";
 
 export class FakeRows implements PodRows {
   readonly admitted = new Map<number, readonly HeldListener[]>();
@@ -48,7 +48,7 @@ export class FakeRows implements PodRows {
 export class FakeNamespaces {
   readonly open = new Set<PodNamespace>();
   cookie = 100n;
-  refuse: Refusal | undefined;
+  refuse: EnrollmentRefusal | undefined;
 
   readonly openNamespace: OpenNamespace = async (netnsFd, addresses) => {
     closeSync(netnsFd);

@@ -7,7 +7,7 @@ import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 
 export type HeldListener = LentListener & { readonly fd: number };
-export type Refusal = { readonly refused: RefusedReason; readonly message: string };
+export type EnrollmentRefusal = { readonly refused: RefusedReason; readonly message: string };
 
 /** What the kernel's maps say of one pod. */
 export type PodRow = {
@@ -36,7 +36,10 @@ export interface PodNamespace {
  */
 export type Leave = { readonly restore: "now" | "never" } | { readonly restore: "once-left"; readonly pid: number };
 /** Owns `netnsFd` from here on, also when it refuses. */
-export type OpenNamespace = (netnsFd: number, addresses: readonly string[]) => Promise<PodNamespace | Refusal>;
+export type OpenNamespace = (
+  netnsFd: number,
+  addresses: readonly string[],
+) => Promise<PodNamespace | EnrollmentRefusal>;
 
 /** The kernel's tables and links of pods: implemented by pod-rows.ts. All calls are idempotent. */
 export interface PodRows {
@@ -74,8 +77,8 @@ export type EnrollmentOptions = {
 /** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
 const FLOWS_LINGER_MS = 5_000;
 
-const isRefusal = (value: object): value is Refusal => "refused" in value;
-const refusal = (refused: RefusedReason, message: string): Refusal => ({ refused, message });
+const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
+const refusal = (refused: RefusedReason, message: string): EnrollmentRefusal => ({ refused, message });
 
 export class PodEnrollments {
   readonly #options: EnrollmentOptions;
@@ -103,7 +106,7 @@ export class PodEnrollments {
   }
 
   /** Idempotent: an enrolled pod that has not changed is returned as it is. */
-  prepare(uid: string, addresses: readonly string[]): Promise<OpenEnrollment | Refusal> {
+  prepare(uid: string, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
     return this.#inTurn(uid, async () => {
       const known = this.#byUid(uid);
       if (known !== undefined && known.state !== "adopted") {
@@ -127,7 +130,7 @@ export class PodEnrollments {
     });
   }
 
-  capture(podIdx: number, failDirect: boolean): Promise<OpenEnrollment | Refusal> {
+  capture(podIdx: number, failDirect: boolean): Promise<OpenEnrollment | EnrollmentRefusal> {
     return this.#forOpen(podIdx, async (found) => {
       const { row, pod, namespace } = found;
       if (found.state === "prepared") {
@@ -158,11 +161,11 @@ export class PodEnrollments {
     });
   }
 
-  makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | Refusal> {
+  makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
     return this.#forOpen(podIdx, ({ namespace }) => namespace.makeSockets(kind, count));
   }
 
-  sever(podIdx: number): Promise<number | Refusal> {
+  sever(podIdx: number): Promise<number | EnrollmentRefusal> {
     return this.#forOpen(podIdx, ({ namespace }) => namespace.sever());
   }
 
@@ -197,7 +200,7 @@ export class PodEnrollments {
     this.#byIdx.clear();
   }
 
-  #enter(pod: FoundPod, namespace: PodNamespace, addresses: readonly string[]): OpenEnrollment | Refusal {
+  #enter(pod: FoundPod, namespace: PodNamespace, addresses: readonly string[]): OpenEnrollment | EnrollmentRefusal {
     const { uid } = pod;
     const { netnsCookie } = namespace;
     const other = this.all().find(({ row }) => row.netnsCookie === netnsCookie && row.uid !== uid);
@@ -282,7 +285,7 @@ export class PodEnrollments {
     return undefined;
   }
 
-  async #forOpen<T>(podIdx: number, act: (found: OpenEnrollment) => Promise<T>): Promise<T | Refusal> {
+  async #forOpen<T>(podIdx: number, act: (found: OpenEnrollment) => Promise<T>): Promise<T | EnrollmentRefusal> {
     const seen = this.#byIdx.get(podIdx);
     const unprepared = refusal("not-prepared", `no pod is prepared under index ${podIdx}`);
     if (seen === undefined) return unprepared;

@@ -17,15 +17,15 @@ import {
 import { join } from "node:path";
 import { parseMountinfo } from "../process/mounts.ts";
 import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } from "./addon.ts";
-import { type Enrollment, PodEnrollments, type Refusal } from "./enrollment.ts";
-import { type Answer, Lender, type Log, serveOn } from "./lend.ts";
+import { type Enrollment, type EnrollmentRefusal, PodEnrollments } from "./enrollment.ts";
+import { type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms } from "./programs.ts";
 import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
 
-export type KeeperConfig = {
+export type KeeperSettings = {
   readonly node: string;
   /** Nobody but the keeper's user may write there. */
   readonly directory: string;
@@ -38,7 +38,7 @@ export type KeeperConfig = {
   readonly log: { readonly level: string };
 };
 export type KeeperOptions = {
-  readonly log: Log;
+  readonly log: KeeperLog;
   /** Aborted: stop serving and return. */
   readonly signal: AbortSignal;
   /** Leave nothing behind: release every pod, detach, unpin, unmount what was mounted here. */
@@ -55,7 +55,7 @@ const MOUNT_SOURCE = "orlop";
 const CGROUP_NOTE = "made-pods-cgroup";
 
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
-export async function runKeeper(config: KeeperConfig, options: KeeperOptions): Promise<void> {
+export async function runKeeper(config: KeeperSettings, options: KeeperOptions): Promise<void> {
   const { log, signal, removeOnExit } = options;
   const undo: Undo[] = [];
   try {
@@ -91,7 +91,7 @@ type OpenPods = { (): Promise<PodEnrollments>; opened: PodEnrollments | undefine
  * Programs of another layout version stay in force until an agent is here that can work with ours: an older agent serves
  * on with what it has. Only then, or at once when there are none, ours take over and are attached.
  */
-function opener(config: KeeperConfig, kernel: LoadedPrograms, namespaces: PodNamespaces, log: Log): OpenPods {
+function opener(config: KeeperSettings, kernel: LoadedPrograms, namespaces: PodNamespaces, log: KeeperLog): OpenPods {
   const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
   let opening: Promise<PodEnrollments> | undefined;
   const begin = async (): Promise<PodEnrollments> => {
@@ -129,7 +129,7 @@ async function endMarked(tree: PodTree, namespaces: PodNamespaces, uid: string, 
 }
 
 /** Everything up and serving, or an exception; `undo` ends what serves, in reverse. */
-async function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, undo: Undo[]) {
+async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions, undo: Undo[]) {
   // Bound before anything is touched: of two keepers with one run directory the second ends here.
   const server = listen(config);
   undo.push(() => {
@@ -163,7 +163,7 @@ async function start(config: KeeperConfig, { log, maxEntries }: KeeperOptions, u
 
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
 export async function runKeeperProgram(
-  config: KeeperConfig,
+  config: KeeperSettings,
   options: { readonly removeOnExit: boolean },
 ): Promise<number> {
   const stop = new AbortController();
@@ -179,10 +179,10 @@ export async function runKeeperProgram(
   }
 }
 
-const isRefusal = (value: object): value is Refusal => "refused" in value;
+const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
 
-function answerer(kernel: LoadedPrograms, open: OpenPods, log: Log): (request: Request) => Promise<Answer> {
-  const refuse = (id: number, { refused, message }: Refusal): Answer => {
+function answerer(kernel: LoadedPrograms, open: OpenPods, log: KeeperLog): (request: Request) => Promise<ReplyWithFds> {
+  const refuse = (id: number, { refused, message }: EnrollmentRefusal): ReplyWithFds => {
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
   };
@@ -228,7 +228,7 @@ function answerer(kernel: LoadedPrograms, open: OpenPods, log: Log): (request: R
   };
 }
 
-function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }>): Answer {
+function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }>): ReplyWithFds {
   const { row, namespace, state } = enrolled;
   return {
     reply: {
@@ -244,7 +244,7 @@ function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }
   };
 }
 
-async function sweep(enrollments: PodEnrollments, lender: Lender, log: Log): Promise<void> {
+async function sweep(enrollments: PodEnrollments, lender: Lender, log: KeeperLog): Promise<void> {
   try {
     for (const { podIdx, uid } of await enrollments.sweep()) {
       log.info("a pod has gone", { pod: uid, podIdx });
@@ -256,7 +256,7 @@ async function sweep(enrollments: PodEnrollments, lender: Lender, log: Log): Pro
 }
 
 /** Only root and the agent's user may connect; who did is asked of the kernel once more, by the Lender. */
-function listen(config: KeeperConfig): Socket {
+function listen(config: KeeperSettings): Socket {
   ownDirectory(config.directory);
   // Of our own group, which the program made the agent's.
   return FdSocket.listen(config.socket, 0o660);
@@ -272,14 +272,14 @@ function ownDirectory(path: string): void {
 }
 
 /** On a plain machine the pods' ancestor cgroup may be missing; Kubernetes always has it. A file in the run directory records that a keeper made it. */
-function makeCgroup({ podsCgroup, directory }: KeeperConfig, log: Log): void {
+function makeCgroup({ podsCgroup, directory }: KeeperSettings, log: KeeperLog): void {
   if (existsSync(podsCgroup)) return;
   mkdirSync(podsCgroup, { recursive: true });
   writeFileSync(join(directory, CGROUP_NOTE), podsCgroup);
   log.info("made the pods' cgroup", { path: podsCgroup });
 }
 
-function removeCgroup({ podsCgroup, directory }: KeeperConfig, log: Log): void {
+function removeCgroup({ podsCgroup, directory }: KeeperSettings, log: KeeperLog): void {
   const note = join(directory, CGROUP_NOTE);
   if (!existsSync(note) || readFileSync(note, "utf8") !== podsCgroup) return;
   try {
@@ -298,7 +298,7 @@ function bpffsAt(path: string): "ours" | "another's" | "none" {
 }
 
 /** The directory of pins in it is 0700, and no pod is given this mount. */
-function mountBpffs(path: string, log: Log): void {
+function mountBpffs(path: string, log: KeeperLog): void {
   if (bpffsAt(path) !== "none") return;
   mkdirSync(path, { recursive: true, mode: 0o700 });
   execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", MOUNT_SOURCE, path]);
@@ -312,7 +312,7 @@ function unmountBpffs(path: string): void {
 const levels = ["debug", "info", "warn", "error", "off"];
 
 /** The keeper's own log: it may import no namespace's, and says little. */
-function jsonLog(level: string): Log {
+function jsonLog(level: string): KeeperLog {
   const from = Math.max(0, levels.indexOf(level));
   const write =
     (name: string) =>

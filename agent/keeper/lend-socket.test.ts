@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient } from "../engine/keeper-client.ts";
 import { FdSocket } from "./addon.ts";
-import { type Answer, Lender, serveOn } from "./lend.ts";
+import { Lender, type ReplyWithFds, serveOn } from "./lend.ts";
 import { LENT_MAPS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "orlop-lend-"));
@@ -19,7 +19,7 @@ const nothing = (): void => {};
 const lender = new Lender({
   agentUid: 65534,
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
-  handle: async (request: Request): Promise<Answer> => {
+  handle: async (request: Request): Promise<ReplyWithFds> => {
     const { id } = request;
     if (request.op === "hello") {
       const fds = LENT_MAPS.map(someFd);

@@ -7,10 +7,10 @@ import fc from "fast-check";
 import { KeeperClient, type KeeperEvents, type Welcome } from "../engine/keeper-client.ts";
 import { type ConnectChannel, KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";
 import { fakeChannelPair } from "./channel.fake.ts";
-import { type Answer, Lender, type Log } from "./lend.ts";
+import { type KeeperLog, Lender, type ReplyWithFds } from "./lend.ts";
 import { LENT_MAPS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 
-const quiet: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+const quiet: KeeperLog = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 /** Counted when every packet under way, also of an earlier test, has arrived. */
 async function openFds(): Promise<number> {
   for (let i = 0; i < 3; i++) await turn();
@@ -19,7 +19,7 @@ async function openFds(): Promise<number> {
 const someFd = (): number => openSync("/dev/null", "r");
 
 /** Answers as the keeper does, with descriptors of /dev/null. */
-async function handle(request: Request): Promise<Answer> {
+async function handle(request: Request): Promise<ReplyWithFds> {
   const { id } = request;
   switch (request.op) {
     case "hello":

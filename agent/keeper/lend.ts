@@ -1,5 +1,5 @@
 // keeper · one agent's connection: who it is (SO_PEERCRED), hello first, one reply to each request, descriptors with it.
-// Several agents may be connected at once, the old and the new one of an upgrade. An agent that misbehaves loses its
+// Several agents may be connected at once, the old and the new agent of an upgrade. An agent that misbehaves loses its
 // connection and nothing else: pods stay as they are.
 import { closeSync } from "node:fs";
 import type { FdSocket } from "./addon.ts";
@@ -15,23 +15,23 @@ export interface Channel {
   close(): void;
 }
 
-export type Answer = {
+export type ReplyWithFds = {
   readonly reply: Reply;
   /** Lent with the reply. */
   readonly fds?: readonly number[];
   /** True: made for this reply alone, and closed here once sent. */
   readonly handedOver?: boolean;
 };
-export type Handler = (request: Request) => Promise<Answer>;
+export type Handler = (request: Request) => Promise<ReplyWithFds>;
 
-export type Log = {
+export type KeeperLog = {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 };
 
-export type LenderOptions = { readonly agentUid: number; readonly handle: Handler; readonly log: Log };
+export type LenderOptions = { readonly agentUid: number; readonly handle: Handler; readonly log: KeeperLog };
 
 /** An old agent and a new one during an upgrade, and operators that look. */
 const MAX_AGENTS = 8;
@@ -139,7 +139,7 @@ export class Session {
     this.#reply({ reply: { id, op: "refused", reason: "bad-request", message } });
   }
 
-  #reply({ reply, fds = [], handedOver = false }: Answer): void {
+  #reply({ reply, fds = [], handedOver = false }: ReplyWithFds): void {
     try {
       if (!this.#ended) this.#send(JSON.stringify(reply), fds);
     } finally {

@@ -4,9 +4,9 @@ import { closeSync } from "node:fs";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
 import { canonicalIp, isIpv6 } from "../mesh/ip.ts";
 import type { PodThread } from "./addon.ts";
-import type { HeldListener, OpenNamespace, PodNamespace, Refusal } from "./enrollment.ts";
+import type { EnrollmentRefusal, HeldListener, OpenNamespace, PodNamespace } from "./enrollment.ts";
 import { untilAgentLeft } from "./leaving.ts";
-import type { Log } from "./lend.ts";
+import type { KeeperLog } from "./lend.ts";
 import type { ListenerKind, SocketKind } from "./protocol.ts";
 
 type Place = { readonly kind: ListenerKind; readonly family: 4 | 6; readonly address: string; readonly port: number };
@@ -26,7 +26,7 @@ export function listenerPlaces(addresses: readonly string[], hasIpv6Loopback: bo
     });
   return [
     ...loopbacks.map(place("outbound", ORLOP_PORT_OUTBOUND)),
-    // Reached only by what sk_lookup assigns; the accepted socket's local address is the one that was dialled.
+    // Reached only by what sk_lookup assigns; the accepted socket's local address is the address that was dialled.
     ...loopbacks.map(place("inbound", ORLOP_PORT_INBOUND)),
     ...addresses.map(place("hbone", ORLOP_PORT_HBONE)),
   ];
@@ -42,7 +42,7 @@ export type PodNamespacesOptions = {
   readonly pairsFd: number;
   /** The map in_by_port: what plaintext may still pass. */
   readonly inByPortFd: number;
-  readonly log: Log;
+  readonly log: KeeperLog;
   readonly proc: string;
 };
 
@@ -51,7 +51,7 @@ export class PodNamespaces {
   readonly #thread: PodThread;
   readonly #pairsFd: number;
   readonly #inByPortFd: number;
-  readonly #log: Log;
+  readonly #log: KeeperLog;
   readonly #proc: string;
   /** By cookie: released, but an agent may still be in there. */
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
@@ -150,4 +150,4 @@ export class PodNamespaces {
   }
 }
 
-const refusal = (refused: Refusal["refused"], message: string): Refusal => ({ refused, message });
+const refusal = (refused: EnrollmentRefusal["refused"], message: string): EnrollmentRefusal => ({ refused, message });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
 import { mountsOf } from "../process/mounts.ts";
 import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
-import type { Log } from "./lend.ts";
+import type { KeeperLog } from "./lend.ts";
 import { gateBeat, gateValue, type PodLinks, PodRowMaps } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type ProgramView } from "./protocol.ts";
 import { type Layout, namesIn, otherLayouts, removeTree, type TakeoverParts, takeOver } from "./takeover.ts";
@@ -88,7 +88,7 @@ export class LoadedPrograms {
   }
 
   /** Takes over from every other layout version, oldest first; the limit of the heartbeat stays ours. */
-  async takeOver(endMarked: TakeoverParts["endMarked"], log: Log): Promise<void> {
+  async takeOver(endMarked: TakeoverParts["endMarked"], log: KeeperLog): Promise<void> {
     const { limitNs } = this.readGate();
     const parts: TakeoverParts = {
       map: (name) => this.#programs.map(name),
@@ -103,7 +103,7 @@ export class LoadedPrograms {
   }
 
   /** Attaches to the pods' ancestor and to ourselves, or moves the links that are there to what is loaded. */
-  attach(log: Log): void {
+  attach(log: KeeperLog): void {
     const { podsCgroup } = this.#options;
     this.#attach(podsCgroup, "links", "all", log);
     const mountinfo = readFileSync("/proc/self/mountinfo", "utf8");
@@ -183,7 +183,7 @@ export class LoadedPrograms {
     };
   }
 
-  #attach(cgroup: string, folder: string, which: "all" | "sockops-only", log: Log): void {
+  #attach(cgroup: string, folder: string, which: "all" | "sockops-only", log: KeeperLog): void {
     const pins = join(this.#pinDir, folder);
     try {
       this.#programs.attachCgroup(cgroup, pins, which);

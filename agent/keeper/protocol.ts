@@ -96,7 +96,7 @@ export type RefusedReason =
   | "pod-not-found"
   | "host-network"
   | "address-mismatch"
-  /** Another pod's namespace: what is captured in it could not be told apart. */
+  /** Another pod's namespace: what is captured in it could not be distinguished. */
   | "namespace-shared"
   /** An earlier agent still holds the pod's listeners: close them and ask again. */
   | "listeners-held"

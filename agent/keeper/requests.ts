@@ -1,5 +1,5 @@
 // keeper · the closed list of what an agent may ask. Pure: text in, a checked request or the reason against it out.
-// Whoever wrote the packet is hostile: every field is checked, bounded and rebuilt; nothing else passes on.
+// The sender of a packet may be hostile: every field is checked, bounded and rebuilt; nothing else passes on.
 import { canonicalIp, cidrContains, ipToBytes16, isIpv6, parseCidr } from "../mesh/ip.ts";
 import { MAX_PACKET_BYTES, MAX_PACKET_FDS, type Request, type SocketKind } from "./protocol.ts";
 

@@ -3,7 +3,7 @@
 import { readdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { KernelMap } from "./addon.ts";
-import type { Log } from "./lend.ts";
+import type { KeeperLog } from "./lend.ts";
 import { parseLinkName } from "./pod-rows.ts";
 
 /** The directory of pins of one layout version. */
@@ -119,7 +119,7 @@ export interface TakeoverParts {
  * One other layout's state and links become ours; then its directory goes. May be repeated after a crash at any point.
  * @param own our directory of pins
  */
-export async function takeOver(other: Layout, own: string, parts: TakeoverParts, log: Log): Promise<void> {
+export async function takeOver(other: Layout, own: string, parts: TakeoverParts, log: KeeperLog): Promise<void> {
   const pods = namesIn(join(other.directory, "pods"));
   const conflicts = conflictingPods(namesIn(join(own, "pods")), pods);
   if (conflicts.length > 0) {

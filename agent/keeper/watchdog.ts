@@ -1,19 +1,19 @@
 // keeper · reads the agent's heartbeat as the kernel does, says when it is late and when it is back, and counts.
 // It decides nothing: every hook compares the same two numbers by itself.
-import type { Log } from "./lend.ts";
+import type { KeeperLog } from "./lend.ts";
 
 export type Beat = { readonly beatNs: bigint; readonly limitNs: bigint };
 
 export type WatchdogOptions = {
   readonly readGate: () => Beat;
-  readonly log: Log;
+  readonly log: KeeperLog;
   /** Nanoseconds of CLOCK_MONOTONIC. */
   readonly now?: () => bigint;
 };
 
 export class Watchdog {
   readonly #readGate: () => Beat;
-  readonly #log: Log;
+  readonly #log: KeeperLog;
   readonly #now: () => bigint;
   /** Before the first agent came there is nothing to be late. */
   #state: "none" | "alive" | "late" = "none";

@@ -8,7 +8,7 @@ export type StringMatch =
   | { readonly kind: "suffix"; readonly value: string }
   | { readonly kind: "presence" };
 
-/** A path, or Istio's template of one: `{*}` is one segment, `{**}` any number of them at the end. Kept as it is written. */
+/** A path, or Istio's template of a path: `{*}` is one segment, `{**}` any number of them at the end. Kept as it is written. */
 export type PathMatch = StringMatch | { readonly kind: "template"; readonly value: string };
 
 /** A block of addresses, made by `parseCidr` of ip.ts: its network address as 16 bytes, its length in bits of those. */

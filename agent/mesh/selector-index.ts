@@ -68,7 +68,7 @@ export class SelectorIndex<T> {
 
 const EVERYTHING = "";
 
-/** Any label of the selector would do; the one that the fewest others lie under keeps every lookup short. */
+/** Any label of the selector would do; the label with the fewest others below it keeps every lookup short. */
 function emptiest<T>(anchors: Buckets<T>, selector: Labels | null): string {
   let best = EVERYTHING;
   let least = Number.POSITIVE_INFINITY;

@@ -19,7 +19,7 @@ export type LoadBalancing = {
   readonly health: "only-healthy" | "allow-all";
 };
 
-/** An endpoint named in the Service itself, instead of by selector. `workload` is set when its address belongs to one. */
+/** An endpoint named in the Service itself, instead of by selector. `workload` is set when its address belongs to a workload. */
 export type ExplicitEndpoint = {
   readonly address: string;
   /** Target port by service port name or number as text; empty: the service's own targetPort. */

@@ -3,7 +3,7 @@ import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import type { Workload } from "./workload.ts";
 
-/** One who answers for a Service: a workload its selector chose, or an endpoint it names. */
+/** An endpoint of a Service: a workload its selector chose, or an endpoint it names. */
 export type ServiceEndpoint = {
   /** null: an explicit endpoint whose address belongs to nobody of the mesh. */
   readonly workload: Workload | null;
@@ -17,7 +17,7 @@ export type ServiceEndpoint = {
 
 /**
  * The mesh as the store of this thread believes it now. It is a live view, not a copy: what it returns is consistent
- * until control goes back to the event loop; whoever keeps something across turns compares `version`. Lists and values
+ * until control goes back to the event loop; a reader that keeps something across turns compares `version`. Lists and values
  * are never changed in place except where said.
  */
 export type Snapshot = {
@@ -48,7 +48,7 @@ export type Snapshot = {
 
   /** By `<namespace>/<name>`. */
   service(key: string): Service | undefined;
-  /** By virtual address. When several claim it: the one of `clientNamespace`, then the lower key. */
+  /** By virtual address. When several claim it: the Service in `clientNamespace`, then the lower key. */
   serviceAt(address: string, clientNamespace?: string): Service | undefined;
   /** By host name, exact and lower case. When several claim it: the lower key. */
   serviceNamed(hostname: string): Service | undefined;

@@ -9,7 +9,7 @@ export type SpiffeId = {
 };
 
 // SPIFFE-ID §2: trust domain [a-z0-9._-], at most 255 bytes; path segments [A-Za-z0-9._-], never "." or "..".
-// Istio: namespace and service account are DNS labels/subdomains, so upper case cannot occur in a genuine one.
+// Istio: namespace and service account are DNS labels/subdomains, so upper case cannot occur in a genuine identity.
 const form =
   /^spiffe:\/\/([a-z0-9._-]{1,255})\/ns\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/sa\/([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/;
 

@@ -23,7 +23,7 @@ export type MeshChange = {
   readonly services: ReadonlySet<string>;
   readonly authorizationPolicies: ReadonlySet<string>;
   readonly peerAuthentications: ReadonlySet<string>;
-  /** Services for which one of these workloads answers, or answered. */
+  /** Services for which any of these workloads answers, or answered. */
   readonly endpointsOf: ReadonlySet<string>;
 };
 
@@ -128,7 +128,7 @@ export class MeshStore implements Snapshot {
 
   endpointsOf(service: Service): readonly ServiceEndpoint[] {
     const key = fullName(service);
-    // A value that is no longer in force has no endpoints: whoever holds it asks again.
+    // A value that is no longer in force has no endpoints: its holder asks again.
     return this.#services.get(key) === service ? this.#endpoints.endpointsOf(key, service) : [];
   }
 

@@ -1,4 +1,4 @@
-// What is kept is what was given, and what many have alike is one.
+// What is kept is what was given, and what many have alike is the same object.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

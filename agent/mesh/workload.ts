@@ -7,7 +7,7 @@ export type Locality = { readonly region: string; readonly zone: string; readonl
 export type Workload = {
   /** Unique in the mesh: `<cluster>//Pod/<namespace>/<name>` (Istio's form). */
   readonly uid: string;
-  /** The pod's own UID as it stands in its cgroup path; the keeper finds the pod by it. Empty for pods of other nodes. */
+  /** The pod's own UID as its cgroup path has it; the keeper finds the pod by it. Empty for pods of other nodes. */
   readonly podUid: string;
   readonly name: string;
   readonly namespace: string;

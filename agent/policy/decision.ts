@@ -31,7 +31,7 @@ type Judged =
       readonly verdict: "deny";
       readonly reason: DenyReason;
       readonly decidedBy: RuleRef | null;
-      /** Of the rule that lacked least. One: the one change that would have allowed it. Several: all of them together. */
+      /** Of the rule that lacked least. A single miss is the change that would have allowed it; of several, all of them together. */
       readonly nearestMiss: readonly Miss[];
     };
 

@@ -43,7 +43,7 @@ export function judge(facts: ConnectionFacts, snapshot: Snapshot, options: Evalu
 
 /**
  * A judge that keeps what it compiled, per policy and per workload, until a policy changes. It always judges by the
- * snapshot's present policies and by the labels of `facts.destination` as given: whoever judges a live connection again
+ * snapshot's present policies and by the labels of `facts.destination` as given: code that judges a live connection again
  * passes the destination as it is now.
  */
 export function judgeOf(snapshot: Snapshot): Judge {
@@ -60,7 +60,7 @@ export function judgeOf(snapshot: Snapshot): Judge {
   const setOf = (destination: Workload): PolicySet => {
     const policies = snapshot.authorizationPoliciesFor(destination);
     const peers = snapshot.peerAuthenticationsFor(destination);
-    // Within one version of the policies a name means one of them.
+    // Within one version of the policies a name means a single policy.
     const key = `${policies.map(fullName).join(" ")}|${peers.map(fullName).join(" ")}`;
     const set = shared.get(key) ?? policySet(policies.map(compile), peers, snapshot.rootNamespace);
     shared.set(key, set);
@@ -82,7 +82,7 @@ export function judgeOf(snapshot: Snapshot): Judge {
   };
 }
 
-/** A verdict that only the caller and the port bear on is found once. Told step by step it is found anew. */
+/** A verdict that only the caller and the port bear on is found once. With a trace it is found anew. */
 function remembered(facts: ConnectionFacts, set: PolicySet, options: EvaluateOptions): Decision {
   const { memo } = set;
   if (memo === null || options.trace) return decide(facts, set, options);

@@ -69,7 +69,7 @@ export function isUnseenCondition(condition: Condition): boolean {
   return used[list] === 0 || used.strings + used.cidrs + used.ports !== used[list];
 }
 
-/** An entry without any field: "anyone" to some readers, "no one" to others, so it counts as unseen. */
+/** An entry without any field: "anyone" to some readers, "nobody" to others, so it counts as unseen. */
 export function isEmptyEntry(entry: Source | Operation): boolean {
   return Object.values(entry).every((list) => list.length === 0);
 }

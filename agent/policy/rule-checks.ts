@@ -23,7 +23,7 @@ export type ConnectionCheck = {
 export const SCHEME = "spiffe://";
 /** Istio: this trust domain in a principal points to the mesh's own, whatever that is called. */
 const OWN_TRUST_DOMAIN = "cluster.local/";
-/** Longer lists of exact values are looked up instead of compared one by one. */
+/** Longer lists of exact values are looked up instead of compared in turn. */
 const SET_FROM = 4;
 
 type TextTest = (text: string) => boolean;
@@ -130,7 +130,7 @@ export function accountCheck(
   };
 }
 
-/** @param unseen what stands when the address cannot be read, which canonical facts never cause. */
+/** @param unseen the result when the address cannot be read, which canonical facts never cause. */
 export function addressCheck(
   field: string,
   blocks: readonly Cidr[],

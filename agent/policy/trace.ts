@@ -1,4 +1,4 @@
-// 9 · any thread · what the evaluator did, told step by step for explain. Reads what was decided, decides nothing. Pure.
+// 9 · any thread · what the evaluator did, step by step, for explain. Reads what was decided, decides nothing. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { ruleName } from "../mesh/full-name.ts";
 import { positionText } from "../mesh/source-ref.ts";
@@ -12,7 +12,7 @@ import type { PolicySet } from "./policy-set.ts";
 /** null: nobody asked. */
 export type Trace = Step[] | null;
 
-/** Rules told one by one; of a longer list only the number is told. */
+/** Rules are named each; of a longer list only the number is given. */
 const MOST_RULES = 50;
 
 export function peerStep({ mode, level, decidedBy }: PeerMode, who: SpiffeId | null, decides: boolean): Step {

@@ -2,13 +2,16 @@
 // file loads little, because in here the process executes itself once and loads it again.
 import { closeSync, constants, existsSync, fchownSync, fstatSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import type { AgentConfig, KeeperConfig } from "../config.ts";
 import { type Handover, takeHandover } from "./handover.ts";
 import { forbidDumps, raiseOpenFiles, setLimit } from "./libc.ts";
 import { agentStarts, keeperStarts, shedPrivileges } from "./privileges.ts";
 
+export type AgentUser = { readonly agentUid: number; readonly agentGid: number };
+/** What root hands to the agent's user: the run directory, and the CA file with its directory. */
+export type AgentFiles = AgentUser & { readonly runDir: string; readonly ca: { readonly rootFile: string } };
+
 /** Returns in the process that has shed its privileges; it is still root, for files that only root may read. */
-export function agentFirstActs(config: AgentConfig): Handover | null {
+export function agentFirstActs(config: AgentFiles): Handover | null {
   giveFilesToAgent(config);
   const handover = takeHandover();
   // glibc would keep an arena for each of a dozen threads. Two would do for less memory, but cost a tenth more CPU per
@@ -25,7 +28,7 @@ export function agentFirstActs(config: AgentConfig): Handover | null {
  * The keeper stays root, with the few capabilities it uses. It takes the agent's group, so that its socket belongs to that group
  * without a chown, for which it would need another capability.
  */
-export function keeperFirstActs({ agentGid }: KeeperConfig): void {
+export function keeperFirstActs({ agentGid }: Pick<AgentUser, "agentGid">): void {
   const { getgid, setgroups, setgid } = process;
   if (getgid && setgroups && setgid && getgid() !== agentGid) {
     setgroups([]);
@@ -38,7 +41,7 @@ export function keeperFirstActs({ agentGid }: KeeperConfig): void {
  * As root: gives the agent the files that it will open when it is not root any more. The CA file is in memory as long as the
  * agent lives in any case (SECURITY.md).
  */
-function giveFilesToAgent(config: AgentConfig): void {
+function giveFilesToAgent(config: AgentFiles): void {
   if (process.getuid?.() !== 0) return;
   mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
   giveToAgent(config.runDir, config);
@@ -54,7 +57,7 @@ function giveFilesToAgent(config: AgentConfig): void {
  * Makes a file or directory the agent's. An agent wrote what lies in its directories, perhaps an agent that an attacker had taken
  * over: a symbolic or hard link to another owner's file is left alone, and the agent will report that the file is not its own.
  */
-export function giveToAgent(path: string, { agentUid, agentGid }: Pick<AgentConfig, "agentUid" | "agentGid">): void {
+export function giveToAgent(path: string, { agentUid, agentGid }: AgentUser): void {
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);

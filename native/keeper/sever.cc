@@ -156,7 +156,7 @@ int Walk(int netlink, uint8_t family, int socks, const Judge& must_end, std::vec
   }
 }
 
-// Exactly this socket: the kernel compares its cookie. One that has ended meanwhile is no error.
+// Exactly this socket: the kernel compares its cookie. A socket that has ended meanwhile is no error.
 int Destroy(int netlink, const inet_diag_msg& socket) {
   struct {
     nlmsghdr header;

@@ -1,5 +1,5 @@
-// any thread · errno → Error with code, errno and syscall, as Node's own have
-// them.
+// any thread · errno → Error with code, errno and syscall, as
+// Node's own have them.
 #pragma once
 
 #include <napi.h>

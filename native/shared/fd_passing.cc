@@ -1,5 +1,5 @@
-// any thread · one packet with descriptors over a SOCK_SEQPACKET unix socket, both ways; who is at the other
-// end.
+// any thread · one packet with descriptors over a SOCK_SEQPACKET unix socket, both ways; who is
+// at the other end.
 #include "shared/fd_passing.h"
 
 #include <sys/socket.h>

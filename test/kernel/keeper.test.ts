@@ -25,7 +25,7 @@ import { duplicate, FdSocket, KernelMap } from "../../agent/engine/addon.ts";
 import { fdChannel } from "../../agent/engine/keeper-channel.ts";
 import { KeeperClient, type PreparedPod, type Welcome } from "../../agent/engine/keeper-client.ts";
 import { runKeeper } from "../../agent/keeper/keeper.ts";
-import type { Log } from "../../agent/keeper/lend.ts";
+import type { KeeperLog } from "../../agent/keeper/lend.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
 import { entriesOf, Gate, InByPort } from "../../agent/kernel/maps.ts";
 import { bytes16ToIp } from "../../agent/mesh/ip.ts";
@@ -56,7 +56,7 @@ const say =
   (message: string, fields?: object): void => {
     said.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
   };
-const log: Log = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+const log: KeeperLog = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
 
 /** A process in the pod's cgroup; in a network namespace of its own if `ownNetwork`. */
 async function startPause(options: { ownNetwork: boolean }): Promise<ChildProcess> {

@@ -1,5 +1,5 @@
-// main thread · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was told
-// of; taking the drafts over costs what is different in them.
+// main thread · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was asked
+// about; taking the drafts over costs what is different in them.
 import { join } from "node:path";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { Lean } from "../../mesh/thread-view.ts";
@@ -31,7 +31,7 @@ export class MeshFiles {
   readonly #drafts = new Map<string, MeshFile | null>();
   readonly #missingSinceMs = new Map<string, number>();
   readonly #findings = new Map<string, readonly Problem[]>();
-  /** Why the files could not be told. */
+  /** Why the files could not be listed. */
   #unlisted: readonly Problem[] = [];
 
   constructor(options: MeshFilesOptions) {
@@ -113,7 +113,7 @@ export class MeshFiles {
     return updates;
   }
 
-  /** Takes these texts over instead of what stands at the path, which stays a draft. Before anything else. @throws ConfigError */
+  /** Takes these texts over instead of what is at the path, which stays a draft. Before anything else. @throws ConfigError */
   async assume(texts: readonly FileText[], signal: AbortSignal): Promise<readonly MeshUpdate[]> {
     const [drafts, unlisted] = [new Map(this.#drafts), this.#unlisted];
     this.#drafts.clear();
@@ -160,7 +160,7 @@ export class MeshFiles {
     }
   }
 
-  /** False: perhaps only between two steps of whoever replaces it. */
+  /** False: perhaps only between two steps of a program that replaces it. */
   #missing(file: string, whole: boolean): boolean {
     if (whole && !this.#inForce.has(file)) {
       this.#drafts.delete(file);

@@ -40,7 +40,7 @@ export function parseYaml(file: string, source: string): Value[] {
   return [...documentsOf(file, source)].map((one) => parseDocument(file, one)).filter((value) => value !== undefined);
 }
 
-/** `---` at the start of a line separates documents wherever it stands, inside scalars too (YAML 1.2.2 §9.1.2). */
+/** Three dashes at the start of a line separate documents, inside scalars too (YAML 1.2.2 §9.1.2). */
 function* split(text: string): Generator<string> {
   let start = 0;
   for (const match of text.matchAll(/^---(?=[ \t\r\n]|$)/gm)) {
@@ -56,7 +56,7 @@ function refused(from: SourceRef, what: string, fix: string): ConfigError {
   return new ConfigError([{ code: "ORL4101", from, what, why, fix }]);
 }
 
-/** undefined stands for an empty one. Throws ConfigError. */
+/** undefined: the document is empty. Throws ConfigError. */
 export function parseDocument(file: string, { text: chunk, line: firstLine }: WrittenDocument): Value | undefined {
   if (chunk.length > MAX_DOCUMENT_BYTES) {
     throw refused(

@@ -194,7 +194,7 @@ test("where nobody is told of changes, they are found by looking", DEADLINE, asy
     mkdirSync(join(folder, name));
     writeFileSync(join(folder, name, "mesh.yaml"), workload(name, 1));
   }
-  // The watch follows the link to the old directory and never hears of the new one.
+  // The watch follows the link to the old directory and never hears of the new directory.
   symlinkSync("a", join(folder, "current"));
   const { until, batches } = run(t, folder, { path: join(folder, "current", "mesh.yaml"), pollMs: 20 });
   await until((status) => status.state === "synced");
@@ -352,7 +352,7 @@ test(
   DEADLINE,
   async (t) => {
     const path = manyFiles(t, 3);
-    // The clock stands still: for files that are written in place it is always too early.
+    // The clock does not move: for files that are written in place it is always too early.
     let now = Date.now() + 3_600_000;
     const { until, batches, source } = run(t, join(path, ".."), { path, wallMs: () => now });
     await until((status) => status.objects === 6);
@@ -411,7 +411,7 @@ test("a file that was written to a moment ago is left to its writer", DEADLINE, 
   const folder = folderOf(t);
   const path = join(folder, "mesh.yaml");
   writeFileSync(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
-  // The clock stands still right after the writing: however often the source looks, it is too early.
+  // The clock does not move right after the writing: however often the source looks, it is too early.
   const written = statSync(path).mtimeMs;
   let now = written + 1;
   let looks = 0;

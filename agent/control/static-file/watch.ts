@@ -126,7 +126,7 @@ export class FolderWatch {
     try {
       return lstatSync(join(this.#location.folder, name), { throwIfNoEntry: false }) === undefined;
     } catch {
-      return false; // Not to be told: then it counts as any other change.
+      return false; // Unknown: then it counts as any other change.
     }
   }
 

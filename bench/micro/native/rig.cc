@@ -79,8 +79,7 @@ constexpr int kTurns = 3;
   exit(1);
 }
 
-// Never asleep: an idle handle stands for whatever else a thread would have to
-// do.
+// Never asleep: an idle handle is the other work that a thread would have.
 uv_loop_t* TheLoop() {
   static uv_loop_t loop;
   static uv_idle_t busy;
