@@ -57,7 +57,7 @@ async function start(): Promise<number> {
   }
 }
 
-/** Reports what is wrong with a file; `orlop run` takes the status for final. */
+/** Reports what is wrong with a file; `orlop run` starts the program again. */
 async function failed(error: unknown): Promise<number> {
   const { ConfigError, problemText } = await import("./control/kinds/value.ts");
   if (!(error instanceof ConfigError)) throw error;

@@ -1,4 +1,4 @@
-// keep-running.ts with real processes: deaths, handovers, a wrong file, and the order to stop.
+// keep-running.ts with real processes: deaths, handovers, wrong files, and the order to stop.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -45,16 +45,25 @@ describe("keeping a program running", () => {
     assert.equal(children.length, 3);
   });
 
-  test("a wrong file ends it: a new start would only repeat the message", async () => {
-    const { children, said, status } = setUp([`exit ${BAD_FILE_STATUS}`]);
-    assert.equal(await status, BAD_FILE_STATUS);
-    assert.deepEqual([children.length, said], [1, []]);
+  test("a wrong file does not end it: it is started again until the file is right", async () => {
+    const wrong = `exit ${BAD_FILE_STATUS}`;
+    const { stop, children, said, status, started } = setUp([wrong, wrong, runsOn]);
+    await started(3);
+    const line =
+      "the agent ended (status 65); starting it again: its configuration is wrong, see above; what is captured stays captured";
+    assert.deepEqual(said, [line, line]);
+    assert.equal(runs(children[2]), true);
+    stop.abort();
+    await status;
   });
 
-  test("a successor whose file is wrong ends its predecessor, too", async () => {
-    const { children, status } = setUp([handsOver, `exit ${BAD_FILE_STATUS}`]);
-    assert.equal(await status, BAD_FILE_STATUS);
-    assert.deepEqual(children.map(runs), [false, false]);
+  test("a successor whose file is wrong ends no predecessor", async () => {
+    const { stop, children, status, started } = setUp([handsOver, `exit ${BAD_FILE_STATUS}`, runsOn]);
+    await started(3);
+    assert.deepEqual(children.map(runs), [true, false, true]);
+    stop.abort();
+    await status;
+    assert.deepEqual(children.map(runs), [false, false, false]);
   });
 
   test("a successor starts while its predecessor runs on, and the order to stop reaches both", async () => {

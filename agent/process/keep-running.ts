@@ -17,7 +17,7 @@ export type KeepRunningOptions = {
   readonly say: (message: string) => void;
 };
 
-/** EX_DATAERR of sysexits.h: the program's file is wrong. A new start would only repeat the message. */
+/** EX_DATAERR of sysexits.h: the program's file is wrong, and the program has said where. */
 export const BAD_FILE_STATUS = 65;
 /** A program that lived this long before it died starts again without delay. */
 const SETTLED_MS = 10_000;
@@ -27,8 +27,8 @@ const STOP_DEADLINE_MS = 10_000;
 const MOST_LEAVING = 2;
 
 /**
- * Starts the program, and starts it again whenever it ends or hands over, until `signal` aborts or it ends with
- * `BAD_FILE_STATUS`. Resolves, once it and all its predecessors have ended, to its last exit status.
+ * Starts the program, and starts it again whenever it ends or hands over, until `signal` aborts. No exit status ends this: a file
+ * that is wrong now may be half written. Resolves, once the program and all its predecessors have ended, to its last exit status.
  */
 export async function keepRunning(program: Program, { signal, say }: KeepRunningOptions): Promise<number> {
   let quickDeaths = 0;
@@ -48,15 +48,12 @@ export async function keepRunning(program: Program, { signal, say }: KeepRunning
       say(`the ${program.name} takes nothing new; starting the next one`);
       continue;
     }
-    if (status === BAD_FILE_STATUS) {
-      for (const predecessor of leaving) predecessor.stop();
-      await Promise.all(leaving.map(({ ended }) => ended));
-      return status;
-    }
     quickDeaths = performance.now() - startedAt > SETTLED_MS ? 0 : quickDeaths + 1;
     // The first restart is immediate: connections wait at the held listeners for two seconds at most.
     const delayMs = quickDeaths <= 1 ? 0 : backoffMs(quickDeaths - 1, { baseMs: 50, capMs: 5_000 });
-    say(`the ${program.name} ended (status ${status}); starting it again`);
+    const why =
+      status === BAD_FILE_STATUS ? "its configuration is wrong, see above; what is captured stays captured" : "";
+    say(`the ${program.name} ended (status ${status}); starting it again${why && `: ${why}`}`);
     await pause(delayMs, signal);
     if (signal.aborted) {
       await Promise.all(leaving.map(({ ended }) => ended));
@@ -84,8 +81,6 @@ type RunningProgram = {
   readonly handedOver: Promise<"handed-over">;
   /** Its exit status; 128 when a signal ended it. Rejects when it could not be started. */
   readonly ended: Promise<number>;
-  /** Asks it to end, and kills it when it has not within the deadline. */
-  stop(): void;
   kill(): void;
 };
 
@@ -108,5 +103,5 @@ function runOnce(program: Program, signal: AbortSignal): RunningProgram {
   const handedOver = new Promise<"handed-over">((resolve) => {
     child.stdio[3]?.once("data", () => resolve("handed-over"));
   });
-  return { handedOver, ended, stop, kill: () => void child.kill("SIGKILL") };
+  return { handedOver, ended, kill: () => void child.kill("SIGKILL") };
 }

@@ -64,9 +64,18 @@ describe("orlop run", () => {
   });
 
   for (const name of ["agent", "keeper"] as const) {
-    test(`a file that the ${name} finds wrong ends both, with the status that says so`, async (t) => {
-      const { exit } = startRun(t, { [name]: "process.exit(65);" });
-      assert.equal(await exit, 65);
+    test(`a file that the ${name} finds wrong stops nobody: it is started again`, async (t) => {
+      const { child, happened, until, exit } = startRun(t, { [name]: "process.exit(65);" });
+      await until(new RegExp(`^${name} starts`), 4);
+      const other = name === "agent" ? "keeper" : "agent";
+      await until(new RegExp(`^${other} starts`));
+      assert.deepEqual(
+        happened().filter((line) => line.endsWith("stops")),
+        [],
+      );
+      child.kill("SIGTERM");
+      await exit;
+      assert.equal(happened().filter((line) => line.startsWith(`${other} starts`)).length, 1);
     });
   }
 });

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { handoverEnv } from "./handover.ts";
-import { BAD_FILE_STATUS, keepRunning } from "./keep-running.ts";
+import { keepRunning } from "./keep-running.ts";
 
 export type RunOptions = { readonly config: string; readonly main: string };
 
@@ -22,8 +22,9 @@ export const agentFlags = [
 export const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
 
 /**
- * Runs until SIGINT or SIGTERM, or until a program ends because its file is wrong. The agent is stopped first, so that it drains
- * while the keeper still holds its listeners. Resolves to the exit status: 65 after a wrong file, else the keeper's.
+ * Runs until SIGINT or SIGTERM: the operator's stop is the only end at which the keeper releases the pods. The agent is stopped
+ * first, so that it drains while the keeper still holds its listeners. Resolves to the keeper's exit status. Rejects when a
+ * program could not be started.
  */
 export async function run(options: RunOptions): Promise<number> {
   const start = (name: "keeper" | "agent", flags: readonly string[], more: readonly string[] = []): ChildProcess =>
@@ -39,11 +40,9 @@ export async function run(options: RunOptions): Promise<number> {
   const startKeeper = (): ChildProcess => start("keeper", keeperFlags, ["--remove-on-exit"]);
   const keeper = keepRunning({ name: "keeper", start: startKeeper }, { signal: stopKeeper.signal, say });
   const agent = keepRunning({ name: "agent", start: () => start("agent", agentFlags) }, { signal: stop.signal, say });
-  // A keeper that gave up takes the agent along.
-  const stopAgent = (): void => stop.abort();
-  keeper.then(stopAgent, stopAgent);
-  const agentStatus = await agent;
+  // It rejects when it could not be started; `await keeper` says so when the agent has ended.
+  keeper.catch(() => stop.abort());
+  await agent;
   stopKeeper.abort();
-  const keeperStatus = await keeper;
-  return agentStatus === BAD_FILE_STATUS ? agentStatus : keeperStatus;
+  return await keeper;
 }
