@@ -145,8 +145,11 @@ export type StatusView = {
   readonly source: {
     readonly kind: string;
     readonly from: string;
-    /** "synced": what is written is what runs. "rejected": the last good one runs. "waiting": nothing read yet. */
-    readonly state: "synced" | "rejected" | "waiting";
+    /**
+     * "synced": what is written is what runs. "rejected": the last good configuration runs. "waiting": nothing was read yet.
+     * "partial": objects that are wrong are closed, or run as they were before; all others are what runs.
+     */
+    readonly state: "synced" | "rejected" | "waiting" | "partial";
     /** What runs came from the last good copy on disk. */
     readonly fromLastGood: boolean;
     readonly appliedAt: string;

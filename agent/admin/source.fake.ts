@@ -114,6 +114,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     counters: () => ({ connect_captured: 12_345 }),
     configuration: () => ({
       kind: "static-file",
+      acceptance: "all",
       from: "mesh.yaml",
       state: "synced",
       fromLastGood: false,

@@ -165,6 +165,7 @@ test("status: a rejected configuration shows its errors and exits 79", async (t)
   } as const;
   const configuration: ReturnType<ReturnType<typeof aSource>["configuration"]> = {
     kind: "static-file",
+    acceptance: "all",
     from: "mesh.yaml",
     state: "rejected",
     fromLastGood: false,

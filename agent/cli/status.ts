@@ -27,5 +27,7 @@ export async function status(context: Context): Promise<Exit> {
     if (!view.keeper.connected) context.print(`\nkeeper: ${printable(view.keeper.message || "not connected")}\n`);
     for (const note of view.notes) context.print(`note: ${printable(note)}\n`);
   }
-  return view.source.state === "rejected" || !view.keeper.connected ? exits.findings : exits.ok;
+  return view.source.state === "rejected" || view.source.state === "partial" || !view.keeper.connected
+    ? exits.findings
+    : exits.ok;
 }

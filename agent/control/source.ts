@@ -1,25 +1,29 @@
 // main thread · who tells us what the mesh is: file, cluster or xDS. Types only; every source speaks MeshUpdate.
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
-import type { Problem } from "./kinds/value.ts";
+import type { Acceptance, Problem } from "./kinds/value.ts";
 
 /** One batch is applied as a whole. The first batch of a source names everything there is. */
 export type Emit = (updates: readonly MeshUpdate[]) => void;
 
 export type SourceStatus = {
-  readonly kind: "static-file";
+  /** "static-file", or the name of an API. */
+  readonly kind: string;
   /** Where it reads, for people. */
   readonly from: string;
+  /** Whether a mistake holds back everything that was read with it, or closes its own object alone. */
+  readonly acceptance: Acceptance;
   /**
    * "waiting": nothing was ever accepted, so nothing may be assumed. "synced": what is written is what runs.
-   * "rejected": what is written is wrong; what was accepted before runs on.
+   * "rejected": what is written is wrong; what was accepted before runs on. "partial": some objects are wrong, and in force in their
+   * closed form or as they were before (docs/policy.md); all others are what runs.
    */
-  readonly state: "waiting" | "synced" | "rejected";
+  readonly state: "waiting" | "synced" | "rejected" | "partial";
   /** What runs was read from the last good copy on disk, because the original was wrong when this process started. */
   readonly fromLastGood: boolean;
   /** RFC 3339 of the last accepted configuration; empty before. For the last good copy: when that was accepted. */
   readonly appliedAt: string;
   readonly objects: number;
-  /** Why it was rejected, until mended. */
+  /** Why it was rejected, or what is wrong with single objects, until mended. */
   readonly problems: readonly Problem[];
   /** What is known but not honoured, in the configuration that runs. */
   readonly findings: readonly Problem[];

@@ -142,5 +142,7 @@ export type PeerAuthentication = {
   readonly mode: MtlsMode;
   /** By workload port; only with a selector. */
   readonly portLevel: Readonly<Record<number, MtlsMode>>;
+  /** Before every other level: its selector cannot be read, so each workload of the namespace may be meant. */
+  readonly overrides?: true;
   readonly from: SourceRef;
 };

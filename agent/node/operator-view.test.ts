@@ -39,7 +39,15 @@ function view(given: Partial<OperatorViewParts> = {}) {
     judge: judgeOf(mesh),
     source: {
       status: () => ({
-        ...{ kind: "static-file", from: "mesh.yaml", state: "synced", fromLastGood: false, appliedAt: "", objects: 3 },
+        ...{
+          kind: "static-file",
+          acceptance: "all",
+          from: "mesh.yaml",
+          state: "synced",
+          fromLastGood: false,
+          appliedAt: "",
+          objects: 3,
+        },
         ...{ problems: [], findings: [] },
       }),
     },

@@ -46,7 +46,15 @@ function telemetry() {
     },
     source: {
       status: () => ({
-        ...{ kind: "static-file", from: "mesh.yaml", state: "synced", fromLastGood: false, appliedAt: "", objects: 0 },
+        ...{
+          kind: "static-file",
+          acceptance: "all",
+          from: "mesh.yaml",
+          state: "synced",
+          fromLastGood: false,
+          appliedAt: "",
+          objects: 0,
+        },
         ...{ problems: [], findings: [] },
       }),
     },

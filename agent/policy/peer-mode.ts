@@ -19,6 +19,7 @@ export type PeerModes = {
   readonly byPort: ReadonlyMap<number, PeerMode>;
 };
 
+const noPorts: ReadonlyMap<number, PeerMode> = new Map();
 const byDefault: PeerMode = { mode: "PERMISSIVE", level: "default", decidedBy: null };
 
 /**
@@ -27,6 +28,10 @@ const byDefault: PeerMode = { mode: "PERMISSIVE", level: "default", decidedBy: n
  * file has no age, so it is the first by name, and a port that this one does not name is not looked up in the next.
  */
 export function peerModesOf(policies: readonly PeerAuthentication[], rootNamespace: string): PeerModes {
+  const overriding = policies.find(({ overrides }) => overrides === true);
+  if (overriding !== undefined) {
+    return { workload: { mode: "STRICT", level: "namespace", decidedBy: refOf(overriding) }, byPort: noPorts };
+  }
   const ordered = policies.toSorted((one, other) => (one.name < other.name ? -1 : 1));
   const ofWorkload = ordered.find(isOfWorkload);
   const ofNamespace = ordered.find((one) => !isOfWorkload(one) && one.namespace !== rootNamespace);

@@ -1,5 +1,6 @@
-// any thread · the objects of all documents joined: who is a member, whose endpoints are whose, nothing twice. A swap of some
-// objects costs those and what hangs on them, however many others there are; a wrong one changes nothing. Pure but for its state.
+// any thread · the objects of a source joined: who is a member, whose endpoints are whose, nothing twice. A swap of some objects costs
+// those and what hangs on them, however many others there are. What it does with a mistake is the source's acceptance. Pure but for
+// its state.
 import { isDeepStrictEqual } from "node:util";
 import { fullName } from "../../mesh/full-name.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
@@ -8,7 +9,7 @@ import type { Service } from "../../mesh/service.ts";
 import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { idOf, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
-import { ConfigError, type Problem, Report, wrong } from "./value.ts";
+import { type Acceptance, ConfigError, MAX_PROBLEMS, type Problem, Report, wrong } from "./value.ts";
 import { memberOrNot } from "./workload.ts";
 
 export type Upsert = Extract<MeshUpdate, { readonly op: "upsert" }>;
@@ -16,6 +17,7 @@ export type Swap = { readonly gone: readonly ParsedObject[]; readonly come: read
 
 export class Assembly {
   readonly #settings: NodeSettings;
+  readonly #acceptance: Acceptance;
   readonly #byId = new Claims<ParsedObject>(precedes);
   readonly #byAddress = new Claims<ParsedObject>(precedes);
   readonly #byVip = new Claims<ParsedObject>(precedes);
@@ -23,10 +25,13 @@ export class Assembly {
   readonly #targeted = new Set<ParsedObjectOf<"TargetedPolicy">>();
   /** What is known but not honoured, where it takes several documents to see it. */
   readonly #findings = new Map<string, readonly Problem[]>();
+  /** What is wrong with the objects in force, by id or claim; only where objects count for themselves. */
+  readonly #problems = new Map<string, readonly Problem[]>();
   #objects = 0;
 
-  constructor(settings: NodeSettings) {
+  constructor(settings: NodeSettings, acceptance: Acceptance = "all") {
     this.#settings = settings;
+    this.#acceptance = acceptance;
   }
 
   /** Objects of the mesh that are in force. */
@@ -38,35 +43,39 @@ export class Assembly {
     return [...this.#findings.values()].flat();
   }
 
+  get problems(): readonly Problem[] {
+    return [...this.#problems.values()].flat();
+  }
+
   /**
    * What leads from the mesh as it was to the mesh with `come` instead of `gone`: removals first, so that an address which
-   * changes hands never has two owners; then workloads, services, policies. An object whose place in its file alone moved
+   * changes hands never has two owners; then workloads, services, policies. An object whose position in its file alone moved
    * is an update too: refusals name the line.
-   * @param known what is wrong with the documents themselves, to be told in the same breath.
-   * @throws ConfigError with all that is wrong; then nothing has changed.
+   * @param known what is wrong with the documents themselves, to be reported with the rest; only for acceptance "all".
+   * @throws ConfigError with all that is wrong, for acceptance "all"; then nothing has changed.
    */
   swap({ gone, come }: Swap, known: readonly Problem[] = []): readonly MeshUpdate[] {
     const touched = this.#touched(gone, come);
     const before = new Map([...touched].map((id) => [id, this.#inForce(id, new Report())]));
     this.#take(gone, come);
-    const report = new Report();
     const after = new Map<string, Upsert | undefined>();
     const findings = new Map<string, readonly Problem[]>();
+    const problems = this.#rivalries([...gone, ...come]);
     for (const id of touched) {
-      const own = new Report();
-      after.set(id, this.#inForce(id, own));
-      for (const problem of own.problems) report.error(problem);
-      findings.set(id, own.findings);
+      const report = new Report(this.#acceptance);
+      after.set(id, this.#inForce(id, report));
+      problems.set(id, report.problems);
+      findings.set(id, report.findings);
     }
-    this.#checkClaims(come, report);
-    if (known.length + report.problems.length > 0) {
-      this.#take(come, gone);
-      throw new ConfigError([...known, ...report.problems.toSorted(byPosition)]);
+    if (this.#acceptance === "all") {
+      const found = [...problems.values()].flat().toSorted(byPosition);
+      if (known.length + found.length > 0) {
+        this.#take(come, gone);
+        throw new ConfigError([...known, ...found.slice(0, MAX_PROBLEMS)]);
+      }
     }
-    for (const [id, list] of findings) {
-      if (list.length > 0) this.#findings.set(id, list);
-      else this.#findings.delete(id);
-    }
+    keepFilled(this.#findings, findings);
+    keepFilled(this.#problems, problems);
     return this.#difference(before, after);
   }
 
@@ -159,6 +168,8 @@ export class Assembly {
     const slices = this.#slices(id);
     const [first] = slices;
     if (first === undefined) return service;
+    // An API server has slices for both; there the selector's workloads are the endpoints.
+    if (service.selector !== null && this.#acceptance === "object") return service;
     if (service.selector !== null) {
       const what = `Service ${fullName(service)} has a selector and an EndpointSlice`;
       wrong(first.from, what, "its endpoints would follow the one or the other", "keep one", report);
@@ -183,29 +194,43 @@ export class Assembly {
     return parsed?.kind === "Service" ? parsed.selector : undefined;
   }
 
-  /** Nothing stood twice before, so what stands twice now has come. */
-  #checkClaims(come: readonly ParsedObject[], report: Report): void {
-    const [ids, addresses, vips] = [new Set<string>(), new Set<string>(), new Set<string>()];
-    for (const parsed of come) {
-      ids.add(parsed.id);
-      for (const key of addressKeys(parsed)) addresses.add(key);
-      for (const vip of vipsOf(parsed)) vips.add(vip);
-    }
-    forRivals(ids, this.#byId, (_, rival, first) => {
+  /**
+   * By claim, what is wrong with the claims of these objects: ids, addresses and virtual addresses that have several claimants.
+   * Where all objects are accepted together, every claim had one claimant before, so that a conflict involves an object that came.
+   */
+  #rivalries(touched: readonly ParsedObject[]): Map<string, readonly Problem[]> {
+    const ids = new Set(touched.map(({ id }) => id));
+    const addresses = new Set(touched.flatMap(addressKeys));
+    const vips = new Set(touched.flatMap(vipsOf));
+    const problems = new Map<string, readonly Problem[]>();
+    const look = (
+      claims: ReadonlySet<string>,
+      held: Claims<ParsedObject>,
+      report: (claim: string, rival: ParsedObject, first: ParsedObject, into: Report) => void,
+    ): void => {
+      for (const claim of claims) {
+        const [first, ...rivals] = held.all(claim);
+        const into = new Report(this.#acceptance);
+        if (first !== undefined) for (const rival of rivals) report(claim, rival, first, into);
+        problems.set(`claim ${claim}`, into.problems);
+      }
+    };
+    look(ids, this.#byId, (_, rival, first, into) => {
       const what = `${nameOf(rival)} stands here and at ${positionText(first.from)}`;
-      wrong(rival.from, what, "only one of them could be in force", "keep one", report);
+      wrong(rival.from, what, "only one of them could be in force", "keep one", into);
     });
-    forRivals(addresses, this.#byAddress, (key, rival, first) => {
+    look(addresses, this.#byAddress, (key, rival, first, into) => {
       if (rival.id === first.id) return;
       const what = `${key.slice(key.lastIndexOf("/") + 1)} belongs to ${nameOf(first)} already`;
       const why = "an address names one identity; with two owners it would name either";
-      wrong(rival.from, what, why, "give each workload its own addresses", report);
+      wrong(rival.from, what, why, "give each workload its own addresses", into);
     });
-    forRivals(vips, this.#byVip, (vip, rival, first) => {
+    look(vips, this.#byVip, (vip, rival, first, into) => {
       if (rival.id === first.id) return;
       const what = `${vip} is the address of ${first.id} already`;
-      wrong(rival.from, what, "a connection could go to either", "give each Service its own", report);
+      wrong(rival.from, what, "a connection could go to either", "give each Service its own", into);
     });
+    return problems;
   }
 
   #difference(
@@ -241,14 +266,11 @@ function vipsOf(parsed: ParsedObject): readonly string[] {
   return parsed.kind === "Service" ? (parsed.value?.vips ?? []) : [];
 }
 
-function forRivals(
-  claims: ReadonlySet<string>,
-  held: Claims<ParsedObject>,
-  each: (claim: string, rival: ParsedObject, first: ParsedObject) => void,
-): void {
-  for (const claim of claims) {
-    const [first, ...rivals] = held.all(claim);
-    if (first !== undefined) for (const rival of rivals) each(claim, rival, first);
+/** Takes over what is there, and forgets what has become empty. */
+function keepFilled(kept: Map<string, readonly Problem[]>, now: ReadonlyMap<string, readonly Problem[]>): void {
+  for (const [key, list] of now) {
+    if (list.length > 0) kept.set(key, list);
+    else kept.delete(key);
   }
 }
 

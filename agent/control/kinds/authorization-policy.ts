@@ -1,10 +1,22 @@
 // any thread · AuthorizationPolicy (security.istio.io/v1): who may call whom. The object, its action and its targets.
-import { fullName } from "../../mesh/full-name.ts";
+import { fullName, type NamespacedName } from "../../mesh/full-name.ts";
 import { DRY_RUN } from "../../mesh/names.ts";
-import type { AuthorizationPolicy, PolicyAction } from "../../mesh/policies.ts";
-import { ruleReader, toRule } from "./authorization-rule.ts";
-import { dnsSubdomain, metadata, workloadSelector } from "./fields.ts";
-import { ignored, list, located, object, oneOf, optional, type Read, required, string } from "./schema.ts";
+import type { AuthorizationPolicy, PolicyAction, Rule } from "../../mesh/policies.ts";
+import { ruleReader, toRule, unreadableRule } from "./authorization-rule.ts";
+import { dnsSubdomain, metadataParts, workloadSelector } from "./fields.ts";
+import {
+  eachOf,
+  ignored,
+  list,
+  located,
+  object,
+  oneOf,
+  optional,
+  parts,
+  type Read,
+  required,
+  string,
+} from "./schema.ts";
 import { quoted, type Report, type Value, wrong } from "./value.ts";
 
 const targetRef = object({
@@ -18,19 +30,19 @@ type TargetRef = Read<typeof targetRef>;
 const MAX_RULES = 512;
 const MAX_TARGETS = 16;
 
-const spec = object({
+const spec = parts({
   selector: optional(workloadSelector, null),
-  targetRef: optional<Read<typeof targetRef> | null>(targetRef, null),
+  targetRef: optional<TargetRef | null>(targetRef, null),
   targetRefs: optional<readonly TargetRef[]>(list(targetRef, { max: MAX_TARGETS }), []),
   action: optional(located(oneOf("ALLOW", "DENY", "AUDIT", "CUSTOM")), null),
   provider: optional(object({ name: required(string) }), null),
-  rules: optional<readonly Read<typeof ruleReader>[]>(list(ruleReader, { max: MAX_RULES }), []),
+  rules: optional(eachOf(ruleReader, { max: MAX_RULES }), []),
 });
 
-export const authorizationPolicyKind = object({
+export const authorizationPolicyKind = parts({
   apiVersion: required(oneOf("security.istio.io/v1", "security.istio.io/v1beta1")),
   kind: required(oneOf("AuthorizationPolicy")),
-  metadata: required(metadata),
+  metadata: required(metadataParts),
   /** Not written at all, it allows nothing, as `spec: {}` does. */
   spec: optional<Read<typeof spec> | null>(spec, null),
   status: ignored,
@@ -40,64 +52,114 @@ export type AuthorizationPolicyDocument = Read<typeof authorizationPolicyKind>;
 /** The labels a Service of this name selects; undefined when there is no such Service, or it selects nothing. */
 export type SelectorOfService = (namespace: string, name: string) => Readonly<Record<string, string>> | undefined;
 
-/** Where such a policy holds depends on the Service it names. */
-export function hasTargets({ spec: given }: AuthorizationPolicyDocument): boolean {
-  return given !== null && (given.targetRef !== null || given.targetRefs.length > 0);
+/** The policy's own name; undefined: unreadable. */
+export function nameOfPolicy({ parts: { metadata: meta } }: AuthorizationPolicyDocument): NamespacedName | undefined {
+  const { name, namespace } = meta?.parts ?? {};
+  return name === undefined || namespace === undefined ? undefined : { name, namespace };
 }
 
-/** undefined: not in force here (reported as a finding), or an error (reported). */
+/** Where such a policy holds depends on the Service it names. */
+export function hasTargets({ parts: { spec: given } }: AuthorizationPolicyDocument): boolean {
+  const targets = given?.parts;
+  return (targets?.targetRef ?? null) !== null || (targets?.targetRefs?.length ?? 0) > 0;
+}
+
+/**
+ * What cannot be read is an error (reported). Where objects count for themselves, the policy is then in force in its closed form,
+ * which depends on this object alone, so that all nodes agree: an unreadable part of a DENY counts as matching, and without a
+ * readable scope it covers its whole namespace; of an ALLOW an unreadable rule matches nobody, and without a readable scope it
+ * grants nothing and still counts as an ALLOW on each workload of its namespace.
+ * @returns undefined: not in force here (reported as a finding), or without a name (reported).
+ */
 export function toAuthorizationPolicy(
   read: AuthorizationPolicyDocument,
   document: Value,
   selectorOfService: SelectorOfService,
   report: Report,
 ): AuthorizationPolicy | undefined {
-  const { metadata: meta, spec: given } = read;
-  const name = `AuthorizationPolicy ${fullName(meta)}`;
-  const dryRun = dryRunOf(read, document, report);
-  const base = { name: meta.name, namespace: meta.namespace, dryRun, from: document.from };
+  const { metadata: meta, spec: given } = read.parts;
+  const named = nameOfPolicy(read);
+  if (named === undefined) return undefined;
+  const { name, namespace } = named;
+  const title = `AuthorizationPolicy ${fullName({ name, namespace })}`;
+  const dryRun = dryRunOf(meta?.parts.annotations, document, report);
+  // When nobody can tell, it is enforced.
+  const base = { name, namespace, dryRun: dryRun === true, from: document.from };
   if (given === null) return { ...base, selector: null, action: "ALLOW", rules: [] };
+  // Nothing of it can be read, not even its action: it denies everything.
+  if (given === undefined) return { ...base, ...deniesAll(document) };
 
-  const targets = given.targetRef ? [given.targetRef, ...given.targetRefs] : given.targetRefs;
-  if (targets.length > 0 && given.selector !== null) {
-    return wrong(
-      document.from,
-      `${name} has both a selector and targetRefs`,
-      "it could be meant for either",
-      "keep one",
-      report,
-    );
+  const { selector, targetRef: target, targetRefs, provider, rules } = given.parts;
+  const targets = target ? [target, ...(targetRefs ?? [])] : (targetRefs ?? []);
+  const contradicts = targets.length > 0 && (selector ?? null) !== null;
+  if (contradicts) {
+    const why = "it could be meant for either";
+    wrong(document.from, `${title} has both a selector and targetRefs`, why, "keep one", report);
   }
-  const action = actionOf(given.action, given.provider !== null, name, document, report);
-  const scope = scopeOf(targets, { name, namespace: meta.namespace, action, document }, selectorOfService, report);
+  const isScope = (field: string): boolean => !["action", "provider", "rules"].includes(field);
+  const scopeUnreadable = contradicts || given.unreadable.some(isScope);
+  if (given.parts.action === undefined) {
+    return { ...base, ...deniesAll(document), selector: scopeUnreadable ? null : (selector ?? null) };
+  }
+  const hasProvider = provider === undefined ? null : provider !== null;
+  const { action, isClear } = actionOf(given.parts.action, hasProvider, title, document, report);
+  const scope = scopeUnreadable
+    ? "unreadable"
+    : scopeOf(targets, { name: title, namespace, action, document }, selectorOfService, report);
   if (scope === undefined) return undefined;
-  const rules = given.rules.map((rule) => toRule(rule, meta.namespace, action, report));
-  return { ...base, selector: given.selector ?? scope.selector, action, rules };
-}
+  if (scope === "unreadable" || !isClear || dryRun === "unreadable") {
+    const known = scope === "unreadable" ? null : (selector ?? scope.selector);
+    if (action === "ALLOW") return { ...base, selector: known, action, rules: [] };
+    if (scope === "unreadable") return { ...base, selector: null, action, rules: toRules(rules) };
+  }
+  return { ...base, selector: selector ?? scope.selector, action, rules: toRules(rules) };
 
-function dryRunOf({ metadata: meta }: AuthorizationPolicyDocument, document: Value, report: Report): boolean {
-  const written = meta.annotations[DRY_RUN];
-  if (written !== undefined && written !== "true" && written !== "false") {
-    wrong(
-      document.from,
-      `annotation ${DRY_RUN}: ${quoted(written)} is neither "true" nor "false"`,
-      "the policy would be enforced that was only to be watched, or the other way round",
-      'write "true" or "false"',
-      report,
+  function toRules(all: Read<typeof spec>["parts"]["rules"]): readonly Rule[] {
+    if (all === undefined) return action === "ALLOW" ? [] : [unreadableRule(document.from)];
+    return all.map((rule) =>
+      rule === undefined ? unreadableRule(document.from) : toRule(rule, namespace, action, report),
     );
   }
-  return written === "true";
 }
 
+function deniesAll({ from }: Value): Pick<AuthorizationPolicy, "selector" | "action" | "rules"> {
+  return { selector: null, action: "DENY", rules: [unreadableRule(from)] };
+}
+
+/** @param annotations undefined: unreadable. */
+function dryRunOf(
+  annotations: Readonly<Record<string, string>> | undefined,
+  document: Value,
+  report: Report,
+): boolean | "unreadable" {
+  if (annotations === undefined) return "unreadable";
+  const written = annotations[DRY_RUN];
+  if (written === undefined || written === "false") return false;
+  if (written === "true") return true;
+  wrong(
+    document.from,
+    `annotation ${DRY_RUN}: ${quoted(written)} is neither "true" nor "false"`,
+    "the policy would be enforced that was only to be watched, or the other way round",
+    'write "true" or "false"',
+    report,
+  );
+  return "unreadable";
+}
+
+/**
+ * @param hasProvider null: what is written as the provider cannot be read.
+ * @returns isClear: action and provider fit together.
+ */
 function actionOf(
   given: { readonly value: PolicyAction | "CUSTOM"; readonly from: Value["from"] } | null,
-  hasProvider: boolean,
+  hasProvider: boolean | null,
   name: string,
   document: Value,
   report: Report,
-): PolicyAction {
+): { readonly action: PolicyAction; readonly isClear: boolean } {
   const action = given?.value ?? "ALLOW";
-  if (hasProvider !== (action === "CUSTOM")) {
+  const isClear = hasProvider === (action === "CUSTOM");
+  if (hasProvider !== null && !isClear) {
     wrong(
       given?.from ?? document.from,
       `${name} has ${hasProvider ? "a provider but is not CUSTOM" : "the action CUSTOM but no provider"}`,
@@ -106,14 +168,14 @@ function actionOf(
       report,
     );
   }
-  if (action !== "CUSTOM") return action;
+  if (action !== "CUSTOM") return { action, isClear };
   report.unsupported(
     given?.from ?? document.from,
     `${name}: the action CUSTOM is not honoured; what its rules match is denied`,
     "external authorizers are not asked yet, and a request nobody judged must not pass",
     "use ALLOW and DENY",
   );
-  return "DENY";
+  return { action: "DENY", isClear };
 }
 
 type PolicySelector = { readonly selector: Readonly<Record<string, string>> | null };
@@ -133,7 +195,7 @@ function scopeOf(
   policy: Targeted,
   selectorOfService: SelectorOfService,
   report: Report,
-): PolicySelector | undefined {
+): PolicySelector | "unreadable" | undefined {
   const [only] = targets;
   if (only === undefined) return { selector: null };
   const { document, name } = policy;
@@ -161,11 +223,12 @@ function scopeOf(
     );
     return { selector: null };
   }
-  return wrong(
+  wrong(
     document.from,
     `${name}: its targetRefs cannot be placed`,
     "an ALLOW that covers more or less than meant opens what was closed",
     "use a selector, or one targetRef to a Service with a selector in the same namespace",
     report,
   );
+  return "unreadable";
 }

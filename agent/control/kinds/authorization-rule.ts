@@ -1,6 +1,9 @@
 // any thread · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's.
+import { fullName } from "../../mesh/full-name.ts";
 import {
   type Condition,
+  emptyOperation,
+  emptySource,
   type Operation,
   operationRequestFields,
   type PolicyAction,
@@ -9,8 +12,9 @@ import {
   type StringMatch,
   sourceRequestFields,
 } from "../../mesh/policies.ts";
+import type { SourceRef } from "../../mesh/source-ref.ts";
 import { cidr, nonEmptyString, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
-import { located, object, optional, type Read, type Reader, required } from "./schema.ts";
+import { eachOf, located, optional, parts, type Read, type Reader, required } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
 const strings = optional(some(stringMatch), []);
@@ -22,7 +26,7 @@ const requestStrings = optional(located(some(stringMatch)), null);
 const requestCidrs = optional(located(some(cidr)), null);
 const requestPaths = optional(located(some(pathMatch)), null);
 
-const source = object({
+const source = parts({
   principals: strings,
   notPrincipals: strings,
   requestPrincipals: requestStrings,
@@ -39,7 +43,7 @@ const source = object({
   notRemoteIpBlocks: requestCidrs,
 });
 
-const operation = object({
+const operation = parts({
   hosts: requestStrings,
   notHosts: requestStrings,
   ports: portList,
@@ -51,7 +55,7 @@ const operation = object({
 });
 
 const asIs: Reader<Value> = (value) => value;
-const condition = object({
+const condition = parts({
   key: required(located(nonEmptyString)),
   // Read once the key has said what they are.
   values: optional<readonly Value[]>(some(asIs), []),
@@ -60,11 +64,11 @@ const condition = object({
 
 const whenEntry = located(condition);
 
-/** `source: {}` reads as "anyone" to one and "no one" to another; Istio's validation refuses it, and so do we. */
+/** `source: {}` reads as "anyone" to some readers and "nobody" to others; Istio's validation refuses it, and so do we. */
 function notEmpty<T>(read: Reader<T>, what: string): Reader<T> {
   return (value, path, report) => {
-    const one = read(value, path, report);
-    if (one === undefined || value.type !== "map" || value.entries.size > 0) return one;
+    const entry = read(value, path, report);
+    if (entry === undefined || value.type !== "map" || value.entries.size > 0) return entry;
     return wrong(
       value.from,
       `${path} is empty`,
@@ -75,45 +79,57 @@ function notEmpty<T>(read: Reader<T>, what: string): Reader<T> {
   };
 }
 
-const fromEntry = object({ source: required(located(notEmpty(source, "source"))) });
-const toEntry = object({ operation: required(located(notEmpty(operation, "operation"))) });
+const fromEntry = parts({ source: required(located(notEmpty(source, "source"))) });
+const toEntry = parts({ operation: required(located(notEmpty(operation, "operation"))) });
+const oneOrMore = { min: 1, max: 1_000 };
 export const ruleReader = located(
-  object({
-    from: optional<readonly Read<typeof fromEntry>[]>(some(fromEntry), []),
-    to: optional<readonly Read<typeof toEntry>[]>(some(toEntry), []),
-    when: optional<readonly Read<typeof whenEntry>[]>(some(whenEntry), []),
+  parts({
+    from: optional(eachOf(fromEntry, oneOrMore), []),
+    to: optional(eachOf(toEntry, oneOrMore), []),
+    when: optional(eachOf(whenEntry, oneOrMore), []),
   }),
 );
 
+/** Where an entry as a whole cannot be read. */
+const everything = ["*"];
+
+/** A rule of which nothing can be read: a DENY counts it as matching, an ALLOW matches nobody by it. */
+export function unreadableRule(from: SourceRef): Rule {
+  return { sources: [], operations: [], when: [], unreadable: everything, from };
+}
+
 /** @param namespace of the policy: service accounts without one belong to it. */
 export function toRule(
-  { value: rule, from }: Read<typeof ruleReader>,
+  { value: { parts: rule, unreadable }, from }: Read<typeof ruleReader>,
   namespace: string,
   action: PolicyAction,
   report: Report,
 ): Rule {
   const context = { action, report };
   return {
-    sources: rule.from.map((entry) => toSource(entry.source, namespace, context)),
-    operations: rule.to.map((entry) => toOperation(entry.operation, context)),
-    when: rule.when.map((entry) => toCondition(entry, namespace, context)),
-    unreadable: [],
+    sources: (rule.from ?? []).map((entry) => toSource(entry, namespace, context)),
+    operations: (rule.to ?? []).map((entry) => toOperation(entry, context)),
+    when: (rule.when ?? []).map((entry) => toCondition(entry, from, namespace, context)),
+    unreadable,
     from,
   };
 }
 
 type RuleContext = { readonly action: PolicyAction; readonly report: Report };
 
-function toSource(
-  { value: read, from }: Read<typeof fromEntry>["source"],
-  namespace: string,
-  context: RuleContext,
-): Source {
-  const accountsUsed = read.serviceAccounts.length + read.notServiceAccounts.length > 0;
-  const namesUsed = [read.principals, read.notPrincipals, read.namespaces, read.notNamespaces].some(
-    (one) => one.length > 0,
-  );
-  if (accountsUsed && namesUsed) {
+const accountFields = ["serviceAccounts", "notServiceAccounts"] as const;
+const nameFields = ["principals", "notPrincipals", "namespaces", "notNamespaces"] as const;
+
+function toSource(entry: Read<typeof fromEntry> | undefined, namespace: string, context: RuleContext): Source {
+  const written = entry?.parts.source;
+  if (written === undefined) return { ...emptySource, unreadable: everything };
+  const { value, from } = written;
+  const read = value.parts;
+  /** Written, whether it can be read or not. */
+  const isWritten = (field: (typeof accountFields)[number] | (typeof nameFields)[number]): boolean =>
+    value.unreadable.includes(field) || (read[field]?.length ?? 0) > 0;
+  const contradicts = accountFields.some(isWritten) && nameFields.some(isWritten);
+  if (contradicts) {
     wrong(
       from,
       "serviceAccounts stands beside principals or namespaces",
@@ -122,44 +138,61 @@ function toSource(
       context.report,
     );
   }
-  for (const match of [...read.principals, ...read.notPrincipals]) reportScheme(match, from, context.report);
+  for (const match of [...(read.principals ?? []), ...(read.notPrincipals ?? [])])
+    reportScheme(match, from, context.report);
   reportRequestFields(read, sourceRequestFields, context);
-  return {
-    principals: read.principals,
-    notPrincipals: read.notPrincipals,
-    namespaces: read.namespaces,
-    notNamespaces: read.notNamespaces,
-    serviceAccounts: read.serviceAccounts.map((one) => qualified(one, namespace)),
-    notServiceAccounts: read.notServiceAccounts.map((one) => qualified(one, namespace)),
-    trustDomains: read.trustDomains,
-    notTrustDomains: read.notTrustDomains,
-    ipBlocks: read.ipBlocks,
-    notIpBlocks: read.notIpBlocks,
+  // A field of the entry that is not known may be about the caller, too.
+  const unreadable = [...(entry?.unreadable ?? []), ...value.unreadable];
+  const source: Source = {
+    principals: read.principals ?? [],
+    notPrincipals: read.notPrincipals ?? [],
+    namespaces: read.namespaces ?? [],
+    notNamespaces: read.notNamespaces ?? [],
+    serviceAccounts: (read.serviceAccounts ?? []).map((name) => qualified(name, namespace)),
+    notServiceAccounts: (read.notServiceAccounts ?? []).map((name) => qualified(name, namespace)),
+    trustDomains: read.trustDomains ?? [],
+    notTrustDomains: read.notTrustDomains ?? [],
+    ipBlocks: read.ipBlocks ?? [],
+    notIpBlocks: read.notIpBlocks ?? [],
     requestPrincipals: read.requestPrincipals?.value ?? [],
     notRequestPrincipals: read.notRequestPrincipals?.value ?? [],
     remoteIpBlocks: read.remoteIpBlocks?.value ?? [],
     notRemoteIpBlocks: read.notRemoteIpBlocks?.value ?? [],
-    unreadable: [],
+    unreadable,
+  };
+  return contradicts ? withoutCallers(source) : source;
+}
+
+/** What says who the caller is, and contradicts itself, counts as unreadable. */
+function withoutCallers(source: Source): Source {
+  const { principals, notPrincipals, namespaces, notNamespaces, serviceAccounts, notServiceAccounts } = emptySource;
+  return {
+    ...source,
+    ...{ principals, notPrincipals, namespaces, notNamespaces, serviceAccounts, notServiceAccounts },
+    unreadable: [...source.unreadable, "serviceAccounts"],
   };
 }
 
-function toOperation({ value: read }: Read<typeof toEntry>["operation"], context: RuleContext): Operation {
+function toOperation(entry: Read<typeof toEntry> | undefined, context: RuleContext): Operation {
+  const written = entry?.parts.operation;
+  if (written === undefined) return { ...emptyOperation, unreadable: everything };
+  const read = written.value.parts;
   reportRequestFields(read, operationRequestFields, context);
   return {
-    ports: read.ports,
-    notPorts: read.notPorts,
+    ports: read.ports ?? [],
+    notPorts: read.notPorts ?? [],
     hosts: read.hosts?.value ?? [],
     notHosts: read.notHosts?.value ?? [],
     methods: read.methods?.value ?? [],
     notMethods: read.notMethods?.value ?? [],
     paths: read.paths?.value ?? [],
     notPaths: read.notPaths?.value ?? [],
-    unreadable: [],
+    unreadable: [...(entry?.unreadable ?? []), ...written.value.unreadable],
   };
 }
 
 function qualified(account: string, namespace: string): string {
-  return account.includes("/") ? account : `${namespace}/${account}`;
+  return account.includes("/") ? account : fullName({ namespace, name: account });
 }
 
 /** The classical mistake: Istio's principals are written without the scheme, so one with it never matches. */
@@ -175,7 +208,7 @@ function reportScheme(match: StringMatch, from: Value["from"], report: Report): 
 
 /** Each field in use that only a request shows is reported once per entry, with what it means for this action. */
 function reportRequestFields<const N extends string>(
-  read: Readonly<Record<N, { readonly from: Value["from"] } | null>>,
+  read: Readonly<Record<N, { readonly from: Value["from"] } | null | undefined>>,
   names: readonly N[],
   context: RuleContext,
 ): void {
@@ -196,7 +229,8 @@ function reportHttp(from: Value["from"], name: string, { action, report }: RuleC
 }
 
 /** How the values of a `when` key are read; Istio ignores keys it does not know, which here is an error. */
-const keys: Readonly<Record<string, "cidr" | "port" | "string" | "account" | "http">> = {
+type KeyKind = "cidr" | "port" | "string" | "account" | "http";
+const keys: Readonly<Record<string, KeyKind>> = {
   "source.ip": "cidr",
   "source.namespace": "string",
   "source.principal": "string",
@@ -215,23 +249,27 @@ const keyed =
   /^(request\.headers|request\.auth\.claims)(\[[^[\]]{1,256}\])+$|^experimental\.envoy\.filters\.[A-Za-z0-9._-]{1,256}(\[[^[\]]{1,256}\])?$/;
 
 function toCondition(
-  { value: read, from }: Read<typeof whenEntry>,
+  entry: Read<typeof whenEntry> | undefined,
+  ruleFrom: SourceRef,
   namespace: string,
   context: RuleContext,
 ): Condition {
+  if (entry === undefined) return unreadableCondition("*", ruleFrom);
+  const { value: read, from } = entry;
   const { report } = context;
-  const key = read.key.value;
+  const { key: written, values, notValues } = read.parts;
+  const key = written?.value ?? "*";
   const kind = Object.hasOwn(keys, key) ? keys[key] : keyed.test(key) ? "http" : undefined;
-  if (kind === undefined) {
+  if (written !== undefined && kind === undefined) {
     report.error({
       code: "ORL4102",
-      from: read.key.from,
+      from: written.from,
       what: `when has no key ${JSON.stringify(key.slice(0, 80))}`,
       why: "a condition nobody can see would be taken for one that holds",
       fix: `keys: ${Object.keys(keys).join(", ")}, request.headers[…], request.auth.claims[…]`,
     });
   }
-  if (read.values.length + read.notValues.length === 0) {
+  if (values?.length === 0 && notValues?.length === 0) {
     wrong(
       from,
       "a condition has neither values nor notValues",
@@ -240,26 +278,61 @@ function toCondition(
       report,
     );
   }
-  const all = <T>(wanted: "cidr" | "port" | "string" | "account", values: readonly Value[], reader: Reader<T>): T[] =>
-    kind === wanted || (wanted === "string" && kind === "http")
-      ? values.flatMap((value, index) => reader(value, `${key}[${index}]`, report) ?? [])
-      : [];
-  const account: Reader<StringMatch> = (value, path) => {
+  // remote.ip is the HTTP client behind a proxy (X-Forwarded-For); the connection does not show it.
+  const http = kind === "http" || key === "remote.ip";
+  if (http && written !== undefined) reportHttp(written.from, key, context);
+  const lists = listsOf(kind, { key, values: values ?? [], notValues: notValues ?? [] }, namespace, report);
+  // What is left of a list would match less than the list.
+  if (lists === undefined || read.unreadable.length > 0) return { ...unreadableCondition(key, from), http };
+  return { key, ...lists, http, from };
+}
+
+type ValueLists = Pick<Condition, "strings" | "notStrings" | "cidrs" | "notCidrs" | "ports" | "notPorts">;
+const emptyLists: ValueLists = { strings: [], notStrings: [], cidrs: [], notCidrs: [], ports: [], notPorts: [] };
+
+/** Without values it is seen by no judge. */
+function unreadableCondition(key: string, from: SourceRef): Condition {
+  return { key, ...emptyLists, http: false, from };
+}
+
+/** The values in the lists of their kind; undefined: a value cannot be read (reported). */
+function listsOf(
+  kind: KeyKind | undefined,
+  {
+    key,
+    values,
+    notValues,
+  }: { readonly key: string; readonly values: readonly Value[]; readonly notValues: readonly Value[] },
+  namespace: string,
+  report: Report,
+): ValueLists | undefined {
+  const all = <T>(written: readonly Value[], reader: Reader<T>): readonly T[] | undefined => {
+    const read = written.map((value, index) => reader(value, `${key}[${index}]`, report));
+    const readable = read.filter((one) => one !== undefined);
+    return readable.length === read.length ? readable : undefined;
+  };
+  const both = <T, L>(reader: Reader<T>, lists: (is: readonly T[], not: readonly T[]) => L): L | undefined => {
+    const [is, not] = [all(values, reader), all(notValues, reader)];
+    return is === undefined || not === undefined ? undefined : lists(is, not);
+  };
+  switch (kind) {
+    case "cidr":
+      return both(cidr, (cidrs, notCidrs) => ({ ...emptyLists, cidrs, notCidrs }));
+    case "port":
+      return both(portText, (ports, notPorts) => ({ ...emptyLists, ports, notPorts }));
+    case "account":
+      return both(accountOf(namespace), (strings, notStrings) => ({ ...emptyLists, strings, notStrings }));
+    case "string":
+    case "http":
+      return both(stringMatch, (strings, notStrings) => ({ ...emptyLists, strings, notStrings }));
+    case undefined:
+      return emptyLists;
+  }
+}
+
+function accountOf(namespace: string): Reader<StringMatch> {
+  return (value, path, report) => {
     const name = serviceAccount(value, path, report);
     return name === undefined ? undefined : { kind: "exact", value: qualified(name, namespace) };
-  };
-  // remote.ip is the HTTP client behind a proxy (X-Forwarded-For); the connection does not show it.
-  const isHttp = kind === "http" || key === "remote.ip";
-  if (isHttp) reportHttp(read.key.from, key, context);
-  return {
-    key,
-    strings: [...all("string", read.values, stringMatch), ...all("account", read.values, account)],
-    notStrings: [...all("string", read.notValues, stringMatch), ...all("account", read.notValues, account)],
-    cidrs: all("cidr", read.values, cidr),
-    notCidrs: all("cidr", read.notValues, cidr),
-    ports: all("port", read.values, portText),
-    notPorts: all("port", read.notValues, portText),
-    http: isHttp,
-    from,
   };
 }

@@ -3,23 +3,37 @@ import { fullName } from "../../mesh/full-name.ts";
 import type { ExplicitEndpoint } from "../../mesh/service.ts";
 import { address, metadata, port } from "./fields.ts";
 import { SERVICE_OF_SLICE } from "./labels.ts";
-import { boolean, ignored, integer, list, object, oneOf, optional, type Read, required, string } from "./schema.ts";
+import {
+  boolean,
+  growingObject,
+  ignored,
+  integer,
+  list,
+  oneOf,
+  optional,
+  type Read,
+  required,
+  string,
+} from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
-export const endpointSliceKind = object({
+export const endpointSliceKind = growingObject({
   apiVersion: required(oneOf("discovery.k8s.io/v1")),
   kind: required(oneOf("EndpointSlice")),
   metadata: required(metadata),
   addressType: required(oneOf("IPv4", "IPv6", "FQDN")),
   endpoints: optional(
     list(
-      object({
+      growingObject({
         addresses: required(list(string, { min: 1, max: 100 })),
-        conditions: optional(object({ ready: optional(boolean, true), serving: ignored, terminating: ignored }), {
-          ready: true,
-          serving: null,
-          terminating: null,
-        }),
+        conditions: optional(
+          growingObject({ ready: optional(boolean, true), serving: ignored, terminating: ignored }),
+          {
+            ready: true,
+            serving: null,
+            terminating: null,
+          },
+        ),
         /** Not Kubernetes': the share of new connections, for endpoints outside the mesh on a plain machine. */
         weight: optional(integer(0, 1_000_000), 1),
         hostname: ignored,
@@ -35,7 +49,7 @@ export const endpointSliceKind = object({
   ),
   ports: optional(
     list(
-      object({
+      growingObject({
         name: optional(string, ""),
         port: required(port),
         protocol: optional(oneOf("TCP", "UDP", "SCTP"), "TCP"),

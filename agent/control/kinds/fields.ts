@@ -2,12 +2,14 @@
 import { canonicalIp, parseCidr } from "../../mesh/ip.ts";
 import type { Cidr, PathMatch, StringMatch } from "../../mesh/policies.ts";
 import {
+  growingObject,
   ignored,
   integer,
   list,
   mapOf,
   object,
   optional,
+  parts,
   type Read,
   type Reader,
   required,
@@ -103,12 +105,14 @@ const metadataFields = {
   resourceVersion: ignored,
   selfLink: ignored,
 };
-export const metadata = object({ ...metadataFields, namespace: optional(dnsLabel, "default") });
+export const metadata = growingObject({ ...metadataFields, namespace: optional(dnsLabel, "default") });
 export type Metadata = Read<typeof metadata>;
+/** Of a policy: a label that cannot be read changes nothing of what the policy says. */
+export const metadataParts = parts({ ...metadataFields, namespace: optional(dnsLabel, "default") });
 /** Of objects that live in no namespace; their name becomes part of identities. */
-export const clusterMetadata = object({ ...metadataFields, name: required(dnsLabel) });
+export const clusterMetadata = growingObject({ ...metadataFields, name: required(dnsLabel) });
 
-/** Istio's WorkloadSelector. null: no selector, or one that selects everything. */
+/** Istio's WorkloadSelector. null: no selector, or a selector that selects everything. */
 export const workloadSelector: Reader<Readonly<Record<string, string>> | null> = (value, path, report) => {
   const read = object({ matchLabels: optional(labels, {}) })(value, path, report);
   if (read === undefined) return undefined;

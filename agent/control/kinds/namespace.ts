@@ -1,10 +1,10 @@
 // any thread · Namespace (v1): who belongs to the mesh. Schema and meaning of the opt-in labels.
 import { DATAPLANE_MODE, type Membership, membershipOf } from "../../mesh/names.ts";
 import { clusterMetadata } from "./fields.ts";
-import { ignored, object, oneOf, type Read, required } from "./schema.ts";
+import { growingObject, ignored, oneOf, type Read, required } from "./schema.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 
-export const namespaceKind = object({
+export const namespaceKind = growingObject({
   apiVersion: required(oneOf("v1")),
   kind: required(oneOf("Namespace")),
   metadata: required(clusterMetadata),

@@ -69,7 +69,7 @@ export const nodeSpec = object({
   runDir: optional(absolutePath, "/run/orlop"),
   bpffs: optional(absolutePath, "/sys/fs/bpf"),
   podsCgroup: optional(absolutePath, "/sys/fs/cgroup"),
-  /** Empty: the file the NodeConfig stands in. */
+  /** Empty: the file that holds the NodeConfig. */
   mesh: optional(filePath, ""),
   ca: optional(ca, caDefaults),
   dataThreads: optional(integer(1, 256), availableParallelism()),

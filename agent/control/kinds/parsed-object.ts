@@ -8,6 +8,7 @@ import type { Workload } from "../../mesh/workload.ts";
 import {
   authorizationPolicyKind,
   hasTargets,
+  nameOfPolicy,
   type SelectorOfService,
   toAuthorizationPolicy,
 } from "./authorization-policy.ts";
@@ -57,40 +58,49 @@ const knownElsewhere = new Set([
   "Telemetry",
 ]);
 
-/** What of a document is left to say after `id` and `from`. */
-type Rest = ParsedObject extends infer One ? (One extends ParsedObject ? Omit<One, "id" | "from"> : never) : never;
-type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) => ParsedObject | undefined;
+/** All of an object but where it comes from. */
+type WithoutFrom<Parsed> = Parsed extends ParsedObject ? Omit<Parsed, "from"> : never;
+type Translated = WithoutFrom<ParsedObject>;
+/** undefined: nothing of it counts, and why is reported. */
+type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) => Translated | undefined;
 
 const kinds: Readonly<Record<string, ToParsedObject>> = {
   Namespace: kind(namespaceKind, ({ metadata: { name, labels } }, document, settings, report) => {
     const member = membership(labels, settings.honourIstioLabels, document, report) === "in";
-    return { kind: "Namespace", namespace: name, member };
+    return { id: idOf("Namespace", "", name), kind: "Namespace", namespace: name, member };
   }),
   Workload: kind(workloadKind, (read, document, settings, report) => {
     const own = membership(read.metadata.labels, settings.honourIstioLabels, document, report);
-    return { kind: "Workload", own, value: toWorkload(read, document, settings) };
+    const value = toWorkload(read, document, settings);
+    return { id: value.uid, kind: "Workload", own, value };
   }),
   Service: kind(serviceKind, (read, document, settings, report) => {
+    const { namespace, name } = read.metadata;
     const value = toService(read, document, settings, report) ?? null;
-    return { kind: "Service", value, selector: read.spec.selector ?? undefined };
+    return { id: idOf("Service", namespace, name), kind: "Service", value, selector: read.spec.selector ?? undefined };
   }),
   EndpointSlice: kind(endpointSliceKind, (read, document, _, report) => {
+    const { namespace, name } = read.metadata;
     const service = serviceOf(read, document, report);
     const endpoints = toEndpoints(read, document, report);
-    return service === undefined ? undefined : { kind: "EndpointSlice", service, endpoints };
+    if (service === undefined) return undefined;
+    return { id: idOf("EndpointSlice", namespace, name), kind: "EndpointSlice", service, endpoints };
   }),
   PeerAuthentication: kind(peerAuthenticationKind, (read, document, _, report) => {
     const value = toPeerAuthentication(read, document, report);
-    return value === undefined ? undefined : { kind: "PeerAuthentication", value };
+    return value && { id: idOf("PeerAuthentication", value.namespace, value.name), kind: "PeerAuthentication", value };
   }),
   AuthorizationPolicy: kind(authorizationPolicyKind, (read, document, _, report) => {
+    const named = nameOfPolicy(read);
+    if (named === undefined) return undefined;
+    const id = idOf("AuthorizationPolicy", named.namespace, named.name);
     if (hasTargets(read)) {
       const resolve: ParsedObjectOf<"TargetedPolicy">["resolve"] = (selectorOf, later) =>
         toAuthorizationPolicy(read, document, selectorOf, later);
-      return { kind: "TargetedPolicy", namespace: read.metadata.namespace, resolve };
+      return { id, kind: "TargetedPolicy", namespace: named.namespace, resolve };
     }
     const value = toAuthorizationPolicy(read, document, () => undefined, report);
-    return value === undefined ? undefined : { kind: "AuthorizationPolicy", value };
+    return value && { id, kind: "AuthorizationPolicy", value };
   }),
 };
 
@@ -129,9 +139,12 @@ export function nameOf(parsed: ParsedObject): string {
 
 function parsedObjectOf(document: Value, settings: NodeSettings, report: Report): ParsedObject | undefined {
   const name = kindOf(document, report);
-  // A node's own configuration stands in the same file and was read before any of this.
+  // A node's own configuration is in the same file and was read before any of this.
   if (name === undefined || name === "NodeConfig") return undefined;
-  if (Object.hasOwn(kinds, name)) return kinds[name]?.(document, settings, report);
+  if (Object.hasOwn(kinds, name)) {
+    const translated = kinds[name]?.(document, settings, report);
+    return translated && { ...translated, from: document.from };
+  }
   if (knownElsewhere.has(name)) {
     const [what, why] = [`${name} is not honoured yet`, "nothing in this agent acts on it"];
     report.unsupported(document.from, what, why, "remove it, or accept that it has no effect");
@@ -146,20 +159,14 @@ function parsedObjectOf(document: Value, settings: NodeSettings, report: Report)
   });
 }
 
-type Named = { readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string } };
-
-/** A kind's own reader, then its translation; the name of what was read makes the id. */
-function kind<R extends Named>(
+/** A kind's own reader, then its translation. */
+function kind<R>(
   reader: Reader<R>,
-  translate: (read: R, document: Value, settings: NodeSettings, report: Report) => Rest | undefined,
+  translate: (read: R, document: Value, settings: NodeSettings, report: Report) => Translated | undefined,
 ): ToParsedObject {
   return (document, settings, report) => {
     const read = reader(document, "", report);
-    const rest = read === undefined ? undefined : translate(read, document, settings, report);
-    if (read === undefined || rest === undefined) return undefined;
-    const id =
-      rest.kind === "Workload" ? rest.value.uid : idOf(read.kind, read.metadata.namespace ?? "", read.metadata.name);
-    return { id, from: document.from, ...rest };
+    return read && translate(read, document, settings, report);
   };
 }
 

@@ -1,56 +1,83 @@
 // any thread · PeerAuthentication (security.istio.io/v1): who must bring a certificate. Schema and translation.
 import { fullName } from "../../mesh/full-name.ts";
 import type { MtlsMode, PeerAuthentication } from "../../mesh/policies.ts";
-import { metadata, portText, workloadSelector } from "./fields.ts";
-import { ignored, mapOf, object, oneOf, optional, type Read, required } from "./schema.ts";
+import { metadataParts, portText, workloadSelector } from "./fields.ts";
+import { ignored, oneOf, optional, parts, type Read, type Reader, required } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
-const mutualTls = object({ mode: optional<MtlsMode>(oneOf("UNSET", "DISABLE", "PERMISSIVE", "STRICT"), "UNSET") });
+const mutualTls = parts({ mode: optional<MtlsMode>(oneOf("UNSET", "DISABLE", "PERMISSIVE", "STRICT"), "UNSET") });
 
-export const peerAuthenticationKind = object({
+const mode: Reader<MtlsMode> = (value, path, report) => {
+  const read = mutualTls(value, path, report);
+  return read === undefined || read.unreadable.length > 0 ? undefined : read.parts.mode;
+};
+
+/** undefined: unreadable. */
+type PortMode = { readonly port: number | undefined; readonly mode: MtlsMode | undefined };
+
+const portModes: Reader<readonly PortMode[]> = (value, path, report) => {
+  if (value.type !== "map") {
+    // For the message; a map of anything would be read.
+    mutualTls(value, path, report);
+    return undefined;
+  }
+  return [...value.entries].map(([name, entry]): PortMode => {
+    const key = { type: "string", value: name, from: entry.keyFrom } as const;
+    return { port: portText(key, `${path} key`, report), mode: mode(entry.value, `${path}.${name}`, report) };
+  });
+};
+
+const spec = parts({
+  selector: optional(workloadSelector, null),
+  mtls: optional<MtlsMode>(mode, "UNSET"),
+  portLevelMtls: optional<readonly PortMode[]>(portModes, []),
+});
+
+export const peerAuthenticationKind = parts({
   apiVersion: required(oneOf("security.istio.io/v1", "security.istio.io/v1beta1")),
   kind: required(oneOf("PeerAuthentication")),
-  metadata: required(metadata),
-  spec: optional(
-    object({
-      selector: optional(workloadSelector, null),
-      mtls: optional<Read<typeof mutualTls>>(mutualTls, { mode: "UNSET" }),
-      portLevelMtls: optional<Readonly<Record<string, Read<typeof mutualTls>>>>(
-        // The key is a port in every spelling but stays text here; translation makes the number.
-        mapOf(mutualTls, (value, path, report) => portText(value, path, report)?.toString()),
-        {},
-      ),
-    }),
-    { selector: null, mtls: { mode: "UNSET" }, portLevelMtls: {} },
-  ),
+  metadata: required(metadataParts),
+  spec: optional<Read<typeof spec>>(spec, {
+    parts: { selector: null, mtls: "UNSET", portLevelMtls: [] },
+    unreadable: [],
+  }),
   status: ignored,
 });
 export type PeerAuthenticationDocument = Read<typeof peerAuthenticationKind>;
 
+/**
+ * What cannot be read is an error (reported). Where objects count for themselves, an unreadable mode is STRICT, of a port or of all;
+ * without a readable selector the whole namespace is STRICT, whatever else is said of it.
+ * @returns undefined: without a name (reported).
+ */
 export function toPeerAuthentication(
-  read: PeerAuthenticationDocument,
+  { parts: { metadata: meta, spec: given } }: PeerAuthenticationDocument,
   document: Value,
   report: Report,
 ): PeerAuthentication | undefined {
-  const { metadata: meta, spec } = read;
-  const ports = Object.entries(spec.portLevelMtls);
-  if (ports.length > 0 && spec.selector === null) {
-    return wrong(
+  if (meta?.parts.name === undefined || meta.parts.namespace === undefined) return undefined;
+  const { name, namespace } = meta.parts;
+  const base = { name, namespace, from: document.from };
+  const selector = given?.parts.selector;
+  if (given === undefined || selector === undefined) {
+    return { ...base, selector: null, mode: "STRICT", portLevel: {}, overrides: true };
+  }
+  const ports = given.parts.portLevelMtls;
+  // A field that is not known may ask for more than the others say.
+  const closed = ports === undefined || given.unreadable.length > 0 || ports.some(({ port }) => port === undefined);
+  const workloadMode = closed ? "STRICT" : (given.parts.mtls ?? "STRICT");
+  if (selector === null && ports !== undefined && ports.length > 0) {
+    wrong(
       document.from,
-      `PeerAuthentication ${fullName(meta)} has portLevelMtls without a selector`,
+      `PeerAuthentication ${fullName(base)} has portLevelMtls without a selector`,
       "a port means something only at workloads that are named",
       "add spec.selector.matchLabels, or remove portLevelMtls",
       report,
     );
+    const asksForMore = ports.some((one) => one.mode === undefined || one.mode === "STRICT");
+    return { ...base, selector, mode: asksForMore ? "STRICT" : workloadMode, portLevel: {} };
   }
   const portLevel: Record<number, MtlsMode> = {};
-  for (const [port, { mode }] of ports) portLevel[Number(port)] = mode;
-  return {
-    name: meta.name,
-    namespace: meta.namespace,
-    selector: spec.selector,
-    mode: spec.mtls.mode,
-    portLevel,
-    from: document.from,
-  };
+  for (const one of ports ?? []) if (one.port !== undefined) portLevel[one.port] = one.mode ?? "STRICT";
+  return { ...base, selector, mode: workloadMode, portLevel };
 }

@@ -1,10 +1,10 @@
 // any thread · a small schema language: readers turn positioned values into typed ones, or say what is wrong and where. Pure.
 import type { SourceRef } from "../../mesh/source-ref.ts";
-import { quoted, type Report, type Value } from "./value.ts";
+import { type MapEntry, type Problem, quoted, type Report, type Value } from "./value.ts";
 
 /**
- * Reads one value. `path` names it in messages ("spec.rules[0].to"). Returns undefined exactly when it reported an error,
- * so that one pass finds every mistake of a file.
+ * Reads a value. `path` names it in messages ("spec.rules[0].to"). Returns undefined exactly when the value cannot be read, and has
+ * then reported an error, so that a single pass finds every mistake.
  */
 export type Reader<T> = (value: Value, path: string, report: Report) => T | undefined;
 export type Located<T> = { readonly value: T; readonly from: SourceRef };
@@ -58,41 +58,85 @@ export function wrongValue(from: SourceRef, what: string, why: string, fix: stri
 
 /** A map with these fields and no others. */
 export function object<F extends Fields>(fields: F): Reader<ObjectOf<F>> {
-  const names = Object.keys(fields);
   return (value, path, report) => {
-    if (value.type !== "map") return wrongType(value, path, "a map", report);
-    let failed = false;
-    for (const [name, entry] of value.entries) {
-      if (Object.hasOwn(fields, name)) continue;
-      failed = true;
+    const read = readFields(fields, value, path, report);
+    return read === undefined || read.unreadable.length > 0 ? undefined : (read.parts as ObjectOf<F>);
+  };
+}
+
+/**
+ * As `object`, of a standard that grows: an API server may know fields that this release does not. In a file they are refused, with
+ * their line; of an API server they are reported, and the rest of the object counts.
+ */
+export function growingObject<F extends Fields>(fields: F): Reader<ObjectOf<F>> {
+  return (value, path, report) => {
+    const read = readFields(fields, value, path, report, report.acceptance === "object");
+    return read === undefined || read.unreadable.length > 0 ? undefined : (read.parts as ObjectOf<F>);
+  };
+}
+
+export type Parts<F extends Fields> = {
+  /** undefined: unreadable, or missing though required. */
+  readonly parts: { readonly [K in keyof F]: ObjectOf<F>[K] | undefined };
+  /** Names of those fields, and of fields that are not known. */
+  readonly unreadable: readonly string[];
+};
+
+/** A map with these fields, each read for itself: a field that cannot be read is reported and named, and the others count. */
+export function parts<F extends Fields>(fields: F): Reader<Parts<F>> {
+  return (value, path, report) => readFields(fields, value, path, report) as Parts<F> | undefined;
+}
+
+type ReadFields = { readonly parts: Readonly<Record<string, unknown>>; readonly unreadable: readonly string[] };
+
+function readFields(
+  fields: Fields,
+  value: Value,
+  path: string,
+  report: Report,
+  toleratesUnknown = false,
+): ReadFields | undefined {
+  if (value.type !== "map") return wrongType(value, path, "a map", report);
+  const names = Object.keys(fields);
+  const unreadable: string[] = [];
+  for (const [name, entry] of value.entries) {
+    if (Object.hasOwn(fields, name)) continue;
+    const problem = unknownField(name, entry, path, names);
+    if (toleratesUnknown) report.findings.push(problem);
+    else {
+      unreadable.push(name);
+      report.error(problem);
+    }
+  }
+  const read: [string, unknown][] = [];
+  for (const [name, field] of Object.entries(fields)) {
+    const entry = value.entries.get(name);
+    if (entry) {
+      const part = field.read(entry.value, path === "" ? name : `${path}.${name}`, report);
+      if (part === undefined) unreadable.push(name);
+      else read.push([name, part]);
+    } else if (field.absent) read.push([name, field.absent.value]);
+    else {
+      unreadable.push(name);
       report.error({
-        code: "ORL4102",
-        from: entry.keyFrom,
-        what: `${path} has no field ${quoted(name)}`,
-        why: "a field nobody reads would look as if it were in force",
-        fix: `fields here: ${names.join(", ")}${nearest(name, names)}`,
+        code: "ORL4103",
+        from: value.from,
+        what: `${path === "" ? "the document" : path} lacks ${quoted(name)}`,
+        why: "there is no safe default for it",
+        fix: `add ${name}`,
       });
     }
-    const out: [string, unknown][] = [];
-    for (const [name, field] of Object.entries(fields)) {
-      const entry = value.entries.get(name);
-      if (entry) {
-        const read = field.read(entry.value, path === "" ? name : `${path}.${name}`, report);
-        if (read === undefined) failed = true;
-        else out.push([name, read]);
-      } else if (field.absent) out.push([name, field.absent.value]);
-      else {
-        failed = true;
-        report.error({
-          code: "ORL4103",
-          from: value.from,
-          what: `${path === "" ? "the document" : path} lacks ${quoted(name)}`,
-          why: "there is no safe default for it",
-          fix: `add ${name}`,
-        });
-      }
-    }
-    return failed ? undefined : (Object.fromEntries(out) as ObjectOf<F>);
+  }
+  return { parts: Object.fromEntries(read), unreadable };
+}
+
+function unknownField(name: string, { keyFrom }: MapEntry, path: string, names: readonly string[]): Problem {
+  return {
+    code: "ORL4102",
+    from: keyFrom,
+    what: `${path} has no field ${quoted(name)}`,
+    why: "a field nobody reads would look as if it were in force",
+    fix: `fields here: ${names.join(", ")}${nearest(name, names)}`,
   };
 }
 
@@ -101,7 +145,7 @@ function nearest(name: string, names: readonly string[]): string {
   return found === undefined ? "" : `; did you mean ${found}?`;
 }
 
-/** Levenshtein distance, for short names only: 3 stands for anything longer. */
+/** Levenshtein distance, for short names only: 3 means anything longer. */
 function editDistance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > 2 || b.length > 64) return 3;
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
@@ -116,11 +160,19 @@ function editDistance(a: string, b: string): number {
   return row[b.length] ?? 3;
 }
 
-export function list<T>(
-  item: Reader<T>,
-  limits: { readonly max?: number; readonly min?: number } = {},
-): Reader<readonly T[]> {
-  const { max = 10_000, min = 0 } = limits;
+type Limits = { readonly max?: number; readonly min?: number };
+
+export function list<T>(item: Reader<T>, limits: Limits = {}): Reader<readonly T[]> {
+  const readItems = eachOf(item, limits);
+  return (value, path, report) => {
+    const items = readItems(value, path, report);
+    const read = items?.filter((one) => one !== undefined);
+    return read?.length === items?.length ? read : undefined;
+  };
+}
+
+/** A list of which each item is read for itself; undefined in the place of an item that cannot be read. */
+export function eachOf<T>(item: Reader<T>, { max = 10_000, min = 0 }: Limits = {}): Reader<readonly (T | undefined)[]> {
   return (value, path, report) => {
     if (value.type !== "list") return wrongType(value, path, "a list", report);
     if (value.items.length > max || value.items.length < min) {
@@ -133,12 +185,7 @@ export function list<T>(
         report,
       );
     }
-    const out: T[] = [];
-    value.items.forEach((one, index) => {
-      const read = item(one, `${path}[${index}]`, report);
-      if (read !== undefined) out.push(read);
-    });
-    return out.length === value.items.length ? out : undefined;
+    return value.items.map((one, index) => item(one, `${path}[${index}]`, report));
   };
 }
 

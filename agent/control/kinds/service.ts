@@ -7,9 +7,9 @@ import type { NodeSettings } from "./node-settings.ts";
 import {
   anything,
   boolean,
+  growingObject,
   ignored,
   list,
-  object,
   oneOf,
   optional,
   type Read,
@@ -30,18 +30,18 @@ const clusterIp: Reader<string> = (value, path, report) =>
 const distributions = ["", "PreferClose", "PreferSameZone", "PreferSameNode"] as const;
 const noSource = "the mesh keeps the client's own address, and chooses per connection";
 
-export const serviceKind = object({
+export const serviceKind = growingObject({
   apiVersion: required(oneOf("v1")),
   kind: required(oneOf("Service")),
   metadata: required(metadata),
   spec: required(
-    object({
+    growingObject({
       type: optional(oneOf("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"), "ClusterIP"),
       clusterIP: optional(clusterIp, ""),
       clusterIPs: optional(list(clusterIp, { max: 16 }), []),
       ports: optional(
         list(
-          object({
+          growingObject({
             name: optional(portName, ""),
             port: required(port),
             protocol: optional(oneOf("TCP", "UDP", "SCTP"), "TCP"),

@@ -47,14 +47,27 @@ export class ConfigError extends Error {
   }
 }
 
-/** Collects what is wrong (refuses the whole) and what is not honoured (reported, refuses nothing). */
+/**
+ * What a source does with a mistake. "all": nothing of what was read with it counts; so a file or a directory is accepted. "object":
+ * each object counts for itself, and a policy is read in its closed form; so an API server is accepted, in which others write too.
+ */
+export type Acceptance = "all" | "object";
+
+/** Of more mistakes the first ones are reported. */
+export const MAX_PROBLEMS = 100;
+
+/** Collects what is wrong (refuses the whole, or closes the object) and what is not honoured (reported, refuses nothing). */
 export class Report {
+  readonly acceptance: Acceptance;
   readonly problems: Problem[] = [];
   readonly findings: Problem[] = [];
 
+  constructor(acceptance: Acceptance = "all") {
+    this.acceptance = acceptance;
+  }
+
   error(problem: Problem): undefined {
-    // A file of 100,000 mistakes is told about its first ones.
-    if (this.problems.length < 100) this.problems.push(problem);
+    if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
     return undefined;
   }
 

@@ -103,7 +103,7 @@ function parseLocality(written: string): Locality | undefined {
   return parts.length <= 3 && region !== "" ? { region, zone, subzone } : undefined;
 }
 
-/** The Deployment's name when the pod's has the form of one of its pods, else the pod's own. */
+/** The Deployment's name when the pod's has the form of its pods' names, else the pod's own. */
 function workloadName(meta: Metadata): string {
   const named = meta.labels[WORKLOAD_NAME];
   if (named !== undefined && named !== "") return named;

@@ -47,6 +47,7 @@ export class StaticFileSource implements ConfigurationSource {
     this.#copy = new Copy(lastGoodFile, this.#files, (message) => dependencies.warn?.(message));
     this.#status = {
       kind: "static-file",
+      acceptance: "all",
       from: options.path,
       state: "waiting",
       fromLastGood: false,

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
+import { positionText } from "../mesh/source-ref.ts";
+import { MeshStore } from "../mesh/store.ts";
+import { AcceptedObjects, type ObjectChange } from "./accepted-objects.ts";
+
+const settings = {
+  node: "west",
+  cluster: "c1",
+  network: "",
+  trustDomain: "cluster.local",
+  clusterDomain: "cluster.local",
+  rootNamespace: "istio-system",
+  honourIstioLabels: false,
+};
+
+const apiVersions: Readonly<Record<string, string>> = {
+  Service: "v1",
+  Namespace: "v1",
+  EndpointSlice: "discovery.k8s.io/v1",
+  Workload: "orlop.dev/v1alpha1",
+  AuthorizationPolicy: "security.istio.io/v1",
+  PeerAuthentication: "security.istio.io/v1",
+};
+
+let versions = 0;
+
+function present(kind: string, name: string, object: unknown, uid = "u1"): ObjectChange {
+  versions += 1;
+  const version = { kind, namespace: "shop", name, resourceVersion: String(versions) };
+  return { op: "present", apiVersion: apiVersions[kind] ?? "", version, uid, object };
+}
+
+const deleted = (kind: string, name: string): ObjectChange => ({
+  op: "deleted",
+  object: { kind, namespace: "shop", name },
+});
+
+/** Objects and the store that follows them. */
+function source() {
+  const objects = new AcceptedObjects(settings);
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const apply = (...changes: readonly ObjectChange[]): readonly MeshUpdate[] => {
+    const updates = objects.apply(changes);
+    store.apply(updates);
+    return updates;
+  };
+  const problems = (): readonly string[] => objects.problems.map(({ from, what }) => `${positionText(from)} ${what}`);
+  const policy = (name: string): AuthorizationPolicy | undefined =>
+    [...store.authorizationPolicies()].find((one) => one.name === name);
+  const peers = (name: string): PeerAuthentication | undefined =>
+    [...store.peerAuthentications()].find((one) => one.name === name);
+  const service = (name: string): Service | undefined => store.service(`shop/${name}`);
+  return { objects, store, apply, problems, policy, peers, service };
+}
+
+const policyOf = (spec: unknown) => present("AuthorizationPolicy", "callers", { spec });
+const web = { source: { principals: ["cluster.local/ns/shop/sa/web"] } };
+
+test("an object is read, with its kind and names from the API server, and named by its version", () => {
+  const { apply, policy, problems } = source();
+  const object = { kind: "Pod", metadata: { name: "other", namespace: "bank" }, spec: { rules: [{ from: [web] }] } };
+  const change = present("AuthorizationPolicy", "callers", object);
+  apply(change);
+  const read = policy("callers");
+  assert.deepEqual(read?.from, change.op === "present" && change.version);
+  assert.deepEqual(read?.rules[0]?.sources[0]?.principals, [{ kind: "exact", value: "cluster.local/ns/shop/sa/web" }]);
+  assert.equal(read?.namespace, "shop");
+  assert.deepEqual(problems(), []);
+});
+
+test("a policy is what its present version says, whatever was known before", () => {
+  const good = { action: "DENY", rules: [{ from: [web] }] };
+  const bad = { action: "DENY", rules: [{ from: [{ source: { principals: [7] } }] }] };
+  const after = source();
+  after.apply(policyOf(good));
+  const change = policyOf(bad);
+  after.apply(change);
+  const fresh = source();
+  fresh.apply(change);
+  assert.deepEqual(after.policy("callers"), fresh.policy("callers"));
+  assert.deepEqual(after.policy("callers")?.rules[0]?.sources[0]?.unreadable, ["principals"]);
+  assert.match(after.problems().join(), /^AuthorizationPolicy\/shop\/callers@\d+ spec\.rules\[0\]\.from\[0\]/);
+  after.apply(policyOf(good));
+  assert.deepEqual(after.problems(), []);
+});
+
+test("closed forms: a DENY widens, an ALLOW grants nothing and counts, a mode is STRICT", () => {
+  const { apply, policy, peers, problems } = source();
+  const allow = [{ from: [web] }, { from: [{ source: { newer: ["x"] } }] }];
+  apply(policyOf({ rules: allow }));
+  assert.deepEqual(
+    policy("callers")?.rules.map(({ sources }) => sources.map(({ unreadable }) => unreadable)),
+    [[[]], [["newer"]]],
+  );
+  for (const selector of [7, { matchLabels: { app: 7 } }, { matchExpressions: [] }]) {
+    apply(policyOf({ selector, rules: allow }));
+    assert.deepEqual([policy("callers")?.selector, policy("callers")?.rules], [null, []]);
+    apply(policyOf({ selector, action: "DENY", rules: [{ from: [web] }] }));
+    assert.deepEqual([policy("callers")?.selector, policy("callers")?.rules.length], [null, 1]);
+  }
+  apply(policyOf({ selector: { matchLabels: { app: "api" } }, action: "ALOW", rules: allow }));
+  assert.deepEqual([policy("callers")?.action, policy("callers")?.selector], ["DENY", { app: "api" }]);
+  assert.deepEqual(policy("callers")?.rules[0]?.unreadable, ["*"]);
+
+  const of = (spec: unknown) => present("PeerAuthentication", "peers", { spec });
+  const selector = { matchLabels: { app: "api" } };
+  apply(of({ selector, mtls: { mode: "LOOSE" }, portLevelMtls: { 80: { mode: 7 }, 81: { mode: "DISABLE" } } }));
+  assert.deepEqual([peers("peers")?.mode, peers("peers")?.portLevel], ["STRICT", { 80: "STRICT", 81: "DISABLE" }]);
+  assert.equal(peers("peers")?.overrides, undefined);
+  apply(of({ selector: "api", mtls: { mode: "PERMISSIVE" } }));
+  assert.deepEqual([peers("peers")?.mode, peers("peers")?.selector, peers("peers")?.overrides], ["STRICT", null, true]);
+  assert.ok(problems().length >= 2);
+});
+
+test("what says where things are stays as it was while its object lives, and no longer", () => {
+  const { apply, service, problems } = source();
+  const good = { spec: { clusterIP: "10.96.0.1", ports: [{ port: 80 }] } };
+  const bad = { spec: { clusterIP: "10.96.0.1", ports: [{ port: "eighty" }] } };
+  apply(present("Service", "api", bad));
+  assert.equal(service("api"), undefined);
+  apply(present("Service", "api", good));
+  const kept = service("api");
+  apply(present("Service", "api", bad));
+  assert.equal(service("api"), kept);
+  assert.match(problems().join(), /^Service\/shop\/api@\d+ spec\.ports\[0\]\.port should be a whole number/);
+  // Another object of the same name, and the same object after a delete, begin anew.
+  apply(present("Service", "api", bad, "u2"));
+  assert.equal(service("api"), undefined);
+  apply(present("Service", "api", good, "u2"));
+  assert.notEqual(service("api"), undefined);
+  apply(deleted("Service", "api"), present("Service", "api", bad, "u2"));
+  assert.equal(service("api"), undefined);
+  apply(deleted("Service", "api"));
+  assert.deepEqual(problems(), []);
+});
+
+test("a field that a Service may have and nobody here knows is reported, and the rest counts", () => {
+  const { apply, service, problems, objects } = source();
+  const spec = { clusterIP: "10.96.0.1", ports: [{ port: 80, newer: 1 }], newer: true };
+  apply(present("Service", "api", { metadata: { newer: 1 }, spec }));
+  assert.deepEqual(service("api")?.vips, ["10.96.0.1"]);
+  assert.deepEqual(problems(), []);
+  assert.equal(objects.findings.filter(({ code }) => code === "ORL4102").length, 3);
+});
+
+test("an address that two workloads claim: both are known, both are told apart, and it is over when it is over", () => {
+  const { apply, store, problems } = source();
+  const of = (name: string, address: string) =>
+    present("Workload", name, { spec: { addresses: [address], node: "east" } });
+  apply(of("a", "10.0.0.1"), of("b", "10.0.0.1"), of("c", "10.0.0.3"));
+  assert.deepEqual(
+    store.rivalsAt("10.0.0.1").map(({ name }) => name),
+    ["a", "b"],
+  );
+  assert.match(problems().join(), /^Workload\/shop\/b@\d+ 10\.0\.0\.1 belongs to Workload shop\/a already$/);
+  apply(of("b", "10.0.0.2"));
+  assert.deepEqual([store.workloadAt("10.0.0.1")?.name, store.workloadAt("10.0.0.2")?.name], ["a", "b"]);
+  assert.deepEqual(problems(), []);
+  apply(of("b", "10.0.0.3"));
+  apply(deleted("Workload", "c"));
+  assert.deepEqual([store.workloadAt("10.0.0.3")?.name, problems()], ["b", []]);
+});
+
+test("whatever an object holds, nothing is thrown, and other objects stay as they were", () => {
+  const kinds = fc.constantFrom(...Object.keys(apiVersions), "HTTPRoute", "Unheard", "");
+  const anything = fc.oneof(fc.jsonValue(), fc.record({ metadata: fc.jsonValue(), spec: fc.jsonValue() }));
+  const { apply, policy, objects } = source();
+  apply(policyOf({ rules: [{ from: [web] }] }));
+  const known = policy("callers");
+  fc.assert(
+    fc.property(kinds, anything, (kind, object) => {
+      apply(present(kind, "x", object));
+      assert.equal(policy("callers"), known);
+      assert.ok(objects.problems.every(({ from }) => positionText(from) !== ""));
+      apply(deleted(kind, "x"));
+    }),
+    { numRuns: 500 },
+  );
+  assert.deepEqual(objects.problems, []);
+});

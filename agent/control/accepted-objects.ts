@@ -1,0 +1,113 @@
+// main thread · the objects of an API server, each accepted for itself (acceptance "object"). An unreadable policy is in force in its
+// closed form, which depends on the present object alone, so that all nodes agree. Of a kind that says where things are, the last
+// version that could be read stays in force while the object lives. Pure but for its state.
+import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { ObjectVersion } from "../mesh/source-ref.ts";
+import { Assembly } from "./kinds/assembly.ts";
+import { jsonValue } from "./kinds/json-value.ts";
+import type { NodeSettings } from "./kinds/node-settings.ts";
+import { type ParsedObject, parsedObjectsOf } from "./kinds/parsed-object.ts";
+import { type MapEntry, type Problem, Report, type Value } from "./kinds/value.ts";
+
+/** What the API server says of an object. `uid` tells an object from an earlier object of the same name. */
+export type ObjectChange =
+  | {
+      readonly op: "present";
+      readonly apiVersion: string;
+      readonly version: ObjectVersion;
+      readonly uid: string;
+      /** As JSON.parse made it; kind, apiVersion, name and namespace in it may be missing. */
+      readonly object: unknown;
+    }
+  | { readonly op: "deleted"; readonly object: Pick<ObjectVersion, "kind" | "namespace" | "name"> };
+
+/** Kinds that say where things are, and never who may call: an old answer is better than none. */
+const KEPT_KINDS: ReadonlySet<string> = new Set(["Service", "EndpointSlice"]);
+
+type AcceptedObject = {
+  readonly uid: string;
+  /** What is in force of it: of the present version, or of an earlier version that could be read. */
+  readonly parsed: readonly ParsedObject[];
+  readonly problems: readonly Problem[];
+  readonly findings: readonly Problem[];
+};
+
+const nothing: AcceptedObject = { uid: "", parsed: [], problems: [], findings: [] };
+
+export class AcceptedObjects {
+  readonly #settings: NodeSettings;
+  readonly #assembly: Assembly;
+  readonly #known = new Map<string, AcceptedObject>();
+
+  constructor(settings: NodeSettings) {
+    this.#settings = settings;
+    this.#assembly = new Assembly(settings, "object");
+  }
+
+  /** Objects of the mesh that are in force. */
+  get objects(): number {
+    return this.#assembly.objects;
+  }
+
+  /** What is wrong with the present objects, until each is mended or gone. */
+  get problems(): readonly Problem[] {
+    return [...this.#known.values().flatMap(({ problems }) => problems), ...this.#assembly.problems];
+  }
+
+  /** What is known but not honoured. */
+  get findings(): readonly Problem[] {
+    return [...this.#known.values().flatMap(({ findings }) => findings), ...this.#assembly.findings];
+  }
+
+  /** Takes the changes over, in their order, and says what they change in the mesh. Nothing in an object can make it throw. */
+  apply(changes: readonly ObjectChange[]): readonly MeshUpdate[] {
+    const before = new Map<string, readonly ParsedObject[]>();
+    for (const change of changes) {
+      const key = keyOf(change.op === "present" ? change.version : change.object);
+      const known = this.#known.get(key) ?? nothing;
+      if (!before.has(key)) before.set(key, known.parsed);
+      if (change.op === "present") this.#known.set(key, this.#accept(change, known));
+      else this.#known.delete(key);
+    }
+    const gone = [...before.values()].flat();
+    const come = [...before.keys()].flatMap((key) => this.#known.get(key)?.parsed ?? []);
+    return this.#assembly.swap({ gone, come });
+  }
+
+  #accept(change: Extract<ObjectChange, { readonly op: "present" }>, known: AcceptedObject): AcceptedObject {
+    const { version, uid } = change;
+    const report = new Report("object");
+    const parsed = parsedObjectsOf(documentOf(change), this.#settings, report);
+    const { problems, findings } = report;
+    if (!KEPT_KINDS.has(version.kind) || problems.length === 0) return { uid, parsed, problems, findings };
+    const kept = known.uid === uid ? known : nothing;
+    return { uid, parsed: kept.parsed, problems, findings: kept.findings };
+  }
+}
+
+const keyOf = ({ kind, namespace, name }: Pick<ObjectVersion, "kind" | "namespace" | "name">): string =>
+  `${kind} ${namespace}/${name}`;
+
+/** The object with what the API server says of it beside it: the items of a list have no kind, and names are not for the object to choose. */
+function documentOf({ apiVersion, version, object }: Extract<ObjectChange, { readonly op: "present" }>): Value {
+  const { kind, namespace, name } = version;
+  const document = mapOf(jsonValue(object, version));
+  const written = document.get("metadata")?.value;
+  const metadata = mapOf(written);
+  const entry = (value: Value): MapEntry => ({ keyFrom: version, value });
+  const text = (value: string): MapEntry => entry({ type: "string", value, from: version });
+  // Then its annotations cannot be read either, of which one may say that a policy is not enforced.
+  if (written !== undefined && written.type !== "map")
+    metadata.set("annotations", entry({ type: "null", from: version }));
+  metadata.set("name", text(name));
+  if (namespace !== "") metadata.set("namespace", text(namespace));
+  document.set("metadata", entry({ type: "map", from: version, entries: metadata }));
+  document.set("kind", text(kind));
+  if (!document.has("apiVersion")) document.set("apiVersion", text(apiVersion));
+  return { type: "map", from: version, entries: document };
+}
+
+/** A copy of its entries; what is no map has none, and its kind's required fields are then missing. */
+function mapOf(value: Value | undefined): Map<string, MapEntry> {
+  return new Map(value?.type === "map" ? value.entries : []);
+}
