@@ -48,7 +48,7 @@ export function eligibleEndpoints(
 }
 
 function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
-  return candidates.filter(({ weight, healthy }) => weight > 0 && (healthy || policy.health === "allow-all"));
+  return candidates.filter((candidate) => candidate.weight > 0 && (candidate.healthy || policy.health === "allow-all"));
 }
 
 /**

@@ -78,7 +78,7 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
   const chosen = chooseEndpoint(candidates, {
     from: source,
     loadBalancing: service.loadBalancing,
-    load: ({ address, port: target }) => world.load(address, target),
+    load: (candidate) => world.load(candidate.address, candidate.port),
     random: world.random,
   });
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);

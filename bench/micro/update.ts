@@ -36,7 +36,7 @@ export function changer(store: MeshStore, all: Workload[]): (nth: number) => voi
     store.apply([{ kind: "workload", op: "upsert", value }]);
     const of = store.service(`${value.namespace}/${value.labels.app}`);
     if (of === undefined) throw new Error("the changed workload has no service");
-    const endpoint = store.endpointsOf(of).find(({ workload: owner }) => owner?.uid === value.uid);
+    const endpoint = store.endpointsOf(of).find((each) => each.workload?.uid === value.uid);
     if (endpoint?.healthy !== value.healthy) throw new Error("the change is not in force");
   };
 }
