@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findingsOf } from "./findings.ts";
+import { aSource, fakeNow } from "./source.fake.ts";
+import type { AdminSource } from "./source.ts";
+
+const statusOf = async (code: string, values: Partial<AdminSource> = {}) =>
+  (await findingsOf(aSource(values))).filter((finding) => finding.code === code).map(({ status }) => status);
+
+test("a node that is well has findings that are all ok", async () => {
+  assert.ok((await findingsOf(aSource())).every(({ status, why, fix }) => status === "ok" && why === "" && fix === ""));
+});
+
+test("each trouble is its finding, and says what to do", async () => {
+  const cases: readonly (readonly [code: string, status: string, values: Partial<AdminSource>])[] = [
+    ["ORL2001", "warn", { pods: () => [{ workloadUid: "x", podIdx: null, state: "failed", note: "" }] }],
+    ["ORL6101", "fail", { keeper: () => ({ connected: false, message: "" }) }],
+    ["ORL6102", "fail", { heartbeatAgeMs: () => 1_500 }],
+    ["ORL6102", "warn", { heartbeatAgeMs: () => null }],
+    ["ORL6104", "warn", { counters: () => ({ event_dropped: 3 }) }],
+    [
+      "ORL6103",
+      "warn",
+      { bpf: async () => ({ programs: [], maps: [{ name: "dst_of_flow", entries: 60_000, maxEntries: 65_536 }] }) },
+    ],
+    [
+      "ORL5001",
+      "warn",
+      {
+        certs: () => [
+          {
+            ...{ identity: "spiffe://cluster.local/ns/a/sa/b", state: "ready", serial: "1", message: "" },
+            ...{ notBeforeMs: fakeNow - 80_000, notAfterMs: fakeNow + 1_000, rotatesAtMs: fakeNow - 1 },
+          },
+        ],
+      },
+    ],
+  ];
+  for (const [code, status, values] of cases) {
+    assert.deepEqual(await statusOf(code, values), [status], code);
+    const [finding] = (await findingsOf(aSource(values))).filter((each) => each.code === code);
+    assert.ok(finding && finding.why !== "" && finding.fix !== "", code);
+  }
+});
