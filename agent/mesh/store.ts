@@ -63,14 +63,14 @@ export class MeshStore implements Snapshot {
       "peer-authentication": new Set(),
     };
     this.#servicesTouched = new Set();
-    this.#sharersTouched = new Set();
+    if (this.#sharersTouched.size > 0) this.#sharersTouched = new Set();
     for (const update of updates) if (this.#applyOne(update)) changed[update.kind].add(keyOf(update));
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
     if (policies + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
     return {
       version: this.#version,
-      workloads: changed.workload.union(this.#sharersTouched),
+      workloads: this.#sharersTouched.size === 0 ? changed.workload : changed.workload.union(this.#sharersTouched),
       services: changed.service,
       authorizationPolicies: changed["authorization-policy"],
       peerAuthentications: changed["peer-authentication"],
