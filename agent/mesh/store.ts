@@ -190,13 +190,13 @@ export class MeshStore implements Snapshot {
 
   #setWorkload(before: Workload | undefined, after: Workload | undefined): void {
     if (before !== undefined) {
-      this.#touchSharersOf(before);
+      if (this.#workloads.hasShared) this.#touchSharersOf(before);
       this.#workloads.remove(before);
       this.#endpoints.removeWorkload(before, this.#touchServicesOf(before));
     }
     if (after !== undefined) {
       this.#workloads.add(after);
-      this.#touchSharersOf(after);
+      if (this.#workloads.hasShared) this.#touchSharersOf(after);
       this.#endpoints.addWorkload(after, this.#touchServicesOf(after));
     }
   }
