@@ -58,7 +58,7 @@ async function measureAll(world: World, chosen: readonly PlannedRow[], options: 
   };
   const end = performance.now() + (options.only === undefined ? WHOLE_PLAN_MS : ONE_ROW_MS);
   const measured = new Map<string, Promise<FigurePairs>>();
-  const versions: Record<string, string> = {};
+  const versions: Record<string, string> = { "congestion control": world.congestionControl };
   const rows: Row[] = [];
   const failures: Failure[] = [];
   const waiting = new Set(chosen.map(seriesOf));

@@ -5,6 +5,7 @@ import path from "node:path";
 import { type Cluster, createCluster, type NodeSpec, type Pod } from "../test/box/cluster.ts";
 import type { Running } from "../test/box/process.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
+import { takeCongestionControl } from "./congestion.ts";
 import { ownProgram } from "./programs.ts";
 
 /** `neighbour` is a server on the client's own node. `redirected` has iptables rules when a scenario wants them. */
@@ -15,8 +16,6 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-b", pods: podsOf(["server"]) },
 ];
 export const SERVER_PORT = 9000;
-/** Linux's own default, for all sides alike: a machine set to another, such as BBR with its pacing, measures that instead. */
-export const CONGESTION_CONTROL = "cubic";
 
 export type Box = {
   readonly cluster: Cluster;
@@ -28,6 +27,8 @@ export type Box = {
 };
 
 export type World = {
+  /** In all namespaces of both boxes. */
+  readonly congestionControl: string;
   /** Created when first asked for. */
   plain(): Promise<Box>;
   mesh(): Promise<Box>;
@@ -40,14 +41,16 @@ export function createWorld(): World {
   let plain: Promise<Box> | undefined;
   let mesh: Promise<Box> | undefined;
   let certificates: Promise<Certificates> | undefined;
+  const congestion = takeCongestionControl();
   const openPlain = (): Promise<Box> => {
-    plain ??= openBox("");
+    plain ??= openBox("", congestion.name);
     return plain;
   };
   return {
+    congestionControl: congestion.name,
     plain: openPlain,
     mesh: () => {
-      mesh ??= openBox("  dataThreads: 1\n");
+      mesh ??= openBox("  dataThreads: 1\n", congestion.name);
       return mesh;
     },
     certificates: () => {
@@ -60,6 +63,7 @@ export function createWorld(): World {
         const open = await box?.catch(() => undefined);
         await open?.cluster.close();
       }
+      congestion.restore();
     },
   };
 }
@@ -70,10 +74,10 @@ export function folderIn(cluster: Cluster, name: string): string {
   return folder;
 }
 
-async function openBox(nodeConfig: string): Promise<Box> {
+async function openBox(nodeConfig: string, congestionControl: string): Promise<Box> {
   const cluster = await createCluster({ nodes, nodeConfig });
   try {
-    await setCongestionControl(cluster);
+    await setCongestionControl(cluster, congestionControl);
     const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];
     const sinks = new Map<string, Running>();
     for (const pod of [server, neighbour]) sinks.set(pod.name, await startSink(pod, "0.0.0.0", SERVER_PORT));
@@ -84,11 +88,11 @@ async function openBox(nodeConfig: string): Promise<Box> {
   }
 }
 
-async function setCongestionControl({ nodes, wire, outside }: Cluster): Promise<void> {
+async function setCongestionControl({ nodes, wire, outside }: Cluster, name: string): Promise<void> {
   for (const host of [wire, outside, ...nodes, ...nodes.flatMap(({ pods }) => pods)]) {
-    const command = `echo ${CONGESTION_CONTROL} > /proc/sys/net/ipv4/tcp_congestion_control`;
+    const command = `echo ${name} > /proc/sys/net/ipv4/tcp_congestion_control`;
     const { status, stderr } = await host.run(["sh", "-c", command]);
-    if (status !== 0) throw new Error(`${host.name} has no congestion control "${CONGESTION_CONTROL}": ${stderr}`);
+    if (status !== 0) throw new Error(`${host.name} has no congestion control "${name}": ${stderr}`);
   }
 }
 

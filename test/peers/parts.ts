@@ -5,6 +5,8 @@ export type Part = {
   /** Below test/peers. */
   readonly test: string;
   readonly projects: readonly string[];
+  /** Debian packages whose programs it runs. */
+  readonly debian?: readonly string[];
   /** A variable that has to name a program which no registry has. */
   readonly given?: string;
 };
@@ -14,4 +16,9 @@ export const parts: readonly Part[] = [
   { name: "rustls", test: "rustls/rustls.peer.ts", projects: ["rustls"] },
   { name: "h2spec", test: "h2spec/h2spec.peer.ts", projects: ["h2spec"] },
   { name: "tlslite", test: "tlslite/tlslite.peer.ts", projects: ["tlslite"] },
+  {
+    ...{ name: "zoo", test: "zoo/zoo.peer.ts" },
+    projects: ["zoo/python", "zoo/node", "zoo/go", "zoo/java", "zoo/rust"],
+    debian: ["curl", "redis-server", "redis-tools", "postgresql", "mariadb-server", "mariadb-client"],
+  },
 ];

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { knownFaults } from "./known-faults.ts";
 import { type Part, parts } from "./parts.ts";
+import { installDebian } from "./support/debian.ts";
 import { built, toolOf, Unavailable } from "./support/projects.ts";
 import { missingTools, toolNames } from "./support/tools.ts";
 
@@ -82,17 +83,25 @@ function provide(part: Part): string | undefined {
   if (part.given !== undefined && !process.env[part.given]) {
     return `set ${part.given} to the path of its binary; no registry has it`;
   }
-  for (const project of part.projects) {
+  const attempt = (what: string, provideIt: () => void): string | undefined => {
     const start = performance.now();
     try {
-      built(project);
+      provideIt();
     } catch (error) {
       if (error instanceof Unavailable) return error.message;
       console.error(error instanceof Error ? error.message : error);
       failed = true;
-      return `${project} was not built`;
+      return `${what} was not built`;
     }
-    console.log(`built ${project} (${toolOf(project)}) in ${((performance.now() - start) / 1_000).toFixed(1)} s`);
+    console.log(`${what}: there after ${((performance.now() - start) / 1_000).toFixed(1)} s`);
+    return undefined;
+  };
+  const { debian, projects } = part;
+  const none = debian && attempt(`packages of ${part.name}`, () => installDebian(debian));
+  if (none !== undefined) return none;
+  for (const project of projects) {
+    const none = attempt(`${project} (${toolOf(project)})`, () => void built(project));
+    if (none !== undefined) return none;
   }
   return undefined;
 }

@@ -1,0 +1,5 @@
+package zoo;
+
+public interface Greeter {
+    String greet(String said);
+}
