@@ -15,6 +15,11 @@ export const ORLOP_SOCK_DIALS_APP = 16;
 export const ORLOP_SOCK_DIALLING = 32;
 export const ORLOP_SOCK_FROM_AGENT = 64;
 export const ORLOP_SOCK_JOINED = 128;
+export const ORLOP_POD_FLOWS = 2048;
+export const ORLOP_POD_JOINED = 512;
+export const ORLOP_POD_DIALS = 512;
+export const ORLOP_POD_TRAFFIC = 128;
+export const ORLOP_POD_RING_SHARE = 8;
 export const ORLOP_IN_REFUSE = 1;
 export const ORLOP_IN_PASS = 2;
 export const ORLOP_IN_AGENT = 3;
@@ -61,7 +66,10 @@ export const ORLOP_COUNT_CONNECT_JOINED = 24;
 export const ORLOP_COUNT_JOIN_WITHDRAWN = 25;
 export const ORLOP_COUNT_JOINED_MAP_FULL = 26;
 export const ORLOP_COUNT_IN_JOINED = 27;
-export const ORLOP_COUNT_MAX = 28;
+export const ORLOP_COUNT_CONNECT_REFUSED_BUDGET = 28;
+export const ORLOP_COUNT_JOINED_BUDGET = 29;
+export const ORLOP_COUNT_AGENT_FLOW_BUDGET = 30;
+export const ORLOP_COUNT_MAX = 31;
 export const ORLOP_ARENA_EVENTS = 0;
 export const ORLOP_ARENA_EVENT_CAPACITY = 1024;
 export const ORLOP_ARENA_EVENT_TEXT = 131072;
@@ -130,6 +138,20 @@ export const orlopDst = {
   sockCookie: 24,
 } as const;
 
+/** Byte offsets in struct orlop_usage. */
+export const orlopUsage = {
+  size: 48,
+  flows: 0,
+  joined: 4,
+  dials: 8,
+  traffic: 12,
+  refused: 16,
+  eventsLost: 24,
+  ringMark: 32,
+  ringEvents: 40,
+  pad: 44,
+} as const;
+
 /** Byte offsets in struct orlop_tuple. */
 export const orlopTuple = {
   size: 40,
@@ -138,6 +160,14 @@ export const orlopTuple = {
   srcPort: 32,
   dstPort: 34,
   pad: 36,
+} as const;
+
+/** Byte offsets in struct orlop_admitted. */
+export const orlopAdmitted = {
+  size: 16,
+  sockCookie: 0,
+  podIdx: 8,
+  pad: 12,
 } as const;
 
 /** Byte offsets in struct orlop_joined. */
@@ -415,4 +445,7 @@ export const counterNames = [
   "join_withdrawn",
   "joined_map_full",
   "in_joined",
+  "connect_refused_budget",
+  "joined_budget",
+  "agent_flow_budget",
 ] as const;

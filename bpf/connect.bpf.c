@@ -28,10 +28,9 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int e
 	struct orlop_event *event;
 
 	count(reason);
-	event = event_reserve_refusal(reason);
+	event = event_reserve_refusal(reason, pod->pod_idx);
 	if (event) {
 		event->sock_cookie = bpf_get_socket_cookie(ctx);
-		event->pod_idx = pod->pod_idx;
 		event->direction = ORLOP_DIRECTION_OUT;
 		event->src = *pod_addr(pod, addr_is4(dst));
 		event->dst = *dst;
@@ -70,11 +69,23 @@ static __always_inline int is_bound_to_any(struct bpf_sock_addr *ctx, struct bpf
 	       (sk->src_ip6[2] == 0 || sk->src_ip6[2] == bpf_htonl(0xffff));
 }
 
+/* With its share of joined_flow used up, a pod's connections go by the agent. */
+static __always_inline int may_join(const struct orlop_pod *pod)
+{
+	struct orlop_usage *usage = usage_of(pod->pod_idx);
+
+	if (usage && !AT_BOUND(usage->joined, ORLOP_POD_JOINED))
+		return 1;
+	count(ORLOP_COUNT_JOINED_BUDGET);
+	return 0;
+}
+
 static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct orlop_addr *dst,
 				       struct far_end *to)
 {
 	struct bpf_sock *sk = ctx->sk;
 	__be16 port = (__be16)ctx->user_port;
+	struct orlop_usage *usage;
 	struct orlop_sock *sock;
 	struct orlop_pod *pod;
 	__u32 protocol = ctx->protocol;
@@ -130,7 +141,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 
 	/* Fail mode: open, for a pair that the evaluator let join: whether an agent lives makes no
 	 * difference. A source that the application chose itself is the agent's to judge. */
-	if (!addr_is_zero(pod_addr(pod, is4)) && same_node(pod, dst, port, to) &&
+	if (!addr_is_zero(pod_addr(pod, is4)) && same_node(pod, dst, port, to) && may_join(pod) &&
 	    bind_source(ctx, pod, is4) == 0) {
 		sock->to = to->addr;
 		sock->to_port = to->port;
@@ -149,10 +160,9 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 				      port);
 		/* Fail mode: open (PERMISSIVE), counted and reported. */
 		count(ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT);
-		event = event_reserve(ORLOP_EVENT_DIRECT);
+		event = event_reserve(ORLOP_EVENT_DIRECT, pod->pod_idx);
 		if (event) {
 			event->sock_cookie = bpf_get_socket_cookie(ctx);
-			event->pod_idx = pod->pod_idx;
 			event->direction = ORLOP_DIRECTION_OUT;
 			event->reason = ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT;
 			event->src = *pod_addr(pod, is4);
@@ -167,6 +177,15 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	 * names it. The errno is that of a kernel without such a route, and clients then try the other family. */
 	if (addr_is_zero(pod_addr(pod, is4)))
 		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
+
+	/* Fail mode: closed. What a pod without free ports would get: the agent's listener has not established the
+	 * connections that the pod began before, and no other pod is to wait for them. */
+	usage = usage_of(pod->pod_idx);
+	if (!usage || AT_BOUND(usage->flows, ORLOP_POD_FLOWS)) {
+		if (usage)
+			__sync_fetch_and_add(&usage->refused, 1);
+		return refuse(ctx, ORLOP_COUNT_CONNECT_REFUSED_BUDGET, EADDRNOTAVAIL, pod, dst, port);
+	}
 
 	sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_CAPTURED;
 	count(ORLOP_COUNT_CONNECT_CAPTURED);

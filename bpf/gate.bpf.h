@@ -14,8 +14,9 @@
 /* sockops: the value is ignored for the callbacks used here. */
 #define OPS_OK 1
 
-#define ECONNREFUSED 111
-#define ENETUNREACH  101
+#define EADDRNOTAVAIL 99
+#define ECONNREFUSED  111
+#define ENETUNREACH   101
 
 /* Set by the keeper before the load: bpf_set_retval exists (5.18). Without it a refusal reads EPERM. */
 const volatile __u8 have_set_retval SEC(".rodata") __weak = 0;

@@ -44,12 +44,28 @@ struct {
 	__type(value, struct orlop_dst);
 } dst_of_flow SEC(".maps") __weak;
 
+/* sockops writes and deletes. Full: as a full dst_of_flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct orlop_flow);
+	__type(value, __u32);
+} pending_flow SEC(".maps") __weak;
+
+/* Hooks write, the keeper reads and sets to zero. As many entries as there may be pods. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4097);
+	__type(key, __u32);
+	__type(value, struct orlop_usage);
+} pod_usage SEC(".maps") __weak;
+
 /* sockops writes and deletes, sk_lookup reads. Full: counted; the agent's dial is judged as plaintext. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct orlop_tuple);
-	__type(value, __u64);
+	__type(value, struct orlop_admitted);
 } agent_flow SEC(".maps") __weak;
 
 /* sockops writes and deletes, sk_lookup reads. Full: counted; the connection is judged as plaintext. */

@@ -87,7 +87,32 @@ struct orlop_dst {
 	__u64 sock_cookie;
 };
 
-/* agent_flow: this -> __u64 socket cookie. Connections the agent makes to an application; sk_lookup
+/* pending_flow: struct orlop_flow -> __u32 index of the pod. A captured connection that the agent's listener has not
+ * established yet. Published at TCP_CONNECT_CB, removed when the agent's side is established or when the pod's
+ * socket closes; from the first on the length of the listener's queue bounds them. */
+
+/* pod_usage: array by pod index -> this. What one pod holds of the maps that all pods share. Index 0: packets for
+ * no known pod. Written by sockops and connect, set to zero by the keeper when the index is given away. */
+struct orlop_usage {
+	__u32 flows;   /* entries of pending_flow */
+	__u32 joined;  /* entries of joined_flow whose source it is */
+	__u32 dials;   /* entries of agent_flow whose destination it is */
+	__u32 traffic; /* rows of traffic */
+	__u64 refused; /* connects refused because `flows` had reached its bound */
+	__u64 events_lost;
+	__u64 ring_mark; /* events are counted until the reader of the ring has passed this position */
+	__u32 ring_events;
+	__u32 pad;
+};
+/* The bounds: 1/32 of each map. */
+#define ORLOP_POD_FLOWS	  2048u
+#define ORLOP_POD_JOINED  512u
+#define ORLOP_POD_DIALS	  512u
+#define ORLOP_POD_TRAFFIC 128u
+/* While the ring of events is more than half full, one pod may have this part of it waiting: one eighth. */
+#define ORLOP_POD_RING_SHARE 8u
+
+/* agent_flow: this -> struct orlop_admitted. Connections the agent makes to an application; sk_lookup
  * admits exactly these, once. Published at TCP_CONNECT_CB, removed when the application's side is
  * established, or when the agent's socket closes without that. */
 struct orlop_tuple {
@@ -95,6 +120,12 @@ struct orlop_tuple {
 	struct orlop_addr dst;
 	__be16 src_port;
 	__be16 dst_port;
+	__u32 pad;
+};
+
+struct orlop_admitted {
+	__u64 sock_cookie;
+	__u32 pod_idx; /* of the destination */
 	__u32 pad;
 };
 
@@ -215,7 +246,8 @@ struct orlop_event {
 #define ORLOP_TRAFFIC_AGENT  4u /* the agent sits in between */
 #define ORLOP_TRAFFIC_JOINED 8u /* both ends are pods of this node, and nobody sits in between */
 
-/* traffic: per-CPU hash, this -> struct orlop_traffic. Sums for one pod, direction, way and service port. */
+/* traffic: per-CPU hash, this -> struct orlop_traffic. Sums for one pod, direction, way and service port. Port 0: the
+ * ports that came after the pod had ORLOP_POD_TRAFFIC rows. */
 struct orlop_traffic_key {
 	__u32 pod_idx;
 	__u16 direction;
@@ -263,6 +295,9 @@ enum orlop_counter {
 	ORLOP_COUNT_JOIN_WITHDRAWN, /* no longer allowed by the time it dialled: judged as plaintext */
 	ORLOP_COUNT_JOINED_MAP_FULL,
 	ORLOP_COUNT_IN_JOINED,
+	ORLOP_COUNT_CONNECT_REFUSED_BUDGET, /* the pod has too many connections that are not established yet */
+	ORLOP_COUNT_JOINED_BUDGET,	    /* captured instead of joined: the pod's share is used up */
+	ORLOP_COUNT_AGENT_FLOW_BUDGET,
 	ORLOP_COUNT_MAX,
 };
 

@@ -37,9 +37,8 @@ static __always_inline int refuse(const struct arrival *a, __u32 reason)
 	struct orlop_event *event;
 
 	count(reason);
-	event = event_reserve_refusal(reason);
+	event = event_reserve_refusal(reason, a->pod_idx);
 	if (event) {
-		event->pod_idx = a->pod_idx;
 		event->direction = ORLOP_DIRECTION_IN;
 		event->src = a->tuple.src;
 		event->dst = a->tuple.dst;

@@ -86,9 +86,14 @@ static __always_inline struct orlop_traffic *traffic_of(const struct orlop_sock 
 		key.direction |= ORLOP_TRAFFIC_JOINED;
 	sums = bpf_map_lookup_elem(&traffic, &key);
 	if (!sums) {
+		struct orlop_usage *usage = usage_of(sock->pod_idx);
 		struct orlop_traffic none = {};
 
-		bpf_map_update_elem(&traffic, &key, &none, BPF_NOEXIST);
+		/* A pod that dials every port has a row for the first ones, and a row for all others. */
+		if (!usage || AT_BOUND(usage->traffic, ORLOP_POD_TRAFFIC))
+			key.port = 0;
+		if (!bpf_map_update_elem(&traffic, &key, &none, BPF_NOEXIST) && usage)
+			TAKE(usage->traffic);
 		sums = bpf_map_lookup_elem(&traffic, &key);
 		if (!sums)
 			count(ORLOP_COUNT_TRAFFIC_MAP_FULL);
@@ -104,11 +109,10 @@ static __always_inline struct orlop_event *event_of(struct bpf_sock_ops *ctx, __
 
 	if (sock->flags & ORLOP_SOCK_JOINED && sock->flags & ORLOP_SOCK_PASSIVE)
 		return NULL;
-	event = event_reserve(type);
+	event = event_reserve(type, sock->pod_idx);
 	if (!event)
 		return NULL;
 	event->sock_cookie = bpf_get_socket_cookie(ctx);
-	event->pod_idx = sock->pod_idx;
 	event->flags = sock->flags;
 	if (sock->flags & ORLOP_SOCK_PASSIVE) {
 		event->direction = ORLOP_DIRECTION_IN;
@@ -161,6 +165,15 @@ static __always_inline void tell_mptcp(struct bpf_sock *sk, const struct orlop_s
 	shown->flags = sock->flags & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_JOINED);
 }
 
+static __always_inline void withdraw_announcement(const struct orlop_tuple *tuple)
+{
+	struct orlop_joined *joined = bpf_map_lookup_elem(&joined_flow, tuple);
+	struct orlop_usage *usage = joined ? usage_of(joined->src_pod_idx) : NULL;
+
+	if (usage && !bpf_map_delete_elem(&joined_flow, tuple))
+		RETURN(usage->joined);
+}
+
 /* Judged once more: the socket can be found by who ends connections from here on, so that a verdict which
  * goes between the hook and this moment leaves none behind. Without an announcement it
  * is plaintext to sk_lookup. */
@@ -172,6 +185,7 @@ static __always_inline void announce(struct bpf_sock_ops *ctx, struct orlop_sock
 	    .src_pod_idx = sock->pod_idx,
 	    .dst_pod_idx = sock->to_pod_idx,
 	};
+	struct orlop_usage *usage = usage_of(sock->pod_idx);
 	struct orlop_tuple tuple;
 
 	if (!from || from->pod_idx != sock->pod_idx || !addr_equal(&e->remote, &sock->to) ||
@@ -181,10 +195,19 @@ static __always_inline void announce(struct bpf_sock_ops *ctx, struct orlop_sock
 		return;
 	}
 	fill_tuple(&tuple, &e->local, e->local_port, &e->remote, e->remote_port);
-	if (bpf_map_update_elem(&joined_flow, &tuple, &joined, BPF_ANY)) {
+	/* Asked again: the hook may have let many sockets through before the first of them dials. */
+	if (!usage || AT_BOUND(usage->joined, ORLOP_POD_JOINED)) {
+		sock->flags &= ~ORLOP_SOCK_JOINED;
+		count(ORLOP_COUNT_JOINED_BUDGET);
+		return;
+	}
+	withdraw_announcement(&tuple);
+	if (bpf_map_update_elem(&joined_flow, &tuple, &joined, BPF_NOEXIST)) {
 		sock->flags &= ~ORLOP_SOCK_JOINED;
 		count(ORLOP_COUNT_JOINED_MAP_FULL);
+		return;
 	}
+	TAKE(usage->joined);
 }
 
 /* Nobody may use the announcement of a connection that has ended. */
@@ -193,7 +216,113 @@ static __always_inline void unannounce(const struct ends *e)
 	struct orlop_tuple tuple;
 
 	fill_tuple(&tuple, &e->local, e->local_port, &e->remote, e->remote_port);
-	bpf_map_delete_elem(&joined_flow, &tuple);
+	withdraw_announcement(&tuple);
+}
+
+/* 0: there was no such entry. */
+static __always_inline int withdraw_dial(const struct orlop_tuple *tuple)
+{
+	struct orlop_admitted *admitted = bpf_map_lookup_elem(&agent_flow, tuple);
+	struct orlop_usage *usage = admitted ? usage_of(admitted->pod_idx) : NULL;
+
+	if (!usage || bpf_map_delete_elem(&agent_flow, tuple))
+		return 0;
+	RETURN(usage->dials);
+	return 1;
+}
+
+/* The agent's dial to an application of a pod of this node. */
+static __always_inline void admit_dial(struct bpf_sock_ops *ctx, const struct ends *e)
+{
+	struct orlop_admitted admitted = {.sock_cookie = bpf_get_socket_cookie(ctx)};
+	struct orlop_pod_ip *pod = bpf_map_lookup_elem(&pod_by_ip, &e->remote);
+	struct orlop_usage *usage;
+	struct orlop_tuple tuple;
+
+	/* An address of no known pod: sk_lookup would let it in, and its index is the one of nobody. */
+	if (pod)
+		admitted.pod_idx = pod->pod_idx;
+	usage = usage_of(admitted.pod_idx);
+	if (!usage || AT_BOUND(usage->dials, ORLOP_POD_DIALS)) {
+		count(ORLOP_COUNT_AGENT_FLOW_BUDGET);
+		return;
+	}
+	fill_tuple(&tuple, &e->local, e->local_port, &e->remote, e->remote_port);
+	withdraw_dial(&tuple);
+	if (bpf_map_update_elem(&agent_flow, &tuple, &admitted, BPF_NOEXIST)) {
+		count(ORLOP_COUNT_AGENT_FLOW_MAP_FULL);
+		return;
+	}
+	TAKE(usage->dials);
+	count(ORLOP_COUNT_AGENT_FLOW_PUBLISHED);
+	watch_states(ctx);
+}
+
+/* Ends the time in which this flow counts for its pod. 0: it had ended before. */
+static __always_inline int settle(const struct orlop_flow *flow)
+{
+	__u32 *pod_idx = bpf_map_lookup_elem(&pending_flow, flow);
+	struct orlop_usage *usage = pod_idx ? usage_of(*pod_idx) : NULL;
+
+	if (!usage || bpf_map_delete_elem(&pending_flow, flow))
+		return 0;
+	RETURN(usage->flows);
+	return 1;
+}
+
+/* Where a captured connection meant to go. Without it the agent resets what it accepts. */
+static __always_inline void publish(struct bpf_sock_ops *ctx, const struct orlop_sock *sock,
+				    const struct ends *e)
+{
+	struct orlop_usage *usage = usage_of(sock->pod_idx);
+	struct orlop_dst dst = {
+	    .addr = sock->dst,
+	    .port = sock->dst_port,
+	    .pod_idx = sock->pod_idx,
+	    .sock_cookie = bpf_get_socket_cookie(ctx),
+	};
+	__u32 pod_idx = sock->pod_idx;
+	struct orlop_flow flow;
+
+	fill_flow(&flow, ctx, e);
+	settle(&flow);
+	/* Asked again: with TCP_FASTOPEN_CONNECT the hook has let many sockets through before the first dials. */
+	if (!usage || AT_BOUND(usage->flows, ORLOP_POD_FLOWS)) {
+		count(ORLOP_COUNT_FLOW_MAP_FULL);
+		return;
+	}
+	if (bpf_map_update_elem(&pending_flow, &flow, &pod_idx, BPF_NOEXIST)) {
+		count(ORLOP_COUNT_FLOW_MAP_FULL);
+		return;
+	}
+	TAKE(usage->flows);
+	if (bpf_map_update_elem(&dst_of_flow, &flow, &dst, BPF_ANY))
+		count(ORLOP_COUNT_FLOW_MAP_FULL);
+	else
+		count(ORLOP_COUNT_FLOW_PUBLISHED);
+}
+
+/* The pod's end of a captured connection is gone. What the agent's listener established is the agent's to remove:
+ * the client may be gone before the agent has accepted. */
+static __always_inline void unpublish(struct bpf_sock_ops *ctx, const struct ends *e)
+{
+	struct orlop_flow flow;
+
+	fill_flow(&flow, ctx, e);
+	if (settle(&flow))
+		bpf_map_delete_elem(&dst_of_flow, &flow);
+}
+
+/* The agent's listener has established a captured connection. */
+static __always_inline void arrived(struct bpf_sock_ops *ctx, const struct ends *e)
+{
+	struct orlop_flow flow;
+
+	__builtin_memset(&flow, 0, sizeof(flow));
+	flow.netns_cookie = bpf_get_netns_cookie(ctx);
+	flow.src = e->remote;
+	flow.src_port = e->remote_port;
+	settle(&flow);
 }
 
 /* The SYN is about to leave; both ends are known. */
@@ -206,36 +335,14 @@ static __always_inline void on_dial(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		return; /* not enrolled, or loopback */
 	read_ends(ctx, &e);
 	if (sock->flags & ORLOP_SOCK_AGENT) {
-		struct orlop_tuple tuple;
-		__u64 cookie = bpf_get_socket_cookie(ctx);
-
-		if (!(sock->flags & ORLOP_SOCK_DIALS_APP))
-			return;
-		fill_tuple(&tuple, &e.local, e.local_port, &e.remote, e.remote_port);
-		if (bpf_map_update_elem(&agent_flow, &tuple, &cookie, BPF_ANY)) {
-			count(ORLOP_COUNT_AGENT_FLOW_MAP_FULL);
-			return;
-		}
-		count(ORLOP_COUNT_AGENT_FLOW_PUBLISHED);
-		watch_states(ctx);
+		if (sock->flags & ORLOP_SOCK_DIALS_APP)
+			admit_dial(ctx, &e);
 		return;
 	}
 	if (!(sock->flags & ORLOP_SOCK_DIALLING))
 		return;
 	if (sock->flags & ORLOP_SOCK_CAPTURED) {
-		struct orlop_dst dst = {
-		    .addr = sock->dst,
-		    .port = sock->dst_port,
-		    .pod_idx = sock->pod_idx,
-		    .sock_cookie = bpf_get_socket_cookie(ctx),
-		};
-		struct orlop_flow flow;
-
-		fill_flow(&flow, ctx, &e);
-		if (bpf_map_update_elem(&dst_of_flow, &flow, &dst, BPF_ANY))
-			count(ORLOP_COUNT_FLOW_MAP_FULL);
-		else
-			count(ORLOP_COUNT_FLOW_PUBLISHED);
+		publish(ctx, sock, &e);
 		tell_mptcp(sk, sock);
 	} else if (sock->flags & ORLOP_SOCK_JOINED) {
 		announce(ctx, sock, &e);
@@ -287,6 +394,12 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 	if (!pod)
 		return;
 	read_ends(ctx, &e);
+	if (e.local_port == bpf_htons(ORLOP_PORT_OUTBOUND)) {
+		sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, 0);
+		if (sock && sock->flags & ORLOP_SOCK_AGENT)
+			arrived(ctx, &e);
+		return;
+	}
 	if (addr_is_loopback(&e.local) || addr_equal(&e.local, &e.remote))
 		return;
 	sock = bpf_sk_storage_get(&dst_of_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -299,7 +412,7 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 	sock->flags = ORLOP_SOCK_PASSIVE | ORLOP_SOCK_OPENED;
 	/* Admitted once: from here on the connection is found without sk_lookup. */
 	fill_tuple(&tuple, &e.remote, e.remote_port, &e.local, e.local_port);
-	if (!bpf_map_delete_elem(&agent_flow, &tuple))
+	if (withdraw_dial(&tuple))
 		sock->flags |= ORLOP_SOCK_FROM_AGENT;
 	joined = bpf_map_lookup_elem(&joined_flow, &tuple);
 	if (joined && joined->dst_pod_idx == pod->pod_idx) {
@@ -307,7 +420,7 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 		sock->to = e.local;
 		sock->to_port = e.local_port;
 		sock->to_pod_idx = pod->pod_idx;
-		bpf_map_delete_elem(&joined_flow, &tuple);
+		withdraw_announcement(&tuple);
 	}
 	watch_states(ctx);
 	opened(ctx, sock, &e);
@@ -378,14 +491,6 @@ static __always_inline void failed(struct bpf_sock_ops *ctx, const struct orlop_
 	struct ends e;
 
 	read_ends(ctx, &e);
-	if (sock->flags & ORLOP_SOCK_CAPTURED) {
-		struct orlop_flow flow;
-
-		/* Nobody will accept it. An established one is the agent's to remove: the client may be gone
-		 * before the agent has accepted. */
-		fill_flow(&flow, ctx, &e);
-		bpf_map_delete_elem(&dst_of_flow, &flow);
-	}
 	sums = traffic_of(sock, service_port(sock, &e));
 	if (sums)
 		add(&sums->failed, 1);
@@ -410,8 +515,14 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 
 		read_ends(ctx, &e);
 		fill_tuple(&tuple, &e.local, e.local_port, &e.remote, e.remote_port);
-		bpf_map_delete_elem(&agent_flow, &tuple);
+		withdraw_dial(&tuple);
 		return;
+	}
+	if (sock->flags & ORLOP_SOCK_CAPTURED) {
+		struct ends e;
+
+		read_ends(ctx, &e);
+		unpublish(ctx, &e);
 	}
 	if (sock->flags & ORLOP_SOCK_JOINED && !(sock->flags & ORLOP_SOCK_PASSIVE)) {
 		struct ends e;

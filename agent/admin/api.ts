@@ -122,7 +122,18 @@ export type BpfView =
       readonly runNs: number;
     }
   | { readonly type: "map"; readonly name: string; readonly entries: number; readonly maxEntries: number }
-  | { readonly type: "counter"; readonly name: string; readonly value: number };
+  | { readonly type: "counter"; readonly name: string; readonly value: number }
+  /** What one pod holds of the maps that all pods share. */
+  | {
+      readonly type: "pod";
+      readonly name: string;
+      readonly pendingFlows: number;
+      readonly joinedFlows: number;
+      readonly agentDials: number;
+      readonly trafficRows: number;
+      readonly refusedConnects: number;
+      readonly lostEvents: number;
+    };
 
 /** One mistake in the configuration, in the three lines a person gets. */
 export type ConfigErrorView = {

@@ -110,6 +110,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
         },
       ],
       maps: [{ name: "dst_of_flow", entries: 1_940, maxEntries: 65_536 }],
+      pods: [{ podIdx: 1, uid: "pod-web", flows: 3, joined: 2, dials: 1, traffic: 12, refused: 0, eventsLost: 4 }],
     }),
     counters: () => ({ connect_captured: 12_345 }),
     configuration: () => ({

@@ -1,6 +1,6 @@
 // main thread · all that admin may see and do, as functions that agent.ts wires to the rooms that know. Types only.
 import type { SourceStatus } from "../control/source.ts";
-import type { MapView, ProgramView } from "../keeper/protocol.ts";
+import type { MapView, PodUsageView, ProgramView } from "../keeper/protocol.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
@@ -42,7 +42,11 @@ export type AdminSource = {
   readonly connections: (limit: number) => Promise<readonly OpenConnection[]>;
   readonly openConnections: () => number;
   readonly denied: () => number;
-  readonly bpf: () => Promise<{ readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] }>;
+  readonly bpf: () => Promise<{
+    readonly programs: readonly ProgramView[];
+    readonly maps: readonly MapView[];
+    readonly pods: readonly PodUsageView[];
+  }>;
   /** The kernel's counters by name; null: not readable. */
   readonly counters: () => Readonly<Record<string, number>> | null;
   /** The source's own status: what was written, what runs, what is wrong with it. */

@@ -248,13 +248,28 @@ function connection({ id, openedAtMs, record, transport }: OpenConnection): Conn
 }
 
 async function bpf(source: AdminSource): Promise<Views["bpf"]> {
-  const { programs, maps } = await source.bpf();
+  const { programs, maps, pods } = await source.bpf();
+  const names = new Map(
+    source.pods().map(({ podIdx, workloadUid }) => [podIdx, source.mesh.workload(workloadUid)?.name]),
+  );
   const items: BpfView[] = [
     ...programs.map(
       ({ name, attach, pin, tag, runs, runNs }): BpfView => ({ type: "program", name, attach, pin, tag, runs, runNs }),
     ),
     ...maps.map(({ name, entries, maxEntries }): BpfView => ({ type: "map", name, entries, maxEntries })),
     ...Object.entries(source.counters() ?? {}).map(([name, value]): BpfView => ({ type: "counter", name, value })),
+    ...pods.map(
+      ({ podIdx, uid, flows, joined, dials, traffic, refused, eventsLost }): BpfView => ({
+        type: "pod",
+        name: names.get(podIdx) ?? uid,
+        pendingFlows: flows,
+        joinedFlows: joined,
+        agentDials: dials,
+        trafficRows: traffic,
+        refusedConnects: refused,
+        lostEvents: eventsLost,
+      }),
+    ),
   ];
   return list("BpfList", items);
 }

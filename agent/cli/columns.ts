@@ -105,6 +105,15 @@ export const bpfColumns: readonly Column<BpfView>[] = [
           ? grouped(one.value)
           : "",
   },
+  { header: "FLOWS", value: (one) => (one.type === "pod" ? grouped(one.pendingFlows) : "") },
+  { header: "JOINED", value: (one) => (one.type === "pod" ? grouped(one.joinedFlows) : "") },
+  { header: "DIALS", value: (one) => (one.type === "pod" ? grouped(one.agentDials) : "") },
+  { header: "ROWS", value: (one) => (one.type === "pod" ? grouped(one.trafficRows) : "") },
+  { header: "REFUSED", value: (one) => (one.type === "pod" ? grouped(one.refusedConnects) : "") },
+  {
+    header: "LOST",
+    value: (one) => (one.type === "pod" ? grouped(one.lostEvents) : ""),
+  },
   { header: "TAG", value: (one) => (one.type === "program" ? one.tag : ""), wide: true },
   { header: "PINNED", value: (one) => (one.type === "program" ? one.pin : ""), wide: true },
 ];

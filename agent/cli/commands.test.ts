@@ -42,9 +42,10 @@ POD  DIR  PEER      TARGET         PROTO  TLS   IDENTITY                 AGE   R
 web  out  api.shop  api.shop:8080  HBONE  mTLS  shop/sa/web→shop/sa/api  4m2s  0.41ms  2        allow shop/callers[0]
 `,
     "get bpf --no-headers": `
-program  orlop_connect4    cgroup pods  1,100  900ns  -
-map      dst_of_flow       -            -      -      1,940/65,536
-counter  connect_captured  -            -      -      12,345
+program  orlop_connect4    cgroup pods  1,100  900ns  -             -  -  -  -   -  -
+map      dst_of_flow       -            -      -      1,940/65,536  -  -  -  -   -  -
+counter  connect_captured  -            -      -      12,345        -  -  -  -   -  -
+pod      pod-web           -            -      -      -             3  2  1  12  0  4
 `,
     "get workloads web -o name": "\nworkload/web\n",
     "explain shop/web shop/api:8080": `

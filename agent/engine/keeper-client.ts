@@ -146,7 +146,7 @@ export class KeeperClient {
   async programs(): Promise<KeeperPrograms> {
     const { reply, fds, broken } = await this.#ask({ op: "programs" });
     if (reply.op !== "programs" || fds.length > 0) throw broken("programs");
-    return { programs: reply.programs, maps: reply.maps };
+    return { programs: reply.programs, maps: reply.maps, pods: reply.pods };
   }
 
   #connect(events: KeeperEvents, why: string): void {

@@ -52,7 +52,7 @@ async function handle(request: Request): Promise<ReplyWithFds> {
         handedOver: true,
       };
     case "programs":
-      return { reply: { id, op: "programs", programs: [], maps: [] } };
+      return { reply: { id, op: "programs", programs: [], maps: [], pods: [] } };
     default:
       return { reply: { id, op: "done" } };
   }
@@ -129,7 +129,7 @@ test("greeted, lent to, refused, told of a pod that went: and no descriptor is l
   for (const fd of sockets) closeSync(fd);
   await client.capture(1, false);
   await client.release(1);
-  assert.deepEqual(await client.programs(), { programs: [], maps: [] });
+  assert.deepEqual(await client.programs(), { programs: [], maps: [], pods: [] });
   await assert.rejects(client.prepare("none", ["10.0.0.1"]), { name: "KeeperRefused", reason: "pod-not-found" });
   await assert.rejects(client.prepare("broken", ["10.0.0.1"]), { reason: "kernel", message: "setns: EPERM" });
   await assert.rejects(

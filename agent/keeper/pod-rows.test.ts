@@ -28,6 +28,10 @@ function setUp() {
     inboundSocket: new FakeTable(),
     inByPort: new FakeTable(),
     dstOfFlow: new FakeTable(),
+    pendingFlow: new FakeTable(),
+    joinedFlow: new FakeTable(),
+    agentFlow: new FakeTable(),
+    podUsage: new FakeTable(),
     traffic: new FakeTable(),
     pairVerdict: new FakeTable(),
     vipBackends: new FakeTable(),
@@ -106,6 +110,11 @@ test("forgetting an index takes its verdicts, sums and unread flows, and nobody 
   for (const idx of [3, 4]) {
     tables.inByPort.put(key(8, idx), new Uint8Array(4));
     tables.traffic.put(key(8, idx), new Uint8Array(4));
+    const value = (at: number): Uint8Array => Uint8Array.from([...new Uint8Array(at), ...key(4, idx), 0, 0, 0, 0]);
+    tables.pendingFlow.put(key(32, idx), value(0));
+    tables.joinedFlow.put(key(40, idx), value(8));
+    tables.agentFlow.put(key(40, idx), value(8));
+    tables.podUsage.put(key(4, idx), new Uint8Array(48).fill(1));
   }
   const flow = (cookie: bigint): Uint8Array => {
     const bytes = new Uint8Array(32);
@@ -117,6 +126,9 @@ test("forgetting an index takes its verdicts, sums and unread flows, and nobody 
   rows.forget(3);
   rows.forgetFlows(0x1122n);
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [1, 1, 1]);
+  assert.deepEqual([tables.pendingFlow.rows.size, tables.joinedFlow.rows.size, tables.agentFlow.rows.size], [1, 1, 1]);
+  assert.equal(rows.usage({ podIdx: 3, uid: "gone" }).flows, 0);
+  assert.equal(rows.usage({ podIdx: 4, uid: "there" }).flows, 0x01010101);
   rows.forget(4);
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [0, 0, 1]);
 });

@@ -6,18 +6,22 @@ import {
   ORLOP_PORT_HBONE,
   ORLOP_PORT_INBOUND,
   ORLOP_PORT_OUTBOUND,
+  orlopAdmitted,
   orlopFlow,
   orlopGate,
   orlopInKey,
+  orlopJoined,
   orlopPairKey,
   orlopPod,
   orlopPodIp,
   orlopSocketKey,
   orlopTrafficKey,
+  orlopUsage,
   orlopVipKey,
 } from "../abi.ts";
 import { bytes16ToIp, ipToBytes16 } from "../mesh/ip.ts";
 import type { HeldListener, PodRow, PodRows } from "./enrollment.ts";
+import type { PodUsageView } from "./protocol.ts";
 
 /** One map of the keeper's. Keys and values have exactly the map's sizes. */
 export interface Table {
@@ -34,6 +38,10 @@ export type PodTables = {
   readonly inboundSocket: Table;
   readonly inByPort: Table;
   readonly dstOfFlow: Table;
+  readonly pendingFlow: Table;
+  readonly joinedFlow: Table;
+  readonly agentFlow: Table;
+  readonly podUsage: Table;
   readonly traffic: Table;
   readonly pairVerdict: Table;
   readonly vipBackends: Table;
@@ -124,6 +132,28 @@ export class PodRowMaps implements PodRows {
     deleteWhere(vipBackends, (key) => u32At(key, orlopVipKey.podIdx) === podIdx);
     deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
     deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);
+    // What the sums count goes before the sums: a hook that deletes an entry later finds none and takes nothing off.
+    const { pendingFlow, joinedFlow, agentFlow, podUsage } = this.#tables;
+    deleteWhereValue(pendingFlow, (value) => u32At(value, 0) === podIdx);
+    deleteWhereValue(joinedFlow, (value) => u32At(value, orlopJoined.srcPodIdx) === podIdx);
+    deleteWhereValue(agentFlow, (value) => u32At(value, orlopAdmitted.podIdx) === podIdx);
+    podUsage.put(indexKey(podIdx), new Uint8Array(orlopUsage.size));
+  }
+
+  /** What a pod holds of the maps that all pods share. Sums of the kernel's below zero read as zero. */
+  usage({ podIdx, uid }: Pick<PodRow, "podIdx" | "uid">): PodUsageView {
+    const value = this.#tables.podUsage.get(indexKey(podIdx)) ?? new Uint8Array(orlopUsage.size);
+    const held = (offset: number): number => Math.max(0, view(value).getInt32(offset, little));
+    return {
+      podIdx,
+      uid,
+      flows: held(orlopUsage.flows),
+      joined: held(orlopUsage.joined),
+      dials: held(orlopUsage.dials),
+      traffic: held(orlopUsage.traffic),
+      refused: Number(view(value).getBigUint64(orlopUsage.refused, little)),
+      eventsLost: Number(view(value).getBigUint64(orlopUsage.eventsLost, little)),
+    };
   }
 
   forgetFlows(netnsCookie: bigint): void {
@@ -211,6 +241,19 @@ export function gateValue({ beatNs, limitNs }: ReturnType<typeof gateBeat>): Uin
   view(value).setBigUint64(orlopGate.beatNs, beatNs, little);
   view(value).setBigUint64(orlopGate.limitNs, limitNs, little);
   return value;
+}
+
+function indexKey(podIdx: number): Uint8Array {
+  const key = new Uint8Array(4);
+  view(key).setUint32(0, podIdx, little);
+  return key;
+}
+
+function deleteWhereValue(table: Table, matches: (value: Uint8Array) => boolean): void {
+  for (const key of table.keys()) {
+    const value = table.get(key);
+    if (value !== undefined && matches(value)) table.delete(key);
+  }
 }
 
 function deleteWhere(table: Table, matches: (key: Uint8Array) => boolean): void {

@@ -6,8 +6,8 @@ import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
 import { mountsOf } from "../process/mounts.ts";
 import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { KeeperLog } from "./lend.ts";
-import { gateBeat, gateValue, type PodLinks, PodRowMaps } from "./pod-rows.ts";
-import { LENT_MAPS, type MapView, type ProgramView } from "./protocol.ts";
+import { gateBeat, gateValue, type PodLinks, PodRowMaps, parseLinkName } from "./pod-rows.ts";
+import { LENT_MAPS, type MapView, type PodUsageView, type ProgramView } from "./protocol.ts";
 import { type Layout, namesIn, otherLayouts, removeTree, type TakeoverParts, takeOver } from "./takeover.ts";
 import type { Beat } from "./watchdog.ts";
 
@@ -23,6 +23,11 @@ export type LoadOptions = {
 
 /** Below the directory of pins; in the order in which they are detached. */
 const LINK_FOLDERS = ["pods", "links", "own"] as const;
+
+/** As many as fit into a packet beside the rest; those that hold the most come first. */
+const SHOWN_PODS = 200;
+const heldBy = ({ flows, joined, dials, traffic, refused, eventsLost }: PodUsageView): number =>
+  flows + joined + dials + traffic + refused + eventsLost;
 
 /** The bpf file system refuses dots in names; node names hold no plus sign. */
 const pinName = (name: string): string => name.replaceAll(".", "+");
@@ -75,6 +80,10 @@ export class LoadedPrograms {
       inboundSocket: this.#programs.map("inbound_socket"),
       inByPort: this.#programs.map("in_by_port"),
       dstOfFlow: this.#programs.map("dst_of_flow"),
+      pendingFlow: this.#programs.map("pending_flow"),
+      joinedFlow: this.#programs.map("joined_flow"),
+      agentFlow: this.#programs.map("agent_flow"),
+      podUsage: this.#programs.map("pod_usage"),
       traffic: this.#programs.map("traffic"),
       pairVerdict: this.#programs.map("pair_verdict"),
       vipBackends: this.#programs.map("vip_backends"),
@@ -136,7 +145,11 @@ export class LoadedPrograms {
     return value === undefined || value.length !== orlopGate.size ? { beatNs: 0n, limitNs: 0n } : gateBeat(value);
   }
 
-  view(): { readonly programs: readonly ProgramView[]; readonly maps: readonly MapView[] } {
+  view(): {
+    readonly programs: readonly ProgramView[];
+    readonly maps: readonly MapView[];
+    readonly pods: readonly PodUsageView[];
+  } {
     return {
       programs: this.#programs.programs().map(({ name, attach, tag, runs, runNs }) => ({
         name,
@@ -152,6 +165,12 @@ export class LoadedPrograms {
         entries: type.includes("array") ? -1 : entries,
         maxEntries,
       })),
+      pods: this.#podLinks()
+        .names()
+        .flatMap((name) => parseLinkName(name) ?? [])
+        .map((pod) => this.rows.usage(pod))
+        .toSorted((one, other) => heldBy(other) - heldBy(one))
+        .slice(0, SHOWN_PODS),
     };
   }
 

@@ -85,6 +85,7 @@ export type Reply =
       readonly op: "programs";
       readonly programs: readonly ProgramView[];
       readonly maps: readonly MapView[];
+      readonly pods: readonly PodUsageView[];
     }
   | { readonly id: number; readonly op: "refused"; readonly reason: RefusedReason; readonly message: string };
 
@@ -111,6 +112,22 @@ export type ProgramView = {
   readonly tag: string;
   readonly runs: number;
   readonly runNs: number;
+};
+/** What one pod holds of the maps that all pods share; orlop_abi.h has the bounds. */
+export type PodUsageView = {
+  readonly podIdx: number;
+  readonly uid: string;
+  /** Captured connections that the agent's listener has not established yet. */
+  readonly flows: number;
+  /** Joined connections that the other pod has not established yet. */
+  readonly joined: number;
+  /** The agent's dials to the pod's applications that are not established yet. */
+  readonly dials: number;
+  /** Rows of sums. */
+  readonly traffic: number;
+  /** Connects that were refused since `flows` was at its bound. */
+  readonly refused: number;
+  readonly eventsLost: number;
 };
 /** entries -1: this kind of map has none to count. */
 export type MapView = { readonly name: string; readonly entries: number; readonly maxEntries: number };

@@ -53,6 +53,16 @@ test("two of three ends were lost: the two oldest records end at the second look
   assert.equal(open.take(1n), undefined);
 });
 
+test("ports beyond the pod's bound share the row of port 0", () => {
+  const { open, outcomes, begin } = setUp();
+  for (const [cookie, port] of [80, 9_001, 9_002].entries()) begin(BigInt(cookie), port);
+  const rows = [row(1, 0), row(2, 1, 0)];
+  open.endLost(rows, 8_000);
+  assert.equal(open.endLost(rows, 9_000), false);
+  assert.equal(outcomes.length, 1);
+  assert.notEqual(open.take(0n), undefined, "the row of port 80 lost nothing");
+});
+
 test("an end that arrives between the two looks is no lost one", () => {
   const { open, outcomes, begin } = setUp();
   for (const cookie of [1n, 2n]) begin(cookie);

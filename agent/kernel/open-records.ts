@@ -56,12 +56,13 @@ export class OpenRecords {
    * the sum and its event lies a moment. `rows` were read before the ring was drained. True: look again.
    */
   endLost(rows: readonly TrafficRow[], nowMs: number): boolean {
-    const surplus = this.#surplusOf(rows);
+    const keyOf = keysIn(rows);
+    const surplus = this.#surplusOf(rows, keyOf);
     const lost = new Map<string, number>();
     for (const [key, count] of surplus) lost.set(key, Math.min(count, this.#surplus.get(key) ?? 0));
     this.#surplus = surplus;
     for (const [cookie, { record }] of this.#open) {
-      const key = trafficKeyOf(rowOf(record.record));
+      const key = keyOf(record.record);
       const left = lost.get(key) ?? 0;
       if (left === 0) continue;
       lost.set(key, left - 1);
@@ -77,10 +78,10 @@ export class OpenRecords {
     return [...surplus.values()].some((count) => count > 0);
   }
 
-  #surplusOf(rows: readonly TrafficRow[]): Map<string, number> {
+  #surplusOf(rows: readonly TrafficRow[], keyOf: (record: ConnectionRecord) => string): Map<string, number> {
     const records = new Map<string, number>();
     for (const { record } of this.#open.values()) {
-      const key = trafficKeyOf(rowOf(record.record));
+      const key = keyOf(record.record);
       records.set(key, (records.get(key) ?? 0) + 1);
     }
     const surplus = new Map<string, number>();
@@ -93,6 +94,16 @@ export class OpenRecords {
     }
     return surplus;
   }
+}
+
+/** The key of the row in which the kernel sums up a record: its port's own, or that of the ports beyond the pod's bound. */
+function keysIn(rows: readonly TrafficRow[]): (record: ConnectionRecord) => string {
+  const known = new Set(rows.map(trafficKeyOf));
+  return (record) => {
+    const row = rowOf(record);
+    const own = trafficKeyOf(row);
+    return known.has(own) ? own : trafficKeyOf({ ...row, port: 0 });
+  };
 }
 
 /** The row that the kernel sums a record's connection up in; the record is of a connection that no agent sees. */

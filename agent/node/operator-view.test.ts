@@ -51,7 +51,7 @@ function view(given: Partial<OperatorViewParts> = {}) {
         ...{ problems: [], findings: [] },
       }),
     },
-    keeper: { connected: true, trouble: "", programs: async () => ({ programs: [], maps: [] }) },
+    keeper: { connected: true, trouble: "", programs: async () => ({ programs: [], maps: [], pods: [] }) },
     threads: { report: async () => [] },
     enrollment: {
       states: () => [
@@ -103,7 +103,7 @@ describe("the operator's view", () => {
   test("without a keeper its programs are not asked for, and the view says why it is not there", async () => {
     const programs = async (): Promise<never> => assert.fail("asked");
     const source = view({ keeper: { connected: false, trouble: "it closed the connection", programs } });
-    assert.deepEqual(await source.bpf(), { programs: [], maps: [] });
+    assert.deepEqual(await source.bpf(), { programs: [], maps: [], pods: [] });
     assert.deepEqual(source.keeper(), { connected: false, message: "it closed the connection" });
   });
 

@@ -65,7 +65,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     },
     openConnections: () => counts.openConnections,
     denied: () => counts.denied,
-    bpf: async () => (keeper.connected ? keeper.programs() : { programs: [], maps: [] }),
+    bpf: async () => (keeper.connected ? keeper.programs() : { programs: [], maps: [], pods: [] }),
     counters: () => watch.counters(),
     configuration: () => source.status(),
     keeper: () => ({ connected: keeper.connected, message: keeper.trouble }),

@@ -40,7 +40,7 @@ function telemetry() {
     threads: { report: async () => [] },
     certificates: { view: () => [] },
     tables: { gate },
-    keeper: { connected: true, programs: async () => ({ programs: [], maps }) },
+    keeper: { connected: true, programs: async () => ({ programs: [], maps, pods: [] }) },
     enrollment: {
       states: () => [{ workloadUid: "a", podIdx: 1, state: "captured", note: "" }],
     },

@@ -4,6 +4,7 @@ import type { Log } from "../observe/log.ts";
 import type { AgentMessage, DataThreads } from "../threads/data-threads.ts";
 import type { AgentCounts } from "./agent-counts.ts";
 import type { Built } from "./built.ts";
+import { LineLimit } from "./line-limit.ts";
 
 export type ThreadMessageParts = {
   readonly threads: Pick<DataThreads, "listen" | "addSockets" | "close">;
@@ -12,8 +13,16 @@ export type ThreadMessageParts = {
   readonly log: Pick<Log, "room">;
 };
 
+/** Lines a second about handshakes at :15008, which any peer can cause; the metric counts all of them. */
+const HANDSHAKE_LINES = 10;
+
 /** Listens to the threads. To close it ends them, since their last counts are still to be heard. */
 export function hearThreads({ threads, keeper, counts, log }: ThreadMessageParts): Built<void> {
+  const handshakes = new LineLimit<Extract<AgentMessage, { op: "handshake-failed" }>>({
+    perSecond: HANDSHAKE_LINES,
+    write: (message) => log.room("traffic").info("handshake failed", { ...message }),
+    leftOut: (count) => log.room("traffic").warn("handshakes failed: lines were left out", { count }),
+  });
   threads.listen((thread, message) => {
     switch (message.op) {
       case "pool-low":
@@ -27,7 +36,7 @@ export function hearThreads({ threads, keeper, counts, log }: ThreadMessageParts
         return;
       case "handshake-failed":
         counts.peers.handshakeFailed(message.reason);
-        log.room("traffic").info("handshake failed", { ...message });
+        handshakes.add(message);
         return;
       case "tunnel-abused":
         counts.peers.tunnelAbused(message.reason);
@@ -49,5 +58,11 @@ export function hearThreads({ threads, keeper, counts, log }: ThreadMessageParts
     }
   }
 
-  return { thing: undefined, close: () => threads.close() };
+  return {
+    thing: undefined,
+    close: async () => {
+      await threads.close();
+      handshakes.close();
+    },
+  };
 }

@@ -88,7 +88,7 @@ print("whole")`);
     assert.throws(() => new Programs({ pinDir: folder, heartbeatLimitNs: 1n }), { code: "EOPNOTSUPP" });
     assert.throws(() => bench.programs.map("none"), { code: "ENOENT" });
     assert.throws(() => bench.map("gate").get(new Uint8Array(3)), TypeError);
-    assert.equal(bench.programs.maps().length, 15);
+    assert.equal(bench.programs.maps().length, 17);
     assert.equal(bench.programs.programs().length, 6);
   });
 });

@@ -1,10 +1,12 @@
 // support of test/kernel (root) · one enrolled pod and one outside namespace joined by a veth, the hooks loaded from a bpf
 // file system of their own, and small programs run inside either. Everything is removed by `remove`.
-import { execFile, execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { endianness, tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import {
   ORLOP_EVENT_CLOSE,
@@ -142,6 +144,10 @@ export class HookBench {
   /** For `ip -n` and as a path below /var/run/netns. */
   get outsideName(): string {
     return this.#names.outside;
+  }
+
+  get podName(): string {
+    return this.#names.pod;
   }
 
   map(name: string): KernelMap {
@@ -297,6 +303,36 @@ export class HookBench {
   /** Runs Python in the pod, in its cgroup; its output. */
   inPod(code: string, command: readonly string[] = ["python3", "-c", code]): Promise<string> {
     return this.#python(this.#names.pod, `echo $$ > ${this.podCgroup}/cgroup.procs;`, command);
+  }
+
+  /** Runs Python outside, but in the cgroup of pods: what another enrolled pod does. */
+  inOther(code: string): Promise<string> {
+    return this.#python(this.#names.outside, `echo $$ > ${this.podCgroup}/cgroup.procs;`, ["python3", "-c", code]);
+  }
+
+  /** Starts Python in the pod. `line` is the first that it prints; `end` closes its input and waits for it to end. */
+  startInPod(code: string): { line(): Promise<string>; end(): Promise<void> } {
+    return this.#start(this.#names.pod, code);
+  }
+
+  /** The same outside, in the cgroup of pods. */
+  startInOther(code: string): { line(): Promise<string>; end(): Promise<void> } {
+    return this.#start(this.#names.outside, code);
+  }
+
+  #start(namespace: string, code: string): { line(): Promise<string>; end(): Promise<void> } {
+    const script = `echo $$ > ${this.podCgroup}/cgroup.procs; exec nsenter --net=/var/run/netns/${namespace} python3 -c "$1"`;
+    const child = spawn("sh", ["-c", script, "sh", code], { stdio: ["pipe", "pipe", "inherit"] });
+    const exited = once(child, "exit");
+    const lines = createInterface({ input: child.stdout });
+    const first = once(lines, "line");
+    return {
+      line: async () => String((await first)[0]),
+      end: async () => {
+        child.stdin.end();
+        await exited;
+      },
+    };
   }
 
   /** Runs Python in the pod's namespace but not in its cgroup: nothing of what it dials is captured. */
