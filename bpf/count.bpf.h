@@ -37,8 +37,8 @@ static __always_inline int over_share(struct orlop_usage *usage)
 	       (__u64)usage->ring_events * sizeof(struct orlop_event) > size / ORLOP_POD_RING_SHARE;
 }
 
-/* A zeroed record to fill in and submit, or NULL when the ring is full, or more than half full and the pod had its
- * share. */
+/* A zeroed record to fill in and submit, or NULL: the ring is full, or it is more than half full and the pod used up
+ * its part. */
 static __always_inline struct orlop_event *event_reserve(__u32 type, __u32 pod_idx)
 {
 	struct orlop_usage *usage = usage_of(pod_idx);
