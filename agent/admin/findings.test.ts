@@ -21,7 +21,13 @@ test("each trouble is its finding, and says what to do", async () => {
     [
       "ORL6103",
       "warn",
-      { bpf: async () => ({ programs: [], pods: [], maps: [{ name: "dst_of_flow", entries: 60_000, maxEntries: 65_536 }] }) },
+      {
+        bpf: async () => ({
+          programs: [],
+          pods: [],
+          maps: [{ name: "dst_of_flow", entries: 60_000, maxEntries: 65_536 }],
+        }),
+      },
     ],
     [
       "ORL5001",
