@@ -239,7 +239,7 @@ static __always_inline void admit_dial(struct bpf_sock_ops *ctx, const struct en
 	struct orlop_usage *usage;
 	struct orlop_tuple tuple;
 
-	/* An address of no known pod: sk_lookup would let it in, and its index is the one of nobody. */
+	/* sk_lookup lets in a dial to an address of no known pod, too; it counts for index 0. */
 	if (pod)
 		admitted.pod_idx = pod->pod_idx;
 	usage = usage_of(admitted.pod_idx);

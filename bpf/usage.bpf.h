@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What each pod holds of the shared maps, so that one pod cannot fill them for all. An entry is counted by whoever
- * inserted it and discounted by whoever deleted it: the map says to exactly one of them that it was there. */
+/* What each pod holds of the shared maps, so that one pod cannot fill them for all. The hook that
+ * inserts an entry counts it, and the hook whose delete finds it discounts it: a delete finds an entry once. */
 #ifndef ORLOP_USAGE_BPF_H
 #define ORLOP_USAGE_BPF_H
 

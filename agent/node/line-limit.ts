@@ -1,4 +1,4 @@
-// main thread · log lines that a peer can cause: so many a second are written, the others are counted and told in one line.
+// main thread · log lines that a peer can cause: so many a second are written, a single line counts the others.
 
 export type LineLimitOptions<Line> = {
   readonly perSecond: number;
