@@ -64,7 +64,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
  * @throws ConfigError when the file cannot be read, is not YAML, or its NodeConfig is not exactly of its schema.
  */
 export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>> = process.env): Config {
-  const documents = parseYaml(file, readBounded(file)).filter((one) => textOf(one, "kind") === "NodeConfig");
+  const documents = parseYaml(file, readBounded(file)).filter((document) => textOf(document, "kind") === "NodeConfig");
   const report = new Report();
   const [first, second] = documents;
   if (second) {

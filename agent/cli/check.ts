@@ -40,7 +40,7 @@ export async function check(context: Context, options: CheckOptions, preflight: 
   const findings = [...here, ...(Array.isArray(agent) ? agent : [])].toSorted((a, b) =>
     a.code < b.code ? -1 : a.code > b.code ? 1 : 0,
   );
-  const count = (status: Finding["status"]): number => findings.filter((one) => one.status === status).length;
+  const count = (status: Finding["status"]): number => findings.filter((finding) => finding.status === status).length;
   const counted = findings.filter(({ code }) => !options.skip.includes(code));
   const bad = counted.some(({ status }) => status === "fail" || (status === "warn" && options.failOn === "warning"));
 

@@ -12,129 +12,129 @@ import { endpointText } from "../mesh/endpoint.ts";
 import { type Column, duration, grouped } from "./output.ts";
 
 export const workloadColumns: readonly Column<WorkloadView>[] = [
-  { header: "NAMESPACE", value: (one) => one.namespace, namespace: true },
-  { header: "NAME", value: (one) => one.name },
-  { header: "ADDRESS", value: (one) => one.addresses.join(",") },
-  { header: "NODE", value: (one) => one.node },
-  { header: "PROTOCOL", value: (one) => one.protocol },
-  { header: "MODE", value: (one) => one.mode },
-  { header: "CAPTURE", value: (one) => one.capture },
-  { header: "HEALTHY", value: (one) => (one.healthy ? "yes" : "no") },
-  { header: "IDENTITY", value: (one) => one.identity, wide: true },
-  { header: "LABELS", value: (one) => pairs(one.labels), wide: true },
-  { header: "NOTE", value: (one) => one.captureNote, wide: true },
-  { header: "FROM", value: (one) => one.from, wide: true },
+  { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
+  { header: "NAME", value: (row) => row.name },
+  { header: "ADDRESS", value: (row) => row.addresses.join(",") },
+  { header: "NODE", value: (row) => row.node },
+  { header: "PROTOCOL", value: (row) => row.protocol },
+  { header: "MODE", value: (row) => row.mode },
+  { header: "CAPTURE", value: (row) => row.capture },
+  { header: "HEALTHY", value: (row) => (row.healthy ? "yes" : "no") },
+  { header: "IDENTITY", value: (row) => row.identity, wide: true },
+  { header: "LABELS", value: (row) => pairs(row.labels), wide: true },
+  { header: "NOTE", value: (row) => row.captureNote, wide: true },
+  { header: "FROM", value: (row) => row.from, wide: true },
 ];
 
 export const serviceColumns: readonly Column<ServiceView>[] = [
-  { header: "NAMESPACE", value: (one) => one.namespace, namespace: true },
-  { header: "NAME", value: (one) => one.name },
-  { header: "VIP", value: (one) => one.vips.join(",") },
-  { header: "PORTS", value: (one) => one.ports.map(({ port }) => String(port)).join(",") },
+  { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
+  { header: "NAME", value: (row) => row.name },
+  { header: "VIP", value: (row) => row.vips.join(",") },
+  { header: "PORTS", value: (row) => row.ports.map(({ port }) => String(port)).join(",") },
   {
     header: "ENDPOINTS",
-    value: (one) => `${one.endpoints.filter(({ healthy }) => healthy).length}/${one.endpoints.length}`,
+    value: (row) => `${row.endpoints.filter(({ healthy }) => healthy).length}/${row.endpoints.length}`,
   },
-  { header: "HOSTNAME", value: (one) => one.hostname, wide: true },
-  { header: "FROM", value: (one) => one.from, wide: true },
+  { header: "HOSTNAME", value: (row) => row.hostname, wide: true },
+  { header: "FROM", value: (row) => row.from, wide: true },
 ];
 
 export const policyColumns: readonly Column<PolicyView>[] = [
-  { header: "NAMESPACE", value: (one) => one.namespace, namespace: true },
-  { header: "NAME", value: (one) => one.name },
-  { header: "KIND", value: (one) => one.kind },
-  { header: "ACTION", value: (one) => one.action },
-  { header: "SCOPE", value: (one) => one.scope },
-  { header: "MODE", value: (one) => one.enforcement },
-  { header: "SELECTS", value: (one) => String(one.selects) },
-  { header: "RULES", value: (one) => String(one.rules), wide: true },
-  { header: "FROM", value: (one) => one.from, wide: true },
+  { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
+  { header: "NAME", value: (row) => row.name },
+  { header: "KIND", value: (row) => row.kind },
+  { header: "ACTION", value: (row) => row.action },
+  { header: "SCOPE", value: (row) => row.scope },
+  { header: "MODE", value: (row) => row.enforcement },
+  { header: "SELECTS", value: (row) => String(row.selects) },
+  { header: "RULES", value: (row) => String(row.rules), wide: true },
+  { header: "FROM", value: (row) => row.from, wide: true },
 ];
 
 export function certColumns(nowMs: number): readonly Column<CertView>[] {
   return [
-    { header: "IDENTITY", value: (one) => one.identity },
-    { header: "STATE", value: (one) => one.state },
-    { header: "SERIAL", value: (one) => one.serial.slice(0, 8) },
-    { header: "NOT AFTER", value: (one) => seconds(one.notAfter) },
-    { header: "ROTATES", value: (one) => until(one.rotatesAt, nowMs) },
-    { header: "PODS", value: (one) => String(one.pods) },
-    { header: "NOT BEFORE", value: (one) => seconds(one.notBefore), wide: true },
-    { header: "MESSAGE", value: (one) => one.message, wide: true },
+    { header: "IDENTITY", value: (row) => row.identity },
+    { header: "STATE", value: (row) => row.state },
+    { header: "SERIAL", value: (row) => row.serial.slice(0, 8) },
+    { header: "NOT AFTER", value: (row) => seconds(row.notAfter) },
+    { header: "ROTATES", value: (row) => until(row.rotatesAt, nowMs) },
+    { header: "PODS", value: (row) => String(row.pods) },
+    { header: "NOT BEFORE", value: (row) => seconds(row.notBefore), wide: true },
+    { header: "MESSAGE", value: (row) => row.message, wide: true },
   ];
 }
 
 export function connectionColumns(nowMs: number): readonly Column<ConnectionView>[] {
   return [
-    { header: "NAMESPACE", value: (one) => one.namespace, namespace: true },
-    { header: "POD", value: (one) => one.pod },
-    { header: "DIR", value: (one) => (one.direction === "outbound" ? "out" : "in") },
-    { header: "PEER", value: (one) => (one.peerNamespace === "" ? one.peer : `${one.peer}.${one.peerNamespace}`) },
-    { header: "TARGET", value: (one) => target(one) },
-    { header: "PROTO", value: (one) => one.protocol },
-    { header: "TLS", value: (one) => (one.security === "mtls" ? "mTLS" : one.security) },
-    { header: "IDENTITY", value: (one) => `${short(one.sourceIdentity)}→${short(one.destinationIdentity)}` },
-    { header: "AGE", value: (one) => duration(nowMs - Date.parse(one.openedAt)) },
-    { header: "RTT", value: (one) => roundTrip(one.rttMs) },
-    { header: "RETRANS", value: (one) => (one.retransmits === null ? "" : String(rounded(one.retransmits))) },
-    { header: "VERDICT", value: (one) => [one.verdict, one.policy].filter((text) => text !== "").join(" ") },
-    { header: "ID", value: (one) => one.id, wide: true },
-    { header: "SOURCE", value: (one) => endpointText(one.source), wide: true },
-    { header: "DESTINATION", value: (one) => endpointText(one.destination), wide: true },
-    { header: "TRACE", value: (one) => one.traceId, wide: true },
+    { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
+    { header: "POD", value: (row) => row.pod },
+    { header: "DIR", value: (row) => (row.direction === "outbound" ? "out" : "in") },
+    { header: "PEER", value: (row) => (row.peerNamespace === "" ? row.peer : `${row.peer}.${row.peerNamespace}`) },
+    { header: "TARGET", value: (row) => target(row) },
+    { header: "PROTO", value: (row) => row.protocol },
+    { header: "TLS", value: (row) => (row.security === "mtls" ? "mTLS" : row.security) },
+    { header: "IDENTITY", value: (row) => `${short(row.sourceIdentity)}→${short(row.destinationIdentity)}` },
+    { header: "AGE", value: (row) => duration(nowMs - Date.parse(row.openedAt)) },
+    { header: "RTT", value: (row) => roundTrip(row.rttMs) },
+    { header: "RETRANS", value: (row) => (row.retransmits === null ? "" : String(rounded(row.retransmits))) },
+    { header: "VERDICT", value: (row) => [row.verdict, row.policy].filter((text) => text !== "").join(" ") },
+    { header: "ID", value: (row) => row.id, wide: true },
+    { header: "SOURCE", value: (row) => endpointText(row.source), wide: true },
+    { header: "DESTINATION", value: (row) => endpointText(row.destination), wide: true },
+    { header: "TRACE", value: (row) => row.traceId, wide: true },
   ];
 }
 
 export const bpfColumns: readonly Column<BpfView>[] = [
-  { header: "TYPE", value: (one) => one.type },
-  { header: "NAME", value: (one) => one.name },
-  { header: "ATTACH", value: (one) => (one.type === "program" ? one.attach : "") },
-  { header: "RUNS", value: (one) => (one.type === "program" ? grouped(one.runs) : "") },
+  { header: "TYPE", value: (row) => row.type },
+  { header: "NAME", value: (row) => row.name },
+  { header: "ATTACH", value: (row) => (row.type === "program" ? row.attach : "") },
+  { header: "RUNS", value: (row) => (row.type === "program" ? grouped(row.runs) : "") },
   {
     header: "AVG",
-    value: (one) => (one.type === "program" && one.runs > 0 ? `${Math.round(one.runNs / one.runs)}ns` : ""),
+    value: (row) => (row.type === "program" && row.runs > 0 ? `${Math.round(row.runNs / row.runs)}ns` : ""),
   },
   {
     header: "FILL",
-    value: (one) =>
-      one.type === "map"
-        ? one.entries < 0
+    value: (row) =>
+      row.type === "map"
+        ? row.entries < 0
           ? "-"
-          : `${grouped(one.entries)}/${grouped(one.maxEntries)}`
-        : one.type === "counter"
-          ? grouped(one.value)
+          : `${grouped(row.entries)}/${grouped(row.maxEntries)}`
+        : row.type === "counter"
+          ? grouped(row.value)
           : "",
   },
-  { header: "FLOWS", value: (one) => (one.type === "pod" ? grouped(one.pendingFlows) : "") },
-  { header: "JOINED", value: (one) => (one.type === "pod" ? grouped(one.joinedFlows) : "") },
-  { header: "DIALS", value: (one) => (one.type === "pod" ? grouped(one.agentDials) : "") },
-  { header: "ROWS", value: (one) => (one.type === "pod" ? grouped(one.trafficRows) : "") },
-  { header: "REFUSED", value: (one) => (one.type === "pod" ? grouped(one.refusedConnects) : "") },
+  { header: "FLOWS", value: (row) => (row.type === "pod" ? grouped(row.pendingFlows) : "") },
+  { header: "JOINED", value: (row) => (row.type === "pod" ? grouped(row.joinedFlows) : "") },
+  { header: "DIALS", value: (row) => (row.type === "pod" ? grouped(row.agentDials) : "") },
+  { header: "ROWS", value: (row) => (row.type === "pod" ? grouped(row.trafficRows) : "") },
+  { header: "REFUSED", value: (row) => (row.type === "pod" ? grouped(row.refusedConnects) : "") },
   {
     header: "LOST",
-    value: (one) => (one.type === "pod" ? grouped(one.lostEvents) : ""),
+    value: (row) => (row.type === "pod" ? grouped(row.lostEvents) : ""),
   },
-  { header: "TAG", value: (one) => (one.type === "program" ? one.tag : ""), wide: true },
-  { header: "PINNED", value: (one) => (one.type === "program" ? one.pin : ""), wide: true },
+  { header: "TAG", value: (row) => (row.type === "program" ? row.tag : ""), wide: true },
+  { header: "PINNED", value: (row) => (row.type === "program" ? row.pin : ""), wide: true },
 ];
 
 export const statusColumns: readonly Column<StatusView>[] = [
-  { header: "NODE", value: (one) => one.node },
-  { header: "AGENT", value: (one) => one.version },
-  { header: "UPTIME", value: (one) => duration(one.uptimeSeconds * 1000) },
-  { header: "CAPTURED", value: (one) => `${one.pods.captured}/${one.pods.wanted}` },
-  { header: "CONNS", value: (one) => grouped(one.connections) },
-  { header: "DENIED", value: (one) => grouped(one.denied) },
+  { header: "NODE", value: (row) => row.node },
+  { header: "AGENT", value: (row) => row.version },
+  { header: "UPTIME", value: (row) => duration(row.uptimeSeconds * 1000) },
+  { header: "CAPTURED", value: (row) => `${row.pods.captured}/${row.pods.wanted}` },
+  { header: "CONNS", value: (row) => grouped(row.connections) },
+  { header: "DENIED", value: (row) => grouped(row.denied) },
   {
     header: "CERTS",
-    value: (one) => (one.certs.ready === one.certs.all ? "ok" : `${one.certs.ready}/${one.certs.all}`),
+    value: (row) => (row.certs.ready === row.certs.all ? "ok" : `${row.certs.ready}/${row.certs.all}`),
   },
-  { header: "SOURCE", value: (one) => one.source.state },
-  { header: "KEEPER", value: (one) => (one.keeper.connected ? "ok" : "FAIL") },
-  { header: "BPF", value: (one) => `${one.bpf.programs} loaded` },
-  { header: "HEARTBEAT", value: (one) => (one.heartbeatAgeMs === null ? "" : `${Math.round(one.heartbeatAgeMs)}ms`) },
-  { header: "THREADS", value: (one) => String(one.threads), wide: true },
-  { header: "CONFIG", value: (one) => one.source.from, wide: true },
+  { header: "SOURCE", value: (row) => row.source.state },
+  { header: "KEEPER", value: (row) => (row.keeper.connected ? "ok" : "FAIL") },
+  { header: "BPF", value: (row) => `${row.bpf.programs} loaded` },
+  { header: "HEARTBEAT", value: (row) => (row.heartbeatAgeMs === null ? "" : `${Math.round(row.heartbeatAgeMs)}ms`) },
+  { header: "THREADS", value: (row) => String(row.threads), wide: true },
+  { header: "CONFIG", value: (row) => row.source.from, wide: true },
 ];
 
 export function pairs(labels: Readonly<Record<string, string>>): string {
@@ -144,11 +144,11 @@ export function pairs(labels: Readonly<Record<string, string>>): string {
     .join(",");
 }
 
-function target(one: ConnectionView): string {
-  const at = one.hbone ?? one.destination;
-  if (one.service === "") return endpointText(at);
+function target(connection: ConnectionView): string {
+  const at = connection.hbone ?? connection.destination;
+  if (connection.service === "") return endpointText(at);
   // The first two labels of a service's hostname are its name and namespace; the rest says the same everywhere.
-  return `${one.service.split(".").slice(0, 2).join(".")}:${at.port}`;
+  return `${connection.service.split(".").slice(0, 2).join(".")}:${at.port}`;
 }
 
 /** `spiffe://td/ns/shop/sa/web` → `shop/sa/web`. */

@@ -218,12 +218,14 @@ function plumbing(program: Command, env: CliEnv, done: Done): void {
     .allowUnknownOption()
     .helpOption(false)
     .action(async (words: string[]) => {
-      const commands = program.commands.filter((one) => !one.name().startsWith("__"));
+      const commands = program.commands.filter((command) => !command.name().startsWith("__"));
       done(
         await complete(env, words, {
-          commands: commands.map((one) => one.name()),
-          flagsOf: (name) => commands.find((one) => one.name() === name)?.options.map(({ long }) => long ?? "") ?? [],
-          subcommandsOf: (name) => commands.find((one) => one.name() === name)?.commands.map((one) => one.name()) ?? [],
+          commands: commands.map((command) => command.name()),
+          flagsOf: (name) =>
+            commands.find((command) => command.name() === name)?.options.map(({ long }) => long ?? "") ?? [],
+          subcommandsOf: (name) =>
+            commands.find((command) => command.name() === name)?.commands.map((command) => command.name()) ?? [],
         }),
       );
     });
@@ -241,7 +243,7 @@ function text(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 function texts(value: unknown): readonly string[] {
-  return Array.isArray(value) ? value.filter((one) => typeof one === "string") : [];
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 }
 
 function usage(what: string, why: string, fix: string): CliFailure {

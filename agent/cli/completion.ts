@@ -17,8 +17,8 @@ const askMs = 500;
 export async function complete(env: CliEnv, words: readonly string[], names: CommandNames): Promise<Exit> {
   const typed = words.at(-1) ?? "";
   const candidates = await candidatesFor(env, words.slice(0, -1), typed, names);
-  const fitting = [...new Set(candidates)].filter((one) => one.startsWith(typed)).toSorted();
-  env.stdout(fitting.map((one) => `${printable(one)}\n`).join(""));
+  const fitting = [...new Set(candidates)].filter((word) => word.startsWith(typed)).toSorted();
+  env.stdout(fitting.map((word) => `${printable(word)}\n`).join(""));
   return exits.ok;
 }
 

@@ -29,18 +29,18 @@ export async function describe(context: Context, target: string): Promise<Exit> 
 
 async function describeWorkload(context: Context, name: string): Promise<Exit> {
   const client = context.client();
-  const one = find(context, "pod", name, (await client.view("workloads")).items);
-  const policies = (await client.view("policies")).items.filter((policy) => bearsOn(policy, one));
-  const cert = (await client.view("certs")).items.find(({ identity }) => identity === one.identity);
+  const pod = find(context, "pod", name, (await client.view("workloads")).items);
+  const policies = (await client.view("policies")).items.filter((policy) => bearsOn(policy, pod));
+  const cert = (await client.view("certs")).items.find(({ identity }) => identity === pod.identity);
   const services = (await client.view("services")).items.filter(
     ({ namespace, endpoints }) =>
-      namespace === one.namespace && endpoints.some(({ workload }) => workload === one.name),
+      namespace === pod.namespace && endpoints.some(({ workload }) => workload === pod.name),
   );
   const { items } = await client.view("connections");
-  const connections = items.filter(({ namespace, pod }) => namespace === one.namespace && pod === one.name);
+  const connections = items.filter((each) => each.namespace === pod.namespace && each.pod === pod.name);
   if (
     asData(context, {
-      ...one,
+      ...pod,
       policies,
       cert: cert ?? null,
       services: services.map((service) => service.name),
@@ -49,18 +49,18 @@ async function describeWorkload(context: Context, name: string): Promise<Exit> {
   )
     return exits.ok;
   lines(context, [
-    ["Name", fullName(one)],
-    ["Captured", one.captureNote === "" ? one.capture : `${one.capture}: ${one.captureNote}`],
-    ["Identity", one.identity],
-    ["Mode", one.mode],
-    ["Protocol", one.protocol],
-    ["Addresses", one.addresses.join(", ")],
-    ["Node", one.node],
-    ["Labels", pairs(one.labels)],
+    ["Name", fullName(pod)],
+    ["Captured", pod.captureNote === "" ? pod.capture : `${pod.capture}: ${pod.captureNote}`],
+    ["Identity", pod.identity],
+    ["Mode", pod.mode],
+    ["Protocol", pod.protocol],
+    ["Addresses", pod.addresses.join(", ")],
+    ["Node", pod.node],
+    ["Labels", pairs(pod.labels)],
     ["Services", services.map((service) => service.name).join(", ")],
     ["Certificate", cert ? `${cert.state}, ends ${cert.notAfter || "-"}` : "none here"],
     ["Policies in", policies.map((policy) => `${policy.action} ${fullName(policy)}`).join(", ")],
-    ["From", one.from],
+    ["From", pod.from],
   ]);
   if (connections.length > 0) {
     context.print("\n");
@@ -71,14 +71,14 @@ async function describeWorkload(context: Context, name: string): Promise<Exit> {
 }
 
 async function describeService(context: Context, name: string): Promise<Exit> {
-  const one = find(context, "service", name, (await context.client().view("services")).items);
-  if (asData(context, one)) return exits.ok;
+  const service = find(context, "service", name, (await context.client().view("services")).items);
+  if (asData(context, service)) return exits.ok;
   lines(context, [
-    ["Name", fullName(one)],
-    ["Hostname", one.hostname],
-    ["VIPs", one.vips.join(", ")],
-    ["Ports", one.ports.map((port) => `${port.name || "-"} ${port.port}→${port.targetPort}`).join(", ")],
-    ["From", one.from],
+    ["Name", fullName(service)],
+    ["Hostname", service.hostname],
+    ["VIPs", service.vips.join(", ")],
+    ["Ports", service.ports.map((port) => `${port.name || "-"} ${port.port}→${port.targetPort}`).join(", ")],
+    ["From", service.from],
   ]);
   const columns = [
     { header: "ENDPOINT", value: (at: ServiceView["endpoints"][number]) => at.address },
@@ -86,24 +86,26 @@ async function describeService(context: Context, name: string): Promise<Exit> {
     { header: "HEALTHY", value: (at: ServiceView["endpoints"][number]) => (at.healthy ? "yes" : "no") },
   ];
   context.print("\n");
-  context.print(table(columns, one.endpoints, { wide: false, headers: true, namespaces: false, paint: context.paint }));
+  context.print(
+    table(columns, service.endpoints, { wide: false, headers: true, namespaces: false, paint: context.paint }),
+  );
   return exits.ok;
 }
 
 async function describePolicy(context: Context, name: string): Promise<Exit> {
   const client = context.client();
-  const one = find(context, "policy", name, (await client.view("policies")).items);
-  const workloads = (await client.view("workloads")).items.filter((workload) => bearsOn(one, workload));
-  if (asData(context, { ...one, workloads: workloads.map(fullName) })) return exits.ok;
+  const policy = find(context, "policy", name, (await client.view("policies")).items);
+  const workloads = (await client.view("workloads")).items.filter((workload) => bearsOn(policy, workload));
+  if (asData(context, { ...policy, workloads: workloads.map(fullName) })) return exits.ok;
   lines(context, [
-    ["Name", fullName(one)],
-    ["Kind", one.kind],
-    ["Action", one.action],
-    ["Scope", one.scope],
-    ["Mode", one.enforcement],
-    ["Rules", one.kind === "AuthorizationPolicy" ? String(one.rules) : "-"],
+    ["Name", fullName(policy)],
+    ["Kind", policy.kind],
+    ["Action", policy.action],
+    ["Scope", policy.scope],
+    ["Mode", policy.enforcement],
+    ["Rules", policy.kind === "AuthorizationPolicy" ? String(policy.rules) : "-"],
     ["Selects", workloads.map(fullName).join(", ")],
-    ["From", one.from],
+    ["From", policy.from],
   ]);
   return exits.ok;
 }
@@ -116,14 +118,14 @@ function find<Item extends { readonly name: string; readonly namespace: string }
   items: readonly Item[],
 ): Item {
   const { namespace } = context.options;
-  const found = items.filter((one) => one.name === name && (namespace === undefined || one.namespace === namespace));
-  const [one, another] = found;
-  if (one && !another) return one;
+  const found = items.filter((item) => item.name === name && (namespace === undefined || item.namespace === namespace));
+  const [first, second] = found;
+  if (first && !second) return first;
   throw new CliFailure(exits.failed, {
     code: "ORL6004",
-    what: one ? `${word} ${name} exists more than once` : `no ${word} ${name}`,
-    why: one ? `in ${found.map((each) => each.namespace).join(", ")}` : "the agent knows none of this name here",
-    fix: one
+    what: first ? `${word} ${name} exists more than once` : `no ${word} ${name}`,
+    why: first ? `in ${found.map((each) => each.namespace).join(", ")}` : "the agent knows none of this name here",
+    fix: first
       ? "say which with -n NAMESPACE"
       : `see what there is: orlop get ${word === "pod" ? "workloads" : word === "service" ? "services" : "policies"}`,
   });

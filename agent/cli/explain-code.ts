@@ -24,7 +24,7 @@ export function explainCode(env: CliEnv, wanted: string | undefined): Exit {
     return exits.ok;
   }
   // Only names that stand in the list are opened: nothing of the argument reaches a path.
-  const name = all.find((one) => one.toLowerCase() === wanted.toLowerCase());
+  const name = all.find((candidate) => candidate.toLowerCase() === wanted.toLowerCase());
   if (name === undefined) {
     throw new CliFailure(exits.failed, {
       code: "ORL6004",

@@ -40,8 +40,8 @@ export async function get(context: Context, word: string, names: readonly string
   const now = context.env.now();
   switch (resource) {
     case "workloads": {
-      const items = (await client.view("workloads")).items.filter((one) =>
-        selects(context.options.selector, one.labels),
+      const items = (await client.view("workloads")).items.filter((workload) =>
+        selects(context.options.selector, workload.labels),
       );
       return show(context, {
         kind: "WorkloadList",
@@ -68,11 +68,11 @@ export async function get(context: Context, word: string, names: readonly string
       return show(context, { kind: "PolicyList", word: "policy", items, columns: policyColumns, names, name: nameOf });
     }
     case "certs": {
-      const all = (await client.view("certs")).items.map((one) => ({
-        ...one,
-        namespace: namespaceOfIdentity(one.identity),
+      const all = (await client.view("certs")).items.map((cert) => ({
+        ...cert,
+        namespace: namespaceOfIdentity(cert.identity),
       }));
-      const name = (one: { readonly identity: string }): string => one.identity;
+      const name = (cert: { readonly identity: string }): string => cert.identity;
       return show(context, {
         kind: "CertificateList",
         word: "cert",
@@ -85,7 +85,7 @@ export async function get(context: Context, word: string, names: readonly string
     case "connections": {
       const { items, truncated = 0 } = await client.view("connections");
       if (truncated > 0) context.env.stderr(`${truncated} more connections are not shown\n`);
-      const name = (one: { readonly id: string }): string => one.id;
+      const name = (connection: { readonly id: string }): string => connection.id;
       return show(context, {
         kind: "ConnectionList",
         word: "connection",
@@ -96,7 +96,7 @@ export async function get(context: Context, word: string, names: readonly string
       });
     }
     case "bpf": {
-      const items = (await client.view("bpf")).items.map((one) => ({ ...one, namespace: "" }));
+      const items = (await client.view("bpf")).items.map((row) => ({ ...row, namespace: "" }));
       return show(context, { kind: "BpfList", word: "bpf", items, columns: bpfColumns, names, name: nameOf });
     }
   }
@@ -114,11 +114,11 @@ type Shown<Item> = {
 function show<Item extends { readonly namespace: string }>(context: Context, shown: Shown<Item>): Exit {
   const { namespace, output, headers } = context.options;
   const inNamespace = shown.items.filter(
-    (one) => namespace === undefined || one.namespace === namespace || shown.word === "bpf",
+    (item) => namespace === undefined || item.namespace === namespace || shown.word === "bpf",
   );
   const items =
-    shown.names.length === 0 ? inNamespace : inNamespace.filter((one) => shown.names.includes(shown.name(one)));
-  const missing = shown.names.filter((name) => !items.some((one) => shown.name(one) === name));
+    shown.names.length === 0 ? inNamespace : inNamespace.filter((item) => shown.names.includes(shown.name(item)));
+  const missing = shown.names.filter((name) => !items.some((item) => shown.name(item) === name));
   switch (output) {
     case "json":
       context.print(json({ apiVersion, kind: shown.kind, items }));
@@ -127,7 +127,7 @@ function show<Item extends { readonly namespace: string }>(context: Context, sho
       context.print(yaml({ apiVersion, kind: shown.kind, items }));
       break;
     case "name":
-      context.print(items.map((one) => `${shown.word}/${shown.name(one)}\n`).join(""));
+      context.print(items.map((item) => `${shown.word}/${shown.name(item)}\n`).join(""));
       break;
     default:
       if (items.length === 0) context.env.stderr(`no ${shown.word} found${namespace ? ` in ${namespace}` : ""}\n`);
@@ -150,8 +150,8 @@ function show<Item extends { readonly namespace: string }>(context: Context, sho
   });
 }
 
-function nameOf(one: { readonly name: string }): string {
-  return one.name;
+function nameOf(item: { readonly name: string }): string {
+  return item.name;
 }
 
 function namespaceOfIdentity(identity: string): string {

@@ -38,9 +38,9 @@ function show(
   else if (output === "name") context.print(levels.items.map(({ room }) => `log/${room}\n`).join(""));
   else {
     const columns = [
-      { header: "ROOM", value: (one: { room: string }) => one.room },
-      { header: "LEVEL", value: (one: { level: string }) => one.level },
-      { header: "UNTIL", value: (one: { until: string }) => one.until },
+      { header: "ROOM", value: (row: { room: string }) => row.room },
+      { header: "LEVEL", value: (row: { level: string }) => row.level },
+      { header: "UNTIL", value: (row: { until: string }) => row.until },
     ];
     context.print(table(columns, levels.items, { wide: false, headers, namespaces: false, paint: context.paint }));
   }

@@ -72,7 +72,7 @@ export type TableOptions = {
 
 /** Columns two spaces apart, as wide as their widest value; nothing after the last column. */
 export function table<Item>(columns: readonly Column<Item>[], items: readonly Item[], options: TableOptions): string {
-  const shown = columns.filter((one) => (options.wide || !one.wide) && (options.namespaces || !one.namespace));
+  const shown = columns.filter((column) => (options.wide || !column.wide) && (options.namespaces || !column.namespace));
   const rows = items.map((item) => shown.map((column) => printable(column.value(item)) || "-"));
   if (options.headers) rows.unshift(shown.map(({ header }) => header));
   const widths = shown.map((_, at) => Math.max(0, ...rows.map((row) => width(row[at] ?? ""))));
@@ -129,7 +129,7 @@ export function painter(colored: boolean): Paint {
 /** JSON leaves some characters as they are that a terminal obeys; those are escaped, which means the same to a parser. */
 export function json(value: unknown): string {
   const text = JSON.stringify(value, null, 2);
-  return `${text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) => (one === "\n" ? one : unicode(one)))}\n`;
+  return `${text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => (character === "\n" ? character : unicode(character)))}\n`;
 }
 
 /** Block style; strings that YAML could read as something else are quoted. Reads back as the same value. */
@@ -138,10 +138,10 @@ export function yaml(value: unknown): string {
 }
 
 function block(value: object, indent: string): string {
-  if (Array.isArray(value)) return value.map((one) => `${indent}- ${nested(one, `${indent}  `, true)}`).join("");
+  if (Array.isArray(value)) return value.map((item) => `${indent}- ${nested(item, `${indent}  `, true)}`).join("");
   return Object.entries(value)
-    .filter(([, one]) => one !== undefined)
-    .map(([key, one]) => `${indent}${scalar(key)}: ${nested(one, `${indent}  `, false)}`)
+    .filter(([, item]) => item !== undefined)
+    .map(([key, item]) => `${indent}${scalar(key)}: ${nested(item, `${indent}  `, false)}`)
     .join("")
     .replaceAll(/: \n/g, ":\n");
 }
@@ -153,7 +153,7 @@ function nested(value: unknown, indent: string, inList: boolean): string {
 }
 
 function isEmpty(value: object): boolean {
-  return Array.isArray(value) ? value.length === 0 : Object.values(value).every((one) => one === undefined);
+  return Array.isArray(value) ? value.length === 0 : Object.values(value).every((item) => item === undefined);
 }
 
 const plainText = /^[A-Za-z_/][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_./@-]+)*$/;

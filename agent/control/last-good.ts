@@ -29,16 +29,16 @@ export function digestOf(text: string): string {
 export async function saveLastGood(
   path: string,
   index: Index,
-  textOf: (one: FileDigest) => string | undefined,
+  textOf: (entry: FileDigest) => string | undefined,
 ): Promise<void> {
   const folder = folderOf(path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const old = new Set(await readdir(folder));
   const wanted = new Set<string>();
-  for (const one of index.files) {
-    const name = `${one.digest}.yaml`;
+  for (const entry of index.files) {
+    const name = `${entry.digest}.yaml`;
     if (!old.has(name) && !wanted.has(name)) {
-      const text = textOf(one);
+      const text = textOf(entry);
       if (text === undefined) return;
       await write(join(folder, name), text);
     }
@@ -110,7 +110,7 @@ function decode(text: string | undefined): Index | undefined {
   const { version, acceptedAt, files } = read as Partial<Record<string, unknown>>;
   if (version !== VERSION || typeof acceptedAt !== "string" || !Array.isArray(files)) return undefined;
   const known = files.filter(
-    (one): one is FileDigest => typeof one?.file === "string" && /^[0-9a-f]{64}$/.test(one?.digest),
+    (entry): entry is FileDigest => typeof entry?.file === "string" && /^[0-9a-f]{64}$/.test(entry?.digest),
   );
   return known.length === files.length ? { acceptedAt, files: known } : undefined;
 }

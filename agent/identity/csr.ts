@@ -143,8 +143,8 @@ export async function readAuthority(keyPem: Buffer, certificatePem: string): Pro
 }
 
 function namesOf(request: x509.Pkcs10CertificateRequest): readonly x509.GeneralName[] {
-  const found = request.extensions.filter((one) => one instanceof x509.SubjectAlternativeNameExtension);
-  return found.flatMap((one) => one.names.items);
+  const found = request.extensions.filter((extension) => extension instanceof x509.SubjectAlternativeNameExtension);
+  return found.flatMap((extension) => extension.names.items);
 }
 
 /** 16 random bytes, positive and never zero (RFC 5280 §4.1.2.2). */

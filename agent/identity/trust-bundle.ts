@@ -51,11 +51,11 @@ export class TrustBundle {
     const now = this.#dependencies.monotonicMs();
     const kept: Root[] = [];
     for (const old of this.#roots.get(trustDomain) ?? []) {
-      if (named.some((one) => one.fingerprint === old.fingerprint)) continue;
+      if (named.some((root) => root.fingerprint === old.fingerprint)) continue;
       old.retiredAtMs ??= now;
       if (now - old.retiredAtMs < this.#options.overlapMs) kept.push(old);
     }
-    this.#roots.set(trustDomain, [...named.map((one) => ({ ...one, retiredAtMs: null })), ...kept]);
+    this.#roots.set(trustDomain, [...named.map((root) => ({ ...root, retiredAtMs: null })), ...kept]);
     this.#installIfChanged();
   }
 

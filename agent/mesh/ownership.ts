@@ -6,11 +6,11 @@
  */
 export class Claims<T> {
   readonly #byClaim = new Map<string, T | T[]>();
-  readonly #precedes: (one: T, other: T) => boolean;
+  readonly #precedes: (a: T, b: T) => boolean;
   #shared = 0;
 
   /** T must not be an array itself. */
-  constructor(precedes: (one: T, other: T) => boolean) {
+  constructor(precedes: (a: T, b: T) => boolean) {
     this.#precedes = precedes;
   }
 

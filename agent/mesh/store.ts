@@ -238,12 +238,12 @@ function keyOf(update: MeshUpdate): string {
   return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 
-function keyPrecedes(one: Service, other: Service): boolean {
-  return fullName(one) < fullName(other);
+function keyPrecedes(a: Service, b: Service): boolean {
+  return fullName(a) < fullName(b);
 }
 
 function inKeyOrder<T>(found: (readonly [string, T])[]): readonly T[] {
-  return found.sort(([one], [other]) => (one < other ? -1 : 1)).map(([, value]) => value);
+  return found.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
 }
 
 /** A source may send again what is known: equal values are no news, for the caches above least of all. */

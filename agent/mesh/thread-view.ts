@@ -17,27 +17,27 @@ export class Lean {
   readonly #texts = new Map<string, string>();
   readonly #parts = new Map<string, object>();
 
-  workload(one: Workload): Workload {
+  workload(workload: Workload): Workload {
     return {
-      uid: cut(one.uid),
-      podUid: cut(one.podUid),
-      name: cut(one.name),
-      namespace: this.#text(one.namespace),
-      addresses: one.addresses.map(cut),
-      node: this.#text(one.node),
-      network: this.#text(one.network),
-      cluster: this.#text(one.cluster),
-      identity: this.#part(one.identity.text, one.identity),
-      labels: this.#part(JSON.stringify(one.labels), one.labels),
-      protocol: one.protocol,
-      ports: this.#part(JSON.stringify(one.ports), one.ports),
-      healthy: one.healthy,
-      locality: this.#part(JSON.stringify(one.locality), one.locality),
-      weight: one.weight,
-      workloadName: this.#text(one.workloadName),
-      canonicalName: this.#text(one.canonicalName),
-      canonicalRevision: this.#text(one.canonicalRevision),
-      from: this.#source(one.from),
+      uid: cut(workload.uid),
+      podUid: cut(workload.podUid),
+      name: cut(workload.name),
+      namespace: this.#text(workload.namespace),
+      addresses: workload.addresses.map(cut),
+      node: this.#text(workload.node),
+      network: this.#text(workload.network),
+      cluster: this.#text(workload.cluster),
+      identity: this.#part(workload.identity.text, workload.identity),
+      labels: this.#part(JSON.stringify(workload.labels), workload.labels),
+      protocol: workload.protocol,
+      ports: this.#part(JSON.stringify(workload.ports), workload.ports),
+      healthy: workload.healthy,
+      locality: this.#part(JSON.stringify(workload.locality), workload.locality),
+      weight: workload.weight,
+      workloadName: this.#text(workload.workloadName),
+      canonicalName: this.#text(workload.canonicalName),
+      canonicalRevision: this.#text(workload.canonicalRevision),
+      from: this.#source(workload.from),
     };
   }
 
@@ -56,8 +56,8 @@ export class Lean {
   }
 
   /** Any other object of the mesh. */
-  object<T extends Service | AuthorizationPolicy | PeerAuthentication>(one: T): T {
-    return this.#whole(one);
+  object<T extends Service | AuthorizationPolicy | PeerAuthentication>(value: T): T {
+    return this.#whole(value);
   }
 
   #source(from: SourceRef): SourceRef {
@@ -95,7 +95,7 @@ export class Lean {
   #rebuilt(value: unknown): unknown {
     if (typeof value === "string") return this.#text(value);
     if (typeof value !== "object" || value === null) return value;
-    if (Array.isArray(value)) return value.length === 0 ? noItems : value.map((one) => this.#rebuilt(one));
+    if (Array.isArray(value)) return value.length === 0 ? noItems : value.map((item) => this.#rebuilt(item));
     const names = Object.keys(value);
     if (names.length === 0) return noFields;
     // A copy of the same shape, then its fields: built up field by field it would take more room.

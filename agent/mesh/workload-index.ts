@@ -61,7 +61,11 @@ export class WorkloadIndex {
   }
 
   onNode(node: string): Iterable<Workload> {
-    return getOrAdd(this.#byNode, node, () => new Set(this.#byUid.values().filter((one) => one.node === node)));
+    return getOrAdd(
+      this.#byNode,
+      node,
+      () => new Set(this.#byUid.values().filter((workload) => workload.node === node)),
+    );
   }
 
   all(): Iterable<Workload> {
@@ -82,9 +86,9 @@ function ownerAmong(claimants: readonly Workload[]): Workload | undefined {
 }
 
 /** Pods with HBONE first, then pods, then HBONE; then the lower uid (docs/reference/hbone.md#names-and-addresses-of-workloads). */
-function ranksBefore(one: Workload, other: Workload): boolean {
-  const [first, second] = [rankOf(one), rankOf(other)];
-  return first !== second ? first < second : one.uid < other.uid;
+function ranksBefore(a: Workload, b: Workload): boolean {
+  const [first, second] = [rankOf(a), rankOf(b)];
+  return first !== second ? first < second : a.uid < b.uid;
 }
 
 function rankOf({ uid, protocol }: Workload): number {

@@ -43,7 +43,7 @@ export function failedChecks(
     checks.filter((check) => !check.holds(facts, who));
   const best = (entries: readonly (readonly ConnectionCheck[])[]): readonly ConnectionCheck[] => {
     const [first = [], ...others] = entries.map(failing);
-    return others.reduce((least, one) => (one.length < least.length ? one : least), first);
+    return others.reduce((least, checks) => (checks.length < least.length ? checks : least), first);
   };
   return [
     ...(rule.never === null ? [] : [rule.never]),

@@ -32,10 +32,10 @@ export function peerModesOf(policies: readonly PeerAuthentication[], rootNamespa
   if (overriding !== undefined) {
     return { workload: { mode: "STRICT", level: "namespace", decidedBy: refOf(overriding) }, byPort: noPorts };
   }
-  const ordered = policies.toSorted((one, other) => (one.name < other.name ? -1 : 1));
+  const ordered = policies.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   const ofWorkload = ordered.find(isOfWorkload);
-  const ofNamespace = ordered.find((one) => !isOfWorkload(one) && one.namespace !== rootNamespace);
-  const ofMesh = ordered.find((one) => !isOfWorkload(one) && one.namespace === rootNamespace);
+  const ofNamespace = ordered.find((policy) => !isOfWorkload(policy) && policy.namespace !== rootNamespace);
+  const ofMesh = ordered.find((policy) => !isOfWorkload(policy) && policy.namespace === rootNamespace);
 
   const workload = said(ofWorkload, "workload") ?? said(ofNamespace, "namespace") ?? said(ofMesh, "mesh") ?? byDefault;
   const byPort = new Map<number, PeerMode>();

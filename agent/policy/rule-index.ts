@@ -30,10 +30,10 @@ export class RuleIndex<R extends CompiledRule> {
     const general = this.#anyCaller;
     let [own, other] = [0, 0];
     for (;;) {
-      const one = named[own];
-      const another = general[other];
-      const takesOwn = one !== undefined && (another === undefined || one.at < another.at);
-      const next = takesOwn ? one : another;
+      const ownRule = named[own];
+      const otherRule = general[other];
+      const takesOwn = ownRule !== undefined && (otherRule === undefined || ownRule.at < otherRule.at);
+      const next = takesOwn ? ownRule : otherRule;
       if (next === undefined) return undefined;
       if (matchesRule(next.rule, facts, who)) return next.rule;
       if (takesOwn) own += 1;
@@ -46,11 +46,11 @@ function byCaller<R extends CompiledRule>(
   indexed: readonly IndexedRule<R>[],
 ): ReadonlyMap<string, readonly IndexedRule<R>[]> {
   const index = new Map<string, IndexedRule<R>[]>();
-  for (const one of indexed) {
-    for (const caller of one.rule.callers ?? nothing) {
+  for (const entry of indexed) {
+    for (const caller of entry.rule.callers ?? nothing) {
       const known = index.get(caller);
-      if (known === undefined) index.set(caller, [one]);
-      else known.push(one);
+      if (known === undefined) index.set(caller, [entry]);
+      else known.push(entry);
     }
   }
   return index;

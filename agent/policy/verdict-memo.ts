@@ -27,7 +27,7 @@ export class VerdictMemo {
     if (this.#byCaller.size >= MOST_CALLERS) this.#byCaller.clear();
     const known = this.#byCaller.get(caller) ?? null;
     let length = 0;
-    for (let one = known; one !== null; one = one.next) length += 1;
+    for (let verdict = known; verdict !== null; verdict = verdict.next) length += 1;
     this.#byCaller.set(caller, { port, decision, next: length < MOST_PORTS ? known : null });
   }
 }

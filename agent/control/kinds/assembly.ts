@@ -246,7 +246,7 @@ export class Assembly {
         if (was !== undefined) removed.push({ kind: was.kind, op: "remove", key: keyOf(was) });
       } else if (was?.value !== now.value && !isDeepStrictEqual(was?.value, now.value)) changed.push(now);
     }
-    return [...removed, ...changed.sort((one, other) => rankOf[one.kind] - rankOf[other.kind])];
+    return [...removed, ...changed.sort((a, b) => rankOf[a.kind] - rankOf[b.kind])];
   }
 }
 

@@ -308,7 +308,7 @@ function listsOf(
 ): ValueLists | undefined {
   const all = <T>(written: readonly Value[], reader: Reader<T>): readonly T[] | undefined => {
     const read = written.map((value, index) => reader(value, `${key}[${index}]`, report));
-    const readable = read.filter((one) => one !== undefined);
+    const readable = read.filter((value) => value !== undefined);
     return readable.length === read.length ? readable : undefined;
   };
   const both = <T, L>(reader: Reader<T>, lists: (is: readonly T[], not: readonly T[]) => L): L | undefined => {

@@ -88,7 +88,7 @@ export function toEndpoints(slice: EndpointSlice, document: Value, report: Repor
     return [];
   }
   const ports = Object.fromEntries(
-    slice.ports.filter((one) => one.protocol === "TCP").map((one) => [one.name, one.port]),
+    slice.ports.filter((port) => port.protocol === "TCP").map((port) => [port.name, port.port]),
   );
   return slice.endpoints.flatMap((endpoint) =>
     endpoint.addresses.flatMap((written) => {

@@ -106,8 +106,8 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
 
 /** The objects of one document; what is wrong with it is reported. `kind: List`, as `kubectl get -o yaml` prints it, is its items. */
 export function parsedObjectsOf(document: Value, settings: NodeSettings, report: Report): readonly ParsedObject[] {
-  return unlisted(document).flatMap((one): readonly ParsedObject[] => {
-    const parsed = parsedObjectOf(one, settings, report);
+  return unlisted(document).flatMap((item): readonly ParsedObject[] => {
+    const parsed = parsedObjectOf(item, settings, report);
     return parsed === undefined ? [] : [parsed];
   });
 }

@@ -74,10 +74,10 @@ export function toPeerAuthentication(
       "add spec.selector.matchLabels, or remove portLevelMtls",
       report,
     );
-    const asksForMore = ports.some((one) => one.mode === undefined || one.mode === "STRICT");
+    const asksForMore = ports.some((written) => written.mode === undefined || written.mode === "STRICT");
     return { ...base, selector, mode: asksForMore ? "STRICT" : workloadMode, portLevel: {} };
   }
   const portLevel: Record<number, MtlsMode> = {};
-  for (const one of ports ?? []) if (one.port !== undefined) portLevel[one.port] = one.mode ?? "STRICT";
+  for (const written of ports ?? []) if (written.port !== undefined) portLevel[written.port] = written.mode ?? "STRICT";
   return { ...base, selector, mode: workloadMode, portLevel };
 }

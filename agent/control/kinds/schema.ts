@@ -141,7 +141,9 @@ function unknownField(name: string, { keyFrom }: MapEntry, path: string, names: 
 }
 
 function nearest(name: string, names: readonly string[]): string {
-  const found = names.find((one) => one.toLowerCase() === name.toLowerCase() || editDistance(one, name) <= 2);
+  const found = names.find(
+    (candidate) => candidate.toLowerCase() === name.toLowerCase() || editDistance(candidate, name) <= 2,
+  );
   return found === undefined ? "" : `; did you mean ${found}?`;
 }
 
@@ -166,7 +168,7 @@ export function list<T>(item: Reader<T>, limits: Limits = {}): Reader<readonly T
   const readItems = eachOf(item, limits);
   return (value, path, report) => {
     const items = readItems(value, path, report);
-    const read = items?.filter((one) => one !== undefined);
+    const read = items?.filter((item) => item !== undefined);
     return read?.length === items?.length ? read : undefined;
   };
 }
@@ -185,7 +187,7 @@ export function eachOf<T>(item: Reader<T>, { max = 10_000, min = 0 }: Limits = {
         report,
       );
     }
-    return value.items.map((one, index) => item(one, `${path}[${index}]`, report));
+    return value.items.map((element, index) => item(element, `${path}[${index}]`, report));
   };
 }
 
@@ -267,8 +269,8 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Reader<
 /** The value together with its position. */
 export function located<T>(read: Reader<T>): Reader<Located<T>> {
   return (value, path, report) => {
-    const one = read(value, path, report);
-    return one === undefined ? undefined : { value: one, from: value.from };
+    const inner = read(value, path, report);
+    return inner === undefined ? undefined : { value: inner, from: value.from };
   };
 }
 

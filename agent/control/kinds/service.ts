@@ -91,19 +91,20 @@ export function toService(
     return skip(`${name} is an ExternalName`, "names are resolved by the cluster's DNS, not by the mesh");
   if (spec.sessionAffinity === "ClientIP") skip(`${name}: sessionAffinity ClientIP is not honoured`, noSource);
   const ports: ServicePort[] = [];
-  for (const one of spec.ports) {
-    if (one.protocol !== "TCP") skip(`${name}: port ${one.port}/${one.protocol} is not meshed`, "only TCP is");
+  for (const written of spec.ports) {
+    if (written.protocol !== "TCP")
+      skip(`${name}: port ${written.port}/${written.protocol} is not meshed`, "only TCP is");
     else
       ports.push({
-        name: one.name,
-        port: one.port,
-        targetPort: one.targetPort ?? one.port,
-        appProtocol: one.appProtocol,
+        name: written.name,
+        port: written.port,
+        targetPort: written.targetPort ?? written.port,
+        appProtocol: written.appProtocol,
       });
   }
   const twice = ports.find(
-    (one, index) =>
-      ports.findIndex((other) => other.port === one.port || (one.name !== "" && other.name === one.name)) !== index,
+    (port, index) =>
+      ports.findIndex((other) => other.port === port.port || (port.name !== "" && other.name === port.name)) !== index,
   );
   if (twice)
     return wrong(

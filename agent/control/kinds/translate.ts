@@ -20,6 +20,6 @@ export function translate(documents: Iterable<Value>, settings: NodeSettings): T
   const assembly = new Assembly(settings);
   const updates = assembly.swap({ gone: [], come }, report.problems);
   // Out of nothing nothing is removed.
-  const objects = updates.filter((one) => one.op === "upsert");
+  const objects = updates.filter((update) => update.op === "upsert");
   return { updates: objects, findings: [...report.findings, ...assembly.findings] };
 }

@@ -34,7 +34,7 @@ export function* readingFile(
   { settings, lean }: { readonly settings: NodeSettings; readonly lean: Lean },
 ): Generator<void, MeshFile> {
   const { file, text, stamp, bytes } = read;
-  const known = new Map(before?.documents.map((one) => [one.line, one]));
+  const known = new Map(before?.documents.map((document) => [document.line, document]));
   const documents: Document[] = [];
   const problems: Problem[] = [];
   try {
@@ -48,7 +48,7 @@ export function* readingFile(
       const value = parseDocument(file, written);
       if (value !== undefined) {
         const report = new Report();
-        const objects = parsedObjectsOf(value, settings, report).map((one) => leanObject(one, lean));
+        const objects = parsedObjectsOf(value, settings, report).map((parsed) => leanObject(parsed, lean));
         problems.push(...report.problems);
         const findings = report.findings.length === 0 ? none : report.findings;
         documents.push({ line: written.line, digest, objects, findings });

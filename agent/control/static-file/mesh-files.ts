@@ -92,7 +92,7 @@ export class MeshFiles {
 
   /** Takes every draft over, or none. @throws ConfigError */
   accept(): readonly MeshUpdate[] {
-    const drafts = [...this.#drafts].sort(([one], [other]) => (one < other ? -1 : 1));
+    const drafts = [...this.#drafts].sort(([a], [b]) => (a < b ? -1 : 1));
     const problems = [...this.#unlisted, ...drafts.flatMap(([, draft]) => draft?.problems ?? [])];
     if (problems.length > 0) throw new ConfigError(problems.slice(0, 100));
     if (!this.known && drafts.every(([, draft]) => draft === null || draft.documents.length === 0))
@@ -103,7 +103,7 @@ export class MeshFiles {
       come: parts.flatMap(({ come }) => come),
     });
     for (const [file, draft] of drafts) {
-      const findings = draft?.documents.flatMap((one) => one.findings) ?? [];
+      const findings = draft?.documents.flatMap((document) => document.findings) ?? [];
       if (draft === null) this.#inForce.delete(file);
       else this.#inForce.set(file, draft);
       if (findings.length === 0) this.#findings.delete(file);

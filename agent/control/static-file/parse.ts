@@ -37,7 +37,9 @@ export function* documentsOf(file: string, source: string): Generator<WrittenDoc
 
 /** Every document that is not empty. Throws ConfigError. */
 export function parseYaml(file: string, source: string): Value[] {
-  return [...documentsOf(file, source)].map((one) => parseDocument(file, one)).filter((value) => value !== undefined);
+  return [...documentsOf(file, source)]
+    .map((written) => parseDocument(file, written))
+    .filter((value) => value !== undefined);
 }
 
 /** Three dashes at the start of a line separate documents, inside scalars too (YAML 1.2.2 §9.1.2). */

@@ -189,7 +189,7 @@ class Copy {
     this.#timer = setTimeout(() => this.#save(), Math.max(KEEP_EVERY_MS, KEEP_MS_PER_FILE * index.files.length));
     this.#timer.unref();
     this.#saving = this.#saving
-      .then(() => saveLastGood(this.#path, index, (one) => this.#files.textOf(one)))
+      .then(() => saveLastGood(this.#path, index, (entry) => this.#files.textOf(entry)))
       .catch((error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
         this.#warn(`the accepted configuration could not be kept for the next start: ${why}`);
