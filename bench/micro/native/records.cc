@@ -1,4 +1,4 @@
-// bench · instructions · one TLS record sealed and opened by tls.cc, of 1 KB
+// bench · instructions · one TLS record sealed and opened by tls_session.cc, of 1 KB
 // and of 16 KB, after a whole mutual handshake. With Debian's OpenSSL: what it
 // counts beside ours changes with that package alone.
 #include <openssl/evp.h>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/tunnel/tls.h"
+#include "engine/tunnel/tls_session.h"
 
 extern "C" void orlop_mark();
 

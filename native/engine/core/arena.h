@@ -1,6 +1,5 @@
-// 6 · data thread · the batch layout shared with TypeScript: fixed records in front, text behind, one for
-// each way. Read by native/gen-abi.ts: only fixed-width fields, earlier structs and arrays of them. Host byte
-// order throughout.
+// 6 · data thread · the memory that engine and TypeScript share: records of fixed size in front, text behind, for each direction.
+// native/gen-abi.ts reads this file: only fixed-width fields, structs above and arrays of them. Host byte order throughout.
 #ifndef ORLOP_ENGINE_ARENA_H
 #define ORLOP_ENGINE_ARENA_H
 

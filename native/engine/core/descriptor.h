@@ -20,7 +20,9 @@ class Descriptor {
   Descriptor& operator=(Descriptor&& other) noexcept;
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() { Close(); }
+  ~Descriptor() {
+    if (fd_ >= 0) Close();
+  }
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }

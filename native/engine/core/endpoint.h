@@ -1,5 +1,4 @@
-// any thread · address and port as the engine holds them: 16 bytes, IPv4 as ::ffff:a.b.c.d, port in host
-// order.
+// any thread · address and port as the engine holds them: 16 bytes, IPv4 as ::ffff:a.b.c.d, port in host order.
 #pragma once
 
 #include <netinet/in.h>
@@ -25,7 +24,7 @@ struct Endpoint {
   }
 };
 
-// What the kernel's calls want. A v4 address becomes AF_INET, as pooled sockets are of one family.
+// The form that the kernel's calls take. A v4 address becomes AF_INET, as pooled sockets are of one family.
 inline socklen_t ToSockaddr(const Endpoint& endpoint, sockaddr_storage* out) {
   memset(out, 0, sizeof *out);
   if (endpoint.IsV4()) {
@@ -42,8 +41,7 @@ inline socklen_t ToSockaddr(const Endpoint& endpoint, sockaddr_storage* out) {
   return sizeof *v6;
 }
 
-// False for any other family, and for an address the kernel did not fill in (a peer that reset before we
-// asked).
+// False for any other family, and for an address that the kernel did not fill in (the peer had reset before we asked).
 inline bool FromSockaddr(const sockaddr_storage& in, socklen_t length, Endpoint* out) {
   if (in.ss_family == AF_INET && length >= sizeof(sockaddr_in)) {
     const auto& v4 = reinterpret_cast<const sockaddr_in&>(in);

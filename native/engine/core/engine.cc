@@ -1,4 +1,4 @@
-// data thread · the turn, the pods, and what the answers set in motion.
+// data thread · the turn, and what concerns more than one part of an engine.
 #include "engine/core/engine.h"
 
 #include <fcntl.h>
@@ -6,14 +6,10 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <string_view>
+#include <memory>
+#include <utility>
 
-#include "engine/core/descriptor.h"
-#include "engine/relay/connection.h"
-#include "engine/tunnel/tunnel.h"
+#include "engine/core/answer.h"
 
 namespace orlop {
 namespace {
@@ -25,41 +21,44 @@ constexpr int kRounds = 8;
 
 Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
     : loop_(uv),
-      timers_(uv),
-      scratch_(new Scratch),
+      clock_(uv),
+      timers_(
+          uv, clock_, [](void* engine) { static_cast<Engine*>(engine)->EndTurn(); }, this),
       arena_(arena),
       events_(arena),
+      turn_(loop_),
+      services_{loop_, clock_, timers_, buffers_, slots_, events_, turn_, stats_},
+      pods_(services_),
+      tunnel_context_{services_, pods_, tunnel_times_},
+      tunnels_(tunnel_context_),
+      upstreams_{pods_, tunnels_},
+      hbone_(tunnel_context_, upstreams_),
+      acceptors_{services_, upstreams_, hbone_, flows_, UniqueFd()},
       handler_(handler),
-      handler_self_(self),
-      tunnels_(*this),
-      hbone_(*this) {
-  timers_.on_due = [](void* engine) { static_cast<Engine*>(engine)->EndTurn(); };
-  timers_.on_due_self = this;
-}
+      handler_self_(self) {}
 
 int Engine::Open() {
-  reserve_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  acceptors_.reserve.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
   return loop_.Open([](void* self) { static_cast<Engine*>(self)->EndTurn(); }, this);
 }
 
-// --- the turn ------------------------------------------------------------------------------------
+// The turn.
 
 void Engine::EndTurn() {
-  if (in_turn_ || ended_) return;
-  in_turn_ = true;
+  if (turn_.running() || ended_) return;
+  turn_.Begin();
   timers_.Run();
-  RunAgain();
+  turn_.RunAgain();
   KeepBudget();
   for (int round = 0; round < kRounds && !closing_; round++) {
     DeliverEvents();
-    FlushDirty();
+    turn_.FlushDirty();
     if (events_.empty()) break;
   }
-  in_turn_ = false;
+  turn_.End();
   if (closing_) return EndEverything();
-  Reap();
-  if (!events_.empty() || !dirty_.empty() || !again_connections_.empty() || !again_tunnels_.empty())
-    loop_.Again();
+  turn_.Reap();
+  if (!events_.empty() || turn_.HasWork()) loop_.Again();
 }
 
 void Engine::DeliverEvents() {
@@ -70,137 +69,46 @@ void Engine::DeliverEvents() {
     answers = handler_(handler_self_, count);
   }
   for (int32_t i = 0; i < answers && i < ORLOP_ARENA_EVENT_CAPACITY; i++) {
-    orlop_engine_answer answer;
-    memcpy(&answer, arena_ + ORLOP_ARENA_ANSWERS + static_cast<size_t>(i) * sizeof answer, sizeof answer);
-    Apply(answer, arena_ + ORLOP_ARENA_ANSWER_TEXT, ORLOP_ARENA_ANSWER_TEXT_SIZE);
+    Apply(arena_ + ORLOP_ARENA_ANSWERS + static_cast<size_t>(i) * sizeof(orlop_engine_answer),
+          arena_ + ORLOP_ARENA_ANSWER_TEXT, ORLOP_ARENA_ANSWER_TEXT_SIZE);
   }
   events_.Delivered();
 }
 
 void Engine::Submit() {
-  orlop_engine_answer answer;
-  memcpy(&answer, arena_ + ORLOP_ARENA_LATE_ANSWER, sizeof answer);
-  Apply(answer, arena_ + ORLOP_ARENA_LATE_TEXT, ORLOP_ARENA_LATE_TEXT_SIZE);
-  if (!in_turn_) loop_.Again();
+  Apply(arena_ + ORLOP_ARENA_LATE_ANSWER, arena_ + ORLOP_ARENA_LATE_TEXT, ORLOP_ARENA_LATE_TEXT_SIZE);
+  turn_.Wake();
 }
 
-void Engine::RunAgain() {
-  std::vector<Connection*> connections;
-  std::vector<Tunnel*> tunnels;
-  connections.swap(again_connections_);
-  tunnels.swap(again_tunnels_);
-  for (Connection* connection : connections) {
-    connection->in_again = false;
-    connection->OnAgain();
-  }
-  for (Tunnel* tunnel : tunnels) {
-    tunnel->in_again = false;
-    tunnel->OnReady(0);
-  }
+// What the answer names may have ended meanwhile; that is no error.
+void Engine::Apply(const uint8_t* record, const uint8_t* text, size_t text_size) {
+  const Answer answer(record, text, text_size);
+  if (SlotOwner* owner = slots_.Find(answer.ref())) owner->OnAnswer(answer);
 }
 
-void Engine::FlushDirty() {
-  flushing_.swap(dirty_);
-  for (Tunnel* tunnel : flushing_) {
-    tunnel->dirty = false;
-    tunnel->Flush();
-  }
-  flushing_.clear();
-}
-
-// Whatever ended in this turn may still have been named by events of the same turn; now nobody does.
-void Engine::Reap() {
-  for (Connection* connection : dead_connections_) {
-    if (connection->in_again) {
-      again_connections_.erase(std::remove(again_connections_.begin(), again_connections_.end(), connection),
-                               again_connections_.end());
-    }
-    delete connection;
-  }
-  dead_connections_.clear();
-  for (Tunnel* tunnel : dead_tunnels_) {
-    if (tunnel->in_again) {
-      again_tunnels_.erase(std::remove(again_tunnels_.begin(), again_tunnels_.end(), tunnel),
-                           again_tunnels_.end());
-    }
-    if (tunnel->dirty) dirty_.erase(std::remove(dirty_.begin(), dirty_.end(), tunnel), dirty_.end());
-    delete tunnel;
-  }
-  dead_tunnels_.clear();
-  dead_acceptors_.clear();
-}
-
-void Engine::Dirty(Tunnel* tunnel) {
-  if (tunnel->dirty) return;
-  tunnel->dirty = true;
-  dirty_.push_back(tunnel);
-}
-
-void Engine::Again(Connection* connection) {
-  if (connection->in_again) return;
-  connection->in_again = true;
-  again_connections_.push_back(connection);
-}
-
-void Engine::Again(Tunnel* tunnel) {
-  if (tunnel->in_again) return;
-  tunnel->in_again = true;
-  again_tunnels_.push_back(tunnel);
-}
-
-// Buried outside a turn (by a call from TypeScript): the next turn reaps.
-void Engine::Bury(Connection* connection) {
-  dead_connections_.push_back(connection);
-  if (!in_turn_) loop_.Again();
-}
-
-void Engine::Bury(Tunnel* tunnel) {
-  dead_tunnels_.push_back(tunnel);
-  if (!in_turn_) loop_.Again();
-}
-
-// --- budgets and counters ------------------------------------------------------------------------
-
-bool Engine::Overloaded() const {
-  return chunks_.bytes_in_use() > buffer_budget_ / 100 * 80;
-}
-
-// Taking nothing new was not enough: whoever holds most ends, so that all others go on.
+// Taking nothing new was not enough: the connection that holds most ends, so that all others go on.
 void Engine::KeepBudget() {
-  while (chunks_.bytes_in_use() > buffer_budget_ / 100 * 95) {
-    Connection* largest = nullptr;
-    for (Connection* connection : slots_.Connections()) {
+  while (buffers_.Exhausted()) {
+    SlotOwner* largest = nullptr;
+    for (SlotOwner* connection : slots_.All(Slots::Kind::kConnection)) {
       if (connection->buffered() > (largest ? largest->buffered() : 0)) largest = connection;
     }
     if (!largest) return;
     stats_.shed++;
-    largest->Finish(CloseCause::kShed);
+    largest->EndNow(CloseCause::kShed);
   }
-}
-
-void Engine::ShedOne(int listener) {
-  reserve_.reset();
-  Descriptor accepted(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-  if (accepted) stats_.shed++;
-  accepted.CloseWithReset();
-  reserve_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 bool Engine::Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const {
-  const Connection* connection = slots_.FindConnection(ref.index, ref.generation);
-  if (!connection) return false;
-  *sent = connection->sent();
-  *received = connection->received();
-  return true;
+  const SlotOwner* owner = slots_.Find(ref);
+  return owner && owner->Counters(sent, received);
 }
 
 bool Engine::Transport(SlotRef ref, bool upstream, uint32_t* rtt_us, uint32_t* retransmits) const {
-  const Connection* connection = slots_.FindConnection(ref.index, ref.generation);
+  const SlotOwner* owner = slots_.Find(ref);
   tcp_info info{};
-  socklen_t size = sizeof(info);
-  if (!connection || getsockopt(connection->SocketOf(upstream), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
-    return false;
-  }
+  socklen_t size = sizeof info;
+  if (!owner || getsockopt(owner->SocketOf(upstream), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
   *rtt_us = info.tcpi_rtt;
   *retransmits = info.tcpi_total_retrans;
   return true;
@@ -208,25 +116,56 @@ bool Engine::Transport(SlotRef ref, bool upstream, uint32_t* rtt_us, uint32_t* r
 
 Stats Engine::stats() const {
   Stats stats = stats_;
-  for (const Tunnel* tunnel : slots_.Tunnels()) stats.streams += tunnel->streams();
+  for (const SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) stats.streams += tunnel->streams();
   return stats;
 }
 
-void Engine::RetireTunnels(int32_t identity) {
-  tunnels_.RetireIdentity(identity);
+// Pods.
+
+void Engine::SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity) {
+  pods_.Set(pod_idx, netns_cookie, identity);
 }
 
-// --- the end -----------------------------------------------------------------------------------------
+bool Engine::AddListener(uint32_t pod_idx, ListenerKind kind, Descriptor fd) {
+  Pod* pod = pods_.Find(pod_idx);
+  if (!pod || draining_) return false;
+  auto acceptor = std::make_unique<Acceptor>(acceptors_, pod_idx, *pod, kind, std::move(fd));
+  if (!acceptor->Open()) return false;
+  pod->acceptors.push_back(std::move(acceptor));
+  return true;
+}
+
+bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd) {
+  const bool added = pods_.AddSocket(pod_idx, kind, std::move(fd));
+  if (added) turn_.Wake();
+  return added;
+}
+
+void Engine::RemovePod(uint32_t pod_idx, bool cut) {
+  pods_.Remove(pod_idx);
+  tunnels_.RetirePod(pod_idx);
+  // Peers keep tunnels for minutes: without GOAWAY the next stream would come for a pod that is not there.
+  for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) {
+    if (tunnel->pod_idx() == pod_idx) tunnel->Retire();
+  }
+  if (cut) {
+    for (const Slots::Kind kind : {Slots::Kind::kConnection, Slots::Kind::kTunnel}) {
+      for (SlotOwner* owner : slots_.All(kind)) {
+        if (owner->pod_idx() == pod_idx) owner->EndNow(CloseCause::kDrained);
+      }
+    }
+  }
+  turn_.Wake();
+}
+
+// The end.
 
 void Engine::Drain() {
   draining_ = true;
-  for (auto& [pod_idx, pod] : pods_) {
-    for (auto& acceptor : pod->acceptors) dead_acceptors_.push_back(std::move(acceptor));
-    pod->acceptors.clear();
-  }
+  pods_.StopAccepting();
   tunnels_.RetireAll();
-  for (Tunnel* tunnel : slots_.Tunnels()) tunnel->Retire();
-  if (!in_turn_) loop_.Again();
+  for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) tunnel->Retire();
+  turn_.Wake();
 }
 
 void Engine::Close(void (*closed)(void* self), void* self) {
@@ -234,17 +173,18 @@ void Engine::Close(void (*closed)(void* self), void* self) {
   closing_ = true;
   closed_ = closed;
   closed_self_ = self;
-  if (!in_turn_) EndEverything();
+  if (!turn_.running()) EndEverything();
 }
 
 void Engine::EndEverything() {
   ended_ = true;
-  in_turn_ = true;  // what ends now asks for no turn
-  for (Connection* connection : slots_.Connections()) connection->Finish(CloseCause::kDrained);
-  for (Tunnel* tunnel : slots_.Tunnels()) tunnel->End(CloseCause::kDrained, 0, "");
-  for (auto& [pod_idx, pod] : pods_) pod->acceptors.clear();
-  Reap();
-  pods_.clear();
+  turn_.Begin();  // what ends now asks for no turn
+  for (const Slots::Kind kind : {Slots::Kind::kConnection, Slots::Kind::kTunnel}) {
+    for (SlotOwner* owner : slots_.All(kind)) owner->EndNow(CloseCause::kDrained);
+  }
+  pods_.StopAccepting();
+  turn_.Reap();
+  pods_.Clear();
   loop_.Stop();
   timers_.handle()->data = this;
   uv_close(reinterpret_cast<uv_handle_t*>(timers_.handle()), [](uv_handle_t* handle) {

@@ -170,13 +170,13 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     set("tunnels", static_cast<double>(stats.tunnels));
     set("streams", static_cast<double>(stats.streams));
     set("handshakes", static_cast<double>(stats.handshakes));
-    set("bufferBytes", engine_ ? static_cast<double>(engine_->chunks().bytes_in_use()) : 0);
+    set("bufferBytes", engine_ ? static_cast<double>(engine_->buffer_bytes()) : 0);
     set("openDescriptors", static_cast<double>(OpenDescriptors()));
     set("shedTotal", static_cast<double>(stats.shed));
     set("acceptedTotal", static_cast<double>(stats.accepted));
-    set("tunnelsDialledTotal", engine_ ? static_cast<double>(engine_->tunnels().dialled()) : 0);
+    set("tunnelsDialledTotal", engine_ ? static_cast<double>(engine_->tunnels_dialled()) : 0);
     set("batches", static_cast<double>(stats.batches));
-    set("events", engine_ ? static_cast<double>(engine_->events().total()) : 0);
+    set("events", engine_ ? static_cast<double>(engine_->events_total()) : 0);
     return out;
   }
 

@@ -1,5 +1,4 @@
-// 6 · data thread · events of this wake-up, written straight into the arena; what does not fit waits for the
-// next batch.
+// 6 · data thread · events of this wake-up, written straight into the arena; what does not fit waits for the next batch.
 #pragma once
 
 #include <cstddef>
@@ -21,9 +20,9 @@ class EventQueue {
  public:
   explicit EventQueue(uint8_t* arena) : arena_(arena) {}
   void Emit(const orlop_engine_event& event, const Texts& texts = {});
-  // Freezes what the arena holds for the handler; how many. Emit goes elsewhere until Delivered.
+  // How many events the arena holds. It is the handler's until Delivered, so later events wait outside of it.
   uint32_t Deliver();
-  // The arena may be written again; what came meanwhile moves in.
+  // The handler has read them. Events that waited move into the arena.
   void Delivered();
   bool empty() const { return count_ == 0 && waiting_.empty(); }
   uint64_t total() const { return total_; }

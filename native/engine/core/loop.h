@@ -1,42 +1,32 @@
-// data thread · the wait. A thread's engines wait for their own descriptors and for libuv's in one set, so
-// that bytes pass without a round through libuv; libuv runs when it has something to do.
+// data thread · one engine's part in the wait of its thread.
 #pragma once
 
 #include <uv.h>
 
 #include <cstdint>
 
+#include "engine/core/pollable.h"
+
 namespace orlop {
-
-// Something with a descriptor in the set. Stays in memory until the turn that ended it is over.
-class Pollable {
- public:
-  virtual void OnReady(uint32_t events) = 0;
-
- protected:
-  ~Pollable() = default;
-};
 
 class Wait;
 
-// One engine's part in the wait of its thread.
 class Loop {
  public:
-  // Called once per turn, after the ready descriptors: deliver events, flush writes, free what ended.
+  // Called once per turn, after the ready descriptors: delivers events, writes, deletes what ended.
   using EndTurn = void (*)(void* self);
 
   explicit Loop(uv_loop_t* uv) : uv_(uv) {}
   // Returns 0 or an errno.
   int Open(EndTurn end_turn, void* self);
-  // Edge-triggered, all directions, for the descriptor's whole life: no epoll_ctl afterwards. False: out of
-  // memory.
-  bool Watch(int fd, Pollable* who) const;
-  // Level-triggered reading of a descriptor that other threads poll too; only one of them is woken.
-  bool WatchShared(int fd, Pollable* who) const;
+  // Edge-triggered, in all directions, until Forget. False: out of memory. Called by Descriptor alone, which pairs the two.
+  bool Watch(int fd, Pollable* pollable) const;
+  // Level-triggered reading of a descriptor that other threads poll too; the kernel wakes one thread only.
+  bool WatchShared(int fd, Pollable* pollable) const;
   void Forget(int fd) const;
   // Asks for another turn although no descriptor may be ready.
   void Again();
-  // Nothing is watched any more; descriptors were closed or forgotten before.
+  // No descriptor of this engine is watched any more.
   void Stop();
 
  private:

@@ -1,13 +1,12 @@
-// data thread · connections by number and generation, so that an answer to one that is gone finds nobody.
+// data thread · what TypeScript may name, by number and generation, so that an answer to what is gone finds nothing.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-namespace orlop {
+#include "engine/core/slot_owner.h"
 
-class Connection;
-class Tunnel;
+namespace orlop {
 
 struct SlotRef {
   uint32_t index = 0;
@@ -16,45 +15,9 @@ struct SlotRef {
 
 class Slots {
  public:
-  SlotRef Add(Connection* connection) { return Place(connection, nullptr); }
-  SlotRef Add(Tunnel* tunnel) { return Place(nullptr, tunnel); }
-  void Remove(SlotRef ref) {
-    Slot& slot = slots_[ref.index];
-    slot.connection = nullptr;
-    slot.tunnel = nullptr;
-    slot.generation++;
-    free_.push_back(ref.index);
-  }
-  Connection* FindConnection(uint32_t index, uint32_t generation) const {
-    return index < slots_.size() && slots_[index].generation == generation ? slots_[index].connection
-                                                                           : nullptr;
-  }
-  Tunnel* FindTunnel(uint32_t index, uint32_t generation) const {
-    return index < slots_.size() && slots_[index].generation == generation ? slots_[index].tunnel : nullptr;
-  }
-  // A copy of what lives now: callers end connections while they walk.
-  std::vector<Connection*> Connections() const {
-    std::vector<Connection*> out;
-    for (const Slot& slot : slots_) {
-      if (slot.connection) out.push_back(slot.connection);
-    }
-    return out;
-  }
-  std::vector<Tunnel*> Tunnels() const {
-    std::vector<Tunnel*> out;
-    for (const Slot& slot : slots_) {
-      if (slot.tunnel) out.push_back(slot.tunnel);
-    }
-    return out;
-  }
+  enum class Kind : uint8_t { kConnection, kTunnel };
 
- private:
-  struct Slot {
-    Connection* connection = nullptr;
-    Tunnel* tunnel = nullptr;
-    uint32_t generation = 1;
-  };
-  SlotRef Place(Connection* connection, Tunnel* tunnel) {
+  SlotRef Add(SlotOwner* owner, Kind kind) {
     uint32_t index;
     if (free_.empty()) {
       index = static_cast<uint32_t>(slots_.size());
@@ -63,10 +26,37 @@ class Slots {
       index = free_.back();
       free_.pop_back();
     }
-    slots_[index].connection = connection;
-    slots_[index].tunnel = tunnel;
+    slots_[index].owner = owner;
+    slots_[index].kind = kind;
     return {index, slots_[index].generation};
   }
+  void Remove(SlotRef ref) {
+    Slot& slot = slots_[ref.index];
+    slot.owner = nullptr;
+    slot.generation++;
+    free_.push_back(ref.index);
+  }
+  // Null: it is gone.
+  SlotOwner* Find(SlotRef ref) const {
+    return ref.index < slots_.size() && slots_[ref.index].generation == ref.generation
+               ? slots_[ref.index].owner
+               : nullptr;
+  }
+  // A copy, since callers end what they walk over.
+  std::vector<SlotOwner*> All(Kind kind) const {
+    std::vector<SlotOwner*> out;
+    for (const Slot& slot : slots_) {
+      if (slot.owner && slot.kind == kind) out.push_back(slot.owner);
+    }
+    return out;
+  }
+
+ private:
+  struct Slot {
+    SlotOwner* owner = nullptr;
+    uint32_t generation = 1;
+    Kind kind = Kind::kConnection;
+  };
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
 };

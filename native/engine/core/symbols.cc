@@ -67,6 +67,7 @@ std::string CheckSymbols() {
       ORLOP_SYMBOL(nghttp2_submit_goaway),
       ORLOP_SYMBOL(nghttp2_submit_headers),
       ORLOP_SYMBOL(nghttp2_submit_ping),
+      ORLOP_SYMBOL(nghttp2_submit_request),
       ORLOP_SYMBOL(nghttp2_submit_response),
       ORLOP_SYMBOL(nghttp2_submit_rst_stream),
       ORLOP_SYMBOL(nghttp2_submit_settings),

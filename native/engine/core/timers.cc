@@ -1,24 +1,19 @@
-// data thread · the wheel: 512 slots of 32 ms; a deadline beyond one turn of the wheel stays in its slot and
-// is passed over.
+// data thread · the wheel: 512 slots of 32 ms. A deadline beyond one turn of the wheel stays in its slot and is passed over.
 #include "engine/core/timers.h"
 
 namespace orlop {
 
-Timers::Timers(uv_loop_t* loop) : loop_(loop), tick_(uv_now(loop) / kTickMs) {
-  for (Timer& head : slots_) head.prev_ = head.next_ = &head;
+Timers::Timers(uv_loop_t* loop, const Clock& clock, void (*due)(void* self), void* self)
+    : clock_(clock), due_(due), due_self_(self), tick_(clock.now_ms() / kTickMs) {
   uv_timer_init(loop, &uv_);
   uv_.data = this;
 }
 
 void Timers::Start(Timer* timer, uint64_t after_ms) {
   timer->Cancel();
-  timer->due_ms_ = now_ms() + after_ms;
+  timer->due_ms_ = clock_.now_ms() + after_ms;
   const uint64_t tick = timer->due_ms_ / kTickMs + 1;
-  Timer& head = SlotAt(tick);
-  timer->prev_ = head.prev_;
-  timer->next_ = &head;
-  head.prev_->next_ = timer;
-  head.prev_ = timer;
+  SlotAt(tick).PushBack(timer);
   if (tick < armed_tick_) Arm();
 }
 
@@ -26,17 +21,17 @@ void Timers::Start(Timer* timer, uint64_t after_ms) {
 void Timers::Arm() {
   rang_ = false;
   for (uint64_t tick = tick_; tick < tick_ + kSlots; tick++) {
-    if (SlotAt(tick).next_ == &SlotAt(tick)) continue;
+    if (SlotAt(tick).empty()) continue;
     armed_tick_ = tick;
     const uint64_t at = tick * kTickMs;
-    const uint64_t now = now_ms();
+    const uint64_t now = clock_.now_ms();
     uv_timer_start(
         &uv_,
         [](uv_timer_t* handle) {
           auto* self = static_cast<Timers*>(handle->data);
           self->armed_tick_ = ~0ULL;
           self->rang_ = true;
-          self->on_due(self->on_due_self);
+          self->due_(self->due_self_);
         },
         at > now ? at - now : 0, 0);
     return;
@@ -45,36 +40,28 @@ void Timers::Arm() {
 }
 
 void Timers::Run() {
-  const uint64_t now_tick = now_ms() / kTickMs;
+  const uint64_t now = clock_.now_ms();
+  const uint64_t now_tick = now / kTickMs;
   if (now_tick < tick_) {
-    // A turn came just before the uv timer that was meant for it: what is left still wants one.
+    // A turn came just before the libuv timer that was meant for it: what is left still wants a call.
     if (rang_) Arm();
     return;
   }
   // A pause longer than the wheel visits every slot once, not more.
   if (now_tick - tick_ > kSlots) tick_ = now_tick - kSlots;
   for (; tick_ <= now_tick; tick_++) {
-    Timer& head = SlotAt(tick_);
-    Timer due;
-    due.prev_ = due.next_ = &due;
-    for (Timer* timer = head.next_; timer != &head;) {
-      Timer* next = timer->next_;
-      if (timer->due_ms_ <= now_ms()) {
+    const Slot& slot = SlotAt(tick_);
+    Slot due;
+    for (Timer* timer = slot.First(); timer;) {
+      Timer* next = slot.Next(timer);
+      if (timer->due_ms_ <= now) {
         timer->Cancel();
-        timer->prev_ = due.prev_;
-        timer->next_ = &due;
-        due.prev_->next_ = timer;
-        due.prev_ = timer;
+        due.PushBack(timer);
       }
       timer = next;
     }
-    // A timer's work may cancel others that are due: take them one by one.
-    while (due.next_ != &due) {
-      Timer* timer = due.next_;
-      timer->Cancel();
-      timer->fire_(timer->self_);
-    }
-    due.prev_ = due.next_ = nullptr;
+    // A timer's work may cancel others that are due, so they are taken from the list as they fire.
+    while (Timer* timer = due.PopFront()) timer->fire_(timer->self_);
   }
   if (armed_tick_ == ~0ULL) Arm();
 }

@@ -1,14 +1,22 @@
-// 5 · data thread · what a captured connection was meant for: read once from dst_of_flow, and deleted.
+// 5 · data thread · what a captured connection was meant for: read once from the map dst_of_flow, and deleted.
 #pragma once
 
 #include <cstdint>
 
 #include "engine/core/endpoint.h"
+#include "shared/unique_fd.h"
 
 namespace orlop {
 
-// False: the kernel knows of no such flow; the caller refuses. `map_fd` is the lent dst_of_flow.
-bool TakeOriginalDestination(int map_fd, uint64_t netns_cookie, const Endpoint& source,
-                             Endpoint* destination);
+class OriginalDestinations {
+ public:
+  // Duplicates `map_fd`, the lent dst_of_flow.
+  void SetMap(int map_fd);
+  // False: the kernel knows of no such flow; the caller refuses.
+  bool Take(uint64_t netns_cookie, const Endpoint& source, Endpoint* destination) const;
+
+ private:
+  UniqueFd map_;
+};
 
 }  // namespace orlop

@@ -1,5 +1,5 @@
-// main thread · consumes a borrowed BPF ring buffer: the events the hooks sent, oldest first. Links no
-// libbpf. One consumer at a time: the position is shared memory, so of two agents only the newer one drains.
+// main thread · consumes a borrowed BPF ring buffer: the events that the hooks sent, oldest first. Links no libbpf.
+// There may be one consumer: the position is shared memory, so of two agents only the newer drains the ring.
 #include "engine/kernel/ring_buffer.h"
 
 #include <sys/mman.h>
@@ -41,8 +41,7 @@ class Mapping {
   size_t bytes_ = 0;
 };
 
-// Positions and lengths are written by the other side without a lock: acquire what it wrote, release what we
-// wrote.
+// The kernel writes positions and lengths without a lock: acquire what it wrote, release what we wrote.
 template <typename T>
 T LoadAcquire(const uint8_t* at) {
   return __atomic_load_n(reinterpret_cast<const T*>(at), __ATOMIC_ACQUIRE);

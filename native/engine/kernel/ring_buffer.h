@@ -1,5 +1,4 @@
-// main thread · consumes a borrowed BPF ring buffer: the events the hooks sent, oldest first. Links no
-// libbpf.
+// main thread · consumes a borrowed BPF ring buffer: the events that the hooks sent, oldest first. Links no libbpf.
 #pragma once
 
 #include <napi.h>

@@ -1,18 +1,17 @@
-// 4 · data thread · accept as many as are waiting; shed with a reset, never in silence, when descriptors run
-// short.
+// 4 · data thread · accept as many as are waiting. When descriptors or memory run short, a connection is reset, never left waiting.
 #include "engine/relay/acceptor.h"
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <utility>
 
-#include "engine/core/descriptor.h"
-#include "engine/core/engine.h"
+#include "engine/core/endpoint.h"
 #include "engine/kernel/original_dst.h"
+#include "engine/pod/pod.h"
 #include "engine/relay/connection.h"
+#include "engine/tunnel/hbone_server.h"
 
 namespace orlop {
 namespace {
@@ -22,12 +21,12 @@ constexpr int kAcceptsPerTurn = 128;
 
 }  // namespace
 
-Acceptor::Acceptor(Engine& engine, uint32_t pod_idx, ListenerKind kind, Descriptor fd)
-    : engine_(engine), pod_idx_(pod_idx), kind_(kind), fd_(std::move(fd)) {}
+Acceptor::Acceptor(AcceptorContext& context, uint32_t pod_idx, const Pod& pod, ListenerKind kind,
+                   Descriptor fd)
+    : context_(context), pod_idx_(pod_idx), pod_(pod), kind_(kind), fd_(std::move(fd)) {}
 
-// What a listener is told, every socket that it accepts inherits: once instead of five calls a connection.
-// An application's connection outlives quiet hours only if dead peers are noticed: 180 s, 9 × 180 s, as
-// ztunnel.
+// Every accepted socket inherits the options of its listener: they are set once instead of five calls a connection.
+// An application's connection outlives quiet hours only if dead peers are noticed: 180 s, 9 × 180 s, as ztunnel.
 bool Acceptor::Open() {
   const int on = 1, seconds = 180, probes = 9;
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -35,13 +34,11 @@ bool Acceptor::Open() {
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-  return fd_.WatchShared(engine_.loop(), this);
+  return fd_.WatchShared(context_.services.loop, this);
 }
 
 void Acceptor::OnReady(uint32_t) {
-  // What comes from now on waits at the held listener for the next agent.
-  if (engine_.draining()) return;
-  for (int taken = 0; taken < kAcceptsPerTurn; taken++) {
+  for (int taken = 0; taken < kAcceptsPerTurn && fd_; taken++) {
     sockaddr_storage address;
     socklen_t length = sizeof address;
     const int fd =
@@ -52,32 +49,39 @@ void Acceptor::OnReady(uint32_t) {
     }
     // ECONNABORTED and the network errors of accept(2) concern one connection that is already gone.
     if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;
-    if (errno == EMFILE || errno == ENFILE) engine_.ShedOne(fd_.get());
+    if (errno == EMFILE || errno == ENFILE) ShedOne();
     return;
   }
 }
 
-void Acceptor::Take(Descriptor fd, const sockaddr_storage& address, uint32_t length) {
-  if (DescriptorsShort() || engine_.Overloaded()) {
-    engine_.CountShed();
+// Accepts one connection with the last descriptor, resets it, and counts it.
+void Acceptor::ShedOne() {
+  context_.reserve.reset();
+  Descriptor accepted(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (accepted) context_.services.stats.shed++;
+  accepted.CloseWithReset();
+  context_.reserve.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+void Acceptor::Take(Descriptor fd, const sockaddr_storage& address, socklen_t length) {
+  const EngineServices& services = context_.services;
+  if (DescriptorsShort() || services.buffers.Overloaded()) {
+    services.stats.shed++;
     return fd.CloseWithReset();
   }
-  engine_.CountAccepted();
+  services.stats.accepted++;
   Endpoint peer;
   // A peer that reset at once may have no address any more: unknown is refused.
   if (!FromSockaddr(address, length, &peer)) return fd.CloseWithReset();
-  const Pod* pod = engine_.FindPod(pod_idx_);
-  if (!pod) return fd.CloseWithReset();
   if (kind_ == ListenerKind::kHbone)
-    return engine_.hbone().Accept(pod_idx_, pod->identity, std::move(fd), peer);
+    return context_.hbone.Accept(pod_idx_, pod_.identity, std::move(fd), peer);
 
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_ACCEPTED;
   record.kind = static_cast<uint32_t>(kind_);
   Endpoint target;
   if (kind_ == ListenerKind::kOutbound) {
-    if (TakeOriginalDestination(engine_.flow_map(), pod->netns_cookie, peer, &target))
-      record.target = ToRecord(target);
+    if (context_.flows.Take(pod_.netns_cookie, peer, &target)) record.target = ToRecord(target);
   } else {
     sockaddr_storage local;
     socklen_t local_length = sizeof local;
@@ -86,7 +90,7 @@ void Acceptor::Take(Descriptor fd, const sockaddr_storage& address, uint32_t len
       record.target = ToRecord(target);
     }
   }
-  auto* connection = new Connection(engine_, pod_idx_, peer);
+  auto* connection = new Connection(services, context_.upstreams, pod_idx_, peer);
   if (!connection->TakeAccepted(std::move(fd))) return connection->Finish(CloseCause::kShed);
   connection->Report(record);
 }

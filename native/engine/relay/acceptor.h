@@ -1,28 +1,50 @@
-// 4 · data thread · one listening socket of a pod, shared with other threads and with the keeper, which holds
-// it.
+// 4 · data thread · one listening socket of a pod, shared with other threads and with the keeper, which holds it.
 #pragma once
+
+#include <sys/socket.h>
 
 #include <cstdint>
 
 #include "engine/core/descriptor.h"
 #include "engine/core/events.h"
-#include "engine/core/loop.h"
+#include "engine/core/pollable.h"
+#include "engine/core/services.h"
+#include "engine/core/turn.h"
+#include "engine/relay/upstreams.h"
+#include "shared/unique_fd.h"
 
 namespace orlop {
 
-class Engine;
+class HboneServer;
+class OriginalDestinations;
+struct Pod;
 
-class Acceptor final : public Pollable {
+// What all acceptors of an engine are given.
+struct AcceptorContext {
+  const EngineServices& services;
+  const Upstreams& upstreams;
+  HboneServer& hbone;
+  const OriginalDestinations& flows;
+  // A descriptor kept free: when the process has no other left, one waiting connection can still be accepted and reset.
+  UniqueFd reserve;
+};
+
+class Acceptor final : public Pollable, public Turn::Mortal {
  public:
-  Acceptor(Engine& engine, uint32_t pod_idx, ListenerKind kind, Descriptor fd);
-  virtual ~Acceptor() = default;
+  // `pod` outlives it.
+  Acceptor(AcceptorContext& context, uint32_t pod_idx, const Pod& pod, ListenerKind kind, Descriptor fd);
+  // False: the descriptor cannot be waited for.
   bool Open();
+  // What comes from now on waits at the keeper's copy of the listener, for the next agent.
+  void Stop() { fd_.Close(); }
   void OnReady(uint32_t events) override;
 
  private:
-  void Take(Descriptor fd, const struct sockaddr_storage& address, uint32_t length);
-  Engine& engine_;
+  void Take(Descriptor fd, const sockaddr_storage& address, socklen_t length);
+  void ShedOne();
+  AcceptorContext& context_;
   uint32_t pod_idx_;
+  const Pod& pod_;
   ListenerKind kind_;
   Descriptor fd_;
 };

@@ -1,23 +1,20 @@
-// 6, 13 · data thread · the phases of a connection: reported, decided, dialled, standing, ended with one
-// `closed`.
+// 6, 13 · data thread · the phases of a connection: reported, decided, dialled, open, ended with one `closed`.
 #include "engine/relay/connection.h"
 
-#include <sys/epoll.h>
-#include <sys/socket.h>
-
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
-#include "engine/core/descriptor.h"
-#include "engine/core/engine.h"
+#include "engine/core/answer.h"
+#include "engine/http2/h2_session.h"
+#include "engine/pod/socket_source.h"
+#include "engine/relay/dialer.h"
 #include "engine/tunnel/tunnel.h"
 #include "engine/tunnel/tunnel_pool.h"
 
 namespace orlop {
 namespace {
 
-// TypeScript itself waits 5 s for what it has not heard of yet; its word comes first.
+// TypeScript itself waits 5 s for what it does not know yet, so its answer comes first.
 constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kConnectMs = 10'000;
 // A tunnel's own deadlines (connect, handshake, verdict) come first; then the far end's connect.
@@ -26,56 +23,64 @@ constexpr uint64_t kResponseMs = 15'000;
 
 }  // namespace
 
-Connection::Connection(Engine& engine, uint32_t pod_idx, const Endpoint& peer)
-    : engine_(engine),
+Connection::Connection(const EngineServices& services, const Upstreams& upstreams, uint32_t pod_idx,
+                       const Endpoint& peer)
+    : services_(services),
+      upstreams_(upstreams),
       pod_idx_(pod_idx),
       peer_(peer),
-      down_(engine.chunks(), *this),
-      up_(engine.chunks(), *this),
-      started_us_(engine.NowUs()),
+      down_(services, *this),
+      up_(services, *this),
+      stream_(services, *this),
+      relay_(services, *this),
+      started_us_(services.clock.now_us()),
       deadline_([](void* self) { static_cast<Connection*>(self)->OnDeadline(); }, this) {
-  stream.connection = this;
-  engine_.CountConnection(1);
+  services_.stats.connections++;
 }
 
 Connection::~Connection() {
-  engine_.CountConnection(-1);
-}
-
-bool Connection::Adopt(SocketEnd& end, Descriptor fd) {
-  end.fd = std::move(fd);
-  return end.fd.Watch(engine_.loop(), &end);
-}
-
-void Connection::Drop(SocketEnd& end, bool reset) {
-  if (!end.fd) return;
-  reset ? end.fd.CloseWithReset() : end.fd.Close();
-  end.readable = end.writable = false;
-  end.out.Clear();
+  services_.stats.connections--;
 }
 
 bool Connection::TakeAccepted(Descriptor fd) {
-  down_.writable = true;
-  return Adopt(down_, std::move(fd));
+  down_.SetWritable();
+  return down_.Adopt(std::move(fd));
+}
+
+H2Stream* Connection::Serve(Tunnel& tunnel) {
+  server_stream_ = true;
+  tunnel_ = &tunnel;
+  stream_.Serve();
+  return &stream_;
 }
 
 void Connection::Report(const orlop_engine_event& event, std::string_view authority) {
   phase_ = Phase::kDeciding;
   reported_ = true;
-  ref_ = engine_.slots().Add(this);
+  ref_ = services_.slots.Add(this, Slots::Kind::kConnection);
   orlop_engine_event record = event;
   record.conn = ref_.index;
   record.generation = ref_.generation;
   record.pod_idx = pod_idx_;
   record.near = ToRecord(peer_);
   Texts texts;
-  if (text) texts = {{authority, text->baggage, text->forwarded, text->traceparent}};
-  engine_.events().Emit(record, texts);
+  if (const ConnectHead* head = stream_.head.get())
+    texts = {{authority, head->baggage, head->forwarded, head->traceparent}};
+  services_.events.Emit(record, texts);
   Deadline(kAnswerMs);
 }
 
-void Connection::Deadline(uint64_t after_ms) {
-  engine_.timers().Start(&deadline_, after_ms);
+bool Connection::Counters(uint64_t* sent, uint64_t* received) const {
+  *sent = relay_.sent();
+  *received = relay_.received();
+  return true;
+}
+
+// Of a stream it is the tunnel's.
+int Connection::SocketOf(bool upstream) const {
+  const bool is_stream = upstream ? client_stream_ : server_stream_;
+  if (is_stream) return stream_.session() ? tunnel_->socket() : -1;
+  return (upstream ? up_ : down_).fd();
 }
 
 void Connection::OnDeadline() {
@@ -89,74 +94,89 @@ void Connection::OnDeadline() {
     case Phase::kWaitingTunnel:
     case Phase::kWaitingResponse:
       return Finish(CloseCause::kConnectTimeout);
-    case Phase::kOpen:  // a reset was seen, and what lay before it could not be passed on in time
-      return ResetBy(up_.error ? up_ : down_, ECONNRESET);
+    case Phase::kOpen:
     case Phase::kEnded:
       return;
   }
 }
 
-// --- decisions ------------------------------------------------------------------------------
+// Decisions.
 
-void Connection::OnRelay(const Endpoint& to) {
-  Dial(pod_idx_, to, nullptr);
-}
-
-void Connection::OnDial(uint32_t pod_idx, const Endpoint& to, const Endpoint* from,
-                        std::string_view baggage) {
-  if (text) text->baggage = baggage;
-  Dial(pod_idx, to, from);
-}
-
-void Connection::OnTunnel(std::unique_ptr<ConnectText> request) {
+void Connection::OnAnswer(const Answer& answer) {
+  if (answer.type() == ORLOP_ANSWER_CLOSE) return Finish(CloseCause::kClosedByAnswer);
   if (phase_ != Phase::kDeciding) return;
+  switch (answer.type()) {
+    case ORLOP_ANSWER_RELAY:
+      return Dial(answer, false);
+    case ORLOP_ANSWER_DIAL:
+      if (stream_.head) stream_.head->baggage = answer.Text(1);
+      return Dial(answer, true);
+    case ORLOP_ANSWER_TUNNEL:
+      return OnTunnel(answer);
+    case ORLOP_ANSWER_REFUSE:
+      return Finish(CloseCause::kRefused, server_stream_ ? answer.status() : 0);
+    default:
+      return;  // a peer's verdict for what is no tunnel
+  }
+}
+
+void Connection::OnTunnel(const Answer& answer) {
   // A connection has one stream, and a CONNECT came on it.
-  if (server_stream_) return OnRefuse(503);
-  answered_us_ = engine_.NowUs();
-  text = std::move(request);
-  target_ = text->to;
+  if (server_stream_) return Finish(CloseCause::kRefused, 503);
+  answered_us_ = services_.clock.now_us();
+  target_ = answer.to();
+  key_ = {pod_idx_, target_, answer.identity(), answer.expect()};
+  client_stream_ = true;
+  stream_.head = std::make_unique<ConnectHead>();
+  stream_.head->authority = answer.Text(0);
+  stream_.head->baggage = answer.Text(1);
+  stream_.head->forwarded = answer.Text(2);
+  stream_.head->traceparent = answer.Text(3);
   phase_ = Phase::kWaitingTunnel;
   Deadline(kTunnelMs);
-  engine_.tunnels().Request(this);
+  upstreams_.tunnels.Request(this, key_);
 }
 
-void Connection::OnRefuse(int status) {
-  if (phase_ == Phase::kDeciding) Finish(CloseCause::kRefused, server_stream_ ? status : 0);
-}
-
-void Connection::Dial(uint32_t pod_idx, const Endpoint& to, const Endpoint* from) {
-  if (phase_ != Phase::kDeciding) return;
-  answered_us_ = engine_.NowUs();
-  target_ = to;
-  has_source_ = from != nullptr;
-  if (from) source_ = *from;
+void Connection::Dial(const Answer& answer, bool with_source) {
+  answered_us_ = services_.clock.now_us();
+  target_ = answer.to();
+  has_source_ = with_source && answer.From(&source_);
   phase_ = Phase::kWaitingSocket;
   Deadline(kConnectMs);
-  const bool v4 = to.IsV4();
-  const SocketKind kind =
-      from ? (v4 ? SocketKind::kLocal4 : SocketKind::kLocal6) : (v4 ? SocketKind::kOut4 : SocketKind::kOut6);
-  SocketPool* pool = engine_.FindPool(pod_idx, kind);
-  if (!pool) return Finish(CloseCause::kNoSocket);
-  pool->Draw(this);
+  const bool v4 = target_.IsV4();
+  const SocketKind kind = has_source_ ? (v4 ? SocketKind::kLocal4 : SocketKind::kLocal6)
+                                      : (v4 ? SocketKind::kOut4 : SocketKind::kOut6);
+  const uint32_t pod_idx = with_source ? answer.pod_idx() : pod_idx_;
+  if (!upstreams_.sockets.Draw(pod_idx, kind, this)) Finish(CloseCause::kNoSocket);
 }
 
 void Connection::OnSocket(Descriptor fd) {
   phase_ = Phase::kConnecting;
   const int error = StartConnect(fd.get(), target_, has_source_ ? &source_ : nullptr);
-  if (!Adopt(up_, std::move(fd))) return Finish(CloseCause::kShed);
-  if (error != 0) return Finish(CloseCause::kConnectFailed, error);
+  if (!up_.Adopt(std::move(fd))) return Finish(CloseCause::kShed);
+  if (error != 0) Finish(CloseCause::kConnectFailed, error);
+}
+
+void Connection::OnReady(ByteEnd& end) {
+  if (phase_ == Phase::kEnded) return;
+  if (phase_ == Phase::kConnecting && &end == &up_) {
+    if (!up_.writable()) return;
+    const int error = ConnectResult(up_.fd(), up_.failed());
+    if (error != 0) return Finish(CloseCause::kConnectFailed, error);
+    return OnConnected();
+  }
+  if (static_cast<const SocketEnd&>(end).failed()) Finish(CloseCause::kResetByDownstream);
+}
+
+ssize_t Connection::OnPull(ByteEnd&, uint8_t*, size_t, bool*) {
+  return -EAGAIN;
 }
 
 void Connection::OnConnected() {
-  up_.writable = true;
-  if (server_stream_) {
-    const std::string baggage = text ? std::move(text->baggage) : "";
-    Established("");
-    stream.tunnel->h2().Respond(stream, 200, baggage);
-  } else {
-    Established("");
-  }
-  Pump();
+  const std::string baggage = stream_.head ? std::move(stream_.head->baggage) : "";
+  Established("");
+  if (server_stream_) stream_.Respond(200, baggage);
+  relay_.Pump();
 }
 
 void Connection::Established(std::string_view baggage) {
@@ -168,99 +188,120 @@ void Connection::Established(std::string_view baggage) {
   record.generation = ref_.generation;
   record.pod_idx = pod_idx_;
   record.near = ToRecord(target_);
-  record.duration_us = engine_.NowUs() - answered_us_;
-  engine_.events().Emit(record, {{{}, baggage, {}, {}}});
-  text.reset();
+  record.duration_us = services_.clock.now_us() - answered_us_;
+  services_.events.Emit(record, {{{}, baggage, {}, {}}});
+  down_.Start(relay_);
+  up_.Start(relay_);
+  if (server_stream_ || client_stream_) stream_.Start(relay_);
+  relay_.Start(down(), up());
 }
 
-// --- the tunnel -------------------------------------------------------------------------------
+// The stream.
 
-void Connection::OnTunnelReady(Tunnel* tunnel) {
+void Connection::OnConnectRequest(bool ended) {
+  ConnectHead& head = *stream_.head;
+  if (!head.Acceptable()) return Finish(CloseCause::kRefused, 400);
+  // An end with the request is an end before the answer: as early as data would be.
+  if (ended) return Finish(CloseCause::kProtocolError);
+  if (services_.buffers.Overloaded()) {
+    services_.stats.shed++;
+    return Finish(CloseCause::kShed);
+  }
+  head.LimitTelemetry();
+  orlop_engine_event record{};
+  record.type = ORLOP_ENGINE_CONNECT_REQUEST;
+  record.target = ToRecord(tunnel_->local());
+  record.identity = tunnel_->peer_identity();
+  Report(record, head.authority);
+}
+
+// Such bytes could be read as somebody's request behind our 200 (docs/reference/failures.md, row A11).
+void Connection::OnEarlyData() {
+  Finish(CloseCause::kProtocolError, 0, "DATA before the CONNECT was answered");
+}
+
+void Connection::OnTunnelReady(Tunnel& tunnel) {
   phase_ = Phase::kWaitingResponse;
   Deadline(kResponseMs);
-  if (!tunnel->h2().Connect(this)) Finish(CloseCause::kH2Failed, 0, "the tunnel took no stream");
+  tunnel_ = &tunnel;
+  if (!stream_.Request(tunnel.session())) Finish(CloseCause::kH2Failed, 0, "the tunnel took no stream");
 }
 
 void Connection::OnTunnelFailed(CloseCause cause, int detail, std::string_view message) {
   Finish(cause, detail, message);
 }
 
-void Connection::OnResponse() {
+void Connection::OnConnectResponse() {
   if (phase_ != Phase::kWaitingResponse) return;
-  const int status = text ? text->status : 0;
+  const int status = stream_.head->status;
   if (status != 200) return Finish(CloseCause::kTunnelRefused, status);
-  const std::string baggage = std::move(text->baggage);
+  const std::string baggage = std::move(stream_.head->baggage);
   Established(baggage);
-  stream.tunnel->h2().StartData(stream);
-  Pump();
+  stream_.StartData();
+  relay_.Pump();
 }
 
 void Connection::OnStreamClosed(uint32_t code) {
-  stream_closed_ = true;
   if (phase_ == Phase::kEnded) return;
-  if (phase_ == Phase::kOpen) {
-    // CANCEL and NO_ERROR are how ztunnel and others end a stream whose other half they no longer read: a
-    // FIN.
-    if (code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL) return OnStreamEnd();
-    return Finish(server_stream_ ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream,
-                  static_cast<int>(code));
-  }
   if (server_stream_) return Finish(CloseCause::kResetByDownstream, static_cast<int>(code));
   // REFUSED_STREAM says that nothing was done (a GOAWAY crossed our request): once more, elsewhere.
-  if (code == NGHTTP2_REFUSED_STREAM && text && !text->retried) {
-    text->retried = true;
-    stream.tunnel->Retire();
-    stream.tunnel->h2().Forget(stream);
-    stream_closed_ = false;
+  if (code == NGHTTP2_REFUSED_STREAM && !retried_) {
+    retried_ = true;
+    tunnel_->Retire();
+    stream_.Leave();
     phase_ = Phase::kWaitingTunnel;
-    return engine_.tunnels().Request(this);
+    return upstreams_.tunnels.Request(this, key_);
   }
   Finish(CloseCause::kH2Failed, static_cast<int>(code), nghttp2_http2_strerror(code));
 }
 
-void Connection::OnTunnelLost(CloseCause cause, int detail, std::string_view message) {
-  Tunnel* tunnel = stream.tunnel;
-  stream.tunnel = nullptr;
+void Connection::OnHeavy() {
+  tunnel_->CarriesHeavy();
+}
+
+void Connection::OnSessionLost(CloseCause cause, int detail, std::string_view message) {
   if (phase_ == Phase::kEnded) return;
-  // Everything had arrived: what is left is only to be written out.
-  if (stream_closed_) return;
   // The tunnel had been idle and its far end was gone: nothing of ours was done there.
-  if (phase_ == Phase::kWaitingResponse && text && !text->retried && !tunnel->fresh()) {
-    text->retried = true;
+  if (phase_ == Phase::kWaitingResponse && !retried_ && !tunnel_->fresh()) {
+    retried_ = true;
     phase_ = Phase::kWaitingTunnel;
-    return engine_.tunnels().Request(this);
+    return upstreams_.tunnels.Request(this, key_);
   }
   Finish(cause, detail, message);
 }
 
-// --- the end ------------------------------------------------------------------------------------
+// The end.
+
+void Connection::OnRelayEnded(const ByteEnd* broken, int error) {
+  if (!broken) return Finish(CloseCause::kFinished);
+  Finish(broken == &down() ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream, error);
+}
+
+void Connection::EndStream(Phase before, CloseCause cause, int detail) {
+  stream_.GiveBack();
+  if (!stream_.session()) return;
+  if (!stream_.closed()) {
+    if (server_stream_ && before < Phase::kOpen && cause != CloseCause::kProtocolError &&
+        cause != CloseCause::kClosedByAnswer) {
+      stream_.Respond(cause == CloseCause::kRefused ? detail : 503, {});
+    } else {
+      stream_.ResetWith(cause == CloseCause::kProtocolError ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_CONNECT_ERROR);
+    }
+  }
+  stream_.Leave();
+}
 
 void Connection::Finish(CloseCause cause, int detail, std::string_view message) {
   if (phase_ == Phase::kEnded) return;
   const Phase before = phase_;
   phase_ = Phase::kEnded;
   deadline_.Cancel();
+  relay_.Stop();
   CancelWait();
-  if (before == Phase::kWaitingTunnel) engine_.tunnels().Cancel(this);
-  if (Tunnel* tunnel = stream.tunnel) {
-    H2Session& h2 = tunnel->h2();
-    if (!app().out.empty()) h2.ConsumedKept(stream.id, app().out.size());
-    size_t undelivered = 0;
-    for (int i = 0; i < stream.piece_count; i++) undelivered += stream.pieces[i].iov_len;
-    if (undelivered > 0) h2.Consumed(stream.id, undelivered);
-    if (!stream_closed_) {
-      if (server_stream_ && before < Phase::kOpen && cause != CloseCause::kProtocolError &&
-          cause != CloseCause::kClosedByAnswer) {
-        h2.Respond(stream, cause == CloseCause::kRefused ? detail : 503, {});
-      } else {
-        h2.Reset(stream,
-                 cause == CloseCause::kProtocolError ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_CONNECT_ERROR);
-      }
-    }
-    h2.Forget(stream);
-  }
-  Drop(down_, cause != CloseCause::kFinished);
-  Drop(up_, cause != CloseCause::kFinished);
+  Hook<TunnelWaiter>::Remove();
+  EndStream(before, cause, detail);
+  down_.Close(cause != CloseCause::kFinished);
+  up_.Close(cause != CloseCause::kFinished);
   if (reported_) {
     orlop_engine_event record{};
     record.type = ORLOP_ENGINE_CLOSED;
@@ -269,19 +310,13 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
     record.pod_idx = pod_idx_;
     record.kind = static_cast<uint32_t>(cause);
     record.detail = detail;
-    record.sent_bytes = sent_;
-    record.received_bytes = received_;
-    record.duration_us = engine_.NowUs() - started_us_;
-    engine_.events().Emit(record, {{message, {}, {}, {}}});
-    engine_.slots().Remove(ref_);
+    record.sent_bytes = relay_.sent();
+    record.received_bytes = relay_.received();
+    record.duration_us = services_.clock.now_us() - started_us_;
+    services_.events.Emit(record, {{message, {}, {}, {}}});
+    services_.slots.Remove(ref_);
   }
-  engine_.Bury(this);
-}
-
-int Connection::SocketOf(bool upstream) const {
-  const bool is_stream = upstream ? !server_stream_ && stream.tunnel != nullptr : server_stream_;
-  if (is_stream) return stream.tunnel ? stream.tunnel->socket() : -1;
-  return (upstream ? up_ : down_).fd.get();
+  services_.turn.Bury(this);
 }
 
 }  // namespace orlop

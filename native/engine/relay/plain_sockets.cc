@@ -1,4 +1,4 @@
-// any thread · what the keeper would open inside a pod, opened here and now.
+// any thread · sockets as the keeper would open them inside a pod, opened in the namespace of the caller.
 #include "engine/relay/plain_sockets.h"
 
 #include <arpa/inet.h>

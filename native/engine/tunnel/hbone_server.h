@@ -1,4 +1,4 @@
-// 11 · data thread · the tunnel's far end: handshakes within bounds, CONNECTs checked and reported.
+// 11 · data thread · the tunnel's far end: handshakes within bounds, and a connection for each CONNECT.
 #pragma once
 
 #include <cstdint>
@@ -7,28 +7,29 @@
 
 #include "engine/core/descriptor.h"
 #include "engine/core/endpoint.h"
+#include "engine/tunnel/tunnel_context.h"
+#include "engine/tunnel/tunnel_owner.h"
 
 namespace orlop {
 
-class Connection;
-class Engine;
-class Tunnel;
+struct Upstreams;
 
-class HboneServer {
+class HboneServer final : public TunnelOwner {
  public:
-  explicit HboneServer(Engine& engine) : engine_(engine) {}
+  HboneServer(const TunnelContext& context, const Upstreams& upstreams)
+      : context_(context), upstreams_(upstreams) {}
+  // A peer has connected to :15008 of a pod.
   void Accept(uint32_t pod_idx, int32_t identity, Descriptor fd, const Endpoint& peer);
-  void HalfOpenDone(const Endpoint& peer);
+
+  // TunnelOwner.
+  void OnHandshakeOver(const Endpoint& peer) override;
+  H2Stream* OnRequest(Tunnel& tunnel) override;
 
  private:
-  Engine& engine_;
-  // Handshakes under way by peer address, so that one silent client cannot hold more than its share.
+  const TunnelContext& context_;
+  const Upstreams& upstreams_;
+  // Handshakes under way by peer address, so that a silent client cannot hold more than its share.
   std::unordered_map<std::string, uint32_t> half_open_;
 };
-
-// A request's HEADERS begin: a connection that TypeScript does not know yet.
-Connection* NewServerStream(Tunnel& tunnel);
-// They are complete: report it, or answer 400.
-void OnConnectRequest(Tunnel& tunnel, Connection* connection, bool ended);
 
 }  // namespace orlop

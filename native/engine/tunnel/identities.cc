@@ -34,7 +34,7 @@ struct Registry {
   std::mutex mutex;
   std::unordered_map<int32_t, Identity> identities;
   Store roots;
-  // Counts the sets of roots there have been.
+  // How many sets of roots were installed so far.
   uint32_t generation = 0;
 };
 Registry& TheRegistry() {
@@ -49,7 +49,7 @@ std::string Reason(const char* what) {
   return *text ? std::string(what) + ": " + text : std::string(what);
 }
 
-// Every certificate of a PEM text; empty when one of them is none.
+// Every certificate of a PEM text; empty when any of them cannot be read.
 std::vector<Certificate> ReadCertificates(std::string_view pem) {
   std::vector<Certificate> out;
   BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
@@ -73,8 +73,7 @@ int ChooseH2(SSL*, const unsigned char** out, unsigned char* length, const unsig
   return SSL_TLSEXT_ERR_OK;
 }
 
-// TLS 1.3 and nothing that would let a session outlive a revoked certificate: no tickets, no cache, no early
-// data.
+// TLS 1.3, and nothing that would let a session outlive a revoked certificate: no tickets, no cache, no early data.
 Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t generation, Role role) {
   Context context(SSL_CTX_new(role == Role::kServer ? TLS_server_method() : TLS_client_method()));
   SSL_CTX* raw = context.get();
@@ -85,15 +84,13 @@ Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t genera
   SSL_CTX_set_num_tickets(raw, 0);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(raw, 0);
-  // The chain goes out as it was installed; building it anew from the roots would verify it in each
-  // handshake.
+  // The chain goes out as it was installed. OpenSSL would build it from the roots and verify it in each handshake.
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(raw, 0);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(raw, 6);
   RememberVerifiedChains(raw, role, generation);
-  // The key share of the second group is sent as well, so that a peer without ML-KEM costs no further round
-  // trip.
+  // The key share of the second group is sent as well, so that a peer without ML-KEM costs no further round trip.
   bool ok = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_ciphersuites(raw, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") &&

@@ -1,5 +1,4 @@
-// any thread · own certificates by integer, for the whole process: the main thread installs, data threads
-// borrow.
+// any thread · our certificates by integer, for the whole process: the main thread installs them, data threads borrow them.
 #pragma once
 
 #include <openssl/ssl.h>

@@ -1,87 +1,101 @@
-// 10, 11 · data thread · one HBONE tunnel: a socket, a TLS session, an HTTP/2 session; either end of it.
+// 10, 11 · data thread · one HBONE tunnel: a TLS channel and an HTTP/2 session, at either end of it.
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <string_view>
-#include <vector>
 
-#include "engine/core/buffers.h"
 #include "engine/core/descriptor.h"
 #include "engine/core/endpoint.h"
 #include "engine/core/events.h"
 #include "engine/core/loop.h"
+#include "engine/core/services.h"
 #include "engine/core/slots.h"
-#include "engine/core/timers.h"
-#include "engine/http2/h2.h"
-#include "engine/relay/dialer.h"
-#include "engine/tunnel/tls.h"
+#include "engine/core/timer.h"
+#include "engine/core/turn.h"
+#include "engine/http2/h2_handler.h"
+#include "engine/http2/h2_session.h"
+#include "engine/pod/socket_waiter.h"
+#include "engine/tunnel/tls_channel.h"
+#include "engine/tunnel/tunnel_context.h"
 
 namespace orlop {
 
-class Engine;
-class TunnelGroup;
+class TunnelOwner;
 
-class Tunnel final : public Pollable, public SocketWaiter {
+class Tunnel final : public Pollable,
+                     public SocketWaiter,
+                     public SlotOwner,
+                     public H2Handler,
+                     public Turn::Task,
+                     public Turn::Flushable,
+                     public Turn::Mortal {
  public:
   enum class Phase : uint8_t { kWaitingSocket, kConnecting, kHandshaking, kDeciding, kOpen, kEnded };
 
-  Tunnel(Engine& engine, Role role, uint32_t pod_idx, const Endpoint& peer, int32_t identity);
-  virtual ~Tunnel();
+  Tunnel(const TunnelContext& context, Role role, TunnelOwner& owner, uint32_t pod_idx, const Endpoint& peer,
+         int32_t identity);
+  ~Tunnel() override;
 
   // Server: an accepted socket. Client: draw one and connect.
   void Accept(Descriptor fd);
-  void Dial(TunnelGroup* group, int32_t expect);
-  void OnReady(uint32_t events) override;
-  void OnSocket(Descriptor fd) override;
-  void OnPeer(int32_t peer_identity);
-  void OnRejectPeer();
-  // Seals and sends what the session has; called once per turn for each tunnel that is dirty.
-  void Flush();
-  void MarkDirty();
-  // No new streams; ends when the last one has.
-  void Retire();
-  // Ends it and every stream on it. Once.
+  void Dial(int32_t expect);
+  // No new streams; ends when the last stream has.
+  void Retire() override;
+  // Ends it and every stream on it. Once; later calls do nothing.
   void End(CloseCause cause, int detail, std::string_view message);
-  void EndFailed(HandshakeFailure reason, std::string_view message);
-  void EndAbused(std::string_view reason);
-  void OnStreamGone();
+  void MarkDirty() { services_.turn.Dirty(this); }
 
   Role role() const { return role_; }
   Phase phase() const { return phase_; }
-  uint32_t pod_idx() const { return pod_idx_; }
+  uint32_t pod_idx() const override { return pod_idx_; }
   const Endpoint& peer() const { return peer_; }
   const Endpoint& local() const { return local_; }
   int32_t identity() const { return identity_; }
   int32_t peer_identity() const { return peer_identity_; }
   bool retired() const { return retired_; }
-  int socket() const { return fd_.get(); }
-  // A stream fills its buffers: whoever else speaks here waits behind that.
-  bool heavy() const;
+  // A stream fills its buffers: all others on it wait behind that.
+  bool heavy() const { return services_.clock.now_ms() < heavy_until_ms_; }
   void CarriesHeavy();
+  // No stream was ever answered on it.
   bool fresh() const { return fresh_; }
-  uint32_t streams() const { return h2_.streams(); }
-  H2Session& h2() { return h2_; }
-  Engine& engine() { return engine_; }
-  bool dirty = false;     // stands in the engine's list to be flushed
-  bool in_again = false;  // stands in the engine's list for the next turn
+  uint32_t streams() const override { return h2_.streams(); }
+  H2Session& session() { return h2_; }
+  // -1: it has none yet.
+  int socket() const { return channel_.fd(); }
+
+  // Pollable, SocketWaiter, SlotOwner.
+  void OnReady(uint32_t events) override;
+  void OnSocket(Descriptor fd) override;
+  void OnAnswer(const Answer& answer) override;
+  void EndNow(CloseCause cause) override { End(cause, 0, ""); }
+  // Turn.
+  void OnAgain() override { OnReady(0); }
+  void Flush() override;
+  // H2Handler.
+  H2Stream* OnRequest() override;
+  void OnGoaway() override { Retire(); }
+  void OnStreamGone() override;
+  void OnOutput() override { MarkDirty(); }
 
  private:
-  void Deadline(uint64_t after_ms);
+  void Deadline(uint64_t after_ms) { services_.timers.Start(&deadline_, after_ms); }
   void OnDeadline();
   void Connected(uint32_t events);
   void StartHandshake();
+  void OnPeer(int32_t peer_identity);
+  void OnRejectPeer();
   void Receive();
   void ReceiveHandshake();
-  bool ReceiveRecords();
-  // scratch.cipher_out → socket, or to out_ what it does not take. False: the socket is broken.
-  bool SendCipher();
-  bool WriteOut();
-  void Broke(int error);
+  bool ReceiveFrames();
+  int BuffersPerTurn() const;
   void Keepalive();
+  void EndFailed(HandshakeFailure reason, std::string_view message);
+  void EndAbused(std::string_view reason);
+  void HandshakeOver();
 
-  Engine& engine_;
+  const TunnelContext& context_;
+  const EngineServices& services_;
+  TunnelOwner& owner_;
   Role role_;
   Phase phase_ = Phase::kWaitingSocket;
   uint32_t pod_idx_;
@@ -91,22 +105,14 @@ class Tunnel final : public Pollable, public SocketWaiter {
   int32_t expect_ = -1;
   int32_t peer_identity_ = -1;
   SlotRef ref_;
-  Descriptor fd_;
-  bool readable_ = false;
-  bool writable_ = false;
-  bool hup_ = false;  // FIN, RST or error is waiting behind the bytes
   bool retired_ = false;
-  int broken_ = 0;     // errno of a write
-  bool fresh_ = true;  // no stream was ever answered on it
-  bool half_open_ = false;
+  bool fresh_ = true;
+  bool accepting_ = false;  // accepted, and the owner has not heard yet that the handshake is over
   bool first_read_ = true;
   uint64_t idle_since_ms_ = 0;
   uint64_t heavy_until_ms_ = 0;
   uint64_t ping_sent_ms_ = 0;
-  TunnelGroup* group_ = nullptr;
-  TlsSession tls_;
-  std::vector<uint8_t> held_;  // records that came while TypeScript decided about the peer
-  ByteQueue out_;
+  TlsChannel channel_;
   H2Session h2_;
   Timer deadline_;
 };

@@ -1,5 +1,5 @@
-// data thread · chains that were verified before: the same bytes under the same roots need no second
-// signature check. That the peer holds the leaf's key is proved anew by each handshake.
+// data thread · certificate chains that were verified before: the same bytes under the same roots need no second signature check.
+// Each handshake still proves that the peer holds the leaf's key.
 #include "engine/tunnel/verified_chains.h"
 
 #include <openssl/evp.h>

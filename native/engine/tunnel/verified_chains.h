@@ -1,5 +1,5 @@
-// data thread · chains that were verified before: the same bytes under the same roots need no second
-// signature check. That the peer holds the leaf's key is proved anew by each handshake.
+// data thread · certificate chains that were verified before: the same bytes under the same roots need no second signature check.
+// Each handshake still proves that the peer holds the leaf's key.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -10,7 +10,7 @@
 
 namespace orlop {
 
-// Makes `context` remember. `roots` is another number for each set of roots, so that none outlives its own.
+// Makes `context` remember the chains that it verifies. `roots` is the number of the set of roots, so that no chain outlives its set.
 void RememberVerifiedChains(SSL_CTX* context, Role role, uint32_t roots);
 
 }  // namespace orlop

@@ -1,10 +1,10 @@
-// fuzz · in place of tls.cc and identities.cc: a session that seals nothing, so that mutations reach
+// fuzz · in place of tls_session.cc and identities.cc: a session that seals nothing, so that mutations reach
 // HTTP/2. One byte is the whole handshake.
 #include <algorithm>
 #include <cstring>
 
 #include "engine/tunnel/identities.h"
-#include "engine/tunnel/tls.h"
+#include "engine/tunnel/tls_session.h"
 
 namespace orlop {
 

@@ -17,7 +17,6 @@
 #include <cstring>
 
 #include "engine/core/descriptor.h"
-#include "engine/relay/connection.h"
 
 namespace {
 
@@ -184,7 +183,7 @@ Rig::~Rig() {
   if (stats.connections != 0) Wrong("connections outlive the engine");
   if (stats.tunnels != 0) Wrong("tunnels outlive the engine");
   if (stats.handshakes != 0) Wrong("handshakes are counted wrongly");
-  if (engine_->chunks().bytes_in_use() != 0) Wrong("buffers outlive their connections");
+  if (engine_->buffer_bytes() != 0) Wrong("buffers outlive their connections");
   delete engine_;
   if (OpenDescriptors() != 0) Wrong("descriptors are counted wrongly");
   for (const int fd : far_ends_) {

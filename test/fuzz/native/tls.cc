@@ -1,7 +1,5 @@
-// fuzz · tls.cc: two sessions, and in between an attacker who splits, changes, repeats and drops bytes. What arrives
+// fuzz · tls_session.cc: two sessions, and in between an attacker who splits, changes, repeats and drops bytes. What arrives
 // is what was sent, or the session fails. Or one session alone, and arbitrary bytes.
-#include "engine/tunnel/tls.h"
-
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
@@ -11,6 +9,8 @@
 #include <cstring>
 #include <memory>
 #include <vector>
+
+#include "engine/tunnel/tls_session.h"
 
 namespace {
 
@@ -116,7 +116,7 @@ struct End {
     failed = true;
     if (session.message().empty()) Fail("a failure without a reason");
   }
-  // As tunnel_io.cc does it.
+  // As tls_channel.cc and tunnel.cc do it.
   void Receive(const uint8_t* bytes, size_t length) {
     if (failed || length == 0) return;
     session.Feed(bytes, length);

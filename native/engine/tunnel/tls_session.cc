@@ -1,6 +1,5 @@
-// 10, 11 · data thread · handshake and records, on the OpenSSL that Node exports. No descriptor is known
-// here.
-#include "engine/tunnel/tls.h"
+// 10, 11 · data thread · handshake and records, on the OpenSSL that Node exports. This file knows no descriptor.
+#include "engine/tunnel/tls_session.h"
 
 #include <openssl/err.h>
 #include <openssl/x509.h>
@@ -64,7 +63,7 @@ int TlsSession::BioWrite(BIO* bio, const char* bytes, int length) {
   auto* self = static_cast<TlsSession*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   Scratch& scratch = *self->scratch_;
-  // Cannot happen by its size; if it did, the session fails rather than the process.
+  // The buffer is large enough for whatever a turn makes; if it were not, the session would fail and not the process.
   if (scratch.cipher_length + static_cast<size_t>(length) > sizeof scratch.cipher_out) return -1;
   memcpy(scratch.cipher_out + scratch.cipher_length, bytes, static_cast<size_t>(length));
   scratch.cipher_length += static_cast<size_t>(length);
@@ -177,7 +176,7 @@ void TlsSession::Explain() {
   message_ = text;
   if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET &&
       reason < SSL_AD_REASON_OFFSET + 256) {
-    alert_ = reason - SSL_AD_REASON_OFFSET;  // what the peer told us
+    alert_ = reason - SSL_AD_REASON_OFFSET;  // what the peer sent
   }
   if (verify != X509_V_OK) {
     failure_ = OfVerifyResult(verify);

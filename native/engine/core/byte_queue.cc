@@ -1,43 +1,10 @@
-// 14 · data thread · chunks and queues of them.
-#include "engine/core/buffers.h"
+// 14 · data thread · bytes in order, in chunks.
+#include "engine/core/byte_queue.h"
 
 #include <algorithm>
 #include <cstring>
 
 namespace orlop {
-
-ChunkPool::~ChunkPool() {
-  while (free_) {
-    Chunk* chunk = free_;
-    free_ = chunk->next;
-    delete chunk;
-  }
-}
-
-Chunk* ChunkPool::Take() {
-  in_use_++;
-  Chunk* chunk = free_;
-  if (chunk) {
-    free_ = chunk->next;
-    free_count_--;
-  } else {
-    chunk = new Chunk;
-  }
-  chunk->next = nullptr;
-  chunk->begin = chunk->end = 0;
-  return chunk;
-}
-
-void ChunkPool::Give(Chunk* chunk) {
-  in_use_--;
-  if (free_count_ == kKept) {
-    delete chunk;
-    return;
-  }
-  chunk->next = free_;
-  free_ = chunk;
-  free_count_++;
-}
 
 void ByteQueue::Append(const uint8_t* bytes, size_t length) {
   size_ += length;
@@ -53,6 +20,17 @@ void ByteQueue::Append(const uint8_t* bytes, size_t length) {
     bytes += part;
     length -= part;
   }
+}
+
+size_t ByteQueue::Read(uint8_t* into, size_t capacity) {
+  const size_t wanted = std::min(capacity, size_);
+  for (size_t read = 0; read < wanted;) {
+    const size_t part = std::min<size_t>(wanted - read, head_->end - head_->begin);
+    memcpy(into + read, head_->data + head_->begin, part);
+    read += part;
+    Drop(part);
+  }
+  return wanted;
 }
 
 int ByteQueue::Front(iovec* pieces, int count) const {
@@ -77,7 +55,7 @@ void ByteQueue::Drop(size_t length) {
   }
 }
 
-void ByteQueue::Clear() {
+void ByteQueue::FreeAll() {
   while (head_) {
     Chunk* chunk = head_;
     head_ = chunk->next;

@@ -1,5 +1,4 @@
-// 10, 11 · data thread · one TLS 1.3 session over memory: records in from the turn's buffer, records out into
-// it.
+// 10, 11 · data thread · one TLS 1.3 session over memory: it reads records from the turn's buffer and writes records into it.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -9,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/core/buffers.h"
 #include "engine/core/events.h"
+#include "engine/core/scratch.h"
 
 namespace orlop {
 
@@ -19,7 +18,7 @@ class TlsSession {
   enum class Step { kDone, kWant, kFailed };
 
   ~TlsSession();
-  // `contexts` stay alive through the session itself. False: out of memory.
+  // The session holds a reference to `context`. False: out of memory.
   bool Open(SSL_CTX* context, Role role, Scratch* scratch);
   // Records to be read next; valid until the call that reads them returns. All are consumed.
   void Feed(const uint8_t* bytes, size_t length);

@@ -1,0 +1,30 @@
+// 6 · data thread · an answer of TypeScript, checked. What it does is up to the object that it names: see OnAnswer there.
+#include "engine/core/answer.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace orlop {
+
+Answer::Answer(const uint8_t* record, const uint8_t* text, size_t text_size)
+    : text_(text), text_size_(text_size) {
+  memcpy(&record_, record, sizeof record_);
+}
+
+bool Answer::From(Endpoint* out) const {
+  *out = {record_.from.addr, record_.from.port};
+  return record_.from.known != 0;
+}
+
+std::string_view Answer::Text(int index) const {
+  const orlop_span& span = record_.text[index];
+  if (span.length > ORLOP_ANSWER_TEXT_LIMIT || span.offset > text_size_ ||
+      span.length > text_size_ - span.offset)
+    return {};
+  const std::string_view view(reinterpret_cast<const char*>(text_) + span.offset, span.length);
+  const bool clean = std::all_of(view.begin(), view.end(),
+                                 [](char c) { return static_cast<uint8_t>(c) >= 0x20 && c != 0x7f; });
+  return clean ? view : std::string_view();
+}
+
+}  // namespace orlop

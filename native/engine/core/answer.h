@@ -1,0 +1,38 @@
+// 6 · data thread · an answer of TypeScript, read out of the arena with checks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/core/arena.h"
+#include "engine/core/endpoint.h"
+#include "engine/core/slots.h"
+
+namespace orlop {
+
+class Answer {
+ public:
+  // A copy of the record at `record`; its text lies in the `text_size` bytes at `text` and is valid until TypeScript runs.
+  Answer(const uint8_t* record, const uint8_t* text, size_t text_size);
+
+  // A number of enum orlop_answer_type, or a number that this engine does not know.
+  uint32_t type() const { return record_.type; }
+  SlotRef ref() const { return {record_.conn, record_.generation}; }
+  uint32_t pod_idx() const { return record_.pod_idx; }
+  int32_t identity() const { return record_.identity; }
+  int32_t expect() const { return record_.expect; }
+  int32_t status() const { return record_.status; }
+  Endpoint to() const { return {record_.to.addr, record_.to.port}; }
+  // False: there is none.
+  bool From(Endpoint* out) const;
+  // Empty when it does not lie inside the area, and when it has bytes that no header may hold.
+  std::string_view Text(int index) const;
+
+ private:
+  orlop_engine_answer record_;
+  const uint8_t* text_;
+  size_t text_size_;
+};
+
+}  // namespace orlop

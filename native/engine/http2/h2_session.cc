@@ -1,0 +1,236 @@
+// 10, 11 · data thread · frames in and out through nghttp2. A peer that breaks a rule loses its session, nobody else's.
+#include "engine/http2/h2_session.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "engine/http2/h2_callbacks.h"
+
+namespace orlop {
+namespace {
+
+// A frame that is made has this much room at least, or waits for the next call.
+constexpr size_t kLeastRoom = 4096;
+
+// nghttp2 takes pointers to bytes that it does not change.
+size_t ToNghttp2(const H2Field* fields, size_t count, nghttp2_nv* out) {
+  count = std::min(count, H2Session::kMostFields);
+  for (size_t i = 0; i < count; i++) {
+    const auto [name, value] = fields[i];
+    out[i] = {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+              reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+              NGHTTP2_NV_FLAG_NONE};
+  }
+  return count;
+}
+
+}  // namespace
+
+H2Session::~H2Session() {
+  nghttp2_session_del(session_);
+}
+
+bool H2Session::Open(const H2Options& options) {
+  options_ = &options;
+  nghttp2_option* option = nullptr;
+  if (nghttp2_option_new(&option) != 0) return false;
+  nghttp2_option_set_no_auto_window_update(option, 1);
+  nghttp2_option_set_peer_max_concurrent_streams(option, options.client_streams);
+  nghttp2_option_set_max_continuations(option, 8);
+  nghttp2_option_set_max_settings(option, 32);
+  // Closed streams are not remembered: nobody's priority depends on them.
+  nghttp2_option_set_no_closed_streams(option, 1);
+  // Resets have their own budgets (budget.h), which tell a rapid reset from applications that come and go.
+  nghttp2_option_set_stream_reset_rate_limit(option, 1'000'000, 1'000'000);
+  const bool server = options.role == Role::kServer;
+  const int error = server ? nghttp2_session_server_new2(&session_, H2Callbacks::Get(), this, option)
+                           : nghttp2_session_client_new2(&session_, H2Callbacks::Get(), this, option);
+  nghttp2_option_del(option);
+  if (error != 0) return false;
+  const std::array<nghttp2_settings_entry, 5> settings{{
+      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, server ? options.server_streams : 0},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window},
+      {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, options.max_frame},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(options.field_bytes)},
+  }};
+  // A server may not announce ENABLE_PUSH (RFC 9113 6.5.2).
+  const size_t skip = server ? 1 : 0;
+  return nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data() + skip,
+                                 settings.size() - skip) == 0 &&
+         nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, options.connection_window) ==
+             0;
+}
+
+bool H2Session::Receive(const uint8_t* bytes, size_t length) {
+  const ssize_t used = nghttp2_session_mem_recv(session_, bytes, length);
+  FinishBatch();
+  if (used < 0) {
+    error_ = nghttp2_strerror(static_cast<int>(used));
+    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) Violate("no HTTP/2 preface");
+    if (used == NGHTTP2_ERR_FLOODED) Violate("flood");
+    if (violation_.empty() && !stopped_) Violate("malformed frames");
+    return false;
+  }
+  return violation_.empty();
+}
+
+void H2Session::FinishBatch() {
+  while (H2Stream* stream = batch_.PopFront()) stream->OnDataDone();
+}
+
+// Round robin: each stream that has bytes may send one frame, then all may again, until the buffer is full.
+ssize_t H2Session::Produce(uint8_t* out, size_t capacity) {
+  out_ = out;
+  out_capacity_ = capacity;
+  out_length_ = 0;
+  while (true) {
+    const size_t before = out_length_;
+    List<H2Stream, H2ReadyTag> now;
+    now.TakeAll(&ready_);
+    turns_ = 0;
+    while (H2Stream* stream = now.PopFront()) {
+      turns_++;
+      stream->turn_ = true;
+      // Fails for a stream that nghttp2 already holds for its window: then the window wakes it.
+      nghttp2_session_resume_data(session_, stream->id_);
+    }
+    const int error = nghttp2_session_send(session_);
+    if (error != 0) {
+      error_ = nghttp2_strerror(error);
+      return -1;
+    }
+    if (out_length_ == before || ready_.empty() || out_length_ + kLeastRoom > capacity) break;
+  }
+  return static_cast<ssize_t>(out_length_);
+}
+
+// Streams.
+
+void H2Session::Attach(H2Stream* stream, int32_t id) {
+  stream->session_ = this;
+  stream->id_ = id;
+  stream->turn_ = false;
+  stream->position_ = static_cast<uint32_t>(streams_.size());
+  streams_.push_back(stream);
+}
+
+void H2Session::Detach(H2Stream* stream) {
+  stream->Hook<H2ReadyTag>::Remove();
+  stream->Hook<H2BatchTag>::Remove();
+  streams_[stream->position_] = streams_.back();
+  streams_[stream->position_]->position_ = stream->position_;
+  streams_.pop_back();
+  stream->session_ = nullptr;
+}
+
+void H2Session::Forget(H2Stream* stream) {
+  if (stream->session_ != this) return;
+  nghttp2_session_set_stream_user_data(session_, stream->id_, nullptr);
+  Detach(stream);
+  handler_.OnStreamGone();
+}
+
+// A stream's OnLost may end others of this session.
+void H2Session::LoseStreams(CloseCause cause, int detail, std::string_view message) {
+  stopped_ = true;
+  while (!streams_.empty()) {
+    H2Stream* stream = streams_.back();
+    Detach(stream);
+    stream->OnLost(cause, detail, message);
+  }
+}
+
+bool H2Session::Request(H2Stream* stream, const H2Field* fields, size_t count, bool data) {
+  nghttp2_nv head[kMostFields];
+  count = ToNghttp2(fields, count, head);
+  const nghttp2_data_provider provider{{}, H2Callbacks::ReadData};
+  const int32_t id =
+      data ? nghttp2_submit_request(session_, nullptr, head, count, &provider, stream)
+           : nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, -1, nullptr, head, count, stream);
+  if (id < 0) return false;
+  Attach(stream, id);
+  handler_.OnOutput();
+  return true;
+}
+
+void H2Session::Respond(H2Stream* stream, const H2Field* fields, size_t count, bool data) {
+  nghttp2_nv head[kMostFields];
+  count = ToNghttp2(fields, count, head);
+  const nghttp2_data_provider provider{{}, H2Callbacks::ReadData};
+  nghttp2_submit_response(session_, stream->id_, head, count, data ? &provider : nullptr);
+  handler_.OnOutput();
+}
+
+void H2Session::StartData(H2Stream* stream) {
+  const nghttp2_data_provider provider{{}, H2Callbacks::ReadData};
+  nghttp2_submit_data(session_, NGHTTP2_FLAG_END_STREAM, stream->id_, &provider);
+}
+
+void H2Session::Ready(H2Stream* stream) {
+  if (stream->Hook<H2ReadyTag>::linked() || stream->session_ != this) return;
+  ready_.PushBack(stream);
+}
+
+void H2Session::Wake(H2Stream* stream) {
+  Ready(stream);
+  handler_.OnOutput();
+}
+
+void H2Session::Reset(H2Stream* stream, uint32_t code) {
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id_, code);
+  handler_.OnOutput();
+}
+
+void H2Session::Consumed(H2Stream* stream, size_t length) {
+  nghttp2_session_consume(session_, stream->id_, length);
+  handler_.OnOutput();
+}
+
+void H2Session::Kept(size_t length) {
+  kept_ += length;
+  if (kept_ > options_->kept_most) {
+    owed_ += length;
+    return;
+  }
+  nghttp2_session_consume_connection(session_, length);
+  handler_.OnOutput();
+}
+
+void H2Session::ConsumedKept(H2Stream* stream, size_t length) {
+  const size_t due = std::min(owed_, length);
+  kept_ -= length;
+  owed_ -= due;
+  if (due > 0) nghttp2_session_consume_connection(session_, due);
+  nghttp2_session_consume_stream(session_, stream->id_, length);
+  handler_.OnOutput();
+}
+
+// The session.
+
+void H2Session::Ping() {
+  ping_open_ = true;
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+  handler_.OnOutput();
+}
+
+void H2Session::Goaway(uint32_t code) {
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), code,
+                        nullptr, 0);
+  handler_.OnOutput();
+}
+
+bool H2Session::WantsNothing() const {
+  return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+}
+
+uint32_t H2Session::Room() const {
+  if (goaway_ || !nghttp2_session_check_request_allowed(session_)) return 0;
+  const uint32_t limit =
+      std::min(options_->client_streams,
+               nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+  return limit > streams() ? limit - streams() : 0;
+}
+
+}  // namespace orlop

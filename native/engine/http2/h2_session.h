@@ -1,0 +1,113 @@
+// 10, 11 · data thread · one nghttp2 session and every limit on it: frames and streams. It knows no socket, no TLS, and not what
+// its streams are for.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/clock.h"
+#include "engine/core/list.h"
+#include "engine/http2/budget.h"
+#include "engine/http2/h2_handler.h"
+#include "engine/http2/h2_options.h"
+#include "engine/http2/h2_stream.h"
+
+namespace orlop {
+
+struct H2Field {
+  std::string_view name;
+  std::string_view value;
+};
+
+class H2Session {
+ public:
+  static constexpr size_t kMostFields = 16;  // that Request and Respond take
+
+  H2Session(H2Handler& handler, const Clock& clock) : handler_(handler), clock_(clock) {}
+  ~H2Session();
+  H2Session(const H2Session&) = delete;
+  H2Session& operator=(const H2Session&) = delete;
+
+  // `options` outlives the session. False: out of memory.
+  bool Open(const H2Options& options);
+  // False: the session must end; see violation and error.
+  bool Receive(const uint8_t* bytes, size_t length);
+  // Fills `out` with frames. Each ready stream may add one frame a round. Bytes written; negative: nghttp2 failed.
+  ssize_t Produce(uint8_t* out, size_t capacity);
+  // The session has ended, maybe inside of nghttp2: it reads nothing more.
+  void Stop() { stopped_ = true; }
+  // Takes each stream out of the session and calls its OnLost.
+  void LoseStreams(CloseCause cause, int detail, std::string_view message);
+
+  // Streams.
+  // A client's request. `data`: DATA follows at once; otherwise after StartData, which waits until the head is out (for a response,
+  // say). False: the session takes no more streams.
+  bool Request(H2Stream* stream, const H2Field* fields, size_t count, bool data);
+  // A server's answer. `data`: DATA follows; otherwise the stream ends with it.
+  void Respond(H2Stream* stream, const H2Field* fields, size_t count, bool data);
+  // A client's DATA begins.
+  void StartData(H2Stream* stream);
+  // The stream has payload or the end for a frame: OnRead will be called. Ready is for OnRead itself, Wake for everybody else.
+  void Ready(H2Stream* stream);
+  void Wake(H2Stream* stream);
+  void Reset(H2Stream* stream, uint32_t code);
+  // Payload left the engine: the peer may send as much again.
+  void Consumed(H2Stream* stream, size_t length);
+  // The stream keeps payload for a slow reader. The session's window is for all streams and is given back at once (up to a
+  // limit), the stream's own by ConsumedKept when the payload has left the engine.
+  void Kept(size_t length);
+  void ConsumedKept(H2Stream* stream, size_t length);
+  // The stream's owner ended first; what still comes for the stream is dropped.
+  void Forget(H2Stream* stream);
+
+  // The session.
+  void Ping();
+  void Goaway(uint32_t code);
+  bool ping_answered() const { return !ping_open_; }
+  // How many more streams the peer lets us open, at most our own limit.
+  uint32_t Room() const;
+  uint32_t streams() const { return static_cast<uint32_t>(streams_.size()); }
+  bool goaway_received() const { return goaway_; }
+  bool WantsNothing() const;
+  // Empty: no abuse.
+  std::string_view violation() const { return violation_; }
+  std::string_view error() const { return error_; }
+
+ private:
+  friend class H2Callbacks;
+  void Violate(std::string_view what) {
+    if (violation_.empty()) violation_ = what;
+  }
+  void Attach(H2Stream* stream, int32_t id);
+  // What both Forget and LoseStreams do.
+  void Detach(H2Stream* stream);
+  void FinishBatch();
+
+  H2Handler& handler_;
+  const Clock& clock_;
+  const H2Options* options_ = nullptr;
+  nghttp2_session* session_ = nullptr;
+  bool stopped_ = false;
+  bool goaway_ = false;
+  bool ping_open_ = false;
+  std::string_view violation_;
+  std::string_view error_;
+  size_t stray_field_bytes_ = 0;
+  size_t kept_ = 0;  // bytes that wait in the engine for slow readers
+  size_t owed_ = 0;  // of these, what the session's window has not got back
+  // Of one call of Produce.
+  uint8_t* out_ = nullptr;
+  size_t out_capacity_ = 0;
+  size_t out_length_ = 0;
+  uint32_t turns_ = 0;  // streams that may send in this round
+  List<H2Stream, H2ReadyTag> ready_;
+  List<H2Stream, H2BatchTag> batch_;  // streams with payload of this read
+  std::vector<H2Stream*> streams_;    // also those that are closed but not written out
+  Budget budget_;
+};
+
+}  // namespace orlop

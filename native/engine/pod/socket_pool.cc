@@ -1,0 +1,73 @@
+// 13 · data thread · pools of sockets. A deadline belongs to the connection that waits.
+#include "engine/pod/socket_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace orlop {
+namespace {
+
+constexpr uint32_t kLeast = 4;
+constexpr uint32_t kMost = 256;
+// A refill that was lost is asked for again after this; also the keeper's round trip with a wide margin.
+constexpr uint64_t kAskAgainMs = 500;
+// A refill passes through both processes whatever it holds: when they come faster than this, the next are larger.
+constexpr uint64_t kRefillMs = 50;
+constexpr uint64_t kDecayMs = 30'000;
+
+}  // namespace
+
+SocketPool::SocketPool(const EngineServices& services, uint32_t pod_idx, SocketKind kind)
+    : services_(services),
+      pod_idx_(pod_idx),
+      kind_(kind),
+      low_water_(kLeast),
+      ask_again_([](void* self) { static_cast<SocketPool*>(self)->AskIfLow(); }, this) {}
+
+void SocketPool::Draw(SocketWaiter* waiter) {
+  if (!fds_.empty()) {
+    Descriptor fd = std::move(fds_.back());
+    fds_.pop_back();
+    AskIfLow();
+    waiter->OnSocket(std::move(fd));
+    return;
+  }
+  Grow();
+  waiters_.PushBack(waiter);
+  AskIfLow();
+}
+
+void SocketPool::Add(Descriptor fd) {
+  asked_ms_ = 0;
+  if (SocketWaiter* waiter = waiters_.PopFront()) return waiter->OnSocket(std::move(fd));
+  fds_.push_back(std::move(fd));
+}
+
+void SocketPool::Grow() {
+  low_water_ = std::min(low_water_ * 2, kMost);
+  changed_ms_ = services_.clock.now_ms();
+}
+
+void SocketPool::AskIfLow() {
+  const uint64_t now = services_.clock.now_ms();
+  if (now - changed_ms_ > kDecayMs && low_water_ > kLeast) {
+    low_water_ /= 2;
+    changed_ms_ = now;
+  }
+  // Nobody waits while there are sockets.
+  if (waiters_.empty() && fds_.size() >= low_water_) return;
+  if (!waiters_.empty()) services_.timers.Start(&ask_again_, kAskAgainMs);
+  if (asked_ms_ != 0 && now - asked_ms_ < kAskAgainMs) return;
+  if (now - refilled_ms_ < kRefillMs) Grow();
+  asked_ms_ = refilled_ms_ = now;
+  const uint32_t waiting = waiters_.CountUpTo(2 * kMost);
+  const uint32_t count = 2 * low_water_ + waiting - static_cast<uint32_t>(fds_.size());
+  orlop_engine_event record{};
+  record.type = ORLOP_ENGINE_POOL_LOW;
+  record.pod_idx = pod_idx_;
+  record.kind = static_cast<uint32_t>(kind_);
+  record.detail = static_cast<int32_t>(std::min(count, 2 * kMost));
+  services_.events.Emit(record);
+}
+
+}  // namespace orlop

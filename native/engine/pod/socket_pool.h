@@ -1,0 +1,39 @@
+// 13 · data thread · unconnected sockets of one pod and kind, lent by the keeper, which refills the pool.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/core/descriptor.h"
+#include "engine/core/events.h"
+#include "engine/core/list.h"
+#include "engine/core/services.h"
+#include "engine/core/timer.h"
+#include "engine/pod/socket_waiter.h"
+
+namespace orlop {
+
+class SocketPool {
+ public:
+  SocketPool(const EngineServices& services, uint32_t pod_idx, SocketKind kind);
+  // Calls waiter->OnSocket, now or later.
+  void Draw(SocketWaiter* waiter);
+  void Add(Descriptor fd);
+
+ private:
+  void AskIfLow();
+  void Grow();
+  const EngineServices& services_;
+  uint32_t pod_idx_;
+  SocketKind kind_;
+  std::vector<Descriptor> fds_;
+  List<SocketWaiter, SocketWaiter> waiters_;
+  // How many are wanted at hand: doubles when the pool ran empty or was filled too often, halves after half a minute without.
+  uint32_t low_water_;
+  uint64_t asked_ms_ = 0;  // 0: the last refill has come
+  uint64_t refilled_ms_ = 0;
+  uint64_t changed_ms_ = 0;
+  Timer ask_again_;
+};
+
+}  // namespace orlop

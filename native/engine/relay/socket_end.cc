@@ -1,0 +1,112 @@
+// 14 · data thread · reading and writing a TCP socket.
+#include "engine/relay/socket_end.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace orlop {
+
+bool SocketEnd::Adopt(Descriptor fd) {
+  fd_ = std::move(fd);
+  return fd_.Watch(services_.loop, this);
+}
+
+void SocketEnd::CloseOpen(bool reset) {
+  reset ? fd_.CloseWithReset() : fd_.Close();
+  readable_ = writable_ = false;
+  in_.Clear();
+}
+
+void SocketEnd::OnReady(uint32_t events) {
+  if (!fd_) return;
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
+  if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    hup_ = true;
+    if (events & (EPOLLHUP | EPOLLERR)) failed_ = true;
+    if (events & EPOLLERR) error_ = true;
+  }
+  user_->OnReady(*this);
+}
+
+inline ssize_t SocketEnd::Receive(uint8_t* into, size_t capacity) {
+  ssize_t got;
+  do {
+    got = recv(fd_.get(), into, capacity, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got > 0) {
+    // A short read has emptied the socket: an edge announces more. Not so when the end is already there.
+    if (static_cast<size_t>(got) < capacity && !hup_) readable_ = false;
+    return got;
+  }
+  readable_ = false;
+  if (got == 0) {
+    eof_ = true;
+    return 0;
+  }
+  return -errno;
+}
+
+int SocketEnd::Front(Pieces* pieces) {
+  Scratch& scratch = services_.buffers.scratch();
+  if (!in_.empty()) {
+    pieces->list = scratch.pieces;
+    pieces->count = in_.Front(scratch.pieces, Scratch::kPieces);
+    pieces->bytes = 0;
+    for (int i = 0; i < pieces->count; i++) pieces->bytes += scratch.pieces[i].iov_len;
+    return 1;
+  }
+  if (!readable_ || eof_) return 0;
+  const ssize_t got = Receive(scratch.read, Scratch::kRead);
+  if (got <= 0) return got == -EAGAIN ? 0 : static_cast<int>(got);
+  in_hand_ = {scratch.read, static_cast<size_t>(got)};
+  *pieces = {&in_hand_, 1, in_hand_.iov_len};
+  return 1;
+}
+
+void SocketEnd::Drop(size_t length) {
+  if (!in_.empty()) return in_.Drop(length);
+  if (length < in_hand_.iov_len)
+    in_.Append(static_cast<uint8_t*>(in_hand_.iov_base) + length, in_hand_.iov_len - length);
+  in_hand_ = {};
+}
+
+ssize_t SocketEnd::Read(uint8_t* into, size_t capacity) {
+  if (!in_.empty()) return static_cast<ssize_t>(in_.Read(into, capacity));
+  if (eof_) return 0;
+  if (!readable_) return -EAGAIN;
+  return Receive(into, capacity);
+}
+
+ssize_t SocketEnd::Write(const Pieces& pieces) {
+  if (!writable_) return 0;
+  ssize_t sent;
+  do {
+    if (pieces.count == 1) {
+      // A single small message is the common case, and a plain send a fifth cheaper.
+      sent = send(fd_.get(), pieces.list->iov_base, pieces.list->iov_len, MSG_NOSIGNAL);
+    } else {
+      msghdr message{};
+      message.msg_iov = const_cast<iovec*>(pieces.list);
+      message.msg_iovlen = static_cast<size_t>(pieces.count);
+      sent = sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+    }
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) {
+    writable_ = false;
+    return errno == EAGAIN ? 0 : -errno;
+  }
+  if (static_cast<size_t>(sent) < pieces.bytes) writable_ = false;
+  return sent;
+}
+
+void SocketEnd::ShutWrite() {
+  if (shut_) return;
+  shut_ = true;
+  shutdown(fd_.get(), SHUT_WR);
+}
+
+}  // namespace orlop

@@ -1,0 +1,237 @@
+// 10, 11, 14 · data thread · a CONNECT stream: its head, then its bytes, and the window that belongs to them.
+#include "engine/tunnel/connect_stream.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "engine/http2/h2_session.h"
+
+namespace orlop {
+namespace {
+
+// A stream that moves so much so fast, twice in a row, keeps its tunnel's buffers full.
+constexpr uint64_t kHeavyBytes = 4 << 20;
+constexpr uint64_t kHeavyMs = 250;
+
+}  // namespace
+
+// Opening.
+
+void ConnectStream::Serve() {
+  server_ = true;
+  head = std::make_unique<ConnectHead>();
+}
+
+bool ConnectStream::Request(H2Session& session) {
+  std::array<H2Field, 5> fields{{{":method", "CONNECT"}, {":authority", head->authority}}};
+  size_t count = 2;
+  if (!head->baggage.empty()) fields[count++] = {"baggage", head->baggage};
+  if (!head->forwarded.empty()) fields[count++] = {"forwarded", head->forwarded};
+  if (!head->traceparent.empty()) fields[count++] = {"traceparent", head->traceparent};
+  closed_ = false;
+  if (!session.Request(this, fields.data(), count, false)) return false;
+  head->baggage.clear();  // from here on: the response's
+  return true;
+}
+
+void ConnectStream::Respond(int status, std::string_view baggage) {
+  // Three digits: 200, or what the agent's answers and deadlines give.
+  const char code[3] = {static_cast<char>('0' + status / 100 % 10), static_cast<char>('0' + status / 10 % 10),
+                        static_cast<char>('0' + status % 10)};
+  const std::array<H2Field, 2> fields{{{":status", {code, sizeof code}}, {"baggage", baggage}}};
+  data_started_ = status == 200;
+  session()->Respond(this, fields.data(), baggage.empty() ? 1 : 2, data_started_);
+}
+
+void ConnectStream::StartData() {
+  data_started_ = true;
+  session()->StartData(this);
+}
+
+void ConnectStream::Start(ByteEnd::User& user) {
+  user_ = &user;
+  answered = true;
+  takes_fields = false;
+  head.reset();
+}
+
+// Ending.
+
+void ConnectStream::GiveBack() {
+  if (session()) {
+    if (!in_.empty()) session()->ConsumedKept(this, in_.size());
+    if (piece_bytes_ > 0) session()->Consumed(this, piece_bytes_);
+  }
+  in_.Clear();
+  piece_count_ = 0;
+  piece_bytes_ = 0;
+}
+
+void ConnectStream::ResetWith(uint32_t code) {
+  if (session()) session()->Reset(this, code);
+}
+
+void ConnectStream::Reset() {
+  GiveBack();
+  if (!closed_) ResetWith(NGHTTP2_CONNECT_ERROR);
+  Leave();
+}
+
+void ConnectStream::Leave() {
+  if (session()) session()->Forget(this);
+}
+
+// Reading.
+
+int ConnectStream::Front(Pieces* pieces) {
+  if (!in_.empty()) {
+    iovec* const list = services_.buffers.scratch().pieces;
+    pieces->list = list;
+    pieces->count = in_.Front(list, Scratch::kPieces);
+    pieces->bytes = 0;
+    for (int i = 0; i < pieces->count; i++) pieces->bytes += list[i].iov_len;
+    return 1;
+  }
+  if (piece_count_ == 0) return 0;
+  *pieces = {pieces_, piece_count_, piece_bytes_};
+  return 1;
+}
+
+void ConnectStream::Drop(size_t length) {
+  Weigh(length);
+  if (!in_.empty()) {
+    in_.Drop(length);
+    if (session() && length > 0) session()->ConsumedKept(this, length);
+    return;
+  }
+  if (length > 0) session()->Consumed(this, length);
+  if (length < piece_bytes_) Keep(length);
+  piece_count_ = 0;
+  piece_bytes_ = 0;
+}
+
+ssize_t ConnectStream::Read(uint8_t* into, size_t capacity) {
+  if (!in_.empty()) {
+    const size_t read = in_.Read(into, capacity);
+    Weigh(read);
+    if (session()) session()->ConsumedKept(this, read);
+    return static_cast<ssize_t>(read);
+  }
+  if (piece_count_ == 0) {
+    if (!ended_) return -EAGAIN;
+    end_read_ = true;
+    return 0;
+  }
+  size_t read = 0;
+  for (int i = 0; i < piece_count_ && read < capacity; i++) {
+    const size_t part = std::min(pieces_[i].iov_len, capacity - read);
+    memcpy(into + read, pieces_[i].iov_base, part);
+    read += part;
+  }
+  Drop(read);
+  return static_cast<ssize_t>(read);
+}
+
+void ConnectStream::Keep(size_t skip) {
+  for (int i = 0; i < piece_count_; i++) {
+    const size_t skipped = std::min(skip, pieces_[i].iov_len);
+    skip -= skipped;
+    const size_t kept = pieces_[i].iov_len - skipped;
+    if (kept == 0) continue;
+    in_.Append(static_cast<uint8_t*>(pieces_[i].iov_base) + skipped, kept);
+    session()->Kept(kept);
+  }
+  piece_count_ = 0;
+  piece_bytes_ = 0;
+}
+
+void ConnectStream::Weigh(size_t bytes) {
+  moved_bytes_ += bytes;
+  if (moved_bytes_ < weighed_bytes_ + kHeavyBytes || !session()) return;
+  weighed_bytes_ = moved_bytes_;
+  const uint64_t now = services_.clock.now_ms();
+  if (weighed_ms_ != 0 && now - weighed_ms_ <= kHeavyMs) owner_.OnHeavy();
+  weighed_ms_ = now;
+}
+
+// Writing.
+
+void ConnectStream::Wake() {
+  if (data_started_ && !closed_ && session()) session()->Wake(this);
+}
+
+ssize_t ConnectStream::OnRead(uint8_t* into, size_t capacity) {
+  bool more = false;
+  const ssize_t got = user_->OnPull(*this, into, capacity, &more);
+  if (got <= 0) return got;
+  Weigh(static_cast<size_t>(got));
+  if (more && session()) session()->Ready(this);
+  return got;
+}
+
+// From the session.
+
+void ConnectStream::OnField(std::string_view name, std::string_view value) {
+  server_ ? head->SetOfRequest(name, value) : head->SetOfResponse(name, value);
+}
+
+void ConnectStream::OnHead(bool end) {
+  if (!takes_fields) return;  // trailers
+  if (!server_) {
+    if (head->status >= 200) owner_.OnConnectResponse();
+    return;
+  }
+  if (head_seen_) return;
+  head_seen_ = true;
+  owner_.OnConnectRequest(end);
+}
+
+void ConnectStream::OnData(const uint8_t* bytes, size_t length) {
+  if (!user_) {
+    session()->Consumed(this, length);
+    return owner_.OnEarlyData();
+  }
+  auto* const start = const_cast<uint8_t*>(bytes);
+  piece_bytes_ += length;
+  if (piece_count_ > 0) {
+    iovec& last = pieces_[piece_count_ - 1];
+    if (static_cast<uint8_t*>(last.iov_base) + last.iov_len == start) {
+      last.iov_len += length;
+      return;
+    }
+  }
+  pieces_[piece_count_++] = {start, length};
+  if (piece_count_ == kPieces) Deliver();
+}
+
+void ConnectStream::OnDataDone() {
+  if (piece_count_ > 0) Deliver();
+}
+
+// What waits already keeps its place in front, so the reader is not asked again.
+void ConnectStream::Deliver() {
+  if (in_.empty()) user_->OnArrived(*this);
+  if (piece_count_ > 0) Keep(0);
+}
+
+void ConnectStream::OnEnd() {
+  ended_ = true;
+  if (user_) Deliver();
+}
+
+void ConnectStream::OnClosed(uint32_t code) {
+  closed_ = true;
+  if (!user_) return owner_.OnStreamClosed(code);
+  // CANCEL and NO_ERROR are how ztunnel and others end a stream whose other half they no longer read: a FIN.
+  if (code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL) return OnEnd();
+  user_->OnReset(*this, static_cast<int>(code));
+}
+
+void ConnectStream::OnLost(CloseCause cause, int detail, std::string_view message) {
+  // Everything had arrived: what is left is only to be written out.
+  if (!closed_) owner_.OnSessionLost(cause, detail, message);
+}
+
+}  // namespace orlop

@@ -1,0 +1,119 @@
+// 10, 11, 14 · data thread · a CONNECT stream, at either side of its session, as an end of bytes.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "engine/core/byte_end.h"
+#include "engine/core/byte_queue.h"
+#include "engine/core/services.h"
+#include "engine/http2/h2_stream.h"
+#include "engine/tunnel/connect_head.h"
+
+namespace orlop {
+
+class ConnectStream final : public ByteEnd, public H2Stream {
+ public:
+  // The connection that has the stream. It learns of everything until Start, and of the last two at any time.
+  class Owner {
+   public:
+    // A CONNECT is complete. `ended`: END_STREAM came with it.
+    virtual void OnConnectRequest(bool ended) = 0;
+    // A status of 200 or above has come for ours.
+    virtual void OnConnectResponse() = 0;
+    // Payload came before the answer; it was dropped.
+    virtual void OnEarlyData() = 0;
+    virtual void OnStreamClosed(uint32_t code) = 0;
+    // The stream moves so much that others of its session wait behind it.
+    virtual void OnHeavy() = 0;
+    // The session has ended. Not called when both halves were over before.
+    virtual void OnSessionLost(CloseCause cause, int detail, std::string_view message) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  ConnectStream(const EngineServices& services, Owner& owner)
+      : services_(services), owner_(owner), in_(services.buffers.chunks) {}
+  ConnectStream(const ConnectStream&) = delete;
+  ConnectStream& operator=(const ConnectStream&) = delete;
+
+  // Opening.
+  // A peer's CONNECT begins.
+  void Serve();
+  // Sends ours, as `head` has it. False: the session takes no more streams.
+  bool Request(H2Session& session);
+  // Status 200 starts our half, any other ends the stream.
+  void Respond(int status, std::string_view baggage);
+  // Our half of a CONNECT that was answered with 200.
+  void StartData();
+  // From here on `user` has the bytes, and the head is gone.
+  void Start(ByteEnd::User& user);
+
+  // Ending.
+  // Gives back the window of what nobody will read.
+  void GiveBack();
+  void ResetWith(uint32_t code);
+  // What still comes for it is dropped. It may be used for another CONNECT.
+  void Leave();
+  // Both halves are over, and no DATA will come.
+  bool closed() const { return closed_; }
+
+  // Ours or the peer's; null after Start.
+  std::unique_ptr<ConnectHead> head;
+
+  // ByteEnd.
+  int Front(Pieces* pieces) override;
+  void Drop(size_t length) override;
+  ssize_t Read(uint8_t* into, size_t capacity) override;
+  bool readable() const override { return !in_.empty() || piece_count_ > 0 || (ended_ && !end_read_); }
+  bool ended() const override { return ended_ && in_.empty() && piece_count_ == 0; }
+  bool pulls() const override { return true; }
+  ssize_t Write(const Pieces&) override { return 0; }
+  void Wake() override;
+  bool writable() const override { return false; }
+  void ShutWrite() override { Wake(); }
+  bool shut() const override { return closed_; }
+  void Reset() override;
+  size_t buffered() const override { return in_.size(); }
+
+  // H2Stream.
+  void OnField(std::string_view name, std::string_view value) override;
+  void OnHead(bool end) override;
+  void OnData(const uint8_t* bytes, size_t length) override;
+  void OnDataDone() override;
+  void OnEnd() override;
+  ssize_t OnRead(uint8_t* into, size_t capacity) override;
+  void OnClosed(uint32_t code) override;
+  void OnLost(CloseCause cause, int detail, std::string_view message) override;
+
+ private:
+  static constexpr int kPieces = 8;
+  void Deliver();
+  // Copies what lies in the read's buffer from `skip` on.
+  void Keep(size_t skip);
+  // Counts payload; lets the owner know when it is much.
+  void Weigh(size_t bytes);
+
+  const EngineServices& services_;
+  Owner& owner_;
+  ByteEnd::User* user_ = nullptr;
+  bool server_ = false;
+  bool head_seen_ = false;
+  bool data_started_ = false;  // our half carries DATA
+  bool ended_ = false;         // the peer's END_STREAM came
+  bool end_read_ = false;      // and Read has said so
+  bool closed_ = false;
+  int piece_count_ = 0;
+  size_t piece_bytes_ = 0;
+  iovec pieces_[kPieces];  // received payload, still in the buffer of this read
+  ByteQueue in_;           // and what of it the reader did not take in time
+  uint64_t moved_bytes_ = 0;
+  uint64_t weighed_bytes_ = 0;  // moved_bytes_ when last weighed
+  uint64_t weighed_ms_ = 0;
+};
+
+}  // namespace orlop

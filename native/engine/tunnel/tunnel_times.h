@@ -1,0 +1,14 @@
+// 10, 11 · data thread · deadlines of open tunnels, in milliseconds.
+#pragma once
+
+#include <cstdint>
+
+namespace orlop {
+
+struct TunnelTimes {
+  uint64_t ping_every = 10'000;
+  uint64_t ping_answer = 20'000;
+  uint64_t idle = 300'000;  // without a stream; then the side that dialled ends it
+};
+
+}  // namespace orlop
