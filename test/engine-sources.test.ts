@@ -16,3 +16,45 @@ test("descriptors are closed in core/descriptor.cc alone, which takes them out o
     .map(({ file }) => file);
   assert.deepEqual(bare, []);
 });
+
+/** What the files of a folder may include of native/engine, besides their own folder and core/. */
+const mayInclude: Record<string, readonly string[]> = {
+  core: [],
+  http2: [],
+  kernel: [],
+  pod: ["relay/acceptor.h"],
+  tunnel: ["http2/", "pod/socket_", "relay/dialer.h"],
+  relay: ["http2/", "kernel/", "pod/", "tunnel/"],
+};
+/** They put the parts together. */
+const compositionRoots = ["core/engine.h", "core/engine.cc", "core/engine_object.cc", "core/addon.cc"];
+/** A request becomes a connection here. */
+const exceptions = ["tunnel/hbone_server.cc includes relay/connection.h"];
+
+test("parts include what their folder may know, and only the composition root knows the engine", () => {
+  const broken = sources
+    .filter(({ file }) => !compositionRoots.includes(file))
+    .flatMap(({ file, text }) => {
+      const folder = file.split("/")[0] ?? "";
+      const allowed = [`${folder}/`, "core/", ...(mayInclude[folder] ?? [])];
+      return [...text.matchAll(/^#include "engine\/([^"]+)"/gm)]
+        .map(([, target = ""]) => target)
+        .filter((target) => target === "core/engine.h" || !allowed.some((prefix) => target.startsWith(prefix)))
+        .map((target) => `${file} includes ${target}`);
+    });
+  assert.deepEqual(broken, exceptions);
+});
+
+test("the HTTP/2 session knows nothing of HBONE", () => {
+  const knowing = sources
+    .filter(({ file, text }) => file.startsWith("http2/") && /\bCONNECT\b|Tunnel|Connection|HBONE/.test(text))
+    .map(({ file }) => file);
+  assert.deepEqual(knowing, []);
+});
+
+test("a header declares at most a single class", () => {
+  const several = sources
+    .filter(({ file, text }) => file.endsWith(".h") && [...text.matchAll(/^class \w+[^;{]*\{/gm)].length > 1)
+    .map(({ file }) => file);
+  assert.deepEqual(several, []);
+});

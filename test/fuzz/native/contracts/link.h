@@ -1,0 +1,34 @@
+// fuzz · two HTTP/2 sessions with memory between them.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/core/clock.h"
+#include "engine/http2/h2_handler.h"
+#include "engine/http2/h2_session.h"
+#include "world.h"
+
+namespace orlop::contracts {
+
+// Small windows, so that they are soon used up.
+H2Options SmallOptions(Role role);
+
+// Either of the two: what it writes is wanted whenever the link works, so OnOutput has nothing to do.
+class Side : public H2Handler {
+ public:
+  Side(const World& world, const H2Options& options) : session(*this, world.services().clock) {
+    Expect(session.Open(options), "a session to open");
+  }
+  H2Stream* OnRequest() override { return nullptr; }
+  void OnGoaway() override { goaway = true; }
+  void OnStreamGone() override { gone++; }
+  void OnOutput() override {}
+  H2Session session;
+  bool goaway = false;
+  int gone = 0;
+};
+
+// Carries what both have to say, in parts of any length, until neither says anything. False: a session wants to end.
+bool Exchange(H2Session& one, H2Session& other, Random& random);
+
+}  // namespace orlop::contracts

@@ -1,0 +1,31 @@
+// tests · the contracts between the engine's parts, in native programs with AddressSanitizer and UBSan (test/fuzz/native/contracts):
+// a relay between any two ends of bytes, and the HTTP/2 session under a handler that is not HBONE.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+before(async () => {
+  await run("make", ["-s", "-C", `${root}/test/fuzz`, "contracts"]);
+});
+
+/** What the program prints. Its own message says what it expected, and the seed. */
+async function says(name: string, rounds: number): Promise<string> {
+  const seed = randomInt(1, 2 ** 31);
+  console.log(`again: build/fuzz/${name} ${seed} ${rounds}`);
+  const { stdout } = await run(`${root}/build/fuzz/${name}`, [`${seed}`, `${rounds}`]);
+  return stdout;
+}
+
+test("one relay carries bytes, ends and resets between memory, sockets and streams of either side", async () => {
+  assert.equal(await says("relays", 3), "96 relays\n");
+});
+
+test("an HTTP/2 session serves requests that are no CONNECT, refuses, resets and holds its limits", async () => {
+  assert.equal(await says("second-handler", 10), "10 rounds\n");
+});
