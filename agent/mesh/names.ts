@@ -20,7 +20,6 @@ export function membershipOf(labels: Labels, honourIstioLabels: boolean): Member
 }
 
 /** A pod is in the mesh when it says so, or says nothing and its namespace does. */
-export function isInMesh(pod: Labels, namespace: Labels, honourIstioLabels: boolean): boolean {
-  const own = membershipOf(pod, honourIstioLabels);
-  return own === "in" || (own === "unset" && membershipOf(namespace, honourIstioLabels) === "in");
+export function isInMesh(own: Membership, isNamespaceIn: boolean): boolean {
+  return own === "in" || (own === "unset" && isNamespaceIn);
 }

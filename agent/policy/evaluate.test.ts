@@ -5,9 +5,10 @@ import { parseCidr } from "../mesh/ip.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { MeshStore } from "../mesh/store.ts";
 import type { Decision, RuleRef } from "./decision.ts";
-import { evaluate, judge, judgeOf } from "./evaluate.ts";
+import { judgeOf } from "./evaluate.ts";
 import {
   condition,
+  evaluate,
   facts,
   identity,
   operation,
@@ -203,14 +204,14 @@ test("a trace tells each step and which one decided", () => {
     { kind: "authorization-policy", op: "upsert", value: policy("a", { rules: [other, web] }) },
     { kind: "peer-authentication", op: "upsert", value: strict },
   ]);
-  const { steps } = judge(facts({}), store, { trace: true });
+  const { steps } = judgeOf(store)(facts({}), { trace: true });
   assert.deepEqual(
     steps.map(({ id, status }) => `${id} ${status}`),
     ["peer-authentication ok", "deny skipped", "allow-rule failed", "allow decides"],
   );
   assert.match(steps[0]?.summary ?? "", /^STRICT by PeerAuthentication shop\/all \(namespace level\) at mesh.yaml:7:3/);
   assert.match(steps[2]?.summary ?? "", /source.principals wants cluster.local\/ns\/shop\/sa\/other, got /);
-  assert.equal(judge(facts({}), store).steps.length, 0);
+  assert.equal(judgeOf(store)(facts({})).steps.length, 0);
 });
 
 test("a judge follows the policies, and the labels of the destination it is shown", () => {

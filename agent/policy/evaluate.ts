@@ -1,7 +1,7 @@
 // 9 · any thread · may this connection be? The one evaluator: (facts, policies) → Decision. Pure: no clock, no I/O.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
-import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import type { AuthorizationPolicy } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -13,13 +13,11 @@ import { type PeerMode, peerModeAt } from "./peer-mode.ts";
 import { allowedBy, type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
 import { allowSteps, auditSteps, denyStep, peerStep, type Trace } from "./trace.ts";
 
-/** Everything a verdict depends on besides the facts. The lists are those that select the destination, in order. */
-export type PolicyContext = {
-  readonly authorizationPolicies: readonly AuthorizationPolicy[];
-  readonly peerAuthentications: readonly PeerAuthentication[];
-  readonly rootNamespace: string;
-  readonly trustDomain: string;
-};
+/** What of the mesh a verdict depends on. */
+export type PoliciesInForce = Pick<
+  Snapshot,
+  "policyVersion" | "rootNamespace" | "trustDomain" | "authorizationPoliciesFor" | "peerAuthenticationsFor"
+>;
 
 /** With `trace` the decision tells every step. The verdict is the same, made by the same code. */
 export type EvaluateOptions = { readonly trace: boolean };
@@ -30,23 +28,12 @@ const fast: EvaluateOptions = { trace: false };
 const openByDefault = allowedBy(null);
 const nobody: readonly RuleRef[] = [];
 
-/** Judges one connection against the policies given. */
-export function evaluate(facts: ConnectionFacts, context: PolicyContext, options: EvaluateOptions = fast): Decision {
-  const compiled = context.authorizationPolicies.map((policy) => compilePolicy(policy, context.trustDomain));
-  return decide(facts, policySet(compiled, context.peerAuthentications, context.rootNamespace), options);
-}
-
-/** Judges one connection against what the snapshot holds for its destination. For many, keep one `judgeOf`. */
-export function judge(facts: ConnectionFacts, snapshot: Snapshot, options: EvaluateOptions = fast): Decision {
-  return judgeOf(snapshot)(facts, options);
-}
-
 /**
  * A judge that keeps what it compiled, per policy and per workload, until a policy changes. It always judges by the
  * snapshot's present policies and by the labels of `facts.destination` as given: code that judges a live connection again
  * passes the destination as it is now.
  */
-export function judgeOf(snapshot: Snapshot): Judge {
+export function judgeOf(snapshot: PoliciesInForce): Judge {
   const compiled = new WeakMap<AuthorizationPolicy, CompiledPolicy>();
   const compile = (policy: AuthorizationPolicy): CompiledPolicy => {
     const known = compiled.get(policy) ?? compilePolicy(policy, snapshot.trustDomain);

@@ -13,6 +13,8 @@ import {
 } from "../mesh/policies.ts";
 import { parseSpiffeId, type SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
+import type { Decision } from "./decision.ts";
+import { judgeOf } from "./evaluate.ts";
 
 const from = { file: "mesh.yaml", line: 7, column: 3 };
 
@@ -96,3 +98,23 @@ export function facts(fields: Partial<ConnectionFacts>): ConnectionFacts {
 }
 
 export const plaintext = { security: "none", sourceIdentity: null } as const;
+
+/** The policies that select the destination, in order, whatever they say of a selector. */
+export type PolicyContext = {
+  readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly rootNamespace: string;
+  readonly trustDomain: string;
+};
+
+/** Judges a connection, with nothing kept from an earlier judgement. */
+export function evaluate(of: ConnectionFacts, context: PolicyContext): Decision {
+  const { authorizationPolicies, peerAuthentications, rootNamespace, trustDomain } = context;
+  return judgeOf({
+    policyVersion: 1,
+    rootNamespace,
+    trustDomain,
+    authorizationPoliciesFor: () => authorizationPolicies,
+    peerAuthenticationsFor: () => peerAuthentications,
+  })(of);
+}

@@ -6,9 +6,20 @@ import fc from "fast-check";
 import { parseCidr } from "../mesh/ip.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { compileRules } from "./compile-rule.ts";
-import { evaluate, judgeOf } from "./evaluate.ts";
+import { judgeOf } from "./evaluate.ts";
 import { firstMatch } from "./match.ts";
-import { facts, identity, operation, plaintext, policy, rule, source, text, workload } from "./policy.fake.ts";
+import {
+  evaluate,
+  facts,
+  identity,
+  operation,
+  plaintext,
+  policy,
+  rule,
+  source,
+  text,
+  workload,
+} from "./policy.fake.ts";
 import { RuleIndex } from "./rule-index.ts";
 
 const accounts = fc.constantFrom("web", "batch", "cron");

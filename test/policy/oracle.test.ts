@@ -7,7 +7,8 @@ import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
 import type { Operation, Rule, Source } from "../../agent/mesh/policies.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import type { Decision, Miss, RuleRef } from "../../agent/policy/decision.ts";
-import { evaluate, judgeOf } from "../../agent/policy/evaluate.ts";
+import { judgeOf } from "../../agent/policy/evaluate.ts";
+import { evaluate } from "../../agent/policy/policy.fake.ts";
 import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
 import {
   Dice,

@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { fullName } from "../../mesh/full-name.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
+import { isInMesh } from "../../mesh/names.ts";
 import { Claims } from "../../mesh/ownership.ts";
 import type { Service } from "../../mesh/service.ts";
 import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
@@ -141,7 +142,7 @@ export class Assembly {
     const parsed = this.#byId.first(id);
     switch (parsed?.kind) {
       case "Workload": {
-        const member = parsed.own === "in" || (parsed.own === "unset" && this.#isMember(parsed.value.namespace));
+        const member = isInMesh(parsed.own, this.#isMember(parsed.value.namespace));
         return { kind: "workload", op: "upsert", value: memberOrNot(parsed.value, member, this.#settings, report) };
       }
       case "Service": {

@@ -1,7 +1,5 @@
 // any thread · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's.
-import { fullName } from "../../mesh/full-name.ts";
 import {
-  type Condition,
   emptyOperation,
   emptySource,
   type Operation,
@@ -13,7 +11,8 @@ import {
   sourceRequestFields,
 } from "../../mesh/policies.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
-import { cidr, nonEmptyString, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
+import { qualified, type RuleContext, reportHttp, toCondition, whenEntry } from "./authorization-condition.ts";
+import { cidr, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
 import { eachOf, located, optional, parts, type Read, type Reader, required } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
@@ -53,16 +52,6 @@ const operation = parts({
   paths: requestPaths,
   notPaths: requestPaths,
 });
-
-const asIs: Reader<Value> = (value) => value;
-const condition = parts({
-  key: required(located(nonEmptyString)),
-  // Read once the key has said what they are.
-  values: optional<readonly Value[]>(some(asIs), []),
-  notValues: optional<readonly Value[]>(some(asIs), []),
-});
-
-const whenEntry = located(condition);
 
 /** `source: {}` reads as "anyone" to some readers and "nobody" to others; Istio's validation refuses it, and so do we. */
 function notEmpty<T>(read: Reader<T>, what: string): Reader<T> {
@@ -114,8 +103,6 @@ export function toRule(
     from,
   };
 }
-
-type RuleContext = { readonly action: PolicyAction; readonly report: Report };
 
 const accountFields = ["serviceAccounts", "notServiceAccounts"] as const;
 const nameFields = ["principals", "notPrincipals", "namespaces", "notNamespaces"] as const;
@@ -191,10 +178,6 @@ function toOperation(entry: Read<typeof toEntry> | undefined, context: RuleConte
   };
 }
 
-function qualified(account: string, namespace: string): string {
-  return account.includes("/") ? account : fullName({ namespace, name: account });
-}
-
 /** The classical mistake: Istio's principals are written without the scheme, so one with it never matches. */
 function reportScheme(match: StringMatch, from: Value["from"], report: Report): void {
   if (match.kind === "presence" || match.kind === "suffix" || !match.value.startsWith("spiffe://")) return;
@@ -216,123 +199,4 @@ function reportRequestFields<const N extends string>(
     const from = read[name]?.from;
     if (from !== undefined) reportHttp(from, name, context);
   }
-}
-
-function reportHttp(from: Value["from"], name: string, { action, report }: RuleContext): void {
-  const effect = action === "ALLOW" ? "the rule never matches" : "it counts as matching";
-  report.unsupported(
-    from,
-    `${name} needs HTTP, which is not judged yet: in a policy of action ${action}, ${effect}`,
-    "a judge that sees only the connection must not be weaker than the rule",
-    "decide by identity, address and port, or accept the stricter reading",
-  );
-}
-
-/** How the values of a `when` key are read; Istio ignores keys it does not know, which here is an error. */
-type KeyKind = "cidr" | "port" | "string" | "account" | "http";
-const keys: Readonly<Record<string, KeyKind>> = {
-  "source.ip": "cidr",
-  "source.namespace": "string",
-  "source.principal": "string",
-  "source.serviceAccount": "account",
-  "source.trustDomain": "string",
-  "destination.ip": "cidr",
-  "destination.port": "port",
-  "connection.sni": "http",
-  "remote.ip": "cidr",
-  "request.auth.principal": "http",
-  "request.auth.audiences": "http",
-  "request.auth.presenter": "http",
-};
-/** Keys with a name in brackets, and Istio's experimental Envoy filters: seen by no L4 judge. */
-const keyed =
-  /^(request\.headers|request\.auth\.claims)(\[[^[\]]{1,256}\])+$|^experimental\.envoy\.filters\.[A-Za-z0-9._-]{1,256}(\[[^[\]]{1,256}\])?$/;
-
-function toCondition(
-  entry: Read<typeof whenEntry> | undefined,
-  ruleFrom: SourceRef,
-  namespace: string,
-  context: RuleContext,
-): Condition {
-  if (entry === undefined) return unreadableCondition("*", ruleFrom);
-  const { value: read, from } = entry;
-  const { report } = context;
-  const { key: written, values, notValues } = read.parts;
-  const key = written?.value ?? "*";
-  const kind = Object.hasOwn(keys, key) ? keys[key] : keyed.test(key) ? "http" : undefined;
-  if (written !== undefined && kind === undefined) {
-    report.error({
-      code: "ORL4102",
-      from: written.from,
-      what: `when has no key ${JSON.stringify(key.slice(0, 80))}`,
-      why: "a condition nobody can see would be taken for one that holds",
-      fix: `keys: ${Object.keys(keys).join(", ")}, request.headers[…], request.auth.claims[…]`,
-    });
-  }
-  if (values?.length === 0 && notValues?.length === 0) {
-    wrong(
-      from,
-      "a condition has neither values nor notValues",
-      "it would hold for everybody",
-      "add values or notValues",
-      report,
-    );
-  }
-  // remote.ip is the HTTP client behind a proxy (X-Forwarded-For); the connection does not show it.
-  const http = kind === "http" || key === "remote.ip";
-  if (http && written !== undefined) reportHttp(written.from, key, context);
-  const lists = listsOf(kind, { key, values: values ?? [], notValues: notValues ?? [] }, namespace, report);
-  // What is left of a list would match less than the list.
-  if (lists === undefined || read.unreadable.length > 0) return { ...unreadableCondition(key, from), http };
-  return { key, ...lists, http, from };
-}
-
-type ValueLists = Pick<Condition, "strings" | "notStrings" | "cidrs" | "notCidrs" | "ports" | "notPorts">;
-const emptyLists: ValueLists = { strings: [], notStrings: [], cidrs: [], notCidrs: [], ports: [], notPorts: [] };
-
-/** Without values it is seen by no judge. */
-function unreadableCondition(key: string, from: SourceRef): Condition {
-  return { key, ...emptyLists, http: false, from };
-}
-
-/** The values in the lists of their kind; undefined: a value cannot be read (reported). */
-function listsOf(
-  kind: KeyKind | undefined,
-  {
-    key,
-    values,
-    notValues,
-  }: { readonly key: string; readonly values: readonly Value[]; readonly notValues: readonly Value[] },
-  namespace: string,
-  report: Report,
-): ValueLists | undefined {
-  const all = <T>(written: readonly Value[], reader: Reader<T>): readonly T[] | undefined => {
-    const read = written.map((value, index) => reader(value, `${key}[${index}]`, report));
-    const readable = read.filter((value) => value !== undefined);
-    return readable.length === read.length ? readable : undefined;
-  };
-  const both = <T, L>(reader: Reader<T>, lists: (is: readonly T[], not: readonly T[]) => L): L | undefined => {
-    const [is, not] = [all(values, reader), all(notValues, reader)];
-    return is === undefined || not === undefined ? undefined : lists(is, not);
-  };
-  switch (kind) {
-    case "cidr":
-      return both(cidr, (cidrs, notCidrs) => ({ ...emptyLists, cidrs, notCidrs }));
-    case "port":
-      return both(portText, (ports, notPorts) => ({ ...emptyLists, ports, notPorts }));
-    case "account":
-      return both(accountOf(namespace), (strings, notStrings) => ({ ...emptyLists, strings, notStrings }));
-    case "string":
-    case "http":
-      return both(stringMatch, (strings, notStrings) => ({ ...emptyLists, strings, notStrings }));
-    case undefined:
-      return emptyLists;
-  }
-}
-
-function accountOf(namespace: string): Reader<StringMatch> {
-  return (value, path, report) => {
-    const name = serviceAccount(value, path, report);
-    return name === undefined ? undefined : { kind: "exact", value: qualified(name, namespace) };
-  };
 }
