@@ -166,7 +166,8 @@ export class PodEnrollments {
   }
 
   sever(podIdx: number): Promise<number | EnrollmentRefusal> {
-    return this.#forOpen(podIdx, ({ namespace }) => namespace.sever());
+    // The verdicts on a prepared pod may not be written yet; after its capture the agent asks.
+    return this.#forOpen(podIdx, async ({ state, namespace }) => (state === "captured" ? namespace.sever() : 0));
   }
 
   /** Releases every pod that has gone, and says which. Called by a timer. */

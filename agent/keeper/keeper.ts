@@ -219,7 +219,8 @@ function answerer(kernel: LoadedPrograms, open: OpenPods, log: KeeperLog): (requ
       case "sever": {
         const ended = await enrollments.sever(request.podIdx);
         if (typeof ended !== "number") return refuse(id, ended);
-        log.info("connections that are no longer allowed were ended", { podIdx: request.podIdx, ended });
+        const say = ended > 0 ? log.info : log.debug;
+        say("connections that are no longer allowed were ended", { podIdx: request.podIdx, ended });
         return { reply: { id, op: "done" } };
       }
       case "programs":

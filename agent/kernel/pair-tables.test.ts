@@ -4,6 +4,7 @@ import { beforeEach, describe, test } from "node:test";
 import { orlopBackends, orlopPairKey, orlopVipKey } from "../abi.ts";
 import type { LentMaps } from "../engine/keeper-client.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
+import type { MeshChange } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { FakeMap } from "./maps.fake.ts";
@@ -81,6 +82,21 @@ function change(act: () => void): void {
   tables.set(pods);
 }
 
+/** The pods came, and the sweeps that follow are over. */
+async function sweptAlready(): Promise<void> {
+  tables.set(pods);
+  await soon();
+  severed.length = 0;
+}
+const nothingChanged: MeshChange = {
+  version: 1,
+  workloads: new Set(),
+  services: new Set(),
+  endpointsOf: new Set(),
+  authorizationPolicies: new Set(),
+  peerAuthentications: new Set(),
+};
+
 beforeEach(() => {
   mesh = new FakeMesh([web, api], [service("api")]);
   pairMap = new FakeMap({ name: "pair_verdict", keyBytes: orlopPairKey.size, valueBytes: 4 });
@@ -99,32 +115,53 @@ describe("what the kernel is told of pairs", () => {
     tables.set(pods.slice(0, 1));
     assert.deepEqual([said(), new VipBackends(vipMap).keys()], [{}, []]);
     await soon();
-    assert.deepEqual(severed, []);
+    assert.deepEqual(severed, [1, 2, 1], "each pod that came, and the other end of what left");
   });
 
-  test("a denial is written, its address withdrawn, and what stands ended; once", async () => {
-    tables.set(pods);
+  test("the first whole write is followed by a sweep of every pod; so is that of a later agent, and of a later keeper", async () => {
+    await sweptAlready();
+    const later = make();
+    later.opened(lent);
+    later.set([]);
+    await soon();
+    assert.deepEqual(severed, []);
+    mesh.policies.push(deny());
+    mesh.policyVersion += 1;
+    later.set(pods);
+    await soon();
+    assert.deepEqual(severed, [1, 2]);
+    later.opened(lent);
+    later.changed({ ...nothingChanged, authorizationPolicies: new Set(["shop/deny"]) }, pods);
+    await soon();
+    assert.deepEqual(severed, [1, 2, 1, 2]);
+    later.setPods(pods);
+    await soon();
+    assert.deepEqual(severed, [1, 2, 1, 2], "what bears on nobody sweeps nothing");
+  });
+
+  test("a denial is written, its address withdrawn, and what stands ended at both ends; once", async () => {
+    await sweptAlready();
     change(() => mesh.policies.push(deny()));
     assert.deepEqual(said(), { "1 2 0": "end", "2 1 0": "join" });
     assert.deepEqual(new VipBackends(vipMap).keys(), []);
     change(() => {});
     await soon();
-    assert.deepEqual(severed, [1]);
+    assert.deepEqual(severed, [1, 2]);
     change(() => mesh.policies.pop());
     assert.deepEqual(said(), { "1 2 0": "join", "2 1 0": "join" });
   });
 
   test("of one port only", async () => {
-    tables.set(pods);
+    await sweptAlready();
     change(() => mesh.policies.push(deny([8080])));
     assert.deepEqual(said(), { "1 2 0": "join", "1 2 8080": "end", "2 1 0": "join" });
     assert.deepEqual(new VipBackends(vipMap).keys(), [], "that was the target port");
     await soon();
-    assert.deepEqual(severed, [1]);
+    assert.deepEqual(severed, [1, 2]);
   });
 
   test("without a keeper it is due until there is one; a later agent finds it due, too", async () => {
-    tables.set(pods);
+    await sweptAlready();
     keeper = "gone";
     change(() => mesh.policies.push(deny()));
     await soon();
@@ -132,16 +169,16 @@ describe("what the kernel is told of pairs", () => {
     tables.opened(lent);
     tables.set(pods);
     await soon();
-    assert.deepEqual(severed, [1]);
+    assert.deepEqual(severed, [1, 2]);
     tables = make();
     tables.opened(lent);
     tables.set(pods);
     await soon();
-    assert.deepEqual(severed, [1, 1]);
+    assert.deepEqual(severed, [1, 2, 1, 2]);
   });
 
   test("somebody else by the same pod: what was joined as the former is ended before the latter is joined", async () => {
-    tables.set(pods);
+    await sweptAlready();
     const other = { ...web, identity: spiffeId("cluster.local", "shop", "other") };
     mesh.replace(other);
     tables.set([{ podIdx: 1, workload: other }, ...pods.slice(1)]);
@@ -149,7 +186,7 @@ describe("what the kernel is told of pairs", () => {
     assert.equal(said()["1 2 0"], "end", "until nothing of the former is left, whoever asks meanwhile");
     await soon();
     await soon();
-    assert.deepEqual(severed, [1]);
+    assert.deepEqual(severed, [1, 2]);
     assert.equal(said()["1 2 0"], "join");
   });
 
@@ -157,10 +194,10 @@ describe("what the kernel is told of pairs", () => {
     pairMap = new FakeMap({ name: "pair_verdict", keyBytes: orlopPairKey.size, valueBytes: 4, maxEntries: 2 });
     tables = make();
     tables.opened(lent);
-    tables.set(pods);
+    await sweptAlready();
     change(() => mesh.policies.push(deny([9090])));
     assert.deepEqual(said(), { "1 2 0": "end", "2 1 0": "join" });
     await soon();
-    assert.deepEqual(severed, [1]);
+    assert.deepEqual(severed, [1, 2]);
   });
 });

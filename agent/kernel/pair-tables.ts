@@ -26,7 +26,8 @@ export type PairTablesOptions = {
 type PairMaps = { readonly pairs: PairVerdicts; readonly vips: VipBackends; readonly close: () => void };
 type PairRow = { readonly pair: Pair; readonly verdicts: readonly PortVerdict[] };
 
-const RETRY_MS = 1_000;
+/** A pod of an earlier agent's can be severed as soon as the keeper has opened its namespace again. */
+const RETRY_MS = 100;
 const nothing: readonly PortVerdict[] = [];
 const ended: readonly PortVerdict[] = [{ port: 0, verdict: "end" }];
 const keyOf = ({ sourceIdx, destinationIdx }: Pair): string => `${sourceIdx} ${destinationIdx}`;
@@ -42,10 +43,12 @@ export class PairTables {
   readonly #options: PairTablesOptions;
   #open: PairMaps | null = null;
   #pods: readonly LocalPod[] = [];
+  /** Their indices; none before the maps that are open now were written. */
+  #here: ReadonlySet<number> = new Set();
   #surroundings: PodSurroundings | null = null;
   #written = new Map<string, PairRow>();
   #writtenVips = new Map<string, { readonly entry: VipEntry; readonly text: string }>();
-  /** Sources that may have connections which are to be ended. */
+  /** Pods that may have connections which are to be ended. */
   readonly #due = new Set<number>();
   /** By index: the identity under which the pod's connections were joined. */
   readonly #identities = new Map<number, string>();
@@ -56,12 +59,19 @@ export class PairTables {
   readonly #verdicts = new VerdictCache();
   #retry: NodeJS.Timeout | undefined;
   #full = false;
+  #severing = false;
+  #asked = false;
+  /** Said already that something could not be severed. */
+  #late = false;
 
   constructor(options: PairTablesOptions) {
     this.#options = options;
   }
 
-  /** The keeper lent the maps, with what an earlier agent wrote. What was to be ended then is ended once more. */
+  /**
+   * The keeper lent the maps, with what an earlier agent wrote. What was joined meanwhile or before is not known here, so the
+   * first whole write is followed by a sweep of every pod.
+   */
   opened(maps: LentMaps): void {
     const { NativeMap } = this.#options;
     this.#open?.close();
@@ -75,11 +85,11 @@ export class PairTables {
     for (const entry of pairs.entries()) {
       const verdicts = this.#written.get(keyOf(entry))?.verdicts ?? nothing;
       this.#written.set(keyOf(entry), { pair: entry, verdicts: [...verdicts, entry] });
-      if (entry.verdict === "end") this.#due.add(entry.sourceIdx);
     }
     // The backends in them are not read: each entry is written again.
     this.#writtenVips = new Map(vips.keys().map((entry) => [vipKey(entry), { entry, text: "" }]));
     this.#surroundings = null;
+    this.#here = new Set();
   }
 
   /** After the store applied `change`. */
@@ -104,9 +114,12 @@ export class PairTables {
 
   /** Writes everything anew, for the captured pods of this node and the mesh as it is now. */
   set(pods: readonly LocalPod[]): void {
-    this.#pods = pods;
     const open = this.#open;
     if (open === null) return;
+    const known = this.#here;
+    this.#pods = pods;
+    this.#here = new Set(pods.map(({ podIdx }) => podIdx));
+    for (const podIdx of this.#here) if (!known.has(podIdx)) this.#due.add(podIdx);
     this.#surroundings = new PodSurroundings(pods, this.#options.mesh);
     this.#noteIdentities(pods);
     const wanted = new Set<string>();
@@ -132,9 +145,8 @@ export class PairTables {
 
   /** A pod with another identity: what was joined under the former one is ended first, whatever the new one may do. */
   #noteIdentities(pods: readonly LocalPod[]): void {
-    const here = new Set(pods.map(({ podIdx }) => podIdx));
     for (const podIdx of this.#identities.keys()) {
-      if (here.has(podIdx)) continue;
+      if (this.#here.has(podIdx)) continue;
       this.#identities.delete(podIdx);
       this.#changing.delete(podIdx);
     }
@@ -161,8 +173,10 @@ export class PairTables {
       this.#written.set(key, { pair, verdicts: ended });
     } else if (verdicts.length > 0) this.#written.set(key, { pair, verdicts });
     else this.#written.delete(key);
-    const isEnded = change.put.some(({ verdict }) => verdict === "end");
-    if (!fitted || (before.length > 0 && isEnded)) this.#due.add(pair.sourceIdx);
+    const isEnded = verdicts.length === 0 || change.put.some(({ verdict }) => verdict === "end");
+    if (fitted && (before.length === 0 || !isEnded)) return;
+    // A connection ends in both namespaces: the reset of the one is not relied upon in the other.
+    for (const podIdx of [pair.sourceIdx, pair.destinationIdx]) if (this.#here.has(podIdx)) this.#due.add(podIdx);
   }
 
   #setVips(pods: readonly LocalPod[], { vips }: PairMaps, services: readonly Service[]): void {
@@ -202,22 +216,40 @@ export class PairTables {
     return (verdicts.find((row) => row.port === port) ?? verdicts.find((row) => row.port === 0))?.verdict === "join";
   }
 
-  /** What the keeper could not be asked for stays due until it can. */
+  /** One sweep at a time: what becomes due meanwhile has the next. */
   async #sever(): Promise<void> {
-    clearTimeout(this.#retry);
-    const due = [...this.#due];
-    // A pod whose identity changes from here on has END written later, and waits for the next turn.
-    const changing = new Set(this.#changing);
-    const results = await Promise.all(due.map((podIdx) => this.#severPod(podIdx)));
-    const failed = results.filter((done) => !done).length;
-    if (failed > 0 && this.#open !== null) {
-      this.#options.log.warn("connections that are no longer allowed could not be ended yet", { pods: failed });
-      this.#retry = setTimeout(() => void this.#sever(), RETRY_MS);
-      this.#retry.unref();
+    this.#asked = true;
+    if (this.#severing) return;
+    this.#severing = true;
+    try {
+      while (this.#asked) {
+        this.#asked = false;
+        await this.#severDue();
+      }
+    } finally {
+      this.#severing = false;
     }
-    const settled = due.filter((podIdx, index) => results[index] === true && changing.has(podIdx));
-    for (const podIdx of settled) this.#changing.delete(podIdx);
-    if (settled.length > 0) this.set(this.#pods);
+  }
+
+  /** What the keeper could not be asked for stays due until it can. */
+  async #severDue(): Promise<void> {
+    clearTimeout(this.#retry);
+    // A pod whose identity changes from here on has END written later, and waits for the next turn.
+    const changing = [...this.#changing];
+    const results = await Promise.all([...this.#due].map((podIdx) => this.#severPod(podIdx)));
+    const failed = results.filter((done) => !done).length;
+    if (failed > 0) return this.#severLater(failed);
+    this.#late = false;
+    for (const podIdx of changing) this.#changing.delete(podIdx);
+    if (changing.length > 0) this.set(this.#pods);
+  }
+
+  #severLater(pods: number): void {
+    if (this.#open === null) return;
+    if (!this.#late) this.#options.log.warn("connections that are no longer allowed could not be ended yet", { pods });
+    this.#late = true;
+    this.#retry = setTimeout(() => void this.#sever(), RETRY_MS);
+    this.#retry.unref();
   }
 
   async #severPod(podIdx: number): Promise<boolean> {
@@ -226,8 +258,8 @@ export class PairTables {
       await this.#options.sever(podIdx);
       return true;
     } catch {
-      // A pod that has gone meanwhile has no connections left; of any other it is asked again, and #sever says so.
-      const here = this.#pods.some((pod) => pod.podIdx === podIdx);
+      // A pod that has gone meanwhile has no connections left; of any other it is asked again, and #severLater says so.
+      const here = this.#here.has(podIdx);
       if (here) this.#due.add(podIdx);
       return !here;
     }

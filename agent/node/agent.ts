@@ -94,7 +94,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
         tables,
         certificates,
         log: log.room("agent"),
-        podsChanged: (pods) => pairs.setPods(pods.local()),
+        podsChanged: () => pairs.setPods(enrollment.localPods()),
       },
     ),
     (pods) => pods.close(),

@@ -308,7 +308,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
     tables: { setDestinations: () => void calls.push("tables") },
     enrollment: {
       meshChanged: async () => void calls.push("enrollment"),
-      pods: { local: () => pods },
+      localPods: () => pods,
     },
     leaving: leaving.signal,
     onApplied: () => void calls.push("applied"),

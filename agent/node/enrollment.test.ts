@@ -41,7 +41,8 @@ describe("node enrollment", () => {
     const { node, enrollment, start } = setUp(t, [web]);
     await start();
     assert.deepEqual(node.calls, [
-      ...["prepare uid-web", "serve 1", "capture 1", "log pod captured shop/web", "pods changed"],
+      ...["pods changed", "prepare uid-web", "serve 1", "capture 1", "sever 1"],
+      ...["log pod captured shop/web", "pods changed"],
     ]);
     await enrollment.firstTurn;
     const state = { workloadUid: web.uid, podIdx: 1, state: "captured", note: "" };
@@ -59,6 +60,7 @@ describe("node enrollment", () => {
     const second = setUp(t, [web]);
     await second.enrollment.meshChanged();
     assert.deepEqual(second.node.calls, []);
+    assert.deepEqual(second.enrollment.localPods(), []);
     await second.enrollment.keeperCame(second.node.keeperComes());
     assert.equal(second.node.captured().length, 1);
   });
@@ -140,10 +142,14 @@ describe("node enrollment", () => {
   });
 
   test("a restarted agent takes over what the mesh names and releases the rest", async (t) => {
-    const { node, start } = setUp(t, [web]);
+    const { node, enrollment, start } = setUp(t, [web]);
     node.capturedBefore("uid-web");
     node.capturedBefore("uid-old");
-    await start();
+    const started = start();
+    assert.equal(node.calls[0], "pods changed");
+    assert.deepEqual(enrollment.localPods(), [{ podIdx: 1, workload: web }], "before it is served");
+    await started;
+    assert.deepEqual(enrollment.localPods(), enrollment.pods.local());
     assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
     assert.deepEqual([...node.served], [1]);
   });
@@ -154,10 +160,13 @@ describe("node enrollment", () => {
     node.keeperGoes();
     node.calls.length = 0;
     assert.equal(enrollment.states()[0]?.state, "captured");
-    await enrollment.keeperCame(node.keeperComes());
+    const again = enrollment.keeperCame(node.keeperComes());
+    await until(() => node.calls.includes("prepare uid-web"));
+    assert.ok(node.verdicts.has(1), "its verdicts stay");
+    await again;
     assert.deepEqual(
       node.calls.filter((call) => !call.startsWith("log")),
-      ["unserve 1", "prepare uid-web", "serve 1", "capture 1", "pods changed"],
+      ["pods changed", "unserve 1", "prepare uid-web", "serve 1", "capture 1", "sever 1", "pods changed"],
     );
     assert.deepEqual([...node.held], [[web.identity.text, 1]]);
   });
@@ -208,7 +217,7 @@ describe("node enrollment", () => {
     const removed = remove(web);
     node.certificatesCome();
     await removed;
-    assert.deepEqual(node.calls, ["prepare uid-web", "serve 1", "cut 1", "release 1", "pods changed"]);
+    assert.deepEqual(node.calls, ["pods changed", "prepare uid-web", "serve 1", "cut 1", "release 1", "pods changed"]);
     assert.deepEqual([node.kernel.size, node.held.size], [0, 0]);
   });
 

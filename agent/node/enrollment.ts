@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { PodState } from "../admin/source.ts";
 import type { CapturedPod, KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
+import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
@@ -23,7 +24,7 @@ export type NodeEnrollmentPorts = {
   readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
   readonly log: Logger;
   /** Pods came into service or left it, or something about them has changed. */
-  readonly podsChanged: (pods: NodePods) => void;
+  readonly podsChanged: () => void;
 };
 
 export type NodeEnrollmentOptions = {
@@ -79,7 +80,24 @@ export class NodeEnrollment {
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
     this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, podIdx]));
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
+    // The kernel has connections of these pods: what bears on them does not wait until they are served.
+    if (this.#meshKnown) this.#ports.podsChanged();
     return this.reconcile();
+  }
+
+  /**
+   * The pods whose connections the kernel joins: those that this agent holds, and those that an earlier agent captured and that
+   * the mesh still names.
+   */
+  localPods(): readonly LocalPod[] {
+    const held = this.pods.local();
+    if (this.#found.size === 0) return held;
+    const desired = desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node).pods;
+    const found = [...this.#found].flatMap(([podUid, podIdx]) => {
+      const workload = desired.get(podUid);
+      return workload === undefined || this.pods.get(podUid) !== undefined ? [] : [{ podIdx, workload }];
+    });
+    return [...held, ...found];
   }
 
   /** The mesh was read, or has changed. */
@@ -109,9 +127,12 @@ export class NodeEnrollment {
   podGone(podIdx: number): void {
     for (const [uid, index] of this.#found) if (index === podIdx) this.#found.delete(uid);
     const pod = this.pods.at(podIdx);
-    if (pod === undefined) return;
+    if (pod === undefined) {
+      this.#ports.tables.removePod(podIdx);
+      return;
+    }
     this.pods.set({ ...pod, state: "gone" });
-    void this.#unserve(pod, true).then(() => this.#ports.podsChanged(this.pods));
+    void this.#unserve(pod, true).then(() => this.#ports.podsChanged());
   }
 
   states(): readonly PodState[] {
@@ -169,7 +190,7 @@ export class NodeEnrollment {
     const present = { held: this.pods.all(), found: this.#found, resting };
     const steps = nextSteps(desired, present, (workload) => tables.failDirect(workload));
     if (steps.length > 0) return steps;
-    this.#ports.podsChanged(this.pods);
+    this.#ports.podsChanged();
     this.#first.resolve();
     return "none";
   }
@@ -184,12 +205,13 @@ export class NodeEnrollment {
   async #perform(step: EnrollmentStep): Promise<void> {
     switch (step.op) {
       case "abandon":
-        return this.#unserve(step.pod, false);
+        return this.#abandon(step.pod);
       case "release":
         return this.#release(step.pod);
       case "release-found":
         await this.#ports.keeper.release(step.podIdx);
         this.#found.delete(step.podUid);
+        this.#ports.tables.removePod(step.podIdx);
         return;
       case "enroll":
         return this.#tryEnroll(step.workload);
@@ -222,6 +244,8 @@ export class NodeEnrollment {
     const { keeper, threads, tables, certificates } = this.#ports;
     const { podUid, identity, addresses } = workload;
     const { podIdx, netnsCookie, preservesSource, listeners } = await keeper.prepare(podUid, addresses);
+    const before = this.#found.get(podUid);
+    if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     this.#found.set(podUid, podIdx);
     const failDirect = tables.failDirect(workload);
@@ -247,6 +271,8 @@ export class NodeEnrollment {
         if (this.pods.get(podUid) === preparing) {
           this.#found.delete(podUid);
           this.pods.set({ ...pod, state: "captured" });
+          // What it had before, and under which index, nobody here knows.
+          void this.#sweep(podIdx, podUid);
           return true;
         }
       }
@@ -287,14 +313,25 @@ export class NodeEnrollment {
     if (this.pods.get(pod.podUid) === pod) this.pods.set({ ...pod, ...change });
   }
 
+  /** The kernel's verdicts on the pod stay: it is captured, and will be served again. */
+  async #abandon(pod: HeldPod): Promise<void> {
+    await this.#ports.threads.removePod(pod.podIdx, false);
+    this.#forget(pod);
+  }
+
   /** No thread serves the pod any more, with `cut` its connections end, and the agent holds nothing for it. */
-  async #unserve({ podUid, podIdx }: HeldPod, cut: boolean): Promise<void> {
-    await this.#ports.threads.removePod(podIdx, cut);
+  async #unserve(pod: HeldPod, cut: boolean): Promise<void> {
+    await this.#ports.threads.removePod(pod.podIdx, cut);
+    if (this.#forget(pod) || this.pods.at(pod.podIdx) === undefined) this.#ports.tables.removePod(pod.podIdx);
+  }
+
+  /** False: another call for the same pod was first. */
+  #forget({ podUid, podIdx }: HeldPod): boolean {
     const pod = this.pods.get(podUid);
-    if (pod?.podIdx !== podIdx) return; // Another call for the same pod was first.
+    if (pod?.podIdx !== podIdx) return false;
     this.pods.delete(podUid);
-    this.#ports.tables.removePod(podIdx);
     this.#ports.certificates.release(pod.identity);
+    return true;
   }
 
   /** False: the mesh does not know the pod's workload any more. */
@@ -302,12 +339,12 @@ export class NodeEnrollment {
     const { mesh, tables } = this.#ports;
     const workload = mesh.workload(workloadUid);
     if (workload === undefined) return false;
-    if (tables.setPod(podIdx, workload)) void this.#endPlaintext(podIdx, podUid);
+    if (tables.setPod(podIdx, workload)) void this.#sweep(podIdx, podUid);
     return true;
   }
 
-  /** The kernel let plaintext pass that it would refuse now: the agent asks the keeper to end it, until the keeper has. */
-  async #endPlaintext(podIdx: number, podUid: string): Promise<void> {
+  /** The kernel may have let pass what it would refuse now: the agent asks the keeper to end that, until the keeper has. */
+  async #sweep(podIdx: number, podUid: string): Promise<void> {
     const { keeper, log } = this.#ports;
     while (this.#worker.state !== "closed" && this.pods.get(podUid)?.podIdx === podIdx) {
       try {

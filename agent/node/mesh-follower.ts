@@ -7,7 +7,6 @@ import type { MeshStore } from "../mesh/store.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import type { Built } from "./built.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
-import type { NodePods } from "./node-pods.ts";
 
 export type MeshFollowerParts = {
   readonly source: Pick<ConfigurationSource, "run">;
@@ -16,7 +15,7 @@ export type MeshFollowerParts = {
   readonly watch: Pick<KernelWatch, "beforeMeshChange" | "afterMeshChange">;
   readonly pairs: Pick<PairTables, "changed">;
   readonly tables: Pick<KernelTables, "setDestinations">;
-  readonly enrollment: Pick<NodeEnrollment, "meshChanged"> & { readonly pods: Pick<NodePods, "local"> };
+  readonly enrollment: Pick<NodeEnrollment, "localPods" | "meshChanged">;
   /** From here on kernel tables and enrollment are the next agent's. Policy still ends connections that are open here. */
   readonly leaving: AbortSignal;
   /** The mesh is in force; comes again after each change. */
@@ -33,7 +32,7 @@ export function followMesh(parts: MeshFollowerParts): Built<void> {
     threads.tell({ op: "updates", updates, more: false });
     watch.afterMeshChange();
     if (leaving.aborted) return;
-    pairs.changed(change, enrollment.pods.local());
+    pairs.changed(change, enrollment.localPods());
     tables.setDestinations(change);
     onApplied();
     void enrollment.meshChanged();
