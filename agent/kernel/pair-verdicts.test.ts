@@ -161,7 +161,7 @@ describe("a virtual address", () => {
       [],
     );
     const many = Array.from({ length: 17 }, (_, index) =>
-      workload(`many${index}`, { addresses: [`10.0.2.${index}`], labels: { app: "api" } }),
+      workload(`many${index}`, { addresses: [`10.0.2.${index}`, `fd00:2::${index}`], labels: { app: "api" } }),
     );
     assert.deepEqual(
       podVips(

@@ -26,8 +26,9 @@ test("an endpoint without that port or without an address is no candidate", () =
   assert.deepEqual(targets({ addresses: [] }), []);
 });
 
-test("the address of the family that was dialled, else the first", () => {
+test("the address of the family that was dialled; an endpoint without such an address is no candidate", () => {
   const like = (address: string) => candidatesOf([endpoint()], port(80), address)[0]?.address;
   assert.deepEqual([like("10.96.0.1"), like("fd00::96")], ["10.0.0.1", "fd00::1"]);
-  assert.deepEqual(targets({ addresses: ["fd00::7"] }), [["fd00::7", 9090]]);
+  assert.deepEqual(targets({ addresses: ["fd00::7"] }), []);
+  assert.deepEqual(targets({ addresses: ["fd00::7", "10.0.0.7"] }), [["10.0.0.7", 9090]]);
 });

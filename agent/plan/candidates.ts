@@ -1,22 +1,24 @@
 // 8 · any thread · who answers for a Service's port: each endpoint's address and target port. Pure.
-import { isIpv6 } from "../mesh/ip.ts";
+import { isSameFamily } from "../mesh/ip.ts";
 import type { ServicePort } from "../mesh/service.ts";
 import type { ServiceEndpoint } from "../mesh/snapshot.ts";
 import type { Candidate } from "./endpoints.ts";
 
-/** Candidates for `port`; `like` is the address that was dialled, whose family is preferred. */
+/**
+ * Candidates for `port`. `dialled` is the service's address that the client dialled: an IPv4 address leads to IPv4 addresses alone
+ * and IPv6 to IPv6, as with kube-proxy, so that a client that tries both families gets past a dead family.
+ */
 export function candidatesOf(
   endpoints: readonly ServiceEndpoint[],
   port: ServicePort,
-  like: string,
+  dialled: string,
 ): readonly Candidate[] {
   const list: Candidate[] = [];
-  const wantsIpv6 = isIpv6(like);
   for (const endpoint of endpoints) {
     const { workload, addresses, weight, healthy } = endpoint;
     const target = targetPortOf(endpoint, port);
-    const address = addresses.find((each) => isIpv6(each) === wantsIpv6) ?? addresses[0];
-    // An endpoint that has no such named port, or no address, does not expose the service.
+    const address = addresses.find((each) => isSameFamily(each, dialled));
+    // An endpoint without such a named port, or without an address of the family, does not expose the service.
     if (target === undefined || address === undefined) continue;
     list.push({ workload, address, port: target, weight, healthy });
   }

@@ -65,10 +65,15 @@ describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
     assert.equal(unnamed.kind === "refuse" ? unnamed.reason : "", "no-healthy-endpoint");
   });
 
-  test("the family that was dialled is preferred", () => {
+  test("an address of the family that was dialled, and never of the other", () => {
     const route = to("fd00:96::1", 80, [service("api", { vips: ["fd00:96::1"] })]);
     assert.ok(route.kind === "tunnel");
     assert.equal(route.authority, "[fd00::2]:8080");
+    const only4 = workload("api", { addresses: ["10.0.0.2"] });
+    const both = [service("api", { vips: ["10.96.0.1", "fd00:96::1"] })];
+    assert.equal(routeOf(web, { address: "10.96.0.1", port: 80 }, world([web, only4], both)).kind, "tunnel");
+    const other = routeOf(web, { address: "fd00:96::1", port: 80 }, world([web, only4], both));
+    assert.equal(other.kind === "refuse" ? other.reason : "", "no-healthy-endpoint");
   });
 
   test("a VIP without the port, or without anybody, refuses", () => {

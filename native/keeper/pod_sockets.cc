@@ -3,12 +3,15 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "orlop_abi.h"
@@ -18,6 +21,9 @@ namespace {
 
 #ifndef SO_NETNS_COOKIE
 constexpr int SO_NETNS_COOKIE = 71;
+#endif
+#ifndef IP_LOCAL_PORT_RANGE
+constexpr int IP_LOCAL_PORT_RANGE = 51;  // Linux 6.3
 #endif
 constexpr int kBacklog = 4096;
 
@@ -44,6 +50,23 @@ int NewSocket(int family, UniqueFd* out, std::string* step) {
   out->reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   *step = "socket";
   return *out ? 0 : -errno;
+}
+
+/*
+ * The ports for dials to the namespace's applications: where neither the kernel of the pod nor, by default, that of a client chooses
+ * ports for clients. A client's own port would give the namespace two sockets with the same four-tuple. 0: the ephemeral range leaves
+ * too few. First and last port, as IP_LOCAL_PORT_RANGE has them (Linux, Documentation/networking/ip-sysctl.rst).
+ */
+uint32_t DialPorts() {
+  constexpr unsigned kUnprivileged = 1024, kFewest = 4096, kLast = 65535;
+  const UniqueFd file(open("/proc/sys/net/ipv4/ip_local_port_range", O_RDONLY | O_CLOEXEC));
+  char text[64] = {};
+  unsigned low = 0, high = 0;
+  if (!file || read(file.get(), text, sizeof(text) - 1) <= 0) return 0;
+  if (sscanf(text, "%u %u", &low, &high) != 2 || high > kLast) return 0;
+  if (low >= kUnprivileged + kFewest) return kUnprivileged | (low - 1) << 16;
+  if (high + kFewest <= kLast) return (high + 1) | kLast << 16;
+  return 0;
 }
 
 int Tag(int tags, int fd, uint16_t flags, std::string* step) {
@@ -133,6 +156,10 @@ int MakeSocket(int tags, SocketKind kind, UniqueFd* out, std::string* step) {
     if (is6) options.Set(IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
     if (!is6) options.Set(IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
     options.Set(SOL_SOCKET, SO_MARK, ORLOP_LOCAL_MARK, "SO_MARK");
+    // The kernel takes no port outside the namespace's own range for it: the agent reads the option and binds the port. A kernel
+    // without the option leaves the choice to connect.
+    const uint32_t ports = DialPorts();
+    if (ports != 0) setsockopt(fd.get(), IPPROTO_IP, IP_LOCAL_PORT_RANGE, &ports, sizeof(ports));
   }
   if (options.err() == 0) *out = std::move(fd);
   return options.err();

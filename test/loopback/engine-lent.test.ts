@@ -59,3 +59,46 @@ test("a lent socket that is closed while the keeper holds a copy says nothing mo
     app.close();
   }
 });
+
+test("connections that wait for a socket when the keeper dies get a socket of the next keeper", async () => {
+  const app = await serve((socket) => {
+    socket.resume();
+    socket.end("hello");
+  });
+  const lend = (podIdx: number): void => under.engine.addSockets(podIdx, "out4", Int32Array.of(unconnectedSocket(4)));
+  using under = new TestEngine((event) => {
+    if (event.type !== "accepted") return undefined;
+    return { ...refOf(event), type: "relay", to: { address: "127.0.0.1", port: app.port } };
+  });
+  under.refill = false;
+  try {
+    for (const [podIdx, cookie] of [
+      [1, 1n],
+      [2, 2n],
+    ] as const) {
+      under.engine.setPod(podIdx, { netnsCookie: cookie, identity: -1 });
+      const socket = await dial(under.listen(podIdx, "outbound"));
+      await under.event("pool-low", (event) => event.podIdx === podIdx);
+      // The agent abandons the pods of a keeper that went away, and sets them again when another keeper has come.
+      under.engine.removePod(podIdx, { cut: false });
+      lend(podIdx);
+      const asked = under.events.length;
+      under.engine.setPod(podIdx, { netnsCookie: 1n, identity: -1 });
+      if (podIdx === 1) {
+        await under.event("pool-low", (event) => event.podIdx === 1 && under.events.indexOf(event) >= asked);
+        lend(podIdx);
+        socket.end();
+        assert.equal((await readAll(socket)).toString(), "hello");
+      } else {
+        // The index means another pod by now: a socket of its namespace is not for a connection of the former pod.
+        lend(podIdx);
+        await after(100);
+        assert.equal(app.connections.length, 1);
+        socket.destroy();
+      }
+    }
+    assert.equal(under.errors.length, 0);
+  } finally {
+    app.close();
+  }
+});

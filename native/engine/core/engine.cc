@@ -31,7 +31,7 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
       pods_(services_),
       tunnel_context_{services_, pods_, tunnel_times_},
       tunnels_(tunnel_context_),
-      upstreams_{pods_, tunnels_},
+      upstreams_{pods_, tunnels_, source_ports_},
       hbone_(tunnel_context_, upstreams_),
       acceptors_{services_, upstreams_, hbone_, flows_, UniqueFd()},
       handler_(handler),
@@ -124,6 +124,7 @@ Stats Engine::stats() const {
 
 void Engine::SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity) {
   pods_.Set(pod_idx, netns_cookie, identity);
+  turn_.Wake();
 }
 
 bool Engine::AddListener(uint32_t pod_idx, ListenerKind kind, Descriptor fd) {
@@ -142,7 +143,8 @@ bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd) {
 }
 
 void Engine::RemovePod(uint32_t pod_idx, bool cut) {
-  pods_.Remove(pod_idx);
+  // The agent removes the pods of a keeper that died, and sets them again with the next keeper, which lends sockets.
+  pods_.Remove(pod_idx, !cut);
   tunnels_.RetirePod(pod_idx);
   // Peers keep tunnels for minutes: without GOAWAY the next stream would come for a pod that is not there.
   for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) {

@@ -13,6 +13,7 @@
 #include "engine/kernel/original_dst.h"
 #include "engine/pod/pods.h"
 #include "engine/relay/acceptor.h"
+#include "engine/relay/dialer.h"
 #include "engine/relay/upstreams.h"
 #include "engine/tunnel/hbone_server.h"
 #include "engine/tunnel/tunnel_context.h"
@@ -80,6 +81,8 @@ class Engine {
   Pods pods_;
   const TunnelContext tunnel_context_;
   TunnelPool tunnels_;
+  // Threads begin at different ports.
+  SourcePorts source_ports_{static_cast<uint32_t>(uv_hrtime())};
   const Upstreams upstreams_;
   HboneServer hbone_;
   OriginalDestinations flows_;

@@ -48,6 +48,11 @@ void SocketPool::Grow() {
   changed_ms_ = services_.clock.now_ms();
 }
 
+void SocketPool::AskNow() {
+  asked_ms_ = 0;
+  AskIfLow();
+}
+
 void SocketPool::AskIfLow() {
   const uint64_t now = services_.clock.now_ms();
   if (now - changed_ms_ > kDecayMs && low_water_ > kLeast) {

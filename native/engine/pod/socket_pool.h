@@ -19,6 +19,9 @@ class SocketPool {
   // Calls waiter->OnSocket, now or later.
   void Draw(SocketWaiter* waiter);
   void Add(Descriptor fd);
+  bool waited_for() const { return !waiters_.empty(); }
+  // The keeper that was asked has gone.
+  void AskNow();
 
  private:
   void AskIfLow();

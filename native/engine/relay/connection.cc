@@ -18,6 +18,8 @@ namespace {
 constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kConnectMs = 10'000;
 // A tunnel's own deadlines (connect, handshake, verdict) come first; then the far end's connect.
+// Source ports tried while the client's address has connections to the application on those before.
+constexpr uint8_t kRedials = 16;
 constexpr uint64_t kTunnelMs = 20'000;
 constexpr uint64_t kResponseMs = 15'000;
 
@@ -141,18 +143,31 @@ void Connection::Dial(const Answer& answer, bool with_source) {
   answered_us_ = services_.clock.now_us();
   target_ = answer.to();
   has_source_ = with_source && answer.From(&source_);
-  phase_ = Phase::kWaitingSocket;
+  dials_from_ = with_source ? answer.pod_idx() : pod_idx_;
   Deadline(kConnectMs);
+  DrawSocket();
+}
+
+void Connection::DrawSocket() {
+  phase_ = Phase::kWaitingSocket;
   const bool v4 = target_.IsV4();
   const SocketKind kind = has_source_ ? (v4 ? SocketKind::kLocal4 : SocketKind::kLocal6)
                                       : (v4 ? SocketKind::kOut4 : SocketKind::kOut6);
-  const uint32_t pod_idx = with_source ? answer.pod_idx() : pod_idx_;
-  if (!upstreams_.sockets.Draw(pod_idx, kind, this)) Finish(CloseCause::kNoSocket);
+  if (!upstreams_.sockets.Draw(dials_from_, kind, this)) Finish(CloseCause::kNoSocket);
 }
 
 void Connection::OnSocket(Descriptor fd) {
   phase_ = Phase::kConnecting;
-  const int error = StartConnect(fd.get(), target_, has_source_ ? &source_ : nullptr);
+  SourcePorts& ports = upstreams_.source_ports;
+  const int error =
+      has_source_ ? StartConnectFrom(fd.get(), target_, source_, ports) : StartConnect(fd.get(), target_);
+  if (has_source_ && error == EADDRNOTAVAIL && redials_ < kRedials) {
+    // A bound socket keeps its port: another socket tries another port.
+    redials_++;
+    ports.Jump();
+    fd.Close();
+    return DrawSocket();
+  }
   if (!up_.Adopt(std::move(fd))) return Finish(CloseCause::kShed);
   if (error != 0) Finish(CloseCause::kConnectFailed, error);
 }

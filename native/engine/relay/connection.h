@@ -90,6 +90,7 @@ class Connection final : public SlotOwner,
   void OnDeadline();
   void OnTunnel(const Answer& answer);
   void Dial(const Answer& answer, bool with_source);
+  void DrawSocket();
   void OnConnected();
   // The far side is there: the relay has the bytes from here on. `baggage` came with it.
   void Established(std::string_view baggage);
@@ -108,6 +109,7 @@ class Connection final : public SlotOwner,
   bool client_stream_ = false;  // the stream is the upstream side
   bool has_source_ = false;
   bool retried_ = false;  // with another tunnel
+  uint8_t redials_ = 0;   // with another source port
   Phase phase_ = Phase::kHeaders;
   SocketEnd down_;
   SocketEnd up_;
@@ -116,7 +118,8 @@ class Connection final : public SlotOwner,
   Tunnel* tunnel_ = nullptr;  // that carries the stream, while it is in the tunnel's session
   Endpoint target_;
   Endpoint source_;
-  TunnelKey key_;  // of the tunnel that it wants
+  uint32_t dials_from_ = 0;  // the pod in whose namespace it dials
+  TunnelKey key_;            // of the tunnel that it wants
   uint64_t started_us_;
   uint64_t answered_us_ = 0;
   Timer deadline_;

@@ -1,12 +1,29 @@
 // 13 · data thread · connect on a borrowed socket.
 #pragma once
 
+#include <cstdint>
+
 #include "engine/core/endpoint.h"
 
 namespace orlop {
 
-// Source address if any, connect(2). Returns 0 when under way, else an errno. The keeper has set the options.
-int StartConnect(int fd, const Endpoint& to, const Endpoint* from);
+// The ports of dials from clients' addresses, in turn: each comes again only after all others have.
+class SourcePorts {
+ public:
+  explicit SourcePorts(uint32_t seed) : state_(seed) {}
+  uint16_t Next(uint16_t first, uint16_t last);
+  // The next ports are in use: goes on elsewhere.
+  void Jump();
+
+ private:
+  uint32_t state_;
+};
+
+// connect(2). Returns 0 when under way, else an errno. The keeper has set the options.
+int StartConnect(int fd, const Endpoint& to);
+// The same from a client's address, with a port of the range that the keeper named. EADDRNOTAVAIL: between these two ends
+// the port is in use, and another socket may find another port.
+int StartConnectFrom(int fd, const Endpoint& to, const Endpoint& client, SourcePorts& ports);
 // The outcome of a connect that has ended. `failed`: epoll reported EPOLLERR or EPOLLHUP. 0 or an errno.
 int ConnectResult(int fd, bool failed);
 

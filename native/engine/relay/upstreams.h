@@ -4,11 +4,13 @@
 namespace orlop {
 
 class SocketSource;
+class SourcePorts;
 class TunnelPool;
 
 struct Upstreams {
   SocketSource& sockets;
   TunnelPool& tunnels;
+  SourcePorts& source_ports;
 };
 
 }  // namespace orlop

@@ -110,7 +110,7 @@ void Tunnel::Dial(int32_t expect) {
 
 void Tunnel::OnSocket(Descriptor fd) {
   phase_ = Phase::kConnecting;
-  const int error = StartConnect(fd.get(), peer_, nullptr);
+  const int error = StartConnect(fd.get(), peer_);
   if (!channel_.Adopt(std::move(fd), this)) return End(CloseCause::kShed, 0, "");
   if (error != 0) End(CloseCause::kConnectFailed, error, "");
 }
