@@ -1,31 +1,52 @@
-// bench · ztunnel, when ZTUNNEL_BIN names its program: dedicated mode in both pods, local file, its own fake CA.
+// bench · ztunnel, when ZTUNNEL_BIN names its program: dedicated mode in both pods, local file, an Istio CA of ours.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { until } from "../../demo/mesh-run.ts";
 import type { Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
+import { signLeaf } from "../certificates.ts";
 import { given, installed, versionOf } from "../programs.ts";
 import { folderIn, SERVER_PORT } from "../world.ts";
 import { endsOf, type OpenSide, withChildren } from "./side.ts";
 
 const HBONE_PORT = 15_008;
 const OUTBOUND_PORT = "15001";
+const CA_PORT = 15_012;
+const authority = fileURLToPath(new URL("../../test/peers/ztunnel/istio-ca.ts", import.meta.url));
 
 export const openZtunnel: OpenSide = async (world, route) => {
   const binary = given("ZTUNNEL_BIN");
   const { box, client, server } = await endsOf(world, route);
-  const file = path.join(folderIn(box.cluster, "ztunnel"), "local.json");
+  const folder = folderIn(box.cluster, "ztunnel");
+  const file = path.join(folder, "local.json");
   writeFileSync(file, JSON.stringify({ workloads: [client, server].map(workloadOf), services: [], policies: [] }));
+  // A release build panics on FAKE_CA, so that each pod has an authority on its own loopback, with one root for both.
+  const { ca } = await world.certificates();
+  const root = { certificate: ca, key: path.join(path.dirname(ca), "ca.key") };
+  const own = signLeaf(folder, root, { name: "authority", san: "DNS:localhost,IP:127.0.0.1" });
+  const files = [root.certificate, root.key, own.certificate, own.key];
+  const authorities = [server, client].map((pod) =>
+    pod.start([process.execPath, authority, "127.0.0.1", String(CA_PORT), ...files]),
+  );
   const start = (pod: Pod): Running =>
     pod.start([binary], {
       env: {
         ...process.env,
         PROXY_MODE: "dedicated",
         PROXY_WORKLOAD_INFO: `${pod.namespace}/${pod.name}/${pod.serviceAccount}`,
-        ...{ FAKE_CA: "true", XDS_ADDRESS: "", LOCAL_XDS_PATH: file, PACKET_MARK: "1337", ENABLE_ORIG_SRC: "false" },
+        ...{
+          CA_ADDRESS: `https://localhost:${CA_PORT}`,
+          CA_ROOT_CA: ca,
+          XDS_ADDRESS: "",
+          LOCAL_XDS_PATH: file,
+          PACKET_MARK: "1337",
+          ENABLE_ORIG_SRC: "false",
+        },
         ...{ IPV6_ENABLED: "false", ISTIO_META_DNS_CAPTURE: "false", ZTUNNEL_WORKER_THREADS: "1" },
       },
     });
+  for (const program of authorities) await program.line(10_000, (line) => line === "listening");
   const programs = [start(server), start(client)];
   const redirect = ["-p", "tcp", "!", "-o", "lo", "-m", "mark", "!", "--mark", "0x539/0xfff"];
   const rule = (change: string): Promise<unknown> =>
@@ -35,7 +56,7 @@ export const openZtunnel: OpenSide = async (world, route) => {
     ]);
   const stop = async (): Promise<void> => {
     await rule("-D");
-    await Promise.all(programs.map((program) => program.stop()));
+    await Promise.all([...programs, ...authorities].map((program) => program.stop()));
   };
   try {
     for (const pod of [client, server]) await ready(pod);
