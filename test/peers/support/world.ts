@@ -74,12 +74,15 @@ spec:
   serviceAccount: ${serviceAccount}
 `;
 
+/** A JVM may take long to start beside others. */
+const LISTEN_MS = 90_000;
+
 /** Resolves once something listens at the port of the host's namespace. Throws when the program ends before. */
 export async function listening(host: Host, port: number, program: Running): Promise<void> {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   // proc_net_tcp(5): local address, remote address, and the state: 0A is LISTEN.
   const wanted = new RegExp(`:${hex} [0-9A-F]+:0000 0A `);
-  for (const end = performance.now() + 20_000; performance.now() < end; await sleep(20)) {
+  for (const end = performance.now() + LISTEN_MS; performance.now() < end; await sleep(20)) {
     if (!program.running) break;
     const tables = ["tcp", "tcp6"].map((table) => readFileSync(`/proc/${host.place.pid}/net/${table}`, "utf8"));
     if (tables.some((table) => wanted.test(table))) return;

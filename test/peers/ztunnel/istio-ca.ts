@@ -1,4 +1,4 @@
-// test peers · a certificate authority as ztunnel asks for one: istio.v1.auth.IstioCertificateService over gRPC and TLS
+// test peers · a certificate authority for ztunnel: istio.v1.auth.IstioCertificateService over gRPC and TLS
 // (istio/ztunnel:proto/citadel.proto, src/identity/caclient.rs). It signs what it is asked for and looks at no token.
 //   node istio-ca.ts HOST PORT ROOT_CERT ROOT_KEY CERT KEY      PEM files; prints `listening`
 import "reflect-metadata";

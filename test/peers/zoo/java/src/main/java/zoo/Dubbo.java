@@ -31,7 +31,7 @@ public final class Dubbo {
         ReferenceConfig<Greeter> reference = new ReferenceConfig<>();
         reference.setInterface(Greeter.class);
         reference.setUrl(protocol + "://" + host + ":" + port);
-        reference.setTimeout(20_000);
+        reference.setTimeout(60_000);
         bootstrap("zoo-client").reference(reference).start();
         for (int number = 0; number < count; number++) {
             System.out.println(reference.get().greet("call " + number));
