@@ -1,11 +1,12 @@
 // The node's own configuration: defaults, the environment over the file, and every mistake with its place.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { loadConfig } from "./config.ts";
+import { loadConfig, loadConfigOrLast } from "./config.ts";
 import { ConfigError } from "./control/kinds/value.ts";
+import { positionText } from "./mesh/source-ref.ts";
 
 const HEAD = "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec:\n";
 
@@ -24,6 +25,7 @@ test("a file without a NodeConfig is a node with every default", (t) => {
     node: hostname(),
     directory: "/run/orlop-keeper",
     socket: "/run/orlop-keeper/keeper.sock",
+    stateDirectory: "/var/lib/orlop-keeper",
     bpffs: "/sys/fs/bpf",
     podsCgroup: "/sys/fs/cgroup",
     heartbeatLimitMs: 2_000,
@@ -37,6 +39,42 @@ test("a file without a NodeConfig is a node with every default", (t) => {
   assert.equal(agent.admin.socket, "/run/orlop/agent.sock");
   assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
   assert.ok(agent.dataThreads >= 1);
+});
+
+test("a program begins with the settings that were read last while the file is wrong, empty or away", (t) => {
+  const path = file(t, `${HEAD}  node: n1\n  runDir: /run/x\n  mesh: mesh.yaml\n`);
+  const kept = join(path, "..", "kept");
+  const first = loadConfigOrLast(path, kept, {});
+  assert.deepEqual([first.config, first.problems], [loadConfig(path, {}), []]);
+  for (const wrong of [
+    `${HEAD}  node: n1\n  runD`,
+    "",
+    "kind: [",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n",
+  ]) {
+    writeFileSync(path, wrong);
+    const { config, problems } = loadConfigOrLast(path, kept, {});
+    assert.deepEqual(config, first.config);
+    assert.ok(problems[0] && positionText(problems[0].from).startsWith(path));
+  }
+  rmSync(path);
+  assert.deepEqual(loadConfigOrLast(path, kept, {}).config, first.config);
+  assert.equal(loadConfigOrLast(path, kept, { ORLOP_NODE: "n2" }).config.keeper.node, "n2");
+  writeFileSync(path, `${HEAD}  node: n3\n`);
+  assert.deepEqual(loadConfigOrLast(path, kept, {}).config.keeper.node, "n3");
+  writeFileSync(path, "");
+  assert.deepEqual(loadConfigOrLast(path, kept, {}).config.keeper.node, "n3");
+});
+
+test("nothing is kept where another user may write, and a wrong file without a copy is an error", (t) => {
+  const path = file(t, `${HEAD}  node: n1\n`);
+  const open = join(path, "..", "open");
+  mkdirSync(open);
+  chmodSync(open, 0o777);
+  loadConfigOrLast(path, open, {});
+  assert.deepEqual(readdirSync(open), []);
+  writeFileSync(path, "kind: [");
+  assert.throws(() => loadConfigOrLast(path, open, {}), ConfigError);
 });
 
 test("what is written counts, paths start at the file, the environment comes last", (t) => {

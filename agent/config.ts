@@ -1,9 +1,20 @@
 // start-up · -c FILE and ORLOP_* of the environment → one immutable Config, a slice per room. Throws ConfigError with file:line:col.
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { hash } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { type NodeSpec, nodeConfigKind } from "./control/kinds/node-config.ts";
 import type { NodeSettings } from "./control/kinds/node-settings.ts";
-import { ConfigError, type MapEntry, Report, type Value } from "./control/kinds/value.ts";
+import { ConfigError, type MapEntry, type Problem, Report, type Value } from "./control/kinds/value.ts";
 import { MAX_FILE_BYTES, parseYaml } from "./control/static-file/parse.ts";
 
 /** All that the privileged program reads. */
@@ -13,6 +24,8 @@ export type KeeperConfig = {
   readonly directory: string;
   /** The unix socket it serves, in that directory. */
   readonly socket: string;
+  /** `<stateDir>-keeper`: its own as well, and outlives a reboot. */
+  readonly stateDirectory: string;
   readonly bpffs: string;
   readonly podsCgroup: string;
   /** A heartbeat older than this counts as no agent. */
@@ -25,6 +38,8 @@ export type KeeperConfig = {
 export type AgentConfig = {
   readonly settings: NodeSettings;
   readonly runDir: string;
+  /** Outlives a reboot. */
+  readonly stateDir: string;
   /** The static file (or directory of files) and where its last good form is kept. */
   readonly source: { readonly path: string; readonly lastGoodFile: string };
   readonly ca: { readonly rootFile: string; readonly leafTtlSeconds: number };
@@ -50,6 +65,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
   ORLOP_NETWORK: { path: ["network"], type: "string" },
   ORLOP_TRUST_DOMAIN: { path: ["trustDomain"], type: "string" },
   ORLOP_RUN_DIR: { path: ["runDir"], type: "string" },
+  ORLOP_STATE_DIR: { path: ["stateDir"], type: "string" },
   ORLOP_BPFFS: { path: ["bpffs"], type: "string" },
   ORLOP_PODS_CGROUP: { path: ["podsCgroup"], type: "string" },
   ORLOP_MESH: { path: ["mesh"], type: "string" },
@@ -64,9 +80,68 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
  * @throws ConfigError when the file cannot be read, is not YAML, or its NodeConfig is not exactly of its schema.
  */
 export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>> = process.env): Config {
-  const documents = parseYaml(file, readBounded(file)).filter((document) => textOf(document, "kind") === "NodeConfig");
+  return compose(file, readSpec(file, env));
+}
+
+/**
+ * For a program that must come up: the configuration as the file has it, which is kept, or as it was read last, with what is wrong
+ * with the file now.
+ * @param keepIn a directory in which nobody but root may write
+ * @throws ConfigError when the file is wrong and none was kept
+ */
+export function loadConfigOrLast(
+  file: string,
+  keepIn: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): { readonly config: Config; readonly problems: readonly Problem[] } {
+  const path = resolve(file);
+  const copy = join(keepIn, `node-config-${hash("sha256", path, "hex").slice(0, 16)}.yaml`);
+  try {
+    const spec = readSpec(file, env);
+    // A file without its NodeConfig may be half written: defaults in its place would be another node.
+    if (nodeConfigs(file).length > 0) keepSpec(copy, spec);
+    else if (existsSync(copy)) throw new ConfigError([nodeConfigGone(file)]);
+    return { config: compose(file, spec), problems: [] };
+  } catch (error) {
+    if (!(error instanceof ConfigError) || !existsSync(copy)) throw error;
+    // What is kept has the environment's values of then; today's are laid over them.
+    return { config: compose(file, readSpec(copy, env)), problems: error.problems };
+  }
+}
+
+const nodeConfigGone = (file: string): Problem => ({
+  code: "ORL4107",
+  from: { file, line: 0, column: 0 },
+  what: "it holds no NodeConfig any more",
+  why: "without it the node would be another",
+  fix: "write it again; for a node of defaults alone, write a NodeConfig with spec: {}",
+});
+
+/** A program that is not root, or has no such directory, keeps nothing. */
+function keepSpec(copy: string, spec: NodeSpec): void {
+  // Empty means the file itself, and cannot be written.
+  const { mesh, ...rest } = spec;
+  const written = mesh === "" ? rest : spec;
+  const text = JSON.stringify({ apiVersion: "orlop.dev/v1alpha1", kind: "NodeConfig", spec: written });
+  try {
+    if (existsSync(copy) && readFileSync(copy, "utf8") === text) return;
+    mkdirSync(dirname(copy), { recursive: true, mode: 0o755 });
+    const { uid, mode } = lstatSync(dirname(copy));
+    if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) return;
+    const draft = `${copy}.${process.pid}`;
+    writeFileSync(draft, text, { mode: 0o644 });
+    renameSync(draft, copy);
+  } catch {
+    // The file itself is what counts; without the copy a later mistake in it is fatal, as it was before.
+  }
+}
+
+const nodeConfigs = (file: string): readonly Value[] =>
+  parseYaml(file, readBounded(file)).filter((document) => textOf(document, "kind") === "NodeConfig");
+
+function readSpec(file: string, env: Readonly<Record<string, string | undefined>>): NodeSpec {
+  const [first, second] = nodeConfigs(file);
   const report = new Report();
-  const [first, second] = documents;
   if (second) {
     report.error({
       code: "ORL4105",
@@ -79,11 +154,11 @@ export function loadConfig(file: string, env: Readonly<Record<string, string | u
   const read = nodeConfigKind(overlaid(first ?? blank(file), env), "", report);
   report.throwIfAny();
   if (!read) throw new ConfigError([]);
-  return compose(file, read.spec);
+  return read.spec;
 }
 
 function compose(file: string, spec: NodeSpec): Config {
-  const { runDir, bpffs, podsCgroup, heartbeatLimitMs, agentUid, agentGid, node } = spec;
+  const { runDir, stateDir, bpffs, podsCgroup, heartbeatLimitMs, agentUid, agentGid, node } = spec;
   const keeperDirectory = `${runDir}-keeper`;
   const keeperSocket = `${keeperDirectory}/keeper.sock`;
   const { cluster, network, trustDomain, rootNamespace, clusterDomain } = spec;
@@ -92,6 +167,7 @@ function compose(file: string, spec: NodeSpec): Config {
       node,
       directory: keeperDirectory,
       socket: keeperSocket,
+      stateDirectory: `${stateDir}-keeper`,
       bpffs,
       podsCgroup,
       heartbeatLimitMs,
@@ -110,9 +186,10 @@ function compose(file: string, spec: NodeSpec): Config {
         honourIstioLabels: spec.istioLabels === "honoured",
       },
       runDir,
+      stateDir,
       source: {
         path: spec.mesh === "" ? resolve(file) : resolve(dirname(file), spec.mesh),
-        lastGoodFile: `${runDir}/last-good.json`,
+        lastGoodFile: `${stateDir}/last-good.json`,
       },
       ca: spec.ca,
       dataThreads: spec.dataThreads,

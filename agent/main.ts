@@ -3,6 +3,7 @@
 // code that another needs a privilege for.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Config } from "./config.ts";
 
 const [command = "", ...rest] = process.argv.slice(2);
 
@@ -24,6 +25,17 @@ function programOptions(): { readonly config: string; readonly removeOnExit: boo
   }
 }
 
+/** What keeper and agent begin with: the file, or while it is wrong what a program of this node read last. */
+async function configuration(file: string): Promise<Config> {
+  const { loadConfigOrLast } = await import("./config.ts");
+  const { config, problems } = loadConfigOrLast(file, `${process.env.ORLOP_STATE_DIR ?? "/var/lib/orlop"}-keeper`);
+  if (problems.length === 0) return config;
+  const { problemText } = await import("./control/kinds/value.ts");
+  for (const problem of problems) process.stderr.write(`${problemText(problem)}\n`);
+  process.stderr.write(`orlop ${command}: ${file} is wrong; it begins with the settings that were read last\n`);
+  return config;
+}
+
 async function start(): Promise<number> {
   switch (command) {
     case "run": {
@@ -32,8 +44,7 @@ async function start(): Promise<number> {
     }
     case "keeper": {
       const options = programOptions();
-      const { loadConfig } = await import("./config.ts");
-      const config = loadConfig(options.config).keeper;
+      const { keeper: config } = await configuration(options.config);
       const { keeperFirstActs } = await import("./process/first-acts.ts");
       keeperFirstActs(config);
       const { runKeeperProgram } = await import("./keeper/keeper.ts");
@@ -42,9 +53,7 @@ async function start(): Promise<number> {
       return runKeeperProgram(config, options);
     }
     case "agent": {
-      const options = programOptions();
-      const { loadConfig } = await import("./config.ts");
-      const config = loadConfig(options.config).agent;
+      const { agent: config } = await configuration(programOptions().config);
       const { agentFirstActs } = await import("./process/first-acts.ts");
       const handover = agentFirstActs(config);
       const { runAgent } = await import("./node/agent.ts");

@@ -44,10 +44,12 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
 function pods(source: AdminSource): readonly Finding[] {
   const all = source.pods().filter(({ state }) => state !== "not-enrolled");
   const names = new Map([...source.mesh.workloads()].map((workload) => [workload.uid, fullName(workload)]));
-  const waiting = all.filter(({ state }) => state !== "captured");
+  const waiting = all.filter(({ state, note }) => state !== "captured" || note !== "");
   if (waiting.length === 0) return [ok("ORL2001", `${all.length} of ${all.length} pods captured`)];
   return waiting.map(({ workloadUid, state, note }) => {
-    const what = `pod ${names.get(workloadUid) ?? workloadUid} is not captured (${state})`;
+    const pod = `pod ${names.get(workloadUid) ?? workloadUid}`;
+    const what =
+      state === "captured" ? `${pod} is captured, but not as the mesh has it` : `${pod} is not captured (${state})`;
     const fix = "start the pod, or correct metadata.uid and spec.addresses; the keeper's log says what it looked for";
     return warn("ORL2001", what, note || "the keeper has not answered yet", fix);
   });

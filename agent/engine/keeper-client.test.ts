@@ -48,6 +48,7 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
       for (const fd of Object.values(maps)) closeSync(fd);
     },
     onLost: (why) => lost.push(why),
+    onPodGuarded: () => {},
     onPodGone: (podIdx, uid) => gone.push(`${podIdx} ${uid}`),
   };
   const answer = (reply: object, fds: readonly number[] = []): void => events?.onPacket(JSON.stringify(reply), fds);

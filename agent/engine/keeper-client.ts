@@ -51,6 +51,8 @@ export type KeeperEvents = {
   /** The connection is lost; listeners and sockets that the keeper lent go on working. */
   readonly onLost: (why: string) => void;
   readonly onPodGone: (podIdx: number, uid: string) => void;
+  /** The keeper holds a guard for the pod under this index, or has found the pod whose guard it held. */
+  readonly onPodGuarded: (podIdx: number, uid: string) => void;
 };
 
 type Link =
@@ -105,6 +107,28 @@ export class KeeperClient {
     if (link.state === "greeting" || link.state === "welcomed") link.session.close("the agent ends");
   }
 
+  /**
+   * From here on, and in a later keeper too, the pod refuses what no agent serves, until it is released or captured with
+   * failDirect. Resolves to its index.
+   */
+  async guard(uid: string, workload: string): Promise<number> {
+    const { reply, fds, broken } = await this.#ask({ op: "guard", uid, workload });
+    if (reply.op !== "guarded" || fds.length > 0) throw broken("guarded");
+    return reply.podIdx;
+  }
+
+  /** In place, of a prepared or captured pod. */
+  async setAddresses(podIdx: number, addresses: readonly string[]): Promise<void> {
+    await this.#askForDone({ op: "set-addresses", podIdx, addresses });
+  }
+
+  /** What an agent called the pod in `guard`; empty: the keeper does not know. */
+  async workloadOf(podIdx: number): Promise<string> {
+    const { reply, fds, broken } = await this.#ask({ op: "workload-of", podIdx });
+    if (reply.op !== "workload" || fds.length > 0) throw broken("workload");
+    return reply.workload;
+  }
+
   async prepare(uid: string, addresses: readonly string[]): Promise<PreparedPod> {
     const { reply, fds, broken } = await this.#ask({ op: "prepare", uid, addresses });
     if (reply.op !== "prepared" || reply.listeners.length !== fds.length) throw broken("prepared");
@@ -155,7 +179,8 @@ export class KeeperClient {
         path: this.#options.path,
         connect: this.#options.connect,
         requestTimeoutMs: this.#options.requestTimeoutMs ?? 10_000,
-        onNotice: ({ podIdx, uid }) => events.onPodGone(podIdx, uid),
+        onNotice: ({ op, podIdx, uid }) =>
+          op === "pod-gone" ? events.onPodGone(podIdx, uid) : events.onPodGuarded(podIdx, uid),
         onEnded: (reason) => this.#ended(events, reason),
       });
       this.#link = { state: "greeting", session, why };

@@ -137,16 +137,19 @@ export class KeeperSession {
 
   #packet(text: string, fds: readonly number[]): void {
     const message = this.#state.name === "open" ? parseMessage(text) : undefined;
-    const isReply = message !== undefined && message.op !== "pod-gone";
     // A request that ran out of time waits no more.
-    const request = isReply ? this.#settle(message.id) : undefined;
+    const request = message === undefined || isNotice(message) ? undefined : this.#settle(message.id);
     // Only the reply that a request waits for may keep its descriptors.
     if (request === undefined || message?.op === "refused") closeAll(fds);
     if (message === undefined) this.end("the keeper sent no JSON object");
-    else if (message.op === "pod-gone") this.#options.onNotice(message);
+    else if (isNotice(message)) this.#options.onNotice(message);
     else if (message.op === "refused") request?.reject(new KeeperRefused(message.reason, message.message));
     else request?.resolve({ reply: message, fds });
   }
+}
+
+function isNotice(message: Reply | Notice): message is Notice {
+  return message.op === "pod-gone" || message.op === "pod-guarded";
 }
 
 export function closeAll(fds: readonly number[]): void {

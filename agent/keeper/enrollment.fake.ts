@@ -1,11 +1,23 @@
 // test doubles · a kernel that remembers its rows, and namespaces that know which of them are open; a test makes both fail.
 import { closeSync } from "node:fs";
 import { isIpv6 } from "../mesh/ip.ts";
-import type { EnrollmentRefusal, HeldListener, OpenNamespace, PodNamespace, PodRow, PodRows } from "./enrollment.ts";
+import type {
+  AdoptedPod,
+  EnrollmentRefusal,
+  HeldListener,
+  OpenNamespace,
+  PodNamespace,
+  PodRow,
+  PodRows,
+} from "./enrollment.ts";
 
 export class FakeRows implements PodRows {
   readonly admitted = new Map<number, readonly HeldListener[]>();
   readonly capturing = new Map<number, boolean>();
+  /** Cookies of the namespaces that refuse everything, by index. */
+  readonly guarding = new Map<number, bigint>();
+  /** Known to the kernel, by index. */
+  readonly addresses = new Map<number, readonly string[]>();
   readonly log: string[] = [];
   readonly left: readonly PodRow[];
   failAt: "admit" | "capture" | undefined;
@@ -24,24 +36,37 @@ export class FakeRows implements PodRows {
   forgetFlows(netnsCookie: bigint): void {
     this.log.push(`forget flows of ${netnsCookie}`);
   }
+  guard({ podIdx, netnsCookie }: PodRow): void {
+    this.log.push(`guard ${podIdx}`);
+    this.guarding.set(podIdx, netnsCookie);
+  }
+  readdress(before: PodRow, after: PodRow): void {
+    this.log.push(`readdress ${after.podIdx} ${before.addresses} to ${after.addresses}`);
+    if (!this.admitted.has(after.podIdx)) throw new Error("other addresses before it was admitted");
+    this.addresses.set(after.podIdx, after.addresses);
+  }
   admit(row: PodRow, listeners: readonly HeldListener[]): void {
     this.log.push(`admit ${row.podIdx}`);
     if (this.failAt === "admit") throw new Error("admit fails");
     this.admitted.set(row.podIdx, listeners);
+    this.addresses.set(row.podIdx, row.addresses);
   }
   capture(row: PodRow, failDirect: boolean): void {
     this.log.push(`capture ${row.podIdx} ${failDirect}`);
     if (this.failAt === "capture") throw new Error("capture fails");
     if (!this.admitted.has(row.podIdx)) throw new Error("captured before admitted");
     this.capturing.set(row.podIdx, failDirect);
+    this.guarding.delete(row.podIdx);
   }
   withdraw(row: PodRow): void {
     this.log.push(`withdraw ${row.podIdx}`);
     this.capturing.delete(row.podIdx);
     this.admitted.delete(row.podIdx);
+    this.guarding.delete(row.podIdx);
+    this.addresses.delete(row.podIdx);
   }
-  adopted(): readonly PodRow[] {
-    return this.left;
+  adopted(): readonly AdoptedPod[] {
+    return this.left.map((row) => ({ row, failDirect: true }));
   }
 }
 
@@ -49,6 +74,16 @@ export class FakeNamespaces {
   readonly open = new Set<PodNamespace>();
   cookie = 100n;
   refuse: EnrollmentRefusal | undefined;
+  /** Addresses that no namespace has. */
+  readonly absent = new Set<string>();
+
+  /** So many of the next calls of `cookieOf` fail. */
+  cookieFails = 0;
+
+  readonly cookieOf = async (): Promise<bigint> => {
+    if (this.cookieFails-- > 0) throw new Error("cookieOf fails");
+    return this.cookie;
+  };
 
   readonly openNamespace: OpenNamespace = async (netnsFd, addresses) => {
     closeSync(netnsFd);
@@ -67,6 +102,7 @@ export class FakeNamespaces {
       preservesSource: true,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
       sever: async () => 0,
+      lacks: async (addresses) => addresses.find((address) => this.absent.has(address)),
       close: async () => {
         if (!this.open.delete(namespace)) throw new Error("closed twice");
       },

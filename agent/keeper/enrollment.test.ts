@@ -1,10 +1,11 @@
 // enrollment.ts with a fake kernel and fake namespaces: order, idempotence, undoing, adoption, and any sequence at all.
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { after, describe, test } from "node:test";
 import fc from "fast-check";
 import { FakeNamespaces, FakeRows } from "./enrollment.fake.ts";
 import { PodEnrollments, type PodRow } from "./enrollment.ts";
 import { FakeNode } from "./pods.fake.ts";
+import { ProtectedPods, type ProtectedPodsFile } from "./protected-pods.ts";
 import { MAX_PODS } from "./requests.ts";
 
 const nodes: FakeNode[] = [];
@@ -12,18 +13,28 @@ after(() => {
   for (const node of nodes) node.remove();
 });
 
-function setUp(left: readonly PodRow[] = []) {
+/** A file in memory. */
+function fakeFile(text?: string): ProtectedPodsFile & { text: string | undefined } {
+  const file = {
+    text,
+    read: () => file.text,
+    write: (now: string) => {
+      file.text = now;
+    },
+  };
+  return file;
+}
+
+function setUp(left: readonly PodRow[] = [], file = fakeFile()) {
   const node = new FakeNode();
   nodes.push(node);
   node.pod(7);
   const rows = new FakeRows(left);
   const namespaces = new FakeNamespaces();
-  return {
-    node,
-    rows,
-    namespaces,
-    enrollments: new PodEnrollments({ tree: node, openNamespace: namespaces.openNamespace, rows }),
-  };
+  const { openNamespace, cookieOf } = namespaces;
+  const protectedPods = new ProtectedPods(file, (error) => assert.fail(String(error)));
+  const enrollments = new PodEnrollments({ tree: node, openNamespace, cookieOf, rows, protectedPods });
+  return { node, rows, namespaces, enrollments, file, protectedPods };
 }
 
 async function prepared(enrollments: PodEnrollments, uid = "p7", addresses: readonly string[] = ["10.0.0.7"]) {
@@ -35,7 +46,7 @@ async function prepared(enrollments: PodEnrollments, uid = "p7", addresses: read
 test("capture comes after everything it needs, release takes it away first", async () => {
   const { rows, namespaces, enrollments } = setUp();
   const { row } = await prepared(enrollments, "p7", ["10.0.0.7", "fd00::7"]);
-  assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, ip4: "10.0.0.7", ip6: "fd00::7" });
+  assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7", "fd00::7"] });
   assert.deepEqual(rows.log, ["forget 1"], "prepare does not touch capture");
   await enrollments.capture(1, true);
   await enrollments.release(1);
@@ -86,9 +97,11 @@ test("what fails half way is withdrawn, and can be tried again", async () => {
     const { rows, enrollments } = setUp();
     await prepared(enrollments);
     rows.failAt = failAt;
-    await assert.rejects(enrollments.capture(1, false), new RegExp(`${failAt} fails`));
+    await assert.rejects(enrollments.capture(1, true), new RegExp(`${failAt} fails`));
     assert.equal(rows.capturing.size + rows.admitted.size, 0);
     assert.equal(enrollments.get(1)?.state, "prepared");
+    await assert.rejects(enrollments.capture(1, false), new RegExp(`${failAt} fails`));
+    assert.deepEqual([rows.capturing.size, rows.guarding.get(1)], [0, 100n], "it refuses until it is tried again");
     rows.failAt = undefined;
     assert.partialDeepStrictEqual(await enrollments.capture(1, false), { state: "captured" });
   }
@@ -103,11 +116,13 @@ test("refusals say why and leave nothing open", async () => {
   assert.equal(await enrollments.prepare("p7", ["10.0.0.9"]), namespaces.refuse);
   namespaces.refuse = undefined;
   await prepared(enrollments);
+  namespaces.absent.add("10.0.0.8");
   assert.partialDeepStrictEqual(await enrollments.prepare("p7", ["10.0.0.8"]), { refused: "address-mismatch" });
+  namespaces.absent.clear();
   node.pod(8, "pod-7");
   assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.8"]), { refused: "namespace-shared" });
   namespaces.cookie = 101n;
-  assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.7"]), { refused: "address-mismatch" });
+  assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.7"]), { refused: "address-taken" });
   assert.equal(namespaces.open.size, 1);
 });
 
@@ -115,13 +130,13 @@ test("a pod that has gone is released and named; one that stands is not", async 
   const { node, rows, namespaces, enrollments } = setUp();
   node.pod(8);
   await prepared(enrollments);
-  await enrollments.capture(1, false);
+  await enrollments.capture(1, true);
   namespaces.cookie = 101n;
   await prepared(enrollments, "p8", ["10.0.0.8"]);
-  assert.deepEqual(await enrollments.sweep(), []);
+  assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
   node.end(7);
   assert.deepEqual(
-    (await enrollments.sweep()).map(({ uid }) => uid),
+    (await enrollments.sweep()).gone.map(({ uid }) => uid),
     ["p7"],
   );
   assert.equal(rows.capturing.size, 0);
@@ -142,8 +157,8 @@ test("a new sandbox under the same UID is enrolled anew, under another index", a
 
 test("what an earlier keeper captured stays captured until it is prepared again or has gone", async () => {
   const left: PodRow[] = [
-    { podIdx: 5, uid: "p7", netnsCookie: 100n, ip4: "10.0.0.7", ip6: null },
-    { podIdx: 9, uid: "p9", netnsCookie: 90n, ip4: "10.0.0.9", ip6: null },
+    { podIdx: 5, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7"] },
+    { podIdx: 9, uid: "p9", netnsCookie: 90n, addresses: ["10.0.0.9"] },
   ];
   const { rows, enrollments } = setUp(left);
   assert.deepEqual(
@@ -158,21 +173,142 @@ test("what an earlier keeper captured stays captured until it is prepared again 
   assert.partialDeepStrictEqual(again, { state: "captured", row: { podIdx: 5 } });
   assert.equal(rows.capturing.has(5), true, "capture was never off");
   await enrollments.capture(5, false);
-  assert.deepEqual(rows.log, ["admit 5", "capture 5 false"], "the fail mode of the earlier keeper is not trusted");
+  const said = ["admit 5", "readdress 5 10.0.0.7 to 10.0.0.7", "capture 5 false"];
+  assert.deepEqual(rows.log, said, "the fail mode of the earlier keeper is not trusted");
   assert.deepEqual(
-    (await enrollments.sweep()).map(({ uid }) => uid),
+    (await enrollments.sweep()).gone.map(({ uid }) => uid),
     ["p9"],
   );
   assert.deepEqual([...rows.capturing.keys()], [5]);
 });
 
 test("an adopted pod in another namespace is let go before it is enrolled anew", async () => {
-  const { rows, namespaces, enrollments } = setUp([
-    { podIdx: 5, uid: "p7", netnsCookie: 1n, ip4: "10.0.0.7", ip6: null },
-  ]);
+  const { rows, namespaces, enrollments } = setUp([{ podIdx: 5, uid: "p7", netnsCookie: 1n, addresses: ["10.0.0.7"] }]);
   namespaces.cookie = 100n;
   assert.equal((await prepared(enrollments)).state, "prepared");
   assert.equal(rows.capturing.size, 0);
+});
+
+test("other addresses come in place: capture and listeners stay, and a wrong address changes nothing", async () => {
+  const { node, rows, namespaces, enrollments } = setUp();
+  await prepared(enrollments);
+  await enrollments.capture(1, false);
+  rows.log.length = 0;
+  const both = ["10.0.0.7", "10.0.1.7", "fd00::7"];
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(1, both), {
+    state: "captured",
+    row: { addresses: both },
+  });
+  assert.partialDeepStrictEqual(await prepared(enrollments, "p7", ["10.0.1.7"]), { row: { addresses: ["10.0.1.7"] } });
+  assert.deepEqual(rows.log, [`readdress 1 10.0.0.7 to ${both}`, `readdress 1 ${both} to 10.0.1.7`]);
+  namespaces.absent.add("10.0.0.9");
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(1, ["10.0.0.9"]), { refused: "address-mismatch" });
+  node.pod(8);
+  namespaces.cookie = 101n;
+  await prepared(enrollments, "p8", ["10.0.0.8"]);
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(1, ["10.0.0.8"]), { refused: "address-taken" });
+  assert.deepEqual([rows.addresses.get(1), rows.capturing.has(1)], [["10.0.1.7"], true]);
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(99, ["10.0.0.8"]), { refused: "not-prepared" });
+});
+
+describe("a protected pod", () => {
+  const captureStrict = async () => {
+    const parts = setUp();
+    await parts.enrollments.guard("p7", "cluster//Pod/shop/web");
+    await prepared(parts.enrollments);
+    await parts.enrollments.capture(1, false);
+    return parts;
+  };
+
+  test("is guarded before anything else, and until it is captured, also when it cannot be prepared", async () => {
+    const { rows, namespaces, enrollments } = setUp();
+    assert.partialDeepStrictEqual(await enrollments.guard("p7", "web"), { podIdx: 1 });
+    assert.deepEqual([...rows.guarding], [[1, 100n]]);
+    namespaces.refuse = { refused: "address-mismatch", message: "" };
+    await enrollments.prepare("p7", ["10.0.0.9"]);
+    assert.deepEqual([...rows.guarding], [[1, 100n]]);
+    namespaces.refuse = undefined;
+    assert.partialDeepStrictEqual(await prepared(enrollments), { state: "prepared", row: { podIdx: 1 } });
+    assert.deepEqual([...rows.guarding], [[1, 100n]]);
+    await enrollments.capture(1, false);
+    assert.deepEqual([rows.guarding.size, rows.capturing.get(1)], [0, false]);
+  });
+
+  test("is guarded in its new namespace by the keeper alone, under another index", async () => {
+    const { node, rows, namespaces, enrollments } = await captureStrict();
+    node.end(7);
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [{ podIdx: 1 }], guarded: [{ podIdx: 2 }] });
+    assert.deepEqual([rows.guarding.size, enrollments.get(2)?.state], [0, "awaited"]);
+    assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
+    node.process(7, { ticks: 5555, netns: "second-sandbox" });
+    namespaces.cookie = 200n;
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [{ podIdx: 2, netnsCookie: 200n }] });
+    assert.deepEqual([...rows.guarding], [[2, 200n]]);
+    assert.equal(enrollments.workloadOf(2), "cluster//Pod/shop/web");
+    assert.partialDeepStrictEqual(await prepared(enrollments), { state: "prepared", row: { podIdx: 2 } });
+  });
+
+  test("a guarded namespace that goes makes way for the next", async () => {
+    const { node, rows, namespaces, enrollments } = setUp();
+    await enrollments.guard("p7", "web");
+    node.process(7, { ticks: 5555, netns: "second-sandbox" });
+    namespaces.cookie = 200n;
+    await enrollments.sweep();
+    assert.deepEqual([...rows.guarding], [[1, 200n]]);
+  });
+
+  test("is one no more when it is released, or captured as a pod that may go direct", async () => {
+    for (const free of ["release", "direct"] as const) {
+      const { node, rows, file, enrollments } = await captureStrict();
+      if (free === "release") await enrollments.release(1);
+      else await enrollments.capture(1, true);
+      assert.equal(file.text, '{"version":1,"pods":[]}');
+      node.end(7);
+      await enrollments.sweep();
+      assert.deepEqual([enrollments.all(), rows.guarding.size], [[], 0]);
+    }
+  });
+
+  test("the next keeper guards it before any agent is there, also when nothing is pinned any more", async () => {
+    const { file, enrollments } = await captureStrict();
+    await enrollments.close();
+    const next = setUp([], fakeFile(file.text));
+    await next.enrollments.sweep();
+    assert.deepEqual([...next.rows.guarding], [[1, 100n]]);
+    assert.equal(next.enrollments.workloadOf(1), "cluster//Pod/shop/web");
+  });
+
+  test("what an earlier keeper captured in another namespace is guarded where the pod is now", async () => {
+    const left = [{ podIdx: 5, uid: "p7", netnsCookie: 1n, addresses: ["10.0.0.7"] }];
+    const { rows, enrollments } = setUp(left, fakeFile('{"version":1,"pods":[{"uid":"p7","workload":""}]}'));
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [{ podIdx: 5 }], guarded: [{ podIdx: 6 }] });
+    assert.deepEqual([rows.capturing.size, rows.guarding.get(6)], [0, 100n]);
+  });
+
+  test("a pod that cannot be looked at keeps no other from its guard", async () => {
+    const text = '{"version":1,"pods":[{"uid":"p7","workload":""},{"uid":"p8","workload":""}]}';
+    const { node, rows, namespaces, enrollments } = setUp([], fakeFile(text));
+    node.pod(8);
+    namespaces.cookieFails = 1;
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { failed: [{ uid: "p7" }] });
+    assert.deepEqual([...rows.guarding.keys()], [2]);
+  });
+
+  test("of two pods in one namespace the first has the guard", async () => {
+    const { node, rows, enrollments } = setUp();
+    node.pod(8, "pod-7");
+    await enrollments.guard("p7", "a");
+    await enrollments.guard("p8", "b");
+    assert.deepEqual([...rows.guarding], [[1, 100n]]);
+  });
+
+  test("a removed keeper leaves no guard and no list", async () => {
+    const { node, rows, file, enrollments } = await captureStrict();
+    node.end(7);
+    await enrollments.sweep();
+    await enrollments.releaseAll();
+    assert.deepEqual([rows.guarding.size, rows.capturing.size, file.text], [0, 0, '{"version":1,"pods":[]}']);
+  });
 });
 
 test("any order of requests leaves kernel, namespaces and table in step", async () => {
@@ -182,6 +318,7 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
   const step = fc.oneof(
     fc.record({ op: fc.constant("prepare" as const), pod }),
     fc.record({ op: fc.constant("capture" as const), pod: fc.integer({ min: 1, max: 6 }), fails: fc.boolean() }),
+    fc.record({ op: fc.constant("guard" as const), pod }),
     fc.record({ op: fc.constant("release" as const), pod: fc.integer({ min: 1, max: 6 }) }),
     fc.record({ op: fc.constant("end" as const), pod }),
     fc.record({ op: fc.constant("start" as const), pod }),
@@ -197,6 +334,10 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
         if (op === "prepare") {
           namespaces.cookie = BigInt(which);
           under.push(enrollments.prepare(`p${which}`, [`10.0.0.${which}`]));
+        } else if (op === "guard") {
+          namespaces.cookie = BigInt(which);
+          under.push(enrollments.guard(`p${which}`, "w"));
+          await Promise.all(under.splice(0));
         } else if (op === "capture") {
           rows.failAt = "fails" in more && more.fails ? "capture" : undefined;
           under.push(enrollments.capture(which, false).catch(() => "failed"));
@@ -212,20 +353,25 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
       }
       await Promise.all(under);
       const all = enrollments.all();
+      const open = all.filter(({ state }) => state === "prepared" || state === "captured");
       const captured = all.filter(({ state }) => state === "captured").map(({ row }) => row.podIdx);
       assert.deepEqual([...rows.capturing.keys()].sort(), captured.sort());
       assert.deepEqual([...rows.admitted.keys()].sort(), captured.sort());
-      assert.equal(namespaces.open.size, all.length);
+      assert.equal(namespaces.open.size, open.length);
+      for (const { state, row } of all)
+        if (state === "guarded") assert.equal(rows.guarding.get(row.podIdx), row.netnsCookie);
+      for (const podIdx of rows.guarding.keys())
+        assert.ok(["guarded", "prepared"].includes(enrollments.get(podIdx)?.state ?? ""));
       assert.equal(new Set(all.map(({ row }) => row.uid)).size, all.length);
       await enrollments.releaseAll();
-      assert.equal(rows.capturing.size + rows.admitted.size + namespaces.open.size, 0);
+      assert.equal(rows.capturing.size + rows.admitted.size + rows.guarding.size + namespaces.open.size, 0);
     }),
     { seed, numRuns: 150 },
   );
 });
 
 test("indices are bounded and rest before they are used again", async () => {
-  const { namespaces, node, enrollments } = setUp();
+  const { namespaces, enrollments } = setUp();
   const seen: number[] = [];
   for (let turn = 0; turn < 3; turn++) {
     const { row } = await prepared(enrollments);
@@ -237,10 +383,9 @@ test("indices are bounded and rest before they are used again", async () => {
     podIdx: index + 1,
     uid: `old${index}`,
     netnsCookie: BigInt(10_000 + index),
-    ip4: null,
-    ip6: null,
+    addresses: [],
   }));
-  const full = new PodEnrollments({ tree: node, openNamespace: namespaces.openNamespace, rows: new FakeRows(left) });
+  const full = setUp(left).enrollments;
   assert.partialDeepStrictEqual(await full.prepare("p7", ["10.0.0.7"]), { refused: "limit" });
   assert.equal(namespaces.open.size, 0);
 });

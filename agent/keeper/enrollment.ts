@@ -1,8 +1,8 @@
-// keeper · which pods are enrolled, and how far: preparing → prepared → captured, and back without a trace.
-// One turn at a time per pod; whatever fails half way is withdrawn. Knows kernel and namespaces by two interfaces.
+// keeper · which pods are enrolled, and how far: guarded → prepared → captured, and back without a trace. One turn at a time per
+// pod; whatever fails half way is withdrawn, but never a guard. Knows kernel and namespaces by two interfaces.
 import { closeSync } from "node:fs";
-import { isIpv6 } from "../mesh/ip.ts";
 import { type FoundPod, findPod, type PodTree, stillThere } from "./pods.ts";
+import type { ProtectedPods } from "./protected-pods.ts";
 import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 
@@ -14,9 +14,11 @@ export type PodRow = {
   readonly podIdx: number;
   readonly uid: string;
   readonly netnsCookie: bigint;
-  readonly ip4: string | null;
-  readonly ip6: string | null;
+  /** Canonical. The first of each family is the source of what the pod dials. None: a guard, which refuses everything. */
+  readonly addresses: readonly string[];
 };
+/** `failDirect`: what an earlier keeper wrote. */
+export type AdoptedPod = { readonly row: PodRow; readonly failDirect: boolean };
 
 /** One pod's network namespace, entered: implemented by pod-sockets.ts. */
 export interface PodNamespace {
@@ -27,6 +29,8 @@ export interface PodNamespace {
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
   /** Ends the pod's joined connections that pair_verdict no longer allows; how many. */
   sever(): Promise<number>;
+  /** The first of `addresses` that the namespace does not have. */
+  lacks(addresses: readonly string[]): Promise<string | undefined>;
   /** Closes the listeners and leaves the namespace. */
   close(leave: Leave): Promise<void>;
 }
@@ -40,6 +44,8 @@ export type OpenNamespace = (
   netnsFd: number,
   addresses: readonly string[],
 ) => Promise<PodNamespace | EnrollmentRefusal>;
+/** The cookie of the namespace behind a descriptor, which stays the caller's. */
+export type CookieOf = (netnsFd: number) => Promise<bigint>;
 
 /** The kernel's tables and links of pods: implemented by pod-rows.ts. All calls are idempotent. */
 export interface PodRows {
@@ -47,37 +53,59 @@ export interface PodRows {
   forget(podIdx: number): void;
   /** Destinations of connections that nobody will accept any more. */
   forgetFlows(netnsCookie: bigint): void;
+  /**
+   * Everything that comes into the namespace from outside is refused, and what it dials, until `admit` and `capture` say more of
+   * it. Needs nothing but the namespace.
+   */
+  guard(row: PodRow, netnsFd: number): void;
   /** sk_lookup learns of the pod: addresses, listeners, then the link on its namespace. Inbound is judged from here on. */
   admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void;
   /** Connects of the namespace are captured from here on. Again: changes the fail mode. */
   capture(row: PodRow, failDirect: boolean): void;
-  /** The reverse of both, capture first. */
+  /** Of an admitted pod: addresses that `after` has in addition come first, then go those that it lacks. */
+  readdress(before: PodRow, after: PodRow, failDirect: boolean): void;
+  /** The reverse of all of these, capture first. */
   withdraw(row: PodRow): void;
   /** Pods captured by an earlier keeper: what its pins say. */
-  adopted(): readonly PodRow[];
+  adopted(): readonly AdoptedPod[];
 }
 
 type Enrolled = { readonly row: PodRow; readonly pod: FoundPod; readonly namespace: PodNamespace };
 export type Enrollment =
+  /** Must be guarded as soon as its namespace is there. Nothing is in the kernel. */
+  | { readonly state: "awaited"; readonly row: PodRow }
+  /** Refuses everything until an agent has prepared it and asks for capture. */
+  | { readonly state: "guarded"; readonly row: PodRow; readonly pod: FoundPod }
   /** Captured by an earlier keeper: refuses, since nobody listens, until an agent prepares it again. */
-  | { readonly state: "adopted"; readonly row: PodRow }
+  | { readonly state: "adopted"; readonly row: PodRow; readonly pod?: FoundPod }
   | ({ readonly state: "prepared" } & Enrolled)
   | ({
       readonly state: "captured" /** null: what an earlier keeper wrote. */;
       readonly failDirect: boolean | null;
     } & Enrolled);
-type OpenEnrollment = Exclude<Enrollment, { readonly state: "adopted" }>;
+export type OpenEnrollment = Extract<Enrollment, { readonly state: "prepared" | "captured" }>;
 
 export type EnrollmentOptions = {
   readonly tree: PodTree;
   readonly openNamespace: OpenNamespace;
+  readonly cookieOf: CookieOf;
   readonly rows: PodRows;
+  /** Pods whose namespace is guarded whenever it is there. */
+  readonly protectedPods: ProtectedPods;
+};
+/** What a sweep found out. */
+export type Swept = {
+  readonly gone: readonly PodRow[] /** Guarded or awaited under a new index. */;
+  readonly guarded: readonly PodRow[];
+  /** What could not be looked at; the next sweep tries again. */
+  readonly failed: readonly { readonly uid: string; readonly error: unknown }[];
 };
 
 /** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
 const FLOWS_LINGER_MS = 5_000;
 
 const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
+const isOpen = (found: Enrollment): found is OpenEnrollment => found.state === "prepared" || found.state === "captured";
 const refusal = (refused: RefusedReason, message: string): EnrollmentRefusal => ({ refused, message });
 
 export class PodEnrollments {
@@ -88,13 +116,19 @@ export class PodEnrollments {
   readonly #lingering = new Set<NodeJS.Timeout>();
   #lastIdx = 0;
 
-  /** Takes over what an earlier keeper left; what has gone meanwhile goes with the first `sweep`. */
+  /**
+   * Takes over what an earlier keeper left; what has gone meanwhile goes with the first `sweep`, which also guards what an
+   * earlier keeper protected, before a reboot for instance.
+   */
   constructor(options: EnrollmentOptions) {
     this.#options = options;
-    for (const row of options.rows.adopted()) {
+    const { protectedPods } = options;
+    for (const { row, failDirect } of options.rows.adopted()) {
       this.#byIdx.set(row.podIdx, { state: "adopted", row });
       this.#lastIdx = Math.max(this.#lastIdx, row.podIdx);
+      if (!failDirect) protectedPods.add(row.uid);
     }
+    for (const uid of protectedPods.all()) if (this.#byUid(uid) === undefined) this.#await(uid);
   }
 
   all(): readonly Enrollment[] {
@@ -105,15 +139,32 @@ export class PodEnrollments {
     return this.#byIdx.get(podIdx);
   }
 
-  /** Idempotent: an enrolled pod that has not changed is returned as it is. */
+  /**
+   * From here on the pod is guarded whenever its namespace is there and nothing else protects it; until it is released, or
+   * captured as a pod that may go direct. Idempotent.
+   * @param workload what the agent calls the pod; it is kept for the agent, and means nothing here
+   */
+  guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
+    return this.#inTurn(uid, async () => {
+      this.#options.protectedPods.add(uid, workload);
+      const known = this.#byUid(uid) ?? this.#await(uid);
+      if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
+      return known.state === "awaited" ? (await this.#guard(known)).row : known.row;
+    });
+  }
+
+  /** Idempotent: an enrolled pod that has not changed is returned as it is, another set of addresses is changed in place. */
   prepare(uid: string, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
     return this.#inTurn(uid, async () => {
       const known = this.#byUid(uid);
-      if (known !== undefined && known.state !== "adopted") {
-        if (!this.#isStillThere(known)) await this.#release(known, "never");
-        else if (sameAddresses(known.row, addresses)) return known;
-        else return refusal("address-mismatch", `pod ${uid} is enrolled with other addresses: release it first`);
+      if (known !== undefined && isOpen(known)) {
+        if (await this.#isStillThere(known)) return this.#readdress(known, addresses);
+        await this.#release(known, "never");
+        if (this.#options.protectedPods.has(uid)) this.#await(uid);
       }
+      // First of all, since what follows may be refused.
+      const waiting = this.#byUid(uid);
+      if (waiting?.state === "awaited" || waiting?.state === "guarded") await this.#guard(waiting);
       const pod = findPod(this.#options.tree, uid);
       if (isRefusal(pod)) return pod;
       // The namespace owns the descriptor.
@@ -133,19 +184,34 @@ export class PodEnrollments {
   capture(podIdx: number, failDirect: boolean): Promise<OpenEnrollment | EnrollmentRefusal> {
     return this.#forOpen(podIdx, async (found) => {
       const { row, pod, namespace } = found;
+      const { rows, protectedPods } = this.#options;
+      if (!failDirect) protectedPods.add(row.uid);
       if (found.state === "prepared") {
         try {
-          this.#options.rows.admit(row, namespace.listeners, pod.netnsFd);
-          this.#options.rows.capture(row, failDirect);
+          rows.admit(row, namespace.listeners, pod.netnsFd);
+          rows.capture(row, failDirect);
         } catch (error) {
-          this.#options.rows.withdraw(row);
+          if (protectedPods.has(row.uid)) rows.guard(row, pod.netnsFd);
+          else rows.withdraw(row);
           throw error;
         }
-      } else if (found.failDirect !== failDirect) this.#options.rows.capture(row, failDirect);
+      } else if (found.failDirect !== failDirect) rows.capture(row, failDirect);
+      if (failDirect) protectedPods.delete(row.uid);
       const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect };
       this.#byIdx.set(podIdx, captured);
       return captured;
     });
+  }
+
+  /** In place: neither capture nor listeners go meanwhile. */
+  setAddresses(podIdx: number, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
+    return this.#forOpen(podIdx, (found) => this.#readdress(found, addresses));
+  }
+
+  /** What the agent calls a pod that it protects; empty: nothing is known. */
+  workloadOf(podIdx: number): string {
+    const uid = this.#byIdx.get(podIdx)?.row.uid;
+    return uid === undefined ? "" : this.#options.protectedPods.workloadOf(uid);
   }
 
   /** Undefined: done, or there was nothing to do. */
@@ -157,7 +223,9 @@ export class PodEnrollments {
     if (uid === undefined) return Promise.resolve();
     return this.#inTurn(uid, async () => {
       const found = this.#byIdx.get(podIdx);
-      if (found !== undefined && found.row.uid === uid) await this.#release(found, options.restore);
+      if (found === undefined || found.row.uid !== uid) return;
+      await this.#release(found, options.restore);
+      this.#options.protectedPods.delete(uid);
     });
   }
 
@@ -170,24 +238,39 @@ export class PodEnrollments {
     return this.#forOpen(podIdx, async ({ state, namespace }) => (state === "captured" ? namespace.sever() : 0));
   }
 
-  /** Releases every pod that has gone, and says which. Called by a timer. */
-  async sweep(): Promise<readonly PodRow[]> {
+  /** Releases every pod that has gone, and guards what must be guarded. Called by a timer. */
+  async sweep(): Promise<Swept> {
     const gone: PodRow[] = [];
+    const guarded: PodRow[] = [];
+    const failed: { readonly uid: string; readonly error: unknown }[] = [];
     for (const seen of this.all()) {
-      await this.#inTurn(seen.row.uid, async () => {
+      const turn = this.#inTurn(seen.row.uid, async () => {
         const found = this.#byIdx.get(seen.row.podIdx);
-        if (found === undefined || found.row.uid !== seen.row.uid || this.#isStillThere(found)) return;
+        if (found === undefined || found.row.uid !== seen.row.uid) return;
+        if (found.state === "awaited" || found.state === "guarded") {
+          const now = await this.#guard(found);
+          // An agent that could not enroll it may try at once.
+          if (found.state === "awaited" && now.state === "guarded") guarded.push(now.row);
+          return;
+        }
+        if (await this.#isStillThere(found)) return;
         await this.#release(found, "never");
         gone.push(found.row);
+        const { uid } = found.row;
+        const awaited = this.#options.protectedPods.has(uid) ? this.#await(uid) : undefined;
+        if (awaited !== undefined) guarded.push((await this.#guard(awaited)).row);
       });
+      // The others are looked at all the same.
+      await turn.catch((error: unknown) => failed.push({ uid: seen.row.uid, error }));
     }
-    return gone;
+    return { gone, guarded, failed };
   }
 
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; a keeper that is replaced just ends. */
   async releaseAll(): Promise<void> {
     await Promise.all(this.#turns.values());
     for (const { row } of this.all()) await this.release(row.podIdx, { restore: "now" });
+    for (const uid of this.#options.protectedPods.all()) this.#options.protectedPods.delete(uid);
     await this.close();
   }
 
@@ -196,7 +279,7 @@ export class PodEnrollments {
     await Promise.all(this.#turns.values());
     for (const timer of this.#lingering) clearTimeout(timer);
     for (const enrollment of this.all()) {
-      if (enrollment.state !== "adopted") await enrollment.namespace.close({ restore: "never" });
+      if (isOpen(enrollment)) await enrollment.namespace.close({ restore: "never" });
     }
     this.#byIdx.clear();
   }
@@ -206,41 +289,111 @@ export class PodEnrollments {
     const { netnsCookie } = namespace;
     const other = this.all().find(({ row }) => row.netnsCookie === netnsCookie && row.uid !== uid);
     if (other) return refusal("namespace-shared", `pod ${uid} lives in the network namespace of pod ${other.row.uid}`);
-    const taken = this.all().find(
-      ({ row }) => row.uid !== uid && addresses.some((address) => address === row.ip4 || address === row.ip6),
-    );
-    if (taken) return refusal("address-mismatch", `pod ${taken.row.uid} is enrolled with an address of pod ${uid}`);
+    const taken = this.#holderOf(addresses, uid);
+    if (taken) return refusal("address-taken", `pod ${taken.row.uid} is enrolled with an address of pod ${uid}`);
     const before = this.#byUid(uid);
-    const ip4 = addresses.find((address) => !isIpv6(address)) ?? null;
-    const ip6 = addresses.find((address) => isIpv6(address)) ?? null;
     if (before?.state === "adopted") {
-      const row = { ...before.row, ip4, ip6 };
-      if (before.row.netnsCookie === netnsCookie && sameAddresses(before.row, addresses)) {
+      if (before.row.netnsCookie === netnsCookie) {
         // Capture stayed on; only the listeners are new. Until `capture` comes the fail mode stays what it was.
+        const row = { ...before.row, addresses };
         this.#options.rows.admit(row, namespace.listeners, pod.netnsFd);
+        this.#options.rows.readdress(before.row, row, !this.#options.protectedPods.has(uid));
         const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect: null };
         this.#byIdx.set(row.podIdx, captured);
         return captured;
       }
       this.#withdraw(before);
     }
-    const podIdx = this.#allot();
+    // A guard keeps its index, and refuses until the pod is captured.
+    const podIdx = before?.state === "guarded" || before?.state === "awaited" ? before.row.podIdx : this.#allot();
     if (podIdx === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
     this.#options.rows.forget(podIdx);
-    const prepared: OpenEnrollment = { state: "prepared", row: { podIdx, uid, netnsCookie, ip4, ip6 }, pod, namespace };
+    const prepared: OpenEnrollment = {
+      state: "prepared",
+      row: { podIdx, uid, netnsCookie, addresses },
+      pod,
+      namespace,
+    };
     this.#byIdx.set(podIdx, prepared);
     return prepared;
   }
 
-  /** Is the pod's cgroup, process and namespace still what was found? Remembers the process that now speaks for it. */
-  #isStillThere(found: Enrollment): boolean {
-    const { tree } = this.#options;
-    if (found.state === "adopted") {
+  async #readdress(found: OpenEnrollment, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
+    const { row, namespace } = found;
+    if (sameAddresses(row.addresses, addresses)) return found;
+    const absent = await namespace.lacks(addresses);
+    if (absent !== undefined) return notThere(absent);
+    const taken = this.#holderOf(addresses, row.uid);
+    if (taken) return refusal("address-taken", `pod ${taken.row.uid} is enrolled with an address of pod ${row.uid}`);
+    const after = { ...found, row: { ...row, addresses } };
+    if (found.state === "captured") this.#options.rows.readdress(row, after.row, found.failDirect ?? false);
+    this.#byIdx.set(row.podIdx, after);
+    return after;
+  }
+
+  #holderOf(addresses: readonly string[], except: string): Enrollment | undefined {
+    return this.all().find(
+      ({ row }) => row.uid !== except && row.addresses.some((address) => addresses.includes(address)),
+    );
+  }
+
+  /** An index for a pod that must be guarded; undefined: there is none left. */
+  #await(uid: string): Extract<Enrollment, { readonly state: "awaited" }> | undefined {
+    const podIdx = this.#allot();
+    if (podIdx === undefined) return undefined;
+    const awaited = { state: "awaited", row: { podIdx, uid, netnsCookie: 0n, addresses: [] } } as const;
+    this.#byIdx.set(podIdx, awaited);
+    return awaited;
+  }
+
+  /** Puts the guard into the namespace that the pod has now, if it has any. */
+  async #guard(
+    found: Extract<Enrollment, { readonly state: "awaited" | "guarded" }>,
+  ): Promise<Extract<Enrollment, { readonly state: "awaited" | "guarded" }>> {
+    const { tree, cookieOf, rows } = this.#options;
+    const { podIdx, uid } = found.row;
+    if (found.state === "guarded") {
+      if (stillThere(tree, found.pod) !== undefined) return found;
+      rows.withdraw(found.row);
+    }
+    let now: Extract<Enrollment, { readonly state: "awaited" | "guarded" }> = {
+      state: "awaited",
+      row: { podIdx, uid, netnsCookie: 0n, addresses: [] },
+    };
+    const pod = findPod(tree, uid);
+    if (!isRefusal(pod)) {
+      try {
+        const row = { ...now.row, netnsCookie: await cookieOf(pod.netnsFd) };
+        // Of two pods in one namespace the first has the guard.
+        if (
+          !this.all().some(({ row: { netnsCookie, uid: other } }) => netnsCookie === row.netnsCookie && other !== uid)
+        ) {
+          rows.guard(row, pod.netnsFd);
+          now = { state: "guarded", row, pod };
+        }
+      } finally {
+        closeSync(pod.netnsFd);
+      }
+    }
+    this.#byIdx.set(podIdx, now);
+    return now;
+  }
+
+  /** Is the pod's process and namespace still what was found? Remembers the process that now speaks for it. */
+  async #isStillThere(found: Exclude<Enrollment, { readonly state: "awaited" }>): Promise<boolean> {
+    const { tree, cookieOf } = this.#options;
+    if (found.state === "adopted" && found.pod === undefined) {
       const pod = findPod(tree, found.row.uid);
       if (isRefusal(pod)) return false;
-      closeSync(pod.netnsFd);
-      return true; // The cookie is compared when it is prepared.
+      try {
+        if ((await cookieOf(pod.netnsFd)) !== found.row.netnsCookie) return false;
+      } finally {
+        closeSync(pod.netnsFd);
+      }
+      this.#byIdx.set(found.row.podIdx, { ...found, pod });
+      return true;
     }
+    if (found.pod === undefined) return false;
     const process = stillThere(tree, found.pod);
     if (process === undefined) return false;
     if (process !== found.pod.process) this.#byIdx.set(found.row.podIdx, { ...found, pod: { ...found.pod, process } });
@@ -250,7 +403,7 @@ export class PodEnrollments {
   /** Capture first, then what it needed: no connection is sent to a listener that has gone. */
   async #release(found: Enrollment, restore: Leave["restore"]): Promise<void> {
     this.#withdraw(found);
-    if (found.state === "adopted") return;
+    if (!isOpen(found)) return;
     const { namespace, pod } = found;
     await namespace.close(restore === "once-left" ? { restore, pid: pod.process.pid } : { restore });
   }
@@ -258,7 +411,8 @@ export class PodEnrollments {
   #withdraw(found: Enrollment): void {
     const { rows } = this.#options;
     const { podIdx, netnsCookie } = found.row;
-    if (found.state !== "prepared") rows.withdraw(found.row);
+    // Also of a prepared pod, which may have a guard.
+    if (found.state !== "awaited") rows.withdraw(found.row);
     rows.forget(podIdx);
     this.#byIdx.delete(podIdx);
     const timer = setTimeout(() => {
@@ -293,7 +447,7 @@ export class PodEnrollments {
     return this.#inTurn(seen.row.uid, async () => {
       // It may have been released, and its index given away, while this waited.
       const found = this.#byIdx.get(podIdx);
-      if (found === undefined || found.state === "adopted" || found.row.uid !== seen.row.uid) return unprepared;
+      if (found === undefined || !isOpen(found) || found.row.uid !== seen.row.uid) return unprepared;
       return act(found);
     });
   }
@@ -313,7 +467,9 @@ export class PodEnrollments {
   }
 }
 
-function sameAddresses(row: PodRow, addresses: readonly string[]): boolean {
-  const own = [row.ip4, row.ip6].filter((address) => address !== null);
+function sameAddresses(own: readonly string[], addresses: readonly string[]): boolean {
   return own.length === addresses.length && own.every((address) => addresses.includes(address));
 }
+
+export const notThere = (address: string): EnrollmentRefusal =>
+  refusal("address-mismatch", `${address} is not an address of the pod's network namespace`);

@@ -17,12 +17,13 @@ import {
 import { join } from "node:path";
 import { parseMountinfo } from "../process/mounts.ts";
 import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } from "./addon.ts";
-import { type Enrollment, type EnrollmentRefusal, PodEnrollments } from "./enrollment.ts";
+import { type EnrollmentRefusal, type OpenEnrollment, PodEnrollments } from "./enrollment.ts";
 import { type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms } from "./programs.ts";
-import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
+import { type Notice, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
 
 export type KeeperSettings = {
@@ -31,6 +32,8 @@ export type KeeperSettings = {
   readonly directory: string;
   /** The unix socket it serves, in that directory. */
   readonly socket: string;
+  /** The keeper's own, and outlives a reboot. */
+  readonly stateDirectory: string;
   readonly bpffs: string;
   readonly podsCgroup: string;
   readonly heartbeatLimitMs: number;
@@ -48,7 +51,7 @@ export type KeeperOptions = {
 };
 
 /** How soon a pod that ended, or an agent that fell silent, is noticed. */
-const SWEEP_EVERY_MS = 500;
+const SWEEP_EVERY_MS = 250;
 const LOOK_EVERY_MS = 250;
 /** The mount source by which a later keeper recognises a mount that a keeper made. */
 const MOUNT_SOURCE = "orlop";
@@ -99,8 +102,12 @@ function opener(config: KeeperSettings, kernel: LoadedPrograms, namespaces: PodN
       await kernel.takeOver((uid, sockMapFd) => endMarked(tree, namespaces, uid, sockMapFd), log);
     }
     kernel.attach(log);
-    const enrollments = new PodEnrollments({ tree, openNamespace: namespaces.open, rows: kernel.rows });
+    const { open: openNamespace, cookieOf } = namespaces;
+    const protectedPods = openProtectedPods(config, log);
+    const enrollments = new PodEnrollments({ tree, openNamespace, cookieOf, rows: kernel.rows, protectedPods });
     log.info("attached", { adopted: enrollments.all().length });
+    // Before any agent is here.
+    await sweep(enrollments, () => {}, log);
     open.opened = enrollments;
     return enrollments;
   };
@@ -115,6 +122,22 @@ function opener(config: KeeperSettings, kernel: LoadedPrograms, namespaces: PodN
     { opened: undefined },
   );
   return open;
+}
+
+/** Without a place for the list the keeper protects what it learns of, until it ends. */
+function openProtectedPods({ stateDirectory }: KeeperSettings, log: KeeperLog): ProtectedPods {
+  const failed = (error: unknown): void =>
+    log.error("the list of protected pods could not be kept or read: a later keeper may begin without it", {
+      directory: stateDirectory,
+      error: String(error),
+    });
+  try {
+    ownDirectory(stateDirectory);
+  } catch (error) {
+    failed(error);
+    return new ProtectedPods({ read: () => undefined, write: () => {} }, failed);
+  }
+  return new ProtectedPods(protectedPodsFile(join(stateDirectory, "protected-pods.json")), failed);
 }
 
 /** A pod without a process has nobody left who could speak. */
@@ -153,7 +176,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
-    setInterval(() => open.opened && void sweep(open.opened, lender, log), SWEEP_EVERY_MS),
+    setInterval(sweeper(open, lender, log), SWEEP_EVERY_MS),
   ];
   undo.push(() => {
     for (const timer of timers) clearInterval(timer);
@@ -195,6 +218,19 @@ function answerer(kernel: LoadedPrograms, open: OpenPods, log: KeeperLog): (requ
         log.info("an agent is here", { node: request.node, pods: pods.length });
         return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, pods }, fds: kernel.lentFds() };
       }
+      case "guard": {
+        const row = await enrollments.guard(request.uid, request.workload);
+        return isRefusal(row) ? refuse(id, row) : { reply: { id, op: "guarded", podIdx: row.podIdx } };
+      }
+      case "set-addresses": {
+        const { podIdx, addresses } = request;
+        const result = await enrollments.setAddresses(podIdx, addresses);
+        if (isRefusal(result)) return refuse(id, result);
+        log.info("has other addresses", { pod: result.row.uid, podIdx, addresses });
+        return { reply: { id, op: "done" } };
+      }
+      case "workload-of":
+        return { reply: { id, op: "workload", workload: enrollments.workloadOf(request.podIdx) } };
       case "prepare": {
         const result = await enrollments.prepare(request.uid, request.addresses);
         return isRefusal(result) ? refuse(id, result) : prepared(id, result);
@@ -229,7 +265,7 @@ function answerer(kernel: LoadedPrograms, open: OpenPods, log: KeeperLog): (requ
   };
 }
 
-function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }>): ReplyWithFds {
+function prepared(id: number, enrolled: OpenEnrollment): ReplyWithFds {
   const { row, namespace, state } = enrolled;
   return {
     reply: {
@@ -245,14 +281,30 @@ function prepared(id: number, enrolled: Exclude<Enrollment, { state: "adopted" }
   };
 }
 
-async function sweep(enrollments: PodEnrollments, lender: Lender, log: KeeperLog): Promise<void> {
-  try {
-    for (const { podIdx, uid } of await enrollments.sweep()) {
-      log.info("a pod has gone", { pod: uid, podIdx });
-      lender.notify({ id: 0, op: "pod-gone", podIdx, uid });
-    }
-  } catch (error) {
-    log.error("looking after pods failed; tried again with the next turn", { error: String(error) });
+/** A sweep that takes longer than the time between two is waited for. */
+function sweeper(open: OpenPods, lender: Lender, log: KeeperLog): () => void {
+  let sweeping = false;
+  return () => {
+    if (sweeping || open.opened === undefined) return;
+    sweeping = true;
+    void sweep(open.opened, (notice) => lender.notify(notice), log).finally(() => {
+      sweeping = false;
+    });
+  };
+}
+
+async function sweep(enrollments: PodEnrollments, notify: (notice: Notice) => void, log: KeeperLog): Promise<void> {
+  const { gone, guarded, failed } = await enrollments.sweep();
+  for (const { podIdx, uid } of gone) {
+    log.info("a pod has gone", { pod: uid, podIdx });
+    notify({ id: 0, op: "pod-gone", podIdx, uid });
+  }
+  for (const { podIdx, uid } of guarded) {
+    log.info("a pod is guarded", { pod: uid, podIdx });
+    notify({ id: 0, op: "pod-guarded", podIdx, uid });
+  }
+  for (const { uid, error } of failed) {
+    log.error("looking after a pod failed; tried again with the next turn", { pod: uid, error: String(error) });
   }
 }
 

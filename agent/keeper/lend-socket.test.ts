@@ -49,6 +49,7 @@ function startClient(): Promise<KeeperClient> {
         resolve(client);
       },
       onLost: (why) => assert.fail(`the bystander lost its keeper: ${why}`),
+      onPodGuarded: () => {},
       onPodGone: nothing,
     });
   });

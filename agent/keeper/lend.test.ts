@@ -91,6 +91,7 @@ function setUp(uid = 0) {
       greeted?.();
     },
     onLost: (why) => lost.push(why),
+    onPodGuarded: () => {},
     onPodGone: (_podIdx, which) => gone.push(which),
   };
   const nextWelcome = (): Promise<void> =>

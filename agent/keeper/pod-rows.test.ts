@@ -44,7 +44,7 @@ function setUp() {
   };
   return { tables, pinned, rows: new PodRowMaps(tables, links) };
 }
-const row = { podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n, ip4: "10.0.0.3", ip6: "fd00::3" };
+const row = { podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n, addresses: ["10.0.0.3", "fd00::3"] };
 const listeners = [
   { kind: "outbound", family: 4, address: "127.0.0.1", port: 15001, fd: 20 },
   { kind: "inbound", family: 4, address: "127.0.0.1", port: 15006, fd: 21 },
@@ -92,10 +92,37 @@ test("a captured pod in bytes, and nothing of it afterwards", () => {
   assert.equal(pinned.size, 0);
 });
 
+test("a guard is a pod without an address, and goes when the pod is withdrawn", () => {
+  const { rows, tables, pinned } = setUp();
+  rows.guard(row, 9);
+  assert.deepEqual([...tables.podByIp.keys()], []);
+  const [adopted] = rows.adopted();
+  assert.deepEqual(adopted, { row: { ...row, addresses: [] }, failDirect: false });
+  rows.admit(row, [], 9);
+  rows.capture(row, false);
+  assert.deepEqual(rows.adopted(), [{ row, failDirect: false }]);
+  rows.withdraw(row);
+  assert.deepEqual([rows.adopted(), [...pinned]], [[], []]);
+});
+
+test("several addresses of a family: all lead to the pod, the first of each is its source; they change in place", () => {
+  const { rows, tables } = setUp();
+  const two = { ...row, addresses: ["10.0.0.3", "10.0.1.3", "fd00::3"] };
+  rows.admit(row, [], 9);
+  rows.capture(row, true);
+  rows.readdress(row, two, true);
+  assert.deepEqual(rows.adopted(), [
+    { row: { ...row, addresses: ["10.0.0.3", "fd00::3", "10.0.1.3"] }, failDirect: true },
+  ]);
+  rows.readdress(two, { ...row, addresses: ["10.0.1.3"] }, true);
+  assert.deepEqual(rows.adopted(), [{ row: { ...row, addresses: ["10.0.1.3"] }, failDirect: true }]);
+  assert.equal(tables.podByIp.keys().length, 1);
+});
+
 test("an address that became another pod's stays with it", () => {
   const { tables, rows } = setUp();
   rows.admit(row, [], 9);
-  rows.admit({ ...row, podIdx: 4, uid: "other", netnsCookie: 5n, ip6: null }, [], 9);
+  rows.admit({ ...row, podIdx: 4, uid: "other", netnsCookie: 5n, addresses: ["10.0.0.3"] }, [], 9);
   rows.withdraw(row);
   assert.deepEqual([...tables.podByIp.rows.keys()], ["00000000000000000000ffff0a000003"]);
 });
@@ -137,11 +164,11 @@ test("a later keeper takes over whole pods and removes halves", () => {
   const { tables, pinned, rows } = setUp();
   rows.admit(row, listeners, 9);
   rows.capture(row, false);
-  const half = { podIdx: 4, uid: "half", netnsCookie: 44n, ip4: "10.0.0.4", ip6: null };
+  const half = { podIdx: 4, uid: "half", netnsCookie: 44n, addresses: ["10.0.0.4"] };
   rows.admit(half, [], 9);
-  rows.capture({ podIdx: 5, uid: "no-link", netnsCookie: 55n, ip4: "10.0.0.5", ip6: null }, false);
+  rows.capture({ podIdx: 5, uid: "no-link", netnsCookie: 55n, addresses: ["10.0.0.5"] }, false);
   pinned.set("not ours", 1);
-  assert.deepEqual(rows.adopted(), [row]);
+  assert.deepEqual(rows.adopted(), [{ row, failDirect: false }]);
   assert.deepEqual([...pinned.keys()], ["3-0a-1b+c"]);
   assert.equal(tables.podByNetns.rows.size, 1);
   assert.equal(tables.podByIp.rows.size, 2);

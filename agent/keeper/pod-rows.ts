@@ -19,8 +19,8 @@ import {
   orlopUsage,
   orlopVipKey,
 } from "../abi.ts";
-import { bytes16ToIp, ipToBytes16 } from "../mesh/ip.ts";
-import type { HeldListener, PodRow, PodRows } from "./enrollment.ts";
+import { bytes16ToIp, ipToBytes16, isIpv6 } from "../mesh/ip.ts";
+import type { AdoptedPod, HeldListener, PodRow, PodRows } from "./enrollment.ts";
 import type { PodUsageView } from "./protocol.ts";
 
 /** One map of the keeper's. Keys and values have exactly the map's sizes. */
@@ -70,8 +70,10 @@ function podValue(row: PodRow, flags: number): Uint8Array {
   const value = new Uint8Array(orlopPod.size);
   view(value).setUint32(orlopPod.podIdx, row.podIdx, little);
   view(value).setUint32(orlopPod.flags, flags, little);
-  if (row.ip4 !== null) value.set(ipToBytes16(row.ip4), orlopPod.ip4);
-  if (row.ip6 !== null) value.set(ipToBytes16(row.ip6), orlopPod.ip6);
+  const ip4 = row.addresses.find((address) => !isIpv6(address));
+  const ip6 = row.addresses.find((address) => isIpv6(address));
+  if (ip4 !== undefined) value.set(ipToBytes16(ip4), orlopPod.ip4);
+  if (ip6 !== undefined) value.set(ipToBytes16(ip6), orlopPod.ip6);
   return value;
 }
 
@@ -160,10 +162,14 @@ export class PodRowMaps implements PodRows {
     deleteWhere(this.#tables.dstOfFlow, (key) => view(key).getBigUint64(orlopFlow.netnsCookie, little) === netnsCookie);
   }
 
+  /** A pod without an address: connect refuses for want of a source, and sk_lookup for want of a row of the destination. */
+  guard(row: PodRow, netnsFd: number): void {
+    this.#links.attach(linkName(row), netnsFd);
+    this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue({ ...row, addresses: [] }, 0));
+  }
+
   admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void {
-    for (const address of [row.ip4, row.ip6]) {
-      if (address !== null) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, 0));
-    }
+    for (const address of row.addresses) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, 0));
     for (const { family, port, fd } of listeners) {
       if (!ASSIGNED_PORTS.includes(port)) continue;
       this.#tables.inboundSocket.put(socketKey(row.podIdx, family, port), socketValue(fd));
@@ -173,26 +179,30 @@ export class PodRowMaps implements PodRows {
 
   capture(row: PodRow, failDirect: boolean): void {
     const flags = failDirect ? ORLOP_POD_FAIL_DIRECT : 0;
-    for (const address of [row.ip4, row.ip6]) {
-      if (address !== null) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, flags));
-    }
+    for (const address of row.addresses) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, flags));
     this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue(row, flags));
+  }
+
+  readdress(before: PodRow, after: PodRow, failDirect: boolean): void {
+    this.capture(after, failDirect);
+    for (const address of before.addresses) {
+      if (!after.addresses.includes(address))
+        this.#deleteIfOf(this.#tables.podByIp, ipToBytes16(address), after.podIdx);
+    }
   }
 
   withdraw(row: PodRow): void {
     const { podByNetns, podByIp, inboundSocket } = this.#tables;
     podByNetns.delete(cookieKey(row.netnsCookie));
     this.#links.detach(linkName(row));
-    for (const address of [row.ip4, row.ip6]) {
-      if (address !== null) this.#deleteIfOf(podByIp, ipToBytes16(address), row.podIdx);
-    }
+    for (const address of row.addresses) this.#deleteIfOf(podByIp, ipToBytes16(address), row.podIdx);
     for (const port of ASSIGNED_PORTS) {
       for (const family of [4, 6] as const) inboundSocket.delete(socketKey(row.podIdx, family, port));
     }
   }
 
   /** Whole pods are taken over; halves, from a keeper that died in between, are removed. */
-  adopted(): readonly PodRow[] {
+  adopted(): readonly AdoptedPod[] {
     const { podByNetns, podByIp } = this.#tables;
     const pinned = new Map<number, { readonly name: string; readonly uid: string }>();
     for (const name of this.#links.names()) {
@@ -200,27 +210,35 @@ export class PodRowMaps implements PodRows {
       if (known === undefined || pinned.has(known.podIdx)) this.#links.detach(name);
       else pinned.set(known.podIdx, { name, uid: known.uid });
     }
-    const rows: PodRow[] = [];
+    const pods: AdoptedPod[] = [];
     for (const key of podByNetns.keys()) {
       const value = podByNetns.get(key);
       if (value === undefined) continue;
       const podIdx = u32At(value, orlopPod.podIdx);
       const link = pinned.get(podIdx);
-      if (link === undefined || rows.some((row) => row.podIdx === podIdx)) {
+      if (link === undefined || pods.some(({ row }) => row.podIdx === podIdx)) {
         podByNetns.delete(key);
         continue;
       }
       const netnsCookie = view(key).getBigUint64(0, little);
-      const [ip4, ip6] = [addressOf(value, orlopPod.ip4), addressOf(value, orlopPod.ip6)];
-      rows.push({ podIdx, uid: link.uid, netnsCookie, ip4, ip6 });
+      const sources = [addressOf(value, orlopPod.ip4), addressOf(value, orlopPod.ip6)];
+      const addresses = sources.filter((address) => address !== null);
+      const failDirect = (u32At(value, orlopPod.flags) & ORLOP_POD_FAIL_DIRECT) !== 0;
+      pods.push({ row: { podIdx, uid: link.uid, netnsCookie, addresses }, failDirect });
     }
-    const whole = new Set(rows.map(({ podIdx }) => podIdx));
-    for (const [podIdx, { name }] of pinned) if (!whole.has(podIdx)) this.#links.detach(name);
+    const further = new Map(pods.map(({ row }) => [row.podIdx, new Set(row.addresses)]));
+    for (const [podIdx, { name }] of pinned) if (!further.has(podIdx)) this.#links.detach(name);
     for (const key of podByIp.keys()) {
       const value = podByIp.get(key);
-      if (value !== undefined && !whole.has(u32At(value, orlopPodIp.podIdx))) podByIp.delete(key);
+      if (value === undefined) continue;
+      const addresses = further.get(u32At(value, orlopPodIp.podIdx));
+      if (addresses === undefined) podByIp.delete(key);
+      else addresses.add(bytes16ToIp(key, 0));
     }
-    return rows;
+    return pods.map(({ row, failDirect }) => ({
+      row: { ...row, addresses: [...(further.get(row.podIdx) ?? [])] },
+      failDirect,
+    }));
   }
 
   /** An address that has meanwhile become another pod's is left alone. */

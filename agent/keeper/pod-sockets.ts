@@ -4,17 +4,31 @@ import { closeSync } from "node:fs";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
 import { canonicalIp, isIpv6 } from "../mesh/ip.ts";
 import type { PodThread } from "./addon.ts";
-import type { EnrollmentRefusal, HeldListener, OpenNamespace, PodNamespace } from "./enrollment.ts";
+import {
+  type EnrollmentRefusal,
+  type HeldListener,
+  notThere,
+  type OpenNamespace,
+  type PodNamespace,
+} from "./enrollment.ts";
 import { untilAgentLeft } from "./leaving.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { ListenerKind, SocketKind } from "./protocol.ts";
 
 type Place = { readonly kind: ListenerKind; readonly family: 4 | 6; readonly address: string; readonly port: number };
 
+function canonical(addresses: readonly string[]): ReadonlySet<string> {
+  const texts = addresses.map((text) => canonicalIp(text.split("%")[0] ?? ""));
+  return new Set(texts.filter((text) => text !== undefined));
+}
+
 const familyOf = (address: string): 4 | 6 => (isIpv6(address) ? 6 : 4);
 
-/** What a pod listens on for us: loopback for what the hooks steer there, its own addresses for tunnels. */
-export function listenerPlaces(addresses: readonly string[], hasIpv6Loopback: boolean): Place[] {
+/**
+ * What a pod listens on for us, all on loopback: the hooks steer there what is meant for it, and the accepted socket's local
+ * address is the address that was dialled. So other addresses of the pod need no other listeners.
+ */
+export function listenerPlaces(hasIpv6Loopback: boolean): Place[] {
   const loopbacks = hasIpv6Loopback ? ["127.0.0.1", "::1"] : ["127.0.0.1"];
   const place =
     (kind: ListenerKind, port: number) =>
@@ -26,9 +40,8 @@ export function listenerPlaces(addresses: readonly string[], hasIpv6Loopback: bo
     });
   return [
     ...loopbacks.map(place("outbound", ORLOP_PORT_OUTBOUND)),
-    // Reached only by what sk_lookup assigns; the accepted socket's local address is the address that was dialled.
     ...loopbacks.map(place("inbound", ORLOP_PORT_INBOUND)),
-    ...addresses.map(place("hbone", ORLOP_PORT_HBONE)),
+    ...loopbacks.map(place("hbone", ORLOP_PORT_HBONE)),
   ];
 }
 
@@ -76,18 +89,17 @@ export class PodNamespaces {
       const info = await this.#thread.podInfo(netnsFd);
       // It comes back before all of it had left: what is there is needed again.
       this.#leaving.get(info.cookie)?.stop.abort();
-      const texts = info.addresses.map((text) => canonicalIp(text.split("%")[0] ?? ""));
-      const podAddresses = new Set(texts.filter((text) => text !== undefined));
+      const podAddresses = canonical(info.addresses);
       const absent = addresses.find((address) => !podAddresses.has(address));
       if (absent !== undefined) {
         undo();
-        return refusal("address-mismatch", `${absent} is not an address of the pod's network namespace`);
+        return notThere(absent);
       }
       const { preservesSource, problem } = await this.#thread.prepareNamespace(netnsFd);
       if (!preservesSource) {
         this.#log.warn("applications of a pod will not see their clients' addresses", { addresses, problem });
       }
-      for (const place of listenerPlaces(addresses, podAddresses.has("::1"))) {
+      for (const place of listenerPlaces(podAddresses.has("::1"))) {
         const fd = await this.#thread.listen(netnsFd, place.address, place.port, { transparent: false });
         listeners.push({ ...place, fd });
       }
@@ -99,6 +111,8 @@ export class PodNamespaces {
       return refusal("listeners-held", message);
     }
   };
+
+  readonly cookieOf = async (netnsFd: number): Promise<bigint> => (await this.#thread.podInfo(netnsFd)).cookie;
 
   /** Ends what another layout's dst_of_sock marks as bypassing the agent; how many. */
   endMarked(netnsFd: number, sockMapFd: number): Promise<number> {
@@ -117,6 +131,10 @@ export class PodNamespaces {
     return {
       ...made,
       makeSockets: async (kind: SocketKind, count: number) => [...(await this.#thread.sockets(netnsFd, kind, count))],
+      lacks: async (addresses) => {
+        const present = canonical((await this.#thread.podInfo(netnsFd)).addresses);
+        return addresses.find((address) => !present.has(address));
+      },
       sever: () => this.#thread.sever(netnsFd, this.#pairsFd, this.#inByPortFd),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);

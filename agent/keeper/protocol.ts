@@ -5,7 +5,7 @@
 export const MAX_PACKET_BYTES = 65_536;
 /** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
 export const MAX_PACKET_FDS = 64;
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 /**
  * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
@@ -38,11 +38,26 @@ export type LentMap = (typeof LENT_MAPS)[number];
 
 export type Request =
   | { readonly id: number; readonly op: "hello"; readonly version: number; readonly node: string }
+  /**
+   * Allot an index, and refuse what comes into the pod's namespace and what it dials, whenever there is such a namespace and the pod
+   * is not captured; until it is released, or captured with failDirect. The keeper remembers it, and after a reboot begins with
+   * it. `workload`: what the agent calls the pod. Idempotent.
+   */
+  | { readonly id: number; readonly op: "guard"; readonly uid: string; readonly workload: string }
   /** Find the pod, open and lend its listeners, allot an index; capture stays off. Idempotent: an enrolled pod is lent again. */
   | { readonly id: number; readonly op: "prepare"; readonly uid: string; readonly addresses: readonly string[] }
+  /** Of a prepared or captured pod, in place: the new addresses come before the others go. */
+  | {
+      readonly id: number;
+      readonly op: "set-addresses";
+      readonly podIdx: number;
+      readonly addresses: readonly string[];
+    }
+  /** What this agent or an earlier agent called the pod in `guard`. */
+  | { readonly id: number; readonly op: "workload-of"; readonly podIdx: number }
   /** Turn capture on. The agent asks for it once it can serve: verdicts written, listeners polled. */
   | { readonly id: number; readonly op: "capture"; readonly podIdx: number; readonly failDirect: boolean }
-  /** Capture off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
+  /** Capture and guard off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
   | { readonly id: number; readonly op: "release"; readonly podIdx: number }
   | {
       readonly id: number;
@@ -60,13 +75,15 @@ export type Request =
   | { readonly id: number; readonly op: "programs" };
 
 export type Reply =
-  /** Descriptors: one per LENT_MAPS name. `pods` are those already captured (an earlier agent's), to prepare again or release. */
+  /** Descriptors: one per LENT_MAPS name. `pods` are those already captured or guarded, to prepare again or release. */
   | {
       readonly id: number;
       readonly op: "welcome";
       readonly version: number;
       readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
     }
+  | { readonly id: number; readonly op: "guarded"; readonly podIdx: number }
+  | { readonly id: number; readonly op: "workload"; readonly workload: string }
   /** Descriptors: one per listener, same order. netnsCookie as decimal text (64 bit). */
   | {
       readonly id: number;
@@ -89,14 +106,26 @@ export type Reply =
     }
   | { readonly id: number; readonly op: "refused"; readonly reason: RefusedReason; readonly message: string };
 
-/** Sent unasked, id 0. */
-export type Notice = { readonly id: 0; readonly op: "pod-gone"; readonly podIdx: number; readonly uid: string };
+/**
+ * Sent unasked, id 0.
+ * - pod-gone: the pod's namespace has gone, and the keeper has released the pod
+ * - pod-guarded: the keeper holds a guard for the pod under this index, or has found the pod whose guard it held
+ */
+export type Notice = {
+  readonly id: 0;
+  readonly op: "pod-gone" | "pod-guarded";
+  readonly podIdx: number;
+  readonly uid: string;
+};
 
 export type RefusedReason =
   | "bad-request"
   | "pod-not-found"
   | "host-network"
+  /** The pod's namespace has no such address. */
   | "address-mismatch"
+  /** The namespace has the address, and another enrolled pod is known under it. */
+  | "address-taken"
   /** Another pod's namespace: what is captured in it could not be distinguished. */
   | "namespace-shared"
   /** An earlier agent still holds the pod's listeners: close them and ask again. */

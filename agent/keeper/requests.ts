@@ -1,12 +1,12 @@
 // keeper · the closed list of what an agent may ask. Pure: text in, a checked request or the reason against it out.
 // The sender of a packet may be hostile: every field is checked, bounded and rebuilt; nothing else passes on.
-import { canonicalIp, cidrContains, ipToBytes16, isIpv6, parseCidr } from "../mesh/ip.ts";
+import { canonicalIp, cidrContains, ipToBytes16, parseCidr } from "../mesh/ip.ts";
 import { MAX_PACKET_BYTES, MAX_PACKET_FDS, type Request, type SocketKind } from "./protocol.ts";
 
 /** Pods of one node, and so the bound of every table that has a row per pod. */
 export const MAX_PODS = 1024;
-/** One address per family: what struct orlop_pod holds. */
-const MAX_ADDRESSES = 2;
+/** Of one pod. */
+const MAX_ADDRESSES = 16;
 
 export type ParsedRequest =
   | { readonly ok: true; readonly request: Request }
@@ -44,20 +44,26 @@ const addresses: Field = (value) => {
   if (!Array.isArray(value) || value.length === 0 || value.length > MAX_ADDRESSES) return undefined;
   const canonical = value.map(podAddress);
   if (canonical.some((one) => one === undefined)) return undefined;
-  const families = new Set(canonical.map((one) => isIpv6(String(one))));
-  return families.size === canonical.length ? canonical : undefined;
+  return new Set(canonical).size === canonical.length ? canonical : undefined;
 };
 
 const id = integer(1, 2 ** 31 - 1);
 const podIdx = integer(1, MAX_PODS);
 /** A path component of the cgroup tree: no slash, no leading dot. */
 const podUid = matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 128);
+/** Printable ASCII; kept for the agent. */
+const workload = matching(/^[!-~]*$/, 1024);
+export const isPodUid = (value: unknown): value is string => podUid(value) !== undefined;
+export const isWorkloadName = (value: unknown): value is string => workload(value) !== undefined;
 const nodeName = matching(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/, 253);
 
 /** Every operation with all its fields: one more, or one less, is refused. */
 const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: Field } } = {
   hello: { version: integer(1, 65_535), node: nodeName },
+  guard: { uid: podUid, workload },
   prepare: { uid: podUid, addresses },
+  "set-addresses": { podIdx, addresses },
+  "workload-of": { podIdx },
   capture: { podIdx, failDirect: flag },
   release: { podIdx },
   sockets: { podIdx, kind: socketKind, count: integer(1, MAX_PACKET_FDS) },

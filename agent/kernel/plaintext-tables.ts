@@ -9,7 +9,7 @@ import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Destinations } from "./destinations.ts";
 import { Gate, InByPort, type InEntry, OutByDst, type OutEntry } from "./maps.ts";
-import { failDirect, inEntries, inRules } from "./plaintext-verdicts.ts";
+import { failDirect, inEntries, inRules, refusesPlaintext } from "./plaintext-verdicts.ts";
 import { closeGroup, type TableChange, type TableWriter, tableChange, writeChange } from "./table-change.ts";
 
 export type KernelTablesOptions = {
@@ -68,6 +68,11 @@ export class KernelTables {
   /** Never once a destination did not fit: to the kernel it is as unknown as an address outside the mesh. */
   failDirect(workload: Workload): boolean {
     return !this.#full && failDirect(workload, this.#options);
+  }
+
+  /** Plaintext to some port of it is refused. */
+  refusesPlaintext(workload: Workload): boolean {
+    return refusesPlaintext(workload, this.#options);
   }
 
   /** Writes the verdicts of an enrolled pod, as the mesh is now. True: plaintext that could pass before may not all pass now. */

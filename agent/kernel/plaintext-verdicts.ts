@@ -72,6 +72,11 @@ export function failDirect(workload: Workload, world: VerdictWorld): boolean {
   return perPort(workload, world).every(({ verdict }) => verdict === "pass");
 }
 
+/** Is plaintext to some port of the workload refused whatever the policies say? */
+export function refusesPlaintext(workload: Workload, world: VerdictWorld): boolean {
+  return perPort(workload, world).some(({ verdict }) => verdict === "refuse");
+}
+
 function perPort(workload: Workload, world: VerdictWorld): { readonly port: number; readonly verdict: InVerdict }[] {
   const named = world.mesh
     .peerAuthenticationsFor(workload)

@@ -31,6 +31,7 @@ import { keeperEvents } from "./keeper-events.ts";
 import { followMesh } from "./mesh-follower.ts";
 import { operatorView } from "./operator-view.ts";
 import { peerCredentials } from "./peer-credentials.ts";
+import { adoptLastGood } from "./state-files.ts";
 import { stopSignal, untilAborted } from "./stop-signal.ts";
 import { Telemetry } from "./telemetry.ts";
 import { hearThreads } from "./thread-messages.ts";
@@ -59,6 +60,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const authority = new EmbeddedAuthority({ ...config.ca, trustDomain: settings.trustDomain }, { wallMs: Date.now });
   await authority.prepare();
   becomeUnprivileged(config.agentUid, config.agentGid);
+  adoptLastGood(config, (message) => log.room("control").warn(message));
   writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
 
   // Each stack ends its parts in reverse. `node` keeps what open connections need, `serving` what the next agent needs

@@ -255,6 +255,7 @@ test("the keeper's coming opens the maps for every part before pods are enrolled
     enrollment: {
       keeperCame: async (pods) => void calls.push(`enrolls ${pods.length}`),
       podGone: (podIdx) => void calls.push(`gone ${podIdx}`),
+      podGuarded: (podIdx, uid) => void calls.push(`guarded ${podIdx} ${uid}`),
     },
     connected: (now) => void calls.push(`connected ${now}`),
     log,
@@ -262,14 +263,16 @@ test("the keeper's coming opens the maps for every part before pods are enrolled
   const maps = { gate: 7, dst_of_flow: 8 } as Partial<LentMaps> as LentMaps;
   events.onWelcome({ maps, pods: [{ podIdx: 3, uid: "web" }] });
   events.onPodGone(3, "web");
+  events.onPodGuarded(4, "web");
   events.onLost("it closed");
   assert.deepEqual(calls, [
     ...["tables opens 7", "pairs opens 7", "flow map 8", "connected true", "enrolls 1"],
-    ...["gone 3", "connected false"],
+    ...["gone 3", "guarded 4 web", "connected false"],
   ]);
   assert.deepEqual(log.lines, [
     "keeper info keeper connected",
     "keeper info pod gone",
+    "keeper info pod guarded until it is captured",
     "keeper warn keeper lost: pods that are captured go on",
   ]);
 });
@@ -307,6 +310,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
     },
     tables: { setDestinations: () => void calls.push("tables") },
     enrollment: {
+      followNames: () => void calls.push("names"),
       meshChanged: async () => void calls.push("enrollment"),
       localPods: () => pods,
     },
@@ -315,7 +319,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
   });
   const always = ["before", "mesh", "threads updates", "after"];
   emit([]);
-  assert.deepEqual(calls.splice(0), [...always, "pairs", "tables", "applied", "enrollment"]);
+  assert.deepEqual(calls.splice(0), [...always, "names", "pairs", "tables", "applied", "enrollment"]);
   leaving.abort();
   emit([]);
   assert.deepEqual(calls.splice(0), always);

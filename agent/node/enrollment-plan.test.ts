@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Workload } from "../mesh/workload.ts";
 import { workload } from "../traffic/mesh.fake.ts";
-import { desiredPods, type EnrollmentStep, type HeldPod, nextSteps, type PresentPods } from "./enrollment-plan.ts";
+import {
+  desiredPods,
+  type EnrollmentStep,
+  type HeldPod,
+  nextSteps,
+  type PresentPods,
+  type UnservedPod,
+} from "./enrollment-plan.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
 const api = workload("api", { addresses: ["10.0.0.2"] });
@@ -11,6 +18,8 @@ const heldWeb: HeldPod = {
   state: "captured",
   podIdx: 3,
   podUid: "uid-web",
+  netnsCookie: 7n,
+  preservesSource: true,
   workloadUid: web.uid,
   addresses: ["fd00::1", "10.0.0.1"],
   identity: web.identity,
@@ -22,9 +31,19 @@ function plan(
   present: Partial<PresentPods> = {},
   failDirect = false,
 ): readonly EnrollmentStep[] {
-  const all: PresentPods = { held: [], found: new Map(), resting: new Set(), ...present };
-  return nextSteps(desiredPods(workloads, "n1"), all, () => failDirect);
+  const desired = desiredPods(workloads, "n1");
+  const all: PresentPods = {
+    held: [],
+    found: new Map(),
+    guarded: new Map([...desired.pods].map(([podUid, { uid }]) => [podUid, uid])),
+    resting: new Set(),
+    contested: new Set(),
+    ...present,
+  };
+  const isMember = (uid: string): boolean => workloads.some((each) => each.uid === uid && each.protocol === "hbone");
+  return nextSteps(desired, all, { failDirect: () => failDirect, refusesPlaintext: () => !failDirect, isMember });
 }
+const foundPod = (podIdx: number, workloadUid?: string): UnservedPod => ({ podIdx, workloadUid });
 
 describe("desired pods", () => {
   test("this node's pods that speak HBONE, have a pod UID and an address", () => {
@@ -56,38 +75,78 @@ describe("the next steps", () => {
     assert.deepEqual(plan([api], { resting: new Set(["uid-api"]) }), []);
   });
 
-  test("a pod that left the mesh, the node or the world is released", () => {
-    for (const workloads of [[], [{ ...web, protocol: "none" as const }], [{ ...web, node: "n2" }]]) {
+  test("pods that must not be open are guarded before anything else, under the workload that has them now", () => {
+    const orphaned: HeldPod = { ...heldWeb, state: "orphaned" };
+    assert.deepEqual(plan([web, api], { held: [orphaned], guarded: new Map([["uid-api", api.uid]]) }), [
+      { op: "guard", workload: web },
+    ]);
+    const renamed = { ...web, uid: "cluster//Pod/shop/web-2" };
+    assert.deepEqual(plan([renamed], { held: [heldWeb], guarded: new Map([["uid-web", web.uid]]) }), [
+      { op: "guard", workload: renamed },
+    ]);
+    assert.deepEqual(plan([web], { guarded: new Map() }, true), [{ op: "enroll", workload: web }]);
+  });
+
+  test("a pod whose workload left the mesh is released", () => {
+    for (const workloads of [[], [{ ...web, protocol: "none" as const }]]) {
       assert.deepEqual(plan(workloads, { held: [heldWeb] }), [{ op: "release", pod: heldWeb }]);
+      assert.deepEqual(plan(workloads, { found: new Map([["uid-web", foundPod(3, web.uid)]]) }), [
+        { op: "release-found", podUid: "uid-web", podIdx: 3 },
+      ]);
     }
   });
 
-  test("other addresses, or another pod under the name: released before anything is enrolled", () => {
-    for (const now of [
-      { ...web, addresses: ["10.0.0.7"] },
-      { ...web, podUid: "uid-web-2" },
-    ]) {
-      assert.deepEqual(plan([now, api], { held: [heldWeb] }), [{ op: "release", pod: heldWeb }]);
-    }
+  test("other addresses and another name are changed in place; what failed rests", () => {
+    const moved = { ...web, addresses: ["10.0.0.7"] };
+    assert.deepEqual(plan([moved], { held: [heldWeb] }), [{ op: "set-addresses", pod: heldWeb, workload: moved }]);
+    assert.deepEqual(plan([moved], { held: [heldWeb], resting: new Set(["uid-web"]) }), []);
+    const renamed = { ...web, uid: "cluster//Pod/shop/web-2" };
+    assert.deepEqual(plan([renamed], { held: [heldWeb] }), [{ op: "set-workload", pod: heldWeb, workload: renamed }]);
+  });
+
+  test("a workload with another node keeps its pod here, whoever holds it", () => {
+    const elsewhere = { ...web, node: "n2" };
+    assert.deepEqual(plan([elsewhere], { held: [heldWeb] }), []);
+    assert.deepEqual(plan([elsewhere], { found: new Map([["uid-web", foundPod(3, web.uid)]]) }), []);
+  });
+
+  test("a workload with another pod keeps the former until the other is captured, or is there and contends with it", () => {
+    const other = { ...web, podUid: "uid-web-2" };
+    const heldOther: HeldPod = { ...heldWeb, podUid: "uid-web-2", podIdx: 4 };
+    const resting = new Set(["uid-web-2"]);
+    assert.deepEqual(plan([other], { held: [heldWeb] }), [{ op: "enroll", workload: other }]);
+    assert.deepEqual(plan([other], { held: [heldWeb], resting }), []);
+    const release = [{ op: "release", pod: heldWeb }];
+    assert.deepEqual(plan([other], { held: [heldWeb], resting, contested: resting }), release);
+    assert.deepEqual(plan([other], { held: [heldWeb, heldOther] }), release);
+  });
+
+  test("a guard that is needless is released when the pod cannot be enrolled", () => {
+    const found = new Map([["uid-web", foundPod(3, web.uid)]]);
+    const resting = new Set(["uid-web"]);
+    assert.deepEqual(plan([web], { found, resting }, true), [{ op: "release-found", podUid: "uid-web", podIdx: 3 }]);
+    assert.deepEqual(plan([web], { found, resting }), []);
   });
 
   test("pods of an earlier agent: those that the mesh names are enrolled, the others released, all at once", () => {
     const found = new Map([
-      ["uid-web", 3],
-      ["uid-old", 4],
-      ["uid-older", 5],
+      ["uid-web", foundPod(3)],
+      ["uid-old", foundPod(4, "")],
+      ["uid-older", foundPod(5, "cluster//Pod/shop/older")],
+      ["uid-unasked", foundPod(6)],
     ]);
     assert.deepEqual(plan([web], { found }), [
       { op: "release-found", podUid: "uid-old", podIdx: 4 },
       { op: "release-found", podUid: "uid-older", podIdx: 5 },
+      { op: "identify-found", podUid: "uid-unasked", podIdx: 6 },
     ]);
-    assert.deepEqual(plan([web], { found: new Map([["uid-web", 3]]) }), [{ op: "enroll", workload: web }]);
+    assert.deepEqual(plan([web], { found: new Map([["uid-web", foundPod(3)]]) }), [{ op: "enroll", workload: web }]);
   });
 
   test("listeners of a keeper that has gone are closed first, also of pods that the mesh does not name", () => {
     const orphaned: HeldPod = { ...heldWeb, state: "orphaned" };
     for (const workloads of [[web], []]) {
-      assert.deepEqual(plan(workloads, { held: [orphaned], found: new Map([["uid-web", 3]]) }), [
+      assert.deepEqual(plan(workloads, { held: [orphaned], found: new Map([["uid-web", foundPod(3)]]) }), [
         { op: "abandon", pod: orphaned },
       ]);
     }

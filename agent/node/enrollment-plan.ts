@@ -22,6 +22,8 @@ export type HeldPod = {
   readonly state: "preparing" | "captured" | "orphaned" | "leaving" | "gone";
   readonly podIdx: number;
   readonly podUid: string;
+  readonly netnsCookie: bigint;
+  readonly preservesSource: boolean;
   readonly workloadUid: string;
   readonly addresses: readonly string[];
   /** Whose certificate the agent holds for the pod. */
@@ -30,25 +32,49 @@ export type HeldPod = {
   readonly failDirect: boolean;
 };
 
+/** A pod for which the keeper holds listeners, capture or a guard, while this agent does not hold it. */
+export type UnservedPod = {
+  readonly podIdx: number;
+  /** The workload whose pod it was when an agent guarded it; empty: nobody knows; undefined: the keeper was not asked. */
+  readonly workloadUid: string | undefined;
+};
+
 export type PresentPods = {
   readonly held: Iterable<HeldPod>;
-  /**
-   * By UID, the index of each pod for which the keeper holds listeners or capture, of an earlier agent or of an attempt
-   * that failed.
-   */
-  readonly found: ReadonlyMap<string, number>;
-  /** UIDs of pods that could not be enrolled and are not due again yet. */
+  /** By UID: of an earlier agent, of an attempt that failed, or guarded until the pod can be enrolled. */
+  readonly found: ReadonlyMap<string, UnservedPod>;
+  /** By UID, the workload under which this agent has asked the present keeper to guard the pod. */
+  readonly guarded: ReadonlyMap<string, string>;
+  /** UIDs of pods that could not be enrolled or changed, and are not due again yet. */
   readonly resting: ReadonlySet<string>;
+  /** Of those, the pods that are there, but whose address or namespace another enrolled pod has. */
+  readonly contested: ReadonlySet<string>;
+};
+
+/** What the mesh says of workloads. */
+export type PlanQuestions = {
+  /** What the kernel should do with the workload's connections while no agent lives; asked as late as possible. */
+  readonly failDirect: (workload: Workload) => boolean;
+  /** Whether plaintext to some port of it is refused, so that its first enrollment begins with a guard. */
+  readonly refusesPlaintext: (workload: Workload) => boolean;
+  /** Whether the mesh has this workload, on whatever node, and it belongs to the mesh. */
+  readonly isMember: (workloadUid: string) => boolean;
 };
 
 export type EnrollmentStep =
+  /** The pod refuses what nobody serves, from now on: the keeper is asked for it before anything that may fail. */
+  | { readonly op: "guard"; readonly workload: Workload }
   /** Close the listeners of a keeper that has gone, so that the present keeper can open its own. Connections stay. */
   | { readonly op: "abandon"; readonly pod: HeldPod }
   /** Turn capture off, then stop serving. What was captured goes on to its end. */
   | { readonly op: "release"; readonly pod: HeldPod }
-  /** The keeper holds something for a pod that the mesh does not name: listeners and capture go. */
+  /** Ask the keeper whose pod it was. */
+  | { readonly op: "identify-found"; readonly podUid: string; readonly podIdx: number }
+  /** The keeper holds something for a pod that the mesh does not name: listeners, capture and guard go. */
   | { readonly op: "release-found"; readonly podUid: string; readonly podIdx: number }
   | { readonly op: "enroll"; readonly workload: Workload }
+  | { readonly op: "set-workload"; readonly pod: HeldPod; readonly workload: Workload }
+  | { readonly op: "set-addresses"; readonly pod: HeldPod; readonly workload: Workload }
   | { readonly op: "set-fail-mode"; readonly pod: HeldPod; readonly failDirect: boolean }
   | { readonly op: "set-identity"; readonly pod: HeldPod; readonly identity: SpiffeId };
 
@@ -66,48 +92,94 @@ export function desiredPods(workloads: Iterable<Workload>, node: string): Desire
 
 /**
  * The steps that may be carried out together now; empty when the present is as desired. A step comes only when all earlier
- * kinds of steps are done: pods leave before pods come, since both may claim the same address.
- * @param failDirect what the kernel should do with the workload's connections while no agent lives; asked as late as possible
+ * kinds of steps are done: guards first; pods leave before pods come, since both may claim the same address.
  */
 export function nextSteps(
   { pods }: Pick<DesiredPods, "pods">,
   present: PresentPods,
-  failDirect: (workload: Workload) => boolean,
+  questions: PlanQuestions,
 ): readonly EnrollmentStep[] {
+  const { found, guarded, resting } = present;
+  const { failDirect, refusesPlaintext } = questions;
   const held = [...present.held];
   const heldUids = new Set(held.map(({ podUid }) => podUid));
+  // A pod under policy alone is protected once it is captured: until then its connections go on as they did.
+  const captured = new Set(held.flatMap(({ podUid, state }) => (state === "captured" ? [podUid] : [])));
+  const guards = [...pods.values()].filter(
+    (workload) =>
+      guarded.get(workload.podUid) !== workload.uid &&
+      (captured.has(workload.podUid) ? !failDirect(workload) : refusesPlaintext(workload)),
+  );
+  if (guards.length > 0) return guards.map((workload) => ({ op: "guard", workload }));
   const leaving: readonly EnrollmentStep[] = [
     ...held.filter(({ state }) => state === "orphaned").map((pod) => ({ op: "abandon", pod }) as const),
-    ...held.filter((pod) => isUnwanted(pod, pods)).map((pod) => ({ op: "release", pod }) as const),
-    ...[...present.found]
-      .filter(([podUid]) => !pods.has(podUid) && !heldUids.has(podUid))
-      .map(([podUid, podIdx]) => ({ op: "release-found", podUid, podIdx }) as const),
+    ...held
+      .filter(({ state, podUid }) => state === "captured" && !pods.has(podUid))
+      .filter((pod) => !isRetained(pod.workloadUid, pods, present, questions))
+      .map((pod) => ({ op: "release", pod }) as const),
+    ...[...found]
+      .filter(([podUid]) => !heldUids.has(podUid))
+      .flatMap(([podUid, pod]) => foundStep(podUid, pod, { pods, present, questions })),
   ];
   if (leaving.length > 0) return leaving;
-  const missing = [...pods.values()].find(({ podUid }) => !heldUids.has(podUid) && !present.resting.has(podUid));
-  if (missing !== undefined) return [{ op: "enroll", workload: missing }];
-  return held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), failDirect));
+  const adjusting = held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, failDirect));
+  if (adjusting.length > 0) return adjusting;
+  const missing = [...pods.values()].find(({ podUid }) => !heldUids.has(podUid) && !resting.has(podUid));
+  return missing === undefined ? [] : [{ op: "enroll", workload: missing }];
 }
 
-function isUnwanted(pod: HeldPod, desired: ReadonlyMap<string, Workload>): boolean {
-  if (pod.state !== "captured") return false;
-  const workload = desired.get(pod.podUid);
-  return workload === undefined || !sameEnrollment(pod, workload);
+function foundStep(
+  podUid: string,
+  { podIdx, workloadUid }: UnservedPod,
+  plan: {
+    readonly pods: ReadonlyMap<string, Workload>;
+    readonly present: PresentPods;
+    readonly questions: PlanQuestions;
+  },
+): readonly EnrollmentStep[] {
+  const { pods, present, questions } = plan;
+  const workload = pods.get(podUid);
+  const release = { op: "release-found", podUid, podIdx } as const;
+  if (workload !== undefined) {
+    // A guard of a pod that need not refuse any more, and that cannot be enrolled.
+    const needless = present.resting.has(podUid) && present.guarded.has(podUid) && questions.failDirect(workload);
+    return needless ? [release] : [];
+  }
+  if (workloadUid === undefined) return [{ op: "identify-found", podUid, podIdx }];
+  return isRetained(workloadUid, pods, present, questions) ? [] : [release];
+}
+
+/**
+ * The mesh does not name this pod of a workload that it still has: it puts the workload on another node, or names another pod
+ * for it. It may be wrong, and the pod stays as protected as it was: until the workload leaves the mesh, or the pod that the mesh
+ * names is captured, or is there and needs what this pod has.
+ */
+export function isRetained(
+  workloadUid: string,
+  pods: ReadonlyMap<string, Workload>,
+  { held, contested }: Pick<PresentPods, "held" | "contested">,
+  { isMember }: Pick<PlanQuestions, "isMember">,
+): boolean {
+  if (!isMember(workloadUid)) return false;
+  const named = [...pods.values()].find(({ uid }) => uid === workloadUid)?.podUid;
+  if (named === undefined) return true;
+  return !contested.has(named) && ![...held].some(({ podUid, state }) => podUid === named && state === "captured");
 }
 
 function adjustments(
   pod: HeldPod,
   workload: Workload | undefined,
+  resting: ReadonlySet<string>,
   failDirect: (workload: Workload) => boolean,
 ): readonly EnrollmentStep[] {
   if (pod.state !== "captured" || workload === undefined) return [];
-  const steps: EnrollmentStep[] = [];
   const direct = failDirect(workload);
-  if (direct !== pod.failDirect) steps.push({ op: "set-fail-mode", pod, failDirect: direct });
-  if (workload.identity.text !== pod.identity.text) {
-    steps.push({ op: "set-identity", pod, identity: workload.identity });
-  }
-  return steps.slice(0, 1); // Each step replaces the pod: the second is planned anew.
+  // Each step replaces the pod: what else differs is planned anew.
+  if (pod.workloadUid !== workload.uid) return [{ op: "set-workload", pod, workload }];
+  if (direct !== pod.failDirect) return [{ op: "set-fail-mode", pod, failDirect: direct }];
+  if (workload.identity.text !== pod.identity.text) return [{ op: "set-identity", pod, identity: workload.identity }];
+  if (!sameAddresses(pod, workload) && !resting.has(pod.podUid)) return [{ op: "set-addresses", pod, workload }];
+  return [];
 }
 
 function belongsHere(workload: Workload, node: string): boolean {
@@ -116,10 +188,8 @@ function belongsHere(workload: Workload, node: string): boolean {
   );
 }
 
-/** The keeper makes listeners and kernel entries for addresses, so other addresses are another enrollment. */
-function sameEnrollment(pod: HeldPod, workload: Workload): boolean {
+export function sameAddresses(pod: Pick<HeldPod, "addresses">, workload: Pick<Workload, "addresses">): boolean {
   return (
-    pod.workloadUid === workload.uid &&
     pod.addresses.length === workload.addresses.length &&
     pod.addresses.every((address) => workload.addresses.includes(address))
   );

@@ -9,11 +9,21 @@ import type { Logger } from "../observe/log.ts";
 import type { PodMessage } from "../threads/data-threads.ts";
 import type { NodeEnrollmentPorts } from "./enrollment.ts";
 
-type KernelPod = { readonly uid: string; prepared: boolean; captured: boolean; failDirect: boolean };
+type KernelPod = {
+  readonly uid: string;
+  prepared: boolean;
+  captured: boolean;
+  failDirect: boolean;
+  addresses: readonly string[];
+};
 
 export class FakeNode {
   readonly workloads = new Map<string, Workload>();
-  /** What the keeper knows, by index. Captured pods outlive it. */
+  /** By UID, the workload whose pod the keeper protects. Outlives the keeper. */
+  readonly protectedPods = new Map<string, string>();
+  /** Addresses that no pod has. */
+  readonly absent = new Set<string>();
+  /** What the keeper knows, by index: guarded, prepared or captured. Captured and guarded pods outlive it. */
   readonly kernel = new Map<number, KernelPod>();
   /** Indices that the data threads serve. */
   readonly served = new Set<number>();
@@ -28,6 +38,8 @@ export class FakeNode {
   readonly withoutCertificate = new Set<string>();
   /** Workloads of these names pass plaintext, so they fail direct. */
   readonly open = new Set<string>();
+  /** Workloads of these names pass plaintext as far as policy lets them. */
+  readonly underPolicy = new Set<string>();
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
   connected = false;
@@ -65,6 +77,7 @@ export class FakeNode {
       },
       removePod: (podIdx) => void this.verdicts.delete(podIdx),
       failDirect: ({ name }) => this.open.has(name),
+      refusesPlaintext: ({ name }) => !this.open.has(name) && !this.underPolicy.has(name),
     },
     certificates: {
       hold: ({ text }: SpiffeId) => {
@@ -100,11 +113,27 @@ export class FakeNode {
   keeperComes(): readonly CapturedPod[] {
     for (const [podIdx, pod] of this.kernel) {
       pod.prepared = false;
-      if (!pod.captured) this.kernel.delete(podIdx);
+      if (!pod.captured && !this.protectedPods.has(pod.uid)) this.kernel.delete(podIdx);
     }
     this.connected = true;
     this.#keepers += 1;
-    return this.captured();
+    return [...this.kernel].map(([podIdx, { uid }]) => ({ podIdx, uid }));
+  }
+
+  /** The pod's namespace goes, and the keeper notices. */
+  podGoes(uid: string): { readonly gone: number | undefined; readonly guarded: number | undefined } {
+    const gone = [...this.kernel].find(([, pod]) => pod.uid === uid && (pod.captured || pod.prepared))?.[0];
+    if (gone === undefined) return { gone, guarded: undefined };
+    this.kernel.delete(gone);
+    return { gone, guarded: this.protectedPods.has(uid) ? this.#enter(uid) : undefined };
+  }
+
+  #enter(uid: string): number {
+    const known = [...this.kernel].find(([, pod]) => pod.uid === uid)?.[0];
+    if (known !== undefined) return known;
+    const podIdx = this.#nextIdx++;
+    this.kernel.set(podIdx, { uid, prepared: false, captured: false, failDirect: false, addresses: [] });
+    return podIdx;
   }
 
   keeperGoes(): void {
@@ -118,8 +147,18 @@ export class FakeNode {
   /** A captured pod of an earlier agent. */
   capturedBefore(uid: string): number {
     const podIdx = this.#nextIdx++;
-    this.kernel.set(podIdx, { uid, prepared: false, captured: true, failDirect: false });
+    this.kernel.set(podIdx, { uid, prepared: false, captured: true, failDirect: false, addresses: [] });
     return podIdx;
+  }
+
+  /** As the keeper checks addresses. */
+  check(uid: string, addresses: readonly string[]): void {
+    const absent = addresses.find((address) => this.absent.has(address));
+    if (absent !== undefined) throw new KeeperRefused("address-mismatch", `${absent} is not there`);
+    const others = [...this.kernel.values()].filter((pod) => pod.uid !== uid);
+    if (others.some((pod) => pod.addresses.some((address) => addresses.includes(address)))) {
+      throw new KeeperRefused("address-taken", "another pod has it");
+    }
   }
 
   #keeper(): NodeEnrollmentPorts["keeper"] {
@@ -135,15 +174,31 @@ export class FakeNode {
       get connected() {
         return node.connected;
       },
-      prepare: async (uid, _addresses): Promise<PreparedPod> => {
+      guard: async (uid, workload) => {
+        await ask(`guard ${uid}`);
+        node.protectedPods.set(uid, workload);
+        return node.#enter(uid);
+      },
+      workloadOf: async (podIdx) => {
+        await ask(`workload of ${podIdx}`);
+        return node.protectedPods.get(node.kernel.get(podIdx)?.uid ?? "") ?? "";
+      },
+      setAddresses: async (podIdx, addresses) => {
+        await ask(`addresses ${podIdx} ${addresses}`);
+        const pod = node.kernel.get(podIdx);
+        if (!pod?.prepared) throw new KeeperRefused("not-prepared", "not prepared");
+        node.check(pod.uid, addresses);
+        pod.addresses = addresses;
+      },
+      prepare: async (uid, addresses): Promise<PreparedPod> => {
         await ask(`prepare ${uid}`);
         if (node.missing.has(uid)) throw new KeeperRefused("pod-not-found", "no such cgroup");
-        const known = [...node.kernel].find(([, pod]) => pod.uid === uid);
-        const podIdx = known?.[0] ?? node.#nextIdx++;
-        const pod = known?.[1] ?? { uid, prepared: false, captured: false, failDirect: false };
+        node.check(uid, addresses);
+        const podIdx = node.#enter(uid);
+        const pod = node.kernel.get(podIdx) ?? assert.fail();
         assert.ok(!node.served.has(podIdx), `${uid} is prepared while the threads hold its listeners`);
         pod.prepared = true;
-        node.kernel.set(podIdx, pod);
+        pod.addresses = addresses;
         const { captured } = pod;
         return { podIdx, netnsCookie: 7n, listeners: [], captured, preservesSource: false };
       },
@@ -155,10 +210,15 @@ export class FakeNode {
         assert.ok(node.verdicts.has(podIdx), `${pod.uid} is captured, and has no verdicts`);
         pod.captured = true;
         pod.failDirect = failDirect;
+        if (failDirect) node.protectedPods.delete(pod.uid);
+        else if (!node.protectedPods.has(pod.uid)) node.protectedPods.set(pod.uid, "");
       },
       release: async (podIdx) => {
         await ask(`release ${podIdx}`);
-        if (!node.kernel.delete(podIdx)) throw new KeeperRefused("not-prepared", "not prepared");
+        const pod = node.kernel.get(podIdx);
+        if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
+        node.kernel.delete(podIdx);
+        node.protectedPods.delete(pod.uid);
       },
       sever: (podIdx) => ask(`sever ${podIdx}`),
     };

@@ -41,7 +41,7 @@ describe("node enrollment", () => {
     const { node, enrollment, start } = setUp(t, [web]);
     await start();
     assert.deepEqual(node.calls, [
-      ...["pods changed", "prepare uid-web", "serve 1", "capture 1", "sever 1"],
+      ...["pods changed", "guard uid-web", "prepare uid-web", "serve 1", "capture 1", "sever 1"],
       ...["log pod captured shop/web", "pods changed"],
     ]);
     await enrollment.firstTurn;
@@ -120,8 +120,8 @@ describe("node enrollment", () => {
     node.missing.add("uid-api");
     await start();
     assert.deepEqual(enrollment.states(), [
-      { workloadUid: web.uid, podIdx: 1, state: "captured", note: "" },
       { workloadUid: api.uid, podIdx: null, state: "failed", note: "no such cgroup" },
+      { workloadUid: web.uid, podIdx: 2, state: "captured", note: "" },
     ]);
     await enrollment.firstTurn;
     node.missing.clear();
@@ -166,7 +166,16 @@ describe("node enrollment", () => {
     await again;
     assert.deepEqual(
       node.calls.filter((call) => !call.startsWith("log")),
-      ["pods changed", "unserve 1", "prepare uid-web", "serve 1", "capture 1", "sever 1", "pods changed"],
+      [
+        "pods changed",
+        "guard uid-web",
+        "unserve 1",
+        "prepare uid-web",
+        "serve 1",
+        "capture 1",
+        "sever 1",
+        "pods changed",
+      ],
     );
     assert.deepEqual([...node.held], [[web.identity.text, 1]]);
   });
@@ -197,16 +206,115 @@ describe("node enrollment", () => {
     assert.deepEqual([node.captured(), node.served.size, node.held.size], [[], 0, 0]);
   });
 
-  test("a pod whose namespace has gone: its connections end, and nothing is held for it", async (t) => {
+  test("a pod whose namespace has gone: its connections end, and the agent asks for it until it is there again", async (t) => {
     const { node, enrollment, start } = setUp(t, [web]);
     await start();
     node.calls.length = 0;
-    node.kernel.delete(1);
-    enrollment.podGone(1);
+    node.missing.add("uid-web");
+    const { gone, guarded } = node.podGoes("uid-web");
+    enrollment.podGone(gone ?? 0);
+    enrollment.podGuarded(guarded ?? 0, "uid-web");
     enrollment.podGone(99);
-    await until(() => node.calls.includes("pods changed"));
-    assert.deepEqual(node.calls, ["cut 1", "pods changed"]);
-    assert.deepEqual([enrollment.states(), node.held.size], [[], 0]);
+    await until(() => enrollment.states()[0]?.state === "failed");
+    assert.deepEqual([node.calls[0], node.held.size, node.served.size], ["cut 1", 0, 0]);
+    node.missing.clear();
+    await until(() => node.captured().length === 1);
+    assert.deepEqual([node.captured(), [...node.served]], [[{ podIdx: 2, uid: "uid-web" }], [2]]);
+  });
+
+  test("a pod that is to refuse plaintext, and cannot be enrolled, is guarded until the mesh lets it go", async (t) => {
+    const { node, remove, change, start } = setUp(t, [web]);
+    node.absent.add("10.0.0.1");
+    await start();
+    assert.deepEqual([node.captured(), [...node.protectedPods]], [[], [["uid-web", web.uid]]]);
+    node.open.add("web");
+    await change();
+    assert.deepEqual([node.kernel.size, node.protectedPods.size], [0, 0]);
+    node.open.clear();
+    await change();
+    assert.equal(node.protectedPods.size, 1);
+    await remove(web);
+    assert.deepEqual([node.kernel.size, node.protectedPods.size], [0, 0]);
+  });
+
+  test("a pod under policy alone is protected from its capture on, and guarded in its next namespace", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    node.underPolicy.add("web");
+    await start();
+    const asked = node.calls.filter((call) => /^(guard|prepare|capture)/.test(call));
+    assert.deepEqual(asked, ["prepare uid-web", "capture 1", "guard uid-web"]);
+    assert.deepEqual([...node.protectedPods], [["uid-web", web.uid]]);
+    const { gone, guarded } = node.podGoes("uid-web");
+    enrollment.podGone(gone ?? 0);
+    enrollment.podGuarded(guarded ?? 0, "uid-web");
+    await until(() => node.captured().length === 1);
+    assert.deepEqual(node.captured(), [{ podIdx: 2, uid: "uid-web" }]);
+  });
+
+  test("a workload that is edited keeps its pod captured: addresses, name and service account", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    await start();
+    node.calls.length = 0;
+    node.workloads.clear();
+    const edited = { ...web, uid: "cluster//Pod/shop/web-2", name: "web-2", addresses: ["10.0.0.1", "10.0.1.1"] };
+    node.workloads.set(edited.uid, { ...edited, identity: api.identity });
+    enrollment.followNames();
+    assert.equal(enrollment.pods.workloadOf(1)?.uid, edited.uid, "at once");
+    await enrollment.meshChanged();
+    assert.deepEqual(
+      node.calls.filter((call) => !call.startsWith("log")),
+      ["serve 1", "guard uid-web", "addresses 1 10.0.0.1,10.0.1.1", "pods changed"],
+    );
+    assert.deepEqual([...node.held], [[api.identity.text, 1]]);
+    assert.deepEqual(node.protectedPods.get("uid-web"), edited.uid);
+  });
+
+  test("a wrong address is said once, and changes nothing until it is corrected", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [web]);
+    await start();
+    node.absent.add("10.0.0.9");
+    await change({ ...web, addresses: ["10.0.0.9"] });
+    const note = { workloadUid: web.uid, podIdx: 1, state: "captured", note: "10.0.0.9 is not there" };
+    assert.deepEqual(enrollment.states(), [note]);
+    await enrollment.reconcile();
+    assert.deepEqual(node.warnings, ["pod stays captured with the addresses that it has"]);
+    await change(web);
+    assert.deepEqual(enrollment.states(), [{ ...note, note: "" }]);
+    assert.equal(node.calls.includes("release 1"), false);
+  });
+
+  test("a wrong UID or node leaves the pod captured, also for an agent that starts with the mistake", async (t) => {
+    for (const mistake of [{ podUid: "uid-wrong" }, { node: "n2" }]) {
+      const { node, enrollment, change, start } = setUp(t, [web]);
+      await start();
+      node.missing.add("uid-wrong");
+      await change({ ...web, ...mistake });
+      assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+      assert.match(enrollment.states()[0]?.note ?? "", /stays captured/);
+      assert.ok(node.warnings.some((warning) => warning.includes("it stays captured")));
+      await enrollment.close();
+      const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
+      t.after(() => next.close());
+      node.served.clear();
+      void next.meshChanged();
+      await next.keeperCame(node.keeperComes());
+      assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+      node.workloads.set(web.uid, web);
+      await next.meshChanged();
+      assert.deepEqual(next.states(), [{ workloadUid: web.uid, podIdx: 1, state: "captured", note: "" }]);
+      assert.deepEqual([...node.protectedPods.keys()], ["uid-web"]);
+    }
+  });
+
+  test("a pod that took another's place under the name, and its address, is enrolled in its stead", async (t) => {
+    const { node, change, start } = setUp(t, [web]);
+    await start();
+    await change({ ...web, podUid: "uid-web-2" });
+    await until(() => node.captured().some(({ uid }) => uid === "uid-web-2"));
+    assert.deepEqual(
+      node.captured().map(({ uid }) => uid),
+      ["uid-web-2"],
+    );
   });
 
   test("a pod that leaves the mesh while it waits for its certificate is never captured, and the keeper keeps nothing", async (t) => {
@@ -217,7 +325,9 @@ describe("node enrollment", () => {
     const removed = remove(web);
     node.certificatesCome();
     await removed;
-    assert.deepEqual(node.calls, ["pods changed", "prepare uid-web", "serve 1", "cut 1", "release 1", "pods changed"]);
+    assert.deepEqual(node.calls, [
+      ...["pods changed", "guard uid-web", "prepare uid-web", "serve 1", "cut 1", "release 1", "pods changed"],
+    ]);
     assert.deepEqual([node.kernel.size, node.held.size], [0, 0]);
   });
 
@@ -225,6 +335,7 @@ describe("node enrollment", () => {
     const { node, enrollment, change, start } = setUp(t, [web]);
     await start();
     void change(api);
+    await until(() => node.calls.includes("prepare uid-api"));
     await enrollment.close();
     const calls = node.calls.length;
     await change(workload("late", { addresses: ["10.0.0.3"] }));
@@ -254,11 +365,9 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
         node.keeperGoes();
         void enrollment.keeperCame(node.keeperComes());
       } else if (op === "gone") {
-        const found = node.captured().find(({ uid }) => uid === present.podUid);
-        if (found !== undefined) {
-          node.kernel.delete(found.podIdx);
-          enrollment.podGone(found.podIdx);
-        }
+        const { gone, guarded } = node.podGoes(present.podUid);
+        if (gone !== undefined) enrollment.podGone(gone);
+        if (guarded !== undefined) enrollment.podGuarded(guarded, present.podUid);
       } else if (op === "wait") await turn();
       else if (op === "miss") node.missing.add(present.podUid);
       else if (op === "open") {

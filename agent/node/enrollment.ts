@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PodState } from "../admin/source.ts";
 import type { CapturedPod, KeeperClient } from "../engine/keeper-client.ts";
+import type { KeeperRefused } from "../engine/keeper-session.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
@@ -13,14 +14,28 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import { desiredPods, type EnrollmentStep, type HeldPod, nextSteps } from "./enrollment-plan.ts";
+import {
+  desiredPods,
+  type EnrollmentStep,
+  type HeldPod,
+  isRetained,
+  nextSteps,
+  type PlanQuestions,
+  type PresentPods,
+  sameAddresses,
+  type UnservedPod,
+} from "./enrollment-plan.ts";
+import { podStates } from "./enrollment-states.ts";
 import { NodePods } from "./node-pods.ts";
 
 export type NodeEnrollmentPorts = {
   readonly mesh: Pick<Snapshot, "workload" | "workloadsOnNode">;
-  readonly keeper: Pick<KeeperClient, "connected" | "prepare" | "capture" | "release" | "sever">;
+  readonly keeper: Pick<
+    KeeperClient,
+    "connected" | "guard" | "workloadOf" | "prepare" | "setAddresses" | "capture" | "release" | "sever"
+  >;
   readonly threads: Pick<DataThreads, "servePod" | "removePod">;
-  readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect">;
+  readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;
   readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
   readonly log: Logger;
   /** Pods came into service or left it, or something about them has changed. */
@@ -48,7 +63,13 @@ type Worker =
   | { readonly state: "working"; readonly done: Promise<void>; readonly asked: boolean }
   | { readonly state: "closed" };
 
-type FailedPod = { readonly workloadUid: string; readonly note: string; readonly resting: boolean };
+export type FailedPod = {
+  readonly workloadUid: string;
+  readonly note: string;
+  readonly resting: boolean;
+  /** The pod is there, and another enrolled pod has its address or namespace. */
+  readonly contested: boolean;
+};
 
 export class NodeEnrollment {
   readonly pods: NodePods;
@@ -56,8 +77,12 @@ export class NodeEnrollment {
   readonly #times: typeof defaultTimes;
   readonly #ports: NodeEnrollmentPorts;
   #worker: Worker = { state: "idle", retry: undefined };
-  /** By UID, the index of each pod for which the keeper holds something while this agent does not hold it. */
-  #found = new Map<string, number>();
+  /** By UID. */
+  #found = new Map<string, UnservedPod>();
+  /** By UID, the workload under which the present keeper was asked to guard the pod. */
+  readonly #guarded = new Map<string, string>();
+  /** Pods that the mesh does not name, but whose workload it has: each is said once. */
+  readonly #retained = new Set<string>();
   readonly #failed = new Map<string, FailedPod>();
   /** Before the mesh was read, its silence about a pod says nothing. */
   #meshKnown = false;
@@ -78,7 +103,8 @@ export class NodeEnrollment {
 
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
-    this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, podIdx]));
+    this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, { podIdx, workloadUid: undefined }]));
+    this.#guarded.clear();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     // The kernel has connections of these pods: what bears on them does not wait until they are served.
     if (this.#meshKnown) this.#ports.podsChanged();
@@ -92,8 +118,8 @@ export class NodeEnrollment {
   localPods(): readonly LocalPod[] {
     const held = this.pods.local();
     if (this.#found.size === 0) return held;
-    const desired = desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node).pods;
-    const found = [...this.#found].flatMap(([podUid, podIdx]) => {
+    const desired = this.#desired().pods;
+    const found = [...this.#found].flatMap(([podUid, { podIdx }]) => {
       const workload = desired.get(podUid);
       return workload === undefined || this.pods.get(podUid) !== undefined ? [] : [{ podIdx, workload }];
     });
@@ -106,6 +132,20 @@ export class NodeEnrollment {
     // At once: the worker may wait for a certificate, and a pod that became STRICT must not stay open meanwhile.
     for (const pod of this.pods.all()) this.#setVerdicts(pod);
     return this.reconcile();
+  }
+
+  /**
+   * The mesh was read, or has changed: pods that it names by another workload are served as that workload's. At once, so that there
+   * is no moment in which they have none.
+   */
+  followNames(): void {
+    const { pods } = this.#desired();
+    for (const pod of this.pods.all()) {
+      const workload = pods.get(pod.podUid);
+      if (pod.state === "captured" && workload !== undefined && workload.uid !== pod.workloadUid) {
+        void this.#setWorkload(pod, workload);
+      }
+    }
   }
 
   /** Works off the difference between desired and present pods. Resolves when none is left that could be worked off now. */
@@ -125,29 +165,33 @@ export class NodeEnrollment {
 
   /** The pod's namespace has gone, and the keeper has released the pod. */
   podGone(podIdx: number): void {
-    for (const [uid, index] of this.#found) if (index === podIdx) this.#found.delete(uid);
+    for (const [uid, pod] of this.#found) if (pod.podIdx === podIdx) this.#found.delete(uid);
     const pod = this.pods.at(podIdx);
     if (pod === undefined) {
       this.#ports.tables.removePod(podIdx);
       return;
     }
     this.pods.set({ ...pod, state: "gone" });
-    void this.#unserve(pod, true).then(() => this.#ports.podsChanged());
+    // The mesh may want it still, in a namespace that is there already or comes later.
+    void this.#unserve(pod, true).then(() => {
+      this.#ports.podsChanged();
+      return this.reconcile();
+    });
+  }
+
+  /** The keeper guards the pod under this index: its namespace is there, or is awaited. */
+  podGuarded(podIdx: number, podUid: string): void {
+    this.#found.set(podUid, { podIdx, workloadUid: this.#guarded.get(podUid) });
+    void this.reconcile();
   }
 
   states(): readonly PodState[] {
-    const held = this.pods.all().map(
-      ({ workloadUid, podIdx, state }): PodState => ({
-        workloadUid,
-        podIdx,
-        state: state === "preparing" ? "pending" : "captured",
-        note: "",
-      }),
-    );
-    const failed = [...this.#failed.values(), ...this.#conflicts()].map(
-      ({ workloadUid, note }): PodState => ({ workloadUid, podIdx: null, state: "failed", note }),
-    );
-    return [...held, ...failed];
+    return podStates({
+      desired: this.#desired(),
+      held: this.pods.all(),
+      failed: this.#failed,
+      retained: this.#retained,
+    });
   }
 
   /** Resolves when the step that is under way has ended. */
@@ -159,9 +203,8 @@ export class NodeEnrollment {
     if (worker.state === "working") await worker.done;
   }
 
-  #conflicts(): readonly { readonly workloadUid: string; readonly note: string }[] {
-    const { conflicts } = desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node);
-    return conflicts.map(({ uid }) => ({ workloadUid: uid, note: "another workload has this pod" }));
+  #desired(): ReturnType<typeof desiredPods> {
+    return desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node);
   }
 
   /**
@@ -184,15 +227,45 @@ export class NodeEnrollment {
     const { mesh, keeper, tables } = this.#ports;
     if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
     this.#worker = { ...this.#worker, asked: false };
-    const desired = desiredPods(mesh.workloadsOnNode(this.#node), this.#node);
-    for (const uid of this.#failed.keys()) if (!desired.pods.has(uid)) this.#failed.delete(uid);
-    const resting = new Set([...this.#failed].flatMap(([uid, pod]) => (pod.resting ? [uid] : [])));
-    const present = { held: this.pods.all(), found: this.#found, resting };
-    const steps = nextSteps(desired, present, (workload) => tables.failDirect(workload));
+    const desired = this.#desired();
+    for (const uid of this.#failed.keys())
+      if (isSettled(this.pods.get(uid), desired.pods.get(uid))) this.#failed.delete(uid);
+    const isMember = (uid: string): boolean => mesh.workload(uid)?.protocol === "hbone";
+    const questions: PlanQuestions = {
+      failDirect: (workload) => tables.failDirect(workload),
+      refusesPlaintext: (workload) => tables.refusesPlaintext(workload),
+      isMember,
+    };
+    const failed = [...this.#failed];
+    const present: PresentPods = {
+      held: this.pods.all(),
+      found: this.#found,
+      guarded: this.#guarded,
+      resting: new Set(failed.flatMap(([uid, pod]) => (pod.resting ? [uid] : []))),
+      contested: new Set(failed.flatMap(([uid, pod]) => (pod.contested ? [uid] : []))),
+    };
+    this.#noteRetained(desired.pods, present, questions);
+    const steps = nextSteps(desired, present, questions);
     if (steps.length > 0) return steps;
     this.#ports.podsChanged();
     this.#first.resolve();
     return "none";
+  }
+
+  #noteRetained(desired: ReadonlyMap<string, Workload>, present: PresentPods, questions: PlanQuestions): void {
+    for (const { podUid, workloadUid, state } of this.pods.all()) {
+      const retained =
+        state === "captured" && !desired.has(podUid) && isRetained(workloadUid, desired, present, questions);
+      if (!retained) this.#retained.delete(podUid);
+      else if (!this.#retained.has(podUid)) {
+        this.#retained.add(podUid);
+        this.#ports.log.warn("the mesh has another pod or node for a workload whose pod is here: it stays captured", {
+          workload: workloadUid,
+          pod: podUid,
+        });
+      }
+    }
+    for (const podUid of this.#retained) if (this.pods.get(podUid) === undefined) this.#retained.delete(podUid);
   }
 
   #rest(retries: boolean): void {
@@ -208,23 +281,51 @@ export class NodeEnrollment {
         return this.#abandon(step.pod);
       case "release":
         return this.#release(step.pod);
+      case "guard":
+        return this.#guard(step.workload);
+      case "identify-found": {
+        const workloadUid = await this.#ports.keeper.workloadOf(step.podIdx);
+        if (this.#found.get(step.podUid)?.podIdx === step.podIdx) {
+          this.#found.set(step.podUid, { podIdx: step.podIdx, workloadUid });
+        }
+        return;
+      }
       case "release-found":
         await this.#ports.keeper.release(step.podIdx);
+        this.#guarded.delete(step.podUid);
         this.#found.delete(step.podUid);
         this.#ports.tables.removePod(step.podIdx);
         return;
+      case "set-workload":
+        return this.#setWorkload(step.pod, step.workload);
+      case "set-addresses":
+        return this.#trySetAddresses(step.pod, step.workload);
       case "enroll":
         return this.#tryEnroll(step.workload);
       case "set-fail-mode":
         await this.#ports.keeper.capture(step.pod.podIdx, step.failDirect);
+        if (step.failDirect) this.#guarded.delete(step.pod.podUid);
         return this.#replace(step.pod, { failDirect: step.failDirect });
       case "set-identity":
         return this.#setIdentity(step.pod, step.identity);
     }
   }
 
-  async #tryEnroll(workload: Workload): Promise<void> {
+  /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */
+  async #guard({ uid, podUid }: Workload): Promise<void> {
     const { keeper, log } = this.#ports;
+    try {
+      const podIdx = await keeper.guard(podUid, uid);
+      if (this.pods.get(podUid) === undefined) this.#found.set(podUid, { podIdx, workloadUid: uid });
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      log.warn("pod not guarded", { pod: podUid, why: error.message });
+    }
+    this.#guarded.set(podUid, uid);
+  }
+
+  async #tryEnroll(workload: Workload): Promise<void> {
+    const { log } = this.#ports;
     const pod = fullName(workload);
     try {
       const captured = await this.#enroll(workload);
@@ -232,11 +333,33 @@ export class NodeEnrollment {
       this.#failed.delete(workload.podUid);
       log.info("pod captured", { pod });
     } catch (error) {
-      if (!keeper.connected) throw error;
-      const note = error instanceof Error ? error.message : String(error);
-      this.#failed.set(workload.podUid, { workloadUid: workload.uid, note, resting: true });
-      log.warn("pod not captured", { pod, why: note });
+      this.#failedWith(error, workload, "pod not captured");
     }
+  }
+
+  /** Refused: the pod keeps the addresses that it has, and with them its capture. */
+  async #trySetAddresses(pod: HeldPod, workload: Workload): Promise<void> {
+    const { keeper, log } = this.#ports;
+    const { addresses } = workload;
+    try {
+      await keeper.setAddresses(pod.podIdx, addresses);
+      this.#failed.delete(pod.podUid);
+      this.#replace(pod, { addresses });
+      log.info("pod has other addresses", { pod: fullName(workload), addresses });
+    } catch (error) {
+      this.#failedWith(error, workload, "pod stays captured with the addresses that it has");
+    }
+  }
+
+  /** Said once for as long as it fails in the same way. @throws the error when it is not the pod's */
+  #failedWith(error: unknown, workload: Workload, message: string): void {
+    const { keeper, log } = this.#ports;
+    if (!keeper.connected) throw error;
+    const note = error instanceof Error ? error.message : String(error);
+    const { uid: workloadUid, podUid } = workload;
+    const contested = isRefused(error) && contestedReasons.includes(error.reason);
+    if (this.#failed.get(podUid)?.note !== note) log.warn(message, { pod: fullName(workload), why: note });
+    this.#failed.set(podUid, { workloadUid, note, resting: true, contested });
   }
 
   /** False: the pod's workload, namespace or keeper went meanwhile, and the next plan decides. */
@@ -244,12 +367,13 @@ export class NodeEnrollment {
     const { keeper, threads, tables, certificates } = this.#ports;
     const { podUid, identity, addresses } = workload;
     const { podIdx, netnsCookie, preservesSource, listeners } = await keeper.prepare(podUid, addresses);
-    const before = this.#found.get(podUid);
+    const before = this.#found.get(podUid)?.podIdx;
     if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
-    this.#found.set(podUid, podIdx);
+    this.#found.set(podUid, { podIdx, workloadUid: workload.uid });
     const failDirect = tables.failDirect(workload);
-    const pod = { podIdx, podUid, workloadUid: workload.uid, addresses, identity, failDirect };
+    const known = { podIdx, podUid, netnsCookie, preservesSource };
+    const pod = { ...known, workloadUid: workload.uid, addresses, identity, failDirect };
     const preparing: HeldPod = { ...pod, state: "preparing" };
     certificates.hold(identity);
     this.pods.set(preparing);
@@ -268,6 +392,7 @@ export class NodeEnrollment {
       // As the mesh is by now, not as it was when the wait began.
       if (this.#setVerdicts(preparing)) {
         await keeper.capture(podIdx, failDirect);
+        if (failDirect) this.#guarded.delete(podUid);
         if (this.pods.get(podUid) === preparing) {
           this.#found.delete(podUid);
           this.pods.set({ ...pod, state: "captured" });
@@ -297,8 +422,25 @@ export class NodeEnrollment {
       if (this.pods.get(pod.podUid) === leaving) this.pods.set(pod);
       throw error;
     }
+    this.#guarded.delete(pod.podUid);
     await sleep(this.#times.linger);
     await this.#unserve(pod, false);
+  }
+
+  /** The same pod under another name: its listeners, its connections' place and its capture stay. */
+  async #setWorkload(pod: HeldPod, workload: Workload): Promise<void> {
+    const { podIdx, netnsCookie, preservesSource } = pod;
+    this.#replace(pod, { workloadUid: workload.uid });
+    const now = this.pods.get(pod.podUid);
+    if (now !== undefined) this.#setVerdicts(now);
+    await this.#ports.threads.servePod({
+      op: "pod",
+      podIdx,
+      workloadUid: workload.uid,
+      netnsCookie,
+      preservesSource,
+      listeners: [],
+    });
   }
 
   #setIdentity(pod: HeldPod, identity: SpiffeId): void {
@@ -355,4 +497,16 @@ export class NodeEnrollment {
       }
     }
   }
+}
+
+const contestedReasons: readonly string[] = ["address-taken", "namespace-shared"];
+
+/** The keeper has answered, and the answer is no. By its name: this room runs none of the engine's code. */
+function isRefused(error: unknown): error is KeeperRefused {
+  return error instanceof Error && error.name === "KeeperRefused";
+}
+
+/** Nothing of what failed is wanted any more. */
+function isSettled(pod: HeldPod | undefined, workload: Workload | undefined): boolean {
+  return workload === undefined || (pod?.state === "captured" && sameAddresses(pod, workload));
 }

@@ -10,7 +10,7 @@ export type KeeperEventParts = {
   /** The parts that read or write kernel maps, in the order in which they open them. */
   readonly users: readonly UsesMaps[];
   readonly threads: Pick<DataThreads, "setFlowMap">;
-  readonly enrollment: Pick<NodeEnrollment, "keeperCame" | "podGone">;
+  readonly enrollment: Pick<NodeEnrollment, "keeperCame" | "podGone" | "podGuarded">;
   /** Whether the agent has a keeper now. */
   readonly connected: (now: boolean) => void;
   readonly log: Pick<Log, "room">;
@@ -32,6 +32,10 @@ export function keeperEvents({ users, threads, enrollment, connected, log }: Kee
     onPodGone: (podIdx, uid) => {
       log.room("keeper").info("pod gone", { uid });
       enrollment.podGone(podIdx);
+    },
+    onPodGuarded: (podIdx, uid) => {
+      log.room("keeper").info("pod guarded until it is captured", { uid });
+      enrollment.podGuarded(podIdx, uid);
     },
   };
 }

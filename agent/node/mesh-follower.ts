@@ -15,7 +15,7 @@ export type MeshFollowerParts = {
   readonly watch: Pick<KernelWatch, "beforeMeshChange" | "afterMeshChange">;
   readonly pairs: Pick<PairTables, "changed">;
   readonly tables: Pick<KernelTables, "setDestinations">;
-  readonly enrollment: Pick<NodeEnrollment, "localPods" | "meshChanged">;
+  readonly enrollment: Pick<NodeEnrollment, "followNames" | "localPods" | "meshChanged">;
   /** From here on kernel tables and enrollment are the next agent's. Policy still ends connections that are open here. */
   readonly leaving: AbortSignal;
   /** The mesh is in force; comes again after each change. */
@@ -32,6 +32,7 @@ export function followMesh(parts: MeshFollowerParts): Built<void> {
     threads.tell({ op: "updates", updates, more: false });
     watch.afterMeshChange();
     if (leaving.aborted) return;
+    enrollment.followNames();
     pairs.changed(change, enrollment.localPods());
     tables.setDestinations(change);
     onApplied();

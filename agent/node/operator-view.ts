@@ -71,7 +71,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     keeper: () => ({ connected: keeper.connected, message: keeper.trouble }),
     heartbeatAgeMs: () => heartbeatAgeMs(tables.gate),
     pending: () => parts.readiness.pending,
-    notes: () => enrollment.states().flatMap(({ state, note }) => (state === "failed" ? [note] : [])),
+    notes: () => enrollment.states().flatMap(({ note }) => (note === "" ? [] : [note])),
     explain: async (src, dst) => {
       const answer = explain(src, dst, { mesh, judge });
       return "error" in answer ? answer : explainView(answer);

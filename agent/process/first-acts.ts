@@ -8,7 +8,11 @@ import { agentStarts, keeperStarts, shedPrivileges } from "./privileges.ts";
 
 export type AgentUser = { readonly agentUid: number; readonly agentGid: number };
 /** What root hands to the agent's user: the run directory, and the CA file with its directory. */
-export type AgentFiles = AgentUser & { readonly runDir: string; readonly ca: { readonly rootFile: string } };
+export type AgentFiles = AgentUser & {
+  readonly runDir: string;
+  readonly stateDir: string;
+  readonly ca: { readonly rootFile: string };
+};
 
 /** Returns in the process that has shed its privileges; it is still root, for files that only root may read. */
 export function agentFirstActs(config: AgentFiles): Handover | null {
@@ -45,6 +49,8 @@ function giveFilesToAgent(config: AgentFiles): void {
   if (process.getuid?.() !== 0) return;
   mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
   giveToAgent(config.runDir, config);
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  giveToAgent(config.stateDir, config);
   const caDirectory = dirname(config.ca.rootFile);
   if (!existsSync(caDirectory)) {
     mkdirSync(caDirectory, { recursive: true, mode: 0o700 });

@@ -44,6 +44,8 @@ export type Node = Host & {
   readonly pods: readonly Pod[];
   /** Private to the node: sockets of keeper and agent, access log. */
   readonly runDir: string;
+  /** Private to the node: what outlives a reboot. */
+  readonly stateDir: string;
   /** Mounted only in the node's own mount namespace, so pins vanish with it. */
   readonly bpffs: string;
   readonly podsCgroup: string;
@@ -137,6 +139,9 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
   chownSync(path.dirname(caFile), AGENT_UID, AGENT_UID);
   const nodes = plans.map((plan): Node => {
     const self = host(plan.name, wireAddresses(plan.index));
+    // In the environment and not in the file: an older revision would refuse a field that it does not know.
+    const stateDir = path.join(box.runDir, plan.name, "state");
+    const env = { ...process.env, ORLOP_STATE_DIR: stateDir };
     const pods = plan.pods.map(
       (pod): Pod => ({
         ...host(pod.name, podAddresses(plan.index, pod.index)),
@@ -150,13 +155,15 @@ async function build(box: BoxDirs, spec: ClusterSpec, close: () => Promise<void>
     const base = path.join(box.runDir, plan.name);
     const node: Node = {
       ...self,
+      start: (argv, options) => self.start(argv, { env, ...options }),
       pods,
       runDir: path.join(base, "run"),
+      stateDir,
       bpffs: bpffsOf(box, plan.name),
       podsCgroup: podsCgroupOf(box, plan.name),
       configFile: path.join(base, "node.yaml"),
       accessLog: path.join(base, "run", "access.log"),
-      orlop: (args) => self.start([process.execPath, orlopMain, ...args]),
+      orlop: (args) => node.start([process.execPath, orlopMain, ...args]),
     };
     writeFileSync(node.configFile, nodeConfig(node, meshFile, caFile, spec));
     return node;

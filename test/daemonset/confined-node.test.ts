@@ -40,6 +40,7 @@ kind: NodeConfig
 spec:
   node: confined.${process.pid}
   runDir: ${at("run")}
+  stateDir: ${at("state")}
   bpffs: ${at("bpf")}
   podsCgroup: ${pods}
   dataThreads: 1
@@ -133,6 +134,7 @@ function runFirst(program: "keeper" | "agent", setpriv: readonly string[], paths
 function prepareNode(): void {
   const paths = new Map([
     ["/run/orlop", at("run")],
+    ["/var/lib/orlop", at("state")],
     ["/var/lib/kubelet", at("kubelet")],
     ["/opt/orlop/", root],
   ]);
@@ -160,7 +162,7 @@ function prepareRoot(): void {
   chmodSync(at("lib"), 0o2777);
   const paths = new Map([
     ["/etc/orlop/root", at("secret")],
-    ["/var/lib/orlop", at("lib")],
+    ["/var/lib/orlop-ca", at("lib")],
   ]);
   const agentUser = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
   for (let start = 0; start < 2; start++) runFirst("agent", agentUser, paths);
@@ -175,7 +177,7 @@ describe("a node of confined programs", () => {
   let agent: Program;
 
   before(async () => {
-    for (const folder of ["run", "bpf", "cfg", "opt"]) mkdirSync(at(folder));
+    for (const folder of ["run", "state", "bpf", "cfg", "opt"]) mkdirSync(at(folder));
     await makeRoot();
     prepareNode();
     prepareRoot();

@@ -65,11 +65,12 @@ describe("the agent's pod", () => {
     const { hostPID, hostNetwork, hostIPC, automountServiceAccountToken } = podOf("agent");
     assert.deepEqual([hostPID, hostNetwork, hostIPC, automountServiceAccountToken], [false, false, undefined, false]);
   });
-  test("of the node's files it is given the run directory, and the keeper's to read", () => {
+  test("of the node's files it is given the run and state directories, and the keeper's to read", () => {
     const paths = podOf("agent").volumes.flatMap(({ hostPath }) => (hostPath === undefined ? [] : [hostPath]));
     const { agent, keeper } = defaults();
     assert.deepEqual(paths, [
       { path: agent.runDir, type: "DirectoryOrCreate" },
+      { path: agent.stateDir, type: "DirectoryOrCreate" },
       { path: keeper.directory, type: "DirectoryOrCreate" },
     ]);
     assert.equal(isBelow(keeper.socket, container("agent").volumeMounts)?.readOnly, true);
@@ -110,7 +111,8 @@ describe("both pods", () => {
     assert.deepEqual([keeper.directory, keeper.bpffs], [wanted.keeper.directory, wanted.keeper.bpffs]);
     assert.ok(keeper.podsCgroup.startsWith(`${wanted.keeper.podsCgroup}/`));
     const ofKeeper = container("keeper").volumeMounts;
-    for (const path of [keeper.socket, keeper.bpffs, keeper.podsCgroup]) assert.ok(isBelow(path, ofKeeper), path);
+    for (const path of [keeper.socket, keeper.stateDirectory, keeper.bpffs, keeper.podsCgroup])
+      assert.ok(isBelow(path, ofKeeper), path);
     const ofAgent = container("agent").volumeMounts;
     const { source, admin, ca } = agent;
     for (const path of [agent.keeper.socket, admin.socket, source.path, source.lastGoodFile, ca.rootFile]) {

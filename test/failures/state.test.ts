@@ -157,7 +157,7 @@ test("F3 the keeper is killed and comes back: nothing in the clear, a live conne
 test("G3 the agent restarts on a broken file: with the last good copy it serves; without it STRICT waits or is refused, and nothing leaves in the clear", async () => {
   const { cluster } = journey;
   const node = cluster.node("node-a");
-  const lastGood = path.join(node.runDir, "last-good.json");
+  const lastGood = path.join(node.stateDir, "last-good.json");
   assert.ok(readFileSync(lastGood, "utf8").includes("mesh.yaml"));
   const restart = async (): Promise<void> => {
     const pid = programPid(node, "agent");

@@ -43,6 +43,7 @@ const config = {
   node: `test.${process.pid}`,
   directory: join(scratch, "keeper"),
   socket: join(scratch, "keeper", "keeper.sock"),
+  stateDirectory: join(scratch, "state"),
   bpffs: join(scratch, "bpf"),
   podsCgroup,
   heartbeatLimitMs: 2_000,
@@ -123,6 +124,7 @@ async function until(what: string, true_: () => boolean): Promise<void> {
 
 class Agent {
   readonly gone: string[] = [];
+  readonly guarded: string[] = [];
   welcome: Welcome | undefined;
   readonly client = new KeeperClient({
     path: config.socket,
@@ -137,6 +139,7 @@ class Agent {
       onLost: () => {
         this.welcome = undefined;
       },
+      onPodGuarded: (podIdx, which) => this.guarded.push(`${podIdx}-${which}`),
       onPodGone: (_podIdx, which) => this.gone.push(which),
     });
     await until("welcome", () => this.welcome !== undefined);
@@ -197,11 +200,12 @@ describe("the keeper", { concurrency: 1 }, () => {
         "outbound ::1 15001",
         "inbound 127.0.0.1 15006",
         "inbound ::1 15006",
-        `hbone ${address} 15008`,
+        "hbone 127.0.0.1 15008",
+        "hbone ::1 15008",
       ],
     );
     const { server, seen } = acceptOn(listener("hbone", 4));
-    assert.equal(await dialFromPod(pause, address, 15008), `connected ${address}:15008`);
+    assert.equal(await dialFromPod(pause, "127.0.0.1", 15008), "connected 127.0.0.1:15008");
     await until("accepted", () => seen.length === 1);
     server.close();
     assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ENETUNREACH");
@@ -325,6 +329,37 @@ describe("the keeper", { concurrency: 1 }, () => {
     }
     pause = await startPause({ ownNetwork: false });
     await assert.rejects(agent.client.prepare(uid, [address]), { reason: "host-network" });
+    await end(pause);
+  });
+
+  test("a pod that must refuse is guarded in each namespace that it has, by the keeper alone, also by the next keeper", async () => {
+    const links = () => readdirSync(join(pinDirectory(config.bpffs, config.node), "pods"));
+    const captured = async () =>
+      (await agent.client.programs()).maps.find(({ name }) => name === "pod_by_netns")?.entries;
+    stop.abort();
+    await keeper;
+    await until("the end of the connection", () => agent.welcome === undefined);
+    startKeeper(false);
+    await agent.start();
+    const idx = await agent.client.guard(uid, "cluster//Pod/demo/web");
+    assert.deepEqual([links(), await captured()], [[], 0], "it has no namespace of its own");
+    pause = await startPause({ ownNetwork: true });
+    await until("its guard", () => agent.guarded.includes(`${idx}-${uid}`));
+    assert.deepEqual([links(), await captured()], [[`${idx}-${uid}`], 1]);
+    await end(pause);
+    await until("no guard", () => links().length === 0);
+    stop.abort();
+    await keeper;
+    await until("the end of the connection", () => agent.welcome === undefined);
+    pause = await startPause({ ownNetwork: true });
+    startKeeper(true);
+    await until("its guard by the next keeper", () => links().length === 1);
+    await agent.start();
+    const [again] = agent.welcome?.pods ?? [];
+    assert.equal(again?.uid, uid);
+    assert.equal(await agent.client.workloadOf(again.podIdx), "cluster//Pod/demo/web");
+    await agent.client.release(again.podIdx);
+    assert.deepEqual([links(), await captured()], [[], 0]);
     await end(pause);
   });
 

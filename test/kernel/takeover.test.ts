@@ -26,6 +26,7 @@ const config = {
   node: "takeover",
   directory: join(scratch, "keeper"),
   socket: join(scratch, "keeper", "keeper.sock"),
+  stateDirectory: join(scratch, "state"),
   bpffs: join(scratch, "bpf"),
   podsCgroup,
   heartbeatLimitMs: 2_000,

@@ -67,6 +67,8 @@ export const nodeSpec = object({
   rootNamespace: optional(dnsName, "istio-system"),
   clusterDomain: optional(dnsName, "cluster.local"),
   runDir: optional(absolutePath, "/run/orlop"),
+  /** What must outlive a reboot. The keeper has its own beside it, `<stateDir>-keeper`. */
+  stateDir: optional(absolutePath, "/var/lib/orlop"),
   bpffs: optional(absolutePath, "/sys/fs/bpf"),
   podsCgroup: optional(absolutePath, "/sys/fs/cgroup"),
   /** Empty: the file that holds the NodeConfig. */

@@ -1,0 +1,59 @@
+// main thread · what operators see of the node's pods: each pod that the mesh wants here, whether or not it is held, and each that
+// is held although the mesh does not name it. Pure.
+import type { PodState } from "../admin/source.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { DesiredPods, HeldPod } from "./enrollment-plan.ts";
+
+export type EnrollmentParts = {
+  readonly desired: DesiredPods;
+  readonly held: readonly HeldPod[];
+  /** By pod UID, why a pod could not be enrolled, or not be changed. */
+  readonly failed: ReadonlyMap<string, { readonly note: string }>;
+  /** UIDs of pods that stay although the mesh does not name them. */
+  readonly retained: ReadonlySet<string>;
+};
+
+export function podStates({ desired, held, failed, retained }: EnrollmentParts): readonly PodState[] {
+  const byUid = new Map(held.map((pod) => [pod.podUid, pod]));
+  const stays = new Map(held.flatMap((pod) => (retained.has(pod.podUid) ? [[pod.workloadUid, pod] as const] : [])));
+  const wanted = [...desired.pods.values()].map((workload): PodState => {
+    const pod = byUid.get(workload.podUid);
+    return pod === undefined ? missing(workload, failed, stays.get(workload.uid)) : present(workload.uid, pod, failed);
+  });
+  const named = new Set([...desired.pods.values()].map(({ uid }) => uid));
+  const unnamed = held
+    .filter(({ podUid, workloadUid }) => !desired.pods.has(podUid) && !named.has(workloadUid))
+    .map(
+      (pod): PodState => ({
+        ...present(pod.workloadUid, pod, failed),
+        note: retained.has(pod.podUid) ? elsewhere : "",
+      }),
+    );
+  const conflicts = desired.conflicts.map(
+    ({ uid }): PodState => ({
+      workloadUid: uid,
+      podIdx: null,
+      state: "failed",
+      note: "another workload has this pod",
+    }),
+  );
+  return [...wanted, ...unnamed, ...conflicts];
+}
+
+const elsewhere = "the mesh has this workload on another node, but its pod is here: it stays captured";
+
+function present(workloadUid: string, pod: HeldPod, failed: EnrollmentParts["failed"]): PodState {
+  const state = pod.state === "preparing" || pod.state === "gone" ? "pending" : "captured";
+  return { workloadUid, podIdx: pod.podIdx, state, note: failed.get(pod.podUid)?.note ?? "" };
+}
+
+function missing({ uid, podUid }: Workload, failed: EnrollmentParts["failed"], stays: HeldPod | undefined): PodState {
+  const note = failed.get(podUid)?.note ?? "";
+  const more = stays === undefined ? "" : `; pod ${stays.podUid}, which was this workload's, stays captured`;
+  return {
+    workloadUid: uid,
+    podIdx: stays?.podIdx ?? null,
+    state: note === "" ? "pending" : "failed",
+    note: `${note}${more}`,
+  };
+}
