@@ -15,6 +15,7 @@ export const ORLOP_SOCK_DIALS_APP = 16;
 export const ORLOP_SOCK_DIALLING = 32;
 export const ORLOP_SOCK_FROM_AGENT = 64;
 export const ORLOP_SOCK_JOINED = 128;
+export const ORLOP_SOCK_OUTSIDE = 256;
 export const ORLOP_POD_FLOWS = 2048;
 export const ORLOP_POD_JOINED = 512;
 export const ORLOP_POD_DIALS = 512;
@@ -69,7 +70,8 @@ export const ORLOP_COUNT_IN_JOINED = 27;
 export const ORLOP_COUNT_CONNECT_REFUSED_BUDGET = 28;
 export const ORLOP_COUNT_JOINED_BUDGET = 29;
 export const ORLOP_COUNT_AGENT_FLOW_BUDGET = 30;
-export const ORLOP_COUNT_MAX = 31;
+export const ORLOP_COUNT_CONNECT_OUTSIDE = 31;
+export const ORLOP_COUNT_MAX = 32;
 export const ORLOP_ARENA_EVENTS = 0;
 export const ORLOP_ARENA_EVENT_CAPACITY = 1024;
 export const ORLOP_ARENA_EVENT_TEXT = 131072;
@@ -231,9 +233,10 @@ export const orlopBackends = {
 
 /** Byte offsets in struct orlop_gate. */
 export const orlopGate = {
-  size: 16,
+  size: 24,
   beatNs: 0,
   limitNs: 8,
+  meshWritten: 16,
 } as const;
 
 /** Byte offsets in struct orlop_socket_key. */
@@ -448,4 +451,5 @@ export const counterNames = [
   "connect_refused_budget",
   "joined_budget",
   "agent_flow_budget",
+  "connect_outside",
 ] as const;

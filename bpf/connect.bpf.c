@@ -173,6 +173,14 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 		return CONNECT_GO;
 	}
 
+	/* Fail mode: open. No policy judges what leaves the mesh, and application and kernel see what they would see
+	 * without one. The port of tunnels is the agent's to refuse, anywhere. */
+	if (port != bpf_htons(ORLOP_PORT_HBONE) && outside_mesh(dst, port)) {
+		sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_OUTSIDE;
+		count(ORLOP_COUNT_CONNECT_OUTSIDE);
+		return CONNECT_GO;
+	}
+
 	/* Fail mode: closed. The pod has no address of this family that the keeper knows, so no source that
 	 * names it. The errno is that of a kernel without such a route, and clients then try the other family. */
 	if (addr_is_zero(pod_addr(pod, is4)))

@@ -38,18 +38,35 @@ static __always_inline int agent_alive(void)
 	return age <= g->limit_ns;
 }
 
+/* Any port if not the exact one; NULL: nothing was said of this destination. */
+static __always_inline __u32 *said_of(const struct orlop_addr *dst, __be16 port)
+{
+	struct orlop_out_key key = {.dst = *dst, .port = port};
+	__u32 *said = bpf_map_lookup_elem(&out_by_dst, &key);
+
+	if (said)
+		return said;
+	key.port = 0;
+	return bpf_map_lookup_elem(&out_by_dst, &key);
+}
+
+/* Whether the mesh, all of whose addresses a living agent has written, has nobody there. Fail mode: 0, and the agent
+ * takes the connection. Ask only while agent_alive(). */
+static __always_inline int outside_mesh(const struct orlop_addr *dst, __be16 port)
+{
+	__u32 zero = 0;
+	struct orlop_gate *g = bpf_map_lookup_elem(&gate, &zero);
+
+	return g && g->mesh_written != 0 && !said_of(dst, port) && !bpf_map_lookup_elem(&pod_by_ip, dst);
+}
+
 /* What the evaluator said of this destination for the time without an agent: exact port, any port, and
  * for a destination it never spoke of, the pod's own mode. Everything but DIRECT refuses. */
 static __always_inline __u32 verdict_without_agent(const struct orlop_pod *pod, const struct orlop_addr *dst,
 						   __be16 port)
 {
-	struct orlop_out_key key = {.dst = *dst, .port = port};
-	__u32 *said = bpf_map_lookup_elem(&out_by_dst, &key);
+	__u32 *said = said_of(dst, port);
 
-	if (!said) {
-		key.port = 0;
-		said = bpf_map_lookup_elem(&out_by_dst, &key);
-	}
 	if (said)
 		return *said == ORLOP_OUT_DIRECT ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE;
 	return pod->flags & ORLOP_POD_FAIL_DIRECT ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE;

@@ -55,6 +55,7 @@ struct orlop_pod_ip {
 #define ORLOP_SOCK_DIALLING   32u  /* its end before it is open is a failure */
 #define ORLOP_SOCK_FROM_AGENT 64u  /* accepted from the agent, which counted this connection, too */
 #define ORLOP_SOCK_JOINED     128u /* both ends are pods of this node, and nobody sits in between */
+#define ORLOP_SOCK_OUTSIDE    256u /* went direct, since its destination was outside the mesh */
 
 /* dst_of_sock: socket storage. Lives exactly as long as the socket. */
 struct orlop_sock {
@@ -150,7 +151,9 @@ struct orlop_in_key {
 #define ORLOP_IN_PASS	2u /* PERMISSIVE and no policy: straight to the application */
 #define ORLOP_IN_AGENT	3u /* PERMISSIVE with policy: to the agent's :15006 */
 
-/* out_by_dst: this -> __u32. Consulted only while the agent's heartbeat is late. port 0 is any. */
+/* out_by_dst: this -> __u32. The verdict is for the time in which the agent's heartbeat is late. In the other time
+ * an entry says that the agent takes the connection, and a miss, while orlop_gate.mesh_written is set, that the
+ * destination is outside the mesh. port 0 is any. */
 struct orlop_out_key {
 	struct orlop_addr dst;
 	__be16 port;
@@ -199,6 +202,9 @@ struct orlop_backends {
 struct orlop_gate {
 	__u64 beat_ns;
 	__u64 limit_ns;
+	/* Not 0: out_by_dst has every address of the mesh, workloads' and virtual ones, as far as the agent that beats
+	 * knows it. Written by that agent, never by an older one's leave; the keeper writes 0 when it makes the map. */
+	__u64 mesh_written;
 };
 
 /* inbound_socket: sockhash, this -> the keeper's listening socket. Written by the keeper. */
@@ -298,6 +304,7 @@ enum orlop_counter {
 	ORLOP_COUNT_CONNECT_REFUSED_BUDGET, /* the pod has too many connections that are not established yet */
 	ORLOP_COUNT_JOINED_BUDGET,	    /* captured instead of joined: the pod's share is used up */
 	ORLOP_COUNT_AGENT_FLOW_BUDGET,
+	ORLOP_COUNT_CONNECT_OUTSIDE, /* straight to a destination outside the mesh */
 	ORLOP_COUNT_MAX,
 };
 

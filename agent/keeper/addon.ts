@@ -157,9 +157,10 @@ export interface PodThread {
   restoreNamespace(netnsFd: number): Promise<void>;
   /**
    * Ends the connections that joined this pod to another of the node and of which the map pair_verdict (`pairsFd`) says
-   * END, and the plaintext it accepted past the agent that in_by_port (`inByPortFd`) would not let pass now. How many. They see ECONNABORTED, their peers a reset.
+   * END, and the plaintext it accepted past the agent that in_by_port (`inByPortFd`) would not let pass now, and what went direct to a
+   * destination outside the mesh that out_by_dst (`outByDstFd`) has now. How many. They see ECONNABORTED, their peers a reset.
    */
-  sever(netnsFd: number, pairsFd: number, inByPortFd: number): Promise<number>;
+  sever(netnsFd: number, pairsFd: number, inByPortFd: number, outByDstFd: number): Promise<number>;
   /**
    * Ends the connections that bypass the agent according to `sockMapFd`, the dst_of_sock of another layout version, since
    * nobody will judge them any more: joined ones and plaintext that was let pass. How many.

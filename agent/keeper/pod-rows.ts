@@ -254,6 +254,7 @@ export const gateBeat = (value: Uint8Array): { readonly beatNs: bigint; readonly
   limitNs: view(value).getBigUint64(orlopGate.limitNs, little),
 });
 
+/** Of a table that was made anew: no agent has written its mesh there. */
 export function gateValue({ beatNs, limitNs }: ReturnType<typeof gateBeat>): Uint8Array {
   const value = new Uint8Array(orlopGate.size);
   view(value).setBigUint64(orlopGate.beatNs, beatNs, little);

@@ -55,6 +55,7 @@ export type PodNamespacesOptions = {
   readonly pairsFd: number;
   /** The map in_by_port: what plaintext may still pass. */
   readonly inByPortFd: number;
+  readonly outByDstFd: number;
   readonly log: KeeperLog;
   readonly proc: string;
 };
@@ -64,16 +65,18 @@ export class PodNamespaces {
   readonly #thread: PodThread;
   readonly #pairsFd: number;
   readonly #inByPortFd: number;
+  readonly #outByDstFd: number;
   readonly #log: KeeperLog;
   readonly #proc: string;
   /** By cookie: released, but an agent may still be in there. */
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
   #removing = false;
 
-  constructor({ thread, pairsFd, inByPortFd, log, proc }: PodNamespacesOptions) {
+  constructor({ thread, pairsFd, inByPortFd, outByDstFd, log, proc }: PodNamespacesOptions) {
     this.#thread = thread;
     this.#pairsFd = pairsFd;
     this.#inByPortFd = inByPortFd;
+    this.#outByDstFd = outByDstFd;
     this.#log = log;
     this.#proc = proc;
   }
@@ -135,7 +138,7 @@ export class PodNamespaces {
         const present = canonical((await this.#thread.podInfo(netnsFd)).addresses);
         return addresses.find((address) => !present.has(address));
       },
-      sever: () => this.#thread.sever(netnsFd, this.#pairsFd, this.#inByPortFd),
+      sever: () => this.#thread.sever(netnsFd, this.#pairsFd, this.#inByPortFd, this.#outByDstFd),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
         if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);

@@ -135,6 +135,11 @@ export class LoadedPrograms {
     return this.#programs.map("in_by_port").fd;
   }
 
+  /** For PodThread, which ends what went direct to destinations that belong to the mesh now. */
+  get outByDstFd(): number {
+    return this.#programs.map("out_by_dst").fd;
+  }
+
   /** Lent with `welcome`; stay ours. */
   lentFds(): number[] {
     return LENT_MAPS.map((name) => this.#programs.map(name).fd);

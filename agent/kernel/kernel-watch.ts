@@ -97,19 +97,24 @@ export class KernelWatch {
   }
 
   metrics(): readonly Metric[] {
-    return [...this.#pods.metrics(this.#rows()), single(kernelFamilies.endsLost, this.#records.endsLost)];
+    return [...this.#pods.metrics(this.rows()), single(kernelFamilies.endsLost, this.#records.endsLost)];
   }
 
   /** With round trip and retransmits as the ended connections of the same pod, port and way had them on average. */
   connections(limit: number): readonly OpenConnection[] {
     const open = this.#recorder.connections(limit);
     if (open.length === 0) return open;
-    const rows = new Map(this.#rows().map((row) => [trafficKeyOf(row), row]));
+    const rows = new Map(this.rows().map((row) => [trafficKeyOf(row), row]));
     return open.map((connection) => {
       const { closed = 0, srttUs = 0, retransmits = 0 } = rows.get(trafficKeyOf(rowOf(connection.record))) ?? {};
       const transport = closed === 0 ? null : { rttUs: srttUs / closed, retransmits: retransmits / closed };
       return { ...connection, transport };
     });
+  }
+
+  /** The kernel's sums, as they are now. */
+  rows(): readonly TrafficRow[] {
+    return this.#open === null ? [] : readTraffic(this.#open.traffic);
   }
 
   /** Before each change of the mesh: what happened until now is recorded with the names and policies of now. */
@@ -146,10 +151,6 @@ export class KernelWatch {
     clearInterval(this.#mendTimer);
     this.#look();
     this.#closeMaps();
-  }
-
-  #rows(): readonly TrafficRow[] {
-    return this.#open === null ? [] : readTraffic(this.#open.traffic);
   }
 
   #closeMaps(): void {

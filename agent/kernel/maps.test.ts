@@ -52,9 +52,9 @@ test("out_by_dst: both families in sixteen bytes", () => {
 });
 
 test("a beat keeps the keeper's limit, and stop is late at once", () => {
-  const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: 16, maxEntries: 1 });
+  const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: 24, maxEntries: 1 });
   assert.throws(() => new Gate(map).read(), /no entry/);
-  const value = Buffer.alloc(16);
+  const value = Buffer.alloc(24);
   const limit = 2_000_000_000n;
   littleEndian ? value.writeBigUInt64LE(limit, 8) : value.writeBigUInt64BE(limit, 8);
   map.put(Buffer.alloc(4), value);

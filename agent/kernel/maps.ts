@@ -26,7 +26,7 @@ const inVerdicts: readonly [InVerdict, number][] = [
   ["pass", ORLOP_IN_PASS],
   ["agent", ORLOP_IN_AGENT],
 ];
-/** What a destination gets while the heartbeat is late. */
+/** What a destination gets while the heartbeat is late. With any of them the agent takes the connection while it is not. */
 export type OutVerdict = "refuse" | "direct";
 const outVerdicts: readonly [OutVerdict, number][] = [
   ["refuse", ORLOP_OUT_REFUSE],
@@ -174,6 +174,8 @@ export class Gate {
   readonly #map: NativeMap;
   readonly #key = new Uint8Array(4);
   readonly #value = new Uint8Array(orlopGate.size);
+  /** Ours, not the map's: what an earlier agent has written says nothing of our mesh. */
+  #meshWritten = false;
 
   constructor(map: NativeMap) {
     expectLayout(map, 4, orlopGate.size);
@@ -183,7 +185,14 @@ export class Gate {
   beat(nowNs: bigint): void {
     view(this.#value).setBigUint64(orlopGate.limitNs, this.read().limitNs, littleEndian);
     view(this.#value).setBigUint64(orlopGate.beatNs, nowNs, littleEndian);
+    view(this.#value).setBigUint64(orlopGate.meshWritten, this.#meshWritten ? 1n : 0n, littleEndian);
     this.#map.put(this.#key, this.#value);
+  }
+
+  /** Whether out_by_dst has every address of the mesh, so that the kernel may take a miss for outside the mesh. */
+  setMeshWritten(written: boolean): void {
+    this.#meshWritten = written;
+    this.beat(this.read().beatNs);
   }
 
   /** Late at once, so that the kernel decides without us: before a planned end. */

@@ -58,6 +58,7 @@ export class KernelTables {
     this.#destinations = new Destinations(this.#options, this.#open.outbound.entries());
     this.#refusedAddresses = new Set();
     this.#inbound = new Map();
+    this.#open.gate.setMeshWritten(false);
     if (this.#meshKnown) this.setDestinations(null);
   }
 
@@ -102,12 +103,18 @@ export class KernelTables {
     this.#inbound.delete(podIdx);
   }
 
-  /** Writes what each destination gets while no agent lives. null: everything anew. */
-  setDestinations(change: MeshChange | null): void {
+  /**
+   * Writes what each destination gets while no agent lives, and thereby which destinations are the mesh's. null: everything
+   * anew. True: an address may be new to the table, so that connections to it may have gone direct before.
+   */
+  setDestinations(change: MeshChange | null): boolean {
     const anew = change === null || !this.#meshKnown;
     this.#meshKnown = true;
-    if (this.#open === null || this.#destinations === null) return;
-    this.#writeDestinations(anew ? this.#destinations.all() : this.#destinations.changed(change), this.#open.outbound);
+    if (this.#open === null || this.#destinations === null) return false;
+    const table = anew ? this.#destinations.all() : this.#destinations.changed(change);
+    this.#writeDestinations(table, this.#open.outbound);
+    if (anew && !this.#full) this.#open.gate.setMeshWritten(true);
+    return table.put.length > 0;
   }
 
   close(): void {
@@ -120,6 +127,7 @@ export class KernelTables {
       if (verdict !== "refuse" && this.#refusedAddresses.has(address)) continue;
       if (outbound.put(address, port, verdict)) continue;
       this.#noteFull("out_by_dst");
+      this.#open?.gate.setMeshWritten(false);
       if (verdict !== "refuse") continue;
       // Without this row its port would meet the address' default; without a default it is unknown, see failDirect.
       this.#refusedAddresses.add(address);

@@ -33,9 +33,15 @@ export function inEntries(podIdx: number, workload: Workload, world: VerdictWorl
   return perPort(workload, world).map(({ port, verdict }) => ({ podIdx, port, verdict }));
 }
 
-/** Entries of a workload as a destination, for each of its addresses. Nobody of the mesh: none, so the pod's flag decides. */
+/**
+ * Entries of a workload as a destination, for each of its addresses. Nobody of the mesh: none, unless
+ * others claim its address too, so the pod's flag decides, and with an agent alive the connection goes direct.
+ */
 export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] {
-  if (workload.protocol !== "hbone") return [];
+  if (workload.protocol !== "hbone") {
+    const disputed = workload.addresses.filter((address) => world.mesh.rivalsAt(address).length > 0);
+    return disputed.map((address) => ({ address, port: 0, verdict: "refuse" }));
+  }
   const ports = perPort(workload, world);
   return workload.addresses.flatMap((address): readonly OutEntry[] => {
     // Nobody can tell who would answer there.

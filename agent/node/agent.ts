@@ -10,6 +10,7 @@ import * as engine from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient } from "../engine/keeper-client.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
+import { DirectSweep } from "../kernel/direct-sweep.ts";
 import { Heartbeat } from "../kernel/heartbeat.ts";
 import { KERNEL_THREAD, KernelWatch } from "../kernel/kernel-watch.ts";
 import { PairTables } from "../kernel/pair-tables.ts";
@@ -114,6 +115,14 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     }),
     (events) => events.close(),
   );
+  const directs = serving.adopt(
+    new DirectSweep({
+      rows: () => watch.rows(),
+      sever: (podIdx) => keeper.sever(podIdx),
+      log: log.room("engine"),
+    }),
+    (sweeping) => sweeping.close(),
+  );
   const known = { version, mesh, judge, counts, source, keeper, threads, enrollment, certificates, tables, watch };
   const telemetry = serving.adopt(new Telemetry(known), (page) => page.close());
   const warn: Warn = (message, fields) => log.room("admin").warn(message, fields);
@@ -150,9 +159,12 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   });
   keepOn(node, roots);
   const connected = (now: boolean): void => (now ? readiness.done("keeper") : readiness.undone("keeper"));
-  keeper.start(keeperEvents({ users: [tables, pairs, watch], threads, enrollment, connected, log }));
+  keeper.start(keeperEvents({ users: [tables, pairs, watch, directs], threads, enrollment, connected, log }));
   const onApplied = (): void => readiness.done("configuration");
-  keepOn(node, followMesh({ source, mesh, threads, watch, pairs, tables, enrollment, leaving: stop, onApplied }));
+  keepOn(
+    node,
+    followMesh({ source, mesh, threads, watch, pairs, tables, directs, enrollment, leaving: stop, onApplied }),
+  );
   void enrollment.firstTurn.then(() => {
     if (stop.aborted) return;
     collectGarbage();

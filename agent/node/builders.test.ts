@@ -308,7 +308,8 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
         calls.push("pairs");
       },
     },
-    tables: { setDestinations: () => void calls.push("tables") },
+    tables: { setDestinations: () => calls.push("tables") > 0 },
+    directs: { sweep: async () => void calls.push("directs") },
     enrollment: {
       followNames: () => void calls.push("names"),
       meshChanged: async () => void calls.push("enrollment"),
@@ -319,7 +320,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
   });
   const always = ["before", "mesh", "threads updates", "after"];
   emit([]);
-  assert.deepEqual(calls.splice(0), [...always, "names", "pairs", "tables", "applied", "enrollment"]);
+  assert.deepEqual(calls.splice(0), [...always, "names", "pairs", "tables", "directs", "applied", "enrollment"]);
   leaving.abort();
   emit([]);
   assert.deepEqual(calls.splice(0), always);

@@ -1,5 +1,6 @@
 // main thread · builder · takes each batch of the source into the mesh, the data threads and the kernel's tables, in this order.
 import type { ConfigurationSource } from "../control/source.ts";
+import type { DirectSweep } from "../kernel/direct-sweep.ts";
 import type { KernelWatch } from "../kernel/kernel-watch.ts";
 import type { PairTables } from "../kernel/pair-tables.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
@@ -15,6 +16,7 @@ export type MeshFollowerParts = {
   readonly watch: Pick<KernelWatch, "beforeMeshChange" | "afterMeshChange">;
   readonly pairs: Pick<PairTables, "changed">;
   readonly tables: Pick<KernelTables, "setDestinations">;
+  readonly directs: Pick<DirectSweep, "sweep">;
   readonly enrollment: Pick<NodeEnrollment, "followNames" | "localPods" | "meshChanged">;
   /** From here on kernel tables and enrollment are the next agent's. Policy still ends connections that are open here. */
   readonly leaving: AbortSignal;
@@ -24,7 +26,7 @@ export type MeshFollowerParts = {
 
 /** Follows the source until it is closed. */
 export function followMesh(parts: MeshFollowerParts): Built<void> {
-  const { source, mesh, threads, watch, pairs, tables, enrollment, leaving, onApplied } = parts;
+  const { source, mesh, threads, watch, pairs, tables, directs, enrollment, leaving, onApplied } = parts;
   const closed = new AbortController();
   const ended = source.run((updates) => {
     watch.beforeMeshChange();
@@ -34,7 +36,7 @@ export function followMesh(parts: MeshFollowerParts): Built<void> {
     if (leaving.aborted) return;
     enrollment.followNames();
     pairs.changed(change, enrollment.localPods());
-    tables.setDestinations(change);
+    if (tables.setDestinations(change)) void directs.sweep();
     onApplied();
     void enrollment.meshChanged();
   }, closed.signal);

@@ -287,13 +287,14 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
   }
 
   Napi::Value SeverPairs(const Napi::CallbackInfo& info) {
-    int netns = -1, pairs = -1, plaintext = -1;
-    if (!ArgFd(info, 0, &netns) || !ArgFd(info, 1, &pairs) || !ArgFd(info, 2, &plaintext))
+    int netns = -1, pairs = -1, plaintext = -1, destinations = -1;
+    if (!ArgFd(info, 0, &netns) || !ArgFd(info, 1, &pairs) || !ArgFd(info, 2, &plaintext) ||
+        !ArgFd(info, 3, &destinations))
       return info.Env().Undefined();
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto ended = std::make_shared<uint32_t>(0);
-    job->run = [tags = tags_, pairs, plaintext, ended](std::string* step) {
-      return Sever({tags->get(), pairs, plaintext}, ended.get(), step);
+    job->run = [tags = tags_, pairs, plaintext, destinations, ended](std::string* step) {
+      return Sever({tags->get(), pairs, plaintext, destinations}, ended.get(), step);
     };
     job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };
     return Queue(info, std::move(job));

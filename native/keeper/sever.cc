@@ -90,6 +90,17 @@ bool MustEndPlaintext(int plaintext, const struct orlop_sock& sock, uint16_t loc
   return said != ORLOP_IN_PASS;
 }
 
+// Went direct as long as the mesh had nobody there.
+bool MustEndOutside(int destinations, const struct orlop_sock& sock) {
+  struct orlop_out_key key = {};
+  key.dst = sock.dst;
+  key.port = sock.dst_port;
+  uint32_t said = 0;
+  if (bpf_map_lookup_elem(destinations, &key, &said) == 0) return true;
+  key.port = 0;
+  return bpf_map_lookup_elem(destinations, &key, &said) == 0;
+}
+
 // `local_port` in wire order.
 bool MustEnd(const SeverMaps& maps, const struct orlop_sock& sock, uint16_t local_port) {
   if ((sock.flags & ORLOP_SOCK_PASSIVE) != 0) {
@@ -98,6 +109,7 @@ bool MustEnd(const SeverMaps& maps, const struct orlop_sock& sock, uint16_t loca
         (sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT | ORLOP_SOCK_JOINED)) != 0;
     return !judged_elsewhere && MustEndPlaintext(maps.plaintext, sock, local_port);
   }
+  if ((sock.flags & ORLOP_SOCK_OUTSIDE) != 0) return MustEndOutside(maps.destinations, sock);
   if ((sock.flags & ORLOP_SOCK_JOINED) == 0) return false;
   struct orlop_pair_key key = {};
   key.src_pod_idx = sock.pod_idx;

@@ -6,16 +6,18 @@
 
 namespace orlop {
 
-// What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port.
+// What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port, out_by_dst.
 struct SeverMaps {
   int socks;
   int pairs;
   int plaintext;
+  int destinations;
 };
 
 // Ends every connection that a pod in the calling thread's namespace dialled past the agent (JOINED) and of
 // which pair_verdict says END; and every plaintext connection that its application accepted past the agent
-// and that in_by_port would not let pass now. Needs no memory of what was opened: it asks the kernel for all
+// and that in_by_port would not let pass now; and every connection that went direct (OUTSIDE) to a destination
+// that out_by_dst has now. Needs no memory of what was opened: it asks the kernel for all
 // sockets. 0 or -errno, with the failing call in `step`.
 int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step);
 

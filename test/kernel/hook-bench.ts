@@ -19,6 +19,7 @@ import {
   orlopDst,
   orlopEvent,
   orlopFlow,
+  orlopGate,
   orlopInKey,
   orlopOutKey,
   orlopPod,
@@ -75,6 +76,14 @@ function undo(steps: (() => void)[]): void {
   }
   if (errors.length > 0) throw errors[0];
 }
+
+export type StartedProgram = {
+  /** The next line that it prints. */
+  readonly line: () => Promise<string>;
+  readonly say: (text: string) => void;
+  /** Closes its input and waits for its end. */
+  readonly end: () => Promise<void>;
+};
 
 let made = 0;
 
@@ -171,11 +180,12 @@ export class HookBench {
     this.map("pod_by_netns").put(key, value);
   }
 
-  /** @param agoNs age of the agent's heartbeat */
-  beat(agoNs: bigint): void {
-    const value = new Uint8Array(16);
-    view(value).setBigUint64(0, process.hrtime.bigint() - agoNs, little);
-    view(value).setBigUint64(8, LIMIT_NS, little);
+  /** @param agoNs age of the agent's heartbeat. @param meshWritten whether a miss in out_by_dst means outside the mesh */
+  beat(agoNs: bigint, meshWritten = false): void {
+    const value = new Uint8Array(orlopGate.size);
+    view(value).setBigUint64(orlopGate.beatNs, process.hrtime.bigint() - agoNs, little);
+    view(value).setBigUint64(orlopGate.limitNs, LIMIT_NS, little);
+    view(value).setBigUint64(orlopGate.meshWritten, meshWritten ? 1n : 0n, little);
     this.map("gate").put(new Uint8Array(4), value);
   }
 
@@ -310,24 +320,33 @@ export class HookBench {
     return this.#python(this.#names.outside, `echo $$ > ${this.podCgroup}/cgroup.procs;`, ["python3", "-c", code]);
   }
 
-  /** Starts Python in the pod. `line` is the first that it prints; `end` closes its input and waits for it to end. */
-  startInPod(code: string): { line(): Promise<string>; end(): Promise<void> } {
-    return this.#start(this.#names.pod, code);
+  /** Starts Python in the pod. */
+  startInPod(code: string): StartedProgram {
+    return this.#start(this.#names.pod, `echo $$ > ${this.podCgroup}/cgroup.procs;`, code);
   }
 
   /** The same outside, in the cgroup of pods. */
-  startInOther(code: string): { line(): Promise<string>; end(): Promise<void> } {
-    return this.#start(this.#names.outside, code);
+  startInOther(code: string): StartedProgram {
+    return this.#start(this.#names.outside, `echo $$ > ${this.podCgroup}/cgroup.procs;`, code);
   }
 
-  #start(namespace: string, code: string): { line(): Promise<string>; end(): Promise<void> } {
-    const script = `echo $$ > ${this.podCgroup}/cgroup.procs; exec nsenter --net=/var/run/netns/${namespace} python3 -c "$1"`;
+  /** The same outside, in the cgroup of the test. */
+  startOutside(code: string): StartedProgram {
+    return this.#start(this.#names.outside, "", code);
+  }
+
+  #start(namespace: string, before: string, code: string): StartedProgram {
+    const script = `${before} exec nsenter --net=/var/run/netns/${namespace} python3 -c "$1"`;
     const child = spawn("sh", ["-c", script, "sh", code], { stdio: ["pipe", "pipe", "inherit"] });
     const exited = once(child, "exit");
-    const lines = createInterface({ input: child.stdout });
-    const first = once(lines, "line");
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return {
-      line: async () => String((await first)[0]),
+      line: async () => {
+        const { value, done } = await lines.next();
+        if (done === true) throw new Error("the program has ended");
+        return value;
+      },
+      say: (text) => void child.stdin.write(`${text}\n`),
       end: async () => {
         child.stdin.end();
         await exited;

@@ -236,9 +236,23 @@ except OSError as e: print(errno.errorcode[e.errno])`;
     const second = bench.inPod(held(OUTSIDE6, PORT));
     await until("both", () => bench.count(ORLOP_COUNT_IN_JOINED) === before + 2 && announced() === 0);
     say(0, "stay");
-    const sever = () => bench.thread.sever(bench.netnsFd, bench.map("pair_verdict").fd, bench.map("in_by_port").fd);
+    const sever = () =>
+      bench.thread.sever(
+        bench.netnsFd,
+        bench.map("pair_verdict").fd,
+        bench.map("in_by_port").fd,
+        bench.map("out_by_dst").fd,
+      );
     assert.equal(await sever(), 0);
-    assert.equal(await bench.thread.sever(otherFd, bench.map("pair_verdict").fd, bench.map("in_by_port").fd), 0);
+    assert.equal(
+      await bench.thread.sever(
+        otherFd,
+        bench.map("pair_verdict").fd,
+        bench.map("in_by_port").fd,
+        bench.map("out_by_dst").fd,
+      ),
+      0,
+    );
     say(0, "end");
     assert.equal(await sever(), 2);
     assert.equal(await first, "ECONNABORTED");
