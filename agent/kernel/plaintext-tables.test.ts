@@ -22,14 +22,22 @@ function tables(maxEntries: number) {
       return was;
     }
   }
+  /** As the kernel's: closing a descriptor leaves what the map holds. */
+  class Kept extends FakeMap {
+    override close(): void {}
+  }
   const onWrite = (look: () => void): void => {
     written = look;
   };
   const maps = [
     new WatchedMap({ name: "in_by_port", keyBytes: orlopInKey.size, valueBytes: 4, maxEntries }),
     new FakeMap({ name: "out_by_dst", keyBytes: orlopOutKey.size, valueBytes: 4, maxEntries }),
-    new FakeMap({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size }),
+    new Kept({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size }),
   ] as const;
+  const gate = maps[2];
+  gate.put(new Uint8Array(4), new Uint8Array(orlopGate.size).fill(1));
+  const vouched = (): boolean =>
+    (gate.get(new Uint8Array(4)) ?? new Uint8Array()).subarray(orlopGate.meshWritten).some((byte) => byte !== 0);
   class Lent {
     constructor(fd: number) {
       // The map itself, as an instance of the native class is the kernel's map.
@@ -46,7 +54,7 @@ function tables(maxEntries: number) {
     NativeMap: Lent as unknown as new (fd: number) => FakeMap,
     log: { debug: quiet, info: quiet, warn: quiet, error: (message) => void errors.push(message) },
   });
-  made.opened({
+  const lent = {
     dst_of_flow: 9,
     in_by_port: 0,
     out_by_dst: 1,
@@ -56,8 +64,18 @@ function tables(maxEntries: number) {
     traffic: 9,
     pair_verdict: 9,
     vip_backends: 9,
-  });
-  return { made, mesh, errors, onWrite, inbound: new InByPort(maps[0]), outbound: new OutByDst(maps[1]) };
+  };
+  made.opened(lent);
+  return {
+    made,
+    mesh,
+    errors,
+    onWrite,
+    vouched,
+    lent,
+    inbound: new InByPort(maps[0]),
+    outbound: new OutByDst(maps[1]),
+  };
 }
 
 const exception = peerAuthentication("PERMISSIVE", { selector: { app: "web" }, portLevel: { 8443: "STRICT" } });
@@ -82,6 +100,28 @@ test("nor is a destination without an agent, and nobody goes direct to the unkno
   made.setDestinations(mesh.apply([{ kind: "peer-authentication", op: "upsert", value: exception }]));
   assert.deepEqual(outbound.entries(), [{ address: "10.0.0.1", port: 0, verdict: "refuse" }]);
   assert.equal(made.failDirect(workload("other")), false);
+});
+
+test("the kernel may take a miss for outside the mesh once all of the mesh is written, by this agent, and fits", () => {
+  const { made, mesh, vouched, lent } = tables(2);
+  assert.equal(vouched(), false, "an earlier agent's word is not ours");
+  const add = (name: string, address: string) =>
+    mesh.apply([{ kind: "workload", op: "upsert", value: workload(name, { addresses: [address] }) }]);
+  assert.equal(made.setDestinations(add("web", "10.0.0.1")), true);
+  assert.equal(vouched(), true);
+  made.gate?.beat(5n);
+  assert.equal(vouched(), true, "each beat repeats it");
+  made.opened(lent);
+  assert.equal(vouched(), true, "lent anew, and written anew");
+  assert.equal(made.setDestinations(add("web", "10.0.0.1")), false, "nothing has joined");
+  made.setDestinations(add("api", "10.0.0.2"));
+  assert.equal(vouched(), true);
+  made.setDestinations(add("database", "10.0.0.3"));
+  assert.equal(vouched(), false, "one address did not fit");
+  made.gate?.beat(6n);
+  made.opened(lent);
+  made.setDestinations(null);
+  assert.equal(vouched(), false, "and it is not forgotten");
 });
 
 test("a pod that leaves: at no moment does its STRICT port meet the PERMISSIVE default", () => {
