@@ -104,7 +104,7 @@ describe("destinations outside the mesh", { concurrency: 1 }, () => {
     assert.match(plain, /open4=app 10\.99\.0\.2 from 10\.99\.0\.2 to .*; closed!ECONNREFUSED; unreachable!ENETUNREACH/);
     assert.match(plain, /happy eyeballs=app 10\.99\.0\.2$/);
     await bench.enrol();
-    bench.beat(0n, true);
+    bench.keepBeating(true);
     bench.events();
     assert.equal(await bench.inPod(behaviour), plain);
     await sleep(100);
@@ -120,9 +120,9 @@ describe("destinations outside the mesh", { concurrency: 1 }, () => {
   });
 
   test("without the agent's word, with an entry, and at the port of tunnels: the agent's", async () => {
-    bench.beat(0n, false);
+    bench.keepBeating(false);
     assert.equal(await bench.inPod(dial(OUTSIDE4, PORT)), `${OUTSIDE4} ${PORT} agent`);
-    bench.beat(0n, true);
+    bench.keepBeating(true);
     assert.equal(await bench.inPod(dial(OUTSIDE4, 15008)), `${OUTSIDE4} 15008 agent`);
     for (const [port, verdict] of [
       [PORT, ORLOP_OUT_REFUSE],
@@ -132,12 +132,12 @@ describe("destinations outside the mesh", { concurrency: 1 }, () => {
       assert.equal(await bench.inPod(dial(OUTSIDE4, PORT)), `${OUTSIDE4} ${PORT} agent`);
       forget();
     }
-    bench.beat(0n, true);
+    bench.keepBeating(true);
     assert.equal(await bench.inPod(dial(OUTSIDE4, PORT)), `${OUTSIDE4} ${PORT} app ${POD4}`);
   });
 
   test("a direct connection ends once the mesh has its destination; another one goes on", async () => {
-    bench.beat(0n, true);
+    bench.keepBeating(true);
     const held = bench.startInPod(`
 import socket, errno, sys
 one, other = socket.create_connection(("${OUTSIDE4}", ${PORT}), 5), socket.create_connection(("${OUTSIDE6}", ${PORT}), 5)
@@ -164,6 +164,7 @@ sys.stdin.read()`);
   });
 
   test("thousands of tables, words of the agent and heartbeats: direct exactly where the model says so", async () => {
+    bench.stopBeating();
     const dials = bench.startInPod(dialler);
     assert.equal(await dials.line(), "up");
     const addresses = [OUTSIDE4, OUTSIDE6, "10.99.0.77", "fd99::77"];

@@ -96,6 +96,7 @@ export class HookBench {
   readonly #names: { readonly pod: string; readonly outside: string };
   readonly #events: InstanceType<typeof RingBuffer>;
   readonly #undo: (() => void)[] = [];
+  #beating: NodeJS.Timeout | undefined;
   cookie = 0n;
 
   constructor(maxEntries: Readonly<Record<string, number>> = {}) {
@@ -187,6 +188,17 @@ export class HookBench {
     view(value).setBigUint64(orlopGate.limitNs, LIMIT_NS, little);
     view(value).setBigUint64(orlopGate.meshWritten, meshWritten ? 1n : 0n, little);
     this.map("gate").put(new Uint8Array(4), value);
+  }
+
+  /** Beats until `remove`, as an agent does: for tests that may take longer than the limit. */
+  keepBeating(meshWritten = false): void {
+    clearInterval(this.#beating);
+    this.beat(0n, meshWritten);
+    this.#beating = setInterval(() => this.beat(0n, meshWritten), 500);
+  }
+
+  stopBeating(): void {
+    clearInterval(this.#beating);
   }
 
   said(
@@ -339,6 +351,7 @@ export class HookBench {
     const script = `${before} exec nsenter --net=/var/run/netns/${namespace} python3 -c "$1"`;
     const child = spawn("sh", ["-c", script, "sh", code], { stdio: ["pipe", "pipe", "inherit"] });
     const exited = once(child, "exit");
+    this.#undo.push(() => void child.kill("SIGKILL"));
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return {
       line: async () => {
@@ -371,6 +384,7 @@ export class HookBench {
   }
 
   remove(): void {
+    this.stopBeating();
     undo(this.#undo);
   }
 }

@@ -60,7 +60,7 @@ describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
     execFileSync("ip", ["-n", bench.podName, "route", "add", "default", "via", OUTSIDE4]);
     await bench.enrol();
     await bench.agentListens("127.0.0.1", 15001);
-    bench.beat(0n);
+    bench.keepBeating();
     const { cookie } = await bench.thread.podInfo(otherFd);
     const pod = new Uint8Array(orlopPod.size);
     view(pod).setUint32(orlopPod.podIdx, BYSTANDER_IDX, little);
@@ -83,7 +83,6 @@ describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
   }
   const bystanderConnects = async (count: number): Promise<void> => {
     const full = bench.count(ORLOP_COUNT_FLOW_MAP_FULL);
-    bench.beat(0n);
     for (let i = 0; i < count; i++) assert.match(await bench.inOther(dial(`198.51.100.${i + 1}`, 80)), /agent$/);
     assert.equal(bench.count(ORLOP_COUNT_FLOW_MAP_FULL), full);
   };
@@ -94,7 +93,6 @@ describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
   ] as const) {
     test(`${way}: at its bound the pod gets EADDRNOTAVAIL, and the sum returns to zero`, async () => {
       const refused = bench.count(ORLOP_COUNT_CONNECT_REFUSED_BUDGET);
-      bench.beat(0n);
       const attack = bench.startInPod(withheld(4_000, source));
       const said = await attack.line();
       assert.equal(said, `EADDRNOTAVAIL ${4_000 - ORLOP_POD_FLOWS} EINPROGRESS ${ORLOP_POD_FLOWS}`);
@@ -115,7 +113,6 @@ describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
 import socket, sys
 s = socket.create_server(("${OUTSIDE4}", 9000), backlog=2000); print("ready", flush=True); sys.stdin.read()`);
     await application.line();
-    bench.beat(0n);
     const attack = bench.startInPod(withheld(700, '""', `("${OUTSIDE4}", 9000)`));
     assert.equal(await attack.line(), "EINPROGRESS 700");
     assert.equal(held(orlopUsage.joined), ORLOP_POD_JOINED);
@@ -129,7 +126,6 @@ s = socket.create_server(("${OUTSIDE4}", 9000), backlog=2000); print("ready", fl
   });
 
   test("established ones do not count, whatever becomes of them", async () => {
-    bench.beat(0n);
     await bench.inPod(`
 import socket
 for i in range(300):
@@ -140,7 +136,6 @@ for i in range(300):
   });
 
   test("every port dialled: as many rows as the bound, then one for the rest, and none of the sums is lost", async () => {
-    bench.beat(0n);
     const before = bench.count(ORLOP_COUNT_TRAFFIC_MAP_FULL);
     await bench.inPod(`
 import socket
