@@ -174,7 +174,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	}
 
 	/* Fail mode: open. No policy judges what leaves the mesh, and application and kernel see what they would see
-	 * without one. The port of tunnels is the agent's to refuse, anywhere. */
+	 * without a mesh. The port of tunnels is the agent's to refuse, anywhere. */
 	if (port != bpf_htons(ORLOP_PORT_HBONE) && outside_mesh(dst, port)) {
 		sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_OUTSIDE;
 		count(ORLOP_COUNT_CONNECT_OUTSIDE);

@@ -38,7 +38,7 @@ static __always_inline int agent_alive(void)
 	return age <= g->limit_ns;
 }
 
-/* Any port if not the exact one; NULL: nothing was said of this destination. */
+/* The exact port, then any port; NULL: nothing was said of this destination. */
 static __always_inline __u32 *said_of(const struct orlop_addr *dst, __be16 port)
 {
 	struct orlop_out_key key = {.dst = *dst, .port = port};
