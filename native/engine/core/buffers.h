@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "engine/core/chunk_pool.h"
+#include "engine/core/read_pieces.h"
 #include "engine/core/scratch.h"
 
 namespace orlop {
@@ -12,6 +13,7 @@ namespace orlop {
 class Buffers {
  public:
   ChunkPool chunks;
+  ReadPiecesPool pieces;
   Scratch& scratch() const { return *scratch_; }
   // How many bytes may wait for slow sockets.
   void SetBudget(size_t bytes) { budget_ = bytes; }

@@ -127,7 +127,8 @@ void Connection::OnTunnel(const Answer& answer) {
   if (server_stream_) return Finish(CloseCause::kRefused, 503);
   answered_us_ = services_.clock.now_us();
   target_ = answer.to();
-  key_ = {pod_idx_, target_, answer.identity(), answer.expect()};
+  identity_ = answer.identity();
+  expect_ = answer.expect();
   client_stream_ = true;
   stream_.head = std::make_unique<ConnectHead>();
   stream_.head->authority = answer.Text(0);
@@ -136,7 +137,7 @@ void Connection::OnTunnel(const Answer& answer) {
   stream_.head->traceparent = answer.Text(3);
   phase_ = Phase::kWaitingTunnel;
   Deadline(kTunnelMs);
-  upstreams_.tunnels.Request(this, key_);
+  upstreams_.tunnels.Request(this, key());
 }
 
 void Connection::Dial(const Answer& answer, bool with_source) {
@@ -265,7 +266,7 @@ void Connection::OnStreamClosed(uint32_t code) {
     tunnel_->Retire();
     stream_.Leave();
     phase_ = Phase::kWaitingTunnel;
-    return upstreams_.tunnels.Request(this, key_);
+    return upstreams_.tunnels.Request(this, key());
   }
   Finish(CloseCause::kH2Failed, static_cast<int>(code), nghttp2_http2_strerror(code));
 }
@@ -280,7 +281,7 @@ void Connection::OnSessionLost(CloseCause cause, int detail, std::string_view me
   if (phase_ == Phase::kWaitingResponse && !retried_ && !tunnel_->fresh()) {
     retried_ = true;
     phase_ = Phase::kWaitingTunnel;
-    return upstreams_.tunnels.Request(this, key_);
+    return upstreams_.tunnels.Request(this, key());
   }
   Finish(cause, detail, message);
 }

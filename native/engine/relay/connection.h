@@ -88,6 +88,8 @@ class Connection final : public SlotOwner,
  private:
   void Deadline(uint64_t after_ms) { services_.timers.Start(&deadline_, after_ms); }
   void OnDeadline();
+  // Of the tunnel that it wants.
+  TunnelKey key() const { return {pod_idx_, target_, identity_, expect_}; }
   void OnTunnel(const Answer& answer);
   void Dial(const Answer& answer, bool with_source);
   void DrawSocket();
@@ -119,7 +121,8 @@ class Connection final : public SlotOwner,
   Endpoint target_;
   Endpoint source_;
   uint32_t dials_from_ = 0;  // the pod in whose namespace it dials
-  TunnelKey key_;            // of the tunnel that it wants
+  int32_t identity_ = -1;    // ours in the tunnel, and the peers that are acceptable there
+  int32_t expect_ = -1;
   uint64_t started_us_;
   uint64_t answered_us_ = 0;
   Timer deadline_;

@@ -62,16 +62,15 @@ int SocketEnd::Front(Pieces* pieces) {
   if (!readable_ || eof_) return 0;
   const ssize_t got = Receive(scratch.read, Scratch::kRead);
   if (got <= 0) return got == -EAGAIN ? 0 : static_cast<int>(got);
-  in_hand_ = {scratch.read, static_cast<size_t>(got)};
-  *pieces = {&in_hand_, 1, in_hand_.iov_len};
+  scratch.pieces[0] = {scratch.read, static_cast<size_t>(got)};
+  *pieces = {scratch.pieces, 1, static_cast<size_t>(got)};
   return 1;
 }
 
 void SocketEnd::Drop(size_t length) {
   if (!in_.empty()) return in_.Drop(length);
-  if (length < in_hand_.iov_len)
-    in_.Append(static_cast<uint8_t*>(in_hand_.iov_base) + length, in_hand_.iov_len - length);
-  in_hand_ = {};
+  const iovec& read = services_.buffers.scratch().pieces[0];
+  if (length < read.iov_len) in_.Append(static_cast<uint8_t*>(read.iov_base) + length, read.iov_len - length);
 }
 
 ssize_t SocketEnd::Read(uint8_t* into, size_t capacity) {

@@ -66,8 +66,7 @@ class SocketEnd final : public ByteEnd, public Pollable {
   bool error_ = false;
   bool eof_ = false;   // the peer's FIN was read
   bool shut_ = false;  // our FIN was sent
-  iovec in_hand_{};    // Front's, in the buffer of this turn
-  ByteQueue in_;       // and what of it the reader did not take
+  ByteQueue in_;       // what the reader did not take of a Front
 };
 
 }  // namespace orlop

@@ -62,11 +62,15 @@ void ConnectStream::Start(ByteEnd::User& user) {
 void ConnectStream::GiveBack() {
   if (session()) {
     if (!in_.empty()) session()->ConsumedKept(this, in_.size());
-    if (piece_bytes_ > 0) session()->Consumed(this, piece_bytes_);
+    if (pieces_) session()->Consumed(this, pieces_->bytes);
   }
   in_.Clear();
-  piece_count_ = 0;
-  piece_bytes_ = 0;
+  FreePieces();
+}
+
+void ConnectStream::FreePieces() {
+  if (pieces_) services_.buffers.pieces.Give(pieces_);
+  pieces_ = nullptr;
 }
 
 void ConnectStream::ResetWith(uint32_t code) {
@@ -94,8 +98,8 @@ int ConnectStream::Front(Pieces* pieces) {
     for (int i = 0; i < pieces->count; i++) pieces->bytes += list[i].iov_len;
     return 1;
   }
-  if (piece_count_ == 0) return 0;
-  *pieces = {pieces_, piece_count_, piece_bytes_};
+  if (!pieces_) return 0;
+  *pieces = {pieces_->list, pieces_->count, pieces_->bytes};
   return 1;
 }
 
@@ -107,9 +111,8 @@ void ConnectStream::Drop(size_t length) {
     return;
   }
   if (length > 0) session()->Consumed(this, length);
-  if (length < piece_bytes_) Keep(length);
-  piece_count_ = 0;
-  piece_bytes_ = 0;
+  if (length < pieces_->bytes) return Keep(length);
+  FreePieces();
 }
 
 ssize_t ConnectStream::Read(uint8_t* into, size_t capacity) {
@@ -119,15 +122,16 @@ ssize_t ConnectStream::Read(uint8_t* into, size_t capacity) {
     if (session()) session()->ConsumedKept(this, read);
     return static_cast<ssize_t>(read);
   }
-  if (piece_count_ == 0) {
+  if (!pieces_) {
     if (!ended_) return -EAGAIN;
     end_read_ = true;
     return 0;
   }
   size_t read = 0;
-  for (int i = 0; i < piece_count_ && read < capacity; i++) {
-    const size_t part = std::min(pieces_[i].iov_len, capacity - read);
-    memcpy(into + read, pieces_[i].iov_base, part);
+  for (int i = 0; i < pieces_->count && read < capacity; i++) {
+    const iovec& piece = pieces_->list[i];
+    const size_t part = std::min(piece.iov_len, capacity - read);
+    memcpy(into + read, piece.iov_base, part);
     read += part;
   }
   Drop(read);
@@ -135,22 +139,22 @@ ssize_t ConnectStream::Read(uint8_t* into, size_t capacity) {
 }
 
 void ConnectStream::Keep(size_t skip) {
-  for (int i = 0; i < piece_count_; i++) {
-    const size_t skipped = std::min(skip, pieces_[i].iov_len);
+  for (int i = 0; i < pieces_->count; i++) {
+    const iovec& piece = pieces_->list[i];
+    const size_t skipped = std::min(skip, piece.iov_len);
     skip -= skipped;
-    const size_t kept = pieces_[i].iov_len - skipped;
+    const size_t kept = piece.iov_len - skipped;
     if (kept == 0) continue;
-    in_.Append(static_cast<uint8_t*>(pieces_[i].iov_base) + skipped, kept);
+    in_.Append(static_cast<uint8_t*>(piece.iov_base) + skipped, kept);
     session()->Kept(kept);
   }
-  piece_count_ = 0;
-  piece_bytes_ = 0;
+  FreePieces();
 }
 
 void ConnectStream::Weigh(size_t bytes) {
-  moved_bytes_ += bytes;
-  if (moved_bytes_ < weighed_bytes_ + kHeavyBytes || !session()) return;
-  weighed_bytes_ = moved_bytes_;
+  unweighed_bytes_ += bytes;
+  if (unweighed_bytes_ < kHeavyBytes || !session()) return;
+  unweighed_bytes_ = 0;
   const uint64_t now = services_.clock.now_ms();
   if (weighed_ms_ != 0 && now - weighed_ms_ <= kHeavyMs) owner_.OnHeavy();
   weighed_ms_ = now;
@@ -194,26 +198,29 @@ void ConnectStream::OnData(const uint8_t* bytes, size_t length) {
     return owner_.OnEarlyData();
   }
   auto* const start = const_cast<uint8_t*>(bytes);
-  piece_bytes_ += length;
-  if (piece_count_ > 0) {
-    iovec& last = pieces_[piece_count_ - 1];
+  if (!pieces_) {
+    pieces_ = services_.buffers.pieces.Take();
+  } else {
+    iovec& last = pieces_->list[pieces_->count - 1];
     if (static_cast<uint8_t*>(last.iov_base) + last.iov_len == start) {
       last.iov_len += length;
+      pieces_->bytes += length;
       return;
     }
   }
-  pieces_[piece_count_++] = {start, length};
-  if (piece_count_ == kPieces) Deliver();
+  pieces_->bytes += length;
+  pieces_->list[pieces_->count++] = {start, length};
+  if (pieces_->count == ReadPieces::kMost) Deliver();
 }
 
 void ConnectStream::OnDataDone() {
-  if (piece_count_ > 0) Deliver();
+  if (pieces_) Deliver();
 }
 
 // What waits already keeps its place in front, so the reader is not asked again.
 void ConnectStream::Deliver() {
   if (in_.empty()) user_->OnArrived(*this);
-  if (piece_count_ > 0) Keep(0);
+  if (pieces_) Keep(0);
 }
 
 void ConnectStream::OnEnd() {

@@ -1,14 +1,13 @@
 // 10, 11, 14 · data thread · a CONNECT stream, at either side of its session, as an end of bytes.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <cstdint>
 #include <memory>
 #include <string_view>
 
 #include "engine/core/byte_end.h"
 #include "engine/core/byte_queue.h"
+#include "engine/core/read_pieces.h"
 #include "engine/core/services.h"
 #include "engine/http2/h2_stream.h"
 #include "engine/tunnel/connect_head.h"
@@ -38,6 +37,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
 
   ConnectStream(const EngineServices& services, Owner& owner)
       : services_(services), owner_(owner), in_(services.buffers.chunks) {}
+  ~ConnectStream() { FreePieces(); }
   ConnectStream(const ConnectStream&) = delete;
   ConnectStream& operator=(const ConnectStream&) = delete;
 
@@ -69,8 +69,8 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   int Front(Pieces* pieces) override;
   void Drop(size_t length) override;
   ssize_t Read(uint8_t* into, size_t capacity) override;
-  bool readable() const override { return !in_.empty() || piece_count_ > 0 || (ended_ && !end_read_); }
-  bool ended() const override { return ended_ && in_.empty() && piece_count_ == 0; }
+  bool readable() const override { return !in_.empty() || pieces_ || (ended_ && !end_read_); }
+  bool ended() const override { return ended_ && in_.empty() && !pieces_; }
   bool pulls() const override { return true; }
   ssize_t Write(const Pieces&) override { return 0; }
   void Wake() override;
@@ -91,10 +91,10 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   void OnLost(CloseCause cause, int detail, std::string_view message) override;
 
  private:
-  static constexpr int kPieces = 8;
   void Deliver();
   // Copies what lies in the read's buffer from `skip` on.
   void Keep(size_t skip);
+  void FreePieces();
   // Counts payload; lets the owner know when it is much.
   void Weigh(size_t bytes);
 
@@ -107,12 +107,9 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   bool ended_ = false;         // the peer's END_STREAM came
   bool end_read_ = false;      // and Read has said so
   bool closed_ = false;
-  int piece_count_ = 0;
-  size_t piece_bytes_ = 0;
-  iovec pieces_[kPieces];  // received payload, still in the buffer of this read
-  ByteQueue in_;           // and what of it the reader did not take in time
-  uint64_t moved_bytes_ = 0;
-  uint64_t weighed_bytes_ = 0;  // moved_bytes_ when last weighed
+  ReadPieces* pieces_ = nullptr;  // received payload, still in the buffer of this read; null: none
+  ByteQueue in_;                  // and what of it the reader did not take in time
+  uint64_t unweighed_bytes_ = 0;  // moved since weighed_ms_
   uint64_t weighed_ms_ = 0;
 };
 
