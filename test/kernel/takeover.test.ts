@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { ORLOP_IN_PASS, ORLOP_IN_REFUSE, ORLOP_PAIR_JOIN, orlopInKey, orlopPairKey } from "../../agent/abi.ts";
 import { FdSocket, KernelMap } from "../../agent/keeper/addon.ts";
-import { LENT_MAPS } from "../../agent/keeper/protocol.ts";
+import { LENT_MAPS, PROTOCOL_VERSION } from "../../agent/keeper/protocol.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 import { buildPrevious, buildWithLayout } from "../support/revision.ts";
 
@@ -306,7 +306,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
     assert.ok(existsSync(layoutDirectory(2)), "an agent that does not speak with us changes nothing");
     await probedFor(300);
     const ours = new Agent();
-    const pods = (await ours.hello(3)) as { readonly podIdx: number; readonly uid: string }[];
+    const pods = (await ours.hello(PROTOCOL_VERSION)) as { readonly podIdx: number; readonly uid: string }[];
     assert.deepEqual(
       pods.toSorted((one, another) => one.podIdx - another.podIdx),
       [
@@ -335,7 +335,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
       await end(keeper, "SIGKILL");
       keeper = await startKeeper(tree);
       agent = new Agent();
-      await agent.hello(3);
+      await agent.hello(PROTOCOL_VERSION);
       assert.ok(!existsSync(layoutDirectory(gone)));
       assert.ok(existsSync(layoutDirectory(now)));
       await probedFor(200);
