@@ -56,6 +56,8 @@ const LOOK_EVERY_MS = 250;
 /** The mount source by which a later keeper recognises a mount that a keeper made. */
 const MOUNT_SOURCE = "orlop";
 const CGROUP_NOTE = "made-pods-cgroup";
+/** In the keeper's directory while it serves: what it knows from before is guarded then. The socket is there earlier. */
+const SERVING = "serving";
 
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
 export async function runKeeper(config: KeeperSettings, options: KeeperOptions): Promise<void> {
@@ -155,9 +157,12 @@ async function endMarked(tree: PodTree, namespaces: PodNamespaces, uid: string, 
 async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions, undo: Undo[]) {
   // Bound before anything is touched: of two keepers with one run directory the second ends here.
   const server = listen(config);
+  const serving = join(config.directory, SERVING);
+  rmSync(serving, { force: true });
   undo.push(() => {
     server.close();
     rmSync(config.socket, { force: true });
+    rmSync(serving, { force: true });
   });
   makeCgroup(config, log);
   mountBpffs(config.bpffs, log);
@@ -173,6 +178,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, open, log), log });
   undo.push(() => lender.close());
   serveOn(server, lender);
+  writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),

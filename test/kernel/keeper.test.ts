@@ -352,8 +352,11 @@ describe("the keeper", { concurrency: 1 }, () => {
     await keeper;
     await until("the end of the connection", () => agent.welcome === undefined);
     pause = await startPause({ ownNetwork: true });
+    const serving = join(config.directory, "serving");
+    assert.equal(existsSync(serving), false);
     startKeeper(true);
-    await until("its guard by the next keeper", () => links().length === 1);
+    await until("the keeper to serve", () => existsSync(serving));
+    assert.equal(links().length, 1, "it is guarded by then");
     await agent.start();
     const [again] = agent.welcome?.pods ?? [];
     assert.equal(again?.uid, uid);
