@@ -156,11 +156,13 @@ export interface PodThread {
   /** Removes rule and route; the sysctls stay, they harm nobody. May be repeated. */
   restoreNamespace(netnsFd: number): Promise<void>;
   /**
-   * Ends the connections that joined this pod to another of the node and of which the map pair_verdict (`pairsFd`) says
-   * END, and the plaintext it accepted past the agent that in_by_port (`inByPortFd`) would not let pass now, and what went direct to a
-   * destination outside the mesh that out_by_dst (`outByDstFd`) has now. How many. They see ECONNABORTED, their peers a reset.
+   * Ends the connections of this pod that bypass the agent and that the maps would not allow now: joined ones at either end,
+   * plaintext that its applications accepted, handshakes under way, and what went direct to a destination that the mesh has
+   * now. How many. They see ECONNABORTED, their peers a reset.
+   * @param mapFds of pair_verdict, in_by_port, pod_by_ip, agent_flow, joined_flow and out_by_dst, in this order
+   * @param podIdx the pod's own; 0: it has left the mesh, and only joined connections end
    */
-  sever(netnsFd: number, pairsFd: number, inByPortFd: number, outByDstFd: number): Promise<number>;
+  sever(netnsFd: number, mapFds: Int32Array, podIdx: number): Promise<number>;
   /**
    * Ends the connections that bypass the agent according to `sockMapFd`, the dst_of_sock of another layout version, since
    * nobody will judge them any more: joined ones and plaintext that was let pass. How many.

@@ -27,8 +27,8 @@ export interface PodNamespace {
   readonly preservesSource: boolean;
   /** The caller owns the descriptors. */
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
-  /** Ends the pod's joined connections that pair_verdict no longer allows; how many. */
-  sever(): Promise<number>;
+  /** Ends what bypasses the agent and is no longer allowed to the pod under this index; how many. */
+  sever(podIdx: number): Promise<number>;
   /** The first of `addresses` that the namespace does not have. */
   lacks(addresses: readonly string[]): Promise<string | undefined>;
   /** Closes the listeners and leaves the namespace. */
@@ -234,8 +234,10 @@ export class PodEnrollments {
   }
 
   sever(podIdx: number): Promise<number | EnrollmentRefusal> {
-    // The verdicts on a prepared pod may not be written yet; after its capture the agent asks.
-    return this.#forOpen(podIdx, async ({ state, namespace }) => (state === "captured" ? namespace.sever() : 0));
+    const state = this.#byIdx.get(podIdx)?.state;
+    // Nobody has said yet what may stay of a pod that is not captured; after its capture the agent asks.
+    if (state === "awaited" || state === "guarded") return Promise.resolve(0);
+    return this.#forOpen(podIdx, async ({ state, namespace }) => (state === "captured" ? namespace.sever(podIdx) : 0));
   }
 
   /** Releases every pod that has gone, and guards what must be guarded. Called by a timer. */

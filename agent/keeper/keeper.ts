@@ -169,8 +169,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const sizes = maxEntries ? { maxEntries } : {};
   const kernel = new LoadedPrograms({ ...config, openMap: pinnedMap, ...sizes }, Programs);
   const thread = new PodThread(kernel.sockMapFd);
-  const { pairsFd, inByPortFd, outByDstFd } = kernel;
-  const namespaces = new PodNamespaces({ thread, pairsFd, inByPortFd, outByDstFd, log, proc: "/proc" });
+  const namespaces = new PodNamespaces({ thread, severFds: kernel.severFds, log, proc: "/proc" });
   const open = opener(config, kernel, namespaces, log);
   const others = kernel.otherLayouts().map(({ version }) => version);
   if (others.length === 0) await open();

@@ -51,11 +51,8 @@ type Entered = { readonly netnsFd: number; readonly podAddresses: ReadonlySet<st
 
 export type PodNamespacesOptions = {
   readonly thread: PodThread;
-  /** The map pair_verdict. */
-  readonly pairsFd: number;
-  /** The map in_by_port: what plaintext may still pass. */
-  readonly inByPortFd: number;
-  readonly outByDstFd: number;
+  /** Of the maps that say what may stay. */
+  readonly severFds: Int32Array;
   readonly log: KeeperLog;
   readonly proc: string;
 };
@@ -63,20 +60,16 @@ export type PodNamespacesOptions = {
 /** Pods' namespaces as enrolment sees them; one for the whole keeper. */
 export class PodNamespaces {
   readonly #thread: PodThread;
-  readonly #pairsFd: number;
-  readonly #inByPortFd: number;
-  readonly #outByDstFd: number;
+  readonly #severFds: Int32Array;
   readonly #log: KeeperLog;
   readonly #proc: string;
   /** By cookie: released, but an agent may still be in there. */
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
   #removing = false;
 
-  constructor({ thread, pairsFd, inByPortFd, outByDstFd, log, proc }: PodNamespacesOptions) {
+  constructor({ thread, severFds, log, proc }: PodNamespacesOptions) {
     this.#thread = thread;
-    this.#pairsFd = pairsFd;
-    this.#inByPortFd = inByPortFd;
-    this.#outByDstFd = outByDstFd;
+    this.#severFds = severFds;
     this.#log = log;
     this.#proc = proc;
   }
@@ -138,9 +131,10 @@ export class PodNamespaces {
         const present = canonical((await this.#thread.podInfo(netnsFd)).addresses);
         return addresses.find((address) => !present.has(address));
       },
-      sever: () => this.#thread.sever(netnsFd, this.#pairsFd, this.#inByPortFd, this.#outByDstFd),
+      sever: (podIdx) => this.#thread.sever(netnsFd, this.#severFds, podIdx),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
+        if (leave.restore !== "never") await this.#endJoined(netnsFd);
         if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);
         if (leave.restore === "now") await this.#restore(netnsFd);
         closeSync(netnsFd);
@@ -159,6 +153,16 @@ export class PodNamespaces {
     void leaving.then(() => {
       if (this.#leaving.get(cookie) === entry) this.#leaving.delete(cookie);
     });
+  }
+
+  /** The pod has left the mesh, and nobody will judge them any more. */
+  async #endJoined(netnsFd: number): Promise<void> {
+    try {
+      await this.#thread.sever(netnsFd, this.#severFds, 0);
+    } catch (error) {
+      // The other end is a pod of the mesh, and its sweep ends the connection, too.
+      this.#log.warn("joined connections of a pod that left could not be ended", { error: String(error) });
+    }
   }
 
   async #restore(netnsFd: number): Promise<void> {

@@ -125,19 +125,10 @@ export class LoadedPrograms {
     return this.#programs.map("dst_of_sock").fd;
   }
 
-  /** For PodThread, which ends what this map no longer allows. */
-  get pairsFd(): number {
-    return this.#programs.map("pair_verdict").fd;
-  }
-
-  /** For PodThread, which ends plaintext that may no longer pass. */
-  get inByPortFd(): number {
-    return this.#programs.map("in_by_port").fd;
-  }
-
-  /** For PodThread, which ends what went direct to destinations that belong to the mesh now. */
-  get outByDstFd(): number {
-    return this.#programs.map("out_by_dst").fd;
+  /** For PodThread, which ends what these maps no longer allow. */
+  get severFds(): Int32Array {
+    const names = ["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"];
+    return Int32Array.from(names, (name) => this.#programs.map(name).fd);
   }
 
   /** Lent with `welcome`; stay ours. */

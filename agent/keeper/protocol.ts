@@ -67,8 +67,8 @@ export type Request =
       readonly count: number;
     }
   /**
-   * End the connections that joined this pod to others of the node and of which pair_verdict says END. The keeper reads
-   * the map and asks the kernel for the sockets; nothing that the agent remembers is relied upon.
+   * End the connections of a captured pod that bypass the agent and that the maps would not allow now, at this end. The keeper
+   * reads the maps and asks the kernel for the sockets; nothing that the agent remembers is relied upon.
    */
   | { readonly id: number; readonly op: "sever"; readonly podIdx: number }
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */

@@ -26,8 +26,7 @@ export type PairTablesOptions = {
 type PairMaps = { readonly pairs: PairVerdicts; readonly vips: VipBackends; readonly close: () => void };
 type PairRow = { readonly pair: Pair; readonly verdicts: readonly PortVerdict[] };
 
-/** A pod of an earlier agent's can be severed as soon as the keeper has opened its namespace again. */
-const RETRY_MS = 100;
+const RETRY_MS = 1_000;
 const nothing: readonly PortVerdict[] = [];
 const ended: readonly PortVerdict[] = [{ port: 0, verdict: "end" }];
 const keyOf = ({ sourceIdx, destinationIdx }: Pair): string => `${sourceIdx} ${destinationIdx}`;

@@ -263,7 +263,7 @@ describe("node enrollment", () => {
     await enrollment.meshChanged();
     assert.deepEqual(
       node.calls.filter((call) => !call.startsWith("log")),
-      ["serve 1", "guard uid-web", "addresses 1 10.0.0.1,10.0.1.1", "pods changed"],
+      ["serve 1", "guard uid-web", "addresses 1 10.0.0.1,10.0.1.1", "sever 1", "pods changed"],
     );
     assert.deepEqual([...node.held], [[api.identity.text, 1]]);
     assert.deepEqual(node.protectedPods.get("uid-web"), edited.uid);

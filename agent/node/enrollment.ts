@@ -345,6 +345,7 @@ export class NodeEnrollment {
       await keeper.setAddresses(pod.podIdx, addresses);
       this.#failed.delete(pod.podUid);
       this.#replace(pod, { addresses });
+      void this.#sweep(pod.podIdx, pod.podUid);
       log.info("pod has other addresses", { pod: fullName(workload), addresses });
     } catch (error) {
       this.#failedWith(error, workload, "pod stays captured with the addresses that it has");

@@ -128,7 +128,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
                                              InstanceMethod<&PodThread::Sockets>("sockets"),
                                              InstanceMethod<&PodThread::Prepare>("prepareNamespace"),
                                              InstanceMethod<&PodThread::Restore>("restoreNamespace"),
-                                             InstanceMethod<&PodThread::SeverPairs>("sever"),
+                                             InstanceMethod<&PodThread::SeverPod>("sever"),
                                              InstanceMethod<&PodThread::EndMarkedBy>("endMarked"),
                                              InstanceMethod<&PodThread::CloseByCaller>("close"),
                                          }));
@@ -286,15 +286,20 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     return Queue(info, std::move(job));
   }
 
-  Napi::Value SeverPairs(const Napi::CallbackInfo& info) {
-    int netns = -1, pairs = -1, plaintext = -1, destinations = -1;
-    if (!ArgFd(info, 0, &netns) || !ArgFd(info, 1, &pairs) || !ArgFd(info, 2, &plaintext) ||
-        !ArgFd(info, 3, &destinations))
+  Napi::Value SeverPod(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    std::vector<int> fds;
+    uint32_t pod_idx = 0;
+    if (!ArgFd(info, 0, &netns) || !ArgFds(info, 1, &fds) || !ArgU32(info, 2, &pod_idx))
       return info.Env().Undefined();
+    if (fds.size() != 6) {
+      BadArgument(info, 1, "the descriptors of six maps");
+      return info.Env().Undefined();
+    }
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto ended = std::make_shared<uint32_t>(0);
-    job->run = [tags = tags_, pairs, plaintext, destinations, ended](std::string* step) {
-      return Sever({tags->get(), pairs, plaintext, destinations}, ended.get(), step);
+    job->run = [tags = tags_, fds, pod_idx, ended](std::string* step) {
+      return Sever({tags->get(), fds[0], fds[1], fds[2], fds[3], fds[4], fds[5], pod_idx}, ended.get(), step);
     };
     job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };
     return Queue(info, std::move(job));

@@ -1,4 +1,4 @@
-// keeper · ends connections that joined two pods of this node, by sock_diag(7).
+// keeper · ends connections of a pod that nobody sits in between of and that are no longer allowed, by sock_diag(7).
 #include "keeper/sever.h"
 
 #include <bpf/bpf.h>
@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "orlop_abi.h"
@@ -26,8 +28,8 @@ namespace {
 // finds nothing.
 constexpr int kMaxWalks = 8;
 constexpr size_t kReplyBytes = 256 << 10;
-// Everything that may still carry data, SYN_SENT included.
-constexpr uint32_t kStates = 0xfff & ~(1u << TCP_LISTEN | 1u << TCP_TIME_WAIT | 1u << TCP_CLOSE);
+// Everything that may still carry data, SYN_SENT and requests included, and listeners for their ports.
+constexpr uint32_t kStates = 0xfff & ~(1u << TCP_TIME_WAIT | 1u << TCP_CLOSE);
 
 nlattr* Append(nlmsghdr* header, uint16_t type, const void* bytes, size_t size) {
   auto* attribute =
@@ -76,52 +78,158 @@ bool ReadSock(const nlmsghdr* message, struct orlop_sock* out) {
   return true;
 }
 
-// Accepted in plaintext when that was let pass.
-bool MustEndPlaintext(int plaintext, const struct orlop_sock& sock, uint16_t local_port) {
+// A socket as sock_diag shows it.
+struct Seen {
+  inet_diag_msg socket;
+  // False: dialled or accepted before the pod was captured, on loopback, or not established yet.
+  bool has_storage;
+  struct orlop_sock sock;
+};
+
+// A request that waits for the last packet of its handshake is shown in this state, too.
+bool IsRequest(const Seen& seen) {
+  return seen.socket.idiag_state == TCP_SYN_RECV;
+}
+
+struct orlop_addr AddressOf(const inet_diag_msg& socket, const __be32* words) {
+  struct orlop_addr out = {};
+  if (socket.idiag_family == AF_INET) {
+    out.bytes[10] = out.bytes[11] = 0xff;
+    std::memcpy(out.bytes + 12, words, 4);
+  } else {
+    std::memcpy(out.bytes, words, sizeof(out.bytes));
+  }
+  return out;
+}
+
+bool SameAddress(const struct orlop_addr& a, const struct orlop_addr& b) {
+  return std::memcmp(a.bytes, b.bytes, sizeof(a.bytes)) == 0;
+}
+
+bool IsLoopback(const struct orlop_addr& address) {
+  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  static constexpr uint8_t kOne[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return (std::memcmp(address.bytes, kMapped, sizeof(kMapped)) == 0 && address.bytes[12] == 127) ||
+         std::memcmp(address.bytes, kOne, sizeof(kOne)) == 0;
+}
+
+// As the hooks see an arrival: from the other end to this socket.
+struct orlop_tuple ArrivalOf(const inet_diag_msg& socket) {
+  struct orlop_tuple out = {};
+  out.src = AddressOf(socket, socket.id.idiag_dst);
+  out.dst = AddressOf(socket, socket.id.idiag_src);
+  out.src_port = socket.id.idiag_dport;
+  out.dst_port = socket.id.idiag_sport;
+  return out;
+}
+
+// All sockets of a namespace that may carry data, and the ports on which it listens.
+struct Namespace {
+  std::vector<Seen> sockets;
+  std::unordered_set<uint16_t> listening;
+  std::unordered_set<std::string> arrivals;
+};
+
+std::string KeyOf(const struct orlop_tuple& tuple) {
+  return {reinterpret_cast<const char*>(&tuple), sizeof(tuple)};
+}
+
+// Is the other end of this connection a socket of the same namespace?
+bool IsInside(const Namespace& all, const struct orlop_tuple& arrival) {
+  struct orlop_tuple departure = {};
+  departure.src = arrival.dst;
+  departure.dst = arrival.src;
+  departure.src_port = arrival.dst_port;
+  departure.dst_port = arrival.src_port;
+  return all.arrivals.count(KeyOf(departure)) != 0;
+}
+
+bool IsOwnPort(uint16_t port) {
+  return port == htons(ORLOP_PORT_OUTBOUND) || port == htons(ORLOP_PORT_INBOUND) ||
+         port == htons(ORLOP_PORT_HBONE);
+}
+
+// What in_by_port says, as sk_lookup reads it: a miss refuses.
+uint32_t PlaintextVerdict(const SeverMaps& maps, uint16_t local_port) {
   struct orlop_in_key key = {};
-  key.pod_idx = sock.pod_idx;
+  key.pod_idx = maps.pod_idx;
   key.port = local_port;
   uint32_t said = 0;
-  if (bpf_map_lookup_elem(plaintext, &key, &said) != 0) {
+  if (bpf_map_lookup_elem(maps.plaintext, &key, &said) == 0) return said;
+  key.port = 0;
+  return bpf_map_lookup_elem(maps.plaintext, &key, &said) == 0 ? said : ORLOP_IN_REFUSE;
+}
+
+// The pod that has this address now; 0: none of this node.
+uint32_t PodAt(const SeverMaps& maps, const struct orlop_addr& address) {
+  struct orlop_pod_ip pod = {};
+  return bpf_map_lookup_elem(maps.pods, &address, &pod) == 0 ? pod.pod_idx : 0;
+}
+
+// Would a connection from one pod to the other's port be allowed? Of pods that nobody speaks of, it would not be joined.
+bool PairMayStay(const SeverMaps& maps, uint32_t from, uint32_t to, uint16_t port) {
+  struct orlop_pair_key key = {};
+  key.src_pod_idx = from;
+  key.dst_pod_idx = to;
+  key.port = port;
+  uint32_t said = 0;
+  if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0) {
     key.port = 0;
-    if (bpf_map_lookup_elem(plaintext, &key, &said) != 0)
-      return false;  // Its pod has gone: nobody judges it now.
+    if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0) return false;
   }
-  return said != ORLOP_IN_PASS;
+  return said == ORLOP_PAIR_JOIN || said == ORLOP_PAIR_STAY;
 }
 
 // Went direct as long as the mesh had nobody there.
-bool MustEndOutside(int destinations, const struct orlop_sock& sock) {
+bool MustEndOutside(const SeverMaps& maps, const struct orlop_sock& sock) {
   struct orlop_out_key key = {};
   key.dst = sock.dst;
   key.port = sock.dst_port;
   uint32_t said = 0;
-  if (bpf_map_lookup_elem(destinations, &key, &said) == 0) return true;
+  if (bpf_map_lookup_elem(maps.destinations, &key, &said) == 0) return true;
   key.port = 0;
-  return bpf_map_lookup_elem(destinations, &key, &said) == 0;
+  return bpf_map_lookup_elem(maps.destinations, &key, &said) == 0;
 }
 
-// `local_port` in wire order.
-bool MustEnd(const SeverMaps& maps, const struct orlop_sock& sock, uint16_t local_port) {
+// The application's side of a handshake or connection of which the hooks keep nothing.
+bool MustEndUnmarked(const SeverMaps& maps, const Seen& seen, const Namespace& all) {
+  const struct orlop_tuple arrival = ArrivalOf(seen.socket);
+  if (IsLoopback(arrival.src) || IsLoopback(arrival.dst) || SameAddress(arrival.src, arrival.dst))
+    return false;
+  if (IsOwnPort(arrival.dst_port)) return false;
+  if (!IsRequest(seen)) {
+    // What the pod dialled is judged where it arrives.
+    if (all.listening.count(arrival.dst_port) == 0 || IsInside(all, arrival)) return false;
+    return PlaintextVerdict(maps, arrival.dst_port) != ORLOP_IN_PASS;
+  }
+  uint64_t cookie = 0;
+  if (bpf_map_lookup_elem(maps.agent_flows, &arrival, &cookie) == 0) return false;
+  struct orlop_joined joined = {};
+  if (bpf_map_lookup_elem(maps.joined_flows, &arrival, &joined) == 0)
+    return !PairMayStay(maps, joined.src_pod_idx, maps.pod_idx, arrival.dst_port);
+  return PlaintextVerdict(maps, arrival.dst_port) == ORLOP_IN_REFUSE;
+}
+
+bool MustEnd(const SeverMaps& maps, const Seen& seen, const Namespace& all) {
+  if (maps.pod_idx == 0) return seen.has_storage && (seen.sock.flags & ORLOP_SOCK_JOINED) != 0;
+  if (!seen.has_storage) return MustEndUnmarked(maps, seen, all);
+  const struct orlop_sock& sock = seen.sock;
+  const uint16_t local_port = seen.socket.id.idiag_sport;
   if ((sock.flags & ORLOP_SOCK_PASSIVE) != 0) {
-    // The agent's own connections and joined ones are judged where they were dialled.
-    const bool judged_elsewhere =
-        (sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT | ORLOP_SOCK_JOINED)) != 0;
-    return !judged_elsewhere && MustEndPlaintext(maps.plaintext, sock, local_port);
+    // The agent judges its own connections.
+    if ((sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT)) != 0) return false;
+    // To an address that is no pod's any more a new connection would be refused.
+    if (PodAt(maps, AddressOf(seen.socket, seen.socket.id.idiag_src)) == 0) return true;
+    if ((sock.flags & ORLOP_SOCK_JOINED) == 0) return PlaintextVerdict(maps, local_port) != ORLOP_IN_PASS;
+    // Who called is judged by its address: its index may be of an enrollment that has ended.
+    const struct orlop_addr caller = AddressOf(seen.socket, seen.socket.id.idiag_dst);
+    return sock.pod_idx != maps.pod_idx || !PairMayStay(maps, PodAt(maps, caller), maps.pod_idx, local_port);
   }
-  if ((sock.flags & ORLOP_SOCK_OUTSIDE) != 0) return MustEndOutside(maps.destinations, sock);
+  if ((sock.flags & ORLOP_SOCK_OUTSIDE) != 0) return MustEndOutside(maps, sock);
   if ((sock.flags & ORLOP_SOCK_JOINED) == 0) return false;
-  struct orlop_pair_key key = {};
-  key.src_pod_idx = sock.pod_idx;
-  key.dst_pod_idx = sock.to_pod_idx;
-  key.port = sock.to_port;
-  uint32_t said = 0;
-  if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0) {
-    key.port = 0;
-    if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0)
-      return false;  // Its pod has gone: nobody judges it now.
-  }
-  return said == ORLOP_PAIR_END;
+  // Joined under another enrollment of either end: nobody knows as whom.
+  if (sock.pod_idx != maps.pod_idx || PodAt(maps, sock.to) != sock.to_pod_idx) return true;
+  return !PairMayStay(maps, sock.pod_idx, sock.to_pod_idx, sock.to_port);
 }
 
 int Ask(int netlink, uint8_t family, int socks) {
@@ -143,11 +251,8 @@ int Ask(int netlink, uint8_t family, int socks) {
   return send(netlink, &request, request.header.nlmsg_len, 0) < 0 ? -errno : 0;
 }
 
-// Says of a socket, with its local port in wire order, whether it must end.
-using Judge = std::function<bool(const struct orlop_sock& sock, uint16_t local_port)>;
-
-// Those of one family that must end, as sock_diag names them.
-int Walk(int netlink, uint8_t family, int socks, const Judge& must_end, std::vector<inet_diag_msg>* found) {
+// Adds the sockets of one family to `all`.
+int Walk(int netlink, uint8_t family, int socks, Namespace* all) {
   const int err = Ask(netlink, family, socks);
   if (err < 0) return err;
   std::vector<char> reply(kReplyBytes);
@@ -160,10 +265,16 @@ int Walk(int netlink, uint8_t family, int socks, const Judge& must_end, std::vec
          message = NLMSG_NEXT(message, left)) {
       if (message->nlmsg_type == NLMSG_DONE) return 0;
       if (message->nlmsg_type == NLMSG_ERROR) return static_cast<const nlmsgerr*>(NLMSG_DATA(message))->error;
-      struct orlop_sock sock = {};
-      if (!ReadSock(message, &sock)) continue;
-      const auto* socket = static_cast<const inet_diag_msg*>(NLMSG_DATA(message));
-      if (must_end(sock, socket->id.idiag_sport)) found->push_back(*socket);
+      if (message->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg))) return -EPROTO;
+      Seen seen = {};
+      seen.socket = *static_cast<const inet_diag_msg*>(NLMSG_DATA(message));
+      if (seen.socket.idiag_state == TCP_LISTEN) {
+        all->listening.insert(seen.socket.id.idiag_sport);
+        continue;
+      }
+      seen.has_storage = ReadSock(message, &seen.sock);
+      all->arrivals.insert(KeyOf(ArrivalOf(seen.socket)));
+      all->sockets.push_back(seen);
     }
   }
 }
@@ -191,6 +302,8 @@ int Destroy(int netlink, const inet_diag_msg& socket) {
   return err == -ENOENT ? 0 : err;
 }
 
+using Judge = std::function<bool(const Seen& seen, const Namespace& all)>;
+
 // Walks and ends until a walk finds nothing more.
 int EndWhere(int socks, const Judge& must_end, uint32_t* ended, std::string* step) {
   *step = "socket(NETLINK_SOCK_DIAG)";
@@ -198,19 +311,22 @@ int EndWhere(int socks, const Judge& must_end, uint32_t* ended, std::string* ste
   if (!netlink) return -errno;
   *ended = 0;
   for (int walk = 0; walk < kMaxWalks; walk++) {
-    std::vector<inet_diag_msg> found;
+    Namespace all;
     *step = "sock_diag: dump";
     for (const uint8_t family : {AF_INET, AF_INET6}) {
-      const int err = Walk(netlink.get(), family, socks, must_end, &found);
+      const int err = Walk(netlink.get(), family, socks, &all);
       if (err < 0) return err;
     }
-    if (found.empty()) return 0;
     *step = "sock_diag: SOCK_DESTROY";
-    for (const inet_diag_msg& socket : found) {
-      const int err = Destroy(netlink.get(), socket);
+    uint32_t found = 0;
+    for (const Seen& seen : all.sockets) {
+      if (!must_end(seen, all)) continue;
+      const int err = Destroy(netlink.get(), seen.socket);
       if (err < 0) return err;
+      found++;
     }
-    *ended += static_cast<uint32_t>(found.size());
+    if (found == 0) return 0;
+    *ended += found;
   }
   return 0;
 }
@@ -218,17 +334,16 @@ int EndWhere(int socks, const Judge& must_end, uint32_t* ended, std::string* ste
 }  // namespace
 
 int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
-  const Judge judge = [&maps](const struct orlop_sock& sock, uint16_t local_port) {
-    return MustEnd(maps, sock, local_port);
-  };
+  const Judge judge = [&maps](const Seen& seen, const Namespace& all) { return MustEnd(maps, seen, all); };
   return EndWhere(maps.socks, judge, ended, step);
 }
 
 int EndMarked(int socks, uint32_t* ended, std::string* step) {
-  const Judge judge = [](const struct orlop_sock& sock, uint16_t) {
-    const bool passed = (sock.flags & ORLOP_SOCK_PASSIVE) != 0 &&
-                        (sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT)) == 0;
-    return passed || (sock.flags & ORLOP_SOCK_JOINED) != 0;
+  const Judge judge = [](const Seen& seen, const Namespace&) {
+    const uint32_t flags = seen.has_storage ? seen.sock.flags : 0;
+    const bool passed =
+        (flags & ORLOP_SOCK_PASSIVE) != 0 && (flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT)) == 0;
+    return passed || (flags & ORLOP_SOCK_JOINED) != 0;
   };
   return EndWhere(socks, judge, ended, step);
 }

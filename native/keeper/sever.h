@@ -6,19 +6,27 @@
 
 namespace orlop {
 
-// What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port, out_by_dst.
+// What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port, pod_by_ip, agent_flow, joined_flow,
+// out_by_dst; and the index of the pod whose namespace it is. 0: the pod has left the mesh, and only joined connections end.
 struct SeverMaps {
   int socks;
   int pairs;
   int plaintext;
+  int pods;
+  int agent_flows;
+  int joined_flows;
   int destinations;
+  uint32_t pod_idx;
 };
 
-// Ends every connection that a pod in the calling thread's namespace dialled past the agent (JOINED) and of
-// which pair_verdict says END; and every plaintext connection that its application accepted past the agent
-// and that in_by_port would not let pass now; and every connection that went direct (OUTSIDE) to a destination
-// that out_by_dst has now. Needs no memory of what was opened: it asks the kernel for all
-// sockets. 0 or -errno, with the failing call in `step`.
+// Asks the kernel for all sockets in the calling thread's namespace, a pod's, and ends those that bypass the agent
+// and that a new connection would not be allowed to be:
+// - joined ones, at either end, unless pair_verdict says JOIN or STAY of the pods that the two ends are now
+// - plaintext that the application accepted, under whatever index or before there was any, unless in_by_port lets it pass
+// - requests whose handshake has begun and which in_by_port refuses by now
+// - what went direct (OUTSIDE) to a destination that out_by_dst has now
+// What the agent carries, what the pod dialled in plaintext otherwise, and connections within the namespace stay. It needs no
+// memory of what was opened. 0 or -errno, with the failing call in `step`.
 int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step);
 
 // Ends every connection in the calling thread's namespace that bypasses the agent according to `socks`, the

@@ -147,13 +147,7 @@ except OSError as e:
   other.send(b"hello"); print(errno.errorcode[e.errno], other.recv(3).decode(), flush=True)
 sys.stdin.read()`);
     assert.equal(await held.line(), "up");
-    const sever = () =>
-      bench.thread.sever(
-        bench.netnsFd,
-        bench.map("pair_verdict").fd,
-        bench.map("in_by_port").fd,
-        bench.map("out_by_dst").fd,
-      );
+    const sever = () => bench.sever();
     assert.equal(await sever(), 0);
     bench.said("out_by_dst", [OUTSIDE4, 0], ORLOP_OUT_REFUSE);
     assert.equal(await sever(), 1);

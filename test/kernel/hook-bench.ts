@@ -164,6 +164,13 @@ export class HookBench {
     return this.programs.map(name);
   }
 
+  /** A sweep of a namespace, as the keeper has it made; how many connections it ended. */
+  sever(netnsFd = this.netnsFd, podIdx = POD_IDX): Promise<number> {
+    const names = ["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"];
+    const fds = Int32Array.from(names, (name) => this.map(name).fd);
+    return this.thread.sever(netnsFd, fds, podIdx);
+  }
+
   /** Writes what the keeper writes of an enrolled pod. */
   async enrol(flags = 0, addresses: readonly string[] = [POD4, POD6]): Promise<void> {
     this.cookie = (await this.thread.podInfo(this.netnsFd)).cookie;

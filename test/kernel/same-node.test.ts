@@ -87,6 +87,8 @@ describe("two pods of one node", { concurrency: 1 }, () => {
   const say = (port: number, verdict: PairVerdict) =>
     pairs.put({ sourceIdx: POD_IDX, destinationIdx: OTHER_IDX, port, verdict });
   const unsay = (port: number) => pairs.delete({ sourceIdx: POD_IDX, destinationIdx: OTHER_IDX, port });
+  const sever = (podIdx = POD_IDX) => bench.sever(bench.netnsFd, podIdx);
+  const severOther = (podIdx = OTHER_IDX) => bench.sever(otherFd, podIdx);
   const announced = () => bench.map("joined_flow").keys().length;
   async function until(what: string, holds: () => boolean): Promise<void> {
     for (const end = performance.now() + 10_000; !holds(); await sleep(10)) {
@@ -236,28 +238,57 @@ except OSError as e: print(errno.errorcode[e.errno])`;
     const second = bench.inPod(held(OUTSIDE6, PORT));
     await until("both", () => bench.count(ORLOP_COUNT_IN_JOINED) === before + 2 && announced() === 0);
     say(0, "stay");
-    const sever = () =>
-      bench.thread.sever(
-        bench.netnsFd,
-        bench.map("pair_verdict").fd,
-        bench.map("in_by_port").fd,
-        bench.map("out_by_dst").fd,
-      );
     assert.equal(await sever(), 0);
-    assert.equal(
-      await bench.thread.sever(
-        otherFd,
-        bench.map("pair_verdict").fd,
-        bench.map("in_by_port").fd,
-        bench.map("out_by_dst").fd,
-      ),
-      0,
-    );
+    assert.equal(await severOther(), 0);
     say(0, "end");
     assert.equal(await sever(), 2);
     assert.equal(await first, "ECONNABORTED");
     assert.equal(await second, "ECONNABORTED");
     assert.equal(await sever(), 0);
     await server;
+  });
+
+  test("each end by itself, whatever the other does; what was joined under another index; and where either pod has left", async () => {
+    say(0, "join");
+    const ends = async (act: () => Promise<number>): Promise<readonly [ended: number, seen: string]> => {
+      const server = bench.outside(holding(PORT, 1, 1));
+      await sleep(400);
+      const before = bench.count(ORLOP_COUNT_IN_JOINED);
+      const client = bench.inPod(held(OUTSIDE4, PORT));
+      await until("joined", () => bench.count(ORLOP_COUNT_IN_JOINED) === before + 1 && announced() === 0);
+      assert.deepEqual([await sever(), await severOther()], [0, 0]);
+      const ended = await act();
+      const result = [ended, await client] as const;
+      await server;
+      return result;
+    };
+    const saidEnd = (act: () => Promise<number>) => async (): Promise<number> => {
+      say(0, "end");
+      const ended = await act();
+      say(0, "join");
+      return ended;
+    };
+    assert.deepEqual(await ends(saidEnd(severOther)), [1, "ECONNRESET"]);
+    assert.deepEqual(await ends(() => sever(POD_IDX + 1)), [1, "ECONNABORTED"]);
+    assert.deepEqual(await ends(() => severOther(OTHER_IDX + 1)), [1, "ECONNRESET"]);
+    assert.deepEqual(await ends(() => sever(0)), [1, "ECONNABORTED"]);
+    assert.deepEqual(await ends(() => severOther(0)), [1, "ECONNRESET"]);
+    const rowOf = (address: string): Uint8Array => bench.map("pod_by_ip").get(ipToBytes16(address)) ?? new Uint8Array();
+    const gone = (address: string, act: () => Promise<number>) => async (): Promise<number> => {
+      const row = rowOf(address);
+      bench.map("pod_by_ip").delete(ipToBytes16(address));
+      const ended = await act();
+      bench.map("pod_by_ip").put(ipToBytes16(address), row);
+      return ended;
+    };
+    assert.deepEqual(await ends(gone(OUTSIDE4, sever)), [1, "ECONNABORTED"]);
+    assert.deepEqual(await ends(gone(POD4, severOther)), [1, "ECONNRESET"]);
+    const unsaid = async (): Promise<number> => {
+      unsay(0);
+      const ended = await sever();
+      say(0, "join");
+      return ended;
+    };
+    assert.deepEqual(await ends(unsaid), [1, "ECONNABORTED"]);
   });
 });
