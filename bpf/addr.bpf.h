@@ -73,6 +73,12 @@ static __always_inline int addr_is_zero(const struct orlop_addr *a)
 	return (addr_word(a, 0) | addr_word(a, 1) | addr_word(a, 2) | addr_word(a, 3)) == 0;
 }
 
+/* fe80::/10 (RFC 4291, section 2.5.6) */
+static __always_inline int addr_is_link_local(const struct orlop_addr *a)
+{
+	return (addr_word(a, 0) & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 /* The pod's own address of that family. */
 static __always_inline const struct orlop_addr *pod_addr(const struct orlop_pod *pod, int is4)
 {

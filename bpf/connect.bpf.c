@@ -18,9 +18,11 @@
 #define CONNECT_CAPTURE 2 /* to the listener on loopback */
 #define CONNECT_SEND	3 /* to the far end that connect_any() has chosen */
 
-#define SOCK_STREAM    1
-#define PROTOCOL_MPTCP 262
-#define LOOPBACK4      bpf_htonl(0x7f000001)
+#define SOCK_STREAM	1
+#define SOL_SOCKET	1
+#define SO_BINDTODEVICE 25
+#define PROTOCOL_MPTCP	262
+#define LOOPBACK4	bpf_htonl(0x7f000001)
 
 static __always_inline int refuse(struct bpf_sock_addr *ctx, __u32 reason, int err,
 				  const struct orlop_pod *pod, const struct orlop_addr *dst, __be16 port)
@@ -57,6 +59,15 @@ static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct 
 		__builtin_memcpy(&src.sin6_addr, pod_addr(pod, is4), sizeof(src.sin6_addr));
 		return bpf_bind(ctx, (struct sockaddr *)&src, sizeof(src));
 	}
+}
+
+/* The listener is reached over loopback, and a socket that is bound to another device would never see its answer.
+ * Not 0: the program may not release the device (Linux asks for CAP_NET_RAW). */
+static __always_inline long release_device(struct bpf_sock_addr *ctx)
+{
+	char none[4] = {};
+
+	return bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, none, sizeof(none));
 }
 
 /* The application bound a port and no address. */
@@ -184,6 +195,10 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	/* Fail mode: closed. The pod has no address of this family that the keeper knows, so no source that
 	 * names it. The errno is that of a kernel without such a route, and clients then try the other family. */
 	if (addr_is_zero(pod_addr(pod, is4)))
+		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
+	/* Fail mode: closed. A link-local address means another host on each device, and the agent would not know
+	 * the device. */
+	if (addr_is_link_local(dst) || (sk->bound_dev_if && release_device(ctx)))
 		return refuse(ctx, ORLOP_COUNT_CONNECT_NO_FAMILY, ENETUNREACH, pod, dst, port);
 
 	/* Fail mode: closed. What a pod without free ports would get: the agent's listener has not established the

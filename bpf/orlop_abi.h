@@ -281,7 +281,7 @@ enum orlop_counter {
 	ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
 	ORLOP_COUNT_CONNECT_REFUSED_NO_STORAGE,
 	ORLOP_COUNT_CONNECT_REFUSED_PORT, /* a port of Orlop's own on another address */
-	ORLOP_COUNT_CONNECT_NO_FAMILY,	  /* the pod has no address of this family */
+	ORLOP_COUNT_CONNECT_NO_FAMILY,	  /* no address of the pod's fits: family, link-local, device */
 	ORLOP_COUNT_FLOW_PUBLISHED,
 	ORLOP_COUNT_FLOW_MAP_FULL,
 	ORLOP_COUNT_AGENT_FLOW_PUBLISHED,

@@ -62,7 +62,9 @@ export async function startZoo(cluster: Cluster, host: Host): Promise<void> {
   const files = path.join(dir, "ftp");
   mkdirSync(files, { mode: 0o755 });
   for (const name of ["a", "b", "c"]) writeFileSync(path.join(files, name), `file ${name}\n`);
-  host.start(["vsftpd", file("vsftpd.conf", vsftpdConf(files))]);
+  const empty = path.join(dir, "empty");
+  mkdirSync(empty, { mode: 0o755 });
+  host.start(["vsftpd", file("vsftpd.conf", vsftpdConf(files, empty))]);
   await host.start(["python3", program("server.py")]).line(START_MS, (line) => line === "serving");
   for (const port of [8080, 6379, 5432, 3306, 21]) {
     await until(`port ${port} of ${host.name}`, START_MS, async () => {
@@ -87,7 +89,7 @@ http {
 `;
 
 // The data connections of active mode come from port 20, and without a wait between two of them.
-const vsftpdConf = (files: string): string => `
+const vsftpdConf = (files: string, empty: string): string => `
 listen=NO
 listen_ipv6=YES
 background=NO
@@ -95,8 +97,8 @@ anonymous_enable=YES
 anon_root=${files}
 no_anon_password=YES
 connect_from_port_20=YES
-ftp_username=nobody
-secure_chroot_dir=${files}
+ftp_username=ftp
+secure_chroot_dir=${empty}
 pasv_min_port=21100
 pasv_max_port=21110
 seccomp_sandbox=NO

@@ -1,8 +1,10 @@
 """probe.py WHAT HOST PORT: what a program sees of its own socket when it talks to a server that echoes, or to nobody."""
-import errno, ipaddress, socket, sys, urllib.request
+import errno, os, socket, sys, urllib.request
 
 what, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
+# Another port for each run: a port of an earlier run may still wait for its last packets.
+own_port = 20000 + os.getpid() % 8000
 
 
 def said(error):
@@ -46,11 +48,11 @@ try:
     elif what == "device":
         print("echo", echoed(connected(device="eth0")))
     elif what == "bound":
-        print("echo", echoed(connected(port=0)), echoed(connected(port=7411)))
+        print("echo", echoed(connected(port=0)), echoed(connected(port=own_port)))
     elif what == "one-port":
-        first, second = connected(port=7412), None
+        first, second = connected(port=own_port), None
         port += 1
-        second = connected(port=7412)
+        second = connected(port=own_port)
         print("echo", echoed(first), echoed(second))
     elif what == "half-close":
         s = connected()

@@ -1,4 +1,4 @@
-"""server.py: echoes on 7000 and 7001, counts urgent bytes on 7002, resets on 7003; on 7004 IPv4 alone; on 7005 bound to eth0."""
+"""server.py: echoes on 7000 and 7001, counts urgent bytes on 7002, resets on 7003; on 7004 once, IPv4 alone; on 7005 bound to eth0."""
 import selectors, socket, struct, sys, threading
 
 
@@ -16,6 +16,10 @@ def urgent(s):
         oob = b""
     rest = b"".join(iter(lambda: s.recv(4096), b""))
     s.sendall(b"urgent %r, in order %r\n" % (oob, rest))
+
+
+def once(s):
+    s.sendall(s.recv(4096))
 
 
 def reset(s):
@@ -52,7 +56,7 @@ serve(echo, 7000)
 serve(echo, 7001)
 serve(urgent, 7002)
 serve(reset, 7003)
-serve(echo, 7004, socket.AF_INET)
+serve(once, 7004, socket.AF_INET)
 serve(echo, 7005, device=b"eth0")
 print("serving", flush=True)
 threading.Event().wait()
