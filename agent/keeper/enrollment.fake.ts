@@ -39,6 +39,8 @@ export class FakeRows implements PodRows {
   guard({ podIdx, netnsCookie }: PodRow): void {
     this.log.push(`guard ${podIdx}`);
     this.guarding.set(podIdx, netnsCookie);
+    this.admitted.delete(podIdx);
+    this.addresses.delete(podIdx);
   }
   readdress(before: PodRow, after: PodRow): void {
     this.log.push(`readdress ${after.podIdx} ${before.addresses} to ${after.addresses}`);

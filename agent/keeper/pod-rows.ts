@@ -162,10 +162,14 @@ export class PodRowMaps implements PodRows {
     deleteWhere(this.#tables.dstOfFlow, (key) => view(key).getBigUint64(orlopFlow.netnsCookie, little) === netnsCookie);
   }
 
-  /** A pod without an address: connect refuses for want of a source, and sk_lookup for want of a row of the destination. */
+  /**
+   * A pod without an address: connect refuses for want of a source, and sk_lookup for want of a row of the destination. What an
+   * `admit` wrote that no `capture` followed goes, while the link stays.
+   */
   guard(row: PodRow, netnsFd: number): void {
     this.#links.attach(linkName(row), netnsFd);
     this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue({ ...row, addresses: [] }, 0));
+    this.#forgetInbound(row);
   }
 
   admit(row: PodRow, listeners: readonly HeldListener[], netnsFd: number): void {
@@ -192,9 +196,13 @@ export class PodRowMaps implements PodRows {
   }
 
   withdraw(row: PodRow): void {
-    const { podByNetns, podByIp, inboundSocket } = this.#tables;
-    podByNetns.delete(cookieKey(row.netnsCookie));
+    this.#tables.podByNetns.delete(cookieKey(row.netnsCookie));
     this.#links.detach(linkName(row));
+    this.#forgetInbound(row);
+  }
+
+  #forgetInbound(row: PodRow): void {
+    const { podByIp, inboundSocket } = this.#tables;
     for (const address of row.addresses) this.#deleteIfOf(podByIp, ipToBytes16(address), row.podIdx);
     for (const port of ASSIGNED_PORTS) {
       for (const family of [4, 6] as const) inboundSocket.delete(socketKey(row.podIdx, family, port));
