@@ -54,6 +54,11 @@ apiVersion: orlop.dev/v1alpha1
 kind: Workload
 metadata: { name: web, namespace: demo, uid: ${uid} }
 spec: { addresses: [10.77.9.2], node: confined.${process.pid}, serviceAccount: web }
+---
+apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: { name: api, namespace: demo, uid: elsewhere }
+spec: { addresses: [192.0.2.7], node: another, serviceAccount: api }
 `;
 
 /** A child with everything it wrote. */
