@@ -122,11 +122,11 @@ export class KeeperClient {
     await this.#askForDone({ op: "set-addresses", podIdx, addresses });
   }
 
-  /** What an agent called the pod in `guard`; empty: the keeper does not know. */
-  async workloadOf(podIdx: number): Promise<string> {
-    const { reply, fds, broken } = await this.#ask({ op: "workload-of", podIdx });
-    if (reply.op !== "workload" || fds.length > 0) throw broken("workload");
-    return reply.workload;
+  /** What an agent called the pod in `guard`, and the addresses of its capture; empty: the keeper does not know. */
+  async knownOf(podIdx: number): Promise<{ readonly workload: string; readonly addresses: readonly string[] }> {
+    const { reply, fds, broken } = await this.#ask({ op: "known-of", podIdx });
+    if (reply.op !== "known" || fds.length > 0) throw broken("known");
+    return { workload: reply.workload, addresses: reply.addresses };
   }
 
   async prepare(uid: string, addresses: readonly string[]): Promise<PreparedPod> {

@@ -244,7 +244,8 @@ describe("a protected pod", () => {
     namespaces.cookie = 200n;
     assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [{ podIdx: 2, netnsCookie: 200n }] });
     assert.deepEqual([...rows.guarding], [[2, 200n]]);
-    assert.equal(enrollments.workloadOf(2), "cluster//Pod/shop/web");
+    assert.deepEqual(enrollments.knownOf(2), { workload: "cluster//Pod/shop/web", addresses: [] });
+    assert.equal(await enrollments.sever(2), 0);
     assert.partialDeepStrictEqual(await prepared(enrollments), { state: "prepared", row: { podIdx: 2 } });
   });
 
@@ -275,7 +276,7 @@ describe("a protected pod", () => {
     const next = setUp([], fakeFile(file.text));
     await next.enrollments.sweep();
     assert.deepEqual([...next.rows.guarding], [[1, 100n]]);
-    assert.equal(next.enrollments.workloadOf(1), "cluster//Pod/shop/web");
+    assert.equal(next.enrollments.knownOf(1).workload, "cluster//Pod/shop/web");
   });
 
   test("what an earlier keeper captured in another namespace is guarded where the pod is now", async () => {

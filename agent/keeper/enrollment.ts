@@ -208,10 +208,11 @@ export class PodEnrollments {
     return this.#forOpen(podIdx, (found) => this.#readdress(found, addresses));
   }
 
-  /** What the agent calls a pod that it protects; empty: nothing is known. */
-  workloadOf(podIdx: number): string {
-    const uid = this.#byIdx.get(podIdx)?.row.uid;
-    return uid === undefined ? "" : this.#options.protectedPods.workloadOf(uid);
+  /** What an agent called the pod, and the addresses under which it is captured; empty: not known. */
+  knownOf(podIdx: number): { readonly workload: string; readonly addresses: readonly string[] } {
+    const row = this.#byIdx.get(podIdx)?.row;
+    if (row === undefined) return { workload: "", addresses: [] };
+    return { workload: this.#options.protectedPods.workloadOf(row.uid), addresses: row.addresses };
   }
 
   /** Undefined: done, or there was nothing to do. */

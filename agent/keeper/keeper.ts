@@ -234,8 +234,8 @@ function answerer(kernel: LoadedPrograms, open: OpenPods, log: KeeperLog): (requ
         log.info("has other addresses", { pod: result.row.uid, podIdx, addresses });
         return { reply: { id, op: "done" } };
       }
-      case "workload-of":
-        return { reply: { id, op: "workload", workload: enrollments.workloadOf(request.podIdx) } };
+      case "known-of":
+        return { reply: { id, op: "known", ...enrollments.knownOf(request.podIdx) } };
       case "prepare": {
         const result = await enrollments.prepare(request.uid, request.addresses);
         return isRefusal(result) ? refuse(id, result) : prepared(id, result);

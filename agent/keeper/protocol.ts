@@ -53,8 +53,8 @@ export type Request =
       readonly podIdx: number;
       readonly addresses: readonly string[];
     }
-  /** What this agent or an earlier agent called the pod in `guard`. */
-  | { readonly id: number; readonly op: "workload-of"; readonly podIdx: number }
+  /** What is known of a pod that an earlier agent guarded or captured. */
+  | { readonly id: number; readonly op: "known-of"; readonly podIdx: number }
   /** Turn capture on. The agent asks for it once it can serve: verdicts written, listeners polled. */
   | { readonly id: number; readonly op: "capture"; readonly podIdx: number; readonly failDirect: boolean }
   /** Capture and guard off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
@@ -83,7 +83,8 @@ export type Reply =
       readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
     }
   | { readonly id: number; readonly op: "guarded"; readonly podIdx: number }
-  | { readonly id: number; readonly op: "workload"; readonly workload: string }
+  /** What an agent called the pod in `guard`, and the addresses of its capture; empty: not known. */
+  | { readonly id: number; readonly op: "known"; readonly workload: string; readonly addresses: readonly string[] }
   /** Descriptors: one per listener, same order. netnsCookie as decimal text (64 bit). */
   | {
       readonly id: number;

@@ -63,7 +63,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   guard: { uid: podUid, workload },
   prepare: { uid: podUid, addresses },
   "set-addresses": { podIdx, addresses },
-  "workload-of": { podIdx },
+  "known-of": { podIdx },
   capture: { podIdx, failDirect: flag },
   release: { podIdx },
   sockets: { podIdx, kind: socketKind, count: integer(1, MAX_PACKET_FDS) },

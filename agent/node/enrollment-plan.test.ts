@@ -40,10 +40,19 @@ function plan(
     contested: new Set(),
     ...present,
   };
-  const isMember = (uid: string): boolean => workloads.some((each) => each.uid === uid && each.protocol === "hbone");
-  return nextSteps(desired, all, { failDirect: () => failDirect, refusesPlaintext: () => !failDirect, isMember });
+  const members = workloads.filter(({ protocol }) => protocol === "hbone");
+  return nextSteps(desired, all, {
+    failDirect: () => failDirect,
+    refusesPlaintext: () => !failDirect,
+    memberLike: ({ workloadUid, addresses }) =>
+      members.find(({ uid }) => uid === workloadUid) ??
+      members.find((member) => member.addresses.some((address) => addresses.includes(address))),
+  });
 }
-const foundPod = (podIdx: number, workloadUid?: string): UnservedPod => ({ podIdx, workloadUid });
+const foundPod = (podIdx: number, workloadUid?: string, addresses: readonly string[] = []): UnservedPod => ({
+  podIdx,
+  known: workloadUid === undefined ? undefined : { workloadUid, addresses },
+});
 
 describe("desired pods", () => {
   test("this node's pods that speak HBONE, have a pod UID and an address", () => {
@@ -119,6 +128,16 @@ describe("the next steps", () => {
     const release = [{ op: "release", pod: heldWeb }];
     assert.deepEqual(plan([other], { held: [heldWeb], resting, contested: resting }), release);
     assert.deepEqual(plan([other], { held: [heldWeb, heldOther] }), release);
+  });
+
+  test("a workload that was renamed and misplaced in one edit keeps the pod with its address", () => {
+    for (const mistake of [{ node: "n2" }, { podUid: "uid-wrong" }]) {
+      const edited = { ...web, uid: "cluster//Pod/shop/web-2", ...mistake };
+      const resting = new Set(["uid-wrong"]);
+      assert.deepEqual(plan([edited], { held: [heldWeb], resting }), []);
+      const found = new Map([["uid-web", foundPod(3, web.uid, web.addresses)]]);
+      assert.deepEqual(plan([edited], { found, resting }), []);
+    }
   });
 
   test("a guard that is needless is released when the pod cannot be enrolled", () => {

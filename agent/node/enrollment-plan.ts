@@ -35,9 +35,12 @@ export type HeldPod = {
 /** A pod for which the keeper holds listeners, capture or a guard, while this agent does not hold it. */
 export type UnservedPod = {
   readonly podIdx: number;
-  /** The workload whose pod it was when an agent guarded it; empty: nobody knows; undefined: the keeper was not asked. */
-  readonly workloadUid: string | undefined;
+  /** Undefined: the keeper was not asked. */
+  readonly known: KnownPod | undefined;
 };
+
+/** The workload whose pod it was, and its addresses; empty: nobody knows. */
+export type KnownPod = Pick<HeldPod, "workloadUid" | "addresses">;
 
 export type PresentPods = {
   readonly held: Iterable<HeldPod>;
@@ -57,8 +60,11 @@ export type PlanQuestions = {
   readonly failDirect: (workload: Workload) => boolean;
   /** Whether plaintext to some port of it is refused, so that its first enrollment begins with a guard. */
   readonly refusesPlaintext: (workload: Workload) => boolean;
-  /** Whether the mesh has this workload, on whatever node, and it belongs to the mesh. */
-  readonly isMember: (workloadUid: string) => boolean;
+  /**
+   * The workload of that UID, or else a workload with one of these addresses, on whatever node, if it belongs to the mesh: its
+   * name and its pod may both have been edited.
+   */
+  readonly memberLike: (pod: KnownPod) => Workload | undefined;
 };
 
 export type EnrollmentStep =
@@ -115,7 +121,7 @@ export function nextSteps(
     ...held.filter(({ state }) => state === "orphaned").map((pod) => ({ op: "abandon", pod }) as const),
     ...held
       .filter(({ state, podUid }) => state === "captured" && !pods.has(podUid))
-      .filter((pod) => !isRetained(pod.workloadUid, pods, present, questions))
+      .filter((pod) => !isRetained(pod, pods, present, questions))
       .map((pod) => ({ op: "release", pod }) as const),
     ...[...found]
       .filter(([podUid]) => !heldUids.has(podUid))
@@ -130,7 +136,7 @@ export function nextSteps(
 
 function foundStep(
   podUid: string,
-  { podIdx, workloadUid }: UnservedPod,
+  { podIdx, known }: UnservedPod,
   plan: {
     readonly pods: ReadonlyMap<string, Workload>;
     readonly present: PresentPods;
@@ -145,8 +151,8 @@ function foundStep(
     const needless = present.resting.has(podUid) && present.guarded.has(podUid) && questions.failDirect(workload);
     return needless ? [release] : [];
   }
-  if (workloadUid === undefined) return [{ op: "identify-found", podUid, podIdx }];
-  return isRetained(workloadUid, pods, present, questions) ? [] : [release];
+  if (known === undefined) return [{ op: "identify-found", podUid, podIdx }];
+  return isRetained(known, pods, present, questions) ? [] : [release];
 }
 
 /**
@@ -155,13 +161,14 @@ function foundStep(
  * names is captured, or is there and needs what this pod has.
  */
 export function isRetained(
-  workloadUid: string,
+  pod: KnownPod,
   pods: ReadonlyMap<string, Workload>,
   { held, contested }: Pick<PresentPods, "held" | "contested">,
-  { isMember }: Pick<PlanQuestions, "isMember">,
+  { memberLike }: Pick<PlanQuestions, "memberLike">,
 ): boolean {
-  if (!isMember(workloadUid)) return false;
-  const named = [...pods.values()].find(({ uid }) => uid === workloadUid)?.podUid;
+  const member = memberLike(pod);
+  if (member === undefined) return false;
+  const named = [...pods.values()].find(({ uid }) => uid === member.uid)?.podUid;
   if (named === undefined) return true;
   return !contested.has(named) && ![...held].some(({ podUid, state }) => podUid === named && state === "captured");
 }

@@ -57,6 +57,8 @@ export class FakeNode {
   readonly ports: NodeEnrollmentPorts = {
     mesh: {
       workload: (uid) => this.workloads.get(uid),
+      workloadAt: (address) => [...this.workloads.values()].find(({ addresses }) => addresses.includes(address)),
+      rivalsAt: () => [],
       workloadsOnNode: (node) => [...this.workloads.values()].filter((workload) => workload.node === node),
     },
     keeper: this.#keeper(),
@@ -179,9 +181,10 @@ export class FakeNode {
         node.protectedPods.set(uid, workload);
         return node.#enter(uid);
       },
-      workloadOf: async (podIdx) => {
-        await ask(`workload of ${podIdx}`);
-        return node.protectedPods.get(node.kernel.get(podIdx)?.uid ?? "") ?? "";
+      knownOf: async (podIdx) => {
+        await ask(`known of ${podIdx}`);
+        const pod = node.kernel.get(podIdx);
+        return { workload: node.protectedPods.get(pod?.uid ?? "") ?? "", addresses: pod?.addresses ?? [] };
       },
       setAddresses: async (podIdx, addresses) => {
         await ask(`addresses ${podIdx} ${addresses}`);

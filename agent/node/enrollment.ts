@@ -19,6 +19,7 @@ import {
   type EnrollmentStep,
   type HeldPod,
   isRetained,
+  type KnownPod,
   nextSteps,
   type PlanQuestions,
   type PresentPods,
@@ -29,10 +30,10 @@ import { podStates } from "./enrollment-states.ts";
 import { NodePods } from "./node-pods.ts";
 
 export type NodeEnrollmentPorts = {
-  readonly mesh: Pick<Snapshot, "workload" | "workloadsOnNode">;
+  readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "workloadsOnNode">;
   readonly keeper: Pick<
     KeeperClient,
-    "connected" | "guard" | "workloadOf" | "prepare" | "setAddresses" | "capture" | "release" | "sever"
+    "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "sever"
   >;
   readonly threads: Pick<DataThreads, "servePod" | "removePod">;
   readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;
@@ -103,7 +104,7 @@ export class NodeEnrollment {
 
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
-    this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, { podIdx, workloadUid: undefined }]));
+    this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, { podIdx, known: undefined }]));
     this.#guarded.clear();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     // The kernel has connections of these pods: what bears on them does not wait until they are served.
@@ -181,7 +182,7 @@ export class NodeEnrollment {
 
   /** The keeper guards the pod under this index: its namespace is there, or is awaited. */
   podGuarded(podIdx: number, podUid: string): void {
-    this.#found.set(podUid, { podIdx, workloadUid: this.#guarded.get(podUid) });
+    this.#found.set(podUid, { podIdx, known: undefined });
     void this.reconcile();
   }
 
@@ -224,17 +225,16 @@ export class NodeEnrollment {
   }
 
   #plan(): readonly EnrollmentStep[] | "none" {
-    const { mesh, keeper, tables } = this.#ports;
+    const { keeper, tables } = this.#ports;
     if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
     this.#worker = { ...this.#worker, asked: false };
     const desired = this.#desired();
     for (const uid of this.#failed.keys())
       if (isSettled(this.pods.get(uid), desired.pods.get(uid))) this.#failed.delete(uid);
-    const isMember = (uid: string): boolean => mesh.workload(uid)?.protocol === "hbone";
     const questions: PlanQuestions = {
       failDirect: (workload) => tables.failDirect(workload),
       refusesPlaintext: (workload) => tables.refusesPlaintext(workload),
-      isMember,
+      memberLike: (pod) => this.#memberLike(pod),
     };
     const failed = [...this.#failed];
     const present: PresentPods = {
@@ -252,10 +252,16 @@ export class NodeEnrollment {
     return "none";
   }
 
+  #memberLike({ workloadUid, addresses }: KnownPod): Workload | undefined {
+    const { mesh } = this.#ports;
+    const claimants = addresses.flatMap((address) => mesh.workloadAt(address) ?? mesh.rivalsAt(address));
+    return [mesh.workload(workloadUid) ?? [], claimants].flat().find((workload) => workload.protocol === "hbone");
+  }
+
   #noteRetained(desired: ReadonlyMap<string, Workload>, present: PresentPods, questions: PlanQuestions): void {
-    for (const { podUid, workloadUid, state } of this.pods.all()) {
-      const retained =
-        state === "captured" && !desired.has(podUid) && isRetained(workloadUid, desired, present, questions);
+    for (const pod of this.pods.all()) {
+      const { podUid, workloadUid, state } = pod;
+      const retained = state === "captured" && !desired.has(podUid) && isRetained(pod, desired, present, questions);
       if (!retained) this.#retained.delete(podUid);
       else if (!this.#retained.has(podUid)) {
         this.#retained.add(podUid);
@@ -284,9 +290,10 @@ export class NodeEnrollment {
       case "guard":
         return this.#guard(step.workload);
       case "identify-found": {
-        const workloadUid = await this.#ports.keeper.workloadOf(step.podIdx);
-        if (this.#found.get(step.podUid)?.podIdx === step.podIdx) {
-          this.#found.set(step.podUid, { podIdx: step.podIdx, workloadUid });
+        const { podUid, podIdx } = step;
+        const { workload: workloadUid, addresses } = await this.#ports.keeper.knownOf(podIdx);
+        if (this.#found.get(podUid)?.podIdx === podIdx) {
+          this.#found.set(podUid, { podIdx, known: { workloadUid, addresses } });
         }
         return;
       }
@@ -312,11 +319,12 @@ export class NodeEnrollment {
   }
 
   /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */
-  async #guard({ uid, podUid }: Workload): Promise<void> {
+  async #guard({ uid, podUid, addresses }: Workload): Promise<void> {
     const { keeper, log } = this.#ports;
     try {
       const podIdx = await keeper.guard(podUid, uid);
-      if (this.pods.get(podUid) === undefined) this.#found.set(podUid, { podIdx, workloadUid: uid });
+      if (this.pods.get(podUid) === undefined)
+        this.#found.set(podUid, { podIdx, known: { workloadUid: uid, addresses } });
     } catch (error) {
       if (!isRefused(error)) throw error;
       log.warn("pod not guarded", { pod: podUid, why: error.message });
@@ -371,7 +379,7 @@ export class NodeEnrollment {
     const before = this.#found.get(podUid)?.podIdx;
     if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
-    this.#found.set(podUid, { podIdx, workloadUid: workload.uid });
+    this.#found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
     const failDirect = tables.failDirect(workload);
     const known = { podIdx, podUid, netnsCookie, preservesSource };
     const pod = { ...known, workloadUid: workload.uid, addresses, identity, failDirect };

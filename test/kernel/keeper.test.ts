@@ -360,7 +360,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     await agent.start();
     const [again] = agent.welcome?.pods ?? [];
     assert.equal(again?.uid, uid);
-    assert.equal(await agent.client.workloadOf(again.podIdx), "cluster//Pod/demo/web");
+    assert.equal((await agent.client.knownOf(again.podIdx)).workload, "cluster//Pod/demo/web");
     await agent.client.release(again.podIdx);
     assert.deepEqual([links(), await captured()], [[], 0]);
     await end(pause);
