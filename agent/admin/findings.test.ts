@@ -14,6 +14,7 @@ test("a node that is well has findings that are all ok", async () => {
 test("each trouble is its finding, and says what to do", async () => {
   const cases: readonly (readonly [code: string, status: string, values: Partial<AdminSource>])[] = [
     ["ORL2001", "warn", { pods: () => [{ workloadUid: "x", podIdx: null, state: "failed", note: "" }] }],
+    ["ORL5002", "fail", { rootsTrouble: () => "root.pem has gone" }],
     ["ORL6101", "fail", { keeper: () => ({ connected: false, message: "" }) }],
     ["ORL6102", "fail", { heartbeatAgeMs: () => 1_500 }],
     ["ORL6102", "warn", { heartbeatAgeMs: () => null }],

@@ -34,6 +34,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
     ...pods(source),
     ...configuration(source),
     ...certificates(source),
+    roots(source),
     keeper(source),
     heartbeat(source),
     mapFill(maps),
@@ -98,6 +99,13 @@ function certificates(source: AdminSource): readonly Finding[] {
     return [warn("ORL5001", `certificate of ${cert.identity} is close to its end and not renewed`, why, fix)];
   });
   return bad.length > 0 ? bad : [ok("ORL5001", `${all.length} certificates ready`)];
+}
+
+function roots(source: AdminSource): Finding {
+  const why = source.rootsTrouble();
+  if (why === "") return ok("ORL5002", "trusted roots read");
+  const fix = "mend the root file; whatever is missing from it stays trusted until then";
+  return fail("ORL5002", "the trusted roots cannot be read", why, fix);
 }
 
 function keeper(source: AdminSource): Finding {

@@ -94,6 +94,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
         message: "",
       },
     ],
+    rootsTrouble: () => "",
     connections: async (limit) =>
       recorder.connections(limit).map((one) => ({ ...one, transport: { rttUs: 412.4, retransmits: 2 } })),
     openConnections: () => 1,

@@ -38,6 +38,8 @@ export type AdminSource = {
   readonly mode: (workload: Workload) => WorkloadView["mode"];
   readonly pods: () => readonly PodState[];
   readonly certs: () => readonly CertState[];
+  /** Why the trusted roots could not be read the last time; empty: they were. */
+  readonly rootsTrouble: () => string;
   /** From all data threads; at most `limit` from each. */
   readonly connections: (limit: number) => Promise<readonly OpenConnection[]>;
   readonly openConnections: () => number;

@@ -159,6 +159,60 @@ test("a root that was replaced is used without a restart; further roots in the f
   assert.equal(leaf.verify(new X509Certificate(roots[0] ?? "").publicKey), true);
 });
 
+test("what is missing from a file that is wrong, gone or half written is no removal, and it is renewed from memory", async (t) => {
+  const { rootFile } = scratch(t);
+  const fresh = scratch(t).rootFile;
+  await authority(rootFile).roots();
+  const [other = ""] = await authority(fresh).roots();
+  const whole = `${readFileSync(rootFile, "utf8")}${other}\n`;
+  writeFileSync(rootFile, whole);
+  const ca = authority(rootFile);
+  assert.equal((await ca.roots()).length, 2);
+  const replace = (text: string): void => {
+    writeFileSync(`${rootFile}.new`, text, { mode: 0o600 });
+    renameSync(`${rootFile}.new`, rootFile);
+  };
+  const end = "-----END CERTIFICATE-----";
+  const lastCertificate = whole.lastIndexOf("-----BEGIN CERTIFICATE-----");
+  for (const wrong of [
+    "",
+    whole.slice(0, 40),
+    whole.slice(0, whole.lastIndexOf(end)),
+    whole.slice(0, whole.lastIndexOf(end) + 10),
+    whole.slice(0, lastCertificate + 100),
+    whole.slice(0, lastCertificate + 10),
+    whole.replaceAll("A", "B"),
+  ]) {
+    replace(wrong);
+    await assert.rejects(ca.roots(), /root\.pem/, JSON.stringify(wrong.slice(-40)));
+    await ca.issue(web, never);
+  }
+  rmSync(rootFile);
+  await assert.rejects(ca.roots(), /has gone/);
+  await ca.issue(web, never);
+  replace(whole);
+  assert.equal((await ca.roots()).length, 2);
+  replace(readFileSync(fresh, "utf8"));
+  assert.equal((await ca.roots()).length, 1, "a file that was replaced is taken at once");
+});
+
+test("a file that is written in place is read once it is still", async (t) => {
+  const { rootFile } = scratch(t);
+  const other = scratch(t).rootFile;
+  const [more = ""] = await authority(other).roots();
+  let now = Date.now() + 10_000;
+  const ca = authority(rootFile, 86_400, () => now);
+  const [own = ""] = await ca.roots();
+  const text = readFileSync(rootFile, "utf8");
+  writeFileSync(rootFile, `${text}${more}\n`);
+  assert.deepEqual(await ca.roots(), [own, more]);
+  writeFileSync(rootFile, text);
+  now = statSync(rootFile).mtimeMs + 900;
+  assert.deepEqual(await ca.roots(), [own, more]);
+  now += 101;
+  assert.deepEqual(await ca.roots(), [own]);
+});
+
 test("an intermediate signs and travels with the leaf; openssl verifies up to its root", async (t) => {
   const { folder, rootFile } = scratch(t);
   const at = (name: string): string => join(folder, name);

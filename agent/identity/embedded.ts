@@ -22,6 +22,8 @@ export type EmbeddedDependencies = { readonly wallMs: () => number };
 const BACKDATE_MS = 5 * 60_000;
 const ROOT_LIFE_MS = 10 * 365 * 86_400_000;
 const MAX_FILE_BYTES = 256 * 1024;
+/** A file that is written in place may be half of what it becomes. It is read once it has been still for this long. */
+const STILL_MS = 1_000;
 
 type Loaded = {
   readonly authority: Issuer;
@@ -35,7 +37,7 @@ export class EmbeddedAuthority implements Provider {
   readonly name = "embedded";
   readonly #options: EmbeddedOptions;
   readonly #wallMs: () => number;
-  #loaded: { readonly stamp: string; readonly value: Loaded } | undefined;
+  #loaded: { readonly file: string; readonly stamp: string; readonly value: Loaded } | undefined;
 
   constructor(options: EmbeddedOptions, { wallMs }: EmbeddedDependencies) {
     this.#options = options;
@@ -55,7 +57,7 @@ export class EmbeddedAuthority implements Provider {
       throw new Error(`this authority is of ${this.#options.trustDomain}, not of ${identity.trustDomain}`);
     }
     const { newRequest, signLeaf } = await import("./csr.ts");
-    const { authority, issuerPem, issuerEndsMs } = await this.#load();
+    const { authority, issuerPem, issuerEndsMs } = await this.#loadOrKeep();
     signal.throwIfAborted();
     const now = this.#wallMs();
     // A leaf that outlives its issuer is refused by every peer. Certificates count in seconds.
@@ -82,18 +84,35 @@ export class EmbeddedAuthority implements Provider {
     return (await this.#load()).roots;
   }
 
-  /** The file's content, read again whenever the file has been replaced; made first when there is none. */
+  /** Identities are renewed under what was read last while the file is wrong; `roots` says so. */
+  async #loadOrKeep(): Promise<Loaded> {
+    try {
+      return await this.#load();
+    } catch (error) {
+      if (this.#loaded === undefined) throw error;
+      return this.#loaded.value;
+    }
+  }
+
+  /**
+   * The file's content, read again whenever the file has been replaced or, once it is still, written; made first when there is none.
+   * @throws Error when the file that was read before has gone, or is wrong
+   */
   async #load(): Promise<Loaded> {
     const { rootFile } = this.#options;
     const handle = await this.#openOrCreate();
     try {
-      const { ino, size, mtimeMs, ctimeMs } = await checkedStat(handle, rootFile);
-      const stamp = `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+      const { ino, birthtimeMs, size, mtimeMs, ctimeMs } = await checkedStat(handle, rootFile);
+      // The number alone may be that of a file that has gone.
+      const file = `${ino} ${birthtimeMs}`;
+      const stamp = `${file} ${size} ${mtimeMs} ${ctimeMs}`;
       if (this.#loaded?.stamp === stamp) return this.#loaded.value;
+      const isBeingWritten = this.#loaded?.file === file && Math.abs(this.#wallMs() - mtimeMs) < STILL_MS;
+      if (this.#loaded !== undefined && isBeingWritten) return this.#loaded.value;
       const text = await handle.readFile();
       try {
         const value = await readRootFile(text, rootFile);
-        this.#loaded = { stamp, value };
+        this.#loaded = { file, stamp, value };
         return value;
       } finally {
         text.fill(0);
@@ -111,6 +130,7 @@ export class EmbeddedAuthority implements Provider {
       return await open(rootFile, flags);
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw error;
+      if (this.#loaded !== undefined) throw new Error(`${rootFile} has gone`);
     }
     await this.#create();
     return open(rootFile, flags);
@@ -188,7 +208,9 @@ async function readRootFile(bytes: Buffer, file: string): Promise<Loaded> {
   const text = bytes.toString("latin1", 0, begin) + bytes.toString("latin1", end + KEY_END.length);
   const pems = [...text.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)].map(([pem]) => pem);
   const [certificate, ...further] = pems;
+  const besides = pems.reduce((rest, pem) => rest.replace(pem, ""), text);
   try {
+    if (/-----(BEGIN|END)/.test(besides)) throw new Error("a certificate in it is cut off, or it holds something else");
     if (certificate === undefined) throw new Error("it must hold the key's CERTIFICATE, PEM");
     const { readAuthority } = await import("./csr.ts");
     const authority = await readAuthority(keyPem, certificate);

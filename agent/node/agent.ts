@@ -124,11 +124,12 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     (sweeping) => sweeping.close(),
   );
   const known = { version, mesh, judge, counts, source, keeper, threads, enrollment, certificates, tables, watch };
+  let rootsTrouble = "";
   const telemetry = serving.adopt(new Telemetry(known), (page) => page.close());
   const warn: Warn = (message, fields) => log.room("admin").warn(message, fields);
   const admin = await startAdminServer({
     path: config.admin.socket,
-    source: operatorView({ ...known, config, startedAtMs, readiness, log }),
+    source: operatorView({ ...known, rootsTrouble: () => rootsTrouble, config, startedAtMs, readiness, log }),
     peerOf: (socket) => peerCredentials(socket, engine.peerCredentials),
     ownUid: config.agentUid,
     warn,
@@ -152,9 +153,11 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const roots = await followRoots({
     provider: authority,
     trustDomain: settings.trustDomain,
-    overlapMs: config.ca.leafTtlSeconds * 1000,
     installRoots: engine.installRoots,
     onRead: () => readiness.done("roots"),
+    onTrouble: (why) => {
+      rootsTrouble = why;
+    },
     log: log.room("identity"),
   });
   keepOn(node, roots);

@@ -138,22 +138,23 @@ describe("trust roots", () => {
     await authority.prepare();
     const installed: string[] = [];
     const log = fakeLog();
+    const troubles: string[] = [];
     let reads = 0;
     let asked = 0;
     const { close } = await followRoots({
       provider: {
         roots: async () => {
           asked += 1;
-          if (asked === 2) throw new Error("no answer");
+          if (asked === 2 || asked === 3) throw new Error("no answer");
           return authority.roots();
         },
       },
       trustDomain: "cluster.local",
-      overlapMs: 1_000,
       installRoots: (pem) => void installed.push(pem),
       onRead: () => {
         reads += 1;
       },
+      onTrouble: (why) => void troubles.push(why),
       log: log.room("identity"),
       everyMs: 1,
     });
@@ -161,8 +162,9 @@ describe("trust roots", () => {
     await until(() => reads === 3);
     await close();
     assert.deepEqual(log.lines, [
-      "identity error no roots from the authority: nobody can be verified: Error: no answer",
+      "identity error the roots could not be read: those that were known stay trusted: Error: no answer",
     ]);
+    assert.deepEqual(troubles, ["no answer", ""]);
     assert.equal(installed.length, 1, "the same roots are installed once");
     const last = asked;
     await turn();

@@ -53,6 +53,7 @@ function view(given: Partial<OperatorViewParts> = {}) {
     },
     keeper: { connected: true, trouble: "", programs: async () => ({ programs: [], maps: [], pods: [] }) },
     threads: { report: async () => [] },
+    rootsTrouble: () => "",
     enrollment: {
       states: () => [
         { workloadUid: web.uid, podIdx: 1, state: "captured", note: "" },

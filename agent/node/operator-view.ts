@@ -30,6 +30,7 @@ export type OperatorViewParts = {
   readonly threads: Pick<DataThreads, "report">;
   readonly enrollment: Pick<NodeEnrollment, "states">;
   readonly certificates: Pick<Certificates, "view">;
+  readonly rootsTrouble: () => string;
   readonly tables: Pick<KernelTables, "gate">;
   readonly watch: Pick<KernelWatch, "counters" | "connections">;
   readonly counts: Pick<AgentCounts, "openConnections" | "denied">;
@@ -59,6 +60,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
         rotatesAtMs: notAfter === "" ? null : Date.now() + renewInMs,
         message: lastError,
       })),
+    rootsTrouble: parts.rootsTrouble,
     connections: async (limit) => {
       const reports = await threads.report(true);
       return [...reports.flatMap(({ connections }) => connections.slice(0, limit)), ...watch.connections(limit)];
@@ -71,7 +73,11 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     keeper: () => ({ connected: keeper.connected, message: keeper.trouble }),
     heartbeatAgeMs: () => heartbeatAgeMs(tables.gate),
     pending: () => parts.readiness.pending,
-    notes: () => enrollment.states().flatMap(({ note }) => (note === "" ? [] : [note])),
+    notes: () => {
+      const trouble = parts.rootsTrouble();
+      const notes = enrollment.states().map(({ note }) => note);
+      return [trouble && `trusted roots: ${trouble}`, ...notes].filter((note) => note !== "");
+    },
     explain: async (src, dst) => {
       const answer = explain(src, dst, { mesh, judge });
       return "error" in answer ? answer : explainView(answer);

@@ -1,5 +1,4 @@
 // main thread · builder · the roots that peers may chain to, asked for again and again so that the engine gets a change of roots.
-import { systemClock } from "../identity/clock.ts";
 import type { Provider } from "../identity/provider.ts";
 import { TrustBundle } from "../identity/trust-bundle.ts";
 import type { Logger } from "../observe/log.ts";
@@ -8,36 +7,57 @@ import type { Built } from "./built.ts";
 export type TrustRootParts = {
   readonly provider: Pick<Provider, "roots">;
   readonly trustDomain: string;
-  /** How long a root that the authority no longer names is still trusted: the life of a leaf, ms. */
-  readonly overlapMs: number;
   /** Takes the PEM of all roots. */
   readonly installRoots: (pem: string) => void;
   /** The roots were read; comes again after each time. */
   readonly onRead: () => void;
+  /** Why the roots could not be read; empty again when they were. */
+  readonly onTrouble: (why: string) => void;
   readonly log: Logger;
   /** ms */
   readonly everyMs?: number;
 };
 
-const ROOTS_EVERY_MS = 30_000;
+/** A root that was removed is trusted this long at most. A look costs the embedded authority three system calls. */
+const ROOTS_EVERY_MS = 1_000;
 
 /** Resolves when the authority has answered, or failed, for the first time. */
 export async function followRoots(parts: TrustRootParts): Promise<Built<TrustBundle>> {
-  const { provider, trustDomain, overlapMs, installRoots, onRead, log, everyMs = ROOTS_EVERY_MS } = parts;
-  const bundle = new TrustBundle({ overlapMs }, { monotonicMs: systemClock.monotonicMs, install: installRoots });
+  const { provider, trustDomain, installRoots, onRead, onTrouble, log, everyMs = ROOTS_EVERY_MS } = parts;
+  const bundle = new TrustBundle({ install: installRoots });
   const ended = new AbortController();
+  let known = false;
+  let trouble = "";
+  const failed = (error: unknown): void => {
+    const why = error instanceof Error ? error.message : String(error);
+    if (why === trouble) return;
+    trouble = why;
+    onTrouble(why);
+    if (known) log.error("the roots could not be read: those that were known stay trusted", { error });
+    else log.error("no roots from the authority: nobody can be verified", { error });
+  };
   const read = async (): Promise<void> => {
     try {
       const roots = await provider.roots(ended.signal);
       if (ended.signal.aborted) return;
       bundle.update(trustDomain, roots);
+      known = true;
+      if (trouble !== "") onTrouble("");
+      trouble = "";
       onRead();
     } catch (error) {
-      if (!ended.signal.aborted) log.error("no roots from the authority: nobody can be verified", { error });
+      if (!ended.signal.aborted) failed(error);
     }
   };
   await read();
-  const timer = setInterval(() => void read(), everyMs);
+  let reading = false;
+  const timer = setInterval(() => {
+    if (reading) return;
+    reading = true;
+    void read().then(() => {
+      reading = false;
+    });
+  }, everyMs);
   return {
     thing: bundle,
     close: () => {
