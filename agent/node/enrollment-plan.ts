@@ -61,7 +61,7 @@ export type PlanQuestions = {
   /** Whether plaintext to some port of it is refused, so that its first enrollment begins with a guard. */
   readonly refusesPlaintext: (workload: Workload) => boolean;
   /**
-   * The workload of that UID, or else a workload with one of these addresses, on whatever node, if it belongs to the mesh: its
+   * The workload of that UID, or else a workload with any of these addresses, on whatever node, if it belongs to the mesh: its
    * name and its pod may both have been edited.
    */
   readonly memberLike: (pod: KnownPod) => Workload | undefined;
