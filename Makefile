@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h
 
-.PHONY: build check test interop soak fuzz demo load-check bench bench-instructions gen gen-check allowances doctor clean format
+.PHONY: build check test models interop soak fuzz demo load-check bench bench-instructions gen gen-check allowances doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
@@ -72,6 +72,10 @@ interop: build
 # The same with the large counts, by hand.
 soak: build
 	$(Q)node test/peers/run.ts --soak $(PEERS)
+
+# Random steps on whole nodes against a model. By hand: no whole run has passed yet (test/README.md, "The models").
+models: build
+	$(Q)node --test --test-concurrency=1 --test-timeout=900000 test/model/*.test.ts
 
 # Long: make fuzz SECONDS=600 (for each of its targets).
 fuzz: build

@@ -57,7 +57,8 @@ export function nodeLines(node: number, nodes: number, podPorts: readonly string
     `addr add ${own.ip4}/24 dev eth0`,
     `addr add ${own.ip6}/64 dev eth0 nodad`,
     "link set eth0 up",
-    "link add pods type bridge stp_state 0 mcast_snooping 0",
+    // Without an address of its own a bridge takes the lowest of its ports', and another one when a pod leaves.
+    `link add pods address 02:91:00:00:00:${node.toString(16).padStart(2, "0")} type bridge stp_state 0 mcast_snooping 0`,
     `addr add ${gateway.ip4}/24 dev pods`,
     `addr add ${gateway.ip6}/64 dev pods nodad`,
     ...podPorts.flatMap((port) => [`link set ${port} master pods`, `link set ${port} up`]),

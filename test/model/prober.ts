@@ -1,0 +1,111 @@
+// test model · native/probe.c, driven: who answered in plaintext and when, and how many attempts were made since a mark.
+import type { Host } from "../box/cluster.ts";
+import type { Running } from "../box/process.ts";
+
+export type Target = {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  /** Attempts. */
+  readonly perSecond: number;
+};
+export type Answered = { readonly name: string; readonly beganUs: number; readonly endedUs: number };
+/** Attempts that began after the last mark, by how they ended. */
+export type Tally = {
+  readonly refused: number;
+  readonly closed: number;
+  readonly unreached: number;
+  readonly answered: number;
+};
+
+const none: Tally = { refused: 0, closed: 0, unreached: 0, answered: 0 };
+
+export class Prober {
+  readonly #running: Running;
+  readonly #targets: readonly Target[];
+  readonly #heard: (answered: Answered) => void;
+  readonly #tallies = new Map<string, Tally>();
+  /** Of earlier generations, and this one's. */
+  #refusedBefore = 0;
+  #generation = 0;
+  #wakers: (() => void)[] = [];
+  readonly ended: Promise<void>;
+
+  constructor(
+    from: Pick<Host, "start">,
+    program: string,
+    options: { readonly targets: readonly Target[]; readonly heard: (answered: Answered) => void },
+  ) {
+    this.#targets = options.targets;
+    this.#heard = options.heard;
+    const targets = options.targets.map(
+      ({ name, address, port, perSecond }) => `${name}=${address}/${port}/${perSecond}`,
+    );
+    this.#running = from.start([program, ...targets]);
+    this.ended = this.#listen();
+    this.ended.catch(() => {});
+  }
+
+  /** Attempts that began before no longer count in `tally`. */
+  mark(): void {
+    this.#refusedBefore = this.refused;
+    this.#tallies.clear();
+    this.#generation += 1;
+    this.#running.write(`mark ${this.#generation}\n`);
+  }
+
+  tally(name: string): Tally {
+    return this.#tallies.get(name) ?? none;
+  }
+
+  get refused(): number {
+    return [...this.#tallies.values()].reduce((sum, { refused }) => sum + refused, this.#refusedBefore);
+  }
+
+  /** Since the last mark, at all targets, that have come to an end. */
+  get attempts(): number {
+    const all = [...this.#tallies.values()].map((tally) => Object.values(tally).reduce((sum, count) => sum + count, 0));
+    return all.reduce((sum, count) => sum + count, 0);
+  }
+
+  get names(): readonly string[] {
+    return this.#targets.map(({ name }) => name);
+  }
+
+  /** Resolves with the next news of it, or after `ms`. */
+  news(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wakers.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  stop(): void {
+    this.#running.kill("SIGKILL");
+  }
+
+  async #listen(): Promise<void> {
+    for (;;) {
+      const words = (await this.#running.line(3_600_000)).split(" ");
+      const [what, ...rest] = words;
+      if (what === "answered") {
+        const [name = "", began, ended] = rest;
+        this.#heard({ name, beganUs: Number(began), endedUs: Number(ended) });
+      } else if (what === "tally" && Number(rest[0]) === this.#generation) {
+        const [, name = "", refused, closed, unreached, answered] = rest;
+        this.#tallies.set(name, {
+          refused: Number(refused),
+          closed: Number(closed),
+          unreached: Number(unreached),
+          answered: Number(answered),
+        });
+      }
+      const wakers = this.#wakers;
+      this.#wakers = [];
+      for (const wake of wakers) wake();
+    }
+  }
+}

@@ -1,0 +1,84 @@
+// test model · `orlop run` of the node under test: started, watched, and its two programs by their pids.
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { pidOf, until } from "../../demo/mesh-run.ts";
+import { type Node, orlopMain } from "../box/cluster.ts";
+import type { Running } from "../box/process.ts";
+
+const END_MS = 30_000;
+
+export class NodePrograms {
+  readonly #node: Node;
+  /** Of which revision the next ones are: its agent/main.ts. */
+  main = orlopMain;
+  #run: Running | undefined;
+
+  constructor(node: Node) {
+    this.#node = node;
+  }
+
+  start(): void {
+    this.#run = this.#node.start([process.execPath, this.main, "run", "-c", this.#node.configFile]);
+  }
+
+  /** It ended although nobody asked it to: nobody but an operator starts it again. */
+  get hasEnded(): boolean {
+    return this.#run?.running !== true;
+  }
+
+  get output(): string {
+    return this.#run?.stderr ?? "";
+  }
+
+  pid(program: "agent" | "keeper"): number | undefined {
+    return pidOf(this.#node, program);
+  }
+
+  /** False: there is none. */
+  signal(program: "agent" | "keeper" | "run", signal: NodeJS.Signals): boolean {
+    const pid = program === "run" ? this.#run?.pid : this.pid(program);
+    if (pid === undefined || (program === "run" && this.hasEnded)) return false;
+    try {
+      process.kill(pid, signal);
+    } catch {
+      return false; // It ended just now.
+    }
+    return true;
+  }
+
+  /** As a machine does that kills all of a unit at once. */
+  async killAll(): Promise<void> {
+    this.#run?.kill("SIGKILL");
+    // Its children hold its output open: it counts as finished when they have ended, too.
+    await until("the end of both programs", END_MS, () => {
+      for (const pid of this.#others()) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // It ended while we looked.
+        }
+      }
+      return this.#others().length === 0 ? true : undefined;
+    });
+    await this.#run?.finished;
+  }
+
+  /** The operator's stop: everything of ours goes. */
+  async stop(): Promise<void> {
+    await this.#run?.stop(END_MS);
+  }
+
+  /** Keepers and agents, also those that nobody waits for. */
+  #others(): readonly number[] {
+    const pids = readFileSync(path.join(this.#node.place.cgroup, "cgroup.procs"), "utf8").split("\n").filter(Boolean);
+    return pids.map(Number).filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+        const main = words.findIndex((word) => word.endsWith("/main.ts"));
+        return main >= 0 && ["agent", "keeper"].includes(words[main + 1] ?? "");
+      } catch {
+        return false;
+      }
+    });
+  }
+}
