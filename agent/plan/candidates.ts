@@ -1,5 +1,5 @@
 // 8 · any thread · who answers for a Service's port: each endpoint's address and target port. Pure.
-import { isSameFamily } from "../mesh/ip.ts";
+import { isIpv6 } from "../mesh/ip.ts";
 import type { ServicePort } from "../mesh/service.ts";
 import type { ServiceEndpoint } from "../mesh/snapshot.ts";
 import type { Candidate } from "./endpoints.ts";
@@ -14,10 +14,11 @@ export function candidatesOf(
   dialled: string,
 ): readonly Candidate[] {
   const list: Candidate[] = [];
+  const wantsIpv6 = isIpv6(dialled);
   for (const endpoint of endpoints) {
     const { workload, addresses, weight, healthy } = endpoint;
     const target = targetPortOf(endpoint, port);
-    const address = addresses.find((each) => isSameFamily(each, dialled));
+    const address = addresses.find((each) => isIpv6(each) === wantsIpv6);
     // An endpoint without such a named port, or without an address of the family, does not expose the service.
     if (target === undefined || address === undefined) continue;
     list.push({ workload, address, port: target, weight, healthy });
