@@ -384,6 +384,16 @@ export class HookBench {
     return this.#python(this.#names.outside, "", ["python3", "-c", code]);
   }
 
+  /** Until a program of `outside` listens on the port: how soon it starts is the machine's load's to say. */
+  async listensOutside(port: number): Promise<void> {
+    const listener = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} [0-9A-F:]+ 0A `);
+    const tables = [`--net=/var/run/netns/${this.#names.outside}`, "cat", "/proc/self/net/tcp", "/proc/self/net/tcp6"];
+    for (const end = performance.now() + 15_000; performance.now() < end; ) {
+      if (listener.test((await run("nsenter", tables)).stdout)) return;
+    }
+    throw new Error(`nobody listens on ${port} outside within 15 s`);
+  }
+
   async #python(namespace: string, before: string, command: readonly string[]): Promise<string> {
     const script = `${before} exec nsenter --net=/var/run/netns/${namespace} "$@"`;
     const { stdout } = await run("sh", ["-c", script, "sh", ...command], { timeout: 20_000 });

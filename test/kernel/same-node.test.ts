@@ -97,7 +97,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
   }
   async function whileServing<T>(count: number, act: () => Promise<T>): Promise<T> {
     const app = bench.outside(application(PORT, count));
-    await sleep(400);
+    await bench.listensOutside(PORT);
     const result = await act();
     await app;
     return result;
@@ -232,7 +232,7 @@ except OSError as e: print(errno.errorcode[e.errno])`;
   test("END ends what stands, also what no event told of; STAY and other pairs' stay", async () => {
     say(0, "join");
     const server = bench.outside(holding(PORT, 2, 3));
-    await sleep(400);
+    await bench.listensOutside(PORT);
     const before = bench.count(ORLOP_COUNT_IN_JOINED);
     const first = bench.inPod(held(OUTSIDE4, PORT));
     const second = bench.inPod(held(OUTSIDE6, PORT));
@@ -252,7 +252,7 @@ except OSError as e: print(errno.errorcode[e.errno])`;
     say(0, "join");
     const ends = async (act: () => Promise<number>): Promise<readonly [ended: number, seen: string]> => {
       const server = bench.outside(holding(PORT, 1, 1));
-      await sleep(400);
+      await bench.listensOutside(PORT);
       const before = bench.count(ORLOP_COUNT_IN_JOINED);
       const client = bench.inPod(held(OUTSIDE4, PORT));
       await until("joined", () => bench.count(ORLOP_COUNT_IN_JOINED) === before + 1 && announced() === 0);
