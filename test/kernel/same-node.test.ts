@@ -38,11 +38,12 @@ s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); s.bind(("::", ${port})
 for _ in range(${count}):
   c, a = s.accept(); c.recv(9); c.send(("app " + a[0].replace("::ffff:", "")).encode()); c.close()`;
 
-/** Dials, says when it is connected, and then how it ends. */
+/** Dials and says how the connection ends, be it while the program still waits for connect() to return. */
 const held = (address: string, port: number): string => `
 import socket, errno, sys
-s = socket.create_connection(("${address}", ${port}), 5); s.settimeout(15)
-try: print("ended", len(s.recv(1)))
+try:
+  s = socket.create_connection(("${address}", ${port}), 5); s.settimeout(15)
+  print("ended", len(s.recv(1)))
 except OSError as e: print(errno.errorcode.get(e.errno, repr(e)))`;
 const holding = (port: number, count: number, seconds: number): string => `
 import socket, time
