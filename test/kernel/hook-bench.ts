@@ -317,14 +317,20 @@ export class HookBench {
     const fd = await this.thread.listen(this.netnsFd, address, port, { transparent: false });
     const sources: string[] = [];
     const locals: string[] = [];
+    const open = new Set<net.Socket>();
     const server = net.createServer((socket) => {
+      open.add(socket.once("close", () => open.delete(socket)));
       sources.push(`${socket.remoteAddress?.replace("::ffff:", "")} ${socket.remotePort}`);
       locals.push(`${socket.localAddress} ${socket.localPort}`);
       socket.on("error", () => {}); // The program in the pod ends as it likes.
       socket.once("data", () => socket.end(reply));
     });
     server.listen({ fd });
-    const close = (): void => void server.close();
+    // Under a flood the kernel answers with SYN cookies, and may hand out a connection whose client has long reset it.
+    const close = (): void => {
+      server.close();
+      for (const socket of open) socket.destroy();
+    };
     this.#undo.push(close);
     return { fd, sources, locals, close };
   }

@@ -51,8 +51,10 @@ describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
   const bench = new HookBench({ dst_of_flow: ENTRIES, pending_flow: ENTRIES, traffic: 512 });
   const otherFd = openSync(`/var/run/netns/${bench.outsideName}`, "r");
   let server: net.Server;
+  const open = new Set<net.Socket>();
   after(() => {
     server?.close();
+    for (const socket of open) socket.destroy();
     closeSync(otherFd);
     bench.remove();
   });
@@ -72,7 +74,10 @@ describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
     view(ip).setUint32(orlopPodIp.podIdx, BYSTANDER_IDX, little);
     bench.map("pod_by_ip").put(ipToBytes16(OUTSIDE4), ip);
     const fd = await bench.thread.listen(otherFd, "127.0.0.1", 15001, { transparent: false });
-    server = net.createServer((socket) => socket.once("data", () => socket.end("agent")).on("error", () => {}));
+    server = net.createServer((socket) => {
+      open.add(socket.once("close", () => open.delete(socket)));
+      socket.once("data", () => socket.end("agent")).on("error", () => {});
+    });
     server.listen({ fd });
   });
 
