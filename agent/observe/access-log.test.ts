@@ -17,7 +17,7 @@ test("a complete connection, in ztunnel's words", () => {
     "2026-08-20T10:00:00.123000Z\tinfo\taccess\tconnection complete\t" +
       'src.addr=10.0.0.1:40000 src.workload="web" src.namespace="shop" src.identity="spiffe://cluster.local/ns/shop/sa/web" src.cluster="test" ' +
       'dst.addr=10.0.0.2:15008 dst.hbone_addr=10.0.0.2:8080 dst.service="api.shop.svc.cluster.local" dst.workload="api" dst.namespace="shop" ' +
-      'dst.identity="spiffe://cluster.local/ns/shop/sa/api" dst.cluster="test" direction="outbound" bytes_sent=80 bytes_recv=512 duration="3ms" security="mtls"\n',
+      'dst.identity="spiffe://cluster.local/ns/shop/sa/api" dst.cluster="test" direction="outbound" bytes_sent=512 bytes_recv=80 duration="3ms" security="mtls"\n',
   );
 });
 
@@ -32,23 +32,20 @@ test("a denial names policy, reason, rule and nearest miss", () => {
     audited: [],
     dryRunDenied: [],
   } as const;
-  const line = accessLine(
-    aRecord({ decision }),
-    anOutcome({ flag: "DENY", cause: "refused", early: true }),
-    at,
-    "text",
-  );
-  assert.match(line, /\twarn\taccess\tconnection failed\t/);
+  const line = accessLine(aRecord({ decision }), anOutcome({ flag: "DENY", cause: "refused" }), at, "text");
+  assert.match(line, /\terror\taccess\tconnection complete\t/);
   assert.match(line, /error="connection closed due to policy rejection: denied-by-policy" response_flags="DENY"/);
   assert.match(line, /policy="shop\/deny-web\[0\]" reason="denied-by-policy" rule="mesh.yaml:31"/);
 });
 
 test("IPv6 is bracketed; JSON has the same fields", () => {
-  const record = aRecord({ source: { address: "fd00::1", port: 1, workload: null, identity: null } });
+  const record = aRecord({
+    source: { address: "fd00::1", port: 1, workload: null, identity: null },
+  });
   assert.match(accessLine(record, anOutcome(), at, "text"), /\tsrc\.addr=\[fd00::1\]:1 dst\.addr/);
   const parsed: unknown = JSON.parse(accessLine(record, anOutcome({ sentBytes: 3 }), at, "json"));
   assert.ok(typeof parsed === "object" && parsed !== null);
-  assert.equal(Reflect.get(parsed, "bytes_recv"), 3);
+  assert.equal(Reflect.get(parsed, "bytes_sent"), 3);
   assert.equal(Reflect.get(parsed, "message"), "connection complete");
 });
 

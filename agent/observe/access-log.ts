@@ -29,19 +29,22 @@ function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField
   const { source, destination, hbone, dialled, service } = record;
   const decision = outcome.decision ?? record.decision;
   const denied = decision?.verdict === "deny" ? decision : null;
+  // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
+  const { sentBytes: request, receivedBytes: response } = outcome;
+  const [bytesSent, bytesReceived] = record.reporter === "source" ? [request, response] : [response, request];
   const all: readonly (LogField | false)[] = [
     ["src.addr", bareEndpoint(source), "bare"],
-    ...partyFields("src", source),
+    ...partyFields("src", source, record.security),
     ["dst.addr", bareEndpoint(destination), "bare"],
     hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
-    dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"],
     service !== null && ["dst.service", service.hostname],
-    ...partyFields("dst", destination),
+    ...partyFields("dst", destination, record.security),
     ["direction", record.direction],
-    ["bytes_sent", outcome.receivedBytes, "bare"],
-    ["bytes_recv", outcome.sentBytes, "bare"],
+    ["bytes_sent", bytesSent, "bare"],
+    ["bytes_recv", bytesReceived, "bare"],
     ["duration", `${Math.floor(outcome.durationUs / 1000)}ms`],
     outcome.flag !== "-" && ["error", errorText(outcome, denied?.reason ?? null)],
+    dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"],
     outcome.flag !== "-" && ["response_flags", outcome.flag],
     ["security", record.security],
     decision !== null && decision.policy !== "" && ["policy", decision.policy],
@@ -55,13 +58,17 @@ function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField
   return all.filter((field) => field !== false);
 }
 
-function partyFields(side: "src" | "dst", party: Party): readonly (LogField | false)[] {
-  const workload = party.workload;
+function partyFields(
+  side: "src" | "dst",
+  { workload, identity }: Party,
+  security: ConnectionRecord["security"],
+): readonly (LogField | false)[] {
   return [
     workload !== null && [`${side}.workload`, workload.name],
     workload !== null && [`${side}.namespace`, workload.namespace],
-    party.identity !== null && [`${side}.identity`, party.identity.text],
-    workload !== null && [`${side}.cluster`, workload.cluster],
+    // In plaintext the far end has no proof of it.
+    identity !== null && security !== "none" && [`${side}.identity`, identity.text],
+    workload !== null && workload.cluster !== "" && [`${side}.cluster`, workload.cluster],
   ];
 }
 

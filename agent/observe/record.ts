@@ -28,10 +28,20 @@ export type Party = Endpoint & {
   readonly identity: SpiffeId | null;
 };
 
-export type RecordService = { readonly name: string; readonly namespace: string; readonly hostname: string };
+export type RecordService = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly hostname: string;
+};
 
 export function recordService(service: Service | null): RecordService | null {
-  return service === null ? null : { name: service.name, namespace: service.namespace, hostname: service.hostname };
+  return service === null
+    ? null
+    : {
+        name: service.name,
+        namespace: service.namespace,
+        hostname: service.hostname,
+      };
 }
 
 export type ConnectionRecord = {
@@ -78,7 +88,12 @@ export function connectionRecord(known: KnownOfConnection): ConnectionRecord {
 }
 
 function partyOf({ address, port, workload, identity }: KnownEnd): Party {
-  return { address, port, workload: workload ?? null, identity: identity ?? null };
+  return {
+    address,
+    port,
+    workload: workload ?? null,
+    identity: identity ?? null,
+  };
 }
 
 /** How a connection ended. `cause` is the engine's CloseCause or a word of `traffic`; `message` may hold hostile bytes. */
@@ -92,6 +107,6 @@ export type Outcome = {
   readonly durationUs: number;
   /** Set when a later judgement ended it (policy change); replaces the first decision in the log line. */
   readonly decision?: DecisionSummary;
-  /** Refused before anything was opened upstream. */
+  /** Refused before policy was asked, or without an answer of it. */
   readonly early?: boolean;
 };

@@ -38,10 +38,16 @@ export const recordFamilies = {
 } as const satisfies Record<string, MetricFamily>;
 
 /** TCP's own measurements: of the connection, or the means of ended ones like it where the kernel keeps only their sums. */
-export type Transport = { readonly rttUs: number; readonly retransmits: number };
+export type Transport = {
+  readonly rttUs: number;
+  readonly retransmits: number;
+};
 
 /** The engine's name of a connection. */
-export type ConnectionHandle = { readonly conn: number; readonly generation: number };
+export type ConnectionHandle = {
+  readonly conn: number;
+  readonly generation: number;
+};
 
 /** An open connection as `orlop get connections` sees it. `transport` null: not measured. */
 export type OpenConnection = {
@@ -104,7 +110,10 @@ export class OpenRecord {
   reached({ address, port }: Endpoint): void {
     const { destination } = this.#record;
     if (destination.address === address && destination.port === port) return;
-    this.#record = { ...this.#record, destination: { ...destination, address, port } };
+    this.#record = {
+      ...this.#record,
+      destination: { ...destination, address, port },
+    };
   }
 
   /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
@@ -126,7 +135,10 @@ export class Recorder {
 
   constructor(options: RecorderOptions) {
     this.#options = options;
-    this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
+    this.#series = new SeriesTable({
+      limit: options.labelSets,
+      now: options.now,
+    });
   }
 
   /** Counts the opening. Exactly one `closed` on the result must follow. */
@@ -162,8 +174,11 @@ export class Recorder {
   }
 
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
-  refused(record: ConnectionRecord, outcome: Pick<Outcome, "flag" | "cause" | "message" | "durationUs">): void {
-    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0, early: true });
+  refused(
+    record: ConnectionRecord,
+    outcome: Pick<Outcome, "flag" | "cause" | "message" | "durationUs" | "early">,
+  ): void {
+    this.opened(record).closed({ ...outcome, sentBytes: 0, receivedBytes: 0 });
   }
 
   /** Open connections, oldest first, at most `limit`. */
@@ -174,7 +189,12 @@ export class Recorder {
       const { record } = open;
       const { serial, openedAtMs, handle } = open.opening;
       const transport = handle === null ? null : (this.#options.transport?.(handle, record) ?? null);
-      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport });
+      list.push({
+        id: `${this.#options.thread}-${serial}`,
+        openedAtMs,
+        record,
+        transport,
+      });
     }
     return list;
   }

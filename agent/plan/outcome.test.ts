@@ -47,6 +47,7 @@ test("our own reason replaces the engine's only where the engine says that it wa
     flag: "CONNECT",
     cause: "no-healthy-endpoint",
     message: "no healthy endpoint for the service",
+    early: true,
   });
   assert.equal(endingOf(closed("closed-by-answer"), "policy", true).flag, "DENY");
   assert.equal(endingOf(closed("reset-by-upstream"), "policy", true).flag, "-");

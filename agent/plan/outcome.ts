@@ -1,6 +1,6 @@
 // 15 · data thread · every way a connection may fail → response flag, HTTP status for a CONNECT, words for an operator. Pure.
 import type { CloseCause, Closed } from "../engine/events.ts";
-import type { ResponseFlag } from "../observe/record.ts";
+import type { Outcome, ResponseFlag } from "../observe/record.ts";
 
 /** Why `traffic` said no. A closed list: each value is the access log's `cause` and a page in docs/. */
 export type Refusal =
@@ -21,41 +21,98 @@ export type Refusal =
   | "draining" //                this agent takes nothing new, or its time is over
   | "fault"; //                  an exception of ours: costs this connection and nothing else
 
-type Row = { readonly flag: ResponseFlag; readonly status: number; readonly words: string };
+/** `early`: ztunnel refuses it before it has made a record, and logs `connection failed`. */
+type Row = {
+  readonly flag: ResponseFlag;
+  readonly status: number;
+  readonly words: string;
+  readonly early?: true;
+};
 
 const refusals: Readonly<Record<Refusal, Row>> = {
   "no-original-destination": {
     flag: "DENY",
     status: 400,
     words: "no original destination: the capture port was dialled",
+    early: true,
   },
-  "unknown-source": { flag: "DENY", status: 401, words: "the source address belongs to no known workload of this pod" },
-  "unknown-pod": { flag: "DENY", status: 503, words: "this agent does not serve the pod" },
-  "self-call": { flag: "DENY", status: 503, words: "a loopback destination with one of Orlop's own ports" },
-  "own-port": { flag: "DENY", status: 503, words: "the destination port is one of Orlop's own" },
-  "no-service-port": { flag: "CONNECT", status: 503, words: "the service has no such port" },
-  "no-healthy-endpoint": { flag: "CONNECT", status: 503, words: "no healthy endpoint for the service" },
-  "address-conflict": { flag: "DENY", status: 503, words: "several workloads claim the destination address" },
+  "unknown-source": {
+    flag: "DENY",
+    status: 401,
+    words: "the source address belongs to no known workload of this pod",
+    early: true,
+  },
+  "unknown-pod": {
+    flag: "DENY",
+    status: 503,
+    words: "this agent does not serve the pod",
+    early: true,
+  },
+  "self-call": {
+    flag: "DENY",
+    status: 503,
+    words: "a loopback destination with one of Orlop's own ports",
+    early: true,
+  },
+  "own-port": {
+    flag: "DENY",
+    status: 503,
+    words: "the destination port is one of Orlop's own",
+    early: true,
+  },
+  "no-service-port": {
+    flag: "CONNECT",
+    status: 503,
+    words: "the service has no such port",
+    early: true,
+  },
+  "no-healthy-endpoint": {
+    flag: "CONNECT",
+    status: 503,
+    words: "no healthy endpoint for the service",
+    early: true,
+  },
+  "address-conflict": {
+    flag: "DENY",
+    status: 503,
+    words: "several workloads claim the destination address",
+    early: true,
+  },
   "no-certificate": {
     flag: "IDENTITY_ERROR",
     status: 503,
     words: "no certificate for the source workload yet; is the CA reachable?",
   },
-  "bad-authority": { flag: "DENY", status: 400, words: "the CONNECT authority is not ip:port" },
+  "bad-authority": {
+    flag: "DENY",
+    status: 400,
+    words: "the CONNECT authority is not ip:port",
+    early: true,
+  },
   "hostname-authority": {
     flag: "CONNECT",
     status: 503,
     words: "the CONNECT authority is a hostname; only addresses are served",
+    early: true,
   },
   "authority-mismatch": {
     flag: "DENY",
     status: 400,
     words: "the CONNECT authority is not the address the tunnel was accepted on",
+    early: true,
   },
-  "unknown-peer": { flag: "IDENTITY_ERROR", status: 401, words: "the tunnel's peer was never verified" },
+  "unknown-peer": {
+    flag: "IDENTITY_ERROR",
+    status: 401,
+    words: "the tunnel's peer was never verified",
+  },
   policy: { flag: "DENY", status: 401, words: "denied by policy" },
   draining: { flag: "CONNECT", status: 503, words: "this agent is draining" },
-  fault: { flag: "CONNECT", status: 503, words: "an internal error; the agent's log has it" },
+  fault: {
+    flag: "CONNECT",
+    status: 503,
+    words: "an internal error; the agent's log has it",
+  },
 };
 
 /** HTTP status of a refused CONNECT (docs/reference/hbone.md#answers). */
@@ -73,8 +130,14 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   "connect-failed": { flag: "CONNECT", words: "connection failed" },
   "connect-timeout": { flag: "CONNECT", words: "connection timed out" },
   "tls-failed": { flag: "TLS_FAILURE", words: "TLS handshake failed" },
-  "tls-peer-rejected": { flag: "IDENTITY_ERROR", words: "the peer's identity is not the expected one" },
-  "h2-failed": { flag: "H2_HANDSHAKE_FAILURE", words: "no usable HTTP/2 on the tunnel" },
+  "tls-peer-rejected": {
+    flag: "IDENTITY_ERROR",
+    words: "the peer's identity is not the expected one",
+  },
+  "h2-failed": {
+    flag: "H2_HANDSHAKE_FAILURE",
+    words: "no usable HTTP/2 on the tunnel",
+  },
   "tunnel-refused": { flag: "CONNECT", words: "the peer refused the CONNECT" },
   "tunnel-lost": { flag: "CONNECT", words: "the tunnel was lost" },
   "protocol-error": { flag: "CONNECT", words: "the peer broke the protocol" },
@@ -85,7 +148,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
 };
 
 /** What `Recorder` wants to know of an end, but for bytes and duration. */
-export type Ending = { readonly flag: ResponseFlag; readonly cause: string; readonly message: string };
+export type Ending = Pick<Outcome, "flag" | "cause" | "message" | "early">;
 
 /**
  * The end as the engine reports it, and as we had asked for it: `asked` is the reason of our own `refuse` or `close`.
@@ -97,15 +160,24 @@ export function endingOf(closed: Closed, asked: Refusal | null, viaTunnel: boole
     asked !== null &&
     (closed.cause === "refused" || closed.cause === "closed-by-answer" || closed.cause === "answer-timeout")
   ) {
-    return { flag: flagOf(asked), cause: asked, message: wordsOf(asked) };
+    const { flag, words, early } = refusals[asked];
+    return { flag, cause: asked, message: words, ...(early && { early }) };
   }
   const row = causes[closed.cause];
   if (closed.cause === "connect-timeout" && viaTunnel) {
     const words = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008";
-    return { flag: "NETWORK_POLICY", cause: closed.cause, message: joined(words, closed.message) };
+    return {
+      flag: "NETWORK_POLICY",
+      cause: closed.cause,
+      message: joined(words, closed.message),
+    };
   }
   const words = closed.cause === "tunnel-refused" ? `http status: ${closed.detail}` : row.words;
-  return { flag: row.flag, cause: closed.cause, message: joined(words, closed.message) };
+  return {
+    flag: row.flag,
+    cause: closed.cause,
+    message: joined(words, closed.message),
+  };
 }
 
 function joined(words: string, message: string): string {

@@ -63,6 +63,8 @@ export class Connection {
 
   /** The far side is connected: `upstream` is what was really dialled. */
   established(upstream: Endpoint): void {
+    // Of a CONNECT the record keeps the tunnel's address; the application's is its `hbone`.
+    if (this.#draft.reporter === "destination" && this.#draft.hbone !== null) return;
     this.#record?.reached(upstream);
   }
 
