@@ -149,7 +149,9 @@ int MakeSocket(int tags, SocketKind kind, UniqueFd* out, std::string* step) {
       .Set(IPPROTO_TCP, TCP_KEEPIDLE, 180, "TCP_KEEPIDLE")
       .Set(IPPROTO_TCP, TCP_KEEPINTVL, 180, "TCP_KEEPINTVL")
       .Set(IPPROTO_TCP, TCP_KEEPCNT, 9, "TCP_KEEPCNT")
-      .Set(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+      .Set(SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
+      // The agent reads an application's urgent bytes in their order (native/engine/relay/acceptor.cc).
+      .Set(SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");
   if (local) {
     // The port is chosen at connect, when the other end is known: a bind alone would need a free one for all.
     options.Set(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");

@@ -17,7 +17,7 @@ int Loop::Open(EndTurn end_turn, void* self) {
 }
 
 bool Loop::Watch(int fd, Pollable* pollable) const {
-  return wait_->Add(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, pollable);
+  return wait_->Add(fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, pollable);
 }
 
 bool Loop::WatchShared(int fd, Pollable* pollable) const {

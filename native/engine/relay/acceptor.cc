@@ -25,11 +25,13 @@ Acceptor::Acceptor(AcceptorContext& context, uint32_t pod_idx, const Pod& pod, L
                    Descriptor fd)
     : context_(context), pod_idx_(pod_idx), pod_(pod), kind_(kind), fd_(std::move(fd)) {}
 
-// Every accepted socket inherits the options of its listener: they are set once instead of five calls a connection.
+// Every accepted socket inherits the options of its listener: they are set once instead of six calls a connection.
+// HBONE has no urgent data, so an urgent byte is read in its order, as RFC 6093, section 6, recommends.
 // An application's connection outlives quiet hours only if dead peers are noticed: 180 s, 9 × 180 s, as ztunnel.
 bool Acceptor::Open() {
   const int on = 1, seconds = 180, probes = 9;
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd_.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   setsockopt(fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
   setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);

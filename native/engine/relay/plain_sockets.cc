@@ -29,6 +29,7 @@ Napi::Value UnconnectedSocket(const Napi::CallbackInfo& info) {
   const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
   if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   return fd < 0 ? Throw(info.Env(), errno, "socket") : Napi::Number::New(info.Env(), fd);
 }
 

@@ -23,6 +23,7 @@ void SocketEnd::CloseOpen(bool reset) {
 void SocketEnd::OnReady(uint32_t events) {
   if (!fd_) return;
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
+  if (events & EPOLLPRI) urgent_ = true;
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
     hup_ = true;
@@ -38,8 +39,9 @@ inline ssize_t SocketEnd::Receive(uint8_t* into, size_t capacity) {
     got = recv(fd_.get(), into, capacity, 0);
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
-    // A short read has emptied the socket: an edge announces more. Not so when the end is already there.
-    if (static_cast<size_t>(got) < capacity && !hup_) readable_ = false;
+    // A short read has emptied the socket: an edge announces more. Not so when the end is already there, and a read stops in
+    // front of an urgent byte.
+    if (static_cast<size_t>(got) < capacity && !hup_ && !urgent_) readable_ = false;
     return got;
   }
   readable_ = false;

@@ -61,7 +61,8 @@ class SocketEnd final : public ByteEnd, public Pollable {
   Descriptor fd_;
   bool readable_ = false;
   bool writable_ = false;
-  bool hup_ = false;  // FIN, RST or error waits behind the bytes: read until it shows
+  bool hup_ = false;     // FIN, RST or error waits behind the bytes: read until it shows
+  bool urgent_ = false;  // the far side has sent urgent data (MSG_OOB)
   bool failed_ = false;
   bool error_ = false;
   bool eof_ = false;   // the peer's FIN was read
