@@ -88,6 +88,24 @@ describe("the operator's view", () => {
     assert.deepEqual(view().notes(), ["no such cgroup"]);
   });
 
+  test("a selector in the root namespace holds there alone, and status says so", () => {
+    const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+    const inRoot = { name: "db", namespace: "istio-system" };
+    const whole = peerAuthentication("STRICT", { ...inRoot, name: "mesh" });
+    mesh.apply([
+      { kind: "workload", op: "upsert", value: workload("db", { labels: { app: "db" } }) },
+      { kind: "peer-authentication", op: "upsert", value: whole },
+      {
+        kind: "peer-authentication",
+        op: "upsert",
+        value: peerAuthentication("STRICT", { ...inRoot, selector: { app: "db" } }),
+      },
+    ]);
+    assert.deepEqual(view({ mesh, enrollment: { states: () => [] } }).notes(), [
+      "PeerAuthentication istio-system/db has a selector: it holds in istio-system alone, not in other namespaces",
+    ]);
+  });
+
   test("a certificate is ready, pending before the first answer, or failed with the reason", () => {
     const states = view().certs();
     assert.deepEqual(

@@ -10,6 +10,7 @@ import type { Certificates } from "../identity/certificates.ts";
 import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
 import type { KernelWatch } from "../kernel/kernel-watch.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
 import { explain } from "../plan/explain.ts";
@@ -76,7 +77,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     notes: () => {
       const trouble = parts.rootsTrouble();
       const notes = enrollment.states().map(({ note }) => note);
-      return [trouble && `trusted roots: ${trouble}`, ...notes].filter((note) => note !== "");
+      return [trouble && `trusted roots: ${trouble}`, ...notes, ...notHonoured(mesh)].filter((note) => note !== "");
     },
     explain: async (src, dst) => {
       const answer = explain(src, dst, { mesh, judge });
@@ -90,4 +91,14 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
       return undefined;
     },
   };
+}
+
+/** What somebody may rely on and that is not in force. */
+function notHonoured(mesh: Snapshot): readonly string[] {
+  return [...mesh.peerAuthentications()]
+    .filter(({ namespace, selector }) => namespace === mesh.rootNamespace && Object.keys(selector ?? {}).length > 0)
+    .map(
+      (policy) =>
+        `PeerAuthentication ${fullName(policy)} has a selector: it holds in ${policy.namespace} alone, not in other namespaces`,
+    );
 }

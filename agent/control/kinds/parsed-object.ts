@@ -86,8 +86,8 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     if (service === undefined) return undefined;
     return { id: idOf("EndpointSlice", namespace, name), kind: "EndpointSlice", service, endpoints };
   }),
-  PeerAuthentication: kind(peerAuthenticationKind, (read, document, _, report) => {
-    const value = toPeerAuthentication(read, document, report);
+  PeerAuthentication: kind(peerAuthenticationKind, (read, document, settings, report) => {
+    const value = toPeerAuthentication(read, document, settings, report);
     return value && { id: idOf("PeerAuthentication", value.namespace, value.name), kind: "PeerAuthentication", value };
   }),
   AuthorizationPolicy: kind(authorizationPolicyKind, (read, document, _, report) => {

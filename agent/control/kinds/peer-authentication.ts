@@ -2,6 +2,7 @@
 import { fullName } from "../../mesh/full-name.ts";
 import type { MtlsMode, PeerAuthentication } from "../../mesh/policies.ts";
 import { metadataParts, portText, workloadSelector } from "./fields.ts";
+import type { NodeSettings } from "./node-settings.ts";
 import { ignored, oneOf, optional, parts, type Read, type Reader, required } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
@@ -46,18 +47,27 @@ export const peerAuthenticationKind = parts({
 export type PeerAuthenticationDocument = Read<typeof peerAuthenticationKind>;
 
 /**
- * What cannot be read is an error (reported). Where objects count for themselves, an unreadable mode is STRICT, of a port or of all;
+ * What cannot be read is an error (reported). A selector in the root namespace selects there alone (reported, not refused). Where objects count for themselves, an unreadable mode is STRICT, of a port or of all;
  * without a readable selector the whole namespace is STRICT, whatever else is said of it.
  * @returns undefined: without a name (reported).
  */
 export function toPeerAuthentication(
   { parts: { metadata: meta, spec: given } }: PeerAuthenticationDocument,
   document: Value,
+  { rootNamespace }: Pick<NodeSettings, "rootNamespace">,
   report: Report,
 ): PeerAuthentication | undefined {
   if (meta?.parts.name === undefined || meta.parts.namespace === undefined) return undefined;
   const { name, namespace } = meta.parts;
   const base = { name, namespace, from: document.from };
+  if (namespace === rootNamespace && Object.keys(given?.parts.selector ?? {}).length > 0) {
+    report.unsupported(
+      document.from,
+      `the selector of PeerAuthentication ${fullName(base)} selects workloads of ${namespace} alone`,
+      "Istio, too, keeps it to its namespace, although the API's text has it select in all",
+      "write the object in each namespace whose workloads it is for",
+    );
+  }
   const selector = given?.parts.selector;
   if (given === undefined || selector === undefined) {
     return { ...base, selector: null, mode: "STRICT", portLevel: {}, overrides: true };

@@ -304,6 +304,18 @@ test("peer authentication, with its ports", () => {
   assert.equal(peers(PEERS(" {}")).mode, "UNSET");
 });
 
+test("a selector in the root namespace selects there alone, and that is said", () => {
+  const selecting = PEERS("\n  selector: {matchLabels: {a: b}}\n  mtls: {mode: STRICT}");
+  const inRoot = (text: string): string => text.replace("namespace: shop", "namespace: istio-system");
+  assert.match(
+    findings(inRoot(selecting)).join(),
+    /^f\.yaml:1:1 ORL4106 .*istio-system\/p selects .* istio-system alone$/,
+  );
+  assert.deepEqual(findings(selecting), []);
+  assert.deepEqual(findings(inRoot(PEERS("\n  selector: {matchLabels: {}}\n  mtls: {mode: STRICT}"))), []);
+  assert.deepEqual(findings(inRoot(PEERS("\n  mtls: {mode: STRICT}"))), []);
+});
+
 for (const [name, text, expected] of [
   ["an unknown kind", WORKLOAD.replace("kind: Workload", "kind: Workloda"), /^f\.yaml:1:1 ORL4102 "Workloda"/],
   ["no kind", "a: 1\n", /^f\.yaml:1:1 ORL4103 .*no kind/],
