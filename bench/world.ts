@@ -2,7 +2,7 @@
 // one cannot touch the packets of the other.
 import { mkdirSync } from "node:fs";
 import path from "node:path";
-import { type Cluster, createCluster, type NodeSpec, type Pod } from "../test/box/cluster.ts";
+import { type Cluster, createCluster, type Host, type NodeSpec, type Pod } from "../test/box/cluster.ts";
 import type { Running } from "../test/box/process.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 import { takeCongestionControl } from "./congestion.ts";
@@ -96,7 +96,7 @@ async function setCongestionControl({ nodes, wire, outside }: Cluster, name: str
   }
 }
 
-export async function startSink(pod: Pod, host: string, port: number): Promise<Running> {
+export async function startSink(pod: Host, host: string, port: number): Promise<Running> {
   const sink = pod.start([ownProgram("load"), "serve", host, String(port)]);
   await sink.line(10_000, (line) => line === "ready");
   return sink;

@@ -4,6 +4,7 @@ import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
 import { largeScenarios } from "./large.ts";
 import { latencyScenarios } from "./latency.ts";
+import { outsideScenarios } from "./outside.ts";
 import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
 import type { Scenario } from "./scenario.ts";
@@ -20,6 +21,7 @@ export const scenarios: readonly Scenario[] = [
   ...latencyScenarios,
   ...slowReaderScenarios,
   ...captureScenarios,
+  ...outsideScenarios,
   ...pureScenarios,
   ...largeScenarios,
 ];
