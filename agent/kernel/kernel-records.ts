@@ -46,11 +46,7 @@ export class KernelRecords {
         return;
       case "close": {
         const entry = this.#open.take(event.sockCookie) ?? this.#begin(event);
-        if (entry !== "written-off")
-          entry.record.closed({
-            ...endOfEvent(event),
-            ...endingOf(entry.revocation),
-          });
+        if (entry !== "written-off") entry.record.closed({ ...endOfEvent(event), ...endingOf(entry.revocation) });
         return;
       }
       case "fail":
@@ -61,11 +57,7 @@ export class KernelRecords {
         });
         return;
       case "refused":
-        this.#refused(event, {
-          flag: "DENY",
-          cause: "refused-by-kernel",
-          message: words[event.reason ?? ""] ?? "",
-        });
+        this.#refused(event, { flag: "DENY", cause: "refused-by-kernel", message: words[event.reason ?? ""] ?? "" });
         return;
       case "direct":
         return; // Its open event follows.
@@ -95,11 +87,7 @@ export class KernelRecords {
 
   #begin(event: KernelEvent): OpenEntry {
     const { record, permission } = describeEvent(event, this.#options);
-    return {
-      record: this.#options.recorder.opened(record),
-      permission,
-      revocation: null,
-    };
+    return { record: this.#options.recorder.opened(record), permission, revocation: null };
   }
 
   #refused(event: KernelEvent, end: Pick<Outcome, "flag" | "cause" | "message">): void {
@@ -113,10 +101,6 @@ export class KernelRecords {
 function endingOf(revocation: Revocation | null): Partial<Outcome> {
   if (revocation === null) return {};
   const { refusal, decision } = revocation;
-  const why = {
-    flag: flagOf(refusal),
-    cause: refusal,
-    message: wordsOf(refusal),
-  };
+  const why = { flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal) };
   return decision === null ? why : { ...why, decision: summarize(decision) };
 }

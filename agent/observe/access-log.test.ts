@@ -39,9 +39,7 @@ test("a denial names policy, reason, rule and nearest miss", () => {
 });
 
 test("IPv6 is bracketed; JSON has the same fields", () => {
-  const record = aRecord({
-    source: { address: "fd00::1", port: 1, workload: null, identity: null },
-  });
+  const record = aRecord({ source: { address: "fd00::1", port: 1, workload: null, identity: null } });
   assert.match(accessLine(record, anOutcome(), at, "text"), /\tsrc\.addr=\[fd00::1\]:1 dst\.addr/);
   const parsed: unknown = JSON.parse(accessLine(record, anOutcome({ sentBytes: 3 }), at, "json"));
   assert.ok(typeof parsed === "object" && parsed !== null);

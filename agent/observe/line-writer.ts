@@ -14,11 +14,7 @@ export const lineFamilies = {
 } as const satisfies Record<string, MetricFamily>;
 
 /** Access-log lines on their way from where they were made to the one writer. */
-export type Lines = {
-  readonly text: string;
-  readonly lines: number;
-  readonly dropped: number;
-};
+export type Lines = { readonly text: string; readonly lines: number; readonly dropped: number };
 
 /** Lines that a data thread gathers between hand-overs; what exceeds the bound is counted, not kept. */
 export class LineBatch {
@@ -36,11 +32,7 @@ export class LineBatch {
   }
 
   take(): Lines {
-    const taken = {
-      text: this.#lines.join(""),
-      lines: this.#lines.length,
-      dropped: this.#dropped,
-    };
+    const taken = { text: this.#lines.join(""), lines: this.#lines.length, dropped: this.#dropped };
     this.#lines = [];
     this.#dropped = 0;
     return taken;

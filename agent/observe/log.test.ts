@@ -6,14 +6,7 @@ import { Log } from "./log.ts";
 
 function log(): { readonly log: Log; readonly lines: string[] } {
   const lines: string[] = [];
-  return {
-    log: new Log({
-      level: "info",
-      write: (line) => lines.push(line),
-      now: () => 0,
-    }),
-    lines,
-  };
+  return { log: new Log({ level: "info", write: (line) => lines.push(line), now: () => 0 }), lines };
 }
 
 test("a line is one JSON object with level, time, scope and message", () => {
@@ -58,17 +51,10 @@ test("keys, bytes, tokens and objects of a class do not print", () => {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const pem = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   const secretBytes = Buffer.from("very secret bytes");
-  const cause = Object.assign(new Error(`could not use ${pem}`), {
-    code: "EKEY",
-  });
-  one.room("identity").error("failed", {
-    privateKey,
-    pem,
-    secretBytes,
-    cause,
-    header: "Bearer abcdefghijklmnop",
-    deep: [[{ pem }]],
-  });
+  const cause = Object.assign(new Error(`could not use ${pem}`), { code: "EKEY" });
+  one
+    .room("identity")
+    .error("failed", { privateKey, pem, secretBytes, cause, header: "Bearer abcdefghijklmnop", deep: [[{ pem }]] });
   const line = lines[0] ?? "";
   const body = pem.split("\n")[1] ?? "never";
   for (const secret of [body, "very secret", "abcdefghijklmnop", secretBytes.toString("base64")])

@@ -18,11 +18,7 @@ export type Logger = {
   error(message: string, fields?: LogFields): void;
 };
 
-export type LogSetting = {
-  readonly room: LogRoom;
-  readonly level: LogLevel;
-  readonly until: number | null;
-};
+export type LogSetting = { readonly room: LogRoom; readonly level: LogLevel; readonly until: number | null };
 
 export type LogOptions = {
   readonly level: LogLevel;
@@ -31,11 +27,7 @@ export type LogOptions = {
   readonly now: () => number;
 };
 
-type Room = {
-  readonly logger: pino.Logger;
-  until: number | null;
-  revert: NodeJS.Timeout | null;
-};
+type Room = { readonly logger: pino.Logger; until: number | null; revert: NodeJS.Timeout | null };
 
 /** A level may be raised for at most a day: a debug log that nobody remembers fills a disk. */
 export const maxLevelMs = 86_400_000;
@@ -71,12 +63,7 @@ export class Log {
       (message: string, fields: LogFields = {}): void => {
         if (logger.isLevelEnabled(level)) logger[level](redactFields(fields), message);
       };
-    return {
-      debug: at("debug"),
-      info: at("info"),
-      warn: at("warn"),
-      error: at("error"),
-    };
+    return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   }
 
   /** Sets a room's level; with `forMs` it goes back to the default level by itself. */
@@ -151,11 +138,7 @@ export function redact(value: unknown, depth = 0): unknown {
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? "[date]" : value.toISOString();
   if (value instanceof Error) {
     const code = "code" in value && typeof value.code === "string" ? { code: value.code } : {};
-    return {
-      name: value.name,
-      message: redact(value.message, depth + 1),
-      ...code,
-    };
+    return { name: value.name, message: redact(value.message, depth + 1), ...code };
   }
   if (depth >= 4) return "[…]";
   if (Array.isArray(value)) return value.slice(0, 100).map((item) => redact(item, depth + 1));

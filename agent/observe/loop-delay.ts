@@ -2,11 +2,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { type Metric, type MetricFamily, metric } from "./metric.ts";
 
-export type LoopDelay = {
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
-};
+export type LoopDelay = { readonly p50: number; readonly p99: number; readonly max: number };
 
 export const loopDelayFamily = {
   name: "orlop_event_loop_delay_seconds",

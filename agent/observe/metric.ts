@@ -42,10 +42,7 @@ export const stabilityOf = ({ name }: MetricFamily): "stable" | "unstable" =>
 
 /** A family that has one value and no labels; null: not known now. */
 export function single<
-  Family extends MetricFamily & {
-    readonly type: "counter" | "gauge";
-    readonly labels: readonly [];
-  },
+  Family extends MetricFamily & { readonly type: "counter" | "gauge"; readonly labels: readonly [] },
 >(family: Family, value: number | null): Metric {
   return { family, samples: value === null ? [] : [{ labels: {}, value }] };
 }

@@ -6,27 +6,9 @@ import { type MetricFamily, metric, single } from "./metric.ts";
 import { Metrics } from "./metrics.ts";
 import { processMetrics } from "./process-metrics.ts";
 
-const size = {
-  name: "a_bytes",
-  type: "gauge",
-  unit: "bytes",
-  labels: ["of"],
-  help: "How much",
-} as const;
-const age = {
-  name: "an_age_seconds",
-  type: "gauge",
-  unit: "seconds",
-  labels: [],
-  help: "How old",
-} as const;
-const took = {
-  name: "took_seconds",
-  type: "histogram",
-  unit: "seconds",
-  labels: ["of"],
-  help: "How long",
-} as const;
+const size = { name: "a_bytes", type: "gauge", unit: "bytes", labels: ["of"], help: "How much" } as const;
+const age = { name: "an_age_seconds", type: "gauge", unit: "seconds", labels: [], help: "How old" } as const;
+const took = { name: "took_seconds", type: "histogram", unit: "seconds", labels: ["of"], help: "How long" } as const;
 
 test("the page has each family with its help and type, and what its source says at that moment", async () => {
   let bytes = 1;

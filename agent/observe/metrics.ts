@@ -51,11 +51,7 @@ function histogramLines(name: string, labels: Line["labels"], { bounds, counts, 
   let below = 0;
   const buckets = [...bounds, "+Inf"].map((bound, index) => {
     below += counts[index] ?? 0;
-    return {
-      labels: { ...labels, le: bound },
-      value: below,
-      metricName: `${name}_bucket`,
-    };
+    return { labels: { ...labels, le: bound }, value: below, metricName: `${name}_bucket` };
   });
   return [
     ...buckets,

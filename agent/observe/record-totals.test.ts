@@ -8,13 +8,7 @@ function setUp() {
   const clock = { ms: 1_000_000 };
   const totals = new RecordTotals(() => clock.ms);
   const [first, second] = [0, 1].map(
-    (thread) =>
-      new Recorder({
-        thread,
-        labelSets: 100,
-        now: () => clock.ms,
-        log: () => undefined,
-      }),
+    (thread) => new Recorder({ thread, labelSets: 100, now: () => clock.ms, log: () => undefined }),
   );
   assert.ok(first && second);
   const samplesOf = (name: string) => totals.metrics().find(({ family }) => family.name === name)?.samples ?? [];
@@ -40,10 +34,7 @@ test("two threads add up to one series; what never happened has no sample", () =
   }
   const [opened, ...rest] = samplesOf("istio_tcp_connections_opened_total");
   assert.equal(rest.length, 0);
-  assert.partialDeepStrictEqual(opened, {
-    labels: { reporter: "source", source_workload: "web" },
-    value: 2,
-  });
+  assert.partialDeepStrictEqual(opened, { labels: { reporter: "source", source_workload: "web" }, value: 2 });
   assert.equal(samplesOf("istio_tcp_sent_bytes_total")[0]?.value, 14);
   assert.deepEqual(samplesOf("istio_tcp_connections_failed_total"), []);
 });
@@ -53,10 +44,7 @@ test("decisions by verdict, layer and reason; audit and dry-run by policy; what 
   recorders[0].opened(aRecord({ decision })).closed(anOutcome({ flag: "DENY" }));
   totals.add(0, recorders[0].takeDeltas());
   assert.deepEqual(samplesOf("orlop_decisions_total"), [
-    {
-      labels: { verdict: "deny", layer: "L4", reason: "denied-by-policy" },
-      value: 1,
-    },
+    { labels: { verdict: "deny", layer: "L4", reason: "denied-by-policy" }, value: 1 },
   ]);
   assert.deepEqual(samplesOf("orlop_audited_total"), [{ labels: { policy: "shop/watch[0]" }, value: 1 }]);
   assert.deepEqual(samplesOf("orlop_dry_run_denied_total"), [{ labels: { policy: "shop/next[0]" }, value: 1 }]);
@@ -66,12 +54,7 @@ test("decisions by verdict, layer and reason; audit and dry-run by policy; what 
 test("a label set that no thread uses any more leaves the page an hour later", () => {
   const { totals, recorders, clock, samplesOf } = setUp();
   for (let i = 0; i < 20; i += 1) {
-    const source = {
-      address: "10.0.0.1",
-      port: 1,
-      identity: null,
-      workload: aWorkload({ workloadName: `w${i}` }),
-    };
+    const source = { address: "10.0.0.1", port: 1, identity: null, workload: aWorkload({ workloadName: `w${i}` }) };
     recorders[0].opened(aRecord({ source })).closed(anOutcome());
   }
   totals.add(0, recorders[0].takeDeltas());

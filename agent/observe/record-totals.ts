@@ -81,13 +81,7 @@ export class RecordTotals {
       const entries = trafficLabels.map((name, index) => [name, values[index] ?? "unknown"]);
       labelSet = {
         labels: Object.fromEntries(entries) as TrafficLabels,
-        totals: {
-          opened: 0,
-          closed: 0,
-          failed: 0,
-          sentBytes: 0,
-          receivedBytes: 0,
-        },
+        totals: { opened: 0, closed: 0, failed: 0, sentBytes: 0, receivedBytes: 0 },
         users: 0,
         idleSinceMs: 0,
       };

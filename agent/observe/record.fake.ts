@@ -38,24 +38,10 @@ export function aRecord(values: Partial<ConnectionRecord> = {}): ConnectionRecor
   return connectionRecord({
     reporter: "source",
     podIdx: 1,
-    source: {
-      address: "10.0.0.1",
-      port: 40000,
-      workload: web,
-      identity: web.identity,
-    },
-    destination: {
-      address: "10.0.0.2",
-      port: 15008,
-      workload: api,
-      identity: api.identity,
-    },
+    source: { address: "10.0.0.1", port: 40000, workload: web, identity: web.identity },
+    destination: { address: "10.0.0.2", port: 15008, workload: api, identity: api.identity },
     hbone: { address: "10.0.0.2", port: 8080 },
-    service: {
-      name: "api",
-      namespace: "shop",
-      hostname: "api.shop.svc.cluster.local",
-    },
+    service: { name: "api", namespace: "shop", hostname: "api.shop.svc.cluster.local" },
     security: "mtls",
     ...values,
   });

@@ -4,10 +4,7 @@ import { aWorkload } from "./record.fake.ts";
 import { connectionRecord } from "./record.ts";
 
 test("of a connection of which only the ends are known, nobody proved anything and nothing was decided", () => {
-  const ends = {
-    source: { address: "10.0.0.1", port: 40_000 },
-    destination: { address: "10.0.0.2", port: 80 },
-  };
+  const ends = { source: { address: "10.0.0.1", port: 40_000 }, destination: { address: "10.0.0.2", port: 80 } };
   assert.deepEqual(connectionRecord({ reporter: "source", podIdx: 3, ...ends }), {
     reporter: "source",
     direction: "outbound",
@@ -29,12 +26,7 @@ test("the reporting end is the direction", () => {
     reporter: "destination",
     podIdx: 3,
     source: { address: "10.0.0.1", port: 1 },
-    destination: {
-      address: "10.0.0.2",
-      port: 80,
-      workload: web,
-      identity: web.identity,
-    },
+    destination: { address: "10.0.0.2", port: 80, workload: web, identity: web.identity },
     security: "mtls",
   });
   assert.equal(record.direction, "inbound");

@@ -28,20 +28,10 @@ export type Party = Endpoint & {
   readonly identity: SpiffeId | null;
 };
 
-export type RecordService = {
-  readonly name: string;
-  readonly namespace: string;
-  readonly hostname: string;
-};
+export type RecordService = { readonly name: string; readonly namespace: string; readonly hostname: string };
 
 export function recordService(service: Service | null): RecordService | null {
-  return service === null
-    ? null
-    : {
-        name: service.name,
-        namespace: service.namespace,
-        hostname: service.hostname,
-      };
+  return service === null ? null : { name: service.name, namespace: service.namespace, hostname: service.hostname };
 }
 
 export type ConnectionRecord = {
@@ -88,12 +78,7 @@ export function connectionRecord(known: KnownOfConnection): ConnectionRecord {
 }
 
 function partyOf({ address, port, workload, identity }: KnownEnd): Party {
-  return {
-    address,
-    port,
-    workload: workload ?? null,
-    identity: identity ?? null,
-  };
+  return { address, port, workload: workload ?? null, identity: identity ?? null };
 }
 
 /** How a connection ended. `cause` is the engine's CloseCause or a word of `traffic`; `message` may hold hostile bytes. */

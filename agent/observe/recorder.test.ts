@@ -44,32 +44,15 @@ test("a connection is counted and logged once, however often its end is reported
   open.closed(anOutcome({ sentBytes: 80, receivedBytes: 512 }));
   open.closed(anOutcome({ flag: "CONNECT" }));
   assert.equal(logged.length, 1);
-  assert.deepEqual(sums(one.takeDeltas().rows), {
-    opened: 1,
-    closed: 1,
-    failed: 0,
-    sentBytes: 512,
-    receivedBytes: 80,
-  });
+  assert.deepEqual(sums(one.takeDeltas().rows), { opened: 1, closed: 1, failed: 0, sentBytes: 512, receivedBytes: 80 });
   assert.deepEqual(one.takeDeltas().rows.length, 0);
 });
 
 test("a refusal is a record too: opened, closed and failed under its flag, and the verdict is counted", () => {
   const { recorder: one, logged } = recorder();
-  one.refused(aRecord({ decision: deniedBy() }), {
-    flag: "DENY",
-    cause: "refused",
-    message: "",
-    durationUs: 10,
-  });
+  one.refused(aRecord({ decision: deniedBy() }), { flag: "DENY", cause: "refused", message: "", durationUs: 10 });
   const deltas = one.takeDeltas();
-  assert.deepEqual(sums(deltas.rows), {
-    opened: 1,
-    closed: 1,
-    failed: 1,
-    sentBytes: 0,
-    receivedBytes: 0,
-  });
+  assert.deepEqual(sums(deltas.rows), { opened: 1, closed: 1, failed: 1, sentBytes: 0, receivedBytes: 0 });
   assert.deepEqual(deltas.decisions, { "deny|L4|denied-by-policy": 1 });
   assert.equal(logged[0]?.outcome.flag, "DENY");
   const flags = deltas.fresh.map(({ labels }) => labels[trafficLabels.indexOf("response_flags")]);
@@ -110,12 +93,7 @@ test("an open connection that the engine holds is measured when it is listed", (
 test("100,000 names stay within the budget and none is lost (G7)", () => {
   const { recorder: one } = recorder(50);
   for (let i = 0; i < 100_000; i += 1) {
-    const source = {
-      address: "10.0.0.1",
-      port: 1,
-      identity: null,
-      workload: aWorkload({ workloadName: `w${i}` }),
-    };
+    const source = { address: "10.0.0.1", port: 1, identity: null, workload: aWorkload({ workloadName: `w${i}` }) };
     one.opened(aRecord({ source })).closed(anOutcome({}));
   }
   const deltas = one.takeDeltas();
@@ -138,9 +116,7 @@ test("a series without connections for an hour gives its place back; one with a 
 
 test("any order of openings and endings keeps opened = closed + open", () => {
   const property = fc.property(
-    fc.array(fc.tuple(fc.boolean(), fc.nat(5), fc.boolean()), {
-      maxLength: 60,
-    }),
+    fc.array(fc.tuple(fc.boolean(), fc.nat(5), fc.boolean()), { maxLength: 60 }),
     (steps) => {
       const { recorder: one, logged } = recorder(3);
       const opens = [one.opened(aRecord())];
@@ -166,9 +142,7 @@ test("labels: Istio's words, unknown for what is missing, bounded length", () =>
   assert.equal(named.destination_service, "unknown");
   assert.equal(named.connection_security_policy, "unknown");
   assert.equal(named.source_principal, "spiffe://cluster.local/ns/shop/sa/web");
-  const long = aRecord({
-    service: { name: "x".repeat(5_000), namespace: "n", hostname: "h" },
-  });
+  const long = aRecord({ service: { name: "x".repeat(5_000), namespace: "n", hostname: "h" } });
   assert.ok(labelsOf(long, "-").every((value) => value.length <= 256));
 });
 

@@ -38,16 +38,10 @@ export const recordFamilies = {
 } as const satisfies Record<string, MetricFamily>;
 
 /** TCP's own measurements: of the connection, or the means of ended ones like it where the kernel keeps only their sums. */
-export type Transport = {
-  readonly rttUs: number;
-  readonly retransmits: number;
-};
+export type Transport = { readonly rttUs: number; readonly retransmits: number };
 
 /** The engine's name of a connection. */
-export type ConnectionHandle = {
-  readonly conn: number;
-  readonly generation: number;
-};
+export type ConnectionHandle = { readonly conn: number; readonly generation: number };
 
 /** An open connection as `orlop get connections` sees it. `transport` null: not measured. */
 export type OpenConnection = {
@@ -110,10 +104,7 @@ export class OpenRecord {
   reached({ address, port }: Endpoint): void {
     const { destination } = this.#record;
     if (destination.address === address && destination.port === port) return;
-    this.#record = {
-      ...this.#record,
-      destination: { ...destination, address, port },
-    };
+    this.#record = { ...this.#record, destination: { ...destination, address, port } };
   }
 
   /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
@@ -135,10 +126,7 @@ export class Recorder {
 
   constructor(options: RecorderOptions) {
     this.#options = options;
-    this.#series = new SeriesTable({
-      limit: options.labelSets,
-      now: options.now,
-    });
+    this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
   }
 
   /** Counts the opening. Exactly one `closed` on the result must follow. */
@@ -189,12 +177,7 @@ export class Recorder {
       const { record } = open;
       const { serial, openedAtMs, handle } = open.opening;
       const transport = handle === null ? null : (this.#options.transport?.(handle, record) ?? null);
-      list.push({
-        id: `${this.#options.thread}-${serial}`,
-        openedAtMs,
-        record,
-        transport,
-      });
+      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport });
     }
     return list;
   }

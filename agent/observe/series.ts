@@ -39,11 +39,7 @@ export type TrafficLabels = Readonly<Record<(typeof trafficLabels)[number], stri
 /** Values of one label set change together: one row of this per series in a hand-over. */
 export const seriesValues = ["opened", "closed", "failed", "sentBytes", "receivedBytes"] as const;
 
-const counted = {
-  type: "counter",
-  unit: "connections",
-  labels: trafficLabels,
-} as const;
+const counted = { type: "counter", unit: "connections", labels: trafficLabels } as const;
 export const seriesFamilies = {
   opened: {
     ...counted,
@@ -89,10 +85,7 @@ export type Series = {
 
 export type SeriesDeltas = {
   /** Label sets that main has not seen yet from this thread. */
-  readonly fresh: readonly {
-    readonly id: number;
-    readonly labels: readonly string[];
-  }[];
+  readonly fresh: readonly { readonly id: number; readonly labels: readonly string[] }[];
   /** Rows that changed: id, then `seriesValues` in order; six numbers each. */
   readonly rows: Float64Array;
   /** Ids forgotten because nothing happened for an hour. Ids are never used again. */

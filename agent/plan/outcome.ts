@@ -22,12 +22,7 @@ export type Refusal =
   | "fault"; //                  an exception of ours: costs this connection and nothing else
 
 /** `early`: ztunnel refuses it before it has made a record, and logs `connection failed`. */
-type Row = {
-  readonly flag: ResponseFlag;
-  readonly status: number;
-  readonly words: string;
-  readonly early?: true;
-};
+type Row = { readonly flag: ResponseFlag; readonly status: number; readonly words: string; readonly early?: true };
 
 const refusals: Readonly<Record<Refusal, Row>> = {
   "no-original-destination": {
@@ -42,36 +37,16 @@ const refusals: Readonly<Record<Refusal, Row>> = {
     words: "the source address belongs to no known workload of this pod",
     early: true,
   },
-  "unknown-pod": {
-    flag: "DENY",
-    status: 503,
-    words: "this agent does not serve the pod",
-    early: true,
-  },
+  "unknown-pod": { flag: "DENY", status: 503, words: "this agent does not serve the pod", early: true },
   "self-call": {
     flag: "DENY",
     status: 503,
     words: "a loopback destination with one of Orlop's own ports",
     early: true,
   },
-  "own-port": {
-    flag: "DENY",
-    status: 503,
-    words: "the destination port is one of Orlop's own",
-    early: true,
-  },
-  "no-service-port": {
-    flag: "CONNECT",
-    status: 503,
-    words: "the service has no such port",
-    early: true,
-  },
-  "no-healthy-endpoint": {
-    flag: "CONNECT",
-    status: 503,
-    words: "no healthy endpoint for the service",
-    early: true,
-  },
+  "own-port": { flag: "DENY", status: 503, words: "the destination port is one of Orlop's own", early: true },
+  "no-service-port": { flag: "CONNECT", status: 503, words: "the service has no such port", early: true },
+  "no-healthy-endpoint": { flag: "CONNECT", status: 503, words: "no healthy endpoint for the service", early: true },
   "address-conflict": {
     flag: "DENY",
     status: 503,
@@ -83,12 +58,7 @@ const refusals: Readonly<Record<Refusal, Row>> = {
     status: 503,
     words: "no certificate for the source workload yet; is the CA reachable?",
   },
-  "bad-authority": {
-    flag: "DENY",
-    status: 400,
-    words: "the CONNECT authority is not ip:port",
-    early: true,
-  },
+  "bad-authority": { flag: "DENY", status: 400, words: "the CONNECT authority is not ip:port", early: true },
   "hostname-authority": {
     flag: "CONNECT",
     status: 503,
@@ -101,18 +71,10 @@ const refusals: Readonly<Record<Refusal, Row>> = {
     words: "the CONNECT authority is not the address the tunnel was accepted on",
     early: true,
   },
-  "unknown-peer": {
-    flag: "IDENTITY_ERROR",
-    status: 401,
-    words: "the tunnel's peer was never verified",
-  },
+  "unknown-peer": { flag: "IDENTITY_ERROR", status: 401, words: "the tunnel's peer was never verified" },
   policy: { flag: "DENY", status: 401, words: "denied by policy" },
   draining: { flag: "CONNECT", status: 503, words: "this agent is draining" },
-  fault: {
-    flag: "CONNECT",
-    status: 503,
-    words: "an internal error; the agent's log has it",
-  },
+  fault: { flag: "CONNECT", status: 503, words: "an internal error; the agent's log has it" },
 };
 
 /** HTTP status of a refused CONNECT (docs/reference/hbone.md#answers). */
@@ -130,14 +92,8 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   "connect-failed": { flag: "CONNECT", words: "connection failed" },
   "connect-timeout": { flag: "CONNECT", words: "connection timed out" },
   "tls-failed": { flag: "TLS_FAILURE", words: "TLS handshake failed" },
-  "tls-peer-rejected": {
-    flag: "IDENTITY_ERROR",
-    words: "the peer's identity is not the expected one",
-  },
-  "h2-failed": {
-    flag: "H2_HANDSHAKE_FAILURE",
-    words: "no usable HTTP/2 on the tunnel",
-  },
+  "tls-peer-rejected": { flag: "IDENTITY_ERROR", words: "the peer's identity is not the expected one" },
+  "h2-failed": { flag: "H2_HANDSHAKE_FAILURE", words: "no usable HTTP/2 on the tunnel" },
   "tunnel-refused": { flag: "CONNECT", words: "the peer refused the CONNECT" },
   "tunnel-lost": { flag: "CONNECT", words: "the tunnel was lost" },
   "protocol-error": { flag: "CONNECT", words: "the peer broke the protocol" },
@@ -166,18 +122,10 @@ export function endingOf(closed: Closed, asked: Refusal | null, viaTunnel: boole
   const row = causes[closed.cause];
   if (closed.cause === "connect-timeout" && viaTunnel) {
     const words = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008";
-    return {
-      flag: "NETWORK_POLICY",
-      cause: closed.cause,
-      message: joined(words, closed.message),
-    };
+    return { flag: "NETWORK_POLICY", cause: closed.cause, message: joined(words, closed.message) };
   }
   const words = closed.cause === "tunnel-refused" ? `http status: ${closed.detail}` : row.words;
-  return {
-    flag: row.flag,
-    cause: closed.cause,
-    message: joined(words, closed.message),
-  };
+  return { flag: row.flag, cause: closed.cause, message: joined(words, closed.message) };
 }
 
 function joined(words: string, message: string): string {
