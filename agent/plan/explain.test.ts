@@ -45,6 +45,17 @@ describe("explain", () => {
     }
   });
 
+  test("a pod's calls to itself are allowed whatever the policies say, by its own address or by a Service", () => {
+    const nobody = (mesh: FakeMesh) =>
+      mesh.policies.push(policy("DENY", [ruleFor(["api-1", "web"].map((name) => `cluster.local/ns/shop/sa/${name}`))]));
+    for (const dst of ["10.0.0.2:8080", "api:80"]) {
+      const answer = ask("shop/api-1", dst, nobody);
+      assert.deepEqual([answer.verdict, answer.reason], ["allow", ""], dst);
+      assert.equal(step(answer, "verdict"), "allowed: a pod's calls to itself are not judged");
+    }
+    assert.equal(ask("shop/web", "api:80", nobody).verdict, "deny");
+  });
+
   test("a denied call names the rule, where it stands and the nearest miss", () => {
     const answer = ask("shop/web", "shop/api:80", (mesh) =>
       mesh.policies.push(policy("ALLOW", [ruleFor(["cluster.local/ns/shop/sa/near"])])),

@@ -5,7 +5,7 @@ import { canonicalIp } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision, Miss, RuleRef, Step } from "../policy/decision.ts";
+import type { Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
@@ -102,7 +102,7 @@ function concluded(plan: Plan, before: readonly Step[], seen: Seen): Explanation
   const steps = [...before, ...(decision?.steps ?? [])];
   const allowed = plan.verdict === "go";
   const refusal = plan.verdict === "refuse" ? plan.refusal : null;
-  steps.push({ id: "verdict", status: allowed ? "ok" : "failed", summary: verdictWords(decision, refusal) });
+  steps.push({ id: "verdict", status: allowed ? "ok" : "failed", summary: verdictWords(plan, refusal) });
   const denied = decision?.verdict === "deny" ? decision : null;
   return {
     verdict: allowed ? "allow" : "deny",
@@ -115,8 +115,9 @@ function concluded(plan: Plan, before: readonly Step[], seen: Seen): Explanation
   };
 }
 
-function verdictWords(decision: Decision | null, refusal: Refusal | null): string {
+function verdictWords({ decision, route }: Plan, refusal: Refusal | null): string {
   if (refusal !== null && refusal !== "policy") return `refused: ${wordsOf(refusal)}`;
+  if (decision === null && route?.kind === "local") return "allowed: a pod's calls to itself are not judged";
   if (decision === null) return "allowed: no policy applies outside the mesh";
   return decision.verdict === "allow" ? "allowed" : `denied: ${decision.reason}`;
 }

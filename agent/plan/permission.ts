@@ -9,7 +9,7 @@ import type { PlanWorld } from "./plan.ts";
 export type Permission = {
   /** Our own pod's workload, when it is the client. It must keep the identity under which it was allowed. */
   readonly source: { readonly uid: string; readonly identity: string } | null;
-  /** The facts that the evaluator was shown; null: the far end judges this connection. */
+  /** The facts that the evaluator was shown; null: the far end judges this connection, or nobody. */
   readonly judged: (Omit<ConnectionFacts, "destination"> & { readonly destinationUid: string }) | null;
 };
 

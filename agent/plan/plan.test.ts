@@ -58,6 +58,20 @@ describe("a plan at the source", () => {
     ]);
   });
 
+  test("a pod's calls to itself are not judged, by its own address or by a Service", () => {
+    const asked: ConnectionFacts[] = [];
+    const within = {
+      ...world(deny("denied-by-policy"), asked),
+      mesh: new FakeMesh([near], [service("near", { vips: ["10.96.0.1"] })]),
+    };
+    const client = { address: "10.0.0.3", port: 4000 };
+    for (const address of ["10.0.0.3", "10.96.0.1"]) {
+      const plan = planOutbound({ source: near, client, dialled: { address, port: 80 } }, within);
+      assert.deepEqual([plan.verdict, plan.route?.kind, plan.facts], ["go", "local", null], address);
+    }
+    assert.equal(asked.length, 0);
+  });
+
   test("the client's address is of the family that the destination speaks", () => {
     assert.equal(sourceAddressFor(web, "fd00::1", "10.0.0.3"), "10.0.0.1");
     assert.equal(sourceAddressFor(web, "10.0.0.1", "fd00::9"), "fd00::1");

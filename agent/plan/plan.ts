@@ -14,7 +14,7 @@ import { type Route, type RouteWorld, routeOf } from "./route.ts";
 /** `judge`: the evaluator over the same snapshot's policies (`judgeOf`). */
 export type PlanWorld = RouteWorld & { readonly judge: Judge };
 
-/** The connection goes on. `facts` are what was judged; null: the far end judges. */
+/** The connection goes on. `facts` are what was judged; null: the far end judges, or nobody. */
 export type GoPlan = {
   readonly verdict: "go";
   readonly route: Exclude<Route, { readonly kind: "refuse" }>;
@@ -51,7 +51,10 @@ export function planOutbound(facts: OutboundFacts, world: PlanWorld): Plan {
   if (!source.addresses.includes(client.address)) return refuse("unknown-source", null, unknownSource);
   const route = routeOf(source, dialled, world);
   if (route.kind === "refuse") return refuse(route.reason, route, null);
-  if (route.kind !== "local") return { verdict: "go", route, facts: null, decision: null };
+  // A pod's calls to itself are not judged: the kernel lets those to the pod's own address go, and a Service behind which the pod
+  // is chosen itself is no other case.
+  const isJudgedHere = route.kind === "local" && route.destination.uid !== source.uid;
+  if (!isJudgedHere) return { verdict: "go", route, facts: null, decision: null };
   const seen = { address: sourceAddressFor(source, client.address, route.target.address), port: client.port };
   const judged = sameNodeFacts({ client: seen, target: route.target }, route.destination, source);
   const decision = world.judge(judged);

@@ -67,3 +67,30 @@ for (const [ill, well] of [
     await until(`${ill} to answer`, 30_000, async () => ((await answering(6)).includes(ill) ? true : undefined));
   });
 }
+
+test("a pod behind the service reaches itself by the service as by its own address, whatever policies say", async () => {
+  const { cluster } = journey;
+  const nobody = `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: nobody, namespace: demo}
+spec:
+  action: DENY
+  rules: [{}]
+`;
+  const near = cluster.pod("near");
+  cluster.writeMesh(sick(mesh(cluster), "far") + nobody);
+  await until("web to be refused", 30_000, async () => {
+    const { reply } = await call(cluster.pod("web"), { host: vip4, port: 80 });
+    return reply === undefined ? true : undefined;
+  });
+  for (const [host, port] of [
+    [vip4, 80],
+    [vip6, 80],
+    [near.ip4, 8080],
+    [near.ip6, 8080],
+  ] as const) {
+    const { reply, error } = await call(near, { host, port });
+    assert.equal(reply?.pod, "near", `${host}: ${error}`);
+  }
+});
