@@ -76,6 +76,40 @@ struct {
 	__type(value, struct orlop_joined);
 } joined_flow SEC(".maps") __weak;
 
+/* Keeper writes, node_access and sk_lookup read. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct orlop_node_access);
+} node_access SEC(".maps") __weak;
+
+/* The same. Full: the keeper lets nobody in and says so. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u64);
+	__type(value, __u32);
+} node_cgroup SEC(".maps") __weak;
+
+/* Agent writes, node_access and sk_lookup read; the keeper deletes what was said of a pod that is gone. Full: counted
+ * by the agent; nobody of the node is let in to that port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct orlop_in_key);
+	__type(value, __u32);
+} node_port SEC(".maps") __weak;
+
+/* node_access and sockops write and delete, sk_lookup reads. No LRU: a flood must not push out a probe's entry. Full:
+ * counted; the connection is judged as plaintext. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct orlop_tuple);
+	__type(value, struct orlop_node_flow);
+} node_flow SEC(".maps") __weak;
+
 /* Agent writes, connect and sockops read; the keeper deletes what was said of a pod that is gone. Full: the
  * agent takes the connection. */
 struct {

@@ -12,10 +12,10 @@
 #include <linux/types.h>
 #endif
 
-/* Names the pin directory (…/orlop/<node>/v3). A keeper takes over from another version by copying entries
+/* Names the pin directory (…/orlop/<node>/v4). A keeper takes over from another version by copying entries
  * (agent/keeper/takeover.ts), so from one version to the next the keys of the copied maps keep their size,
  * their values only grow at the end, and no number changes its meaning. */
-#define ORLOP_ABI_VERSION   3
+#define ORLOP_ABI_VERSION   4
 #define ORLOP_PORT_OUTBOUND 15001
 #define ORLOP_PORT_INBOUND  15006
 #define ORLOP_PORT_HBONE    15008
@@ -56,6 +56,8 @@ struct orlop_pod_ip {
 #define ORLOP_SOCK_FROM_AGENT 64u  /* accepted from the agent, which counted this connection, too */
 #define ORLOP_SOCK_JOINED     128u /* both ends are pods of this node, and nobody sits in between */
 #define ORLOP_SOCK_OUTSIDE    256u /* went direct, since its destination was outside the mesh */
+#define ORLOP_SOCK_NODE_DIAL  512u /* dialled by a program of the node that nodeAccess lets in */
+#define ORLOP_SOCK_FROM_NODE  1024u /* accepted from such a program: neither judged nor read */
 
 /* dst_of_sock: socket storage. Lives exactly as long as the socket. */
 struct orlop_sock {
@@ -69,6 +71,7 @@ struct orlop_sock {
 	__be16 to_port;
 	__u16 pad;
 	__u32 to_pod_idx;
+	__u64 node_cgroup; /* NODE_DIAL and FROM_NODE: as orlop_node_flow.cgroup */
 };
 
 /* dst_of_flow: struct orlop_flow -> struct orlop_dst. sockops publishes it at TCP_CONNECT_CB, the
@@ -103,13 +106,14 @@ struct orlop_usage {
 	__u64 events_lost;
 	__u64 ring_mark; /* events are counted until the reader of the ring has passed this position */
 	__u32 ring_events;
-	__u32 pad;
+	__u32 node_dials; /* entries of node_flow whose destination it is */
 };
 /* The bounds: 1/32 of each map. */
-#define ORLOP_POD_FLOWS	  2048u
-#define ORLOP_POD_JOINED  512u
-#define ORLOP_POD_DIALS	  512u
-#define ORLOP_POD_TRAFFIC 128u
+#define ORLOP_POD_FLOWS	     2048u
+#define ORLOP_POD_JOINED     512u
+#define ORLOP_POD_DIALS	     512u
+#define ORLOP_POD_NODE_DIALS 512u
+#define ORLOP_POD_TRAFFIC    128u
 /* While the ring of events is more than half full, one pod may have this part of it waiting: one eighth. */
 #define ORLOP_POD_RING_SHARE 8u
 
@@ -138,6 +142,35 @@ struct orlop_joined {
 	__u32 src_pod_idx;
 	__u32 dst_pod_idx;
 };
+
+/* node_access[0]: which programs of the node reach its pods past their policy. Written by the keeper. */
+struct orlop_node_access {
+	__u64
+	    netns_cookie; /* of the node's own network namespace, where such a program dials; 0: nobody is let in */
+	__u64
+	    pods_cgroup; /* id of the cgroup of all pods, whose processes are never the node's; 0: not known apart */
+	__u32 everybody; /* not 0: every process of that namespace outside pods_cgroup */
+	__u32 pad;
+};
+
+/* node_cgroup: __u64 id of a cgroup -> __u32. The processes of exactly this cgroup, and of no cgroup below it, are let
+ * in. Written by the keeper. Ids are never given twice. */
+
+/* node_port: struct orlop_in_key -> __u32. Ports of a pod that programs of the node reach; port 0 is any. Written by
+ * the agent. A miss: nobody of the node is let in. */
+
+/* node_flow: struct orlop_tuple -> this. A connection that a program of the node makes to a pod; sk_lookup admits
+ * exactly these, once. Published at TCP_CONNECT_CB, removed when the application's side is established, or when the
+ * dialling socket closes; void when it is older than ORLOP_NODE_FLOW_NS, or when that program is let in no more. */
+struct orlop_node_flow {
+	__u64 sock_cookie;
+	__u64 cgroup; /* by which it was let in; 0: by orlop_node_access.everybody */
+	__u64 at_ns;  /* CLOCK_MONOTONIC */
+	__u32 pod_idx;
+	__u32 pad;
+};
+/* The SYN and its first four repetitions fall into this time. */
+#define ORLOP_NODE_FLOW_NS 30000000000ull
 
 /* What the kernel may answer alone. The agent writes every value, and the evaluator has said it. */
 
@@ -304,7 +337,11 @@ enum orlop_counter {
 	ORLOP_COUNT_CONNECT_REFUSED_BUDGET, /* the pod has too many connections that are not established yet */
 	ORLOP_COUNT_JOINED_BUDGET,	    /* captured instead of joined: the pod's share is used up */
 	ORLOP_COUNT_AGENT_FLOW_BUDGET,
-	ORLOP_COUNT_CONNECT_OUTSIDE, /* straight to a destination outside the mesh */
+	ORLOP_COUNT_CONNECT_OUTSIDE,	 /* straight to a destination outside the mesh */
+	ORLOP_COUNT_NODE_FLOW_PUBLISHED, /* a program of the node dials a pod past its policy */
+	ORLOP_COUNT_NODE_FLOW_MAP_FULL,
+	ORLOP_COUNT_NODE_FLOW_BUDGET, /* judged as plaintext: the pod's part is used up */
+	ORLOP_COUNT_IN_NODE_ACCESS,
 	ORLOP_COUNT_MAX,
 };
 

@@ -9,6 +9,7 @@
 #include "addr.bpf.h"
 #include "count.bpf.h"
 #include "maps.bpf.h"
+#include "node_access.bpf.h"
 #include "same_node.bpf.h"
 
 struct arrival {
@@ -120,6 +121,11 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 	/* Fail mode: open, for exactly the connection that a pod of this node was let make. */
 	if (announced(&a.tuple, a.pod_idx)) {
 		count(ORLOP_COUNT_IN_JOINED);
+		return SK_PASS;
+	}
+	/* Fail mode: open, for exactly the connection that a program of the node was let make. */
+	if (let_in_from_node(&a.tuple, a.pod_idx)) {
+		count(ORLOP_COUNT_IN_NODE_ACCESS);
 		return SK_PASS;
 	}
 

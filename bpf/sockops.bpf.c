@@ -9,42 +9,11 @@
 #include <bpf/bpf_helpers.h>
 #include "addr.bpf.h"
 #include "count.bpf.h"
+#include "ends.bpf.h"
 #include "gate.bpf.h"
 #include "maps.bpf.h"
+#include "node_access.bpf.h"
 #include "same_node.bpf.h"
-
-/* Both ends as this socket sees them. */
-struct ends {
-	struct orlop_addr local;
-	struct orlop_addr remote;
-	__be16 local_port;
-	__be16 remote_port;
-};
-
-static __always_inline void read_ends(struct bpf_sock_ops *ctx, struct ends *e)
-{
-	if (ctx->family == AF_INET6) {
-		e->local = addr_from6(CTX(ctx, local_ip6[0]), CTX(ctx, local_ip6[1]), CTX(ctx, local_ip6[2]),
-				      CTX(ctx, local_ip6[3]));
-		e->remote = addr_from6(CTX(ctx, remote_ip6[0]), CTX(ctx, remote_ip6[1]),
-				       CTX(ctx, remote_ip6[2]), CTX(ctx, remote_ip6[3]));
-	} else {
-		e->local = addr_from4(CTX(ctx, local_ip4));
-		e->remote = addr_from4(CTX(ctx, remote_ip4));
-	}
-	e->local_port = bpf_htons((__u16)ctx->local_port);
-	e->remote_port = bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
-}
-
-static __always_inline void fill_tuple(struct orlop_tuple *t, const struct orlop_addr *src, __be16 src_port,
-				       const struct orlop_addr *dst, __be16 dst_port)
-{
-	__builtin_memset(t, 0, sizeof(*t));
-	t->src = *src;
-	t->dst = *dst;
-	t->src_port = src_port;
-	t->dst_port = dst_port;
-}
 
 static __always_inline void fill_flow(struct orlop_flow *flow, struct bpf_sock_ops *ctx, const struct ends *e)
 {
@@ -52,11 +21,6 @@ static __always_inline void fill_flow(struct orlop_flow *flow, struct bpf_sock_o
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
 	flow->src = e->local;
 	flow->src_port = e->local_port;
-}
-
-static __always_inline void watch_states(struct bpf_sock_ops *ctx)
-{
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 /* The agent sits in between, and tells of it itself. */
@@ -414,6 +378,8 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx, struct bpf_soc
 	fill_tuple(&tuple, &e.remote, e.remote_port, &e.local, e.local_port);
 	if (withdraw_dial(&tuple))
 		sock->flags |= ORLOP_SOCK_FROM_AGENT;
+	else if (withdraw_node_flow(&tuple, 0, &sock->node_cgroup))
+		sock->flags |= ORLOP_SOCK_FROM_NODE;
 	joined = bpf_map_lookup_elem(&joined_flow, &tuple);
 	if (joined && joined->dst_pod_idx == pod->pod_idx) {
 		sock->flags |= ORLOP_SOCK_JOINED;

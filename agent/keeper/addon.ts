@@ -104,9 +104,10 @@ export interface Programs {
   /**
    * Attaches to a cgroup2 directory and pins one link per program in `pinDir` (made when missing). A link already
    * pinned there is moved to this program in place, without a gap. Throws EBUSY when the pinned link is on another
-   * cgroup: detach first. `sockops-only` is for the keeper's own cgroup, when that is not below the pods'.
+   * cgroup: detach first. `sockops-only` is for the keeper's own cgroup, when that is not below the pods'; `node` is for the
+   * cgroup of a program of the node that is let in to pods.
    */
-  attachCgroup(cgroup: string, pinDir: string, which: "all" | "sockops-only"): void;
+  attachCgroup(cgroup: string, pinDir: string, which: "all" | "sockops-only" | "node"): void;
   /** The same for the sk_lookup program and one network namespace; the link is pinned at `pinPath`. */
   attachNamespace(netnsFd: number, pinPath: string): void;
   /**
@@ -159,7 +160,8 @@ export interface PodThread {
    * Ends the connections of this pod that bypass the agent and that the maps would not allow now: joined ones at either end,
    * plaintext that its applications accepted, handshakes under way, and what went direct to a destination that the mesh has
    * now. How many. They see ECONNABORTED, their peers a reset.
-   * @param mapFds of pair_verdict, in_by_port, pod_by_ip, agent_flow, joined_flow and out_by_dst, in this order
+   * @param mapFds of pair_verdict, in_by_port, pod_by_ip, agent_flow, joined_flow, out_by_dst, node_flow, node_access,
+   *   node_cgroup and node_port, in this order
    * @param podIdx the pod's own; 0: it has left the mesh, and only joined connections end
    */
   sever(netnsFd: number, mapFds: Int32Array, podIdx: number): Promise<number>;

@@ -35,6 +35,8 @@ function setUp() {
     traffic: new FakeTable(),
     pairVerdict: new FakeTable(),
     vipBackends: new FakeTable(),
+    nodePort: new FakeTable(),
+    nodeFlow: new FakeTable(),
   } satisfies PodTables;
   const pinned = new Map<string, number>();
   const links = {

@@ -11,6 +11,7 @@ import {
   orlopGate,
   orlopInKey,
   orlopJoined,
+  orlopNodeFlow,
   orlopPairKey,
   orlopPod,
   orlopPodIp,
@@ -45,6 +46,8 @@ export type PodTables = {
   readonly traffic: Table;
   readonly pairVerdict: Table;
   readonly vipBackends: Table;
+  readonly nodePort: Table;
+  readonly nodeFlow: Table;
 };
 
 /** sk_lookup links on pods' namespaces, by the name they are pinned under. */
@@ -126,19 +129,21 @@ export class PodRowMaps implements PodRows {
   }
 
   forget(podIdx: number): void {
-    const { inByPort, traffic, pairVerdict, vipBackends } = this.#tables;
+    const { inByPort, traffic, pairVerdict, vipBackends, nodePort } = this.#tables;
     deleteWhere(
       pairVerdict,
       (key) => u32At(key, orlopPairKey.srcPodIdx) === podIdx || u32At(key, orlopPairKey.dstPodIdx) === podIdx,
     );
     deleteWhere(vipBackends, (key) => u32At(key, orlopVipKey.podIdx) === podIdx);
     deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
+    deleteWhere(nodePort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
     deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);
     // What the sums count goes before the sums: a hook that deletes an entry later finds none and takes nothing off.
-    const { pendingFlow, joinedFlow, agentFlow, podUsage } = this.#tables;
+    const { pendingFlow, joinedFlow, agentFlow, nodeFlow, podUsage } = this.#tables;
     deleteWhereValue(pendingFlow, (value) => u32At(value, 0) === podIdx);
     deleteWhereValue(joinedFlow, (value) => u32At(value, orlopJoined.srcPodIdx) === podIdx);
     deleteWhereValue(agentFlow, (value) => u32At(value, orlopAdmitted.podIdx) === podIdx);
+    deleteWhereValue(nodeFlow, (value) => u32At(value, orlopNodeFlow.podIdx) === podIdx);
     podUsage.put(indexKey(podIdx), new Uint8Array(orlopUsage.size));
   }
 

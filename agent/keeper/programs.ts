@@ -24,6 +24,12 @@ export type LoadOptions = {
 /** Below the directory of pins; in the order in which they are detached. */
 const LINK_FOLDERS = ["pods", "links", "own"] as const;
 
+/** In the order that PodThread.sever takes. */
+const SEVER_MAPS = [
+  ...["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"],
+  ...["node_flow", "node_access", "node_cgroup", "node_port"],
+];
+
 /** As many as fit into a packet beside the rest; those that hold the most come first. */
 const SHOWN_PODS = 200;
 const heldBy = ({ flows, joined, dials, traffic, refused, eventsLost }: PodUsageView): number =>
@@ -87,6 +93,8 @@ export class LoadedPrograms {
       traffic: this.#programs.map("traffic"),
       pairVerdict: this.#programs.map("pair_verdict"),
       vipBackends: this.#programs.map("vip_backends"),
+      nodePort: this.#programs.map("node_port"),
+      nodeFlow: this.#programs.map("node_flow"),
     };
     this.rows = new PodRowMaps(tables, this.#podLinks());
   }
@@ -127,8 +135,7 @@ export class LoadedPrograms {
 
   /** For PodThread, which ends what these maps no longer allow. */
   get severFds(): Int32Array {
-    const names = ["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"];
-    return Int32Array.from(names, (name) => this.#programs.map(name).fd);
+    return Int32Array.from(SEVER_MAPS, (name) => this.#programs.map(name).fd);
   }
 
   /** Lent with `welcome`; stay ours. */

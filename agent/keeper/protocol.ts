@@ -5,7 +5,7 @@
 export const MAX_PACKET_BYTES = 65_536;
 /** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
 export const MAX_PACKET_FDS = 64;
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 /**
  * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
@@ -33,6 +33,7 @@ export const LENT_MAPS = [
   "traffic",
   "pair_verdict",
   "vip_backends",
+  "node_port",
 ] as const;
 export type LentMap = (typeof LENT_MAPS)[number];
 

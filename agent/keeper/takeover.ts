@@ -14,7 +14,7 @@ export type Layout = { readonly version: number; readonly directory: string };
  * is there. A miss in any of them refuses or leaves the connection to the agent.
  *
  * Not copied: sockets (`inbound_socket`, until an agent prepares the pod again, plaintext for it is refused), flows under
- * way (`dst_of_flow`, `agent_flow`, `joined_flow`) and events.
+ * way (`dst_of_flow`, `agent_flow`, `joined_flow`, `node_flow`) and events.
  */
 export const COPIED_MAPS: readonly { readonly name: string; readonly array?: true }[] = [
   { name: "gate", array: true },
@@ -24,6 +24,9 @@ export const COPIED_MAPS: readonly { readonly name: string; readonly array?: tru
   { name: "out_by_dst" },
   { name: "pair_verdict" },
   { name: "vip_backends" },
+  { name: "node_port" },
+  { name: "node_access", array: true },
+  { name: "node_cgroup" },
   { name: "pod_by_ip" },
   { name: "pod_by_netns" },
 ];

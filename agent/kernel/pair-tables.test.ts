@@ -27,6 +27,7 @@ const lent: LentMaps = {
   events: 0,
   counters: 0,
   traffic: 0,
+  node_port: 0,
   pair_verdict: 1,
   vip_backends: 2,
 };

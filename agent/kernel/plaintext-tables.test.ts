@@ -64,6 +64,7 @@ function tables(maxEntries: number) {
     traffic: 9,
     pair_verdict: 9,
     vip_backends: 9,
+    node_port: 9,
   };
   made.opened(lent);
   return {

@@ -47,7 +47,7 @@ const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
 );
 
 const lent: LentMaps = {
-  ...{ dst_of_flow: 0, in_by_port: 0, out_by_dst: 0, gate: 0, events: 0, counters: 0, traffic: 0 },
+  ...{ dst_of_flow: 0, in_by_port: 0, out_by_dst: 0, gate: 0, events: 0, counters: 0, traffic: 0, node_port: 0 },
   ...{ pair_verdict: 1, vip_backends: 2 },
 };
 

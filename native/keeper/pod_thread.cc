@@ -292,14 +292,16 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     uint32_t pod_idx = 0;
     if (!ArgFd(info, 0, &netns) || !ArgFds(info, 1, &fds) || !ArgU32(info, 2, &pod_idx))
       return info.Env().Undefined();
-    if (fds.size() != 6) {
-      BadArgument(info, 1, "the descriptors of six maps");
+    if (fds.size() != 10) {
+      BadArgument(info, 1, "the descriptors of ten maps");
       return info.Env().Undefined();
     }
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto ended = std::make_shared<uint32_t>(0);
     job->run = [tags = tags_, fds, pod_idx, ended](std::string* step) {
-      return Sever({tags->get(), fds[0], fds[1], fds[2], fds[3], fds[4], fds[5], pod_idx}, ended.get(), step);
+      const SeverMaps maps = {tags->get(), fds[0], fds[1], fds[2], fds[3], fds[4],
+                              fds[5],      fds[6], fds[7], fds[8], fds[9], pod_idx};
+      return Sever(maps, ended.get(), step);
     };
     job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };
     return Queue(info, std::move(job));

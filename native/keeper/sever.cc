@@ -180,6 +180,22 @@ bool PairMayStay(const SeverMaps& maps, uint32_t from, uint32_t to, uint16_t por
   return said == ORLOP_PAIR_JOIN || said == ORLOP_PAIR_STAY;
 }
 
+// Would a program of the node that was let in by this cgroup (0: by being of the node) be let in to the port now?
+bool NodeMayStay(const SeverMaps& maps, uint64_t cgroup, uint16_t port) {
+  const uint32_t zero = 0;
+  struct orlop_node_access access = {};
+  if (bpf_map_lookup_elem(maps.node_access, &zero, &access) != 0 || access.netns_cookie == 0) return false;
+  uint32_t said = 0;
+  if (cgroup == 0 ? access.everybody == 0 : bpf_map_lookup_elem(maps.node_cgroups, &cgroup, &said) != 0)
+    return false;
+  struct orlop_in_key key = {};
+  key.pod_idx = maps.pod_idx;
+  key.port = port;
+  if (bpf_map_lookup_elem(maps.node_ports, &key, &said) == 0) return true;
+  key.port = 0;
+  return bpf_map_lookup_elem(maps.node_ports, &key, &said) == 0;
+}
+
 // Went direct as long as the mesh had nobody there.
 bool MustEndOutside(const SeverMaps& maps, const struct orlop_sock& sock) {
   struct orlop_out_key key = {};
@@ -204,6 +220,10 @@ bool MustEndUnmarked(const SeverMaps& maps, const Seen& seen, const Namespace& a
   }
   uint64_t cookie = 0;
   if (bpf_map_lookup_elem(maps.agent_flows, &arrival, &cookie) == 0) return false;
+  struct orlop_node_flow node = {};
+  if (bpf_map_lookup_elem(maps.node_flows, &arrival, &node) == 0 &&
+      NodeMayStay(maps, node.cgroup, arrival.dst_port))
+    return false;
   struct orlop_joined joined = {};
   if (bpf_map_lookup_elem(maps.joined_flows, &arrival, &joined) == 0)
     return !PairMayStay(maps, joined.src_pod_idx, maps.pod_idx, arrival.dst_port);
@@ -220,6 +240,8 @@ bool MustEnd(const SeverMaps& maps, const Seen& seen, const Namespace& all) {
     if ((sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT)) != 0) return false;
     // To an address that is no pod's any more a new connection would be refused.
     if (PodAt(maps, AddressOf(seen.socket, seen.socket.id.idiag_src)) == 0) return true;
+    if ((sock.flags & ORLOP_SOCK_FROM_NODE) != 0 && NodeMayStay(maps, sock.node_cgroup, local_port))
+      return false;
     if ((sock.flags & ORLOP_SOCK_JOINED) == 0) return PlaintextVerdict(maps, local_port) != ORLOP_IN_PASS;
     // Who called is judged by its address: its index may be of an enrollment that has ended.
     const struct orlop_addr caller = AddressOf(seen.socket, seen.socket.id.idiag_dst);

@@ -7,7 +7,7 @@
 namespace orlop {
 
 // What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port, pod_by_ip, agent_flow, joined_flow,
-// out_by_dst; and the index of the pod whose namespace it is. 0: the pod has left the mesh, and only joined connections end.
+// out_by_dst, node_flow, node_access, node_cgroup, node_port; and the index of the pod whose namespace it is. 0: the pod has left the mesh, and only joined connections end.
 struct SeverMaps {
   int socks;
   int pairs;
@@ -16,6 +16,10 @@ struct SeverMaps {
   int agent_flows;
   int joined_flows;
   int destinations;
+  int node_flows;
+  int node_access;
+  int node_cgroups;
+  int node_ports;
   uint32_t pod_idx;
 };
 
@@ -23,6 +27,7 @@ struct SeverMaps {
 // and that a new connection would not be allowed to be:
 // - joined ones, at either end, unless pair_verdict says JOIN or STAY of the pods that the two ends are now
 // - plaintext that the application accepted, under whatever index or before there was any, unless in_by_port lets it pass
+//   or it is of a program of the node that is let in now
 // - requests whose handshake has begun and which in_by_port refuses by now
 // - what went direct (OUTSIDE) to a destination that out_by_dst has now
 // What the agent carries, what the pod dialled in plaintext otherwise, and connections within the namespace stay. It needs no

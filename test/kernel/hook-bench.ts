@@ -166,7 +166,10 @@ export class HookBench {
 
   /** A sweep of a namespace, as the keeper has it made; how many connections it ended. */
   sever(netnsFd = this.netnsFd, podIdx = POD_IDX): Promise<number> {
-    const names = ["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"];
+    const names = [
+      ...["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"],
+      ...["node_flow", "node_access", "node_cgroup", "node_port"],
+    ];
     const fds = Int32Array.from(names, (name) => this.map(name).fd);
     return this.thread.sever(netnsFd, fds, podIdx);
   }

@@ -14,7 +14,7 @@ const BUDGET = 500_000;
 function load(pinDir: string): void {
   const programs = new Programs({ pinDir, heartbeatLimitNs: 2_000_000_000n });
   for (const { name, attach, tag, verifiedInstructions } of programs.programs()) {
-    console.log(`${name.padEnd(15)} ${attach.padEnd(20)} tag ${tag}  ${verifiedInstructions} instructions verified`);
+    console.log(`${name.padEnd(20)} ${attach.padEnd(20)} tag ${tag}  ${verifiedInstructions} instructions verified`);
     if (verifiedInstructions > BUDGET) {
       console.error(`${name}: over the budget of ${BUDGET}`);
       process.exitCode = 1;

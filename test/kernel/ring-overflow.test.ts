@@ -75,7 +75,7 @@ describe("a ring of events that overflows", { concurrency: 1 }, () => {
         gate: fd("gate"),
       },
       ...{ events: fd("events"), counters: fd("counters"), traffic: fd("traffic") },
-      ...{ pair_verdict: fd("pair_verdict"), vip_backends: fd("vip_backends") },
+      ...{ pair_verdict: fd("pair_verdict"), vip_backends: fd("vip_backends"), node_port: fd("node_port") },
     });
   });
 

@@ -232,7 +232,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
 
   before(async () => {
     old = buildPrevious();
-    next = buildWithLayout(4);
+    next = buildWithLayout(5);
     for (const path of [base, podsCgroup, strict.cgroup, other.cgroup]) {
       mkdirSync(path);
       cleanup.push(() => rmdirSync(path));
@@ -314,7 +314,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
         { podIdx: indices.other, uid: other.uid },
       ],
     );
-    assert.deepEqual(readdirSync(join(layoutDirectory(3), "..")), ["v3"]);
+    assert.deepEqual(readdirSync(join(layoutDirectory(4), "..")), ["v4"]);
     assert.match(keeper.output(), /took over .*"version":2,"pods":2/);
     await Promise.all([joined.ended, passed.ended]);
     assert.match(joined.output(), /cut|closed/);
@@ -326,10 +326,10 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
     await agent.enrol(other);
   });
 
-  test("forward to layout 4 and back to 3, each after kill -9", async () => {
+  test("forward to layout 5 and back to 4, each after kill -9", async () => {
     for (const [tree, gone, now] of [
-      [next, 3, 4],
-      [root, 4, 3],
+      [next, 4, 5],
+      [root, 5, 4],
     ] as const) {
       agent.close();
       await end(keeper, "SIGKILL");
@@ -352,7 +352,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
     assert.deepEqual(await agent.hello(2), []);
     await agent.enrol(strict);
     await probedFor(200);
-    rmSync(layoutDirectory(3), { recursive: true });
+    rmSync(layoutDirectory(4), { recursive: true });
     await probedFor(200);
   });
 
