@@ -428,6 +428,7 @@ export const closeCauses = [
   "shed",
   "drained",
   "answer-timeout",
+  "unanswered",
 ] as const;
 
 export const handshakeFailures = [

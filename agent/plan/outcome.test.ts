@@ -34,6 +34,7 @@ const flags: readonly (readonly [CloseCause, string])[] = [
   ["shed", "CONNECT"],
   ["drained", "-"],
   ["answer-timeout", "CONNECT"],
+  ["unanswered", "CONNECT"],
 ];
 for (const [cause, flag] of flags) {
   test(`${cause} counts as ${flag}`, () => {

@@ -100,6 +100,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   "no-socket": { flag: "CONNECT", words: "no socket from the keeper in time" },
   shed: { flag: "CONNECT", words: "shed: out of descriptors or memory" },
   drained: { flag: "-", words: "" },
+  unanswered: { flag: "CONNECT", words: "the peer owes answers to too many connections that this pod has aborted" },
   "answer-timeout": { flag: "CONNECT", words: "no decision in time" },
 };
 

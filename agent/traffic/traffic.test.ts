@@ -31,6 +31,7 @@ const causes: readonly CloseCause[] = [
   "shed",
   "drained",
   "answer-timeout",
+  "unanswered",
 ];
 
 describe("one record for each connection, whatever happens", () => {

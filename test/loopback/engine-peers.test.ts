@@ -5,7 +5,8 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ca, clientEngine, clientLeaf, installBoth, serverEngine, serverLeaf } from "./hbone-pair.ts";
+import { ca, clientEngine, clientLeaf, installBoth, serverEngine } from "./hbone-pair.ts";
+import { peerServer } from "./http2-peer.ts";
 import { dial, howItEnds, readAll, serve } from "./support.ts";
 
 /** A node:http2 client with our client's certificate. */
@@ -135,40 +136,6 @@ test("node:http2 as client: RST_STREAM in both directions", async () => {
   session.close();
   app.close();
 });
-
-/** A node:http2 server with our server's certificate that wants a client's. */
-async function peerServer(
-  onStream: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
-  settings: http2.Settings = {},
-): Promise<{ readonly port: number; readonly sessions: http2.ServerHttp2Session[]; close(): void }> {
-  const server = http2.createSecureServer({
-    ca: ca.pem,
-    cert: serverLeaf.chainPem,
-    key: serverLeaf.keyPem,
-    requestCert: true,
-    rejectUnauthorized: true,
-    settings,
-  });
-  const sessions: http2.ServerHttp2Session[] = [];
-  server.on("session", (session) => sessions.push(session));
-  server.on("sessionError", () => {});
-  server.on("stream", (stream, headers) => {
-    stream.on("error", () => {});
-    onStream(stream, headers);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  assert.ok(address && typeof address === "object");
-  return {
-    port: address.port,
-    sessions,
-    close() {
-      for (const session of sessions) session.destroy();
-      server.close();
-    },
-  };
-}
 
 test("node:http2 as server: the documented headers, 20 MB exact both ways", async () => {
   installBoth();

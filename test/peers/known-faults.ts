@@ -59,16 +59,6 @@ const silentEnds = ["http2/5.4.1/2", "http2/6.9.1/2"]
 
 /** By case, `<part>: <name>`. */
 export const knownFaults: Readonly<Record<string, KnownFault>> = {
-  "envoy: server: 1 streams a tunnel, 80 connections at once": { fault: 2 },
-  "envoy: server: 5 streams a tunnel, 80 connections at once": { fault: 2 },
-  "rustls: server: many aborted connections beside a long one, which lives": { fault: 1, sometimes: true },
-  "rustls: server: many aborted before it answers, beside a long connection, which lives": {
-    fault: 1,
-    sometimes: true,
-  },
-  "rustls: server: many aborted while it is busy, beside a long connection, which lives": { fault: 1 },
-  "rustls: server: 1 streams a tunnel, 80 connections at once": { fault: 2 },
-  "rustls: server: 5 streams a tunnel, 80 connections at once": { fault: 2 },
   "rustls: client: it offers X25519MLKEM768 without a key share and is asked for it": { fault: 7 },
   ...Object.fromEntries([...halfClosedConnects, ...silentEnds]),
 };

@@ -29,7 +29,7 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
       turn_(loop_),
       services_{loop_, clock_, timers_, buffers_, slots_, events_, turn_, stats_},
       pods_(services_),
-      tunnel_context_{services_, pods_, tunnel_times_},
+      tunnel_context_{services_, pods_, tunnel_times_, unanswered_},
       tunnels_(tunnel_context_),
       upstreams_{pods_, tunnels_, source_ports_},
       hbone_(tunnel_context_, upstreams_),

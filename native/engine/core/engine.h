@@ -19,6 +19,7 @@
 #include "engine/tunnel/tunnel_context.h"
 #include "engine/tunnel/tunnel_pool.h"
 #include "engine/tunnel/tunnel_times.h"
+#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 
@@ -78,6 +79,7 @@ class Engine {
   Stats stats_;
   const EngineServices services_;
   TunnelTimes tunnel_times_;
+  Unanswered unanswered_;
   Pods pods_;
   const TunnelContext tunnel_context_;
   TunnelPool tunnels_;

@@ -30,6 +30,7 @@ enum class CloseCause : uint32_t {
   kShed,             // descriptor or memory budget
   kDrained,
   kAnswerTimeout,  // no answer within the deadline
+  kUnanswered,     // too many CONNECTs of this pod were abandoned and have no answer of the peer yet
 };
 
 // Why a handshake on :15008 did not become a tunnel.

@@ -37,6 +37,7 @@ const nghttp2_session_callbacks* H2Callbacks::Get() {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, DataChunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, StreamClosed);
     nghttp2_session_callbacks_set_on_frame_send_callback(made, FrameSent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(made, FrameNotSent);
     return made;
   }();
   return table;
@@ -126,14 +127,18 @@ int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* fr
       if (H2Stream* stream = StreamOf(session, id)) stream->OnEnd();
       break;
     case NGHTTP2_RST_STREAM: {
+      // Of a stream that has left the session the peer could not know: its RST_STREAM crossed our answer or our own reset.
       const H2Stream* stream = StreamOf(session, id);
-      const bool early = !stream || !stream->answered;
+      const bool early = stream && !stream->answered;
       TokenBucket& budget = early ? self.budget_.early_resets : self.budget_.resets;
       if (!budget.Take(self.clock_.now_ms())) self.Violate(early ? "rapid reset" : "reset flood");
       break;
     }
     case NGHTTP2_PING:
       if (frame->hd.flags & NGHTTP2_FLAG_ACK) self.ping_open_ = false;
+      break;
+    case NGHTTP2_SETTINGS:
+      if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) self.settings_fresh_ = self.settings_received_ = true;
       break;
     case NGHTTP2_GOAWAY:
       self.goaway_ = true;
@@ -178,7 +183,9 @@ int H2Callbacks::DataChunk(nghttp2_session* session, uint8_t, int32_t id, const 
 }
 
 int H2Callbacks::StreamClosed(nghttp2_session* session, int32_t id, uint32_t code, void*) {
-  if (H2Stream* stream = StreamOf(session, id)) stream->OnClosed(code);
+  H2Stream* stream = StreamOf(session, id);
+  if (!stream) return 0;
+  stream->OnClosed(stream->unsent_ ? static_cast<uint32_t>(NGHTTP2_REFUSED_STREAM) : code);
   return 0;
 }
 
@@ -243,6 +250,13 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
   const bool ours =
       code == NGHTTP2_NO_ERROR || code == NGHTTP2_CONNECT_ERROR || code == NGHTTP2_REFUSED_STREAM;
   if (!ours && !self.budget_.provoked_resets.Take(self.clock_.now_ms())) self.Violate("provoked resets");
+  return 0;
+}
+
+// A request that waited when the peer's GOAWAY came. StreamClosed follows.
+int H2Callbacks::FrameNotSent(nghttp2_session* session, const nghttp2_frame* frame, int, void*) {
+  if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+  if (H2Stream* stream = StreamOf(session, frame->hd.stream_id)) stream->unsent_ = true;
   return 0;
 }
 

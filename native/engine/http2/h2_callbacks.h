@@ -23,6 +23,7 @@ class H2Callbacks {
                       nghttp2_data_source*, void* user_data);
   static ssize_t FrameLength(nghttp2_session*, uint8_t, int32_t, int32_t, int32_t, uint32_t, void* user_data);
   static int FrameSent(nghttp2_session*, const nghttp2_frame* frame, void* user_data);
+  static int FrameNotSent(nghttp2_session*, const nghttp2_frame* frame, int error, void* user_data);
   static int BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* user_data);
   static int BeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user_data);
   static int Header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,

@@ -112,6 +112,7 @@ void H2Session::Attach(H2Stream* stream, int32_t id) {
   stream->session_ = this;
   stream->id_ = id;
   stream->turn_ = false;
+  stream->unsent_ = false;
   stream->position_ = static_cast<uint32_t>(streams_.size());
   streams_.push_back(stream);
 }
@@ -130,6 +131,17 @@ void H2Session::Forget(H2Stream* stream) {
   nghttp2_session_set_stream_user_data(session_, stream->id_, nullptr);
   Detach(stream);
   handler_.OnStreamGone();
+}
+
+bool H2Session::Sent(const H2Stream* stream) const {
+  return nghttp2_session_find_stream(session_, stream->id_) != nullptr;
+}
+
+void H2Session::Replace(H2Stream* stream, H2Stream* by) {
+  nghttp2_session_set_stream_user_data(session_, stream->id_, by);
+  const int32_t id = stream->id_;
+  Detach(stream);
+  Attach(by, id);
 }
 
 // A stream's OnLost may end others of this session.
@@ -225,12 +237,27 @@ bool H2Session::WantsNothing() const {
   return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
 }
 
-uint32_t H2Session::Room() const {
+uint32_t H2Session::Limit() const {
   if (goaway_ || !nghttp2_session_check_request_allowed(session_)) return 0;
-  const uint32_t limit =
-      std::min(options_->client_streams,
-               nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
-  return limit > streams() ? limit - streams() : 0;
+  if (!settings_received_) return 1;
+  return std::min(options_->client_streams,
+                  nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+}
+
+bool H2Session::AllowsNone() const {
+  return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) == 0;
+}
+
+void H2Session::RefuseUnsent() {
+  std::vector<H2Stream*> unsent;
+  if (streams() <= Limit()) return;
+  for (H2Stream* stream : streams_) {
+    if (!Sent(stream)) unsent.push_back(stream);
+  }
+  for (H2Stream* stream : unsent) {
+    Reset(stream, NGHTTP2_CANCEL);
+    stream->OnClosed(NGHTTP2_REFUSED_STREAM);
+  }
 }
 
 }  // namespace orlop

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/core/clock.h"
@@ -63,13 +64,24 @@ class H2Session {
   void ConsumedKept(H2Stream* stream, size_t length);
   // The stream's owner ended first; what still comes for the stream is dropped.
   void Forget(H2Stream* stream);
+  // The head of a request is on its way to the peer. False: Reset takes it back, and the peer learns nothing of it.
+  bool Sent(const H2Stream* stream) const;
+  // `by`, which is in no session, takes over what still comes for `stream`, which leaves.
+  void Replace(H2Stream* stream, H2Stream* by);
 
   // The session.
   void Ping();
   void Goaway(uint32_t code);
   bool ping_answered() const { return !ping_open_; }
-  // How many more streams the peer lets us open, at most our own limit.
-  uint32_t Room() const;
+  // How many streams the peer lets us have open, at most our own limit. Until its SETTINGS have come: a single stream.
+  uint32_t Limit() const;
+  // The peer's SETTINGS allow no stream at all; later ones may.
+  bool AllowsNone() const;
+  bool settings_received() const { return settings_received_; }
+  // True once after each SETTINGS of the peer.
+  bool TakeNewSettings() { return std::exchange(settings_fresh_, false); }
+  // Requests that the peer's new limit keeps from being sent are closed with REFUSED_STREAM.
+  void RefuseUnsent();
   uint32_t streams() const { return static_cast<uint32_t>(streams_.size()); }
   bool goaway_received() const { return goaway_; }
   bool WantsNothing() const;
@@ -94,6 +106,8 @@ class H2Session {
   bool stopped_ = false;
   bool goaway_ = false;
   bool ping_open_ = false;
+  bool settings_received_ = false;
+  bool settings_fresh_ = false;
   std::string_view violation_;
   std::string_view error_;
   size_t stray_field_bytes_ = 0;

@@ -34,7 +34,8 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   // Payload for a DATA frame, after H2Session::Ready. 0: the end. -EAGAIN: nothing now. Any other negative: nothing any more, the
   // owner resets the stream outside of nghttp2.
   virtual ssize_t OnRead(uint8_t* into, size_t capacity) = 0;
-  // Both halves are over: error code 0 (NO_ERROR), or that of a RST_STREAM.
+  // Both halves are over: error code 0 (NO_ERROR), or that of a RST_STREAM. REFUSED_STREAM also says that the head was never sent, or
+  // that the peer's GOAWAY left the stream out: nothing was done.
   virtual void OnClosed(uint32_t code) = 0;
   // The session has ended under the stream. The stream has left it when this is called.
   virtual void OnLost(CloseCause cause, int detail, std::string_view message) = 0;
@@ -58,6 +59,7 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   int32_t id_ = -1;
   uint32_t position_ = 0;  // in the session's list
   bool turn_ = false;      // may send one frame in this round
+  bool unsent_ = false;    // its head will never be sent
   size_t decoded_bytes_ = 0;
 };
 

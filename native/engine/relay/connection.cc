@@ -92,8 +92,11 @@ void Connection::OnDeadline() {
       return Finish(CloseCause::kAnswerTimeout);
     case Phase::kWaitingSocket:
       return Finish(CloseCause::kNoSocket);
-    case Phase::kConnecting:
     case Phase::kWaitingTunnel:
+      if (refused_)
+        return Finish(CloseCause::kH2Failed, NGHTTP2_REFUSED_STREAM, "the peer refused the stream each time");
+      [[fallthrough]];
+    case Phase::kConnecting:
     case Phase::kWaitingResponse:
       return Finish(CloseCause::kConnectTimeout);
     case Phase::kOpen:
@@ -238,7 +241,7 @@ void Connection::OnEarlyData() {
 
 void Connection::OnTunnelReady(Tunnel& tunnel) {
   phase_ = Phase::kWaitingResponse;
-  Deadline(kResponseMs);
+  if (!refused_) Deadline(kResponseMs);
   tunnel_ = &tunnel;
   if (!stream_.Request(tunnel.session())) Finish(CloseCause::kH2Failed, 0, "the tunnel took no stream");
 }
@@ -249,6 +252,7 @@ void Connection::OnTunnelFailed(CloseCause cause, int detail, std::string_view m
 
 void Connection::OnConnectResponse() {
   if (phase_ != Phase::kWaitingResponse) return;
+  tunnel_->OnAnswered();
   const int status = stream_.head->status;
   if (status != 200) return Finish(CloseCause::kTunnelRefused, status);
   const std::string baggage = std::move(stream_.head->baggage);
@@ -260,12 +264,12 @@ void Connection::OnConnectResponse() {
 void Connection::OnStreamClosed(uint32_t code) {
   if (phase_ == Phase::kEnded) return;
   if (server_stream_) return Finish(CloseCause::kResetByDownstream, static_cast<int>(code));
-  // REFUSED_STREAM says that nothing was done (a GOAWAY crossed our request): once more, elsewhere.
-  if (code == NGHTTP2_REFUSED_STREAM && !retried_) {
-    retried_ = true;
-    tunnel_->Retire();
-    stream_.Leave();
+  // Nothing was done: again, until the deadline. The pool paces it.
+  if (code == NGHTTP2_REFUSED_STREAM) {
+    refused_ = true;
     phase_ = Phase::kWaitingTunnel;
+    tunnel_->OnRefused();
+    stream_.Leave();
     return upstreams_.tunnels.Request(this, key());
   }
   Finish(CloseCause::kH2Failed, static_cast<int>(code), nghttp2_http2_strerror(code));
@@ -296,6 +300,8 @@ void Connection::OnRelayEnded(const ByteEnd* broken, int error) {
 void Connection::EndStream(Phase before, CloseCause cause, int detail) {
   stream_.GiveBack();
   if (!stream_.session()) return;
+  const bool unanswered = client_stream_ && before == Phase::kWaitingResponse && stream_.head->status < 200;
+  if (unanswered && !stream_.closed() && tunnel_->session().Sent(&stream_)) return tunnel_->Abandon(stream_);
   if (!stream_.closed()) {
     if (server_stream_ && before < Phase::kOpen && cause != CloseCause::kProtocolError &&
         cause != CloseCause::kClosedByAnswer) {

@@ -110,7 +110,8 @@ class Connection final : public SlotOwner,
   bool server_stream_ = false;  // the stream is the downstream side: a CONNECT that arrived
   bool client_stream_ = false;  // the stream is the upstream side
   bool has_source_ = false;
-  bool retried_ = false;  // with another tunnel
+  bool retried_ = false;  // with another tunnel, since the first was lost
+  bool refused_ = false;  // a tunnel's peer refused its stream; it has until the deadline of the first try
   uint8_t redials_ = 0;   // with another source port
   Phase phase_ = Phase::kHeaders;
   SocketEnd down_;

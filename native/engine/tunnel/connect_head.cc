@@ -35,6 +35,7 @@ void ConnectHead::SetOfResponse(std::string_view name, std::string_view value) {
   if (name == "baggage") {
     AppendMerged(baggage, value);
   } else if (name == ":status" && value.size() == 3) {
+    baggage.clear();
     status = (value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0');
   }
 }

@@ -8,7 +8,7 @@ namespace orlop {
 
 struct ConnectHead {
   std::string method, authority;
-  // Labels of metrics and logs, never part of a decision. After the request is out, `baggage` is the response's.
+  // Labels of metrics and logs, never part of a decision. With the response's status `baggage` becomes the response's.
   std::string baggage, forwarded, traceparent;
   bool forbidden = false;  // :scheme, :path or :protocol was there
   int status = 0;

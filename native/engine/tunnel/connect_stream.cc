@@ -31,9 +31,7 @@ bool ConnectStream::Request(H2Session& session) {
   if (!head->forwarded.empty()) fields[count++] = {"forwarded", head->forwarded};
   if (!head->traceparent.empty()) fields[count++] = {"traceparent", head->traceparent};
   closed_ = false;
-  if (!session.Request(this, fields.data(), count, false)) return false;
-  head->baggage.clear();  // from here on: the response's
-  return true;
+  return session.Request(this, fields.data(), count, false);
 }
 
 void ConnectStream::Respond(int status, std::string_view baggage) {

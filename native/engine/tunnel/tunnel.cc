@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -13,9 +14,11 @@
 #include "engine/core/answer.h"
 #include "engine/pod/socket_source.h"
 #include "engine/relay/dialer.h"
+#include "engine/tunnel/abandoned_stream.h"
 #include "engine/tunnel/identities.h"
 #include "engine/tunnel/tunnel_owner.h"
 #include "engine/tunnel/tunnel_times.h"
+#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 namespace {
@@ -26,6 +29,8 @@ constexpr uint64_t kHandshakeMs = 5'000;
 constexpr uint64_t kAnswerMs = 6'000;
 // How long a heavy stream is remembered after it was last seen to be heavy.
 constexpr uint64_t kHeavyMs = 1'000;
+// How long a limit is believed that was learned from a refusal.
+constexpr uint64_t kBelievedMs = 1'000;
 // Buffers of one tunnel per turn: several while nobody else waits for the thread. Measured beside bulk, a round trip's median is
 // 1.1 ms behind turns of four and 0.4 ms behind turns of one, for 3 % of the bulk.
 constexpr int kBuffersAlone = 4;
@@ -264,6 +269,10 @@ bool Tunnel::ReceiveFrames() {
     }
     break;
   }
+  if (h2_.TakeNewSettings() && role_ == Role::kClient) {
+    h2_.RefuseUnsent();
+    if (!retired_) owner_.OnTunnelRoom(*this);
+  }
   MarkDirty();  // acknowledgements, window updates
   return channel_.Send();
 }
@@ -278,7 +287,7 @@ void Tunnel::Flush() {
     if (length < 0) return End(CloseCause::kH2Failed, 0, h2_.error());
     if (!h2_.violation().empty()) return EndAbused(h2_.violation());
     if (length == 0) {
-      if (h2_.WantsNothing() || (retired_ && h2_.streams() == 0)) End(CloseCause::kTunnelLost, 0, "finished");
+      if (h2_.WantsNothing() || (retired_ && Living() == 0)) End(CloseCause::kTunnelLost, 0, "finished");
       return;
     }
     if (!channel_.Seal(plain, static_cast<size_t>(length)))
@@ -297,10 +306,54 @@ H2Stream* Tunnel::OnRequest() {
 
 void Tunnel::OnStreamGone() {
   idle_since_ms_ = services_.clock.now_ms();
-  fresh_ = false;
   if (phase_ != Phase::kOpen) return;
   if (!retired_) return owner_.OnTunnelRoom(*this);
-  if (h2_.streams() == 0) MarkDirty();
+  if (Living() == 0) MarkDirty();
+}
+
+uint32_t Tunnel::Room() const {
+  uint32_t limit = h2_.Limit();
+  if (abandoned_ > 0 && abandoned_ >= MostAbandoned()) return 0;
+  if (refused_ || services_.clock.now_ms() < believed_until_ms_)
+    limit = std::min(limit, std::max(believed_limit_, 1u));
+  return limit > h2_.streams() ? limit - h2_.streams() : 0;
+}
+
+bool Tunnel::Unsure() const {
+  if (!h2_.settings_received() || (refused_ && believed_limit_ == 0)) return true;
+  return h2_.streams() == 0 && h2_.AllowsNone();
+}
+
+uint32_t Tunnel::MostAbandoned() const {
+  return std::max(h2_.Limit() / 2, 1u);
+}
+
+void Tunnel::Abandon(H2Stream& stream) {
+  abandoned_++;
+  context_.unanswered.Add(pod_idx_);
+  new AbandonedStream(services_, *this, stream, context_.times.ping_answer);
+  if (retired_ && Living() == 0) MarkDirty();
+}
+
+void Tunnel::OnAbandonedGone() {
+  abandoned_--;
+  context_.unanswered.Remove(pod_idx_);
+}
+
+void Tunnel::OnAnswered() {
+  fresh_ = false;
+  refused_ = false;
+  // The peer had refused everything, which was no limit.
+  if (believed_limit_ == 0) believed_until_ms_ = 0;
+  if (!retired_) owner_.OnTunnelAnswered(*this);
+}
+
+void Tunnel::OnRefused() {
+  if (retired_ || phase_ != Phase::kOpen) return;
+  refused_ = true;
+  believed_limit_ = h2_.streams() - 1;
+  believed_until_ms_ = services_.clock.now_ms() + kBelievedMs;
+  owner_.OnTunnelRefused(*this);
 }
 
 void Tunnel::CarriesHeavy() {
@@ -315,6 +368,8 @@ void Tunnel::Keepalive() {
       return End(CloseCause::kTunnelLost, ETIMEDOUT, "PING was not answered");
     return Deadline(times.ping_every);
   }
+  if (role_ == Role::kClient && !h2_.settings_received())
+    return End(CloseCause::kH2Failed, ETIMEDOUT, "the peer sent no SETTINGS");
   if (role_ == Role::kClient && h2_.streams() == 0 && now - idle_since_ms_ >= times.idle) return Retire();
   ping_sent_ms_ = now;
   h2_.Ping();

@@ -58,6 +58,22 @@ class Tunnel final : public Pollable,
   void CarriesHeavy();
   // No stream was ever answered on it.
   bool fresh() const { return fresh_; }
+
+  // A client's streams.
+  // How many more it takes now.
+  uint32_t Room() const;
+  // It has no room, but may have soon: that is no reason to dial another.
+  bool Unsure() const;
+  uint32_t abandoned() const { return abandoned_; }
+  // Most abandoned streams that it takes others beside.
+  uint32_t MostAbandoned() const;
+  // The connection of `stream` has ended before the peer's answer. The stream leaves.
+  void Abandon(H2Stream& stream);
+  void OnAbandonedGone();
+  void OnAnswered();
+  // The peer did nothing for a stream, which is still in the session.
+  void OnRefused();
+
   uint32_t streams() const override { return h2_.streams(); }
   H2Session& session() { return h2_; }
   // -1: it has none yet.
@@ -92,6 +108,8 @@ class Tunnel final : public Pollable,
   void EndFailed(HandshakeFailure reason, std::string_view message);
   void EndAbused(std::string_view reason);
   void HandshakeOver();
+  // Streams whose connections live.
+  uint32_t Living() const { return h2_.streams() - abandoned_; }
 
   const TunnelContext& context_;
   const EngineServices& services_;
@@ -107,6 +125,10 @@ class Tunnel final : public Pollable,
   SlotRef ref_;
   bool retired_ = false;
   bool fresh_ = true;
+  bool refused_ = false;         // a stream was refused, and none answered since
+  uint32_t abandoned_ = 0;       // of the session's streams
+  uint32_t believed_limit_ = 0;  // streams that were left when the peer last refused a stream
+  uint64_t believed_until_ms_ = 0;
   bool accepting_ = false;  // accepted, and the owner has not heard yet that the handshake is over
   bool first_read_ = true;
   uint64_t idle_since_ms_ = 0;

@@ -6,11 +6,13 @@ namespace orlop {
 struct EngineServices;
 class SocketSource;
 struct TunnelTimes;
+class Unanswered;
 
 struct TunnelContext {
   const EngineServices& services;
   SocketSource& sockets;
   const TunnelTimes& times;
+  Unanswered& unanswered;
 };
 
 }  // namespace orlop

@@ -4,20 +4,33 @@
 
 #include <algorithm>
 
+#include "engine/core/services.h"
 #include "engine/tunnel/tunnel.h"
 #include "engine/tunnel/tunnel_pool.h"
+#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 namespace {
 
 // Tunnels of one key that heavy streams may cause; beyond, they share.
 constexpr size_t kTunnelsForHeavy = 4;
+// Abandoned CONNECTs that are always allowed, however few streams the peer takes.
+constexpr uint32_t kLeastAbandoned = 8;
+// An idle group is kept so long, for what it knows of the peer's refusals.
+constexpr uint64_t kForgetMs = 1'000;
 
 }  // namespace
 
+TunnelGroup::TunnelGroup(TunnelPool& pool, const TunnelContext& context, const TunnelKey& key)
+    : key(key),
+      pool_(pool),
+      context_(context),
+      services_(context.services),
+      wake_([](void* self) { static_cast<TunnelGroup*>(self)->OnWake(); }, this) {}
+
 Tunnel* TunnelGroup::WithRoom(bool beside_heavy) const {
   for (Tunnel* tunnel : open_) {
-    if ((beside_heavy || !tunnel->heavy()) && tunnel->session().Room() > 0) return tunnel;
+    if ((beside_heavy || !tunnel->heavy()) && tunnel->Room() > 0) return tunnel;
   }
   return nullptr;
 }
@@ -28,10 +41,29 @@ Tunnel* TunnelGroup::Choose() const {
   return WithRoom(true);
 }
 
+bool TunnelGroup::OwedTooMuch() const {
+  if (context_.unanswered.Full(key.pod_idx)) return true;
+  uint32_t abandoned = 0;
+  uint32_t most = kLeastAbandoned;
+  for (const Tunnel* tunnel : open_) {
+    if (tunnel->abandoned() == 0) continue;
+    abandoned += tunnel->abandoned();
+    most = std::max(most, tunnel->MostAbandoned());
+  }
+  return abandoned >= most;
+}
+
+bool TunnelGroup::AnyUnsure() const {
+  return std::any_of(open_.begin(), open_.end(), [](const Tunnel* tunnel) { return tunnel->Unsure(); });
+}
+
 void TunnelGroup::Request(TunnelWaiter* waiter) {
-  if (Tunnel* tunnel = Choose()) return waiter->OnTunnelReady(*tunnel);
+  if (OwedTooMuch()) return waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "");
+  if (waiting_.empty() && !backoff_.Waits(services_.clock.now_ms())) {
+    if (Tunnel* tunnel = Choose()) return waiter->OnTunnelReady(*tunnel);
+  }
   waiting_.PushBack(waiter);
-  if (!dialling_) Dial();
+  ServeWaiting();
 }
 
 void TunnelGroup::Dial() {
@@ -46,26 +78,40 @@ void TunnelGroup::OnTunnelOpen(Tunnel& tunnel) {
 }
 
 void TunnelGroup::ServeWaiting() {
+  if (waiting_.empty()) return;
+  const uint64_t now = services_.clock.now_ms();
+  if (backoff_.Waits(now)) return services_.timers.Start(&wake_, backoff_.until_ms() - now);
   while (!waiting_.empty()) {
     Tunnel* tunnel = Choose();
     if (!tunnel) break;
     waiting_.PopFront()->OnTunnelReady(*tunnel);
   }
-  if (!waiting_.empty() && !dialling_) Dial();
+  if (!waiting_.empty() && !dialling_ && !AnyUnsure()) Dial();
 }
 
-// The group may be gone when this returns.
+void TunnelGroup::Pause() {
+  backoff_.Failed(services_.clock.now_ms(), pool_.Random());
+}
+
+void TunnelGroup::OnWake() {
+  if (Idle()) return pool_.Erase(key);
+  ServeWaiting();
+}
+
 void TunnelGroup::OnTunnelRetired(Tunnel& tunnel) {
   open_.erase(std::remove(open_.begin(), open_.end(), &tunnel), open_.end());
   if (dialling_ == &tunnel) dialling_ = nullptr;
-  if (!waiting_.empty() && !dialling_) return Dial();
-  if (open_.empty() && !dialling_ && waiting_.empty()) pool_.Erase(key);
+  // A peer that opens tunnels and serves nothing on them is dialled as slowly as if it refused them.
+  if (tunnel.fresh() && tunnel.streams() > 0) Pause();
+  if (Idle()) return services_.timers.Start(&wake_, kForgetMs);
+  ServeWaiting();
 }
 
 void TunnelGroup::OnTunnelEnded(Tunnel& tunnel, CloseCause cause, int detail, std::string_view message) {
-  if (dialling_ == &tunnel) {
+  if (dialling_ == &tunnel || !tunnel.session().settings_received()) {
     // All that waited for this dial share its outcome, unless another tunnel is open and merely busy. The next request dials anew.
-    dialling_ = nullptr;
+    if (dialling_ == &tunnel) dialling_ = nullptr;
+    open_.erase(std::remove(open_.begin(), open_.end(), &tunnel), open_.end());
     List<TunnelWaiter, TunnelWaiter> waiting;
     waiting.TakeAll(&waiting_);
     while (TunnelWaiter* waiter = waiting.PopFront()) {

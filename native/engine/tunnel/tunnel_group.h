@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "engine/core/list.h"
+#include "engine/core/timer.h"
+#include "engine/tunnel/backoff.h"
+#include "engine/tunnel/tunnel_context.h"
 #include "engine/tunnel/tunnel_key.h"
 #include "engine/tunnel/tunnel_owner.h"
 #include "engine/tunnel/tunnel_waiter.h"
@@ -16,7 +19,7 @@ class TunnelPool;
 
 class TunnelGroup final : public TunnelOwner {
  public:
-  TunnelGroup(TunnelPool& pool, const TunnelKey& key) : key(key), pool_(pool) {}
+  TunnelGroup(TunnelPool& pool, const TunnelContext& context, const TunnelKey& key);
   const TunnelKey key;
 
   // Calls waiter->OnTunnelReady or OnTunnelFailed, now or later.
@@ -26,6 +29,8 @@ class TunnelGroup final : public TunnelOwner {
   // TunnelOwner.
   void OnTunnelOpen(Tunnel& tunnel) override;
   void OnTunnelRoom(Tunnel&) override { ServeWaiting(); }
+  void OnTunnelRefused(Tunnel&) override { Pause(); }
+  void OnTunnelAnswered(Tunnel&) override { backoff_.Worked(); }
   void OnTunnelRetired(Tunnel& tunnel) override;
   void OnTunnelEnded(Tunnel& tunnel, CloseCause cause, int detail, std::string_view message) override;
 
@@ -33,9 +38,22 @@ class TunnelGroup final : public TunnelOwner {
   // Null: dial another.
   Tunnel* Choose() const;
   Tunnel* WithRoom(bool beside_heavy) const;
+  // The peer owes too many answers to CONNECTs that applications of this pod have given up.
+  bool OwedTooMuch() const;
+  // A tunnel that will say soon whether it takes more.
+  bool AnyUnsure() const;
   void Dial();
   void ServeWaiting();
+  void OnWake();
+  // The peer has refused: neither streams nor dials for a while.
+  void Pause();
+  // No tunnel, and no connection waits.
+  bool Idle() const { return open_.empty() && !dialling_ && waiting_.empty(); }
   TunnelPool& pool_;
+  const TunnelContext& context_;
+  const EngineServices& services_;
+  Backoff backoff_;
+  Timer wake_;  // when the pause is over, or an idle group is forgotten
   std::vector<Tunnel*> open_;
   Tunnel* dialling_ = nullptr;
   List<TunnelWaiter, TunnelWaiter> waiting_;

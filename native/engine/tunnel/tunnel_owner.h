@@ -17,6 +17,9 @@ class TunnelOwner {
   virtual void OnTunnelOpen(Tunnel&) {}
   // A stream has gone, so another may come.
   virtual void OnTunnelRoom(Tunnel&) {}
+  // The peer has refused a stream of the tunnel, and has answered a stream. Not after OnTunnelRetired.
+  virtual void OnTunnelRefused(Tunnel&) {}
+  virtual void OnTunnelAnswered(Tunnel&) {}
   // It takes no new streams. Neither OnTunnelRoom nor OnTunnelEnded follows.
   virtual void OnTunnelRetired(Tunnel&) {}
   // It has ended. Its streams learn it after this, so that those that try again are not given the same tunnel.

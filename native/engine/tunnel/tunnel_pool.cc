@@ -9,7 +9,7 @@ namespace orlop {
 
 void TunnelPool::Request(TunnelWaiter* waiter, const TunnelKey& key) {
   std::unique_ptr<TunnelGroup>& group = groups_[key];
-  if (!group) group = std::make_unique<TunnelGroup>(*this, key);
+  if (!group) group = std::make_unique<TunnelGroup>(*this, context_, key);
   group->Request(waiter);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <random>
 #include <unordered_map>
 
 #include "engine/tunnel/tunnel_context.h"
@@ -24,6 +25,8 @@ class TunnelPool {
 
   // From groups.
   Tunnel* NewTunnel(TunnelGroup& group);
+  // Uniform; for jitter.
+  uint32_t Random() { return static_cast<uint32_t>(random_()); }
   // `key` may be the group's own.
   void Erase(TunnelKey key) { groups_.erase(key); }
 
@@ -33,6 +36,7 @@ class TunnelPool {
   const TunnelContext& context_;
   std::unordered_map<TunnelKey, std::unique_ptr<TunnelGroup>, TunnelKeyHash> groups_;
   uint64_t dialled_ = 0;
+  std::mt19937 random_{std::random_device{}()};
 };
 
 }  // namespace orlop

@@ -7,8 +7,8 @@ namespace orlop {
 
 struct TunnelTimes {
   uint64_t ping_every = 10'000;
-  uint64_t ping_answer = 20'000;
-  uint64_t idle = 300'000;  // without a stream; then the side that dialled ends it
+  uint64_t ping_answer = 20'000;  // also how long a peer may owe the answer to an abandoned CONNECT
+  uint64_t idle = 300'000;        // without a stream; then the side that dialled ends it
 };
 
 }  // namespace orlop
