@@ -92,9 +92,12 @@ export async function listening(host: Host, port: number, program: Running): Pro
 
 const aborter = fileURLToPath(new URL("./aborter.ts", import.meta.url));
 
-/** `count` connections, a hundred at once, each reset `waitMs` after it is established. Throws when any is refused. */
-export async function abortMany(from: Host, to: Target, count: number, waitMs = 0): Promise<void> {
+/**
+ * `count` connections, a hundred at once, each reset `waitMs` after it is established. Throws when fewer than `least` come up:
+ * while half of a tunnel's CONNECTs are abandoned and unanswered, the pod's next connections are refused.
+ */
+export async function abortMany(from: Host, to: Target, count: number, waitMs = 0, least = count): Promise<void> {
   const done = await from.run([process.execPath, aborter, to.host, ...[to.port, count, waitMs].map(String)], 60_000);
   if (done.status !== 0) throw new Error(`the aborter ended with ${done.status}: ${tail(done.stderr)}`);
-  if (Number(done.stdout) !== count) throw new Error(`only ${done.stdout.trim()} of ${count} connections came up`);
+  if (Number(done.stdout) < least) throw new Error(`only ${done.stdout.trim()} of ${count} connections came up`);
 }
