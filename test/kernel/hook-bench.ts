@@ -85,6 +85,18 @@ export type StartedProgram = {
   readonly end: () => Promise<void>;
 };
 
+/** A process that was killed leaves its cgroup a moment later. */
+function rmdirWhenEmpty(path: string): void {
+  for (let tries = 0; ; tries++) {
+    try {
+      return rmdirSync(path);
+    } catch (error) {
+      if (tries > 200) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
+}
+
 let made = 0;
 
 export class HookBench {
@@ -358,9 +370,17 @@ export class HookBench {
     return this.#start(this.#names.outside, `echo $$ > ${this.podCgroup}/cgroup.procs;`, code);
   }
 
-  /** The same outside, in the cgroup of the test. */
-  startOutside(code: string): StartedProgram {
-    return this.#start(this.#names.outside, "", code);
+  /** The same outside, in the cgroup of the test, or in another. */
+  startOutside(code: string, cgroup?: string): StartedProgram {
+    return this.#start(this.#names.outside, cgroup === undefined ? "" : `echo $$ > ${cgroup}/cgroup.procs;`, code);
+  }
+
+  /** A cgroup of the node, beside that of all pods and above `podCgroup`. */
+  makeCgroup(name: string): string {
+    const path = join(this.podCgroup, "..", "..", name);
+    mkdirSync(path);
+    this.#undo.push(() => rmdirWhenEmpty(path));
+    return path;
   }
 
   #start(namespace: string, before: string, code: string): StartedProgram {
