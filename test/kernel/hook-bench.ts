@@ -89,7 +89,8 @@ export type StartedProgram = {
 function rmdirWhenEmpty(path: string): void {
   for (let tries = 0; ; tries++) {
     try {
-      return rmdirSync(path);
+      rmdirSync(path);
+      return;
     } catch (error) {
       if (tries > 200) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
