@@ -23,11 +23,15 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
     : loop_(uv),
       clock_(uv),
       timers_(
-          uv, clock_, [](void* engine) { static_cast<Engine*>(engine)->EndTurn(); }, this),
+          uv, clock_, Timers::kTimeoutTickMs, [](void* engine) { static_cast<Engine*>(engine)->EndTurn(); },
+          this),
+      pauses_(
+          uv, clock_, Timers::kPauseTickMs, [](void* engine) { static_cast<Engine*>(engine)->EndTurn(); },
+          this),
       arena_(arena),
       events_(arena),
       turn_(loop_),
-      services_{loop_, clock_, timers_, buffers_, slots_, events_, turn_, stats_},
+      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_},
       pods_(services_),
       tunnel_context_{services_, pods_, tunnel_times_, unanswered_},
       tunnels_(tunnel_context_),
@@ -48,6 +52,7 @@ void Engine::EndTurn() {
   if (turn_.running() || ended_) return;
   turn_.Begin();
   timers_.Run();
+  pauses_.Run();
   turn_.RunAgain();
   KeepBudget();
   for (int round = 0; round < kRounds && !closing_; round++) {
@@ -188,11 +193,15 @@ void Engine::EndEverything() {
   turn_.Reap();
   pods_.Clear();
   loop_.Stop();
-  timers_.handle()->data = this;
-  uv_close(reinterpret_cast<uv_handle_t*>(timers_.handle()), [](uv_handle_t* handle) {
-    auto* self = static_cast<Engine*>(handle->data);
-    self->closed_(self->closed_self_);
-  });
+  for (Timers* timers : {&timers_, &pauses_}) {
+    timers->handle()->data = this;
+    uv_close(reinterpret_cast<uv_handle_t*>(timers->handle()),
+             [](uv_handle_t* handle) { static_cast<Engine*>(handle->data)->OnHandleClosed(); });
+  }
+}
+
+void Engine::OnHandleClosed() {
+  if (--open_handles_ == 0) closed_(closed_self_);
 }
 
 }  // namespace orlop

@@ -67,10 +67,12 @@ class Engine {
   void DeliverEvents();
   void Apply(const uint8_t* record, const uint8_t* text, size_t text_size);
   void EndEverything();
+  void OnHandleClosed();
 
   Loop loop_;
   Clock clock_;
   Timers timers_;
+  Timers pauses_;
   Buffers buffers_;
   uint8_t* arena_;
   EventQueue events_;
@@ -94,6 +96,7 @@ class Engine {
   bool draining_ = false;
   bool closing_ = false;
   bool ended_ = false;
+  int open_handles_ = 2;  // of both wheels
   void (*closed_)(void*) = nullptr;
   void* closed_self_ = nullptr;
 };

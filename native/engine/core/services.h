@@ -15,7 +15,8 @@ namespace orlop {
 struct EngineServices {
   Loop& loop;
   Clock& clock;
-  Timers& timers;
+  Timers& timers;  // timeouts
+  Timers& pauses;
   Buffers& buffers;
   Slots& slots;
   EventQueue& events;

@@ -1,10 +1,10 @@
-// data thread · the wheel: 512 slots of 32 ms. A deadline beyond one turn of the wheel stays in its slot and is passed over.
+// data thread · the wheel: 512 slots of one tick each. A deadline beyond one turn of the wheel stays in its slot and is passed over.
 #include "engine/core/timers.h"
 
 namespace orlop {
 
-Timers::Timers(uv_loop_t* loop, const Clock& clock, void (*due)(void* self), void* self)
-    : clock_(clock), due_(due), due_self_(self), tick_(clock.now_ms() / kTickMs) {
+Timers::Timers(uv_loop_t* loop, const Clock& clock, uint64_t tick_ms, void (*due)(void* self), void* self)
+    : clock_(clock), tick_ms_(tick_ms), due_(due), due_self_(self), tick_(clock.now_ms() / tick_ms) {
   uv_timer_init(loop, &uv_);
   uv_.data = this;
 }
@@ -12,7 +12,7 @@ Timers::Timers(uv_loop_t* loop, const Clock& clock, void (*due)(void* self), voi
 void Timers::Start(Timer* timer, uint64_t after_ms) {
   timer->Cancel();
   timer->due_ms_ = clock_.now_ms() + after_ms;
-  const uint64_t tick = timer->due_ms_ / kTickMs + 1;
+  const uint64_t tick = timer->due_ms_ / tick_ms_ + 1;
   SlotAt(tick).PushBack(timer);
   if (tick < armed_tick_) Arm();
 }
@@ -23,7 +23,7 @@ void Timers::Arm() {
   for (uint64_t tick = tick_; tick < tick_ + kSlots; tick++) {
     if (SlotAt(tick).empty()) continue;
     armed_tick_ = tick;
-    const uint64_t at = tick * kTickMs;
+    const uint64_t at = tick * tick_ms_;
     const uint64_t now = clock_.now_ms();
     uv_timer_start(
         &uv_,
@@ -41,7 +41,7 @@ void Timers::Arm() {
 
 void Timers::Run() {
   const uint64_t now = clock_.now_ms();
-  const uint64_t now_tick = now / kTickMs;
+  const uint64_t now_tick = now / tick_ms_;
   if (now_tick < tick_) {
     // A turn came just before the libuv timer that was meant for it: what is left still wants a call.
     if (rang_) Arm();

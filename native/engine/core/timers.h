@@ -1,4 +1,4 @@
-// data thread · a wheel for every deadline of an engine. Adding and cancelling cost a list operation and no memory.
+// data thread · a wheel for deadlines. Adding and cancelling cost a list operation and no memory.
 #pragma once
 
 #include <uv.h>
@@ -11,11 +11,14 @@
 
 namespace orlop {
 
-// Resolution 32 ms: a deadline fires up to that much late, never early.
+// A deadline fires up to one tick late, never early.
 class Timers {
  public:
+  // For timeouts, of which there are many; and for pauses of milliseconds, of which there are few.
+  static constexpr uint64_t kTimeoutTickMs = 32;
+  static constexpr uint64_t kPauseTickMs = 1;
   // `due(self)` is called when the wheel wants a turn.
-  Timers(uv_loop_t* loop, const Clock& clock, void (*due)(void* self), void* self);
+  Timers(uv_loop_t* loop, const Clock& clock, uint64_t tick_ms, void (*due)(void* self), void* self);
   uv_timer_t* handle() { return &uv_; }
   // Arms `timer`, also when it is armed already. The clock is at most one turn old.
   void Start(Timer* timer, uint64_t after_ms);
@@ -23,12 +26,12 @@ class Timers {
   void Run();
 
  private:
-  static constexpr uint64_t kTickMs = 32;
   static constexpr uint64_t kSlots = 512;
   using Slot = List<Timer, Timer>;
   Slot& SlotAt(uint64_t tick) { return slots_[tick % kSlots]; }
   void Arm();
   const Clock& clock_;
+  const uint64_t tick_ms_;
   void (*due_)(void* self);
   void* due_self_;
   uv_timer_t uv_;

@@ -80,7 +80,7 @@ void TunnelGroup::OnTunnelOpen(Tunnel& tunnel) {
 void TunnelGroup::ServeWaiting() {
   if (waiting_.empty()) return;
   const uint64_t now = services_.clock.now_ms();
-  if (backoff_.Waits(now)) return services_.timers.Start(&wake_, backoff_.until_ms() - now);
+  if (backoff_.Waits(now)) return services_.pauses.Start(&wake_, backoff_.until_ms() - now);
   while (!waiting_.empty()) {
     Tunnel* tunnel = Choose();
     if (!tunnel) break;
@@ -103,7 +103,7 @@ void TunnelGroup::OnTunnelRetired(Tunnel& tunnel) {
   if (dialling_ == &tunnel) dialling_ = nullptr;
   // A peer that opens tunnels and serves nothing on them is dialled as slowly as if it refused them.
   if (tunnel.fresh() && tunnel.streams() > 0) Pause();
-  if (Idle()) return services_.timers.Start(&wake_, kForgetMs);
+  if (Idle()) return services_.pauses.Start(&wake_, kForgetMs);
   ServeWaiting();
 }
 

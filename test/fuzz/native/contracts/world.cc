@@ -42,10 +42,13 @@ World::World()
     : loop_(Initialised(&uv_)),
       clock_(&uv_),
       timers_(
-          &uv_, clock_, [](void* self) { static_cast<World*>(self)->EndTurn(); }, this),
+          &uv_, clock_, Timers::kTimeoutTickMs, [](void* self) { static_cast<World*>(self)->EndTurn(); },
+          this),
+      pauses_(
+          &uv_, clock_, Timers::kPauseTickMs, [](void* self) { static_cast<World*>(self)->EndTurn(); }, this),
       events_(Arena()),
       turn_(loop_),
-      services_{loop_, clock_, timers_, buffers_, slots_, events_, turn_, stats_} {
+      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_} {
   uv_idle_init(&uv_, &busy_);
   uv_idle_start(&busy_, [](uv_idle_t*) {});
   Expect(loop_.Open([](void* self) { static_cast<World*>(self)->EndTurn(); }, this) == 0, "an epoll set");
@@ -56,7 +59,8 @@ World::~World() {
   Expect(buffers_.chunks.bytes_in_use() == 0, "no buffer to outlive its connection");
   loop_.Stop();
   uv_close(reinterpret_cast<uv_handle_t*>(&busy_), nullptr);
-  uv_close(reinterpret_cast<uv_handle_t*>(timers_.handle()), nullptr);
+  for (Timers* timers : {&timers_, &pauses_})
+    uv_close(reinterpret_cast<uv_handle_t*>(timers->handle()), nullptr);
   uv_run(&uv_, UV_RUN_DEFAULT);
   Expect(uv_loop_close(&uv_) == 0, "no handle to be left");
 }
@@ -64,6 +68,7 @@ World::~World() {
 void World::EndTurn() {
   turn_.Begin();
   timers_.Run();
+  pauses_.Run();
   turn_.RunAgain();
   turn_.FlushDirty();
   turn_.End();

@@ -41,6 +41,7 @@ class World {
   Loop loop_;
   Clock clock_;
   Timers timers_;
+  Timers pauses_;
   Buffers buffers_;
   Slots slots_;
   EventQueue events_;
