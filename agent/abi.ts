@@ -429,6 +429,7 @@ export const closeCauses = [
   "drained",
   "answer-timeout",
   "unanswered",
+  "peer-certificate-ended",
 ] as const;
 
 export const handshakeFailures = [

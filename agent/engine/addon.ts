@@ -23,6 +23,7 @@ export interface NativeEngine {
   transport(conn: number, generation: number, upstream: boolean): [rttUs: number, retransmits: number] | undefined;
   stats(): EngineStats;
   retireTunnels(identity: number): void;
+  checkPeers(): void;
   /** Bytes, below 4 GiB. */
   setBufferBudget(bytes: number): void;
   /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */
@@ -39,7 +40,10 @@ type EngineAddon = {
   /** For the whole process. The same integer again replaces it for new handshakes. `pkcs8` may be wiped afterwards. */
   installIdentity(identity: number, chainPem: string, pkcs8: Uint8Array): void;
   dropIdentity(identity: number): void;
-  /** PEM of every root that peers may chain to; replaces the earlier ones for new handshakes. */
+  /**
+   * PEM of every root that peers may chain to; replaces the earlier ones for new handshakes. For open tunnels `checkPeers` of each
+   * engine does.
+   */
   installRoots(pem: string): void;
   /** Sockets without a keeper: for tests and benchmarks on a plain machine. */
   unconnectedSocket(family: 4 | 6): number;

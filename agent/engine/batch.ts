@@ -103,6 +103,10 @@ export class BatchEngine implements Engine {
     this.#native.retireTunnels(identity);
   }
 
+  checkPeers(): void {
+    this.#native.checkPeers();
+  }
+
   /** How many bytes may wait for slow sockets; 512 MiB unless set. Near it nothing new is taken, at it the largest ends. */
   setBufferBudget(bytes: number): void {
     this.#native.setBufferBudget(bytes);

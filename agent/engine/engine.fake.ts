@@ -26,6 +26,7 @@ export class FakeEngine implements Engine {
   readonly removed: { readonly podIdx: number; readonly cut: boolean }[] = [];
   readonly sockets: { readonly podIdx: number; readonly kind: SocketKind; readonly fds: readonly number[] }[] = [];
   readonly retired: number[] = [];
+  peersChecked = 0;
   /** Set by the test for `counters`; key is `conn/generation`. */
   readonly traffic = new Map<string, { readonly sentBytes: number; readonly receivedBytes: number }>();
   flowMap = -1;
@@ -83,6 +84,10 @@ export class FakeEngine implements Engine {
 
   retireTunnels(identity: number): void {
     this.retired.push(identity);
+  }
+
+  checkPeers(): void {
+    this.peersChecked += 1;
   }
 
   drain(): void {

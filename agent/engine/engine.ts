@@ -41,6 +41,8 @@ export interface Engine {
   stats(): EngineStats;
   /** Ends idle tunnels whose own identity is `identity`; busy ones take no new streams and end when they fall idle. */
   retireTunnels(identity: number): void;
+  /** The roots were installed anew: tunnels whose peer would not be verified now end, with their streams. */
+  checkPeers(): void;
   /** GOAWAY on every tunnel, accept nothing more; existing streams go on. */
   drain(): void;
   /** Ends everything and frees all descriptors. */

@@ -153,7 +153,10 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const roots = await followRoots({
     provider: authority,
     trustDomain: settings.trustDomain,
-    installRoots: engine.installRoots,
+    installRoots: (pem) => {
+      engine.installRoots(pem);
+      threads.rootsChanged();
+    },
     onRead: () => readiness.done("roots"),
     onTrouble: (why) => {
       rootsTrouble = why;

@@ -35,6 +35,7 @@ const flags: readonly (readonly [CloseCause, string])[] = [
   ["drained", "-"],
   ["answer-timeout", "CONNECT"],
   ["unanswered", "CONNECT"],
+  ["peer-certificate-ended", "IDENTITY_ERROR"],
 ];
 for (const [cause, flag] of flags) {
   test(`${cause} counts as ${flag}`, () => {

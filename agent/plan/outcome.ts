@@ -102,6 +102,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   drained: { flag: "-", words: "" },
   unanswered: { flag: "CONNECT", words: "the peer owes answers to too many connections that this pod has aborted" },
   "answer-timeout": { flag: "CONNECT", words: "no decision in time" },
+  "peer-certificate-ended": { flag: "IDENTITY_ERROR", words: "the peer can no longer prove its identity" },
 };
 
 /** What `Recorder` wants to know of an end, but for bytes and duration. */

@@ -54,6 +54,7 @@ describe("a data thread", () => {
     await until("pod-done");
     send({ op: "identity", identity: 1, spiffeId: web.identity.text, rotated: false });
     send({ op: "identity", identity: 1, spiffeId: web.identity.text, rotated: true });
+    send({ op: "roots" });
     send({ op: "pod-removed", podIdx: 3, cut: true });
     await until("pod-done", 2);
     const before = readdirSync("/proc/self/fd").length;

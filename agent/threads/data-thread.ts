@@ -134,6 +134,9 @@ function receive(message: MainMessage): void {
       // New streams must prove the new certificate; streams that run keep the tunnel they have.
       if (message.rotated) engine.retireTunnels(message.identity);
       return;
+    case "roots":
+      engine.checkPeers();
+      return;
     case "sockets":
       engine.addSockets(message.podIdx, message.kind, Int32Array.from(message.fds));
       return;

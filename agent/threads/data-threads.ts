@@ -149,6 +149,11 @@ export class DataThreads {
     this.#outboxes[thread]?.send(message);
   }
 
+  /** Not behind updates that wait: what a root no longer vouches for ends now. */
+  rootsChanged(): void {
+    for (const worker of this.#workers) worker.postMessage({ op: "roots" } satisfies MainMessage);
+  }
+
   setFlowMap(fd: number): void {
     this.tell({ op: "flow-map", fd });
   }

@@ -32,6 +32,7 @@ const causes: readonly CloseCause[] = [
   "drained",
   "answer-timeout",
   "unanswered",
+  "peer-certificate-ended",
 ];
 
 describe("one record for each connection, whatever happens", () => {

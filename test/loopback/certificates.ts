@@ -18,6 +18,28 @@ export type LeafOptions = {
 
 const hour = 3_600_000;
 
+async function authority(
+  subject: string,
+  publicKey: webcrypto.CryptoKey,
+  issuer: string,
+  signingKey: webcrypto.CryptoKey,
+): Promise<x509.X509Certificate> {
+  return x509.X509CertificateGenerator.create({
+    subject,
+    issuer,
+    publicKey,
+    signingKey,
+    signingAlgorithm: algorithm,
+    notBefore: new Date(Date.now() - hour),
+    notAfter: new Date(Date.now() + 24 * hour),
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
+    ],
+  });
+}
+
 export class TestCa {
   readonly pem: string;
   readonly #keys: KeyPair;
@@ -31,19 +53,20 @@ export class TestCa {
 
   static async create(name = "test root"): Promise<TestCa> {
     const keys = (await subtle.generateKey(algorithm, true, ["sign", "verify"])) as KeyPair;
-    const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-      name: `CN=${name}`,
-      keys,
-      signingAlgorithm: algorithm,
-      notBefore: new Date(Date.now() - hour),
-      notAfter: new Date(Date.now() + 24 * hour),
-      extensions: [
-        new x509.BasicConstraintsExtension(true, undefined, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      ],
-    });
-    return new TestCa(keys, certificate);
+    const subject = `CN=${name}`;
+    return new TestCa(keys, await authority(subject, keys.publicKey, subject, keys.privateKey));
+  }
+
+  /** PEM: the key and name of `other`, signed by this authority. An intermediate, or a cross-signed root. */
+  async vouchFor(other: TestCa): Promise<string> {
+    const { subject } = other.#certificate;
+    const signed = await authority(subject, other.#keys.publicKey, this.#certificate.subject, this.#keys.privateKey);
+    return signed.toString("pem");
+  }
+
+  /** PEM: the same key and name in another certificate of its own. */
+  async renewed(): Promise<string> {
+    return this.vouchFor(this);
   }
 
   async leaf(spiffe: string, options: LeafOptions = {}): Promise<Leaf> {

@@ -16,5 +16,4 @@ export const linksNotYet: readonly Omit<NotYet, "oneFile">[] = [
   { kind: "call-mute", item: "B3", trace: "call-mute 0 0\nrules 2 3" },
   { kind: "complete-half", item: "B4", trace: "call-half 1 0\nmode 2 0\ncomplete-half 0 0" },
   { kind: "call-mptcp", item: "B (MPTCP)", trace: "call-mptcp 0 0\nmode 2 0" },
-  { kind: "roots", item: "B5", trace: "call-tunnel 0 1\nroots 0 0" },
 ];

@@ -165,6 +165,11 @@ void Engine::RemovePod(uint32_t pod_idx, bool cut) {
   turn_.Wake();
 }
 
+void Engine::CheckPeers() {
+  for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) tunnel->CheckPeer();
+  turn_.Wake();
+}
+
 // The end.
 
 void Engine::Drain() {

@@ -47,6 +47,8 @@ class Engine {
   // TCP's measurements of a side's socket, which of a stream is its tunnel's. False: gone, or no socket there yet.
   bool Transport(SlotRef ref, bool upstream, uint32_t* rtt_us, uint32_t* retransmits) const;
   void RetireTunnels(int32_t identity) { tunnels_.RetireIdentity(identity); }
+  // InstallRoots was called: tunnels whose peer would not be verified now end, with their streams.
+  void CheckPeers();
   void Drain();
   Stats stats() const;
   uint64_t tunnels_dialled() const { return tunnels_.dialled(); }

@@ -31,6 +31,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::Transport>("transport"),
                                           InstanceMethod<&EngineObject::GetStats>("stats"),
                                           InstanceMethod<&EngineObject::RetireTunnels>("retireTunnels"),
+                                          InstanceMethod<&EngineObject::CheckPeers>("checkPeers"),
                                           InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
                                           InstanceMethod<&EngineObject::SetTunnelTimes>("setTunnelTimes"),
                                           InstanceMethod<&EngineObject::Drain>("drain"),
@@ -183,6 +184,10 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   void RetireTunnels(const Napi::CallbackInfo& info) {
     int32_t identity = 0;
     if (ArgI32(info, 0, &identity) && Live()) engine_->RetireTunnels(identity);
+  }
+
+  void CheckPeers(const Napi::CallbackInfo&) {
+    if (Live()) engine_->CheckPeers();
   }
 
   void SetBufferBudget(const Napi::CallbackInfo& info) {

@@ -29,8 +29,9 @@ enum class CloseCause : uint32_t {
   kNoSocket,         // the keeper's pool stayed empty until the deadline
   kShed,             // descriptor or memory budget
   kDrained,
-  kAnswerTimeout,  // no answer within the deadline
-  kUnanswered,     // too many CONNECTs of this pod were abandoned and have no answer of the peer yet
+  kAnswerTimeout,         // no answer within the deadline
+  kUnanswered,            // too many CONNECTs of this pod were abandoned and have no answer of the peer yet
+  kPeerCertificateEnded,  // under a tunnel: it has expired, or its root is no longer trusted
 };
 
 // Why a handshake on :15008 did not become a tunnel.

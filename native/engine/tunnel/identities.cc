@@ -5,11 +5,10 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
-
-#include "engine/tunnel/verified_chains.h"
 
 namespace orlop {
 namespace {
@@ -34,6 +33,7 @@ struct Registry {
   std::mutex mutex;
   std::unordered_map<int32_t, Identity> identities;
   Store roots;
+  std::vector<CertificateDigest> digests;  // of the roots
   // How many sets of roots were installed so far.
   uint32_t generation = 0;
 };
@@ -134,8 +134,12 @@ std::string InstallRoots(std::string_view pem) {
   const std::vector<Certificate> roots = ReadCertificates(pem);
   if (roots.empty()) return Reason("the roots are no PEM");
   Store store(X509_STORE_new());
-  for (const Certificate& root : roots) {
-    if (!store || X509_STORE_add_cert(store.get(), root.get()) != 1) return Reason("a root cannot be used");
+  std::vector<CertificateDigest> digests(roots.size());
+  for (size_t i = 0; i < roots.size(); i++) {
+    if (!store || X509_STORE_add_cert(store.get(), roots[i].get()) != 1 ||
+        X509_digest(roots[i].get(), EVP_sha256(), digests[i].data(), nullptr) != 1) {
+      return Reason("a root cannot be used");
+    }
   }
   Registry& registry = TheRegistry();
   const std::lock_guard<std::mutex> lock(registry.mutex);
@@ -151,6 +155,7 @@ std::string InstallRoots(std::string_view pem) {
     registry.identities[id].client = std::move(contexts.second);
   }
   registry.roots = std::move(store);
+  registry.digests = std::move(digests);
   registry.generation++;
   return "";
 }
@@ -159,6 +164,22 @@ void DropIdentity(int32_t id) {
   Registry& registry = TheRegistry();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   registry.identities.erase(id);
+}
+
+bool IsPeerTrusted(SSL* ssl, Role role, const VerifiedChain& verified) {
+  Registry& registry = TheRegistry();
+  Store store;
+  uint32_t generation = 0;
+  {
+    const std::lock_guard<std::mutex> lock(registry.mutex);
+    if (std::find(registry.digests.begin(), registry.digests.end(), verified.root) != registry.digests.end())
+      return true;
+    if (!registry.roots || X509_STORE_up_ref(registry.roots.get()) != 1) return false;
+    store.reset(registry.roots.get());
+    generation = registry.generation;
+  }
+  // Outside the lock: signatures take time, and other threads shake hands.
+  return VerifyAgain(ssl, role, store.get(), generation);
 }
 
 Context BorrowContext(int32_t id, Role role) {

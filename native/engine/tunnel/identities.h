@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "engine/core/events.h"
+#include "engine/tunnel/verified_chains.h"
 
 namespace orlop {
 
@@ -23,6 +24,10 @@ std::string InstallIdentity(int32_t identity, std::string_view chain_pem, const 
                             size_t length);
 std::string InstallRoots(std::string_view pem);
 void DropIdentity(int32_t identity);
+
+// Whether the peer of a finished handshake would be verified now. `verified` is what KeepVerifiedChain gave; it is renewed when the
+// root in it is no longer installed and another chain leads to a root that is. `role` is ours.
+bool IsPeerTrusted(SSL* ssl, Role role, const VerifiedChain& verified);
 
 // A reference for one handshake, with the certificate and roots of this moment; null: not installed.
 Context BorrowContext(int32_t identity, Role role);

@@ -83,6 +83,8 @@ bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
   ssl_ = SSL_new(context);
   BIO* bio = ssl_ ? BIO_new(Method()) : nullptr;
   if (!bio) return false;
+  role_ = role;
+  KeepVerifiedChain(ssl_, &verified_);
   BIO_set_data(bio, this);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_, bio, bio);

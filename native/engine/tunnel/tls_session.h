@@ -10,6 +10,7 @@
 
 #include "engine/core/events.h"
 #include "engine/core/scratch.h"
+#include "engine/tunnel/identities.h"
 
 namespace orlop {
 
@@ -34,6 +35,10 @@ class TlsSession {
   bool opened() const { return ssl_ != nullptr; }
   bool AlpnIsH2() const;
   std::vector<uint8_t> PeerLeaf() const;
+  // Of the peer, after the handshake.
+  const VerifiedChain& verified() const { return verified_; }
+  // False: a handshake would refuse the peer's chain under the roots of this moment.
+  bool PeerIsTrusted() { return IsPeerTrusted(ssl_, role_, verified_); }
   // Why Handshake or Read failed.
   HandshakeFailure failure() const { return failure_; }
   const std::string& message() const { return message_; }
@@ -47,6 +52,7 @@ class TlsSession {
   static BIO_METHOD* Method();
   void Explain();
   SSL* ssl_ = nullptr;
+  Role role_ = Role::kServer;
   Scratch* scratch_ = nullptr;
   const uint8_t* in_ = nullptr;
   size_t in_length_ = 0;
@@ -54,6 +60,7 @@ class TlsSession {
   std::string message_;
   int alert_ = 0;
   bool peer_closed_ = false;
+  VerifiedChain verified_;
 };
 
 }  // namespace orlop

@@ -35,7 +35,12 @@ constexpr uint64_t kBelievedMs = 1'000;
 // 1.1 ms behind turns of four and 0.4 ms behind turns of one, for 3 % of the bulk.
 constexpr int kBuffersAlone = 4;
 constexpr int kBuffersAmongOthers = 1;
+// A tunnel takes no new streams in the last quarter of the time for which its peer's certificate was valid when the tunnel opened: the
+// peer has another by then, and streams that run get that time to end by themselves.
+constexpr int64_t kRetirePart = 4;
 constexpr uint8_t kHandshakeRecord = 0x16;
+
+constexpr std::string_view kRootGone = "the root of the peer's certificate is no longer trusted";
 
 // Windows, frames and streams (docs/reference/hbone.md).
 constexpr H2Options OptionsOf(Role role) {
@@ -86,7 +91,7 @@ void Tunnel::OnDeadline() {
     case Phase::kDeciding:
       return OnRejectPeer();
     case Phase::kOpen:
-      return Keepalive();
+      return AtRest();
     case Phase::kEnded:
       return;
   }
@@ -157,7 +162,9 @@ void Tunnel::OnPeer(int32_t peer_identity) {
     return EndFailed(HandshakeFailure::kProtocol, "out of memory");
   phase_ = Phase::kOpen;
   idle_since_ms_ = services_.clock.now_ms();
-  Deadline(context_.times.ping_every);
+  retire_before_ms_ = MsLeft(channel_.tls().verified()) / kRetirePart;
+  ping_due_ms_ = services_.clock.now_ms() + context_.times.ping_every;
+  Rest();
   MarkDirty();
   owner_.OnTunnelOpen(*this);
   if (phase_ == Phase::kOpen && channel_.readable()) Receive();
@@ -231,6 +238,8 @@ void Tunnel::ReceiveHandshake() {
   if (step == TlsSession::Step::kWant) return;
   if (step == TlsSession::Step::kFailed) return EndFailed(tls.failure(), tls.message());
   if (!tls.AlpnIsH2()) return EndFailed(HandshakeFailure::kNoAlpn, "the peer does not speak h2");
+  // The roots may have changed since the context was borrowed.
+  if (!tls.PeerIsTrusted()) return EndFailed(HandshakeFailure::kUnknownIssuer, kRootGone);
   services_.stats.handshakes--;
   HandshakeOver();
   // What came behind the handshake must wait for the verdict.
@@ -360,20 +369,43 @@ void Tunnel::CarriesHeavy() {
   heavy_until_ms_ = services_.clock.now_ms() + kHeavyMs;
 }
 
+// Until the next look at PING and at the peer's certificate. The wall clock is read each time, since it may be set meanwhile.
+void Tunnel::Rest() {
+  const int64_t left = MsLeft(channel_.tls().verified());
+  const int64_t until_certificate = retired_ ? left : left - retire_before_ms_;
+  const int64_t until_ping = static_cast<int64_t>(ping_due_ms_ - services_.clock.now_ms());
+  Deadline(static_cast<uint64_t>(std::max<int64_t>(std::min(until_ping, until_certificate), 0)));
+}
+
+void Tunnel::AtRest() {
+  const int64_t left = MsLeft(channel_.tls().verified());
+  if (left <= 0) return End(CloseCause::kPeerCertificateEnded, 0, "the peer's certificate has expired");
+  if (left <= retire_before_ms_) Retire();
+  if (services_.clock.now_ms() >= ping_due_ms_) Keepalive();
+  if (phase_ == Phase::kOpen) Rest();
+}
+
+void Tunnel::CheckPeer() {
+  const bool deciding = phase_ == Phase::kDeciding;
+  if ((!deciding && phase_ != Phase::kOpen) || channel_.tls().PeerIsTrusted()) return;
+  if (deciding) return EndFailed(HandshakeFailure::kUnknownIssuer, kRootGone);
+  End(CloseCause::kPeerCertificateEnded, 0, kRootGone);
+}
+
 void Tunnel::Keepalive() {
   const uint64_t now = services_.clock.now_ms();
   const TunnelTimes& times = context_.times;
+  ping_due_ms_ = now + times.ping_every;
   if (ping_sent_ms_ != 0 && !h2_.ping_answered()) {
     if (now - ping_sent_ms_ >= times.ping_answer)
       return End(CloseCause::kTunnelLost, ETIMEDOUT, "PING was not answered");
-    return Deadline(times.ping_every);
+    return;
   }
   if (role_ == Role::kClient && !h2_.settings_received())
     return End(CloseCause::kH2Failed, ETIMEDOUT, "the peer sent no SETTINGS");
   if (role_ == Role::kClient && h2_.streams() == 0 && now - idle_since_ms_ >= times.idle) return Retire();
   ping_sent_ms_ = now;
   h2_.Ping();
-  Deadline(times.ping_every);
 }
 
 // The end.

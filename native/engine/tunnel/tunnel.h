@@ -84,6 +84,7 @@ class Tunnel final : public Pollable,
   void OnSocket(Descriptor fd) override;
   void OnAnswer(const Answer& answer) override;
   void EndNow(CloseCause cause) override { End(cause, 0, ""); }
+  void CheckPeer() override;
   // Turn.
   void OnAgain() override { OnReady(0); }
   void Flush() override;
@@ -104,6 +105,8 @@ class Tunnel final : public Pollable,
   void ReceiveHandshake();
   bool ReceiveFrames();
   int BuffersPerTurn() const;
+  void AtRest();
+  void Rest();
   void Keepalive();
   void EndFailed(HandshakeFailure reason, std::string_view message);
   void EndAbused(std::string_view reason);
@@ -134,6 +137,8 @@ class Tunnel final : public Pollable,
   uint64_t idle_since_ms_ = 0;
   uint64_t heavy_until_ms_ = 0;
   uint64_t ping_sent_ms_ = 0;
+  uint64_t ping_due_ms_ = 0;
+  int64_t retire_before_ms_ = 0;  // the end of the peer's certificate
   TlsChannel channel_;
   H2Session h2_;
   Timer deadline_;

@@ -2,14 +2,14 @@
 // Each handshake still proves that the peer holds the leaf's key.
 #include "engine/tunnel/verified_chains.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <ctime>
-#include <limits>
+#include <memory>
 #include <unordered_map>
 
 namespace orlop {
@@ -17,21 +17,16 @@ namespace {
 
 // Only what our own authority signed is remembered, so nobody can fill this at will.
 constexpr size_t kMost = 4096;
+constexpr int64_t kFarSeconds = 1'000'000'000;
 
-using Digest = std::array<uint8_t, 32>;
 struct DigestHash {
-  size_t operator()(const Digest& digest) const {
+  size_t operator()(const CertificateDigest& digest) const {
     size_t value;
     memcpy(&value, digest.data(), sizeof value);
     return value;
   }
 };
-// Seconds since the epoch in which every certificate of the chain is valid.
-struct Validity {
-  time_t from = std::numeric_limits<time_t>::min();
-  time_t until = std::numeric_limits<time_t>::max();
-};
-using Chains = std::unordered_map<Digest, Validity, DigestHash>;
+using Chains = std::unordered_map<CertificateDigest, VerifiedChain, DigestHash>;
 
 // One per data thread: no lock on the way of a handshake.
 Chains& Known() {
@@ -39,11 +34,21 @@ Chains& Known() {
   return chains;
 }
 
+// Where the verification of a session writes what it found.
+int KeptIndex() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+uint64_t VerifiedFor(Role role, uint32_t roots) {
+  return uint64_t{roots} << 1 | (role == Role::kServer ? 1 : 0);
+}
+
 // What the peer sent, in its order, and for what it was verified.
-bool DigestOf(X509_STORE_CTX* chain, uint64_t verified_for, Digest* out) {
+bool DigestOf(X509_STORE_CTX* chain, uint64_t verified_for, CertificateDigest* out) {
   STACK_OF(X509)* sent = X509_STORE_CTX_get0_untrusted(chain);
   const int count = sk_X509_num(sent);
-  std::array<uint8_t, sizeof verified_for + 8 * std::tuple_size<Digest>::value> bytes;
+  std::array<uint8_t, sizeof verified_for + 8 * sizeof *out> bytes;
   if (count < 1 || count > 8) return false;
   memcpy(bytes.data(), &verified_for, sizeof verified_for);
   size_t length = sizeof verified_for;
@@ -54,52 +59,137 @@ bool DigestOf(X509_STORE_CTX* chain, uint64_t verified_for, Digest* out) {
          EVP_Digest(bytes.data(), length, out->data(), nullptr, EVP_sha256(), nullptr) == 1;
 }
 
-bool SecondsOf(const ASN1_TIME* time, time_t* out) {
+bool SecondsOf(const ASN1_TIME* time, int64_t* out) {
   tm parts{};
   if (ASN1_TIME_to_tm(time, &parts) != 1) return false;
   *out = timegm(&parts);
   return true;
 }
 
-bool ValidityOf(X509_STORE_CTX* verified, Validity* out) {
-  STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verified);
+bool ValidityOf(STACK_OF(X509) * chain, VerifiedChain* out) {
+  out->from = std::numeric_limits<int64_t>::min();
+  out->until = std::numeric_limits<int64_t>::max();
   for (int i = 0; i < sk_X509_num(chain); i++) {
-    const X509* one = sk_X509_value(chain, i);
-    time_t from = 0, until = 0;
-    if (!SecondsOf(X509_get0_notBefore(one), &from) || !SecondsOf(X509_get0_notAfter(one), &until))
-      return false;
+    const X509* certificate = sk_X509_value(chain, i);
+    int64_t from = 0, until = 0;
+    if (!SecondsOf(X509_get0_notBefore(certificate), &from)) return false;
+    if (!SecondsOf(X509_get0_notAfter(certificate), &until)) return false;
     out->from = std::max(out->from, from);
     out->until = std::min(out->until, until);
   }
   return sk_X509_num(chain) > 0;
 }
 
+bool WasSent(const X509* certificate, STACK_OF(X509) * sent) {
+  for (int i = 0; i < sk_X509_num(sent); i++) {
+    if (sk_X509_value(sent, i) == certificate) return true;
+  }
+  return false;
+}
+
+// Zeros when the chain has a certificate beside its root that only the store had.
+CertificateDigest RootOf(STACK_OF(X509) * chain, STACK_OF(X509) * sent) {
+  const int last = sk_X509_num(chain) - 1;
+  for (int i = 0; i < last; i++) {
+    if (!WasSent(sk_X509_value(chain, i), sent)) return {};
+  }
+  CertificateDigest root{};
+  if (X509_digest(sk_X509_value(chain, last), EVP_sha256(), root.data(), nullptr) != 1) return {};
+  return root;
+}
+
+// What cannot be read of a verified chain leaves it without validity: the tunnel ends.
+VerifiedChain Found(X509_STORE_CTX* verified) {
+  STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verified);
+  VerifiedChain found;
+  if (!ValidityOf(chain, &found)) return {};
+  found.root = RootOf(chain, X509_STORE_CTX_get0_untrusted(verified));
+  return found;
+}
+
+void Keep(X509_STORE_CTX* chain, const VerifiedChain& found) {
+  const void* ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
+  void* into = ssl ? SSL_get_ex_data(static_cast<const SSL*>(ssl), KeptIndex()) : nullptr;
+  if (into) *static_cast<VerifiedChain*>(into) = found;
+}
+
 int Verify(X509_STORE_CTX* chain, void* verified_for) {
-  Digest digest;
+  CertificateDigest digest;
   const bool known_by_bytes = DigestOf(chain, reinterpret_cast<uintptr_t>(verified_for), &digest);
   Chains& known = Known();
   if (known_by_bytes) {
     const auto found = known.find(digest);
-    const time_t now = time(nullptr);
+    const int64_t now = time(nullptr);
     if (found != known.end() && now >= found->second.from && now <= found->second.until) {
       X509_STORE_CTX_set_error(chain, X509_V_OK);
+      Keep(chain, found->second);
       return 1;
     }
   }
   const int verdict = X509_verify_cert(chain);
-  Validity validity;
-  if (verdict == 1 && known_by_bytes && ValidityOf(chain, &validity)) {
+  if (verdict != 1) return verdict;
+  const VerifiedChain found = Found(chain);
+  Keep(chain, found);
+  if (known_by_bytes && found.from <= found.until) {
     if (known.size() >= kMost) known.clear();
-    known[digest] = validity;
+    known[digest] = found;
   }
   return verdict;
 }
 
+struct FreeStack {
+  void operator()(STACK_OF(X509) * stack) const { sk_X509_free(stack); }
+};
+struct FreeStoreContext {
+  void operator()(X509_STORE_CTX* context) const { X509_STORE_CTX_free(context); }
+};
+
+// The leaf first, as in a handshake. OpenSSL keeps a client's leaf apart from the rest. The certificates stay the session's.
+std::unique_ptr<STACK_OF(X509), FreeStack> SentBy(SSL* ssl, X509* leaf) {
+  std::unique_ptr<STACK_OF(X509), FreeStack> sent(sk_X509_new_null());
+  if (!sent || sk_X509_push(sent.get(), leaf) == 0) return nullptr;
+  STACK_OF(X509)* rest = SSL_get_peer_cert_chain(ssl);
+  for (int i = 0; i < sk_X509_num(rest); i++) {
+    X509* certificate = sk_X509_value(rest, i);
+    if (certificate != leaf && sk_X509_push(sent.get(), certificate) == 0) return nullptr;
+  }
+  return sent;
+}
+
 }  // namespace
 
+int64_t MsLeft(const VerifiedChain& chain) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (chain.until < now.tv_sec) return 0;
+  // Valid up to the end of that second.
+  const int64_t seconds = std::min(chain.until - now.tv_sec, kFarSeconds) + 1;
+  return seconds * 1000 - now.tv_nsec / 1'000'000;
+}
+
 void RememberVerifiedChains(SSL_CTX* context, Role role, uint32_t roots) {
-  const uint64_t verified_for = uint64_t{roots} << 1 | (role == Role::kServer ? 1 : 0);
-  SSL_CTX_set_cert_verify_callback(context, Verify, reinterpret_cast<void*>(uintptr_t{verified_for}));
+  SSL_CTX_set_cert_verify_callback(context, Verify,
+                                   reinterpret_cast<void*>(uintptr_t{VerifiedFor(role, roots)}));
+}
+
+void KeepVerifiedChain(SSL* ssl, VerifiedChain* into) {
+  SSL_set_ex_data(ssl, KeptIndex(), into);
+}
+
+bool VerifyAgain(SSL* ssl, Role role, X509_STORE* store, uint32_t roots) {
+  X509* leaf = SSL_get0_peer_certificate(ssl);
+  const auto sent = leaf ? SentBy(ssl, leaf) : nullptr;
+  const std::unique_ptr<X509_STORE_CTX, FreeStoreContext> chain(X509_STORE_CTX_new());
+  // As OpenSSL does in the handshake (openssl/openssl:ssl/ssl_cert.c, ssl_verify_cert_chain).
+  const bool ready =
+      sent && chain && X509_STORE_CTX_init(chain.get(), store, leaf, sent.get()) == 1 &&
+      X509_STORE_CTX_set_ex_data(chain.get(), SSL_get_ex_data_X509_STORE_CTX_idx(), ssl) == 1 &&
+      X509_STORE_CTX_set_default(chain.get(), role == Role::kServer ? "ssl_client" : "ssl_server") == 1 &&
+      X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(chain.get()), SSL_get0_param(ssl)) == 1;
+  const bool trusted =
+      ready && Verify(chain.get(), reinterpret_cast<void*>(uintptr_t{VerifiedFor(role, roots)})) == 1;
+  ERR_clear_error();
+  return trusted;
 }
 
 }  // namespace orlop

@@ -2,6 +2,7 @@
 // HTTP/2. One byte is the whole handshake.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "engine/tunnel/identities.h"
 #include "engine/tunnel/tls_session.h"
@@ -12,6 +13,7 @@ TlsSession::~TlsSession() = default;
 
 bool TlsSession::Open(SSL_CTX*, Role, Scratch* scratch) {
   scratch_ = scratch;
+  verified_.until = std::numeric_limits<int64_t>::max();
   return true;
 }
 
@@ -56,6 +58,10 @@ bool TlsSession::AlpnIsH2() const {
 
 std::vector<uint8_t> TlsSession::PeerLeaf() const {
   return {0x30, 0x00};
+}
+
+bool IsPeerTrusted(SSL*, Role, const VerifiedChain&) {
+  return true;
 }
 
 Context BorrowContext(int32_t, Role) {
