@@ -17,6 +17,21 @@ struct arrival {
 	__u32 pod_idx;		  /* 0: not known yet */
 };
 
+/* Set by the keeper before the load of a pod's own copy of this program: every address of the namespace that the copy is
+ * attached to is this pod's, whether its Workload lists it or not. 0: only what pod_by_ip has is somebody's. */
+const volatile __u32 own_pod_idx SEC(".rodata") = 0;
+
+/* 0: nobody's. */
+static __always_inline __u32 pod_at(const struct orlop_addr *dst)
+{
+	struct orlop_pod_ip *pod;
+
+	if (own_pod_idx)
+		return own_pod_idx;
+	pod = bpf_map_lookup_elem(&pod_by_ip, dst);
+	return pod ? pod->pod_idx : 0;
+}
+
 static __always_inline void read_arrival(struct bpf_sk_lookup *ctx, struct arrival *a)
 {
 	__builtin_memset(a, 0, sizeof(*a));
@@ -78,7 +93,6 @@ SEC("sk_lookup")
 int orlop_lookup(struct bpf_sk_lookup *ctx)
 {
 	struct orlop_in_key key;
-	struct orlop_pod_ip *pod;
 	struct arrival a;
 	__u32 *verdict;
 
@@ -92,10 +106,9 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 	 * loopback alone; what the connect hook sent to it at the pod's own address is given to it here. */
 	if (addr_is_loopback(&a.tuple.dst) || addr_equal(&a.tuple.src, &a.tuple.dst)) {
 		if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_OUTBOUND) && !addr_is_loopback(&a.tuple.dst)) {
-			pod = bpf_map_lookup_elem(&pod_by_ip, &a.tuple.dst);
-			if (!pod)
+			a.pod_idx = pod_at(&a.tuple.dst);
+			if (!a.pod_idx)
 				return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
-			a.pod_idx = pod->pod_idx;
 			return assign(ctx, &a, ORLOP_PORT_OUTBOUND, ORLOP_COUNT_IN_LOCAL);
 		}
 		count(ORLOP_COUNT_IN_LOCAL);
@@ -110,11 +123,10 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 		count(ORLOP_COUNT_IN_AGENT_FLOW);
 		return SK_PASS;
 	}
-	/* Fail mode: closed. An address of this namespace that nobody vouched for has no policy. */
-	pod = bpf_map_lookup_elem(&pod_by_ip, &a.tuple.dst);
-	if (!pod)
+	/* Fail mode: closed. Nobody has said whose this address is: the pod is guarded, or not captured yet. */
+	a.pod_idx = pod_at(&a.tuple.dst);
+	if (!a.pod_idx)
 		return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
-	a.pod_idx = pod->pod_idx;
 	/* Fail mode: closed. To the listener of tunnels, which speaks nothing but TLS, or to nobody. */
 	if (a.tuple.dst_port == bpf_htons(ORLOP_PORT_HBONE))
 		return assign(ctx, &a, ORLOP_PORT_HBONE, ORLOP_COUNT_IN_HBONE);

@@ -108,8 +108,12 @@ export interface Programs {
    * cgroup of a program of the node that is let in to pods.
    */
   attachCgroup(cgroup: string, pinDir: string, which: "all" | "sockops-only" | "node"): void;
-  /** The same for the sk_lookup program and one network namespace; the link is pinned at `pinPath`. */
-  attachNamespace(netnsFd: number, pinPath: string): void;
+  /**
+   * The same for the sk_lookup program and one network namespace; the link is pinned at `pinPath`.
+   * @param podIdx every address of the namespace is this pod's, by a copy of the program that is loaded for it; 0: only
+   * addresses in pod_by_ip are anybody's
+   */
+  attachNamespace(netnsFd: number, pinPath: string, podIdx: number): void;
   /**
    * Gives the link pinned at `from`, by a keeper of another layout version, to `program` in place and moves its pin to
    * `to`: its target is never without a program. A link whose target is gone is unpinned. May be repeated.

@@ -39,12 +39,17 @@ function setUp() {
     nodeFlow: new FakeTable(),
   } satisfies PodTables;
   const pinned = new Map<string, number>();
+  /** Whose every address of the namespace is, by name of the link. */
+  const owners = new Map<string, number>();
   const links = {
-    attach: (name: string, fd: number) => void pinned.set(name, fd),
+    attach(name: string, fd: number, podIdx: number) {
+      pinned.set(name, fd);
+      owners.set(name, podIdx);
+    },
     detach: (name: string) => void pinned.delete(name),
     names: () => [...pinned.keys()],
   };
-  return { tables, pinned, rows: new PodRowMaps(tables, links) };
+  return { tables, pinned, owners, rows: new PodRowMaps(tables, links) };
 }
 const row = { podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n, addresses: ["10.0.0.3", "fd00::3"] };
 const listeners = [
@@ -53,6 +58,16 @@ const listeners = [
   { kind: "inbound", family: 6, address: "::1", port: 15006, fd: 22 },
   { kind: "hbone", family: 4, address: "10.0.0.3", port: 15008, fd: 23 },
 ] as const;
+
+test("the addresses that a namespace has besides are the pod's own, but nobody's while the pod is guarded", () => {
+  const { owners, rows } = setUp();
+  rows.guard(row, 9);
+  assert.deepEqual([...owners], [["3-0a-1b+c", 0]]);
+  rows.admit(row, listeners, 9);
+  assert.deepEqual([...owners], [["3-0a-1b+c", 3]]);
+  rows.guard(row, 9);
+  assert.deepEqual([...owners], [["3-0a-1b+c", 0]]);
+});
 
 test("a captured pod in bytes, and nothing of it afterwards", () => {
   const { tables, pinned, rows } = setUp();

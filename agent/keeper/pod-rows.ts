@@ -52,8 +52,11 @@ export type PodTables = {
 
 /** sk_lookup links on pods' namespaces, by the name they are pinned under. */
 export interface PodLinks {
-  /** Attaches and pins; does nothing when that name is pinned. */
-  attach(name: string, netnsFd: number): void;
+  /**
+   * Attaches and pins; what is pinned under that name already gets the program in place.
+   * @param podIdx every address of the namespace is this pod's; 0: only those that `podByIp` has are anybody's
+   */
+  attach(name: string, netnsFd: number, podIdx: number): void;
   /** Detaches and unpins; does nothing when there is none. */
   detach(name: string): void;
   names(): string[];
@@ -168,11 +171,11 @@ export class PodRowMaps implements PodRows {
   }
 
   /**
-   * A pod without an address: connect refuses for want of a source, and sk_lookup for want of a row of the destination. What an
+   * A pod without an address: connect refuses for want of a source, and sk_lookup since no address is anybody's. What an
    * `admit` wrote that no `capture` followed goes, while the link stays.
    */
   guard(row: PodRow, netnsFd: number): void {
-    this.#links.attach(linkName(row), netnsFd);
+    this.#links.attach(linkName(row), netnsFd, 0);
     this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue({ ...row, addresses: [] }, 0));
     this.#forgetInbound(row);
   }
@@ -183,7 +186,7 @@ export class PodRowMaps implements PodRows {
       if (!ASSIGNED_PORTS.includes(port)) continue;
       this.#tables.inboundSocket.put(socketKey(row.podIdx, family, port), socketValue(fd));
     }
-    this.#links.attach(linkName(row), netnsFd);
+    this.#links.attach(linkName(row), netnsFd, row.podIdx);
   }
 
   capture(row: PodRow, failDirect: boolean): void {

@@ -199,7 +199,7 @@ export class LoadedPrograms {
   #podLinks(): PodLinks {
     const directory = join(this.#pinDir, "pods");
     return {
-      attach: (name, netnsFd) => this.#programs.attachNamespace(netnsFd, join(directory, name)),
+      attach: (name, netnsFd, podIdx) => this.#programs.attachNamespace(netnsFd, join(directory, name), podIdx),
       detach: (name) => void this.#programs.detach(join(directory, name)),
       names: () => namesIn(directory),
     };

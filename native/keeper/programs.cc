@@ -243,6 +243,27 @@ class Programs : public Napi::ObjectWrap<Programs> {
     return bpf_map_update_elem(fd, &zero, &gate, BPF_ANY);
   }
 
+  // The sk_lookup program once more, with the same maps, for the one pod. 0, or -errno.
+  int LoadLookup(uint32_t pod_idx, Skeleton* out, std::string* says) const {
+    const Listening listening(says);
+    Skeleton copy(orlop_bpf__open());
+    if (!copy) return -errno;
+    struct bpf_program* program = nullptr;
+    bpf_object__for_each_program(program, copy->obj)
+        bpf_program__set_autoload(program, program == copy->progs.orlop_lookup);
+    struct bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, copy->obj) {
+      if (bpf_map__is_internal(map)) continue;
+      const struct bpf_map* ours = bpf_object__find_map_by_name(skeleton_->obj, bpf_map__name(map));
+      const int err = ours == nullptr ? -ENOENT : bpf_map__reuse_fd(map, bpf_map__fd(ours));
+      if (err < 0) return err;
+    }
+    copy->rodata->own_pod_idx = pod_idx;
+    const int err = orlop_bpf__load(copy.get());
+    if (err == 0) *out = std::move(copy);
+    return err;
+  }
+
   bool Open(const Napi::CallbackInfo& info) const {
     if (skeleton_) return true;
     ThrowErrno(info.Env(), EBADF, "Programs", "closed");
@@ -304,9 +325,20 @@ class Programs : public Napi::ObjectWrap<Programs> {
   void AttachNamespace(const Napi::CallbackInfo& info) {
     int netns = -1;
     std::string pin;
-    if (!Open(info) || !ArgFd(info, 0, &netns) || !ArgString(info, 1, &pin)) return;
-    const LinkResult result =
-        AttachOrUpdate(bpf_program__fd(skeleton_->progs.orlop_lookup), netns, BPF_SK_LOOKUP, pin);
+    int64_t pod_idx = 0;
+    if (!Open(info) || !ArgFd(info, 0, &netns) || !ArgString(info, 1, &pin) ||
+        !ArgInt(info, 2, 0, UINT32_MAX, &pod_idx))
+      return;
+    int program = bpf_program__fd(skeleton_->progs.orlop_lookup);
+    // The link keeps the copy.
+    Skeleton copy;
+    if (pod_idx != 0) {
+      std::string says;
+      const int err = LoadLookup(static_cast<uint32_t>(pod_idx), &copy, &says);
+      if (err < 0) return ThrowErrno(info.Env(), -err, "bpf(BPF_PROG_LOAD)", says);
+      program = bpf_program__fd(copy->progs.orlop_lookup);
+    }
+    const LinkResult result = AttachOrUpdate(program, netns, BPF_SK_LOOKUP, pin);
     if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, pin);
   }
 

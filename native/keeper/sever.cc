@@ -238,11 +238,12 @@ bool MustEnd(const SeverMaps& maps, const Seen& seen, const Namespace& all) {
   if ((sock.flags & ORLOP_SOCK_PASSIVE) != 0) {
     // The agent judges its own connections.
     if ((sock.flags & (ORLOP_SOCK_AGENT | ORLOP_SOCK_FROM_AGENT)) != 0) return false;
-    // To an address that is no pod's any more a new connection would be refused.
-    if (PodAt(maps, AddressOf(seen.socket, seen.socket.id.idiag_src)) == 0) return true;
-    if ((sock.flags & ORLOP_SOCK_FROM_NODE) != 0 && NodeMayStay(maps, sock.node_cgroup, local_port))
+    // A new connection to an address that no Workload lists any more would neither be joined nor let in from the node.
+    const bool listed = PodAt(maps, AddressOf(seen.socket, seen.socket.id.idiag_src)) != 0;
+    if ((sock.flags & ORLOP_SOCK_FROM_NODE) != 0 && listed && NodeMayStay(maps, sock.node_cgroup, local_port))
       return false;
     if ((sock.flags & ORLOP_SOCK_JOINED) == 0) return PlaintextVerdict(maps, local_port) != ORLOP_IN_PASS;
+    if (!listed) return true;
     // Who called is judged by its address: its index may be of an enrollment that has ended.
     const struct orlop_addr caller = AddressOf(seen.socket, seen.socket.id.idiag_dst);
     return sock.pod_idx != maps.pod_idx || !PairMayStay(maps, PodAt(maps, caller), maps.pod_idx, local_port);

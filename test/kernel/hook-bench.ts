@@ -157,7 +157,7 @@ export class HookBench {
     this.#undo.push(() => this.programs.close());
     this.programs.attachCgroup(join(base, "pods"), join(this.pins, "orlop", "links"), "all");
     this.programs.attachCgroup(join(base, "own"), join(this.pins, "orlop", "own"), "sockops-only");
-    this.programs.attachNamespace(this.netnsFd, join(this.pins, "orlop", "lookup"));
+    this.programs.attachNamespace(this.netnsFd, join(this.pins, "orlop", "lookup"), 0);
     this.thread = new PodThread(this.map("dst_of_sock").fd);
     this.#undo.push(() => this.thread.close());
     this.#events = new RingBuffer(this.map("events").fd);
@@ -202,6 +202,7 @@ export class HookBench {
     const key = new Uint8Array(8);
     view(key).setBigUint64(0, this.cookie, little);
     this.map("pod_by_netns").put(key, value);
+    this.programs.attachNamespace(this.netnsFd, join(this.pins, "orlop", "lookup"), POD_IDX);
   }
 
   /** @param agoNs age of the agent's heartbeat. @param meshWritten whether a miss in out_by_dst means outside the mesh */
@@ -448,7 +449,7 @@ s = socket.socket(f, socket.SOCK_STREAM, ${options.mptcp ? 262 : 6})
 s.settimeout(5)
 try:
   if ${options.fastOpen ? "True" : "False"}: s.settimeout(None); s.sendto(b"hello", 0x20000000, ("${address}", ${port}))
-  else: s.connect(("${address}", ${port})); s.send(b"hello")
+  else: s.connect(socket.getaddrinfo("${address}", ${port}, f)[0][4]); s.send(b"hello")
   peer = s.getpeername()
   print(peer[0], peer[1], s.recv(100).decode())
 except OSError as e: print(errno.errorcode.get(e.errno, repr(e)))

@@ -1,8 +1,9 @@
 // sk_lookup against real connections from outside the pod and from the agent's own sockets (root), and by test runs.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import net from "node:net";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -77,6 +78,51 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     assert.deepEqual(v4.locals, [`${POD4} 8003`]);
     assert.deepEqual(v6.locals, [`${POD6} 8003`]);
     assert.equal(bench.traffic(ORLOP_DIRECTION_IN, 8003).opened, 0, "the agent's connections are not an application's");
+  });
+
+  test("addresses that nobody listed are the pod's own: refused, passed and given to the agent as listed ones", async () => {
+    const ip = (...words: string[]) => execFileSync("ip", ["-n", bench.podName, ...words]);
+    ip("address", "add", "10.99.0.33/24", "dev", "eth0");
+    ip("address", "add", "fd99::33/64", "dev", "eth0", "nodad");
+    ip("link", "add", "docker0", "type", "veth", "peer", "name", "docker1");
+    for (const device of ["docker0", "docker1"]) ip("link", "set", device, "up");
+    ip("address", "add", "172.17.0.1/16", "dev", "docker0");
+    execFileSync("ip", ["-n", bench.outsideName, "route", "add", "172.17.0.0/16", "via", POD4]);
+    const shown = ip("-o", "-6", "address", "show", "dev", "eth0", "scope", "link").toString();
+    const linkLocal = `${/fe80::[0-9a-f:]+/.exec(shown)?.[0]}%eth0`;
+    const unlisted = ["10.99.0.33", "fd99::33", "172.17.0.1", linkLocal];
+
+    bench.said("in_by_port", 8006, ORLOP_IN_PASS);
+    bench.said("in_by_port", 8007, ORLOP_IN_AGENT);
+    const [strict, unknown] = [ORLOP_COUNT_IN_REFUSED_STRICT, ORLOP_COUNT_IN_REFUSED_UNKNOWN].map((reason) =>
+      bench.count(reason),
+    );
+    const app = bench.inPod(application(8006, unlisted.length));
+    await sleep(400);
+    for (const address of unlisted) {
+      assert.match(await bench.outside(dial(address, 8006)), / 8006 app /, address);
+      assert.match(await bench.outside(dial(address, 8007)), / 8007 agent$/, address);
+      assert.equal(await bench.outside(dial(address, 8008)), "ECONNREFUSED", address);
+    }
+    await app;
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_STRICT), (strict ?? 0) + unlisted.length);
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN), unknown);
+
+    // What the pod dials at them is its own affair, as on loopback.
+    bench.beat(0n, true);
+    const own = bench.inPod(application(8008, 1));
+    await sleep(400);
+    assert.equal(await bench.inPod(dial("172.17.0.1", 8008)), "172.17.0.1 8008 app 172.17.0.1");
+    await own;
+    bench.beat(0n);
+  });
+
+  test("addresses of a pod that is guarded are nobody's", async () => {
+    bench.programs.attachNamespace(bench.netnsFd, join(bench.pins, "orlop", "lookup"), 0);
+    const before = bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+    assert.equal(await bench.outside(dial("10.99.0.33", 8006)), "ECONNREFUSED");
+    assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN), before + 1);
+    await bench.enrol();
   });
 
   test("the tunnel port is the keeper's listener's: an application on it gets nothing, also when the listener is gone", async () => {

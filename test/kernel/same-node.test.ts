@@ -66,7 +66,7 @@ describe("two pods of one node", { concurrency: 1 }, () => {
   before(async () => {
     await bench.enrol();
     // No agent lives: what is not joined is refused at once.
-    bench.programs.attachNamespace(otherFd, join(bench.pins, "orlop", "other-lookup"));
+    bench.programs.attachNamespace(otherFd, join(bench.pins, "orlop", "other-lookup"), OTHER_IDX);
     const { cookie } = await bench.thread.podInfo(otherFd);
     const pod = new Uint8Array(orlopPod.size);
     view(pod).setUint32(orlopPod.podIdx, OTHER_IDX, little);
