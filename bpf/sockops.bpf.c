@@ -199,11 +199,12 @@ static __always_inline int withdraw_dial(const struct orlop_tuple *tuple)
 static __always_inline void admit_dial(struct bpf_sock_ops *ctx, const struct ends *e)
 {
 	struct orlop_admitted admitted = {.sock_cookie = bpf_get_socket_cookie(ctx)};
-	struct orlop_pod_ip *pod = bpf_map_lookup_elem(&pod_by_ip, &e->remote);
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct orlop_pod *pod = bpf_map_lookup_elem(&pod_by_netns, &netns);
 	struct orlop_usage *usage;
 	struct orlop_tuple tuple;
 
-	/* sk_lookup lets in a dial to an address of no known pod, too; it counts for index 0. */
+	/* The agent dials inside the namespace of the pod; a dial in that of no known pod counts for index 0. */
 	if (pod)
 		admitted.pod_idx = pod->pod_idx;
 	usage = usage_of(admitted.pod_idx);

@@ -106,6 +106,17 @@ describe("a plan at the destination", () => {
     );
   });
 
+  test("plaintext at an address that the workload does not list is judged as at one that it lists", () => {
+    const asked: ConnectionFacts[] = [];
+    const target = { address: "172.17.0.1", port: 80 };
+    const plan = planInbound({ destination: near, target, client, identity: null }, world(allow, asked).judge);
+    assert.deepEqual([plan.verdict, plan.route?.kind], ["go", "local"]);
+    assert.deepEqual([asked[0]?.destination, asked[0]?.destinationAddress], [near, "172.17.0.1"]);
+    const inside = { ...target, address: "127.0.0.1" };
+    const refused = planInbound({ destination: near, target: inside, client, identity: null }, world(allow).judge);
+    assert.equal(refused.verdict, "refuse");
+  });
+
   test("never reaches an own port or an address that is not the workload's, whoever asks", () => {
     const asked: ConnectionFacts[] = [];
     const judge = world(allow, asked).judge;

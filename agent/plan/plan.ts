@@ -1,7 +1,7 @@
 // 7, 8, 9, 12 · any thread · a connection as a value → route and decision. Pure; outbound, inbound and explain all call it.
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
-import { isSameFamily } from "../mesh/ip.ts";
+import { isLoopback, isSameFamily } from "../mesh/ip.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
@@ -77,7 +77,10 @@ export type InboundFacts = {
 export function planInbound(facts: InboundFacts, judge: Judge): Plan {
   const { destination, target, client, identity } = facts;
   if (isOwnPort(target.port)) return refuse("own-port", null, null);
-  if (!destination.addresses.includes(target.address)) return refuse("unknown-pod", null, null);
+  // A certificate is for an address that the mesh has. Plaintext has come into the pod's own namespace, and every address there is the
+  // pod's, listed or not.
+  const isOfPod = identity === null ? !isLoopback(target.address) : destination.addresses.includes(target.address);
+  if (!isOfPod) return refuse("unknown-pod", null, null);
   const ends = { client, target };
   const judged = identity === null ? plaintextFacts(ends, destination) : certificateFacts(ends, destination, identity);
   const route: Route = { kind: "local", target, destination, service: null };

@@ -330,7 +330,6 @@ class Programs : public Napi::ObjectWrap<Programs> {
         !ArgInt(info, 2, 0, UINT32_MAX, &pod_idx))
       return;
     int program = bpf_program__fd(skeleton_->progs.orlop_lookup);
-    // The link keeps the copy.
     Skeleton copy;
     if (pod_idx != 0) {
       std::string says;
@@ -339,7 +338,10 @@ class Programs : public Napi::ObjectWrap<Programs> {
       program = bpf_program__fd(copy->progs.orlop_lookup);
     }
     const LinkResult result = AttachOrUpdate(program, netns, BPF_SK_LOOKUP, pin);
-    if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, pin);
+    if (result.err < 0) return ThrowErrno(info.Env(), -result.err, result.syscall, pin);
+    // The link keeps the copy; we keep a descriptor for its numbers.
+    lookups_.erase(pin);
+    if (copy) lookups_[pin] = UniqueFd(fcntl(program, F_DUPFD_CLOEXEC, 3));
   }
 
   void Move(const Napi::CallbackInfo& info) {
@@ -375,6 +377,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     std::string pin;
     if (!ArgString(info, 0, &pin)) return info.Env().Undefined();
     const int err = DetachPinned(pin);
+    lookups_.erase(pin);
     if (err < 0 && err != -ENOENT) {
       ThrowErrno(info.Env(), -err, "bpf(BPF_LINK_DETACH)", pin);
       return info.Env().Undefined();
@@ -394,6 +397,15 @@ class Programs : public Napi::ObjectWrap<Programs> {
       if (err < 0) {
         ThrowErrno(info.Env(), -err, "bpf(BPF_OBJ_GET_INFO_BY_FD)", bpf_program__name(program));
         return info.Env().Undefined();
+      }
+      if (program == skeleton_->progs.orlop_lookup) {
+        for (const auto& [pin, copy] : lookups_) {
+          struct bpf_prog_info own = {};
+          uint32_t own_size = sizeof(own);
+          if (bpf_obj_get_info_by_fd(copy.get(), &own, &own_size) != 0) continue;
+          state.run_cnt += own.run_cnt;
+          state.run_time_ns += own.run_time_ns;
+        }
       }
       Napi::Object one = Napi::Object::New(info.Env());
       one.Set("name", bpf_program__name(program));
@@ -473,10 +485,13 @@ class Programs : public Napi::ObjectWrap<Programs> {
       object.Get("close").As<Napi::Function>().Call(object, {});
     }
     maps_.clear();
+    lookups_.clear();
     skeleton_.reset();
   }
 
   Skeleton skeleton_;
+  // Pods' own copies of the sk_lookup program, by the pin of their link.
+  std::map<std::string, UniqueFd> lookups_;
   std::map<std::string, Napi::ObjectReference> maps_;
 };
 
