@@ -44,6 +44,8 @@ export type AgentConfig = {
   readonly source: { readonly path: string; readonly lastGoodFile: string };
   readonly ca: { readonly rootFile: string; readonly leafTtlSeconds: number };
   readonly dataThreads: number;
+  /** Of clients that offer a hybrid key exchange without a key share for it. */
+  readonly askForHybrid: boolean;
   readonly keeper: { readonly socket: string };
   readonly admin: { readonly socket: string };
   readonly metrics: { readonly host: string; readonly port: number };
@@ -193,6 +195,7 @@ function compose(file: string, spec: NodeSpec): Config {
       },
       ca: spec.ca,
       dataThreads: spec.dataThreads,
+      askForHybrid: spec.postQuantum === "asked",
       keeper: { socket: keeperSocket },
       admin: { socket: `${runDir}/agent.sock` },
       metrics: spec.metrics,

@@ -45,6 +45,11 @@ type EngineAddon = {
    * engine does.
    */
   installRoots(pem: string): void;
+  /**
+   * Whether a client that offers X25519MLKEM768 without a key share is asked for its key share, at the cost of a round trip (RFC 8446 4.1.4).
+   * For what is installed afterwards; true at first.
+   */
+  askForHybrid(ask: boolean): void;
   /** Sockets without a keeper: for tests and benchmarks on a plain machine. */
   unconnectedSocket(family: 4 | 6): number;
   listenSocket(address: string, port: number): { readonly fd: number; readonly port: number };
@@ -60,7 +65,7 @@ type EngineAddon = {
 
 const addon: EngineAddon = createRequire(import.meta.url)("../../native/build/Release/engine.node");
 
-export const { installIdentity, dropIdentity, installRoots, unconnectedSocket, listenSocket } = addon;
+export const { installIdentity, dropIdentity, installRoots, askForHybrid, unconnectedSocket, listenSocket } = addon;
 export const NativeEngine = addon.Engine;
 export const { duplicate, peerCredentials } = addon;
 export const { KernelMap, RingBuffer, FdSocket } = addon;

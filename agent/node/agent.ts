@@ -69,6 +69,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   await using node = new AsyncDisposableStack();
   await using serving = new AsyncDisposableStack();
 
+  engine.askForHybrid(config.askForHybrid);
   const lines = keepOn(node, openAccessLog(config.log.access));
   const counts = new AgentCounts(lines);
   const certificates = keepOn(

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import tls from "node:tls";
-import { dropIdentity, installIdentity, installRoots } from "../../agent/engine/addon.ts";
+import { askForHybrid, dropIdentity, installIdentity, installRoots } from "../../agent/engine/addon.ts";
 import type { EngineEvent, HandshakeFailure } from "../../agent/engine/events.ts";
 import { type Leaf, TestCa } from "./certificates.ts";
 import {
@@ -251,4 +251,36 @@ test("a rotated certificate serves new handshakes; live tunnels go on, retired o
   after.end();
   dropIdentity(SERVER);
   app.close();
+});
+
+/** The group of a handshake with a client that names these and sends a key share of the first alone. */
+async function groupWith(port: number, ecdhCurve: string): Promise<string> {
+  const socket = tls.connect({
+    ...{ port, host: "127.0.0.1", rejectUnauthorized: false, ALPNProtocols: ["h2"], ecdhCurve },
+    ...{ cert: clientLeaf.chainPem, key: clientLeaf.keyPem },
+  });
+  await once(socket, "secureConnect");
+  const info = socket.getEphemeralKeyInfo();
+  const group = info !== null && "name" in info ? String(info.name) : "";
+  socket.destroy();
+  return group;
+}
+
+test("a client that offers X25519MLKEM768 without a key share is asked for one, unless the configuration says no", async () => {
+  for (const ask of [true, false]) {
+    askForHybrid(ask);
+    installBoth();
+    using under = serverEngine(() => 1);
+    const port = under.listen(2, "hbone");
+    assert.equal(await groupWith(port, "X25519:P-256:X25519MLKEM768"), ask ? "X25519MLKEM768" : "X25519");
+    assert.equal(
+      await groupWith(port, "X25519MLKEM768:X25519"),
+      "X25519MLKEM768",
+      "a key share of it is taken in any case",
+    );
+    assert.equal(await groupWith(port, "X25519:P-256"), "X25519");
+    assert.equal(await groupWith(port, "P-256"), "prime256v1", "a client that does not know it is served as before");
+  }
+  askForHybrid(true);
+  installBoth();
 });

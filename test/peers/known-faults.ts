@@ -59,6 +59,5 @@ const silentEnds = ["http2/5.4.1/2", "http2/6.9.1/2"]
 
 /** By case, `<part>: <name>`. */
 export const knownFaults: Readonly<Record<string, KnownFault>> = {
-  "rustls: client: it offers X25519MLKEM768 without a key share and is asked for it": { fault: 7 },
   ...Object.fromEntries([...halfClosedConnects, ...silentEnds]),
 };

@@ -83,6 +83,11 @@ export const nodeSpec = object({
   agentGid: optional(integer(1, 4_294_967_294), 65_534),
   /** Also honour istio.io/dataplane-mode on namespaces and pods. */
   istioLabels: optional(oneOf("ignored", "honoured"), "ignored"),
+  /**
+   * Clients that offer X25519MLKEM768 without a key share, as ztunnel does: asked for it, which costs them a round trip in each
+   * handshake; or accepted with X25519.
+   */
+  postQuantum: optional(oneOf("asked", "accepted"), "asked"),
 });
 export type NodeSpec = Read<typeof nodeSpec>;
 

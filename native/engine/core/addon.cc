@@ -38,6 +38,11 @@ void DropIdentityCall(const Napi::CallbackInfo& info) {
   if (ArgI32(info, 0, &identity)) DropIdentity(identity);
 }
 
+void AskForHybridCall(const Napi::CallbackInfo& info) {
+  bool ask = false;
+  if (ArgBool(info, 0, &ask)) AskForHybrid(ask);
+}
+
 Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
   const std::string problem = CheckSymbols();
   if (!problem.empty()) {
@@ -48,6 +53,7 @@ Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
   exports.Set("installIdentity", Napi::Function::New<InstallIdentityCall>(env, "installIdentity"));
   exports.Set("installRoots", Napi::Function::New<InstallRootsCall>(env, "installRoots"));
   exports.Set("dropIdentity", Napi::Function::New<DropIdentityCall>(env, "dropIdentity"));
+  exports.Set("askForHybrid", Napi::Function::New<AskForHybridCall>(env, "askForHybrid"));
   InitPlainSockets(env, exports);
   InitDescriptorCalls(env, exports);
   exports.Set("KernelMap", DefineKernelMap(env));

@@ -31,6 +31,7 @@ struct Identity {
 // Never destroyed: a data thread may end after static destructors ran.
 struct Registry {
   std::mutex mutex;
+  bool ask_for_hybrid = true;
   std::unordered_map<int32_t, Identity> identities;
   Store roots;
   std::vector<CertificateDigest> digests;  // of the roots
@@ -73,8 +74,17 @@ int ChooseH2(SSL*, const unsigned char** out, unsigned char* length, const unsig
   return SSL_TLSEXT_ERR_OK;
 }
 
+// X25519MLKEM768 first. A client sends the key share of the second group as well, so that a server without ML-KEM costs no further
+// round trip. A slash ends a set of equal groups: a server that asks takes the first set that the client supports at all, and asks
+// with a HelloRetryRequest when there is no key share of it. ztunnel's clients are of this kind.
+const char* GroupsOf(Role role, bool ask_for_hybrid) {
+  return role == Role::kServer && ask_for_hybrid ? "X25519MLKEM768/X25519:P-256"
+                                                 : "*X25519MLKEM768:*X25519:P-256";
+}
+
 // TLS 1.3, and nothing that would let a session outlive a revoked certificate: no tickets, no cache, no early data.
-Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t generation, Role role) {
+Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t generation, Role role,
+                    bool ask_for_hybrid) {
   Context context(SSL_CTX_new(role == Role::kServer ? TLS_server_method() : TLS_client_method()));
   SSL_CTX* raw = context.get();
   if (!raw) return nullptr;
@@ -90,11 +100,10 @@ Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t genera
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(raw, 6);
   RememberVerifiedChains(raw, role, generation);
-  // The key share of the second group is sent as well, so that a peer without ML-KEM costs no further round trip.
   bool ok = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_ciphersuites(raw, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") &&
-            SSL_CTX_set1_groups_list(raw, "*X25519MLKEM768:*X25519:P-256") &&
+            SSL_CTX_set1_groups_list(raw, GroupsOf(role, ask_for_hybrid)) &&
             SSL_CTX_use_certificate(raw, identity.chain[0].get()) == 1;
   SSL_CTX_set1_cert_store(raw, roots);
   ok = ok && SSL_CTX_use_PrivateKey(raw, identity.key.get()) == 1 && SSL_CTX_check_private_key(raw) == 1;
@@ -123,8 +132,9 @@ std::string InstallIdentity(int32_t id, std::string_view chain_pem, const uint8_
   Registry& registry = TheRegistry();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   if (!registry.roots) return "no roots are installed yet";
-  identity.server = MakeContext(identity, registry.roots.get(), registry.generation, Role::kServer);
-  identity.client = MakeContext(identity, registry.roots.get(), registry.generation, Role::kClient);
+  identity.server = MakeContext(identity, registry.roots.get(), registry.generation, Role::kServer,
+                                registry.ask_for_hybrid);
+  identity.client = MakeContext(identity, registry.roots.get(), registry.generation, Role::kClient, false);
   if (!identity.server || !identity.client) return Reason("the certificate and key make no TLS context");
   registry.identities[id] = std::move(identity);
   return "";
@@ -145,8 +155,9 @@ std::string InstallRoots(std::string_view pem) {
   const std::lock_guard<std::mutex> lock(registry.mutex);
   std::unordered_map<int32_t, std::pair<Context, Context>> renewed;
   for (const auto& [id, identity] : registry.identities) {
-    Context server = MakeContext(identity, store.get(), registry.generation + 1, Role::kServer);
-    Context client = MakeContext(identity, store.get(), registry.generation + 1, Role::kClient);
+    Context server =
+        MakeContext(identity, store.get(), registry.generation + 1, Role::kServer, registry.ask_for_hybrid);
+    Context client = MakeContext(identity, store.get(), registry.generation + 1, Role::kClient, false);
     if (!server || !client) return Reason("an identity cannot be used with the new roots");
     renewed[id] = {std::move(server), std::move(client)};
   }
@@ -158,6 +169,12 @@ std::string InstallRoots(std::string_view pem) {
   registry.digests = std::move(digests);
   registry.generation++;
   return "";
+}
+
+void AskForHybrid(bool ask) {
+  Registry& registry = TheRegistry();
+  const std::lock_guard<std::mutex> lock(registry.mutex);
+  registry.ask_for_hybrid = ask;
 }
 
 void DropIdentity(int32_t id) {

@@ -24,6 +24,9 @@ std::string InstallIdentity(int32_t identity, std::string_view chain_pem, const 
                             size_t length);
 std::string InstallRoots(std::string_view pem);
 void DropIdentity(int32_t identity);
+// Whether a client that offers X25519MLKEM768 without a key share is asked for it (HelloRetryRequest, RFC 8446 4.1.4), which costs it
+// a round trip. For contexts that are made afterwards; true at first.
+void AskForHybrid(bool ask);
 
 // Whether the peer of a finished handshake would be verified now. `verified` is what KeepVerifiedChain gave; it is renewed when the
 // root in it is no longer installed and another chain leads to a root that is. `role` is ours.
