@@ -158,9 +158,11 @@ export type StatusView = {
     readonly from: string;
     /**
      * "synced": what is written is what runs. "rejected": the last good configuration runs. "waiting": nothing was read yet.
+     * "held": what is written may take protection away and may be half of a file that is being written; what was accepted before
+     * runs until the file has been still for 3 s, or is put into place by rename.
      * "partial": objects that are wrong are closed, or run as they were before; all others are what runs.
      */
-    readonly state: "synced" | "rejected" | "waiting" | "partial";
+    readonly state: "synced" | "rejected" | "held" | "waiting" | "partial";
     /** What runs came from the last good copy on disk. */
     readonly fromLastGood: boolean;
     readonly appliedAt: string;

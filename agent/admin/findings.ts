@@ -67,9 +67,10 @@ function configuration(source: AdminSource): readonly Finding[] {
   }
   if (problems.length === 0) return [ok("ORL4001", `configuration ${from} is what runs`), ...notHonoured];
   const running = fromLastGood ? "; the last good copy runs" : "";
+  const report = state === "held" ? warn : fail;
   const wrong = problems
     .map(problemView)
-    .map(({ code, at, what, why, fix }) => fail(code, `${at}: ${what}${running}`, why, fix));
+    .map(({ code, at, what, why, fix }) => report(code, `${at}: ${what}${running}`, why, fix));
   return [...wrong, ...notHonoured];
 }
 

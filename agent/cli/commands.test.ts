@@ -156,7 +156,7 @@ test("exit statuses: 0 1 64 65 69 77 79", async (t) => {
   assert.match(err, /^orlop: .* ORL6002\n {2}why: .*\n {2}do: {2}.*\n$/);
 });
 
-test("status: a rejected configuration shows its errors and exits 79", async (t) => {
+test("status: a configuration that is rejected or held shows why and exits 79", async (t) => {
   const problem = {
     code: "ORL4102",
     from: { file: "mesh.yaml", line: 3, column: 5 },
@@ -182,6 +182,15 @@ test("status: a rejected configuration shows its errors and exits 79", async (t)
     out,
     /^mesh\.yaml:3:5: unknown field portz {2}ORL4102\n {2}why: nobody reads it\n {2}do: {2}write ports$/m,
   );
+  const held = await fakeAgent(t, {
+    configuration: () => ({ ...configuration, state: "held", problems: [{ ...problem, code: "ORL4108" }] }),
+  });
+  const waits = await held.run("status");
+  assert.equal(waits.exit, 79);
+  assert.match(waits.out, /^mesh\.yaml:3:5: unknown field portz {2}ORL4108$/m);
+  assert.match(waits.out, /^what was accepted before runs until then$/m);
+  const checked = await held.run("check");
+  assert.match(checked.out, /warn {2}mesh\.yaml:3:5: unknown field portz +ORL4108/);
 });
 
 test("colour: only for a terminal, and never against the user's word; the words stay", async (t) => {

@@ -111,7 +111,7 @@ export function wantsColor(wish: ColorWish, env: CliEnv): boolean {
 }
 
 const good = new Set(["ok", "allow", "ALLOW", "ready", "captured", "synced", "enforce", "yes"]);
-const fair = new Set(["warn", "pending", "waiting", "dry-run", "PERMISSIVE", "none"]);
+const fair = new Set(["warn", "pending", "waiting", "held", "dry-run", "PERMISSIVE", "none"]);
 const bad = new Set(["FAIL", "deny", "DENY", "failed", "rejected", "partial", "expired", "no"]);
 
 export function painter(colored: boolean): Paint {

@@ -19,6 +19,7 @@ export async function status(context: Context): Promise<Exit> {
       );
     }
     if (view.source.state === "rejected") context.print("\nwhat was accepted before runs on\n");
+    if (view.source.state === "held") context.print("\nwhat was accepted before runs until then\n");
     const { notHonoured, fromLastGood } = view.source;
     if (fromLastGood) context.print("note: the configuration that runs was read from the last good copy on disk\n");
     if (notHonoured.length > 0)
@@ -27,7 +28,6 @@ export async function status(context: Context): Promise<Exit> {
     if (!view.keeper.connected) context.print(`\nkeeper: ${printable(view.keeper.message || "not connected")}\n`);
     for (const note of view.notes) context.print(`note: ${printable(note)}\n`);
   }
-  return view.source.state === "rejected" || view.source.state === "partial" || !view.keeper.connected
-    ? exits.findings
-    : exits.ok;
+  const inForce = view.source.state === "synced" || view.source.state === "waiting";
+  return inForce && view.keeper.connected ? exits.ok : exits.findings;
 }

@@ -23,8 +23,8 @@ export function digestOf(text: string): string {
 }
 
 /**
- * @param textOf the text of this digest; undefined: it is no longer to be had, and what was saved before stays.
- * @throws the file system's errors; the configuration in force is not touched by them.
+ * @param textOf the text of this digest; undefined: it is no longer to be had.
+ * @throws the file system's errors, and when a text is no longer to be had; the configuration in force is not touched by them.
  */
 export async function saveLastGood(
   path: string,
@@ -39,13 +39,18 @@ export async function saveLastGood(
     const name = `${entry.digest}.yaml`;
     if (!old.has(name) && !wanted.has(name)) {
       const text = textOf(entry);
-      if (text === undefined) return;
+      if (text === undefined) throw new Error(`${entry.file} says something else by now`);
       await write(join(folder, name), text);
     }
     wanted.add(name);
   }
   await write(path, JSON.stringify({ version: VERSION, ...index }));
   for (const name of old) if (!wanted.has(name)) await rm(join(folder, name), { force: true, recursive: true });
+}
+
+/** Which files were saved. undefined: there is no copy, or what is there is not what was saved. */
+export async function lastGoodDigests(path: string): Promise<readonly FileDigest[] | undefined> {
+  return decode(await readBounded(path))?.files;
 }
 
 /** undefined: there is none, or what is there is not what was saved. */

@@ -12,6 +12,7 @@ export const sourceFamilies = {
   },
 } as const satisfies Record<string, MetricFamily>;
 
-export function sourceMetrics({ problems }: Pick<SourceStatus, "problems">): readonly Metric[] {
-  return [{ family: sourceFamilies.errors, samples: [{ labels: {}, value: problems.length }] }];
+export function sourceMetrics({ state, problems }: Pick<SourceStatus, "state" | "problems">): readonly Metric[] {
+  // What waits until its file is still is no mistake.
+  return [{ family: sourceFamilies.errors, samples: [{ labels: {}, value: state === "held" ? 0 : problems.length }] }];
 }

@@ -14,16 +14,17 @@ export type SourceStatus = {
   readonly acceptance: Acceptance;
   /**
    * "waiting": nothing was ever accepted, so nothing may be assumed. "synced": what is written is what runs.
-   * "rejected": what is written is wrong; what was accepted before runs on. "partial": some objects are wrong, and in force in their
+   * "rejected": what is written is wrong; what was accepted before runs on. "held": what is written may take protection away, and
+   * somebody may still be writing it; what was accepted before runs on until the file has been still for some seconds. "partial": some objects are wrong, and in force in their
    * closed form or as they were before (docs/policy.md); all others are what runs.
    */
-  readonly state: "waiting" | "synced" | "rejected" | "partial";
-  /** What runs was read from the last good copy on disk, because the original was wrong when this process started. */
+  readonly state: "waiting" | "synced" | "rejected" | "held" | "partial";
+  /** What runs was read from the last good copy on disk, since the original was wrong, or held, when this process started. */
   readonly fromLastGood: boolean;
   /** RFC 3339 of the last accepted configuration; empty before. For the last good copy: when that was accepted. */
   readonly appliedAt: string;
   readonly objects: number;
-  /** Why it was rejected, or what is wrong with single objects, until mended. */
+  /** Why it was rejected or is held, or what is wrong with single objects, until mended. */
   readonly problems: readonly Problem[];
   /** What is known but not honoured, in the configuration that runs. */
   readonly findings: readonly Problem[];

@@ -214,8 +214,11 @@ function fileSource(config: AgentConfig, log: Log): StaticFileSource {
     {
       wallMs: Date.now,
       changed: ({ state, problems }) => {
-        if (state !== "rejected") return;
-        log.room("control").error("configuration rejected; what ran before runs on", { problems: [...problems] });
+        const room = log.room("control");
+        if (state === "rejected")
+          room.error("configuration rejected; what ran before runs on", { problems: [...problems] });
+        if (state === "held")
+          room.warn("configuration held until its file is still; what ran before runs on", { problems: [...problems] });
       },
       warn: (message) => log.room("control").warn(message),
     },

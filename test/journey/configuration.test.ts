@@ -1,5 +1,6 @@
 // The mesh file changes while traffic runs: a good change is applied, a bad change changes nothing and is reported.
 import assert from "node:assert/strict";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
 import { until, view } from "../../demo/mesh-run.ts";
@@ -16,7 +17,7 @@ after(() => journey?.close());
 const text = (change: Partial<MeshState> = {}): string => meshText(journey.cluster, { ...initialState, ...change });
 const toVault = () => call(journey.cluster.pod("web"), { host: journey.cluster.pod("vault").ip4, port: ECHO });
 
-async function settled(state: "synced" | "rejected"): Promise<void> {
+async function settled(state: "synced" | "rejected" | "held"): Promise<void> {
   for (const node of journey.cluster.nodes) {
     await until(`${node.name} ${state}`, 10_000, async () => {
       const status = await view(node, "status");
@@ -78,5 +79,46 @@ describe("the mesh file", () => {
     journey.cluster.writeMesh(text());
     await until("web allowed again", 10_000, async () => ((await toVault()).reply ? true : undefined));
     await bystander.finish();
+  });
+
+  test("a writer in place that pauses before a policy opens nothing, is told meanwhile, and what it ends with counts", async () => {
+    const vault = { host: journey.cluster.pod("vault").ip4, port: ECHO };
+    const plaintext = async (): Promise<unknown> => (await call(journey.cluster.outside, vault)).reply;
+    for (const policy of ["PeerAuthentication", "AuthorizationPolicy"]) {
+      const [half = "", ...rest] = text().split(new RegExp(`(?=---\napiVersion: \\S+\nkind: ${policy})`));
+      const file = openSync(journey.cluster.meshFile, "w");
+      try {
+        writeSync(file, half);
+        await settled("held");
+        const { source } = await view(journey.cluster.node("node-b"), "status");
+        assert.ok(source.errors.every(({ code }) => code === "ORL4108"));
+        assert.match(source.errors.map(({ what }) => what).join(), new RegExp(`${policy} demo/\\S+ is gone`));
+        assert.equal(await plaintext(), undefined);
+        assert.equal((await call(journey.cluster.pod("batch"), vault)).reply, undefined);
+        writeSync(file, rest.join(""));
+      } finally {
+        closeSync(file);
+      }
+      await settled("synced");
+      assert.equal(await plaintext(), undefined);
+      assert.equal((await toVault()).reply?.pod, "vault");
+    }
+  });
+
+  test("written in place without its STRICT and left so, the file counts", async () => {
+    const vault = { host: journey.cluster.pod("vault").ip4, port: ECHO };
+    const documents = text().split("---\n");
+    const open = documents.filter((document) => !/name: vault-/.test(document)).join("---\n");
+    const file = openSync(journey.cluster.meshFile, "w");
+    writeSync(file, open);
+    closeSync(file);
+    await settled("held");
+    assert.equal((await call(journey.cluster.outside, vault)).reply, undefined);
+    await settled("synced");
+    await until("plaintext", 10_000, async () =>
+      (await call(journey.cluster.outside, vault)).reply ? true : undefined,
+    );
+    journey.cluster.writeMesh(text());
+    await settled("synced");
   });
 });

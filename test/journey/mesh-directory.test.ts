@@ -1,7 +1,7 @@
 // A mesh of many files in one directory: a change of a file is in force soon, a bad change holds back what changes with it,
 // and a file that goes takes what it said along.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, type MeshState, meshText } from "../../demo/mesh.ts";
@@ -94,6 +94,31 @@ describe("a directory of many files", () => {
     await pinger.dead(10_000);
     put(policyFile, policyText(["web"]));
     await until("web allowed again", 10_000, async () => ((await call(web(), vault())).reply ? true : undefined));
+  });
+
+  test("half of a file that is written in place takes no protection away while its writer pauses", async () => {
+    const whole = policyText(["web"]);
+    const strict = demoFiles().get("PeerAuthentication-vault-strict.yaml") ?? "";
+    put(policyFile, `${strict.replace("vault-strict", "again-strict")}---\n${whole}`);
+    await until("two objects in one file", 10_000, async () =>
+      (await source()).objects === OTHERS * 10 + demoFiles().size ? true : undefined,
+    );
+    const file = openSync(path.join(folder, policyFile), "w");
+    try {
+      writeSync(file, strict.replace("vault-strict", "again-strict"));
+      await until("held", 10_000, async () => ((await source()).state === "held" ? true : undefined));
+      assert.deepEqual(
+        (await source()).errors.map(({ code, what }) => `${code} ${what}`),
+        ["ORL4108 AuthorizationPolicy demo/vault-callers is gone"],
+      );
+      assert.equal((await call(cluster.pod("batch"), vault())).reply, undefined);
+      writeSync(file, `---\n${whole}`);
+    } finally {
+      closeSync(file);
+    }
+    await until("synced", 10_000, async () => ((await source()).state === "synced" ? true : undefined));
+    assert.equal((await call(cluster.pod("batch"), vault())).reply, undefined);
+    assert.equal((await call(web(), vault())).reply?.pod, "vault");
   });
 
   test("a file that goes takes its policy along", async () => {

@@ -6,6 +6,7 @@ import { fullName } from "../../mesh/full-name.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { isInMesh } from "../../mesh/names.ts";
 import { Claims } from "../../mesh/ownership.ts";
+import type { AuthorizationPolicy } from "../../mesh/policies.ts";
 import type { Service } from "../../mesh/service.ts";
 import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -14,7 +15,17 @@ import { type Acceptance, ConfigError, MAX_PROBLEMS, type Problem, Report, wrong
 import { memberOrNot } from "./workload.ts";
 
 export type Upsert = Extract<MeshUpdate, { readonly op: "upsert" }>;
+/** What is in force of an object before a swap and after it; undefined: nothing. */
+export type Replacement = { readonly before: Upsert | undefined; readonly after: Upsert | undefined };
 export type Swap = { readonly gone: readonly ParsedObject[]; readonly come: readonly ParsedObject[] };
+
+/** Objects by id; problems and findings by id or claim. */
+type Swapped = {
+  readonly before: ReadonlyMap<string, Upsert | undefined>;
+  readonly after: ReadonlyMap<string, Upsert | undefined>;
+  readonly problems: ReadonlyMap<string, readonly Problem[]>;
+  readonly findings: ReadonlyMap<string, readonly Problem[]>;
+};
 
 export class Assembly {
   readonly #settings: NodeSettings;
@@ -55,7 +66,30 @@ export class Assembly {
    * @param known what is wrong with the documents themselves, to be reported with the rest; only for acceptance "all".
    * @throws ConfigError with all that is wrong, for acceptance "all"; then nothing has changed.
    */
-  swap({ gone, come }: Swap, known: readonly Problem[] = []): readonly MeshUpdate[] {
+  swap(swap: Swap, known: readonly Problem[] = []): readonly MeshUpdate[] {
+    const { before, after, problems, findings } = this.#swapped(swap, known);
+    keepFilled(this.#findings, findings);
+    keepFilled(this.#problems, problems);
+    return this.#difference(before, after);
+  }
+
+  /** What the swap would replace; nothing changes. @throws ConfigError as `swap` does */
+  preview(swap: Swap): readonly Replacement[] {
+    const { before, after } = this.#swapped(swap, []);
+    this.#take(swap.come, swap.gone);
+    return [...after].map(([id, now]) => ({ before: before.get(id), after: now }));
+  }
+
+  /** The AuthorizationPolicies in force. */
+  *authorizationPolicies(): Iterable<AuthorizationPolicy> {
+    for (const { id, kind } of this.#byId.values()) {
+      if (kind !== "AuthorizationPolicy" && kind !== "TargetedPolicy") continue;
+      const inForce = this.#inForce(id, new Report(this.#acceptance));
+      if (inForce?.kind === "authorization-policy") yield inForce.value;
+    }
+  }
+
+  #swapped({ gone, come }: Swap, known: readonly Problem[]): Swapped {
     const touched = this.#touched(gone, come);
     const before = new Map([...touched].map((id) => [id, this.#inForce(id, new Report())]));
     this.#take(gone, come);
@@ -75,9 +109,7 @@ export class Assembly {
         throw new ConfigError([...known, ...found.slice(0, MAX_PROBLEMS)]);
       }
     }
-    keepFilled(this.#findings, findings);
-    keepFilled(this.#problems, problems);
-    return this.#difference(before, after);
+    return { before, after, problems, findings };
   }
 
   /** Ids of all that may come out otherwise. */

@@ -20,7 +20,8 @@ export type ProblemCode =
   | "ORL4104" // a value outside what the field may hold
   | "ORL4105" // fields or objects that contradict each other
   | "ORL4106" // known, but not honoured yet
-  | "ORL4107"; // the file cannot be read
+  | "ORL4107" // the file cannot be read
+  | "ORL4108"; // a draft that may take protection away waits until its file is still
 
 /** One line each: what is wrong, why it matters, what to do about it. */
 export type Problem = {

@@ -21,6 +21,8 @@ export type MeshFile = {
   readonly bytes: number;
   /** Of the whole text. */
   readonly digest: string;
+  /** Its last line has no end: perhaps only half of it is written. */
+  readonly torn: boolean;
   readonly documents: readonly Document[];
   readonly problems: readonly Problem[];
 };
@@ -59,7 +61,8 @@ export function* readingFile(
     if (!(error instanceof ConfigError)) throw error;
     problems.push(...error.problems);
   }
-  return { stamp, bytes, digest: digestOf(text), documents, problems };
+  const torn = text !== "" && !text.endsWith("\n");
+  return { stamp, bytes, digest: digestOf(text), torn, documents, problems };
 }
 
 /** Pieces that are no longer said, and those that are now. */

@@ -1,34 +1,58 @@
 // main thread · all files of the mesh: those in force, and drafts of those that have changed since. A look costs the files it was asked
-// about; taking the drafts over costs what is different in them.
-import { join } from "node:path";
+// about; taking the drafts over costs what is different in them. Drafts that may take protection away wait until their files are still.
+import { basename, dirname, join } from "node:path";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { Lean } from "../../mesh/thread-view.ts";
-import { Assembly } from "../kinds/assembly.ts";
+import { Assembly, type Swap } from "../kinds/assembly.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { digestOf, type FileDigest } from "../last-good.ts";
+import { weakenings } from "../weakens.ts";
+import { type Draft, heldProblems, wasPutWhole } from "./draft.ts";
 import { type MeshFile, objectsBetween, readingFile } from "./mesh-file.ts";
-import { checkTotal, type FileState, type FileText, locate, nothing, readText, stateOf, unreadable } from "./read.ts";
+import {
+  checkTotal,
+  type FileState,
+  type FileText,
+  isMeshFile,
+  locate,
+  nothing,
+  readText,
+  stateOf,
+  unreadable,
+} from "./read.ts";
+import { Turns } from "./turns.ts";
 import type { Hints } from "./watch.ts";
-
-/** Reading gives the loop back after this long, so that heartbeats go on, ms. */
-const TURN_MS = 20;
 
 export type MeshFilesOptions = {
   readonly path: string;
   readonly settings: NodeSettings;
   /** A file that is not put into place by rename counts when nobody has written to it for so long, ms. */
   readonly quietMs: number;
+  /** What may take protection away counts when its file has been still for so long, or was put into place by rename, ms. */
+  readonly stillMs: number;
   readonly wallMs: () => number;
 };
+
+/** Every draft was taken over, or none of them yet. */
+export type Taking =
+  | { readonly taken: true; readonly updates: readonly MeshUpdate[] }
+  /** The files `names` are to be looked at again after `afterMs`: unless they have changed, the drafts are taken over then. */
+  | {
+      readonly taken: false;
+      readonly held: readonly Problem[];
+      readonly names: readonly string[];
+      readonly afterMs: number;
+    };
 
 export class MeshFiles {
   readonly #options: MeshFilesOptions;
   readonly #assembly: Assembly;
   readonly #reader: { readonly settings: NodeSettings; readonly lean: Lean };
   readonly #inForce = new Map<string, MeshFile>();
-  /** What a file says that is not in force yet; null: it is gone. */
-  readonly #drafts = new Map<string, MeshFile | null>();
+  readonly #drafts = new Map<string, Draft>();
+  /** Texts in force that the copy on disk lacks, of files that changed after the start: by now they may say something else. */
+  readonly #unkept = new Map<string, { readonly digest: string; readonly text: string }>();
   readonly #missingSinceMs = new Map<string, number>();
   readonly #findings = new Map<string, readonly Problem[]>();
   /** Why the files could not be listed. */
@@ -62,6 +86,24 @@ export class MeshFiles {
     return [...this.#inForce].map(([file, { digest }]) => ({ file, digest }));
   }
 
+  /** Whether the drafts say what files of these digests say, and no other file was in force. */
+  saysAs(files: readonly FileDigest[]): boolean {
+    const said = new Map(files.map(({ file, digest }) => [file, digest]));
+    const drafts = [...this.#drafts];
+    return drafts.length === said.size && drafts.every(([file, draft]) => draft.file?.digest === said.get(file));
+  }
+
+  /** Whether the file lies where the mesh is read from. */
+  isHere(file: string): boolean {
+    const { folder, names, whole } = locate(this.#options.path);
+    return dirname(file) === folder && (whole ? isMeshFile(basename(file)) : names().includes(basename(file)));
+  }
+
+  /** What is wrong with the drafts, each by itself. */
+  get problems(): readonly Problem[] {
+    return [...this.#unlisted, ...this.#sorted().flatMap(([, draft]) => draft.file?.problems ?? [])];
+  }
+
   /** Reads what has changed. The names that are still being written to: they are to be looked at again. */
   async look(hints: Hints, signal: AbortSignal): Promise<ReadonlySet<string>> {
     const again = new Set<string>();
@@ -69,17 +111,13 @@ export class MeshFiles {
     const { folder, names, whole } = locate(this.#options.path);
     let bytes = 0;
     try {
-      const listed = hints.all ? this.#withKnown(names(), folder) : hints.names;
-      for (const name of listed) {
-        const file = join(folder, name);
+      const listed = hints.all ? this.#withKnown(names(), folder) : [...hints.names].map((name) => join(folder, name));
+      for (const file of listed) {
         const state = this.#stateOf(file);
         bytes += state?.bytes ?? 0;
         checkTotal(folder, bytes);
-        const ready =
-          state === undefined
-            ? this.#missing(file, whole)
-            : await this.#read(file, state, hints.whole.has(name), turns);
-        if (!ready) again.add(name);
+        const ready = state === undefined ? this.#missing(file, whole) : await this.#read(file, state, hints, turns);
+        if (!ready) again.add(basename(file));
         await turns.mayPass();
       }
       if (hints.all) this.#unlisted = [];
@@ -91,26 +129,28 @@ export class MeshFiles {
   }
 
   /** Takes every draft over, or none. @throws ConfigError */
-  accept(): readonly MeshUpdate[] {
-    const drafts = [...this.#drafts].sort(([a], [b]) => (a < b ? -1 : 1));
-    const problems = [...this.#unlisted, ...drafts.flatMap(([, draft]) => draft?.problems ?? [])];
+  accept(): Taking {
+    const drafts = this.#sorted();
+    const { problems } = this;
     if (problems.length > 0) throw new ConfigError(problems.slice(0, 100));
-    if (!this.known && drafts.every(([, draft]) => draft === null || draft.documents.length === 0))
+    if (!this.known && drafts.every(([, { file }]) => file === null || file.documents.length === 0))
       throw nothing(drafts[0]?.[0] ?? this.#options.path);
-    const parts = drafts.map(([file, draft]) => objectsBetween(this.#inForce.get(file), draft ?? undefined));
-    const updates = this.#assembly.swap({
-      gone: parts.flatMap(({ gone }) => gone),
-      come: parts.flatMap(({ come }) => come),
-    });
+    const parts = drafts.map(([file, draft]) => objectsBetween(this.#inForce.get(file), draft.file ?? undefined));
+    const swap = { gone: parts.flatMap(({ gone }) => gone), come: parts.flatMap(({ come }) => come) };
+    const held = this.#held(drafts, swap);
+    if (held !== undefined) return held;
+    const updates = this.#assembly.swap(swap);
     for (const [file, draft] of drafts) {
-      const findings = draft?.documents.flatMap((document) => document.findings) ?? [];
-      if (draft === null) this.#inForce.delete(file);
-      else this.#inForce.set(file, draft);
+      const findings = draft.file?.documents.flatMap((document) => document.findings) ?? [];
+      if (draft.file === null) this.#inForce.delete(file);
+      else this.#inForce.set(file, draft.file);
+      if (draft.text === undefined) this.#unkept.delete(file);
+      else this.#unkept.set(file, { digest: draft.file?.digest ?? "", text: draft.text });
       if (findings.length === 0) this.#findings.delete(file);
       else this.#findings.set(file, findings);
     }
     this.#drafts.clear();
-    return updates;
+    return { taken: true, updates };
   }
 
   /** Takes these texts over instead of what is at the path, which stays a draft. Before anything else. @throws ConfigError */
@@ -122,18 +162,26 @@ export class MeshFiles {
     try {
       for (const { file, text } of texts) {
         const read = { file, text, stamp: "", bytes: text.length };
-        this.#drafts.set(file, await turns.through(readingFile(read, undefined, this.#reader)));
+        const like = drafts.get(file)?.file ?? undefined;
+        this.#drafts.set(file, {
+          file: await turns.through(readingFile(read, like, this.#reader)),
+          whole: true,
+          sinceMs: 0,
+        });
       }
-      return this.accept();
+      const taking = this.accept();
+      return taking.taken ? taking.updates : [];
     } finally {
       this.#drafts.clear();
-      for (const [file, draft] of drafts) this.#drafts.set(file, draft);
+      for (const [file, draft] of drafts) this.#keep(file, draft);
       this.#unlisted = unlisted;
     }
   }
 
-  /** Of a file in force, as long as it says what is in force. */
+  /** Of a file in force; undefined: it says something else by now. */
   textOf({ file, digest }: FileDigest): string | undefined {
+    const unkept = this.#unkept.get(file);
+    if (unkept?.digest === digest) return unkept.text;
     try {
       const { text } = readText(file);
       return digestOf(text) === digest ? text : undefined;
@@ -143,10 +191,46 @@ export class MeshFiles {
     }
   }
 
-  /** Also those that are in force and no longer there. */
+  /** The copy on disk has these. */
+  kept(files: readonly FileDigest[]): void {
+    for (const { file, digest } of files) if (this.#unkept.get(file)?.digest === digest) this.#unkept.delete(file);
+  }
+
+  #sorted(): readonly (readonly [string, Draft])[] {
+    return [...this.#drafts].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  /** undefined: nobody can still be writing to a draft, or the drafts together only add and tighten. @throws ConfigError */
+  #held(drafts: readonly (readonly [string, Draft])[], swap: Swap): Taking | undefined {
+    const { stillMs, settings } = this.#options;
+    const leftMs = ({ whole, sinceMs }: Draft): number => (whole ? 0 : sinceMs + stillMs - performance.now());
+    const moving = drafts.filter(([, draft]) => leftMs(draft) > 0);
+    if (!this.known || moving.length === 0) return undefined;
+    const before = {
+      rootNamespace: settings.rootNamespace,
+      authorizationPolicies: () => this.#assembly.authorizationPolicies(),
+    };
+    const found = weakenings(before, this.#assembly.preview(swap));
+    const torn = moving.filter(([, { file }]) => file?.torn === true).map(([file]) => file);
+    if (found.length + torn.length === 0) return undefined;
+    return {
+      taken: false,
+      held: heldProblems(found, torn, stillMs),
+      names: moving.map(([file]) => basename(file)),
+      afterMs: Math.max(1, ...moving.map(([, draft]) => leftMs(draft))),
+    };
+  }
+
+  /** Also those that are in force and no longer there. What was in force from another path is not there any more. */
   #withKnown(names: readonly string[], folder: string): ReadonlySet<string> {
-    const known = [...this.#inForce.keys(), ...this.#drafts.keys()];
-    return new Set([...names, ...known.map((file) => file.slice(folder === "/" ? 1 : folder.length + 1))]);
+    const listed = new Set(names.map((name) => join(folder, name)));
+    for (const file of [...this.#inForce.keys(), ...this.#drafts.keys()]) {
+      if (listed.has(file)) continue;
+      if (this.isHere(file)) listed.add(file);
+      else if (this.#inForce.has(file)) this.#drafts.set(file, { file: null, whole: true, sinceMs: 0 });
+      else this.#drafts.delete(file);
+    }
+    return listed;
   }
 
   /** undefined: it is not there. What cannot be read is a draft with that problem. */
@@ -155,8 +239,8 @@ export class MeshFiles {
       return stateOf(file);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      this.#drafts.set(file, broken("", error.problems));
-      return { stamp: "", bytes: 0, changedMs: 0 };
+      this.#keep(file, { file: broken("", error.problems), whole: false, sinceMs: performance.now() });
+      return { stamp: "", bytes: 0, changedMs: 0, renamedSince: false };
     }
   }
 
@@ -166,79 +250,72 @@ export class MeshFiles {
       this.#drafts.delete(file);
       return true;
     }
-    const now = this.#options.wallMs();
-    const since = this.#missingSinceMs.get(file) ?? now;
-    this.#missingSinceMs.set(file, since);
-    if (now - since < this.#options.quietMs) return false;
-    this.#drafts.set(file, whole ? null : broken("", unreadable(file, "there is no such file").problems));
+    const now = performance.now();
+    const sinceMs = this.#missingSinceMs.get(file) ?? now;
+    this.#missingSinceMs.set(file, sinceMs);
+    if (now - sinceMs < this.#options.quietMs) return false;
+    const gone = whole ? null : broken("", unreadable(file, "there is no such file").problems);
+    this.#drafts.set(file, { file: gone, whole: false, sinceMs });
     return true;
   }
 
   /** False: somebody may still be writing. */
-  async #read(file: string, state: FileState, inPlace: boolean, turns: Turns): Promise<boolean> {
+  async #read(file: string, state: FileState, hints: Hints, turns: Turns): Promise<boolean> {
     this.#missingSinceMs.delete(file);
+    const name = basename(file);
     const before = this.#inForce.get(file);
-    const known = this.#drafts.get(file) ?? before;
+    const draft = this.#drafts.get(file);
+    const known = draft === undefined ? before : (draft.file ?? before);
     if (known?.stamp === state.stamp) {
       // A draft of its being gone, taken back.
-      if (this.#drafts.get(file) === null) this.#drafts.delete(file);
+      if (draft?.file === null) this.#drafts.delete(file);
+      // It was written to after it had been put into place.
+      else if (draft?.whole === true && hints.names.has(name) && !hints.whole.has(name))
+        this.#drafts.set(file, { ...draft, whole: false, sinceMs: performance.now() });
       return true;
     }
     // Half of a file that is written in place may be valid, with the policies of its other half missing.
     const quietMs = this.#options.wallMs() - state.changedMs;
-    if (!inPlace && quietMs >= 0 && quietMs < this.#options.quietMs) return false;
-    const draft = await this.#draftOf(file, before, turns);
-    if (draft === undefined) return false;
-    if (before === undefined || draft.digest !== before.digest) this.#drafts.set(file, draft);
-    else {
-      this.#inForce.set(file, { ...before, stamp: draft.stamp });
-      this.#drafts.delete(file);
-    }
+    if (!hints.whole.has(name) && quietMs >= 0 && quietMs < this.#options.quietMs) return false;
+    const whole = wasPutWhole(file, state, hints);
+    const read = await this.#fileOf(file, before, turns);
+    if (read === undefined) return false;
+    this.#keep(file, { ...read, whole, sinceMs: performance.now() });
     return true;
   }
 
+  /** As a draft, unless it says what is in force. */
+  #keep(file: string, draft: Draft): void {
+    const before = this.#inForce.get(file);
+    if (before === undefined || draft.file === null || draft.file.digest !== before.digest)
+      this.#drafts.set(file, draft);
+    else {
+      this.#inForce.set(file, { ...before, stamp: draft.file.stamp });
+      this.#drafts.delete(file);
+    }
+  }
+
   /** undefined: it changed while it was read. */
-  async #draftOf(file: string, before: MeshFile | undefined, turns: Turns): Promise<MeshFile | undefined> {
+  async #fileOf(
+    file: string,
+    before: MeshFile | undefined,
+    turns: Turns,
+  ): Promise<Pick<Draft, "file" | "text"> | undefined> {
     try {
       const { text, state } = readText(file);
       const { stamp, bytes } = state;
       if (stamp !== stateOf(file)?.stamp) return undefined;
-      const draft = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#reader));
-      const emptied = draft.documents.length === 0 && draft.problems.length === 0 && before !== undefined;
-      return emptied ? broken(stamp, nothing(file).problems) : draft;
+      const read = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#reader));
+      const emptied = read.documents.length === 0 && read.problems.length === 0 && before !== undefined;
+      if (emptied) return { file: broken(stamp, nothing(file).problems) };
+      return this.known ? { file: read, text } : { file: read };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      return broken("", error.problems);
+      return { file: broken("", error.problems) };
     }
   }
 }
 
 function broken(stamp: string, problems: readonly Problem[]): MeshFile {
-  return { stamp, bytes: 0, digest: "", documents: [], problems };
-}
-
-/** Gives the loop back when this work has had it for long enough. */
-class Turns {
-  readonly #signal: AbortSignal;
-  #since = performance.now();
-
-  constructor(signal: AbortSignal) {
-    this.#signal = signal;
-  }
-
-  async through<T>(steps: Generator<void, T>): Promise<T> {
-    for (;;) {
-      const step = steps.next();
-      if (step.done) return step.value;
-      await this.mayPass();
-    }
-  }
-
-  /** Resolves at once, or after everything else that waits; rejects when the signal was aborted meanwhile. */
-  async mayPass(): Promise<void> {
-    if (performance.now() - this.#since < TURN_MS) return;
-    await new Promise((resolve) => setImmediate(resolve));
-    this.#signal.throwIfAborted();
-    this.#since = performance.now();
-  }
+  return { stamp, bytes: 0, digest: "", torn: false, documents: [], problems };
 }

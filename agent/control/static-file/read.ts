@@ -9,7 +9,16 @@ import { MAX_FILE_BYTES, parseYaml } from "./parse.ts";
 
 export type FileText = { readonly file: string; readonly text: string };
 /** `stamp` differs whenever the content may; `changedMs` since the epoch. */
-export type FileState = { readonly stamp: string; readonly bytes: number; readonly changedMs: number };
+export type FileState = {
+  readonly stamp: string;
+  readonly bytes: number;
+  readonly changedMs: number;
+  /**
+   * Its name, owner or mode changed after its content did. Writing changes both times alike, and so no file that somebody writes
+   * to in place shows it at the time of a write.
+   */
+  readonly renamedSince: boolean;
+};
 
 const MAX_FILES = 20_000;
 const MAX_FOLDER_BYTES = 256 * 1024 * 1024;
@@ -54,6 +63,7 @@ function toState(file: string, found: BigIntStats): FileState {
     stamp: `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`,
     bytes: Number(size),
     changedMs: Number(mtimeNs) / 1e6,
+    renamedSince: mtimeNs < ctimeNs,
   };
 }
 

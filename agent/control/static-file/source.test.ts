@@ -2,8 +2,11 @@
 import assert from "node:assert/strict";
 import {
   chmodSync,
+  closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -11,6 +14,7 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,7 +65,12 @@ function folderOf(t: TestContext): string {
 function run(
   t: TestContext,
   folder: string,
-  options: { readonly path?: string; readonly pollMs?: number; readonly wallMs?: () => number } = {},
+  options: {
+    readonly path?: string;
+    readonly pollMs?: number;
+    readonly stillMs?: number;
+    readonly wallMs?: () => number;
+  } = {},
 ): Running {
   const path = options.path ?? join(folder, "mesh.yaml");
   const lastGoodFile = join(folder, "run", "last-good.json");
@@ -70,8 +79,15 @@ function run(
   const warnings: string[] = [];
   const waiting = new Set<() => void>();
   const source = new StaticFileSource(
-    // Polling is out of the way unless a test is about it.
-    { path, lastGoodFile, settings, debounceMs: 5, pollMs: options.pollMs ?? 3_600_000 },
+    // Polling is out of the way unless a test is about it, and so is what counts by being still.
+    {
+      path,
+      lastGoodFile,
+      settings,
+      debounceMs: 5,
+      stillMs: options.stillMs ?? 3_600_000,
+      pollMs: options.pollMs ?? 3_600_000,
+    },
     {
       wallMs: options.wallMs ?? Date.now,
       warn: (message) => void warnings.push(message),
@@ -196,7 +212,11 @@ test("where nobody is told of changes, they are found by looking", DEADLINE, asy
   }
   // The watch follows the link to the old directory and never hears of the new directory.
   symlinkSync("a", join(folder, "current"));
-  const { until, batches } = run(t, folder, { path: join(folder, "current", "mesh.yaml"), pollMs: 20 });
+  const { until, batches } = run(t, folder, {
+    path: join(folder, "current", "mesh.yaml"),
+    pollMs: 20,
+    stillMs: 50,
+  });
   await until((status) => status.state === "synced");
   symlinkSync("b", join(folder, "next"));
   renameSync(join(folder, "next"), join(folder, "current"));
@@ -309,7 +329,7 @@ test(
   DEADLINE,
   async (t) => {
     const path = manyFiles(t, 20);
-    const { until, batches } = run(t, join(path, ".."), { path });
+    const { until, batches } = run(t, join(path, ".."), { path, stillMs: 50 });
     await until((status) => status.objects === 40);
     swap(join(path, "7.yaml"), `${workload("a7", 7)}---\n${workload("b7", 107, "  healthy: false\n")}`);
     await until(() => batches.length === 2);
@@ -347,34 +367,183 @@ test("a bad file among many holds back what changes meanwhile, until it is mende
   assert.deepEqual(names(batches[1]), ["-c1//Pod/shop/b2", "-c1//Pod/shop/b3", "-c1//Pod/shop/b4"]);
 });
 
+test("what only adds counts at once; it is not read while somebody writes", DEADLINE, async (t) => {
+  const path = manyFiles(t, 2);
+  // The clock does not move: for files that are written in place it is always too early.
+  let now = Date.now() + 3_600_000;
+  const { until, batches } = run(t, join(path, ".."), { path, wallMs: () => now });
+  await until((status) => status.objects === 4);
+  writeFileSync(join(path, "3.yaml"), workload("a3", 3));
+  now = statSync(join(path, "3.yaml")).mtimeMs + 1;
+  for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(batches.length, 1);
+  now += 3_600_000;
+  await until((status) => status.objects === 5);
+  assert.deepEqual(names(batches[1]), ["+a3"]);
+});
+
+const strict = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: all, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+`;
+
 test(
-  "what is put into place whole counts at once; what is written in place waits until nobody writes",
+  "a writer in place that pauses: what its half lacks stays in force, is named meanwhile, and is never gone",
+  DEADLINE,
+  async (t) => {
+    const folder = folderOf(t);
+    const { until, batches, path } = run(t, folder, { path: join(folder, "mesh.yaml") });
+    swap(path, `${workload("a", 1)}---\n${strict}`);
+    await until((status) => status.state === "synced");
+    const writer = openSync(path, "w");
+    writeSync(writer, workload("a", 1));
+    const held = await until((status) => status.state === "held");
+    assert.deepEqual(
+      held.problems.map(({ code, what }) => `${code} ${what}`),
+      ["ORL4108 PeerAuthentication shop/all is gone"],
+    );
+    assert.equal(held.objects, 2);
+    writeSync(writer, `---\n${strict}---\n${workload("b", 2)}`);
+    closeSync(writer);
+    const whole = await until((status) => status.state === "synced");
+    assert.deepEqual([whole.objects, whole.problems], [3, []]);
+    assert.deepEqual(batches.slice(1).map(names), [["+b"]]);
+  },
+);
+
+test("a file that ends within a line is not whole, whatever it says", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const { until, batches, path } = run(t, folder);
+  swap(path, workload("a", 1));
+  await until((status) => status.state === "synced");
+  const more = workload("b", 2, "  serviceAccount: api-reader\n");
+  writeFileSync(path, `${workload("a", 1)}---\n${more.slice(0, -"-reader\n".length)}`);
+  const held = await until((status) => status.state === "held");
+  assert.match(held.problems.map(({ what }) => what).join(), /last line/);
+  writeFileSync(path, `${workload("a", 1)}---\n${more}`);
+  await until((status) => status.state === "synced");
+  assert.deepEqual(batches.slice(1).map(names), [["+b"]]);
+});
+
+test("what was written in place and takes protection away counts when it has been still", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const states: string[] = [];
+  const { until, batches, path, source } = run(t, folder, { stillMs: 100 });
+  swap(path, `${workload("a", 1)}---\n${strict}`);
+  await until((status) => status.state === "synced");
+  writeFileSync(path, workload("a", 1));
+  await until(({ state }) => {
+    states.push(state);
+    return state === "synced" && source.status().objects === 1;
+  });
+  assert.ok(states.includes("held"), states.join());
+  assert.deepEqual(batches.slice(1).map(names), [["-shop/all"]]);
+  // Written back in time, it is as if nothing had been.
+  writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
+  await until((status) => status.objects === 2);
+  const { appliedAt } = source.status();
+  writeFileSync(path, workload("a", 1));
+  await until((status) => status.state === "held");
+  writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
+  const back = await until((status) => status.state === "synced");
+  assert.deepEqual([back.appliedAt, back.objects], [appliedAt, 2]);
+});
+
+test(
+  "what is moved into place counts at once, from another directory too, until it is written to",
   DEADLINE,
   async (t) => {
     const path = manyFiles(t, 3);
-    // The clock does not move: for files that are written in place it is always too early.
-    let now = Date.now() + 3_600_000;
-    const { until, batches, source } = run(t, join(path, ".."), { path, wallMs: () => now });
+    const { until, batches } = run(t, join(path, ".."), { path });
     await until((status) => status.objects === 6);
-    writeFileSync(join(path, "1.yaml"), workload("a1", 1));
-    now = statSync(join(path, "1.yaml")).mtimeMs + 1;
-    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.equal(batches.length, 1);
-    now += 3_600_000;
+    swap(join(path, "1.yaml"), workload("a1", 1));
     await until((status) => status.objects === 5);
-    const old = now;
-    swap(join(path, "2.yaml"), workload("a2", 2));
-    now = statSync(join(path, "2.yaml")).mtimeMs + 1;
+    const elsewhere = join(path, "..", "2.yaml");
+    writeFileSync(elsewhere, workload("a2", 2));
+    // The times of a file have the grain of the kernel's tick.
+    while (Date.now() - statSync(elsewhere).mtimeMs < 20) await new Promise((resolve) => setTimeout(resolve, 5));
+    renameSync(elsewhere, join(path, "2.yaml"));
     await until((status) => status.objects === 4);
     assert.deepEqual(names(batches[2]), ["-c1//Pod/shop/b2"]);
     // Between going and coming of a file that is replaced in two steps nothing is taken for gone.
     rmSync(join(path, "3.yaml"));
-    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.equal(source.status().objects, 4);
-    now = old;
-    await until((status) => status.objects === 2);
+    const gone = await until((status) => status.state === "held");
+    assert.equal(gone.problems.length, 2);
+    writeFileSync(join(path, "3.yaml"), workload("a3", 3));
+    const half = await until((status) => status.problems.length === 1);
+    assert.deepEqual([half.state, half.problems[0]?.what], ["held", "Workload shop/b3 is gone"]);
+    swap(join(path, "3.yaml"), workload("a3", 3));
+    await until((status) => status.objects === 3);
   },
 );
+
+test(
+  "half a file at the start is held against the last good copy; where there is none, it is the mesh",
+  DEADLINE,
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
+    const first = run(t, folder);
+    await first.until((status) => status.state === "synced");
+    await first.stop();
+    writeFileSync(path, workload("a", 1));
+    const again = run(t, folder);
+    const held = await again.until((status) => status.state === "held" && status.problems.length > 0);
+    assert.deepEqual([held.fromLastGood, held.objects, names(again.batches[0])], [true, 2, ["+a", "+all"]]);
+    await again.stop();
+    const still = run(t, folder, { stillMs: 50 });
+    await still.until((status) => status.state === "synced");
+    assert.deepEqual(still.batches.map(names), [["+a", "+all"], ["-shop/all"]]);
+    await still.stop();
+    // What only adds counts at once after a start, too, and another path is another mesh.
+    writeFileSync(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
+    const more = run(t, folder);
+    await more.until((status) => status.state === "synced");
+    assert.deepEqual(more.batches.map(names), [["+a"], ["+b"]]);
+    await more.stop();
+    writeFileSync(join(folder, "other.yaml"), workload("c", 3));
+    const moved = run(t, folder, { path: join(folder, "other.yaml") });
+    await moved.until((status) => status.state === "synced");
+    assert.deepEqual(moved.batches.map(names), [["+c"]]);
+  },
+);
+
+test("a copy that cannot be renewed is not kept: it may lack what protects a pod by now", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const { until, path, lastGoodFile, warnings, stop } = run(t, folder);
+  swap(path, workload("a", 1));
+  await until((status) => status.state === "synced");
+  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  rmSync(join(folder, "run", "last-good"), { recursive: true });
+  writeFileSync(join(folder, "run", "last-good"), "");
+  swap(path, `${workload("a", 1)}---\n${strict}`);
+  await until((status) => status.objects === 2);
+  await stop();
+  assert.match(warnings.join(), /could not be kept/);
+  assert.ok(!existsSync(lastGoodFile));
+});
+
+test("the copy has what was taken over, whatever the file says a moment later", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const { until, path, lastGoodFile, batches, stop } = run(t, folder);
+  for (let host = 1; host <= 20; host++) {
+    swap(path, `${workload("a", host)}---\n${strict}`);
+    await until(() => batches.length === host);
+  }
+  writeFileSync(path, "kind: [");
+  await until((status) => status.state === "rejected");
+  await stop();
+  const again = run(t, folder);
+  await again.until((status) => status.fromLastGood);
+  assert.deepEqual(readdirSync(join(folder, "run", "last-good")).length, 1);
+  assert.match(
+    readFileSync(join(folder, "run", "last-good", readdirSync(join(folder, "run", "last-good"))[0] ?? ""), "utf8"),
+    /10\.0\.0\.20/,
+  );
+  assert.ok(existsSync(lastGoodFile));
+});
 
 test("a mounted ConfigMap of many files is swapped as one", DEADLINE, async (t) => {
   const folder = folderOf(t);

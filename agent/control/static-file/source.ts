@@ -1,10 +1,11 @@
 // main thread · YAML files of a plain machine as a source: watched, applied live. What is read again is what has changed; a bad file
 // changes nothing, holds back what changed with it, and says why until mended.
-import type { MeshUpdate } from "../../mesh/mesh-update.ts";
+import { setImmediate as turn } from "node:timers/promises";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
-import { loadLastGood, saveLastGood } from "../last-good.ts";
+import { lastGoodDigests, loadLastGood } from "../last-good.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
+import { Copy } from "./copy.ts";
 import { MeshFiles } from "./mesh-files.ts";
 import { FolderWatch } from "./watch.ts";
 
@@ -15,6 +16,8 @@ export type StaticFileOptions = {
   readonly settings: NodeSettings;
   /** Writers write in several steps; this much silence ends them, ms. */
   readonly debounceMs?: number;
+  /** A change that may take protection away waits for this much silence, unless its file was put into place by rename, ms. */
+  readonly stillMs?: number;
   /** Also looked at this often, or more seldom where that takes long: some file systems tell nobody, ms. */
   readonly pollMs?: number;
 };
@@ -28,9 +31,6 @@ export type StaticFileDependencies = {
 
 /** Looking at everything from time to time takes at most this share of the time. */
 const POLL_SHARE = 0.01;
-/** The copy for the next start is written again at most this often, ms; its index names every file, so of many more seldom. */
-const KEEP_EVERY_MS = 5_000;
-const KEEP_MS_PER_FILE = 5;
 
 export class StaticFileSource implements ConfigurationSource {
   readonly #options: Required<StaticFileOptions>;
@@ -40,10 +40,10 @@ export class StaticFileSource implements ConfigurationSource {
   #status: Omit<SourceStatus, "findings" | "objects">;
 
   constructor(options: StaticFileOptions, dependencies: StaticFileDependencies) {
-    this.#options = { debounceMs: 50, pollMs: 2_000, ...options };
+    this.#options = { debounceMs: 50, stillMs: 3_000, pollMs: 2_000, ...options };
     this.#dependencies = dependencies;
-    const { path, settings, debounceMs: quietMs, lastGoodFile } = this.#options;
-    this.#files = new MeshFiles({ path, settings, quietMs, wallMs: dependencies.wallMs });
+    const { path, settings, debounceMs: quietMs, stillMs, lastGoodFile } = this.#options;
+    this.#files = new MeshFiles({ path, settings, quietMs, stillMs, wallMs: dependencies.wallMs });
     this.#copy = new Copy(lastGoodFile, this.#files, (message) => dependencies.warn?.(message));
     this.#status = {
       kind: "static-file",
@@ -65,7 +65,7 @@ export class StaticFileSource implements ConfigurationSource {
     const watching = new FolderWatch(path, debounceMs, (message) => this.#dependencies.warn?.(message));
     signal.addEventListener("abort", () => watching.ring(0), { once: true });
     let poll: NodeJS.Timeout | undefined;
-    let decided = false;
+    let begun = false;
     try {
       while (!signal.aborted) {
         // Watched before it is read: a change in between is heard.
@@ -78,12 +78,14 @@ export class StaticFileSource implements ConfigurationSource {
           const tookMs = performance.now() - beganMs;
           poll = setTimeout(() => watching.lookAtAll(), Math.max(this.#options.pollMs, tookMs / POLL_SHARE));
         }
-        if (again.size > 0) watching.lookAgain(again, debounceMs);
-        else {
-          this.#judge(emit);
-          if (!decided && this.#status.state === "rejected") await this.#useLastGood(emit, signal, watching);
-          decided = true;
-        }
+        const moved = hints.whole.union(hints.arrived);
+        // A writer that goes on has been heard by the next turn of the loop: what it wrote was read before.
+        if (moved.size > 0) await turn();
+        const writing = again.union(watching.writtenOf(moved));
+        if (writing.size > 0) watching.lookAgain(writing, debounceMs);
+        else if (!begun && (await this.#begin(emit, signal))) watching.lookAtAll();
+        else this.#judge(emit, watching);
+        begun ||= writing.size === 0;
         if (!signal.aborted) await watching.rung();
       }
     } catch (error) {
@@ -95,22 +97,27 @@ export class StaticFileSource implements ConfigurationSource {
     }
   }
 
-  /** Takes over all of what has changed, or nothing. */
-  #judge(emit: Emit): void {
+  /** Takes over all of what has changed, or nothing yet. */
+  #judge(emit: Emit, watching: FolderWatch): void {
     const { state, fromLastGood } = this.#status;
     if (this.#files.settled && this.#files.known) {
-      // What runs was written back after a mistake.
-      if (state === "rejected") this.#applied(fromLastGood ? this.#now() : this.#status.appliedAt);
+      // What runs was written back after a mistake, or before what waited was taken over.
+      if (state !== "synced") this.#applied(fromLastGood ? this.#now() : this.#status.appliedAt);
       return;
     }
     const first = !this.#files.known;
     try {
-      const updates = this.#files.accept();
-      if (updates.length > 0 || first) emit(updates);
+      const taking = this.#files.accept();
+      if (!taking.taken) {
+        this.#refuse("held", taking.held);
+        watching.lookAgain(taking.names, taking.afterMs);
+        return;
+      }
+      if (taking.updates.length > 0 || first) emit(taking.updates);
       this.#applied(this.#now());
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      this.#reject(error.problems);
+      this.#refuse("rejected", error.problems);
     }
   }
 
@@ -123,76 +130,40 @@ export class StaticFileSource implements ConfigurationSource {
     this.#copy.keep(appliedAt);
   }
 
-  #reject(problems: readonly Problem[]): void {
-    // The same mistake looked at again is no news.
-    if (this.#status.state === "rejected" && JSON.stringify(problems) === JSON.stringify(this.#status.problems)) return;
-    this.#report({ state: "rejected", problems });
+  #refuse(state: "rejected" | "held", problems: readonly Problem[]): void {
+    // The same looked at again is no news.
+    if (this.#status.state === state && JSON.stringify(problems) === JSON.stringify(this.#status.problems)) return;
+    this.#report({ state, problems });
   }
 
-  async #useLastGood(emit: Emit, signal: AbortSignal, watching: FolderWatch): Promise<void> {
-    const saved = await loadLastGood(this.#options.lastGoodFile);
-    if (!saved) return;
+  /**
+   * At the start the mesh in force is the last good copy, if it was kept: what is written now replaces it as any other draft
+   * does. False: what is written is the copy, or there is none.
+   */
+  async #begin(emit: Emit, signal: AbortSignal): Promise<boolean> {
+    const { problems } = this.#files;
+    const { lastGoodFile } = this.#options;
+    const kept = await lastGoodDigests(lastGoodFile);
+    if (kept === undefined || (problems.length === 0 && this.#files.saysAs(kept))) return false;
+    // The operator has named another path: what that says is the mesh.
+    if (problems.length === 0 && !kept.every(({ file }) => this.#files.isHere(file))) return false;
+    const saved = await loadLastGood(lastGoodFile);
+    if (!saved) return false;
     try {
-      const updates: readonly MeshUpdate[] = await this.#files.assume(saved.files, signal);
-      emit(updates);
-      this.#report({ state: "rejected", fromLastGood: true, appliedAt: saved.acceptedAt });
-      // Against what runs now: files of the copy may be gone.
-      watching.lookAtAll();
+      emit(await this.#files.assume(saved.files, signal));
     } catch (error) {
       if (signal.aborted || !(error instanceof ConfigError)) throw error;
       // Accepted by an earlier version and no longer: nothing is assumed, the original's problems stay on show.
       this.#dependencies.warn?.(`the last good configuration is of no use any more: ${error.message}`);
+      return false;
     }
+    const state = problems.length > 0 ? "rejected" : "held";
+    this.#report({ state, fromLastGood: true, appliedAt: saved.acceptedAt, problems });
+    return true;
   }
 
   #report(change: Partial<SourceStatus>): void {
     this.#status = { ...this.#status, ...change };
     this.#dependencies.changed?.(this.status());
-  }
-}
-
-/** Keeps the copy on disk equal to what is in force: at once after a while of quiet, and not too often. */
-class Copy {
-  readonly #path: string;
-  readonly #files: MeshFiles;
-  readonly #warn: (message: string) => void;
-  #due: string | null = null;
-  #timer: NodeJS.Timeout | undefined;
-  #saving: Promise<void> = Promise.resolve();
-
-  constructor(path: string, files: MeshFiles, warn: (message: string) => void) {
-    this.#path = path;
-    this.#files = files;
-    this.#warn = warn;
-  }
-
-  keep(acceptedAt: string): void {
-    const waiting = this.#timer !== undefined;
-    this.#due = acceptedAt;
-    if (!waiting) this.#save();
-  }
-
-  async close(): Promise<void> {
-    clearTimeout(this.#timer);
-    await this.#saving;
-    this.#save();
-    clearTimeout(this.#timer);
-    await this.#saving;
-  }
-
-  #save(): void {
-    this.#timer = undefined;
-    const acceptedAt = this.#due;
-    if (acceptedAt === null) return;
-    this.#due = null;
-    const index = { acceptedAt, files: this.#files.digests() };
-    this.#timer = setTimeout(() => this.#save(), Math.max(KEEP_EVERY_MS, KEEP_MS_PER_FILE * index.files.length));
-    this.#timer.unref();
-    this.#saving = this.#saving
-      .then(() => saveLastGood(this.#path, index, (entry) => this.#files.textOf(entry)))
-      .catch((error: unknown) => {
-        const why = error instanceof Error ? error.message : String(error);
-        this.#warn(`the accepted configuration could not be kept for the next start: ${why}`);
-      });
   }
 }

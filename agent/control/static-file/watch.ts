@@ -14,6 +14,10 @@ export type Hints = {
   readonly names: ReadonlySet<string>;
   /** Of the names those that were put into place by rename: nobody is writing to them. */
   readonly whole: ReadonlySet<string>;
+  /** Of the names those that came and were not written to since: moved here from another directory, unless they are empty yet. */
+  readonly arrived: ReadonlySet<string>;
+  /** The link `..data` of a mounted ConfigMap was swapped: what is reached through links was written before. */
+  readonly swapped: boolean;
 };
 
 export class FolderWatch {
@@ -26,6 +30,8 @@ export class FolderWatch {
   #all = true;
   #names = new Set<string>();
   #whole = new Set<string>();
+  #arrived = new Set<string>();
+  #swapped = false;
   /** The event just before, of the same moment. */
   #before: { readonly event: string; readonly name: string } | null = null;
   #timer: NodeJS.Timeout | undefined;
@@ -55,11 +61,19 @@ export class FolderWatch {
 
   /** What was heard of since the last call. */
   take(): Hints {
-    const hints = { all: this.#all, names: this.#names, whole: this.#whole };
+    const [whole, arrived] = [this.#whole, this.#arrived];
+    const hints = { all: this.#all, names: this.#names, whole, arrived, swapped: this.#swapped };
     this.#all = false;
     this.#names = new Set();
     this.#whole = new Set();
+    this.#arrived = new Set();
+    this.#swapped = false;
     return hints;
+  }
+
+  /** Of these names those that were heard of since the last `take`, and not as put into place. */
+  writtenOf(names: ReadonlySet<string>): ReadonlySet<string> {
+    return names.intersection(this.#names).difference(this.#whole);
   }
 
   /** Not pushed back by further rings: a file written without pause is still looked at. */
@@ -103,16 +117,20 @@ export class FolderWatch {
     setImmediate(() => {
       this.#before = null;
     });
+    const moved = event === "rename" && before?.event === "rename" && before.name !== name && this.#isGone(before.name);
     // A ConfigMap swaps the link `..data` beside the files; their own names are never heard.
     if (name === null || name.startsWith("..")) {
       this.#all = true;
+      if (moved && name !== null) this.#swapped = true;
       this.ring(this.#quietMs);
       return;
     }
     if (!this.#location.whole && name !== this.#location.names()[0]) return;
     if (this.#location.whole && !isMeshFile(name)) return;
     this.#names.add(name);
-    if (event === "rename" && before?.event === "rename" && before.name !== name && this.#isGone(before.name)) {
+    if (event === "rename") this.#arrived.add(name);
+    else this.#arrived.delete(name);
+    if (moved) {
       // One name went and in the same moment this one came: it was moved here, and writers move what is finished.
       this.#whole.add(name);
       this.ring(SETTLE_MS);

@@ -1,0 +1,60 @@
+// main thread · a file of the mesh that changed and is not in force yet: whether somebody may still be writing to it, and what is
+// reported while it waits.
+import { lstatSync } from "node:fs";
+import { basename } from "node:path";
+import { MAX_PROBLEMS, type Problem } from "../kinds/value.ts";
+import type { Weakening } from "../weakens.ts";
+import type { MeshFile } from "./mesh-file.ts";
+import type { FileState } from "./read.ts";
+import type { Hints } from "./watch.ts";
+
+export type Draft = {
+  /** null: the file is gone. */
+  readonly file: MeshFile | null;
+  /** It was put into place by rename: nobody is writing to it. */
+  readonly whole: boolean;
+  /** When this state of the file was first seen, ms of `performance.now()`: the clock of the machine may jump. */
+  readonly sinceMs: number;
+  /** What is written in it, for the copy on disk; undefined: it is read from the file again when it is copied. */
+  readonly text?: string;
+};
+
+/** Whether the file came into its place by a rename, of itself or of the directory of a mounted ConfigMap. */
+export function wasPutWhole(file: string, { renamedSince }: FileState, hints: Hints): boolean {
+  const name = basename(file);
+  if (hints.whole.has(name)) return true;
+  if (hints.arrived.has(name) && renamedSince) return true;
+  return hints.swapped && isLink(file);
+}
+
+function isLink(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  } catch {
+    return false; // Unknown: then it waits.
+  }
+}
+
+const words: Readonly<Record<Weakening["how"], string>> = {
+  gone: "is gone",
+  changed: "is changed so that it may allow what was refused",
+  added: "is added and may allow what was refused",
+};
+
+/** @param torn files whose last line has no end. The same drafts always give the same problems. */
+export function heldProblems(
+  found: readonly Weakening[],
+  torn: readonly string[],
+  stillMs: number,
+): readonly Problem[] {
+  const why = `half of a file looks the same while it is written in place, so this counts when the file has been still for ${stillMs} ms`;
+  const fix = "nothing, if it is meant; a file that is written elsewhere and renamed into place counts at once";
+  const code = "ORL4108";
+  return [
+    ...found.map(({ object, how, from }): Problem => ({ code, from, what: `${object} ${words[how]}`, why, fix })),
+    ...torn.map((file): Problem => {
+      const what = "the last line has no end";
+      return { code, from: { file, line: 0, column: 0 }, what, why, fix };
+    }),
+  ].slice(0, MAX_PROBLEMS);
+}
