@@ -5,6 +5,7 @@ export const ORLOP_PORT_OUTBOUND = 15001;
 export const ORLOP_PORT_INBOUND = 15006;
 export const ORLOP_PORT_HBONE = 15008;
 export const ORLOP_LOCAL_MARK = 1869742080;
+export const ORLOP_INBOUND_MARK = 1869742081;
 export const ORLOP_LOCAL_TABLE = 28530;
 export const ORLOP_POD_FAIL_DIRECT = 1;
 export const ORLOP_SOCK_AGENT = 1;

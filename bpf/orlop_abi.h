@@ -21,6 +21,8 @@
 #define ORLOP_PORT_HBONE    15008
 /* "or": steers the agent's dial to the app inside the pod; never trusted as identity. */
 #define ORLOP_LOCAL_MARK 0x6f720000
+/* On the listener of plaintext, so that sock_diag tells handshakes with it from those with the application. */
+#define ORLOP_INBOUND_MARK 0x6f720001
 /* The routing table that the mark selects inside a pod namespace. */
 #define ORLOP_LOCAL_TABLE 28530
 

@@ -125,6 +125,7 @@ int MakeListener(int tags, const std::string& address, uint16_t port, bool trans
   if (is6) options.Set(IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
   if (transparent && is6) options.Set(IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
   if (transparent && !is6) options.Set(IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
+  if (port == ORLOP_PORT_INBOUND) options.Set(SOL_SOCKET, SO_MARK, ORLOP_INBOUND_MARK, "SO_MARK");
   if (options.err() < 0) return options.err();
   *step = "bind " + address + " port " + std::to_string(port);
   const auto* name = is6 ? reinterpret_cast<const sockaddr*>(&v6) : reinterpret_cast<const sockaddr*>(&v4);

@@ -65,12 +65,25 @@ const nlattr* FindIn(const nlattr* nest, uint16_t type) {
 // Flags and what comes before them are the same in every layout version.
 constexpr size_t kLeastSockBytes = offsetof(struct orlop_sock, flags) + sizeof(orlop_sock::flags);
 
+// The first attribute of `type` of a socket's message, or null.
+const nlattr* FindOf(const nlmsghdr* message, uint16_t type) {
+  const size_t head = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(inet_diag_msg)));
+  if (message->nlmsg_len < head) return nullptr;
+  return Find(reinterpret_cast<const char*>(message) + head, message->nlmsg_len - head, type);
+}
+
+// 0 also when the kernel does not say it.
+uint32_t ReadMark(const nlmsghdr* message) {
+  uint32_t mark = 0;
+  const nlattr* attribute = FindOf(message, INET_DIAG_MARK);
+  if (attribute != nullptr && attribute->nla_len == NLA_HDRLEN + sizeof(mark))
+    std::memcpy(&mark, reinterpret_cast<const char*>(attribute) + NLA_HDRLEN, sizeof(mark));
+  return mark;
+}
+
 // What the hooks keep of the socket; false: nothing. What the map of another layout version lacks reads zero.
 bool ReadSock(const nlmsghdr* message, struct orlop_sock* out) {
-  const size_t head = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(inet_diag_msg)));
-  if (message->nlmsg_len < head) return false;
-  const nlattr* all = Find(reinterpret_cast<const char*>(message) + head, message->nlmsg_len - head,
-                           INET_DIAG_SK_BPF_STORAGES);
+  const nlattr* all = FindOf(message, INET_DIAG_SK_BPF_STORAGES);
   const nlattr* value = FindIn(FindIn(all, SK_DIAG_BPF_STORAGE), SK_DIAG_BPF_STORAGE_MAP_VALUE);
   if (value == nullptr || value->nla_len < NLA_HDRLEN + kLeastSockBytes) return false;
   const size_t size = std::min<size_t>(value->nla_len - NLA_HDRLEN, sizeof(*out));
@@ -84,6 +97,7 @@ struct Seen {
   // False: dialled or accepted before the pod was captured, on loopback, or not established yet.
   bool has_storage;
   struct orlop_sock sock;
+  uint32_t mark;  // of a request: its listener's
 };
 
 // A request that waits for the last packet of its handshake is shown in this state, too.
@@ -227,7 +241,11 @@ bool MustEndUnmarked(const SeverMaps& maps, const Seen& seen, const Namespace& a
   struct orlop_joined joined = {};
   if (bpf_map_lookup_elem(maps.joined_flows, &arrival, &joined) == 0)
     return !PairMayStay(maps, joined.src_pod_idx, maps.pod_idx, arrival.dst_port);
-  return PlaintextVerdict(maps, arrival.dst_port) == ORLOP_IN_REFUSE;
+  const uint32_t said = PlaintextVerdict(maps, arrival.dst_port);
+  // With the application although the agent has to judge by now: it would become a connection that no agent sees. A pod that may set
+  // the mark itself can answer without the kernel's TCP as well (docs/threat-model.md).
+  if (said == ORLOP_IN_AGENT) return seen.mark != ORLOP_INBOUND_MARK;
+  return said != ORLOP_IN_PASS;
 }
 
 bool MustEnd(const SeverMaps& maps, const Seen& seen, const Namespace& all) {
@@ -296,6 +314,7 @@ int Walk(int netlink, uint8_t family, int socks, Namespace* all) {
         continue;
       }
       seen.has_storage = ReadSock(message, &seen.sock);
+      seen.mark = ReadMark(message);
       all->arrivals.insert(KeyOf(ArrivalOf(seen.socket)));
       all->sockets.push_back(seen);
     }

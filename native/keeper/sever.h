@@ -28,7 +28,7 @@ struct SeverMaps {
 // - joined ones, at either end, unless pair_verdict says JOIN or STAY of the pods that the two ends are now
 // - plaintext that the application accepted, under whatever index or before there was any, unless in_by_port lets it pass
 //   or it is of a program of the node that is let in now
-// - requests whose handshake has begun and which in_by_port refuses by now
+// - requests whose handshake has begun, unless in_by_port lets them pass, or sends them to the agent's listener and they are with it
 // - what went direct (OUTSIDE) to a destination that out_by_dst has now
 // What the agent carries, what the pod dialled in plaintext otherwise, and connections within the namespace stay. It needs no
 // memory of what was opened. 0 or -errno, with the failing call in `step`.

@@ -136,4 +136,27 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     assert.equal(await ask(caller), "ECONNREFUSED");
     for (const program of [caller, app]) await program.end();
   });
+
+  test("under policy a handshake with the application ends and begins anew with the agent; one with the agent goes on", async () => {
+    const app = bench.startInPod(server);
+    await app.line();
+    const listener = await bench.agentListens("127.0.0.1", 15006);
+    bench.setInboundListener(4, listener.fd);
+    saidOf(POD_IDX, ORLOP_IN_PASS);
+    const early = bench.startOutside(halfOpen);
+    const ports = [await early.line()];
+    await sleep(100);
+    saidOf(POD_IDX, ORLOP_IN_AGENT);
+    const late = bench.startOutside(halfOpen);
+    ports.push(await late.line());
+    await sleep(100);
+    assert.equal(await sweep(), 1);
+    // Its first packet is repeated, and judged as it comes.
+    for (const caller of [early, late]) assert.equal(await ask(caller), "connected");
+    assert.equal(await sweep(), 0);
+    while (listener.sources.length < 2) await sleep(10);
+    assert.deepEqual(listener.sources.toSorted(), ports.map((port) => `${OUTSIDE4} ${port}`).toSorted());
+    for (const program of [early, late, app]) await program.end();
+    listener.close();
+  });
 });

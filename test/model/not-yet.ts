@@ -14,6 +14,5 @@ export const notYet: readonly NotYet[] = [{ kind: "paused", item: "A6", trace: "
 export const linksNotYet: readonly Omit<NotYet, "oneFile">[] = [
   { kind: "membership", item: "A5", trace: "membership 2 0\ncall-plain 1 0\nmode 2 0\nmembership 2 0" },
   { kind: "call-mute", item: "B3", trace: "call-mute 0 0\nrules 2 3" },
-  { kind: "complete-half", item: "B4", trace: "call-half 1 0\nmode 2 0\ncomplete-half 0 0" },
   { kind: "call-mptcp", item: "B (MPTCP)", trace: "call-mptcp 0 0\nmode 2 0" },
 ];
