@@ -2,13 +2,16 @@
 #include "keeper/local_route.h"
 
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "orlop_abi.h"
 #include "shared/unique_fd.h"
@@ -19,6 +22,8 @@ namespace {
 constexpr uint32_t kLoopbackIndex = 1;  // Of every namespace's lo.
 // Before main (32766), after whatever a CNI puts first.
 constexpr uint32_t kRulePriority = 28530;
+constexpr uint32_t kDeviceMetric = 0x10000;
+constexpr size_t kMostDevices = 64;
 
 // One rtnetlink request, built up in place.
 class Request {
@@ -65,18 +70,65 @@ int Rule(int netlink, uint8_t family, bool add) {
   return request.Send(netlink);
 }
 
-// `local default dev lo`: every destination is taken for our own.
-int Route(int netlink, uint8_t family, bool add) {
+bool NoSuchFamily(int err) {
+  return err == -EAFNOSUPPORT || err == -EOPNOTSUPP;
+}
+
+rtmsg LocalDefault(uint8_t family) {
   rtmsg body = {};
   body.rtm_family = family;
   body.rtm_table = RT_TABLE_UNSPEC;
   body.rtm_protocol = RTPROT_STATIC;
   body.rtm_scope = RT_SCOPE_HOST;
   body.rtm_type = RTN_LOCAL;
-  Request request(add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, body);
+  return body;
+}
+
+// `local default dev lo`: every destination is taken for our own.
+int AddRoute(int netlink, uint8_t family) {
+  Request request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, LocalDefault(family));
   request.Add(RTA_TABLE, ORLOP_LOCAL_TABLE);
   request.Add(RTA_OIF, kLoopbackIndex);
   return request.Send(netlink);
+}
+
+// The same for sockets that are bound to a device, since the kernel looks for a route with that device alone. What it finds is
+// delivered over loopback all the same.
+int AddDeviceRoute(int netlink, uint8_t family, uint32_t device) {
+  Request request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, LocalDefault(family));
+  request.Add(RTA_TABLE, ORLOP_LOCAL_TABLE);
+  request.Add(RTA_OIF, device);
+  // After the route by loopback, which all other sockets take.
+  request.Add(RTA_PRIORITY, kDeviceMetric + device);
+  return request.Send(netlink);
+}
+
+// Every route of the table. 0, or -errno.
+int RemoveRoutes(int netlink, uint8_t family) {
+  for (size_t removed = 0; removed <= kMostDevices; removed++) {
+    Request request(RTM_DELROUTE, 0, LocalDefault(family));
+    request.Add(RTA_TABLE, ORLOP_LOCAL_TABLE);
+    const int err = request.Send(netlink);
+    if (err == -ESRCH || NoSuchFamily(err)) return 0;
+    if (err < 0) return err;
+  }
+  return 0;
+}
+
+// Devices with an address, loopback excepted: of these an application knows.
+std::set<uint32_t> AddressedDevices() {
+  std::set<uint32_t> out;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return out;
+  for (const ifaddrs* one = list; one != nullptr && out.size() < kMostDevices; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || (one->ifa_flags & IFF_UP) == 0) continue;
+    const int family = one->ifa_addr->sa_family;
+    const uint32_t device =
+        family == AF_INET || family == AF_INET6 ? if_nametoindex(one->ifa_name) : kLoopbackIndex;
+    if (device != 0 && device != kLoopbackIndex) out.insert(device);
+  }
+  freeifaddrs(list);
+  return out;
 }
 
 int OpenNetlink(UniqueFd* out) {
@@ -93,10 +145,6 @@ int WriteSysctl(const char* path) {
   return write(file.get(), "1", 1) == 1 ? 0 : -errno;
 }
 
-bool NoSuchFamily(int err) {
-  return err == -EAFNOSUPPORT || err == -EOPNOTSUPP;
-}
-
 }  // namespace
 
 int PrepareLocalDial(std::string* step) {
@@ -108,7 +156,7 @@ int PrepareLocalDial(std::string* step) {
     const std::string of = family == AF_INET ? " of IPv4" : " of IPv6";
     // The route first: a rule without its route would send marked packets elsewhere.
     *step = "local route" + of;
-    err = Route(netlink.get(), family, true);
+    err = AddRoute(netlink.get(), family);
     if (family == AF_INET6 && NoSuchFamily(err)) break;
     if (err < 0 && err != -EEXIST) return err;
     *step = "rule for our mark" + of;
@@ -131,7 +179,16 @@ int PrepareLocalDial(std::string* step) {
   // Documentation/networking/ip-sysctl.rst: tcp_migrate_req). Listeners are handed over open, so capture does
   // not depend on it.
   WriteSysctl("/proc/sys/net/ipv4/tcp_migrate_req");
+  RouteDevices();
   return 0;
+}
+
+void RouteDevices() {
+  UniqueFd netlink;
+  if (OpenNetlink(&netlink) < 0) return;
+  for (const uint32_t device : AddressedDevices()) {
+    for (const uint8_t family : {AF_INET, AF_INET6}) AddDeviceRoute(netlink.get(), family, device);
+  }
 }
 
 int UndoLocalDial(std::string* step) {
@@ -144,8 +201,8 @@ int UndoLocalDial(std::string* step) {
     err = Rule(netlink.get(), family, false);
     if (err < 0 && err != -ENOENT && !NoSuchFamily(err)) return err;
     *step = "local route";
-    err = Route(netlink.get(), family, false);
-    if (err < 0 && err != -ESRCH && !NoSuchFamily(err)) return err;
+    err = RemoveRoutes(netlink.get(), family);
+    if (err < 0) return err;
   }
   return 0;
 }

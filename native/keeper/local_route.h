@@ -1,5 +1,5 @@
 // keeper · what lets the agent dial an application from the client's address, inside the pod's namespace:
-// packets with our mark take a table whose one route says "local", and accepted sockets inherit the mark
+// packets with our mark take a table whose routes say "local", and accepted sockets inherit the mark
 // (net.ipv4.tcp_fwmark_accept; docs/reference/kernel.md). Raw rtnetlink and /proc/sys/net, both of which
 // follow the calling thread's namespace. Idempotent both ways.
 #pragma once
@@ -10,6 +10,11 @@ namespace orlop {
 
 // 0, or -errno with the step that failed in `step`. A namespace without IPv6 is prepared for IPv4 alone.
 int PrepareLocalDial(std::string* step);
+
+// Lets servers be dialled that are bound to a device (SO_BINDTODEVICE): a route for each device that has an address now. Called
+// again for devices that come later; the kernel removes the route of a device that goes down. Where it fails, answers of
+// such a server leave by its device, and the dial runs into its time-out.
+void RouteDevices();
 
 // Removes rules and routes. The sysctls stay: without a marked packet they change nothing.
 int UndoLocalDial(std::string* step);

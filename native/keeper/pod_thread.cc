@@ -243,6 +243,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto fds = std::make_shared<std::vector<UniqueFd>>(static_cast<size_t>(count));
     job->run = [tags = tags_, fds, kind](std::string* step) {
+      if (kind == SocketKind::kLocal4 || kind == SocketKind::kLocal6) RouteDevices();
       for (UniqueFd& fd : *fds) {
         const int err = MakeSocket(tags->get(), kind, &fd, step);
         if (err < 0) return err;

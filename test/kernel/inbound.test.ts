@@ -178,6 +178,48 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     });
   }
 
+  for (const [kind, client, address] of [
+    ["local4", "198.51.100.7", "10.99.0.34"],
+    ["local6", "2001:db8::7", "fd99::34"],
+  ] as const) {
+    test(`the agent's dial reaches a server that is bound to a device, also to one that came later (${kind})`, async () => {
+      const device = `later${kind.at(-1)}`;
+      execFileSync("ip", ["-n", bench.podName, "link", "add", device, "type", "veth", "peer", "name", `${device}p`]);
+      for (const end of [device, `${device}p`]) execFileSync("ip", ["-n", bench.podName, "link", "set", end, "up"]);
+      execFileSync("ip", [
+        "-n",
+        bench.podName,
+        "address",
+        "add",
+        address,
+        "dev",
+        device,
+        ...(kind === "local6" ? ["nodad"] : []),
+      ]);
+      for (const [name, host] of [
+        ["eth0", kind === "local4" ? POD4 : POD6],
+        [device, address],
+      ] as const) {
+        const bound = `s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"${name}"); s.bind(`;
+        const app = bench.inPod(application(8009, 1).replace("s.bind(", bound));
+        await sleep(400);
+        const [fd] = await bench.thread.sockets(bench.netnsFd, kind, 1);
+        assert.ok(fd !== undefined);
+        assert.equal(await connectFrom(fd, client, host, 8009), `app ${client}`, name);
+        await app;
+      }
+      await bench.thread.prepareNamespace(bench.netnsFd);
+      await bench.thread.restoreNamespace(bench.netnsFd);
+      for (const family of ["-4", "-6"]) {
+        const left = execFileSync("ip", ["-n", bench.podName, family, "route", "show", "table", "28530"], {
+          stdio: ["ignore", "pipe", "ignore"],
+        });
+        assert.equal(left.toString(), "");
+      }
+      await bench.thread.prepareNamespace(bench.netnsFd);
+    });
+  }
+
   test("sockets for tunnels are never admitted past STRICT", async () => {
     const [fd] = await bench.thread.sockets(bench.netnsFd, "out4", 1);
     assert.ok(fd !== undefined);

@@ -111,7 +111,7 @@ CFG
     "one port, two destinations": [python("one-port", host, 7000), everywhere("one-port")],
     "urgent data": [python("urgent", host, 7002), late("urgent-data")],
     "client bound to a device": [python("device", host, 7000), same],
-    "server bound to a device": [python("names", host, 7005), { far: "server-device" }],
+    "server bound to a device": [python("names", host, 7005), same],
   };
   return Object.entries(list).map(([name, [script, differs]]) => ({ name, script, differs }));
 }
