@@ -136,7 +136,10 @@ int MakeListener(int tags, const std::string& address, uint16_t port, bool trans
   return 0;
 }
 
-int MakeSocket(int tags, SocketKind kind, UniqueFd* out, std::string* step) {
+namespace {
+
+// `ports`: DialPorts() of the namespace; of no meaning to kOut4 and kOut6.
+int MakeSocket(int tags, SocketKind kind, uint32_t ports, UniqueFd* out, std::string* step) {
   const bool is6 = kind == SocketKind::kOut6 || kind == SocketKind::kLocal6;
   const bool local = kind == SocketKind::kLocal4 || kind == SocketKind::kLocal6;
   UniqueFd fd;
@@ -161,11 +164,23 @@ int MakeSocket(int tags, SocketKind kind, UniqueFd* out, std::string* step) {
     options.Set(SOL_SOCKET, SO_MARK, ORLOP_LOCAL_MARK, "SO_MARK");
     // The kernel takes no port outside the namespace's own range for it: the agent reads the option and binds the port. A kernel
     // without the option leaves the choice to connect.
-    const uint32_t ports = DialPorts();
     if (ports != 0) setsockopt(fd.get(), IPPROTO_IP, IP_LOCAL_PORT_RANGE, &ports, sizeof(ports));
   }
   if (options.err() == 0) *out = std::move(fd);
   return options.err();
+}
+
+}  // namespace
+
+int MakeSockets(int tags, SocketKind kind, std::vector<UniqueFd>* out, std::string* step) {
+  // The namespace's owner may change the range, so each batch reads it. Opening the file costs as much as making a socket.
+  const bool local = kind == SocketKind::kLocal4 || kind == SocketKind::kLocal6;
+  const uint32_t ports = local ? DialPorts() : 0;
+  for (UniqueFd& fd : *out) {
+    const int err = MakeSocket(tags, kind, ports, &fd, step);
+    if (err < 0) return err;
+  }
+  return 0;
 }
 
 }  // namespace orlop

@@ -22,6 +22,7 @@ int ReadNamespace(NamespaceInfo* info, std::string* step);
 // Each is tagged in the map `tags` (dst_of_sock) as the agent's, before anybody can use it.
 int MakeListener(int tags, const std::string& address, uint16_t port, bool transparent, UniqueFd* out,
                  std::string* step);
-int MakeSocket(int tags, SocketKind kind, UniqueFd* out, std::string* step);
+// As many as `out` has room for.
+int MakeSockets(int tags, SocketKind kind, std::vector<UniqueFd>* out, std::string* step);
 
 }  // namespace orlop

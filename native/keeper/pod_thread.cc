@@ -244,11 +244,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     auto fds = std::make_shared<std::vector<UniqueFd>>(static_cast<size_t>(count));
     job->run = [tags = tags_, fds, kind](std::string* step) {
       if (kind == SocketKind::kLocal4 || kind == SocketKind::kLocal6) RouteDevices();
-      for (UniqueFd& fd : *fds) {
-        const int err = MakeSocket(tags->get(), kind, &fd, step);
-        if (err < 0) return err;
-      }
-      return 0;
+      return MakeSockets(tags->get(), kind, fds.get(), step);
     };
     job->result = [fds](Napi::Env env) {
       Napi::Int32Array out = Napi::Int32Array::New(env, fds->size());
