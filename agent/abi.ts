@@ -7,7 +7,12 @@ export const ORLOP_PORT_HBONE = 15008;
 export const ORLOP_LOCAL_MARK = 1869742080;
 export const ORLOP_INBOUND_MARK = 1869742081;
 export const ORLOP_LOCAL_TABLE = 28530;
+export const ORLOP_SPREAD4 = 2143289344;
+export const ORLOP_SPREAD4_MASK = 4290772992;
+export const ORLOP_SPREAD6 = 16777216;
 export const ORLOP_POD_FAIL_DIRECT = 1;
+export const ORLOP_POD_SPREAD4 = 2;
+export const ORLOP_POD_SPREAD6 = 4;
 export const ORLOP_SOCK_AGENT = 1;
 export const ORLOP_SOCK_CAPTURED = 2;
 export const ORLOP_SOCK_OPENED = 4;
@@ -138,6 +143,7 @@ export const orlopFlow = {
   src: 8,
   srcPort: 24,
   pad: 26,
+  listener: 28,
 } as const;
 
 /** Byte offsets in struct orlop_dst. */

@@ -79,6 +79,14 @@ static __always_inline int addr_is_link_local(const struct orlop_addr *a)
 	return (addr_word(a, 0) & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
+/* An address at which captured connections meet the agent's listener (orlop_abi.h). */
+static __always_inline int addr_is_spread(const struct orlop_addr *a)
+{
+	if (addr_is4(a))
+		return (addr_word(a, 3) & bpf_htonl(ORLOP_SPREAD4_MASK)) == bpf_htonl(ORLOP_SPREAD4);
+	return addr_word(a, 0) == bpf_htonl(ORLOP_SPREAD6) && addr_word(a, 1) == 0;
+}
+
 /* The pod's own address of that family. */
 static __always_inline const struct orlop_addr *pod_addr(const struct orlop_pod *pod, int is4)
 {

@@ -14,9 +14,8 @@
 #include "maps.bpf.h"
 #include "same_node.bpf.h"
 
-/* connect_any() only: each program writes its own context. */
-#define CONNECT_CAPTURE 2 /* to the listener on loopback */
-#define CONNECT_SEND	3 /* to the far end that connect_any() has chosen */
+/* connect_any() only, which has chosen another far end: each program writes its own context. */
+#define CONNECT_SEND 2
 
 #define SOCK_STREAM	1
 #define SOL_SOCKET	1
@@ -78,6 +77,58 @@ static __always_inline int is_bound_to_any(struct bpf_sock_addr *ctx, struct bpf
 	/* :: or ::ffff:0.0.0.0 */
 	return (sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[3]) == 0 &&
 	       (sk->src_ip6[2] == 0 || sk->src_ip6[2] == bpf_htonl(0xffff));
+}
+
+/* Of a socket that is bound to an address: is it known to be this pod's, and of the destination's family? */
+static __always_inline int is_bound_to_known(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+					     const struct orlop_pod *pod, int is4)
+{
+	struct orlop_addr src = ctx->family == AF_INET ? addr_from4(sk->src_ip4)
+						       : addr_from6(sk->src_ip6[0], sk->src_ip6[1],
+								    sk->src_ip6[2], sk->src_ip6[3]);
+	struct orlop_pod_ip *known = bpf_map_lookup_elem(&pod_by_ip, &src);
+
+	return known && known->pod_idx == pod->pod_idx && addr_is4(&src) == is4;
+}
+
+/* The same for the same destination, and hardly ever for two: then their connections share the local ports. */
+static __always_inline struct orlop_addr spread_address(const struct orlop_addr *dst, __be16 port, int is4)
+{
+	__u64 mixed = ((__u64)addr_word(dst, 0) << 32 | addr_word(dst, 1)) * 0x9e3779b97f4a7c15ull;
+	__u32 hash;
+
+	mixed = (mixed ^ (mixed >> 32) ^ ((__u64)addr_word(dst, 3) << 32 | addr_word(dst, 2))) *
+		0xbf58476d1ce4e5b9ull;
+	mixed = (mixed ^ (mixed >> 29) ^ port) * 0x94d049bb133111ebull;
+	hash = mixed >> 32;
+	if (is4)
+		return addr_from4(bpf_htonl(ORLOP_SPREAD4 | (hash & ~ORLOP_SPREAD4_MASK)));
+	/* Never the last word of ::1. */
+	return addr_from6(bpf_htonl(ORLOP_SPREAD6), 0, 0, bpf_htonl(hash | 0x80000000));
+}
+
+/* Binds the socket as far as the application has not, and chooses the address at which it meets the agent's listener. */
+static __always_inline void capture(struct bpf_sock_addr *ctx, const struct orlop_pod *pod,
+				    const struct orlop_addr *dst, __be16 port, struct far_end *to)
+{
+	struct bpf_sock *sk = ctx->sk;
+	int is4 = addr_is4(dst);
+	int ours = bind_source(ctx, pod, is4) == 0;
+	int any = !ours && is_bound_to_any(ctx, sk);
+
+	to->port = bpf_htons(ORLOP_PORT_OUTBOUND);
+	/* sk_lookup tells by the source whose listener that is, so the source must be an address that it knows. */
+	if (pod->flags & (is4 ? ORLOP_POD_SPREAD4 : ORLOP_POD_SPREAD6) &&
+	    (ours || any || is_bound_to_known(ctx, sk, pod, is4))) {
+		to->addr = spread_address(dst, port, is4);
+		return;
+	}
+	/* The application has chosen the port, and the kernel chooses the address: 127.0.0.1 for a destination on
+	 * loopback, but the pod's own address for itself. sk_lookup leads there to the same listener. */
+	if (any)
+		to->addr = *pod_addr(pod, is4);
+	else
+		to->addr = is4 ? addr_from4(LOOPBACK4) : addr_from6(0, 0, 0, bpf_htonl(1));
 }
 
 /* With its share of joined_flow used up, a pod's connections go by the agent. */
@@ -212,12 +263,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 
 	sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_CAPTURED;
 	count(ORLOP_COUNT_CONNECT_CAPTURED);
-	if (bind_source(ctx, pod, is4) == 0 || !is_bound_to_any(ctx, sk))
-		return CONNECT_CAPTURE;
-	/* The application has chosen the port, and the kernel chooses the address: 127.0.0.1 for a destination on
-	 * loopback, but the pod's own address for itself. sk_lookup leads there to the same listener. */
-	to->addr = *pod_addr(pod, is4);
-	to->port = bpf_htons(ORLOP_PORT_OUTBOUND);
+	capture(ctx, pod, dst, port, to);
 	return CONNECT_SEND;
 }
 
@@ -228,15 +274,10 @@ int orlop_connect4(struct bpf_sock_addr *ctx)
 	struct far_end to;
 	int verdict = connect_any(ctx, &dst, &to);
 
-	if (verdict == CONNECT_SEND) {
-		ctx->user_ip4 = addr_word(&to.addr, 3);
-		ctx->user_port = to.port;
-		return CONNECT_GO;
-	}
-	if (verdict != CONNECT_CAPTURE)
+	if (verdict != CONNECT_SEND)
 		return verdict;
-	ctx->user_ip4 = LOOPBACK4;
-	ctx->user_port = bpf_htons(ORLOP_PORT_OUTBOUND);
+	ctx->user_ip4 = addr_word(&to.addr, 3);
+	ctx->user_port = to.port;
 	return CONNECT_GO;
 }
 
@@ -247,23 +288,15 @@ int orlop_connect6(struct bpf_sock_addr *ctx)
 	struct orlop_addr dst = addr_from6(CTX(ctx, user_ip6[0]), CTX(ctx, user_ip6[1]),
 					   CTX(ctx, user_ip6[2]), CTX(ctx, user_ip6[3]));
 	struct far_end to;
-	int verdict = connect_any(ctx, &dst, &to), is4 = addr_is4(&dst);
+	int verdict = connect_any(ctx, &dst, &to);
 
-	if (verdict == CONNECT_SEND) {
-		ctx->user_ip6[0] = addr_word(&to.addr, 0);
-		ctx->user_ip6[1] = addr_word(&to.addr, 1);
-		ctx->user_ip6[2] = addr_word(&to.addr, 2);
-		ctx->user_ip6[3] = addr_word(&to.addr, 3);
-		ctx->user_port = to.port;
-		return CONNECT_GO;
-	}
-	if (verdict != CONNECT_CAPTURE)
+	if (verdict != CONNECT_SEND)
 		return verdict;
-	ctx->user_ip6[0] = 0;
-	ctx->user_ip6[1] = 0;
-	ctx->user_ip6[2] = is4 ? bpf_htonl(0xffff) : 0;
-	ctx->user_ip6[3] = is4 ? LOOPBACK4 : bpf_htonl(1);
-	ctx->user_port = bpf_htons(ORLOP_PORT_OUTBOUND);
+	ctx->user_ip6[0] = addr_word(&to.addr, 0);
+	ctx->user_ip6[1] = addr_word(&to.addr, 1);
+	ctx->user_ip6[2] = addr_word(&to.addr, 2);
+	ctx->user_ip6[3] = addr_word(&to.addr, 3);
+	ctx->user_port = to.port;
 	return CONNECT_GO;
 }
 

@@ -25,6 +25,12 @@
 #define ORLOP_INBOUND_MARK 0x6f720001
 /* The routing table that the mark selects inside a pod namespace. */
 #define ORLOP_LOCAL_TABLE 28530
+/* Where a captured connection meets the agent's listener: at an address of its own for each destination, so that one local
+ * port may be used towards several, and ports run out for each destination alone. Out of 127.192.0.0/10, and out of
+ * 100::/64, which no router forwards (RFC 6666). Host byte order; of IPv6 the first and the third word. */
+#define ORLOP_SPREAD4	   0x7fc00000u
+#define ORLOP_SPREAD4_MASK 0xffc00000u
+#define ORLOP_SPREAD6	   0x01000000u
 
 struct orlop_addr {
 	__u8 bytes[16];
@@ -32,6 +38,10 @@ struct orlop_addr {
 
 /* orlop_pod.flags */
 #define ORLOP_POD_FAIL_DIRECT 1u /* unknown destination and no live agent: go direct; unset: refuse */
+/* The pod's namespace has the route by which these addresses are its own, and by which a socket that is bound to no address
+ * gets the pod's; of each family by itself. Unset: 127.0.0.1, ::1. */
+#define ORLOP_POD_SPREAD4 2u
+#define ORLOP_POD_SPREAD6 4u
 
 /* pod_by_netns: __u64 network namespace cookie -> this. Written by the keeper. */
 struct orlop_pod {
@@ -82,7 +92,8 @@ struct orlop_flow {
 	__u64 netns_cookie;
 	struct orlop_addr src;
 	__be16 src_port;
-	__u16 pad[3];
+	__u16 pad;
+	__be32 listener; /* the last four bytes of the address at which it meets the agent's listener */
 };
 
 struct orlop_dst {

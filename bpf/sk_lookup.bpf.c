@@ -101,6 +101,16 @@ int orlop_lookup(struct bpf_sk_lookup *ctx)
 		return SK_PASS;
 	read_arrival(ctx, &a);
 
+	/* Fail mode: closed. What the connect hook sent here comes from an address that the mesh knows as the pod's.
+	 * No application listens at these addresses: nobody may reach one past the agent. */
+	if (addr_is_spread(&a.tuple.dst) && a.tuple.dst_port == bpf_htons(ORLOP_PORT_OUTBOUND)) {
+		struct orlop_pod_ip *from = bpf_map_lookup_elem(&pod_by_ip, &a.tuple.src);
+
+		if (!from || (own_pod_idx && from->pod_idx != own_pod_idx))
+			return refuse(&a, ORLOP_COUNT_IN_REFUSED_UNKNOWN);
+		a.pod_idx = from->pod_idx;
+		return assign(ctx, &a, ORLOP_PORT_OUTBOUND, ORLOP_COUNT_IN_LOCAL);
+	}
 	/* Fail mode: open. The pod talks to itself; no such address can come in from outside. The interface
 	 * does not tell: for a connect to the pod's own address it reads eth0. The outbound listener is on
 	 * loopback alone; what the connect hook sent to it at the pod's own address is given to it here. */

@@ -15,12 +15,14 @@
 #include "node_access.bpf.h"
 #include "same_node.bpf.h"
 
+/* As the end that dials sees it. */
 static __always_inline void fill_flow(struct orlop_flow *flow, struct bpf_sock_ops *ctx, const struct ends *e)
 {
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
 	flow->src = e->local;
 	flow->src_port = e->local_port;
+	flow->listener = addr_word(&e->remote, 3);
 }
 
 /* The agent sits in between, and tells of it itself. */
@@ -287,6 +289,7 @@ static __always_inline void arrived(struct bpf_sock_ops *ctx, const struct ends 
 	flow.netns_cookie = bpf_get_netns_cookie(ctx);
 	flow.src = e->remote;
 	flow.src_port = e->remote_port;
+	flow.listener = addr_word(&e->local, 3);
 	settle(&flow);
 }
 

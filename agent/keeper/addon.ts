@@ -158,7 +158,12 @@ export interface PodThread {
   sockets(netnsFd: number, kind: "out4" | "out6" | "local4" | "local6", count: number): Promise<Int32Array>;
   /** Rule, route and sysctls by which the dial to the application keeps the client's address. May be repeated. */
   prepareNamespace(netnsFd: number): Promise<NamespacePreparation>;
-  /** Removes rule and route; the sysctls stay, they harm nobody. May be repeated. */
+  /**
+   * Makes the addresses of one family local at which captured connections meet the agent's listener; a socket without an
+   * address of its own gets `source` there, an address of the pod. May be repeated, also with another source.
+   */
+  routeToListener(netnsFd: number, source: string): Promise<void>;
+  /** Removes rule and routes; the sysctls stay, they harm nobody. May be repeated. */
   restoreNamespace(netnsFd: number): Promise<void>;
   /**
    * Ends the connections of this pod that bypass the agent and that the maps would not allow now: joined ones at either end,

@@ -79,6 +79,8 @@ export class FakeNamespaces {
   /** Addresses that no namespace has. */
   readonly absent = new Set<string>();
 
+  /** Families whose route to the listener succeeds. */
+  readonly routable = new Set<4 | 6>();
   /** So many of the next calls of `cookieOf` fail. */
   cookieFails = 0;
 
@@ -103,6 +105,7 @@ export class FakeNamespaces {
       listeners,
       preservesSource: true,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
+      routeToListener: async () => [...this.routable],
       sever: async () => 0,
       lacks: async (addresses) => addresses.find((address) => this.absent.has(address)),
       close: async () => {

@@ -46,7 +46,7 @@ async function prepared(enrollments: PodEnrollments, uid = "p7", addresses: read
 test("capture comes after everything it needs, release takes it away first", async () => {
   const { rows, namespaces, enrollments } = setUp();
   const { row } = await prepared(enrollments, "p7", ["10.0.0.7", "fd00::7"]);
-  assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7", "fd00::7"] });
+  assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7", "fd00::7"], spread: [] });
   assert.deepEqual(rows.log, ["forget 1"], "prepare does not touch capture");
   await enrollments.capture(1, true);
   await enrollments.release(1);
@@ -157,8 +157,8 @@ test("a new sandbox under the same UID is enrolled anew, under another index", a
 
 test("what an earlier keeper captured stays captured until it is prepared again or has gone", async () => {
   const left: PodRow[] = [
-    { podIdx: 5, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7"] },
-    { podIdx: 9, uid: "p9", netnsCookie: 90n, addresses: ["10.0.0.9"] },
+    { podIdx: 5, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7"], spread: [] },
+    { podIdx: 9, uid: "p9", netnsCookie: 90n, addresses: ["10.0.0.9"], spread: [] },
   ];
   const { rows, enrollments } = setUp(left);
   assert.deepEqual(
@@ -183,7 +183,9 @@ test("what an earlier keeper captured stays captured until it is prepared again 
 });
 
 test("an adopted pod in another namespace is let go before it is enrolled anew", async () => {
-  const { rows, namespaces, enrollments } = setUp([{ podIdx: 5, uid: "p7", netnsCookie: 1n, addresses: ["10.0.0.7"] }]);
+  const { rows, namespaces, enrollments } = setUp([
+    { podIdx: 5, uid: "p7", netnsCookie: 1n, addresses: ["10.0.0.7"], spread: [] },
+  ]);
   namespaces.cookie = 100n;
   assert.equal((await prepared(enrollments)).state, "prepared");
   assert.equal(rows.capturing.size, 0);
@@ -195,9 +197,10 @@ test("other addresses come in place: capture and listeners stay, and a wrong add
   await enrollments.capture(1, false);
   rows.log.length = 0;
   const both = ["10.0.0.7", "10.0.1.7", "fd00::7"];
+  namespaces.routable.add(6);
   assert.partialDeepStrictEqual(await enrollments.setAddresses(1, both), {
     state: "captured",
-    row: { addresses: both },
+    row: { addresses: both, spread: [6] },
   });
   assert.partialDeepStrictEqual(await prepared(enrollments, "p7", ["10.0.1.7"]), { row: { addresses: ["10.0.1.7"] } });
   assert.deepEqual(rows.log, [`readdress 1 10.0.0.7 to ${both}`, `readdress 1 ${both} to 10.0.1.7`]);
@@ -280,7 +283,7 @@ describe("a protected pod", () => {
   });
 
   test("what an earlier keeper captured in another namespace is guarded where the pod is now", async () => {
-    const left = [{ podIdx: 5, uid: "p7", netnsCookie: 1n, addresses: ["10.0.0.7"] }];
+    const left = [{ podIdx: 5, uid: "p7", netnsCookie: 1n, addresses: ["10.0.0.7"], spread: [] }];
     const { rows, enrollments } = setUp(left, fakeFile('{"version":1,"pods":[{"uid":"p7","workload":""}]}'));
     assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [{ podIdx: 5 }], guarded: [{ podIdx: 6 }] });
     assert.deepEqual([rows.capturing.size, rows.guarding.get(6)], [0, 100n]);
@@ -385,6 +388,7 @@ test("indices are bounded and rest before they are used again", async () => {
     uid: `old${index}`,
     netnsCookie: BigInt(10_000 + index),
     addresses: [],
+    spread: [],
   }));
   const full = setUp(left).enrollments;
   assert.partialDeepStrictEqual(await full.prepare("p7", ["10.0.0.7"]), { refused: "limit" });

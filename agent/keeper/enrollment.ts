@@ -16,6 +16,8 @@ export type PodRow = {
   readonly netnsCookie: bigint;
   /** Canonical. The first of each family is the source of what the pod dials. None: a guard, which refuses everything. */
   readonly addresses: readonly string[];
+  /** Families in which each destination has an address of its own at the agent's listener. */
+  readonly spread: readonly (4 | 6)[];
 };
 /** `failDirect`: what an earlier keeper wrote. */
 export type AdoptedPod = { readonly row: PodRow; readonly failDirect: boolean };
@@ -29,6 +31,11 @@ export interface PodNamespace {
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
   /** Ends what bypasses the agent and is no longer allowed to the pod under this index; how many. */
   sever(podIdx: number): Promise<number>;
+  /**
+   * Routes to the agent's listener, with the first of `addresses` of each family as source; the families for which that
+   * is done. May be repeated.
+   */
+  routeToListener(addresses: readonly string[]): Promise<(4 | 6)[]>;
   /** The first of `addresses` that the namespace does not have. */
   lacks(addresses: readonly string[]): Promise<string | undefined>;
   /** Closes the listeners and leaves the namespace. */
@@ -106,6 +113,13 @@ const FLOWS_LINGER_MS = 5_000;
 
 const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
 const isOpen = (found: Enrollment): found is OpenEnrollment => found.state === "prepared" || found.state === "captured";
+const emptyRow = (podIdx: number, uid: string): PodRow => ({
+  podIdx,
+  uid,
+  netnsCookie: 0n,
+  addresses: [],
+  spread: [],
+});
 const refusal = (refused: RefusedReason, message: string): EnrollmentRefusal => ({ refused, message });
 
 export class PodEnrollments {
@@ -171,7 +185,8 @@ export class PodEnrollments {
       const namespace = await this.#options.openNamespace(pod.netnsFd, addresses);
       if (isRefusal(namespace)) return namespace;
       try {
-        const enrolled = this.#enter(pod, namespace, addresses);
+        const spread = await namespace.routeToListener(addresses);
+        const enrolled = this.#enter(pod, namespace, { addresses, spread });
         if (isRefusal(enrolled)) await namespace.close({ restore: "never" });
         return enrolled;
       } catch (error) {
@@ -287,7 +302,11 @@ export class PodEnrollments {
     this.#byIdx.clear();
   }
 
-  #enter(pod: FoundPod, namespace: PodNamespace, addresses: readonly string[]): OpenEnrollment | EnrollmentRefusal {
+  #enter(
+    pod: FoundPod,
+    namespace: PodNamespace,
+    { addresses, spread }: Pick<PodRow, "addresses" | "spread">,
+  ): OpenEnrollment | EnrollmentRefusal {
     const { uid } = pod;
     const { netnsCookie } = namespace;
     const other = this.all().find(({ row }) => row.netnsCookie === netnsCookie && row.uid !== uid);
@@ -298,7 +317,7 @@ export class PodEnrollments {
     if (before?.state === "adopted") {
       if (before.row.netnsCookie === netnsCookie) {
         // Capture stayed on; only the listeners are new. Until `capture` comes the fail mode stays what it was.
-        const row = { ...before.row, addresses };
+        const row = { ...before.row, addresses, spread };
         this.#options.rows.admit(row, namespace.listeners, pod.netnsFd);
         this.#options.rows.readdress(before.row, row, !this.#options.protectedPods.has(uid));
         const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect: null };
@@ -313,7 +332,7 @@ export class PodEnrollments {
     this.#options.rows.forget(podIdx);
     const prepared: OpenEnrollment = {
       state: "prepared",
-      row: { podIdx, uid, netnsCookie, addresses },
+      row: { podIdx, uid, netnsCookie, addresses, spread },
       pod,
       namespace,
     };
@@ -328,7 +347,8 @@ export class PodEnrollments {
     if (absent !== undefined) return notThere(absent);
     const taken = this.#holderOf(addresses, row.uid);
     if (taken) return refusal("address-taken", `pod ${taken.row.uid} is enrolled with an address of pod ${row.uid}`);
-    const after = { ...found, row: { ...row, addresses } };
+    const spread = await namespace.routeToListener(addresses);
+    const after = { ...found, row: { ...row, addresses, spread } };
     if (found.state === "captured") this.#options.rows.readdress(row, after.row, found.failDirect ?? false);
     this.#byIdx.set(row.podIdx, after);
     return after;
@@ -344,7 +364,7 @@ export class PodEnrollments {
   #await(uid: string): Extract<Enrollment, { readonly state: "awaited" }> | undefined {
     const podIdx = this.#allot();
     if (podIdx === undefined) return undefined;
-    const awaited = { state: "awaited", row: { podIdx, uid, netnsCookie: 0n, addresses: [] } } as const;
+    const awaited = { state: "awaited", row: emptyRow(podIdx, uid) } as const;
     this.#byIdx.set(podIdx, awaited);
     return awaited;
   }
@@ -361,7 +381,7 @@ export class PodEnrollments {
     }
     let now: Extract<Enrollment, { readonly state: "awaited" | "guarded" }> = {
       state: "awaited",
-      row: { podIdx, uid, netnsCookie: 0n, addresses: [] },
+      row: emptyRow(podIdx, uid),
     };
     const pod = findPod(tree, uid);
     if (!isRefusal(pod)) {

@@ -22,6 +22,7 @@ test("listeners of ours and sockets that speak for a client keep it; nothing els
   assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "01"), own, false), false, "a tunnel that idles on");
   assert.equal(agentStillThere(line(`${podsOwn}:3AA0`, "06"), own), false, "a tunnel that was");
   assert.equal(agentStillThere(line("0100007F:3A99", "0A"), own), true, "15001");
+  assert.equal(agentStillThere(line("000000010000000000000000AB000080:3A99", "01"), own, false), true, "captured");
   assert.equal(agentStillThere(line(`${podsOwn}:9C40`, "01"), own), false, "the pod's own connection");
   assert.equal(agentStillThere(line("0100007F:9C40", "01"), own), false, "loopback");
   assert.equal(agentStillThere(line(`${clientsOwn}:9C40`, "01"), own), true, "established, from a client's address");

@@ -1,5 +1,5 @@
-// keeper · a pod's rule and route go only after the last connection that needs them: the agent's sockets that speak to
-// the application from a client's address. Seen in the kernel's own table of the pod's sockets. Pure but for the timer.
+// keeper · a pod's rule and routes go only after the last connection that needs them: the agent's sockets that speak to
+// the application from a client's address, and those that the application's own connections meet. Seen in the kernel's own table of the pod's sockets. Pure but for the timer.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
@@ -33,6 +33,8 @@ export function agentStillThere(
     const [, local = "", , state = ""] = line.trim().split(/\s+/);
     const [, hex, port] = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/.exec(local) ?? [];
     if (hex === undefined || port === undefined || state === TIME_WAIT) return false;
+    // A captured connection, which may have met us at an address that only our route makes local.
+    if (Number.parseInt(port, 16) === ORLOP_PORT_OUTBOUND) return true;
     // A listener, what waits at it, and a tunnel on which requests for the application may still come.
     if (ourPorts.includes(Number.parseInt(port, 16))) return state === LISTEN || options.tunnelsCount;
     if (state === LISTEN) return false;

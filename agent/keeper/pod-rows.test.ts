@@ -1,6 +1,7 @@
 // pod-rows.ts: the bytes in each map, and a keeper that takes over whole pods and removes halves.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { PodRow } from "./enrollment.ts";
 import { linkName, PodRowMaps, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -51,7 +52,10 @@ function setUp() {
   };
   return { tables, pinned, owners, rows: new PodRowMaps(tables, links) };
 }
-const row = { podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n, addresses: ["10.0.0.3", "fd00::3"] };
+const row: PodRow = {
+  ...{ podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n },
+  ...{ addresses: ["10.0.0.3", "fd00::3"], spread: [6] },
+};
 const listeners = [
   { kind: "outbound", family: 4, address: "127.0.0.1", port: 15001, fd: 20 },
   { kind: "inbound", family: 4, address: "127.0.0.1", port: 15006, fd: 21 },
@@ -82,7 +86,7 @@ test("a captured pod in bytes, and nothing of it afterwards", () => {
       [
         [
           "2211000000000000",
-          "0300000001000000" + "00000000000000000000ffff0a000003" + "fd000000000000000000000000000003",
+          "0300000005000000" + "00000000000000000000ffff0a000003" + "fd000000000000000000000000000003",
         ],
       ],
     );
@@ -114,7 +118,7 @@ test("a guard is a pod without an address, and goes when the pod is withdrawn", 
   rows.guard(row, 9);
   assert.deepEqual([...tables.podByIp.keys()], []);
   const [adopted] = rows.adopted();
-  assert.deepEqual(adopted, { row: { ...row, addresses: [] }, failDirect: false });
+  assert.deepEqual(adopted, { row: { ...row, addresses: [], spread: [] }, failDirect: false });
   rows.admit(row, [], 9);
   rows.capture(row, false);
   assert.deepEqual(rows.adopted(), [{ row, failDirect: false }]);
@@ -139,7 +143,7 @@ test("several addresses of a family: all lead to the pod, the first of each is i
 test("an address that became another pod's stays with it", () => {
   const { tables, rows } = setUp();
   rows.admit(row, [], 9);
-  rows.admit({ ...row, podIdx: 4, uid: "other", netnsCookie: 5n, addresses: ["10.0.0.3"] }, [], 9);
+  rows.admit({ ...row, podIdx: 4, uid: "other", netnsCookie: 5n, addresses: ["10.0.0.3"], spread: [] }, [], 9);
   rows.withdraw(row);
   assert.deepEqual([...tables.podByIp.rows.keys()], ["00000000000000000000ffff0a000003"]);
 });
@@ -181,9 +185,9 @@ test("a later keeper takes over whole pods and removes halves", () => {
   const { tables, pinned, rows } = setUp();
   rows.admit(row, listeners, 9);
   rows.capture(row, false);
-  const half = { podIdx: 4, uid: "half", netnsCookie: 44n, addresses: ["10.0.0.4"] };
+  const half = { podIdx: 4, uid: "half", netnsCookie: 44n, addresses: ["10.0.0.4"], spread: [] };
   rows.admit(half, [], 9);
-  rows.capture({ podIdx: 5, uid: "no-link", netnsCookie: 55n, addresses: ["10.0.0.5"] }, false);
+  rows.capture({ podIdx: 5, uid: "no-link", netnsCookie: 55n, addresses: ["10.0.0.5"], spread: [] }, false);
   pinned.set("not ours", 1);
   assert.deepEqual(rows.adopted(), [{ row, failDirect: false }]);
   assert.deepEqual([...pinned.keys()], ["3-0a-1b+c"]);

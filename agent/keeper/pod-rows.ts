@@ -3,6 +3,8 @@
 import { endianness } from "node:os";
 import {
   ORLOP_POD_FAIL_DIRECT,
+  ORLOP_POD_SPREAD4,
+  ORLOP_POD_SPREAD6,
   ORLOP_PORT_HBONE,
   ORLOP_PORT_INBOUND,
   ORLOP_PORT_OUTBOUND,
@@ -82,6 +84,11 @@ function podValue(row: PodRow, flags: number): Uint8Array {
   if (ip6 !== undefined) value.set(ipToBytes16(ip6), orlopPod.ip6);
   return value;
 }
+
+const spreadFlag = (family: 4 | 6): number => (family === 4 ? ORLOP_POD_SPREAD4 : ORLOP_POD_SPREAD6);
+
+const podFlags = (row: PodRow, failDirect: boolean): number =>
+  row.spread.reduce((flags, family) => flags | spreadFlag(family), failDirect ? ORLOP_POD_FAIL_DIRECT : 0);
 
 function podIpValue(podIdx: number, flags: number): Uint8Array {
   const value = new Uint8Array(orlopPodIp.size);
@@ -192,7 +199,7 @@ export class PodRowMaps implements PodRows {
   capture(row: PodRow, failDirect: boolean): void {
     const flags = failDirect ? ORLOP_POD_FAIL_DIRECT : 0;
     for (const address of row.addresses) this.#tables.podByIp.put(ipToBytes16(address), podIpValue(row.podIdx, flags));
-    this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue(row, flags));
+    this.#tables.podByNetns.put(cookieKey(row.netnsCookie), podValue(row, podFlags(row, failDirect)));
   }
 
   readdress(before: PodRow, after: PodRow, failDirect: boolean): void {
@@ -239,8 +246,10 @@ export class PodRowMaps implements PodRows {
       const netnsCookie = view(key).getBigUint64(0, little);
       const sources = [addressOf(value, orlopPod.ip4), addressOf(value, orlopPod.ip6)];
       const addresses = sources.filter((address) => address !== null);
-      const failDirect = (u32At(value, orlopPod.flags) & ORLOP_POD_FAIL_DIRECT) !== 0;
-      pods.push({ row: { podIdx, uid: link.uid, netnsCookie, addresses }, failDirect });
+      const flags = u32At(value, orlopPod.flags);
+      const spread = ([4, 6] as const).filter((family) => (flags & spreadFlag(family)) !== 0);
+      const failDirect = (flags & ORLOP_POD_FAIL_DIRECT) !== 0;
+      pods.push({ row: { podIdx, uid: link.uid, netnsCookie, addresses, spread }, failDirect });
     }
     const further = new Map(pods.map(({ row }) => [row.podIdx, new Set(row.addresses)]));
     for (const [podIdx, { name }] of pinned) if (!further.has(podIdx)) this.#links.detach(name);

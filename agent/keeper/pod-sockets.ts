@@ -122,6 +122,22 @@ export class PodNamespaces {
     await Promise.all([...this.#leaving.values()].map(({ done }) => done));
   }
 
+  /** Without that route the pod's connections share their local ports among all destinations. */
+  async #routes(netnsFd: number, addresses: readonly string[]): Promise<(4 | 6)[]> {
+    const routed: (4 | 6)[] = [];
+    for (const family of [4, 6] as const) {
+      const source = addresses.find((address) => familyOf(address) === family);
+      if (source === undefined) continue;
+      try {
+        await this.#thread.routeToListener(netnsFd, source);
+        routed.push(family);
+      } catch (error) {
+        this.#log.warn("a pod's destinations share its local ports", { source, error: String(error) });
+      }
+    }
+    return routed;
+  }
+
   #entered(made: Pick<PodNamespace, "netnsCookie" | "listeners" | "preservesSource">, entered: Entered): PodNamespace {
     const { netnsFd } = entered;
     return {
@@ -131,6 +147,7 @@ export class PodNamespaces {
         const present = canonical((await this.#thread.podInfo(netnsFd)).addresses);
         return addresses.find((address) => !present.has(address));
       },
+      routeToListener: (addresses) => this.#routes(netnsFd, addresses),
       sever: (podIdx) => this.#thread.sever(netnsFd, this.#severFds, podIdx),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);

@@ -1,6 +1,7 @@
-// keeper · rule, route and sysctls of the dial to the application, inside the pod's namespace.
+// keeper · rule, routes and sysctls inside the pod's namespace: of the dial to the application, and to the agent's listener.
 #include "keeper/local_route.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/fib_rules.h>
@@ -35,11 +36,12 @@ class Request {
     header()->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
     std::memcpy(NLMSG_DATA(header()), &body, sizeof(Body));
   }
-  void Add(uint16_t type, uint32_t value) {
+  void Add(uint16_t type, uint32_t value) { Add(type, &value, sizeof(value)); }
+  void Add(uint16_t type, const void* value, size_t size) {
     auto* attribute = reinterpret_cast<rtattr*>(bytes_ + NLMSG_ALIGN(header()->nlmsg_len));
     attribute->rta_type = type;
-    attribute->rta_len = RTA_LENGTH(sizeof(value));
-    std::memcpy(RTA_DATA(attribute), &value, sizeof(value));
+    attribute->rta_len = static_cast<uint16_t>(RTA_LENGTH(size));
+    std::memcpy(RTA_DATA(attribute), value, size);
     header()->nlmsg_len = NLMSG_ALIGN(header()->nlmsg_len) + RTA_ALIGN(attribute->rta_len);
   }
   // The kernel's word: 0 or -errno.
@@ -131,6 +133,26 @@ std::set<uint32_t> AddressedDevices() {
   return out;
 }
 
+// `local <addresses of orlop_abi.h> dev lo`, in the table that the kernel asks first. `source`: what a socket without an
+// address of its own is given there; null: takes the route away.
+int ListenerRoute(int netlink, uint8_t family, const void* source) {
+  const uint32_t to4 = htonl(ORLOP_SPREAD4);
+  const uint32_t to6[4] = {htonl(ORLOP_SPREAD6)};
+  const size_t size = family == AF_INET ? sizeof(to4) : sizeof(to6);
+  rtmsg body = {};
+  body.rtm_family = family;
+  body.rtm_dst_len = family == AF_INET ? 10 : 64;
+  body.rtm_table = RT_TABLE_LOCAL;
+  body.rtm_protocol = RTPROT_STATIC;
+  body.rtm_scope = RT_SCOPE_HOST;
+  body.rtm_type = RTN_LOCAL;
+  Request request(source ? RTM_NEWROUTE : RTM_DELROUTE, source ? NLM_F_CREATE | NLM_F_REPLACE : 0, body);
+  request.Add(RTA_DST, family == AF_INET ? static_cast<const void*>(&to4) : to6, size);
+  request.Add(RTA_OIF, kLoopbackIndex);
+  if (source) request.Add(RTA_PREFSRC, source, size);
+  return request.Send(netlink);
+}
+
 int OpenNetlink(UniqueFd* out) {
   out->reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!*out) return -errno;
@@ -191,7 +213,20 @@ void RouteDevices() {
   }
 }
 
-int UndoLocalDial(std::string* step) {
+int RouteToListener(const std::string& source, std::string* step) {
+  uint8_t address[16];
+  const uint8_t family = source.find(':') == std::string::npos ? AF_INET : AF_INET6;
+  *step = "address " + source;
+  if (inet_pton(family, source.c_str(), address) != 1) return -EINVAL;
+  UniqueFd netlink;
+  const int err = OpenNetlink(&netlink);
+  *step = "socket(NETLINK_ROUTE)";
+  if (err < 0) return err;
+  *step = "route to the agent's listener";
+  return ListenerRoute(netlink.get(), family, address);
+}
+
+int UndoRoutes(std::string* step) {
   UniqueFd netlink;
   int err = OpenNetlink(&netlink);
   *step = "socket(NETLINK_ROUTE)";
@@ -203,6 +238,9 @@ int UndoLocalDial(std::string* step) {
     *step = "local route";
     err = RemoveRoutes(netlink.get(), family);
     if (err < 0) return err;
+    *step = "route to the agent's listener";
+    err = ListenerRoute(netlink.get(), family, nullptr);
+    if (err < 0 && err != -ESRCH && !NoSuchFamily(err)) return err;
   }
   return 0;
 }

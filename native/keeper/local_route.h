@@ -16,7 +16,12 @@ int PrepareLocalDial(std::string* step);
 // such a server leave by its device, and the dial runs into its time-out.
 void RouteDevices();
 
-// Removes rules and routes. The sysctls stay: without a marked packet they change nothing.
-int UndoLocalDial(std::string* step);
+// Makes the addresses local at which captured connections meet the agent's listener (ORLOP_SPREAD4 or 6 of orlop_abi.h),
+// by the family of `source`: an address of the pod, which the kernel gives there to a socket that has none. Called
+// again, it puts the new source in the place of the old.
+int RouteToListener(const std::string& source, std::string* step);
+
+// Removes rules and routes of all kinds. The sysctls stay: without a marked packet they change nothing.
+int UndoRoutes(std::string* step);
 
 }  // namespace orlop

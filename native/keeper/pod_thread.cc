@@ -127,6 +127,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
                                              InstanceMethod<&PodThread::Listen>("listen"),
                                              InstanceMethod<&PodThread::Sockets>("sockets"),
                                              InstanceMethod<&PodThread::Prepare>("prepareNamespace"),
+                                             InstanceMethod<&PodThread::RouteListener>("routeToListener"),
                                              InstanceMethod<&PodThread::Restore>("restoreNamespace"),
                                              InstanceMethod<&PodThread::SeverPod>("sever"),
                                              InstanceMethod<&PodThread::EndMarkedBy>("endMarked"),
@@ -274,11 +275,21 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     return Queue(info, std::move(job));
   }
 
+  Napi::Value RouteListener(const Napi::CallbackInfo& info) {
+    int netns = -1;
+    std::string source;
+    if (!ArgFd(info, 0, &netns) || !ArgString(info, 1, &source)) return info.Env().Undefined();
+    auto job = std::make_unique<Job>(info.Env(), netns);
+    job->run = [source](std::string* step) { return RouteToListener(source, step); };
+    job->result = [](Napi::Env env) { return env.Undefined(); };
+    return Queue(info, std::move(job));
+  }
+
   Napi::Value Restore(const Napi::CallbackInfo& info) {
     int netns = -1;
     if (!ArgFd(info, 0, &netns)) return info.Env().Undefined();
     auto job = std::make_unique<Job>(info.Env(), netns);
-    job->run = [](std::string* step) { return UndoLocalDial(step); };
+    job->run = [](std::string* step) { return UndoRoutes(step); };
     job->result = [](Napi::Env env) { return env.Undefined(); };
     return Queue(info, std::move(job));
   }

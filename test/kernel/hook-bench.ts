@@ -275,6 +275,18 @@ export class HookBench {
     return out;
   }
 
+  /** Where the connection that the agent's listener sees from `source` to `listener` meant to go; both as `<address> <port>`. */
+  destinationOf(source: string, listener: string): string | undefined {
+    const [src = "", port = ""] = source.split(" ");
+    const key = new Uint8Array(orlopFlow.size);
+    view(key).setBigUint64(orlopFlow.netnsCookie, this.cookie, little);
+    key.set(ipToBytes16(src), orlopFlow.src);
+    view(key).setUint16(orlopFlow.srcPort, Number(port), false);
+    key.set(ipToBytes16(listener.split(" ")[0] ?? "").subarray(12), orlopFlow.listener);
+    const value = this.map("dst_of_flow").get(key);
+    return value && endpoint(value, orlopDst.addr, orlopDst.port);
+  }
+
   /** Of all ways together. */
   traffic(
     direction: number,

@@ -7,25 +7,30 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstring>
+
 namespace orlop {
 
 void OriginalDestinations::SetMap(int map_fd) {
   map_.reset(fcntl(map_fd, F_DUPFD_CLOEXEC, 3));
 }
 
-bool OriginalDestinations::Take(uint64_t netns_cookie, const Endpoint& source, Endpoint* destination) const {
+bool OriginalDestinations::Take(uint64_t netns_cookie, const Endpoint& source, const Endpoint& listener,
+                                Endpoint* destination) const {
   if (!map_) return false;
   orlop_flow key{};
   key.netns_cookie = netns_cookie;
   key.src = source.addr;
   key.src_port = htons(source.port);
+  std::memcpy(&key.listener, listener.addr.bytes + sizeof listener.addr.bytes - sizeof key.listener,
+              sizeof key.listener);
   orlop_dst value{};
   bpf_attr attr{};
   attr.map_fd = static_cast<uint32_t>(map_.get());
   attr.key = reinterpret_cast<uintptr_t>(&key);
   attr.value = reinterpret_cast<uintptr_t>(&value);
   // In two calls: hash maps have the combined lookup and delete since 5.14 only. Nobody else deletes an accepted flow, and the
-  // source port cannot be used again while this connection lives.
+  // source port cannot be used again towards the same address of ours while this connection lives.
   if (syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &attr, sizeof attr) != 0) return false;
   attr.value = 0;
   syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attr, sizeof attr);

@@ -12,8 +12,9 @@ class OriginalDestinations {
  public:
   // Duplicates `map_fd`, the lent dst_of_flow.
   void SetMap(int map_fd);
-  // False: the kernel knows of no such flow; the caller refuses.
-  bool Take(uint64_t netns_cookie, const Endpoint& source, Endpoint* destination) const;
+  // `listener`: where the connection met ours, its local address. False: the kernel knows of no such flow; the caller refuses.
+  bool Take(uint64_t netns_cookie, const Endpoint& source, const Endpoint& listener,
+            Endpoint* destination) const;
 
  private:
   UniqueFd map_;

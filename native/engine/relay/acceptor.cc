@@ -81,16 +81,15 @@ void Acceptor::Take(Descriptor fd, const sockaddr_storage& address, socklen_t le
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_ACCEPTED;
   record.kind = static_cast<uint32_t>(kind_);
-  Endpoint target;
-  if (kind_ == ListenerKind::kOutbound) {
-    if (context_.flows.Take(pod_.netns_cookie, peer, &target)) record.target = ToRecord(target);
-  } else {
-    sockaddr_storage local;
-    socklen_t local_length = sizeof local;
-    if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &local_length) == 0 &&
-        FromSockaddr(local, local_length, &target)) {
+  sockaddr_storage address_here;
+  socklen_t length_here = sizeof address_here;
+  Endpoint here, target;
+  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address_here), &length_here) == 0 &&
+      FromSockaddr(address_here, length_here, &here)) {
+    if (kind_ != ListenerKind::kOutbound)
+      record.target = ToRecord(here);
+    else if (context_.flows.Take(pod_.netns_cookie, peer, here, &target))
       record.target = ToRecord(target);
-    }
   }
   auto* connection = new Connection(services, context_.upstreams, pod_idx_, peer);
   if (!connection->TakeAccepted(std::move(fd))) return connection->Finish(CloseCause::kShed);
