@@ -71,6 +71,7 @@ interop: build
 
 # The same with the large counts, by hand.
 soak: build
+	$(Q)ORLOP_SOAK=1 node --test --test-timeout=3600000 test/journey/replacement.test.ts
 	$(Q)node test/peers/run.ts --soak $(PEERS)
 
 # Random steps on whole nodes against a model. By hand: no whole run has passed yet (test/README.md, "The models").

@@ -24,6 +24,7 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
   const client = new KeeperClient({
     path: "/nowhere",
     node: "n",
+    role: () => "new",
     // Long, except where running out of it is what is tested: this machine may be busy.
     requestTimeoutMs: options.timeoutMs ?? 30_000,
     connect: (_path, given) => {
@@ -34,7 +35,7 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
           const request = JSON.parse(text);
           if (request.op !== "hello") asked.push(request);
           else if (options.greet !== false) {
-            const welcome = { id: request.id, op: "welcome", version: 1, pods: [] };
+            const welcome = { id: request.id, op: "welcome", version: 1, role: "holding", pods: [] };
             setImmediate(() => given.onPacket(JSON.stringify(welcome), LENT_MAPS.map(someFd)));
           }
           return true;
@@ -50,6 +51,9 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
     onLost: (why) => lost.push(why),
     onPodGuarded: () => {},
     onPodGone: (podIdx, uid) => gone.push(`${podIdx} ${uid}`),
+    onYield: () => gone.push("yield"),
+    onVacant: () => gone.push("vacant"),
+    onSettled: () => gone.push("settled"),
   };
   const answer = (reply: object, fds: readonly number[] = []): void => events?.onPacket(JSON.stringify(reply), fds);
   return {
@@ -183,4 +187,25 @@ test("requests that are under way when the keeper goes are lost with it; its not
   keeper.answer({ id: 0, op: "pod-gone", podIdx: 5, uid: "late" });
   assert.deepEqual(keeper.gone, ["4 web"]);
   keeper.client.close();
+});
+
+test("the node is taken with the maps; a refusal and a wrong answer leave no descriptor; notices come in their order", async () => {
+  const keeper = setUp();
+  await started(keeper);
+  const before = await openFds();
+  const taken = keeper.client.take();
+  keeper.answer({ id: keeper.asked.at(-1)?.id, op: "taken", pods: [{ podIdx: 2, uid: "web" }] }, LENT_MAPS.map(someFd));
+  const { maps, pods } = await taken;
+  assert.deepEqual([Object.keys(maps), pods], [[...LENT_MAPS], [{ podIdx: 2, uid: "web" }]]);
+  for (const fd of Object.values(maps)) closeSync(fd);
+  const busy = assert.rejects(keeper.client.take(), { name: "KeeperRefused", reason: "busy" });
+  keeper.answer({ id: keeper.asked.at(-1)?.id, op: "refused", reason: "busy", message: "" });
+  await busy;
+  for (const op of ["yield", "vacant", "settled"]) keeper.answer({ id: 0, op });
+  assert.deepEqual(keeper.gone, ["yield", "vacant", "settled"]);
+  const short = assert.rejects(keeper.client.take(), KeeperLost);
+  keeper.answer({ id: keeper.asked.at(-1)?.id, op: "taken", pods: [] }, [someFd()]);
+  await short;
+  keeper.client.close();
+  assert.equal(await openFds(), before);
 });

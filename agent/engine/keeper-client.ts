@@ -2,13 +2,16 @@
 // client connects again by itself after the keeper has restarted.
 import { Backoff } from "../backoff.ts";
 import {
+  type AgentRole,
   LENT_MAPS,
   type LentListener,
   type LentMap,
   MAX_PACKET_FDS,
+  type Notice,
   PROTOCOL_VERSION,
   type Reply,
   type SocketKind,
+  type WelcomedRole,
 } from "../keeper/protocol.ts";
 import {
   type AnsweredRequest,
@@ -22,11 +25,16 @@ import {
 export type LentMaps = { readonly [Name in LentMap]: number };
 /** A pod that the kernel captures because an earlier agent asked for it. */
 export type CapturedPod = { readonly podIdx: number; readonly uid: string };
-export type Welcome = {
+/** What the agent that holds the node begins with. */
+export type Holding = {
   /** Map descriptors; the receiver owns them. */
   readonly maps: LentMaps;
-  /** The agent must prepare each of these again or release it. */
+  /** The agent that holds the node must prepare each of these again or release it. */
   readonly pods: readonly CapturedPod[];
+};
+export type Welcome = Holding & {
+  /** What the agent is from here on. */
+  readonly role: WelcomedRole;
 };
 export type PreparedPod = {
   readonly podIdx: number;
@@ -42,6 +50,8 @@ export type KeeperClientOptions = {
   readonly path: string;
   readonly node: string;
   readonly connect: ConnectChannel;
+  /** What the agent is by its own account, asked for at each hello. */
+  readonly role: () => AgentRole;
   readonly requestTimeoutMs?: number;
 };
 
@@ -53,6 +63,12 @@ export type KeeperEvents = {
   readonly onPodGone: (podIdx: number, uid: string) => void;
   /** The keeper holds a guard for the pod under this index, or has found the pod whose guard it held. */
   readonly onPodGuarded: (podIdx: number, uid: string) => void;
+  /** Another agent is ready to hold the node: stop writing, then call `yielded`. */
+  readonly onYield: () => void;
+  /** Nobody holds the node: call `take`. */
+  readonly onVacant: () => void;
+  /** The agent that took the node serves it: accept nothing more. */
+  readonly onSettled: () => void;
 };
 
 type Link =
@@ -167,6 +183,28 @@ export class KeeperClient {
     return Int32Array.from([...fds, ...more]);
   }
 
+  /** Resolves when this agent holds the node. Rejects with KeeperRefused when another agent is just taking it. */
+  async take(): Promise<Holding> {
+    const { reply, fds, broken } = await this.#ask({ op: "take" });
+    if (reply.op !== "taken" || fds.length !== LENT_MAPS.length) throw broken("taken");
+    return { maps: lentMaps(fds), pods: reply.pods };
+  }
+
+  /** After `onYield`, when this agent has stopped writing. */
+  async yielded(): Promise<void> {
+    await this.#askForDone({ op: "yielded" });
+  }
+
+  /** This agent holds the node, serves each pod that it can serve, and beats. */
+  async serving(): Promise<void> {
+    await this.#askForDone({ op: "serving" });
+  }
+
+  /** This agent never holds the node again. */
+  async leave(): Promise<void> {
+    await this.#askForDone({ op: "leave" });
+  }
+
   async programs(): Promise<KeeperPrograms> {
     const { reply, fds, broken } = await this.#ask({ op: "programs" });
     if (reply.op !== "programs" || fds.length > 0) throw broken("programs");
@@ -179,8 +217,7 @@ export class KeeperClient {
         path: this.#options.path,
         connect: this.#options.connect,
         requestTimeoutMs: this.#options.requestTimeoutMs ?? 10_000,
-        onNotice: ({ op, podIdx, uid }) =>
-          op === "pod-gone" ? events.onPodGone(podIdx, uid) : events.onPodGuarded(podIdx, uid),
+        onNotice: (notice) => hear(notice, events),
         onEnded: (reason) => this.#ended(events, reason),
       });
       this.#link = { state: "greeting", session, why };
@@ -192,14 +229,17 @@ export class KeeperClient {
 
   async #greet(session: KeeperSession, events: KeeperEvents): Promise<void> {
     try {
-      const answer = await session.ask({ op: "hello", version: PROTOCOL_VERSION, node: this.#options.node });
+      const answer = await session.ask({
+        op: "hello",
+        version: PROTOCOL_VERSION,
+        node: this.#options.node,
+        role: this.#options.role(),
+      });
       const { reply, fds, broken } = withBroken(session, answer);
       if (reply.op !== "welcome" || fds.length !== LENT_MAPS.length) throw broken("welcome");
-      const maps: { [Name in LentMap]?: number } = {};
-      for (const [index, name] of LENT_MAPS.entries()) maps[name] = fds[index] ?? -1;
       this.#link = { state: "welcomed", session };
       this.#backoff.reset();
-      events.onWelcome({ maps: maps as LentMaps, pods: reply.pods }); // The loop has set every name.
+      events.onWelcome({ maps: lentMaps(fds), pods: reply.pods, role: reply.role });
     } catch (error) {
       session.end(error instanceof Error ? error.message : String(error));
     }
@@ -228,6 +268,32 @@ export class KeeperClient {
     const timer = setTimeout(() => this.#connect(events, why), this.#backoff.nextMs());
     this.#link = { state: "retrying", timer, why };
   }
+}
+
+function hear(notice: Notice, events: KeeperEvents): void {
+  switch (notice.op) {
+    case "pod-gone":
+      events.onPodGone(notice.podIdx, notice.uid);
+      return;
+    case "pod-guarded":
+      events.onPodGuarded(notice.podIdx, notice.uid);
+      return;
+    case "yield":
+      events.onYield();
+      return;
+    case "vacant":
+      events.onVacant();
+      return;
+    case "settled":
+      events.onSettled();
+      return;
+  }
+}
+
+function lentMaps(fds: readonly number[]): LentMaps {
+  const maps: { [Name in LentMap]?: number } = {};
+  for (const [index, name] of LENT_MAPS.entries()) maps[name] = fds[index] ?? -1;
+  return maps as LentMaps; // The loop has set every name.
 }
 
 /**

@@ -148,8 +148,9 @@ export class KeeperSession {
   }
 }
 
+/** A request's id is never 0. */
 function isNotice(message: Reply | Notice): message is Notice {
-  return message.op === "pod-gone" || message.op === "pod-guarded";
+  return message.id === 0;
 }
 
 export function closeAll(fds: readonly number[]): void {
@@ -169,5 +170,5 @@ function parseMessage(text: string): Reply | Notice | undefined {
 function fdsOf(body: RequestBody): number {
   if (body.op === "sockets") return body.count;
   if (body.op === "prepare") return PREPARE_FDS;
-  return body.op === "hello" ? LENT_MAPS.length : 0;
+  return body.op === "hello" || body.op === "take" ? LENT_MAPS.length : 0;
 }

@@ -18,12 +18,13 @@ import { join } from "node:path";
 import { parseMountinfo } from "../process/mounts.ts";
 import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } from "./addon.ts";
 import { type EnrollmentRefusal, type OpenEnrollment, PodEnrollments } from "./enrollment.ts";
-import { type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
+import { Holders } from "./holders.ts";
+import { type Asker, type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms } from "./programs.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
-import { type Notice, PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import { type PodNotice, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
 
 export type KeeperSettings = {
@@ -174,8 +175,20 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const others = kernel.otherLayouts().map(({ version }) => version);
   if (others.length === 0) await open();
   else log.info("another layout version is in force until an agent of ours is here", { versions: others });
-  const lender = new Lender({ agentUid: config.agentUid, handle: answerer(kernel, open, log), log });
-  undo.push(() => lender.close());
+  const holders = new Holders({
+    notify: (agent, notice) => lender.notify(notice, agent),
+    after: (ms, call) => {
+      const timer = setTimeout(call, ms);
+      return () => clearTimeout(timer);
+    },
+    log,
+  });
+  const handle = answerer({ kernel, open, holders, log });
+  const lender = new Lender({ agentUid: config.agentUid, handle, gone: (agent) => holders.gone(agent), log });
+  undo.push(() => {
+    lender.close();
+    holders.close();
+  });
   serveOn(server, lender);
   writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
@@ -209,20 +222,60 @@ export async function runKeeperProgram(
 
 const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
 
-function answerer(kernel: LoadedPrograms, open: OpenPods, log: KeeperLog): (request: Request) => Promise<ReplyWithFds> {
+type AnswererParts = {
+  readonly kernel: LoadedPrograms;
+  readonly open: OpenPods;
+  readonly holders: Holders;
+  readonly log: KeeperLog;
+};
+
+/** Only the agent that holds the node may ask for these. Any agent gets sockets, for the connections that it has. */
+const changes: ReadonlySet<Request["op"]> = new Set([
+  "guard",
+  "prepare",
+  "set-addresses",
+  "capture",
+  "release",
+  "sever",
+]);
+
+function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Promise<ReplyWithFds> {
+  const { kernel, open, holders, log } = parts;
   const refuse = (id: number, { refused, message }: EnrollmentRefusal): ReplyWithFds => {
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
   };
-  return async (request) => {
+  const present = (enrollments: PodEnrollments) =>
+    enrollments.all().map(({ row }) => ({ podIdx: row.podIdx, uid: row.uid }));
+  return async (request, { agent, pid, connected }) => {
     const { id } = request;
     const enrollments = await open();
+    if (changes.has(request.op) && !holders.mayChange(agent)) {
+      return refuse(id, { refused: "not-holding", message: "another agent holds the node" });
+    }
     switch (request.op) {
       case "hello": {
-        const pods = enrollments.all().map(({ row }) => ({ podIdx: row.podIdx, uid: row.uid }));
-        log.info("an agent is here", { node: request.node, pods: pods.length });
-        return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, pods }, fds: kernel.lentFds() };
+        const pods = present(enrollments);
+        // An agent that went while the keeper opened its tables never came.
+        const role = connected() ? holders.came(agent, request.role) : "leaving";
+        log.info("an agent is here", { node: request.node, pods: pods.length, pid, role });
+        return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, role, pods }, fds: kernel.lentFds() };
       }
+      case "take": {
+        const isTaken = await holders.take(agent);
+        if (!isTaken) return refuse(id, { refused: "busy", message: "the node is held, or is being handed over" });
+        log.info("an agent has taken the node", { pid });
+        return { reply: { id, op: "taken", pods: present(enrollments) }, fds: kernel.lentFds() };
+      }
+      case "yielded":
+        holders.yielded(agent);
+        return { reply: { id, op: "done" } };
+      case "serving":
+        holders.serves(agent);
+        return { reply: { id, op: "done" } };
+      case "leave":
+        holders.gone(agent);
+        return { reply: { id, op: "done" } };
       case "guard": {
         const row = await enrollments.guard(request.uid, request.workload);
         return isRefusal(row) ? refuse(id, row) : { reply: { id, op: "guarded", podIdx: row.podIdx } };
@@ -298,7 +351,7 @@ function sweeper(open: OpenPods, lender: Lender, log: KeeperLog): () => void {
   };
 }
 
-async function sweep(enrollments: PodEnrollments, notify: (notice: Notice) => void, log: KeeperLog): Promise<void> {
+async function sweep(enrollments: PodEnrollments, notify: (notice: PodNotice) => void, log: KeeperLog): Promise<void> {
   const { gone, guarded, failed } = await enrollments.sweep();
   for (const { podIdx, uid } of gone) {
     log.info("a pod has gone", { pod: uid, podIdx });

@@ -18,12 +18,17 @@ const someFd = (): number => openSync("/dev/null", "r");
 const nothing = (): void => {};
 const lender = new Lender({
   agentUid: 65534,
+  gone: () => {},
   log: { debug: nothing, info: nothing, warn: nothing, error: nothing },
   handle: async (request: Request): Promise<ReplyWithFds> => {
     const { id } = request;
     if (request.op === "hello") {
       const fds = LENT_MAPS.map(someFd);
-      return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, pods: [] }, fds, handedOver: true };
+      return {
+        reply: { id, op: "welcome", version: PROTOCOL_VERSION, role: "holding", pods: [] },
+        fds,
+        handedOver: true,
+      };
     }
     if (request.op === "sockets") {
       const fds = Array.from({ length: request.count }, someFd);
@@ -42,7 +47,7 @@ after(() => {
 
 function startClient(): Promise<KeeperClient> {
   return new Promise((resolve) => {
-    const client = new KeeperClient({ path, node: "n", connect: fdChannel(FdSocket) });
+    const client = new KeeperClient({ path, node: "n", connect: fdChannel(FdSocket), role: () => "new" });
     client.start({
       onWelcome: ({ maps }) => {
         for (const fd of Object.values(maps)) closeSync(fd);
@@ -51,6 +56,9 @@ function startClient(): Promise<KeeperClient> {
       onLost: (why) => assert.fail(`the bystander lost its keeper: ${why}`),
       onPodGuarded: () => {},
       onPodGone: nothing,
+      onYield: nothing,
+      onVacant: nothing,
+      onSettled: nothing,
     });
   });
 }
@@ -85,7 +93,7 @@ test("any bytes, any descriptors: the sender loses its connection, the bystander
   console.log(`seed ${seed}`);
   const bystander = await startClient();
   const before = await settled(1);
-  const hello = Buffer.from(JSON.stringify({ id: 1, op: "hello", version: 1, node: "n" }));
+  const hello = Buffer.from(JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION, node: "n", role: "new" }));
   const ask = Buffer.from(JSON.stringify({ id: 2, op: "sockets", podIdx: 1, kind: "out4", count: 5 }));
   const bytes = fc.oneof(
     fc.constant(hello),

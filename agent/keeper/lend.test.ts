@@ -24,7 +24,7 @@ async function handle(request: Request): Promise<ReplyWithFds> {
   switch (request.op) {
     case "hello":
       return {
-        reply: { id, op: "welcome", version: PROTOCOL_VERSION, pods: [{ podIdx: 4, uid: "old" }] },
+        reply: { id, op: "welcome", version: PROTOCOL_VERSION, role: "holding", pods: [{ podIdx: 4, uid: "old" }] },
         fds: LENT_MAPS.map(someFd),
         handedOver: true,
       };
@@ -59,7 +59,7 @@ async function handle(request: Request): Promise<ReplyWithFds> {
 }
 
 function setUp(uid = 0) {
-  const lender = new Lender({ agentUid: 65534, handle, log: quiet });
+  const lender = new Lender({ agentUid: 65534, handle, gone: () => {}, log: quiet });
   const pairs: ReturnType<typeof fakeChannelPair>[] = [];
   let keeperIsThere = true;
   const connect: ConnectChannel = (_path, events) => {
@@ -82,6 +82,7 @@ function setUp(uid = 0) {
     path: "/nowhere",
     node: "n",
     connect,
+    role: () => "new",
     requestTimeoutMs: 30_000,
   });
   const events: KeeperEvents = {
@@ -93,6 +94,9 @@ function setUp(uid = 0) {
     onLost: (why) => lost.push(why),
     onPodGuarded: () => {},
     onPodGone: (_podIdx, which) => gone.push(which),
+    onYield: () => gone.push("yield"),
+    onVacant: () => {},
+    onSettled: () => {},
   };
   const nextWelcome = (): Promise<void> =>
     new Promise((resolve) => {
@@ -144,7 +148,10 @@ test("greeted, lent to, refused, told of a pod that went: and no descriptor is l
   for (const fd of many) closeSync(fd);
   lender.notify({ id: 0, op: "pod-gone", podIdx: 1, uid: "p" });
   await turn();
-  assert.deepEqual(gone, ["p"]);
+  lender.notify({ id: 0, op: "yield" }, 2);
+  lender.notify({ id: 0, op: "yield" }, 1);
+  await turn();
+  assert.deepEqual(gone, ["p", "yield"]);
   client.close();
   await turn();
   await turn();
@@ -184,7 +191,7 @@ test("an agent of neither root nor our user gets nothing", async () => {
 });
 
 function attacker() {
-  const lender = new Lender({ agentUid: 65534, handle, log: quiet });
+  const lender = new Lender({ agentUid: 65534, handle, gone: () => {}, log: quiet });
   const { accepted, connected } = fakeChannelPair(65534);
   const session = lender.accept(accepted);
   assert.ok(session);
@@ -198,12 +205,14 @@ function attacker() {
   };
   return { lender, accepted, session, replies };
 }
-const hello = JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION, node: "n" });
+const hello = JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION, node: "n", role: "new" });
 
 test("out of order, out of version, out of bounds: the connection ends", async () => {
   for (const packets of [
     [JSON.stringify({ id: 1, op: "programs" })],
-    [JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION + 1, node: "n" })],
+    [JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION + 1, node: "n", role: "new" })],
+    [JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION - 1, node: "n" })],
+    [hello, hello],
     [hello, "no json"],
     [hello, "{}"],
   ]) {
@@ -235,7 +244,7 @@ test("an agent that does not read loses its connection, not our descriptors", as
 });
 
 test("at most eight agents at once", () => {
-  const lender = new Lender({ agentUid: 65534, handle, log: quiet });
+  const lender = new Lender({ agentUid: 65534, handle, gone: () => {}, log: quiet });
   const accepted = Array.from({ length: 9 }, () => lender.accept(fakeChannelPair(0).accepted));
   assert.equal(accepted.filter(Boolean).length, 8);
 });

@@ -3,7 +3,7 @@
 // connection and nothing else: pods stay as they are.
 import { closeSync } from "node:fs";
 import type { FdSocket } from "./addon.ts";
-import { type Notice, PROTOCOL_VERSION, type Reply, type Request } from "./protocol.ts";
+import type { Notice, Reply, Request } from "./protocol.ts";
 import { parseRequest } from "./requests.ts";
 
 /** A connected SOCK_SEQPACKET socket that carries descriptors. */
@@ -22,7 +22,15 @@ export type ReplyWithFds = {
   /** True: made for this reply alone, and closed here once sent. */
   readonly handedOver?: boolean;
 };
-export type Handler = (request: Request) => Promise<ReplyWithFds>;
+/** Who asks. */
+export type Asker = {
+  /** Of this connection alone. */
+  readonly agent: number;
+  readonly pid: number;
+  /** False: its connection has ended. */
+  readonly connected: () => boolean;
+};
+export type Handler = (request: Request, asker: Asker) => Promise<ReplyWithFds>;
 
 export type KeeperLog = {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -31,7 +39,13 @@ export type KeeperLog = {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 };
 
-export type LenderOptions = { readonly agentUid: number; readonly handle: Handler; readonly log: KeeperLog };
+export type LenderOptions = {
+  readonly agentUid: number;
+  readonly handle: Handler;
+  /** The connection of an agent that said hello has ended, by either side. */
+  readonly gone: (agent: number) => void;
+  readonly log: KeeperLog;
+};
 
 /** An old agent and a new one during an upgrade, and operators that look. */
 const MAX_AGENTS = 8;
@@ -41,6 +55,7 @@ const MAX_UNDER_WAY = 4096;
 export class Lender {
   readonly #options: LenderOptions;
   readonly #sessions = new Set<Session>();
+  #accepted = 0;
 
   constructor(options: LenderOptions) {
     this.#options = options;
@@ -59,14 +74,15 @@ export class Lender {
       channel.close();
       return undefined;
     }
-    const session = new Session(channel, this.#options, () => this.#sessions.delete(session));
+    this.#accepted += 1;
+    const session = new Session(channel, this.#accepted, this.#options, () => this.#sessions.delete(session));
     this.#sessions.add(session);
     return session;
   }
 
-  /** To every agent that said hello. */
-  notify(notice: Notice): void {
-    for (const session of this.#sessions) session.notify(notice);
+  /** To every agent that said hello, or to a single agent. */
+  notify(notice: Notice, agent?: number): void {
+    for (const session of this.#sessions) if (agent === undefined || session.agent === agent) session.notify(notice);
   }
 
   close(): void {
@@ -75,6 +91,7 @@ export class Lender {
 }
 
 export class Session {
+  readonly agent: number;
   readonly #channel: Channel;
   readonly #options: LenderOptions;
   readonly #onEnd: () => void;
@@ -82,7 +99,8 @@ export class Session {
   #underWay = 0;
   #ended = false;
 
-  constructor(channel: Channel, options: LenderOptions, onEnd: () => void) {
+  constructor(channel: Channel, agent: number, options: LenderOptions, onEnd: () => void) {
+    this.agent = agent;
     this.#channel = channel;
     this.#options = options;
     this.#onEnd = onEnd;
@@ -95,18 +113,20 @@ export class Session {
     if (fds.length > 0) return this.end("it sent descriptors");
     const parsed = parseRequest(text);
     if (!parsed.ok && parsed.id === 0) return this.end(`a packet without an id: ${parsed.message}`);
-    if (!parsed.ok) return this.#refuse(parsed.id, parsed.message);
+    if (!parsed.ok) {
+      this.#refuse(parsed.id, parsed.message);
+      return this.#greeted ? undefined : this.end(`its hello was refused: ${parsed.message}`);
+    }
     const { request } = parsed;
     if (!this.#greeted && request.op !== "hello") return this.end("it did not say hello first");
-    if (request.op === "hello" && request.version !== PROTOCOL_VERSION) {
-      this.#refuse(request.id, `this keeper speaks version ${PROTOCOL_VERSION}`);
-      return this.end(`it speaks version ${request.version}`);
-    }
+    if (this.#greeted && request.op === "hello") return this.end("it said hello twice");
     if (this.#underWay >= MAX_UNDER_WAY) return this.end(`more than ${MAX_UNDER_WAY} requests at once`);
     this.#greeted = true;
     this.#underWay++;
     try {
-      this.#reply(await this.#options.handle(request));
+      const { agent } = this;
+      const asker = { agent, pid: this.#channel.peer.pid, connected: () => !this.#ended };
+      this.#reply(await this.#options.handle(request, asker));
     } catch (error) {
       // A kernel or namespace said no in a way nobody foresaw: that request fails, the keeper goes on.
       const message = error instanceof Error ? error.message : String(error);
@@ -126,6 +146,7 @@ export class Session {
     if (this.#ended) return;
     this.#ended = true;
     this.#onEnd();
+    if (this.#greeted) this.#options.gone(this.agent);
   }
 
   end(why: string): void {

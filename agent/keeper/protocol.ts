@@ -1,18 +1,19 @@
 // any thread · the messages between them, one JSON object per SOCK_SEQPACKET packet, descriptors by SCM_RIGHTS.
-// Imports nothing. The agent speaks first; every request carries an id and gets exactly one reply with it.
+// Imports no code. The agent speaks first; every request carries an id and gets exactly one reply with it.
+import type { listenerKinds, socketKinds } from "../abi.ts";
 
 /** Largest packet either side accepts, in bytes; longer ones end the connection. */
 export const MAX_PACKET_BYTES = 65_536;
 /** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
 export const MAX_PACKET_FDS = 64;
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 /**
  * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
  * `local`: marked and IP_TRANSPARENT, for the dial to the application from the client's address.
  */
-export type SocketKind = "out4" | "out6" | "local4" | "local6";
-export type ListenerKind = "outbound" | "inbound" | "hbone";
+export type SocketKind = (typeof socketKinds)[number];
+export type ListenerKind = (typeof listenerKinds)[number];
 
 /** One listening socket of a pod, held by the keeper; its descriptor travels in the same position of the packet. */
 export type LentListener = {
@@ -37,8 +38,40 @@ export const LENT_MAPS = [
 ] as const;
 export type LentMap = (typeof LENT_MAPS)[number];
 
+/**
+ * What an agent is to its node. At most one agent holds the node: it beats, reads the event ring, owns the admin socket, writes the
+ * tables and asks for changes of pods.
+ * - new: it has just started, and says so in its first `hello` alone
+ * - waiting: another agent held the node when it came; it asks for the node with `take`
+ * - holding
+ * - yielded: it held the node until another agent took it, and takes it again if that agent ends too soon. Until it is settled it
+ *   accepts connections and beats
+ * - leaving: it never holds the node again; it needs sockets for the connections that it has
+ */
+export const AGENT_ROLES = ["new", "waiting", "holding", "yielded", "leaving"] as const;
+export type AgentRole = (typeof AGENT_ROLES)[number];
+export type WelcomedRole = Exclude<AgentRole, "new">;
+
 export type Request =
-  | { readonly id: number; readonly op: "hello"; readonly version: number; readonly node: string }
+  /** `role`: what the agent is by its own account; a keeper that comes again learns from it who held the node. */
+  | {
+      readonly id: number;
+      readonly op: "hello";
+      readonly version: number;
+      readonly node: string;
+      readonly role: AgentRole;
+    }
+  /**
+   * A waiting agent has read the mesh and asks for the node; a yielded agent asks after `vacant`. Answered by `taken` when the agent
+   * that held the node has yielded, has gone, or has not answered in time.
+   */
+  | { readonly id: number; readonly op: "take" }
+  /** The answer to `yield`: from here on the agent writes no table and asks for no change. */
+  | { readonly id: number; readonly op: "yielded" }
+  /** The agent that holds the node serves each pod that it can serve, and beats. */
+  | { readonly id: number; readonly op: "serving" }
+  /** The agent holds the node no more and does not want it again. */
+  | { readonly id: number; readonly op: "leave" }
   /**
    * Allot an index, and refuse what comes into the pod's namespace and what it dials, whenever there is such a namespace and the pod
    * is not captured; until it is released, or captured with failDirect. The keeper remembers it, and after a reboot begins with
@@ -76,11 +109,21 @@ export type Request =
   | { readonly id: number; readonly op: "programs" };
 
 export type Reply =
-  /** Descriptors: one per LENT_MAPS name. `pods` are those already captured or guarded, to prepare again or release. */
+  /**
+   * Descriptors: one per LENT_MAPS name. `pods` are those already captured or guarded: an agent that holds the node prepares each of
+   * them again or releases it. `role`: what the agent is from here on.
+   */
   | {
       readonly id: number;
       readonly op: "welcome";
       readonly version: number;
+      readonly role: WelcomedRole;
+      readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
+    }
+  /** The agent holds the node. Descriptors and `pods` as with `welcome`. */
+  | {
+      readonly id: number;
+      readonly op: "taken";
       readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
     }
   | { readonly id: number; readonly op: "guarded"; readonly podIdx: number }
@@ -109,16 +152,24 @@ export type Reply =
   | { readonly id: number; readonly op: "refused"; readonly reason: RefusedReason; readonly message: string };
 
 /**
- * Sent unasked, id 0.
+ * Sent unasked, id 0, to every agent.
  * - pod-gone: the pod's namespace has gone, and the keeper has released the pod
  * - pod-guarded: the keeper holds a guard for the pod under this index, or has found the pod whose guard it held
  */
-export type Notice = {
+export type PodNotice = {
   readonly id: 0;
   readonly op: "pod-gone" | "pod-guarded";
   readonly podIdx: number;
   readonly uid: string;
 };
+/**
+ * Sent unasked, id 0, to a single agent.
+ * - yield: another agent is ready to hold the node: stop writing and answer `yielded`
+ * - vacant: nobody holds the node: ask for it with `take`
+ * - settled: the agent that took the node serves it and has lived: accept nothing more, and finish what is open
+ */
+export type HolderNotice = { readonly id: 0; readonly op: "yield" | "vacant" | "settled" };
+export type Notice = PodNotice | HolderNotice;
 
 export type RefusedReason =
   | "bad-request"
@@ -133,6 +184,10 @@ export type RefusedReason =
   /** An earlier agent still holds the pod's listeners: close them and ask again. */
   | "listeners-held"
   | "not-prepared"
+  /** Only the agent that holds the node may ask for this. */
+  | "not-holding"
+  /** Another agent is just taking the node: ask again. */
+  | "busy"
   | "limit"
   | "kernel";
 

@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { PROTOCOL_VERSION } from "./protocol.ts";
 import { MAX_PODS, parseRequest } from "./requests.ts";
 
 const seed = Date.now();
 console.log(`seed ${seed}`);
 
 const good: readonly Record<string, unknown>[] = [
-  { id: 1, op: "hello", version: 1, node: "node-a.example" },
+  { id: 1, op: "hello", version: PROTOCOL_VERSION, node: "node-a.example", role: "waiting" },
   { id: 2, op: "prepare", uid: "0a1b-22", addresses: ["10.0.0.1", "fd00::1"] },
   { id: 3, op: "capture", podIdx: 1, failDirect: false },
   { id: 4, op: "release", podIdx: MAX_PODS },
@@ -19,10 +20,20 @@ const good: readonly Record<string, unknown>[] = [
   { id: 8, op: "guard", uid: "0a1b-22", workload: "cluster//Pod/shop/web-1" },
   { id: 9, op: "set-addresses", podIdx: 1, addresses: ["10.0.0.1"] },
   { id: 10, op: "known-of", podIdx: 1 },
+  { id: 11, op: "take" },
+  { id: 12, op: "yielded" },
+  { id: 13, op: "serving" },
+  { id: 14, op: "leave" },
 ];
 
 test("every operation in its plain form", () => {
   for (const request of good) assert.deepEqual(parseRequest(JSON.stringify(request)), { ok: true, request });
+});
+
+test("a hello of another version is answered with ours, whatever else is in it", () => {
+  const version = PROTOCOL_VERSION - 1;
+  const older = parseRequest(JSON.stringify({ id: 1, op: "hello", version, node: "n" }));
+  assert.deepEqual(older, { ok: false, id: 1, message: `this keeper speaks version ${PROTOCOL_VERSION}` });
 });
 
 test("addresses come out in their one canonical form", () => {
@@ -65,6 +76,7 @@ const bad: readonly (readonly [why: string, over: Record<string, unknown>, base:
   ["an unknown field", { extra: 1 }, 2],
   ["id 0, which notices have", { id: 0 }, 0],
   ["a negative id", { id: -1 }, 0],
+  ["a role that is none", { role: "root" }, 0],
   ["an operation that is none", { op: "setns" }, 5],
   ["an operation from a prototype", { op: "toString" }, 5],
 ];

@@ -1,7 +1,8 @@
 // keeper · the closed list of what an agent may ask. Pure: text in, a checked request or the reason against it out.
 // The sender of a packet may be hostile: every field is checked, bounded and rebuilt; nothing else passes on.
+import { socketKinds } from "../abi.ts";
 import { canonicalIp, cidrContains, ipToBytes16, parseCidr } from "../mesh/ip.ts";
-import { MAX_PACKET_BYTES, MAX_PACKET_FDS, type Request, type SocketKind } from "./protocol.ts";
+import { AGENT_ROLES, MAX_PACKET_BYTES, MAX_PACKET_FDS, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 
 /** Pods of one node, and so the bound of every table that has a row per pod. */
 export const MAX_PODS = 1024;
@@ -25,8 +26,10 @@ const matching =
   (value) =>
     typeof value === "string" && value.length <= maxLength && pattern.test(value) ? value : undefined;
 const flag: Field = (value) => (typeof value === "boolean" ? value : undefined);
-const socketKinds: readonly SocketKind[] = ["out4", "out6", "local4", "local6"];
-const socketKind: Field = (value) => socketKinds.find((kind) => kind === value);
+const among =
+  (names: readonly string[]): Field =>
+  (value) =>
+    names.find((name) => name === value);
 
 /** No pod lives there: unspecified, loopback, link-local (the metadata service among them), multicast and above. */
 const noPodsPlace = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"]
@@ -48,6 +51,8 @@ const addresses: Field = (value) => {
 };
 
 const id = integer(1, 2 ** 31 - 1);
+const version = integer(1, 65_535);
+const isVersion = (value: unknown): boolean => version(value) !== undefined;
 const podIdx = integer(1, MAX_PODS);
 /** A path component of the cgroup tree: no slash, no leading dot. */
 const podUid = matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 128);
@@ -59,14 +64,18 @@ const nodeName = matching(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/, 253);
 
 /** Every operation with all its fields: one more, or one less, is refused. */
 const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: Field } } = {
-  hello: { version: integer(1, 65_535), node: nodeName },
+  hello: { version, node: nodeName, role: among(AGENT_ROLES) },
+  take: {},
+  yielded: {},
+  serving: {},
+  leave: {},
   guard: { uid: podUid, workload },
   prepare: { uid: podUid, addresses },
   "set-addresses": { podIdx, addresses },
   "known-of": { podIdx },
   capture: { podIdx, failDirect: flag },
   release: { podIdx },
-  sockets: { podIdx, kind: socketKind, count: integer(1, MAX_PACKET_FDS) },
+  sockets: { podIdx, kind: among(socketKinds), count: integer(1, MAX_PACKET_FDS) },
   sever: { podIdx },
   programs: {},
 };
@@ -88,6 +97,10 @@ export function parseRequest(text: string): ParsedRequest {
   if (typeof known !== "number") return bad("id is no integer from 1 to 2^31-1");
   const op = Object.keys(operations).find((name) => name === value.op) as Request["op"] | undefined;
   if (op === undefined) return bad("op is none of the operations", known);
+  // First of all: another version's hello may have other fields.
+  if (op === "hello" && isVersion(value.version) && value.version !== PROTOCOL_VERSION) {
+    return bad(`this keeper speaks version ${PROTOCOL_VERSION}`, known);
+  }
   const fields = operations[op];
   const stranger = Object.keys(value).find((name) => name !== "id" && name !== "op" && !Object.hasOwn(fields, name));
   if (stranger !== undefined) return bad(`${op} has a field it does not know`, known);

@@ -80,6 +80,7 @@ export class KernelWatch {
     this.#mendTimer.unref();
   }
 
+  /** The ring has a single reader: only the agent that holds the node opens it. */
   opened(maps: LentMaps): void {
     this.#closeMaps();
     const { KernelMap, RingBuffer } = this.#parts;
@@ -146,11 +147,16 @@ export class KernelWatch {
     // More comes than is read: the next time.
   }
 
+  /** Reads what is there for the last time: another agent reads from here on. */
+  yield(): void {
+    this.#look();
+    this.#closeMaps();
+  }
+
   close(): void {
     clearTimeout(this.#lookTimer);
     clearInterval(this.#mendTimer);
-    this.#look();
-    this.#closeMaps();
+    this.yield();
   }
 
   #closeMaps(): void {

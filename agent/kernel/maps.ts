@@ -174,8 +174,11 @@ export class Gate {
   readonly #map: NativeMap;
   readonly #key = new Uint8Array(4);
   readonly #value = new Uint8Array(orlopGate.size);
-  /** Ours, not the map's: what an earlier agent has written says nothing of our mesh. */
-  #meshWritten = false;
+  /**
+   * Ours, not the map's: what an earlier agent has written says nothing of our mesh. Undefined: another agent writes the tables, and
+   * what it says of them stays.
+   */
+  #meshWritten: boolean | undefined = false;
 
   constructor(map: NativeMap) {
     expectLayout(map, 4, orlopGate.size);
@@ -183,10 +186,17 @@ export class Gate {
   }
 
   beat(nowNs: bigint): void {
-    view(this.#value).setBigUint64(orlopGate.limitNs, this.read().limitNs, littleEndian);
-    view(this.#value).setBigUint64(orlopGate.beatNs, nowNs, littleEndian);
-    view(this.#value).setBigUint64(orlopGate.meshWritten, this.#meshWritten ? 1n : 0n, littleEndian);
+    const value = this.#read();
+    value.setBigUint64(orlopGate.beatNs, nowNs, littleEndian);
+    if (this.#meshWritten !== undefined) {
+      value.setBigUint64(orlopGate.meshWritten, this.#meshWritten ? 1n : 0n, littleEndian);
+    }
     this.#map.put(this.#key, this.#value);
+  }
+
+  /** Another agent writes the tables from here on, and says whether they are whole: this agent only beats. */
+  onlyBeat(): void {
+    this.#meshWritten = undefined;
   }
 
   /** Whether out_by_dst has every address of the mesh, so that the kernel may take a miss for outside the mesh. */
@@ -201,11 +211,18 @@ export class Gate {
   }
 
   read(): { readonly beatNs: bigint; readonly limitNs: bigint } {
+    const value = this.#read();
+    return {
+      beatNs: value.getBigUint64(orlopGate.beatNs, littleEndian),
+      limitNs: value.getBigUint64(orlopGate.limitNs, littleEndian),
+    };
+  }
+
+  /** The map's value, copied into ours. */
+  #read(): DataView {
     const value = this.#map.get(this.#key);
     if (value === undefined) throw new Error("map gate has no entry 0");
-    return {
-      beatNs: view(value).getBigUint64(orlopGate.beatNs, littleEndian),
-      limitNs: view(value).getBigUint64(orlopGate.limitNs, littleEndian),
-    };
+    this.#value.set(value.subarray(0, this.#value.length));
+    return view(this.#value);
   }
 }

@@ -136,6 +136,7 @@ export class PairTables {
     void this.#sever();
   }
 
+  /** Writes nothing from here on, unless the maps are opened again. */
   close(): void {
     clearTimeout(this.#retry);
     this.#open?.close();

@@ -19,16 +19,13 @@ export type KernelTablesOptions = {
   readonly log: Logger;
 };
 
-type PlaintextMaps = {
-  readonly inbound: InByPort;
-  readonly outbound: OutByDst;
-  readonly gate: Gate;
-  readonly close: () => void;
-};
+type PlaintextMaps = { readonly inbound: InByPort; readonly outbound: OutByDst; readonly close: () => void };
+type OpenGate = { readonly gate: Gate; readonly close: () => void };
 
 export class KernelTables {
   readonly #options: KernelTablesOptions;
   #open: PlaintextMaps | null = null;
+  #gate: OpenGate | null = null;
   #inbound = new Map<number, readonly InEntry[]>();
   #destinations: Destinations | null = null;
   /** Addresses of which a refusal did not fit: nothing of theirs goes direct until the keeper lends the maps anew. */
@@ -44,26 +41,34 @@ export class KernelTables {
   /** The keeper lent the maps. What an earlier agent wrote is read, and mended where the mesh says otherwise. */
   opened(maps: LentMaps): void {
     const { NativeMap } = this.#options;
-    this.#open?.close();
-    const natives = [new NativeMap(maps.in_by_port), new NativeMap(maps.out_by_dst), new NativeMap(maps.gate)] as const;
-    const [inbound, outbound, gate] = natives;
+    this.close();
+    const natives = [new NativeMap(maps.in_by_port), new NativeMap(maps.out_by_dst)] as const;
+    const gate = new NativeMap(maps.gate);
+    const [inbound, outbound] = natives;
     this.#open = {
       inbound: new InByPort(inbound),
       outbound: new OutByDst(outbound),
-      gate: new Gate(gate),
       close: () => {
         for (const map of natives) map.close();
       },
     };
+    this.#gate = { gate: new Gate(gate), close: () => gate.close() };
     this.#destinations = new Destinations(this.#options, this.#open.outbound.entries());
     this.#refusedAddresses = new Set();
     this.#inbound = new Map();
-    this.#open.gate.setMeshWritten(false);
+    this.#gate.gate.setMeshWritten(false);
     if (this.#meshKnown) this.setDestinations(null);
   }
 
   get gate(): Gate | null {
-    return this.#open?.gate ?? null;
+    return this.#gate?.gate ?? null;
+  }
+
+  /** Another agent writes the tables from here on. This agent may beat until it closes. */
+  yield(): void {
+    this.#open?.close();
+    this.#open = null;
+    this.#gate?.gate.onlyBeat();
   }
 
   /** Never once a destination did not fit: to the kernel it is as unknown as an address outside the mesh. */
@@ -113,13 +118,15 @@ export class KernelTables {
     if (this.#open === null || this.#destinations === null) return false;
     const table = anew ? this.#destinations.all() : this.#destinations.changed(change);
     this.#writeDestinations(table, this.#open.outbound);
-    if (anew && !this.#full) this.#open.gate.setMeshWritten(true);
+    if (anew && !this.#full) this.#gate?.gate.setMeshWritten(true);
     return table.put.length > 0;
   }
 
   close(): void {
     this.#open?.close();
     this.#open = null;
+    this.#gate?.close();
+    this.#gate = null;
   }
 
   #writeDestinations({ put, remove }: TableChange<OutEntry>, outbound: OutByDst): void {
@@ -127,7 +134,7 @@ export class KernelTables {
       if (verdict !== "refuse" && this.#refusedAddresses.has(address)) continue;
       if (outbound.put(address, port, verdict)) continue;
       this.#noteFull("out_by_dst");
-      this.#open?.gate.setMeshWritten(false);
+      this.#gate?.gate.setMeshWritten(false);
       if (verdict !== "refuse") continue;
       // Without this row its port would meet the address' default; without a default it is unknown, see failDirect.
       this.#refusedAddresses.add(address);

@@ -1,14 +1,15 @@
 // main thread · composition root of one node's agent: configuration → mesh, identity, kernel tables, enrollment, admin. It
 // gives up every privilege before it has read a byte from a network or a pod.
-import { writeFileSync } from "node:fs";
+import { closeSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Readiness, startMetricsServer, startReadyServer, type Warn } from "../admin/health.ts";
-import { startAdminServer } from "../admin/server.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Readiness } from "../admin/health.ts";
 import type { AgentConfig } from "../config.ts";
 import { StaticFileSource } from "../control/static-file/source.ts";
 import * as engine from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
-import { KeeperClient } from "../engine/keeper-client.ts";
+import { KeeperClient, type Welcome } from "../engine/keeper-client.ts";
+import { KeeperLost } from "../engine/keeper-session.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
 import { DirectSweep } from "../kernel/direct-sweep.ts";
 import { Heartbeat } from "../kernel/heartbeat.ts";
@@ -28,17 +29,19 @@ import { AgentCounts } from "./agent-counts.ts";
 import { keepOn } from "./built.ts";
 import { holdCertificates } from "./certificates.ts";
 import { NodeEnrollment } from "./enrollment.ts";
-import { keeperEvents } from "./keeper-events.ts";
+import { holdNode, keeperEvents, keeperOfHolder } from "./keeper-events.ts";
 import { followMesh } from "./mesh-follower.ts";
+import { isAnswered, OperatorServers } from "./operator-servers.ts";
 import { operatorView } from "./operator-view.ts";
 import { peerCredentials } from "./peer-credentials.ts";
 import { adoptLastGood } from "./state-files.ts";
 import { stopSignal, untilAborted } from "./stop-signal.ts";
 import { Telemetry } from "./telemetry.ts";
+import { NodeTenure } from "./tenure.ts";
 import { hearThreads } from "./thread-messages.ts";
 import { followRoots } from "./trust-roots.ts";
 
-/** Open connections get this long to end when the agent is asked to stop and no agent follows. */
+/** Open connections get this long to end when the agent stops and no agent follows. */
 const DRAIN_MS = 5_000;
 /** With a successor, which takes all new connections, they may go on: an upgrade cuts no connection that ends within the hour. */
 const SUCCEEDED_DRAIN_MS = 3_600_000;
@@ -62,7 +65,6 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   await authority.prepare();
   becomeUnprivileged(config.agentUid, config.agentGid);
   adoptLastGood(config, (message) => log.room("control").warn(message));
-  writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
 
   // Each stack ends its parts in reverse. `node` keeps what open connections need, `serving` what the next agent needs
   // for itself.
@@ -77,14 +79,23 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     holdCertificates({ provider: authority, engine, threads, counts, log: log.room("identity") }),
   );
   const keeper = node.adopt(
-    new KeeperClient({ path: config.keeper.socket, node: settings.node, connect: fdChannel(engine.FdSocket) }),
+    new KeeperClient({
+      path: config.keeper.socket,
+      node: settings.node,
+      connect: fdChannel(engine.FdSocket),
+      role: () => tenure.role,
+    }),
     (client) => client.close(),
   );
+  const holder: Pick<NodeTenure, "holds"> = {
+    get holds() {
+      return tenure.holds;
+    },
+  };
+  const keeperWhileHolding = keeperOfHolder(keeper, holder, KeeperLost);
   const kernel = { mesh, judge, NativeMap: engine.KernelMap, log: log.room("engine") };
   const tables = node.adopt(new KernelTables(kernel), (plaintext) => plaintext.close());
-  const pairs = node.adopt(new PairTables({ ...kernel, sever: (podIdx) => keeper.sever(podIdx) }), (joined) =>
-    joined.close(),
-  );
+  const pairs = node.adopt(new PairTables({ ...kernel, sever: keeperWhileHolding.sever }), (joined) => joined.close());
   keepOn(node, hearThreads({ threads, keeper, counts, log }));
   const source = fileSource(config, log);
 
@@ -93,7 +104,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       { node: settings.node },
       {
         mesh,
-        keeper,
+        keeper: keeperWhileHolding,
         threads,
         tables,
         certificates,
@@ -119,7 +130,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const directs = serving.adopt(
     new DirectSweep({
       rows: () => watch.rows(),
-      sever: (podIdx) => keeper.sever(podIdx),
+      sever: keeperWhileHolding.sever,
       log: log.room("engine"),
     }),
     (sweeping) => sweeping.close(),
@@ -127,19 +138,21 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const known = { version, mesh, judge, counts, source, keeper, threads, enrollment, certificates, tables, watch };
   let rootsTrouble = "";
   const telemetry = serving.adopt(new Telemetry(known), (page) => page.close());
-  const warn: Warn = (message, fields) => log.room("admin").warn(message, fields);
-  const admin = await startAdminServer({
-    path: config.admin.socket,
-    source: operatorView({ ...known, rootsTrouble: () => rootsTrouble, config, startedAtMs, readiness, log }),
-    peerOf: (socket) => peerCredentials(socket, engine.peerCredentials),
-    ownUid: config.agentUid,
-    warn,
-  });
-  serving.defer(() => admin.close());
-  const metrics = await startMetricsServer(config.metrics, telemetry.page, warn);
-  serving.defer(() => metrics.close());
-  const ready = await startReadyServer(config.ready, readiness, warn);
-  serving.defer(() => ready.close());
+  const servers = serving.adopt(
+    new OperatorServers({
+      config,
+      admin: {
+        path: config.admin.socket,
+        source: operatorView({ ...known, rootsTrouble: () => rootsTrouble, config, startedAtMs, readiness, log }),
+        peerOf: (socket) => peerCredentials(socket, engine.peerCredentials),
+        ownUid: config.agentUid,
+      },
+      page: telemetry.page,
+      readiness,
+      log: log.room("admin"),
+    }),
+    (open) => open.close(),
+  );
   const heartbeat = serving.adopt(
     new Heartbeat({
       gate: { beat: (now) => tables.gate?.beat(now) },
@@ -151,6 +164,48 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     (beating) => beating.stop(),
   );
 
+  let beats = false;
+  const beat = (): void => {
+    if (beats) return;
+    beats = true;
+    collectGarbage();
+    // Not before the threads serve pods: a heartbeat says that captured connections will be answered.
+    heartbeat.start();
+    readiness.done("pods");
+    log.room("agent").info("ready", { node: settings.node, afterMs: Date.now() - startedAtMs });
+  };
+  const tenure = new NodeTenure({
+    keeper,
+    hold: async (holding, served) => {
+      writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
+      const inService = holdNode(holding, { users: [tables, pairs, watch, directs], threads, enrollment });
+      void inService.then(() => {
+        if (!tenure.holds) return;
+        beat();
+        served();
+      });
+      await servers.openWhenFree();
+    },
+    stopWriting: async () => {
+      tables.yield();
+      pairs.close();
+      watch.yield();
+      await servers.close();
+    },
+    lent: (welcome) => useFlowMap(welcome, threads),
+    announce: handover === null ? null : () => handover.announce(),
+    log: log.room("agent"),
+  });
+  // Of an agent that serves this node, this agent takes these over once it holds the node.
+  if (!(await isAnswered(config.admin.socket))) await servers.open();
+
+  const knowledge = { configuration: false, roots: false };
+  const knows = (what: "configuration" | "roots"): void => {
+    readiness.done(what);
+    if (knowledge.configuration && knowledge.roots) return;
+    knowledge[what] = true;
+    if (knowledge.configuration && knowledge.roots) tenure.happened({ type: "ready" });
+  };
   const roots = await followRoots({
     provider: authority,
     trustDomain: settings.trustDomain,
@@ -158,7 +213,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       engine.installRoots(pem);
       threads.rootsChanged();
     },
-    onRead: () => readiness.done("roots"),
+    onRead: () => knows("roots"),
     onTrouble: (why) => {
       rootsTrouble = why;
     },
@@ -166,31 +221,46 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   });
   keepOn(node, roots);
   const connected = (now: boolean): void => (now ? readiness.done("keeper") : readiness.undone("keeper"));
-  keeper.start(keeperEvents({ users: [tables, pairs, watch, directs], threads, enrollment, connected, log }));
-  const onApplied = (): void => readiness.done("configuration");
+  keeper.start(keeperEvents({ tenure, enrollment, connected, log }));
+  const leaving = new AbortController();
+  const onApplied = (): void => knows("configuration");
   keepOn(
     node,
-    followMesh({ source, mesh, threads, watch, pairs, tables, directs, enrollment, leaving: stop, onApplied }),
+    followMesh({
+      source,
+      mesh,
+      threads,
+      watch,
+      pairs,
+      tables,
+      directs,
+      enrollment,
+      leaving: leaving.signal,
+      onApplied,
+    }),
   );
-  void enrollment.firstTurn.then(() => {
-    if (stop.aborted) return;
-    collectGarbage();
-    // Not before the threads serve pods: a heartbeat says that captured connections will be answered.
-    heartbeat.start();
-    readiness.done("pods");
-    log.room("agent").info("ready", { node: settings.node, afterMs: Date.now() - startedAtMs });
-  });
+  void untilAborted(stop).then(() => tenure.happened({ type: "ordered" }));
+  handover?.onAlone((stops) => tenure.happened({ type: "alone", stops }));
 
-  await untilAborted(stop);
-  const drainMs = handover === null ? DRAIN_MS : SUCCEEDED_DRAIN_MS;
+  const { succeeded } = await tenure.drains;
+  leaving.abort();
+  const drainMs = succeeded ? SUCCEEDED_DRAIN_MS : DRAIN_MS;
   log.room("agent").info("stopping: open connections may end", { withinMs: drainMs });
-  // New connections wait for the next agent at the listeners that the keeper holds. The agent does not tell the kernel that it
-  // ends: each destination's fail mode decides only when no other agent beats before the limit.
+  // What is new waits for the agent that holds the node, at the listeners that the keeper holds. When there is none, the agent does not
+  // tell the kernel that it ends: each destination's fail mode decides only when no other agent beats before the limit.
   const empty = threads.drain(drainMs);
   await serving.disposeAsync();
-  handover?.announce();
-  await empty;
+  await Promise.race([empty, tenure.hurries.then(() => sleep(DRAIN_MS))]);
+  // Without `orlop run` this agent was started by a program that would start it again beside its successor.
+  if (handover === null) await untilAborted(stop);
   return 0;
+}
+
+/** The threads' map of original destinations; an agent that does not hold the node has no use for the others. */
+function useFlowMap({ maps }: Pick<Welcome, "maps">, threads: Pick<DataThreads, "setFlowMap">): void {
+  const { dst_of_flow: flows, ...others } = maps;
+  for (const fd of Object.values(others)) closeSync(fd);
+  threads.setFlowMap(flows);
 }
 
 async function startThreads(config: AgentConfig, log: Log): Promise<DataThreads> {

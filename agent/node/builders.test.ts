@@ -9,6 +9,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { Emit } from "../control/source.ts";
 import * as engine from "../engine/addon.ts";
 import type { LentMaps } from "../engine/keeper-client.ts";
+import { KeeperLost } from "../engine/keeper-session.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
 import type { Provider } from "../identity/provider.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
@@ -21,7 +22,7 @@ import { openAccessLog } from "./access-log.ts";
 import { AgentCounts } from "./agent-counts.ts";
 import { keepOn } from "./built.ts";
 import { holdCertificates } from "./certificates.ts";
-import { keeperEvents } from "./keeper-events.ts";
+import { holdNode, keeperEvents, keeperOfHolder } from "./keeper-events.ts";
 import { followMesh } from "./mesh-follower.ts";
 import { peerCredentials } from "./peer-credentials.ts";
 import { untilAborted } from "./stop-signal.ts";
@@ -247,29 +248,31 @@ describe("messages of data threads", () => {
   });
 });
 
-test("the keeper's coming opens the maps for every part before pods are enrolled; its going is reported", () => {
+test("the keeper's coming, going and notices reach the agent's tenure, pods that go or are guarded its enrollment", () => {
   const calls: string[] = [];
   const log = fakeLog();
-  const user = (name: string) => ({ opened: ({ gate }: LentMaps) => void calls.push(`${name} opens ${gate}`) });
   const events = keeperEvents({
-    users: [user("tables"), user("pairs")],
-    threads: { setFlowMap: (fd) => void calls.push(`flow map ${fd}`) },
+    tenure: {
+      welcomed: ({ role }) => void calls.push(`welcomed ${role}`),
+      happened: ({ type }) => void calls.push(type),
+    },
     enrollment: {
-      keeperCame: async (pods) => void calls.push(`enrolls ${pods.length}`),
       podGone: (podIdx) => void calls.push(`gone ${podIdx}`),
       podGuarded: (podIdx, uid) => void calls.push(`guarded ${podIdx} ${uid}`),
     },
     connected: (now) => void calls.push(`connected ${now}`),
     log,
   });
-  const maps = { gate: 7, dst_of_flow: 8 } as Partial<LentMaps> as LentMaps;
-  events.onWelcome({ maps, pods: [{ podIdx: 3, uid: "web" }] });
+  events.onWelcome({ maps: {} as LentMaps, pods: [{ podIdx: 3, uid: "web" }], role: "waiting" });
   events.onPodGone(3, "web");
   events.onPodGuarded(4, "web");
+  events.onYield();
+  events.onVacant();
+  events.onSettled();
   events.onLost("it closed");
   assert.deepEqual(calls, [
-    ...["tables opens 7", "pairs opens 7", "flow map 8", "connected true", "enrolls 1"],
-    ...["gone 3", "guarded 4 web", "connected false"],
+    ...["connected true", "welcomed waiting", "gone 3", "guarded 4 web"],
+    ...["yield", "vacant", "settled", "connected false", "lost"],
   ]);
   assert.deepEqual(log.lines, [
     "keeper info keeper connected",
@@ -277,6 +280,62 @@ test("the keeper's coming opens the maps for every part before pods are enrolled
     "keeper info pod guarded until it is captured",
     "keeper warn keeper lost: pods that are captured go on",
   ]);
+});
+
+test("to hold the node, every part opens its maps before pods are enrolled; it serves once the mesh is known and worked off", async () => {
+  const calls: string[] = [];
+  const user = (name: string) => ({ opened: ({ gate }: LentMaps) => void calls.push(`${name} opens ${gate}`) });
+  const first = Promise.withResolvers<void>();
+  const served = holdNode(
+    { maps: { gate: 7, dst_of_flow: 8 } as Partial<LentMaps> as LentMaps, pods: [{ podIdx: 3, uid: "web" }] },
+    {
+      users: [user("tables"), user("pairs")],
+      threads: { setFlowMap: (fd) => void calls.push(`flow map ${fd}`) },
+      enrollment: { keeperCame: async (pods) => void calls.push(`enrolls ${pods.length}`), firstTurn: first.promise },
+    },
+  ).then(() => calls.push("serves"));
+  await turn();
+  const opened = ["tables opens 7", "pairs opens 7", "flow map 8", "enrolls 1"];
+  assert.deepEqual(calls, opened);
+  first.resolve();
+  await served;
+  assert.deepEqual(calls, [...opened, "serves"]);
+});
+
+test("while another agent holds the node, enrollment has no keeper, and what it would sever is the other's to sever", async () => {
+  const asked: string[] = [];
+  const done = (what: string) => async () => void asked.push(what);
+  const tenure = { holds: true };
+  const keeper = keeperOfHolder(
+    {
+      connected: true,
+      guard: async () => asked.push("guard"),
+      knownOf: async () => ({ workload: "", addresses: [] }),
+      prepare: async () => assert.fail("not asked for"),
+      setAddresses: done("set-addresses"),
+      capture: done("capture"),
+      release: done("release"),
+      sever: done("sever"),
+    },
+    tenure,
+    KeeperLost,
+  );
+  assert.equal(keeper.connected, true);
+  await keeper.capture(1, false);
+  await keeper.sever(1);
+  tenure.holds = false;
+  assert.equal(keeper.connected, false);
+  const changes = [
+    () => keeper.guard("p", "w"),
+    () => keeper.knownOf(1),
+    () => keeper.prepare("p", []),
+    () => keeper.setAddresses(1, []),
+    () => keeper.capture(1, true),
+    () => keeper.release(1),
+  ];
+  for (const change of changes) await assert.rejects(change, KeeperLost);
+  await keeper.sever(1);
+  assert.deepEqual(asked, ["capture", "sever"]);
 });
 
 test("a change of the mesh reaches everybody in its order; once the agent leaves, only those that hold connections", async () => {

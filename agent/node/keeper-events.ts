@@ -1,33 +1,31 @@
 // main thread · what the keeper's coming and going means for the other parts of the agent.
-import type { KeeperEvents, LentMaps } from "../engine/keeper-client.ts";
+import type { Holding, KeeperEvents, LentMaps } from "../engine/keeper-client.ts";
 import type { Log } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import type { NodeEnrollment } from "./enrollment.ts";
+import type { NodeEnrollment, NodeEnrollmentPorts } from "./enrollment.ts";
+import type { NodeTenure } from "./tenure.ts";
 
 type UsesMaps = { readonly opened: (maps: LentMaps) => void };
 
 export type KeeperEventParts = {
-  /** The parts that read or write kernel maps, in the order in which they open them. */
-  readonly users: readonly UsesMaps[];
-  readonly threads: Pick<DataThreads, "setFlowMap">;
-  readonly enrollment: Pick<NodeEnrollment, "keeperCame" | "podGone" | "podGuarded">;
+  readonly tenure: Pick<NodeTenure, "welcomed" | "happened">;
+  readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded">;
   /** Whether the agent has a keeper now. */
   readonly connected: (now: boolean) => void;
   readonly log: Pick<Log, "room">;
 };
 
-export function keeperEvents({ users, threads, enrollment, connected, log }: KeeperEventParts): KeeperEvents {
+export function keeperEvents({ tenure, enrollment, connected, log }: KeeperEventParts): KeeperEvents {
   return {
-    onWelcome: ({ maps, pods }) => {
-      for (const user of users) user.opened(maps);
-      threads.setFlowMap(maps.dst_of_flow);
+    onWelcome: (welcome) => {
       connected(true);
-      log.room("keeper").info("keeper connected", { captured: pods.length });
-      void enrollment.keeperCame(pods);
+      log.room("keeper").info("keeper connected", { captured: welcome.pods.length });
+      tenure.welcomed(welcome);
     },
     onLost: (why) => {
       connected(false);
       log.room("keeper").warn("keeper lost: pods that are captured go on", { why });
+      tenure.happened({ type: "lost" });
     },
     onPodGone: (podIdx, uid) => {
       log.room("keeper").info("pod gone", { uid });
@@ -37,5 +35,50 @@ export function keeperEvents({ users, threads, enrollment, connected, log }: Kee
       log.room("keeper").info("pod guarded until it is captured", { uid });
       enrollment.podGuarded(podIdx, uid);
     },
+    onYield: () => tenure.happened({ type: "yield" }),
+    onVacant: () => tenure.happened({ type: "vacant" }),
+    onSettled: () => tenure.happened({ type: "settled" }),
+  };
+}
+
+export type HoldParts = {
+  /** The parts that read or write kernel maps, in the order in which they open them. */
+  readonly users: readonly UsesMaps[];
+  readonly threads: Pick<DataThreads, "setFlowMap">;
+  readonly enrollment: Pick<NodeEnrollment, "keeperCame" | "firstTurn">;
+};
+
+/**
+ * The agent holds the node from here on: opens the maps, then brings the pods into service. Resolves when the mesh was read and each pod
+ * serves that can. Throws when a map is of another layout.
+ */
+export function holdNode({ maps, pods }: Holding, { users, threads, enrollment }: HoldParts): Promise<unknown> {
+  for (const user of users) user.opened(maps);
+  threads.setFlowMap(maps.dst_of_flow);
+  return Promise.all([enrollment.keeperCame(pods), enrollment.firstTurn]);
+}
+
+/** The keeper as enrollment sees it: there is none while another agent holds the node. */
+export function keeperOfHolder(
+  keeper: NodeEnrollmentPorts["keeper"],
+  tenure: Pick<NodeTenure, "holds">,
+  Lost: new (why: string) => Error,
+): NodeEnrollmentPorts["keeper"] {
+  const held = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
+    if (!tenure.holds) throw new Lost("another agent holds the node");
+    return ask();
+  };
+  return {
+    get connected() {
+      return tenure.holds && keeper.connected;
+    },
+    guard: (uid, workload) => held(() => keeper.guard(uid, workload)),
+    knownOf: (podIdx) => held(() => keeper.knownOf(podIdx)),
+    prepare: (uid, addresses) => held(() => keeper.prepare(uid, addresses)),
+    setAddresses: (podIdx, addresses) => held(() => keeper.setAddresses(podIdx, addresses)),
+    capture: (podIdx, failDirect) => held(() => keeper.capture(podIdx, failDirect)),
+    release: (podIdx) => held(() => keeper.release(podIdx)),
+    // The agent that holds the node sweeps each pod that it brings into service.
+    sever: async (podIdx) => (tenure.holds ? keeper.sever(podIdx) : undefined),
   };
 }

@@ -1,4 +1,5 @@
-// main thread · builder · takes each batch of the source into the mesh, the data threads and the kernel's tables, in this order.
+// main thread · builder · takes each batch of the source into the mesh, the data threads and the kernel's tables, in this order. The
+// tables write nothing while another agent holds the node.
 import type { ConfigurationSource } from "../control/source.ts";
 import type { DirectSweep } from "../kernel/direct-sweep.ts";
 import type { KernelWatch } from "../kernel/kernel-watch.ts";
@@ -18,7 +19,7 @@ export type MeshFollowerParts = {
   readonly tables: Pick<KernelTables, "setDestinations">;
   readonly directs: Pick<DirectSweep, "sweep">;
   readonly enrollment: Pick<NodeEnrollment, "followNames" | "localPods" | "meshChanged">;
-  /** From here on kernel tables and enrollment are the next agent's. Policy still ends connections that are open here. */
+  /** From here on this agent accepts nothing. Policy still ends connections that are open here. */
   readonly leaving: AbortSignal;
   /** The mesh is in force; comes again after each change. */
   readonly onApplied: () => void;

@@ -69,7 +69,7 @@ describe("keeping a program running", () => {
   test("a successor starts while its predecessor runs on, and the order to stop reaches both", async () => {
     const { stop, children, said, status, started } = setUp([handsOver, runsOn]);
     await started(2);
-    assert.deepEqual(said, ["the agent takes nothing new; starting the next one"]);
+    assert.deepEqual(said, ["starting the next agent, to which this one hands over"]);
     assert.deepEqual(children.map(runs), [true, true]);
     stop.abort();
     await status;

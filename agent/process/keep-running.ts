@@ -1,12 +1,17 @@
-// start-up · keeps one program running: starts it again when it dies, and starts its successor when it hands over, while it still
-// finishes the connections that it has.
+// start-up · keeps one program running: starts it again when it dies, and starts its successor when it asks for that. The program
+// hands over to its successor by itself, and then finishes the connections that it has.
 import type { ChildProcess } from "node:child_process";
+import { Writable } from "node:stream";
 import { backoffMs } from "../backoff.ts";
+import { STOPS } from "./handover.ts";
 
 export type Program = {
   /** As messages call it. */
   readonly name: string;
-  /** The fourth entry of the process's `stdio` is a pipe; the first bytes on it announce a handover. */
+  /**
+   * The fourth entry of the process's `stdio` is a pipe: the program's first bytes on it ask for its successor, and it is said on the
+   * pipe when the program is stopped for good.
+   */
   readonly start: () => ChildProcess;
 };
 
@@ -23,7 +28,7 @@ export const BAD_FILE_STATUS = 65;
 const SETTLED_MS = 10_000;
 /** A program that was asked to stop, and that nobody follows, is killed after this time. */
 const STOP_DEADLINE_MS = 10_000;
-/** Predecessors that may still finish their connections. When there are more, the oldest is killed. */
+/** Predecessors that may still hand over or finish their connections. When there are more, the oldest is killed. */
 const MOST_LEAVING = 2;
 
 /**
@@ -45,7 +50,7 @@ export async function keepRunning(program: Program, { signal, say }: KeepRunning
       leaving.push(current);
       void current.ended.finally(() => leaving.splice(leaving.indexOf(current), 1));
       if (leaving.length > MOST_LEAVING) leaving[0]?.kill();
-      say(`the ${program.name} takes nothing new; starting the next one`);
+      say(`starting the next ${program.name}, to which this one hands over`);
       continue;
     }
     quickDeaths = performance.now() - startedAt > SETTLED_MS ? 0 : quickDeaths + 1;
@@ -88,6 +93,9 @@ function runOnce(program: Program, signal: AbortSignal): RunningProgram {
   const child = program.start();
   let killer: NodeJS.Timeout | undefined;
   const stop = (): void => {
+    const pipe = child.stdio[3];
+    // First, so that the program does not wait for a successor.
+    if (pipe instanceof Writable) pipe.end(STOPS);
     child.kill("SIGTERM");
     killer ??= setTimeout(() => child.kill("SIGKILL"), STOP_DEADLINE_MS);
   };
@@ -103,5 +111,6 @@ function runOnce(program: Program, signal: AbortSignal): RunningProgram {
   const handedOver = new Promise<"handed-over">((resolve) => {
     child.stdio[3]?.once("data", () => resolve("handed-over"));
   });
+  child.stdio[3]?.on("error", () => {}); // The program has ended, and `ended` says so.
   return { handedOver, ended, kill: () => void child.kill("SIGKILL") };
 }

@@ -22,7 +22,8 @@ export const agentFlags = [
 export const keeperFlags = ["--disable-sigusr1", "--unhandled-rejections=throw"];
 
 /**
- * Runs until SIGINT or SIGTERM: the operator's stop is the only end at which the keeper releases the pods. The agent is stopped
+ * Runs until SIGINT or SIGTERM: the operator's stop is the only end at which the keeper releases the pods. SIGHUP replaces the
+ * agent. The agent is stopped
  * first, so that it drains while the keeper still holds its listeners. Resolves to the keeper's exit status. Rejects when a
  * program could not be started.
  */
@@ -37,9 +38,16 @@ export async function run(options: RunOptions): Promise<number> {
   const say = (message: string): void => void process.stderr.write(`orlop run: ${message}\n`);
 
   const stopKeeper = new AbortController();
+  // The operator wants the agent replaced: it asks for its successor.
+  let agentProcess: ChildProcess | undefined;
+  process.on("SIGHUP", () => agentProcess?.kill("SIGTERM"));
+  const startAgent = (): ChildProcess => {
+    agentProcess = start("agent", agentFlags);
+    return agentProcess;
+  };
   const startKeeper = (): ChildProcess => start("keeper", keeperFlags, ["--remove-on-exit"]);
   const keeper = keepRunning({ name: "keeper", start: startKeeper }, { signal: stopKeeper.signal, say });
-  const agent = keepRunning({ name: "agent", start: () => start("agent", agentFlags) }, { signal: stop.signal, say });
+  const agent = keepRunning({ name: "agent", start: startAgent }, { signal: stop.signal, say });
   // It rejects when it could not be started; `await keeper` says so when the agent has ended.
   keeper.catch(() => stop.abort());
   await agent;

@@ -21,4 +21,5 @@ test("the unit counts as started when the keeper of the defaults serves, on moun
 
 test("orlop run alone is asked to stop, and is started again whatever else ends it", () => {
   assert.deepEqual([value("KillMode"), value("Restart"), value("WantedBy")], ["mixed", "always", "multi-user.target"]);
+  assert.equal(value("ExecReload"), "/bin/kill -HUP $MAINPID", "a reload replaces the agent");
 });

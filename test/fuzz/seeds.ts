@@ -2,6 +2,7 @@
 // found is committed beside them by hand.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import * as abi from "../../agent/abi.ts";
+import { PROTOCOL_VERSION } from "../../agent/keeper/protocol.ts";
 import { dns, HostileAuthority, hostileSans, ip, uri } from "../support/hostile-certificates.ts";
 
 const identity = "spiffe://cluster.local/ns/shop/sa/web";
@@ -106,7 +107,7 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   ],
   "spiffe-id": [identity, "spiffe://td/ns/a/sa/b.c-d", "spiffe://td/ns/a/sa/..", "SPIFFE://td/ns/a/sa/b"],
   "keeper-request": [
-    { id: 1, op: "hello", version: 2, node: "node-a" },
+    { id: 1, op: "hello", version: PROTOCOL_VERSION, node: "node-a", role: "new" },
     { id: 2, op: "prepare", uid: "5c0ffee5-0000-4000-8000-0000000000aa", addresses: ["10.0.0.1", "fd00::1"] },
     { id: 3, op: "capture", podIdx: 1, failDirect: false },
     { id: 4, op: "release", podIdx: 1 },

@@ -125,11 +125,13 @@ async function until(what: string, true_: () => boolean): Promise<void> {
 class Agent {
   readonly gone: string[] = [];
   readonly guarded: string[] = [];
+  readonly notices: string[] = [];
   welcome: Welcome | undefined;
   readonly client = new KeeperClient({
     path: config.socket,
     node: config.node,
     connect: fdChannel(FdSocket),
+    role: () => this.welcome?.role ?? "new",
   });
   async start(): Promise<Welcome> {
     this.client.start({
@@ -141,6 +143,9 @@ class Agent {
       },
       onPodGuarded: (podIdx, which) => this.guarded.push(`${podIdx}-${which}`),
       onPodGone: (_podIdx, which) => this.gone.push(which),
+      onYield: () => this.notices.push("yield"),
+      onVacant: () => this.notices.push("vacant"),
+      onSettled: () => this.notices.push("settled"),
     });
     await until("welcome", () => this.welcome !== undefined);
     assert.ok(this.welcome);

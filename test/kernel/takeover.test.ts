@@ -163,7 +163,11 @@ class Agent {
   }
 
   async hello(version: number): Promise<unknown> {
-    const { reply, fds } = await this.ask("hello", { version, node: config.node }, "welcome");
+    const { reply, fds } = await this.ask(
+      "hello",
+      { version, node: config.node, ...(version < 6 ? {} : { role: "new" }) },
+      "welcome",
+    );
     for (const [at, name] of LENT_MAPS.entries()) {
       const fd = fds[at];
       if (fd !== undefined) this.maps.set(name, new KernelMap(fd));

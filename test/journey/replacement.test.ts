@@ -1,0 +1,111 @@
+// Agents are replaced while the machine is busy: no call is refused or cut, nothing leaves in the clear, and the heartbeat is never
+// late. A next agent that dies at the hand-over gives the node back. `make soak` does the same with the large counts.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { asCaptured, startCapture } from "../../demo/capture.ts";
+import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
+import { readiness, until } from "../../demo/mesh-run.ts";
+import { startChurn } from "../../demo/pods.ts";
+import { readWire } from "../../demo/wire.ts";
+import type { Node } from "../box/cluster.ts";
+import { startBusy } from "../support/busy.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const soaks = process.env.ORLOP_SOAK === "1";
+const REPLACEMENTS = soaks ? 50 : 5;
+const CALLS = soaks ? 10_000 : 1_000;
+/** Replacements until so many calls were made, at most. */
+const MOST_REPLACEMENTS = 4 * REPLACEMENTS;
+const LOAD = 16;
+const PARALLEL = 4;
+const ONCE = 8084;
+const DEADLINE_MS = 60_000;
+const secret = "while agents are replaced";
+let journey: Journey;
+before(async () => {
+  journey = await startJourney({ nodes: demoNodes, nodeConfig: "  dataThreads: 1\n" }, (cluster) =>
+    meshText(cluster, initialState),
+  );
+});
+after(() => journey?.close());
+
+/** The agent that holds the node. */
+const holderOf = (node: Node): number => Number(readFileSync(path.join(node.runDir, "agent.pid"), "utf8"));
+
+function ended(pid: number): boolean {
+  try {
+    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return true; // Waited for already.
+  }
+}
+
+/** Resolves when another agent holds the node and is ready. */
+async function replacementOf(node: Node, pid: number): Promise<void> {
+  await until(`another agent on ${node.name}`, DEADLINE_MS, async () =>
+    holderOf(node) !== pid && (await readiness(node)) === "ready" ? true : undefined,
+  );
+  // Nothing that it has lasts, so it ends once it accepts nothing more.
+  await until(`the end of agent ${pid}`, DEADLINE_MS, () => (ended(pid) ? true : undefined));
+}
+
+const callVault = () => {
+  const { cluster } = journey;
+  return startChurn(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: ONCE }, PARALLEL, secret);
+};
+
+/** What `orlop run` and its programs wrote. */
+const saidBy = (node: Node): string => journey.programs.get(node.name)?.stderr ?? "";
+
+test(`${REPLACEMENTS} replacements at load ${LOAD}: of ${CALLS} calls none is refused or cut, and none is readable`, async (t) => {
+  const { cluster } = journey;
+  const capture = await startCapture(cluster);
+  const stopBusy = startBusy(LOAD);
+  const total = { attempted: 0, answered: 0, refused: 0, cut: 0, timedOut: 0, slowestMs: 0 };
+  let replaced = 0;
+  try {
+    while (replaced < REPLACEMENTS || total.answered < CALLS) {
+      assert.ok(replaced < MOST_REPLACEMENTS, `${total.answered} calls in ${replaced} replacements`);
+      const node = cluster.nodes[replaced % cluster.nodes.length] ?? assert.fail("a cluster has nodes");
+      const churn = callVault();
+      const pid = holderOf(node);
+      process.kill(pid, "SIGTERM");
+      await replacementOf(node, pid);
+      const { cutBegan: _when, other, ...result } = await churn.finish();
+      assert.deepEqual(other, {});
+      for (const name of ["attempted", "answered", "refused", "cut", "timedOut"] as const) total[name] += result[name];
+      total.slowestMs = Math.max(total.slowestMs, result.slowestMs);
+      replaced += 1;
+      assert.deepEqual([total.refused, total.cut, total.timedOut], [0, 0, 0], `${replaced}: ${JSON.stringify(total)}`);
+    }
+  } finally {
+    stopBusy();
+  }
+  t.diagnostic(`${replaced} replacements, ${JSON.stringify(total)}`);
+  for (const node of cluster.nodes) assert.doesNotMatch(saidBy(node), /heartbeat is late/, node.name);
+  const addresses = new Set(["web", "vault"].flatMap((name) => [asCaptured(cluster.pod(name).ip4)]));
+  assert.ok(readWire(await capture.stop(), addresses, [secret]).meshPackets > 0);
+});
+
+test("the next agent dies right after the hand-over: the agent before it takes the node again, then a third takes it", async () => {
+  const node = journey.cluster.node("node-a");
+  const old = holderOf(node);
+  const churn = callVault();
+  process.kill(old, "SIGTERM");
+  const next = await until("the next agent", DEADLINE_MS, () => {
+    const pid = holderOf(node);
+    return pid === old ? undefined : pid;
+  });
+  process.kill(next, "SIGKILL");
+  await until("the old agent holds the node again", DEADLINE_MS, () => (holderOf(node) === old ? true : undefined));
+  await replacementOf(node, old);
+  assert.ok(ended(next));
+  await sleep(500);
+  const result = await churn.finish();
+  // What the killed agent had accepted was cut.
+  assert.deepEqual([result.refused, result.timedOut, result.other], [0, 0, {}], JSON.stringify(result));
+  assert.doesNotMatch(saidBy(node), /heartbeat is late/);
+});
