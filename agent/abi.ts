@@ -36,6 +36,7 @@ export const ORLOP_IN_PASS = 2;
 export const ORLOP_IN_AGENT = 3;
 export const ORLOP_OUT_REFUSE = 1;
 export const ORLOP_OUT_DIRECT = 2;
+export const ORLOP_OUT_UNANSWERED = 4;
 export const ORLOP_PAIR_JOIN = 1;
 export const ORLOP_PAIR_STAY = 2;
 export const ORLOP_PAIR_END = 3;
@@ -85,7 +86,8 @@ export const ORLOP_COUNT_NODE_FLOW_PUBLISHED = 32;
 export const ORLOP_COUNT_NODE_FLOW_MAP_FULL = 33;
 export const ORLOP_COUNT_NODE_FLOW_BUDGET = 34;
 export const ORLOP_COUNT_IN_NODE_ACCESS = 35;
-export const ORLOP_COUNT_MAX = 36;
+export const ORLOP_COUNT_CONNECT_UNANSWERED = 36;
+export const ORLOP_COUNT_MAX = 37;
 export const ORLOP_ARENA_EVENTS = 0;
 export const ORLOP_ARENA_EVENT_CAPACITY = 1024;
 export const ORLOP_ARENA_EVENT_TEXT = 131072;
@@ -493,4 +495,5 @@ export const counterNames = [
   "node_flow_map_full",
   "node_flow_budget",
   "in_node_access",
+  "connect_unanswered",
 ] as const;

@@ -152,7 +152,7 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 	struct orlop_pod *pod;
 	__u32 protocol = ctx->protocol;
 	__u64 netns;
-	int is4 = addr_is4(dst);
+	int is4 = addr_is4(dst), kind;
 
 	/* Fail mode: open. Only TCP is meshed; UDP and other protocols go where the application sends them.
 	 */
@@ -235,9 +235,13 @@ static __always_inline int connect_any(struct bpf_sock_addr *ctx, const struct o
 		return CONNECT_GO;
 	}
 
+	kind = destination_kind(dst, port);
+	/* Fail mode: closed. The agent would accept, and only then find nobody; a Service without endpoints refuses. */
+	if (kind == DST_UNANSWERED)
+		return refuse(ctx, ORLOP_COUNT_CONNECT_UNANSWERED, ECONNREFUSED, pod, dst, port);
 	/* Fail mode: open. No policy judges what leaves the mesh, and application and kernel see what they would see
 	 * without a mesh. The port of tunnels is the agent's to refuse, anywhere. */
-	if (port != bpf_htons(ORLOP_PORT_HBONE) && outside_mesh(dst, port)) {
+	if (port != bpf_htons(ORLOP_PORT_HBONE) && kind == DST_OUTSIDE) {
 		sock->flags = ORLOP_SOCK_DIALLING | ORLOP_SOCK_OUTSIDE;
 		count(ORLOP_COUNT_CONNECT_OUTSIDE);
 		return CONNECT_GO;

@@ -50,14 +50,24 @@ static __always_inline __u32 *said_of(const struct orlop_addr *dst, __be16 port)
 	return bpf_map_lookup_elem(&out_by_dst, &key);
 }
 
-/* Whether the mesh, all of whose addresses a living agent has written, has nobody there. Fail mode: 0, and the agent
- * takes the connection. Ask only while agent_alive(). */
-static __always_inline int outside_mesh(const struct orlop_addr *dst, __be16 port)
+#define DST_OF_MESH    0 /* the agent takes the connection */
+#define DST_OUTSIDE    1 /* the mesh has nobody there */
+#define DST_UNANSWERED 2 /* a virtual address that nobody answers for */
+
+/* What a living agent, which has written all addresses of the mesh, says of a destination. Fail mode: the agent takes the
+ * connection. Ask only while agent_alive(). */
+static __always_inline int destination_kind(const struct orlop_addr *dst, __be16 port)
 {
 	__u32 zero = 0;
 	struct orlop_gate *g = bpf_map_lookup_elem(&gate, &zero);
+	__u32 *said;
 
-	return g && g->mesh_written != 0 && !said_of(dst, port) && !bpf_map_lookup_elem(&pod_by_ip, dst);
+	if (!g || g->mesh_written == 0)
+		return DST_OF_MESH;
+	said = said_of(dst, port);
+	if (said)
+		return *said & ORLOP_OUT_UNANSWERED ? DST_UNANSWERED : DST_OF_MESH;
+	return bpf_map_lookup_elem(&pod_by_ip, dst) ? DST_OF_MESH : DST_OUTSIDE;
 }
 
 /* What the evaluator said of this destination for the time without an agent: exact port, any port, and
@@ -68,7 +78,8 @@ static __always_inline __u32 verdict_without_agent(const struct orlop_pod *pod, 
 	__u32 *said = said_of(dst, port);
 
 	if (said)
-		return *said == ORLOP_OUT_DIRECT ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE;
+		return (*said & ~ORLOP_OUT_UNANSWERED) == ORLOP_OUT_DIRECT ? ORLOP_OUT_DIRECT
+									   : ORLOP_OUT_REFUSE;
 	return pod->flags & ORLOP_POD_FAIL_DIRECT ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE;
 }
 

@@ -207,6 +207,9 @@ struct orlop_out_key {
 };
 #define ORLOP_OUT_REFUSE 1u
 #define ORLOP_OUT_DIRECT 2u
+/* Beside REFUSE or DIRECT, of a virtual address: no endpoint of a Service answers for this port, or no Service has it. With
+ * an agent alive the connection is refused at once. */
+#define ORLOP_OUT_UNANSWERED 4u
 
 /* pair_verdict: this -> __u32. May a connection of one pod to a port of another, both captured on this node,
  * go there without the agent? port 0 is any. Written by the agent. A miss means that the agent takes it. */
@@ -355,6 +358,7 @@ enum orlop_counter {
 	ORLOP_COUNT_NODE_FLOW_MAP_FULL,
 	ORLOP_COUNT_NODE_FLOW_BUDGET, /* judged as plaintext: the pod's part is used up */
 	ORLOP_COUNT_IN_NODE_ACCESS,
+	ORLOP_COUNT_CONNECT_UNANSWERED, /* a virtual address that nobody answers for */
 	ORLOP_COUNT_MAX,
 };
 

@@ -75,12 +75,15 @@ function written(table: Map<string, string>, { put, remove }: TableChange<OutEnt
   for (const { address, port } of remove) table.delete(`${address} ${port}`);
 }
 
-/** The same from scratch; of two claims the stricter. */
+/** The same from scratch; of two claims the stricter, and unanswered only if both are. */
 function expected(store: MeshStore): Map<string, string> {
   const table = new Map<string, string>();
   for (const { address, port, verdict } of allOutEntries({ mesh: store, judge: judgeOf(store) })) {
     const key = `${address} ${port}`;
-    if (table.get(key) !== "refuse") table.set(key, verdict);
+    const other = table.get(key) ?? verdict;
+    const direct = [verdict, other].every((each) => each.endsWith("direct"));
+    const answered = [verdict, other].some((each) => !each.startsWith("unanswered"));
+    table.set(key, `${answered ? "" : "unanswered-"}${direct ? "direct" : "refuse"}`);
   }
   return table;
 }

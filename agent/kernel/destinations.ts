@@ -3,7 +3,7 @@
 import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import { Claims } from "../mesh/ownership.ts";
 import type { MeshChange } from "../mesh/store.ts";
-import type { OutEntry } from "./maps.ts";
+import { goesDirect, isAnswered, type OutEntry, outVerdict } from "./maps.ts";
 import { outEntries, outRules, type VerdictWorld, vipEntries } from "./plaintext-verdicts.ts";
 import { inOrder, type TableChange } from "./table-change.ts";
 
@@ -89,7 +89,7 @@ export class Destinations {
   }
 
   #strictest(key: string): OutEntry | undefined {
-    return this.#claims.preferred(key, ({ verdict }) => verdict === "refuse");
+    return this.#claims.chosen(key, ofAll);
   }
 
   #difference(touched: Touched): TableChange<OutEntry> {
@@ -102,6 +102,14 @@ export class Destinations {
     }
     return inOrder({ put, remove }, outRules);
   }
+}
+
+/** Of several claims: direct if all are, and unanswered if all are. */
+function ofAll(claims: readonly OutEntry[]): OutEntry | undefined {
+  const [first] = claims;
+  const direct = claims.every(({ verdict }) => goesDirect(verdict));
+  const answered = claims.some(({ verdict }) => isAnswered(verdict));
+  return first && { ...first, verdict: outVerdict(direct, answered) };
 }
 
 function same(one: readonly OutEntry[], other: readonly OutEntry[]): boolean {

@@ -65,6 +65,20 @@ describe("records of joined connections", () => {
     });
   });
 
+  test("what nobody answers for is refused with the reason that the agent would give, and with the service", () => {
+    const { logged, records } = setUp();
+    const refused = { ...event, type: "refused", joined: null, reason: "connect_unanswered" } as const;
+    records.handle(refused);
+    records.handle({ ...refused, destination: { address: "10.96.0.1", port: 81 } });
+    assert.partialDeepStrictEqual(logged, [
+      {
+        record: { reporter: "source", source: { workload: web }, service: { name: "api" } },
+        outcome: { flag: "CONNECT", cause: "no-healthy-endpoint", early: true },
+      },
+      { record: { service: { name: "api" } }, outcome: { flag: "CONNECT", cause: "no-service-port", early: true } },
+    ]);
+  });
+
   test("an end whose beginning was lost is one record, too; a failed dial is a refused one", () => {
     const { logged, records } = setUp();
     records.handle(close);

@@ -1,7 +1,7 @@
 // 15 · main thread · connections that no agent sees, as records: what the hooks refused, let pass or joined; and which of the joined
 // ones a change of the mesh no longer allows.
 import { summarize } from "../observe/decision-summary.ts";
-import type { Outcome } from "../observe/record.ts";
+import { type Outcome, recordService } from "../observe/record.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import { flagOf, wordsOf } from "../plan/outcome.ts";
 import { permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
@@ -57,7 +57,9 @@ export class KernelRecords {
         });
         return;
       case "refused":
-        this.#refused(event, { flag: "DENY", cause: "refused-by-kernel", message: words[event.reason ?? ""] ?? "" });
+        if (event.reason === "connect_unanswered") this.#unanswered(event);
+        else
+          this.#refused(event, { flag: "DENY", cause: "refused-by-kernel", message: words[event.reason ?? ""] ?? "" });
         return;
       case "direct":
         return; // Its open event follows.
@@ -88,6 +90,18 @@ export class KernelRecords {
   #begin(event: KernelEvent): OpenEntry {
     const { record, permission } = describeEvent(event, this.#options);
     return { record: this.#options.recorder.opened(record), permission, revocation: null };
+  }
+
+  /** A Service's address: the hook refuses what the agent would refuse, and the record is what the agent would write. */
+  #unanswered(event: KernelEvent): void {
+    const { record } = describeEvent(event, this.#options);
+    const { address, port } = event.destination;
+    const { mesh, workloadOf } = this.#options;
+    const service = mesh.serviceAt(address, workloadOf(event.podIdx)?.namespace ?? "");
+    const hasPort = service?.ports.some((each) => each.port === port) ?? false;
+    const refusal = hasPort ? "no-healthy-endpoint" : "no-service-port";
+    const end = { flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal), durationUs: 0, early: true };
+    this.#options.recorder.refused({ ...record, service: recordService(service ?? null) }, end);
   }
 
   #refused(event: KernelEvent, end: Pick<Outcome, "flag" | "cause" | "message">): void {

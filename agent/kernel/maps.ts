@@ -7,6 +7,7 @@ import {
   ORLOP_IN_REFUSE,
   ORLOP_OUT_DIRECT,
   ORLOP_OUT_REFUSE,
+  ORLOP_OUT_UNANSWERED,
   orlopGate,
   orlopInKey,
   orlopOutKey,
@@ -26,12 +27,24 @@ const inVerdicts: readonly [InVerdict, number][] = [
   ["pass", ORLOP_IN_PASS],
   ["agent", ORLOP_IN_AGENT],
 ];
-/** What a destination gets while the heartbeat is late. With any of them the agent takes the connection while it is not. */
-export type OutVerdict = "refuse" | "direct";
+/**
+ * What a destination gets while the heartbeat is late: refused, or direct. While it is not, the agent takes the connection, except
+ * that an "unanswered" destination is refused at once, since nobody answers for it.
+ */
+export type OutVerdict = "refuse" | "direct" | "unanswered-refuse" | "unanswered-direct";
 const outVerdicts: readonly [OutVerdict, number][] = [
   ["refuse", ORLOP_OUT_REFUSE],
   ["direct", ORLOP_OUT_DIRECT],
+  ["unanswered-refuse", ORLOP_OUT_REFUSE | ORLOP_OUT_UNANSWERED],
+  ["unanswered-direct", ORLOP_OUT_DIRECT | ORLOP_OUT_UNANSWERED],
 ];
+
+export const goesDirect = (verdict: OutVerdict): boolean => verdict.endsWith("direct");
+export const isAnswered = (verdict: OutVerdict): boolean => !verdict.startsWith("unanswered");
+export function outVerdict(direct: boolean, answered: boolean): OutVerdict {
+  if (direct) return answered ? "direct" : "unanswered-direct";
+  return answered ? "refuse" : "unanswered-refuse";
+}
 
 export const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
@@ -133,7 +146,7 @@ export class InByPort {
 /** A row of out_by_dst. Port 0 is any port of the address. */
 export type OutEntry = { readonly address: string; readonly port: number; readonly verdict: OutVerdict };
 
-/** What the connect hook does while no agent is alive. Port 0 is any port of the address. */
+/** What the connect hook does without the agent. Port 0 is any port of the address. */
 export class OutByDst {
   readonly #map: NativeMap;
 

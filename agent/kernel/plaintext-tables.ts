@@ -8,7 +8,7 @@ import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Destinations } from "./destinations.ts";
-import { Gate, InByPort, type InEntry, OutByDst, type OutEntry } from "./maps.ts";
+import { Gate, goesDirect, InByPort, type InEntry, OutByDst, type OutEntry } from "./maps.ts";
 import { failDirect, inEntries, inRules, refusesPlaintext } from "./plaintext-verdicts.ts";
 import { closeGroup, type TableChange, type TableWriter, tableChange, writeChange } from "./table-change.ts";
 
@@ -131,11 +131,11 @@ export class KernelTables {
 
   #writeDestinations({ put, remove }: TableChange<OutEntry>, outbound: OutByDst): void {
     for (const { address, port, verdict } of put) {
-      if (verdict !== "refuse" && this.#refusedAddresses.has(address)) continue;
+      if (goesDirect(verdict) && this.#refusedAddresses.has(address)) continue;
       if (outbound.put(address, port, verdict)) continue;
       this.#noteFull("out_by_dst");
       this.#gate?.gate.setMeshWritten(false);
-      if (verdict !== "refuse") continue;
+      if (goesDirect(verdict)) continue;
       // Without this row its port would meet the address' default; without a default it is unknown, see failDirect.
       this.#refusedAddresses.add(address);
       outbound.put(address, 0, "refuse");

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { MtlsMode } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
@@ -66,7 +67,7 @@ describe("what the kernel may answer alone", () => {
   test("a VIP goes direct on its ports only where each endpoint would", () => {
     const of = (entries: readonly OutEntry[]) => entries.filter((one) => one.address === "10.96.0.1");
     assert.deepEqual(of(allOutEntries(world())), [
-      { address: "10.96.0.1", port: 0, verdict: "refuse" },
+      { address: "10.96.0.1", port: 0, verdict: "unanswered-refuse" },
       { address: "10.96.0.1", port: 80, verdict: "direct" },
     ]);
     const second = workload("strict", { addresses: ["10.0.0.3"], labels: { app: "api", hard: "yes" } });
@@ -75,7 +76,43 @@ describe("what the kernel may answer alone", () => {
       mesh.peers.push(peerAuthentication("STRICT", { selector: { hard: "yes" } }));
     });
     assert.equal(of(allOutEntries(mixed))[1]?.verdict, "refuse");
-    assert.equal(of(allOutEntries(world((mesh) => mesh.list.splice(0))))[1]?.verdict, "refuse");
+    assert.equal(of(allOutEntries(world((mesh) => mesh.list.splice(0))))[1]?.verdict, "unanswered-refuse");
+  });
+
+  test("a VIP is unanswered at ports that the Service has not, and where no client would find an endpoint", () => {
+    const at80 = (change: (mesh: FakeMesh) => void) =>
+      allOutEntries(world(change)).find((one) => one.address === "10.96.0.1" && one.port === 80)?.verdict;
+    const sick = (mesh: FakeMesh) => mesh.list.splice(0, 9, ...mesh.list.map((one) => ({ ...one, healthy: false })));
+    const serviceWith = (mesh: FakeMesh, given: Partial<Service["loadBalancing"]>) =>
+      mesh.serviceList.splice(
+        0,
+        9,
+        ...mesh.serviceList.map((one) => ({ ...one, loadBalancing: { ...one.loadBalancing, ...given } })),
+      );
+    assert.equal(at80(sick), "unanswered-direct");
+    assert.equal(
+      at80((mesh) => {
+        sick(mesh);
+        serviceWith(mesh, { health: "allow-all" });
+      }),
+      "direct",
+    );
+    assert.equal(
+      at80((mesh) => {
+        sick(mesh);
+        serviceWith(mesh, { mode: "passthrough" });
+      }),
+      "direct",
+    );
+    assert.equal(
+      at80((mesh) => mesh.list.splice(0, 9, ...mesh.list.map((one) => ({ ...one, weight: 0 })))),
+      "unanswered-direct",
+    );
+    // What is at the address besides answers, and nobody can say that it does not.
+    assert.equal(
+      at80((mesh) => serviceWith(mesh, { mode: "strict", preference: ["zone"] })),
+      "direct",
+    );
   });
 
   test("nobody outside the mesh has an entry; the pod's flag decides for them", () => {

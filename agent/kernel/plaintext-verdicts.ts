@@ -7,10 +7,10 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "../plan/candidates.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
-import type { Candidate } from "../plan/endpoints.ts";
+import { type Candidate, usable } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import type { InEntry, InVerdict, OutEntry } from "./maps.ts";
+import { goesDirect, type InEntry, type InVerdict, type OutEntry, outVerdict } from "./maps.ts";
 import type { TableRules } from "./table-change.ts";
 
 export type VerdictWorld = { readonly mesh: Snapshot; readonly judge: Judge };
@@ -52,25 +52,31 @@ export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] 
 
 /**
  * Entries of a Service's virtual addresses: direct only where each endpoint of the port would be, healthy or not, since
- * nobody of ours chooses among them then. A Service that nobody answers for refuses, as it does with an agent.
+ * nobody of ours chooses among them then. A Service without endpoints refuses, as it does with an agent. Unanswered is a port that
+ * the Service has not, and a port for which no client would find an endpoint.
  */
 export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
   const endpoints = world.mesh.endpointsOf(service);
   return service.vips.flatMap((address) => [
-    { address, port: 0, verdict: "refuse" as const },
-    ...service.ports.map((port) => vipEntry(address, port.port, candidatesOf(endpoints, port, address), world)),
+    { address, port: 0, verdict: "unanswered-refuse" as const },
+    ...service.ports.map((port): OutEntry => {
+      const targets = candidatesOf(endpoints, port, address);
+      const { loadBalancing } = service;
+      const answered = loadBalancing.mode === "passthrough" || usable(targets, loadBalancing).length > 0;
+      return { address, port: port.port, verdict: outVerdict(allGoDirect(targets, world), answered) };
+    }),
   ]);
 }
 
-function vipEntry(address: string, port: number, targets: readonly Candidate[], world: VerdictWorld): OutEntry {
-  const direct =
+function allGoDirect(targets: readonly Candidate[], world: VerdictWorld): boolean {
+  return (
     targets.length > 0 &&
     targets.every(
       ({ workload, address: at, port: target }) =>
         world.mesh.rivalsAt(at).length === 0 &&
         (workload === null || workload.protocol === "none" || inVerdict(workload, target, world) === "pass"),
-    );
-  return { address, port, verdict: direct ? "direct" : "refuse" };
+    )
+  );
 }
 
 /** May the pod's connections to unknown destinations go direct while no agent lives? Only if it is itself free of any rule. */
@@ -111,7 +117,6 @@ function strangersFacts(destination: Workload, port: number): ConnectionFacts | 
 }
 
 const inWeakness = { refuse: 0, agent: 1, pass: 2 } as const;
-const outWeakness = { refuse: 0, direct: 1 } as const;
 
 /** How the two tables are kept, row by row: see table-change.ts. */
 export const inRules: TableRules<InEntry> = {
@@ -121,5 +126,5 @@ export const inRules: TableRules<InEntry> = {
 export const outRules: TableRules<OutEntry> = {
   // Most rows are of a whole address, and that text is there already.
   keyOf: ({ address, port }) => (port === 0 ? address : `${address} ${port}`),
-  weakness: ({ verdict }) => outWeakness[verdict],
+  weakness: ({ verdict }) => (goesDirect(verdict) ? 1 : 0),
 };

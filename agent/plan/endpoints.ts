@@ -47,7 +47,8 @@ export function eligibleEndpoints(
   return bestRanked(usable(candidates, choice.loadBalancing), choice);
 }
 
-function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
+/** The candidates that may be chosen for some client: healthy, with a weight. */
+export function usable(candidates: readonly Candidate[], policy: LoadBalancing): readonly Candidate[] {
   return candidates.filter((candidate) => candidate.weight > 0 && (candidate.healthy || policy.health === "allow-all"));
 }
 

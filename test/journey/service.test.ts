@@ -1,5 +1,6 @@
 // A Service over endpoints on both nodes: all of them get their share, an endpoint that is not healthy gets nothing.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { type MeshState, meshText } from "../../demo/mesh.ts";
 import { until } from "../../demo/mesh-run.ts";
@@ -67,6 +68,33 @@ for (const [ill, well] of [
     await until(`${ill} to answer`, 30_000, async () => ((await answering(6)).includes(ill) ? true : undefined));
   });
 }
+
+test("what nobody answers for is refused by connect() itself: no endpoint, no such port; and the log says why", async () => {
+  const { cluster } = journey;
+  const web = cluster.pod("web");
+  const errno = async (host: string, port: number): Promise<string> => {
+    const code = `import socket, errno
+s = socket.socket(socket.AF_INET6 if ":" in "${host}" else socket.AF_INET); s.settimeout(9)
+print(errno.errorcode.get(s.connect_ex(("${host}", ${port})), "connected"))`;
+    return (await web.run(["python3", "-c", code])).stdout.trim();
+  };
+  for (const host of [vip4, vip6]) assert.equal(await errno(host, 81), "ECONNREFUSED", "no such port");
+  cluster.writeMesh(sick(sick(mesh(cluster), "near"), "far"));
+  for (const host of [vip4, vip6])
+    await until("no endpoint to be known", 30_000, async () =>
+      (await errno(host, 80)) === "ECONNREFUSED" ? true : undefined,
+    );
+  const { accessLog } = cluster.node("node-a");
+  for (const words of ["the service has no such port", "no healthy endpoint for the service"])
+    await until(`the log to say "${words}"`, 30_000, async () =>
+      readFileSync(accessLog, "utf8").includes(words) ? true : undefined,
+    );
+  cluster.writeMesh(mesh(cluster));
+  for (const host of [vip4, vip6])
+    await until("an endpoint to be known", 30_000, async () =>
+      (await errno(host, 80)) === "connected" ? true : undefined,
+    );
+});
 
 test("a pod behind the service reaches itself by the service as by its own address, whatever policies say", async () => {
   const { cluster } = journey;

@@ -8,8 +8,10 @@ import {
   ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT,
   ORLOP_COUNT_CONNECT_OUTSIDE,
   ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
+  ORLOP_COUNT_CONNECT_UNANSWERED,
   ORLOP_OUT_DIRECT,
   ORLOP_OUT_REFUSE,
+  ORLOP_OUT_UNANSWERED,
   ORLOP_POD_FAIL_DIRECT,
   ORLOP_SOCK_OUTSIDE,
 } from "../../agent/abi.ts";
@@ -157,6 +159,25 @@ sys.stdin.read()`);
     forget();
   });
 
+  test("what nobody answers for is refused by connect() itself, as the kernel would, and only while the agent says so", async () => {
+    forget();
+    for (const address of [OUTSIDE4, OUTSIDE6])
+      bench.said("out_by_dst", [address, 0], ORLOP_OUT_REFUSE | ORLOP_OUT_UNANSWERED);
+    bench.keepBeating(true);
+    bench.events();
+    for (const address of [OUTSIDE4, OUTSIDE6]) assert.equal(await bench.inPod(dial(address, CLOSED)), "ECONNREFUSED");
+    assert.deepEqual(
+      bench.events().map(({ type, reason, dst }) => [type, reason, dst]),
+      [OUTSIDE4, OUTSIDE6].map((address) => ["refused", ORLOP_COUNT_CONNECT_UNANSWERED, `${address} ${CLOSED}`]),
+    );
+    // An agent that has not written its whole mesh yet takes the connection.
+    bench.keepBeating(false);
+    const captured = bench.count(ORLOP_COUNT_CONNECT_CAPTURED);
+    await bench.inPod(dial(OUTSIDE4, CLOSED));
+    assert.equal(bench.count(ORLOP_COUNT_CONNECT_CAPTURED), captured + 1);
+    forget();
+  });
+
   test("thousands of tables, words of the agent and heartbeats: direct exactly where the model says so", async () => {
     bench.stopBeating();
     const dials = bench.startInPod(dialler);
@@ -169,12 +190,17 @@ sys.stdin.read()`);
         fc.record({
           address,
           port: fc.constantFrom(0, PORT, CLOSED),
-          verdict: fc.constantFrom(ORLOP_OUT_REFUSE, ORLOP_OUT_DIRECT),
+          verdict: fc
+            .tuple(
+              fc.constantFrom(ORLOP_OUT_REFUSE, ORLOP_OUT_DIRECT),
+              fc.constantFrom(0, ORLOP_OUT_UNANSWERED, ORLOP_OUT_UNANSWERED),
+            )
+            .map(([verdict, unanswered]) => verdict | unanswered),
         }),
         { maxLength: 4 },
       ),
-      written: fc.boolean(),
-      late: fc.boolean(),
+      written: fc.constantFrom(true, true, true, false),
+      late: fc.constantFrom(false, false, false, true),
       failDirect: fc.boolean(),
       dialled: fc.record({ address, port }),
     });
@@ -184,10 +210,13 @@ sys.stdin.read()`);
         entries.findLast((entry) => entry.address === dialled.address && entry.port === at)?.verdict;
       const verdict = said(dialled.port) ?? said(0);
       if (late) {
-        return (verdict ?? (failDirect ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE)) === ORLOP_OUT_DIRECT
+        const without = (verdict ?? (failDirect ? ORLOP_OUT_DIRECT : ORLOP_OUT_REFUSE)) & ~ORLOP_OUT_UNANSWERED;
+        return without === ORLOP_OUT_DIRECT
           ? ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT
           : ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT;
       }
+      if (written && verdict !== undefined && (verdict & ORLOP_OUT_UNANSWERED) !== 0)
+        return ORLOP_COUNT_CONNECT_UNANSWERED;
       return written && verdict === undefined && dialled.port !== 15_008
         ? ORLOP_COUNT_CONNECT_OUTSIDE
         : ORLOP_COUNT_CONNECT_CAPTURED;
@@ -195,6 +224,7 @@ sys.stdin.read()`);
     const outcomes = [
       ORLOP_COUNT_CONNECT_OUTSIDE,
       ORLOP_COUNT_CONNECT_CAPTURED,
+      ORLOP_COUNT_CONNECT_UNANSWERED,
       ORLOP_COUNT_CONNECT_DIRECT_NO_AGENT,
       ORLOP_COUNT_CONNECT_REFUSED_NO_AGENT,
     ];
@@ -219,7 +249,7 @@ sys.stdin.read()`);
         );
         provoked.set(want, (provoked.get(want) ?? 0) + 1);
       }),
-      { numRuns: 3_000, verbose: true },
+      { numRuns: 4_000, verbose: true },
     );
     for (const counter of outcomes)
       assert.ok((provoked.get(counter) ?? 0) > 200, `${counter}: ${provoked.get(counter)}`);

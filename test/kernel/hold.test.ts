@@ -67,7 +67,7 @@ print("whole")`);
       const next = new Programs({ pinDir: orlop, heartbeatLimitNs: LIMIT_NS });
       for (let j = 0; j < 10; j++) {
         next.attachCgroup(join(bench.podCgroup, ".."), join(orlop, "links"), "all");
-        next.attachNamespace(bench.netnsFd, join(orlop, "lookup"), j);
+        next.attachNamespace(bench.netnsFd, bench.lookupPin, j);
       }
       assert.equal(next.map("pod_by_netns").keys().length, 1, "the maps are the same");
       next.close();

@@ -110,6 +110,7 @@ export class HookBench {
   readonly #events: InstanceType<typeof RingBuffer>;
   readonly #undo: (() => void)[] = [];
   #beating: NodeJS.Timeout | undefined;
+  #admitted = false;
   cookie = 0n;
 
   constructor(maxEntries: Readonly<Record<string, number>> = {}) {
@@ -157,11 +158,16 @@ export class HookBench {
     this.#undo.push(() => this.programs.close());
     this.programs.attachCgroup(join(base, "pods"), join(this.pins, "orlop", "links"), "all");
     this.programs.attachCgroup(join(base, "own"), join(this.pins, "orlop", "own"), "sockops-only");
-    this.programs.attachNamespace(this.netnsFd, join(this.pins, "orlop", "lookup"), 0);
+    this.programs.attachNamespace(this.netnsFd, this.lookupPin, 0);
     this.thread = new PodThread(this.map("dst_of_sock").fd);
     this.#undo.push(() => this.thread.close());
     this.#events = new RingBuffer(this.map("events").fd);
     this.#undo.push(() => this.#events.close());
+  }
+
+  /** Of the link of sk_lookup on the pod's namespace. */
+  get lookupPin(): string {
+    return join(this.pins, "orlop", "lookup");
   }
 
   /** For `ip -n` and as a path below /var/run/netns. */
@@ -202,7 +208,8 @@ export class HookBench {
     const key = new Uint8Array(8);
     view(key).setBigUint64(0, this.cookie, little);
     this.map("pod_by_netns").put(key, value);
-    this.programs.attachNamespace(this.netnsFd, join(this.pins, "orlop", "lookup"), POD_IDX);
+    if (!this.#admitted) this.programs.attachNamespace(this.netnsFd, this.lookupPin, POD_IDX);
+    this.#admitted = true;
   }
 
   /** @param agoNs age of the agent's heartbeat. @param meshWritten whether a miss in out_by_dst means outside the mesh */

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import net from "node:net";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -17,7 +16,7 @@ import {
   ORLOP_IN_PASS,
   ORLOP_IN_REFUSE,
 } from "../../agent/abi.ts";
-import { dial, HookBench, OUTSIDE4, OUTSIDE6, POD4, POD6 } from "./hook-bench.ts";
+import { dial, HookBench, OUTSIDE4, OUTSIDE6, POD_IDX, POD4, POD6 } from "./hook-bench.ts";
 
 /** An application in the pod: answers `count` connections on every address with its name and the peer it sees. */
 const application = (port: number, count: number): string => `
@@ -118,11 +117,11 @@ describe("connections to a pod", { concurrency: 1 }, () => {
   });
 
   test("addresses of a pod that is guarded are nobody's", async () => {
-    bench.programs.attachNamespace(bench.netnsFd, join(bench.pins, "orlop", "lookup"), 0);
+    bench.programs.attachNamespace(bench.netnsFd, bench.lookupPin, 0);
     const before = bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN);
     assert.equal(await bench.outside(dial("10.99.0.33", 8006)), "ECONNREFUSED");
     assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_UNKNOWN), before + 1);
-    await bench.enrol();
+    bench.programs.attachNamespace(bench.netnsFd, bench.lookupPin, POD_IDX);
   });
 
   test("the tunnel port is the keeper's listener's: an application on it gets nothing, also when the listener is gone", async () => {

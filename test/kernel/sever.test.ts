@@ -2,7 +2,6 @@
 // was any, and handshakes that began when they were allowed; by sock_diag, against real sockets.
 import assert from "node:assert/strict";
 import { endianness } from "node:os";
-import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ORLOP_IN_AGENT, ORLOP_IN_PASS, ORLOP_IN_REFUSE, orlopInKey, orlopTuple } from "../../agent/abi.ts";
@@ -68,15 +67,14 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
   };
 
   test("a connection from before the pod was enrolled is judged like any other", async () => {
-    const lookup = join(bench.pins, "orlop", "lookup");
-    bench.programs.detach(lookup);
+    bench.programs.detach(bench.lookupPin);
     const app = bench.startInPod(server);
     await app.line();
     const callers = [POD4, POD6].map((address) => bench.startOutside(client(address)));
     for (const caller of callers) assert.equal(await caller.line(), "yes");
     const within = bench.startInPod(client(POD4));
     assert.equal(await within.line(), "yes");
-    bench.programs.attachNamespace(bench.netnsFd, lookup, 0);
+    bench.programs.attachNamespace(bench.netnsFd, bench.lookupPin, 0);
     await bench.enrol();
     saidOf(POD_IDX, ORLOP_IN_PASS);
     assert.equal(await sweep(), 0);
