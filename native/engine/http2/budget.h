@@ -13,6 +13,7 @@ struct Budget {
   TokenBucket early_resets{1'000, 300};        // RST_STREAM before our answer: rapid reset
   TokenBucket resets{20'000, 50'000};          // RST_STREAM of streams that were answered
   TokenBucket provoked_resets{100, 20};        // RST_STREAM we had to send because of the peer
+  TokenBucket stray_fields{262'144, 65'536};   // decoded bytes of header fields that no stream takes
 };
 
 }  // namespace orlop

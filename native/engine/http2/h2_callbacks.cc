@@ -17,8 +17,6 @@ constexpr size_t kLeastRoom = 4096;
 // Alone in a session a stream may fill a whole buffer, less this; among others it sends shorter frames, so that theirs come sooner.
 constexpr size_t kFrameAloneLess = 1024;
 constexpr size_t kFrameShared = 64 * 1024;
-// Fields that no stream takes: trailers, and those of streams that are gone.
-constexpr size_t kStrayFieldBytes = 65'536;
 
 }  // namespace
 
@@ -58,26 +56,27 @@ int H2Callbacks::BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, vo
   switch (header->type) {
     case NGHTTP2_DATA:
       if (header->length == 0 && !(header->flags & NGHTTP2_FLAG_END_STREAM) && !budget.empty_data.Take(now)) {
-        self.Violate("empty DATA flood");
+        self.Violate("empty DATA flood", NGHTTP2_ENHANCE_YOUR_CALM);
       }
       break;
     case NGHTTP2_HEADERS:
       break;
     case NGHTTP2_WINDOW_UPDATE:
-      if (!budget.window_updates.Take(now)) self.Violate("WINDOW_UPDATE flood");
+      if (!budget.window_updates.Take(now)) self.Violate("WINDOW_UPDATE flood", NGHTTP2_ENHANCE_YOUR_CALM);
       break;
     case NGHTTP2_PUSH_PROMISE:
-      self.Violate("malformed frames");  // we announce ENABLE_PUSH 0, and a client may never push
+      self.Violate("malformed frames",
+                   NGHTTP2_PROTOCOL_ERROR);  // we announce ENABLE_PUSH 0, and a client may never push
       break;
     case NGHTTP2_RST_STREAM:
       break;  // counted when it is known which stream it meant
     case NGHTTP2_PING:
     case NGHTTP2_SETTINGS:
       if (!(header->flags & NGHTTP2_FLAG_ACK) && !budget.control.Take(now))
-        self.Violate("PING or SETTINGS flood");
+        self.Violate("PING or SETTINGS flood", NGHTTP2_ENHANCE_YOUR_CALM);
       break;
     default:
-      if (!budget.control.Take(now)) self.Violate("control frame flood");
+      if (!budget.control.Take(now)) self.Violate("control frame flood", NGHTTP2_ENHANCE_YOUR_CALM);
   }
   return self.violation_.empty() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -98,15 +97,16 @@ int H2Callbacks::Header(nghttp2_session* session, const nghttp2_frame* frame, co
   H2Session& self = Of(user_data);
   H2Stream* stream = StreamOf(session, frame->hd.stream_id);
   const size_t length = name_length + value_length + 32;
-  // Trailers and what follows an answer: decoded, as HPACK demands, and dropped; bounded by frame and CONTINUATION limits.
+  // What follows an answer, or is for a stream that has left: decoded, as HPACK demands, and dropped.
   if (!stream || !stream->takes_fields) {
-    self.stray_field_bytes_ += length;
-    if (self.stray_field_bytes_ > kStrayFieldBytes) self.Violate("too many header bytes");
-    return self.violation_.empty() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    const auto count = static_cast<uint32_t>(length);
+    if (self.budget_.stray_fields.Take(self.clock_.now_ms(), count)) return 0;
+    self.Violate("too many header bytes", NGHTTP2_ENHANCE_YOUR_CALM);
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
   stream->decoded_bytes_ += length;
   if (stream->decoded_bytes_ > self.options_->field_bytes) {
-    self.Violate("too many header bytes");
+    self.Violate("too many header bytes", NGHTTP2_ENHANCE_YOUR_CALM);
     return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
   stream->OnField({reinterpret_cast<const char*>(name), name_length},
@@ -120,7 +120,7 @@ int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* fr
   const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-      if (H2Stream* stream = StreamOf(session, id)) stream->OnHead(end);
+      if (H2Stream* stream = StreamOf(session, id)) stream->OnHead();
       [[fallthrough]];  // The head may have ended the stream, so it is looked up again.
     case NGHTTP2_DATA:
       if (!end) break;
@@ -131,7 +131,8 @@ int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* fr
       const H2Stream* stream = StreamOf(session, id);
       const bool early = stream && !stream->answered;
       TokenBucket& budget = early ? self.budget_.early_resets : self.budget_.resets;
-      if (!budget.Take(self.clock_.now_ms())) self.Violate(early ? "rapid reset" : "reset flood");
+      if (!budget.Take(self.clock_.now_ms()))
+        self.Violate(early ? "rapid reset" : "reset flood", NGHTTP2_ENHANCE_YOUR_CALM);
       break;
     }
     case NGHTTP2_PING:
@@ -162,7 +163,7 @@ int H2Callbacks::InvalidFrame(nghttp2_session*, const nghttp2_frame*, int error,
       return 0;
     // Anything else is no HTTP/2 and costs the session.
     default:
-      self.Violate("malformed frames");
+      self.Violate("malformed frames", NGHTTP2_PROTOCOL_ERROR);
       self.error_ = nghttp2_strerror(error);
       return 0;
   }
@@ -237,19 +238,25 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
   H2Session& self = Of(user_data);
   if (frame->hd.type == NGHTTP2_HEADERS && self.options_->role == Role::kServer &&
       (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-    // An answer without DATA is out. Nobody will read the peer's half, which may still be open. Not earlier: nghttp2 drops what
-    // waits in its queue before a RST_STREAM.
-    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    // An answer without DATA is out. Nobody will read the peer's half, if that is still open. Not earlier: nghttp2 drops what waits in
+    // its queue before a RST_STREAM.
+    const int32_t id = frame->hd.stream_id;
+    if (nghttp2_session_get_stream_remote_close(session, id) == 0) {
+      nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+    }
   }
   // nghttp2 gives the session up: what the peer sent was no HTTP/2, or too much of it.
   if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
-    self.Violate(frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM ? "flood" : "malformed frames");
+    const uint32_t code = frame->goaway.error_code;
+    self.farewell_sent_ = true;
+    self.Violate(code == NGHTTP2_ENHANCE_YOUR_CALM ? "flood" : "malformed frames", code);
   }
   if (frame->hd.type != NGHTTP2_RST_STREAM) return 0;
   const uint32_t code = frame->rst_stream.error_code;
   const bool ours =
       code == NGHTTP2_NO_ERROR || code == NGHTTP2_CONNECT_ERROR || code == NGHTTP2_REFUSED_STREAM;
-  if (!ours && !self.budget_.provoked_resets.Take(self.clock_.now_ms())) self.Violate("provoked resets");
+  if (!ours && !self.budget_.provoked_resets.Take(self.clock_.now_ms()))
+    self.Violate("provoked resets", NGHTTP2_ENHANCE_YOUR_CALM);
   return 0;
 }
 

@@ -13,6 +13,8 @@ struct H2Options {
   // Bytes that the peer may send unread: on each stream, and on all together.
   uint32_t stream_window = 0;
   int32_t connection_window = 0;
+  // And on a stream of the peer's until it is answered, at least 65,535: nobody reads what comes before. 0: `stream_window`.
+  uint32_t unanswered_window = 0;
   // Bytes kept for slow readers of one session. Up to here the session's window is given back at once, so that the other
   // streams go on; beyond, all of them wait.
   size_t kept_most = 0;

@@ -51,7 +51,8 @@ bool H2Session::Open(const H2Options& options) {
   const std::array<nghttp2_settings_entry, 5> settings{{
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, server ? options.server_streams : 0},
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+       options.unanswered_window > 0 ? options.unanswered_window : options.stream_window},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, options.max_frame},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(options.field_bytes)},
   }};
@@ -68,9 +69,9 @@ bool H2Session::Receive(const uint8_t* bytes, size_t length) {
   FinishBatch();
   if (used < 0) {
     error_ = nghttp2_strerror(static_cast<int>(used));
-    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) Violate("no HTTP/2 preface");
-    if (used == NGHTTP2_ERR_FLOODED) Violate("flood");
-    if (violation_.empty() && !stopped_) Violate("malformed frames");
+    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) Violate("no HTTP/2 preface", NGHTTP2_PROTOCOL_ERROR);
+    if (used == NGHTTP2_ERR_FLOODED) Violate("flood", NGHTTP2_ENHANCE_YOUR_CALM);
+    if (!stopped_) Violate("malformed frames", NGHTTP2_PROTOCOL_ERROR);
     return false;
   }
   return violation_.empty();
@@ -172,6 +173,10 @@ void H2Session::Respond(H2Stream* stream, const H2Field* fields, size_t count, b
   count = ToNghttp2(fields, count, head);
   const nghttp2_data_provider provider{{}, H2Callbacks::ReadData};
   nghttp2_submit_response(session_, stream->id_, head, count, data ? &provider : nullptr);
+  if (data && options_->unanswered_window > 0) {
+    const auto window = static_cast<int32_t>(options_->stream_window);
+    nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, stream->id_, window);
+  }
   handler_.OnOutput();
 }
 
@@ -231,6 +236,17 @@ void H2Session::Goaway(uint32_t code) {
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), code,
                         nullptr, 0);
   handler_.OnOutput();
+}
+
+// nghttp2 has its own GOAWAY in the queue where it found the violation itself; then this one changes nothing. What waits in front of it
+// goes out as well. Payload does not: no stream has its turn.
+size_t H2Session::Farewell(uint8_t* out, size_t capacity) {
+  nghttp2_session_terminate_session(session_, violation_code_);
+  out_ = out;
+  out_capacity_ = capacity;
+  out_length_ = 0;
+  if (!farewell_sent_ && nghttp2_session_send(session_) != 0) return 0;
+  return out_length_;
 }
 
 bool H2Session::WantsNothing() const {

@@ -72,6 +72,9 @@ class H2Session {
   // The session.
   void Ping();
   void Goaway(uint32_t code);
+  // After a violation: fills `out` with what is left to say, which ends with a GOAWAY that has the reason's code. Bytes written; 0: the
+  // GOAWAY is out already, or there is no room for it.
+  size_t Farewell(uint8_t* out, size_t capacity);
   bool ping_answered() const { return !ping_open_; }
   // How many streams the peer lets us have open, at most our own limit. Until its SETTINGS have come: a single stream.
   uint32_t Limit() const;
@@ -91,8 +94,11 @@ class H2Session {
 
  private:
   friend class H2Callbacks;
-  void Violate(std::string_view what) {
-    if (violation_.empty()) violation_ = what;
+  // The first counts. `code` is for the GOAWAY.
+  void Violate(std::string_view what, uint32_t code) {
+    if (!violation_.empty()) return;
+    violation_ = what;
+    violation_code_ = code;
   }
   void Attach(H2Stream* stream, int32_t id);
   // What both Forget and LoseStreams do.
@@ -110,7 +116,8 @@ class H2Session {
   bool settings_fresh_ = false;
   std::string_view violation_;
   std::string_view error_;
-  size_t stray_field_bytes_ = 0;
+  uint32_t violation_code_ = 0;
+  bool farewell_sent_ = false;
   size_t kept_ = 0;  // bytes that wait in the engine for slow readers
   size_t owed_ = 0;  // of these, what the session's window has not got back
   // Of one call of Produce.

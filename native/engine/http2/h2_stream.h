@@ -23,8 +23,8 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
  public:
   // A field of the request's or response's head. Only while `takes_fields`; others are counted and dropped.
   virtual void OnField(std::string_view name, std::string_view value) = 0;
-  // The fields of a block are complete: a head, an interim response or trailers. OnEnd follows when `end`.
-  virtual void OnHead(bool end) = 0;
+  // The fields of a block are complete: a head, an interim response or trailers. OnEnd follows when END_STREAM came with it.
+  virtual void OnHead() = 0;
   // Payload, in the buffer of this read. Its window is given back by H2Session::Consumed or ConsumedKept, for each byte once.
   virtual void OnData(const uint8_t* bytes, size_t length) = 0;
   // The buffer is about to be reused: whatever OnData gave has to be taken or copied now.

@@ -217,15 +217,10 @@ void Connection::Established(std::string_view baggage) {
 
 // The stream.
 
-void Connection::OnConnectRequest(bool ended) {
+void Connection::OnConnectRequest() {
   ConnectHead& head = *stream_.head;
   if (!head.Acceptable()) return Finish(CloseCause::kRefused, 400);
-  // An end with the request is an end before the answer: as early as data would be.
-  if (ended) return Finish(CloseCause::kProtocolError);
-  if (services_.buffers.Overloaded()) {
-    services_.stats.shed++;
-    return Finish(CloseCause::kShed);
-  }
+  if (services_.buffers.Overloaded()) return OnNoRoom();
   head.LimitTelemetry();
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_CONNECT_REQUEST;
@@ -234,9 +229,13 @@ void Connection::OnConnectRequest(bool ended) {
   Report(record, head.authority);
 }
 
-// Such bytes could be read as somebody's request behind our 200 (docs/reference/failures.md, row A11).
-void Connection::OnEarlyData() {
-  Finish(CloseCause::kProtocolError, 0, "DATA before the CONNECT was answered");
+void Connection::OnMisuse(std::string_view how) {
+  Finish(CloseCause::kProtocolError, 0, how);
+}
+
+void Connection::OnNoRoom() {
+  services_.stats.shed++;
+  Finish(CloseCause::kShed);
 }
 
 void Connection::OnTunnelReady(Tunnel& tunnel) {

@@ -72,9 +72,10 @@ class Connection final : public SlotOwner,
   void OnTunnelReady(Tunnel& tunnel) override;
   void OnTunnelFailed(CloseCause cause, int detail, std::string_view message) override;
   // ConnectStream::Owner.
-  void OnConnectRequest(bool ended) override;
+  void OnConnectRequest() override;
   void OnConnectResponse() override;
-  void OnEarlyData() override;
+  void OnMisuse(std::string_view how) override;
+  void OnNoRoom() override;
   void OnStreamClosed(uint32_t code) override;
   void OnHeavy() override;
   void OnSessionLost(CloseCause cause, int detail, std::string_view message) override;

@@ -53,13 +53,16 @@ void ConnectStream::Start(ByteEnd::User& user) {
   answered = true;
   takes_fields = false;
   head.reset();
+  if (session() && !in_.empty()) session()->Kept(in_.size());
 }
 
 // Ending.
 
 void ConnectStream::GiveBack() {
   if (session()) {
-    if (!in_.empty()) session()->ConsumedKept(this, in_.size());
+    if (!in_.empty()) {
+      user_ ? session()->ConsumedKept(this, in_.size()) : session()->Consumed(this, in_.size());
+    }
     if (pieces_) session()->Consumed(this, pieces_->bytes);
   }
   in_.Clear();
@@ -179,22 +182,19 @@ void ConnectStream::OnField(std::string_view name, std::string_view value) {
   server_ ? head->SetOfRequest(name, value) : head->SetOfResponse(name, value);
 }
 
-void ConnectStream::OnHead(bool end) {
-  if (!takes_fields) return;  // trailers
+void ConnectStream::OnHead() {
+  // Nothing but DATA follows the heads of a CONNECT (RFC 9113 8.5).
+  if (!takes_fields || head_seen_) return owner_.OnMisuse("a second HEADERS on a CONNECT");
   if (!server_) {
     if (head->status >= 200) owner_.OnConnectResponse();
     return;
   }
-  if (head_seen_) return;
   head_seen_ = true;
-  owner_.OnConnectRequest(end);
+  owner_.OnConnectRequest();
 }
 
 void ConnectStream::OnData(const uint8_t* bytes, size_t length) {
-  if (!user_) {
-    session()->Consumed(this, length);
-    return owner_.OnEarlyData();
-  }
+  if (!user_) return KeepEarly(bytes, length);
   auto* const start = const_cast<uint8_t*>(bytes);
   if (!pieces_) {
     pieces_ = services_.buffers.pieces.Take();
@@ -209,6 +209,15 @@ void ConnectStream::OnData(const uint8_t* bytes, size_t length) {
   pieces_->bytes += length;
   pieces_->list[pieces_->count++] = {start, length};
   if (pieces_->count == ReadPieces::kMost) Deliver();
+}
+
+// Clients need not wait for the answer. What they send waits here, within the window that a stream has until then, of which they get
+// nothing back before.
+void ConnectStream::KeepEarly(const uint8_t* bytes, size_t length) {
+  const bool room = !services_.buffers.Overloaded();
+  if (server_ && room) return in_.Append(bytes, length);
+  session()->Consumed(this, length);
+  server_ ? owner_.OnNoRoom() : owner_.OnMisuse("DATA before the answer");
 }
 
 void ConnectStream::OnDataDone() {

@@ -19,12 +19,14 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   // The connection that has the stream. It learns of everything until Start, and of the last two at any time.
   class Owner {
    public:
-    // A CONNECT is complete. `ended`: END_STREAM came with it.
-    virtual void OnConnectRequest(bool ended) = 0;
+    // The head of a CONNECT is complete. Payload and its end may follow before the answer.
+    virtual void OnConnectRequest() = 0;
     // A status of 200 or above has come for ours.
     virtual void OnConnectResponse() = 0;
-    // Payload came before the answer; it was dropped.
-    virtual void OnEarlyData() = 0;
+    // The peer has broken a rule of CONNECT: its stream is to be reset.
+    virtual void OnMisuse(std::string_view how) = 0;
+    // Payload came before our answer, and there is no memory to keep it.
+    virtual void OnNoRoom() = 0;
     virtual void OnStreamClosed(uint32_t code) = 0;
     // The stream moves so much that others of its session wait behind it.
     virtual void OnHeavy() = 0;
@@ -82,7 +84,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
 
   // H2Stream.
   void OnField(std::string_view name, std::string_view value) override;
-  void OnHead(bool end) override;
+  void OnHead() override;
   void OnData(const uint8_t* bytes, size_t length) override;
   void OnDataDone() override;
   void OnEnd() override;
@@ -92,6 +94,8 @@ class ConnectStream final : public ByteEnd, public H2Stream {
 
  private:
   void Deliver();
+  // Payload that came before the answer.
+  void KeepEarly(const uint8_t* bytes, size_t length);
   // Copies what lies in the read's buffer from `skip` on.
   void Keep(size_t skip);
   void FreePieces();
@@ -108,7 +112,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   bool end_read_ = false;      // and Read has said so
   bool closed_ = false;
   ReadPieces* pieces_ = nullptr;  // received payload, still in the buffer of this read; null: none
-  ByteQueue in_;                  // and what of it the reader did not take in time
+  ByteQueue in_;  // and what of it the reader did not take in time, or what came before there was a reader
   uint64_t unweighed_bytes_ = 0;  // moved since weighed_ms_
   uint64_t weighed_ms_ = 0;
 };

@@ -13,6 +13,9 @@
 namespace orlop {
 namespace {
 
+// A peer's certificates, in their message. A chain of four with P-256 keys is 2 KB long.
+constexpr long kMostCertificateBytes = 16 * 1024;
+
 template <typename T, void (*Free)(T*)>
 struct Freer {
   void operator()(T* object) const { Free(object); }
@@ -99,6 +102,7 @@ Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t genera
   SSL_CTX_set_read_ahead(raw, 0);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(raw, 6);
+  SSL_CTX_set_max_cert_list(raw, kMostCertificateBytes);
   RememberVerifiedChains(raw, role, generation);
   bool ok = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) &&

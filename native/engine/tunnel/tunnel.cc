@@ -48,6 +48,7 @@ constexpr H2Options OptionsOf(Role role) {
   options.role = role;
   options.stream_window = 4 << 20;
   options.connection_window = 16 << 20;
+  if (role == Role::kServer) options.unanswered_window = 65'535;
   options.kept_most = 32 * size_t{4 << 20};  // 32 readers that take nothing
   options.max_frame = 1 << 20;
   options.server_streams = 200;
@@ -294,7 +295,11 @@ void Tunnel::Flush() {
   for (int seals = 0; seals < most; seals++) {
     const ssize_t length = h2_.Produce(plain, Scratch::kPlainOut);
     if (length < 0) return End(CloseCause::kH2Failed, 0, h2_.error());
-    if (!h2_.violation().empty()) return EndAbused(h2_.violation());
+    if (!h2_.violation().empty()) {
+      // nghttp2's GOAWAY is in there.
+      if (channel_.Seal(plain, static_cast<size_t>(length))) channel_.Send();
+      return EndAbused(h2_.violation());
+    }
     if (length == 0) {
       if (h2_.WantsNothing() || (retired_ && Living() == 0)) End(CloseCause::kTunnelLost, 0, "finished");
       return;
@@ -442,7 +447,16 @@ void Tunnel::EndAbused(std::string_view reason) {
   record.near = ToRecord(peer_);
   record.identity = peer_identity_;
   services_.events.Emit(record, {{reason, {}, {}, {}}});
+  SayWhy();
   End(CloseCause::kProtocolError, 0, reason);
+}
+
+// GOAWAY with the reason, unless the peer does not even read what came before it.
+void Tunnel::SayWhy() {
+  if (channel_.broken() != 0 || !channel_.Flush()) return;
+  uint8_t* const plain = services_.buffers.scratch().plain_out;
+  const size_t length = h2_.Farewell(plain, Scratch::kPlainOut);
+  said_why_ = (length == 0 || channel_.Seal(plain, length)) && channel_.Send() && !channel_.full();
 }
 
 void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
@@ -457,7 +471,7 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   const std::string text(message);  // may lie in something that ends here
   if (!retired_) owner_.OnTunnelEnded(*this, cause, detail, text);
   h2_.LoseStreams(cause, detail, text);
-  const bool orderly = before == Phase::kOpen && retired_;
+  const bool orderly = before == Phase::kOpen && (retired_ || said_why_);
   // A failed handshake has sent its alert, if TLS made any: a FIN lets the peer read it.
   channel_.Close(orderly, !orderly && before == Phase::kOpen);
   services_.slots.Remove(ref_);

@@ -110,6 +110,7 @@ class Tunnel final : public Pollable,
   void Keepalive();
   void EndFailed(HandshakeFailure reason, std::string_view message);
   void EndAbused(std::string_view reason);
+  void SayWhy();
   void HandshakeOver();
   // Streams whose connections live.
   uint32_t Living() const { return h2_.streams() - abandoned_; }
@@ -127,6 +128,7 @@ class Tunnel final : public Pollable,
   int32_t peer_identity_ = -1;
   SlotRef ref_;
   bool retired_ = false;
+  bool said_why_ = false;  // the peer has been sent why the tunnel ends
   bool fresh_ = true;
   bool refused_ = false;         // a stream was refused, and none answered since
   uint32_t abandoned_ = 0;       // of the session's streams

@@ -24,7 +24,7 @@ class Message : public H2Stream {
   explicit Message(Random& random) : random_(random) {}
   virtual ~Message() = default;
   void OnField(std::string_view name, std::string_view value) override { fields[std::string(name)] = value; }
-  void OnHead(bool) override { head_complete = true; }
+  void OnHead() override { head_complete = true; }
   void OnData(const uint8_t* bytes, size_t length) override {
     body.append(reinterpret_cast<const char*>(bytes), length);
     session()->Consumed(this, length);

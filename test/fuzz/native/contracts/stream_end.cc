@@ -24,12 +24,13 @@ class Holder final : public Side, public ConnectStream::Owner {
     stream.Serve();
     return &stream;
   }
-  void OnConnectRequest(bool ended) override {
-    Expect(stream.head->Acceptable() && !ended, "the request as it was sent");
+  void OnConnectRequest() override {
+    Expect(stream.head->Acceptable(), "the request as it was sent");
     asked = true;
   }
   void OnConnectResponse() override { answered = stream.head->status == 200; }
-  void OnEarlyData() override { Wrong("no payload before the answer"); }
+  void OnMisuse(std::string_view) override { Wrong("a CONNECT as it should be"); }
+  void OnNoRoom() override { Wrong("memory for what came"); }
   void OnStreamClosed(uint32_t) override { Wrong("a stream that lives"); }
   void OnHeavy() override {}
   void OnSessionLost(CloseCause, int, std::string_view) override {}
