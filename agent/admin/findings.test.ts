@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { aWorkload } from "../observe/record.fake.ts";
 import { findingsOf } from "./findings.ts";
-import { aSource, fakeNow } from "./source.fake.ts";
+import { aMesh, aSource, fakeNow } from "./source.fake.ts";
 import type { AdminSource } from "./source.ts";
 
 const statusOf = async (code: string, values: Partial<AdminSource> = {}) =>
@@ -48,4 +49,21 @@ test("each trouble is its finding, and says what to do", async () => {
     const [finding] = (await findingsOf(aSource(values))).filter((each) => each.code === code);
     assert.ok(finding && finding.why !== "" && finding.fix !== "", code);
   }
+});
+
+test("an address that two workloads claim is found, with both; many are counted", async () => {
+  const claiming = (count: number) =>
+    Array.from({ length: count }, (_, n) =>
+      ["b", "a"].map((name) =>
+        aWorkload({ name: `${name}-${n}`, uid: `c//Pod/shop/${name}-${n}`, addresses: [`10.0.2.${n}`] }),
+      ),
+    ).flat();
+  const found = async (count: number): Promise<string[]> =>
+    (await findingsOf(aSource({ mesh: aMesh(claiming(count)) })))
+      .filter(({ code }) => code === "ORL4105")
+      .map(({ status, what }) => `${status} ${what}`);
+  assert.deepEqual(await found(0), []);
+  assert.deepEqual(await found(1), ["warn 10.0.2.0 is claimed by shop/a-0 and shop/b-0"]);
+  assert.equal((await found(13)).length, 11);
+  assert.equal((await found(13)).at(-1), "warn 3 more addresses have several claimants");
 });

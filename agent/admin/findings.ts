@@ -33,6 +33,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
   return [
     ...pods(source),
     ...configuration(source),
+    ...addressConflicts(source),
     ...certificates(source),
     roots(source),
     keeper(source),
@@ -72,6 +73,22 @@ function configuration(source: AdminSource): readonly Finding[] {
     .map(problemView)
     .map(({ code, at, what, why, fix }) => report(code, `${at}: ${what}${running}`, why, fix));
   return [...wrong, ...notHonoured];
+}
+
+/** So many conflicts are findings of their own; the rest is counted. */
+const conflictsNamed = 10;
+
+function addressConflicts({ mesh }: AdminSource): readonly Finding[] {
+  const all = [...mesh.addressConflicts()];
+  const why = "nobody can tell who would answer there, so connections to it are refused (address-conflict)";
+  const fix = "give each workload its own addresses, and delete those that are gone";
+  const named = all
+    .slice(0, conflictsNamed)
+    .map(({ address, claimants }) =>
+      warn("ORL4105", `${address} is claimed by ${claimants.map(fullName).toSorted().join(" and ")}`, why, fix),
+    );
+  const rest = all.length - named.length;
+  return rest === 0 ? named : [...named, warn("ORL4105", `${rest} more addresses have several claimants`, why, fix)];
 }
 
 export function problemView({ code, from, what, why, fix }: Problem): ConfigErrorView {

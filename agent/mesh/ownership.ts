@@ -59,6 +59,12 @@ export class Claims<T> {
     return Array.isArray(held) ? held : held === undefined ? [] : [held];
   }
 
+  /** Claims with several claimants, which are in their order. */
+  *disputes(): Generator<readonly [claim: string, claimants: readonly T[]]> {
+    if (this.#shared === 0) return;
+    for (const [claim, held] of this.#byClaim) if (Array.isArray(held) && held.length > 1) yield [claim, held];
+  }
+
   /** Every claimant, once for each of its claims. */
   *values(): Generator<T> {
     for (const held of this.#byClaim.values()) {

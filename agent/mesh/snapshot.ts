@@ -2,6 +2,7 @@
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import type { Workload } from "./workload.ts";
+import type { AddressConflict } from "./workload-index.ts";
 
 /** An endpoint of a Service: a workload its selector chose, or an endpoint it names. */
 export type ServiceEndpoint = {
@@ -41,6 +42,8 @@ export type Snapshot = {
   rivalsAt(address: string): readonly Workload[];
   /** False: no address has rivals, and nobody need ask. */
   readonly hasRivals: boolean;
+  /** Every address that has rivals, with them; in no order. */
+  addressConflicts(): Iterable<AddressConflict>;
   /** Whose `node` it is, in no order. */
   workloadsOnNode(node: string): Iterable<Workload>;
   /** In no order. */

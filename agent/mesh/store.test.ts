@@ -305,6 +305,7 @@ test("who shares an address with a workload that comes or goes has changed too, 
   assert.equal(store.hasRivals, false);
   const came = store.apply([upsertWorkload(rival)]);
   assert.deepEqual([...came.workloads].toSorted(), [owner.uid, rival.uid]);
+  assert.deepEqual([...store.addressConflicts()], [{ address: "10.0.0.1", claimants: [owner, rival] }]);
   assert.deepEqual([...came.endpointsOf], [`${named.namespace}/${named.name}`]);
   assert.equal(store.workloadAt("10.0.0.1"), undefined);
   assert.deepEqual(
@@ -314,11 +315,13 @@ test("who shares an address with a workload that comes or goes has changed too, 
   assert.equal(store.endpointsOf(named)[0]?.workload, null);
   const went = store.apply([{ kind: "workload", op: "remove", key: rival.uid }]);
   assert.deepEqual([...went.workloads].toSorted(), [owner.uid, rival.uid]);
+  assert.deepEqual([...store.addressConflicts()], []);
   assert.equal(store.workloadAt("10.0.0.1"), owner);
   assert.equal(store.hasRivals, false);
   // Another network may use the same addresses.
   store.apply([upsertWorkload({ ...rival, network: "west" })]);
   assert.deepEqual([store.workloadAt("10.0.0.1"), store.rivalsAt("10.0.0.1")], [owner, []]);
+  assert.deepEqual([...store.addressConflicts()], [], "of another network");
 });
 
 test("only policies raise the policy version", () => {

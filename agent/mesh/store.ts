@@ -9,7 +9,7 @@ import { SelectorIndex } from "./selector-index.ts";
 import type { Service } from "./service.ts";
 import type { ServiceEndpoint, Snapshot } from "./snapshot.ts";
 import type { Workload } from "./workload.ts";
-import { WorkloadIndex } from "./workload-index.ts";
+import { type AddressConflict, WorkloadIndex } from "./workload-index.ts";
 
 export type MeshStoreOptions = { readonly rootNamespace: string; readonly trustDomain: string };
 
@@ -100,6 +100,10 @@ export class MeshStore implements Snapshot {
 
   get hasRivals(): boolean {
     return this.#workloads.hasShared;
+  }
+
+  addressConflicts(): Iterable<AddressConflict> {
+    return this.#workloads.conflicts();
   }
 
   workloadsOnNode(node: string): Iterable<Workload> {

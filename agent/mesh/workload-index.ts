@@ -3,6 +3,9 @@ import { Claims } from "./ownership.ts";
 import { getOrAdd } from "./selector-index.ts";
 import type { Workload } from "./workload.ts";
 
+/** Nobody can tell which of them has the address, in canonical text. */
+export type AddressConflict = { readonly address: string; readonly claimants: readonly Workload[] };
+
 export class WorkloadIndex {
   readonly #byUid = new Map<string, Workload>();
   readonly #byAddress = new Claims<Workload>(ranksBefore);
@@ -46,6 +49,13 @@ export class WorkloadIndex {
   /** Whether any address has several claimants. */
   get hasShared(): boolean {
     return this.#byAddress.shared > 0;
+  }
+
+  /** Every address that has rivals, with them. */
+  *conflicts(): Generator<AddressConflict> {
+    for (const [address, claimants] of this.#byAddress.disputes()) {
+      if (isDisputed(claimants)) yield { address, claimants };
+    }
   }
 
   /** The others that claim an address of this workload. */

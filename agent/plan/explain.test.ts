@@ -56,6 +56,15 @@ describe("explain", () => {
     assert.equal(ask("shop/web", "api:80", nobody).verdict, "deny");
   });
 
+  test("an address that two workloads claim is refused, and both are named", () => {
+    const rival = workload("rival", { addresses: ["10.0.0.2"], node: "n3" });
+    const answer = ask("shop/web", "10.0.0.2:80", (mesh) => void mesh.list.push(rival));
+    assert.deepEqual([answer.verdict, answer.reason], ["deny", "address-conflict"]);
+    const words = "several workloads claim the destination address: shop/api-1 and shop/rival";
+    assert.equal(step(answer, "resolve"), `10.0.0.2:80: ${words}`);
+    assert.equal(step(answer, "verdict"), `refused: ${words}`);
+  });
+
   test("a denied call names the rule, where it stands and the nearest miss", () => {
     const answer = ask("shop/web", "shop/api:80", (mesh) =>
       mesh.policies.push(policy("ALLOW", [ruleFor(["cluster.local/ns/shop/sa/near"])])),

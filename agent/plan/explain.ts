@@ -10,7 +10,7 @@ import type { Judge } from "../policy/evaluate.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
 import { type Plan, planInbound, planOutbound } from "./plan.ts";
-import { type Route, routeOf } from "./route.ts";
+import { claimantsOf, type Route, routeOf } from "./route.ts";
 
 export type Explanation = {
   readonly verdict: "allow" | "deny";
@@ -116,7 +116,7 @@ function concluded(plan: Plan, before: readonly Step[], seen: Seen): Explanation
 }
 
 function verdictWords({ decision, route }: Plan, refusal: Refusal | null): string {
-  if (refusal !== null && refusal !== "policy") return `refused: ${wordsOf(refusal)}`;
+  if (refusal !== null && refusal !== "policy") return `refused: ${wordsOf(refusal, claimantsOf(route))}`;
   if (decision === null && route?.kind === "local") return "allowed: a pod's calls to itself are not judged";
   if (decision === null) return "allowed: no policy applies outside the mesh";
   return decision.verdict === "allow" ? "allowed" : `denied: ${decision.reason}`;
@@ -134,7 +134,7 @@ function resolveStep(route: Route | null, dialled: Endpoint): Step {
   if (route === null) return { id: "resolve", status: "failed", summary: "not resolved: the source is refused first" };
   const through = route.service === null ? at : `service ${fullName(route.service)} ${at}`;
   if (route.kind === "refuse")
-    return { id: "resolve", status: "decides", summary: `${through}: ${wordsOf(route.reason)}` };
+    return { id: "resolve", status: "decides", summary: `${through}: ${wordsOf(route.reason, claimantsOf(route))}` };
   const found = nameOf(route.destination);
   const whose = found === undefined ? "nobody of the mesh" : `${found} on ${route.destination?.node}`;
   return {

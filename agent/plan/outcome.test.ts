@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CloseCause, Closed } from "../engine/events.ts";
+import { workload } from "../traffic/mesh.fake.ts";
 import { endingOf } from "./outcome.ts";
 
 const closed = (cause: CloseCause, given: Partial<Closed> = {}): Closed => ({
@@ -53,6 +54,15 @@ test("our own reason replaces the engine's only where the engine says that it wa
   });
   assert.equal(endingOf(closed("closed-by-answer"), "policy", true).flag, "DENY");
   assert.equal(endingOf(closed("reset-by-upstream"), "policy", true).flag, "-");
+});
+
+test("an address-conflict names the first three workloads", () => {
+  const names = (count: number): string => {
+    const claimants = ["a", "b", "c", "d", "e"].slice(0, count).map((name) => workload(name));
+    return endingOf(closed("refused"), "address-conflict", false, claimants).message;
+  };
+  assert.equal(names(2), "several workloads claim the destination address: shop/a and shop/b");
+  assert.match(names(5), /: shop\/a and shop\/b and shop\/c and 2 more$/);
 });
 
 test("the engine's own words are kept beside ours", () => {

@@ -1,5 +1,7 @@
 // 15 · data thread · every way a connection may fail → response flag, HTTP status for a CONNECT, words for an operator. Pure.
 import type { CloseCause, Closed } from "../engine/events.ts";
+import { fullName } from "../mesh/full-name.ts";
+import type { Workload } from "../mesh/workload.ts";
 import type { Outcome, ResponseFlag } from "../observe/record.ts";
 
 /** Why `traffic` said no. A closed list: each value is the access log's `cause` and a page in docs/. */
@@ -80,7 +82,14 @@ const refusals: Readonly<Record<Refusal, Row>> = {
 /** HTTP status of a refused CONNECT (docs/reference/hbone.md#answers). */
 export const statusOf = (refusal: Refusal): number => refusals[refusal].status;
 export const flagOf = (refusal: Refusal): ResponseFlag => refusals[refusal].flag;
-export const wordsOf = (refusal: Refusal): string => refusals[refusal].words;
+
+/** @param claimants the workloads of an `address-conflict`; the first three are named */
+export function wordsOf(refusal: Refusal, claimants: readonly Workload[] = []): string {
+  const { words } = refusals[refusal];
+  if (claimants.length === 0) return words;
+  const names = claimants.slice(0, 3).map(fullName).join(" and ");
+  return `${words}: ${names}${claimants.length > 3 ? ` and ${claimants.length - 3} more` : ""}`;
+}
 
 const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   finished: { flag: "-", words: "" },
@@ -112,14 +121,20 @@ export type Ending = Pick<Outcome, "flag" | "cause" | "message" | "early">;
  * The end as the engine reports it, and as we had asked for it: `asked` is the reason of our own `refuse` or `close`.
  * A reason only counts when the engine says that it was acted upon; a peer that reset first ended it itself. The engine's
  * own deadline for an answer may come before ours: then what the answer waited for is the reason.
+ * @param claimants the workloads of an `address-conflict`
  */
-export function endingOf(closed: Closed, asked: Refusal | null, viaTunnel: boolean): Ending {
+export function endingOf(
+  closed: Closed,
+  asked: Refusal | null,
+  viaTunnel: boolean,
+  claimants: readonly Workload[] = [],
+): Ending {
   if (
     asked !== null &&
     (closed.cause === "refused" || closed.cause === "closed-by-answer" || closed.cause === "answer-timeout")
   ) {
-    const { flag, words, early } = refusals[asked];
-    return { flag, cause: asked, message: words, ...(early && { early }) };
+    const { flag, early } = refusals[asked];
+    return { flag, cause: asked, message: wordsOf(asked, claimants), ...(early && { early }) };
   }
   const row = causes[closed.cause];
   if (closed.cause === "connect-timeout" && viaTunnel) {

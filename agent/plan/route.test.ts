@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { FakeMesh, seeded, service, workload } from "../traffic/mesh.fake.ts";
-import { type Route, type RouteWorld, routeOf } from "./route.ts";
+import { claimantsOf, type Route, type RouteWorld, routeOf } from "./route.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
 const api = workload("api", { addresses: ["10.0.0.2", "fd00::2"], node: "n2" });
@@ -116,6 +116,7 @@ describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
     const dialled = (address: string, all: readonly Workload[], services: readonly Service[] = []): Route =>
       routeOf(web, { address, port: 80 }, world(all, services, [web, near]));
     assert.equal(reasonOf(dialled("10.0.0.2", [web, api, rival])), "address-conflict");
+    assert.deepEqual(claimantsOf(dialled("10.0.0.2", [web, api, rival])), [api, rival]);
     // Outside the mesh a guess would send plaintext to a stranger.
     const outside = [api, rival].map((one): Workload => ({ ...one, protocol: "none" }));
     assert.equal(reasonOf(dialled("10.0.0.2", [web, ...outside])), "address-conflict");
@@ -126,6 +127,7 @@ describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
     });
     assert.equal(reasonOf(dialled("10.96.0.1", [web, api, rival], [service("api")])), "address-conflict");
     assert.equal(reasonOf(dialled("10.96.0.1", [web, api, rival], [named])), "address-conflict");
+    assert.deepEqual(claimantsOf(dialled("10.96.0.1", [web, api, rival], [named])), [api, rival]);
     const other = workload("api-2", { addresses: ["10.0.0.9"], labels: { app: "api" }, node: "n3" });
     const passedOver = dialled("10.96.0.1", [web, api, rival, other], [service("api")]);
     assert.equal(passedOver.kind === "tunnel" ? passedOver.target.address : "", "10.0.0.9");

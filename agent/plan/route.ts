@@ -37,7 +37,13 @@ export type Route =
     })
   /** The destination pod is served by this agent: both sides are judged here, then dialled. */
   | (Resolved & { readonly kind: "local"; readonly destination: Workload })
-  | { readonly kind: "refuse"; readonly reason: RouteRefusal; readonly service: Service | null };
+  | {
+      readonly kind: "refuse";
+      readonly reason: RouteRefusal;
+      readonly service: Service | null;
+      /** Of an address-conflict: whose address it is said to be. */
+      readonly claimants?: readonly Workload[];
+    };
 
 export type RouteWorld = {
   readonly mesh: Snapshot;
@@ -48,6 +54,10 @@ export type RouteWorld = {
   /** Uniform in [0, 1). */
   readonly random: () => number;
 };
+
+/** The workloads of an address-conflict; else nobody. */
+export const claimantsOf = (route: Route | null): readonly Workload[] =>
+  (route?.kind === "refuse" ? route.claimants : undefined) ?? [];
 
 /** Where `source`'s connection to `dialled` goes. `dialled.address` is canonical text. */
 export function routeOf(source: Workload, dialled: Endpoint, world: RouteWorld): Route {
@@ -74,7 +84,9 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
   }
   const known = candidatesOf(world.mesh.endpointsOf(service), port, dialled.address);
   const candidates = world.mesh.hasRivals ? known.filter((candidate) => isCertain(candidate, world)) : known;
-  if (candidates.length === 0 && known.length > 0) return refuse("address-conflict", service);
+  if (candidates.length === 0 && known.length > 0) {
+    return conflict(new Set(known.flatMap(({ address }) => world.mesh.rivalsAt(address))), service);
+  }
   const chosen = chooseEndpoint(candidates, {
     from: source,
     loadBalancing: service.loadBalancing,
@@ -100,9 +112,7 @@ function ownerHere(rivals: readonly Workload[], world: RouteWorld): Workload | u
 
 function toOwnerHere(rivals: readonly Workload[], target: Endpoint, world: RouteWorld): Route {
   const destination = ownerHere(rivals, world);
-  return destination === undefined
-    ? refuse("address-conflict", null)
-    : toWorkload({ target, destination, service: null }, world);
+  return destination === undefined ? conflict(rivals, null) : toWorkload({ target, destination, service: null }, world);
 }
 
 /** Whether it is known who would answer at the candidate's address. */
@@ -122,6 +132,10 @@ function toWorkload(resolved: Resolved & { readonly destination: Workload }, wor
     authority: endpointText(target),
     expected: [destination.identity.text, ...(service?.subjectAltNames ?? [])],
   };
+}
+
+function conflict(claimants: Iterable<Workload>, service: Service | null): Route {
+  return { kind: "refuse", reason: "address-conflict", service, claimants: [...claimants] };
 }
 
 function refuse(reason: RouteRefusal, service: Service | null): Route {

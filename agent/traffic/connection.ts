@@ -2,11 +2,14 @@
 import type { Answer } from "../engine/answers.ts";
 import type { Closed, ConnRef } from "../engine/events.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
+import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import type { Decision } from "../policy/decision.ts";
+
+const nobody: readonly never[] = [];
 
 export class Connection {
   readonly ref: ConnRef;
@@ -16,6 +19,7 @@ export class Connection {
   #draft: ConnectionRecord;
   #record: OpenRecord | null = null;
   #asked: Refusal | null = null;
+  #claimants: readonly Workload[] = nobody;
   #late: Decision | null = null;
   #release: (() => void) | null = null;
   #ended = false;
@@ -47,10 +51,14 @@ export class Connection {
     this.#record = this.#recorder.opened(this.#draft, this.ref);
   }
 
-  /** Why it will end: the engine's `closed` with cause "refused" means this. */
-  refuse(refusal: Refusal, decision: Decision | null): Answer {
+  /**
+   * Why it will end: the engine's `closed` with cause "refused" means this.
+   * @param claimants the workloads of an `address-conflict`
+   */
+  refuse(refusal: Refusal, decision: Decision | null, claimants: readonly Workload[] = nobody): Answer {
     this.opened(decision);
     this.#asked = refusal;
+    this.#claimants = claimants;
     return { type: "refuse", ...this.ref, status: statusOf(refusal) };
   }
 
@@ -77,7 +85,7 @@ export class Connection {
     // A peer that ended it first was not cut by us, whatever we had asked for.
     const late = event.cause === "closed-by-answer" ? this.#late : null;
     this.#record?.closed({
-      ...endingOf(event, this.#asked, this.#draft.hbone !== null && this.#draft.reporter === "source"),
+      ...endingOf(event, this.#asked, this.#draft.hbone !== null && this.#draft.reporter === "source", this.#claimants),
       sentBytes: event.sentBytes,
       receivedBytes: event.receivedBytes,
       durationUs: event.durationUs,

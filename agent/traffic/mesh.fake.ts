@@ -116,6 +116,9 @@ export class FakeMesh implements Snapshot {
   get hasRivals(): boolean {
     return true;
   }
+  addressConflicts(): Iterable<never> {
+    return [];
+  }
   workloadsOnNode(node: string): Iterable<Workload> {
     return this.list.filter((one) => one.node === node);
   }

@@ -105,6 +105,17 @@ describe("a captured connection", () => {
     assert.equal(record.destination.identity?.text, near.identity.text);
   });
 
+  test("to an address that two workloads claim is refused, and both are named", () => {
+    const bench = new Bench().serve();
+    bench.mesh.list.push(workload("rival", { addresses: ["10.0.0.2"], node: "n3" }));
+    const event = bench.outbound({ address: "10.0.0.2", port: 8080 });
+    assert.deepEqual(bench.engine.feed(event), { type: "refuse", conn: event.conn, generation: 1, status: 503 });
+    bench.close(event, "refused");
+    const { cause, message } = bench.last().outcome;
+    assert.equal(cause, "address-conflict");
+    assert.equal(message, "several workloads claim the destination address: shop/api and shop/rival");
+  });
+
   test("to nobody of the mesh passes through", () => {
     const bench = new Bench().serve();
     const event = bench.outbound({ address: "8.8.8.8", port: 443 });

@@ -6,6 +6,7 @@ import { type ConnectionRecord, connectionRecord, recordService } from "../obser
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { type GoPlan, type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
+import { claimantsOf } from "../plan/route.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { Missing } from "./waiting.ts";
@@ -28,7 +29,7 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
 
   const plan = planOutbound({ source, client, dialled }, context.world);
   describe(connection, plan, event);
-  if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
+  if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision, claimantsOf(plan.route));
   const answer = answerOf(plan, source, event, context);
   if (typeof answer === "string") return answer;
   if (answer.type === "refuse") return connection.refuse("unknown-pod", null);
