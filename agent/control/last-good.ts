@@ -12,7 +12,7 @@ export type LastGood = {
   readonly files: readonly { readonly file: string; readonly text: string }[];
 };
 export type FileDigest = { readonly file: string; readonly digest: string };
-type Index = { readonly acceptedAt: string; readonly files: readonly FileDigest[] };
+export type LastGoodIndex = { readonly acceptedAt: string; readonly files: readonly FileDigest[] };
 
 const VERSION = 2;
 const MAX_BYTES = 32 * 1024 * 1024;
@@ -23,29 +23,60 @@ export function digestOf(text: string): string {
 }
 
 /**
+ * Writes the texts that are not there yet, then the index: from then on a process that begins finds them. Nothing waits for the disk.
+ * @param has names of texts that are there; what is written is added.
  * @param textOf the text of this digest; undefined: it is no longer to be had.
+ * @returns what was written, for `syncLastGood`.
  * @throws the file system's errors, and when a text is no longer to be had; the configuration in force is not touched by them.
  */
 export async function saveLastGood(
   path: string,
-  index: Index,
-  textOf: (entry: FileDigest) => string | undefined,
-): Promise<void> {
+  index: LastGoodIndex,
+  { has, textOf }: { readonly has: Set<string>; readonly textOf: (entry: FileDigest) => string | undefined },
+): Promise<readonly string[]> {
   const folder = folderOf(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const old = new Set(await readdir(folder));
-  const wanted = new Set<string>();
+  const written: string[] = [];
   for (const entry of index.files) {
-    const name = `${entry.digest}.yaml`;
-    if (!old.has(name) && !wanted.has(name)) {
-      const text = textOf(entry);
-      if (text === undefined) throw new Error(`${entry.file} says something else by now`);
-      await write(join(folder, name), text);
-    }
-    wanted.add(name);
+    const name = nameOf(entry);
+    if (has.has(name)) continue;
+    const text = textOf(entry);
+    if (text === undefined) throw new Error(`${entry.file} says something else by now`);
+    await write(join(folder, name), text);
+    has.add(name);
+    written.push(join(folder, name));
   }
   await write(path, JSON.stringify({ version: VERSION, ...index }));
-  for (const name of old) if (!wanted.has(name)) await rm(join(folder, name), { force: true, recursive: true });
+  return [...written, path];
+}
+
+/**
+ * Waits until what was written is on the disk; removes texts that the index does not name.
+ * @returns the names of those that are left.
+ * @throws the file system's errors
+ */
+export async function syncLastGood(
+  path: string,
+  index: LastGoodIndex,
+  written: readonly string[],
+): Promise<Set<string>> {
+  for (const file of written) {
+    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+  const wanted = new Set(index.files.map(nameOf));
+  for (const name of await textsOfLastGood(path))
+    if (!wanted.has(name)) await rm(join(folderOf(path), name), { force: true, recursive: true });
+  return wanted;
+}
+
+/** Names of the texts that are there. Makes the directory if there is none. @throws the file system's errors */
+export async function textsOfLastGood(path: string): Promise<Set<string>> {
+  await mkdir(folderOf(path), { recursive: true, mode: 0o700 });
+  return new Set(await readdir(folderOf(path)));
 }
 
 /** Which files were saved. undefined: there is no copy, or what is there is not what was saved. */
@@ -59,11 +90,15 @@ export async function loadLastGood(path: string): Promise<LastGood | undefined> 
   if (index === undefined) return undefined;
   const files: { readonly file: string; readonly text: string }[] = [];
   for (const { file, digest } of index.files) {
-    const text = await readBounded(join(folderOf(path), `${digest}.yaml`));
+    const text = await readBounded(join(folderOf(path), nameOf({ file, digest })));
     if (text === undefined || digestOf(text) !== digest) return undefined;
     files.push({ file, text });
   }
   return { acceptedAt: index.acceptedAt, files };
+}
+
+function nameOf({ digest }: FileDigest): string {
+  return `${digest}.yaml`;
 }
 
 function folderOf(path: string): string {
@@ -78,7 +113,6 @@ async function write(path: string, text: string): Promise<void> {
     const handle = await open(draft, flags, 0o600);
     try {
       await handle.writeFile(text);
-      await handle.sync();
     } finally {
       await handle.close();
     }
@@ -103,7 +137,7 @@ async function readBounded(path: string): Promise<string | undefined> {
   }
 }
 
-function decode(text: string | undefined): Index | undefined {
+function decode(text: string | undefined): LastGoodIndex | undefined {
   let read: unknown;
   try {
     read = JSON.parse(text ?? "");

@@ -1,19 +1,23 @@
-// main thread · keeps the copy on disk equal to what is in force: soon after each change, and not too often.
+// main thread · keeps the copy on disk equal to what is in force. It is there before a change takes effect, so that a process which
+// begins with the copy protects no less than its predecessor did.
 import { rm } from "node:fs/promises";
-import { saveLastGood } from "../last-good.ts";
+import { type LastGoodIndex, saveLastGood, syncLastGood, textsOfLastGood } from "../last-good.ts";
 import type { MeshFiles } from "./mesh-files.ts";
 
-/** Saving takes at most this share of the time: the index names every file, and of many files it is long. */
-const SAVE_SHARE = 0.1;
+/** A disk that hangs holds no change back for longer, ms. */
+const WAIT_MS = 1_000;
 
 export class Copy {
   readonly #path: string;
   readonly #files: MeshFiles;
   readonly #warn: (message: string) => void;
-  #due: string | null = null;
-  /** It is being saved, or was a moment ago. */
-  #busy = false;
-  #timer: NodeJS.Timeout | undefined;
+  /** Names of the texts on disk. */
+  #has: Set<string> | undefined;
+  /** Written, and perhaps not on the disk yet. */
+  #unsynced: string[] = [];
+  #latest: LastGoodIndex | undefined;
+  /** All of the mesh is being written for the first time. */
+  #isFirst = false;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(path: string, files: MeshFiles, warn: (message: string) => void) {
@@ -22,50 +26,77 @@ export class Copy {
     this.#warn = warn;
   }
 
-  keep(acceptedAt: string): void {
-    this.#due = acceptedAt;
-    if (!this.#busy) this.#save();
+  /** Of the first mesh of this process: it is in force already, and nothing that was kept before is of use. */
+  begin(acceptedAt: string): void {
+    this.#isFirst = true;
+    this.#enqueue(() => this.#save(acceptedAt)).then(() => {
+      this.#isFirst = false;
+    });
+  }
+
+  /** Resolves when a process that begins would find what was accepted, or nothing; after a second at the latest. */
+  async keep(acceptedAt: string): Promise<void> {
+    const done = this.#enqueue(() => this.#save(acceptedAt));
+    // Until the first copy is written there is none: nothing older is found.
+    if (this.#isFirst) return;
+    let timer: NodeJS.Timeout | undefined;
+    const waited = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, WAIT_MS);
+    });
+    await Promise.race([done, waited]);
+    clearTimeout(timer);
+  }
+
+  /** What is kept is of no use: a process that begins finds nothing. */
+  async remove(): Promise<void> {
+    try {
+      await rm(this.#path, { force: true });
+    } catch (error) {
+      this.#warn(`an older configuration is kept for the next start: ${messageOf(error)}`);
+    }
   }
 
   async close(): Promise<void> {
-    await this.#saving;
-    clearTimeout(this.#timer);
-    this.#save();
-    await this.#saving;
-    clearTimeout(this.#timer);
+    for (let seen: Promise<void> | undefined; seen !== this.#saving; ) {
+      seen = this.#saving;
+      await seen;
+    }
   }
 
-  #save(): void {
-    const acceptedAt = this.#due;
-    if (acceptedAt === null) return;
-    this.#due = null;
-    this.#busy = true;
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    this.#saving = this.#saving.then(work);
+    return this.#saving;
+  }
+
+  async #save(acceptedAt: string): Promise<void> {
     const index = { acceptedAt, files: this.#files.digests() };
-    const beganMs = performance.now();
-    this.#saving = this.#saving
-      .then(() => saveLastGood(this.#path, index, (entry) => this.#files.textOf(entry)))
-      .then(() => this.#files.kept(index.files))
-      .catch((error: unknown) => this.#failed(error))
-      .then(() => {
-        this.#timer = setTimeout(() => this.#next(), (performance.now() - beganMs) / SAVE_SHARE);
-        this.#timer.unref();
-      });
-  }
-
-  #next(): void {
-    this.#busy = false;
-    this.#save();
-  }
-
-  /** What was kept before may lack what protects a pod by now: without any copy a start with a bad file lets nobody out. */
-  async #failed(error: unknown): Promise<void> {
-    const why = error instanceof Error ? error.message : String(error);
-    this.#warn(`the accepted configuration could not be kept for the next start: ${why}`);
+    this.#latest = index;
     try {
-      await rm(this.#path, { force: true });
-    } catch (failure) {
-      const also = failure instanceof Error ? failure.message : String(failure);
-      this.#warn(`an older configuration is kept for the next start: ${also}`);
+      this.#has ??= await textsOfLastGood(this.#path);
+      const textOf = this.#files.textOf.bind(this.#files);
+      this.#unsynced.push(...(await saveLastGood(this.#path, index, { has: this.#has, textOf })));
+      this.#files.kept(index.files);
+      // Nobody waits for this but the next change.
+      this.#saving.then(() => this.#enqueue(() => this.#sync(index)));
+    } catch (error) {
+      this.#has = undefined;
+      this.#warn(`the accepted configuration could not be kept for the next start: ${messageOf(error)}`);
+      // What was kept before may lack what protects a pod by now: without any copy a start with a bad file lets nobody out.
+      await this.remove();
+    }
+  }
+
+  async #sync(index: LastGoodIndex): Promise<void> {
+    if (index !== this.#latest) return;
+    const written = this.#unsynced;
+    this.#unsynced = [];
+    try {
+      this.#has = await syncLastGood(this.#path, index, written);
+    } catch (error) {
+      this.#has = undefined;
+      this.#warn(`the accepted configuration is perhaps not on the disk yet: ${messageOf(error)}`);
     }
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,5 +1,6 @@
 // The file as a source, live: swaps, damage and mending, restarts with a bad file (docs/reference/failures.md, G2 and G3).
 import assert from "node:assert/strict";
+import { hash } from "node:crypto";
 import {
   chmodSync,
   closeSync,
@@ -70,6 +71,7 @@ function run(
     readonly pollMs?: number;
     readonly stillMs?: number;
     readonly wallMs?: () => number;
+    readonly emitted?: () => void;
   } = {},
 ): Running {
   const path = options.path ?? join(folder, "mesh.yaml");
@@ -97,7 +99,10 @@ function run(
     },
   );
   const abort = new AbortController();
-  const running = source.run((updates) => void batches.push(updates), abort.signal);
+  const running = source.run((updates) => {
+    batches.push(updates);
+    options.emitted?.();
+  }, abort.signal);
   const stop = async (): Promise<void> => {
     abort.abort();
     await running;
@@ -509,6 +514,31 @@ test(
     assert.deepEqual(moved.batches.map(names), [["+c"]]);
   },
 );
+
+test("what is in force after the first mesh is kept already, so that no start finds less", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const kept: (string | undefined)[] = [];
+  const seen = (): void => {
+    const index = existsSync(join(folder, "run", "last-good.json"))
+      ? (JSON.parse(readFileSync(join(folder, "run", "last-good.json"), "utf8")) as {
+          readonly files: readonly { readonly digest: string }[];
+        })
+      : undefined;
+    kept.push(index?.files[0]?.digest);
+  };
+  writeFileSync(join(folder, "mesh.yaml"), workload("a", 1));
+  const { until, batches, path, lastGoodFile } = run(t, folder, { emitted: seen });
+  await until((status) => status.state === "synced");
+  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  const wanted: string[] = [];
+  for (let host = 2; host < 12; host++) {
+    const text = `${workload("a", host)}---\n${strict}`;
+    wanted.push(hash("sha256", text, "hex"));
+    swap(path, text);
+    await until(() => batches.length === host);
+  }
+  assert.deepEqual(kept.slice(1), wanted);
+});
 
 test("a copy that cannot be renewed is not kept: it may lack what protects a pod by now", DEADLINE, async (t) => {
   const folder = folderOf(t);

@@ -37,6 +37,8 @@ export class StaticFileSource implements ConfigurationSource {
   readonly #dependencies: StaticFileDependencies;
   readonly #files: MeshFiles;
   readonly #copy: Copy;
+  /** What was written at the start is what was kept. */
+  #isCopy = false;
   #status: Omit<SourceStatus, "findings" | "objects">;
 
   constructor(options: StaticFileOptions, dependencies: StaticFileDependencies) {
@@ -79,12 +81,12 @@ export class StaticFileSource implements ConfigurationSource {
           poll = setTimeout(() => watching.lookAtAll(), Math.max(this.#options.pollMs, tookMs / POLL_SHARE));
         }
         const moved = hints.whole.union(hints.arrived);
-        // A writer that goes on has been heard by the next turn of the loop: what it wrote was read before.
-        if (moved.size > 0) await turn();
+        // A writer that went on has been heard when the loop has polled once more, which two turns are sure to hold.
+        for (let turns = 0; moved.size > 0 && turns < 2; turns++) await turn();
         const writing = again.union(watching.writtenOf(moved));
         if (writing.size > 0) watching.lookAgain(writing, debounceMs);
         else if (!begun && (await this.#begin(emit, signal))) watching.lookAtAll();
-        else this.#judge(emit, watching);
+        else await this.#judge(emit, watching);
         begun ||= writing.size === 0;
         if (!signal.aborted) await watching.rung();
       }
@@ -98,14 +100,14 @@ export class StaticFileSource implements ConfigurationSource {
   }
 
   /** Takes over all of what has changed, or nothing yet. */
-  #judge(emit: Emit, watching: FolderWatch): void {
+  async #judge(emit: Emit, watching: FolderWatch): Promise<void> {
     const { state, fromLastGood } = this.#status;
     if (this.#files.settled && this.#files.known) {
       // What runs was written back after a mistake, or before what waited was taken over.
-      if (state !== "synced") this.#applied(fromLastGood ? this.#now() : this.#status.appliedAt);
+      if (state !== "synced") await this.#apply(fromLastGood ? this.#now() : this.#status.appliedAt, () => {});
       return;
     }
-    const first = !this.#files.known;
+    const isFirst = !this.#files.known;
     try {
       const taking = this.#files.accept();
       if (!taking.taken) {
@@ -113,8 +115,8 @@ export class StaticFileSource implements ConfigurationSource {
         watching.lookAgain(taking.names, taking.afterMs);
         return;
       }
-      if (taking.updates.length > 0 || first) emit(taking.updates);
-      this.#applied(this.#now());
+      const { updates } = taking;
+      await this.#apply(this.#now(), () => (updates.length > 0 || isFirst) && emit(updates), isFirst);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       this.#refuse("rejected", error.problems);
@@ -125,9 +127,13 @@ export class StaticFileSource implements ConfigurationSource {
     return new Date(this.#dependencies.wallMs()).toISOString();
   }
 
-  #applied(appliedAt: string): void {
+  /** Nothing is in force that a start with a bad file would not find, but for the first mesh of all: that waits for no disk. */
+  async #apply(appliedAt: string, emit: () => void, isFirst = false): Promise<void> {
+    if (!isFirst) await this.#copy.keep(appliedAt);
+    else if (!this.#isCopy) await this.#copy.remove();
+    emit();
+    if (isFirst) this.#copy.begin(appliedAt);
     this.#report({ state: "synced", fromLastGood: false, appliedAt, problems: [] });
-    this.#copy.keep(appliedAt);
   }
 
   #refuse(state: "rejected" | "held", problems: readonly Problem[]): void {
@@ -144,7 +150,8 @@ export class StaticFileSource implements ConfigurationSource {
     const { problems } = this.#files;
     const { lastGoodFile } = this.#options;
     const kept = await lastGoodDigests(lastGoodFile);
-    if (kept === undefined || (problems.length === 0 && this.#files.saysAs(kept))) return false;
+    this.#isCopy = kept !== undefined && problems.length === 0 && this.#files.saysAs(kept);
+    if (kept === undefined || this.#isCopy) return false;
     // The operator has named another path: what that says is the mesh.
     if (problems.length === 0 && !kept.every(({ file }) => this.#files.isHere(file))) return false;
     const saved = await loadLastGood(lastGoodFile);
