@@ -46,7 +46,7 @@ export class Knocks {
 
   /** Rejects when the prober ends. */
   get ended(): Promise<void> {
-    return this.#prober.ended;
+    return this.#prober.finished;
   }
 
   get refused(): number {

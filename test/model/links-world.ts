@@ -1,5 +1,6 @@
 // test model · two nodes, six pods, a host outside, and connections of every kind between them. After each step those that live
 // are those that a new call would be granted.
+import { setTimeout as sleep } from "node:timers/promises";
 import { until, view } from "../../demo/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
@@ -28,6 +29,8 @@ export const MPTCP_PORT = 8_081;
 export const SETTLE_MS = 60_000;
 /** The issue's limit: so long after the mesh is in force no connection lives that a new call would not be granted. */
 const ENDED_MS = 5_000;
+/** So long nothing comes back of what was sent; a path that is lost is tried again sooner. */
+const SILENT_MS = 1_500;
 
 export type Link = Call & {
   readonly id: string;
@@ -239,7 +242,10 @@ export class LinksWorld implements ModelWorld {
     const denied = [...this.links.values()].filter(
       (link) => judgement.isNamed(link) && !this.#isGranted(judgement, link),
     );
-    const lives = ({ id }: Link): boolean => this.table.client(id) === "up" || this.table.isServed(id);
+    // Of a connection of MPTCP its paths are ended; its socket says so a minute later, unless another path comes. None may carry a byte.
+    const paths = denied.filter(({ kind }) => kind === "mptcp");
+    const lives = ({ id, kind }: Link): boolean =>
+      kind !== "mptcp" && (this.table.client(id) === "up" || this.table.isServed(id));
     await this.#within(ENDED_MS, () => !denied.some(lives));
     for (const link of denied) {
       if (lives(link)) {
@@ -248,13 +254,34 @@ export class LinksWorld implements ModelWorld {
       }
       if (this.table.client(link.id) !== "opening") this.links.delete(link.id);
     }
-    await this.#expectLiving(judgement);
+    await this.#expectLiving(judgement, await this.#expectSilent(paths));
   }
 
-  async #expectLiving(judgement: Judgement): Promise<void> {
+  /** Soon what is sent on these is not answered any more. Returns the number of the last check, which went to all connections. */
+  async #expectSilent(links: readonly Link[]): Promise<number> {
+    const end = performance.now() + ENDED_MS;
+    for (;;) {
+      const check = this.#check();
+      const echoes = ({ id }: Link): boolean => this.table.echoed(id) >= check;
+      if (links.length > 0) await this.#within(SILENT_MS, () => links.some(echoes));
+      if (!links.some(echoes)) return check;
+      if (performance.now() < end && !this.#closed) {
+        await sleep(100);
+        continue;
+      }
+      for (const link of links.filter(echoes)) this.#violated(`${describe(link)} lives on: it is answered`);
+      return check;
+    }
+  }
+
+  /** Sends a line on every connection. */
+  #check(): number {
     this.#checks += 1;
-    const check = this.#checks;
-    for (const holder of this.#holders.values()) if (holder.running) holder.write(`check ${check}\n`);
+    for (const holder of this.#holders.values()) if (holder.running) holder.write(`check ${this.#checks}\n`);
+    return this.#checks;
+  }
+
+  async #expectLiving(judgement: Judgement, check: number): Promise<void> {
     const granted = [...this.links.values()].filter(
       (link) => link.kind !== "half" && link.undisturbed && judgement.isNamed(link) && this.#isGranted(judgement, link),
     );

@@ -8,11 +8,7 @@ export type NotYet = {
   readonly oneFile?: boolean;
 };
 
-export const notYet: readonly NotYet[] = [{ kind: "paused", item: "A6", trace: "paused 0 3" }];
+export const notYet: readonly NotYet[] = [];
 
 /** The same for the model of connections. */
-export const linksNotYet: readonly Omit<NotYet, "oneFile">[] = [
-  { kind: "membership", item: "A5", trace: "membership 2 0\ncall-plain 1 0\nmode 2 0\nmembership 2 0" },
-  { kind: "call-mute", item: "B3", trace: "call-mute 0 0\nrules 2 3" },
-  { kind: "call-mptcp", item: "B (MPTCP)", trace: "call-mptcp 0 0\nmode 2 0" },
-];
+export const linksNotYet: readonly Omit<NotYet, "oneFile">[] = [];

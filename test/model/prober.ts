@@ -29,7 +29,7 @@ export class Prober {
   #refusedBefore = 0;
   #generation = 0;
   #wakers: (() => void)[] = [];
-  readonly ended: Promise<void>;
+  readonly finished: Promise<void>;
 
   constructor(
     from: Pick<Host, "start">,
@@ -42,8 +42,8 @@ export class Prober {
       ({ name, address, port, perSecond }) => `${name}=${address}/${port}/${perSecond}`,
     );
     this.#running = from.start([program, ...targets]);
-    this.ended = this.#listen();
-    this.ended.catch(() => {});
+    this.finished = this.#listen();
+    this.finished.catch(() => {});
   }
 
   /** Attempts that began before no longer count in `tally`. */
@@ -62,10 +62,14 @@ export class Prober {
     return [...this.#tallies.values()].reduce((sum, { refused }) => sum + refused, this.#refusedBefore);
   }
 
-  /** Since the last mark, at all targets, that have come to an end. */
-  get attempts(): number {
-    const all = [...this.#tallies.values()].map((tally) => Object.values(tally).reduce((sum, count) => sum + count, 0));
+  /** Attempts since the last mark, at all targets, that were refused, ended or answered. */
+  get ended(): number {
+    const all = [...this.#tallies.values()].map(({ refused, closed, answered }) => refused + closed + answered);
     return all.reduce((sum, count) => sum + count, 0);
+  }
+
+  text(): string {
+    return this.names.map((name) => `${name} ${JSON.stringify(this.tally(name))}`).join(", ");
   }
 
   get names(): readonly string[] {

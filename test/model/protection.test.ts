@@ -25,17 +25,17 @@ const STEPS = 1_000;
 const EACH = 20;
 const REFUSALS = 200;
 
+const waiting = new Set(notYet.map(({ kind }) => kind));
+const drawn = kinds.filter(({ name }) => !waiting.has(name));
+const withOneFile = !waiting.has("one-file");
+const opening = (oneFile: boolean) => () => World.open({ programs, oneFile });
+
 let programs: Programs;
 before(() => {
   programs = compilePrograms();
   // A minute's work, which would stop the clocks of the worlds.
   if (drawn.some(({ name }) => name === "other-layout")) otherMain();
 });
-
-const waiting = new Set(notYet.map(({ kind }) => kind));
-const drawn = kinds.filter(({ name }) => !waiting.has(name));
-const withOneFile = !waiting.has("one-file");
-const opening = (oneFile: boolean) => () => World.open({ programs, oneFile });
 
 if (given !== undefined) {
   test("the given trace", async () => {

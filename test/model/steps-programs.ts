@@ -88,12 +88,14 @@ export const brokenStart: NodeKind = {
   },
 };
 
-/** What was taken over just now was perhaps not kept yet when the next agent begins with what was kept. */
+/** The copy on disk says that the pod is open when the next agent begins with it; what made it strict was not kept yet. */
 export const oneBehind: NodeKind = {
   name: "one-behind",
   can: (world, step) => membership.some(({ name, can }) => name === "permissive" && can(world, step)),
   take: async (world, step) => {
-    for (const name of ["permissive", "strict"]) await membership.find((kind) => kind.name === name)?.take(world, step);
+    await membership.find(({ name }) => name === "permissive")?.take(world, step);
+    await world.kept();
+    await membership.find(({ name }) => name === "strict")?.take(world, step);
     world.writer.broken(halfOf(world.documents(), step));
     world.run.signal("agent", "SIGKILL");
     await world.watched(150);

@@ -1,5 +1,6 @@
 // test model · one node with its pods, its mesh and those who watch it. What is expected of a pod follows the model's mesh;
 // every answer in plaintext and every packet in the clear that nothing allowed is a violation.
+import { hash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { readiness, until, view } from "../../demo/mesh-run.ts";
 import { AGENT_UID, type Cluster, createCluster, type Node } from "../box/cluster.ts";
@@ -215,8 +216,9 @@ export class World implements ModelWorld {
     calls?.mark();
     const from = nowUs();
     await this.#within(
-      () => `the calls of ${pod} are captured`,
-      () => nowUs() - Math.max(from, expected.lastOwnUs) > CAPTURED_US && (calls?.attempts ?? 0) >= CALLS,
+      () => `the calls of ${pod} are captured: ${calls?.text()}, in the clear ${nowUs() - expected.lastOwnUs} us ago`,
+      // An attempt that reached nobody says nothing: the pod's network may not be up yet.
+      () => nowUs() - Math.max(from, expected.lastOwnUs) > CAPTURED_US && (calls?.ended ?? 0) >= CALLS,
     );
     expected.ownCalls.close();
   }
@@ -237,6 +239,15 @@ export class World implements ModelWorld {
   async keeperServes(): Promise<void> {
     const socket = `${this.node.runDir}-keeper/keeper.sock`;
     await until("the keeper serves", SETTLE_MS, () => (existsSync(socket) ? true : undefined));
+  }
+
+  /** The copy for the next start is that of the mesh as it is written: it is kept some seconds after that, when there is room. */
+  async kept(): Promise<void> {
+    const digest = hash("sha256", readFileSync(this.writer.path), "hex");
+    await until("the mesh is kept", SETTLE_MS, async () => {
+      const { stdout } = await this.node.run(["cat", `${this.node.stateDir}/last-good.json`]);
+      return stdout.includes(digest) ? true : undefined;
+    });
   }
 
   async ready(): Promise<void> {
