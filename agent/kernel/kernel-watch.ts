@@ -31,7 +31,7 @@ export type KernelWatchParts = {
 
 type OpenMaps = { readonly events: KernelEvents; readonly counters: NativeMap; readonly traffic: NativeMap };
 
-const LOOK_EVERY_MS = 100;
+export const LOOK_EVERY_MS = 100;
 /** While much happens: the ring holds 30,000 events, half a second of 30,000 connections a second. */
 const LOOK_SOON_MS = 10;
 const MUCH = 500;
