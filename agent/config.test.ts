@@ -29,6 +29,7 @@ test("a file without a NodeConfig is a node with every default", (t) => {
     bpffs: "/sys/fs/bpf",
     podsCgroup: "/sys/fs/cgroup",
     heartbeatLimitMs: 2_000,
+    nodeAccess: { mode: "none", kubeletCgroup: "", from: [] },
     agentUid: 65_534,
     agentGid: 65_534,
     log: { level: "info" },
@@ -39,6 +40,34 @@ test("a file without a NodeConfig is a node with every default", (t) => {
   assert.equal(agent.admin.socket, "/run/orlop/agent.sock");
   assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
   assert.ok(agent.dataThreads >= 1);
+});
+
+test("programs of the node: the kubelet by default in a pod of Kubernetes, what the file says in any case", (t) => {
+  const kubernetes = { KUBERNETES_SERVICE_HOST: "10.96.0.1" };
+  const silent = file(t, `${HEAD}  node: n1\n`);
+  assert.equal(loadConfig(silent, kubernetes).keeper.nodeAccess.mode, "kubelet");
+  assert.equal(loadConfig(silent, {}).keeper.nodeAccess.mode, "none");
+  const said = file(
+    t,
+    `${HEAD}  nodeAccess: none\n  kubeletCgroup: /system.slice/k3s.service/\n  nodeAccessFrom: [node-exporter.service]\n`,
+  );
+  assert.deepEqual(loadConfig(said, kubernetes).keeper.nodeAccess, {
+    mode: "none",
+    kubeletCgroup: "/system.slice/k3s.service",
+    from: ["node-exporter.service"],
+  });
+  for (const wrong of [
+    "nodeAccess: all",
+    "kubeletCgroup: kubelet",
+    "nodeAccessFrom: [/a/../b]",
+    "nodeAccessFrom: [/]",
+  ]) {
+    assert.throws(() => loadConfig(file(t, `${HEAD}  ${wrong}\n`), {}), ConfigError, wrong);
+  }
+  const keep = join(said, "..", "kept");
+  loadConfigOrLast(said, keep, {});
+  writeFileSync(said, "");
+  assert.equal(loadConfigOrLast(said, keep, {}).config.keeper.nodeAccess.kubeletCgroup, "/system.slice/k3s.service");
 });
 
 test("a program begins with the settings that were read last while the file is wrong, empty or away", (t) => {

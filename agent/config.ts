@@ -30,6 +30,12 @@ export type KeeperConfig = {
   readonly podsCgroup: string;
   /** A heartbeat older than this counts as no agent. */
   readonly heartbeatLimitMs: number;
+  /** Programs of the node that reach its pods past their policy. */
+  readonly nodeAccess: {
+    readonly mode: "none" | "kubelet" | "node";
+    readonly kubeletCgroup: string;
+    readonly from: readonly string[];
+  };
   readonly agentUid: number;
   readonly agentGid: number;
   readonly log: { readonly level: NodeSpec["log"]["level"] };
@@ -82,7 +88,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
  * @throws ConfigError when the file cannot be read, is not YAML, or its NodeConfig is not exactly of its schema.
  */
 export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>> = process.env): Config {
-  return compose(file, readSpec(file, env));
+  return compose(file, readSpec(file, env), env);
 }
 
 /**
@@ -103,11 +109,11 @@ export function loadConfigOrLast(
     // A file without its NodeConfig may be half written: defaults in its place would be another node.
     if (nodeConfigs(file).length > 0) keepSpec(copy, spec);
     else if (existsSync(copy)) throw new ConfigError([nodeConfigGone(file)]);
-    return { config: compose(file, spec), problems: [] };
+    return { config: compose(file, spec, env), problems: [] };
   } catch (error) {
     if (!(error instanceof ConfigError) || !existsSync(copy)) throw error;
     // What is kept has the environment's values of then; today's are laid over them.
-    return { config: compose(file, readSpec(copy, env)), problems: error.problems };
+    return { config: compose(file, readSpec(copy, env), env), problems: error.problems };
   }
 }
 
@@ -121,9 +127,14 @@ const nodeConfigGone = (file: string): Problem => ({
 
 /** A program that is not root, or has no such directory, keeps nothing. */
 function keepSpec(copy: string, spec: NodeSpec): void {
-  // Empty means the file itself, and cannot be written.
-  const { mesh, ...rest } = spec;
-  const written = mesh === "" ? rest : spec;
+  // What means "not set" cannot be written.
+  const { mesh, nodeAccess, kubeletCgroup, ...rest } = spec;
+  const written = {
+    ...rest,
+    ...(mesh === "" ? {} : { mesh }),
+    ...(nodeAccess === null ? {} : { nodeAccess }),
+    ...(kubeletCgroup === "" ? {} : { kubeletCgroup }),
+  };
   const text = JSON.stringify({ apiVersion: "orlop.dev/v1alpha1", kind: "NodeConfig", spec: written });
   try {
     if (existsSync(copy) && readFileSync(copy, "utf8") === text) return;
@@ -159,7 +170,7 @@ function readSpec(file: string, env: Readonly<Record<string, string | undefined>
   return read.spec;
 }
 
-function compose(file: string, spec: NodeSpec): Config {
+function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, string | undefined>>): Config {
   const { runDir, stateDir, bpffs, podsCgroup, heartbeatLimitMs, agentUid, agentGid, node } = spec;
   const keeperDirectory = `${runDir}-keeper`;
   const keeperSocket = `${keeperDirectory}/keeper.sock`;
@@ -173,6 +184,12 @@ function compose(file: string, spec: NodeSpec): Config {
       bpffs,
       podsCgroup,
       heartbeatLimitMs,
+      nodeAccess: {
+        // Kubernetes sets this variable in each of its pods.
+        mode: spec.nodeAccess ?? (env.KUBERNETES_SERVICE_HOST ? "kubelet" : "none"),
+        kubeletCgroup: spec.kubeletCgroup,
+        from: spec.nodeAccessFrom,
+      },
       agentUid,
       agentGid,
       log: { level: spec.log.level },

@@ -1,4 +1,6 @@
 // any thread · the admin socket's requests and replies, as JSON. Types, constants and one translation; imports types only.
+
+import type { NodeAccessView } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { type FilePosition, isFilePosition, nowhere, type SourceRef } from "../mesh/source-ref.ts";
@@ -130,6 +132,8 @@ export type BpfView =
       readonly pendingFlows: number;
       readonly joinedFlows: number;
       readonly agentDials: number;
+      /** Of programs of the node. */
+      readonly nodeDials: number;
       readonly trafficRows: number;
       readonly refusedConnects: number;
       readonly lostEvents: number;
@@ -172,6 +176,8 @@ export type StatusView = {
     readonly notHonoured: readonly ConfigErrorView[];
   };
   readonly keeper: { readonly connected: boolean; readonly message: string };
+  /** Programs of the node that reach its pods past their policy. */
+  readonly nodeAccess: NodeAccessView;
   readonly bpf: { readonly programs: number; readonly abi: number };
   /** Milliseconds; null: no heartbeat map yet. */
   readonly heartbeatAgeMs: number | null;

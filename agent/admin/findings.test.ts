@@ -16,6 +16,7 @@ test("each trouble is its finding, and says what to do", async () => {
   const cases: readonly (readonly [code: string, status: string, values: Partial<AdminSource>])[] = [
     ["ORL2001", "warn", { pods: () => [{ workloadUid: "x", podIdx: null, state: "failed", note: "" }] }],
     ["ORL5002", "fail", { rootsTrouble: () => "root.pem has gone" }],
+    ["ORL2002", "fail", { nodeAccess: async () => ({ mode: "kubelet", programs: [], problem: "several" }) }],
     ["ORL6101", "fail", { keeper: () => ({ connected: false, message: "" }) }],
     ["ORL6102", "fail", { heartbeatAgeMs: () => 1_500 }],
     ["ORL6102", "warn", { heartbeatAgeMs: () => null }],
@@ -66,4 +67,14 @@ test("an address that two workloads claim is found, with both; many are counted"
   assert.deepEqual(await found(1), ["warn 10.0.2.0 is claimed by shop/a-0 and shop/b-0"]);
   assert.equal((await found(13)).length, 11);
   assert.equal((await found(13)).at(-1), "warn 3 more addresses have several claimants");
+});
+
+test("who of the node is let in is named, and so is the API server that is part of it", async () => {
+  const what = async (name: string): Promise<string> => {
+    const programs = [{ role: "kubelet" as const, name, pid: 7, cgroup: "/a" }];
+    const nodeAccess = async () => ({ mode: "kubelet" as const, programs, problem: "" });
+    return (await findingsOf(aSource({ nodeAccess }))).find(({ code }) => code === "ORL2002")?.what ?? "";
+  };
+  assert.equal(await what("kubelet"), "nodeAccess kubelet: let in to pods of this node: kubelet (pid 7)");
+  assert.match(await what("k3s-server"), /k3s-server \(pid 7\), and the API server that is part of it$/);
 });

@@ -1,5 +1,6 @@
 // main thread · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
 import type { Problem } from "../control/kinds/value.ts";
+import type { NodeAccessView } from "../keeper/protocol.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
@@ -37,6 +38,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
     ...certificates(source),
     roots(source),
     keeper(source),
+    nodeAccess(await source.nodeAccess()),
     heartbeat(source),
     mapFill(maps),
     lostEvents(source),
@@ -131,6 +133,21 @@ function keeper(source: AdminSource): Finding {
   if (connected) return ok("ORL6101", "keeper connected");
   const why = message || "pods that are captured go on; none can be enrolled or released, and socket pools run dry";
   return fail("ORL6101", "no connection to the keeper", why, "start it: orlop run, or the keeper's DaemonSet");
+}
+
+/** Programs that have the API server in them. */
+const withApiServer = /^(k3s|k3s-server|k0s|kubelite)$/;
+
+function nodeAccess({ mode, programs, problem }: NodeAccessView): Finding {
+  const names = programs.map(({ name, pid }) => (pid === null ? name : `${name} (pid ${pid})`)).join(", ");
+  const besides = programs.some(({ name }) => withApiServer.test(name))
+    ? ", and the API server that is part of it"
+    : "";
+  const letIn =
+    names === "" ? "nobody of the node is let in to pods" : `let in to pods of this node: ${names}${besides}`;
+  const what = `nodeAccess ${mode}: ${letIn}`;
+  if (problem === "") return ok("ORL2002", what);
+  return fail("ORL2002", what, problem, "name the cgroup: spec.kubeletCgroup or spec.nodeAccessFrom in the NodeConfig");
 }
 
 function heartbeat(source: AdminSource): Finding {

@@ -111,7 +111,19 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
         },
       ],
       maps: [{ name: "dst_of_flow", entries: 1_940, maxEntries: 65_536 }],
-      pods: [{ podIdx: 1, uid: "pod-web", flows: 3, joined: 2, dials: 1, traffic: 12, refused: 0, eventsLost: 4 }],
+      pods: [
+        {
+          podIdx: 1,
+          uid: "pod-web",
+          flows: 3,
+          joined: 2,
+          dials: 1,
+          nodeDials: 0,
+          traffic: 12,
+          refused: 0,
+          eventsLost: 4,
+        },
+      ],
     }),
     counters: () => ({ connect_captured: 12_345 }),
     configuration: () => ({
@@ -126,6 +138,11 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
       findings: [],
     }),
     keeper: () => ({ connected: true, message: "" }),
+    nodeAccess: async () => ({
+      mode: "kubelet",
+      programs: [{ role: "kubelet", name: "kubelet", pid: 812, cgroup: "/sys/fs/cgroup/system.slice/kubelet.service" }],
+      problem: "",
+    }),
     heartbeatAgeMs: () => 42.4,
     pending: () => [],
     notes: () => [],

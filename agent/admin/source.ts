@@ -1,6 +1,6 @@
 // main thread · all that admin may see and do, as functions that agent.ts wires to the rooms that know. Types only.
 import type { SourceStatus } from "../control/source.ts";
-import type { MapView, PodUsageView, ProgramView } from "../keeper/protocol.ts";
+import type { MapView, NodeAccessView, PodUsageView, ProgramView } from "../keeper/protocol.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
@@ -54,6 +54,8 @@ export type AdminSource = {
   /** The source's own status: what was written, what runs, what is wrong with it. */
   readonly configuration: () => SourceStatus;
   readonly keeper: () => StatusView["keeper"];
+  /** What the keeper says; without a keeper its `problem` does. */
+  readonly nodeAccess: () => Promise<NodeAccessView>;
   readonly heartbeatAgeMs: () => number | null;
   readonly pending: () => readonly string[];
   readonly notes: () => readonly string[];

@@ -58,6 +58,7 @@ async function status(source: AdminSource): Promise<StatusView> {
   const pods = source.pods().filter(({ state }) => state !== "not-enrolled");
   const all = source.certs();
   const { programs } = await source.bpf();
+  const nodeAccess = await source.nodeAccess();
   return {
     node: source.node,
     version: source.version,
@@ -68,6 +69,11 @@ async function status(source: AdminSource): Promise<StatusView> {
     certs: { ready: all.filter(({ state }) => state === "ready").length, all: all.length },
     source: sourceView(source.configuration()),
     keeper: source.keeper(),
+    nodeAccess: {
+      mode: nodeAccess.mode,
+      programs: nodeAccess.programs.map(({ role, name, pid, cgroup }) => ({ role, name, pid, cgroup })),
+      problem: nodeAccess.problem,
+    },
     bpf: { programs: programs.length, abi: source.abi },
     heartbeatAgeMs: source.heartbeatAgeMs(),
     threads: source.threads,
@@ -259,12 +265,13 @@ async function bpf(source: AdminSource): Promise<Views["bpf"]> {
     ...maps.map(({ name, entries, maxEntries }): BpfView => ({ type: "map", name, entries, maxEntries })),
     ...Object.entries(source.counters() ?? {}).map(([name, value]): BpfView => ({ type: "counter", name, value })),
     ...pods.map(
-      ({ podIdx, uid, flows, joined, dials, traffic, refused, eventsLost }): BpfView => ({
+      ({ podIdx, uid, flows, joined, dials, nodeDials, traffic, refused, eventsLost }): BpfView => ({
         type: "pod",
         name: names.get(podIdx) ?? uid,
         pendingFlows: flows,
         joinedFlows: joined,
         agentDials: dials,
+        nodeDials,
         trafficRows: traffic,
         refusedConnects: refused,
         lostEvents: eventsLost,

@@ -108,6 +108,7 @@ export const bpfColumns: readonly Column<BpfView>[] = [
   { header: "FLOWS", value: (row) => (row.type === "pod" ? grouped(row.pendingFlows) : "") },
   { header: "JOINED", value: (row) => (row.type === "pod" ? grouped(row.joinedFlows) : "") },
   { header: "DIALS", value: (row) => (row.type === "pod" ? grouped(row.agentDials) : "") },
+  { header: "NODE", value: (row) => (row.type === "pod" ? grouped(row.nodeDials) : "") },
   { header: "ROWS", value: (row) => (row.type === "pod" ? grouped(row.trafficRows) : "") },
   { header: "REFUSED", value: (row) => (row.type === "pod" ? grouped(row.refusedConnects) : "") },
   {
@@ -117,6 +118,9 @@ export const bpfColumns: readonly Column<BpfView>[] = [
   { header: "TAG", value: (row) => (row.type === "program" ? row.tag : ""), wide: true },
   { header: "PINNED", value: (row) => (row.type === "program" ? row.pin : ""), wide: true },
 ];
+
+const programText = ({ name, pid }: StatusView["nodeAccess"]["programs"][number]): string =>
+  pid === null ? name : `${name} (pid ${pid})`;
 
 export const statusColumns: readonly Column<StatusView>[] = [
   { header: "NODE", value: (row) => row.node },
@@ -131,6 +135,8 @@ export const statusColumns: readonly Column<StatusView>[] = [
   },
   { header: "SOURCE", value: (row) => row.source.state },
   { header: "KEEPER", value: (row) => (row.keeper.connected ? "ok" : "FAIL") },
+  { header: "ACCESS", value: (row) => (row.nodeAccess.problem === "" ? row.nodeAccess.mode : "FAIL") },
+  { header: "LET IN", value: (row) => row.nodeAccess.programs.map(programText).join(", "), wide: true },
   { header: "BPF", value: (row) => `${row.bpf.programs} loaded` },
   { header: "HEARTBEAT", value: (row) => (row.heartbeatAgeMs === null ? "" : `${Math.round(row.heartbeatAgeMs)}ms`) },
   { header: "THREADS", value: (row) => String(row.threads), wide: true },

@@ -12,8 +12,8 @@ test("golden: every table", async (t) => {
   const agent = await fakeAgent(t);
   const golden: Readonly<Record<string, string>> = {
     status: `
-NODE    AGENT  UPTIME  CAPTURED  CONNS  DENIED  CERTS  SOURCE  KEEPER  BPF       HEARTBEAT
-host01  0.1.0  3d4h    1/1       1      3       ok     synced  ok      1 loaded  42ms
+NODE    AGENT  UPTIME  CAPTURED  CONNS  DENIED  CERTS  SOURCE  KEEPER  ACCESS   BPF       HEARTBEAT
+host01  0.1.0  3d4h    1/1       1      3       ok     synced  ok      kubelet  1 loaded  42ms
 `,
     "get workloads": `
 NAMESPACE  NAME  ADDRESS   NODE    PROTOCOL  MODE    CAPTURE   HEALTHY
@@ -42,10 +42,10 @@ POD  DIR  PEER      TARGET         PROTO  TLS   IDENTITY                 AGE   R
 web  out  api.shop  api.shop:8080  HBONE  mTLS  shop/sa/web→shop/sa/api  4m2s  0.41ms  2        allow shop/callers[0]
 `,
     "get bpf --no-headers": `
-program  orlop_connect4    cgroup pods  1,100  900ns  -             -  -  -  -   -  -
-map      dst_of_flow       -            -      -      1,940/65,536  -  -  -  -   -  -
-counter  connect_captured  -            -      -      12,345        -  -  -  -   -  -
-pod      pod-web           -            -      -      -             3  2  1  12  0  4
+program  orlop_connect4    cgroup pods  1,100  900ns  -             -  -  -  -  -   -  -
+map      dst_of_flow       -            -      -      1,940/65,536  -  -  -  -  -   -  -
+counter  connect_captured  -            -      -      12,345        -  -  -  -  -   -  -
+pod      pod-web           -            -      -      -             3  2  1  0  12  0  4
 `,
     "get workloads web -o name": "\nworkload/web\n",
     "explain shop/web shop/api:8080": `

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { responseFlags } from "../observe/record.ts";
+import { responseFlags, unjudgedReasons } from "../observe/record.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const pages = (folder: string): string[] =>
@@ -47,6 +47,6 @@ test("every deny reason, response flag and refusal has a page, and every page it
   const refusals = union("agent/plan/outcome.ts", "Refusal");
   assert.ok(reasons.includes("no-allow-matched") && reasons.length >= 5);
   assert.ok(refusals.includes("policy") && refusals.length >= 14);
-  const words = new Set([...reasons, ...responseFlags.filter((flag) => flag !== "-"), ...refusals]);
+  const words = new Set([...reasons, ...responseFlags.filter((flag) => flag !== "-"), ...refusals, ...unjudgedReasons]);
   assert.deepEqual(pages("reasons"), [...words].toSorted());
 });

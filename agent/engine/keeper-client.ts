@@ -7,6 +7,7 @@ import {
   type LentListener,
   type LentMap,
   MAX_PACKET_FDS,
+  type NodeAccessView,
   type Notice,
   PROTOCOL_VERSION,
   type Reply,
@@ -203,6 +204,13 @@ export class KeeperClient {
   /** This agent never holds the node again. */
   async leave(): Promise<void> {
     await this.#askForDone({ op: "leave" });
+  }
+
+  /** Which programs of the node are let in to pods. */
+  async nodeAccess(): Promise<NodeAccessView> {
+    const { reply, fds, broken } = await this.#ask({ op: "node-access" });
+    if (reply.op !== "node-access" || fds.length > 0) throw broken("node-access");
+    return { mode: reply.mode, programs: reply.programs, problem: reply.problem };
   }
 
   async programs(): Promise<KeeperPrograms> {

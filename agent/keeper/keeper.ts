@@ -8,6 +8,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmdirSync,
@@ -20,6 +21,8 @@ import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } fro
 import { type EnrollmentRefusal, type OpenEnrollment, PodEnrollments } from "./enrollment.ts";
 import { Holders } from "./holders.ts";
 import { type Asker, type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
+import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
+import { NodeTree } from "./node-tree.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms } from "./programs.ts";
@@ -38,6 +41,7 @@ export type KeeperSettings = {
   readonly bpffs: string;
   readonly podsCgroup: string;
   readonly heartbeatLimitMs: number;
+  readonly nodeAccess: NodeAccessSettings;
   readonly agentUid: number;
   readonly log: { readonly level: string };
 };
@@ -54,6 +58,8 @@ export type KeeperOptions = {
 /** How soon a pod that ended, or an agent that fell silent, is noticed. */
 const SWEEP_EVERY_MS = 250;
 const LOOK_EVERY_MS = 250;
+/** How soon it is noticed that the kubelet has ended, or another began. */
+const NODE_LOOK_EVERY_MS = 500;
 /** The mount source by which a later keeper recognises a mount that a keeper made. */
 const MOUNT_SOURCE = "orlop";
 const CGROUP_NOTE = "made-pods-cgroup";
@@ -65,13 +71,14 @@ export async function runKeeper(config: KeeperSettings, options: KeeperOptions):
   const { log, signal, removeOnExit } = options;
   const undo: Undo[] = [];
   try {
-    const { open, kernel, thread, namespaces } = await start(config, options, undo);
+    const { open, kernel, thread, namespaces, access } = await start(config, options, undo);
     log.info("the keeper serves", { socket: config.socket });
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     for (const step of undo.splice(0).reverse()) step();
     if (removeOnExit) {
       await (await open()).releaseAll();
       await namespaces.close({ restore: true });
+      access.remove();
       kernel.remove();
       unmountBpffs(config.bpffs);
       removeCgroup(config, log);
@@ -175,6 +182,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const others = kernel.otherLayouts().map(({ version }) => version);
   if (others.length === 0) await open();
   else log.info("another layout version is in force until an agent of ours is here", { versions: others });
+  const access = nodeAccess(config, kernel, namespaces, log);
   const holders = new Holders({
     notify: (agent, notice) => lender.notify(notice, agent),
     after: (ms, call) => {
@@ -183,7 +191,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
     },
     log,
   });
-  const handle = answerer({ kernel, open, holders, log });
+  const handle = answerer({ kernel, open, holders, access, log });
   const lender = new Lender({ agentUid: config.agentUid, handle, gone: (agent) => holders.gone(agent), log });
   undo.push(() => {
     lender.close();
@@ -192,14 +200,54 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   serveOn(server, lender);
   writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
+  const lookAtNode = nodeLooker(open, access, log);
+  lookAtNode();
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
+    setInterval(lookAtNode, NODE_LOOK_EVERY_MS),
     setInterval(sweeper(open, lender, log), SWEEP_EVERY_MS),
   ];
   undo.push(() => {
     for (const timer of timers) clearInterval(timer);
   });
-  return { kernel, thread, namespaces, open };
+  return { kernel, thread, namespaces, open, access };
+}
+
+function nodeAccess(
+  config: KeeperSettings,
+  kernel: LoadedPrograms,
+  namespaces: PodNamespaces,
+  log: KeeperLog,
+): NodeAccess {
+  const cookieOf = async (path: string): Promise<bigint> => {
+    const fd = openSync(path, "r");
+    try {
+      return await namespaces.cookieOf(fd);
+    } finally {
+      closeSync(fd);
+    }
+  };
+  const tree = new NodeTree({ proc: "/proc", podsCgroup: config.podsCgroup });
+  return new NodeAccess({ settings: config.nodeAccess, tree, rows: kernel.nodeRows, cookieOf, log });
+}
+
+/** What a program of the node has open is judged again once the program is let in no more. */
+function nodeLooker(open: OpenPods, access: NodeAccess, log: KeeperLog): () => void {
+  let looking = false;
+  const look = async (): Promise<void> => {
+    const { opened } = open;
+    if (opened === undefined || !(await access.look())) return;
+    for (const { row, state } of opened.all()) if (state === "captured") await opened.sever(row.podIdx);
+  };
+  return () => {
+    if (looking) return;
+    looking = true;
+    look()
+      .catch((error: unknown) => log.error("looking after programs of the node failed", { error: String(error) }))
+      .finally(() => {
+        looking = false;
+      });
+  };
 }
 
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
@@ -226,6 +274,7 @@ type AnswererParts = {
   readonly kernel: LoadedPrograms;
   readonly open: OpenPods;
   readonly holders: Holders;
+  readonly access: NodeAccess;
   readonly log: KeeperLog;
 };
 
@@ -240,7 +289,7 @@ const changes: ReadonlySet<Request["op"]> = new Set([
 ]);
 
 function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Promise<ReplyWithFds> {
-  const { kernel, open, holders, log } = parts;
+  const { kernel, open, holders, access, log } = parts;
   const refuse = (id: number, { refused, message }: EnrollmentRefusal): ReplyWithFds => {
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
@@ -317,6 +366,8 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         say("connections that are no longer allowed were ended", { podIdx: request.podIdx, ended });
         return { reply: { id, op: "done" } };
       }
+      case "node-access":
+        return { reply: { id, op: "node-access", ...access.view() } };
       case "programs":
         return { reply: { id, op: "programs", ...kernel.view() } };
     }

@@ -167,6 +167,7 @@ export class PodRowMaps implements PodRows {
       flows: held(orlopUsage.flows),
       joined: held(orlopUsage.joined),
       dials: held(orlopUsage.dials),
+      nodeDials: held(orlopUsage.nodeDials),
       traffic: held(orlopUsage.traffic),
       refused: Number(view(value).getBigUint64(orlopUsage.refused, little)),
       eventsLost: Number(view(value).getBigUint64(orlopUsage.eventsLost, little)),

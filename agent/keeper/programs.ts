@@ -6,6 +6,7 @@ import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
 import { mountsOf } from "../process/mounts.ts";
 import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { KeeperLog } from "./lend.ts";
+import { type NodeLinks, type NodeRows, nodeRows } from "./node-rows.ts";
 import { gateBeat, gateValue, type PodLinks, PodRowMaps, parseLinkName } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type PodUsageView, type ProgramView } from "./protocol.ts";
 import { type Layout, namesIn, otherLayouts, removeTree, type TakeoverParts, takeOver } from "./takeover.ts";
@@ -32,8 +33,8 @@ const SEVER_MAPS = [
 
 /** As many as fit into a packet beside the rest; those that hold the most come first. */
 const SHOWN_PODS = 200;
-const heldBy = ({ flows, joined, dials, traffic, refused, eventsLost }: PodUsageView): number =>
-  flows + joined + dials + traffic + refused + eventsLost;
+const heldBy = ({ flows, joined, dials, nodeDials, traffic, refused, eventsLost }: PodUsageView): number =>
+  flows + joined + dials + nodeDials + traffic + refused + eventsLost;
 
 /** The bpf file system refuses dots in names; node names hold no plus sign. */
 const pinName = (name: string): string => name.replaceAll(".", "+");
@@ -65,6 +66,7 @@ function holdsThisProcess(directory: string): boolean {
 /** Everything the keeper holds in the kernel. */
 export class LoadedPrograms {
   readonly rows: PodRowMaps;
+  readonly nodeRows: NodeRows;
   readonly #options: LoadOptions;
   readonly #programs: Programs;
   readonly #pinDir: string;
@@ -97,6 +99,8 @@ export class LoadedPrograms {
       nodeFlow: this.#programs.map("node_flow"),
     };
     this.rows = new PodRowMaps(tables, this.#podLinks());
+    const node = { access: this.#programs.map("node_access"), cgroups: this.#programs.map("node_cgroup") };
+    this.nodeRows = nodeRows(node, this.#nodeLinks());
   }
 
   /** Layout versions that other keepers left pinned on this node. While there are any, ours attaches nothing. */
@@ -202,6 +206,22 @@ export class LoadedPrograms {
       attach: (name, netnsFd, podIdx) => this.#programs.attachNamespace(netnsFd, join(directory, name), podIdx),
       detach: (name) => void this.#programs.detach(join(directory, name)),
       names: () => namesIn(directory),
+    };
+  }
+
+  #nodeLinks(): NodeLinks {
+    const directory = join(this.#pinDir, "node");
+    const folder = (id: bigint): string => join(directory, String(id));
+    return {
+      attach: (id, cgroup) => {
+        mkdirSync(directory, { recursive: true, mode: 0o700 });
+        this.#programs.attachCgroup(cgroup, folder(id), "node");
+      },
+      detach: (id) => {
+        for (const name of namesIn(folder(id))) this.#programs.detach(join(folder(id), name));
+        removeTree(folder(id));
+      },
+      attached: () => namesIn(directory).flatMap((name) => (/^\d{1,20}$/.test(name) ? BigInt(name) : [])),
     };
   }
 

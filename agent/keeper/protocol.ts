@@ -105,6 +105,8 @@ export type Request =
    * reads the maps and asks the kernel for the sockets; nothing that the agent remembers is relied upon.
    */
   | { readonly id: number; readonly op: "sever"; readonly podIdx: number }
+  /** For operators: which programs of the node are let in to pods. */
+  | { readonly id: number; readonly op: "node-access" }
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 
@@ -149,6 +151,7 @@ export type Reply =
       readonly maps: readonly MapView[];
       readonly pods: readonly PodUsageView[];
     }
+  | ({ readonly id: number; readonly op: "node-access" } & NodeAccessView)
   | { readonly id: number; readonly op: "refused"; readonly reason: RefusedReason; readonly message: string };
 
 /**
@@ -209,11 +212,28 @@ export type PodUsageView = {
   readonly joined: number;
   /** The agent's dials to the pod's applications that are not established yet. */
   readonly dials: number;
+  /** Dials of programs of the node to the pod that are not established yet. */
+  readonly nodeDials: number;
   /** Rows of sums. */
   readonly traffic: number;
   /** Connects that were refused since `flows` was at its bound. */
   readonly refused: number;
   readonly eventsLost: number;
+};
+/** Programs of the node that reach its pods past their policy. */
+export type NodeAccessView = {
+  readonly mode: "none" | "kubelet" | "node";
+  readonly programs: readonly {
+    /** `named`: the node's configuration names its cgroup. `node`: every process of the node. */
+    readonly role: "kubelet" | "named" | "node";
+    /** The process's name, or what the configuration calls it. */
+    readonly name: string;
+    /** null: it is let in by its cgroup, whatever process is there. */
+    readonly pid: number | null;
+    readonly cgroup: string;
+  }[];
+  /** Why something that the configuration allows is not let in; empty: nothing is wrong. */
+  readonly problem: string;
 };
 /** entries -1: this kind of map has none to count. */
 export type MapView = { readonly name: string; readonly entries: number; readonly maxEntries: number };

@@ -77,6 +77,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   release: { podIdx },
   sockets: { podIdx, kind: among(socketKinds), count: integer(1, MAX_PACKET_FDS) },
   sever: { podIdx },
+  "node-access": {},
   programs: {},
 };
 

@@ -25,7 +25,7 @@ export function describeEvent(event: KernelEvent, world: EventWorld): DescribedE
     : describeJoined(event, event.joined, world);
 }
 
-/** Refused, passed without policy, or let past an agent that was not alive. */
+/** Refused, passed without policy, let past an agent that was not alive, or of a program of the node that is let in. */
 function plaintextRecord(event: KernelEvent, { mesh, judge, workloadOf }: EventWorld): ConnectionRecord {
   const inbound = event.direction === "in";
   const own = workloadOf(event.podIdx) ?? null;
@@ -37,8 +37,9 @@ function plaintextRecord(event: KernelEvent, { mesh, judge, workloadOf }: EventW
     // An address proves nobody; the pod's own namespace does, at its own end.
     source: { ...event.source, workload: source, identity: inbound ? null : (own?.identity ?? null) },
     destination: { ...event.destination, workload: destination },
+    unjudged: event.fromNode ? "node-access" : null,
     decision:
-      inbound && own !== null
+      inbound && own !== null && !event.fromNode
         ? summarize(judge(plaintextFacts({ client: event.source, target: event.destination }, own)))
         : null,
   });

@@ -9,6 +9,7 @@ import {
   ORLOP_EVENT_REFUSED,
   ORLOP_SOCK_CAPTURED,
   ORLOP_SOCK_FROM_AGENT,
+  ORLOP_SOCK_FROM_NODE,
   ORLOP_SOCK_JOINED,
   orlopEvent,
 } from "../abi.ts";
@@ -39,6 +40,8 @@ export type KernelEvent = {
   readonly retransmits: number;
   /** The agent sits in between and tells of it itself, unless nobody accepted it (`fail`). */
   readonly throughAgent: boolean;
+  /** From a program of the node that is let in past the pod's policy. */
+  readonly fromNode: boolean;
   /** Where it really went when both ends are pods of this node and nobody sits in between; null: it was not so. */
   readonly joined: Endpoint | null;
   /** refused, direct: the counter that was raised with it. */
@@ -81,6 +84,7 @@ export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEven
     retransmits: u32(orlopEvent.retransmits),
     joined: (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0 ? null : endpoint(orlopEvent.to, orlopEvent.toPort),
     throughAgent: (u32(orlopEvent.flags) & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT)) !== 0,
+    fromNode: (u32(orlopEvent.flags) & ORLOP_SOCK_FROM_NODE) !== 0,
     reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,
   };
 }

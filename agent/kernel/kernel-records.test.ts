@@ -23,6 +23,7 @@ const event: KernelEvent = {
   srttUs: 0,
   retransmits: 0,
   throughAgent: false,
+  fromNode: false,
   joined: { address: "10.0.0.2", port: 8080 },
   reason: null,
 };
@@ -119,5 +120,23 @@ test("a captured connection is the agent's to tell of, unless nobody accepted it
   assert.partialDeepStrictEqual(logged[0], {
     record: { source: { workload: web }, destination: { address: "10.96.0.1", port: 80 } },
     outcome: { flag: "CONNECT", cause: "connect-failed", message: "the agent's listener is gone or full" },
+  });
+});
+
+test("a connection of a program of the node that is let in is judged by nobody, and its record says so", () => {
+  const { mesh, logged, records } = setUp();
+  mesh.policies.push(policy("DENY", [ruleFor(["cluster.local/ns/shop/sa/web"])]));
+  const probe = {
+    ...{ ...event, direction: "in" as const, fromNode: true, joined: null },
+    source: { address: "192.0.2.1", port: 40_000 },
+    destination: { address: "10.0.0.1", port: 8080 },
+  } as const;
+  records.handle(probe);
+  records.rejudge();
+  records.handle({ ...probe, type: "close", sentBytes: 5 });
+  assert.equal(logged.length, 1);
+  assert.partialDeepStrictEqual(logged[0], {
+    record: { reporter: "destination", unjudged: "node-access", decision: null, source: { identity: null } },
+    outcome: { flag: "-", receivedBytes: 5 },
   });
 });

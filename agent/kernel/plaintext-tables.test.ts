@@ -33,6 +33,7 @@ function tables(maxEntries: number) {
     new WatchedMap({ name: "in_by_port", keyBytes: orlopInKey.size, valueBytes: 4, maxEntries }),
     new FakeMap({ name: "out_by_dst", keyBytes: orlopOutKey.size, valueBytes: 4, maxEntries }),
     new Kept({ name: "gate", keyBytes: 4, valueBytes: orlopGate.size }),
+    new FakeMap({ name: "node_port", keyBytes: orlopInKey.size, valueBytes: 4 }),
   ] as const;
   const gate = maps[2];
   gate.put(new Uint8Array(4), new Uint8Array(orlopGate.size).fill(1));
@@ -64,7 +65,7 @@ function tables(maxEntries: number) {
     traffic: 9,
     pair_verdict: 9,
     vip_backends: 9,
-    node_port: 9,
+    node_port: 3,
   };
   made.opened(lent);
   return {

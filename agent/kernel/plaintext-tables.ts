@@ -6,9 +6,11 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
+import { nodePortsOf } from "../plan/node-access.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { Destinations } from "./destinations.ts";
 import { Gate, goesDirect, InByPort, type InEntry, OutByDst, type OutEntry } from "./maps.ts";
+import { NodePorts } from "./node-ports.ts";
 import { failDirect, inEntries, inRules, refusesPlaintext } from "./plaintext-verdicts.ts";
 import { closeGroup, type TableChange, type TableWriter, tableChange, writeChange } from "./table-change.ts";
 
@@ -19,7 +21,12 @@ export type KernelTablesOptions = {
   readonly log: Logger;
 };
 
-type PlaintextMaps = { readonly inbound: InByPort; readonly outbound: OutByDst; readonly close: () => void };
+type PlaintextMaps = {
+  readonly inbound: InByPort;
+  readonly outbound: OutByDst;
+  readonly nodePorts: NodePorts;
+  readonly close: () => void;
+};
 type OpenGate = { readonly gate: Gate; readonly close: () => void };
 
 export class KernelTables {
@@ -42,12 +49,17 @@ export class KernelTables {
   opened(maps: LentMaps): void {
     const { NativeMap } = this.#options;
     this.close();
-    const natives = [new NativeMap(maps.in_by_port), new NativeMap(maps.out_by_dst)] as const;
+    const natives = [
+      new NativeMap(maps.in_by_port),
+      new NativeMap(maps.out_by_dst),
+      new NativeMap(maps.node_port),
+    ] as const;
     const gate = new NativeMap(maps.gate);
-    const [inbound, outbound] = natives;
+    const [inbound, outbound, nodePorts] = natives;
     this.#open = {
       inbound: new InByPort(inbound),
       outbound: new OutByDst(outbound),
+      nodePorts: new NodePorts(nodePorts),
       close: () => {
         for (const map of natives) map.close();
       },
@@ -81,10 +93,20 @@ export class KernelTables {
     return refusesPlaintext(workload, this.#options);
   }
 
-  /** Writes the verdicts of an enrolled pod, as the mesh is now. True: plaintext that could pass before may not all pass now. */
+  /**
+   * Writes the verdicts of an enrolled pod, as the mesh is now, and the ports that programs of the node reach. True: plaintext that
+   * could pass before may not all pass now.
+   */
   setPod(podIdx: number, workload: Workload): boolean {
     if (this.#open === null) return false;
-    const { inbound } = this.#open;
+    const { inbound, nodePorts } = this.#open;
+    const ports = nodePorts.set(podIdx, nodePortsOf(workload));
+    if (ports.full)
+      this.#options.log.error("a kernel table is full: what did not fit is refused", { map: "node_port" });
+    return this.#setVerdicts(podIdx, workload, inbound) || ports.narrowed;
+  }
+
+  #setVerdicts(podIdx: number, workload: Workload, inbound: InByPort): boolean {
     const written = this.#inbound.get(podIdx) ?? readPod(podIdx, inbound);
     const desired = inEntries(podIdx, workload, this.#options);
     const change = tableChange(written, desired, inRules);
@@ -101,6 +123,7 @@ export class KernelTables {
   }
 
   removePod(podIdx: number): void {
+    this.#open?.nodePorts.set(podIdx, []);
     const inbound = this.#open?.inbound;
     if (inbound !== undefined) {
       writeChange(tableChange(readPod(podIdx, inbound), [], inRules), writerOf(inbound));

@@ -34,6 +34,7 @@ const workload: fc.Arbitrary<Workload> = fc
     node: fc.constantFrom(...nodes),
     labels,
     protocol: fc.constantFrom("hbone" as const, "none" as const),
+    probePorts: fc.constant(null),
     healthy: fc.boolean(),
     weight: fc.nat(2),
     network: fc.constantFrom("", "", "west"),

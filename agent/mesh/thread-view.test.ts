@@ -24,6 +24,7 @@ const workload = (name: string): Workload => ({
   labels: { app: "web", version: "v1" },
   protocol: "hbone",
   ports: { http: 8080 },
+  probePorts: null,
   healthy: true,
   locality: { region: "eu", zone: "a", subzone: "" },
   weight: 1,

@@ -31,6 +31,7 @@ export class Lean {
       labels: this.#part(JSON.stringify(workload.labels), workload.labels),
       protocol: workload.protocol,
       ports: this.#part(JSON.stringify(workload.ports), workload.ports),
+      probePorts: workload.probePorts,
       healthy: workload.healthy,
       locality: this.#part(JSON.stringify(workload.locality), workload.locality),
       weight: workload.weight,

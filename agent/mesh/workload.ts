@@ -22,6 +22,11 @@ export type Workload = {
   readonly protocol: "hbone" | "none";
   /** Named container ports, for Services whose targetPort is a name. */
   readonly ports: Readonly<Record<string, number>>;
+  /**
+   * The only ports that programs of its node, let in past its policy, may reach: those of its probes and lifecycle hooks. null: the
+   * source does not know them, and every port counts.
+   */
+  readonly probePorts: readonly number[] | null;
   readonly healthy: boolean;
   readonly locality: Locality;
   /** Share of new connections relative to its peers; ≥ 0, default 1. */

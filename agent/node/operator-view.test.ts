@@ -51,7 +51,12 @@ function view(given: Partial<OperatorViewParts> = {}) {
         ...{ problems: [], findings: [] },
       }),
     },
-    keeper: { connected: true, trouble: "", programs: async () => ({ programs: [], maps: [], pods: [] }) },
+    keeper: {
+      connected: true,
+      trouble: "",
+      programs: async () => ({ programs: [], maps: [], pods: [] }),
+      nodeAccess: async () => ({ mode: "none", programs: [], problem: "" }),
+    },
     threads: { report: async () => [] },
     rootsTrouble: () => "",
     enrollment: {
@@ -120,8 +125,11 @@ describe("the operator's view", () => {
   });
 
   test("without a keeper its programs are not asked for, and the view says why it is not there", async () => {
-    const programs = async (): Promise<never> => assert.fail("asked");
-    const source = view({ keeper: { connected: false, trouble: "it closed the connection", programs } });
+    const asked = async (): Promise<never> => assert.fail("asked");
+    const source = view({
+      keeper: { connected: false, trouble: "it closed the connection", programs: asked, nodeAccess: asked },
+    });
+    assert.equal((await source.nodeAccess()).problem, "no connection to the keeper");
     assert.deepEqual(await source.bpf(), { programs: [], maps: [], pods: [] });
     assert.deepEqual(source.keeper(), { connected: false, message: "it closed the connection" });
   });

@@ -27,7 +27,7 @@ export type OperatorViewParts = {
   readonly mesh: Snapshot;
   readonly judge: Judge;
   readonly source: Pick<ConfigurationSource, "status">;
-  readonly keeper: Pick<KeeperClient, "connected" | "trouble" | "programs">;
+  readonly keeper: Pick<KeeperClient, "connected" | "trouble" | "programs" | "nodeAccess">;
   readonly threads: Pick<DataThreads, "report">;
   readonly enrollment: Pick<NodeEnrollment, "states">;
   readonly certificates: Pick<Certificates, "view">;
@@ -41,6 +41,11 @@ export type OperatorViewParts = {
 
 export function operatorView(parts: OperatorViewParts): AdminSource {
   const { config, mesh, judge, source, keeper, threads, enrollment, certificates, tables, watch, counts, log } = parts;
+  const nodeAccess: AdminSource["nodeAccess"] = async () => {
+    const unknown = (problem: string) => ({ mode: "none" as const, programs: [], problem });
+    if (!keeper.connected) return unknown("no connection to the keeper");
+    return keeper.nodeAccess().catch((error: unknown) => unknown(String(error)));
+  };
   return {
     node: config.settings.node,
     version: parts.version,
@@ -79,8 +84,12 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
       const notes = enrollment.states().map(({ note }) => note);
       return [trouble && `trusted roots: ${trouble}`, ...notes, ...notHonoured(mesh)].filter((note) => note !== "");
     },
+    nodeAccess,
     explain: async (src, dst) => {
-      const answer = explain(src, dst, { mesh, judge });
+      const { mode, programs, problem } = await nodeAccess();
+      const letIn = programs.map(({ name, pid, cgroup }) => `${name} (${pid === null ? "" : `pid ${pid}, `}${cgroup})`);
+      const access = { node: config.settings.node, mode, programs: letIn, problem };
+      const answer = explain(src, dst, { mesh, judge, nodeAccess: access });
       return "error" in answer ? answer : explainView(answer);
     },
     logLevels: () => log.settings(),

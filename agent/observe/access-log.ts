@@ -49,6 +49,7 @@ function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField
     ["security", record.security],
     decision !== null && decision.policy !== "" && ["policy", decision.policy],
     denied?.reason != null && ["reason", denied.reason],
+    record.unjudged !== null && ["reason", record.unjudged],
     denied !== null && denied.at !== "" && ["rule", denied.at],
     denied !== null && denied.nearestMiss !== "" && ["nearest_miss", denied.nearestMiss],
     decision !== null && decision.dryRunDenied.length > 0 && ["dry_run_denied", decision.dryRunDenied.join(",")],

@@ -20,6 +20,7 @@ export function aWorkload(values: Partial<Workload> = {}): Workload {
     labels: { app: name },
     protocol: "hbone",
     ports: {},
+    probePorts: null,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -16,6 +16,7 @@ test("of a connection of which only the ends are known, nobody proved anything a
     service: null,
     security: "none",
     decision: null,
+    unjudged: null,
     traceId: "",
   });
 });

@@ -22,6 +22,9 @@ export const responseFlags = [
 ] as const;
 export type ResponseFlag = (typeof responseFlags)[number];
 
+/** Why nobody judged a connection that was allowed. Each has a page in docs/reasons/. */
+export const unjudgedReasons = ["node-access"] as const;
+
 /** One end of a connection. `identity` is proved (own, or by certificate); null: nobody proved anything. */
 export type Party = Endpoint & {
   readonly workload: Workload | null;
@@ -48,6 +51,8 @@ export type ConnectionRecord = {
   readonly service: RecordService | null;
   readonly security: "mtls" | "socket" | "none";
   readonly decision: DecisionSummary | null;
+  /** Why nobody judged it; null: somebody did, or it ended before. */
+  readonly unjudged: (typeof unjudgedReasons)[number] | null;
   /** 32 hex digits of the traceparent; empty: none. */
   readonly traceId: string;
 };
@@ -73,6 +78,7 @@ export function connectionRecord(known: KnownOfConnection): ConnectionRecord {
     service: known.service ?? null,
     security: known.security ?? "none",
     decision: known.decision ?? null,
+    unjudged: known.unjudged ?? null,
     traceId: known.traceId ?? "",
   };
 }

@@ -4,6 +4,7 @@ import { lineText, nowhere } from "../mesh/source-ref.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { type Explanation, explain } from "./explain.ts";
+import type { LetInOfNode } from "./node-access.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const api = workload("api-1", { addresses: ["10.0.0.2"], node: "n2", workloadName: "api", labels: { app: "api" } });
@@ -22,9 +23,48 @@ function error(src: string, dst: string): string {
   const answer = explain(src, dst, { mesh, judge: judgeOf(mesh) });
   return "error" in answer ? answer.error : "";
 }
+const on = { node: "n1", mode: "kubelet", programs: ["kubelet (pid 7, /a)"], problem: "" } as const;
+function askNode(
+  dst: string,
+  nodeAccess: LetInOfNode | null = on,
+  mode: "STRICT" | "PERMISSIVE" = "STRICT",
+): Explanation {
+  const probed = workload("probed", { addresses: ["10.0.0.4"], probePorts: [8080] });
+  const mesh = new FakeMesh([web, api, near, old, probed], [service("api")]);
+  mesh.peers.push(peerAuthentication(mode));
+  const answer = explain("node", dst, { mesh, judge: judgeOf(mesh), ...(nodeAccess && { nodeAccess }) });
+  if ("error" in answer) throw new Error(answer.error);
+  return answer;
+}
 const step = (answer: Explanation, id: string): string => answer.steps.find((one) => one.id === id)?.summary ?? "";
 
 describe("explain", () => {
+  test("a program of the node that is let in is judged by nobody", () => {
+    for (const dst of ["10.0.0.1:8080", "shop/web:1", "10.0.0.4:8080"]) {
+      const answer = askNode(dst);
+      assert.deepEqual([answer.verdict, answer.reason, answer.decidedBy], ["allow", "node-access", null], dst);
+      assert.equal(step(answer, "source"), "kubelet (pid 7, /a)");
+      assert.match(step(answer, "node-access"), /^nodeAccess kubelet: /);
+    }
+  });
+
+  test("a program of the node that is not let in there is judged as plaintext, and the explanation says why", () => {
+    const off = { ...on, mode: "none", programs: [] } as const;
+    for (const [dst, access, why] of [
+      ["10.0.0.1:8080", off, /nodeAccess is none$/],
+      ["10.0.0.1:8080", { ...off, problem: "several may be the kubelet" }, /several may be the kubelet$/],
+      ["10.0.0.1:8080", null, /no agent was asked$/],
+      ["10.0.0.4:8081", on, /port 8081 is not a port of its probes and hooks: 8080$/],
+      ["10.0.0.2:8080", on, /on another node$/],
+    ] as const) {
+      const answer = askNode(dst, access);
+      assert.deepEqual([answer.verdict, answer.reason], ["deny", "mtls-required"], dst);
+      assert.match(step(answer, "node-access"), why);
+    }
+    assert.equal(askNode("10.0.0.1:8080", off, "PERMISSIVE").verdict, "allow");
+    assert.match(step(askNode("10.0.0.9:80"), "node-access"), /not in the mesh$/);
+  });
+
   test("an allowed call through a service, by every way of naming it", () => {
     for (const dst of [
       "shop/api",

@@ -7,6 +7,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
+import { type LetInOfNode, whyJudged } from "./node-access.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
 import { type Plan, planInbound, planOutbound } from "./plan.ts";
@@ -15,7 +16,7 @@ import { claimantsOf, type Route, routeOf } from "./route.ts";
 export type Explanation = {
   readonly verdict: "allow" | "deny";
   readonly layer: "L4" | "L7";
-  /** A deny reason of the evaluator, or the router's refusal; empty when allowed. */
+  /** A deny reason of the evaluator, or the router's refusal; when allowed empty, or "node-access". */
   readonly reason: string;
   readonly decidedBy: RuleRef | null;
   readonly nearestMiss: readonly Miss[];
@@ -25,13 +26,23 @@ export type Explanation = {
   readonly steps: readonly Step[];
 };
 
-export type ExplainWorld = { readonly mesh: Snapshot; readonly judge: Judge };
+export type ExplainWorld = {
+  readonly mesh: Snapshot;
+  readonly judge: Judge;
+  /** Undefined: nobody knows, since no agent was asked. */
+  readonly nodeAccess?: LetInOfNode;
+};
+
+/** As `src`: a program of the node that the keeper lets in. */
+const NODE = "node";
 
 /**
- * What would happen if `src` connected to `dst` now. src: `<namespace>/<name>` of a pod or its deployment, or an address.
+ * What would happen if `src` connected to `dst` now. src: `<namespace>/<name>` of a pod or its deployment, an address, or
+ * "node" for a program of this node that is let in past policy.
  * dst: the same or a Service's name or host name, with `:<port>`; the port may be left out where there is no other.
  */
 export function explain(src: string, dst: string, world: ExplainWorld): Explanation | { readonly error: string } {
+  if (src === NODE) return fromNode(dst, world);
   const caller = callerOf(src, world.mesh);
   if ("error" in caller) return caller;
   const dialled = dialledOf(dst, caller.workload?.namespace ?? "default", world.mesh);
@@ -57,6 +68,32 @@ export function explain(src: string, dst: string, world: ExplainWorld): Explanat
 
 type Caller = { readonly workload: Workload | null; readonly address: string };
 type Seen = { readonly src: string; readonly dst: string };
+
+/** Judged by nobody when it is let in, else as plaintext of somebody whose address is not known here. */
+function fromNode(dst: string, world: ExplainWorld): Explanation | { readonly error: string } {
+  const dialled = dialledOf(dst, "default", world.mesh);
+  if ("error" in dialled) return dialled;
+  const { to } = dialled;
+  const { nodeAccess } = world;
+  const pod = world.mesh.workloadAt(to.address);
+  const why = nodeAccess === undefined ? "no agent was asked" : whyJudged(nodeAccess, pod, to.port);
+  const seen = { src: NODE, dst: dialled.name };
+  const names = nodeAccess?.programs.join(", ") || "a program of the node";
+  const source: Step = { id: "source", status: "ok", summary: names };
+  if (why !== null) {
+    const judged: Step = { id: "node-access", status: "skipped", summary: `judged as anybody else: ${why}` };
+    const unknown = { workload: null, address: "0.0.0.0" };
+    return uncaptured(unknown, to, world, [source, judged], seen);
+  }
+  const summary = `nodeAccess ${nodeAccess?.mode}: the exact connection is let in, once, and judged by nobody`;
+  const steps: Step[] = [
+    source,
+    { id: "resolve", status: "ok", summary: `${endpointText(to)} (${nameOf(pod)} on ${pod?.node})` },
+    { id: "node-access", status: "decides", summary },
+    { id: "verdict", status: "ok", summary: "allowed: neither judged nor read" },
+  ];
+  return { verdict: "allow", layer: "L4", reason: "node-access", decidedBy: null, nearestMiss: [], ...seen, steps };
+}
 
 function uncaptured(caller: Caller, to: Endpoint, world: ExplainWorld, before: Step[], seen: Seen): Explanation {
   const { mesh } = world;

@@ -21,6 +21,7 @@ const nobody: Workload = {
   healthy: true,
   locality: { region: "", zone: "", subzone: "" },
   weight: 1,
+  probePorts: null,
   workloadName: "",
   canonicalName: "",
   canonicalRevision: "",

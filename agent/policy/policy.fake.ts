@@ -72,6 +72,7 @@ export function workload(fields: Partial<Workload>): Workload {
     labels: { app: "api" },
     protocol: "hbone",
     ports: {},
+    probePorts: null,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -30,6 +30,7 @@ export function workload(name: string, given: Partial<Workload> = {}): Workload 
     labels: { app: name },
     protocol: "hbone",
     ports: {},
+    probePorts: null,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

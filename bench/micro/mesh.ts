@@ -33,6 +33,7 @@ export function workload(index: number): Workload {
     labels: { app },
     protocol: "hbone",
     ports: {},
+    probePorts: null,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -30,6 +30,7 @@ const config = {
   bpffs: join(scratch, "bpf"),
   podsCgroup,
   heartbeatLimitMs: 2_000,
+  nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [] },
   agentUid: 65534,
   log: { level: "debug" },
 };

@@ -85,6 +85,7 @@ export function randomWorkloads(dice: Dice, trustDomain: string): readonly Workl
       labels: randomLabels(dice),
       protocol: "hbone",
       ports: {},
+      probePorts: null,
       healthy: true,
       locality: { region: "", zone: "", subzone: "" },
       weight: 1,

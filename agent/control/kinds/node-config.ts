@@ -1,6 +1,6 @@
 // any thread · NodeConfig (orlop.dev/v1alpha1): what one node must know before it knows the mesh. Schema and defaults.
 import { availableParallelism, hostname } from "node:os";
-import { ignored, integer, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
+import { ignored, integer, list, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
 
 const absolutePath = text(
   "an absolute path",
@@ -47,6 +47,18 @@ const accessLog = text(
   "write stdout, off or /path/to/file",
 );
 
+/** A unit of systemd or a path in the tree of cgroup v2. */
+const cgroup = text(
+  "a unit or a cgroup's path",
+  (name) =>
+    /^[A-Za-z0-9][A-Za-z0-9@:._\\-]{0,250}\.(service|scope|slice)$/.test(name) ||
+    (/^\/[^/]/.test(name) && !name.split("/").includes(".."))
+      ? name.replace(/(?<=.)\/+$/, "")
+      : undefined,
+  "the keeper looks for the cgroup by it",
+  "write a unit such as node-exporter.service, or a path such as /system.slice/node-exporter.service",
+);
+
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
 const caDefaults = { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 86_400 };
@@ -75,6 +87,14 @@ export const nodeSpec = object({
   mesh: optional(filePath, ""),
   ca: optional(ca, caDefaults),
   dataThreads: optional(integer(1, 256), availableParallelism()),
+  /**
+   * Which programs of the node reach its pods past their policy. null: "kubelet" in a pod of Kubernetes, "none" elsewhere.
+   */
+  nodeAccess: optional(oneOf("none", "kubelet", "node"), null),
+  /** Empty: the keeper looks for the process. */
+  kubeletCgroup: optional<string>(cgroup, ""),
+  /** Whose processes are let in besides, in each mode. */
+  nodeAccessFrom: optional(list(cgroup, { max: 32 }), []),
   heartbeatLimitMs: optional(integer(200, 60_000), 2_000),
   metrics: optional(metrics, { host: "0.0.0.0", port: 15_020 }),
   ready: optional(ready, { host: "0.0.0.0", port: 15_021 }),

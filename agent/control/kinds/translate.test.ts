@@ -94,6 +94,7 @@ test("a workload, with every default", () => {
     labels: { app: "web" },
     protocol: "hbone",
     ports: {},
+    probePorts: null,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -47,6 +47,8 @@ export const workloadKind = object({
       locality: optional<Locality>(locality, { region: "", zone: "", subzone: "" }),
       weight: optional(integer(0, 1_000_000), 1),
       ports: optional(mapOf(port, portName), {}),
+      /** Absent: every port. */
+      probePorts: optional<readonly number[] | null>(list(port, { max: 64 }), null),
       protocol: optional(oneOf("HBONE", "TCP"), "HBONE"),
       healthy: optional(boolean, true),
     }),
@@ -71,6 +73,7 @@ export function toWorkload(read: WorkloadDocument, document: Value, settings: No
     labels: meta.labels,
     protocol: spec.protocol === "HBONE" ? "hbone" : "none",
     ports: spec.ports,
+    probePorts: spec.probePorts,
     healthy: spec.healthy,
     locality: spec.locality,
     weight: spec.weight,

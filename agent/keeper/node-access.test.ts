@@ -1,0 +1,163 @@
+// Who of the node is let in, as processes and cgroups come and go: rows and links in a double of the kernel.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
+import type { NodeProcess } from "./node-programs.ts";
+import type { Access } from "./node-rows.ts";
+
+const netns = { dev: 4n, ino: 1n };
+const kubelet = (pid: number, cgroup: string, name = "kubelet"): NodeProcess => ({
+  process: { pid, startTicks: BigInt(pid) },
+  name,
+  uids: [0, 0],
+  netns,
+  cgroup,
+});
+
+function world(settings: Partial<NodeAccessSettings>) {
+  const state = {
+    processes: [] as NodeProcess[],
+    ids: new Map<string, bigint>([
+      ["/cg", 1n],
+      ["/cg/pods", 2n],
+      ["/cg/kubelet", 10n],
+      ["/cg/k3s", 11n],
+      ["/cg/exporter", 12n],
+    ]),
+    now: 0,
+    searches: 0,
+    access: null as Access | null,
+    cgroups: new Set<bigint>(),
+    attached: new Map<bigint, string>(),
+    refuses: false,
+    log: [] as string[],
+  };
+  const say = (message: string): void => void state.log.push(message);
+  const access = new NodeAccess({
+    settings: { mode: "none", kubeletCgroup: "", from: [], ...settings },
+    tree: {
+      tree: () => ({ mount: "/cg", podsCgroup: "/cg/pods" }),
+      nodeNetns: () => ({ path: "/proc/1/ns/net", id: netns }),
+      kubelets: () => {
+        state.searches++;
+        return state.processes;
+      },
+      isStill: (process) => state.processes.includes(process),
+      cgroupId: (directory) => state.ids.get(directory),
+      named: (text) => {
+        const directory = `/cg/${text.replace(".service", "")}`;
+        return state.ids.has(directory) ? { state: "found", directory } : { state: "absent" };
+      },
+    },
+    rows: {
+      setAccess: (value) => {
+        state.access = value;
+      },
+      cgroups: () => [...state.cgroups],
+      addCgroup: (id) => void state.cgroups.add(id),
+      removeCgroup: (id) => void state.cgroups.delete(id),
+      attach: (id, directory) => {
+        if (state.refuses) throw new Error("ENODEV");
+        state.attached.set(id, directory);
+      },
+      detach: (id) => void state.attached.delete(id),
+      attached: () => [...state.attached.keys()],
+    },
+    cookieOf: async () => 77n,
+    log: { debug: say, info: say, warn: say, error: say },
+    now: () => state.now,
+  });
+  return { state, access };
+}
+
+test("none: nobody, and what an earlier keeper let in goes", async () => {
+  const { state, access } = world({});
+  state.cgroups.add(9n);
+  state.attached.set(9n, "/cg/old");
+  assert.equal(await access.look(), true);
+  assert.deepEqual([state.access, [...state.cgroups], [...state.attached]], [null, [], []]);
+  assert.deepEqual(access.view(), { mode: "none", programs: [], problem: "" });
+  assert.equal(await access.look(), false);
+});
+
+test("kubelet: its cgroup, looked for again when it ends; nobody meanwhile", async () => {
+  const { state, access } = world({ mode: "kubelet" });
+  await access.look();
+  assert.equal(state.access, null);
+  assert.match(access.view().problem, /no process/);
+  const first = kubelet(40, "/cg/kubelet");
+  state.processes = [first];
+  await access.look();
+  assert.equal(state.cgroups.size, 0, "not searched at each look");
+  state.now += 1_000;
+  await access.look();
+  assert.deepEqual([...state.cgroups], [10n]);
+  assert.deepEqual([...state.attached], [[10n, "/cg/kubelet"]]);
+  assert.deepEqual(state.access, { netnsCookie: 77n, podsCgroup: 2n, everybody: false });
+  assert.deepEqual(access.view().programs, [{ role: "kubelet", name: "kubelet", pid: 40, cgroup: "/cg/kubelet" }]);
+  const { searches } = state;
+  for (let look = 0; look < 5; look++) assert.equal(await access.look(), false);
+  assert.equal(state.searches, searches);
+  state.processes = [];
+  assert.equal(await access.look(), true, "at once");
+  assert.deepEqual([state.access, state.cgroups.size, state.attached.size], [null, 0, 0]);
+  state.processes = [kubelet(41, "/cg/k3s", "k3s-server")];
+  state.now += 1_000;
+  await access.look();
+  assert.deepEqual([...state.cgroups], [11n]);
+  assert.ok(state.log.some((line) => line.includes("API server")));
+});
+
+test("a second kubelet: nobody, until a single one is left", async () => {
+  const { state, access } = world({ mode: "kubelet" });
+  state.processes = [kubelet(40, "/cg/kubelet")];
+  await access.look();
+  state.processes.push(kubelet(50, "/cg/k3s", "k3s-server"));
+  state.now += 10_000;
+  assert.equal(await access.look(), true);
+  assert.equal(state.cgroups.size, 0);
+  assert.match(access.view().problem, /several may be the kubelet: kubelet \(pid 40, .*k3s-server \(pid 50/);
+  state.processes.shift();
+  state.now += 1_000;
+  await access.look();
+  assert.deepEqual([...state.cgroups], [11n]);
+});
+
+test("cgroups that are named, in place of the search and besides; a pod's is refused, a missing one waits", async () => {
+  const { state, access } = world({
+    mode: "kubelet",
+    kubeletCgroup: "k3s.service",
+    from: ["exporter.service", "new.service", "pods"],
+  });
+  state.processes = [kubelet(40, "/cg/kubelet")];
+  await access.look();
+  assert.deepEqual([...state.cgroups], [11n, 12n]);
+  assert.equal(state.searches, 0);
+  assert.equal(access.view().problem, "there is no cgroup new.service; pods lies in the cgroup of pods");
+  state.ids.set("/cg/new", 13n);
+  assert.equal(await access.look(), false, "more is no reason to judge again");
+  assert.deepEqual([...state.cgroups], [11n, 12n, 13n]);
+  state.ids.set("/cg/exporter", 22n);
+  assert.equal(await access.look(), true, "made anew, so another");
+  assert.deepEqual([...state.cgroups].toSorted(), [11n, 13n, 22n]);
+});
+
+test("the whole node: the root of the tree, and no cgroup by name", async () => {
+  const { state, access } = world({ mode: "node" });
+  await access.look();
+  assert.deepEqual(state.access, { netnsCookie: 77n, podsCgroup: 2n, everybody: true });
+  assert.deepEqual([...state.attached], [[1n, "/cg"]]);
+  assert.equal(state.cgroups.size, 0);
+  access.remove();
+  assert.deepEqual([state.access, state.attached.size], [null, 0]);
+});
+
+test("a cgroup that cannot be attached to is not let in, and is tried again", async () => {
+  const { state, access } = world({ from: ["exporter.service"] });
+  state.refuses = true;
+  await access.look();
+  assert.equal(state.cgroups.size, 0);
+  state.refuses = false;
+  await access.look();
+  assert.deepEqual([...state.cgroups], [12n]);
+});

@@ -1,0 +1,189 @@
+// keeper · keeps the kernel's word on programs of the node equal to what the node's configuration allows and to what runs now: the
+// kubelet, cgroups that an operator named, or the whole node. What is not certain lets nobody in.
+import type { KeeperLog } from "./lend.ts";
+import { isInPods, kubeletAmong, type NodeProcess, processText, sharesApiServer } from "./node-programs.ts";
+import type { Access, NodeRows } from "./node-rows.ts";
+import type { NodeTree } from "./node-tree.ts";
+import type { NodeAccessView } from "./protocol.ts";
+
+export type NodeAccessSettings = {
+  readonly mode: "none" | "kubelet" | "node";
+  /** In place of looking for the kubelet: a unit or the path of its cgroup. Empty: look. */
+  readonly kubeletCgroup: string;
+  /** Units or paths of cgroups that are let in besides, in each mode. */
+  readonly from: readonly string[];
+};
+
+export type NodeAccessParts = {
+  readonly settings: NodeAccessSettings;
+  readonly tree: Pick<NodeTree, "tree" | "nodeNetns" | "kubelets" | "isStill" | "cgroupId" | "named">;
+  readonly rows: NodeRows;
+  /** The cookie of the namespace behind `/proc/<pid>/ns/net`. */
+  readonly cookieOf: (path: string) => Promise<bigint>;
+  readonly log: KeeperLog;
+  /** Milliseconds, of any clock that does not go back. */
+  readonly now?: () => number;
+};
+
+type LetInView = NodeAccessView["programs"][number];
+type LetIn = LetInView & { readonly id: bigint };
+type Wanted = { readonly programs: readonly LetIn[]; readonly problems: readonly string[] };
+
+/** Between two searches through all processes, while there is no kubelet, and while there is. */
+const SEARCH_EVERY_MS = 1_000;
+const SEARCH_AGAIN_MS = 10_000;
+
+export class NodeAccess {
+  readonly #parts: NodeAccessParts;
+  readonly #now: () => number;
+  #cookie: bigint | undefined;
+  #kubelet: ReturnType<typeof kubeletAmong> = { state: "absent" };
+  #searchAt = Number.NEGATIVE_INFINITY;
+  #view: NodeAccessView;
+  #written = "";
+
+  constructor(parts: NodeAccessParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? (() => performance.now());
+    this.#view = { mode: parts.settings.mode, programs: [], problem: "not looked for yet" };
+  }
+
+  /** What is let in now, for operators. */
+  view(): NodeAccessView {
+    return this.#view;
+  }
+
+  /** One look; called by a timer. True: something is let in no more, so that what it has open must be judged again. */
+  async look(): Promise<boolean> {
+    const { settings } = this.#parts;
+    let wanted: Wanted;
+    let access: Access | null = null;
+    try {
+      wanted = this.#wanted();
+      if (wanted.programs.length > 0) access = await this.#access();
+    } catch (error) {
+      wanted = { programs: [], problems: [`programs of the node cannot be looked for: ${String(error)}`] };
+    }
+    const { programs, problems } = wanted;
+    const narrowed = this.#write(programs, access, problems);
+    const view = {
+      mode: settings.mode,
+      programs: programs.map(({ id: _, ...program }) => program),
+      problem: problems.join("; "),
+    };
+    this.#tell(view);
+    return narrowed;
+  }
+
+  /** Lets nobody in, and leaves nothing behind. */
+  remove(): void {
+    this.#write([], null, []);
+  }
+
+  #wanted(): Wanted {
+    const { settings } = this.#parts;
+    const problems: string[] = [];
+    const programs: LetIn[] = [];
+    const add = (program: LetIn | string): void => {
+      if (typeof program === "string") problems.push(program);
+      else if (!programs.some(({ id }) => id === program.id)) programs.push(program);
+    };
+    if (settings.mode === "node") add(this.#wholeNode());
+    if (settings.mode === "kubelet") {
+      add(settings.kubeletCgroup === "" ? this.#foundKubelet() : this.#named(settings.kubeletCgroup, "kubelet"));
+    }
+    for (const text of settings.from) add(this.#named(text, "named"));
+    return { programs, problems };
+  }
+
+  #wholeNode(): LetIn | string {
+    const { mount } = this.#parts.tree.tree();
+    const id = this.#parts.tree.cgroupId(mount);
+    if (id === undefined) return `${mount} is not there`;
+    return { role: "node", name: "every process of the node", pid: null, cgroup: mount, id };
+  }
+
+  #foundKubelet(): LetIn | string {
+    const { tree } = this.#parts;
+    const known = this.#kubelet;
+    const ended = known.state === "found" && !tree.isStill(known.process);
+    const waits = known.state === "found" && !ended ? SEARCH_AGAIN_MS : SEARCH_EVERY_MS;
+    if (ended || this.#now() - this.#searchAt >= waits) {
+      this.#searchAt = this.#now();
+      this.#kubelet = kubeletAmong(tree.kubelets(), tree.nodeNetns().id, tree.tree());
+    }
+    const found = this.#kubelet;
+    if (found.state === "absent") return "no process of the node is the kubelet";
+    if (found.state === "several") return `several may be the kubelet: ${found.processes.map(processText).join(", ")}`;
+    return this.#programOf(found.process);
+  }
+
+  #programOf({ name, process, cgroup }: NodeProcess): LetIn | string {
+    const id = this.#parts.tree.cgroupId(cgroup);
+    if (id === undefined) return `the cgroup of ${name} (pid ${process.pid}) has gone`;
+    return { role: "kubelet", name, pid: process.pid, cgroup, id };
+  }
+
+  #named(text: string, role: LetInView["role"]): LetIn | string {
+    const { tree } = this.#parts;
+    const found = tree.named(text);
+    if (found.state === "several") return `several cgroups are called ${text}`;
+    if (found.state === "absent") return `there is no cgroup ${text}`;
+    const { directory } = found;
+    if (isInPods(directory, tree.tree())) return `${text} lies in the cgroup of pods`;
+    const id = tree.cgroupId(directory);
+    return id === undefined ? `there is no cgroup ${text}` : { role, name: text, pid: null, cgroup: directory, id };
+  }
+
+  async #access(): Promise<Access> {
+    const { tree, settings, cookieOf } = this.#parts;
+    this.#cookie ??= await cookieOf(tree.nodeNetns().path);
+    const { mount, podsCgroup } = tree.tree();
+    return {
+      netnsCookie: this.#cookie,
+      podsCgroup: podsCgroup === mount ? 0n : (tree.cgroupId(podsCgroup) ?? 0n),
+      everybody: settings.mode === "node",
+    };
+  }
+
+  /** What is let in no more goes first. Only differences are written. */
+  #write(programs: readonly LetIn[], access: Access | null, problems: readonly string[]): boolean {
+    const { rows, log } = this.#parts;
+    const wanted = [access?.netnsCookie, access?.podsCgroup, access?.everybody, ...programs.map(({ id }) => id)].join();
+    if (wanted === this.#written) return false;
+    const ids = new Map(programs.filter(({ role }) => role !== "node").map((program) => [program.id, program]));
+    const gone = rows.cgroups().filter((id) => !ids.has(id));
+    for (const id of gone) rows.removeCgroup(id);
+    rows.setAccess(access);
+    const attached = programs.map(({ id }) => id);
+    for (const id of rows.attached()) if (!attached.includes(id)) rows.detach(id);
+    for (const { id, cgroup, name } of programs) {
+      try {
+        rows.attach(id, cgroup);
+        if (ids.has(id)) rows.addCgroup(id);
+      } catch (error) {
+        // A cgroup that went this very moment. The next look tries again.
+        log.warn("a program of the node cannot be let in", { program: name, cgroup, error: String(error), problems });
+        this.#written = "";
+        return true;
+      }
+    }
+    const first = this.#written === "";
+    this.#written = wanted;
+    return first || gone.length > 0 || access === null;
+  }
+
+  #tell(view: NodeAccessView): void {
+    const changed = JSON.stringify(view) !== JSON.stringify(this.#view);
+    this.#view = view;
+    if (!changed) return;
+    const { log } = this.#parts;
+    for (const { role, name, pid, cgroup } of view.programs) {
+      const fields = { role, program: name, ...(pid === null ? {} : { pid }), cgroup };
+      log.info("a program of the node is let in to pods", fields);
+      if (sharesApiServer(name)) log.warn("the API server is part of that program, and is let in with it", fields);
+    }
+    if (view.problem !== "") log.warn("nobody of the node is let in by that", { problem: view.problem });
+    if (view.programs.length === 0 && view.problem === "") log.info("no program of the node is let in to pods");
+  }
+}

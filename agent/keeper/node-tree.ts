@@ -1,0 +1,157 @@
+// keeper · reads /proc and the cgroup tree for programs of the node: processes that may be the kubelet, and the directory of a cgroup
+// that an operator named. Believes the name of a directory only where root alone makes directories.
+import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { mountsOf } from "../process/mounts.ts";
+import { type CgroupTree, isInPods, KUBELET_NAMES, type NodeProcess } from "./node-programs.ts";
+import { type NamespaceId, startTicksOf } from "./pods.ts";
+
+/** Directories looked at in one search. */
+const MAX_DIRECTORIES = 5_000;
+/** Slices below slices. */
+const MAX_DEPTH = 6;
+
+/** A thing of /proc or of the cgroup tree that has gone meanwhile, or is closed to us. */
+function unlessGone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (["ENOENT", "ENODEV", "ESRCH", "EACCES", "EPERM", "ENOTDIR"].includes(String(code))) return undefined;
+    throw error;
+  }
+}
+
+const idOf = (path: string): NamespaceId | undefined => {
+  const stat = unlessGone(() => statSync(path, { bigint: true }));
+  return stat && { dev: stat.dev, ino: stat.ino };
+};
+
+export type NamedCgroup =
+  | { readonly state: "found"; readonly directory: string }
+  | { readonly state: "absent" }
+  | { readonly state: "several" };
+
+export class NodeTree {
+  readonly #proc: string;
+  readonly #podsCgroup: string;
+  #tree: CgroupTree | undefined;
+
+  constructor({ proc, podsCgroup }: { readonly proc: string; readonly podsCgroup: string }) {
+    this.#proc = proc;
+    this.#podsCgroup = podsCgroup;
+  }
+
+  /** The mount that holds the pods' cgroup, else the first. @throws when there is no cgroup v2 */
+  tree(): CgroupTree {
+    this.#tree ??= this.#readTree();
+    return this.#tree;
+  }
+
+  #readTree(): CgroupTree {
+    const mounts = this.#mounts();
+    const podsCgroup = this.#podsCgroup;
+    const mount = mounts.find((point) => podsCgroup === point || podsCgroup.startsWith(`${point}/`)) ?? mounts[0];
+    if (mount === undefined) throw new Error("cgroup v2 is not mounted");
+    return { mount, podsCgroup };
+  }
+
+  /** `/proc/<pid>/ns/net` of the node's own namespace: that of pid 1, or ours where pid 1 is closed to us, as on a plain machine. */
+  nodeNetns(): { readonly path: string; readonly id: NamespaceId } {
+    for (const pid of ["1", "self"]) {
+      const path = join(this.#proc, pid, "ns", "net");
+      const id = idOf(path);
+      if (id !== undefined) return { path, id };
+    }
+    throw new Error("the network namespace of the node is not visible");
+  }
+
+  /** Processes whose name is in KUBELET_NAMES. */
+  kubelets(): readonly NodeProcess[] {
+    const tree = this.tree();
+    return readdirSync(this.#proc)
+      .filter((name) => /^[1-9]\d*$/.test(name))
+      .flatMap((pid) => this.#processOf(Number(pid), tree) ?? []);
+  }
+
+  /** Does it still run, under that name and in that cgroup? */
+  isStill(process: NodeProcess): boolean {
+    const now = this.#processOf(process.process.pid, this.tree());
+    return now?.process.startTicks === process.process.startTicks && now.cgroup === process.cgroup;
+  }
+
+  /** The id of a cgroup, as the hooks see it: the number of its directory. Undefined: there is no such directory. */
+  cgroupId(directory: string): bigint | undefined {
+    return unlessGone(() => lstatSync(directory, { bigint: true }))?.ino;
+  }
+
+  /**
+   * A unit of systemd (`node-exporter.service`) or a path, with the mount or from the root of the tree on (`/system.slice/x.service`).
+   * Units are looked for in slices of root's alone, so that a user's own manager cannot offer a unit of that name.
+   */
+  named(text: string): NamedCgroup {
+    const { mount } = this.tree();
+    if (text.startsWith("/")) {
+      const directory = text === mount || text.startsWith(`${mount}/`) ? text : join(mount, text);
+      return this.cgroupId(directory) === undefined ? { state: "absent" } : { state: "found", directory };
+    }
+    const found: string[] = [];
+    const queue: { readonly path: string; readonly depth: number }[] = [{ path: mount, depth: 0 }];
+    for (let looked = 0; looked < queue.length && looked < MAX_DIRECTORIES; looked++) {
+      const here = queue[looked];
+      if (here === undefined) break;
+      for (const name of this.#subdirectories(here.path)) {
+        const path = join(here.path, name);
+        if (unlessGone(() => lstatSync(path).uid) !== 0) continue;
+        if (name === text) found.push(path);
+        else if (name.endsWith(".slice") && here.depth + 1 < MAX_DEPTH) queue.push({ path, depth: here.depth + 1 });
+      }
+    }
+    const [directory, another] = found;
+    if (directory === undefined) return { state: "absent" };
+    return another === undefined ? { state: "found", directory } : { state: "several" };
+  }
+
+  #mounts(): string[] {
+    return mountsOf(readFileSync(join(this.#proc, "self", "mountinfo"), "utf8"), "cgroup2");
+  }
+
+  #subdirectories(path: string): string[] {
+    const entries = unlessGone(() => readdirSync(path, { withFileTypes: true })) ?? [];
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  }
+
+  #processOf(pid: number, tree: CgroupTree): NodeProcess | undefined {
+    const file = (name: string): string | undefined =>
+      unlessGone(() => readFileSync(join(this.#proc, String(pid), name), "utf8"));
+    const name = file("comm")?.trimEnd();
+    if (name === undefined || !(KUBELET_NAMES as readonly string[]).includes(name)) return undefined;
+    const startTicks = startTicksOf(this.#proc, pid);
+    const [, real, effective] = /^Uid:\s+(\d+)\s+(\d+)/m.exec(file("status") ?? "") ?? [];
+    const netns = idOf(join(this.#proc, String(pid), "ns", "net"));
+    const cgroup = this.#cgroupOf(pid, file("cgroup") ?? "", tree);
+    if (startTicks === undefined || real === undefined || netns === undefined || cgroup === undefined) return undefined;
+    // What was read is of this process and not of a later one with its pid.
+    if (startTicksOf(this.#proc, pid) !== startTicks) return undefined;
+    return { process: { pid, startTicks }, name, uids: [Number(real), Number(effective)], netns, cgroup };
+  }
+
+  /** By the path that the kernel tells, or where a cgroup namespace hides it, by the directory that lists the process. */
+  #cgroupOf(pid: number, procCgroup: string, tree: CgroupTree): string | undefined {
+    const lists = (directory: string): boolean =>
+      (unlessGone(() => readFileSync(join(directory, "cgroup.procs"), "utf8")) ?? "").split("\n").includes(String(pid));
+    const path = /^0::(\/.*)$/m.exec(procCgroup)?.[1];
+    if (path === undefined) return undefined;
+    const told = join(tree.mount, path);
+    if (!path.startsWith("/..") && lists(told)) return told;
+    const queue = [tree.mount];
+    for (let looked = 0; looked < queue.length && looked < MAX_DIRECTORIES; looked++) {
+      const here = queue[looked];
+      if (here === undefined) break;
+      if (lists(here)) return here;
+      const below = this.#subdirectories(here).map((name) => join(here, name));
+      queue.push(...below.filter((directory) => !isInPods(directory, tree)));
+    }
+    return undefined;
+  }
+}
