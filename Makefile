@@ -69,7 +69,7 @@ test: build check load-check
 interop: build
 	$(Q)node test/peers/run.ts $(PEERS)
 
-# The same with the large counts, by hand.
+# Replacements of agents on a busy machine (test/journey/replacement.test.ts) and peers of other makes with the large counts, by hand.
 soak: build
 	$(Q)ORLOP_SOAK=1 node --test --test-timeout=3600000 test/journey/replacement.test.ts
 	$(Q)node test/peers/run.ts --soak $(PEERS)

@@ -65,6 +65,23 @@ test("a beat keeps the keeper's limit, and stop is late at once", () => {
   assert.deepEqual(gate.read(), { beatNs: 0n, limitNs: limit });
 });
 
+test("an agent that only beats keeps what the agent that writes the tables says of them", () => {
+  const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: 24, maxEntries: 1 });
+  map.put(Buffer.alloc(4), Buffer.alloc(24));
+  const [old, next] = [new Gate(map), new Gate(map)];
+  old.setMeshWritten(true);
+  old.onlyBeat();
+  const written = (): boolean => (map.get(Buffer.alloc(4)) ?? Buffer.alloc(24)).subarray(16).some((byte) => byte !== 0);
+  old.beat(1n);
+  assert.equal(written(), true);
+  next.setMeshWritten(false);
+  old.beat(2n);
+  assert.deepEqual([written(), old.read().beatNs], [false, 2n]);
+  next.setMeshWritten(true);
+  old.beat(3n);
+  assert.equal(written(), true);
+});
+
 test("a map of another layout is refused at once", () => {
   const map = new FakeMap({ name: "gate", keyBytes: 4, valueBytes: 8 });
   assert.throws(() => new Gate(map), /different layouts/);

@@ -126,6 +126,24 @@ test("the kernel may take a miss for outside the mesh once all of the mesh is wr
   assert.equal(vouched(), false, "and it is not forgotten");
 });
 
+test("an agent that yielded writes nothing but its heartbeat, until the maps are lent to it again", () => {
+  const { made, mesh, inbound, outbound, vouched, lent } = tables(9);
+  const web = workload("web");
+  made.setDestinations(mesh.apply([{ kind: "workload", op: "upsert", value: web }]));
+  made.yield();
+  made.gate?.beat(7n);
+  assert.deepEqual([vouched(), made.gate?.read().beatNs], [true, 7n], "what the next agent says of the tables stays");
+  const other = workload("other", { addresses: ["10.0.0.9"] });
+  assert.equal(made.setDestinations(mesh.apply([{ kind: "workload", op: "upsert", value: other }])), false);
+  assert.equal(made.setPod(1, web), false);
+  made.removePod(1);
+  // The doubles of maps are empty once they are closed.
+  assert.deepEqual([inbound.ports(1), outbound.entries()], [[], []]);
+  made.opened(lent);
+  made.setPod(1, web);
+  assert.deepEqual([inbound.ports(1), outbound.entries().length], [[0], 2]);
+});
+
 test("a pod that leaves: at no moment does its STRICT port meet the PERMISSIVE default", () => {
   const { made, mesh, inbound, onWrite } = tables(9);
   const web = workload("web");

@@ -76,6 +76,15 @@ describe("keeping a program running", () => {
     assert.deepEqual(children.map(runs), [false, false]);
   });
 
+  test("the order to stop is said on the pipe as well: a predecessor then waits for no successor", async () => {
+    const reads = "trap '' TERM; echo relief >&3; read line <&3; [ \"$line\" = stop ] && exit 7; exec sleep 60";
+    const { stop, children, status, started } = setUp([reads, runsOn]);
+    await started(2);
+    stop.abort();
+    await status;
+    assert.equal(children[0]?.exitCode, 7);
+  });
+
   test("of three predecessors the oldest is killed", async () => {
     const { stop, children, status, started } = setUp([handsOver, handsOver, handsOver, runsOn]);
     await started(4);

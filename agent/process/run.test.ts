@@ -63,6 +63,19 @@ describe("orlop run", () => {
     assert.equal(happened().filter((line) => line.startsWith("keeper starts")).length, 1);
   });
 
+  test("SIGHUP replaces the agent alone: it is asked to end, as by SIGTERM to itself", async (t) => {
+    const { child, happened, until, exit } = startRun(t);
+    await until(/ starts /, 2);
+    child.kill("SIGHUP");
+    await until(/^agent starts/, 2);
+    child.kill("SIGTERM");
+    assert.equal(await exit, 0);
+    assert.deepEqual(
+      happened().filter((line) => line.startsWith("keeper")),
+      ["keeper starts -c orlop.yaml --remove-on-exit 3", "keeper stops"],
+    );
+  });
+
   for (const name of ["agent", "keeper"] as const) {
     test(`a file that the ${name} finds wrong stops nobody: it is started again`, async (t) => {
       const { child, happened, until, exit } = startRun(t, { [name]: "process.exit(65);" });

@@ -266,6 +266,36 @@ describe("the keeper", { concurrency: 1 }, () => {
     assert.equal(state.maps.find(({ name }) => name === "pod_by_netns")?.entries, 1);
   });
 
+  test("the next agent takes the node, is lent the same listeners, and gives the node back by its death", async () => {
+    const next = new Agent();
+    const welcome = await next.start();
+    assert.deepEqual([welcome.role, welcome.pods], ["waiting", [{ podIdx: pod.podIdx, uid }]]);
+    const notHolding = { reason: "not-holding" };
+    await assert.rejects(next.client.prepare(uid, [address]), notHolding);
+    await assert.rejects(next.client.release(pod.podIdx), notHolding);
+    for (const fd of await next.client.sockets(pod.podIdx, "out4", 1)) closeSync(fd);
+    const taking = next.client.take();
+    await until("the notice to yield", () => agent.notices.includes("yield"));
+    await agent.client.yielded();
+    const taken = await taking;
+    await assert.rejects(agent.client.capture(pod.podIdx, false), notHolding);
+    const lent = await next.client.prepare(uid, [address]);
+    assert.deepEqual([lent.podIdx, lent.captured], [pod.podIdx, true]);
+    const outbound = lent.listeners.find(({ kind, family }) => kind === "outbound" && family === 4);
+    const [old, other] = [acceptOn(listener("outbound", 4)), acceptOn(outbound?.fd ?? -1)];
+    assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "connected 192.0.2.1:80");
+    await until("accepted by either", () => old.seen.length + other.seen.length === 1);
+    old.server.close();
+    other.server.close();
+    next.client.close();
+    await until("the notice that nobody holds the node", () => agent.notices.includes("vacant"));
+    const again = await agent.client.take();
+    assert.deepEqual(again.pods, [{ podIdx: pod.podIdx, uid }]);
+    await agent.client.capture(pod.podIdx, false);
+    for (const { fd } of lent.listeners) closeSync(fd);
+    for (const fd of [welcome, taken, again].flatMap((given) => Object.values(given.maps))) closeSync(fd);
+  });
+
   test("the keeper ends and another comes: capture never stops, the pod is served again", async () => {
     stop.abort();
     await keeper;
