@@ -52,7 +52,7 @@ export class AnswerWriter {
       case "dial":
         view.setUint32(at + record.podIdx, answer.podIdx, true);
         this.#endpoint(at + record.to, answer.to);
-        // Port 0: the kernel chooses.
+        // Port 0: the engine chooses.
         this.#endpoint(at + record.from, answer.from, 0);
         if (!this.#texts(at, "", answer.baggage, "", "")) return false;
         break;

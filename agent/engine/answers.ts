@@ -22,7 +22,8 @@ export type Tunnel = ConnRef & {
 
 /**
  * Connect to an application in the namespace of pod `podIdx`; from the client's address when `from` is given
- * (needs the keeper's marked sockets), else from the pod's. For a CONNECT the 200 follows the connection.
+ * (needs the keeper's marked sockets), else from the pod's. Its port is tried first (native/engine/relay/dialer.h); 0: the engine
+ * chooses. For a CONNECT the 200 follows the connection.
  */
 export type Dial = ConnRef & {
   readonly type: "dial";

@@ -3,7 +3,15 @@ import { randomFillSync } from "node:crypto";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { workload } from "../traffic/mesh.fake.ts";
-import { baggageOf, forwardedOf, hostOfForwarded, parseBaggage, traceIdOf, traceparents } from "./connect-headers.ts";
+import {
+  baggageOf,
+  forwardedOf,
+  hostOfForwarded,
+  parseBaggage,
+  portOfForwarded,
+  traceIdOf,
+  traceparents,
+} from "./connect-headers.ts";
 
 describe("baggage", () => {
   test("has Istio's members in Istio's order, empty ones left out", () => {
@@ -90,4 +98,27 @@ describe("traceparent", () => {
       assert.equal(traceIdOf(bad), "");
     }
   });
+});
+
+test("the client's port is read only beside the address that the tunnel comes from", () => {
+  for (const [address, port] of [
+    ["10.0.0.1", 700],
+    ["fd00::1", 7_421],
+  ] as const) {
+    const sent = forwardedOf({ address, port }, "api.shop.svc.cluster.local");
+    assert.equal(portOfForwarded(sent, address), port, sent);
+    assert.equal(portOfForwarded(sent, "10.0.0.2"), 0, sent);
+  }
+  assert.equal(portOfForwarded("for=10.0.0.1:700", "10.0.0.1"), 700);
+  assert.equal(portOfForwarded('by="[fd00::2]:1";for="[FD00:0::1]:700"', "fd00::1"), 700);
+  for (const text of [
+    "",
+    "for=",
+    'for="10.0.0.1"',
+    'for="10.0.0.1:"',
+    'for="10.0.0.1:70000"',
+    'for="10.0.0.1:7x"',
+    "for=unknown",
+  ])
+    assert.equal(portOfForwarded(text, "10.0.0.1"), 0, text);
 });

@@ -1,6 +1,7 @@
 // 7, 12 · data thread · the header values of a CONNECT (docs/reference/hbone.md#connect). They label metrics and
 // logs; none decides anything.
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
+import { canonicalIp } from "../mesh/ip.ts";
 import type { Workload } from "../mesh/workload.ts";
 
 /** Longest value of one baggage member, in bytes: Kubernetes names are at most 253. */
@@ -98,6 +99,18 @@ export function forwardedOf(client: Endpoint, serviceHostname: string | null): s
 export function hostOfForwarded(text: string): string {
   const match = /(?:^|[;,\s])host="?([A-Za-z0-9._-]{1,253})"?(?:$|[;,\s])/i.exec(text.slice(0, MAX_BAGGAGE));
   return match?.[1]?.toLowerCase() ?? "";
+}
+
+/**
+ * The client's port in a peer's `forwarded`, when it names this address; 0: it does not. The peer may lie, and no rule sees it: it is
+ * the port from which the application is dialled, if that may be had.
+ */
+export function portOfForwarded(text: string, address: string): number {
+  const match = /(?:^|[;,\s])for="?\[?([0-9A-Fa-f.:]{2,45}?)\]?:([0-9]{1,5})"?(?:$|[;,\s])/i.exec(
+    text.slice(0, MAX_BAGGAGE),
+  );
+  const port = Number(match?.[2] ?? 0);
+  return canonicalIp(match?.[1] ?? "") === address && port <= 65_535 ? port : 0;
 }
 
 /** The trace id of a well-formed traceparent, else empty: `00-<32 hex>-<16 hex>-<2 hex>`, exactly 55 characters. */

@@ -34,6 +34,7 @@ export function answerPlaintext(event: Accepted, connection: Connection, context
     generation: event.generation,
     podIdx: pod.podIdx,
     to: target,
+    // The client's own port is taken by the connection that we accepted.
     from: pod.preservesSource ? { address: client.address, port: 0 } : null,
     baggage: "",
   };

@@ -15,7 +15,7 @@ describe("a CONNECT", () => {
     const answer = bench.engine.feed(event);
     assert.ok(answer?.type === "dial");
     assert.deepEqual(answer.to, { address: "10.0.0.1", port: 8080 });
-    assert.deepEqual(answer.from, { address: "10.0.0.2", port: 0 });
+    assert.deepEqual(answer.from, { address: "10.0.0.2", port: 40_000 });
     assert.equal(answer.podIdx, 1);
     assert.match(answer.baggage, /k8s\.pod\.name=web/);
     const [facts] = bench.asked;
@@ -202,10 +202,10 @@ describe("plaintext on :15006", () => {
     assert.equal(bench.last().record.source.identity, null);
   });
 
-  test("is refused when policy denies, when the address is another's, when the port is ours", () => {
+  test("is refused when policy denies, when the address is of loopback, when the port is ours", () => {
     const bench = new Bench().serve();
     const own = bench.plaintext({ destination: { address: "10.0.0.1", port: 15_006 } });
-    const other = bench.plaintext({ destination: { address: "10.0.0.3", port: 80 } });
+    const other = bench.plaintext({ destination: { address: "127.0.0.1", port: 80 } });
     const unknown = bench.plaintext({ podIdx: 7 });
     const lost = bench.plaintext({ destination: null });
     const judged = bench.plaintext();

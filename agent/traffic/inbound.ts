@@ -6,7 +6,7 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
 import { parseAuthority } from "../plan/authority.ts";
-import { baggageOf, hostOfForwarded, traceIdOf } from "../plan/connect-headers.ts";
+import { baggageOf, hostOfForwarded, portOfForwarded, traceIdOf } from "../plan/connect-headers.ts";
 import type { Refusal } from "../plan/outcome.ts";
 import { strangerWith } from "../plan/outside-mesh.ts";
 import { permissionOf } from "../plan/permission.ts";
@@ -54,10 +54,14 @@ export function answerInbound(event: ConnectRequest, connection: Connection, con
     generation: event.generation,
     podIdx: pod.podIdx,
     to: target,
-    // Port 0: the kernel chooses. The peer's port is the tunnel's and is shared by all of its streams.
-    from: pod.preservesSource ? { address: event.peer.address, port: 0 } : null,
+    from: pod.preservesSource ? clientEnd(event) : null,
     baggage: baggageOf(destination),
   };
+}
+
+/** The peer's own port is the tunnel's and is shared by all of its streams; 0: the engine chooses. */
+function clientEnd({ peer: { address }, forwarded }: ConnectRequest): Endpoint {
+  return { address, port: portOfForwarded(forwarded, address) };
 }
 
 /** The application that a CONNECT names, or why it may not name it (docs/reference/failures.md, row E2). */

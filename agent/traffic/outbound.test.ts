@@ -85,7 +85,7 @@ describe("a captured connection", () => {
       { podIdx: 2, source: { address: "10.0.0.3", port: 1 } },
     );
     const answer = bench.engine.feed(back);
-    assert.deepEqual(answer?.type === "dial" ? answer.from : null, { address: "10.0.0.3", port: 0 });
+    assert.deepEqual(answer?.type === "dial" ? answer.from : null, { address: "10.0.0.3", port: 1 });
     bench.close(back);
     assert.equal(bench.last().record.security, "socket");
     assert.equal(bench.last().record.decision?.verdict, "allow");

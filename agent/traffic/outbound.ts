@@ -54,8 +54,7 @@ function answerOf(
       const pod = context.pods.byWorkload(route.destination.uid);
       if (pod === undefined) return { type: "refuse", ...ref, status: 503 };
       const address = sourceAddressFor(source, client.address, route.target.address);
-      // Port 0: the kernel chooses, since the client's own port is taken by the connection that we accepted.
-      const from = pod.preservesSource ? { address, port: 0 } : null;
+      const from = pod.preservesSource ? { address, port: client.port } : null;
       return { type: "dial", ...ref, podIdx: pod.podIdx, to: route.target, from, baggage: "" };
     }
     case "tunnel": {

@@ -2,6 +2,7 @@
 #include "engine/relay/connection.h"
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "engine/core/answer.h"
@@ -160,14 +161,21 @@ void Connection::DrawSocket() {
   if (!upstreams_.sockets.Draw(dials_from_, kind, this)) Finish(CloseCause::kNoSocket);
 }
 
+// Plaintext that was accepted from the very address from which the application is dialled: its port is the client's.
+uint16_t Connection::TakenPort() const {
+  const bool same = memcmp(source_.addr.bytes, peer_.addr.bytes, sizeof source_.addr.bytes) == 0;
+  return same && !server_stream_ && dials_from_ == pod_idx_ ? peer_.port : 0;
+}
+
 void Connection::OnSocket(Descriptor fd) {
   phase_ = Phase::kConnecting;
   SourcePorts& ports = upstreams_.source_ports;
-  const int error =
-      has_source_ ? StartConnectFrom(fd.get(), target_, source_, ports) : StartConnect(fd.get(), target_);
+  const int error = has_source_ ? StartConnectFrom(fd.get(), target_, source_, TakenPort(), ports)
+                                : StartConnect(fd.get(), target_);
   if (has_source_ && error == EADDRNOTAVAIL && redials_ < kRedials) {
     // A bound socket keeps its port: another socket tries another port.
     redials_++;
+    source_.port = 0;
     ports.Jump();
     fd.Close();
     return DrawSocket();

@@ -94,6 +94,8 @@ class Connection final : public SlotOwner,
   void OnTunnel(const Answer& answer);
   void Dial(const Answer& answer, bool with_source);
   void DrawSocket();
+  // The port that a dial from `source_` may not have; 0: none.
+  uint16_t TakenPort() const;
   void OnConnected();
   // The far side is there: the relay has the bytes from here on. `baggage` came with it.
   void Established(std::string_view baggage);

@@ -14,6 +14,11 @@ constexpr int kBindTries = 16;
 constexpr int IP_LOCAL_PORT_RANGE = 51;  // Linux 6.3
 #endif
 
+// The range of dials lies below the ephemeral ports, or above them up to the last port (native/keeper/pod_sockets.cc).
+bool IsEphemeral(uint16_t port, uint16_t first, uint16_t last) {
+  return last == UINT16_MAX ? port < first : port > last;
+}
+
 }  // namespace
 
 uint16_t SourcePorts::Next(uint16_t first, uint16_t last) {
@@ -32,26 +37,24 @@ int StartConnect(int fd, const Endpoint& to) {
   return errno;
 }
 
-int StartConnectFrom(int fd, const Endpoint& to, const Endpoint& client, SourcePorts& ports) {
+int StartConnectFrom(int fd, const Endpoint& to, const Endpoint& client, uint16_t taken, SourcePorts& ports) {
   // First and last port, native/keeper/pod_sockets.cc. 0: connect chooses.
   uint32_t range = 0;
   socklen_t size = sizeof range;
   if (getsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, &size) != 0) range = 0;
   const auto first = static_cast<uint16_t>(range), last = static_cast<uint16_t>(range >> 16);
   Endpoint from = client;
-  from.port = 0;
+  bool clients = client.port != 0 && range != 0 && !IsEphemeral(client.port, first, last);
   for (int tries = 0; tries < kBindTries; tries++) {
-    if (range != 0) {
-      from.port = ports.Next(first, last);
-      // The client may have bound a port of this range itself.
-      if (from.port == client.port) from.port = ports.Next(first, last);
-    }
+    if (!clients) from.port = range == 0 ? 0 : ports.Next(first, last);
+    if (from.port != 0 && from.port == taken) from.port = ports.Next(first, last);
     sockaddr_storage address;
     const socklen_t length = ToSockaddr(from, &address);
     if (bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0) return StartConnect(fd, to);
     // An application listens there, or only a privileged program may use the port in this pod.
     if (range == 0 || (errno != EADDRINUSE && errno != EACCES)) return errno;
-    ports.Jump();
+    if (!clients) ports.Jump();
+    clients = false;
   }
   return EADDRINUSE;
 }
