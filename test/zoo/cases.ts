@@ -96,6 +96,11 @@ CFG
     ],
     java: [`java -XX:TieredStopAtLevel=1 ${program("Probe.java")} http://${url}:8080/`, same],
     node: [`node -e 'fetch("http://${url}:8080/").then(r=>r.text()).then(t=>process.stdout.write(t))'`, same],
+    "go, connections kept and not": [
+      `for keep in "" -disable-keepalive; do hey $keep -n 40 -c 8 -t 8 http://${url}:8080/ | grep responses; done`,
+      same,
+    ],
+    "go, closed port": [`hey -n 1 -c 1 -t 8 http://${url}:${CLOSED}/ | tail -2`, late("closed-port")],
     "python urllib": [python("http", host, 8080), same],
     "names of both ends": [python("names", host, 7000), same],
     "errno, closed port": [python("errno", host, CLOSED), late("closed-port")],
