@@ -284,3 +284,59 @@ test("a client that offers X25519MLKEM768 without a key share is asked for one, 
   askForHybrid(true);
   installBoth();
 });
+
+const suites = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"];
+const refusal = "ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_UNKNOWN";
+
+test("a client whose identity is refused is sent the alert certificate_unknown, in either cipher suite", async () => {
+  installBoth();
+  const leaf = await ca.leaf("spiffe://cluster.local/ns/default/sa/somebody-else");
+  using under = serverEngine(() => 1);
+  const port = under.listen(2, "hbone");
+  for (const ciphers of suites) {
+    const socket = tls.connect({
+      ...{ port, host: "127.0.0.1", rejectUnauthorized: false, ALPNProtocols: ["h2"] },
+      ...{ ciphers, cert: leaf.chainPem, key: leaf.keyPem },
+    });
+    // It has the preface behind its handshake, as every client of HTTP/2.
+    socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert.equal(await howItEnds(socket), refusal, ciphers);
+    assert.equal(socket.getCipher()?.standardName ?? ciphers, ciphers);
+  }
+});
+
+test("a server whose identity our dial refuses is sent the alert as well", async () => {
+  installBoth();
+  const leaf = await ca.leaf("spiffe://cluster.local/ns/default/sa/somebody-else");
+  for (const ciphers of suites) {
+    const ends: Promise<string>[] = [];
+    const server = tls.createServer({
+      ...{ cert: leaf.chainPem, key: leaf.keyPem, ca: ca.pem, requestCert: true, ALPNProtocols: ["h2"], ciphers },
+    });
+    server.on("secureConnection", (socket) => ends.push(howItEnds(socket)));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    assert.ok(address && typeof address === "object");
+    using under = clientEngine(() => address.port);
+    assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
+    assert.equal((await under.event("closed")).cause, "tls-peer-rejected");
+    assert.equal(await ends[0], refusal, ciphers);
+    server.close();
+  }
+});
+
+test("between two engines a refused client knows that it was its identity", async () => {
+  const app = await serve((socket) => socket.pipe(socket));
+  using tunnel = pair(app.port, {
+    server: (event) =>
+      event.type === "peer-certificate"
+        ? { conn: event.conn, generation: event.generation, type: "reject-peer" }
+        : undefined,
+  });
+  assert.equal(await dialRefused(tunnel.port), "ECONNRESET");
+  const closed = await tunnel.client.event("closed");
+  assert.equal(closed.cause, "tls-failed");
+  assert.match(closed.message, /alert certificate unknown/);
+  app.close();
+});

@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/tunnel/tls_session.h"
+
 namespace orlop {
 namespace {
 
@@ -104,6 +106,7 @@ Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t genera
   SSL_CTX_set_verify_depth(raw, 6);
   SSL_CTX_set_max_cert_list(raw, kMostCertificateBytes);
   RememberVerifiedChains(raw, role, generation);
+  TlsSession::AllowRefusal(raw);
   bool ok = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_ciphersuites(raw, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") &&

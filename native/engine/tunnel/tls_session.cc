@@ -96,6 +96,24 @@ bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
   return true;
 }
 
+void TlsSession::AllowRefusal(SSL_CTX* context) {
+  SSL_CTX_set_keylog_callback(context, OnKeyLine);
+}
+
+void TlsSession::OnKeyLine(const SSL* ssl, const char* line) {
+  auto* self = static_cast<TlsSession*>(BIO_get_data(SSL_get_rbio(ssl)));
+  self->alert_secret_.Take(line, self->role_ == Role::kServer);
+}
+
+void TlsSession::Refuse() {
+  uint8_t record[AlertSecret::kRecord];
+  const size_t length = alert_secret_.Seal(ssl_, SSL_AD_CERTIFICATE_UNKNOWN, record);
+  Scratch& scratch = *scratch_;
+  if (scratch.cipher_length + length > sizeof scratch.cipher_out) return;
+  memcpy(scratch.cipher_out + scratch.cipher_length, record, length);
+  scratch.cipher_length += length;
+}
+
 void TlsSession::Feed(const uint8_t* bytes, size_t length) {
   in_ = bytes;
   in_length_ = length;

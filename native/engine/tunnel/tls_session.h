@@ -11,6 +11,7 @@
 #include "engine/core/events.h"
 #include "engine/core/scratch.h"
 #include "engine/tunnel/identities.h"
+#include "engine/tunnel/tls_alert.h"
 
 namespace orlop {
 
@@ -32,6 +33,11 @@ class TlsSession {
   bool Write(const uint8_t* bytes, size_t length);
   // A close_notify, into cipher_out.
   void Shutdown();
+  // The verdict about the peer's identity, once, before anything is written. Refuse: the alert certificate_unknown, into cipher_out.
+  void Welcome() { alert_secret_.Forget(); }
+  void Refuse();
+  // Sessions of `context` can be refused.
+  static void AllowRefusal(SSL_CTX* context);
   bool opened() const { return ssl_ != nullptr; }
   bool AlpnIsH2() const;
   std::vector<uint8_t> PeerLeaf() const;
@@ -46,12 +52,14 @@ class TlsSession {
   bool peer_closed() const { return peer_closed_; }
 
  private:
+  static void OnKeyLine(const SSL* ssl, const char* line);
   static int BioRead(BIO* bio, char* out, int length);
   static int BioWrite(BIO* bio, const char* bytes, int length);
   static long BioControl(BIO* bio, int command, long number, void* pointer);
   static BIO_METHOD* Method();
   void Explain();
   SSL* ssl_ = nullptr;
+  AlertSecret alert_secret_;
   Role role_ = Role::kServer;
   Scratch* scratch_ = nullptr;
   const uint8_t* in_ = nullptr;

@@ -158,6 +158,7 @@ void Tunnel::OnAnswer(const Answer& answer) {
 
 void Tunnel::OnPeer(int32_t peer_identity) {
   if (phase_ != Phase::kDeciding) return;
+  channel_.tls().Welcome();
   peer_identity_ = peer_identity;
   if (!h2_.Open(role_ == Role::kServer ? kServerOptions : kClientOptions))
     return EndFailed(HandshakeFailure::kProtocol, "out of memory");
@@ -173,6 +174,8 @@ void Tunnel::OnPeer(int32_t peer_identity) {
 
 void Tunnel::OnRejectPeer() {
   if (phase_ != Phase::kDeciding) return;
+  channel_.tls().Refuse();
+  channel_.Send();
   EndFailed(HandshakeFailure::kRejectedPeer, "the peer's identity is not welcome");
 }
 
@@ -472,7 +475,7 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   if (!retired_) owner_.OnTunnelEnded(*this, cause, detail, text);
   h2_.LoseStreams(cause, detail, text);
   const bool orderly = before == Phase::kOpen && (retired_ || said_why_);
-  // A failed handshake has sent its alert, if TLS made any: a FIN lets the peer read it.
+  // A failed handshake has sent its alert, and so has the refusal of an identity: a FIN lets the peer read it.
   channel_.Close(orderly, !orderly && before == Phase::kOpen);
   services_.slots.Remove(ref_);
   services_.turn.Bury(this);

@@ -52,6 +52,8 @@ bool TlsSession::Write(const uint8_t* bytes, size_t length) {
 
 void TlsSession::Shutdown() {}
 
+void TlsSession::Refuse() {}
+
 bool TlsSession::AlpnIsH2() const {
   return true;
 }

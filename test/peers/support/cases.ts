@@ -1,24 +1,12 @@
-// test peers · cases of a judge: what must hold, what an open fault breaks today, and what differs for good.
+// test peers · cases of a judge: what must hold, and what differs for good.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { knownFaults } from "../known-faults.ts";
 
 export type Body = (context: TestContext) => Promise<void> | void;
 
-/**
- * A case with the right expectation. While known-faults.ts names it (`<part>: <name>`), it must fail: once it passes, the
- * entry has to go.
- */
+/** A case that has to hold. */
 export function peerCase(part: string, name: string, body: Body): void {
-  const full = `${part}: ${name}`;
-  const known = knownFaults[full];
-  test(full, async (context) => {
-    if (known === undefined) return body(context);
-    const failure = await failureOf(body, context);
-    if (failure === undefined && known.sometimes) return;
-    assert.ok(failure !== undefined, `passes now: take it out of known-faults.ts (fault ${known.fault})`);
-    context.diagnostic(`fails as known, fault ${known.fault}: ${failure.split("\n")[0]}`);
-  });
+  test(`${part}: ${name}`, body);
 }
 
 export type Difference = {
