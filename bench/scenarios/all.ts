@@ -8,6 +8,7 @@ import { outsideScenarios } from "./outside.ts";
 import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
 import type { Scenario } from "./scenario.ts";
+import { severScenarios } from "./sever.ts";
 import { slowReaderScenarios } from "./slow-reader.ts";
 import { streamScenarios } from "./streams.ts";
 
@@ -22,6 +23,7 @@ export const scenarios: readonly Scenario[] = [
   ...slowReaderScenarios,
   ...captureScenarios,
   ...outsideScenarios,
+  ...severScenarios,
   ...pureScenarios,
   ...largeScenarios,
 ];

@@ -1,16 +1,20 @@
 // One pod that fills the shared maps by every way it has (root, C): its own connects fail, and a bystander's are all served.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import net from "node:net";
 import { endianness } from "node:os";
+import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import {
+  ORLOP_COUNT_AGENT_FLOW_BUDGET,
   ORLOP_COUNT_CONNECT_REFUSED_BUDGET,
   ORLOP_COUNT_FLOW_MAP_FULL,
   ORLOP_COUNT_JOINED_BUDGET,
   ORLOP_COUNT_TRAFFIC_MAP_FULL,
   ORLOP_DIRECTION_OUT,
+  ORLOP_POD_DIALS,
   ORLOP_POD_FLOWS,
   ORLOP_POD_JOINED,
   ORLOP_POD_TRAFFIC,
@@ -22,7 +26,7 @@ import {
 import { KernelMap as NativeMap } from "../../agent/engine/addon.ts";
 import { PairVerdicts } from "../../agent/kernel/pair-maps.ts";
 import { ipToBytes16 } from "../../agent/mesh/ip.ts";
-import { dial, HookBench, OUTSIDE4, POD_IDX } from "./hook-bench.ts";
+import { dial, HookBench, OUTSIDE4, POD_IDX, POD4 } from "./hook-bench.ts";
 
 const BYSTANDER_IDX = 9;
 /** More than one pod's part, and far less than the attack asks for. */
@@ -45,6 +49,20 @@ for i in range(${count}):
   e = s.connect_ex(${to}); kept.append(s)
   name = errno.errorcode.get(e, str(e)); errors[name] = errors.get(name, 0) + 1
 print(*sorted("%s %d" % pair for pair in errors.items()), flush=True)
+sys.stdin.read()`;
+
+/** Dials with sockets of the agent's, the last of them the bystander's. */
+const withheldDials = `
+import ctypes, errno, socket, struct, sys
+drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
+program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(drop))
+count, to = int(sys.argv[1]), sys.argv[2]
+sockets = [socket.socket(fileno=3 + i) for i in range(count)]
+for s in sockets: s.setsockopt(socket.SOL_SOCKET, 26, program)
+def dialled(s, to): return errno.errorcode.get(s.connect_ex((to, 9)), "connected")
+said = [dialled(s, to) for s in sockets[:-1]]
+assert len(set(said)) == 1, set(said)
+print(said[0], len(said), "${OUTSIDE4}", dialled(sockets[-1], "${OUTSIDE4}"), flush=True)
 sys.stdin.read()`;
 
 describe("a pod that floods the shared maps", { concurrency: 1 }, () => {
@@ -128,6 +146,32 @@ s = socket.create_server(("${OUTSIDE4}", 9000), backlog=2000); print("ready", fl
     assert.equal(bench.map("joined_flow").keys().length, 0);
     await application.end();
     native.close();
+  });
+
+  test("the agent's dials: beyond the pod's part they are not let in, and those to other pods are", async (t) => {
+    const counted = bench.count(ORLOP_COUNT_AGENT_FLOW_BUDGET);
+    const calls = Array.from({ length: 10 }, () => bench.thread.sockets(bench.netnsFd, "local4", 64));
+    const other = bench.thread.sockets(otherFd, "local4", 1);
+    const fds = (await Promise.all([...calls, other])).flatMap((more) => [...more]);
+    // Nobody listens, and nobody hears the refusal: no dial is ever established.
+    const dials = spawn("python3", ["-c", withheldDials, String(fds.length), POD4], {
+      stdio: ["pipe", "pipe", "inherit", ...fds],
+    });
+    for (const fd of fds) closeSync(fd);
+    t.after(() => dials.kill("SIGKILL"));
+    const exited = once(dials, "exit");
+    const { stdin, stdout } = dials;
+    assert.ok(stdin !== null && stdout !== null);
+    const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+    assert.equal((await lines.next()).value, `EINPROGRESS ${fds.length - 1} ${OUTSIDE4} EINPROGRESS`);
+    assert.equal(held(orlopUsage.dials), ORLOP_POD_DIALS);
+    assert.equal(held(orlopUsage.dials, BYSTANDER_IDX), 1);
+    assert.equal(bench.map("agent_flow").keys().length, ORLOP_POD_DIALS + 1);
+    assert.equal(bench.count(ORLOP_COUNT_AGENT_FLOW_BUDGET) - counted, fds.length - 1 - ORLOP_POD_DIALS);
+    stdin.end();
+    await exited;
+    assert.deepEqual([held(orlopUsage.dials), held(orlopUsage.dials, BYSTANDER_IDX)], [0, 0]);
+    assert.equal(bench.map("agent_flow").keys().length, 0);
   });
 
   test("established ones do not count, whatever becomes of them", async () => {
