@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
 import { until, view } from "../../demo/mesh-run.ts";
-import { call, startChurn } from "../../demo/pods.ts";
+import { call, startChurn, startPing } from "../../demo/pods.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ONCE = 8084;
@@ -39,6 +39,7 @@ async function inside(pod: string): Promise<Record<string, string>> {
     rules4: await ask("ip", "-4", "rule"),
     rules6: await ask("ip", "-6", "rule"),
     routes4: await ask("ip", "-4", "route", "show", "table", "all", "type", "local", "dev", "lo"),
+    routes6: await ask("ip", "-6", "route", "show", "table", "all", "type", "local", "dev", "lo"),
     mark: await ask("cat", "/proc/sys/net/ipv4/tcp_fwmark_accept"),
   };
 }
@@ -79,6 +80,22 @@ describe("enrollment", () => {
     assert.deepEqual([result.timedOut, result.other], [0, {}], JSON.stringify(result));
   });
 
+  test("a connection over IPv6 outlives its pod's leaving, and with it the route by which it reaches the agent", async () => {
+    const { cluster } = journey;
+    const pinging = await startPing(cluster.pod("api"), { host: cluster.pod("cache").ip6, port: 8080 }, 50);
+    const route = async (): Promise<boolean> => (await inside("api")).routes6?.includes("100::/64") ?? false;
+    await member("api", false);
+    try {
+      // Longer than a tunnel that idles keeps anything.
+      await sleep(4_000);
+      assert.ok(await route());
+      await pinging.finish();
+      await until("the route's end", 10_000, async () => ((await route()) ? undefined : true));
+    } finally {
+      await member("api", true);
+    }
+  });
+
   test("a pod that left has no listener, rule or route of ours, and STRICT knows it no more", async () => {
     const bare = await inside("legacy");
     const enrolled = await inside("api");
@@ -93,6 +110,8 @@ describe("enrollment", () => {
       const left = await inside("api");
       assert.deepEqual(left.rules4, bare.rules4);
       assert.deepEqual(left.rules6, bare.rules6);
+      assert.match(`${enrolled.routes4} ${enrolled.routes6}`, /127\.192\.0\.0\/10.* 100::\/64/s);
+      assert.doesNotMatch(`${left.routes4} ${left.routes6}`, /default|127\.192|100::/);
       const refused = await call(journey.cluster.pod("api"), { host: journey.cluster.pod("vault").ip4, port: 8080 });
       assert.equal(refused.error, "ECONNREFUSED");
     } finally {
