@@ -1,7 +1,6 @@
 // main thread · composition root of one node's agent: configuration → mesh, identity, kernel tables, enrollment, admin. It
 // gives up every privilege before it has read a byte from a network or a pod.
-import { closeSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Readiness } from "../admin/health.ts";
 import type { AgentConfig } from "../config.ts";
@@ -34,7 +33,7 @@ import { followMesh } from "./mesh-follower.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
 import { operatorView } from "./operator-view.ts";
 import { peerCredentials } from "./peer-credentials.ts";
-import { adoptLastGood } from "./state-files.ts";
+import { adoptLastGood, writePid } from "./state-files.ts";
 import { stopSignal, untilAborted } from "./stop-signal.ts";
 import { Telemetry } from "./telemetry.ts";
 import { NodeTenure } from "./tenure.ts";
@@ -87,12 +86,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     }),
     (client) => client.close(),
   );
-  const holder: Pick<NodeTenure, "holds"> = {
-    get holds() {
-      return tenure.holds;
-    },
-  };
-  const keeperWhileHolding = keeperOfHolder(keeper, holder, KeeperLost);
+  const keeperWhileHolding = keeperOfHolder(keeper, () => tenure.holds, KeeperLost);
   const kernel = { mesh, judge, NativeMap: engine.KernelMap, log: log.room("engine") };
   const tables = node.adopt(new KernelTables(kernel), (plaintext) => plaintext.close());
   const pairs = node.adopt(new PairTables({ ...kernel, sever: keeperWhileHolding.sever }), (joined) => joined.close());
@@ -177,7 +171,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const tenure = new NodeTenure({
     keeper,
     hold: async (holding, served) => {
-      writeFileSync(join(config.runDir, "agent.pid"), `${process.pid}\n`);
+      writePid(config);
       const inService = holdNode(holding, { users: [tables, pairs, watch, directs], threads, enrollment });
       void inService.then(() => {
         if (!tenure.holds) return;

@@ -305,7 +305,7 @@ test("to hold the node, every part opens its maps before pods are enrolled; it s
 test("while another agent holds the node, enrollment has no keeper, and what it would sever is the other's to sever", async () => {
   const asked: string[] = [];
   const done = (what: string) => async () => void asked.push(what);
-  const tenure = { holds: true };
+  let holds = true;
   const keeper = keeperOfHolder(
     {
       connected: true,
@@ -317,13 +317,13 @@ test("while another agent holds the node, enrollment has no keeper, and what it 
       release: done("release"),
       sever: done("sever"),
     },
-    tenure,
+    () => holds,
     KeeperLost,
   );
   assert.equal(keeper.connected, true);
   await keeper.capture(1, false);
   await keeper.sever(1);
-  tenure.holds = false;
+  holds = false;
   assert.equal(keeper.connected, false);
   const changes = [
     () => keeper.guard("p", "w"),

@@ -58,19 +58,19 @@ export function holdNode({ maps, pods }: Holding, { users, threads, enrollment }
   return Promise.all([enrollment.keeperCame(pods), enrollment.firstTurn]);
 }
 
-/** The keeper as enrollment sees it: there is none while another agent holds the node. */
+/** The keeper as enrollment sees it: there is none while this agent does not hold the node. */
 export function keeperOfHolder(
   keeper: NodeEnrollmentPorts["keeper"],
-  tenure: Pick<NodeTenure, "holds">,
+  holds: () => boolean,
   Lost: new (why: string) => Error,
 ): NodeEnrollmentPorts["keeper"] {
   const held = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
-    if (!tenure.holds) throw new Lost("another agent holds the node");
+    if (!holds()) throw new Lost("another agent holds the node");
     return ask();
   };
   return {
     get connected() {
-      return tenure.holds && keeper.connected;
+      return holds() && keeper.connected;
     },
     guard: (uid, workload) => held(() => keeper.guard(uid, workload)),
     knownOf: (podIdx) => held(() => keeper.knownOf(podIdx)),
@@ -79,6 +79,6 @@ export function keeperOfHolder(
     capture: (podIdx, failDirect) => held(() => keeper.capture(podIdx, failDirect)),
     release: (podIdx) => held(() => keeper.release(podIdx)),
     // The agent that holds the node sweeps each pod that it brings into service.
-    sever: async (podIdx) => (tenure.holds ? keeper.sever(podIdx) : undefined),
+    sever: async (podIdx) => (holds() ? keeper.sever(podIdx) : undefined),
   };
 }

@@ -1,5 +1,5 @@
-// main thread · files that outlive a reboot, at the places of this version.
-import { cpSync, existsSync } from "node:fs";
+// main thread · files of the run directory and files that outlive a reboot, at the places of this version.
+import { cpSync, existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
@@ -19,4 +19,11 @@ export function adoptLastGood(
   } catch (error) {
     warn(`the last good configuration of an earlier version could not be taken over: ${String(error)}`);
   }
+}
+
+/** The process id of the agent that holds the node, in one step: a reader finds the former agent's or this agent's. */
+export function writePid({ runDir }: { readonly runDir: string }): void {
+  const draft = join(runDir, `.agent.pid.${process.pid}`);
+  writeFileSync(draft, `${process.pid}\n`);
+  renameSync(draft, join(runDir, "agent.pid"));
 }

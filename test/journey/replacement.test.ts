@@ -1,5 +1,5 @@
 // Agents are replaced while the machine is busy: no call is refused or cut, nothing leaves in the clear, and the heartbeat is never
-// late. A next agent that dies at the hand-over gives the node back. `make soak` does the same with the large counts.
+// late. A next agent that dies at the hand-over gives the node back, and a keeper that dies loses nothing. `make soak` does the same with the large counts.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -7,8 +7,8 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { asCaptured, startCapture } from "../../demo/capture.ts";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { readiness, until } from "../../demo/mesh-run.ts";
-import { startChurn } from "../../demo/pods.ts";
+import { pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
+import { call, startChurn } from "../../demo/pods.ts";
 import { readWire } from "../../demo/wire.ts";
 import type { Node } from "../box/cluster.ts";
 import { startBusy } from "../support/busy.ts";
@@ -33,7 +33,11 @@ before(async () => {
 after(() => journey?.close());
 
 /** The agent that holds the node. */
-const holderOf = (node: Node): number => Number(readFileSync(path.join(node.runDir, "agent.pid"), "utf8"));
+function holderOf(node: Node): number {
+  const pid = Number(readFileSync(path.join(node.runDir, "agent.pid"), "utf8"));
+  assert.ok(pid > 1, "a signal to 0 would reach this test");
+  return pid;
+}
 
 function ended(pid: number): boolean {
   try {
@@ -109,3 +113,50 @@ test("the next agent dies right after the hand-over: the agent before it takes t
   assert.deepEqual([result.refused, result.timedOut, result.other], [0, 0, {}], JSON.stringify(result));
   assert.doesNotMatch(saidBy(node), /heartbeat is late/);
 });
+
+test("an agent that nobody asked for, as of a DaemonSet that surges: it takes the node, and once succeeded waits to be ended", async () => {
+  const node = journey.cluster.node("node-a");
+  const old = holderOf(node);
+  const churn = callVault();
+  const surge = node.orlop(["agent", "-c", node.configFile]);
+  await replacementOf(node, old);
+  // `orlop run` starts its own agent again, which takes the node in its turn.
+  await until("the agent of `orlop run`", DEADLINE_MS, async () =>
+    holderOf(node) !== surge.pid && holderOf(node) !== old && (await readiness(node)) === "ready" ? true : undefined,
+  );
+  await until("the surge's agent to be settled", DEADLINE_MS, () =>
+    surge.stderr.includes("stopping: open connections may end") ? true : undefined,
+  );
+  await sleep(500);
+  assert.ok(surge.running, surge.stderr);
+  surge.kill("SIGTERM");
+  assert.equal((await surge.wait(DEADLINE_MS)).status, 0);
+  const result = await churn.finish();
+  const { refused, cut, timedOut, other } = result;
+  assert.deepEqual([refused, cut, timedOut, other], [0, 0, 0, {}], JSON.stringify(result));
+});
+
+for (const when of ["before", "after"] as const) {
+  test(`the keeper dies ${when} the hand-over: in the end the next agent serves, and nothing was readable`, async () => {
+    const { cluster } = journey;
+    const node = cluster.node("node-a");
+    const capture = await startCapture(cluster);
+    const old = holderOf(node);
+    const keeper = pidOf(node, "keeper") ?? assert.fail("no keeper");
+    process.kill(old, "SIGTERM");
+    if (when === "before") process.kill(keeper, "SIGKILL");
+    await until("the next agent", DEADLINE_MS, () => (holderOf(node) === old ? undefined : true));
+    if (when === "after") process.kill(keeper, "SIGKILL");
+    await replacementOf(node, old);
+    await until("every pod captured", DEADLINE_MS, async () => {
+      const { captured, wanted } = (await view(node, "status")).pods;
+      return captured === wanted ? true : undefined;
+    });
+    const vault = { host: cluster.pod("vault").ip4, port: 8080 };
+    await until("an answer", DEADLINE_MS, async () =>
+      (await call(cluster.pod("web"), vault, secret)).reply === undefined ? undefined : true,
+    );
+    const addresses = new Set(["web", "vault"].flatMap((name) => [asCaptured(cluster.pod(name).ip4)]));
+    readWire(await capture.stop(), addresses, [secret]);
+  });
+}
