@@ -1,6 +1,7 @@
 // Who of the node is let in, as processes and cgroups come and go: rows and links in a double of the kernel.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
 import type { NodeProcess } from "./node-programs.ts";
 import type { Access } from "./node-rows.ts";
@@ -160,4 +161,52 @@ test("a cgroup that cannot be attached to is not let in, and is tried again", as
   state.refuses = false;
   await access.look();
   assert.deepEqual([...state.cgroups], [12n]);
+});
+
+test("whatever comes and goes: after each look nobody is let in but what the settings allow and what is there for certain", async () => {
+  const names = ["kubelet", "k3s-server"] as const;
+  const cgroups = ["/cg/kubelet", "/cg/k3s", "/cg/exporter", "/cg/pods"] as const;
+  const step = fc.oneof(
+    fc.record({
+      op: fc.constant("start" as const),
+      pid: fc.integer({ min: 1, max: 5 }),
+      name: fc.constantFrom(...names),
+      cgroup: fc.constantFrom(...cgroups),
+    }),
+    fc.record({ op: fc.constant("end" as const), pid: fc.integer({ min: 1, max: 5 }) }),
+    fc.record({ op: fc.constant("make" as const), cgroup: fc.constantFrom(...cgroups) }),
+    fc.record({ op: fc.constant("remove" as const), cgroup: fc.constantFrom(...cgroups) }),
+    fc.record({ op: fc.constant("attach" as const), works: fc.boolean() }),
+  );
+  const settings = fc.record({
+    mode: fc.constantFrom("none" as const, "kubelet" as const, "node" as const),
+    from: fc.subarray(["exporter.service", "pods"]),
+  });
+  await fc.assert(
+    fc.asyncProperty(settings, fc.array(step, { maxLength: 15 }), async (given, steps) => {
+      const { state, access } = world(given);
+      let nextId = 100n;
+      for (const each of steps) {
+        if (each.op === "start" || each.op === "end") {
+          state.processes = state.processes.filter(({ process }) => process.pid !== each.pid);
+          if (each.op === "start") state.processes.push(kubelet(each.pid, each.cgroup, each.name));
+        } else if (each.op === "make") state.ids.set(each.cgroup, nextId++);
+        else if (each.op === "remove") state.ids.delete(each.cgroup);
+        else state.refuses = !each.works;
+        state.now += 10_000;
+        await access.look();
+        const able = new Set(state.processes.map(({ cgroup }) => cgroup).filter((cgroup) => cgroup !== "/cg/pods"));
+        const [only] = able;
+        const wanted = new Set<bigint | undefined>();
+        if (given.mode === "kubelet" && able.size === 1) wanted.add(state.ids.get(only ?? ""));
+        if (given.from.includes("exporter.service")) wanted.add(state.ids.get("/cg/exporter"));
+        wanted.delete(undefined);
+        for (const id of state.cgroups) assert.ok(wanted.has(id), `${id} is let in`);
+        if (!state.refuses) assert.deepEqual(new Set(state.cgroups), wanted);
+        assert.equal(state.access?.everybody ?? false, given.mode === "node");
+        if (state.cgroups.size > 0 || given.mode === "node") assert.equal(state.access?.netnsCookie, 77n);
+        for (const id of state.attached.keys()) assert.ok(wanted.has(id) || (given.mode === "node" && id === 1n));
+      }
+    }),
+  );
 });

@@ -94,6 +94,15 @@ test("a STRICT port that does not fit is not left to the pod's PERMISSIVE defaul
   assert.equal(errors.length, 1);
 });
 
+test("fewer ports for programs of the node are a reason to end what is open, more are none", () => {
+  const { made } = tables(4);
+  assert.equal(made.setPod(1, workload("web")), false);
+  assert.equal(made.setPod(1, workload("web", { probePorts: [8080] })), true, "every port before");
+  assert.equal(made.setPod(1, workload("web", { probePorts: [8080, 9090] })), false);
+  assert.equal(made.setPod(1, workload("web", { probePorts: [9090] })), true);
+  assert.equal(made.setPod(1, workload("web")), false);
+});
+
 test("nor is a destination without an agent, and nobody goes direct to the unknown any more", () => {
   const { made, mesh, outbound } = tables(1);
   const web = workload("web");

@@ -1,5 +1,6 @@
-// main thread · the pods of this node by state, and whether the keeper answers.
+// main thread · the pods of this node by state, whether the keeper answers, and which programs of the node it lets in to pods.
 import type { PodState } from "../admin/source.ts";
+import type { NodeAccessView } from "../keeper/protocol.ts";
 import { type Metric, type MetricFamily, metric, single } from "../observe/metric.ts";
 
 export const nodeFamilies = {
@@ -17,10 +18,30 @@ export const nodeFamilies = {
     labels: [],
     help: "1 while the keeper answers",
   },
+  nodeAccess: {
+    name: "orlop_node_access_programs",
+    type: "gauge",
+    unit: "programs",
+    labels: ["role"],
+    help: "Programs of the node that are let in to its pods past their policy: kubelet, named, node",
+  },
+  nodeAccessMissing: {
+    name: "orlop_node_access_missing",
+    type: "gauge",
+    unit: "1",
+    labels: [],
+    help: "1 while a program that the node's configuration lets in is not found, or not for certain",
+  },
 } as const satisfies Record<string, MetricFamily>;
 
 /** Captured and failed pods are counted also where there are none: an alert needs the 0. */
-export function nodeMetrics(pods: readonly Pick<PodState, "state">[], keeperConnected: boolean): readonly Metric[] {
+export function nodeMetrics(
+  pods: readonly Pick<PodState, "state">[],
+  keeperConnected: boolean,
+  nodeAccess: NodeAccessView | null,
+): readonly Metric[] {
+  const programs = new Map([["kubelet", 0]]);
+  for (const { role } of nodeAccess?.programs ?? []) programs.set(role, (programs.get(role) ?? 0) + 1);
   const counts: Record<string, number> = { captured: 0, failed: 0 };
   for (const { state } of pods) counts[state] = (counts[state] ?? 0) + 1;
   return [
@@ -29,5 +50,10 @@ export function nodeMetrics(pods: readonly Pick<PodState, "state">[], keeperConn
       Object.entries(counts).map(([state, value]) => ({ labels: { state }, value })),
     ),
     single(nodeFamilies.keeperConnected, keeperConnected ? 1 : 0),
+    metric(
+      nodeFamilies.nodeAccess,
+      nodeAccess === null ? [] : [...programs].map(([role, value]) => ({ labels: { role }, value })),
+    ),
+    single(nodeFamilies.nodeAccessMissing, nodeAccess === null ? null : nodeAccess.problem === "" ? 0 : 1),
   ];
 }

@@ -40,7 +40,15 @@ function telemetry() {
     threads: { report: async () => [] },
     certificates: { view: () => [] },
     tables: { gate },
-    keeper: { connected: true, programs: async () => ({ programs: [], maps, pods: [] }) },
+    keeper: {
+      connected: true,
+      programs: async () => ({ programs: [], maps, pods: [] }),
+      nodeAccess: async () => ({
+        mode: "kubelet",
+        programs: [{ role: "kubelet", name: "kubelet", pid: 1, cgroup: "/a" }],
+        problem: "",
+      }),
+    },
     enrollment: {
       states: () => [{ workloadUid: "a", podIdx: 1, state: "captured", note: "" }],
     },
@@ -87,6 +95,8 @@ test("what the threads hand over, the kernel's counters and the node's state are
     /^orlop_pods\{state="captured"\} 1$/m,
     /^orlop_pods\{state="failed"\} 0$/m,
     /^orlop_keeper_connected 1$/m,
+    /^orlop_node_access_programs\{role="kubelet"\} 1$/m,
+    /^orlop_node_access_missing 0$/m,
     /^orlop_config_errors 0$/m,
     /^orlop_bpf_events_total\{counter="in_refused_strict"\} 18$/m,
     /^orlop_bpf_ring_dropped_total 22$/m,

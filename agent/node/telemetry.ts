@@ -4,6 +4,7 @@ import { sourceMetrics } from "../control/source-metrics.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import { certificateMetrics } from "../identity/certificate-metrics.ts";
 import type { Certificates } from "../identity/certificates.ts";
+import type { NodeAccessView } from "../keeper/protocol.ts";
 import { heartbeatAgeMs } from "../kernel/heartbeat.ts";
 import { type KernelReadings, kernelMetrics } from "../kernel/kernel-metrics.ts";
 import type { KernelWatch } from "../kernel/kernel-watch.ts";
@@ -26,7 +27,7 @@ export type TelemetryParts = {
   readonly threads: Pick<DataThreads, "report">;
   readonly certificates: Pick<Certificates, "view">;
   readonly tables: Pick<KernelTables, "gate">;
-  readonly keeper: Pick<KeeperClient, "connected" | "programs">;
+  readonly keeper: Pick<KeeperClient, "connected" | "programs" | "nodeAccess">;
   readonly enrollment: Pick<NodeEnrollment, "states">;
   readonly source: Pick<ConfigurationSource, "status">;
   readonly watch: Pick<KernelWatch, "counters" | "metrics">;
@@ -41,6 +42,7 @@ export class Telemetry {
   readonly #delay = loopDelay();
   #reports: readonly ThreadReport[] = [];
   #maps: KernelReadings["maps"] = [];
+  #nodeAccess: NodeAccessView | null = null;
   readonly #timer: NodeJS.Timeout;
 
   constructor(parts: TelemetryParts) {
@@ -60,6 +62,7 @@ export class Telemetry {
     this.#reports = await threads.report(false);
     if (!keeper.connected) return;
     try {
+      this.#nodeAccess = await keeper.nodeAccess();
       this.#maps = (await keeper.programs()).maps.filter(({ entries }) => entries >= 0);
     } catch {
       // The keeper went away before it answered. The page shows its last answer until it is back.
@@ -84,7 +87,7 @@ export class Telemetry {
           ...this.#reports.map(({ loopDelay: delay }, index) => [String(index), delay] as const),
         ]),
       ],
-      () => nodeMetrics(enrollment.states(), keeper.connected),
+      () => nodeMetrics(enrollment.states(), keeper.connected, this.#nodeAccess),
       () => certificateMetrics(certificates.view(), counts.certificateFailures),
       () => sourceMetrics(source.status()),
       () =>

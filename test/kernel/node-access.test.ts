@@ -30,14 +30,14 @@ const little = endianness() === "LE";
 const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const one = Uint8Array.from([1, 0, 0, 0]);
 
-/** Dials as it is asked, line by line: `<address> <port> <source port, or 0> [keep]`, and says what came of it. */
+/** Dials as it is asked, line by line: `<address> <port> <source port, or 0> [keep|mptcp]`, and says what came of it. */
 const dialler = `
 import errno, socket, sys
 kept = []
 print("up", flush=True)
 for line in sys.stdin:
   address, port, source, *keep = line.split()
-  s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+  s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 262 if keep == ["mptcp"] else 0)
   s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
   s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
   s.settimeout(5)
@@ -45,7 +45,7 @@ for line in sys.stdin:
     if source != "0": s.bind(("::" if ":" in address else "0.0.0.0", int(source)))
     s.connect((address, int(port))); s.send(b"hello"); answer = s.recv(9).decode() or "closed"
   except OSError as e: answer = errno.errorcode.get(e.errno, repr(e))
-  if keep: kept.append(s)
+  if keep == ["keep"]: kept.append(s)
   else: s.close()
   print(answer, flush=True)
 `;
@@ -145,6 +145,16 @@ describe("programs of the node that are let in to a pod", {
     assert.ok(events.every(({ flags }) => (flags & ORLOP_SOCK_FROM_NODE) !== 0));
     assert.match(events[0]?.src ?? "", new RegExp(`^${OUTSIDE4} `));
     assert.equal(bench.map("dst_of_flow").keys().length, 0);
+  });
+
+  test("also by a socket of IPv6 that dials an address of IPv4, and by MPTCP", async () => {
+    assert.equal(await dials("kubelet", `::ffff:${POD4}`, STRICT), "app");
+    assert.equal(await dials("other", `::ffff:${POD4}`, STRICT), "ECONNREFUSED");
+    for (const address of [POD4, POD6]) {
+      assert.equal(await dials("kubelet", address, STRICT, 0, "mptcp"), "app");
+      assert.equal(await dials("other", address, STRICT, 0, "mptcp"), "ECONNREFUSED");
+    }
+    assert.equal(flows(), 0);
   });
 
   test("a child cgroup, another cgroup and a pod in the node's namespace are refused", async () => {
