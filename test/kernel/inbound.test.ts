@@ -58,7 +58,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     await sleep(100);
     const { opened, closed, sentBytes, receivedBytes } = bench.traffic(ORLOP_DIRECTION_IN, 8001);
     assert.deepEqual([opened, closed], [2, 2]);
-    // The application closes first, so the clients' FINs may count as one byte each (sockops.bpf.c).
+    // The application closes first, so the clients' FINs may count as one byte each (bpf/report.bpf.h).
     assert.ok(receivedBytes >= 10 && receivedBytes <= 12, String(receivedBytes));
     assert.equal(sentBytes, `app ${OUTSIDE4}app ${OUTSIDE6}`.length);
   });
