@@ -46,11 +46,11 @@ async function start(): Promise<number> {
       const options = programOptions();
       const { keeper: config } = await configuration(options.config);
       const { keeperFirstActs } = await import("./process/first-acts.ts");
-      keeperFirstActs(config);
+      const handover = keeperFirstActs(config);
       const { runKeeperProgram } = await import("./keeper/keeper.ts");
       const { keeperLives, keepOnly } = await import("./process/privileges.ts");
       keepOnly(keeperLives);
-      return runKeeperProgram(config, options);
+      return runKeeperProgram(config, { ...options, handover });
     }
     case "agent": {
       const { agent: config } = await configuration(programOptions().config);

@@ -49,7 +49,7 @@ export type KeeperOptions = {
   readonly log: KeeperLog;
   /** Aborted: stop serving and return. */
   readonly signal: AbortSignal;
-  /** Leave nothing behind: release every pod, detach, unpin, unmount what was mounted here. */
+  /** Leave nothing behind: release every pod, detach, unpin, unmount what was mounted here. Read when the signal has come. */
   readonly removeOnExit: boolean;
   /** Map sizes other than the defaults, for tests of full maps. */
   readonly maxEntries?: Readonly<Record<string, number>>;
@@ -62,19 +62,22 @@ const LOOK_EVERY_MS = 250;
 const NODE_LOOK_EVERY_MS = 500;
 /** The mount source by which a later keeper recognises a mount that a keeper made. */
 const MOUNT_SOURCE = "orlop";
+/** `orlop run` says that it stops before it sends SIGTERM; the signal may be seen first. */
+const STOP_WORD_MS = 500;
 const CGROUP_NOTE = "made-pods-cgroup";
 /** In the keeper's directory while it serves: what it knows from before is guarded then. The socket is there earlier. */
 const SERVING = "serving";
 
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
 export async function runKeeper(config: KeeperSettings, options: KeeperOptions): Promise<void> {
-  const { log, signal, removeOnExit } = options;
+  const { log, signal } = options;
   const undo: Undo[] = [];
   try {
     const { open, kernel, thread, namespaces, access } = await start(config, options, undo);
     log.info("the keeper serves", { socket: config.socket });
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     for (const step of undo.splice(0).reverse()) step();
+    const { removeOnExit } = options;
     if (removeOnExit) {
       await (await open()).releaseAll();
       await namespaces.close({ restore: true });
@@ -250,16 +253,48 @@ function nodeLooker(open: OpenPods, access: NodeAccess, log: KeeperLog): () => v
   };
 }
 
+type KeeperProgramOptions = {
+  readonly removeOnExit: boolean;
+  /** Calls once when `orlop run` has ended, and whether it stops; null: this keeper was not started by it. */
+  readonly handover: { onAlone(call: (stops: boolean) => void): void } | null;
+};
+
+/**
+ * Calls once when the keeper is to end. Under `orlop run` only its word is an operator's stop: a signal to this process alone
+ * ends the keeper and leaves everything to the next, and SIGINT means nothing, since a terminal sends it to `orlop run`, too.
+ */
+function onEnd(handover: KeeperProgramOptions["handover"], call: (isStop: boolean) => void): void {
+  if (handover === null) {
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => call(true));
+    return;
+  }
+  handover.onAlone((stops) => stops && call(true));
+  process.on("SIGINT", () => {});
+  process.once("SIGTERM", () => setTimeout(() => call(false), STOP_WORD_MS));
+}
+
 /** `orlop keeper`: the same with the process's signals and a JSON log on stderr. Resolves to the exit status. */
 export async function runKeeperProgram(
   config: KeeperSettings,
-  options: { readonly removeOnExit: boolean },
+  { removeOnExit, handover }: KeeperProgramOptions,
 ): Promise<number> {
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  let removes = false;
+  onEnd(handover, (isStop) => {
+    if (stop.signal.aborted) return;
+    removes = removeOnExit && isStop;
+    stop.abort();
+  });
   const log = jsonLog(config.log.level);
+  const options = {
+    log,
+    signal: stop.signal,
+    get removeOnExit() {
+      return removes;
+    },
+  };
   try {
-    await runKeeper(config, { log, signal: stop.signal, removeOnExit: options.removeOnExit });
+    await runKeeper(config, options);
     return 0;
   } catch (error) {
     const { message, ...fields } = error instanceof Error ? error : new Error(String(error));

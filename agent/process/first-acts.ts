@@ -32,13 +32,15 @@ export function agentFirstActs(config: AgentFiles): Handover | null {
  * The keeper stays root, with the few capabilities it uses. It takes the agent's group, so that its socket belongs to that group
  * without a chown, for which it would need another capability.
  */
-export function keeperFirstActs({ agentGid }: Pick<AgentUser, "agentGid">): void {
+export function keeperFirstActs({ agentGid }: Pick<AgentUser, "agentGid">): Handover | null {
+  const handover = takeHandover();
   const { getgid, setgroups, setgid } = process;
   if (getgid && setgroups && setgid && getgid() !== agentGid) {
     setgroups([]);
     setgid(agentGid);
   }
   shedPrivileges(keeperStarts);
+  return handover;
 }
 
 /**

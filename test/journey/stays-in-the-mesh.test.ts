@@ -93,6 +93,27 @@ for (const [what, mistake] of Object.entries(mistakes)) {
   });
 }
 
+test("the keeper is told to end, by whichever signal, and nobody else is: it comes back, and nothing was released", async () => {
+  const joined = await startPing(
+    journey.cluster.pod("web"),
+    { host: journey.cluster.pod("cache").ip4, port: 8080 },
+    20,
+  );
+  await hammered("the keeper's end", async () => {
+    for (const node of journey.cluster.nodes) {
+      for (const signal of ["SIGTERM", "SIGINT", "SIGKILL", "SIGTERM"] as const) {
+        const pid = pidOf(node, "keeper");
+        assert.ok(pid);
+        process.kill(pid, signal);
+        if (signal === "SIGINT") continue;
+        await until("another keeper", 30_000, () => ![pid, undefined].includes(pidOf(node, "keeper")) || undefined);
+        await webReaches();
+      }
+    }
+  });
+  await joined.finish();
+});
+
 test("the node's own file breaks while agent and keeper are replaced: `orlop run` goes on, and so does the mesh", async () => {
   const file = vaultNode().configFile;
   const text = readFileSync(file, "utf8");
