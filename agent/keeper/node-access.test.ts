@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
 import type { NodeProcess } from "./node-programs.ts";
 import type { Access } from "./node-rows.ts";
+import { MAX_PACKET_BYTES } from "./protocol.ts";
 
 const netns = { dev: 4n, ino: 1n };
 const kubelet = (pid: number, cgroup: string, name = "kubelet"): NodeProcess => ({
@@ -122,6 +123,18 @@ test("a second kubelet: nobody, until a single one is left", async () => {
   state.now += 1_000;
   await access.look();
   assert.deepEqual([...state.cgroups], [11n]);
+});
+
+test("of very many that qualify a few are named, and what is said fits into a packet", async () => {
+  const { state, access } = world({
+    mode: "kubelet",
+    from: Array.from({ length: 32 }, (_, at) => `${"x".repeat(4_000)}${at}.service`),
+  });
+  state.processes = Array.from({ length: 5_000 }, (_, at) => kubelet(at + 1, `/cg/${"y".repeat(3_000)}${at}`));
+  await access.look();
+  assert.equal(state.cgroups.size, 0);
+  assert.match(access.view().problem, / and 4995 more; there is no cgroup x/);
+  assert.ok(JSON.stringify(access.view()).length < MAX_PACKET_BYTES / 2);
 });
 
 test("cgroups that are named, in place of the search and besides; a pod's is refused, a missing one waits", async () => {

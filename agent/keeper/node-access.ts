@@ -32,6 +32,12 @@ type Wanted = { readonly programs: readonly LetIn[]; readonly problems: readonly
 /** Between two searches through all processes, while there is no kubelet, and while there is. */
 const SEARCH_EVERY_MS = 1_000;
 const SEARCH_AGAIN_MS = 10_000;
+/** A search takes this part of the keeper's time at most: a node may have many processes. */
+const SEARCH_SHARE = 1 / 20;
+/** Processes that are named when several qualify, and characters of a name or a path: the answer must fit into a packet. */
+const SHOWN_PROCESSES = 5;
+const SHOWN_CHARACTERS = 400;
+const shown = (text: string): string => (text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text);
 
 export class NodeAccess {
   readonly #parts: NodeAccessParts;
@@ -39,6 +45,7 @@ export class NodeAccess {
   #cookie: bigint | undefined;
   #kubelet: ReturnType<typeof kubeletAmong> = { state: "absent" };
   #searchAt = Number.NEGATIVE_INFINITY;
+  #searchTookMs = 0;
   #view: NodeAccessView;
   #written = "";
 
@@ -62,13 +69,18 @@ export class NodeAccess {
       wanted = this.#wanted();
       if (wanted.programs.length > 0) access = await this.#access();
     } catch (error) {
-      wanted = { programs: [], problems: [`programs of the node cannot be looked for: ${String(error)}`] };
+      wanted = { programs: [], problems: [shown(`programs of the node cannot be looked for: ${String(error)}`)] };
     }
     const { programs, problems } = wanted;
     const narrowed = this.#write(programs, access, problems);
     const view = {
       mode: settings.mode,
-      programs: programs.map(({ id: _, ...program }) => program),
+      programs: programs.map(({ role, name, pid, cgroup }) => ({
+        role,
+        name: shown(name),
+        pid,
+        cgroup: shown(cgroup),
+      })),
       problem: problems.join("; "),
     };
     this.#tell(view);
@@ -108,14 +120,18 @@ export class NodeAccess {
     const known = this.#kubelet;
     const ended = known.state === "found" && !tree.isStill(known.process);
     const waits = known.state === "found" && !ended ? SEARCH_AGAIN_MS : SEARCH_EVERY_MS;
-    if (ended || this.#now() - this.#searchAt >= waits) {
+    if (ended) this.#kubelet = { state: "absent" };
+    if (this.#now() - this.#searchAt >= Math.max(waits, this.#searchTookMs / SEARCH_SHARE)) {
       this.#searchAt = this.#now();
       this.#kubelet = kubeletAmong(tree.kubelets(), tree.nodeNetns().id, tree.tree());
+      this.#searchTookMs = this.#now() - this.#searchAt;
     }
     const found = this.#kubelet;
     if (found.state === "absent") return "no process of the node is the kubelet";
-    if (found.state === "several") return `several may be the kubelet: ${found.processes.map(processText).join(", ")}`;
-    return this.#programOf(found.process);
+    if (found.state === "found") return this.#programOf(found.process);
+    const named = found.processes.slice(0, SHOWN_PROCESSES).map((process) => shown(processText(process)));
+    const more = found.processes.length - named.length;
+    return `several may be the kubelet: ${named.join(", ")}${more === 0 ? "" : ` and ${more} more`}`;
   }
 
   #programOf({ name, process, cgroup }: NodeProcess): LetIn | string {
@@ -127,12 +143,14 @@ export class NodeAccess {
   #named(text: string, role: LetInView["role"]): LetIn | string {
     const { tree } = this.#parts;
     const found = tree.named(text);
-    if (found.state === "several") return `several cgroups are called ${text}`;
-    if (found.state === "absent") return `there is no cgroup ${text}`;
+    if (found.state === "several") return `several cgroups are called ${shown(text)}`;
+    if (found.state === "absent") return `there is no cgroup ${shown(text)}`;
     const { directory } = found;
-    if (isInPods(directory, tree.tree())) return `${text} lies in the cgroup of pods`;
+    if (isInPods(directory, tree.tree())) return `${shown(text)} lies in the cgroup of pods`;
     const id = tree.cgroupId(directory);
-    return id === undefined ? `there is no cgroup ${text}` : { role, name: text, pid: null, cgroup: directory, id };
+    return id === undefined
+      ? `there is no cgroup ${shown(text)}`
+      : { role, name: text, pid: null, cgroup: directory, id };
   }
 
   async #access(): Promise<Access> {

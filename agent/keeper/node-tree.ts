@@ -69,15 +69,20 @@ export class NodeTree {
   /** Processes whose name is in KUBELET_NAMES. */
   kubelets(): readonly NodeProcess[] {
     const tree = this.tree();
+    let listed: ReadonlyMap<number, string> | undefined;
+    // At most once for all processes: anybody may call processes like a kubelet, as many as he likes.
+    const elsewhere = (pid: number): string | undefined => {
+      listed ??= this.#listed(tree);
+      return listed.get(pid);
+    };
     return readdirSync(this.#proc)
       .filter((name) => /^[1-9]\d*$/.test(name))
-      .flatMap((pid) => this.#processOf(Number(pid), tree) ?? []);
+      .flatMap((pid) => this.#processOf(Number(pid), tree, elsewhere) ?? []);
   }
 
   /** Does it still run, under that name and in that cgroup? */
-  isStill(process: NodeProcess): boolean {
-    const now = this.#processOf(process.process.pid, this.tree());
-    return now?.process.startTicks === process.process.startTicks && now.cgroup === process.cgroup;
+  isStill({ process: { pid, startTicks }, name, cgroup }: NodeProcess): boolean {
+    return this.#file(pid, "comm") === name && lists(cgroup, pid) && startTicksOf(this.#proc, pid) === startTicks;
   }
 
   /** The id of a cgroup, as the hooks see it: the number of its directory. Undefined: there is no such directory. */
@@ -121,37 +126,42 @@ export class NodeTree {
     return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
   }
 
-  #processOf(pid: number, tree: CgroupTree): NodeProcess | undefined {
-    const file = (name: string): string | undefined =>
-      unlessGone(() => readFileSync(join(this.#proc, String(pid), name), "utf8"));
-    const name = file("comm")?.trimEnd();
+  #file(pid: number, name: string): string | undefined {
+    return unlessGone(() => readFileSync(join(this.#proc, String(pid), name), "utf8"))?.trimEnd();
+  }
+
+  #processOf(pid: number, tree: CgroupTree, elsewhere: (pid: number) => string | undefined): NodeProcess | undefined {
+    const name = this.#file(pid, "comm");
     if (name === undefined || !(KUBELET_NAMES as readonly string[]).includes(name)) return undefined;
     const startTicks = startTicksOf(this.#proc, pid);
-    const [, real, effective] = /^Uid:\s+(\d+)\s+(\d+)/m.exec(file("status") ?? "") ?? [];
+    const [, real, effective] = /^Uid:\s+(\d+)\s+(\d+)/m.exec(this.#file(pid, "status") ?? "") ?? [];
     const netns = idOf(join(this.#proc, String(pid), "ns", "net"));
-    const cgroup = this.#cgroupOf(pid, file("cgroup") ?? "", tree);
+    // A path that leads out of the cgroup namespace that we are in is no path below a mount.
+    const [, path = "/.."] = /^0::(\/.*)$/m.exec(this.#file(pid, "cgroup") ?? "") ?? [];
+    const shown = path.startsWith("/..") ? undefined : join(tree.mount, path);
+    const cgroup = shown !== undefined && lists(shown, pid) ? shown : elsewhere(pid);
     if (startTicks === undefined || real === undefined || netns === undefined || cgroup === undefined) return undefined;
     // What was read is of this process and not of a later one with its pid.
     if (startTicksOf(this.#proc, pid) !== startTicks) return undefined;
     return { process: { pid, startTicks }, name, uids: [Number(real), Number(effective)], netns, cgroup };
   }
 
-  /** By the path that the kernel tells, or where a cgroup namespace hides it, by the directory that lists the process. */
-  #cgroupOf(pid: number, procCgroup: string, tree: CgroupTree): string | undefined {
-    const lists = (directory: string): boolean =>
-      (unlessGone(() => readFileSync(join(directory, "cgroup.procs"), "utf8")) ?? "").split("\n").includes(String(pid));
-    const path = /^0::(\/.*)$/m.exec(procCgroup)?.[1];
-    if (path === undefined) return undefined;
-    const told = join(tree.mount, path);
-    if (!path.startsWith("/..") && lists(told)) return told;
+  /** Every process outside pods, by the directory that lists it. */
+  #listed(tree: CgroupTree): ReadonlyMap<number, string> {
+    const found = new Map<number, string>();
     const queue = [tree.mount];
     for (let looked = 0; looked < queue.length && looked < MAX_DIRECTORIES; looked++) {
       const here = queue[looked];
       if (here === undefined) break;
-      if (lists(here)) return here;
+      for (const pid of pidsIn(here)) found.set(Number(pid), here);
       const below = this.#subdirectories(here).map((name) => join(here, name));
       queue.push(...below.filter((directory) => !isInPods(directory, tree)));
     }
-    return undefined;
+    return found;
   }
 }
+
+const pidsIn = (directory: string): string[] =>
+  (unlessGone(() => readFileSync(join(directory, "cgroup.procs"), "utf8")) ?? "").split("\n").filter(Boolean);
+
+const lists = (directory: string, pid: number): boolean => pidsIn(directory).includes(String(pid));

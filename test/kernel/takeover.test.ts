@@ -3,7 +3,17 @@
 // the other layout ends.
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -30,7 +40,8 @@ const config = {
   bpffs: join(scratch, "bpf"),
   podsCgroup,
   heartbeatLimitMs: 2_000,
-  nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [] },
+  /** A program of the node that is let in to pods. */
+  nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [join(base, "probe")] },
   agentUid: 65534,
   log: { level: "debug" },
 };
@@ -238,7 +249,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
   before(async () => {
     old = buildPrevious();
     next = buildWithLayout(5);
-    for (const path of [base, podsCgroup, strict.cgroup, other.cgroup]) {
+    for (const path of [base, podsCgroup, strict.cgroup, other.cgroup, join(base, "probe")]) {
       mkdirSync(path);
       cleanup.push(() => rmdirSync(path));
     }
@@ -276,6 +287,17 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
     for (const step of cleanup.reverse()) await step();
     rmSync(scratch, { recursive: true });
   });
+
+  /** The links on that program's cgroup are of this layout alone. */
+  async function letInBy(version: number): Promise<void> {
+    const cgroup = join(base, "probe");
+    const pins = join(layoutDirectory(version), "node");
+    const attached = (): unknown[] =>
+      JSON.parse(execFileSync("/usr/sbin/bpftool", ["-j", "cgroup", "show", cgroup], { encoding: "utf8" }) || "[]");
+    for (let tries = 0; tries < 100 && !(existsSync(pins) && attached().length === 3); tries++) await sleep(50);
+    assert.deepEqual(readdirSync(pins), [String(statSync(cgroup, { bigint: true }).ino)]);
+    assert.equal(attached().length, 3);
+  }
 
   test("without a mesh the pod answers", async () => {
     const control = await start(inNamespace(outside, prober), /up/);
@@ -346,6 +368,7 @@ describe("layout versions take over from each other", { concurrency: 1 }, () => 
       await probedFor(200);
       assert.equal(await agent.enrol(strict), indices.strict);
       await probedFor(200);
+      await letInBy(now);
     }
   });
 
