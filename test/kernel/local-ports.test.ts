@@ -1,6 +1,7 @@
 // Local ports of a captured pod (root): one port towards many destinations at once, and ports that run out for each destination alone.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
 import { ORLOP_COUNT_IN_REFUSED_UNKNOWN, ORLOP_POD_SPREAD4, ORLOP_POD_SPREAD6 } from "../../agent/abi.ts";
 import { dial, HookBench, OUTSIDE6, POD4, POD6 } from "./hook-bench.ts";
 
@@ -18,6 +19,28 @@ for host in ${JSON.stringify(hosts)}:
 for s in held: s.send(b"hello")
 names = {(s.getsockname()[0].replace("::ffff:", ""), s.getsockname()[1]) for s in held}
 print(sum(s.recv(9) == b"agent" for s in held), *sorted(names), *failed)`;
+
+/** Opens and resets connections as its input says; each line: `open <bind> <port> <host>`, `close <port> <host>` or `reset`. */
+const sockets = `
+import errno, socket, struct, sys
+held = {}
+def end(key):
+  s = held.pop(key); s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); s.close()
+print("up", flush=True)
+for line in sys.stdin:
+  what, *rest = line.split()
+  said = "done"
+  if what == "open":
+    bind, port, host = rest
+    s = socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET); s.settimeout(10)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      s.bind((bind, int(port))); s.connect((host, 80)); s.send(b"hello"); said = s.recv(9).decode(); held[port, host] = s
+    except OSError as e: said = errno.errorcode.get(e.errno, repr(e)); s.close()
+  elif what == "close": end(tuple(rest))
+  else:
+    for key in list(held): end(key)
+  print(said, flush=True)`;
 
 const addresses = (prefix: string): string[] => Array.from({ length: DESTINATIONS }, (_, n) => `${prefix}${n + 1}`);
 
@@ -75,6 +98,50 @@ describe("local ports of a captured pod", { concurrency: 1 }, () => {
     const said = await bench.inPod(oneToMany(POD4, port, ["198.51.100.1", "198.51.100.1"]));
     assert.equal(said, `1 ('${POD4}', ${port}) EADDRNOTAVAIL`);
     seen();
+  });
+
+  test("connections that come and go at random: refused exactly where plain TCP would have one four-tuple twice", async () => {
+    const program = bench.startInPod(sockets);
+    assert.equal(await program.line(), "up");
+    const say = async (text: string): Promise<string> => {
+      program.say(text);
+      return program.line();
+    };
+    const number = fc.integer({ min: 1, max: 4 });
+    const step = fc.record({
+      open: fc.boolean(),
+      own: fc.boolean(),
+      ip6: fc.boolean(),
+      port: number.map((n) => 7400 + n),
+      host: number,
+    });
+    const seenOutcomes = { agent: 0, EADDRNOTAVAIL: 0, closed: 0 };
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
+        const live = new Set<string>();
+        for (const { open, own, ip6, port: from, host } of steps) {
+          const to = `${ip6 ? "2001:db8::" : "198.51.100."}${host}`;
+          const four = `${from} ${to}`;
+          if (open) {
+            const [any, address] = ip6 ? ["::", POD6] : ["0.0.0.0", POD4];
+            const expected = live.has(four) ? "EADDRNOTAVAIL" : "agent";
+            assert.equal(await say(`open ${own ? address : any} ${four}`), expected, four);
+            seenOutcomes[expected] += 1;
+            if (expected === "EADDRNOTAVAIL") continue;
+            live.add(four);
+            const { sources, destinations } = seen();
+            assert.deepEqual([[...sources], destinations], [[`${address} ${from}`], [`${to} 80`]]);
+          } else if (live.delete(four)) {
+            await say(`close ${four}`);
+            seenOutcomes.closed += 1;
+          }
+        }
+        await say("reset");
+      }),
+      { numRuns: 60, verbose: true },
+    );
+    for (const [outcome, times] of Object.entries(seenOutcomes)) assert.ok(times > 50, `${outcome}: ${times}`);
+    await program.end();
   });
 
   test("more connections than the pod has ephemeral ports, to four destinations", async () => {
