@@ -24,6 +24,7 @@ import { type Asker, type KeeperLog, Lender, type ReplyWithFds, serveOn } from "
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
+import { PodWatch } from "./pod-watch.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms } from "./programs.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
@@ -57,6 +58,8 @@ export type KeeperOptions = {
 
 /** How soon a pod that ended, or an agent that fell silent, is noticed. */
 const SWEEP_EVERY_MS = 250;
+/** Sweeps after a change in the pods' cgroups: a process may enter its network namespace a moment after its cgroup. */
+const AFTER_EVENT_MS = [0, 10, 50];
 const LOOK_EVERY_MS = 250;
 /** How soon it is noticed that the kubelet has ended, or another began. */
 const NODE_LOOK_EVERY_MS = 500;
@@ -204,14 +207,31 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const lookAtNode = nodeLooker(open, access, log);
+  const sweepNow = sweeper(open, lender, log);
   lookAtNode();
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
     setInterval(lookAtNode, NODE_LOOK_EVERY_MS),
-    setInterval(sweeper(open, lender, log), SWEEP_EVERY_MS),
+    setInterval(sweepNow, SWEEP_EVERY_MS),
   ];
+  const soon = new Set<NodeJS.Timeout>();
+  const watch = new PodWatch({
+    tree: { podsCgroup: config.podsCgroup, proc: "/proc" },
+    changed: () => {
+      if (soon.size > 0) return;
+      for (const ms of AFTER_EVENT_MS) {
+        const timer = setTimeout(() => {
+          soon.delete(timer);
+          sweepNow();
+        }, ms);
+        soon.add(timer);
+      }
+    },
+    log,
+  });
   undo.push(() => {
-    for (const timer of timers) clearInterval(timer);
+    watch.close();
+    for (const timer of [...timers, ...soon]) clearInterval(timer);
   });
   return { kernel, thread, namespaces, open, access };
 }

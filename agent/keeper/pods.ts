@@ -59,6 +59,23 @@ function subdirectories(path: string): string[] {
   return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
 }
 
+/** Directories in which cgroups of pods may be, and those that look like a pod's. */
+export function cgroupsOfPods(tree: PodTree): { readonly directories: string[]; readonly pods: string[] } {
+  const directories = [tree.podsCgroup];
+  const pods: string[] = [];
+  let level = directories;
+  for (let depth = 0; depth < MAX_DEPTH && directories.length + pods.length < MAX_DIRECTORIES; depth++) {
+    const next: string[] = [];
+    for (const path of level) {
+      for (const name of subdirectories(path)) (looksLikePod(name) ? pods : next).push(join(path, name));
+    }
+    // What lies deeper than a pod may lie is not looked into.
+    if (depth + 1 < MAX_DEPTH) directories.push(...next);
+    level = next;
+  }
+  return { directories, pods };
+}
+
 /** Directories of that pod; more than one is an ambiguity that the caller refuses. */
 export function podDirectories(tree: PodTree, uid: string): string[] {
   const found: string[] = [];
