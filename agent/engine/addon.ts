@@ -27,7 +27,7 @@ export interface NativeEngine {
   /** Bytes, below 4 GiB. */
   setBufferBudget(bytes: number): void;
   /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */
-  setTunnelTimes(pingEvery: number, pingAnswer: number, idle: number): void;
+  setTunnelTimes(pingEvery: number, pingAnswer: number, idle: number, patience: number, servedOn: number): void;
   drain(): void;
   close(): void;
 }

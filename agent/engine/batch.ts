@@ -12,6 +12,15 @@ import type { ConnRef, EngineEvent } from "./events.ts";
 const listenerKinds: readonly ListenerKind[] = abi.listenerKinds;
 const socketKinds: readonly SocketKind[] = abi.socketKinds;
 
+/** Deadlines of open tunnels, in milliseconds (native/engine/tunnel/tunnel_times.h). */
+export type TunnelTimes = {
+  readonly pingEveryMs?: number;
+  readonly pingAnswerMs?: number;
+  readonly idleMs?: number;
+  readonly patienceMs?: number;
+  readonly servedOnMs?: number;
+};
+
 /** The engine of this thread. `handler` runs on it, synchronously; what it throws goes to `onError`. */
 export class BatchEngine implements Engine {
   readonly #native: NativeEngine;
@@ -112,13 +121,15 @@ export class BatchEngine implements Engine {
     this.#native.setBufferBudget(bytes);
   }
 
-  /** 10 s, 20 s and 300 s unless set; for tunnels that open after this. */
-  setTunnelTimes(times: {
-    readonly pingEveryMs: number;
-    readonly pingAnswerMs: number;
-    readonly idleMs: number;
-  }): void {
-    this.#native.setTunnelTimes(times.pingEveryMs, times.pingAnswerMs, times.idleMs);
+  /** For tunnels that open after this: what is not given is 10 s, 20 s, 300 s, 10 s and 30 s. */
+  setTunnelTimes({
+    pingEveryMs = 10_000,
+    pingAnswerMs = 20_000,
+    idleMs = 300_000,
+    patienceMs = 10_000,
+    servedOnMs = 30_000,
+  }: TunnelTimes): void {
+    this.#native.setTunnelTimes(pingEveryMs, pingAnswerMs, idleMs, patienceMs, servedOnMs);
   }
 
   drain(): void {

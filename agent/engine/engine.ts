@@ -11,6 +11,11 @@ export type EngineStats = {
   readonly bufferBytes: number;
   readonly openDescriptors: number;
   readonly shedTotal: number;
+  /** Times that the peer of a tunnel was not read for a while, because it caused more than its budget. */
+  readonly slowedTotal: number;
+  /** Most work (native/engine/http2/toll.h) and most CONNECTs of one tunnel in one turn. */
+  readonly mostWork: number;
+  readonly mostRequests: number;
   readonly acceptedTotal: number;
   readonly tunnelsDialledTotal: number;
   readonly batches: number;

@@ -46,6 +46,12 @@ export const engineFamilies = {
     unit: "connections",
     help: "Connections refused to stay within descriptor and memory budgets",
   },
+  slowedTotal: {
+    ...total,
+    name: "orlop_tunnels_slowed_total",
+    unit: "pauses",
+    help: "Times the peer of a tunnel was not read for a while, because it caused more than its budget",
+  },
 } as const satisfies Partial<Record<keyof EngineStats, MetricFamily>>;
 
 export const peerFamilies = {

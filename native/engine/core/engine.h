@@ -16,6 +16,7 @@
 #include "engine/relay/dialer.h"
 #include "engine/relay/upstreams.h"
 #include "engine/tunnel/hbone_server.h"
+#include "engine/tunnel/peer_budgets.h"
 #include "engine/tunnel/tunnel_context.h"
 #include "engine/tunnel/tunnel_pool.h"
 #include "engine/tunnel/tunnel_times.h"
@@ -84,6 +85,7 @@ class Engine {
   const EngineServices services_;
   TunnelTimes tunnel_times_;
   Unanswered unanswered_;
+  PeerBudgets budgets_;
   Pods pods_;
   const TunnelContext tunnel_context_;
   TunnelPool tunnels_;

@@ -177,6 +177,9 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     set("acceptedTotal", static_cast<double>(stats.accepted));
     set("tunnelsDialledTotal", engine_ ? static_cast<double>(engine_->tunnels_dialled()) : 0);
     set("batches", static_cast<double>(stats.batches));
+    set("slowedTotal", static_cast<double>(stats.slowed));
+    set("mostWork", static_cast<double>(stats.most_work));
+    set("mostRequests", static_cast<double>(stats.most_requests));
     set("events", engine_ ? static_cast<double>(engine_->events_total()) : 0);
     return out;
   }
@@ -196,9 +199,11 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   }
 
   void SetTunnelTimes(const Napi::CallbackInfo& info) {
-    uint32_t ping_every = 0, ping_answer = 0, idle = 0;
-    if (!ArgU32(info, 0, &ping_every) || !ArgU32(info, 1, &ping_answer) || !ArgU32(info, 2, &idle)) return;
-    if (Live()) engine_->SetTunnelTimes({ping_every, ping_answer, idle});
+    uint32_t ping_every = 0, ping_answer = 0, idle = 0, patience = 0, served_on = 0;
+    if (!ArgU32(info, 0, &ping_every) || !ArgU32(info, 1, &ping_answer) || !ArgU32(info, 2, &idle) ||
+        !ArgU32(info, 3, &patience) || !ArgU32(info, 4, &served_on))
+      return;
+    if (Live()) engine_->SetTunnelTimes({ping_every, ping_answer, idle, patience, served_on});
   }
 
   void Drain(const Napi::CallbackInfo&) {

@@ -1,6 +1,8 @@
 // data thread · the turn: ready descriptors, work put off, one batch of events, one flush, and then what ended is deleted.
 #pragma once
 
+#include <cstdint>
+
 #include "engine/core/list.h"
 
 namespace orlop {
@@ -46,7 +48,12 @@ class Turn {
 
   // From the engine.
   void Begin() { running_ = true; }
-  void End() { running_ = false; }
+  void End() {
+    running_ = false;
+    number_++;
+  }
+  // Of the turn that runs, or to which what epoll says now belongs.
+  uint64_t number() const { return number_; }
   bool running() const { return running_; }
   void RunAgain();
   void FlushDirty();
@@ -56,6 +63,7 @@ class Turn {
  private:
   Loop& loop_;
   bool running_ = false;
+  uint64_t number_ = 0;
   List<Task, Task> again_;
   List<Flushable, Flushable> dirty_;
   List<Mortal, Mortal> dead_;

@@ -51,18 +51,16 @@ inline H2Stream* H2Callbacks::StreamOf(nghttp2_session* session, int32_t id) {
 int H2Callbacks::BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, void* user_data) {
   H2Session& self = Of(user_data);
   if (self.stopped_ || !self.violation_.empty()) return NGHTTP2_ERR_CALLBACK_FAILURE;
-  const uint64_t now = self.clock_.now_ms();
-  Budget& budget = self.budget_;
+  Toll& toll = self.toll_;
   switch (header->type) {
     case NGHTTP2_DATA:
-      if (header->length == 0 && !(header->flags & NGHTTP2_FLAG_END_STREAM) && !budget.empty_data.Take(now)) {
-        self.Violate("empty DATA flood", NGHTTP2_ENHANCE_YOUR_CALM);
-      }
+      if (header->length == 0 && !(header->flags & NGHTTP2_FLAG_END_STREAM))
+        toll.Charge(&Budget::empty_data, "empty DATA flood");
       break;
     case NGHTTP2_HEADERS:
       break;
     case NGHTTP2_WINDOW_UPDATE:
-      if (!budget.window_updates.Take(now)) self.Violate("WINDOW_UPDATE flood", NGHTTP2_ENHANCE_YOUR_CALM);
+      toll.Charge(&Budget::window_updates, "WINDOW_UPDATE flood");
       break;
     case NGHTTP2_PUSH_PROMISE:
       self.Violate("malformed frames",
@@ -72,11 +70,10 @@ int H2Callbacks::BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, vo
       break;  // counted when it is known which stream it meant
     case NGHTTP2_PING:
     case NGHTTP2_SETTINGS:
-      if (!(header->flags & NGHTTP2_FLAG_ACK) && !budget.control.Take(now))
-        self.Violate("PING or SETTINGS flood", NGHTTP2_ENHANCE_YOUR_CALM);
+      if (!(header->flags & NGHTTP2_FLAG_ACK)) toll.Charge(&Budget::control, "PING or SETTINGS flood");
       break;
     default:
-      if (!budget.control.Take(now)) self.Violate("control frame flood", NGHTTP2_ENHANCE_YOUR_CALM);
+      toll.Charge(&Budget::control, "control frame flood");
   }
   return self.violation_.empty() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -84,6 +81,7 @@ int H2Callbacks::BeginFrame(nghttp2_session*, const nghttp2_frame_hd* header, vo
 int H2Callbacks::BeginHeaders(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
   H2Session& self = Of(user_data);
   if (self.options_->role != Role::kServer || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+  self.toll_.CountRequest();
   H2Stream* stream = self.handler_.OnRequest();
   if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   self.Attach(stream, frame->hd.stream_id);
@@ -99,8 +97,7 @@ int H2Callbacks::Header(nghttp2_session* session, const nghttp2_frame* frame, co
   const size_t length = name_length + value_length + 32;
   // What follows an answer, or is for a stream that has left: decoded, as HPACK demands, and dropped.
   if (!stream || !stream->takes_fields) {
-    const auto count = static_cast<uint32_t>(length);
-    if (self.budget_.stray_fields.Take(self.clock_.now_ms(), count)) return 0;
+    if (self.toll_.Pays(&Budget::stray_fields, static_cast<uint32_t>(length))) return 0;
     self.Violate("too many header bytes", NGHTTP2_ENHANCE_YOUR_CALM);
     return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
@@ -129,10 +126,11 @@ int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* fr
     case NGHTTP2_RST_STREAM: {
       // Of a stream that has left the session the peer could not know: its RST_STREAM crossed our answer or our own reset.
       const H2Stream* stream = StreamOf(session, id);
-      const bool early = stream && !stream->answered;
-      TokenBucket& budget = early ? self.budget_.early_resets : self.budget_.resets;
-      if (!budget.Take(self.clock_.now_ms()))
-        self.Violate(early ? "rapid reset" : "reset flood", NGHTTP2_ENHANCE_YOUR_CALM);
+      if (stream && !stream->answered) {
+        self.toll_.Charge(&Budget::early_resets, "rapid reset");
+      } else {
+        self.toll_.Charge(&Budget::resets, "reset flood");
+      }
       break;
     }
     case NGHTTP2_PING:
@@ -231,6 +229,7 @@ int H2Callbacks::SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* heade
   H2Session& self = Of(user_data);
   memcpy(self.out_ + self.out_length_, header, kFrameHeader);
   self.out_length_ += kFrameHeader + length;
+  self.toll_.budget().window_updates.Give(length * 2);
   return 0;
 }
 
@@ -246,7 +245,8 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
     }
   }
   // nghttp2 gives the session up: what the peer sent was no HTTP/2, or too much of it.
-  if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+  if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
+      frame->goaway.error_code != self.goaway_code_) {
     const uint32_t code = frame->goaway.error_code;
     self.farewell_sent_ = true;
     self.Violate(code == NGHTTP2_ENHANCE_YOUR_CALM ? "flood" : "malformed frames", code);
@@ -255,8 +255,7 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
   const uint32_t code = frame->rst_stream.error_code;
   const bool ours =
       code == NGHTTP2_NO_ERROR || code == NGHTTP2_CONNECT_ERROR || code == NGHTTP2_REFUSED_STREAM;
-  if (!ours && !self.budget_.provoked_resets.Take(self.clock_.now_ms()))
-    self.Violate("provoked resets", NGHTTP2_ENHANCE_YOUR_CALM);
+  if (!ours) self.toll_.Charge(&Budget::provoked_resets, "provoked resets");
   return 0;
 }
 

@@ -44,6 +44,7 @@ bool H2Session::Open(const H2Options& options) {
   // Resets have their own budgets (budget.h), which tell a rapid reset from applications that come and go.
   nghttp2_option_set_stream_reset_rate_limit(option, 1'000'000, 1'000'000);
   const bool server = options.role == Role::kServer;
+  if (server) cutter_.ExpectPreface();
   const int error = server ? nghttp2_session_server_new2(&session_, H2Callbacks::Get(), this, option)
                            : nghttp2_session_client_new2(&session_, H2Callbacks::Get(), this, option);
   nghttp2_option_del(option);
@@ -64,13 +65,20 @@ bool H2Session::Open(const H2Options& options) {
              0;
 }
 
-bool H2Session::Receive(const uint8_t* bytes, size_t length) {
-  const ssize_t used = nghttp2_session_mem_recv(session_, bytes, length);
+bool H2Session::Receive(const uint8_t* bytes, size_t length, size_t* used) {
+  *used = 0;
+  ssize_t taken = 0;
+  while (taken >= 0 && *used < length && violation_.empty() && !toll_.Stops()) {
+    const FrameCutter::Cut cut = cutter_.Next(bytes + *used, length - *used, toll_.work_left());
+    toll_.Work(cut.work);
+    taken = nghttp2_session_mem_recv(session_, bytes + *used, cut.length);
+    *used += cut.length;
+  }
   FinishBatch();
-  if (used < 0) {
-    error_ = nghttp2_strerror(static_cast<int>(used));
-    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) Violate("no HTTP/2 preface", NGHTTP2_PROTOCOL_ERROR);
-    if (used == NGHTTP2_ERR_FLOODED) Violate("flood", NGHTTP2_ENHANCE_YOUR_CALM);
+  if (taken < 0) {
+    error_ = nghttp2_strerror(static_cast<int>(taken));
+    if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC) Violate("no HTTP/2 preface", NGHTTP2_PROTOCOL_ERROR);
+    if (taken == NGHTTP2_ERR_FLOODED) Violate("flood", NGHTTP2_ENHANCE_YOUR_CALM);
     if (!stopped_) Violate("malformed frames", NGHTTP2_PROTOCOL_ERROR);
     return false;
   }
@@ -233,6 +241,7 @@ void H2Session::Ping() {
 }
 
 void H2Session::Goaway(uint32_t code) {
+  goaway_code_ = code;
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), code,
                         nullptr, 0);
   handler_.OnOutput();

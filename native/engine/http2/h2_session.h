@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "engine/core/clock.h"
 #include "engine/core/list.h"
-#include "engine/http2/budget.h"
+#include "engine/http2/frame_cutter.h"
 #include "engine/http2/h2_handler.h"
 #include "engine/http2/h2_options.h"
 #include "engine/http2/h2_stream.h"
+#include "engine/http2/toll.h"
 
 namespace orlop {
 
@@ -28,15 +28,17 @@ class H2Session {
  public:
   static constexpr size_t kMostFields = 16;  // that Request and Respond take
 
-  H2Session(H2Handler& handler, const Clock& clock) : handler_(handler), clock_(clock) {}
+  // `toll` outlives the session, and has a budget when Open is called.
+  H2Session(H2Handler& handler, Toll& toll) : handler_(handler), toll_(toll) {}
   ~H2Session();
   H2Session(const H2Session&) = delete;
   H2Session& operator=(const H2Session&) = delete;
 
   // `options` outlives the session. False: out of memory.
   bool Open(const H2Options& options);
-  // False: the session must end; see violation and error.
-  bool Receive(const uint8_t* bytes, size_t length);
+  // Reads until the toll stops it; *used says how far. The rest comes first in a later turn. False: the session must end; see
+  // violation and error.
+  bool Receive(const uint8_t* bytes, size_t length, size_t* used);
   // Fills `out` with frames. Each ready stream may add one frame a round. Bytes written; negative: nghttp2 failed.
   ssize_t Produce(uint8_t* out, size_t capacity);
   // The session has ended, maybe inside of nghttp2: it reads nothing more.
@@ -71,6 +73,7 @@ class H2Session {
 
   // The session.
   void Ping();
+  // With the last stream that was taken. Streams that are open go on, whatever the code.
   void Goaway(uint32_t code);
   // After a violation: fills `out` with what is left to say, which ends with a GOAWAY that has the reason's code. Bytes written; 0: the
   // GOAWAY is out already, or there is no room for it.
@@ -106,11 +109,12 @@ class H2Session {
   void FinishBatch();
 
   H2Handler& handler_;
-  const Clock& clock_;
+  Toll& toll_;
   const H2Options* options_ = nullptr;
   nghttp2_session* session_ = nullptr;
   bool stopped_ = false;
   bool goaway_ = false;
+  uint32_t goaway_code_ = 0;  // of ours; nghttp2 sends its own when it gives the session up
   bool ping_open_ = false;
   bool settings_received_ = false;
   bool settings_fresh_ = false;
@@ -128,7 +132,7 @@ class H2Session {
   List<H2Stream, H2ReadyTag> ready_;
   List<H2Stream, H2BatchTag> batch_;  // streams with payload of this read
   std::vector<H2Stream*> streams_;    // also those that are closed but not written out
-  Budget budget_;
+  FrameCutter cutter_;
 };
 
 }  // namespace orlop

@@ -33,7 +33,7 @@ void TlsChannel::Close(bool orderly, bool reset) {
   reset ? fd_.CloseWithReset() : fd_.Close();
 }
 
-TlsChannel::Fetched TlsChannel::Fetch(int* error) {
+TlsChannel::Fetched TlsChannel::Fetch(size_t most, int* error) {
   Scratch& scratch = services_.buffers.scratch();
   size_t length = held_.size();
   if (length > 0) {
@@ -43,7 +43,7 @@ TlsChannel::Fetched TlsChannel::Fetch(int* error) {
     if (!readable_) return Fetched::kNothing;
     ssize_t got;
     do {
-      got = recv(fd_.get(), scratch.read, Scratch::kRead, 0);
+      got = recv(fd_.get(), scratch.read, most, 0);
     } while (got < 0 && errno == EINTR);
     if (got <= 0) {
       *error = got < 0 ? errno : 0;
@@ -52,7 +52,7 @@ TlsChannel::Fetched TlsChannel::Fetch(int* error) {
     }
     length = static_cast<size_t>(got);
     // A short read has emptied the socket: an edge announces more. Not so when the end is already there.
-    if (length < Scratch::kRead && !hup_) readable_ = false;
+    if (length < most && !hup_) readable_ = false;
   }
   tls_.Feed(scratch.read, length);
   return Fetched::kRecords;

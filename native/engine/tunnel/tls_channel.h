@@ -39,8 +39,8 @@ class TlsChannel {
 
   // Reading.
   enum class Fetched { kRecords, kNothing, kEnded };
-  // Reads a buffer of records, to be opened by Handshake or Open. kEnded: *error is errno, or 0 for a FIN.
-  Fetched Fetch(int* error);
+  // Reads a buffer of records, at most `most` bytes, to be opened by Handshake or Open. kEnded: *error is errno, or 0 for a FIN.
+  Fetched Fetch(size_t most, int* error);
   // The first byte of what was fetched.
   uint8_t first_byte() const { return services_.buffers.scratch().read[0]; }
   // What was fetched and not opened is given by Fetch again.

@@ -88,6 +88,10 @@ bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
   BIO_set_data(bio, this);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_, bio, bio);
+  // A read returns behind each message that is no payload, so that a flood of them does not hold the thread.
+  SSL_clear_mode(ssl_, SSL_MODE_AUTO_RETRY);
+  SSL_set_msg_callback(ssl_, OnMessage);
+  SSL_set_msg_callback_arg(ssl_, this);
   if (role == Role::kServer) {
     SSL_set_accept_state(ssl_);
   } else {
@@ -143,7 +147,7 @@ TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length)
       continue;
     }
     const int error = SSL_get_error(ssl_, 0);
-    if (error == SSL_ERROR_WANT_READ) return Step::kWant;
+    if (error == SSL_ERROR_WANT_READ) return in_length_ == 0 ? Step::kWant : Step::kDone;
     if (error == SSL_ERROR_ZERO_RETURN) {
       peer_closed_ = true;
       message_ = "the peer closed the TLS session";
@@ -185,6 +189,10 @@ std::vector<uint8_t> TlsSession::PeerLeaf() const {
   uint8_t* cursor = der.data();
   i2d_X509(leaf, &cursor);
   return der;
+}
+
+void TlsSession::OnMessage(int sent, int, int type, const void*, size_t, SSL*, void* self) {
+  if (!sent && type == SSL3_RT_HANDSHAKE) static_cast<TlsSession*>(self)->messages_++;
 }
 
 void TlsSession::Explain() {

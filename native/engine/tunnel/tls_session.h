@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/core/events.h"
@@ -17,6 +18,7 @@ namespace orlop {
 
 class TlsSession {
  public:
+  // kDone of Read: there is more.
   enum class Step { kDone, kWant, kFailed };
 
   ~TlsSession();
@@ -27,7 +29,7 @@ class TlsSession {
   Step Handshake();
   // After the handshake: records that were fed and not yet read.
   std::vector<uint8_t> TakeRest();
-  // Opens records into `out`; kWant: nothing more. Adds to *length.
+  // Opens records into `out`, up to a message of TLS itself; kWant: nothing more. Adds to *length.
   Step Read(uint8_t* out, size_t capacity, size_t* length);
   // Seals `length` bytes into scratch->cipher_out.
   bool Write(const uint8_t* bytes, size_t length);
@@ -50,6 +52,8 @@ class TlsSession {
   const std::string& message() const { return message_; }
   int alert() const { return alert_; }
   bool peer_closed() const { return peer_closed_; }
+  // Key updates and other messages of TLS itself that the peer has sent since the last call.
+  uint32_t TakeMessages() { return std::exchange(messages_, 0); }
 
  private:
   static void OnKeyLine(const SSL* ssl, const char* line);
@@ -57,6 +61,8 @@ class TlsSession {
   static int BioWrite(BIO* bio, const char* bytes, int length);
   static long BioControl(BIO* bio, int command, long number, void* pointer);
   static BIO_METHOD* Method();
+  static void OnMessage(int sent, int version, int type, const void* bytes, size_t length, SSL* ssl,
+                        void* self);
   void Explain();
   SSL* ssl_ = nullptr;
   AlertSecret alert_secret_;
@@ -68,6 +74,7 @@ class TlsSession {
   std::string message_;
   int alert_ = 0;
   bool peer_closed_ = false;
+  uint32_t messages_ = 0;
   VerifiedChain verified_;
 };
 

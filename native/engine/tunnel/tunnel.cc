@@ -38,6 +38,10 @@ constexpr int kBuffersAmongOthers = 1;
 // A tunnel takes no new streams in the last quarter of the time for which its peer's certificate was valid when the tunnel opened: the
 // peer has another by then, and streams that run get that time to end by themselves.
 constexpr int64_t kRetirePart = 4;
+// Of a peer that has lately caused more than its budget: what a single record holds, so that hardly anything waits to be read.
+constexpr size_t kReadOfSlowed = 16 * 1024;
+// A key update derives keys. About 2,000 instructions each.
+constexpr uint32_t kTlsMessageWork = 16;
 constexpr uint8_t kHandshakeRecord = 0x16;
 
 constexpr std::string_view kRootGone = "the root of the peer's certificate is no longer trusted";
@@ -70,9 +74,14 @@ Tunnel::Tunnel(const TunnelContext& context, Role role, TunnelOwner& owner, uint
       pod_idx_(pod_idx),
       peer_(peer),
       identity_(identity),
+      budget_(context.budgets.Use(PeerBudgets::kNobody, peer.addr)),
+      toll_(services_.clock),
       channel_(services_, *this),
-      h2_(*this, services_.clock),
-      deadline_([](void* self) { static_cast<Tunnel*>(self)->OnDeadline(); }, this) {
+      unread_(services_.buffers.chunks),
+      h2_(*this, toll_),
+      deadline_([](void* self) { static_cast<Tunnel*>(self)->OnDeadline(); }, this),
+      slow_([](void* self) { static_cast<Tunnel*>(self)->OnReady(0); }, this) {
+  toll_.Use(&budget_->budget);
   ref_ = services_.slots.Add(this, Slots::Kind::kTunnel);
   services_.stats.tunnels++;
 }
@@ -110,6 +119,9 @@ void Tunnel::Accept(Descriptor fd) {
     return EndFailed(HandshakeFailure::kClosed, "the connection was gone at once");
   channel_.SetWritable();
   StartHandshake();
+  if (phase_ == Phase::kEnded) return;
+  toll_.Charge(&Budget::handshakes, "handshake flood");
+  HeedToll();
 }
 
 void Tunnel::Dial(int32_t expect) {
@@ -160,6 +172,8 @@ void Tunnel::OnPeer(int32_t peer_identity) {
   if (phase_ != Phase::kDeciding) return;
   channel_.tls().Welcome();
   peer_identity_ = peer_identity;
+  budget_ = context_.budgets.Use(peer_identity, peer_.addr);
+  toll_.Use(&budget_->budget);
   if (!h2_.Open(role_ == Role::kServer ? kServerOptions : kClientOptions))
     return EndFailed(HandshakeFailure::kProtocol, "out of memory");
   phase_ = Phase::kOpen;
@@ -169,7 +183,7 @@ void Tunnel::OnPeer(int32_t peer_identity) {
   Rest();
   MarkDirty();
   owner_.OnTunnelOpen(*this);
-  if (phase_ == Phase::kOpen && channel_.readable()) Receive();
+  if (phase_ == Phase::kOpen && Unread()) Receive();
 }
 
 void Tunnel::OnRejectPeer() {
@@ -200,18 +214,26 @@ void Tunnel::OnReady(uint32_t events) {
     return;
   }
   if (channel_.CanFlush()) MarkDirty();
-  if (channel_.readable()) Receive();
+  if (Unread()) Receive();
   const int broken = channel_.broken();
   if (broken == 0 || phase_ == Phase::kEnded) return;
+  if (!unread_.empty() && !slow_.armed()) return;
   if (phase_ == Phase::kOpen) return End(CloseCause::kTunnelLost, broken, strerror(broken));
   EndFailed(HandshakeFailure::kClosed, strerror(broken));
 }
 
 void Tunnel::Receive() {
+  if (slow_.armed()) return;
+  toll_.Begin(services_.turn.number());
+  if (ReceiveUnread()) ReceiveBuffers();
+  HeedToll();
+}
+
+void Tunnel::ReceiveBuffers() {
   const int most = BuffersPerTurn();
-  for (int reads = 0; reads < most; reads++) {
+  for (int reads = 0; reads < most && !toll_.Stops(); reads++) {
     int error = 0;
-    switch (channel_.Fetch(&error)) {
+    switch (channel_.Fetch(toll_.FellShortLately() ? kReadOfSlowed : Scratch::kRead, &error)) {
       case TlsChannel::Fetched::kNothing:
         return;
       case TlsChannel::Fetched::kEnded:
@@ -232,7 +254,35 @@ void Tunnel::Receive() {
     }
     if (phase_ != Phase::kHandshaking && phase_ != Phase::kOpen) return;
   }
-  if (channel_.readable()) services_.turn.Again(this);
+}
+
+// The peer waits for the tokens that it lacks; or what a turn had no time for is read in the next.
+void Tunnel::HeedToll() {
+  if (phase_ != Phase::kHandshaking && phase_ != Phase::kOpen) return;
+  Stats& stats = services_.stats;
+  stats.most_work = std::max(stats.most_work, toll_.work_done());
+  stats.most_requests = std::max(stats.most_requests, toll_.requests());
+  if (const uint64_t wait = toll_.TakeWait(); wait > 0) {
+    stats.slowed++;
+    services_.pauses.Start(&slow_, wait);
+    if (phase_ == Phase::kOpen && toll_.ShortFor() >= context_.times.patience) Calm();
+  } else if (Unread() && !slow_.armed()) {
+    services_.turn.Again(this);
+  }
+}
+
+// The peer has gone on although it was slowed. Its open streams go on for a while.
+void Tunnel::Calm() {
+  if (calm_until_ms_ != 0) return;
+  calm_until_ms_ = services_.clock.now_ms() + context_.times.served_on;
+  ReportAbuse(toll_.nuisance());
+  if (!retired_) {
+    retired_ = true;
+    owner_.OnTunnelRetired(*this);
+  }
+  h2_.Goaway(NGHTTP2_ENHANCE_YOUR_CALM);
+  Rest();
+  MarkDirty();
 }
 
 void Tunnel::ReceiveHandshake() {
@@ -246,6 +296,7 @@ void Tunnel::ReceiveHandshake() {
   if (!tls.PeerIsTrusted()) return EndFailed(HandshakeFailure::kUnknownIssuer, kRootGone);
   services_.stats.handshakes--;
   HandshakeOver();
+  tls.TakeMessages();
   // What came behind the handshake must wait for the verdict.
   channel_.Hold();
   phase_ = Phase::kDeciding;
@@ -263,6 +314,46 @@ void Tunnel::ReceiveHandshake() {
   services_.events.Emit(record, {{{reinterpret_cast<const char*>(leaf.data()), leaf.size()}, {}, {}, {}}});
 }
 
+// False: the tunnel has ended, or there is no time for more in this turn.
+bool Tunnel::ReceiveUnread() {
+  if (unread_.empty()) {
+    if (tls_over_) OnTlsOver();
+    return phase_ != Phase::kEnded;
+  }
+  while (!unread_.empty() && !toll_.Stops()) {
+    iovec piece;
+    unread_.Front(&piece, 1);
+    size_t used = 0;
+    if (!h2_.Receive(static_cast<uint8_t*>(piece.iov_base), piece.iov_len, &used)) {
+      if (phase_ != Phase::kEnded) EndAbused(h2_.violation());
+      return false;
+    }
+    if (phase_ == Phase::kEnded) return false;
+    unread_.Drop(used);
+  }
+  OnFramesRead();
+  if (!unread_.empty()) return false;
+  if (tls_over_) OnTlsOver();
+  return phase_ == Phase::kOpen;
+}
+
+void Tunnel::OnTlsOver() {
+  const TlsSession& tls = channel_.tls();
+  End(tls.peer_closed() ? CloseCause::kTunnelLost : CloseCause::kTlsFailed, tls.alert(), tls.message());
+}
+
+// False: the tunnel has ended.
+bool Tunnel::ReceivePlain(const uint8_t* bytes, size_t length) {
+  size_t used = 0;
+  if (!h2_.Receive(bytes, length, &used)) {
+    if (phase_ != Phase::kEnded) EndAbused(h2_.violation());
+    return false;
+  }
+  if (phase_ == Phase::kEnded) return false;
+  if (used < length) unread_.Append(bytes + used, length - used);
+  return true;
+}
+
 // False: the tunnel has ended, or its socket is broken.
 bool Tunnel::ReceiveFrames() {
   TlsSession& tls = channel_.tls();
@@ -270,24 +361,33 @@ bool Tunnel::ReceiveFrames() {
   while (true) {
     size_t length = 0;
     const TlsSession::Step step = tls.Read(scratch.plain_in, sizeof scratch.plain_in, &length);
-    if (length > 0 && !h2_.Receive(scratch.plain_in, length)) {
-      if (phase_ != Phase::kEnded) EndAbused(h2_.violation());
-      return false;
+    for (uint32_t messages = tls.TakeMessages(); messages > 0; messages--) {
+      toll_.Work(kTlsMessageWork);
+      toll_.Charge(&Budget::key_updates, "key update flood");
     }
-    if (phase_ == Phase::kEnded) return false;
-    if (step == TlsSession::Step::kDone) continue;
+    if (length > 0 && !ReceivePlain(scratch.plain_in, length)) return false;
+    if (step == TlsSession::Step::kWant) break;
     if (step == TlsSession::Step::kFailed) {
-      End(tls.peer_closed() ? CloseCause::kTunnelLost : CloseCause::kTlsFailed, tls.alert(), tls.message());
+      tls_over_ = true;
+      if (!unread_.empty()) break;
+      OnTlsOver();
       return false;
     }
-    break;
+    if (toll_.Stops()) {
+      channel_.Hold();
+      break;
+    }
   }
+  OnFramesRead();
+  return channel_.Send();
+}
+
+void Tunnel::OnFramesRead() {
   if (h2_.TakeNewSettings() && role_ == Role::kClient) {
     h2_.RefuseUnsent();
     if (!retired_) owner_.OnTunnelRoom(*this);
   }
   MarkDirty();  // acknowledgements, window updates
-  return channel_.Send();
 }
 
 void Tunnel::Flush() {
@@ -303,6 +403,7 @@ void Tunnel::Flush() {
       if (channel_.Seal(plain, static_cast<size_t>(length))) channel_.Send();
       return EndAbused(h2_.violation());
     }
+    if (toll_.waits()) HeedToll();
     if (length == 0) {
       if (h2_.WantsNothing() || (retired_ && Living() == 0)) End(CloseCause::kTunnelLost, 0, "finished");
       return;
@@ -381,7 +482,8 @@ void Tunnel::CarriesHeavy() {
 void Tunnel::Rest() {
   const int64_t left = MsLeft(channel_.tls().verified());
   const int64_t until_certificate = retired_ ? left : left - retire_before_ms_;
-  const int64_t until_ping = static_cast<int64_t>(ping_due_ms_ - services_.clock.now_ms());
+  const uint64_t due_ms = calm_until_ms_ != 0 ? calm_until_ms_ : ping_due_ms_;
+  const int64_t until_ping = static_cast<int64_t>(due_ms - services_.clock.now_ms());
   Deadline(static_cast<uint64_t>(std::max<int64_t>(std::min(until_ping, until_certificate), 0)));
 }
 
@@ -389,7 +491,11 @@ void Tunnel::AtRest() {
   const int64_t left = MsLeft(channel_.tls().verified());
   if (left <= 0) return End(CloseCause::kPeerCertificateEnded, 0, "the peer's certificate has expired");
   if (left <= retire_before_ms_) Retire();
-  if (services_.clock.now_ms() >= ping_due_ms_) Keepalive();
+  if (calm_until_ms_ != 0) {
+    if (services_.clock.now_ms() >= calm_until_ms_) End(CloseCause::kProtocolError, 0, toll_.nuisance());
+  } else if (services_.clock.now_ms() >= ping_due_ms_) {
+    Keepalive();
+  }
   if (phase_ == Phase::kOpen) Rest();
 }
 
@@ -444,14 +550,18 @@ void Tunnel::EndFailed(HandshakeFailure reason, std::string_view message) {
 
 void Tunnel::EndAbused(std::string_view reason) {
   if (phase_ == Phase::kEnded) return;
+  if (calm_until_ms_ == 0) ReportAbuse(reason);
+  SayWhy();
+  End(CloseCause::kProtocolError, 0, reason);
+}
+
+void Tunnel::ReportAbuse(std::string_view reason) {
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_TUNNEL_ABUSED;
   record.pod_idx = pod_idx_;
   record.near = ToRecord(peer_);
   record.identity = peer_identity_;
   services_.events.Emit(record, {{reason, {}, {}, {}}});
-  SayWhy();
-  End(CloseCause::kProtocolError, 0, reason);
 }
 
 // GOAWAY with the reason, unless the peer does not even read what came before it.
@@ -468,6 +578,8 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   phase_ = Phase::kEnded;
   h2_.Stop();
   deadline_.Cancel();
+  slow_.Cancel();
+  unread_.Clear();
   CancelWait();
   if (before == Phase::kHandshaking) services_.stats.handshakes--;
   HandshakeOver();

@@ -14,7 +14,9 @@
 #include "engine/core/turn.h"
 #include "engine/http2/h2_handler.h"
 #include "engine/http2/h2_session.h"
+#include "engine/http2/toll.h"
 #include "engine/pod/socket_waiter.h"
+#include "engine/tunnel/peer_budgets.h"
 #include "engine/tunnel/tls_channel.h"
 #include "engine/tunnel/tunnel_context.h"
 
@@ -101,9 +103,18 @@ class Tunnel final : public Pollable,
   void StartHandshake();
   void OnPeer(int32_t peer_identity);
   void OnRejectPeer();
+  // There is something to read that no edge of epoll will announce.
+  bool Unread() const { return channel_.readable() || !unread_.empty() || tls_over_; }
   void Receive();
+  void ReceiveBuffers();
   void ReceiveHandshake();
+  bool ReceiveUnread();
   bool ReceiveFrames();
+  bool ReceivePlain(const uint8_t* bytes, size_t length);
+  void OnFramesRead();
+  void OnTlsOver();
+  void HeedToll();
+  void Calm();
   int BuffersPerTurn() const;
   void AtRest();
   void Rest();
@@ -111,6 +122,7 @@ class Tunnel final : public Pollable,
   void EndFailed(HandshakeFailure reason, std::string_view message);
   void EndAbused(std::string_view reason);
   void SayWhy();
+  void ReportAbuse(std::string_view reason);
   void HandshakeOver();
   // Streams whose connections live.
   uint32_t Living() const { return h2_.streams() - abandoned_; }
@@ -141,9 +153,15 @@ class Tunnel final : public Pollable,
   uint64_t ping_sent_ms_ = 0;
   uint64_t ping_due_ms_ = 0;
   int64_t retire_before_ms_ = 0;  // the end of the peer's certificate
+  uint64_t calm_until_ms_ = 0;    // 0: the peer has not been asked for calm
+  bool tls_over_ = false;         // TLS has ended or failed behind unread_
+  PeerBudgets::Share budget_;     // of the address; of the verified peer when the tunnel is open
+  Toll toll_;
   TlsChannel channel_;
+  ByteQueue unread_;  // plain bytes for which a turn had no time
   H2Session h2_;
   Timer deadline_;
+  Timer slow_;  // armed: the peer is not read
 };
 
 }  // namespace orlop

@@ -4,6 +4,7 @@
 namespace orlop {
 
 struct EngineServices;
+class PeerBudgets;
 class SocketSource;
 struct TunnelTimes;
 class Unanswered;
@@ -13,6 +14,7 @@ struct TunnelContext {
   SocketSource& sockets;
   const TunnelTimes& times;
   Unanswered& unanswered;
+  PeerBudgets& budgets;
 };
 
 }  // namespace orlop

@@ -6,15 +6,17 @@
 namespace orlop::contracts {
 namespace {
 
-// Negative: a session wants to end. 0: it had nothing to say.
-int Carry(H2Session& from, H2Session& to, Random& random) {
+// Negative: a session wants to end, or is slowed. 0: it had nothing to say.
+int Carry(Side& from, Side& to, Random& random) {
   static uint8_t frames[128 * 1024];
-  const ssize_t length = from.Produce(frames, sizeof frames);
-  if (length < 0 || !from.violation().empty()) return -1;
+  const ssize_t length = from.session.Produce(frames, sizeof frames);
+  if (length < 0 || !from.session.violation().empty()) return -1;
   for (ssize_t at = 0; at < length;) {
     const size_t part = std::min<size_t>(static_cast<size_t>(length - at), 1 + Below(random, 40'000));
-    if (!to.Receive(frames + at, part)) return -1;
-    at += static_cast<ssize_t>(part);
+    to.toll.Begin(to.turn++);
+    size_t used = 0;
+    if (!to.session.Receive(frames + at, part, &used) || to.toll.waits()) return -1;
+    at += static_cast<ssize_t>(used);
   }
   return length > 0 ? 1 : 0;
 }
@@ -34,7 +36,7 @@ H2Options SmallOptions(Role role) {
   return options;
 }
 
-bool Exchange(H2Session& one, H2Session& other, Random& random) {
+bool Exchange(Side& one, Side& other, Random& random) {
   for (int said = 1; said > 0;) {
     const int there = Carry(one, other, random);
     const int back = Carry(other, one, random);

@@ -16,19 +16,23 @@ H2Options SmallOptions(Role role);
 // Either of the two: what it writes is wanted whenever the link works, so OnOutput has nothing to do.
 class Side : public H2Handler {
  public:
-  Side(const World& world, const H2Options& options) : session(*this, world.services().clock) {
+  Side(const World& world, const H2Options& options) : toll(world.services().clock), session(*this, toll) {
+    toll.Use(&budget);
     Expect(session.Open(options), "a session to open");
   }
   H2Stream* OnRequest() override { return nullptr; }
   void OnGoaway() override { goaway = true; }
   void OnStreamGone() override { gone++; }
   void OnOutput() override {}
+  Budget budget;
+  Toll toll;
+  uint64_t turn = 0;
   H2Session session;
   bool goaway = false;
   int gone = 0;
 };
 
-// Carries what both have to say, in parts of any length, until neither says anything. False: a session wants to end.
-bool Exchange(H2Session& one, H2Session& other, Random& random);
+// Carries what both have to say, in parts of any length, until neither says anything. False: a session wants to end, or is slowed.
+bool Exchange(Side& one, Side& other, Random& random);
 
 }  // namespace orlop::contracts

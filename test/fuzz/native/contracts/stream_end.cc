@@ -86,7 +86,7 @@ class Stream final : public FarEnd, public ByteEnd::User {
     if (got > 0) heard_.append(bytes, 0, static_cast<size_t>(got));
     if (got == 0 && most > 0) heard_end_ = true;
   }
-  void Work() override { Expect(Exchange(near_.session, far_.session, random_), "sessions without a fault"); }
+  void Work() override { Expect(Exchange(near_, far_, random_), "sessions without a fault"); }
   void CloseNear(bool reset) override {
     near_.stream.GiveBack();
     if (reset && !near_.stream.closed()) near_.stream.ResetWith(NGHTTP2_CONNECT_ERROR);

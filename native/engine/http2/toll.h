@@ -1,0 +1,72 @@
+// 11 · data thread · what a peer pays for being read: work, of which each turn has a share for each session, and tokens of its budget.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "engine/core/clock.h"
+#include "engine/http2/budget.h"
+
+namespace orlop {
+
+class Toll {
+ public:
+  // Units of about 2,000 instructions (frame_cutter.cc): about half a millisecond.
+  static constexpr uint32_t kWorkPerTurn = 512;
+
+  explicit Toll(const Clock& clock) : clock_(clock) {}
+  // Whose tokens are taken. It outlives the toll, or the next call.
+  void Use(Budget* budget) { budget_ = budget; }
+  Budget& budget() { return *budget_; }
+
+  // In every turn that reads, before it does. The same number again is the same turn.
+  void Begin(uint64_t turn) {
+    if (turn == turn_) return;
+    turn_ = turn;
+    work_left_ = kWorkPerTurn;
+    requests_ = 0;
+  }
+  void Work(uint32_t units) { work_left_ -= std::min(work_left_, units); }
+  uint32_t work_left() const { return work_left_; }
+  uint32_t work_done() const { return kWorkPerTurn - work_left_; }
+  void CountRequest() { requests_++; }
+  // Requests of this turn.
+  uint32_t requests() const { return requests_; }
+  // Nothing more is read in this turn.
+  bool Stops() const { return work_left_ == 0 || wait_ms_ > 0; }
+
+  // Takes a token of the budget. Without one the peer has to wait.
+  void Charge(TokenBucket Budget::*bucket, std::string_view nuisance) {
+    const uint64_t now = clock_.now_ms();
+    const uint64_t wait = (budget_->*bucket).Take(now);
+    if (wait == 0) return;
+    budget_->FellShort(now, wait);
+    wait_ms_ = std::max(wait_ms_, wait);
+    nuisance_ = nuisance;
+  }
+  // Takes tokens. False: there are too few, for something that is not worth waiting for.
+  bool Pays(TokenBucket Budget::*bucket, uint32_t count) {
+    return (budget_->*bucket).TakeIf(clock_.now_ms(), count);
+  }
+  bool waits() const { return wait_ms_ > 0; }
+  // Milliseconds for which the peer must not be read from now on; 0: none.
+  uint64_t TakeWait() { return std::exchange(wait_ms_, 0); }
+  // What it last had to wait for.
+  std::string_view nuisance() const { return nuisance_; }
+  // For how long it has caused more than its budget, in milliseconds.
+  uint64_t ShortFor() const { return clock_.now_ms() - budget_->short_since_ms; }
+  bool FellShortLately() const { return budget_->FellShortLately(clock_.now_ms()); }
+
+ private:
+  const Clock& clock_;
+  Budget* budget_ = nullptr;
+  uint64_t turn_ = ~0ULL;
+  uint32_t work_left_ = kWorkPerTurn;
+  uint32_t requests_ = 0;
+  uint64_t wait_ms_ = 0;
+  std::string_view nuisance_;
+};
+
+}  // namespace orlop
