@@ -14,6 +14,7 @@ export type Part = {
 export const parts: readonly Part[] = [
   { name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] },
   { name: "rustls", test: "rustls/rustls.peer.ts", projects: ["rustls"] },
+  { name: "ztunnel", test: "ztunnel/ztunnel.peer.ts", projects: [], given: "ZTUNNEL_BIN" },
   { name: "h2spec", test: "h2spec/h2spec.peer.ts", projects: ["h2spec"] },
   { name: "tlslite", test: "tlslite/tlslite.peer.ts", projects: ["tlslite"] },
   {

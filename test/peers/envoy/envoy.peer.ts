@@ -9,7 +9,7 @@ import { until } from "../../../demo/mesh-run.ts";
 import { call } from "../../../demo/pods.ts";
 import { peerCase } from "../support/cases.ts";
 import { built } from "../support/projects.ts";
-import { assertLivesBesideGoaway, assertMany, clientCases, serverCases } from "../support/tunnel-cases.ts";
+import { assertLivesBesideGoaway, assertMany, assertReset, clientCases, serverCases } from "../support/tunnel-cases.ts";
 import { listening, openWorld, type PeerServer, type World } from "../support/world.ts";
 import { envoyConfig, type Identity, type Origin, type Terminator } from "./config.ts";
 
@@ -121,6 +121,9 @@ peerCase("envoy", "server: its own log has our identity, TLS 1.3 and where the c
   await until("Envoy's access log", 15_000, () => readFileSync(accessLog, "utf8").includes(wanted) || undefined);
 });
 
+peerCase("envoy", "server: a reset of its application is a reset for the caller", () =>
+  assertReset(web(), { host: addresses.plain, port: appPorts.transfer }, "ECONNRESET"),
+);
 for (const [what, address] of [
   ["after 10 requests", addresses.requests],
   ["after a second", addresses.age],
@@ -146,3 +149,7 @@ clientCases("envoy", () => world, {
   ...{ echo: entrance("echo"), transfer: entrance("transfer"), noPort: entrance("noPort"), vault: entrance("vault") },
   ...{ denied: entrance("denied"), wrongServer: entrance("wrongServer"), stranger: entrance("stranger") },
 });
+// Whatever the code of a RST_STREAM, its tcp_proxy ends the connection in order (envoyproxy/envoy:source/common/tcp_proxy/upstream.h).
+peerCase("envoy", "client: it makes an end of the application's reset", () =>
+  assertReset(world.outside, entrance("transfer"), "ended"),
+);

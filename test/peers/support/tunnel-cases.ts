@@ -124,6 +124,14 @@ export async function assertMany(from: Host, to: Target, count: number): Promise
   assert.equal((await many.finish()).alive, count);
 }
 
+/**
+ * The application resets the connection, since what it is sent is no request of its protocol. Orlop carries a reset as RST_STREAM with
+ * CONNECT_ERROR; `arrives` is what the peer makes of that at the other side.
+ */
+export async function assertReset(from: Host, to: Target, arrives: "ECONNRESET" | "ended"): Promise<void> {
+  assert.equal((await call(from, to, "no request")).error, arrives);
+}
+
 export async function assertRefused(from: Host, to: Target): Promise<void> {
   const result = await call(from, to);
   assert.equal(result.reply, undefined);
