@@ -101,6 +101,8 @@ export type ConnectionView = {
   readonly sourceIdentity: string;
   readonly destinationIdentity: string;
   readonly verdict: "allow" | "deny" | "";
+  /** Why nobody judged it; empty: somebody did. */
+  readonly unjudged: "node-access" | "";
   readonly policy: string;
   readonly traceId: string;
   /**

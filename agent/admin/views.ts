@@ -246,6 +246,7 @@ function connection({ id, openedAtMs, record, transport }: OpenConnection): Conn
     sourceIdentity: record.source.identity?.text ?? "",
     destinationIdentity: record.destination.identity?.text ?? "",
     verdict: record.decision?.verdict ?? "",
+    unjudged: record.unjudged ?? "",
     policy: record.decision?.policy ?? "",
     traceId: record.traceId,
     rttMs: transport === null ? null : transport.rttUs / 1000,

@@ -77,7 +77,10 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "AGE", value: (row) => duration(nowMs - Date.parse(row.openedAt)) },
     { header: "RTT", value: (row) => roundTrip(row.rttMs) },
     { header: "RETRANS", value: (row) => (row.retransmits === null ? "" : String(rounded(row.retransmits))) },
-    { header: "VERDICT", value: (row) => [row.verdict, row.policy].filter((text) => text !== "").join(" ") },
+    {
+      header: "VERDICT",
+      value: (row) => [row.verdict, row.policy, row.unjudged].filter((text) => text !== "").join(" "),
+    },
     { header: "ID", value: (row) => row.id, wide: true },
     { header: "SOURCE", value: (row) => endpointText(row.source), wide: true },
     { header: "DESTINATION", value: (row) => endpointText(row.destination), wide: true },

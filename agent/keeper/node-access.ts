@@ -47,7 +47,9 @@ export class NodeAccess {
   #searchAt = Number.NEGATIVE_INFINITY;
   #searchTookMs = 0;
   #view: NodeAccessView;
-  #written = "";
+  /** What the kernel's tables and links say, as text; null: not all of what is wanted. */
+  #written: string | null = null;
+  #accessWritten: Access | null | undefined;
 
   constructor(parts: NodeAccessParts) {
     this.#parts = parts;
@@ -69,19 +71,20 @@ export class NodeAccess {
       wanted = this.#wanted();
       if (wanted.programs.length > 0) access = await this.#access();
     } catch (error) {
+      access = null;
       wanted = { programs: [], problems: [shown(`programs of the node cannot be looked for: ${String(error)}`)] };
     }
     const { programs, problems } = wanted;
-    const narrowed = this.#write(programs, access, problems);
+    const { narrowed, failed } = this.#write(programs, access);
+    const letIn = programs.filter(({ id }) => !failed.has(id));
+    const failures = programs.flatMap(({ id, name }) => {
+      const error = failed.get(id);
+      return error === undefined ? [] : [shown(`${name} cannot be let in: ${error}`)];
+    });
     const view = {
       mode: settings.mode,
-      programs: programs.map(({ role, name, pid, cgroup }) => ({
-        role,
-        name: shown(name),
-        pid,
-        cgroup: shown(cgroup),
-      })),
-      problem: problems.join("; "),
+      programs: letIn.map(({ role, name, pid, cgroup }) => ({ role, name: shown(name), pid, cgroup: shown(cgroup) })),
+      problem: [...problems, ...failures].join("; "),
     };
     this.#tell(view);
     return narrowed;
@@ -89,7 +92,7 @@ export class NodeAccess {
 
   /** Lets nobody in, and leaves nothing behind. */
   remove(): void {
-    this.#write([], null, []);
+    this.#write([], null);
   }
 
   #wanted(): Wanted {
@@ -157,38 +160,48 @@ export class NodeAccess {
     const { tree, settings, cookieOf } = this.#parts;
     this.#cookie ??= await cookieOf(tree.nodeNetns().path);
     const { mount, podsCgroup } = tree.tree();
+    const podsId = tree.cgroupId(podsCgroup);
+    // Without it a pod's process could not be distinguished from the node's.
+    if (podsId === undefined) throw new Error(`there is no ${podsCgroup}`);
     return {
       netnsCookie: this.#cookie,
-      podsCgroup: podsCgroup === mount ? 0n : (tree.cgroupId(podsCgroup) ?? 0n),
+      podsCgroup: podsCgroup === mount ? 0n : podsId,
       everybody: settings.mode === "node",
     };
   }
 
-  /** What is let in no more goes first. Only differences are written. */
-  #write(programs: readonly LetIn[], access: Access | null, problems: readonly string[]): boolean {
-    const { rows, log } = this.#parts;
+  /**
+   * What is let in no more goes first. Only differences are written; what failed is tried again with the next look.
+   * `failed`: why, by the id of the cgroup.
+   */
+  #write(
+    programs: readonly LetIn[],
+    access: Access | null,
+  ): { readonly narrowed: boolean; readonly failed: ReadonlyMap<bigint, string> } {
+    const { rows } = this.#parts;
+    const failed = new Map<bigint, string>();
     const wanted = [access?.netnsCookie, access?.podsCgroup, access?.everybody, ...programs.map(({ id }) => id)].join();
-    if (wanted === this.#written) return false;
-    const ids = new Map(programs.filter(({ role }) => role !== "node").map((program) => [program.id, program]));
-    const gone = rows.cgroups().filter((id) => !ids.has(id));
+    if (wanted === this.#written) return { narrowed: false, failed };
+    const named = new Set(programs.filter(({ role }) => role !== "node").map(({ id }) => id));
+    const gone = rows.cgroups().filter((id) => !named.has(id));
     for (const id of gone) rows.removeCgroup(id);
     rows.setAccess(access);
     const attached = programs.map(({ id }) => id);
     for (const id of rows.attached()) if (!attached.includes(id)) rows.detach(id);
-    for (const { id, cgroup, name } of programs) {
+    for (const { id, cgroup } of programs) {
       try {
         rows.attach(id, cgroup);
-        if (ids.has(id)) rows.addCgroup(id);
+        if (named.has(id)) rows.addCgroup(id);
       } catch (error) {
-        // A cgroup that went this very moment. The next look tries again.
-        log.warn("a program of the node cannot be let in", { program: name, cgroup, error: String(error), problems });
-        this.#written = "";
-        return true;
+        failed.set(id, String(error));
       }
     }
-    const first = this.#written === "";
-    this.#written = wanted;
-    return first || gone.length > 0 || access === null;
+    // Who was let in before the first look is not known.
+    const first = this.#accessWritten === undefined;
+    const before = this.#accessWritten;
+    this.#accessWritten = access;
+    this.#written = failed.size === 0 ? wanted : null;
+    return { narrowed: first || gone.length > 0 || (before?.everybody === true && access?.everybody !== true), failed };
   }
 
   #tell(view: NodeAccessView): void {
