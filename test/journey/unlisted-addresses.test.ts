@@ -107,6 +107,31 @@ describe("a pod with addresses that its Workload does not list", () => {
     }
   });
 
+  test("its link-local address: passed without a policy, refused with one and under STRICT, and never held", async () => {
+    const { cluster } = journey;
+    const [vault, node] = [cluster.pod("vault"), cluster.node("node-b")];
+    const shown = await vault.run(["ip", "-6", "-o", "address", "show", "dev", "eth0", "scope", "link"]);
+    const host = `${/fe80::[0-9a-f:]+/.exec(shown.stdout)?.[0]}%pods`;
+    const answers = async (): Promise<boolean> => {
+      const { reply, error } = await call(node, { host, port: PORT });
+      assert.ok(reply !== undefined || /^ECONN(REFUSED|RESET)$/.test(error ?? ""), error);
+      return reply !== undefined;
+    };
+    const meshes: readonly (readonly [text: string, answered: boolean])[] = [
+      [permissive(meshOf(cluster)), true],
+      // Everybody may, but the agent, which has to judge, cannot dial a link-local address.
+      [permissive(meshOf(cluster)) + policy("ALLOW", '"::/0"'), false],
+      [permissive(meshOf(cluster)), true],
+      [meshOf(cluster), false],
+    ];
+    for (const [text, answered] of meshes) {
+      cluster.writeMesh(text);
+      await until(`vault to ${answered ? "answer" : "refuse"}`, 30_000, async () =>
+        (await answers()) === answered ? true : undefined,
+      );
+    }
+  });
+
   test("of two pods with the same address each is judged as itself", async () => {
     const { cluster } = journey;
     cluster.writeMesh(meshOf(cluster));
