@@ -435,13 +435,22 @@ export class HookBench {
   }
 
   /** Until a program of `outside` listens on the port: how soon it starts is the machine's load's to say. */
-  async listensOutside(port: number): Promise<void> {
+  listensOutside(port: number): Promise<void> {
+    return this.#listens(this.#names.outside, port);
+  }
+
+  /** The same of the pod. */
+  listensInPod(port: number): Promise<void> {
+    return this.#listens(this.#names.pod, port);
+  }
+
+  async #listens(namespace: string, port: number): Promise<void> {
     const listener = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} [0-9A-F:]+ 0A `);
-    const tables = [`--net=/var/run/netns/${this.#names.outside}`, "cat", "/proc/self/net/tcp", "/proc/self/net/tcp6"];
+    const tables = [`--net=/var/run/netns/${namespace}`, "cat", "/proc/self/net/tcp", "/proc/self/net/tcp6"];
     for (const end = performance.now() + 15_000; performance.now() < end; ) {
       if (listener.test((await run("nsenter", tables)).stdout)) return;
     }
-    throw new Error(`nobody listens on ${port} outside within 15 s`);
+    throw new Error(`nobody listens on ${port} in ${namespace} within 15 s`);
   }
 
   async #python(namespace: string, before: string, command: readonly string[]): Promise<string> {

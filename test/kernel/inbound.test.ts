@@ -49,7 +49,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     bench.said("in_by_port", 8001, ORLOP_IN_PASS);
     const strict = bench.count(ORLOP_COUNT_IN_REFUSED_STRICT);
     const app = bench.inPod(application(8001, 2));
-    await sleep(400);
+    await bench.listensInPod(8001);
     assert.equal(await bench.outside(dial(POD4, 8001)), `${POD4} 8001 app ${OUTSIDE4}`);
     assert.equal(await bench.outside(dial(POD6, 8001)), `${POD6} 8001 app ${OUTSIDE6}`);
     await app;
@@ -97,7 +97,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
       bench.count(reason),
     );
     const app = bench.inPod(application(8006, unlisted.length));
-    await sleep(400);
+    await bench.listensInPod(8006);
     for (const address of unlisted) {
       assert.match(await bench.outside(dial(address, 8006)), / 8006 app /, address);
       assert.match(await bench.outside(dial(address, 8007)), / 8007 agent$/, address);
@@ -110,7 +110,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     // What the pod dials at them is its own affair, as on loopback.
     bench.beat(0n, true);
     const own = bench.inPod(application(8008, 1));
-    await sleep(400);
+    await bench.listensInPod(8008);
     assert.equal(await bench.inPod(dial("172.17.0.1", 8008)), "172.17.0.1 8008 app 172.17.0.1");
     await own;
     bench.beat(0n);
@@ -128,7 +128,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     bench.said("in_by_port", 15008, ORLOP_IN_PASS);
     // Never called: it runs until its own time-out.
     const app = bench.inPod(`${application(15008, 1).replace("settimeout(15)", "settimeout(4)")}`).catch(() => "alone");
-    await sleep(400);
+    await bench.listensInPod(15008);
     for (const address of [POD4, POD6]) assert.equal(await bench.outside(dial(address, 15008)), "ECONNREFUSED");
     const v4 = await bench.agentListens("127.0.0.1", 15108);
     const v6 = await bench.agentListens("::1", 15108);
@@ -148,7 +148,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
     for (const port of [15001, 15006]) assert.equal(await bench.outside(dial(POD4, port)), "ECONNREFUSED");
     assert.equal(bench.count(ORLOP_COUNT_IN_REFUSED_PORT), before + 2);
     const app = bench.inPod(application(8004, 2));
-    await sleep(400);
+    await bench.listensInPod(8004);
     assert.equal(await bench.inPod(dial(POD4, 8004)), `${POD4} 8004 app ${POD4}`);
     assert.equal(await bench.inPod(dial("127.0.0.1", 8004)), "127.0.0.1 8004 app 127.0.0.1");
     await app;
@@ -166,7 +166,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
       await bench.thread.prepareNamespace(bench.netnsFd);
       const before = bench.count(ORLOP_COUNT_IN_AGENT_FLOW);
       const app = bench.inPod(application(8005, 1));
-      await sleep(400);
+      await bench.listensInPod(8005);
       const [fd] = await bench.thread.sockets(bench.netnsFd, kind, 1);
       assert.ok(fd !== undefined);
       assert.equal(await connectFrom(fd, client, pod, 8005), `app ${client}`);
@@ -201,7 +201,7 @@ describe("connections to a pod", { concurrency: 1 }, () => {
       ] as const) {
         const bound = `s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"${name}"); s.bind(`;
         const app = bench.inPod(application(8009, 1).replace("s.bind(", bound));
-        await sleep(400);
+        await bench.listensInPod(8009);
         const [fd] = await bench.thread.sockets(bench.netnsFd, kind, 1);
         assert.ok(fd !== undefined);
         assert.equal(await connectFrom(fd, client, host, 8009), `app ${client}`, name);

@@ -2,7 +2,6 @@
 // stay exact, and no record of a connection that has ended stays open.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ORLOP_COUNT_EVENT_DROPPED, ORLOP_IN_PASS } from "../../agent/abi.ts";
 import { KernelMap, RingBuffer } from "../../agent/engine/addon.ts";
 import type { LentMaps } from "../../agent/engine/keeper-client.ts";
@@ -89,7 +88,7 @@ describe("a ring of events that overflows", { concurrency: 1 }, () => {
 
   test("every connection and byte is in the pod's sums, although most events were lost", async () => {
     const app = bench.inPod(application);
-    await sleep(500);
+    await bench.listensInPod(PORT);
     await bench.outside(clients);
     await app;
     const all = HELD + SHORT;
