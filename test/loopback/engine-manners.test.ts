@@ -7,7 +7,7 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import type { ConnectRequest } from "../../agent/engine/events.ts";
-import { clientLeaf, installBoth, pair, serverEngine } from "./hbone-pair.ts";
+import { ca, clientEngine, clientLeaf, installBoth, pair, serverEngine, serverLeaf } from "./hbone-pair.ts";
 import {
   connectBlock,
   DATA,
@@ -26,7 +26,7 @@ import {
   u32,
   WINDOW_UPDATE,
 } from "./raw-h2.ts";
-import { dial, howItEnds, readAll, type Server, serve, type TestEngine } from "./support.ts";
+import { dial, dialRefused, howItEnds, readAll, type Server, serve, type TestEngine } from "./support.ts";
 
 /** RFC 9113 7. */
 const code = {
@@ -177,6 +177,25 @@ test("DATA before an answer that refuses reaches nobody, and its window is given
   app.close();
 });
 
+test("DATA before the answer comes out of the buffer budget: without room the stream is refused with 503", async () => {
+  const { under, app } = await slowServer();
+  using _ = under;
+  const peer = await RawPeer.connect(under.listen(2, "hbone"));
+  peer.send(connect(1), connect(3));
+  await until("both to be asked for", () => under.engine.stats().streams === 2);
+  // Room for one chunk of 32 KiB, which is more than 80 % and less than 95 % of it.
+  under.engine.setBufferBudget(38_000);
+  peer.send(frame(DATA, 0, 1, Buffer.alloc(1_000)), frame(DATA, 0, 3, Buffer.alloc(1_000)));
+  await until("the answer", () => answered(peer, 3));
+  assert.equal(answered(peer, 1), false);
+  const shed = await under.event("closed");
+  assert.equal(shed.cause, "shed");
+  assert.equal(under.engine.stats().shedTotal, 1);
+  peer.socket.destroy();
+  await until("nothing is kept", () => under.engine.stats().bufferBytes === 0);
+  app.close();
+});
+
 test("a CONNECT with END_STREAM, and DATA with END_STREAM before the answer, are half-closed", async () => {
   const { under, app, got, answer } = await slowServer("and goodbye");
   using _ = under;
@@ -320,6 +339,29 @@ test("a peer that does not read is not waited for: its tunnel ends without a GOA
   assert.equal(under.engine.stats().bufferBytes, 0);
   peer.socket.destroy();
   app.close();
+});
+
+test("a server that floods our tunnel to it is sent the GOAWAY as well", async () => {
+  installBoth();
+  const got: Buffer[] = [];
+  const server = tls.createServer(
+    { cert: serverLeaf.chainPem, key: serverLeaf.keyPem, ca: ca.pem, requestCert: true, ALPNProtocols: ["h2"] },
+    (socket) => {
+      const peer = new RawPeer(socket);
+      socket.on("data", (data) => got.push(data));
+      peer.send(frame(SETTINGS, 0, 0), ...Array.from({ length: 400 }, () => frame(PING, 0, 0, Buffer.alloc(8))));
+    },
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(address && typeof address === "object");
+  using under = clientEngine(() => address.port);
+  assert.equal(await dialRefused(under.listen(1, "outbound")), "ECONNRESET");
+  const last = u32(0);
+  const farewell = frame(GOAWAY, 0, 0, Buffer.concat([last, u32(code.ENHANCE_YOUR_CALM)]));
+  await until("the GOAWAY", () => Buffer.concat(got).subarray(-farewell.length).equals(farewell));
+  server.close();
 });
 
 test("a certificate message above 16 KB is refused", async () => {

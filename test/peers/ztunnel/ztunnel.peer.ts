@@ -107,6 +107,14 @@ const told = (): readonly AccessEntry[] =>
 /** What both programs write of the same connection. */
 const shared = ["src.addr", "src.identity", "dst.addr", "dst.hbone_addr", "dst.identity"];
 const sharedOf = (entry: AccessEntry): readonly unknown[] => shared.map((key) => entry[key]);
+/** Each of ztunnel's keys is in our line, and in its order. The test's mesh gives ztunnel no services and Orlop no such cluster. */
+function assertKeys(ours: AccessEntry, theirs: AccessEntry): void {
+  const keys = Object.keys(theirs).filter((key) => !key.endsWith(".cluster"));
+  assert.deepEqual(
+    Object.keys(ours).filter((key) => keys.includes(key)),
+    keys,
+  );
+}
 
 peerCase("ztunnel", "server: both know the other's identity, and write the same of the connection", async () => {
   const log = logSince(world.cluster.node("node-a"));
@@ -119,6 +127,7 @@ peerCase("ztunnel", "server: both know the other's identity, and write the same 
   // A tunnel's port is its own; behind it both name the pod's connection.
   assert.deepEqual(sharedOf(ours).slice(1), sharedOf(theirs).slice(1));
   assert.deepEqual([ours.bytes_sent, ours.bytes_recv], [theirs.bytes_recv, theirs.bytes_sent]);
+  assertKeys(ours, theirs);
 });
 for (const bytes of TRANSFERS) {
   peerCase("ztunnel", `server: ${bytes} bytes both ways at once, then half-close`, () =>
@@ -161,6 +170,7 @@ peerCase("ztunnel", "client: it is known by its identity, and both write the sam
   assert.deepEqual([ours["src.identity"], ours.security], [identityOf("ztunnel"), "mtls"]);
   assert.deepEqual(sharedOf(ours).slice(1), sharedOf(theirs).slice(1));
   assert.deepEqual([ours.bytes_sent, ours.bytes_recv], [theirs.bytes_recv, theirs.bytes_sent]);
+  assertKeys(ours, theirs);
 });
 for (const bytes of TRANSFERS) {
   peerCase("ztunnel", `client: ${bytes} bytes both ways at once, then half-close`, () =>
