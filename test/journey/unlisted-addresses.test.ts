@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { demoNodes, initialState, meshText } from "../../demo/mesh.ts";
-import { until } from "../../demo/mesh-run.ts";
+import { pidOf, readiness, until } from "../../demo/mesh-run.ts";
 import { call } from "../../demo/pods.ts";
 import type { Cluster, Host } from "../box/cluster.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
@@ -130,6 +130,25 @@ describe("a pod with addresses that its Workload does not list", () => {
         (await answers()) === answered ? true : undefined,
       );
     }
+  });
+
+  test("judged through the death of agent and keeper, and by their successors", async () => {
+    const { cluster } = journey;
+    const node = cluster.node("node-b");
+    const answers = async (): Promise<boolean> =>
+      (await call(cluster.outside, { host: second4, port: PORT })).reply !== undefined;
+    await leadTo(cluster.pod("vault"));
+    cluster.writeMesh(permissive(meshOf(cluster)));
+    await until("vault to answer", 30_000, async () => ((await answers()) ? true : undefined));
+    const pids = (["agent", "keeper"] as const).map((program) => pidOf(node, program) ?? assert.fail(program));
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    assert.ok(await answers(), "nobody is there, and nobody is needed");
+    await until("their successors", 30_000, async () =>
+      (await readiness(node)) === "ready" && !pids.includes(pidOf(node, "agent") ?? 0) ? true : undefined,
+    );
+    assert.ok(await answers());
+    cluster.writeMesh(meshOf(cluster));
+    await until("vault to refuse", 30_000, async () => ((await answers()) ? undefined : true));
   });
 
   test("of two pods with the same address each is judged as itself", async () => {
