@@ -167,7 +167,7 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
 function whyCommands(program: Command, env: CliEnv, done: Done): void {
   const explain = program
     .command("explain <src> <dst>")
-    .description("would SRC reach DST:PORT, and which rule decides: shop/web shop/api:8080")
+    .description("would SRC reach DST:PORT, and which rule decides: shop/web shop/api:8080 (SRC may be node)")
     .helpGroup("Why:")
     .addOption(new Option("--expect <verdict>", "exit 79 unless it is this").choices(["allow", "deny"]));
   explain.addOption(new Option("-f, --file <mesh.yaml>", "judge this file, or a directory of them, without an agent"));
