@@ -1,4 +1,5 @@
 // bench · the scenarios, in the order of the table.
+import { abuseScenarios } from "./abuse.ts";
 import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
@@ -20,6 +21,7 @@ export const scenarios: readonly Scenario[] = [
   ...payloadScenarios,
   ...coldScenarios,
   ...latencyScenarios,
+  ...abuseScenarios,
   ...slowReaderScenarios,
   ...captureScenarios,
   ...outsideScenarios,
