@@ -191,6 +191,23 @@ test("an adopted pod in another namespace is let go before it is enrolled anew",
   assert.equal(rows.capturing.size, 0);
 });
 
+test("routes to the listener are made again every 40 sweeps, and the kernel hears of what changed", async () => {
+  const { rows, namespaces, enrollments } = setUp();
+  await prepared(enrollments);
+  await enrollments.capture(1, false);
+  namespaces.routable.add(4);
+  rows.log.length = 0;
+  for (let sweep = 1; sweep < 40; sweep += 1) await enrollments.sweep();
+  assert.deepEqual([enrollments.get(1)?.row.spread, rows.log], [[], []]);
+  await enrollments.sweep();
+  assert.deepEqual([enrollments.get(1)?.row.spread, rows.log], [[4], ["capture 1 false"]]);
+  for (let sweep = 0; sweep < 40; sweep += 1) await enrollments.sweep();
+  assert.equal(rows.log.length, 1, "nothing changed");
+  namespaces.routable.delete(4);
+  for (let sweep = 0; sweep < 40; sweep += 1) await enrollments.sweep();
+  assert.deepEqual([enrollments.get(1)?.row.spread, rows.log.length], [[], 2]);
+});
+
 test("other addresses come in place: capture and listeners stay, and a wrong address changes nothing", async () => {
   const { node, rows, namespaces, enrollments } = setUp();
   await prepared(enrollments);

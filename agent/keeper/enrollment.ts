@@ -110,6 +110,8 @@ export type Swept = {
 
 /** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
 const FLOWS_LINGER_MS = 5_000;
+/** Every so many sweeps the routes to the agent's listener are made again: they go with an address or device of the pod. */
+const SWEEPS_PER_ROUTE = 40;
 
 const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
 const isOpen = (found: Enrollment): found is OpenEnrollment => found.state === "prepared" || found.state === "captured";
@@ -129,6 +131,7 @@ export class PodEnrollments {
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #lingering = new Set<NodeJS.Timeout>();
   #lastIdx = 0;
+  #sweeps = 0;
 
   /**
    * Takes over what an earlier keeper left; what has gone meanwhile goes with the first `sweep`, which also guards what an
@@ -261,6 +264,8 @@ export class PodEnrollments {
     const gone: PodRow[] = [];
     const guarded: PodRow[] = [];
     const failed: { readonly uid: string; readonly error: unknown }[] = [];
+    this.#sweeps += 1;
+    const routesAreDue = this.#sweeps % SWEEPS_PER_ROUTE === 0;
     for (const seen of this.all()) {
       const turn = this.#inTurn(seen.row.uid, async () => {
         const found = this.#byIdx.get(seen.row.podIdx);
@@ -271,7 +276,10 @@ export class PodEnrollments {
           if (found.state === "awaited" && now.state === "guarded") guarded.push(now.row);
           return;
         }
-        if (await this.#isStillThere(found)) return;
+        if (await this.#isStillThere(found)) {
+          if (routesAreDue) await this.#routeAgain(found.row.podIdx);
+          return;
+        }
         await this.#release(found, "never");
         gone.push(found.row);
         const { uid } = found.row;
@@ -352,6 +360,19 @@ export class PodEnrollments {
     if (found.state === "captured") this.#options.rows.readdress(row, after.row, found.failDirect ?? false);
     this.#byIdx.set(row.podIdx, after);
     return after;
+  }
+
+  /** An address may have come late, or gone and come back; without its route the family shares its local ports. */
+  async #routeAgain(podIdx: number): Promise<void> {
+    const found = this.#byIdx.get(podIdx);
+    if (found === undefined || !isOpen(found)) return;
+    const { rows, protectedPods } = this.#options;
+    const { row, namespace } = found;
+    const spread = await namespace.routeToListener(row.addresses);
+    if (spread.length === row.spread.length && spread.every((family) => row.spread.includes(family))) return;
+    const after = { ...found, row: { ...row, spread } };
+    if (found.state === "captured") rows.capture(after.row, found.failDirect ?? !protectedPods.has(row.uid));
+    this.#byIdx.set(podIdx, after);
   }
 
   #holderOf(addresses: readonly string[], except: string): Enrollment | undefined {

@@ -47,7 +47,12 @@ export function listenerPlaces(hasIpv6Loopback: boolean): Place[] {
 
 const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined);
 
-type Entered = { readonly netnsFd: number; readonly podAddresses: ReadonlySet<string> };
+type Entered = {
+  readonly netnsFd: number;
+  readonly podAddresses: ReadonlySet<string>;
+  /** Families whose route to the listener failed, and that was logged. */
+  readonly unrouted: Set<4 | 6>;
+};
 
 export type PodNamespacesOptions = {
   readonly thread: PodThread;
@@ -99,7 +104,10 @@ export class PodNamespaces {
         const fd = await this.#thread.listen(netnsFd, place.address, place.port, { transparent: false });
         listeners.push({ ...place, fd });
       }
-      return this.#entered({ netnsCookie: info.cookie, listeners, preservesSource }, { netnsFd, podAddresses });
+      return this.#entered(
+        { netnsCookie: info.cookie, listeners, preservesSource },
+        { netnsFd, podAddresses, unrouted: new Set() },
+      );
     } catch (error) {
       undo();
       if (codeOf(error) !== "EADDRINUSE") throw error;
@@ -123,7 +131,7 @@ export class PodNamespaces {
   }
 
   /** Without that route the pod's connections share their local ports among all destinations. */
-  async #routes(netnsFd: number, addresses: readonly string[]): Promise<(4 | 6)[]> {
+  async #routes({ netnsFd, unrouted }: Entered, addresses: readonly string[]): Promise<(4 | 6)[]> {
     const routed: (4 | 6)[] = [];
     for (const family of [4, 6] as const) {
       const source = addresses.find((address) => familyOf(address) === family);
@@ -131,7 +139,10 @@ export class PodNamespaces {
       try {
         await this.#thread.routeToListener(netnsFd, source);
         routed.push(family);
+        unrouted.delete(family);
       } catch (error) {
+        if (unrouted.has(family)) continue;
+        unrouted.add(family);
         this.#log.warn("a pod's destinations share its local ports", { source, error: String(error) });
       }
     }
@@ -147,7 +158,7 @@ export class PodNamespaces {
         const present = canonical((await this.#thread.podInfo(netnsFd)).addresses);
         return addresses.find((address) => !present.has(address));
       },
-      routeToListener: (addresses) => this.#routes(netnsFd, addresses),
+      routeToListener: (addresses) => this.#routes(entered, addresses),
       sever: (podIdx) => this.#thread.sever(netnsFd, this.#severFds, podIdx),
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
