@@ -114,7 +114,7 @@ export type ConnectionView = {
   readonly retransmits: number | null;
 };
 
-/** Eight programs, a dozen maps and the kernel's counters, in one list. */
+/** Programs, maps, the kernel's counters and pods, in one list. */
 export type BpfView =
   | {
       readonly type: "program";

@@ -1,6 +1,7 @@
 // Probes of a kubelet to pods that are STRICT or under a policy, with `orlop run` in a node of its own: a network namespace and a
 // process namespace, in which a program called kubelet is found, lost and found again.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -235,5 +236,20 @@ describe("a kubelet's probes", { concurrency: 1 }, () => {
     assert.equal(found?.cgroup, otherCgroup());
     assert.equal(await ask(kubelet, "tcp", pod("vault").ip4, TCP), "answered");
     assert.equal(await ask(neighbour, "tcp", pod("vault").ip4, TCP), "ECONNREFUSED");
+  });
+
+  test("orlop run that is stopped leaves nothing on the kubelet's cgroup", async () => {
+    const attached = (): unknown[] =>
+      JSON.parse(
+        execFileSync("/usr/sbin/bpftool", ["-j", "cgroup", "show", otherCgroup()], { encoding: "utf8" }) || "[]",
+      );
+    assert.equal(attached().length, 3);
+    const keeper = pidOf(node, "keeper");
+    const [, parent] = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${keeper}/status`, "utf8")) ?? [];
+    process.kill(Number(parent), "SIGTERM");
+    await until("its programs to be gone", 30_000, () => (attached().length === 0 ? true : undefined));
+    await until("the pod to answer as without a mesh", 15_000, async () =>
+      (await ask(neighbour, "tcp", pod("vault").ip4, TCP)) === "answered" ? true : undefined,
+    );
   });
 });
