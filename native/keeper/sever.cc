@@ -273,17 +273,17 @@ bool MustEnd(const SeverMaps& maps, const Seen& seen, const Namespace& all) {
   return !PairMayStay(maps, sock.pod_idx, sock.to_pod_idx, sock.to_port);
 }
 
-int Ask(int netlink, uint8_t family, int socks) {
+// The older of the kernel's two requests shows both families in one dump. A dump costs a walk over the sockets of all namespaces,
+// whichever it asks for.
+int Ask(int netlink, int socks) {
   struct {
     nlmsghdr header;
-    inet_diag_req_v2 body;
+    inet_diag_req body;
     char attributes[64];
   } request = {};
   request.header.nlmsg_len = NLMSG_LENGTH(sizeof(request.body));
-  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_type = TCPDIAG_GETSOCK;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  request.body.sdiag_family = family;
-  request.body.sdiag_protocol = IPPROTO_TCP;
   request.body.idiag_states = kStates;
   nlattr* nest = Append(&request.header, INET_DIAG_REQ_SK_BPF_STORAGES | NLA_F_NESTED, nullptr, 0);
   const auto fd = static_cast<uint32_t>(socks);
@@ -292,9 +292,9 @@ int Ask(int netlink, uint8_t family, int socks) {
   return send(netlink, &request, request.header.nlmsg_len, 0) < 0 ? -errno : 0;
 }
 
-// Adds the sockets of one family to `all`.
-int Walk(int netlink, uint8_t family, int socks, Namespace* all) {
-  const int err = Ask(netlink, family, socks);
+// Adds the sockets to `all`.
+int Walk(int netlink, int socks, Namespace* all) {
+  const int err = Ask(netlink, socks);
   if (err < 0) return err;
   std::vector<char> reply(kReplyBytes);
   for (;;) {
@@ -355,10 +355,8 @@ int EndWhere(int socks, const Judge& must_end, uint32_t* ended, std::string* ste
   for (int walk = 0; walk < kMaxWalks; walk++) {
     Namespace all;
     *step = "sock_diag: dump";
-    for (const uint8_t family : {AF_INET, AF_INET6}) {
-      const int err = Walk(netlink.get(), family, socks, &all);
-      if (err < 0) return err;
-    }
+    const int err = Walk(netlink.get(), socks, &all);
+    if (err < 0) return err;
     *step = "sock_diag: SOCK_DESTROY";
     uint32_t found = 0;
     for (const Seen& seen : all.sockets) {
