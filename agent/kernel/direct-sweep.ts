@@ -1,10 +1,10 @@
 // main thread · addresses have joined the mesh: connections that went direct to them before are ended by the keeper, in each pod
-// that has direct connections open according to the kernel's sums.
+// that may have one open.
 import type { Logger } from "../observe/log.ts";
-import type { TrafficRow } from "./traffic-sums.ts";
 
 export type DirectSweepOptions = {
-  readonly rows: () => readonly TrafficRow[];
+  /** Pods that may have a direct connection open to any of these addresses; null: to any. */
+  readonly podsTo: (addresses: readonly string[] | null) => readonly number[];
   /** Ends what is no longer allowed in that pod. Rejects when it could not be done. */
   readonly sever: (podIdx: number) => Promise<void>;
   readonly log: Pick<Logger, "warn">;
@@ -15,8 +15,11 @@ const RETRY_MS = 500;
 
 export class DirectSweep {
   readonly #options: DirectSweepOptions;
+  /** What has joined since the sweep that runs began; null: anything may have. */
+  #joined: string[] | null = [];
+  /** Pods that opened a connection to what had joined by then. */
+  readonly #late = new Set<number>();
   #running = false;
-  #again = false;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -26,18 +29,34 @@ export class DirectSweep {
 
   /** The keeper lent its maps: what joined while there was no keeper, or no agent, is looked for as well. */
   opened(): void {
-    void this.sweep();
+    void this.sweep(null);
   }
 
-  /** After out_by_dst was written. Calls during a sweep make one more sweep. */
-  async sweep(): Promise<void> {
-    this.#again = true;
+  /**
+   * After out_by_dst was written. Calls during a sweep make one more sweep.
+   * @param addresses that may be new to the table; null: any
+   */
+  async sweep(addresses: readonly string[] | null): Promise<void> {
+    if (addresses === null || this.#joined === null) this.#joined = null;
+    else this.#joined.push(...addresses);
+    await this.#run();
+  }
+
+  /** A connection of the pod was let go direct before the table was written, and has opened since. */
+  async sweepPod(podIdx: number): Promise<void> {
+    this.#late.add(podIdx);
+    await this.#run();
+  }
+
+  async #run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
     clearTimeout(this.#retry);
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      const results = await Promise.allSettled(this.#pods().map((podIdx) => this.#options.sever(podIdx)));
+    while (!this.#closed && (this.#joined === null || this.#joined.length > 0 || this.#late.size > 0)) {
+      const pods = new Set([...this.#options.podsTo(this.#joined), ...this.#late]);
+      this.#joined = [];
+      this.#late.clear();
+      const results = await Promise.allSettled([...pods].map((podIdx) => this.#options.sever(podIdx)));
       const failed = results.filter(({ status }) => status === "rejected").length;
       if (failed > 0 && !this.#closed) this.#tryAgain(failed);
     }
@@ -53,13 +72,6 @@ export class DirectSweep {
   #tryAgain(pods: number): void {
     this.#options.log.warn("direct connections to what joined the mesh could not be ended yet", { pods });
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => void this.sweep(), this.#options.retryMs ?? RETRY_MS).unref();
-  }
-
-  #pods(): number[] {
-    const open = this.#options
-      .rows()
-      .filter((row) => row.way === "direct" && row.direction === "out" && row.opened > row.closed);
-    return [...new Set(open.map(({ podIdx }) => podIdx))];
+    this.#retry = setTimeout(() => void this.sweep(null), this.#options.retryMs ?? RETRY_MS).unref();
   }
 }

@@ -56,6 +56,7 @@ test("a close carries the final figures; a refusal its counter", () => {
     srttUs: 80,
     retransmits: 0,
     throughAgent: false,
+    outside: false,
     fromNode: false,
     joined: null,
   };

@@ -11,6 +11,7 @@ import {
   ORLOP_SOCK_FROM_AGENT,
   ORLOP_SOCK_FROM_NODE,
   ORLOP_SOCK_JOINED,
+  ORLOP_SOCK_OUTSIDE,
   orlopEvent,
 } from "../abi.ts";
 import type { NativeMap, NativeRing } from "../engine/native-maps.ts";
@@ -44,6 +45,8 @@ export type KernelEvent = {
   readonly fromNode: boolean;
   /** Where it really went when both ends are pods of this node and nobody sits in between; null: it was not so. */
   readonly joined: Endpoint | null;
+  /** The hook let it go direct, since its destination was outside the mesh. */
+  readonly outside: boolean;
   /** refused, direct: the counter that was raised with it. */
   readonly reason: CounterName | null;
 };
@@ -83,6 +86,7 @@ export function readEvent(bytes: Uint8Array, view: DataView, at = 0): KernelEven
     srttUs: u32(orlopEvent.srttUs),
     retransmits: u32(orlopEvent.retransmits),
     joined: (u32(orlopEvent.flags) & ORLOP_SOCK_JOINED) === 0 ? null : endpoint(orlopEvent.to, orlopEvent.toPort),
+    outside: (u32(orlopEvent.flags) & ORLOP_SOCK_OUTSIDE) !== 0,
     throughAgent: (u32(orlopEvent.flags) & (ORLOP_SOCK_CAPTURED | ORLOP_SOCK_FROM_AGENT)) !== 0,
     fromNode: (u32(orlopEvent.flags) & ORLOP_SOCK_FROM_NODE) !== 0,
     reason: decided ? (counterNames[u32(orlopEvent.reason)] ?? null) : null,

@@ -23,6 +23,7 @@ const event: KernelEvent = {
   srttUs: 0,
   retransmits: 0,
   throughAgent: false,
+  outside: false,
   fromNode: false,
   joined: { address: "10.0.0.2", port: 8080 },
   reason: null,

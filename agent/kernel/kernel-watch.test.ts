@@ -5,8 +5,10 @@ import {
   counterNames,
   ORLOP_COUNT_EVENT_DROPPED,
   ORLOP_DIRECTION_IN,
+  ORLOP_DIRECTION_OUT,
   ORLOP_EVENT_CLOSE,
   ORLOP_EVENT_OPEN,
+  ORLOP_SOCK_OUTSIDE,
   orlopEvent,
   orlopTraffic,
   orlopTrafficKey,
@@ -64,6 +66,7 @@ function setUp(t: TestContext) {
   }
   const mesh = new FakeMesh([web]);
   const totals = new RecordTotals(() => 0);
+  const late: number[] = [];
   const watch = new KernelWatch({
     mesh,
     judge: judgeOf(mesh),
@@ -71,6 +74,7 @@ function setUp(t: TestContext) {
     RingBuffer: Ring,
     workloadOf: (podIdx) => (podIdx === 1 ? web : undefined),
     counted: (deltas) => totals.add(0, deltas),
+    lateDirect: (podIdx) => void late.push(podIdx),
     log: { debug() {}, info() {}, warn() {}, error() {} },
     accessLog: false,
   });
@@ -91,7 +95,7 @@ function setUp(t: TestContext) {
     view(value).setBigUint64(0, 5n, littleEndian);
     counters.put(u32(ORLOP_COUNT_EVENT_DROPPED), value);
   };
-  return { ring, watch, totals, sums, drop };
+  return { late, ring, watch, totals, sums, drop };
 }
 
 test("before a keeper lent its maps there is nothing to tell, and nothing fails", (t) => {
@@ -128,4 +132,22 @@ test("ends are looked for only when events were lost, and a record ends when its
   assert.equal(watch.connections(9).length, 1);
   const closed = totals.metrics().find(({ family }) => family.name === "istio_tcp_connections_closed_total");
   assert.equal(closed?.samples[0]?.value, 1);
+});
+
+test("a connection that went direct and opens when its destination is in the mesh by then has its pod swept", (t) => {
+  const { watch, ring, late } = setUp(t);
+  watch.opened(lent);
+  const outside = (cookie: bigint, address: string): Uint8Array => {
+    const bytes = event(ORLOP_EVENT_OPEN, cookie);
+    view(bytes).setUint32(orlopEvent.direction, ORLOP_DIRECTION_OUT, littleEndian);
+    view(bytes).setUint32(orlopEvent.flags, ORLOP_SOCK_OUTSIDE, littleEndian);
+    writeIp(address, bytes, orlopEvent.dst);
+    return bytes;
+  };
+  ring.push(outside(1n, "192.0.2.1"), event(ORLOP_EVENT_OPEN, 2n));
+  watch.beforeMeshChange();
+  assert.deepEqual(late, []);
+  ring.push(outside(3n, "10.0.0.1"));
+  watch.beforeMeshChange();
+  assert.deepEqual(late, [1]);
 });

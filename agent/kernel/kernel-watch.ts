@@ -10,7 +10,8 @@ import type { Logger } from "../observe/log.ts";
 import { type Metric, single } from "../observe/metric.ts";
 import { type OpenConnection, type RecordDeltas, Recorder } from "../observe/recorder.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { type KernelCounters, KernelEvents, MAX_RECORDS, readCounters } from "./events.ts";
+import { DirectConnections } from "./direct-connections.ts";
+import { type KernelCounters, type KernelEvent, KernelEvents, MAX_RECORDS, readCounters } from "./events.ts";
 import { kernelFamilies } from "./kernel-metrics.ts";
 import { KernelRecords } from "./kernel-records.ts";
 import { rowOf } from "./open-records.ts";
@@ -25,6 +26,8 @@ export type KernelWatchParts = {
   readonly workloadOf: (podIdx: number) => Workload | undefined;
   /** Takes what the kernel counted since the last call, and the access-log lines. */
   readonly counted: (deltas: RecordDeltas, lines: Lines) => void;
+  /** A pod's connection went direct, and its destination is in the mesh by now. */
+  readonly lateDirect?: (podIdx: number) => void;
   readonly log: Logger;
   readonly accessLog: boolean;
 };
@@ -53,8 +56,11 @@ export class KernelWatch {
   readonly #mendTimer: NodeJS.Timeout;
   #lookTimer: NodeJS.Timeout | undefined;
   #open: OpenMaps | null = null;
+  readonly #directs = new DirectConnections();
   #unknown = 0;
   #dropped = 0;
+  /** As `#dropped`, when this agent began to read. */
+  #droppedBefore = 0;
   /** Ends of records may have been lost since they were last looked for. */
   #mending = false;
 
@@ -91,6 +97,8 @@ export class KernelWatch {
     };
     this.#unknown = 0;
     this.#dropped = readCounters(this.#open.counters).event_dropped;
+    this.#droppedBefore = this.#dropped;
+    this.#directs.begin(this.rows());
   }
 
   counters(): KernelCounters | null {
@@ -116,6 +124,13 @@ export class KernelWatch {
   /** The kernel's sums, as they are now. */
   rows(): readonly TrafficRow[] {
     return this.#open === null ? [] : readTraffic(this.#open.traffic);
+  }
+
+  /** Pods that may have a connection open that went direct to any of these addresses; null: to any. */
+  podsTo(addresses: readonly string[] | null): readonly number[] {
+    if (this.#open === null || addresses?.length === 0) return [];
+    const areAllSeen = readCounters(this.#open.counters).event_dropped === this.#droppedBefore;
+    return this.#directs.podsTo(addresses, { rows: this.rows(), areAllSeen });
   }
 
   /** Before each change of the mesh: what happened until now is recorded with the names and policies of now. */
@@ -179,13 +194,26 @@ export class KernelWatch {
     if (this.#open === null) return 0;
     const { events } = this.#open;
     const list = events.drain();
-    for (const event of list) this.#records.handle(event);
+    for (const event of list) {
+      this.#records.handle(event);
+      this.#directs.handle(event);
+      if (event.outside && event.type === "open" && this.#isOfMesh(event)) this.#parts.lateDirect?.(event.podIdx);
+    }
     if (events.unknown > this.#unknown) {
       this.#parts.log.warn("kernel events of another layout", { count: events.unknown - this.#unknown });
       this.#unknown = events.unknown;
     }
     this.#handOver();
     return list.length;
+  }
+
+  #isOfMesh({ podIdx, destination: { address } }: KernelEvent): boolean {
+    const { mesh, workloadOf } = this.#parts;
+    return (
+      mesh.workloadAt(address) !== undefined ||
+      mesh.rivalsAt(address).length > 0 ||
+      mesh.serviceAt(address, workloadOf(podIdx)?.namespace ?? "") !== undefined
+    );
   }
 
   #handOver(): void {

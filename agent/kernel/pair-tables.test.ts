@@ -152,6 +152,18 @@ describe("what the kernel is told of pairs", () => {
     assert.deepEqual(said(), { "1 2 0": "join", "2 1 0": "join" });
   });
 
+  test("changes that bear on nobody here sweep nothing", async () => {
+    await sweptAlready();
+    change(() => {});
+    mesh.policies.push({ ...deny(), name: "elsewhere", namespace: "elsewhere" });
+    mesh.policyVersion += 1;
+    tables.changed({ ...nothingChanged, authorizationPolicies: new Set(["elsewhere/elsewhere"]) }, pods);
+    tables.changed({ ...nothingChanged, workloads: new Set(["box//Pod/elsewhere/far"]) }, pods);
+    tables.setPods([...pods]);
+    await soon();
+    assert.deepEqual(severed, []);
+  });
+
   test("of one port only", async () => {
     await sweptAlready();
     change(() => mesh.policies.push(deny([8080])));

@@ -118,14 +118,14 @@ test("the kernel may take a miss for outside the mesh once all of the mesh is wr
   assert.equal(vouched(), false, "an earlier agent's word is not ours");
   const add = (name: string, address: string) =>
     mesh.apply([{ kind: "workload", op: "upsert", value: workload(name, { addresses: [address] }) }]);
-  assert.equal(made.setDestinations(add("web", "10.0.0.1")), true);
+  assert.equal(made.setDestinations(add("web", "10.0.0.1")), null);
   assert.equal(vouched(), true);
   made.gate?.beat(5n);
   assert.equal(vouched(), true, "each beat repeats it");
   made.opened(lent);
   assert.equal(vouched(), true, "lent anew, and written anew");
-  assert.equal(made.setDestinations(add("web", "10.0.0.1")), false, "nothing has joined");
-  made.setDestinations(add("api", "10.0.0.2"));
+  assert.deepEqual(made.setDestinations(add("web", "10.0.0.1")), [], "nothing has joined");
+  assert.deepEqual(made.setDestinations(add("api", "10.0.0.2")), ["10.0.0.2"]);
   assert.equal(vouched(), true);
   made.setDestinations(add("database", "10.0.0.3"));
   assert.equal(vouched(), false, "one address did not fit");
@@ -143,7 +143,7 @@ test("an agent that yielded writes nothing but its heartbeat, until the maps are
   made.gate?.beat(7n);
   assert.deepEqual([vouched(), made.gate?.read().beatNs], [true, 7n], "what the next agent says of the tables stays");
   const other = workload("other", { addresses: ["10.0.0.9"] });
-  assert.equal(made.setDestinations(mesh.apply([{ kind: "workload", op: "upsert", value: other }])), false);
+  assert.deepEqual(made.setDestinations(mesh.apply([{ kind: "workload", op: "upsert", value: other }])), []);
   assert.equal(made.setPod(1, web), false);
   made.removePod(1);
   // The doubles of maps are empty once they are closed.

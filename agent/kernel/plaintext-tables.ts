@@ -133,16 +133,18 @@ export class KernelTables {
 
   /**
    * Writes what each destination gets while no agent lives, and thereby which destinations are the mesh's. null: everything
-   * anew. True: an address may be new to the table, so that connections to it may have gone direct before.
+   * anew.
+   * @returns addresses that may be new to the table, so that connections to them may have gone direct before; null: any may be
    */
-  setDestinations(change: MeshChange | null): boolean {
+  setDestinations(change: MeshChange | null): readonly string[] | null {
     const anew = change === null || !this.#meshKnown;
     this.#meshKnown = true;
-    if (this.#open === null || this.#destinations === null) return false;
+    if (this.#open === null || this.#destinations === null) return [];
     const table = anew ? this.#destinations.all() : this.#destinations.changed(change);
     this.#writeDestinations(table, this.#open.outbound);
     if (anew && !this.#full) this.#gate?.gate.setMeshWritten(true);
-    return table.put.length > 0;
+    if (anew && table.put.length > 0) return null;
+    return [...new Set(table.put.map(({ address }) => address))];
   }
 
   close(): void {

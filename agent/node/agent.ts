@@ -116,6 +116,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       RingBuffer: engine.RingBuffer,
       workloadOf: (podIdx) => enrollment.pods.workloadOf(podIdx),
       counted: (deltas, text) => counts.counted(KERNEL_THREAD, deltas, text),
+      lateDirect: (podIdx) => void directs.sweepPod(podIdx),
       log: log.room("engine"),
       accessLog: lines !== null,
     }),
@@ -123,7 +124,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   );
   const directs = serving.adopt(
     new DirectSweep({
-      rows: () => watch.rows(),
+      podsTo: (addresses) => watch.podsTo(addresses),
       sever: keeperWhileHolding.sever,
       log: log.room("engine"),
     }),

@@ -369,7 +369,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
         calls.push("pairs");
       },
     },
-    tables: { setDestinations: () => calls.push("tables") > 0 },
+    tables: { setDestinations: () => [String(calls.push("tables"))] },
     directs: { sweep: async () => void calls.push("directs") },
     enrollment: {
       followNames: () => void calls.push("names"),

@@ -37,7 +37,7 @@ export function followMesh(parts: MeshFollowerParts): Built<void> {
     if (leaving.aborted) return;
     enrollment.followNames();
     pairs.changed(change, enrollment.localPods());
-    if (tables.setDestinations(change)) void directs.sweep();
+    void directs.sweep(tables.setDestinations(change));
     onApplied();
     void enrollment.meshChanged();
   }, closed.signal);
