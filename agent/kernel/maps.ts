@@ -39,8 +39,8 @@ const outVerdicts: readonly [OutVerdict, number][] = [
   ["unanswered-direct", ORLOP_OUT_DIRECT | ORLOP_OUT_UNANSWERED],
 ];
 
-export const goesDirect = (verdict: OutVerdict): boolean => verdict.endsWith("direct");
-export const isAnswered = (verdict: OutVerdict): boolean => !verdict.startsWith("unanswered");
+export const goesDirect = (verdict: OutVerdict): boolean => verdict === "direct" || verdict === "unanswered-direct";
+export const isAnswered = (verdict: OutVerdict): boolean => verdict === "refuse" || verdict === "direct";
 export function outVerdict(direct: boolean, answered: boolean): OutVerdict {
   if (direct) return answered ? "direct" : "unanswered-direct";
   return answered ? "refuse" : "unanswered-refuse";
