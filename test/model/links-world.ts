@@ -218,7 +218,9 @@ export class LinksWorld implements ModelWorld {
     for (;;) {
       const link = this.dial(call, kind);
       await this.#within(ENDED_MS, () => this.table.client(link.id) !== "opening");
-      const seen = this.table.client(link.id);
+      // Its own rules keep from `mute` that its agent has refused a call; the application never hears of the call.
+      const isSilent = call.from === "mute" && this.table.client(link.id) === "opening";
+      const seen = isSilent && !this.table.isServed(link.id) ? "ended" : this.table.client(link.id);
       if (seen === "ended") this.links.delete(link.id);
       if (seen === wanted) return;
       if (performance.now() < end) {
@@ -244,8 +246,8 @@ export class LinksWorld implements ModelWorld {
     );
     // Of a connection of MPTCP its paths are ended; its socket says so a minute later, unless another path comes. None may carry a byte.
     const paths = denied.filter(({ kind }) => kind === "mptcp");
-    const lives = ({ id, kind }: Link): boolean =>
-      kind !== "mptcp" && (this.table.client(id) === "up" || this.table.isServed(id));
+    const lives = ({ id, kind, from }: Link): boolean =>
+      kind !== "mptcp" && ((this.table.client(id) === "up" && from !== "mute") || this.table.isServed(id));
     await this.#within(ENDED_MS, () => !denied.some(lives));
     for (const link of denied) {
       if (lives(link)) {

@@ -68,14 +68,14 @@ export class NodePrograms {
     await this.#run?.stop(END_MS);
   }
 
-  /** Keepers and agents, also those that nobody waits for. */
+  /** Keepers and agents, also those that nobody waits for, and those that are `orlop run` until they execute their program. */
   #others(): readonly number[] {
     const pids = readFileSync(path.join(this.#node.place.cgroup, "cgroup.procs"), "utf8").split("\n").filter(Boolean);
     return pids.map(Number).filter((pid) => {
       try {
         const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
         const main = words.findIndex((word) => word.endsWith("/main.ts"));
-        return main >= 0 && ["agent", "keeper"].includes(words[main + 1] ?? "");
+        return main >= 0 && ["agent", "keeper", "run"].includes(words[main + 1] ?? "");
       } catch {
         return false;
       }

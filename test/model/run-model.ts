@@ -18,23 +18,28 @@ export type DrawOptions<W> = {
   /** Over, once so many steps were taken, and each kind this often. */
   readonly steps: number;
   readonly each: number;
+  /** Another world has failed: what this one would show is not needed any more. */
+  readonly isOver: () => boolean;
 };
 
 type Next<W> = (world: W) => readonly [Kind<W>, Step] | undefined;
 
 export async function runDrawn<W extends ModelWorld>(
   open: () => Promise<W>,
-  { seed, kinds, steps, each }: DrawOptions<W>,
+  { seed, kinds, steps, each, isOver }: DrawOptions<W>,
 ): Promise<RunResult<W>> {
   const dice = new Dice(seed);
-  const taken = new Map<string, number>(kinds.map(({ name }) => [name, 0]));
+  const taken = new Map<string, number>();
   let count = 0;
   const next: Next<W> = (world) => {
-    const missing = [...taken].filter(([, times]) => times < each).map(([name]) => name);
-    if (count >= steps && missing.length === 0) return undefined;
+    const possible = kinds.filter(({ onlyIn }) => onlyIn?.worlds(world) !== false);
+    const missing = possible
+      .filter(({ name, onlyIn }) => (taken.get(name) ?? 0) < each / (onlyIn?.shareOfWorlds ?? 1))
+      .map(({ name }) => name);
+    if (isOver() || (count >= steps && missing.length === 0)) return undefined;
     for (;;) {
       // Those that were taken too seldom come up as often as all others together.
-      const name = missing.length > 0 && dice.chance(50) ? dice.pick(missing) : dice.pick(kinds).name;
+      const name = missing.length > 0 && dice.chance(50) ? dice.pick(missing) : dice.pick(possible).name;
       const kind = kinds.find((known) => known.name === name);
       const step = drawStep(dice, name);
       if (kind === undefined || !kind.can(world, step)) continue;

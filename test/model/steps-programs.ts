@@ -67,6 +67,7 @@ export const otherLayout: NodeKind = {
 /** The node's own file is half or away when a program of the node is started again. */
 export const brokenConfig: NodeKind = {
   name: "broken-config",
+  onlyIn: { worlds: (world) => !world.oneFile, shareOfWorlds: 1 / 2 },
   can: (world) => !world.run.hasEnded && !world.oneFile,
   take: async (world, step) => {
     const half = world.nodeConfig.slice(0, world.nodeConfig.indexOf("podsCgroup") + 5);
