@@ -84,7 +84,8 @@ function workload(pod: PodName, state: PodState, { node, pods }: MeshFacts): rea
   if (state.membership === "removed") return [];
   const { uid, ip4, ip6, second } = pods[pod];
   const { listed, mistake } = state;
-  const addresses = [mistake === "address" ? "10.90.1.250" : ip4];
+  // Of no pod, and of this Workload alone: otherwise the whole file would be wrong.
+  const addresses = [mistake === "address" ? `10.90.1.25${podNames.indexOf(pod)}` : ip4];
   if (listed.ip6) addresses.push(ip6);
   if (listed.second) addresses.push(second);
   const out = state.membership === "opted-out" ? ", orlop.dev/dataplane-mode: none" : "";

@@ -31,6 +31,8 @@ const OWN_CALLS = 15;
 const IN_A_ROW = 12;
 /** So long without a packet in the clear while the pod calls says that its calls are captured. */
 const CAPTURED_US = 300_000;
+/** A call that began before the pod was guarded or captured goes on: its first packet is repeated after a second, when it is given up. */
+const GIVEN_UP_US = 1_300_000;
 const CALLS = 3;
 /** A change that lets a pod out, or takes it in, is in force by then; with a start of both programs on a busy machine. */
 export const SETTLE_MS = 45_000;
@@ -107,6 +109,9 @@ export class World implements ModelWorld {
     }));
     const calls = new Prober({ start: (argv) => pod.run(argv) }, this.programs.probe, { targets, heard: () => {} });
     this.#calls.set(name, calls);
+    calls.finished.catch((error) => {
+      if (!this.#closed && pod.running && this.#calls.get(name) === calls) this.fails(`${name} calls nobody: ${error}`);
+    });
     await app.line(10_000, (line) => line === `listening ${APP_PORT}`);
   }
 
@@ -218,7 +223,7 @@ export class World implements ModelWorld {
     await this.#within(
       () => `the calls of ${pod} are captured: ${calls?.text()}, in the clear ${nowUs() - expected.lastOwnUs} us ago`,
       // An attempt that reached nobody says nothing: the pod's network may not be up yet.
-      () => nowUs() - Math.max(from, expected.lastOwnUs) > CAPTURED_US && (calls?.ended ?? 0) >= CALLS,
+      () => nowUs() - from > GIVEN_UP_US && nowUs() - expected.lastOwnUs > CAPTURED_US && (calls?.ended ?? 0) >= CALLS,
     );
     expected.ownCalls.close();
   }

@@ -506,7 +506,7 @@ test(
     writeFileSync(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
     const more = run(t, folder);
     await more.until((status) => status.state === "synced");
-    assert.deepEqual(more.batches.map(names), [["+a"], ["+b"]]);
+    assert.deepEqual(more.batches.map(names), [["+a", "+b"]]);
     await more.stop();
     writeFileSync(join(folder, "other.yaml"), workload("c", 3));
     const moved = run(t, folder, { path: join(folder, "other.yaml") });

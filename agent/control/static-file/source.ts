@@ -1,6 +1,7 @@
 // main thread · YAML files of a plain machine as a source: watched, applied live. What is read again is what has changed; a bad file
 // changes nothing, holds back what changed with it, and says why until mended.
 import { setImmediate as turn } from "node:timers/promises";
+import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { lastGoodDigests, loadLastGood } from "../last-good.ts";
@@ -29,6 +30,8 @@ export type StaticFileDependencies = {
   readonly warn?: (message: string) => void;
 };
 
+/** The last good copy runs after this long, if what is written now is being written all the time, ms. */
+const ASSUMED_MS = 1_000;
 /** Looking at everything from time to time takes at most this share of the time. */
 const POLL_SHARE = 0.01;
 
@@ -37,6 +40,9 @@ export class StaticFileSource implements ConfigurationSource {
   readonly #dependencies: StaticFileDependencies;
   readonly #files: MeshFiles;
   readonly #copy: Copy;
+  /** What leads to the last good copy, until it is known how what is written now differs from it: it is passed on with that. */
+  #assumed: readonly MeshUpdate[] = [];
+  #assumedMs = Number.POSITIVE_INFINITY;
   /** What was written at the start is what was kept. */
   #isCopy = false;
   #status: Omit<SourceStatus, "findings" | "objects">;
@@ -85,9 +91,10 @@ export class StaticFileSource implements ConfigurationSource {
         for (let turns = 0; moved.size > 0 && turns < 2; turns++) await turn();
         const writing = again.union(watching.writtenOf(moved));
         if (writing.size > 0) watching.lookAgain(writing, debounceMs);
-        else if (!begun && (await this.#begin(emit, signal))) watching.lookAtAll();
-        else await this.#judge(emit, watching);
-        begun ||= writing.size === 0;
+        if (!begun && (await this.#begin(signal))) watching.lookAtAll();
+        else if (writing.size === 0) await this.#judge(emit, watching);
+        else if (performance.now() - this.#assumedMs > ASSUMED_MS) this.#pass(emit, []);
+        begun = true;
         if (!signal.aborted) await watching.rung();
       }
     } catch (error) {
@@ -104,23 +111,33 @@ export class StaticFileSource implements ConfigurationSource {
     const { state, fromLastGood } = this.#status;
     if (this.#files.settled && this.#files.known) {
       // What runs was written back after a mistake, or before what waited was taken over.
-      if (state !== "synced") await this.#apply(fromLastGood ? this.#now() : this.#status.appliedAt, () => {});
+      const appliedAt = fromLastGood ? this.#now() : this.#status.appliedAt;
+      if (state !== "synced") await this.#apply(appliedAt, () => this.#pass(emit, []));
       return;
     }
     const isFirst = !this.#files.known;
     try {
       const taking = this.#files.accept();
       if (!taking.taken) {
+        this.#pass(emit, []);
         this.#refuse("held", taking.held);
         watching.lookAgain(taking.names, taking.afterMs);
         return;
       }
       const { updates } = taking;
-      await this.#apply(this.#now(), () => (updates.length > 0 || isFirst) && emit(updates), isFirst);
+      await this.#apply(this.#now(), () => (isFirst ? emit(updates) : this.#pass(emit, updates)), isFirst);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
+      this.#pass(emit, []);
       this.#refuse("rejected", error.problems);
     }
+  }
+
+  #pass(emit: Emit, updates: readonly MeshUpdate[]): void {
+    const all = [...this.#assumed, ...updates];
+    this.#assumed = [];
+    this.#assumedMs = Number.POSITIVE_INFINITY;
+    if (all.length > 0) emit(all);
   }
 
   #now(): string {
@@ -146,7 +163,7 @@ export class StaticFileSource implements ConfigurationSource {
    * At the start the mesh in force is the last good copy, if it was kept: what is written now replaces it as any other draft
    * does. False: what is written is the copy, or there is none.
    */
-  async #begin(emit: Emit, signal: AbortSignal): Promise<boolean> {
+  async #begin(signal: AbortSignal): Promise<boolean> {
     const { problems } = this.#files;
     const { lastGoodFile } = this.#options;
     const kept = await lastGoodDigests(lastGoodFile);
@@ -157,15 +174,15 @@ export class StaticFileSource implements ConfigurationSource {
     const saved = await loadLastGood(lastGoodFile);
     if (!saved) return false;
     try {
-      emit(await this.#files.assume(saved.files, signal));
+      this.#assumed = await this.#files.assume(saved.files, signal);
     } catch (error) {
       if (signal.aborted || !(error instanceof ConfigError)) throw error;
       // Accepted by an earlier version and no longer: nothing is assumed, the original's problems stay on show.
       this.#dependencies.warn?.(`the last good configuration is of no use any more: ${error.message}`);
       return false;
     }
-    const state = problems.length > 0 ? "rejected" : "held";
-    this.#report({ state, fromLastGood: true, appliedAt: saved.acceptedAt, problems });
+    this.#assumedMs = performance.now();
+    this.#status = { ...this.#status, fromLastGood: true, appliedAt: saved.acceptedAt };
     return true;
   }
 
