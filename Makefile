@@ -74,7 +74,7 @@ soak: build
 	$(Q)ORLOP_SOAK=1 node --test --test-timeout=3600000 test/journey/replacement.test.ts
 	$(Q)node test/peers/run.ts --soak $(PEERS)
 
-# Random steps on whole nodes against a model. By hand: no whole run has passed yet (test/README.md, "The models").
+# Random steps on whole nodes against two models; ORLOP_MODEL_ROUNDS=20 for long ones (test/README.md, "The models").
 models: build
 	$(Q)node --test --test-concurrency=1 --test-timeout=900000 test/model/*.test.ts
 

@@ -12,9 +12,12 @@ export class NodePrograms {
   /** Of which revision the next ones are: its agent/main.ts. */
   main = orlopMain;
   #run: Running | undefined;
+  /** What keeps the namespace of the node. */
+  readonly #namespace: ReadonlySet<number>;
 
   constructor(node: Node) {
     this.#node = node;
+    this.#namespace = new Set(this.#pids());
   }
 
   start(): void {
@@ -68,17 +71,15 @@ export class NodePrograms {
     await this.#run?.stop(END_MS);
   }
 
-  /** Keepers and agents, also those that nobody waits for, and those that are `orlop run` until they execute their program. */
+  /** What runs here besides what keeps the node's namespace: also what nobody waits for, and what has not executed its program yet. */
   #others(): readonly number[] {
-    const pids = readFileSync(path.join(this.#node.place.cgroup, "cgroup.procs"), "utf8").split("\n").filter(Boolean);
-    return pids.map(Number).filter((pid) => {
-      try {
-        const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-        const main = words.findIndex((word) => word.endsWith("/main.ts"));
-        return main >= 0 && ["agent", "keeper", "run"].includes(words[main + 1] ?? "");
-      } catch {
-        return false;
-      }
-    });
+    return this.#pids().filter((pid) => !this.#namespace.has(pid));
+  }
+
+  #pids(): readonly number[] {
+    return readFileSync(path.join(this.#node.place.cgroup, "cgroup.procs"), "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map(Number);
   }
 }
