@@ -52,7 +52,7 @@ static __always_inline __u32 *said_of(const struct orlop_addr *dst, __be16 port)
 
 #define DST_OF_MESH    0 /* the agent takes the connection */
 #define DST_OUTSIDE    1 /* the mesh has nobody there */
-#define DST_UNANSWERED 2 /* a virtual address that nobody answers for */
+#define DST_UNANSWERED 2 /* nobody answers there, or nobody can tell who would */
 
 /* What a living agent, which has written all addresses of the mesh, says of a destination. Fail mode: the agent takes the
  * connection. Ask only while agent_alive(). */
@@ -65,9 +65,12 @@ static __always_inline int destination_kind(const struct orlop_addr *dst, __be16
 	if (!g || g->mesh_written == 0)
 		return DST_OF_MESH;
 	said = said_of(dst, port);
-	if (said)
-		return *said & ORLOP_OUT_UNANSWERED ? DST_UNANSWERED : DST_OF_MESH;
-	return bpf_map_lookup_elem(&pod_by_ip, dst) ? DST_OF_MESH : DST_OUTSIDE;
+	/* An address that a pod of this node has is the agent's, also when others claim it. */
+	if (said && !(*said & ORLOP_OUT_UNANSWERED))
+		return DST_OF_MESH;
+	if (bpf_map_lookup_elem(&pod_by_ip, dst))
+		return DST_OF_MESH;
+	return said ? DST_UNANSWERED : DST_OUTSIDE;
 }
 
 /* What the evaluator said of this destination for the time without an agent: exact port, any port, and

@@ -207,8 +207,9 @@ struct orlop_out_key {
 };
 #define ORLOP_OUT_REFUSE 1u
 #define ORLOP_OUT_DIRECT 2u
-/* Beside REFUSE or DIRECT, of a virtual address: no endpoint of a Service answers for this port, or no Service has it. With
- * an agent alive the connection is refused at once. */
+/* Beside REFUSE or DIRECT: of a virtual address, no endpoint of a Service answers for this port, or no Service has it; of
+ * another address, several workloads claim it. With an agent alive the connection is refused at once, unless a pod of this
+ * node has the address. */
 #define ORLOP_OUT_UNANSWERED 4u
 
 /* pair_verdict: this -> __u32. May a connection of one pod to a port of another, both captured on this node,
@@ -358,7 +359,7 @@ enum orlop_counter {
 	ORLOP_COUNT_NODE_FLOW_MAP_FULL,
 	ORLOP_COUNT_NODE_FLOW_BUDGET, /* judged as plaintext: the pod's part is used up */
 	ORLOP_COUNT_IN_NODE_ACCESS,
-	ORLOP_COUNT_CONNECT_UNANSWERED, /* a virtual address that nobody answers for */
+	ORLOP_COUNT_CONNECT_UNANSWERED, /* nobody answers there, or nobody can tell who would */
 	ORLOP_COUNT_MAX,
 };
 

@@ -129,7 +129,8 @@ test("the stricter of two claims stands, and the other when it goes", () => {
       { kind: "peer-authentication", op: "upsert", value: strict },
     ]),
   );
-  assert.deepEqual(first.put, [{ address: "10.0.0.1", port: 0, verdict: "refuse" }]);
+  // Both have the address, so nobody can tell which of them would answer.
+  assert.deepEqual(first.put, [{ address: "10.0.0.1", port: 0, verdict: "unanswered-refuse" }]);
   const later = destinations.changed(store.apply([{ kind: "workload", op: "remove", key: "box//Pod/shop/api" }]));
   assert.deepEqual(later, { put: [{ address: "10.0.0.1", port: 0, verdict: "direct" }], remove: [] });
 });

@@ -81,6 +81,15 @@ describe("records of joined connections", () => {
     ]);
   });
 
+  test("an address that two workloads claim is refused with both names", () => {
+    const { mesh, logged, records } = setUp();
+    mesh.list.push(workload("rival", { addresses: api.addresses, node: "n3" }));
+    const destination = { address: api.addresses[0] ?? "", port: 8080 };
+    records.handle({ ...event, type: "refused", joined: null, reason: "connect_unanswered", destination });
+    const message = "several workloads claim the destination address: shop/api and shop/rival";
+    assert.partialDeepStrictEqual(logged, [{ outcome: { flag: "DENY", cause: "address-conflict", message } }]);
+  });
+
   test("an end whose beginning was lost is one record, too; a failed dial is a refused one", () => {
     const { logged, records } = setUp();
     records.handle(close);

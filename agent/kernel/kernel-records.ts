@@ -92,15 +92,17 @@ export class KernelRecords {
     return { record: this.#options.recorder.opened(record), permission, revocation: null };
   }
 
-  /** A Service's address: the hook refuses what the agent would refuse, and the record is what the agent would write. */
+  /** The hook refuses what the agent would refuse, and the record is what the agent would write. */
   #unanswered(event: KernelEvent): void {
     const { record } = describeEvent(event, this.#options);
     const { address, port } = event.destination;
     const { mesh, workloadOf } = this.#options;
     const service = mesh.serviceAt(address, workloadOf(event.podIdx)?.namespace ?? "");
     const hasPort = service?.ports.some((each) => each.port === port) ?? false;
-    const refusal = hasPort ? "no-healthy-endpoint" : "no-service-port";
-    const end = { flag: flagOf(refusal), cause: refusal, message: wordsOf(refusal), durationUs: 0, early: true };
+    const claimants = service === undefined ? mesh.rivalsAt(address) : [];
+    const refusal = claimants.length > 0 ? "address-conflict" : hasPort ? "no-healthy-endpoint" : "no-service-port";
+    const message = wordsOf(refusal, claimants);
+    const end = { flag: flagOf(refusal), cause: refusal, message, durationUs: 0, early: true };
     this.#options.recorder.refused({ ...record, service: recordService(service ?? null) }, end);
   }
 

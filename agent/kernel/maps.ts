@@ -29,7 +29,7 @@ const inVerdicts: readonly [InVerdict, number][] = [
 ];
 /**
  * What a destination gets while the heartbeat is late: refused, or direct. While it is not, the agent takes the connection, except
- * that an "unanswered" destination is refused at once, since nobody answers for it.
+ * that an "unanswered" destination is refused at once, since nobody answers for it, or nobody can tell who would.
  */
 export type OutVerdict = "refuse" | "direct" | "unanswered-refuse" | "unanswered-direct";
 const outVerdicts: readonly [OutVerdict, number][] = [

@@ -40,12 +40,12 @@ export function inEntries(podIdx: number, workload: Workload, world: VerdictWorl
 export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] {
   if (workload.protocol !== "hbone") {
     const disputed = workload.addresses.filter((address) => world.mesh.rivalsAt(address).length > 0);
-    return disputed.map((address) => ({ address, port: 0, verdict: "refuse" }));
+    return disputed.map((address) => ({ address, port: 0, verdict: "unanswered-refuse" }));
   }
   const ports = perPort(workload, world);
   return workload.addresses.flatMap((address): readonly OutEntry[] => {
     // Nobody can tell who would answer there.
-    if (world.mesh.rivalsAt(address).length > 0) return [{ address, port: 0, verdict: "refuse" }];
+    if (world.mesh.rivalsAt(address).length > 0) return [{ address, port: 0, verdict: "unanswered-refuse" }];
     return ports.map(({ port, verdict }) => ({ address, port, verdict: verdict === "pass" ? "direct" : "refuse" }));
   });
 }

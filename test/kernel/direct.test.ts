@@ -1,5 +1,6 @@
 // Destinations outside the mesh (root, E1): plain TCP while the agent vouches that it has written the mesh, and never otherwise.
 import assert from "node:assert/strict";
+import { endianness } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
@@ -14,8 +15,10 @@ import {
   ORLOP_OUT_UNANSWERED,
   ORLOP_POD_FAIL_DIRECT,
   ORLOP_SOCK_OUTSIDE,
+  orlopPodIp,
 } from "../../agent/abi.ts";
-import { dial, HookBench, LIMIT_NS, OUTSIDE4, OUTSIDE6, POD4 } from "./hook-bench.ts";
+import { ipToBytes16 } from "../../agent/mesh/ip.ts";
+import { dial, HookBench, LIMIT_NS, OUTSIDE4, OUTSIDE6, POD_IDX, POD4 } from "./hook-bench.ts";
 
 const PORT = 8090;
 const CLOSED = 8091;
@@ -170,6 +173,12 @@ sys.stdin.read()`);
       bench.events().map(({ type, reason, dst }) => [type, reason, dst]),
       [OUTSIDE4, OUTSIDE6].map((address) => ["refused", ORLOP_COUNT_CONNECT_UNANSWERED, `${address} ${CLOSED}`]),
     );
+    // Of an address that several workloads claim, and a pod of this node has, the agent decides.
+    const here = new Uint8Array(orlopPodIp.size);
+    new DataView(here.buffer).setUint32(orlopPodIp.podIdx, POD_IDX + 1, endianness() === "LE");
+    bench.map("pod_by_ip").put(ipToBytes16(OUTSIDE4), here);
+    assert.equal(await bench.inPod(dial(OUTSIDE4, PORT)), `${OUTSIDE4} ${PORT} agent`);
+    bench.map("pod_by_ip").delete(ipToBytes16(OUTSIDE4));
     // An agent that has not written its whole mesh yet takes the connection.
     bench.keepBeating(false);
     const captured = bench.count(ORLOP_COUNT_CONNECT_CAPTURED);
