@@ -11,7 +11,9 @@ Timers::Timers(uv_loop_t* loop, const Clock& clock, uint64_t tick_ms, void (*due
 
 void Timers::Start(Timer* timer, uint64_t after_ms) {
   timer->Cancel();
-  timer->due_ms_ = clock_.now_ms() + after_ms;
+  const uint64_t now = clock_.now_ms();
+  timer->due_ms_ = now + after_ms;
+  if (!Armed()) tick_ = now / tick_ms_;
   const uint64_t tick = timer->due_ms_ / tick_ms_ + 1;
   SlotAt(tick).PushBack(timer);
   if (tick < armed_tick_) Arm();
@@ -39,7 +41,7 @@ void Timers::Arm() {
   armed_tick_ = ~0ULL;
 }
 
-void Timers::Run() {
+void Timers::RunDue() {
   const uint64_t now = clock_.now_ms();
   const uint64_t now_tick = now / tick_ms_;
   if (now_tick < tick_) {

@@ -23,12 +23,17 @@ class Timers {
   // Arms `timer`, also when it is armed already. The clock is at most one turn old.
   void Start(Timer* timer, uint64_t after_ms);
   // Fires what is due. The engine calls it inside a turn, so that what timers cause is written like anything else.
-  void Run();
+  void Run() {
+    if (Armed()) RunDue();
+  }
 
  private:
   static constexpr uint64_t kSlots = 512;
   using Slot = List<Timer, Timer>;
   Slot& SlotAt(uint64_t tick) { return slots_[tick % kSlots]; }
+  // False: no slot holds anything.
+  bool Armed() const { return armed_tick_ != ~0ULL || rang_; }
+  void RunDue();
   void Arm();
   const Clock& clock_;
   const uint64_t tick_ms_;
