@@ -1,6 +1,7 @@
 // data thread · composition root: the thread's own copy of the mesh, its traffic and its engine. It speaks to the main thread by
 // messages only.
 import { getRandomValues } from "node:crypto";
+import { closeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { BatchEngine } from "../engine/batch.ts";
 import { PeerCertificates } from "../identity/peer-certificate.ts";
@@ -114,7 +115,11 @@ function receive(message: MainMessage): void {
       for (const podIdx of cookies.keys()) servePod(podIdx);
       return;
     case "flow-map":
-      engine.setFlowMap(message.fd);
+      try {
+        engine.setFlowMap(message.fd);
+      } finally {
+        closeSync(message.fd);
+      }
       return;
     case "pod":
       cookies.set(message.podIdx, message.netnsCookie);

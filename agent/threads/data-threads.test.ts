@@ -1,6 +1,6 @@
 // data-threads.ts with real data threads and their engines: what the main thread sends, what it hears, and what ends them.
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { openSync, readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
@@ -96,6 +96,17 @@ describe("data threads", () => {
     const { message } = podAt(0);
     await assert.rejects(threads.servePod(message), /EMFILE/);
     assert.equal(openFds(), before);
+  });
+
+  test("the map of original destinations leaves no descriptor open but one of each engine", async (t) => {
+    const { threads } = await startThreads(t, 3);
+    const give = async (): Promise<number> => {
+      threads.setFlowMap(openSync("/dev/null", "r"));
+      await threads.report(false);
+      return openFds();
+    };
+    const before = await give();
+    assert.deepEqual([await give(), await give()], [before, before]);
   });
 
   test("each thread reports its engine; connections only when they are asked for", async (t) => {

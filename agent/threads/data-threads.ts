@@ -154,8 +154,13 @@ export class DataThreads {
     for (const worker of this.#workers) worker.postMessage({ op: "roots" } satisfies MainMessage);
   }
 
+  /** Takes ownership of the descriptor, also when it throws. */
   setFlowMap(fd: number): void {
-    this.tell({ op: "flow-map", fd });
+    try {
+      for (const outbox of this.#outboxes) outbox.send({ op: "flow-map", fd: this.#options.duplicate(fd) });
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** Asks every thread for its report. A thread that does not answer within a second is left out. */

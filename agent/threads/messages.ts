@@ -23,7 +23,7 @@ export type ListenerFd = { readonly kind: ListenerKind; readonly fd: number };
 export type MainMessage =
   /** With `more`, the thread applies them together with the updates that follow. */
   | { readonly op: "updates"; readonly updates: readonly MeshUpdate[]; readonly more: boolean }
-  /** The map of original destinations; the engine duplicates the descriptor. */
+  /** The map of original destinations. The thread owns the descriptor. */
   | { readonly op: "flow-map"; readonly fd: number }
   | {
       readonly op: "pod";
