@@ -14,7 +14,7 @@ export type KernelRecordsOptions = EventWorld & { readonly recorder: Recorder };
 
 const words: Readonly<Record<string, string>> = {
   in_refused_strict: "plaintext to a STRICT port",
-  in_refused_unknown: "the address is not one of the enrolled pod",
+  in_refused_unknown: "nothing is known of the pod: it is guarded, or not captured yet",
   in_refused_port: "one of Orlop's own ports was dialled from outside",
   in_refused_no_listener: "no agent listener for plaintext that policy must judge",
   connect_refused_no_agent: "no live agent, and the destination is STRICT or under policy",
