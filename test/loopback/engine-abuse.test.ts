@@ -1,4 +1,4 @@
-// tests · 34 kinds of HTTP/2 abuse by a peer with a valid certificate: a turn takes no more of it than its share, nothing is kept for it,
+// tests · 35 kinds of HTTP/2 abuse by a peer with a valid certificate: a turn takes no more of it than its share, nothing is kept for it,
 // a bystander is answered; its budget slows the peer first, and connecting again refills nothing (docs/reference/failures.md, A1, A2, A3, A4, A8).
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -193,6 +193,24 @@ test("abuse by connecting again: what the last tunnel used up is used up", () =>
     }
     // 200 at once and 50 a second: 20 tunnels would have had all of theirs.
     assert.ok(under.engine.stats().slowedTotal > 0);
+  }));
+
+test("abuse by connections that are no TLS: they wait for their turn, and so does the handshake of a good peer there", () =>
+  besideBystander(async ({ under, port }) => {
+    const connectOnce = async (): Promise<void> => {
+      const socket = await dial(port);
+      const closed = once(socket, "close");
+      socket.end("no TLS");
+      socket.resume();
+      await closed;
+    };
+    // 500 at once and 200 a second; a good peer is served when the others have had theirs.
+    for (let i = 0; i < 200 && under.engine.stats().slowedTotal === 0; i++) {
+      await Promise.all(Array.from({ length: 50 }, connectOnce));
+    }
+    assert.ok(under.engine.stats().slowedTotal > 0);
+    const peer = await opened(port);
+    peer.socket.destroy();
   }));
 
 test("abuse by key updates: counted, and slowed", () =>

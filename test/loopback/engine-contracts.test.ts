@@ -26,6 +26,6 @@ test("one relay carries bytes, ends and resets between memory, sockets and strea
   assert.equal(await says("relays", 3), "96 relays\n");
 });
 
-test("an HTTP/2 session serves requests that are no CONNECT, refuses, resets and holds its limits", async () => {
+test("an HTTP/2 session serves requests that are no CONNECT, refuses, resets and holds its limits; budgets are of peers", async () => {
   assert.equal(await says("second-handler", 10), "10 rounds\n");
 });

@@ -1,4 +1,5 @@
-// fuzz · the HTTP/2 session with a handler that is not HBONE: a small HTTP server that answers GET and echoes POST, and its client.
+// fuzz · the HTTP/2 session with a handler that is not HBONE: a small HTTP server that answers GET and echoes POST, and its client;
+// how its input is cut into turns, and whose budgets are remembered.
 // `second-handler [seed] [rounds]`.
 #include <algorithm>
 #include <array>
@@ -6,10 +7,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <vector>
 
+#include "engine/http2/frame_cutter.h"
+#include "engine/tunnel/peer_budgets.h"
 #include "link.h"
 
 namespace orlop::contracts {
@@ -193,6 +197,72 @@ void LimitsHold(Random& random) {
   }
 }
 
+// A frame with what reading it costs (http2/frame_cutter.cc).
+uint32_t AppendFrame(Random& random, std::string* to) {
+  static constexpr struct {
+    uint8_t type;
+    uint32_t work;
+  } kTypes[] = {{NGHTTP2_DATA, 1},
+                {NGHTTP2_HEADERS, 16},
+                {NGHTTP2_RST_STREAM, 8},
+                {NGHTTP2_SETTINGS, 8},
+                {NGHTTP2_PING, 1}};
+  const auto& [type, work] = kTypes[Below(random, std::size(kTypes))];
+  const size_t length = Below(random, 3) == 0 ? 0 : Below(random, 512);
+  const char head[9] = {0, static_cast<char>(length >> 8), static_cast<char>(length),
+                        static_cast<char>(type)};
+  to->append(head, sizeof head);
+  to->append(length, 'x');
+  return work;
+}
+
+// However the bytes come and however often the turn's share is over: each byte once, and the same work.
+void CutsAnywhere(Random& random) {
+  std::string bytes(24, 'p');
+  uint32_t expected = 0;
+  for (int i = 0; i < 400; i++) {
+    expected += AppendFrame(random, &bytes);
+  }
+  FrameCutter cutter;
+  cutter.ExpectPreface();
+  uint32_t work = 0;
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t part = std::min(bytes.size() - at, 1 + Below(random, 3'000));
+    const auto left = static_cast<uint32_t>(1 + Below(random, 512));
+    const FrameCutter::Cut cut = cutter.Next(reinterpret_cast<const uint8_t*>(bytes.data()) + at, part, left);
+    Expect(cut.length > 0 && cut.length <= part, "a cut within what is there");
+    Expect(cut.work < left + 16, "a cut within the turn's share");
+    work += cut.work;
+    at += cut.length;
+  }
+  Expect(work == expected, "the work of all frames");
+}
+
+// Tokens that `identity` at the address has left for PING, at most 200.
+int PingsLeft(PeerBudgets& budgets, int32_t identity, uint32_t address) {
+  orlop_addr at{};
+  memcpy(at.bytes, &address, sizeof address);
+  const PeerBudgets::Share share = budgets.Use(identity, at);
+  int left = 0;
+  while (left < 200 && share->budget.control.TakeIf(1, 1)) left++;
+  return left;
+}
+
+void BudgetsAreOfPeers(Random& random) {
+  World world;
+  PeerBudgets budgets(world.services().clock);
+  const auto address = static_cast<uint32_t>(random());
+  Expect(PingsLeft(budgets, 7, address) == 200, "a full budget at first");
+  Expect(PingsLeft(budgets, 7, address) == 0, "what was used up to be remembered");
+  Expect(PingsLeft(budgets, 8, address) == 200, "another identity to have its own");
+  Expect(PingsLeft(budgets, 7, address + 1) == 200, "another address to have its own");
+  Expect(PingsLeft(budgets, PeerBudgets::kNobody, address) == 200, "the address alone to have its own");
+  for (uint32_t i = 2; i < PeerBudgets::kMostKept; i++) PingsLeft(budgets, 9, address + i);
+  Expect(PingsLeft(budgets, PeerBudgets::kNobody, address) == 0, "as many to be kept as may be");
+  for (uint32_t i = 0; i < PeerBudgets::kMostKept; i++) PingsLeft(budgets, 10, address + i);
+  Expect(PingsLeft(budgets, 7, address) == 200, "no more to be kept than that");
+}
+
 }  // namespace
 }  // namespace orlop::contracts
 
@@ -202,7 +272,9 @@ int main(int argc, char** argv) {
   const int rounds = argc > 2 ? atoi(argv[2]) : 10;
   SetSeed(seed);
   Random random(seed);
+  BudgetsAreOfPeers(random);
   for (int round = 0; round < rounds; round++) {
+    CutsAnywhere(random);
     AnswersAll(random);
     RefusesOne(random);
     ResetsOne(random);
