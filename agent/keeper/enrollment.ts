@@ -143,7 +143,7 @@ export class PodEnrollments {
     for (const { row, failDirect } of options.rows.adopted()) {
       this.#byIdx.set(row.podIdx, { state: "adopted", row });
       this.#lastIdx = Math.max(this.#lastIdx, row.podIdx);
-      if (!failDirect) protectedPods.add(row.uid);
+      if (!failDirect) protectedPods.add(row.uid, capturedUnder(row));
     }
     for (const uid of protectedPods.all()) if (this.#byUid(uid) === undefined) this.#await(uid);
   }
@@ -163,7 +163,7 @@ export class PodEnrollments {
    */
   guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
     return this.#inTurn(uid, async () => {
-      this.#options.protectedPods.add(uid, workload);
+      this.#options.protectedPods.add(uid, { workload });
       const known = this.#byUid(uid) ?? this.#await(uid);
       if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
       return known.state === "awaited" ? (await this.#guard(known)).row : known.row;
@@ -203,7 +203,7 @@ export class PodEnrollments {
     return this.#forOpen(podIdx, async (found) => {
       const { row, pod, namespace } = found;
       const { rows, protectedPods } = this.#options;
-      if (!failDirect) protectedPods.add(row.uid);
+      if (!failDirect) protectedPods.add(row.uid, capturedUnder(row));
       if (found.state === "prepared") {
         try {
           rows.admit(row, namespace.listeners, pod.netnsFd);
@@ -226,11 +226,12 @@ export class PodEnrollments {
     return this.#forOpen(podIdx, (found) => this.#readdress(found, addresses));
   }
 
-  /** What an agent called the pod, and the addresses under which it is captured; empty: not known. */
+  /** What an agent called the pod, and the addresses under which it is captured, or was before its sandbox; empty: not known. */
   knownOf(podIdx: number): { readonly workload: string; readonly addresses: readonly string[] } {
     const row = this.#byIdx.get(podIdx)?.row;
     if (row === undefined) return { workload: "", addresses: [] };
-    return { workload: this.#options.protectedPods.workloadOf(row.uid), addresses: row.addresses };
+    const { workload, addresses } = this.#options.protectedPods.of(row.uid);
+    return { workload, addresses: row.addresses.length > 0 ? row.addresses : addresses };
   }
 
   /** Undefined: done, or there was nothing to do. */
@@ -358,6 +359,8 @@ export class PodEnrollments {
     const spread = await namespace.routeToListener(addresses);
     const after = { ...found, row: { ...row, addresses, spread } };
     if (found.state === "captured") this.#options.rows.readdress(row, after.row, found.failDirect ?? false);
+    const { protectedPods } = this.#options;
+    if (found.state === "captured" && protectedPods.has(row.uid)) protectedPods.add(row.uid, capturedUnder(after.row));
     this.#byIdx.set(row.podIdx, after);
     return after;
   }
@@ -509,6 +512,10 @@ export class PodEnrollments {
     });
     return mine;
   }
+}
+
+function capturedUnder({ addresses }: PodRow): { readonly addresses?: readonly string[] } {
+  return addresses.length > 0 ? { addresses } : {};
 }
 
 function sameAddresses(own: readonly string[], addresses: readonly string[]): boolean {

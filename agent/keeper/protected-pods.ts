@@ -1,7 +1,8 @@
 // keeper · the pods that must refuse plaintext whenever they are there, until an agent says otherwise: kept on disk, so that the
 // next keeper guards them before any agent is there, also after a reboot.
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-import { isPodUid, isWorkloadName, MAX_PODS } from "./requests.ts";
+import { isDeepStrictEqual } from "node:util";
+import { isAddressList, isPodUid, isWorkloadName, MAX_PODS } from "./requests.ts";
 
 const VERSION = 1;
 
@@ -12,8 +13,13 @@ export interface ProtectedPodsFile {
   write(text: string): void;
 }
 
+/** What the agent calls the pod, and the addresses under which it was captured last; empty: nobody has said. */
+type ProtectedPod = { readonly workload: string; readonly addresses: readonly string[] };
+
+const unknown: ProtectedPod = { workload: "", addresses: [] };
+
 export class ProtectedPods {
-  readonly #workloads: Map<string, string>;
+  readonly #pods: Map<string, ProtectedPod>;
   readonly #file: ProtectedPodsFile;
   readonly #failed: (error: unknown) => void;
 
@@ -21,40 +27,41 @@ export class ProtectedPods {
   constructor(file: ProtectedPodsFile, failed: (error: unknown) => void) {
     this.#file = file;
     this.#failed = failed;
-    this.#workloads = new Map();
+    this.#pods = new Map();
     try {
-      this.#workloads = decode(file.read());
+      this.#pods = decode(file.read());
     } catch (error) {
       failed(error);
     }
   }
 
   all(): readonly string[] {
-    return [...this.#workloads.keys()];
+    return [...this.#pods.keys()];
   }
 
   has(uid: string): boolean {
-    return this.#workloads.has(uid);
+    return this.#pods.has(uid);
   }
 
-  /** What the agent calls the pod; empty: it has not said. */
-  workloadOf(uid: string): string {
-    return this.#workloads.get(uid) ?? "";
+  of(uid: string): ProtectedPod {
+    return this.#pods.get(uid) ?? unknown;
   }
 
-  /** Without `workload` the name that is known stays. */
-  add(uid: string, workload: string = this.workloadOf(uid)): void {
-    if (this.#workloads.get(uid) === workload) return;
-    this.#workloads.set(uid, workload);
+  /** What is not said stays as it is known. */
+  add(uid: string, said: Partial<ProtectedPod> = {}): void {
+    const before = this.#pods.get(uid);
+    const pod = { ...(before ?? unknown), ...said };
+    if (before !== undefined && isDeepStrictEqual(before, pod)) return;
+    this.#pods.set(uid, pod);
     this.#keep();
   }
 
   delete(uid: string): void {
-    if (this.#workloads.delete(uid)) this.#keep();
+    if (this.#pods.delete(uid)) this.#keep();
   }
 
   #keep(): void {
-    const pods = [...this.#workloads].map(([uid, workload]) => ({ uid, workload }));
+    const pods = [...this.#pods].map(([uid, pod]) => ({ uid, ...pod }));
     try {
       this.#file.write(JSON.stringify({ version: VERSION, pods }));
     } catch (error) {
@@ -64,15 +71,18 @@ export class ProtectedPods {
 }
 
 /** @throws when the file is not what was written: nothing in it is believed then. */
-function decode(text: string | undefined): Map<string, string> {
+function decode(text: string | undefined): Map<string, ProtectedPod> {
   if (text === undefined) return new Map();
   const read: unknown = JSON.parse(text);
   const { version, pods } = read as Partial<Record<string, unknown>>;
   if (version !== VERSION || !Array.isArray(pods) || pods.length > MAX_PODS) throw new Error("not a list of pods");
   return new Map(
-    pods.map((pod): [string, string] => {
-      if (!isPodUid(pod?.uid) || !isWorkloadName(pod?.workload)) throw new Error("not a list of pods");
-      return [pod.uid, pod.workload];
+    pods.map((pod): [string, ProtectedPod] => {
+      // An earlier release kept no addresses.
+      const addresses: unknown = pod?.addresses ?? [];
+      if (!isPodUid(pod?.uid) || !isWorkloadName(pod?.workload) || !isAddressList(addresses))
+        throw new Error("not a list of pods");
+      return [pod.uid, { workload: pod.workload, addresses }];
     }),
   );
 }

@@ -59,6 +59,9 @@ const podUid = matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 128);
 /** Printable ASCII; kept for the agent. */
 const workload = matching(/^[!-~]*$/, 1024);
 export const isPodUid = (value: unknown): value is string => podUid(value) !== undefined;
+/** As `addresses` takes them, or none. */
+export const isAddressList = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && (value.length === 0 || addresses(value) !== undefined);
 export const isWorkloadName = (value: unknown): value is string => workload(value) !== undefined;
 const nodeName = matching(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/, 253);
 
