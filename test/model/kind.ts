@@ -6,6 +6,8 @@ export type Kind<W> = {
   /** Means the step something in the world as it is? Otherwise another kind is drawn. */
   readonly can: (world: W, step: Step) => boolean;
   readonly take: (world: W, step: Step) => Promise<void>;
+  /** It is drawn so many times as often as others; 1 if it is not said. */
+  readonly weight?: number;
   /** Worlds in which it never means anything are left out, so that it is taken more often in the others. */
   readonly onlyIn?: { readonly worlds: (world: W) => boolean; readonly shareOfWorlds: number };
 };

@@ -35,6 +35,8 @@ const SILENT_MS = 1_500;
 export type Link = Call & {
   readonly id: string;
   readonly kind: LinkKind;
+  /** It crossed nodes between members of the mesh when it was dialled; what was plaintext then stays plaintext. */
+  readonly isTunnel: boolean;
   /** Nothing has happened that may cut a connection which is allowed. */
   undisturbed: boolean;
 };
@@ -195,7 +197,10 @@ export class LinksWorld implements ModelWorld {
 
   dial(call: Call, kind: LinkKind): Link {
     this.#made += 1;
-    const link = { ...call, kind, id: `${call.from}-${call.to}-${this.#made}`, undisturbed: true };
+    const judgement = this.judgement();
+    const isTunnel =
+      this.#nodeOf(call.from) !== this.#nodeOf(call.to) && judgement.isMember(call.from) && judgement.isMember(call.to);
+    const link = { ...call, kind, id: `${call.from}-${call.to}-${this.#made}`, isTunnel, undisturbed: true };
     this.links.set(link.id, link);
     this.table.opening(link.id);
     const { ip4, ip6 } = this.facts[call.to];
@@ -296,9 +301,7 @@ export class LinksWorld implements ModelWorld {
   }
 
   #isGranted(judgement: Judgement, link: Link): boolean {
-    const crosses = this.#nodeOf(link.from) !== this.#nodeOf(link.to);
-    const tunnels = crosses && judgement.isMember(link.from) && judgement.isMember(link.to);
-    return judgement.allows(link) && (this.roots.areTrusted || !tunnels);
+    return judgement.allows(link) && (this.roots.areTrusted || !link.isTunnel);
   }
 
   #nodeOf(end: EndName): string {

@@ -62,10 +62,13 @@ export class Prober {
     return [...this.#tallies.values()].reduce((sum, { refused }) => sum + refused, this.#refusedBefore);
   }
 
-  /** Attempts since the last mark, at all targets, that were refused, ended or answered. */
-  get ended(): number {
-    const all = [...this.#tallies.values()].map(({ refused, closed, answered }) => refused + closed + answered);
-    return all.reduce((sum, count) => sum + count, 0);
+  /** Attempts since the last mark, at all targets, that were refused or ended without an answer; those that reached nobody are none. */
+  get failed(): number {
+    return [...this.#tallies.values()].reduce((sum, { refused, closed }) => sum + refused + closed, 0);
+  }
+
+  get answered(): number {
+    return [...this.#tallies.values()].reduce((sum, { answered }) => sum + answered, 0);
   }
 
   text(): string {

@@ -33,13 +33,14 @@ export async function runDrawn<W extends ModelWorld>(
   let count = 0;
   const next: Next<W> = (world) => {
     const possible = kinds.filter(({ onlyIn }) => onlyIn?.worlds(world) !== false);
+    const weighed = possible.flatMap((kind) => Array.from({ length: kind.weight ?? 1 }, () => kind));
     const missing = possible
       .filter(({ name, onlyIn }) => (taken.get(name) ?? 0) < each / (onlyIn?.shareOfWorlds ?? 1))
       .map(({ name }) => name);
     if (isOver() || (count >= steps && missing.length === 0)) return undefined;
     for (;;) {
       // Those that were taken too seldom come up as often as all others together.
-      const name = missing.length > 0 && dice.chance(50) ? dice.pick(missing) : dice.pick(possible).name;
+      const name = missing.length > 0 && dice.chance(50) ? dice.pick(missing) : dice.pick(weighed).name;
       const kind = kinds.find((known) => known.name === name);
       const step = drawStep(dice, name);
       if (kind === undefined || !kind.can(world, step)) continue;

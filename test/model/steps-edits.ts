@@ -46,10 +46,15 @@ function mistake(what: "address" | "uid" | "node"): NodeKind {
 export const wrongAddress = mistake("address");
 export const wrongUid = mistake("uid");
 export const wrongNode = mistake("node");
+/** Mostly soon: many steps mean something in a mesh without mistakes alone. */
 export const correct: NodeKind = {
   name: "correct",
-  can: ({ mesh }, step) => mesh.pods[podOf(step)].mistake !== "",
-  take: async (world, step) => write(world, step, withPod(world.mesh, podOf(step), { mistake: "" })),
+  weight: 4,
+  can: ({ mesh }) => podNames.some((pod) => mesh.pods[pod].mistake !== ""),
+  take: async (world, step) => {
+    const corrected = podNames.reduce((mesh, pod) => withPod(mesh, pod, { mistake: "" }), world.mesh);
+    write(world, step, corrected);
+  },
 };
 
 /** Written while an agent runs or will run, so that it comes into force. */
