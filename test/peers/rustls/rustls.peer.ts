@@ -16,6 +16,7 @@ import {
   assertLivesBesideGoaway,
   assertMany,
   clientCases,
+  HALF_A_TUNNEL,
   serverCases,
 } from "../support/tunnel-cases.ts";
 import { abortMany, listening, openWorld, type PeerFiles, type PeerServer, type World } from "../support/world.ts";
@@ -33,8 +34,6 @@ const servers = {
   streams50: ["10.90.0.217", { MAX_STREAMS: "50" }],
   streams100: ["10.90.0.218", { MAX_STREAMS: "100" }],
 } as const;
-/** CONNECTs that a pod may abandon on one tunnel. */
-const HALF_A_TUNNEL = 50;
 type ServerName = keyof typeof servers;
 const serverNames = Object.keys(servers) as ServerName[];
 const workloads = serverNames.map(

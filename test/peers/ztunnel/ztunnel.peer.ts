@@ -22,6 +22,7 @@ import {
   assertRefused,
   assertReset,
   assertTransfer,
+  HALF_A_TUNNEL,
 } from "../support/tunnel-cases.ts";
 import { abortMany, openWorld, type PeerServer, type World } from "../support/world.ts";
 
@@ -29,8 +30,6 @@ const CA_PORT = 15_012;
 const OUTBOUND_PORT = 15_001;
 const TRANSFERS = [0, 1, 16_385, 64_000_000] as const;
 const AT_ONCE = 150;
-/** As many connections of a pod as may wait for an answer of a peer that gives none. */
-const HALF_A_TUNNEL = 50;
 /** The mesh says that another identity has the second address; ztunnel has one for all. */
 const servers: readonly PeerServer[] = [
   { name: "ztunnel-plain", address: "10.90.0.210", serviceAccount: "ztunnel" },
