@@ -6,8 +6,9 @@ import net from "node:net";
 import { constants } from "node:os";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientEngine, installBoth, pair, serverEngine } from "./hbone-pair.ts";
-import { ACK, frame, PING, RawPeer } from "./raw-h2.ts";
+import tls from "node:tls";
+import { ca, clientEngine, installBoth, pair, serverEngine, serverLeaf } from "./hbone-pair.ts";
+import { ACK, END_HEADERS, frame, HEADERS, literal, PING, RawPeer, SETTINGS } from "./raw-h2.ts";
 import { dial, howItEnds, serve, type TestEngine } from "./support.ts";
 
 const never = 3_600_000;
@@ -128,4 +129,54 @@ test("a node that is gone without a word: both ends' connections are reset, and 
   for (const wire of wires) wire.destroy();
   network.close();
   app.close();
+});
+
+/** A server that has its SETTINGS and an answer to the first CONNECT ready, and sends them after `delayMs`; undefined: never. */
+async function slowToSettle(delayMs: number | undefined): Promise<{ readonly port: number; close(): void }> {
+  const peers: RawPeer[] = [];
+  const server = tls.createServer(
+    { cert: serverLeaf.chainPem, key: serverLeaf.keyPem, ca: ca.pem, requestCert: true, ALPNProtocols: ["h2"] },
+    (socket) => {
+      const peer = new RawPeer(socket);
+      peers.push(peer);
+      if (delayMs === undefined) return;
+      const answer = frame(HEADERS, END_HEADERS, 1, literal(":status", "200"));
+      setTimeout(() => peer.send(frame(SETTINGS, 0, 0), answer), delayMs);
+    },
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(address && typeof address === "object");
+  return {
+    port: address.port,
+    close() {
+      for (const { socket } of peers) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+test("SETTINGS that come late: the tunnel waits for them as long as for the answer to a PING, not shorter", async () => {
+  installBoth();
+  const server = await slowToSettle(500);
+  using under = clientEngine(() => server.port);
+  under.engine.setTunnelTimes(soonIdle);
+  const socket = await dial(under.listen(1, "outbound"));
+  await under.event("established");
+  assert.deepEqual(under.closed(), []);
+  socket.destroy();
+  server.close();
+});
+
+test("SETTINGS that never come: the tunnel ends and says so", async () => {
+  installBoth();
+  const server = await slowToSettle(undefined);
+  using under = clientEngine(() => server.port);
+  under.engine.setTunnelTimes({ ...soonLost, pingAnswerMs: 300 });
+  const socket = await dial(under.listen(1, "outbound"));
+  const { cause, message } = await under.event("closed");
+  assert.deepEqual([cause, message], ["h2-failed", "the peer sent no SETTINGS"]);
+  socket.destroy();
+  server.close();
 });

@@ -177,7 +177,7 @@ void Tunnel::OnPeer(int32_t peer_identity) {
   if (!h2_.Open(role_ == Role::kServer ? kServerOptions : kClientOptions))
     return EndFailed(HandshakeFailure::kProtocol, "out of memory");
   phase_ = Phase::kOpen;
-  idle_since_ms_ = services_.clock.now_ms();
+  opened_ms_ = idle_since_ms_ = services_.clock.now_ms();
   retire_before_ms_ = MsLeft(channel_.tls().verified()) / kRetirePart;
   ping_due_ms_ = services_.clock.now_ms() + context_.times.ping_every;
   Rest();
@@ -515,8 +515,12 @@ void Tunnel::Keepalive() {
       return End(CloseCause::kTunnelLost, ETIMEDOUT, "PING was not answered");
     return;
   }
-  if (role_ == Role::kClient && !h2_.settings_received())
-    return End(CloseCause::kH2Failed, ETIMEDOUT, "the peer sent no SETTINGS");
+  // SETTINGS come first. They have as long as an answer to PING.
+  if (role_ == Role::kClient && !h2_.settings_received()) {
+    if (now - opened_ms_ >= times.ping_answer)
+      End(CloseCause::kH2Failed, ETIMEDOUT, "the peer sent no SETTINGS");
+    return;
+  }
   if (role_ == Role::kClient && h2_.streams() == 0 && now - idle_since_ms_ >= times.idle) return Retire();
   ping_sent_ms_ = now;
   h2_.Ping();

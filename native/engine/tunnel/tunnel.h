@@ -148,6 +148,7 @@ class Tunnel final : public Pollable,
   uint64_t believed_until_ms_ = 0;
   bool accepting_ = false;  // accepted, and the owner has not heard yet that the handshake is over
   bool first_read_ = true;
+  uint64_t opened_ms_ = 0;
   uint64_t idle_since_ms_ = 0;
   uint64_t heavy_until_ms_ = 0;
   uint64_t ping_sent_ms_ = 0;
