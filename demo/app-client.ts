@@ -163,11 +163,12 @@ export async function churn(
         counts.slowestMs = Math.max(counts.slowestMs, since(start));
       } catch (error) {
         const code = codeOf(error);
+        // ECONNABORTED: the keeper had the kernel end the connection (sock_diag(7), SOCK_DESTROY), because it is judged otherwise now.
         if (code === "timeout") counts.timedOut += 1;
-        else if (opened && (code === "ended" || code === "ECONNRESET" || code === "EPIPE")) {
+        else if (opened && ["ended", "ECONNRESET", "EPIPE", "ECONNABORTED"].includes(code)) {
           counts.cut += 1;
           if (cutBegan.length < 1_000) cutBegan.push(performance.timeOrigin + start);
-        } else if (!opened && (code === "ECONNREFUSED" || code === "ECONNRESET" || code === "EPERM"))
+        } else if (!opened && ["ECONNREFUSED", "ECONNRESET", "EPERM", "ECONNABORTED"].includes(code))
           counts.refused += 1;
         else other[code] = (other[code] ?? 0) + 1;
       }
