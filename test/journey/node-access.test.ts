@@ -241,7 +241,7 @@ describe("a kubelet's probes", { concurrency: 1 }, () => {
   test("orlop run that is stopped leaves nothing on the kubelet's cgroup", async () => {
     const attached = (): unknown[] =>
       JSON.parse(
-        execFileSync("/usr/sbin/bpftool", ["-j", "cgroup", "show", otherCgroup()], { encoding: "utf8" }) || "[]",
+        execFileSync("/usr/sbin/bpftool", ["-j", "cgroup", "show", otherCgroup()], { encoding: "utf8" }).trim() || "[]",
       );
     assert.equal(attached().length, 3);
     const keeper = pidOf(node, "keeper");
