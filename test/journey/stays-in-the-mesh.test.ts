@@ -102,8 +102,8 @@ test("the keeper is told to end, by whichever signal, and nobody else is: it com
   await hammered("the keeper's end", async () => {
     for (const node of journey.cluster.nodes) {
       for (const signal of ["SIGTERM", "SIGINT", "SIGKILL", "SIGTERM"] as const) {
-        const pid = pidOf(node, "keeper");
-        assert.ok(pid);
+        // A keeper that has only begun does not ignore SIGINT yet.
+        const pid = await until("a keeper", 30_000, () => pidOf(node, "keeper"));
         process.kill(pid, signal);
         if (signal === "SIGINT") continue;
         await until("another keeper", 30_000, () => ![pid, undefined].includes(pidOf(node, "keeper")) || undefined);
