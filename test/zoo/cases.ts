@@ -62,11 +62,8 @@ export function casesFor(client: Pod, host: string, other: string): readonly Cas
     ],
     mariadb: [`mariadb --no-defaults -h ${host} -u root --skip-ssl -BNe 'select 1, @@port'`, same],
     "ftp, passive": [`curl -sS -m 8 ftp://${url}/a ftp://${url}/b ftp://${url}/c`, same],
-    "ftp, active": [`curl -sS -m 8 -P - ftp://${url}/a`, same],
-    "ftp, active, six transfers": [
-      `curl -sS -m 20 -P - ${["a", "b", "c", "a", "b", "c"].map((name) => `ftp://${url}/${name}`).join(" ")}`,
-      same,
-    ],
+    // curl takes it for an error when the server's reply comes before the data connection, as it may with the mesh.
+    "ftp, active": [python("ftp", host, 21), same],
     "haproxy checks": [
       `cat > /tmp/zoo-$$.cfg <<CFG
 global

@@ -35,6 +35,15 @@ try:
     elif what == "http":
         shown = f"[{host}]" if ":" in host else host
         print(urllib.request.urlopen(f"http://{shown}:{port}/", timeout=8).read().decode(), end="")
+    elif what == "ftp":
+        import ftplib
+        ftp = ftplib.FTP()
+        ftp.connect(host, port, 8)
+        ftp.login()
+        ftp.set_pasv(False)
+        for name in "abcabc":
+            ftp.retrlines(f"RETR {name}")
+        print(ftp.quit())
     elif what == "errno":
         s = connected()
         print("connected", s.recv(1) == b"")
