@@ -8,6 +8,8 @@ export type Kind<W> = {
   readonly take: (world: W, step: Step) => Promise<void>;
   /** It is drawn so many times as often as others; 1 if it is not said. */
   readonly weight?: number;
+  /** The kind after which it means something: taken in its place while this kind is short and means nothing. */
+  readonly after?: string;
   /** Worlds in which it never means anything are left out, so that it is taken more often in the others. */
   readonly onlyIn?: { readonly worlds: (world: W) => boolean; readonly shareOfWorlds: number };
 };

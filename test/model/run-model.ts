@@ -40,16 +40,28 @@ export async function runDrawn<W extends ModelWorld>(
     if (isOver() || (count >= steps && missing.length === 0)) return undefined;
     for (;;) {
       // Those that were taken too seldom come up as often as all others together.
-      const name = missing.length > 0 && dice.chance(50) ? dice.pick(missing) : dice.pick(weighed).name;
-      const kind = kinds.find((known) => known.name === name);
-      const step = drawStep(dice, name);
+      const isMissing = missing.length > 0 && dice.chance(50);
+      const name = isMissing ? dice.pick(missing) : dice.pick(weighed).name;
+      const drawn = drawStep(dice, name);
+      const kind = isMissing ? possibleOf(kinds, world, drawn) : named(kinds, name);
+      const step = { ...drawn, kind: kind?.name ?? name };
       if (kind === undefined || !kind.can(world, step)) continue;
       count += 1;
-      taken.set(name, (taken.get(name) ?? 0) + 1);
+      taken.set(kind.name, (taken.get(kind.name) ?? 0) + 1);
       return [kind, step];
     }
   };
   return inWorld(open, next, () => dice.roll(1_000));
+}
+
+const named = <W>(kinds: readonly Kind<W>[], name: string | undefined): Kind<W> | undefined =>
+  kinds.find((kind) => kind.name === name);
+
+/** The kind of the step, or the kind that comes before it where it means nothing yet. */
+function possibleOf<W>(kinds: readonly Kind<W>[], world: W, step: Step): Kind<W> | undefined {
+  let kind = named(kinds, step.kind);
+  while (kind?.after !== undefined && !kind.can(world, step)) kind = named(kinds, kind.after);
+  return kind;
 }
 
 /** Steps that mean nothing in the world as it is then are passed over. */

@@ -94,12 +94,14 @@ function both(
   return [
     {
       name: out,
+      after: correct.name,
       can: (world, step) =>
         takesEffect(world) && refusesPlaintext(world.mesh, podOf(step)) && options.canOut(world.mesh.pods[podOf(step)]),
       take: (world, step) => letOut(world, withPod(world.mesh, podOf(step), options.out)),
     },
     {
       name: back,
+      after: out,
       can: (world, step) =>
         takesEffect(world) && world.mesh.namespaceIn && options.canBack(world.mesh.pods[podOf(step)]),
       take: (world, step) => letIn(world, step, withPod(world.mesh, podOf(step), options.back)),
@@ -128,11 +130,13 @@ export const membership: readonly NodeKind[] = [
   }),
   {
     name: "namespace-out",
+    after: correct.name,
     can: (world) => takesEffect(world) && world.mesh.namespaceIn,
     take: (world) => letOut(world, { ...world.mesh, namespaceIn: false }),
   },
   {
     name: "namespace-in",
+    after: "namespace-out",
     can: (world) => takesEffect(world) && !world.mesh.namespaceIn,
     take: (world, step) => letIn(world, step, { ...world.mesh, namespaceIn: true }),
   },
