@@ -10,7 +10,7 @@ import { tail } from "../../box/process.ts";
 import { differentCase, peerCase } from "../support/cases.ts";
 import { built } from "../support/projects.ts";
 import { openWorld } from "../support/world.ts";
-import { differences, type Mode } from "./differences.ts";
+import { answered, differences, type Mode } from "./differences.ts";
 
 type Outcome = {
   readonly id: string;
@@ -66,9 +66,15 @@ async function judge(address: string, mode: Mode): Promise<readonly Outcome[]> {
   return lines.map((line) => JSON.parse(line) as Outcome);
 }
 
-function declare(mode: Mode, { id, name, outcome, saw }: Outcome, control: Outcome["outcome"]): void {
+/** The last frame that the case saw ended both headers and stream: our 400, which closed the stream before the case's own frame came. */
+function sawAnswer({ outcome, saw }: Outcome): boolean {
+  return outcome === "failed" && /HEADERS Frame \(length:\d+, flags:0x05, [^)]*\)\s*$/.test(saw ?? "");
+}
+
+function declare(mode: Mode, result: Outcome, control: Outcome["outcome"]): void {
+  const { id, name, outcome, saw } = result;
   const passes = (): void => assert.equal(outcome, "passed", `${name}: ${saw?.replaceAll("\n", ", ")}`);
-  const difference = differences[id];
+  const difference = differences[id] ?? (sawAnswer(result) ? answered : undefined);
   if (!difference?.modes.includes(mode) || (difference.sometimes && outcome === "passed")) {
     peerCase("h2spec", `${mode}: ${id}`, passes);
     return;
