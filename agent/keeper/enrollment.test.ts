@@ -408,7 +408,9 @@ test("indices are bounded and rest before they are used again", async () => {
     addresses: [],
     spread: [],
   }));
-  const full = setUp(left).enrollments;
+  const { enrollments: full, protectedPods } = setUp(left);
   assert.partialDeepStrictEqual(await full.prepare("p7", ["10.0.0.7"]), { refused: "limit" });
+  assert.partialDeepStrictEqual(await full.guard("p7", "web"), { refused: "limit" });
+  assert.equal(protectedPods.has("p7"), false, "what cannot be guarded takes no place of others on disk");
   assert.equal(namespaces.open.size, 0);
 });

@@ -163,9 +163,9 @@ export class PodEnrollments {
    */
   guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
     return this.#inTurn(uid, async () => {
-      this.#options.protectedPods.add(uid, { workload });
       const known = this.#byUid(uid) ?? this.#await(uid);
       if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
+      this.#options.protectedPods.add(uid, { workload });
       return known.state === "awaited" ? (await this.#guard(known)).row : known.row;
     });
   }
@@ -358,7 +358,7 @@ export class PodEnrollments {
     if (taken) return refusal("address-taken", `pod ${taken.row.uid} is enrolled with an address of pod ${row.uid}`);
     const spread = await namespace.routeToListener(addresses);
     const after = { ...found, row: { ...row, addresses, spread } };
-    if (found.state === "captured") this.#options.rows.readdress(row, after.row, found.failDirect ?? false);
+    if (found.state === "captured") this.#options.rows.readdress(row, after.row, this.#failDirectOf(found));
     const { protectedPods } = this.#options;
     if (found.state === "captured" && protectedPods.has(row.uid)) protectedPods.add(row.uid, capturedUnder(after.row));
     this.#byIdx.set(row.podIdx, after);
@@ -369,13 +369,18 @@ export class PodEnrollments {
   async #routeAgain(podIdx: number): Promise<void> {
     const found = this.#byIdx.get(podIdx);
     if (found === undefined || !isOpen(found)) return;
-    const { rows, protectedPods } = this.#options;
+    const { rows } = this.#options;
     const { row, namespace } = found;
     const spread = await namespace.routeToListener(row.addresses);
     if (spread.length === row.spread.length && spread.every((family) => row.spread.includes(family))) return;
     const after = { ...found, row: { ...row, spread } };
-    if (found.state === "captured") rows.capture(after.row, found.failDirect ?? !protectedPods.has(row.uid));
+    if (found.state === "captured") rows.capture(after.row, this.#failDirectOf(found));
     this.#byIdx.set(podIdx, after);
+  }
+
+  /** What an earlier keeper wrote is known by what it left protected. */
+  #failDirectOf({ row, failDirect }: Extract<Enrollment, { readonly state: "captured" }>): boolean {
+    return failDirect ?? !this.#options.protectedPods.has(row.uid);
   }
 
   #holderOf(addresses: readonly string[], except: string): Enrollment | undefined {

@@ -21,6 +21,7 @@ import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } fro
 import { type EnrollmentRefusal, type OpenEnrollment, PodEnrollments } from "./enrollment.ts";
 import { Holders } from "./holders.ts";
 import { type Asker, type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
+import { inTurns, OwedSweeps } from "./looks.ts";
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
@@ -207,7 +208,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const lookAtNode = nodeLooker(open, access, log);
-  const sweepNow = sweeper(open, lender, log);
+  const sweepNow = sweeper(open, lender, () => watch, log);
   lookAtNode();
   const timers = [
     setInterval(() => watchdog.look(), LOOK_EVERY_MS),
@@ -256,21 +257,15 @@ function nodeAccess(
 
 /** What a program of the node has open is judged again once the program is let in no more. */
 function nodeLooker(open: OpenPods, access: NodeAccess, log: KeeperLog): () => void {
-  let looking = false;
+  const owed = new OwedSweeps();
   const look = async (): Promise<void> => {
     const { opened } = open;
-    if (opened === undefined || !(await access.look())) return;
-    for (const { row, state } of opened.all()) if (state === "captured") await opened.sever(row.podIdx);
+    if (opened === undefined) return;
+    if (await access.look())
+      owed.owe(opened.all().flatMap(({ row, state }) => (state === "captured" ? row.podIdx : [])));
+    await owed.pay((podIdx) => opened.sever(podIdx));
   };
-  return () => {
-    if (looking) return;
-    looking = true;
-    look()
-      .catch((error: unknown) => log.error("looking after programs of the node failed", { error: String(error) }))
-      .finally(() => {
-        looking = false;
-      });
-  };
+  return inTurns(look, (error) => log.error("looking after programs of the node failed", { error: String(error) }));
 }
 
 type KeeperProgramOptions = {
@@ -446,15 +441,12 @@ function prepared(id: number, enrolled: OpenEnrollment): ReplyWithFds {
 }
 
 /** A sweep that takes longer than the time between two is waited for. */
-function sweeper(open: OpenPods, lender: Lender, log: KeeperLog): () => void {
-  let sweeping = false;
-  return () => {
-    if (sweeping || open.opened === undefined) return;
-    sweeping = true;
-    void sweep(open.opened, (notice) => lender.notify(notice), log).finally(() => {
-      sweeping = false;
-    });
+function sweeper(open: OpenPods, lender: Lender, watch: () => PodWatch, log: KeeperLog): () => void {
+  const look = async (): Promise<void> => {
+    watch().look();
+    if (open.opened !== undefined) await sweep(open.opened, (notice) => lender.notify(notice), log);
   };
+  return inTurns(look, (error) => log.error("looking after pods failed", { error: String(error) }));
 }
 
 async function sweep(enrollments: PodEnrollments, notify: (notice: PodNotice) => void, log: KeeperLog): Promise<void> {

@@ -32,6 +32,7 @@ function world(settings: Partial<NodeAccessSettings>) {
     cgroups: new Set<bigint>(),
     attached: new Map<bigint, string>(),
     refuses: false,
+    refusesAccess: false,
     log: [] as string[],
   };
   const say = (message: string): void => void state.log.push(message);
@@ -53,6 +54,7 @@ function world(settings: Partial<NodeAccessSettings>) {
     },
     rows: {
       setAccess: (value) => {
+        if (state.refusesAccess) throw new Error("EINTR");
         state.access = value;
       },
       cgroups: () => [...state.cgroups],
@@ -71,6 +73,25 @@ function world(settings: Partial<NodeAccessSettings>) {
   });
   return { state, access };
 }
+
+test("what could not be taken out at once is taken out by the next look, which says that something is let in no more", async () => {
+  const { state, access } = world({ mode: "kubelet" });
+  state.processes = [kubelet(40, "/cg/kubelet")];
+  await access.look();
+  assert.deepEqual([...state.cgroups], [10n]);
+  const processes = state.processes;
+  state.processes = [];
+  state.refusesAccess = true;
+  await assert.rejects(access.look(), /EINTR/);
+  assert.deepEqual([...state.cgroups], []);
+  // By then it is wanted as before.
+  state.processes = processes;
+  state.refusesAccess = false;
+  state.now += 3_600_000;
+  assert.equal(await access.look(), true);
+  assert.deepEqual([...state.cgroups], [10n]);
+  assert.equal(await access.look(), false);
+});
 
 test("none: nobody, and what an earlier keeper let in goes", async () => {
   const { state, access } = world({});

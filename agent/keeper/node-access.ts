@@ -50,6 +50,8 @@ export class NodeAccess {
   /** What the kernel's tables and links say, as text; null: not all of what is wanted. */
   #written: string | null = null;
   #accessWritten: Access | null | undefined;
+  /** Something was let in that is not let in any more, and `look` has not said so yet. */
+  #isNarrowed = false;
 
   constructor(parts: NodeAccessParts) {
     this.#parts = parts;
@@ -75,7 +77,7 @@ export class NodeAccess {
       wanted = { programs: [], problems: [shown(`programs of the node cannot be looked for: ${String(error)}`)] };
     }
     const { programs, problems } = wanted;
-    const { narrowed, failed } = this.#write(programs, access);
+    const failed = this.#write(programs, access);
     const letIn = programs.filter(({ id }) => !failed.has(id));
     const failures = programs.flatMap(({ id, name }) => {
       const error = failed.get(id);
@@ -87,6 +89,8 @@ export class NodeAccess {
       problem: [...problems, ...failures].join("; "),
     };
     this.#tell(view);
+    const narrowed = this.#isNarrowed;
+    this.#isNarrowed = false;
     return narrowed;
   }
 
@@ -172,20 +176,24 @@ export class NodeAccess {
 
   /**
    * What is let in no more goes first. Only differences are written; what failed is tried again with the next look.
-   * `failed`: why, by the id of the cgroup.
+   * @returns why a program could not be let in, by the id of its cgroup
+   * @throws what the kernel says when somebody cannot be taken out
    */
-  #write(
-    programs: readonly LetIn[],
-    access: Access | null,
-  ): { readonly narrowed: boolean; readonly failed: ReadonlyMap<bigint, string> } {
+  #write(programs: readonly LetIn[], access: Access | null): ReadonlyMap<bigint, string> {
     const { rows } = this.#parts;
     const failed = new Map<bigint, string>();
     const wanted = [access?.netnsCookie, access?.podsCgroup, access?.everybody, ...programs.map(({ id }) => id)].join();
-    if (wanted === this.#written) return { narrowed: false, failed };
+    if (wanted === this.#written) return failed;
     const named = new Set(programs.filter(({ role }) => role !== "node").map(({ id }) => id));
     const gone = rows.cgroups().filter((id) => !named.has(id));
+    const before = this.#accessWritten;
+    // Who was let in before the first look is not known.
+    if (before === undefined || gone.length > 0 || (before?.everybody === true && access?.everybody !== true))
+      this.#isNarrowed = true;
+    this.#written = null;
     for (const id of gone) rows.removeCgroup(id);
     rows.setAccess(access);
+    this.#accessWritten = access;
     const attached = programs.map(({ id }) => id);
     for (const id of rows.attached()) if (!attached.includes(id)) rows.detach(id);
     for (const { id, cgroup } of programs) {
@@ -196,12 +204,8 @@ export class NodeAccess {
         failed.set(id, String(error));
       }
     }
-    // Who was let in before the first look is not known.
-    const first = this.#accessWritten === undefined;
-    const before = this.#accessWritten;
-    this.#accessWritten = access;
-    this.#written = failed.size === 0 ? wanted : null;
-    return { narrowed: first || gone.length > 0 || (before?.everybody === true && access?.everybody !== true), failed };
+    if (failed.size === 0) this.#written = wanted;
+    return failed;
   }
 
   #tell(view: NodeAccessView): void {

@@ -1,6 +1,6 @@
 // keeper · which programs of the node may reach its pods past their policy: is this process the kubelet, and does this directory
 // belong to pods? Pure: what /proc and the cgroup tree say is handed in.
-import { type NamespaceId, type ProcessId, sameNamespace } from "./pods.ts";
+import { looksLikePod, type NamespaceId, type ProcessId, sameNamespace } from "./pods.ts";
 
 /**
  * What /proc/<pid>/comm says of a process that runs the kubelet. k3s, rke2, k0s and kubelite (MicroK8s) have it inside themselves or
@@ -9,6 +9,8 @@ import { type NamespaceId, type ProcessId, sameNamespace } from "./pods.ts";
 export const KUBELET_NAMES = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite"] as const;
 /** Of these the API server is a part: with the kubelet it is let in, too. */
 const WITH_API_SERVER: readonly string[] = ["k3s", "k3s-server", "k0s", "kubelite"];
+
+export const isKubeletName = (name: string): boolean => (KUBELET_NAMES as readonly string[]).includes(name);
 
 export type NodeProcess = {
   readonly process: ProcessId;
@@ -29,10 +31,7 @@ export type CgroupTree = {
 /** With the root of the tree as the pods' cgroup, as on a plain machine, a pod is known by the name of its directory. */
 export function isInPods(directory: string, { mount, podsCgroup }: CgroupTree): boolean {
   if (podsCgroup !== mount) return isBelow(directory, podsCgroup);
-  return directory
-    .slice(mount.length)
-    .split("/")
-    .some((name) => /^pod./.test(name) || /-pod[^-]+\.slice$/.test(name));
+  return directory.slice(mount.length).split("/").some(looksLikePod);
 }
 
 const isBelow = (path: string, root: string): boolean => path === root || path.startsWith(`${root}/`);
@@ -51,7 +50,7 @@ export type Kubelet =
 export function kubeletAmong(processes: readonly NodeProcess[], nodeNetns: NamespaceId, tree: CgroupTree): Kubelet {
   const able = processes.filter(
     ({ name, uids, netns, cgroup }) =>
-      (KUBELET_NAMES as readonly string[]).includes(name) &&
+      isKubeletName(name) &&
       uids.every((uid) => uid === 0) &&
       sameNamespace(netns, nodeNetns) &&
       !isInPods(cgroup, tree),

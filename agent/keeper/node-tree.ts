@@ -1,9 +1,9 @@
 // keeper · reads /proc and the cgroup tree for programs of the node: processes that may be the kubelet, and the directory of a cgroup
 // that an operator named. Believes the name of a directory only where root alone makes directories.
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, normalize } from "node:path";
 import { mountsOf } from "../process/mounts.ts";
-import { type CgroupTree, isInPods, KUBELET_NAMES, type NodeProcess } from "./node-programs.ts";
+import { type CgroupTree, isInPods, isKubeletName, type NodeProcess } from "./node-programs.ts";
 import { type NamespaceId, startTicksOf } from "./pods.ts";
 
 /** Directories looked at in one search. */
@@ -97,7 +97,9 @@ export class NodeTree {
   named(text: string): NamedCgroup {
     const { mount } = this.tree();
     if (text.startsWith("/")) {
-      const directory = text === mount || text.startsWith(`${mount}/`) ? text : join(mount, text);
+      // Whether it lies among pods is read off the path, so the path has no detours.
+      const straight = normalize(text).replace(/(?<=.)\/$/, "");
+      const directory = straight === mount || straight.startsWith(`${mount}/`) ? straight : join(mount, straight);
       return this.cgroupId(directory) === undefined ? { state: "absent" } : { state: "found", directory };
     }
     const found: string[] = [];
@@ -132,7 +134,7 @@ export class NodeTree {
 
   #processOf(pid: number, tree: CgroupTree, elsewhere: (pid: number) => string | undefined): NodeProcess | undefined {
     const name = this.#file(pid, "comm");
-    if (name === undefined || !(KUBELET_NAMES as readonly string[]).includes(name)) return undefined;
+    if (name === undefined || !isKubeletName(name)) return undefined;
     const startTicks = startTicksOf(this.#proc, pid);
     const [, real, effective] = /^Uid:\s+(\d+)\s+(\d+)/m.exec(this.#file(pid, "status") ?? "") ?? [];
     const netns = idOf(join(this.#proc, String(pid), "ns", "net"));

@@ -1,13 +1,13 @@
 // keeper · hears by inotify of new cgroups of pods, and of the first and the last process in each: a new sandbox of a protected pod
 // is guarded then, and not only with the next sweep.
 import { type FSWatcher, watch } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { KeeperLog } from "./lend.ts";
 import { cgroupsOfPods, type PodTree } from "./pods.ts";
 
 export type PodWatchOptions = {
   readonly tree: PodTree;
-  /** Called for each event; there may be many for one change. */
+  /** Called for each event; there may be many for one change. It leads to `look` before long. */
   readonly changed: () => void;
   readonly log: KeeperLog;
 };
@@ -35,7 +35,7 @@ export class PodWatch {
     return this.#watches.size;
   }
 
-  /** Watches what has come, and lets go of what has gone. */
+  /** Watches what has come, and lets go of what has gone. @throws the file system's errors */
   look(): void {
     for (let looks = 0; looks < MAX_LOOKS && this.#lookOnce(); looks++);
   }
@@ -50,6 +50,7 @@ export class PodWatch {
     const { directories, pods } = cgroupsOfPods(this.#options.tree);
     const wanted = new Set([...directories, ...pods.map((path) => join(path, "cgroup.events"))]);
     for (const path of this.#watches.keys()) if (!wanted.has(path)) this.#forget(path);
+    if (wanted.size <= MAX_WATCHES) this.#isFull = false;
     let isNew = false;
     for (const path of wanted) if (!this.#watches.has(path) && this.#watch(path)) isNew = true;
     return isNew;
@@ -62,7 +63,11 @@ export class PodWatch {
       return false;
     }
     try {
-      const watcher = watch(path, { persistent: false }, () => this.#happened());
+      const watcher = watch(path, { persistent: false }, (event, name) => {
+        // It has gone. Another cgroup may be there under its name by the next look.
+        if (event === "rename" && name === basename(path)) this.#forget(path);
+        this.#options.changed();
+      });
       watcher.on("error", () => this.#forget(path));
       this.#watches.set(path, watcher);
       return true;
@@ -71,11 +76,6 @@ export class PodWatch {
       this.#options.log.debug("a cgroup cannot be watched", { path, error: String(error) });
       return false;
     }
-  }
-
-  #happened(): void {
-    this.look();
-    this.#options.changed();
   }
 
   #forget(path: string): void {

@@ -37,7 +37,8 @@ export function isPodDirectory(name: string, uid: string): boolean {
   return name === `pod${uid}` || name.endsWith(`-pod${uid.replaceAll("-", "_")}.slice`);
 }
 
-const looksLikePod = (name: string): boolean => /^pod./.test(name) || /-pod[^-]+\.slice$/.test(name);
+/** A directory of either spelling, of whatever pod. */
+export const looksLikePod = (name: string): boolean => /^pod./.test(name) || /-pod[^-]+\.slice$/.test(name);
 
 const missing = (error: unknown): boolean =>
   error instanceof Error &&

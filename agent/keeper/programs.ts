@@ -26,7 +26,7 @@ export type LoadOptions = {
 const LINK_FOLDERS = ["pods", "links", "own"] as const;
 
 /** In the order that PodThread.sever takes. */
-const SEVER_MAPS = [
+export const SEVER_MAPS = [
   ...["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"],
   ...["node_flow", "node_access", "node_cgroup", "node_port"],
 ];

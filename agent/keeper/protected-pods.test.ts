@@ -1,10 +1,12 @@
 // protected-pods.ts: what is kept is found again; a list that is damaged, or cannot be written, is reported and protects nobody less.
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
+import { MAX_PODS } from "./requests.ts";
 
 function setUp(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), "orlop-protected-"));
@@ -51,6 +53,33 @@ test("a file that is not such a list is reported, and the next change replaces i
     assert.equal(failures.splice(0).length, 1, text);
     pods.add("p7", { workload: "web" });
     assert.deepEqual(open().all(), ["p7"]);
+  }
+});
+
+test("an entry that is damaged, or of more pods than there may be, takes no other with it", (t) => {
+  const { path, failures, open } = setUp(t);
+  const entries = Array.from({ length: MAX_PODS + 1 }, (_, index) => ({ uid: `p${index}`, workload: "" }));
+  writeFileSync(path, JSON.stringify({ version: 1, pods: [{ uid: "../x", workload: "" }, ...entries] }));
+  assert.deepEqual(
+    open().all(),
+    entries.slice(0, MAX_PODS).map(({ uid }) => uid),
+  );
+  assert.match(String(failures), /^Error: 2 of the entries/);
+});
+
+test("a disk that takes a part of the list alone keeps the list before", (t) => {
+  const { folder, path, failures, open } = setUp(t);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=32k", "tmpfs", folder]);
+  try {
+    const pods = open();
+    for (let index = 0; index < 4; index++) pods.add(`p8${index}`, { workload: "x".repeat(200) });
+    writeFileSync(join(folder, "other"), "x".repeat(20_480));
+    assert.deepEqual(failures, []);
+    for (let index = 0; index < MAX_PODS; index++) pods.add(`q${index}`, { workload: "x".repeat(200) });
+    assert.match(String(failures[0]), /ENOSPC/);
+    assert.ok(open().has("p83"), readFileSync(path, "utf8").slice(-80));
+  } finally {
+    execFileSync("umount", [folder]);
   }
 });
 

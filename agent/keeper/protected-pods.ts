@@ -1,6 +1,7 @@
 // keeper · the pods that must refuse plaintext whenever they are there, until an agent says otherwise: kept on disk, so that the
 // next keeper guards them before any agent is there, also after a reboot.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { isAddressList, isPodUid, isWorkloadName, MAX_PODS } from "./requests.ts";
 
@@ -29,7 +30,10 @@ export class ProtectedPods {
     this.#failed = failed;
     this.#pods = new Map();
     try {
-      this.#pods = decode(file.read());
+      const { pods, strange } = decode(file.read());
+      this.#pods = pods;
+      if (strange > 0)
+        failed(new Error(`${strange} of the entries are not of pods, or of more pods than there may be`));
     } catch (error) {
       failed(error);
     }
@@ -70,21 +74,22 @@ export class ProtectedPods {
   }
 }
 
-/** @throws when the file is not what was written: nothing in it is believed then. */
-function decode(text: string | undefined): Map<string, ProtectedPod> {
-  if (text === undefined) return new Map();
+/** An entry that is not what was written takes none of the others with it. @throws when the text is no list */
+function decode(text: string | undefined): { readonly pods: Map<string, ProtectedPod>; readonly strange: number } {
+  const pods = new Map<string, ProtectedPod>();
+  if (text === undefined) return { pods, strange: 0 };
   const read: unknown = JSON.parse(text);
-  const { version, pods } = read as Partial<Record<string, unknown>>;
-  if (version !== VERSION || !Array.isArray(pods) || pods.length > MAX_PODS) throw new Error("not a list of pods");
-  return new Map(
-    pods.map((pod): [string, ProtectedPod] => {
-      // An earlier release kept no addresses.
-      const addresses: unknown = pod?.addresses ?? [];
-      if (!isPodUid(pod?.uid) || !isWorkloadName(pod?.workload) || !isAddressList(addresses))
-        throw new Error("not a list of pods");
-      return [pod.uid, { workload: pod.workload, addresses }];
-    }),
-  );
+  const { version, pods: entries } = read as Partial<Record<string, unknown>>;
+  if (version !== VERSION || !Array.isArray(entries)) throw new Error("not a list of pods");
+  let strange = 0;
+  for (const entry of entries) {
+    // An earlier release kept no addresses.
+    const addresses: unknown = entry?.addresses ?? [];
+    if (isPodUid(entry?.uid) && isWorkloadName(entry?.workload) && isAddressList(addresses) && pods.size < MAX_PODS)
+      pods.set(entry.uid, { workload: entry.workload, addresses });
+    else strange += 1;
+  }
+  return { pods, strange };
 }
 
 /** In a directory in which nobody but the keeper's user may write. */
@@ -102,12 +107,19 @@ export function protectedPodsFile(path: string): ProtectedPodsFile {
       const draft = `${path}.new`;
       const fd = openSync(draft, "w", 0o600);
       try {
-        writeSync(fd, text);
+        // All of it, or an error: on a disk that fills up write(2) may take a part.
+        writeFileSync(fd, text);
         fsyncSync(fd);
       } finally {
         closeSync(fd);
       }
       renameSync(draft, path);
+      const folder = openSync(dirname(path), "r");
+      try {
+        fsyncSync(folder);
+      } finally {
+        closeSync(folder);
+      }
     },
   };
 }

@@ -218,11 +218,6 @@ export class Gate {
     this.beat(this.read().beatNs);
   }
 
-  /** Late at once, so that the kernel decides without us: before a planned end. */
-  stop(): void {
-    this.beat(0n);
-  }
-
   read(): { readonly beatNs: bigint; readonly limitNs: bigint } {
     const value = this.#read();
     return {

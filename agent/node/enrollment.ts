@@ -386,6 +386,8 @@ export class NodeEnrollment {
     const preparing: HeldPod = { ...pod, state: "preparing" };
     certificates.hold(identity);
     this.pods.set(preparing);
+    // Captured by another agent before, it has that agent's verdicts: what the mesh forbids by now waits for no certificate.
+    this.#setVerdicts(preparing);
     try {
       const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#times.certificate)]);
       await certificates.ready(identity, patience);

@@ -307,8 +307,8 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     auto job = std::make_unique<Job>(info.Env(), netns);
     auto ended = std::make_shared<uint32_t>(0);
     job->run = [tags = tags_, fds, pod_idx, ended](std::string* step) {
-      const SeverMaps maps = {tags->get(), fds[0], fds[1], fds[2], fds[3], fds[4],
-                              fds[5],      fds[6], fds[7], fds[8], fds[9], pod_idx};
+      const SeverMaps maps = {tags->get(), {fds[0]}, {fds[1]}, {fds[2]}, {fds[3]}, {fds[4]},
+                              {fds[5]},    {fds[6]}, {fds[7]}, {fds[8]}, {fds[9]}, pod_idx};
       return Sever(maps, ended.get(), step);
     };
     job->result = [ended](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *ended); };

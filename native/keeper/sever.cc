@@ -169,15 +169,15 @@ uint32_t PlaintextVerdict(const SeverMaps& maps, uint16_t local_port) {
   key.pod_idx = maps.pod_idx;
   key.port = local_port;
   uint32_t said = 0;
-  if (bpf_map_lookup_elem(maps.plaintext, &key, &said) == 0) return said;
+  if (maps.plaintext.Find(key, &said)) return said;
   key.port = 0;
-  return bpf_map_lookup_elem(maps.plaintext, &key, &said) == 0 ? said : ORLOP_IN_REFUSE;
+  return maps.plaintext.Find(key, &said) ? said : ORLOP_IN_REFUSE;
 }
 
 // The pod that has this address now; 0: none of this node.
 uint32_t PodAt(const SeverMaps& maps, const struct orlop_addr& address) {
   struct orlop_pod_ip pod = {};
-  return bpf_map_lookup_elem(maps.pods, &address, &pod) == 0 ? pod.pod_idx : 0;
+  return maps.pods.Find(address, &pod) ? pod.pod_idx : 0;
 }
 
 // Would a connection from one pod to the other's port be allowed? Of pods that nobody speaks of, it would not be joined.
@@ -187,27 +187,25 @@ bool PairMayStay(const SeverMaps& maps, uint32_t from, uint32_t to, uint16_t por
   key.dst_pod_idx = to;
   key.port = port;
   uint32_t said = 0;
-  if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0) {
+  if (!maps.pairs.Find(key, &said)) {
     key.port = 0;
-    if (bpf_map_lookup_elem(maps.pairs, &key, &said) != 0) return false;
+    if (!maps.pairs.Find(key, &said)) return false;
   }
   return said == ORLOP_PAIR_JOIN || said == ORLOP_PAIR_STAY;
 }
 
 // Would a program of the node that was let in by this cgroup (0: by being of the node) be let in to the port now?
 bool NodeMayStay(const SeverMaps& maps, uint64_t cgroup, uint16_t port) {
-  const uint32_t zero = 0;
   struct orlop_node_access access = {};
-  if (bpf_map_lookup_elem(maps.node_access, &zero, &access) != 0 || access.netns_cookie == 0) return false;
+  if (!maps.node_access.Find(0, &access) || access.netns_cookie == 0) return false;
   uint32_t said = 0;
-  if (cgroup == 0 ? access.everybody == 0 : bpf_map_lookup_elem(maps.node_cgroups, &cgroup, &said) != 0)
-    return false;
+  if (cgroup == 0 ? access.everybody == 0 : !maps.node_cgroups.Find(cgroup, &said)) return false;
   struct orlop_in_key key = {};
   key.pod_idx = maps.pod_idx;
   key.port = port;
-  if (bpf_map_lookup_elem(maps.node_ports, &key, &said) == 0) return true;
+  if (maps.node_ports.Find(key, &said)) return true;
   key.port = 0;
-  return bpf_map_lookup_elem(maps.node_ports, &key, &said) == 0;
+  return maps.node_ports.Find(key, &said);
 }
 
 // Went direct as long as the mesh had nobody there.
@@ -216,9 +214,9 @@ bool MustEndOutside(const SeverMaps& maps, const struct orlop_sock& sock) {
   key.dst = sock.dst;
   key.port = sock.dst_port;
   uint32_t said = 0;
-  if (bpf_map_lookup_elem(maps.destinations, &key, &said) == 0) return true;
+  if (maps.destinations.Find(key, &said)) return true;
   key.port = 0;
-  return bpf_map_lookup_elem(maps.destinations, &key, &said) == 0;
+  return maps.destinations.Find(key, &said);
 }
 
 // The application's side of a handshake or connection of which the hooks keep nothing.
@@ -232,14 +230,12 @@ bool MustEndUnmarked(const SeverMaps& maps, const Seen& seen, const Namespace& a
     if (all.listening.count(arrival.dst_port) == 0 || IsInside(all, arrival)) return false;
     return PlaintextVerdict(maps, arrival.dst_port) != ORLOP_IN_PASS;
   }
-  uint64_t cookie = 0;
-  if (bpf_map_lookup_elem(maps.agent_flows, &arrival, &cookie) == 0) return false;
+  struct orlop_admitted admitted = {};
+  if (maps.agent_flows.Find(arrival, &admitted)) return false;
   struct orlop_node_flow node = {};
-  if (bpf_map_lookup_elem(maps.node_flows, &arrival, &node) == 0 &&
-      NodeMayStay(maps, node.cgroup, arrival.dst_port))
-    return false;
+  if (maps.node_flows.Find(arrival, &node) && NodeMayStay(maps, node.cgroup, arrival.dst_port)) return false;
   struct orlop_joined joined = {};
-  if (bpf_map_lookup_elem(maps.joined_flows, &arrival, &joined) == 0)
+  if (maps.joined_flows.Find(arrival, &joined))
     return !PairMayStay(maps, joined.src_pod_idx, maps.pod_idx, arrival.dst_port);
   const uint32_t said = PlaintextVerdict(maps, arrival.dst_port);
   // With the application although the agent has to judge by now: it would become a connection that no agent sees. A pod that may set
@@ -374,6 +370,11 @@ int EndWhere(int socks, const Judge& must_end, uint32_t* ended, std::string* ste
 }  // namespace
 
 int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step) {
+  *step = "bpf(BPF_OBJ_GET_INFO_BY_FD)";
+  if (!maps.pairs.Fits() || !maps.plaintext.Fits() || !maps.pods.Fits() || !maps.agent_flows.Fits() ||
+      !maps.joined_flows.Fits() || !maps.destinations.Fits() || !maps.node_flows.Fits() ||
+      !maps.node_access.Fits() || !maps.node_cgroups.Fits() || !maps.node_ports.Fits())
+    return -EINVAL;
   const Judge judge = [&maps](const Seen& seen, const Namespace& all) { return MustEnd(maps, seen, all); };
   return EndWhere(maps.socks, judge, ended, step);
 }

@@ -1,26 +1,44 @@
 // keeper · ends connections that nobody sits in between of, once they are no longer allowed.
 #pragma once
 
+#include <bpf/bpf.h>
+
 #include <cstdint>
 #include <string>
 
+#include "orlop_abi.h"
+
 namespace orlop {
 
-// What the hooks keep, by descriptor: dst_of_sock, pair_verdict, in_by_port, pod_by_ip, agent_flow, joined_flow,
-// out_by_dst, node_flow, node_access, node_cgroup, node_port; and the index of the pod whose namespace it is. 0: the pod has left the mesh, and only joined connections end.
+// A kernel map, by descriptor, whose keys and values have these types. The kernel writes as many bytes as its map has, so `Fits` is
+// asked before the first look-up.
+template <typename Key, typename Value>
+struct Table {
+  int fd;
+  bool Fits() const {
+    struct bpf_map_info info = {};
+    uint32_t size = sizeof(info);
+    return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.key_size == sizeof(Key) &&
+           info.value_size == sizeof(Value);
+  }
+  bool Find(const Key& key, Value* out) const { return bpf_map_lookup_elem(fd, &key, out) == 0; }
+};
+
+// What the hooks keep.
 struct SeverMaps {
-  int socks;
-  int pairs;
-  int plaintext;
-  int pods;
-  int agent_flows;
-  int joined_flows;
-  int destinations;
-  int node_flows;
-  int node_access;
-  int node_cgroups;
-  int node_ports;
-  uint32_t pod_idx;
+  int socks;  // dst_of_sock
+  Table<orlop_pair_key, uint32_t> pairs;
+  Table<orlop_in_key, uint32_t> plaintext;
+  Table<orlop_addr, orlop_pod_ip> pods;
+  Table<orlop_tuple, orlop_admitted> agent_flows;
+  Table<orlop_tuple, orlop_joined> joined_flows;
+  Table<orlop_out_key, uint32_t> destinations;
+  Table<orlop_tuple, orlop_node_flow> node_flows;
+  Table<uint32_t, orlop_node_access> node_access;
+  Table<uint64_t, uint32_t> node_cgroups;
+  Table<orlop_in_key, uint32_t> node_ports;
+  uint32_t
+      pod_idx;  // of the pod whose namespace it is. 0: it has left the mesh, and only joined connections end
 };
 
 // Asks the kernel for all sockets in the calling thread's namespace, a pod's, and ends those that bypass the agent
@@ -31,7 +49,7 @@ struct SeverMaps {
 // - requests whose handshake has begun, unless in_by_port lets them pass, or sends them to the agent's listener and they are with it
 // - what went direct (OUTSIDE) to a destination that out_by_dst has now
 // What the agent carries, what the pod dialled in plaintext otherwise, and connections within the namespace stay. It needs no
-// memory of what was opened. 0 or -errno, with the failing call in `step`.
+// memory of what was opened. 0 or -errno, with the failing call in `step`; -EINVAL: a map is another than its name says.
 int Sever(const SeverMaps& maps, uint32_t* ended, std::string* step);
 
 // Ends every connection in the calling thread's namespace that bypasses the agent according to `socks`, the

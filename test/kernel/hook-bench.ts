@@ -30,6 +30,7 @@ import {
 } from "../../agent/abi.ts";
 import { RingBuffer } from "../../agent/engine/addon.ts";
 import { type KernelMap, PodThread, Programs } from "../../agent/keeper/addon.ts";
+import { SEVER_MAPS } from "../../agent/keeper/programs.ts";
 import { bytes16ToIp, ipToBytes16 } from "../../agent/mesh/ip.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
@@ -183,14 +184,13 @@ export class HookBench {
     return this.programs.map(name);
   }
 
+  get severFds(): Int32Array {
+    return Int32Array.from(SEVER_MAPS, (name) => this.map(name).fd);
+  }
+
   /** A sweep of a namespace, as the keeper has it made; how many connections it ended. */
   sever(netnsFd = this.netnsFd, podIdx = POD_IDX): Promise<number> {
-    const names = [
-      ...["pair_verdict", "in_by_port", "pod_by_ip", "agent_flow", "joined_flow", "out_by_dst"],
-      ...["node_flow", "node_access", "node_cgroup", "node_port"],
-    ];
-    const fds = Int32Array.from(names, (name) => this.map(name).fd);
-    return this.thread.sever(netnsFd, fds, podIdx);
+    return this.thread.sever(netnsFd, this.severFds, podIdx);
   }
 
   /** Writes what the keeper writes of an enrolled pod. */

@@ -26,6 +26,7 @@ const watch = new PodWatch({
   tree: { podsCgroup, proc: "/proc" },
   changed: () => {
     events += 1;
+    setImmediate(() => watch.look());
   },
   log: { debug() {}, info() {}, warn: (message) => assert.fail(message), error() {} },
 });

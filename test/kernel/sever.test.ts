@@ -66,6 +66,13 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     bench.map("in_by_port").put(key, value);
   };
 
+  test("a map in another's place is refused: the kernel would write its value past ours", async () => {
+    for (const nth of bench.severFds.keys()) {
+      const fds = bench.severFds.with(nth, bench.map("counters").fd);
+      await assert.rejects(bench.thread.sever(bench.netnsFd, fds, POD_IDX), { code: "EINVAL" }, `${nth}`);
+    }
+  });
+
   test("a connection from before the pod was enrolled is judged like any other", async () => {
     bench.programs.detach(bench.lookupPin);
     const app = bench.startInPod(server);
