@@ -25,17 +25,18 @@ class Toll {
   void Begin(uint64_t turn) {
     if (turn == turn_) return;
     turn_ = turn;
-    work_left_ = kWorkPerTurn;
+    work_done_ = 0;
     requests_ = 0;
   }
-  void Work(uint32_t units) { work_left_ -= std::min(work_left_, units); }
-  uint32_t work_left() const { return work_left_; }
-  uint32_t work_done() const { return kWorkPerTurn - work_left_; }
+  void Work(uint32_t units) { work_done_ += units; }
+  uint32_t work_left() const { return work_done_ < kWorkPerTurn ? kWorkPerTurn - work_done_ : 0; }
+  // More than kWorkPerTurn by what the last frame cost beyond it.
+  uint32_t work_done() const { return work_done_; }
   void CountRequest() { requests_++; }
   // Requests of this turn.
   uint32_t requests() const { return requests_; }
   // Nothing more is read in this turn.
-  bool Stops() const { return work_left_ == 0 || wait_ms_ > 0; }
+  bool Stops() const { return work_left() == 0 || wait_ms_ > 0; }
 
   // Takes a token of the budget. Without one the peer has to wait.
   void Charge(TokenBucket Budget::*bucket, std::string_view nuisance) {
@@ -63,7 +64,7 @@ class Toll {
   const Clock& clock_;
   Budget* budget_ = nullptr;
   uint64_t turn_ = ~0ULL;
-  uint32_t work_left_ = kWorkPerTurn;
+  uint32_t work_done_ = 0;
   uint32_t requests_ = 0;
   uint64_t wait_ms_ = 0;
   std::string_view nuisance_;
