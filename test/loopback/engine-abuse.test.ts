@@ -29,7 +29,8 @@ import {
   u32,
   WINDOW_UPDATE,
 } from "./raw-h2.ts";
-import { type Decide, dial, type Server, serve, type TestEngine } from "./support.ts";
+import { dial, type Server, serve } from "./support.ts";
+import type { Decide, TestEngine } from "./test-engine.ts";
 
 const { NGHTTP2_ENHANCE_YOUR_CALM } = http2.constants;
 /** Of one tunnel in one turn (native/engine/http2/toll.h), and what its last frame may cost beyond: a request and a slice of its fields. */
@@ -80,7 +81,11 @@ const kinds: readonly Kind[] = [
   [
     "resets by a priority that depends on itself",
     3_000,
-    (i) => Buffer.concat([connect(stream(i)), frame(PRIORITY, 0, stream(i), Buffer.concat([u32(stream(i)), padded]))]),
+    (i) =>
+      Buffer.concat([
+        connect(stream(i)),
+        frame(PRIORITY, 0, stream(i), Buffer.concat([u32(stream(i)), Buffer.from([15])])),
+      ]),
   ],
   [
     "early DATA",

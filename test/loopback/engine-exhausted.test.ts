@@ -9,7 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { EngineStats } from "../../agent/engine/engine.ts";
 import { pair } from "./hbone-pair.ts";
-import { dial, howItEnds, serve, TestEngine } from "./support.ts";
+import { dial, howItEnds, serve } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 test("A13 256 descriptors and 600 clients: the surplus is reset and counted, the process answers, and takes new ones later", async () => {
   const script = fileURLToPath(new URL("./engine-exhausted.ts", import.meta.url));

@@ -1,6 +1,6 @@
 // tests · a process with few descriptors and one engine that holds every connection; answers "stats" lines on stdin.
 import { createInterface } from "node:readline";
-import { TestEngine } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 const under = new TestEngine(() => undefined);
 under.engine.setPod(1, { netnsCookie: 1n, identity: -1 });

@@ -28,7 +28,8 @@ import {
   u32,
   WINDOW_UPDATE,
 } from "./raw-h2.ts";
-import { dial, dialRefused, howItEnds, type Server, serve, type TestEngine } from "./support.ts";
+import { dial, dialRefused, howItEnds, type Server, serve } from "./support.ts";
+import type { TestEngine } from "./test-engine.ts";
 
 /** Nothing of the attack is left but `tunnels` of others. */
 async function settled(under: TestEngine, tunnels = 0): Promise<void> {

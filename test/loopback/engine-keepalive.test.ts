@@ -9,7 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import { ca, clientEngine, installBoth, pair, serverEngine, serverLeaf } from "./hbone-pair.ts";
 import { ACK, END_HEADERS, frame, HEADERS, literal, PING, RawPeer, SETTINGS } from "./raw-h2.ts";
-import { dial, howItEnds, serve, type TestEngine } from "./support.ts";
+import { dial, howItEnds, serve } from "./support.ts";
+import type { TestEngine } from "./test-engine.ts";
 
 const never = 3_600_000;
 /** What is not the subject of a test never comes, so that a busy machine changes nothing. */

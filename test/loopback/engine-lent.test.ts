@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
 import { duplicate, unconnectedSocket } from "../../agent/engine/addon.ts";
 import { refOf } from "./hbone-pair.ts";
-import { dial, readAll, serve, TestEngine } from "./support.ts";
+import { dial, readAll, serve } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 const CALLS = 20;
 

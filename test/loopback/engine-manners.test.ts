@@ -26,7 +26,8 @@ import {
   u32,
   WINDOW_UPDATE,
 } from "./raw-h2.ts";
-import { dial, dialRefused, howItEnds, readAll, type Server, serve, type TestEngine } from "./support.ts";
+import { dial, dialRefused, howItEnds, readAll, type Server, serve } from "./support.ts";
+import type { TestEngine } from "./test-engine.ts";
 
 /** RFC 9113 7. */
 const code = {

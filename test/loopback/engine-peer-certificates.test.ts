@@ -17,7 +17,8 @@ import {
   ca as serversCa,
   welcome,
 } from "./hbone-pair.ts";
-import { dial, howItEnds, type Server, serve, TestEngine } from "./support.ts";
+import { dial, howItEnds, type Server, serve } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 const old = await TestCa.create("old root");
 const next = await TestCa.create("next root");

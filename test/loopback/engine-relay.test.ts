@@ -4,7 +4,8 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { dial, dialRefused, howItEnds, readAll, serve, TestEngine } from "./support.ts";
+import { dial, dialRefused, howItEnds, readAll, serve } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 /** An engine whose pod 1 relays everything accepted to `port`. */
 function relayTo(port: number, host = "127.0.0.1"): TestEngine {

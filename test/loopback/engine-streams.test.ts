@@ -6,7 +6,8 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientEngine, installBoth } from "./hbone-pair.ts";
 import { peerServer } from "./http2-peer.ts";
-import { dial, dialRefused, readAll, type TestEngine } from "./support.ts";
+import { dial, dialRefused, readAll } from "./support.ts";
+import type { TestEngine } from "./test-engine.ts";
 
 const { NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
 

@@ -56,12 +56,13 @@ for (const [how, code] of [
 ] as const) {
   test(`the process ends ${how}`, () => {
     const script = `
-      import { TestEngine, dial } from ${JSON.stringify(new URL("./support.ts", import.meta.url).href)};
+      import net from "node:net";
+      import { TestEngine } from ${JSON.stringify(new URL("./test-engine.ts", import.meta.url).href)};
       const under = new TestEngine((event) => event.type === "accepted"
         ? { conn: event.conn, generation: event.generation, type: "relay", to: { address: "127.0.0.1", port: 9 } } : undefined);
       under.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
       const port = under.listen(1, "outbound");
-      (await dial(port)).on("close", () => { ${code} });
+      net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }).on("error", () => {}).on("close", () => { ${code} }).resume();
     `;
     const result = spawnSync(process.execPath, ["--expose-gc", "--input-type=module-typescript", "-e", script], {
       encoding: "utf8",

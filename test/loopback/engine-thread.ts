@@ -1,6 +1,6 @@
 // tests · a worker thread with one engine that relays everything to workerData.port; says its listening port.
 import { parentPort, workerData } from "node:worker_threads";
-import { TestEngine } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 const { port } = workerData as { readonly port: number };
 const under = new TestEngine((event) =>

@@ -7,7 +7,8 @@ import type net from "node:net";
 import { createInterface } from "node:readline";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { dial, serve, TestEngine } from "./support.ts";
+import { dial, serve } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
 
 /** An engine whose pod 1 relays everything accepted to `port`. */
 function relayTo(port: number, host = "127.0.0.1"): TestEngine {

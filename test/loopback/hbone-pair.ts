@@ -4,7 +4,7 @@ import { installIdentity, installRoots } from "../../agent/engine/addon.ts";
 import type { Answer } from "../../agent/engine/answers.ts";
 import type { EngineEvent } from "../../agent/engine/events.ts";
 import { TestCa } from "./certificates.ts";
-import { type Decide, TestEngine } from "./support.ts";
+import { type Decide, TestEngine } from "./test-engine.ts";
 
 export const clientId = "spiffe://cluster.local/ns/default/sa/client";
 export const serverId = "spiffe://cluster.local/ns/default/sa/server";

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import http2 from "node:http2";
 import { ca, serverLeaf } from "./hbone-pair.ts";
+import { closedAtEnd } from "./support.ts";
 
 /** A node:http2 server with our server's certificate that wants a client's. */
 export async function peerServer(
@@ -28,12 +29,12 @@ export async function peerServer(
   await once(server, "listening");
   const address = server.address();
   assert.ok(address && typeof address === "object");
-  return {
+  return closedAtEnd({
     port: address.port,
     sessions,
     close() {
       for (const session of sessions) session.destroy();
       server.close();
     },
-  };
+  });
 }

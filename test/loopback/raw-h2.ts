@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import tls from "node:tls";
 import { clientLeaf } from "./hbone-pair.ts";
+import { closedAtEnd } from "./support.ts";
 
 export const DATA = 0;
 export const HEADERS = 1;
@@ -72,6 +73,7 @@ export class RawPeer {
       cert: clientLeaf.chainPem,
       key: clientLeaf.keyPem,
     });
+    closedAtEnd(socket);
     await once(socket, "secureConnect");
     const peer = new RawPeer(socket);
     if (!options.bare) peer.send(preface, frame(SETTINGS, 0, 0));

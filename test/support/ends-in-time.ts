@@ -1,7 +1,20 @@
-// tests · `node --test --import` this: a test file whose process has not ended after ten minutes is ended, with what it still
-// holds. Node bounds the tests of a file (--test-timeout), not the process, and a socket left open would hold the whole run.
-if (process.env.NODE_TEST_CONTEXT !== undefined)
+// tests · `node --test --import` this: ends the process of a test file that does not end by itself, and says what it still holds.
+// Node bounds the tests of a file (--test-timeout), not its process: one socket that a test leaves open would hold the whole run.
+import { after } from "node:test";
+
+/** Of a file, in seconds; more than --test-timeout, so that the test that hangs is named first. */
+const FILE_S = Number(process.env.ORLOP_TEST_FILE_S ?? 1_500);
+/** Between the last test and the process's end, in seconds: a cluster is taken down in this time. */
+const LAST_TEST_TO_END_S = 120;
+
+if (process.env.NODE_TEST_CONTEXT !== undefined) {
+  endAfter(FILE_S, `has not ended after ${FILE_S} s`);
+  after(() => endAfter(LAST_TEST_TO_END_S, `has not ended ${LAST_TEST_TO_END_S} s after its last test`));
+}
+
+function endAfter(seconds: number, what: string): void {
   setTimeout(() => {
-    console.error(`this test file has not ended after ten minutes; it holds: ${process.getActiveResourcesInfo()}`);
+    console.error(`this test file ${what}; it holds: ${process.getActiveResourcesInfo()}`);
     process.exit(1);
-  }, 600_000).unref();
+  }, seconds * 1_000).unref();
+}
