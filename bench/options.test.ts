@@ -31,7 +31,7 @@ test("every scenario that an issue names is there, once", () => {
     "bulk-1 bulk-64 cpu-per-byte rr-1 rr-64 cpu-per-request churn-warm churn-cold p99-half-load idle-1000 " +
     "interactive-beside-bulk capture-connect same-node-bulk same-node-rtt same-node-connect policies-100k update-100k " +
     "bulk-8 rr-512 payload-64b payload-1m slow-reader idle-10000 workloads-100k services-100k enforce-100k agent-rss-100k " +
-    "direct-outside direct-outside-bulk h2-abuse";
+    "direct-outside direct-outside-bulk h2-abuse h2-abuse-p99 sever-10k";
   for (const name of asked.split(" ")) assert.ok(names.includes(name), name);
 });
 

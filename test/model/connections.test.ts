@@ -8,7 +8,6 @@ import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { linkKinds } from "./links-steps.ts";
 import { LinksWorld } from "./links-world.ts";
-import { linksNotYet } from "./not-yet.ts";
 import { compilePrograms, type Programs } from "./programs.ts";
 import { explained, holdToTimes, shortened, takenText } from "./report.ts";
 import { runDrawn, runTrace } from "./run-model.ts";
@@ -29,8 +28,6 @@ before(() => {
   programs = compilePrograms();
 });
 
-const waiting = new Set(linksNotYet.map(({ kind }) => kind));
-const drawn = linkKinds.filter(({ name }) => !waiting.has(name));
 const opening = (fillers: number) => () => LinksWorld.open({ programs, fillers });
 
 if (given !== undefined) {
@@ -42,7 +39,7 @@ if (given !== undefined) {
   test(`${STEPS * rounds} random steps: what lives is what would be granted (ORLOP_MODEL_SEED=${seed})`, async (t) => {
     let failures = 0;
     const isOver = (): boolean => failures > 0;
-    const options = { kinds: drawn, steps: (STEPS * rounds) / WORLDS, each: (EACH * rounds) / WORLDS, isOver };
+    const options = { kinds: linkKinds, steps: (STEPS * rounds) / WORLDS, each: (EACH * rounds) / WORLDS, isOver };
     const began = performance.now();
     const runs = await Promise.all(
       FILLERS.map(async (fillers, world) => {
@@ -55,14 +52,7 @@ if (given !== undefined) {
       result.violations.length > 0 ? [explained(result, `world ${world} of seed ${seed}`)] : [],
     );
     assert.ok(failed.length === 0, failed.join("\n\n"));
-    t.diagnostic(`${Math.round((performance.now() - began) / 1000)} s; ${takenText(drawn, runs)}`);
-    holdToTimes(drawn, runs, EACH * rounds);
+    t.diagnostic(`${Math.round((performance.now() - began) / 1000)} s; ${takenText(linkKinds, runs)}`);
+    holdToTimes(linkKinds, runs, EACH * rounds);
   });
-
-  for (const { kind, item, trace } of linksNotYet) {
-    test(`${kind} is not survived yet (${item})`, async () => {
-      const { violations } = await runTrace(opening(FILLERS[1]), linkKinds, readTrace(trace));
-      assert.notDeepEqual(violations, [], `${kind} is survived: take it off the list in not-yet.ts`);
-    });
-  }
 }

@@ -8,7 +8,6 @@ import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { kinds } from "./kinds.ts";
-import { notYet } from "./not-yet.ts";
 import { compilePrograms, type Programs } from "./programs.ts";
 import { explained, holdToTimes, shortened, takenText } from "./report.ts";
 import { runDrawn, runTrace } from "./run-model.ts";
@@ -25,32 +24,29 @@ const STEPS = 1_000;
 const EACH = 20;
 const REFUSALS = 200;
 
-const waiting = new Set(notYet.map(({ kind }) => kind));
-const drawn = kinds.filter(({ name }) => !waiting.has(name));
-const withOneFile = !waiting.has("one-file");
 const opening = (oneFile: boolean) => () => World.open({ programs, oneFile });
 
 let programs: Programs;
 before(() => {
   programs = compilePrograms();
   // A minute's work, which would stop the clocks of the worlds.
-  if (drawn.some(({ name }) => name === "other-layout")) otherMain();
+  otherMain();
 });
 
 if (given !== undefined) {
   test("the given trace", async () => {
-    const result = await runTrace(opening(withOneFile), kinds, readTrace(readFileSync(given, "utf8")));
+    const result = await runTrace(opening(true), kinds, readTrace(readFileSync(given, "utf8")));
     assert.ok(result.violations.length === 0, explained(result, given));
   });
 } else {
   test(`${STEPS * rounds} random steps: 0 answers, 0 bytes (ORLOP_MODEL_SEED=${seed})`, async (t) => {
     let failures = 0;
     const isOver = (): boolean => failures > 0;
-    const options = { kinds: drawn, steps: (STEPS * rounds) / WORLDS, each: (EACH * rounds) / WORLDS, isOver };
+    const options = { kinds, steps: (STEPS * rounds) / WORLDS, each: (EACH * rounds) / WORLDS, isOver };
     const began = performance.now();
     const runs = await Promise.all(
       Array.from({ length: WORLDS }, async (_, world) => {
-        const open = opening(withOneFile && world % 2 === 1);
+        const open = opening(world % 2 === 1);
         const result = await runDrawn(open, { ...options, seed: seed + world });
         failures += result.violations.length;
         return shortened(result, open, kinds);
@@ -62,17 +58,10 @@ if (given !== undefined) {
     assert.ok(failed.length === 0, failed.join("\n\n"));
     const refusals = runs.reduce((sum, { world }) => sum + world.refusals, 0);
     t.diagnostic(
-      `${Math.round((performance.now() - began) / 1000)} s, ${refusals} refusals; ${takenText(drawn, runs)}`,
+      `${Math.round((performance.now() - began) / 1000)} s, ${refusals} refusals; ${takenText(kinds, runs)}`,
     );
     for (const { world } of runs) for (const [what, times] of world.counts) t.diagnostic(`${what}: ${times}`);
-    holdToTimes(drawn, runs, EACH * rounds);
+    holdToTimes(kinds, runs, EACH * rounds);
     assert.ok(refusals >= REFUSALS * rounds, `${refusals} refusals`);
   });
-
-  for (const { kind, item, trace, oneFile = false } of notYet) {
-    test(`${kind} is not survived yet (${item})`, async () => {
-      const { violations } = await runTrace(opening(oneFile), kinds, readTrace(trace));
-      assert.notDeepEqual(violations, [], `${kind} is survived: take it off the list in not-yet.ts`);
-    });
-  }
 }
