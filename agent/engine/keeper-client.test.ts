@@ -54,6 +54,7 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
     onYield: () => gone.push("yield"),
     onVacant: () => gone.push("vacant"),
     onSettled: () => gone.push("settled"),
+    onReread: () => gone.push("reread"),
   };
   const answer = (reply: object, fds: readonly number[] = []): void => events?.onPacket(JSON.stringify(reply), fds);
   return {
@@ -201,8 +202,8 @@ test("the node is taken with the maps; a refusal and a wrong answer leave no des
   const busy = assert.rejects(keeper.client.take(), { name: "KeeperRefused", reason: "busy" });
   keeper.answer({ id: keeper.asked.at(-1)?.id, op: "refused", reason: "busy", message: "" });
   await busy;
-  for (const op of ["yield", "vacant", "settled"]) keeper.answer({ id: 0, op });
-  assert.deepEqual(keeper.gone, ["yield", "vacant", "settled"]);
+  for (const op of ["yield", "vacant", "settled", "reread"]) keeper.answer({ id: 0, op });
+  assert.deepEqual(keeper.gone, ["yield", "vacant", "settled", "reread"]);
   const short = assert.rejects(keeper.client.take(), KeeperLost);
   keeper.answer({ id: keeper.asked.at(-1)?.id, op: "taken", pods: [] }, [someFd()]);
   await short;

@@ -70,6 +70,8 @@ export type KeeperEvents = {
   readonly onVacant: () => void;
   /** The agent that took the node serves it: accept nothing more. */
   readonly onSettled: () => void;
+  /** Another agent may have written tables after this agent had read them, and has stopped: call `take`, and read them again. */
+  readonly onReread: () => void;
 };
 
 type Link =
@@ -294,6 +296,9 @@ function hear(notice: Notice, events: KeeperEvents): void {
       return;
     case "settled":
       events.onSettled();
+      return;
+    case "reread":
+      events.onReread();
       return;
   }
 }

@@ -59,6 +59,7 @@ function startClient(): Promise<KeeperClient> {
       onYield: nothing,
       onVacant: nothing,
       onSettled: nothing,
+      onReread: nothing,
     });
   });
 }

@@ -97,6 +97,7 @@ function setUp(uid = 0) {
     onYield: () => gone.push("yield"),
     onVacant: () => {},
     onSettled: () => {},
+    onReread: () => {},
   };
   const nextWelcome = (): Promise<void> =>
     new Promise((resolve) => {

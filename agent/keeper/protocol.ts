@@ -170,8 +170,9 @@ export type PodNotice = {
  * - yield: another agent is ready to hold the node: stop writing and answer `yielded`
  * - vacant: nobody holds the node: ask for it with `take`
  * - settled: the agent that took the node serves it and has lived: accept nothing more, and finish what is open
+ * - reread: an agent that may have written tables after the holder had read them has stopped: ask with `take`, and read them again
  */
-export type HolderNotice = { readonly id: 0; readonly op: "yield" | "vacant" | "settled" };
+export type HolderNotice = { readonly id: 0; readonly op: "yield" | "vacant" | "settled" | "reread" };
 export type Notice = PodNotice | HolderNotice;
 
 export type RefusedReason =

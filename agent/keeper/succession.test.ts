@@ -67,11 +67,45 @@ describe("a planned replacement", () => {
     holderIs(yielding, 1);
     holderIs(proving, 2);
     holderIs(play([["2 serves"], ["time", "1 hears settled"]], proving), 2);
-    holderIs(play([["time"], ["2 serves", "1 hears settled"]], proving), 2);
+    holderIs(
+      play(
+        [
+          ["time", "timer"],
+          ["2 serves", "1 hears settled"],
+        ],
+        proving,
+      ),
+      2,
+    );
   });
 
   test("an agent that does not answer has yielded", () => {
-    holderIs(play([["time", "grant 2", "timer"], ["1 yielded"], ["2 serves"]], yielding), 2);
+    const late = play([["time", "grant 2", "timer"]], yielding);
+    holderIs(play([["1 yielded", "2 hears reread"], ["2 serves"]], late), 2);
+    holderIs(play([["1 gone", "2 hears reread"], ["1 gone"]], late), 2);
+    holderIs(play([["2 serves"], ["time", "1 hears settled"], ["1 yielded", "2 hears reread"]], late), 2);
+  });
+
+  test("an agent that hung and has the node again needs no word that it stopped", () => {
+    const again = play(
+      [["time", "grant 2", "timer"], ["2 gone", "1 hears vacant", "timer"], ["1 asks", "grant 1"], ["1 yielded"]],
+      yielding,
+    );
+    holderIs(again, 1);
+  });
+
+  test("an agent that took the node and never serves makes way for the next", () => {
+    const third = play([["3 comes new", "3 is waiting"], ["time", "timer"], ["3 asks", "refuse 3"], ["time"]], proving);
+    const next = play([["3 asks", "2 hears yield", "2 hears settled", "grant 3", "timer"]], third);
+    holderIs(next, 3);
+    play([["2 yielded", "3 hears reread"], ["3 serves"], ["time", "1 hears settled"]], next);
+    play(
+      [
+        ["2 gone", "3 hears reread"],
+        ["3 gone", "1 hears vacant", "timer"],
+      ],
+      next,
+    );
   });
 
   test("meanwhile nobody else gets the node; a timer of before has no effect", () => {
@@ -79,7 +113,7 @@ describe("a planned replacement", () => {
       [
         ["3 comes new", "3 is waiting"],
         ["3 asks", "refuse 3"],
-        ["1 asks", "grant 1"],
+        ["1 asks", "refuse 1"],
       ],
       yielding,
     );
@@ -137,8 +171,8 @@ describe("the death of", () => {
     play([["2 gone"], ["time", "1 hears vacant", "timer"]], yielding);
   });
   test("the next agent within a second, or before it serves: the other takes the node again", () => {
-    for (const before of [[], ["2 serves"], ["time"]] as const) {
-      const lived = before.reduce((now, line) => play([[line]], now), proving);
+    for (const before of [[], [["2 serves"]], [["time", "timer"]]] as const) {
+      const lived = play(before, proving);
       holderIs(
         play(
           [
@@ -209,7 +243,15 @@ describe("a keeper that comes again", () => {
       ["2 asks", "grant 2"],
     ]);
     holderIs(
-      play([["1 comes holding", "1 is yielded", "timer"], ["2 serves"], ["time", "1 hears settled"]], faster),
+      play(
+        [
+          ["1 comes holding", "1 is yielded", "timer"],
+          ["2 serves"],
+          ["1 yielded", "2 hears reread"],
+          ["time", "1 hears settled"],
+        ],
+        faster,
+      ),
       2,
     );
   });

@@ -18,13 +18,19 @@ export type Seat =
       readonly holder: AgentId;
       readonly serving: boolean;
       readonly previous: AgentId;
-      readonly livedLongEnough: boolean;
+      /** Since it took the node: less than a second, more, or so long that it hangs unless it serves. */
+      readonly lived: "short" | "long" | "too-long";
     };
 
 export type Succession = {
   readonly seat: Seat;
   /** Agents that may ask for the node, the first that came first. */
   readonly waiting: readonly AgentId[];
+  /**
+   * How many answers `yielded` each agent owes; without an entry none. An agent that owes one and does not hold the node may still write
+   * tables beside the holder, for instance when it wakes up. When it has answered, the holder reads the tables again.
+   */
+  readonly owed: ReadonlyMap<AgentId, number>;
   /** Of the timer that counts. Earlier timers have no effect. */
   readonly timer: number;
 };
@@ -49,13 +55,15 @@ export type SuccessionAct =
 
 export type SuccessionStep = { readonly next: Succession; readonly effects: readonly SuccessionAct[] };
 
-export const nobody: Succession = { seat: { state: "vacant", previous: null }, waiting: [], timer: 0 };
+export const nobody: Succession = { seat: { state: "vacant", previous: null }, waiting: [], owed: new Map(), timer: 0 };
 
 export const times = {
   /** An agent that does not answer `yield` for this long hangs, and the next agent takes the node all the same. */
   yieldMs: 2_000,
   /** An agent that took the node, and ends within this time, is followed by the agent that yielded to it. */
   proofMs: 1_000,
+  /** An agent that took the node, and does not serve its pods for this long after that, makes way for the next. */
+  serveMs: 60_000,
   /** After a keeper came, the agent that held the node may need this long to connect again. */
   returnMs: 1_500,
 } as const;
@@ -65,13 +73,11 @@ export function decide(now: Succession, happening: Happening): SuccessionStep {
     case "came":
       return came(now, happening.agent, happening.role);
     case "gone":
-      return gone(now, happening.agent);
+      return stopped(now, gone(now, happening.agent), happening.agent);
     case "asks":
       return asks(now, happening.agent);
-    case "yielded": {
-      const { seat } = now;
-      return seat.state === "yielding" && seat.holder === happening.agent ? passOn(now, seat) : unchanged(now);
-    }
+    case "yielded":
+      return yielded(now, happening.agent);
     case "serves":
       return serves(now, happening.agent);
     case "time":
@@ -88,6 +94,38 @@ const unchanged = (next: Succession): SuccessionStep => ({ next, effects: [] });
 const settled = (agent: AgentId): SuccessionAct => ({ do: "notify", agent, notice: "settled" });
 const without = (agents: readonly AgentId[], agent: AgentId): readonly AgentId[] =>
   agents.filter((other) => other !== agent);
+
+const holderOf = ({ seat }: Succession): AgentId | null => (seat.state === "vacant" ? null : seat.holder);
+
+/** It will answer `yielded` to what it is sent now. */
+function owing(now: Succession, agent: AgentId): Succession {
+  return { ...now, owed: new Map(now.owed).set(agent, (now.owed.get(agent) ?? 0) + 1) };
+}
+
+function yielded(before: Succession, agent: AgentId): SuccessionStep {
+  const owes = before.owed.get(agent) ?? 0;
+  if (owes === 0) return unchanged(before);
+  // The answer to an earlier request: it has held the node again meanwhile.
+  if (owes > 1) return unchanged({ ...before, owed: new Map(before.owed).set(agent, owes - 1) });
+  const now = owingNothing(before, agent);
+  const { seat } = now;
+  const isAsked = seat.state === "yielding" && seat.holder === agent;
+  return isAsked ? passOn(now, seat) : stopped(before, unchanged(now), agent);
+}
+
+function owingNothing(now: Succession, agent: AgentId): Succession {
+  const owed = new Map(now.owed);
+  owed.delete(agent);
+  return { ...now, owed };
+}
+
+/** The agent writes nothing from here on. What it wrote after the holder had read the tables is mended by the holder. */
+function stopped(before: Succession, { next, effects }: SuccessionStep, agent: AgentId): SuccessionStep {
+  const now = owingNothing(next, agent);
+  const holder = holderOf(now);
+  if (!before.owed.has(agent) || holderOf(before) === agent || holder === null) return { next: now, effects };
+  return { next: now, effects: [...effects, { do: "notify", agent: holder, notice: "reread" }] };
+}
 
 /** Starts the timer that counts from here on. */
 function withTimer(next: Succession, ms: number, effects: readonly SuccessionAct[]): SuccessionStep {
@@ -137,9 +175,9 @@ function cameHolding(now: Succession, agent: AgentId): SuccessionStep {
     }
     case "held":
       // A waiting agent was faster than this agent, after the keeper had come again.
-      return behind(now, seat, agent);
+      return behind(owing(now, agent), seat, agent);
     default:
-      return welcomed(now, agent, "leaving");
+      return welcomed(owing(now, agent), agent, "leaving");
   }
 }
 
@@ -156,7 +194,7 @@ const proving = ({ holder, serving }: { holder: AgentId; serving: boolean }, pre
   holder,
   serving,
   previous,
-  livedLongEnough: false,
+  lived: "short",
 });
 
 /** The agent that has just come yielded to the agent that holds the node. */
@@ -169,28 +207,46 @@ function asks(now: Succession, agent: AgentId): SuccessionStep {
   const { seat } = now;
   const grant: SuccessionAct = { do: "grant", agent };
   const refuse: SuccessionStep = { next: now, effects: [{ do: "refuse", agent }] };
-  if (mayChange(now, agent)) return { next: now, effects: [grant] };
+  // The holder that is asked to yield has asked before it heard that.
+  if (mayChange(now, agent)) return seat.state === "yielding" ? refuse : { next: now, effects: [grant] };
   const mayAsk = now.waiting.includes(agent) || (seat.state === "vacant" && seat.previous === agent);
   if (!mayAsk) return refuse;
-  const waiting = without(now.waiting, agent);
+  return asked({ ...now, waiting: without(now.waiting, agent) }, agent, refuse);
+}
+
+/** The agent may ask. `refuse` leaves it waiting. */
+function asked(now: Succession, agent: AgentId, refuse: SuccessionStep): SuccessionStep {
+  const { seat } = now;
+  const grant: SuccessionAct = { do: "grant", agent };
   switch (seat.state) {
     case "vacant": {
       const held = { holder: agent, serving: false };
       if (seat.previous === null || seat.previous === agent) {
-        return { next: { ...now, waiting, seat: { state: "held", ...held } }, effects: [grant] };
+        return { next: { ...now, seat: { state: "held", ...held } }, effects: [grant] };
       }
-      return withTimer({ ...now, waiting, seat: proving(held, seat.previous) }, times.proofMs, [grant]);
+      return withTimer({ ...now, seat: proving(held, seat.previous) }, times.proofMs, [grant]);
     }
     case "held": {
-      const next: Succession = { ...now, waiting, seat: { ...seat, state: "yielding", next: agent } };
+      const next: Succession = { ...owing(now, seat.holder), seat: { ...seat, state: "yielding", next: agent } };
       return withTimer(next, times.yieldMs, [{ do: "notify", agent: seat.holder, notice: "yield" }]);
     }
     case "yielding":
       if (seat.next !== null) return refuse;
-      return { next: { ...now, waiting, seat: { ...seat, next: agent } }, effects: [] };
+      return { next: { ...now, seat: { ...seat, next: agent } }, effects: [] };
     case "proving":
-      return refuse;
+      return seat.serving || seat.lived !== "too-long" ? refuse : overtaken(now, seat, agent);
   }
+}
+
+/** The holder took the node long ago and does not serve it: the next agent has it, and the agent before goes on meanwhile. */
+function overtaken(now: Succession, seat: Extract<Seat, { state: "proving" }>, agent: AgentId): SuccessionStep {
+  const { holder, previous } = seat;
+  const next = { ...owing(now, holder), seat: proving({ holder: agent, serving: false }, previous) };
+  return withTimer(next, times.proofMs, [
+    { do: "notify", agent: holder, notice: "yield" },
+    settled(holder),
+    { do: "grant", agent },
+  ]);
 }
 
 /** The holder has yielded, or hangs. */
@@ -204,7 +260,7 @@ function serves(now: Succession, agent: AgentId): SuccessionStep {
   const { seat } = now;
   if (seat.state === "vacant" || seat.holder !== agent) return unchanged(now);
   const next: Succession = { ...now, seat: { ...seat, serving: true } };
-  return seat.state === "proving" && seat.livedLongEnough ? settle(next, seat) : unchanged(next);
+  return seat.state === "proving" && seat.lived !== "short" ? settle(next, seat) : unchanged(next);
 }
 
 function settle(now: Succession, { holder, previous }: Extract<Seat, { state: "proving" }>): SuccessionStep {
@@ -221,7 +277,9 @@ function timeIsUp(now: Succession): SuccessionStep {
     case "yielding":
       return passOn(now, seat);
     case "proving":
-      return seat.serving ? settle(now, seat) : unchanged({ ...now, seat: { ...seat, livedLongEnough: true } });
+      if (seat.serving) return settle(now, seat);
+      if (seat.lived !== "short") return unchanged({ ...now, seat: { ...seat, lived: "too-long" } });
+      return withTimer({ ...now, seat: { ...seat, lived: "long" } }, times.serveMs, []);
   }
 }
 

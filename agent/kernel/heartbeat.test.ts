@@ -30,6 +30,21 @@ test("a hung thread stops the beat; it returns with the thread", () => {
   assert.deepEqual(beats, [100_000_000n, 500_000_000n, 801_000_000n]);
 });
 
+test("a loop that has slept beats at its second turn: it reads first what the keeper said meanwhile", () => {
+  let now = 0n;
+  const heart = new Heartbeat({
+    gate: { beat: () => {} },
+    ticks: new Int32Array(0),
+    stalledAfterMs: 1_000,
+    now: () => now,
+  });
+  const turn = (ms: number): boolean => {
+    now += BigInt(ms) * 1_000_000n;
+    return heart.turn();
+  };
+  assert.deepEqual([turn(0), turn(100), turn(1_000), turn(1_001), turn(100)], [true, true, true, false, true]);
+});
+
 test("the clock is the kernel's, and without data threads main beats for itself", () => {
   const beats: bigint[] = [];
   const heart = new Heartbeat({ gate: { beat: (at) => beats.push(at) }, ticks: new Int32Array(0), stalledAfterMs: 1 });

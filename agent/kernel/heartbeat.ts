@@ -22,6 +22,7 @@ export class Heartbeat {
   readonly #seen: { tick: number; atNs: bigint }[];
   #timer: NodeJS.Timeout | undefined;
   #stalled: readonly number[] = [];
+  #turnedNs: bigint | undefined;
 
   constructor(options: HeartbeatOptions) {
     this.#options = { ...options, now: options.now ?? process.hrtime.bigint };
@@ -45,7 +46,10 @@ export class Heartbeat {
     return this.#stalled;
   }
 
-  /** One turn: looks at every thread, beats unless one hangs. True: it beat. */
+  /**
+   * One turn: looks at every thread, beats unless one hangs. True: it beat. The turn after a pause of this loop itself does not beat: the
+   * keeper may have given the node to another agent meanwhile, which this loop reads before its next turn, and a beat vouches for tables.
+   */
   turn(): boolean {
     const { gate, ticks, stalledAfterMs, now, onStalled } = this.#options;
     const at = now();
@@ -60,7 +64,9 @@ export class Heartbeat {
     });
     if (stalled.length !== this.#stalled.length) onStalled?.(stalled);
     this.#stalled = stalled;
-    if (stalled.length > 0) return false;
+    const pausedNs = at - (this.#turnedNs ?? at);
+    this.#turnedNs = at;
+    if (stalled.length > 0 || pausedNs > limitNs) return false;
     gate.beat(at);
     return true;
   }

@@ -187,7 +187,11 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       watch.yield();
       await servers.close();
     },
-    lent: (welcome) => useFlowMap(welcome, threads),
+    lent: (welcome) => {
+      useFlowMap(welcome, threads);
+      // Opened while no agent answered there; the agent that holds the node needs them.
+      void servers.close();
+    },
     announce: handover === null ? null : () => handover.announce(),
     log: log.room("agent"),
   });

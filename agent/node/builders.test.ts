@@ -269,10 +269,11 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   events.onYield();
   events.onVacant();
   events.onSettled();
+  events.onReread();
   events.onLost("it closed");
   assert.deepEqual(calls, [
     ...["connected true", "welcomed waiting", "gone 3", "guarded 4 web"],
-    ...["yield", "vacant", "settled", "connected false", "lost"],
+    ...["yield", "vacant", "settled", "reread", "connected false", "lost"],
   ]);
   assert.deepEqual(log.lines, [
     "keeper info keeper connected",

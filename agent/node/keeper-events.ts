@@ -38,6 +38,7 @@ export function keeperEvents({ tenure, enrollment, connected, log }: KeeperEvent
     onYield: () => tenure.happened({ type: "yield" }),
     onVacant: () => tenure.happened({ type: "vacant" }),
     onSettled: () => tenure.happened({ type: "settled" }),
+    onReread: () => tenure.happened({ type: "reread" }),
   };
 }
 

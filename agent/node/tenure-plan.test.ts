@@ -42,12 +42,22 @@ describe("an agent", () => {
 
   test("that is to end asks for the next agent, goes on, yields, and drains once that agent is settled", () => {
     const asked = play(holding, [[{ type: "ordered" }, { do: "announce" }], [{ type: "ordered" }]]);
-    play(asked, [[{ type: "yield" }, stops(true)], [{ type: "settled" }, drains(true)], [{ type: "yield" }]]);
+    play(asked, [
+      [{ type: "yield" }, stops(true)],
+      [{ type: "settled" }, drains(true)],
+      [{ type: "yield" }, stops(true)],
+    ]);
   });
 
   test("that yielded takes the node again when it is vacant", () => {
     play(yielded, [[{ type: "vacant" }, take], [{ type: "vacant" }], [{ type: "taken" }, hold], [{ type: "settled" }]]);
     play(yielded, [[{ type: "vacant" }, take], [{ type: "refused" }], [{ type: "again" }]]);
+  });
+
+  test("that holds the node takes it once more when the keeper says that another agent wrote", () => {
+    const again = play(holding, [[{ type: "reread" }, take], [{ type: "reread" }], [{ type: "taken" }, hold]]);
+    assert.equal(again.role, "holding");
+    play(yielded, [[{ type: "reread" }]]);
   });
 
   test("whose `orlop run` stops or has died ends without a successor", () => {
@@ -73,8 +83,8 @@ describe("an agent", () => {
 
   test("learns from a keeper that comes again what it is", () => {
     assert.equal(play(holding, [[{ type: "lost" }], [welcomed("holding"), hold]]).role, "holding");
-    assert.equal(play(holding, [[{ type: "lost" }], [welcomed("yielded"), stops(false)]]).role, "yielded");
-    play(holding, [[{ type: "lost" }], [welcomed("leaving"), stops(false), drains(true)]]);
+    assert.equal(play(holding, [[{ type: "lost" }], [welcomed("yielded"), stops(true)]]).role, "yielded");
+    play(holding, [[{ type: "lost" }], [welcomed("leaving"), stops(true), drains(true)]]);
     play(yielded, [[{ type: "lost" }], [welcomed("leaving"), drains(true)]]);
     play(waiting, [[{ type: "lost" }], [{ type: "vacant" }], [welcomed("waiting"), take]]);
   });
@@ -89,6 +99,8 @@ type Agent = {
   readonly toKeeper: { readonly what: ToKeeper; readonly role: AgentRole }[];
   readonly toAgent: ToAgent[];
   writes: boolean;
+  /** Another agent wrote tables after this agent, which writes, had read them. */
+  stale: boolean;
   /** Holds the node since then; pods are not in service yet. */
   entering: boolean;
   beats: boolean;
@@ -108,7 +120,7 @@ class World {
     if (this.agents.length >= 6) return;
     const agent: Agent = {
       ...{ tenure: begun(true), session: null, toKeeper: [], toAgent: [] },
-      ...{ writes: false, entering: false, beats: false, drains: false },
+      ...{ writes: false, stale: false, entering: false, beats: false, drains: false },
     };
     this.agents.push(agent);
   }
@@ -127,7 +139,15 @@ class World {
   dies(agent: Agent): void {
     this.agents.splice(this.agents.indexOf(agent), 1);
     const { session } = agent;
-    if (session !== null) this.#keeperHears({ type: "gone", agent: session });
+    if (session === null) return;
+    // An agent that has not come back to a new keeper is unknown to it.
+    const isKnown = agent.toKeeper[0]?.what !== "hello";
+    if (agent.writes && isKnown) this.#wrote(agent);
+    this.#keeperHears({ type: "gone", agent: session });
+  }
+
+  #wrote(agent: Agent): void {
+    for (const other of this.agents) other.stale ||= other !== agent && other.writes;
   }
 
   keeperDies(): void {
@@ -230,9 +250,11 @@ class World {
         return;
       case "hold":
         agent.writes = true;
+        agent.stale = false;
         agent.entering = true;
         return;
       case "stop-writing":
+        if (agent.writes) this.#wrote(agent);
         agent.writes = false;
         agent.entering = false;
         if (act.answer) this.#send(agent, "yielded");
@@ -274,6 +296,8 @@ class World {
         agent?.toAgent.push(effect.do === "grant" ? "taken" : "refused");
         return;
       case "notify":
+        // The holder is believed to hang: it did not serve in time.
+        if (effect.notice === "yield" && before.seat.state === "proving") this.#clean = false;
         if (effect.notice === "settled") {
           assert.equal(before.seat.state, "proving");
           // Not before the agent that took the node beats and accepts may the agent before it cease to.
@@ -332,6 +356,7 @@ function holds(steps: readonly Step[]): void {
   const { holder } = world;
   assert.ok(holder, "nobody holds the node");
   assert.ok(holder.writes && holder.beats, "the holder does not serve");
+  assert.ok(!holder.stale, "another agent wrote tables after the holder had read them");
   const others = world.agents.filter((agent) => agent !== holder);
   assert.ok(
     others.every(({ writes }) => !writes),
@@ -358,6 +383,8 @@ describe("agents and a keeper, whatever happens in whatever order", () => {
       "vacant in held",
       "vacant in yielding",
       "vacant in proving",
+      "reread in proving",
+      "yield in proving",
     ];
     for (const kind of handovers) assert.ok((seen.get(kind) ?? 0) > 20, `${kind}: ${seen.get(kind)} times`);
   });

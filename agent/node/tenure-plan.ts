@@ -26,7 +26,7 @@ export type TenureEvent =
   /** Some time after `refused`. */
   | { readonly type: "again" }
   /** The keeper's notices. */
-  | { readonly type: "yield" | "vacant" | "settled" }
+  | { readonly type: "yield" | "vacant" | "settled" | "reread" }
   | { readonly type: "ordered" }
   /** `orlop run` starts nothing any more: it stops, or has died. */
   | { readonly type: "alone"; readonly stops: boolean };
@@ -80,13 +80,19 @@ export function decideTenure(now: Tenure, event: TenureEvent): TenureStep {
     case "again":
       return wanting(now);
     case "yield":
-      if (now.role !== "holding") return { next: now, acts: [] };
-      return { next: { ...now, role: "yielded" }, acts: [{ do: "stop-writing", answer: true }] };
+      // The keeper counts the answers, so there is one to each request.
+      return {
+        next: now.role === "holding" ? { ...now, role: "yielded" } : now,
+        acts: [{ do: "stop-writing", answer: true }],
+      };
     case "vacant":
       // A waiting agent asks whether or not it is ready: nobody else holds the node.
       return now.role === "yielded" || now.role === "waiting" ? ask(now) : { next: now, acts: [] };
     case "settled":
       return now.role === "yielded" ? succeeded(now) : { next: now, acts: [] };
+    case "reread":
+      // The answer to `take` has the node once more, and so the tables.
+      return now.role === "holding" ? ask(now) : { next: now, acts: [] };
     case "ordered":
       return now.ordered ? { next: now, acts: [] } : ordered({ ...now, ordered: true });
     case "alone":
@@ -102,8 +108,9 @@ function welcomed(now: Tenure, role: WelcomedRole): TenureStep {
       return { next: now, acts: role === "leaving" ? [] : [{ do: "leave" }] };
     case "holding":
       if (role === "holding") return { next, acts: [{ do: "hold" }] };
-      if (role === "leaving") return after([{ do: "stop-writing", answer: false }], succeeded(now));
-      return { next, acts: [{ do: "stop-writing", answer: false }] };
+      // The keeper has given the node to another agent, which reads the tables again when this agent has stopped.
+      if (role === "leaving") return after([{ do: "stop-writing", answer: true }], succeeded(now));
+      return { next, acts: [{ do: "stop-writing", answer: true }] };
     case "yielded":
       return role === "leaving" ? succeeded(now) : { next, acts: [] };
     default:

@@ -147,6 +147,7 @@ class Agent {
       onYield: () => this.notices.push("yield"),
       onVacant: () => this.notices.push("vacant"),
       onSettled: () => this.notices.push("settled"),
+      onReread: () => this.notices.push("reread"),
     });
     await until("welcome", () => this.welcome !== undefined);
     assert.ok(this.welcome);
