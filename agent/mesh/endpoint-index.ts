@@ -48,7 +48,10 @@ export class EndpointIndex {
   /** Keys of the services that the workload answers for. */
   servicesOf(workload: Workload): readonly string[] {
     const keys = this.#selecting.matching(workload.namespace, workload.labels).map(([key]) => key);
-    for (const address of workload.addresses) keys.push(...(this.#naming.get(address) ?? []));
+    for (const address of workload.addresses) {
+      const namers = this.#naming.get(address);
+      if (namers !== undefined) keys.push(...namers);
+    }
     return keys;
   }
 

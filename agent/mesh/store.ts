@@ -64,7 +64,10 @@ export class MeshStore implements Snapshot {
     };
     this.#servicesTouched = new Set();
     if (this.#sharersTouched.size > 0) this.#sharersTouched = new Set();
-    for (const update of updates) if (this.#applyOne(update)) changed[update.kind].add(keyOf(update));
+    for (const update of updates) {
+      const key = keyOf(update);
+      if (this.#applyOne(update, key)) changed[update.kind].add(key);
+    }
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
     if (policies + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
@@ -168,8 +171,7 @@ export class MeshStore implements Snapshot {
   }
 
   /** Whether it changed anything. */
-  #applyOne(update: MeshUpdate): boolean {
-    const key = keyOf(update);
+  #applyOne(update: MeshUpdate, key: string): boolean {
     switch (update.kind) {
       case "workload": {
         const after = update.op === "upsert" ? update.value : undefined;

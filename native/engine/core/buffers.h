@@ -16,16 +16,22 @@ class Buffers {
   ReadPiecesPool pieces;
   Scratch& scratch() const { return *scratch_; }
   // How many bytes may wait for slow sockets.
-  void SetBudget(size_t bytes) { budget_ = bytes; }
+  void SetBudget(size_t bytes) {
+    overloaded_ = bytes / 100 * 80;
+    exhausted_ = bytes / 100 * 95;
+  }
   // So many wait that nothing new is taken.
-  bool Overloaded() const { return chunks.bytes_in_use() > budget_ / 100 * 80; }
+  bool Overloaded() const { return chunks.bytes_in_use() > overloaded_; }
   // Taking nothing new was not enough.
-  bool Exhausted() const { return chunks.bytes_in_use() > budget_ / 100 * 95; }
+  bool Exhausted() const { return chunks.bytes_in_use() > exhausted_; }
 
  private:
   std::unique_ptr<Scratch> scratch_{new Scratch};
   // Per thread; a tunnel alone may hold its connection window of 16 MiB.
-  size_t budget_ = 512u << 20;
+  static constexpr size_t kBudget = 512u << 20;
+  // In bytes. Kept, since each turn asks.
+  size_t overloaded_ = kBudget / 100 * 80;
+  size_t exhausted_ = kBudget / 100 * 95;
 };
 
 }  // namespace orlop

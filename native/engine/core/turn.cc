@@ -16,12 +16,14 @@ void Turn::Wake() {
 
 // What puts itself off again waits for the next turn.
 void Turn::RunAgain() {
+  if (again_.empty()) return;
   List<Task, Task> now;
   now.TakeAll(&again_);
   while (Task* task = now.PopFront()) task->OnAgain();
 }
 
 void Turn::FlushDirty() {
+  if (dirty_.empty()) return;
   List<Flushable, Flushable> now;
   now.TakeAll(&dirty_);
   while (Flushable* flushable = now.PopFront()) flushable->Flush();
