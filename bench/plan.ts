@@ -1,6 +1,7 @@
 // bench · the rows of a whole run, in order: what issue 3 sets a target for comes first.
 import { scenarios } from "./scenarios/all.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
+import { envoy } from "./sides/envoy.ts";
 
 export type PlannedRow = { readonly scenario: Scenario; readonly peer: string };
 
@@ -13,20 +14,21 @@ const further: readonly (readonly [scenario: string, ...peers: string[]])[] = [
   // Not nghttpx 1.52: under churn it closes one CONNECT in a hundred, and a run with a failed connection is no figure.
   ["churn-warm", "nginx", "direct"],
 ];
-/** Peers whose binary is given join where the issue asks for them. */
-const given = [
-  ["ztunnel", "ZTUNNEL_BIN"],
-  ["linkerd", "LINKERD_BIN"],
-  ["mosn", "MOSN_BIN"],
-  ["envoy", "ENVOY_BIN"],
-] as const;
-const againstGiven: readonly string[] = ["bulk-1", "rr-64", "churn-warm", "cpu-per-request"];
+type Environment = NodeJS.ProcessEnv;
+/** Peers of which no distribution has a package: whether this machine has them. They join these rows. */
+const elsewhere: readonly (readonly [peer: string, has: (environment: Environment) => boolean])[] = [
+  ["ztunnel", ({ ZTUNNEL_BIN }) => Boolean(ZTUNNEL_BIN)],
+  ["linkerd", ({ LINKERD_BIN }) => Boolean(LINKERD_BIN)],
+  ["mosn", ({ MOSN_BIN }) => Boolean(MOSN_BIN)],
+  ["envoy", (environment) => envoy(environment) !== undefined],
+];
+const againstThem: readonly string[] = ["bulk-1", "rr-64", "churn-warm", "cpu-per-request"];
 
-export function plan(environment: NodeJS.ProcessEnv = process.env): readonly PlannedRow[] {
-  const extra = given.filter(([, variable]) => environment[variable]).map(([peer]) => peer);
+export function plan(environment: Environment = process.env): readonly PlannedRow[] {
+  const extra = elsewhere.filter(([, has]) => has(environment)).map(([peer]) => peer);
   return scenarios.flatMap((scenario) => {
     const [, ...more] = further.find(([name]) => name === scenario.name) ?? [];
-    const peers = [scenario.defaultPeer, ...more, ...(againstGiven.includes(scenario.name) ? extra : [])];
+    const peers = [scenario.defaultPeer, ...more, ...(againstThem.includes(scenario.name) ? extra : [])];
     return peers.map((peer) => ({ scenario, peer }));
   });
 }

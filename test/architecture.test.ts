@@ -77,7 +77,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
 const outside: Record<string, readonly string[]> = {
   "test/box": ["agent/process/mounts.ts"],
   demo: ["test/box/", "agent/admin/api.ts"],
-  bench: ["test/box/", "demo/", "agent/"],
+  bench: ["test/box/", "test/peers/", "demo/", "agent/"],
 };
 /** The only files that lie beside the rooms, with what each may import. main.ts starts programs and may import any root. */
 const loose: Record<string, readonly string[]> = {

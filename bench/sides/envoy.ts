@@ -1,6 +1,8 @@
-// bench · Envoy, when ENVOY_BIN names its program: a pair of TCP proxies with mTLS between them.
+// bench · Envoy: a pair of TCP proxies with mTLS between them. `ENVOY_BIN` names its program, or `make interop` has installed it.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import { envoyIn } from "../../test/peers/envoy/binary.ts";
+import { cached } from "../../test/peers/support/projects.ts";
 import { type Leaf, SERVER_NAME } from "../certificates.ts";
 import { given, versionOf } from "../programs.ts";
 import { folderIn, SERVER_PORT } from "../world.ts";
@@ -44,8 +46,15 @@ function config(listen: Address, to: Address, downstream: object | undefined, up
   });
 }
 
+/** Undefined: there is none. */
+export function envoy(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  if (environment.ENVOY_BIN) return given("ENVOY_BIN");
+  const installed = cached("envoy");
+  return installed === undefined ? undefined : envoyIn(installed);
+}
+
 export const openEnvoy: OpenSide = async (world, route) => {
-  const binary = given("ENVOY_BIN");
+  const binary = envoy() ?? given("ENVOY_BIN");
   const ends = await endsOf(world, route);
   const { ca, client, server } = await world.certificates();
   const folder = folderIn(ends.box.cluster, "envoy");

