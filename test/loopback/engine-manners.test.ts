@@ -325,12 +325,14 @@ test("a peer that does not read is not waited for: its tunnel ends without a GOA
   peer.connect(1);
   await until("the answer", () => answered(peer, 1));
   peer.socket.pause();
-  await sleep(200);
+  await until("bytes that wait for the peer", () => under.engine.stats().bufferBytes > 0);
   peer.send(push);
   await under.event("tunnel-abused");
   await until("the tunnel's end", () => under.engine.stats().tunnels === 0);
   assert.equal(under.engine.stats().bufferBytes, 0);
-  peer.socket.destroy();
+  peer.socket.resume();
+  await peer.closed;
+  assert.ok(!peer.frames.some(({ type }) => type === GOAWAY));
   app.close();
 });
 
