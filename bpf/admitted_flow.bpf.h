@@ -96,8 +96,9 @@ static __always_inline void admit_dial(struct bpf_sock_ops *ctx, const struct en
 		return;
 	}
 	fill_tuple(&tuple, &e->local, e->local_port, &e->remote, e->remote_port);
-	withdraw_dial(&tuple);
-	if (bpf_map_update_elem(&agent_flow, &tuple, &admitted, BPF_NOEXIST)) {
+	/* It fails for a full map, or for an earlier dial between the same ends, which is over. */
+	if (bpf_map_update_elem(&agent_flow, &tuple, &admitted, BPF_NOEXIST) &&
+	    (!withdraw_dial(&tuple) || bpf_map_update_elem(&agent_flow, &tuple, &admitted, BPF_NOEXIST))) {
 		count(ORLOP_COUNT_AGENT_FLOW_MAP_FULL);
 		return;
 	}

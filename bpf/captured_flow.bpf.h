@@ -48,13 +48,14 @@ static __always_inline void publish(struct bpf_sock_ops *ctx, const struct orlop
 	struct orlop_flow flow;
 
 	fill_flow(&flow, ctx, e);
-	settle(&flow);
 	/* Asked again: with TCP_FASTOPEN_CONNECT the hook has let many sockets through before the first dials. */
 	if (!usage || AT_BOUND(usage->flows, ORLOP_POD_FLOWS)) {
 		count(ORLOP_COUNT_FLOW_MAP_FULL);
 		return;
 	}
-	if (bpf_map_update_elem(&pending_flow, &flow, &pod_idx, BPF_NOEXIST)) {
+	/* It fails for a full map, or for a flow of the same ends that nobody has settled: that flow is over. */
+	if (bpf_map_update_elem(&pending_flow, &flow, &pod_idx, BPF_NOEXIST) &&
+	    (!settle(&flow) || bpf_map_update_elem(&pending_flow, &flow, &pod_idx, BPF_NOEXIST))) {
 		count(ORLOP_COUNT_FLOW_MAP_FULL);
 		return;
 	}
