@@ -30,13 +30,20 @@ Descriptor::Descriptor(int fd) : fd_(fd) {
   if (fd >= 0) open_descriptors.fetch_add(1, std::memory_order_relaxed);
 }
 
+Descriptor Descriptor::Accepted(int fd) {
+  Descriptor accepted(fd);
+  accepted.sole_ = true;
+  return accepted;
+}
+
 Descriptor::Descriptor(Descriptor&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), loop_(std::exchange(other.loop_, nullptr)) {}
+    : fd_(std::exchange(other.fd_, -1)), sole_(other.sole_), loop_(std::exchange(other.loop_, nullptr)) {}
 
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   if (this == &other) return *this;
   Close();
   fd_ = std::exchange(other.fd_, -1);
+  sole_ = other.sole_;
   loop_ = std::exchange(other.loop_, nullptr);
   return *this;
 }
@@ -55,7 +62,7 @@ bool Descriptor::WatchShared(const Loop& loop, Pollable* pollable) {
 
 void Descriptor::Close() {
   if (fd_ < 0) return;
-  if (loop_) loop_->Forget(fd_);
+  if (loop_ && !sole_) loop_->Forget(fd_);
   loop_ = nullptr;
   close(fd_);
   fd_ = -1;

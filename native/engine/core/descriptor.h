@@ -10,12 +10,15 @@ class Pollable;
 
 // The keeper lends sockets and may hold its copy of one for longer than the engine. close(2) alone would then
 // leave the socket in the epoll set, with the address of an object that is gone. So this is the only place in
-// native/engine that calls close(2); test/architecture.test.ts holds the rest to it.
+// native/engine that calls close(2); test/architecture.test.ts holds the rest to it. A socket that this process has
+// accepted has no copy: its close(2) is the last, and takes it out of the set (epoll(7), questions and answers).
 class Descriptor {
  public:
   Descriptor() = default;
   // Takes ownership. Negative: none.
   explicit Descriptor(int fd);
+  // The same for what accept(2) has just returned, and nobody duplicates.
+  static Descriptor Accepted(int fd);
   Descriptor(Descriptor&& other) noexcept;
   Descriptor& operator=(Descriptor&& other) noexcept;
   Descriptor(const Descriptor&) = delete;
@@ -36,6 +39,7 @@ class Descriptor {
 
  private:
   int fd_ = -1;
+  bool sole_ = false;           // no other process can hold a copy
   const Loop* loop_ = nullptr;  // in whose set it is
 };
 

@@ -29,11 +29,9 @@ bool OriginalDestinations::Take(uint64_t netns_cookie, const Endpoint& source, c
   attr.map_fd = static_cast<uint32_t>(map_.get());
   attr.key = reinterpret_cast<uintptr_t>(&key);
   attr.value = reinterpret_cast<uintptr_t>(&value);
-  // In two calls: hash maps have the combined lookup and delete since 5.14 only. Nobody else deletes an accepted flow, and the
-  // source port cannot be used again towards the same address of ours while this connection lives.
-  if (syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &attr, sizeof attr) != 0) return false;
-  attr.value = 0;
-  syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attr, sizeof attr);
+  // Nobody else deletes an accepted flow, and the source port cannot be used again towards the same address of ours while this
+  // connection lives. Hash maps have the combined call since Linux 5.14.
+  if (syscall(SYS_bpf, BPF_MAP_LOOKUP_AND_DELETE_ELEM, &attr, sizeof attr) != 0) return false;
   destination->addr = value.addr;
   destination->port = ntohs(value.port);
   return true;

@@ -29,7 +29,7 @@ void SocketPool::Draw(SocketWaiter* waiter) {
     Descriptor fd = std::move(fds_.back());
     fds_.pop_back();
     AskIfLow();
-    waiter->OnSocket(std::move(fd));
+    waiter->OnSocket(std::move(fd), dial_);
     return;
   }
   Grow();
@@ -38,9 +38,17 @@ void SocketPool::Draw(SocketWaiter* waiter) {
 }
 
 void SocketPool::Add(Descriptor fd) {
+  if (asked_ms_ != 0 || !dial_known_) Learn(fd);
   asked_ms_ = 0;
-  if (SocketWaiter* waiter = waiters_.PopFront()) return waiter->OnSocket(std::move(fd));
+  if (SocketWaiter* waiter = waiters_.PopFront()) return waiter->OnSocket(std::move(fd), dial_);
   fds_.push_back(std::move(fd));
+}
+
+// Of the first socket of a refill: the keeper reads the range once for all of them. bind(2) heeds no socket's own range, so
+// sockets of former refills take the newest range too.
+void SocketPool::Learn(const Descriptor& lent) {
+  dial_known_ = true;
+  if (kind_ == SocketKind::kLocal4 || kind_ == SocketKind::kLocal6) dial_ = DialPorts::Of(lent.get());
 }
 
 void SocketPool::Grow() {

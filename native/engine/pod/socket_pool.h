@@ -9,6 +9,7 @@
 #include "engine/core/list.h"
 #include "engine/core/services.h"
 #include "engine/core/timer.h"
+#include "engine/pod/dial_ports.h"
 #include "engine/pod/socket_waiter.h"
 
 namespace orlop {
@@ -26,10 +27,13 @@ class SocketPool {
  private:
   void AskIfLow();
   void Grow();
+  void Learn(const Descriptor& lent);
   const EngineServices& services_;
   uint32_t pod_idx_;
   SocketKind kind_;
   std::vector<Descriptor> fds_;
+  DialPorts dial_;
+  bool dial_known_ = false;
   List<SocketWaiter, SocketWaiter> waiters_;
   // How many are wanted at hand: doubles when the pool ran empty or was filled too often, halves after half a minute without.
   uint32_t low_water_;

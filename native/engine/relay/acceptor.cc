@@ -46,7 +46,7 @@ void Acceptor::OnReady(uint32_t) {
     const int fd =
         accept4(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      Take(Descriptor(fd), address, length);
+      Take(Descriptor::Accepted(fd), address, length);
       continue;
     }
     // ECONNABORTED and the network errors of accept(2) concern one connection that is already gone.

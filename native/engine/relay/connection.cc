@@ -167,10 +167,10 @@ uint16_t Connection::TakenPort() const {
   return same && !server_stream_ && dials_from_ == pod_idx_ ? peer_.port : 0;
 }
 
-void Connection::OnSocket(Descriptor fd) {
+void Connection::OnSocket(Descriptor fd, const DialPorts& dial) {
   phase_ = Phase::kConnecting;
   SourcePorts& ports = upstreams_.source_ports;
-  const int error = has_source_ ? StartConnectFrom(fd.get(), target_, source_, TakenPort(), ports)
+  const int error = has_source_ ? StartConnectFrom(fd.get(), target_, source_, TakenPort(), dial, ports)
                                 : StartConnect(fd.get(), target_);
   if (has_source_ && error == EADDRNOTAVAIL && redials_ < kRedials) {
     // A bound socket keeps its port: another socket tries another port.

@@ -68,7 +68,7 @@ class Connection final : public SlotOwner,
   bool Counters(uint64_t* sent, uint64_t* received) const override;
   int SocketOf(bool upstream) const override;
   // SocketWaiter, TunnelWaiter.
-  void OnSocket(Descriptor fd) override;
+  void OnSocket(Descriptor fd, const DialPorts& dial) override;
   void OnTunnelReady(Tunnel& tunnel) override;
   void OnTunnelFailed(CloseCause cause, int detail, std::string_view message) override;
   // ConnectStream::Owner.

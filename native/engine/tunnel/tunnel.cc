@@ -131,7 +131,7 @@ void Tunnel::Dial(int32_t expect) {
   if (!context_.sockets.Draw(pod_idx_, kind, this)) End(CloseCause::kNoSocket, 0, "");
 }
 
-void Tunnel::OnSocket(Descriptor fd) {
+void Tunnel::OnSocket(Descriptor fd, const DialPorts&) {
   phase_ = Phase::kConnecting;
   const int error = StartConnect(fd.get(), peer_);
   if (!channel_.Adopt(std::move(fd), this)) return End(CloseCause::kShed, 0, "");

@@ -83,7 +83,7 @@ class Tunnel final : public Pollable,
 
   // Pollable, SocketWaiter, SlotOwner.
   void OnReady(uint32_t events) override;
-  void OnSocket(Descriptor fd) override;
+  void OnSocket(Descriptor fd, const DialPorts& dial) override;
   void OnAnswer(const Answer& answer) override;
   void EndNow(CloseCause cause) override { End(cause, 0, ""); }
   void CheckPeer() override;
