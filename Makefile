@@ -8,7 +8,7 @@ BIN := $(ROOT)/node_modules/.bin
 export PATH := $(BIN):$(PATH)
 Q := $(if $(V),,@)
 
-NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/*/* bpf/orlop_abi.h)
+NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/*/* bpf/orlop_abi.h bpf/survey_abi.h)
 BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h
@@ -21,10 +21,10 @@ build/setup.stamp: package.json package-lock.json .ci/setup
 	$(Q).ci/setup
 	@mkdir -p build && touch $@
 
-build/bpf/orlop.skel.h: build/setup.stamp $(BPF_SRC)
+build/bpf/orlop.skel.h build/bpf/survey.skel.h &: build/setup.stamp $(BPF_SRC)
 	$(Q)$(MAKE) --no-print-directory -C bpf
 
-build/native.stamp: build/bpf/orlop.skel.h $(NATIVE_SRC)
+build/native.stamp: build/bpf/orlop.skel.h build/bpf/survey.skel.h $(NATIVE_SRC)
 	$(Q).ci/build-native
 	@touch $@
 

@@ -175,6 +175,18 @@ export interface PodThread {
    */
   sever(netnsFd: number, mapFds: Int32Array, podIdx: number): Promise<number>;
   /**
+   * Loads the program that `survey` runs. Before the first survey.
+   * @param names of the maps of `mapFds`: those of `sever`, and pod_by_netns
+   * @throws SystemError where this kernel has not what the program asks for (docs/reference/kernel.md)
+   */
+  openSurvey(names: readonly string[], mapFds: Int32Array): void;
+  /**
+   * Which of these pods `sever` has to be called for: indices. One walk over the kernel's table of TCP connections for all.
+   * What is not among them has nothing that the maps would not allow now; what is may have nothing either.
+   * @param podIdxs of captured pods, in the order of their namespaces
+   */
+  survey(netnsFds: Int32Array, podIdxs: Int32Array): Promise<Int32Array>;
+  /**
    * Ends the connections that bypass the agent according to `sockMapFd`, the dst_of_sock of another layout version, since
    * nobody will judge them any more: joined ones and plaintext that was let pass. How many.
    */

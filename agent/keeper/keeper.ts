@@ -27,7 +27,7 @@ import { NodeTree } from "./node-tree.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { PodWatch } from "./pod-watch.ts";
 import { findPod, type PodTree } from "./pods.ts";
-import { LoadedPrograms } from "./programs.ts";
+import { LoadedPrograms, SURVEY_MAPS } from "./programs.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
 import { type PodNotice, PROTOCOL_VERSION, type Request } from "./protocol.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -184,7 +184,8 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const sizes = maxEntries ? { maxEntries } : {};
   const kernel = new LoadedPrograms({ ...config, openMap: pinnedMap, ...sizes }, Programs);
   const thread = new PodThread(kernel.sockMapFd);
-  const namespaces = new PodNamespaces({ thread, severFds: kernel.severFds, log, proc: "/proc" });
+  const surveys = opensSurvey(thread, kernel, log);
+  const namespaces = new PodNamespaces({ thread, severFds: kernel.severFds, surveys, log, proc: "/proc" });
   const open = opener(config, kernel, namespaces, log);
   const others = kernel.otherLayouts().map(({ version }) => version);
   if (others.length === 0) await open();
@@ -235,6 +236,17 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
     for (const timer of [...timers, ...soon]) clearInterval(timer);
   });
   return { kernel, thread, namespaces, open, access };
+}
+
+/** False: a sweep looks at each pod by itself, which ends the same and costs more. */
+function opensSurvey(thread: PodThread, kernel: LoadedPrograms, log: KeeperLog): boolean {
+  try {
+    thread.openSurvey(SURVEY_MAPS, kernel.surveyFds);
+    return true;
+  } catch (error) {
+    log.info("this kernel has no survey of all pods: each is swept by itself", { error: String(error) });
+    return false;
+  }
 }
 
 function nodeAccess(

@@ -14,6 +14,7 @@ import {
 import { untilAgentLeft } from "./leaving.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { ListenerKind, SocketKind } from "./protocol.ts";
+import { Surveys } from "./surveys.ts";
 
 type Place = { readonly kind: ListenerKind; readonly family: 4 | 6; readonly address: string; readonly port: number };
 
@@ -58,6 +59,8 @@ export type PodNamespacesOptions = {
   readonly thread: PodThread;
   /** Of the maps that say what may stay. */
   readonly severFds: Int32Array;
+  /** Whether the thread's survey was opened. Without it every pod is looked at by itself. */
+  readonly surveys: boolean;
   readonly log: KeeperLog;
   readonly proc: string;
 };
@@ -66,15 +69,25 @@ export type PodNamespacesOptions = {
 export class PodNamespaces {
   readonly #thread: PodThread;
   readonly #severFds: Int32Array;
+  readonly #surveys: Surveys;
   readonly #log: KeeperLog;
   readonly #proc: string;
   /** By cookie: released, but an agent may still be in there. */
   readonly #leaving = new Map<bigint, { readonly stop: AbortController; readonly done: Promise<void> }>();
   #removing = false;
 
-  constructor({ thread, severFds, log, proc }: PodNamespacesOptions) {
+  constructor({ thread, severFds, surveys, log, proc }: PodNamespacesOptions) {
     this.#thread = thread;
     this.#severFds = severFds;
+    this.#surveys = new Surveys(
+      async (pods) => {
+        const podIdxs = pods.map(({ podIdx }) => podIdx);
+        if (!surveys) return podIdxs;
+        const netnsFds = Int32Array.from(pods, ({ netnsFd }) => netnsFd);
+        return [...(await thread.survey(netnsFds, Int32Array.from(podIdxs)))];
+      },
+      (error) => log.warn("the survey of all pods failed: each is swept by itself", { error: String(error) }),
+    );
     this.#log = log;
     this.#proc = proc;
   }
@@ -159,7 +172,10 @@ export class PodNamespaces {
         return addresses.find((address) => !present.has(address));
       },
       routeToListener: (addresses) => this.#routes(entered, addresses),
-      sever: (podIdx) => this.#thread.sever(netnsFd, this.#severFds, podIdx),
+      sever: async (podIdx) => {
+        const due = await this.#surveys.isDue({ netnsFd, podIdx });
+        return due ? this.#thread.sever(netnsFd, this.#severFds, podIdx) : 0;
+      },
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
         if (leave.restore !== "never") await this.#endJoined(netnsFd);

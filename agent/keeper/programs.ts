@@ -31,6 +31,9 @@ export const SEVER_MAPS = [
   ...["node_flow", "node_access", "node_cgroup", "node_port"],
 ];
 
+/** What PodThread.survey reads. */
+export const SURVEY_MAPS = [...SEVER_MAPS, "pod_by_netns"];
+
 /** As many as fit into a packet beside the rest; those that hold the most come first. */
 const SHOWN_PODS = 200;
 const heldBy = ({ flows, joined, dials, nodeDials, traffic, refused, eventsLost }: PodUsageView): number =>
@@ -140,6 +143,11 @@ export class LoadedPrograms {
   /** For PodThread, which ends what these maps no longer allow. */
   get severFds(): Int32Array {
     return Int32Array.from(SEVER_MAPS, (name) => this.#programs.map(name).fd);
+  }
+
+  /** For PodThread, which asks for all pods at once which of them it has to look at. */
+  get surveyFds(): Int32Array {
+    return Int32Array.from(SURVEY_MAPS, (name) => this.#programs.map(name).fd);
   }
 
   /** Lent with `welcome`; stay ours. */

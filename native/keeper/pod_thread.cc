@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,6 +25,7 @@
 #include "keeper/local_route.h"
 #include "keeper/pod_sockets.h"
 #include "keeper/sever.h"
+#include "keeper/survey.h"
 #include "shared/args.h"
 #include "shared/errno_error.h"
 #include "shared/unique_fd.h"
@@ -33,6 +35,7 @@ namespace {
 
 // One call: run on the thread, inside the namespace; answered on JavaScript's.
 struct Job {
+  // -1: the job moves between namespaces by itself.
   int netns = -1;
   // 0 or -errno, with the failing step named.
   std::function<int(std::string* step)> run;
@@ -87,7 +90,7 @@ class Worker {
       job->err = -EBADF;
       return;
     }
-    if (setns(job->netns, CLONE_NEWNET) != 0) {
+    if (job->netns >= 0 && setns(job->netns, CLONE_NEWNET) != 0) {
       job->err = -errno;
       return;
     }
@@ -130,6 +133,8 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
                                              InstanceMethod<&PodThread::RouteListener>("routeToListener"),
                                              InstanceMethod<&PodThread::Restore>("restoreNamespace"),
                                              InstanceMethod<&PodThread::SeverPod>("sever"),
+                                             InstanceMethod<&PodThread::OpenSurvey>("openSurvey"),
+                                             InstanceMethod<&PodThread::SurveyPods>("survey"),
                                              InstanceMethod<&PodThread::EndMarkedBy>("endMarked"),
                                              InstanceMethod<&PodThread::CloseByCaller>("close"),
                                          }));
@@ -315,6 +320,54 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
     return Queue(info, std::move(job));
   }
 
+  // Before the first survey: the worker reads what this writes.
+  void OpenSurvey(const Napi::CallbackInfo& info) {
+    std::vector<int> fds;
+    if (!info[0].IsArray()) {
+      BadArgument(info, 0, "an array of names");
+      return;
+    }
+    if (!ArgFds(info, 1, &fds)) return;
+    const auto names = info[0].As<Napi::Array>();
+    if (names.Length() != fds.size()) {
+      BadArgument(info, 1, "a descriptor for each name");
+      return;
+    }
+    std::map<std::string, int> maps = {{"dst_of_sock", tags_->get()}};
+    for (uint32_t i = 0; i < names.Length(); i++) maps[names.Get(i).ToString().Utf8Value()] = fds[i];
+    auto survey = std::make_shared<Survey>();
+    std::string why;
+    const int err = survey->Load(maps, &why);
+    if (err < 0) return ThrowErrno(info.Env(), -err, why);
+    survey_ = std::move(survey);
+  }
+
+  Napi::Value SurveyPods(const Napi::CallbackInfo& info) {
+    std::vector<int> fds, indices;
+    if (!ArgFds(info, 0, &fds) || !ArgFds(info, 1, &indices)) return info.Env().Undefined();
+    if (fds.size() != indices.size()) {
+      BadArgument(info, 1, "an index for each namespace");
+      return info.Env().Undefined();
+    }
+    if (!survey_) {
+      ThrowErrno(info.Env(), EOPNOTSUPP, "PodThread", "no survey was opened");
+      return info.Env().Undefined();
+    }
+    std::vector<SurveyPod> pods;
+    for (size_t i = 0; i < fds.size(); i++) pods.push_back({fds[i], static_cast<uint32_t>(indices[i])});
+    auto job = std::make_unique<Job>(info.Env(), -1);
+    auto found = std::make_shared<std::vector<uint32_t>>();
+    job->run = [survey = survey_, pods, found](std::string* step) {
+      return survey->Run(pods, found.get(), step);
+    };
+    job->result = [found](Napi::Env env) -> Napi::Value {
+      Napi::Int32Array out = Napi::Int32Array::New(env, found->size());
+      for (size_t i = 0; i < found->size(); i++) out[i] = static_cast<int32_t>((*found)[i]);
+      return out;
+    };
+    return Queue(info, std::move(job));
+  }
+
   Napi::Value EndMarkedBy(const Napi::CallbackInfo& info) {
     int netns = -1, socks = -1;
     if (!ArgFd(info, 0, &netns) || !ArgFd(info, 1, &socks)) return info.Env().Undefined();
@@ -328,6 +381,7 @@ class PodThread : public Napi::ObjectWrap<PodThread> {
   void CloseByCaller(const Napi::CallbackInfo&) { End(); }
 
   std::shared_ptr<UniqueFd> tags_;
+  std::shared_ptr<Survey> survey_;
   Napi::ThreadSafeFunction answers_;
   std::unique_ptr<Worker> worker_;
   uint32_t pending_ = 0;

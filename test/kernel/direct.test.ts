@@ -154,6 +154,7 @@ sys.stdin.read()`);
     assert.equal(await held.line(), "up");
     const sever = () => bench.sever();
     assert.equal(await sever(), 0);
+    assert.equal(await bench.survey(), false);
     bench.said("out_by_dst", [OUTSIDE4, 0], ORLOP_OUT_REFUSE);
     assert.equal(await sever(), 1);
     held.say("");

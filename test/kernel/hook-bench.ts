@@ -30,7 +30,7 @@ import {
 } from "../../agent/abi.ts";
 import { RingBuffer } from "../../agent/engine/addon.ts";
 import { type KernelMap, PodThread, Programs } from "../../agent/keeper/addon.ts";
-import { SEVER_MAPS } from "../../agent/keeper/programs.ts";
+import { SEVER_MAPS, SURVEY_MAPS } from "../../agent/keeper/programs.ts";
 import { bytes16ToIp, ipToBytes16 } from "../../agent/mesh/ip.ts";
 import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
@@ -162,6 +162,8 @@ export class HookBench {
     this.programs.attachNamespace(this.netnsFd, this.lookupPin, 0);
     this.thread = new PodThread(this.map("dst_of_sock").fd);
     this.#undo.push(() => this.thread.close());
+    const surveyFds = Int32Array.from(SURVEY_MAPS, (name) => this.map(name).fd);
+    this.thread.openSurvey(SURVEY_MAPS, surveyFds);
     this.#events = new RingBuffer(this.map("events").fd);
     this.#undo.push(() => this.#events.close());
   }
@@ -188,9 +190,20 @@ export class HookBench {
     return Int32Array.from(SEVER_MAPS, (name) => this.map(name).fd);
   }
 
-  /** A sweep of a namespace, as the keeper has it made; how many connections it ended. */
-  sever(netnsFd = this.netnsFd, podIdx = POD_IDX): Promise<number> {
-    return this.thread.sever(netnsFd, this.severFds, podIdx);
+  /**
+   * A sweep of a namespace, as the keeper has it made; how many connections it ended.
+   * @throws when it ended some although the survey, by which the keeper spares itself a sweep, had not found the pod
+   */
+  async sever(netnsFd = this.netnsFd, podIdx = POD_IDX): Promise<number> {
+    const due = await this.survey(netnsFd, podIdx);
+    const ended = await this.thread.sever(netnsFd, this.severFds, podIdx);
+    if (ended > 0 && !due) throw new Error(`the survey passed by ${ended} connections that had to end`);
+    return ended;
+  }
+
+  /** Would the keeper sweep this pod? */
+  async survey(netnsFd = this.netnsFd, podIdx = POD_IDX): Promise<boolean> {
+    return (await this.thread.survey(Int32Array.of(netnsFd), Int32Array.of(podIdx))).includes(podIdx);
   }
 
   /** Writes what the keeper writes of an enrolled pod. */

@@ -272,6 +272,7 @@ describe("programs of the node that are let in to a pod", {
   test("an open connection stays through a sweep, and ends when its program is named no more", async () => {
     assert.equal(await dials("kubelet", POD4, STRICT, 0, "keep"), "app");
     assert.equal(await bench.sever(), 0);
+    assert.equal(await bench.survey(), false);
     openPort(0, false);
     openPort(POLICY);
     assert.equal(await bench.sever(), 1, "its port is open no more");

@@ -241,6 +241,7 @@ except OSError as e: print(errno.errorcode[e.errno])`;
     say(0, "stay");
     assert.equal(await sever(), 0);
     assert.equal(await severOther(), 0);
+    assert.deepEqual(await Promise.all([bench.survey(), bench.survey(otherFd, OTHER_IDX)]), [false, false]);
     say(0, "end");
     assert.equal(await sever(), 2);
     assert.equal(await first, "ECONNABORTED");

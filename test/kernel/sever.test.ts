@@ -85,6 +85,7 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     await bench.enrol();
     saidOf(POD_IDX, ORLOP_IN_PASS);
     assert.equal(await sweep(), 0);
+    assert.equal(await bench.survey(), false);
     saidOf(POD_IDX, ORLOP_IN_REFUSE);
     assert.equal(await sweep(), 2);
     for (const caller of callers) assert.equal(await ask(caller), "ECONNRESET");
@@ -101,6 +102,7 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     const caller = bench.startOutside(client(POD4));
     assert.equal(await caller.line(), "yes");
     assert.equal(await sweep(), 0);
+    assert.equal(await bench.survey(), false);
     assert.equal(await sweep(other), 0);
     assert.equal(await sweep(0), 0, "a pod that has left the mesh keeps it");
     saidOf(other, ORLOP_IN_AGENT);
@@ -136,6 +138,7 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     view(tuple).setUint16(orlopTuple.dstPort, PORT, false);
     bench.map("agent_flow").put(tuple, new Uint8Array(bench.map("agent_flow").valueBytes));
     assert.equal(await sweep(), 0, "the agent's dial is not touched");
+    assert.equal(await bench.survey(), false);
     bench.map("agent_flow").delete(tuple);
     assert.equal(await sweep(), 1);
     assert.equal(await ask(caller), "ECONNREFUSED");
@@ -159,6 +162,7 @@ describe("what a sweep of a pod ends", { concurrency: 1 }, () => {
     // Its first packet is repeated, and judged as it comes.
     for (const caller of [early, late]) assert.equal(await ask(caller), "connected");
     assert.equal(await sweep(), 0);
+    assert.equal(await bench.survey(), false);
     while (listener.sources.length < 2) await sleep(10);
     assert.deepEqual(listener.sources.toSorted(), ports.map((port) => `${OUTSIDE4} ${port}`).toSorted());
     for (const program of [early, late, app]) await program.end();
