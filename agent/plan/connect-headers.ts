@@ -109,8 +109,9 @@ export function portOfForwarded(text: string, address: string): number {
   const match = /(?:^|[;,\s])for="?\[?([0-9A-Fa-f.:]{2,45}?)\]?:([0-9]{1,5})"?(?:$|[;,\s])/i.exec(
     text.slice(0, MAX_BAGGAGE),
   );
-  const port = Number(match?.[2] ?? 0);
-  return canonicalIp(match?.[1] ?? "") === address && port <= 65_535 ? port : 0;
+  const [, said = "", digits = "0"] = match ?? [];
+  const port = Number(digits);
+  return (said === address || canonicalIp(said) === address) && port <= 65_535 ? port : 0;
 }
 
 /** The trace id of a well-formed traceparent, else empty: `00-<32 hex>-<16 hex>-<2 hex>`, exactly 55 characters. */

@@ -9,6 +9,8 @@ export class ExpectedPeers {
   readonly #byInteger = new Map<number, ReadonlySet<string>>();
   readonly #limit: number;
   #next = 1;
+  /** The set of the last call. Most connections go where the connection before them went. */
+  #last: { readonly key: string; readonly integer: number } | undefined;
 
   constructor(limit: number = MAX_SETS) {
     this.#limit = limit;
@@ -16,15 +18,24 @@ export class ExpectedPeers {
 
   /** The integer of this set of SPIFFE IDs; order and repetition do not matter. */
   intern(identities: readonly string[]): number {
-    const set = new Set(identities);
-    const key = [...set].sort().join("\n");
+    const [only] = identities;
+    const key = only !== undefined && identities.length === 1 ? only : [...new Set(identities)].sort().join("\n");
+    if (this.#last?.key === key) return this.#last.integer;
+    const integer = this.#moveToEnd(key) ?? this.#remember(key, new Set(identities));
+    this.#last = { key, integer };
+    return integer;
+  }
+
+  /** A dial in flight belongs to a set used a moment ago, which is never the oldest. */
+  #moveToEnd(key: string): number | undefined {
     const known = this.#byKey.get(key);
-    if (known !== undefined) {
-      // Moved to the end: a dial in flight belongs to a set used a moment ago, which is never the oldest.
-      this.#byKey.delete(key);
-      this.#byKey.set(key, known);
-      return known;
-    }
+    if (known === undefined) return undefined;
+    this.#byKey.delete(key);
+    this.#byKey.set(key, known);
+    return known;
+  }
+
+  #remember(key: string, set: ReadonlySet<string>): number {
     for (const [oldest, integer] of this.#byKey) {
       if (this.#byKey.size < this.#limit) break;
       this.#byKey.delete(oldest);
