@@ -1,0 +1,174 @@
+// The copy on disk: restarts with a bad file, and what a start must find (docs/reference/failures.md, G3).
+import assert from "node:assert/strict";
+import { hash } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { DEADLINE, folderOf, names, run, strict, swap, workload } from "./source.fake.ts";
+
+test(
+  "a bad file at the start: nothing is assumed; with a last good copy, that runs and the status says so",
+  DEADLINE,
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, "kind: [");
+    const alone = run(t, folder);
+    const rejected = await alone.until((status) => status.state === "rejected");
+    assert.deepEqual([rejected.fromLastGood, rejected.appliedAt, alone.batches], [false, "", []]);
+    swap(path, workload("a", 1));
+    const accepted = await alone.until((status) => status.state === "synced");
+    await alone.stop();
+
+    writeFileSync(path, "kind: [");
+    const again = run(t, folder);
+    const saved = await again.until((status) => status.fromLastGood);
+    assert.equal(saved.state, "rejected");
+    assert.equal(saved.appliedAt, accepted.appliedAt);
+    assert.ok(saved.problems.length > 0, "what is wrong with the file stays on show");
+    assert.deepEqual(names(again.batches[0]), ["+a"]);
+    swap(path, workload("b", 1));
+    const mended = await again.until((status) => status.state === "synced");
+    assert.equal(mended.fromLastGood, false);
+    assert.deepEqual(names(again.batches[1]), ["-c1//Pod/shop/a", "+b"]);
+  },
+);
+
+test("the copy is private, written whole, and a damaged or foreign one counts for nothing", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  writeFileSync(path, workload("a", 1));
+  const first = run(t, folder);
+  await first.until((status) => status.state === "synced");
+  await first.stop();
+  const [text = "", ...more] = readdirSync(join(folder, "run", "last-good"));
+  assert.deepEqual([readdirSync(join(folder, "run")), more], [["last-good", "last-good.json"], []]);
+  const textFile = join(folder, "run", "last-good", text);
+  for (const file of [first.lastGoodFile, textFile]) assert.equal(statSync(file).mode & 0o777, 0o600);
+  const [index, good] = [first.lastGoodFile, textFile].map((file) => readFileSync(file, "utf8")) as [string, string];
+  writeFileSync(path, "kind: [");
+  for (const [damagedIndex, damagedText] of [
+    ["", good],
+    ["{", good],
+    ["[]", good],
+    [index.slice(0, -9), good],
+    [index.replace('"version":2', '"version":1'), good],
+    [index.replace(/"digest":"../, '"digest":"..'), good],
+    [index, good.replace("10.0.0.1", "10.0.0.2")],
+    [index, ""],
+  ] as const) {
+    writeFileSync(first.lastGoodFile, damagedIndex);
+    writeFileSync(textFile, damagedText);
+    const next = run(t, folder);
+    const status = await next.until((one) => one.state === "rejected");
+    await next.stop();
+    assert.equal(status.fromLastGood, false);
+    assert.deepEqual(next.batches, []);
+  }
+});
+
+test("a run directory that cannot be written to costs a warning, not the configuration", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  writeFileSync(join(folder, "mesh.yaml"), workload("a", 1));
+  mkdirSync(join(folder, "run"), { recursive: true });
+  mkdirSync(join(folder, "run", "last-good.json"));
+  chmodSync(join(folder, "run"), 0o500);
+  const { until, warnings, stop } = run(t, folder);
+  await until((status) => status.state === "synced");
+  await stop();
+  assert.match(warnings.join(), /could not be kept/);
+});
+
+test(
+  "half a file at the start is held against the last good copy; where there is none, it is the mesh",
+  DEADLINE,
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
+    const first = run(t, folder);
+    await first.until((status) => status.state === "synced");
+    await first.stop();
+    writeFileSync(path, workload("a", 1));
+    const again = run(t, folder);
+    const held = await again.until((status) => status.state === "held" && status.problems.length > 0);
+    assert.deepEqual([held.fromLastGood, held.objects, names(again.batches[0])], [true, 2, ["+a", "+all"]]);
+    await again.stop();
+    const still = run(t, folder, { stillMs: 50 });
+    await still.until((status) => status.state === "synced");
+    assert.deepEqual(still.batches.map(names), [["+a", "+all"], ["-shop/all"]]);
+    await still.stop();
+    // What only adds counts at once after a start, too, and another path is another mesh.
+    writeFileSync(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
+    const more = run(t, folder);
+    await more.until((status) => status.state === "synced");
+    assert.deepEqual(more.batches.map(names), [["+a", "+b"]]);
+    await more.stop();
+    writeFileSync(join(folder, "other.yaml"), workload("c", 3));
+    const moved = run(t, folder, { path: join(folder, "other.yaml") });
+    await moved.until((status) => status.state === "synced");
+    assert.deepEqual(moved.batches.map(names), [["+c"]]);
+  },
+);
+
+test("what is in force after the first mesh is kept already, so that no start finds less", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const kept: (string | undefined)[] = [];
+  const seen = (): void => {
+    const index = existsSync(join(folder, "run", "last-good.json"))
+      ? (JSON.parse(readFileSync(join(folder, "run", "last-good.json"), "utf8")) as {
+          readonly files: readonly { readonly digest: string }[];
+        })
+      : undefined;
+    kept.push(index?.files[0]?.digest);
+  };
+  writeFileSync(join(folder, "mesh.yaml"), workload("a", 1));
+  const { until, batches, path, lastGoodFile } = run(t, folder, {
+    emitted: seen,
+  });
+  await until((status) => status.state === "synced");
+  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  const wanted: string[] = [];
+  for (let host = 2; host < 12; host++) {
+    const text = `${workload("a", host)}---\n${strict}`;
+    wanted.push(hash("sha256", text, "hex"));
+    swap(path, text);
+    await until(() => batches.length === host);
+  }
+  assert.deepEqual(kept.slice(1), wanted);
+});
+
+test("a copy that cannot be renewed is not kept: it may lack what protects a pod by now", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const { until, path, lastGoodFile, warnings, stop } = run(t, folder);
+  swap(path, workload("a", 1));
+  await until((status) => status.state === "synced");
+  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  rmSync(join(folder, "run", "last-good"), { recursive: true });
+  writeFileSync(join(folder, "run", "last-good"), "");
+  swap(path, `${workload("a", 1)}---\n${strict}`);
+  await until((status) => status.objects === 2);
+  await stop();
+  assert.match(warnings.join(), /could not be kept/);
+  assert.ok(!existsSync(lastGoodFile));
+});
+
+test("the copy has what was taken over, whatever the file says a moment later", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const { until, path, lastGoodFile, batches, stop } = run(t, folder);
+  for (let host = 1; host <= 20; host++) {
+    swap(path, `${workload("a", host)}---\n${strict}`);
+    await until(() => batches.length === host);
+  }
+  writeFileSync(path, "kind: [");
+  await until((status) => status.state === "rejected");
+  await stop();
+  const again = run(t, folder);
+  await again.until((status) => status.fromLastGood);
+  assert.deepEqual(readdirSync(join(folder, "run", "last-good")).length, 1);
+  assert.match(
+    readFileSync(join(folder, "run", "last-good", readdirSync(join(folder, "run", "last-good"))[0] ?? ""), "utf8"),
+    /10\.0\.0\.20/,
+  );
+  assert.ok(existsSync(lastGoodFile));
+});
