@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { readOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { scenarios } from "./scenarios/all.ts";
 import { UsageError } from "./scenarios/scenario.ts";
+import type { World } from "./world.ts";
+
+const refuse = (): never => assert.fail("the scenario has begun to build its world");
+const untouched: World = { congestionControl: "", plain: refuse, mesh: refuse, certificates: refuse, close: refuse };
 
 test("what is not said has its default", () => {
   assert.deepEqual(readOptions([]), { json: false, list: false, seed: 0 });
@@ -24,15 +29,20 @@ test("bad usage is told as such", () => {
     assert.throws(() => readOptions(args), UsageError, args.join(" "));
 });
 
-test("every scenario that an issue names is there, once", () => {
-  const names = scenarios.map(({ name }) => name);
-  assert.equal(new Set(names).size, names.length);
-  const asked =
-    "bulk-1 bulk-64 cpu-per-byte rr-1 rr-64 cpu-per-request churn-warm churn-cold p99-half-load idle-1000 " +
-    "interactive-beside-bulk capture-connect same-node-bulk same-node-rtt same-node-connect policies-100k update-100k " +
-    "bulk-8 rr-512 payload-64b payload-1m slow-reader idle-10000 workloads-100k services-100k enforce-100k agent-rss-100k " +
-    "direct-outside direct-outside-bulk h2-abuse h2-abuse-p99 sever-10k";
-  for (const name of asked.split(" ")) assert.ok(names.includes(name), name);
+test("the README has a row for each scenario, and no other", () => {
+  const page = readFileSync(new URL("README.md", import.meta.url), "utf8");
+  const [, table = ""] = page.split("\n| row | answers |\n");
+  const [rows = ""] = table.split("\n\n");
+  const written = rows.split("\n").flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`([^`]+)`/g)]);
+  assert.deepEqual(written.map(([, name]) => name).sort(), scenarios.map(({ name }) => name).sort());
+});
+
+test("every scenario can be asked for by its name, and refuses a peer that it does not know before it starts anything", async () => {
+  const settings = { windowSeconds: 1, warmupSeconds: 0, seed: 0 };
+  for (const { name, open } of scenarios) {
+    assert.equal(readOptions(["--only", name]).only, name);
+    await assert.rejects(async () => open(untouched, "nobody", settings), UsageError, name);
+  }
 });
 
 test("the plan holds every scenario against its own peer, and given binaries where they are asked for", () => {

@@ -1,4 +1,4 @@
-// bench · the rows of a whole run, in order: what issue 3 sets a target for comes first.
+// bench · the rows of a whole run, in the order of the scenarios: each against its own peer, then against further peers.
 import { scenarios } from "./scenarios/all.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 import { envoy } from "./sides/envoy.ts";

@@ -3,7 +3,7 @@ import type { Ratio } from "./statistics.ts";
 
 /** Whether more or less of the figure is better. */
 export type Better = "more" | "less";
-/** What issue 3 asks of the ratio. */
+/** What the ratio should be. */
 export type Target = { readonly atLeast: number } | { readonly atMost: number };
 
 export type Limit = { readonly key: string; readonly atMost: number; readonly ours: number };
@@ -15,7 +15,7 @@ export type Row = Ratio & {
   readonly peerName: string;
   readonly better: Better;
   readonly target?: Target;
-  /** What issue 3 asks of our own figure alone. */
+  /** What Orlop's own figures should be at most. */
   readonly limits?: readonly Limit[];
   /** Further figures of the same runs, medians: name → both sides and their ratio. */
   readonly also: Readonly<Record<string, { readonly ours: number; readonly peer: number; readonly ratio: number }>>;

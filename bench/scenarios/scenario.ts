@@ -24,9 +24,9 @@ export type Scenario = {
   /** Key of the figure among those that a measurement gives. */
   readonly key: string;
   readonly defaultPeer: string;
-  /** What issue 3 asks, by peer. */
+  /** What the ratio to a peer should be, by peer. */
   readonly targets: Readonly<Record<string, Target>>;
-  /** What issue 3 asks of our own figures, whatever the peer: at most this, by key. */
+  /** What Orlop's own figures should be at most, whatever the peer, by key. */
   readonly limits?: Readonly<Record<string, number>>;
   /** Each measurement goes on where the one before ended: only the last pair is the figure. */
   readonly addsUp?: true;
