@@ -17,7 +17,7 @@ export type LastGoodIndex = { readonly acceptedAt: string; readonly files: reado
 const VERSION = 2;
 const MAX_BYTES = 32 * 1024 * 1024;
 
-/** Of a text, as a file may be called. */
+/** SHA-256 of a text, in hex: the name of its file. */
 export function digestOf(text: string): string {
   return hash("sha256", text, "hex");
 }

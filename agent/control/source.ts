@@ -13,10 +13,13 @@ export type SourceStatus = {
   /** Whether a mistake holds back everything that was read with it, or closes its own object alone. */
   readonly acceptance: Acceptance;
   /**
-   * "waiting": nothing was ever accepted, so nothing may be assumed. "synced": what is written is what runs.
-   * "rejected": what is written is wrong; what was accepted before runs on. "held": what is written may take protection away, and
-   * somebody may still be writing it; what was accepted before runs on until the file has been still for some seconds. "partial": some objects are wrong, and in force in their
-   * closed form or as they were before (docs/policy.md); all others are what runs.
+   * - waiting: nothing was ever accepted, so nothing may be assumed
+   * - synced: what is written is in force
+   * - rejected: what is written is wrong; what was accepted before stays in force
+   * - held: what is written may take protection away, and somebody may still be writing it; what was accepted before stays in force
+   *   until the file has been still for some seconds
+   * - partial: some objects are wrong, and are in force in their closed form or as they were before (docs/policy.md); all others are in
+   *   force as they are written
    */
   readonly state: "waiting" | "synced" | "rejected" | "held" | "partial";
   /** What runs was read from the last good copy on disk, since the original was wrong, or held, when this process started. */

@@ -14,7 +14,7 @@ export type PoliciesBefore = {
   readonly authorizationPolicies: () => Iterable<AuthorizationPolicy>;
 };
 
-/** An object of which it is not proved that no connection which was refused is allowed without it, or with it as it is now. */
+/** An object whose removal, change or addition may allow a connection that was refused: the contrary is not proved. */
 export type Weakening = {
   readonly object: string;
   readonly how: "gone" | "changed" | "added";
@@ -50,7 +50,7 @@ function tightens(was: Upsert | undefined, now: Upsert, before: PoliciesBefore):
   }
 }
 
-/** Nothing that bears on who may call changes, or the workload joins the mesh: nobody judged calls to it before. */
+/** True: nothing changes that decides who may call, or the workload joins the mesh, so that its calls were not judged before. */
 function keepsWorkload(was: Workload, now: Workload): boolean {
   return was.protocol === "none" || isDeepStrictEqual(judged(was), judged(now));
 }

@@ -35,11 +35,11 @@ export type HeldPod = {
 /** A pod for which the keeper holds listeners, capture or a guard, while this agent does not hold it. */
 export type UnservedPod = {
   readonly podIdx: number;
-  /** Undefined: the keeper was not asked. */
+  /** Undefined: the agent has not asked the keeper yet. */
   readonly known: KnownPod | undefined;
 };
 
-/** The workload whose pod it was, and its addresses; empty: nobody knows. */
+/** The workload under which the pod was enrolled, and its addresses; empty where the keeper does not know. */
 export type KnownPod = Pick<HeldPod, "workloadUid" | "addresses">;
 
 export type PresentPods = {
@@ -56,7 +56,7 @@ export type PresentPods = {
 
 /** What the mesh says of workloads. */
 export type PlanQuestions = {
-  /** What the kernel should do with the workload's connections while no agent lives; asked as late as possible. */
+  /** Whether the kernel lets the workload's connections go direct while no agent lives. */
   readonly failDirect: (workload: Workload) => boolean;
   /** Whether plaintext to some port of it is refused, so that its first enrollment begins with a guard. */
   readonly refusesPlaintext: (workload: Workload) => boolean;
@@ -68,7 +68,7 @@ export type PlanQuestions = {
 };
 
 export type EnrollmentStep =
-  /** The pod refuses what nobody serves, from now on: the keeper is asked for it before anything that may fail. */
+  /** From now on the pod refuses what nobody serves. The agent asks the keeper for this before anything that may fail. */
   | { readonly op: "guard"; readonly workload: Workload }
   /** Close the listeners of a keeper that has gone, so that the present keeper can open its own. Connections stay. */
   | { readonly op: "abandon"; readonly pod: HeldPod }
@@ -147,7 +147,7 @@ function foundStep(
   const workload = pods.get(podUid);
   const release = { op: "release-found", podUid, podIdx } as const;
   if (workload !== undefined) {
-    // A guard of a pod that need not refuse any more, and that cannot be enrolled.
+    // The pod cannot be enrolled, and the mesh no longer wants it to refuse plaintext: its guard goes.
     const needless = present.resting.has(podUid) && present.guarded.has(podUid) && questions.failDirect(workload);
     return needless ? [release] : [];
   }
@@ -181,7 +181,7 @@ function adjustments(
 ): readonly EnrollmentStep[] {
   if (pod.state !== "captured" || workload === undefined) return [];
   const direct = failDirect(workload);
-  // Each step replaces the pod: what else differs is planned anew.
+  // A step changes what is known of the pod, so only the first difference is planned; the next plan finds the others.
   if (pod.workloadUid !== workload.uid) return [{ op: "set-workload", pod, workload }];
   if (direct !== pod.failDirect) return [{ op: "set-fail-mode", pod, failDirect: direct }];
   if (workload.identity.text !== pod.identity.text) return [{ op: "set-identity", pod, identity: workload.identity }];

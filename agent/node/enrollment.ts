@@ -82,10 +82,10 @@ export class NodeEnrollment {
   #found = new Map<string, UnservedPod>();
   /** By UID, the workload under which the present keeper was asked to guard the pod. */
   readonly #guarded = new Map<string, string>();
-  /** Pods that the mesh does not name, but whose workload it has: each is said once. */
+  /** Pods that the mesh does not name, but whose workload it has. The log names each once. */
   readonly #retained = new Set<string>();
   readonly #failed = new Map<string, FailedPod>();
-  /** Before the mesh was read, its silence about a pod says nothing. */
+  /** False until the mesh was read: until then a pod that it does not name is not released. */
   #meshKnown = false;
   readonly #closing = new AbortController();
   readonly #first = Promise.withResolvers<void>();
@@ -360,7 +360,7 @@ export class NodeEnrollment {
     }
   }
 
-  /** Said once for as long as it fails in the same way. @throws the error when it is not the pod's */
+  /** Logs a failure once while its reason stays the same. @throws the error when the keeper has gone, which is no fault of the pod */
   #failedWith(error: unknown, workload: Workload, message: string): void {
     const { keeper, log } = this.#ports;
     if (!keeper.connected) throw error;
@@ -386,7 +386,7 @@ export class NodeEnrollment {
     const preparing: HeldPod = { ...pod, state: "preparing" };
     certificates.hold(identity);
     this.pods.set(preparing);
-    // Captured by another agent before, it has that agent's verdicts: what the mesh forbids by now waits for no certificate.
+    // An earlier agent may have captured the pod and left its verdicts: what the mesh forbids by now does not wait for a certificate.
     this.#setVerdicts(preparing);
     try {
       const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#times.certificate)]);
@@ -407,7 +407,7 @@ export class NodeEnrollment {
         if (this.pods.get(podUid) === preparing) {
           this.#found.delete(podUid);
           this.pods.set({ ...pod, state: "captured" });
-          // What it had before, and under which index, nobody here knows.
+          // The pod may have connections from before, under an index that this agent does not know.
           void this.#sweep(podIdx, podUid);
           return true;
         }
@@ -438,7 +438,7 @@ export class NodeEnrollment {
     await this.#unserve(pod, false);
   }
 
-  /** The same pod under another name: its listeners, its connections' place and its capture stay. */
+  /** The mesh names the pod by another workload: its index, listeners, connections and capture stay. */
   async #setWorkload(pod: HeldPod, workload: Workload): Promise<void> {
     const { podIdx, netnsCookie, preservesSource } = pod;
     this.#replace(pod, { workloadUid: workload.uid });
@@ -512,12 +512,12 @@ export class NodeEnrollment {
 
 const contestedReasons: readonly string[] = ["address-taken", "namespace-shared"];
 
-/** The keeper has answered, and the answer is no. By its name: this room runs none of the engine's code. */
+/** Whether the keeper refused the request. Compared by name, because this file imports only types of `agent/engine`. */
 function isRefused(error: unknown): error is KeeperRefused {
   return error instanceof Error && error.name === "KeeperRefused";
 }
 
-/** Nothing of what failed is wanted any more. */
+/** Whether a failure is over: the mesh does not want the pod any more, or the pod is as the mesh wants it. */
 function isSettled(pod: HeldPod | undefined, workload: Workload | undefined): boolean {
   return workload === undefined || (pod?.state === "captured" && sameAddresses(pod, workload));
 }

@@ -102,7 +102,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
   };
 }
 
-/** What somebody may rely on and that is not in force. */
+/** Objects that are accepted and not in force everywhere that Istio's API says: an operator might rely on them. */
 function notHonoured(mesh: Snapshot): readonly string[] {
   return [...mesh.peerAuthentications()]
     .filter(({ namespace, selector }) => namespace === mesh.rootNamespace && Object.keys(selector ?? {}).length > 0)

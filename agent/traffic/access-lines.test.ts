@@ -1,7 +1,7 @@
-// A connection of each kind, from its events to its line of the access log, beside the line that ztunnel writes of such a connection.
-// ztunnel's are made of its source at 62d82653: the keys and their order are those of `record_internal` and `log_early_deny`
-// (istio/ztunnel:src/proxy/metrics.rs), which of them have a value is said by the code that makes the record (named at each kind),
-// and bytes are as its own tests have them (istio/ztunnel:tests/namespaced.rs, simple_client_server_test).
+// For each kind of connection: its events, the access-log line that Orlop writes, and the line that ztunnel writes.
+// ztunnel's lines were written by hand from its source at commit 62d82653. The keys and their order come from `record_internal` and
+// `log_early_deny` (istio/ztunnel:src/proxy/metrics.rs). Each kind below names the code that decides which keys have a value. The
+// byte counts follow ztunnel's own test (istio/ztunnel:tests/namespaced.rs, simple_client_server_test).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { accessLine } from "../observe/access-log.ts";

@@ -1,4 +1,5 @@
-// A root is changed for another while calls run on tunnels between two nodes, as docs/upgrade.md says; certificates live a minute (D6).
+// A root is changed for another while calls run on tunnels between two nodes, as docs/upgrade.md says; certificates live a minute
+// (docs/reference/failures.md, D6).
 import assert from "node:assert/strict";
 import { chownSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";

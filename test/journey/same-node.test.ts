@@ -1,6 +1,6 @@
 // Two pods of one node talk without anybody in between, as long as policy lets them; and what that must not cost: identity,
 // records, the end at a change of policy, survival of agent and keeper. The
-// kernel knows the caller by its namespace and not by its address (D4).
+// kernel knows the caller by its namespace and not by its address (docs/reference/failures.md, D4).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -112,7 +112,7 @@ export class Assembly {
     return { before, after, problems, findings };
   }
 
-  /** Ids of all that may come out otherwise. */
+  /** Ids of all objects on which the swap may have an effect. */
   #touched(gone: readonly ParsedObject[], come: readonly ParsedObject[]): ReadonlySet<string> {
     const touched = new Set<string>();
     const members = new Map<string, boolean>();
@@ -216,7 +216,7 @@ export class Assembly {
     report.unsupported(orphan.from, `there is no ${id}`, "nobody asks for these endpoints", "add the Service");
   }
 
-  /** In the order of the files, whenever each of them came. */
+  /** The slices of a Service, sorted by their position in the files, so that the order in which they were read does not matter. */
   #slices(id: string): readonly ParsedObjectOf<"EndpointSlice">[] {
     if (!id.startsWith("Service ")) return [];
     return [...(this.#slicesOf.get(id.slice("Service ".length)) ?? [])].sort(byPosition);
@@ -299,7 +299,7 @@ function vipsOf(parsed: ParsedObject): readonly string[] {
   return parsed.kind === "Service" ? (parsed.value?.vips ?? []) : [];
 }
 
-/** Takes over what is there, and forgets what has become empty. */
+/** Takes over the lists of `now`. An empty list removes its key. */
 function keepFilled(kept: Map<string, readonly Problem[]>, now: ReadonlyMap<string, readonly Problem[]>): void {
   for (const [key, list] of now) {
     if (list.length > 0) kept.set(key, list);

@@ -12,7 +12,7 @@ export type RuleContext = { readonly action: PolicyAction; readonly report: Repo
 const asIs: Reader<Value> = (value) => value;
 const condition = parts({
   key: required(located(nonEmptyString)),
-  // Read once the key has said what they are.
+  // The key decides how the values are read, so here they stay unread.
   values: optional<readonly Value[]>(some(asIs), []),
   notValues: optional<readonly Value[]>(some(asIs), []),
 });
@@ -49,7 +49,7 @@ const keys: Readonly<Record<string, KeyKind>> = {
   "request.auth.audiences": "http",
   "request.auth.presenter": "http",
 };
-/** Keys with a name in brackets, and Istio's experimental Envoy filters: seen by no L4 judge. */
+/** Keys with a name in brackets, and Istio's experimental Envoy filters. A connection alone shows neither. */
 const keyed =
   /^(request\.headers|request\.auth\.claims)(\[[^[\]]{1,256}\])+$|^experimental\.envoy\.filters\.[A-Za-z0-9._-]{1,256}(\[[^[\]]{1,256}\])?$/;
 
@@ -87,7 +87,7 @@ export function toCondition(
   const http = kind === "http" || key === "remote.ip";
   if (http && written !== undefined) reportHttp(written.from, key, context);
   const lists = listsOf(kind, { key, values: values ?? [], notValues: notValues ?? [] }, namespace, report);
-  // What is left of a list would match less than the list.
+  // A list without its unreadable values would match less than the list that was written.
   if (lists === undefined || read.unreadable.length > 0) return { ...unreadableCondition(key, from), http };
   return { key, ...lists, http, from };
 }
@@ -95,7 +95,7 @@ export function toCondition(
 type ValueLists = Pick<Condition, "strings" | "notStrings" | "cidrs" | "notCidrs" | "ports" | "notPorts">;
 const emptyLists: ValueLists = { strings: [], notStrings: [], cidrs: [], notCidrs: [], ports: [], notPorts: [] };
 
-/** Without values it is seen by no judge. */
+/** A condition without values, which no judge can see: a DENY counts it as matching, an ALLOW as not matching. */
 function unreadableCondition(key: string, from: SourceRef): Condition {
   return { key, ...emptyLists, http: false, from };
 }

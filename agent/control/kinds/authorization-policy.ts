@@ -43,7 +43,7 @@ export const authorizationPolicyKind = parts({
   apiVersion: required(oneOf("security.istio.io/v1", "security.istio.io/v1beta1")),
   kind: required(oneOf("AuthorizationPolicy")),
   metadata: required(metadataParts),
-  /** Not written at all, it allows nothing, as `spec: {}` does. */
+  /** Absent, the policy allows nothing, as with `spec: {}`. */
   spec: optional<Read<typeof spec> | null>(spec, null),
   status: ignored,
 });
@@ -83,10 +83,10 @@ export function toAuthorizationPolicy(
   const { name, namespace } = named;
   const title = `AuthorizationPolicy ${fullName({ name, namespace })}`;
   const dryRun = dryRunOf(meta?.parts.annotations, document, report);
-  // When nobody can tell, it is enforced.
+  // When the annotation cannot be read, the policy is enforced.
   const base = { name, namespace, dryRun: dryRun === true, from: document.from };
   if (given === null) return { ...base, selector: null, action: "ALLOW", rules: [] };
-  // Nothing of it can be read, not even its action: it denies everything.
+  // Nothing of the spec can be read, not even the action: the policy denies everything.
   if (given === undefined) return { ...base, ...deniesAll(document) };
 
   const { selector, targetRef: target, targetRefs, provider, rules } = given.parts;

@@ -20,7 +20,7 @@ const strings = optional(some(stringMatch), []);
 const cidrs = optional(some(cidr), []);
 const accounts = optional(some(serviceAccount, 16), []);
 const portList = optional(some(portText), []);
-// What only a request shows, with its position, so that a finding names the line.
+// Fields that only a request shows. Their position is kept, so that a finding names the line.
 const requestStrings = optional(located(some(stringMatch)), null);
 const requestCidrs = optional(located(some(cidr)), null);
 const requestPaths = optional(located(some(pathMatch)), null);
@@ -79,7 +79,7 @@ export const ruleReader = located(
   }),
 );
 
-/** Where an entry as a whole cannot be read. */
+/** The list of unreadable fields of an entry that cannot be read as a whole. */
 const everything = ["*"];
 
 /** A rule of which nothing can be read: a DENY counts it as matching, an ALLOW matches nobody by it. */
@@ -112,7 +112,7 @@ function toSource(entry: Read<typeof fromEntry> | undefined, namespace: string, 
   if (written === undefined) return { ...emptySource, unreadable: everything };
   const { value, from } = written;
   const read = value.parts;
-  /** Written, whether it can be read or not. */
+  /** Whether the document has the field, readable or not. */
   const isWritten = (field: (typeof accountFields)[number] | (typeof nameFields)[number]): boolean =>
     value.unreadable.includes(field) || (read[field]?.length ?? 0) > 0;
   const contradicts = accountFields.some(isWritten) && nameFields.some(isWritten);
@@ -128,7 +128,7 @@ function toSource(entry: Read<typeof fromEntry> | undefined, namespace: string, 
   for (const match of [...(read.principals ?? []), ...(read.notPrincipals ?? [])])
     reportScheme(match, from, context.report);
   reportRequestFields(read, sourceRequestFields, context);
-  // A field of the entry that is not known may be about the caller, too.
+  // An unknown field of the entry may restrict the caller, too.
   const unreadable = [...(entry?.unreadable ?? []), ...value.unreadable];
   const source: Source = {
     principals: read.principals ?? [],
@@ -150,7 +150,7 @@ function toSource(entry: Read<typeof fromEntry> | undefined, namespace: string, 
   return contradicts ? withoutCallers(source) : source;
 }
 
-/** What says who the caller is, and contradicts itself, counts as unreadable. */
+/** The fields that name the caller contradict each other, so they are dropped and count as unreadable. */
 function withoutCallers(source: Source): Source {
   const { principals, notPrincipals, namespaces, notNamespaces, serviceAccounts, notServiceAccounts } = emptySource;
   return {

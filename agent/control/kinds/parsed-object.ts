@@ -61,7 +61,7 @@ const knownElsewhere = new Set([
 /** All of an object but where it comes from. */
 type WithoutFrom<Parsed> = Parsed extends ParsedObject ? Omit<Parsed, "from"> : never;
 type Translated = WithoutFrom<ParsedObject>;
-/** undefined: nothing of it counts, and why is reported. */
+/** Returns undefined when nothing of the document counts; the reason is reported. */
 type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) => Translated | undefined;
 
 const kinds: Readonly<Record<string, ToParsedObject>> = {
@@ -112,7 +112,7 @@ export function parsedObjectsOf(document: Value, settings: NodeSettings, report:
   });
 }
 
-/** The parsed as it is kept. */
+/** The object in the form in which it is kept: equal texts and values share memory. */
 export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
   switch (parsed.kind) {
     case "Workload": {
@@ -132,7 +132,7 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
   }
 }
 
-/** As people call it. */
+/** The name for messages: kind, namespace and name. */
 export function nameOf(parsed: ParsedObject): string {
   return parsed.kind === "Workload" ? idOf(parsed.kind, parsed.value.namespace, parsed.value.name) : parsed.id;
 }

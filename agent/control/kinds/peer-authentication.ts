@@ -13,12 +13,12 @@ const mode: Reader<MtlsMode> = (value, path, report) => {
   return read === undefined || read.unreadable.length > 0 ? undefined : read.parts.mode;
 };
 
-/** undefined: unreadable. */
+/** undefined: the document has the port or the mode, and it cannot be read. */
 type PortMode = { readonly port: number | undefined; readonly mode: MtlsMode | undefined };
 
 const portModes: Reader<readonly PortMode[]> = (value, path, report) => {
   if (value.type !== "map") {
-    // For the message; a map of anything would be read.
+    // Not a map: the schema of a port's mode reports what is expected instead.
     mutualTls(value, path, report);
     return undefined;
   }
@@ -47,9 +47,10 @@ export const peerAuthenticationKind = parts({
 export type PeerAuthenticationDocument = Read<typeof peerAuthenticationKind>;
 
 /**
- * What cannot be read is an error (reported). A selector in the root namespace selects there alone (reported, not refused). Where objects count for themselves, an unreadable mode is STRICT, of a port or of all;
- * without a readable selector the whole namespace is STRICT, whatever else is said of it.
- * @returns undefined: without a name (reported).
+ * Reports as an error what cannot be read. A selector in the root namespace selects workloads of that namespace alone; that is reported as
+ * a finding, and the object is accepted. Where each object counts for itself (acceptance "object"), an unreadable mode means STRICT, for
+ * its port or for the whole workload; an unreadable selector makes the whole namespace STRICT, whatever the rest of the object says.
+ * @returns undefined: the object has no readable name (reported).
  */
 export function toPeerAuthentication(
   { parts: { metadata: meta, spec: given } }: PeerAuthenticationDocument,
@@ -73,7 +74,7 @@ export function toPeerAuthentication(
     return { ...base, selector: null, mode: "STRICT", portLevel: {}, overrides: true };
   }
   const ports = given.parts.portLevelMtls;
-  // A field that is not known may ask for more than the others say.
+  // An unknown field may ask for more protection than the known fields do.
   const closed = ports === undefined || given.unreadable.length > 0 || ports.some(({ port }) => port === undefined);
   const workloadMode = closed ? "STRICT" : (given.parts.mtls ?? "STRICT");
   if (selector === null && ports !== undefined && ports.length > 0) {

@@ -81,7 +81,7 @@ export class Report {
   }
 }
 
-/** Longest parsed of foreign text a message repeats. */
+/** At most so many characters of foreign text are repeated in a message. */
 const QUOTED_MAX = 80;
 
 /** Foreign text as a message may show it: one line, no control bytes, not endless. */

@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { type LastGoodIndex, saveLastGood, syncLastGood, textsOfLastGood } from "../last-good.ts";
 import type { MeshFiles } from "./mesh-files.ts";
 
-/** A disk that hangs holds no change back for longer, ms. */
+/** A change waits at most this long for the disk, ms. */
 const WAIT_MS = 1_000;
 
 export class Copy {
@@ -26,7 +26,7 @@ export class Copy {
     this.#warn = warn;
   }
 
-  /** Of the first mesh of this process: it is in force already, and nothing that was kept before is of use. */
+  /** Writes the first copy of this process. Its mesh is in force already, and an older copy is of no use. */
   begin(acceptedAt: string): void {
     this.#isFirst = true;
     this.#enqueue(() => this.#save(acceptedAt)).then(() => {
@@ -34,10 +34,10 @@ export class Copy {
     });
   }
 
-  /** Resolves when a process that begins would find what was accepted, or nothing; after a second at the latest. */
+  /** Resolves when a process that starts would find the accepted mesh or no copy at all; after a second at the latest. */
   async keep(acceptedAt: string): Promise<void> {
     const done = this.#enqueue(() => this.#save(acceptedAt));
-    // Until the first copy is written there is none: nothing older is found.
+    // Until the first copy is written there is no copy, so a process that starts finds nothing older.
     if (this.#isFirst) return;
     let timer: NodeJS.Timeout | undefined;
     const waited = new Promise<void>((resolve) => {
@@ -47,7 +47,7 @@ export class Copy {
     clearTimeout(timer);
   }
 
-  /** What is kept is of no use: a process that begins finds nothing. */
+  /** Removes the copy, so that a process that starts does not use it. */
   async remove(): Promise<void> {
     try {
       await rm(this.#path, { force: true });
@@ -81,7 +81,7 @@ export class Copy {
     } catch (error) {
       this.#has = undefined;
       this.#warn(`the accepted configuration could not be kept for the next start: ${messageOf(error)}`);
-      // What was kept before may lack what protects a pod by now: without any copy a start with a bad file lets nobody out.
+      // The older copy may lack a policy that protects a pod by now. Without a copy, a start with a bad file releases no pod.
       await this.remove();
     }
   }

@@ -31,7 +31,7 @@ function isLink(file: string): boolean {
   try {
     return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true;
   } catch {
-    return false; // Unknown: then it waits.
+    return false; // Not known: somebody may be writing the file.
   }
 }
 

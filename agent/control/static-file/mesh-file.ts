@@ -16,10 +16,10 @@ type Document = {
 };
 
 export type MeshFile = {
-  /** Of the state it was read in; empty: from the last good copy. */
+  /** The `stamp` of the file's state when it was read (read.ts); empty: the text comes from the last good copy. */
   readonly stamp: string;
   readonly bytes: number;
-  /** Of the whole text. */
+  /** SHA-256 of the whole text, in hex. */
   readonly digest: string;
   /** Its last line has no end: perhaps only half of it is written. */
   readonly torn: boolean;
@@ -29,7 +29,7 @@ export type MeshFile = {
 
 const none: readonly never[] = [];
 
-/** In steps, so that a caller can do other work between two; a document that `before` has at the same line is taken over. */
+/** Reads a file, one document a step, so that the caller can do other work between two. Unchanged documents of `before` are reused. */
 export function* readingFile(
   read: { readonly file: string; readonly text: string; readonly stamp: string; readonly bytes: number },
   before: MeshFile | undefined,
@@ -65,7 +65,7 @@ export function* readingFile(
   return { stamp, bytes, digest: digestOf(text), torn, documents, problems };
 }
 
-/** Pieces that are no longer said, and those that are now. */
+/** The objects that only `before` has, and those that only `after` has. */
 export function objectsBetween(
   before: MeshFile | undefined,
   after: MeshFile | undefined,

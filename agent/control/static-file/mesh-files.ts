@@ -86,7 +86,7 @@ export class MeshFiles {
     return [...this.#inForce].map(([file, { digest }]) => ({ file, digest }));
   }
 
-  /** Whether the drafts say what files of these digests say, and no other file was in force. */
+  /** Whether the drafts are exactly these files with these contents. */
   saysAs(files: readonly FileDigest[]): boolean {
     const said = new Map(files.map(({ file, digest }) => [file, digest]));
     const drafts = [...this.#drafts];
@@ -104,7 +104,7 @@ export class MeshFiles {
     return [...this.#unlisted, ...this.#sorted().flatMap(([, draft]) => draft.file?.problems ?? [])];
   }
 
-  /** Reads what has changed. The names that are still being written to: they are to be looked at again. */
+  /** Reads what has changed. Returns the names of files that somebody may still be writing to: the caller looks at them again. */
   async look(hints: Hints, signal: AbortSignal): Promise<ReadonlySet<string>> {
     const again = new Set<string>();
     const turns = new Turns(signal);
@@ -178,7 +178,7 @@ export class MeshFiles {
     }
   }
 
-  /** Of a file in force; undefined: it says something else by now. */
+  /** The text of a file in force; undefined: the file has another content by now. */
   textOf({ file, digest }: FileDigest): string | undefined {
     const unkept = this.#unkept.get(file);
     if (unkept?.digest === digest) return unkept.text;
@@ -191,7 +191,7 @@ export class MeshFiles {
     }
   }
 
-  /** The copy on disk has these. */
+  /** The copy on disk now has these texts, so they need not be remembered. */
   kept(files: readonly FileDigest[]): void {
     for (const { file, digest } of files) if (this.#unkept.get(file)?.digest === digest) this.#unkept.delete(file);
   }
@@ -200,7 +200,10 @@ export class MeshFiles {
     return [...this.#drafts].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
-  /** undefined: nobody can still be writing to a draft, or the drafts together only add and tighten. @throws ConfigError */
+  /**
+   * What must wait. undefined: nothing, because nobody can still be writing to a draft, or the drafts together only add and tighten.
+   * @throws ConfigError
+   */
   #held(drafts: readonly (readonly [string, Draft])[], swap: Swap): Taking | undefined {
     const { stillMs, settings } = this.#options;
     const leftMs = ({ whole, sinceMs }: Draft): number => (whole ? 0 : sinceMs + stillMs - performance.now());
@@ -221,7 +224,7 @@ export class MeshFiles {
     };
   }
 
-  /** Also those that are in force and no longer there. What was in force from another path is not there any more. */
+  /** The names listed, and the files that are in force or drafts but were not listed. A file in force from another path counts as gone. */
   #withKnown(names: readonly string[], folder: string): ReadonlySet<string> {
     const listed = new Set(names.map((name) => join(folder, name)));
     for (const file of [...this.#inForce.keys(), ...this.#drafts.keys()]) {
@@ -233,7 +236,7 @@ export class MeshFiles {
     return listed;
   }
 
-  /** undefined: it is not there. What cannot be read is a draft with that problem. */
+  /** undefined: there is no such file. A file that cannot be read becomes a draft with that problem. */
   #stateOf(file: string): FileState | undefined {
     try {
       return stateOf(file);
@@ -244,7 +247,7 @@ export class MeshFiles {
     }
   }
 
-  /** False: perhaps only between two steps of a program that replaces it. */
+  /** Handles a file that is not there. False: too early to tell, since a program may be between two steps of replacing it. */
   #missing(file: string, whole: boolean): boolean {
     if (whole && !this.#inForce.has(file)) {
       this.#drafts.delete(file);
@@ -259,7 +262,7 @@ export class MeshFiles {
     return true;
   }
 
-  /** False: somebody may still be writing. */
+  /** Reads a file if it has changed. False: somebody may still be writing it. */
   async #read(file: string, state: FileState, hints: Hints, turns: Turns): Promise<boolean> {
     this.#missingSinceMs.delete(file);
     const name = basename(file);
@@ -267,9 +270,9 @@ export class MeshFiles {
     const draft = this.#drafts.get(file);
     const known = draft === undefined ? before : (draft.file ?? before);
     if (known?.stamp === state.stamp) {
-      // A draft of its being gone, taken back.
+      // The file was gone and is back, unchanged.
       if (draft?.file === null) this.#drafts.delete(file);
-      // It was written to after it had been put into place.
+      // Somebody wrote to it after it had been renamed into place.
       else if (draft?.whole === true && hints.names.has(name) && !hints.whole.has(name))
         this.#drafts.set(file, { ...draft, whole: false, sinceMs: performance.now() });
       return true;
@@ -284,7 +287,7 @@ export class MeshFiles {
     return true;
   }
 
-  /** As a draft, unless it says what is in force. */
+  /** Keeps the file as a draft, unless its content is what is in force. */
   #keep(file: string, draft: Draft): void {
     const before = this.#inForce.get(file);
     if (before === undefined || draft.file === null || draft.file.digest !== before.digest)

@@ -76,7 +76,7 @@ export class StaticFileSource implements ConfigurationSource {
     let begun = false;
     try {
       while (!signal.aborted) {
-        // Watched before it is read: a change in between is heard.
+        // The watch begins before the files are read, so that no change in between is missed.
         watching.renew();
         const hints = watching.take();
         const beganMs = performance.now();
@@ -87,7 +87,7 @@ export class StaticFileSource implements ConfigurationSource {
           poll = setTimeout(() => watching.lookAtAll(), Math.max(this.#options.pollMs, tookMs / POLL_SHARE));
         }
         const moved = hints.whole.union(hints.arrived);
-        // A writer that went on has been heard when the loop has polled once more, which two turns are sure to hold.
+        // Gives the watch the chance to report a writer that goes on: it does when the loop polls, at the latest in the second turn.
         for (let turns = 0; moved.size > 0 && turns < 2; turns++) await turn();
         const writing = again.union(watching.writtenOf(moved));
         if (writing.size > 0) watching.lookAgain(writing, debounceMs);
@@ -110,7 +110,7 @@ export class StaticFileSource implements ConfigurationSource {
   async #judge(emit: Emit, watching: FolderWatch): Promise<void> {
     const { state, fromLastGood } = this.#status;
     if (this.#files.settled && this.#files.known) {
-      // What runs was written back after a mistake, or before what waited was taken over.
+      // A mistake or a waiting draft was undone: what is written is again what is in force.
       const appliedAt = fromLastGood ? this.#now() : this.#status.appliedAt;
       if (state !== "synced") await this.#apply(appliedAt, () => this.#pass(emit, []));
       return;
@@ -144,7 +144,7 @@ export class StaticFileSource implements ConfigurationSource {
     return new Date(this.#dependencies.wallMs()).toISOString();
   }
 
-  /** Nothing is in force that a start with a bad file would not find, but for the first mesh of all: that waits for no disk. */
+  /** Puts a mesh in force. The copy on disk is written first, so that a start with a bad file finds it; only the first mesh does not wait. */
   async #apply(appliedAt: string, emit: () => void, isFirst = false): Promise<void> {
     if (!isFirst) await this.#copy.keep(appliedAt);
     else if (!this.#isCopy) await this.#copy.remove();
@@ -154,7 +154,7 @@ export class StaticFileSource implements ConfigurationSource {
   }
 
   #refuse(state: "rejected" | "held", problems: readonly Problem[]): void {
-    // The same looked at again is no news.
+    // The same problems as before are not reported again.
     if (this.#status.state === state && JSON.stringify(problems) === JSON.stringify(this.#status.problems)) return;
     this.#report({ state, problems });
   }
@@ -177,7 +177,7 @@ export class StaticFileSource implements ConfigurationSource {
       this.#assumed = await this.#files.assume(saved.files, signal);
     } catch (error) {
       if (signal.aborted || !(error instanceof ConfigError)) throw error;
-      // Accepted by an earlier version and no longer: nothing is assumed, the original's problems stay on show.
+      // An earlier version accepted this copy, and this version does not. It is not used, and the status shows the original's problems.
       this.#dependencies.warn?.(`the last good configuration is of no use any more: ${error.message}`);
       return false;
     }

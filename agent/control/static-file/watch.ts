@@ -4,10 +4,10 @@ import { type FSWatcher, lstatSync, watch } from "node:fs";
 import { join } from "node:path";
 import { isMeshFile, type Location, locate } from "./read.ts";
 
-/** Between a file's being put into place and the look at it, ms: a writer that goes on writing is heard in that time. */
+/** Time between the rename of a file into place and reading it, ms. A writer that goes on writing is noticed in that time. */
 const SETTLE_MS = 1;
 
-/** What to look at. */
+/** What may have changed since the last look. */
 export type Hints = {
   /** Everything, since it is not known what changed. */
   readonly all: boolean;
@@ -32,7 +32,7 @@ export class FolderWatch {
   #whole = new Set<string>();
   #arrived = new Set<string>();
   #swapped = false;
-  /** The event just before, of the same moment. */
+  /** The event just before, if it came in the same turn of the loop. A rename is two events: the old name, then the new. */
   #before: { readonly event: string; readonly name: string } | null = null;
   #timer: NodeJS.Timeout | undefined;
   #dueMs = Number.POSITIVE_INFINITY;
@@ -76,7 +76,7 @@ export class FolderWatch {
     return names.intersection(this.#names).difference(this.#whole);
   }
 
-  /** Not pushed back by further rings: a file written without pause is still looked at. */
+  /** Ends the wait of `rung` after this time. No call delays an earlier call, so that a file written without pause is still read. */
   ring(afterMs: number): void {
     const dueMs = performance.now() + afterMs;
     if (dueMs >= this.#dueMs) return;
@@ -89,7 +89,7 @@ export class FolderWatch {
     }, afterMs);
   }
 
-  /** Again, whatever was heard: the name was not ready. */
+  /** Looks at these files again, because they were not ready to be read. */
   lookAgain(names: Iterable<string>, afterMs: number): void {
     for (const name of names) this.#names.add(name);
     this.ring(afterMs);
@@ -144,7 +144,7 @@ export class FolderWatch {
     try {
       return lstatSync(join(this.#location.folder, name), { throwIfNoEntry: false }) === undefined;
     } catch {
-      return false; // Unknown: then it counts as any other change.
+      return false; // Not known: the change counts as an ordinary write.
     }
   }
 
