@@ -89,7 +89,10 @@ export const brokenStart: NodeKind = {
   },
 };
 
-/** The copy on disk says that the pod is open when the next agent begins with it; what made it strict was not kept yet. */
+/**
+ * The agent dies as soon as a pod that was open is strict and the copy on disk says so; the next agent has only this copy. That the
+ * copy is written before the change takes effect is shown beside the code (agent/control/static-file/copy.test.ts).
+ */
 export const oneBehind: NodeKind = {
   name: "one-behind",
   can: (world, step) => membership.some(({ name, can }) => name === "permissive" && can(world, step)),
