@@ -27,7 +27,7 @@ export const PLAIN_PORT = 8_080;
 export const MPTCP_PORT = 8_081;
 /** A mesh is in force by then, with a start of all programs on a busy machine. */
 export const SETTLE_MS = 60_000;
-/** The limit: so long after the mesh is in force no connection lives that a new call would not be granted. */
+/** So long after the mesh is in force, no connection lives that a new call would not be granted, ms. */
 const ENDED_MS = 5_000;
 /** So long nothing comes back of what was sent; a path that is lost is tried again sooner. */
 const SILENT_MS = 1_500;
