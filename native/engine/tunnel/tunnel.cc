@@ -14,11 +14,9 @@
 #include "engine/core/answer.h"
 #include "engine/pod/socket_source.h"
 #include "engine/relay/dialer.h"
-#include "engine/tunnel/abandoned_stream.h"
 #include "engine/tunnel/identities.h"
 #include "engine/tunnel/tunnel_owner.h"
 #include "engine/tunnel/tunnel_times.h"
-#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 namespace {
@@ -27,10 +25,6 @@ constexpr uint64_t kConnectMs = 10'000;
 constexpr uint64_t kHandshakeMs = 5'000;
 // TypeScript itself waits 5 s for what it does not know yet, so its verdict comes first.
 constexpr uint64_t kAnswerMs = 6'000;
-// How long a heavy stream is remembered after it was last seen to be heavy.
-constexpr uint64_t kHeavyMs = 1'000;
-// How long a limit is believed that was learned from a refusal.
-constexpr uint64_t kBelievedMs = 1'000;
 // Buffers of one tunnel per turn: several while nobody else waits for the thread. Measured beside bulk, a round trip's median is
 // 1.1 ms behind turns of four and 0.4 ms behind turns of one, for 3 % of the bulk.
 constexpr int kBuffersAlone = 4;
@@ -38,11 +32,6 @@ constexpr int kBuffersAmongOthers = 1;
 // A tunnel takes no new streams in the last quarter of the time for which its peer's certificate was valid when the tunnel opened: the
 // peer has another by then, and streams that run get that time to end by themselves.
 constexpr int64_t kRetirePart = 4;
-// Of a peer that has lately caused more than its budget: what a single record holds, so that hardly anything waits to be read.
-constexpr size_t kReadOfSlowed = 16 * 1024;
-// A key update derives keys. About 2,000 instructions each.
-constexpr uint32_t kTlsMessageWork = 16;
-constexpr uint8_t kHandshakeRecord = 0x16;
 
 constexpr std::string_view kRootGone = "the root of the peer's certificate is no longer trusted";
 
@@ -222,69 +211,6 @@ void Tunnel::OnReady(uint32_t events) {
   EndFailed(HandshakeFailure::kClosed, strerror(broken));
 }
 
-void Tunnel::Receive() {
-  if (slow_.armed()) return;
-  toll_.Begin(services_.turn.number());
-  if (ReceiveUnread()) ReceiveBuffers();
-  HeedToll();
-}
-
-void Tunnel::ReceiveBuffers() {
-  const int most = BuffersPerTurn();
-  for (int reads = 0; reads < most && !toll_.Stops(); reads++) {
-    int error = 0;
-    switch (channel_.Fetch(toll_.FellShortLately() ? kReadOfSlowed : Scratch::kRead, &error)) {
-      case TlsChannel::Fetched::kNothing:
-        return;
-      case TlsChannel::Fetched::kEnded:
-        if (phase_ == Phase::kOpen) return End(CloseCause::kTunnelLost, error, "the peer closed the tunnel");
-        return EndFailed(HandshakeFailure::kClosed,
-                         error ? strerror(error) : "the peer closed during the handshake");
-      case TlsChannel::Fetched::kRecords:
-        break;
-    }
-    if (first_read_ && role_ == Role::kServer && channel_.first_byte() != kHandshakeRecord) {
-      return EndFailed(HandshakeFailure::kPlaintext, "the first bytes are no TLS record");
-    }
-    first_read_ = false;
-    if (phase_ == Phase::kHandshaking) {
-      ReceiveHandshake();
-    } else if (!ReceiveFrames()) {
-      return;
-    }
-    if (phase_ != Phase::kHandshaking && phase_ != Phase::kOpen) return;
-  }
-}
-
-// The peer waits for the tokens that it lacks; or what a turn had no time for is read in the next.
-void Tunnel::HeedToll() {
-  if (phase_ != Phase::kHandshaking && phase_ != Phase::kOpen) return;
-  Stats& stats = services_.stats;
-  stats.most_work = std::max(stats.most_work, toll_.work_done());
-  stats.most_requests = std::max(stats.most_requests, toll_.requests());
-  if (const uint64_t wait = toll_.TakeWait(); wait > 0) {
-    stats.slowed++;
-    services_.pauses.Start(&slow_, wait);
-    if (phase_ == Phase::kOpen && toll_.ShortFor() >= context_.times.patience) Calm();
-  } else if (Unread() && !slow_.armed()) {
-    services_.turn.Again(this);
-  }
-}
-
-// The peer has gone on although it was slowed. Its open streams go on for a while.
-void Tunnel::Calm() {
-  if (calm_until_ms_ != 0) return;
-  calm_until_ms_ = services_.clock.now_ms() + context_.times.served_on;
-  ReportAbuse(toll_.nuisance());
-  if (!retired_) {
-    retired_ = true;
-    owner_.OnTunnelRetired(*this);
-  }
-  h2_.Goaway(NGHTTP2_ENHANCE_YOUR_CALM);
-  Rest();
-  MarkDirty();
-}
-
 void Tunnel::ReceiveHandshake() {
   TlsSession& tls = channel_.tls();
   const TlsSession::Step step = tls.Handshake();
@@ -314,82 +240,6 @@ void Tunnel::ReceiveHandshake() {
   services_.events.Emit(record, {{{reinterpret_cast<const char*>(leaf.data()), leaf.size()}, {}, {}, {}}});
 }
 
-// False: the tunnel has ended, or there is no time for more in this turn.
-bool Tunnel::ReceiveUnread() {
-  if (unread_.empty()) {
-    if (tls_over_) OnTlsOver();
-    return phase_ != Phase::kEnded;
-  }
-  while (!unread_.empty() && !toll_.Stops()) {
-    iovec piece;
-    unread_.Front(&piece, 1);
-    size_t used = 0;
-    if (!h2_.Receive(static_cast<uint8_t*>(piece.iov_base), piece.iov_len, &used)) {
-      if (phase_ != Phase::kEnded) EndAbused(h2_.violation());
-      return false;
-    }
-    if (phase_ == Phase::kEnded) return false;
-    unread_.Drop(used);
-  }
-  OnFramesRead();
-  if (!unread_.empty()) return false;
-  if (tls_over_) OnTlsOver();
-  return phase_ == Phase::kOpen;
-}
-
-void Tunnel::OnTlsOver() {
-  const TlsSession& tls = channel_.tls();
-  End(tls.peer_closed() ? CloseCause::kTunnelLost : CloseCause::kTlsFailed, tls.alert(), tls.message());
-}
-
-// False: the tunnel has ended.
-bool Tunnel::ReceivePlain(const uint8_t* bytes, size_t length) {
-  size_t used = 0;
-  if (!h2_.Receive(bytes, length, &used)) {
-    if (phase_ != Phase::kEnded) EndAbused(h2_.violation());
-    return false;
-  }
-  if (phase_ == Phase::kEnded) return false;
-  if (used < length) unread_.Append(bytes + used, length - used);
-  return true;
-}
-
-// False: the tunnel has ended, or its socket is broken.
-bool Tunnel::ReceiveFrames() {
-  TlsSession& tls = channel_.tls();
-  Scratch& scratch = services_.buffers.scratch();
-  while (true) {
-    size_t length = 0;
-    const TlsSession::Step step = tls.Read(scratch.plain_in, sizeof scratch.plain_in, &length);
-    for (uint32_t messages = tls.TakeMessages(); messages > 0; messages--) {
-      toll_.Work(kTlsMessageWork);
-      toll_.Charge(&Budget::key_updates, "key update flood");
-    }
-    if (length > 0 && !ReceivePlain(scratch.plain_in, length)) return false;
-    if (step == TlsSession::Step::kWant) break;
-    if (step == TlsSession::Step::kFailed) {
-      tls_over_ = true;
-      if (!unread_.empty()) break;
-      OnTlsOver();
-      return false;
-    }
-    if (toll_.Stops()) {
-      channel_.Hold();
-      break;
-    }
-  }
-  OnFramesRead();
-  return channel_.Send();
-}
-
-void Tunnel::OnFramesRead() {
-  if (h2_.TakeNewSettings() && role_ == Role::kClient) {
-    h2_.RefuseUnsent();
-    if (!retired_) owner_.OnTunnelRoom(*this);
-  }
-  MarkDirty();  // acknowledgements, window updates
-}
-
 void Tunnel::Flush() {
   if (phase_ != Phase::kOpen || channel_.broken() != 0) return;
   if (!channel_.Flush()) return;
@@ -416,67 +266,7 @@ void Tunnel::Flush() {
   MarkDirty();
 }
 
-// Streams.
-
-H2Stream* Tunnel::OnRequest() {
-  return owner_.OnRequest(*this);
-}
-
-void Tunnel::OnStreamGone() {
-  idle_since_ms_ = services_.clock.now_ms();
-  if (phase_ != Phase::kOpen) return;
-  if (!retired_) return owner_.OnTunnelRoom(*this);
-  if (Living() == 0) MarkDirty();
-}
-
-uint32_t Tunnel::Room() const {
-  uint32_t limit = h2_.Limit();
-  if (abandoned_ > 0 && abandoned_ >= MostAbandoned()) return 0;
-  if (refused_ || services_.clock.now_ms() < believed_until_ms_)
-    limit = std::min(limit, std::max(believed_limit_, 1u));
-  return limit > h2_.streams() ? limit - h2_.streams() : 0;
-}
-
-bool Tunnel::Unsure() const {
-  if (!h2_.settings_received() || (refused_ && believed_limit_ == 0)) return true;
-  return h2_.streams() == 0 && h2_.AllowsNone();
-}
-
-uint32_t Tunnel::MostAbandoned() const {
-  return std::max(h2_.Limit() / 2, 1u);
-}
-
-void Tunnel::Abandon(H2Stream& stream) {
-  abandoned_++;
-  context_.unanswered.Add(pod_idx_);
-  new AbandonedStream(services_, *this, stream, context_.times.ping_answer);
-  if (retired_ && Living() == 0) MarkDirty();
-}
-
-void Tunnel::OnAbandonedGone() {
-  abandoned_--;
-  context_.unanswered.Remove(pod_idx_);
-}
-
-void Tunnel::OnAnswered() {
-  fresh_ = false;
-  refused_ = false;
-  // The peer had refused everything, which was no limit.
-  if (believed_limit_ == 0) believed_until_ms_ = 0;
-  if (!retired_) owner_.OnTunnelAnswered(*this);
-}
-
-void Tunnel::OnRefused() {
-  if (retired_ || phase_ != Phase::kOpen) return;
-  refused_ = true;
-  believed_limit_ = h2_.streams() - 1;
-  believed_until_ms_ = services_.clock.now_ms() + kBelievedMs;
-  owner_.OnTunnelRefused(*this);
-}
-
-void Tunnel::CarriesHeavy() {
-  heavy_until_ms_ = services_.clock.now_ms() + kHeavyMs;
-}
+// At rest.
 
 // Until the next look at PING and at the peer's certificate. The wall clock is read each time, since it may be set meanwhile.
 void Tunnel::Rest() {
