@@ -157,14 +157,14 @@ int MakeSocket(int tags, SocketKind kind, uint32_t ports, UniqueFd* out, std::st
       // The agent reads an application's urgent bytes in their order (native/engine/relay/acceptor.cc).
       .Set(SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");
   if (local) {
-    // The port is chosen at connect, when the other end is known: a bind alone would need a free one for all.
-    options.Set(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");
     if (is6) options.Set(IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
     if (!is6) options.Set(IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
     options.Set(SOL_SOCKET, SO_MARK, ORLOP_LOCAL_MARK, "SO_MARK");
-    // The kernel takes no port outside the namespace's own range for it: the agent reads the option and binds the port. A kernel
-    // without the option leaves the choice to connect.
-    if (ports != 0) setsockopt(fd.get(), IPPROTO_IP, IP_LOCAL_PORT_RANGE, &ports, sizeof(ports));
+    // The kernel takes no port outside the namespace's own range for it: the agent reads the option and binds the port. On a
+    // kernel without the option the port is chosen at connect, when the other end is known: a bind alone would need a free one
+    // for all.
+    if (ports == 0 || setsockopt(fd.get(), IPPROTO_IP, IP_LOCAL_PORT_RANGE, &ports, sizeof(ports)) != 0)
+      options.Set(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");
   }
   if (options.err() == 0) *out = std::move(fd);
   return options.err();
