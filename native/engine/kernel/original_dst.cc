@@ -29,9 +29,11 @@ bool OriginalDestinations::Take(uint64_t netns_cookie, const Endpoint& source, c
   attr.map_fd = static_cast<uint32_t>(map_.get());
   attr.key = reinterpret_cast<uintptr_t>(&key);
   attr.value = reinterpret_cast<uintptr_t>(&value);
-  // Nobody else deletes an accepted flow, and the source port cannot be used again towards the same address of ours while this
-  // connection lives. Hash maps have the combined call since Linux 5.14.
-  if (syscall(SYS_bpf, BPF_MAP_LOOKUP_AND_DELETE_ELEM, &attr, sizeof attr) != 0) return false;
+  // In two calls: the combined call is a command of its own, which the seccomp profile of a node may not know yet. Nobody else deletes
+  // an accepted flow, and the source port cannot be used again towards the same address of ours while this connection lives.
+  if (syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &attr, sizeof attr) != 0) return false;
+  attr.value = 0;
+  syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attr, sizeof attr);
   destination->addr = value.addr;
   destination->port = ntohs(value.port);
   return true;
