@@ -1,4 +1,5 @@
-// tests · a tunnel ends with what its peer was verified by: the root, or the time of the certificate. At both ends of it (D8, D9).
+// tests · a tunnel ends with what its peer was verified by: the root, or the time of the certificate. At both ends of it
+// (docs/reference/failures.md, D8, D9).
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";

@@ -1,4 +1,4 @@
-// The file as a source, live: swaps, damage and mending, restarts with a bad file (docs/reference/failures.md, G2 and G3).
+// The file as a source, live: swaps, damage and mending (docs/reference/failures.md, G2).
 import assert from "node:assert/strict";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -18,9 +18,9 @@ namespace {
 // TypeScript itself waits 5 s for what it does not know yet, so its answer comes first.
 constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kConnectMs = 10'000;
-// A tunnel's own deadlines (connect, handshake, verdict) come first; then the far end's connect.
 // Source ports tried while the client's address has connections to the application on those before.
 constexpr uint8_t kRedials = 16;
+// A tunnel's own deadlines (connect, handshake, verdict) come first; then the far end's connect.
 constexpr uint64_t kTunnelMs = 20'000;
 constexpr uint64_t kResponseMs = 15'000;
 
