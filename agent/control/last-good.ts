@@ -73,6 +73,20 @@ export async function syncLastGood(
   return wanted;
 }
 
+/**
+ * Whether a mesh was in force here before, as far as the disk can tell: its copy may be gone, but the directory of its texts is made
+ * before the first mesh counts, and stays. True as well when the directory cannot be made.
+ */
+export async function hadMesh(path: string): Promise<boolean> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await mkdir(folderOf(path), { mode: 0o700 });
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Names of the texts that are there. Makes the directory if there is none. @throws the file system's errors */
 export async function textsOfLastGood(path: string): Promise<Set<string>> {
   await mkdir(folderOf(path), { recursive: true, mode: 0o700 });

@@ -79,37 +79,33 @@ test("a run directory that cannot be written to costs a warning, not the configu
   assert.match(warnings.join(), /could not be kept/);
 });
 
-test(
-  "half a file at the start is held against the last good copy; where there is none, it is the mesh",
-  DEADLINE,
-  async (t) => {
-    const folder = folderOf(t);
-    const path = join(folder, "mesh.yaml");
-    writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
-    const first = run(t, folder);
-    await first.until((status) => status.state === "synced");
-    await first.stop();
-    writeFileSync(path, workload("a", 1));
-    const again = run(t, folder);
-    const held = await again.until((status) => status.state === "held" && status.problems.length > 0);
-    assert.deepEqual([held.fromLastGood, held.objects, names(again.batches[0])], [true, 2, ["+a", "+all"]]);
-    await again.stop();
-    const still = run(t, folder, { stillMs: 50 });
-    await still.until((status) => status.state === "synced");
-    assert.deepEqual(still.batches.map(names), [["+a", "+all"], ["-shop/all"]]);
-    await still.stop();
-    // What only adds counts at once after a start, too, and another path is another mesh.
-    writeFileSync(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
-    const more = run(t, folder);
-    await more.until((status) => status.state === "synced");
-    assert.deepEqual(more.batches.map(names), [["+a", "+b"]]);
-    await more.stop();
-    writeFileSync(join(folder, "other.yaml"), workload("c", 3));
-    const moved = run(t, folder, { path: join(folder, "other.yaml") });
-    await moved.until((status) => status.state === "synced");
-    assert.deepEqual(moved.batches.map(names), [["+c"]]);
-  },
-);
+test("half a file at the start is held against the last good copy", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  writeFileSync(path, `${workload("a", 1)}---\n${strict}`);
+  const first = run(t, folder);
+  await first.until((status) => status.state === "synced");
+  await first.stop();
+  writeFileSync(path, workload("a", 1));
+  const again = run(t, folder);
+  const held = await again.until((status) => status.state === "held" && status.problems.length > 0);
+  assert.deepEqual([held.fromLastGood, held.objects, names(again.batches[0])], [true, 2, ["+a", "+all"]]);
+  await again.stop();
+  const still = run(t, folder, { stillMs: 50 });
+  await still.until((status) => status.state === "synced");
+  assert.deepEqual(still.batches.map(names), [["+a", "+all"], ["-shop/all"]]);
+  await still.stop();
+  // What only adds counts at once after a start, too. Another path is another mesh, which counts when it is still.
+  writeFileSync(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
+  const more = run(t, folder);
+  await more.until((status) => status.state === "synced");
+  assert.deepEqual(more.batches.map(names), [["+a", "+b"]]);
+  await more.stop();
+  writeFileSync(join(folder, "other.yaml"), workload("c", 3));
+  const moved = run(t, folder, { path: join(folder, "other.yaml"), stillMs: 50 });
+  await moved.until((status) => status.state === "synced");
+  assert.deepEqual(moved.batches.map(names), [["+c"]]);
+});
 
 test("what is in force after the first mesh is kept already, so that no start finds less", DEADLINE, async (t) => {
   const folder = folderOf(t);
@@ -171,4 +167,52 @@ test("the copy has what was taken over, whatever the file says a moment later", 
     /10\.0\.0\.20/,
   );
   assert.ok(existsSync(lastGoodFile));
+});
+
+test(
+  "a mesh whose copy is lost is replaced by what is still or was put into place whole, never by half of it",
+  DEADLINE,
+  async (t) => {
+    const whole = `${workload("a", 1)}---\n${strict}`;
+    for (const lost of ["last-good.json", "last-good/*", "both"]) {
+      const folder = folderOf(t);
+      const path = join(folder, "mesh.yaml");
+      writeFileSync(path, whole);
+      const first = run(t, folder);
+      await first.until((status) => status.state === "synced");
+      await first.stop();
+      const texts = join(folder, "run", "last-good");
+      if (lost !== "last-good/*") rmSync(first.lastGoodFile);
+      if (lost !== "last-good.json") for (const name of readdirSync(texts)) rmSync(join(texts, name));
+      // A writer in place that has not come to STRICT yet.
+      writeFileSync(path, workload("a", 1));
+      const again = run(t, folder);
+      const held = await again.until((status) => status.state === "held");
+      assert.match(
+        held.problems.map(({ code, what }) => `${code} ${what}`).join(),
+        /ORL4108 the last good copy is gone/,
+      );
+      assert.deepEqual(again.batches, []);
+      writeFileSync(path, "kind: [");
+      await again.until((status) => status.state === "rejected");
+      swap(path, whole);
+      await again.until((status) => status.state === "synced");
+      assert.deepEqual(again.batches.map(names), [["+a", "+all"]]);
+      await again.stop();
+      rmSync(first.lastGoodFile);
+      writeFileSync(path, workload("a", 1));
+      const still = run(t, folder, { stillMs: 50 });
+      await still.until((status) => status.state === "synced");
+      assert.deepEqual(still.batches.map(names), [["+a"]]);
+      await still.stop();
+    }
+  },
+);
+
+test("the first mesh of a node counts at once", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  rmSync(join(folder, "run"), { recursive: true, force: true });
+  writeFileSync(join(folder, "mesh.yaml"), workload("a", 1));
+  const { until } = run(t, folder);
+  await until((status) => status.state === "synced");
 });

@@ -41,12 +41,17 @@ const words: Readonly<Record<Weakening["how"], string>> = {
   added: "is added and may allow what was refused",
 };
 
-/** @param torn files whose last line has no end. The same drafts always give the same problems. */
-export function heldProblems(
-  found: readonly Weakening[],
-  torn: readonly string[],
-  stillMs: number,
-): readonly Problem[] {
+/** Why drafts wait. */
+export type Reasons = {
+  readonly found: readonly Weakening[];
+  /** Files whose last line has no end. */
+  readonly torn: readonly string[];
+  /** Files that are to replace a mesh of which nothing is known any more. */
+  readonly unheld: readonly string[];
+};
+
+/** The same drafts always give the same problems. */
+export function heldProblems({ found, torn, unheld }: Reasons, stillMs: number): readonly Problem[] {
   const why = `half of a file looks the same while it is written in place, so this counts when the file has been still for ${stillMs} ms`;
   const fix = "nothing, if it is meant; a file that is written elsewhere and renamed into place counts at once";
   const code = "ORL4108";
@@ -54,6 +59,10 @@ export function heldProblems(
     ...found.map(({ object, how, from }): Problem => ({ code, from, what: `${object} ${words[how]}`, why, fix })),
     ...torn.map((file): Problem => {
       const what = "the last line has no end";
+      return { code, from: { file, line: 0, column: 0 }, what, why, fix };
+    }),
+    ...unheld.map((file): Problem => {
+      const what = "the last good copy is gone, so that nobody can say whether this mesh takes protection away";
       return { code, from: { file, line: 0, column: 0 }, what, why, fix };
     }),
   ].slice(0, MAX_PROBLEMS);

@@ -55,6 +55,8 @@ export class MeshFiles {
   readonly #unkept = new Map<string, { readonly digest: string; readonly text: string }>();
   readonly #missingSinceMs = new Map<string, number>();
   readonly #findings = new Map<string, readonly Problem[]>();
+  /** A mesh was in force before this process began, and nothing of it is known. */
+  #replacesUnknown = false;
   /** Why the files could not be listed. */
   #unlisted: readonly Problem[] = [];
 
@@ -75,6 +77,11 @@ export class MeshFiles {
   /** Whether anything was ever taken over. */
   get known(): boolean {
     return this.#inForce.size > 0;
+  }
+
+  /** A mesh was in force before this process began, and its copy is lost: any draft may take away what protected a pod. */
+  replacesUnknown(): void {
+    this.#replacesUnknown = true;
   }
 
   /** What is written is what is in force. */
@@ -208,17 +215,18 @@ export class MeshFiles {
     const { stillMs, settings } = this.#options;
     const leftMs = ({ whole, sinceMs }: Draft): number => (whole ? 0 : sinceMs + stillMs - performance.now());
     const moving = drafts.filter(([, draft]) => leftMs(draft) > 0);
-    if (!this.known || moving.length === 0) return undefined;
+    if (moving.length === 0 || (!this.known && !this.#replacesUnknown)) return undefined;
     const before = {
       rootNamespace: settings.rootNamespace,
       authorizationPolicies: () => this.#assembly.authorizationPolicies(),
     };
-    const found = weakenings(before, this.#assembly.preview(swap));
+    const found = this.known ? weakenings(before, this.#assembly.preview(swap)) : [];
     const torn = moving.filter(([, { file }]) => file?.torn === true).map(([file]) => file);
-    if (found.length + torn.length === 0) return undefined;
+    const unheld = this.known ? [] : moving.map(([file]) => file);
+    if (found.length + torn.length + unheld.length === 0) return undefined;
     return {
       taken: false,
-      held: heldProblems(found, torn, stillMs),
+      held: heldProblems({ found, torn, unheld }, stillMs),
       names: moving.map(([file]) => basename(file)),
       afterMs: Math.max(1, ...moving.map(([, draft]) => leftMs(draft))),
     };

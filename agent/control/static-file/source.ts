@@ -4,7 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
-import { lastGoodDigests, loadLastGood } from "../last-good.ts";
+import { hadMesh, lastGoodDigests, loadLastGood } from "../last-good.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
 import { Copy } from "./copy.ts";
 import { MeshFiles } from "./mesh-files.ts";
@@ -161,9 +161,16 @@ export class StaticFileSource implements ConfigurationSource {
 
   /**
    * At the start the mesh in force is the last good copy, if it was kept: what is written now replaces it as any other draft
-   * does. False: what is written is the copy, or there is none.
+   * does. False: what is written is the copy, or there is none. Where a mesh was in force whose copy is lost (the disk was full), what
+   * is written now counts when its files are still: half of a file must not replace what nobody remembers.
    */
   async #begin(signal: AbortSignal): Promise<boolean> {
+    const begun = await this.#assumeKept(signal);
+    if (!begun && !this.#isCopy && (await hadMesh(this.#options.lastGoodFile))) this.#files.replacesUnknown();
+    return begun;
+  }
+
+  async #assumeKept(signal: AbortSignal): Promise<boolean> {
     const { problems } = this.#files;
     const { lastGoodFile } = this.#options;
     const kept = await lastGoodDigests(lastGoodFile);
