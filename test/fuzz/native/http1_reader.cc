@@ -1,0 +1,79 @@
+// tests · heads, chunk lines and trailers from stdin, what C++ reads in them to stdout: test/http/read-native.ts speaks with it. An
+// input is a letter, its length (4 bytes, little endian) and its bytes; the answer is a line.
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "engine/http/http1_head.h"
+
+namespace {
+
+using namespace orlop;
+
+// Fields of a letter each: their names are in test/http/read-native.ts.
+void PrintFields(const Http1Field* fields, int count) {
+  for (int i = 0; i < count; i++) {
+    const auto& [name, value, known, named] = fields[i];
+    printf(" %d,%d,%d,%d,%d,%d", name.at, name.length, value.at, value.length, static_cast<int>(known),
+           static_cast<int>(named));
+  }
+}
+
+void PrintSpan(Http1Span span) {
+  printf(" %d,%d", span.at, span.length);
+}
+
+void PrintHead(const Http1Head& head) {
+  printf("head");
+  for (const Http1Span span : {head.method, head.target, head.path, head.authority}) PrintSpan(span);
+  printf(" %d %d %d %llu %d%d%d%d%d", head.status, head.minor, static_cast<int>(head.framing),
+         static_cast<unsigned long long>(head.content_length), head.persistent, head.expects_continue,
+         head.accepts_trailers, head.upgrades_websocket, head.upgrades_other);
+  PrintFields(head.fields, head.field_count);
+  printf("\n");
+}
+
+void PrintRefusal(Http1Refusal refusal) {
+  printf("%s %d\n", NameOf(refusal), StatusOf(refusal));
+}
+
+// A copy of its own size, so that AddressSanitizer sees a byte that is read behind it.
+std::vector<uint8_t> Exactly(const std::string& text) {
+  return std::vector<uint8_t>(text.begin(), text.end());
+}
+
+// False: no such letter.
+bool Answer(char kind, const std::vector<uint8_t>& bytes) {
+  if (kind == 'e') {
+    printf("%zu\n", Http1HeadEnd(bytes.data(), bytes.size(), 0));
+    return true;
+  }
+  if (kind != 'q' && kind != 'p' && kind != 'h') return false;
+  Http1Head head;
+  // What was there before must not show.
+  memset(&head, 0xa5, sizeof head);
+  const Http1Refusal refusal = kind == 'q' ? ReadRequestHead(bytes.data(), bytes.size(), &head)
+                                           : ReadResponseHead(bytes.data(), bytes.size(), kind == 'h', &head);
+  if (refusal == Http1Refusal::kNone) {
+    PrintHead(head);
+  } else {
+    PrintRefusal(refusal);
+  }
+  return true;
+}
+
+}  // namespace
+
+int main() {
+  for (;;) {
+    const int kind = getchar();
+    if (kind == EOF) return 0;
+    uint8_t size[4];
+    if (fread(size, 1, 4, stdin) != 4) return 2;
+    std::string text(size[0] | size[1] << 8 | size[2] << 16 | size_t{size[3]} << 24, '\0');
+    if (fread(text.data(), 1, text.size(), stdin) != text.size()) return 2;
+    if (!Answer(static_cast<char>(kind), Exactly(text))) return 3;
+  }
+}
