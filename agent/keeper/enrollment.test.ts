@@ -18,7 +18,7 @@ function fakeFile(text?: string): ProtectedPodsFile & { text: string | undefined
   const file = {
     text,
     read: () => file.text,
-    write: (now: string) => {
+    write: async (now: string) => {
       file.text = now;
     },
   };

@@ -162,12 +162,14 @@ export class PodEnrollments {
    * @param workload what the agent calls the pod; it is kept for the agent, and means nothing here
    */
   guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
-    return this.#inTurn(uid, async () => {
+    const { protectedPods } = this.#options;
+    const guarded = this.#inTurn(uid, async () => {
       const known = this.#byUid(uid) ?? this.#await(uid);
       if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
-      this.#options.protectedPods.add(uid, { workload });
+      protectedPods.add(uid, { workload });
       return known.state === "awaited" ? (await this.#guard(known)).row : known.row;
     });
+    return this.#onceKept(guarded);
   }
 
   /** Idempotent: an enrolled pod that has not changed is returned as it is, another set of addresses is changed in place. */
@@ -200,9 +202,9 @@ export class PodEnrollments {
   }
 
   capture(podIdx: number, failDirect: boolean): Promise<OpenEnrollment | EnrollmentRefusal> {
-    return this.#forOpen(podIdx, async (found) => {
+    const { rows, protectedPods } = this.#options;
+    const capturing = this.#forOpen(podIdx, async (found) => {
       const { row, pod, namespace } = found;
-      const { rows, protectedPods } = this.#options;
       if (!failDirect) protectedPods.add(row.uid, capturedUnder(row));
       if (found.state === "prepared") {
         try {
@@ -219,11 +221,12 @@ export class PodEnrollments {
       this.#byIdx.set(podIdx, captured);
       return captured;
     });
+    return this.#onceKept(capturing);
   }
 
   /** In place: neither capture nor listeners go meanwhile. */
   setAddresses(podIdx: number, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
-    return this.#forOpen(podIdx, (found) => this.#readdress(found, addresses));
+    return this.#onceKept(this.#forOpen(podIdx, (found) => this.#readdress(found, addresses)));
   }
 
   /** What an agent called the pod, and the addresses under which it is captured, or was before its sandbox; empty: not known. */
@@ -241,12 +244,13 @@ export class PodEnrollments {
   ): Promise<void> {
     const uid = this.#byIdx.get(podIdx)?.row.uid;
     if (uid === undefined) return Promise.resolve();
-    return this.#inTurn(uid, async () => {
+    const released = this.#inTurn(uid, async () => {
       const found = this.#byIdx.get(podIdx);
       if (found === undefined || found.row.uid !== uid) return;
       await this.#release(found, options.restore);
       this.#options.protectedPods.delete(uid);
     });
+    return this.#onceKept(released);
   }
 
   makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
@@ -304,6 +308,7 @@ export class PodEnrollments {
   /** Lets go of every namespace and listener; what is captured stays captured, for agents and the next keeper. */
   async close(): Promise<void> {
     await Promise.all(this.#turns.values());
+    await this.#options.protectedPods.kept();
     for (const timer of this.#lingering) clearTimeout(timer);
     for (const enrollment of this.all()) {
       if (isOpen(enrollment)) await enrollment.namespace.close({ restore: "never" });
@@ -502,6 +507,13 @@ export class PodEnrollments {
       if (found === undefined || !isOpen(found) || found.row.uid !== seen.row.uid) return unprepared;
       return act(found);
     });
+  }
+
+  /** The kernel has it already; the caller is answered when it outlives the keeper and the machine's power, too. */
+  async #onceKept<T>(acting: Promise<T>): Promise<T> {
+    const result = await acting;
+    await this.#options.protectedPods.kept();
+    return result;
   }
 
   #inTurn<T>(uid: string, act: () => Promise<T>): Promise<T> {

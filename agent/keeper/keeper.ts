@@ -152,7 +152,7 @@ function openProtectedPods({ stateDirectory }: KeeperSettings, log: KeeperLog): 
     ownDirectory(stateDirectory);
   } catch (error) {
     failed(error);
-    return new ProtectedPods({ read: () => undefined, write: () => {} }, failed);
+    return new ProtectedPods({ read: () => undefined, write: async () => {} }, failed);
   }
   return new ProtectedPods(protectedPodsFile(join(stateDirectory, "protected-pods.json")), failed);
 }

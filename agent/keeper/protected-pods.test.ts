@@ -1,10 +1,12 @@
 // protected-pods.ts: what is kept is found again; a list that is damaged, or cannot be written, is reported and protects nobody less.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { Dice } from "../../test/policy/random-mesh.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
 import { MAX_PODS } from "./requests.ts";
 
@@ -17,7 +19,7 @@ function setUp(t: TestContext) {
   return { folder, path, failures, open };
 }
 
-test("pods and what the agent calls them outlive the keeper; no draft is left", (t) => {
+test("pods and what the agent calls them outlive the keeper; no draft is left", async (t) => {
   const { folder, failures, open } = setUp(t);
   const first = open();
   assert.deepEqual(first.all(), []);
@@ -27,6 +29,7 @@ test("pods and what the agent calls them outlive the keeper; no draft is left", 
   first.add("p9", { workload: "gone" });
   first.delete("p9");
   first.delete("unknown");
+  await first.kept();
   const next = open();
   assert.deepEqual(
     [next.all(), next.of("p7"), next.of("p8").workload],
@@ -36,7 +39,7 @@ test("pods and what the agent calls them outlive the keeper; no draft is left", 
   assert.deepEqual([readdirSync(folder), failures], [["protected-pods.json"], []]);
 });
 
-test("a file that is not such a list is reported, and the next change replaces it", (t) => {
+test("a file that is not such a list is reported, and the next change replaces it", async (t) => {
   const { path, failures, open } = setUp(t);
   const wrong = [
     "",
@@ -52,6 +55,7 @@ test("a file that is not such a list is reported, and the next change replaces i
     assert.deepEqual(pods.all(), []);
     assert.equal(failures.splice(0).length, 1, text);
     pods.add("p7", { workload: "web" });
+    await pods.kept();
     assert.deepEqual(open().all(), ["p7"]);
   }
 });
@@ -67,15 +71,17 @@ test("an entry that is damaged, or of more pods than there may be, takes no othe
   assert.match(String(failures), /^Error: 2 of the entries/);
 });
 
-test("a disk that takes a part of the list alone keeps the list before", (t) => {
+test("a disk that takes a part of the list alone keeps the list before", async (t) => {
   const { folder, path, failures, open } = setUp(t);
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=32k", "tmpfs", folder]);
   try {
     const pods = open();
     for (let index = 0; index < 4; index++) pods.add(`p8${index}`, { workload: "x".repeat(200) });
+    await pods.kept();
     writeFileSync(join(folder, "other"), "x".repeat(20_480));
     assert.deepEqual(failures, []);
     for (let index = 0; index < MAX_PODS; index++) pods.add(`q${index}`, { workload: "x".repeat(200) });
+    await pods.kept();
     assert.match(String(failures[0]), /ENOSPC/);
     assert.ok(open().has("p83"), readFileSync(path, "utf8").slice(-80));
   } finally {
@@ -83,10 +89,56 @@ test("a disk that takes a part of the list alone keeps the list before", (t) => 
   }
 });
 
-test("where nothing can be written, pods are protected all the same", (t) => {
+test("where nothing can be written, pods are protected all the same", async (t) => {
   const { folder, failures, open } = setUp(t);
   const pods = open();
   rmSync(folder, { recursive: true });
   pods.add("p7", { workload: "web" });
+  await pods.kept();
   assert.deepEqual([pods.has("p7"), failures.length], [true, 1]);
+});
+
+test("changes that come together are written together, and nobody is answered before his own is written", async () => {
+  const seed = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 31));
+  const dice = new Dice(seed);
+  const state = new Map<string, string>();
+  let writes = 0;
+  /** Changes that are on the disk. */
+  let written = 0;
+  let made = 0;
+  const file = {
+    read: () => undefined,
+    write: async (text: string) => {
+      writes += 1;
+      const has = made;
+      const { pods }: { pods: { uid: string; workload: string }[] } = JSON.parse(text);
+      assert.deepEqual(new Map(pods.map(({ uid, workload }) => [uid, workload])), state, `ORLOP_SEED=${seed}`);
+      for (let turns = dice.roll(4); turns > 0; turns--) await new Promise(setImmediate);
+      written = has;
+    },
+  };
+  const pods = new ProtectedPods(file, (error) => assert.fail(String(error)));
+  const waiting: Promise<void>[] = [];
+  while (made < 20_000) {
+    const uid = `p${dice.roll(50)}`;
+    const isAdded = dice.chance(60);
+    if (!isAdded && !state.has(uid)) continue;
+    made += 1;
+    const mine = made;
+    if (isAdded) {
+      pods.add(uid, { workload: `w${mine}` });
+      state.set(uid, `w${mine}`);
+    } else {
+      pods.delete(uid);
+      state.delete(uid);
+    }
+    const kept = pods.kept().then(() => {
+      assert.ok(written >= mine, `ORLOP_SEED=${seed}: ${written} changes are written, and change ${mine} was answered`);
+    });
+    waiting.push(kept);
+    if (dice.chance(10)) await new Promise(setImmediate);
+    if (dice.chance(2)) await kept;
+  }
+  await Promise.all(waiting);
+  assert.ok(writes < 5_000, `ORLOP_SEED=${seed}: ${writes} writes for 20,000 changes`);
 });

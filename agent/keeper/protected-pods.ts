@@ -1,6 +1,7 @@
 // keeper · the pods that must refuse plaintext whenever they are there, until an agent says otherwise: kept on disk, so that the
-// next keeper guards them before any agent is there, also after a reboot.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+// next keeper guards them before any agent is there, also after a reboot. Changes that come together are written together.
+import { readFileSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { isAddressList, isPodUid, isWorkloadName, MAX_PODS } from "./requests.ts";
@@ -11,7 +12,8 @@ const VERSION = 1;
 export interface ProtectedPodsFile {
   /** Undefined: there is none. */
   read(): string | undefined;
-  write(text: string): void;
+  /** Resolves when the text is on the disk, in place of the text before. */
+  write(text: string): Promise<void>;
 }
 
 /** What the agent calls the pod, and the addresses under which it was captured last; empty: nobody has said. */
@@ -23,6 +25,10 @@ export class ProtectedPods {
   readonly #pods: Map<string, ProtectedPod>;
   readonly #file: ProtectedPodsFile;
   readonly #failed: (error: unknown) => void;
+  /** Changes so far, and those of them that were written. */
+  #changes = 0;
+  #written = 0;
+  #writing: Promise<void> | undefined;
 
   /** @param failed hears why the list could not be kept; what is protected now stays protected */
   constructor(file: ProtectedPodsFile, failed: (error: unknown) => void) {
@@ -51,26 +57,49 @@ export class ProtectedPods {
     return this.#pods.get(uid) ?? unknown;
   }
 
+  /**
+   * Resolves when every change so far is on the disk, or the constructor's `failed` has heard why not. The keeper answers the agent
+   * after that, all agents' requests of the moment at once: a list written for each pod of a node costs more than the sweep does.
+   */
+  async kept(): Promise<void> {
+    const mine = this.#changes;
+    while (this.#written < mine) {
+      this.#writing ??= this.#write();
+      await this.#writing;
+    }
+  }
+
   /** What is not said stays as it is known. */
   add(uid: string, said: Partial<ProtectedPod> = {}): void {
     const before = this.#pods.get(uid);
     const pod = { ...(before ?? unknown), ...said };
     if (before !== undefined && isDeepStrictEqual(before, pod)) return;
     this.#pods.set(uid, pod);
-    this.#keep();
+    this.#changed();
   }
 
   delete(uid: string): void {
-    if (this.#pods.delete(uid)) this.#keep();
+    if (this.#pods.delete(uid)) this.#changed();
   }
 
-  #keep(): void {
+  /** Written also when nobody waits for it. */
+  #changed(): void {
+    this.#changes += 1;
+    void this.kept();
+  }
+
+  async #write(): Promise<void> {
+    // What comes in the same turn of the loop is written with it.
+    await new Promise(setImmediate);
+    const changes = this.#changes;
     const pods = [...this.#pods].map(([uid, pod]) => ({ uid, ...pod }));
     try {
-      this.#file.write(JSON.stringify({ version: VERSION, pods }));
+      await this.#file.write(JSON.stringify({ version: VERSION, pods }));
     } catch (error) {
       this.#failed(error);
     }
+    this.#written = changes;
+    this.#writing = undefined;
   }
 }
 
@@ -103,22 +132,22 @@ export function protectedPodsFile(path: string): ProtectedPodsFile {
         throw error;
       }
     },
-    write: (text) => {
+    write: async (text) => {
       const draft = `${path}.new`;
-      const fd = openSync(draft, "w", 0o600);
+      const file = await open(draft, "w", 0o600);
       try {
         // All of it, or an error: on a disk that fills up write(2) may take a part.
-        writeFileSync(fd, text);
-        fsyncSync(fd);
+        await file.writeFile(text);
+        await file.sync();
       } finally {
-        closeSync(fd);
+        await file.close();
       }
-      renameSync(draft, path);
-      const folder = openSync(dirname(path), "r");
+      await rename(draft, path);
+      const folder = await open(dirname(path), "r");
       try {
-        fsyncSync(folder);
+        await folder.sync();
       } finally {
-        closeSync(folder);
+        await folder.close();
       }
     },
   };
