@@ -13,8 +13,8 @@ type Import = { readonly from: string; readonly line: number; readonly target: s
 /** What a room may import at run time, and what besides as types only. Prefixes of paths below agent/. */
 const rooms: Record<string, { readonly run: readonly string[]; readonly types?: readonly string[] }> = {
   mesh: { run: [] },
-  policy: { run: ["mesh/"] },
   l7: { run: ["mesh/"] },
+  policy: { run: ["mesh/", "l7/"] },
   identity: { run: ["mesh/", "backoff.ts"], types: ["observe/metric.ts"] },
   control: { run: ["mesh/", "backoff.ts"], types: ["observe/metric.ts"] },
   observe: { run: ["mesh/"], types: ["policy/"] },

@@ -1,6 +1,29 @@
-// any thread · all that a judge may look at. Plain values; nothing here was said by the application.
+// any thread · all that a judge may look at. Plain values; of the connection nothing was said by the application, of the request
+// everything by the caller.
 import type { SpiffeId } from "./spiffe-id.ts";
 import type { Workload } from "./workload.ts";
+
+/** A text of a request in its one meaning (agent/l7/canonical.ts). */
+export type RequestText = {
+  /** Canonical; as it came when it is ambiguous. */
+  readonly text: string;
+  /** What a receiver may take it for, the canonical text first. Empty: ambiguous. */
+  readonly readings: readonly string[];
+  /** Why a receiver may take it for anything; null: it has the readings above. */
+  readonly ambiguity: string | null;
+};
+
+/** What one HTTP request shows of itself. */
+export type RequestFacts = {
+  /** As it was sent. */
+  readonly method: string;
+  /** Without its query. */
+  readonly path: RequestText;
+  /** Host or :authority. */
+  readonly host: RequestText;
+  /** Values of the field of this lower-case name, one for each field line in the order of arrival; empty: not sent. */
+  readonly header: (name: string) => readonly string[];
+};
 
 export type ConnectionFacts = {
   /** The TCP peer (the client's own address). Canonical text. */
