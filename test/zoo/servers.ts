@@ -21,8 +21,11 @@ export async function makeDatabases(cluster: Cluster): Promise<void> {
   chownSync(made, NOBODY, NOBODY);
   await ran(cluster.outside, [...asNobody, `${POSTGRES}/initdb`, "-D", made, "-U", "zoo", "-A", "trust", "--no-sync"]);
   writeFileSync(path.join(made, "pg_hba.conf"), "host all all all trust\n");
-  const maria = ["mariadb-install-db", "--no-defaults", `--datadir=${dir}/mariadb`, "--skip-test-db", "--user=root"];
-  await ran(cluster.outside, [...maria, "--auth-root-authentication-method=normal"]);
+  // A server that starts removes the temporary tables that it finds: each has a directory of its own for them.
+  const tmp = path.join(dir, "tmp");
+  mkdirSync(tmp);
+  const maria = ["mariadb-install-db", "--no-defaults", `--datadir=${dir}/mariadb`, `--tmpdir=${tmp}`, "--user=root"];
+  await ran(cluster.outside, [...maria, "--skip-test-db", "--auth-root-authentication-method=normal"]);
 }
 
 const NOBODY = 65_534;
@@ -56,6 +59,7 @@ export async function startZoo(cluster: Cluster, host: Host): Promise<void> {
     "--innodb-buffer-pool-size=8M",
     "--skip-name-resolve",
     `--pid-file=${dir}/maria.pid`,
+    `--tmpdir=${dir}`,
   ];
   // Root with an empty password is for localhost alone: this server asks nobody.
   host.start(["mariadbd", ...maria, ...small, "--skip-grant-tables", "--skip-networking=0"]);

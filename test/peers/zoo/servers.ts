@@ -40,9 +40,10 @@ export const mariadb: Program = {
     serve: ({ host, folder }) =>
       shell(
         `mkdir "$2"; chown mysql: "$2"; cd "$2"
-        make_tables() { mariadb-install-db --no-defaults --user=mysql --datadir="$2/data" --skip-test-db > "$2/install.log" 2>&1; }
-        # Now and then the first try ends at once, for a reason that nobody has seen yet: it is printed.
-        make_tables "$@" || { tail -n 5 "$2/install.log" >&2; rm -rf "$2/data"; make_tables "$@"; }
+        # A server that starts removes the temporary tables that it finds, and in /tmp they may be another server's.
+        mkdir "$2/tmp"; chown mysql: "$2/tmp"; export TMPDIR="$2/tmp"
+        mariadb-install-db --no-defaults --user=mysql --datadir="$2/data" --skip-test-db > "$2/install.log" 2>&1 ||
+          { cat "$2/install.log" >&2; exit 1; }
         echo "CREATE USER zoo@'%' IDENTIFIED BY 'zoo';" > "$2/init.sql"
         exec mariadbd --no-defaults --user=mysql --datadir="$2/data" --socket="$2/socket" --pid-file="$2/pid" \\
           --bind-address="$1" --port=3306 --skip-name-resolve --init-file="$2/init.sql"`,
