@@ -38,4 +38,9 @@ export type ConnectionFacts = {
   readonly destination: Workload;
   /** "mtls": identity proved by certificate. "socket": same node, proved by the kernel (netns cookie). "none": plaintext. */
   readonly security: "mtls" | "socket" | "none";
+  /**
+   * How a rule's fields of HTTP are read. A request: exactly. "strict": the connection alone is judged, and a field that only a
+   * request shows matches in a DENY or AUDIT and never in an ALLOW. "lenient": the reverse, which no request can exceed.
+   */
+  readonly request: RequestFacts | "strict" | "lenient";
 };

@@ -12,7 +12,8 @@ const addresses = {
   destinationAddress: "10.0.0.2",
   destinationPort: 8080,
   destination: api,
-};
+  request: "strict",
+} as const;
 
 test("what proved the caller decides identity and security, and nothing else does", () => {
   assert.deepEqual(plaintextFacts(ends, api), { ...addresses, sourceIdentity: null, security: "none" });

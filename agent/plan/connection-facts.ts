@@ -36,5 +36,7 @@ function factsOf(
     destinationPort: target.port,
     destination,
     security,
+    // Requests are not read yet: each connection is judged as a whole.
+    request: "strict",
   };
 }

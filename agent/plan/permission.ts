@@ -10,7 +10,7 @@ export type Permission = {
   /** Our own pod's workload, when it is the client. It must keep the identity under which it was allowed. */
   readonly source: { readonly uid: string; readonly identity: string } | null;
   /** The facts that the evaluator was shown; null: the far end judges this connection, or nobody. */
-  readonly judged: (Omit<ConnectionFacts, "destination"> & { readonly destinationUid: string }) | null;
+  readonly judged: (Omit<ConnectionFacts, "destination" | "request"> & { readonly destinationUid: string }) | null;
 };
 
 /** The permission of a connection that was allowed with these facts; `source`: our own pod's workload, if it is the client. */
@@ -58,6 +58,6 @@ export function revocationOf(permission: Permission, world: Pick<PlanWorld, "mes
   const destination = world.mesh.workload(judged.destinationUid);
   // Without the destination its policies cannot be known, so nothing allows the connection any more.
   if (destination === undefined) return { refusal: "unknown-pod", decision: null };
-  const decision = world.judge({ ...judged, destination });
+  const decision = world.judge({ ...judged, destination, request: "strict" });
   return decision.verdict === "allow" ? null : { refusal: "policy", decision };
 }

@@ -54,6 +54,7 @@ describe("a plan at the source", () => {
         destinationPort: 8080,
         destination: near,
         security: "socket",
+        request: "strict",
       },
     ]);
   });

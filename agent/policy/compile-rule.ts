@@ -1,17 +1,17 @@
-// 9 · any thread · a policy's rules as lists of checks: made once per policy, asked per connection. Pure.
+// 9 · any thread · a policy's rules as lists of checks: made once per policy, asked per connection and per request. Pure.
 import type { AuthorizationPolicy, Condition, Operation, PolicyAction, Rule, Source } from "../mesh/policies.ts";
 import type { RuleRef } from "./decision.ts";
-import { type HiddenChecks, hiddenChecks } from "./hidden-checks.ts";
-import { hiddenField, isEmptyEntry, isUnseenCondition, unseenMatches } from "./l4-view.ts";
+import { headerOf, hiddenFields, isEmptyEntry, isReadable, isUnseenCondition, unseenMatches } from "./l4-view.ts";
+import { headerCheck, hostCheck, methodCheck, pathCheck } from "./request-checks.ts";
 import {
   accountCheck,
   addressCheck,
-  type ConnectionCheck,
   identityCheck,
   namespaceOf,
   ownPrincipals,
   portCheck,
   principalOf,
+  type RuleCheck,
   SCHEME,
   trustDomainOf,
   unseenCheck,
@@ -20,13 +20,15 @@ import {
 /** All of an entry's checks must hold; of `sources` and of `operations` one entry each, of `when` every check. */
 export type CompiledRule = {
   readonly ref: RuleRef;
-  /** Why the rule matches no connection at all: an ALLOW rule with a field that only a request shows. null: it may match. */
-  readonly never: ConnectionCheck | null;
-  readonly sources: readonly (readonly ConnectionCheck[])[];
-  readonly operations: readonly (readonly ConnectionCheck[])[];
-  readonly when: readonly ConnectionCheck[];
-  /** What of the rule the lists above leave out; null: nothing, the rule is about the connection alone. */
-  readonly hidden: HiddenChecks | null;
+  /** Why the rule matches nothing in the strict reading: an ALLOW rule with a field that no connection shows. null: it may match. */
+  readonly neverStrict: RuleCheck | null;
+  /** The same in every other reading: an ALLOW rule with a field that no request shows, either. */
+  readonly never: RuleCheck | null;
+  readonly sources: readonly (readonly RuleCheck[])[];
+  readonly operations: readonly (readonly RuleCheck[])[];
+  readonly when: readonly RuleCheck[];
+  /** Whether it depends on the request. */
+  readonly readsRequest: boolean;
   /** SPIFFE IDs of the only callers for which the rule can hold; null: it names nobody, or not by whole names. */
   readonly callers: readonly string[] | null;
 };
@@ -44,16 +46,25 @@ function ruleRef({ namespace, name }: AuthorizationPolicy, rule: number, { from 
 }
 
 function compileRule(rule: Rule, ref: RuleRef, scope: PolicyScope): CompiledRule {
-  const hidden = scope.action === "ALLOW" ? hiddenField(rule) : undefined;
-  // In a DENY or AUDIT a hidden condition holds, and is left out.
-  const seen = rule.when.filter((condition) => !isUnseenCondition(condition));
-  return {
-    ref,
-    never: hidden === undefined ? null : unseenCheck(hidden.field, false, wordsOf[hidden.why]),
+  const hidden = scope.action === "ALLOW" ? [...hiddenFields(rule)] : [];
+  const [first] = hidden;
+  const unread = hidden.find(({ isInRequest }) => !isInRequest);
+  const checks = {
     sources: rule.sources.map((source) => sourceChecks(source, scope)),
     operations: rule.operations.map((operation) => operationChecks(operation, scope)),
-    when: seen.flatMap((condition) => conditionChecks(condition, scope)),
-    hidden: hiddenChecks(rule),
+    // In a DENY or AUDIT a hidden condition holds, and is left out unless the request shows it.
+    when: [
+      ...rule.when.flatMap((condition) => (isUnseenCondition(condition) ? [] : conditionChecks(condition, scope))),
+      ...rule.when.flatMap((condition) => headerChecks(condition, scope)),
+    ],
+  };
+  const all = [checks.when, ...checks.sources, ...checks.operations].flat();
+  return {
+    ref,
+    neverStrict: first === undefined ? null : unseenCheck(first.field, false, wordsOf[first.why]),
+    never: unread === undefined ? null : unseenCheck(unread.field, false, wordsOf.unreadable),
+    ...checks,
+    readsRequest: unread === undefined && all.some(({ needs }) => needs === "request"),
     callers: callersOf(rule, scope),
   };
 }
@@ -77,7 +88,7 @@ const wordsOf = {
 };
 const emptyEntry = { want: "a field", got: "an empty entry" };
 
-function sourceChecks(source: Source, { trustDomain, unseen }: PolicyScope): readonly ConnectionCheck[] {
+function sourceChecks(source: Source, { trustDomain, unseen }: PolicyScope): readonly RuleCheck[] {
   if (isEmptyEntry(source)) return [unseenCheck("source", unseen, emptyEntry)];
   const exact = (accounts: readonly string[]) => accounts.map((value) => ({ kind: "exact", value }) as const);
   const address = { of: "source", unseen } as const;
@@ -101,11 +112,35 @@ function sourceChecks(source: Source, { trustDomain, unseen }: PolicyScope): rea
   ];
 }
 
-function operationChecks(operation: Operation, { unseen }: PolicyScope): readonly ConnectionCheck[] {
+function operationChecks(operation: Operation, { unseen }: PolicyScope): readonly RuleCheck[] {
   if (isEmptyEntry(operation)) return [unseenCheck("operation", unseen, emptyEntry)];
+  const [is, not] = [
+    { not: false, denies: unseen },
+    { not: true, denies: unseen },
+  ];
+  const paths = (matches: Operation["paths"]) => (matches.every(isReadable) ? matches : []);
   return [
     ...when(operation.ports, (all) => portCheck("operation.ports", all, false)),
     ...when(operation.notPorts, (all) => portCheck("operation.notPorts", all, true)),
+    ...when(operation.methods, (all) => methodCheck("operation.methods", all, is)),
+    ...when(operation.notMethods, (all) => methodCheck("operation.notMethods", all, not)),
+    ...when(operation.hosts, (all) => hostCheck("operation.hosts", all, is)),
+    ...when(operation.notHosts, (all) => hostCheck("operation.notHosts", all, not)),
+    ...when(paths(operation.paths), (all) => pathCheck("operation.paths", all, is)),
+    ...when(paths(operation.notPaths), (all) => pathCheck("operation.notPaths", all, not)),
+  ];
+}
+
+/** Of a condition on a header that a request shows: at most one check for its values and one for its notValues. */
+function headerChecks(condition: Condition, { unseen }: PolicyScope): readonly RuleCheck[] {
+  const name = headerOf(condition);
+  if (name === undefined) return [];
+  const field = `when ${condition.key}`;
+  const check = (values: Condition["strings"], not: boolean) =>
+    headerCheck(field, name, { values, options: { not, denies: unseen } });
+  return [
+    ...when(condition.strings, (all) => check(all, false)),
+    ...when(condition.notStrings, (all) => check(all, true)),
   ];
 }
 
@@ -115,10 +150,10 @@ const partOfKey = new Map([
 ]);
 
 /** Of a condition that is seen: at most one check for its values and one for its notValues. */
-function conditionChecks(condition: Condition, { trustDomain, unseen }: PolicyScope): readonly ConnectionCheck[] {
+function conditionChecks(condition: Condition, { trustDomain, unseen }: PolicyScope): readonly RuleCheck[] {
   const field = `when ${condition.key}`;
   const of = condition.key === "destination.ip" ? "destination" : "source";
-  const strings = (matches: Condition["strings"], not: boolean): ConnectionCheck => {
+  const strings = (matches: Condition["strings"], not: boolean): RuleCheck => {
     if (condition.key === "source.serviceAccount") return accountCheck(field, matches, { trustDomain, not });
     const part = partOfKey.get(condition.key);
     return part === undefined
@@ -136,6 +171,6 @@ function conditionChecks(condition: Condition, { trustDomain, unseen }: PolicySc
 }
 
 /** An empty list is no constraint. */
-function when<T>(values: readonly T[], check: (values: readonly T[]) => ConnectionCheck): readonly ConnectionCheck[] {
+function when<T>(values: readonly T[], check: (values: readonly T[]) => RuleCheck): readonly RuleCheck[] {
   return values.length === 0 ? [] : [check(values)];
 }

@@ -36,6 +36,7 @@ type Judged =
     };
 
 export type Decision = Judged & {
+  /** "L7": a request was judged. */
   readonly layer: "L4" | "L7";
   /** Of each AUDIT policy the first rule that matched. Never changes the verdict. */
   readonly audited: readonly RuleRef[];
@@ -44,3 +45,9 @@ export type Decision = Judged & {
   /** Empty unless a trace was asked for. */
   readonly steps: readonly Step[];
 };
+
+/**
+ * "allow": every request would be allowed, with the same reports of AUDIT and dry-run policies. "deny": none would be. "http":
+ * requests may be judged differently from each other.
+ */
+export type Settled = "allow" | "deny" | "http";

@@ -1,17 +1,14 @@
-// 9 · any thread · may this connection be? The one evaluator: (facts, policies) → Decision. Pure: no clock, no I/O.
+// 9 · any thread · may this connection be, may this request? The one evaluator: (facts, policies) → Decision. Pure: no clock, no I/O.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
-import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { CompiledRule } from "./compile-rule.ts";
-import type { Decision, RuleRef } from "./decision.ts";
-import { firstMatch } from "./match.ts";
-import { nearestMiss } from "./nearest-miss.ts";
-import { type PeerMode, peerModeAt } from "./peer-mode.ts";
-import { allowedBy, type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
-import { allowSteps, auditSteps, denyStep, peerStep, type Trace } from "./trace.ts";
+import { decide } from "./decide.ts";
+import type { Decision, Settled } from "./decision.ts";
+import { type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
+import { settledOf } from "./settle.ts";
+import type { KnownVerdict, VerdictMemo } from "./verdict-memo.ts";
 
 /** What of the mesh a verdict depends on. */
 export type PoliciesInForce = Pick<
@@ -24,16 +21,54 @@ export type EvaluateOptions = { readonly trace: boolean };
 
 export type Judge = (facts: ConnectionFacts, options?: EvaluateOptions) => Decision;
 
+export type Evaluator = {
+  readonly judge: Judge;
+  /** What the connection alone settles for every request on it, whatever reading the facts ask for. */
+  readonly settle: (facts: ConnectionFacts) => Settled;
+};
+
 const fast: EvaluateOptions = { trace: false };
-const openByDefault = allowedBy(null);
-const nobody: readonly RuleRef[] = [];
+
+/** The judge of an evaluator, for those who only see connections. */
+export function judgeOf(snapshot: PoliciesInForce): Judge {
+  return evaluatorOf(snapshot).judge;
+}
 
 /**
- * A judge that keeps what it compiled, per policy and per workload, until a policy changes. It always judges by the
+ * An evaluator that keeps what it compiled, per policy and per workload, until a policy changes. It always judges by the
  * snapshot's present policies and by the labels of `facts.destination` as given: code that judges a live connection again
  * passes the destination as it is now.
  */
-export function judgeOf(snapshot: PoliciesInForce): Judge {
+export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
+  const setOf = policySets(snapshot);
+  return {
+    judge: (facts, options = fast) => {
+      const set = setOf(facts.destination);
+      const { memo } = set;
+      // A verdict that only the caller and the port bear on is found once. With a trace, or for a request, it is found anew.
+      if (memo === null || options.trace || facts.request !== "strict") return decide(facts, set, options.trace);
+      return remembered(facts, set, memo).decision;
+    },
+    settle: (facts) => {
+      const set = setOf(facts.destination);
+      const strict: ConnectionFacts = facts.request === "strict" ? facts : { ...facts, request: "strict" };
+      const { memo } = set;
+      if (memo === null) return settledOf(strict, set, decide(strict, set, false));
+      const known = remembered(strict, set, memo);
+      known.settled ??= settledOf(strict, set, known.decision);
+      return known.settled;
+    },
+  };
+}
+
+/** @param facts in the strict reading. */
+function remembered(facts: ConnectionFacts, set: PolicySet, memo: VerdictMemo): KnownVerdict {
+  const caller = facts.security === "none" ? "" : (facts.sourceIdentity?.text ?? "");
+  const known = memo.of(caller, facts.destinationPort);
+  return known ?? memo.keep(caller, facts.destinationPort, decide(facts, set, false));
+}
+
+function policySets(snapshot: PoliciesInForce): (destination: Workload) => PolicySet {
   const compiled = new WeakMap<AuthorizationPolicy, CompiledPolicy>();
   const compile = (policy: AuthorizationPolicy): CompiledPolicy => {
     const known = compiled.get(policy) ?? compilePolicy(policy, snapshot.trustDomain);
@@ -53,128 +88,17 @@ export function judgeOf(snapshot: PoliciesInForce): Judge {
     shared.set(key, set);
     return set;
   };
-  return (facts, options = fast) => {
+  return (destination) => {
     if (version !== snapshot.policyVersion) {
       version = snapshot.policyVersion;
       sets = new WeakMap();
       shared = new Map();
     }
-    const { destination } = facts;
     let set = sets.get(destination);
     if (set === undefined) {
       set = setOf(destination);
       sets.set(destination, set);
     }
-    return remembered(facts, set, options);
+    return set;
   };
-}
-
-/** A verdict that only the caller and the port bear on is found once. With a trace it is found anew. */
-function remembered(facts: ConnectionFacts, set: PolicySet, options: EvaluateOptions): Decision {
-  const { memo } = set;
-  if (memo === null || options.trace) return decide(facts, set, options);
-  const caller = facts.security === "none" ? "" : (facts.sourceIdentity?.text ?? "");
-  const known = memo.of(caller, facts.destinationPort);
-  if (known !== undefined) return known;
-  const decision = decide(facts, set, options);
-  memo.keep(caller, facts.destinationPort, decision);
-  return decision;
-}
-
-/**
- * The order is Istio's (docs/reference/hbone.md#policy): plaintext to a STRICT port → DENY → no ALLOW policy → ALLOW → deny. AUDIT and
- * dry-run are reported beside the verdict and never change it.
- */
-function decide(facts: ConnectionFacts, set: PolicySet, { trace }: EvaluateOptions): Decision {
-  const who = facts.security === "none" ? null : facts.sourceIdentity;
-  const steps: Trace = trace ? [] : null;
-  const mode = peerModeAt(set.modes, facts.destinationPort);
-  const unproved = mode.mode === "STRICT" && who === null;
-  steps?.push(peerStep(mode, who, unproved));
-  if (unproved) return finished(mtlsRequired(mode), nobody, nobody, steps);
-
-  const denied = set.denyIndex.first(facts, who);
-  steps?.push(denyStep(set, denied));
-  const allowed = denied === undefined ? set.allowIndex.first(facts, who) : undefined;
-  if (denied === undefined) steps?.push(...allowSteps(set, allowed, { facts, who }));
-
-  const decision =
-    denied?.decision ??
-    (set.allowPolicies === 0 ? openByDefault : (allowed?.decision ?? nothingAllowed(set, facts, who)));
-  const audited = set.audit.length === 0 ? nobody : matched(set.audit, facts, who);
-  const dryRunDenied = wouldBeDenied(set, facts, who);
-  steps?.push(...auditSteps(set, audited, dryRunDenied));
-  return finished(decision, audited, dryRunDenied, steps);
-}
-
-/** The shared decision itself when there is nothing of this connection to add. */
-function finished(
-  decision: Decision,
-  audited: readonly RuleRef[],
-  dryRunDenied: readonly RuleRef[],
-  steps: Trace,
-): Decision {
-  if (steps === null && audited.length === 0 && dryRunDenied.length === 0) return decision;
-  return { ...decision, audited, dryRunDenied, steps: steps ?? [] };
-}
-
-function mtlsRequired({ decidedBy }: PeerMode): Decision {
-  const nearest = decidedBy && { rule: decidedBy, field: "mtls.mode", want: "a proved identity", got: "plaintext" };
-  return {
-    verdict: "deny",
-    reason: "mtls-required",
-    decidedBy,
-    nearestMiss: nearest === null ? [] : [nearest],
-    layer: "L4",
-    audited: nobody,
-    dryRunDenied: nobody,
-    steps: [],
-  };
-}
-
-function nothingAllowed(set: PolicySet, facts: ConnectionFacts, who: SpiffeId | null): Decision {
-  return {
-    verdict: "deny",
-    reason: "no-allow-matched",
-    decidedBy: null,
-    nearestMiss: nearestMiss(set.allow, facts, who),
-    layer: "L4",
-    audited: nobody,
-    dryRunDenied: nobody,
-    steps: [],
-  };
-}
-
-/** Of each policy the first rule that matches. */
-function matched(
-  policies: readonly CompiledPolicy[],
-  facts: ConnectionFacts,
-  who: SpiffeId | null,
-): readonly RuleRef[] {
-  return policies.flatMap(({ rules }): readonly RuleRef[] => firstRef(rules, facts, who));
-}
-
-function firstRef(rules: readonly CompiledRule[], facts: ConnectionFacts, who: SpiffeId | null): readonly RuleRef[] {
-  const rule = firstMatch(rules, facts, who);
-  return rule === undefined ? [] : [rule.ref];
-}
-
-/**
- * What would deny were the dry-run policies in force: DENY rules that match, and ALLOW policies that would end "open by
- * default" without any of them matching. Where enforced ALLOW policies exist, one more could only allow.
- */
-function wouldBeDenied(set: PolicySet, facts: ConnectionFacts, who: SpiffeId | null): readonly RuleRef[] {
-  if (set.dryDeny.length + set.dryAllow.length === 0) return nobody;
-  const denying = matched(set.dryDeny, facts, who);
-  if (set.allowPolicies > 0 || matched(set.dryAllow, facts, who).length > 0) return denying;
-  const closing = set.dryAllow.map(
-    ({ policy: { namespace, name, from } }): RuleRef => ({
-      kind: "AuthorizationPolicy",
-      namespace,
-      name,
-      rule: -1,
-      from,
-    }),
-  );
-  return [...denying, ...closing];
 }

@@ -1,8 +1,10 @@
 // 9 · any thread · what a judge that sees only the connection may conclude of a field it cannot see: never less than the rule.
+import { pathTemplate } from "../l7/path-template.ts";
 import {
   type Condition,
   type Operation,
   operationRequestFields,
+  type PathMatch,
   type PolicyAction,
   type Rule,
   type Source,
@@ -19,31 +21,57 @@ export function unseenMatches(action: PolicyAction): boolean {
 }
 
 /** A field that a judge of connections cannot see, by its name in the policy, and why. */
-export type HiddenField = { readonly field: string; readonly why: "needs-request" | "unreadable" };
+export type HiddenField = {
+  readonly field: string;
+  readonly why: "needs-request" | "unreadable";
+  /** Whether `RequestFacts` has it. All others keep the strict reading, with a request as without. */
+  readonly isInRequest: boolean;
+};
 
 /**
- * The first hidden field of the rule; undefined: the rule is about the connection alone. An ALLOW rule with such a field never
- * matches as a whole, as in Istio on TCP, even where another entry of `from` or `to` has none.
+ * The hidden fields of the rule, none: the rule is about the connection alone. An ALLOW rule with such a field never matches a
+ * connection, as a whole, as in Istio on TCP, even where another entry of `from` or `to` has none.
  */
-export function hiddenField(rule: Rule): HiddenField | undefined {
-  for (const field of rule.unreadable) return { field, why: "unreadable" };
+export function* hiddenFields(rule: Rule): Generator<HiddenField> {
+  for (const field of rule.unreadable) yield unreadable(field);
   for (const source of rule.sources) {
-    for (const field of source.unreadable) return { field: `source.${field}`, why: "unreadable" };
+    for (const field of source.unreadable) yield unreadable(`source.${field}`);
     for (const field of sourceRequestFields) {
-      if (source[field].length > 0) return { field: `source.${field}`, why: "needs-request" };
+      if (source[field].length > 0) yield { field: `source.${field}`, why: "needs-request", isInRequest: false };
     }
   }
   for (const operation of rule.operations) {
-    for (const field of operation.unreadable) return { field: `operation.${field}`, why: "unreadable" };
+    for (const field of operation.unreadable) yield unreadable(`operation.${field}`);
     for (const field of operationRequestFields) {
-      if (operation[field].length > 0) return { field: `operation.${field}`, why: "needs-request" };
+      if (operation[field].length === 0) continue;
+      const isInRequest = operation[field].every(isReadable);
+      yield { field: `operation.${field}`, why: "needs-request", isInRequest };
     }
   }
   for (const condition of rule.when) {
     if (!isUnseenCondition(condition)) continue;
-    return { field: condition.key, why: condition.http ? "needs-request" : "unreadable" };
+    const why = condition.http ? "needs-request" : "unreadable";
+    yield { field: condition.key, why, isInRequest: headerOf(condition) !== undefined };
   }
-  return undefined;
+}
+
+function unreadable(field: string): HiddenField {
+  return { field, why: "unreadable", isInRequest: false };
+}
+
+/** Of a path, a template that is none of Istio's matches nobody knows what. */
+export function isReadable(match: PathMatch): boolean {
+  return match.kind !== "template" || pathTemplate(match.value) !== undefined;
+}
+
+/** A name of a field in RFC 9110 section 5.6.2. */
+const headerKey = /^request\.headers\[([!#$%&'*+.^_`|~0-9A-Za-z-]+)\]$/;
+
+/** The lower-case name of the header that the condition compares; undefined: it compares none, or not with texts. */
+export function headerOf({ http, key, ...lists }: Condition): string | undefined {
+  if (!http || lists.strings.length + lists.notStrings.length === 0) return undefined;
+  if (lists.cidrs.length + lists.notCidrs.length + lists.ports.length + lists.notPorts.length > 0) return undefined;
+  return headerKey.exec(key)?.[1]?.toLowerCase();
 }
 
 /** Which of a condition's three pairs of lists its key reads. */

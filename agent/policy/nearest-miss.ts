@@ -3,7 +3,8 @@ import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import type { Miss } from "./decision.ts";
-import type { ConnectionCheck } from "./rule-checks.ts";
+import { neverOf } from "./match.ts";
+import type { RuleCheck } from "./rule-checks.ts";
 
 /** A refused flood must not cost more than this many rules each. */
 const MOST_RULES = 64;
@@ -17,7 +18,7 @@ export function nearestMiss(
   facts: ConnectionFacts,
   who: SpiffeId | null,
 ): readonly Miss[] {
-  let nearest: { readonly rule: CompiledRule; readonly failed: readonly ConnectionCheck[] } | undefined;
+  let nearest: { readonly rule: CompiledRule; readonly failed: readonly RuleCheck[] } | undefined;
   for (const rule of rules.slice(0, MOST_RULES)) {
     const failed = failedChecks(rule, facts, who);
     if (nearest === undefined || failed.length < nearest.failed.length) nearest = { rule, failed };
@@ -34,21 +35,13 @@ export function nearestMiss(
 }
 
 /** The fewest checks whose change would make the rule hold; empty when it holds. */
-export function failedChecks(
-  rule: CompiledRule,
-  facts: ConnectionFacts,
-  who: SpiffeId | null,
-): readonly ConnectionCheck[] {
-  const failing = (checks: readonly ConnectionCheck[]): readonly ConnectionCheck[] =>
+export function failedChecks(rule: CompiledRule, facts: ConnectionFacts, who: SpiffeId | null): readonly RuleCheck[] {
+  const failing = (checks: readonly RuleCheck[]): readonly RuleCheck[] =>
     checks.filter((check) => !check.holds(facts, who));
-  const best = (entries: readonly (readonly ConnectionCheck[])[]): readonly ConnectionCheck[] => {
+  const best = (entries: readonly (readonly RuleCheck[])[]): readonly RuleCheck[] => {
     const [first = [], ...others] = entries.map(failing);
     return others.reduce((least, checks) => (checks.length < least.length ? checks : least), first);
   };
-  return [
-    ...(rule.never === null ? [] : [rule.never]),
-    ...failing(rule.when),
-    ...best(rule.operations),
-    ...best(rule.sources),
-  ];
+  const never = neverOf(rule, facts);
+  return [...(never === null ? [] : [never]), ...failing(rule.when), ...best(rule.operations), ...best(rule.sources)];
 }

@@ -6,8 +6,11 @@ import { type PeerModes, peerModesOf } from "./peer-mode.ts";
 import { RuleIndex } from "./rule-index.ts";
 import { VerdictMemo } from "./verdict-memo.ts";
 
+/** A decision that is the same whatever is judged, by what that is. */
+export type SharedDecision = { readonly connection: Decision; readonly request: Decision };
+
 /** A rule with the decision it makes when it matches: one value for every connection, so that judging allocates nothing. */
-export type DecidingRule = CompiledRule & { readonly decision: Decision };
+export type DecidingRule = CompiledRule & { readonly decision: SharedDecision };
 
 export type CompiledPolicy = { readonly policy: AuthorizationPolicy; readonly rules: readonly DecidingRule[] };
 
@@ -24,6 +27,8 @@ export type PolicySet = {
   readonly audit: readonly CompiledPolicy[];
   readonly dryDeny: readonly CompiledPolicy[];
   readonly dryAllow: readonly CompiledPolicy[];
+  /** Whether a request may be judged otherwise than its connection. */
+  readonly readsRequests: boolean;
   /** null: more than the caller and the port bears on the verdict. */
   readonly memo: VerdictMemo | null;
 };
@@ -51,6 +56,7 @@ export function policySet(
     audit: of("AUDIT", false),
     dryDeny: of("DENY", true),
     dryAllow: of("ALLOW", true),
+    readsRequests: policies.some(({ rules }) => rules.some(({ readsRequest }) => readsRequest)),
     memo: dependsOnAddresses ? null : new VerdictMemo(),
   };
 }
@@ -65,12 +71,16 @@ export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string):
   return { policy, rules: rules.map((rule) => ({ ...rule, decision: decision(rule.ref) })) };
 }
 
-const plain = { layer: "L4", audited: [], dryRunDenied: [], steps: [] } as const;
+const plain = { audited: [], dryRunDenied: [], steps: [] } as const;
 
-export function allowedBy(rule: RuleRef | null): Decision {
-  return { ...plain, verdict: "allow", decidedBy: rule };
+export function allowedBy(rule: RuleRef | null): SharedDecision {
+  return {
+    connection: { ...plain, layer: "L4", verdict: "allow", decidedBy: rule },
+    request: { ...plain, layer: "L7", verdict: "allow", decidedBy: rule },
+  };
 }
 
-function deniedBy(rule: RuleRef): Decision {
-  return { ...plain, verdict: "deny", reason: "denied-by-policy", decidedBy: rule, nearestMiss: [] };
+function deniedBy(rule: RuleRef): SharedDecision {
+  const denied = { verdict: "deny", reason: "denied-by-policy", decidedBy: rule, nearestMiss: [] } as const;
+  return { connection: { ...plain, layer: "L4", ...denied }, request: { ...plain, layer: "L7", ...denied } };
 }

@@ -1,5 +1,6 @@
 // Test values: policies, workloads and facts with everything said that a test does not say.
-import type { ConnectionFacts } from "../mesh/facts.ts";
+import { requestFacts } from "../l7/request-facts.ts";
+import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import {
   type AuthorizationPolicy,
   type Condition,
@@ -94,8 +95,29 @@ export function facts(fields: Partial<ConnectionFacts>): ConnectionFacts {
     destinationPort: 8080,
     destination: workload({}),
     security: "mtls",
+    request: "strict",
     ...fields,
   };
+}
+
+/** `GET /` to api, without fields; `headers` by lower-case name. */
+export function request({
+  method = "GET",
+  target = "/",
+  authority = "api",
+  headers = {},
+}: {
+  readonly method?: string;
+  readonly target?: string;
+  readonly authority?: string;
+  readonly headers?: Readonly<Record<string, readonly string[]>>;
+}): RequestFacts {
+  return requestFacts({
+    method,
+    target,
+    authority,
+    header: (name) => (Object.hasOwn(headers, name) ? (headers[name] ?? []) : []),
+  });
 }
 
 export const plaintext = { security: "none", sourceIdentity: null } as const;

@@ -174,6 +174,7 @@ export class Judgement {
       destinationPort: port,
       destination,
       security: source === undefined ? ("none" as const) : ("socket" as const),
+      request: "strict" as const,
     };
     const mesh = {
       authorizationPolicies: this.#policies,

@@ -108,6 +108,7 @@ export function randomFacts(dice: Dice, destinations: readonly Workload[]): Conn
     destinationPort: dice.pick(ports),
     destination,
     security: dice.pick(["mtls", "mtls", "socket", "none"] as const),
+    request: "strict",
   };
 }
 

@@ -1,0 +1,127 @@
+// 9 · any thread · each field of a rule that a request shows as one check, made once per policy. Pure.
+import { canonicalEscapes, canonicalHost } from "../l7/canonical.ts";
+import { pathTemplate } from "../l7/path-template.ts";
+import type { RequestFacts } from "../mesh/facts.ts";
+import type { PathMatch, StringMatch } from "../mesh/policies.ts";
+import type { RuleCheck } from "./rule-checks.ts";
+import { anyOf, anyTest, type TextTest, wanted, written } from "./text-match.ts";
+
+/** `not`: the check holds when no value matches. `denies`: the rule is of a DENY or AUDIT, not of an ALLOW. */
+export type RequestCheckOptions = { readonly not: boolean; readonly denies: boolean };
+
+/** Whether any value of the list matches; null: the request does not say clearly what is compared. */
+type RequestMatch = (request: RequestFacts) => boolean | null;
+
+/** Longest text of a request in a sentence for people, in characters. */
+const MOST_SHOWN = 200;
+
+/**
+ * Where a text has several readings, the wide match takes any of them and the narrow match takes all. A rule that denies must not
+ * be passed by choosing a reading, and nobody may be let in by a reading that the application does not share.
+ */
+function isWide({ not, denies }: RequestCheckOptions): boolean {
+  return denies !== not;
+}
+
+/**
+ * The check in its three readings. Strict: it holds, and `CompiledRule.neverStrict` keeps an ALLOW rule from matching. Lenient: it
+ * never denies and never stops an ALLOW. Exact: by the request; what is not clear denies, and allows nobody.
+ */
+function requestCheck(
+  field: string,
+  matches: readonly PathMatch[],
+  { not, denies }: RequestCheckOptions,
+  { match, got }: { readonly match: RequestMatch; readonly got: (request: RequestFacts) => string },
+): RuleCheck {
+  return {
+    needs: "request",
+    field,
+    holds: ({ request }) => {
+      if (request === "strict") return true;
+      if (request === "lenient") return !denies;
+      const matched = match(request);
+      return matched === null ? denies : matched !== not;
+    },
+    want: () => wanted(matches.map(written), not),
+    got: ({ request }) => (typeof request === "string" ? "no HTTP request" : got(request)),
+  };
+}
+
+/** Methods have a case (RFC 9110 section 9.1), but some applications read them without: a DENY of POST takes `post`, too. */
+export function methodCheck(field: string, methods: readonly StringMatch[], options: RequestCheckOptions): RuleCheck {
+  const test = anyOf(methods);
+  const match: RequestMatch = isWide(options)
+    ? ({ method }) => test(method) || test(method.toUpperCase())
+    : ({ method }) => test(method);
+  return requestCheck(field, methods, options, { match, got: ({ method }) => shown(method) });
+}
+
+/** A host matches by its name, or by `name:port` where the caller wrote a port. */
+export function hostCheck(field: string, hosts: readonly StringMatch[], options: RequestCheckOptions): RuleCheck {
+  const test = anyOf(hosts.map(canonicalHostMatch));
+  return requestCheck(field, hosts, options, {
+    match: ({ host: { readings } }) => (readings.length === 0 ? null : readings.some(test)),
+    got: ({ host: { text, ambiguity } }) => (ambiguity === null ? shown(text) : "no readable host"),
+  });
+}
+
+function canonicalHostMatch(match: StringMatch): StringMatch {
+  if (match.kind === "presence") return match;
+  const value = match.kind === "exact" ? canonicalHost(match.value).readings.at(-1) : undefined;
+  return { kind: match.kind, value: value ?? match.value.toLowerCase() };
+}
+
+/** @throws when a template cannot be read: such a list is nobody's to judge (`hiddenFields`). */
+export function pathCheck(field: string, paths: readonly PathMatch[], options: RequestCheckOptions): RuleCheck {
+  const test = anyTest([
+    anyOf(paths.flatMap((match) => (match.kind === "template" ? [] : [canonicalPathMatch(match)]))),
+    ...paths.flatMap((match) => (match.kind === "template" ? [templateTest(match.value)] : [])),
+  ]);
+  const isAny = isWide(options);
+  return requestCheck(field, paths, options, {
+    match: ({ path: { readings } }) =>
+      readings.length === 0 ? null : isAny ? readings.some(test) : readings.every(test),
+    got: ({ path: { text, ambiguity } }) =>
+      ambiguity === null ? shown(text) : `an ambiguous path (${ambiguity}): ${shown(text)}`,
+  });
+}
+
+function canonicalPathMatch(match: StringMatch): StringMatch {
+  return match.kind === "presence" ? match : { kind: match.kind, value: canonicalEscapes(match.value) };
+}
+
+function templateTest(template: string): TextTest {
+  const test = pathTemplate(template);
+  if (test === undefined) throw new Error(`${template} is no template of a path`);
+  return test;
+}
+
+/**
+ * A field sent several times matches widely by any value or by all joined with commas, as RFC 9110 section 5.3 joins them, and
+ * narrowly by the joined form or by every value. A field with an empty value is there, so the wide `*` takes it.
+ */
+export function headerCheck(
+  field: string,
+  name: string,
+  { values, options }: { readonly values: readonly StringMatch[]; readonly options: RequestCheckOptions },
+): RuleCheck {
+  const test = anyOf(values);
+  const isAny = isWide(options);
+  const asksPresence = values.some(({ kind }) => kind === "presence");
+  return requestCheck(field, values, options, {
+    match: ({ header }) => {
+      const sent = header(name);
+      if (sent.length === 0) return false;
+      if (isAny && asksPresence) return true;
+      return (isAny ? sent.some(test) : sent.every(test)) || (sent.length > 1 && test(sent.join(",")));
+    },
+    // Values of headers may be secrets, and this text goes into logs.
+    got: ({ header }) => ["no such header", "another value"][header(name).length] ?? "other values",
+  });
+}
+
+/** A text that a caller chose, for a log and a terminal. */
+function shown(text: string): string {
+  const clipped = text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+  return clipped.replace(/[^\x20-\x7e…]/g, "?");
+}
