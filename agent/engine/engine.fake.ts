@@ -17,6 +17,8 @@ const nothing: EngineStats = {
   mostRequests: 0,
   acceptedTotal: 0,
   tunnelsDialledTotal: 0,
+  tunnelGroups: 0,
+  abandoned: 0,
   batches: 0,
   events: 0,
 };

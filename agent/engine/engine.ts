@@ -18,6 +18,10 @@ export type EngineStats = {
   readonly mostRequests: number;
   readonly acceptedTotal: number;
   readonly tunnelsDialledTotal: number;
+  /** Sets of tunnels that connections may share; an unused set is forgotten after a second (native/engine/tunnel/tunnel_group.h). */
+  readonly tunnelGroups: number;
+  /** CONNECTs whose connection has ended and that the peer has not answered yet (native/engine/tunnel/unanswered.h). */
+  readonly abandoned: number;
   readonly batches: number;
   readonly events: number;
 };

@@ -53,6 +53,8 @@ class Engine {
   void Drain();
   Stats stats() const;
   uint64_t tunnels_dialled() const { return tunnels_.dialled(); }
+  size_t tunnel_groups() const { return tunnels_.groups(); }
+  size_t abandoned() const { return unanswered_.total(); }
   uint64_t events_total() const { return events_.total(); }
   size_t buffer_bytes() const { return buffers_.chunks.bytes_in_use(); }
   void SetBufferBudget(size_t bytes) { buffers_.SetBudget(bytes); }

@@ -176,6 +176,8 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     set("shedTotal", static_cast<double>(stats.shed));
     set("acceptedTotal", static_cast<double>(stats.accepted));
     set("tunnelsDialledTotal", engine_ ? static_cast<double>(engine_->tunnels_dialled()) : 0);
+    set("tunnelGroups", engine_ ? static_cast<double>(engine_->tunnel_groups()) : 0);
+    set("abandoned", engine_ ? static_cast<double>(engine_->abandoned()) : 0);
     set("batches", static_cast<double>(stats.batches));
     set("slowedTotal", static_cast<double>(stats.slowed));
     set("mostWork", static_cast<double>(stats.most_work));

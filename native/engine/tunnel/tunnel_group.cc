@@ -7,7 +7,6 @@
 #include "engine/core/services.h"
 #include "engine/tunnel/tunnel.h"
 #include "engine/tunnel/tunnel_pool.h"
-#include "engine/tunnel/unanswered.h"
 
 namespace orlop {
 namespace {
@@ -21,11 +20,10 @@ constexpr uint64_t kForgetMs = 1'000;
 
 }  // namespace
 
-TunnelGroup::TunnelGroup(TunnelPool& pool, const TunnelContext& context, const TunnelKey& key)
+TunnelGroup::TunnelGroup(TunnelPool& pool, const EngineServices& services, const TunnelKey& key)
     : key(key),
       pool_(pool),
-      context_(context),
-      services_(context.services),
+      services_(services),
       wake_([](void* self) { static_cast<TunnelGroup*>(self)->OnWake(); }, this) {}
 
 Tunnel* TunnelGroup::WithRoom(bool beside_heavy) const {
@@ -42,7 +40,6 @@ Tunnel* TunnelGroup::Choose() const {
 }
 
 bool TunnelGroup::OwedTooMuch() const {
-  if (context_.unanswered.Full(key.pod_idx)) return true;
   uint32_t abandoned = 0;
   uint32_t most = kLeastAbandoned;
   for (const Tunnel* tunnel : open_) {

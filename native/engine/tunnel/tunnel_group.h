@@ -8,7 +8,6 @@
 #include "engine/core/list.h"
 #include "engine/core/timer.h"
 #include "engine/tunnel/backoff.h"
-#include "engine/tunnel/tunnel_context.h"
 #include "engine/tunnel/tunnel_key.h"
 #include "engine/tunnel/tunnel_owner.h"
 #include "engine/tunnel/tunnel_waiter.h"
@@ -16,10 +15,11 @@
 namespace orlop {
 
 class TunnelPool;
+struct EngineServices;
 
 class TunnelGroup final : public TunnelOwner {
  public:
-  TunnelGroup(TunnelPool& pool, const TunnelContext& context, const TunnelKey& key);
+  TunnelGroup(TunnelPool& pool, const EngineServices& services, const TunnelKey& key);
   const TunnelKey key;
 
   // Calls waiter->OnTunnelReady or OnTunnelFailed, now or later.
@@ -50,7 +50,6 @@ class TunnelGroup final : public TunnelOwner {
   // No tunnel, and no connection waits.
   bool Idle() const { return open_.empty() && !dialling_ && waiting_.empty(); }
   TunnelPool& pool_;
-  const TunnelContext& context_;
   const EngineServices& services_;
   Backoff backoff_;
   Timer wake_;  // when the pause is over, or an idle group is forgotten

@@ -1,6 +1,7 @@
 // 10 · data thread · tunnels by (pod, peer, own identity, expected identities): reuse, dial one at a time, retire.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <random>
@@ -22,6 +23,8 @@ class TunnelPool {
   void RetirePod(uint32_t pod_idx);
   void RetireAll();
   uint64_t dialled() const { return dialled_; }
+  // How many groups there are.
+  size_t groups() const { return groups_.size(); }
 
   // From groups.
   Tunnel* NewTunnel(TunnelGroup& group);

@@ -47,14 +47,14 @@ uint32_t Tunnel::MostAbandoned() const {
 
 void Tunnel::Abandon(H2Stream& stream) {
   abandoned_++;
-  context_.unanswered.Add(pod_idx_);
+  context_.unanswered.Add(pod_idx_, peer_);
   new AbandonedStream(services_, *this, stream, context_.times.ping_answer);
   if (retired_ && Living() == 0) MarkDirty();
 }
 
 void Tunnel::OnAbandonedGone() {
   abandoned_--;
-  context_.unanswered.Remove(pod_idx_);
+  context_.unanswered.Remove(pod_idx_, peer_);
 }
 
 void Tunnel::OnAnswered() {
