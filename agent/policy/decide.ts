@@ -6,7 +6,7 @@ import type { Decision, RuleRef } from "./decision.ts";
 import { firstMatch } from "./match.ts";
 import { nearestMiss } from "./nearest-miss.ts";
 import { type PeerMode, peerModeAt } from "./peer-mode.ts";
-import { allowedBy, type CompiledPolicy, type PolicySet } from "./policy-set.ts";
+import { allowedBy, type CompiledPolicy, type DecidingRule, type PolicySet } from "./policy-set.ts";
 import { allowSteps, auditSteps, denyStep, peerStep, type Trace } from "./trace.ts";
 
 const openByDefault = allowedBy(null);
@@ -22,15 +22,20 @@ export function decide(facts: ConnectionFacts, set: PolicySet, trace: boolean): 
   const mode = peerModeAt(set.modes, facts.destinationPort);
   const unproved = mode.mode === "STRICT" && who === null;
   steps?.push(peerStep(mode, who, unproved));
-  if (unproved) return finished(mtlsRequired(mode, facts), nobody, nobody, steps);
+  if (unproved) return finished(mtlsRequired(mode), nobody, nobody, steps);
 
   const denied = set.denyIndex.first(facts, who);
   steps?.push(denyStep(set, denied));
   const allowed = denied === undefined ? set.allowIndex.first(facts, who) : undefined;
   if (denied === undefined) steps?.push(...allowSteps(set, allowed, { facts, who }));
 
-  const shared = denied?.decision ?? (set.allowPolicies === 0 ? openByDefault : allowed?.decision);
-  const decision = shared === undefined ? nothingAllowed(set, facts, who) : shared[judgedIn(facts)];
+  const rule = denied ?? allowed;
+  const decision =
+    rule !== undefined
+      ? decisionOf(rule, facts)
+      : set.allowPolicies === 0
+        ? openByDefault
+        : nothingAllowed(set, facts, who);
   const audited = set.audit.length === 0 ? nobody : matched(set.audit, facts, who);
   const dryRunDenied = wouldBeDenied(set, facts, who);
   steps?.push(...auditSteps(set, audited, dryRunDenied));
@@ -48,22 +53,22 @@ function finished(
   return { ...decision, audited, dryRunDenied, steps: steps ?? [] };
 }
 
-function judgedIn({ request }: ConnectionFacts): "connection" | "request" {
-  return typeof request === "string" ? "connection" : "request";
+function isOfRequest({ request }: ConnectionFacts): boolean {
+  return typeof request !== "string";
 }
 
-function layerOf(facts: ConnectionFacts): Decision["layer"] {
-  return judgedIn(facts) === "connection" ? "L4" : "L7";
+function decisionOf(rule: DecidingRule, facts: ConnectionFacts): Decision {
+  return isOfRequest(facts) ? rule.requestDecision : rule.decision;
 }
 
-function mtlsRequired({ decidedBy }: PeerMode, facts: ConnectionFacts): Decision {
+function mtlsRequired({ decidedBy }: PeerMode): Decision {
   const nearest = decidedBy && { rule: decidedBy, field: "mtls.mode", want: "a proved identity", got: "plaintext" };
   return {
     verdict: "deny",
     reason: "mtls-required",
     decidedBy,
     nearestMiss: nearest === null ? [] : [nearest],
-    layer: layerOf(facts),
+    layer: "L4",
     audited: nobody,
     dryRunDenied: nobody,
     steps: [],
@@ -76,7 +81,7 @@ function nothingAllowed(set: PolicySet, facts: ConnectionFacts, who: SpiffeId | 
     reason: "no-allow-matched",
     decidedBy: null,
     nearestMiss: nearestMiss(set.allow, facts, who),
-    layer: layerOf(facts),
+    layer: set.readsRequests && isOfRequest(facts) ? "L7" : "L4",
     audited: nobody,
     dryRunDenied: nobody,
     steps: [],

@@ -36,7 +36,7 @@ type Judged =
     };
 
 export type Decision = Judged & {
-  /** "L7": a request was judged. */
+  /** "L7": a request was judged, by rules that read requests. */
   readonly layer: "L4" | "L7";
   /** Of each AUDIT policy the first rule that matched. Never changes the verdict. */
   readonly audited: readonly RuleRef[];

@@ -6,16 +6,19 @@ import { type PeerModes, peerModesOf } from "./peer-mode.ts";
 import { RuleIndex } from "./rule-index.ts";
 import { VerdictMemo } from "./verdict-memo.ts";
 
-/** A decision that is the same whatever is judged, by what that is. */
-export type SharedDecision = { readonly connection: Decision; readonly request: Decision };
-
-/** A rule with the decision it makes when it matches: one value for every connection, so that judging allocates nothing. */
-export type DecidingRule = CompiledRule & { readonly decision: SharedDecision };
+/** A rule with the decisions it makes when it matches: the same values every time, so that judging allocates nothing. */
+export type DecidingRule = CompiledRule & {
+  readonly decision: Decision;
+  /** Of a request: the same, unless the rule reads requests. */
+  readonly requestDecision: Decision;
+};
 
 export type CompiledPolicy = { readonly policy: AuthorizationPolicy; readonly rules: readonly DecidingRule[] };
 
 /** Everything a verdict about connections to one workload depends on besides the facts. */
 export type PolicySet = {
+  /** null: more than the caller and the port bears on the verdict. */
+  readonly memo: VerdictMemo | null;
   readonly modes: PeerModes;
   readonly deny: readonly DecidingRule[];
   readonly allow: readonly DecidingRule[];
@@ -29,8 +32,6 @@ export type PolicySet = {
   readonly dryAllow: readonly CompiledPolicy[];
   /** Whether a request may be judged otherwise than its connection. */
   readonly readsRequests: boolean;
-  /** null: more than the caller and the port bears on the verdict. */
-  readonly memo: VerdictMemo | null;
 };
 
 /** @param policies in the order in which the first match is to be named. */
@@ -46,6 +47,8 @@ export function policySet(
   const allowing = allow.flatMap(({ rules }) => rules);
   const dependsOnAddresses = policies.some(({ rules }) => rules.some(looksAtAddresses));
   return {
+    // First, beside the header of the object: a verdict that is remembered reads nothing else of a set that is in no cache.
+    memo: dependsOnAddresses ? null : new VerdictMemo(),
     modes: peerModesOf(peerAuthentications, rootNamespace),
     deny: denying,
     allow: allowing,
@@ -57,7 +60,6 @@ export function policySet(
     dryDeny: of("DENY", true),
     dryAllow: of("ALLOW", true),
     readsRequests: policies.some(({ rules }) => rules.some(({ readsRequest }) => readsRequest)),
-    memo: dependsOnAddresses ? null : new VerdictMemo(),
   };
 }
 
@@ -66,21 +68,20 @@ function looksAtAddresses({ when, sources, operations }: CompiledRule): boolean 
 }
 
 export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string): CompiledPolicy {
-  const decision = policy.action === "ALLOW" ? allowedBy : deniedBy;
-  const rules = compileRules(policy, trustDomain);
-  return { policy, rules: rules.map((rule) => ({ ...rule, decision: decision(rule.ref) })) };
+  const decisionOf = policy.action === "ALLOW" ? allowedBy : deniedBy;
+  const rules = compileRules(policy, trustDomain).map((rule): DecidingRule => {
+    const decision = decisionOf(rule.ref);
+    return { ...rule, decision, requestDecision: rule.readsRequest ? { ...decision, layer: "L7" } : decision };
+  });
+  return { policy, rules };
 }
 
-const plain = { audited: [], dryRunDenied: [], steps: [] } as const;
+const plain = { layer: "L4", audited: [], dryRunDenied: [], steps: [] } as const;
 
-export function allowedBy(rule: RuleRef | null): SharedDecision {
-  return {
-    connection: { ...plain, layer: "L4", verdict: "allow", decidedBy: rule },
-    request: { ...plain, layer: "L7", verdict: "allow", decidedBy: rule },
-  };
+export function allowedBy(rule: RuleRef | null): Decision {
+  return { ...plain, verdict: "allow", decidedBy: rule };
 }
 
-function deniedBy(rule: RuleRef): SharedDecision {
-  const denied = { verdict: "deny", reason: "denied-by-policy", decidedBy: rule, nearestMiss: [] } as const;
-  return { connection: { ...plain, layer: "L4", ...denied }, request: { ...plain, layer: "L7", ...denied } };
+function deniedBy(rule: RuleRef): Decision {
+  return { ...plain, verdict: "deny", reason: "denied-by-policy", decidedBy: rule, nearestMiss: [] };
 }

@@ -7,6 +7,7 @@ import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { type Judge, judgeOf } from "../../agent/policy/evaluate.ts";
+import { Dice } from "./dice.ts";
 import {
   authorizationPolicyJson,
   broken,
@@ -16,7 +17,6 @@ import {
   TARGET_SERVICE,
 } from "./policy-json.ts";
 import {
-  Dice,
   randomFacts,
   randomPeerAuthentication,
   randomPolicy,
@@ -24,6 +24,7 @@ import {
   randomWorkloads,
   rootNamespace,
 } from "./random-mesh.ts";
+import { factsOf, randomRequest } from "./random-request.ts";
 
 const wantedObjects = Number(process.env.ORLOP_OBJECTS ?? 3_000);
 const seed = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 32));
@@ -106,7 +107,9 @@ function holdClosed(
   const action = (object.spec as { readonly action?: Json }).action;
   const isConstraint = wrong.path[1] === "rules" || wrong.path[1] === "selector";
   for (let index = 0; index < CONNECTIONS; index += 1) {
-    const facts = randomFacts(dice, world.workloads);
+    const connection = randomFacts(dice, world.workloads);
+    // What closes a connection must close its requests, too.
+    const facts = dice.chance(40) ? { ...connection, request: factsOf(randomRequest(dice)) } : connection;
     const [before, after] = [denies(intact, facts), denies(closed, facts)];
     if (before && !after) assert.fail(`more open than read whole, ${caseText(facts)}`);
     if (action === "DENY" && isConstraint && denies(without, facts) && !after) {
@@ -121,7 +124,7 @@ test(`${wantedObjects} broken AuthorizationPolicies never open what they closed 
   const dice = new Dice(seed);
   const tally: Tally = { closed: 0, pairs: 0 };
   for (let index = 0; index < wantedObjects; index += 1) {
-    const near = randomPolicy(dice, "p2", randomWorkloads(dice, "cluster.local"));
+    const near = randomPolicy(dice, "p2", randomWorkloads(dice, "cluster.local"), dice.pick([4, 30]));
     const world = randomWorld(dice, near.namespace);
     const object = authorizationPolicyJson(dice, near);
     holdClosed(dice, world, { kind: "AuthorizationPolicy", apiVersion: "security.istio.io/v1", object }, tally);

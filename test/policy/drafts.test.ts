@@ -13,16 +13,10 @@ import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { Lean } from "../../agent/mesh/thread-view.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
+import { Dice } from "./dice.ts";
 import { ask, type OracleMesh } from "./oracle.ts";
 import { authorizationPolicyJson, type JsonObject, peerAuthenticationJson } from "./policy-json.ts";
-import {
-  Dice,
-  randomFacts,
-  randomPeerAuthentication,
-  randomPolicy,
-  randomWorkloads,
-  rootNamespace,
-} from "./random-mesh.ts";
+import { randomFacts, randomPeerAuthentication, randomPolicy, randomWorkloads, rootNamespace } from "./random-mesh.ts";
 
 const wantedDrafts = Number(process.env.ORLOP_DRAFTS ?? 2_000);
 const seed = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 32));

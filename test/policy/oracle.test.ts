@@ -9,9 +9,9 @@ import { MeshStore } from "../../agent/mesh/store.ts";
 import type { Decision, Miss, RuleRef } from "../../agent/policy/decision.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 import { evaluate } from "../../agent/policy/policy.fake.ts";
+import { Dice } from "./dice.ts";
 import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
 import {
-  Dice,
   randomFacts,
   randomLabels,
   randomPeerAuthentication,

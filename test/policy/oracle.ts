@@ -11,6 +11,7 @@ import type {
   Source,
   StringMatch,
 } from "../../agent/mesh/policies.ts";
+import { headerHolds, isShown, type OracleRequest, requestHolds } from "./request-oracle.ts";
 
 export type OracleMesh = {
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
@@ -28,7 +29,8 @@ export type OracleVerdict = {
   readonly dryRunDenied: readonly string[];
 };
 
-export function ask(facts: ConnectionFacts, mesh: OracleMesh): OracleVerdict {
+/** @param request undefined: the connection alone is judged. */
+export function ask(facts: ConnectionFacts, mesh: OracleMesh, request?: OracleRequest): OracleVerdict {
   const strictBy = strictPolicy(facts, mesh);
   const isAuthenticated = facts.security !== "none" && facts.sourceIdentity !== null;
   if (strictBy !== "" && !isAuthenticated) {
@@ -41,7 +43,7 @@ export function ask(facts: ConnectionFacts, mesh: OracleMesh): OracleVerdict {
   const firstOf = (action: string, dryRun: boolean): string[] =>
     selecting
       .filter((policy) => policy.action === action && policy.dryRun === dryRun)
-      .map((policy) => firstRule(policy, facts, mesh))
+      .map((policy) => firstRule(policy, facts, mesh, request))
       .filter((found) => found !== "");
   const all = (dryRun: boolean): AuthorizationPolicy[] =>
     selecting.filter((policy) => policy.action === "ALLOW" && policy.dryRun === dryRun);
@@ -98,24 +100,46 @@ function strictPolicy(facts: ConnectionFacts, mesh: OracleMesh): string {
 }
 
 /** "A match occurs when at least one rule matches the request." */
-function firstRule(policy: AuthorizationPolicy, facts: ConnectionFacts, mesh: OracleMesh): string {
-  const index = policy.rules.findIndex((rule) => ruleHolds(rule, policy, facts, mesh));
+function firstRule(
+  policy: AuthorizationPolicy,
+  facts: ConnectionFacts,
+  mesh: OracleMesh,
+  request: OracleRequest | undefined,
+): string {
+  const index = policy.rules.findIndex((rule) => ruleHolds(rule, policy, { facts, mesh, request }));
   return index < 0 ? "" : `${nameOf(policy)}[${index}]`;
 }
 
-function ruleHolds(rule: Rule, { action }: AuthorizationPolicy, facts: ConnectionFacts, mesh: OracleMesh): boolean {
+type Asked = {
+  readonly facts: ConnectionFacts;
+  readonly mesh: OracleMesh;
+  readonly request: OracleRequest | undefined;
+};
+
+function ruleHolds(rule: Rule, { action }: AuthorizationPolicy, asked: Asked): boolean {
+  const { facts, mesh, request } = asked;
   const isAllow = action === "ALLOW";
-  const usesHttp =
+  const conditions = rule.when.map((condition) => conditionHolds(condition, isAllow, asked));
+  const isUnseen =
     rule.unreadable.length > 0 ||
     rule.sources.some((source) => requestFieldsOf(source).length > 0) ||
-    rule.operations.some((operation) => requestFieldsOf(operation).length > 0) ||
-    rule.when.some((condition) => readCondition(condition, facts, mesh) === "cannot tell");
-  if (isAllow && usesHttp) return false;
+    rule.operations.some((operation) =>
+      request === undefined ? requestFieldsOf(operation).length > 0 : !isShown(operation),
+    ) ||
+    conditions.includes("cannot tell");
+  if (isAllow && isUnseen) return false;
   const from = rule.sources.length === 0 || rule.sources.some((source) => sourceHolds(source, isAllow, facts, mesh));
-  const to =
-    rule.operations.length === 0 || rule.operations.some((operation) => operationHolds(operation, isAllow, facts));
-  const when = rule.when.every((condition) => readCondition(condition, facts, mesh) !== "no");
-  return from && to && when;
+  const to = rule.operations.length === 0 || rule.operations.some((entry) => operationHolds(entry, isAllow, asked));
+  return from && to && !conditions.includes("no");
+}
+
+function conditionHolds(
+  condition: Condition,
+  isAllow: boolean,
+  { facts, mesh, request }: Asked,
+): "yes" | "no" | "cannot tell" {
+  const byHeader = request === undefined ? undefined : headerHolds(condition, isAllow, request);
+  return byHeader === undefined ? readCondition(condition, facts, mesh) : answer(byHeader);
 }
 
 /** Everything in an entry that a connection does not show, or that could not be read. */
@@ -174,11 +198,12 @@ function sourceHolds(source: Source, isAllow: boolean, facts: ConnectionFacts, m
   );
 }
 
-function operationHolds(operation: Operation, isAllow: boolean, facts: ConnectionFacts): boolean {
+function operationHolds(operation: Operation, isAllow: boolean, { facts, request }: Asked): boolean {
   const { ports, notPorts } = operation;
   if (ports.length + notPorts.length + requestFieldsOf(operation).length === 0) return !isAllow;
   const port = facts.destinationPort;
-  return (ports.length === 0 || ports.includes(port)) && !notPorts.includes(port);
+  const byPort = (ports.length === 0 || ports.includes(port)) && !notPorts.includes(port);
+  return byPort && (request === undefined || requestHolds(operation, isAllow, request));
 }
 
 function readCondition(condition: Condition, facts: ConnectionFacts, mesh: OracleMesh): "yes" | "no" | "cannot tell" {

@@ -9,7 +9,7 @@ import type {
   Rule,
   Source,
 } from "../../agent/mesh/policies.ts";
-import type { Dice } from "./random-mesh.ts";
+import type { Dice } from "./dice.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 export type JsonObject = { readonly [name: string]: Json };

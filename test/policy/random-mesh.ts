@@ -7,7 +7,6 @@ import type {
   Condition,
   MtlsMode,
   Operation,
-  PathMatch,
   PeerAuthentication,
   Rule,
   Source,
@@ -16,39 +15,8 @@ import type {
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import { spiffeId } from "../../agent/mesh/spiffe-id.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
-
-/** mulberry32: enough for choosing test cases, and a run can be repeated from its seed. */
-export class Dice {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** Uniform in [0, below). */
-  roll(below: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  }
-
-  chance(percent: number): boolean {
-    return this.roll(100) < percent;
-  }
-
-  pick<T>(from: readonly T[]): T {
-    const picked = from[this.roll(from.length)];
-    if (picked === undefined) throw new RangeError("nothing to pick from");
-    return picked;
-  }
-
-  /** Up to `most` values; empty in all but `percent` of cases. */
-  some<T>(percent: number, most: number, make: () => T): T[] {
-    return this.chance(percent) ? Array.from({ length: 1 + this.roll(most) }, make) : [];
-  }
-}
+import { type Dice, randomMatch } from "./dice.ts";
+import { randomHeaderCondition, randomRequestFields } from "./random-request.ts";
 
 export const rootNamespace = "istio-system";
 const domains = ["cluster.local", "cluster.local.evil", "cluster.loca", "mesh.example", "xcluster.local"];
@@ -114,7 +82,13 @@ export function randomFacts(dice: Dice, destinations: readonly Workload[]): Conn
 
 const selectors = [null, null, { app: "api" }, { app: "api", version: "v1" }, { version: "v1" }, {}] as const;
 
-export function randomPolicy(dice: Dice, name: string, destinations: readonly Workload[]): AuthorizationPolicy {
+/** @param requests percentage of operations, for each list of HTTP, and of conditions that are about a request. */
+export function randomPolicy(
+  dice: Dice,
+  name: string,
+  destinations: readonly Workload[],
+  requests = 4,
+): AuthorizationPolicy {
   const near = dice.pick(destinations);
   return {
     name,
@@ -122,7 +96,7 @@ export function randomPolicy(dice: Dice, name: string, destinations: readonly Wo
     selector: dice.pick(selectors),
     action: dice.pick(["ALLOW", "ALLOW", "DENY", "DENY", "AUDIT"] as const),
     dryRun: dice.chance(15),
-    rules: dice.some(92, 3, () => randomRule(dice)),
+    rules: dice.some(92, 3, () => randomRule(dice, requests)),
     from: nowhere,
   };
 }
@@ -145,11 +119,11 @@ export function randomPeerAuthentication(
   };
 }
 
-function randomRule(dice: Dice): Rule {
+function randomRule(dice: Dice, requests: number): Rule {
   return {
     sources: dice.some(70, 2, () => randomSource(dice)),
-    operations: dice.some(40, 2, () => randomOperation(dice)),
-    when: dice.some(30, 2, () => randomCondition(dice)),
+    operations: dice.some(40 + requests, 2, () => randomOperation(dice, requests)),
+    when: dice.some(30, 2, () => (dice.chance(requests) ? randomHeaderCondition(dice) : randomCondition(dice))),
     unreadable: dice.some(2, 1, () => dice.pick(["from", "to", "when", "newer"])),
     from: nowhere,
   };
@@ -180,16 +154,11 @@ function randomSource(dice: Dice): Source {
   };
 }
 
-function randomOperation(dice: Dice): Operation {
+function randomOperation(dice: Dice, requests: number): Operation {
   return {
     ports: dice.some(60, 2, () => dice.pick(ports)),
     notPorts: dice.some(25, 2, () => dice.pick(ports)),
-    hosts: dice.some(4, 1, (): StringMatch => ({ kind: "suffix", value: ".example" })),
-    notHosts: [],
-    methods: [],
-    notMethods: dice.some(4, 1, (): StringMatch => ({ kind: "exact", value: "GET" })),
-    paths: dice.some(4, 1, (): PathMatch => ({ kind: "template", value: "/a/{*}" })),
-    notPaths: [],
+    ...randomRequestFields(dice, requests),
     unreadable: dice.some(2, 1, () => "newer"),
   };
 }
@@ -197,17 +166,6 @@ function randomOperation(dice: Dice): Operation {
 function randomPrincipal(dice: Dice): string {
   const text = `${dice.pick(domains)}/ns/${dice.pick(namespaces)}/sa/${dice.pick(accounts)}`;
   return dice.chance(4) ? `spiffe://${text}` : text;
-}
-
-/** Exact, or cut anywhere, so that wildcards end inside a segment as often as at its border. */
-function randomMatch(dice: Dice, text: string): StringMatch {
-  const cut = dice.roll(text.length + 1);
-  const kind = dice.pick(["exact", "exact", "prefix", "suffix", "presence"] as const);
-  if (kind === "presence") return { kind };
-  if (kind === "exact") return { kind, value: text };
-  // A lone star is presence, never an empty prefix.
-  const value = kind === "prefix" ? text.slice(0, Math.max(1, cut)) : text.slice(Math.min(text.length - 1, cut));
-  return { kind, value };
 }
 
 function randomCidr(dice: Dice): Cidr {

@@ -1,5 +1,5 @@
 // Edits of a mesh that are judged to weaken nothing open nothing: ORLOP_EDITS random edits of random meshes, as values, each asked of the
-// oracle before and after with random connections. What files make of it is in drafts.test.ts.
+// oracle before and after with random connections and requests. What files make of it is in drafts.test.ts.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
@@ -8,9 +8,9 @@ import { weakenings } from "../../agent/control/weakens.ts";
 import type { ConnectionFacts } from "../../agent/mesh/facts.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../agent/mesh/policies.ts";
 import type { Workload } from "../../agent/mesh/workload.ts";
+import { Dice } from "./dice.ts";
 import { ask, type OracleMesh } from "./oracle.ts";
 import {
-  Dice,
   randomFacts,
   randomLabels,
   randomPeerAuthentication,
@@ -18,6 +18,7 @@ import {
   randomWorkloads,
   rootNamespace,
 } from "./random-mesh.ts";
+import { randomRequest } from "./random-request.ts";
 
 const wantedEdits = Number(process.env.ORLOP_EDITS ?? 15_000);
 const seed = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 32));
@@ -37,7 +38,7 @@ function randomMesh(dice: Dice): Mesh {
     workloads,
     authorizationPolicies: ["p1", "p2"]
       .filter(() => dice.chance(60))
-      .map((name) => randomPolicy(dice, name, workloads)),
+      .map((name) => randomPolicy(dice, name, workloads, dice.pick([4, 30]))),
     peerAuthentications: ["m1", "m2"]
       .filter(() => dice.chance(70))
       .map((name) => randomPeerAuthentication(dice, name, workloads)),
@@ -121,7 +122,8 @@ test(`${wantedEdits} edits: what weakens nothing opens nothing (ORLOP_SEED=${see
     const found = weakenings(policies, replacements(before, after));
     const verdicts = Array.from({ length: CONNECTIONS }, () => {
       const facts = randomFacts(dice, before.workloads);
-      const [was, now] = [ask(facts, oracle(before)), ask(asNow(after, facts), oracle(after))];
+      const request = dice.chance(30) ? randomRequest(dice) : undefined;
+      const [was, now] = [ask(facts, oracle(before), request), ask(asNow(after, facts), oracle(after), request)];
       return { facts, was: was.verdict, now: now.verdict };
     });
     const opened = verdicts.find(({ was, now }) => was === "deny" && now === "allow");
