@@ -174,6 +174,7 @@ Rig::Rig(const uint8_t* choices, size_t count) : choices_(choices), choice_count
 Rig::~Rig() {
   listening_ = true;
   Turn();
+  if (choice_count_ > 0 && (choices_[0] & 0x80) != 0) EndByItself();
   bool closed = false;
   const Stats before = engine_->stats();
   if (static_cast<uint64_t>(before.streams) > 1'000'000) Wrong("streams were counted below zero");
@@ -183,6 +184,7 @@ Rig::~Rig() {
   if (stats.connections != 0) Wrong("connections outlive the engine");
   if (stats.tunnels != 0) Wrong("tunnels outlive the engine");
   if (stats.handshakes != 0) Wrong("handshakes are counted wrongly");
+  if (engine_->abandoned() != 0) Wrong("abandoned CONNECTs outlive the engine");
   if (engine_->buffer_bytes() != 0) Wrong("buffers outlive their connections");
   delete engine_;
   if (OpenDescriptors() != 0) Wrong("descriptors are counted wrongly");
@@ -192,6 +194,21 @@ Rig::~Rig() {
   if (g_accepted >= 0) close(g_accepted);
   g_accepted = -1;
   if (FirstFree() != first_free_) Wrong("a descriptor was left open");
+}
+
+// Each far end goes away, and time passes: the longest deadline of a connection is 20 s.
+void Rig::EndByItself() {
+  g_fail_in = -1;
+  for (int round = 0; round < 8; round++) {
+    for (size_t who = 0; who < far_ends_.size(); who++) Close(static_cast<uint8_t>(who));
+    Pass(10'000);
+    Turn();
+  }
+  const Stats stats = engine_->stats();
+  if (stats.connections != 0) Wrong("a connection outlives both its ends");
+  if (stats.tunnels != 0) Wrong("a tunnel outlives its peer");
+  if (engine_->abandoned() != 0) Wrong("an abandoned CONNECT outlives its tunnel");
+  if (engine_->tunnel_groups() != 0) Wrong("a group of tunnels outlives its tunnels");
 }
 
 uint8_t Rig::NextChoice() {

@@ -24,7 +24,7 @@ class Rig {
  public:
   // Which answer the n-th event gets is the input's to say: `choices` are used in a ring.
   Rig(const uint8_t* choices, size_t count);
-  // Ends the engine and aborts when anything of it is left.
+  // Ends the engine and aborts when anything of it is left. With the highest bit of the first choice everything ends by itself before.
   ~Rig();
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
@@ -54,6 +54,8 @@ class Rig {
   int32_t Answer(uint32_t events);
   bool Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_answer* answer);
   void Refill(const orlop_engine_event& event);
+  // Aborts unless the engine forgets everything when its far ends are gone.
+  void EndByItself();
   int FarEnd(int* near);
   void Hear();
   uint8_t NextChoice();
