@@ -8,7 +8,6 @@ import { decide } from "./decide.ts";
 import type { Decision, Settled } from "./decision.ts";
 import { type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
 import { settledOf } from "./settle.ts";
-import type { KnownVerdict, VerdictMemo } from "./verdict-memo.ts";
 
 /** What of the mesh a verdict depends on. */
 export type PoliciesInForce = Pick<
@@ -47,25 +46,23 @@ export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
       const { memo } = set;
       // A verdict that only the caller and the port bear on is found once. With a trace, or for a request, it is found anew.
       if (memo === null || options.trace || facts.request !== "strict") return decide(facts, set, options.trace);
-      return remembered(facts, set, memo).decision;
+      const caller = facts.security === "none" ? "" : (facts.sourceIdentity?.text ?? "");
+      const known = memo.of(caller, facts.destinationPort);
+      if (known !== undefined) return known.decision;
+      return memo.keep(caller, facts.destinationPort, decide(facts, set, false)).decision;
     },
     settle: (facts) => {
       const set = setOf(facts.destination);
-      const strict: ConnectionFacts = facts.request === "strict" ? facts : { ...facts, request: "strict" };
       const { memo } = set;
+      const strict: ConnectionFacts = facts.request === "strict" ? facts : { ...facts, request: "strict" };
       if (memo === null) return settledOf(strict, set, decide(strict, set, false));
-      const known = remembered(strict, set, memo);
+      const caller = facts.security === "none" ? "" : (facts.sourceIdentity?.text ?? "");
+      const known =
+        memo.of(caller, facts.destinationPort) ?? memo.keep(caller, facts.destinationPort, decide(strict, set, false));
       known.settled ??= settledOf(strict, set, known.decision);
       return known.settled;
     },
   };
-}
-
-/** @param facts in the strict reading. */
-function remembered(facts: ConnectionFacts, set: PolicySet, memo: VerdictMemo): KnownVerdict {
-  const caller = facts.security === "none" ? "" : (facts.sourceIdentity?.text ?? "");
-  const known = memo.of(caller, facts.destinationPort);
-  return known ?? memo.keep(caller, facts.destinationPort, decide(facts, set, false));
 }
 
 function policySets(snapshot: PoliciesInForce): (destination: Workload) => PolicySet {
@@ -79,13 +76,14 @@ function policySets(snapshot: PoliciesInForce): (destination: Workload) => Polic
   let sets = new WeakMap<Workload, PolicySet>();
   /** Workloads that the same policies select have one set among them. */
   let shared = new Map<string, PolicySet>();
-  const setOf = (destination: Workload): PolicySet => {
+  const found = (destination: Workload): PolicySet => {
     const policies = snapshot.authorizationPoliciesFor(destination);
     const peers = snapshot.peerAuthenticationsFor(destination);
     // Within one version of the policies a name means a single policy.
     const key = `${policies.map(fullName).join(" ")}|${peers.map(fullName).join(" ")}`;
     const set = shared.get(key) ?? policySet(policies.map(compile), peers, snapshot.rootNamespace);
     shared.set(key, set);
+    sets.set(destination, set);
     return set;
   };
   return (destination) => {
@@ -94,11 +92,6 @@ function policySets(snapshot: PoliciesInForce): (destination: Workload) => Polic
       sets = new WeakMap();
       shared = new Map();
     }
-    let set = sets.get(destination);
-    if (set === undefined) {
-      set = setOf(destination);
-      sets.set(destination, set);
-    }
-    return set;
+    return sets.get(destination) ?? found(destination);
   };
 }
