@@ -70,6 +70,27 @@ test("programs of the node: the kubelet by default in a pod of Kubernetes, what 
   assert.equal(loadConfigOrLast(said, keep, {}).config.keeper.nodeAccess.kubeletCgroup, "/system.slice/k3s.service");
 });
 
+test("the pods' cgroup: looked for in a pod of Kubernetes, the tree's mount elsewhere, what the file says in any case", (t) => {
+  const kubernetes = { KUBERNETES_SERVICE_HOST: "10.96.0.1" };
+  const silent = file(t, `${HEAD}  node: n1\n`);
+  assert.equal(loadConfig(silent, kubernetes).keeper.podsCgroup, "auto");
+  assert.equal(loadConfig(silent, {}).keeper.podsCgroup, "/sys/fs/cgroup");
+  const keep = join(silent, "..", "kept-silent");
+  loadConfigOrLast(silent, keep, {});
+  writeFileSync(silent, "");
+  assert.equal(
+    loadConfigOrLast(silent, keep, kubernetes).config.keeper.podsCgroup,
+    "auto",
+    "not set is kept as not set",
+  );
+  for (const given of ["auto", "/sys/fs/cgroup/unified/kubepods"]) {
+    const said = file(t, `${HEAD}  podsCgroup: ${given}\n`);
+    for (const env of [kubernetes, {}]) assert.equal(loadConfig(said, env).keeper.podsCgroup, given);
+  }
+  for (const wrong of ["kubepods", "/sys/../etc", "AUTO"])
+    assert.throws(() => loadConfig(file(t, `${HEAD}  podsCgroup: ${wrong}\n`), {}), ConfigError, wrong);
+});
+
 test("a program begins with the settings that were read last while the file is wrong, empty or away", (t) => {
   const path = file(t, `${HEAD}  node: n1\n  runDir: /run/x\n  mesh: mesh.yaml\n`);
   const kept = join(path, "..", "kept");

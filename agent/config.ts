@@ -27,6 +27,7 @@ export type KeeperConfig = {
   /** `<stateDir>-keeper`: its own as well, and outlives a reboot. */
   readonly stateDirectory: string;
   readonly bpffs: string;
+  /** The directory above all pods, or "auto": the keeper looks for the kubelet's. */
   readonly podsCgroup: string;
   /** A heartbeat older than this counts as no agent. */
   readonly heartbeatLimitMs: number;
@@ -128,11 +129,12 @@ const nodeConfigGone = (file: string): Problem => ({
 /** A program that is not root, or has no such directory, keeps nothing. */
 function keepSpec(copy: string, spec: NodeSpec): void {
   // What means "not set" cannot be written.
-  const { mesh, nodeAccess, kubeletCgroup, ...rest } = spec;
+  const { mesh, nodeAccess, kubeletCgroup, podsCgroup, ...rest } = spec;
   const written = {
     ...rest,
     ...(mesh === "" ? {} : { mesh }),
     ...(nodeAccess === null ? {} : { nodeAccess }),
+    ...(podsCgroup === null ? {} : { podsCgroup }),
     ...(kubeletCgroup === "" ? {} : { kubeletCgroup }),
   };
   const text = JSON.stringify({ apiVersion: "orlop.dev/v1alpha1", kind: "NodeConfig", spec: written });
@@ -175,6 +177,8 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
   const keeperDirectory = `${runDir}-keeper`;
   const keeperSocket = `${keeperDirectory}/keeper.sock`;
   const { cluster, network, trustDomain, rootNamespace, clusterDomain } = spec;
+  // Kubernetes sets this variable in each of its pods.
+  const onKubernetes = Boolean(env.KUBERNETES_SERVICE_HOST);
   return {
     keeper: {
       node,
@@ -182,11 +186,10 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       socket: keeperSocket,
       stateDirectory: `${stateDir}-keeper`,
       bpffs,
-      podsCgroup,
+      podsCgroup: podsCgroup ?? (onKubernetes ? "auto" : "/sys/fs/cgroup"),
       heartbeatLimitMs,
       nodeAccess: {
-        // Kubernetes sets this variable in each of its pods.
-        mode: spec.nodeAccess ?? (env.KUBERNETES_SERVICE_HOST ? "kubelet" : "none"),
+        mode: spec.nodeAccess ?? (onKubernetes ? "kubelet" : "none"),
         kubeletCgroup: spec.kubeletCgroup,
         from: spec.nodeAccessFrom,
       },

@@ -28,7 +28,16 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     run: ["mesh/", "policy/", "plan/", "observe/", "abi.ts"],
     types: ["engine/"],
   },
-  keeper: { run: ["mesh/ip.ts", "process/mounts.ts", "abi.ts", "backoff.ts"] },
+  keeper: {
+    run: [
+      "mesh/ip.ts",
+      "process/mounts.ts",
+      "process/cgroup-files.ts",
+      "process/cgroup-tree.ts",
+      "abi.ts",
+      "backoff.ts",
+    ],
+  },
   process: { run: ["backoff.ts"], types: ["config.ts"] },
   threads: {
     run: [

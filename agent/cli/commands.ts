@@ -140,7 +140,12 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
     .addOption(new Option("--pre", "only what must hold before the agent starts"))
     .addOption(new Option("--skip <codes...>", "codes that never fail"))
     .addOption(new Option("--bpffs <path>", "where eBPF objects are pinned").default("/sys/fs/bpf"))
-    .addOption(new Option("--pods-cgroup <path>", "the cgroup above all pods (default: where cgroup v2 is mounted)"));
+    .addOption(
+      new Option(
+        "--pods-cgroup <path>",
+        "the cgroup above all pods, or auto (default: auto in a pod of Kubernetes, else where cgroup v2 is mounted)",
+      ),
+    );
   reading(check, env, done, async (context) => {
     const {
       failOn,
@@ -159,7 +164,8 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
     const mounts = await import("../process/mounts.ts");
     const fallback = { bpffs, podsCgroup: "/sys/fs/cgroup", ports: [] };
     const mounted = mounts.cgroup2Mount(preflight.readNode(fallback).mountinfo) ?? fallback.podsCgroup;
-    const options = { failOn, pre, skip, bpffs, podsCgroup: podsCgroup ?? mounted };
+    const looked = env.vars.KUBERNETES_SERVICE_HOST ? "auto" : mounted;
+    const options = { failOn, pre, skip, bpffs, podsCgroup: podsCgroup ?? looked };
     return (await import("./check.ts")).check(context, options, (at) => preflight.judge(preflight.readNode(at)));
   });
 }

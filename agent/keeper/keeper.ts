@@ -16,6 +16,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { cgroupReader, cgroupTexts } from "../process/cgroup-files.ts";
+import { foundPodsCgroup, podsCgroup } from "../process/cgroup-tree.ts";
 import { parseMountinfo } from "../process/mounts.ts";
 import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } from "./addon.ts";
 import { type EnrollmentRefusal, type OpenEnrollment, PodEnrollments } from "./enrollment.ts";
@@ -41,6 +43,7 @@ export type KeeperSettings = {
   /** The keeper's own, and outlives a reboot. */
   readonly stateDirectory: string;
   readonly bpffs: string;
+  /** The directory above all pods, or "auto": the kubelet's is looked for at the start. */
   readonly podsCgroup: string;
   readonly heartbeatLimitMs: number;
   readonly nodeAccess: NodeAccessSettings;
@@ -73,8 +76,9 @@ const CGROUP_NOTE = "made-pods-cgroup";
 const SERVING = "serving";
 
 /** Runs until the signal; resolves when all is closed. Rejects when it cannot load, attach or listen. */
-export async function runKeeper(config: KeeperSettings, options: KeeperOptions): Promise<void> {
+export async function runKeeper(settings: KeeperSettings, options: KeeperOptions): Promise<void> {
   const { log, signal } = options;
+  const config = { ...settings, podsCgroup: directoryOf(settings.podsCgroup, log) };
   const undo: Undo[] = [];
   try {
     const { open, kernel, thread, namespaces, access } = await start(config, options, undo);
@@ -100,6 +104,14 @@ export async function runKeeper(config: KeeperSettings, options: KeeperOptions):
   } finally {
     for (const step of undo.reverse()) step();
   }
+}
+
+/** @throws when it is "auto" and no cgroup of pods is found, or several */
+function directoryOf(configured: string, log: KeeperLog): string {
+  if (configured !== "auto") return configured;
+  const path = foundPodsCgroup(podsCgroup(cgroupTexts(), cgroupReader));
+  log.info("found the pods' cgroup", { path });
+  return path;
 }
 
 type Undo = () => void;

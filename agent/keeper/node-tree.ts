@@ -2,7 +2,7 @@
 // that an operator named. Believes the name of a directory only where root alone makes directories.
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
-import { mountsOf } from "../process/mounts.ts";
+import { type Cgroup2Mount, cgroup2Mounts, cgroup2Path, placeBelow } from "../process/cgroup-tree.ts";
 import { type CgroupTree, isInPods, isKubeletName, type NodeProcess } from "./node-programs.ts";
 import { type NamespaceId, startTicksOf } from "./pods.ts";
 
@@ -36,13 +36,14 @@ export class NodeTree {
   readonly #proc: string;
   readonly #podsCgroup: string;
   #tree: CgroupTree | undefined;
+  #mount: Cgroup2Mount | undefined;
 
   constructor({ proc, podsCgroup }: { readonly proc: string; readonly podsCgroup: string }) {
     this.#proc = proc;
     this.#podsCgroup = podsCgroup;
   }
 
-  /** The mount that holds the pods' cgroup, else the first. @throws when there is no cgroup v2 */
+  /** The mount that holds the pods' cgroup, else the mount that shows the most. @throws when there is no cgroup v2 */
   tree(): CgroupTree {
     this.#tree ??= this.#readTree();
     return this.#tree;
@@ -51,9 +52,10 @@ export class NodeTree {
   #readTree(): CgroupTree {
     const mounts = this.#mounts();
     const podsCgroup = this.#podsCgroup;
-    const mount = mounts.find((point) => podsCgroup === point || podsCgroup.startsWith(`${point}/`)) ?? mounts[0];
+    const mount = mounts.find(({ point }) => podsCgroup === point || podsCgroup.startsWith(`${point}/`)) ?? mounts[0];
     if (mount === undefined) throw new Error("cgroup v2 is not mounted");
-    return { mount, podsCgroup };
+    this.#mount = mount;
+    return { mount: mount.point, podsCgroup };
   }
 
   /** `/proc/<pid>/ns/net` of the node's own namespace: that of pid 1, or ours where pid 1 is closed to us, as on a plain machine. */
@@ -77,7 +79,7 @@ export class NodeTree {
     };
     return readdirSync(this.#proc)
       .filter((name) => /^[1-9]\d*$/.test(name))
-      .flatMap((pid) => this.#processOf(Number(pid), tree, elsewhere) ?? []);
+      .flatMap((pid) => this.#processOf(Number(pid), elsewhere) ?? []);
   }
 
   /** Does it still run, under that name and in that cgroup? */
@@ -119,8 +121,8 @@ export class NodeTree {
     return another === undefined ? { state: "found", directory } : { state: "several" };
   }
 
-  #mounts(): string[] {
-    return mountsOf(readFileSync(join(this.#proc, "self", "mountinfo"), "utf8"), "cgroup2");
+  #mounts(): Cgroup2Mount[] {
+    return cgroup2Mounts(readFileSync(join(this.#proc, "self", "mountinfo"), "utf8"));
   }
 
   #subdirectories(path: string): string[] {
@@ -132,15 +134,15 @@ export class NodeTree {
     return unlessGone(() => readFileSync(join(this.#proc, String(pid), name), "utf8"))?.trimEnd();
   }
 
-  #processOf(pid: number, tree: CgroupTree, elsewhere: (pid: number) => string | undefined): NodeProcess | undefined {
+  #processOf(pid: number, elsewhere: (pid: number) => string | undefined): NodeProcess | undefined {
     const name = this.#file(pid, "comm");
     if (name === undefined || !isKubeletName(name)) return undefined;
     const startTicks = startTicksOf(this.#proc, pid);
     const [, real, effective] = /^Uid:\s+(\d+)\s+(\d+)/m.exec(this.#file(pid, "status") ?? "") ?? [];
     const netns = idOf(join(this.#proc, String(pid), "ns", "net"));
-    // A path that leads out of the cgroup namespace that we are in is no path below a mount.
-    const [, path = "/.."] = /^0::(\/.*)$/m.exec(this.#file(pid, "cgroup") ?? "") ?? [];
-    const shown = path.startsWith("/..") ? undefined : join(tree.mount, path);
+    const path = cgroup2Path(this.#file(pid, "cgroup") ?? "");
+    const place = path !== undefined && this.#mount !== undefined ? placeBelow(this.#mount, path) : undefined;
+    const shown = place?.state === "known" ? place.directory : undefined;
     const cgroup = shown !== undefined && lists(shown, pid) ? shown : elsewhere(pid);
     if (startTicks === undefined || real === undefined || netns === undefined || cgroup === undefined) return undefined;
     // What was read is of this process and not of a later one with its pid.

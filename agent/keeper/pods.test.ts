@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { FakeNode } from "./pods.fake.ts";
-import { findPod, isPodDirectory, type PodTree, podDirectories, startTicksOf, stillThere } from "./pods.ts";
+import { findPod, isPodDirectory, type PodTree, podDirectories, podUidOf, startTicksOf, stillThere } from "./pods.ts";
 
 const nodes: FakeNode[] = [];
 after(() => {
@@ -38,6 +38,26 @@ test("both spellings of Kubernetes are found, and the oldest process speaks for 
     node.process(30, { ticks: 400, netns: "elsewhere" });
     node.process(40, { ticks: 300, netns: "pod" });
     assert.deepEqual(found(node).process, { pid: 40, startTicks: 300n });
+  }
+});
+
+test("a directory's name says the pod's UID in either spelling, below any cgroup root, also of a static pod", () => {
+  const hash = "5fb2a1a4e9b8a7a0b5c6d7e8f9a0b1c2";
+  for (const [name, expected] of [
+    [`pod${uid}`, uid],
+    [`kubepods-pod${uid.replaceAll("-", "_")}.slice`, uid],
+    [`kubepods-besteffort-pod${uid.replaceAll("-", "_")}.slice`, uid],
+    [`kubelet-kubepods-burstable-pod${uid.replaceAll("-", "_")}.slice`, uid],
+    [`pod${hash}`, hash],
+    [`kubepods-burstable-pod${hash}.slice`, hash],
+    ["kubepods", undefined],
+    ["kubepods-burstable.slice", undefined],
+    ["burstable", undefined],
+    ["cri-containerd-4fd1.scope", undefined],
+    ["pod", undefined],
+  ] as const) {
+    assert.equal(podUidOf(name), expected, name);
+    if (expected !== undefined) assert.ok(isPodDirectory(name, expected), name);
   }
 });
 

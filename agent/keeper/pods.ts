@@ -37,8 +37,14 @@ export function isPodDirectory(name: string, uid: string): boolean {
   return name === `pod${uid}` || name.endsWith(`-pod${uid.replaceAll("-", "_")}.slice`);
 }
 
+/** The UID in a directory's name of either spelling; undefined: it is no pod's. A static pod's is a hash without dashes. */
+export function podUidOf(name: string): string | undefined {
+  const [, plain, escaped] = /^(?:pod(.+)|.*-pod([^-]+)\.slice)$/.exec(name) ?? [];
+  return plain ?? escaped?.replaceAll("_", "-");
+}
+
 /** A directory of either spelling, of whatever pod. */
-export const looksLikePod = (name: string): boolean => /^pod./.test(name) || /-pod[^-]+\.slice$/.test(name);
+export const looksLikePod = (name: string): boolean => podUidOf(name) !== undefined;
 
 const missing = (error: unknown): boolean =>
   error instanceof Error &&

@@ -1,9 +1,10 @@
 // keeper · the eBPF programs: loaded, pinned under one directory per node and layout version, attached by links that
 // outlive this process, swapped in place. Never detached and attached again: between the two a pod would be unguarded.
-import { mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
-import { mountsOf } from "../process/mounts.ts";
+import { cgroupReader, cgroupTexts } from "../process/cgroup-files.ts";
+import { ownCgroup } from "../process/cgroup-tree.ts";
 import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { KeeperLog } from "./lend.ts";
 import { type NodeLinks, type NodeRows, nodeRows } from "./node-rows.ts";
@@ -45,26 +46,6 @@ const pinName = (name: string): string => name.replaceAll(".", "+");
 /** A layout version has its own directory: programs of one version never read the maps of another. */
 export const pinDirectory = (bpffs: string, node: string): string =>
   join(bpffs, "orlop", pinName(node), `v${ORLOP_ABI_VERSION}`);
-
-/**
- * The directory of this process's own cgroup, whose sockets the agent will be using.
- * @throws when no cgroup2 mount shows it: then nothing would publish what the agent dials.
- */
-export function ownCgroup(mountinfo: string, procCgroup: string, holdsUs: (directory: string) => boolean): string {
-  const path = /^0::(\/.*)$/m.exec(procCgroup)?.[1];
-  const candidates = path === undefined ? [] : mountsOf(mountinfo, "cgroup2").map((mount) => join(mount, path));
-  const own = candidates.find(holdsUs);
-  if (own === undefined) throw new Error("this process's own cgroup is not visible below any cgroup2 mount");
-  return own;
-}
-
-function holdsThisProcess(directory: string): boolean {
-  try {
-    return readFileSync(join(directory, "cgroup.procs"), "utf8").split("\n").includes(String(process.pid));
-  } catch {
-    return false; // Another mount, or another cgroup namespace's view: not ours.
-  }
-}
 
 /** Everything the keeper holds in the kernel. */
 export class LoadedPrograms {
@@ -130,8 +111,8 @@ export class LoadedPrograms {
   attach(log: KeeperLog): void {
     const { podsCgroup } = this.#options;
     this.#attach(podsCgroup, "links", "all", log);
-    const mountinfo = readFileSync("/proc/self/mountinfo", "utf8");
-    const own = ownCgroup(mountinfo, readFileSync("/proc/self/cgroup", "utf8"), holdsThisProcess);
+    // The agent uses sockets of ours: without a hook on their cgroup nothing would publish what it dials.
+    const { directory: own } = ownCgroup(cgroupTexts(), cgroupReader);
     if (own !== podsCgroup && !own.startsWith(`${podsCgroup}/`)) this.#attach(own, "own", "sockops-only", log);
   }
 

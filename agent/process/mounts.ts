@@ -1,6 +1,8 @@
 // any thread · mounts in the text of /proc/<pid>/mountinfo (proc(5)). Pure; imports nothing.
 
 export type Mount = {
+  /** What of the file system is mounted: "/" is all of it. Of cgroups it is seen from our cgroup namespace, as "/../.." may be. */
+  readonly root: string;
   /** The directory, with blanks and the like as they are. */
   readonly point: string;
   /** "cgroup2", "bpf", … */
@@ -18,9 +20,10 @@ export function parseMountinfo(text: string): Mount[] {
   return text.split("\n").flatMap((line) => {
     // A varying number of optional fields ends with " - ".
     const [front = "", back = ""] = line.split(" - ");
-    const point = front.split(" ")[4];
+    const [, , , root, point] = front.split(" ");
     const [type, source = ""] = back.split(" ");
-    return point === undefined || !type ? [] : [{ point: unescaped(point), type, source: unescaped(source) }];
+    if (root === undefined || point === undefined || !type) return [];
+    return [{ root: unescaped(root), point: unescaped(point), type, source: unescaped(source) }];
   });
 }
 

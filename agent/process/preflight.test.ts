@@ -17,7 +17,7 @@ const good: Readings = {
   release: "6.18.4-generic",
   btf: true,
   mountinfo,
-  podsCgroupExists: true,
+  podsCgroup: { state: "found", directory: "/sys/fs/cgroup/unified/pods" },
   effective: (1n << 12n) | (1n << 19n) | (1n << 21n) | (1n << 39n),
   jit: "1",
   openFiles: 1_048_576,
@@ -40,6 +40,12 @@ test("a good node has nothing to mend", () => {
 });
 
 const options = good.options;
+const absent = { state: "absent", looked: ["/sys/fs/cgroup/unified"] } as const;
+const several = { state: "several", directories: ["/sys/fs/cgroup/a/kubepods", "/sys/fs/cgroup/b/kubepods"] } as const;
+const named = (directory: string): Partial<Readings> => ({
+  options: { ...options, podsCgroup: directory },
+  podsCgroup: { state: "found", directory },
+});
 const bad: readonly (readonly [code: string, status: Finding["status"], over: Partial<Readings>])[] = [
   ["ORL1001", "fail", { release: "5.4.0" }],
   ["ORL1001", "fail", { release: "" }],
@@ -47,9 +53,12 @@ const bad: readonly (readonly [code: string, status: Finding["status"], over: Pa
   ["ORL1001", "warn", { release: "5.15.0" }],
   ["ORL1002", "fail", { btf: false }],
   ["ORL1003", "fail", { mountinfo: "" }],
-  ["ORL1004", "fail", { options: { ...options, podsCgroup: "/sys/fs/cgroup/cpu/pods" } }],
-  ["ORL1004", "fail", { options: { ...options, podsCgroup: "/sys/fs/cgroup/unifiedpods" } }],
-  ["ORL1004", "warn", { podsCgroupExists: false }],
+  ["ORL1004", "fail", named("/sys/fs/cgroup/cpu/pods")],
+  ["ORL1004", "fail", named("/sys/fs/cgroup/unifiedpods")],
+  ["ORL1004", "fail", { ...named("/sys/fs/cgroup"), mountinfo: "" }],
+  ["ORL1004", "warn", { podsCgroup: absent }],
+  ["ORL1004", "fail", { options: { ...options, podsCgroup: "auto" }, podsCgroup: absent }],
+  ["ORL1004", "fail", { options: { ...options, podsCgroup: "auto" }, podsCgroup: several }],
   ["ORL1005", "warn", { options: { ...options, bpffs: "/run/bpf" } }],
   ["ORL1006", "fail", { effective: 1n << 12n }],
   ["ORL1006", "fail", { effective: null }],

@@ -1,6 +1,8 @@
 // any thread · can this node carry the mesh? Readings of the machine, then one small pure check each (ORL1xxx).
 // Reads /proc, /sys and Node's own versions; changes nothing. What only loading can tell, the keeper reports.
 import { accessSync, existsSync, readFileSync } from "node:fs";
+import { cgroupReader } from "./cgroup-files.ts";
+import { cgroup2Mounts, type PodsCgroup, podsCgroup } from "./cgroup-tree.ts";
 import { cgroup2Mount, mountsOf } from "./mounts.ts";
 
 export type Finding = {
@@ -14,6 +16,7 @@ export type Finding = {
 
 export type PreflightOptions = {
   readonly bpffs: string;
+  /** A directory, or "auto". */
   readonly podsCgroup: string;
   /** Listening ports of the agent on the node itself: metrics and readiness. */
   readonly ports: readonly number[];
@@ -25,7 +28,8 @@ export type Readings = {
   readonly release: string;
   readonly btf: boolean;
   readonly mountinfo: string;
-  readonly podsCgroupExists: boolean;
+  /** Where the pods' cgroup was found, or what keeps it from being found; of a directory that is named, whether it exists. */
+  readonly podsCgroup: PodsCgroup;
   /** CapEff of this process. */
   readonly effective: bigint | null;
   readonly jit: string | null;
@@ -111,20 +115,33 @@ export const checkCgroup2: Check = ({ mountinfo }) => {
 const below = (path: string, root: string): boolean =>
   path === root || path.startsWith(root === "/" ? "/" : `${root}/`);
 
-export const checkPodsCgroup: Check = ({ mountinfo, options, podsCgroupExists }) => {
-  const mount = cgroup2Mount(mountinfo);
-  const what = `pods' cgroup ${options.podsCgroup}`;
-  if (mount === undefined || !below(options.podsCgroup, mount)) {
-    const fix = mount === undefined ? "mount cgroup v2 first" : `set spec.podsCgroup to a directory below ${mount}`;
-    return fail("ORL1004", what, "it does not lie in the cgroup v2 tree, so no hook would ever see a pod", fix);
+export const checkPodsCgroup: Check = ({ mountinfo, options, podsCgroup: found }) => {
+  const isNamed = options.podsCgroup !== "auto";
+  const name = found.state === "found" ? found.directory : options.podsCgroup;
+  const what = `pods' cgroup ${name}`;
+  const mounts = cgroup2Mounts(mountinfo).map(({ point }) => point);
+  const unseen = "it does not lie in the cgroup v2 tree, so no hook would ever see a pod";
+  if (mounts.length === 0) return fail("ORL1004", what, unseen, "mount cgroup v2 first");
+  if (found.state === "several") {
+    const why = `there are ${found.directories.join(", ")}, and nobody can say which is this node's`;
+    return fail("ORL1004", what, why, "name one of them in spec.podsCgroup");
   }
-  if (podsCgroupExists) return ok("ORL1004", what);
-  return warn(
-    "ORL1004",
-    `${what} does not exist`,
-    "the keeper waits for the ancestor of all pods",
-    "start a pod, or name the right directory in spec.podsCgroup",
-  );
+  if (isNamed && !mounts.some((mount) => below(name, mount)))
+    return fail("ORL1004", what, unseen, `set spec.podsCgroup to a directory below ${mounts.join(" or ")}`);
+  if (found.state === "found") return ok("ORL1004", what);
+  return isNamed
+    ? warn(
+        "ORL1004",
+        `${what} does not exist`,
+        "the keeper waits for the ancestor of all pods",
+        "start a pod, or name the right directory in spec.podsCgroup",
+      )
+    : fail(
+        "ORL1004",
+        `${what}: there is no kubepods below ${mounts.join(" or ")}`,
+        "the keeper has nothing to attach its hooks to, and does not start",
+        "mount the node's /sys/fs/cgroup into the pod, or name the directory in spec.podsCgroup",
+      );
 };
 
 export const checkBpffs: Check = ({ mountinfo, options }) =>
@@ -297,17 +314,24 @@ function readable(path: string): boolean {
   }
 }
 
+function podsCgroupOf(configured: string, mountinfo: string): PodsCgroup {
+  if (configured === "auto")
+    return podsCgroup({ mountinfo, procCgroup: textOf("/proc/self/cgroup") ?? "" }, cgroupReader);
+  return existsSync(configured) ? { state: "found", directory: configured } : { state: "absent", looked: [configured] };
+}
+
 /** Looks at this node. Never throws. */
 export function readNode(options: PreflightOptions): Readings {
   const capEff = /^CapEff:\s*([0-9a-f]+)$/m.exec(textOf("/proc/self/status") ?? "")?.[1];
   const openFiles = /^Max open files\s+\S+\s+(\d+)/m.exec(textOf("/proc/self/limits") ?? "")?.[1];
+  const mountinfo = textOf("/proc/self/mountinfo") ?? "";
   const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => textOf(path) ?? "");
   return {
     options,
     release: textOf("/proc/sys/kernel/osrelease") ?? "",
     btf: readable("/sys/kernel/btf/vmlinux"),
-    mountinfo: textOf("/proc/self/mountinfo") ?? "",
-    podsCgroupExists: existsSync(options.podsCgroup),
+    mountinfo,
+    podsCgroup: podsCgroupOf(options.podsCgroup, mountinfo),
     effective: capEff === undefined ? null : BigInt(`0x${capEff}`),
     jit: textOf("/proc/sys/net/core/bpf_jit_enable"),
     openFiles: openFiles === undefined ? null : Number(openFiles),

@@ -2,11 +2,20 @@
 import { availableParallelism, hostname } from "node:os";
 import { ignored, integer, list, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
 
+const straightPath = (path: string): string | undefined =>
+  path.startsWith("/") && !path.split("/").includes("..") ? path.replace(/(?<=.)\/+$/, "") : undefined;
+
 const absolutePath = text(
   "an absolute path",
-  (path) => (path.startsWith("/") && !path.split("/").includes("..") ? path.replace(/(?<=.)\/+$/, "") : undefined),
+  straightPath,
   "a daemon has no directory of its own",
   "start it with / and leave out ..",
+);
+const podsCgroup = text(
+  "auto or an absolute path",
+  (path) => (path === "auto" ? path : straightPath(path)),
+  "the keeper attaches to the cgroup above all pods",
+  "write auto, or a directory below the mount of cgroup v2",
 );
 const filePath = text(
   "a path",
@@ -82,7 +91,8 @@ export const nodeSpec = object({
   /** What must outlive a reboot. The keeper has its own beside it, `<stateDir>-keeper`. */
   stateDir: optional(absolutePath, "/var/lib/orlop"),
   bpffs: optional(absolutePath, "/sys/fs/bpf"),
-  podsCgroup: optional(absolutePath, "/sys/fs/cgroup"),
+  /** null: "auto" in a pod of Kubernetes, "/sys/fs/cgroup" elsewhere. */
+  podsCgroup: optional(podsCgroup, null),
   /** Empty: the file that holds the NodeConfig. */
   mesh: optional(filePath, ""),
   ca: optional(ca, caDefaults),
