@@ -1,4 +1,4 @@
-// tests · what a head of HTTP/1 says, and the line in which test/fuzz/native/http1_reader.cc says it.
+// tests · what a head of HTTP/1 says, as both readers say it: the C++ (test/fuzz/native/http1_reader.cc prints lineOf) and grammar.ts.
 
 /** Offset and length in bytes. */
 export type Span = readonly [at: number, length: number];

@@ -1,5 +1,6 @@
 // any thread · heads of HTTP/1 requests and responses: a complete head → offsets of its parts, and what they say about the message;
-// or a refusal. Pure: nothing is allocated, no pointer is kept, no state outlives a call.
+// or a refusal. Pure: nothing is allocated, no pointer is kept, no state outlives a call. test/http/grammar.ts is the same grammar,
+// written for itself; test/http/property.test.ts holds the two together.
 #pragma once
 
 #include <cstddef>

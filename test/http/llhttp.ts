@@ -1,0 +1,33 @@
+// tests · the opinion of Node's own parser of HTTP/1 (llhttp), with all its lenient switches off.
+import { createRequire } from "node:module";
+import type { HeadKind } from "./head.ts";
+
+type Parser = {
+  initialize(type: number, resource: object, maxHeaderSize: number, lenient: number): void;
+  execute(bytes: Buffer): number | (Error & { readonly code: string; readonly reason: string });
+};
+type ParserClass = { new (): Parser; readonly REQUEST: number; readonly RESPONSE: number };
+
+// No types are published for it: @types/node has the public modules only.
+const { HTTPParser } = createRequire(import.meta.url)("node:_http_common") as { readonly HTTPParser: ParserClass };
+
+/** Refusals that are llhttp's own: its code, what the head then has, and the sentence that lets us differ in the comment. */
+const exceptions: readonly (readonly [code: string, has: RegExp])[] = [
+  // It has a list of methods. RFC 9110 section 16.1: more may be defined at any time.
+  ["HPE_INVALID_METHOD", /^/],
+  // It takes a tab behind the coding for a part of it. RFC 9110 section 5.5: a value does not have the whitespace around it.
+  ["HPE_INVALID_TRANSFER_ENCODING", /chunked[ \t]*\t[ \t]*\r\n/i],
+];
+
+/** Initialized anew for each head: the collector does not free a parser by itself. */
+const parser = new HTTPParser();
+
+/** Its code, undefined for what it accepts and for what it alone refuses. */
+export function whyRefusedByLlhttp(kind: HeadKind, bytes: Buffer): string | undefined {
+  parser.initialize(kind === "request" ? HTTPParser.REQUEST : HTTPParser.RESPONSE, {}, 1 << 20, 0);
+  const said = parser.execute(bytes);
+  if (typeof said === "number") return undefined;
+  const text = bytes.toString("latin1");
+  if (exceptions.some(([code, has]) => said.code === code && has.test(text))) return undefined;
+  return `${said.code} ${said.reason}`;
+}
