@@ -167,8 +167,9 @@ export type StatusView = {
      * "held": what is written may take protection away and may be half of a file that is being written; what was accepted before
      * runs until the file has been still for 3 s, or is put into place by rename.
      * "partial": objects that are wrong are closed, or run as they were before; all others are what runs.
+     * "stale": the source does not answer; what it said before runs.
      */
-    readonly state: "synced" | "rejected" | "held" | "waiting" | "partial";
+    readonly state: "synced" | "rejected" | "held" | "waiting" | "partial" | "stale";
     /** What runs came from the last good copy on disk. */
     readonly fromLastGood: boolean;
     readonly appliedAt: string;

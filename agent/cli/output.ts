@@ -112,7 +112,7 @@ export function wantsColor(wish: ColorWish, env: CliEnv): boolean {
 
 const good = new Set(["ok", "allow", "ALLOW", "ready", "captured", "synced", "enforce", "yes"]);
 const fair = new Set(["warn", "pending", "waiting", "held", "dry-run", "PERMISSIVE", "none"]);
-const bad = new Set(["FAIL", "deny", "DENY", "failed", "rejected", "partial", "expired", "no"]);
+const bad = new Set(["FAIL", "deny", "DENY", "failed", "rejected", "partial", "stale", "expired", "no"]);
 
 export function painter(colored: boolean): Paint {
   if (!colored) return { word: (text) => text };

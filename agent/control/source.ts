@@ -20,8 +20,9 @@ export type SourceStatus = {
    *   until the file has been still for some seconds
    * - partial: some objects are wrong, and are in force in their closed form or as they were before (docs/policy.md); all others are in
    *   force as they are written
+   * - stale: the source does not answer, so that something may have changed since; what it said before stays in force
    */
-  readonly state: "waiting" | "synced" | "rejected" | "held" | "partial";
+  readonly state: "waiting" | "synced" | "rejected" | "held" | "partial" | "stale";
   /** What runs was read from the last good copy on disk, since the original was wrong, or held, when this process started. */
   readonly fromLastGood: boolean;
   /** RFC 3339 of the last accepted configuration; empty before. For the last good copy: when that was accepted. */

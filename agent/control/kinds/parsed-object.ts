@@ -16,6 +16,7 @@ import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
 import { membership, namespaceKind } from "./namespace.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
+import { podKind, podWorkload } from "./pod.ts";
 import type { Reader } from "./schema.ts";
 import { serviceKind, toService } from "./service.ts";
 import { quoted, type Report, type Value } from "./value.ts";
@@ -104,6 +105,15 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
   }),
 };
 
+/** Kinds that a cluster has and a file has not: there a Workload says the same in fewer words. */
+const kindsOfClusters: Readonly<Record<string, ToParsedObject>> = {
+  Pod: kind(podKind, (read, document, settings, report) => {
+    const own = membership(read.metadata.labels, settings.honourIstioLabels, document, report);
+    const value = podWorkload(read, document, settings, report);
+    return value && { id: value.uid, kind: "Workload", own, value };
+  }),
+};
+
 /** The objects of one document; what is wrong with it is reported. `kind: List`, as `kubectl get -o yaml` prints it, is its items. */
 export function parsedObjectsOf(document: Value, settings: NodeSettings, report: Report): readonly ParsedObject[] {
   return unlisted(document).flatMap((item): readonly ParsedObject[] => {
@@ -141,8 +151,10 @@ function parsedObjectOf(document: Value, settings: NodeSettings, report: Report)
   const name = kindOf(document, report);
   // A node's own configuration is in the same file and was read before any of this.
   if (name === undefined || name === "NodeConfig") return undefined;
-  if (Object.hasOwn(kinds, name)) {
-    const translated = kinds[name]?.(document, settings, report);
+  const isOfClusters = report.acceptance === "object" && Object.hasOwn(kindsOfClusters, name);
+  const known = isOfClusters ? kindsOfClusters : kinds;
+  if (Object.hasOwn(known, name)) {
+    const translated = known[name]?.(document, settings, report);
     return translated && { ...translated, from: document.from };
   }
   if (knownElsewhere.has(name)) {

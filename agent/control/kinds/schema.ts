@@ -75,6 +75,16 @@ export function growingObject<F extends Fields>(fields: F): Reader<ObjectOf<F>> 
   };
 }
 
+/** A map of which these fields count, and all others are none of the mesh's business: most of a Pod is about running it. */
+export function excerpt<F extends Fields>(fields: F): Reader<ObjectOf<F>> {
+  const read = object(fields);
+  return (value, path, report) => {
+    if (value.type !== "map") return read(value, path, report);
+    const entries = new Map([...value.entries].filter(([name]) => Object.hasOwn(fields, name)));
+    return read({ ...value, entries }, path, report);
+  };
+}
+
 export type Parts<F extends Fields> = {
   /** undefined: unreadable, or missing though required. */
   readonly parts: { readonly [K in keyof F]: ObjectOf<F>[K] | undefined };

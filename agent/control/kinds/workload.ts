@@ -77,9 +77,7 @@ export function toWorkload(read: WorkloadDocument, document: Value, settings: No
     healthy: spec.healthy,
     locality: spec.locality,
     weight: spec.weight,
-    workloadName: workloadName(meta),
-    canonicalName: firstLabel(meta, CANONICAL_NAME) ?? workloadName(meta),
-    canonicalRevision: firstLabel(meta, CANONICAL_REVISION) ?? "latest",
+    ...namesForTelemetry(meta),
     from: document.from,
   };
 }
@@ -104,6 +102,17 @@ function parseLocality(written: string): Locality | undefined {
   const parts = written.split("/");
   const [region = "", zone = "", subzone = ""] = parts;
   return parts.length <= 3 && region !== "" ? { region, zone, subzone } : undefined;
+}
+
+/** How the workload is called in logs and metrics. */
+export function namesForTelemetry(
+  meta: Metadata,
+): Pick<Workload, "workloadName" | "canonicalName" | "canonicalRevision"> {
+  return {
+    workloadName: workloadName(meta),
+    canonicalName: firstLabel(meta, CANONICAL_NAME) ?? workloadName(meta),
+    canonicalRevision: firstLabel(meta, CANONICAL_REVISION) ?? "latest",
+  };
 }
 
 /** The Deployment's name when the pod's has the form of its pods' names, else the pod's own. */

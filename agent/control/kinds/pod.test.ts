@@ -1,0 +1,147 @@
+// Pods as an API server has them → workloads.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AcceptedObjects, type ObjectChange } from "../accepted-objects.ts";
+import { parseYaml } from "../static-file/parse.ts";
+import { parsedObjectsOf } from "./parsed-object.ts";
+import { Report } from "./value.ts";
+
+const settings = {
+  node: "west",
+  cluster: "c1",
+  network: "",
+  trustDomain: "cluster.local",
+  clusterDomain: "cluster.local",
+  rootNamespace: "istio-system",
+  honourIstioLabels: false,
+};
+
+const container = (more: object = {}) => ({ name: "app", image: "app:1", resources: {}, ...more });
+function podOf({ metadata = {}, spec = {}, status = {} }: Readonly<Record<string, object>>): object {
+  return {
+    metadata: {
+      name: "web-6f7d8-abcde",
+      namespace: "shop",
+      uid: "uid-1",
+      labels: { "pod-template-hash": "6f7d8" },
+      ...metadata,
+    },
+    spec: { nodeName: "west", serviceAccountName: "web", containers: [container()], tolerations: [{}], ...spec },
+    status: {
+      ...{ phase: "Running", podIP: "10.0.0.1", hostIP: "192.168.0.1", qosClass: "BestEffort" },
+      podIPs: [{ ip: "10.0.0.1" }, { ip: "FD00::1" }],
+      conditions: [{ type: "Ready", status: "True", lastProbeTime: null }],
+      ...status,
+    },
+  };
+}
+
+function read(object: object, isMember = true) {
+  const objects = new AcceptedObjects(settings);
+  const present = (kind: string, namespace: string, name: string, body: object): ObjectChange => {
+    const version = { kind, namespace, name, resourceVersion: "7" };
+    return { op: "present", apiVersion: "v1", version, uid: "u", object: JSON.parse(JSON.stringify(body)) };
+  };
+  const labels = isMember ? { "orlop.dev/dataplane-mode": "ambient" } : {};
+  const updates = objects.apply([
+    present("Namespace", "", "shop", { metadata: { labels } }),
+    present("Pod", "shop", "web-6f7d8-abcde", object),
+  ]);
+  const found = updates.flatMap((update) =>
+    update.op === "upsert" && update.kind === "workload" ? [update.value] : [],
+  );
+  return { workload: found[0], objects };
+}
+
+test("a running pod is a workload of its node, under its service account, at all its addresses", () => {
+  const { workload, objects } = read(podOf({}));
+  assert.deepEqual(objects.problems, []);
+  assert.deepEqual(
+    {
+      ...{ uid: workload?.uid, podUid: workload?.podUid, addresses: workload?.addresses, node: workload?.node },
+      ...{ identity: workload?.identity.text, protocol: workload?.protocol, healthy: workload?.healthy },
+      workloadName: workload?.workloadName,
+    },
+    {
+      ...{
+        uid: "c1//Pod/shop/web-6f7d8-abcde",
+        podUid: "uid-1",
+        addresses: ["10.0.0.1", "fd00::1"],
+        node: "west",
+      },
+      ...{ identity: "spiffe://cluster.local/ns/shop/sa/web", protocol: "hbone", healthy: true, workloadName: "web" },
+    },
+  );
+  assert.equal(read(podOf({}), false).workload?.protocol, "none");
+});
+
+test("what has no address of its own, yet or any more, is no workload", () => {
+  for (const change of [
+    { status: { phase: "Succeeded" } },
+    { status: { phase: "Failed" } },
+    { status: { podIPs: [] } },
+    { status: { podIPs: undefined } },
+    { spec: { nodeName: undefined } },
+    { spec: { hostNetwork: true } },
+  ])
+    assert.equal(read(podOf(change)).workload, undefined, JSON.stringify(change));
+});
+
+test("a pod that is not ready, or is being deleted, gets nothing new", () => {
+  for (const change of [
+    { status: { conditions: [{ type: "Ready", status: "False" }] } },
+    { status: { conditions: undefined } },
+    { metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" } },
+  ])
+    assert.equal(read(podOf(change)).workload?.healthy, false, JSON.stringify(change));
+});
+
+test("the kubelet's ports are those of probes and hooks, by number or name, of all containers that have any", () => {
+  const probes = {
+    ports: [
+      { name: "web", containerPort: 8080, protocol: "TCP" },
+      { name: "dns", containerPort: 53, protocol: "UDP" },
+    ],
+    livenessProbe: { httpGet: { path: "/", port: "web", scheme: "HTTP" }, periodSeconds: 1 },
+    readinessProbe: { tcpSocket: { port: 9001 } },
+    startupProbe: { grpc: { port: 9002, service: "" } },
+    lifecycle: { preStop: { httpGet: { port: 9003 } }, postStart: { exec: { command: ["true"] } } },
+  };
+  const { workload } = read(
+    podOf({
+      spec: {
+        containers: [container(probes), container({ livenessProbe: { exec: { command: ["true"] } } })],
+        initContainers: [
+          container({
+            restartPolicy: "Always",
+            startupProbe: { tcpSocket: { port: 9004 } },
+            ports: [{ name: "side", containerPort: 7000 }],
+          }),
+          container({ ports: [{ name: "once", containerPort: 7001 }] }),
+        ],
+      },
+    }),
+  );
+  assert.deepEqual(workload?.probePorts, [8080, 9001, 9002, 9003, 9004]);
+  assert.deepEqual(workload?.ports, { web: 8080, side: 7000 });
+  assert.deepEqual(read(podOf({})).workload?.probePorts, []);
+});
+
+test("a pod of the kubelet's own files is found under the UID that its cgroup has", () => {
+  const annotations = { "kubernetes.io/config.hash": "4f1c", "kubernetes.io/config.mirror": "4f1c" };
+  assert.equal(read(podOf({ metadata: { annotations } })).workload?.podUid, "4f1c");
+  assert.equal(read(podOf({ spec: { nodeName: "east" } })).workload?.podUid, "");
+});
+
+test("a pod with Istio's sidecar stays outside, and that is said", () => {
+  const { workload, objects } = read(podOf({ metadata: { annotations: { "sidecar.istio.io/status": "{}" } } }));
+  assert.equal(workload?.protocol, "none");
+  assert.match(objects.findings.map(({ what }) => what).join(), /has a sidecar of Istio and stays outside/);
+});
+
+test("a file has Workloads and no Pods", () => {
+  const report = new Report();
+  for (const document of parseYaml("mesh.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"))
+    parsedObjectsOf(document, settings, report);
+  assert.match(report.problems[0]?.what ?? "", /"Pod" is no kind that is read here/);
+});

@@ -1,0 +1,153 @@
+// any thread · Pod (v1): the few fields of it that a mesh needs, and the workload that they make. Read from an API server alone.
+import { fullName } from "../../mesh/full-name.ts";
+import { spiffeId } from "../../mesh/spiffe-id.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import { address, dnsSubdomain, metadata, port } from "./fields.ts";
+import type { NodeSettings } from "./node-settings.ts";
+import { boolean, excerpt, list, oneOf, optional, type Read, type Reader, required, string } from "./schema.ts";
+import type { Report, Value } from "./value.ts";
+import { namesForTelemetry } from "./workload.ts";
+
+/** On a pod that a file of its kubelet made: the UID in the name of its cgroup, where the API server has another. */
+const CONFIG_HASH = "kubernetes.io/config.hash";
+/** A sidecar of Istio is in the pod: it takes the pod's connections itself. */
+const SIDECAR = "sidecar.istio.io/status";
+
+/** A number, or a name that the container gives a port. */
+const portOrName: Reader<number | string> = (value, path, report) =>
+  value.type === "string" ? string(value, path, report) : port(value, path, report);
+const portField = { port: required(portOrName) };
+const handler = excerpt({
+  httpGet: optional(excerpt(portField), null),
+  tcpSocket: optional(excerpt(portField), null),
+  grpc: optional(excerpt(portField), null),
+});
+const lifecycle = excerpt({ postStart: optional(handler, null), preStop: optional(handler, null) });
+const containers = list(
+  excerpt({
+    restartPolicy: optional(string, ""),
+    ports: optional(
+      list(
+        excerpt({
+          name: optional(string, ""),
+          containerPort: required(port),
+          protocol: optional(string, "TCP"),
+        }),
+      ),
+      [],
+    ),
+    livenessProbe: optional(handler, null),
+    readinessProbe: optional(handler, null),
+    startupProbe: optional(handler, null),
+    lifecycle: optional(lifecycle, null),
+  }),
+  { max: 1_000 },
+);
+
+export const podKind = excerpt({
+  apiVersion: required(oneOf("v1")),
+  kind: required(oneOf("Pod")),
+  metadata: required(metadata),
+  spec: required(
+    excerpt({
+      nodeName: optional(string, ""),
+      serviceAccountName: optional(dnsSubdomain, "default"),
+      hostNetwork: optional(boolean, false),
+      containers: optional(containers, []),
+      initContainers: optional(containers, []),
+    }),
+  ),
+  status: optional(
+    excerpt({
+      phase: optional(string, ""),
+      podIPs: optional(list(excerpt({ ip: required(address) }), { max: 16 }), []),
+      conditions: optional(list(excerpt({ type: required(string), status: required(string) })), []),
+    }),
+    { phase: "", podIPs: [], conditions: [] },
+  ),
+});
+export type PodDocument = Read<typeof podKind>;
+type Container = PodDocument["spec"]["containers"][number];
+type ProbeHandler = Read<typeof handler>;
+
+/**
+ * The pod as if its labels or its namespace had put it into the mesh. Undefined: it is none of the mesh's, because it has no address
+ * of its own yet, or no more, or never.
+ */
+export function podWorkload(
+  pod: PodDocument,
+  document: Value,
+  settings: NodeSettings,
+  report: Report,
+): Workload | undefined {
+  const { metadata: meta, spec, status } = pod;
+  // A pod that has finished keeps its address in its status, and another pod may have it by now.
+  if (status.phase === "Succeeded" || status.phase === "Failed") return undefined;
+  if (spec.nodeName === "" || status.podIPs.length === 0) return undefined;
+  if (spec.hostNetwork) return undefined;
+  const hasSidecar = meta.annotations[SIDECAR] !== undefined;
+  if (hasSidecar)
+    report.unsupported(
+      document.from,
+      `Pod ${fullName(meta)} has a sidecar of Istio and stays outside the mesh`,
+      "both would take its connections",
+      "remove the sidecar, and start the pod anew",
+    );
+  // Of the init containers those go on beside the others that are restarted always.
+  const running = [
+    ...spec.containers,
+    ...spec.initContainers.filter(({ restartPolicy }) => restartPolicy === "Always"),
+  ];
+  return {
+    uid: `${settings.cluster}//Pod/${meta.namespace}/${meta.name}`,
+    podUid: spec.nodeName === settings.node ? (meta.annotations[CONFIG_HASH] ?? meta.uid) : "",
+    name: meta.name,
+    namespace: meta.namespace,
+    addresses: [...new Set(status.podIPs.map(({ ip }) => ip))],
+    node: spec.nodeName,
+    network: settings.network,
+    cluster: settings.cluster,
+    identity: spiffeId(settings.trustDomain, meta.namespace, spec.serviceAccountName),
+    labels: meta.labels,
+    protocol: hasSidecar ? "none" : "hbone",
+    ports: namedPorts(running),
+    probePorts: probePorts([...spec.containers, ...spec.initContainers]),
+    healthy: isReady(pod, document),
+    locality: { region: "", zone: "", subzone: "" },
+    weight: 1,
+    ...namesForTelemetry(meta),
+    from: document.from,
+  };
+}
+
+/** A pod that is being deleted finishes what it has, and gets nothing new. */
+function isReady({ status }: PodDocument, document: Value): boolean {
+  const meta = document.type === "map" ? document.entries.get("metadata")?.value : undefined;
+  if (meta?.type === "map" && meta.entries.get("deletionTimestamp")?.value.type === "string") return false;
+  return status.conditions.some(({ type, status: is }) => type === "Ready" && is === "True");
+}
+
+/** Of two containers with a port of the same name the first counts, as for a Service. */
+function namedPorts(containers: readonly Container[]): Readonly<Record<string, number>> {
+  const ports = new Map<string, number>();
+  for (const { name, containerPort, protocol } of containers.flatMap((container) => container.ports))
+    if (name !== "" && protocol === "TCP" && !ports.has(name)) ports.set(name, containerPort);
+  return Object.fromEntries(ports);
+}
+
+/** Ports that the kubelet itself dials. Empty: it dials none, and nobody is let in. */
+function probePorts(containers: readonly Container[]): readonly number[] {
+  const found = new Set<number>();
+  for (const { ports, livenessProbe, readinessProbe, startupProbe, lifecycle: hooks } of containers) {
+    const handlers = [livenessProbe, readinessProbe, startupProbe, hooks?.postStart, hooks?.preStop];
+    for (const asked of handlers.flatMap(portsOf)) {
+      const number = typeof asked === "number" ? asked : ports.find(({ name }) => name === asked)?.containerPort;
+      if (number !== undefined) found.add(number);
+    }
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+function portsOf(handles: ProbeHandler | null | undefined): readonly (number | string)[] {
+  return [handles?.httpGet, handles?.tcpSocket, handles?.grpc].flatMap((how) => how?.port ?? []);
+}

@@ -1,0 +1,20 @@
+// main thread · an answer of an API server, before anybody has read its body. Types only; api-client.ts asks.
+
+export type ApiAnswer = {
+  readonly status: number;
+  /** In lower case, without parameters. */
+  readonly contentType: string;
+  /** What Retry-After says, ms; null: nothing. */
+  readonly retryAfterMs: number | null;
+  /** Rejects when the connection ends before the body does, or when nothing comes for the time that `ask` was given. */
+  readonly body: AsyncIterable<Uint8Array>;
+};
+
+export type AskOptions = {
+  readonly signal: AbortSignal;
+  /** So long without a byte is an end, ms. */
+  readonly idleMs: number;
+};
+
+/** Rejects when nobody answers. A body that is not read to its end is cancelled. */
+export type Ask = (path: string, options: AskOptions) => Promise<ApiAnswer>;

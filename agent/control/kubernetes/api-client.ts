@@ -1,0 +1,138 @@
+// main thread · asks an API server over one HTTP/2 connection, on which all watches are streams. Connects again at the next question.
+import { readFileSync } from "node:fs";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from "node:http2";
+import { createGunzip } from "node:zlib";
+import type { ApiAnswer, AskOptions } from "./api-answer.ts";
+
+export type ApiClientOptions = {
+  /** `https://host:port`. */
+  readonly server: string;
+  /** PEM of the authorities that may have signed the server's certificate. */
+  readonly caFile: string;
+  /** Read at each question: the kubelet renews it about every hour. */
+  readonly tokenFile: string;
+  /** A server that does not answer a PING for so long is away, ms. */
+  readonly pingMs?: number;
+};
+
+const CONNECT_MS = 10_000;
+
+export class ApiClient {
+  readonly #options: ApiClientOptions;
+  #session: Promise<ClientHttp2Session> | undefined;
+
+  constructor(options: ApiClientOptions) {
+    this.#options = options;
+  }
+
+  async ask(path: string, { signal, idleMs }: AskOptions): Promise<ApiAnswer> {
+    signal.throwIfAborted();
+    const session = await this.#connected();
+    const stream = session.request({
+      [constants.HTTP2_HEADER_PATH]: path,
+      accept: "application/json",
+      "accept-encoding": "gzip",
+      authorization: `Bearer ${readFileSync(this.#options.tokenFile, "utf8").trim()}`,
+    });
+    // The reader of the body gets the error; without a reader it must not end the process.
+    stream.on("error", () => undefined);
+    const abort = (): void => void stream.destroy(new Error("aborted"));
+    signal.addEventListener("abort", abort, { once: true });
+    stream.once("close", () => signal.removeEventListener("abort", abort));
+    stream.setTimeout(idleMs, () => stream.destroy(new Error(`nothing came for ${idleMs} ms`)));
+    const headers = await responseOf(stream);
+    const contentType = (headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+    return {
+      status: headers[constants.HTTP2_HEADER_STATUS] ?? 0,
+      contentType,
+      retryAfterMs: secondsOf(headers["retry-after"]),
+      body: bodyOf(stream, headers["content-encoding"] === "gzip"),
+    };
+  }
+
+  close(): void {
+    void this.#session?.then(
+      (session) => session.destroy(),
+      () => undefined,
+    );
+    this.#session = undefined;
+  }
+
+  #connected(): Promise<ClientHttp2Session> {
+    this.#session ??= this.#connect();
+    const connecting = this.#session;
+    const forget = (): void => {
+      if (this.#session === connecting) this.#session = undefined;
+    };
+    connecting.then((session) => {
+      // Streams that are open go on to their end after a GOAWAY; new questions go elsewhere.
+      for (const end of ["close", "goaway", "error"]) session.once(end, forget);
+      if (session.closed || session.destroyed) forget();
+    }, forget);
+    return connecting;
+  }
+
+  #connect(): Promise<ClientHttp2Session> {
+    const { server, caFile, pingMs = 15_000 } = this.#options;
+    return new Promise((resolve, reject) => {
+      const session = connect(server, { ca: readFileSync(caFile), minVersion: "TLSv1.2" });
+      const late = setTimeout(() => session.destroy(new Error(`${server} does not answer`)), CONNECT_MS);
+      session.once("connect", () => {
+        clearTimeout(late);
+        keepAlive(session, pingMs);
+        resolve(session);
+      });
+      session.once("close", () => {
+        clearTimeout(late);
+        reject(new Error(`${server} ended the connection`));
+      });
+      session.on("error", reject);
+    });
+  }
+}
+
+/** A connection of which nothing is heard any more would leave its watches waiting for ever. */
+function keepAlive(session: ClientHttp2Session, everyMs: number): void {
+  let isAwaited = false;
+  const timer = setInterval(() => {
+    if (isAwaited) return session.destroy(new Error(`no answer to a PING within ${everyMs} ms`));
+    isAwaited = true;
+    session.ping(() => {
+      isAwaited = false;
+    });
+  }, everyMs);
+  session.once("close", () => clearInterval(timer));
+}
+
+function responseOf(
+  stream: ClientHttp2Stream,
+): Promise<IncomingHttpHeaders & { [constants.HTTP2_HEADER_STATUS]?: number }> {
+  return new Promise((resolve, reject) => {
+    stream.once("response", resolve);
+    stream.once("error", reject);
+    stream.once("close", () => reject(new Error("the server ended the stream without an answer")));
+  });
+}
+
+async function* bodyOf(stream: ClientHttp2Stream, isGzip: boolean): AsyncIterable<Uint8Array> {
+  const readable = isGzip ? stream.pipe(createGunzip()) : stream;
+  const failed = (error: Error): void => void readable.destroy(error);
+  if (isGzip) stream.once("error", failed);
+  try {
+    for await (const chunk of readable) yield chunk;
+  } finally {
+    stream.destroy();
+  }
+  if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) throw new Error(`the server reset the stream: ${stream.rstCode}`);
+}
+
+/** A date as the value is passed over: the caller waits as long as it would anyway. */
+function secondsOf(value: string | undefined): number | null {
+  return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) * 1_000 : null;
+}
