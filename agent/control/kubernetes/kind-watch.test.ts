@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
-import { Dice } from "../../../test/policy/random-mesh.ts";
+import { Dice } from "../../../test/policy/dice.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
 import type { ApiAnswer, Ask } from "./api-answer.ts";
 import { type KindState, KindWatch } from "./kind-watch.ts";
