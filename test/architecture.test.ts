@@ -72,6 +72,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     run: [
       "admin/api.ts",
       "mesh/",
+      "l7/",
       "policy/",
       "plan/",
       "control/kinds/",

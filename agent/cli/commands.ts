@@ -2,6 +2,7 @@
 // own file and is loaded only when it is asked for.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { complete } from "./completion.ts";
+import type { ExplainOptions } from "./explain-request.ts";
 import { type Context, contextOf, type ReadOptions } from "./options.ts";
 import { type CliEnv, CliFailure, type Exit, exits, failureText, formats } from "./output.ts";
 
@@ -177,10 +178,14 @@ function whyCommands(program: Command, env: CliEnv, done: Done): void {
     .helpGroup("Why:")
     .addOption(new Option("--expect <verdict>", "exit 79 unless it is this").choices(["allow", "deny"]));
   explain.addOption(new Option("-f, --file <mesh.yaml>", "judge this file, or a directory of them, without an agent"));
-  reading(explain, env, done, async (context, src, dst) => {
-    const { expect } = explain.opts<{ expect?: "allow" | "deny" }>();
-    return (await import("./explain.ts")).explain(context, text(src), text(dst), expect);
-  });
+  explain
+    .addOption(new Option("--method <method>", "with -f: what the rules say of a request, which no agent reads yet"))
+    .addOption(new Option("--path <path>", "of the request, with its query"))
+    .addOption(new Option("--host <host>", "of the request; without it DST's name"))
+    .addOption(new Option("--header <name=value...>", "of the request; may be repeated"));
+  reading(explain, env, done, async (context, src, dst) =>
+    (await import("./explain.ts")).explain(context, text(src), text(dst), explain.opts<ExplainOptions>()),
+  );
 
   program
     .command("explain-code [code]")

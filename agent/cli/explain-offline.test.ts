@@ -54,6 +54,57 @@ test("allowed and denied, through the service and directly, with rule and neares
   assert.equal(Reflect.get(Object(data), "reason"), "no-allow-matched");
 });
 
+const readers = `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: readers, namespace: shop }
+spec:
+  selector: { matchLabels: { app: api } }
+  rules:
+    - to: [{ operation: { methods: [GET], paths: ["/public/{**}"], hosts: [api] } }]
+      when: [{ key: "request.headers[x-role]", values: [reader] }]
+`;
+
+test("a request is judged by the rules, and the answer says that no agent reads requests yet", async (t) => {
+  const path = file(t, `${mesh}${readers}`);
+  const asked = ["explain", "shop/cron", "shop/api:80", "-f", path];
+  const good = await run([...asked, "--path", "/public/a?b", "--header", "X-Role=reader", "--expect", "allow"]);
+  assert.equal(good.exit, 0, good.err);
+  assert.match(good.out, /^ALLOW at layer L7\n/);
+  assert.match(good.out, / 1 request +GET \/public\/a, host api\n/);
+  assert.match(good.out, /enforced +agents do not read requests yet: .* deny \(no-allow-matched\)\n/);
+  assert.match(good.out, /decided by AuthorizationPolicy shop\/readers\[0\] at .*mesh\.yaml:\d+/);
+  const role = ["--header", "x-role=reader"];
+  const misses: readonly (readonly [readonly string[], RegExp])[] = [
+    [[...role, "--method", "PUT", "--path", "/public/a"], /operation\.methods wants GET, got PUT$/m],
+    [[...role, "--path", "/public/a/../b"], /got an ambiguous path \(dot-segment\): \/public\/a\/\.\.\/b/],
+    [[...role, "--path", "/public/a", "--host", "Other:80"], /operation\.hosts wants api, got other$/m],
+    [
+      [...role, "--path", "/public/a", "--header", "x-role=other"],
+      /when request\.headers\[x-role\] wants reader, got other values$/m,
+    ],
+    [["--path", "/public/a"], /got no such header/],
+  ];
+  for (const [options, miss] of misses) {
+    const denied = await run([...asked, ...options]);
+    assert.match(denied.out, /^DENY at layer L7: no-allow-matched$/m);
+    assert.match(denied.out, miss);
+  }
+});
+
+test("a request without files, and what cannot be part of a request, is refused", async (t) => {
+  const path = file(t, mesh);
+  const asked = ["explain", "shop/web", "shop/api:80"];
+  assert.match((await run([...asked, "--method", "GET"])).err, /from files alone/);
+  for (const options of [
+    ["--method", "GET /"],
+    ["--header", "x-role"],
+    ["--header", "x role=a"],
+  ]) {
+    assert.equal((await run([...asked, "-f", path, ...options])).exit, 64, options.join(" "));
+  }
+});
+
 test("a name that is not there, a port that is missing, a file that is wrong", async (t) => {
   const path = file(t, mesh);
   assert.equal((await run(["explain", "shop/nobody", "shop/api:80", "-f", path])).exit, 1);

@@ -5,23 +5,52 @@ import type { NodeSettings } from "../control/kinds/node-settings.ts";
 import { ConfigError, Report, type Value } from "../control/kinds/value.ts";
 import { parseYaml } from "../control/static-file/parse.ts";
 import { type FileText, readTexts, translateTexts } from "../control/static-file/read.ts";
+import type { RequestFacts } from "../mesh/facts.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
-import { explain } from "../plan/explain.ts";
+import { type Explanation, explain } from "../plan/explain.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { requestText } from "./explain-request.ts";
 import { CliFailure, exits } from "./output.ts";
 
-/** @throws CliFailure: exit 65 for a bad file, 1 for a name that is not in it. */
-export async function explainOffline(path: string, src: string, dst: string): Promise<ExplainView> {
+/**
+ * @param request null: the connection is asked about.
+ * @throws CliFailure: exit 65 for a bad file, 1 for a name that is not in it.
+ */
+export async function explainOffline(
+  path: string,
+  src: string,
+  dst: string,
+  request: RequestFacts | null,
+): Promise<ExplainView> {
   const mesh = await meshOf(path);
-  const answer = explain(src, dst, { mesh, judge: judgeOf(mesh) });
-  if (!("error" in answer)) return explainView(answer);
-  throw new CliFailure(exits.failed, {
+  const judge = judgeOf(mesh);
+  const answer = explain(src, dst, { mesh, judge });
+  if ("error" in answer) throw notThere(answer.error, path);
+  if (request === null) return explainView(answer);
+  const read = explain(src, dst, { mesh, judge: (facts, options) => judge({ ...facts, request }, options) });
+  if ("error" in read) throw notThere(read.error, path);
+  return explainView({ ...read, steps: stepsOf(read, answer, request) });
+}
+
+function notThere(what: string, path: string): CliFailure {
+  return new CliFailure(exits.failed, {
     code: "ORL6004",
-    what: answer.error,
+    what,
     why: `that is all that ${path} says`,
     fix: "name a workload as <namespace>/<name>, and a service or workload with its port",
   });
+}
+
+/** No agent reads requests yet: what it does to the connection is said beside what the rules say of the request. */
+function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {
+  const why = connection.reason === "" ? "" : ` (${connection.reason})`;
+  const enforced = `agents do not read requests yet: today the connection as a whole is judged, ${connection.verdict}${why}`;
+  return [
+    { id: "request", status: "ok", summary: requestText(request) },
+    ...read.steps,
+    { id: "enforced", status: "ok", summary: enforced },
+  ];
 }
 
 async function meshOf(path: string): Promise<MeshStore> {

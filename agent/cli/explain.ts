@@ -1,19 +1,29 @@
-// CLI · orlop explain SRC DST:PORT: why a connection would be allowed or denied; the agent says so, or files judged here.
+// CLI · orlop explain SRC DST:PORT: why a connection, or a request, would be allowed or denied; the agent says so, or files judged here.
 import type { ExplainView, MissView } from "../admin/api.ts";
+import { type ExplainOptions, requestOf } from "./explain-request.ts";
 import type { Context } from "./options.ts";
-import { type Exit, exits, json, printable, yaml } from "./output.ts";
+import { CliFailure, type Exit, exits, json, printable, yaml } from "./output.ts";
 
 export async function explain(
   context: Context,
   src: string,
   dst: string,
-  expect: "allow" | "deny" | undefined,
+  { expect, ...asked }: ExplainOptions,
 ): Promise<Exit> {
   const { file, output } = context.options;
+  const request = requestOf(dst, asked);
+  if (request !== null && file === undefined) {
+    throw new CliFailure(exits.usage, {
+      code: "ORL6004",
+      what: "a request is explained from files alone",
+      why: "no agent reads requests yet, so none can say what it would do with one",
+      fix: `orlop explain ${src} ${dst} -f mesh.yaml …`,
+    });
+  }
   const view =
     file === undefined
       ? await context.client().explain(src, dst)
-      : await (await import("./explain-offline.ts")).explainOffline(file, src, dst);
+      : await (await import("./explain-offline.ts")).explainOffline(file, src, dst, request);
   if (output === "json") context.print(json(view));
   else if (output === "yaml") context.print(yaml(view));
   else if (output === "name") context.print(`${view.verdict}\n`);
