@@ -3,6 +3,9 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import * as abi from "../../agent/abi.ts";
 import { PROTOCOL_VERSION } from "../../agent/keeper/protocol.ts";
+import { acceptedHeads, refusedHeads } from "../http/cases.ts";
+import { chunkCases } from "../http/chunk-cases.ts";
+import type { HeadKind } from "../http/head.ts";
 import { dns, HostileAuthority, hostileSans, ip, uri } from "../support/hostile-certificates.ts";
 
 const identity = "spiffe://cluster.local/ns/shop/sa/web";
@@ -70,6 +73,16 @@ endpoints: [{ addresses: [10.0.0.3], conditions: { ready: true }, targetRef: { k
 const request = (line: string, body = "", more = ""): string =>
   `${line} HTTP/1.1\r\nHost: orlop\r\nConnection: close\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
 
+const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
+/** The fuzzers' first byte, which says how the rest is read. */
+const kinds: Readonly<Record<HeadKind, string>> = { request: "\0", "response to HEAD": "\x01", response: "\x02" };
+const oneOfEach = refusedHeads.filter(([, refusal], index) => {
+  return refusedHeads.findIndex(([, other]) => other === refusal) === index;
+});
+const heads = [...acceptedHeads, ...oneOfEach].filter(([, , head]) => head.length < 2_000);
+const trailers = chunkCases.filter(([, , text, kind]) => kind === "trailers" && text.length < 2_000);
+const chunkLines = chunkCases.filter(([, answer, , kind]) => kind === undefined && !answer.startsWith("chunk 0 0"));
+
 const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   certificate: certificates(),
   der: [Buffer.from("3003020101", "hex"), Buffer.from("3081800400", "hex"), Buffer.from("0500", "hex")],
@@ -134,6 +147,12 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     mesh([namespace, authorization]),
     mesh([authentication, endpointSlice, service]),
     "a: &a [1, 2]\nb: *a\nc: !!str x\nd: |\n  text\n? complex\n: value\n",
+  ],
+  "http1-head": heads.map(([, , head, kind = "request"]) => latin1(kinds[kind] + head)),
+  "http1-chunk": [
+    latin1("\x035;a=b\r\nhello\r\n1\r\n!\r\n0\r\ngrpc-status: 0\r\n\r\nGET"),
+    ...chunkLines.map(([, , line]) => latin1(`\x10${line}`)),
+    ...trailers.map(([, , text]) => latin1(`\x100\r\n${text}`)),
   ],
   "admin-request": [
     request("GET /v1/status"),

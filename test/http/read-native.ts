@@ -1,16 +1,24 @@
 // tests · what the engine's C++ reads in HTTP/1, asked in a process of its own that has AddressSanitizer and UBSan.
 import { execFileSync, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { HeadKind } from "./head.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const letters = { request: "q", response: "p", "response to HEAD": "h", "end of head": "e" } as const;
+const letters = {
+  request: "q",
+  response: "p",
+  "response to HEAD": "h",
+  "end of head": "e",
+  "chunk line": "c",
+  "end of chunk": "d",
+  trailers: "t",
+} as const;
 
-export type Question = { readonly kind: HeadKind | "end of head"; readonly bytes: Buffer };
+export type Question = { readonly kind: keyof typeof letters; readonly bytes: Buffer };
 
-/** Builds the program; once for each file of tests. */
+/** Builds the program; once for each file of tests. Files may run at the same time, so they take turns. */
 export function buildReader(): void {
-  execFileSync("make", ["-s", "-C", `${root}/test/fuzz`, "http1"], { stdio: ["ignore", "ignore", "inherit"] });
+  const make = ["make", "-s", "-C", `${root}/test/fuzz`, "http1"];
+  execFileSync("flock", [`${root}/build/http1-reader.lock`, ...make], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
 /** A line for each question. Throws with the sanitizer's report when the program did not live to the end. */

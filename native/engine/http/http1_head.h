@@ -20,9 +20,9 @@ constexpr int kHttp1ConnectionOptions = 16;
 constexpr uint64_t kHttp1MostLength = (uint64_t{1} << 53) - 1;
 
 enum class Http1Framing : uint8_t {
-  kNone,    // no body
-  kLength,  // content_length bytes, which may be 0
-  kChunked,
+  kNone,        // no body
+  kLength,      // content_length bytes, which may be 0
+  kChunked,     // http1_chunk.h
   kUntilClose,  // responses only
 };
 

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "engine/http/http1_chunk.h"
 #include "engine/http/http1_head.h"
 
 namespace {
 
 using namespace orlop;
 
-// Fields of a letter each: their names are in test/http/read-native.ts.
 void PrintFields(const Http1Field* fields, int count) {
   for (int i = 0; i < count; i++) {
     const auto& [name, value, known, named] = fields[i];
@@ -39,6 +39,30 @@ void PrintRefusal(Http1Refusal refusal) {
   printf("%s %d\n", NameOf(refusal), StatusOf(refusal));
 }
 
+void PrintChunkLine(const std::vector<uint8_t>& bytes) {
+  Http1ChunkLine line;
+  const Http1Refusal refusal = ReadChunkLine(bytes.data(), bytes.size(), &line);
+  if (refusal != Http1Refusal::kNone) return PrintRefusal(refusal);
+  printf("chunk %llu %d %d\n", static_cast<unsigned long long>(line.size), line.used, line.extensions);
+}
+
+void PrintChunkEnd(const std::vector<uint8_t>& bytes) {
+  uint16_t used = 0;
+  const Http1Refusal refusal = ReadChunkEnd(bytes.data(), bytes.size(), &used);
+  if (refusal != Http1Refusal::kNone) return PrintRefusal(refusal);
+  printf("end %d\n", used);
+}
+
+void PrintTrailers(const std::vector<uint8_t>& bytes) {
+  Http1TrailerSection trailers;
+  memset(&trailers, 0xa5, sizeof trailers);
+  const Http1Refusal refusal = ReadTrailers(bytes.data(), bytes.size(), &trailers);
+  if (refusal != Http1Refusal::kNone) return PrintRefusal(refusal);
+  printf("trailers %d", trailers.used);
+  PrintFields(trailers.fields, trailers.field_count);
+  printf("\n");
+}
+
 // A copy of its own size, so that AddressSanitizer sees a byte that is read behind it.
 std::vector<uint8_t> Exactly(const std::string& text) {
   return std::vector<uint8_t>(text.begin(), text.end());
@@ -46,10 +70,11 @@ std::vector<uint8_t> Exactly(const std::string& text) {
 
 // False: no such letter.
 bool Answer(char kind, const std::vector<uint8_t>& bytes) {
-  if (kind == 'e') {
-    printf("%zu\n", Http1HeadEnd(bytes.data(), bytes.size(), 0));
-    return true;
-  }
+  if (kind == 'e') printf("%zu\n", Http1HeadEnd(bytes.data(), bytes.size(), 0));
+  if (kind == 'c') PrintChunkLine(bytes);
+  if (kind == 'd') PrintChunkEnd(bytes);
+  if (kind == 't') PrintTrailers(bytes);
+  if (strchr("ecdt", kind) != nullptr) return true;
   if (kind != 'q' && kind != 'p' && kind != 'h') return false;
   Http1Head head;
   // What was there before must not show.
