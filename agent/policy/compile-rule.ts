@@ -2,6 +2,7 @@
 import type { AuthorizationPolicy, Condition, Operation, PolicyAction, Rule, Source } from "../mesh/policies.ts";
 import type { RuleRef } from "./decision.ts";
 import { headerOf, hiddenFields, isEmptyEntry, isReadable, isUnseenCondition, unseenMatches } from "./l4-view.ts";
+import { pathHeads } from "./path-heads.ts";
 import { headerCheck, hostCheck, methodCheck, pathCheck } from "./request-checks.ts";
 import {
   accountCheck,
@@ -29,6 +30,8 @@ export type CompiledRule = {
   readonly when: readonly RuleCheck[];
   /** Whether it depends on the request. */
   readonly readsRequest: boolean;
+  /** Of the only paths for which the rule can hold (path-heads.ts); null: of any. */
+  readonly pathHeads: readonly string[] | null;
   /** SPIFFE IDs of the only callers for which the rule can hold; null: it names nobody, or not by whole names. */
   readonly callers: readonly string[] | null;
 };
@@ -65,6 +68,7 @@ function compileRule(rule: Rule, ref: RuleRef, scope: PolicyScope): CompiledRule
     never: unread === undefined ? null : unseenCheck(unread.field, false, wordsOf.unreadable),
     ...checks,
     readsRequest: unread === undefined && all.some(({ needs }) => needs === "request"),
+    pathHeads: pathHeads(rule),
     callers: callersOf(rule, scope),
   };
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { parseCidr } from "../mesh/ip.ts";
+import type { PathMatch } from "../mesh/policies.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { compileRules } from "./compile-rule.ts";
 import { judgeOf } from "./evaluate.ts";
@@ -15,6 +16,7 @@ import {
   operation,
   plaintext,
   policy,
+  request,
   rule,
   source,
   text,
@@ -52,6 +54,59 @@ const connections = fc
       ...(who === null ? plaintext : { sourceIdentity: identity(`cluster.local/ns/shop/sa/${who}`) }),
     }),
   );
+
+const pathMatches = fc.constantFrom<PathMatch>(
+  ...["/a", "/a/b", "/a/*", "/a*", "*/b", "*", "/", "/%61/b", "/a;v", "/b/", "/b/*"].map(text),
+  ...["/a/{*}", "/{*}/b", "/b/{**}", "/{**}", "/{x}", "/a/{x}", "/b"].map(
+    (value) => ({ kind: "template", value }) as const,
+  ),
+);
+const operations = fc
+  .record({ paths: fc.array(pathMatches, { maxLength: 2 }), notPaths: fc.array(pathMatches, { maxLength: 1 }) })
+  .map(operation);
+const pathRules = fc.array(
+  fc
+    .record({ from: fc.array(sources, { maxLength: 1 }), to: fc.array(operations, { maxLength: 2 }) })
+    .map(({ from, to }) => rule({ sources: from, operations: to })),
+  { maxLength: 12 },
+);
+const targets = fc.constantFrom(
+  "/",
+  "/a",
+  "/a/",
+  "/a/b",
+  "/a;v/b",
+  "/a;v",
+  "/;v",
+  "/b/a/b",
+  "/%61/b/",
+  "/ab",
+  "/a/../b",
+  "*",
+);
+
+test("the first rule that holds for a request, by its path", () => {
+  const actions = fc.constantFrom("ALLOW" as const, "DENY" as const);
+  fc.assert(
+    fc.property(
+      actions,
+      pathRules,
+      fc.array(fc.tuple(connections, targets), { minLength: 1 }),
+      (action, list, asked) => {
+        const compiled = compileRules(policy("p", { action, rules: list }), "cluster.local");
+        const index = new RuleIndex(compiled);
+        for (const [connection, target] of asked) {
+          const who = connection.security === "none" ? null : connection.sourceIdentity;
+          for (const read of [request({ target }), "strict", "lenient"] as const) {
+            const now = { ...connection, request: read };
+            assert.equal(index.first(now, who), firstMatch(compiled, now, who), target);
+          }
+        }
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+});
 
 test("the first rule that holds, however long the list", () => {
   fc.assert(

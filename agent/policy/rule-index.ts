@@ -1,14 +1,14 @@
-// 9 · any thread · the rules of one workload by the callers they name, so that a long list costs a caller the few that can be
-// about it. Which rule is found is the first that holds, as in the list. Pure.
+// 9 · any thread · the rules of one workload by the callers they name, and for requests by their paths, so that a long list costs
+// a caller the few that can be about it. Which rule is found is the first that holds, as in the list. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import { firstMatch, matchesRule } from "./match.ts";
+import { firstOf, type IndexedRule, PathIndex } from "./path-index.ts";
 
 /** Shorter lists are looked through faster than looked up. */
 const INDEXED_FROM = 4;
 
-type IndexedRule<R> = { readonly at: number; readonly rule: R };
 const nothing: readonly never[] = [];
 
 export class RuleIndex<R extends CompiledRule> {
@@ -16,15 +16,24 @@ export class RuleIndex<R extends CompiledRule> {
   /** By the caller's whole SPIFFE ID. null: the list is short, or names nobody. */
   readonly #byCaller: ReadonlyMap<string, readonly IndexedRule<R>[]> | null;
   readonly #anyCaller: readonly IndexedRule<R>[];
+  /** Of the lists above that are long, by path; null: no rule names its paths. */
+  readonly #byPath: ReadonlyMap<readonly IndexedRule<R>[], PathIndex<R>> | null;
 
   constructor(rules: readonly R[]) {
     this.#rules = rules;
     const indexed = rules.map((rule, at) => ({ at, rule }));
     this.#anyCaller = indexed.filter(({ rule }) => rule.callers === null);
     this.#byCaller = rules.length < INDEXED_FROM || this.#anyCaller.length === rules.length ? null : byCaller(indexed);
+    const lists = [this.#anyCaller, ...(this.#byCaller?.values() ?? [])];
+    const readsPaths = rules.length >= INDEXED_FROM && rules.some(({ pathHeads }) => pathHeads !== null);
+    this.#byPath = readsPaths ? byPath(lists) : null;
   }
 
   first(facts: ConnectionFacts, who: SpiffeId | null): R | undefined {
+    const { request } = facts;
+    if (this.#byPath !== null && typeof request !== "string" && request.path.ambiguity === null) {
+      return this.#firstOfRequest(facts, who, request.path.readings);
+    }
     if (this.#byCaller === null) return firstMatch(this.#rules, facts, who);
     const named = (who === null ? undefined : this.#byCaller.get(who.text)) ?? nothing;
     const general = this.#anyCaller;
@@ -40,6 +49,19 @@ export class RuleIndex<R extends CompiledRule> {
       else other += 1;
     }
   }
+
+  #firstOfRequest(facts: ConnectionFacts, who: SpiffeId | null, readings: readonly string[]): R | undefined {
+    const named = (who === null ? undefined : this.#byCaller?.get(who.text)) ?? nothing;
+    const lists = [named, this.#anyCaller].flatMap((list) => this.#byPath?.get(list)?.about(readings) ?? [list]);
+    return firstOf(lists, (rule) => matchesRule(rule, facts, who));
+  }
+}
+
+function byPath<R extends CompiledRule>(
+  lists: readonly (readonly IndexedRule<R>[])[],
+): ReadonlyMap<readonly IndexedRule<R>[], PathIndex<R>> {
+  const long = lists.filter(({ length }) => length >= INDEXED_FROM);
+  return new Map(long.map((list) => [list, new PathIndex(list)]));
 }
 
 function byCaller<R extends CompiledRule>(

@@ -59,7 +59,7 @@ const pieces = [
   "\\",
 ];
 const templates = ["/a/{*}", "/{*}", "/{**}", "/a/{**}", "/a/{**}/b", "/{*}/b", "/{*}/{*}", "/a/{*}/"];
-const badTemplates = ["/{x}", "/a{*}", "/{**}/{*}", "{*}"];
+const badTemplates = ["/{x}", "/a/{x}", "/a{*}", "/{**}/{*}", "{*}"];
 const headerNames = ["x-role", "X-Role", "x-tenant"];
 const headerValues = ["admin", "admin", "guest", "a", "b", "a,b", "admin-evil", ""];
 
