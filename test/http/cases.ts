@@ -43,6 +43,7 @@ export const refusedHeads: readonly RefusedHead[] = [
   ["a length in other digits", "length", post("Content-Length: \xd9\xa6\r\n")],
   ["a length of 2^53", "length", post("Content-Length: 9007199254740992\r\n")],
   ["a length of 2^64 + 6", "length", post("Content-Length: 18446744073709551622\r\n")],
+  ["a length of 17 digits", "length", post("Content-Length: 00000000000000042\r\n")],
   ["a length of many zeros", "length", post(`Content-Length: ${"0".repeat(40)}6\r\n`)],
   // RFC 9112 section 6.1: chunked is the last coding of a request, and is there once.
   ["identity first", "encoding", post("Transfer-Encoding: identity, chunked\r\n")],
@@ -74,7 +75,7 @@ export const refusedHeads: readonly RefusedHead[] = [
   ["chunked 204", "framing-forbidden", "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", "response"],
   ["chunked 100", "framing-forbidden", "HTTP/1.1 100 Go\r\nTransfer-Encoding: chunked\r\n\r\n", "response"],
   ["chunked 101", "framing-forbidden", "HTTP/1.1 101 Go\r\nTransfer-Encoding: chunked\r\n\r\n", "response"],
-  ["204 with a length", "framing-forbidden", "HTTP/1.1 204 No\r\nContent-Length: 6\r\n\r\n", "response"],
+  ["204 with a length", "framing-forbidden", "HTTP/1.1 204 No\r\nContent-Length: 1\r\n\r\n", "response"],
   [
     "chunked 204 to HEAD",
     "framing-forbidden",
@@ -187,6 +188,7 @@ export const refusedHeads: readonly RefusedHead[] = [
   ["two ports", "host", at("/", "a:80:80")],
   ["a port alone", "host", at("/", ":80")],
   ["a bracket left open", "host", at("/", "[::1")],
+  ["brackets with less than an address", "host", at("/", "[:]")],
   ["brackets with nothing in them", "host", at("/", "[]")],
   ["a zone", "host", at("/", "[fe80::1%25eth0]")],
   ["an escape in Host", "host", at("/", "a%2eb")],
@@ -274,6 +276,7 @@ export const acceptedHeads: readonly AcceptedHead[] = [
   ["a length", { framing: "length", contentLength: 6, persistent: true }, post("Content-Length: 6\r\n")],
   ["the largest length", { contentLength: 2 ** 53 - 1 }, post("Content-Length: 9007199254740991\r\n")],
   ["zeros before a length", { contentLength: 6 }, post("Content-Length: 0006\r\n")],
+  ["a length of 16 digits", { contentLength: 42 }, post("Content-Length: 0000000000000042\r\n")],
   ["a length of 0", { framing: "length", contentLength: 0 }, post("content-length:0\r\n")],
   ["chunks", { framing: "chunked", contentLength: 0 }, post("Transfer-Encoding: \tChunkeD\t\r\n")],
   ["close", { persistent: false }, get("Connection: close\r\n")],

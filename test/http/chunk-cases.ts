@@ -67,6 +67,8 @@ export const chunkCases: readonly ChunkCase[] = [
   ["32 trailers", "", `${many(32)}\r\n`, "trailers"],
   ["33 trailers", "too-many-fields", `${many(33)}\r\n`, "trailers"],
   ["8 KiB of trailers", "trailers-too-large", `X: ${"y".repeat(8 * 1024)}\r\n\r\n`, "trailers"],
+  ["a byte less than 8 KiB that go on", "trailers 0", `X: ${"y".repeat(8 * 1024 - 4)}`, "trailers"],
+  ["just 8 KiB that go on", "trailers-too-large", `X: ${"y".repeat(8 * 1024 - 3)}`, "trailers"],
   ["8 KiB that go on", "trailers-too-large", `X: ${"y".repeat(8 * 1024)}`, "trailers"],
   // RFC 9110 section 6.5.1: what frames, routes or authenticates is no trailer.
   ["a length", "trailer-field", "A: b\r\nContent-Length: 5\r\n\r\n", "trailers"],
