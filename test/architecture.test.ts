@@ -16,7 +16,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
   l7: { run: ["mesh/"] },
   policy: { run: ["mesh/", "l7/"] },
   identity: { run: ["mesh/", "backoff.ts"], types: ["observe/metric.ts"] },
-  control: { run: ["mesh/", "backoff.ts"], types: ["observe/metric.ts"] },
+  control: { run: ["mesh/", "l7/", "backoff.ts"], types: ["observe/metric.ts"] },
   observe: { run: ["mesh/"], types: ["policy/"] },
   engine: { run: ["mesh/", "keeper/protocol.ts", "abi.ts", "backoff.ts"] },
   plan: { run: ["mesh/", "policy/", "l7/"], types: ["engine/", "observe/"] },

@@ -1,4 +1,5 @@
 // any thread · one rule of an AuthorizationPolicy: from, to, when. Schema and translation; every form of Istio's.
+import { pathTemplate } from "../../l7/path-template.ts";
 import {
   emptyOperation,
   emptySource,
@@ -14,7 +15,7 @@ import type { SourceRef } from "../../mesh/source-ref.ts";
 import { qualified, type RuleContext, reportHttp, toCondition, whenEntry } from "./authorization-condition.ts";
 import { cidr, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
 import { eachOf, located, optional, parts, type Read, type Reader, required } from "./schema.ts";
-import { type Report, type Value, wrong } from "./value.ts";
+import { quoted, type Report, type Value, wrong } from "./value.ts";
 
 const strings = optional(some(stringMatch), []);
 const cidrs = optional(some(cidr), []);
@@ -165,6 +166,7 @@ function toOperation(entry: Read<typeof toEntry> | undefined, context: RuleConte
   if (written === undefined) return { ...emptyOperation, unreadable: everything };
   const read = written.value.parts;
   reportRequestFields(read, operationRequestFields, context);
+  for (const field of ["paths", "notPaths"] as const) reportTemplates(field, read[field], context.report);
   return {
     ports: read.ports ?? [],
     notPorts: read.notPorts ?? [],
@@ -176,6 +178,24 @@ function toOperation(entry: Read<typeof toEntry> | undefined, context: RuleConte
     notPaths: read.notPaths?.value ?? [],
     unreadable: [...(entry?.unreadable ?? []), ...written.value.unreadable],
   };
+}
+
+/** Istio refuses such a template; here the field is then read strictly, with a request as without. */
+function reportTemplates(
+  field: "paths" | "notPaths",
+  paths: { readonly value: Operation["paths"]; readonly from: Value["from"] } | null | undefined,
+  report: Report,
+): void {
+  if (!paths) return;
+  for (const match of paths.value) {
+    if (match.kind !== "template" || pathTemplate(match.value) !== undefined) continue;
+    report.unsupported(
+      paths.from,
+      `${field}: ${quoted(match.value)} is no template of a path`,
+      "nobody can say what it matches, so no request will ever be compared with it",
+      "{*} is a whole segment, and {**} comes last: /accounts/{*}/items/{**}",
+    );
+  }
 }
 
 /** The classical mistake: Istio's principals are written without the scheme, so one with it never matches. */

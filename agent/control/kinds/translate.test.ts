@@ -275,6 +275,19 @@ test("what needs HTTP is kept with its values and reported with its position, ne
     assert.match(one, /^f\.yaml:\d+:\d+ ORL4106 .*needs HTTP.*DENY, it counts as matching/);
 });
 
+test("a template of a path that is none of Istio's is reported, and the file is taken", () => {
+  const text = POLICY(`
+  rules:
+    - to: [{operation: {paths: ["/{*}/x/{**}", "/a{*}"], notPaths: ["/{id}"]}}]`);
+  const bad = findings(text).filter((finding) => finding.includes("no template"));
+  assert.equal(bad.length, 2);
+  assert.match(
+    bad.join("\n"),
+    /^f\.yaml:6:\d+ ORL4106 paths: "\/a\{\*\}" is no template.*\n.*notPaths: "\/\{id\}" is no template/,
+  );
+  assert.equal(policy(text).rules[0]?.operations[0]?.paths.length, 2);
+});
+
 test("CUSTOM denies what it matches and says so", () => {
   const text = POLICY("\n  action: CUSTOM\n  provider: {name: opa}\n  rules: [{}]");
   assert.equal(policy(text).action, "DENY");
