@@ -43,7 +43,7 @@ test(`${wantedPairs} random requests: the oracle, settle and the trace agree (OR
   // Requests that are all decided by their connection, or all in one way, would prove nothing.
   for (const outcome of ["allow", "deny", "http allow", "http deny"]) {
     const share = (tally.outcomes.get(outcome) ?? 0) / tally.pairs;
-    assert.ok(share > 0.05, `${outcome} in ${(share * 100).toFixed(2)} % of pairs, seed ${seed}`);
+    assert.ok(share > 0.02, `${outcome} in ${(share * 100).toFixed(2)} % of pairs, seed ${seed}`);
   }
 });
 
