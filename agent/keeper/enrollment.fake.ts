@@ -79,6 +79,8 @@ export class FakeNamespaces {
   /** Addresses that no namespace has. */
   readonly absent = new Set<string>();
 
+  /** Sweeps that came to their end. */
+  swept = 0;
   /** Families whose route to the listener succeeds. */
   readonly routable = new Set<4 | 6>();
   /** So many of the next calls of `cookieOf` fail. */
@@ -106,7 +108,13 @@ export class FakeNamespaces {
       preservesSource: true,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
       routeToListener: async () => [...this.routable],
-      sever: async () => 0,
+      // It waits for others, as for a survey that pods share; meanwhile the namespace must stay.
+      sever: async () => {
+        for (let turns = 0; turns < 3; turns++) await new Promise(setImmediate);
+        if (!this.open.has(namespace)) throw new Error("closed while it was swept");
+        this.swept += 1;
+        return 0;
+      },
       lacks: async (addresses) => addresses.find((address) => this.absent.has(address)),
       close: async () => {
         if (!this.open.delete(namespace)) throw new Error("closed twice");
