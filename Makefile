@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h
 
-.PHONY: build check test models interop soak fuzz demo load-check bench bench-instructions gen gen-check allowances doctor clean format
+.PHONY: build check test models interop soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
@@ -77,6 +77,16 @@ soak: build
 # Random steps on whole nodes against two models; ORLOP_MODEL_ROUNDS=20 for long ones (test/README.md, "The models").
 models: build
 	$(Q)node --test --test-concurrency=1 --test-timeout=900000 test/model/*.test.ts
+
+# A real Kubernetes cluster of two nodes on this machine; prints its kubeconfig. CLUSTER_FLAGS="--nodes 1 --name mine".
+cluster: build/setup.stamp
+	$(Q)node test/cluster/main.ts up $(CLUSTER_FLAGS)
+
+cluster-down: build/setup.stamp
+	$(Q)node test/cluster/main.ts down $(CLUSTER_FLAGS)
+
+cluster-test: build/setup.stamp
+	$(Q)node --test --test-timeout=900000 test/cluster/cluster.peer.ts
 
 # Long: make fuzz SECONDS=600 (for each of its targets).
 fuzz: build

@@ -61,11 +61,14 @@ export function cached(name: string): string | undefined {
   return existsSync(folder) ? folder : undefined;
 }
 
+/** Hears one line before each program of a long build. */
+type Report = (line: string) => void;
+
 /**
  * The folder of the built project `test/peers/<name>`; builds it when the cache does not hold it.
  * Throws Unavailable when its tool is not installed or its registry does not answer, and Error when the build fails.
  */
-export function built(name: string): string {
+export function built(name: string, report: Report = () => {}): string {
   const tool = toolOf(name);
   const [missing] = missingTools([tool]);
   if (missing !== undefined) throw new Unavailable(missing);
@@ -75,7 +78,7 @@ export function built(name: string): string {
   // Two runs may build at once: each into a folder of its own; the first to finish provides it.
   const fresh = `${folder}.${process.pid}`;
   try {
-    recipes[tool](sourceOf(name), fresh);
+    recipes[tool](sourceOf(name), fresh, report);
     if (existsSync(folder)) rmSync(fresh, { recursive: true });
     else renameSync(fresh, folder);
   } catch (error) {
@@ -85,7 +88,7 @@ export function built(name: string): string {
   return folder;
 }
 
-const recipes: Readonly<Record<ToolName, (source: string, to: string) => void>> = {
+const recipes: Readonly<Record<ToolName, (source: string, to: string, report: Report) => void>> = {
   // Run as `bin/python`: the scripts beside it name the folder in which they were made.
   python: (source, to) => {
     run("python", ["python3", "-m", "venv", to], source);
@@ -97,11 +100,19 @@ const recipes: Readonly<Record<ToolName, (source: string, to: string) => void>> 
     );
   },
   // `bin/` holds the project's own programs and the tools that its go.mod names.
-  go: (source, to) => {
+  go: (source, to, report) => {
     const tools = /^tool\b/m.test(readFileSync(path.join(source, "go.mod"), "utf8")) ? ["tool"] : [];
-    run("go", ["go", "install", "-mod=readonly", "-trimpath", "./...", ...tools], source, {
-      GOBIN: path.join(to, "bin"),
-    });
+    const { environment, flags } = goSettings(source);
+    const programs = goPrograms(source);
+    // A link of Kubernetes takes 2.3 GB of memory, so its programs are built one after the other.
+    const steps = programs.length > 1 ? programs.map((program) => [`./${program}`]) : [["./...", ...tools]];
+    for (const [at, step] of steps.entries()) {
+      if (steps.length > 1) report(`building ${step.join(" ")} (${at + 1} of ${steps.length})`);
+      run("go", ["go", "install", "-mod=readonly", "-trimpath", ...flags, ...step], source, {
+        ...environment,
+        GOBIN: path.join(to, "bin"),
+      });
+    }
   },
   // Dependencies are compiled once for all states of all crates here; `bin/` holds the programs.
   cargo: (source, to) => {
@@ -126,6 +137,19 @@ const recipes: Readonly<Record<ToolName, (source: string, to: string) => void>> 
     run("npm", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], to);
   },
 };
+
+/** Folders of a Go project that are a program each. */
+const goPrograms = (source: string): readonly string[] =>
+  readdirSync(source).filter((name) => existsSync(path.join(source, name, "main.go")));
+
+type GoSettings = { readonly environment: Readonly<Record<string, string>>; readonly flags: readonly string[] };
+
+/** What a Go project's build.json asks of `go install`. The file is part of the project's key, as all its files are. */
+function goSettings(source: string): GoSettings {
+  const file = path.join(source, "build.json");
+  if (!existsSync(file)) return { environment: {}, flags: [] };
+  return JSON.parse(readFileSync(file, "utf8")) as GoSettings;
+}
 
 function run(tool: ToolName, argv: readonly string[], cwd: string, env: NodeJS.ProcessEnv = {}): void {
   const [program = "", ...args] = argv;

@@ -1,0 +1,47 @@
+// test cluster · the commands of `make cluster` and `make cluster-down`.
+//   node test/cluster/main.ts up [--name NAME] [--nodes 2] | down [--name NAME]
+import { existsSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { installDebian } from "../peers/support/debian.ts";
+import { built } from "../peers/support/projects.ts";
+import { startCluster, stopCluster } from "./cluster.ts";
+import { kubeconfigOf, planCluster } from "./plan.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { name: { type: "string", default: "default" }, nodes: { type: "string", default: "2" } },
+});
+const plan = planCluster(values.name, Number(values.nodes));
+const [command] = positionals;
+
+if (command === "down") {
+  await stopCluster(plan);
+  console.log(`cluster ${plan.name} is gone`);
+} else if (command === "up") {
+  await up();
+} else {
+  console.error("usage: node test/cluster/main.ts up [--name NAME] [--nodes 2] | down [--name NAME]");
+  process.exitCode = 64;
+}
+
+async function up(): Promise<void> {
+  installDebian(["containerd", "runc", "containernetworking-plugins"]);
+  const binaries = { etcd: built("etcd", report), kube: built("kube", report) };
+  if (existsSync(plan.dir)) {
+    console.log(`cluster ${plan.name} was started before: KUBECONFIG=${kubeconfigOf(plan)}`);
+    return;
+  }
+  const start = performance.now();
+  const seconds = (): string => ((performance.now() - start) / 1_000).toFixed(1).padStart(5);
+  const onSignal = (): void => {
+    void stopCluster(plan).finally(() => process.exit(130));
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal);
+  await startCluster(plan, binaries, (done) => console.log(`${seconds()} s  ${done}`));
+  console.log(`KUBECONFIG=${kubeconfigOf(plan)}`);
+  console.log(`kubectl: ${binaries.kube}/bin/kubectl`);
+}
+
+function report(line: string): void {
+  console.log(line);
+}
