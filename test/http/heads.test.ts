@@ -1,7 +1,9 @@
 // tests · heads of HTTP/1 that the engine's C++ must refuse, each with its reason, and heads that it must read.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { acceptedHeads, refusedHeads, type Said } from "./cases.ts";
+import { chunkRefusals } from "./chunk-grammar.ts";
 import { type Head, headOf, headRefusals, type Span } from "./head.ts";
 import { askReader, buildReader } from "./read-native.ts";
 
@@ -20,6 +22,15 @@ test("what smuggles is refused, with its reason and its status", () => {
 test("each refusal of a head has a case", () => {
   const missing = Object.keys(headRefusals).filter((name) => refusedHeads.every(([, refusal]) => refusal !== name));
   assert.deepEqual(missing, []);
+});
+
+test("docs/reference/http1.md has each refusal with its status", () => {
+  const page = readFileSync(new URL("../../docs/reference/http1.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| `([a-z-]+)` \| (\d+) \|/gm)].map(
+    ([, name = "", status = ""]) => `${name} ${status}`,
+  );
+  const all = Object.entries({ ...headRefusals, ...chunkRefusals }).map(([name, status]) => `${name} ${status}`);
+  assert.deepEqual(rows.toSorted(), all.toSorted());
 });
 
 /** What is said of a head, as far as `asked` asks. */
