@@ -13,7 +13,7 @@ BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
 GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h
 
-.PHONY: build check test models interop soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
+.PHONY: build check test models interop vm soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
 
 build: build/native.stamp agent/abi.ts build/warm.stamp
 
@@ -68,6 +68,10 @@ test: build check load-check
 # Peers of other makes judge: what they are and what differs is in docs/reference/peers.md. PEERS="envoy zoo" picks.
 interop: build
 	$(Q)node test/peers/run.ts $(PEERS)
+
+# The keeper on a node with cgroup v2 alone: Debian's cloud kernel in an emulator, at most eight minutes (test/README.md).
+vm: build
+	$(Q)node test/vm/run.ts
 
 # Replacements of agents on a busy machine (test/journey/replacement.test.ts) and peers of other makes with the large counts, by hand.
 soak: build
