@@ -1,5 +1,7 @@
 // The node's own configuration: defaults, the environment over the file, and every mistake with its place.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -184,4 +186,32 @@ test("a file that cannot be read is named", () => {
     () => loadConfig("/nonexistent/orlop.yaml", {}),
     (error) => error instanceof ConfigError && /ENOENT/.test(error.message),
   );
+});
+
+test("a file that is written anew all the time never makes the node another", async (t) => {
+  const good = "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec: {node: n1, runDir: /run/n1}\n";
+  const path = file(t, good);
+  const kept = join(path, "..", "kept");
+  mkdirSync(kept, { mode: 0o755 });
+  loadConfigOrLast(path, kept, {});
+  // As editors and shells do: cut to nothing, then written.
+  const write = "const fs = require('node:fs'); for (;;) fs.writeFileSync(process.argv[1], process.argv[2]);";
+  const writer = spawn(process.execPath, ["-e", write, path, good], { stdio: "ignore" });
+  const ended = once(writer, "exit");
+  let half = 0;
+  try {
+    await once(writer, "spawn");
+    const end = performance.now() + 20_000;
+    for (let reads = 0; half < 100 && performance.now() < end; reads++) {
+      const { config, problems } = loadConfigOrLast(path, kept, {});
+      half += problems.length;
+      assert.deepEqual([config.keeper.node, config.keeper.directory], ["n1", "/run/n1-keeper"], `after ${reads} reads`);
+      if (reads % 100 === 0) await new Promise(setImmediate);
+    }
+  } finally {
+    // Before the folder goes.
+    writer.kill("SIGKILL");
+    await ended;
+  }
+  assert.ok(half > 0, "no read met a file that was cut");
 });

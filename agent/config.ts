@@ -89,7 +89,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
  * @throws ConfigError when the file cannot be read, is not YAML, or its NodeConfig is not exactly of its schema.
  */
 export function loadConfig(file: string, env: Readonly<Record<string, string | undefined>> = process.env): Config {
-  return compose(file, readSpec(file, env), env);
+  return compose(file, specOf(file, nodeConfigs(file), env), env);
 }
 
 /**
@@ -106,15 +106,17 @@ export function loadConfigOrLast(
   const path = resolve(file);
   const copy = join(keepIn, `node-config-${hash("sha256", path, "hex").slice(0, 16)}.yaml`);
   try {
-    const spec = readSpec(file, env);
+    // Read once: of a file that is just being written a second look may see what the first did not.
+    const documents = nodeConfigs(file);
+    const spec = specOf(file, documents, env);
     // A file without its NodeConfig may be half written: defaults in its place would be another node.
-    if (nodeConfigs(file).length > 0) keepSpec(copy, spec);
+    if (documents.length > 0) keepSpec(copy, spec);
     else if (existsSync(copy)) throw new ConfigError([nodeConfigGone(file)]);
     return { config: compose(file, spec, env), problems: [] };
   } catch (error) {
     if (!(error instanceof ConfigError) || !existsSync(copy)) throw error;
     // What is kept has the environment's values of then; today's are laid over them.
-    return { config: compose(file, readSpec(copy, env), env), problems: error.problems };
+    return { config: compose(file, specOf(copy, nodeConfigs(copy), env), env), problems: error.problems };
   }
 }
 
@@ -154,8 +156,11 @@ function keepSpec(copy: string, spec: NodeSpec): void {
 const nodeConfigs = (file: string): readonly Value[] =>
   parseYaml(file, readBounded(file)).filter((document) => textOf(document, "kind") === "NodeConfig");
 
-function readSpec(file: string, env: Readonly<Record<string, string | undefined>>): NodeSpec {
-  const [first, second] = nodeConfigs(file);
+function specOf(
+  file: string,
+  [first, second]: readonly Value[],
+  env: Readonly<Record<string, string | undefined>>,
+): NodeSpec {
   const report = new Report();
   if (second) {
     report.error({
