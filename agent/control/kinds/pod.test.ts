@@ -128,8 +128,12 @@ test("the kubelet's ports are those of probes and hooks, by number or name, of a
 });
 
 test("a pod of the kubelet's own files is found under the UID that its cgroup has", () => {
-  const annotations = { "kubernetes.io/config.hash": "4f1c", "kubernetes.io/config.mirror": "4f1c" };
-  assert.equal(read(podOf({ metadata: { annotations } })).workload?.podUid, "4f1c");
+  const hash = "5fb2a1a4e9b8a7a0b5c6d7e8f9a0b1c2";
+  const annotations = { "kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash };
+  const ownerReferences = [{ apiVersion: "v1", kind: "Node", name: "west", uid: "n", controller: true }];
+  assert.equal(read(podOf({ metadata: { annotations, ownerReferences } })).workload?.podUid, hash);
+  // Annotations alone, which every author of pods may write, lead to no other pod.
+  assert.equal(read(podOf({ metadata: { annotations } })).workload?.podUid, "uid-1");
   assert.equal(read(podOf({ spec: { nodeName: "east" } })).workload?.podUid, "");
 });
 

@@ -5,11 +5,10 @@ import type { Workload } from "../../mesh/workload.ts";
 import { address, dnsSubdomain, metadata, port } from "./fields.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { boolean, excerpt, list, oneOf, optional, type Read, type Reader, required, string } from "./schema.ts";
+import { cgroupUidOf } from "./static-pod.ts";
 import type { Report, Value } from "./value.ts";
 import { namesForTelemetry } from "./workload.ts";
 
-/** On a pod that a file of its kubelet made: the UID in the name of its cgroup, where the API server has another. */
-const CONFIG_HASH = "kubernetes.io/config.hash";
 /** A sidecar of Istio is in the pod: it takes the pod's connections itself. */
 const SIDECAR = "sidecar.istio.io/status";
 
@@ -44,10 +43,25 @@ const containers = list(
   { max: 1_000 },
 );
 
+const owners = excerpt({
+  ownerReferences: optional(
+    list(excerpt({ kind: required(string), name: required(string), controller: optional(boolean, false) })),
+    [],
+  ),
+});
+const podMetadata: Reader<Omit<Read<typeof metadata>, "ownerReferences"> & Read<typeof owners>> = (
+  value,
+  path,
+  report,
+) => {
+  const [meta, owned] = [metadata(value, path, report), owners(value, path, report)];
+  return meta && owned && { ...meta, ...owned };
+};
+
 export const podKind = excerpt({
   apiVersion: required(oneOf("v1")),
   kind: required(oneOf("Pod")),
-  metadata: required(metadata),
+  metadata: required(podMetadata),
   spec: required(
     excerpt({
       nodeName: optional(string, ""),
@@ -100,7 +114,7 @@ export function podWorkload(
   ];
   return {
     uid: `${settings.cluster}//Pod/${meta.namespace}/${meta.name}`,
-    podUid: spec.nodeName === settings.node ? (meta.annotations[CONFIG_HASH] ?? meta.uid) : "",
+    podUid: spec.nodeName === settings.node ? cgroupUidOf({ ...meta, nodeName: spec.nodeName }) : "",
     name: meta.name,
     namespace: meta.namespace,
     addresses: [...new Set(status.podIPs.map(({ ip }) => ip))],

@@ -106,7 +106,7 @@ function parseLocality(written: string): Locality | undefined {
 
 /** How the workload is called in logs and metrics. */
 export function namesForTelemetry(
-  meta: Metadata,
+  meta: Pick<Metadata, "name" | "labels">,
 ): Pick<Workload, "workloadName" | "canonicalName" | "canonicalRevision"> {
   return {
     workloadName: workloadName(meta),
@@ -116,7 +116,7 @@ export function namesForTelemetry(
 }
 
 /** The Deployment's name when the pod's has the form of its pods' names, else the pod's own. */
-function workloadName(meta: Metadata): string {
+function workloadName(meta: Pick<Metadata, "name" | "labels">): string {
   const named = meta.labels[WORKLOAD_NAME];
   if (named !== undefined && named !== "") return named;
   const hash = meta.labels[POD_TEMPLATE_HASH];
@@ -125,7 +125,7 @@ function workloadName(meta: Metadata): string {
   return cut > 0 ? meta.name.slice(0, cut) : meta.name;
 }
 
-function firstLabel(meta: Metadata, names: readonly string[]): string | undefined {
+function firstLabel(meta: Pick<Metadata, "labels">, names: readonly string[]): string | undefined {
   for (const name of names) {
     const value = meta.labels[name];
     if (value !== undefined && value !== "") return value;

@@ -44,7 +44,7 @@ std::string Written(const std::string& bytes, const Http1Head& head) {
   return text + "\r\n\r\n";
 }
 
-// Everything that is said of a message, offsets as text.
+// What the reader found in a head, as text, so that two heads can be compared.
 std::string Meaning(const std::string& bytes, const Http1Head& head) {
   std::string text = Written(bytes, head) + Part(bytes, head.path) + " " + Part(bytes, head.authority);
   for (const uint64_t value :
