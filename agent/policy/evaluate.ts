@@ -6,6 +6,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Settled } from "./decision.ts";
+import { type HttpNeed, httpNeedAt } from "./http-need.ts";
 import { type CompiledPolicy, compilePolicy, type PolicySet, policySet } from "./policy-set.ts";
 import { settledOf } from "./settle.ts";
 
@@ -24,6 +25,8 @@ export type Evaluator = {
   readonly judge: Judge;
   /** What the connection alone settles for every request on it, whatever reading the facts ask for. */
   readonly settle: (facts: ConnectionFacts) => Settled;
+  /** Whether connections to this port of the workload must be read, for any caller. */
+  readonly httpNeed: (destination: Workload, port: number) => HttpNeed;
 };
 
 const fast: EvaluateOptions = { trace: false };
@@ -62,6 +65,7 @@ export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
       known.settled ??= settledOf(strict, set, known.decision);
       return known.settled;
     },
+    httpNeed: (destination, port) => httpNeedAt(setOf(destination), port),
   };
 }
 

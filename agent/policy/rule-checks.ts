@@ -13,6 +13,8 @@ export type RuleCheck = {
   readonly field: string;
   /** Whether it looks at the addresses of the connection. */
   readonly ofAddresses?: true;
+  /** Of a check that looks at the destination's port alone: whether it holds at this port. */
+  readonly atPort?: (port: number) => boolean;
   readonly holds: (facts: ConnectionFacts, who: SpiffeId | null) => boolean;
   /** For people: what the rule asks for. */
   readonly want: () => string;
@@ -100,10 +102,12 @@ export function addressCheck(
 }
 
 export function portCheck(field: string, ports: readonly number[], not: boolean): RuleCheck {
+  const atPort = (port: number): boolean => ports.includes(port) !== not;
   return {
     needs: "connection",
     field,
-    holds: ({ destinationPort }) => ports.includes(destinationPort) !== not,
+    atPort,
+    holds: ({ destinationPort }) => atPort(destinationPort),
     want: () => wanted(ports.map(String), not),
     got: ({ destinationPort }) => String(destinationPort),
   };

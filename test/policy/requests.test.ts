@@ -1,5 +1,5 @@
 // Requests against the oracle: ORLOP_PAIRS random (connection, request) pairs. The exact reading is the oracle's; what a connection
-// settles holds for each of its requests; a trace, and a judge without memory, say the same.
+// settles holds for each of its requests, and none is left unread that has to be read; a trace, and a judge without memory, say the same.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
@@ -32,14 +32,14 @@ const ABOUT_REQUESTS = 30;
 /** A trace is asked for, and a judge without memory, for one pair in so many. */
 const TRACED = 8;
 
-type Tally = { pairs: number; readonly outcomes: Map<string, number> };
+type Tally = { pairs: number; readonly outcomes: Map<string, number>; readonly needs: Map<string, number> };
 type World = { readonly mesh: OracleMesh; readonly store: MeshStore; readonly evaluator: Evaluator };
 
 test(`${wantedPairs} random requests: the oracle, settle and the trace agree (ORLOP_SEED=${seed})`, (t) => {
   const dice = new Dice(seed);
-  const tally: Tally = { pairs: 0, outcomes: new Map() };
+  const tally: Tally = { pairs: 0, outcomes: new Map(), needs: new Map() };
   while (tally.pairs < wantedPairs) oneWorld(dice, tally);
-  t.diagnostic(JSON.stringify(Object.fromEntries([...tally.outcomes].toSorted())));
+  t.diagnostic(JSON.stringify(Object.fromEntries([...tally.outcomes, ...tally.needs].toSorted())));
   // Requests that are all decided by their connection, or all in one way, would prove nothing.
   for (const outcome of ["allow", "deny", "http allow", "http deny"]) {
     const share = (tally.outcomes.get(outcome) ?? 0) / tally.pairs;
@@ -69,13 +69,19 @@ function oneWorld(dice: Dice, tally: Tally): void {
 }
 
 function oneConnection(dice: Dice, facts: ConnectionFacts, world: World, tally: Tally): void {
-  const { judge, settle } = world.evaluator;
+  const { judge, settle, httpNeed } = world.evaluator;
   // The memory of verdicts must not depend on what is asked first.
   const first = dice.chance(50) ? settle(facts) : null;
   const strict = judge(facts);
   const settled = settle(facts);
   assert.ok(first === null || first === settled);
   const words = `seed ${seed}, pair ${tally.pairs}`;
+  const need = httpNeed(facts.destination, facts.destinationPort);
+  if (settled === "http" && !need.isRead) {
+    assert.fail(`${words}: not read\n${JSON.stringify({ need, facts, mesh: world.mesh }, null, 1)}`);
+  }
+  const needed = need.isRead ? `read ${settled}` : "not read";
+  tally.needs.set(needed, (tally.needs.get(needed) ?? 0) + 1);
   if (!agrees(strict, ask(facts, world.mesh))) {
     assert.fail(`${words}: strict\n${JSON.stringify({ strict, facts, mesh: world.mesh }, null, 1)}`);
   }
