@@ -28,6 +28,11 @@ export class KindMirror {
     return this.#hadObjects;
   }
 
+  /** The kind has been taken away from the cluster, objects and all. */
+  forget(): void {
+    this.#hadObjects = false;
+  }
+
   get size(): number {
     return this.#known.size;
   }

@@ -12,7 +12,7 @@ import type { WatchedKind } from "./watched-kinds.ts";
 const SEED = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 31));
 const kind: WatchedKind = {
   ...{ kind: "AuthorizationPolicy", apiVersion: "security.istio.io/v1", selector: "", isCustom: true },
-  path: "/apis/security.istio.io/v1/authorizationpolicies",
+  ...{ path: "/apis/security.istio.io/v1/authorizationpolicies", otherVersions: [] },
 };
 
 type Held = { readonly uid: string; readonly rv: number };
@@ -193,6 +193,7 @@ async function follow(seed: number): Promise<{ readonly states: number; readonly
   const watch = new KindWatch(kind, {
     ask: server.ask,
     random: () => dice.roll(1_000) / 1_000,
+    nowMs: () => sleeps * 1_000,
     changed,
     noted: ({ state }: KindState) => {
       if (state === "away") away += 1;
@@ -240,6 +241,7 @@ function scripted(...answers: readonly ((path: string) => ApiAnswer)[]) {
     },
     sleep: async () => {},
     random: () => 0,
+    nowMs: () => 0,
     changed: (some) => void changes.push([...some]),
     noted: (state) => void states.push(state),
   });
@@ -255,32 +257,6 @@ const listOf = (...names: readonly string[]) =>
       items: names.map((name, at) => objectOf(name, { uid: name, rv: at + 1 })),
     }),
   );
-
-test("a kind that the cluster lacks is empty; one that it had, or names, is not", async () => {
-  const absent = () => answer(404, "404 page not found", { contentType: "text/plain" });
-  const nothing = scripted(() => answer(422, "{}"), absent, absent);
-  await nothing.run();
-  assert.deepEqual([nothing.changes, nothing.watch.mirror.synced], [[[]], true]);
-
-  const resources = JSON.stringify({ kind: "APIResourceList", resources: [{ name: "authorizationpolicies" }] });
-  const named = scripted(
-    () => answer(422, "{}"),
-    absent,
-    () => answer(200, resources),
-  );
-  await named.run();
-  assert.deepEqual([named.changes, named.watch.mirror.synced], [[], false]);
-
-  const had = scripted(
-    () => answer(422, "{}"),
-    () => listOf("a"),
-    () => answer(410, "{}"),
-    absent,
-  );
-  await had.run();
-  assert.deepEqual([had.changes.length, had.watch.mirror.size], [1, 1]);
-  assert.match(had.states.at(-2)?.why ?? "", /no longer served as security.istio.io\/v1/);
-});
 
 test("403 is never empty, and what cannot be a list begins no watch", async () => {
   for (const refusal of [
@@ -322,6 +298,7 @@ test("what the agent itself does wrong ends the source and is no outage", async 
     ask: async (path) => (path.includes("sendInitialEvents") ? answer(422, "{}") : listOf("a")),
     sleep: async () => {},
     random: () => 0,
+    nowMs: () => 0,
     changed: () => {
       throw defect;
     },

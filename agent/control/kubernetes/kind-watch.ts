@@ -2,7 +2,9 @@
 // whatever the server answers, until a whole list says otherwise.
 import { type BackoffOptions, backoffMs } from "../../backoff.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
+import { AbsentKind } from "./absent-kind.ts";
 import type { ApiAnswer, Ask } from "./api-answer.ts";
+import { expectJson, Refused, textOf } from "./api-refusal.ts";
 import { JsonLines } from "./json-lines.ts";
 import { KindMirror } from "./kind-mirror.ts";
 import { page, StrangeAnswer, type WatchEvent, watchEvent } from "./watch-event.ts";
@@ -13,6 +15,8 @@ export type KindState = { readonly state: "listing" | "watching" | "away"; reado
 
 export type KindWatchPorts = {
   readonly ask: Ask;
+  /** Monotonic, ms. */
+  readonly nowMs: () => number;
   /** Rejects when the signal is aborted. */
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
   /** In [0, 1). */
@@ -24,7 +28,6 @@ export type KindWatchPorts = {
 
 /** Objects of a page of a list. */
 const PAGE = 500;
-const MAX_PAGE_BYTES = 64 * 1024 * 1024;
 /** Of lists and of all other short answers, ms. */
 const ANSWER_IDLE_MS = 30_000;
 /** The server ends a watch after a time that is drawn from here, so that not all nodes come again at once, seconds. */
@@ -36,18 +39,6 @@ const MAX_RETRY_AFTER_MS = 120_000;
 /** A kind that the cluster lacks is looked for again after so long, ms. */
 const ABSENT_MS = 30_000;
 
-/** The server answered, and not with what was asked for. */
-class Refused extends Error {
-  readonly status: number;
-  readonly retryAfterMs: number | null;
-
-  constructor({ status, retryAfterMs }: Pick<ApiAnswer, "status" | "retryAfterMs">, what: string) {
-    super(`${what}: HTTP status ${status}`);
-    this.status = status;
-    this.retryAfterMs = retryAfterMs;
-  }
-}
-
 /** How a watch ended. "no-list": the server cannot begin a watch with a list. */
 type Ended = "silent" | "spoke" | "no-list";
 
@@ -58,6 +49,9 @@ export class KindWatch {
   readonly mirror: KindMirror;
   readonly #kind: WatchedKind;
   readonly #ports: KindWatchPorts;
+  readonly #absent: AbsentKind;
+  /** Of the version that the server has: an older version of the kind is at another path. */
+  #path: string;
   /** Where the next watch begins; empty: with a list. */
   #version = "";
   /** The server can send a list as the beginning of a watch (Kubernetes 1.32, KEP-3157). */
@@ -67,6 +61,8 @@ export class KindWatch {
   constructor(kind: WatchedKind, ports: KindWatchPorts) {
     this.#kind = kind;
     this.#ports = ports;
+    this.#absent = new AbsentKind(kind, ports);
+    this.#path = kind.path;
     this.mirror = new KindMirror(kind);
   }
 
@@ -105,8 +101,8 @@ export class KindWatch {
   /** How long to wait, ms. */
   #failed(error: unknown): number {
     const status = error instanceof Refused ? error.status : 0;
-    // The server has forgotten the version, or its answer makes no sense: a list says what there is now.
-    if (status === 410 || error instanceof StrangeAnswer) this.#version = "";
+    // The server has forgotten the version or the kind, or its answer makes no sense: a list says what there is now.
+    if (status === 410 || status === 404 || error instanceof StrangeAnswer) this.#version = "";
     this.#ports.noted({ state: "away", why: error instanceof Error ? error.message : String(error) });
     const asked = error instanceof Refused ? (error.retryAfterMs ?? 0) : 0;
     return Math.max(this.#backoffMs(), Math.min(asked, MAX_RETRY_AFTER_MS));
@@ -134,6 +130,11 @@ export class KindWatch {
     const answer = await this.#ask(query, signal, seconds * 1_000 + WATCH_GRACE_MS);
     if (withList && [400, 403, 422].includes(answer.status)) {
       this.#streams = false;
+      await textOf(answer);
+      return "no-list";
+    }
+    // A list says what its absence means.
+    if (withList && answer.status === 404 && this.#kind.isCustom) {
       await textOf(answer);
       return "no-list";
     }
@@ -165,6 +166,7 @@ export class KindWatch {
       if (listed || changes.length > 0) this.#changed(changes);
       // The server works, also if the next watch fails.
       if (!listing) this.#failures = 0;
+      if (listed) this.#absent.isKnown();
       if (listed) this.#ports.noted({ state: "watching", why: "" });
     }
     if (lines.isTorn || listing) throw new Error("the server's answer ends in the middle");
@@ -200,67 +202,40 @@ export class KindWatch {
       version = read.resourceVersion;
     } while (next !== "");
     this.#failures = 0;
+    this.#absent.isKnown();
     this.#changed(this.mirror.endList());
     this.#version = version;
     return true;
   }
 
-  /**
-   * The server does not know the path. It says so also of a kind whose definition it is just setting up, or no longer serves in this
-   * version: only a kind of which nothing was ever known, and which the server does not name, is empty.
-   */
-  async #isAbsent(notFound: ApiAnswer, signal: AbortSignal): Promise<false> {
-    await textOf(notFound);
-    const { path, kind, apiVersion } = this.#kind;
-    if (this.mirror.hadObjects) throw new Refused(notFound, `${kind} is no longer served as ${apiVersion}`);
-    const group = path.slice(0, path.lastIndexOf("/"));
-    const answer = await this.#ports.ask(group, { signal, idleMs: ANSWER_IDLE_MS });
-    if (answer.status !== 404) {
-      await this.#expectJson(answer, "discovery");
-      if (namesResource(await textOf(answer), path.slice(path.lastIndexOf("/") + 1)))
-        throw new Refused(notFound, `${kind} is named by the server and not served`);
-    } else await textOf(answer);
+  /** False: it is empty, since the cluster has no such kind. @throws Refused when it must not be taken for empty */
+  async #isAbsent(notFound: ApiAnswer, signal: AbortSignal): Promise<boolean> {
+    const absence = await this.#absent.ask(notFound, this.mirror.hadObjects, signal);
+    if (absence.is === "served") {
+      this.#path = absence.path;
+      throw new Refused(notFound, `${this.#kind.kind} is served at ${absence.path}, which is read next`);
+    }
     this.#failures = 0;
     this.mirror.beginList();
     this.#changed(this.mirror.endList());
+    this.mirror.forget();
     this.#ports.noted({ state: "watching", why: "" });
     return false;
   }
 
   #ask(query: string, signal: AbortSignal, idleMs: number): Promise<ApiAnswer> {
-    const { path, selector } = this.#kind;
-    return this.#ports.ask(`${path}?${[selector, query].filter((part) => part !== "").join("&")}`, { signal, idleMs });
+    const { selector } = this.#kind;
+    return this.#ports.ask(`${this.#path}?${[selector, query].filter((part) => part !== "").join("&")}`, {
+      signal,
+      idleMs,
+    });
   }
 
-  /** @throws Refused when it is no success; StrangeAnswer when it is no JSON: a captive portal's page is no data */
-  async #expectJson(answer: ApiAnswer, what: string): Promise<void> {
-    if (answer.status === 200 && answer.contentType === "application/json") return;
-    const text = await textOf(answer).catch(() => "");
-    const begins = JSON.stringify(text.slice(0, 120));
-    if (answer.status !== 200) throw new Refused(answer, `${what} of ${this.#kind.kind}: ${begins}`);
-    throw new Error(`${what} of ${this.#kind.kind} is ${answer.contentType}: ${begins}`);
+  #expectJson(answer: ApiAnswer, what: string): Promise<void> {
+    return expectJson(answer, `${what} of ${this.#kind.kind}`);
   }
 }
 
 function versionOf(event: Exclude<WatchEvent, { readonly type: "error" }>): string {
   return event.type === "bookmark" ? event.resourceVersion : event.served.version.resourceVersion;
-}
-
-/** @throws when the text is no list of resources: nothing can be said then */
-function namesResource(text: string, plural: string): boolean {
-  const read: unknown = JSON.parse(text);
-  const resources = typeof read === "object" && read !== null && "resources" in read ? read.resources : undefined;
-  if (!Array.isArray(resources)) throw new StrangeAnswer("discovery without resources");
-  return resources.some((resource) => resource?.name === plural);
-}
-
-async function textOf({ body }: ApiAnswer): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > MAX_PAGE_BYTES) throw new Error(`an answer of over ${MAX_PAGE_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }

@@ -23,6 +23,8 @@ export type KubernetesDependencies = {
   readonly log?: (message: string) => void;
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly random?: () => number;
+  /** Monotonic, ms. */
+  readonly nowMs?: () => number;
 };
 
 export class KubernetesSource implements ConfigurationSource {
@@ -58,7 +60,7 @@ export class KubernetesSource implements ConfigurationSource {
   }
 
   async run(emit: Emit, signal: AbortSignal): Promise<void> {
-    const { ask, sleep, random } = this.#dependencies;
+    const { ask, sleep, random, nowMs } = this.#dependencies;
     // One kind's defect ends all of them: half of a mesh must not go on as if it were whole.
     const ending = new AbortController();
     const ended = AbortSignal.any([signal, ending.signal]);
@@ -68,6 +70,7 @@ export class KubernetesSource implements ConfigurationSource {
           ask,
           sleep: sleep ?? ((ms, aborted) => delay(ms, undefined, { signal: aborted })),
           random: random ?? Math.random,
+          nowMs: nowMs ?? (() => performance.now()),
           changed: (changes) => this.#take(changes, watches, emit),
           noted: (state) => this.#note(kind.kind, state),
         }),

@@ -9,30 +9,30 @@ export type WatchedKind = {
   readonly selector: string;
   /** The kind comes with a CustomResourceDefinition, which a cluster may lack. */
   readonly isCustom: boolean;
+  /** Read where the server has none better, the newest first. */
+  readonly otherVersions: readonly string[];
 };
 
 const ISTIO = "security.istio.io/v1";
+const istio = { apiVersion: ISTIO, selector: "", isCustom: true, otherVersions: ["security.istio.io/v1beta1"] };
+const core = { apiVersion: "v1", selector: "", isCustom: false, otherVersions: [] };
 
 export const watchedKinds: readonly WatchedKind[] = [
   {
-    ...{ kind: "Pod", apiVersion: "v1", path: "/api/v1/pods", isCustom: false },
+    ...core,
+    ...{ kind: "Pod", path: "/api/v1/pods" },
     // Finished pods keep an address that other pods have by now.
     selector: "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed",
   },
-  { kind: "Namespace", apiVersion: "v1", path: "/api/v1/namespaces", selector: "", isCustom: false },
-  { kind: "Service", apiVersion: "v1", path: "/api/v1/services", selector: "", isCustom: false },
+  { ...core, kind: "Namespace", path: "/api/v1/namespaces" },
+  { ...core, kind: "Service", path: "/api/v1/services" },
   {
-    ...{ kind: "EndpointSlice", apiVersion: "discovery.k8s.io/v1", isCustom: false },
+    ...core,
+    ...{ kind: "EndpointSlice", apiVersion: "discovery.k8s.io/v1" },
     path: "/apis/discovery.k8s.io/v1/endpointslices",
     // The endpoints of a Service with a selector are the pods that it selects.
     selector: "labelSelector=endpointslice.kubernetes.io/managed-by%21%3Dendpointslice-controller.k8s.io",
   },
-  {
-    ...{ kind: "PeerAuthentication", apiVersion: ISTIO, selector: "", isCustom: true },
-    path: `/apis/${ISTIO}/peerauthentications`,
-  },
-  {
-    ...{ kind: "AuthorizationPolicy", apiVersion: ISTIO, selector: "", isCustom: true },
-    path: `/apis/${ISTIO}/authorizationpolicies`,
-  },
+  { ...istio, kind: "PeerAuthentication", path: `/apis/${ISTIO}/peerauthentications` },
+  { ...istio, kind: "AuthorizationPolicy", path: `/apis/${ISTIO}/authorizationpolicies` },
 ];
