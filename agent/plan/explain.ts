@@ -120,8 +120,8 @@ function uncaptured(caller: Caller, to: Endpoint, world: ExplainWorld, before: S
   return concluded(inbound({ destination, target, client, identity: null }, world), before, seen);
 }
 
-function inbound(facts: Parameters<typeof planInbound>[0], { judge }: ExplainWorld): Plan {
-  return planInbound(facts, (asked) => judge(asked, { trace: true }));
+function inbound(facts: Parameters<typeof planInbound>[0], { mesh, judge }: ExplainWorld): Plan {
+  return planInbound(facts, { mesh, judge: (asked) => judge(asked, { trace: true }) });
 }
 
 /** Which of several endpoints a connection meets is chance; the explanation takes the first of the best. */

@@ -3,6 +3,7 @@ import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { Refusal } from "./outcome.ts";
+import { judgePlaintext } from "./plaintext.ts";
 import type { PlanWorld } from "./plan.ts";
 
 /** What was judged when a connection was allowed, with workloads by uid: they are looked up as they are at each judgement. */
@@ -58,6 +59,7 @@ export function revocationOf(permission: Permission, world: Pick<PlanWorld, "mes
   const destination = world.mesh.workload(judged.destinationUid);
   // Without the destination its policies cannot be known, so nothing allows the connection any more.
   if (destination === undefined) return { refusal: "unknown-pod", decision: null };
-  const decision = world.judge({ ...judged, destination, request: "strict" });
+  const facts: ConnectionFacts = { ...judged, destination, request: "strict" };
+  const decision = judged.security === "none" ? judgePlaintext(facts, world) : world.judge(facts);
   return decision.verdict === "allow" ? null : { refusal: "policy", decision };
 }

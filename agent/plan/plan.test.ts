@@ -94,9 +94,9 @@ describe("a plan at the destination", () => {
     const asked: ConnectionFacts[] = [];
     const decision = deny("denied-by-policy");
     const target = { address: "10.0.0.3", port: 80 };
-    const judge = world(decision, asked).judge;
-    const proved = planInbound({ destination: near, target, client, identity: far.identity }, judge);
-    const plain = planInbound({ destination: near, target, client, identity: null }, judge);
+    const within = { mesh: new FakeMesh([near]), judge: world(decision, asked).judge };
+    const proved = planInbound({ destination: near, target, client, identity: far.identity }, within);
+    const plain = planInbound({ destination: near, target, client, identity: null }, within);
     assert.deepEqual([proved.decision, plain.decision], [decision, decision]);
     assert.deepEqual(
       asked.map((one) => [one.security, one.sourceIdentity]),
@@ -110,23 +110,51 @@ describe("a plan at the destination", () => {
   test("plaintext at an address that the workload does not list is judged as at one that it lists", () => {
     const asked: ConnectionFacts[] = [];
     const target = { address: "172.17.0.1", port: 80 };
-    const plan = planInbound({ destination: near, target, client, identity: null }, world(allow, asked).judge);
+    const stranger = { address: "192.0.2.7", port: 4000 };
+    const plan = planInbound({ destination: near, target, client: stranger, identity: null }, world(allow, asked));
     assert.deepEqual([plan.verdict, plan.route?.kind], ["go", "local"]);
     assert.deepEqual([asked[0]?.destination, asked[0]?.destinationAddress], [near, "172.17.0.1"]);
     const inside = { ...target, address: "127.0.0.1" };
-    const refused = planInbound({ destination: near, target: inside, client, identity: null }, world(allow).judge);
+    const refused = planInbound({ destination: near, target: inside, client, identity: null }, world(allow));
     assert.equal(refused.verdict, "refuse");
+  });
+
+  test("plaintext from a member's address is refused where nobody or the member would be refused", () => {
+    const target = { address: "10.0.0.3", port: 80 };
+    for (const refused of [null, far.identity]) {
+      const within = {
+        ...world(allow),
+        judge: ({ sourceIdentity }: ConnectionFacts) => (sourceIdentity === refused ? deny("denied-by-policy") : allow),
+      };
+      assert.equal(planInbound({ destination: near, target, client, identity: null }, within).verdict, "refuse");
+      // A stranger's address and the destination's own belong to no other member: nobody alone is asked about.
+      for (const address of ["192.0.2.7", "10.0.0.3"]) {
+        const plan = planInbound({ destination: near, target, client: { address, port: 1 }, identity: null }, within);
+        assert.equal(plan.verdict, refused === null ? "refuse" : "go");
+      }
+    }
+    const unmeshed = {
+      ...world(deny("denied-by-policy")),
+      judge: (facts: ConnectionFacts) => (facts.sourceIdentity === null ? allow : deny("denied-by-policy")),
+      mesh: new FakeMesh([near, { ...far, protocol: "none" }]),
+    };
+    assert.equal(planInbound({ destination: near, target, client, identity: null }, unmeshed).verdict, "go");
+    const claimed = { ...unmeshed, mesh: new FakeMesh([near, far, { ...far, uid: "another" }]) };
+    assert.equal(planInbound({ destination: near, target, client, identity: null }, claimed).verdict, "refuse");
   });
 
   test("never reaches an own port or an address that is not the workload's, whoever asks", () => {
     const asked: ConnectionFacts[] = [];
-    const judge = world(allow, asked).judge;
+    const within = world(allow, asked);
     for (const target of [
       { address: "10.0.0.3", port: 15_008 },
       { address: "10.0.0.1", port: 80 },
       { address: "127.0.0.1", port: 80 },
     ]) {
-      assert.equal(planInbound({ destination: near, target, client, identity: far.identity }, judge).verdict, "refuse");
+      assert.equal(
+        planInbound({ destination: near, target, client, identity: far.identity }, within).verdict,
+        "refuse",
+      );
     }
     assert.equal(asked.length, 0);
   });

@@ -8,6 +8,7 @@ import type { Decision } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { certificateFacts, plaintextFacts, sameNodeFacts } from "./connection-facts.ts";
 import type { Refusal } from "./outcome.ts";
+import { judgePlaintext } from "./plaintext.ts";
 import { isOwnPort } from "./ports.ts";
 import { type Route, type RouteWorld, routeOf } from "./route.ts";
 
@@ -74,7 +75,7 @@ export type InboundFacts = {
 };
 
 /** A connection that arrives for a pod of this node. The verdict at this end is authoritative. */
-export function planInbound(facts: InboundFacts, judge: Judge): Plan {
+export function planInbound(facts: InboundFacts, world: Pick<PlanWorld, "mesh" | "judge">): Plan {
   const { destination, target, client, identity } = facts;
   if (isOwnPort(target.port)) return refuse("own-port", null, null);
   // A certificate is for an address that the mesh has. Plaintext has come into the pod's own namespace, and every address there is the
@@ -84,7 +85,7 @@ export function planInbound(facts: InboundFacts, judge: Judge): Plan {
   const ends = { client, target };
   const judged = identity === null ? plaintextFacts(ends, destination) : certificateFacts(ends, destination, identity);
   const route: Route = { kind: "local", target, destination, service: null };
-  const decision = judge(judged);
+  const decision = identity === null ? judgePlaintext(judged, world) : world.judge(judged);
   return decision.verdict === "allow"
     ? { verdict: "go", route, facts: judged, decision }
     : { verdict: "refuse", refusal: "policy", route, facts: judged, decision };

@@ -24,7 +24,7 @@ export function answerPlaintext(event: Accepted, connection: Connection, context
     source: { ...client, workload: context.world.mesh.workloadAt(client.address) ?? null, identity: null },
     destination: { ...target, workload: destination, identity: null },
   });
-  const plan = planInbound({ destination, target, client, identity: null }, context.world.judge);
+  const plan = planInbound({ destination, target, client, identity: null }, context.world);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
   connection.opened(plan.decision);
   context.live.add(connection, permissionOf(null, plan.facts));

@@ -44,7 +44,7 @@ export function answerInbound(event: ConnectRequest, connection: Connection, con
     service: serviceNamed(event.forwarded, destination, context),
   });
 
-  const plan = planInbound({ destination, target, client: event.peer, identity }, context.world.judge);
+  const plan = planInbound({ destination, target, client: event.peer, identity }, context.world);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
   connection.opened(plan.decision);
   context.live.add(connection, permissionOf(null, plan.facts));

@@ -97,6 +97,23 @@ describe("open connections after a change", () => {
     assert.equal(bench.last().outcome.cause, "unknown-source");
   });
 
+  test("of who has an address: plaintext of what is a member now ends where that member is denied", () => {
+    const bench = new Bench().serve();
+    const joins = workload("joins", { addresses: ["10.9.9.9"], node: "n2" });
+    const [plain, other] = [bench.plaintext(), bench.plaintext({ source: { address: "10.9.9.8", port: 1 } })];
+    for (const event of [plain, other]) opened(bench, event);
+    bench.judge = ({ sourceIdentity }) =>
+      sourceIdentity?.text === joins.identity.text
+        ? deny("denied-by-policy")
+        : { ...deny("no-allow-matched"), verdict: "allow" };
+    bench.mesh.list.push({ ...joins, protocol: "none" });
+    bench.traffic.storeChanged(changed(joins));
+    assert.deepEqual(closes(bench), [], "not in the mesh yet");
+    bench.mesh.replace(joins);
+    bench.traffic.storeChanged(changed(joins));
+    assert.deepEqual(closes(bench), [plain.conn]);
+  });
+
   test("of who exists: without its destination nothing can be judged, so it ends; a far endpoint may leave", () => {
     const bench = new Bench().serve();
     const local = bench.outbound({ address: "10.0.0.3", port: 80 });

@@ -15,6 +15,8 @@ type Group = { readonly key: string; readonly permission: Permission; readonly m
 export class LiveConnections {
   readonly #byKey = new Map<string, Group>();
   readonly #byWorkload = new Map<string, Set<Group>>();
+  /** Plaintext by its source's address, which may become a workload's. */
+  readonly #plaintextFrom = new Map<string, Set<Group>>();
   readonly #groupOf = new Map<Connection, Group>();
 
   /** Called before the first judgement, so that no change can fall between judging and registering. */
@@ -25,11 +27,8 @@ export class LiveConnections {
     if (group === undefined) {
       group = { key, permission, members: new Set() };
       this.#byKey.set(key, group);
-      for (const uid of workloadsOf(permission)) {
-        const groups = this.#byWorkload.get(uid) ?? new Set();
-        groups.add(group);
-        this.#byWorkload.set(uid, groups);
-      }
+      for (const uid of workloadsOf(permission)) addTo(this.#byWorkload, uid, group);
+      for (const address of plaintextSourceOf(permission)) addTo(this.#plaintextFrom, address, group);
     }
     group.members.add(connection);
     this.#groupOf.set(connection, group);
@@ -42,11 +41,8 @@ export class LiveConnections {
     group.members.delete(connection);
     if (group.members.size > 0) return;
     this.#byKey.delete(group.key);
-    for (const uid of workloadsOf(group.permission)) {
-      const groups = this.#byWorkload.get(uid);
-      groups?.delete(group);
-      if (groups?.size === 0) this.#byWorkload.delete(uid);
-    }
+    for (const uid of workloadsOf(group.permission)) removeFrom(this.#byWorkload, uid, group);
+    for (const address of plaintextSourceOf(group.permission)) removeFrom(this.#plaintextFrom, address, group);
   }
 
   /**
@@ -68,7 +64,12 @@ export class LiveConnections {
 
   #touched(change: Change, mesh: Snapshot): Set<Group> {
     const touched = new Set<Group>();
-    for (const uid of change.workloads) for (const group of this.#byWorkload.get(uid) ?? []) touched.add(group);
+    for (const uid of change.workloads) {
+      for (const group of this.#byWorkload.get(uid) ?? []) touched.add(group);
+      if (this.#plaintextFrom.size === 0) continue;
+      for (const address of mesh.workload(uid)?.addresses ?? [])
+        for (const group of this.#plaintextFrom.get(address) ?? []) touched.add(group);
+    }
     const namespaces = new Set([...change.authorizationPolicies, ...change.peerAuthentications].map(namespaceOf));
     if (namespaces.size === 0) return touched;
     // Within its namespace a policy may select anything, now or before the change; of the root namespace, everything.
@@ -98,6 +99,22 @@ function judged(
 
 /** Of `<namespace>/<name>`. */
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
+
+function addTo(groups: Map<string, Set<Group>>, key: string, group: Group): void {
+  const known = groups.get(key) ?? new Set();
+  known.add(group);
+  groups.set(key, known);
+}
+
+function removeFrom(groups: Map<string, Set<Group>>, key: string, group: Group): void {
+  const known = groups.get(key);
+  known?.delete(group);
+  if (known?.size === 0) groups.delete(key);
+}
+
+function plaintextSourceOf({ judged }: Permission): readonly string[] {
+  return judged?.security === "none" ? [judged.sourceAddress] : [];
+}
 
 function workloadsOf(permission: Permission): readonly string[] {
   const uids: string[] = [];

@@ -149,6 +149,28 @@ test("a copy that cannot be renewed is not kept: it may lack what protects a pod
   assert.ok(!existsSync(lastGoodFile));
 });
 
+test("a copy that could not be renewed is written as soon as there is room", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const { until, path, lastGoodFile, stop } = run(t, folder);
+  swap(path, workload("a", 1));
+  await until((status) => status.state === "synced");
+  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  rmSync(join(folder, "run", "last-good"), { recursive: true });
+  writeFileSync(join(folder, "run", "last-good"), "");
+  swap(path, `${workload("a", 1)}---\n${strict}`);
+  await until((status) => status.objects === 2);
+  // What the file says by now is not what is in force.
+  writeFileSync(path, "kind: [");
+  await until((status) => status.state === "rejected");
+  assert.ok(!existsSync(lastGoodFile));
+  rmSync(join(folder, "run", "last-good"));
+  while (!existsSync(lastGoodFile)) await new Promise((resolve) => setTimeout(resolve, 5));
+  await stop();
+  const again = run(t, folder);
+  await again.until((status) => status.fromLastGood);
+  assert.deepEqual(names(again.batches[0]), ["+a", "+all"]);
+});
+
 test("the copy has what was taken over, whatever the file says a moment later", DEADLINE, async (t) => {
   const folder = folderOf(t);
   const { until, path, lastGoodFile, batches, stop } = run(t, folder);

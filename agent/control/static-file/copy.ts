@@ -1,11 +1,14 @@
 // main thread · keeps the copy on disk equal to what is in force. It is there before a change takes effect, so that a process which
 // begins with the copy protects no less than its predecessor did.
 import { rm } from "node:fs/promises";
+import { Backoff } from "../../backoff.ts";
 import { type LastGoodIndex, saveLastGood, syncLastGood, textsOfLastGood } from "../last-good.ts";
 import type { MeshFiles } from "./mesh-files.ts";
 
 /** A change waits at most this long for the disk, ms. */
 const WAIT_MS = 1_000;
+/** A copy that could not be written is tried again: a full disk has room later. */
+const RETRY = { baseMs: 500, capMs: 10_000 };
 
 export class Copy {
   readonly #path: string;
@@ -19,6 +22,9 @@ export class Copy {
   /** All of the mesh is being written for the first time. */
   #isFirst = false;
   #saving: Promise<void> = Promise.resolve();
+  readonly #backoff = new Backoff(RETRY);
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
 
   constructor(path: string, files: MeshFiles, warn: (message: string) => void) {
     this.#path = path;
@@ -57,6 +63,8 @@ export class Copy {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
     for (let seen: Promise<void> | undefined; seen !== this.#saving; ) {
       seen = this.#saving;
       await seen;
@@ -69,6 +77,7 @@ export class Copy {
   }
 
   async #save(acceptedAt: string): Promise<void> {
+    clearTimeout(this.#retry);
     const index = { acceptedAt, files: this.#files.digests() };
     this.#latest = index;
     try {
@@ -76,13 +85,20 @@ export class Copy {
       const textOf = this.#files.textOf.bind(this.#files);
       this.#unsynced.push(...(await saveLastGood(this.#path, index, { has: this.#has, textOf })));
       this.#files.kept(index.files);
+      this.#backoff.reset();
       // Nobody waits for this but the next change.
       this.#saving.then(() => this.#enqueue(() => this.#sync(index)));
     } catch (error) {
       this.#has = undefined;
-      this.#warn(`the accepted configuration could not be kept for the next start: ${messageOf(error)}`);
+      if (this.#backoff.failures === 0)
+        this.#warn(`the accepted configuration could not be kept for the next start: ${messageOf(error)}`);
       // The older copy may lack a policy that protects a pod by now. Without a copy, a start with a bad file releases no pod.
       await this.remove();
+      if (!this.#closed)
+        this.#retry = setTimeout(
+          () => void this.#enqueue(() => this.#save(acceptedAt)),
+          this.#backoff.nextMs(),
+        ).unref();
     }
   }
 
