@@ -21,6 +21,17 @@ export type List<Kind extends string, Item> = {
   readonly truncated?: number;
 };
 
+/** Whether connections to a port of a workload have to be read, by the rules. */
+export type PortNeedView = {
+  /** null: every port that is not listed beside it. */
+  readonly port: number | null;
+  readonly read: boolean;
+  /** Each a reason of agent/policy/http-need.ts, with its rule, if a rule is it: `allow-rule shop/readers[0]`. */
+  readonly reasons: readonly string[];
+  /** What Services say that the port speaks: `http1 (port name http of Service shop/api)`. */
+  readonly declared: readonly string[];
+};
+
 export type WorkloadView = {
   readonly name: string;
   readonly namespace: string;
@@ -40,6 +51,8 @@ export type WorkloadView = {
   readonly captureNote: string;
   /** The pod's index in the kernel maps; null: not enrolled here. */
   readonly podIdx: number | null;
+  /** Empty: another node's pod. Absent: of an older agent. */
+  readonly http?: readonly PortNeedView[];
   /** `<file>:<line>`, or `<kind>/<namespace>/<name>@<resourceVersion>`. */
   readonly from: string;
 };

@@ -16,6 +16,11 @@ test("each trouble is its finding, and says what to do", async () => {
   const cases: readonly (readonly [code: string, status: string, values: Partial<AdminSource>])[] = [
     ["ORL2001", "warn", { pods: () => [{ workloadUid: "x", podIdx: null, state: "failed", note: "" }] }],
     ["ORL5002", "fail", { rootsTrouble: () => "root.pem has gone" }],
+    [
+      "ORL4109",
+      "warn",
+      { requestWarnings: () => [{ code: "ORL4109", what: "DENY shop/d[0] …", why: "because", fix: "list paths" }] },
+    ],
     ["ORL2002", "fail", { nodeAccess: async () => ({ mode: "kubelet", programs: [], problem: "several" }) }],
     ["ORL6101", "fail", { keeper: () => ({ connected: false, message: "" }) }],
     ["ORL6102", "fail", { heartbeatAgeMs: () => 1_500 }],

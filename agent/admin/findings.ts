@@ -35,6 +35,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
     ...pods(source),
     ...configuration(source),
     ...addressConflicts(source),
+    ...requestRules(source),
     ...certificates(source),
     roots(source),
     keeper(source),
@@ -91,6 +92,10 @@ function addressConflicts({ mesh }: AdminSource): readonly Finding[] {
     );
   const rest = all.length - named.length;
   return rest === 0 ? named : [...named, warn("ORL4105", `${rest} more addresses have several claimants`, why, fix)];
+}
+
+function requestRules(source: AdminSource): readonly Finding[] {
+  return source.requestWarnings().map(({ code, what, why, fix }) => warn(code, what, why, fix));
 }
 
 export function problemView({ code, from, what, why, fix }: Problem): ConfigErrorView {

@@ -82,6 +82,8 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     now: () => fakeNow,
     mesh: aMesh([web, api]),
     mode: () => "STRICT",
+    portNeeds: () => [{ port: null, isRead: false, reasons: [{ why: "no-request-rule", rule: null }], declared: [] }],
+    requestWarnings: () => [],
     pods: () => [{ workloadUid: web.uid, podIdx: 3, state: "captured", note: "" }],
     certs: () => [
       {

@@ -4,6 +4,8 @@ import type { MapView, NodeAccessView, PodUsageView, ProgramView } from "../keep
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
+import type { PortNeed } from "../policy/port-needs.ts";
+import type { RequestWarning } from "../policy/request-warnings.ts";
 import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from "./api.ts";
 
 export type PodState = {
@@ -36,6 +38,10 @@ export type AdminSource = {
   readonly mesh: Snapshot;
   /** PeerAuthentication as it applies to the workload as a whole. */
   readonly mode: (workload: Workload) => WorkloadView["mode"];
+  /** Of a workload of this node, which of its ports have to be read. */
+  readonly portNeeds: (workload: Workload) => readonly PortNeed[];
+  /** Rules about requests that may not do what their author thinks, where workloads of this node are concerned. */
+  readonly requestWarnings: () => readonly RequestWarning[];
   readonly pods: () => readonly PodState[];
   readonly certs: () => readonly CertState[];
   /** Why the trusted roots could not be read the last time; empty: they were. */

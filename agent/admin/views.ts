@@ -1,10 +1,12 @@
 // main thread · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
 // least of all, cannot get out.
 import type { SourceStatus } from "../control/source.ts";
+import { ruleName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { lineText } from "../mesh/source-ref.ts";
 import type { Party } from "../observe/record.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
+import type { PortNeed } from "../policy/port-needs.ts";
 import {
   apiVersion,
   type BpfView,
@@ -14,6 +16,7 @@ import {
   type List,
   type LogLevelView,
   type PolicyView,
+  type PortNeedView,
   type ServiceView,
   type StatusView,
   type VersionView,
@@ -119,10 +122,20 @@ function workloads(source: AdminSource): readonly WorkloadView[] {
       capture: pod?.state ?? (workload.node === source.node ? "not-enrolled" : "remote"),
       captureNote: pod?.note ?? "",
       podIdx: pod?.podIdx ?? null,
+      http: workload.node === source.node ? source.portNeeds(workload).map(portNeedView) : [],
       from: lineText(workload.from),
     };
   });
   return views.toSorted(byName);
+}
+
+function portNeedView({ port, isRead, reasons, declared }: PortNeed): PortNeedView {
+  return {
+    port,
+    read: isRead,
+    reasons: reasons.map(({ why, rule }) => (rule === null ? why : `${why} ${ruleName(rule)}`)),
+    declared: declared.map(({ hint, by }) => `${hint} (${by})`),
+  };
 }
 
 function services({ mesh }: AdminSource): readonly ServiceView[] {

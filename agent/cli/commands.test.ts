@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { aMesh, type aSource } from "../admin/source.fake.ts";
+import { nowhere } from "../mesh/source-ref.ts";
 import { aWorkload } from "../observe/record.fake.ts";
 import { fakeAgent, run } from "./cli.fake.ts";
 
@@ -119,6 +120,31 @@ test("describe shows a pod with what bears on it", async (t) => {
   assert.equal((await agent.run("describe", "pod/nobody")).exit, 1);
   assert.equal((await agent.run("describe", "web")).exit, 64);
   assert.match((await agent.run("describe", "svc/api")).out, /^10\.0\.1\.2 +api +yes$/m);
+});
+
+test("describe shows which ports are to be read and why, and that no agent reads them yet", async (t) => {
+  const quiet = await (await fakeAgent(t)).run("describe", "pod/web", "-n", "shop");
+  assert.match(quiet.out, /^HTTP +no rule is about requests$/m);
+  assert.doesNotMatch(quiet.out, /TO BE READ/);
+  const rule = { kind: "AuthorizationPolicy", namespace: "shop", name: "readers", rule: 0, from: nowhere } as const;
+  const agent = await fakeAgent(t, {
+    portNeeds: () => [
+      {
+        ...{ port: 8080, isRead: true, reasons: [{ why: "allow-rule", rule }] },
+        declared: [{ hint: "http1", by: "port name http of Service shop/web" }],
+      },
+      { port: null, isRead: false, reasons: [{ why: "no-request-rule", rule: null }], declared: [] },
+    ],
+  });
+  const { out } = await agent.run("describe", "pod/web", "-n", "shop");
+  assert.match(
+    out,
+    /^HTTP +rules are about requests, which agents do not read yet: each connection is judged as a whole$/m,
+  );
+  assert.match(out, /^8080 +yes +allow-rule shop\/readers\[0\] +http1 \(port name http of Service shop\/web\)$/m);
+  assert.match(out, /^others +no +no-request-rule/m);
+  const remote = await agent.run("describe", "pod/api", "-n", "shop");
+  assert.match(remote.out, /^HTTP +-$/m);
 });
 
 test("exit statuses: 0 1 64 65 69 77 79", async (t) => {

@@ -1,5 +1,5 @@
 // CLI · orlop describe pod/NAME|svc/NAME|policy/NAME: one thing, with what bears on it.
-import type { PolicyView, ServiceView, WorkloadView } from "../admin/api.ts";
+import type { PolicyView, PortNeedView, ServiceView, WorkloadView } from "../admin/api.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { connectionColumns, pairs } from "./columns.ts";
 import { resourceOf } from "./get.ts";
@@ -60,14 +60,38 @@ async function describeWorkload(context: Context, name: string): Promise<Exit> {
     ["Services", services.map((service) => service.name).join(", ")],
     ["Certificate", cert ? `${cert.state}, ends ${cert.notAfter || "-"}` : "none here"],
     ["Policies in", policies.map((policy) => `${policy.action} ${fullName(policy)}`).join(", ")],
+    ["HTTP", httpText(pod.http ?? [])],
     ["From", pod.from],
   ]);
+  const options = { wide: false, headers: true, namespaces: false, paint: context.paint };
+  if (namesRequests(pod.http ?? [])) {
+    context.print("\n");
+    context.print(table(portColumns, pod.http ?? [], options));
+  }
   if (connections.length > 0) {
     context.print("\n");
-    const options = { wide: false, headers: true, namespaces: false, paint: context.paint };
     context.print(table(connectionColumns(context.env.now()), connections, options));
   }
   return exits.ok;
+}
+
+const portColumns = [
+  { header: "PORT", value: ({ port }: PortNeedView) => (port === null ? "others" : String(port)) },
+  { header: "TO BE READ", value: ({ read }: PortNeedView) => (read ? "yes" : "no") },
+  { header: "BECAUSE", value: ({ reasons }: PortNeedView) => reasons.join(", ") },
+  { header: "DECLARED", value: ({ declared }: PortNeedView) => declared.join(", ") },
+];
+
+/** Whether any rule about the pod names what only a request shows. */
+function namesRequests(ports: readonly PortNeedView[]): boolean {
+  return ports.some(({ reasons }) => reasons.some((reason) => reason !== "no-request-rule"));
+}
+
+/** Empty: another node's pod, of which its own agent knows. */
+function httpText(ports: readonly PortNeedView[]): string {
+  if (ports.length === 0) return "";
+  if (!namesRequests(ports)) return "no rule is about requests";
+  return "rules are about requests, which agents do not read yet: each connection is judged as a whole";
 }
 
 async function describeService(context: Context, name: string): Promise<Exit> {

@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { CertificateView } from "../identity/certificates.ts";
 import type { KernelCounters } from "../kernel/events.ts";
+import { emptyOperation } from "../mesh/policies.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { Log } from "../observe/log.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { peerAuthentication, workload } from "../traffic/mesh.fake.ts";
+import { peerAuthentication, policy, ruleFor, workload } from "../traffic/mesh.fake.ts";
 import { type OperatorViewParts, operatorView } from "./operator-view.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
@@ -109,6 +110,27 @@ describe("the operator's view", () => {
     assert.deepEqual(view({ mesh, enrollment: { states: () => [] } }).notes(), [
       "PeerAuthentication istio-system/db has a selector: it holds in istio-system alone, not in other namespaces",
     ]);
+  });
+
+  test("rules about requests are warned of where pods of the node are concerned, and say which ports are to be read", () => {
+    const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+    const paths = [{ kind: "exact", value: "/admin" }] as const;
+    const rules = [{ ...ruleFor([]), sources: [], operations: [{ ...emptyOperation, paths }] }];
+    const here = { ...api, node: "n1" };
+    mesh.apply([
+      { kind: "workload", op: "upsert", value: here },
+      { kind: "workload", op: "upsert", value: { ...web, node: "n2" } },
+      { kind: "authorization-policy", op: "upsert", value: policy("DENY", rules) },
+    ]);
+    const source = view({ mesh, enrollment: { states: () => [] } });
+    assert.deepEqual(
+      source.requestWarnings().map(({ code, what }) => [code, what.replace(/.*nothing else/, "")]),
+      [["ORL4109", " closes shop/api"]],
+    );
+    assert.deepEqual(
+      source.portNeeds(here).map(({ port, reasons }) => [port, ...reasons.map(({ why }) => why)]),
+      [[null, "deny-rule"]],
+    );
   });
 
   test("a certificate is ready, pending before the first answer, or failed with the reason", () => {

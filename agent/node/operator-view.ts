@@ -14,8 +14,10 @@ import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
 import { explain } from "../plan/explain.ts";
-import type { Judge } from "../policy/evaluate.ts";
+import { evaluatorOf, type Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";
+import { portNeeds } from "../policy/port-needs.ts";
+import { requestWarnings } from "../policy/request-warnings.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import type { AgentCounts } from "./agent-counts.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
@@ -41,6 +43,7 @@ export type OperatorViewParts = {
 
 export function operatorView(parts: OperatorViewParts): AdminSource {
   const { config, mesh, judge, source, keeper, threads, enrollment, certificates, tables, watch, counts, log } = parts;
+  const rules = { mesh, evaluator: evaluatorOf(mesh) };
   const nodeAccess: AdminSource["nodeAccess"] = async () => {
     const unknown = (problem: string) => ({ mode: "none" as const, programs: [], problem });
     if (!keeper.connected) return unknown("no connection to the keeper");
@@ -55,6 +58,8 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     now: Date.now,
     mesh,
     mode: (workload) => peerModesOf(mesh.peerAuthenticationsFor(workload), mesh.rootNamespace).workload.mode,
+    portNeeds: (workload) => portNeeds(workload, rules),
+    requestWarnings: () => requestWarnings(mesh.workloadsOnNode(config.settings.node), rules),
     pods: () => enrollment.states(),
     certs: () =>
       certificates.view().map(({ spiffeId, state, serial, notBefore, notAfter, renewInMs, lastError }) => ({

@@ -71,12 +71,20 @@ function canonicalHostMatch(match: StringMatch): StringMatch {
   return { kind: match.kind, value: value ?? match.value.toLowerCase() };
 }
 
-/** @throws when a template cannot be read: such a list is nobody's to judge (`hiddenFields`). */
-export function pathCheck(field: string, paths: readonly PathMatch[], options: RequestCheckOptions): RuleCheck {
-  const test = anyTest([
+/**
+ * Any of `paths` on a canonical path.
+ * @throws when a template cannot be read: such a list is nobody's to judge (`hiddenFields`).
+ */
+export function pathTest(paths: readonly PathMatch[]): TextTest {
+  return anyTest([
     anyOf(paths.flatMap((match) => (match.kind === "template" ? [] : [canonicalPathMatch(match)]))),
     ...paths.flatMap((match) => (match.kind === "template" ? [templateTest(match.value)] : [])),
   ]);
+}
+
+/** @throws as `pathTest` does. */
+export function pathCheck(field: string, paths: readonly PathMatch[], options: RequestCheckOptions): RuleCheck {
+  const test = pathTest(paths);
   const isAny = isWide(options);
   return requestCheck(field, paths, options, {
     match: ({ path: { readings } }) =>

@@ -1,0 +1,107 @@
+// any thread · what is valid in rules about requests and does not do what its author may think; for `orlop check`. Pure.
+import { fullName, ruleName } from "../mesh/full-name.ts";
+import type { AuthorizationPolicy } from "../mesh/policies.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import { positionText, type SourceRef } from "../mesh/source-ref.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { RuleRef } from "./decision.ts";
+import { declaredPorts } from "./declared-ports.ts";
+import type { Evaluator } from "./evaluate.ts";
+import { spelledPaths } from "./spelled-paths.ts";
+
+export type RequestWarning = {
+  readonly code: "ORL4109" | "ORL4110" | "ORL4111";
+  readonly what: string;
+  readonly why: string;
+  readonly fix: string;
+};
+
+/** A warning before it is known of how many workloads it is true. */
+type Found = Omit<RequestWarning, "what"> & {
+  readonly what: (workloads: string) => string;
+  readonly key: string;
+};
+type WarningWorld = {
+  readonly mesh: Snapshot;
+  readonly evaluator: Pick<Evaluator, "httpNeed">;
+};
+
+/** @param workloads about which the reader wants to know: those of the node. */
+export function requestWarnings(workloads: Iterable<Workload>, world: WarningWorld): readonly RequestWarning[] {
+  const found = new Map<string, { readonly warning: Found; readonly workloads: string[] }>();
+  for (const workload of workloads) {
+    const policies = world.mesh.authorizationPoliciesFor(workload);
+    if (policies.length === 0) continue;
+    for (const warning of [...aboutPaths(policies), ...aboutPorts(workload, world)]) {
+      const known = found.get(warning.key) ?? { warning, workloads: [] };
+      found.set(warning.key, known);
+      if (!known.workloads.includes(fullName(workload))) known.workloads.push(fullName(workload));
+    }
+  }
+  return [...found.values()].map(({ warning: { code, what, why, fix }, workloads: names }) => ({
+    code,
+    what: what(namesOf(names)),
+    why,
+    fix,
+  }));
+}
+
+/** Replicas have the same warning; the first is named. */
+function namesOf([first = "", ...others]: readonly string[]): string {
+  return others.length === 0 ? first : `${first} and ${others.length} more`;
+}
+
+function aboutPaths(policies: readonly AuthorizationPolicy[]): readonly Found[] {
+  return spelledPaths(policies).map(({ path, spelled, action, rule }): Found => {
+    const closes =
+      action === "DENY" ? `denies ${path} and no other spelling` : `leaves out ${path} and no other spelling`;
+    return {
+      code: "ORL4109",
+      key: `ORL4109 ${path} ${keyOf(rule)}`,
+      what: (workloads) =>
+        `${at(rule.from)}${action} ${ruleName(rule)} ${closes}, and nothing else closes ${workloads}`,
+      why: `${spelled}, or the path in other letters, may lead to the same handler of the application, and is let through as soon as requests are read`,
+      fix: `add an ALLOW policy that lists the paths which may be called, or name "${path.replace(/\/$/, "")}/{**}" besides`,
+    };
+  });
+}
+
+function aboutPorts(workload: Workload, { mesh, evaluator }: WarningWorld): readonly Found[] {
+  return declaredPorts(mesh, workload).flatMap(({ port, hint, by }) => {
+    if (hint !== "opaque" && hint !== "http2") return [];
+    const { isRead, reasons } = evaluator.httpNeed(workload, port);
+    const rules = isRead ? reasons.flatMap(({ rule }) => rule ?? []) : [];
+    return rules.map((rule) => (hint === "opaque" ? opaquePort : http2Port)(rule, port, by));
+  });
+}
+
+function opaquePort(rule: RuleRef, port: number, by: string): Found {
+  return {
+    code: "ORL4110",
+    key: `ORL4110 ${port} ${by} ${keyOf(rule)}`,
+    what: (workloads) =>
+      `${at(rule.from)}${ruleName(rule)} is about HTTP and holds at port ${port} of ${workloads}, which is no HTTP (${by})`,
+    why: "to judge requests the agent has to read the port: its connections would leave the kernel's path, and what is not HTTP gets the verdict that no request can weaken",
+    fix: "name the ports of HTTP in operation.ports of the rule",
+  };
+}
+
+function http2Port(rule: RuleRef, port: number, by: string): Found {
+  return {
+    code: "ORL4111",
+    key: `ORL4111 ${port} ${by} ${keyOf(rule)}`,
+    what: (workloads) =>
+      `${at(rule.from)}${ruleName(rule)} is about HTTP and holds at port ${port} of ${workloads}, which speaks HTTP/2 (${by}): http2-not-read`,
+    why: "requests of HTTP/2 are not read: a connection to the port gets the verdict that no request can weaken, so a DENY or AUDIT matches and an ALLOW does not",
+    fix: "judge this port by who calls, in rules of their own that name it in operation.ports",
+  };
+}
+
+function keyOf(rule: RuleRef): string {
+  return `${fullName(rule)} ${rule.rule}`;
+}
+
+function at(from: SourceRef): string {
+  const position = positionText(from);
+  return position === "" ? "" : `${position}: `;
+}
