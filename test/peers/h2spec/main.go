@@ -3,12 +3,15 @@
 //	h2spec-judge ADDRESS CERT KEY generic             its cases as they are
 //	h2spec-judge ADDRESS CERT KEY connect AUTHORITY   each of its requests becomes a CONNECT to AUTHORITY
 //
-// It prints a line of JSON for each case: {"id", "name", "outcome": "passed"|"failed"|"skipped", "saw"}.
+// Words behind these name the cases to run: "http2/4.2/1", or "http2/4.2" for all of that section. Without them all cases run.
+//
+// It prints a line of JSON for each case: {"id", "name", "outcome": "passed"|"failed"|"skipped", "saw", "began", "ended", "said"}.
 package main
 
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +29,11 @@ type result struct {
 	Name    string `json:"name"`
 	Outcome string `json:"outcome"`
 	Saw     string `json:"saw,omitempty"`
+	// Unix time in milliseconds.
+	Began int64 `json:"began"`
+	Ended int64 `json:"ended"`
+	// Of each connection of a case that failed: the last frames of both ends, and how they ended.
+	Said [][]string `json:"said,omitempty"`
 }
 
 func main() {
@@ -43,9 +51,12 @@ func run(words []string) error {
 	if err != nil {
 		return err
 	}
-	authority := ""
+	authority, cases := "", words[4:]
 	if words[3] == "connect" {
-		authority = words[4]
+		if len(cases) == 0 {
+			return errors.New("connect needs an AUTHORITY")
+		}
+		authority, cases = cases[0], cases[1:]
 	}
 	shim, err := listen(words[0], certificate, authority)
 	if err != nil {
@@ -54,37 +65,48 @@ func run(words []string) error {
 	port := shim.Addr().(*net.TCPAddr).Port
 	asked := &config.Config{
 		Host: "127.0.0.1", Port: port, Path: "/", Timeout: 3 * time.Second, MaxHeaderLen: 4000, Strict: true,
+		Sections: cases,
 	}
 	// h2spec prints its own report to the standard output, which is ours for JSON.
 	report := json.NewEncoder(os.Stdout)
 	os.Stdout = os.Stderr
 	for _, group := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
-		group.Test(asked)
-		if err := tell(report, group); err != nil {
+		if err := judge(asked, group, shim, report); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func tell(report *json.Encoder, group *spec.TestGroup) error {
-	for _, test := range append(group.Tests, group.StrictTests...) {
+// judge runs the cases of a group one after the other, as its own Test does, and tells the outcome of each at once.
+func judge(asked *config.Config, group *spec.TestGroup, shim *shim, report *json.Encoder) error {
+	for i, test := range append(group.Tests, group.StrictTests...) {
+		shim.begin()
+		began := time.Now()
+		if err := test.Test(asked, i+1); err != nil {
+			return fmt.Errorf("%s/%d: %w", group.ID(), i+1, err)
+		}
+		// Not one of the cases that were asked for.
 		if test.Result == nil {
 			continue
 		}
-		told := result{ID: fmt.Sprintf("%s/%d", group.ID(), test.Result.Sequence), Name: test.Desc, Outcome: "passed"}
+		told := result{
+			ID: fmt.Sprintf("%s/%d", group.ID(), test.Result.Sequence), Name: test.Desc, Outcome: "passed",
+			Began: began.UnixMilli(), Ended: time.Now().UnixMilli(),
+		}
 		if test.Result.Skipped {
 			told.Outcome = "skipped"
 		} else if test.Result.Failed {
 			told.Outcome = "failed"
 			told.Saw = test.Result.Error.Error()
+			told.Said = shim.said()
 		}
 		if err := report.Encode(told); err != nil {
 			return err
 		}
 	}
 	for _, inner := range group.Groups {
-		if err := tell(report, inner); err != nil {
+		if err := judge(asked, inner, shim, report); err != nil {
 			return err
 		}
 	}

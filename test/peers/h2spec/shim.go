@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -15,6 +16,7 @@ import (
 const (
 	preface       = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	frameHeader   = 9
+	typeData      = 0
 	typeHeaders   = 1
 	endHeaders    = 0x4
 	padded        = 0x8
@@ -22,9 +24,17 @@ const (
 	priorityBytes = 5
 )
 
-// listen returns a listener on loopback. What connects there is carried to address inside mutual TLS 1.3; with an authority,
-// requests are made CONNECTs on the way.
-func listen(address string, certificate tls.Certificate, authority string) (net.Listener, error) {
+// shim is a listener on loopback. What connects there is carried to a server inside mutual TLS 1.3.
+type shim struct {
+	net.Listener
+	address   string
+	secure    *tls.Config
+	authority string // requests are made CONNECTs to it on the way; empty: they stay what they are
+	mutex     sync.Mutex
+	servers   []*server // of the connections since the last call of begin
+}
+
+func listen(address string, certificate tls.Certificate, authority string) (*shim, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -34,69 +44,104 @@ func listen(address string, certificate tls.Certificate, authority string) (net.
 		Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true,
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
 	}
+	s := &shim{Listener: listener, address: address, secure: secure, authority: authority}
 	go func() {
 		for {
 			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go serve(client.(*net.TCPConn), address, secure, authority)
+			server := newServer()
+			s.mutex.Lock()
+			s.servers = append(s.servers, server)
+			s.mutex.Unlock()
+			go s.serve(client.(*net.TCPConn), server)
 		}
 	}()
-	return listener, nil
+	return s, nil
 }
 
-func serve(client *net.TCPConn, address string, secure *tls.Config, authority string) {
+// begin forgets the connections of the cases before.
+func (s *shim) begin() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.servers = nil
+}
+
+// said returns what both ends said on each connection of this case.
+func (s *shim) said() [][]string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	var all [][]string
+	for _, server := range s.servers {
+		all = append(all, server.said())
+	}
+	return all
+}
+
+func (s *shim) serve(client *net.TCPConn, server *server) {
 	defer client.Close()
-	server, err := tls.Dial("tcp", address, secure)
+	tunnel, err := tls.Dial("tcp", s.address, s.secure)
 	if err != nil {
+		server.note("shim: %v", err)
 		return
 	}
-	defer server.Close()
+	defer tunnel.Close()
+	server.note("shim: connected from %v", tunnel.LocalAddr())
 	var both sync.WaitGroup
 	both.Add(1)
 	go func() {
 		defer both.Done()
-		io.Copy(client, server)
+		server.copy(client, tunnel)
 		client.CloseWrite()
 	}()
-	if authority == "" {
-		io.Copy(server, client)
-	} else {
-		(&rewriter{from: client, to: server, authority: authority, decoder: hpack.NewDecoder(4096, nil)}).copy()
+	way := &rewriter{
+		from: client, to: tunnel, server: server, authority: s.authority, decoder: hpack.NewDecoder(4096, nil),
 	}
-	server.CloseWrite()
+	server.note("h2spec: %v", way.copy())
+	tunnel.CloseWrite()
 	both.Wait()
 }
 
-// rewriter makes CONNECTs of the requests that h2spec sends as valid ones. All else passes as it is.
+// rewriter carries what h2spec sends. With an authority it makes CONNECTs of the requests that are valid ones. DATA waits for its
+// window. All else passes as it is.
 type rewriter struct {
 	from      io.Reader
 	to        io.Writer
+	server    *server
 	authority string
 	decoder   *hpack.Decoder
 }
 
-func (r *rewriter) copy() {
+// copy returns why it ended; io.EOF: h2spec did.
+func (r *rewriter) copy() error {
 	start := make([]byte, len(preface))
 	n, err := io.ReadFull(r.from, start)
-	r.to.Write(start[:n])
-	if err != nil || string(start) != preface {
-		io.Copy(r.to, r.from)
-		return
+	if _, failed := r.to.Write(start[:n]); failed != nil || err != nil {
+		return errors.Join(err, failed)
+	}
+	if string(start) != preface {
+		return r.copyRest()
 	}
 	for {
 		header := make([]byte, frameHeader)
 		n, err := io.ReadFull(r.from, header)
 		if err != nil {
 			r.to.Write(header[:n])
-			return
+			return err
 		}
 		length := int64(header[0])<<16 | int64(header[1])<<8 | int64(header[2])
-		if header[3] != typeHeaders || header[4]&endHeaders == 0 {
-			r.to.Write(header)
+		stream := binary.BigEndian.Uint32(header[5:]) &^ (1 << 31)
+		r.server.note("h2spec: type %d, flags %#x, stream %d, length %d", header[3], header[4], stream, length)
+		if header[3] == typeData {
+			r.server.takeRoom(stream, length)
+		}
+		if r.authority == "" || header[3] != typeHeaders || header[4]&endHeaders == 0 {
+			if _, err := r.to.Write(header); err != nil {
+				return err
+			}
 			if _, err := io.CopyN(r.to, r.from, length); err != nil {
-				return
+				return err
 			}
 			continue
 		}
@@ -104,10 +149,19 @@ func (r *rewriter) copy() {
 		n, err = io.ReadFull(r.from, payload)
 		if err != nil {
 			r.to.Write(append(header, payload[:n]...))
-			return
+			return err
 		}
-		r.to.Write(r.headers(header, payload))
+		if _, err := r.to.Write(r.headers(header, payload)); err != nil {
+			return err
+		}
 	}
+}
+
+func (r *rewriter) copyRest() error {
+	if _, err := io.Copy(r.to, r.from); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // headers returns the frame as it is to be sent.
