@@ -1,6 +1,7 @@
 // 9 · any thread · facts against the policies of one workload: the walk of the one evaluator. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import { type Ambiguity, ambiguityOf, ambiguityOfAll } from "./ambiguity.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
 import { firstMatch } from "./match.ts";
@@ -29,13 +30,14 @@ export function decide(facts: ConnectionFacts, set: PolicySet, trace: boolean): 
   const allowed = denied === undefined ? set.allowIndex.first(facts, who) : undefined;
   if (denied === undefined) steps?.push(...allowSteps(set, allowed, { facts, who }));
 
-  const rule = denied ?? allowed;
   const decision =
-    rule !== undefined
-      ? decisionOf(rule, facts)
-      : set.allowPolicies === 0
-        ? openByDefault
-        : nothingAllowed(set, facts, who);
+    denied !== undefined
+      ? deniedBy(denied, facts, who)
+      : allowed !== undefined
+        ? decisionOf(allowed, facts)
+        : set.allowPolicies === 0
+          ? openByDefault
+          : nothingAllowed(set, facts, who);
   const audited = set.audit.length === 0 ? nobody : matched(set.audit, facts, who);
   const dryRunDenied = wouldBeDenied(set, facts, who);
   steps?.push(...auditSteps(set, audited, dryRunDenied));
@@ -61,6 +63,17 @@ function decisionOf(rule: DecidingRule, facts: ConnectionFacts): Decision {
   return isOfRequest(facts) ? rule.requestDecision : rule.decision;
 }
 
+/** A DENY that has matched only since the path or host may mean what it names. */
+function deniedBy(rule: DecidingRule, facts: ConnectionFacts, who: SpiffeId | null): Decision {
+  const decision = decisionOf(rule, facts);
+  const ambiguity = ambiguityOf(rule, facts, who);
+  return ambiguity === null ? decision : ambiguous(decision, ambiguity);
+}
+
+function ambiguous(decision: Decision, reason: Ambiguity): Decision {
+  return { nearestMiss: [], ...decision, verdict: "deny", reason };
+}
+
 function mtlsRequired({ decidedBy }: PeerMode): Decision {
   const nearest = decidedBy && { rule: decidedBy, field: "mtls.mode", want: "a proved identity", got: "plaintext" };
   return {
@@ -78,7 +91,7 @@ function mtlsRequired({ decidedBy }: PeerMode): Decision {
 function nothingAllowed(set: PolicySet, facts: ConnectionFacts, who: SpiffeId | null): Decision {
   return {
     verdict: "deny",
-    reason: "no-allow-matched",
+    reason: ambiguityOfAll(set.allow, facts, who) ?? "no-allow-matched",
     decidedBy: null,
     nearestMiss: nearestMiss(set.allow, facts, who),
     layer: set.readsRequests && isOfRequest(facts) ? "L7" : "L4",

@@ -6,6 +6,8 @@ import type { SourceRef } from "../mesh/source-ref.ts";
 export type DenyReason =
   | "denied-by-policy" //    a DENY rule matched
   | "no-allow-matched" //    ALLOW policies apply and none matched
+  | "ambiguous-path" //      whether a rule holds depends on what the application makes of the request's path
+  | "ambiguous-host" //      the same of its host
   | "mtls-required" //       plaintext to a STRICT port
   | "unknown-source" //      the source pod is not a known workload
   | "unknown-destination"; // STRICT and nobody knows the destination

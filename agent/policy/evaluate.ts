@@ -25,6 +25,8 @@ export type Evaluator = {
   readonly judge: Judge;
   /** What the connection alone settles for every request on it, whatever reading the facts ask for. */
   readonly settle: (facts: ConnectionFacts) => Settled;
+  /** Whether a request to this workload may be judged by its path, whatever its port. */
+  readonly readsPaths: (destination: Workload) => boolean;
   /** Whether connections to this port of the workload must be read, for any caller. */
   readonly httpNeed: (destination: Workload, port: number) => HttpNeed;
 };
@@ -65,6 +67,7 @@ export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
       known.settled ??= settledOf(strict, set, known.decision);
       return known.settled;
     },
+    readsPaths: (destination) => setOf(destination).readsPaths,
     httpNeed: (destination, port) => httpNeedAt(setOf(destination), port),
   };
 }

@@ -32,6 +32,8 @@ export type PolicySet = {
   readonly dryAllow: readonly CompiledPolicy[];
   /** Whether a request may be judged otherwise than its connection. */
   readonly readsRequests: boolean;
+  /** Whether a verdict may depend on the path of a request. AUDIT and dry-run policies change no verdict. */
+  readonly readsPaths: boolean;
 };
 
 /** @param policies in the order in which the first match is to be named. */
@@ -59,12 +61,17 @@ export function policySet(
     audit: of("AUDIT", false),
     dryDeny: of("DENY", true),
     dryAllow: of("ALLOW", true),
+    readsPaths: [...denying, ...allowing].some(comparesPaths),
     readsRequests: policies.some(({ rules }) => rules.some(({ readsRequest }) => readsRequest)),
   };
 }
 
 function looksAtAddresses({ when, sources, operations }: CompiledRule): boolean {
   return [when, ...sources, ...operations].some((checks) => checks.some(({ ofAddresses }) => ofAddresses === true));
+}
+
+function comparesPaths({ operations }: CompiledRule): boolean {
+  return operations.some((checks) => checks.some(({ text }) => text === "path"));
 }
 
 export function compilePolicy(policy: AuthorizationPolicy, trustDomain: string): CompiledPolicy {

@@ -12,6 +12,12 @@ export type RequestCheckOptions = { readonly not: boolean; readonly denies: bool
 /** Whether any value of the list matches; null: the request does not say clearly what is compared. */
 type RequestMatch = (request: RequestFacts) => boolean | null;
 
+type RequestRead = {
+  readonly match: RequestMatch;
+  readonly got: (request: RequestFacts) => string;
+  readonly text?: "path" | "host";
+};
+
 /** Longest text of a request in a sentence for people, in characters. */
 const MOST_SHOWN = 200;
 
@@ -31,11 +37,12 @@ function requestCheck(
   field: string,
   matches: readonly PathMatch[],
   { not, denies }: RequestCheckOptions,
-  { match, got }: { readonly match: RequestMatch; readonly got: (request: RequestFacts) => string },
+  { match, got, text }: RequestRead,
 ): RuleCheck {
   return {
     needs: "request",
     field,
+    ...(text === undefined ? {} : { text }),
     holds: ({ request }) => {
       if (request === "strict") return true;
       if (request === "lenient") return !denies;
@@ -60,6 +67,7 @@ export function methodCheck(field: string, methods: readonly StringMatch[], opti
 export function hostCheck(field: string, hosts: readonly StringMatch[], options: RequestCheckOptions): RuleCheck {
   const test = anyOf(hosts.map(canonicalHostMatch));
   return requestCheck(field, hosts, options, {
+    text: "host",
     match: ({ host: { readings } }) => (readings.length === 0 ? null : readings.some(test)),
     got: ({ host: { text, ambiguity } }) => (ambiguity === null ? shown(text) : "no readable host"),
   });
@@ -87,6 +95,7 @@ export function pathCheck(field: string, paths: readonly PathMatch[], options: R
   const test = pathTest(paths);
   const isAny = isWide(options);
   return requestCheck(field, paths, options, {
+    text: "path",
     match: ({ path: { readings } }) =>
       readings.length === 0 ? null : isAny ? readings.some(test) : readings.every(test),
     got: ({ path: { text, ambiguity } }) =>

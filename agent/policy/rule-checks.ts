@@ -15,6 +15,8 @@ export type RuleCheck = {
   readonly ofAddresses?: true;
   /** Of a check that looks at the destination's port alone: whether it holds at this port. */
   readonly atPort?: (port: number) => boolean;
+  /** Which text of a request it compares, of those that may be ambiguous. */
+  readonly text?: "path" | "host";
   readonly holds: (facts: ConnectionFacts, who: SpiffeId | null) => boolean;
   /** For people: what the rule asks for. */
   readonly want: () => string;

@@ -11,7 +11,7 @@ import type {
   Source,
   StringMatch,
 } from "../../agent/mesh/policies.ts";
-import { headerHolds, isShown, type OracleRequest, requestHolds } from "./request-oracle.ts";
+import { headerHolds, isShown, type OracleRequest, requestHolds, type Unclear } from "./request-oracle.ts";
 
 export type OracleMesh = {
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
@@ -54,10 +54,21 @@ export function ask(facts: ConnectionFacts, mesh: OracleMesh, request?: OracleRe
   if (all(false).length === 0 && firstOf("ALLOW", true).length === 0) dryRunDenied.push(...all(true).map(nameOf));
   const beside = { audited: firstOf("AUDIT", false), dryRunDenied };
 
-  if (denying[0] !== undefined) return { verdict: "deny", reason: "denied-by-policy", by: denying[0], ...beside };
+  const whyUnclear = (action: "ALLOW" | "DENY"): string => {
+    const enforced = selecting.filter((policy) => policy.action === action && !policy.dryRun);
+    const rules = enforced.flatMap((policy) => policy.rules.map((rule) => ({ rule, policy })));
+    const asked = { facts, mesh, request };
+    // Of DENY rules the first that holds has decided.
+    const about =
+      action === "ALLOW" ? rules : rules.filter(({ rule, policy }) => ruleHolds(rule, policy, asked)).slice(0, 1);
+    return about.map(({ rule, policy }) => unclearOf(rule, policy, asked)).find((why) => why !== "") ?? "";
+  };
+  if (denying[0] !== undefined) {
+    return { verdict: "deny", reason: whyUnclear("DENY") || "denied-by-policy", by: denying[0], ...beside };
+  }
   if (all(false).length === 0) return { verdict: "allow", reason: "", by: "", ...beside };
   if (allowing[0] !== undefined) return { verdict: "allow", reason: "", by: allowing[0], ...beside };
-  return { verdict: "deny", reason: "no-allow-matched", by: "", ...beside };
+  return { verdict: "deny", reason: whyUnclear("ALLOW") || "no-allow-matched", by: "", ...beside };
 }
 
 function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
@@ -110,10 +121,21 @@ function firstRule(
   return index < 0 ? "" : `${nameOf(policy)}[${index}]`;
 }
 
+/** Whose ambiguity decides whether the rule holds; "": it holds, or does not, whatever path and host mean. */
+function unclearOf(rule: Rule, policy: AuthorizationPolicy, asked: Asked): string {
+  if (asked.request === undefined) return "";
+  const holds = (paths: boolean, hosts: boolean): boolean =>
+    ruleHolds(rule, policy, { ...asked, unclear: { paths, hosts } });
+  if (holds(false, false) === holds(true, true)) return "";
+  return holds(false, true) ? "ambiguous-host" : "ambiguous-path";
+}
+
 type Asked = {
   readonly facts: ConnectionFacts;
   readonly mesh: OracleMesh;
   readonly request: OracleRequest | undefined;
+  /** undefined: as the rule's action has it. */
+  readonly unclear?: Unclear;
 };
 
 function ruleHolds(rule: Rule, { action }: AuthorizationPolicy, asked: Asked): boolean {
@@ -198,12 +220,12 @@ function sourceHolds(source: Source, isAllow: boolean, facts: ConnectionFacts, m
   );
 }
 
-function operationHolds(operation: Operation, isAllow: boolean, { facts, request }: Asked): boolean {
+function operationHolds(operation: Operation, isAllow: boolean, { facts, request, unclear }: Asked): boolean {
   const { ports, notPorts } = operation;
   if (ports.length + notPorts.length + requestFieldsOf(operation).length === 0) return !isAllow;
   const port = facts.destinationPort;
   const byPort = (ports.length === 0 || ports.includes(port)) && !notPorts.includes(port);
-  return byPort && (request === undefined || requestHolds(operation, isAllow, request));
+  return byPort && (request === undefined || requestHolds(operation, isAllow, request, unclear));
 }
 
 function readCondition(condition: Condition, facts: ConnectionFacts, mesh: OracleMesh): "yes" | "no" | "cannot tell" {

@@ -12,8 +12,11 @@ export type OracleRequest = {
   readonly headers: readonly (readonly [string, string])[];
 };
 
-/** "cannot tell": the request is ambiguous there, which denies and never allows. */
-type Answer = "yes" | "no" | "cannot tell";
+/** "cannot tell": the rule cannot be read there. "unclear": the request is ambiguous there. Both deny, and never allow. */
+type Answer = "yes" | "no" | "cannot tell" | "unclear";
+
+/** What an ambiguous path, and an ambiguous host, count as. */
+export type Unclear = { readonly paths: boolean; readonly hosts: boolean };
 
 /** A whole template: segments, then perhaps `{**}` with more text. */
 const grammar = /^(?:\/(?:\{\*\}|[^{}*/]*))*(?:\/\{\*\*\}(?:\/[^{}*/]*)*)?$/;
@@ -26,17 +29,25 @@ export function isShown({ unreadable, paths, notPaths }: Operation): boolean {
 }
 
 /** The operation without its ports, each list on its own: a list that no request shows is left out, which a DENY may do. */
-export function requestHolds(operation: Operation, isAllow: boolean, request: OracleRequest): boolean {
+export function requestHolds(
+  operation: Operation,
+  isAllow: boolean,
+  request: OracleRequest,
+  unclear: Unclear = { paths: !isAllow, hosts: !isAllow },
+): boolean {
   const of = (list: "hosts" | "methods" | "paths", not: boolean): Answer => {
     const name = { hosts: "notHosts", methods: "notMethods", paths: "notPaths" } as const;
     const values = not ? operation[name[list]] : operation[list];
     if (values.length === 0) return "yes";
     if (!isShown({ ...operation, unreadable: [], paths: values, notPaths: [] })) return "cannot tell";
     const matched = fieldMatches(list, values, request, isAllow === not);
-    return matched === "cannot tell" ? matched : (matched === "yes") === not ? "no" : "yes";
+    return matched === "unclear" ? matched : (matched === "yes") === not ? "no" : "yes";
   };
   return (["hosts", "methods", "paths"] as const).every((list) =>
-    [of(list, false), of(list, true)].every((answer) => (answer === "cannot tell" ? !isAllow : answer === "yes")),
+    [of(list, false), of(list, true)].every((answer) => {
+      if (answer === "unclear") return list === "methods" || unclear[list];
+      return answer === "cannot tell" ? !isAllow : answer === "yes";
+    }),
   );
 }
 
@@ -46,19 +57,19 @@ function fieldMatches(
   values: readonly PathMatch[],
   { method, target, authority }: OracleRequest,
   generous: boolean,
-): Answer {
+): "yes" | "no" | "unclear" {
   if (list === "methods") {
     const spelled = generous ? [method, method.toUpperCase()] : [method];
     return spelled.some((text) => values.some((match) => textMatches(match, text))) ? "yes" : "no";
   }
   if (list === "hosts") {
     const meant = hostMeanings(authority);
-    if (meant === undefined) return "cannot tell";
+    if (meant === undefined) return "unclear";
     const matches = (match: PathMatch): boolean => meant.some((text) => textMatches(hostRule(match), text));
     return values.some(matches) ? "yes" : "no";
   }
   const meant = pathMeanings(target.split("?")[0] ?? "");
-  if (meant === undefined) return "cannot tell";
+  if (meant === undefined) return "unclear";
   const matches = (text: string): boolean => values.some((match) => pathMatches(match, text));
   return (generous ? meant.some(matches) : meant.every(matches)) ? "yes" : "no";
 }

@@ -9,6 +9,7 @@ import type { AuthorizationPolicy, Operation } from "../../agent/mesh/policies.t
 import { MeshStore } from "../../agent/mesh/store.ts";
 import type { Decision, RuleRef, Settled } from "../../agent/policy/decision.ts";
 import { type Evaluator, evaluatorOf } from "../../agent/policy/evaluate.ts";
+import { judgeRequest } from "../../agent/policy/judge-request.ts";
 import { evaluate } from "../../agent/policy/policy.fake.ts";
 import { Dice } from "./dice.ts";
 import { ask, type OracleMesh, type OracleVerdict } from "./oracle.ts";
@@ -32,19 +33,25 @@ const ABOUT_REQUESTS = 30;
 /** A trace is asked for, and a judge without memory, for one pair in so many. */
 const TRACED = 8;
 
-type Tally = { pairs: number; readonly outcomes: Map<string, number>; readonly needs: Map<string, number> };
+type Tally = {
+  pairs: number;
+  readonly outcomes: Map<string, number> /** Beside the outcomes, what else was met. */;
+  readonly beside: Map<string, number>;
+};
 type World = { readonly mesh: OracleMesh; readonly store: MeshStore; readonly evaluator: Evaluator };
 
 test(`${wantedPairs} random requests: the oracle, settle and the trace agree (ORLOP_SEED=${seed})`, (t) => {
   const dice = new Dice(seed);
-  const tally: Tally = { pairs: 0, outcomes: new Map(), needs: new Map() };
+  const tally: Tally = { pairs: 0, outcomes: new Map(), beside: new Map() };
   while (tally.pairs < wantedPairs) oneWorld(dice, tally);
-  t.diagnostic(JSON.stringify(Object.fromEntries([...tally.outcomes, ...tally.needs].toSorted())));
+  t.diagnostic(JSON.stringify(Object.fromEntries([...tally.outcomes, ...tally.beside].toSorted())));
   // Requests that are all decided by their connection, or all in one way, would prove nothing.
   for (const outcome of ["allow", "deny", "http allow", "http deny"]) {
     const share = (tally.outcomes.get(outcome) ?? 0) / tally.pairs;
     assert.ok(share > 0.02, `${outcome} in ${(share * 100).toFixed(2)} % of pairs, seed ${seed}`);
   }
+  for (const reason of ["ambiguous-path", "ambiguous-host"])
+    assert.ok(tally.beside.has(reason), `${reason}, seed ${seed}`);
 });
 
 function oneWorld(dice: Dice, tally: Tally): void {
@@ -81,7 +88,7 @@ function oneConnection(dice: Dice, facts: ConnectionFacts, world: World, tally: 
     assert.fail(`${words}: not read\n${JSON.stringify({ need, facts, mesh: world.mesh }, null, 1)}`);
   }
   const needed = need.isRead ? `read ${settled}` : "not read";
-  tally.needs.set(needed, (tally.needs.get(needed) ?? 0) + 1);
+  tally.beside.set(needed, (tally.beside.get(needed) ?? 0) + 1);
   if (!agrees(strict, ask(facts, world.mesh))) {
     assert.fail(`${words}: strict\n${JSON.stringify({ strict, facts, mesh: world.mesh }, null, 1)}`);
   }
@@ -93,6 +100,8 @@ function oneConnection(dice: Dice, facts: ConnectionFacts, world: World, tally: 
         `${words}: settled ${settled}\n${JSON.stringify({ strict, decision, facts, request, mesh: world.mesh }, null, 1)}`,
       );
     }
+    const reason = decision.verdict === "deny" ? decision.reason : "";
+    if (reason.startsWith("ambiguous")) tally.beside.set(reason, (tally.beside.get(reason) ?? 0) + 1);
     const outcome = settled === "http" ? `http ${decision.verdict}` : settled;
     tally.outcomes.set(outcome, (tally.outcomes.get(outcome) ?? 0) + 1);
     tally.pairs += 1;
@@ -102,6 +111,7 @@ function oneConnection(dice: Dice, facts: ConnectionFacts, world: World, tally: 
 function oneRequest(facts: ConnectionFacts, request: OracleRequest, world: World, tally: Tally): Decision {
   const { mesh, store, evaluator } = world;
   const decision = evaluator.judge(facts);
+  holdAnswer(facts, decision, evaluator);
   const words = `seed ${seed}, pair ${tally.pairs}`;
   const wanted = ask(facts, mesh, request);
   if (!agrees(decision, wanted)) {
@@ -160,6 +170,28 @@ function withoutRequests(policy: AuthorizationPolicy): AuthorizationPolicy {
     when: rule.when.map((condition) => ({ ...condition, http: condition.http && condition.key === "connection.sni" })),
   }));
   return { ...policy, rules };
+}
+
+/** What the caller is answered follows from the decision, and says no more. */
+function holdAnswer(facts: ConnectionFacts, decision: Decision, evaluator: Evaluator): void {
+  assert.ok(typeof facts.request !== "string");
+  const { request } = facts;
+  const judged = judgeRequest({ ...facts, request: "strict" }, request, evaluator);
+  const { verdict, decidedBy, audited, dryRunDenied } = decision;
+  const words = `seed ${seed}: ${JSON.stringify({ judged, decision })}`;
+  assert.ok(judged.verdict === verdict && judged.decidedBy === decidedBy, words);
+  assert.ok(judged.audited.length === audited.length && judged.dryRunDenied.length === dryRunDenied.length, words);
+  if (judged.verdict === "allow") {
+    const isCanonical = evaluator.readsPaths(facts.destination) && request.path.ambiguity === null;
+    assert.equal(judged.path, isCanonical ? "canonical" : "as-sent", words);
+    return;
+  }
+  assert.equal(judged.reason, decision.verdict === "deny" && decision.reason, words);
+  assert.equal(judged.answer.status, judged.reason.startsWith("ambiguous") ? 400 : 403, words);
+  if (judged.reason === "ambiguous-path") {
+    assert.ok(request.path.ambiguity !== null && evaluator.readsPaths(facts.destination), words);
+  }
+  if (judged.reason === "ambiguous-host") assert.ok(request.host.ambiguity !== null, words);
 }
 
 function agrees(decision: Decision, wanted: OracleVerdict): boolean {

@@ -1,0 +1,58 @@
+// 9 · any thread · one request on a connection: verdict, the rule that decided, and what the caller is answered when it is refused. Pure.
+import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
+import type { Decision, DenyReason, Miss, RuleRef } from "./decision.ts";
+import type { Evaluator } from "./evaluate.ts";
+
+/** To the caller, as text/plain. It names no rule: the caller is not who may know them. */
+export type RefusalAnswer = { readonly status: 400 | 403; readonly body: string };
+
+/** The body of Envoy's RBAC filter (envoy:source/extensions/filters/http/rbac/rbac_filter.cc), for those who look for it. */
+const accessDenied: RefusalAnswer = { status: 403, body: "RBAC: access denied" };
+
+/** A request that policy refuses gets 403; a request of which nobody knows what it asks for gets 400, and why. */
+export const refusalAnswers: Readonly<Record<DenyReason, RefusalAnswer>> = {
+  "denied-by-policy": accessDenied,
+  "no-allow-matched": accessDenied,
+  "mtls-required": accessDenied,
+  "unknown-source": accessDenied,
+  "unknown-destination": accessDenied,
+  "ambiguous-path": { status: 400, body: "bad request: ambiguous-path" },
+  "ambiguous-host": { status: 400, body: "bad request: ambiguous-host" },
+};
+
+/**
+ * The path with which an allowed request goes on. "canonical": that of its facts, since rules have read it and the application must
+ * read the same. "as-sent": no rule about the workload reads paths, or the path is ambiguous and no rule about this request reads it.
+ */
+export type ForwardedPath = "canonical" | "as-sent";
+
+export type RequestVerdict = (
+  | { readonly verdict: "allow"; readonly path: ForwardedPath }
+  | {
+      readonly verdict: "deny";
+      readonly reason: DenyReason;
+      readonly answer: RefusalAnswer;
+      readonly nearestMiss: readonly Miss[];
+    }
+) &
+  // The reports of AUDIT and dry-run policies: they change neither verdict nor answer.
+  Pick<Decision, "decidedBy" | "layer" | "audited" | "dryRunDenied">;
+
+/** @param connection in whatever reading; `request` is read exactly. */
+export function judgeRequest(
+  connection: ConnectionFacts,
+  request: RequestFacts,
+  { judge, readsPaths }: Pick<Evaluator, "judge" | "readsPaths">,
+): RequestVerdict {
+  const decision = judge({ ...connection, request });
+  const { decidedBy, layer, audited, dryRunDenied } = decision;
+  const reports: { readonly decidedBy: RuleRef | null } & Pick<Decision, "layer" | "audited" | "dryRunDenied"> = {
+    ...{ decidedBy, layer, audited, dryRunDenied },
+  };
+  if (decision.verdict === "deny") {
+    const { reason, nearestMiss } = decision;
+    return { verdict: "deny", reason, answer: refusalAnswers[reason], nearestMiss, ...reports };
+  }
+  const isCanonical = request.path.ambiguity === null && readsPaths(connection.destination);
+  return { verdict: "allow", path: isCanonical ? "canonical" : "as-sent", ...reports };
+}
