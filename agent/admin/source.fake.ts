@@ -138,6 +138,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
       objects: 5,
       problems: [],
       findings: [],
+      kinds: [],
     }),
     keeper: () => ({ connected: true, message: "" }),
     nodeAccess: async () => ({

@@ -200,6 +200,7 @@ test("status: a configuration that is rejected or held shows why and exits 79", 
     objects: 0,
     problems: [problem],
     findings: [{ ...problem, code: "ORL4106" }],
+    kinds: [],
   };
   const agent = await fakeAgent(t, { configuration: () => configuration });
   const { exit, out } = await agent.run("status");

@@ -3,10 +3,11 @@
 // version that could be read stays in force while the object lives. Pure but for its state.
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
+import { Lean } from "../mesh/thread-view.ts";
 import { Assembly } from "./kinds/assembly.ts";
 import { jsonValue } from "./kinds/json-value.ts";
 import type { NodeSettings } from "./kinds/node-settings.ts";
-import { type ParsedObject, parsedObjectsOf } from "./kinds/parsed-object.ts";
+import { leanObject, type ParsedObject, parsedObjectsOf } from "./kinds/parsed-object.ts";
 import { type MapEntry, type Problem, Report, type Value } from "./kinds/value.ts";
 
 /** What the API server says of an object. `uid` tells an object from an earlier object of the same name. */
@@ -37,6 +38,7 @@ const nothing: AcceptedObject = { uid: "", parsed: [], problems: [], findings: [
 export class AcceptedObjects {
   readonly #settings: NodeSettings;
   readonly #assembly: Assembly;
+  readonly #lean = new Lean();
   readonly #known = new Map<string, AcceptedObject>();
 
   constructor(settings: NodeSettings) {
@@ -61,23 +63,37 @@ export class AcceptedObjects {
 
   /** Takes the changes over, in their order, and says what they change in the mesh. Nothing in an object can make it throw. */
   apply(changes: readonly ObjectChange[]): readonly MeshUpdate[] {
-    const before = new Map<string, readonly ParsedObject[]>();
+    const steps = this.applying(changes);
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** As `apply`, in steps. Until the last of them nothing has changed. Two must not be under way at once. */
+  *applying(changes: readonly ObjectChange[]): Generator<void, readonly MeshUpdate[]> {
+    const accepted = new Map<string, AcceptedObject | undefined>();
     for (const change of changes) {
       const key = keyOf(change.op === "present" ? change.version : change.object);
-      const known = this.#known.get(key) ?? nothing;
-      if (!before.has(key)) before.set(key, known.parsed);
-      if (change.op === "present") this.#known.set(key, this.#accept(change, known));
-      else this.#known.delete(key);
+      const known = (accepted.has(key) ? accepted.get(key) : this.#known.get(key)) ?? nothing;
+      accepted.set(key, change.op === "present" ? this.#accept(change, known) : undefined);
+      yield;
     }
-    const gone = [...before.values()].flat();
-    const come = [...before.keys()].flatMap((key) => this.#known.get(key)?.parsed ?? []);
+    const gone = [...accepted.keys()].flatMap((key) => this.#known.get(key)?.parsed ?? []);
+    const come = [...accepted.values()].flatMap((object) => object?.parsed ?? []);
+    for (const [key, object] of accepted) {
+      if (object === undefined) this.#known.delete(key);
+      else this.#known.set(key, object);
+    }
     return this.#assembly.swap({ gone, come });
   }
 
   #accept(change: Extract<ObjectChange, { readonly op: "present" }>, known: AcceptedObject): AcceptedObject {
     const { version, uid } = change;
     const report = new Report("object");
-    const parsed = parsedObjectsOf(documentOf(change), this.#settings, report);
+    const parsed = parsedObjectsOf(documentOf(change), this.#settings, report).map((object) =>
+      leanObject(object, this.#lean),
+    );
     const { problems, findings } = report;
     if (!KEPT_KINDS.has(version.kind) || problems.length === 0) return { uid, parsed, problems, findings };
     const kept = known.uid === uid ? known : nothing;

@@ -5,6 +5,18 @@ import type { Acceptance, Problem } from "./kinds/value.ts";
 /** One batch is applied as a whole. The first batch of a source names everything there is. */
 export type Emit = (updates: readonly MeshUpdate[]) => void;
 
+/** How a kind of an API's objects is doing. */
+export type KindStatus = {
+  readonly kind: string;
+  /** Objects that the API server has, as far as they were read. */
+  readonly objects: number;
+  /** "listing": all of it is being read; "watching": its changes come as they happen; "away": it cannot be read, and `why`. */
+  readonly state: "listing" | "watching" | "away";
+  /** RFC 3339: since then it cannot be read, and what was read before stays in force; empty: it can. */
+  readonly awaySince: string;
+  readonly why: string;
+};
+
 export type SourceStatus = {
   /** "static-file", or the name of an API. */
   readonly kind: string;
@@ -23,7 +35,7 @@ export type SourceStatus = {
    * - stale: the source does not answer, so that something may have changed since; what it said before stays in force
    */
   readonly state: "waiting" | "synced" | "rejected" | "held" | "partial" | "stale";
-  /** What runs was read from the last good copy on disk, since the original was wrong, or held, when this process started. */
+  /** What runs was read from the last good copy on disk, since the original was wrong, held or away when this process started. */
   readonly fromLastGood: boolean;
   /** RFC 3339 of the last accepted configuration; empty before. For the last good copy: when that was accepted. */
   readonly appliedAt: string;
@@ -32,6 +44,8 @@ export type SourceStatus = {
   readonly problems: readonly Problem[];
   /** What is known but not honoured, in the configuration that runs. */
   readonly findings: readonly Problem[];
+  /** Each kind that is read of an API; empty for files. */
+  readonly kinds: readonly KindStatus[];
 };
 
 export interface ConfigurationSource {

@@ -49,7 +49,7 @@ function view(given: Partial<OperatorViewParts> = {}) {
           appliedAt: "",
           objects: 3,
         },
-        ...{ problems: [], findings: [] },
+        ...{ problems: [], findings: [], kinds: [] },
       }),
     },
     keeper: {

@@ -63,7 +63,7 @@ function telemetry() {
           appliedAt: "",
           objects: 0,
         },
-        ...{ problems: [], findings: [] },
+        ...{ problems: [], findings: [], kinds: [] },
       }),
     },
     watch: {

@@ -1,6 +1,8 @@
 // main thread · what the server has of one kind, as far as it has been passed on: a new list becomes the difference from what is known,
 // and only once it is whole. Pure but for its state.
+import type { ObjectVersion } from "../../mesh/source-ref.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
+import { keptFields } from "../kinds/kept-fields.ts";
 import type { ServedObject } from "./watch-event.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 
@@ -33,8 +35,24 @@ export class KindMirror {
     this.#hadObjects = false;
   }
 
+  get kind(): string {
+    return this.#kind.kind;
+  }
+
   get size(): number {
     return this.#known.size;
+  }
+
+  /**
+   * What a process before this one has read is what was passed on, before the first list. The list says all of it again, changed or not:
+   * this release may read more of an object than was kept.
+   */
+  assume(objects: readonly { readonly version: ObjectVersion; readonly uid: string }[]): void {
+    for (const { version, uid } of objects) {
+      if (version.kind !== this.#kind.kind) continue;
+      this.#hadObjects = true;
+      this.#known.set(`${version.namespace}/${version.name}`, { uid, resourceVersion: "" });
+    }
   }
 
   /** A list begins; what a list before it read is forgotten, if it did not end. */
@@ -84,7 +102,7 @@ export class KindMirror {
   }
 
   #present({ version, uid, object }: ServedObject): ObjectChange {
-    return { op: "present", apiVersion: this.#kind.apiVersion, version, uid, object };
+    return { op: "present", apiVersion: this.#kind.apiVersion, version, uid, object: keptFields(version.kind, object) };
   }
 
   #gone(key: string): ObjectChange {

@@ -5,7 +5,8 @@ import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { Dice } from "../../../test/policy/dice.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
-import type { ApiAnswer, Ask } from "./api-answer.ts";
+import type { ApiAnswer } from "./api-answer.ts";
+import { answer, FakeCluster, servedOf } from "./cluster.fake.ts";
 import { type KindState, KindWatch } from "./kind-watch.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 
@@ -15,153 +16,11 @@ const kind: WatchedKind = {
   ...{ path: "/apis/security.istio.io/v1/authorizationpolicies", otherVersions: [] },
 };
 
-type Held = { readonly uid: string; readonly rv: number };
-type Happening = {
-  readonly rv: number;
-  readonly type: "ADDED" | "MODIFIED" | "DELETED";
-  readonly name: string;
-  readonly uid: string;
-};
+const bodyOf = (): object => ({});
+const objectOf = (name: string, held: { readonly uid: string; readonly rv: number }) =>
+  servedOf(kind.kind, name, { ...held, body: {} });
 
-const objectOf = (name: string, { uid, rv }: Held) => ({
-  kind: kind.kind,
-  metadata: { name, namespace: "shop", uid, resourceVersion: String(rv) },
-});
-const lineOf = (type: string, object: unknown): string => `${JSON.stringify({ type, object })}\n`;
-
-/** What the server says, and when it fails. */
-class ModelServer {
-  readonly dice: Dice;
-  readonly objects = new Map<string, Held>();
-  readonly log: Happening[] = [];
-  /** What there was, by version. */
-  readonly states = new Map<number, string>();
-  rv = 1;
-  /** Versions before it are forgotten. */
-  compacted = 0;
-  streams = true;
-  faulty = true;
-
-  constructor(dice: Dice) {
-    this.dice = dice;
-    this.#remember();
-  }
-
-  happen(): void {
-    const name = `p${this.dice.roll(12)}`;
-    const before = this.objects.get(name);
-    this.rv += 1;
-    if (before === undefined) this.objects.set(name, { uid: `${name}-${this.rv}`, rv: this.rv });
-    else if (this.dice.chance(50)) this.objects.set(name, { ...before, rv: this.rv });
-    else this.objects.delete(name);
-    const now = this.objects.get(name);
-    const type = before === undefined ? "ADDED" : now === undefined ? "DELETED" : "MODIFIED";
-    this.log.push({ rv: this.rv, type, name, uid: now?.uid ?? before?.uid ?? "" });
-    this.#remember();
-  }
-
-  #remember(): void {
-    this.states.set(this.rv, stateText(this.objects));
-  }
-
-  readonly ask: Ask = async (path, { signal }) => {
-    signal.throwIfAborted();
-    if (this.faulty && this.dice.chance(25)) return this.#strange();
-    const query = new URL(path, "https://server").searchParams;
-    if (query.get("watch") === null) return this.#list(query);
-    if (query.get("sendInitialEvents") === null) return this.#answer(this.#watch(Number(query.get("resourceVersion"))));
-    return this.streams ? this.#answer(this.#streamingList()) : answer(422, "{}");
-  };
-
-  #strange(): ApiAnswer {
-    return this.dice.pick([
-      () => answer(503, "{}", { retryAfterMs: 1_000 }),
-      () => answer(429, "{}"),
-      () => answer(401, "{}"),
-      () => answer(403, '{"kind":"Status"}'),
-      () => answer(200, "<html>log in first</html>", { contentType: "text/html" }),
-      () => answer(200, "<html>log in first</html>"),
-      () => answer(200, ""),
-      () => answer(410, "{}"),
-      () => answer(404, "404 page not found"),
-      () => answer(200, '{"kind":"AuthorizationPolicyList","items":null}'),
-      () => answer(200, lineOf("BOOKMARK", { metadata: {} })),
-      (): ApiAnswer => {
-        throw new Error("connection refused");
-      },
-    ])();
-  }
-
-  #list(query: URLSearchParams): ApiAnswer {
-    const SIZE = 3;
-    const continued = query.get("continue");
-    const [rv = this.rv, from = 0] = continued?.split(".").map(Number) ?? [];
-    // A list that was begun goes on from the version at which it was.
-    if (continued !== null && (rv !== this.rv || rv < this.compacted)) return answer(410, "{}");
-    const all = [...this.objects];
-    const next = from + SIZE < all.length ? `${rv}.${from + SIZE}` : undefined;
-    const items = all.slice(from, from + SIZE).map(([name, held]) => objectOf(name, held));
-    const metadata = { resourceVersion: String(rv), ...(next === undefined ? {} : { continue: next }) };
-    return this.#answer([JSON.stringify({ kind: `${kind.kind}List`, metadata, items })]);
-  }
-
-  *#streamingList(): Generator<string> {
-    for (const [name, held] of [...this.objects]) yield lineOf("ADDED", objectOf(name, held));
-    const rv = this.rv;
-    const annotations = { "k8s.io/initial-events-end": "true" };
-    yield lineOf("BOOKMARK", { kind: kind.kind, metadata: { resourceVersion: String(rv), annotations } });
-    yield* this.#watch(rv);
-  }
-
-  *#watch(since: number): Generator<string> {
-    if (since < this.compacted) {
-      yield lineOf("ERROR", { kind: "Status", code: 410, message: "too old resource version" });
-      return;
-    }
-    let seen = since;
-    for (let turns = this.dice.roll(8); turns >= 0; turns--) {
-      for (const { rv, type, name, uid } of this.log.filter((happening) => happening.rv > seen)) {
-        yield lineOf(type, objectOf(name, { uid, rv }));
-        seen = rv;
-      }
-      if (this.dice.chance(30))
-        yield lineOf("BOOKMARK", { kind: kind.kind, metadata: { resourceVersion: String(seen) } });
-      if (this.faulty) for (let news = this.dice.roll(4); news > 0; news--) this.happen();
-    }
-  }
-
-  /** Cut into chunks anywhere, and cut off anywhere. */
-  #answer(texts: Iterable<string>): ApiAnswer {
-    const { dice } = this;
-    const cutsOff = this.faulty && dice.chance(30);
-    const corrupts = this.faulty && dice.chance(10);
-    const body = async function* (): AsyncGenerator<Uint8Array> {
-      for (const text of texts) {
-        let bytes = new TextEncoder().encode(text);
-        if (corrupts && dice.chance(20)) bytes = bytes.map((byte) => (dice.chance(2) ? 0x01 : byte));
-        for (let at = 0; at < bytes.length; ) {
-          const end = dice.chance(70) ? bytes.length : at + 1 + dice.roll(bytes.length);
-          yield bytes.subarray(at, end);
-          at = end;
-          if (cutsOff && dice.chance(15)) {
-            if (dice.chance(50)) throw new Error("reset by peer");
-            return;
-          }
-        }
-      }
-    };
-    return { status: 200, contentType: "application/json", retryAfterMs: null, body: body() };
-  }
-}
-
-function answer(status: number, text: string, more: Partial<ApiAnswer> = {}): ApiAnswer {
-  const body = (async function* () {
-    if (text !== "") yield new TextEncoder().encode(text);
-  })();
-  return { status, contentType: "application/json", retryAfterMs: null, body, ...more };
-}
-
-function stateText(objects: ReadonlyMap<string, Held>): string {
+function stateText(objects: ReadonlyMap<string, { readonly uid: string; readonly rv: number }>): string {
   return [...objects]
     .map(([name, { uid, rv }]) => `${name}=${uid}@${rv}`)
     .sort()
@@ -171,9 +30,9 @@ function stateText(objects: ReadonlyMap<string, Held>): string {
 /** Follows the server through `faults` turns with faults, then until it rests. */
 async function follow(seed: number): Promise<{ readonly states: number; readonly away: number }> {
   const dice = new Dice(seed);
-  const server = new ModelServer(dice);
+  const server = new FakeCluster(dice, [kind], { bodyOf });
   for (let at = dice.roll(20); at > 0; at--) server.happen();
-  const passed = new Map<string, Held>();
+  const passed = new Map<string, { readonly uid: string; readonly rv: number }>();
   const ending = new AbortController();
   let at = 0;
   let states = 0;
@@ -185,9 +44,9 @@ async function follow(seed: number): Promise<{ readonly states: number; readonly
       else passed.set(change.version.name, { uid: change.uid, rv: Number(change.version.resourceVersion) });
     }
     const now = stateText(passed);
-    const found = [...server.states].find(([rv, state]) => rv >= at && state === now);
+    const found = server.statesOf(kind.kind).find(({ rv, objects }) => rv >= at && stateText(objects) === now);
     assert.ok(found !== undefined, `seed ${seed}: what was passed on was never so after ${at}: ${now}`);
-    at = found[0];
+    at = found.rv;
     states += 1;
   };
   const watch = new KindWatch(kind, {
@@ -208,7 +67,11 @@ async function follow(seed: number): Promise<{ readonly states: number; readonly
     },
   });
   await watch.run(ending.signal);
-  assert.equal(stateText(passed), stateText(server.objects), `seed ${seed}: at rest`);
+  assert.equal(
+    stateText(passed),
+    stateText(server.statesOf(kind.kind).at(-1)?.objects ?? new Map()),
+    `seed ${seed}: at rest`,
+  );
   return { states, away };
 }
 

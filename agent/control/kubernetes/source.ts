@@ -1,11 +1,17 @@
-// main thread · a cluster as a source: one watch for each kind. Nothing is in force before every kind was read whole: pods without the
-// policies that protect them would be open.
+// main thread · a cluster as a source: one watch for each kind. It begins with what was applied last on this node. Nothing newer is in
+// force before every kind was read whole: pods without the policies that protect them would be open.
 import { setTimeout as delay } from "node:timers/promises";
+import { type BackoffOptions, backoffMs } from "../../backoff.ts";
 import { AcceptedObjects, type ObjectChange } from "../accepted-objects.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
+import { Turns } from "../static-file/turns.ts";
 import type { Ask } from "./api-answer.ts";
-import { type KindState, KindWatch } from "./kind-watch.ts";
+import { clusterId } from "./cluster-id.ts";
+import { ClusterCopy } from "./copy.ts";
+import { type KeptCluster, readClusterCopy } from "./copy-file.ts";
+import { KindStates } from "./kind-states.ts";
+import { KindWatch } from "./kind-watch.ts";
 import { type WatchedKind, watchedKinds } from "./watched-kinds.ts";
 
 export type KubernetesOptions = {
@@ -13,6 +19,8 @@ export type KubernetesOptions = {
   readonly server: string;
   readonly settings: NodeSettings;
   readonly kinds?: readonly WatchedKind[];
+  /** Where what was applied last is kept; absent: nowhere. */
+  readonly lastGoodFile?: string;
 };
 export type KubernetesDependencies = {
   readonly ask: Ask;
@@ -21,99 +29,197 @@ export type KubernetesDependencies = {
   readonly changed?: (status: SourceStatus) => void;
   /** What goes wrong with the server, and that it works again, in words. */
   readonly log?: (message: string) => void;
+  /** Rejects when the signal is aborted. */
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly random?: () => number;
   /** Monotonic, ms. */
   readonly nowMs?: () => number;
 };
 
+/** At the start the server has so long to say which cluster it is; then what was kept is believed to be of this cluster, ms. */
+const IDENTIFY_MS = 2_000;
+/** All agents of a cluster may start at once, and those that have something to begin with wait up to so long before they list, ms. */
+const FIRST_LIST_MS = 5_000;
+const retry: BackoffOptions = { baseMs: 500, capMs: 30_000 };
+
 export class KubernetesSource implements ConfigurationSource {
   readonly #options: KubernetesOptions;
-  readonly #dependencies: KubernetesDependencies;
+  readonly #dependencies: Required<Omit<KubernetesDependencies, "changed" | "log">> &
+    Pick<KubernetesDependencies, "changed" | "log">;
   readonly #kinds: readonly WatchedKind[];
   readonly #accepted: AcceptedObjects;
-  readonly #states = new Map<string, KindState>();
-  /** What was read before every kind was. null: every kind was. */
-  #first: ObjectChange[] | null = [];
+  readonly #states: KindStates;
+  readonly #copy: ClusterCopy | undefined;
+  #watches: readonly KindWatch[] = [];
+  /** Every kind was read whole. */
+  #synced = false;
+  #fromLastGood = false;
+  /** What is to be applied next. Before every kind was read it only grows. */
+  #news: ObjectChange[] = [];
+  #arrived = Promise.withResolvers<void>();
   #appliedAt = "";
 
   constructor(options: KubernetesOptions, dependencies: KubernetesDependencies) {
     this.#options = options;
-    this.#dependencies = dependencies;
+    this.#dependencies = {
+      sleep: (ms, signal) => delay(ms, undefined, { signal }),
+      random: Math.random,
+      nowMs: () => performance.now(),
+      ...dependencies,
+    };
     this.#kinds = options.kinds ?? watchedKinds;
     this.#accepted = new AcceptedObjects(options.settings);
+    this.#states = new KindStates(
+      this.#kinds.map(({ kind }) => kind),
+      dependencies,
+    );
+    const { lastGoodFile } = options;
+    if (lastGoodFile !== undefined)
+      this.#copy = new ClusterCopy(lastGoodFile, (message) => dependencies.log?.(message));
   }
 
   status(): SourceStatus {
     const { problems, findings, objects } = this.#accepted;
+    const isStale = this.#states.isAnyAway || this.#fromLastGood;
     return {
       kind: "kubernetes",
       from: this.#options.server,
       acceptance: "object",
-      state: this.#first !== null ? "waiting" : this.#isStale() ? "stale" : problems.length > 0 ? "partial" : "synced",
-      fromLastGood: false,
+      state: this.#appliedAt === "" ? "waiting" : isStale ? "stale" : problems.length > 0 ? "partial" : "synced",
+      fromLastGood: this.#fromLastGood,
       appliedAt: this.#appliedAt,
       objects,
       problems,
       findings,
+      kinds: this.#states.view((kind) => this.#watches.find(({ mirror }) => mirror.kind === kind)?.mirror.size ?? 0),
     };
   }
 
+  /** From now on another agent of the node keeps what is applied for the next start. */
+  stopKeeping(): void {
+    this.#copy?.stop();
+  }
+
   async run(emit: Emit, signal: AbortSignal): Promise<void> {
-    const { ask, sleep, random, nowMs } = this.#dependencies;
     // One kind's defect ends all of them: half of a mesh must not go on as if it were whole.
     const ending = new AbortController();
     const ended = AbortSignal.any([signal, ending.signal]);
-    const watches: KindWatch[] = this.#kinds.map(
-      (kind) =>
-        new KindWatch(kind, {
-          ask,
-          sleep: sleep ?? ((ms, aborted) => delay(ms, undefined, { signal: aborted })),
-          random: random ?? Math.random,
-          nowMs: nowMs ?? (() => performance.now()),
-          changed: (changes) => this.#take(changes, watches, emit),
-          noted: (state) => this.#note(kind.kind, state),
-        }),
-    );
     try {
-      await Promise.all(watches.map((watch) => watch.run(ended)));
+      const cluster = await this.#begin(emit, ended);
+      const applying = this.#applyAll(cluster, emit, ended);
+      await Promise.all([applying, ...this.#watches.map((watch) => watch.run(ended))]);
+    } catch (error) {
+      if (!signal.aborted) throw error;
     } finally {
       ending.abort();
+      await this.#copy?.close();
     }
   }
 
-  #take(changes: readonly ObjectChange[], watches: readonly KindWatch[], emit: Emit): void {
-    if (this.#first === null) {
-      if (changes.length > 0) this.#apply(changes, emit);
-      return;
+  /** Puts in force what was kept, unless it is another cluster's. Resolves to the cluster's id when the server has said it. */
+  async #begin(emit: Emit, signal: AbortSignal): Promise<string> {
+    const { lastGoodFile } = this.#options;
+    const { sleep, random } = this.#dependencies;
+    const kept = lastGoodFile === undefined ? undefined : await readClusterCopy(lastGoodFile, signal);
+    const asking = this.#identify(signal);
+    let assumed: KeptCluster | undefined;
+    if (kept !== undefined) {
+      const soon = await Promise.race([asking, sleep(IDENTIFY_MS, signal).then(() => undefined)]);
+      if (soon === undefined || soon === kept.cluster) {
+        assumed = kept;
+        await this.#assume(kept, emit, signal);
+      } else this.#forgets(kept, soon);
     }
-    this.#first.push(...changes);
-    if (watches.length < this.#kinds.length || !watches.every(({ mirror }) => mirror.synced)) return;
-    const all = this.#first;
-    this.#first = null;
-    this.#apply(all, emit);
+    const cluster = await asking;
+    const isOwn = assumed?.cluster === cluster;
+    if (assumed !== undefined && !isOwn) {
+      this.#forgets(assumed, cluster);
+      this.#news = assumed.objects.map(({ version }) => ({ op: "deleted", object: version }));
+    }
+    this.#watches = this.#kinds.map((kind) => this.#watch(kind));
+    if (assumed !== undefined && isOwn) {
+      for (const { mirror } of this.#watches) mirror.assume(assumed.objects);
+      await sleep(FIRST_LIST_MS * random(), signal);
+    }
+    return cluster;
   }
 
-  #apply(changes: readonly ObjectChange[], emit: Emit): void {
+  async #identify(signal: AbortSignal): Promise<string> {
+    const { ask, sleep, random } = this.#dependencies;
+    for (let failures = 0; ; failures++) {
+      try {
+        return await clusterId(ask, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#noteAll(error instanceof Error ? error.message : String(error));
+        await sleep(backoffMs(failures, retry, random), signal);
+      }
+    }
+  }
+
+  async #assume({ objects, appliedAt }: KeptCluster, emit: Emit, signal: AbortSignal): Promise<void> {
+    const updates = await new Turns(signal).through(this.#accepted.applying(objects));
+    this.#appliedAt = appliedAt;
+    this.#fromLastGood = true;
+    emit(updates);
+    this.#changed();
+  }
+
+  #forgets({ cluster: kept }: KeptCluster, cluster: string): void {
+    this.#dependencies.log?.(`what was kept is of another cluster and does not count: ${kept}, and here is ${cluster}`);
+  }
+
+  #watch(kind: WatchedKind): KindWatch {
+    const { ask, sleep, random, nowMs } = this.#dependencies;
+    return new KindWatch(kind, {
+      ...{ ask, sleep, random, nowMs },
+      changed: (changes) => this.#take(changes),
+      noted: (state) => {
+        if (this.#states.note(kind.kind, state)) this.#changed();
+      },
+    });
+  }
+
+  #noteAll(why: string): void {
+    const noted = this.#kinds.map(({ kind }) => this.#states.note(kind, { state: "away", why }));
+    if (noted.includes(true)) this.#changed();
+  }
+
+  #take(changes: readonly ObjectChange[]): void {
+    for (const change of changes) this.#news.push(change);
+    const isFirst = !this.#synced;
+    if (isFirst && !this.#watches.every(({ mirror }) => mirror.synced)) return;
+    this.#synced = true;
+    if (isFirst || changes.length > 0) this.#arrived.resolve();
+  }
+
+  /** Applies what has arrived, in batches: what arrives while a batch is applied is the next. */
+  async #applyAll(cluster: string, emit: Emit, signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => aborted.resolve(), { once: true });
+    for (;;) {
+      await Promise.race([this.#arrived.promise, aborted.promise]);
+      if (signal.aborted) return;
+      const changes = this.#news;
+      this.#news = [];
+      this.#arrived = Promise.withResolvers();
+      await this.#apply(changes, cluster, emit, signal);
+    }
+  }
+
+  async #apply(changes: readonly ObjectChange[], cluster: string, emit: Emit, signal: AbortSignal): Promise<void> {
+    const appliedAt = new Date(this.#dependencies.wallMs()).toISOString();
     const isFirst = this.#appliedAt === "";
-    const updates = this.#accepted.apply(changes);
-    this.#appliedAt = new Date(this.#dependencies.wallMs()).toISOString();
+    await this.#copy?.keep(cluster, changes, appliedAt);
+    const updates = await new Turns(signal).through(this.#accepted.applying(changes));
+    this.#appliedAt = appliedAt;
+    this.#fromLastGood = false;
     // The first batch names everything there is, also when that is nothing.
     if (updates.length > 0 || isFirst) emit(updates);
+    this.#changed();
+  }
+
+  #changed(): void {
     this.#dependencies.changed?.(this.status());
-  }
-
-  #isStale(): boolean {
-    return this.#states.values().some(({ state }) => state === "away");
-  }
-
-  #note(kind: string, state: KindState): void {
-    const before = this.#states.get(kind);
-    if (before?.state === state.state && before.why === state.why) return;
-    this.#states.set(kind, state);
-    const { log, changed } = this.#dependencies;
-    if (state.state === "away") log?.(`${kind}: ${state.why}; what was read before stays in force`);
-    else if (before?.state === "away" && state.state === "watching") log?.(`${kind}: the API server answers again`);
-    changed?.(this.status());
   }
 }

@@ -45,7 +45,7 @@ export class StaticFileSource implements ConfigurationSource {
   #assumedMs = Number.POSITIVE_INFINITY;
   /** What was written at the start is what was kept. */
   #isCopy = false;
-  #status: Omit<SourceStatus, "findings" | "objects">;
+  #status: Omit<SourceStatus, "findings" | "objects" | "kinds">;
 
   constructor(options: StaticFileOptions, dependencies: StaticFileDependencies) {
     this.#options = { debounceMs: 50, stillMs: 3_000, pollMs: 2_000, ...options };
@@ -65,7 +65,7 @@ export class StaticFileSource implements ConfigurationSource {
   }
 
   status(): SourceStatus {
-    return { ...this.#status, objects: this.#files.objects, findings: this.#files.findings };
+    return { ...this.#status, objects: this.#files.objects, findings: this.#files.findings, kinds: [] };
   }
 
   async run(emit: Emit, signal: AbortSignal): Promise<void> {

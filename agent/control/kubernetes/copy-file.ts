@@ -1,0 +1,154 @@
+// main thread · the file that keeps what was applied last of a cluster: a header, then batches of objects, each ended by a line with the
+// checksum of all bytes before it. A batch counts when its end is there, so that a process that begins finds the whole of it or nothing.
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { crc32 } from "node:zlib";
+import type { ObjectChange } from "../accepted-objects.ts";
+import { Turns } from "../static-file/turns.ts";
+import { JsonLines } from "./json-lines.ts";
+
+export type PresentObject = Extract<ObjectChange, { readonly op: "present" }>;
+
+/** What a process before this one has applied last. */
+export type KeptCluster = {
+  /** UID of the cluster's namespace kube-system. */
+  readonly cluster: string;
+  /** RFC 3339. */
+  readonly appliedAt: string;
+  readonly objects: readonly PresentObject[];
+};
+
+const VERSION = 1;
+const MAX_BYTES = 1024 * 1024 * 1024;
+
+export function headerLine(cluster: string): string {
+  return `${JSON.stringify({ clusterCopy: VERSION, cluster })}\n`;
+}
+
+export function changeLine(change: ObjectChange): string {
+  return `${JSON.stringify(change)}\n`;
+}
+
+/** @param crc of all bytes before it */
+export function endLine(crc: number, appliedAt: string): string {
+  return `${JSON.stringify({ end: crc, appliedAt })}\n`;
+}
+
+/** By what an object is known: another object has another key. */
+export function keyOf(change: ObjectChange): string {
+  const { kind, namespace, name } = change.op === "present" ? change.version : change.object;
+  return `${kind} ${namespace}/${name}`;
+}
+
+/**
+ * What the file keeps. undefined: there is no file, or what is in it is not what was written. Rejects when the signal is aborted. What
+ * follows the last whole batch was being written when the process or the machine ended, and does not count.
+ */
+export async function readClusterCopy(path: string, signal: AbortSignal): Promise<KeptCluster | undefined> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(() => undefined);
+  if (handle === undefined) return undefined;
+  try {
+    if ((await handle.stat()).size > MAX_BYTES) return undefined;
+    const reading = new Reading();
+    const turns = new Turns(signal);
+    const lines = new JsonLines();
+    for await (const chunk of handle.createReadStream({ autoClose: false })) {
+      for (const line of lines.of(chunk as Uint8Array)) {
+        if (!reading.take(line)) return undefined;
+        await turns.mayPass();
+      }
+    }
+    return reading.kept;
+  } catch (error) {
+    signal.throwIfAborted();
+    // Bytes that are no text, or a disk that does not give them: nothing is known then.
+    if (error instanceof Error) return undefined;
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+class Reading {
+  readonly #objects = new Map<string, PresentObject>();
+  #cluster: string | undefined;
+  #appliedAt: string | undefined;
+  #crc = 0;
+  #batch: ObjectChange[] = [];
+  /** A line of the batch under way is no line of such a file. Then its end must not come. */
+  #isTorn = false;
+
+  get kept(): KeptCluster | undefined {
+    if (this.#cluster === undefined || this.#appliedAt === undefined) return undefined;
+    return { cluster: this.#cluster, appliedAt: this.#appliedAt, objects: [...this.#objects.values()] };
+  }
+
+  /** False: the file is damaged where it was whole once. */
+  take(line: string): boolean {
+    const entry = entryOf(line);
+    if (entry?.type === "end") {
+      if (this.#isTorn || this.#cluster === undefined || entry.end !== this.#crc) return false;
+      this.#endBatch(entry.appliedAt);
+    } else if (entry?.type === "header") {
+      if (this.#cluster !== undefined || this.#crc !== 0) return false;
+      this.#cluster = entry.cluster;
+    } else if (entry === undefined || this.#cluster === undefined) this.#isTorn = true;
+    else this.#batch.push(entry.change);
+    this.#crc = crc32(`${line}\n`, this.#crc);
+    return true;
+  }
+
+  #endBatch(appliedAt: string): void {
+    for (const change of this.#batch) {
+      if (change.op === "present") this.#objects.set(keyOf(change), change);
+      else this.#objects.delete(keyOf(change));
+    }
+    this.#batch = [];
+    this.#appliedAt = appliedAt;
+  }
+}
+
+type Entry =
+  | { readonly type: "header"; readonly cluster: string }
+  | { readonly type: "change"; readonly change: ObjectChange }
+  | { readonly type: "end"; readonly end: number; readonly appliedAt: string };
+
+function entryOf(line: string): Entry | undefined {
+  let read: unknown;
+  try {
+    read = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  const { clusterCopy, cluster, end, appliedAt, ...rest } = recordOf(read);
+  if (clusterCopy === VERSION && typeof cluster === "string") return { type: "header", cluster };
+  if (typeof end === "number" && typeof appliedAt === "string") return { type: "end", end, appliedAt };
+  const change = changeOf(rest);
+  return change && { type: "change", change };
+}
+
+function changeOf({
+  op,
+  apiVersion,
+  version,
+  uid,
+  object,
+}: Readonly<Record<string, unknown>>): ObjectChange | undefined {
+  if (op === "deleted") {
+    const { kind, namespace, name } = recordOf(object);
+    return areTexts(kind, namespace, name)
+      ? { op, object: object as { kind: string; namespace: string; name: string } }
+      : undefined;
+  }
+  const { kind, namespace, name, resourceVersion } = recordOf(version);
+  if (op !== "present" || !areTexts(kind, namespace, name, resourceVersion, apiVersion, uid)) return undefined;
+  return { op, apiVersion, version, uid, object } as PresentObject;
+}
+
+function areTexts(...values: readonly unknown[]): boolean {
+  return values.every((value) => typeof value === "string");
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+}

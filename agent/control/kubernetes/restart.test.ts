@@ -1,0 +1,197 @@
+// An agent that starts again begins with what was applied last, whatever the API server says or does not say just then.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { Dice } from "../../../test/policy/dice.ts";
+import { MeshStore } from "../../mesh/store.ts";
+import type { SourceStatus } from "../source.ts";
+import type { Ask } from "./api-answer.ts";
+import { answer, FakeCluster } from "./cluster.fake.ts";
+import { KubernetesSource } from "./source.ts";
+import { watchedKinds } from "./watched-kinds.ts";
+
+const DEADLINE = { timeout: 30_000 };
+const settings = {
+  ...{ node: "west", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+};
+const pod = (host: number) => ({
+  spec: { nodeName: "west" },
+  status: { phase: "Running", podIPs: [{ ip: `10.0.0.${host}` }] },
+});
+const deny = { spec: { action: "DENY", rules: [{}] } };
+
+function clusterOf(id = "one"): FakeCluster {
+  const cluster = new FakeCluster(new Dice(1), watchedKinds, { id, bodyOf: () => ({}) });
+  cluster.faulty = false;
+  cluster.change("Pod", "web", pod(1));
+  cluster.change("AuthorizationPolicy", "callers", deny);
+  return cluster;
+}
+
+function fileOf(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), "orlop-restart-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, "cluster.jsonl");
+}
+
+/** An agent's source and the mesh that follows it. */
+function start(t: TestContext, lastGoodFile: string, ask: Ask) {
+  const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const waiting = new Set<() => void>();
+  const logged: string[] = [];
+  let batches = 0;
+  let sleptMs = 0;
+  const source = new KubernetesSource(
+    { server: "https://api", settings, lastGoodFile },
+    {
+      ask,
+      wallMs: () => 1_700_000_000_000 + sleptMs,
+      nowMs: () => sleptMs,
+      random: () => 0.5,
+      sleep: async (ms, signal) => {
+        await new Promise(setImmediate);
+        signal.throwIfAborted();
+        sleptMs += ms;
+      },
+      log: (message) => logged.push(message),
+      changed: () => {
+        for (const check of waiting) check();
+      },
+    },
+  );
+  const ending = new AbortController();
+  const running = source.run((updates) => {
+    batches += 1;
+    mesh.apply(updates);
+  }, ending.signal);
+  const stop = async (): Promise<void> => {
+    ending.abort();
+    await running;
+  };
+  t.after(stop);
+  const until = (condition: (status: SourceStatus) => boolean): Promise<SourceStatus> =>
+    new Promise((resolve) => {
+      const check = (): void => {
+        if (!condition(source.status())) return;
+        waiting.delete(check);
+        resolve(source.status());
+      };
+      waiting.add(check);
+      check();
+    });
+  /** Resolves after the source has asked and slept often, without coming to anything else. */
+  const turns = async (): Promise<void> => {
+    for (let turn = 0; turn < 300; turn++) await new Promise(setImmediate);
+  };
+  const has = () => ({
+    workloads: [...mesh.workloads()].map(({ name }) => name).sort(),
+    policies: [...mesh.authorizationPolicies()].map(({ name }) => name).sort(),
+  });
+  return { source, until, turns, has, stop, logged, batches: () => batches };
+}
+
+/** What an agent of this cluster has applied is in the file. */
+async function applied(t: TestContext, file: string, cluster: FakeCluster): Promise<void> {
+  const first = start(t, file, cluster.ask);
+  await first.until(({ state }) => state === "synced");
+  await first.stop();
+}
+
+const both = { workloads: ["web"], policies: ["callers"] };
+
+test(
+  "without an API server the last good state is in force, and it says since when it is stale",
+  DEADLINE,
+  async (t) => {
+    const [file, cluster] = [fileOf(t), clusterOf()];
+    await applied(t, file, cluster);
+    let isAway = true;
+    const again = start(t, file, async (path, options) => {
+      if (isAway) throw new Error("connection refused");
+      return cluster.ask(path, options);
+    });
+    const stale = await again.until(({ kinds, state }) => state === "stale" && kinds[0]?.awaySince !== "");
+    assert.deepEqual([again.has(), stale.fromLastGood, stale.objects], [both, true, 2]);
+    assert.match(stale.kinds.map(({ kind, why }) => `${kind} ${why}`).join(), /Pod connection refused/);
+    cluster.change("Pod", "job", pod(2));
+    isAway = false;
+    const synced = await again.until(({ state }) => state === "synced");
+    assert.deepEqual([again.has().workloads, synced.fromLastGood], [["job", "web"], false]);
+    assert.deepEqual(synced.kinds.find(({ kind }) => kind === "Pod")?.objects, 2);
+  },
+);
+
+test("while one kind is forbidden nothing newer is in force than what was", DEADLINE, async (t) => {
+  const [file, cluster] = [fileOf(t), clusterOf()];
+  await applied(t, file, cluster);
+  cluster.change("Pod", "job", pod(2));
+  cluster.change("AuthorizationPolicy", "more", deny);
+  let isForbidden = true;
+  const again = start(t, file, async (path, options) =>
+    isForbidden && path.includes("authorizationpolicies") ? answer(403, "{}") : cluster.ask(path, options),
+  );
+  await again.until(({ kinds }) => kinds.some(({ why }) => why.includes("HTTP status 403")));
+  await again.turns();
+  assert.deepEqual([again.has(), again.batches()], [both, 1]);
+  isForbidden = false;
+  await again.until(({ state }) => state === "synced");
+  assert.deepEqual(again.has(), { workloads: ["job", "web"], policies: ["callers", "more"] });
+  assert.equal(again.batches(), 2);
+});
+
+test(
+  "an agent that restarts while the policies' definition is unknown does not take them for none",
+  DEADLINE,
+  async (t) => {
+    const [file, cluster] = [fileOf(t), clusterOf()];
+    await applied(t, file, cluster);
+    const policies = cluster.kinds.get("AuthorizationPolicy");
+    assert.ok(policies);
+    policies.definition = "unknown";
+    cluster.change("Pod", "job", pod(2));
+    const again = start(t, file, cluster.ask);
+    await again.until(({ kinds }) => kinds.some(({ state }) => state === "away"));
+    await again.turns();
+    assert.deepEqual([again.has(), again.source.status().state], [both, "stale"]);
+    policies.definition = "served";
+    await again.until(({ state }) => state === "synced");
+    assert.deepEqual(again.has(), { workloads: ["job", "web"], policies: ["callers"] });
+    await again.stop();
+
+    // Deleted with its objects, it is empty: after a minute, by the agent's clock.
+    cluster.delete("AuthorizationPolicy");
+    const last = start(t, file, cluster.ask);
+    await last.until(({ state }) => state === "synced");
+    assert.deepEqual(last.has(), { workloads: ["job", "web"], policies: [] });
+    assert.match(last.logged.join("\n"), /the definition of AuthorizationPolicy is gone, which is believed/);
+  },
+);
+
+test("what was kept of another cluster does not count, whenever the server says which it is", DEADLINE, async (t) => {
+  for (const late of [false, true]) {
+    const [file, cluster, other] = [fileOf(t), clusterOf("one"), clusterOf("two")];
+    await applied(t, file, cluster);
+    other.change("Pod", "web", null);
+    other.change("Pod", "shop", pod(3));
+    other.change("AuthorizationPolicy", "callers", null);
+    other.delete("AuthorizationPolicy");
+    let isAway = late;
+    const again = start(t, file, async (path, options) => {
+      if (isAway) throw new Error("connection refused");
+      return other.ask(path, options);
+    });
+    if (late) {
+      await again.until(({ fromLastGood }) => fromLastGood);
+      assert.deepEqual(again.has(), both);
+      isAway = false;
+    }
+    await again.until(({ state }) => state === "synced");
+    assert.deepEqual(again.has(), { workloads: ["shop"], policies: [] });
+    assert.equal(again.batches(), late ? 2 : 1);
+    await again.stop();
+    assert.match(again.logged.join("\n"), /is of another cluster/);
+  }
+});
