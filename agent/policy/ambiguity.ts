@@ -25,14 +25,17 @@ export function ambiguityOf(rule: CompiledRule, facts: ConnectionFacts, who: Spi
   return holdsBy(rule, asked, { path: false, host: true }) ? "ambiguous-host" : "ambiguous-path";
 }
 
-/** After "no ALLOW rule matched": the first ambiguity that a rule meets. */
+/** A flood of refused requests must not cost more than this many rules each. */
+const MOST_RULES = 64;
+
+/** After "no ALLOW rule matched": the first ambiguity that a rule meets, of the first so many. */
 export function ambiguityOfAll(
   rules: readonly CompiledRule[],
   facts: ConnectionFacts,
   who: SpiffeId | null,
 ): Ambiguity | null {
   if (typeof facts.request === "string" || !isAmbiguous(facts.request)) return null;
-  for (const rule of rules) {
+  for (const rule of rules.slice(0, MOST_RULES)) {
     const found = ambiguityOf(rule, facts, who);
     if (found !== null) return found;
   }

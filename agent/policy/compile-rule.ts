@@ -2,8 +2,8 @@
 import type { AuthorizationPolicy, Condition, Operation, PolicyAction, Rule, Source } from "../mesh/policies.ts";
 import type { RuleRef } from "./decision.ts";
 import { headerOf, hiddenFields, isEmptyEntry, isReadable, isUnseenCondition, unseenMatches } from "./l4-view.ts";
-import { pathHeads } from "./path-heads.ts";
 import { headerCheck, hostCheck, methodCheck, pathCheck } from "./request-checks.ts";
+import { type RequestKeys, requestKeys } from "./request-keys.ts";
 import {
   accountCheck,
   addressCheck,
@@ -30,8 +30,7 @@ export type CompiledRule = {
   readonly when: readonly RuleCheck[];
   /** Whether it depends on the request. */
   readonly readsRequest: boolean;
-  /** Of the only paths for which the rule can hold (path-heads.ts); null: of any. */
-  readonly pathHeads: readonly string[] | null;
+  readonly keys: RequestKeys;
   /** SPIFFE IDs of the only callers for which the rule can hold; null: it names nobody, or not by whole names. */
   readonly callers: readonly string[] | null;
 };
@@ -68,7 +67,7 @@ function compileRule(rule: Rule, ref: RuleRef, scope: PolicyScope): CompiledRule
     never: unread === undefined ? null : unseenCheck(unread.field, false, wordsOf.unreadable),
     ...checks,
     readsRequest: unread === undefined && all.some(({ needs }) => needs === "request"),
-    pathHeads: pathHeads(rule),
+    keys: requestKeys(rule),
     callers: callersOf(rule, scope),
   };
 }

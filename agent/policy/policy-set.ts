@@ -54,8 +54,8 @@ export function policySet(
     modes: peerModesOf(peerAuthentications, rootNamespace),
     deny: denying,
     allow: allowing,
-    denyIndex: new RuleIndex(denying),
-    allowIndex: new RuleIndex(allowing),
+    denyIndex: new RuleIndex(denying, "matches"),
+    allowIndex: new RuleIndex(allowing, "never"),
     allowPolicies: allow.length,
     // A dry-run AUDIT would report what it would report: nothing to keep apart, nothing to say.
     audit: of("AUDIT", false),

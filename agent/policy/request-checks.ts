@@ -73,7 +73,8 @@ export function hostCheck(field: string, hosts: readonly StringMatch[], options:
   });
 }
 
-function canonicalHostMatch(match: StringMatch): StringMatch {
+/** Lower case; of an exact host its canonical form, with the port if one is written. */
+export function canonicalHostMatch(match: StringMatch): StringMatch {
   if (match.kind === "presence") return match;
   const value = match.kind === "exact" ? canonicalHost(match.value).readings.at(-1) : undefined;
   return { kind: match.kind, value: value ?? match.value.toLowerCase() };

@@ -56,13 +56,23 @@ const connections = fc
   );
 
 const pathMatches = fc.constantFrom<PathMatch>(
-  ...["/a", "/a/b", "/a/*", "/a*", "*/b", "*", "/", "/%61/b", "/a;v", "/b/", "/b/*"].map(text),
+  ...["/a", "/a/b", "/a/*", "/a*", "*/b", "*b", "*/a/b", "*", "/", "/%61/b", "/a;v", "/b/", "/b/*", "/a/b/c/d/e*"].map(
+    text,
+  ),
+  ...["/a/b/c/d/e", "/a/b/c/d/f", "*/c/d/e", "*c/%64/e"].map(text),
   ...["/a/{*}", "/{*}/b", "/b/{**}", "/{**}", "/{x}", "/a/{x}", "/b"].map(
     (value) => ({ kind: "template", value }) as const,
   ),
 );
+const hostMatches = fc.constantFrom(
+  ...["api", "API.shop", "api:8080", "*.shop", "*shop", "*:8080", "api*", "*", "api.shop.", "a..b"].map(text),
+);
 const operations = fc
-  .record({ paths: fc.array(pathMatches, { maxLength: 2 }), notPaths: fc.array(pathMatches, { maxLength: 1 }) })
+  .record({
+    paths: fc.array(pathMatches, { maxLength: 2 }),
+    notPaths: fc.array(pathMatches, { maxLength: 1 }),
+    hosts: fc.array(hostMatches, { maxLength: 2 }),
+  })
   .map(operation);
 const pathRules = fc.array(
   fc
@@ -82,24 +92,28 @@ const targets = fc.constantFrom(
   "/%61/b/",
   "/ab",
   "/a/../b",
+  "/a/b/c/d",
+  "/a/b/c/d/e",
+  "/x/c/d/e/",
   "*",
 );
+const authorities = fc.constantFrom("api", "Api:8080", "api.shop.", "web.shop:80", "u@api", "");
 
-test("the first rule that holds for a request, by its path", () => {
+test("the first rule that holds for a request, by its path and host", () => {
   const actions = fc.constantFrom("ALLOW" as const, "DENY" as const);
   fc.assert(
     fc.property(
       actions,
       pathRules,
-      fc.array(fc.tuple(connections, targets), { minLength: 1 }),
+      fc.array(fc.tuple(connections, targets, authorities), { minLength: 1 }),
       (action, list, asked) => {
         const compiled = compileRules(policy("p", { action, rules: list }), "cluster.local");
-        const index = new RuleIndex(compiled);
-        for (const [connection, target] of asked) {
+        const index = new RuleIndex(compiled, action === "DENY" ? "matches" : "never");
+        for (const [connection, target, authority] of asked) {
           const who = connection.security === "none" ? null : connection.sourceIdentity;
-          for (const read of [request({ target }), "strict", "lenient"] as const) {
+          for (const read of [request({ target, authority }), "strict", "lenient"] as const) {
             const now = { ...connection, request: read };
-            assert.equal(index.first(now, who), firstMatch(compiled, now, who), target);
+            assert.equal(index.first(now, who), firstMatch(compiled, now, who), `${target} ${authority}`);
           }
         }
       },
@@ -112,7 +126,7 @@ test("the first rule that holds, however long the list", () => {
   fc.assert(
     fc.property(rules, fc.array(connections, { minLength: 1 }), (list, asked) => {
       const compiled = compileRules(policy("p", { rules: list }), "cluster.local");
-      const index = new RuleIndex(compiled);
+      const index = new RuleIndex(compiled, "never");
       for (const one of asked) {
         const who = one.security === "none" ? null : one.sourceIdentity;
         assert.equal(index.first(one, who), firstMatch(compiled, one, who));

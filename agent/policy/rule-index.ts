@@ -1,10 +1,11 @@
-// 9 · any thread · the rules of one workload by the callers they name, and for requests by their paths, so that a long list costs
+// 9 · any thread · the rules of one workload by the callers they name, and for requests by their paths and hosts, so that a long list costs
 // a caller the few that can be about it. Which rule is found is the first that holds, as in the list. Pure.
-import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import { firstMatch, matchesRule } from "./match.ts";
-import { firstOf, type IndexedRule, PathIndex } from "./path-index.ts";
+import { type AmbiguousText, firstOf, type IndexedRule, RequestIndex } from "./request-index.ts";
+import { keyKinds } from "./request-keys.ts";
 
 /** Shorter lists are looked through faster than looked up. */
 const INDEXED_FROM = 4;
@@ -16,24 +17,23 @@ export class RuleIndex<R extends CompiledRule> {
   /** By the caller's whole SPIFFE ID. null: the list is short, or names nobody. */
   readonly #byCaller: ReadonlyMap<string, readonly IndexedRule<R>[]> | null;
   readonly #anyCaller: readonly IndexedRule<R>[];
-  /** Of the lists above that are long, by path; null: no rule names its paths. */
-  readonly #byPath: ReadonlyMap<readonly IndexedRule<R>[], PathIndex<R>> | null;
+  /** Of the lists above that are long; null: no rule has keys. */
+  readonly #byRequest: ReadonlyMap<readonly IndexedRule<R>[], RequestIndex<R>> | null;
 
-  constructor(rules: readonly R[]) {
+  constructor(rules: readonly R[], ambiguous: AmbiguousText) {
     this.#rules = rules;
     const indexed = rules.map((rule, at) => ({ at, rule }));
     this.#anyCaller = indexed.filter(({ rule }) => rule.callers === null);
     this.#byCaller = rules.length < INDEXED_FROM || this.#anyCaller.length === rules.length ? null : byCaller(indexed);
     const lists = [this.#anyCaller, ...(this.#byCaller?.values() ?? [])];
-    const readsPaths = rules.length >= INDEXED_FROM && rules.some(({ pathHeads }) => pathHeads !== null);
-    this.#byPath = readsPaths ? byPath(lists) : null;
+    const hasKeys =
+      rules.length >= INDEXED_FROM && rules.some(({ keys }) => keyKinds.some((kind) => keys[kind] !== null));
+    this.#byRequest = hasKeys ? byRequest(lists, ambiguous) : null;
   }
 
   first(facts: ConnectionFacts, who: SpiffeId | null): R | undefined {
     const { request } = facts;
-    if (this.#byPath !== null && typeof request !== "string" && request.path.ambiguity === null) {
-      return this.#firstOfRequest(facts, who, request.path.readings);
-    }
+    if (this.#byRequest !== null && typeof request !== "string") return this.#firstOfRequest(facts, who, request);
     if (this.#byCaller === null) return firstMatch(this.#rules, facts, who);
     const named = (who === null ? undefined : this.#byCaller.get(who.text)) ?? nothing;
     const general = this.#anyCaller;
@@ -50,18 +50,26 @@ export class RuleIndex<R extends CompiledRule> {
     }
   }
 
-  #firstOfRequest(facts: ConnectionFacts, who: SpiffeId | null, readings: readonly string[]): R | undefined {
-    const named = (who === null ? undefined : this.#byCaller?.get(who.text)) ?? nothing;
-    const lists = [named, this.#anyCaller].flatMap((list) => this.#byPath?.get(list)?.about(readings) ?? [list]);
+  #firstOfRequest(facts: ConnectionFacts, who: SpiffeId | null, request: RequestFacts): R | undefined {
+    const lists: (readonly IndexedRule<R>[])[] = [];
+    const look = (list: readonly IndexedRule<R>[] | undefined): void => {
+      if (list === undefined || list.length === 0) return;
+      const index = this.#byRequest?.get(list);
+      if (index === undefined) lists.push(list);
+      else index.about(request, lists);
+    };
+    if (who !== null) look(this.#byCaller?.get(who.text));
+    look(this.#anyCaller);
     return firstOf(lists, (rule) => matchesRule(rule, facts, who));
   }
 }
 
-function byPath<R extends CompiledRule>(
+function byRequest<R extends CompiledRule>(
   lists: readonly (readonly IndexedRule<R>[])[],
-): ReadonlyMap<readonly IndexedRule<R>[], PathIndex<R>> {
+  ambiguous: AmbiguousText,
+): ReadonlyMap<readonly IndexedRule<R>[], RequestIndex<R>> {
   const long = lists.filter(({ length }) => length >= INDEXED_FROM);
-  return new Map(long.map((list) => [list, new PathIndex(list)]));
+  return new Map(long.map((list) => [list, new RequestIndex(list, ambiguous)]));
 }
 
 function byCaller<R extends CompiledRule>(

@@ -1,6 +1,7 @@
 // bench · `node bench/micro/print.ts [SEED]`: every micro-benchmark once, as one JSON object of microseconds.
 import { decider } from "./decide.ts";
 import { decodeTimes } from "./decode.ts";
+import { requestDecider, shapes } from "./l7-decision.ts";
 import { routerOfServices, routerOfWorkloads } from "./route.ts";
 import { updater } from "./update.ts";
 
@@ -16,5 +17,8 @@ const results = {
     return { workloads, heapMb: Math.round(changed.heapMb), ...changed.measure() };
   }),
   decode: decodeTimes(),
+  l7Decision: Object.entries(shapes).flatMap(([rulesDifferBy, shape]) =>
+    [10, 1_000].map((rules) => ({ rulesDifferBy, rules, ...requestDecider(shape, rules, seed).measure() })),
+  ),
 };
 process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

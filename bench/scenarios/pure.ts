@@ -1,6 +1,7 @@
 // bench · the pure hot paths at 100,000 of something, against themselves at ten: what grows with the mesh must not grow here.
 import { version } from "../../agent/version.ts";
 import { decider } from "../micro/decide.ts";
+import { bySegments, requestDecider } from "../micro/l7-decision.ts";
 import { routerOfServices, routerOfWorkloads } from "../micro/route.ts";
 import type { Times } from "../micro/timing.ts";
 import { updater } from "../micro/update.ts";
@@ -9,17 +10,18 @@ import { type Contest, type Scenario, type Settings, unknownPeer } from "./scena
 
 const MANY = 100_000;
 const FEW = 10;
+const RULES = 1_000;
 /** The peer's name: ourselves, with few. */
 const SELF = `orlop-${FEW}`;
 
 type Sized = { measure(): Times; readonly heapMb?: number };
 
 const atSizes =
-  (make: (size: number, seed: number) => Sized) =>
+  (make: (size: number, seed: number) => Sized, most = MANY) =>
   async (_world: unknown, peer: string, { seed }: Settings): Promise<Contest> => {
     if (peer !== SELF) throw unknownPeer(peer, [SELF]);
     const few = make(FEW, seed);
-    const many = make(MANY, seed);
+    const many = make(most, seed);
     const figures = (sized: Sized): Figures => ({
       ...sized.measure(),
       ...(sized.heapMb === undefined ? {} : { heapMb: sized.heapMb }),
@@ -68,5 +70,14 @@ export const pureScenarios: readonly Scenario[] = [
     limits: { p50Us: 500, p99Us: 10_000 },
     series: "updates",
     open: atSizes(updater),
+  },
+  {
+    name: "l7-decision",
+    figure: `one request judged by ${RULES} rules with method, path and host, p50, against ${FEW}`,
+    ...times,
+    targets: {},
+    limits: { p50Us: 1.5 },
+    series: "requests",
+    open: atSizes((rules, seed) => requestDecider(bySegments, rules, seed), RULES),
   },
 ];

@@ -1,0 +1,91 @@
+// any thread · texts of which a request must show one for a rule to hold, so that rules can be looked up by what a request shows. Pure.
+import { canonicalEscapes } from "../l7/canonical.ts";
+import type { Operation, PathMatch, Rule, StringMatch } from "../mesh/policies.ts";
+import { isReadable } from "./l4-view.ts";
+import { canonicalHostMatch } from "./request-checks.ts";
+
+/** Deeper paths are known by their first segments, so that a request looks up only so many texts. */
+const MOST_SEGMENTS = 4;
+/** Lengths of ends, of which the longest that is not longer than the text is taken. */
+const endLengths = [32, 16, 8, 4, 2, 1] as const;
+
+/** What a request is looked up by. "path": its first whole segments. "pathEnd", "hostEnd": its last characters. */
+export const keyKinds = ["path", "host", "pathEnd", "hostEnd"] as const;
+export type RequestKeyKind = (typeof keyKinds)[number];
+
+/** null: the rule can hold for requests that show none of any such list. */
+export type RequestKeys = Readonly<Record<RequestKeyKind, readonly string[] | null>>;
+
+export function requestKeys({ operations }: Rule): RequestKeys {
+  const path = (keyOf: KeyOf) => keysOf(operations, ({ paths }) => (paths.every(isReadable) ? paths : []), keyOf);
+  const host = (keyOf: KeyOf) => keysOf(operations, ({ hosts }) => hosts.map(canonicalHostMatch), keyOf);
+  return {
+    path: path((match) => segmentsOfMatch(match)),
+    pathEnd: path((match) => endOfMatch(match, canonicalEscapes)),
+    host: host((match) => (match.kind === "exact" ? match.value : null)),
+    hostEnd: host((match) => endOfMatch(match, (text) => text)),
+  };
+}
+
+type KeyOf = (match: PathMatch) => string | null;
+
+/** An operation without the list, or a match without a key, takes what has no key. */
+function keysOf(
+  operations: readonly Operation[],
+  listOf: (operation: Operation) => readonly PathMatch[],
+  keyOf: KeyOf,
+): readonly string[] | null {
+  if (operations.length === 0) return null;
+  const keys = new Set<string>();
+  for (const operation of operations) {
+    const list = listOf(operation);
+    if (list.length === 0) return null;
+    for (const match of list) {
+      const key = keyOf(match);
+      if (key === null) return null;
+      keys.add(key);
+    }
+  }
+  return [...keys];
+}
+
+/** Calls `take` with `/a`, `/a/b` and so on, the whole path last, as far as segments are looked at. @returns how many there were */
+export function eachBeginning(path: string, take: (beginning: string, segments: number) => void): number {
+  let end = 0;
+  for (let segments = 1; segments <= MOST_SEGMENTS; segments += 1) {
+    end = path.indexOf("/", end + 1);
+    take(end < 0 ? path : path.slice(0, end), segments);
+    if (end < 0) return segments;
+  }
+  return MOST_SEGMENTS;
+}
+
+export function segmentsOf(beginning: string): number {
+  return eachBeginning(beginning, () => undefined);
+}
+
+/** The first whole segments that every path has which the match takes. */
+function segmentsOfMatch(match: PathMatch): string | null {
+  if (match.kind === "presence" || match.kind === "suffix") return null;
+  const value = canonicalEscapes(match.value);
+  if (match.kind === "exact") return lastBeginning(value);
+  // What is behind the last slash before an operator or a star is no whole segment.
+  const open = match.kind === "template" ? value.indexOf("{") : value.length;
+  const whole = value.lastIndexOf("/", open - 1);
+  return whole <= 0 ? null : lastBeginning(value.slice(0, whole));
+}
+
+function lastBeginning(path: string): string {
+  let last = path;
+  eachBeginning(path, (beginning) => {
+    last = beginning;
+  });
+  return last;
+}
+
+function endOfMatch(match: PathMatch | StringMatch, canonical: (text: string) => string): string | null {
+  if (match.kind !== "exact" && match.kind !== "suffix") return null;
+  const value = canonical(match.value);
+  const length = endLengths.find((known) => known <= value.length);
+  return length === undefined ? null : value.slice(-length);
+}
