@@ -38,7 +38,7 @@ test("a file without a NodeConfig is a node with every default", (t) => {
   });
   assert.equal(agent.settings.trustDomain, "cluster.local");
   assert.equal(agent.settings.rootNamespace, "istio-system");
-  assert.equal(agent.source.path, path);
+  assert.deepEqual(agent.source, { kind: "file", path, lastGoodFile: "/var/lib/orlop/last-good.json" });
   assert.equal(agent.admin.socket, "/run/orlop/agent.sock");
   assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
   assert.ok(agent.dataThreads >= 1);
@@ -93,6 +93,32 @@ test("the pods' cgroup: looked for in a pod of Kubernetes, the tree's mount else
     assert.throws(() => loadConfig(file(t, `${HEAD}  podsCgroup: ${wrong}\n`), {}), ConfigError, wrong);
 });
 
+test("source: kubernetes asks the API server of the pod, or of a kubeconfig, and keeps its own last good copy", (t) => {
+  const lastGoodFile = "/var/lib/orlop/last-good-cluster.jsonl";
+  const inPod = file(t, `${HEAD}  node: n1\n  source: kubernetes\n`);
+  for (const [host, server] of [
+    ["10.96.0.1", "https://10.96.0.1:6443"],
+    ["fd00::1", "https://[fd00::1]:6443"],
+  ]) {
+    const { agent } = loadConfig(inPod, { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: "6443" });
+    assert.deepEqual(agent.source, { kind: "kubernetes", api: { server }, lastGoodFile });
+  }
+  const named = file(t, `${HEAD}  source: kubernetes\n  kubeconfig: admin.conf\n`);
+  const api = { kubeconfig: join(named, "..", "admin.conf") };
+  assert.deepEqual(loadConfig(named, {}).agent.source, { kind: "kubernetes", api, lastGoodFile });
+  const keep = join(named, "..", "kept-named");
+  loadConfigOrLast(named, keep, {});
+  writeFileSync(named, "");
+  assert.equal(loadConfigOrLast(named, keep, {}).config.agent.source.kind, "kubernetes");
+  for (const [wrong, why] of [
+    ["source: kubernetes", /this is no pod of a cluster/],
+    ["source: kubernetes\n  kubeconfig: a\n  mesh: mesh.d", /spec\.mesh is not read with source: kubernetes/],
+    ["kubeconfig: a", /spec\.kubeconfig is not read with source: file/],
+    ["source: xds", /"xds" is not one of file, kubernetes/],
+  ] as const)
+    assert.throws(() => loadConfig(file(t, `${HEAD}  ${wrong}\n`), {}), why);
+});
+
 test("a program begins with the settings that were read last while the file is wrong, empty or away", (t) => {
   const path = file(t, `${HEAD}  node: n1\n  runDir: /run/x\n  mesh: mesh.yaml\n`);
   const kept = join(path, "..", "kept");
@@ -140,7 +166,7 @@ test("what is written counts, paths start at the file, the environment comes las
     ORLOP_SERVICE_HOST: "10.0.0.1",
   });
   assert.equal(agent.settings.node, "n2");
-  assert.equal(agent.source.path, join(path, "..", "mesh.d"));
+  assert.equal(agent.source.kind === "file" && agent.source.path, join(path, "..", "mesh.d"));
   assert.equal(keeper.socket, "/run/x-keeper/keeper.sock");
   assert.deepEqual(agent.ca, { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 600 });
   assert.equal(agent.dataThreads, 3);

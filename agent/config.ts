@@ -42,13 +42,23 @@ export type KeeperConfig = {
   readonly log: { readonly level: NodeSpec["log"]["level"] };
 };
 
+/** Who says what the mesh is, and where its last good form is kept. */
+export type SourceConfig =
+  /** A file, or a directory of files. */
+  | { readonly kind: "file"; readonly path: string; readonly lastGoodFile: string }
+  | {
+      readonly kind: "kubernetes";
+      /** `https://host:port` of the pod's cluster, or a kubeconfig. */
+      readonly api: { readonly server: string } | { readonly kubeconfig: string };
+      readonly lastGoodFile: string;
+    };
+
 export type AgentConfig = {
   readonly settings: NodeSettings;
   readonly runDir: string;
   /** Outlives a reboot. */
   readonly stateDir: string;
-  /** The static file (or directory of files) and where its last good form is kept. */
-  readonly source: { readonly path: string; readonly lastGoodFile: string };
+  readonly source: SourceConfig;
   readonly ca: { readonly rootFile: string; readonly leafTtlSeconds: number };
   readonly dataThreads: number;
   /** Of clients that offer a hybrid key exchange without a key share for it. */
@@ -131,10 +141,11 @@ const nodeConfigGone = (file: string): Problem => ({
 /** A program that is not root, or has no such directory, keeps nothing. */
 function keepSpec(copy: string, spec: NodeSpec): void {
   // What means "not set" cannot be written.
-  const { mesh, nodeAccess, kubeletCgroup, podsCgroup, ...rest } = spec;
+  const { mesh, kubeconfig, nodeAccess, kubeletCgroup, podsCgroup, ...rest } = spec;
   const written = {
     ...rest,
     ...(mesh === "" ? {} : { mesh }),
+    ...(kubeconfig === "" ? {} : { kubeconfig }),
     ...(nodeAccess === null ? {} : { nodeAccess }),
     ...(podsCgroup === null ? {} : { podsCgroup }),
     ...(kubeletCgroup === "" ? {} : { kubeletCgroup }),
@@ -214,10 +225,7 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       },
       runDir,
       stateDir,
-      source: {
-        path: spec.mesh === "" ? resolve(file) : resolve(dirname(file), spec.mesh),
-        lastGoodFile: `${stateDir}/last-good.json`,
-      },
+      source: sourceOf(file, spec, env),
       ca: spec.ca,
       dataThreads: spec.dataThreads,
       askForHybrid: spec.postQuantum === "asked",
@@ -229,6 +237,43 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       agentUid,
       agentGid,
     },
+  };
+}
+
+/** @throws ConfigError when the spec names two sources, or an API server that nobody can find */
+function sourceOf(
+  file: string,
+  { source, mesh, kubeconfig, stateDir }: NodeSpec,
+  env: Readonly<Record<string, string | undefined>>,
+): SourceConfig {
+  const from = { file, line: 0, column: 0 };
+  const refused = (what: string, why: string, fix: string): ConfigError =>
+    new ConfigError([{ code: "ORL4105", from, what, why, fix }]);
+  const other = source === "file" ? { name: "kubeconfig", value: kubeconfig } : { name: "mesh", value: mesh };
+  if (other.value !== "")
+    throw refused(
+      `spec.${other.name} is not read with source: ${source}`,
+      "a mesh that nobody reads would look as if it were in force",
+      `remove spec.${other.name}, or write source: ${source === "file" ? "kubernetes" : "file"}`,
+    );
+  if (source === "file") {
+    const path = mesh === "" ? resolve(file) : resolve(dirname(file), mesh);
+    return { kind: "file", path, lastGoodFile: `${stateDir}/last-good.json` };
+  }
+  const lastGoodFile = `${stateDir}/last-good-cluster.jsonl`;
+  if (kubeconfig !== "")
+    return { kind: "kubernetes", api: { kubeconfig: resolve(dirname(file), kubeconfig) }, lastGoodFile };
+  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = "443" } = env;
+  if (host === undefined || host === "")
+    throw refused(
+      "source: kubernetes, and this is no pod of a cluster",
+      "only in a pod does the environment say where the API server is (KUBERNETES_SERVICE_HOST)",
+      "run it in a pod, or name a kubeconfig",
+    );
+  return {
+    kind: "kubernetes",
+    api: { server: `https://${host.includes(":") ? `[${host}]` : host}:${port}` },
+    lastGoodFile,
   };
 }
 

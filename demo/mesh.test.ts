@@ -13,7 +13,7 @@ test("the files a cluster writes for its nodes, and the demo's mesh file, are re
       const { agent, keeper } = loadConfig(node.configFile, {});
       assert.equal(keeper.podsCgroup, node.podsCgroup);
       assert.equal(keeper.bpffs, node.bpffs);
-      assert.equal(agent.source.path, cluster.meshFile);
+      assert.equal(agent.source.kind === "file" && agent.source.path, cluster.meshFile);
       assert.equal(agent.log.access, node.accessLog);
       assert.deepEqual([agent.dataThreads, agent.ca.leafTtlSeconds], [1, 60]);
       const text = meshText(cluster, initialState);

@@ -64,6 +64,8 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "abi.ts",
       "version.ts",
       "control/source-metrics.ts",
+      "control/kubernetes/",
+      "control/static-file/source.ts",
       "identity/",
     ],
     types: [""],

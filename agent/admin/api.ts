@@ -163,6 +163,16 @@ export type ConfigErrorView = {
   readonly fix: string;
 };
 
+/** How a kind of an API server's objects is doing. */
+export type KindView = {
+  readonly kind: string;
+  readonly objects: number;
+  readonly state: "listing" | "watching" | "away";
+  /** RFC 3339: since then it cannot be read, and what was read before runs; empty: it can. */
+  readonly awaySince: string;
+  readonly why: string;
+};
+
 export type StatusView = {
   readonly node: string;
   readonly version: string;
@@ -190,6 +200,8 @@ export type StatusView = {
     readonly errors: readonly ConfigErrorView[];
     /** Valid, but without effect here. */
     readonly notHonoured: readonly ConfigErrorView[];
+    /** Each kind that is read of an API server; empty for files. */
+    readonly kinds: readonly KindView[];
   };
   readonly keeper: { readonly connected: boolean; readonly message: string };
   /** Programs of the node that reach its pods past their policy. */

@@ -21,6 +21,27 @@ test("each trouble is its finding, and says what to do", async () => {
       "warn",
       { requestWarnings: () => [{ code: "ORL4109", what: "DENY shop/d[0] …", why: "because", fix: "list paths" }] },
     ],
+    [
+      "ORL4201",
+      "fail",
+      {
+        configuration: () => ({
+          ...aSource().configuration(),
+          state: "stale",
+          kinds: [
+            {
+              ...{ kind: "Pod", objects: 3, state: "away", why: "list of Pod: HTTP status 403" },
+              awaySince: "2026-11-21T09:00:00.000Z",
+            },
+          ],
+        }),
+      },
+    ],
+    [
+      "ORL4001",
+      "warn",
+      { configuration: () => ({ ...aSource().configuration(), state: "stale", fromLastGood: true }) },
+    ],
     ["ORL2002", "fail", { nodeAccess: async () => ({ mode: "kubelet", programs: [], problem: "several" }) }],
     ["ORL6101", "fail", { keeper: () => ({ connected: false, message: "" }) }],
     ["ORL6102", "fail", { heartbeatAgeMs: () => 1_500 }],

@@ -1,5 +1,6 @@
 // main thread · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
 import type { Problem } from "../control/kinds/value.ts";
+import type { KindStatus } from "../control/source.ts";
 import type { NodeAccessView } from "../keeper/protocol.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { positionText } from "../mesh/source-ref.ts";
@@ -61,21 +62,40 @@ function pods(source: AdminSource): readonly Finding[] {
 }
 
 function configuration(source: AdminSource): readonly Finding[] {
-  const { state, problems, findings, from, fromLastGood } = source.configuration();
+  const { state, problems, findings, from, fromLastGood, kinds } = source.configuration();
   const notHonoured = findings
     .map(problemView)
     .map(({ code, at, what, why, fix }) => warn(code, `${at}: ${what}`, why, fix));
+  const unread = kindsAway(kinds, from);
   if (state === "waiting" && problems.length === 0) {
     const why = "nothing is captured until it was read once";
-    return [warn("ORL4001", `no configuration from ${from} yet`, why, `see that ${from} exists`)];
+    const fix = kinds.length > 0 ? "see that the API server answers" : `see that ${from} exists`;
+    return [warn("ORL4001", `no configuration from ${from} yet`, why, fix), ...unread];
   }
+  if (state === "stale" && unread.length === 0) {
+    const what = `what was kept of ${from} at the last start is what runs`;
+    const why = "nothing newer is in force before every kind was read";
+    return [warn("ORL4001", what, why, "wait; see orlop status if it stays so"), ...notHonoured];
+  }
+  if (problems.length === 0 && unread.length > 0) return [...unread, ...notHonoured];
   if (problems.length === 0) return [ok("ORL4001", `configuration ${from} is what runs`), ...notHonoured];
   const running = fromLastGood ? "; the last good copy runs" : "";
   const report = state === "held" ? warn : fail;
   const wrong = problems
     .map(problemView)
     .map(({ code, at, what, why, fix }) => report(code, `${at}: ${what}${running}`, why, fix));
-  return [...wrong, ...notHonoured];
+  return [...wrong, ...unread, ...notHonoured];
+}
+
+/** Kinds that cannot be read from the API server now. */
+function kindsAway(kinds: readonly KindStatus[], from: string): readonly Finding[] {
+  const fix = "see that the API server answers and that the agent's account may get, list and watch this kind";
+  return kinds
+    .filter(({ awaySince }) => awaySince !== "")
+    .map(({ kind, awaySince, why }) => {
+      const what = `${kind} cannot be read from ${from} since ${awaySince}; what was read before runs`;
+      return fail("ORL4201", what, why, fix);
+    });
 }
 
 /** So many conflicts are findings of their own; the rest is counted. */

@@ -96,6 +96,7 @@ function sourceView(status: SourceStatus): StatusView["source"] {
     objects,
     errors: status.problems.map(problemView),
     notHonoured: status.findings.map(problemView),
+    kinds: status.kinds.map(({ kind, objects, state, awaySince, why }) => ({ kind, objects, state, awaySince, why })),
   };
 }
 

@@ -3,6 +3,7 @@ import type {
   BpfView,
   CertView,
   ConnectionView,
+  KindView,
   PolicyView,
   ServiceView,
   StatusView,
@@ -145,6 +146,17 @@ export const statusColumns: readonly Column<StatusView>[] = [
   { header: "THREADS", value: (row) => String(row.threads), wide: true },
   { header: "CONFIG", value: (row) => row.source.from, wide: true },
 ];
+
+/** @param nowMs Unix time, ms */
+export function kindColumns(nowMs: number): readonly Column<KindView>[] {
+  return [
+    { header: "KIND", value: (row) => row.kind },
+    { header: "STATE", value: (row) => row.state },
+    { header: "OBJECTS", value: (row) => grouped(row.objects) },
+    { header: "AWAY FOR", value: (row) => (row.awaySince === "" ? "" : duration(nowMs - Date.parse(row.awaySince))) },
+    { header: "WHY", value: (row) => row.why },
+  ];
+}
 
 export function pairs(labels: Readonly<Record<string, string>>): string {
   return Object.entries(labels)

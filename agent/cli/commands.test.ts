@@ -182,6 +182,25 @@ test("exit statuses: 0 1 64 65 69 77 79", async (t) => {
   assert.match(err, /^orlop: .* ORL6002\n {2}why: .*\n {2}do: {2}.*\n$/);
 });
 
+test("status: a cluster as source shows each kind, and since when and why it cannot be read", async (t) => {
+  const configuration: ReturnType<ReturnType<typeof aSource>["configuration"]> = {
+    ...{ kind: "kubernetes", acceptance: "object", from: "https://10.96.0.1:443", state: "stale", fromLastGood: true },
+    ...{ appliedAt: "2026-11-21T09:00:00.000Z", objects: 4, problems: [], findings: [] },
+    kinds: [
+      { kind: "Pod", objects: 20_000, state: "watching", awaySince: "", why: "" },
+      { kind: "Service", objects: 0, state: "away", awaySince: "2026-11-21T09:58:00.000Z", why: "HTTP status 403" },
+    ],
+  };
+  const agent = await fakeAgent(t, { configuration: () => configuration });
+  const { exit, out } = await agent.run("status");
+  assert.equal(exit, 79);
+  assert.match(
+    out,
+    /^KIND +STATE +OBJECTS +AWAY FOR +WHY\nPod +watching +20,000 +- +-\nService +away +0 +2m +HTTP status 403$/m,
+  );
+  assert.match(out, /^what was read before runs on\nnote: .* last good copy on disk$/m);
+});
+
 test("status: a configuration that is rejected or held shows why and exits 79", async (t) => {
   const problem = {
     code: "ORL4102",

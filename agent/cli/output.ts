@@ -110,9 +110,9 @@ export function wantsColor(wish: ColorWish, env: CliEnv): boolean {
   return TERM !== "dumb" && env.isTTY;
 }
 
-const good = new Set(["ok", "allow", "ALLOW", "ready", "captured", "synced", "enforce", "yes"]);
-const fair = new Set(["warn", "pending", "waiting", "held", "dry-run", "PERMISSIVE", "none"]);
-const bad = new Set(["FAIL", "deny", "DENY", "failed", "rejected", "partial", "stale", "expired", "no"]);
+const good = new Set(["ok", "allow", "ALLOW", "ready", "captured", "synced", "watching", "enforce", "yes"]);
+const fair = new Set(["warn", "pending", "waiting", "listing", "held", "dry-run", "PERMISSIVE", "none"]);
+const bad = new Set(["FAIL", "deny", "DENY", "failed", "rejected", "partial", "stale", "away", "expired", "no"]);
 
 export function painter(colored: boolean): Paint {
   if (!colored) return { word: (text) => text };

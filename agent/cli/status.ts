@@ -1,5 +1,5 @@
 // CLI · orlop status: the node on one screen, and whatever is wrong with it below.
-import { statusColumns } from "./columns.ts";
+import { kindColumns, statusColumns } from "./columns.ts";
 import type { Context } from "./options.ts";
 import { type Exit, exits, json, printable, table, yaml } from "./output.ts";
 
@@ -13,6 +13,11 @@ export async function status(context: Context): Promise<Exit> {
     context.print(
       table(statusColumns, [view], { wide: output === "wide", headers, namespaces: false, paint: context.paint }),
     );
+    const { kinds } = view.source;
+    if (kinds.length > 0) {
+      const shown = { wide: output === "wide", headers, namespaces: false, paint: context.paint };
+      context.print(`\n${table(kindColumns(context.env.now()), kinds, shown)}`);
+    }
     for (const { at, what, why, fix, code } of view.source.errors) {
       context.print(
         `\n${printable(at)}: ${printable(what)}  ${code}\n  why: ${printable(why)}\n  do:  ${printable(fix)}\n`,
@@ -20,6 +25,7 @@ export async function status(context: Context): Promise<Exit> {
     }
     if (view.source.state === "rejected") context.print("\nwhat was accepted before runs on\n");
     if (view.source.state === "held") context.print("\nwhat was accepted before runs until then\n");
+    if (view.source.state === "stale") context.print("\nwhat was read before runs on\n");
     const { notHonoured, fromLastGood } = view.source;
     if (fromLastGood) context.print("note: the configuration that runs was read from the last good copy on disk\n");
     if (notHonoured.length > 0)

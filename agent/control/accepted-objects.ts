@@ -40,6 +40,8 @@ export class AcceptedObjects {
   readonly #assembly: Assembly;
   readonly #lean = new Lean();
   readonly #known = new Map<string, AcceptedObject>();
+  /** Those with something to report: few of very many, and asked for after each change. */
+  readonly #reported = new Map<string, AcceptedObject>();
 
   constructor(settings: NodeSettings) {
     this.#settings = settings;
@@ -53,12 +55,12 @@ export class AcceptedObjects {
 
   /** What is wrong with the present objects, until each is mended or gone. */
   get problems(): readonly Problem[] {
-    return [...this.#known.values().flatMap(({ problems }) => problems), ...this.#assembly.problems];
+    return [...this.#reported.values().flatMap(({ problems }) => problems), ...this.#assembly.problems];
   }
 
   /** What is known but not honoured. */
   get findings(): readonly Problem[] {
-    return [...this.#known.values().flatMap(({ findings }) => findings), ...this.#assembly.findings];
+    return [...this.#reported.values().flatMap(({ findings }) => findings), ...this.#assembly.findings];
   }
 
   /** Takes the changes over, in their order, and says what they change in the mesh. Nothing in an object can make it throw. */
@@ -84,6 +86,8 @@ export class AcceptedObjects {
     for (const [key, object] of accepted) {
       if (object === undefined) this.#known.delete(key);
       else this.#known.set(key, object);
+      if (object !== undefined && object.problems.length + object.findings.length > 0) this.#reported.set(key, object);
+      else this.#reported.delete(key);
     }
     return this.#assembly.swap({ gone, come });
   }

@@ -4,7 +4,6 @@ import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Readiness } from "../admin/health.ts";
 import type { AgentConfig } from "../config.ts";
-import { StaticFileSource } from "../control/static-file/source.ts";
 import * as engine from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient, type Welcome } from "../engine/keeper-client.ts";
@@ -30,6 +29,7 @@ import { holdCertificates } from "./certificates.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 import { holdNode, keeperEvents, keeperOfHolder } from "./keeper-events.ts";
 import { followMesh } from "./mesh-follower.ts";
+import { meshSource } from "./mesh-source.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
 import { operatorView } from "./operator-view.ts";
 import { peerCredentials } from "./peer-credentials.ts";
@@ -62,6 +62,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   readiness.done("threads");
   const authority = new EmbeddedAuthority({ ...config.ca, trustDomain: settings.trustDomain }, { wallMs: Date.now });
   await authority.prepare();
+  const chosen = meshSource(config, log.room("control"));
   becomeUnprivileged(config.agentUid, config.agentGid);
   adoptLastGood(config, (message) => log.room("control").warn(message));
 
@@ -91,7 +92,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const tables = node.adopt(new KernelTables(kernel), (plaintext) => plaintext.close());
   const pairs = node.adopt(new PairTables({ ...kernel, sever: keeperWhileHolding.sever }), (joined) => joined.close());
   keepOn(node, hearThreads({ threads, keeper, counts, log }));
-  const source = fileSource(config, log);
+  const { source } = keepOn(node, chosen);
 
   const enrollment = serving.adopt(
     new NodeEnrollment(
@@ -243,6 +244,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
 
   const { succeeded } = await tenure.drains;
   leaving.abort();
+  chosen.thing.leave();
   const drainMs = succeeded ? SUCCEEDED_DRAIN_MS : DRAIN_MS;
   log.room("agent").info("stopping: open connections may end", { withinMs: drainMs });
   // What is new waits for the agent that holds the node, at the listeners that the keeper holds. When there is none, the agent does not
@@ -275,21 +277,4 @@ async function startThreads(config: AgentConfig, log: Log): Promise<DataThreads>
   });
   await threads.start();
   return threads;
-}
-
-function fileSource(config: AgentConfig, log: Log): StaticFileSource {
-  return new StaticFileSource(
-    { ...config.source, settings: config.settings },
-    {
-      wallMs: Date.now,
-      changed: ({ state, problems }) => {
-        const room = log.room("control");
-        if (state === "rejected")
-          room.error("configuration rejected; what ran before runs on", { problems: [...problems] });
-        if (state === "held")
-          room.warn("configuration held until its file is still; what ran before runs on", { problems: [...problems] });
-      },
-      warn: (message) => log.room("control").warn(message),
-    },
-  );
 }

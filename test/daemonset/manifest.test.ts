@@ -114,6 +114,7 @@ describe("both pods", () => {
       assert.ok(isBelow(path, ofKeeper), path);
     const ofAgent = container("agent").volumeMounts;
     const { source, admin, ca } = agent;
+    assert.ok(source.kind === "file");
     for (const path of [agent.keeper.socket, admin.socket, source.path, source.lastGoodFile, ca.rootFile]) {
       assert.ok(isBelow(path, ofAgent), path);
     }

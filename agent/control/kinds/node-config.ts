@@ -93,8 +93,12 @@ export const nodeSpec = object({
   bpffs: optional(absolutePath, "/sys/fs/bpf"),
   /** null: "auto" in a pod of Kubernetes, "/sys/fs/cgroup" elsewhere. */
   podsCgroup: optional(podsCgroup, null),
-  /** Empty: the file that holds the NodeConfig. */
+  /** Who says what the mesh is: files of this node, or the API server of a Kubernetes cluster. */
+  source: optional(oneOf("file", "kubernetes"), "file"),
+  /** Of source file. Empty: the file that holds the NodeConfig. */
   mesh: optional(filePath, ""),
+  /** Of source kubernetes. Empty: the pod's service account. */
+  kubeconfig: optional(filePath, ""),
   ca: optional(ca, caDefaults),
   dataThreads: optional(integer(1, 256), availableParallelism()),
   /**

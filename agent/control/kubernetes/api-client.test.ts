@@ -58,7 +58,10 @@ async function serve(t: TestContext, handle: Handler, port = 0) {
 }
 
 function clientOf(t: TestContext, port: number, more: { readonly caFile?: string; readonly pingMs?: number } = {}) {
-  const client = new ApiClient({ server: `https://127.0.0.1:${port}`, caFile: at("server.pem"), tokenFile, ...more });
+  const { caFile = at("server.pem"), ...options } = more;
+  const read = (file: string) => () => readFileSync(file, "utf8").trim();
+  const server = `https://127.0.0.1:${port}`;
+  const client = new ApiClient({ server, ca: read(caFile), token: read(tokenFile), client: null, ...options });
   t.after(() => client.close());
   return {
     client,
@@ -97,6 +100,13 @@ test(
     assert.equal(await textOf(late), "later");
     assert.deepEqual(heard, ["/api/v1/pods?limit=5 Bearer one application/json", "/late Bearer two application/json"]);
     assert.equal(sessions.length, 1, "all questions share one connection");
+    const warned: Error[] = [];
+    const warn = (warning: Error): void => void warned.push(warning);
+    process.on("warning", warn);
+    t.after(() => process.off("warning", warn));
+    for (let question = 0; question < 20; question++) await textOf(await ask("/late"));
+    await new Promise(setImmediate);
+    assert.deepEqual(warned, [], "a question leaves nothing behind at the connection");
   },
 );
 

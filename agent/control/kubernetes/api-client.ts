@@ -1,5 +1,4 @@
 // main thread · asks an API server over one HTTP/2 connection, on which all watches are streams. Connects again at the next question.
-import { readFileSync } from "node:fs";
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -9,14 +8,9 @@ import {
 } from "node:http2";
 import { createGunzip } from "node:zlib";
 import type { ApiAnswer, AskOptions } from "./api-answer.ts";
+import type { ApiServer } from "./credentials.ts";
 
-export type ApiClientOptions = {
-  /** `https://host:port`. */
-  readonly server: string;
-  /** PEM of the authorities that may have signed the server's certificate. */
-  readonly caFile: string;
-  /** Read at each question: the kubelet renews it about every hour. */
-  readonly tokenFile: string;
+export type ApiClientOptions = ApiServer & {
   /** A server that does not answer a PING for so long is away, ms. */
   readonly pingMs?: number;
 };
@@ -33,12 +27,13 @@ export class ApiClient {
 
   async ask(path: string, { signal, idleMs }: AskOptions): Promise<ApiAnswer> {
     signal.throwIfAborted();
+    const token = this.#options.token();
     const session = await this.#connected();
     const stream = session.request({
       [constants.HTTP2_HEADER_PATH]: path,
       accept: "application/json",
       "accept-encoding": "gzip",
-      authorization: `Bearer ${readFileSync(this.#options.tokenFile, "utf8").trim()}`,
+      ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
     });
     // The reader of the body gets the error; without a reader it must not end the process.
     stream.on("error", () => undefined);
@@ -65,8 +60,9 @@ export class ApiClient {
   }
 
   #connected(): Promise<ClientHttp2Session> {
-    this.#session ??= this.#connect();
-    const connecting = this.#session;
+    if (this.#session !== undefined) return this.#session;
+    const connecting = this.#connect();
+    this.#session = connecting;
     const forget = (): void => {
       if (this.#session === connecting) this.#session = undefined;
     };
@@ -79,9 +75,9 @@ export class ApiClient {
   }
 
   #connect(): Promise<ClientHttp2Session> {
-    const { server, caFile, pingMs = 15_000 } = this.#options;
+    const { server, ca, client, pingMs = 15_000 } = this.#options;
     return new Promise((resolve, reject) => {
-      const session = connect(server, { ca: readFileSync(caFile), minVersion: "TLSv1.2" });
+      const session = connect(server, { ca: ca(), ...client, minVersion: "TLSv1.2" });
       const late = setTimeout(() => session.destroy(new Error(`${server} does not answer`)), CONNECT_MS);
       session.once("connect", () => {
         clearTimeout(late);

@@ -1,0 +1,55 @@
+// main thread · builder · the source that the node's configuration names: files, or the API server of a cluster. What it reads here it
+// reads while the agent may still read what is root's.
+import type { AgentConfig } from "../config.ts";
+import { ApiClient } from "../control/kubernetes/api-client.ts";
+import { kubeconfig, serviceAccount } from "../control/kubernetes/credentials.ts";
+import { KubernetesSource } from "../control/kubernetes/source.ts";
+import type { ConfigurationSource, SourceStatus } from "../control/source.ts";
+import { StaticFileSource } from "../control/static-file/source.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Built } from "./built.ts";
+
+export type MeshSource = {
+  readonly source: ConfigurationSource;
+  /** The next agent keeps the last good mesh from now on. */
+  readonly leave: () => void;
+};
+
+/** @throws ConfigError when the credentials cannot be read */
+export function meshSource(
+  { source, settings }: Pick<AgentConfig, "source" | "settings">,
+  log: Pick<Logger, "warn" | "error">,
+): Built<MeshSource> {
+  const warn = (message: string): void => log.warn(message);
+  if (source.kind === "file") {
+    const { path, lastGoodFile } = source;
+    const changed = (status: SourceStatus): void => sayRefused(status, log);
+    const files = new StaticFileSource({ path, lastGoodFile, settings }, { wallMs: Date.now, changed, warn });
+    return { thing: { source: files, leave: () => {} }, close: () => {} };
+  }
+  const { api, lastGoodFile } = source;
+  const server = "kubeconfig" in api ? kubeconfig(api.kubeconfig) : serviceAccount(api.server);
+  const client = new ApiClient(server);
+  const cluster = new KubernetesSource(
+    { server: server.server, settings, lastGoodFile },
+    { ask: (path, options) => client.ask(path, options), wallMs: Date.now, changed: sayClosed(log), log: warn },
+  );
+  return { thing: { source: cluster, leave: () => cluster.stopKeeping() }, close: () => client.close() };
+}
+
+function sayRefused({ state, problems }: SourceStatus, log: Pick<Logger, "warn" | "error">): void {
+  if (state === "rejected") log.error("configuration rejected; what ran before runs on", { problems: [...problems] });
+  if (state === "held")
+    log.warn("configuration held until its file is still; what ran before runs on", { problems: [...problems] });
+}
+
+/** Says once of each version of an object what is wrong with it. */
+function sayClosed(log: Pick<Logger, "warn">): (status: SourceStatus) => void {
+  let said = new Set<string>();
+  return ({ problems }) => {
+    const now = new Map(problems.map((problem) => [JSON.stringify(problem), problem]));
+    const fresh = [...now].filter(([text]) => !said.has(text)).map(([, problem]) => problem);
+    said = new Set(now.keys());
+    if (fresh.length > 0) log.warn("objects that cannot be read count in their closed form", { problems: fresh });
+  };
+}
