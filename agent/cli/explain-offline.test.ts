@@ -71,6 +71,7 @@ test("a request is judged by the rules, and the answer says that no agent reads 
   const good = await run([...asked, "--path", "/public/a?b", "--header", "X-Role=reader", "--expect", "allow"]);
   assert.equal(good.exit, 0, good.err);
   assert.match(good.out, /^ALLOW at layer L7\n/);
+  assert.doesNotMatch(good.out, / answer /);
   assert.match(good.out, / 1 request +GET \/public\/a, host api\n/);
   assert.match(good.out, /enforced +agents do not read requests yet: .* deny \(no-allow-matched\)\n/);
   assert.match(good.out, /decided by AuthorizationPolicy shop\/readers\[0\] at .*mesh\.yaml:\d+/);
@@ -88,9 +89,11 @@ test("a request is judged by the rules, and the answer says that no agent reads 
     const denied = await run([...asked, ...options]);
     assert.match(denied.out, /^DENY at layer L7: no-allow-matched$/m);
     assert.match(denied.out, miss);
+    assert.match(denied.out, / answer +the request would be answered 403: RBAC: access denied\n/);
   }
   const dotted = await run([...asked, ...role, "--path", "/public/a/../b"]);
   assert.match(dotted.out, /^DENY at layer L7: ambiguous-path$/m);
+  assert.match(dotted.out, / answer +the request would be answered 400: bad request: ambiguous-path\n/);
   assert.match(dotted.out, /got an ambiguous path \(dot-segment\): \/public\/a\/\.\.\/b/);
 });
 

@@ -10,6 +10,7 @@ import { positionText } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { type Explanation, explain } from "../plan/explain.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { refusalAnswers } from "../policy/judge-request.ts";
 import { requestText } from "./explain-request.ts";
 import { CliFailure, exits } from "./output.ts";
 
@@ -49,8 +50,17 @@ function stepsOf(read: Explanation, connection: Explanation, request: RequestFac
   return [
     { id: "request", status: "ok", summary: requestText(request) },
     ...read.steps,
+    ...answerStep(read),
     { id: "enforced", status: "ok", summary: enforced },
   ];
+}
+
+/** What the caller of a refused request would get. Who is refused as a connection gets no answer. */
+function answerStep({ layer, reason }: Explanation): Explanation["steps"] {
+  if (layer !== "L7") return [];
+  const answer = Object.entries(refusalAnswers).find(([known]) => known === reason)?.[1];
+  if (answer === undefined) return [];
+  return [{ id: "answer", status: "ok", summary: `the request would be answered ${answer.status}: ${answer.body}` }];
 }
 
 async function meshOf(path: string): Promise<MeshStore> {

@@ -12,7 +12,6 @@ type ByKey<R> = ReadonlyMap<string, Rules<R>>;
 export type AmbiguousText = "matches" | "never";
 
 export class RequestIndex<R extends CompiledRule> {
-  readonly #all: Rules<R>;
   /** Each rule under keys of a single kind, of which it has the fewest rules beside it. */
   readonly #by: Readonly<Record<RequestKeyKind, ByKey<R>>>;
   /** Rules without keys. */
@@ -22,37 +21,37 @@ export class RequestIndex<R extends CompiledRule> {
   readonly #pathEnds: readonly number[];
   readonly #hostEnds: readonly number[];
   readonly #ambiguous: AmbiguousText;
-  readonly #readsPath: boolean;
-  readonly #readsHost: boolean;
+  /** Rules with keys of the path, and of the host. */
+  readonly #ofPath: Rules<R>;
+  readonly #ofHost: Rules<R>;
 
   constructor(rules: Rules<R>, ambiguous: AmbiguousText) {
     const crowds = crowdsOf(rules);
     const kinds = rules.map(({ rule }) => kindOf(rule, crowds));
     const of = (kind: RequestKeyKind): ByKey<R> =>
       byKey(rules, (entry, at) => (kinds[at] === kind ? entry.rule.keys[kind] : null));
-    this.#all = rules;
     this.#ambiguous = ambiguous;
     this.#by = { path: of("path"), host: of("host"), pathEnd: of("pathEnd"), hostEnd: of("hostEnd") };
     this.#others = rules.filter((_, at) => kinds[at] === null);
-    const { path, host, pathEnd, hostEnd } = this.#by;
+    const { path, pathEnd, hostEnd } = this.#by;
     this.#segments = new Set([...path.keys()].map(segmentsOf));
     this.#pathEnds = lengthsOf(pathEnd);
     this.#hostEnds = lengthsOf(hostEnd);
-    this.#readsPath = path.size + pathEnd.size > 0;
-    this.#readsHost = host.size + hostEnd.size > 0;
+    this.#ofPath = rules.filter((_, at) => kinds[at] === "path" || kinds[at] === "pathEnd");
+    this.#ofHost = rules.filter((_, at) => kinds[at] === "host" || kinds[at] === "hostEnd");
   }
 
   /** Adds lists in which every rule is that can hold for the request; each in the order of the rules, and a rule may be in several. */
   about({ path, host }: RequestFacts, lists: Rules<R>[]): void {
-    const isAmbiguous = (this.#readsPath && path.ambiguity !== null) || (this.#readsHost && host.ambiguity !== null);
-    if (isAmbiguous && this.#ambiguous === "matches") {
-      lists.push(this.#all);
-      return;
-    }
     if (this.#others.length > 0) lists.push(this.#others);
-    // An ambiguous text has no readings.
-    if (this.#readsPath) for (const reading of path.readings) this.#aboutPath(reading, lists);
-    if (this.#readsHost) for (const reading of host.readings) this.#aboutHost(reading, lists);
+    if (this.#ofPath.length > 0) {
+      if (path.ambiguity === null) for (const reading of path.readings) this.#aboutPath(reading, lists);
+      else if (this.#ambiguous === "matches") lists.push(this.#ofPath);
+    }
+    if (this.#ofHost.length > 0) {
+      if (host.ambiguity === null) for (const reading of host.readings) this.#aboutHost(reading, lists);
+      else if (this.#ambiguous === "matches") lists.push(this.#ofHost);
+    }
   }
 
   #aboutPath(path: string, lists: Rules<R>[]): void {
