@@ -50,3 +50,10 @@ test("every deny reason, response flag and refusal has a page, and every page it
   const words = new Set([...reasons, ...responseFlags.filter((flag) => flag !== "-"), ...refusals, ...unjudgedReasons]);
   assert.deepEqual(pages("reasons"), [...words].toSorted());
 });
+
+test("docs/policy.md explains every reason for which a port is read or not", () => {
+  const reasons = union("agent/policy/http-need.ts", "HttpNeedReason");
+  const page = readFileSync(join(root, "docs/policy.md"), "utf8");
+  assert.equal(reasons.length, 7);
+  for (const reason of reasons) assert.ok(page.includes(`\`${reason}\``), reason);
+});

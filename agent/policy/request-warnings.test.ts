@@ -4,7 +4,8 @@ import type { AuthorizationPolicy, Operation, PathMatch } from "../mesh/policies
 import type { Service, ServicePort } from "../mesh/service.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { evaluatorOf } from "./evaluate.ts";
-import { operation, policy, rule, source, text, workload } from "./policy.fake.ts";
+import { judgeRequest } from "./judge-request.ts";
+import { facts, operation, policy, request, rule, source, text, workload } from "./policy.fake.ts";
 import { type RequestWarning, requestWarnings } from "./request-warnings.ts";
 
 const from = { file: "mesh.yaml", line: 1, column: 1 };
@@ -73,7 +74,7 @@ test("a DENY by exact path is reported with its rule and line, unless something 
   assert.equal(warning?.code, "ORL4109");
   assert.equal(
     warning?.what,
-    "mesh.yaml:7:3: DENY shop/d[0] denies /admin and no other spelling, and nothing else closes shop/api",
+    "mesh.yaml:7:3: DENY shop/d[0] closes /admin by exact text alone, and nothing else closes shop/api",
   );
   assert.match(warning?.why ?? "", /^\/admin\/x, /);
   assert.match(warning?.fix ?? "", /"\/admin\/\{\*\*\}"/);
@@ -114,7 +115,7 @@ test("an ALLOW closes a path if it lists paths, and the one below is none of the
 
 test("an ALLOW of all but an exact path has the same hole", () => {
   const but = of("a", "ALLOW", { notPaths: [text("/admin")] });
-  assert.match(warnings([but])[0]?.what ?? "", /ALLOW shop\/a\[0\] leaves out \/admin and no other spelling/);
+  assert.match(warnings([but])[0]?.what ?? "", /ALLOW shop\/a\[0\] leaves out \/admin by exact text alone/);
   assert.equal(codes(of("a", "ALLOW", { notPaths: [text("/admin"), text("/admin/*")] })), "");
   assert.equal(codes(but, of("d", "DENY", { paths: [text("/admin/*")] })), "");
   assert.equal(codes(of("a", "ALLOW", { paths: [text("/a*")], notPaths: [text("/admin")] })), "ORL4109");
@@ -143,6 +144,32 @@ test("replicas have one warning", () => {
   assert.match(found[0]?.what ?? "", /closes shop\/api-1 and 2 more$/);
 });
 
+test("a rule with many paths, and a port under many rules, have one warning each", () => {
+  const paths = ["/admin", "/debug", "/metrics"].map(text);
+  const [first, ...others] = warnings([of("d", "DENY", { paths }, { paths: [text("/admin")], ports: [8080] })]);
+  assert.match(first?.what ?? "", /DENY shop\/d\[0\] closes \/admin and 2 more by exact text alone/);
+  assert.deepEqual(others, []);
+  const two = policy("g", {
+    rules: [rule({ operations: [operation({ methods: [text("GET")] })] }), gets.rules].flat(),
+  });
+  const found = warnings([two], [service("db", [{ name: "tcp" }])]);
+  assert.deepEqual(
+    found.map(({ what }) => what.replace(/.*: /, "")),
+    ["shop/g[0] and 1 more"],
+  );
+});
+
+test("the judge agrees: the path is refused, and the spelling that the warning names is let through", () => {
+  const but = of("a", "ALLOW", { notPaths: [text("/admin")] });
+  for (const policies of [[denyAdmin], [but], [denyAdmin, of("a", "ALLOW", { methods: [text("GET")] })]]) {
+    const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+    mesh.apply(policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const));
+    const [spelled = ""] = warnings(policies)[0]?.why.split(",") ?? [];
+    const verdict = (target: string): string => judgeRequest(facts({}), request({ target }), evaluatorOf(mesh)).verdict;
+    assert.deepEqual([verdict("/admin"), verdict("/admin/"), verdict(spelled)], ["deny", "deny", "allow"], spelled);
+  }
+});
+
 const gets = of("g", "ALLOW", { methods: [text("GET")] });
 
 test("a rule on requests that holds at a port declared as no HTTP is reported, with who declares it", () => {
@@ -153,7 +180,7 @@ test("a rule on requests that holds at a port declared as no HTTP is reported, w
     [
       [
         "ORL4110",
-        "mesh.yaml:7:3: shop/g[0] is about HTTP and holds at port 5432 of shop/api, which is no HTTP (port name tcp-db of Service shop/db)",
+        "mesh.yaml:7:3: HTTP rules hold at port 5432 of shop/api, which is no HTTP (port name tcp-db of Service shop/db): shop/g[0]",
       ],
     ],
   );
@@ -169,7 +196,7 @@ test("a port of HTTP/2 under such a rule is http2-not-read, by name of a contain
   assert.equal(warning?.code, "ORL4111");
   assert.match(
     warning?.what ?? "",
-    /port 9000 of shop\/api, which speaks HTTP\/2 \(appProtocol grpc .*: http2-not-read$/,
+    /http2-not-read: .* port 9000 of shop\/api, which speaks HTTP\/2 \(appProtocol grpc .*\): shop\/g\[0\]$/,
   );
   assert.deepEqual(warnings([gets], [grpc]), []);
 

@@ -4,7 +4,6 @@ import type { AuthorizationPolicy } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { positionText, type SourceRef } from "../mesh/source-ref.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { RuleRef } from "./decision.ts";
 import { declaredPorts } from "./declared-ports.ts";
 import type { Evaluator } from "./evaluate.ts";
 import { spelledPaths } from "./spelled-paths.ts";
@@ -33,72 +32,80 @@ export function requestWarnings(workloads: Iterable<Workload>, world: WarningWor
     const policies = world.mesh.authorizationPoliciesFor(workload);
     if (policies.length === 0) continue;
     for (const warning of [...aboutPaths(policies), ...aboutPorts(workload, world)]) {
-      const known = found.get(warning.key) ?? { warning, workloads: [] };
-      found.set(warning.key, known);
+      const key = `${warning.code} ${warning.key}`;
+      const known = found.get(key) ?? { warning, workloads: [] };
+      found.set(key, known);
       if (!known.workloads.includes(fullName(workload))) known.workloads.push(fullName(workload));
     }
   }
   return [...found.values()].map(({ warning: { code, what, why, fix }, workloads: names }) => ({
     code,
-    what: what(namesOf(names)),
+    what: what(firstOfAll(names)),
     why,
     fix,
   }));
 }
 
-/** Replicas have the same warning; the first is named. */
-function namesOf([first = "", ...others]: readonly string[]): string {
+/** `a`, or `a and 2 more`. */
+function firstOfAll([first = "", ...others]: readonly string[]): string {
   return others.length === 0 ? first : `${first} and ${others.length} more`;
 }
 
+/** A rule has one warning for all of its paths. */
 function aboutPaths(policies: readonly AuthorizationPolicy[]): readonly Found[] {
-  return spelledPaths(policies).map(({ path, spelled, action, rule }): Found => {
-    const closes =
-      action === "DENY" ? `denies ${path} and no other spelling` : `leaves out ${path} and no other spelling`;
-    return {
-      code: "ORL4109",
-      key: `ORL4109 ${path} ${keyOf(rule)}`,
-      what: (workloads) =>
-        `${at(rule.from)}${action} ${ruleName(rule)} ${closes}, and nothing else closes ${workloads}`,
-      why: `${spelled}, or the path in other letters, may lead to the same handler of the application, and is let through as soon as requests are read`,
-      fix: `add an ALLOW policy that lists the paths which may be called, or name "${path.replace(/\/$/, "")}/{**}" besides`,
-    };
+  const byRule = Map.groupBy(spelledPaths(policies), ({ rule }) => ruleName(rule));
+  return [...byRule].flatMap(([name, all]): readonly Found[] => {
+    const [first] = all;
+    if (first === undefined) return [];
+    const { action, path, spelled, rule } = first;
+    const paths = firstOfAll([...new Set(all.map((each) => each.path))]);
+    const closes = `${action === "DENY" ? "closes" : "leaves out"} ${paths} by exact text alone`;
+    return [
+      {
+        code: "ORL4109",
+        key: `${name} ${paths}`,
+        what: (workloads) => `${at(rule.from)}${action} ${name} ${closes}, and nothing else closes ${workloads}`,
+        why: `${spelled}, or the path in other letters, may lead to the same handler of the application, and is let through as soon as requests are read`,
+        fix: `add an ALLOW policy that lists the paths which may be called, or name "${path.replace(/\/$/, "")}/{**}" besides`,
+      },
+    ];
   });
 }
 
 function aboutPorts(workload: Workload, { mesh, evaluator }: WarningWorld): readonly Found[] {
-  return declaredPorts(mesh, workload).flatMap(({ port, hint, by }) => {
+  return declaredPorts(mesh, workload).flatMap(({ port, hint, by }): readonly Found[] => {
     if (hint !== "opaque" && hint !== "http2") return [];
     const { isRead, reasons } = evaluator.httpNeed(workload, port);
     const rules = isRead ? reasons.flatMap(({ rule }) => rule ?? []) : [];
-    return rules.map((rule) => (hint === "opaque" ? opaquePort : http2Port)(rule, port, by));
+    const [first] = rules;
+    if (first === undefined) return [];
+    const names = firstOfAll(rules.map(ruleName));
+    return [(hint === "opaque" ? opaquePort : http2Port)({ where: at(first.from), names, port, by })];
   });
 }
 
-function opaquePort(rule: RuleRef, port: number, by: string): Found {
+/** `names`: the rules that hold at the port; `where`: the place of the first of them. */
+type RuledPort = { readonly where: string; readonly names: string; readonly port: number; readonly by: string };
+
+function opaquePort({ where, names, port, by }: RuledPort): Found {
   return {
     code: "ORL4110",
-    key: `ORL4110 ${port} ${by} ${keyOf(rule)}`,
-    what: (workloads) =>
-      `${at(rule.from)}${ruleName(rule)} is about HTTP and holds at port ${port} of ${workloads}, which is no HTTP (${by})`,
+    key: `${port} ${by} ${names}`,
+    what: (workloads) => `${where}HTTP rules hold at port ${port} of ${workloads}, which is no HTTP (${by}): ${names}`,
     why: "to judge requests the agent has to read the port: its connections would leave the kernel's path, and what is not HTTP gets the verdict that no request can weaken",
-    fix: "name the ports of HTTP in operation.ports of the rule",
+    fix: "name the ports of HTTP in operation.ports of the rules",
   };
 }
 
-function http2Port(rule: RuleRef, port: number, by: string): Found {
+function http2Port({ where, names, port, by }: RuledPort): Found {
   return {
     code: "ORL4111",
-    key: `ORL4111 ${port} ${by} ${keyOf(rule)}`,
+    key: `${port} ${by} ${names}`,
     what: (workloads) =>
-      `${at(rule.from)}${ruleName(rule)} is about HTTP and holds at port ${port} of ${workloads}, which speaks HTTP/2 (${by}): http2-not-read`,
+      `${where}http2-not-read: HTTP rules hold at port ${port} of ${workloads}, which speaks HTTP/2 (${by}): ${names}`,
     why: "requests of HTTP/2 are not read: a connection to the port gets the verdict that no request can weaken, so a DENY or AUDIT matches and an ALLOW does not",
     fix: "judge this port by who calls, in rules of their own that name it in operation.ports",
   };
-}
-
-function keyOf(rule: RuleRef): string {
-  return `${fullName(rule)} ${rule.rule}`;
 }
 
 function at(from: SourceRef): string {
