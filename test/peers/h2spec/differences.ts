@@ -90,9 +90,10 @@ export const differences: Readonly<Record<string, H2Difference>> = {
     modes: both,
   },
   "http2/6.9.1/3": {
-    differs: "the stream has ended when its window overflows",
+    differs:
+      "nghttp2 ends the connection with FLOW_CONTROL_ERROR when the window of a stream overflows, not the stream; behind the 400 it passes over it",
     sentence:
-      'RFC 9113 6.9: a receiver could receive a WINDOW_UPDATE frame on a stream in a "half-closed (remote)" or "closed" state. A receiver MUST NOT treat this as an error',
+      "RFC 9113 5.4.1: An endpoint can end a connection at any time. In particular, an endpoint MAY choose to treat a stream error as a connection error.",
     modes: both,
   },
 };

@@ -28,8 +28,14 @@ type Outcome = {
 const HBONE_PORT = 15_008;
 const CONTROL_PORT = 9200;
 const LATE_PORT = 9201;
+const HALF_OPEN_PORT = 8099;
 const RUN_MS = 400_000;
 const LEAST_CASES = 145;
+/**
+ * What these send comes behind the end of the client's half. On a CONNECT the greeter would end the other half then, so that on a busy
+ * machine the stream might be closed before the frame comes, and the frame be passed over: half-open.ts ends nothing.
+ */
+const HALF_CLOSED: readonly string[] = ["http2/5.1/5", "http2/5.1/6", "http2/6.1/2"];
 /** Of the server's log beside a case that failed. A line is written when a connection has ended, which may be after its case. */
 const LOG_LINES = 20;
 const LOG_LATER_MS = 500;
@@ -42,12 +48,16 @@ const server = cluster.nodes.find(({ name }) => name === api.node) ?? assert.fai
 const { certificate, key } = world.identity("web");
 await startControl(CONTROL_PORT);
 await startControl(LATE_PORT, "late");
+const halfOpen = api.start([process.execPath, programOf("half-open.ts"), String(HALF_OPEN_PORT)]);
+await halfOpen.line(20_000, (line) => line === "listening");
 
 // Cases are declared when both servers have answered all of them: node:test ends a file once its cases are through.
 const modes = ["generic", "connect"] as const;
 const runs: { readonly mode: Mode; readonly ours: readonly Outcome[]; readonly theirs: readonly Outcome[] }[] = [];
+const hbone = `${api.ip4}:${HBONE_PORT}`;
 for (const mode of modes) {
-  const ours = await judge(`${api.ip4}:${HBONE_PORT}`, mode);
+  const again = mode === "connect" ? await judge(hbone, mode, HALF_CLOSED, HALF_OPEN_PORT) : [];
+  const ours = (await judge(hbone, mode)).map((result) => again.find(({ id }) => id === result.id) ?? result);
   runs.push({ mode, ours, theirs: await judge(`127.0.0.1:${CONTROL_PORT}`, mode) });
 }
 // Its large frame would exceed the window of a server that has not answered yet (server.go, takeRoom).
@@ -69,17 +79,28 @@ peerCase("h2spec", "the server is healthy afterwards", async () => {
   assert.equal(answered.reply?.pod, "api", JSON.stringify(answered));
 });
 
+function programOf(file: string): string {
+  return fileURLToPath(new URL(file, import.meta.url));
+}
+
 async function startControl(port: number, ...words: readonly string[]): Promise<void> {
-  const program = fileURLToPath(new URL("./control.ts", import.meta.url));
-  const control = outside.start([process.execPath, program, String(port), certificate, key, roots, ...words]);
+  const files = [certificate, key, roots];
+  const control = outside.start([process.execPath, programOf("control.ts"), String(port), ...files, ...words]);
   await control.line(20_000, (line) => line === "listening");
 }
 
-/** The cases of h2spec against one server, in its order; all, or those that `cases` names. */
-async function judge(address: string, mode: Mode, cases: readonly string[] = []): Promise<readonly Outcome[]> {
+/**
+ * The cases of h2spec against one server, in its order; all, or those that `cases` names. CONNECTs ask for the application at `port` of
+ * the api: the greeter speaks first, so that there is data to look at, and ends when its client does.
+ */
+async function judge(
+  address: string,
+  mode: Mode,
+  cases: readonly string[] = [],
+  port: number = appPorts.greeter,
+): Promise<readonly Outcome[]> {
   const program = path.join(built("h2spec"), "bin/h2spec");
-  // The greeter speaks first, so that there is data to look at, and ends when its client does.
-  const authority = mode === "connect" ? [`${api.ip4}:${appPorts.greeter}`] : [];
+  const authority = mode === "connect" ? [`${api.ip4}:${port}`] : [];
   const done = await outside.run([program, address, certificate, key, mode, ...authority, ...cases], RUN_MS);
   if (done.status !== 0) throw new Error(`h2spec ended with ${done.status}: ${tail(done.stderr)}`);
   const lines = done.stdout.trim().split("\n");
