@@ -154,6 +154,17 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     ...chunkLines.map(([, , line]) => latin1(`\x10${line}`)),
     ...trailers.map(([, , text]) => latin1(`\x100\r\n${text}`)),
   ],
+  // Framing, size of pieces, length; then the bytes.
+  "http1-body": [
+    latin1("\0\x05\0GET / HTTP/1.1"),
+    latin1("\x01\x02\x05helloGET"),
+    latin1("\x01\x02\x05hell"),
+    latin1('\x02\x03\x005;a="b"\r\nhello\r\n1\r\n!\r\n0\r\ngrpc-status: 0\r\n\r\nGET'),
+    latin1("\x02\x01\x000\r\n\r\n0\r\n\r\n"),
+    latin1("\x02\x07\x002\r\nabc\r\n"),
+    latin1("\x03\x04\x00until the end"),
+    ...trailers.map(([, , text]) => latin1(`\x02\x06\x001\r\nx\r\n0\r\n${text}`)),
+  ],
   "admin-request": [
     request("GET /v1/status"),
     request("GET /v1/explain?src=10.0.0.1&dst=10.0.1.2:80"),

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
+import { bodyRefusals } from "./body-grammar.ts";
 import { acceptedHeads, refusedHeads, type Said } from "./cases.ts";
 import { chunkRefusals } from "./chunk-grammar.ts";
 import { type Head, headOf, headRefusals, type Span } from "./head.ts";
@@ -29,7 +30,9 @@ test("docs/reference/http1.md has each refusal with its status", () => {
   const rows = [...page.matchAll(/^\| `([a-z-]+)` \| (\d+) \|/gm)].map(
     ([, name = "", status = ""]) => `${name} ${status}`,
   );
-  const all = Object.entries({ ...headRefusals, ...chunkRefusals }).map(([name, status]) => `${name} ${status}`);
+  const all = Object.entries({ ...headRefusals, ...chunkRefusals, ...bodyRefusals }).map(
+    ([name, status]) => `${name} ${status}`,
+  );
   assert.deepEqual(rows.toSorted(), all.toSorted());
 });
 

@@ -1,12 +1,20 @@
 // tests · the opinion of Node's own parser of HTTP/1 (llhttp), with all its lenient switches off.
 import { createRequire } from "node:module";
-import type { HeadKind } from "./head.ts";
+import type { Framing, HeadKind } from "./head.ts";
 
 type Parser = {
   initialize(type: number, resource: object, maxHeaderSize: number, lenient: number): void;
   execute(bytes: Buffer): number | (Error & { readonly code: string; readonly reason: string });
+  /** Callbacks, under the numbers of ParserClass. */
+  [event: number]: ((part: Buffer) => void) | undefined;
 };
-type ParserClass = { new (): Parser; readonly REQUEST: number; readonly RESPONSE: number };
+type ParserClass = {
+  new (): Parser;
+  readonly REQUEST: number;
+  readonly RESPONSE: number;
+  readonly kOnBody: number;
+  readonly kOnMessageComplete: number;
+};
 
 // No types are published for it: @types/node has the public modules only.
 const { HTTPParser } = createRequire(import.meta.url)("node:_http_common") as { readonly HTTPParser: ParserClass };
@@ -30,4 +38,38 @@ export function whyRefusedByLlhttp(kind: HeadKind, bytes: Buffer): string | unde
   const text = bytes.toString("latin1");
   if (exceptions.some(([code, has]) => said.code === code && has.test(text))) return undefined;
   return `${said.code} ${said.reason}`;
+}
+
+const chunkCodes: readonly string[] = ["HPE_INVALID_CHUNK_SIZE", "HPE_STRICT"];
+
+/**
+ * The payload (hex) of a request with a body of these bytes, and whether it ended with their last. Undefined for a chunk line with
+ * whitespace, which llhttp refuses although RFC 9112 section 7.1.1 has recipients parse it. Throws what else llhttp refuses.
+ */
+export function messageByLlhttp(
+  framing: Framing,
+  length: number,
+  bytes: Buffer,
+): { readonly payload: string; readonly whole: boolean } | undefined {
+  const announced = framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : "";
+  const sized = framing === "length" ? `Content-Length: ${length}\r\n` : "";
+  const parts: Buffer[] = [];
+  let whole = false;
+  parser.initialize(HTTPParser.REQUEST, {}, 1 << 20, 0);
+  parser[HTTPParser.kOnBody] = (part: Buffer): void => {
+    parts.push(Buffer.from(part));
+  };
+  parser[HTTPParser.kOnMessageComplete] = (): void => {
+    whole = true;
+  };
+  const said = parser.execute(
+    Buffer.concat([Buffer.from(`POST / HTTP/1.1\r\nHost: a\r\n${announced}${sized}\r\n`), bytes]),
+  );
+  parser[HTTPParser.kOnBody] = undefined;
+  parser[HTTPParser.kOnMessageComplete] = undefined;
+  if (typeof said !== "number") {
+    if (/^[0-9a-f]+[^\r\n]*[ \t]/im.test(bytes.toString("latin1")) && chunkCodes.includes(said.code)) return undefined;
+    throw said;
+  }
+  return { payload: Buffer.concat(parts).toString("hex"), whole };
 }

@@ -11,6 +11,7 @@ const letters = {
   "chunk line": "c",
   "end of chunk": "d",
   trailers: "t",
+  body: "b",
 } as const;
 
 export type Question = { readonly kind: keyof typeof letters; readonly bytes: Buffer };

@@ -43,6 +43,8 @@ constexpr Row kRows[] = {
     {"chunk-end", 400},
     {"trailers-too-large", 431},
     {"trailer-field", 400},
+    {"extensions-too-large", 400},
+    {"body-cut", 400},
 };
 static_assert(sizeof kRows / sizeof kRows[0] == kHttp1Refusals);
 

@@ -41,9 +41,12 @@ enum class Http1Refusal : uint8_t {
   kChunkEnd,  // no CRLF behind the data
   kTrailersTooLarge,
   kTrailerField,  // a field that decides about the message itself
+  // Bodies as a whole.
+  kExtensionsTooLarge,  // those of all its chunk lines together
+  kBodyCut,             // the connection ended before the message
 };
 
-constexpr int kHttp1Refusals = static_cast<int>(Http1Refusal::kTrailerField) + 1;
+constexpr int kHttp1Refusals = static_cast<int>(Http1Refusal::kBodyCut) + 1;
 
 // A word for counters and logs.
 const char* NameOf(Http1Refusal refusal);

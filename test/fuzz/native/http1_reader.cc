@@ -1,4 +1,4 @@
-// tests · heads, chunk lines and trailers from stdin, what C++ reads in them to stdout: test/http/read-native.ts speaks with it. An
+// tests · heads, bodies, chunk lines and trailers from stdin, what C++ reads in them to stdout: test/http/read-native.ts speaks with it. An
 // input is a letter, its length (4 bytes, little endian) and its bytes; the answer is a line.
 #include <cstdint>
 #include <cstdio>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/http/http1_body.h"
 #include "engine/http/http1_chunk.h"
 #include "engine/http/http1_head.h"
 
@@ -63,6 +64,50 @@ void PrintTrailers(const std::vector<uint8_t>& bytes) {
   printf("\n");
 }
 
+uint64_t NumberAt(const std::vector<uint8_t>& bytes, size_t at, int size) {
+  uint64_t number = 0;
+  for (int i = size; i > 0; i--) number = number << 8 | bytes.at(at + static_cast<size_t>(i) - 1);
+  return number;
+}
+
+// What was read of a body in pieces: how it ended, the bytes of the message, the payload and the trailers.
+void PrintBody(const std::vector<uint8_t>& question) {
+  Http1Head head;
+  head.framing = static_cast<Http1Framing>(question.at(0));
+  const bool closes = question.at(1) == 1;
+  head.content_length = NumberAt(question, 2, 8);
+  const size_t pieces = NumberAt(question, 10, 2);
+  const size_t begin = 12 + 2 * pieces;
+  Http1Body body(head);
+  Http1TrailerSection trailers;
+  memset(&trailers, 0xa5, sizeof trailers);
+  Http1BodyStep step{Http1BodyEvent::kWait, Http1Refusal::kNone, 0, 0};
+  size_t used = 0, come = 0;
+  std::string payload, fields;
+  for (size_t piece = 0; piece <= pieces && step.event == Http1BodyEvent::kWait; piece++) {
+    // The last call gives nothing new: it must say no more than the call before.
+    if (piece < pieces) come += NumberAt(question, 12 + 2 * piece, 2);
+    const std::vector<uint8_t> bytes(question.begin() + static_cast<long>(begin + used),
+                                     question.begin() + static_cast<long>(begin + come));
+    size_t at = 0;
+    do {
+      const std::vector<uint8_t> rest(bytes.begin() + static_cast<long>(at), bytes.end());
+      step = body.Read(rest.data(), rest.size(), &trailers);
+      at += step.used;
+      if (step.event != Http1BodyEvent::kPayload) continue;
+      payload.append(rest.begin() + static_cast<long>(step.at), rest.begin() + static_cast<long>(step.used));
+    } while (step.event == Http1BodyEvent::kPayload);
+    used += at;
+  }
+  const Http1Refusal closed = closes ? body.Close() : Http1Refusal::kNone;
+  const bool ended = body.ended();
+  const Http1Refusal refusal = step.event == Http1BodyEvent::kRefused ? step.refusal : closed;
+  printf("body %s %zu ", refusal != Http1Refusal::kNone ? NameOf(refusal) : ended ? "end" : "wait", used);
+  for (const char byte : payload) printf("%02x", static_cast<uint8_t>(byte));
+  if (step.event == Http1BodyEvent::kEnd) PrintFields(trailers.fields, trailers.field_count);
+  printf("\n");
+}
+
 // A copy of its own size, so that AddressSanitizer sees a byte that is read behind it.
 std::vector<uint8_t> Exactly(const std::string& text) {
   return std::vector<uint8_t>(text.begin(), text.end());
@@ -74,7 +119,8 @@ bool Answer(char kind, const std::vector<uint8_t>& bytes) {
   if (kind == 'c') PrintChunkLine(bytes);
   if (kind == 'd') PrintChunkEnd(bytes);
   if (kind == 't') PrintTrailers(bytes);
-  if (strchr("ecdt", kind) != nullptr) return true;
+  if (kind == 'b') PrintBody(bytes);
+  if (strchr("ecdtb", kind) != nullptr) return true;
   if (kind != 'q' && kind != 'p' && kind != 'h') return false;
   Http1Head head;
   // What was there before must not show.
