@@ -53,6 +53,8 @@ export class FakeCluster {
   compacted = 0;
   streams = true;
   faulty = true;
+  /** So many of a hundred questions get a strange answer. */
+  strange = 25;
 
   /** @param names how many names a kind's objects have between them */
   constructor(
@@ -110,7 +112,7 @@ export class FakeCluster {
 
   readonly ask: Ask = async (path, { signal }) => {
     signal.throwIfAborted();
-    if (this.faulty && this.dice.chance(25)) return this.#strange();
+    if (this.faulty && this.dice.chance(this.strange)) return this.#strange();
     const { pathname, searchParams: query } = new URL(path, "https://server");
     const kind = this.kinds.values().find((each) => each.kind.path === pathname);
     if (kind === undefined) return this.#other(pathname);
@@ -180,8 +182,8 @@ export class FakeCluster {
   }
 
   *#streamingList(kind: FakeKind): Generator<string> {
-    for (const [name, held] of [...kind.objects]) yield lineOf("ADDED", servedOf(kind.kind.kind, name, held));
     const rv = this.rv;
+    for (const [name, held] of [...kind.objects]) yield lineOf("ADDED", servedOf(kind.kind.kind, name, held));
     const annotations = { "k8s.io/initial-events-end": "true" };
     yield lineOf("BOOKMARK", { kind: kind.kind.kind, metadata: { resourceVersion: String(rv), annotations } });
     yield* this.#watch(kind, rv);
