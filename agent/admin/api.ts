@@ -23,7 +23,7 @@ export type List<Kind extends string, Item> = {
 
 /** Whether connections to a port of a workload have to be read, by the rules. */
 export type PortNeedView = {
-  /** null: every port that is not listed beside it. */
+  /** null: any port that is neither listed beside it nor named by a rule. */
   readonly port: number | null;
   readonly read: boolean;
   /** Each a reason of agent/policy/http-need.ts, with its rule, if a rule is it: `allow-rule shop/readers[0]`. */

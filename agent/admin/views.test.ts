@@ -40,3 +40,21 @@ test("a service lists the endpoints that the store knows, by name", async () => 
     { address: "10.0.1.2", workload: "api-2", healthy: true },
   ]);
 });
+
+test("a pod of this node has its ports with the first rules that need them, another node's pod has none", async () => {
+  const reasons = Array.from({ length: 7 }, (_, rule) => ({
+    why: "deny-rule" as const,
+    rule: { kind: "AuthorizationPolicy", namespace: "shop", name: "d", rule, from: nowhere } as const,
+  }));
+  const mesh = aMesh([api("here", "10.0.1.1"), { ...api("there", "10.0.1.2"), node: "host02" }]);
+  const portNeeds = () => [{ port: 80, isRead: true, reasons, declared: [] }];
+  const { items } = await view("workloads", aSource({ mesh, portNeeds }));
+  const shown = [0, 1, 2, 3, 4].map((rule) => `deny-rule shop/d[${rule}]`);
+  assert.deepEqual(
+    items.map(({ name, http }) => [name, http]),
+    [
+      ["here", [{ port: 80, read: true, reasons: [...shown, "2 more rules"], declared: [] }]],
+      ["there", []],
+    ],
+  );
+});

@@ -130,11 +130,18 @@ function workloads(source: AdminSource): readonly WorkloadView[] {
   return views.toSorted(byName);
 }
 
+/** Rules that are named for each port; of the others the number is given. */
+const reasonsNamed = 5;
+
 function portNeedView({ port, isRead, reasons, declared }: PortNeed): PortNeedView {
+  const named = reasons
+    .slice(0, reasonsNamed)
+    .map(({ why, rule }) => (rule === null ? why : `${why} ${ruleName(rule)}`));
+  const more = reasons.length - named.length;
   return {
     port,
     read: isRead,
-    reasons: reasons.map(({ why, rule }) => (rule === null ? why : `${why} ${ruleName(rule)}`)),
+    reasons: more === 0 ? named : [...named, `${more} more rules`],
     declared: declared.map(({ hint, by }) => `${hint} (${by})`),
   };
 }

@@ -31,6 +31,9 @@ export type Evaluator = {
   readonly httpNeed: (destination: Workload, port: number) => HttpNeed;
 };
 
+/** Ports of which the need is remembered, for all workloads with the same policies. */
+const MOST_PORTS = 256;
+
 const fast: EvaluateOptions = { trace: false };
 
 /** The judge of an evaluator, for those who only see connections. */
@@ -45,6 +48,7 @@ export function judgeOf(snapshot: PoliciesInForce): Judge {
  */
 export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
   const setOf = policySets(snapshot);
+  const needs = new WeakMap<PolicySet, Map<number, HttpNeed>>();
   return {
     judge: (facts, options = fast) => {
       const set = setOf(facts.destination);
@@ -68,7 +72,14 @@ export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
       return known.settled;
     },
     readsPaths: (destination) => setOf(destination).readsPaths,
-    httpNeed: (destination, port) => httpNeedAt(setOf(destination), port),
+    httpNeed: (destination, port) => {
+      const set = setOf(destination);
+      const ofSet = needs.get(set) ?? new Map<number, HttpNeed>();
+      needs.set(set, ofSet);
+      const need = ofSet.get(port) ?? httpNeedAt(set, port);
+      if (ofSet.size < MOST_PORTS) ofSet.set(port, need);
+      return need;
+    },
   };
 }
 

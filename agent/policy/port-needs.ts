@@ -8,11 +8,14 @@ import type { Evaluator } from "./evaluate.ts";
 import type { HttpNeed } from "./http-need.ts";
 
 export type PortNeed = Omit<HttpNeed, "port"> & {
-  /** null: every port that is not named beside it. */
+  /** null: any port that is neither named beside it nor by a rule. */
   readonly port: number | null;
   /** What Services say that the port speaks; empty: none leads to it. */
   readonly declared: readonly { readonly hint: PortHint; readonly by: string }[];
 };
+
+/** Of the ports that rules name, the lowest so many: what one namespace writes must not keep the agent busy. */
+const MOST_RULE_PORTS = 64;
 
 /** No connection has it, so that it is no port which a rule could name. */
 const OTHER_PORT = 0;
@@ -23,18 +26,21 @@ export function portNeeds(
   { mesh, evaluator }: { readonly mesh: Snapshot; readonly evaluator: Pick<Evaluator, "httpNeed"> },
 ): readonly PortNeed[] {
   const declared = declaredPorts(mesh, workload);
+  const inRules = new Set(mesh.authorizationPoliciesFor(workload).flatMap(portsOf));
   const named = [
     ...declared.map(({ port }) => port),
     ...Object.values(workload.ports),
-    ...mesh.authorizationPoliciesFor(workload).flatMap(portsOf),
+    ...[...inRules].toSorted(byNumber).slice(0, MOST_RULE_PORTS),
   ];
-  const ports = [...new Set(named)].toSorted((a, b) => a - b);
+  const ports = [...new Set(named)].toSorted(byNumber);
   return [...ports, OTHER_PORT].map((port) => ({
     ...evaluator.httpNeed(workload, port),
     port: port === OTHER_PORT ? null : port,
     declared: declared.flatMap((entry) => (entry.port === port ? [{ hint: entry.hint, by: entry.by }] : [])),
   }));
 }
+
+const byNumber = (a: number, b: number): number => a - b;
 
 function portsOf({ rules }: AuthorizationPolicy): readonly number[] {
   return rules.flatMap(({ operations, when }) =>

@@ -28,10 +28,15 @@ type WarningWorld = {
 /** @param workloads about which the reader wants to know: those of the node. */
 export function requestWarnings(workloads: Iterable<Workload>, world: WarningWorld): readonly RequestWarning[] {
   const found = new Map<string, { readonly warning: Found; readonly workloads: string[] }>();
+  // Replicas have the same policies.
+  const pathsOf = new Map<string, readonly Found[]>();
   for (const workload of workloads) {
     const policies = world.mesh.authorizationPoliciesFor(workload);
     if (policies.length === 0) continue;
-    for (const warning of [...aboutPaths(policies), ...aboutPorts(workload, world)]) {
+    const names = policies.map(fullName).join(" ");
+    const aboutTheirPaths = pathsOf.get(names) ?? aboutPaths(policies);
+    pathsOf.set(names, aboutTheirPaths);
+    for (const warning of [...aboutTheirPaths, ...aboutPorts(workload, world)]) {
       const key = `${warning.code} ${warning.key}`;
       const known = found.get(key) ?? { warning, workloads: [] };
       found.set(key, known);

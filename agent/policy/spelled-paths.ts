@@ -1,9 +1,16 @@
 // any thread · paths that a policy closes by their exact text while another spelling of the same resource is let through. Pure.
 import { canonicalEscapes } from "../l7/canonical.ts";
-import type { AuthorizationPolicy, Operation, PathMatch, Rule, StringMatch } from "../mesh/policies.ts";
+import {
+  type AuthorizationPolicy,
+  emptyOperation,
+  type Operation,
+  type PathMatch,
+  type StringMatch,
+} from "../mesh/policies.ts";
 import type { RuleRef } from "./decision.ts";
 import { hiddenFields, isReadable } from "./l4-view.ts";
 import { pathTest } from "./request-checks.ts";
+import type { TextTest } from "./text-match.ts";
 
 export type SpelledPath = {
   /** As the rule has it. */
@@ -20,39 +27,60 @@ export type SpelledPath = {
  * @param selecting all policies that select one workload.
  */
 export function spelledPaths(selecting: readonly AuthorizationPolicy[]): readonly SpelledPath[] {
-  const enforced = selecting.filter(({ dryRun }) => !dryRun);
-  const allowing = enforced.filter(({ action }) => action === "ALLOW");
-  const isDenied = (spelled: string): boolean =>
-    enforced.some(({ action, rules }) => action === "DENY" && rules.some((rule) => namesPath(rule, spelled)));
-  const isLetThrough = (spelled: string, operation: Operation): boolean =>
-    allowing.length === 0 || allowing.some(({ rules }) => rules.some((rule) => letsThrough(rule, spelled, operation)));
-  return enforced.flatMap((policy) =>
-    policy.rules.flatMap((rule, index): readonly SpelledPath[] => {
-      const { action, namespace, name } = policy;
-      if (action === "AUDIT" || (action === "ALLOW" && !canMatch(rule))) return [];
-      const ref: RuleRef = {
-        kind: "AuthorizationPolicy",
-        namespace,
-        name,
-        rule: index,
-        from: rule.from,
-      };
-      return rule.operations.flatMap((operation) => {
-        const written = action === "DENY" ? operation.paths : operation.notPaths;
-        return exactPaths(written).flatMap((path): readonly SpelledPath[] => {
-          const spelled = below(path);
-          if (isDenied(spelled)) return [];
-          const passes =
-            action === "DENY" ? isLetThrough(spelled, operation) : operationLetsThrough(operation, spelled, operation);
-          return passes ? [{ path, spelled, action, rule: ref }] : [];
-        });
-      });
+  const rules = selecting.flatMap(entriesOf);
+  const closing = rules.filter(({ rule }) => exactPaths(rule.action, rule.operation).length > 0);
+  if (closing.length === 0) return [];
+  const denying = rules.filter(({ rule }) => rule.action === "DENY" && rule.operation.paths.length > 0);
+  const allowing = rules.filter(({ rule }) => rule.action === "ALLOW");
+  const isOpen = !selecting.some(({ action, dryRun }) => action === "ALLOW" && !dryRun);
+  const isLetThrough = (spelled: string, by: PathEntry): boolean => {
+    if (by.rule.action === "ALLOW") return by.takes(spelled);
+    return (
+      isOpen || allowing.some((entry) => entry.takes(spelled) && !areApart(entry.rule.operation, by.rule.operation))
+    );
+  };
+  return closing.flatMap((entry) =>
+    exactPaths(entry.rule.action, entry.rule.operation).flatMap((path): readonly SpelledPath[] => {
+      const spelled = below(path);
+      if (denying.some(({ names }) => names(spelled)) || !isLetThrough(spelled, entry)) return [];
+      const { action, ref } = entry.rule;
+      return [{ path, spelled, action, rule: ref }];
     }),
   );
 }
 
-function exactPaths(paths: readonly PathMatch[]): readonly string[] {
-  return paths.flatMap((match) => (match.kind === "exact" ? [match.value] : []));
+/** One entry of `to` of an enforced rule that some request can meet. */
+type PathEntry = {
+  readonly rule: { readonly action: "ALLOW" | "DENY"; readonly ref: RuleRef; readonly operation: Operation };
+  /** Whether its paths, which it must have, take the path. */
+  readonly names: TextTest;
+  /** Whether its paths and notPaths let the path be. */
+  readonly takes: TextTest;
+};
+
+function entriesOf({ namespace, name, action, dryRun, rules }: AuthorizationPolicy): readonly PathEntry[] {
+  if (dryRun || action === "AUDIT") return [];
+  return rules.flatMap((rule, index) => {
+    // An ALLOW rule with a field that no request shows matches nothing.
+    if (action === "ALLOW" && [...hiddenFields(rule)].some(({ isInRequest }) => !isInRequest)) return [];
+    const ref: RuleRef = { kind: "AuthorizationPolicy", namespace, name, rule: index, from: rule.from };
+    const operations = rule.operations.length === 0 ? [emptyOperation] : rule.operations;
+    return operations.map((operation): PathEntry => {
+      const names = testOf(operation.paths);
+      const leavesOut = testOf(operation.notPaths);
+      const takes: TextTest = (path) => (operation.paths.length === 0 || names(path)) && !leavesOut(path);
+      return { rule: { action, ref, operation }, names, takes };
+    });
+  });
+}
+
+/** No path for an empty list, and for a list in which a template cannot be read. */
+function testOf(paths: readonly PathMatch[]): TextTest {
+  return paths.length > 0 && paths.every(isReadable) ? pathTest(paths) : () => false;
+}
+
+function exactPaths(action: "ALLOW" | "DENY", { paths, notPaths }: Operation): readonly string[] {
+  return (action === "DENY" ? paths : notPaths).flatMap((match) => (match.kind === "exact" ? [match.value] : []));
 }
 
 function below(path: string): string {
@@ -60,31 +88,14 @@ function below(path: string): string {
   return canonical.endsWith("/") ? `${canonical}x` : `${canonical}/x`;
 }
 
-/** Whether the rule is about the path by name. A rule without paths may be about any, and closes more than spellings. */
-function namesPath({ operations }: Rule, path: string): boolean {
-  return operations.some(({ paths }) => paths.every(isReadable) && paths.length > 0 && pathTest(paths)(path));
+/** Whether no request can meet both, since it would need two methods or two ports. */
+function areApart(some: Operation, other: Operation): boolean {
+  const ports =
+    some.ports.length > 0 && other.ports.length > 0 && !some.ports.some((port) => other.ports.includes(port));
+  return ports || haveNoneInCommon(some.methods, other.methods);
 }
 
-/** An ALLOW rule with a field that no request shows matches nothing. */
-function canMatch(rule: Rule): boolean {
-  return [...hiddenFields(rule)].every(({ isInRequest }) => isInRequest);
-}
-
-function letsThrough(rule: Rule, path: string, denied: Operation): boolean {
-  if (!canMatch(rule)) return false;
-  return rule.operations.length === 0 || rule.operations.some((entry) => operationLetsThrough(entry, path, denied));
-}
-
-/** @param denied what the rule that closes the path asks for besides: where that cannot be met at once, nothing gets by. */
-function operationLetsThrough(operation: Operation, path: string, denied: Operation): boolean {
-  const { paths, notPaths, methods, ports } = operation;
-  if (areApart(methods, denied.methods)) return false;
-  if (ports.length > 0 && denied.ports.length > 0 && !ports.some((port) => denied.ports.includes(port))) return false;
-  return (paths.length === 0 || pathTest(paths)(path)) && !(notPaths.length > 0 && pathTest(notPaths)(path));
-}
-
-/** Two lists of exact texts that have none in common. */
-function areApart(some: readonly StringMatch[], others: readonly StringMatch[]): boolean {
+function haveNoneInCommon(some: readonly StringMatch[], others: readonly StringMatch[]): boolean {
   const texts = (list: readonly StringMatch[]) =>
     list.flatMap((match) => (match.kind === "exact" ? [match.value] : []));
   const [known, asked] = [texts(some), texts(others)];
