@@ -376,7 +376,7 @@ export const orlopEngineAnswer = {
   identity: 56,
   expect: 60,
   status: 64,
-  pad: 68,
+  requests: 68,
   text: 72,
 } as const;
 
@@ -389,6 +389,9 @@ export const eventTypes = {
   "handshake-failed": 6,
   "tunnel-abused": 7,
   "pool-low": 8,
+  request: 9,
+  "request-ended": 10,
+  opaque: 11,
 } as const;
 
 export const answerTypes = {
@@ -399,6 +402,9 @@ export const answerTypes = {
   close: 5,
   peer: 6,
   "reject-peer": 7,
+  forward: 8,
+  reply: 9,
+  "ask-again": 10,
 } as const;
 
 export const listenerKinds = [
@@ -417,6 +423,24 @@ export const socketKinds = [
 export const roles = [
   "server",
   "client",
+] as const;
+
+export const httpReadings = [
+  "unread",
+  "or-end",
+  "or-pass",
+] as const;
+
+export const requestOutcomes = [
+  "answered",
+  "replied",
+  "refused",
+  "upgraded",
+  "bad-response",
+  "reset-by-downstream",
+  "reset-by-upstream",
+  "timeout",
+  "cut",
 ] as const;
 
 export const closeCauses = [
@@ -439,6 +463,10 @@ export const closeCauses = [
   "answer-timeout",
   "unanswered",
   "peer-certificate-ended",
+  "not-http",
+  "http2-not-read",
+  "http-refused",
+  "http-timeout",
 ] as const;
 
 export const handshakeFailures = [

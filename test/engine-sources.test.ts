@@ -25,7 +25,7 @@ const mayInclude: Record<string, readonly string[]> = {
   kernel: [],
   pod: ["relay/acceptor.h"],
   tunnel: ["http2/", "pod/socket_", "relay/dialer.h"],
-  relay: ["http2/", "kernel/", "pod/", "tunnel/"],
+  relay: ["http/", "http2/", "kernel/", "pod/", "tunnel/"],
 };
 /** They put the parts together. */
 const compositionRoots = ["core/engine.h", "core/engine.cc", "core/engine_object.cc", "core/addon.cc"];

@@ -139,7 +139,7 @@ test("describe shows which ports are to be read and why, and that no agent reads
   const { out } = await agent.run("describe", "pod/web", "-n", "shop");
   assert.match(
     out,
-    /^HTTP +rules are about requests, which agents do not read yet: each connection is judged as a whole$/m,
+    /^HTTP +rules are about requests: on the ports below HTTP\/1\.1 is read, and each request is judged$/m,
   );
   assert.match(out, /^8080 +yes +allow-rule shop\/readers\[0\] +http1 \(port name http of Service shop\/web\)$/m);
   assert.match(out, /^others +no +no-request-rule/m);

@@ -91,7 +91,7 @@ function namesRequests(ports: readonly PortNeedView[]): boolean {
 function httpText(ports: readonly PortNeedView[]): string {
   if (ports.length === 0) return "";
   if (!namesRequests(ports)) return "no rule is about requests";
-  return "rules are about requests, which agents do not read yet: each connection is judged as a whole";
+  return "rules are about requests: on the ports below HTTP/1.1 is read, and each request is judged";
 }
 
 async function describeService(context: Context, name: string): Promise<Exit> {

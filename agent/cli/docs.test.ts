@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { closeCauses } from "../abi.ts";
 import { responseFlags, unjudgedReasons } from "../observe/record.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -42,12 +43,21 @@ test("every page of a code says why, how to confirm and how to fix", () => {
   }
 });
 
-test("every deny reason, response flag and refusal has a page, and every page its word", () => {
+test("every deny reason, response flag, refusal and end of what is no HTTP has a page, and every page its word", () => {
   const reasons = union("agent/policy/decision.ts", "DenyReason");
   const refusals = union("agent/plan/outcome.ts", "Refusal");
   assert.ok(reasons.includes("no-allow-matched") && reasons.length >= 5);
   assert.ok(refusals.includes("policy") && refusals.length >= 14);
-  const words = new Set([...reasons, ...responseFlags.filter((flag) => flag !== "-"), ...refusals, ...unjudgedReasons]);
+  // Of the engine's causes, those that rules about requests bring about.
+  const ofRequests = closeCauses.filter((cause) => cause.startsWith("http") || cause === "not-http");
+  assert.equal(ofRequests.length, 4);
+  const words = new Set([
+    ...ofRequests,
+    ...reasons,
+    ...responseFlags.filter((flag) => flag !== "-"),
+    ...refusals,
+    ...unjudgedReasons,
+  ]);
   assert.deepEqual(pages("reasons"), [...words].toSorted());
 });
 

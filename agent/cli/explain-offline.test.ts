@@ -65,7 +65,7 @@ spec:
       when: [{ key: "request.headers[x-role]", values: [reader] }]
 `;
 
-test("a request is judged by the rules, and the answer says that no agent reads requests yet", async (t) => {
+test("a request is judged by the rules, and the answer says what a connection without requests gets", async (t) => {
   const path = file(t, `${mesh}${readers}`);
   const asked = ["explain", "shop/cron", "shop/api:80", "-f", path];
   const good = await run([...asked, "--path", "/public/a?b", "--header", "X-Role=reader", "--expect", "allow"]);
@@ -73,7 +73,7 @@ test("a request is judged by the rules, and the answer says that no agent reads 
   assert.match(good.out, /^ALLOW at layer L7\n/);
   assert.doesNotMatch(good.out, / answer /);
   assert.match(good.out, / 1 request +GET \/public\/a, host api\n/);
-  assert.match(good.out, /enforced +agents do not read requests yet: .* deny \(no-allow-matched\)\n/);
+  assert.match(good.out, /not-http +a connection that is no HTTP\/1\.1: deny \(no-allow-matched\)\n/);
   assert.match(good.out, /decided by AuthorizationPolicy shop\/readers\[0\] at .*mesh\.yaml:\d+/);
   const role = ["--header", "x-role=reader"];
   const misses: readonly (readonly [readonly string[], RegExp])[] = [

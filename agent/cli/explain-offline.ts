@@ -43,15 +43,15 @@ function notThere(what: string, path: string): CliFailure {
   });
 }
 
-/** No agent reads requests yet: what it does to the connection is said beside what the rules say of the request. */
+/** What is no HTTP/1.1 has no request that could be judged: its verdict is said beside the request's. */
 function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {
   const why = connection.reason === "" ? "" : ` (${connection.reason})`;
-  const enforced = `agents do not read requests yet: today the connection as a whole is judged, ${connection.verdict}${why}`;
+  const other = `a connection that is no HTTP/1.1: ${connection.verdict}${why}`;
   return [
     { id: "request", status: "ok", summary: requestText(request) },
     ...read.steps,
     ...answerStep(read),
-    { id: "enforced", status: "ok", summary: enforced },
+    { id: "not-http", status: "ok", summary: other },
   ];
 }
 

@@ -54,10 +54,20 @@ export class AnswerWriter {
         this.#endpoint(at + record.to, answer.to);
         // Port 0: the engine chooses.
         this.#endpoint(at + record.from, answer.from, 0);
+        view.setUint32(at + record.requests, abi.httpReadings.indexOf(answer.reading ?? "unread"), true);
         if (!this.#texts(at, "", answer.baggage, "", "")) return false;
         break;
       case "refuse":
         view.setInt32(at + record.status, answer.status, true);
+        break;
+      case "forward":
+        view.setInt32(at + record.expect, answer.request, true);
+        if (!this.#texts(at, answer.target, "", "", "")) return false;
+        break;
+      case "reply":
+        view.setInt32(at + record.expect, answer.request, true);
+        view.setInt32(at + record.status, answer.status, true);
+        if (!this.#texts(at, answer.body, "", "", "")) return false;
         break;
       case "peer":
         view.setInt32(at + record.identity, answer.peerIdentity, true);

@@ -1,4 +1,5 @@
 // 6 · data thread · what TypeScript tells the engine to do. Each names a connection and its generation.
+import type { httpReadings } from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnRef } from "./events.ts";
 
@@ -31,7 +32,15 @@ export type Dial = ConnRef & {
   readonly to: Endpoint;
   readonly from: Endpoint | null;
   readonly baggage: string;
+  /** Whether the connection is read, request by request; absent: it is not. */
+  readonly reading?: HttpReading;
 };
+
+/**
+ * "unread": bytes are relayed. "or-end" and "or-pass": each request of HTTP/1 is an event of its own; a connection that turns out to be
+ * something else ends, or is relayed.
+ */
+export type HttpReading = (typeof httpReadings)[number];
 
 /** An accepted connection is reset; a CONNECT gets `status` (400, 401, 503). */
 export type Refuse = ConnRef & { readonly type: "refuse"; readonly status: number };
@@ -42,7 +51,26 @@ export type Close = ConnRef & { readonly type: "close" };
 export type Peer = ConnRef & { readonly type: "peer"; readonly peerIdentity: number };
 export type RejectPeer = ConnRef & { readonly type: "reject-peer" };
 
-export type Answer = Relay | Tunnel | Dial | Refuse | Close | Peer | RejectPeer;
+/** A request of a connection that is read goes on to the application. */
+export type Forward = ConnRef & {
+  readonly type: "forward";
+  readonly request: number;
+  /** In the place of the target that was sent; empty: as it was sent. */
+  readonly target: string;
+};
+
+/** The engine answers the request itself; `body` is text of at most 8 KiB in one line. */
+export type HttpReply = ConnRef & {
+  readonly type: "reply";
+  readonly request: number;
+  readonly status: number;
+  readonly body: string;
+};
+
+/** If a request of the connection is open, it comes as an event again: something has changed. */
+export type AskAgain = ConnRef & { readonly type: "ask-again" };
+
+export type Answer = Relay | Tunnel | Dial | Refuse | Close | Peer | RejectPeer | Forward | HttpReply | AskAgain;
 
 /** Decides one event now; undefined: decided later through `answer`, or the event needs none. */
 export type EventHandler = (event: import("./events.ts").EngineEvent) => Answer | undefined;

@@ -150,6 +150,8 @@ function refusalOf(event: EngineEvent): Answer | undefined {
     case "accepted":
     case "connect-request":
       return { type: "refuse", conn, generation, status: 503 };
+    case "request":
+      return { type: "reply", conn, generation, request: event.request, status: 500, body: "internal error" };
     case "peer-certificate":
       return { type: "reject-peer", conn, generation };
     default:

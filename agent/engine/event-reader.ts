@@ -3,6 +3,7 @@ import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
 import type { EngineEvent } from "./events.ts";
+import { RequestFields } from "./request-fields.ts";
 
 const record = abi.orlopEngineEvent;
 const span = abi.orlopSpan;
@@ -111,6 +112,32 @@ export class EventReader {
           podIdx,
           kind: named(abi.socketKinds, this.#u32(at + record.kind)),
           count: this.#i32(at + record.detail),
+        };
+      case types.request:
+        return {
+          type: "request",
+          ...ref,
+          podIdx,
+          request: this.#i32(at + record.expect),
+          method: this.#text(at, 0),
+          target: this.#text(at, 1),
+          authority: this.#text(at, 2),
+          fields: new RequestFields(this.#bytes(at, 3)),
+        };
+      case types.opaque:
+        return { type: "opaque", ...ref };
+      case types["request-ended"]:
+        return {
+          type: "request-ended",
+          ...ref,
+          podIdx,
+          request: this.#i32(at + record.expect),
+          outcome: named(abi.requestOutcomes, this.#u32(at + record.kind)),
+          status: this.#i32(at + record.detail),
+          refusal: this.#i32(at + record.identity),
+          requestBytes: this.#u64(at + record.sentBytes),
+          responseBytes: this.#u64(at + record.receivedBytes),
+          durationUs: this.#u64(at + record.durationUs),
         };
       default:
         throw new RangeError(`engine.node sent the unknown event ${type}; rebuild it`);

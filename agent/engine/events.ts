@@ -1,7 +1,8 @@
 // 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by event-reader.ts.
-import type { closeCauses, handshakeFailures } from "../abi.ts";
+import type { closeCauses, handshakeFailures, requestOutcomes } from "../abi.ts";
 import type { SocketKind } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
+import type { RequestFields } from "./request-fields.ts";
 
 /** A connection of the engine: slot and generation. An answer to a dead generation is ignored. */
 export type ConnRef = { readonly conn: number; readonly generation: number };
@@ -100,7 +101,48 @@ export type PoolLow = {
   readonly count: number;
 };
 
+/** A connection that is read has a request, whose head is whole and acceptable. Answer: `forward` or `reply`, now or later. */
+export type RequestEvent = ConnRef & {
+  readonly type: "request";
+  readonly podIdx: number;
+  /** Of the connection's requests, from 1. The same number again: `ask-again` was answered. */
+  readonly request: number;
+  readonly method: string;
+  /** As it was sent: path and query, an absolute URI, or `*`. */
+  readonly target: string;
+  /** Of an absolute target, else Host; empty: none was sent. */
+  readonly authority: string;
+  /** Valid until the handler of this event returns. */
+  readonly fields: RequestFields;
+};
+
+/** A connection that was to be read is no HTTP/1 and may pass (`or-pass`): its bytes are relayed from here on. */
+export type Opaque = ConnRef & { readonly type: "opaque" };
+
+/** Every way in which a request ends; native/engine/core/events.h says what each means. */
+export type RequestOutcome = (typeof requestOutcomes)[number];
+
+/** The last word on a request. Of `refused` it may be the only word: nobody was asked. */
+export type RequestEnded = ConnRef & {
+  readonly type: "request-ended";
+  readonly podIdx: number;
+  readonly request: number;
+  readonly outcome: RequestOutcome;
+  /** Of the response, ours included; 0: there was none. */
+  readonly status: number;
+  /** Why HTTP/1 was refused, by number (native/engine/http/http1_refusal.h); 0: it was not. */
+  readonly refusal: number;
+  /** Payload of both bodies, without what frames it. */
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  /** From the first byte of its head. */
+  readonly durationUs: number;
+};
+
 export type EngineEvent =
+  | RequestEvent
+  | RequestEnded
+  | Opaque
   | Accepted
   | PeerCertificate
   | ConnectRequest

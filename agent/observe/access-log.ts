@@ -2,6 +2,7 @@
 // Whatever a peer sent, a record stays one line (docs/reference/failures.md, row B6).
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import type { ConnectionRecord, Outcome, Party } from "./record.ts";
+import type { RequestRecord } from "./request-record.ts";
 
 export type AccessLogFormat = "text" | "json";
 
@@ -14,15 +15,65 @@ const maxValueLength = 512;
 export function accessLine(record: ConnectionRecord, outcome: Outcome, atMs: number, format: AccessLogFormat): string {
   const level = outcome.flag === "-" ? "info" : outcome.early ? "warn" : "error";
   const message = outcome.early ? "connection failed" : "connection complete";
+  return lineOf(level, message, fieldsOf(record, outcome), { atMs, format });
+}
+
+function lineOf(
+  level: "info" | "warn" | "error",
+  message: string,
+  fields: readonly LogField[],
+  { atMs, format }: { readonly atMs: number; readonly format: AccessLogFormat },
+): string {
   // ztunnel writes microseconds; the clock here has milliseconds, so the last three digits are 0.
   const time = `${new Date(atMs).toISOString().slice(0, -1)}000Z`;
-  const fields = fieldsOf(record, outcome);
   if (format === "json") {
     const body = fields.map(([key, value]) => `${quoted(key)}:${typeof value === "number" ? value : quoted(value)}`);
     return `{"level":"${level}","time":"${time}","scope":"access",${body.join(",")},"message":"${message}"}\n`;
   }
   const body = fields.map(([key, value, bare]) => `${key}=${bare ? value : quoted(String(value))}`);
   return `${time}\t${level}\taccess\t${message}\t${body.join(" ")}\n`;
+}
+
+/** Requests that went well are as many as the traffic: only what somebody may have to look into has a line. */
+export function isNotable({ outcome, status, decision }: RequestRecord): boolean {
+  return decision?.verdict === "deny" || status >= 500 || (outcome !== "answered" && outcome !== "upgraded");
+}
+
+/** Keys of the connection are those of its own line; those of the request are named as Istio's (docs/policy.md). */
+export function requestLine(record: RequestRecord, atMs: number, format: AccessLogFormat): string {
+  const level = record.outcome === "answered" || record.outcome === "upgraded" ? "info" : "error";
+  return lineOf(level, "request complete", requestFields(record), { atMs, format });
+}
+
+function requestFields(record: RequestRecord): readonly LogField[] {
+  const { connection, decision } = record;
+  const { source, destination, hbone, security } = connection;
+  const denied = decision?.verdict === "deny" ? decision : null;
+  const all: readonly (LogField | false)[] = [
+    ["src.addr", bareEndpoint(source), "bare"],
+    ...partyFields("src", source, security),
+    ["dst.addr", bareEndpoint(destination), "bare"],
+    hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
+    ...partyFields("dst", destination, security),
+    ["direction", connection.direction],
+    ["method", record.method],
+    ["path", record.path],
+    ["authority", record.host],
+    ["response_code", record.status, "bare"],
+    ["outcome", record.outcome],
+    record.refusal > 0 && ["refusal", record.refusal, "bare"],
+    ["request_bytes", record.requestBytes, "bare"],
+    ["response_bytes", record.responseBytes, "bare"],
+    ["duration", `${Math.floor(record.durationUs / 1000)}ms`],
+    ["security", security],
+    decision !== null && decision.policy !== "" && ["policy", decision.policy],
+    denied?.reason != null && ["reason", denied.reason],
+    denied !== null && denied.at !== "" && ["rule", denied.at],
+    denied !== null && denied.nearestMiss !== "" && ["nearest_miss", denied.nearestMiss],
+    decision !== null && decision.dryRunDenied.length > 0 && ["dry_run_denied", decision.dryRunDenied.join(",")],
+    decision !== null && decision.audited.length > 0 && ["audited", decision.audited.join(",")],
+  ];
+  return all.filter((field) => field !== false);
 }
 
 function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField[] {

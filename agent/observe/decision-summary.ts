@@ -20,7 +20,12 @@ export type DecisionSummary = {
 /** Summaries of what rules allow, by rule: nearly every connection is allowed, and every open connection holds its summary. */
 const allowedBy = new WeakMap<RuleRef, DecisionSummary>();
 
-export function summarize(decision: Decision): DecisionSummary {
+/** Of a decision, or of a request's verdict: the steps of a trace are not read. */
+type Summarized = Omit<Decision, "verdict" | "steps" | "reason" | "nearestMiss"> &
+  Partial<Pick<Decision, "steps">> &
+  ({ readonly verdict: "allow" } | Pick<Extract<Decision, { verdict: "deny" }>, "verdict" | "reason" | "nearestMiss">);
+
+export function summarize(decision: Summarized): DecisionSummary {
   const { verdict, decidedBy, audited, dryRunDenied } = decision;
   if (verdict !== "allow" || decidedBy === null || audited.length + dryRunDenied.length > 0) return written(decision);
   const known = allowedBy.get(decidedBy);
@@ -30,7 +35,7 @@ export function summarize(decision: Decision): DecisionSummary {
   return summary;
 }
 
-function written(decision: Decision): DecisionSummary {
+function written(decision: Summarized): DecisionSummary {
   const misses = decision.verdict === "deny" ? decision.nearestMiss : [];
   return {
     verdict: decision.verdict,

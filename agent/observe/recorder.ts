@@ -4,6 +4,7 @@ import type { Endpoint } from "../mesh/endpoint.ts";
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
+import type { RequestRecord } from "./request-record.ts";
 import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
 
 export const recordFamilies = {
@@ -62,6 +63,8 @@ export type RecorderOptions = {
   readonly transport?: (connection: ConnectionHandle, record: ConnectionRecord) => Transport | null;
   /** One access-log entry; called exactly once per connection, at its end. */
   readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
+  /** The same of a request, at its end; absent: nobody writes them. */
+  readonly logRequest?: (record: RequestRecord, atMs: number) => void;
 };
 
 /** Plain data: crosses to main by structured clone. All numbers are since the last hand-over, but for `open`. */
@@ -159,6 +162,12 @@ export class Recorder {
     if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
     if (outcome.decision) this.#judged(outcome.decision);
     this.#options.log(record, outcome, this.#options.now());
+  }
+
+  /** A request has ended: counted and logged once. */
+  requested(record: RequestRecord): void {
+    this.#judged(record.decision);
+    this.#options.logRequest?.(record, this.#options.now());
   }
 
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */

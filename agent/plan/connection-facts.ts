@@ -36,7 +36,7 @@ function factsOf(
     destinationPort: target.port,
     destination,
     security,
-    // Requests are not read yet: each connection is judged as a whole.
+    // The connection alone; agent/traffic/request.ts puts each request in the place of this word.
     request: "strict",
   };
 }

@@ -111,7 +111,13 @@ function uncaptured(caller: Caller, to: Endpoint, world: ExplainWorld, before: S
   const { destination, target } = route;
   if (destination === null || destination.protocol === "none") {
     return concluded(
-      { verdict: "go", route: { ...route, kind: "direct", why: "not-in-mesh" }, facts: null, decision: null },
+      {
+        verdict: "go",
+        route: { ...route, kind: "direct", why: "not-in-mesh" },
+        facts: null,
+        decision: null,
+        reading: "unread",
+      },
       before,
       seen,
     );

@@ -20,6 +20,7 @@ export type Refusal =
   | "authority-mismatch" //      not the address on which the tunnel was accepted
   | "unknown-peer" //            a CONNECT on a tunnel whose peer was never verified
   | "policy" //                  the evaluator denied
+  | "http-required" //           policy judges its requests by now, and it was never read
   | "draining" //                this agent takes nothing new, or its time is over
   | "fault"; //                  an exception of ours: costs this connection and nothing else
 
@@ -75,6 +76,7 @@ const refusals: Readonly<Record<Refusal, Row>> = {
   },
   "unknown-peer": { flag: "IDENTITY_ERROR", status: 401, words: "the tunnel's peer was never verified" },
   policy: { flag: "DENY", status: 401, words: "denied by policy" },
+  "http-required": { flag: "DENY", status: 503, words: "its requests are judged by now, and it was opened unread" },
   draining: { flag: "CONNECT", status: 503, words: "this agent is draining" },
   fault: { flag: "CONNECT", status: 503, words: "an internal error; the agent's log has it" },
 };
@@ -111,6 +113,10 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   drained: { flag: "-", words: "" },
   unanswered: { flag: "CONNECT", words: "the peer owes answers to too many connections that this pod has aborted" },
   "answer-timeout": { flag: "CONNECT", words: "no decision in time" },
+  "not-http": { flag: "DENY", words: "policy judges its requests, and it is no HTTP/1" },
+  "http2-not-read": { flag: "DENY", words: "policy judges its requests, and it is HTTP/2" },
+  "http-refused": { flag: "CONNECT", words: "a message on it is no acceptable HTTP/1" },
+  "http-timeout": { flag: "CONNECT", words: "a body stood still" },
   "peer-certificate-ended": { flag: "IDENTITY_ERROR", words: "the peer can no longer prove its identity" },
 };
 

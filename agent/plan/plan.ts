@@ -1,26 +1,32 @@
 // 7, 8, 9, 12 · any thread · a connection as a value → route and decision. Pure; outbound, inbound and explain all call it.
+
+import type { HttpReading } from "../engine/answers.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { isLoopback, isSameFamily } from "../mesh/ip.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "../policy/decision.ts";
-import type { Judge } from "../policy/evaluate.ts";
+import type { Evaluator } from "../policy/evaluate.ts";
 import { certificateFacts, plaintextFacts, sameNodeFacts } from "./connection-facts.ts";
+import { judgeConnection } from "./judge-connection.ts";
 import type { Refusal } from "./outcome.ts";
-import { judgePlaintext } from "./plaintext.ts";
 import { isOwnPort } from "./ports.ts";
 import { type Route, type RouteWorld, routeOf } from "./route.ts";
 
-/** `judge`: the evaluator over the same snapshot's policies (`judgeOf`). */
-export type PlanWorld = RouteWorld & { readonly judge: Judge };
+/** `judge`: the evaluator over the same snapshot's policies (`evaluatorOf`). Without `settle` no connection is read. */
+export type PlanWorld = RouteWorld & Pick<Evaluator, "judge"> & Partial<Evaluator>;
 
-/** The connection goes on. `facts` are what was judged; null: the far end judges, or nobody. */
+/**
+ * The connection goes on. `facts` are what was judged; null: the far end judges, or nobody. Of a connection that is read, `decision` is
+ * what it gets when it turns out not to be HTTP.
+ */
 export type GoPlan = {
   readonly verdict: "go";
   readonly route: Exclude<Route, { readonly kind: "refuse" }>;
   readonly facts: ConnectionFacts | null;
   readonly decision: Decision | null;
+  readonly reading: HttpReading;
 };
 export type Plan =
   | GoPlan
@@ -55,13 +61,21 @@ export function planOutbound(facts: OutboundFacts, world: PlanWorld): Plan {
   // A pod's calls to itself are not judged: the kernel lets those to the pod's own address go, and a Service behind which the pod
   // is chosen itself is no other case.
   const isJudgedHere = route.kind === "local" && route.destination.uid !== source.uid;
-  if (!isJudgedHere) return { verdict: "go", route, facts: null, decision: null };
+  if (!isJudgedHere) return { verdict: "go", route, facts: null, decision: null, reading: "unread" };
   const seen = { address: sourceAddressFor(source, client.address, route.target.address), port: client.port };
   const judged = sameNodeFacts({ client: seen, target: route.target }, route.destination, source);
-  const decision = world.judge(judged);
-  return decision.verdict === "allow"
-    ? { verdict: "go", route, facts: judged, decision }
-    : { verdict: "refuse", refusal: "policy", route, facts: judged, decision };
+  return planned(judged, route, world);
+}
+
+function planned(
+  facts: ConnectionFacts,
+  route: GoPlan["route"],
+  world: Pick<PlanWorld, "mesh" | "judge" | "settle">,
+): Plan {
+  const { decision, settled } = judgeConnection(facts, world);
+  if (settled === "deny") return { verdict: "refuse", refusal: "policy", route, facts, decision };
+  const reading = settled === "allow" ? "unread" : decision.verdict === "allow" ? "or-pass" : "or-end";
+  return { verdict: "go", route, facts, decision, reading };
 }
 
 export type InboundFacts = {
@@ -75,7 +89,7 @@ export type InboundFacts = {
 };
 
 /** A connection that arrives for a pod of this node. The verdict at this end is authoritative. */
-export function planInbound(facts: InboundFacts, world: Pick<PlanWorld, "mesh" | "judge">): Plan {
+export function planInbound(facts: InboundFacts, world: Pick<PlanWorld, "mesh" | "judge" | "settle">): Plan {
   const { destination, target, client, identity } = facts;
   if (isOwnPort(target.port)) return refuse("own-port", null, null);
   // A certificate is for an address that the mesh has. Plaintext has come into the pod's own namespace, and every address there is the
@@ -84,11 +98,7 @@ export function planInbound(facts: InboundFacts, world: Pick<PlanWorld, "mesh" |
   if (!isOfPod) return refuse("unknown-pod", null, null);
   const ends = { client, target };
   const judged = identity === null ? plaintextFacts(ends, destination) : certificateFacts(ends, destination, identity);
-  const route: Route = { kind: "local", target, destination, service: null };
-  const decision = identity === null ? judgePlaintext(judged, world) : world.judge(judged);
-  return decision.verdict === "allow"
-    ? { verdict: "go", route, facts: judged, decision }
-    : { verdict: "refuse", refusal: "policy", route, facts: judged, decision };
+  return planned(judged, { kind: "local", target, destination, service: null }, world);
 }
 
 /** The client's address as the destination will see it: its own, or its pod's of the family that is spoken there. */

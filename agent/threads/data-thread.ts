@@ -9,11 +9,11 @@ import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { nowhere } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { Lean } from "../mesh/thread-view.ts";
-import { accessLine } from "../observe/access-log.ts";
+import { accessLine, isNotable, requestLine } from "../observe/access-log.ts";
 import { LineBatch } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Recorder } from "../observe/recorder.ts";
-import { judgeOf } from "../policy/evaluate.ts";
+import { evaluatorOf } from "../policy/evaluate.ts";
 import { collectGarbage } from "../process/collect-garbage.ts";
 import { createTraffic } from "../traffic/traffic.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
@@ -49,6 +49,9 @@ const recorder = new Recorder({
   log: (record, outcome, atMs) => {
     if (options.accessLog !== "off") lines.add(accessLine(record, outcome, atMs, options.accessLog));
   },
+  logRequest: (record, atMs) => {
+    if (options.accessLog !== "off" && isNotable(record)) lines.add(requestLine(record, atMs, options.accessLog));
+  },
 });
 
 const faulted = (error: unknown, what: string): void =>
@@ -66,7 +69,7 @@ const engine = new BatchEngine(
 const traffic = createTraffic({
   trustDomain: options.trustDomain,
   mesh: store,
-  judge: judgeOf(store),
+  ...evaluatorOf(store),
   recorder,
   answer: (answer) => engine.answer(answer),
   stopTaking: () => engine.drain(),

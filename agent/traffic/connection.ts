@@ -1,20 +1,28 @@
 // 7, 12 · data thread · a connection of the engine as traffic sees it, from its first event to its only `closed`.
 import type { Answer } from "../engine/answers.ts";
-import type { Closed, ConnRef } from "../engine/events.ts";
+import type { Closed, ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
+import type { RequestRecord } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import type { Decision } from "../policy/decision.ts";
+import type { RequestVerdict } from "../policy/judge-request.ts";
 
 const nobody: readonly never[] = [];
+
+/** The request of a connection that is read: one at a time. */
+type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "decision"> & { readonly request: number };
+const unread: Omit<OpenRequest, "request"> = { method: "", path: "", host: "", decision: null };
 
 export class Connection {
   readonly ref: ConnRef;
   readonly podIdx: number;
-  readonly #recorder: Pick<Recorder, "opened">;
+  readonly #recorder: Pick<Recorder, "opened" | "requested">;
+  /** A request that is open, or that has turned the connection into a websocket. */
+  #openRequest: OpenRequest | null = null;
   /** The record while nothing better is known; opened at the latest when the connection ends. */
   #draft: ConnectionRecord;
   #record: OpenRecord | null = null;
@@ -24,11 +32,32 @@ export class Connection {
   #release: (() => void) | null = null;
   #ended = false;
 
-  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened">) {
+  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened" | "requested">) {
     this.ref = { conn: ref.conn, generation: ref.generation };
     this.podIdx = draft.podIdx;
     this.#draft = draft;
     this.#recorder = recorder;
+  }
+
+  get openRequest(): { readonly request: number } | null {
+    return this.#openRequest;
+  }
+
+  /** A request has come and was judged; null: nobody could be asked. */
+  requested({ request, method, target, authority }: RequestEvent, verdict: RequestVerdict | null): void {
+    const [path = ""] = target.split("?", 1);
+    const summary = verdict === null ? null : summarize(verdict);
+    this.#openRequest = { request, method, path, host: authority, decision: summary };
+  }
+
+  /** The engine's last word on a request. */
+  requestEnded({ request, outcome, status, refusal, requestBytes, responseBytes, durationUs }: RequestEnded): void {
+    const known = this.#openRequest?.request === request ? this.#openRequest : unread;
+    const { method, path, host, decision } = known;
+    const end = { status, outcome, refusal, requestBytes, responseBytes, durationUs };
+    this.#recorder.requested({ connection: this.record, method, path, host, decision, ...end });
+    // A websocket lives on what its request was allowed.
+    if (outcome !== "upgraded") this.#openRequest = null;
   }
 
   get record(): ConnectionRecord {

@@ -26,8 +26,8 @@ export function answerPlaintext(event: Accepted, connection: Connection, context
   });
   const plan = planInbound({ destination, target, client, identity: null }, context.world);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
-  connection.opened(plan.decision);
-  context.live.add(connection, permissionOf(null, plan.facts));
+  connection.opened(plan.reading === "or-end" ? null : plan.decision);
+  context.live.add(connection, permissionOf(null, plan.facts, plan.reading));
   return {
     type: "dial",
     conn: event.conn,
@@ -37,5 +37,6 @@ export function answerPlaintext(event: Accepted, connection: Connection, context
     // The client's own port is taken by the connection that we accepted.
     from: pod.preservesSource ? { address: client.address, port: 0 } : null,
     baggage: "",
+    reading: plan.reading,
   };
 }

@@ -46,8 +46,8 @@ export function answerInbound(event: ConnectRequest, connection: Connection, con
 
   const plan = planInbound({ destination, target, client: event.peer, identity }, context.world);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
-  connection.opened(plan.decision);
-  context.live.add(connection, permissionOf(null, plan.facts));
+  connection.opened(plan.reading === "or-end" ? null : plan.decision);
+  context.live.add(connection, permissionOf(null, plan.facts, plan.reading));
   return {
     type: "dial",
     conn: event.conn,
@@ -56,6 +56,7 @@ export function answerInbound(event: ConnectRequest, connection: Connection, con
     to: target,
     from: pod.preservesSource ? clientEnd(event) : null,
     baggage: baggageOf(destination),
+    reading: plan.reading,
   };
 }
 

@@ -74,6 +74,7 @@ describe("a captured connection", () => {
       to: { address: "10.0.0.3", port: 8080 },
       from: null,
       baggage: "",
+      reading: "unread",
     });
     const [facts] = bench.asked;
     assert.equal(facts?.security, "socket");

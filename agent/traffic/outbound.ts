@@ -35,13 +35,13 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   if (answer.type === "refuse") return connection.refuse("unknown-pod", null);
   if (answer.type === "tunnel") connection.describe({ traceId: traceIdOf(answer.traceparent) });
   const { target } = plan.route;
-  connection.opened(plan.decision, context.load.take(target.address, target.port));
-  context.live.add(connection, permissionOf(source, plan.facts));
+  connection.opened(plan.reading === "or-end" ? null : plan.decision, context.load.take(target.address, target.port));
+  context.live.add(connection, permissionOf(source, plan.facts, plan.reading));
   return answer;
 }
 
 function answerOf(
-  { route }: GoPlan,
+  { route, reading }: GoPlan,
   source: Workload,
   { source: client, ...event }: Accepted,
   context: TrafficContext,
@@ -55,7 +55,7 @@ function answerOf(
       if (pod === undefined) return { type: "refuse", ...ref, status: 503 };
       const address = sourceAddressFor(source, client.address, route.target.address);
       const from = pod.preservesSource ? { address, port: client.port } : null;
-      return { type: "dial", ...ref, podIdx: pod.podIdx, to: route.target, from, baggage: "" };
+      return { type: "dial", ...ref, podIdx: pod.podIdx, to: route.target, from, baggage: "", reading };
     }
     case "tunnel": {
       const identity = context.ownIdentity(source.identity.text);

@@ -34,6 +34,11 @@ export class LiveConnections {
     this.#groupOf.set(connection, group);
   }
 
+  /** What the connection is allowed on. undefined: it is not open. */
+  permissionOf(connection: Connection): Permission | undefined {
+    return this.#groupOf.get(connection)?.permission;
+  }
+
   remove(connection: Connection): void {
     const group = this.#groupOf.get(connection);
     if (group === undefined) return;
@@ -46,18 +51,21 @@ export class LiveConnections {
   }
 
   /**
-   * Judges again what `change` (already applied) may bear on; the result is the connections that must end, each with why. A
-   * connection that cannot be judged because of a fault of ours must end, too; `fault` hears of it.
+   * Judges again what `change` (already applied) may bear on; the result is the connections that must end, each with why, and with null
+   * those whose open request must be judged again. A connection that cannot be judged because of a fault of ours must end, too;
+   * `fault` hears of it.
    */
   rejudge(
     change: Change,
-    world: Pick<PlanWorld, "mesh" | "judge">,
+    world: Pick<PlanWorld, "mesh" | "judge" | "settle">,
     fault: (error: unknown) => void,
-  ): { readonly connection: Connection; readonly revocation: Revocation }[] {
-    const list: { readonly connection: Connection; readonly revocation: Revocation }[] = [];
+  ): { readonly connection: Connection; readonly revocation: Revocation | null }[] {
+    const list: { readonly connection: Connection; readonly revocation: Revocation | null }[] = [];
     for (const group of this.#touched(change, world.mesh)) {
       const revocation = judged(group.permission, world, fault);
-      if (revocation !== null) for (const connection of group.members) list.push({ connection, revocation });
+      if (revocation === null && group.permission.reading === "unread") continue;
+      for (const connection of group.members)
+        if (revocation !== null || connection.openRequest !== null) list.push({ connection, revocation });
     }
     return list;
   }
@@ -86,7 +94,7 @@ export class LiveConnections {
 
 function judged(
   permission: Permission,
-  world: Pick<PlanWorld, "mesh" | "judge">,
+  world: Pick<PlanWorld, "mesh" | "judge" | "settle">,
   fault: (error: unknown) => void,
 ): Revocation | null {
   try {

@@ -14,7 +14,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import { traceparents } from "../plan/connect-headers.ts";
-import type { Judge } from "../policy/evaluate.ts";
+import type { Evaluator } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import { Drain } from "./drain.ts";
@@ -26,14 +26,18 @@ import { answerOutbound, outboundDraft } from "./outbound.ts";
 import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
 import { type Pod, Pods } from "./pods.ts";
 import { type Change, LiveConnections } from "./rejudge.ts";
+import { answerRequest } from "./request.ts";
 import { type Missing, WaitingConnections } from "./waiting.ts";
 
 export type TrafficOptions = {
   readonly trustDomain: string;
   /** The store's view of this thread, and the evaluator over its policies. */
   readonly mesh: Snapshot;
-  readonly judge: Judge;
-  readonly recorder: Pick<Recorder, "opened">;
+  readonly judge: Evaluator["judge"];
+  /** Absent: no connection is read. */
+  readonly settle?: Evaluator["settle"];
+  readonly readsPaths?: Evaluator["readsPaths"];
+  readonly recorder: Pick<Recorder, "opened" | "requested">;
   /** Engine.answer: answers that come later, and closes. */
   readonly answer: (answer: Answer) => void;
   /** Engine.drain. */
@@ -107,6 +111,10 @@ class Thread implements Traffic {
     for (const { connection, revocation } of live.rejudge(change, world, (error) =>
       reports.fault(error, "re-judging"),
     )) {
+      if (revocation === null) {
+        answer({ type: "ask-again", ...connection.ref });
+        continue;
+      }
       live.remove(connection);
       answer(connection.cut(revocation.refusal, revocation.decision));
     }
@@ -157,6 +165,17 @@ class Thread implements Traffic {
       case "established":
         this.#find(event)?.established(event.upstream);
         return undefined;
+      case "request": {
+        const connection = this.#find(event);
+        if (connection !== undefined) return answerRequest(event, connection, this.#context);
+        return this.#afterFault(event);
+      }
+      case "request-ended":
+        this.#find(event)?.requestEnded(event);
+        return undefined;
+      case "opaque":
+        this.#opaque(event);
+        return undefined;
       case "closed":
         this.#closed(event);
         return undefined;
@@ -201,6 +220,15 @@ class Thread implements Traffic {
     const { trustDomain, readPeer, reports } = this.#options;
     const { verified, expected } = this.#context;
     return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: reports.peerRejected });
+  }
+
+  /** Nothing of it is judged any more but the connection itself. */
+  #opaque(ref: ConnRef): void {
+    const { live } = this.#context;
+    const connection = this.#find(ref);
+    const permission = connection === undefined ? undefined : live.permissionOf(connection);
+    if (connection !== undefined && permission !== undefined)
+      live.add(connection, { ...permission, reading: "unread" });
   }
 
   #closed(event: Closed): void {
@@ -258,6 +286,10 @@ class Thread implements Traffic {
     if (event.type === "peer-certificate") {
       return { type: "reject-peer", conn: event.conn, generation: event.generation };
     }
+    if (event.type === "request") {
+      const { conn, generation, request } = event;
+      return { type: "reply", conn, generation, request, status: 500, body: "internal error" };
+    }
     if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
     return this.#find(event)?.refuse("fault", null);
   }
@@ -275,6 +307,8 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     world: {
       mesh: options.mesh,
       judge: options.judge,
+      ...(options.settle && { settle: options.settle }),
+      ...(options.readsPaths && { readsPaths: options.readsPaths }),
       servedHere: (uid) => pods.byWorkload(uid) !== undefined,
       load: (address, port) => load.of(address, port),
       random: options.random,

@@ -35,6 +35,14 @@ const answered = (who: number): Buffer =>
   ]);
 const setting = (id: number, value: number): Buffer => Buffer.concat([Buffer.from([0, id]), u32(value)]);
 
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nX-A: b\r\n\r\n`;
+const post = "POST /p?q HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nbody\r\n0\r\nX-T: v\r\n\r\n";
+const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const chunked =
+  "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+const upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nbehind";
+const switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
+
 const seeds: Readonly<Record<string, readonly Buffer[]>> = {
   "server-whole": [peer, hello(), connect(1), frame(0, data, 0, 1, text("a question")), say(1, text("an answer"))],
   "server-both-end": [
@@ -126,6 +134,50 @@ const seeds: Readonly<Record<string, readonly Buffer[]>> = {
     passes(21),
   ],
   "client-idle": [application, answered(1), act(5, 0), frame(1, data, END_STREAM, 1), passes(200), passes(200)],
+  "read-whole": [
+    application,
+    say2(0, text(get("/a"))),
+    say2(1, text(answer)),
+    say2(0, text(post)),
+    say2(1, text(chunked)),
+    act(5, 0),
+    act(6, 1),
+  ],
+  "read-pipelined": [
+    application,
+    say2(0, text(get("/a") + post + get("/b"))),
+    say2(1, text(`${answer}`)),
+    say2(1, text(chunked + answer)),
+  ],
+  "read-in-tunnel": [
+    ...[peer, hello(), connect(1), frame(0, data, 0, 1, text(get("/a"))), say2(1, text(answer))],
+    ...[frame(0, data, END_STREAM, 1, text(post)), say2(1, text(chunked)), act(6, 1), passes(3)],
+  ],
+  "read-websocket": [
+    application,
+    say2(0, text(upgrade)),
+    say2(1, text(switched)),
+    say(0, text("early")),
+    act(10, 0),
+    act(6, 0),
+  ],
+  "read-refused": [
+    application,
+    say2(0, text("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")),
+    say(0, text("more")),
+    passes(3),
+  ],
+  "read-late": [
+    application,
+    say2(0, text(get("/a"))),
+    act(10, 0),
+    say2(1, text(answer)),
+    act(10, 0),
+    passes(200),
+    passes(200),
+  ],
+  "read-not-http": [application, say(0, Buffer.from([0x16, 3, 1])), application, say(2, text("220 ready")), act(10, 0)],
+  "read-cut": [application, say2(0, text(post.slice(0, 60))), passes(6), application, say2(2, text(post)), act(6, 2)],
   "client-informational": [
     application,
     say(1, Buffer.from([0x16])),
@@ -136,6 +188,11 @@ const seeds: Readonly<Record<string, readonly Buffer[]>> = {
 
 mkdirSync(folder, { recursive: true });
 for (const [name, acts] of Object.entries(seeds)) {
-  const choices = name.endsWith("early-data") ? Buffer.from([0, 7, 0, 0, 0, 0, 0, 0]) : Buffer.alloc(8);
+  const choices = Buffer.alloc(8);
+  if (name.endsWith("early-data")) choices[1] = 7;
+  // From 128 on connections are read; a late decision is left to `act(10)`.
+  if (name.startsWith("read-")) choices.fill(128);
+  if (name === "read-late") choices.fill(135, 1);
+  if (name === "read-not-http") choices[1] = 131;
   writeFileSync(new URL(name, folder), Buffer.concat([choices, ...acts]));
 }

@@ -16,6 +16,17 @@ bool Answer::From(Endpoint* out) const {
   return record_.from.known != 0;
 }
 
+HttpReading Answer::reading() const {
+  switch (record_.requests) {
+    case static_cast<uint32_t>(HttpReading::kUnread):
+      return HttpReading::kUnread;
+    case static_cast<uint32_t>(HttpReading::kOrPass):
+      return HttpReading::kOrPass;
+    default:
+      return HttpReading::kOrEnd;
+  }
+}
+
 std::string_view Answer::Text(int index) const {
   const orlop_span& span = record_.text[index];
   if (span.length > ORLOP_ANSWER_TEXT_LIMIT || span.offset > text_size_ ||

@@ -7,6 +7,7 @@
 
 #include "engine/core/arena.h"
 #include "engine/core/endpoint.h"
+#include "engine/core/events.h"
 #include "engine/core/slots.h"
 
 namespace orlop {
@@ -23,6 +24,8 @@ class Answer {
   int32_t identity() const { return record_.identity; }
   int32_t expect() const { return record_.expect; }
   int32_t status() const { return record_.status; }
+  // A number that this engine does not know reads like the strictest.
+  HttpReading reading() const;
   Endpoint to() const { return {record_.to.addr, record_.to.port}; }
   // False: there is none.
   bool From(Endpoint* out) const;

@@ -35,6 +35,9 @@ enum orlop_event_type {
   ORLOP_ENGINE_HANDSHAKE_FAILED,
   ORLOP_ENGINE_TUNNEL_ABUSED,
   ORLOP_ENGINE_POOL_LOW,
+  ORLOP_ENGINE_REQUEST,
+  ORLOP_ENGINE_REQUEST_ENDED,
+  ORLOP_ENGINE_OPAQUE,
 };
 
 /* orlop_engine_answer.type. agent/engine/answers.ts has the type of each, answer-writer.ts writes it, and the object that the
@@ -47,6 +50,9 @@ enum orlop_answer_type {
   ORLOP_ANSWER_CLOSE,
   ORLOP_ANSWER_PEER,
   ORLOP_ANSWER_REJECT_PEER,
+  ORLOP_ANSWER_FORWARD,
+  ORLOP_ANSWER_REPLY,
+  ORLOP_ANSWER_ASK_AGAIN,
 };
 
 struct orlop_endpoint {
@@ -68,14 +74,17 @@ struct orlop_engine_event {
   uint32_t pod_idx;
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
-  uint32_t kind;    /* listener, role, cause, reason or socket kind: a number of a list in events.h */
-  int32_t detail;   /* errno, HTTP status, TLS alert or count */
-  int32_t identity; /* own identity; peer identity for a CONNECT request or abuse */
-  int32_t expect;
+  uint32_t kind;  /* listener, role, cause, reason or socket kind: a number of a list in events.h */
+  int32_t detail; /* errno, HTTP status, TLS alert or count */
+  int32_t
+      identity;   /* own identity; peer identity for a CONNECT request or abuse; Http1Refusal of a request */
+  int32_t expect; /* the peers that are acceptable; of a request: its number on the connection */
   uint64_t sent_bytes;
   uint64_t received_bytes;
   uint64_t duration_us;
-  struct orlop_span text[4]; /* 0: leaf, authority, message, reason · baggage · forwarded · traceparent */
+  struct orlop_span
+      text[4]; /* 0: leaf, authority, message, reason, method · 1: baggage, target · 2: forwarded, host ·
+                                3: traceparent, fields (http/request_event.h) */
 };
 
 struct orlop_engine_answer {
@@ -85,11 +94,11 @@ struct orlop_engine_answer {
   uint32_t pod_idx;
   struct orlop_endpoint to;
   struct orlop_endpoint from;
-  int32_t identity; /* own identity; the peer's for `peer` */
-  int32_t expect;
-  int32_t status; /* of `refuse` */
-  uint32_t pad;
-  struct orlop_span text[4]; /* authority · baggage · forwarded · traceparent */
+  int32_t identity;          /* own identity; the peer's for `peer` */
+  int32_t expect;            /* acceptable peers; of `forward` and `reply` the request's number */
+  int32_t status;            /* of `refuse` and `reply` */
+  uint32_t requests;         /* of `dial`: a number of HttpReading */
+  struct orlop_span text[4]; /* authority, body · baggage · forwarded · traceparent */
 };
 
 #endif

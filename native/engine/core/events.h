@@ -11,6 +11,22 @@ enum class SocketKind : uint32_t { kOut4, kOut6, kLocal4, kLocal6 };
 constexpr uint32_t kSocketKinds = 4;
 enum class Role : uint32_t { kServer, kClient };
 
+// Whether a connection is read as HTTP/1, request by request; and what becomes of a connection that turns out to be something else.
+enum class HttpReading : uint32_t { kUnread, kOrEnd, kOrPass };
+
+// Every way in which a request ends. A request that was reported ends once, before its connection does.
+enum class RequestOutcome : uint32_t {
+  kAnswered,     // the application's response was passed on whole
+  kReplied,      // by the answer `reply`
+  kRefused,      // it is no acceptable HTTP/1: the refusal is in `identity`, and nobody was asked
+  kUpgraded,     // 101: what follows on the connection is no HTTP
+  kBadResponse,  // the application's response is no acceptable HTTP/1; the refusal is in `identity`
+  kResetByDownstream,
+  kResetByUpstream,
+  kTimeout,  // of the head, of the answer, or of a body in which nothing moved
+  kCut,      // the connection ended under it by an answer of ours
+};
+
 // Every way in which a connection ends. A connection that was reported ends once.
 enum class CloseCause : uint32_t {
   kFinished,           // both sides sent FIN and all bytes were delivered
@@ -32,6 +48,10 @@ enum class CloseCause : uint32_t {
   kAnswerTimeout,         // no answer within the deadline
   kUnanswered,            // too many CONNECTs of this pod were abandoned and have no answer of the peer yet
   kPeerCertificateEnded,  // under a tunnel: it has expired, or its root is no longer trusted
+  kNotHttp,       // it was to be read, and its first bytes are no HTTP/1, or the application spoke first
+  kHttp2NotRead,  // the same, and it is HTTP/2
+  kHttpRefused,   // a message on it was no acceptable HTTP/1, and it cannot go on
+  kHttpTimeout,
 };
 
 // Why a handshake on :15008 did not become a tunnel.

@@ -1,4 +1,4 @@
-// any thread · heads of HTTP/1: first the lines, byte by byte; then what they mean, in the order of Http1Refusal.
+// 17 · any thread · heads of HTTP/1: first the lines, byte by byte; then what they mean, in the order of Http1Refusal.
 #include "engine/http/http1_head.h"
 
 #include <cstring>

@@ -74,8 +74,8 @@ void Connection::Report(const orlop_engine_event& event, std::string_view author
 }
 
 bool Connection::Counters(uint64_t* sent, uint64_t* received) const {
-  *sent = relay_.sent();
-  *received = relay_.received();
+  *sent = sent_bytes();
+  *received = received_bytes();
   return true;
 }
 
@@ -110,12 +110,15 @@ void Connection::OnDeadline() {
 
 void Connection::OnAnswer(const Answer& answer) {
   if (answer.type() == ORLOP_ANSWER_CLOSE) return Finish(CloseCause::kClosedByAnswer);
+  if (phase_ == Phase::kOpen && session_) return session_->OnAnswer(answer);
   if (phase_ != Phase::kDeciding) return;
   switch (answer.type()) {
     case ORLOP_ANSWER_RELAY:
       return Dial(answer, false);
     case ORLOP_ANSWER_DIAL:
       if (stream_.head) stream_.head->baggage = answer.Text(1);
+      if (answer.reading() != HttpReading::kUnread)
+        session_ = std::make_unique<Http1Session>(services_, *this, answer.reading());
       return Dial(answer, true);
     case ORLOP_ANSWER_TUNNEL:
       return OnTunnel(answer);
@@ -203,7 +206,7 @@ void Connection::OnConnected() {
   const std::string baggage = stream_.head ? std::move(stream_.head->baggage) : "";
   Established("");
   if (server_stream_) stream_.Respond(200, baggage);
-  relay_.Pump();
+  session_ ? session_->Pump() : relay_.Pump();
 }
 
 void Connection::Established(std::string_view baggage) {
@@ -217,10 +220,21 @@ void Connection::Established(std::string_view baggage) {
   record.near = ToRecord(target_);
   record.duration_us = services_.clock.now_us() - answered_us_;
   services_.events.Emit(record, {{{}, baggage, {}, {}}});
-  down_.Start(relay_);
-  up_.Start(relay_);
-  if (server_stream_ || client_stream_) stream_.Start(relay_);
-  relay_.Start(down(), up());
+  if (!session_) return StartBytes(relay_);
+  StartBytes(*session_);
+}
+
+void Connection::StartBytes(ByteEnd::User& user) {
+  down_.Start(user);
+  up_.Start(user);
+  if (server_stream_ || client_stream_) stream_.Start(user);
+  if (&user == &relay_) return relay_.Start(down(), up());
+  session_->Start(down(), up(), ref_, pod_idx_);
+}
+
+void Connection::OnOpaque() {
+  StartBytes(relay_);
+  relay_.Pump();
 }
 
 // The stream.
@@ -326,6 +340,7 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
   phase_ = Phase::kEnded;
   deadline_.Cancel();
   relay_.Stop();
+  if (session_) session_->Stop(cause);
   CancelWait();
   Hook<TunnelWaiter>::Remove();
   EndStream(before, cause, detail);
@@ -339,8 +354,8 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
     record.pod_idx = pod_idx_;
     record.kind = static_cast<uint32_t>(cause);
     record.detail = detail;
-    record.sent_bytes = relay_.sent();
-    record.received_bytes = relay_.received();
+    record.sent_bytes = sent_bytes();
+    record.received_bytes = received_bytes();
     record.duration_us = services_.clock.now_us() - started_us_;
     services_.events.Emit(record, {{message, {}, {}, {}}});
     services_.slots.Remove(ref_);

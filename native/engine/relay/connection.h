@@ -14,6 +14,7 @@
 #include "engine/core/slots.h"
 #include "engine/core/timer.h"
 #include "engine/core/turn.h"
+#include "engine/http/http1_session.h"
 #include "engine/pod/socket_waiter.h"
 #include "engine/relay/relay.h"
 #include "engine/relay/socket_end.h"
@@ -32,6 +33,7 @@ class Connection final : public SlotOwner,
                          public ConnectStream::Owner,
                          public ByteEnd::User,
                          public Relay::User,
+                         public Http1Session::User,
                          public Turn::Mortal {
  public:
   enum class Phase : uint8_t {
@@ -64,7 +66,9 @@ class Connection final : public SlotOwner,
   void OnAnswer(const Answer& answer) override;
   void EndNow(CloseCause cause) override { Finish(cause); }
   uint32_t pod_idx() const override { return pod_idx_; }
-  size_t buffered() const override { return down_.buffered() + up_.buffered() + stream_.buffered(); }
+  size_t buffered() const override {
+    return down_.buffered() + up_.buffered() + stream_.buffered() + (session_ ? session_->buffered() : 0);
+  }
   bool Counters(uint64_t* sent, uint64_t* received) const override;
   int SocketOf(bool upstream) const override;
   // SocketWaiter, TunnelWaiter.
@@ -85,6 +89,9 @@ class Connection final : public SlotOwner,
   ssize_t OnPull(ByteEnd&, uint8_t*, size_t, bool*) override;
   // Relay::User.
   void OnRelayEnded(const ByteEnd* broken, int error) override;
+  // Http1Session::User.
+  void OnOpaque() override;
+  void OnSessionEnded(CloseCause cause, int detail) override { Finish(cause, detail); }
 
  private:
   void Deadline(uint64_t after_ms) { services_.timers.Start(&deadline_, after_ms); }
@@ -99,6 +106,9 @@ class Connection final : public SlotOwner,
   void OnConnected();
   // The far side is there: the relay has the bytes from here on. `baggage` came with it.
   void Established(std::string_view baggage);
+  void StartBytes(ByteEnd::User& user);
+  uint64_t sent_bytes() const { return relay_.sent() + (session_ ? session_->sent() : 0); }
+  uint64_t received_bytes() const { return relay_.received() + (session_ ? session_->received() : 0); }
   ByteEnd& down() { return server_stream_ ? static_cast<ByteEnd&>(stream_) : down_; }
   ByteEnd& up() { return client_stream_ ? static_cast<ByteEnd&>(stream_) : up_; }
   // The stream's part of Finish.
@@ -121,7 +131,8 @@ class Connection final : public SlotOwner,
   SocketEnd up_;
   ConnectStream stream_;
   Relay relay_;
-  Tunnel* tunnel_ = nullptr;  // that carries the stream, while it is in the tunnel's session
+  std::unique_ptr<Http1Session> session_;  // of a connection that is read; null: the relay has the bytes
+  Tunnel* tunnel_ = nullptr;               // that carries the stream, while it is in the tunnel's session
   Endpoint target_;
   Endpoint source_;
   uint32_t dials_from_ = 0;  // the pod in whose namespace it dials

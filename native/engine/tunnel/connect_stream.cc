@@ -49,7 +49,9 @@ void ConnectStream::StartData() {
 }
 
 void ConnectStream::Start(ByteEnd::User& user) {
+  const bool is_first = user_ == nullptr;
   user_ = &user;
+  if (!is_first) return;
   answered = true;
   takes_fields = false;
   head.reset();

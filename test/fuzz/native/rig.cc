@@ -348,8 +348,26 @@ int32_t Rig::Answer(uint32_t events) {
       case ORLOP_ENGINE_ESTABLISHED:
         if (found == alive_.end()) Wrong("established, and nobody knows it");
         continue;
+      case ORLOP_ENGINE_REQUEST:
+        if (found == alive_.end()) Wrong("a request on no connection");
+        // Asked again it has the same number; a websocket is asked about after its request has ended.
+        if (requests_.count(key) != 0 && requests_[key] != event.expect) Wrong("two requests at once");
+        if (event.expect <= 0) Wrong("a request without a number");
+        requests_[key] = event.expect;
+        break;
+      case ORLOP_ENGINE_REQUEST_ENDED:
+        if (found == alive_.end()) Wrong("the end of a request on no connection");
+        // What was refused before anybody was asked has no beginning.
+        if (requests_.count(key) != 0 && requests_[key] != event.expect) Wrong("the end of another request");
+        requests_.erase(key);
+        continue;
+      case ORLOP_ENGINE_OPAQUE:
+        if (found == alive_.end() || requests_.count(key) != 0) Wrong("no HTTP, with a request");
+        continue;
       case ORLOP_ENGINE_CLOSED:
         if (found == alive_.end()) Wrong("a second end of one connection");
+        if (requests_.count(key) != 0 && !asked_again_) Wrong("the connection ended before its request");
+        requests_.erase(key);
         alive_.erase(found);
         continue;
       default:
@@ -357,7 +375,7 @@ int32_t Rig::Answer(uint32_t events) {
     }
     orlop_engine_answer answer{};
     if (!Choose(event, NextChoice(), &answer)) {
-      asked_.push_back({event.type, event.conn, event.generation});
+      asked_.push_back({event.type, event.conn, event.generation, event.expect});
       continue;
     }
     memcpy(Arena() + ORLOP_ARENA_ANSWERS + static_cast<size_t>(answers) * sizeof answer, &answer,
@@ -379,7 +397,24 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
     answer->identity = 7;
     return true;
   }
+  if (event.type == ORLOP_ENGINE_REQUEST) {
+    answer->expect = event.expect;
+    if (choice % 8 == 7) return false;
+    answer->type = choice % 8 == 6   ? ORLOP_ANSWER_CLOSE
+                   : choice % 8 == 5 ? ORLOP_ANSWER_REPLY
+                                     : ORLOP_ANSWER_FORWARD;
+    answer->status = 403;
+    if (choice % 8 > 3) SetText(answer, 0, 0, "/another?a=b");
+    return true;
+  }
   const bool request = event.type == ORLOP_ENGINE_CONNECT_REQUEST;
+  // The connection is read, whichever way it came.
+  if (choice >= 128 && choice % 8 < 4) {
+    answer->type = ORLOP_ANSWER_DIAL;
+    answer->requests = static_cast<uint32_t>(choice % 8 == 3 ? HttpReading::kOrPass : HttpReading::kOrEnd);
+    SetText(answer, 1, 64, "k8s.namespace.name=fuzz");
+    return true;
+  }
   switch (choice % 8) {
     case 7:
       return false;
@@ -402,13 +437,25 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
 }
 
 void Rig::AnswerLate(uint8_t choice) {
-  if (asked_.empty()) return;
+  if (asked_.empty()) {
+    if (alive_.empty()) return;
+    orlop_engine_answer again{};
+    again.type = ORLOP_ANSWER_ASK_AGAIN;
+    const uint64_t key = alive_[choice % alive_.size()];
+    again.conn = static_cast<uint32_t>(key >> 32);
+    again.generation = static_cast<uint32_t>(key);
+    asked_again_ = true;
+    memcpy(Arena() + ORLOP_ARENA_LATE_ANSWER, &again, sizeof again);
+    engine_->Submit();
+    return;
+  }
   const Asked asked = asked_.front();
   asked_.erase(asked_.begin());
   orlop_engine_event event{};
   event.type = asked.type;
   event.conn = asked.conn;
   event.generation = asked.generation;
+  event.expect = asked.request;
   orlop_engine_answer answer{};
   if (!Choose(event, choice, &answer)) return;
   memcpy(Arena() + ORLOP_ARENA_LATE_ANSWER, &answer, sizeof answer);

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "engine/core/arena.h"
@@ -18,6 +19,7 @@ struct Asked {
   uint32_t type;
   uint32_t conn;
   uint32_t generation;
+  int32_t request;
 };
 
 class Rig {
@@ -68,8 +70,11 @@ class Rig {
   std::vector<int> far_ends_;
   std::vector<Asked> asked_;
   std::vector<uint64_t> alive_;
+  // Connections with an open request, and its number.
+  std::map<uint64_t, int32_t> requests_;
   bool listening_ = true;
   bool pod_here_ = true;
+  bool asked_again_ = false;  // of a websocket, whose request has ended already
 };
 
 }  // namespace orlop::fuzz

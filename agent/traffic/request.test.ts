@@ -1,0 +1,197 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { ConnRef, RequestEvent } from "../engine/events.ts";
+import { RequestFields } from "../engine/request-fields.ts";
+import type { ConnectionFacts } from "../mesh/facts.ts";
+import type { RequestRecord } from "../observe/request-record.ts";
+import type { Settled } from "../policy/decision.ts";
+import { allow, deny } from "./mesh.fake.ts";
+import type { Change } from "./rejudge.ts";
+import { Bench } from "./traffic.fake.ts";
+
+const policyChanged: Change = {
+  workloads: new Set(),
+  authorizationPolicies: new Set(["shop/rules"]),
+  peerAuthentications: new Set(),
+};
+
+/** Denies every connection, and every request but those of these paths. */
+class Reading {
+  open: readonly string[] = ["/open"];
+  settled: Settled = "http";
+  readonly bench: Bench = new Bench({ settle: () => this.settled, readsPaths: () => true }).serve();
+  readonly requests: RequestRecord[] = [];
+
+  constructor() {
+    this.bench.judge = ({ request }: ConnectionFacts) =>
+      typeof request !== "string" && this.open.includes(request.path.text) ? allow : deny("no-allow-matched");
+    const { recorder } = this.bench;
+    const counted = recorder.requested.bind(recorder);
+    recorder.requested = (record) => {
+      this.requests.push(record);
+      counted(record);
+    };
+  }
+
+  ask(ref: ConnRef, request: number, target: string) {
+    const { conn, generation } = ref;
+    const event: RequestEvent = {
+      ...{ type: "request", conn, generation, podIdx: 1, request, method: "GET", target, authority: "api" },
+      fields: new RequestFields(Buffer.alloc(0)),
+    };
+    return this.bench.engine.feed(event);
+  }
+
+  end(ref: ConnRef, request: number, outcome: "answered" | "replied" | "upgraded" = "answered"): void {
+    const sizes = {
+      requestBytes: 1,
+      responseBytes: 2,
+      durationUs: 3,
+      refusal: 0,
+      status: outcome === "replied" ? 403 : 200,
+    };
+    const { conn, generation } = ref;
+    this.bench.engine.feed({ type: "request-ended", conn, generation, podIdx: 1, request, outcome, ...sizes });
+  }
+}
+
+describe("a connection whose requests may be judged differently", () => {
+  test("is dialled and read, from wherever it comes, and its record names no decision", () => {
+    const { bench } = new Reading();
+    const events = [
+      bench.connect("10.0.0.1:8080"),
+      bench.plaintext(),
+      bench.outbound({ address: "10.0.0.3", port: 80 }),
+    ];
+    for (const event of events) {
+      const answer = bench.engine.feed(event);
+      assert.deepEqual(answer?.type === "dial" ? answer.reading : answer, "or-end");
+      bench.close(event, "not-http");
+      assert.equal(bench.last().record.decision, null);
+      assert.deepEqual([bench.last().outcome.flag, bench.last().outcome.cause], ["DENY", "not-http"]);
+    }
+  });
+
+  test("is refused where every request would be, and relayed where none would", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    reading.settled = "deny";
+    assert.equal(bench.engine.feed(bench.connect("10.0.0.1:8080"))?.type, "refuse");
+    reading.settled = "allow";
+    bench.judge = () => allow;
+    const answer = bench.engine.feed(bench.connect("10.0.0.1:8080"));
+    assert.equal(answer?.type === "dial" ? answer.reading : answer, "unread");
+  });
+
+  test("has each request judged with what the connection proved, and recorded once", () => {
+    const reading = new Reading();
+    const { bench, requests } = reading;
+    const inbound = bench.connect("10.0.0.1:8080");
+    bench.engine.feed(inbound);
+    const { conn, generation } = inbound;
+    assert.deepEqual(reading.ask(inbound, 1, "/open?q=1"), {
+      type: "forward",
+      conn,
+      generation,
+      request: 1,
+      target: "",
+    });
+    assert.equal(bench.asked.at(-1)?.sourceIdentity?.text, "spiffe://cluster.local/ns/shop/sa/api");
+    reading.end(inbound, 1);
+    assert.deepEqual(reading.ask(inbound, 2, "/%6Fpen?q=1"), {
+      type: "forward",
+      conn,
+      generation,
+      request: 2,
+      target: "/open?q=1",
+    });
+    reading.end(inbound, 2);
+    const body = "RBAC: access denied";
+    assert.deepEqual(reading.ask(inbound, 3, "/closed"), {
+      type: "reply",
+      conn,
+      generation,
+      request: 3,
+      status: 403,
+      body,
+    });
+    reading.end(inbound, 3, "replied");
+    assert.deepEqual(
+      requests.map(({ method, path, status, decision }) => [method, path, status, decision?.verdict]),
+      [
+        ["GET", "/open", 200, "allow"],
+        ["GET", "/%6Fpen", 200, "allow"],
+        ["GET", "/closed", 403, "deny"],
+      ],
+    );
+  });
+
+  test("stays at a change that requests may pass; its open request, or its websocket, is asked about again", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const [idle, open, socket] = [bench.connect("10.0.0.1:8080"), bench.connect("10.0.0.1:8080"), bench.plaintext()];
+    for (const event of [idle, open, socket]) bench.engine.feed(event);
+    reading.ask(open, 1, "/open");
+    reading.ask(socket, 1, "/open");
+    reading.end(socket, 1, "upgraded");
+    const before = bench.engine.answers.length;
+    bench.traffic.storeChanged(policyChanged);
+    const asked = bench.engine.answers.slice(before);
+    assert.deepEqual(
+      asked.map((answer) => [answer.type, "conn" in answer && answer.conn]).sort(),
+      [
+        ["ask-again", open.conn],
+        ["ask-again", socket.conn],
+      ].sort(),
+    );
+    assert.equal(reading.ask(open, 1, "/open"), undefined, "still allowed");
+    reading.open = [];
+    assert.equal(reading.ask(open, 1, "/open")?.type, "close");
+    assert.equal(reading.ask(socket, 1, "/open")?.type, "close");
+    reading.settled = "deny";
+    bench.traffic.storeChanged(policyChanged);
+    assert.equal(bench.lastAnswer()?.type, "close");
+  });
+
+  test("ends when it was opened unread, or has turned out not to be HTTP", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const { judge } = bench;
+    bench.judge = () => allow;
+    reading.settled = "allow";
+    const unread = bench.connect("10.0.0.1:8080");
+    bench.engine.feed(unread);
+    // AUDIT alone asks for reading: what is no HTTP passes.
+    reading.settled = "http";
+    const opaque = bench.connect("10.0.0.1:9090");
+    const answer = bench.engine.feed(opaque);
+    assert.equal(answer?.type === "dial" ? answer.reading : answer, "or-pass");
+    bench.engine.feed({ type: "opaque", conn: opaque.conn, generation: 1 });
+    bench.traffic.storeChanged(policyChanged);
+    assert.equal(bench.lastAnswer()?.type, "dial", "both are allowed whatever they ask");
+    bench.judge = judge;
+    bench.traffic.storeChanged(policyChanged);
+    const closes = bench.engine.answers.filter(({ type }) => type === "close").map(({ conn }) => conn);
+    assert.deepEqual(closes.sort(), [unread.conn, opaque.conn].sort());
+    bench.close(unread, "closed-by-answer");
+    assert.equal(bench.last().outcome.cause, "http-required");
+  });
+
+  test("gets 503 when its workload has gone, and 500 for a fault of ours", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const inbound = bench.connect("10.0.0.1:8080");
+    bench.engine.feed(inbound);
+    bench.judge = () => {
+      throw new Error("a fault of ours");
+    };
+    const failed = reading.ask(inbound, 1, "/open");
+    assert.equal(failed?.type === "reply" && failed.status, 500);
+    assert.equal(bench.faults.length, 1);
+    bench.mesh.list = [];
+    const gone = reading.ask(inbound, 2, "/open");
+    assert.equal(gone?.type === "reply" && gone.status, 503);
+    const unknown = reading.ask({ conn: 9_999, generation: 1 }, 1, "/open");
+    assert.equal(unknown?.type === "reply" && unknown.status, 500);
+  });
+});

@@ -1,0 +1,54 @@
+// 18 · data thread · a request on a connection that is read → facts → verdict → answer. The connection's own facts are those on
+// which it was let in: who calls is what the tunnel or the kernel proved, never what the request says.
+import type { Answer } from "../engine/answers.ts";
+import type { RequestEvent } from "../engine/events.ts";
+import { requestFacts } from "../l7/request-facts.ts";
+import type { RequestFacts } from "../mesh/facts.ts";
+import { judge } from "../plan/judge-connection.ts";
+import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
+import type { Connection } from "./connection.ts";
+import type { TrafficContext } from "./context.ts";
+
+export function answerRequest(
+  event: RequestEvent,
+  connection: Connection,
+  context: TrafficContext,
+): Answer | undefined {
+  const { method, target, authority, fields, request } = event;
+  const facts = requestFacts({ method, target, authority, header: fields.values });
+  const verdict = verdictOn(facts, connection, context);
+  const ref = { conn: event.conn, generation: event.generation, request };
+  if (connection.openRequest?.request === request) {
+    // It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends.
+    return verdict?.verdict === "allow" ? undefined : connection.cut("policy", null);
+  }
+  connection.requested(event, verdict);
+  if (verdict === null) return { type: "reply", ...ref, status: 503, body: "no such pod" };
+  if (verdict.verdict === "deny") return { type: "reply", ...ref, ...verdict.answer };
+  return { type: "forward", ...ref, target: verdict.path === "canonical" ? canonicalTarget(target, facts) : "" };
+}
+
+/** null: the pod or its workload has gone, so nothing allows the request. */
+function verdictOn(
+  facts: RequestFacts,
+  connection: Connection,
+  { live, world }: TrafficContext,
+): RequestVerdict | null {
+  const judged = live.permissionOf(connection)?.judged;
+  const destination = judged == null ? undefined : world.mesh.workload(judged.destinationUid);
+  if (judged == null || destination === undefined) return null;
+  const evaluator = {
+    judge: (asked: Parameters<typeof judge>[0]) => judge(asked, world),
+    readsPaths: world.readsPaths ?? always,
+  };
+  return judgeRequest({ ...judged, destination, request: "strict" }, facts, evaluator);
+}
+
+const always = (): boolean => true;
+
+/** What the rules have read, and what the application has to read. Empty: it is what was sent. */
+function canonicalTarget(target: string, { path }: RequestFacts): string {
+  const query = target.indexOf("?");
+  const sent = query < 0 ? target : target.slice(0, query);
+  return sent === path.text || !sent.startsWith("/") ? "" : path.text + target.slice(sent.length);
+}
