@@ -1,6 +1,7 @@
 // main thread · the objects of an API server, each accepted for itself (acceptance "object"). An unreadable policy is in force in its
 // closed form, which depends on the present object alone, so that all nodes agree. Of a kind that says where things are, the last
 // version that could be read stays in force while the object lives. Pure but for its state.
+import { isDeepStrictEqual } from "node:util";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
 import { Lean } from "../mesh/thread-view.ts";
@@ -64,7 +65,7 @@ export class AcceptedObjects {
   }
 
   /** Takes the changes over, in their order, and says what they change in the mesh. Nothing in an object can make it throw. */
-  apply(changes: readonly ObjectChange[]): readonly MeshUpdate[] {
+  apply(changes: Iterable<ObjectChange>): readonly MeshUpdate[] {
     const steps = this.applying(changes);
     for (;;) {
       const step = steps.next();
@@ -73,7 +74,7 @@ export class AcceptedObjects {
   }
 
   /** As `apply`, in steps. Until the last of them nothing has changed. Two must not be under way at once. */
-  *applying(changes: readonly ObjectChange[]): Generator<void, readonly MeshUpdate[]> {
+  *applying(changes: Iterable<ObjectChange>): Generator<void, readonly MeshUpdate[]> {
     const accepted = new Map<string, AcceptedObject | undefined>();
     for (const change of changes) {
       const key = keyOf(change.op === "present" ? change.version : change.object);
@@ -81,8 +82,17 @@ export class AcceptedObjects {
       accepted.set(key, change.op === "present" ? this.#accept(change, known) : undefined);
       yield;
     }
-    const gone = [...accepted.keys()].flatMap((key) => this.#known.get(key)?.parsed ?? []);
-    const come = [...accepted.values()].flatMap((object) => object?.parsed ?? []);
+    const gone: ParsedObject[] = [];
+    const come: ParsedObject[] = [];
+    for (const [key, object] of accepted) {
+      const [before, now] = [this.#known.get(key)?.parsed ?? [], object?.parsed ?? []];
+      // A list names everything again, most of it as it was.
+      if (!isDeepStrictEqual(before, now)) {
+        for (const parsed of before) gone.push(parsed);
+        for (const parsed of now) come.push(parsed);
+      } else if (object !== undefined) accepted.set(key, { ...object, parsed: before });
+      yield;
+    }
     for (const [key, object] of accepted) {
       if (object === undefined) this.#known.delete(key);
       else this.#known.set(key, object);

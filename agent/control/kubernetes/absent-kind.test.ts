@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ObjectChange } from "../accepted-objects.ts";
 import type { ApiAnswer } from "./api-answer.ts";
+import { unpacked } from "./copy-file.ts";
 import { type KindState, KindWatch } from "./kind-watch.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 
@@ -77,7 +78,7 @@ async function follow(...phases: readonly { readonly paths: Paths; readonly wait
     },
     random: () => 0,
     nowMs: () => waited * 30_000,
-    changed: (some) => void changes.push([...some]),
+    changed: (some) => void changes.push([...unpacked(some)]),
     noted: (state) => void states.push(state),
   });
   await watch.run(ending.signal);

@@ -15,9 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Dice } from "../../../test/policy/dice.ts";
-import type { ObjectChange } from "../accepted-objects.ts";
 import { ClusterCopy } from "./copy.ts";
-import { keyOf, readClusterCopy } from "./copy-file.ts";
+import { type PackedChange, packed, readClusterCopy } from "./copy-file.ts";
 
 const SEED = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 31));
 const CLUSTER = "0d9a3a1c-0000-4000-8000-000000000001";
@@ -36,27 +35,28 @@ function copyAt(t: TestContext, path: string) {
   return { copy, warnings };
 }
 
-function present(name: string, version: number, text = "ü"): ObjectChange {
+function present(name: string, version: number, text = "ü"): PackedChange {
   const object = { metadata: { name, labels: { version: String(version), text } } };
   const resource = { kind: "Pod", namespace: "shop", name, resourceVersion: String(version) };
-  return { op: "present", apiVersion: "v1", version: resource, uid: `uid-${name}`, object };
+  return packed({ op: "present", apiVersion: "v1", version: resource, uid: `uid-${name}`, object });
 }
-const deleted = (name: string): ObjectChange => ({ op: "deleted", object: { kind: "Pod", namespace: "shop", name } });
+const deleted = (name: string): PackedChange =>
+  packed({ op: "deleted", object: { kind: "Pod", namespace: "shop", name } });
 
-type State = ReadonlyMap<string, ObjectChange>;
-function after(state: State, changes: readonly ObjectChange[]): State {
+type State = ReadonlyMap<string, PackedChange>;
+function after(state: State, changes: readonly PackedChange[]): State {
   const next = new Map(state);
   for (const change of changes) {
-    if (change.op === "present") next.set(keyOf(change), change);
-    else next.delete(keyOf(change));
+    if (change.isPresent) next.set(change.key, change);
+    else next.delete(change.key);
   }
   return next;
 }
-const textOf = (objects: Iterable<ObjectChange>): string =>
+const textOf = (objects: Iterable<PackedChange>): string =>
   [...objects]
-    .map((object) => JSON.stringify(object))
+    .map(({ line }) => line)
     .sort()
-    .join("\n");
+    .join("");
 
 test("what was kept is found by the next process, in a file for this user alone", async (t) => {
   const path = join(folderOf(t), "state", "cluster.jsonl");
@@ -79,7 +79,7 @@ test(`cut off or changed anywhere, a file is one of its states or none (ORLOP_SE
   const states: string[] = [];
   const sizes: number[] = [];
   for (let batch = 0; batch < 6; batch++) {
-    const changes = Array.from({ length: 1 + dice.roll(4) }, (_, at): ObjectChange => {
+    const changes = Array.from({ length: 1 + dice.roll(4) }, (_, at): PackedChange => {
       const name = `p${dice.roll(5)}`;
       return batch > 0 && dice.chance(30) ? deleted(name) : present(name, batch * 10 + at, "ascii");
     });

@@ -4,8 +4,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { ObjectChange } from "../accepted-objects.ts";
-import { changeLine, endLine, headerLine, keyOf } from "./copy-file.ts";
+import { endLine, headerLine, type PackedChange } from "./copy-file.ts";
 
 /** A change waits at most this long for the disk, ms. */
 const WAIT_MS = 1_000;
@@ -32,7 +31,7 @@ export class ClusterCopy {
   #cluster = "";
   #file: CopyFile | undefined;
   /** Changes that are in no file: the last write has failed, or is under way. */
-  readonly #unsaved = new Map<string, ObjectChange>();
+  readonly #unsaved = new Map<string, PackedChange>();
   #appendable = false;
   #failed = false;
   #stopped = false;
@@ -49,7 +48,7 @@ export class ClusterCopy {
    * @param cluster the UID of its namespace kube-system
    * @param appliedAt RFC 3339
    */
-  async keep(cluster: string, changes: readonly ObjectChange[], appliedAt: string): Promise<void> {
+  async keep(cluster: string, changes: readonly PackedChange[], appliedAt: string): Promise<void> {
     if (this.#stopped) return;
     this.#cluster = cluster;
     const done = this.#queue.then(() => this.#save(changes, appliedAt));
@@ -74,8 +73,8 @@ export class ClusterCopy {
     this.#file = undefined;
   }
 
-  async #save(changes: readonly ObjectChange[], appliedAt: string): Promise<void> {
-    for (const change of changes) this.#unsaved.set(keyOf(change), change);
+  async #save(changes: readonly PackedChange[], appliedAt: string): Promise<void> {
+    for (const change of changes) this.#unsaved.set(change.key, change);
     const file = this.#file;
     try {
       if (file !== undefined && this.#appendable && (await this.#isHere(file)) && !isWasteful(file))
@@ -122,7 +121,7 @@ export class ClusterCopy {
       const writing = new Writing(fresh);
       await writing.text(headerLine(this.#cluster));
       if (this.#file !== undefined) await writing.rest(this.#file, this.#unsaved);
-      for (const change of this.#unsaved.values()) if (change.op === "present") await writing.change(change);
+      for (const change of this.#unsaved.values()) if (change.isPresent) await writing.change(change);
       await writing.end(appliedAt);
       await handle.datasync();
       await rename(draft, this.#path);
@@ -156,10 +155,9 @@ class Writing {
     this.#crc = file.crc;
   }
 
-  async change(change: ObjectChange): Promise<void> {
-    const line = changeLine(change);
+  async change({ key, isPresent, line }: PackedChange): Promise<void> {
     const length = Buffer.byteLength(line);
-    this.#spans.set(keyOf(change), change.op === "present" ? { offset: this.#at + this.#length, length } : null);
+    this.#spans.set(key, isPresent ? { offset: this.#at + this.#length, length } : null);
     this.#texts.push(line);
     this.#length += length;
     if (this.#length >= CHUNK) await this.#flush();
@@ -172,7 +170,7 @@ class Writing {
   }
 
   /** The objects of another file that are not among these, in the order of that file. */
-  async rest(other: CopyFile, besides: ReadonlyMap<string, ObjectChange>): Promise<void> {
+  async rest(other: CopyFile, besides: ReadonlyMap<string, PackedChange>): Promise<void> {
     const left = [...other.spans].filter(([key]) => !besides.has(key)).sort(([, a], [, b]) => a.offset - b.offset);
     for (let first = 0; first < left.length; ) {
       const [, { offset = 0 } = {}] = left[first] ?? [];

@@ -1,18 +1,22 @@
 // main thread · what the server has of one kind, as far as it has been passed on: a new list becomes the difference from what is known,
 // and only once it is whole. Pure but for its state.
 import type { ObjectVersion } from "../../mesh/source-ref.ts";
-import type { ObjectChange } from "../accepted-objects.ts";
 import { keptFields } from "../kinds/kept-fields.ts";
+import { type PackedChange, packed } from "./copy-file.ts";
 import type { ServedObject } from "./watch-event.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
+
+/** An object that a process before this one has passed on. */
+export type KnownObject = { readonly version: ObjectVersion; readonly uid: string };
 
 type Known = { readonly uid: string; readonly resourceVersion: string };
 
 export class KindMirror {
   readonly #kind: WatchedKind;
-  readonly #known = new Map<string, Known>();
+  /** By namespace and name. */
+  #known = new Map<string, Known>();
   /** The list under way: everything that it named so far, and of that what differs from what is known. */
-  #list: { readonly named: Set<string>; readonly changes: ObjectChange[] } | undefined;
+  #list: { readonly named: Map<string, Known>; readonly changes: PackedChange[] } | undefined;
   #synced = false;
   #hadObjects = false;
 
@@ -44,55 +48,51 @@ export class KindMirror {
   }
 
   /**
-   * What a process before this one has read is what was passed on, before the first list. The list says all of it again, changed or not:
-   * this release may read more of an object than was kept.
+   * An object that a process before this one has read is what was passed on, before the first list. The list says it again, changed or
+   * not: this release may read more of it than was kept.
    */
-  assume(objects: readonly { readonly version: ObjectVersion; readonly uid: string }[]): void {
-    for (const { version, uid } of objects) {
-      if (version.kind !== this.#kind.kind) continue;
-      this.#hadObjects = true;
-      this.#known.set(`${version.namespace}/${version.name}`, { uid, resourceVersion: "" });
-    }
+  assume({ version: { namespace, name }, uid }: KnownObject): void {
+    this.#hadObjects = true;
+    this.#known.set(`${namespace}/${name}`, { uid, resourceVersion: "" });
   }
 
   /** A list begins; what a list before it read is forgotten, if it did not end. */
   beginList(): void {
-    this.#list = { named: new Set(), changes: [] };
+    this.#list = { named: new Map(), changes: [] };
   }
 
   listed(served: ServedObject): void {
     if (this.#list === undefined) throw new Error("no list is under way");
-    this.#list.named.add(keyOf(served));
+    this.#list.named.set(keyOf(served), knownOf(served));
     if (this.#isNews(served)) this.#list.changes.push(this.#present(served));
   }
 
   /** The list is whole: what it changes, removals included. */
-  endList(): readonly ObjectChange[] {
+  endList(): readonly PackedChange[] {
     const list = this.#list;
     if (list === undefined) throw new Error("no list is under way");
     this.#list = undefined;
     this.#synced = true;
     const gone = [...this.#known.keys()].filter((key) => !list.named.has(key));
-    const changes = [...gone.map((key) => this.#gone(key)), ...list.changes];
-    for (const change of changes) this.#note(change);
-    return changes;
+    this.#known = list.named;
+    this.#hadObjects ||= list.named.size > 0;
+    return [...gone.map((key) => this.#gone(key)), ...list.changes];
   }
 
   /** An event of a watch that follows a whole list. Undefined: nothing new, since the server may repeat itself after a reconnect. */
-  present(served: ServedObject): ObjectChange | undefined {
+  present(served: ServedObject): PackedChange | undefined {
     if (!this.#isNews(served)) return undefined;
-    const change = this.#present(served);
-    this.#note(change);
-    return change;
+    this.#hadObjects = true;
+    this.#known.set(keyOf(served), knownOf(served));
+    return this.#present(served);
   }
 
   /** Undefined: nothing of it was known. An object's successor of the same name is not taken for it. */
-  deleted(served: ServedObject): ObjectChange | undefined {
+  deleted(served: ServedObject): PackedChange | undefined {
     const key = keyOf(served);
     if (this.#known.get(key)?.uid !== served.uid) return undefined;
-    const change = this.#gone(key);
-    this.#note(change);
-    return change;
+    this.#known.delete(key);
+    return this.#gone(key);
   }
 
   /** Versions are opaque; another version is news, whichever of both is newer: the server sends the events of an object in order. */
@@ -101,27 +101,17 @@ export class KindMirror {
     return known?.uid !== served.uid || known.resourceVersion !== served.version.resourceVersion;
   }
 
-  #present({ version, uid, object }: ServedObject): ObjectChange {
-    return { op: "present", apiVersion: this.#kind.apiVersion, version, uid, object: keptFields(version.kind, object) };
+  #present({ version, uid, object }: ServedObject): PackedChange {
+    const { apiVersion } = this.#kind;
+    return packed({ op: "present", apiVersion, version, uid, object: keptFields(version.kind, object) });
   }
 
-  #gone(key: string): ObjectChange {
+  #gone(key: string): PackedChange {
     const slash = key.indexOf("/");
-    return {
-      op: "deleted",
-      object: { kind: this.#kind.kind, namespace: key.slice(0, slash), name: key.slice(slash + 1) },
-    };
-  }
-
-  #note(change: ObjectChange): void {
-    if (change.op === "deleted") {
-      this.#known.delete(`${change.object.namespace}/${change.object.name}`);
-      return;
-    }
-    const { namespace, name, resourceVersion } = change.version;
-    this.#hadObjects = true;
-    this.#known.set(`${namespace}/${name}`, { uid: change.uid, resourceVersion });
+    const object = { kind: this.#kind.kind, namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+    return packed({ op: "deleted", object });
   }
 }
 
 const keyOf = ({ version: { namespace, name } }: ServedObject): string => `${namespace}/${name}`;
+const knownOf = ({ version: { resourceVersion }, uid }: ServedObject): Known => ({ uid, resourceVersion });

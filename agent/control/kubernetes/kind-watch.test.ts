@@ -7,6 +7,7 @@ import { Dice } from "../../../test/policy/dice.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
 import type { ApiAnswer } from "./api-answer.ts";
 import { answer, FakeCluster, servedOf } from "./cluster.fake.ts";
+import { type PackedChange, unpacked } from "./copy-file.ts";
 import { type KindState, KindWatch } from "./kind-watch.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 
@@ -38,8 +39,8 @@ async function follow(seed: number): Promise<{ readonly states: number; readonly
   let states = 0;
   let away = 0;
   let sleeps = 0;
-  const changed = (changes: readonly ObjectChange[]): void => {
-    for (const change of changes) {
+  const changed = (changes: readonly PackedChange[]): void => {
+    for (const change of unpacked(changes)) {
       if (change.op === "deleted") passed.delete(change.object.name);
       else passed.set(change.version.name, { uid: change.uid, rv: Number(change.version.resourceVersion) });
     }
@@ -105,7 +106,7 @@ function scripted(...answers: readonly ((path: string) => ApiAnswer)[]) {
     sleep: async () => {},
     random: () => 0,
     nowMs: () => 0,
-    changed: (some) => void changes.push([...some]),
+    changed: (some) => void changes.push([...unpacked(some)]),
     noted: (state) => void states.push(state),
   });
   return { run: () => watch.run(ending.signal), asked, changes, states, watch };

@@ -1,10 +1,10 @@
 // main thread · follows one kind of a server: a list, then the changes after it, again and again. What was known stays in force
 // whatever the server answers, until a whole list says otherwise.
 import { type BackoffOptions, backoffMs } from "../../backoff.ts";
-import type { ObjectChange } from "../accepted-objects.ts";
 import { AbsentKind } from "./absent-kind.ts";
 import type { ApiAnswer, Ask } from "./api-answer.ts";
 import { expectJson, Refused, textOf } from "./api-refusal.ts";
+import type { PackedChange } from "./copy-file.ts";
 import { JsonLines } from "./json-lines.ts";
 import { KindMirror } from "./kind-mirror.ts";
 import { page, StrangeAnswer, type WatchEvent, watchEvent } from "./watch-event.ts";
@@ -22,12 +22,12 @@ export type KindWatchPorts = {
   /** In [0, 1). */
   readonly random: () => number;
   /** Changes that belong together, in their order; none, after a list that changed nothing. */
-  readonly changed: (changes: readonly ObjectChange[]) => void;
+  readonly changed: (changes: readonly PackedChange[]) => void;
   readonly noted: (state: KindState) => void;
 };
 
 /** Objects of a page of a list. */
-const PAGE = 500;
+const PAGE = 250;
 /** Of lists and of all other short answers, ms. */
 const ANSWER_IDLE_MS = 30_000;
 /** The server ends a watch after a time that is drawn from here, so that not all nodes come again at once, seconds. */
@@ -41,6 +41,9 @@ const ABSENT_MS = 30_000;
 
 /** How a watch ended. "no-list": the server cannot begin a watch with a list. */
 type Ended = "silent" | "spoke" | "no-list";
+
+/** A watch under way. `listing`: what is read is a list, whose end has not come. */
+type Watching = { readonly lines: JsonLines; listing: boolean; ended: Ended };
 
 /** The agent itself has failed: no answer of a server is a reason to go on. */
 class Defect extends Error {}
@@ -112,7 +115,7 @@ export class KindWatch {
     return backoffMs(this.#failures++, retry, this.#ports.random);
   }
 
-  #changed(changes: readonly ObjectChange[]): void {
+  #changed(changes: readonly PackedChange[]): void {
     try {
       this.#ports.changed(changes);
     } catch (error) {
@@ -140,47 +143,48 @@ export class KindWatch {
     }
     await this.#expectJson(answer, "watch");
     if (withList) this.mirror.beginList();
-    let listing = withList;
-    let ended: Ended = "silent";
-    const lines = new JsonLines();
-    for await (const chunk of answer.body) {
-      const changes: ObjectChange[] = [];
-      let listed = false;
-      for (const line of lines.of(chunk)) {
-        const event = watchEvent(line, this.#kind.kind);
-        ended = "spoke";
-        if (event.type === "error") {
-          // What came before it in the same chunk counts.
-          if (changes.length > 0) this.#changed(changes);
-          throw new Refused({ status: event.code, retryAfterMs: null }, `the server ends the watch: ${event.message}`);
-        }
-        if (listing) {
-          const ended = this.#listedBy(event);
-          if (ended === undefined) continue;
-          changes.push(...ended);
-          listing = false;
-          listed = true;
-        } else this.#follow(event, changes);
-        this.#version = versionOf(event);
+    const watching: Watching = { lines: new JsonLines(), listing: withList, ended: "silent" };
+    // In a method of its own: what a loop has read would be kept until the next chunk comes, also a whole list.
+    for await (const chunk of answer.body) this.#read(chunk, watching);
+    if (watching.lines.isTorn || watching.listing) throw new Error("the server's answer ends in the middle");
+    return watching.ended;
+  }
+
+  #read(chunk: Uint8Array, watching: Watching): void {
+    let changes: PackedChange[] = [];
+    let listed = false;
+    for (const line of watching.lines.of(chunk)) {
+      const event = watchEvent(line, this.#kind.kind);
+      watching.ended = "spoke";
+      if (event.type === "error") {
+        // What came before it in the same chunk counts.
+        if (changes.length > 0) this.#changed(changes);
+        throw new Refused({ status: event.code, retryAfterMs: null }, `the server ends the watch: ${event.message}`);
       }
-      if (listed || changes.length > 0) this.#changed(changes);
-      // The server works, also if the next watch fails.
-      if (!listing) this.#failures = 0;
-      if (listed) this.#absent.isKnown();
-      if (listed) this.#ports.noted({ state: "watching", why: "" });
+      if (watching.listing) {
+        const whole = this.#listedBy(event);
+        if (whole === undefined) continue;
+        changes = [...whole];
+        watching.listing = false;
+        listed = true;
+      } else this.#follow(event, changes);
+      this.#version = versionOf(event);
     }
-    if (lines.isTorn || listing) throw new Error("the server's answer ends in the middle");
-    return ended;
+    if (listed || changes.length > 0) this.#changed(changes);
+    // The server works, also if the next watch fails.
+    if (!watching.listing) this.#failures = 0;
+    if (listed) this.#absent.isKnown();
+    if (listed) this.#ports.noted({ state: "watching", why: "" });
   }
 
   /** The changes of a streaming list, when this event is its end. */
-  #listedBy(event: Exclude<WatchEvent, { readonly type: "error" }>): readonly ObjectChange[] | undefined {
+  #listedBy(event: Exclude<WatchEvent, { readonly type: "error" }>): readonly PackedChange[] | undefined {
     if (event.type === "present") this.mirror.listed(event.served);
     if (event.type === "deleted") throw new StrangeAnswer("an object goes before the list of all objects has ended");
     return event.type === "bookmark" && event.endsList ? this.mirror.endList() : undefined;
   }
 
-  #follow(event: Exclude<WatchEvent, { readonly type: "error" }>, changes: ObjectChange[]): void {
+  #follow(event: Exclude<WatchEvent, { readonly type: "error" }>, changes: PackedChange[]): void {
     if (event.type === "bookmark") return;
     const change = event.type === "present" ? this.mirror.present(event.served) : this.mirror.deleted(event.served);
     if (change !== undefined) changes.push(change);

@@ -9,7 +9,8 @@ import { Turns } from "../static-file/turns.ts";
 import type { Ask } from "./api-answer.ts";
 import { clusterId } from "./cluster-id.ts";
 import { ClusterCopy } from "./copy.ts";
-import { type KeptCluster, readClusterCopy } from "./copy-file.ts";
+import { emptied, type KeptCluster, type PackedChange, packed, readClusterCopy } from "./copy-file.ts";
+import type { KnownObject } from "./kind-mirror.ts";
 import { KindStates } from "./kind-states.ts";
 import { KindWatch } from "./kind-watch.ts";
 import { type WatchedKind, watchedKinds } from "./watched-kinds.ts";
@@ -55,7 +56,7 @@ export class KubernetesSource implements ConfigurationSource {
   #synced = false;
   #fromLastGood = false;
   /** What is to be applied next. Before every kind was read it only grows. */
-  #news: ObjectChange[] = [];
+  #news: PackedChange[] = [];
   #arrived = Promise.withResolvers<void>();
   #appliedAt = "";
 
@@ -122,25 +123,23 @@ export class KubernetesSource implements ConfigurationSource {
     const { sleep, random } = this.#dependencies;
     const kept = lastGoodFile === undefined ? undefined : await readClusterCopy(lastGoodFile, signal);
     const asking = this.#identify(signal);
-    let assumed: KeptCluster | undefined;
+    let assumed: readonly KnownObject[] = [];
     if (kept !== undefined) {
       const soon = await Promise.race([asking, sleep(IDENTIFY_MS, signal).then(() => undefined)]);
-      if (soon === undefined || soon === kept.cluster) {
-        assumed = kept;
-        await this.#assume(kept, emit, signal);
-      } else this.#forgets(kept, soon);
+      if (soon === undefined || soon === kept.cluster) assumed = await this.#assume(kept, emit, signal);
+      else this.#forgets(kept, soon);
     }
     const cluster = await asking;
-    const isOwn = assumed?.cluster === cluster;
-    if (assumed !== undefined && !isOwn) {
-      this.#forgets(assumed, cluster);
-      this.#news = assumed.objects.map(({ version }) => ({ op: "deleted", object: version }));
-    }
     this.#watches = this.#kinds.map((kind) => this.#watch(kind));
-    if (assumed !== undefined && isOwn) {
-      for (const { mirror } of this.#watches) mirror.assume(assumed.objects);
-      await sleep(FIRST_LIST_MS * random(), signal);
+    if (kept === undefined || assumed.length === 0) return cluster;
+    if (kept.cluster !== cluster) {
+      this.#forgets(kept, cluster);
+      for (const { version } of assumed) this.#news.push(packed({ op: "deleted", object: version }));
+      return cluster;
     }
+    const mirrors = new Map(this.#watches.map(({ mirror }) => [mirror.kind, mirror]));
+    for (const object of assumed) mirrors.get(object.version.kind)?.assume(object);
+    await sleep(FIRST_LIST_MS * random(), signal);
     return cluster;
   }
 
@@ -157,12 +156,21 @@ export class KubernetesSource implements ConfigurationSource {
     }
   }
 
-  async #assume({ objects, appliedAt }: KeptCluster, emit: Emit, signal: AbortSignal): Promise<void> {
-    const updates = await new Turns(signal).through(this.#accepted.applying(objects));
+  /** Puts in force what was kept. Resolves to the objects that are in force. */
+  async #assume({ objects, appliedAt }: KeptCluster, emit: Emit, signal: AbortSignal): Promise<readonly KnownObject[]> {
+    const assumed: KnownObject[] = [];
+    const noting = function* (): Generator<ObjectChange> {
+      for (const change of emptied(objects)) {
+        if (change.op === "present") assumed.push({ version: change.version, uid: change.uid });
+        yield change;
+      }
+    };
+    const updates = await new Turns(signal).through(this.#accepted.applying(noting()));
     this.#appliedAt = appliedAt;
     this.#fromLastGood = true;
     emit(updates);
     this.#changed();
+    return assumed;
   }
 
   #forgets({ cluster: kept }: KeptCluster, cluster: string): void {
@@ -185,7 +193,7 @@ export class KubernetesSource implements ConfigurationSource {
     if (noted.includes(true)) this.#changed();
   }
 
-  #take(changes: readonly ObjectChange[]): void {
+  #take(changes: readonly PackedChange[]): void {
     for (const change of changes) this.#news.push(change);
     const isFirst = !this.#synced;
     if (isFirst && !this.#watches.every(({ mirror }) => mirror.synced)) return;
@@ -207,11 +215,11 @@ export class KubernetesSource implements ConfigurationSource {
     }
   }
 
-  async #apply(changes: readonly ObjectChange[], cluster: string, emit: Emit, signal: AbortSignal): Promise<void> {
+  async #apply(changes: PackedChange[], cluster: string, emit: Emit, signal: AbortSignal): Promise<void> {
     const appliedAt = new Date(this.#dependencies.wallMs()).toISOString();
     const isFirst = this.#appliedAt === "";
     await this.#copy?.keep(cluster, changes, appliedAt);
-    const updates = await new Turns(signal).through(this.#accepted.applying(changes));
+    const updates = await new Turns(signal).through(this.#accepted.applying(emptied(changes)));
     this.#appliedAt = appliedAt;
     this.#fromLastGood = false;
     // The first batch names everything there is, also when that is nothing.
