@@ -1,125 +1,96 @@
-// 14 · data thread · bodies of HTTP/1, copied.
+// 16 · data thread · bodies of HTTP/1, copied.
 #include "engine/http/http1_body_copy.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <string_view>
-
-#include "engine/http/http1_chunk.h"
+#include <utility>
 
 namespace orlop {
 namespace {
 
-// Of all lines of a body together: nobody reads extensions, and without data between them they would never end.
-constexpr size_t kExtensionBytes = 16 * 1024;
-
 void Append(ByteQueue* out, std::string_view text) {
-  if (out) out->Append(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  out->Append(reinterpret_cast<const uint8_t*>(text.data()), text.size());
 }
 
 std::string_view TextOf(const uint8_t* bytes, Http1Span span) {
   return {reinterpret_cast<const char*>(bytes) + span.at, span.length};
 }
 
-}  // namespace
-
-void Http1BodyCopy::Begin(Http1Framing framing, uint64_t length) {
-  payload_ = 0;
-  extensions_ = 0;
-  held_.clear();
-  left_ = length;
-  switch (framing) {
-    case Http1Framing::kNone:
-      stage_ = Stage::kDone;
-      break;
-    case Http1Framing::kLength:
-      stage_ = length > 0 ? Stage::kData : Stage::kDone;
-      break;
-    case Http1Framing::kChunked:
-      stage_ = Stage::kChunkLine;
-      break;
-    case Http1Framing::kUntilClose:
-      stage_ = Stage::kUntilClose;
-      break;
-  }
+void WriteChunk(const uint8_t* bytes, size_t length, ByteQueue* out) {
+  char line[24];
+  const int size = snprintf(line, sizeof line, "%zx\r\n", length);
+  Append(out, {line, static_cast<size_t>(size)});
+  out->Append(bytes, length);
+  Append(out, "\r\n");
 }
 
-size_t Http1BodyCopy::Take(const uint8_t* bytes, size_t length, ByteQueue* out, Http1Refusal* refusal) {
-  *refusal = Http1Refusal::kNone;
-  size_t taken = 0;
-  while (taken < length && !done() && *refusal == Http1Refusal::kNone) {
-    if (stage_ != Stage::kData && stage_ != Stage::kChunkData && stage_ != Stage::kUntilClose) {
-      taken += TakeLine(bytes + taken, length - taken, out, refusal);
-      continue;
-    }
-    const size_t part = stage_ == Stage::kUntilClose
-                            ? length - taken
-                            : static_cast<size_t>(std::min<uint64_t>(left_, length - taken));
-    if (out) out->Append(bytes + taken, part);
-    taken += part;
-    payload_ += part;
-    if (stage_ == Stage::kUntilClose) continue;
-    left_ -= part;
-    if (left_ > 0) continue;
-    stage_ = stage_ == Stage::kData ? Stage::kDone : Stage::kChunkEnd;
-  }
-  return taken;
-}
-
-bool Http1BodyCopy::TakeEnd() {
-  if (stage_ == Stage::kUntilClose) stage_ = Stage::kDone;
-  return done();
-}
-
-size_t Http1BodyCopy::TakeLine(const uint8_t* bytes, size_t length, ByteQueue* out, Http1Refusal* refusal) {
-  const size_t before = held_.size();
-  const size_t most = stage_ == Stage::kTrailers ? kHttp1TrailerBytes : kHttp1ChunkLineBytes;
-  held_.append(reinterpret_cast<const char*>(bytes), std::min(length, most - before));
-  const size_t appended = held_.size() - before;
-  const size_t used = ReadPart(out, refusal);
-  if (used == 0) return appended;
-  held_.clear();
-  return used - before;
-}
-
-size_t Http1BodyCopy::ReadPart(ByteQueue* out, Http1Refusal* refusal) {
-  const auto* const bytes = reinterpret_cast<const uint8_t*>(held_.data());
-  if (stage_ == Stage::kChunkLine) {
-    Http1ChunkLine line;
-    *refusal = ReadChunkLine(bytes, held_.size(), &line);
-    if (*refusal != Http1Refusal::kNone || line.used == 0) return 0;
-    extensions_ += line.extensions;
-    if (extensions_ > kExtensionBytes) {
-      *refusal = Http1Refusal::kChunkLineTooLong;
-      return 0;
-    }
-    char text[24];
-    const int size = snprintf(text, sizeof text, "%llx\r\n", static_cast<unsigned long long>(line.size));
-    Append(out, {text, static_cast<size_t>(size)});
-    left_ = line.size;
-    stage_ = line.size > 0 ? Stage::kChunkData : Stage::kTrailers;
-    return line.used;
-  }
-  if (stage_ == Stage::kChunkEnd) {
-    uint16_t used = 0;
-    *refusal = ReadChunkEnd(bytes, held_.size(), &used);
-    if (*refusal != Http1Refusal::kNone || used == 0) return 0;
-    Append(out, "\r\n");
-    stage_ = Stage::kChunkLine;
-    return used;
-  }
-  Http1TrailerSection trailers;
-  *refusal = ReadTrailers(bytes, held_.size(), &trailers);
-  if (*refusal != Http1Refusal::kNone || trailers.used == 0) return 0;
+void WriteLastChunk(const uint8_t* section, const Http1TrailerSection& trailers, ByteQueue* out) {
+  Append(out, "0\r\n");
   for (int i = 0; i < trailers.field_count; i++) {
-    Append(out, TextOf(bytes, trailers.fields[i].name));
+    Append(out, TextOf(section, trailers.fields[i].name));
     Append(out, ": ");
-    Append(out, TextOf(bytes, trailers.fields[i].value));
+    Append(out, TextOf(section, trailers.fields[i].value));
     Append(out, "\r\n");
   }
   Append(out, "\r\n");
-  stage_ = Stage::kDone;
-  return trailers.used;
+}
+
+}  // namespace
+
+void Http1BodyCopy::Begin(const Http1Head& head) {
+  body_ = Http1Body(head);
+  chunked_ = head.framing == Http1Framing::kChunked;
+  payload_ = 0;
+  held_.clear();
+}
+
+size_t Http1BodyCopy::Take(const uint8_t* bytes, size_t length, ByteQueue* out, Http1Refusal* refusal) {
+  if (held_.empty()) {
+    const size_t used = Read(bytes, length, out, refusal);
+    if (*refusal != Http1Refusal::kNone || done()) return used;
+    held_.assign(reinterpret_cast<const char*>(bytes) + used, length - used);
+    return length;
+  }
+  // What waits is shorter than any line may be, so that little is copied until it is whole.
+  const size_t before = held_.size();
+  const size_t added = std::min(length, kHttp1BodyUnused);
+  std::string all = std::move(held_);
+  held_.clear();
+  all.append(reinterpret_cast<const char*>(bytes), added);
+  const size_t used = Read(reinterpret_cast<const uint8_t*>(all.data()), all.size(), out, refusal);
+  if (*refusal != Http1Refusal::kNone) return added;
+  if (done()) return used - before;
+  held_ = all.substr(used);
+  return added;
+}
+
+size_t Http1BodyCopy::Read(const uint8_t* bytes, size_t length, ByteQueue* out, Http1Refusal* refusal) {
+  *refusal = Http1Refusal::kNone;
+  size_t used = 0;
+  for (;;) {
+    Http1TrailerSection trailers;
+    const Http1BodyStep step = body_.Read(bytes + used, length - used, &trailers);
+    const uint8_t* const part = bytes + used + step.at;
+    used += step.used;
+    switch (step.event) {
+      case Http1BodyEvent::kWait:
+        return used;
+      case Http1BodyEvent::kRefused:
+        *refusal = step.refusal;
+        return used;
+      case Http1BodyEvent::kEnd:
+        if (chunked_ && out) WriteLastChunk(part, trailers, out);
+        return used;
+      case Http1BodyEvent::kPayload: {
+        const size_t size = step.used - step.at;
+        payload_ += size;
+        if (!out) continue;
+        chunked_ ? WriteChunk(part, size, out) : out->Append(part, size);
+        continue;
+      }
+    }
+  }
 }
 
 }  // namespace orlop

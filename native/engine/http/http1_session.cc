@@ -111,7 +111,8 @@ void Http1Session::End(CloseCause cause, int detail) {
 }
 
 size_t Http1Session::buffered() const {
-  return to_up_.size() + to_down_.size() + held_.size() + held_response_.size() + facts_.size();
+  return to_up_.size() + to_down_.size() + held_.size() + held_response_.size() + facts_.size() +
+         request_body_.buffered() + response_body_.buffered();
 }
 
 // Bytes in.
@@ -333,8 +334,8 @@ void Http1Session::OnRequestHead(size_t length) {
   status_ = 0;
   open_ = true;
   request_ = Request::kDeciding;
-  request_body_.Begin(head_->framing, head_->content_length);
-  response_body_.Begin(Http1Framing::kNone, 0);
+  request_body_.Begin(*head_);
+  response_body_ = Http1BodyCopy();
   facts_ = RequestTexts(BytesOf(held_), *head_, facts_ends_);
   Emit();
   Deadline(kAnswerMs);
@@ -375,7 +376,7 @@ void Http1Session::OnResponseHead(size_t length) {
   if (head.status < 200) return;
   status_ = head.status;
   persistent_ = persistent_ && head.persistent;
-  response_body_.Begin(head.framing, head.content_length);
+  response_body_.Begin(head);
   response_ = response_body_.done() ? Response::kDone : Response::kBody;
   if (response_ == Response::kDone) NextIfDone();
 }
