@@ -1,9 +1,9 @@
 // test peers · the zoo: client programs as people use them, each beside a server of its kind. What a program prints through a
-// meshed pair of pods has to equal what it prints between two pods without a mesh.
+// meshed pair of pods has to equal what it prints between two pods without a mesh; of HTTP/1.1 also where each request is judged.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { logSince } from "../../../demo/mesh-box.ts";
-import { startMesh } from "../../../demo/mesh-run.ts";
+import { accessLog, startMesh } from "../../../demo/mesh-run.ts";
 import { type Cluster, createCluster, type Pod } from "../../box/cluster.ts";
 import { type Running, tail } from "../../box/process.ts";
 import { peerCase } from "../support/cases.ts";
@@ -22,7 +22,7 @@ before(async () => {
   cluster = await createCluster({
     nodes: [
       { name: "node-a", pods: [{ name: "client" }, { name: "plain-client" }] },
-      { name: "node-b", pods: [{ name: "server" }, { name: "plain-server" }] },
+      { name: "node-b", pods: [{ name: "server" }, { name: "judged" }, { name: "plain-server" }] },
     ],
     nodeConfig: "  dataThreads: 1\n",
   });
@@ -34,7 +34,10 @@ after(() => cluster?.close());
 
 const serverPods = (): readonly Pod[] => [cluster.pod("server"), cluster.pod("plain-server")];
 
-/** `server` is STRICT: it takes nothing that is not meshed. The plain pods are out of the mesh. */
+/**
+ * `server` and `judged` are STRICT: they take nothing that is not meshed. At `judged` a policy reads each request. The plain pods are
+ * out of the mesh.
+ */
 function meshText({ nodes }: Cluster): string {
   const workloads = nodes.flatMap((node) =>
     node.pods.map(
@@ -63,6 +66,18 @@ kind: PeerAuthentication
 metadata: {name: strict, namespace: demo}
 spec: {selector: {matchLabels: {app: server}}, mtls: {mode: STRICT}}
 `,
+    `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict-judged, namespace: demo}
+spec: {selector: {matchLabels: {app: judged}}, mtls: {mode: STRICT}}
+`,
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: calls, namespace: demo}
+spec:
+  selector: {matchLabels: {app: judged}}
+  rules: [{to: [{operation: {ports: ["${httpServer.port}"], methods: [POST], paths: ["/call/{*}"]}}]}]
+`,
   ].join("---\n");
 }
 
@@ -88,6 +103,32 @@ async function use(program: Program, from: Pod, to: Pod): Promise<readonly strin
   return done.stdout.trim().split("\n");
 }
 
+const isHttp1 = ({ server, portOffset }: Program): boolean => server === httpServer && portOffset === undefined;
+
+/** No honest request is refused, and what the policy does not name is. */
+async function judged(program: Program, plain: readonly string[]): Promise<void> {
+  const pod = cluster.pod("judged");
+  await startServer(program.server, pod);
+  const node = cluster.node("node-b");
+  const before = accessLog(node).length;
+  assert.deepEqual(await use(program, cluster.pod("client"), pod), plain, "each request judged");
+  const refused = accessLog(node)
+    .slice(before)
+    .filter(({ response_code }) => response_code !== undefined);
+  assert.deepEqual(refused, []);
+  const ask = [
+    "curl",
+    "--silent",
+    "--http1.1",
+    "-d",
+    "x",
+    "-w",
+    " %{http_code}",
+    `http://${pod.ip4}:${httpServer.port}/other`,
+  ];
+  assert.equal((await cluster.pod("client").run(ask)).stdout, "RBAC: access denied 403");
+}
+
 for (const program of programs) {
   peerCase("zoo", program.name, async (context) => {
     const [server, plainServer] = await Promise.all(serverPods().map((pod) => startServer(program.server, pod)));
@@ -99,6 +140,7 @@ for (const program of programs) {
     assert.deepEqual(meshed, plain);
     const entry = await log.find("its connection", (line) => line.direction === "inbound");
     assert.equal(entry.security, "mtls");
+    if (isHttp1(program)) await judged(program, plain);
     context.diagnostic(`${program.name}: ${meshed.length} lines, the last: ${meshed.at(-1)?.slice(0, 80)}`);
   });
 }
