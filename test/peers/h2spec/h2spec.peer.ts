@@ -36,9 +36,9 @@ const LEAST_CASES = 145;
  * machine the stream might be closed before the frame comes, and the frame be passed over: half-open.ts ends nothing.
  */
 const HALF_CLOSED: readonly string[] = ["http2/5.1/5", "http2/5.1/6", "http2/6.1/2"];
-/** Of the server's log beside a case that failed. A line is written when a connection has ended, which may be after its case. */
+/** Of the server's log beside a case that failed: so many lines at most, and how long after the case. */
 const LOG_LINES = 20;
-const LOG_LATER_MS = 500;
+const LOG_LATER_MS = 100;
 
 const world = await openWorld();
 after(() => world.close());
@@ -124,17 +124,19 @@ function isJudgedOnConnect(id: string): boolean {
   return sameCase?.outcome === "passed" || (differences[id]?.modes.includes("connect") ?? false);
 }
 
-/** What explains a case that failed: the frames of its connections, and what the server's node logged meanwhile. */
+/** What explains a case that failed: the frames of its connections, and what the server's node logged of them and meanwhile. */
 function surroundings({ began, ended, said = [] }: Outcome): string {
-  const meanwhile = (line: string): boolean => {
-    const at = Date.parse(/\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(line)?.[0] ?? "");
-    return at >= began && at <= ended + LOG_LATER_MS;
-  };
-  const connections = said.map((words, i) => [`connection ${i + 1}:`, ...words.map((word) => `  ${word}`)]);
+  const connections = said.flatMap((words, i) => [`connection ${i + 1}:`, ...words]);
+  const addresses = said.flat().flatMap((word) => / connected from (\S+)$/.exec(word)?.[1] ?? []);
+  const access = readFileSync(server.accessLog, "utf8").split("\n");
+  const closed = access.filter((line) => addresses.some((address) => line.includes(`src.addr=${address} `)));
   const { stdout = "", stderr = "" } = world.programs.get(server.name) ?? {};
-  const logged = [...stdout.split("\n"), ...readFileSync(server.accessLog, "utf8").split("\n")].filter(meanwhile);
-  const lines = [...connections.flat(), `${server.name}:`, ...logged.slice(-LOG_LINES).map((line) => `  ${line}`)];
-  return [...lines, ...(stderr ? [`stderr of ${server.name}: ${tail(stderr)}`] : [])].join("\n");
+  // A line without a time is Node's own, a sanitizer's, or says how a program died.
+  const logged = `${stdout}\n${stderr}`.split("\n").filter((line) => {
+    const at = Date.parse(/\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(line)?.[0] ?? "");
+    return line !== "" && !(at < began || at > ended + LOG_LATER_MS);
+  });
+  return [...connections, `${server.name}:`, ...closed, ...logged.slice(0, LOG_LINES)].join("\n  ");
 }
 
 function differenceOf(mode: Mode, result: Outcome): H2Difference | undefined {
