@@ -1,0 +1,141 @@
+// `source: kubernetes`: the programs of a node begin with a cluster, follow it, and begin with what they applied last when it is away.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { exits } from "../../agent/cli/output.ts";
+import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
+import { call, startServers } from "../../demo/pods.ts";
+import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
+import type { Running } from "../box/process.ts";
+
+const ECHO = 8080;
+const API_PORT = 6443;
+const program = fileURLToPath(new URL("../support/api-server.ts", import.meta.url));
+
+let cluster: Cluster;
+let node: Node;
+let api: Running;
+
+type Change = {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly body: object | null;
+};
+const tell = (change: Change): void => api.write(`${JSON.stringify(change)}\n`);
+const policy = (callers: readonly string[]): Change => {
+  const principals = callers.map((name) => `cluster.local/ns/demo/sa/${name}`);
+  const spec = { selector: { matchLabels: { app: "api" } }, rules: [{ from: [{ source: { principals } }] }] };
+  return { kind: "AuthorizationPolicy", namespace: "demo", name: "api-callers", body: { spec } };
+};
+
+/** The API server in the node's namespace, with all that there is of the cluster. */
+async function startApi(callers: readonly string[]): Promise<void> {
+  api = node.start([
+    process.execPath,
+    program,
+    String(API_PORT),
+    ...["key", "cert"].map((name) => path.join(cluster.dir, name)),
+  ]);
+  const labels = { "orlop.dev/dataplane-mode": "ambient" };
+  tell({ kind: "Namespace", namespace: "", name: "demo", body: { metadata: { labels } } });
+  tell({ kind: "PeerAuthentication", namespace: "demo", name: "all", body: { spec: { mtls: { mode: "STRICT" } } } });
+  tell(policy(callers));
+  for (const { name, uid, serviceAccount, ip4, ip6 } of node.pods) {
+    const status = {
+      phase: "Running",
+      podIPs: [{ ip: ip4 }, { ip: ip6 }],
+      conditions: [{ type: "Ready", status: "True" }],
+    };
+    const spec = { nodeName: node.name, serviceAccountName: serviceAccount, containers: [{ name: "app" }] };
+    tell({ kind: "Pod", namespace: "demo", name, body: { metadata: { uid, labels: { app: name } }, spec, status } });
+  }
+  api.write("listen\n");
+  await api.line(15_000, (line) => line === "listening");
+}
+
+before(async () => {
+  const pods = ["web", "batch", "api"].map((name) => ({ name, labels: { app: name } }));
+  cluster = await createCluster({ nodes: [{ name: "node-a", pods }], nodeConfig: "  dataThreads: 1\n" });
+  node = cluster.node("node-a");
+  const [key, cert] = ["key", "cert"].map((name) => path.join(cluster.dir, name)) as [string, string];
+  const subject = ["-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+  const argv = ["req", "-x509", ...curve, "-nodes", "-days", "1", ...subject, "-keyout", key, "-out", cert];
+  execFileSync("openssl", argv, { stdio: "ignore" });
+  // Only root reads it, as a kubeconfig should be: the agent reads it before it becomes another user.
+  const kubeconfig = path.join(cluster.dir, "kubeconfig");
+  const config = {
+    "current-context": "box",
+    clusters: [{ name: "box", cluster: { server: `https://127.0.0.1:${API_PORT}`, "certificate-authority": cert } }],
+    users: [{ name: "agent", user: { token: "a token" } }],
+    contexts: [{ name: "box", context: { cluster: "box", user: "agent" } }],
+  };
+  writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
+  chmodSync(kubeconfig, 0o600);
+  const written = readFileSync(node.configFile, "utf8");
+  writeFileSync(
+    node.configFile,
+    written.replace(/^ {2}mesh: .*$/m, `  source: kubernetes\n  kubeconfig: ${kubeconfig}`),
+  );
+  await startApi(["web"]);
+  await Promise.all([startMesh(cluster), ...node.pods.map(startServers)]);
+});
+after(() => cluster?.close());
+
+const target = () => ({ host: cluster.pod("api").ip4, port: ECHO });
+const isServed = async (from: string): Promise<boolean> =>
+  (await call(cluster.pod(from), target())).reply?.pod === "api";
+const becomes = (from: string, wanted: boolean): Promise<true> =>
+  until(`${from} ${wanted ? "served" : "refused"}`, 20_000, async () =>
+    (await isServed(from)) === wanted ? true : undefined,
+  );
+
+describe("a cluster as the source", () => {
+  test("its pods are captured, and its policies decide", async () => {
+    const { source, pods } = await view(node, "status");
+    assert.deepEqual([source.kind, source.state, pods], ["kubernetes", "synced", { captured: 3, wanted: 3 }]);
+    assert.deepEqual([await isServed("web"), await isServed("batch")], [true, false]);
+    const objects = source.kinds.map(({ kind, objects: count }) => `${kind} ${count}`);
+    assert.deepEqual(objects.slice(0, 2).concat(objects.slice(-1)), ["Pod 3", "Namespace 1", "AuthorizationPolicy 1"]);
+  });
+
+  test("a change of a policy is in force soon", async () => {
+    tell(policy(["batch"]));
+    await becomes("web", false);
+    await becomes("batch", true);
+  });
+
+  test("while the API server is away the last state is in force, also in an agent that starts then", async () => {
+    api.kill("SIGKILL");
+    await api.wait(15_000);
+    await until("a stale source", 20_000, async () =>
+      (await view(node, "status")).source.state === "stale" ? true : undefined,
+    );
+    assert.deepEqual([await isServed("web"), await isServed("batch")], [false, true]);
+    const before = pidOf(node, "agent");
+    assert.ok(before !== undefined);
+    process.kill(before, "SIGKILL");
+    await until("the next agent, with what was applied last", 30_000, async () => {
+      const { source, pods } = await view(node, "status");
+      return pidOf(node, "agent") !== before && source.fromLastGood && pods.captured === 3 ? true : undefined;
+    });
+    await becomes("batch", true);
+    assert.equal(await isServed("web"), false);
+    const shown = await node.orlop(["status", "--socket", `${node.runDir}/agent.sock`]).wait(20_000);
+    assert.equal(shown.status, exits.findings);
+    assert.match(shown.stdout, /^AuthorizationPolicy +away +\d/m);
+  });
+
+  test("when it is back, what it says now is in force", async () => {
+    await startApi(["web", "batch"]);
+    await becomes("web", true);
+    await until("a synced source", 60_000, async () =>
+      (await view(node, "status")).source.state === "synced" ? true : undefined,
+    );
+    assert.equal((await view(node, "status")).source.fromLastGood, false);
+  });
+});

@@ -1,0 +1,65 @@
+// test support · a program: the little of an API server that a healthy agent asks for, for journeys inside a namespace. It streams lists
+// and watches. What goes wrong with servers is tested elsewhere: against random faults, and against a real API server.
+//   node api-server.ts PORT KEY CERTIFICATE, then lines of {"kind", "namespace", "name", "body"}; body null: deleted. The line
+//   "listen" opens it
+import { readFileSync } from "node:fs";
+import { createSecureServer, type ServerHttp2Stream } from "node:http2";
+import { createInterface } from "node:readline";
+import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
+
+type Held = { readonly uid: string; readonly object: object };
+const [port = "", key = "", cert = ""] = process.argv.slice(2);
+const held = new Map(watchedKinds.map(({ kind }) => [kind, new Map<string, Held>()]));
+const watching = new Map(watchedKinds.map(({ kind }) => [kind, new Set<ServerHttp2Stream>()]));
+let version = 1;
+
+const lineOf = (type: string, object: object): string => `${JSON.stringify({ type, object })}\n`;
+
+function change(kind: string, namespace: string, name: string, body: { readonly metadata?: object } | null): void {
+  const objects = held.get(kind);
+  const known = objects?.get(`${namespace}/${name}`);
+  version += 1;
+  const uid = known?.uid ?? `00000000-0000-4000-8000-${String(version).padStart(12, "0")}`;
+  const where = namespace === "" ? {} : { namespace };
+  const metadata = { uid, ...body?.metadata, name, ...where, resourceVersion: String(version) };
+  const object = { kind, ...body, metadata };
+  if (body === null) objects?.delete(`${namespace}/${name}`);
+  else objects?.set(`${namespace}/${name}`, { uid, object });
+  const type = body === null ? "DELETED" : known === undefined ? "ADDED" : "MODIFIED";
+  for (const stream of watching.get(kind) ?? []) stream.write(lineOf(type, object));
+}
+
+const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) });
+server.on("sessionError", () => {});
+server.on("stream", (stream, headers) => {
+  stream.on("error", () => {});
+  const { pathname, searchParams: query } = new URL(String(headers[":path"]), "https://server");
+  const kind = watchedKinds.find(({ path }) => path === pathname)?.kind ?? "";
+  if (pathname === "/api/v1/namespaces/kube-system") {
+    stream.respond({ ":status": 200, "content-type": "application/json" });
+    stream.end(JSON.stringify({ kind: "Namespace", metadata: { name: "kube-system", uid: "box" } }));
+  } else if (kind === "" || !query.has("watch")) {
+    stream.respond({ ":status": 404, "content-type": "text/plain" });
+    stream.end("404 page not found\n");
+  } else if (!query.has("sendInitialEvents")) {
+    // It keeps no history: a client that comes again is sent back to a list.
+    stream.respond({ ":status": 410, "content-type": "application/json" });
+    stream.end("{}");
+  } else {
+    stream.respond({ ":status": 200, "content-type": "application/json" });
+    for (const { object } of held.get(kind)?.values() ?? []) stream.write(lineOf("ADDED", object));
+    const annotations = { "k8s.io/initial-events-end": "true" };
+    stream.write(lineOf("BOOKMARK", { kind, metadata: { resourceVersion: String(version), annotations } }));
+    watching.get(kind)?.add(stream);
+    stream.on("close", () => watching.get(kind)?.delete(stream));
+  }
+});
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  if (line === "listen") {
+    server.listen(Number(port), "127.0.0.1", () => console.log("listening"));
+    return;
+  }
+  const { kind, namespace, name, body } = JSON.parse(line);
+  change(kind, namespace, name, body);
+});
