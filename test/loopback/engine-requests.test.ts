@@ -232,6 +232,27 @@ for (const way of ways) {
       const closed = await under.engine.event("closed");
       assert.deepEqual([closed.cause, closed.sentBytes, closed.receivedBytes], ["finished", 500_000, 500_000]);
     }
+    {
+      // HTTP that no reader should take: a policy that only watches breaks nothing, at the first request or behind others.
+      using under = reads(way, echo.port, byPath, "or-pass");
+      const socket = await dial(under.port);
+      socket.end("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+      assert.equal((await readAll(socket)).toString(), "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+      const app = await serve((app) => {
+        app.once("data", () => {
+          app.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+          app.once("data", (data) => app.end(data));
+        });
+      });
+      using later = reads(way, app.port, byPath, "or-pass");
+      const behind = await dial(later.port);
+      behind.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      await once(behind, "data");
+      behind.end("no HTTP at all\r\n\r\n");
+      assert.equal((await readAll(behind)).toString(), "no HTTP at all\r\n\r\n");
+      await later.engine.event("opaque");
+      app.close();
+    }
     const speaks = await serve((socket) => {
       socket.write("220 mail ready\r\n");
       socket.on("data", (data) => socket.end(data));

@@ -306,10 +306,16 @@ void Http1Session::OnEnd(bool from_down) {
 }
 
 void Http1Session::OnOther(CloseCause cause) {
-  if (reading_ == HttpReading::kOrEnd) return End(cause);
+  reading_ == HttpReading::kOrPass ? Pass() : End(cause);
+}
+
+void Http1Session::Pass() {
   deadline_.Cancel();
   Append(&to_up_, held_);
+  Append(&to_down_, held_response_);
   held_.clear();
+  held_response_.clear();
+  head_.reset();
   opaque_ = true;
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_OPAQUE;
@@ -428,6 +434,8 @@ void Http1Session::Reply(int status, std::string_view body) {
 }
 
 void Http1Session::Refuse(Http1Refusal refusal) {
+  // A policy that only watches breaks nothing.
+  if (reading_ == HttpReading::kOrPass) return Pass();
   head_.reset();
   held_.clear();
   status_ = StatusOf(refusal);
@@ -438,6 +446,10 @@ void Http1Session::Refuse(Http1Refusal refusal) {
 }
 
 void Http1Session::BadResponse(Http1Refusal refusal) {
+  if (reading_ == HttpReading::kOrPass) {
+    EndRequest(RequestOutcome::kBadResponse, static_cast<int>(refusal));
+    return Pass();
+  }
   status_ = 502;
   Respond(502, NameOf(refusal), true);
   EndRequest(RequestOutcome::kBadResponse, static_cast<int>(refusal));
@@ -505,6 +517,10 @@ void Http1Session::OnDeadline() {
   if (failing_) return End(CloseCause::kResetByUpstream, ECONNRESET);
   if (request_ == Request::kHead || request_ == Request::kDeciding) {
     const bool decides = request_ == Request::kDeciding;
+    if (!decides && reading_ == HttpReading::kOrPass) {
+      Pass();
+      return Pump();
+    }
     if (!decides) number_++;
     open_ = true;
     status_ = decides ? 503 : 408;

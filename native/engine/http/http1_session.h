@@ -83,6 +83,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   void BadResponse(Http1Refusal refusal);
   // The first bytes are no HTTP/1, or the application spoke first.
   void OnOther(CloseCause cause);
+  // From here on the connection is relayed, as it is where nobody is denied whatever it says.
+  void Pass();
   // The request has ended; the next may follow.
   void EndRequest(RequestOutcome outcome, int refusal = 0);
   void NextIfDone();
