@@ -90,7 +90,7 @@ cluster-down: build/setup.stamp
 	$(Q)node test/cluster/main.ts down $(CLUSTER_FLAGS)
 
 cluster-test: build/setup.stamp
-	$(Q)node --test --test-timeout=900000 test/cluster/cluster.peer.ts
+	$(Q)node --test --test-concurrency=1 --test-timeout=900000 test/cluster/*.peer.ts
 
 # Long: make fuzz SECONDS=600 (for each of its targets).
 fuzz: build

@@ -14,16 +14,24 @@ type Kubeconfig = {
 };
 
 /** GET of one path. Status 0: no answer came within five seconds. The file was written by `kubeconfig()` of programs.ts. */
-export function ask(file: string, path: string): Promise<Answer> {
+export const ask = (file: string, path: string): Promise<Answer> => send(file, "GET", path);
+
+/** What `send` may send. A PATCH is a JSON merge patch (RFC 7396). */
+export type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+/** As `ask`, with an object in the body. A change without an answer may have happened. */
+export function send(file: string, method: Method, path: string, object?: object): Promise<Answer> {
   const { clusters, users } = JSON.parse(readFileSync(file, "utf8")) as Kubeconfig;
   const [cluster, user] = [clusters[0]?.cluster, users[0]?.user];
   if (cluster === undefined || user === undefined) throw new Error(`${file} names no cluster or no user`);
   const decode = (text: string): Buffer => Buffer.from(text, "base64");
   return new Promise((resolve) => {
     const failed = (): void => resolve({ status: 0, body: "" });
+    const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
     const options = {
-      ...{ ca: decode(cluster["certificate-authority-data"]), agent: false, timeout: 5_000 },
+      ...{ method, ca: decode(cluster["certificate-authority-data"]), agent: false, timeout: 5_000 },
       ...{ cert: decode(user["client-certificate-data"]), key: decode(user["client-key-data"]) },
+      headers: object === undefined ? {} : { "content-type": type },
     };
     const asked = request(new URL(path, cluster.server), options, (response) => {
       let body = "";
@@ -36,7 +44,7 @@ export function ask(file: string, path: string): Promise<Answer> {
     });
     asked.on("timeout", () => asked.destroy());
     asked.on("error", failed);
-    asked.end();
+    asked.end(object === undefined ? undefined : JSON.stringify(object));
   });
 }
 

@@ -1,31 +1,33 @@
 // test cluster · a real cluster of two nodes: pods on each reach each other by both families, and nothing of it stays.
 // `make cluster-test` runs it. It needs programs that take minutes to build, so `make test` does not.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { installDebian } from "../peers/support/debian.ts";
 import { built } from "../peers/support/projects.ts";
-import { hierarchies, processesOf } from "./cgroups.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
+import { startJanitor } from "./janitor.ts";
+import { Kubectl } from "./kubectl.ts";
+import { leftOf, namespacesOf } from "./leftovers.ts";
 import { kubeconfigOf, POD_IMAGE, planCluster } from "./plan.ts";
 
 const PORT = 8080;
 const WAIT = "--timeout=180s";
 
 const plan = planCluster(`test-${process.pid}`, 2);
-after(() => stopCluster(plan));
+const janitor = startJanitor(plan);
+after(async () => {
+  await stopCluster(plan);
+  janitor.stop();
+});
 installDebian(["containerd", "runc", "containernetworking-plugins"]);
 const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
 
-/** @throws Error with what kubectl says */
-function kubectl(words: readonly string[], input = ""): string {
-  const argv = ["--kubeconfig", kubeconfigOf(plan), ...words];
-  const done = spawnSync(path.join(binaries.kube, "bin/kubectl"), argv, { input, encoding: "utf8", timeout: 200_000 });
-  if (done.status === 0) return done.stdout.trim();
-  throw new Error(`kubectl ${words.join(" ")}: ${done.error?.message ?? done.stderr}`);
-}
+const kubectl = new Kubectl(binaries.kube, kubeconfigOf(plan));
 
 const podOn = (node: string) => ({
   ...{ apiVersion: "v1", kind: "Pod", metadata: { name: `on-${node}` } },
@@ -45,15 +47,15 @@ const podOn = (node: string) => ({
 test("two nodes are Ready, a pod runs on each, and each reaches the other by IPv4 and IPv6", async () => {
   await startCluster(plan, binaries, console.log);
   const names = plan.nodes.map(({ name }) => name);
-  kubectl(["wait", "--for=condition=Ready", WAIT, ...names.map((name) => `node/${name}`)]);
-  kubectl(["create", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items: names.map(podOn) }));
-  kubectl(["wait", "--for=condition=Ready", WAIT, ...names.map((name) => `pod/on-${name}`)]);
+  kubectl.run(["wait", "--for=condition=Ready", WAIT, ...names.map((name) => `node/${name}`)]);
+  kubectl.run(["create", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items: names.map(podOn) }));
+  kubectl.run(["wait", "--for=condition=Ready", WAIT, ...names.map((name) => `pod/on-${name}`)]);
   for (const from of names) {
     for (const to of names) {
-      const addresses = kubectl(["get", "pod", `on-${to}`, "-o", "jsonpath={.status.podIPs[*].ip}"]).split(" ");
+      const addresses = kubectl.run(["get", "pod", `on-${to}`, "-o", "jsonpath={.status.podIPs[*].ip}"]).split(" ");
       assert.equal(addresses.length, 2, `${to} has ${addresses}`);
       for (const address of addresses) {
-        const said = kubectl(["exec", `on-${from}`, "--", "/pod", "ask", address, String(PORT)]);
+        const said = kubectl.run(["exec", `on-${from}`, "--", "/pod", "ask", address, String(PORT)]);
         assert.equal(said, `on-${to}`, `${from} asked ${address}`);
       }
     }
@@ -61,27 +63,37 @@ test("two nodes are Ready, a pod runs on each, and each reaches the other by IPv
 });
 
 test("afterwards no process, namespace, mount, cgroup or file of it is left", async () => {
-  const all = hierarchies();
-  const pids = processesOf(all, plan);
-  assert.ok(pids.length > 10, `${pids.length} processes`);
-  const namespaces = new Set(pids.flatMap((pid) => namespacesOf(pid)));
-  for (const own of namespacesOf("self")) namespaces.delete(own);
+  const namespaces = namespacesOf(plan);
   assert.ok(namespaces.size >= 2 + 3 * plan.nodes.length, `${namespaces.size} namespaces`);
   await stopCluster(plan);
-  assert.deepEqual(processesOf(all, plan), []);
-  const alive = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid));
-  const inside = alive.filter((pid) => namespacesOf(pid).some((namespace) => namespaces.has(namespace)));
-  assert.deepEqual(inside, [], "processes in namespaces of the cluster");
-  assert.doesNotMatch(readFileSync("/proc/self/mountinfo", "utf8"), new RegExp(plan.name));
-  for (const { point } of all) assert.ok(!existsSync(path.join(point, plan.cgroup)), point);
-  assert.ok(!existsSync(plan.dir));
+  assert.deepEqual(leftOf(plan, namespaces), []);
 });
 
-/** Network, mount and cgroup namespace of a process; none when it has ended. */
-function namespacesOf(pid: number | string): readonly string[] {
-  try {
-    return ["net", "mnt", "cgroup"].map((kind) => readlinkSync(`/proc/${pid}/ns/${kind}`));
-  } catch {
-    return []; // It ended meanwhile, and with it its hold on namespaces.
+test("a cluster goes with the process that holds it, however that ends and whenever", async (t) => {
+  for (const [index, [end, when]] of (
+    [
+      ["SIGKILL", "namespaces and certificates"],
+      ["SIGTERM", "KUBECONFIG="],
+    ] as const
+  ).entries()) {
+    const held = planCluster(`held-${index}-${process.pid}`, 1);
+    t.after(() => stopCluster(held));
+    const argv = [path.join(import.meta.dirname, "main.ts"), "hold", "--name", held.name, "--nodes", "1"];
+    const holder = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(holder, "exit");
+    const lines = createInterface({ input: holder.stdout });
+    let isUp = false;
+    for await (const line of lines) {
+      isUp = line.includes(when);
+      if (isUp) break;
+    }
+    assert.ok(isUp, "the cluster did not start");
+    const namespaces = namespacesOf(held);
+    assert.ok(namespaces.size > 0);
+    holder.kill(end);
+    await ended;
+    const deadline = performance.now() + 120_000;
+    while (leftOf(held, namespaces).length > 0 && performance.now() < deadline) await sleep(50);
+    assert.deepEqual(leftOf(held, namespaces), [], `after ${end}`);
   }
-}
+});

@@ -1,10 +1,11 @@
-// test cluster · the commands of `make cluster` and `make cluster-down`.
-//   node test/cluster/main.ts up [--name NAME] [--nodes 2] | down [--name NAME]
+// test cluster · the commands of `make cluster` and `make cluster-down`; `hold` is a cluster that goes with the command's process.
+//   node test/cluster/main.ts up [--name NAME] [--nodes 2] | hold [--name NAME] [--nodes 2] | down [--name NAME]
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { installDebian } from "../peers/support/debian.ts";
 import { built } from "../peers/support/projects.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
+import { startJanitor } from "./janitor.ts";
 import { kubeconfigOf, planCluster } from "./plan.ts";
 
 const { values, positionals } = parseArgs({
@@ -19,8 +20,13 @@ if (command === "down") {
   console.log(`cluster ${plan.name} is gone`);
 } else if (command === "up") {
   await up();
+} else if (command === "hold") {
+  startJanitor(plan);
+  await up();
+  // Until a signal.
+  setInterval(() => {}, 3_600_000);
 } else {
-  console.error("usage: node test/cluster/main.ts up [--name NAME] [--nodes 2] | down [--name NAME]");
+  console.error("usage: node test/cluster/main.ts up|hold [--name NAME] [--nodes 2] | down [--name NAME]");
   process.exitCode = 64;
 }
 
