@@ -165,6 +165,10 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     latin1("\x03\x04\x00until the end"),
     ...trailers.map(([, , text]) => latin1(`\x02\x06\x001\r\nx\r\n0\r\n${text}`)),
   ],
+  // Kind, how it is written; then the head.
+  "http1-write": acceptedHeads
+    .filter(([, , head]) => head.length < 2_000)
+    .map(([, , head, kind = "request"], index) => latin1(kinds[kind] + String.fromCharCode(index % 16) + head)),
   "admin-request": [
     request("GET /v1/status"),
     request("GET /v1/explain?src=10.0.0.1&dst=10.0.1.2:80"),

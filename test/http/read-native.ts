@@ -12,6 +12,9 @@ const letters = {
   "end of chunk": "d",
   trailers: "t",
   body: "b",
+  "written head": "w",
+  "written chunk": "x",
+  reply: "r",
 } as const;
 
 export type Question = { readonly kind: keyof typeof letters; readonly bytes: Buffer };

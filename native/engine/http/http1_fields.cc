@@ -43,42 +43,6 @@ bool IsOrlops(const uint8_t* bytes, Http1Span name) {
          SameText(bytes, {static_cast<uint16_t>(name.at + 2), 5}, "orlop");
 }
 
-Http1Name KnownName(const uint8_t* bytes, Http1Span name) {
-  const auto is = [&](std::string_view lower) { return SameText(bytes, name, lower); };
-  switch (name.length) {
-    case 2:
-      if (is("te")) return Http1Name::kTe;
-      break;
-    case 4:
-      if (is("host")) return Http1Name::kHost;
-      break;
-    case 6:
-      if (is("expect")) return Http1Name::kExpect;
-      break;
-    case 7:
-      if (is("upgrade")) return Http1Name::kUpgrade;
-      if (is("trailer")) return Http1Name::kTrailer;
-      break;
-    case 10:
-      if (is("connection")) return Http1Name::kConnection;
-      if (is("keep-alive")) return Http1Name::kKeepAlive;
-      break;
-    case 14:
-      if (is("content-length")) return Http1Name::kContentLength;
-      if (is("http2-settings")) return Http1Name::kHttp2Settings;
-      break;
-    case 16:
-      if (is("proxy-connection")) return Http1Name::kProxyConnection;
-      break;
-    case 17:
-      if (is("transfer-encoding")) return Http1Name::kTransferEncoding;
-      break;
-    default:
-      break;
-  }
-  return IsOrlops(bytes, name) ? Http1Name::kOrlop : Http1Name::kOther;
-}
-
 // The first byte from `at` on that no value has. Eight bytes at a time while all of them are visible.
 size_t EndOfValue(const uint8_t* bytes, size_t length, size_t at) {
   constexpr uint64_t kEach = 0x0101010101010101;
@@ -113,6 +77,42 @@ bool SameText(const uint8_t* bytes, Http1Span a, Http1Span b) {
     if (Lower(bytes[a.at + i]) != Lower(bytes[b.at + i])) return false;
   }
   return true;
+}
+
+Http1Name KnownHttp1Name(const uint8_t* bytes, Http1Span name) {
+  const auto is = [&](std::string_view lower) { return SameText(bytes, name, lower); };
+  switch (name.length) {
+    case 2:
+      if (is("te")) return Http1Name::kTe;
+      break;
+    case 4:
+      if (is("host")) return Http1Name::kHost;
+      break;
+    case 6:
+      if (is("expect")) return Http1Name::kExpect;
+      break;
+    case 7:
+      if (is("upgrade")) return Http1Name::kUpgrade;
+      if (is("trailer")) return Http1Name::kTrailer;
+      break;
+    case 10:
+      if (is("connection")) return Http1Name::kConnection;
+      if (is("keep-alive")) return Http1Name::kKeepAlive;
+      break;
+    case 14:
+      if (is("content-length")) return Http1Name::kContentLength;
+      if (is("http2-settings")) return Http1Name::kHttp2Settings;
+      break;
+    case 16:
+      if (is("proxy-connection")) return Http1Name::kProxyConnection;
+      break;
+    case 17:
+      if (is("transfer-encoding")) return Http1Name::kTransferEncoding;
+      break;
+    default:
+      break;
+  }
+  return IsOrlops(bytes, name) ? Http1Name::kOrlop : Http1Name::kOther;
 }
 
 bool IsToken(const uint8_t* bytes, Http1Span span) {
@@ -171,7 +171,7 @@ Http1Refusal ReadHttp1Fields(const uint8_t* bytes, size_t length, size_t* at, Ht
     size_t end = next;
     while (end > value && IsSpace(bytes[end - 1])) end--;
     field.value = {static_cast<uint16_t>(value), static_cast<uint16_t>(end - value)};
-    field.known = KnownName(bytes, field.name);
+    field.known = KnownHttp1Name(bytes, field.name);
     field.named_by_connection = false;
     ++*count;
     next += 2;

@@ -57,6 +57,7 @@ bool SameText(const uint8_t* bytes, Http1Span span, std::string_view lower);
 // The same for two texts, both of either case.
 bool SameText(const uint8_t* bytes, Http1Span a, Http1Span b);
 bool IsToken(const uint8_t* bytes, Http1Span span);
+Http1Name KnownHttp1Name(const uint8_t* bytes, Http1Span name);
 // Host, framing, identity and who the caller is: no other field may take these out, and no trailer may bring them.
 bool IsProtectedName(const uint8_t* bytes, Http1Span name);
 

@@ -73,9 +73,11 @@ Refusal ReadStatusLine(const uint8_t* bytes, size_t length, size_t* at, Http1Hea
     head->status = static_cast<uint16_t>(head->status * 10 + (bytes[next] - '0'));
   }
   // The space behind the status belongs there even without a reason; servers that leave it out are read all the same.
-  if (next < length && bytes[next] == ' ') {
+  const size_t reason = next < length && bytes[next] == ' ' ? next + 1 : next;
+  if (reason > next) {
     while (next < length && IsHttp1(bytes[next], kValueByte)) next++;
   }
+  head->reason = Between(reason, next);
   *at = next;
   return ReadLineEnd(bytes, length, at);
 }
@@ -309,6 +311,7 @@ Http1Refusal ReadRequestHead(const uint8_t* bytes, size_t length, Http1Head* hea
   if (length > kHttp1HeadBytes) return Refusal::kHeadTooLarge;
   const size_t start = length >= 2 && bytes[0] == '\r' && bytes[1] == '\n' ? 2 : 0;
   head->status = 0;
+  head->reason = {0, 0};
   Refusal refusal = ReadLines(bytes, length, start, ReadRequestLine, head);
   if (refusal != Refusal::kNone) return refusal;
   if (head->method.length == 7 && memcmp(bytes + head->method.at, "CONNECT", 7) == 0)

@@ -30,8 +30,9 @@ struct Http1Head {
   // A request: authority is that of an absolute target, else Host's value, else empty. The path goes to the query's `?` or to the
   // target's end; it is empty in an absolute target without a path, and `*` in `OPTIONS *`.
   Http1Span method, target, path, authority;
-  uint16_t status;  // of a response
-  uint8_t minor;    // HTTP/1.minor
+  uint16_t status;   // of a response
+  Http1Span reason;  // of a response; may be empty
+  uint8_t minor;     // HTTP/1.minor
   Http1Framing framing;
   uint64_t content_length;
   bool persistent;          // another message may follow on this connection (RFC 9112 section 9.3)

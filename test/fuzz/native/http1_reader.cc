@@ -9,6 +9,7 @@
 #include "engine/http/http1_body.h"
 #include "engine/http/http1_chunk.h"
 #include "engine/http/http1_head.h"
+#include "engine/http/http1_write.h"
 
 namespace {
 
@@ -108,6 +109,101 @@ void PrintBody(const std::vector<uint8_t>& question) {
   printf("\n");
 }
 
+void PrintWritten(const std::vector<uint8_t>& bytes) {
+  printf("written ");
+  for (const uint8_t byte : bytes) printf("%02x", byte);
+  printf("\n");
+}
+
+// Parts of a question, one behind the other.
+struct Parts {
+  const std::vector<uint8_t>& bytes;
+  size_t at = 0;
+
+  uint64_t Number(int size) {
+    at += static_cast<size_t>(size);
+    return NumberAt(bytes, at - static_cast<size_t>(size), size);
+  }
+  // A length of two bytes, and the text; 65535 for a text that is not there.
+  std::string_view Text() {
+    const size_t length = Number(2);
+    if (length == 0xffff) return {};
+    at += length;
+    return {reinterpret_cast<const char*>(bytes.data()) + at - length, length};
+  }
+};
+
+// A head as it is written with an edit, into room that is just enough.
+void PrintHeadWritten(const std::vector<uint8_t>& question) {
+  Parts parts{question};
+  const uint64_t kind = parts.Number(1);
+  const bool unchanged = parts.Number(1) == 1;
+  Http1Edit edit = {};
+  edit.framing = static_cast<Http1Framing>(parts.Number(1));
+  edit.content_length = parts.Number(8);
+  edit.minor = static_cast<uint8_t>(parts.Number(1));
+  edit.connection = static_cast<Http1Option>(parts.Number(1));
+  edit.websocket = parts.Number(1) == 1;
+  edit.trailers = parts.Number(1) == 1;
+  edit.without_envoys = parts.Number(1) == 1;
+  edit.path = parts.Text();
+  std::vector<Http1Pair> pairs(parts.Number(1));
+  for (Http1Pair& pair : pairs) pair = {parts.Text(), parts.Text()};
+  edit.pairs = pairs.data();
+  edit.pair_count = pairs.size();
+  const std::vector<uint8_t> bytes(question.begin() + static_cast<long>(parts.at), question.end());
+  Http1Head head;
+  memset(&head, 0xa5, sizeof head);
+  const Http1Refusal refusal = kind == 0 ? ReadRequestHead(bytes.data(), bytes.size(), &head)
+                                         : ReadResponseHead(bytes.data(), bytes.size(), kind == 2, &head);
+  if (refusal != Http1Refusal::kNone) return PrintRefusal(refusal);
+  if (unchanged) edit = UnchangedEdit(head);
+  const auto write = kind == 0 ? WriteRequestHead : WriteResponseHead;
+  std::vector<uint8_t> room(Http1HeadRoom(bytes.size(), edit));
+  room.resize(write(bytes.data(), head, edit, room.data(), room.size()));
+  std::vector<uint8_t> exact(room.size());
+  const size_t again = write(bytes.data(), head, edit, exact.data(), exact.size());
+  std::vector<uint8_t> small(room.empty() ? 0 : room.size() - 1);
+  const size_t less = write(bytes.data(), head, edit, small.data(), small.size());
+  if (again != room.size() || less != 0 || exact != room) {
+    printf("another room, another head\n");
+  } else {
+    PrintWritten(room);
+  }
+}
+
+// A number of data bytes: the chunk line. Nothing: the last chunk, with the trailers that were read.
+void PrintChunkWritten(const std::vector<uint8_t>& question) {
+  const uint64_t size = NumberAt(question, 0, 8);
+  std::vector<uint8_t> room(size > 0 ? kHttp1ChunkLineRoom : kHttp1LastChunkRoom);
+  if (size > 0) {
+    room.resize(WriteChunkLine(size, room.data()));
+    return PrintWritten(room);
+  }
+  const std::vector<uint8_t> section(question.begin() + 8, question.end());
+  Http1TrailerSection trailers;
+  const Http1Refusal refusal = ReadTrailers(section.data(), section.size(), &trailers);
+  if (refusal != Http1Refusal::kNone) return PrintRefusal(refusal);
+  room.resize(WriteLastChunk(section.data(), &trailers, room.data(), room.size()));
+  PrintWritten(room);
+}
+
+// An answer of ours.
+void PrintReply(const std::vector<uint8_t>& question) {
+  Parts parts{question};
+  Http1Reply reply = {};
+  reply.status = static_cast<uint16_t>(parts.Number(2));
+  reply.connection = static_cast<Http1Option>(parts.Number(1));
+  reply.to_head = parts.Number(1) == 1;
+  const Http1Pair pair = {parts.Text(), parts.Text()};
+  reply.pairs = &pair;
+  reply.pair_count = 1;
+  reply.body = parts.Text();
+  std::vector<uint8_t> room(512);
+  room.resize(WriteReply(reply, room.data(), room.size()));
+  PrintWritten(room);
+}
+
 // A copy of its own size, so that AddressSanitizer sees a byte that is read behind it.
 std::vector<uint8_t> Exactly(const std::string& text) {
   return std::vector<uint8_t>(text.begin(), text.end());
@@ -120,7 +216,10 @@ bool Answer(char kind, const std::vector<uint8_t>& bytes) {
   if (kind == 'd') PrintChunkEnd(bytes);
   if (kind == 't') PrintTrailers(bytes);
   if (kind == 'b') PrintBody(bytes);
-  if (strchr("ecdtb", kind) != nullptr) return true;
+  if (kind == 'w') PrintHeadWritten(bytes);
+  if (kind == 'x') PrintChunkWritten(bytes);
+  if (kind == 'r') PrintReply(bytes);
+  if (strchr("ecdtbwxr", kind) != nullptr) return true;
   if (kind != 'q' && kind != 'p' && kind != 'h') return false;
   Http1Head head;
   // What was there before must not show.
