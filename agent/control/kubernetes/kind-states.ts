@@ -21,6 +21,10 @@ export class KindStates {
     return this.#noted.values().some(({ awaySince }) => awaySince !== "");
   }
 
+  isAway(kind: string): boolean {
+    return (this.#noted.get(kind)?.awaySince ?? "") !== "";
+  }
+
   /** @param objects how many of a kind are known */
   view(objects: (kind: string) => number): readonly KindStatus[] {
     return [...this.#noted].map(([kind, { state, why, awaySince }]) => ({

@@ -39,6 +39,9 @@ const MAX_RETRY_AFTER_MS = 120_000;
 /** A kind that the cluster lacks is looked for again after so long, ms. */
 const ABSENT_MS = 30_000;
 
+/** A kind is woken so often at most, so that a kind that comes and goes does not make all others ask, ms. */
+const WAKE_MS = 5_000;
+
 /** How a watch ended. "no-list": the server cannot begin a watch with a list. */
 type Ended = "silent" | "spoke" | "no-list";
 
@@ -60,6 +63,11 @@ export class KindWatch {
   /** The server can send a list as the beginning of a watch (Kubernetes 1.32, KEP-3157). */
   #streams = true;
   #failures = 0;
+  /** Ends the wait that is under way. */
+  #sleeping: AbortController | undefined;
+  /** The server has said how long to wait (Retry-After). */
+  #isAsked = false;
+  #wokenMs = Number.NEGATIVE_INFINITY;
 
   constructor(kind: WatchedKind, ports: KindWatchPorts) {
     this.#kind = kind;
@@ -69,10 +77,19 @@ export class KindWatch {
     this.mirror = new KindMirror(kind);
   }
 
+  /** Another kind was read: if this kind waits only because the server did not answer, it asks again now. */
+  wake(): void {
+    const nowMs = this.#ports.nowMs();
+    if (nowMs - this.#wokenMs < WAKE_MS) return;
+    this.#wokenMs = nowMs;
+    this.#sleeping?.abort();
+  }
+
   /** Resolves when the signal is aborted. Rejects when `changed` has thrown. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       let waitMs: number;
+      this.#isAsked = false;
       try {
         waitMs = await this.#turn(signal);
       } catch (error) {
@@ -80,7 +97,10 @@ export class KindWatch {
         if (signal.aborted) return;
         waitMs = this.#failed(error);
       }
-      await this.#ports.sleep(waitMs, signal).catch(() => undefined);
+      const woken = new AbortController();
+      this.#sleeping = this.#isAsked ? undefined : woken;
+      await this.#ports.sleep(waitMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined);
+      this.#sleeping = undefined;
     }
   }
 
@@ -92,7 +112,6 @@ export class KindWatch {
       if (streamed !== "no-list") return this.#pauseMs(streamed);
       if (!(await this.#listPages(signal))) return ABSENT_MS;
     }
-    this.#ports.noted({ state: "watching", why: "" });
     return this.#pauseMs(await this.#watch(signal, false));
   }
 
@@ -108,6 +127,7 @@ export class KindWatch {
     if (status === 410 || status === 404 || error instanceof StrangeAnswer) this.#version = "";
     this.#ports.noted({ state: "away", why: error instanceof Error ? error.message : String(error) });
     const asked = error instanceof Refused ? (error.retryAfterMs ?? 0) : 0;
+    this.#isAsked = asked > 0;
     return Math.max(this.#backoffMs(), Math.min(asked, MAX_RETRY_AFTER_MS));
   }
 
@@ -143,6 +163,7 @@ export class KindWatch {
     }
     await this.#expectJson(answer, "watch");
     if (withList) this.mirror.beginList();
+    else this.#ports.noted({ state: "watching", why: "" });
     const watching: Watching = { lines: new JsonLines(), listing: withList, ended: "silent" };
     // In a method of its own: what a loop has read would be kept until the next chunk comes, also a whole list.
     for await (const chunk of answer.body) this.#read(chunk, watching);

@@ -44,6 +44,8 @@ function start(t: TestContext, lastGoodFile: string, ask: Ask) {
   const logged: string[] = [];
   let batches = 0;
   let sleptMs = 0;
+  const timers = new Set<{ readonly dueMs: number; readonly resolve: () => void }>();
+  const ending = new AbortController();
   const source = new KubernetesSource(
     { server: "https://api", settings, lastGoodFile },
     {
@@ -51,25 +53,46 @@ function start(t: TestContext, lastGoodFile: string, ask: Ask) {
       wallMs: () => 1_700_000_000_000 + sleptMs,
       nowMs: () => sleptMs,
       random: () => 0.5,
-      sleep: async (ms, signal) => {
-        await new Promise(setImmediate);
-        signal.throwIfAborted();
-        sleptMs += ms;
-      },
+      sleep: (ms, signal) =>
+        new Promise((resolve, reject) => {
+          const timer = { dueMs: sleptMs + ms, resolve };
+          timers.add(timer);
+          const aborted = (): void => {
+            timers.delete(timer);
+            reject(signal.reason);
+          };
+          if (signal.aborted) aborted();
+          signal.addEventListener("abort", aborted, { once: true });
+        }),
       log: (message) => logged.push(message),
       changed: () => {
         for (const check of waiting) check();
       },
     },
   );
-  const ending = new AbortController();
+  // Time goes on to the next wait that ends, once nothing else is left to do.
+  const turning = (async () => {
+    while (!ending.signal.aborted) {
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+      const [next] = [...timers].sort((a, b) => a.dueMs - b.dueMs);
+      if (next === undefined) continue;
+      timers.delete(next);
+      sleptMs = next.dueMs;
+      next.resolve();
+    }
+  })();
+  let applied = (): void => {};
   const running = source.run((updates) => {
     batches += 1;
     mesh.apply(updates);
+    applied();
   }, ending.signal);
+  const onApplied = (call: () => void): void => {
+    applied = call;
+  };
   const stop = async (): Promise<void> => {
     ending.abort();
-    await running;
+    await Promise.all([running, turning]);
   };
   t.after(stop);
   const until = (condition: (status: SourceStatus) => boolean): Promise<SourceStatus> =>
@@ -90,7 +113,7 @@ function start(t: TestContext, lastGoodFile: string, ask: Ask) {
     workloads: [...mesh.workloads()].map(({ name }) => name).sort(),
     policies: [...mesh.authorizationPolicies()].map(({ name }) => name).sort(),
   });
-  return { source, until, turns, has, stop, logged, batches: () => batches };
+  return { source, until, turns, has, stop, logged, onApplied, batches: () => batches };
 }
 
 /** What an agent of this cluster has applied is in the file. */
@@ -194,4 +217,41 @@ test("what was kept of another cluster does not count, whenever the server says 
     await again.stop();
     assert.match(again.logged.join("\n"), /is of another cluster/);
   }
+});
+
+test("pods that come with an outage's end wait for the policies that came with them", DEADLINE, async (t) => {
+  const [file, cluster] = [fileOf(t), clusterOf()];
+  let isAway = false;
+  let policiesAway = false;
+  const cut = new Set<AbortController>();
+  const agent = start(t, file, async (path, { signal, idleMs }) => {
+    if (isAway || (policiesAway && path.includes("/apis/security"))) throw new Error("connection refused");
+    const answered = await cluster.ask(path, { signal, idleMs });
+    if (!path.includes("watch=true")) return answered;
+    // A watch of a healthy server stays open until the connection is cut.
+    const ending = new AbortController();
+    cut.add(ending);
+    const body = (async function* () {
+      yield* answered.body;
+      await new Promise((_, reject) => {
+        for (const each of [ending.signal, signal])
+          each.addEventListener("abort", () => reject(new Error("connection lost")), { once: true });
+      });
+    })();
+    return { ...answered, body };
+  });
+  await agent.until(({ state }) => state === "synced");
+  const orders: string[] = [];
+  agent.onApplied(() => orders.push(`${agent.has().workloads} ${agent.has().policies}`));
+  isAway = true;
+  for (const ending of cut) ending.abort();
+  await agent.until(({ kinds }) => kinds.every(({ state }) => state === "away"));
+  cluster.change("AuthorizationPolicy", "more", deny);
+  cluster.change("Pod", "job", pod(2));
+  [isAway, policiesAway] = [false, true];
+  await agent.until(({ kinds }) => kinds.find(({ kind }) => kind === "Pod")?.state === "watching");
+  policiesAway = false;
+  await agent.until(({ state }) => state === "synced");
+  await agent.until(() => agent.has().workloads.includes("job"));
+  assert.deepEqual(orders, ["web callers,more", "job,web callers,more"]);
 });

@@ -10,9 +10,10 @@ import type { Ask } from "./api-answer.ts";
 import { clusterId } from "./cluster-id.ts";
 import { ClusterCopy } from "./copy.ts";
 import { emptied, type KeptCluster, type PackedChange, packed, readClusterCopy } from "./copy-file.ts";
+import { HeldChanges } from "./held-changes.ts";
 import type { KnownObject } from "./kind-mirror.ts";
 import { KindStates } from "./kind-states.ts";
-import { KindWatch } from "./kind-watch.ts";
+import { type KindState, KindWatch } from "./kind-watch.ts";
 import { type WatchedKind, watchedKinds } from "./watched-kinds.ts";
 
 export type KubernetesOptions = {
@@ -51,6 +52,7 @@ export class KubernetesSource implements ConfigurationSource {
   readonly #accepted: AcceptedObjects;
   readonly #states: KindStates;
   readonly #copy: ClusterCopy | undefined;
+  readonly #held: HeldChanges;
   #watches: readonly KindWatch[] = [];
   /** Every kind was read whole. */
   #synced = false;
@@ -74,6 +76,10 @@ export class KubernetesSource implements ConfigurationSource {
       this.#kinds.map(({ kind }) => kind),
       dependencies,
     );
+    this.#held = new HeldChanges({
+      pass: (changes) => this.#pass(changes),
+      sleep: this.#dependencies.sleep,
+    });
     const { lastGoodFile } = options;
     if (lastGoodFile !== undefined)
       this.#copy = new ClusterCopy(lastGoodFile, (message) => dependencies.log?.(message));
@@ -113,6 +119,7 @@ export class KubernetesSource implements ConfigurationSource {
       if (!signal.aborted) throw error;
     } finally {
       ending.abort();
+      this.#held.close();
       await this.#copy?.close();
     }
   }
@@ -181,11 +188,20 @@ export class KubernetesSource implements ConfigurationSource {
     const { ask, sleep, random, nowMs } = this.#dependencies;
     return new KindWatch(kind, {
       ...{ ask, sleep, random, nowMs },
-      changed: (changes) => this.#take(changes),
-      noted: (state) => {
-        if (this.#states.note(kind.kind, state)) this.#changed();
-      },
+      changed: (changes) => this.#take(kind.kind, changes),
+      noted: (state) => this.#note(kind.kind, state),
     });
+  }
+
+  #note(kind: string, state: KindState): void {
+    const wasAway = this.#states.isAway(kind);
+    if (state.state === "away") this.#held.gapBegins(kind);
+    if (state.state === "watching") {
+      this.#held.gapEnds(kind);
+      // The server answers: the other kinds need not wait for their turn.
+      if (wasAway) for (const watch of this.#watches) watch.wake();
+    }
+    if (this.#states.note(kind, state)) this.#changed();
   }
 
   #noteAll(why: string): void {
@@ -193,12 +209,20 @@ export class KubernetesSource implements ConfigurationSource {
     if (noted.includes(true)) this.#changed();
   }
 
-  #take(changes: readonly PackedChange[]): void {
+  #take(kind: string, changes: readonly PackedChange[]): void {
+    if (this.#synced) {
+      this.#held.take(kind, changes);
+      return;
+    }
     for (const change of changes) this.#news.push(change);
-    const isFirst = !this.#synced;
-    if (isFirst && !this.#watches.every(({ mirror }) => mirror.synced)) return;
+    if (!this.#watches.every(({ mirror }) => mirror.synced)) return;
     this.#synced = true;
-    if (isFirst || changes.length > 0) this.#arrived.resolve();
+    this.#arrived.resolve();
+  }
+
+  #pass(changes: readonly PackedChange[]): void {
+    for (const change of changes) this.#news.push(change);
+    if (changes.length > 0) this.#arrived.resolve();
   }
 
   /** Applies what has arrived, in batches: what arrives while a batch is applied is the next. */
