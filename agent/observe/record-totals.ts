@@ -2,6 +2,7 @@
 import { LabelledCounts } from "./labelled-counts.ts";
 import { type Metric, metric, single } from "./metric.ts";
 import { type RecordDeltas, recordFamilies } from "./recorder.ts";
+import { RequestTotals } from "./request-totals.ts";
 import { seriesFamilies, seriesValues, type TrafficLabels, trafficLabels } from "./series.ts";
 
 type LabelSet = {
@@ -24,10 +25,12 @@ export class RecordTotals {
   readonly #decisions = new Map<string, number>();
   readonly #dryRunDenied = new LabelledCounts("policy");
   readonly #audited = new LabelledCounts("policy");
+  readonly #requests: RequestTotals;
   #overflowed = 0;
 
   constructor(now: () => number) {
     this.#now = now;
+    this.#requests = new RequestTotals(now);
   }
 
   /** Adds what one thread counted since its last hand-over. */
@@ -49,6 +52,7 @@ export class RecordTotals {
     }
     for (const [policy, value] of Object.entries(deltas.dryRunDenied)) this.#dryRunDenied.add(policy, value);
     for (const [policy, value] of Object.entries(deltas.audited)) this.#audited.add(policy, value);
+    this.#requests.add(deltas.requests);
     this.#forgetIdle();
   }
 
@@ -67,6 +71,7 @@ export class RecordTotals {
     });
     return [
       ...traffic,
+      this.#requests.metric(),
       metric(recordFamilies.decisions, decisions),
       metric(recordFamilies.dryRunDenied, this.#dryRunDenied.samples()),
       metric(recordFamilies.audited, this.#audited.samples()),

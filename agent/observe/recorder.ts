@@ -5,6 +5,7 @@ import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
 import type { RequestRecord } from "./request-record.ts";
+import { type RequestCount, RequestSeries } from "./request-series.ts";
 import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
 
 export const recordFamilies = {
@@ -75,6 +76,7 @@ export type RecordDeltas = SeriesDeltas & {
   /** Dry-run policies that would have denied, and AUDIT rules that matched, by policy. */
   readonly dryRunDenied: Readonly<Record<string, number>>;
   readonly audited: Readonly<Record<string, number>>;
+  readonly requests: readonly RequestCount[];
 };
 
 /** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
@@ -121,6 +123,7 @@ export class OpenRecord {
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #series: SeriesTable;
+  readonly #requests: RequestSeries;
   readonly #open = new Set<OpenRecord>();
   #serial = 0;
   #decisions = new Map<string, number>();
@@ -130,6 +133,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
+    this.#requests = new RequestSeries(options.labelSets);
   }
 
   /** Counts the opening. Exactly one `closed` on the result must follow. */
@@ -167,6 +171,7 @@ export class Recorder {
   /** A request has ended: counted and logged once. */
   requested(record: RequestRecord): void {
     this.#judged(record.decision);
+    this.#requests.count(record);
     this.#options.logRequest?.(record, this.#options.now());
   }
 
@@ -199,6 +204,7 @@ export class Recorder {
       decisions: Object.fromEntries(this.#decisions),
       dryRunDenied: Object.fromEntries(this.#dryRunDenied),
       audited: Object.fromEntries(this.#audited),
+      requests: this.#requests.take(),
     };
     this.#decisions = new Map();
     this.#dryRunDenied = new Map();

@@ -59,6 +59,8 @@ export class DataThreads {
     const worker = new Worker(new URL("./data-thread.ts", import.meta.url), {
       workerData: options,
       name: `data-${options.index}`,
+      // Descriptors that the main thread has opened are closed here: no mistake, of which Node would warn.
+      trackUnmanagedFds: false,
     });
     this.#workers.push(worker);
     this.#outboxes.push(new ThreadOutbox((message) => worker.postMessage(message)));
