@@ -140,8 +140,9 @@ test("docs/metrics.md has a row for every family: type, unit, stability, labels 
   const rows = [...text.matchAll(/^\| `[a-z_]+` \| (?:counter|gauge|histogram) \|.*$/gm)].map(([row]) => row);
   const specified = (await declared()).map((family) => {
     const { name, type, unit, labels, help } = family;
-    const own = labels.map((label) => `\`${label}\``).join(", ") || "–";
-    const named = labels === trafficLabels ? "traffic labels" : own;
+    const hasTraffic = trafficLabels.every((label, index) => labels[index] === label);
+    const own = labels.slice(hasTraffic ? trafficLabels.length : 0).map((label) => `\`${label}\``);
+    const named = [...(hasTraffic ? ["traffic labels"] : []), ...own].join(", ") || "–";
     return `| \`${name}\` | ${type} | ${unit} | ${stabilityOf(family)} | ${named} | ${help} |`;
   });
   assert.deepEqual(rows.toSorted(), specified.toSorted());
