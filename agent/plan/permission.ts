@@ -73,8 +73,9 @@ export function revocationOf(
   const facts: ConnectionFacts = { ...judged, destination, request: "strict" };
   const { decision, settled } = judgeConnection(facts, world);
   if (settled === "deny") return { refusal: "policy", decision };
-  // Its requests are judged one by one from here on, and nobody can begin to read in the middle of a connection.
-  if (settled === "http" && reading === "unread" && decision.verdict === "deny")
+  // Requests decide from here on. Nobody can begin to read in the middle of a connection, and a connection that was only watched
+  // passes what is no HTTP.
+  if (settled === "http" && reading !== "or-end" && decision.verdict === "deny")
     return { refusal: "http-required", decision };
   return null;
 }

@@ -153,7 +153,7 @@ describe("a connection whose requests may be judged differently", () => {
     assert.equal(bench.lastAnswer()?.type, "close");
   });
 
-  test("ends when it was opened unread, or has turned out not to be HTTP", () => {
+  test("ends when it was opened unread, was only watched, or has turned out not to be HTTP", () => {
     const reading = new Reading();
     const { bench } = reading;
     const { judge } = bench;
@@ -169,10 +169,12 @@ describe("a connection whose requests may be judged differently", () => {
     bench.engine.feed({ type: "opaque", conn: opaque.conn, generation: 1 });
     bench.traffic.storeChanged(policyChanged);
     assert.equal(bench.lastAnswer()?.type, "dial", "both are allowed whatever they ask");
+    const watched = bench.connect("10.0.0.1:9090");
+    bench.engine.feed(watched);
     bench.judge = judge;
     bench.traffic.storeChanged(policyChanged);
     const closes = bench.engine.answers.filter(({ type }) => type === "close").map(({ conn }) => conn);
-    assert.deepEqual(closes.sort(), [unread.conn, opaque.conn].sort());
+    assert.deepEqual(closes.sort(), [unread.conn, opaque.conn, watched.conn].sort());
     bench.close(unread, "closed-by-answer");
     assert.equal(bench.last().outcome.cause, "http-required");
   });
