@@ -1,4 +1,4 @@
-// main thread · how many mistakes the configuration has as it is written now.
+// main thread · how many mistakes the configuration has as it is written now, and what of an API server cannot be read.
 import type { Metric, MetricFamily } from "../observe/metric.ts";
 import type { SourceStatus } from "./source.ts";
 
@@ -10,9 +10,33 @@ export const sourceFamilies = {
     labels: [],
     help: "Errors in the configuration as it is now; the last good one runs",
   },
+  away: {
+    name: "orlop_source_away",
+    type: "gauge",
+    unit: "1",
+    labels: ["kind"],
+    help: "1 while a kind cannot be read from the API server; what was read before runs. Absent with source: file",
+  },
+  objects: {
+    name: "orlop_source_objects",
+    type: "gauge",
+    unit: "objects",
+    labels: ["kind"],
+    help: "Objects of a kind that the API server has, as far as they were read. Absent with source: file",
+  },
 } as const satisfies Record<string, MetricFamily>;
 
-export function sourceMetrics({ state, problems }: Pick<SourceStatus, "state" | "problems">): readonly Metric[] {
-  // What waits until its file is still is no mistake.
-  return [{ family: sourceFamilies.errors, samples: [{ labels: {}, value: state === "held" ? 0 : problems.length }] }];
+export function sourceMetrics({
+  state,
+  problems,
+  kinds,
+}: Pick<SourceStatus, "state" | "problems" | "kinds">): readonly Metric[] {
+  const of = (numberOf: (kind: (typeof kinds)[number]) => number): Metric["samples"] =>
+    kinds.map((each) => ({ labels: { kind: each.kind }, value: numberOf(each) }));
+  return [
+    // What waits until its file is still is no mistake.
+    { family: sourceFamilies.errors, samples: [{ labels: {}, value: state === "held" ? 0 : problems.length }] },
+    { family: sourceFamilies.away, samples: of(({ awaySince }) => (awaySince === "" ? 0 : 1)) },
+    { family: sourceFamilies.objects, samples: of(({ objects }) => objects) },
+  ];
 }
