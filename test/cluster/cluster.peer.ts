@@ -12,7 +12,7 @@ import { built } from "../peers/support/projects.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
 import { startJanitor } from "./janitor.ts";
 import { Kubectl } from "./kubectl.ts";
-import { leftOf, namespacesOf } from "./leftovers.ts";
+import { inhabitantsOf, leftOf } from "./leftovers.ts";
 import { kubeconfigOf, POD_IMAGE, planCluster } from "./plan.ts";
 
 const PORT = 8080;
@@ -63,10 +63,11 @@ test("two nodes are Ready, a pod runs on each, and each reaches the other by IPv
 });
 
 test("afterwards no process, namespace, mount, cgroup or file of it is left", async () => {
-  const namespaces = namespacesOf(plan);
-  assert.ok(namespaces.size >= 2 + 3 * plan.nodes.length, `${namespaces.size} namespaces`);
+  const before = inhabitantsOf(plan);
+  assert.ok(before.namespaces.size >= 2 + 3 * plan.nodes.length, `${before.namespaces.size} namespaces`);
+  assert.ok(before.processes.size > 10, `${before.processes.size} processes`);
   await stopCluster(plan);
-  assert.deepEqual(leftOf(plan, namespaces), []);
+  assert.deepEqual(leftOf(plan, before), []);
 });
 
 test("a cluster goes with the process that holds it, however that ends and whenever", async (t) => {
@@ -88,12 +89,12 @@ test("a cluster goes with the process that holds it, however that ends and whene
       if (isUp) break;
     }
     assert.ok(isUp, "the cluster did not start");
-    const namespaces = namespacesOf(held);
-    assert.ok(namespaces.size > 0);
+    const before = inhabitantsOf(held);
+    assert.ok(before.processes.size > 0);
     holder.kill(end);
     await ended;
     const deadline = performance.now() + 120_000;
-    while (leftOf(held, namespaces).length > 0 && performance.now() < deadline) await sleep(50);
-    assert.deepEqual(leftOf(held, namespaces), [], `after ${end}`);
+    while (leftOf(held, before).length > 0 && performance.now() < deadline) await sleep(50);
+    assert.deepEqual(leftOf(held, before), [], `after ${end}`);
   }
 });

@@ -17,7 +17,7 @@ import { cgroupOf, controlScript, nodeScript } from "./scripts.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const START_DEADLINE_MS = 180_000;
-const SHORT_DEADLINE_MS = 60_000;
+const SHORT_DEADLINE_MS = 120_000;
 /** Cgroup of the control plane, and of a node's own programs below the node's. */
 const CONTROL = "control";
 const systemOf = (node: NodePlan): string => `${node.name}/system`;

@@ -1,4 +1,5 @@
 // test cluster · every state that a kind has had, as kubectl reads it of the API server without a proxy in between.
+import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Kubectl } from "./kubectl.ts";
 
@@ -35,40 +36,30 @@ export function listed(
   return { state: stateText(items.map((item) => item.metadata)), version: metadata.resourceVersion };
 }
 
+const MAX_RESTARTS = 20;
+
 export class KindHistory {
+  readonly #kubectl: Kubectl;
+  readonly #url: string;
+  readonly #present: Map<string, Metadata>;
   /** A state comes again when an object has come and gone. */
   readonly #states: string[] = [];
-  readonly #close: () => void;
-  /** Why the history has ended before it was closed; empty: it has not. */
+  #version: string;
+  #child: ReturnType<Kubectl["stream"]> | undefined;
+  #restarts = 0;
+  #isClosed = false;
+  /** Why the history cannot go on; empty: it does. */
   broken = "";
 
   /** @param url path of the kind, with the selector that the agent uses too */
   constructor(kubectl: Kubectl, url: string) {
+    this.#kubectl = kubectl;
+    this.#url = url;
     const { metadata, items } = JSON.parse(kubectl.raw(url)) as ObjectList;
-    const present = new Map(items.map((item) => [keyOf(item.metadata), item.metadata]));
-    const note = (): void => void this.#states.push(stateText(present.values()));
-    note();
-    const from = `watch=true&timeoutSeconds=3600&resourceVersion=${metadata.resourceVersion}`;
-    const child = kubectl.stream(withQuery(url, from));
-    let isClosed = false;
-    let said = "";
-    child.stderr.on("data", (data) => {
-      said += data;
-    });
-    child.once("close", (status) => {
-      if (!isClosed) this.broken = `kubectl ended with ${status}: ${said}`;
-    });
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const { type, object } = JSON.parse(line) as Happening;
-      if (type === "ERROR") this.broken = line;
-      else if (type === "DELETED") present.delete(keyOf(object.metadata));
-      else present.set(keyOf(object.metadata), object.metadata);
-      note();
-    });
-    this.#close = () => {
-      isClosed = true;
-      child.kill();
-    };
+    this.#present = new Map(items.map((item) => [keyOf(item.metadata), item.metadata]));
+    this.#version = metadata.resourceVersion;
+    this.#note();
+    this.#watch();
   }
 
   get length(): number {
@@ -86,7 +77,60 @@ export class KindHistory {
   }
 
   close(): void {
-    this.#close();
+    this.#isClosed = true;
+    this.#child?.kill();
+  }
+
+  /** From the last version on. A server that ends a watch has lost nothing of what came after it. */
+  #watch(): void {
+    const from = `watch=true&timeoutSeconds=3600&resourceVersion=${this.#version}`;
+    const child = this.#kubectl.stream(withQuery(this.#url, from));
+    this.#child = child;
+    let said = "";
+    child.stderr.on("data", (data) => {
+      said += data;
+    });
+    // Its lines are all read before it is closed.
+    const lines = createInterface({ input: child.stdout });
+    const read = once(lines, "close");
+    lines.on("line", (line) => this.#take(line));
+    child.once("error", (error) => {
+      this.broken = error.message;
+    });
+    child.once("close", async (status) => {
+      await read;
+      if (this.#isClosed || this.broken !== "") return;
+      this.#restarts += 1;
+      if (this.#restarts > MAX_RESTARTS) this.broken = `kubectl ended with ${status}: ${said}`;
+      else this.#watch();
+    });
+  }
+
+  #take(line: string): void {
+    const happening = happeningIn(line);
+    if (this.#isClosed || happening === undefined) return;
+    const { type, object } = happening;
+    if (type === "ERROR") {
+      this.broken = line;
+      return;
+    }
+    if (type === "DELETED") this.#present.delete(keyOf(object.metadata));
+    else this.#present.set(keyOf(object.metadata), object.metadata);
+    this.#version = object.metadata.resourceVersion;
+    this.#note();
+  }
+
+  #note(): void {
+    this.#states.push(stateText(this.#present.values()));
+  }
+}
+
+/** undefined: the line was cut off with the watch, and the next watch brings it again. */
+function happeningIn(line: string): Happening | undefined {
+  try {
+    return JSON.parse(line) as Happening;
+  } catch {
+    return undefined;
   }
 }
 

@@ -4,25 +4,32 @@ import path from "node:path";
 import { hierarchies, processesOf } from "./cgroups.ts";
 import type { ClusterPlan } from "./plan.ts";
 
-/** Network, mount and cgroup namespaces in which only processes of the cluster are. */
-export function namespacesOf(plan: ClusterPlan): ReadonlySet<string> {
-  const namespaces = new Set(processesOf(hierarchies(), plan).flatMap((pid) => namespacesOfProcess(pid)));
-  for (const own of namespacesOfProcess("self")) namespaces.delete(own);
-  return namespaces;
+/** Who is in a cluster's own network, mount and cgroup namespaces, in or out of its cgroups. */
+export type Inhabitants = {
+  readonly namespaces: ReadonlySet<string>;
+  /** Start time of each process by its pid: both together are never given again until the machine starts anew. */
+  readonly processes: ReadonlyMap<string, string>;
+};
+
+export function inhabitantsOf(plan: ClusterPlan): Inhabitants {
+  const namespaces = new Set(processesOf(hierarchies(), plan).flatMap((pid) => namespacesOf(pid)));
+  for (const own of namespacesOf("self")) namespaces.delete(own);
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const inside = pids.filter((pid) => namespacesOf(pid).some((namespace) => namespaces.has(namespace)));
+  return { namespaces, processes: new Map(inside.map((pid) => [pid, startOf(pid)])) };
 }
 
 /**
- * Everything of the cluster that is still there, in words; empty: nothing.
- * @param namespaces as `namespacesOf` found them while the cluster ran
+ * Everything of the cluster that is still there, in words; empty: nothing. A namespace lives as long as a process in it, or a mount.
+ * @param before as `inhabitantsOf` found them while the cluster ran
  */
-export function leftOf(plan: ClusterPlan, namespaces: ReadonlySet<string>): readonly string[] {
+export function leftOf(plan: ClusterPlan, before: Inhabitants): readonly string[] {
   const all = hierarchies();
   const left = processesOf(all, plan).map((pid) => `process ${pid} in its cgroup`);
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name)))
-    if (namespacesOfProcess(pid).some((namespace) => namespaces.has(namespace)))
-      left.push(`process ${pid} in a namespace of it`);
+  for (const [pid, start] of before.processes)
+    if (start !== "" && startOf(pid) === start) left.push(`process ${pid} of its namespaces`);
   for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n"))
-    if (line.includes(plan.dir) || line.includes(plan.cgroup)) left.push(`mount ${line}`);
+    if (line.includes(`${plan.dir}/`) || line.includes(`/${plan.cgroup}`)) left.push(`mount ${line}`);
   for (const { point } of all)
     if (existsSync(path.join(point, plan.cgroup))) left.push(`cgroup ${path.join(point, plan.cgroup)}`);
   if (existsSync(plan.dir)) left.push(`files in ${plan.dir}`);
@@ -30,10 +37,22 @@ export function leftOf(plan: ClusterPlan, namespaces: ReadonlySet<string>): read
 }
 
 /** None when it has ended. */
-function namespacesOfProcess(pid: number | string): readonly string[] {
+function namespacesOf(pid: number | string): readonly string[] {
   try {
     return ["net", "mnt", "cgroup"].map((kind) => readlinkSync(`/proc/${pid}/ns/${kind}`));
   } catch {
     return []; // It ended meanwhile, and with it its hold on namespaces.
+  }
+}
+
+/** In clock ticks since the machine has started (proc(5), stat, field 22); empty: it has ended, or waits for its parent to know. */
+function startOf(pid: string): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name may hold spaces and brackets; the fields behind its last bracket do not.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? "" : (fields[19] ?? "");
+  } catch {
+    return "";
   }
 }

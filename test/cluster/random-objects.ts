@@ -65,7 +65,7 @@ export class RandomObjects {
       for (let tries = 0; ; tries++) {
         const { status, body } = await this.#create(kind, namespace, name);
         if (status === 201 || status === 409) break;
-        if (tries > 300) throw new Error(`${kind} ${namespace}/${name}: ${status} ${body}`);
+        if (tries > 900) throw new Error(`${kind} ${namespace}/${name}: ${status} ${body}`);
         await new Promise((resolve) => setTimeout(resolve, 200));
       }
     }

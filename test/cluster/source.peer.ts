@@ -23,7 +23,7 @@ import { FaultProxy, nameOf } from "./fault-proxy.ts";
 import { startJanitor } from "./janitor.ts";
 import { KindHistory, listed } from "./kind-history.ts";
 import { Kubectl } from "./kubectl.ts";
-import { leftOf, namespacesOf } from "./leftovers.ts";
+import { inhabitantsOf, leftOf } from "./leftovers.ts";
 import { kubeconfigOf, pkiOf, planCluster } from "./plan.ts";
 import { RandomObjects } from "./random-objects.ts";
 import { SourceChecker } from "./source-checker.ts";
@@ -263,7 +263,7 @@ test(`through faults, every mesh is that of whole states of the API server (ORLO
 });
 
 test("afterwards nothing of the cluster is left", async () => {
-  const namespaces = namespacesOf(plan);
+  const before = inhabitantsOf(plan);
   await stopCluster(plan);
-  assert.deepEqual(leftOf(plan, namespaces), []);
+  assert.deepEqual(leftOf(plan, before), []);
 });

@@ -1,5 +1,8 @@
 // test peers · the judges: each is one test file, and the projects that it is built from.
 
+/** What a cluster of test/cluster runs: Kubernetes and etcd from Go modules, the rest of a node from Debian. */
+const kubernetes = { projects: ["etcd", "kube"], debian: ["containerd", "runc", "containernetworking-plugins"] };
+
 export type Part = {
   readonly name: string;
   /** Below test/peers. */
@@ -22,4 +25,6 @@ export const parts: readonly Part[] = [
     projects: ["zoo/python", "zoo/node", "zoo/go", "zoo/java", "zoo/rust"],
     debian: ["curl", "redis-server", "redis-tools", "postgresql", "mariadb-server", "mariadb-client"],
   },
+  { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
+  { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
 ];

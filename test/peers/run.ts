@@ -90,7 +90,7 @@ function provide(part: Part): string | undefined {
   const none = debian && attempt(`packages of ${part.name}`, () => installDebian(debian));
   if (none !== undefined) return none;
   for (const project of projects) {
-    const none = attempt(`${project} (${toolOf(project)})`, () => void built(project));
+    const none = attempt(`${project} (${toolOf(project)})`, () => void built(project, console.log));
     if (none !== undefined) return none;
   }
   return undefined;
