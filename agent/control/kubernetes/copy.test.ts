@@ -71,6 +71,19 @@ test("what was kept is found by the next process, in a file for this user alone"
   assert.deepEqual([readdirSync(join(path, "..")), warnings], [["cluster.jsonl"], []]);
 });
 
+test("changes that wait for a slow disk are kept, whatever becomes of the list that brought them", async (t) => {
+  const path = join(folderOf(t), "cluster.jsonl");
+  const { copy } = copyAt(t, path);
+  const first = copy.keep(CLUSTER, [present("a", 1)], "2026-01-01T00:00:00.000Z");
+  // The source empties its list as it applies it, after a second also when the write before has not ended.
+  const changes = [present("b", 2)];
+  const second = copy.keep(CLUSTER, changes, "2026-01-01T00:00:01.000Z");
+  changes.length = 0;
+  await Promise.all([first, second]);
+  const kept = await readClusterCopy(path, never);
+  assert.equal(textOf(kept?.objects ?? []), textOf([present("a", 1), present("b", 2)]));
+});
+
 test(`cut off or changed anywhere, a file is one of its states or none (ORLOP_SEED=${SEED})`, async (t) => {
   const dice = new Dice(SEED);
   const path = join(folderOf(t), "cluster.jsonl");

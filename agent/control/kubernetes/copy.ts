@@ -51,7 +51,9 @@ export class ClusterCopy {
   async keep(cluster: string, changes: readonly PackedChange[], appliedAt: string): Promise<void> {
     if (this.#stopped) return;
     this.#cluster = cluster;
-    const done = this.#queue.then(() => this.#save(changes, appliedAt));
+    // The caller goes on after a second and empties its list; a write before this may last longer.
+    const own = [...changes];
+    const done = this.#queue.then(() => this.#save(own, appliedAt));
     this.#queue = done;
     let timer: NodeJS.Timeout | undefined;
     const waited = new Promise<void>((resolve) => {
