@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { installDebian } from "../peers/support/debian.ts";
 import { built } from "../peers/support/projects.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
-import { startJanitor } from "./janitor.ts";
+import { endWithParent, startJanitor } from "./janitor.ts";
 import { Kubectl } from "./kubectl.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
 import { kubeconfigOf, POD_IMAGE, planCluster } from "./plan.ts";
@@ -19,6 +19,7 @@ const PORT = 8080;
 const WAIT = "--timeout=180s";
 
 const plan = planCluster(`test-${process.pid}`, 2);
+endWithParent();
 const janitor = startJanitor(plan);
 after(async () => {
   await stopCluster(plan);

@@ -20,7 +20,7 @@ import { ask } from "./api.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
 import { type Fault, html, pass, refusal } from "./fault.ts";
 import { FaultProxy, nameOf } from "./fault-proxy.ts";
-import { startJanitor } from "./janitor.ts";
+import { endWithParent, startJanitor } from "./janitor.ts";
 import { KindHistory, listed } from "./kind-history.ts";
 import { Kubectl } from "./kubectl.ts";
 import { inhabitantsOf, leftOf } from "./leftovers.ts";
@@ -41,6 +41,7 @@ const settings = {
 };
 
 const plan = planCluster(`source-${process.pid}`, 1);
+endWithParent();
 const janitor = startJanitor(plan);
 const folder = mkdtempSync(path.join(tmpdir(), "orlop-source-"));
 after(async () => {
