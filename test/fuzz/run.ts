@@ -12,7 +12,16 @@ import { targets } from "./targets.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const found = join(root, "build/fuzz/found/");
 /** Built by test/fuzz/Makefile. */
-const natives = ["tunnel", "tls", "packets", "http1-head", "http1-chunk", "http1-body", "http1-write"];
+const natives = [
+  "tunnel",
+  "tls",
+  "packets",
+  "http1-head",
+  "http1-chunk",
+  "http1-body",
+  "http1-write",
+  "http1-exchange",
+];
 /** Nothing we read takes long. */
 const HANG_MS = 10_000;
 /** Inputs kept in memory for having led somewhere new. */

@@ -15,6 +15,7 @@ const letters = {
   "written head": "w",
   "written chunk": "x",
   reply: "r",
+  talk: "k",
 } as const;
 
 export type Question = { readonly kind: keyof typeof letters; readonly bytes: Buffer };

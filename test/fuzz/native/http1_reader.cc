@@ -10,6 +10,7 @@
 #include "engine/http/http1_chunk.h"
 #include "engine/http/http1_head.h"
 #include "engine/http/http1_write.h"
+#include "http1_talk.h"
 
 namespace {
 
@@ -204,6 +205,29 @@ void PrintReply(const std::vector<uint8_t>& question) {
   PrintWritten(room);
 }
 
+// What a client and a server say to each other through an exchange.
+void PrintTalk(const std::vector<uint8_t>& question) {
+  Parts parts{question};
+  Talk talk;
+  talk.seed = static_cast<uint32_t>(parts.Number(4));
+  talk.client_ends = parts.Number(1) == 1;
+  talk.verdicts = parts.Text();
+  talk.client = parts.Text();
+  talk.answers.resize(parts.Number(1));
+  for (Talk::Answer& answer : talk.answers) {
+    const uint64_t how = parts.Number(1);
+    answer.ends = (how & 1) != 0;
+    answer.early = (how & 2) != 0;
+    answer.text = parts.Text();
+  }
+  const Heard heard = HoldTalk(talk);
+  printf("%s ", heard.end.c_str());
+  for (const char byte : heard.by_server) printf("%02x", static_cast<uint8_t>(byte));
+  printf(" ");
+  for (const char byte : heard.by_client) printf("%02x", static_cast<uint8_t>(byte));
+  printf("\n");
+}
+
 // A copy of its own size, so that AddressSanitizer sees a byte that is read behind it.
 std::vector<uint8_t> Exactly(const std::string& text) {
   return std::vector<uint8_t>(text.begin(), text.end());
@@ -219,7 +243,8 @@ bool Answer(char kind, const std::vector<uint8_t>& bytes) {
   if (kind == 'w') PrintHeadWritten(bytes);
   if (kind == 'x') PrintChunkWritten(bytes);
   if (kind == 'r') PrintReply(bytes);
-  if (strchr("ecdtbwxr", kind) != nullptr) return true;
+  if (kind == 'k') PrintTalk(bytes);
+  if (strchr("ecdtbwxrk", kind) != nullptr) return true;
   if (kind != 'q' && kind != 'p' && kind != 'h') return false;
   Http1Head head;
   // What was there before must not show.
