@@ -6,7 +6,7 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { exits } from "../../agent/cli/output.ts";
-import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
+import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startServers } from "../../demo/pods.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
@@ -86,6 +86,8 @@ before(async () => {
 });
 after(() => cluster?.close());
 
+/** The agent that holds the node. */
+const holder = (): number => Number(readFileSync(path.join(node.runDir, "agent.pid"), "utf8"));
 const target = () => ({ host: cluster.pod("api").ip4, port: ECHO });
 const isServed = async (from: string): Promise<boolean> =>
   (await call(cluster.pod(from), target())).reply?.pod === "api";
@@ -109,22 +111,33 @@ describe("a cluster as the source", () => {
     await becomes("batch", true);
   });
 
+  test("an agent that is replaced leaves it to the next agent to keep what is applied", async () => {
+    const before = holder();
+    process.kill(before, "SIGTERM");
+    await until("the next agent", 30_000, () => (holder() !== before ? true : undefined));
+    await until("a synced source", 30_000, async () =>
+      (await view(node, "status")).source.state === "synced" ? true : undefined,
+    );
+    tell(policy(["web"]));
+    await becomes("web", true);
+    await becomes("batch", false);
+  });
+
   test("while the API server is away the last state is in force, also in an agent that starts then", async () => {
     api.kill("SIGKILL");
     await api.wait(15_000);
     await until("a stale source", 20_000, async () =>
       (await view(node, "status")).source.state === "stale" ? true : undefined,
     );
-    assert.deepEqual([await isServed("web"), await isServed("batch")], [false, true]);
-    const before = pidOf(node, "agent");
-    assert.ok(before !== undefined);
+    assert.deepEqual([await isServed("web"), await isServed("batch")], [true, false]);
+    const before = holder();
     process.kill(before, "SIGKILL");
     await until("the next agent, with what was applied last", 30_000, async () => {
       const { source, pods } = await view(node, "status");
-      return pidOf(node, "agent") !== before && source.fromLastGood && pods.captured === 3 ? true : undefined;
+      return holder() !== before && source.fromLastGood && pods.captured === 3 ? true : undefined;
     });
-    await becomes("batch", true);
-    assert.equal(await isServed("web"), false);
+    await becomes("web", true);
+    assert.equal(await isServed("batch"), false);
     const shown = await node.orlop(["status", "--socket", `${node.runDir}/agent.sock`]).wait(20_000);
     assert.equal(shown.status, exits.findings);
     assert.match(shown.stdout, /^AuthorizationPolicy +away +\d/m);
@@ -132,7 +145,7 @@ describe("a cluster as the source", () => {
 
   test("when it is back, what it says now is in force", async () => {
     await startApi(["web", "batch"]);
-    await becomes("web", true);
+    await becomes("batch", true);
     await until("a synced source", 60_000, async () =>
       (await view(node, "status")).source.state === "synced" ? true : undefined,
     );
