@@ -48,7 +48,8 @@ struct Http1Refused {
 class Http1Exchange {
  public:
   // The bytes of a side are those that no step has used; `ended`: none come behind them. Call again after each step but kWait, kHold,
-  // kFinish and kAbort; and after each step of one side, the other. `head` and `trailers` are the caller's, written where a step
+  // kFinish and kAbort; and after each step of one side, the other. Behind kEnd of the server's side that side comes first: what is
+  // there already is no answer to the next request, and ends both connections. `head` and `trailers` are the caller's, written where a step
   // says so. After kFinish, kAbort or `closes` the server is not read any more.
   Http1Step FromClient(const uint8_t* bytes, size_t length, bool ended, Http1Head* head,
                        Http1TrailerSection* trailers);
