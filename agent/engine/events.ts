@@ -108,7 +108,7 @@ export type RequestEvent = ConnRef & {
   /** Of the connection's requests, from 1. The same number again: `ask-again` was answered. */
   readonly request: number;
   readonly method: string;
-  /** As it was sent: path and query, an absolute URI, or `*`. */
+  /** Path and query as they were sent, also of an absolute URI; or `*`. */
   readonly target: string;
   /** Of an absolute target, else Host; empty: none was sent. */
   readonly authority: string;

@@ -350,6 +350,27 @@ for (const way of ways) {
     assert.deepEqual(seen, ["websocket", "websocket", undefined]);
   });
 
+  test(`${way}: an absolute URI is judged by its path and host, and goes on as it came, or as what was judged`, async () => {
+    const app = await application((request, response) => response.end(`${request.headers.host} ${request.url}`));
+    using under = reads(way, app.port, ({ conn, generation, request, target }) => {
+      return { type: "forward", conn, generation, request, target: target === "/a?b" ? "/judged?b" : "" };
+    });
+    const socket = await dial(under.port);
+    const close = "Host: app\r\nConnection: close\r\n\r\n";
+    socket.write(`GET http://app/a?b HTTP/1.1\r\nHost: app\r\n\r\nGET http://app HTTP/1.1\r\n${close}`);
+    const answers = (await readAll(socket)).toString();
+    assert.match(answers, /app \/judged\?b/);
+    assert.match(answers, /app http:\/\/app$/);
+    const asked = under.engine.events.filter((event) => event.type === "request");
+    assert.deepEqual(
+      asked.map(({ target, authority }) => [target, authority]),
+      [
+        ["/a?b", "app"],
+        ["/", "app"],
+      ],
+    );
+  });
+
   test(`${way}: Expect: 100-continue and interim responses pass`, async () => {
     const app = await application((request, response) => {
       response.writeEarlyHints({ link: "</style.css>; rel=preload" });

@@ -26,7 +26,9 @@ std::string RequestTexts(const uint8_t* bytes, const Http1Head& head, size_t end
   out.reserve(size_t{head.method.length} + head.target.length + head.authority.length + fields);
   out += text(head.method);
   ends[0] = out.size();
-  out += text(head.target);
+  // Of an absolute URI the part that an application is asked for (RFC 9112 section 3.2.2); without a path that is `/`.
+  if (head.path.length == 0) out += '/';
+  out += text({head.path.at, static_cast<uint16_t>(head.target.at + head.target.length - head.path.at)});
   ends[1] = out.size();
   out += text(head.authority);
   ends[2] = out.size();

@@ -10,7 +10,7 @@
 
 namespace orlop {
 
-// Method, target, host and fields behind each other; `ends` says where the first three end. A field is two lengths of 16 bits in the
+// Method, path with query, host and fields behind each other; `ends` says where the first three end. A field is two lengths of 16 bits in the
 // order of this machine, its name in small letters and its value. agent/engine/request-fields.ts reads it.
 std::string RequestTexts(const uint8_t* bytes, const Http1Head& head, size_t ends[3]);
 
