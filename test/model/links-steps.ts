@@ -80,8 +80,9 @@ const rules = edit("rules", (world, step) => {
   const rule = pick(step.n, ...ruleNames);
   const before = world.mesh[pod].rules;
   const after = before.includes(rule) ? before.filter((name) => name !== rule) : [...before, rule];
-  // Plaintext that the kernel had passed has to be judged by its address from here on: it is ended, and comes again by the agent.
-  if (rule === "deny-outside") world.disturb(({ from, to }) => to === pod && !world.judgement().isMember(from));
+  // Plaintext that the kernel had passed, since no policy bore on the pod, is judged from here on: it is ended, and comes again by
+  // the agent.
+  if (before.length === 0) world.disturb(({ from, to }) => to === pod && !world.judgement().isMember(from));
   world.write(withPod(world.mesh, pod, { rules: after.slice(-2) }));
 });
 
