@@ -14,8 +14,12 @@ import type { RequestVerdict } from "../policy/judge-request.ts";
 const nobody: readonly never[] = [];
 
 /** The request of a connection that is read: one at a time. */
-type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "decision"> & { readonly request: number };
-const unread: Omit<OpenRequest, "request"> = { method: "", path: "", host: "", decision: null };
+type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "decision"> & {
+  readonly request: number;
+  /** The target in whose place another went on; empty: what was sent. */
+  readonly written: string;
+};
+const unread: Omit<OpenRequest, "request" | "written"> = { method: "", path: "", host: "", decision: null };
 
 export class Connection {
   readonly ref: ConnRef;
@@ -39,15 +43,19 @@ export class Connection {
     this.#recorder = recorder;
   }
 
-  get openRequest(): { readonly request: number } | null {
+  get openRequest(): Pick<OpenRequest, "request" | "written"> | null {
     return this.#openRequest;
   }
 
   /** A request has come and was judged; null: nobody could be asked. */
-  requested({ request, method, target, authority }: RequestEvent, verdict: RequestVerdict | null): void {
+  requested(
+    { request, method, target, authority }: RequestEvent,
+    verdict: RequestVerdict | null,
+    written: string,
+  ): void {
     const [path = ""] = target.split("?", 1);
     const summary = verdict === null ? null : summarize(verdict);
-    this.#openRequest = { request, method, path, host: authority, decision: summary };
+    this.#openRequest = { request, written, method, path, host: authority, decision: summary };
   }
 
   /** The engine's last word on a request. */

@@ -19,7 +19,8 @@ const policyChanged: Change = {
 class Reading {
   open: readonly string[] = ["/open"];
   settled: Settled = "http";
-  readonly bench: Bench = new Bench({ settle: () => this.settled, readsPaths: () => true }).serve();
+  readsPaths = true;
+  readonly bench: Bench = new Bench({ settle: () => this.settled, readsPaths: () => this.readsPaths }).serve();
   readonly requests: RequestRecord[] = [];
 
   constructor() {
@@ -177,6 +178,23 @@ describe("a connection whose requests may be judged differently", () => {
     assert.deepEqual(closes.sort(), [unread.conn, opaque.conn, watched.conn].sort());
     bench.close(unread, "closed-by-answer");
     assert.equal(bench.last().outcome.cause, "http-required");
+  });
+
+  test("ends when its open request cannot be judged again, or went on in words that rules have not read", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const [failing, unread] = [bench.connect("10.0.0.1:8080"), bench.connect("10.0.0.1:8080")];
+    for (const event of [failing, unread]) bench.engine.feed(event);
+    reading.ask(failing, 1, "/open");
+    reading.readsPaths = false;
+    const first = reading.ask(unread, 1, "/%6Fpen");
+    assert.equal(first?.type === "forward" && first.target, "", "as it was sent");
+    reading.readsPaths = true;
+    assert.equal(reading.ask(unread, 1, "/%6Fpen")?.type, "close");
+    bench.judge = () => {
+      throw new Error("a fault of ours");
+    };
+    assert.equal(reading.ask(failing, 1, "/open")?.type, "close");
   });
 
   test("gets 503 when its workload has gone, and 500 for a fault of ours", () => {

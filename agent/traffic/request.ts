@@ -18,14 +18,19 @@ export function answerRequest(
   const facts = requestFacts({ method, target, authority, header: fields.values });
   const verdict = verdictOn(facts, connection, context);
   const ref = { conn: event.conn, generation: event.generation, request };
-  if (connection.openRequest?.request === request) {
-    // It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends.
-    return verdict?.verdict === "allow" ? undefined : connection.cut("policy", null);
+  const isCanonical = verdict?.verdict === "allow" && verdict.path === "canonical";
+  const written = isCanonical ? canonicalTarget(target, facts) : "";
+  const open = connection.openRequest;
+  if (open?.request === request) {
+    // It went on before something changed, with a target that rules may not have read by then. What the application has begun to
+    // answer cannot be taken back: the connection ends.
+    const holds = verdict?.verdict === "allow" && (written === "" || written === open.written);
+    return holds ? undefined : connection.cut("policy", null);
   }
-  connection.requested(event, verdict);
+  connection.requested(event, verdict, written);
   if (verdict === null) return { type: "reply", ...ref, status: 503, body: "no such pod" };
   if (verdict.verdict === "deny") return { type: "reply", ...ref, ...verdict.answer };
-  return { type: "forward", ...ref, target: verdict.path === "canonical" ? canonicalTarget(target, facts) : "" };
+  return { type: "forward", ...ref, target: written };
 }
 
 /** null: the pod or its workload has gone, so nothing allows the request. */

@@ -287,7 +287,10 @@ class Thread implements Traffic {
       return { type: "reject-peer", conn: event.conn, generation: event.generation };
     }
     if (event.type === "request") {
+      const connection = this.#find(event);
       const { conn, generation, request } = event;
+      // It went on already, and nobody can say that it still may.
+      if (connection?.openRequest?.request === request) return connection.cut("fault", null);
       return { type: "reply", conn, generation, request, status: 500, body: "internal error" };
     }
     if (event.type !== "accepted" && event.type !== "connect-request") return undefined;

@@ -78,6 +78,33 @@ test("node:http2 as client: no CONNECT is 400, a refusal is its status", async (
   session.close();
 });
 
+test("node:http2 as client: a stream that is cancelled while the application thinks ends its connection, also where it is read", async () => {
+  installBoth();
+  const app = await serve((socket) => socket.resume());
+  using under = serverEngine(
+    () => app.port,
+    (event) => {
+      const { conn, generation } = "conn" in event ? event : { conn: 0, generation: 0 };
+      const to = { address: "127.0.0.1", port: app.port };
+      if (event.type === "request") return { type: "forward", conn, generation, request: event.request, target: "" };
+      if (event.type !== "connect-request") return undefined;
+      return { conn, generation, type: "dial", podIdx: 2, to, from: null, baggage: "", reading: "or-end" };
+    },
+  );
+  const session = peerClient(under.listen(2, "hbone"));
+  const stream = session.request(connectHeaders, { endStream: false });
+  stream.on("error", () => {
+    // It is we who cancel.
+  });
+  stream.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+  await under.event("request");
+  while ((app.connections[0]?.bytesRead ?? 0) === 0) await sleep(1);
+  stream.close(http2.constants.NGHTTP2_CANCEL);
+  assert.equal((await under.event("request-ended")).outcome, "reset-by-downstream");
+  assert.equal((await under.event("closed")).cause, "reset-by-downstream");
+  session.close();
+});
+
 test("node:http2 as client: data before the 200 waits for it, and all of a large upload arrives", async () => {
   installBoth();
   const got: Buffer[] = [];

@@ -350,7 +350,7 @@ for (const way of ways) {
     assert.deepEqual(seen, ["websocket", "websocket", undefined]);
   });
 
-  test(`${way}: an absolute URI is judged by its path and host, and goes on as it came, or as what was judged`, async () => {
+  test(`${way}: an absolute URI is judged by its path and host, and goes on as these`, async () => {
     const app = await application((request, response) => response.end(`${request.headers.host} ${request.url}`));
     using under = reads(way, app.port, ({ conn, generation, request, target }) => {
       return { type: "forward", conn, generation, request, target: target === "/a?b" ? "/judged?b" : "" };
@@ -360,7 +360,7 @@ for (const way of ways) {
     socket.write(`GET http://app/a?b HTTP/1.1\r\nHost: app\r\n\r\nGET http://app HTTP/1.1\r\n${close}`);
     const answers = (await readAll(socket)).toString();
     assert.match(answers, /app \/judged\?b/);
-    assert.match(answers, /app http:\/\/app$/);
+    assert.match(answers, /app \/$/);
     const asked = under.engine.events.filter((event) => event.type === "request");
     assert.deepEqual(
       asked.map(({ target, authority }) => [target, authority]),
@@ -369,6 +369,64 @@ for (const way of ways) {
         ["/", "app"],
       ],
     );
+  });
+
+  test(`${way}: rules read no field that the application does not get, and the host that they read is the application's`, async () => {
+    const app = await application((request, response) => response.end(JSON.stringify(request.headers)));
+    const seen = new Map<string, readonly string[]>();
+    using under = reads(way, app.port, (event) => {
+      for (const name of ["x-tenant", "x_orlop_user", "proxy-connection", "x-seen"])
+        seen.set(name, event.fields.values(name));
+      return forward(event);
+    });
+    const socket = await dial(under.port);
+    socket.write(
+      "GET http://app/ HTTP/1.0\r\nConnection: x-tenant\r\nX-Tenant: a\r\nX_Orlop_User: b\r\nProxy-Connection: c\r\nX-Seen: d\r\n\r\n",
+    );
+    const answer = (await readAll(socket)).toString();
+    const got = JSON.parse(answer.slice(answer.indexOf("{")));
+    const [asked] = under.engine.events.filter((event) => event.type === "request");
+    for (const name of ["x-tenant", "x_orlop_user", "proxy-connection"])
+      assert.deepEqual([got[name], seen.get(name)], [undefined, []], name);
+    assert.deepEqual([got["x-seen"], seen.get("x-seen")], ["d", ["d"]]);
+    assert.deepEqual([asked?.authority, got.host], ["app", "app"]);
+  });
+
+  test(`${way}: all of an answer arrives that an application sent before it reset the connection`, async () => {
+    const app = await serve((socket) => {
+      socket.once("data", () => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n${"x".repeat(300_000)}`, () => {
+          setTimeout(() => socket.resetAndDestroy(), 100);
+        });
+      });
+    });
+    using under = reads(way, app.port);
+    const socket = await dial(under.port);
+    let heard = 0;
+    socket.on("data", (data) => {
+      heard += data.length;
+    });
+    socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    await howItEnds(socket);
+    assert.equal(heard, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n".length + 300_000);
+    app.close();
+  });
+
+  test(`${way}: a request that went on ends with its connection when a second judgement is a fault of ours`, async () => {
+    const app = await application((_, response) => void response.write("begun"));
+    let asked = 0;
+    using under = reads(way, app.port, (event) => {
+      asked += 1;
+      if (asked > 1) throw new Error("a fault of ours");
+      return forward(event);
+    });
+    const socket = await dial(under.port);
+    socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    await once(socket, "data");
+    const { conn, generation } = await under.engine.event("request");
+    under.engine.engine.answer({ type: "ask-again", conn, generation });
+    assert.equal(await howItEnds(socket), "ECONNRESET");
+    assert.equal((await under.engine.event("closed")).cause, "closed-by-answer");
   });
 
   test(`${way}: Expect: 100-continue and interim responses pass`, async () => {

@@ -14,6 +14,8 @@ class Buffers {
  public:
   ChunkPool chunks;
   ReadPiecesPool pieces;
+  // Bytes of heads that are held outside of chunks.
+  size_t heads = 0;
   Scratch& scratch() const { return *scratch_; }
   // How many bytes may wait for slow sockets.
   void SetBudget(size_t bytes) {
@@ -21,9 +23,9 @@ class Buffers {
     exhausted_ = bytes / 100 * 95;
   }
   // So many wait that nothing new is taken.
-  bool Overloaded() const { return chunks.bytes_in_use() > overloaded_; }
+  bool Overloaded() const { return chunks.bytes_in_use() + heads > overloaded_; }
   // Taking nothing new was not enough.
-  bool Exhausted() const { return chunks.bytes_in_use() > exhausted_; }
+  bool Exhausted() const { return chunks.bytes_in_use() + heads > exhausted_; }
 
  private:
   std::unique_ptr<Scratch> scratch_{new Scratch};

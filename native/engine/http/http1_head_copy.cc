@@ -15,18 +15,30 @@ void Append(ByteQueue* out, const uint8_t* bytes, Http1Span span) {
   out->Append(bytes + span.at, span.length);
 }
 
+bool IsAbsolute(const Http1Head& head) {
+  return head.status == 0 && head.path.at != head.target.at;
+}
+
 // With its CRLF. A CRLF before it is no part of it.
 void CopyStartLine(const uint8_t* bytes, const Http1Head& head, std::string_view target, ByteQueue* out) {
-  if (!target.empty()) {
+  if (!target.empty() || IsAbsolute(head)) {
     Append(out, bytes, head.method);
     Append(out, " ");
-    Append(out, target);
+    if (target.empty()) {
+      if (head.path.length == 0) Append(out, "/");
+      const size_t end = size_t{head.target.at} + head.target.length;
+      Append(out, bytes, {head.path.at, static_cast<uint16_t>(end - head.path.at)});
+    } else {
+      Append(out, target);
+    }
     return Append(out, head.minor == 0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
   }
   const uint8_t* const start = bytes[0] == '\r' ? bytes + 2 : bytes;
   const auto* const end = static_cast<const uint8_t*>(memchr(start, '\n', kHttp1HeadBytes));
   out->Append(start, static_cast<size_t>(end - start) + 1);
 }
+
+}  // namespace
 
 bool GoesOn(const Http1Head& head, const Http1Field& field) {
   switch (field.known) {
@@ -47,6 +59,8 @@ bool GoesOn(const Http1Head& head, const Http1Field& field) {
   }
 }
 
+namespace {
+
 void Add(ByteQueue* out, std::string_view option, bool* first) {
   Append(out, *first ? "Connection: " : ", ");
   Append(out, option);
@@ -66,10 +80,11 @@ void WriteConnection(const Http1Head& head, bool had_field, ByteQueue* out) {
 
 void CopyHead(const uint8_t* bytes, const Http1Head& head, std::string_view target, ByteQueue* out) {
   CopyStartLine(bytes, head, target, out);
-  bool had_connection = false;
+  bool had_connection = false, had_host = false;
   for (int i = 0; i < head.field_count; i++) {
     const Http1Field& field = head.fields[i];
     had_connection = had_connection || field.known == Http1Name::kConnection;
+    had_host = had_host || field.known == Http1Name::kHost;
     if (!GoesOn(head, field)) continue;
     if (field.known == Http1Name::kUpgrade) {
       // Of several protocols the application is offered this alone.
@@ -83,6 +98,11 @@ void CopyHead(const uint8_t* bytes, const Http1Head& head, std::string_view targ
     Append(out, bytes, field.name);
     Append(out, ": ");
     Append(out, bytes, field.value);
+    Append(out, "\r\n");
+  }
+  if (IsAbsolute(head) && !had_host) {
+    Append(out, "Host: ");
+    Append(out, bytes, head.authority);
     Append(out, "\r\n");
   }
   WriteConnection(head, had_connection, out);

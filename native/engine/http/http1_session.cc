@@ -102,6 +102,11 @@ void Http1Session::Stop(CloseCause cause) {
   upgraded_ = false;
   to_up_.Clear();
   to_down_.Clear();
+  held_.clear();
+  held_response_.clear();
+  facts_.clear();
+  ForgetBodies();
+  CountHeads();
 }
 
 void Http1Session::End(CloseCause cause, int detail) {
@@ -111,14 +116,23 @@ void Http1Session::End(CloseCause cause, int detail) {
 }
 
 size_t Http1Session::buffered() const {
-  return to_up_.size() + to_down_.size() + held_.size() + held_response_.size() + facts_.size() +
-         request_body_.buffered() + response_body_.buffered();
+  return to_up_.size() + to_down_.size() + counted_;
+}
+
+void Http1Session::CountHeads() {
+  const size_t now = held_.size() + held_response_.size() + facts_.size() + request_body_.buffered() +
+                     response_body_.buffered();
+  services_.buffers.heads += now - counted_;
+  counted_ = now;
 }
 
 // Bytes in.
 
 void Http1Session::OnReady(ByteEnd& end) {
   if (!running_) return;
+  // Both halves of the caller's stream are over, and not by us: nobody waits for an answer.
+  if (&end == down_ && end.pulls() && end.shut() && !fin_down_)
+    return End(open_ ? CloseCause::kResetByDownstream : CloseCause::kFinished);
   Pump();
   if (!running_ || !end.failing()) return;
   if (&end == down_) return End(CloseCause::kResetByDownstream, ECONNRESET);
@@ -138,6 +152,7 @@ void Http1Session::Pump() {
   if (running_) Read(*up_, false);
   if (running_) Flush();
   pumping_ = false;
+  CountHeads();
   // What was read before there was room, or before it was its turn, is announced by nothing else.
   const bool more =
       running_ && ((WantsMore(true) && down_->readable()) || (WantsMore(false) && up_->readable()));
@@ -148,7 +163,7 @@ void Http1Session::Pump() {
 bool Http1Session::WantsMore(bool from_down) const {
   if (opaque_) return false;
   if (!from_down) {
-    if (failing_ || fin_down_ || to_down_.size() >= kMostWaiting) return false;
+    if (fin_down_ || to_down_.size() >= kMostWaiting) return false;
     return response_ != Response::kDone;
   }
   if (lingers_) return true;
@@ -252,13 +267,15 @@ size_t Http1Session::TakeRequest(const uint8_t* bytes, size_t length, bool* stop
 size_t Http1Session::TakeResponse(const uint8_t* bytes, size_t length, bool* stop) {
   if (response_ == Response::kNone) {
     *stop = true;
-    if (number_ == 0)
+    const bool watched = reading_ == HttpReading::kOrPass && request_ == Request::kHead;
+    if (number_ == 0 || watched)
       OnOther(CloseCause::kNotHttp);
     else
       End(CloseCause::kResetByUpstream);  // bytes that answer nothing
     return 0;
   }
   if (response_ == Response::kHead) {
+    if (held_response_.empty()) Deadline(kHeadMs);
     size_t taken = 0;
     const size_t end = TakeHead(&held_response_, &scanned_response_, bytes, length, &taken);
     if (end > 0)
@@ -372,6 +389,8 @@ void Http1Session::OnResponseHead(size_t length) {
   CopyHead(bytes, head, {}, &to_down_);
   held_response_.clear();
   scanned_response_ = 0;
+  moved_ = sent_ + received_ + request_body_.payload();
+  Deadline(kStalledMs);
   if (switches) {
     status_ = 101;
     upgraded_ = true;
@@ -390,6 +409,10 @@ void Http1Session::OnResponseHead(size_t length) {
 // Answers.
 
 void Http1Session::OnAnswer(const Answer& answer) {
+  // A request that went on is refused after all: what was begun cannot be taken back.
+  const bool went_on = upgraded_ || (open_ && request_ != Request::kDeciding);
+  if (answer.type() == ORLOP_ANSWER_REPLY && went_on && answer.expect() == number_)
+    return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (answer.type() == ORLOP_ANSWER_ASK_AGAIN) {
     if (upgraded_ || (open_ && !replied_)) Emit();
     return;
@@ -438,6 +461,7 @@ void Http1Session::Refuse(Http1Refusal refusal) {
   if (reading_ == HttpReading::kOrPass) return Pass();
   head_.reset();
   held_.clear();
+  ForgetBodies();
   status_ = StatusOf(refusal);
   open_ = true;
   Respond(status_, NameOf(refusal), true);
@@ -446,7 +470,8 @@ void Http1Session::Refuse(Http1Refusal refusal) {
 }
 
 void Http1Session::BadResponse(Http1Refusal refusal) {
-  if (reading_ == HttpReading::kOrPass) {
+  // In the middle of a request's body nothing can pass as it came: part of it was framed anew.
+  if (reading_ == HttpReading::kOrPass && request_ == Request::kDone) {
     EndRequest(RequestOutcome::kBadResponse, static_cast<int>(refusal));
     return Pass();
   }
@@ -500,9 +525,15 @@ void Http1Session::NextIfDone() {
   is_head_ = false;
 }
 
+void Http1Session::ForgetBodies() {
+  request_body_ = Http1BodyCopy();
+  response_body_ = Http1BodyCopy();
+}
+
 void Http1Session::Close() {
   request_ = Request::kDone;
   fin_up_ = fin_down_ = true;
+  Deadline(kStalledMs);
 }
 
 void Http1Session::Linger() {
@@ -513,7 +544,9 @@ void Http1Session::Linger() {
 
 void Http1Session::OnDeadline() {
   if (!running_) return;
-  if (lingers_) return End(CloseCause::kFinished);
+  // What waits for an end that takes nothing is not waited for.
+  if (lingers_ || (fin_up_ && fin_down_)) return End(CloseCause::kFinished);
+  if (response_ == Response::kHead && !held_response_.empty()) return End(CloseCause::kHttpTimeout);
   if (failing_) return End(CloseCause::kResetByUpstream, ECONNRESET);
   if (request_ == Request::kHead || request_ == Request::kDeciding) {
     const bool decides = request_ == Request::kDeciding;
@@ -521,7 +554,10 @@ void Http1Session::OnDeadline() {
       Pass();
       return Pump();
     }
-    if (!decides) number_++;
+    if (!decides) {
+      number_++;
+      ForgetBodies();
+    }
     open_ = true;
     status_ = decides ? 503 : 408;
     head_.reset();

@@ -88,6 +88,9 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   // The request has ended; the next may follow.
   void EndRequest(RequestOutcome outcome, int refusal = 0);
   void NextIfDone();
+  void ForgetBodies();
+  // Keeps the buffers' account of what is held outside of queues.
+  void CountHeads();
   // Ends both halves when what waits has gone.
   void Close();
   // The same behind an answer that the caller may not have read while it still sends: closing at once would reset the answer away.
@@ -136,6 +139,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   ByteQueue to_up_;
   ByteQueue to_down_;
   uint64_t began_us_ = 0;
+  size_t counted_ = 0;      // bytes of heads and facts that the buffers know of
   uint64_t moved_ = 0;      // at the last look of the deadline
   uint64_t discarded_ = 0;  // while it lingers
   uint64_t sent_ = 0;

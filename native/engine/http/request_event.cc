@@ -1,6 +1,8 @@
 // 6 · data thread · heads of requests for TypeScript.
 #include "engine/http/request_event.h"
 
+#include "engine/http/http1_head_copy.h"
+
 namespace orlop {
 namespace {
 
@@ -34,6 +36,7 @@ std::string RequestTexts(const uint8_t* bytes, const Http1Head& head, size_t end
   ends[2] = out.size();
   for (int i = 0; i < head.field_count; i++) {
     const Http1Field& field = head.fields[i];
+    if (!GoesOn(head, field)) continue;
     AppendLength(&out, field.name.length);
     AppendLength(&out, field.value.length);
     AppendSmall(&out, text(field.name));
