@@ -67,6 +67,11 @@ export class Prober {
     return [...this.#tallies.values()].reduce((sum, { refused, closed }) => sum + refused + closed, 0);
   }
 
+  /** The same, and those of which nothing was heard. */
+  get unanswered(): number {
+    return [...this.#tallies.values()].reduce((sum, { unreached }) => sum + unreached, this.failed);
+  }
+
   get answered(): number {
     return [...this.#tallies.values()].reduce((sum, { answered }) => sum + answered, 0);
   }

@@ -235,8 +235,10 @@ export class World implements ModelWorld {
           calls?.mark();
           from = nowUs();
         }
+        // A strict pod of which the agent does not know yet is held by the keeper alone: its calls wait for an agent, unheard.
+        const ended = refusesPlaintext(this.mesh, pod) ? calls?.unanswered : calls?.failed;
         const isQuiet = nowUs() - from > GIVEN_UP_US && nowUs() - expected.lastOwnUs > CAPTURED_US;
-        return isQuiet && (calls?.failed ?? 0) >= CALLS;
+        return isQuiet && (ended ?? 0) >= CALLS;
       },
     );
     expected.ownCalls.close();
