@@ -78,9 +78,9 @@ soak: build
 	$(Q)ORLOP_SOAK=1 node --test --test-timeout=3600000 test/journey/replacement.test.ts
 	$(Q)node test/peers/run.ts --soak $(PEERS)
 
-# Random steps on whole nodes against two models; ORLOP_MODEL_ROUNDS=20 for long ones (test/README.md, "The models").
+# Random steps on whole nodes against two models, others each time; ORLOP_MODEL_ROUNDS=20 for long ones (test/README.md, "The models").
 models: build
-	$(Q)node --test --test-concurrency=1 --test-timeout=900000 test/model/*.test.ts
+	$(Q)ORLOP_MODEL_SEED=$${ORLOP_MODEL_SEED:-random} node --test --test-concurrency=1 --test-timeout=900000 test/model/*.test.ts
 
 # A real Kubernetes cluster of two nodes on this machine; prints its kubeconfig. CLUSTER_FLAGS="--nodes 1 --name mine".
 cluster: build/setup.stamp

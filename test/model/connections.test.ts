@@ -1,9 +1,8 @@
 // Each connection that exists on a node would be granted as a new call, or it ends: random calls of every kind and random
 // changes of policy, membership and programs on two pairs of nodes; after each step what lives is what the oracle grants.
-//   ORLOP_MODEL_SEED=n     the same steps again            ORLOP_MODEL_ROUNDS=n   n times as many steps
+//   ORLOP_MODEL_SEED=n     the same steps again (seed.ts)  ORLOP_MODEL_ROUNDS=n   n times as many steps
 //   ORLOP_MODEL_SHRINK=1   cut a failing trace down        ORLOP_MODEL_TRACE=file  only these steps, in one world
 import assert from "node:assert/strict";
-import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { linkKinds } from "./links-steps.ts";
@@ -11,9 +10,10 @@ import { LinksWorld } from "./links-world.ts";
 import { compilePrograms, type Programs } from "./programs.ts";
 import { explained, holdToTimes, shortened, takenText } from "./report.ts";
 import { runDrawn, runTrace } from "./run-model.ts";
+import { seedOfRun } from "./seed.ts";
 import { readTrace } from "./step.ts";
 
-const seed = Number(process.env.ORLOP_MODEL_SEED ?? randomInt(2 ** 31));
+const seed = seedOfRun();
 const rounds = Number(process.env.ORLOP_MODEL_ROUNDS ?? 1);
 const given = process.env.ORLOP_MODEL_TRACE;
 const WORLDS = 2;

@@ -1,21 +1,21 @@
 // A pod leaves the mesh only when somebody takes it out: four nodes at once live through random edits, deaths and shortages,
 // while a host outside knocks at their pods in plaintext and a capture reads their wires. Policy says STRICT, so nothing is
 // answered and nothing of the pods' own crosses the wire in the clear, except while the model's mesh lets a pod out.
-//   ORLOP_MODEL_SEED=n     the same steps again            ORLOP_MODEL_ROUNDS=n   n times as many steps
+//   ORLOP_MODEL_SEED=n     the same steps again (seed.ts)  ORLOP_MODEL_ROUNDS=n   n times as many steps
 //   ORLOP_MODEL_SHRINK=1   cut a failing trace down        ORLOP_MODEL_TRACE=file  only these steps, in one world
 import assert from "node:assert/strict";
-import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { kinds } from "./kinds.ts";
 import { compilePrograms, type Programs } from "./programs.ts";
 import { explained, holdToTimes, shortened, takenText } from "./report.ts";
 import { runDrawn, runTrace } from "./run-model.ts";
+import { seedOfRun } from "./seed.ts";
 import { readTrace } from "./step.ts";
 import { otherMain } from "./steps-programs.ts";
 import { World } from "./world.ts";
 
-const seed = Number(process.env.ORLOP_MODEL_SEED ?? randomInt(2 ** 31));
+const seed = seedOfRun();
 const rounds = Number(process.env.ORLOP_MODEL_ROUNDS ?? 1);
 const given = process.env.ORLOP_MODEL_TRACE;
 const WORLDS = 4;
