@@ -50,14 +50,28 @@ function tightens(was: Upsert | undefined, now: Upsert, before: PoliciesBefore):
   }
 }
 
-/** True: nothing changes that decides who may call, or the workload joins the mesh, so that its calls were not judged before. */
+/**
+ * True: nothing changes that decides who may call, or the workload joins the mesh, so that its calls were not judged before. Fields that
+ * it was kept from stay away.
+ */
 function keepsWorkload(was: Workload, now: Workload): boolean {
-  return was.protocol === "none" || isDeepStrictEqual(judged(was), judged(now));
+  if (was.protocol === "none") return true;
+  return (now.removesProxyHeaders || !was.removesProxyHeaders) && isDeepStrictEqual(judged(was), judged(now));
 }
 
 /** The workload without what is for load balancing and telemetry alone. */
 function judged(workload: Workload): Partial<Workload> {
-  const { from, healthy, weight, locality, workloadName, canonicalName, canonicalRevision, ...rest } = workload;
+  const {
+    from,
+    healthy,
+    weight,
+    locality,
+    workloadName,
+    canonicalName,
+    canonicalRevision,
+    removesProxyHeaders,
+    ...rest
+  } = workload;
   return rest;
 }
 

@@ -62,6 +62,11 @@ export class AnswerWriter {
         break;
       case "forward":
         view.setInt32(at + record.expect, answer.request, true);
+        view.setUint32(
+          at + record.requests,
+          answer.removesProxyHeaders === true ? abi.ORLOP_FORWARD_WITHOUT_PROXY_HEADERS : 0,
+          true,
+        );
         if (!this.#texts(at, answer.target, "", "", "")) return false;
         break;
       case "reply":

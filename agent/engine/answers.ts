@@ -57,6 +57,8 @@ export type Forward = ConnRef & {
   readonly request: number;
   /** In the place of the target that was sent; empty: as it was sent. */
   readonly target: string;
+  /** x-envoy-* and x-forwarded-client-cert are taken out; absent: they are not. */
+  readonly removesProxyHeaders?: boolean;
 };
 
 /** The engine answers the request itself; `body` is text of at most 8 KiB in one line. */

@@ -6,6 +6,8 @@ export const DATAPLANE_MODE = "orlop.dev/dataplane-mode";
 export const ISTIO_DATAPLANE_MODE = "istio.io/dataplane-mode";
 /** Annotation on an AuthorizationPolicy: judged and reported, never enforced. */
 export const DRY_RUN = "istio.io/dry-run";
+/** Annotation on a namespace: its pods do not get the fields that other proxies write about a caller. */
+export const REMOVE_PROXY_HEADERS = "orlop.dev/remove-proxy-headers";
 
 export type Labels = Readonly<Record<string, string>>;
 

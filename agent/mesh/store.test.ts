@@ -35,6 +35,7 @@ const workload: fc.Arbitrary<Workload> = fc
     labels,
     protocol: fc.constantFrom("hbone" as const, "none" as const),
     probePorts: fc.constant(null),
+    removesProxyHeaders: fc.boolean(),
     healthy: fc.boolean(),
     weight: fc.nat(2),
     network: fc.constantFrom("", "", "west"),

@@ -25,6 +25,7 @@ const workload = (name: string): Workload => ({
   protocol: "hbone",
   ports: { http: 8080 },
   probePorts: null,
+  removesProxyHeaders: false,
   healthy: true,
   locality: { region: "eu", zone: "a", subzone: "" },
   weight: 1,

@@ -32,6 +32,7 @@ export class Lean {
       protocol: workload.protocol,
       ports: this.#part(JSON.stringify(workload.ports), workload.ports),
       probePorts: workload.probePorts,
+      removesProxyHeaders: workload.removesProxyHeaders,
       healthy: workload.healthy,
       locality: this.#part(JSON.stringify(workload.locality), workload.locality),
       weight: workload.weight,

@@ -27,6 +27,8 @@ export type Workload = {
    * source does not know them, and every port counts.
    */
   readonly probePorts: readonly number[] | null;
+  /** Of its namespace: requests of HTTP that are read lose x-envoy-* and x-forwarded-client-cert on their way to it. */
+  readonly removesProxyHeaders: boolean;
   readonly healthy: boolean;
   readonly locality: Locality;
   /** Share of new connections relative to its peers; ≥ 0, default 1. */

@@ -21,6 +21,7 @@ export function aWorkload(values: Partial<Workload> = {}): Workload {
     protocol: "hbone",
     ports: {},
     probePorts: null,
+    removesProxyHeaders: false,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -22,6 +22,7 @@ const nobody: Workload = {
   locality: { region: "", zone: "", subzone: "" },
   weight: 1,
   probePorts: null,
+  removesProxyHeaders: false,
   workloadName: "",
   canonicalName: "",
   canonicalRevision: "",

@@ -74,6 +74,7 @@ export function workload(fields: Partial<Workload>): Workload {
     protocol: "hbone",
     ports: {},
     probePorts: null,
+    removesProxyHeaders: false,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

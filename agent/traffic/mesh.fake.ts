@@ -31,6 +31,7 @@ export function workload(name: string, given: Partial<Workload> = {}): Workload 
     protocol: "hbone",
     ports: {},
     probePorts: null,
+    removesProxyHeaders: false,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

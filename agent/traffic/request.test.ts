@@ -96,6 +96,7 @@ describe("a connection whose requests may be judged differently", () => {
       generation,
       request: 1,
       target: "",
+      removesProxyHeaders: false,
     });
     assert.equal(bench.asked.at(-1)?.sourceIdentity?.text, "spiffe://cluster.local/ns/shop/sa/api");
     reading.end(inbound, 1);
@@ -105,6 +106,7 @@ describe("a connection whose requests may be judged differently", () => {
       generation,
       request: 2,
       target: "/open?q=1",
+      removesProxyHeaders: false,
     });
     reading.end(inbound, 2);
     const body = "RBAC: access denied";
@@ -125,6 +127,21 @@ describe("a connection whose requests may be judged differently", () => {
         ["GET", "/closed", 403, "deny"],
       ],
     );
+  });
+
+  test("loses other proxies' fields from the next request on, where the namespace of its destination says so", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const inbound = bench.connect("10.0.0.1:8080");
+    bench.engine.feed(inbound);
+    const removes = (request: number): unknown => {
+      const answer = reading.ask(inbound, request, "/open");
+      reading.end(inbound, request);
+      return answer?.type === "forward" ? answer.removesProxyHeaders : answer;
+    };
+    assert.equal(removes(1), false);
+    bench.mesh.list = bench.mesh.list.map((each) => ({ ...each, removesProxyHeaders: true }));
+    assert.equal(removes(2), true);
   });
 
   test("stays at a change that requests may pass; its open request, or its websocket, is asked about again", () => {

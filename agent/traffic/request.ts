@@ -3,7 +3,7 @@
 import type { Answer } from "../engine/answers.ts";
 import type { RequestEvent } from "../engine/events.ts";
 import { requestFacts } from "../l7/request-facts.ts";
-import type { RequestFacts } from "../mesh/facts.ts";
+import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import { judge } from "../plan/judge-connection.ts";
 import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
 import type { Connection } from "./connection.ts";
@@ -16,7 +16,11 @@ export function answerRequest(
 ): Answer | undefined {
   const { method, target, authority, fields, request } = event;
   const facts = requestFacts({ method, target, authority, header: fields.values });
-  const verdict = verdictOn(facts, connection, context);
+  const judged = context.live.permissionOf(connection)?.judged;
+  const destination = judged == null ? undefined : context.world.mesh.workload(judged.destinationUid);
+  // The pod or its workload has gone: then nothing allows the request.
+  const verdict =
+    judged == null || destination === undefined ? null : verdictOn(facts, { ...judged, destination }, context);
   const ref = { conn: event.conn, generation: event.generation, request };
   const isCanonical = verdict?.verdict === "allow" && verdict.path === "canonical";
   const written = isCanonical ? canonicalTarget(target, facts) : "";
@@ -30,23 +34,19 @@ export function answerRequest(
   connection.requested(event, verdict, written);
   if (verdict === null) return { type: "reply", ...ref, status: 503, body: "no such pod" };
   if (verdict.verdict === "deny") return { type: "reply", ...ref, ...verdict.answer };
-  return { type: "forward", ...ref, target: written };
+  return { type: "forward", ...ref, target: written, removesProxyHeaders: destination?.removesProxyHeaders === true };
 }
 
-/** null: the pod or its workload has gone, so nothing allows the request. */
 function verdictOn(
   facts: RequestFacts,
-  connection: Connection,
-  { live, world }: TrafficContext,
-): RequestVerdict | null {
-  const judged = live.permissionOf(connection)?.judged;
-  const destination = judged == null ? undefined : world.mesh.workload(judged.destinationUid);
-  if (judged == null || destination === undefined) return null;
+  of: Omit<ConnectionFacts, "request">,
+  { world }: TrafficContext,
+): RequestVerdict {
   const evaluator = {
     judge: (asked: Parameters<typeof judge>[0]) => judge(asked, world),
     readsPaths: world.readsPaths ?? always,
   };
-  return judgeRequest({ ...judged, destination, request: "strict" }, facts, evaluator);
+  return judgeRequest({ ...of, request: "strict" }, facts, evaluator);
 }
 
 const always = (): boolean => true;

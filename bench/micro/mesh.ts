@@ -34,6 +34,7 @@ export function workload(index: number): Workload {
     protocol: "hbone",
     ports: {},
     probePorts: null,
+    removesProxyHeaders: false,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -54,6 +54,7 @@ export function randomWorkloads(dice: Dice, trustDomain: string): readonly Workl
       protocol: "hbone",
       ports: {},
       probePorts: null,
+      removesProxyHeaders: false,
       healthy: true,
       locality: { region: "", zone: "", subzone: "" },
       weight: 1,

@@ -142,3 +142,15 @@ test(`${wantedEdits} edits: what weakens nothing opens nothing (ORLOP_SEED=${see
   assert.ok(tally.closing > wantedEdits * 0.02, `${tally.closing} edits that weaken nothing closed something`);
   assert.ok(tally.opening > wantedEdits * 0.05, `${tally.opening} edits that may weaken opened something`);
 });
+
+test("a namespace that lets other proxies' fields through again weakens; one that takes them out does not", () => {
+  const [value] = randomWorkloads(new Dice(1), "cluster.local");
+  assert.ok(value !== undefined);
+  const upsert = (removesProxyHeaders: boolean): Upsert => ({
+    ...{ kind: "workload", op: "upsert" },
+    value: { ...value, protocol: "hbone", removesProxyHeaders },
+  });
+  const policies = { rootNamespace, authorizationPolicies: () => [] };
+  assert.equal(weakenings(policies, [{ before: upsert(true), after: upsert(false) }]).length, 1);
+  assert.equal(weakenings(policies, [{ before: upsert(false), after: upsert(true) }]).length, 0);
+});

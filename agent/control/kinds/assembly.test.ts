@@ -27,12 +27,17 @@ const opt = fc.constantFrom(
   ", labels: {orlop.dev/dataplane-mode: ambient}",
   ", labels: {orlop.dev/dataplane-mode: none}",
 );
+const note = fc.constantFrom(
+  "",
+  ', annotations: {orlop.dev/remove-proxy-headers: "true"}',
+  ', annotations: {orlop.dev/remove-proxy-headers: "false"}',
+);
 const yes = fc.boolean();
 
 const documents = fc.oneof(
   fc
-    .tuple(namespaces, opt)
-    .map(([name, labels]) => `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}${labels}}`),
+    .tuple(namespaces, opt, note)
+    .map(([name, labels, notes]) => `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}${labels}${notes}}`),
   fc.tuple(names, namespaces, octets, opt, yes).map(
     ([name, namespace, octet, labels, local]) => `apiVersion: orlop.dev/v1alpha1
 kind: Workload

@@ -10,7 +10,7 @@ import type { AuthorizationPolicy } from "../../mesh/policies.ts";
 import type { Service } from "../../mesh/service.ts";
 import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
 import type { NodeSettings } from "./node-settings.ts";
-import { idOf, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
+import { idOf, type NamespaceSays, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
 import { type Acceptance, ConfigError, MAX_PROBLEMS, type Problem, Report, wrong } from "./value.ts";
 import { memberOrNot } from "./workload.ts";
 
@@ -26,6 +26,8 @@ type Swapped = {
   readonly problems: ReadonlyMap<string, readonly Problem[]>;
   readonly findings: ReadonlyMap<string, readonly Problem[]>;
 };
+
+const saysNothing: NamespaceSays = { member: false, removesProxyHeaders: false };
 
 export class Assembly {
   readonly #settings: NodeSettings;
@@ -115,7 +117,7 @@ export class Assembly {
   /** Ids of all objects on which the swap may have an effect. */
   #touched(gone: readonly ParsedObject[], come: readonly ParsedObject[]): ReadonlySet<string> {
     const touched = new Set<string>();
-    const members = new Map<string, boolean>();
+    const namespaces = new Map<string, NamespaceSays>();
     for (const parsed of [...gone, ...come]) {
       touched.add(parsed.id);
       if (parsed.kind === "EndpointSlice") touched.add(`Service ${parsed.service}`);
@@ -124,13 +126,15 @@ export class Assembly {
         for (const policy of this.#targeted) if (policy.namespace === namespace) touched.add(policy.id);
       }
     }
-    for (const parsed of gone) if (parsed.kind === "Namespace") members.set(parsed.namespace, false);
-    for (const parsed of come) if (parsed.kind === "Namespace") members.set(parsed.namespace, parsed.member);
-    for (const [namespace, member] of members) {
-      if (member === this.#isMember(namespace)) continue;
+    for (const parsed of gone) if (parsed.kind === "Namespace") namespaces.set(parsed.namespace, saysNothing);
+    for (const parsed of come) if (parsed.kind === "Namespace") namespaces.set(parsed.namespace, parsed);
+    for (const [namespace, now] of namespaces) {
+      const was = this.#saidOf(namespace);
+      const isForAll = was.removesProxyHeaders !== now.removesProxyHeaders;
+      if (!isForAll && was.member === now.member) continue;
       for (const parsed of this.#byId.values()) {
-        if (parsed.kind === "Workload" && parsed.own === "unset" && parsed.value.namespace === namespace)
-          touched.add(parsed.id);
+        if (parsed.kind !== "Workload" || parsed.value.namespace !== namespace) continue;
+        if (isForAll || parsed.own === "unset") touched.add(parsed.id);
       }
     }
     return touched;
@@ -164,9 +168,9 @@ export class Assembly {
     }
   }
 
-  #isMember(namespace: string): boolean {
+  #saidOf(namespace: string): NamespaceSays {
     const parsed = this.#byId.first(idOf("Namespace", "", namespace));
-    return parsed?.kind === "Namespace" && parsed.member;
+    return parsed?.kind === "Namespace" ? parsed : saysNothing;
   }
 
   /** The object of this id as it is in force; undefined: none, or none of the mesh. */
@@ -174,8 +178,12 @@ export class Assembly {
     const parsed = this.#byId.first(id);
     switch (parsed?.kind) {
       case "Workload": {
-        const member = isInMesh(parsed.own, this.#isMember(parsed.value.namespace));
-        return { kind: "workload", op: "upsert", value: memberOrNot(parsed.value, member, this.#settings, report) };
+        const { member, removesProxyHeaders } = this.#saidOf(parsed.value.namespace);
+        const isIn = isInMesh(parsed.own, member);
+        const value = memberOrNot(parsed.value, isIn, this.#settings, report);
+        // A value that is as it was stays the same object: what is kept by the hundred thousand is not copied.
+        const whole = removesProxyHeaders === value.removesProxyHeaders ? value : { ...value, removesProxyHeaders };
+        return { kind: "workload", op: "upsert", value: whole };
       }
       case "Service": {
         const value = parsed.value === null ? null : this.#withEndpoints(id, parsed.value, report);

@@ -1,5 +1,5 @@
 // any thread · Namespace (v1): who belongs to the mesh. Schema and meaning of the opt-in labels.
-import { DATAPLANE_MODE, type Membership, membershipOf } from "../../mesh/names.ts";
+import { DATAPLANE_MODE, type Membership, membershipOf, REMOVE_PROXY_HEADERS } from "../../mesh/names.ts";
 import { clusterMetadata } from "./fields.ts";
 import { growingObject, ignored, oneOf, type Read, required } from "./schema.ts";
 import { quoted, type Report, type Value } from "./value.ts";
@@ -27,7 +27,7 @@ export function membership(
   if (own !== undefined && own !== "ambient" && own !== "none") {
     report.error({
       code: "ORL4104",
-      from: labelPlace(document, DATAPLANE_MODE),
+      from: placeOf(document, "labels", DATAPLANE_MODE),
       what: `label ${DATAPLANE_MODE}: ${quoted(own)} is not one of ambient, none`,
       why: "pods would stay outside the mesh that were meant to be inside",
       fix: "write ambient or none",
@@ -36,9 +36,29 @@ export function membership(
   return membershipOf(labels, honourIstioLabels);
 }
 
-function labelPlace(document: Value, label: string): Value["from"] {
+/** Whether the annotation of a namespace takes other proxies' fields out. A word that is not understood takes them out. */
+export function removesProxyHeaders(
+  annotations: Readonly<Record<string, string>>,
+  document: Value,
+  report: Report,
+): boolean {
+  const written = annotations[REMOVE_PROXY_HEADERS];
+  if (written === undefined || written === "false") return false;
+  if (written !== "true") {
+    report.error({
+      code: "ORL4104",
+      from: placeOf(document, "annotations", REMOVE_PROXY_HEADERS),
+      what: `annotation ${REMOVE_PROXY_HEADERS}: ${quoted(written)} is neither "true" nor "false"`,
+      why: "applications would get fields that they were to be kept from, or the other way round",
+      fix: 'write "true" or "false"',
+    });
+  }
+  return true;
+}
+
+function placeOf(document: Value, part: "labels" | "annotations", key: string): Value["from"] {
   let at = document;
-  for (const name of ["metadata", "labels", label]) {
+  for (const name of ["metadata", part, key]) {
     const next = at.type === "map" ? at.entries.get(name)?.value : undefined;
     if (!next) break;
     at = next;

@@ -13,7 +13,7 @@ import {
   toAuthorizationPolicy,
 } from "./authorization-policy.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
-import { membership, namespaceKind } from "./namespace.ts";
+import { membership, namespaceKind, removesProxyHeaders } from "./namespace.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
 import { podKind, podWorkload } from "./pod.ts";
@@ -22,9 +22,12 @@ import { serviceKind, toService } from "./service.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 import { toWorkload, workloadKind } from "./workload.ts";
 
+/** What a namespace says of its workloads. */
+export type NamespaceSays = { readonly member: boolean; readonly removesProxyHeaders: boolean };
+
 /** `id` is unique in the mesh: a workload's uid, else `<kind> <namespace>/<name>`. */
 export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
-  | { readonly kind: "Namespace"; readonly namespace: string; readonly member: boolean }
+  | ({ readonly kind: "Namespace"; readonly namespace: string } & NamespaceSays)
   /** `value` as a member of the mesh; `own` is what its labels say of that. */
   | { readonly kind: "Workload"; readonly own: "in" | "out" | "unset"; readonly value: Workload }
   /** `value` without the endpoints of its slices; null: nothing for the mesh. `selector` as written, for policies. */
@@ -66,9 +69,12 @@ type Translated = WithoutFrom<ParsedObject>;
 type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) => Translated | undefined;
 
 const kinds: Readonly<Record<string, ToParsedObject>> = {
-  Namespace: kind(namespaceKind, ({ metadata: { name, labels } }, document, settings, report) => {
-    const member = membership(labels, settings.honourIstioLabels, document, report) === "in";
-    return { id: idOf("Namespace", "", name), kind: "Namespace", namespace: name, member };
+  Namespace: kind(namespaceKind, ({ metadata: { name, labels, annotations } }, document, settings, report) => {
+    const says = {
+      member: membership(labels, settings.honourIstioLabels, document, report) === "in",
+      removesProxyHeaders: removesProxyHeaders(annotations, document, report),
+    };
+    return { id: idOf("Namespace", "", name), kind: "Namespace", namespace: name, ...says };
   }),
   Workload: kind(workloadKind, (read, document, settings, report) => {
     const own = membership(read.metadata.labels, settings.honourIstioLabels, document, report);

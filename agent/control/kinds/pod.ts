@@ -126,6 +126,7 @@ export function podWorkload(
     protocol: hasSidecar ? "none" : "hbone",
     ports: namedPorts(running),
     probePorts: probePorts([...spec.containers, ...spec.initContainers]),
+    removesProxyHeaders: false,
     healthy: isReady(pod, document),
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,

@@ -95,6 +95,7 @@ test("a workload, with every default", () => {
     protocol: "hbone",
     ports: {},
     probePorts: null,
+    removesProxyHeaders: false,
     healthy: true,
     locality: { region: "", zone: "", subzone: "" },
     weight: 1,
@@ -115,6 +116,18 @@ test("who is in the mesh: the namespace's label, the pod's own before it, the wo
   assert.equal(workload(istio).protocol, "none");
   assert.equal(workload(istio, { ...settings, honourIstioLabels: true }).protocol, "hbone");
   assert.equal(workload(`${SHOP}---\n${WORKLOAD}`, { ...settings, node: "east" }).podUid, "");
+});
+
+test("a namespace says for all its workloads whether other proxies' fields are taken out, and only in words that are known", () => {
+  const annotated = (word: string): string =>
+    SHOP.replace("{name: shop,", `{name: shop, annotations: {orlop.dev/remove-proxy-headers: ${word}},`);
+  assert.equal(workload(`${annotated('"true"')}---\n${WORKLOAD}`).removesProxyHeaders, true);
+  assert.equal(workload(`${annotated('"false"')}---\n${WORKLOAD}`).removesProxyHeaders, false);
+  assert.equal(workload(`${SHOP}---\n${WORKLOAD}`).removesProxyHeaders, false);
+  assert.throws(
+    () => workload(`${annotated('"yes"')}---\n${WORKLOAD}`),
+    (error) => error instanceof ConfigError && error.problems.length === 1 && error.problems[0]?.code === "ORL4104",
+  );
 });
 
 test("names for telemetry, as Istio chooses them", () => {

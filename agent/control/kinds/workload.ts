@@ -74,6 +74,7 @@ export function toWorkload(read: WorkloadDocument, document: Value, settings: No
     protocol: spec.protocol === "HBONE" ? "hbone" : "none",
     ports: spec.ports,
     probePorts: spec.probePorts,
+    removesProxyHeaders: false,
     healthy: spec.healthy,
     locality: spec.locality,
     weight: spec.weight,

@@ -26,6 +26,8 @@ class Answer {
   int32_t status() const { return record_.status; }
   // A number that this engine does not know reads like the strictest.
   HttpReading reading() const;
+  // Of `forward`: x-envoy-* and x-forwarded-client-cert are taken out of the request.
+  bool without_proxy_headers() const { return (record_.requests & ORLOP_FORWARD_WITHOUT_PROXY_HEADERS) != 0; }
   Endpoint to() const { return {record_.to.addr, record_.to.port}; }
   // False: there is none.
   bool From(Endpoint* out) const;

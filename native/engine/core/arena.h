@@ -25,6 +25,9 @@
 /* Most bytes of text in one answer; batch.ts refuses longer ones. */
 #define ORLOP_ANSWER_TEXT_LIMIT 16384
 
+/* Of `forward`, in orlop_engine_answer.requests: x-envoy-* and x-forwarded-client-cert are taken out of the request. */
+#define ORLOP_FORWARD_WITHOUT_PROXY_HEADERS 1
+
 /* orlop_engine_event.type. agent/engine/events.ts has the type of each, event-reader.ts reads it. */
 enum orlop_event_type {
   ORLOP_ENGINE_ACCEPTED = 1,
@@ -97,7 +100,7 @@ struct orlop_engine_answer {
   int32_t identity;          /* own identity; the peer's for `peer` */
   int32_t expect;            /* acceptable peers; of `forward` and `reply` the request's number */
   int32_t status;            /* of `refuse` and `reply` */
-  uint32_t requests;         /* of `dial`: a number of HttpReading */
+  uint32_t requests;         /* of `dial`: a number of HttpReading; of `forward`: bits of ORLOP_FORWARD_* */
   struct orlop_span text[4]; /* authority, body · baggage · forwarded · traceparent */
 };
 
