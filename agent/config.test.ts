@@ -144,6 +144,23 @@ test("a program begins with the settings that were read last while the file is w
   assert.deepEqual(loadConfigOrLast(path, kept, {}).config.keeper.node, "n3");
 });
 
+test("an authority elsewhere: its files have places of their own, and what is kept reads the same", (t) => {
+  const path = file(t, `${HEAD}  ca: {provider: service, address: "https://[fd00::1]:15012", leafTtlSeconds: 600}\n`);
+  const kept = join(path, "..", "kept");
+  const expected = {
+    ...{ provider: "service", address: "https://[fd00::1]:15012", leafTtlSeconds: 600 },
+    tokenFile: "/var/run/secrets/orlop/token",
+    ...{ rootsFile: "/var/run/orlop-roots/root-cert.pem", serverRootsFile: "" },
+  };
+  assert.deepEqual(loadConfigOrLast(path, kept, {}).config.agent.ca, expected);
+  writeFileSync(path, "kind: [");
+  assert.deepEqual(loadConfigOrLast(path, kept, {}).config.agent.ca, expected);
+  assert.deepEqual(loadConfigOrLast(path, kept, { ORLOP_CA_ADDRESS: "https://other:1" }).config.agent.ca, {
+    ...expected,
+    address: "https://other:1",
+  });
+});
+
 test("nothing is kept where another user may write, and a wrong file without a copy is an error", (t) => {
   const path = file(t, `${HEAD}  node: n1\n`);
   const open = join(path, "..", "open");
@@ -168,7 +185,7 @@ test("what is written counts, paths start at the file, the environment comes las
   assert.equal(agent.settings.node, "n2");
   assert.equal(agent.source.kind === "file" && agent.source.path, join(path, "..", "mesh.d"));
   assert.equal(keeper.socket, "/run/x-keeper/keeper.sock");
-  assert.deepEqual(agent.ca, { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 600 });
+  assert.deepEqual(agent.ca, { provider: "embedded", rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 600 });
   assert.equal(agent.dataThreads, 3);
   assert.equal(keeper.log.level, "debug");
   assert.equal(loadConfig(path, { ORLOP_DATA_THREADS: "2" }).agent.dataThreads, 2);
@@ -190,6 +207,33 @@ for (const [name, text, env, expected] of [
   ["root as the agent's user", `${HEAD}  agentUid: 0\n`, {}, /from 1 to/],
   ["an unknown log level", `${HEAD}  log: {level: loud}\n`, {}, /not one of trace/],
   ["two NodeConfigs", `${HEAD}  node: a\n---\n${HEAD}  node: b\n`, {}, /:6:1: a second NodeConfig/],
+  [
+    "an authority without an address",
+    `${HEAD}  ca: {provider: service}\n`,
+    {},
+    /spec\.ca has no address.*\n.*\n.*https:/,
+  ],
+  [
+    "an authority's file that nobody reads",
+    `${HEAD}  ca: {provider: service, address: "https://ca:1", rootFile: /r}\n`,
+    {},
+    /spec\.ca\.rootFile is not read with provider: service/,
+  ],
+  [
+    "an address that nobody asks",
+    `${HEAD}  ca: {address: "https://ca:1"}\n`,
+    {},
+    /spec\.ca\.address is not read with provider: embedded/,
+  ],
+  ...["http://ca:1", "https://ca", "https://ca:0", "https://ca:70000", "https://u@ca:1", "https://ca:1/x"].map(
+    (address) =>
+      [
+        `the address ${address}`,
+        `${HEAD}  ca: {provider: service, address: "${address}"}\n`,
+        {},
+        /an https address/,
+      ] as const,
+  ),
   ["no spec", "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\n", {}, /lacks "spec"/],
   [
     "a bad environment",

@@ -53,13 +53,27 @@ export type SourceConfig =
       readonly lastGoodFile: string;
     };
 
+/** Who signs the certificates of this node's pods. */
+export type CaConfig =
+  | { readonly provider: "embedded"; readonly rootFile: string; readonly leafTtlSeconds: number }
+  | {
+      readonly provider: "service";
+      /** `https://host:port`. */
+      readonly address: string;
+      readonly tokenFile: string;
+      readonly rootsFile: string;
+      /** Empty: `rootsFile`. */
+      readonly serverRootsFile: string;
+      readonly leafTtlSeconds: number;
+    };
+
 export type AgentConfig = {
   readonly settings: NodeSettings;
   readonly runDir: string;
   /** Outlives a reboot. */
   readonly stateDir: string;
   readonly source: SourceConfig;
-  readonly ca: { readonly rootFile: string; readonly leafTtlSeconds: number };
+  readonly ca: CaConfig;
   readonly dataThreads: number;
   /** Of clients that offer a hybrid key exchange without a key share for it. */
   readonly askForHybrid: boolean;
@@ -89,6 +103,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
   ORLOP_PODS_CGROUP: { path: ["podsCgroup"], type: "string" },
   ORLOP_MESH: { path: ["mesh"], type: "string" },
   ORLOP_CA_ROOT_FILE: { path: ["ca", "rootFile"], type: "string" },
+  ORLOP_CA_ADDRESS: { path: ["ca", "address"], type: "string" },
   ORLOP_DATA_THREADS: { path: ["dataThreads"], type: "number" },
   ORLOP_LOG_LEVEL: { path: ["log", "level"], type: "string" },
   ORLOP_LOG_ACCESS: { path: ["log", "access"], type: "string" },
@@ -141,9 +156,10 @@ const nodeConfigGone = (file: string): Problem => ({
 /** A program that is not root, or has no such directory, keeps nothing. */
 function keepSpec(copy: string, spec: NodeSpec): void {
   // What means "not set" cannot be written.
-  const { mesh, kubeconfig, nodeAccess, kubeletCgroup, podsCgroup, ...rest } = spec;
+  const { mesh, kubeconfig, nodeAccess, kubeletCgroup, podsCgroup, ca, ...rest } = spec;
   const written = {
     ...rest,
+    ca: Object.fromEntries(Object.entries(ca).filter(([, value]) => value !== null && value !== "")),
     ...(mesh === "" ? {} : { mesh }),
     ...(kubeconfig === "" ? {} : { kubeconfig }),
     ...(nodeAccess === null ? {} : { nodeAccess }),
@@ -226,7 +242,7 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       runDir,
       stateDir,
       source: sourceOf(file, spec, env),
-      ca: spec.ca,
+      ca: caOf(file, spec),
       dataThreads: spec.dataThreads,
       askForHybrid: spec.postQuantum === "asked",
       keeper: { socket: keeperSocket },
@@ -237,6 +253,35 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       agentUid,
       agentGid,
     },
+  };
+}
+
+/** @throws ConfigError when a field is of another authority than the spec's, or the authority has no address */
+function caOf(file: string, { ca }: Pick<NodeSpec, "ca">): CaConfig {
+  const refused = (what: string, why: string, fix: string): ConfigError =>
+    new ConfigError([{ code: "ORL4105", from: { file, line: 0, column: 0 }, what, why, fix }]);
+  const { provider, leafTtlSeconds, rootFile, address, tokenFile, rootsFile, serverRootsFile } = ca;
+  const unread = provider === "service" ? { rootFile } : { address, tokenFile, rootsFile, serverRootsFile };
+  for (const [name, value] of Object.entries(unread)) {
+    if (value === null || value === "") continue;
+    throw refused(
+      `spec.ca.${name} is not read with provider: ${provider}`,
+      "certificates would come from another authority than it seems",
+      `remove it, or write provider: ${provider === "service" ? "embedded" : "service"}`,
+    );
+  }
+  if (provider === "embedded") return { provider, rootFile: rootFile ?? "/var/lib/orlop/root.pem", leafTtlSeconds };
+  if (address === "")
+    throw refused(
+      "spec.ca has no address, with provider: service",
+      "the agent does not know whom to ask for certificates",
+      "write address: https://host:port",
+    );
+  return {
+    ...{ provider, address, leafTtlSeconds },
+    tokenFile: tokenFile ?? "/var/run/secrets/orlop/token",
+    rootsFile: rootsFile ?? "/var/run/orlop-roots/root-cert.pem",
+    serverRootsFile: serverRootsFile ?? "",
   };
 }
 

@@ -1,6 +1,7 @@
 // main thread · key pairs, PKCS#10 requests, and the embedded authority's certificates. The only X.509 library import; loaded late (90 ms).
 import "reflect-metadata";
 import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { Secret } from "./secret.ts";
 
@@ -12,6 +13,8 @@ export type KeyAndRequest = {
   /** PKCS#8 DER. */
   readonly key: Secret;
   readonly csrPem: string;
+  /** SubjectPublicKeyInfo DER: what the certificate must be of. */
+  readonly publicKey: Uint8Array;
 };
 
 /**
@@ -26,7 +29,8 @@ export async function newRequest(spiffeText: string): Promise<KeyAndRequest> {
     extensions: [new x509.SubjectAlternativeNameExtension([{ type: "url", value: spiffeText }], true)],
   });
   const key = new Secret(new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)));
-  return { key, csrPem: request.toString("pem") };
+  const publicKey = new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey));
+  return { key, csrPem: request.toString("pem"), publicKey };
 }
 
 export type Issuer = {
@@ -93,13 +97,51 @@ export async function newRootPem(trustDomain: string, notBefore: Date, notAfter:
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  const pkcs8 = new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey));
+  const keyPem = await pemOf(keys.privateKey);
+  const pem = Buffer.concat([keyPem, Buffer.from(`${root.toString("pem")}\n`)]);
+  keyPem.fill(0);
+  return pem;
+}
+
+export type ServerCertificate = {
+  readonly certificatePem: string;
+  /** Bytes, so that the caller can overwrite them. */
+  readonly keyPem: Buffer;
+};
+
+/** A key and certificate by which an authority's own server proves itself. It names hosts and no workload. */
+export async function newServerCertificate(
+  authority: Issuer,
+  names: readonly string[],
+  { notBefore, notAfter }: Pick<LeafOptions, "notBefore" | "notAfter">,
+): Promise<ServerCertificate> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const hosts = names.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value }));
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: newSerial(),
+    issuer: authority.certificate.subjectName,
+    notBefore,
+    notAfter,
+    signingKey: authority.key,
+    signingAlgorithm: algorithm,
+    publicKey: keys.publicKey,
+    extensions: [
+      new x509.SubjectAlternativeNameExtension(hosts, true),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { certificatePem: certificate.toString("pem"), keyPem: await pemOf(keys.privateKey) };
+}
+
+async function pemOf(key: webcrypto.CryptoKey): Promise<Buffer> {
+  const pkcs8 = new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", key));
   const encoded = base64Bytes(pkcs8);
-  const pem = Buffer.concat([
-    Buffer.from("-----BEGIN PRIVATE KEY-----\n"),
-    encoded,
-    Buffer.from(`\n-----END PRIVATE KEY-----\n${root.toString("pem")}\n`),
-  ]);
+  const lines = ["-----BEGIN PRIVATE KEY-----\n", "\n-----END PRIVATE KEY-----\n"] as const;
+  const pem = Buffer.concat([Buffer.from(lines[0]), encoded, Buffer.from(lines[1])]);
   pkcs8.fill(0);
   encoded.fill(0);
   return pem;

@@ -8,7 +8,6 @@ import * as engine from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient, type Welcome } from "../engine/keeper-client.ts";
 import { KeeperLost } from "../engine/keeper-session.ts";
-import { EmbeddedAuthority } from "../identity/embedded.ts";
 import { DirectSweep } from "../kernel/direct-sweep.ts";
 import { Heartbeat } from "../kernel/heartbeat.ts";
 import { KERNEL_THREAD, KernelWatch } from "../kernel/kernel-watch.ts";
@@ -25,6 +24,7 @@ import { version } from "../version.ts";
 import { openAccessLog } from "./access-log.ts";
 import { AgentCounts } from "./agent-counts.ts";
 import { keepOn } from "./built.ts";
+import { certificateAuthority } from "./certificate-authority.ts";
 import { holdCertificates } from "./certificates.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 import { holdNode, keeperEvents, keeperOfHolder } from "./keeper-events.ts";
@@ -60,7 +60,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   // What needs a privilege: the threads load files that only root may read, and so does the authority.
   const threads = await startThreads(config, log);
   readiness.done("threads");
-  const authority = new EmbeddedAuthority({ ...config.ca, trustDomain: settings.trustDomain }, { wallMs: Date.now });
+  const authority = certificateAuthority(config, { wallMs: Date.now, log: log.room("identity") });
   await authority.prepare();
   const chosen = meshSource(config, log.room("control"));
   becomeUnprivileged(config.agentUid, config.agentGid);

@@ -11,7 +11,7 @@ export type AgentUser = { readonly agentUid: number; readonly agentGid: number }
 export type AgentFiles = AgentUser & {
   readonly runDir: string;
   readonly stateDir: string;
-  readonly ca: { readonly rootFile: string };
+  readonly ca: { readonly provider: "embedded"; readonly rootFile: string } | { readonly provider: "service" };
 };
 
 /** Returns in the process that has shed its privileges; it is still root, for files that only root may read. */
@@ -53,6 +53,8 @@ function giveFilesToAgent(config: AgentFiles): void {
   giveToAgent(config.runDir, config);
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   giveToAgent(config.stateDir, config);
+  // What an authority elsewhere needs, the kubelet mounts readable.
+  if (config.ca.provider === "service") return;
   const caDirectory = dirname(config.ca.rootFile);
   if (!existsSync(caDirectory)) {
     mkdirSync(caDirectory, { recursive: true, mode: 0o700 });

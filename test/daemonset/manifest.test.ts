@@ -114,7 +114,7 @@ describe("both pods", () => {
       assert.ok(isBelow(path, ofKeeper), path);
     const ofAgent = container("agent").volumeMounts;
     const { source, admin, ca } = agent;
-    assert.ok(source.kind === "file");
+    assert.ok(source.kind === "file" && ca.provider === "embedded");
     for (const path of [agent.keeper.socket, admin.socket, source.path, source.lastGoodFile, ca.rootFile]) {
       assert.ok(isBelow(path, ofAgent), path);
     }

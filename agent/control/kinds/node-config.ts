@@ -70,10 +70,40 @@ const cgroup = text(
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
-const caDefaults = { rootFile: "/var/lib/orlop/root.pem", leafTtlSeconds: 86_400 };
+/** `https://host:port`: nothing else proves who the authority is before it gets the agent's token. */
+const authorityAddress = text(
+  "an https address",
+  (address) =>
+    /^https:\/\/([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}$/.test(address) &&
+    Number(address.slice(address.lastIndexOf(":") + 1)) <= 65_535
+      ? address
+      : undefined,
+  "the agent sends its token there",
+  "write https://host:port, such as https://orlop-control.orlop-system.svc:15012",
+);
+const caDefaults = {
+  provider: "embedded",
+  rootFile: null,
+  leafTtlSeconds: 86_400,
+  address: "",
+  tokenFile: null,
+  rootsFile: null,
+  serverRootsFile: null,
+} as const;
 const ca = object({
-  rootFile: optional(absolutePath, caDefaults.rootFile),
+  /** Who signs: this agent by the root's key in a file, or an authority elsewhere (`orlop control`, istiod). */
+  provider: optional(oneOf("embedded", "service"), caDefaults.provider),
+  /** Of the embedded authority. null: /var/lib/orlop/root.pem. */
+  rootFile: optional(absolutePath, null),
   leafTtlSeconds: optional(integer(60, 90 * 86_400), caDefaults.leafTtlSeconds),
+  /** The rest is of provider service. */
+  address: optional<string>(authorityAddress, ""),
+  /** null: /var/run/secrets/orlop/token. */
+  tokenFile: optional(absolutePath, null),
+  /** The mesh's roots. null: /var/run/orlop-roots/root-cert.pem. */
+  rootsFile: optional(absolutePath, null),
+  /** The roots of the authority's own certificate. null: the mesh's. */
+  serverRootsFile: optional(absolutePath, null),
 });
 const metrics = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_020) });
 const ready = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_021) });
@@ -99,7 +129,7 @@ export const nodeSpec = object({
   mesh: optional(filePath, ""),
   /** Of source kubernetes. Empty: the pod's service account. */
   kubeconfig: optional(filePath, ""),
-  ca: optional(ca, caDefaults),
+  ca: optional<Read<typeof ca>>(ca, caDefaults),
   dataThreads: optional(integer(1, 256), availableParallelism()),
   /**
    * Which programs of the node reach its pods past their policy. null: "kubelet" in a pod of Kubernetes, "none" elsewhere.
