@@ -62,7 +62,11 @@ test("every mode measures, directly and through the relay", async () => {
       const { requests, p50_us: p50 } = await load("rr", port, "--connections", "3", "--size", size);
       assert.ok(requests > 0 && p50 > 0);
     }
-    assert.ok((await load("paced", port, "--rate", "1000", "--connections", "4")).requests > 0);
+    for (const http of ["0", "1"]) {
+      const paced = await load("paced", port, "--rate", "1000", "--connections", "4", "--http", http);
+      assert.ok(paced.requests > 0 && paced.requests <= 250);
+    }
+    assert.ok((await load("rr", port, "--connections", "3", "--http", "1")).requests > 0);
     assert.equal((await load("churn", port, "--connections", "4")).errors, 0);
     assert.equal((await load("connect", port, "--rate", "500")).errors, 0);
     assert.equal((await load("connect", port, "--rate", "500", "--phase", "0.5", "--spin", "1")).errors, 0);
@@ -131,6 +135,7 @@ test("one wrong, lost or doubled byte fails the run, in both directions", async 
     for (const wrong of [flip, double]) {
       const port = await faulty(direction, 5_000, wrong);
       await assert.rejects(load("rr", port, "--size", "1024"), /Command failed/, `rr ${direction} ${wrong.name}`);
+      await assert.rejects(load("rr", port, "--http", "1"), /Command failed/, `HTTP ${direction} ${wrong.name}`);
     }
   }
 });

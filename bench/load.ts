@@ -21,6 +21,8 @@ export type LoadPlan = {
   readonly phase?: number;
   /** Of connects: waits for its turn without sleeping, so that no figure holds a processor's waking up. */
   readonly spin?: boolean;
+  /** Requests and replies are HTTP/1.1: GET with 12 fields, answered by 200 with 1 KB. */
+  readonly http?: boolean;
   /** Only on this processor. */
   readonly core?: number;
   /** Processes whose CPU time is charged to this side. */
@@ -45,9 +47,20 @@ type Output = {
 };
 
 export function startLoad(client: Host, target: Target, plan: LoadPlan): Running {
-  const { mode, seconds, warmup, connections = 1, size = 1024, rate = 0, phase = 0, spin = false, watch } = plan;
+  const {
+    mode,
+    seconds,
+    warmup,
+    connections = 1,
+    size = 1024,
+    rate = 0,
+    phase = 0,
+    spin = false,
+    http = false,
+    watch,
+  } = plan;
   const argv = [ownProgram("load"), mode, target.host, String(target.port)];
-  const values = { connections, size, seconds, warmup, rate, phase, spin: Number(spin) };
+  const values = { connections, size, seconds, warmup, rate, phase, spin: Number(spin), http: Number(http) };
   for (const [name, value] of Object.entries(values)) argv.push(`--${name}`, String(value));
   if (watch.length > 0) argv.push("--watch", watch.join(","));
   if (target.connectTo !== undefined) argv.push("--connect", target.connectTo);

@@ -13,6 +13,8 @@ const further: readonly (readonly [scenario: string, ...peers: string[]])[] = [
   ["cpu-per-request", "nginx", "nghttpx"],
   // Not nghttpx 1.52: under churn it closes one CONNECT in a hundred, and a run with a failed connection is no figure.
   ["churn-warm", "nginx", "direct"],
+  ["l7-authz", "nginx-http"],
+  ["l7-authz-rate", "nginx-http"],
 ];
 type Environment = NodeJS.ProcessEnv;
 /** Peers of which no distribution has a package: whether this machine has them. They join these rows. */
@@ -23,12 +25,20 @@ const elsewhere: readonly (readonly [peer: string, has: (environment: Environmen
   ["envoy", (environment) => envoy(environment) !== undefined],
 ];
 const againstThem: readonly string[] = ["bulk-1", "rr-64", "churn-warm", "cpu-per-request"];
+/** Of them, those that read HTTP, by the name of the side that does. */
+const againstHttp: readonly string[] = ["l7-authz", "l7-authz-rate"];
+const readers: Readonly<Record<string, string>> = { envoy: "envoy-http" };
 
 export function plan(environment: Environment = process.env): readonly PlannedRow[] {
   const extra = elsewhere.filter(([, has]) => has(environment)).map(([peer]) => peer);
+  const extraHttp = extra.flatMap((peer) => readers[peer] ?? []);
+  const extraOf = (name: string): readonly string[] => {
+    if (againstHttp.includes(name)) return extraHttp;
+    return againstThem.includes(name) ? extra : [];
+  };
   return scenarios.flatMap((scenario) => {
     const [, ...more] = further.find(([name]) => name === scenario.name) ?? [];
-    const peers = [scenario.defaultPeer, ...more, ...(againstThem.includes(scenario.name) ? extra : [])];
+    const peers = [scenario.defaultPeer, ...more, ...extraOf(scenario.name)];
     return peers.map((peer) => ({ scenario, peer }));
   });
 }

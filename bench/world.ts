@@ -11,9 +11,16 @@ import { ownProgram } from "./programs.ts";
 /** `neighbour` is a server on the client's own node. `redirected` has iptables rules when a scenario wants them. */
 export const podsOf = (names: readonly string[]): NodeSpec["pods"] =>
   names.map((name) => ({ name, namespace: "bench", labels: { app: name } }));
+/** Requests to these servers are judged, once a policy with a method and a path is in force in their namespace. */
+export const JUDGED_NAMESPACE = "judged";
+const judged = (name: string): NodeSpec["pods"][number] => ({
+  name,
+  namespace: JUDGED_NAMESPACE,
+  labels: { app: name },
+});
 const nodes: readonly NodeSpec[] = [
-  { name: "node-a", pods: podsOf(["client", "neighbour", "redirected"]) },
-  { name: "node-b", pods: podsOf(["server"]) },
+  { name: "node-a", pods: [...podsOf(["client", "neighbour", "redirected"]), judged("judged-neighbour")] },
+  { name: "node-b", pods: [...podsOf(["server"]), judged("judged-server")] },
 ];
 export const SERVER_PORT = 9000;
 
@@ -22,16 +29,22 @@ export type Box = {
   readonly client: Pod;
   readonly server: Pod;
   readonly neighbour: Pod;
+  readonly judgedServer: Pod;
+  readonly judgedNeighbour: Pod;
   /** The load generator's far end, by pod. */
   readonly sinks: ReadonlyMap<string, Running>;
 };
+
+/** Of Orlop's agents. */
+export type AccessLog = "off" | "on";
 
 export type World = {
   /** In all namespaces of both boxes. */
   readonly congestionControl: string;
   /** Created when first asked for. */
   plain(): Promise<Box>;
-  mesh(): Promise<Box>;
+  /** A box of its own for each of the two. */
+  mesh(accessLog: AccessLog): Promise<Box>;
   /** In the plain box's directory, removed with it. */
   certificates(): Promise<Certificates>;
   close(): Promise<void>;
@@ -39,7 +52,7 @@ export type World = {
 
 export function createWorld(): World {
   let plain: Promise<Box> | undefined;
-  let mesh: Promise<Box> | undefined;
+  const meshes = new Map<AccessLog, Promise<Box>>();
   let certificates: Promise<Certificates> | undefined;
   const congestion = takeCongestionControl();
   const openPlain = (): Promise<Box> => {
@@ -49,8 +62,9 @@ export function createWorld(): World {
   return {
     congestionControl: congestion.name,
     plain: openPlain,
-    mesh: () => {
-      mesh ??= openBox("  dataThreads: 1\n", congestion.name);
+    mesh: (accessLog) => {
+      const mesh = meshes.get(accessLog) ?? openBox("  dataThreads: 1\n", congestion.name);
+      meshes.set(accessLog, mesh);
       return mesh;
     },
     certificates: () => {
@@ -58,7 +72,7 @@ export function createWorld(): World {
       return certificates;
     },
     close: async () => {
-      for (const box of [plain, mesh]) {
+      for (const box of [plain, ...meshes.values()]) {
         // A world that never came up has removed itself.
         const open = await box?.catch(() => undefined);
         await open?.cluster.close();
@@ -79,9 +93,11 @@ async function openBox(nodeConfig: string, congestionControl: string): Promise<B
   try {
     await setCongestionControl(cluster, congestionControl);
     const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];
+    const [judgedServer, judgedNeighbour] = [cluster.pod("judged-server"), cluster.pod("judged-neighbour")];
     const sinks = new Map<string, Running>();
-    for (const pod of [server, neighbour]) sinks.set(pod.name, await startSink(pod, "0.0.0.0", SERVER_PORT));
-    return { cluster, client: cluster.pod("client"), server, neighbour, sinks };
+    for (const pod of [server, neighbour, judgedServer, judgedNeighbour])
+      sinks.set(pod.name, await startSink(pod, "0.0.0.0", SERVER_PORT));
+    return { cluster, client: cluster.pod("client"), server, neighbour, judgedServer, judgedNeighbour, sinks };
   } catch (error) {
     await cluster.close();
     throw error;

@@ -91,7 +91,7 @@ struct window open_all(const struct target *t, int epoll, char op)
 	header(head, op, t->size, &w);
 	for (int i = 0; i < t->connections; i++) {
 		int fd = connections[i].fd;
-		if (send(fd, head, sizeof(head), MSG_NOSIGNAL) != sizeof(head))
+		if (!t->http && send(fd, head, sizeof(head), MSG_NOSIGNAL) != sizeof(head))
 			die("send header");
 		struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = (uint32_t)i};
 		if (epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)

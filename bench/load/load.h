@@ -18,6 +18,11 @@
 #define HEADER_BYTES	  21
 #define SINK_ANSWER_BYTES 24
 
+/* A connection that begins with GET has no header: its requests are HTTP/1.1 without a body, of HTTP_FIELDS
+ * fields or more, and each is answered with HTTP_ANSWER_BYTES of the pattern. */
+#define HTTP_FIELDS	  12
+#define HTTP_ANSWER_BYTES 1024
+
 /* Before the header there may be an HTTP/1.1 CONNECT, for peers that know no other tunnel. */
 #define CONNECT_OK "HTTP/1.1 200 OK\r\n\r\n"
 
@@ -60,6 +65,8 @@ struct target {
 	double rate;
 	/* Of `connect`: where between two multiples of the gap its turns lie, from 0 to below 1. */
 	double phase;
+	/* Requests and replies are HTTP/1.1. */
+	int http;
 	/* Of `connect`: waits for its turn without sleeping, so that the processor stays awake
 	 * and its caches warm. */
 	int spin;
@@ -72,6 +79,7 @@ struct connection {
 	uint32_t unsent;   /* request bytes still to go */
 	uint64_t begun_ns; /* when this request was (or should have been) sent */
 	int stage;	   /* of churn.c */
+	unsigned head;	   /* of http.c: bytes of the reply's head that have come */
 };
 extern struct connection connections[MAX_CONNECTIONS];
 extern unsigned char buffer[READ_BYTES];
@@ -91,6 +99,14 @@ void header(unsigned char *to, char op, int size, const struct window *w);
 void drop(int fd);
 /* Opens `connections`, then tells each what it is for; edge-triggered in `epoll` unless that is -1. */
 struct window open_all(const struct target *t, int epoll, char op);
+
+/* http.c. The request that every connection sends; its length goes to `length`. */
+const unsigned char *http_request(uint32_t *length);
+/* Takes what came of a reply's head. @returns how much of `data` belongs to it; the rest is body. Exits when
+ * the reply is no 200 with HTTP_ANSWER_BYTES. */
+size_t http_reply_head(struct connection *c, int index, const unsigned char *data, size_t length);
+/* Of the far end: a whole answer. */
+const unsigned char *http_answer(uint32_t *length);
 
 /* watch.c: CPU of other processes between two moments. */
 void watch_pids(const char *list);

@@ -1,5 +1,5 @@
 /* load MODE HOST PORT [--connections N] [--size BYTES] [--seconds S] [--warmup S] [--rate PER_SECOND]
- * [--phase 0…1] [--spin 1] [--connect HOST:PORT] [--watch PID,…]
+ * [--phase 0…1] [--spin 1] [--http 1] [--connect HOST:PORT] [--watch PID,…]
  * Modes: serve bulk rr paced churn connect first idle flip stall. Prints one JSON object. Exit 1 when a byte
  * or a connection was wrong. */
 #include <stdio.h>
@@ -45,6 +45,8 @@ int main(int argc, char **argv)
 			t.phase = atof(argv[i + 1]);
 		else if (!strcmp(argv[i], "--spin"))
 			t.spin = atoi(argv[i + 1]);
+		else if (!strcmp(argv[i], "--http"))
+			t.http = atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--connect"))
 			t.connect_to = argv[i + 1];
 		else if (!strcmp(argv[i], "--watch"))
@@ -62,6 +64,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "load: %s needs --rate\n", argv[1]);
 		return 64;
 	}
+	if (t.http)
+		t.size = HTTP_ANSWER_BYTES;
 	pattern_fill();
 	if (!strcmp(argv[1], "serve"))
 		return serve(argv[2], argv[3]);

@@ -12,11 +12,22 @@
 
 #define LAST_REPLY_MS 10000
 
+/* What every request of the run is. */
+static const unsigned char *sent_text(const struct target *t, uint32_t *length)
+{
+	if (t->http)
+		return http_request(length);
+	*length = (uint32_t)t->size;
+	return pattern;
+}
+
 static bool request(struct connection *c, const struct target *t)
 {
+	uint32_t length;
+	const unsigned char *text = sent_text(t, &length);
 	while (c->unsent > 0) {
 		ssize_t sent =
-		    send(c->fd, pattern + (t->size - (int)c->unsent), c->unsent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		    send(c->fd, text + (length - c->unsent), c->unsent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent < 0)
 			return errno == EAGAIN;
 		c->unsent -= (uint32_t)sent;
@@ -27,8 +38,9 @@ static bool request(struct connection *c, const struct target *t)
 static void begin_request(struct connection *c, const struct target *t, uint64_t at)
 {
 	c->begun_ns = at;
-	c->unsent = (uint32_t)t->size;
+	sent_text(t, &c->unsent);
 	c->awaited = (uint32_t)t->size;
+	c->head = 0;
 	if (!request(c, t))
 		die("request");
 }
@@ -37,18 +49,20 @@ static void begin_request(struct connection *c, const struct target *t, uint64_t
 static bool reply(struct connection *c, const struct target *t)
 {
 	while (c->awaited > 0) {
-		ssize_t got =
-		    recv(c->fd, buffer, c->awaited < READ_BYTES ? c->awaited : READ_BYTES, MSG_DONTWAIT);
+		size_t room = t->http ? READ_BYTES : c->awaited < READ_BYTES ? c->awaited : READ_BYTES;
+		ssize_t got = recv(c->fd, buffer, room, MSG_DONTWAIT);
 		if (got == 0)
 			errno = 0;
 		if (got == 0 || (got < 0 && errno != EAGAIN))
 			die("reply");
 		if (got < 0)
 			return false;
+		size_t head = t->http ? http_reply_head(c, (int)(c - connections), buffer, (size_t)got) : 0;
+		size_t body = (size_t)got - head;
 		errno = EBADMSG;
-		if (!pattern_holds(buffer, (size_t)got, (uint64_t)(t->size - (int)c->awaited)))
+		if (body > c->awaited || !pattern_holds(buffer + head, body, (uint64_t)t->size - c->awaited))
 			die("reply differs");
-		c->awaited -= (uint32_t)got;
+		c->awaited -= (uint32_t)body;
 	}
 	return true;
 }
@@ -111,10 +125,11 @@ int run_requests(const struct target *t)
 }
 
 /* Open loop: requests leave at their intended times whatever the replies do; latency counts from the intended
- * time, so that a stall shows in every request it delayed (no coordinated omission). A connection that is
- * still busy when its turn comes sends late, and the lateness counts. */
+ * time, so that a stall shows in every request it delayed (no coordinated omission). The connections take
+ * turns; a connection that is still busy when its turn comes sends late, and the lateness counts. */
 int run_paced(const struct target *t)
 {
+	/* Of each connection: when its next request is due, and whether it waits for a reply. */
 	static uint64_t due[MAX_CONNECTIONS];
 	static bool busy[MAX_CONNECTIONS];
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -122,7 +137,7 @@ int run_paced(const struct target *t)
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	struct window w = open_all(t, epoll, OP_REPLY);
 	double gap = 1e9 * t->connections / t->rate;
-	uint64_t requests = 0, late = 0, now;
+	uint64_t requests = 0, late = 0, now, turn = 0;
 	bool warmed = false;
 	for (int i = 0; i < t->connections; i++)
 		due[i] = w.begin + (uint64_t)(gap * i / t->connections);
@@ -131,17 +146,17 @@ int run_paced(const struct target *t)
 			warmed = true;
 			watch_begin();
 		}
-		uint64_t next = w.end;
-		for (int i = 0; i < t->connections; i++) {
-			if (!busy[i] && due[i] <= now) {
-				busy[i] = true;
-				begin_request(&connections[i], t, due[i]);
-				due[i] += (uint64_t)gap;
-			}
-			if (!busy[i] && due[i] < next)
-				next = due[i];
+		uint64_t next;
+		while ((next = w.begin + (uint64_t)(gap * (double)turn / t->connections)) <= now) {
+			int i = (int)(turn++ % (uint64_t)t->connections);
+			if (busy[i] || due[i] > now)
+				continue;
+			busy[i] = true;
+			begin_request(&connections[i], t, due[i]);
+			due[i] += (uint64_t)gap;
 		}
 		now = now_ns();
+		next = next < w.end ? next : w.end;
 		uint64_t pause = next > now ? next - now : 0;
 		struct timespec wait = {.tv_sec = (time_t)(pause / 1000000000u),
 					.tv_nsec = (long)(pause % 1000000000u)};
@@ -149,14 +164,20 @@ int run_paced(const struct target *t)
 		int count = epoll_pwait2(epoll, events, 512, &wait, NULL);
 		for (int i = 0; i < count; i++) {
 			uint32_t index = events[i].data.u32;
-			if (!answered(&connections[index], t, events[i].events))
+			struct connection *c = &connections[index];
+			if (!answered(c, t, events[i].events))
 				continue;
-			busy[index] = false;
 			now = now_ns();
 			if (now >= w.warm) {
-				histogram_add(&latency, now - connections[index].begun_ns);
+				histogram_add(&latency, now - c->begun_ns);
 				requests++;
 			}
+			/* Its turn has come and gone while it waited. */
+			busy[index] = due[index] <= now && now < w.end;
+			if (!busy[index])
+				continue;
+			begin_request(c, t, due[index]);
+			due[index] += (uint64_t)gap;
 		}
 	}
 	/* Stalled from the beginning on. */

@@ -28,6 +28,10 @@ struct peer {
 	uint64_t warm, end; /* the window */
 	unsigned matched;   /* of a CONNECT head: how much of its end has come */
 	bool stalls;	    /* reads nothing until the window has ended */
+	bool http;	    /* what comes are requests of HTTP/1.1 */
+	uint32_t
+	    line; /* HTTP: bytes of the request's first line that have come, of which the method counts */
+	uint32_t lines; /* HTTP: line ends of the head that have come */
 };
 
 static struct peer peers[MAX_FDS];
@@ -37,9 +41,11 @@ static int stalling;
 static bool flush_replies(int fd, struct peer *p)
 {
 	while (p->unsent > 0) {
+		uint32_t size = p->size;
+		const unsigned char *reply = p->http ? http_answer(&size) : pattern;
 		/* The last of the replies owed may have been sent in part. */
-		size_t left = (size_t)((p->unsent - 1) % p->size + 1);
-		ssize_t sent = send(fd, pattern + (p->size - left), left, MSG_NOSIGNAL);
+		size_t left = (size_t)((p->unsent - 1) % size + 1);
+		ssize_t sent = send(fd, reply + (size - left), left, MSG_NOSIGNAL);
 		if (sent < 0)
 			return errno == EAGAIN;
 		p->unsent -= (uint64_t)sent;
@@ -113,6 +119,29 @@ static bool take_requests(struct peer *p, const unsigned char *data, size_t leng
 	return true;
 }
 
+/* False: these are no requests of HTTP/1.1 as the load generator writes them. */
+static bool take_http(struct peer *p, const unsigned char *data, size_t length)
+{
+	static const char method[] = "GET ", end[] = "\r\n\r\n";
+	uint32_t answer;
+	http_answer(&answer);
+	for (size_t i = 0; i < length; i++) {
+		unsigned char byte = data[i];
+		if (p->line < sizeof(method) - 1 && byte != (unsigned char)method[p->line++])
+			return false;
+		p->lines += byte == '\n';
+		p->matched = byte == (unsigned char)end[p->matched] ? p->matched + 1 : byte == '\r';
+		if (p->matched < sizeof(end) - 1)
+			continue;
+		/* The request line and the empty one are no fields. */
+		if (p->lines < HTTP_FIELDS + 2)
+			return false;
+		p->line = p->lines = p->matched = 0;
+		p->unsent += answer;
+	}
+	return true;
+}
+
 /* False: the connection is over. */
 static bool readable(int fd, struct peer *p)
 {
@@ -126,6 +155,12 @@ static bool readable(int fd, struct peer *p)
 			return false;
 		unsigned char *data = buffer;
 		size_t length = (size_t)got;
+		p->http |= p->have == 0 && p->header[0] == 0 && *data == 'G';
+		if (p->http) {
+			if (!take_http(p, data, length) || !flush_replies(fd, p))
+				return false;
+			continue;
+		}
 		for (; p->have < HEADER_BYTES && length > 0; data++, length--)
 			if (!take_header(fd, p, *data))
 				return false;
@@ -201,7 +236,7 @@ int serve(const char *host, const char *port)
 			}
 			struct peer *p = &peers[fd];
 			bool alive = true;
-			if ((events[i].events & EPOLLOUT) && p->have == HEADER_BYTES)
+			if ((events[i].events & EPOLLOUT) && (p->have == HEADER_BYTES || p->http))
 				alive = flush_replies(fd, p);
 			if (alive && (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 				alive = readable(fd, p);

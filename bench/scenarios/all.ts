@@ -8,6 +8,7 @@ import { latencyScenarios } from "./latency.ts";
 import { outsideScenarios } from "./outside.ts";
 import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
+import { requestScenarios } from "./requests.ts";
 import type { Scenario } from "./scenario.ts";
 import { severScenarios } from "./sever.ts";
 import { slowReaderScenarios } from "./slow-reader.ts";
@@ -19,6 +20,7 @@ export const scenarios: readonly Scenario[] = [
   ...idleScenarios,
   ...streamScenarios,
   ...payloadScenarios,
+  ...requestScenarios,
   ...coldScenarios,
   ...latencyScenarios,
   ...abuseScenarios,

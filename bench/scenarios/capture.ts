@@ -117,7 +117,7 @@ const NOW_AND_THEN_PER_SECOND = 200;
 const openLive: Scenario["open"] = async (world, peer, { windowSeconds: seconds, warmupSeconds: warmup }) => {
   if (peer !== "iptables-haproxy") throw unknownPeer(peer, ["iptables-haproxy"]);
   const mesh = await openOrlop(world, "cross-node");
-  const haproxy = await openHaproxy({ tuned: false })(world, "cross-node");
+  const haproxy = await openHaproxy({ tuned: false, mode: "tcp" })(world, "cross-node");
   const { client, server } = await world.plain();
   const plan = { mode: "first", rate: NOW_AND_THEN_PER_SECOND, seconds, warmup } as const;
   const connect = (from: Pod, to: Target, watch: readonly number[]): Promise<Figures> =>

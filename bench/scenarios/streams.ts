@@ -13,7 +13,7 @@ const FIRST_CHURN_WARMUP_SECONDS = 3;
 /** The load of a scenario on its own terms; the window is the run's. */
 const PINNED_CORE = 0;
 
-type Load = Pick<LoadPlan, "mode" | "connections" | "size" | "rate" | "core">;
+type Load = Pick<LoadPlan, "mode" | "connections" | "size" | "rate" | "core" | "http">;
 
 export const loadOf =
   (load: Load): MeasureSide =>

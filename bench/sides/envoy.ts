@@ -1,4 +1,4 @@
-// bench · Envoy: a pair of TCP proxies with mTLS between them. `ENVOY_BIN` names its program, or `make interop` has installed it.
+// bench · Envoy: a pair of TCP proxies, or of HTTP proxies, with mTLS between them. `ENVOY_BIN` names its program, or `make interop` has installed it.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { envoyIn } from "../../test/peers/envoy/binary.ts";
@@ -24,12 +24,35 @@ function common(leaf: Leaf, ca: string, name: string): object {
   };
 }
 
-function config(listen: Address, to: Address, downstream: object | undefined, upstream: object | undefined): string {
-  const proxy = typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
-    ...{ stat_prefix: "bench", cluster: "next", idle_timeout: "3600s" },
-  });
+type Mode = "tcp" | "http";
+
+const filters: Readonly<Record<Mode, object>> = {
+  tcp: {
+    name: "tcp",
+    typed_config: typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
+      ...{ stat_prefix: "bench", cluster: "next", idle_timeout: "3600s" },
+    }),
+  },
+  http: {
+    name: "http",
+    typed_config: typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", {
+      stat_prefix: "bench",
+      route_config: {
+        virtual_hosts: [
+          { name: "all", domains: ["*"], routes: [{ match: { prefix: "/" }, route: { cluster: "next" } }] },
+        ],
+      },
+      http_filters: [{ name: "router", typed_config: typed("envoy.extensions.filters.http.router.v3.Router", {}) }],
+    }),
+  },
+};
+
+type Ends = { readonly listen: Address; readonly to: Address };
+type Sockets = { readonly downstream?: object; readonly upstream?: object };
+
+function config(mode: Mode, { listen, to }: Ends, { downstream, upstream }: Sockets): string {
   const chain = {
-    filters: [{ name: "tcp", typed_config: proxy }],
+    filters: [filters[mode]],
     ...(downstream && { transport_socket: { name: "tls", typed_config: downstream } }),
   };
   const endpoint = { endpoint: { address: socket(to) } };
@@ -53,30 +76,32 @@ export function envoy(environment: NodeJS.ProcessEnv = process.env): string | un
   return installed === undefined ? undefined : envoyIn(installed);
 }
 
-export const openEnvoy: OpenSide = async (world, route) => {
-  const binary = envoy() ?? given("ENVOY_BIN");
-  const ends = await endsOf(world, route);
-  const { ca, client, server } = await world.certificates();
-  const folder = folderIn(ends.box.cluster, "envoy");
-  const far = { host: ends.server.ip4, port: FAR_PORT };
-  const upstream = typed(`${tls}.UpstreamTlsContext`, {
-    ...{ sni: SERVER_NAME, max_session_keys: 0, common_tls_context: common(client, ca, SERVER_NAME) },
-  });
-  const downstream = typed(`${tls}.DownstreamTlsContext`, {
-    ...{ require_client_certificate: true, disable_stateless_session_resumption: true },
-    common_tls_context: common(server, ca, "client.bench"),
-  });
-  const nearFile = path.join(folder, "near.json");
-  const farFile = path.join(folder, "far.json");
-  writeFileSync(nearFile, config({ host: "127.0.0.1", port: NEAR_PORT }, far, undefined, upstream));
-  writeFileSync(farFile, config(far, { host: "127.0.0.1", port: SERVER_PORT }, downstream, undefined));
-  const run = (file: string, id: string): string[] => [
-    ...[binary, "-c", file, "--concurrency", "1", "--base-id", id, "--log-level", "error"],
-  ];
-  return startPair(ends, {
-    name: "envoy",
-    version: versionOf(binary, ["--version"]),
-    near: run(nearFile, "7001"),
-    far: run(farFile, "7002"),
-  });
-};
+export const openEnvoy =
+  ({ mode }: { readonly mode: Mode }): OpenSide =>
+  async (world, route) => {
+    const binary = envoy() ?? given("ENVOY_BIN");
+    const ends = await endsOf(world, route);
+    const { ca, client, server } = await world.certificates();
+    const folder = folderIn(ends.box.cluster, `envoy-${mode}`);
+    const far = { host: ends.server.ip4, port: FAR_PORT };
+    const upstream = typed(`${tls}.UpstreamTlsContext`, {
+      ...{ sni: SERVER_NAME, max_session_keys: 0, common_tls_context: common(client, ca, SERVER_NAME) },
+    });
+    const downstream = typed(`${tls}.DownstreamTlsContext`, {
+      ...{ require_client_certificate: true, disable_stateless_session_resumption: true },
+      common_tls_context: common(server, ca, "client.bench"),
+    });
+    const nearFile = path.join(folder, "near.json");
+    const farFile = path.join(folder, "far.json");
+    writeFileSync(nearFile, config(mode, { listen: { host: "127.0.0.1", port: NEAR_PORT }, to: far }, { upstream }));
+    writeFileSync(farFile, config(mode, { listen: far, to: { host: "127.0.0.1", port: SERVER_PORT } }, { downstream }));
+    const run = (file: string, id: string): string[] => [
+      ...[binary, "-c", file, "--concurrency", "1", "--base-id", id, "--log-level", "error"],
+    ];
+    return startPair(ends, {
+      name: mode === "http" ? "envoy-http" : "envoy",
+      version: versionOf(binary, ["--version"]),
+      near: run(nearFile, "7001"),
+      far: run(farFile, "7002"),
+    });
+  };

@@ -1,4 +1,4 @@
-// bench · nginx as mTLS pair (its stream module): at its defaults and with 256 KB buffers.
+// bench · nginx as mTLS pair (its stream module): at its defaults and with 256 KB buffers. The same pair reading HTTP.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { SERVER_NAME } from "../certificates.ts";
@@ -7,11 +7,11 @@ import { folderIn, SERVER_PORT } from "../world.ts";
 import { endsOf, FAR_HTTP_PORT, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
 
 export const openNginx =
-  ({ tuned }: { readonly tuned: boolean }): OpenSide =>
+  ({ tuned, mode }: { readonly tuned: boolean; readonly mode: "tcp" | "http" }): OpenSide =>
   async (world, route) => {
     const ends = await endsOf(world, route);
     const { ca, client, server } = await world.certificates();
-    const folder = folderIn(ends.box.cluster, "nginx");
+    const folder = folderIn(ends.box.cluster, `nginx-${mode}`);
     const nginx = installed("nginx");
     const far = ends.server.ip4;
     const head = (name: string): string => `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -59,8 +59,39 @@ http { access_log off; server {
 `,
     );
     const run = (file: string): string[] => [nginx, "-p", folder, "-c", file, "-e", "stderr"];
+    if (mode === "http") {
+      // What keeps a connection to the next hop open: nginx's own default is HTTP/1.0 and a connection per request.
+      const location = (
+        to: string,
+      ): string => `upstream next { server ${to}; keepalive 1024; keepalive_requests 1000000000; }
+server {
+    keepalive_requests 1000000000; keepalive_timeout 1h;
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;`;
+      writeFileSync(
+        nearFile,
+        `${head("near")}http { access_log off;
+${location(`${far}:${FAR_PORT}`)}
+    listen 127.0.0.1:${NEAR_PORT} backlog=4096;
+    proxy_ssl_certificate ${client.certificate}; proxy_ssl_certificate_key ${client.key};
+    proxy_ssl_trusted_certificate ${ca}; proxy_ssl_verify on; proxy_ssl_name ${SERVER_NAME};
+    proxy_ssl_protocols TLSv1.3; proxy_ssl_conf_command ${cipher}; proxy_ssl_session_reuse off;
+    location / { proxy_pass https://next; }
+} }
+`,
+      );
+      writeFileSync(
+        farFile,
+        `${head("far")}http { access_log off;
+${location(`127.0.0.1:${SERVER_PORT}`)}
+    listen ${far}:${FAR_PORT} ssl backlog=4096;
+    ${serverTls}
+    location / { proxy_pass http://next; }
+} }
+`,
+      );
+    }
     return startPair(ends, {
-      name: tuned ? "nginx-tuned" : "nginx",
+      name: `nginx${tuned ? "-tuned" : ""}${mode === "http" ? "-http" : ""}`,
       version: `${versionOf(nginx, ["-v"]).replace("nginx version: ", "")}${tuned ? ", proxy_buffer_size 256k" : ""}`,
       near: run(nearFile),
       far: run(farFile),

@@ -1,44 +1,59 @@
-// bench · Orlop as it is installed: `orlop run` on both nodes, STRICT, one policy in force, one data thread each. It stays up
-// for the whole run.
+// bench · Orlop as it is installed: `orlop run` on both nodes, STRICT, one policy in force per namespace, one data thread each. It stays
+// up for the whole run. Connections to some servers are judged once, to others each request is.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { version } from "../../agent/version.ts";
 import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
-import type { Cluster, Node } from "../../test/box/cluster.ts";
+import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";
 import { startLoad, type Target } from "../load.ts";
-import { type Box, folderIn, SERVER_PORT, type World } from "../world.ts";
+import { type AccessLog, type Box, folderIn, JUDGED_NAMESPACE, SERVER_PORT, type World } from "../world.ts";
 import type { Handshake, OpenSide, Route } from "./side.ts";
 
 const HBONE_PORT = 15_008;
-const opened = new WeakMap<World, Promise<Box>>();
+type Way = { readonly judges: "connections" | "requests"; readonly accessLog: AccessLog };
+const opened: Readonly<Record<AccessLog, WeakMap<World, Promise<Box>>>> = { off: new WeakMap(), on: new WeakMap() };
 
-export const openOrlop: OpenSide = async (world, route) => {
-  const known = opened.get(world) ?? openMesh(world);
-  opened.set(world, known);
-  const box = await known;
-  const server = route === "cross-node" ? box.server : box.neighbour;
-  const target = { host: server.ip4, port: SERVER_PORT };
-  await proveMeshed(box, target, route);
-  const { cluster, client } = box;
-  return {
-    ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box, client, target },
-    pids: () => cluster.nodes.flatMap(processesOf),
-    carriers: () => cluster.nodes.map((node) => pidOf(node, "agent")).filter((pid) => pid !== undefined),
-    serverPids: () => processesOf(cluster.node("node-b")),
-    ...(route === "cross-node" ? { handshake: handshakeOf(box) } : {}),
-    stop: async () => {},
+const openOrlopAs =
+  ({ judges, accessLog }: Way): OpenSide =>
+  async (world, route) => {
+    const known = opened[accessLog].get(world) ?? openMesh(world, accessLog);
+    opened[accessLog].set(world, known);
+    const box = await known;
+    const server = serverOf(box, route, judges);
+    const target = { host: server.ip4, port: SERVER_PORT };
+    if (judges === "requests") await proveJudged(box, target);
+    else await proveMeshed(box, target, route);
+    const { cluster, client } = box;
+    return {
+      ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box, client, target },
+      pids: () => cluster.nodes.flatMap(processesOf),
+      carriers: () => cluster.nodes.map((node) => pidOf(node, "agent")).filter((pid) => pid !== undefined),
+      serverPids: () => processesOf(cluster.node("node-b")),
+      ...(route === "cross-node" ? { handshake: handshakeOf(box) } : {}),
+      stop: async () => {},
+    };
   };
-};
 
-async function openMesh(world: World): Promise<Box> {
-  const box = await world.mesh();
+export const openOrlop = openOrlopAs({ judges: "connections", accessLog: "off" });
+/** A policy with a method and a path bears on the server: each request is read and judged. */
+export const openJudging = openOrlopAs({ judges: "requests", accessLog: "off" });
+export const openJudgingWithLog = openOrlopAs({ judges: "requests", accessLog: "on" });
+
+function serverOf(box: Box, route: Route, judges: Way["judges"]): Pod {
+  if (judges === "requests") return route === "cross-node" ? box.judgedServer : box.judgedNeighbour;
+  return route === "cross-node" ? box.server : box.neighbour;
+}
+
+async function openMesh(world: World, accessLog: AccessLog): Promise<Box> {
+  const box = await world.mesh(accessLog);
   const { cluster } = box;
   cluster.writeMesh(meshText(cluster));
   for (const node of cluster.nodes) {
     // The peers write no line per connection either.
     const config = readFileSync(node.configFile, "utf8");
-    writeFileSync(node.configFile, config.replace(/access: .*/, "access: off").replace("level: info", "level: warn"));
+    const quiet = config.replace("level: info", "level: warn");
+    writeFileSync(node.configFile, accessLog === "on" ? quiet : quiet.replace(/access: .*/, "access: off"));
   }
   await startMesh(cluster);
   await until("capture of all pods", 20_000, async () => {
@@ -62,7 +77,7 @@ function meshText(cluster: Cluster): string {
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
 kind: Workload
-metadata: {name: ${pod.name}, namespace: bench, uid: ${pod.uid}, labels: {app: ${pod.name}${modeOf(pod)}}}
+metadata: {name: ${pod.name}, namespace: ${pod.namespace}, uid: ${pod.uid}, labels: {app: ${pod.name}${modeOf(pod)}}}
 spec: {addresses: ["${pod.ip4}"], node: ${node.name}, serviceAccount: ${pod.serviceAccount}}
 `,
     ),
@@ -71,6 +86,10 @@ spec: {addresses: ["${pod.ip4}"], node: ${node.name}, serviceAccount: ${pod.serv
     `apiVersion: v1
 kind: Namespace
 metadata: {name: bench, labels: {orlop.dev/dataplane-mode: ambient}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: ${JUDGED_NAMESPACE}, labels: {orlop.dev/dataplane-mode: ambient}}
 `,
     ...workloads,
     `apiVersion: security.istio.io/v1
@@ -85,6 +104,20 @@ spec:
   action: ALLOW
   rules:
     - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
+`,
+    `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: ${JUDGED_NAMESPACE}}
+spec: {mtls: {mode: STRICT}}
+`,
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: ${JUDGED_NAMESPACE}}
+spec:
+  action: ALLOW
+  rules:
+    - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
+      to: [{operation: {methods: ["GET"], paths: ["/accounts/*"]}}]
 `,
   ].join("---\n");
 }
@@ -112,6 +145,17 @@ async function proveMeshed({ cluster, client }: Box, target: Target, route: Rout
   } finally {
     await probe.stop();
   }
+}
+
+/** Prints the status of the answer to a request that the policy does not allow. */
+const ASK = `fetch(process.argv[1]).then(({ status }) => console.log(status))`;
+
+/** A figure of requests that nobody judged would be worthless. That allowed ones pass, the load generator sees. */
+async function proveJudged({ client }: Box, { host, port }: Target): Promise<void> {
+  await until(`requests to ${host}:${port} are judged`, 10_000, async () => {
+    const { stdout } = await client.run([process.execPath, "-e", ASK, `http://${host}:${port}/other`]);
+    return stdout.trim() === "403" ? true : undefined;
+  });
 }
 
 function handshakeOf({ cluster, server }: Box): Handshake {

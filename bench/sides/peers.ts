@@ -1,7 +1,7 @@
 // bench · the peers by name.
 import { openDirect, openRelay } from "./direct.ts";
 import { openEnvoy } from "./envoy.ts";
-import { openHaproxy } from "./haproxy.ts";
+import { openHaproxy, openHaproxyHop } from "./haproxy.ts";
 import { openLinkerd } from "./linkerd.ts";
 import { openMosn } from "./mosn.ts";
 import { openNghttpx } from "./nghttpx.ts";
@@ -12,15 +12,20 @@ import { openZtunnel } from "./ztunnel.ts";
 export const peers = {
   direct: openDirect,
   relay: openRelay,
-  haproxy: openHaproxy({ tuned: false }),
-  "haproxy-tuned": openHaproxy({ tuned: true }),
-  nginx: openNginx({ tuned: false }),
-  "nginx-tuned": openNginx({ tuned: true }),
+  haproxy: openHaproxy({ tuned: false, mode: "tcp" }),
+  "haproxy-tuned": openHaproxy({ tuned: true, mode: "tcp" }),
+  "haproxy-http": openHaproxy({ tuned: false, mode: "http" }),
+  "haproxy-http-log": openHaproxy({ tuned: false, mode: "http", log: true }),
+  "haproxy-hop": openHaproxyHop,
+  nginx: openNginx({ tuned: false, mode: "tcp" }),
+  "nginx-tuned": openNginx({ tuned: true, mode: "tcp" }),
+  "nginx-http": openNginx({ tuned: false, mode: "http" }),
   nghttpx: openNghttpx,
   ztunnel: openZtunnel,
   linkerd: openLinkerd,
   mosn: openMosn,
-  envoy: openEnvoy,
+  envoy: openEnvoy({ mode: "tcp" }),
+  "envoy-http": openEnvoy({ mode: "http" }),
 } as const satisfies Readonly<Record<string, OpenSide>>;
 
 export type PeerName = keyof typeof peers;

@@ -1,0 +1,101 @@
+// bench · HTTP requests, each of them judged: across nodes, on a single node, and beside our own connections that are not read.
+import { runLoad } from "../load.ts";
+import type { Contestant } from "../pairs.ts";
+import { openJudging, openOrlop } from "../sides/orlop.ts";
+import { isPeer, peers } from "../sides/peers.ts";
+import type { OpenSide, Route, Side } from "../sides/side.ts";
+import type { World } from "../world.ts";
+import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
+
+/** The peer's name: our own pair, by whose policy the connection alone is judged. */
+const OWN_L4 = "orlop-l4";
+
+const CONNECTIONS = 64;
+type Measure = Contestant["measure"];
+
+const closedLoop = (side: Side, { windowSeconds, warmupSeconds }: Settings): Measure => {
+  return () =>
+    runLoad(side.client, side.target, {
+      ...{ mode: "rr", http: true, connections: CONNECTIONS, watch: side.pids() },
+      ...{ seconds: windowSeconds, warmup: warmupSeconds },
+    });
+};
+
+async function openPeer(world: World, route: Route, name: string): Promise<Side> {
+  if (name === OWN_L4) return { ...(await openOrlop(world, route)), name: OWN_L4 };
+  if (!isPeer(name)) throw unknownPeer(name, [OWN_L4, ...Object.keys(peers)]);
+  return peers[name](world, route);
+}
+
+type MeasureBoth = (
+  ours: Side,
+  peer: Side,
+  settings: Settings,
+) => Promise<{ readonly ours: Measure; readonly peer: Measure }>;
+
+const requests =
+  (route: Route, openOurs: OpenSide, measureBoth: MeasureBoth): Scenario["open"] =>
+  async (world, peerName, settings): Promise<Contest> => {
+    const peer = await openPeer(world, route, peerName);
+    try {
+      const ours = await openOurs(world, route);
+      const measures = await measureBoth(ours, peer, settings);
+      return {
+        ours: { name: ours.name, measure: measures.ours },
+        peer: { name: peer.name, measure: measures.peer },
+        versions: { [ours.name]: ours.version, [peer.name]: peer.version },
+        close: async () => {
+          await ours.stop();
+          await peer.stop();
+        },
+      };
+    } catch (error) {
+      await peer.stop();
+      throw error;
+    }
+  };
+
+const atFullLoad: MeasureBoth = async (ours, peer, settings) => ({
+  ours: closedLoop(ours, settings),
+  peer: closedLoop(peer, settings),
+});
+
+const crossNode = { series: "requests judged", open: requests("cross-node", openJudging, atFullLoad) } as const;
+const cpu = { unit: "µs", better: "less", key: "cpuUsPerRequest" } as const;
+const load = `${CONNECTIONS} connections, GET with 12 fields, answers of 1 KB, one rule with method and path`;
+
+export const requestScenarios: readonly Scenario[] = [
+  {
+    name: "l7-authz",
+    figure: `CPU of all processes of the pair per request, ${load}`,
+    ...cpu,
+    defaultPeer: "haproxy-http",
+    targets: { "haproxy-http": { atMost: 0.55 } },
+    ...crossNode,
+  },
+  {
+    name: "l7-authz-rate",
+    figure: `requests per second, ${load}`,
+    ...{ unit: "1/s", better: "more", key: "rate" },
+    defaultPeer: "haproxy-http",
+    targets: {},
+    ...crossNode,
+  },
+  {
+    name: "l7-onoff",
+    figure: `CPU of all processes of the pair per request, ${load}, against the same without the rule`,
+    ...cpu,
+    defaultPeer: OWN_L4,
+    targets: { [OWN_L4]: { atMost: 1.3 } },
+    ...crossNode,
+  },
+  {
+    name: "l7-same-node",
+    figure: `CPU of all processes per request between two pods of one node, ${load}, against one plain HAProxy between them`,
+    ...cpu,
+    defaultPeer: "haproxy-hop",
+    targets: { "haproxy-hop": { atMost: 0.85 } },
+    series: "requests judged on one node",
+    open: requests("same-node", openJudging, atFullLoad),
+  },
+];
