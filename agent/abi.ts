@@ -468,6 +468,7 @@ export const closeCauses = [
   "http2-not-read",
   "http-refused",
   "http-timeout",
+  "http-silent",
 ] as const;
 
 export const handshakeFailures = [

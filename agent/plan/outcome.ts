@@ -117,6 +117,7 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   "http2-not-read": { flag: "DENY", words: "policy judges its requests, and it is HTTP/2" },
   "http-refused": { flag: "CONNECT", words: "a message on it is no acceptable HTTP/1" },
   "http-timeout": { flag: "CONNECT", words: "a body stood still" },
+  "http-silent": { flag: "-", words: "idle the longest of too many connections that are read for its pod" },
   "peer-certificate-ended": { flag: "IDENTITY_ERROR", words: "the peer can no longer prove its identity" },
 };
 

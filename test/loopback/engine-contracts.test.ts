@@ -1,5 +1,5 @@
 // tests · the contracts between the engine's parts, in native programs with AddressSanitizer and UBSan (test/fuzz/native/contracts):
-// a relay between any two ends of bytes, and the HTTP/2 session under a handler that is not HBONE.
+// a relay between any two ends of bytes, the HTTP/2 session under a handler that is not HBONE, and the shares of pods.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
@@ -24,6 +24,10 @@ async function says(name: string, rounds: number): Promise<string> {
 
 test("one relay carries bytes, ends and resets between memory, sockets and streams of either side", async () => {
   assert.equal(await says("relays", 3), "96 relays\n");
+});
+
+test("a pod has its turns, open requests and memory, however much another asks for", async () => {
+  assert.equal(await says("pod-shares", 20), "20 rounds\n");
 });
 
 test("an HTTP/2 session serves requests that are no CONNECT, refuses, resets and holds its limits; budgets are of peers", async () => {

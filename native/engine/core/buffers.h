@@ -21,11 +21,14 @@ class Buffers {
   void SetBudget(size_t bytes) {
     overloaded_ = bytes / 100 * 80;
     exhausted_ = bytes / 100 * 95;
+    pods_part_ = bytes / 4;
   }
   // So many wait that nothing new is taken.
   bool Overloaded() const { return chunks.bytes_in_use() + heads > overloaded_; }
   // Taking nothing new was not enough.
   bool Exhausted() const { return chunks.bytes_in_use() + heads > exhausted_; }
+  // What the requests of a pod may hold of it when it is short.
+  size_t pods_part() const { return pods_part_; }
 
  private:
   std::unique_ptr<Scratch> scratch_{new Scratch};
@@ -34,6 +37,7 @@ class Buffers {
   // In bytes. Kept, since each turn asks.
   size_t overloaded_ = kBudget / 100 * 80;
   size_t exhausted_ = kBudget / 100 * 95;
+  size_t pods_part_ = kBudget / 4;
 };
 
 }  // namespace orlop

@@ -31,7 +31,8 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
       arena_(arena),
       events_(arena),
       turn_(loop_),
-      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_},
+      shares_(turn_, buffers_, stats_),
+      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_, shares_},
       budgets_(clock_),
       pods_(services_),
       tunnel_context_{services_, pods_, tunnel_times_, unanswered_, budgets_},
@@ -92,8 +93,10 @@ void Engine::Apply(const uint8_t* record, const uint8_t* text, size_t text_size)
   if (SlotOwner* owner = slots_.Find(answer.ref())) owner->OnAnswer(answer);
 }
 
-// Taking nothing new was not enough: the connection that holds most ends, so that all others go on.
 void Engine::KeepBudget() {
+  if (!buffers_.Overloaded()) return;
+  shares_.Relieve();
+  // Taking nothing new was not enough: the connection that holds most ends, so that all others go on.
   while (buffers_.Exhausted()) {
     SlotOwner* largest = nullptr;
     for (SlotOwner* connection : slots_.All(Slots::Kind::kConnection)) {

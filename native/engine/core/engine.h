@@ -84,6 +84,7 @@ class Engine {
   Slots slots_;
   Turn turn_;
   Stats stats_;
+  PodShares shares_;
   const EngineServices services_;
   TunnelTimes tunnel_times_;
   Unanswered unanswered_;

@@ -52,6 +52,7 @@ enum class CloseCause : uint32_t {
   kHttp2NotRead,  // the same, and it is HTTP/2
   kHttpRefused,   // a message on it was no acceptable HTTP/1, and it cannot go on
   kHttpTimeout,
+  kHttpSilent,  // its pod has too many connections that are read, and nothing was open on this for longest
 };
 
 // Why a handshake on :15008 did not become a tunnel.

@@ -5,6 +5,7 @@
 #include "engine/core/clock.h"
 #include "engine/core/event_queue.h"
 #include "engine/core/loop.h"
+#include "engine/core/pod_shares.h"
 #include "engine/core/slots.h"
 #include "engine/core/stats.h"
 #include "engine/core/timers.h"
@@ -22,6 +23,7 @@ struct EngineServices {
   EventQueue& events;
   Turn& turn;
   Stats& stats;
+  PodShares& shares;
 };
 
 }  // namespace orlop

@@ -45,6 +45,7 @@ constexpr Row kRows[] = {
     {"trailer-field", 400},
     {"extensions-too-large", 400},
     {"body-cut", 400},
+    {"pod-budget", 503},
 };
 static_assert(sizeof kRows / sizeof kRows[0] == kHttp1Refusals);
 

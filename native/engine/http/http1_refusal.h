@@ -44,13 +44,15 @@ enum class Http1Refusal : uint8_t {
   // Bodies as a whole.
   kExtensionsTooLarge,  // those of all its chunk lines together
   kBodyCut,             // the connection ended before the message
+  // No fault of the message's.
+  kPodBudget,  // its pod has as many requests open as it may, or keeps as many bytes of heads
 };
 
-constexpr int kHttp1Refusals = static_cast<int>(Http1Refusal::kBodyCut) + 1;
+constexpr int kHttp1Refusals = static_cast<int>(Http1Refusal::kPodBudget) + 1;
 
 // A word for counters and logs.
 const char* NameOf(Http1Refusal refusal);
-// 400, 431, 501 or 505 for a request, 0 for kNone. A response that is refused is answered with 502 in its place.
+// 400, 431, 501, 503 or 505 for a request, 0 for kNone. A response that is refused is answered with 502 in its place.
 int StatusOf(Http1Refusal refusal);
 
 }  // namespace orlop

@@ -47,6 +47,7 @@ class World {
   EventQueue events_;
   orlop::Turn turn_;
   Stats stats_;
+  PodShares shares_;
   EngineServices services_;
 };
 

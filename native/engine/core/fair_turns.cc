@@ -1,0 +1,43 @@
+// data thread · shares of a turn.
+#include "engine/core/fair_turns.h"
+
+#include <algorithm>
+
+namespace orlop {
+
+void FairTurns::Fill(Queue* queue, uint64_t turn) {
+  if (queue->turn_ == turn) return;
+  queue->turn_ = turn;
+  queue->left_ = std::min(queue->left_ + kShare, kShare);
+}
+
+bool FairTurns::Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn) {
+  Fill(queue, turn);
+  if (queue->waiting_.empty() && queue->left_ > 0) {
+    queue->left_ -= cost;
+    return true;
+  }
+  waiter->cost_ = cost;
+  queue->waiting_.PushBack(waiter);
+  if (!queue->linked()) queues_.PushBack(queue);
+  return false;
+}
+
+void FairTurns::Run(uint64_t turn) {
+  List<Queue, Queue> now;
+  now.TakeAll(&queues_);
+  // Another is first each time.
+  if (Queue* first = now.PopFront()) now.PushBack(first);
+  while (Queue* queue = now.PopFront()) {
+    Fill(queue, turn);
+    while (queue->left_ > 0) {
+      Waiter* const waiter = queue->waiting_.PopFront();
+      if (!waiter) break;
+      queue->left_ -= waiter->cost_;
+      waiter->OnTurn();
+    }
+    if (!queue->waiting_.empty() && !queue->linked()) queues_.PushBack(queue);
+  }
+}
+
+}  // namespace orlop

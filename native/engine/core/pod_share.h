@@ -1,0 +1,42 @@
+// data thread · a connection's part in what its pod may have of a thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/core/events.h"
+#include "engine/core/fair_turns.h"
+#include "engine/core/hook.h"
+
+namespace orlop {
+
+struct PodAccount;
+// Its lists in the account.
+struct BySilence;
+struct ByHeads;
+struct ByBytes;
+
+// A base class of what is read, request by request. PodShares counts it.
+class PodShare : public FairTurns::Waiter,
+                 public Hook<BySilence>,
+                 public Hook<ByHeads>,
+                 public Hook<ByBytes> {
+ public:
+  // The pod is over its budget, and this connection goes: for kHttpSilent because nothing is open on it, for kShed because it holds
+  // most. It is called at most once.
+  virtual void OnShed(CloseCause cause) = 0;
+
+ protected:
+  ~PodShare() = default;
+
+ private:
+  friend class PodShares;
+  PodAccount* account_ = nullptr;  // null: not counted
+  bool open_ = false;              // a request is
+  uint8_t heads_class_ = 0;
+  uint8_t bytes_class_ = 0;
+  size_t heads_ = 0;
+  size_t bytes_ = 0;  // with its heads
+};
+
+}  // namespace orlop

@@ -1,0 +1,147 @@
+// data thread · what each pod may have: counting, and what ends when it is too much.
+#include "engine/core/pod_shares.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace orlop {
+namespace {
+
+// A queue that holds a byte holds a chunk.
+size_t InChunks(size_t bytes) {
+  return (bytes + Chunk::kSize - 1) / Chunk::kSize * sizeof(Chunk);
+}
+
+}  // namespace
+
+void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
+  std::unique_ptr<PodAccount>& account = accounts_[pod_idx];
+  if (!account) account = std::make_unique<PodAccount>();
+  account->pod_idx = pod_idx;
+  account->shares++;
+  share->account_ = account.get();
+  PodShare* const longest = account->shares > kMostOpen ? account->silent.First() : nullptr;
+  account->silent.PushBack(share);
+  if (longest) Shed(longest, CloseCause::kHttpSilent);
+}
+
+bool PodShares::Open(PodShare* share, size_t head_bytes) {
+  PodAccount& account = *share->account_;
+  bool has_room = account.open < kMostOpen;
+  if (account.heads - share->heads_ + head_bytes > kMostHeads) {
+    const PodShare* const largest = account.by_heads.Largest();
+    has_room = has_room && largest && largest->heads_class_ > account.by_heads.ClassOf(head_bytes);
+  }
+  if (!has_room) {
+    stats_.shed++;
+    return false;
+  }
+  share->open_ = true;
+  account.open++;
+  share->Hook<BySilence>::Remove();
+  return true;
+}
+
+bool PodShares::MayGo(PodShare* share, size_t head_bytes) {
+  const auto beyond = static_cast<int32_t>(head_bytes / kHeadBytesPerUnit);
+  const int32_t cost = std::min(1 + beyond, FairTurns::kShare);
+  if (turns_.Ask(&share->account_->queue, share, cost, turn_.number())) return true;
+  turn_.Again(this);
+  return false;
+}
+
+void PodShares::Close(PodShare* share) {
+  if (!share->open_) return;
+  share->open_ = false;
+  share->account_->open--;
+  share->FairTurns::Waiter::Remove();
+  share->account_->silent.PushBack(share);
+}
+
+void PodShares::Holds(PodShare* share, size_t heads, size_t queued) {
+  if (!share->account_) return;
+  const size_t bytes = heads + InChunks(queued);
+  PodAccount& account = *share->account_;
+  if (heads != share->heads_) {
+    account.heads += heads - share->heads_;
+    share->heads_ = heads;
+    const uint8_t size_class = account.by_heads.ClassOf(heads);
+    if (size_class != share->heads_class_) account.by_heads.Put(share, size_class);
+    share->heads_class_ = size_class;
+  }
+  if (bytes != share->bytes_) {
+    account.bytes += bytes - share->bytes_;
+    share->bytes_ = bytes;
+    const uint8_t size_class = account.by_bytes.ClassOf(bytes);
+    if (size_class != share->bytes_class_) account.by_bytes.Put(share, size_class);
+    share->bytes_class_ = size_class;
+  }
+  if (account.heads <= kMostHeads) return;
+  heavy_ = true;
+  turn_.Again(this);
+}
+
+void PodShares::Uncount(PodShare* share) {
+  PodAccount& account = *share->account_;
+  account.heads -= std::exchange(share->heads_, 0);
+  account.bytes -= std::exchange(share->bytes_, 0);
+  share->heads_class_ = share->bytes_class_ = 0;
+  share->Hook<ByHeads>::Remove();
+  share->Hook<ByBytes>::Remove();
+}
+
+void PodShares::End(PodShare* share) {
+  if (!share->account_) return;
+  Uncount(share);
+  share->FairTurns::Waiter::Remove();
+  share->Hook<BySilence>::Remove();
+  PodAccount& account = *std::exchange(share->account_, nullptr);
+  if (std::exchange(share->open_, false)) account.open--;
+  if (--account.shares > 0) return;
+  // Callers up the stack may be walking over its lists.
+  const auto found = accounts_.find(account.pod_idx);
+  turn_.Bury(found->second.release());
+  accounts_.erase(found);
+}
+
+void PodShares::Shed(PodShare* share, CloseCause cause) {
+  // Whatever it does then, it is not found again as what it was found as.
+  Uncount(share);
+  share->Hook<BySilence>::Remove();
+  stats_.shed++;
+  share->OnShed(cause);
+}
+
+void PodShares::OnAgain() {
+  turns_.Run(turn_.number());
+  if (!turns_.empty()) turn_.Again(this);
+  if (!std::exchange(heavy_, false)) return;
+  std::vector<PodAccount*> heavy;
+  for (const auto& [pod_idx, account] : accounts_) {
+    if (account->heads > kMostHeads) heavy.push_back(account.get());
+  }
+  for (PodAccount* account : heavy) {
+    while (account->heads > kMostHeads) {
+      PodShare* const largest = account->by_heads.Largest();
+      if (!largest) break;
+      Shed(largest, CloseCause::kShed);
+    }
+  }
+}
+
+void PodShares::Relieve() {
+  std::vector<PodAccount*> greedy;  // four at most
+  for (const auto& [pod_idx, account] : accounts_) {
+    if (account->bytes > buffers_.pods_part()) greedy.push_back(account.get());
+  }
+  for (PodAccount* account : greedy) {
+    while (buffers_.Overloaded() && account->bytes > buffers_.pods_part()) {
+      PodShare* const largest = account->by_bytes.Largest();
+      if (!largest) break;
+      Shed(largest, CloseCause::kShed);
+    }
+  }
+}
+
+}  // namespace orlop

@@ -1,0 +1,74 @@
+// data thread · what each pod may have of a thread for its requests: turns, open requests, memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "engine/core/buffers.h"
+#include "engine/core/by_size.h"
+#include "engine/core/pod_share.h"
+#include "engine/core/stats.h"
+#include "engine/core/turn.h"
+
+namespace orlop {
+
+struct PodAccount final : Turn::Mortal {
+  FairTurns::Queue queue;
+  List<PodShare, BySilence> silent;  // without an open request, the longest silent first
+  BySize<PodShare, ByHeads> by_heads;
+  BySize<PodShare, ByBytes> by_bytes;
+  uint32_t pod_idx = 0;
+  size_t shares = 0;
+  size_t open = 0;
+  size_t heads = 0;  // bytes
+  size_t bytes = 0;
+};
+
+// Each call costs the same however many connections a pod has.
+class PodShares final : public Turn::Task {
+ public:
+  // Connections that are read, and so requests, of a pod.
+  static constexpr size_t kMostOpen = 10'000;
+  // Bytes of heads that a pod's requests keep while they are open.
+  static constexpr size_t kMostHeads = 8u << 20;
+  // Bytes of a head that cost as much again as the request itself: copied, tokenised, looked at by rules.
+  static constexpr size_t kHeadBytesPerUnit = 2'048;
+
+  PodShares(Turn& turn, const Buffers& buffers, Stats& stats)
+      : turn_(turn), buffers_(buffers), stats_(stats) {}
+
+  // A connection is read from here on. Over the budget the longest silent connection of the pod ends, in this call.
+  void Begin(PodShare* share, uint32_t pod_idx);
+  // A head of so many bytes is whole, which no call of Holds has counted yet. False: the pod has too many requests open, or keeps too
+  // many bytes of heads and none that are much larger; the request is answered with 503.
+  bool Open(PodShare* share, size_t head_bytes);
+  // True: it may go to TypeScript now. False: when OnTurn is called.
+  bool MayGo(PodShare* share, size_t head_bytes);
+  // The request has ended, and the next may come.
+  void Close(PodShare* share);
+  // What it keeps now: bytes of heads outside of queues, and bytes in queues.
+  void Holds(PodShare* share, size_t heads, size_t queued);
+  // It is not read any more. Nothing happens when it is not counted.
+  void End(PodShare* share);
+
+  // Memory is short: of pods that have more than their part of it, what holds most ends until they have not, or memory is not short.
+  void Relieve();
+
+  // Turn::Task.
+  void OnAgain() override;
+
+ private:
+  void Shed(PodShare* share, CloseCause cause);
+  // Takes it out of sums and lists of sizes.
+  static void Uncount(PodShare* share);
+  Turn& turn_;
+  const Buffers& buffers_;
+  Stats& stats_;
+  FairTurns turns_;
+  std::unordered_map<uint32_t, std::unique_ptr<PodAccount>> accounts_;
+  bool heavy_ = false;  // a pod keeps too many bytes of heads
+};
+
+}  // namespace orlop
