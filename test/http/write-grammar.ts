@@ -15,6 +15,7 @@ export type Edit = {
   readonly websocket: boolean;
   readonly trailers: boolean;
   readonly withoutEnvoys: boolean;
+  readonly keepAlive: boolean;
   readonly path?: string;
   readonly pairs: readonly Pair[];
 };
@@ -29,6 +30,7 @@ export function unchanged(head: Head): Edit {
     websocket: head.upgradesWebsocket,
     trailers: head.acceptsTrailers,
     withoutEnvoys: false,
+    keepAlive: false,
     pairs: [],
   };
 }
@@ -64,16 +66,18 @@ export function writeHead(head: Head, text: string, edit: Edit): string {
   } else {
     const [at, length] = head.path;
     const behind = text.slice(at + length, head.target[0] + head.target[1]);
-    const target = text.slice(head.target[0], at) + (edit.path ?? part(head.path)) + behind;
+    const target = (edit.path ?? (length === 0 ? "/" : part(head.path))) + behind;
     lines.push(`${part(head.method)} ${target} HTTP/1.${edit.minor}`);
   }
   const replaced = new Set(edit.pairs.map(([name]) => name.toLowerCase()));
   const fields = head.fields.map((field) => ({ ...field, name: part(field.name), value: part(field.value) }));
-  if (head.status === 0 && edit.minor === 1 && !fields.some(({ known }) => known === "host")) {
+  const hasHost = edit.minor === 1 || head.authority[1] > 0;
+  if (head.status === 0 && hasHost && !fields.some(({ known }) => known === "host")) {
     lines.push(`Host: ${part(head.authority)}`);
   }
   for (const { name, value, named, known } of fields) {
-    if (named || ofTheConnection.test(name) || (known === "x-orlop-" && head.status === 0)) continue;
+    const passes = edit.keepAlive && name.toLowerCase() === "keep-alive";
+    if (!passes && (named || ofTheConnection.test(name) || (known === "x-orlop-" && head.status === 0))) continue;
     if (edit.withoutEnvoys && /^x[-_](?:envoy[-_].*|forwarded[-_]client[-_]cert)$/i.test(name)) continue;
     if (!replaced.has(name.toLowerCase())) lines.push(`${name}: ${value}`);
   }
@@ -85,8 +89,8 @@ export function writeHead(head: Head, text: string, edit: Edit): string {
   const option = edit.framing === "until-close" ? "close" : edit.option;
   if (edit.websocket) lines.push("Upgrade: websocket");
   if (edit.trailers) lines.push("TE: trailers");
-  const named = [option, edit.websocket ? "Upgrade" : "", edit.trailers ? "TE" : ""].filter((name) => name !== "");
-  if (named.length > 0) lines.push(`Connection: ${named.join(", ")}`);
+  const connection = [option, edit.websocket ? "Upgrade" : "", edit.trailers ? "TE" : ""].filter((name) => name !== "");
+  if (connection.length > 0) lines.push(`Connection: ${connection.join(", ")}`);
   return written(`${lines.join("\r\n")}\r\n\r\n`);
 }
 
@@ -110,7 +114,7 @@ export function headQuestion(kind: HeadKind, bytes: Buffer, edit?: Edit): Buffer
   head[12] = options.indexOf(edit?.option ?? "");
   head[13] = Number(edit?.websocket === true);
   head[14] = Number(edit?.trailers === true);
-  head[15] = Number(edit?.withoutEnvoys === true);
+  head[15] = Number(edit?.withoutEnvoys === true) + 2 * Number(edit?.keepAlive === true);
   const pairs = edit?.pairs ?? [];
   const texts = pairs.flatMap(([name, value]) => [sized(name), sized(value)]);
   return Buffer.concat([head, sized(edit?.path), Buffer.from([pairs.length]), ...texts, bytes]);

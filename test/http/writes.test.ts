@@ -120,7 +120,12 @@ test("fields of the one connection stay behind, and framing is said once", () =>
   );
   assert.equal(
     same(head(["GET http://a/ HTTP/1.0"]), { minor: 1 }),
-    head(["GET http://a/ HTTP/1.1", "Host: a", "Connection: close"]),
+    head(["GET / HTTP/1.1", "Host: a", "Connection: close"]),
+  );
+  assert.equal(same(head(["GET http://a?b HTTP/1.1", "Host: a"])), head(["GET /?b HTTP/1.1", "Host: a"]));
+  assert.equal(
+    same(head(["GET / HTTP/1.1", "Host: a", "Connection: keep-alive", "Keep-Alive: timeout=5"]), { keepAlive: true }),
+    head(["GET / HTTP/1.1", "Host: a", "Keep-Alive: timeout=5"]),
   );
 });
 
@@ -218,6 +223,7 @@ function randomEdit(random: Random): Edit {
     websocket: random(6) === 0,
     trailers: random(6) === 0,
     withoutEnvoys: random(3) === 0,
+    keepAlive: random(3) === 0,
     ...(random(4) === 0 && { path: pick(["/", "/a/b", "/a%2fb", "/a?", "a"], random) }),
     pairs: Array.from({ length: random(5) === 0 ? random(3) : 0 }, pair),
   };

@@ -83,6 +83,7 @@ bool Http1Body::ReadLine(const uint8_t* bytes, size_t length, size_t* used, Http
   *used += line.used;
   left_ = line.size;
   state_ = line.size == 0 ? State::kTrailers : State::kData;
+  last_chunk_ = line.size == 0;
   return true;
 }
 
@@ -111,6 +112,7 @@ Http1BodyStep Http1Body::ReadSection(const uint8_t* bytes, size_t length, size_t
   // A section with an end in it is read to that end, or refused; a section without an end is refused for its size.
   if (trailers->used == 0) return Refuse(Refusal::kTrailersTooLarge, used);
   state_ = State::kEnd;
+  last_chunk_ = false;
   return {Event::kEnd, Refusal::kNone, used, used + trailers->used};
 }
 

@@ -57,6 +57,8 @@ class Http1Body {
   Http1Refusal Close();
 
   bool ended() const { return state_ == State::kEnd; }
+  // The last chunk has come; its trailers have not, or were refused.
+  bool awaits_trailers() const { return last_chunk_; }
 
  private:
   enum class State : uint8_t { kEnd, kRefused, kLength, kUntilClose, kLine, kData, kDataEnd, kTrailers };
@@ -73,6 +75,7 @@ class Http1Body {
   uint32_t extensions_ = 0;  // bytes of all chunk lines
   uint16_t scanned_ = 0;     // bytes of the trailer section that have no end in them
   State state_ = State::kEnd;
+  bool last_chunk_ = false;
   Http1Refusal refusal_ = Http1Refusal::kNone;
 };
 

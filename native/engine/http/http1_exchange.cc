@@ -65,7 +65,6 @@ Http1Step Http1Exchange::ReadRequest(const uint8_t* bytes, size_t length, bool e
   answers_head_ = head->method.length == 4 && memcmp(bytes + head->method.at, "HEAD", 4) == 0;
   persistent_ = head->persistent;
   websocket_ = head->upgrades_websocket;
-  accepts_trailers_ = head->accepts_trailers;
   return Step(Http1Do::kJudge, 0, end);
 }
 
@@ -100,7 +99,7 @@ Http1Step Http1Exchange::ReadBody(const uint8_t* bytes, size_t length, bool ende
       return Step(Http1Do::kEnd, step.at, step.used);
     case Http1BodyEvent::kRefused:
       if (response_ == Response::kHead) return Reply(400, step.refusal, step.used);
-      return Step(Http1Do::kAbort);
+      return Abort(step.refusal, step.used);
     case Http1BodyEvent::kWait:
       break;
   }
@@ -119,7 +118,7 @@ Http1Step Http1Exchange::Drain(const uint8_t* bytes, size_t length, bool ended,
 
 Http1Step Http1Exchange::Linger(size_t length, bool ended) {
   dropped_ += length;
-  if (dropped_ > kHttp1DrainBytes) return Step(Http1Do::kFinish);
+  if (dropped_ > kHttp1LingerBytes) return Step(Http1Do::kFinish);
   if (length > 0) return Step(Http1Do::kDiscard, 0, length);
   return Step(ended ? Http1Do::kFinish : Http1Do::kWait);
 }
@@ -207,7 +206,7 @@ Http1Step Http1Exchange::ReadAnswer(const uint8_t* bytes, size_t length, bool en
     case Http1BodyEvent::kEnd:
       return EndResponse(step);
     case Http1BodyEvent::kRefused:
-      return Step(Http1Do::kAbort);
+      return Abort(step.refusal, step.used);
     case Http1BodyEvent::kWait:
       break;
   }
@@ -240,7 +239,14 @@ Http1Step Http1Exchange::Reply(uint16_t status, Http1Refusal refusal, size_t use
   return step;
 }
 
+Http1Step Http1Exchange::Abort(Http1Refusal refusal, size_t used) {
+  Http1Step step = Step(Http1Do::kAbort, used, used);
+  step.refusal = refusal;
+  return step;
+}
+
 void Http1Exchange::Next() {
+  answers_head_ = false;
   request_ = Request::kHead;
   response_ = Response::kNone;
 }

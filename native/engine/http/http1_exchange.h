@@ -11,9 +11,10 @@
 
 namespace orlop {
 
-// Bytes of a refused request that are read and dropped so that the connection can go on, or so that the client reads the answer
-// before it meets a reset.
+// Bytes of a refused request that are read and dropped so that the connection can go on.
 constexpr uint64_t kHttp1DrainBytes = 64 * 1024;
+// Bytes that are read and dropped behind the last answer of a connection, so that the client reads it before it meets a reset.
+constexpr uint64_t kHttp1LingerBytes = 1024 * 1024;
 
 enum class Http1Do : uint8_t {
   kWait,     // nothing, until more bytes of this side come
@@ -24,9 +25,9 @@ enum class Http1Do : uint8_t {
   kEnd,  // the message has ended; its trailers begin at `at`. `closes`: end the client's connection behind it. Of another
          // protocol: this side has ended, and is not read again
   kDiscard,  // drop the bytes up to `used`
-  kReply,    // answer with `status` and Connection: close, and reset the server's connection
+  kReply,    // answer with `status` and Connection: close; the server's connection ends, too
   kFinish,   // end both connections in order
-  kAbort,    // reset both: what was begun cannot be ended
+  kAbort,    // reset both: what was begun cannot be ended. Without a refusal this side has ended too early
 };
 
 struct Http1Step {
@@ -62,8 +63,16 @@ class Http1Exchange {
   // a body, or with a length of kHttp1DrainBytes at most that the client does not hold back (RFC 9110 section 10.1.1).
   Http1Refused Refuse(const Http1Head& head);
 
-  // Trailers of a response pass (RFC 9110 section 6.5.1): the client said TE: trailers.
-  bool passes_trailers() const { return accepts_trailers_; }
+  // The caller answers in place of whatever was due, and ends the client's connection behind it.
+  void Close() { request_ = Request::kLingering; }
+  // No request is open: the next may come.
+  bool idle() const { return request_ == Request::kHead; }
+  // The request that was read last has the method HEAD, so its answer has no body.
+  bool answers_head() const { return answers_head_; }
+  // The body of the request, or of the response, has ended but for its trailers, which were not written.
+  bool awaits_trailers(bool of_request) const {
+    return (of_request ? request_body_ : response_body_).awaits_trailers();
+  }
 
  private:
   enum class Request : uint8_t { kHead, kJudging, kBody, kDone, kDraining, kLingering };
@@ -79,6 +88,7 @@ class Http1Exchange {
   Http1Step ReadAnswer(const uint8_t* bytes, size_t length, bool ended, Http1TrailerSection* trailers);
   Http1Step EndResponse(const Http1BodyStep& step);
   Http1Step Reply(uint16_t status, Http1Refusal refusal, size_t used);
+  static Http1Step Abort(Http1Refusal refusal, size_t used);
   void Next();
 
   Http1Body request_body_, response_body_;
@@ -91,7 +101,6 @@ class Http1Exchange {
   bool answers_head_ = false;
   bool persistent_ = false;
   bool websocket_ = false;
-  bool accepts_trailers_ = false;
   bool opaque_ = false;
 };
 

@@ -1,22 +1,14 @@
-// 16 · data thread · a connection that is read: heads to TypeScript, bodies past it.
+// 16 · data thread · a connection that is read: what the exchange says becomes events, answers, bytes and deadlines.
 #include "engine/http/http1_session.h"
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <utility>
 
 #include "engine/core/answer.h"
-#include "engine/http/http1_head_copy.h"
-#include "engine/http/http1_start.h"
-#include "engine/http/request_event.h"
 
 namespace orlop {
 namespace {
 
-constexpr int kReadsPerTurn = 4;
-// Bytes that wait for an end that is slower than the other.
-constexpr size_t kMostWaiting = 64 * 1024;
 // From the first byte of a head to its last.
 constexpr uint64_t kHeadMs = 5'000;
 // TypeScript itself waits less.
@@ -25,42 +17,8 @@ constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kStalledMs = 300'000;
 constexpr uint64_t kAfterErrorMs = 1'000;
 constexpr uint64_t kLingerMs = 2'000;
-constexpr uint64_t kLingerBytes = 1 << 20;
-// Of a request that was refused: taken, so that the connection can go on.
-constexpr uint64_t kDrainedBytes = 64 * 1024;
 
-const uint8_t* BytesOf(const std::string& text) {
-  return reinterpret_cast<const uint8_t*>(text.data());
-}
-
-void Append(ByteQueue* out, std::string_view text) {
-  out->Append(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-}
-
-std::string_view ReasonOf(int status) {
-  switch (status) {
-    case 400:
-      return "Bad Request";
-    case 403:
-      return "Forbidden";
-    case 408:
-      return "Request Timeout";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "";
-  }
-}
+constexpr Http1Pair kPlainText = {"content-type", "text/plain"};
 
 RequestOutcome OutcomeOf(CloseCause cause) {
   switch (cause) {
@@ -81,16 +39,15 @@ RequestOutcome OutcomeOf(CloseCause cause) {
 Http1Session::Http1Session(const EngineServices& services, User& user, HttpReading reading)
     : services_(services),
       user_(user),
+      down_(services.buffers.chunks),
+      up_(services.buffers.chunks),
       reading_(reading),
-      to_up_(services.buffers.chunks),
-      to_down_(services.buffers.chunks),
       deadline_([](void* self) { static_cast<Http1Session*>(self)->OnDeadline(); }, this) {}
 
 void Http1Session::Start(ByteEnd& down, ByteEnd& up, SlotRef ref, uint32_t pod_idx) {
-  down_ = &down;
-  up_ = &up;
-  ref_ = ref;
-  pod_idx_ = pod_idx;
+  down_.end = &down;
+  up_.end = &up;
+  of_ = {ref, pod_idx};
   running_ = true;
 }
 
@@ -100,13 +57,12 @@ void Http1Session::Stop(CloseCause cause) {
   Turn::Task::Remove();
   EndRequest(OutcomeOf(cause));
   upgraded_ = false;
-  to_up_.Clear();
-  to_down_.Clear();
-  held_.clear();
-  held_response_.clear();
-  facts_.clear();
-  ForgetBodies();
-  CountHeads();
+  down_.Clear();
+  up_.Clear();
+  head_.reset();
+  head_bytes_.clear();
+  texts_ = {};
+  CountHeld();
 }
 
 void Http1Session::End(CloseCause cause, int detail) {
@@ -115,516 +71,300 @@ void Http1Session::End(CloseCause cause, int detail) {
   user_.OnSessionEnded(cause, detail);
 }
 
-size_t Http1Session::buffered() const {
-  return to_up_.size() + to_down_.size() + counted_;
-}
-
-void Http1Session::CountHeads() {
-  const size_t now = held_.size() + held_response_.size() + facts_.size() + request_body_.buffered() +
-                     response_body_.buffered();
+void Http1Session::CountHeld() {
+  const size_t now = down_.held.size() + up_.held.size() + head_bytes_.size() + texts_.all.size();
   services_.buffers.heads += now - counted_;
   counted_ = now;
 }
 
-// Bytes in.
+// What the ends say.
 
 void Http1Session::OnReady(ByteEnd& end) {
   if (!running_) return;
   // Both halves of the caller's stream are over, and not by us: nobody waits for an answer.
-  if (&end == down_ && end.pulls() && end.shut() && !fin_down_)
+  if (&end == down_.end && end.pulls() && end.shut() && !down_.finished())
     return End(open_ ? CloseCause::kResetByDownstream : CloseCause::kFinished);
   Pump();
   if (!running_ || !end.failing()) return;
-  if (&end == down_) return End(CloseCause::kResetByDownstream, ECONNRESET);
+  if (&end == down_.end) return End(CloseCause::kResetByDownstream, ECONNRESET);
   if (failing_) return;
   failing_ = true;
   Deadline(kAfterErrorMs);
 }
 
 void Http1Session::OnReset(ByteEnd& end, int code) {
-  End(&end == down_ ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream, code);
-}
-
-void Http1Session::Pump() {
-  if (!running_ || pumping_) return;
-  pumping_ = true;
-  Read(*down_, true);
-  if (running_) Read(*up_, false);
-  if (running_) Flush();
-  pumping_ = false;
-  CountHeads();
-  // What was read before there was room, or before it was its turn, is announced by nothing else.
-  const bool more =
-      running_ && ((WantsMore(true) && down_->readable()) || (WantsMore(false) && up_->readable()));
-  if (more) services_.turn.Again(this);
-  if (running_) PassIfFlushed();
-}
-
-bool Http1Session::WantsMore(bool from_down) const {
-  if (opaque_) return false;
-  if (!from_down) {
-    if (fin_down_ || to_down_.size() >= kMostWaiting) return false;
-    return response_ != Response::kDone;
-  }
-  if (lingers_) return true;
-  if (fin_up_ || to_up_.size() >= kMostWaiting) return false;
-  return request_ == Request::kHead || request_ == Request::kBody || request_ == Request::kDraining;
-}
-
-void Http1Session::Read(ByteEnd& from, bool from_down) {
-  for (int reads = 0; reads < kReadsPerTurn; reads++) {
-    if (!WantsMore(from_down)) return;
-    Pieces pieces;
-    const int found = from.Front(&pieces);
-    if (found < 0) {
-      End(from_down ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream, -found);
-      return;
-    }
-    if (found == 0) {
-      if (from.ended()) OnEnd(from_down);
-      return;
-    }
-    size_t taken = 0;
-    bool stop = false;
-    for (int i = 0; i < pieces.count && !stop; i++) {
-      const auto* const bytes = static_cast<const uint8_t*>(pieces.list[i].iov_base);
-      const size_t length = pieces.list[i].iov_len;
-      size_t at = 0;
-      while (at < length && !stop) {
-        at += from_down ? TakeRequest(bytes + at, length - at, &stop)
-                        : TakeResponse(bytes + at, length - at, &stop);
-        if (!running_) return;
-        stop = stop || !WantsMore(from_down);
-      }
-      taken += at;
-    }
-    from.Drop(taken);
-  }
-}
-
-size_t Http1Session::TakeHead(std::string* held, size_t* scanned, const uint8_t* bytes, size_t length,
-                              size_t* taken) {
-  const size_t before = held->size();
-  // One byte more than a head may have says that it is too large.
-  held->append(reinterpret_cast<const char*>(bytes), std::min(length, kHttp1HeadBytes + 1 - before));
-  *taken = held->size() - before;
-  const size_t end = Http1HeadEnd(BytesOf(*held), held->size(), *scanned);
-  *scanned = held->size();
-  if (end == 0) return 0;
-  *taken = end - before;
-  held->resize(end);
-  return end;
-}
-
-size_t Http1Session::TakeRequest(const uint8_t* bytes, size_t length, bool* stop) {
-  if (lingers_) {
-    discarded_ += length;
-    if (discarded_ > kLingerBytes) End(CloseCause::kFinished);
-    return length;
-  }
-  if (request_ == Request::kHead) {
-    if (held_.empty()) {
-      began_us_ = services_.clock.now_us();
-      Deadline(kHeadMs);
-    }
-    size_t taken = 0;
-    const size_t end = TakeHead(&held_, &scanned_, bytes, length, &taken);
-    if (number_ == 0) {
-      const Http1Start start = Http1StartOf(BytesOf(held_), held_.size());
-      if (start == Http1Start::kHttp2 || start == Http1Start::kOther) {
-        OnOther(start == Http1Start::kHttp2 ? CloseCause::kHttp2NotRead : CloseCause::kNotHttp);
-        *stop = true;
-        return taken;
-      }
-    }
-    if (end > 0) {
-      OnRequestHead(end);
-    } else if (held_.size() > kHttp1HeadBytes) {
-      number_++;
-      Refuse(Http1Refusal::kHeadTooLarge);
-    }
-    return taken;
-  }
-  Http1Refusal refusal;
-  const bool forwarded = request_ == Request::kBody;
-  const size_t taken = request_body_.Take(bytes, length, forwarded ? &to_up_ : nullptr, &refusal);
-  if (refusal != Http1Refusal::kNone) {
-    EndRequest(RequestOutcome::kRefused, static_cast<int>(refusal));
-    // The application has a part of it: a reset says that the rest never comes.
-    if (forwarded)
-      End(CloseCause::kHttpRefused, static_cast<int>(refusal));
-    else
-      Linger();
-    return taken;
-  }
-  if (request_body_.done()) {
-    request_ = Request::kDone;
-    NextIfDone();
-  }
-  return taken;
-}
-
-size_t Http1Session::TakeResponse(const uint8_t* bytes, size_t length, bool* stop) {
-  if (response_ == Response::kNone) {
-    *stop = true;
-    const bool watched = reading_ == HttpReading::kOrPass && request_ == Request::kHead;
-    if (number_ == 0 || watched)
-      OnOther(CloseCause::kNotHttp);
-    else
-      End(CloseCause::kResetByUpstream);  // bytes that answer nothing
-    return 0;
-  }
-  if (response_ == Response::kHead) {
-    if (held_response_.empty()) Deadline(kHeadMs);
-    size_t taken = 0;
-    const size_t end = TakeHead(&held_response_, &scanned_response_, bytes, length, &taken);
-    if (end > 0)
-      OnResponseHead(end);
-    else if (held_response_.size() > kHttp1HeadBytes)
-      BadResponse(Http1Refusal::kHeadTooLarge);
-    return taken;
-  }
-  Http1Refusal refusal;
-  const size_t taken = response_body_.Take(bytes, length, &to_down_, &refusal);
-  if (refusal != Http1Refusal::kNone) {
-    EndRequest(RequestOutcome::kBadResponse, static_cast<int>(refusal));
-    End(CloseCause::kHttpRefused, static_cast<int>(refusal));
-    return taken;
-  }
-  if (response_body_.done()) {
-    response_ = Response::kDone;
-    NextIfDone();
-  }
-  return taken;
-}
-
-void Http1Session::OnEnd(bool from_down) {
-  if (from_down) {
-    if (lingers_) {
-      lingers_ = false;
-      return;
-    }
-    if (request_ != Request::kHead || !held_.empty()) return End(CloseCause::kResetByDownstream);
-    fin_up_ = true;
-    return;
-  }
-  switch (response_) {
-    case Response::kNone:
-      if (request_ != Request::kHead || !held_.empty()) return End(CloseCause::kResetByUpstream);
-      return Close();
-    case Response::kBody:
-      if (!response_body_.TakeEnd()) return End(CloseCause::kResetByUpstream);
-      response_ = Response::kDone;
-      return NextIfDone();
-    case Response::kHead:
-    case Response::kDone:
-      return End(CloseCause::kResetByUpstream);
-  }
-}
-
-void Http1Session::OnOther(CloseCause cause) {
-  reading_ == HttpReading::kOrPass ? Pass() : End(cause);
-}
-
-void Http1Session::Pass() {
-  deadline_.Cancel();
-  Append(&to_up_, held_);
-  Append(&to_down_, held_response_);
-  held_.clear();
-  held_response_.clear();
-  head_.reset();
-  opaque_ = true;
-  orlop_engine_event record{};
-  record.type = ORLOP_ENGINE_OPAQUE;
-  record.conn = ref_.index;
-  record.generation = ref_.generation;
-  record.pod_idx = pod_idx_;
-  services_.events.Emit(record);
-}
-
-// Heads.
-
-void Http1Session::OnRequestHead(size_t length) {
-  deadline_.Cancel();
-  number_++;
-  head_ = std::make_unique<Http1Head>();
-  const Http1Refusal refusal = ReadRequestHead(BytesOf(held_), length, head_.get());
-  if (refusal != Http1Refusal::kNone) return Refuse(refusal);
-  is_head_ = SameMethod(held_, head_->method, "HEAD");
-  upgrades_ = head_->upgrades_websocket;
-  persistent_ = head_->persistent;
-  replied_ = false;
-  status_ = 0;
-  open_ = true;
-  request_ = Request::kDeciding;
-  request_body_.Begin(*head_);
-  response_body_ = Http1BodyCopy();
-  facts_ = RequestTexts(BytesOf(held_), *head_, facts_ends_);
-  Emit();
-  Deadline(kAnswerMs);
-}
-
-void Http1Session::Emit() const {
-  const std::string_view all = facts_;
-  orlop_engine_event record{};
-  record.type = ORLOP_ENGINE_REQUEST;
-  record.conn = ref_.index;
-  record.generation = ref_.generation;
-  record.pod_idx = pod_idx_;
-  record.expect = number_;
-  services_.events.Emit(
-      record, {{all.substr(0, facts_ends_[0]), all.substr(facts_ends_[0], facts_ends_[1] - facts_ends_[0]),
-                all.substr(facts_ends_[1], facts_ends_[2] - facts_ends_[1]), all.substr(facts_ends_[2])}});
-}
-
-void Http1Session::OnResponseHead(size_t length) {
-  Http1Head head;
-  const uint8_t* const bytes = BytesOf(held_response_);
-  Http1Refusal refusal = ReadResponseHead(bytes, length, is_head_, &head);
-  // The bytes behind the request are no HTTP from here on: the application must have been asked, and have all of it.
-  const bool switches = head.status == 101;
-  if (refusal == Http1Refusal::kNone && switches && (!upgrades_ || request_ != Request::kDone))
-    refusal = Http1Refusal::kUpgrade;
-  if (refusal != Http1Refusal::kNone) return BadResponse(refusal);
-  CopyHead(bytes, head, {}, &to_down_);
-  held_response_.clear();
-  scanned_response_ = 0;
-  moved_ = sent_ + received_ + request_body_.payload();
-  Deadline(kStalledMs);
-  if (switches) {
-    status_ = 101;
-    upgraded_ = true;
-    EndRequest(RequestOutcome::kUpgraded);
-    opaque_ = true;
-    return;
-  }
-  if (head.status < 200) return;
-  status_ = head.status;
-  persistent_ = persistent_ && head.persistent;
-  response_body_.Begin(head);
-  response_ = response_body_.done() ? Response::kDone : Response::kBody;
-  if (response_ == Response::kDone) NextIfDone();
-}
-
-// Answers.
-
-void Http1Session::OnAnswer(const Answer& answer) {
-  // A request that went on is refused after all: what was begun cannot be taken back.
-  const bool went_on = upgraded_ || (open_ && request_ != Request::kDeciding);
-  if (answer.type() == ORLOP_ANSWER_REPLY && went_on && answer.expect() == number_)
-    return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
-  if (answer.type() == ORLOP_ANSWER_ASK_AGAIN) {
-    if (upgraded_ || (open_ && !replied_)) Emit();
-    return;
-  }
-  if (!running_ || request_ != Request::kDeciding || answer.expect() != number_) return;
-  answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer.Text(0)) : Reply(answer.status(), answer.Text(0));
-  Pump();
-}
-
-void Http1Session::Forward(std::string_view target) {
-  CopyHead(BytesOf(held_), *head_, target, &to_up_);
-  head_.reset();
-  held_.clear();
-  scanned_ = 0;
-  request_ = request_body_.done() ? Request::kDone : Request::kBody;
-  response_ = Response::kHead;
-  moved_ = sent_ + received_;
-  Deadline(kStalledMs);
-}
-
-void Http1Session::Reply(int status, std::string_view body) {
-  const Http1Head& head = *head_;
-  const bool small = head.framing == Http1Framing::kNone ||
-                     (head.framing == Http1Framing::kLength && head.content_length <= kDrainedBytes);
-  // A caller that waits for 100 may send its body or not.
-  const bool goes_on = persistent_ && head.minor == 1 && small && !head.expects_continue;
-  head_.reset();
-  held_.clear();
-  scanned_ = 0;
-  status_ = status;
-  replied_ = true;
-  response_ = Response::kDone;
-  Respond(status, body, !goes_on);
-  if (!goes_on) {
-    EndRequest(RequestOutcome::kReplied);
-    return Linger();
-  }
-  request_ = request_body_.done() ? Request::kDone : Request::kDraining;
-  moved_ = sent_ + received_;
-  Deadline(kStalledMs);
-  NextIfDone();
-}
-
-void Http1Session::Refuse(Http1Refusal refusal) {
-  // A policy that only watches breaks nothing.
-  if (reading_ == HttpReading::kOrPass) return Pass();
-  head_.reset();
-  held_.clear();
-  ForgetBodies();
-  status_ = StatusOf(refusal);
-  open_ = true;
-  Respond(status_, NameOf(refusal), true);
-  EndRequest(RequestOutcome::kRefused, static_cast<int>(refusal));
-  Linger();
-}
-
-void Http1Session::BadResponse(Http1Refusal refusal) {
-  // In the middle of a request's body nothing can pass as it came: part of it was framed anew.
-  if (reading_ == HttpReading::kOrPass && request_ == Request::kDone) {
-    EndRequest(RequestOutcome::kBadResponse, static_cast<int>(refusal));
-    return Pass();
-  }
-  status_ = 502;
-  Respond(502, NameOf(refusal), true);
-  EndRequest(RequestOutcome::kBadResponse, static_cast<int>(refusal));
-  response_ = Response::kDone;
-  Linger();
-}
-
-void Http1Session::Respond(int status, std::string_view body, bool close) {
-  const std::string_view reason = ReasonOf(status);
-  char head[256];
-  const int length = snprintf(head, sizeof head,
-                              "HTTP/1.1 %d %.*s\r\ncontent-type: text/plain\r\ncontent-length: %zu\r\n%s\r\n",
-                              status, static_cast<int>(reason.size()), reason.data(), body.size(),
-                              close ? "connection: close\r\n" : "");
-  Append(&to_down_, {head, static_cast<size_t>(length)});
-  if (!is_head_) Append(&to_down_, body);
-}
-
-// Ends.
-
-void Http1Session::EndRequest(RequestOutcome outcome, int refusal) {
-  if (!open_) return;
-  open_ = false;
-  orlop_engine_event record{};
-  record.type = ORLOP_ENGINE_REQUEST_ENDED;
-  record.conn = ref_.index;
-  record.generation = ref_.generation;
-  record.pod_idx = pod_idx_;
-  record.expect = number_;
-  record.kind = static_cast<uint32_t>(outcome);
-  record.detail = status_;
-  record.identity = refusal;
-  record.sent_bytes = request_body_.payload();
-  record.received_bytes = response_body_.payload();
-  record.duration_us = services_.clock.now_us() - began_us_;
-  services_.events.Emit(record);
-  // A websocket lives on what its request was allowed, which may be asked again.
-  if (!upgraded_) facts_.clear();
-}
-
-void Http1Session::NextIfDone() {
-  if (request_ != Request::kDone || response_ != Response::kDone) return;
-  deadline_.Cancel();
-  EndRequest(replied_ ? RequestOutcome::kReplied : RequestOutcome::kAnswered);
-  if (!persistent_ || failing_) return Close();
-  request_ = Request::kHead;
-  response_ = Response::kNone;
-  is_head_ = false;
-}
-
-void Http1Session::ForgetBodies() {
-  request_body_ = Http1BodyCopy();
-  response_body_ = Http1BodyCopy();
-}
-
-void Http1Session::Close() {
-  request_ = Request::kDone;
-  fin_up_ = fin_down_ = true;
-  Deadline(kStalledMs);
-}
-
-void Http1Session::Linger() {
-  lingers_ = true;
-  Close();
-  Deadline(kLingerMs);
-}
-
-void Http1Session::OnDeadline() {
-  if (!running_) return;
-  // What waits for an end that takes nothing is not waited for.
-  if (lingers_ || (fin_up_ && fin_down_)) return End(CloseCause::kFinished);
-  if (response_ == Response::kHead && !held_response_.empty()) return End(CloseCause::kHttpTimeout);
-  if (failing_) return End(CloseCause::kResetByUpstream, ECONNRESET);
-  if (request_ == Request::kHead || request_ == Request::kDeciding) {
-    const bool decides = request_ == Request::kDeciding;
-    if (!decides && reading_ == HttpReading::kOrPass) {
-      Pass();
-      return Pump();
-    }
-    if (!decides) {
-      number_++;
-      ForgetBodies();
-    }
-    open_ = true;
-    status_ = decides ? 503 : 408;
-    head_.reset();
-    held_.clear();
-    Respond(status_, "timeout", true);
-    EndRequest(RequestOutcome::kTimeout);
-    Linger();
-    return Pump();
-  }
-  // Nothing is due while the application thinks, or has nothing to say.
-  const bool waits =
-      request_ == Request::kBody || request_ == Request::kDraining || !to_up_.empty() || !to_down_.empty();
-  const uint64_t moved = sent_ + received_ + request_body_.payload();
-  if (waits && moved == moved_) return End(CloseCause::kHttpTimeout);
-  moved_ = moved;
-  Deadline(kStalledMs);
-}
-
-// Bytes out.
-
-void Http1Session::Flush() {
-  FlushTo(*up_, to_up_, fin_up_, &sent_);
-  if (running_) FlushTo(*down_, to_down_, fin_down_, &received_);
-  if (running_ && !lingers_ && down_->shut() && up_->shut()) End(CloseCause::kFinished);
-}
-
-void Http1Session::FlushTo(ByteEnd& to, ByteQueue& out, bool fin, uint64_t* counter) {
-  if (to.pulls()) {
-    if (!out.empty() || fin) to.Wake();
-    return;
-  }
-  while (!out.empty() && to.writable()) {
-    iovec list[Scratch::kPieces];
-    Pieces pieces{list, out.Front(list, Scratch::kPieces), 0};
-    for (int i = 0; i < pieces.count; i++) pieces.bytes += list[i].iov_len;
-    const ssize_t taken = to.Write(pieces);
-    if (taken < 0) {
-      return End(&to == down_ ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream,
-                 static_cast<int>(-taken));
-    }
-    if (taken == 0) return;
-    out.Drop(static_cast<size_t>(taken));
-    *counter += static_cast<uint64_t>(taken);
-  }
-  if (out.empty() && fin) to.ShutWrite();
+  End(&end == down_.end ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream, code);
 }
 
 ssize_t Http1Session::OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) {
   if (!running_) return -EAGAIN;
-  const bool to_up = &end == up_;
-  ByteQueue& out = to_up ? to_up_ : to_down_;
-  const bool fin = to_up ? fin_up_ : fin_down_;
-  if (out.empty()) return fin ? 0 : -EAGAIN;
-  const size_t got = out.Read(into, capacity);
-  (to_up ? sent_ : received_) += got;
-  *more = !out.empty() || fin;
+  const ssize_t got = (&end == up_.end ? up_ : down_).Pull(into, capacity, more);
   // There is room again, and what waits for an empty queue may be next.
-  services_.turn.Again(this);
-  return static_cast<ssize_t>(got);
+  if (got > 0) services_.turn.Again(this);
+  return got;
+}
+
+// What the exchange says.
+
+bool Http1Session::Do(Http1Side& side, const Http1Step& step, const uint8_t* bytes, const Http1Head& head,
+                      const Http1TrailerSection& trailers) {
+  Http1Side& other = &side == &down_ ? up_ : down_;
+  switch (step.what) {
+    case Http1Do::kJudge:
+      OnRequestHead(bytes, step.used, head);
+      return true;
+    case Http1Do::kHead:
+      OnResponseHead(bytes, step, head);
+      return true;
+    case Http1Do::kPayload:
+      other.WritePayload(bytes + step.at, step.used - step.at);
+      return true;
+    case Http1Do::kEnd:
+      OnMessageEnd(side, step, bytes + step.at, trailers);
+      return true;
+    case Http1Do::kReply:
+      OnReply(side, step);
+      return true;
+    case Http1Do::kFinish:
+      Finish();
+      return false;
+    case Http1Do::kAbort:
+      OnAbort(side, step);
+      return false;
+    case Http1Do::kWait:
+    case Http1Do::kHold:
+    case Http1Do::kDiscard:
+      break;
+  }
+  return true;
+}
+
+void Http1Session::OnWait(Http1Side& side, const uint8_t* bytes, size_t length) {
+  if (length == 0) return;
+  // The beginning of a response's head: the rest has to follow it.
+  if (&side == &up_) {
+    if (phase_ == Phase::kOpen && status_ == 0 && side.held.empty()) Deadline(kHeadMs);
+    return;
+  }
+  // An empty line behind a body is no beginning of a request (RFC 9112 section 2.2).
+  if (phase_ != Phase::kBetween || (length <= 2 && bytes[0] == '\r')) return;
+  phase_ = Phase::kHead;
+  began_us_ = services_.clock.now_us();
+  Deadline(kHeadMs);
+}
+
+void Http1Session::BeginRequest() {
+  if (phase_ == Phase::kBetween) began_us_ = services_.clock.now_us();
+  number_++;
+  open_ = true;
+  status_ = 0;
+  request_done_ = upgraded_ = false;
+  up_.ForgetPayload();
+  down_.ForgetPayload();
+}
+
+void Http1Session::OnRequestHead(const uint8_t* bytes, size_t length, const Http1Head& head) {
+  BeginRequest();
+  phase_ = Phase::kDeciding;
+  head_bytes_.assign(reinterpret_cast<const char*>(bytes), length);
+  head_ = std::make_unique<Http1Head>(head);
+  texts_ = RequestTexts(bytes, head);
+  EmitRequest(services_.events, of_, number_, texts_);
+  Deadline(kAnswerMs);
+}
+
+void Http1Session::OnResponseHead(const uint8_t* bytes, const Http1Step& step, const Http1Head& head) {
+  Http1Edit edit = step.edit;
+  edit.keep_alive = true;
+  down_.WriteHead(bytes, step.used, head, edit);
+  AwaitMovement();
+  if (step.opaque) {
+    status_ = 101;
+    upgraded_ = true;
+    EndRequest(RequestOutcome::kUpgraded);
+    deadline_.Cancel();
+    phase_ = Phase::kOpaque;
+  } else if (head.status >= 200) {
+    status_ = head.status;
+  }
+}
+
+void Http1Session::OnMessageEnd(Http1Side& from, const Http1Step& step, const uint8_t* section,
+                                const Http1TrailerSection& trailers) {
+  const bool is_request = &from == &down_;
+  (is_request ? up_ : down_).WriteEnd(section, trailers);
+  if (is_request) request_done_ = true;
+  // A response that came early waits for the rest of its request.
+  if (!step.closes && !exchange_.idle()) return;
+  deadline_.Cancel();
+  EndRequest(RequestOutcome::kAnswered);
+  if (step.closes || failing_) return Close();
+  phase_ = Phase::kBetween;
+}
+
+void Http1Session::OnReply(Http1Side& from, const Http1Step& step) {
+  const bool is_request = &from == &down_;
+  if (is_request && !open_) BeginRequest();
+  // A policy that only watches breaks nothing. In the middle of a request's body nothing can pass as it came: part of it was framed anew.
+  const bool passes = reading_ == HttpReading::kOrPass && (is_request || request_done_);
+  if (!passes) AnswerLast(step.status, NameOf(step.refusal));
+  status_ = step.status;
+  // The application has ended without a word.
+  const bool ended = !is_request && step.refusal == Http1Refusal::kHeadEnd;
+  const RequestOutcome refused = is_request ? RequestOutcome::kRefused : RequestOutcome::kBadResponse;
+  EndRequest(ended ? RequestOutcome::kResetByUpstream : refused, step.refusal);
+  if (passes) PassFrom(from);
+}
+
+void Http1Session::OnAbort(Http1Side& from, const Http1Step& step) {
+  const bool is_request = &from == &down_;
+  if (step.refusal == Http1Refusal::kNone)
+    return End(is_request ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream);
+  EndRequest(is_request ? RequestOutcome::kRefused : RequestOutcome::kBadResponse, step.refusal);
+  if (reading_ == HttpReading::kOrPass && !is_request && request_done_) return PassFrom(from);
+  End(CloseCause::kHttpRefused, static_cast<int>(step.refusal));
+}
+
+void Http1Session::Finish() {
+  EndRequest(RequestOutcome::kResetByUpstream);
+  finishes_ = true;
+  Close();
+}
+
+// What TypeScript says.
+
+void Http1Session::OnAnswer(const Answer& answer) {
+  const bool went_on = upgraded_ || phase_ == Phase::kOpen;
+  if (answer.type() == ORLOP_ANSWER_ASK_AGAIN) {
+    if (went_on || phase_ == Phase::kDeciding) EmitRequest(services_.events, of_, number_, texts_);
+    return;
+  }
+  if (answer.expect() != number_) return;
+  // A request that went on is refused after all: what was begun cannot be taken back.
+  if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
+    return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
+  if (!running_ || phase_ != Phase::kDeciding) return;
+  answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer.Text(0)) : Deny(answer.status(), answer.Text(0));
+  head_.reset();
+  head_bytes_.clear();
+  Pump();
+}
+
+void Http1Session::Forward(std::string_view target) {
+  Http1Edit edit = exchange_.Forward(*head_);
+  edit.keep_alive = true;
+  if (!target.empty()) edit.path = target.substr(0, target.find('?'));
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(head_bytes_.data());
+  if (!up_.WriteHead(bytes, head_bytes_.size(), *head_, edit)) return End(CloseCause::kHttpRefused);
+  phase_ = Phase::kOpen;
+  AwaitMovement();
+}
+
+void Http1Session::Deny(int status, std::string_view body) {
+  const bool to_head = exchange_.answers_head();
+  const Http1Refused refused = exchange_.Refuse(*head_);
+  WriteAnswer(static_cast<uint16_t>(status), refused.connection, to_head, body);
+  status_ = status;
+  EndRequest(RequestOutcome::kReplied);
+  deadline_.Cancel();
+  phase_ = Phase::kBetween;
+  if (refused.closes) Close();
+}
+
+void Http1Session::AnswerLast(uint16_t status, std::string_view body) {
+  WriteAnswer(status, Http1Option::kClose, exchange_.answers_head(), body);
+  exchange_.Close();
+  Close();
+}
+
+void Http1Session::WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body) {
+  down_.WriteReply({status, connection, to_head, &kPlainText, 1, body});
+}
+
+// Ends.
+
+void Http1Session::EndRequest(RequestOutcome outcome, Http1Refusal refusal) {
+  if (!open_) return;
+  open_ = false;
+  const uint64_t duration_us = services_.clock.now_us() - began_us_;
+  EmitRequestEnded(services_.events, of_, number_,
+                   {outcome, refusal, status_, up_.payload(), down_.payload(), duration_us});
+  // A websocket lives on what its request was allowed, which may be asked again.
+  if (!upgraded_) texts_ = {};
+}
+
+void Http1Session::Pass() {
+  deadline_.Cancel();
+  phase_ = Phase::kOpaque;
+  EmitOpaque(services_.events, of_);
+}
+
+// The line of a last chunk is used before its trailers, which are refused.
+void Http1Session::PassFrom(Http1Side& from) {
+  const bool is_request = &from == &down_;
+  if (exchange_.awaits_trailers(is_request)) (is_request ? up_ : down_).WriteLastChunkLine();
+  Pass();
+}
+
+void Http1Session::PassHeld() {
+  up_.WriteRaw(down_.held);
+  down_.WriteRaw(up_.held);
+  down_.held.clear();
+  up_.held.clear();
 }
 
 void Http1Session::PassIfFlushed() {
-  if (!opaque_ || !to_up_.empty() || !to_down_.empty()) return;
+  if (phase_ != Phase::kOpaque || up_.waiting() > 0 || down_.waiting() > 0) return;
   running_ = false;
   deadline_.Cancel();
   Turn::Task::Remove();
   user_.OnOpaque();
+}
+
+void Http1Session::Close() {
+  phase_ = Phase::kClosing;
+  up_.Finish();
+  down_.Finish();
+  AwaitMovement();
+}
+
+void Http1Session::FinishIfDone() {
+  if (phase_ != Phase::kClosing || down_.waiting() > 0) return;
+  if (finishes_ && down_.end->shut() && up_.end->shut()) return End(CloseCause::kFinished);
+  if (lingers_) return;
+  // Ending at once would reset the last answer away while the caller still sends.
+  lingers_ = true;
+  Deadline(kLingerMs);
+}
+
+void Http1Session::AwaitMovement() {
+  last_moved_ = moved();
+  Deadline(kStalledMs);
+}
+
+void Http1Session::OnDeadline() {
+  if (!running_) return;
+  if (failing_) return End(CloseCause::kResetByUpstream, ECONNRESET);
+  if (lingers_) return End(CloseCause::kFinished);
+  if (phase_ == Phase::kHead && reading_ == HttpReading::kOrPass) {
+    Pass();
+    return Pump();
+  }
+  if (phase_ == Phase::kHead || phase_ == Phase::kDeciding) {
+    if (phase_ == Phase::kHead) BeginRequest();
+    status_ = phase_ == Phase::kHead ? 408 : 503;
+    head_.reset();
+    head_bytes_.clear();
+    down_.held.clear();
+    AnswerLast(static_cast<uint16_t>(status_), "timeout");
+    EndRequest(RequestOutcome::kTimeout);
+    return Pump();
+  }
+  if (phase_ == Phase::kOpen && status_ == 0 && !up_.held.empty()) return End(CloseCause::kHttpTimeout);
+  // Nothing is due while the application thinks, or has nothing to say.
+  const bool waits = (phase_ == Phase::kOpen && !request_done_) || up_.waiting() > 0 || down_.waiting() > 0;
+  if (waits && moved() == last_moved_) return End(CloseCause::kHttpTimeout);
+  AwaitMovement();
 }
 
 }  // namespace orlop

@@ -7,21 +7,22 @@
 #include <string_view>
 
 #include "engine/core/byte_end.h"
-#include "engine/core/byte_queue.h"
 #include "engine/core/events.h"
 #include "engine/core/services.h"
 #include "engine/core/slots.h"
 #include "engine/core/timer.h"
 #include "engine/core/turn.h"
-#include "engine/http/http1_body_copy.h"
-#include "engine/http/http1_head.h"
+#include "engine/http/http1_exchange.h"
+#include "engine/http/http1_side.h"
+#include "engine/http/request_event.h"
 
 namespace orlop {
 
 class Answer;
 
 // Between the two ends of a connection in the place of a Relay. Each request has one connection to the application for itself, which is
-// the caller's own: requests of a connection are answered in their order, and one after the other.
+// the caller's own: requests of a connection are answered in their order, and one after the other. What bytes mean is Http1Exchange's
+// to say; the session reads and writes them, asks TypeScript, and keeps time.
 class Http1Session final : public ByteEnd::User, public Turn::Task {
  public:
   class User {
@@ -46,9 +47,9 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   // The user has ended the connection.
   void Stop(CloseCause cause);
 
-  uint64_t sent() const { return sent_; }
-  uint64_t received() const { return received_; }
-  size_t buffered() const;
+  uint64_t sent() const { return up_.written(); }
+  uint64_t received() const { return down_.written(); }
+  size_t buffered() const { return up_.waiting() + down_.waiting() + counted_; }
 
   // ByteEnd::User.
   void OnReady(ByteEnd& end) override;
@@ -59,91 +60,90 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   void OnAgain() override { Pump(); }
 
  private:
-  enum class Request : uint8_t { kHead, kDeciding, kBody, kDraining, kDone };
-  enum class Response : uint8_t { kNone, kHead, kBody, kDone };
-  // Reads what there is of one end, up to this turn's share.
-  void Read(ByteEnd& from, bool from_down);
-  bool WantsMore(bool from_down) const;
-  // How many of the bytes it took; `*stop`: nothing more can be taken now.
-  size_t TakeRequest(const uint8_t* bytes, size_t length, bool* stop);
-  size_t TakeResponse(const uint8_t* bytes, size_t length, bool* stop);
-  // Collects a head in `held`; its length once it is all there, else 0. `*taken`: bytes that were added.
-  static size_t TakeHead(std::string* held, size_t* scanned, const uint8_t* bytes, size_t length,
-                         size_t* taken);
-  void OnRequestHead(size_t length);
-  void OnResponseHead(size_t length);
-  void OnEnd(bool from_down);
-  void Emit() const;
+  // What the session waits for.
+  enum class Phase : uint8_t {
+    kBetween,   // a request
+    kHead,      // the rest of a request's head
+    kDeciding,  // TypeScript's answer to it
+    kOpen,      // request and response, which both go on
+    kClosing,   // the caller, who may not have read the last answer yet
+    kOpaque,    // what was read already to go on
+  };
+
+  // Bytes in (http1_session_read.cc).
+  // Reads what there is of one side, up to a turn's share. True: some of it was used.
+  bool Advance(Http1Side& side);
+  bool MayUse(const Http1Side& side) const;
+  bool ReadsAhead(const Http1Side& side) const;
+  // Takes bytes that have come. How many; the rest is the end's to keep.
+  size_t Take(Http1Side& side, const uint8_t* bytes, size_t length);
+  // Uses what can be used of bytes that lie together. How many.
+  size_t Use(Http1Side& side, const uint8_t* bytes, size_t length, bool ended);
+  bool UseHeld(Http1Side& side);
+  // The first bytes are no HTTP/1, or the application speaks first.
+  bool IsOther(const Http1Side& side, const uint8_t* bytes, size_t length);
+
+  // Steps (http1_session.cc). `bytes` are those that the step has used. False: this side cannot go on.
+  bool Do(Http1Side& side, const Http1Step& step, const uint8_t* bytes, const Http1Head& head,
+          const Http1TrailerSection& trailers);
+  void OnWait(Http1Side& side, const uint8_t* bytes, size_t length);
+  void OnRequestHead(const uint8_t* bytes, size_t length, const Http1Head& head);
+  void OnResponseHead(const uint8_t* bytes, const Http1Step& step, const Http1Head& head);
+  void OnMessageEnd(Http1Side& from, const Http1Step& step, const uint8_t* section,
+                    const Http1TrailerSection& trailers);
+  void OnReply(Http1Side& from, const Http1Step& step);
+  void OnAbort(Http1Side& from, const Http1Step& step);
+  void Finish();
+
   void Forward(std::string_view target);
-  void Reply(int status, std::string_view body);
-  // A request that cannot be read: the last of its connection.
-  void Refuse(Http1Refusal refusal);
-  // An answer of ours. `close`: nothing follows it.
-  void Respond(int status, std::string_view body, bool close);
-  void BadResponse(Http1Refusal refusal);
-  // The first bytes are no HTTP/1, or the application spoke first.
-  void OnOther(CloseCause cause);
+  void Deny(int status, std::string_view body);
+  // An answer of ours, behind which the connection ends.
+  void AnswerLast(uint16_t status, std::string_view body);
+  void WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body);
+  // The request has ended, and is reported.
+  void EndRequest(RequestOutcome outcome, Http1Refusal refusal = Http1Refusal::kNone);
+  void BeginRequest();
   // From here on the connection is relayed, as it is where nobody is denied whatever it says.
   void Pass();
-  // The request has ended; the next may follow.
-  void EndRequest(RequestOutcome outcome, int refusal = 0);
-  void NextIfDone();
-  void ForgetBodies();
-  // Keeps the buffers' account of what is held outside of queues.
-  void CountHeads();
-  // Ends both halves when what waits has gone.
+  // The same behind a refusal of what this side said.
+  void PassFrom(Http1Side& from);
+  // Both sides get the end behind what waits for them. The caller has the time to read it.
   void Close();
-  // The same behind an answer that the caller may not have read while it still sends: closing at once would reset the answer away.
-  void Linger();
-  // Gives what waits to the ends.
-  void Flush();
-  void FlushTo(ByteEnd& to, ByteQueue& out, bool fin, uint64_t* counter);
+  void FinishIfDone();
+  void PassHeld();
   void PassIfFlushed();
+  // Keeps the buffers' account of what is held outside of queues.
+  void CountHeld();
   void OnDeadline();
   void Deadline(uint64_t ms) { services_.timers.Start(&deadline_, ms); }
+  void AwaitMovement();
+  uint64_t moved() const { return up_.written() + down_.written() + up_.payload(); }
   void End(CloseCause cause, int detail = 0);
 
   const EngineServices& services_;
   User& user_;
+  RequestsOf of_;
+  Http1Exchange exchange_;
+  Http1Side down_;
+  Http1Side up_;
   HttpReading reading_;
-  ByteEnd* down_ = nullptr;
-  ByteEnd* up_ = nullptr;
-  SlotRef ref_;
-  uint32_t pod_idx_ = 0;
+  Phase phase_ = Phase::kBetween;
   bool running_ = false;
   bool pumping_ = false;
-  bool opaque_ = false;  // passes when what waits has gone
-  bool lingers_ = false;
-  bool failing_ = false;  // the application has reset it
-  bool replied_ = false;
-  bool fin_up_ = false;  // when what waits has gone
-  bool fin_down_ = false;
-  bool open_ = false;  // a request has begun, and has not ended
-  Request request_ = Request::kHead;
-  Response response_ = Response::kNone;
+  bool failing_ = false;       // the application has reset it, behind bytes that may still be read
+  bool finishes_ = false;      // both sides have said all
+  bool lingers_ = false;       // the last answer has gone, and the caller has not ended
+  bool request_done_ = false;  // the body of the open request has ended
+  bool open_ = false;          // a request has begun, and has not ended
+  bool upgraded_ = false;      // the last request was one for a websocket, and has it
   int32_t number_ = 0;
   int status_ = 0;
-  std::string held_;  // of the head that is being read
-  std::string held_response_;
-  size_t scanned_ = 0;
-  size_t scanned_response_ = 0;
-  std::unique_ptr<Http1Head> head_;  // of the request while it is decided; its bytes are in `held_`
-  std::string facts_;                // what the event had, while the request is open
-  size_t facts_ends_[3] = {0, 0, 0};
-  bool is_head_ = false;  // the method is HEAD
-  bool upgrades_ = false;
-  bool upgraded_ = false;
-  bool persistent_ = true;
-  Http1BodyCopy request_body_;
-  Http1BodyCopy response_body_;
-  ByteQueue to_up_;
-  ByteQueue to_down_;
+  std::string head_bytes_;  // of the request while it is decided
+  std::unique_ptr<Http1Head> head_;
+  RequestTexts texts_;  // while the request is open
   uint64_t began_us_ = 0;
-  size_t counted_ = 0;      // bytes of heads and facts that the buffers know of
-  uint64_t moved_ = 0;      // at the last look of the deadline
-  uint64_t discarded_ = 0;  // while it lingers
-  uint64_t sent_ = 0;
-  uint64_t received_ = 0;
+  size_t counted_ = 0;       // bytes of heads and texts that the buffers know of
+  uint64_t last_moved_ = 0;  // at the last look of the deadline
   Timer deadline_;
 };
 

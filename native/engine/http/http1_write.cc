@@ -111,6 +111,8 @@ bool IsReplaced(const uint8_t* bytes, Http1Span name, const Http1Edit& edit) {
 }
 
 bool Stays(const uint8_t* bytes, const Http1Head& head, const Http1Field& field, const Http1Edit& edit) {
+  // Connection names it by the option keep-alive.
+  if (field.known == Http1Name::kKeepAlive) return edit.keep_alive;
   if (field.named_by_connection) return false;
   switch (field.known) {
     case Http1Name::kConnection:
@@ -192,12 +194,17 @@ void WriteFields(Writer* out, const uint8_t* bytes, const Http1Head& head, const
   out->Text("\r\n");
 }
 
+// In origin form, or `*`.
 void WriteTarget(Writer* out, const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit) {
-  if (edit.path.data() == nullptr) return out->Span(bytes, head.target);
   const size_t end = size_t{head.target.at} + head.target.length;
   const size_t query = size_t{head.path.at} + head.path.length;
-  out->Bytes(bytes + head.target.at, head.path.at - head.target.at);
-  out->Text(edit.path);
+  if (edit.path.data() != nullptr) {
+    out->Text(edit.path);
+  } else if (head.path.length == 0) {
+    out->Text("/");
+  } else {
+    out->Span(bytes, head.path);
+  }
   out->Bytes(bytes + query, end - query);
 }
 
@@ -271,7 +278,7 @@ size_t WriteRequestHead(const uint8_t* bytes, const Http1Head& head, const Http1
   out.Text(" ");
   WriteTarget(&out, bytes, head, edit);
   out.Text(edit.minor == 0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
-  if (edit.minor == 1 && !Has(head, Http1Name::kHost)) {
+  if ((edit.minor == 1 || head.authority.length > 0) && !Has(head, Http1Name::kHost)) {
     out.Text("Host: ");
     out.Span(bytes, head.authority);
     out.Text("\r\n");

@@ -30,6 +30,7 @@ struct Http1Edit {
   bool websocket;           // `Upgrade: websocket` is written; no other protocol ever is
   bool trailers;            // `TE: trailers` is written
   bool without_envoys;      // x-envoy-* and x-forwarded-client-cert are taken out
+  bool keep_alive;          // Keep-Alive goes on as it came: both connections of the message end together
   std::string_view path;    // in place of the target's path; as it came when data() is null
   const Http1Pair* pairs;
   size_t pair_count;
@@ -41,10 +42,11 @@ Http1Edit UnchangedEdit(const Http1Head& head);
 // Enough room for a head of `length` bytes with this edit.
 size_t Http1HeadRoom(size_t length, const Http1Edit& edit);
 
-// `bytes` are those that `head` was read from. Not written are: fields that Connection names, Connection, Keep-Alive,
-// Proxy-Connection, TE, Upgrade, HTTP2-Settings, Content-Length and Transfer-Encoding as they came, and X-Orlop-* of a request (RFC
-// 9110 section 7.6.1). A response without a body keeps its Content-Length, which is that of another response (RFC 9110 section 8.6),
-// unless its status forbids it. HTTP/1.1 without Host gets the target's authority, or an empty Host.
+// `bytes` are those that `head` was read from. Not written are: fields that Connection names, Connection, Proxy-Connection, TE, Upgrade,
+// HTTP2-Settings, Content-Length and Transfer-Encoding as they came, Keep-Alive unless the edit keeps it, and X-Orlop-* of a request (RFC
+// 9110 section 7.6.1). Of an absolute URI its path and query are written, `/` where it has no path: an application reads what rules have
+// read (RFC 9112 section 3.2.1). A response without a body keeps its Content-Length, which is that of another response (RFC 9110 section 8.6),
+// unless its status forbids it. A request without Host gets the authority of its target; HTTP/1.1 without it an empty Host.
 // The number of bytes; 0 when the room is too small, or the edit is none that can be written: a pair whose name is no token or
 // belongs to framing or connection, a value with a control byte, a path that is no path, chunks or websocket in a request of HTTP/1.0, a request until close, a body where a status forbids it.
 size_t WriteRequestHead(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit, uint8_t* to,

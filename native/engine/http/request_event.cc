@@ -1,7 +1,7 @@
-// 6 · data thread · heads of requests for TypeScript.
+// 16 · data thread · requests as events for TypeScript.
 #include "engine/http/request_event.h"
 
-#include "engine/http/http1_head_copy.h"
+#include <string_view>
 
 namespace orlop {
 namespace {
@@ -15,38 +15,84 @@ void AppendSmall(std::string* out, std::string_view name) {
     out->push_back(byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32) : byte);
 }
 
+// The application gets the field, or what it says (http1_write.cc).
+bool IsHeard(const Http1Head& head, const Http1Field& field) {
+  switch (field.known) {
+    case Http1Name::kConnection:
+    case Http1Name::kHttp2Settings:
+    case Http1Name::kOrlop:
+    case Http1Name::kProxyConnection:
+      return false;
+    case Http1Name::kUpgrade:
+      return head.upgrades_websocket;
+    case Http1Name::kKeepAlive:
+      return true;
+    case Http1Name::kTe:
+      return head.accepts_trailers;
+    default:
+      return !field.named_by_connection;
+  }
+}
+
+orlop_engine_event RecordOf(uint32_t type, const RequestsOf& of, int32_t number) {
+  orlop_engine_event record{};
+  record.type = type;
+  record.conn = of.ref.index;
+  record.generation = of.ref.generation;
+  record.pod_idx = of.pod_idx;
+  record.expect = number;
+  return record;
+}
+
 }  // namespace
 
-std::string RequestTexts(const uint8_t* bytes, const Http1Head& head, size_t ends[3]) {
+RequestTexts::RequestTexts(const uint8_t* bytes, const Http1Head& head) {
   const auto text = [bytes](Http1Span span) {
     return std::string_view(reinterpret_cast<const char*>(bytes) + span.at, span.length);
   };
-  std::string out;
   size_t fields = 0;
   for (int i = 0; i < head.field_count; i++)
     fields += head.fields[i].name.length + head.fields[i].value.length + 4;
-  out.reserve(size_t{head.method.length} + head.target.length + head.authority.length + fields);
-  out += text(head.method);
-  ends[0] = out.size();
+  all.reserve(size_t{head.method.length} + head.target.length + head.authority.length + fields + 1);
+  all += text(head.method);
+  ends[0] = all.size();
   // Of an absolute URI the part that an application is asked for (RFC 9112 section 3.2.2); without a path that is `/`.
-  if (head.path.length == 0) out += '/';
-  out += text({head.path.at, static_cast<uint16_t>(head.target.at + head.target.length - head.path.at)});
-  ends[1] = out.size();
-  out += text(head.authority);
-  ends[2] = out.size();
+  if (head.path.length == 0) all += '/';
+  all += text({head.path.at, static_cast<uint16_t>(head.target.at + head.target.length - head.path.at)});
+  ends[1] = all.size();
+  all += text(head.authority);
+  ends[2] = all.size();
   for (int i = 0; i < head.field_count; i++) {
     const Http1Field& field = head.fields[i];
-    if (!GoesOn(head, field)) continue;
-    AppendLength(&out, field.name.length);
-    AppendLength(&out, field.value.length);
-    AppendSmall(&out, text(field.name));
-    out += text(field.value);
+    if (!IsHeard(head, field)) continue;
+    AppendLength(&all, field.name.length);
+    AppendLength(&all, field.value.length);
+    AppendSmall(&all, text(field.name));
+    all += text(field.value);
   }
-  return out;
 }
 
-bool SameMethod(const std::string& head, Http1Span method, std::string_view wanted) {
-  return std::string_view(head).substr(method.at, method.length) == wanted;
+void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const RequestTexts& texts) {
+  const std::string_view all = texts.all;
+  const size_t* const ends = texts.ends;
+  events.Emit(RecordOf(ORLOP_ENGINE_REQUEST, of, number),
+              {{all.substr(0, ends[0]), all.substr(ends[0], ends[1] - ends[0]),
+                all.substr(ends[1], ends[2] - ends[1]), all.substr(ends[2])}});
+}
+
+void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end) {
+  orlop_engine_event record = RecordOf(ORLOP_ENGINE_REQUEST_ENDED, of, number);
+  record.kind = static_cast<uint32_t>(end.outcome);
+  record.detail = end.status;
+  record.identity = static_cast<int32_t>(end.refusal);
+  record.sent_bytes = end.sent_payload;
+  record.received_bytes = end.received_payload;
+  record.duration_us = end.duration_us;
+  events.Emit(record);
+}
+
+void EmitOpaque(EventQueue& events, const RequestsOf& of) {
+  events.Emit(RecordOf(ORLOP_ENGINE_OPAQUE, of, 0));
 }
 
 }  // namespace orlop

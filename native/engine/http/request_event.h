@@ -1,20 +1,44 @@
-// 6 · data thread · a request's head as the text of its event.
+// 16 · data thread · the events of a request: what TypeScript judges, and how it ended.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
+#include "engine/core/event_queue.h"
+#include "engine/core/events.h"
+#include "engine/core/slots.h"
 #include "engine/http/http1_head.h"
 
 namespace orlop {
 
-// Method, path with query, host and fields behind each other; `ends` says where the first three end. A field is two lengths of 16 bits in the
-// order of this machine, its name in small letters and its value. Fields that the application does not get are left out. agent/engine/request-fields.ts reads it.
-std::string RequestTexts(const uint8_t* bytes, const Http1Head& head, size_t ends[3]);
+// The connection that events name.
+struct RequestsOf {
+  SlotRef ref;
+  uint32_t pod_idx = 0;
+};
 
-// Methods are compared as they are (RFC 9110 section 9.1).
-bool SameMethod(const std::string& head, Http1Span method, std::string_view wanted);
+// A request's parts that rules read, behind each other: method, path with query, host, fields. A field is two lengths of 16 bits in
+// the order of this machine, its name in small letters, and its value. Fields that the application does not get are left out.
+// agent/engine/request-fields.ts reads it.
+struct RequestTexts {
+  std::string all;
+  size_t ends[3] = {0, 0, 0};  // of the first three
+
+  RequestTexts() = default;
+  RequestTexts(const uint8_t* bytes, const Http1Head& head);
+};
+
+struct RequestEnd {
+  RequestOutcome outcome;
+  Http1Refusal refusal;
+  int status;
+  uint64_t sent_payload, received_payload, duration_us;
+};
+
+void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const RequestTexts& texts);
+void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end);
+// What follows on the connection is not read.
+void EmitOpaque(EventQueue& events, const RequestsOf& of);
 
 }  // namespace orlop

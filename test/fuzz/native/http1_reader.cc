@@ -146,7 +146,9 @@ void PrintHeadWritten(const std::vector<uint8_t>& question) {
   edit.connection = static_cast<Http1Option>(parts.Number(1));
   edit.websocket = parts.Number(1) == 1;
   edit.trailers = parts.Number(1) == 1;
-  edit.without_envoys = parts.Number(1) == 1;
+  const uint64_t fields = parts.Number(1);
+  edit.without_envoys = (fields & 1) != 0;
+  edit.keep_alive = (fields & 2) != 0;
   edit.path = parts.Text();
   std::vector<Http1Pair> pairs(parts.Number(1));
   for (Http1Pair& pair : pairs) pair = {parts.Text(), parts.Text()};

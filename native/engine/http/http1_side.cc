@@ -1,0 +1,95 @@
+// 16 · data thread · one side of a connection that is read: messages into its queue, and the queue into its end.
+#include "engine/http/http1_side.h"
+
+#include <cerrno>
+#include <memory>
+
+#include "engine/core/scratch.h"
+
+namespace orlop {
+namespace {
+
+// More than heads of usual size need.
+constexpr size_t kRoom = 8 * 1024;
+
+// What `write` puts into room of this size, appended. False: it wrote nothing.
+template <typename Write>
+bool Append(ByteQueue* out, size_t room, Write write) {
+  uint8_t near[kRoom];
+  std::unique_ptr<uint8_t[]> far;
+  if (room > sizeof near) far.reset(new uint8_t[room]);
+  uint8_t* const to = far ? far.get() : near;
+  const size_t used = write(to, room);
+  out->Append(to, used);
+  return used > 0;
+}
+
+}  // namespace
+
+bool Http1Side::WriteHead(const uint8_t* bytes, size_t length, const Http1Head& head, const Http1Edit& edit) {
+  framing_ = edit.framing;
+  const auto write = head.status == 0 ? WriteRequestHead : WriteResponseHead;
+  return Append(&out_, Http1HeadRoom(length, edit),
+                [&](uint8_t* to, size_t room) { return write(bytes, head, edit, to, room); });
+}
+
+void Http1Side::WritePayload(const uint8_t* bytes, size_t length) {
+  payload_ += length;
+  if (framing_ != Http1Framing::kChunked) return out_.Append(bytes, length);
+  uint8_t line[kHttp1ChunkLineRoom];
+  out_.Append(line, WriteChunkLine(length, line));
+  out_.Append(bytes, length);
+  WriteRaw(kHttp1ChunkEnd);
+}
+
+void Http1Side::WriteEnd(const uint8_t* section, const Http1TrailerSection& trailers) {
+  if (framing_ != Http1Framing::kChunked) return;
+  Append(&out_, kHttp1LastChunkRoom,
+         [&](uint8_t* to, size_t room) { return WriteLastChunk(section, &trailers, to, room); });
+}
+
+void Http1Side::WriteLastChunkLine() {
+  if (framing_ == Http1Framing::kChunked) WriteRaw("0\r\n");
+}
+
+void Http1Side::WriteReply(const Http1Reply& reply) {
+  Append(&out_, kRoom, [&](uint8_t* to, size_t room) { return orlop::WriteReply(reply, to, room); });
+}
+
+void Http1Side::WriteRaw(std::string_view text) {
+  out_.Append(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+}
+
+void Http1Side::Clear() {
+  out_.Clear();
+  held.clear();
+}
+
+int Http1Side::Flush() {
+  if (end->pulls()) {
+    if (!out_.empty() || fin_) end->Wake();
+    return 0;
+  }
+  while (!out_.empty() && end->writable()) {
+    iovec list[Scratch::kPieces];
+    Pieces pieces{list, out_.Front(list, Scratch::kPieces), 0};
+    for (int i = 0; i < pieces.count; i++) pieces.bytes += list[i].iov_len;
+    const ssize_t taken = end->Write(pieces);
+    if (taken < 0) return static_cast<int>(-taken);
+    if (taken == 0) return 0;
+    out_.Drop(static_cast<size_t>(taken));
+    written_ += static_cast<uint64_t>(taken);
+  }
+  if (out_.empty() && fin_) end->ShutWrite();
+  return 0;
+}
+
+ssize_t Http1Side::Pull(uint8_t* into, size_t capacity, bool* more) {
+  if (out_.empty()) return fin_ ? 0 : -EAGAIN;
+  const size_t got = out_.Read(into, capacity);
+  written_ += got;
+  *more = !out_.empty() || fin_;
+  return static_cast<ssize_t>(got);
+}
+
+}  // namespace orlop

@@ -1,0 +1,63 @@
+// 16 · data thread · one side of a connection that is read: what it said and nobody used yet, and what waits to be written to it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "engine/core/byte_end.h"
+#include "engine/core/byte_queue.h"
+#include "engine/http/http1_head.h"
+#include "engine/http/http1_write.h"
+
+namespace orlop {
+
+class Http1Side {
+ public:
+  explicit Http1Side(ChunkPool& chunks) : out_(chunks) {}
+
+  ByteEnd* end = nullptr;
+  // Bytes of it that came and were not used: the beginning of a head, of a chunk line or of trailers, or what is there ahead of its time.
+  std::string held;
+  // More bytes are needed to use those that are held; else it is the other side's turn.
+  bool waits = false;
+
+  // Messages to it. `bytes` are those that `head` was read from. False: the edit is none that can be written.
+  bool WriteHead(const uint8_t* bytes, size_t length, const Http1Head& head, const Http1Edit& edit);
+  // Payload of the message whose head was written last, framed as that head says.
+  void WritePayload(const uint8_t* bytes, size_t length);
+  void WriteEnd(const uint8_t* section, const Http1TrailerSection& trailers);
+  // Of a body in chunks, without trailers and the empty line.
+  void WriteLastChunkLine();
+  void WriteReply(const Http1Reply& reply);
+  void WriteRaw(std::string_view text);
+  // It gets the end behind what waits.
+  void Finish() { fin_ = true; }
+  bool finished() const { return fin_; }
+  // Drops what waits and what is held.
+  void Clear();
+
+  // Bytes out. 0, or an errno of the end. An end that pulls is only woken.
+  int Flush();
+  // For an end that pulls, as ByteEnd::User::OnPull.
+  ssize_t Pull(uint8_t* into, size_t capacity, bool* more);
+
+  size_t waiting() const { return out_.size(); }
+  // Bytes that were given to the end.
+  uint64_t written() const { return written_; }
+  // Payload of the message whose head was written last, or began last.
+  uint64_t payload() const { return payload_; }
+  void ForgetPayload() { payload_ = 0; }
+
+ private:
+  ByteQueue out_;
+  Http1Framing framing_ = Http1Framing::kNone;  // of the message whose head was written last
+  bool fin_ = false;
+  uint64_t written_ = 0;
+  uint64_t payload_ = 0;
+};
+
+}  // namespace orlop
