@@ -503,6 +503,76 @@ for (const way of ways) {
     app.close();
   });
 
+  test(`${way}: an application that works on a request learns that its caller has ended`, async () => {
+    let hears: (value: string) => void = () => {};
+    const heard = new Promise<string>((resolve) => {
+      hears = resolve;
+    });
+    const app = await serve((socket) => {
+      socket.once("data", (data) => {
+        if (!data.toString().startsWith("POST")) return;
+        socket.on("end", () => {
+          hears("its end");
+          socket.end("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+        });
+      });
+    });
+    using under = reads(way, app.port);
+    const socket = await dial(under.port);
+    socket.end("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert.equal(await heard, "its end");
+    assert.match((await readAll(socket)).toString(), /late$/);
+    assert.equal(ended(under)[0]?.outcome, "answered");
+    app.close();
+  });
+
+  test(`${way}: a policy that only watches lets wrong chunks and wrong trailers pass as they came`, async () => {
+    for (const wrong of ["g\r\nabc\r\n0\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n"]) {
+      const app = await serve((socket) => {
+        const got: Buffer[] = [];
+        socket.on("data", (data) => got.push(data));
+        socket.on("end", () => socket.end(`HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n${Buffer.concat(got)}`));
+      });
+      using under = reads(way, app.port, byPath, "or-pass");
+      const socket = await dial(under.port);
+      const head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+      socket.end(`${head}3\r\nabc\r\n${wrong}`);
+      assert.match((await readAll(socket)).toString(), new RegExp(`3\r\nabc\r\n${wrong}$`));
+      await under.engine.event("opaque");
+      assert.equal(ended(under)[0]?.outcome, "refused");
+      app.close();
+    }
+  });
+
+  test(`${way}: a caller that reads slowly gets all of an answer that ends its connection`, async () => {
+    const size = 6_000_000;
+    const app = await application((_, response) =>
+      response.writeHead(200, { connection: "close" }).end("x".repeat(size)),
+    );
+    using under = reads(way, app.port);
+    const socket = await dial(under.port);
+    socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let heard = 0;
+    // Longer than a connection lingers behind its last byte.
+    for await (const chunk of socket) {
+      if (heard === 0) await sleep(2_500);
+      heard += chunk.length;
+    }
+    assert.ok(heard > size, String(heard));
+    assert.equal(ended(under)[0]?.outcome, "answered");
+  });
+
+  test(`${way}: Keep-Alive says the same to both sides, and one that an application ends ends for the caller`, async () => {
+    const app = await application((_, response) => response.end("ok"), { keepAliveTimeout: 2_000 });
+    using under = reads(way, app.port);
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    const first = await ask(under.port, { agent, path: "/" });
+    assert.equal(first.headers["keep-alive"], "timeout=2");
+    const closed = await under.engine.event("closed");
+    assert.equal(closed.cause, "finished");
+    agent.destroy();
+  });
+
   test(`${way}: until the application closes, and half-closed by the client`, async () => {
     const app = await serve((socket) => {
       socket.once("data", () => {
@@ -537,12 +607,35 @@ test("a decision that throws is 500, and a late decision counts", async () => {
   assert.equal(reading.engine.errors.length, 1);
 });
 
-test("a head that comes too slowly is answered with 408", async () => {
+test("a head that comes too slowly is answered with 408, and a response's head ends both connections", async () => {
+  const app = await serve((socket) => socket.once("data", () => socket.write("HTTP/1.1 200 O")));
+  using under = reads("plaintext", app.port);
+  const slow = await dial(under.port);
+  slow.write("GET / HT");
+  const waits = await dial(under.port);
+  waits.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const [answer, end] = await Promise.all([readAll(slow), howItEnds(waits)]);
+  assert.match(answer.toString(), /^HTTP\/1\.1 408 /);
+  assert.equal(end, "ECONNRESET");
+  slow.end();
+  while (ended(under).length < 2) await sleep(5);
+  assert.deepEqual(
+    ended(under).map(({ outcome }) => outcome),
+    ["timeout", "timeout"],
+  );
+  app.close();
+});
+
+test("a refused caller that keeps sending is heard for so many bytes, and then no more", async () => {
   const app = await application((_, response) => response.end("ok"));
   using under = reads("plaintext", app.port);
   const socket = await dial(under.port);
-  socket.write("GET / HT");
-  assert.match((await readAll(socket)).toString(), /^HTTP\/1\.1 408 /);
-  socket.end();
-  assert.equal((await under.engine.event("request-ended")).outcome, "timeout");
+  const answer = once(socket, "data") as Promise<[Buffer]>;
+  socket.write("POST /denied HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+  assert.match((await answer)[0].toString(), /^HTTP\/1\.1 403 .*connection: close/is);
+  const ends = howItEnds(socket);
+  const more = setInterval(() => socket.write(Buffer.alloc(100_000)), 1);
+  await ends;
+  clearInterval(more);
+  assert.equal((await under.engine.event("closed")).cause, "finished");
 });

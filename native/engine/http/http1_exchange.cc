@@ -1,4 +1,4 @@
-// any thread · exchanges of HTTP/1, one at a time: a pipelined request waits until the response before it has gone (RFC 9112 section
+// 17 · any thread · exchanges of HTTP/1, one at a time: a pipelined request waits until the response before it has gone (RFC 9112 section
 // 9.3.2), so answers cannot change their order.
 #include "engine/http/http1_exchange.h"
 

@@ -244,14 +244,16 @@ void Http1Session::OnAnswer(const Answer& answer) {
   if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
-  answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer.Text(0)) : Deny(answer.status(), answer.Text(0));
+  answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer.status(), answer.Text(0));
   head_.reset();
   head_bytes_.clear();
   Pump();
 }
 
-void Http1Session::Forward(std::string_view target) {
+void Http1Session::Forward(const Answer& answer) {
+  const std::string_view target = answer.Text(0);
   Http1Edit edit = exchange_.Forward(*head_);
+  edit.without_envoys = answer.without_proxy_headers();
   edit.keep_alive = true;
   if (!target.empty()) edit.path = target.substr(0, target.find('?'));
   const auto* const bytes = reinterpret_cast<const uint8_t*>(head_bytes_.data());
@@ -334,7 +336,9 @@ void Http1Session::FinishIfDone() {
   if (lingers_) return;
   // Ending at once would reset the last answer away while the caller still sends.
   lingers_ = true;
-  Deadline(kLingerMs);
+  // What a socket has taken is delivered by the kernel, also behind our end of it; a stream that is ended takes along what the peer's
+  // agent still holds for a slow caller.
+  Deadline(down_.end->pulls() ? kStalledMs : kLingerMs);
 }
 
 void Http1Session::AwaitMovement() {

@@ -95,7 +95,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   void OnAbort(Http1Side& from, const Http1Step& step);
   void Finish();
 
-  void Forward(std::string_view target);
+  void Forward(const Answer& answer);
   void Deny(int status, std::string_view body);
   // An answer of ours, behind which the connection ends.
   void AnswerLast(uint16_t status, std::string_view body);
