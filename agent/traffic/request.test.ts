@@ -34,11 +34,11 @@ class Reading {
     };
   }
 
-  ask(ref: ConnRef, request: number, target: string) {
+  ask(ref: ConnRef, request: number, target: string, fields: readonly (readonly [string, string])[] = []) {
     const { conn, generation } = ref;
     const event: RequestEvent = {
       ...{ type: "request", conn, generation, podIdx: 1, request, method: "GET", target, authority: "api" },
-      fields: new RequestFields(Buffer.alloc(0)),
+      fields: new RequestFields(Buffer.concat(fields.map(fieldBytes))),
     };
     return this.bench.engine.feed(event);
   }
@@ -54,6 +54,12 @@ class Reading {
     const { conn, generation } = ref;
     this.bench.engine.feed({ type: "request-ended", conn, generation, podIdx: 1, request, outcome, ...sizes });
   }
+}
+
+/** As `native/engine/http/request_event.cc` writes it. */
+function fieldBytes([name, value]: readonly [string, string]): Buffer {
+  const lengths = Buffer.from(Uint16Array.of(name.length, value.length).buffer);
+  return Buffer.concat([lengths, Buffer.from(name + value, "latin1")]);
 }
 
 describe("a connection whose requests may be judged differently", () => {
@@ -134,14 +140,19 @@ describe("a connection whose requests may be judged differently", () => {
     const { bench } = reading;
     const inbound = bench.connect("10.0.0.1:8080");
     bench.engine.feed(inbound);
+    const sent = ["x-envoy-a", "x_envoy_b", "x-forwarded-client-cert", "x-envoyee"].map((name) => [name, "1"] as const);
+    const seen = (): unknown => {
+      const request = bench.asked.at(-1)?.request;
+      return typeof request === "object" ? sent.filter(([name]) => request.header(name).length > 0).length : request;
+    };
     const removes = (request: number): unknown => {
-      const answer = reading.ask(inbound, request, "/open");
+      const answer = reading.ask(inbound, request, "/open", sent);
       reading.end(inbound, request);
       return answer?.type === "forward" ? answer.removesProxyHeaders : answer;
     };
-    assert.equal(removes(1), false);
+    assert.deepEqual([removes(1), seen()], [false, sent.length]);
     bench.mesh.list = bench.mesh.list.map((each) => ({ ...each, removesProxyHeaders: true }));
-    assert.equal(removes(2), true);
+    assert.deepEqual([removes(2), seen()], [true, 1], "rules read what the application gets");
   });
 
   test("stays at a change that requests may pass; its open request, or its websocket, is asked about again", () => {

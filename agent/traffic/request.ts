@@ -15,9 +15,14 @@ export function answerRequest(
   context: TrafficContext,
 ): Answer | undefined {
   const { method, target, authority, fields, request } = event;
-  const facts = requestFacts({ method, target, authority, header: fields.values });
   const judged = context.live.permissionOf(connection)?.judged;
   const destination = judged == null ? undefined : context.world.mesh.workload(judged.destinationUid);
+  const removesProxyHeaders = destination?.removesProxyHeaders === true;
+  // What is taken out of the request is not read either: rules judge what the application gets.
+  const header: RequestFacts["header"] = (name) => {
+    return removesProxyHeaders && isProxyHeader(name) ? [] : fields.values(name);
+  };
+  const facts = requestFacts({ method, target, authority, header });
   // The pod or its workload has gone: then nothing allows the request.
   const verdict =
     judged == null || destination === undefined ? null : verdictOn(facts, { ...judged, destination }, context);
@@ -34,7 +39,7 @@ export function answerRequest(
   connection.requested(event, verdict, written);
   if (verdict === null) return { type: "reply", ...ref, status: 503, body: "no such pod" };
   if (verdict.verdict === "deny") return { type: "reply", ...ref, ...verdict.answer };
-  return { type: "forward", ...ref, target: written, removesProxyHeaders: destination?.removesProxyHeaders === true };
+  return { type: "forward", ...ref, target: written, removesProxyHeaders };
 }
 
 function verdictOn(
@@ -50,6 +55,9 @@ function verdictOn(
 }
 
 const always = (): boolean => true;
+
+/** `name` in small letters. `_` counts as `-`, as in `native/engine/http/http1_write.cc`. */
+const isProxyHeader = (name: string): boolean => /^x[-_](?:envoy[-_]|forwarded[-_]client[-_]cert$)/.test(name);
 
 /** What the rules have read, and what the application has to read. Empty: it is what was sent. */
 function canonicalTarget(target: string, { path }: RequestFacts): string {

@@ -392,6 +392,23 @@ for (const way of ways) {
     assert.deepEqual([asked?.authority, got.host], ["app", "app"]);
   });
 
+  test(`${way}: other proxies' fields are taken out where the answer says so`, async () => {
+    const app = await application((request, response) => response.end(JSON.stringify(request.headers)));
+    using under = reads(way, app.port, (event) => {
+      const removesProxyHeaders = event.target === "/without";
+      return { ...refOf(event), type: "forward", request: event.request, target: "", removesProxyHeaders };
+    });
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    const headers = { "x-envoy-a": "1", x_forwarded_client_cert: "2", "x-forwarded-for": "3" };
+    const got = async (path: string): Promise<unknown[]> => {
+      const all = JSON.parse(String((await ask(under.port, { agent, path, headers })).body));
+      return Object.keys(headers).map((name) => all[name]);
+    };
+    assert.deepEqual(await got("/with"), ["1", "2", "3"]);
+    assert.deepEqual(await got("/without"), [undefined, undefined, "3"]);
+    agent.destroy();
+  });
+
   test(`${way}: all of an answer arrives that an application sent before it reset the connection`, async () => {
     const app = await serve((socket) => {
       socket.once("data", () => {
