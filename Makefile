@@ -11,7 +11,7 @@ Q := $(if $(V),,@)
 NATIVE_SRC := $(wildcard native/*.gyp native/shared/* native/keeper/* native/engine/*/* bpf/orlop_abi.h bpf/survey_abi.h)
 BPF_SRC := $(wildcard bpf/*.c bpf/*.h bpf/Makefile)
 AGENT_SRC := $(shell find agent -name '*.ts' ! -name '*.test.ts' ! -name '*.fake.ts')
-GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h
+GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/engine/core/events.h native/engine/http/http1_refusal.h
 
 .PHONY: build check test models interop vm soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
 

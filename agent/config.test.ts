@@ -205,6 +205,7 @@ for (const [name, text, env, expected] of [
   ["a climbing path", `${HEAD}  bpffs: /sys/../etc\n`, {}, /absolute path/],
   ["an upper-case trust domain", `${HEAD}  trustDomain: Cluster.local\n`, {}, /trust domain/],
   ["root as the agent's user", `${HEAD}  agentUid: 0\n`, {}, /from 1 to/],
+  ["requests that are logged by no rule", `${HEAD}  log: {requests: some}\n`, {}, /not one of errors, all/],
   ["an unknown log level", `${HEAD}  log: {level: loud}\n`, {}, /not one of trace/],
   ["two NodeConfigs", `${HEAD}  node: a\n---\n${HEAD}  node: b\n`, {}, /:6:1: a second NodeConfig/],
   [

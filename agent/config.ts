@@ -81,7 +81,8 @@ export type AgentConfig = {
   readonly admin: { readonly socket: string };
   readonly metrics: { readonly host: string; readonly port: number };
   readonly ready: { readonly host: string; readonly port: number };
-  readonly log: { readonly level: NodeSpec["log"]["level"] /** stdout, off or a path. */; readonly access: string };
+  /** `access`: stdout, off or a path. */
+  readonly log: NodeSpec["log"];
   readonly agentUid: number;
   readonly agentGid: number;
 };
@@ -107,6 +108,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
   ORLOP_DATA_THREADS: { path: ["dataThreads"], type: "number" },
   ORLOP_LOG_LEVEL: { path: ["log", "level"], type: "string" },
   ORLOP_LOG_ACCESS: { path: ["log", "access"], type: "string" },
+  ORLOP_LOG_REQUESTS: { path: ["log", "requests"], type: "string" },
 };
 
 /**

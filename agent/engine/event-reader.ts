@@ -79,17 +79,20 @@ export class EventReader {
           elapsedUs: this.#u64(at + record.durationUs),
           baggage: this.#text(at, 1),
         };
-      case types.closed:
+      case types.closed: {
+        const cause = named(abi.closeCauses, this.#u32(at + record.kind));
+        const detail = this.#i32(at + record.detail);
         return {
           type: "closed",
           ...ref,
-          cause: named(abi.closeCauses, this.#u32(at + record.kind)),
-          detail: this.#i32(at + record.detail),
-          message: this.#text(at, 0),
+          cause,
+          detail,
+          message: cause === "http-refused" ? named(abi.http1Refusals, detail) : this.#text(at, 0),
           sentBytes: this.#u64(at + record.sentBytes),
           receivedBytes: this.#u64(at + record.receivedBytes),
           durationUs: this.#u64(at + record.durationUs),
         };
+      }
       case types["handshake-failed"]:
         return {
           type: "handshake-failed",
@@ -134,7 +137,7 @@ export class EventReader {
           request: this.#i32(at + record.expect),
           outcome: named(abi.requestOutcomes, this.#u32(at + record.kind)),
           status: this.#i32(at + record.detail),
-          refusal: this.#i32(at + record.identity),
+          refusal: named(abi.http1Refusals, this.#i32(at + record.identity)),
           requestBytes: this.#u64(at + record.sentBytes),
           responseBytes: this.#u64(at + record.receivedBytes),
           durationUs: this.#u64(at + record.durationUs),

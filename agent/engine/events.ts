@@ -1,5 +1,5 @@
 // 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by event-reader.ts.
-import type { closeCauses, handshakeFailures, requestOutcomes } from "../abi.ts";
+import type { closeCauses, handshakeFailures, http1Refusals, requestOutcomes } from "../abi.ts";
 import type { SocketKind } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { RequestFields } from "./request-fields.ts";
@@ -64,9 +64,9 @@ export type CloseCause = (typeof closeCauses)[number];
 export type Closed = ConnRef & {
   readonly type: "closed";
   readonly cause: CloseCause;
-  /** errno, HTTP status or TLS alert, by cause; 0: none. */
+  /** errno, HTTP status, TLS alert or the number of an Http1Refusal, by cause; 0: none. */
   readonly detail: number;
-  /** OpenSSL's or nghttp2's own words, for the log. */
+  /** OpenSSL's or nghttp2's own words, or an Http1Refusal, for the log. */
   readonly message: string;
   /** Payload bytes from downstream (accepted side) to upstream, and back. */
   readonly sentBytes: number;
@@ -122,6 +122,9 @@ export type Opaque = ConnRef & { readonly type: "opaque" };
 /** Every way in which a request ends; native/engine/core/events.h says what each means. */
 export type RequestOutcome = (typeof requestOutcomes)[number];
 
+/** Why a message of HTTP/1 is refused (native/engine/http/http1_refusal.h); "none": it is not. */
+export type Http1Refusal = (typeof http1Refusals)[number];
+
 /** The last word on a request. Of `refused` it may be the only word: nobody was asked. */
 export type RequestEnded = ConnRef & {
   readonly type: "request-ended";
@@ -130,8 +133,8 @@ export type RequestEnded = ConnRef & {
   readonly outcome: RequestOutcome;
   /** Of the response, ours included; 0: there was none. */
   readonly status: number;
-  /** Why HTTP/1 was refused, by number (native/engine/http/http1_refusal.h); 0: it was not. */
-  readonly refusal: number;
+  /** Why HTTP/1 was refused. */
+  readonly refusal: Http1Refusal;
   /** Payload of both bodies, without what frames it. */
   readonly requestBytes: number;
   readonly responseBytes: number;

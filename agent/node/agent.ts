@@ -268,7 +268,10 @@ async function startThreads(config: AgentConfig, log: Log): Promise<DataThreads>
   const { trustDomain, rootNamespace } = config.settings;
   const threads = new DataThreads({
     count: config.dataThreads,
-    thread: { trustDomain, rootNamespace, accessLog: config.log.access === "off" ? "off" : "text" },
+    thread: {
+      ...{ trustDomain, rootNamespace, loggedRequests: config.log.requests },
+      accessLog: config.log.access === "off" ? "off" : "text",
+    },
     duplicate: engine.duplicate,
     died: (thread, error) => {
       log.room("agent").error("a data thread died: its connections are gone, and the agent ends", { thread, error });

@@ -418,7 +418,8 @@ test("what counts as denied, open and dropped is added up over threads", () => {
     overflowed: 0,
     dryRunDenied: {},
     audited: {},
-    requests: [],
+    requests: { fresh: [], rows: new Float64Array(), dropped: [], overflowed: 0 },
+    httpRefused: {},
   };
   counts.counted(0, { ...deltas, open: 3, decisions: { "deny|policy|x": 2, "allow|none|y": 5 } }, line("a\n"));
   counts.counted(-1, { ...deltas, open: 1, decisions: { "deny|mtls|z": 1 } }, line("b\n"));

@@ -137,7 +137,7 @@ test("the page shows every family that a room declares", async (t) => {
 
 test("docs/metrics.md has a row for every family: type, unit, stability, labels and meaning; and no other", async () => {
   const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
-  const rows = [...text.matchAll(/^\| `[a-z_]+` \| (?:counter|gauge|histogram) \|.*$/gm)].map(([row]) => row);
+  const rows = [...text.matchAll(/^\| `[a-z0-9_]+` \| (?:counter|gauge|histogram) \|.*$/gm)].map(([row]) => row);
   const specified = (await declared()).map((family) => {
     const { name, type, unit, labels, help } = family;
     const hasTraffic = trafficLabels.every((label, index) => labels[index] === label);

@@ -34,36 +34,49 @@ function lineOf(
   return `${time}\t${level}\taccess\t${message}\t${body.join(" ")}\n`;
 }
 
+/** A request that took longer is slow enough for a line of its own. */
+const SLOW_US = 1_000_000;
+
+/** Which requests have a line; what is reported by AUDIT and dry-run policies has a line in either case. */
+export type LoggedRequests = "errors" | "all";
+
 /** Requests that went well are as many as the traffic: only what somebody may have to look into has a line. */
-export function isNotable({ outcome, status, decision }: RequestRecord): boolean {
-  return decision?.verdict === "deny" || status >= 500 || (outcome !== "answered" && outcome !== "upgraded");
+export function isNotable({ flag, status, decision, durationUs }: RequestRecord): boolean {
+  if (flag !== "-" || status >= 500 || durationUs > SLOW_US) return true;
+  // Nobody was asked: it is an answer of ours.
+  if (decision === null) return true;
+  return decision.verdict === "deny" || decision.audited.length > 0 || decision.dryRunDenied.length > 0;
 }
 
-/** Keys of the connection are those of its own line; those of the request are named as Istio's (docs/policy.md). */
+/** Keys of the connection are those of its own line; those of the request are Istio's (docs/reference/http1.md#records). */
 export function requestLine(record: RequestRecord, atMs: number, format: AccessLogFormat): string {
-  const level = record.outcome === "answered" || record.outcome === "upgraded" ? "info" : "error";
-  return lineOf(level, "request complete", requestFields(record), { atMs, format });
+  const isFailed = record.flag !== "-" || record.status >= 500 || record.decision?.verdict === "deny";
+  return lineOf(isFailed ? "error" : "info", "request complete", requestFields(record, atMs), { atMs, format });
 }
 
-function requestFields(record: RequestRecord): readonly LogField[] {
+function requestFields(record: RequestRecord, atMs: number): readonly LogField[] {
   const { connection, decision } = record;
-  const { source, destination, hbone, security } = connection;
+  const { source, destination, hbone, service, security } = connection;
   const denied = decision?.verdict === "deny" ? decision : null;
   const all: readonly (LogField | false)[] = [
     ["src.addr", bareEndpoint(source), "bare"],
     ...partyFields("src", source, security),
     ["dst.addr", bareEndpoint(destination), "bare"],
     hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
+    service !== null && ["dst.service", service.hostname],
     ...partyFields("dst", destination, security),
-    ["direction", connection.direction],
+    // A request is judged where it arrives, also between two pods of one node.
+    ["direction", "inbound"],
+    ["start_time", new Date(atMs - record.durationUs / 1_000).toISOString()],
     ["method", record.method],
     ["path", record.path],
     ["authority", record.host],
     ["response_code", record.status, "bare"],
-    ["outcome", record.outcome],
-    record.refusal > 0 && ["refusal", record.refusal, "bare"],
-    ["request_bytes", record.requestBytes, "bare"],
-    ["response_bytes", record.responseBytes, "bare"],
+    ["response_flags", record.flag],
+    ["response_code_details", record.details],
+    record.refused !== null && ["refusal", record.refused.reason],
+    ["bytes_received", record.requestBytes, "bare"],
+    ["bytes_sent", record.responseBytes, "bare"],
     ["duration", `${Math.floor(record.durationUs / 1000)}ms`],
     ["security", security],
     decision !== null && decision.policy !== "" && ["policy", decision.policy],
@@ -72,6 +85,7 @@ function requestFields(record: RequestRecord): readonly LogField[] {
     denied !== null && denied.nearestMiss !== "" && ["nearest_miss", denied.nearestMiss],
     decision !== null && decision.dryRunDenied.length > 0 && ["dry_run_denied", decision.dryRunDenied.join(",")],
     decision !== null && decision.audited.length > 0 && ["audited", decision.audited.join(",")],
+    connection.traceId !== "" && ["trace_id", connection.traceId],
   ];
   return all.filter((field) => field !== false);
 }

@@ -2,6 +2,7 @@
 import { LabelledCounts } from "./labelled-counts.ts";
 import { type Metric, metric, single } from "./metric.ts";
 import { type RecordDeltas, recordFamilies } from "./recorder.ts";
+import { REQUEST_LABEL_SETS } from "./request-series.ts";
 import { RequestTotals } from "./request-totals.ts";
 import { seriesFamilies, seriesValues, type TrafficLabels, trafficLabels } from "./series.ts";
 
@@ -26,11 +27,12 @@ export class RecordTotals {
   readonly #dryRunDenied = new LabelledCounts("policy");
   readonly #audited = new LabelledCounts("policy");
   readonly #requests: RequestTotals;
+  readonly #httpRefused = new Map<string, number>();
   #overflowed = 0;
 
   constructor(now: () => number) {
     this.#now = now;
-    this.#requests = new RequestTotals(now);
+    this.#requests = new RequestTotals(now, REQUEST_LABEL_SETS);
   }
 
   /** Adds what one thread counted since its last hand-over. */
@@ -52,7 +54,9 @@ export class RecordTotals {
     }
     for (const [policy, value] of Object.entries(deltas.dryRunDenied)) this.#dryRunDenied.add(policy, value);
     for (const [policy, value] of Object.entries(deltas.audited)) this.#audited.add(policy, value);
-    this.#requests.add(deltas.requests);
+    this.#requests.add(thread, deltas.requests);
+    for (const [key, value] of Object.entries(deltas.httpRefused))
+      this.#httpRefused.set(key, (this.#httpRefused.get(key) ?? 0) + value);
     this.#forgetIdle();
   }
 
@@ -69,13 +73,18 @@ export class RecordTotals {
       const [verdict = "", layer = "", reason = ""] = key.split("|");
       return { labels: { verdict, layer, reason }, value };
     });
+    const httpRefused = [...this.#httpRefused].map(([key, value]) => {
+      const [message = "", reason = ""] = key.split("|");
+      return { labels: { message, reason }, value };
+    });
     return [
       ...traffic,
-      this.#requests.metric(),
+      ...this.#requests.metrics(),
       metric(recordFamilies.decisions, decisions),
       metric(recordFamilies.dryRunDenied, this.#dryRunDenied.samples()),
       metric(recordFamilies.audited, this.#audited.samples()),
       single(recordFamilies.overflowed, this.#overflowed),
+      metric(recordFamilies.httpRefused, httpRefused),
     ];
   }
 

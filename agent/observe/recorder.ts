@@ -5,7 +5,7 @@ import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
 import type { RequestRecord } from "./request-record.ts";
-import { type RequestCount, RequestSeries } from "./request-series.ts";
+import { REQUEST_LABEL_SETS, type RequestDeltas, type RequestParties, RequestSeries } from "./request-series.ts";
 import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
 
 export const recordFamilies = {
@@ -21,14 +21,14 @@ export const recordFamilies = {
     type: "counter",
     unit: "decisions",
     labels: ["policy"],
-    help: "Connections a dry-run policy would have denied",
+    help: "Connections and requests a dry-run policy would have denied",
   },
   audited: {
     name: "orlop_audited_total",
     type: "counter",
     unit: "decisions",
     labels: ["policy"],
-    help: "Connections an AUDIT rule matched",
+    help: "Connections and requests an AUDIT rule matched",
   },
   overflowed: {
     name: "orlop_series_overflow_total",
@@ -36,6 +36,13 @@ export const recordFamilies = {
     unit: "connections",
     labels: [],
     help: 'Connections counted under "other": the label budget is spent',
+  },
+  httpRefused: {
+    name: "orlop_http1_refused_total",
+    type: "counter",
+    unit: "messages",
+    labels: ["message", "reason"],
+    help: "Messages that are no acceptable HTTP/1, by the rule that refused them",
   },
 } as const satisfies Record<string, MetricFamily>;
 
@@ -65,7 +72,7 @@ export type RecorderOptions = {
   /** One access-log entry; called exactly once per connection, at its end. */
   readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
   /** The same of a request, at its end; absent: nobody writes them. */
-  readonly logRequest?: (record: RequestRecord, atMs: number) => void;
+  readonly logRequest?: (record: RequestRecord) => void;
 };
 
 /** Plain data: crosses to main by structured clone. All numbers are since the last hand-over, but for `open`. */
@@ -76,7 +83,9 @@ export type RecordDeltas = SeriesDeltas & {
   /** Dry-run policies that would have denied, and AUDIT rules that matched, by policy. */
   readonly dryRunDenied: Readonly<Record<string, number>>;
   readonly audited: Readonly<Record<string, number>>;
-  readonly requests: readonly RequestCount[];
+  readonly requests: RequestDeltas;
+  /** Messages of HTTP/1 that were refused, by `<message>|<reason>`. */
+  readonly httpRefused: Readonly<Record<string, number>>;
 };
 
 /** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
@@ -94,6 +103,8 @@ export class OpenRecord {
   #record: ConnectionRecord;
   /** Null once it has ended. */
   #recorder: Recorder | null;
+  /** What its requests are counted under; null: it has had none. */
+  #parties: RequestParties | null = null;
 
   constructor(recorder: Recorder, record: ConnectionRecord, opening: Opening) {
     this.#recorder = recorder;
@@ -110,6 +121,12 @@ export class OpenRecord {
     const { destination } = this.#record;
     if (destination.address === address && destination.port === port) return;
     this.#record = { ...this.#record, destination: { ...destination, address, port } };
+  }
+
+  /** A request on it has ended: counted and logged. */
+  requested(request: RequestRecord): void {
+    this.#parties ??= this.#recorder?.partiesOf(this.#record) ?? null;
+    if (this.#parties !== null) this.#recorder?.requested(request, this.#parties);
   }
 
   /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
@@ -129,11 +146,12 @@ export class Recorder {
   #decisions = new Map<string, number>();
   #dryRunDenied = new Map<string, number>();
   #audited = new Map<string, number>();
+  #httpRefused = new Map<string, number>();
 
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#series = new SeriesTable({ limit: options.labelSets, now: options.now });
-    this.#requests = new RequestSeries(options.labelSets);
+    this.#requests = new RequestSeries({ limit: Math.min(options.labelSets, REQUEST_LABEL_SETS), now: options.now });
   }
 
   /** Counts the opening. Exactly one `closed` on the result must follow. */
@@ -168,11 +186,17 @@ export class Recorder {
     this.#options.log(record, outcome, this.#options.now());
   }
 
-  /** A request has ended: counted and logged once. */
-  requested(record: RequestRecord): void {
+  partiesOf(record: ConnectionRecord): RequestParties {
+    return this.#requests.of(record);
+  }
+
+  /** By `OpenRecord.requested`, once for each request. */
+  requested(record: RequestRecord, parties: RequestParties): void {
     this.#judged(record.decision);
-    this.#requests.count(record);
-    this.#options.logRequest?.(record, this.#options.now());
+    this.#requests.count(parties, record);
+    const { refused } = record;
+    if (refused !== null) count(this.#httpRefused, `${refused.message}|${refused.reason}`);
+    this.#options.logRequest?.(record);
   }
 
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
@@ -205,19 +229,27 @@ export class Recorder {
       dryRunDenied: Object.fromEntries(this.#dryRunDenied),
       audited: Object.fromEntries(this.#audited),
       requests: this.#requests.take(),
+      httpRefused: Object.fromEntries(this.#httpRefused),
     };
     this.#decisions = new Map();
     this.#dryRunDenied = new Map();
     this.#audited = new Map();
+    this.#httpRefused = new Map();
     return deltas;
   }
 
   #judged(decision: DecisionSummary | null): void {
     if (!decision) return;
-    count(this.#decisions, `${decision.verdict}|${decision.layer}|${decision.reason ?? "-"}`);
+    count(this.#decisions, decisionKey(decision));
     for (const policy of decision.dryRunDenied) count(this.#dryRunDenied, policy);
     for (const policy of decision.audited) count(this.#audited, policy);
   }
+}
+
+/** Of what is allowed without making a text: most requests are. */
+function decisionKey({ verdict, layer, reason }: DecisionSummary): string {
+  if (reason === null && verdict === "allow") return layer === "L7" ? "allow|L7|-" : "allow|L4|-";
+  return `${verdict}|${layer}|${reason ?? "-"}`;
 }
 
 function count(map: Map<string, number>, key: string): void {

@@ -2,6 +2,13 @@
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { ConnectionRecord } from "./record.ts";
 
+/**
+ * Envoy's flags, as far as something here means the same; "-": none of them
+ * (envoy:docs/root/configuration/observability/access_log/usage.rst, docs/metrics.md#flags-of-requests).
+ */
+export const requestFlags = ["-", "DC", "DPE", "LR", "SI", "UC", "UH", "UPE"] as const;
+export type RequestFlag = (typeof requestFlags)[number];
+
 export type RequestRecord = {
   readonly connection: ConnectionRecord;
   /** Empty, with path and host: the head was refused before anybody could say what it asks for. */
@@ -13,11 +20,15 @@ export type RequestRecord = {
   readonly decision: DecisionSummary | null;
   /** 0: no response. */
   readonly status: number;
-  /** The engine's word for its end (native/engine/core/events.h, RequestOutcome). */
-  readonly outcome: string;
-  /** Why its HTTP/1 was refused, by the engine's number; 0: it was not. */
-  readonly refusal: number;
+  readonly flag: RequestFlag;
+  /** How it ended, in Envoy's words where it has some (plan/request-outcome.ts). */
+  readonly details: string;
+  /** Which message was no acceptable HTTP/1, and why; null: both were. */
+  readonly refused: HttpRefusal | null;
   readonly requestBytes: number;
   readonly responseBytes: number;
   readonly durationUs: number;
 };
+
+/** `reason` is of the engine's closed list (native/engine/http/http1_refusal.h). */
+export type HttpRefusal = { readonly message: "request" | "response"; readonly reason: string };

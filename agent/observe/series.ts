@@ -100,7 +100,7 @@ const idleMs = 3_600_000;
 const sweepMs = 60_000;
 /** No label value is longer: a peer's certificate must not fill the scrape. */
 const maxValueLength = 256;
-const otherValue = "other";
+export const otherValue = "other";
 const unknownValue = "unknown";
 
 export class SeriesTable {
@@ -205,10 +205,17 @@ export class SeriesTable {
   }
 }
 
-const keptInOverflow = new Set(["reporter", "request_protocol", "response_flags", "connection_security_policy"]);
+const keptInOverflow = new Set<string>([
+  "reporter",
+  "request_protocol",
+  "response_flags",
+  "connection_security_policy",
+]);
 
-function asOverflow(value: string, index: number): string {
-  return keptInOverflow.has(trafficLabels[index] ?? "") ? value : otherValue;
+/** @param index of the value in `trafficLabels`; what comes behind them stays. */
+export function asOverflow(value: string, index: number): string {
+  const name = trafficLabels[index];
+  return name === undefined || keptInOverflow.has(name) ? value : otherValue;
 }
 
 /** The values of `trafficLabels`. A missing one is "unknown", as Istio's dashboards expect. */

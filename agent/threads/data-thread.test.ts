@@ -12,7 +12,14 @@ const web = workload("web", { addresses: ["127.0.0.1"] });
 async function startThread(t: TestContext) {
   const ticks = new SharedArrayBuffer(4);
   const workerData: DataThreadOptions = {
-    ...{ index: 0, trustDomain: "cluster.local", rootNamespace: "istio-system", accessLog: "off", ticks },
+    ...{
+      index: 0,
+      trustDomain: "cluster.local",
+      rootNamespace: "istio-system",
+      accessLog: "off",
+      loggedRequests: "errors",
+      ticks,
+    },
   };
   const worker = new Worker(new URL("./data-thread.ts", import.meta.url), { workerData });
   const heard: DataThreadMessage[] = [];

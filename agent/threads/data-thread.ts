@@ -49,8 +49,9 @@ const recorder = new Recorder({
   log: (record, outcome, atMs) => {
     if (options.accessLog !== "off") lines.add(accessLine(record, outcome, atMs, options.accessLog));
   },
-  logRequest: (record, atMs) => {
-    if (options.accessLog !== "off" && isNotable(record)) lines.add(requestLine(record, atMs, options.accessLog));
+  logRequest: (record) => {
+    if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;
+    lines.add(requestLine(record, Date.now(), options.accessLog));
   },
 });
 

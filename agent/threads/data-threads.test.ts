@@ -16,7 +16,7 @@ async function startThreads(t: TestContext, count = 2, copy = duplicate) {
   const died: string[] = [];
   const threads = new DataThreads({
     count,
-    thread: { trustDomain: "cluster.local", rootNamespace: "istio-system", accessLog: "off" },
+    thread: { trustDomain: "cluster.local", rootNamespace: "istio-system", accessLog: "off", loggedRequests: "errors" },
     duplicate: copy,
     died: (thread, error) => void died.push(`${thread}: ${error.message}`),
   });

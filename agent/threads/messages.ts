@@ -2,6 +2,7 @@
 import type { EngineStats } from "../engine/engine.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
+import type { LoggedRequests } from "../observe/access-log.ts";
 import type { Lines } from "../observe/line-writer.ts";
 import type { LoopDelay } from "../observe/loop-delay.ts";
 import type { OpenConnection, RecordDeltas } from "../observe/recorder.ts";
@@ -12,6 +13,7 @@ export type DataThreadOptions = {
   readonly trustDomain: string;
   readonly rootNamespace: string;
   readonly accessLog: "off" | "text" | "json";
+  readonly loggedRequests: LoggedRequests;
   /** An Int32Array with one slot per thread. Each thread counts the turns of its loop, so that main sees which one hangs. */
   readonly ticks: SharedArrayBuffer;
 };

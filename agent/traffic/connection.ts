@@ -8,25 +8,29 @@ import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import type { RequestRecord } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
+import { requestEndingOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 
 const nobody: readonly never[] = [];
 
 /** The request of a connection that is read: one at a time. */
-type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "decision"> & {
+type OpenRequest = Pick<RequestRecord, "method" | "path" | "host"> & {
   readonly request: number;
   /** The target in whose place another went on; empty: what was sent. */
   readonly written: string;
+  decision: RequestRecord["decision"];
 };
 const unread: Omit<OpenRequest, "request" | "written"> = { method: "", path: "", host: "", decision: null };
 
 export class Connection {
   readonly ref: ConnRef;
   readonly podIdx: number;
-  readonly #recorder: Pick<Recorder, "opened" | "requested">;
+  readonly #recorder: Pick<Recorder, "opened">;
   /** A request that is open, or that has turned the connection into a websocket. */
   #openRequest: OpenRequest | null = null;
+  /** Requests are numbered in the order in which they end. */
+  #lastEnded = 0;
   /** The record while nothing better is known; opened at the latest when the connection ends. */
   #draft: ConnectionRecord;
   #record: OpenRecord | null = null;
@@ -36,7 +40,7 @@ export class Connection {
   #release: (() => void) | null = null;
   #ended = false;
 
-  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened" | "requested">) {
+  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened">) {
     this.ref = { conn: ref.conn, generation: ref.generation };
     this.podIdx = draft.podIdx;
     this.#draft = draft;
@@ -58,14 +62,46 @@ export class Connection {
     this.#openRequest = { request, written, method, path, host: authority, decision: summary };
   }
 
-  /** The engine's last word on a request. */
-  requestEnded({ request, outcome, status, refusal, requestBytes, responseBytes, durationUs }: RequestEnded): void {
-    const known = this.#openRequest?.request === request ? this.#openRequest : unread;
-    const { method, path, host, decision } = known;
-    const end = { status, outcome, refusal, requestBytes, responseBytes, durationUs };
-    this.#recorder.requested({ connection: this.record, method, path, host, decision, ...end });
+  /** The request that is open, or the websocket that it has become, is no longer allowed: its record names the later verdict. */
+  requestFell(verdict: RequestVerdict | null): Answer {
+    if (this.#openRequest !== null && verdict !== null) this.#openRequest.decision = summarize(verdict);
+    return this.cut("policy", null);
+  }
+
+  /** The engine's last word on a request. A second word on the same does nothing. */
+  requestEnded(event: RequestEnded): void {
+    const { request } = event;
+    if (request <= this.#lastEnded) return;
+    this.#lastEnded = request;
+    const asked = this.#openRequest?.request === request ? this.#openRequest : unread;
+    const { flag, details, refused } = requestEndingOf(event, asked.decision, this.#asked);
+    this.opened(null);
+    this.#record?.requested({
+      connection: this.record,
+      method: asked.method,
+      path: asked.path,
+      host: asked.host,
+      decision: asked.decision,
+      status: event.status,
+      flag,
+      details,
+      refused,
+      requestBytes: event.requestBytes,
+      responseBytes: event.responseBytes,
+      durationUs: event.durationUs,
+    });
     // A websocket lives on what its request was allowed.
-    if (outcome !== "upgraded") this.#openRequest = null;
+    if (event.outcome !== "upgraded") this.#openRequest = null;
+  }
+
+  /** The engine tells the end of each request before that of its connection; where it has not, the record is still owed. */
+  #endRequest(): void {
+    const open = this.#openRequest;
+    if (open === null || open.request <= this.#lastEnded) return;
+    const nothing = { status: 0, refusal: "none", requestBytes: 0, responseBytes: 0, durationUs: 0 } as const;
+    const { conn, generation } = this.ref;
+    const event = { type: "request-ended", conn, generation, podIdx: this.podIdx, request: open.request } as const;
+    this.requestEnded({ ...event, outcome: "cut", ...nothing });
   }
 
   get record(): ConnectionRecord {
@@ -118,6 +154,7 @@ export class Connection {
     if (this.#ended) return;
     this.#asked ??= missing;
     this.opened(null);
+    this.#endRequest();
     this.#ended = true;
     // A peer that ended it first was not cut by us, whatever we had asked for.
     const late = event.cause === "closed-by-answer" ? this.#late : null;

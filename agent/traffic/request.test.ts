@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { ConnRef, RequestEvent } from "../engine/events.ts";
+import type { ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { RequestRecord } from "../observe/request-record.ts";
@@ -21,17 +21,11 @@ class Reading {
   settled: Settled = "http";
   readsPaths = true;
   readonly bench: Bench = new Bench({ settle: () => this.settled, readsPaths: () => this.readsPaths }).serve();
-  readonly requests: RequestRecord[] = [];
+  readonly requests: readonly RequestRecord[] = this.bench.requests;
 
   constructor() {
     this.bench.judge = ({ request }: ConnectionFacts) =>
       typeof request !== "string" && this.open.includes(request.path.text) ? allow : deny("no-allow-matched");
-    const { recorder } = this.bench;
-    const counted = recorder.requested.bind(recorder);
-    recorder.requested = (record) => {
-      this.requests.push(record);
-      counted(record);
-    };
   }
 
   ask(ref: ConnRef, request: number, target: string, fields: readonly (readonly [string, string])[] = []) {
@@ -44,11 +38,11 @@ class Reading {
   }
 
   end(ref: ConnRef, request: number, outcome: "answered" | "replied" | "upgraded" = "answered"): void {
-    const sizes = {
+    const sizes: Pick<RequestEnded, "status" | "refusal" | "requestBytes" | "responseBytes" | "durationUs"> = {
       requestBytes: 1,
       responseBytes: 2,
       durationUs: 3,
-      refusal: 0,
+      refusal: "none",
       status: outcome === "replied" ? 403 : 200,
     };
     const { conn, generation } = ref;

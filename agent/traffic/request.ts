@@ -34,7 +34,7 @@ export function answerRequest(
     // It went on before something changed, with a target that rules may not have read by then. What the application has begun to
     // answer cannot be taken back: the connection ends.
     const holds = verdict?.verdict === "allow" && (written === "" || written === open.written);
-    return holds ? undefined : connection.cut("policy", null);
+    return holds ? undefined : connection.requestFell(verdict);
   }
   connection.requested(event, verdict, written);
   if (verdict === null) return { type: "reply", ...ref, status: 503, body: "no such pod" };

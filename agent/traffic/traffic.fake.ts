@@ -8,6 +8,7 @@ import type { ConnectionFacts } from "../mesh/facts.ts";
 import { parseSpiffeId } from "../mesh/spiffe-id.ts";
 import type { ConnectionRecord, Outcome } from "../observe/record.ts";
 import { Recorder } from "../observe/recorder.ts";
+import type { RequestRecord } from "../observe/request-record.ts";
 import type { Decision } from "../policy/decision.ts";
 import { allow, FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
 import { createTraffic, type Traffic, type TrafficOptions } from "./traffic.ts";
@@ -50,6 +51,7 @@ export class Bench {
   readonly clock = new FakeClock();
   readonly mesh: FakeMesh;
   readonly ended: { readonly record: ConnectionRecord; readonly outcome: Outcome }[] = [];
+  readonly requests: RequestRecord[] = [];
   readonly faults: unknown[] = [];
   readonly rejected: string[] = [];
   readonly reported: string[] = [];
@@ -67,6 +69,7 @@ export class Bench {
       labelSets: 100,
       now: () => this.clock.nowMs,
       log: (record, outcome) => this.ended.push({ record, outcome }),
+      logRequest: (record) => this.requests.push(record),
     });
     const random = seeded(7);
     this.traffic = createTraffic({

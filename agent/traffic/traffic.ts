@@ -37,7 +37,7 @@ export type TrafficOptions = {
   /** Absent: no connection is read. */
   readonly settle?: Evaluator["settle"];
   readonly readsPaths?: Evaluator["readsPaths"];
-  readonly recorder: Pick<Recorder, "opened" | "requested">;
+  readonly recorder: Pick<Recorder, "opened">;
   /** Engine.answer: answers that come later, and closes. */
   readonly answer: (answer: Answer) => void;
   /** Engine.drain. */

@@ -107,7 +107,13 @@ const ca = object({
 });
 const metrics = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_020) });
 const ready = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_021) });
-const log = object({ level: optional(oneOf(...logLevels), "info"), access: optional(accessLog, "stdout") });
+const logDefaults = { level: "info", access: "stdout", requests: "errors" } as const;
+const log = object({
+  level: optional(oneOf(...logLevels), logDefaults.level),
+  access: optional<string>(accessLog, logDefaults.access),
+  /** Which requests of HTTP have a line in the access log: those that somebody may have to look into, or all. */
+  requests: optional(oneOf("errors", "all"), logDefaults.requests),
+});
 
 export const nodeSpec = object({
   node: optional(token, hostname()),
@@ -142,7 +148,7 @@ export const nodeSpec = object({
   heartbeatLimitMs: optional(integer(200, 60_000), 2_000),
   metrics: optional(metrics, { host: "0.0.0.0", port: 15_020 }),
   ready: optional(ready, { host: "0.0.0.0", port: 15_021 }),
-  log: optional(log, { level: "info", access: "stdout" }),
+  log: optional(log, logDefaults),
   agentUid: optional(integer(1, 4_294_967_294), 65_534),
   agentGid: optional(integer(1, 4_294_967_294), 65_534),
   /** Also honour istio.io/dataplane-mode on namespaces and pods. */

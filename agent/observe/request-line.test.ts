@@ -1,0 +1,84 @@
+// Lines of requests: Istio's keys, one line whatever a peer sent, and for which requests there is a line.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { isNotable, requestLine } from "./access-log.ts";
+import type { DecisionSummary } from "./decision-summary.ts";
+import { aRecord } from "./record.fake.ts";
+import type { RequestRecord } from "./request-record.ts";
+
+const at = Date.UTC(2026, 7, 20, 10, 0, 0, 123);
+const nothing: DecisionSummary = {
+  ...{ verdict: "allow", layer: "L7", reason: null, policy: "shop/web[0]", at: "mesh.yaml:31" },
+  ...{ nearestMiss: "", audited: [], dryRunDenied: [] },
+};
+function request(given: Partial<RequestRecord> = {}): RequestRecord {
+  return {
+    connection: aRecord({ reporter: "source", hbone: null }),
+    ...{ method: "GET", path: "/open/7", host: "api", decision: nothing, status: 200 },
+    ...{ flag: "-", details: "via_upstream", refused: null, requestBytes: 5, responseBytes: 70, durationUs: 3_500 },
+    ...given,
+  };
+}
+
+test("a request that went well", () => {
+  assert.equal(
+    requestLine(request(), at, "text"),
+    "2026-08-20T10:00:00.123000Z\tinfo\taccess\trequest complete\t" +
+      'src.addr=10.0.0.1:40000 src.workload="web" src.namespace="shop" src.identity="spiffe://cluster.local/ns/shop/sa/web" src.cluster="test" ' +
+      'dst.addr=10.0.0.2:15008 dst.service="api.shop.svc.cluster.local" dst.workload="api" dst.namespace="shop" ' +
+      'dst.identity="spiffe://cluster.local/ns/shop/sa/api" dst.cluster="test" direction="inbound" start_time="2026-08-20T10:00:00.119Z" ' +
+      'method="GET" path="/open/7" authority="api" response_code=200 response_flags="-" response_code_details="via_upstream" ' +
+      'bytes_received=5 bytes_sent=70 duration="3ms" security="mtls" policy="shop/web[0]"\n',
+  );
+});
+
+test("a denial names policy, reason, rule and nearest miss; a refusal the rule of HTTP/1", () => {
+  const denied: DecisionSummary = { ...nothing, verdict: "deny", reason: "no-allow-matched", nearestMiss: "wants GET" };
+  const line = requestLine(request({ status: 403, decision: denied }), at, "text");
+  assert.match(line, /\terror\taccess\trequest complete\t/);
+  assert.match(
+    line,
+    / policy="shop\/web\[0\]" reason="no-allow-matched" rule="mesh.yaml:31" nearest_miss="wants GET"\n$/,
+  );
+  const refused = { message: "request", reason: "host-twice" } as const;
+  const other = requestLine(request({ status: 400, flag: "DPE", refused, decision: null }), at, "json");
+  assert.deepEqual([JSON.parse(other).refusal, JSON.parse(other).response_flags], ["host-twice", "DPE"]);
+});
+
+test("what AUDIT and dry-run policies say is in the line", () => {
+  const decision = { ...nothing, audited: ["shop/watch[0]"], dryRunDenied: ["shop/trial[1]", "shop/trial[2]"] };
+  const line = requestLine(request({ decision }), at, "text");
+  assert.match(line, / dry_run_denied="shop\/trial\[1\],shop\/trial\[2\]" audited="shop\/watch\[0\]"\n$/);
+});
+
+test("whatever a caller sends, a record stays one line of JSON", () => {
+  const text = fc.string({ unit: "binary", maxLength: 600 });
+  fc.assert(
+    fc.property(text, text, text, (method, path, host) => {
+      const line = requestLine(request({ method, path, host }), at, "json");
+      assert.equal(line.indexOf("\n"), line.length - 1);
+      assert.equal(JSON.parse(line).message, "request complete");
+    }),
+  );
+});
+
+test("a line for what somebody may have to look into", () => {
+  const denied: DecisionSummary = { ...nothing, verdict: "deny", reason: "no-allow-matched" };
+  for (const [given, isWanted] of [
+    [{}, false],
+    [{ status: 404 }, false],
+    [{ status: 101 }, false],
+    [{ status: 500 }, true],
+    [{ status: 0, flag: "DC" }, true],
+    [{ status: 403, decision: denied }, true],
+    [{ status: 403 }, false],
+    [{ durationUs: 1_000_000 }, false],
+    [{ durationUs: 1_000_001 }, true],
+    [{ decision: null, status: 408 }, true],
+    [{ decision: { ...nothing, audited: ["shop/watch[0]"] } }, true],
+    [{ decision: { ...nothing, dryRunDenied: ["shop/trial[0]"] } }, true],
+  ] as const) {
+    assert.equal(isNotable(request(given)), isWanted, JSON.stringify(given));
+  }
+});

@@ -1,0 +1,102 @@
+// The table of how requests end, row by row: flag and details as Envoy has them.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { requestOutcomes } from "../abi.ts";
+import type { DecisionSummary } from "../observe/decision-summary.ts";
+import { requestFlags } from "../observe/request-record.ts";
+import type { DenyReason } from "../policy/decision.ts";
+import { requestEndingOf } from "./request-outcome.ts";
+
+type Ended = Parameters<typeof requestEndingOf>[0];
+const end = (outcome: Ended["outcome"], given: Partial<Ended> = {}): Ended => ({
+  ...{ outcome, status: 0, refusal: "none", responseBytes: 0 },
+  ...given,
+});
+function denied(reason: DenyReason, policy: string): DecisionSummary {
+  const nothing = { at: "", nearestMiss: "", audited: [], dryRunDenied: [] };
+  return { verdict: "deny", layer: "L7", reason, policy, ...nothing };
+}
+const allowed: DecisionSummary = { ...denied("denied-by-policy", "shop/web[0]"), verdict: "allow", reason: null };
+
+const rows: readonly (readonly [...Parameters<typeof requestEndingOf>, flag: string, details: string])[] = [
+  [end("answered", { status: 200 }), allowed, null, "-", "via_upstream"],
+  [end("answered", { status: 503 }), allowed, null, "-", "via_upstream"],
+  [end("upgraded", { status: 101 }), allowed, null, "-", "via_upstream"],
+  [
+    ...([end("replied", { status: 403 }), denied("denied-by-policy", "shop/no-debug[2]"), null] as const),
+    ...(["-", "rbac_access_denied_matched_policy[ns[shop]-policy[no-debug]-rule[2]]"] as const),
+  ],
+  [
+    ...([end("replied", { status: 403 }), denied("mtls-required", "shop/strict"), null] as const),
+    ...(["-", "rbac_access_denied_matched_policy[ns[shop]-policy[strict]]"] as const),
+  ],
+  [
+    ...([end("replied", { status: 403 }), denied("no-allow-matched", ""), null] as const),
+    ...(["-", "rbac_access_denied_matched_policy[none]"] as const),
+  ],
+  [end("replied", { status: 400 }), denied("ambiguous-path", "shop/p[0]"), null, "-", "path_normalization_failed"],
+  [end("replied", { status: 400 }), denied("ambiguous-host", ""), null, "-", "host_normalization_failed"],
+  [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream"],
+  [end("replied", { status: 500 }), null, null, "-", "internal_error"],
+  [end("refused", { status: 431, refusal: "head-too-large" }), null, null, "DPE", "http1.codec_error"],
+  [
+    ...([end("bad-response", { status: 502, refusal: "encoding" }), allowed, null] as const),
+    ...(["UPE", "upstream_reset_before_response_started{protocol_error}"] as const),
+  ],
+  [
+    ...([end("bad-response", { status: 200, refusal: "chunk-size", responseBytes: 5 }), allowed, null] as const),
+    ...(["UPE", "upstream_reset_after_response_started{protocol_error}"] as const),
+  ],
+  [end("reset-by-downstream"), allowed, null, "DC", "downstream_remote_disconnect"],
+  [
+    ...([end("reset-by-upstream"), allowed, null] as const),
+    ...(["UC", "upstream_reset_before_response_started{connection_termination}"] as const),
+  ],
+  [
+    ...([end("reset-by-upstream", { status: 200 }), allowed, null] as const),
+    ...(["UC", "upstream_reset_after_response_started{connection_termination}"] as const),
+  ],
+  [end("timeout", { status: 408 }), null, null, "-", "request_header_timeout"],
+  [end("timeout", { status: 503 }), null, null, "-", "decision_timeout"],
+  [end("timeout", { status: 200 }), allowed, null, "SI", "stream_idle_timeout"],
+  [end("timeout"), allowed, null, "SI", "stream_idle_timeout"],
+  [
+    ...([end("cut"), denied("denied-by-policy", "shop/late[0]"), "policy"] as const),
+    ...(["LR", "rbac_access_denied_matched_policy[ns[shop]-policy[late]-rule[0]]"] as const),
+  ],
+  [end("cut"), allowed, "draining", "LR", "downstream_local_disconnect{draining}"],
+  [end("cut"), allowed, null, "LR", "downstream_local_disconnect"],
+];
+
+test("each end has Envoy's flag and details", () => {
+  for (const [ended, decision, asked, flag, details] of rows) {
+    const found = requestEndingOf(ended, decision, asked);
+    assert.deepEqual([found.flag, found.details], [flag, details], JSON.stringify(ended));
+  }
+});
+
+test("every outcome of the engine and every flag has a row", () => {
+  assert.deepEqual(new Set(rows.map(([{ outcome }]) => outcome)), new Set(requestOutcomes));
+  assert.deepEqual(new Set(rows.map(([, , , flag]) => flag)), new Set(requestFlags));
+});
+
+test("docs/metrics.md has the rows of this table, and no other", () => {
+  const page = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
+  const [, section = ""] = page.split("### Flags of requests\n");
+  const [table = ""] = section.split("\n## ");
+  const written = [...table.matchAll(/^\| `([^`]+)` \| `([^`]+)` \|/gm)].map(
+    ([, flag, details]) => `${flag} ${details}`,
+  );
+  const shortened = rows.map(([, , , flag, details]) =>
+    `${flag} ${details}`.replace(/matched_policy\[.*\]$/, "matched_policy[…]").replace(/\{draining\}$/, ""),
+  );
+  assert.deepEqual([...new Set(shortened)].sort(), [...written].sort());
+});
+
+test("what was no acceptable HTTP/1 is named with the message and the rule", () => {
+  const of = (ended: Ended) => requestEndingOf(ended, null, null).refused;
+  assert.deepEqual(of(end("refused", { refusal: "host-twice" })), { message: "request", reason: "host-twice" });
+  assert.deepEqual(of(end("bad-response", { refusal: "length" })), { message: "response", reason: "length" });
+  assert.equal(of(end("answered", { status: 200 })), null);
+});

@@ -1,0 +1,69 @@
+// 19 · data thread · every way a request may end → Envoy's flag and details for access log and metrics. The one table of both. Pure.
+import type { RequestEnded, RequestOutcome } from "../engine/events.ts";
+import type { DecisionSummary } from "../observe/decision-summary.ts";
+import type { HttpRefusal, RequestRecord } from "../observe/request-record.ts";
+import type { Refusal } from "./outcome.ts";
+
+export type RequestEnding = Pick<RequestRecord, "flag" | "details" | "refused">;
+
+type RequestEnd = Pick<RequestEnded, "outcome" | "status" | "refusal" | "responseBytes">;
+type EndingOf = (ended: RequestEnd, decision: DecisionSummary | null, asked: Refusal | null) => RequestEnding;
+
+const fromApplication: RequestEnding = { flag: "-", details: "via_upstream", refused: null };
+const ending = (flag: RequestEnding["flag"], details: string, refused: HttpRefusal | null = null): RequestEnding => ({
+  flag,
+  details,
+  refused,
+});
+
+/**
+ * Words and flags are Envoy's for the same end (envoy:envoy/stream_info/stream_info.h, ResponseCodeDetailValues; its flags are described
+ * in envoy:docs/root/configuration/observability/access_log/usage.rst). Envoy sets no flag where its RBAC filter denies.
+ */
+const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
+  answered: () => fromApplication,
+  upgraded: () => fromApplication,
+  replied: ({ status }, decision) => {
+    if (decision?.verdict === "deny") return ending("-", deniedText(decision));
+    return status === 503 ? ending("UH", "no_healthy_upstream") : ending("-", "internal_error");
+  },
+  refused: ({ refusal }) => ending("DPE", "http1.codec_error", { message: "request", reason: refusal }),
+  "bad-response": (ended) =>
+    ending("UPE", upstreamReset(ended, "protocol_error"), { message: "response", reason: ended.refusal }),
+  "reset-by-downstream": () => ending("DC", "downstream_remote_disconnect"),
+  "reset-by-upstream": (ended) => ending("UC", upstreamReset(ended, "connection_termination")),
+  // Of the head, of our own verdict, or of a body.
+  timeout: ({ status }, decision) => {
+    if (status === 408) return ending("-", "request_header_timeout");
+    return status === 503 && decision === null ? ending("-", "decision_timeout") : ending("SI", "stream_idle_timeout");
+  },
+  cut: (_, decision, asked) => {
+    if (decision?.verdict === "deny") return ending("LR", deniedText(decision));
+    return ending("LR", asked === null ? "downstream_local_disconnect" : `downstream_local_disconnect{${asked}}`);
+  },
+};
+
+/** @param asked why we have ended the connection under it; null: we have not, or without a reason of ours */
+export function requestEndingOf(
+  ended: RequestEnd,
+  decision: DecisionSummary | null,
+  asked: Refusal | null,
+): RequestEnding {
+  return endings[ended.outcome](ended, decision, asked);
+}
+
+/** The status of a response that could not be read is ours. */
+function upstreamReset({ outcome, status, responseBytes }: RequestEnd, why: string): string {
+  const isStarted = outcome === "bad-response" ? status !== 502 || responseBytes > 0 : status !== 0;
+  return `upstream_reset_${isStarted ? "after" : "before"}_response_started{${why}}`;
+}
+
+/** As Istio names its rules in Envoy (istio:pilot/pkg/security/authz/builder): `ns[shop]-policy[no-debug]-rule[0]`. */
+function deniedText({ reason, policy }: DecisionSummary): string {
+  if (reason === "ambiguous-path") return "path_normalization_failed";
+  if (reason === "ambiguous-host") return "host_normalization_failed";
+  const [, namespace, name, rule] = /^([^/]*)\/([^[]*)(?:\[(\d+)\])?$/.exec(policy) ?? [];
+  const inRule = rule === undefined ? "" : `-rule[${rule}]`;
+  const matched = namespace === undefined ? "none" : `ns[${namespace}]-policy[${name}]${inRule}`;
+  return `rbac_access_denied_matched_policy[${matched}]`;
+}
