@@ -522,6 +522,7 @@ export const http1Refusals = [
   "trailer-field",
   "extensions-too-large",
   "body-cut",
+  "pod-budget",
 ] as const;
 
 /** Names of the kernel's counters, by index, as they appear in metrics. */

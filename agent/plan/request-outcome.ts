@@ -27,7 +27,10 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
     if (decision?.verdict === "deny") return ending("-", deniedText(decision));
     return status === 503 ? ending("UH", "no_healthy_upstream") : ending("-", "internal_error");
   },
-  refused: ({ refusal }) => ending("DPE", "http1.codec_error", { message: "request", reason: refusal }),
+  refused: ({ refusal }) => {
+    const refused = { message: "request", reason: refusal } as const;
+    return refusal === "pod-budget" ? ending("OM", "overload", refused) : ending("DPE", "http1.codec_error", refused);
+  },
   "bad-response": (ended) =>
     ending("UPE", upstreamReset(ended, "protocol_error"), { message: "response", reason: ended.refusal }),
   "reset-by-downstream": () => ending("DC", "downstream_remote_disconnect"),
