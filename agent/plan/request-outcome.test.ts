@@ -39,6 +39,7 @@ const rows: readonly (readonly [...Parameters<typeof requestEndingOf>, flag: str
   [end("replied", { status: 400 }), denied("ambiguous-host", ""), null, "-", "host_normalization_failed"],
   [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream"],
   [end("replied", { status: 500 }), null, null, "-", "internal_error"],
+  [end("refused", { status: 503, refusal: "pod-budget" }), null, null, "OM", "overload"],
   [end("refused", { status: 431, refusal: "head-too-large" }), null, null, "DPE", "http1.codec_error"],
   [
     ...([end("bad-response", { status: 502, refusal: "encoding" }), allowed, null] as const),
