@@ -7,6 +7,8 @@ import { RequestFields } from "./request-fields.ts";
 
 const record = abi.orlopEngineEvent;
 const span = abi.orlopSpan;
+/** "GE" and "T" as bytes. */
+const [GE, T] = [0x4745, 0x54];
 const types = abi.eventTypes satisfies Readonly<Record<EngineEvent["type"], number>>;
 
 /** `list[index]`, or an exception: the addon and this file were not built together. */
@@ -34,14 +36,16 @@ export class EventReader {
   /** The event at `index`. Copies everything: the arena is written again at the next wake-up. */
   read(index: number): EngineEvent {
     const at = abi.ORLOP_ARENA_EVENTS + index * record.size;
-    const ref = { conn: this.#u32(at + record.conn), generation: this.#u32(at + record.generation) };
+    const conn = this.#u32(at + record.conn);
+    const generation = this.#u32(at + record.generation);
     const podIdx = this.#u32(at + record.podIdx);
     const type = this.#u32(at + record.type);
     switch (type) {
       case types.accepted:
         return {
           type: "accepted",
-          ...ref,
+          conn,
+          generation,
           listener: captured(named(abi.listenerKinds, this.#u32(at + record.kind))),
           podIdx,
           source: this.#endpoint(at + record.near),
@@ -50,7 +54,8 @@ export class EventReader {
       case types["peer-certificate"]:
         return {
           type: "peer-certificate",
-          ...ref,
+          conn,
+          generation,
           role: named(abi.roles, this.#u32(at + record.kind)),
           podIdx,
           peer: this.#endpoint(at + record.near),
@@ -61,7 +66,8 @@ export class EventReader {
       case types["connect-request"]:
         return {
           type: "connect-request",
-          ...ref,
+          conn,
+          generation,
           podIdx,
           peer: this.#endpoint(at + record.near),
           local: this.#endpoint(at + record.target),
@@ -74,7 +80,8 @@ export class EventReader {
       case types.established:
         return {
           type: "established",
-          ...ref,
+          conn,
+          generation,
           upstream: this.#endpoint(at + record.near),
           elapsedUs: this.#u64(at + record.durationUs),
           baggage: this.#text(at, 1),
@@ -84,7 +91,8 @@ export class EventReader {
         const detail = this.#i32(at + record.detail);
         return {
           type: "closed",
-          ...ref,
+          conn,
+          generation,
           cause,
           detail,
           message: cause === "http-refused" ? named(abi.http1Refusals, detail) : this.#text(at, 0),
@@ -119,20 +127,22 @@ export class EventReader {
       case types.request:
         return {
           type: "request",
-          ...ref,
+          conn,
+          generation,
           podIdx,
           request: this.#i32(at + record.expect),
-          method: this.#text(at, 0),
+          method: this.#method(at),
           target: this.#text(at, 1),
           authority: this.#text(at, 2),
-          fields: new RequestFields(this.#bytes(at, 3)),
+          fields: this.#fields(at),
         };
       case types.opaque:
-        return { type: "opaque", ...ref };
+        return { type: "opaque", conn, generation };
       case types["request-ended"]:
         return {
           type: "request-ended",
-          ...ref,
+          conn,
+          generation,
           podIdx,
           request: this.#i32(at + record.expect),
           outcome: named(abi.requestOutcomes, this.#u32(at + record.kind)),
@@ -175,6 +185,21 @@ export class EventReader {
     const place = at + record.text + which * span.size;
     const offset = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
     return this.#buffer.subarray(offset, offset + this.#u32(place + span.length));
+  }
+
+  #fields(at: number): RequestFields {
+    const place = at + record.text + 3 * span.size;
+    const from = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
+    return new RequestFields(this.#buffer, from, from + this.#u32(place + span.length));
+  }
+
+  /** Most methods are GET, for which no text need be made. */
+  #method(at: number): string {
+    const place = at + record.text;
+    const offset = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
+    const isGet =
+      this.#u32(place + span.length) === 3 && this.#view.getUint16(offset) === GE && this.#buffer[offset + 2] === T;
+    return isGet ? "GET" : this.#text(at, 0);
   }
 
   /** Latin-1, so that every byte of a header survives as one character. */

@@ -3,9 +3,14 @@
 /** A view into the arena (native/engine/http/request_event.h): it holds only as long as the handler of its event runs. */
 export class RequestFields {
   readonly #bytes: Buffer;
+  readonly #from: number;
+  readonly #to: number;
 
-  constructor(bytes: Buffer) {
+  /** @param from in `bytes`, and `to` where the fields end */
+  constructor(bytes: Buffer, from: number, to: number) {
     this.#bytes = bytes;
+    this.#from = from;
+    this.#to = to;
   }
 
   /** Values of the field of this lower-case name, in the order of arrival, as Latin-1. */
@@ -21,7 +26,7 @@ export class RequestFields {
 
   *#all(): Generator<{ readonly at: number; readonly nameLength: number; readonly valueLength: number }> {
     const bytes = this.#bytes;
-    for (let at = 0; at + 4 <= bytes.length; ) {
+    for (let at = this.#from; at + 4 <= this.#to; ) {
       const nameLength = bytes.readUInt16LE(at);
       const valueLength = bytes.readUInt16LE(at + 2);
       yield { at: at + 4, nameLength, valueLength };

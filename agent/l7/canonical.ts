@@ -79,11 +79,17 @@ function ambiguous(text: string, ambiguity: string): RequestText {
 /** Names as DNS and its users write them; an underscore is common inside clusters. International names come as xn--. */
 const hostAndPort = /^(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9_-][a-z0-9_.-]{0,253}))(?::([0-9]{0,5}))?$/;
 
+/** Most hosts are a name in lower case without port. */
+const plainHost = /^(?:[a-z0-9_-]+\.)*[a-z0-9_-]+$/;
+
 /**
  * @param authority of the request: the field Host, or :authority.
  * @returns readings: the name in lower case without port and trailing dot; where a port was written, also `name:port`.
  */
 export function canonicalHost(authority: string): RequestText {
+  if (authority.length <= 253 && plainHost.test(authority)) {
+    return { text: authority, readings: [authority], ambiguity: null };
+  }
   const [whole, literal, written = "", digits = ""] = hostAndPort.exec(authority.toLowerCase()) ?? [];
   if (whole === undefined) return ambiguous(authority, "not-a-host");
   const address = literal === undefined ? undefined : canonicalIp(literal);

@@ -13,7 +13,11 @@ export type RequestHead = {
 };
 
 export function requestFacts({ method, target, authority, header }: RequestHead): RequestFacts {
+  return { method, path: canonicalPath(pathOf(target)), host: canonicalHost(authority), header };
+}
+
+/** Without its query. */
+export function pathOf(target: string): string {
   const query = target.indexOf("?");
-  const path = query < 0 ? target : target.slice(0, query);
-  return { method, path: canonicalPath(path), host: canonicalHost(authority), header };
+  return query < 0 ? target : target.slice(0, query);
 }

@@ -1,6 +1,6 @@
 // 9 · any thread · one request on a connection: verdict, the rule that decided, and what the caller is answered when it is refused. Pure.
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
-import type { Decision, DenyReason, Miss, RuleRef } from "./decision.ts";
+import type { Decision, DenyReason, Miss } from "./decision.ts";
 import type { Evaluator } from "./evaluate.ts";
 
 /** To the caller, as text/plain. It names no rule: the caller is not who may know them. */
@@ -38,21 +38,20 @@ export type RequestVerdict = (
   // The reports of AUDIT and dry-run policies: they change neither verdict nor answer.
   Pick<Decision, "decidedBy" | "layer" | "audited" | "dryRunDenied">;
 
-/** @param connection in whatever reading; `request` is read exactly. */
+/** `request` is read exactly. */
 export function judgeRequest(
-  connection: ConnectionFacts,
+  connection: Omit<ConnectionFacts, "request">,
   request: RequestFacts,
   { judge, readsPaths }: Pick<Evaluator, "judge" | "readsPaths">,
 ): RequestVerdict {
   const decision = judge({ ...connection, request });
   const { decidedBy, layer, audited, dryRunDenied } = decision;
-  const reports: { readonly decidedBy: RuleRef | null } & Pick<Decision, "layer" | "audited" | "dryRunDenied"> = {
-    ...{ decidedBy, layer, audited, dryRunDenied },
-  };
   if (decision.verdict === "deny") {
     const { reason, nearestMiss } = decision;
-    return { verdict: "deny", reason, answer: refusalAnswers[reason], nearestMiss, ...reports };
+    const answer = refusalAnswers[reason];
+    return { verdict: "deny", reason, answer, nearestMiss, decidedBy, layer, audited, dryRunDenied };
   }
   const isCanonical = request.path.ambiguity === null && readsPaths(connection.destination);
-  return { verdict: "allow", path: isCanonical ? "canonical" : "as-sent", ...reports };
+  const path = isCanonical ? "canonical" : "as-sent";
+  return { verdict: "allow", path, decidedBy, layer, audited, dryRunDenied };
 }

@@ -1,6 +1,7 @@
 // 7, 12 · data thread · a connection of the engine as traffic sees it, from its first event to its only `closed`.
 import type { Answer } from "../engine/answers.ts";
 import type { Closed, ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
+import { pathOf } from "../l7/request-facts.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";
@@ -57,7 +58,7 @@ export class Connection {
     verdict: RequestVerdict | null,
     written: string,
   ): void {
-    const [path = ""] = target.split("?", 1);
+    const path = pathOf(target);
     const summary = verdict === null ? null : summarize(verdict);
     this.#openRequest = { request, written, method, path, host: authority, decision: summary };
   }

@@ -30,9 +30,10 @@ class Reading {
 
   ask(ref: ConnRef, request: number, target: string, fields: readonly (readonly [string, string])[] = []) {
     const { conn, generation } = ref;
+    const bytes = Buffer.concat(fields.map(fieldBytes));
     const event: RequestEvent = {
       ...{ type: "request", conn, generation, podIdx: 1, request, method: "GET", target, authority: "api" },
-      fields: new RequestFields(Buffer.concat(fields.map(fieldBytes))),
+      fields: new RequestFields(bytes, 0, bytes.length),
     };
     return this.bench.engine.feed(event);
   }

@@ -2,7 +2,7 @@
 // which it was let in: who calls is what the tunnel or the kernel proved, never what the request says.
 import type { Answer } from "../engine/answers.ts";
 import type { RequestEvent } from "../engine/events.ts";
-import { requestFacts } from "../l7/request-facts.ts";
+import { pathOf, requestFacts } from "../l7/request-facts.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import { judge } from "../plan/judge-connection.ts";
 import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
@@ -14,7 +14,7 @@ export function answerRequest(
   connection: Connection,
   context: TrafficContext,
 ): Answer | undefined {
-  const { method, target, authority, fields, request } = event;
+  const { conn, generation, method, target, authority, fields, request } = event;
   const judged = context.live.permissionOf(connection)?.judged;
   const destination = judged == null ? undefined : context.world.mesh.workload(judged.destinationUid);
   const removesProxyHeaders = destination?.removesProxyHeaders === true;
@@ -26,7 +26,6 @@ export function answerRequest(
   // The pod or its workload has gone: then nothing allows the request.
   const verdict =
     judged == null || destination === undefined ? null : verdictOn(facts, { ...judged, destination }, context);
-  const ref = { conn: event.conn, generation: event.generation, request };
   const isCanonical = verdict?.verdict === "allow" && verdict.path === "canonical";
   const written = isCanonical ? canonicalTarget(target, facts) : "";
   const open = connection.openRequest;
@@ -37,9 +36,9 @@ export function answerRequest(
     return holds ? undefined : connection.requestFell(verdict);
   }
   connection.requested(event, verdict, written);
-  if (verdict === null) return { type: "reply", ...ref, status: 503, body: "no such pod" };
-  if (verdict.verdict === "deny") return { type: "reply", ...ref, ...verdict.answer };
-  return { type: "forward", ...ref, target: written, removesProxyHeaders };
+  if (verdict === null) return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
+  if (verdict.verdict === "deny") return { type: "reply", conn, generation, request, ...verdict.answer };
+  return { type: "forward", conn, generation, request, target: written, removesProxyHeaders };
 }
 
 function verdictOn(
@@ -51,7 +50,7 @@ function verdictOn(
     judge: (asked: Parameters<typeof judge>[0]) => judge(asked, world),
     readsPaths: world.readsPaths ?? always,
   };
-  return judgeRequest({ ...of, request: "strict" }, facts, evaluator);
+  return judgeRequest(of, facts, evaluator);
 }
 
 const always = (): boolean => true;
@@ -61,7 +60,6 @@ const isProxyHeader = (name: string): boolean => /^x[-_](?:envoy[-_]|forwarded[-
 
 /** What the rules have read, and what the application has to read. Empty: it is what was sent. */
 function canonicalTarget(target: string, { path }: RequestFacts): string {
-  const query = target.indexOf("?");
-  const sent = query < 0 ? target : target.slice(0, query);
+  const sent = pathOf(target);
   return sent === path.text || !sent.startsWith("/") ? "" : path.text + target.slice(sent.length);
 }

@@ -176,7 +176,7 @@ function withoutRequests(policy: AuthorizationPolicy): AuthorizationPolicy {
 function holdAnswer(facts: ConnectionFacts, decision: Decision, evaluator: Evaluator): void {
   assert.ok(typeof facts.request !== "string");
   const { request } = facts;
-  const judged = judgeRequest({ ...facts, request: "strict" }, request, evaluator);
+  const judged = judgeRequest(facts, request, evaluator);
   const { verdict, decidedBy, audited, dryRunDenied } = decision;
   const words = `seed ${seed}: ${JSON.stringify({ judged, decision })}`;
   assert.ok(judged.verdict === verdict && judged.decidedBy === decidedBy, words);
