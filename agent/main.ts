@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// start-up · the three programs under the name `orlop`. Each is imported only when it is asked for, so that no program loads
+// start-up · the programs under the name `orlop`. Each is imported only when it is asked for, so that no program loads
 // code that another needs a privilege for.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -7,7 +7,7 @@ import type { Config } from "./config.ts";
 
 const [command = "", ...rest] = process.argv.slice(2);
 
-/** The options of `run`, `keeper` and `agent`. Exits with 64 on bad usage, as the CLI does. */
+/** The options of `run`, `keeper`, `agent` and `control`. Exits with 64 on bad usage, as the CLI does. */
 function programOptions(): { readonly config: string; readonly removeOnExit: boolean } {
   try {
     const { values } = parseArgs({
@@ -58,6 +58,14 @@ async function start(): Promise<number> {
       const handover = agentFirstActs(config);
       const { runAgent } = await import("./node/agent.ts");
       return runAgent(config, handover);
+    }
+    case "control": {
+      const { config: file } = programOptions();
+      const { controlFirstActs } = await import("./process/first-acts.ts");
+      controlFirstActs();
+      const { readControlConfiguration } = await import("./authority/configuration.ts");
+      const { runControl } = await import("./authority/control.ts");
+      return runControl(readControlConfiguration(file));
     }
     default: {
       const { runCli } = await import("./cli/commands.ts");

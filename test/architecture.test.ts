@@ -39,6 +39,17 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     ],
   },
   process: { run: ["backoff.ts"], types: ["config.ts"] },
+  authority: {
+    run: [
+      "mesh/",
+      "identity/",
+      "control/kinds/",
+      "control/kubernetes/",
+      "control/static-file/parse.ts",
+      "observe/",
+      "admin/health.ts",
+    ],
+  },
   threads: {
     run: [
       "mesh/",

@@ -8,6 +8,9 @@ import { dirname, join, relative, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "../agent/config.ts";
+import { controlConfigKind } from "../agent/control/kinds/control-config.ts";
+import { Report } from "../agent/control/kinds/value.ts";
+import { parseYaml } from "../agent/control/static-file/parse.ts";
 import { translateTexts } from "../agent/control/static-file/read.ts";
 import { EmbeddedAuthority } from "../agent/identity/embedded.ts";
 import { parseSpiffeId } from "../agent/mesh/spiffe-id.ts";
@@ -69,12 +72,20 @@ test("files of the tree that pages name in code exist", () => {
   assert.deepEqual(broken, []);
 });
 
+/** @throws ConfigError */
+function controlSpecOf(name: string, block: string): void {
+  const report = new Report();
+  for (const document of parseYaml(name, block)) controlConfigKind(document, "", report);
+  report.throwIfAny();
+}
+
 describe("YAML of docs/", () => {
   const place = loadConfig(join(root, "docs/examples/two-nodes.yaml"), {}).agent.settings;
   for (const { name, text } of pages.filter((page) => page.name.startsWith("docs/"))) {
     const blocks = [...text.matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
     for (const [index, block] of blocks.entries()) {
       test(`${name}, block ${index + 1}`, async () => {
+        if (block.includes("kind: ControlConfig")) return void controlSpecOf(name, block);
         const { findings } = await translateTexts([{ file: name, text: block }], place);
         assert.deepEqual(findings, []);
       });

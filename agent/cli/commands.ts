@@ -11,6 +11,7 @@ const programHelp = {
   run: "keeper and agent on this machine, as two processes: -c orlop.yaml",
   keeper: "the privileged half alone: -c orlop.yaml",
   agent: "the half without privilege alone: -c orlop.yaml",
+  control: "the certificate authority of a cluster: -c control.yaml",
 } as const;
 
 export function processEnv(): CliEnv {

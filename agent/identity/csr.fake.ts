@@ -21,3 +21,19 @@ export async function signAnyone(issuer: Issuer, csrPem: string, spiffeText: str
   );
   return leaf.toString("pem");
 }
+
+const kinds = {
+  RSA: { name: "RSASSA-PKCS1-v1_5", modulusLength: 2_048, publicExponent: new Uint8Array([1, 0, 1]), hash: "SHA-256" },
+  Ed25519: { name: "Ed25519" },
+  "P-384": { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" },
+  "P-521": { name: "ECDSA", namedCurve: "P-521", hash: "SHA-512" },
+} as const;
+
+/** A request, PEM, of another kind of key than an agent makes. */
+export async function requestOfKind(kind: keyof typeof kinds, spiffeText: string): Promise<string> {
+  const algorithm = kinds[kind];
+  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
+  const extensions = [new x509.SubjectAlternativeNameExtension([{ type: "url", value: spiffeText }], true)];
+  const made = { keys, signingAlgorithm: algorithm, extensions };
+  return (await x509.Pkcs10CertificateRequestGenerator.create(made, webcrypto)).toString("pem");
+}

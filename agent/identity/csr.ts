@@ -1,6 +1,6 @@
 // main thread · key pairs, PKCS#10 requests, and the embedded authority's certificates. The only X.509 library import; loaded late (90 ms).
 import "reflect-metadata";
-import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { createPrivateKey, createPublicKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { Secret } from "./secret.ts";
@@ -31,6 +31,21 @@ export async function newRequest(spiffeText: string): Promise<KeyAndRequest> {
   const key = new Secret(new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)));
   const publicKey = new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey));
   return { key, csrPem: request.toString("pem"), publicKey };
+}
+
+/**
+ * What key a request is of, such as "ECDSA P-256", and the names that it asks for.
+ * @throws Error when it is no request
+ */
+export function readRequest(csrPem: string): { readonly key: string; readonly names: readonly string[] } {
+  const request = new x509.Pkcs10CertificateRequest(csrPem);
+  const { asymmetricKeyType = "", asymmetricKeyDetails } = createPublicKey({
+    ...{ key: Buffer.from(request.publicKey.rawData), format: "der", type: "spki" },
+  });
+  const curve = asymmetricKeyDetails?.namedCurve ?? "";
+  const known: Readonly<Record<string, string>> = { prime256v1: "ECDSA P-256", secp384r1: "ECDSA P-384" };
+  const key = asymmetricKeyType === "ec" ? (known[curve] ?? `ECDSA ${curve}`) : asymmetricKeyType;
+  return { key, names: namesOf(request).map(({ type, value }) => (type === "url" ? value : `${type} ${value}`)) };
 }
 
 export type Issuer = {

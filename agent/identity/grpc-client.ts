@@ -8,6 +8,7 @@ import {
   type IncomingHttpHeaders,
 } from "node:http2";
 import { frameGrpcMessage, type GrpcCode, grpcCodeOf, onlyGrpcMessage, readGrpcText } from "./grpc-message.ts";
+import { orAborted, reasonOf } from "./or-aborted.ts";
 
 export type GrpcClientOptions = {
   /** `https://host:port`; the server's certificate must be of this host. */
@@ -116,20 +117,6 @@ export class GrpcClient {
       session.unref();
     });
   }
-}
-
-function reasonOf(signal: AbortSignal): Error {
-  return signal.reason instanceof Error ? signal.reason : new Error("aborted");
-}
-
-/** Rejects when the signal aborts, whatever the work does. */
-function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(reasonOf(signal));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }
 
 function answerOf(session: ClientHttp2Session, question: GrpcQuestion): Promise<Uint8Array> {

@@ -43,6 +43,13 @@ export function keeperFirstActs({ agentGid }: Pick<AgentUser, "agentGid">): Hand
   return handover;
 }
 
+/** `orlop control` holds the root's key: nothing of its memory goes to a disk, and it has no privilege to lose. */
+export function controlFirstActs(): void {
+  shedPrivileges([]);
+  forbidDumps();
+  setLimit("core", { soft: 0n, hard: 0n });
+}
+
 /**
  * As root: gives the agent the files that it will open when it is not root any more. The CA file is in memory as long as the
  * agent lives in any case (SECURITY.md).

@@ -5,7 +5,7 @@ import { ignored, integer, list, mapOf, object, oneOf, optional, type Read, requ
 const straightPath = (path: string): string | undefined =>
   path.startsWith("/") && !path.split("/").includes("..") ? path.replace(/(?<=.)\/+$/, "") : undefined;
 
-const absolutePath = text(
+export const absolutePath = text(
   "an absolute path",
   straightPath,
   "a daemon has no directory of its own",
@@ -17,20 +17,20 @@ const podsCgroup = text(
   "the keeper attaches to the cgroup above all pods",
   "write auto, or a directory below the mount of cgroup v2",
 );
-const filePath = text(
+export const filePath = text(
   "a path",
   (path) => (path === "" ? undefined : path),
   "an empty path names nothing",
   "write a path; a relative one starts at this file's directory",
 );
-const dnsName = text(
+export const dnsName = text(
   "a DNS name",
   (name) => (/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(name) ? name : undefined),
   "it becomes part of identities and host names",
   "use lower-case letters, digits, - and .",
 );
 /** SPIFFE-ID §2.1; upper case is refused, not folded, so that one text names one domain. */
-const trustDomain = text(
+export const trustDomain = text(
   "a trust domain",
   (name) => (/^[a-z0-9._-]{1,255}$/.test(name) ? name : undefined),
   "it becomes part of every identity",
@@ -42,8 +42,8 @@ const token = text(
   "it appears in identifiers and metric labels",
   "use letters, digits, -, _ and .",
 );
-const port = integer(1, 65_535);
-const host = text(
+export const port = integer(1, 65_535);
+export const host = text(
   "an IP address or localhost",
   (name) => (name === "localhost" || /^[0-9a-fA-F.:]{2,45}$/.test(name) ? name : undefined),
   "a listener binds to an address",

@@ -14,6 +14,8 @@ export type AskOptions = {
   readonly signal: AbortSignal;
   /** So long without a byte is an end, ms. */
   readonly idleMs: number;
+  /** What is written; nothing: it is read (GET). Whether a change without an answer has happened, nobody knows. */
+  readonly write?: { readonly method: "POST" | "PUT"; readonly object: object };
 };
 
 /** Rejects when nobody answers. A body that is not read to its end is cancelled. */

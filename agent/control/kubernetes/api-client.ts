@@ -25,12 +25,13 @@ export class ApiClient {
     this.#options = options;
   }
 
-  async ask(path: string, { signal, idleMs }: AskOptions): Promise<ApiAnswer> {
+  async ask(path: string, { signal, idleMs, write }: AskOptions): Promise<ApiAnswer> {
     signal.throwIfAborted();
     const token = this.#options.token();
     const session = await this.#connected();
     const stream = session.request({
       [constants.HTTP2_HEADER_PATH]: path,
+      ...(write && { [constants.HTTP2_HEADER_METHOD]: write.method, "content-type": "application/json" }),
       accept: "application/json",
       "accept-encoding": "gzip",
       ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
@@ -40,6 +41,7 @@ export class ApiClient {
     const abort = (): void => void stream.destroy(new Error("aborted"));
     signal.addEventListener("abort", abort, { once: true });
     stream.once("close", () => signal.removeEventListener("abort", abort));
+    if (write) stream.end(JSON.stringify(write.object));
     stream.setTimeout(idleMs, () => stream.destroy(new Error(`nothing came for ${idleMs} ms`)));
     const headers = await responseOf(stream);
     const contentType = (headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";

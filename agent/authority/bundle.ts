@@ -1,0 +1,80 @@
+// any thread · the roots that are published, and since when: a new root is known everywhere before certificates come from it, and an old
+// root goes when its last certificate has ended. Pure.
+
+export type PublishedRoot = {
+  readonly pem: string;
+  /** SHA-256 of the certificate, as node:crypto writes it. */
+  readonly fingerprint: string;
+  readonly publishedMs: number;
+  /** The Secret has not named it since; null: it does. */
+  readonly leftMs: number | null;
+};
+export type NamedRoot = Pick<PublishedRoot, "pem" | "fingerprint">;
+
+/**
+ * What is to be published now.
+ * @param named the roots that the Secret names
+ * @param keepMs how long a root stays that the Secret names no more: longer than any of its certificates is valid
+ */
+export function nextBundle(
+  published: readonly PublishedRoot[],
+  named: readonly NamedRoot[],
+  nowMs: number,
+  keepMs: number,
+): readonly PublishedRoot[] {
+  const isNamed = (root: NamedRoot): boolean => named.some(({ fingerprint }) => fingerprint === root.fingerprint);
+  const known = new Map(published.map((root) => [root.fingerprint, root]));
+  const present = named.map(({ pem, fingerprint }) => ({
+    ...{ pem, fingerprint, leftMs: null },
+    publishedMs: known.get(fingerprint)?.publishedMs ?? nowMs,
+  }));
+  const leaving = published
+    .filter((root) => !isNamed(root))
+    .map((root) => ({ ...root, leftMs: root.leftMs ?? nowMs }))
+    .filter(({ leftMs }) => nowMs - leftMs < keepMs);
+  return [...present, ...leaving];
+}
+
+/**
+ * How long certificates may not come from a root yet, ms; 0: they may. Nobody has an older root than those that were published first, so
+ * there is nothing to wait for with them.
+ * @param spreadMs how long it takes until every node has what is published
+ */
+export function waitFor(
+  published: readonly PublishedRoot[],
+  fingerprint: string,
+  nowMs: number,
+  spreadMs: number,
+): number {
+  const root = published.find((each) => each.fingerprint === fingerprint);
+  if (root === undefined) return Number.POSITIVE_INFINITY;
+  const first = Math.min(...published.map(({ publishedMs }) => publishedMs));
+  return root.publishedMs === first ? 0 : Math.max(0, root.publishedMs + spreadMs - nowMs);
+}
+
+type Times = { readonly published: string; readonly left?: string };
+
+/** The times of the roots, for an annotation beside them. */
+export function timesText(roots: readonly PublishedRoot[]): string {
+  const times = roots.map(({ fingerprint, publishedMs, leftMs }) => {
+    const said: Times = { published: new Date(publishedMs).toISOString() };
+    return [fingerprint, leftMs === null ? said : { ...said, left: new Date(leftMs).toISOString() }];
+  });
+  return JSON.stringify(Object.fromEntries(times));
+}
+
+/** Of the roots that are published, those with their times: a root without times was put there by somebody else, and is dropped. */
+export function withTimes(roots: readonly NamedRoot[], text: string): readonly PublishedRoot[] {
+  let times: Readonly<Record<string, unknown>> = {};
+  try {
+    times = Object(JSON.parse(text));
+  } catch {
+    // Nobody's times: every root counts as new.
+  }
+  return roots.flatMap(({ pem, fingerprint }) => {
+    const said = Object(Object.hasOwn(times, fingerprint) ? times[fingerprint] : {});
+    const publishedMs = Date.parse(said.published);
+    const leftMs = said.left === undefined ? null : Date.parse(said.left);
+    return Number.isNaN(publishedMs) || Number.isNaN(leftMs) ? [] : [{ pem, fingerprint, publishedMs, leftMs }];
+  });
+}

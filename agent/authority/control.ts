@@ -1,0 +1,132 @@
+// main thread · composition root of `orlop control`: the certificate authority of a cluster, of which several replicas may run. It holds the
+// root's key in memory and no other state: what it needs to know, the API server has.
+import { setTimeout as sleep } from "node:timers/promises";
+import { Readiness, startReadyServer } from "../admin/health.ts";
+import { ApiClient } from "../control/kubernetes/api-client.ts";
+import { newServerCertificate } from "../identity/csr.ts";
+import { Log } from "../observe/log.ts";
+import { CertificateService } from "./certificate-service.ts";
+import { ClusterApi } from "./cluster.ts";
+import type { ControlConfiguration } from "./configuration.ts";
+import { RateLimit } from "./rate-limit.ts";
+import type { SigningRoot } from "./root.ts";
+import { RootKeeper } from "./root-keeper.ts";
+import { AuthorityServer, type ServerKeys } from "./server.ts";
+
+/** The Secret is read again so often, ms. */
+const LOOK_MS = 5_000;
+const LOOK_DEADLINE_MS = 10_000;
+const SERVER_LIFE_MS = 24 * 3_600_000;
+const BACKDATE_MS = 5 * 60_000;
+/** Beyond the last certificate of a root, for clocks. */
+const KEEP_MORE_MS = 15 * 60_000;
+/** A node that starts asks for all of its pods at once: 250 at most, twice. */
+const NODE_RATE = { perSecond: 20, burst: 500 };
+/** Agents of several nodes may come from one address. */
+const ADDRESS_RATE = { perSecond: 100, burst: 2_000 };
+
+/** Runs until SIGTERM or SIGINT. Resolves to the exit status. */
+export async function runControl({ spec, api: server }: ControlConfiguration): Promise<number> {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
+  const log = new Log({ level: spec.log.level, write: (line) => process.stdout.write(line), now: Date.now }).room(
+    "identity",
+  );
+  const readiness = new Readiness(["root", "server"]);
+  await using open = new AsyncDisposableStack();
+  const client = open.adopt(new ApiClient(server), (used) => used.close());
+  const api = new ClusterApi((path, options) => client.ask(path, options));
+  const keeper = new RootKeeper(
+    {
+      ...{ namespace: spec.namespace, secret: spec.rootSecret, configMap: spec.rootConfigMap },
+      ...{ trustDomain: spec.trustDomain, spreadMs: spec.rootSpreadSeconds * 1_000 },
+      keepMs: spec.leafTtlSeconds * 1_000 + KEEP_MORE_MS,
+    },
+    { api, wallMs: Date.now },
+  );
+  const service = new CertificateService(spec, {
+    ...{ api, signing: () => keeper.signing, perNode: new RateLimit(NODE_RATE) },
+    ...{ wallMs: Date.now, monotonicMs: () => performance.now() },
+  });
+  const ready = await startReadyServer(spec.ready, readiness, (message, fields) => log.warn(message, { ...fields }));
+  open.defer(() => ready.close());
+
+  const door = new Door(spec, {
+    open: async (keys) => {
+      const parts = { service, log, perAddress: new RateLimit(ADDRESS_RATE), monotonicMs: () => performance.now() };
+      const listening = new AuthorityServer(parts, keys);
+      const port = await listening.listen(spec.listen.host, spec.listen.port);
+      open.defer(() => listening.close());
+      readiness.done("server");
+      log.info("serving", { port, names: serverNamesOf(spec).join(" ") });
+      return listening;
+    },
+  });
+  let trouble = "";
+  while (!stop.signal.aborted) {
+    try {
+      await keeper.look(AbortSignal.any([stop.signal, AbortSignal.timeout(LOOK_DEADLINE_MS)]));
+      await door.keep(keeper.signing);
+      if (trouble !== "") log.info("the root is in order again");
+      trouble = "";
+      readiness.done("root");
+    } catch (error) {
+      if (stop.signal.aborted) break;
+      const why = error instanceof Error ? error.message : String(error);
+      if (why !== trouble) log.error("the root is not in order", { error });
+      trouble = why;
+      if (!canSign(keeper)) readiness.undone("root");
+    }
+    await sleep(LOOK_MS, undefined, { signal: stop.signal }).catch(() => {});
+  }
+  log.info("stopping");
+  return 0;
+}
+
+function canSign(keeper: RootKeeper): boolean {
+  try {
+    return keeper.signing !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+type Names = Pick<ControlConfiguration["spec"], "serverNames" | "namespace" | "clusterDomain">;
+
+function serverNamesOf({ serverNames, namespace, clusterDomain }: Names): readonly string[] {
+  const service = `orlop-control.${namespace}.svc`;
+  return serverNames.length > 0 ? serverNames : [service, `${service}.${clusterDomain}`];
+}
+
+type Opens = { readonly open: (keys: ServerKeys) => Promise<Pick<AuthorityServer, "renew">> };
+
+/** The server's own certificate: it comes from the root that signs, and is made again at half of its life and with a new root. */
+class Door {
+  readonly #names: readonly string[];
+  readonly #opens: Opens;
+  #server: Pick<AuthorityServer, "renew"> | undefined;
+  #root: SigningRoot | undefined;
+  #renewAtMs = 0;
+
+  constructor(names: Names, opens: Opens) {
+    this.#names = serverNamesOf(names);
+    this.#opens = opens;
+  }
+
+  async keep(root: SigningRoot): Promise<void> {
+    const nowMs = Date.now();
+    if (this.#root === root && nowMs < this.#renewAtMs) return;
+    const endsMs = Math.min(nowMs + SERVER_LIFE_MS, root.endsMs);
+    const life = { notBefore: new Date(nowMs - BACKDATE_MS), notAfter: new Date(endsMs) };
+    const { certificatePem, keyPem } = await newServerCertificate(root.issuer, this.#names, life);
+    const keys = { cert: `${certificatePem}\n${root.intermediatesPem}`, key: keyPem };
+    try {
+      if (this.#server === undefined) this.#server = await this.#opens.open(keys);
+      else this.#server.renew(keys);
+    } finally {
+      keyPem.fill(0);
+    }
+    this.#root = root;
+    this.#renewAtMs = nowMs + (endsMs - nowMs) / 2;
+  }
+}
