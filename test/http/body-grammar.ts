@@ -19,7 +19,7 @@ export type Body = {
 const MOST_EXTENSIONS = 16 * 1024;
 const MOST_TRAILERS = 8 * 1024;
 
-type Found = {
+export type BodyFound = {
   /** `end`, `wait`, or a refusal. */
   readonly word: string;
   readonly used: number;
@@ -27,11 +27,11 @@ type Found = {
   readonly fields?: string;
 };
 
-function chunked(bytes: Buffer): Found {
+function chunked(bytes: Buffer): BodyFound {
   const data: Buffer[] = [];
   let extensions = 0;
   let at = 0;
-  const found = (word: string, fields = ""): Found => ({ word, used: at, payload: Buffer.concat(data), fields });
+  const found = (word: string, fields = ""): BodyFound => ({ word, used: at, payload: Buffer.concat(data), fields });
   for (;;) {
     const [word = "", size = "0", used = "0", more = "0"] = readChunk("chunk line", bytes.subarray(at)).split(" ");
     if (word !== "chunk") return found(word);
@@ -60,7 +60,7 @@ function chunked(bytes: Buffer): Found {
   return found("end", fields.map((field) => ` ${field}`).join(""));
 }
 
-function found({ framing, length, bytes }: Body): Found {
+export function findBody({ framing, length, bytes }: Body): BodyFound {
   if (framing === "none") return { word: "end", used: 0, payload: Buffer.alloc(0) };
   if (framing === "chunked") return chunked(bytes);
   const payload = framing === "length" ? bytes.subarray(0, length) : bytes;
@@ -69,7 +69,7 @@ function found({ framing, length, bytes }: Body): Found {
 }
 
 export function readBody(body: Body): string {
-  const { word, used, payload, fields = "" } = found(body);
+  const { word, used, payload, fields = "" } = findBody(body);
   const atClose = body.framing === "until-close" ? "end" : "body-cut";
   const said = word === "wait" && body.closes ? atClose : word;
   return `body ${said} ${used} ${payload.toString("hex")}${fields}`;

@@ -25,6 +25,7 @@ export const parts: readonly Part[] = [
     projects: ["zoo/python", "zoo/node", "zoo/go", "zoo/java", "zoo/rust"],
     debian: ["curl", "redis-server", "redis-tools", "postgresql", "mariadb-server", "mariadb-client"],
   },
+  { name: "mutants", test: "mutants/mutants.peer.ts", projects: [], debian: ["nginx", "apache2-bin"] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
 ];

@@ -1,0 +1,65 @@
+// test peers · the judge of mutants finds what it is there to find, and nothing where an origin has read what the agent has read.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+import { expect, judge, judgeLog, type Read } from "./judge.ts";
+import type { Reading } from "./origins.ts";
+import { readConnection } from "./reading.ts";
+
+const inner = "GET /denied/0 HTTP/1.1\r\nHost: a\r\n\r\n";
+const post = (id: number, body: string): string =>
+  `POST /m/${id}/0 HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+const get = (target: string, version = "1.1"): string => `GET ${target} HTTP/${version}\r\nHost: a\r\n\r\n`;
+
+const reads = (...texts: readonly string[]): readonly Read[] =>
+  texts.map((text, id) => ({ id, connection: readConnection(Buffer.from(text)) }));
+const reading = (method: string, target: string, body = "", more: Partial<Reading> = {}): Reading => {
+  const md5 = createHash("md5").update(body).digest("hex");
+  return { ...{ method, target, normal: "", host: "a", status: 200, length: body.length, md5 }, ...more };
+};
+const judged = (read: readonly Read[], ...readings: readonly Reading[]): readonly string[] =>
+  judge("origin", expect(read), readings).disagreements;
+
+test("an origin that has read what the agent has read", () => {
+  const read = reads(post(0, inner) + get("/m/0/1"));
+  const first = reading("POST", "/m/0/0", inner);
+  assert.deepEqual(judged(read, first, reading("GET", "/m/0/1")), []);
+  assert.deepEqual(judged(read, reading("POST", "/m/0/0", "", { status: 417 })), [], "behind a refusal it may end");
+});
+
+test("an origin that ends a message elsewhere", () => {
+  const read = reads(post(0, inner) + get("/m/0/1"));
+  const next = reading("GET", "/m/0/1");
+  for (const readings of [
+    [reading("POST", "/m/0/0"), reading("GET", "/denied/0"), next],
+    [reading("POST", "/m/0/0", inner), next, next],
+    [reading("POST", "/m/0/0", inner.slice(1)), next],
+    [reading("POST", "/m/0/0", inner)],
+    [reading("PUT", "/m/0/0", inner), next],
+    [reading("POST", "/m/0/0", inner, { host: "b" }), next],
+    [reading("POST", "/m/0/0", inner, { normal: "/denied/0" }), next],
+    [reading("POST", "/m/0/0", inner), next, reading("ET", "/denied", "", { status: 400 })],
+  ]) {
+    assert.notDeepEqual(judged(read, ...readings), [], JSON.stringify(readings));
+  }
+});
+
+test("a message that is cut is complete to nobody", () => {
+  const read = reads(post(0, inner).slice(0, -1));
+  const cut = inner.slice(0, -1);
+  assert.deepEqual(judged(read), []);
+  assert.deepEqual(judged(read, reading("POST", "/m/0/0", cut, { status: 400 })), []);
+  assert.notDeepEqual(judged(read, reading("POST", "/m/0/0", cut)), []);
+});
+
+test("the agent's log has each denial and each refusal", () => {
+  const read = reads(get("/denied/0") + get("/m/0/1", "1.2"), get("/m/1/0", "1.0") + get("/denied/1"));
+  const denial = { outcome: "replied", path: "/denied/0" };
+  const refusal = { outcome: "refused", refusal: "6" };
+  const log = (...entries: readonly Record<string, string>[]): readonly string[] =>
+    judgeLog(read, expect(read), entries);
+  assert.deepEqual(log(denial, refusal), []);
+  assert.equal(log(denial).length, 1);
+  assert.equal(log(denial, denial, refusal).length, 1);
+  assert.equal(log(denial, { ...refusal, refusal: "7" }).length, 2);
+});
