@@ -18,20 +18,41 @@ export function nearestMiss(
   facts: ConnectionFacts,
   who: SpiffeId | null,
 ): readonly Miss[] {
-  let nearest: { readonly rule: CompiledRule; readonly failed: readonly RuleCheck[] } | undefined;
-  for (const rule of rules.slice(0, MOST_RULES)) {
-    const failed = failedChecks(rule, facts, who);
-    if (nearest === undefined || failed.length < nearest.failed.length) nearest = { rule, failed };
-    if (failed.length === 1) break;
+  let nearest: CompiledRule | undefined;
+  let fewest = Number.POSITIVE_INFINITY;
+  const end = Math.min(rules.length, MOST_RULES);
+  for (let index = 0; index < end && fewest > 1; index += 1) {
+    const rule = rules[index];
+    if (rule === undefined) continue;
+    const failed = countFailed(rule, facts, who);
+    if (failed >= fewest) continue;
+    nearest = rule;
+    fewest = failed;
   }
   if (nearest === undefined) return [];
-  const { rule, failed } = nearest;
-  return failed.map((check) => ({
-    rule: rule.ref,
+  const { ref } = nearest;
+  return failedChecks(nearest, facts, who).map((check) => ({
+    rule: ref,
     field: check.field,
     want: check.want(),
     got: check.got(facts, who),
   }));
+}
+
+/** How many checks `failedChecks` has, without a list of them. */
+function countFailed(rule: CompiledRule, facts: ConnectionFacts, who: SpiffeId | null): number {
+  const failing = (checks: readonly RuleCheck[]): number => {
+    let failed = 0;
+    for (let index = 0; index < checks.length; index += 1) if (checks[index]?.holds(facts, who) === false) failed += 1;
+    return failed;
+  };
+  const least = (entries: readonly (readonly RuleCheck[])[]): number => {
+    let fewest = Number.POSITIVE_INFINITY;
+    for (let index = 0; index < entries.length; index += 1) fewest = Math.min(fewest, failing(entries[index] ?? []));
+    return entries.length === 0 ? 0 : fewest;
+  };
+  const never = neverOf(rule, facts) === null ? 0 : 1;
+  return never + failing(rule.when) + least(rule.operations) + least(rule.sources);
 }
 
 /** The fewest checks whose change would make the rule hold; empty when it holds. */

@@ -39,6 +39,7 @@ function requestCheck(
   { not, denies }: RequestCheckOptions,
   { match, got, text }: RequestRead,
 ): RuleCheck {
+  let asked: string | undefined;
   return {
     needs: "request",
     field,
@@ -49,7 +50,11 @@ function requestCheck(
       const matched = match(request);
       return matched === null ? denies : matched !== not;
     },
-    want: () => wanted(matches.map(written), not),
+    want: () => {
+      // A flood of refused requests asks for the same text each time.
+      asked ??= wanted(matches.map(written), not);
+      return asked;
+    },
     got: ({ request }) => (typeof request === "string" ? "no HTTP request" : got(request)),
   };
 }
@@ -138,8 +143,10 @@ export function headerCheck(
   });
 }
 
+const unprintable = /[^\x20-\x7e…]/;
+
 /** A text that a caller chose, for a log and a terminal. */
 function shown(text: string): string {
   const clipped = text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
-  return clipped.replace(/[^\x20-\x7e…]/g, "?");
+  return unprintable.test(clipped) ? clipped.replace(/[^\x20-\x7e…]/g, "?") : clipped;
 }
