@@ -2,6 +2,7 @@
 import { decider } from "./decide.ts";
 import { decodeTimes } from "./decode.ts";
 import { requestDecider, shapes } from "./l7-decision.ts";
+import { recordTimes } from "./l7-record.ts";
 import { routerOfServices, routerOfWorkloads } from "./route.ts";
 import { updater } from "./update.ts";
 
@@ -17,6 +18,7 @@ const results = {
     return { workloads, heapMb: Math.round(changed.heapMb), ...changed.measure() };
   }),
   decode: decodeTimes(),
+  l7Record: recordTimes(seed),
   l7Decision: Object.entries(shapes).flatMap(([rulesDifferBy, shape]) =>
     [10, 1_000].map((rules) => ({ rulesDifferBy, rules, ...requestDecider(shape, rules, seed).measure() })),
   ),
