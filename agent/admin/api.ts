@@ -118,6 +118,12 @@ export type ConnectionView = {
   readonly unjudged: "node-access" | "";
   readonly policy: string;
   readonly traceId: string;
+  /** What the application speaks: "tcp" where nobody reads it, "opaque" where it was to be read and is no HTTP/1. */
+  readonly application: "tcp" | "http/1.1" | "websocket" | "opaque";
+  /** Begun on it so far. */
+  readonly requests: number;
+  /** The request that is open; its path without the query. */
+  readonly openRequest: { readonly method: string; readonly path: string; readonly since: string } | null;
   /**
    * As TCP measures it now, on the connection's leg to its peer; of an HBONE connection, on its tunnel. Of a connection that
    * no agent sees, the mean of ended connections of the same pod, port and way. Milliseconds; null: not measured.

@@ -246,7 +246,7 @@ async function connections(source: AdminSource): Promise<Views["connections"]> {
   };
 }
 
-function connection({ id, openedAtMs, record, transport }: OpenConnection): ConnectionView {
+function connection({ id, openedAtMs, record, transport, http }: OpenConnection): ConnectionView {
   const [own, peer] =
     record.reporter === "source" ? [record.source, record.destination] : [record.destination, record.source];
   return {
@@ -270,6 +270,9 @@ function connection({ id, openedAtMs, record, transport }: OpenConnection): Conn
     unjudged: record.unjudged ?? "",
     policy: record.decision?.policy ?? "",
     traceId: record.traceId,
+    application: http.protocol,
+    requests: http.requests,
+    openRequest: http.open && { method: http.open.method, path: http.open.path, since: time(http.open.sinceMs) },
     rttMs: transport === null ? null : transport.rttUs / 1000,
     retransmits: transport?.retransmits ?? null,
   };

@@ -73,6 +73,8 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "PEER", value: (row) => (row.peerNamespace === "" ? row.peer : `${row.peer}.${row.peerNamespace}`) },
     { header: "TARGET", value: (row) => target(row) },
     { header: "PROTO", value: (row) => row.protocol },
+    { header: "APP", value: (row) => row.application },
+    { header: "REQS", value: (row) => (row.application === "tcp" ? "" : grouped(row.requests)) },
     { header: "TLS", value: (row) => (row.security === "mtls" ? "mTLS" : row.security) },
     { header: "IDENTITY", value: (row) => `${short(row.sourceIdentity)}→${short(row.destinationIdentity)}` },
     { header: "AGE", value: (row) => duration(nowMs - Date.parse(row.openedAt)) },
@@ -86,6 +88,7 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "SOURCE", value: (row) => endpointText(row.source), wide: true },
     { header: "DESTINATION", value: (row) => endpointText(row.destination), wide: true },
     { header: "TRACE", value: (row) => row.traceId, wide: true },
+    { header: "REQUEST", value: ({ openRequest }) => openRequestText(openRequest, nowMs), wide: true },
   ];
 }
 
@@ -163,6 +166,10 @@ export function pairs(labels: Readonly<Record<string, string>>): string {
     .map(([key, value]) => `${key}=${value}`)
     .toSorted()
     .join(",");
+}
+
+function openRequestText(open: ConnectionView["openRequest"], nowMs: number): string {
+  return open === null ? "" : `${open.method} ${open.path} ${duration(nowMs - Date.parse(open.since))}`;
 }
 
 function target(connection: ConnectionView): string {

@@ -39,8 +39,8 @@ IDENTITY                               STATE  SERIAL    NOT AFTER             RO
 spiffe://cluster.local/ns/shop/sa/web  ready  c198d859  2026-11-22T09:00:00Z  41m      1
 `,
     "get connections -n shop": `
-POD  DIR  PEER      TARGET         PROTO  TLS   IDENTITY                 AGE   RTT     RETRANS  VERDICT
-web  out  api.shop  api.shop:8080  HBONE  mTLS  shop/sa/web→shop/sa/api  4m2s  0.41ms  2        allow shop/callers[0]
+POD  DIR  PEER      TARGET         PROTO  APP  REQS  TLS   IDENTITY                 AGE   RTT     RETRANS  VERDICT
+web  out  api.shop  api.shop:8080  HBONE  tcp  -     mTLS  shop/sa/web→shop/sa/api  4m2s  0.41ms  2        allow shop/callers[0]
 `,
     "get bpf --no-headers": `
 program  orlop_connect4    cgroup pods  1,100  900ns  -             -  -  -  -  -   -  -

@@ -4,7 +4,7 @@ import type { Endpoint } from "../mesh/endpoint.ts";
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
-import type { RequestRecord } from "./request-record.ts";
+import type { RequestRecord, RequestUnderWay, SeenHttp } from "./request-record.ts";
 import { REQUEST_LABEL_SETS, type RequestDeltas, type RequestParties, RequestSeries } from "./request-series.ts";
 import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
 
@@ -58,6 +58,7 @@ export type OpenConnection = {
   readonly openedAtMs: number;
   readonly record: ConnectionRecord;
   readonly transport: Transport | null;
+  readonly http: SeenHttp;
 };
 
 export type RecorderOptions = {
@@ -98,6 +99,9 @@ type Opening = {
   readonly series: Series;
 };
 
+/** A caller's text that an operator is shown is no longer. */
+const SHOWN_LENGTH = 512;
+
 export class OpenRecord {
   readonly opening: Opening;
   #record: ConnectionRecord;
@@ -105,6 +109,9 @@ export class OpenRecord {
   #recorder: Recorder | null;
   /** What its requests are counted under; null: it has had none. */
   #parties: RequestParties | null = null;
+  #protocol: SeenHttp["protocol"] = "tcp";
+  #requests = 0;
+  #underWay: RequestUnderWay | null = null;
 
   constructor(recorder: Recorder, record: ConnectionRecord, opening: Opening) {
     this.#recorder = recorder;
@@ -123,8 +130,30 @@ export class OpenRecord {
     this.#record = { ...this.#record, destination: { ...destination, address, port } };
   }
 
+  get http(): SeenHttp {
+    const asked = this.#underWay;
+    const open = asked && {
+      method: asked.method.slice(0, SHOWN_LENGTH),
+      path: asked.path.slice(0, SHOWN_LENGTH),
+      sinceMs: asked.sinceMs,
+    };
+    return { protocol: this.#protocol, requests: this.#requests, open };
+  }
+
+  speaks(protocol: SeenHttp["protocol"]): void {
+    this.#protocol = protocol;
+  }
+
+  requestBegan(request: RequestUnderWay): void {
+    this.#requests += 1;
+    this.#underWay = request;
+  }
+
   /** A request on it has ended: counted and logged. */
   requested(request: RequestRecord): void {
+    // What is refused before anybody was asked had no beginning.
+    if (this.#underWay === null) this.#requests += 1;
+    this.#underWay = null;
     this.#parties ??= this.#recorder?.partiesOf(this.#record) ?? null;
     if (this.#parties !== null) this.#recorder?.requested(request, this.#parties);
   }
@@ -215,9 +244,14 @@ export class Recorder {
       const { record } = open;
       const { serial, openedAtMs, handle } = open.opening;
       const transport = handle === null ? null : (this.#options.transport?.(handle, record) ?? null);
-      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport });
+      list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport, http: open.http });
     }
     return list;
+  }
+
+  /** Wall clock, milliseconds. */
+  now(): number {
+    return this.#options.now();
   }
 
   /** Hands over what was counted since the last call. */

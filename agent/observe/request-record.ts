@@ -30,5 +30,20 @@ export type RequestRecord = {
   readonly durationUs: number;
 };
 
+/** A request that is open: what an operator may see of it. */
+export type RequestUnderWay = {
+  readonly method: string;
+  readonly path: string /** Wall clock. */;
+  readonly sinceMs: number;
+};
+
+/** What of HTTP is seen on a connection: "tcp": it is not read. "opaque": it was to be read, and is no HTTP/1. */
+export type SeenHttp = {
+  readonly protocol: "tcp" | "http/1.1" | "websocket" | "opaque";
+  /** Begun so far. */
+  readonly requests: number;
+  readonly open: RequestUnderWay | null;
+};
+
 /** `reason` is of the engine's closed list (native/engine/http/http1_refusal.h). */
 export type HttpRefusal = { readonly message: "request" | "response"; readonly reason: string };

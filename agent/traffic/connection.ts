@@ -7,7 +7,7 @@ import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
-import type { RequestRecord } from "../observe/request-record.ts";
+import type { RequestRecord, SeenHttp } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import { requestEndingOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
@@ -18,16 +18,17 @@ const nobody: readonly never[] = [];
 /** The request of a connection that is read: one at a time. */
 type OpenRequest = Pick<RequestRecord, "method" | "path" | "host"> & {
   readonly request: number;
+  readonly sinceMs: number;
   /** The target in whose place another went on; empty: what was sent. */
   readonly written: string;
   decision: RequestRecord["decision"];
 };
-const unread: Omit<OpenRequest, "request" | "written"> = { method: "", path: "", host: "", decision: null };
+const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = { method: "", path: "", host: "", decision: null };
 
 export class Connection {
   readonly ref: ConnRef;
   readonly podIdx: number;
-  readonly #recorder: Pick<Recorder, "opened">;
+  readonly #recorder: Pick<Recorder, "opened" | "now">;
   /** A request that is open, or that has turned the connection into a websocket. */
   #openRequest: OpenRequest | null = null;
   /** Requests are numbered in the order in which they end. */
@@ -41,7 +42,7 @@ export class Connection {
   #release: (() => void) | null = null;
   #ended = false;
 
-  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened">) {
+  constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened" | "now">) {
     this.ref = { conn: ref.conn, generation: ref.generation };
     this.podIdx = draft.podIdx;
     this.#draft = draft;
@@ -60,13 +61,20 @@ export class Connection {
   ): void {
     const path = pathOf(target);
     const summary = verdict === null ? null : summarize(verdict);
-    this.#openRequest = { request, written, method, path, host: authority, decision: summary };
+    const sinceMs = this.#recorder.now();
+    this.#openRequest = { request, sinceMs, written, method, path, host: authority, decision: summary };
+    this.#record?.requestBegan(this.#openRequest);
   }
 
   /** The request that is open, or the websocket that it has become, is no longer allowed: its record names the later verdict. */
   requestFell(verdict: RequestVerdict | null): Answer {
     if (this.#openRequest !== null && verdict !== null) this.#openRequest.decision = summarize(verdict);
     return this.cut("policy", null);
+  }
+
+  /** Of a connection that is read: what its application speaks, as far as is known. */
+  speaks(protocol: SeenHttp["protocol"]): void {
+    this.#record?.speaks(protocol);
   }
 
   /** The engine's last word on a request. A second word on the same does nothing. */
@@ -92,7 +100,8 @@ export class Connection {
       durationUs: event.durationUs,
     });
     // A websocket lives on what its request was allowed.
-    if (event.outcome !== "upgraded") this.#openRequest = null;
+    if (event.outcome === "upgraded") this.speaks("websocket");
+    else this.#openRequest = null;
   }
 
   /** The engine tells the end of each request before that of its connection; where it has not, the record is still owed. */

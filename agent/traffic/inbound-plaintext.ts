@@ -27,6 +27,7 @@ export function answerPlaintext(event: Accepted, connection: Connection, context
   const plan = planInbound({ destination, target, client, identity: null }, context.world);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
   connection.opened(plan.reading === "or-end" ? null : plan.decision);
+  if (plan.reading !== "unread") connection.speaks("http/1.1");
   context.live.add(connection, permissionOf(null, plan.facts, plan.reading));
   return {
     type: "dial",

@@ -47,6 +47,7 @@ export function answerInbound(event: ConnectRequest, connection: Connection, con
   const plan = planInbound({ destination, target, client: event.peer, identity }, context.world);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision);
   connection.opened(plan.reading === "or-end" ? null : plan.decision);
+  if (plan.reading !== "unread") connection.speaks("http/1.1");
   context.live.add(connection, permissionOf(null, plan.facts, plan.reading));
   return {
     type: "dial",

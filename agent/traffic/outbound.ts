@@ -36,6 +36,7 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   if (answer.type === "tunnel") connection.describe({ traceId: traceIdOf(answer.traceparent) });
   const { target } = plan.route;
   connection.opened(plan.reading === "or-end" ? null : plan.decision, context.load.take(target.address, target.port));
+  if (plan.reading !== "unread") connection.speaks("http/1.1");
   context.live.add(connection, permissionOf(source, plan.facts, plan.reading));
   return answer;
 }

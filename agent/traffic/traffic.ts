@@ -37,7 +37,7 @@ export type TrafficOptions = {
   /** Absent: no connection is read. */
   readonly settle?: Evaluator["settle"];
   readonly readsPaths?: Evaluator["readsPaths"];
-  readonly recorder: Pick<Recorder, "opened">;
+  readonly recorder: Pick<Recorder, "opened" | "now">;
   /** Engine.answer: answers that come later, and closes. */
   readonly answer: (answer: Answer) => void;
   /** Engine.drain. */
@@ -229,6 +229,7 @@ class Thread implements Traffic {
     const permission = connection === undefined ? undefined : live.permissionOf(connection);
     if (connection !== undefined && permission !== undefined)
       live.add(connection, { ...permission, reading: "unread" });
+    connection?.speaks("opaque");
   }
 
   #closed(event: Closed): void {
@@ -291,6 +292,7 @@ class Thread implements Traffic {
       const { conn, generation, request } = event;
       // It went on already, and nobody can say that it still may.
       if (connection?.openRequest?.request === request) return connection.cut("fault", null);
+      connection?.requested(event, null, "");
       return { type: "reply", conn, generation, request, status: 500, body: "internal error" };
     }
     if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
