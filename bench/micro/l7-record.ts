@@ -49,7 +49,7 @@ export function recordTimes(seed: number): RecordTimes {
     durationUs: Math.floor(random() * 100_000),
     responseBytes: Math.floor(random() * 10_000),
   }));
-  const fields = new RequestFields(Buffer.alloc(0));
+  const fields = new RequestFields(Buffer.alloc(0), 0, 0);
   const step = (index: number): void => {
     const call = calls[index % CALLS];
     if (call?.of === undefined) throw new Error("no call");
