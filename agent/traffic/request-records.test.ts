@@ -1,4 +1,4 @@
-// Each request that was begun has one record, and each connection has one, whatever happens in between: a model of the engine drives the
+// Each request that was begun has one record, and so has each connection, whatever happens in between: a model of the engine drives the
 // room through random sessions.
 import assert from "node:assert/strict";
 import { test } from "node:test";
