@@ -39,6 +39,7 @@ export type Welcome = Holding & {
 };
 export type PreparedPod = {
   readonly podIdx: number;
+  readonly addresses: readonly string[];
   readonly netnsCookie: bigint;
   /** The receiver owns the descriptors. */
   readonly listeners: readonly (LentListener & { readonly fd: number })[];
@@ -148,11 +149,13 @@ export class KeeperClient {
     return { workload: reply.workload, addresses: reply.addresses };
   }
 
+  /** @param addresses none: those that the pod's namespace has */
   async prepare(uid: string, addresses: readonly string[]): Promise<PreparedPod> {
     const { reply, fds, broken } = await this.#ask({ op: "prepare", uid, addresses });
     if (reply.op !== "prepared" || reply.listeners.length !== fds.length) throw broken("prepared");
     return {
       podIdx: reply.podIdx,
+      addresses: reply.addresses,
       netnsCookie: BigInt(reply.netnsCookie),
       listeners: reply.listeners.map((listener, index) => ({ ...listener, fd: fds[index] ?? -1 })),
       captured: reply.captured,

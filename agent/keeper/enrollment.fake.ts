@@ -78,6 +78,8 @@ export class FakeNamespaces {
   refuse: EnrollmentRefusal | undefined;
   /** Addresses that no namespace has. */
   readonly absent = new Set<string>();
+  /** What the namespace has. */
+  addresses: readonly string[] = [];
 
   /** Sweeps that came to their end. */
   swept = 0;
@@ -106,6 +108,7 @@ export class FakeNamespaces {
       netnsCookie: this.cookie,
       listeners,
       preservesSource: true,
+      addresses: this.addresses,
       makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
       routeToListener: async () => [...this.routable],
       // It waits for others, as for a survey that pods share; meanwhile the namespace must stay.

@@ -107,6 +107,19 @@ test("what fails half way is withdrawn, and can be tried again", async () => {
   }
 });
 
+test("a pod whose addresses nobody has named is known by those of its namespace, where these are plain", async () => {
+  const { namespaces, enrollments } = setUp();
+  for (const addresses of [[], ["10.0.0.7", "10.0.1.7"], ["fd00::7", "fd00::8"]]) {
+    namespaces.addresses = addresses;
+    assert.partialDeepStrictEqual(await enrollments.prepare("p7", []), { refused: "address-mismatch" });
+    assert.equal(namespaces.open.size, 0);
+  }
+  namespaces.addresses = ["10.0.0.7", "fd00::7"];
+  assert.deepEqual((await prepared(enrollments, "p7", [])).row.addresses, ["10.0.0.7", "fd00::7"]);
+  assert.deepEqual((await prepared(enrollments, "p7", [])).row.addresses, ["10.0.0.7", "fd00::7"], "asked again");
+  assert.deepEqual((await prepared(enrollments, "p7", ["10.0.0.7"])).row.addresses, ["10.0.0.7"], "then somebody has");
+});
+
 test("refusals say why and leave nothing open", async () => {
   const { node, namespaces, enrollments } = setUp();
   assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.8"]), { refused: "pod-not-found" });

@@ -1,6 +1,7 @@
 // keeper · which pods are enrolled, and how far: guarded → prepared → captured, and back without a trace. One turn at a time per
 // pod; whatever fails half way is withdrawn, but never a guard. Knows kernel and namespaces by two interfaces.
 import { closeSync } from "node:fs";
+import { isIpv6 } from "../mesh/ip.ts";
 import { type FoundPod, findPod, type PodTree, stillThere } from "./pods.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
 import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
@@ -27,6 +28,8 @@ export interface PodNamespace {
   readonly netnsCookie: bigint;
   readonly listeners: readonly HeldListener[];
   readonly preservesSource: boolean;
+  /** What the namespace had when it was entered, loopback and link-local addresses left out. Canonical. */
+  readonly addresses: readonly string[];
   /** The caller owns the descriptors. */
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
   /** Ends what bypasses the agent and is no longer allowed to the pod under this index; how many. */
@@ -172,12 +175,15 @@ export class PodEnrollments {
     return this.#onceKept(guarded);
   }
 
-  /** Idempotent: an enrolled pod that has not changed is returned as it is, another set of addresses is changed in place. */
-  prepare(uid: string, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
+  /**
+   * Idempotent: an enrolled pod that has not changed is returned as it is, another set of addresses is changed in place.
+   * @param named none when nobody has named the pod's addresses yet: then they are its namespace's
+   */
+  prepare(uid: string, named: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
     return this.#inTurn(uid, async () => {
       const known = this.#byUid(uid);
       if (known !== undefined && isOpen(known)) {
-        if (await this.#isStillThere(known)) return this.#readdress(known, addresses);
+        if (await this.#isStillThere(known)) return named.length === 0 ? known : this.#readdress(known, named);
         await this.#release(known, "never");
         if (this.#options.protectedPods.has(uid)) this.#await(uid);
       }
@@ -187,9 +193,14 @@ export class PodEnrollments {
       const pod = findPod(this.#options.tree, uid);
       if (isRefusal(pod)) return pod;
       // The namespace owns the descriptor.
-      const namespace = await this.#options.openNamespace(pod.netnsFd, addresses);
+      const namespace = await this.#options.openNamespace(pod.netnsFd, named);
       if (isRefusal(namespace)) return namespace;
       try {
+        const addresses = named.length > 0 ? named : ownAddresses(namespace);
+        if (addresses === undefined) {
+          await namespace.close({ restore: "never" });
+          return refusal("address-mismatch", `pod ${uid} has no address yet, or several of a family`);
+        }
         const spread = await namespace.routeToListener(addresses);
         const enrolled = this.#enter(pod, namespace, { addresses, spread });
         if (isRefusal(enrolled)) await namespace.close({ restore: "never" });
@@ -533,6 +544,12 @@ export class PodEnrollments {
 
 function capturedUnder({ addresses }: PodRow): { readonly addresses?: readonly string[] } {
   return addresses.length > 0 ? { addresses } : {};
+}
+
+/** Of a family the only address. Undefined: there is none, or somebody has to say which of several is the pod's. */
+function ownAddresses({ addresses }: PodNamespace): readonly string[] | undefined {
+  const isPlain = addresses.filter(isIpv6).length <= 1 && addresses.filter((address) => !isIpv6(address)).length <= 1;
+  return isPlain && addresses.length > 0 ? addresses : undefined;
 }
 
 function sameAddresses(own: readonly string[], addresses: readonly string[]): boolean {

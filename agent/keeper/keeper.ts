@@ -455,6 +455,7 @@ function prepared(id: number, enrolled: OpenEnrollment): ReplyWithFds {
       id,
       op: "prepared",
       podIdx: row.podIdx,
+      addresses: row.addresses,
       netnsCookie: String(row.netnsCookie),
       listeners: namespace.listeners.map(({ kind, family, address, port }) => ({ kind, family, address, port })),
       captured: state === "captured",

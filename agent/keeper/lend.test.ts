@@ -36,6 +36,7 @@ async function handle(request: Request): Promise<ReplyWithFds> {
         reply: {
           id,
           op: "prepared",
+          addresses: ["10.0.0.7"],
           podIdx: 1,
           netnsCookie: "18446744073709551615",
           captured: false,

@@ -23,6 +23,8 @@ function canonical(addresses: readonly string[]): ReadonlySet<string> {
   return new Set(texts.filter((text) => text !== undefined));
 }
 
+/** From other machines. */
+const isReachable = (address: string): boolean => !/^(?:127\.|169\.254\.|::1$|fe[89ab])/.test(address);
 const familyOf = (address: string): 4 | 6 => (isIpv6(address) ? 6 : 4);
 
 /**
@@ -118,7 +120,7 @@ export class PodNamespaces {
         listeners.push({ ...place, fd });
       }
       return this.#entered(
-        { netnsCookie: info.cookie, listeners, preservesSource },
+        { netnsCookie: info.cookie, listeners, preservesSource, addresses: [...podAddresses].filter(isReachable) },
         { netnsFd, podAddresses, unrouted: new Set() },
       );
     } catch (error) {
@@ -162,7 +164,10 @@ export class PodNamespaces {
     return routed;
   }
 
-  #entered(made: Pick<PodNamespace, "netnsCookie" | "listeners" | "preservesSource">, entered: Entered): PodNamespace {
+  #entered(
+    made: Pick<PodNamespace, "netnsCookie" | "listeners" | "preservesSource" | "addresses">,
+    entered: Entered,
+  ): PodNamespace {
     const { netnsFd } = entered;
     return {
       ...made,

@@ -6,7 +6,7 @@ import type { listenerKinds, socketKinds } from "../abi.ts";
 export const MAX_PACKET_BYTES = 65_536;
 /** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
 export const MAX_PACKET_FDS = 64;
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 
 /**
  * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
@@ -78,7 +78,10 @@ export type Request =
    * it. `workload`: what the agent calls the pod. Idempotent.
    */
   | { readonly id: number; readonly op: "guard"; readonly uid: string; readonly workload: string }
-  /** Find the pod, open and lend its listeners, allot an index; capture stays off. Idempotent: an enrolled pod is lent again. */
+  /**
+   * Find the pod, open and lend its listeners, allot an index; capture stays off. Idempotent: an enrolled pod is lent again.
+   * `addresses`: none when nobody has named the pod's yet; then they are those that its namespace has.
+   */
   | { readonly id: number; readonly op: "prepare"; readonly uid: string; readonly addresses: readonly string[] }
   /** Of a prepared or captured pod, in place: the new addresses come before the others go. */
   | {
@@ -136,6 +139,7 @@ export type Reply =
       readonly id: number;
       readonly op: "prepared";
       readonly podIdx: number;
+      readonly addresses: readonly string[];
       readonly netnsCookie: string;
       readonly listeners: readonly LentListener[];
       readonly captured: boolean;

@@ -50,6 +50,8 @@ const addresses: Field = (value) => {
   return new Set(canonical).size === canonical.length ? canonical : undefined;
 };
 
+const addressesIfKnown: Field = (value) => (Array.isArray(value) && value.length === 0 ? value : addresses(value));
+
 const id = integer(1, 2 ** 31 - 1);
 const version = integer(1, 65_535);
 const isVersion = (value: unknown): boolean => version(value) !== undefined;
@@ -73,7 +75,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   serving: {},
   leave: {},
   guard: { uid: podUid, workload },
-  prepare: { uid: podUid, addresses },
+  prepare: { uid: podUid, addresses: addressesIfKnown },
   "set-addresses": { podIdx, addresses },
   "known-of": { podIdx },
   capture: { podIdx, failDirect: flag },

@@ -17,10 +17,7 @@ export type VerdictWorld = { readonly mesh: Snapshot; readonly judge: Judge };
 
 /** What plaintext to `port` of the workload gets. */
 export function inVerdict(workload: Workload, port: number, world: VerdictWorld): InVerdict {
-  const asked = strangersFacts(workload, port);
-  // A workload without an address is reached by nobody.
-  if (asked === null) return "refuse";
-  const decision = world.judge(asked);
+  const decision = world.judge(strangersFacts(workload, port));
   if (decision.verdict === "deny" && decision.reason === "mtls-required") return "refuse";
   // Policies may tell one source from another: only the agent can hold each against them. AUDIT and dry-run count too,
   // since what they watch has to be seen.
@@ -108,10 +105,9 @@ function portBeside(named: ReadonlySet<number>): number {
   return port;
 }
 
-/** Plaintext from an address of nobody; null: the workload has no address. */
-function strangersFacts(destination: Workload, port: number): ConnectionFacts | null {
-  const [destinationAddress] = destination.addresses;
-  if (destinationAddress === undefined) return null;
+/** Plaintext from an address of nobody. A pod that has no address yet is asked about under an address that nobody has. */
+function strangersFacts(destination: Workload, port: number): ConnectionFacts {
+  const [destinationAddress = "192.0.2.2"] = destination.addresses;
   const client = { address: isIpv6(destinationAddress) ? "2001:db8::1" : "192.0.2.1", port: 1 };
   return plaintextFacts({ client, target: { address: destinationAddress, port } }, destination);
 }

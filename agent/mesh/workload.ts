@@ -39,3 +39,8 @@ export type Workload = {
   readonly canonicalRevision: string;
   readonly from: SourceRef;
 };
+
+/** A workload of which the mesh has no address yet, under those that the keeper found in its pod's namespace. */
+export function withAddresses(workload: Workload, addresses: readonly string[]): Workload {
+  return workload.addresses.length > 0 || addresses.length === 0 ? workload : { ...workload, addresses };
+}

@@ -55,7 +55,7 @@ const foundPod = (podIdx: number, workloadUid?: string, addresses: readonly stri
 });
 
 describe("desired pods", () => {
-  test("this node's pods that speak HBONE, have a pod UID and an address", () => {
+  test("this node's pods that speak HBONE and have a pod UID, also without an address yet", () => {
     const others = [
       workload("far", { node: "n2" }),
       workload("out", { protocol: "none" }),
@@ -63,7 +63,7 @@ describe("desired pods", () => {
       workload("early", { addresses: [] }),
     ];
     const { pods, conflicts } = desiredPods([web, api, ...others], "n1");
-    assert.deepEqual([[...pods.keys()].toSorted(), conflicts], [["uid-api", "uid-web"], []]);
+    assert.deepEqual([[...pods.keys()].toSorted(), conflicts], [["uid-api", "uid-early", "uid-web"], []]);
   });
 
   test("a pod that two workloads name goes to the first by uid, and the other is reported", () => {

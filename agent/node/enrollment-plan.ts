@@ -114,7 +114,10 @@ export function nextSteps(
   const guards = [...pods.values()].filter(
     (workload) =>
       guarded.get(workload.podUid) !== workload.uid &&
-      (captured.has(workload.podUid) ? !failDirect(workload) : refusesPlaintext(workload)),
+      // A pod that does not run yet has no connections that go on.
+      (captured.has(workload.podUid) || workload.addresses.length === 0
+        ? !failDirect(workload)
+        : refusesPlaintext(workload)),
   );
   if (guards.length > 0) return guards.map((workload) => ({ op: "guard", workload }));
   const leaving: readonly EnrollmentStep[] = [
@@ -190,12 +193,12 @@ function adjustments(
 }
 
 function belongsHere(workload: Workload, node: string): boolean {
-  return (
-    workload.node === node && workload.protocol === "hbone" && workload.podUid !== "" && workload.addresses.length > 0
-  );
+  return workload.node === node && workload.protocol === "hbone" && workload.podUid !== "";
 }
 
+/** A workload without addresses has those that the keeper found in the pod's namespace. */
 export function sameAddresses(pod: Pick<HeldPod, "addresses">, workload: Pick<Workload, "addresses">): boolean {
+  if (workload.addresses.length === 0) return true;
   return (
     pod.addresses.length === workload.addresses.length &&
     pod.addresses.every((address) => workload.addresses.includes(address))

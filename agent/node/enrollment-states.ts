@@ -47,13 +47,18 @@ function present(workloadUid: string, pod: HeldPod, failed: EnrollmentParts["fai
   return { workloadUid, podIdx: pod.podIdx, state, note: failed.get(pod.podUid)?.note ?? "" };
 }
 
-function missing({ uid, podUid }: Workload, failed: EnrollmentParts["failed"], stays: HeldPod | undefined): PodState {
+function missing(
+  { uid, podUid, addresses }: Workload,
+  failed: EnrollmentParts["failed"],
+  stays: HeldPod | undefined,
+): PodState {
   const note = failed.get(podUid)?.note ?? "";
   const more = stays === undefined ? "" : `; pod ${stays.podUid}, which was this workload's, stays captured`;
   return {
     workloadUid: uid,
     podIdx: stays?.podIdx ?? null,
-    state: note === "" ? "pending" : "failed",
+    // A pod without an address is just beginning.
+    state: note === "" || addresses.length === 0 ? "pending" : "failed",
     note: `${note}${more}`,
   };
 }

@@ -22,6 +22,7 @@ export class FakeNode {
   /** By UID, the workload whose pod the keeper protects. Outlives the keeper. */
   readonly protectedPods = new Map<string, string>();
   /** Addresses that no pod has. */
+  readonly namespaceAddresses = new Map<string, readonly string[]>();
   readonly absent = new Set<string>();
   /** What the keeper knows, by index: guarded, prepared or captured. Captured and guarded pods outlive it. */
   readonly kernel = new Map<number, KernelPod>();
@@ -153,6 +154,11 @@ export class FakeNode {
     return podIdx;
   }
 
+  /** What the pod's namespace has. */
+  addressesOf(uid: string): readonly string[] {
+    return this.namespaceAddresses.get(uid) ?? [];
+  }
+
   /** As the keeper checks addresses. */
   check(uid: string, addresses: readonly string[]): void {
     const absent = addresses.find((address) => this.absent.has(address));
@@ -201,9 +207,9 @@ export class FakeNode {
         const pod = node.kernel.get(podIdx) ?? assert.fail();
         assert.ok(!node.served.has(podIdx), `${uid} is prepared while the threads hold its listeners`);
         pod.prepared = true;
-        pod.addresses = addresses;
+        pod.addresses = addresses.length > 0 ? addresses : node.addressesOf(uid);
         const { captured } = pod;
-        return { podIdx, netnsCookie: 7n, listeners: [], captured, preservesSource: false };
+        return { podIdx, addresses: pod.addresses, netnsCookie: 7n, listeners: [], captured, preservesSource: false };
       },
       capture: async (podIdx, failDirect) => {
         await ask(`capture ${podIdx}${failDirect ? " direct" : ""}`);

@@ -271,6 +271,35 @@ describe("node enrollment", () => {
     assert.deepEqual(node.protectedPods.get("uid-web"), edited.uid);
   });
 
+  test("a pod that begins is guarded before it is there, and captured under its namespace's addresses before the mesh has them", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, []);
+    await start();
+    node.missing.add("uid-web");
+    await change({ ...web, addresses: [] });
+    const state = { workloadUid: web.uid, podIdx: null, state: "pending", note: "no such cgroup" };
+    assert.deepEqual(enrollment.states(), [state]);
+    assert.deepEqual(node.warnings, []);
+    assert.ok(node.calls.includes("guard uid-web"));
+    node.missing.clear();
+    node.namespaceAddresses.set("uid-web", web.addresses);
+    enrollment.podGuarded(1, "uid-web");
+    await until(() => node.captured().length === 1);
+    await enrollment.reconcile();
+    assert.deepEqual(
+      [...enrollment.pods.all()].map(({ addresses }) => addresses),
+      [web.addresses],
+    );
+    node.calls.length = 0;
+    await change(web);
+    assert.deepEqual(
+      node.calls.filter((call) => !call.startsWith("log")),
+      ["pods changed"],
+      "the mesh says the same",
+    );
+    await change({ ...web, addresses: ["10.0.0.8"] });
+    assert.ok(node.calls.includes("addresses 1 10.0.0.8"), "the mesh has the last word");
+  });
+
   test("a wrong address is said once, and changes nothing until it is corrected", async (t) => {
     const { node, enrollment, change, start } = setUp(t, [web]);
     await start();

@@ -11,7 +11,7 @@ import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
-import type { Workload } from "../mesh/workload.ts";
+import { type Workload, withAddresses } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import {
@@ -367,20 +367,26 @@ export class NodeEnrollment {
     const note = error instanceof Error ? error.message : String(error);
     const { uid: workloadUid, podUid } = workload;
     const contested = isRefused(error) && contestedReasons.includes(error.reason);
-    if (this.#failed.get(podUid)?.note !== note) log.warn(message, { pod: fullName(workload), why: note });
+    // A pod that is just beginning has no namespace or no address yet.
+    const begins = workload.addresses.length === 0;
+    const say = begins ? log.debug.bind(log) : log.warn.bind(log);
+    if (this.#failed.get(podUid)?.note !== note) say(message, { pod: fullName(workload), why: note });
     this.#failed.set(podUid, { workloadUid, note, resting: true, contested });
   }
 
   /** False: the pod's workload, namespace or keeper went meanwhile, and the next plan decides. */
   async #enroll(workload: Workload): Promise<boolean> {
     const { keeper, threads, tables, certificates } = this.#ports;
-    const { podUid, identity, addresses } = workload;
-    const { podIdx, netnsCookie, preservesSource, listeners } = await keeper.prepare(podUid, addresses);
+    const { podUid, identity } = workload;
+    const { podIdx, addresses, netnsCookie, preservesSource, listeners } = await keeper.prepare(
+      podUid,
+      workload.addresses,
+    );
     const before = this.#found.get(podUid)?.podIdx;
     if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     this.#found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
-    const failDirect = tables.failDirect(workload);
+    const failDirect = tables.failDirect(withAddresses(workload, addresses));
     const known = { podIdx, podUid, netnsCookie, preservesSource };
     const pod = { ...known, workloadUid: workload.uid, addresses, identity, failDirect };
     const preparing: HeldPod = { ...pod, state: "preparing" };
@@ -395,6 +401,7 @@ export class NodeEnrollment {
         op: "pod",
         podIdx,
         workloadUid: workload.uid,
+        addresses,
         netnsCookie,
         preservesSource,
         listeners,
@@ -448,6 +455,7 @@ export class NodeEnrollment {
       op: "pod",
       podIdx,
       workloadUid: workload.uid,
+      addresses: pod.addresses,
       netnsCookie,
       preservesSource,
       listeners: [],
@@ -488,11 +496,11 @@ export class NodeEnrollment {
   }
 
   /** False: the mesh does not know the pod's workload any more. */
-  #setVerdicts({ podIdx, podUid, workloadUid }: HeldPod): boolean {
+  #setVerdicts({ podIdx, podUid, workloadUid, addresses }: HeldPod): boolean {
     const { mesh, tables } = this.#ports;
     const workload = mesh.workload(workloadUid);
     if (workload === undefined) return false;
-    if (tables.setPod(podIdx, workload)) void this.#sweep(podIdx, podUid);
+    if (tables.setPod(podIdx, withAddresses(workload, addresses))) void this.#sweep(podIdx, podUid);
     return true;
   }
 

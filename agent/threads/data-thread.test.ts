@@ -56,7 +56,14 @@ describe("a data thread", () => {
   test("serves a pod before and after its identity comes, and closes what it is given for a pod that has gone", async (t) => {
     const { send, count, until } = await startThread(t);
     send({ op: "updates", updates: [{ kind: "workload", op: "upsert", value: web }], more: false });
-    const pod = { op: "pod", podIdx: 3, workloadUid: web.uid, netnsCookie: 1n, preservesSource: false } as const;
+    const pod = {
+      op: "pod",
+      podIdx: 3,
+      workloadUid: web.uid,
+      netnsCookie: 1n,
+      addresses: [],
+      preservesSource: false,
+    } as const;
     send({ ...pod, listeners: [] });
     await until("pod-done");
     send({ op: "identity", identity: 1, spiffeId: web.identity.text, rotated: false });

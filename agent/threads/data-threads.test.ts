@@ -31,6 +31,7 @@ function podAt(port: number): { readonly message: PodMessage; readonly port: num
     op: "pod",
     podIdx: 3,
     workloadUid: web.uid,
+    addresses: [],
     netnsCookie: 1n,
     preservesSource: false,
     listeners: [{ kind: "outbound", fd }],

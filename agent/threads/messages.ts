@@ -31,6 +31,8 @@ export type MainMessage =
       readonly op: "pod";
       readonly podIdx: number;
       readonly workloadUid: string;
+      /** Under which it is captured. */
+      readonly addresses: readonly string[];
       readonly netnsCookie: bigint;
       readonly preservesSource: boolean;
       readonly listeners: readonly ListenerFd[];

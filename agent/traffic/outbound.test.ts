@@ -133,8 +133,21 @@ describe("a captured connection", () => {
 
   test("passthrough needs no certificate", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     assert.equal(bench.engine.feed(bench.outbound({ address: "8.8.8.8", port: 443 }))?.type, "relay");
+  });
+
+  test("a pod that begins is known by the addresses of its namespace until the mesh has them", () => {
+    const bench = new Bench();
+    const mesh = bench.mesh.list;
+    bench.mesh.list = mesh.map((each) => (each.uid === web.uid ? { ...each, addresses: [] } : each));
+    const asked = () => bench.engine.feed(bench.outbound({ address: "8.8.8.8", port: 443 }))?.type;
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: ["10.9.9.9"], preservesSource: true });
+    assert.equal(asked(), "refuse", "another's address");
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: web.addresses, preservesSource: true });
+    assert.equal(asked(), "relay");
+    bench.mesh.list = mesh.map((each) => (each.uid === web.uid ? { ...each, addresses: ["10.0.0.77"] } : each));
+    assert.equal(asked(), "refuse", "the mesh has the last word");
   });
 
   const refusals: readonly (readonly [string, Parameters<Bench["outbound"]>, string, string])[] = [
@@ -197,7 +210,7 @@ test("connections that stay open spread over the endpoints, and one that ends ma
 describe("an answer that is not ready", () => {
   test("waits for the certificate, then tunnels", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     const event = bench.outbound({ address: "10.0.0.2", port: 80 });
     assert.equal(bench.engine.feed(event), undefined);
     bench.clock.advance(4_999);
@@ -211,7 +224,7 @@ describe("an answer that is not ready", () => {
 
   test("is refused after five seconds", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     const event = bench.outbound({ address: "10.0.0.2", port: 80 });
     bench.engine.feed(event);
     bench.clock.advance(5_000);
@@ -225,7 +238,7 @@ describe("an answer that is not ready", () => {
 
   test("that the engine stops waiting for first has the same reason", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     const event = bench.outbound({ address: "10.0.0.2", port: 80 });
     bench.engine.feed(event);
     bench.close(event, "answer-timeout");
@@ -236,7 +249,7 @@ describe("an answer that is not ready", () => {
 
   test("waits for the pod's workload", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", preservesSource: true });
+    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", addresses: [], preservesSource: true });
     const event = bench.outbound(
       { address: "8.8.8.8", port: 80 },
       { podIdx: 5, source: { address: "10.0.0.7", port: 1 } },
@@ -254,8 +267,8 @@ describe("an answer that is not ready", () => {
 
   test("that cannot be given because of a fault of ours is a refusal", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 2, workloadUid: near.uid, preservesSource: true });
-    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", preservesSource: true });
+    bench.traffic.addPod({ podIdx: 2, workloadUid: near.uid, addresses: [], preservesSource: true });
+    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", addresses: [], preservesSource: true });
     const source = { address: "10.0.0.7", port: 1 };
     const event = bench.outbound({ address: "10.0.0.3", port: 80 }, { podIdx: 5, source });
     bench.engine.feed(event);
@@ -264,7 +277,7 @@ describe("an answer that is not ready", () => {
     };
     const late = workload("late", { addresses: ["10.0.0.7"] });
     bench.mesh.replace(late);
-    bench.traffic.addPod({ podIdx: 6, workloadUid: api.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 6, workloadUid: api.uid, addresses: [], preservesSource: true });
     assert.equal(bench.lastAnswer()?.type, "refuse");
     assert.equal(bench.faults.length, 1);
     bench.close(event, "refused");
@@ -273,7 +286,7 @@ describe("an answer that is not ready", () => {
 
   test("is forgotten when the client leaves, and still recorded once", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     const event = bench.outbound({ address: "10.0.0.2", port: 80 });
     bench.engine.feed(event);
     bench.close(event, "reset-by-downstream");

@@ -1,7 +1,7 @@
 // 7 · data thread · a captured connection → facts → plan → answer; or what is still missing for an answer.
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
-import type { Workload } from "../mesh/workload.ts";
+import { type Workload, withAddresses } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
@@ -23,8 +23,9 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   if (dialled === null) return connection.refuse("no-original-destination", null);
   const pod = context.pods.byIdx(event.podIdx);
   if (pod === undefined) return connection.refuse("unknown-pod", null);
-  const source = context.world.mesh.workload(pod.workloadUid);
-  if (source === undefined) return "unknown-source";
+  const known = context.world.mesh.workload(pod.workloadUid);
+  if (known === undefined) return "unknown-source";
+  const source = withAddresses(known, pod.addresses);
   connection.describe({ source: { ...client, workload: source, identity: source.identity } });
 
   const plan = planOutbound({ source, client, dialled }, context.world);

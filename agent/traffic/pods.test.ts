@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Pods } from "./pods.ts";
 
-const pod = (podIdx: number, workloadUid: string) => ({ podIdx, workloadUid, preservesSource: true });
+const pod = (podIdx: number, workloadUid: string) => ({ podIdx, workloadUid, addresses: [], preservesSource: true });
 
 test("an index or a workload that meant another pod means the new pod alone", () => {
   const pods = new Pods();

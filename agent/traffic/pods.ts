@@ -3,6 +3,8 @@
 export type Pod = {
   readonly podIdx: number;
   readonly workloadUid: string;
+  /** Under which it is captured; its workload may have none yet. */
+  readonly addresses: readonly string[];
   /** The application can be dialled from the client's own address (marked sockets work in this pod). */
   readonly preservesSource: boolean;
 };

@@ -148,7 +148,7 @@ describe("open connections after a change", () => {
 
   test("a change between waiting and answering is seen: the late answer is judged then", () => {
     const bench = new Bench().serve();
-    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", preservesSource: true });
+    bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", addresses: [], preservesSource: true });
     const event = bench.outbound(
       { address: "10.0.0.3", port: 80 },
       { podIdx: 5, source: { address: "10.0.0.7", port: 1 } },

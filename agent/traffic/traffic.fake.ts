@@ -106,8 +106,8 @@ export class Bench {
 
   /** web on podIdx 1 and near on 2, both with certificates 11 and 12. */
   serve(): this {
-    this.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
-    this.traffic.addPod({ podIdx: 2, workloadUid: near.uid, preservesSource: false });
+    this.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
+    this.traffic.addPod({ podIdx: 2, workloadUid: near.uid, addresses: [], preservesSource: false });
     this.traffic.identityInstalled(11, web.identity.text);
     this.traffic.identityInstalled(12, near.identity.text);
     return this;

@@ -46,9 +46,9 @@ describe("one record for each connection, whatever happens", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const bench = new Bench();
-        bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
-        bench.traffic.addPod({ podIdx: 2, workloadUid: "box//Pod/shop/near", preservesSource: true });
-        bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", preservesSource: true });
+        bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
+        bench.traffic.addPod({ podIdx: 2, workloadUid: "box//Pod/shop/near", addresses: [], preservesSource: true });
+        bench.traffic.addPod({ podIdx: 5, workloadUid: "box//Pod/shop/late", addresses: [], preservesSource: true });
         let verdict: () => Decision = () => allow;
         bench.judge = () => verdict();
         const open: ConnRef[] = [];
@@ -177,7 +177,7 @@ describe("a fault of ours", () => {
 describe("pods and identities", () => {
   test("a pod's integer is -1 until its certificate is there", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     assert.equal(bench.traffic.podIdentity(1), -1);
     assert.deepEqual(bench.traffic.identityInstalled(30, web.identity.text), [1]);
     assert.equal(bench.traffic.podIdentity(1), 30);
@@ -195,9 +195,9 @@ describe("pods and identities", () => {
   test("an index or a workload that moves means one pod only", () => {
     const bench = new Bench().serve();
     bench.mesh.replace(workload("new", { addresses: ["10.0.0.8"] }));
-    bench.traffic.addPod({ podIdx: 2, workloadUid: "box//Pod/shop/new", preservesSource: true });
+    bench.traffic.addPod({ podIdx: 2, workloadUid: "box//Pod/shop/new", addresses: [], preservesSource: true });
     assert.equal(bench.engine.feed(bench.outbound({ address: "10.0.0.3", port: 80 }))?.type, "tunnel");
-    bench.traffic.addPod({ podIdx: 7, workloadUid: "box//Pod/shop/new", preservesSource: true });
+    bench.traffic.addPod({ podIdx: 7, workloadUid: "box//Pod/shop/new", addresses: [], preservesSource: true });
     const answer = bench.engine.feed(bench.outbound({ address: "10.0.0.8", port: 80 }));
     assert.equal(answer?.type === "dial" ? answer.podIdx : -1, 7);
   });
@@ -230,7 +230,7 @@ describe("draining", () => {
 
   test("cuts what is left at the deadline, waiters included, and is not held up by an engine that says nothing", () => {
     const bench = new Bench();
-    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, preservesSource: true });
+    bench.traffic.addPod({ podIdx: 1, workloadUid: web.uid, addresses: [], preservesSource: true });
     const open = bench.outbound({ address: "8.8.8.8", port: 1 });
     const waits = bench.outbound({ address: "10.0.0.2", port: 1 });
     bench.engine.feed(open);

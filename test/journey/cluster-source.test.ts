@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { exits } from "../../agent/cli/output.ts";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startServers } from "../../demo/pods.ts";
-import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
+import { type Cluster, createCluster, type Node, type Pod } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 
 const ECHO = 8080;
@@ -32,6 +32,15 @@ const policy = (callers: readonly string[]): Change => {
   return { kind: "AuthorizationPolicy", namespace: "demo", name: "api-callers", body: { spec } };
 };
 
+const podObject = ({ name, uid, serviceAccount }: Pod, status: object): Change => {
+  const spec = { nodeName: node.name, serviceAccountName: serviceAccount, containers: [{ name: "app" }] };
+  return { kind: "Pod", namespace: "demo", name, body: { metadata: { uid, labels: { app: name } }, spec, status } };
+};
+const runs = (pod: Pod): Change => {
+  const conditions = [{ type: "Ready", status: "True" }];
+  return podObject(pod, { phase: "Running", podIPs: [{ ip: pod.ip4 }, { ip: pod.ip6 }], conditions });
+};
+
 /** The API server in the node's namespace, with all that there is of the cluster. */
 async function startApi(callers: readonly string[]): Promise<void> {
   api = node.start([
@@ -44,15 +53,7 @@ async function startApi(callers: readonly string[]): Promise<void> {
   tell({ kind: "Namespace", namespace: "", name: "demo", body: { metadata: { labels } } });
   tell({ kind: "PeerAuthentication", namespace: "demo", name: "all", body: { spec: { mtls: { mode: "STRICT" } } } });
   tell(policy(callers));
-  for (const { name, uid, serviceAccount, ip4, ip6 } of node.pods) {
-    const status = {
-      phase: "Running",
-      podIPs: [{ ip: ip4 }, { ip: ip6 }],
-      conditions: [{ type: "Ready", status: "True" }],
-    };
-    const spec = { nodeName: node.name, serviceAccountName: serviceAccount, containers: [{ name: "app" }] };
-    tell({ kind: "Pod", namespace: "demo", name, body: { metadata: { uid, labels: { app: name } }, spec, status } });
-  }
+  for (const pod of node.pods) tell(runs(pod));
   api.write("listen\n");
   await api.line(15_000, (line) => line === "listening");
 }
@@ -109,6 +110,30 @@ describe("a cluster as the source", () => {
     tell(policy(["batch"]));
     await becomes("web", false);
     await becomes("batch", true);
+  });
+
+  test("a pod is captured and known before the API has its addresses, and nothing changes when it has them", async () => {
+    const web = cluster.pod("web");
+    const captured = (wanted: number): Promise<true> =>
+      until(`${wanted} pods captured`, 20_000, async () => {
+        const { pods } = await view(node, "status");
+        return pods.captured === wanted && pods.wanted === wanted ? true : undefined;
+      });
+    await becomes("web", false);
+    tell({ ...runs(web), body: null });
+    await captured(2);
+    tell(podObject(web, { phase: "Pending" }));
+    await captured(3);
+    tell(policy(["web"]));
+    await becomes("web", true);
+    tell(runs(web));
+    await until("its addresses", 20_000, async () => {
+      const { items } = await view(node, "workloads");
+      return items.find(({ name }) => name === "web")?.addresses.length === 2 ? true : undefined;
+    });
+    assert.equal(await isServed("web"), true);
+    tell(policy(["batch"]));
+    await becomes("web", false);
   });
 
   test("an agent that is replaced leaves it to the next agent to keep what is applied", async () => {

@@ -218,6 +218,12 @@ describe("the keeper", { concurrency: 1 }, () => {
     assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ENETUNREACH");
   });
 
+  test("a pod whose addresses nobody knows is known by those of its namespace", async () => {
+    const { addresses, listeners } = await agent.client.prepare(uid, []);
+    for (const { fd } of listeners) closeSync(fd);
+    assert.deepEqual(addresses, [address]);
+  });
+
   test("an address that is not in the namespace, the node's own network, an unknown pod: refused", async () => {
     await assert.rejects(agent.client.prepare("no-such-pod", [address]), { reason: "pod-not-found" });
     await assert.rejects(agent.client.prepare(uid, ["10.77.0.99"]), { reason: "address-mismatch" });

@@ -24,7 +24,7 @@ function change(kind: string, namespace: string, name: string, body: { readonly 
   const metadata = { uid, ...body?.metadata, name, ...where, resourceVersion: String(version) };
   const object = { kind, ...body, metadata };
   if (body === null) objects?.delete(`${namespace}/${name}`);
-  else objects?.set(`${namespace}/${name}`, { uid, object });
+  else objects?.set(`${namespace}/${name}`, { uid: metadata.uid, object });
   const type = body === null ? "DELETED" : known === undefined ? "ADDED" : "MODIFIED";
   for (const stream of watching.get(kind) ?? []) stream.write(lineOf(type, object));
 }

@@ -79,12 +79,17 @@ test("what has no address of its own, yet or any more, is no workload", () => {
   for (const change of [
     { status: { phase: "Succeeded" } },
     { status: { phase: "Failed" } },
-    { status: { podIPs: [] } },
-    { status: { podIPs: undefined } },
+    { status: { podIPs: [] }, spec: { nodeName: "another" } },
+    { status: { podIPs: undefined }, spec: { nodeName: "another" } },
     { spec: { nodeName: undefined } },
     { spec: { hostNetwork: true } },
   ])
     assert.equal(read(podOf(change)).workload, undefined, JSON.stringify(change));
+});
+
+test("a pod of this node is known before it has an address", () => {
+  for (const podIPs of [[], undefined])
+    assert.deepEqual(read(podOf({ status: { podIPs } })).workload?.addresses, [], JSON.stringify(podIPs));
 });
 
 test("a pod that is not ready, or is being deleted, gets nothing new", () => {

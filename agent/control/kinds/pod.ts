@@ -86,7 +86,7 @@ type ProbeHandler = Read<typeof handler>;
 
 /**
  * The pod as if its labels or its namespace had put it into the mesh. Undefined: it is none of the mesh's, because it has no address
- * of its own yet, or no more, or never.
+ * of its own yet, or no more, or never. Without an address is only a pod of this node.
  */
 export function podWorkload(
   pod: PodDocument,
@@ -97,7 +97,9 @@ export function podWorkload(
   const { metadata: meta, spec, status } = pod;
   // A pod that has finished keeps its address in its status, and another pod may have it by now.
   if (status.phase === "Succeeded" || status.phase === "Failed") return undefined;
-  if (spec.nodeName === "" || status.podIPs.length === 0) return undefined;
+  // A pod of this node is known before it runs, so that it can be guarded and captured before its first packet: the keeper finds its
+  // addresses in its namespace, half a second before the API has them.
+  if (spec.nodeName === "" || (status.podIPs.length === 0 && spec.nodeName !== settings.node)) return undefined;
   if (spec.hostNetwork) return undefined;
   const hasSidecar = meta.annotations[SIDECAR] !== undefined;
   if (hasSidecar)
