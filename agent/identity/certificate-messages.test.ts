@@ -47,7 +47,7 @@ test("the bytes are those that protobuf 7.36.2 for Python makes (test/peers/auth
 });
 
 test("fields and keys of other names are passed over", () => {
-  const other = bytesField(1, Buffer.concat([bytesField(1, "other"), bytesField(2, bytes("2000"))]));
+  const other = bytesField(1, Buffer.concat([bytesField(1, "other"), bytesField(2, bytesField(3, "text"))]));
   const named = encodeCertificateRequest({ csrPem: "c", validitySeconds: 0, impersonatedIdentity: "spiffe://a" });
   const [, metadata] = protobufFields(named) ?? [];
   const entries = metadata?.type === "bytes" ? metadata.value : assert.fail("no metadata");
@@ -77,6 +77,10 @@ describe("what two readers could take differently is refused", () => {
     "an identity that is a number": bytesField(4, entry(bytes("11 0000000000000000"))),
     "an identity of two types": bytesField(4, entry(Buffer.concat([bytesField(3, "a"), varintField(4, 1n)]))),
     "an identity without a value": bytesField(4, bytesField(1, bytesField(1, "ImpersonatedIdentity"))),
+    "another key that is no string": bytesField(
+      4,
+      bytesField(1, Buffer.concat([bytesField(1, "a"), bytesField(2, bytes("2000"))])),
+    ),
     "a negative length of life": varintField(3, (1n << 64n) - 1n),
     "a length of life beyond exact numbers": varintField(3, 1n << 60n),
     "a length of life that is a string": bytesField(3, "1"),

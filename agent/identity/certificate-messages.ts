@@ -33,7 +33,8 @@ const MAX_CHAIN = 16;
 
 export function encodeCertificateRequest(request: CertificateRequest): Uint8Array {
   const { csrPem, validitySeconds, impersonatedIdentity } = request;
-  const parts = [bytesField(CSR, csrPem)];
+  // As proto3 has it: what is empty or zero is left out.
+  const parts = csrPem === "" ? [] : [bytesField(CSR, csrPem)];
   if (validitySeconds > 0) parts.push(varintField(VALIDITY_DURATION, BigInt(validitySeconds)));
   if (impersonatedIdentity !== "") {
     const value = bytesField(STRING_VALUE, impersonatedIdentity);
@@ -45,7 +46,7 @@ export function encodeCertificateRequest(request: CertificateRequest): Uint8Arra
 
 /**
  * undefined: not such a message, or a form of it that two readers could take differently: a field or a key that is there twice, a length of life
- * that is negative, an identity that is no string. Fields and keys of other names are passed over.
+ * that is negative, metadata that is no string. Fields and keys of other names are passed over.
  */
 export function decodeCertificateRequest(bytes: Uint8Array): CertificateRequest | undefined {
   const fields = protobufFields(bytes);
@@ -87,7 +88,7 @@ function secondsOf(field: ProtobufField): number | undefined {
 function identityIn(metadata: ProtobufField): string | undefined {
   const entries = metadata.type === "bytes" ? protobufFields(metadata.value) : undefined;
   if (entries === undefined) return undefined;
-  let found: string | undefined = "";
+  let found = "";
   const keys = new Set<string>();
   for (const entry of entries) {
     if (entry.number !== FIELDS) continue;
@@ -97,7 +98,9 @@ function identityIn(metadata: ProtobufField): string | undefined {
     const name = textOfField(key);
     if (name === undefined || keys.has(name)) return undefined;
     keys.add(name);
-    if (name === IMPERSONATED_IDENTITY) found = value === undefined ? undefined : stringIn(value);
+    const text = value === undefined ? undefined : stringIn(value);
+    if (text === undefined) return undefined;
+    if (name === IMPERSONATED_IDENTITY) found = text;
   }
   return found;
 }

@@ -26,6 +26,7 @@ export const parts: readonly Part[] = [
     debian: ["curl", "redis-server", "redis-tools", "postgresql", "mariadb-server", "mariadb-client"],
   },
   { name: "mutants", test: "mutants/mutants.peer.ts", projects: [], debian: ["nginx", "apache2-bin"] },
+  { name: "authority", test: "authority/authority.peer.ts", projects: ["authority"] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
 ];
