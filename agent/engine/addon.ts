@@ -26,6 +26,8 @@ export interface NativeEngine {
   checkPeers(): void;
   /** Bytes, below 4 GiB. */
   setBufferBudget(bytes: number): void;
+  /** Connections of a pod that are read, and bytes of the heads that their requests keep. */
+  setPodLimits(open: number, headBytes: number): void;
   /** How often tunnels are pinged, how long an answer may take, how long one may stand without a stream. Milliseconds. */
   setTunnelTimes(pingEvery: number, pingAnswer: number, idle: number, patience: number, servedOn: number): void;
   drain(): void;

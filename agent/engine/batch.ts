@@ -121,6 +121,11 @@ export class BatchEngine implements Engine {
     this.#native.setBufferBudget(bytes);
   }
 
+  /** What a pod may have open of connections that are read, and keep of heads; 10,000 and 8 MiB unless set. */
+  setPodLimits({ open, headBytes }: { readonly open: number; readonly headBytes: number }): void {
+    this.#native.setPodLimits(open, headBytes);
+  }
+
   /** For tunnels that open after this: what is not given is 10 s, 20 s, 300 s, 10 s and 30 s. */
   setTunnelTimes({
     pingEveryMs = 10_000,

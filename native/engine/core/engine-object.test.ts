@@ -27,6 +27,7 @@ test("an engine refuses arguments of another type or range", () => {
     assert.throws(() => engine.setFlowMap(-1), /argument 0 must be a whole number/);
     assert.throws(() => engine.counters(wrong(undefined), 1), /argument 0 must be a whole number/);
     assert.throws(() => engine.setBufferBudget(2 ** 32), /argument 0 must be a whole number/);
+    assert.throws(() => engine.setPodLimits(1, -1), /argument 1 must be a whole number/);
     assert.throws(() => engine.setTunnelTimes(1, wrong("2"), 3), /argument 1 must be a whole number/);
     assert.throws(() => engine.retireTunnels(1.5), /argument 0 must be a whole number/);
   } finally {

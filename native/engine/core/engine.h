@@ -58,6 +58,7 @@ class Engine {
   uint64_t events_total() const { return events_.total(); }
   size_t buffer_bytes() const { return buffers_.chunks.bytes_in_use(); }
   void SetBufferBudget(size_t bytes) { buffers_.SetBudget(bytes); }
+  void SetPodLimits(const PodLimits& limits) { shares_.SetLimits(limits); }
   // A deadline that runs already keeps its time.
   void SetTunnelTimes(const TunnelTimes& times) { tunnel_times_ = times; }
   bool draining() const { return draining_; }

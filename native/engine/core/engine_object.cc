@@ -33,6 +33,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceMethod<&EngineObject::RetireTunnels>("retireTunnels"),
                                           InstanceMethod<&EngineObject::CheckPeers>("checkPeers"),
                                           InstanceMethod<&EngineObject::SetBufferBudget>("setBufferBudget"),
+                                          InstanceMethod<&EngineObject::SetPodLimits>("setPodLimits"),
                                           InstanceMethod<&EngineObject::SetTunnelTimes>("setTunnelTimes"),
                                           InstanceMethod<&EngineObject::Drain>("drain"),
                                           InstanceMethod<&EngineObject::Close>("close"),
@@ -198,6 +199,12 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
   void SetBufferBudget(const Napi::CallbackInfo& info) {
     uint32_t bytes = 0;
     if (ArgU32(info, 0, &bytes) && Live()) engine_->SetBufferBudget(bytes);
+  }
+
+  void SetPodLimits(const Napi::CallbackInfo& info) {
+    uint32_t open = 0, heads = 0;
+    if (!ArgU32(info, 0, &open) || !ArgU32(info, 1, &heads)) return;
+    if (Live()) engine_->SetPodLimits({open, heads});
   }
 
   void SetTunnelTimes(const Napi::CallbackInfo& info) {

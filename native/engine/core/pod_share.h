@@ -25,6 +25,8 @@ class PodShare : public FairTurns::Waiter,
   // The pod is over its budget, and this connection goes: for kHttpSilent because nothing is open on it, for kShed because it holds
   // most. It is called at most once.
   virtual void OnShed(CloseCause cause) = 0;
+  // PodShares will call OnTurn.
+  bool awaits_turn() const { return Hook<FairTurns::Waiter>::linked(); }
 
  protected:
   ~PodShare() = default;

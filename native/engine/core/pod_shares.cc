@@ -21,15 +21,15 @@ void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
   account->pod_idx = pod_idx;
   account->shares++;
   share->account_ = account.get();
-  PodShare* const longest = account->shares > kMostOpen ? account->silent.First() : nullptr;
+  PodShare* const longest = account->shares > limits_.open ? account->silent.First() : nullptr;
   account->silent.PushBack(share);
   if (longest) Shed(longest, CloseCause::kHttpSilent);
 }
 
 bool PodShares::Open(PodShare* share, size_t head_bytes) {
   PodAccount& account = *share->account_;
-  bool has_room = account.open < kMostOpen;
-  if (account.heads - share->heads_ + head_bytes > kMostHeads) {
+  bool has_room = account.open < limits_.open;
+  if (account.heads - share->heads_ + head_bytes > limits_.heads) {
     const PodShare* const largest = account.by_heads.Largest();
     has_room = has_room && largest && largest->heads_class_ > account.by_heads.ClassOf(head_bytes);
   }
@@ -77,7 +77,7 @@ void PodShares::Holds(PodShare* share, size_t heads, size_t queued) {
     if (size_class != share->bytes_class_) account.by_bytes.Put(share, size_class);
     share->bytes_class_ = size_class;
   }
-  if (account.heads <= kMostHeads) return;
+  if (account.heads <= limits_.heads) return;
   heavy_ = true;
   turn_.Again(this);
 }
@@ -119,10 +119,10 @@ void PodShares::OnAgain() {
   if (!std::exchange(heavy_, false)) return;
   std::vector<PodAccount*> heavy;
   for (const auto& [pod_idx, account] : accounts_) {
-    if (account->heads > kMostHeads) heavy.push_back(account.get());
+    if (account->heads > limits_.heads) heavy.push_back(account.get());
   }
   for (PodAccount* account : heavy) {
-    while (account->heads > kMostHeads) {
+    while (account->heads > limits_.heads) {
       PodShare* const largest = account->by_heads.Largest();
       if (!largest) break;
       Shed(largest, CloseCause::kShed);

@@ -26,18 +26,22 @@ struct PodAccount final : Turn::Mortal {
   size_t bytes = 0;
 };
 
+// Of each pod.
+struct PodLimits {
+  size_t open = 10'000;     // connections that are read, and so requests
+  size_t heads = 8u << 20;  // bytes that its requests keep of heads while they are open
+};
+
 // Each call costs the same however many connections a pod has.
 class PodShares final : public Turn::Task {
  public:
-  // Connections that are read, and so requests, of a pod.
-  static constexpr size_t kMostOpen = 10'000;
-  // Bytes of heads that a pod's requests keep while they are open.
-  static constexpr size_t kMostHeads = 8u << 20;
   // Bytes of a head that cost as much again as the request itself: copied, tokenised, looked at by rules.
   static constexpr size_t kHeadBytesPerUnit = 2'048;
 
   PodShares(Turn& turn, const Buffers& buffers, Stats& stats)
       : turn_(turn), buffers_(buffers), stats_(stats) {}
+
+  void SetLimits(const PodLimits& limits) { limits_ = limits; }
 
   // A connection is read from here on. Over the budget the longest silent connection of the pod ends, in this call.
   void Begin(PodShare* share, uint32_t pod_idx);
@@ -66,6 +70,7 @@ class PodShares final : public Turn::Task {
   Turn& turn_;
   const Buffers& buffers_;
   Stats& stats_;
+  PodLimits limits_;
   FairTurns turns_;
   std::unordered_map<uint32_t, std::unique_ptr<PodAccount>> accounts_;
   bool heavy_ = false;  // a pod keeps too many bytes of heads

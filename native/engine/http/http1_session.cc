@@ -49,6 +49,7 @@ void Http1Session::Start(ByteEnd& down, ByteEnd& up, SlotRef ref, uint32_t pod_i
   up_.end = &up;
   of_ = {ref, pod_idx};
   running_ = true;
+  services_.shares.Begin(this, pod_idx);
 }
 
 void Http1Session::Stop(CloseCause cause) {
@@ -63,6 +64,7 @@ void Http1Session::Stop(CloseCause cause) {
   head_bytes_.clear();
   texts_ = {};
   CountHeld();
+  services_.shares.End(this);
 }
 
 void Http1Session::End(CloseCause cause, int detail) {
@@ -75,6 +77,7 @@ void Http1Session::CountHeld() {
   const size_t now = down_.held.size() + up_.held.size() + head_bytes_.size() + texts_.all.size();
   services_.buffers.heads += now - counted_;
   counted_ = now;
+  services_.shares.Holds(this, now, up_.waiting() + down_.waiting());
 }
 
 // What the ends say.
@@ -169,8 +172,33 @@ void Http1Session::OnRequestHead(const uint8_t* bytes, size_t length, const Http
   head_bytes_.assign(reinterpret_cast<const char*>(bytes), length);
   head_ = std::make_unique<Http1Head>(head);
   texts_ = RequestTexts(bytes, head);
-  EmitRequest(services_.events, of_, number_, texts_);
+  if (!services_.shares.Open(this, length + texts_.all.size())) return OnOverBudget(bytes, length);
+  if (services_.shares.MayGo(this, length)) Ask();
   Deadline(kAnswerMs);
+}
+
+void Http1Session::OnOverBudget(const uint8_t* bytes, size_t length) {
+  head_.reset();
+  head_bytes_.clear();
+  // A policy that only watches breaks nothing.
+  if (reading_ == HttpReading::kOrPass) {
+    up_.WriteRaw({reinterpret_cast<const char*>(bytes), length});
+    Pass();
+  } else {
+    status_ = StatusOf(Http1Refusal::kPodBudget);
+    AnswerLast(static_cast<uint16_t>(status_), NameOf(Http1Refusal::kPodBudget));
+  }
+  EndRequest(RequestOutcome::kRefused, Http1Refusal::kPodBudget);
+}
+
+void Http1Session::OnShed(CloseCause cause) {
+  if (cause == CloseCause::kHttpSilent && reading_ == HttpReading::kOrPass && phase_ <= Phase::kHead) {
+    Pass();
+    return Pump();
+  }
+  // Not End: a websocket, which the relay has by now, goes, too.
+  running_ = false;
+  user_.OnSessionEnded(cause, 0);
 }
 
 void Http1Session::OnResponseHead(const uint8_t* bytes, const Http1Step& step, const Http1Head& head) {
@@ -236,7 +264,8 @@ void Http1Session::Finish() {
 void Http1Session::OnAnswer(const Answer& answer) {
   const bool went_on = upgraded_ || phase_ == Phase::kOpen;
   if (answer.type() == ORLOP_ANSWER_ASK_AGAIN) {
-    if (went_on || phase_ == Phase::kDeciding) EmitRequest(services_.events, of_, number_, texts_);
+    // What waits for its turn is judged by what holds then.
+    if (went_on || (phase_ == Phase::kDeciding && !awaits_turn())) Ask();
     return;
   }
   if (answer.expect() != number_) return;
@@ -292,12 +321,15 @@ void Http1Session::EndRequest(RequestOutcome outcome, Http1Refusal refusal) {
   EmitRequestEnded(services_.events, of_, number_,
                    {outcome, refusal, status_, up_.payload(), down_.payload(), duration_us});
   // A websocket lives on what its request was allowed, which may be asked again.
-  if (!upgraded_) texts_ = {};
+  if (upgraded_) return;
+  texts_ = {};
+  services_.shares.Close(this);
 }
 
 void Http1Session::Pass() {
   deadline_.Cancel();
   phase_ = Phase::kOpaque;
+  services_.shares.End(this);
   EmitOpaque(services_.events, of_);
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/core/byte_end.h"
 #include "engine/core/events.h"
+#include "engine/core/pod_share.h"
 #include "engine/core/services.h"
 #include "engine/core/slots.h"
 #include "engine/core/timer.h"
@@ -23,7 +24,7 @@ class Answer;
 // Between the two ends of a connection in the place of a Relay. Each request has one connection to the application for itself, which is
 // the caller's own: requests of a connection are answered in their order, and one after the other. What bytes mean is Http1Exchange's
 // to say; the session reads and writes them, asks TypeScript, and keeps time.
-class Http1Session final : public ByteEnd::User, public Turn::Task {
+class Http1Session final : public ByteEnd::User, public Turn::Task, public PodShare {
  public:
   class User {
    public:
@@ -58,6 +59,9 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   ssize_t OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) override;
   // Turn::Task.
   void OnAgain() override { Pump(); }
+  // PodShare.
+  void OnTurn() override { Ask(); }
+  void OnShed(CloseCause cause) override;
 
  private:
   // What the session waits for.
@@ -95,6 +99,9 @@ class Http1Session final : public ByteEnd::User, public Turn::Task {
   void OnAbort(Http1Side& from, const Http1Step& step);
   void Finish();
 
+  void Ask() const { EmitRequest(services_.events, of_, number_, texts_); }
+  // Its pod has too much open. `bytes` are those of the head.
+  void OnOverBudget(const uint8_t* bytes, size_t length);
   void Forward(const Answer& answer);
   void Deny(int status, std::string_view body);
   // An answer of ours, behind which the connection ends.

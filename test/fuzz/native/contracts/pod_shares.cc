@@ -16,6 +16,7 @@
 namespace orlop::contracts {
 namespace {
 
+constexpr PodLimits kLimits;
 constexpr auto kShare = static_cast<size_t>(FairTurns::kShare);
 
 // Turns alone.
@@ -164,7 +165,7 @@ Connections Make(World& world, size_t count, uint32_t pod) {
 void LimitOpen() {
   World world;
   Connection other(world, 2);
-  Connections all = Make(world, PodShares::kMostOpen, 1);
+  Connections all = Make(world, kLimits.open, 1);
   // The second has been silent for less long than all others.
   Expect(all[1]->Open(100), "room for a request");
   all[1]->Close();
@@ -190,7 +191,7 @@ void LimitOpen() {
 void LimitHeads() {
   World world;
   constexpr size_t kHead = 4'000;
-  constexpr size_t kFits = PodShares::kMostHeads / kHead;
+  constexpr size_t kFits = kLimits.heads / kHead;
   Connections all = Make(world, kFits + 10, 1);
   size_t opened = 0;
   while (opened < all.size() && all[opened]->Open(kHead)) opened++;
@@ -242,7 +243,7 @@ void GrowHeads(Random& random) {
         kept += (*each)->heads;
         largest = std::max(largest, Sizes::ClassOf((*each)->heads));
       }
-      Expect(kept <= PodShares::kMostHeads, "no more heads than the budget after a turn");
+      Expect(kept <= kLimits.heads, "no more heads than the budget after a turn");
       Expect(smallest_shed >= largest, "the largest to go first");
     }
   }

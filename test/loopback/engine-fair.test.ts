@@ -1,0 +1,194 @@
+// tests · what a pod may have of an engine for its requests: turns, open requests, heads, memory. test/fuzz/native/contracts/pod_shares.cc
+// has the rules in all their cases; here connections keep them.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type net from "node:net";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Answer, HttpReading } from "../../agent/engine/answers.ts";
+import type { EngineEvent, Established, RequestEnded, RequestEvent } from "../../agent/engine/events.ts";
+import { refOf } from "./hbone-pair.ts";
+import { dial, howItEnds, readAll, type Server, serve } from "./support.ts";
+import { TestEngine } from "./test-engine.ts";
+
+const MOST = { open: 10_000, headBytes: 8 << 20 };
+const request = (path: string, field = ""): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${field}\r\n`;
+const filler = (bytes: number): string => `x-filler: ${"y".repeat(bytes)}\r\n`;
+
+/** An engine that reads what comes to pods 1 and 2, and sends it all to one application. */
+class Pods implements Disposable {
+  readonly engine: TestEngine;
+  readonly #ports: readonly [number, number];
+  /** In the order in which they came, with the number of the batch. */
+  readonly requests: { readonly event: RequestEvent; readonly batch: number }[] = [];
+
+  constructor(appPort: number, reading: HttpReading = "or-end") {
+    this.engine = new TestEngine((event) => this.#answer(event, appPort, reading));
+    for (const pod of [1, 2]) this.engine.engine.setPod(pod, { netnsCookie: BigInt(pod), identity: -1 });
+    this.#ports = [this.engine.listen(1, "inbound"), this.engine.listen(2, "inbound")];
+  }
+
+  #answer(event: EngineEvent, port: number, reading: HttpReading): Answer | undefined {
+    if (event.type === "accepted") {
+      const to = { address: "127.0.0.1", port };
+      return { ...refOf(event), type: "dial", podIdx: event.podIdx, to, from: null, baggage: "", reading };
+    }
+    if (event.type !== "request") return undefined;
+    this.requests.push({ event, batch: this.engine.engine.stats().batches });
+    const { request } = event;
+    return { ...refOf(event), type: "forward", request, target: "" };
+  }
+
+  /** A connection that the engine reads by now. */
+  async dial(pod: 1 | 2): Promise<{ readonly socket: net.Socket; readonly conn: number }> {
+    const before = this.#established();
+    const socket = await dial(this.#ports[pod - 1] ?? 0);
+    while (this.#established().length === before.length) await sleep(1);
+    return { socket, conn: this.#established().at(-1)?.conn ?? -1 };
+  }
+
+  #established(): Established[] {
+    return this.engine.events.filter((event) => event.type === "established");
+  }
+
+  ended(): RequestEnded[] {
+    return this.engine.events.filter((event) => event.type === "request-ended");
+  }
+
+  async closed(conn: number): Promise<string> {
+    return (await this.engine.event("closed", (event) => event.conn === conn)).cause;
+  }
+
+  [Symbol.dispose](): void {
+    this.engine[Symbol.dispose]();
+  }
+}
+
+/** Answers each request but those for /wait. */
+async function application(): Promise<Server> {
+  return serve((socket) => {
+    socket.on("data", (data) => {
+      if (!data.includes("/wait")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+  });
+}
+
+async function answerTo(socket: net.Socket, text: string): Promise<string> {
+  const heard = once(socket, "data");
+  socket.write(text);
+  return String((await heard)[0]);
+}
+
+test("of a pod with 200 requests at once 32 are asked about in a turn; another pod's request does not wait for them", async () => {
+  const app = await application();
+  using pods = new Pods(app.port);
+  const flood: net.Socket[] = [];
+  for (let i = 0; i < 200; i++) flood.push((await pods.dial(1)).socket);
+  const bystander = await pods.dial(2);
+  for (const socket of flood) socket.write(request("/"));
+  bystander.socket.write(request("/"));
+  while (pods.ended().length < 201) await sleep(5);
+  assert.ok(pods.ended().every(({ outcome }) => outcome === "answered"));
+  const at = pods.requests.findIndex(({ event }) => event.podIdx === 2);
+  // The engine may see the last connections a turn later than the first.
+  assert.ok(at >= 0 && at <= 64, `${at} requests of the flood came first`);
+  const inBatch = Map.groupBy(pods.requests, ({ batch }) => batch);
+  for (const batch of inBatch.values())
+    assert.ok(batch.filter(({ event }) => event.podIdx === 1).length <= 32, `${batch.length} in a batch`);
+});
+
+test("a pod at its limit loses the connection that was silent longest; with requests open on all, the next is answered with 503", async () => {
+  const app = await application();
+  using pods = new Pods(app.port);
+  pods.engine.engine.setPodLimits({ ...MOST, open: 3 });
+  const other = await pods.dial(2);
+  const first = await pods.dial(1);
+  const second = await pods.dial(1);
+  const third = await pods.dial(1);
+  assert.match(await answerTo(first.socket, request("/")), /^HTTP\/1\.1 200 /);
+  third.socket.write(request("/wait"));
+  await pods.engine.event("request", ({ conn }) => conn === third.conn);
+  const secondEnds = howItEnds(second.socket);
+  const fourth = await pods.dial(1);
+  assert.equal(await pods.closed(second.conn), "http-silent");
+  assert.equal(await secondEnds, "ECONNRESET");
+  for (const { socket, conn } of [first, fourth]) {
+    socket.write(request("/wait"));
+    await pods.engine.event("request", (event) => event.conn === conn && event.target === "/wait");
+  }
+  const fifth = await pods.dial(1);
+  fifth.socket.write(request("/"));
+  const refused = (await readAll(fifth.socket)).toString();
+  assert.match(refused, /^HTTP\/1\.1 503 [\s\S]*connection: close[\s\S]*pod-budget$/i);
+  fifth.socket.end();
+  const { outcome, status, refusal } = await pods.engine.event("request-ended", ({ conn }) => conn === fifth.conn);
+  assert.deepEqual([outcome, status, refusal], ["refused", 503, "pod-budget"]);
+  assert.match(await answerTo(other.socket, request("/")), /^HTTP\/1\.1 200 /);
+  assert.equal(pods.engine.engine.stats().shedTotal, 2);
+});
+
+test("where policy only watches, the connection that was silent longest goes on unread", async () => {
+  const echo = await serve((socket) => socket.pipe(socket));
+  using pods = new Pods(echo.port, "or-pass");
+  pods.engine.engine.setPodLimits({ ...MOST, open: 1 });
+  const first = await pods.dial(1);
+  const second = await pods.dial(1);
+  const opaque = await pods.engine.event("opaque");
+  assert.equal(opaque.conn, first.conn);
+  assert.equal(await answerTo(first.socket, request("/")), request("/"));
+  assert.equal(pods.requests.length, 0);
+  second.socket.destroy();
+});
+
+test("over its limit of heads a pod loses what holds most of them; among equals the next is answered with 503", async () => {
+  const app = await application();
+  using pods = new Pods(app.port);
+  pods.engine.engine.setPodLimits({ ...MOST, headBytes: 13_000 });
+  const slow = await pods.dial(1);
+  slow.socket.write(request("/", filler(12_000)).slice(0, -1));
+  const small = await pods.dial(1);
+  small.socket.write(request("/wait", filler(3_500)));
+  assert.equal(await pods.closed(slow.conn), "shed");
+  const another = await pods.dial(1);
+  another.socket.write(request("/wait", filler(3_500)));
+  await pods.engine.event("request", ({ conn }) => conn === another.conn);
+  const third = await pods.dial(1);
+  third.socket.write(request("/wait", filler(3_500)));
+  assert.match((await readAll(third.socket)).toString(), /^HTTP\/1\.1 503 [\s\S]*pod-budget$/);
+  third.socket.end();
+  assert.deepEqual(
+    pods.requests.map(({ event }) => event.conn),
+    [small.conn, another.conn],
+  );
+});
+
+test("when memory is short, the pod with most of it pays, and no more than is needed", async () => {
+  const body = Buffer.alloc(16 << 20, "z");
+  const app = await serve((socket) => {
+    socket.once("data", () => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`);
+      socket.write(body);
+    });
+  });
+  using pods = new Pods(app.port);
+  const held = (): number => pods.engine.engine.stats().bufferBytes;
+  const bystander = await pods.dial(2);
+  for (let i = 0; i < 4; i++) {
+    const { socket } = await pods.dial(1);
+    socket.pause();
+    const before = held();
+    socket.write(request("/"));
+    while (held() - before < 64 * 1024) await sleep(5);
+  }
+  for (let before = -1; before !== held(); await sleep(100)) before = held();
+  // Above 80 % and below 95 %: nothing else ends a connection there.
+  pods.engine.engine.setBufferBudget(Math.ceil(held() / 0.87));
+  bystander.socket.write(request("/"));
+  await once(bystander.socket, "data");
+  const closed = pods.engine.closed();
+  assert.deepEqual(
+    closed.map(({ cause }) => cause),
+    ["shed"],
+  );
+  assert.notEqual(closed[0]?.conn, bystander.conn);
+});
