@@ -22,6 +22,8 @@ export type ClusterSpec = {
   readonly nodes: readonly NodeSpec[];
   /** Further lines of each NodeConfig's `spec`, as YAML indented by two spaces, e.g. "  dataThreads: 1\n". */
   readonly nodeConfig?: string;
+  /** Which requests have a line in the access log; default "errors". */
+  readonly loggedRequests?: "errors" | "all";
   /** Lifetime of workload certificates; default 3,600. */
   readonly leafTtlSeconds?: number;
 };
@@ -214,5 +216,6 @@ spec:
   log:
     level: info
     access: ${node.accessLog}
+    requests: ${spec.loggedRequests ?? "errors"}
 ${spec.nodeConfig ?? ""}`;
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { accessLog, until, view } from "../../demo/mesh-run.ts";
+import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing } from "../../demo/pods.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
@@ -27,7 +27,15 @@ const nodes: readonly NodeSpec[] = [
 const reading = `{operation: {ports: ["${HTTP}"], methods: [GET], paths: ["/open/*", "/stream"]}}`;
 const writing = `{operation: {ports: ["${HTTP}"], methods: [POST], paths: ["/open/*"]}}`;
 
-function meshText(cluster: Cluster, to: readonly string[] = [reading]): string {
+type Given = {
+  /** What `client` may ask of those that serve HTTP; default: to read. */
+  readonly to?: readonly string[];
+  readonly annotations?: string;
+  /** With an AUDIT and a dry-run policy. They keep their workloads' connections out of the kernel's path. */
+  readonly watched?: true;
+};
+
+function meshText(cluster: Cluster, { to = [reading], annotations = "", watched }: Given = {}): string {
   const workloads = cluster.nodes.flatMap((node) =>
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
@@ -37,14 +45,23 @@ spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccou
 `,
     ),
   );
-  const policy = (name: string, serves: string, rules: string): string => `apiVersion: security.istio.io/v1
+  const policy = (name: string, serves: string, rules: string, action = "ALLOW", metadata = ""): string =>
+    `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {name: ${name}, namespace: demo}
-spec: {selector: {matchLabels: {serves: ${serves}}}, action: ALLOW, rules: [${rules}]}
+metadata: {name: ${name}, namespace: demo${metadata}}
+spec: {selector: {matchLabels: {serves: ${serves}}}, action: ${action}, rules: [${rules}]}
 `;
   const client = 'from: [{source: {principals: ["cluster.local/ns/demo/sa/client"]}}]';
+  const watching = [
+    policy("watch", "http", `{to: [{operation: {ports: ["${HTTP}"], paths: ["/open/watched"]}}]}`, "AUDIT"),
+    policy(
+      ...(["trial", "http"] as const),
+      ...([`{to: [{operation: {ports: ["${HTTP}"], paths: ["/open/watched", "/open/tried"]}}]}`, "DENY"] as const),
+      ', annotations: {istio.io/dry-run: "true"}',
+    ),
+  ];
   return [
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+    `apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}, annotations: {${annotations}}}\n`,
     ...workloads,
     policy(
       "http",
@@ -52,6 +69,7 @@ spec: {selector: {matchLabels: {serves: ${serves}}}, action: ALLOW, rules: [${ru
       `{${client}, to: [${to.join(", ")}]}, {${client}, to: [{operation: {ports: ["${ECHO}"]}}]}, {${client}, to: [{operation: {ports: ["${HTTP}"]}}], when: [{key: "request.headers[x-role]", values: [teller]}]}`,
     ),
     policy("public", "all", '{to: [{operation: {paths: ["/public"]}}]}'),
+    ...(watched === undefined ? [] : watching),
   ].join("---\n");
 }
 
@@ -59,7 +77,7 @@ let journey: Journey;
 const callers: Running[] = [];
 const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
 before(async () => {
-  journey = await startJourney({ nodes }, (cluster) => meshText(cluster));
+  journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) => meshText(cluster));
   for (const name of ["near", "far", "public"]) {
     const app = pod(name).start([process.execPath, program("http-app"), String(HTTP)]);
     await app.line(20_000, (line) => line === "listening");
@@ -91,11 +109,26 @@ class Caller {
   }
 }
 
-async function write(to?: readonly string[]): Promise<void> {
+/** The lines of the access log about requests to this path, when there are as many as asked for. */
+async function recordsOf(node: string, path: string, wanted = 1): Promise<readonly AccessEntry[]> {
+  const found = (): readonly AccessEntry[] =>
+    accessLog(journey.cluster.node(node)).filter(
+      (entry) => entry.message === "request complete" && entry.path === path,
+    );
+  await until(`${wanted} records of ${path}`, 10_000, () => (found().length >= wanted ? true : undefined));
+  return found();
+}
+
+async function metrics(node: string): Promise<string> {
+  const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
+  return (await journey.cluster.node(node).run(["bash", "-c", ask])).stdout;
+}
+
+async function write(given: Given = {}): Promise<void> {
   const appliedAt = await Promise.all(
     journey.cluster.nodes.map(async (node) => (await view(node, "status")).source.appliedAt),
   );
-  journey.cluster.writeMesh(meshText(journey.cluster, to));
+  journey.cluster.writeMesh(meshText(journey.cluster, given));
   await until("the new mesh", 20_000, async () => {
     const now = await Promise.all(
       journey.cluster.nodes.map(async (node) => (await view(node, "status")).source.appliedAt),
@@ -104,9 +137,9 @@ async function write(to?: readonly string[]): Promise<void> {
   });
 }
 
-for (const [way, name] of [
-  ["on one node", "near"],
-  ["across nodes", "far"],
+for (const [way, name, home] of [
+  ["on one node", "near", "node-a"],
+  ["across nodes", "far", "node-b"],
 ] as const) {
   describe(way, { concurrency: 1 }, () => {
     test("method, path and header decide, and an identity that a header claims does not", async () => {
@@ -153,7 +186,7 @@ for (const [way, name] of [
       const caller = new Caller(pod("client"), pod(name).ip4);
       const first = await caller.ask({ method: "GET", path: "/open/1" });
       assert.equal(first.status, 200);
-      await write([writing]);
+      await write({ to: [writing] });
       const second = await caller.ask({ method: "GET", path: "/open/1" });
       const third = await caller.ask({ method: "POST", path: "/open/1", body: "x" });
       assert.deepEqual([second.status, third.status], [403, 200]);
@@ -167,11 +200,85 @@ for (const [way, name] of [
       const caller = new Caller(pod("client"), pod(name).ip4);
       const begun = await caller.ask({ method: "GET", path: "/stream" });
       assert.equal(begun.begun, true, JSON.stringify(begun));
-      await write([reading, writing]);
-      await write([writing]);
+      await write({ to: [reading, writing] });
+      await write({ to: [writing] });
       const ended = await caller.heard();
       assert.ok(ended.error !== undefined, JSON.stringify(ended));
       await write();
+      caller.end();
+    });
+
+    test("each has one record, with the rule that decided and what AUDIT and dry-run policies say of it", async () => {
+      await write({ watched: true });
+      const caller = new Caller(pod("client"), pod(name).ip4);
+      const statuses: (number | undefined)[] = [];
+      for (const path of ["/open/plain", "/open/watched?q=secret", "/open/tried", "/shut"])
+        statuses.push((await caller.ask({ method: "GET", path })).status);
+      assert.deepEqual(statuses, [200, 200, 200, 403]);
+      caller.end();
+      await write();
+      const ends = { "src.workload": "client", "dst.workload": name, direction: "inbound", method: "GET" };
+      const rows = {
+        "/open/plain": { response_code: "200", response_code_details: "via_upstream", policy: "demo/http[0]" },
+        "/open/watched": { response_code: "200", audited: "demo/watch[0]", dry_run_denied: "demo/trial[0]" },
+        "/open/tried": { response_code: "200", dry_run_denied: "demo/trial[0]" },
+        "/shut": {
+          ...{ response_code: "403", reason: "no-allow-matched", level: "error" },
+          response_code_details: "rbac_access_denied_matched_policy[none]",
+        },
+      };
+      for (const [path, wanted] of Object.entries(rows)) {
+        const found = await recordsOf(home, path);
+        assert.equal(found.length, 1, path);
+        assert.partialDeepStrictEqual(found[0], { response_flags: "-", ...ends, ...wanted });
+      }
+      const other = home === "node-a" ? "node-b" : "node-a";
+      const elsewhere = accessLog(journey.cluster.node(other)).filter((entry) => entry["dst.workload"] === name);
+      assert.ok(!elsewhere.some(({ path }) => path === "/shut"), "the caller's node reads nothing");
+      const of = `reporter="destination",source_workload="client",.*destination_workload="${name}",.*response_code="403"`;
+      const line = new RegExp(`^istio_(requests_total|request_duration_milliseconds_count)\\{${of}\\} (\\d+)$`, "gm");
+      const counts = await until("the metrics", 10_000, async () => {
+        const found = [...(await metrics(home)).matchAll(line)].map(([, metric, value]) => [metric, Number(value)]);
+        return found.length === 2 ? found : undefined;
+      });
+      assert.equal(counts[0]?.[1], counts[1]?.[1], JSON.stringify(counts));
+    });
+
+    test("get connections shows the request that is open", async () => {
+      const caller = new Caller(pod("client"), pod(name).ip4);
+      await caller.ask({ method: "GET", path: "/open/before" });
+      await caller.ask({ method: "GET", path: "/stream" });
+      const shown = await until("the open request", 10_000, async () =>
+        (await view(journey.cluster.node(home), "connections")).items.find(({ openRequest }) => openRequest !== null),
+      );
+      assert.deepEqual(
+        [shown.application, shown.requests, shown.openRequest?.method, shown.openRequest?.path],
+        ["http/1.1", 2, "GET", "/stream"],
+      );
+      await write({ to: [writing] });
+      assert.ok((await caller.heard()).error !== undefined);
+      await write();
+      caller.end();
+      await until("its end", 10_000, async () =>
+        (await view(journey.cluster.node(home), "connections")).items.some(({ openRequest }) => openRequest !== null)
+          ? undefined
+          : true,
+      );
+    });
+
+    test("other proxies' fields pass, until the namespace takes them out", async () => {
+      const caller = new Caller(pod("client"), pod(name).ip4);
+      const headers = { "x-forwarded-client-cert": "By=x", "X-Envoy-Attempt-Count": "1", "x-kept": "yes" };
+      const seen = async (): Promise<readonly unknown[]> => {
+        const { body = "" } = await caller.ask({ method: "GET", path: "/open/fields", headers });
+        const got = JSON.parse(body).headers;
+        return [got["x-forwarded-client-cert"], got["x-envoy-attempt-count"], got["x-kept"]];
+      };
+      assert.deepEqual(await seen(), ["By=x", "1", "yes"]);
+      await write({ annotations: 'orlop.dev/remove-proxy-headers: "true"' });
+      assert.deepEqual(await seen(), [undefined, undefined, "yes"]);
+      await write();
+      assert.deepEqual(await seen(), ["By=x", "1", "yes"]);
       caller.end();
     });
 
