@@ -78,8 +78,17 @@ describe("the next steps", () => {
     assert.deepEqual(plan([web], { held: [heldWeb] }), []);
   });
 
-  test("missing pods are enrolled, each in a plan of its own; those that rest wait", () => {
-    assert.deepEqual(plan([web, api]), [{ op: "enroll", workload: api }]);
+  test("missing pods are enrolled together, so many at once; those that rest wait", () => {
+    assert.deepEqual(plan([web, api]), [
+      { op: "enroll", workload: api },
+      { op: "enroll", workload: web },
+    ]);
+    const many = Array.from({ length: 40 }, (_, nth) => ({
+      ...web,
+      uid: `c//Pod/shop/web-${nth}`,
+      podUid: `uid-${nth}`,
+    }));
+    assert.equal(plan(many).length, 16);
     assert.deepEqual(plan([web, api], { resting: new Set(["uid-api"]) }), [{ op: "enroll", workload: web }]);
     assert.deepEqual(plan([api], { resting: new Set(["uid-api"]) }), []);
   });

@@ -84,6 +84,9 @@ export type EnrollmentStep =
   | { readonly op: "set-fail-mode"; readonly pod: HeldPod; readonly failDirect: boolean }
   | { readonly op: "set-identity"; readonly pod: HeldPod; readonly identity: SpiffeId };
 
+/** A pod that waits for its certificate does not hold up the others of a node that starts. */
+const ENROLLED_TOGETHER = 16;
+
 /** The pods that the mesh wants captured on `node`. */
 export function desiredPods(workloads: Iterable<Workload>, node: string): DesiredPods {
   const pods = new Map<string, Workload>();
@@ -133,8 +136,8 @@ export function nextSteps(
   if (leaving.length > 0) return leaving;
   const adjusting = held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, failDirect));
   if (adjusting.length > 0) return adjusting;
-  const missing = [...pods.values()].find(({ podUid }) => !heldUids.has(podUid) && !resting.has(podUid));
-  return missing === undefined ? [] : [{ op: "enroll", workload: missing }];
+  const missing = [...pods.values()].filter(({ podUid }) => !heldUids.has(podUid) && !resting.has(podUid));
+  return missing.slice(0, ENROLLED_TOGETHER).map((workload) => ({ op: "enroll", workload }));
 }
 
 function foundStep(

@@ -81,6 +81,15 @@ describe("node enrollment", () => {
     assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
   });
 
+  test("a pod that waits for its certificate does not hold up the others", async (t) => {
+    const { node, start } = setUp(t, [web, api]);
+    node.withoutCertificate.add(web.identity.text);
+    void start();
+    await until(() => node.captured().length === 1);
+    node.certificatesCome();
+    await until(() => node.captured().length === 2);
+  });
+
   test("verdicts follow the mesh at once, also while a pod waits for its certificate; plaintext is ended until it is", async (t) => {
     const { node, change, start } = setUp(t, [web, api]);
     await start();
