@@ -52,14 +52,29 @@ test("a message that is cut is complete to nobody", () => {
   assert.notDeepEqual(judged(read, reading("POST", "/m/0/0", cut)), []);
 });
 
-test("the agent's log has each denial and each refusal", () => {
-  const read = reads(get("/denied/0") + get("/m/0/1", "1.2"), get("/m/1/0", "1.0") + get("/denied/1"));
-  const denial = { outcome: "replied", path: "/denied/0" };
-  const refusal = { outcome: "refused", refusal: "6" };
-  const log = (...entries: readonly Record<string, string>[]): readonly string[] =>
-    judgeLog(read, expect(read), entries);
-  assert.deepEqual(log(denial, refusal), []);
-  assert.equal(log(denial).length, 1);
-  assert.equal(log(denial, denial, refusal).length, 1);
-  assert.equal(log(denial, { ...refusal, refusal: "7" }).length, 2);
+test("the agent's log has each denial, each refusal and each answer", () => {
+  const read = reads(
+    get("/denied/0") + get("/m/0/1", "1.2"),
+    post(1, "body") + get("/m/1/1?a=b", "1.0") + get("/denied/1"),
+  );
+  const denial = { reason: "denied-by-policy", path: "/denied/0" };
+  const refusal = { response_flags: "DPE", refusal: "version" };
+  const answer = {
+    response_code_details: "via_upstream",
+    method: "POST",
+    path: "/m/1/0",
+    bytes_received: "4",
+    response_code: "200",
+  };
+  const last = { ...answer, method: "GET", path: "/m/1/1", bytes_received: "0" };
+  const log = (...entries: readonly Record<string, string>[]): readonly string[] => {
+    const expected = expect(read);
+    judge("origin", expected, [reading("POST", "/m/1/0", "body"), reading("GET", "/m/1/1?a=b")]);
+    return judgeLog(read, expected, entries);
+  };
+  assert.deepEqual(log(denial, refusal, answer, last), []);
+  assert.equal(log(denial, answer, last).length, 1);
+  assert.equal(log(denial, denial, refusal, answer, last).length, 1);
+  assert.equal(log(denial, { ...refusal, refusal: "target" }, answer, last).length, 2);
+  assert.equal(log(denial, refusal, { ...answer, bytes_received: "3" }, last).length, 2);
 });

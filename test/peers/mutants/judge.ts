@@ -1,7 +1,6 @@
 // test peers · compares what an origin noted with what the agent must have let pass: every request once, with the same method, target,
 // host and body, and nothing that the policy denies. Pure.
 import type { AccessEntry } from "../../../demo/mesh-run.ts";
-import { headRefusals } from "../../http/head.ts";
 import type { Reading } from "./origins.ts";
 import { type Asked, allowedTarget, type Connection } from "./reading.ts";
 
@@ -25,9 +24,12 @@ const nameOf = ({ method, target }: Pick<Reading, "method" | "target">): string 
 export const expect = (reads: readonly Read[]): Expected[][] =>
   reads.map(({ id, connection }) => connection.requests.map((request) => ({ id, request, state: "unseen" })));
 
+/** Its target names its mutant, so nothing else is taken for it. */
+const isNamed = ({ id, request }: Pick<Expected, "id" | "request">): boolean => request.target.startsWith(`/m/${id}/`);
+
 /** The origin may end the connection behind this request; or its target does not name it, so its fate is not known. */
 const mayBeLast = ({ id, request, state }: Expected): boolean =>
-  !request.denied && (state === "refused" || request.oldVersion || !request.target.startsWith(`/m/${id}/`));
+  !request.denied && (state === "refused" || request.oldVersion || !isNamed({ id, request }));
 
 /** Requests of a connection that certainly were read. */
 function certain(connection: readonly Expected[]): readonly Expected[] {
@@ -70,7 +72,7 @@ export function judge(
     }
   }
   const missing = expected.flatMap(certain).filter(({ id, request, state }) => {
-    return state === "unseen" && request.whole && !request.denied && request.target.startsWith(`/m/${id}/`);
+    return state === "unseen" && request.whole && !request.denied && isNamed({ id, request });
   });
   if (missing.length > nameless) {
     disagreements.push(...missing.map(({ id, request }) => `${origin} has not read ${id}: ${JSON.stringify(request)}`));
@@ -85,9 +87,12 @@ export function judge(
 /** How often the log may have a denial or refusal, and how often it has it. */
 type Bounds = { least: number; most: number; seen: number };
 
+/** As the log has it (agent/observe/access-log.ts). */
+const logged = (text: string): string => (text.length > 512 ? `${text.slice(0, 512)}…` : text);
+
 /**
- * Compares the agent's access log with what it must have denied (by path) and refused (by name). Behind a request after which an
- * origin may end the connection, denials and refusals are allowed and not required.
+ * Compares the agent's access log with what it must have denied, refused, and let pass to an answer. Behind a request after which an
+ * origin may end the connection, lines are allowed and not required.
  */
 export function judgeLog(
   reads: readonly Read[],
@@ -100,36 +105,36 @@ export function judgeLog(
     counts.set(what, known);
     return known;
   };
+  const expectOf = (what: string, isSure: boolean): void => {
+    const bounds = of(what);
+    bounds.most++;
+    if (isSure) bounds.least++;
+  };
   for (const [nth, connection] of expected.entries()) {
     const sure = certain(connection);
-    for (const one of connection.filter(({ request }) => request.denied)) {
-      const bounds = of(`denied ${one.request.target.split("?", 1)[0]}`);
-      bounds.most++;
+    for (const each of connection) {
+      const { method, path, denied, whole, length } = each.request;
       // Where its body is cut, the connection may end before the denial is on its way.
-      if (sure.includes(one) && one.request.whole) bounds.least++;
+      if (denied) expectOf(`denied ${logged(path)}`, whole && sure.includes(each));
+      else if (whole)
+        expectOf(`answered ${method} ${logged(path)} with ${length} bytes`, isNamed(each) && each.state === "answered");
     }
     const refusal = reads[nth]?.connection.refusal ?? "";
-    if (["", "cut", "not-http"].includes(refusal)) continue;
-    const bounds = of(`refused ${refusal}`);
-    bounds.most++;
-    if (!connection.some(mayBeLast)) bounds.least++;
+    if (refusal === "cut") expectOf("refused head-end", false);
+    else if (refusal !== "" && refusal !== "not-http") expectOf(`refused ${refusal}`, !connection.some(mayBeLast));
   }
-  for (const { outcome = "", path = "", refusal = "0" } of log) {
-    if (outcome === "replied") of(`denied ${path}`).seen++;
-    else if (outcome === "refused") of(`refused ${refusalNames[Number(refusal)]}`).seen++;
+  for (const entry of log) {
+    const { method, path, reason, response_flags: flag, response_code_details: details, bytes_received: bytes } = entry;
+    if (reason !== undefined) of(`denied ${path}`).seen++;
+    else if (flag === "DPE") of(`refused ${entry.refusal}`).seen++;
+    // An origin may refuse a request before its body has come, also when the body never comes.
+    else if (details === "via_upstream" && Number(entry.response_code) < 400)
+      of(`answered ${method} ${path} with ${bytes} bytes`).seen++;
   }
   return [...counts].flatMap(([what, { least, most, seen }]) =>
     seen >= least && seen <= most ? [] : [`the agent's log has ${what} ${seen} times, not ${least} to ${most}`],
   );
 }
-
-/** By the engine's number (native/engine/http/http1_refusal.h). */
-const refusalNames = [
-  "",
-  ...Object.keys(headRefusals),
-  ...["chunk-line-too-long", "chunk-line", "chunk-size", "chunk-end", "trailers-too-large", "trailer-field"],
-  ...["extensions-too-large", "body-cut"],
-];
 
 /** The requests that an origin answered, as text, by the number of their mutant. */
 export function answeredBy(readings: readonly Reading[]): ReadonlyMap<number, string> {

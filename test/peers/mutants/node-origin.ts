@@ -44,7 +44,9 @@ server.on("checkExpectation", ({ method = "", url: target = "", headers }, respo
 });
 server.on("clientError", (error: NodeJS.ErrnoException & { readonly rawPacket?: Buffer }, socket) => {
   const [, method = "", target = ""] = /^(\S+) (\S+) HTTP\//.exec(error.rawPacket?.toString("latin1") ?? "") ?? [];
-  if (error.code !== "ECONNRESET") note({ method, target, normal: "", host: "", status: 400, length: 0, md5: "" });
+  // Neither says that something could not be read: the connection has ended, and a request that was begun has its own note.
+  if (error.code !== "ECONNRESET" && error.code !== "HPE_INVALID_EOF_STATE")
+    note({ method, target, normal: "", host: "", status: 400, length: 0, md5: "" });
   if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
   else socket.destroy();
 });

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { until } from "../../../demo/mesh-run.ts";
 import type { Host } from "../../box/cluster.ts";
 import { type Running, tail } from "../../box/process.ts";
 import { listening } from "../support/world.ts";
@@ -36,6 +37,8 @@ type Make = {
   readonly port: number;
   /** `folder` exists, for its configuration and its log. */
   start(host: Host, address: string, folder: string): Running;
+  /** A socket in its folder that it needs from another program. */
+  readonly behind?: string;
   /** The signal that lets it write its log before it ends. */
   readonly end: NodeJS.Signals;
   readingOf(line: string): Reading;
@@ -124,6 +127,7 @@ const unescaped = (text: string): string =>
 
 const apache: Make = {
   name: "apache",
+  behind: "behind",
   port: 8083,
   start: (host, address, folder) => {
     const file = path.join(folder, "httpd.conf");
@@ -158,6 +162,8 @@ export async function startOrigins(host: Host, address: string, folder: string):
       mkdirSync(place, { recursive: true });
       const running = make.start(host, address, place);
       await listening(host, make.port, running);
+      const { behind } = make;
+      if (behind !== undefined) await until(behind, END_MS, () => existsSync(path.join(place, behind)) || undefined);
       return {
         ...{ name: make.name, port: make.port },
         async stop() {

@@ -8,6 +8,8 @@ import type { Head, Span } from "../../http/head.ts";
 
 export type Asked = {
   readonly method: string;
+  /** As it came, without its query. */
+  readonly path: string;
   /** As it goes on, or as it came where it is denied. */
   readonly target: string;
   readonly host: string;
@@ -32,9 +34,11 @@ const headEnd = /\n\r?\n/g;
 /** A connection that does not begin like this ends without an answer. */
 const isHttp1 = /^(?:\r\n)?[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [^\0-\x20\x7f]* HTTP\/1\./;
 
+const pathOf = (target: string): string => target.split("?", 1)[0] ?? "";
+
 /** The target that the application gets; undefined: the policy denies /denied and what is below, or the path is ambiguous. */
 export function allowedTarget(target: string): string | undefined {
-  const [sent = ""] = target.split("?", 1);
+  const sent = pathOf(target);
   const { text, readings, ambiguity } = canonicalPath(sent);
   if (ambiguity !== null || readings.some((path) => /^\/denied(?:\/|$)/.test(path))) return undefined;
   return text + target.slice(sent.length);
@@ -51,8 +55,8 @@ function targetOf(text: string, { target, path, authority }: Head): string {
 const md5Of = (bytes: Buffer): string => createHash("md5").update(bytes).digest("hex");
 
 /** Whether the connection goes on behind the request when it is denied. */
-const goesOn = ({ framing, contentLength, minor, expectsContinue }: Head): boolean =>
-  minor === 1 && !expectsContinue && (framing === "none" || (framing === "length" && contentLength <= DRAINED));
+const goesOn = ({ framing, contentLength, expectsContinue }: Head): boolean =>
+  !expectsContinue && (framing === "none" || (framing === "length" && contentLength <= DRAINED));
 
 export function readConnection(bytes: Buffer): Connection {
   const text = bytes.toString("latin1");
@@ -74,7 +78,7 @@ export function readConnection(bytes: Buffer): Connection {
     const allowed = allowedTarget(sent);
     const denied = allowed === undefined;
     requests.push({
-      ...{ method: part(head.method), target: allowed ?? sent, host: part(head.authority), denied },
+      ...{ method: part(head.method), path: pathOf(sent), target: allowed ?? sent, host: part(head.authority), denied },
       ...{ whole: word === "end", length: payload.length, md5: md5Of(payload), oldVersion: head.minor === 0 },
     });
     if (denied && !goesOn(head)) return ended("");
