@@ -20,6 +20,7 @@ function subjects(plan: ClusterPlan): readonly Subject[] {
     { name: "admin", subject: "/O=system:masters/CN=admin" },
     { name: "controller-manager", subject: "/CN=system:kube-controller-manager" },
     { name: "scheduler", subject: "/CN=system:kube-scheduler" },
+    { name: "proxy", subject: "/CN=system:kube-proxy" },
     ...plan.nodes.map(({ name, addresses: own }) => ({
       ...{ name, subject: `/O=system:nodes/CN=system:node:${name}` },
       names: [`DNS:${name}`, `IP:${own.ip4}`, `IP:${own.ip6}`],

@@ -9,7 +9,7 @@ import { tail } from "../box/process.ts";
 import { ask, readyNodes } from "./api.ts";
 import { makeCertificates } from "./certificates.ts";
 import { hierarchies, makeCgroups, removeCgroups } from "./cgroups.ts";
-import { imageArchive } from "./image.ts";
+import { imageArchive, tar } from "./image.ts";
 import { API_PORT, type ClusterPlan, kubeconfigOf, type NodePlan, POD_IMAGE } from "./plan.ts";
 import { Programs, type Started } from "./processes.ts";
 import * as programs from "./programs.ts";
@@ -21,22 +21,31 @@ const SHORT_DEADLINE_MS = 120_000;
 /** Cgroup of the control plane, and of a node's own programs below the node's. */
 const CONTROL = "control";
 const systemOf = (node: NodePlan): string => `${node.name}/system`;
+/** The kubelet has a cgroup to itself, as a unit of systemd has: by it Orlop lets its probes in. */
+export const kubeletOf = (node: NodePlan): string => `${node.name}/kubelet`;
 
 type Progress = (done: string) => void;
 
 /**
  * Resolves when every node is Ready and pods can be made. On failure the processes and cgroups are removed; the logs stay for
  * the operator until `stopCluster`.
+ * @param makeImages makes archives of images that the nodes get beside that of the pods (image.ts), while etcd and API server start
  * @throws Error when a cluster of that name is there, or with what did not start
  */
-export async function startCluster(plan: ClusterPlan, binaries: programs.Binaries, progress: Progress): Promise<void> {
+export async function startCluster(
+  plan: ClusterPlan,
+  binaries: programs.Binaries,
+  progress: Progress,
+  makeImages: () => readonly string[] = () => [],
+): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error("a cluster needs root: it makes namespaces and cgroups");
   if (existsSync(plan.dir)) throw new Error(`${plan.dir} is there: a cluster of that name was started before`);
   mkdirSync(plan.dir, { recursive: true, mode: 0o700 });
   const all = hierarchies();
   try {
-    for (const part of [CONTROL, ...plan.nodes.map(systemOf)]) makeCgroups(all, plan, part);
-    await start(plan, binaries, new Programs(plan, all), progress);
+    for (const part of [CONTROL, ...plan.nodes.flatMap((node) => [systemOf(node), kubeletOf(node)])])
+      makeCgroups(all, plan, part);
+    await start(plan, { ...binaries, makeImages }, new Programs(plan, all), progress);
   } catch (error) {
     await removeCgroups(all, plan);
     throw error;
@@ -54,8 +63,11 @@ export async function stopCluster(plan: ClusterPlan): Promise<void> {
   }
 }
 
-async function start(plan: ClusterPlan, binaries: programs.Binaries, all: Programs, progress: Progress): Promise<void> {
-  const { control, nodes } = await makeNamespaces(plan, all);
+type Contents = programs.Binaries & { readonly makeImages: () => readonly string[] };
+
+async function start(plan: ClusterPlan, binaries: Contents, all: Programs, progress: Progress): Promise<void> {
+  const pod = compilePod(plan);
+  const { control, nodes } = await makeNamespaces(plan, all, pod);
   const inControl = { part: CONTROL, namespaceOf: control };
   const door = await openDoor();
   makeCertificates(plan, door.port);
@@ -70,7 +82,7 @@ async function start(plan: ClusterPlan, binaries: programs.Binaries, all: Progra
 
   all.start("etcd", inControl, programs.etcdArgv(plan, binaries));
   all.start("apiserver", inControl, programs.apiServerArgv(plan, binaries));
-  const archive = makeImage(plan);
+  const archives = [archiveOf(plan, pod), ...binaries.makeImages()];
   for (const { node, holder } of nodes) {
     mkdirSync(path.join(node.dir, "cni"), { recursive: true });
     writeFileSync(path.join(node.dir, "cni", "10-cluster.conflist"), programs.cniConfig(node));
@@ -81,9 +93,9 @@ async function start(plan: ClusterPlan, binaries: programs.Binaries, all: Progra
   for (const { node, holder } of nodes) {
     const socket = path.join(node.dir, programs.CONTAINERD_SOCKET);
     await all.until(`containerd of ${node.name}`, SHORT_DEADLINE_MS, () => existsSync(socket));
-    all.run(inside(node, holder), programs.importArgv(archive), SHORT_DEADLINE_MS);
+    for (const archive of archives) all.run(inside(node, holder), programs.importArgv(archive), SHORT_DEADLINE_MS);
   }
-  progress("containerd, with the image of the pods");
+  progress("containerd, with the images of the pods");
 
   const answers = async (url: string): Promise<boolean> => (await ask(kubeconfigOf(plan), url)).status === 200;
   await all.until("the API server", START_DEADLINE_MS, () => answers("/readyz"));
@@ -91,8 +103,14 @@ async function start(plan: ClusterPlan, binaries: programs.Binaries, all: Progra
 
   all.start("controller-manager", inControl, programs.controllerManagerArgv(plan, binaries));
   all.start("scheduler", inControl, programs.schedulerArgv(plan, binaries));
-  for (const { node, holder } of nodes)
-    all.start(`${node.name}-kubelet`, inside(node, holder), programs.kubeletArgv(plan, node, binaries));
+  for (const { node, holder } of nodes) {
+    all.start(
+      `${node.name}-kubelet`,
+      { ...inside(node, holder), part: kubeletOf(node) },
+      programs.kubeletArgv(plan, node, binaries),
+    );
+    all.start(`${node.name}-proxy`, inside(node, holder), programs.proxyArgv(plan, node, binaries));
+  }
   await all.until("all nodes Ready", START_DEADLINE_MS, async () => {
     const { status, body } = await ask(kubeconfigOf(plan), "/api/v1/nodes");
     return status === 200 && readyNodes(body).length === plan.nodes.length;
@@ -109,23 +127,34 @@ type Holders = {
 
 const inside = (node: NodePlan, holder: Started) => ({ part: systemOf(node), namespaceOf: holder, mounts: true });
 
-/** A sleeping process holds each set of namespaces; links between them appear straight in place. */
-async function makeNamespaces(plan: ClusterPlan, all: Programs): Promise<Holders> {
+/** A process that only waits holds each set of namespaces; links between them appear straight in place. */
+async function makeNamespaces(plan: ClusterPlan, all: Programs, pod: string): Promise<Holders> {
   const hold = (name: string, part: string, flags: readonly string[]): Started =>
-    all.start(`${name}-holder`, { part }, ["unshare", ...flags, "sleep", "infinity"]);
+    all.start(`${name}-holder`, { part }, ["unshare", ...flags, pod, "pause"]);
   const control = hold("control", CONTROL, ["--net"]);
-  const nodes = plan.nodes.map((node) => {
+  const starting = plan.nodes.map((node) => {
     mkdirSync(node.dir, { recursive: true });
     // The cgroup namespace's root is the cgroup of its first process, so that process starts in the node's own directory.
-    const flags = ["--net", "--mount", "--cgroup", "--propagation", "private"];
-    return { node, holder: hold(node.name, node.name, flags) };
+    const flags = ["--net", "--mount", "--cgroup", "--propagation", "private", "--pid", "--fork", "--mount-proc"];
+    return { node, outside: hold(node.name, node.name, flags) };
   });
-  const isIn = ({ pid }: Started): boolean => readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "sleep";
-  await all.until("namespaces", SHORT_DEADLINE_MS, () => [control, ...nodes.map(({ holder }) => holder)].every(isIn));
+  const isPaused = (pid: number | undefined): pid is number =>
+    pid !== undefined && readFileSync(`/proc/${pid}/comm`, "utf8").trim() === path.basename(pod);
+  await all.until(
+    "namespaces",
+    SHORT_DEADLINE_MS,
+    () => isPaused(control.pid) && starting.every(({ outside }) => isPaused(childOf(outside.pid))),
+  );
+  const nodes = starting.map(({ node, outside }) => ({
+    node,
+    holder: { ...outside, pid: childOf(outside.pid) ?? outside.pid },
+    outside: outside.pid,
+  }));
   // A v2 directory that has processes of its own gives no controllers to those below it.
-  for (const { node, holder } of nodes)
+  for (const { node, holder, outside } of nodes)
     for (const hierarchy of hierarchies())
-      writeFileSync(path.join(cgroupOf(hierarchy, plan, systemOf(node)), "cgroup.procs"), String(holder.pid));
+      for (const pid of [outside, holder.pid])
+        writeFileSync(path.join(cgroupOf(hierarchy, plan, systemOf(node)), "cgroup.procs"), String(pid));
   const lines = nodes.map(({ node, holder }) =>
     vethLine({ pid: control.pid, name: node.name }, { pid: holder.pid, name: "eth0" }),
   );
@@ -135,6 +164,16 @@ async function makeNamespaces(plan: ClusterPlan, all: Programs): Promise<Holders
   for (const { node, holder } of nodes)
     all.run(inside(node, holder), ["sh", "-c", nodeScript(plan, node, hierarchies())], SHORT_DEADLINE_MS);
   return { control, nodes };
+}
+
+/** The first child of a process; undefined: it has none, or has ended. */
+function childOf(pid: number): number | undefined {
+  try {
+    const [child = ""] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ");
+    return child === "" ? undefined : Number(child);
+  } catch {
+    return undefined; // It has ended.
+  }
 }
 
 /** A listening socket on the machine's loopback, to be handed to a process of the control plane's namespace. */
@@ -151,12 +190,18 @@ async function openDoor(): Promise<{ readonly port: number; readonly fd: number;
   return { port: address.port, fd, close: () => void server.close() };
 }
 
-function makeImage(plan: ClusterPlan): string {
+/** The program of the pods, which is also process 1 of each node: it waits, and reaps what was left to it. */
+function compilePod(plan: ClusterPlan): string {
   const program = path.join(plan.dir, "pod");
   const words = ["-static", "-Os", "-s", "-o", program, path.join(here, "pod.c")];
   const done = spawnSync("gcc", words, { encoding: "utf8" });
   if (done.status !== 0) throw new Error(`gcc ${words.join(" ")}: ${done.error?.message ?? tail(done.stderr)}`);
+  return program;
+}
+
+function archiveOf(plan: ClusterPlan, pod: string): string {
   const archive = path.join(plan.dir, "pod.tar");
-  writeFileSync(archive, imageArchive(POD_IMAGE, "pod", readFileSync(program), ["/pod", "pause"]));
+  const layer = tar([{ name: "pod", data: readFileSync(pod), mode: 0o755 }]);
+  writeFileSync(archive, imageArchive(POD_IMAGE, layer, { Cmd: ["/pod", "pause"], Env: ["PATH=/"] }));
   return archive;
 }

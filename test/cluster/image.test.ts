@@ -13,7 +13,9 @@ function untar(words: readonly string[], input: Uint8Array): Buffer {
 
 test("an archive has a configuration, a layer with the program, and a manifest that names both", () => {
   const program = Buffer.from("a program of 600 bytes".padEnd(600, "."));
-  const archive = imageArchive("orlop.test/pod:1", "pod", program, ["/pod", "pause"]);
+  const archive = imageArchive("orlop.test/pod:1", tar([{ name: "pod", data: program, mode: 0o755 }]), {
+    Cmd: ["/pod", "pause"],
+  });
   const [manifest] = JSON.parse(untar(["-xO", "manifest.json"], archive).toString());
   assert.deepEqual(manifest.RepoTags, ["orlop.test/pod:1"]);
   const { config, rootfs } = JSON.parse(untar(["-xO", manifest.Config], archive).toString());

@@ -1,19 +1,27 @@
-// test cluster · a container image of one program, as the tar that `ctr images import` reads (docker-archive). Pure.
+// test cluster · a container image, as the tar that `ctr images import` reads (docker-archive). Pure.
 import { createHash } from "node:crypto";
 
 type Entry = { readonly name: string; readonly data: Uint8Array; readonly mode: number };
 
 const BLOCK = 512;
 
+/** Of the image's config (opencontainers/image-spec:config.md, "config"). */
+export type ImageConfig = {
+  readonly Entrypoint?: readonly string[];
+  readonly Cmd?: readonly string[];
+  readonly Env?: readonly string[];
+  readonly User?: string;
+  readonly WorkingDir?: string;
+};
+
 /**
- * One layer that holds `/<name>`. `command` is what runs when a pod names no command. The form is that of `docker save`
- * (moby/docker-image-spec:spec.md, "Combined Image JSON + Filesystem Changeset Format").
+ * An image of one layer, which is a tar. The form is that of `docker save` (moby/docker-image-spec:spec.md, "Combined Image JSON +
+ * Filesystem Changeset Format").
  */
-export function imageArchive(tag: string, name: string, program: Uint8Array, command: readonly string[]): Uint8Array {
-  const layer = tar([{ name, data: program, mode: 0o755 }]);
+export function imageArchive(tag: string, layer: Uint8Array, runs: ImageConfig): Uint8Array {
   const config = json({
     ...{ architecture: process.arch === "arm64" ? "arm64" : "amd64", os: "linux" },
-    config: { Cmd: command, Env: ["PATH=/"] },
+    config: runs,
     rootfs: { type: "layers", diff_ids: [`sha256:${sha256(layer)}`] },
   });
   const configName = `${sha256(config)}.json`;

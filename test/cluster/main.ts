@@ -1,16 +1,23 @@
 // test cluster · the commands of `make cluster` and `make cluster-down`; `hold` is a cluster that goes with the command's process.
-//   node test/cluster/main.ts up [--name NAME] [--nodes 2] | hold [--name NAME] [--nodes 2] | down [--name NAME]
+//   node test/cluster/main.ts up|hold [--name NAME] [--nodes 2] [--orlop] | down [--name NAME]
 import { existsSync } from "node:fs";
+import path from "node:path";
 import { parseArgs } from "node:util";
 import { installDebian } from "../peers/support/debian.ts";
 import { built } from "../peers/support/projects.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
 import { startJanitor } from "./janitor.ts";
+import { orlopArchive } from "./orlop-image.ts";
 import { kubeconfigOf, planCluster } from "./plan.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { name: { type: "string", default: "default" }, nodes: { type: "string", default: "2" } },
+  options: {
+    name: { type: "string", default: "default" },
+    nodes: { type: "string", default: "2" },
+    // With the image that daemonset/manifest.yaml names, made of this checkout.
+    orlop: { type: "boolean", default: false },
+  },
 });
 const plan = planCluster(values.name, Number(values.nodes));
 const [command] = positionals;
@@ -26,7 +33,7 @@ if (command === "down") {
   // Until a signal.
   setInterval(() => {}, 3_600_000);
 } else {
-  console.error("usage: node test/cluster/main.ts up|hold [--name NAME] [--nodes 2] | down [--name NAME]");
+  console.error("usage: node test/cluster/main.ts up|hold [--name NAME] [--nodes 2] [--orlop] | down [--name NAME]");
   process.exitCode = 64;
 }
 
@@ -43,7 +50,8 @@ async function up(): Promise<void> {
     void stopCluster(plan).finally(() => process.exit(130));
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal);
-  await startCluster(plan, binaries, (done) => console.log(`${seconds()} s  ${done}`));
+  const images = (): readonly string[] => (values.orlop ? [orlopArchive(path.join(plan.dir, "image"))] : []);
+  await startCluster(plan, binaries, (done) => console.log(`${seconds()} s  ${done}`), images);
   console.log(`KUBECONFIG=${kubeconfigOf(plan)}`);
   console.log(`kubectl: ${binaries.kube}/bin/kubectl`);
 }

@@ -79,6 +79,18 @@ export function kubeletArgv(plan: ClusterPlan, node: NodePlan, { kube }: Binarie
   ];
 }
 
+export function proxyArgv(plan: ClusterPlan, node: NodePlan, { kube }: Binaries): readonly string[] {
+  return [
+    path.join(kube, "bin/kube-proxy"),
+    `--kubeconfig=${path.join(pkiOf(plan), "proxy.kubeconfig")}`,
+    ...[`--hostname-override=${node.name}`, `--bind-address=${node.addresses.ip4}`, "--proxy-mode=iptables"],
+    ...["--healthz-bind-address=127.0.0.1:10256", "--metrics-bind-address=127.0.0.1:10249"],
+    // These are settings of the whole machine.
+    ...["--conntrack-max-per-core=0", "--conntrack-min=0"],
+    ...["--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"],
+  ];
+}
+
 /** For Debian 12's containerd 1.6; version 2 of containerd wants another form. */
 export const containerdConfig = (node: NodePlan): string => `version = 2
 [plugins."io.containerd.grpc.v1.cri"]

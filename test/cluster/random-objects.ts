@@ -1,4 +1,6 @@
 // test cluster · random changes of a cluster's objects through its API, repeatable from a seed as far as the server's answers are.
+import { readFileSync } from "node:fs";
+import { parseAllDocuments } from "yaml";
 import type { Dice } from "../policy/dice.ts";
 import { type Answer, type Method, send } from "./api.ts";
 import { POD_IMAGE } from "./plan.ts";
@@ -19,28 +21,10 @@ const collections = {
 } as const;
 type Kind = keyof typeof collections;
 
-/** The definitions of policies, which keep every field of a spec. */
-export const definitions = [
-  ["PeerAuthentication", "peerauthentications"],
-  ["AuthorizationPolicy", "authorizationpolicies"],
-].map(([kind = "", plural = ""]) => ({
-  ...{ apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition" },
-  metadata: { name: `${plural}.security.istio.io` },
-  spec: {
-    ...{ group: "security.istio.io", scope: "Namespaced", names: { kind, plural } },
-    versions: [
-      {
-        ...{ name: "v1", served: true, storage: true },
-        schema: {
-          openAPIV3Schema: {
-            type: "object",
-            properties: { spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
-          },
-        },
-      },
-    ],
-  },
-}));
+/** The definitions of policies that Orlop brings, which keep every field of a spec. */
+export const definitions = parseAllDocuments(
+  readFileSync(new URL("../../daemonset/crds.yaml", import.meta.url), "utf8"),
+).map((document) => document.toJS() as object);
 
 export class RandomObjects {
   readonly #dice: Dice;

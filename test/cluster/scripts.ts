@@ -33,7 +33,7 @@ export function joinScript(hierarchies: readonly Hierarchy[], plan: ClusterPlan,
 }
 
 export const enterArgv = (pid: number, mounts: boolean): readonly string[] => [
-  ...["nsenter", "--target", String(pid), "--net", ...(mounts ? ["--mount", "--cgroup"] : []), "--"],
+  ...["nsenter", "--target", String(pid), "--net", ...(mounts ? ["--mount", "--cgroup", "--pid"] : []), "--"],
 ];
 
 /** Run in the control plane's network namespace once the nodes' links are in it: a bridge that all nodes hang on. */
@@ -77,6 +77,8 @@ export function nodeScript(plan: ClusterPlan, node: NodePlan, hierarchies: reado
     "mount -t sysfs sysfs /sys",
     ...(isHybrid ? ["mount -t tmpfs tmpfs /sys/fs/cgroup"] : []),
     ...mounts.flatMap(({ kept, at }) => [...(isHybrid ? [`mkdir '${at}'`] : []), `mount --move '${kept}' '${at}'`]),
+    // What the node's programs pin goes with the node.
+    "mount -t bpf bpf /sys/fs/bpf",
   ];
   const own = ["/run", "/var/lib", "/var/log"].flatMap((dir) => [
     `mkdir -p '${node.dir}${dir}'`,

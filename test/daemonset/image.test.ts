@@ -2,43 +2,26 @@
 // stage hold every library that the programs load.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { buildStage, checkout, copiedPaths, isIgnored, lastStage } from "./dockerfile.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const stages = readFileSync(join(root, "daemonset/Dockerfile"), "utf8").split(/^FROM /m);
-const last = stages.at(-1) ?? "";
-/** Paths of the checkout that the last stage takes, out of the build stage or directly. */
-const copied = [...last.matchAll(/^COPY (?:--from=build )?(\S+) (\S+)$/gm)].map(([, from = "", to = ""]) => {
-  assert.equal(from.replace("/opt/orlop/", ""), to, "the image is laid out as the checkout");
-  return to;
-});
-
-// Patterns of daemonset/Dockerfile.dockerignore: the end of a name, below any folder, or a path of the checkout.
-const ignored = readFileSync(join(root, "daemonset/Dockerfile.dockerignore"), "utf8")
-  .split("\n")
-  .filter((line) => line !== "" && !line.startsWith("#"));
-const isIgnored = (path: string): boolean =>
-  ignored.some((pattern) =>
-    pattern.startsWith("**/*") ? path.endsWith(pattern.slice(4)) : path === pattern || path.startsWith(`${pattern}/`),
-  );
+const root = fileURLToPath(checkout);
 
 test("everything it copies exists after make", () => {
-  assert.ok(copied.length > 5, copied.join(" "));
-  for (const path of copied) assert.ok(existsSync(join(root, path)), path);
-  const before = [...(stages.at(-2) ?? "").matchAll(/^COPY ([^-].*) \S+$/gm)].flatMap(([, paths = ""]) =>
-    paths.split(" "),
-  );
+  assert.ok(copiedPaths.length > 5, copiedPaths.join(" "));
+  for (const path of copiedPaths) assert.ok(existsSync(join(root, path)), path);
+  const before = [...buildStage.matchAll(/^COPY ([^-].*) \S+$/gm)].flatMap(([, paths = ""]) => paths.split(" "));
   for (const path of before) assert.ok(existsSync(join(root, path)), path);
 });
 
 test("the copied tree alone is a program, without tests and fakes, and without test, demo and bench", () => {
   const image = mkdtempSync(join(tmpdir(), "orlop-image-"));
   try {
-    for (const path of copied) {
+    for (const path of copiedPaths) {
       if (path === "node_modules") symlinkSync(join(root, path), join(image, path));
       // The build stage makes these itself; of the checkout it gets what is not ignored.
       else if (/^(native\/)?build\//.test(path)) cpSync(join(root, path), join(image, path), { recursive: true });
@@ -76,7 +59,7 @@ test("the copied tree alone is a program, without tests and fakes, and without t
 });
 
 test("its Debian packages hold every library that Node and the addons load", () => {
-  const installed = last.replaceAll("\\\n", " ").split("--no-install-recommends ")[1]?.split("&&")[0] ?? "";
+  const installed = lastStage.replaceAll("\\\n", " ").split("--no-install-recommends ")[1]?.split("&&")[0] ?? "";
   const named = installed.split(/\s+/).filter(Boolean);
   // Of libbpf1 (zlib1g) and in every Debian (libc6, libgcc-s1).
   const present = new Set([...named, "libc6", "libgcc-s1", "zlib1g"]);

@@ -5,19 +5,20 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { type Config, loadConfig } from "../../agent/config.ts";
-import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { SERVICE_ACCOUNT } from "../../agent/control/kubernetes/credentials.ts";
+import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
 import { keeperLives } from "../../agent/process/privileges.ts";
 import { agentFlags, keeperFlags } from "../../agent/process/run.ts";
-import { container, documents, type Mount, object, podOf } from "./manifest.ts";
+import { container, documents, type Mount, object, podOf, rules } from "./manifest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-manifest-"));
 after(() => rmSync(folder, { recursive: true }));
 
-/** What the pods of the manifest read; `mesh` is an absolute path there. */
-function config(env: Readonly<Record<string, string>> = { ORLOP_NODE: "node-1" }): Config {
+/** What the pods of the manifest read. */
+function config(env: Readonly<Record<string, string>> = {}): Config {
   const file = join(folder, "orlop.yaml");
   writeFileSync(file, object("ConfigMap", "orlop-node").data?.["orlop.yaml"] ?? "");
-  return loadConfig(file, env);
+  return loadConfig(file, { ORLOP_NODE: "node-1", KUBERNETES_SERVICE_HOST: "10.96.0.1", ...env });
 }
 const defaults = (): Config => {
   const file = join(folder, "defaults.yaml");
@@ -33,14 +34,17 @@ test("it parses without a warning, and every object has a kind, a version and a 
     [
       "Namespace orlop-system",
       "ConfigMap orlop-node",
-      "ConfigMap orlop-mesh",
+      "ServiceAccount orlop-keeper",
+      "ServiceAccount orlop-agent",
+      "ClusterRole orlop-agent",
+      "ClusterRoleBinding orlop-agent",
       "DaemonSet orlop-keeper",
       "DaemonSet orlop-agent",
     ],
   );
   for (const { apiVersion, kind, metadata } of documents()) {
-    assert.match(apiVersion, /^(apps\/)?v1$/);
-    if (kind !== "Namespace") assert.equal(metadata.namespace, "orlop-system");
+    assert.match(apiVersion, /^((apps|rbac\.authorization\.k8s\.io)\/)?v1$/);
+    if (kind !== "Namespace" && !kind.startsWith("Cluster")) assert.equal(metadata.namespace, "orlop-system");
   }
 });
 
@@ -61,9 +65,34 @@ describe("the agent's pod", () => {
       localhostProfile: "orlop/agent.json",
     });
   });
-  test("shares no namespace with the node and holds no token of the API server", () => {
-    const { hostPID, hostNetwork, hostIPC, automountServiceAccountToken } = podOf("agent");
-    assert.deepEqual([hostPID, hostNetwork, hostIPC, automountServiceAccountToken], [false, false, undefined, false]);
+  test("shares no namespace with the node", () => {
+    const { hostPID, hostNetwork, hostIPC } = podOf("agent");
+    assert.deepEqual([hostPID, hostNetwork, hostIPC], [false, false, undefined]);
+  });
+  test("has a token of its own account for an hour, where the agent looks for it, in no other container", () => {
+    const { serviceAccountName, automountServiceAccountToken, volumes, initContainers = [] } = podOf("agent");
+    assert.deepEqual([serviceAccountName, automountServiceAccountToken], ["orlop-agent", false]);
+    const token = volumes.find((volume) => "projected" in volume);
+    assert.deepEqual(token?.projected, {
+      sources: [
+        { serviceAccountToken: { path: "token", expirationSeconds: 3_600 } },
+        { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+      ],
+    });
+    const mount = container("agent").volumeMounts.find((found) => found.name === token?.name);
+    assert.deepEqual([mount?.mountPath, mount?.readOnly], [SERVICE_ACCOUNT, true]);
+    for (const { volumeMounts } of initContainers) assert.ok(volumeMounts.every(({ name }) => name !== token?.name));
+  });
+  test("may read what the agent reads, and change nothing", () => {
+    const allowed = rules("orlop-agent").flatMap(({ apiGroups, resources, verbs }) =>
+      apiGroups.flatMap((group) => resources.map((resource) => `${group}/${resource} ${verbs.join(" ")}`)),
+    );
+    const watched = watchedKinds.map(({ apiVersion, path: url }) => {
+      const group = apiVersion.includes("/") ? apiVersion.split("/")[0] : "";
+      return `${group}/${url.split("/").at(-1)} get list watch`;
+    });
+    const definitions = "apiextensions.k8s.io/customresourcedefinitions get";
+    assert.deepEqual(allowed.toSorted(), [...watched, definitions].toSorted());
   });
   test("of the node's files it is given the run and state directories, and the keeper's to read", () => {
     const paths = podOf("agent").volumes.flatMap(({ hostPath }) => (hostPath === undefined ? [] : [hostPath]));
@@ -114,8 +143,12 @@ describe("both pods", () => {
       assert.ok(isBelow(path, ofKeeper), path);
     const ofAgent = container("agent").volumeMounts;
     const { source, admin, ca } = agent;
-    assert.ok(source.kind === "file" && ca.provider === "embedded");
-    for (const path of [agent.keeper.socket, admin.socket, source.path, source.lastGoodFile, ca.rootFile]) {
+    assert.deepEqual(source, {
+      ...{ kind: "kubernetes", api: { server: "https://10.96.0.1:443" } },
+      lastGoodFile: "/var/lib/orlop/last-good-cluster.jsonl",
+    });
+    assert.ok(ca.provider === "embedded");
+    for (const path of [agent.keeper.socket, admin.socket, source.lastGoodFile, ca.rootFile]) {
       assert.ok(isBelow(path, ofAgent), path);
     }
     for (const path of [admin.socket, source.lastGoodFile, dirname(ca.rootFile)]) {
@@ -158,10 +191,4 @@ describe("both pods", () => {
     ]);
     assert.deepEqual([...new Set(all.map(({ image }) => image))], [`orlop:${version}`]);
   });
-});
-
-test("the mesh in the ConfigMap is one that the agent takes", async () => {
-  const text = object("ConfigMap", "orlop-mesh").data?.["mesh.yaml"] ?? "";
-  const { findings } = await translateTexts([{ file: "mesh.yaml", text }], config().agent.settings);
-  assert.deepEqual(findings, []);
 });

@@ -44,6 +44,14 @@ export function object(kind: string, name: string): KubernetesObject {
   return found;
 }
 
+type Rule = Readonly<Record<"apiGroups" | "resources" | "verbs", readonly string[]>>;
+
+/** What a ClusterRole of the manifest allows. */
+export function rules(role: string): readonly Rule[] {
+  const found = object("ClusterRole", role) as KubernetesObject & { readonly rules?: readonly Rule[] };
+  return found.rules ?? [];
+}
+
 export function podOf(program: "keeper" | "agent"): PodSpec {
   const pod = object("DaemonSet", `orlop-${program}`).spec?.template.spec;
   if (pod === undefined) throw new Error(`DaemonSet orlop-${program} has no pod`);

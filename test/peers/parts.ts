@@ -28,5 +28,6 @@ export const parts: readonly Part[] = [
   { name: "mutants", test: "mutants/mutants.peer.ts", projects: [], debian: ["nginx", "apache2-bin"] },
   { name: "authority", test: "authority/authority.peer.ts", projects: ["authority"] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
+  { name: "mesh", test: "../cluster/mesh.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
 ];

@@ -1,0 +1,198 @@
+// test cluster · Orlop on a real cluster of two nodes, installed and used by the commands of docs/kubernetes.md: a label puts running
+// pods into the mesh and takes them out, calls are by HBONE, policies are enforced, probes pass under STRICT, and nothing stays.
+// `make cluster-test` runs it. It needs programs that take minutes to build, so `make test` does not.
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { installDebian } from "../peers/support/debian.ts";
+import { built } from "../peers/support/projects.ts";
+import { soak } from "../peers/support/soak.ts";
+import { hierarchies } from "./cgroups.ts";
+import { kubeletOf, startCluster, stopCluster } from "./cluster.ts";
+import { endWithParent, startJanitor } from "./janitor.ts";
+import { Kubectl } from "./kubectl.ts";
+import { inhabitantsOf, leftOf } from "./leftovers.ts";
+import { orlopArchive } from "./orlop-image.ts";
+import { sectionsOf } from "./page.ts";
+import { PageRunner } from "./page-runner.ts";
+import { kubeconfigOf, planCluster } from "./plan.ts";
+import { cgroupOf } from "./scripts.ts";
+
+/** Of the kubelet's probes, after the pods were ready. */
+const PROBES = soak(300, 1_000);
+const PATIENCE_MS = 120_000;
+
+const checkout = fileURLToPath(new URL("../..", import.meta.url));
+const plan = planCluster(`mesh-${process.pid}`, 2);
+endWithParent();
+const janitor = startJanitor(plan);
+const folder = mkdtempSync(path.join(tmpdir(), "orlop-page-"));
+after(async () => {
+  await stopCluster(plan);
+  janitor.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+installDebian(["containerd", "runc", "containernetworking-plugins"]);
+const binaries = { etcd: built("etcd", console.log), kube: built("kube", console.log) };
+const kubectl = new Kubectl(binaries.kube, kubeconfigOf(plan));
+
+// The page's paths begin at the checkout; what its commands write stays here.
+for (const name of ["daemonset", "docs"]) symlinkSync(path.join(checkout, name), path.join(folder, name));
+const sections = sectionsOf(readFileSync(path.join(checkout, "docs/kubernetes.md"), "utf8"));
+const page = new PageRunner(folder, {
+  ...process.env,
+  PATH: `${path.join(binaries.kube, "bin")}:${process.env.PATH}`,
+  KUBECONFIG: kubeconfigOf(plan),
+});
+const started = performance.now();
+
+async function follow(section: string): Promise<void> {
+  const steps = sections.get(section);
+  assert.ok(steps !== undefined && steps.length > 0, `docs/kubernetes.md has no commands in "${section}"`);
+  await page.run(steps);
+  console.log(`${((performance.now() - started) / 1_000).toFixed(1)} s  ${section}`);
+}
+
+type Pod = { readonly metadata: { readonly name: string; readonly uid: string }; readonly status: Status };
+type Status = {
+  readonly podIPs: readonly { readonly ip: string }[];
+  readonly containerStatuses: readonly { readonly containerID: string; readonly restartCount: number }[];
+};
+
+const podsOf = (namespace: string, app: string): readonly Pod[] => {
+  const text = kubectl.run(["-n", namespace, "get", "pods", "-l", `app=${app}`, "-o", "json"]);
+  return (JSON.parse(text) as { readonly items: readonly Pod[] }).items;
+};
+
+/** A pod whose container was started anew has another. */
+const livesOf = (namespace: string, app: string): readonly string[] =>
+  podsOf(namespace, app).map(({ metadata, status }) =>
+    [metadata.uid, ...status.containerStatuses.map((c) => `${c.containerID} ${c.restartCount}`)].join(" "),
+  );
+
+const call = (from: string, url: string): string => {
+  const [namespace = "", deployment = ""] = from.split("/");
+  const argv = ["-n", namespace, "exec", `deployment/${deployment}`, "--", "node", "/programs/call.mjs", "GET", url];
+  return kubectl.run(argv);
+};
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${PATIENCE_MS / 1_000} s`);
+    await sleep(500);
+  }
+}
+
+/** What agents say of the workloads of a namespace: each pod by the agent of its own node. */
+function captures(namespace: string): ReadonlyMap<string, string> {
+  type Row = { readonly namespace: string; readonly name: string; readonly capture: string };
+  const agents = kubectl.run(["-n", "orlop-system", "get", "pods", "-l", "app=orlop-agent", "-o", "name"]).split("\n");
+  const rows = agents.flatMap((agent) => {
+    const argv = ["-n", "orlop-system", "exec", agent, "-c", "agent", "--", "orlop", "get", "workloads", "-o", "json"];
+    return (JSON.parse(kubectl.run(argv)) as { readonly items: readonly Row[] }).items;
+  });
+  const own = rows.filter((row) => row.namespace === namespace && row.capture !== "remote");
+  return new Map(own.map(({ name, capture }) => [name, capture]));
+}
+
+/** Probes of the namespace lab by result, as both kubelets have counted them. */
+function probes(): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { name } of plan.nodes) {
+    const text = kubectl.raw(`/api/v1/nodes/${name}/proxy/metrics/probes`);
+    for (const [, labels = "", count] of text.matchAll(/^prober_probe_total\{(.*)\} (\S+)$/gm)) {
+      if (!labels.includes('namespace="lab"')) continue;
+      const result = /result="(\w+)"/.exec(labels)?.[1] ?? "";
+      counts.set(result, (counts.get(result) ?? 0) + Number(count));
+    }
+  }
+  return counts;
+}
+
+test("Orlop is installed by the page's commands", async () => {
+  const archive = (): string => orlopArchive(path.join(plan.dir, "image"));
+  await startCluster(plan, binaries, console.log, () => [archive()]);
+  await follow("Install");
+});
+
+let before: ReadonlyMap<string, number>;
+
+test("pods under STRICT that are probed in each way become ready; pods that are none of the mesh's are left alone", async () => {
+  kubectl.run(["apply", "-f", path.join(import.meta.dirname, "probed.yaml")]);
+  kubectl.run(["-n", "lab", "rollout", "status", "deployment/probed", "--timeout=180s"]);
+  const pods = podsOf("lab", "probed").map(({ metadata }) => metadata.name);
+  await until("all probed pods captured", () => {
+    const found = captures("lab");
+    return pods.every((name) => found.get(name) === "captured");
+  });
+  kubectl.run(["-n", "lab", "wait", "pod/with-sidecar", "pod/opted-out", "--for=condition=Ready", "--timeout=180s"]);
+  const others = [...captures("lab")].filter(([name]) => !pods.includes(name));
+  assert.deepEqual(others.toSorted(), [
+    ["opted-out", "not-enrolled"],
+    ["with-sidecar", "not-enrolled"],
+  ]);
+  before = probes();
+});
+
+let lives: readonly string[];
+
+test("running pods join the mesh by a label, as the processes that they are", async () => {
+  await follow("An application to try it on");
+  const all = (): readonly string[] => [...livesOf("shop", "api"), ...livesOf("shop", "web")];
+  lives = livesOf("shop", "web");
+  const running = all();
+  await follow("Into the mesh");
+  assert.deepEqual(all(), running);
+  for (const { status } of podsOf("shop", "api"))
+    for (const { ip } of status.podIPs)
+      assert.match(call("shop/web", `http://${ip.includes(":") ? `[${ip}]` : ip}:8080/`), /^200 api-/, ip);
+});
+
+test("policies are objects of the API", async () => {
+  await follow("Policies");
+  const [pod] = podsOf("lab", "probed");
+  for (const caller of ["legacy/batch", "shop/web"])
+    assert.match(call(caller, `http://${pod?.status.podIPs[0]?.ip}:8080/`), /^refused: /, caller);
+});
+
+test("pods that come later are in the mesh", () => follow("New pods"));
+
+test("operators see it", () => follow("A look at it"));
+
+test(`of ${PROBES} probes under STRICT none fails`, async () => {
+  const good = (): number => (probes().get("successful") ?? 0) - (before.get("successful") ?? 0);
+  await until(`${PROBES} probes`, () => good() >= PROBES);
+  const now = probes();
+  console.log(`probes since the pods were captured: ${good()} successful`);
+  for (const [result, count] of now)
+    if (result !== "successful") assert.equal(count, before.get(result) ?? 0, `${result} probes`);
+});
+
+test("without the label the pods are out of the mesh again, still the same processes", async () => {
+  await follow("Out of the mesh");
+  assert.deepEqual(livesOf("shop", "web"), lives);
+});
+
+test("Orlop is removed by the page's commands, and nothing of it is in the kernel", async () => {
+  kubectl.run(["delete", "-f", path.join(import.meta.dirname, "probed.yaml"), "--wait=false"]);
+  const pins = plan.nodes.map((node) => {
+    const [hierarchy] = hierarchies();
+    assert.ok(hierarchy !== undefined);
+    const kubelet = readFileSync(path.join(cgroupOf(hierarchy, plan, kubeletOf(node)), "cgroup.procs"), "utf8");
+    return `/proc/${kubelet.split("\n")[0]}/root/sys/fs/bpf/orlop`;
+  });
+  for (const pin of pins) assert.ok(existsSync(pin), pin);
+  await follow("Remove");
+  for (const pin of pins) assert.ok(!existsSync(pin), pin);
+});
+
+test("afterwards nothing of the cluster is left", async () => {
+  const inhabitants = inhabitantsOf(plan);
+  await stopCluster(plan);
+  assert.deepEqual(leftOf(plan, inhabitants), []);
+});
