@@ -4,6 +4,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseMountinfo } from "../../agent/process/mounts.ts";
 import type { ClusterPlan } from "./plan.ts";
+import { startOf } from "./process-start.ts";
 import { cgroupOf, type Hierarchy } from "./scripts.ts";
 
 const REMOVE_DEADLINE_MS = 30_000;
@@ -46,15 +47,24 @@ export function processesOf(all: readonly Hierarchy[], plan: ClusterPlan): reado
   return [...pids];
 }
 
-/** Kills all processes of the cluster and removes its directories. @throws Error when something is left at the deadline */
+/**
+ * Kills all processes of the cluster and removes its directories. A process leaves its cgroup before it has ended: the last of a
+ * namespace takes mounts and what is in them away by then, so that is waited for as well.
+ * @throws Error when something is left at the deadline
+ */
 export async function removeCgroups(all: readonly Hierarchy[], plan: ClusterPlan): Promise<void> {
   const end = performance.now() + REMOVE_DEADLINE_MS;
+  const killed = new Map<number, string>();
   for (;;) {
     // The whole cluster dies at once, so nothing is left that could start or wait for another part.
-    for (const pid of processesOf(all, plan)) kill(pid);
+    for (const pid of processesOf(all, plan)) {
+      killed.set(pid, startOf(pid));
+      kill(pid);
+    }
     const dirs = all.flatMap((hierarchy) => treeOf(cgroupOf(hierarchy, plan)));
     for (const dir of dirs) remove(dir);
-    const left = dirs.filter((dir) => existsSync(dir));
+    const dying = [...killed].filter(([pid, start]) => start !== "" && startOf(pid) === start);
+    const left = [...dirs.filter((dir) => existsSync(dir)), ...dying.map(([pid]) => `process ${pid}`)];
     if (left.length === 0) return;
     if (performance.now() > end) throw new Error(`cannot remove ${left.join(", ")}`);
     await sleep(20);

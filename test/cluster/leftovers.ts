@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import { hierarchies, processesOf } from "./cgroups.ts";
 import type { ClusterPlan } from "./plan.ts";
+import { startOf } from "./process-start.ts";
 
 /** Who is in a cluster's own network, mount and cgroup namespaces, in or out of its cgroups. */
 export type Inhabitants = {
@@ -42,17 +43,5 @@ function namespacesOf(pid: number | string): readonly string[] {
     return ["net", "mnt", "cgroup"].map((kind) => readlinkSync(`/proc/${pid}/ns/${kind}`));
   } catch {
     return []; // It ended meanwhile, and with it its hold on namespaces.
-  }
-}
-
-/** In clock ticks since the machine has started (proc(5), stat, field 22); empty: it has ended, or waits for its parent to know. */
-function startOf(pid: string): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name may hold spaces and brackets; the fields behind its last bracket do not.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? "" : (fields[19] ?? "");
-  } catch {
-    return "";
   }
 }

@@ -52,11 +52,9 @@ export function orlopArchive(folder: string): string {
     process.execPath,
     ...["keeper", "engine"].map((name) => path.join(root, `native/build/Release/${name}.node`)),
   ]);
-  const layer = path.join(folder, "layer.tar");
-  run(["tar", "--create", `--file=${layer}`, "--owner=0", "--group=0", "--numeric-owner", `--directory=${tree}`, "."]);
+  const tar = ["tar", "--create", "--owner=0", "--group=0", "--numeric-owner", `--directory=${tree}`, "."];
   const archive = path.join(folder, "orlop.tar");
-  writeFileSync(archive, imageArchive(`${REGISTRY}orlop:${version}`, readFileSync(layer), imageConfig));
-  rmSync(layer);
+  writeFileSync(archive, imageArchive(`${REGISTRY}orlop:${version}`, run(tar), imageConfig));
   rmSync(tree, { recursive: true });
   return archive;
 }
@@ -67,9 +65,11 @@ function copyPackages(home: string): void {
   const kept = Object.keys(packages).filter((name) => name !== "" && packages[name]?.dev !== true);
   for (const name of kept) {
     const from = path.join(root, name);
+    // Node's headers and its npm are a third of the image, and nothing that runs there needs them.
+    const isKept = (file: string): boolean => !/node-linux-[^/]+\/(include|lib|share)$/.test(file);
     // A package inside another one comes with it.
     if (existsSync(from) && !existsSync(path.join(home, name)))
-      cpSync(from, path.join(home, name), { recursive: true, verbatimSymlinks: true });
+      cpSync(from, path.join(home, name), { recursive: true, verbatimSymlinks: true, filter: isKept });
   }
   const bin = path.join(home, "node_modules/.bin");
   mkdirSync(bin, { recursive: true });
@@ -88,7 +88,10 @@ function copyMachine(tree: string, programs: readonly string[]): void {
   };
   for (const program of programs) {
     if (program.startsWith("/usr/bin/")) place(program, program);
-    for (const [, library = ""] of run(["ldd", program]).matchAll(/(\/\S+) \(0x/g)) place(library, library);
+    for (const [, library = ""] of run(["ldd", program])
+      .toString()
+      .matchAll(/(\/\S+) \(0x/g))
+      place(library, library);
   }
   symlinkSync("usr/bin", path.join(tree, "bin"));
   // Mounts of a container, and what a Node program may want to write.
@@ -102,9 +105,9 @@ function programPath(name: string): string {
   return found;
 }
 
-function run(argv: readonly string[]): string {
+function run(argv: readonly string[]): Buffer {
   const [program = "", ...words] = argv;
-  const done = spawnSync(program, words, { encoding: "utf8", maxBuffer: 16 << 20 });
+  const done = spawnSync(program, words, { maxBuffer: 1 << 30 });
   if (done.status === 0) return done.stdout;
-  throw new Error(`${argv.slice(0, 3).join(" ")}: ${done.error?.message ?? tail(done.stderr)}`);
+  throw new Error(`${argv.slice(0, 3).join(" ")}: ${done.error?.message ?? tail(done.stderr.toString())}`);
 }

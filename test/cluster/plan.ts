@@ -10,7 +10,7 @@ export type NodePlan = {
   readonly addresses: Addresses;
   /** Subnets of its pods with prefix lengths. */
   readonly pods: Addresses;
-  /** What this node writes: its /run, /var/lib, /var/log and its configuration. */
+  /** What this node writes: its /run, /var/log and its configuration. Its /var/lib is in memory. */
   readonly dir: string;
 };
 

@@ -80,10 +80,14 @@ export function nodeScript(plan: ClusterPlan, node: NodePlan, hierarchies: reado
     // What the node's programs pin goes with the node.
     "mount -t bpf bpf /sys/fs/bpf",
   ];
-  const own = ["/run", "/var/lib", "/var/log"].flatMap((dir) => [
-    `mkdir -p '${node.dir}${dir}'`,
-    `mount --bind '${node.dir}${dir}' ${dir}`,
-  ]);
+  const own = [
+    ...["/run", "/var/log"].flatMap((dir) => [
+      `mkdir -p '${node.dir}${dir}'`,
+      `mount --bind '${node.dir}${dir}' ${dir}`,
+    ]),
+    // Images lie here: in memory they are gone with the node, where a disk would take half a minute to delete them.
+    "mount -t tmpfs -o mode=755 tmpfs /var/lib",
+  ];
   const sysctls = Object.entries(wantedSysctls).flatMap(([key, value]) => {
     const copy = path.join(node.dir, "sysctl", key);
     return [`mkdir -p '${path.dirname(copy)}'`, `echo ${value} > '${copy}'`, `mount --bind '${copy}' /proc/sys/${key}`];
