@@ -11,6 +11,7 @@
 #include "load.h"
 
 #define LAST_REPLY_MS 10000
+#define FIRST_AT_ONCE 32
 
 /* What every request of the run is. */
 static const unsigned char *sent_text(const struct target *t, uint32_t *length)
@@ -88,6 +89,18 @@ static void take_last_reply(struct connection *c, const struct target *t)
 	}
 }
 
+/* A few at a time, so that no proxy has to open thousands of connections at once. */
+static void request_on_each(const struct target *t)
+{
+	for (int from = 0; from < t->connections; from += FIRST_AT_ONCE) {
+		int rest = t->connections - from, count = rest < FIRST_AT_ONCE ? rest : FIRST_AT_ONCE;
+		for (int i = from; i < from + count; i++)
+			begin_request(&connections[i], t, now_ns());
+		for (int i = from; i < from + count; i++)
+			take_last_reply(&connections[i], t);
+	}
+}
+
 /* Closed loop: each connection sends its next request when the reply has come. For capacity
  * and CPU per request. */
 int run_requests(const struct target *t)
@@ -126,7 +139,8 @@ int run_requests(const struct target *t)
 
 /* Open loop: requests leave at their intended times whatever the replies do; latency counts from the intended
  * time, so that a stall shows in every request it delayed (no coordinated omission). The connections take
- * turns; a connection that is still busy when its turn comes sends late, and the lateness counts. */
+ * turns; over HTTP each has made a request before. A connection that is still busy when its turn comes sends
+ * late, and the lateness counts. */
 int run_paced(const struct target *t)
 {
 	/* Of each connection: when its next request is due, and whether it waits for a reply. */
@@ -136,6 +150,10 @@ int run_paced(const struct target *t)
 	/* The default slack of 50 µs would be part of every figure. */
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	struct window w = open_all(t, epoll, OP_REPLY);
+	if (t->http) {
+		request_on_each(t);
+		w = window_from_now(t);
+	}
 	double gap = 1e9 * t->connections / t->rate;
 	uint64_t requests = 0, late = 0, now, turn = 0;
 	bool warmed = false;
@@ -205,10 +223,7 @@ int run_paced(const struct target *t)
 int run_idle(const struct target *t)
 {
 	open_all(t, -1, OP_REPLY);
-	for (int i = 0; i < t->connections; i++) {
-		begin_request(&connections[i], t, now_ns());
-		take_last_reply(&connections[i], t);
-	}
+	request_on_each(t);
 	printf("ready\n");
 	fflush(stdout);
 	while (read(0, buffer, sizeof(buffer)) > 0)

@@ -1,7 +1,7 @@
 // bench · HTTP requests, each of them judged: across nodes, on a single node, and beside our own connections that are not read.
 import { runLoad } from "../load.ts";
 import type { Contestant } from "../pairs.ts";
-import { openJudging, openOrlop } from "../sides/orlop.ts";
+import { openJudging, openJudgingWithLog, openOrlop } from "../sides/orlop.ts";
 import { isPeer, peers } from "../sides/peers.ts";
 import type { OpenSide, Route, Side } from "../sides/side.ts";
 import type { World } from "../world.ts";
@@ -11,6 +11,12 @@ import { type Contest, type Scenario, type Settings, unknownPeer } from "./scena
 const OWN_L4 = "orlop-l4";
 
 const CONNECTIONS = 64;
+/** Of `l7-p999`. A side that needs two descriptors for each gets no further than this with the 20,000 that a process may have here. */
+const SESSIONS = 9_000;
+/** Each session has made a request before, and many make another now: what a proxy opens towards the server is open by then. */
+const SESSIONS_WARMUP_SECONDS = 1;
+const SESSIONS_WINDOW_SECONDS = 2;
+
 type Measure = Contestant["measure"];
 
 const closedLoop = (side: Side, { windowSeconds, warmupSeconds }: Settings): Measure => {
@@ -60,6 +66,23 @@ const atFullLoad: MeasureBoth = async (ours, peer, settings) => ({
   peer: closedLoop(peer, settings),
 });
 
+/** Both at half of what the peer does at most with few connections. */
+const atHalfLoad: MeasureBoth = async (ours, peer, settings) => {
+  const { rate: most = 0 } = await closedLoop(peer, settings)();
+  const rate = Math.floor(most / 2);
+  const measureOf =
+    (side: Side): Measure =>
+    async () => ({
+      ...(await runLoad(side.client, side.target, {
+        ...{ mode: "paced", http: true, connections: SESSIONS, rate, watch: side.pids() },
+        ...{ seconds: SESSIONS_WINDOW_SECONDS, warmup: SESSIONS_WARMUP_SECONDS },
+      })),
+      intendedRate: rate,
+      sessions: SESSIONS,
+    });
+  return { ours: measureOf(ours), peer: measureOf(peer) };
+};
+
 const crossNode = { series: "requests judged", open: requests("cross-node", openJudging, atFullLoad) } as const;
 const cpu = { unit: "µs", better: "less", key: "cpuUsPerRequest" } as const;
 const load = `${CONNECTIONS} connections, GET with 12 fields, answers of 1 KB, one rule with method and path`;
@@ -97,5 +120,15 @@ export const requestScenarios: readonly Scenario[] = [
     targets: { "haproxy-hop": { atMost: 0.85 } },
     series: "requests judged on one node",
     open: requests("same-node", openJudging, atFullLoad),
+  },
+  {
+    name: "l7-p999",
+    figure: `p99.9 at half of the peer's highest rate, open loop, ${SESSIONS} sessions across nodes, access log on`,
+    ...{ unit: "µs", better: "less", key: "p999Us" },
+    defaultPeer: "haproxy-http-log",
+    targets: { "haproxy-http-log": { atMost: 1.2 } },
+    series: "requests judged, many sessions",
+    pairs: 3,
+    open: requests("cross-node", openJudgingWithLog, atHalfLoad),
   },
 ];

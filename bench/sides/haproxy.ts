@@ -27,26 +27,38 @@ const TLS_TERMS = "ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256";
 /** Of the clients' connections: in HTTP mode few more are open towards the servers, so that it holds nearly 20,000 descriptors. */
 const MOST_CONNECTIONS = { tcp: 8_000, http: 9_900 } as const;
 
-/** HTTP mode keeps connections open on both legs and shares those to the servers, as is HAProxy's default. */
+/**
+ * HTTP mode keeps connections open on both legs. By default HAProxy opens another to the server for the first request of each client and
+ * for each request that waits, and keeps none while a quarter of its descriptors are in use: with thousands of clients it does nothing but
+ * handshakes once it is late.
+ */
+const keepAlive: Readonly<Record<HaproxyPair["mode"], { readonly global: string; readonly defaults: string }>> = {
+  tcp: { global: "", defaults: "" },
+  http: {
+    global: "  tune.pool-low-fd-ratio 90\n  tune.pool-high-fd-ratio 95\n",
+    defaults: "  http-reuse always\n  default-server maxconn 512\n  timeout queue 1h\n",
+  },
+};
+
 function commonText({ tuned, mode, log }: HaproxyPair): string {
   return `global
   nbthread 1
   maxconn ${MOST_CONNECTIONS[mode]}
-${tuned ? "  tune.bufsize 262144\n" : ""}${log ? "  log stdout format raw local0\n" : ""}
+${keepAlive[mode].global}${tuned ? "  tune.bufsize 262144\n" : ""}${log ? "  log stdout format raw local0\n" : ""}
 defaults
   mode ${mode}
 ${log ? "  log global\n  option httplog\n" : ""}  timeout connect 5s
   timeout client 1h
   timeout server 1h
-
+${keepAlive[mode].defaults}
 `;
 }
 
-const programText = (haproxy: string, file: string, log: true | undefined): readonly string[] => {
-  const argv = [haproxy, "-db", "-q", "-f", file];
-  // Through the shell, for the file: a pipe would make the bench read what the peer writes.
-  return log === undefined ? argv : ["sh", "-c", `exec ${argv.join(" ")} > ${file}.log`];
-};
+/** With a log its lines go to a file: a pipe would make the bench read what the peer writes, and `-q` would close it. */
+const programText = (haproxy: string, file: string, log: true | undefined): readonly string[] =>
+  log === undefined
+    ? [haproxy, "-db", "-q", "-f", file]
+    : ["sh", "-c", `exec ${haproxy} -db -f ${file} > ${file}.log 2>&1`];
 
 const versionText = (haproxy: string): string => versionOf(haproxy, ["-v"]).split(" ").slice(0, 3).join(" ");
 
