@@ -22,7 +22,7 @@ test("every field has a default, and in a pod the API server is known", (t) => {
   assert.equal(api.server, "https://[fd00::1]:443");
   assert.deepEqual(
     [spec.agentAccounts, spec.audience, spec.rootSecret, spec.rootConfigMap, spec.leafTtlSeconds, spec.listen.port],
-    [["orlop-system/orlop-agent"], "orlop-ca", "orlop-root", "orlop-root-cert", 86_400, 15_012],
+    [["orlop-system/orlop-agent"], "orlop-ca", "orlop-control-root", "orlop-root-cert", 86_400, 15_012],
   );
 });
 

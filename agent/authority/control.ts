@@ -15,6 +15,8 @@ import { AuthorityServer, type ServerKeys } from "./server.ts";
 
 /** The Secret is read again so often, ms. */
 const LOOK_MS = 5_000;
+/** As often while something is wrong: two replicas that begin may be in each other's way. */
+const RETRY_MS = 1_000;
 const LOOK_DEADLINE_MS = 10_000;
 const SERVER_LIFE_MS = 24 * 3_600_000;
 const BACKDATE_MS = 5 * 60_000;
@@ -77,7 +79,7 @@ export async function runControl({ spec, api: server }: ControlConfiguration): P
       trouble = why;
       if (!canSign(keeper)) readiness.undone("root");
     }
-    await sleep(LOOK_MS, undefined, { signal: stop.signal }).catch(() => {});
+    await sleep(trouble === "" ? LOOK_MS : RETRY_MS, undefined, { signal: stop.signal }).catch(() => {});
   }
   log.info("stopping");
   return 0;

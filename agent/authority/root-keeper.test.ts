@@ -9,7 +9,7 @@ import { NotIssued } from "./not-issued.ts";
 import { CERTIFICATE, KEY, newRootData, ROOTS } from "./root.ts";
 import { BUNDLE, RootKeeper } from "./root-keeper.ts";
 
-const SECRET = "/api/v1/namespaces/orlop-system/secrets/orlop-root";
+const SECRET = "/api/v1/namespaces/orlop-system/secrets/orlop-control-root";
 const CONFIG_MAP = "/api/v1/namespaces/orlop-system/configmaps/orlop-root-cert";
 const SPREAD = 300_000;
 const DAY = 86_400_000;
@@ -21,7 +21,7 @@ function setUp() {
   const replica = () =>
     new RootKeeper(
       {
-        ...{ namespace: "orlop-system", secret: "orlop-root", configMap: "orlop-root-cert" },
+        ...{ namespace: "orlop-system", secret: "orlop-control-root", configMap: "orlop-root-cert" },
         ...{ trustDomain: "cluster.local", spreadMs: SPREAD, keepMs: DAY },
       },
       { api: new ClusterApi(api.ask), wallMs: () => clock.now },

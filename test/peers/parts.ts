@@ -10,6 +10,8 @@ export type Part = {
   readonly projects: readonly string[];
   /** Debian packages whose programs it runs. */
   readonly debian?: readonly string[];
+  /** Its build takes so long that a run builds it only when it is asked for this part by name. What the cache holds, it uses. */
+  readonly builtByName?: true;
   /** A variable that has to name a program which no registry has. */
   readonly given?: string;
 };
@@ -29,5 +31,10 @@ export const parts: readonly Part[] = [
   { name: "authority", test: "authority/authority.peer.ts", projects: ["authority"] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "mesh", test: "../cluster/mesh.peer.ts", ...kubernetes },
+  { name: "control", test: "../cluster/authority.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
+  {
+    ...{ name: "istiod", test: "istiod/istiod.peer.ts", builtByName: true },
+    ...{ ...kubernetes, projects: [...kubernetes.projects, "istiod"] },
+  },
 ];

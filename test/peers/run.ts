@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Part, parts } from "./parts.ts";
 import { installDebian } from "./support/debian.ts";
-import { built, toolOf, Unavailable } from "./support/projects.ts";
+import { built, cached, toolOf, Unavailable } from "./support/projects.ts";
 import { soak } from "./support/soak.ts";
 import { missingTools, toolNames } from "./support/tools.ts";
 
@@ -50,7 +50,9 @@ let failed = false;
 for (const part of parts) {
   if (positionals.length > 0 && !positionals.includes(part.name)) continue;
   const start = performance.now();
-  const why = provide(part);
+  const unbuilt =
+    part.builtByName && positionals.length === 0 && part.projects.find((name) => cached(name) === undefined);
+  const why = unbuilt ? `${unbuilt} is not built: make interop PEERS=${part.name} builds it` : provide(part);
   if (why !== undefined) {
     notRun.push(`${part.name}: did not run: ${why}`);
     continue;

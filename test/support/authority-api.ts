@@ -50,7 +50,7 @@ server.listen(Number(port), "127.0.0.1", () => console.log("listening"));
 
 createInterface({ input: process.stdin }).on("line", (line) => {
   const { pod, token, gone, secret } = JSON.parse(line) as AuthorityApiLine;
-  if (secret !== undefined) api.put(`${FOLDER}/secrets/orlop-root`, { data: secret });
+  if (secret !== undefined) api.put(`${FOLDER}/secrets/orlop-control-root`, { data: secret });
   const at = api.pods.findIndex(({ name }) => name === gone);
   if (at >= 0) api.pods.splice(at, 1);
   if (pod === undefined) return;

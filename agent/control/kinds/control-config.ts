@@ -36,7 +36,7 @@ const controlSpec = object({
   agentAccounts: optional(list(account, { min: 1, max: 16 }), ["orlop-system/orlop-agent"]),
   /** Of the agents' tokens. */
   audience: optional(string, "orlop-ca"),
-  rootSecret: optional(objectName, "orlop-root"),
+  rootSecret: optional(objectName, "orlop-control-root"),
   rootConfigMap: optional(objectName, "orlop-root-cert"),
   /** The longest life of a certificate; an agent may ask for less. */
   leafTtlSeconds: optional(integer(60, 90 * 86_400), 86_400),
