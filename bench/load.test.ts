@@ -135,8 +135,18 @@ test("one wrong, lost or doubled byte fails the run, in both directions", async 
     for (const wrong of [flip, double]) {
       const port = await faulty(direction, 5_000, wrong);
       await assert.rejects(load("rr", port, "--size", "1024"), /Command failed/, `rr ${direction} ${wrong.name}`);
-      await assert.rejects(load("rr", port, "--http", "1"), /Command failed/, `HTTP ${direction} ${wrong.name}`);
     }
+  }
+});
+
+test("one wrong byte of an HTTP answer or one too many fails the run, and so does a byte between two requests", async () => {
+  for (const [direction, wrong] of [
+    ["down", flip],
+    ["down", double],
+    ["up", double],
+  ] as const) {
+    const port = await faulty(direction, 5_000, wrong);
+    await assert.rejects(load("rr", port, "--http", "1"), /Command failed/, `${direction} ${wrong.name}`);
   }
 });
 
