@@ -7,63 +7,11 @@ import http from "node:http";
 import type net from "node:net";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Answer, HttpReading } from "../../agent/engine/answers.ts";
-import type { EngineEvent, RequestEnded, RequestEvent } from "../../agent/engine/events.ts";
+import type { RequestEnded, RequestEvent } from "../../agent/engine/events.ts";
 import { Dice } from "../policy/dice.ts";
-import { pair, refOf } from "./hbone-pair.ts";
-import { closedAtEnd, dial, howItEnds, readAll, serve } from "./support.ts";
-import { TestEngine } from "./test-engine.ts";
-
-type Decide = (event: RequestEvent) => Answer | undefined;
-const forward: Decide = (event) => ({ ...refOf(event), type: "forward", request: event.request, target: "" });
-const deny: Decide = (event) => ({
-  ...refOf(event),
-  type: "reply",
-  request: event.request,
-  status: 403,
-  body: "RBAC: access denied",
-});
-/** What begins with /denied is denied. */
-const byPath: Decide = (event) => (event.target.startsWith("/denied") ? deny(event) : forward(event));
-
-type Under = { readonly port: number; readonly engine: TestEngine } & Disposable;
-type Way = "plaintext" | "tunnel";
-const ways: readonly Way[] = ["plaintext", "tunnel"];
-
-/** An engine that reads what comes to `port` and goes to `appPort`; in plaintext, or behind a tunnel. */
-function reads(way: Way, appPort: number, decide: Decide = byPath, reading: HttpReading = "or-end"): Under {
-  const answer = (event: EngineEvent): Answer | undefined => {
-    if (event.type === "request") return decide(event);
-    if (event.type !== (way === "tunnel" ? "connect-request" : "accepted")) return undefined;
-    const to = { address: "127.0.0.1", port: appPort };
-    return { ...refOf(event), type: "dial", podIdx: way === "tunnel" ? 2 : 1, to, from: null, baggage: "", reading };
-  };
-  if (way === "tunnel") {
-    const both = pair(appPort, { server: answer });
-    return { port: both.port, engine: both.server, [Symbol.dispose]: () => both[Symbol.dispose]() };
-  }
-  const engine = new TestEngine(answer);
-  engine.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
-  return { port: engine.listen(1, "inbound"), engine, [Symbol.dispose]: () => engine[Symbol.dispose]() };
-}
-
-async function application(
-  handler: http.RequestListener,
-  options: http.ServerOptions = {},
-): Promise<http.Server & { readonly port: number }> {
-  const server = http.createServer({ ...options, connectionsCheckingInterval: 1_000 }, handler);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  closedAtEnd({
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  });
-  return Object.assign(server, { port: address.port });
-}
+import { refOf } from "./hbone-pair.ts";
+import { application, byPath, forward, reads, type Under, ways } from "./read-engine.ts";
+import { dial, howItEnds, readAll, serve } from "./support.ts";
 
 type Response = {
   readonly status: number;
