@@ -1,7 +1,7 @@
 // main thread · what the authority asks of an API server and writes there: reviews of tokens, pods of a node, the Secret with the root's
 // key, the ConfigMap with the roots. The server is trusted with what it says, not with its form.
 import type { ApiAnswer, Ask, AskOptions } from "../control/kubernetes/api-answer.ts";
-import { objectOf, Refused, textOf } from "../control/kubernetes/api-refusal.ts";
+import { Refused, textOf } from "../control/kubernetes/api-refusal.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -152,21 +152,33 @@ const folderOf = (kind: StoredKind, namespace: string): string =>
   `/api/v1/namespaces/${namespace}/${kind === "Secret" ? "secrets" : "configmaps"}`;
 const metadataOf = (object: object): object => ("metadata" in object ? recordOf(object.metadata) : {});
 
-/** @throws Refused when it is no success; Error when it is no JSON of this kind */
+/**
+ * The object in an answer that must be one object of this kind. What went wrong is said without a word of the answer: it may have a token
+ * or a key in it.
+ * @throws Refused when it is no success; Error when it is no JSON of this kind
+ */
 async function successOf(answer: ApiAnswer, kind: string, what: string): Promise<Json> {
-  if (answer.status !== 200 && answer.status !== 201) {
-    const text = await textOf(answer).catch(() => "");
-    throw new Refused(answer, `${what}: ${JSON.stringify(text.slice(0, 200))}`);
+  const text = await textOf(answer);
+  if (answer.status !== 200 && answer.status !== 201) throw new Refused(answer, what);
+  const object = answer.contentType === "application/json" ? jsonOf(text) : {};
+  if (object.kind !== kind) throw new Error(`${what}: the answer is no ${kind}`);
+  return object;
+}
+
+function jsonOf(text: string): Json {
+  try {
+    return recordOf(JSON.parse(text));
+  } catch {
+    return {};
   }
-  if (answer.contentType !== "application/json") throw new Error(`${what} is ${answer.contentType}`);
-  return objectOf(answer, kind);
 }
 
 /** Only the API server's own word for it counts: a proxy's 404 is no absence. */
 async function isAbsent(answer: ApiAnswer, name: string): Promise<boolean> {
   if (answer.status !== 404) return false;
-  const { reason, details } = answer.contentType === "application/json" ? await objectOf(answer, "Status") : {};
-  if (reason === "NotFound" && recordOf(details).name === name) return true;
+  const text = await textOf(answer);
+  const { kind, reason, details } = answer.contentType === "application/json" ? jsonOf(text) : {};
+  if (kind === "Status" && reason === "NotFound" && recordOf(details).name === name) return true;
   throw new Refused(answer, `${name}: a 404 that is not of this object`);
 }
 
