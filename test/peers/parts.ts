@@ -29,6 +29,7 @@ export const parts: readonly Part[] = [
   },
   { name: "mutants", test: "mutants/mutants.peer.ts", projects: [], debian: ["nginx", "apache2-bin"] },
   { name: "authority", test: "authority/authority.peer.ts", projects: ["authority"] },
+  { name: "rotation", test: "authority/rotation.peer.ts", projects: [] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "mesh", test: "../cluster/mesh.peer.ts", ...kubernetes },
   { name: "control", test: "../cluster/authority.peer.ts", ...kubernetes },
