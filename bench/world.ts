@@ -35,7 +35,7 @@ export type Box = {
   readonly sinks: ReadonlyMap<string, Running>;
 };
 
-/** Of Orlop's agents. */
+/** Of Orlop's agents. "on": a line for each request, too. */
 export type AccessLog = "off" | "on";
 
 export type World = {
@@ -56,14 +56,14 @@ export function createWorld(): World {
   let certificates: Promise<Certificates> | undefined;
   const congestion = takeCongestionControl();
   const openPlain = (): Promise<Box> => {
-    plain ??= openBox("", congestion.name);
+    plain ??= openBox("", congestion.name, "off");
     return plain;
   };
   return {
     congestionControl: congestion.name,
     plain: openPlain,
     mesh: (accessLog) => {
-      const mesh = meshes.get(accessLog) ?? openBox("  dataThreads: 1\n", congestion.name);
+      const mesh = meshes.get(accessLog) ?? openBox("  dataThreads: 1\n", congestion.name, accessLog);
       meshes.set(accessLog, mesh);
       return mesh;
     },
@@ -88,8 +88,9 @@ export function folderIn(cluster: Cluster, name: string): string {
   return folder;
 }
 
-async function openBox(nodeConfig: string, congestionControl: string): Promise<Box> {
-  const cluster = await createCluster({ nodes, nodeConfig });
+async function openBox(nodeConfig: string, congestionControl: string, accessLog: AccessLog): Promise<Box> {
+  const loggedRequests = accessLog === "on" ? "all" : "errors";
+  const cluster = await createCluster({ nodes, nodeConfig, loggedRequests });
   try {
     await setCongestionControl(cluster, congestionControl);
     const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];
