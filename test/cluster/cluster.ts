@@ -103,6 +103,7 @@ async function start(plan: ClusterPlan, binaries: Contents, all: Programs, progr
 
   all.start("controller-manager", inControl, programs.controllerManagerArgv(plan, binaries));
   all.start("scheduler", inControl, programs.schedulerArgv(plan, binaries));
+  all.start("dns", inControl, programs.dnsArgv(plan));
   for (const { node, holder } of nodes) {
     all.start(
       `${node.name}-kubelet`,

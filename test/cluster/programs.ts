@@ -57,6 +57,12 @@ export function schedulerArgv(plan: ClusterPlan, { kube }: Binaries): readonly s
   ];
 }
 
+/** The cluster's DNS, on the control plane's address. */
+export const dnsArgv = (plan: ClusterPlan): readonly string[] => [
+  ...[process.execPath, path.join(import.meta.dirname, "dns.ts")],
+  ...[path.join(pkiOf(plan), "admin.kubeconfig"), plan.control.ip4, "53"],
+];
+
 /** Inside its mount namespace a node has /run and /var/lib of its own, so containerd and kubelet keep their own paths there. */
 export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
 
@@ -144,6 +150,7 @@ export const kubeletConfig = (plan: ClusterPlan, node: NodePlan): string =>
       imageGCHighThresholdPercent: 100,
     },
     ...{ syncFrequency: "5s", nodeStatusUpdateFrequency: "2s" },
+    ...{ clusterDNS: [plan.control.ip4], clusterDomain: "cluster.local" },
   });
 
 /** For the owner of the certificate; all three in PEM. */

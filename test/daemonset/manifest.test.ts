@@ -1,15 +1,16 @@
-// daemonset/manifest.yaml: what each pod may do, and that it fits the programs' own configuration. No cluster needed.
+// daemonset/manifest.yaml and control.yaml: what each pod may do, and that it fits the programs' own configuration. No cluster needed.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
+import { type ControlConfiguration, readControlConfiguration } from "../../agent/authority/configuration.ts";
 import { type Config, loadConfig } from "../../agent/config.ts";
 import { SERVICE_ACCOUNT } from "../../agent/control/kubernetes/credentials.ts";
 import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
 import { keeperLives } from "../../agent/process/privileges.ts";
 import { agentFlags, keeperFlags } from "../../agent/process/run.ts";
-import { container, documents, type Mount, object, podOf, rules } from "./manifest.ts";
+import { allowedTo, container, documents, type Mount, object, podOf } from "./manifest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "orlop-manifest-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -25,6 +26,19 @@ const defaults = (): Config => {
   writeFileSync(file, "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec: {}\n");
   return loadConfig(file, {});
 };
+/** What `orlop control` reads. */
+function controlSpec(): ControlConfiguration["spec"] {
+  const file = join(folder, "control.yaml");
+  writeFileSync(file, object("ConfigMap", "orlop-control").data?.["control.yaml"] ?? "");
+  return readControlConfiguration(file, { KUBERNETES_SERVICE_HOST: "10.96.0.1" }).spec;
+}
+/** Sources of the projected volume that the agent's container has at this path, read-only. */
+function projectedAt(path: string): unknown {
+  const mount = container("agent").volumeMounts.find(({ mountPath }) => mountPath === path);
+  assert.equal(mount?.readOnly, true, path);
+  const volume = podOf("agent").volumes.find(({ name }) => name === mount?.name);
+  return (volume?.projected as { readonly sources: unknown } | undefined)?.sources;
+}
 const isBelow = (path: string, mounts: readonly Mount[]): Mount | undefined =>
   mounts.find(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`));
 
@@ -40,10 +54,19 @@ test("it parses without a warning, and every object has a kind, a version and a 
       "ClusterRoleBinding orlop-agent",
       "DaemonSet orlop-keeper",
       "DaemonSet orlop-agent",
+      "ServiceAccount orlop-control",
+      "ClusterRole orlop-control",
+      "ClusterRoleBinding orlop-control",
+      "Role orlop-control",
+      "RoleBinding orlop-control",
+      "ConfigMap orlop-control",
+      "Service orlop-control",
+      "PodDisruptionBudget orlop-control",
+      "Deployment orlop-control",
     ],
   );
   for (const { apiVersion, kind, metadata } of documents()) {
-    assert.match(apiVersion, /^((apps|rbac\.authorization\.k8s\.io)\/)?v1$/);
+    assert.match(apiVersion, /^((apps|policy|rbac\.authorization\.k8s\.io)\/)?v1$/);
     if (kind !== "Namespace" && !kind.startsWith("Cluster")) assert.equal(metadata.namespace, "orlop-system");
   }
 });
@@ -69,30 +92,27 @@ describe("the agent's pod", () => {
     const { hostPID, hostNetwork, hostIPC } = podOf("agent");
     assert.deepEqual([hostPID, hostNetwork, hostIPC], [false, false, undefined]);
   });
-  test("has a token of its own account for an hour, where the agent looks for it, in no other container", () => {
-    const { serviceAccountName, automountServiceAccountToken, volumes, initContainers = [] } = podOf("agent");
+  test("has two tokens of its own account, each for an hour: for the API server, and for the control program", () => {
+    const { serviceAccountName, automountServiceAccountToken } = podOf("agent");
     assert.deepEqual([serviceAccountName, automountServiceAccountToken], ["orlop-agent", false]);
-    const token = volumes.find((volume) => "projected" in volume);
-    assert.deepEqual(token?.projected, {
-      sources: [
-        { serviceAccountToken: { path: "token", expirationSeconds: 3_600 } },
-        { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
-      ],
-    });
-    const mount = container("agent").volumeMounts.find((found) => found.name === token?.name);
-    assert.deepEqual([mount?.mountPath, mount?.readOnly], [SERVICE_ACCOUNT, true]);
-    for (const { volumeMounts } of initContainers) assert.ok(volumeMounts.every(({ name }) => name !== token?.name));
+    assert.deepEqual(projectedAt(SERVICE_ACCOUNT), [
+      { serviceAccountToken: { path: "token", expirationSeconds: 3_600 } },
+      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+    ]);
+    const { ca } = config().agent;
+    assert.ok(ca.provider === "service");
+    const { audience } = controlSpec();
+    assert.deepEqual(projectedAt(dirname(ca.tokenFile)), [
+      { serviceAccountToken: { path: basename(ca.tokenFile), audience, expirationSeconds: 3_600 } },
+    ]);
   });
   test("may read what the agent reads, and change nothing", () => {
-    const allowed = rules("orlop-agent").flatMap(({ apiGroups, resources, verbs }) =>
-      apiGroups.flatMap((group) => resources.map((resource) => `${group}/${resource} ${verbs.join(" ")}`)),
-    );
     const watched = watchedKinds.map(({ apiVersion, path: url }) => {
       const group = apiVersion.includes("/") ? apiVersion.split("/")[0] : "";
       return `${group}/${url.split("/").at(-1)} get list watch`;
     });
     const definitions = "apiextensions.k8s.io/customresourcedefinitions get";
-    assert.deepEqual(allowed.toSorted(), [...watched, definitions].toSorted());
+    assert.deepEqual(allowedTo("ClusterRole", "orlop-agent").toSorted(), [...watched, definitions].toSorted());
   });
   test("of the node's files it is given the run and state directories, and the keeper's to read", () => {
     const paths = podOf("agent").volumes.flatMap(({ hostPath }) => (hostPath === undefined ? [] : [hostPath]));
@@ -107,6 +127,42 @@ describe("the agent's pod", () => {
   test("is probed where it answers", () => {
     assert.deepEqual(container("agent").readinessProbe?.httpGet, { path: "/healthz/ready", port: 15021 });
     assert.equal(config().agent.ready.port, 15021);
+  });
+});
+
+describe("the control program's pod", () => {
+  test("has no capability, no root and no writable root, and nothing of the node", () => {
+    const { containers, initContainers, volumes, hostPID, hostNetwork } = podOf("control");
+    const { securityContext } = container("control");
+    const { capabilities, privileged, allowPrivilegeEscalation, readOnlyRootFilesystem } = securityContext;
+    assert.deepEqual(capabilities, { drop: ["ALL"] });
+    assert.deepEqual([privileged, allowPrivilegeEscalation, readOnlyRootFilesystem], [false, false, true]);
+    const { runAsNonRoot, runAsUser } = podOf("control").securityContext ?? {};
+    assert.deepEqual([runAsNonRoot, runAsUser], [true, defaults().agent.agentUid]);
+    assert.deepEqual([containers.length, initContainers, hostPID, hostNetwork], [1, undefined, undefined, undefined]);
+    assert.ok(volumes.every((volume) => !("hostPath" in volume)));
+  });
+  test("may do what docs/reference/authority.md says, and no more", () => {
+    assert.deepEqual(allowedTo("ClusterRole", "orlop-control"), [
+      "authentication.k8s.io/tokenreviews create",
+      "/pods get list",
+    ]);
+    assert.deepEqual(allowedTo("Role", "orlop-control"), [
+      "/secrets create",
+      "/configmaps create",
+      `/secrets get of ${controlSpec().rootSecret}`,
+      `/configmaps get update of ${controlSpec().rootConfigMap}`,
+    ]);
+  });
+  test("is where the agent asks, under a name of its certificate, and trusts the agent's account", () => {
+    const { ca } = config().agent;
+    assert.ok(ca.provider === "service");
+    const { namespace, listen, agentAccounts, rootConfigMap } = controlSpec();
+    assert.equal(ca.address, `https://orlop-control.${namespace}.svc:${listen.port}`);
+    assert.deepEqual(agentAccounts, ["orlop-system/orlop-agent"]);
+    const roots = podOf("agent").volumes.find(({ name }) => name === "roots");
+    assert.deepEqual(roots?.configMap, { name: rootConfigMap });
+    assert.ok(container("agent").volumeMounts.some(({ mountPath }) => mountPath === dirname(ca.rootsFile)));
   });
 });
 
@@ -133,7 +189,7 @@ describe("the keeper's pod", () => {
   });
 });
 
-describe("both pods", () => {
+describe("the pods of a node", () => {
   test("mount what the configuration names, where its defaults look for it", () => {
     const wanted = defaults();
     const { keeper, agent } = config();
@@ -147,16 +203,16 @@ describe("both pods", () => {
       ...{ kind: "kubernetes", api: { server: "https://10.96.0.1:443" } },
       lastGoodFile: "/var/lib/orlop/last-good-cluster.jsonl",
     });
-    assert.ok(ca.provider === "embedded");
-    for (const path of [agent.keeper.socket, admin.socket, source.lastGoodFile, ca.rootFile]) {
+    assert.ok(ca.provider === "service");
+    for (const path of [agent.keeper.socket, admin.socket, source.lastGoodFile, ca.tokenFile, ca.rootsFile]) {
       assert.ok(isBelow(path, ofAgent), path);
     }
-    for (const path of [admin.socket, source.lastGoodFile, dirname(ca.rootFile)]) {
+    for (const path of [admin.socket, source.lastGoodFile]) {
       assert.notEqual(isBelow(path, ofAgent)?.readOnly, true, `${path} is written to`);
     }
   });
   test("mount only volumes that are there, and every volume is mounted", () => {
-    for (const program of ["keeper", "agent"] as const) {
+    for (const program of ["keeper", "agent", "control"] as const) {
       const { containers, initContainers, volumes } = podOf(program);
       const mounted = [...containers, ...(initContainers ?? [])].flatMap(({ volumeMounts }) =>
         volumeMounts.map(({ name }) => name),
@@ -185,7 +241,7 @@ describe("both pods", () => {
   });
   test("run one image, which the Dockerfile's comment and the version name", () => {
     const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-    const all = (["keeper", "agent"] as const).flatMap((program) => [
+    const all = (["keeper", "agent", "control"] as const).flatMap((program) => [
       ...podOf(program).containers,
       ...(podOf(program).initContainers ?? []),
     ]);

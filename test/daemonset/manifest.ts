@@ -1,4 +1,4 @@
-// tests · daemonset/manifest.yaml as values, and what the tests ask of it.
+// tests · daemonset/manifest.yaml and control.yaml as values, and what the tests ask of it.
 import { readFileSync } from "node:fs";
 import { parseAllDocuments } from "yaml";
 
@@ -15,6 +15,7 @@ export type Container = {
   readonly readinessProbe?: { readonly httpGet: { readonly path: string; readonly port: number } };
 };
 export type PodSpec = Readonly<Record<string, unknown>> & {
+  readonly securityContext?: Readonly<Record<string, unknown>>;
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly volumes: readonly (Readonly<Record<string, unknown>> & { readonly name: string })[];
@@ -27,11 +28,12 @@ export type KubernetesObject = {
   readonly spec?: { readonly template: { readonly spec: PodSpec } };
 };
 
-export const manifestText = readFileSync(new URL("../../daemonset/manifest.yaml", import.meta.url), "utf8");
+const textOf = (file: string): string => readFileSync(new URL(`../../daemonset/${file}`, import.meta.url), "utf8");
 
 /** @throws when a document has any error or warning. */
 export function documents(): readonly KubernetesObject[] {
-  return parseAllDocuments(manifestText).map((document) => {
+  const texts = ["manifest.yaml", "control.yaml"].map(textOf);
+  return texts.flatMap((text) => [...parseAllDocuments(text)]).map((document) => {
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) throw problem;
     return document.toJS() as KubernetesObject;
@@ -44,21 +46,28 @@ export function object(kind: string, name: string): KubernetesObject {
   return found;
 }
 
-type Rule = Readonly<Record<"apiGroups" | "resources" | "verbs", readonly string[]>>;
+type Rule = Readonly<Record<"apiGroups" | "resources" | "verbs", readonly string[]>> & {
+  readonly resourceNames?: readonly string[];
+};
 
-/** What a ClusterRole of the manifest allows. */
-export function rules(role: string): readonly Rule[] {
-  const found = object("ClusterRole", role) as KubernetesObject & { readonly rules?: readonly Rule[] };
-  return found.rules ?? [];
+/** What a role of the manifest allows, as `group/resource verbs`, with the names that it is limited to. */
+export function allowedTo(kind: "ClusterRole" | "Role", role: string): readonly string[] {
+  const found = object(kind, role) as KubernetesObject & { readonly rules?: readonly Rule[] };
+  return (found.rules ?? []).flatMap(({ apiGroups, resources, verbs, resourceNames }) => {
+    const of = resourceNames === undefined ? "" : ` of ${resourceNames.join(" ")}`;
+    return apiGroups.flatMap((group) => resources.map((resource) => `${group}/${resource} ${verbs.join(" ")}${of}`));
+  });
 }
 
-export function podOf(program: "keeper" | "agent"): PodSpec {
-  const pod = object("DaemonSet", `orlop-${program}`).spec?.template.spec;
-  if (pod === undefined) throw new Error(`DaemonSet orlop-${program} has no pod`);
+type Program = "keeper" | "agent" | "control";
+
+export function podOf(program: Program): PodSpec {
+  const pod = object(program === "control" ? "Deployment" : "DaemonSet", `orlop-${program}`).spec?.template.spec;
+  if (pod === undefined) throw new Error(`orlop-${program} has no pod`);
   return pod;
 }
 
-export function container(program: "keeper" | "agent"): Container & { readonly capabilities: readonly string[] } {
+export function container(program: Program): Container & { readonly capabilities: readonly string[] } {
   const found = podOf(program).containers.find(({ name }) => name === program);
   if (found === undefined) throw new Error(`no container ${program}`);
   return { ...found, capabilities: found.securityContext.capabilities.add ?? [] };
