@@ -33,11 +33,13 @@ const textOf = (file: string): string => readFileSync(new URL(`../../daemonset/$
 /** @throws when a document has any error or warning. */
 export function documents(): readonly KubernetesObject[] {
   const texts = ["manifest.yaml", "control.yaml"].map(textOf);
-  return texts.flatMap((text) => [...parseAllDocuments(text)]).map((document) => {
-    const [problem] = [...document.errors, ...document.warnings];
-    if (problem !== undefined) throw problem;
-    return document.toJS() as KubernetesObject;
-  });
+  return texts
+    .flatMap((text) => [...parseAllDocuments(text)])
+    .map((document) => {
+      const [problem] = [...document.errors, ...document.warnings];
+      if (problem !== undefined) throw problem;
+      return document.toJS() as KubernetesObject;
+    });
 }
 
 export function object(kind: string, name: string): KubernetesObject {
