@@ -78,6 +78,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Reads what there is of one side, up to a turn's share. True: some of it was used.
   bool Advance(Http1Side& side);
   bool MayUse(const Http1Side& side) const;
+  // Takes what the caller still sends to a connection that has finished, in the middle of a head: its end shows behind that alone.
+  void DiscardRest();
   bool ReadsAhead(const Http1Side& side) const;
   // Takes bytes that have come. How many; the rest is the end's to keep.
   size_t Take(Http1Side& side, const uint8_t* bytes, size_t length);

@@ -25,6 +25,7 @@ void Http1Session::Pump() {
     moved = Advance(up_);
     if (running_) moved |= Advance(down_);
   }
+  if (running_ && finishes_) DiscardRest();
   if (running_ && phase_ == Phase::kOpaque) PassHeld();
   if (running_) {
     const int error = up_.Flush();
@@ -38,10 +39,20 @@ void Http1Session::Pump() {
   pumping_ = false;
   CountHeld();
   // What was read before there was room, or before it was its turn, is announced by nothing else.
-  const bool readable =
-      running_ && ((ReadsAhead(down_) && down_.end->readable()) || (ReadsAhead(up_) && up_.end->readable()));
+  const bool readable = running_ && (((finishes_ || ReadsAhead(down_)) && down_.end->readable()) ||
+                                     (ReadsAhead(up_) && up_.end->readable()));
   if (running_ && (moved || readable)) services_.turn.Again(this);
   if (running_) PassIfFlushed();
+}
+
+void Http1Session::DiscardRest() {
+  for (int reads = 0; reads < kReadsPerTurn; reads++) {
+    Pieces pieces;
+    const int found = down_.end->Front(&pieces);
+    if (found < 0) return End(CloseCause::kResetByDownstream, -found);
+    if (found == 0) return;
+    down_.end->Drop(pieces.bytes);
+  }
 }
 
 bool Http1Session::MayUse(const Http1Side& side) const {
