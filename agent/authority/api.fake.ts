@@ -26,6 +26,8 @@ export class FakeApi {
   readonly asked: string[] = [];
   /** Each answer in place of the usual; undefined: the usual. */
   fault: ((path: string, options: AskOptions) => ApiAnswer | undefined) | null = null;
+  /** Each answer comes when this has resolved. */
+  hold: () => Promise<void> = async () => {};
   #version = 0;
 
   /** A token as the kubelet projects it into a pod. */
@@ -43,6 +45,7 @@ export class FakeApi {
     options.signal.throwIfAborted();
     // Two replicas take turns at every question.
     await new Promise((resolve) => setImmediate(resolve));
+    await this.hold();
     this.asked.push(`${options.write?.method ?? "GET"} ${path}`);
     const [status, body] = this.handle(options.write?.method ?? "GET", path, options.write?.object ?? null);
     return this.fault?.(path, options) ?? jsonAnswer(status, body);

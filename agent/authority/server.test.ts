@@ -77,7 +77,7 @@ async function setUp(t: TestContext, more: SetUp = {}) {
     { cert: certificatePem, key: keyPem },
   );
   const port = await server.listen("127.0.0.1", 0);
-  t.after(() => server.close());
+  t.after(() => server.close().catch(() => {}));
   const folder = mkdtempSync(join(tmpdir(), "orlop-control-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const rootsFile = join(folder, "roots.pem");
@@ -323,4 +323,38 @@ test("a new certificate of the server serves new connections, and old connection
   keyPem.fill(0);
   (await client.issue(web, never)).key.wipe();
   (await agent("token-a").issue(web, never)).key.wipe();
+});
+
+test("an address has so many connections, and what ends makes room", async (t) => {
+  const { session, port, agent } = await setUp(t);
+  const { connect: dial } = await import("node:net");
+  const sockets = Array.from({ length: 64 }, () => dial(port, "127.0.0.1"));
+  t.after(() => sockets.forEach((socket) => void socket.destroy()));
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  const refused = session();
+  await assert.rejects(new Promise((resolve, reject) => refused.once("connect", resolve).once("error", reject)));
+  for (const socket of sockets) socket.destroy();
+  for (;;) {
+    const issued = await agent("token-a")
+      .issue(web, never)
+      .catch(() => undefined);
+    issued?.key.wipe();
+    if (issued !== undefined) break;
+  }
+});
+
+test("a server that ends answers what is under way", async (t) => {
+  const asked = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const { agent, server, cluster } = await setUp(t);
+  cluster.hold = async () => {
+    asked.resolve();
+    await released.promise;
+  };
+  const issuing = agent("token-a").issue(web, never);
+  await asked.promise;
+  const closed = server.close();
+  released.resolve();
+  (await issuing).key.wipe();
+  await closed;
 });

@@ -6,9 +6,10 @@ import {
   createSecureServer,
   type Http2SecureServer,
   type IncomingHttpHeaders,
+  type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import {
   CREATE_CERTIFICATE,
   decodeCertificateRequest,
@@ -37,17 +38,22 @@ const MAX_MESSAGE_BYTES = 16 * 1024;
 const MAX_TOKEN_CHARS = 16 * 1024;
 const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_CONNECTIONS = 2_000;
+const MAX_CONNECTIONS_OF_ADDRESS = 64;
 const MAX_STREAMS = 64;
 const HANDSHAKE_MS = 5_000;
 /** For a request to arrive, and for the API server to say what it must. */
 const REQUEST_MS = 10_000;
 const IDLE_MS = 60_000;
+const CLOSE_MS = 3_000;
 
 export class AuthorityServer {
   readonly #parts: AuthorityServerParts;
   readonly #server: Http2SecureServer;
   readonly #ends = new AbortController();
   readonly #floods = new RateLimit({ perSecond: 0.1, burst: 1 });
+  readonly #sessions = new Set<ServerHttp2Session>();
+  /** Open connections by address. */
+  readonly #connections = new Map<string, number>();
   #busy = 0;
 
   constructor(parts: AuthorityServerParts, { cert, key }: ServerKeys) {
@@ -58,11 +64,16 @@ export class AuthorityServer {
     });
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on("sessionError", () => {});
+    this.#server.on("connection", (socket) => this.#admit(socket));
     this.#server.on("session", (session) => {
       session.setTimeout(IDLE_MS, () => session.close());
       const end = (): void => session.destroy();
       this.#ends.signal.addEventListener("abort", end, { once: true });
-      session.once("close", () => this.#ends.signal.removeEventListener("abort", end));
+      this.#sessions.add(session);
+      session.once("close", () => {
+        this.#sessions.delete(session);
+        this.#ends.signal.removeEventListener("abort", end);
+      });
     });
     this.#server.on("stream", (stream, headers) => {
       // A client may go while its certificate is signed.
@@ -82,11 +93,27 @@ export class AuthorityServer {
     this.#server.setSecureContext({ cert, key, minVersion: "TLSv1.3" });
   }
 
+  /** Requests under way are answered, if they are within three seconds; new ones go to another replica. */
   async close(): Promise<void> {
     const closed = once(this.#server, "close");
     this.#server.close();
-    this.#ends.abort();
+    for (const session of this.#sessions) session.close();
+    const late = setTimeout(() => this.#ends.abort(), CLOSE_MS);
     await closed;
+    clearTimeout(late);
+  }
+
+  /** An address that opens many connections leaves the others theirs. */
+  #admit(socket: Socket): void {
+    const from = socket.remoteAddress ?? "";
+    const open = (this.#connections.get(from) ?? 0) + 1;
+    this.#connections.set(from, open);
+    socket.once("close", () => {
+      const left = (this.#connections.get(from) ?? 1) - 1;
+      if (left > 0) this.#connections.set(from, left);
+      else this.#connections.delete(from);
+    });
+    if (open > MAX_CONNECTIONS_OF_ADDRESS) socket.destroy();
   }
 
   async #serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
