@@ -1,4 +1,4 @@
-// daemonset/control.yaml: its rights are what `orlop control` asks of an API server and nothing else, its configuration is one, and its pods
+// daemonset/control.yaml: its rights are what `orlop control` asks of an API server and nothing else, its configuration is read as it is, and its pods
 // have no privilege.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
