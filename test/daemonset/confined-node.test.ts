@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
-  chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
@@ -13,7 +12,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -125,14 +124,14 @@ const startAgent = (): Program =>
     ...[moved(nodeBinary), moved(main), "agent", "-c", config],
   ]);
 
-/** The first container of a pod, its paths moved into our folder. */
-function runFirst(program: "keeper" | "agent", setpriv: readonly string[], paths: ReadonlyMap<string, string>): void {
-  const [first] = podOf(program).initContainers ?? [];
+/** The first container of the keeper's pod, its paths moved into our folder. */
+function runFirst(paths: ReadonlyMap<string, string>): void {
+  const [first] = podOf("keeper").initContainers ?? [];
   const [shell = "", flags = "", script = ""] = first?.command ?? [];
   let moved = script;
   for (const [from, to] of paths) moved = moved.replaceAll(from, to);
   const bounds = bounding(first?.securityContext.capabilities.add ?? []);
-  execFileSync("setpriv", [...setpriv, "--bounding-set", bounds, "--inh-caps=-all", shell, flags, moved]);
+  execFileSync("setpriv", ["--clear-groups", "--bounding-set", bounds, "--inh-caps=-all", shell, flags, moved]);
 }
 
 /** Twice, as after a restart, when the run directory is the agent's already. */
@@ -144,33 +143,21 @@ function prepareNode(): void {
     ["/opt/orlop/", root],
   ]);
   mkdirSync(at("kubelet"));
-  for (let start = 0; start < 2; start++) runFirst("keeper", ["--clear-groups"], paths);
+  for (let start = 0; start < 2; start++) runFirst(paths);
   const { uid: owner, gid, mode } = statSync(at("run"));
   assert.deepEqual([owner, gid, mode & 0o777], [65534, 65534, 0o700]);
   assert.deepEqual(readdirSync(at("kubelet/seccomp/orlop")), ["agent.json", "keeper.json"]);
 }
 
-/** made.pem: the mesh's root, as an agent somewhere made it. */
+/** A root for the embedded authority, in a file of the agent's own: the cluster has the control program in its place. */
 async function makeRoot(): Promise<void> {
-  const made = { rootFile: at("made.pem"), leafTtlSeconds: 3600, trustDomain: "cluster.local" };
-  await new EmbeddedAuthority(made, { wallMs: Date.now }).roots();
-}
-
-/** The Secret as the kubelet mounts it with fsGroup, and an emptyDir. */
-function prepareRoot(): void {
-  mkdirSync(at("secret"));
-  writeFileSync(at("secret/root.pem"), readFileSync(at("made.pem")));
-  chownSync(at("secret/root.pem"), 0, 65534);
-  chmodSync(at("secret/root.pem"), 0o440);
-  mkdirSync(at("lib"));
-  chownSync(at("lib"), 0, 65534);
-  chmodSync(at("lib"), 0o2777);
-  const paths = new Map([
-    ["/etc/orlop/root", at("secret")],
-    ["/var/lib/orlop-ca", at("lib")],
-  ]);
-  const agentUser = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
-  for (let start = 0; start < 2; start++) runFirst("agent", agentUser, paths);
+  const rootFile = at("lib/ca/root.pem");
+  mkdirSync(dirname(rootFile), { recursive: true });
+  await new EmbeddedAuthority(
+    { rootFile, leafTtlSeconds: 3600, trustDomain: "cluster.local" },
+    { wallMs: Date.now },
+  ).roots();
+  for (const path of [dirname(rootFile), rootFile]) chownSync(path, 65534, 65534);
 }
 
 /** As a container runtime mounts it. */
@@ -185,7 +172,6 @@ describe("a node of confined programs", () => {
     for (const folder of ["run", "state", "bpf", "cfg", "opt"]) mkdirSync(at(folder));
     await makeRoot();
     prepareNode();
-    prepareRoot();
     writeFileSync(config, text, { mode: 0o644 });
     execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", "bpf", at("bpf")]);
     mkdirSync(podCgroup, { recursive: true });
