@@ -24,6 +24,23 @@ export class RequestFields {
     return values;
   };
 
+  /**
+   * The first of `values`; empty: there is none. Asked of each request, it makes nothing but the text.
+   * @param limit most characters
+   */
+  first(name: string, limit: number): string {
+    const bytes = this.#bytes;
+    for (let at = this.#from; at + 4 <= this.#to; ) {
+      const nameLength = bytes.readUInt16LE(at);
+      const valueLength = bytes.readUInt16LE(at + 2);
+      const value = at + 4 + nameLength;
+      if (nameLength === name.length && this.#isAt(at + 4, name))
+        return bytes.toString("latin1", value, value + Math.min(valueLength, limit));
+      at = value + valueLength;
+    }
+    return "";
+  }
+
   *#all(): Generator<{ readonly at: number; readonly nameLength: number; readonly valueLength: number }> {
     const bytes = this.#bytes;
     for (let at = this.#from; at + 4 <= this.#to; ) {

@@ -71,6 +71,7 @@ function requestFields(record: RequestRecord, atMs: number): readonly LogField[]
     ["method", record.method],
     ["path", record.path],
     ["authority", record.host],
+    record.id !== "" && ["request_id", record.id],
     ["response_code", record.status, "bare"],
     ["response_flags", record.flag],
     ["response_code_details", record.details],

@@ -15,7 +15,7 @@ const nothing: DecisionSummary = {
 function request(given: Partial<RequestRecord> = {}): RequestRecord {
   return {
     connection: aRecord({ reporter: "source", hbone: null }),
-    ...{ method: "GET", path: "/open/7", host: "api", decision: nothing, status: 200 },
+    ...{ method: "GET", path: "/open/7", host: "api", id: "7f3c", decision: nothing, status: 200 },
     ...{ flag: "-", details: "via_upstream", refused: null, requestBytes: 5, responseBytes: 70, durationUs: 3_500 },
     ...given,
   };
@@ -28,7 +28,7 @@ test("a request that went well", () => {
       'src.addr=10.0.0.1:40000 src.workload="web" src.namespace="shop" src.identity="spiffe://cluster.local/ns/shop/sa/web" src.cluster="test" ' +
       'dst.addr=10.0.0.2:15008 dst.service="api.shop.svc.cluster.local" dst.workload="api" dst.namespace="shop" ' +
       'dst.identity="spiffe://cluster.local/ns/shop/sa/api" dst.cluster="test" direction="inbound" start_time="2026-08-20T10:00:00.119Z" ' +
-      'method="GET" path="/open/7" authority="api" response_code=200 response_flags="-" response_code_details="via_upstream" ' +
+      'method="GET" path="/open/7" authority="api" request_id="7f3c" response_code=200 response_flags="-" response_code_details="via_upstream" ' +
       'bytes_received=5 bytes_sent=70 duration="3ms" security="mtls" policy="shop/web[0]"\n',
   );
 });
@@ -55,8 +55,8 @@ test("what AUDIT and dry-run policies say is in the line", () => {
 test("whatever a caller sends, a record stays one line of JSON", () => {
   const text = fc.string({ unit: "binary", maxLength: 600 });
   fc.assert(
-    fc.property(text, text, text, (method, path, host) => {
-      const line = requestLine(request({ method, path, host }), at, "json");
+    fc.property(text, text, text, text, (method, path, host, id) => {
+      const line = requestLine(request({ method, path, host, id }), at, "json");
       assert.equal(line.indexOf("\n"), line.length - 1);
       assert.equal(JSON.parse(line).message, "request complete");
     }),

@@ -16,6 +16,8 @@ export type RequestRecord = {
   /** Without its query, which may hold what no log should. */
   readonly path: string;
   readonly host: string;
+  /** What the caller calls it in `x-request-id`; empty: nothing. At most 128 characters. */
+  readonly id: string;
   /** null: nobody was asked. */
   readonly decision: DecisionSummary | null;
   /** 0: no response. */

@@ -16,14 +16,17 @@ import type { RequestVerdict } from "../policy/judge-request.ts";
 const nobody: readonly never[] = [];
 
 /** The request of a connection that is read: one at a time. */
-type OpenRequest = Pick<RequestRecord, "method" | "path" | "host"> & {
+type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "id"> & {
   readonly request: number;
   readonly sinceMs: number;
   /** The target in whose place another went on; empty: what was sent. */
   readonly written: string;
   decision: RequestRecord["decision"];
 };
-const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = { method: "", path: "", host: "", decision: null };
+const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = {
+  ...{ method: "", path: "", host: "", id: "", decision: null },
+};
+const ID_LENGTH = 128;
 
 export class Connection {
   readonly ref: ConnRef;
@@ -55,14 +58,15 @@ export class Connection {
 
   /** A request has come and was judged; null: nobody could be asked. */
   requested(
-    { request, method, target, authority }: RequestEvent,
+    { request, method, target, authority, fields }: RequestEvent,
     verdict: RequestVerdict | null,
     written: string,
   ): void {
     const path = pathOf(target);
     const summary = verdict === null ? null : summarize(verdict);
     const sinceMs = this.#recorder.now();
-    this.#openRequest = { request, sinceMs, written, method, path, host: authority, decision: summary };
+    const id = fields.first("x-request-id", ID_LENGTH);
+    this.#openRequest = { request, sinceMs, written, method, path, host: authority, id, decision: summary };
     this.#record?.requestBegan(this.#openRequest);
   }
 
@@ -90,6 +94,7 @@ export class Connection {
       method: asked.method,
       path: asked.path,
       host: asked.host,
+      id: asked.id,
       decision: asked.decision,
       status: event.status,
       flag,

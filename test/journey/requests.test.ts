@@ -212,12 +212,19 @@ for (const [way, name, home] of [
       await write({ watched: true });
       const caller = new Caller(pod("client"), pod(name).ip4);
       const statuses: (number | undefined)[] = [];
+      const headers = { "x-request-id": "7f3c" };
       for (const path of ["/open/plain", "/open/watched?q=secret", "/open/tried", "/shut"])
-        statuses.push((await caller.ask({ method: "GET", path })).status);
+        statuses.push((await caller.ask({ method: "GET", path, headers })).status);
       assert.deepEqual(statuses, [200, 200, 200, 403]);
       caller.end();
       await write();
-      const ends = { "src.workload": "client", "dst.workload": name, direction: "inbound", method: "GET" };
+      const ends = {
+        "src.workload": "client",
+        "dst.workload": name,
+        direction: "inbound",
+        method: "GET",
+        request_id: "7f3c",
+      };
       const rows = {
         "/open/plain": { response_code: "200", response_code_details: "via_upstream", policy: "demo/http[0]" },
         "/open/watched": { response_code: "200", audited: "demo/watch[0]", dry_run_denied: "demo/trial[0]" },
