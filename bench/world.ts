@@ -18,8 +18,13 @@ const judged = (name: string): NodeSpec["pods"][number] => ({
   namespace: JUDGED_NAMESPACE,
   labels: { app: name },
 });
+/** May call whom `client` may, as another pod. */
+const bystander = { name: "bystander", namespace: "bench", serviceAccount: "client", labels: { app: "bystander" } };
 const nodes: readonly NodeSpec[] = [
-  { name: "node-a", pods: [...podsOf(["client", "neighbour", "redirected"]), judged("judged-neighbour")] },
+  {
+    name: "node-a",
+    pods: [...podsOf(["client", "neighbour", "redirected"]), bystander, judged("judged-neighbour")],
+  },
   { name: "node-b", pods: [...podsOf(["server"]), judged("judged-server")] },
 ];
 export const SERVER_PORT = 9000;

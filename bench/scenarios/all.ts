@@ -1,5 +1,6 @@
 // bench · the scenarios, in the order of the table.
 import { abuseScenarios } from "./abuse.ts";
+import { bystanderScenarios } from "./bystander.ts";
 import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
@@ -21,6 +22,7 @@ export const scenarios: readonly Scenario[] = [
   ...streamScenarios,
   ...payloadScenarios,
   ...requestScenarios,
+  ...bystanderScenarios,
   ...coldScenarios,
   ...latencyScenarios,
   ...abuseScenarios,

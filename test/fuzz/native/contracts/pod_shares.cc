@@ -87,7 +87,7 @@ void KeepBystanders() {
   Work& bystander = all.emplace_back(1, 0, 1, &begun);
   Expect(turns.Ask(&one, &bystander, 1, 7), "the other pod's request to go at once");
   for (uint64_t turn = 8; turn < 11; turn++) {
-    for (size_t i = 0; turn == 8 && i < 40; i++)
+    for (size_t i = 0; turn == 8 && i < kShare + 8; i++)
       turns.Ask(&some, &all.emplace_back(2, i, 1, &begun), 1, turn);
     turns.Run(turn);
     const auto of_flood = static_cast<size_t>(
@@ -292,13 +292,13 @@ void WaitForTurns() {
   Expect(bystander.Open(400) && shares.MayGo(&bystander, 400), "the bystander to go at once");
   flood[40]->Close();
   flood[41].reset();
-  for (int turn = 0; turn < 4; turn++) world.Turn();
+  for (size_t i = 0; i <= 100 / kShare; i++) world.Turn();
   size_t had = 0;
   for (const auto& each : flood) had += each && each->turns == 1 ? 1 : 0;
   Expect(had == 100 - kShare - 2, "each that still waits to get its turn once");
-  // A head of 40 KiB costs 21 units.
+  // A head of 20 KiB costs 11 units.
   size_t large = 0;
-  for (auto& each : flood) large += each && shares.MayGo(each.get(), 40 << 10) ? 1 : 0;
+  for (auto& each : flood) large += each && shares.MayGo(each.get(), 20 << 10) ? 1 : 0;
   Expect(large == 2, "large heads to cost more");
 }
 
