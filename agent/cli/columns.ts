@@ -73,8 +73,12 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "PEER", value: (row) => (row.peerNamespace === "" ? row.peer : `${row.peer}.${row.peerNamespace}`) },
     { header: "TARGET", value: (row) => target(row) },
     { header: "PROTO", value: (row) => row.protocol },
-    { header: "APP", value: (row) => row.application },
-    { header: "REQS", value: (row) => (row.application === "tcp" ? "" : grouped(row.requests)) },
+    // A dump of an earlier version has none of the three.
+    { header: "APP", value: ({ application = "tcp" }) => application },
+    {
+      header: "REQS",
+      value: ({ application = "tcp", requests }) => (application === "tcp" ? "" : grouped(requests)),
+    },
     { header: "TLS", value: (row) => (row.security === "mtls" ? "mTLS" : row.security) },
     { header: "IDENTITY", value: (row) => `${short(row.sourceIdentity)}→${short(row.destinationIdentity)}` },
     { header: "AGE", value: (row) => duration(nowMs - Date.parse(row.openedAt)) },
@@ -88,7 +92,7 @@ export function connectionColumns(nowMs: number): readonly Column<ConnectionView
     { header: "SOURCE", value: (row) => endpointText(row.source), wide: true },
     { header: "DESTINATION", value: (row) => endpointText(row.destination), wide: true },
     { header: "TRACE", value: (row) => row.traceId, wide: true },
-    { header: "REQUEST", value: ({ openRequest }) => openRequestText(openRequest, nowMs), wide: true },
+    { header: "REQUEST", value: ({ openRequest = null }) => openRequestText(openRequest, nowMs), wide: true },
   ];
 }
 
