@@ -48,6 +48,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "control/static-file/parse.ts",
       "observe/",
       "admin/health.ts",
+      "version.ts",
     ],
   },
   threads: {

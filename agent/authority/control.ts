@@ -1,10 +1,14 @@
 // main thread · composition root of `orlop control`: the certificate authority of a cluster, of which several replicas may run. It holds the
 // root's key in memory and no other state: what it needs to know, the API server has.
 import { setTimeout as sleep } from "node:timers/promises";
-import { Readiness, startReadyServer } from "../admin/health.ts";
+import { Readiness, startMetricsServer, startReadyServer } from "../admin/health.ts";
 import { ApiClient } from "../control/kubernetes/api-client.ts";
 import { newServerCertificate } from "../identity/csr.ts";
 import { Log } from "../observe/log.ts";
+import { Metrics } from "../observe/metrics.ts";
+import { processMetrics } from "../observe/process-metrics.ts";
+import { version } from "../version.ts";
+import { authorityMetrics } from "./authority-metrics.ts";
 import { CertificateService } from "./certificate-service.ts";
 import { ClusterApi } from "./cluster.ts";
 import type { ControlConfiguration } from "./configuration.ts";
@@ -28,7 +32,7 @@ const NODE_RATE = { perSecond: 20, burst: 500 };
 const ADDRESS_RATE = { perSecond: 100, burst: 2_000 };
 
 /** Runs until SIGTERM or SIGINT. Resolves to the exit status. */
-export async function runControl({ spec, api: server }: ControlConfiguration): Promise<number> {
+export async function runControl({ spec, api: apiServer }: ControlConfiguration): Promise<number> {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
   const log = new Log({ level: spec.log.level, write: (line) => process.stdout.write(line), now: Date.now }).room(
@@ -36,7 +40,7 @@ export async function runControl({ spec, api: server }: ControlConfiguration): P
   );
   const readiness = new Readiness(["root", "server"]);
   await using open = new AsyncDisposableStack();
-  const client = open.adopt(new ApiClient(server), (used) => used.close());
+  const client = open.adopt(new ApiClient(apiServer), (used) => used.close());
   const api = new ClusterApi((path, options) => client.ask(path, options));
   const keeper = new RootKeeper(
     {
@@ -52,16 +56,25 @@ export async function runControl({ spec, api: server }: ControlConfiguration): P
   });
   const ready = await startReadyServer(spec.ready, readiness, (message, fields) => log.warn(message, { ...fields }));
   open.defer(() => ready.close());
+  let listening: AuthorityServer | undefined;
+  const metrics = new Metrics([
+    () => authorityMetrics(listening?.answered ?? new Map(), signingOf(keeper)?.endsMs ?? null),
+    () => processMetrics(version, "orlop-control"),
+  ]);
+  const page = { contentType: metrics.contentType, text: () => metrics.text() };
+  const shown = await startMetricsServer(spec.metrics, page, (message, fields) => log.warn(message, { ...fields }));
+  open.defer(() => shown.close());
 
   const door = new Door(spec, {
     open: async (keys) => {
       const parts = { service, log, perAddress: new RateLimit(ADDRESS_RATE), monotonicMs: () => performance.now() };
-      const listening = new AuthorityServer(parts, keys);
-      const port = await listening.listen(spec.listen.host, spec.listen.port);
-      open.defer(() => listening.close());
+      const server = new AuthorityServer(parts, keys);
+      const port = await server.listen(spec.listen.host, spec.listen.port);
+      open.defer(() => server.close());
+      listening = server;
       readiness.done("server");
       log.info("serving", { port, names: serverNamesOf(spec).join(" ") });
-      return listening;
+      return server;
     },
   });
   let trouble = "";
@@ -77,7 +90,7 @@ export async function runControl({ spec, api: server }: ControlConfiguration): P
       const why = error instanceof Error ? error.message : String(error);
       if (why !== trouble) log.error("the root is not in order", { error });
       trouble = why;
-      if (!canSign(keeper)) readiness.undone("root");
+      if (signingOf(keeper) === undefined) readiness.undone("root");
     }
     await sleep(trouble === "" ? LOOK_MS : RETRY_MS, undefined, { signal: stop.signal }).catch(() => {});
   }
@@ -85,11 +98,12 @@ export async function runControl({ spec, api: server }: ControlConfiguration): P
   return 0;
 }
 
-function canSign(keeper: RootKeeper): boolean {
+/** undefined: nothing signs. */
+function signingOf(keeper: RootKeeper): SigningRoot | undefined {
   try {
-    return keeper.signing !== undefined;
+    return keeper.signing;
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -15,7 +15,13 @@ import {
   decodeCertificateRequest,
   encodeCertificateAnswer,
 } from "../identity/certificate-messages.ts";
-import { frameGrpcMessage, grpcCodes, onlyGrpcMessage, writeGrpcText } from "../identity/grpc-message.ts";
+import {
+  frameGrpcMessage,
+  type GrpcCode,
+  grpcCodes,
+  onlyGrpcMessage,
+  writeGrpcText,
+} from "../identity/grpc-message.ts";
 import { orAborted } from "../identity/or-aborted.ts";
 import type { Logger } from "../observe/log.ts";
 import type { AuditFacts, CertificateService } from "./certificate-service.ts";
@@ -54,6 +60,7 @@ export class AuthorityServer {
   readonly #sessions = new Set<ServerHttp2Session>();
   /** Open connections by address. */
   readonly #connections = new Map<string, number>();
+  readonly #answered = new Map<GrpcCode, number>();
   #busy = 0;
 
   constructor(parts: AuthorityServerParts, { cert, key }: ServerKeys) {
@@ -103,6 +110,15 @@ export class AuthorityServer {
     clearTimeout(late);
   }
 
+  /** Requests since the server began, by the code that was answered. */
+  get answered(): ReadonlyMap<GrpcCode, number> {
+    return this.#answered;
+  }
+
+  #count(code: GrpcCode): void {
+    this.#answered.set(code, (this.#answered.get(code) ?? 0) + 1);
+  }
+
   /** An address that opens many connections leaves the others theirs. */
   #admit(socket: Socket): void {
     const from = socket.remoteAddress ?? "";
@@ -126,6 +142,7 @@ export class AuthorityServer {
       if (this.#floods.take(from, monotonicMs())) {
         log.warn("certificate refused", { from, code: refusal.code, reason: refusal.message });
       }
+      this.#count(refusal.code);
       return refuse(stream, refusal);
     }
     const ends = AbortSignal.any([this.#ends.signal, AbortSignal.timeout(REQUEST_MS)]);
@@ -139,10 +156,12 @@ export class AuthorityServer {
       const request = await requestOf(stream);
       const chain = await orAborted(this.#parts.service.issue(request, token, facts, ends), ends);
       succeed(stream, encodeCertificateAnswer(chain));
+      this.#count("OK");
       log.info("certificate issued", { ...facts, from });
     } catch (error) {
       const refusal = refusalOf(error);
       refuse(stream, refusal);
+      this.#count(refusal.code);
       const reason = error instanceof Error ? error.message : String(error);
       log.warn("certificate refused", { ...facts, from, code: refusal.code, reason });
     } finally {

@@ -41,10 +41,11 @@ export const processFamilies = {
   },
 } as const satisfies Record<string, MetricFamily>;
 
-export function processMetrics(version: string): readonly Metric[] {
+/** @param component as in Istio's own: which program it is */
+export function processMetrics(version: string, component = "orlop-agent"): readonly Metric[] {
   const { user, system } = process.cpuUsage();
   return [
-    metric(processFamilies.build, [{ labels: { component: "orlop-agent", tag: version }, value: 1 }]),
+    metric(processFamilies.build, [{ labels: { component, tag: version }, value: 1 }]),
     single(processFamilies.openFds, readdirSync("/proc/self/fd").length),
     single(processFamilies.residentBytes, process.memoryUsage.rss()),
     single(processFamilies.cpuSeconds, (user + system) / 1_000_000),

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -18,6 +17,7 @@ import { built } from "../peers/support/projects.ts";
 import { ask, send } from "./api.ts";
 import { makeNamespace, makePod, tokenFor } from "./authority-objects.ts";
 import { startCluster, stopCluster } from "./cluster.ts";
+import { freePorts } from "./free-ports.ts";
 import { endWithParent, startJanitor } from "./janitor.ts";
 import { Kubectl } from "./kubectl.ts";
 import { kubeconfigOf, planCluster } from "./plan.ts";
@@ -51,15 +51,6 @@ const kubectl = new Kubectl(binaries.kube, admin);
 const nodes = plan.nodes.map(({ name }) => name) as [string, string];
 const agentUids = new Map<string, string>();
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
-
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
   while (!(await isSo())) {
@@ -68,12 +59,17 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<void> 
   }
 }
 
+/** Of the first replica. */
+let page = "";
+
 /** As the Deployment's account, which its token file proves. Resolves to its address once it serves. */
 async function startControl(name: string): Promise<string> {
-  const [port, ready] = [await freePort(), await freePort()];
+  const [port, ready, metrics] = await freePorts(3);
+  if (name === "first") page = `http://127.0.0.1:${metrics}/metrics`;
   const spec = {
     ...{ kubeconfig: at("control.kubeconfig"), serverNames: ["localhost"], rootSpreadSeconds: 0 },
     ...{ listen: { host: "127.0.0.1", port }, ready: { host: "127.0.0.1", port: ready } },
+    metrics: { host: "127.0.0.1", port: metrics },
   };
   writeFileSync(at(`${name}.yaml`), JSON.stringify({ apiVersion: "orlop.dev/v1alpha1", kind: "ControlConfig", spec }));
   const control = spawn(process.execPath, [main, "control", "-c", at(`${name}.yaml`)], {
@@ -231,4 +227,18 @@ test("the account of orlop control can do no more than it must", () => {
     ["create", "serviceaccounts/token", "-n", SYSTEM],
   ])
     assert.equal(can(...words), false, words.join(" "));
+});
+
+test("its metrics say what it answered, and until when it signs", async () => {
+  const text = await (await fetch(page)).text();
+  for (const line of [
+    /^orlop_authority_requests_total\{code="OK"\} [1-9]/m,
+    /^orlop_authority_requests_total\{code="PERMISSION_DENIED"\} [1-9]/m,
+    /^orlop_authority_requests_total\{code="FAILED_PRECONDITION"\} [1-9]/m,
+    /^orlop_authority_signs 1$/m,
+    /^istio_build\{component="orlop-control",tag="[^"]+"\} 1$/m,
+  ])
+    assert.match(text, line);
+  const [, ends = "0"] = /^orlop_authority_root_expiry_timestamp_seconds (\S+)$/m.exec(text) ?? [];
+  assert.ok(Number(ends) * 1_000 > Date.now() + 9 * 365 * 86_400_000, ends);
 });

@@ -42,7 +42,7 @@ const answered = async (): Promise<boolean> =>
   (await call(cluster.pod("web"), { host: cluster.pod("vault").ip4, port: ECHO })).reply?.pod === "vault";
 
 test("pods of both nodes have certificates of one root that no node has, and the log says of each who asked", async () => {
-  await until("a call to a STRICT pod of the other node", 20_000, async () => ((await answered()) ? true : undefined));
+  await until("a call to a STRICT pod of the other node", 60_000, async () => ((await answered()) ? true : undefined));
   assert.equal(existsSync(cluster.caFile), false);
   const wanted = [
     ...["web", "batch", "cache"].map((name) => `${identityOf(name)} node-a`),
@@ -53,7 +53,7 @@ test("pods of both nodes have certificates of one root that no node has, and the
       .filter(({ message }) => message === "certificate issued")
       .map(({ identity, node }) => `${identity} ${node}`)
       .toSorted();
-  await until("a line for each", 20_000, () => (new Set(issued()).size >= wanted.length ? true : undefined));
+  await until("a line for each", 60_000, () => (new Set(issued()).size >= wanted.length ? true : undefined));
   // An agent that got no answer in time asks again.
   assert.deepEqual([...new Set(issued())], wanted);
 });

@@ -13,7 +13,7 @@ const API_PORT = 6_443;
 const CONTROL_PORT = 15_012;
 const apiProgram = fileURLToPath(new URL("./authority-api.ts", import.meta.url));
 const askProgram = fileURLToPath(new URL("./ask-authority.ts", import.meta.url));
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 export type AuthorityBox = {
   readonly api: Running;
@@ -91,6 +91,7 @@ spec:
   kubeconfig: ${at("kubeconfig")}
   listen: {host: ${first.ip4}, port: ${port}}
   ready: {host: 127.0.0.1, port: ${port + 1_000}}
+  metrics: {host: 127.0.0.1, port: ${port + 1_001}}
   serverNames: [${first.ip4}]
   leafTtlSeconds: ${options.leafTtlSeconds}
   rootSpreadSeconds: ${options.rootSpreadSeconds}

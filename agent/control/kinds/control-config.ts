@@ -25,6 +25,7 @@ const serverName = text(
 
 const listen = object({ host: optional(host, "::"), port: optional(port, 15_012) });
 const ready = object({ host: optional(host, "::"), port: optional(port, 15_021) });
+const metrics = object({ host: optional(host, "::"), port: optional(port, 15_020) });
 const log = object({ level: optional(oneOf(...logLevels), "info") });
 
 const controlSpec = object({
@@ -47,6 +48,7 @@ const controlSpec = object({
   serverNames: optional(list(serverName, { max: 16 }), []),
   /** Empty: the pod's service account. */
   kubeconfig: optional(filePath, ""),
+  metrics: optional(metrics, { host: "::", port: 15_020 }),
   ready: optional(ready, { host: "::", port: 15_021 }),
   log: optional(log, { level: "info" }),
 });

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before } from "node:test";
@@ -14,6 +13,7 @@ import { type SpiffeId, spiffeId } from "../../../agent/mesh/spiffe-id.ts";
 import { ask } from "../../cluster/api.ts";
 import { makeNamespace, makePod, tokenFor } from "../../cluster/authority-objects.ts";
 import { startCluster, stopCluster } from "../../cluster/cluster.ts";
+import { freePorts } from "../../cluster/free-ports.ts";
 import { endWithParent, startJanitor } from "../../cluster/janitor.ts";
 import { kubeconfigOf, planCluster } from "../../cluster/plan.ts";
 import { peerCase } from "../support/cases.ts";
@@ -45,19 +45,6 @@ const admin = kubeconfigOf(plan);
 const nodes = plan.nodes.map(({ name }) => name) as [string, string];
 const uids = new Map<string, string>();
 let address = "";
-
-/** Free at this moment; all are held until the last is known, so that they differ. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  const ports: number[] = [];
-  for (const server of servers) {
-    if (!server.listening) await new Promise((resolve) => server.once("listening", resolve));
-    const bound = server.address();
-    if (bound !== null && typeof bound !== "string") ports.push(bound.port);
-  }
-  for (const server of servers) await new Promise((resolve) => server.close(resolve));
-  return ports;
-}
 
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
