@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { opinionsOn } from "../http/opinions.ts";
 import { MAX_BYTES, mutated, seeded } from "./mutate.ts";
 import { targets } from "./targets.ts";
 
@@ -126,9 +127,16 @@ function runNative(name: string, seconds: number, seed: number): boolean {
   });
   if (done.error) throw new Error("the fuzzers are not built: make -C test/fuzz", { cause: done.error });
   const last = /#(\d+)\s+DONE\s+cov: (\d+)/.exec(done.stderr);
-  if (done.status !== 0) console.error(`${name}: status ${done.status}\n${done.stderr.slice(-6_000)}`);
-  else console.log(`${name}: ${last?.[1] ?? "?"} inputs, ${last?.[2] ?? "?"} edges`);
-  return done.status === 0;
+  if (done.status !== 0) {
+    console.error(`${name}: status ${done.status}\n${done.stderr.slice(-6_000)}`);
+    return false;
+  }
+  // What led somewhere new is also read by the grammar and by llhttp, where they have a say.
+  const files = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
+  const others = opinionsOn(name, files, seeded(seed)) ?? [];
+  console.log(`${name}: ${last?.[1] ?? "?"} inputs, ${last?.[2] ?? "?"} edges`);
+  for (const other of others.slice(0, 10)) console.error(`${name}: ${other}`);
+  return others.length === 0;
 }
 
 if (isMainThread) {

@@ -25,13 +25,17 @@ export type BodyFound = {
   readonly used: number;
   readonly payload: Buffer;
   readonly fields?: string;
+  /** Names of the trailers. */
+  readonly trailers: readonly string[];
 };
 
 function chunked(bytes: Buffer): BodyFound {
   const data: Buffer[] = [];
   let extensions = 0;
   let at = 0;
-  const found = (word: string, fields = ""): BodyFound => ({ word, used: at, payload: Buffer.concat(data), fields });
+  const found = (word: string, fields = "", trailers: readonly string[] = []): BodyFound => {
+    return { word, used: at, payload: Buffer.concat(data), fields, trailers };
+  };
   for (;;) {
     const [word = "", size = "0", used = "0", more = "0"] = readChunk("chunk line", bytes.subarray(at)).split(" ");
     if (word !== "chunk") return found(word);
@@ -57,15 +61,19 @@ function chunked(bytes: Buffer): BodyFound {
   const [word = "", used = "0", ...fields] = readChunk("trailers", bytes.subarray(at, at + come)).split(" ");
   if (word !== "trailers") return found(word);
   at += Number(used);
-  return found("end", fields.map((field) => ` ${field}`).join(""));
+  const names = fields.map((field) => {
+    const [nameAt = 0, length = 0] = field.split(",").map(Number);
+    return section.slice(nameAt, nameAt + length);
+  });
+  return found("end", fields.map((field) => ` ${field}`).join(""), names);
 }
 
 export function findBody({ framing, length, bytes }: Body): BodyFound {
-  if (framing === "none") return { word: "end", used: 0, payload: Buffer.alloc(0) };
+  if (framing === "none") return { word: "end", used: 0, payload: Buffer.alloc(0), trailers: [] };
   if (framing === "chunked") return chunked(bytes);
   const payload = framing === "length" ? bytes.subarray(0, length) : bytes;
   const whole = framing === "length" && payload.length === length;
-  return { word: whole ? "end" : "wait", used: payload.length, payload };
+  return { word: whole ? "end" : "wait", used: payload.length, payload, trailers: [] };
 }
 
 export function readBody(body: Body): string {

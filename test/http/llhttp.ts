@@ -40,19 +40,11 @@ export function whyRefusedByLlhttp(kind: HeadKind, bytes: Buffer): string | unde
   return `${said.code} ${said.reason}`;
 }
 
-const chunkCodes: readonly string[] = ["HPE_INVALID_CHUNK_SIZE", "HPE_STRICT"];
+/** Payload (hex) of a request, and whether it ended with its last byte. */
+export type ByLlhttp = { readonly payload: string; readonly whole: boolean };
+type Failed = { readonly code: string; readonly reason: string };
 
-/**
- * The payload (hex) of a request with a body of these bytes, and whether it ended with their last. Undefined for a chunk line with
- * whitespace, which llhttp refuses although RFC 9112 section 7.1.1 has recipients parse it. Throws what else llhttp refuses.
- */
-export function messageByLlhttp(
-  framing: Framing,
-  length: number,
-  bytes: Buffer,
-): { readonly payload: string; readonly whole: boolean } | undefined {
-  const announced = framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : "";
-  const sized = framing === "length" ? `Content-Length: ${length}\r\n` : "";
+function read(bytes: Buffer): ByLlhttp | Failed {
   const parts: Buffer[] = [];
   let whole = false;
   parser.initialize(HTTPParser.REQUEST, {}, 1 << 20, 0);
@@ -62,14 +54,36 @@ export function messageByLlhttp(
   parser[HTTPParser.kOnMessageComplete] = (): void => {
     whole = true;
   };
-  const said = parser.execute(
-    Buffer.concat([Buffer.from(`POST / HTTP/1.1\r\nHost: a\r\n${announced}${sized}\r\n`), bytes]),
-  );
+  const said = parser.execute(bytes);
   parser[HTTPParser.kOnBody] = undefined;
   parser[HTTPParser.kOnMessageComplete] = undefined;
-  if (typeof said !== "number") {
-    if (/^[0-9a-f]+[^\r\n]*[ \t]/im.test(bytes.toString("latin1")) && chunkCodes.includes(said.code)) return undefined;
-    throw said;
-  }
+  if (typeof said !== "number") return said;
   return { payload: Buffer.concat(parts).toString("hex"), whole };
+}
+
+const chunkCodes: readonly string[] = ["HPE_INVALID_CHUNK_SIZE", "HPE_STRICT"];
+/** A chunk line with whitespace, which llhttp refuses although RFC 9112 section 7.1.1 has recipients parse it. */
+const isBlankInChunk = ({ code }: Failed, body: string): boolean =>
+  chunkCodes.includes(code) && /^[0-9a-f]+[^\r\n]*[ \t]/im.test(body);
+
+/** Of a request with a body of these bytes. Undefined where llhttp alone refuses a chunk line; throws what else it refuses. */
+export function bodyByLlhttp(framing: Framing, length: number, bytes: Buffer): ByLlhttp | undefined {
+  const announced = framing === "chunked" ? "Transfer-Encoding: chunked\r\n" : "";
+  const sized = framing === "length" ? `Content-Length: ${length}\r\n` : "";
+  const head = `POST / HTTP/1.1\r\nHost: a\r\n${announced}${sized}\r\n`;
+  const said = read(Buffer.concat([Buffer.from(head), bytes]));
+  if (!("code" in said)) return said;
+  if (isBlankInChunk(said, bytes.toString("latin1"))) return undefined;
+  throw said;
+}
+
+/** Of a whole request. Undefined where llhttp alone refuses it, or stops behind its head because it offers an upgrade. */
+export function requestByLlhttp(bytes: Buffer): ByLlhttp | Failed | undefined {
+  const text = bytes.toString("latin1");
+  if (/^upgrade:/im.test(text)) return undefined;
+  const said = read(bytes);
+  if (!("code" in said)) return said;
+  const { code, reason } = said;
+  const isKnown = isBlankInChunk(said, text) || exceptions.some(([known, has]) => code === known && has.test(text));
+  return isKnown ? undefined : { code, reason };
 }

@@ -2,7 +2,6 @@
 // refused here, too. ORLOP_HTTP1_SEED draws the same heads again, ORLOP_HTTP1_HEADS more of them.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import { seeded } from "../fuzz/mutate.ts";
 import { acceptedHeads, refusedHeads } from "./cases.ts";
@@ -17,9 +16,6 @@ const SEED = Number(process.env.ORLOP_HTTP1_SEED ?? randomInt(1, 2 ** 31));
 const BATCH = 5_000;
 /** Of each refusal at least so many in 100,000 heads, or the heads are too tame to show anything. */
 const LEAST = 20;
-
-/** By the first byte of the fuzzer's inputs (test/fuzz/native/http1_head.cc). */
-const kinds = ["request", "response to HEAD", "response"] as const;
 
 before(buildReader);
 
@@ -39,13 +35,6 @@ function agreed(samples: readonly Sample[]): string[] {
 test("both readers say the same of the cases by hand", () => {
   const cases = [...refusedHeads, ...acceptedHeads];
   agreed(cases.map(([, , head, kind = "request"]) => ({ kind, bytes: Buffer.from(head, "latin1") })));
-});
-
-test("both readers say the same of the fuzzer's inputs", () => {
-  const folder = new URL("../fuzz/corpus/http1-head/", import.meta.url);
-  const inputs = readdirSync(folder).map((name) => readFileSync(new URL(name, folder)));
-  assert.ok(inputs.length > 0);
-  agreed(inputs.map((input) => ({ kind: kinds[(input[0] ?? 0) % 3] ?? "request", bytes: input.subarray(1) })));
 });
 
 test("both readers say the same of random heads; llhttp refuses nothing that they accept", () => {

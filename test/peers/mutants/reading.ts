@@ -2,9 +2,8 @@
 // policy of mutants.peer.ts. Pure.
 import { createHash } from "node:crypto";
 import { canonicalPath } from "../../../agent/l7/canonical.ts";
-import { findBody } from "../../http/body-grammar.ts";
-import { readHead } from "../../http/grammar.ts";
-import type { Head, Span } from "../../http/head.ts";
+import type { Head } from "../../http/head.ts";
+import { type Message, messageAt, partOf } from "../../http/messages.ts";
 
 export type Asked = {
   readonly method: string;
@@ -30,7 +29,6 @@ export type Connection = {
 
 /** A denied request with a longer body is the last of its connection (docs/reference/http1.md). */
 const DRAINED = 64 * 1024;
-const headEnd = /\n\r?\n/g;
 /** A connection that does not begin like this ends without an answer. */
 const isHttp1 = /^(?:\r\n)?[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [^\0-\x20\x7f]* HTTP\/1\./;
 
@@ -45,10 +43,10 @@ export function allowedTarget(target: string): string | undefined {
 }
 
 /** Path and query, also of an absolute URI. */
-function targetOf(text: string, { target, path, authority }: Head): string {
-  const part = ([at, length]: Span): string => text.slice(at, at + length);
-  if (path[0] === target[0]) return part(target);
-  const behind = text.slice(authority[0] + authority[1], target[0] + target[1]);
+function targetOf(message: Message): string {
+  const { target, path, authority } = message.head;
+  if (path[0] === target[0]) return partOf(message, target);
+  const behind = message.text.slice(authority[0] + authority[1], target[0] + target[1]);
   return behind.startsWith("/") ? behind : `/${behind}`;
 }
 
@@ -59,31 +57,30 @@ const goesOn = ({ framing, contentLength, expectsContinue }: Head): boolean =>
   !expectsContinue && (framing === "none" || (framing === "length" && contentLength <= DRAINED));
 
 export function readConnection(bytes: Buffer): Connection {
-  const text = bytes.toString("latin1");
   const requests: Asked[] = [];
   const ended = (refusal: string): Connection => ({ requests, refusal });
-  if (!isHttp1.test(text)) return ended("not-http");
+  if (!isHttp1.test(bytes.toString("latin1"))) return ended("not-http");
   for (let at = 0; ; ) {
-    headEnd.lastIndex = at;
-    const end = headEnd.exec(text);
-    if (end === null) return ended(at === bytes.length ? "" : "cut");
-    const behind = end.index + end[0].length;
-    const head = readHead("request", bytes.subarray(at, behind));
-    if (typeof head === "string") return ended(head);
-    const ofHead = text.slice(at, behind);
-    const part = ([from, length]: Span): string => ofHead.slice(from, from + length);
-    const body = { framing: head.framing, length: head.contentLength, bytes: bytes.subarray(behind), closes: true };
-    const { word, used, payload } = findBody(body);
-    const sent = targetOf(ofHead, head);
+    const message = messageAt(bytes, at);
+    if (typeof message === "string") return ended(message);
+    const { head, body, next } = message;
+    const { word, payload } = body;
+    const sent = targetOf(message);
     const allowed = allowedTarget(sent);
     const denied = allowed === undefined;
     requests.push({
-      ...{ method: part(head.method), path: pathOf(sent), target: allowed ?? sent, host: part(head.authority), denied },
+      ...{
+        method: partOf(message, head.method),
+        path: pathOf(sent),
+        target: allowed ?? sent,
+        host: partOf(message, head.authority),
+        denied,
+      },
       ...{ whole: word === "end", length: payload.length, md5: md5Of(payload), oldVersion: head.minor === 0 },
     });
     if (denied && !goesOn(head)) return ended("");
     if (word !== "end") return ended(word === "wait" ? "cut" : word);
     if (!head.persistent) return ended("");
-    at = behind + used;
+    at = next;
   }
 }
