@@ -3,9 +3,9 @@
 import { type Cluster, createCluster, type Node, type Pod } from "../test/box/cluster.ts";
 import type { Running } from "../test/box/process.ts";
 import { asCaptured, type Capture, startCapture } from "./capture.ts";
-import { demoNodes, initialState, type MeshState, meshText } from "./mesh.ts";
+import { initialState, type MeshState, meshText, nodesWithHttp } from "./mesh.ts";
 import { type AccessEntry, accessLog, startMesh, until, view } from "./mesh-run.ts";
-import { type Pinger, startPing, startServers } from "./pods.ts";
+import { type Pinger, startHttp, startPing, startServers } from "./pods.ts";
 
 /** Shortest lifetime the configuration takes; certificates rotate at half of it, with jitter. */
 const LEAF_TTL_SECONDS = 60;
@@ -76,13 +76,15 @@ export class DemoBox {
 /** Everything up and ready. `tell` hears of each step as it is done. On failure nothing of it stays. */
 export async function openDemo(tell: (step: string) => void): Promise<DemoBox> {
   const nodeConfig = `  dataThreads: 1\n`;
-  const cluster = await createCluster({ nodes: demoNodes, nodeConfig, leafTtlSeconds: LEAF_TTL_SECONDS });
+  const cluster = await createCluster({ nodes: nodesWithHttp, nodeConfig, leafTtlSeconds: LEAF_TTL_SECONDS });
   try {
     tell(`cluster ${cluster.id}: ${cluster.nodes.map((node) => `${node.name} (${podList(node)})`).join(", ")}`);
     cluster.writeMesh(meshText(cluster, initialState));
     const wire = await startCapture(cluster);
     const hosts = [...cluster.nodes.flatMap((node) => node.pods), cluster.outside];
-    const [programs] = await Promise.all([startMesh(cluster), ...hosts.map(startServers)]);
+    const serving = cluster.nodes.flatMap((node) => node.pods).filter((pod) => pod.labels.serves === "http");
+    const applications = [...hosts.map(startServers), ...serving.map(startHttp)];
+    const [programs] = await Promise.all([startMesh(cluster), ...applications]);
     const web = cluster.pod("web");
     const rotation = {
       serials: await serialsOf(cluster),

@@ -3,11 +3,11 @@ import { test } from "node:test";
 import { loadConfig } from "../agent/config.ts";
 import { translateTexts } from "../agent/control/static-file/read.ts";
 import { createCluster } from "../test/box/cluster.ts";
-import { apiService, demoNodes, initialState, meshText } from "./mesh.ts";
+import { apiService, initialState, meshText, nodesWithHttp } from "./mesh.ts";
 import { readAccessLine } from "./mesh-run.ts";
 
 test("the files a cluster writes for its nodes, and the demo's mesh file, are read without a word", async () => {
-  const cluster = await createCluster({ nodes: demoNodes, nodeConfig: "  dataThreads: 1\n", leafTtlSeconds: 60 });
+  const cluster = await createCluster({ nodes: nodesWithHttp, nodeConfig: "  dataThreads: 1\n", leafTtlSeconds: 60 });
   try {
     for (const node of cluster.nodes) {
       const { agent, keeper } = loadConfig(node.configFile, {});
@@ -20,8 +20,8 @@ test("the files a cluster writes for its nodes, and the demo's mesh file, are re
       const { updates, findings } = translateTexts([{ file: "mesh.yaml", text }], agent.settings);
       assert.deepEqual(findings, []);
       const of = (kind: string) => updates.filter((update) => update.kind === kind && update.op === "upsert");
-      assert.equal(of("workload").length, 6);
-      assert.equal(of("authorization-policy").length, 2);
+      assert.equal(of("workload").length, 8);
+      assert.equal(of("authorization-policy").length, 3);
       assert.equal(of("peer-authentication").length, 1);
       for (const update of updates) {
         if (update.op !== "upsert") continue;

@@ -5,12 +5,22 @@ import { serviceAddresses } from "../test/box/network.ts";
 
 /**
  * `vault` is STRICT and takes calls from `web` only. `api` is PERMISSIVE (Istio's default) and denies `batch`. `cache` is
- * PERMISSIVE without any policy. `legacy` is in the namespace but opted out: plain TCP, no identity.
+ * PERMISSIVE without any policy. `legacy` is in the namespace but opted out: plain TCP, no identity. `books` and `ledger` serve HTTP:
+ * anybody may read their accounts, and write nothing.
  */
 export const demoNodes: readonly NodeSpec[] = [
   { name: "node-a", pods: ["web", "batch", "cache"].map((name) => ({ name, labels: { app: name } })) },
   { name: "node-b", pods: ["api", "vault", "legacy"].map((name) => ({ name, labels: { app: name } })) },
 ];
+
+/** The same, with a pod on each node that serves HTTP. */
+export const nodesWithHttp: readonly NodeSpec[] = demoNodes.map((node) => {
+  const name = node.name === "node-a" ? "books" : "ledger";
+  return { ...node, pods: [...node.pods, { name, labels: { serves: "http" } }] };
+});
+
+/** Of `books` and `ledger`. */
+export const httpPort = 8090;
 
 /** Port 80 of its virtual addresses leads to port 8080 of `api`. */
 export const apiService = { ...serviceAddresses(1), port: 80 };
@@ -21,8 +31,14 @@ export type MeshState = {
   readonly optedOut: ReadonlySet<string>;
   /** Whom `vault` takes calls from, by service account. */
   readonly vaultCallers: readonly string[];
+  /** The paths that may be read of what serves HTTP. */
+  readonly readable: readonly string[];
 };
-export const initialState: MeshState = { optedOut: new Set(["legacy"]), vaultCallers: ["web"] };
+export const initialState: MeshState = {
+  optedOut: new Set(["legacy"]),
+  vaultCallers: ["web"],
+  readable: ["/accounts/*"],
+};
 
 const list = (items: readonly string[]): string => `[${items.map((item) => JSON.stringify(item)).join(", ")}]`;
 
@@ -85,6 +101,16 @@ spec:
   action: DENY
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
+`,
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: demo}
+spec:
+  selector: {matchLabels: {serves: http}}
+  action: ALLOW
+  rules:
+    - to: [{operation: {ports: ["${httpPort}"], methods: [GET], paths: ${list(state.readable)}}}]
+    - to: [{operation: {notPorts: ["${httpPort}"]}}]
 `,
   ];
   return documents.join("---\n");

@@ -3,8 +3,10 @@ import { fileURLToPath } from "node:url";
 import type { Host } from "../test/box/cluster.ts";
 import { type Running, tail } from "../test/box/process.ts";
 import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./app-client.ts";
+import { httpPort } from "./mesh.ts";
 
 const app = fileURLToPath(new URL("./app.ts", import.meta.url));
+const httpApp = fileURLToPath(new URL("./http-app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];
 const START_MS = 15_000;
 /** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */
@@ -14,6 +16,13 @@ const CHURN_PAUSE_MS = 2;
 export async function startServers(host: Host): Promise<Running> {
   const server = host.start(argv("serve", host.name));
   await server.line(START_MS, (line) => line === "serving");
+  return server;
+}
+
+/** Starts the pod's server of HTTP and waits until it listens. */
+export async function startHttp(host: Host): Promise<Running> {
+  const server = host.start([process.execPath, httpApp, String(httpPort)]);
+  await server.line(START_MS, (line) => line === "listening");
   return server;
 }
 

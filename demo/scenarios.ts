@@ -2,5 +2,6 @@
 import type { Scenario } from "./scenario.ts";
 import { callScenarios } from "./scenarios-calls.ts";
 import { lifeScenarios } from "./scenarios-life.ts";
+import { requestScenarios } from "./scenarios-requests.ts";
 
-export const scenarios: readonly Scenario[] = [...callScenarios, ...lifeScenarios];
+export const scenarios: readonly Scenario[] = [...callScenarios, ...requestScenarios, ...lifeScenarios];

@@ -139,6 +139,12 @@ test("explain passes both names on and says what it could not find", async (t) =
   );
   assert.equal((await ask(path, "/v1/explain?src=nobody&dst=x:1")).status, 404);
   assert.equal((await ask(path, "/v1/explain?src=shop/web")).status, 400);
+  const asked = "/v1/explain?src=shop/web&dst=shop/api:80";
+  assert.match(
+    (await ask(path, `${asked}&method=PUT&path=%2Fa&header=x-a%3Db&header=x-a%3Dc`)).text,
+    /PUT \/a x-a=b,x-a=c/,
+  );
+  assert.equal((await ask(path, `${asked}&method=GET%20`)).status, 400);
 });
 
 test("unknown paths and methods", async (t) => {

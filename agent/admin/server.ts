@@ -193,7 +193,10 @@ async function explain(source: AdminSource, query: URLSearchParams): Promise<Adm
   const src = query.get("src") ?? "";
   const dst = query.get("dst") ?? "";
   if (src === "" || dst === "") return { status: 400, body: errorView("bad-request", "src and dst are needed") };
-  const answered = await source.explain(src, dst);
+  const said = (name: string): string | undefined => query.get(name) ?? undefined;
+  const asked = { method: said("method"), path: said("path"), host: said("host"), header: query.getAll("header") };
+  const answered = await source.explain(src, dst, asked);
+  if ("unusable" in answered) return { status: 400, body: errorView("bad-request", answered.unusable) };
   if ("error" in answered) return { status: 404, body: errorView("not-found", answered.error) };
   return { status: 200, body: answered };
 }

@@ -1,4 +1,5 @@
 // tests · an AdminSource over a small mesh: two pods, a service, two policies, one connection.
+
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import { nowhere } from "../mesh/source-ref.ts";
@@ -6,6 +7,7 @@ import { MeshStore } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { anOutcome, aRecord, aWorkload } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/recorder.ts";
+import type { AskedRequest } from "../plan/explain-request.ts";
 import { explainView } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 
@@ -149,35 +151,38 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     heartbeatAgeMs: () => 42.4,
     pending: () => [],
     notes: () => [],
-    explain: async (src, dst) =>
-      src === "shop/web"
-        ? explainView({
-            verdict: "deny",
-            layer: "L4",
-            reason: "no-allow-matched",
-            decidedBy: null,
-            nearestMiss: [
-              {
-                rule: {
-                  kind: "AuthorizationPolicy",
-                  namespace: "shop",
-                  name: "callers",
-                  rule: 0,
-                  from: { file: "mesh.yaml", line: 33, column: 9 },
+    explain: async (src, dst, request) =>
+      request.method?.includes(" ")
+        ? { unusable: `"${request.method}" is no method of a request` }
+        : src === "shop/web"
+          ? explainView({
+              verdict: "deny",
+              layer: "L4",
+              reason: "no-allow-matched",
+              decidedBy: null,
+              nearestMiss: [
+                {
+                  rule: {
+                    kind: "AuthorizationPolicy",
+                    namespace: "shop",
+                    name: "callers",
+                    rule: 0,
+                    from: { file: "mesh.yaml", line: 33, column: 9 },
+                  },
+                  field: "source.principal",
+                  want: "[a]",
+                  got: "b",
                 },
-                field: "source.principal",
-                want: "[a]",
-                got: "b",
-              },
-            ],
-            src,
-            dst,
-            steps: [
-              { id: "source", status: "ok", summary: "shop/web on host01" },
-              { id: "policies", status: "decides", summary: "no ALLOW rule matched" },
-            ],
-          })
-        : { error: `no workload ${src}` },
+              ],
+              src,
+              dst,
+              steps: [
+                ...(request.method === undefined ? [] : [asked(request)]),
+                { id: "source", status: "ok", summary: "shop/web on host01" },
+                { id: "policies", status: "decides", summary: "no ALLOW rule matched" },
+              ],
+            })
+          : { error: `no workload ${src}` },
     logLevels: () => [...levels].map(([room, { level, until }]) => ({ room, level, until })),
     setLog: ({ room, level, forSeconds }) => {
       if (!levels.has(room)) return `there is no room ${room}`;
@@ -186,4 +191,12 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     },
     ...values,
   };
+}
+
+function asked({ method, path, header = [] }: AskedRequest): {
+  readonly id: string;
+  readonly status: "ok";
+  readonly summary: string;
+} {
+  return { id: "request", status: "ok", summary: `${method} ${path} ${header}` };
 }

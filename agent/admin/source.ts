@@ -4,6 +4,7 @@ import type { MapView, NodeAccessView, PodUsageView, ProgramView } from "../keep
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
+import type { AskedRequest } from "../plan/explain-request.ts";
 import type { PortNeed } from "../policy/port-needs.ts";
 import type { RequestWarning } from "../policy/request-warnings.ts";
 import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from "./api.ts";
@@ -65,8 +66,15 @@ export type AdminSource = {
   readonly heartbeatAgeMs: () => number | null;
   readonly pending: () => readonly string[];
   readonly notes: () => readonly string[];
-  /** `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find. */
-  readonly explain: (src: string, dst: string) => Promise<ExplainView | { readonly error: string }>;
+  /**
+   * `src` names a workload, `dst` a workload, service or address with a port; an error names what it could not find, `unusable` what
+   * cannot be part of a request.
+   */
+  readonly explain: (
+    src: string,
+    dst: string,
+    request: AskedRequest,
+  ) => Promise<ExplainView | { readonly error: string } | { readonly unusable: string }>;
   readonly logLevels: () => readonly { readonly room: string; readonly level: string; readonly until: number | null }[];
   /** undefined: done; else what was wrong. */
   readonly setLog: (change: LogChange) => string | undefined;

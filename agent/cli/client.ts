@@ -9,6 +9,7 @@ import {
   type ViewName,
   type Views,
 } from "../admin/api.ts";
+import type { AskedRequest } from "../plan/explain-request.ts";
 import { CliFailure, exits } from "./output.ts";
 
 export type ClientOptions = {
@@ -22,7 +23,7 @@ export type ClientOptions = {
 export type Client = {
   readonly view: <Name extends ViewName>(name: Name) => Promise<Views[Name]>;
   readonly dump: () => Promise<unknown>;
-  readonly explain: (src: string, dst: string) => Promise<ExplainView>;
+  readonly explain: (src: string, dst: string, request: AskedRequest) => Promise<ExplainView>;
   readonly setLog: (change: LogChange) => Promise<Views["log"]>;
 };
 
@@ -43,8 +44,10 @@ function fromSocket(options: ClientOptions): Client {
   return {
     view: async <Name extends ViewName>(name: Name) => (await get(`/v1/${name}`)) as Views[Name],
     dump: () => get("/v1/dump"),
-    explain: async (src, dst) => {
+    explain: async (src, dst, { header = [], ...request }) => {
       const query = new URLSearchParams({ src, dst });
+      for (const [name, value] of Object.entries(request)) if (value !== undefined) query.set(name, value);
+      for (const field of header) query.append("header", field);
       return (await get(`/v1/explain?${query}`)) as ExplainView;
     },
     setLog: async (change) => (await exchange(options, "PUT", "/v1/log", change)) as Views["log"],

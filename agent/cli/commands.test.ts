@@ -56,6 +56,14 @@ shop/web → shop/api:8080
  2 policies  no ALLOW rule matched   ← decides
    nearest miss: shop/callers[0] wants source.principal [a]; got b (mesh.yaml:33:9)
 `,
+    "explain shop/web shop/api:8080 --method PUT --path /a --header x-a=b": `
+DENY at layer L4: no-allow-matched
+shop/web → shop/api:8080
+ 1 request   PUT /a x-a=b
+ 2 source    shop/web on host01
+ 3 policies  no ALLOW rule matched   ← decides
+   nearest miss: shop/callers[0] wants source.principal [a]; got b (mesh.yaml:33:9)
+`,
     "log get": `
 ROOM    LEVEL  UNTIL
 policy  info   -

@@ -2,7 +2,7 @@
 // own file and is loaded only when it is asked for.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { complete } from "./completion.ts";
-import type { ExplainOptions } from "./explain-request.ts";
+import type { ExplainOptions } from "./explain.ts";
 import { type Context, contextOf, type ReadOptions } from "./options.ts";
 import { type CliEnv, CliFailure, type Exit, exits, failureText, formats } from "./output.ts";
 
@@ -180,7 +180,7 @@ function whyCommands(program: Command, env: CliEnv, done: Done): void {
     .addOption(new Option("--expect <verdict>", "exit 79 unless it is this").choices(["allow", "deny"]));
   explain.addOption(new Option("-f, --file <mesh.yaml>", "judge this file, or a directory of them, without an agent"));
   explain
-    .addOption(new Option("--method <method>", "with -f: what the rules say of a request, which no agent reads yet"))
+    .addOption(new Option("--method <method>", "what the rules say of a request, not of the connection alone"))
     .addOption(new Option("--path <path>", "of the request, with its query"))
     .addOption(new Option("--host <host>", "of the request; without it DST's name"))
     .addOption(new Option("--header <name=value...>", "of the request; may be repeated"));

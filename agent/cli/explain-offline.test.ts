@@ -97,16 +97,16 @@ test("a request is judged by the rules, and the answer says what a connection wi
   assert.match(dotted.out, /got an ambiguous path \(dot-segment\): \/public\/a\/\.\.\/b/);
 });
 
-test("a request without files, and what cannot be part of a request, is refused", async (t) => {
+test("what cannot be part of a request is refused, with files or an agent", async (t) => {
   const path = file(t, mesh);
   const asked = ["explain", "shop/web", "shop/api:80"];
-  assert.match((await run([...asked, "--method", "GET"])).err, /from files alone/);
   for (const options of [
     ["--method", "GET /"],
     ["--header", "x-role"],
     ["--header", "x role=a"],
   ]) {
-    assert.equal((await run([...asked, "-f", path, ...options])).exit, 64, options.join(" "));
+    for (const more of [["-f", path], []])
+      assert.equal((await run([...asked, ...more, ...options])).exit, 64, options.join(" "));
   }
 });
 

@@ -8,10 +8,8 @@ import { type FileText, readTexts, translateTexts } from "../control/static-file
 import type { RequestFacts } from "../mesh/facts.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
-import { type Explanation, explain } from "../plan/explain.ts";
+import { explainRequest } from "../plan/explain-request.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { refusalAnswers } from "../policy/judge-request.ts";
-import { requestText } from "./explain-request.ts";
 import { CliFailure, exits } from "./output.ts";
 
 /**
@@ -25,13 +23,9 @@ export async function explainOffline(
   request: RequestFacts | null,
 ): Promise<ExplainView> {
   const mesh = await meshOf(path);
-  const judge = judgeOf(mesh);
-  const answer = explain(src, dst, { mesh, judge });
+  const answer = explainRequest(src, dst, { mesh, judge: judgeOf(mesh) }, request);
   if ("error" in answer) throw notThere(answer.error, path);
-  if (request === null) return explainView(answer);
-  const read = explain(src, dst, { mesh, judge: (facts, options) => judge({ ...facts, request }, options) });
-  if ("error" in read) throw notThere(read.error, path);
-  return explainView({ ...read, steps: stepsOf(read, answer, request) });
+  return explainView(answer);
 }
 
 function notThere(what: string, path: string): CliFailure {
@@ -41,26 +35,6 @@ function notThere(what: string, path: string): CliFailure {
     why: `that is all that ${path} says`,
     fix: "name a workload as <namespace>/<name>, and a service or workload with its port",
   });
-}
-
-/** What is no HTTP/1.1 has no request that could be judged: its verdict is said beside the request's. */
-function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {
-  const why = connection.reason === "" ? "" : ` (${connection.reason})`;
-  const other = `a connection that is no HTTP/1.1: ${connection.verdict}${why}`;
-  return [
-    { id: "request", status: "ok", summary: requestText(request) },
-    ...read.steps,
-    ...answerStep(read),
-    { id: "not-http", status: "ok", summary: other },
-  ];
-}
-
-/** What the caller of a refused request would get. Who is refused as a connection gets no answer. */
-function answerStep({ layer, reason }: Explanation): Explanation["steps"] {
-  if (layer !== "L7") return [];
-  const answer = Object.entries(refusalAnswers).find(([known]) => known === reason)?.[1];
-  if (answer === undefined) return [];
-  return [{ id: "answer", status: "ok", summary: `the request would be answered ${answer.status}: ${answer.body}` }];
 }
 
 async function meshOf(path: string): Promise<MeshStore> {

@@ -1,8 +1,10 @@
 // CLI · orlop explain SRC DST:PORT: why a connection, or a request, would be allowed or denied; the agent says so, or files judged here.
 import type { ExplainView, MissView } from "../admin/api.ts";
-import { type ExplainOptions, requestOf } from "./explain-request.ts";
+import { type AskedRequest, requestOf } from "../plan/explain-request.ts";
 import type { Context } from "./options.ts";
 import { CliFailure, type Exit, exits, json, printable, yaml } from "./output.ts";
+
+export type ExplainOptions = AskedRequest & { readonly expect?: "allow" | "deny" };
 
 export async function explain(
   context: Context,
@@ -12,17 +14,10 @@ export async function explain(
 ): Promise<Exit> {
   const { file, output } = context.options;
   const request = requestOf(dst, asked);
-  if (request !== null && file === undefined) {
-    throw new CliFailure(exits.usage, {
-      code: "ORL6004",
-      what: "a request is explained from files alone",
-      why: "no agent reads requests yet, so none can say what it would do with one",
-      fix: `orlop explain ${src} ${dst} -f mesh.yaml …`,
-    });
-  }
+  if (request !== null && "error" in request) throw unusable(request.error);
   const view =
     file === undefined
-      ? await context.client().explain(src, dst)
+      ? await context.client().explain(src, dst, asked)
       : await (await import("./explain-offline.ts")).explainOffline(file, src, dst, request);
   if (output === "json") context.print(json(view));
   else if (output === "yaml") context.print(yaml(view));
@@ -53,4 +48,13 @@ function missText(miss: MissView, index: number): string {
   const at = miss.file === "" ? "" : ` (${miss.file}:${miss.line}:${miss.column})`;
   const lead = index === 0 ? "nearest miss:" : "         and:";
   return `   ${lead} ${printable(miss.policy)}[${miss.rule}] wants ${printable(miss.field)} ${printable(miss.want)}; got ${printable(miss.got)}${printable(at)}\n`;
+}
+
+function unusable(what: string): CliFailure {
+  return new CliFailure(exits.usage, {
+    code: "ORL6004",
+    what,
+    why: "it cannot be part of a request of HTTP/1.1",
+    fix: "orlop explain SRC DST:PORT --method GET --path /a --host api --header x-role=admin",
+  });
 }

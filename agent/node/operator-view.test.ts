@@ -173,9 +173,15 @@ describe("the operator's view", () => {
 
   test("explain answers for workloads of the mesh, and says what it cannot find", async () => {
     const source = view();
-    const answer = await source.explain("shop/web", "10.0.0.2:8080");
-    assert.ok(!("error" in answer), JSON.stringify(answer));
-    assert.ok("error" in (await source.explain("shop/nothing", "10.0.0.2:8080")));
+    const answer = await source.explain("shop/web", "10.0.0.2:8080", {});
+    assert.ok("steps" in answer, JSON.stringify(answer));
+    assert.ok("error" in (await source.explain("shop/nothing", "10.0.0.2:8080", {})));
+    const read = await source.explain("shop/web", "10.0.0.2:8080", { path: "/a", host: "api" });
+    assert.partialDeepStrictEqual("steps" in read ? read.steps[0] : read, {
+      id: "request",
+      summary: "GET /a, host api",
+    });
+    assert.ok("unusable" in (await source.explain("shop/web", "10.0.0.2:8080", { method: "GET /" })));
   });
 
   test("a log level is set for a known room and a known level, and reverts", () => {

@@ -13,7 +13,7 @@ import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import { isLogLevel, isLogRoom, type Log } from "../observe/log.ts";
-import { explain } from "../plan/explain.ts";
+import { explainRequest, requestOf } from "../plan/explain-request.ts";
 import { evaluatorOf, type Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";
 import { portNeeds } from "../policy/port-needs.ts";
@@ -90,11 +90,13 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
       return [trouble && `trusted roots: ${trouble}`, ...notes, ...notHonoured(mesh)].filter((note) => note !== "");
     },
     nodeAccess,
-    explain: async (src, dst) => {
+    explain: async (src, dst, asked) => {
+      const request = requestOf(dst, asked);
+      if (request !== null && "error" in request) return { unusable: request.error };
       const { mode, programs, problem } = await nodeAccess();
       const letIn = programs.map(({ name, pid, cgroup }) => `${name} (${pid === null ? "" : `pid ${pid}, `}${cgroup})`);
       const access = { node: config.settings.node, mode, programs: letIn, problem };
-      const answer = explain(src, dst, { mesh, judge, nodeAccess: access });
+      const answer = explainRequest(src, dst, { mesh, judge, nodeAccess: access }, request);
       return "error" in answer ? answer : explainView(answer);
     },
     logLevels: () => log.settings(),

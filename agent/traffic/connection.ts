@@ -56,6 +56,11 @@ export class Connection {
     return this.#openRequest;
   }
 
+  /** Milliseconds since the open request began; without one it is as old as can be. */
+  get requestAgeMs(): number {
+    return this.#openRequest === null ? Infinity : Math.max(0, this.#recorder.now() - this.#openRequest.sinceMs);
+  }
+
   /** A request has come and was judged; null: nobody could be asked. */
   requested(
     { request, method, target, authority, fields }: RequestEvent,

@@ -103,7 +103,7 @@ class EngineModel {
   }
 
   /** Policy changes, and the engine carries out what follows, in the order of the answers. */
-  change(denied: readonly string[]): void {
+  change(denied: readonly string[], isOld = true): void {
     this.denied = new Set(denied);
     const before = this.bench.engine.answers.length;
     this.bench.traffic.storeChanged({
@@ -111,6 +111,8 @@ class EngineModel {
       authorizationPolicies: new Set(["shop/rules"]),
       peerAuthentications: new Set(),
     });
+    // A request that is young is asked about later.
+    if (isOld) this.bench.clock.advance(1_000);
     for (const answer of this.bench.engine.answers.slice(before)) this.#carryOut(answer);
   }
 
@@ -150,7 +152,11 @@ const step = fc.oneof(
     cause: fc.constantFrom("finished", "reset-by-downstream", "reset-by-upstream", "tunnel-lost", "http-refused"),
   }),
   fc.record({ do: fc.constant("lose" as const), nth }),
-  fc.record({ do: fc.constant("change" as const), denied: fc.subarray(["open", "closed", "late"]) }),
+  fc.record({
+    do: fc.constant("change" as const),
+    denied: fc.subarray(["open", "closed", "late"]),
+    isOld: fc.boolean(),
+  }),
   fc.record({ do: fc.constant("fault" as const), nth, kind }),
   fc.record({ do: fc.constant("drain" as const) }),
 );
@@ -158,13 +164,13 @@ const step = fc.oneof(
 test("records of requests are as many as requests begun, and those of connections as many as connections", () => {
   const tally = new Map<string, number>();
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+    fc.property(fc.array(step, { minLength: 40, maxLength: 80 }), (steps) => {
       const engine = new EngineModel();
       for (const way of ["tunnel", "plaintext", "local"] as const) engine.open(way);
       for (const each of steps) {
         const session = "nth" in each ? engine.sessions[each.nth % engine.sessions.length] : undefined;
         if (each.do === "open") engine.open(each.way);
-        else if (each.do === "change") engine.change(each.denied);
+        else if (each.do === "change") engine.change(each.denied, each.isOld);
         else if (each.do === "drain") engine.bench.traffic.drain(1_000, () => undefined);
         else if (session === undefined) continue;
         else if (each.do === "begin") engine.begin(session, each.kind);

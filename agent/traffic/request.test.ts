@@ -159,6 +159,7 @@ describe("a connection whose requests may be judged differently", () => {
     reading.ask(socket, 1, "/open");
     reading.end(socket, 1, "upgraded");
     const before = bench.engine.answers.length;
+    bench.clock.advance(1_000);
     bench.traffic.storeChanged(policyChanged);
     const asked = bench.engine.answers.slice(before);
     assert.deepEqual(
@@ -175,6 +176,33 @@ describe("a connection whose requests may be judged differently", () => {
     reading.settled = "deny";
     bench.traffic.storeChanged(policyChanged);
     assert.equal(bench.lastAnswer()?.type, "close");
+  });
+
+  test("is asked about a request that has just begun when it has lasted for a second, with what is in force then", () => {
+    const reading = new Reading();
+    const { bench } = reading;
+    const inbound = bench.connect("10.0.0.1:8080");
+    bench.engine.feed(inbound);
+    const asksAgain = (): number => bench.engine.answers.filter(({ type }) => type === "ask-again").length;
+    reading.ask(inbound, 1, "/open");
+    bench.clock.advance(400);
+    for (let change = 0; change < 3; change++) bench.traffic.storeChanged(policyChanged);
+    bench.clock.advance(599);
+    assert.equal(asksAgain(), 0);
+    bench.clock.advance(1);
+    assert.equal(asksAgain(), 1, "once, however often something changed");
+    reading.end(inbound, 1);
+
+    reading.ask(inbound, 2, "/open");
+    bench.traffic.storeChanged(policyChanged);
+    reading.end(inbound, 2);
+    bench.clock.advance(500);
+    reading.ask(inbound, 3, "/open");
+    bench.traffic.storeChanged(policyChanged);
+    bench.clock.advance(999);
+    assert.equal(asksAgain(), 1, "the request before has ended by itself");
+    bench.clock.advance(1);
+    assert.equal(asksAgain(), 2, "a change after it bears on the next request");
   });
 
   test("ends when it was opened unread, was only watched, or has turned out not to be HTTP", () => {

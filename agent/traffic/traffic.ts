@@ -78,6 +78,9 @@ export function createTraffic(options: TrafficOptions): Traffic {
   return new Thread(options);
 }
 
+/** Milliseconds from its begin in which a request that a change may forbid can end by itself. */
+const REQUEST_MAY_END_MS = 1_000;
+
 class Thread implements Traffic {
   readonly #options: TrafficOptions;
   readonly #connections = new Map<number, Connection>();
@@ -85,6 +88,8 @@ class Thread implements Traffic {
   readonly #own = new Map<string, number>();
   readonly #waiting: WaitingConnections;
   readonly #drain: Drain;
+  /** Open requests that are asked about soon, by connection. */
+  readonly #asking = new Map<Connection, number>();
   readonly #context: TrafficContext;
 
   constructor(options: TrafficOptions) {
@@ -112,13 +117,34 @@ class Thread implements Traffic {
       reports.fault(error, "re-judging"),
     )) {
       if (revocation === null) {
-        answer({ type: "ask-again", ...connection.ref });
+        this.#askAgain(connection);
         continue;
       }
       live.remove(connection);
       answer(connection.cut(revocation.refusal, revocation.decision));
     }
     this.#waiting.retry();
+  }
+
+  /**
+   * About the open request. Most end within a moment, and a request that is cut takes its connection along: so it is asked about when it has
+   * lasted for a while, with what is in force then.
+   */
+  #askAgain(connection: Connection): void {
+    const { answer, after } = this.#options;
+    const request = connection.openRequest?.request;
+    if (request === undefined || this.#asking.get(connection) === request) return;
+    const ask = (): void => {
+      if (this.#asking.get(connection) === request) this.#asking.delete(connection);
+      if (connection.openRequest?.request === request) answer({ type: "ask-again", ...connection.ref });
+    };
+    const waitMs = REQUEST_MAY_END_MS - connection.requestAgeMs;
+    if (waitMs <= 0) {
+      ask();
+    } else {
+      this.#asking.set(connection, request);
+      after(waitMs, ask);
+    }
   }
 
   addPod(pod: Pod): void {

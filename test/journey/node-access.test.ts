@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { exits } from "../../agent/cli/output.ts";
-import { type MeshState, meshText } from "../../demo/mesh.ts";
+import { initialState, type MeshState, meshText } from "../../demo/mesh.ts";
 import { accessLog, pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
 import { startServers } from "../../demo/pods.ts";
 import { type Cluster, createCluster, type Node, orlopMain } from "../box/cluster.ts";
@@ -29,7 +29,7 @@ for line in sys.stdin:
 `;
 const HTTP = 8090;
 const TCP = 8080;
-const state: MeshState = { optedOut: new Set(), vaultCallers: ["nobody"] };
+const state: MeshState = { ...initialState, optedOut: new Set(), vaultCallers: ["nobody"] };
 
 describe("a kubelet's probes", { concurrency: 1 }, () => {
   let cluster: Cluster;

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import type { Asked, Heard } from "../../demo/http-caller.ts";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing } from "../../demo/pods.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
-import type { Asked, Heard } from "../support/http-caller.ts";
 import { isJoined } from "../support/joined-mesh.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
@@ -75,7 +75,7 @@ spec: {selector: {matchLabels: {serves: ${serves}}}, action: ${action}, rules: [
 
 let journey: Journey;
 const callers: Running[] = [];
-const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
+const program = (name: string): string => fileURLToPath(new URL(`../../demo/${name}.ts`, import.meta.url));
 before(async () => {
   journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) => meshText(cluster));
   for (const name of ["near", "far", "public"]) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { type MeshState, meshText } from "../../demo/mesh.ts";
+import { initialState, type MeshState, meshText } from "../../demo/mesh.ts";
 import { until } from "../../demo/mesh-run.ts";
 import { call } from "../../demo/pods.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
@@ -12,7 +12,7 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: [{ name: "web" }, { name: "near", labels: { tier: "back" } }] },
   { name: "node-b", pods: [{ name: "far", labels: { tier: "back" } }] },
 ];
-const state: MeshState = { optedOut: new Set(), vaultCallers: ["web"] };
+const state: MeshState = { ...initialState, optedOut: new Set(), vaultCallers: ["web"] };
 const [vip4, vip6] = ["10.96.5.5", "fd96::5:5"];
 const service = `---
 apiVersion: v1

@@ -1,4 +1,4 @@
-// test support · an HTTP/1.1 client in a pod, over one connection that is kept: each line of its input is a request, each line of its
+// demo · an HTTP/1.1 client in a pod, over one connection that is kept: each line of its input is a request, each line of its
 // output says what came of a request. A response that goes on says so once, and once more when it ends.
 //   node http-caller.ts HOST PORT
 import http from "node:http";

@@ -1,4 +1,4 @@
-// test support · an HTTP/1.1 application in a pod: says what it was asked. `/stream` begins an answer that never ends by itself.
+// demo · an HTTP/1.1 application in a pod: says what it was asked. `/stream` begins an answer that never ends by itself.
 //   node http-app.ts PORT
 import http from "node:http";
 

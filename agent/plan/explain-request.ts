@@ -1,0 +1,80 @@
+// 7, 8, 9, 12 · any thread · a request that need not exist: out of words to facts, and what the rules say of it. Pure.
+import { requestFacts } from "../l7/request-facts.ts";
+import type { RequestFacts } from "../mesh/facts.ts";
+import { refusalAnswers } from "../policy/judge-request.ts";
+import { type ExplainWorld, type Explanation, explain } from "./explain.ts";
+
+export type AskedRequest = {
+  readonly method?: string | undefined;
+  /** With its query, if any. */
+  readonly path?: string | undefined;
+  readonly host?: string | undefined;
+  /** Each `name=value`. */
+  readonly header?: readonly string[] | undefined;
+};
+
+/** RFC 9110 section 5.6.2: a name of a header, or a method. */
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/**
+ * null: nothing of a request is said, so the connection is asked about. Without a method it is a GET, without a path `/`, without a host
+ * that of `dst`. An error says what cannot be part of a request.
+ */
+export function requestOf(
+  dst: string,
+  { method, path, host, header = [] }: AskedRequest,
+): RequestFacts | null | { readonly error: string } {
+  if (method === undefined && path === undefined && host === undefined && header.length === 0) return null;
+  if (method !== undefined && !token.test(method)) return { error: `"${method}" is no method of a request` };
+  const fields: (readonly [string, string])[] = [];
+  for (const field of header) {
+    const [, name = "", value = ""] = /^([^=]*)=(.*)$/s.exec(field) ?? [];
+    if (!token.test(name)) return { error: `"${field}" is no header: it is written name=value` };
+    fields.push([name.toLowerCase(), value.trim()]);
+  }
+  return requestFacts({
+    method: method ?? "GET",
+    target: path ?? "/",
+    // A name with its namespace is not how anybody calls a host.
+    authority: host ?? dst.slice(dst.indexOf("/") + 1),
+    header: (name) => fields.flatMap(([sent, value]) => (sent === name ? [value] : [])),
+  });
+}
+
+/** As `explain`. With a request it is the request's verdict, and a step says what a connection gets that is no HTTP/1.1. */
+export function explainRequest(
+  src: string,
+  dst: string,
+  world: ExplainWorld,
+  request: RequestFacts | null,
+): Explanation | { readonly error: string } {
+  const connection = explain(src, dst, world);
+  if ("error" in connection || request === null) return connection;
+  const judge: ExplainWorld["judge"] = (facts, options) => world.judge({ ...facts, request }, options);
+  const read = explain(src, dst, { ...world, judge });
+  return "error" in read ? read : { ...read, steps: stepsOf(read, connection, request) };
+}
+
+function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {
+  const why = connection.reason === "" ? "" : ` (${connection.reason})`;
+  const other = `a connection that is no HTTP/1.1: ${connection.verdict}${why}`;
+  return [
+    { id: "request", status: "ok", summary: requestText(request) },
+    ...read.steps,
+    ...answerStep(read),
+    { id: "not-http", status: "ok", summary: other },
+  ];
+}
+
+/** What the caller of a refused request would get. Who is refused as a connection gets no answer. */
+function answerStep({ layer, reason }: Explanation): Explanation["steps"] {
+  if (layer !== "L7") return [];
+  const answer = Object.entries(refusalAnswers).find(([known]) => known === reason)?.[1];
+  if (answer === undefined) return [];
+  return [{ id: "answer", status: "ok", summary: `the request would be answered ${answer.status}: ${answer.body}` }];
+}
+
+function requestText({ method, path, host }: RequestFacts): string {
+  const at = path.ambiguity === null ? path.text : `${path.text}, an ambiguous path (${path.ambiguity})`;
+  return `${method} ${at}, host ${host.ambiguity === null ? host.text : "unreadable"}`;
+}
