@@ -161,10 +161,17 @@ int OpenNetlink(UniqueFd* out) {
   return setsockopt(out->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 ? 0 : -errno;
 }
 
-int WriteSysctl(const char* path) {
-  const UniqueFd file(open(path, O_WRONLY | O_CLOEXEC));
-  if (!file) return -errno;
-  return write(file.get(), "1", 1) == 1 ? 0 : -errno;
+// The setting in the namespace of the calling thread, through whatever mount it is opened. A container runtime mounts its container's
+// /proc/sys read-only; daemonset/manifest.yaml mounts the node's beside it.
+int WriteSysctl(const char* name) {
+  int err = 0;
+  for (const char* root : {"/proc/sys/net/", "/host/proc/sys/net/"}) {
+    const UniqueFd file(open((std::string(root) + name).c_str(), O_WRONLY | O_CLOEXEC));
+    if (file) return write(file.get(), "1", 1) == 1 ? 0 : -errno;
+    if (err == 0) err = -errno;
+    if (err != -EROFS) break;
+  }
+  return err;
 }
 
 }  // namespace
@@ -186,21 +193,21 @@ int PrepareLocalDial(std::string* step) {
     if (err < 0 && err != -EEXIST) return err;
   }
   *step = "net.ipv4.tcp_fwmark_accept";  // For IPv6, too.
-  err = WriteSysctl("/proc/sys/net/ipv4/tcp_fwmark_accept");
+  err = WriteSysctl("ipv4/tcp_fwmark_accept");
   if (err < 0) return err;
   // The reset of a port on which nobody listens has no socket: it is routed by the mark of what it answers,
   // or it would leave the pod for the client whose address the agent borrowed, and the agent would wait for
   // its time-out.
   *step = "net.ipv4.fwmark_reflect";
-  err = WriteSysctl("/proc/sys/net/ipv4/fwmark_reflect");
+  err = WriteSysctl("ipv4/fwmark_reflect");
   if (err < 0) return err;
   *step = "net.ipv6.fwmark_reflect";
-  err = WriteSysctl("/proc/sys/net/ipv6/fwmark_reflect");
+  err = WriteSysctl("ipv6/fwmark_reflect");
   if (err < 0 && err != -ENOENT) return err;  // No IPv6 in this kernel.
   // Moves connections that wait at a closing listener to another listener of the same port (Linux 5.14,
   // Documentation/networking/ip-sysctl.rst: tcp_migrate_req). Listeners are handed over open, so capture does
   // not depend on it.
-  WriteSysctl("/proc/sys/net/ipv4/tcp_migrate_req");
+  WriteSysctl("ipv4/tcp_migrate_req");
   RouteDevices();
   return 0;
 }

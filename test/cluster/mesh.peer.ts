@@ -3,6 +3,7 @@
 // `make cluster-test` runs it. It needs programs that take minutes to build, so `make test` does not.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { isIPv6 } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -148,9 +149,14 @@ test("running pods join the mesh by a label, as the processes that they are", as
   const running = all();
   await follow("Into the mesh");
   assert.deepEqual(all(), running);
-  for (const { status } of podsOf("shop", "api"))
-    for (const { ip } of status.podIPs)
-      assert.match(call("shop/web", `http://${ip.includes(":") ? `[${ip}]` : ip}:8080/`), /^200 api-/, ip);
+  const [web] = podsOf("shop", "web");
+  const own = new Map(web?.status.podIPs.map(({ ip }) => [isIPv6(ip), ip]));
+  for (const { metadata, status } of podsOf("shop", "api")) {
+    for (const { ip } of status.podIPs) {
+      const said = call("shop/web", `http://${isIPv6(ip) ? `[${ip}]` : ip}:8080/`);
+      assert.equal(said, `200 ${metadata.name} answers GET / to ${own.get(isIPv6(ip))}`);
+    }
+  }
 });
 
 test("policies are objects of the API", async () => {
