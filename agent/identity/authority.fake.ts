@@ -62,13 +62,9 @@ export class FakeAuthority {
     const span = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) };
     const { certificatePem, keyPem } = await newServerCertificate(serverRoot.issuer, names, span);
     const fake = new FakeAuthority(root, createSecureServer({ cert: certificatePem, key: keyPem }));
-    await fake.listen(0);
+    fake.#server.listen(0, "127.0.0.1");
+    await once(fake.#server, "listening");
     return fake;
-  }
-
-  async listen(port: number): Promise<void> {
-    this.#server.listen(port, "127.0.0.1");
-    await once(this.#server, "listening");
   }
 
   get port(): number {

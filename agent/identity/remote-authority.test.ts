@@ -309,8 +309,8 @@ test("while the authority is away a certificate serves to its notAfter, then the
   const installed = next();
   certificates.hold(web);
   await installed;
-  const { port } = fake;
-  await fake.close();
+  // Every connection ends without an answer.
+  fake.behaviour = (stream) => stream.session?.destroy();
   let seen = next();
   await clock.advance(300_000);
   await seen;
@@ -323,7 +323,7 @@ test("while the authority is away a certificate serves to its notAfter, then the
   }
   assert.equal(certificates.view()[0]?.state, "unavailable");
   assert.ok(happened.includes("dropped"));
-  assert.match(certificates.view()[0]?.lastError ?? "", /ECONNREFUSED|ended the connection/);
+  assert.match(certificates.view()[0]?.lastError ?? "", /ended the|ECONNRESET|closed/);
   const back = new Promise<void>((resolve) => {
     const poll = (): void => {
       if (happened.at(-1) === "installed") resolve();
@@ -331,7 +331,7 @@ test("while the authority is away a certificate serves to its notAfter, then the
     };
     poll();
   });
-  await fake.listen(port);
+  fake.behaviour = null;
   clock.jumpWall(Date.now() - clock.wallMs());
   await clock.advance(150_000);
   await back;
