@@ -1,5 +1,5 @@
 // tests · the engine's C++, the grammar and llhttp say the same of every committed input of the fuzzers, and of what smugglers say on a
-// whole connection. ORLOP_HTTP1_SEED draws the same again.
+// whole connection. ORLOP_HTTP1_SEED draws the same again (docs/reference/failures.md, B1).
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { readdirSync } from "node:fs";

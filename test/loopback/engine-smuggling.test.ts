@@ -1,5 +1,5 @@
 // tests · what smugglers send, through an engine that judges each request, to Node's HTTP server: each row of smuggling.ts is heard and
-// read as it says.
+// read as it says (docs/reference/failures.md, B1, B2).
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type net from "node:net";

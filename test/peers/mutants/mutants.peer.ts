@@ -1,5 +1,5 @@
 // test peers · sends mutants of HTTP/1 requests through a meshed pair whose requests are judged, to three origins, and compares what
-// the origins have read with what the agent has read.
+// the origins have read with what the agent has read (docs/reference/failures.md, B1).
 import assert from "node:assert/strict";
 import { randomInt, randomUUID } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
