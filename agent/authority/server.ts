@@ -45,7 +45,8 @@ const MAX_TOKEN_CHARS = 16 * 1024;
 const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_CONNECTIONS = 2_000;
 const MAX_CONNECTIONS_OF_ADDRESS = 64;
-const MAX_STREAMS = 64;
+/** An agent asks for eight certificates at once. */
+const MAX_STREAMS = 16;
 const HANDSHAKE_MS = 5_000;
 /** For a request to arrive, and for the API server to say what it must. */
 const REQUEST_MS = 10_000;

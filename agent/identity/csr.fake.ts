@@ -1,4 +1,5 @@
 // test double · an authority's signature under a certificate that an honest authority would not make.
+import "reflect-metadata";
 import { webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import type { Issuer } from "./csr.ts";

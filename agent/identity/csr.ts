@@ -200,7 +200,10 @@ export async function readAuthority(keyPem: Buffer, certificatePem: string): Pro
 }
 
 function namesOf(request: x509.Pkcs10CertificateRequest): readonly x509.GeneralName[] {
-  const found = request.extensions.filter((extension) => extension instanceof x509.SubjectAlternativeNameExtension);
+  // A plain array: the library's own kind would make others of its kind.
+  const found = [...request.extensions].filter(
+    (extension) => extension instanceof x509.SubjectAlternativeNameExtension,
+  );
   return found.flatMap((extension) => extension.names.items);
 }
 

@@ -2,6 +2,10 @@
 // found is committed beside them by hand.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import * as abi from "../../agent/abi.ts";
+import { encodeCertificateAnswer, encodeCertificateRequest } from "../../agent/identity/certificate-messages.ts";
+import { requestOfKind } from "../../agent/identity/csr.fake.ts";
+import { newRequest } from "../../agent/identity/csr.ts";
+import { frameGrpcMessage } from "../../agent/identity/grpc-message.ts";
 import { PROTOCOL_VERSION } from "../../agent/keeper/protocol.ts";
 import { acceptedHeads, refusedHeads } from "../http/cases.ts";
 import { chunkCases } from "../http/chunk-cases.ts";
@@ -83,8 +87,21 @@ const heads = [...acceptedHeads, ...oneOfEach].filter(([, , head]) => head.lengt
 const trailers = chunkCases.filter(([, , text, kind]) => kind === "trailers" && text.length < 2_000);
 const chunkLines = chunkCases.filter(([, answer, , kind]) => kind === undefined && !answer.startsWith("chunk 0 0"));
 
+const csr = await newRequest(identity);
+csr.key.wipe();
+const csrOther = await newRequest("spiffe://cluster.local/ns/shop/sa/other");
+csrOther.key.wipe();
+const derOf = (pem: string): Buffer => Buffer.from(pem.replaceAll(/-----.*-----|\s/g, ""), "base64");
+const asked = { csrPem: "-----BEGIN", validitySeconds: 86_400, impersonatedIdentity: identity };
+
 const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   certificate: certificates(),
+  "certificate-message": [
+    Buffer.from(encodeCertificateRequest(asked)),
+    Buffer.from(frameGrpcMessage(encodeCertificateRequest({ ...asked, impersonatedIdentity: "" }))),
+    Buffer.from(encodeCertificateAnswer(["leaf", "root"])),
+  ],
+  "signing-request": [derOf(csr.csrPem), derOf(csrOther.csrPem), derOf(await requestOfKind("P-384", identity))],
   der: [Buffer.from("3003020101", "hex"), Buffer.from("3081800400", "hex"), Buffer.from("0500", "hex")],
   authority: [
     "10.0.0.1:80",

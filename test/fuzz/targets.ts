@@ -20,6 +20,7 @@ import { hostOfForwarded, parseBaggage, traceIdOf } from "../../agent/plan/conne
 import { isOwnPort } from "../../agent/plan/ports.ts";
 import { Bench } from "../../agent/traffic/traffic.fake.ts";
 import { adminRequest } from "./admin-target.ts";
+import { certificateMessage, signingRequest } from "./authority-targets.ts";
 
 export type Target = (bytes: Buffer) => string | Promise<string>;
 
@@ -190,4 +191,6 @@ export const targets: Readonly<Record<string, Target>> = {
   "kernel-event": kernelEvent,
   mesh,
   "admin-request": adminRequest,
+  "certificate-message": certificateMessage,
+  "signing-request": signingRequest,
 };
