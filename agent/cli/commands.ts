@@ -174,7 +174,7 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
 
 function whyCommands(program: Command, env: CliEnv, done: Done): void {
   const explain = program
-    .command("explain <src> <dst>")
+    .command("explain [src] [dst]")
     .description("would SRC reach DST:PORT, and which rule decides: shop/web shop/api:8080 (SRC may be node)")
     .helpGroup("Why:")
     .addOption(new Option("--expect <verdict>", "exit 79 unless it is this").choices(["allow", "deny"]));
@@ -184,9 +184,14 @@ function whyCommands(program: Command, env: CliEnv, done: Done): void {
     .addOption(new Option("--path <path>", "of the request, with its query"))
     .addOption(new Option("--host <host>", "of the request; without it DST's name"))
     .addOption(new Option("--header <name=value...>", "of the request; may be repeated"));
-  reading(explain, env, done, async (context, src, dst) =>
-    (await import("./explain.ts")).explain(context, text(src), text(dst), explain.opts<ExplainOptions>()),
+  explain.addOption(
+    new Option("--impact", "with -f, without SRC and DST: which open connections these files would end"),
   );
+  reading(explain, env, done, async (context, src, dst) => {
+    const { impact = false, ...options } = explain.opts<ExplainOptions & { impact?: boolean }>();
+    if (impact) return (await import("./impact.ts")).impact(context);
+    return (await import("./explain.ts")).explain(context, src, dst, options);
+  });
 
   program
     .command("explain-code [code]")

@@ -37,7 +37,8 @@ function notThere(what: string, path: string): CliFailure {
   });
 }
 
-async function meshOf(path: string): Promise<MeshStore> {
+/** @throws CliFailure: exit 65 for a bad file. */
+export async function meshOf(path: string): Promise<MeshStore> {
   try {
     const texts = readTexts(path);
     const settings = settingsOf(texts);

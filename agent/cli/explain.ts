@@ -8,13 +8,16 @@ export type ExplainOptions = AskedRequest & { readonly expect?: "allow" | "deny"
 
 export async function explain(
   context: Context,
-  src: string,
-  dst: string,
+  src: unknown,
+  dst: unknown,
   { expect, ...asked }: ExplainOptions,
 ): Promise<Exit> {
+  if (typeof src !== "string" || typeof dst !== "string")
+    throw unusable("SRC and DST:PORT are needed", "without them nobody calls anybody");
   const { file, output } = context.options;
   const request = requestOf(dst, asked);
-  if (request !== null && "error" in request) throw unusable(request.error);
+  if (request !== null && "error" in request)
+    throw unusable(request.error, "it cannot be part of a request of HTTP/1.1");
   const view =
     file === undefined
       ? await context.client().explain(src, dst, asked)
@@ -50,11 +53,11 @@ function missText(miss: MissView, index: number): string {
   return `   ${lead} ${printable(miss.policy)}[${miss.rule}] wants ${printable(miss.field)} ${printable(miss.want)}; got ${printable(miss.got)}${printable(at)}\n`;
 }
 
-function unusable(what: string): CliFailure {
+function unusable(what: string, why: string): CliFailure {
   return new CliFailure(exits.usage, {
     code: "ORL6004",
     what,
-    why: "it cannot be part of a request of HTTP/1.1",
+    why,
     fix: "orlop explain SRC DST:PORT --method GET --path /a --host api --header x-role=admin",
   });
 }
