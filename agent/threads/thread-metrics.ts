@@ -44,7 +44,7 @@ export const engineFamilies = {
     ...total,
     name: "orlop_shed_total",
     unit: "connections",
-    help: "Connections refused to stay within descriptor and memory budgets",
+    help: "Connections refused or ended, and requests refused, to stay within budgets of descriptors, memory and pods",
   },
   slowedTotal: {
     ...total,
