@@ -212,6 +212,8 @@ export type StatusView = {
   readonly keeper: { readonly connected: boolean; readonly message: string };
   /** Programs of the node that reach its pods past their policy. */
   readonly nodeAccess: NodeAccessView;
+  /** Pods of this node whose requests are read, and on which ports; null: on all others. `orlop describe` says why. */
+  readonly requestsRead: readonly { readonly pod: string; readonly ports: readonly (number | null)[] }[];
   readonly bpf: { readonly programs: number; readonly abi: number };
   /** Milliseconds; null: no heartbeat map yet. */
   readonly heartbeatAgeMs: number | null;

@@ -57,4 +57,6 @@ test("a pod of this node has its ports with the first rules that need them, anot
       ["there", []],
     ],
   );
+  const { requestsRead } = await view("status", aSource({ mesh, portNeeds }));
+  assert.deepEqual(requestsRead, [{ pod: "shop/here", ports: [80] }]);
 });

@@ -1,7 +1,7 @@
 // main thread · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
 // least of all, cannot get out.
 import type { SourceStatus } from "../control/source.ts";
-import { ruleName } from "../mesh/full-name.ts";
+import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { lineText } from "../mesh/source-ref.ts";
 import type { Party } from "../observe/record.ts";
@@ -77,12 +77,24 @@ async function status(source: AdminSource): Promise<StatusView> {
       programs: nodeAccess.programs.map(({ role, name, pid, cgroup }) => ({ role, name, pid, cgroup })),
       problem: nodeAccess.problem,
     },
+    requestsRead: requestsRead(source),
     bpf: { programs: programs.length, abi: source.abi },
     heartbeatAgeMs: source.heartbeatAgeMs(),
     threads: source.threads,
     pending: source.pending(),
     notes: source.notes(),
   };
+}
+
+function requestsRead(source: AdminSource): StatusView["requestsRead"] {
+  const here = [...source.mesh.workloads()].filter(
+    ({ node, protocol }) => node === source.node && protocol === "hbone",
+  );
+  const read = here.map((workload) => ({
+    pod: fullName(workload),
+    ports: source.portNeeds(workload).flatMap(({ port, isRead }) => (isRead ? [port] : [])),
+  }));
+  return read.filter(({ ports }) => ports.length > 0).toSorted((a, b) => (a.pod < b.pod ? -1 : 1));
 }
 
 function sourceView(status: SourceStatus): StatusView["source"] {

@@ -130,7 +130,7 @@ test("describe shows a pod with what bears on it", async (t) => {
   assert.match((await agent.run("describe", "svc/api")).out, /^10\.0\.1\.2 +api +yes$/m);
 });
 
-test("describe shows which ports are to be read and why, and that no agent reads them yet", async (t) => {
+test("describe and status show which ports are read and why", async (t) => {
   const quiet = await (await fakeAgent(t)).run("describe", "pod/web", "-n", "shop");
   assert.match(quiet.out, /^HTTP +no rule is about requests$/m);
   assert.doesNotMatch(quiet.out, /TO BE READ/);
@@ -153,6 +153,7 @@ test("describe shows which ports are to be read and why, and that no agent reads
   assert.match(out, /^others +no +no-request-rule/m);
   const remote = await agent.run("describe", "pod/api", "-n", "shop");
   assert.match(remote.out, /^HTTP +-$/m);
+  assert.match((await agent.run("status")).out, /^note: requests are read of shop\/web \(8080\): orlop describe/m);
 });
 
 test("exit statuses: 0 1 64 65 69 77 79", async (t) => {

@@ -1,4 +1,5 @@
 // CLI · orlop status: the node on one screen, and whatever is wrong with it below.
+import type { StatusView } from "../admin/api.ts";
 import { kindColumns, statusColumns } from "./columns.ts";
 import type { Context } from "./options.ts";
 import { type Exit, exits, json, printable, table, yaml } from "./output.ts";
@@ -30,6 +31,7 @@ export async function status(context: Context): Promise<Exit> {
     if (fromLastGood) context.print("note: the configuration that runs was read from the last good copy on disk\n");
     if (notHonoured.length > 0)
       context.print(`note: ${notHonoured.length} fields or objects have no effect here: orlop check\n`);
+    context.print(readText(view.requestsRead ?? []));
     if (view.pending.length > 0) context.print(`\nnot ready, pending: ${printable(view.pending.join(", "))}\n`);
     if (!view.keeper.connected) context.print(`\nkeeper: ${printable(view.keeper.message || "not connected")}\n`);
     const { mode, problem } = view.nodeAccess;
@@ -38,4 +40,17 @@ export async function status(context: Context): Promise<Exit> {
   }
   const inForce = view.source.state === "synced" || view.source.state === "waiting";
   return inForce && view.keeper.connected ? exits.ok : exits.findings;
+}
+
+/** So many pods are named. */
+const NAMED = 5;
+
+/** Older agents say nothing of it. */
+function readText(read: StatusView["requestsRead"]): string {
+  if (read.length === 0) return "";
+  const named = read.slice(0, NAMED).map(({ pod, ports }) => {
+    return `${printable(pod)} (${ports.map((port) => port ?? "other ports").join(", ")})`;
+  });
+  const more = read.length > NAMED ? `, and ${read.length - NAMED} more pods` : "";
+  return `note: requests are read of ${named.join(", ")}${more}: orlop describe pod/NAME\n`;
 }
