@@ -177,6 +177,7 @@ test(`of ${PROBES} probes under STRICT none fails`, async () => {
   console.log(`probes since the pods were captured: ${good()} successful`);
   for (const [result, count] of now)
     if (result !== "successful") assert.equal(count, before.get(result) ?? 0, `${result} probes`);
+  kubectl.run(["delete", "namespace", "lab", "--wait=false"]);
 });
 
 test("without the label the pods are out of the mesh again, still the same processes", async () => {
@@ -185,7 +186,8 @@ test("without the label the pods are out of the mesh again, still the same proce
 });
 
 test("Orlop is removed by the page's commands, and nothing of it is in the kernel", async () => {
-  kubectl.run(["delete", "-f", path.join(import.meta.dirname, "probed.yaml"), "--wait=false"]);
+  // What the page says of namespaces in the mesh: none is left.
+  kubectl.run(["wait", "--for=delete", "namespace/lab", "--timeout=180s"]);
   const pins = plan.nodes.map((node) => {
     const [hierarchy] = hierarchies();
     assert.ok(hierarchy !== undefined);
