@@ -41,7 +41,7 @@ class Bystander {
 
 /** All but `connections` have ended, each once, with its requests; nothing of them is kept. */
 async function settled(engine: TestEngine, connections: number): Promise<void> {
-  for (let i = 0; i < 2_000; i++) {
+  for (let i = 0; i < 6_000; i++) {
     const stats = engine.engine.stats();
     if (stats.connections <= connections && stats.bufferBytes === 0) break;
     await sleep(5);
