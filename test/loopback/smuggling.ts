@@ -358,6 +358,12 @@ export const smuggling: readonly Row[] = [
   ...rows(
     "RFC 9110 10.1.1: A client that will wait for a 100 (Continue) response before sending the request content MUST send an Expect header field containing a 100-continue expectation.",
     [
+      "a denied request without a body that expects 100: what follows is the next request",
+      `GET /denied HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n${after}`,
+      [403, 200],
+      ["GET /after 0"],
+    ],
+    [
       "a denied request that expects 100: nobody knows whether what follows is its body",
       `POST /denied HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: ${after.length}\r\n\r\n${after}`,
       [403],

@@ -52,9 +52,11 @@ function targetOf(message: Message): string {
 
 const md5Of = (bytes: Buffer): string => createHash("md5").update(bytes).digest("hex");
 
-/** Whether the connection goes on behind the request when it is denied. */
-const goesOn = ({ framing, contentLength, expectsContinue }: Head): boolean =>
-  !expectsContinue && (framing === "none" || (framing === "length" && contentLength <= DRAINED));
+/** Whether the connection goes on behind the request when it is denied: its body is empty, or short and sure to come. */
+const goesOn = ({ framing, contentLength, expectsContinue }: Head): boolean => {
+  if (framing === "none") return true;
+  return framing === "length" && contentLength <= (expectsContinue ? 0 : DRAINED);
+};
 
 export function readConnection(bytes: Buffer): Connection {
   const requests: Asked[] = [];
