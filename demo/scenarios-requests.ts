@@ -66,7 +66,7 @@ async function refused(box: DemoBox): Promise<string> {
   const { stdout, stderr } = await node
     .orlop(["explain", ...asked, "--expect", "deny", "--socket", `${node.runDir}/agent.sock`])
     .wait(START_MS);
-  const [miss] = /nearest miss: demo\/readers\[0\] wants operation\.methods .*/.exec(stdout) ?? [];
+  const [miss] = /nearest miss: demo\/readers\[0\] wants operation\.methods .*\.yaml:\d+:\d+\)/.exec(stdout) ?? [];
   expect(`${stdout}${stderr}`, "orlop explain to name the rule and its line", miss !== undefined);
   return `403 on both; orlop explain: ${miss.replace(box.cluster.dir, ".")}`;
 }

@@ -23,13 +23,14 @@ export function qualified(account: string, namespace: string): string {
   return account.includes("/") ? account : fullName({ namespace, name: account });
 }
 
-export function reportHttp(from: Value["from"], name: string, { action, report }: RuleContext): void {
+/** A field that neither a connection nor a request shows to this release. */
+export function reportUnseen(from: Value["from"], name: string, { action, report }: RuleContext): void {
   const effect = action === "ALLOW" ? "the rule never matches" : "it counts as matching";
   report.unsupported(
     from,
-    `${name} needs HTTP, which is not judged yet: in a policy of action ${action}, ${effect}`,
-    "a judge that sees only the connection must not be weaker than the rule",
-    "decide by identity, address and port, or accept the stricter reading",
+    `${name} is not seen by this release: in a policy of action ${action}, ${effect}`,
+    "a judge that does not see a field must not be weaker than the rule",
+    "decide by what is seen (docs/policy.md), or accept the stricter reading",
   );
 }
 
@@ -85,7 +86,7 @@ export function toCondition(
   }
   // remote.ip is the HTTP client behind a proxy (X-Forwarded-For); the connection does not show it.
   const http = kind === "http" || key === "remote.ip";
-  if (http && written !== undefined) reportHttp(written.from, key, context);
+  if (http && written !== undefined && !key.startsWith("request.headers[")) reportUnseen(written.from, key, context);
   const lists = listsOf(kind, { key, values: values ?? [], notValues: notValues ?? [] }, namespace, report);
   // A list without its unreadable values would match less than the list that was written.
   if (lists === undefined || read.unreadable.length > 0) return { ...unreadableCondition(key, from), http };

@@ -4,7 +4,6 @@ import {
   emptyOperation,
   emptySource,
   type Operation,
-  operationRequestFields,
   type PolicyAction,
   type Rule,
   type Source,
@@ -12,7 +11,7 @@ import {
   sourceRequestFields,
 } from "../../mesh/policies.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
-import { qualified, type RuleContext, reportHttp, toCondition, whenEntry } from "./authorization-condition.ts";
+import { qualified, type RuleContext, reportUnseen, toCondition, whenEntry } from "./authorization-condition.ts";
 import { cidr, pathMatch, portText, serviceAccount, some, stringMatch } from "./fields.ts";
 import { eachOf, located, optional, parts, type Read, type Reader, required } from "./schema.ts";
 import { quoted, type Report, type Value, wrong } from "./value.ts";
@@ -128,7 +127,7 @@ function toSource(entry: Read<typeof fromEntry> | undefined, namespace: string, 
   }
   for (const match of [...(read.principals ?? []), ...(read.notPrincipals ?? [])])
     reportScheme(match, from, context.report);
-  reportRequestFields(read, sourceRequestFields, context);
+  reportUnseenFields(read, sourceRequestFields, context);
   // An unknown field of the entry may restrict the caller, too.
   const unreadable = [...(entry?.unreadable ?? []), ...value.unreadable];
   const source: Source = {
@@ -165,7 +164,6 @@ function toOperation(entry: Read<typeof toEntry> | undefined, context: RuleConte
   const written = entry?.parts.operation;
   if (written === undefined) return { ...emptyOperation, unreadable: everything };
   const read = written.value.parts;
-  reportRequestFields(read, operationRequestFields, context);
   for (const field of ["paths", "notPaths"] as const) reportTemplates(field, read[field], context.report);
   return {
     ports: read.ports ?? [],
@@ -209,14 +207,14 @@ function reportScheme(match: StringMatch, from: Value["from"], report: Report): 
   );
 }
 
-/** Each field in use that only a request shows is reported once per entry, with what it means for this action. */
-function reportRequestFields<const N extends string>(
+/** Each field in use that nothing shows yet is reported once per entry, with what it means for this action. */
+function reportUnseenFields<const N extends string>(
   read: Readonly<Record<N, { readonly from: Value["from"] } | null | undefined>>,
   names: readonly N[],
   context: RuleContext,
 ): void {
   for (const name of names) {
     const from = read[name]?.from;
-    if (from !== undefined) reportHttp(from, name, context);
+    if (from !== undefined) reportUnseen(from, name, context);
   }
 }

@@ -259,7 +259,7 @@ test("nothing, all, dry run", () => {
   assert.match(refusals(dry.replace('"true"', "yes-please")).join(), /neither/);
 });
 
-test("what needs HTTP is kept with its values and reported with its position, never dropped", () => {
+test("what only a request shows is kept with its values; what this release does not see is reported with its position, never dropped", () => {
   const text = POLICY(`
   action: DENY
   rules:
@@ -283,9 +283,14 @@ test("what needs HTTP is kept with its values and reported with its position, ne
     rule?.when.map((one) => one.http),
     [true, true, true],
   );
-  assert.equal(findings(text).length, 8);
-  for (const one of findings(text))
-    assert.match(one, /^f\.yaml:\d+:\d+ ORL4106 .*needs HTTP.*DENY, it counts as matching/);
+  const found = findings(text);
+  for (const [index, field] of ["requestPrincipals", "remoteIpBlocks", "remote.ip", "connection.sni"].entries()) {
+    assert.match(
+      found[index] ?? "",
+      new RegExp(`^f\\.yaml:\\d+:\\d+ ORL4106 ${field} is not seen .*DENY, it counts as matching`),
+    );
+  }
+  assert.equal(found.length, 4);
 });
 
 test("a template of a path that is none of Istio's is reported, and the file is taken", () => {
