@@ -36,6 +36,24 @@ export function nextBundle(
 }
 
 /**
+ * What is published, with what the ConfigMap has lost: somebody may delete it, or write it again without the times. Then all that was
+ * published comes back. The root that signs comes back in any case: while it signs, nodes have to trust it.
+ * @param published of the ConfigMap, the roots with times
+ * @param before what was published at the last look
+ * @param signing the fingerprint of the root that signs now
+ */
+export function withLost(
+  published: readonly PublishedRoot[],
+  before: readonly PublishedRoot[],
+  signing: string | undefined,
+): readonly PublishedRoot[] {
+  const lost = before
+    .filter(({ fingerprint }) => published.length === 0 || fingerprint === signing)
+    .filter((root) => !published.some(({ fingerprint }) => fingerprint === root.fingerprint));
+  return [...published, ...lost];
+}
+
+/**
  * How long certificates may not come from a root yet, ms; 0: they may. Nobody has an older root than those that were published first, so
  * there is nothing to wait for with them.
  * @param spreadMs how long it takes until every node has what is published

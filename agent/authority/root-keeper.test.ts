@@ -180,6 +180,51 @@ test("a ConfigMap that somebody changes becomes what it was; a root that somebod
   assert.deepEqual([bundle(), api.dataOf(CONFIG_MAP).other], [before, "theirs"]);
 });
 
+for (const [what, lose] of [
+  ["without its times", (api: FakeApi) => api.put(CONFIG_MAP, { data: api.dataOf(CONFIG_MAP) })],
+  ["deleted", (api: FakeApi) => void api.stored.delete(CONFIG_MAP)],
+] as const) {
+  test(`a ConfigMap that is ${what}: a new root still waits until nodes have it, and an old root stays`, async () => {
+    const { api, clock, replica, bundle } = setUp();
+    const keeper = replica();
+    await keeper.look(signal);
+    const old = keeper.signing.fingerprint;
+    clock.now += DAY;
+    const data = await newRootData("cluster.local", clock.now);
+    const fresh = certificateIn(data).fingerprint256;
+    api.put(SECRET, { data });
+    lose(api);
+    await keeper.look(signal);
+    assert.deepEqual([bundle(), keeper.signing.fingerprint], [[fresh, old], old]);
+    lose(api);
+    await keeper.look(signal);
+    assert.deepEqual([bundle(), keeper.signing.fingerprint], [[fresh, old], old]);
+    clock.now += SPREAD;
+    await keeper.look(signal);
+    assert.equal(keeper.signing.fingerprint, fresh);
+    lose(api);
+    await keeper.look(signal);
+    assert.deepEqual([bundle(), keeper.signing.fingerprint], [[fresh, old], fresh]);
+    clock.now += DAY;
+    await keeper.look(signal);
+    assert.deepEqual(bundle(), [fresh]);
+  });
+}
+
+test("a replica that starts and finds no times takes nothing from a replica that signs by the old root", async () => {
+  const { api, clock, replica, bundle } = setUp();
+  const keeper = replica();
+  await keeper.look(signal);
+  const old = keeper.signing.fingerprint;
+  clock.now += DAY;
+  const data = await newRootData("cluster.local", clock.now);
+  api.put(SECRET, { data });
+  api.put(CONFIG_MAP, { data: api.dataOf(CONFIG_MAP) });
+  await replica().look(signal);
+  await keeper.look(signal);
+  assert.deepEqual([bundle(), keeper.signing.fingerprint], [[certificateIn(data).fingerprint256, old], old]);
+});
+
 test("a root that nobody could be given signs nothing", async () => {
   const { api, replica } = setUp();
   const keeper = replica();

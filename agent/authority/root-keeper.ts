@@ -2,7 +2,7 @@
 // ConfigMap with the roots that nodes trust. Without the Secret nothing is signed.
 import { X509Certificate } from "node:crypto";
 import { rootsIn } from "../identity/root-bundle.ts";
-import { nextBundle, type PublishedRoot, timesText, waitFor, withTimes } from "./bundle.ts";
+import { nextBundle, type PublishedRoot, timesText, waitFor, withLost, withTimes } from "./bundle.ts";
 import type { ClusterApi, StoredData } from "./cluster.ts";
 import { NotIssued } from "./not-issued.ts";
 import { newRootData, readRoot, type SigningRoot } from "./root.ts";
@@ -31,6 +31,8 @@ export class RootKeeper {
   readonly #dependencies: RootKeeperDependencies;
   #read: { readonly resourceVersion: string; readonly root: SigningRoot } | undefined;
   #signing: SigningRoot | undefined;
+  /** At the last look. */
+  #published: readonly PublishedRoot[] = [];
   #refused = "the root's Secret was not read yet";
 
   constructor(options: RootKeeperOptions, dependencies: RootKeeperDependencies) {
@@ -65,9 +67,10 @@ export class RootKeeper {
     const bundle = await api.stored("ConfigMap", namespace, configMap, signal);
     const stored = (await api.stored("Secret", namespace, secret, signal)) ?? (await this.#make(bundle, signal));
     const root = await this.#rootOf(stored);
-    const published = publishedIn(bundle);
+    const published = withLost(publishedIn(bundle), this.#published, this.#signing?.fingerprint);
     const next = nextBundle(published, root.named, wallMs(), keepMs);
     await this.#publish(bundle, next, signal);
+    this.#published = next;
     const waitMs = waitFor(next, root.fingerprint, wallMs(), spreadMs);
     if (waitMs === 0) this.#signing = root;
     else if (!next.some(({ fingerprint }) => fingerprint === this.#signing?.fingerprint)) this.#signing = undefined;
@@ -80,6 +83,8 @@ export class RootKeeper {
     const { api, wallMs } = this.#dependencies;
     if (this.#read !== undefined || bundle?.data[BUNDLE] !== undefined) {
       this.#signing = undefined;
+      // Both gone: the operator may be beginning with a new root, beside which the old roots must not come back.
+      if (bundle === undefined) this.#published = [];
       this.#refused =
         `the Secret ${namespace}/${secret} with the root's key is gone: restore it from a backup; ` +
         `or, to begin with a new root, which every node must learn before it reaches others, delete the ConfigMap ${configMap} ` +

@@ -39,7 +39,12 @@ const pod = (account: string, node: string, more: Partial<FakePod> = {}): FakePo
   ...{ namespace: "shop", name: `${account}-1`, uid: `uid-${account}`, node, account, ...more },
 });
 
-type SetUp = { readonly perAddress?: RateLimit; readonly perNode?: RateLimit; readonly signing?: () => SigningRoot };
+type SetUp = {
+  readonly perAddress?: RateLimit;
+  readonly perNode?: RateLimit;
+  readonly signing?: () => SigningRoot;
+  readonly concurrency?: number;
+};
 
 async function setUp(t: TestContext, more: SetUp = {}) {
   const cluster = new FakeApi();
@@ -73,6 +78,7 @@ async function setUp(t: TestContext, more: SetUp = {}) {
       perAddress: more.perAddress ?? plenty(),
       monotonicMs: () => performance.now(),
       log: { info: write, warn: write },
+      ...(more.concurrency === undefined ? {} : { concurrency: more.concurrency }),
     },
     { cert: certificatePem, key: keyPem },
   );
@@ -96,8 +102,9 @@ async function setUp(t: TestContext, more: SetUp = {}) {
     t.after(() => client.close());
     return client;
   };
-  const session = (): ClientHttp2Session => {
-    const made = connect(`https://localhost:${port}`, { ca: root.pem });
+  const session = (localAddress = "127.0.0.1"): ClientHttp2Session => {
+    const options = { ca: root.pem, servername: "localhost", localAddress };
+    const made = connect(`https://127.0.0.1:${port}`, options);
     t.after(() => made.destroy());
     return made;
   };
@@ -291,6 +298,55 @@ describe("requests that no honest agent sends", () => {
     const [, text = ""] = /"notAfter":"([^"]+)"/.exec(lines.join()) ?? [];
     const leftMs = Date.parse(text) - Date.now();
     assert.ok(leftMs > 3_500_000 && leftMs <= 3_600_000, String(leftMs));
+  });
+
+  test("an address whose requests never arrive takes nothing from another, and they end", async (t) => {
+    const { session: opened } = await setUp(t);
+    const sessions = Array.from({ length: 16 }, () => opened());
+    const headers = { ":method": "POST", ":path": CREATE_CERTIFICATE, "content-type": "application/grpc" };
+    const silent = sessions.flatMap((session) =>
+      Array.from({ length: 16 }, () => session.request({ ...headers, authorization: "Bearer bogus" })),
+    );
+    const ended = silent.map((stream) => {
+      stream.on("error", () => {}).resume();
+      return new Promise<void>((resolve) => stream.once("close", () => resolve()));
+    });
+    // The server has seen the streams when it answers a ping that was sent after them.
+    await Promise.all(sessions.map((session) => new Promise<void>((resolve) => void session.ping(() => resolve()))));
+    assert.match(await send(opened("127.0.0.2"), {}), /^0 /);
+    await Promise.all(ended);
+    assert.match(await send(opened(), {}), /^0 /);
+  });
+
+  test("while the API server is slow, an address without a valid token takes few of the slots that all share", async (t) => {
+    const { session: opened, cluster } = await setUp(t, { concurrency: 20 });
+    const released = Promise.withResolvers<void>();
+    const settled = Promise.withResolvers<void>();
+    let pending = 20;
+    const settle = (): void => {
+      pending -= 1;
+      if (pending === 0) settled.resolve();
+    };
+    cluster.hold = async () => {
+      if (pending === 0) return;
+      settle();
+      await released.promise;
+    };
+    const asked = [opened(), opened()].flatMap((session) =>
+      Array.from({ length: 10 }, async () => {
+        const said = await send(session, { headers: { authorization: "Bearer bogus" } });
+        if (said.startsWith("8 ")) settle();
+        return said;
+      }),
+    );
+    await settled.promise;
+    const other = await send(opened("127.0.0.2"), {});
+    released.resolve();
+    assert.match(other, /^0 /);
+    const refused = (await Promise.all(asked)).filter((said) =>
+      said.startsWith("8 this address asks too much at once"),
+    );
+    assert.equal(refused.length, 4);
   });
 
   test("a client that goes in the middle leaves the others served", async (t) => {

@@ -24,6 +24,7 @@ import {
 } from "../identity/grpc-message.ts";
 import { orAborted } from "../identity/or-aborted.ts";
 import type { Logger } from "../observe/log.ts";
+import { AddressSlots } from "./address-slots.ts";
 import type { AuditFacts, CertificateService } from "./certificate-service.ts";
 import { NotIssued } from "./not-issued.ts";
 import { RateLimit } from "./rate-limit.ts";
@@ -33,7 +34,7 @@ export type AuthorityServerParts = {
   readonly perAddress: RateLimit;
   readonly monotonicMs: () => number;
   readonly log: Pick<Logger, "info" | "warn">;
-  /** Requests that are worked on at once. */
+  /** Requests that are read and now being checked and signed, of all addresses. */
   readonly concurrency?: number;
 };
 
@@ -48,6 +49,11 @@ const MAX_CONNECTIONS_OF_ADDRESS = 64;
 /** An agent asks for eight certificates at once. */
 const MAX_STREAMS = 16;
 const HANDSHAKE_MS = 5_000;
+/** Requests that an address has open at once; of these, requests that are being checked and signed. */
+const MAX_OPEN_OF_ADDRESS = 32;
+const MAX_ISSUING_OF_ADDRESS = 16;
+/** For a request to arrive. */
+const BODY_MS = 2_000;
 /** For a request to arrive, and for the API server to say what it must. */
 const REQUEST_MS = 10_000;
 const IDLE_MS = 60_000;
@@ -59,8 +65,9 @@ export class AuthorityServer {
   readonly #ends = new AbortController();
   readonly #floods = new RateLimit({ perSecond: 0.1, burst: 1 });
   readonly #sessions = new Set<ServerHttp2Session>();
-  /** Open connections by address. */
-  readonly #connections = new Map<string, number>();
+  readonly #connections = new AddressSlots(MAX_CONNECTIONS_OF_ADDRESS);
+  readonly #open = new AddressSlots(MAX_OPEN_OF_ADDRESS);
+  readonly #issuing = new AddressSlots(MAX_ISSUING_OF_ADDRESS);
   readonly #answered = new Map<GrpcCode, number>();
   #busy = 0;
 
@@ -123,39 +130,26 @@ export class AuthorityServer {
   /** An address that opens many connections leaves the others theirs. */
   #admit(socket: Socket): void {
     const from = socket.remoteAddress ?? "";
-    const open = (this.#connections.get(from) ?? 0) + 1;
-    this.#connections.set(from, open);
-    socket.once("close", () => {
-      const left = (this.#connections.get(from) ?? 1) - 1;
-      if (left > 0) this.#connections.set(from, left);
-      else this.#connections.delete(from);
-    });
-    if (open > MAX_CONNECTIONS_OF_ADDRESS) socket.destroy();
+    if (this.#connections.take(from)) socket.once("close", () => this.#connections.give(from));
+    else socket.destroy();
   }
 
   async #serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
-    const { perAddress, monotonicMs, log, concurrency = 256 } = this.#parts;
+    const { perAddress, monotonicMs, log } = this.#parts;
     const from = stream.session?.socket?.remoteAddress ?? "";
     const facts: AuditFacts = {};
-    if (!perAddress.take(from, monotonicMs())) {
-      const refusal = new NotIssued("RESOURCE_EXHAUSTED", "this address asks too often");
-      // One line for many: a caller that floods the authority would flood the log as well.
-      if (this.#floods.take(from, monotonicMs())) {
-        log.warn("certificate refused", { from, code: refusal.code, reason: refusal.message });
-      }
-      this.#count(refusal.code);
-      return refuse(stream, refusal);
-    }
+    if (!perAddress.take(from, monotonicMs())) return this.#refuseFlood(stream, from, "this address asks too often");
+    if (!this.#open.take(from)) return this.#refuseFlood(stream, from, "this address has too many requests open");
     const ends = AbortSignal.any([this.#ends.signal, AbortSignal.timeout(REQUEST_MS)]);
     const expire = (): void => stream.close(constants.NGHTTP2_CANCEL);
     ends.addEventListener("abort", expire, { once: true });
     stream.once("close", () => ends.removeEventListener("abort", expire));
-    this.#busy += 1;
+    const late = setTimeout(expire, BODY_MS);
     try {
-      if (this.#busy > concurrency) throw new NotIssued("RESOURCE_EXHAUSTED", "too many requests at once");
       const token = tokenOf(headers);
       const request = await requestOf(stream);
-      const chain = await orAborted(this.#parts.service.issue(request, token, facts, ends), ends);
+      clearTimeout(late);
+      const chain = await this.#issue(from, () => this.#parts.service.issue(request, token, facts, ends), ends);
       succeed(stream, encodeCertificateAnswer(chain));
       this.#count("OK");
       log.info("certificate issued", { ...facts, from });
@@ -166,8 +160,36 @@ export class AuthorityServer {
       const reason = error instanceof Error ? error.message : String(error);
       log.warn("certificate refused", { ...facts, from, code: refusal.code, reason });
     } finally {
-      this.#busy -= 1;
+      clearTimeout(late);
+      this.#open.give(from);
     }
+  }
+
+  /**
+   * Issues in a slot of those that all addresses share. Nobody holds such a slot before its request has arrived, and an address holds
+   * few: what asks without a valid token waits for the API server just as an agent does.
+   * @throws NotIssued when there is no slot; what `issue` throws
+   */
+  async #issue<T>(from: string, issue: () => Promise<T>, ends: AbortSignal): Promise<T> {
+    const { concurrency = 256 } = this.#parts;
+    if (this.#busy >= concurrency) throw new NotIssued("RESOURCE_EXHAUSTED", "too many requests at once");
+    if (!this.#issuing.take(from)) throw new NotIssued("RESOURCE_EXHAUSTED", "this address asks too much at once");
+    this.#busy += 1;
+    try {
+      return await orAborted(issue(), ends);
+    } finally {
+      this.#busy -= 1;
+      this.#issuing.give(from);
+    }
+  }
+
+  /** One line for many: a caller that floods the authority would flood the log as well. */
+  #refuseFlood(stream: ServerHttp2Stream, from: string, reason: string): void {
+    const { monotonicMs, log } = this.#parts;
+    const refusal = new NotIssued("RESOURCE_EXHAUSTED", reason);
+    if (this.#floods.take(from, monotonicMs())) log.warn("certificate refused", { from, code: refusal.code, reason });
+    this.#count(refusal.code);
+    refuse(stream, refusal);
   }
 }
 
