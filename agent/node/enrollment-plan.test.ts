@@ -6,6 +6,7 @@ import { workload } from "../traffic/mesh.fake.ts";
 import {
   desiredPods,
   type EnrollmentStep,
+  guardsOf,
   type HeldPod,
   nextSteps,
   type PresentPods,
@@ -22,6 +23,7 @@ const heldWeb: HeldPod = {
   preservesSource: true,
   workloadUid: web.uid,
   addresses: ["fd00::1", "10.0.0.1"],
+  named: true,
   identity: web.identity,
   failDirect: false,
 };
@@ -36,6 +38,7 @@ function plan(
     held: [],
     found: new Map(),
     guarded: new Map([...desired.pods].map(([podUid, { uid }]) => [podUid, uid])),
+    beginning: new Set(),
     resting: new Set(),
     contested: new Set(),
     ...present,
@@ -147,6 +150,20 @@ describe("the next steps", () => {
       const found = new Map([["uid-web", foundPod(3, web.uid, web.addresses)]]);
       assert.deepEqual(plan([edited], { found, resting }), []);
     }
+  });
+
+  test("a pod that began without an address is guarded as such until it is captured", () => {
+    const underPolicy = { failDirect: () => false, refusesPlaintext: () => false };
+    const guards = (given: Workload, beginning: readonly string[]): readonly Workload[] =>
+      guardsOf(
+        desiredPods([given], "n1"),
+        { held: [], guarded: new Map(), beginning: new Set(beginning) },
+        underPolicy,
+      );
+    const unaddressed = { ...web, addresses: [] };
+    assert.deepEqual(guards(unaddressed, []), [unaddressed]);
+    assert.deepEqual(guards(web, ["uid-web"]), [web]);
+    assert.deepEqual(guards(web, []), [], "it runs already");
   });
 
   test("a guard that is needless is released when the pod cannot be enrolled", () => {

@@ -26,6 +26,8 @@ export type HeldPod = {
   readonly preservesSource: boolean;
   readonly workloadUid: string;
   readonly addresses: readonly string[];
+  /** Whether the mesh has named these addresses for the pod. If not, the keeper found them in the pod's namespace. */
+  readonly named: boolean;
   /** Whose certificate the agent holds for the pod. */
   readonly identity: SpiffeId;
   /** What the kernel does with the pod's connections while no agent lives: let them go direct, or refuse them. */
@@ -48,6 +50,8 @@ export type PresentPods = {
   readonly found: ReadonlyMap<string, UnservedPod>;
   /** By UID, the workload under which this agent has asked the present keeper to guard the pod. */
   readonly guarded: ReadonlyMap<string, string>;
+  /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
+  readonly beginning: ReadonlySet<string>;
   /** UIDs of pods that could not be enrolled or changed, and are not due again yet. */
   readonly resting: ReadonlySet<string>;
   /** Of those, the pods that are there, but whose address or namespace another enrolled pod has. */
@@ -108,20 +112,11 @@ export function nextSteps(
   present: PresentPods,
   questions: PlanQuestions,
 ): readonly EnrollmentStep[] {
-  const { found, guarded, resting } = present;
-  const { failDirect, refusesPlaintext } = questions;
+  const { found, resting } = present;
+  const { failDirect } = questions;
   const held = [...present.held];
   const heldUids = new Set(held.map(({ podUid }) => podUid));
-  // A pod under policy alone is protected once it is captured: until then its connections go on as they did.
-  const captured = new Set(held.flatMap(({ podUid, state }) => (state === "captured" ? [podUid] : [])));
-  const guards = [...pods.values()].filter(
-    (workload) =>
-      guarded.get(workload.podUid) !== workload.uid &&
-      // A pod that does not run yet has no connections that go on.
-      (captured.has(workload.podUid) || workload.addresses.length === 0
-        ? !failDirect(workload)
-        : refusesPlaintext(workload)),
-  );
+  const guards = guardsOf({ pods }, present, questions);
   if (guards.length > 0) return guards.map((workload) => ({ op: "guard", workload }));
   const leaving: readonly EnrollmentStep[] = [
     ...held.filter(({ state }) => state === "orphaned").map((pod) => ({ op: "abandon", pod }) as const),
@@ -138,6 +133,23 @@ export function nextSteps(
   if (adjusting.length > 0) return adjusting;
   const missing = [...pods.values()].filter(({ podUid }) => !heldUids.has(podUid) && !resting.has(podUid));
   return missing.slice(0, ENROLLED_TOGETHER).map((workload) => ({ op: "enroll", workload }));
+}
+
+/** The workloads whose pods the agent must ask the keeper to guard. A guard waits for no other step. */
+export function guardsOf(
+  { pods }: Pick<DesiredPods, "pods">,
+  { held, guarded, beginning }: Pick<PresentPods, "held" | "guarded" | "beginning">,
+  { failDirect, refusesPlaintext }: Pick<PlanQuestions, "failDirect" | "refusesPlaintext">,
+): readonly Workload[] {
+  // A pod under policy alone is protected once it is captured: until then its connections go on as they did.
+  const captured = new Set([...held].flatMap(({ podUid, state }) => (state === "captured" ? [podUid] : [])));
+  // A pod that does not run yet has no connections that go on. Its address may reach the mesh before its guard does.
+  const begins = ({ podUid, addresses }: Workload): boolean => addresses.length === 0 || beginning.has(podUid);
+  return [...pods.values()].filter(
+    (workload) =>
+      guarded.get(workload.podUid) !== workload.uid &&
+      (captured.has(workload.podUid) || begins(workload) ? !failDirect(workload) : refusesPlaintext(workload)),
+  );
 }
 
 function foundStep(

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import type { CapturedPod, PreparedPod } from "../engine/keeper-client.ts";
 import { KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";
+import type { Service } from "../mesh/service.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
@@ -19,6 +20,8 @@ type KernelPod = {
 
 export class FakeNode {
   readonly workloads = new Map<string, Workload>();
+  /** By address. */
+  readonly services = new Map<string, Service>();
   /** By UID, the workload whose pod the keeper protects. Outlives the keeper. */
   readonly protectedPods = new Map<string, string>();
   /** Addresses that no pod has. */
@@ -60,6 +63,7 @@ export class FakeNode {
       workload: (uid) => this.workloads.get(uid),
       workloadAt: (address) => [...this.workloads.values()].find(({ addresses }) => addresses.includes(address)),
       rivalsAt: () => [],
+      serviceAt: (address) => this.services.get(address),
       workloadsOnNode: (node) => [...this.workloads.values()].filter((workload) => workload.node === node),
     },
     keeper: this.#keeper(),

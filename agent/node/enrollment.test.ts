@@ -4,7 +4,7 @@ import { describe, type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import type { Workload } from "../mesh/workload.ts";
-import { workload } from "../traffic/mesh.fake.ts";
+import { service, workload } from "../traffic/mesh.fake.ts";
 import { FakeNode } from "./enrollment.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 
@@ -307,6 +307,110 @@ describe("node enrollment", () => {
     );
     await change({ ...web, addresses: ["10.0.0.8"] });
     assert.ok(node.calls.includes("addresses 1 10.0.0.8"), "the mesh has the last word");
+  });
+
+  test("a pod that begins is guarded at once, also while another waits for its certificate", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [web]);
+    node.withoutCertificate.add(web.identity.text);
+    void start();
+    await until(() => node.held.size > 0);
+    node.underPolicy.add("api");
+    node.keeperGoes();
+    void change({ ...api, addresses: [] });
+    // The mesh has its address before any keeper could be asked.
+    void change(api);
+    void enrollment.keeperCame(node.keeperComes());
+    await until(() => node.protectedPods.has("uid-api"));
+    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still waits");
+    const late = workload("late", { addresses: ["10.0.0.3"] });
+    void change(late);
+    await until(() => node.protectedPods.has("uid-late"));
+    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still waits");
+    node.certificatesCome();
+    await until(() => node.captured().length === 3);
+    for (const name of ["api", "late"]) {
+      assert.equal(node.calls.filter((call) => call === `guard uid-${name}`).length, 1, `${name} is asked for once`);
+    }
+    assert.deepEqual(node.warnings, []);
+  });
+
+  test("a pod that leaves while its guard is asked for keeps no guard", async (t) => {
+    const { node, change, remove, start } = setUp(t, [web]);
+    await start();
+    void change(api);
+    await remove(api);
+    await until(() => node.kernel.size === 1 && node.calls.at(-1) === "pods changed");
+    assert.deepEqual([...node.protectedPods.keys()], ["uid-web"]);
+  });
+
+  test("an address that the mesh has for another workload or a Service is nobody's to begin with", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [{ ...web, node: "n2" }]);
+    await start();
+    node.services.set("10.96.0.1", service("dns"));
+    // Nothing waits for it: meanwhile the keeper would hold the address for this pod.
+    node.withoutCertificate.add(api.identity.text);
+    for (const address of ["10.0.0.1", "10.96.0.1"]) {
+      node.namespaceAddresses.set("uid-api", [address]);
+      await change({ ...api, addresses: [] });
+      assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
+      assert.deepEqual([node.captured(), node.held.size, node.served.size], [[], 0, 0]);
+      assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
+      assert.deepEqual(
+        [...node.kernel.values()].map(({ addresses }) => addresses),
+        [[]],
+        "a pod of this node that has the address can be enrolled",
+      );
+    }
+    assert.deepEqual(node.warnings, ["pod not captured"], "said once");
+    node.certificatesCome();
+    node.namespaceAddresses.set("uid-api", api.addresses);
+    await until(() => node.captured().length === 1);
+    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
+    assert.deepEqual(node.verdicts.size, 1);
+  });
+
+  test("an address that the mesh gives to another while the pod waits for its certificate is not captured", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [{ ...api, addresses: [] }]);
+    node.namespaceAddresses.set("uid-api", web.addresses);
+    node.withoutCertificate.add(api.identity.text);
+    void start();
+    await until(() => node.held.size > 0);
+    const changed = change({ ...web, node: "n2" });
+    node.certificatesCome();
+    await changed;
+    assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
+    assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
+    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"]);
+  });
+
+  test("a pod whose namespace had another address than the mesh then names is not captured under it any more", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [{ ...api, addresses: [] }]);
+    node.namespaceAddresses.set("uid-api", web.addresses);
+    await start();
+    assert.equal(node.captured().length, 1);
+    node.absent.add("10.0.0.2");
+    await change(api);
+    assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
+    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
+    assert.deepEqual(
+      enrollment.states().map(({ state, note }) => `${state} ${note}`),
+      ["failed 10.0.0.2 is not there"],
+    );
+    assert.equal(node.warnings.length, 1);
+    node.absent.clear();
+    await until(() => node.captured().length === 1);
+    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
+  });
+
+  test("once the mesh has named what the namespace had, a later mistake leaves the pod captured", async (t) => {
+    const { node, change, start } = setUp(t, [{ ...api, addresses: [] }]);
+    node.namespaceAddresses.set("uid-api", api.addresses);
+    await start();
+    await change(api);
+    node.absent.add("10.0.0.9");
+    await change({ ...api, addresses: ["10.0.0.9"] });
+    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-api" }]);
+    assert.deepEqual(node.warnings, ["pod stays captured with the addresses that it has"]);
   });
 
   test("a wrong address is said once, and changes nothing until it is corrected", async (t) => {

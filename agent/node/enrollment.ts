@@ -17,6 +17,7 @@ import type { DataThreads } from "../threads/data-threads.ts";
 import {
   desiredPods,
   type EnrollmentStep,
+  guardsOf,
   type HeldPod,
   isRetained,
   type KnownPod,
@@ -30,7 +31,7 @@ import { podStates } from "./enrollment-states.ts";
 import { NodePods } from "./node-pods.ts";
 
 export type NodeEnrollmentPorts = {
-  readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "workloadsOnNode">;
+  readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
   readonly keeper: Pick<
     KeeperClient,
     "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "sever"
@@ -82,6 +83,10 @@ export class NodeEnrollment {
   #found = new Map<string, UnservedPod>();
   /** By UID, the workload under which the present keeper was asked to guard the pod. */
   readonly #guarded = new Map<string, string>();
+  /** By UID, the guards that the present keeper has been asked for and has not answered yet. */
+  readonly #guarding = new Map<string, { readonly workloadUid: string; readonly done: Promise<void> }>();
+  /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
+  readonly #beginning = new Set<string>();
   /** Pods that the mesh does not name, but whose workload it has. The log names each once. */
   readonly #retained = new Set<string>();
   readonly #failed = new Map<string, FailedPod>();
@@ -106,9 +111,11 @@ export class NodeEnrollment {
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
     this.#found = new Map(captured.map(({ uid, podIdx }) => [uid, { podIdx, known: undefined }]));
     this.#guarded.clear();
+    this.#guarding.clear();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     // The kernel has connections of these pods: what bears on them does not wait until they are served.
     if (this.#meshKnown) this.#ports.podsChanged();
+    this.#guardAtOnce();
     return this.reconcile();
   }
 
@@ -132,6 +139,7 @@ export class NodeEnrollment {
     this.#meshKnown = true;
     // At once: the worker may wait for a certificate, and a pod that became STRICT must not stay open meanwhile.
     for (const pod of this.pods.all()) this.#setVerdicts(pod);
+    this.#guardAtOnce();
     return this.reconcile();
   }
 
@@ -225,22 +233,21 @@ export class NodeEnrollment {
   }
 
   #plan(): readonly EnrollmentStep[] | "none" {
-    const { keeper, tables } = this.#ports;
+    const { keeper } = this.#ports;
     if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
     this.#worker = { ...this.#worker, asked: false };
     const desired = this.#desired();
     for (const uid of this.#failed.keys())
       if (isSettled(this.pods.get(uid), desired.pods.get(uid))) this.#failed.delete(uid);
-    const questions: PlanQuestions = {
-      failDirect: (workload) => tables.failDirect(workload),
-      refusesPlaintext: (workload) => tables.refusesPlaintext(workload),
-      memberLike: (pod) => this.#memberLike(pod),
-    };
+    this.#noteBeginning(desired.pods);
+    this.#noteNamed(desired.pods);
+    const questions: PlanQuestions = { ...this.#guardQuestions(), memberLike: (pod) => this.#memberLike(pod) };
     const failed = [...this.#failed];
     const present: PresentPods = {
       held: this.pods.all(),
       found: this.#found,
       guarded: this.#guarded,
+      beginning: this.#beginning,
       resting: new Set(failed.flatMap(([uid, pod]) => (pod.resting ? [uid] : []))),
       contested: new Set(failed.flatMap(([uid, pod]) => (pod.contested ? [uid] : []))),
     };
@@ -250,6 +257,47 @@ export class NodeEnrollment {
     this.#ports.podsChanged();
     this.#first.resolve();
     return "none";
+  }
+
+  #guardQuestions(): Pick<PlanQuestions, "failDirect" | "refusesPlaintext"> {
+    const { tables } = this.#ports;
+    return {
+      failDirect: (workload) => tables.failDirect(workload),
+      refusesPlaintext: (workload) => tables.refusesPlaintext(workload),
+    };
+  }
+
+  #noteBeginning(desired: ReadonlyMap<string, Workload>): void {
+    for (const { podUid, addresses } of desired.values()) if (addresses.length === 0) this.#beginning.add(podUid);
+    for (const podUid of this.#beginning) {
+      if (!desired.has(podUid) || this.pods.get(podUid)?.state === "captured") this.#beginning.delete(podUid);
+    }
+  }
+
+  /** The mesh names by now the addresses that the keeper found. */
+  #noteNamed(desired: ReadonlyMap<string, Workload>): void {
+    for (const pod of this.pods.all()) {
+      const workload = desired.get(pod.podUid);
+      if (pod.state !== "captured" || pod.named || workload === undefined || workload.addresses.length === 0) continue;
+      if (sameAddresses(pod, workload)) this.pods.set({ ...pod, named: true });
+    }
+  }
+
+  /** The worker may wait for a certificate, and a pod that begins must not stay open meanwhile. */
+  #guardAtOnce(): void {
+    if (this.#worker.state === "closed" || !this.#meshKnown) return;
+    const desired = this.#desired();
+    this.#noteBeginning(desired.pods);
+    if (!this.#ports.keeper.connected) return;
+    const present = { held: this.pods.all(), guarded: this.#guarded, beginning: this.#beginning };
+    for (const workload of guardsOf(desired, present, this.#guardQuestions())) {
+      void this.#guard(workload).then(
+        // The worker may have ended its work before it could know of this guard.
+        () => void (this.#desired().pods.has(workload.podUid) || this.reconcile()),
+        // The worker asks again, and logs the failure.
+        () => undefined,
+      );
+    }
   }
 
   #memberLike({ workloadUid, addresses }: KnownPod): Workload | undefined {
@@ -298,6 +346,7 @@ export class NodeEnrollment {
         return;
       }
       case "release-found":
+        this.#forgetGuard(step.podUid);
         await this.#ports.keeper.release(step.podIdx);
         this.#guarded.delete(step.podUid);
         this.#found.delete(step.podUid);
@@ -318,12 +367,25 @@ export class NodeEnrollment {
     }
   }
 
+  /** The answer is shared while it is awaited: the worker may plan what `meshChanged` has asked for already. */
+  #guard(workload: Workload): Promise<void> {
+    const { uid: workloadUid, podUid } = workload;
+    const before = this.#guarding.get(podUid);
+    if (before?.workloadUid === workloadUid) return before.done;
+    const done = this.#askGuard(workload).finally(() => {
+      if (this.#guarding.get(podUid)?.done === done) this.#guarding.delete(podUid);
+    });
+    this.#guarding.set(podUid, { workloadUid, done });
+    return done;
+  }
+
   /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */
-  async #guard({ uid, podUid, addresses }: Workload): Promise<void> {
+  async #askGuard({ uid, podUid, addresses }: Workload): Promise<void> {
     const { keeper, log } = this.#ports;
     try {
       const podIdx = await keeper.guard(podUid, uid);
-      if (this.pods.get(podUid) === undefined)
+      // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
+      if (this.pods.get(podUid)?.podIdx !== podIdx)
         this.#found.set(podUid, { podIdx, known: { workloadUid: uid, addresses } });
     } catch (error) {
       if (!isRefused(error)) throw error;
@@ -345,18 +407,22 @@ export class NodeEnrollment {
     }
   }
 
-  /** Refused: the pod keeps the addresses that it has, and with them its capture. */
+  /** Refused: the pod keeps the addresses that the mesh named before, and with them its capture. */
   async #trySetAddresses(pod: HeldPod, workload: Workload): Promise<void> {
     const { keeper, log } = this.#ports;
     const { addresses } = workload;
     try {
       await keeper.setAddresses(pod.podIdx, addresses);
       this.#failed.delete(pod.podUid);
-      this.#replace(pod, { addresses });
+      this.#replace(pod, { addresses, named: true });
       void this.#sweep(pod.podIdx, pod.podUid);
       log.info("pod has other addresses", { pod: fullName(workload), addresses });
     } catch (error) {
-      this.#failedWith(error, workload, "pod stays captured with the addresses that it has");
+      if (pod.named || !isRefused(error) || !addressReasons.includes(error.reason)) {
+        return this.#failedWith(error, workload, "pod stays captured with the addresses that it has");
+      }
+      this.#failedWith(error, workload, "pod not captured: its namespace had other addresses than the mesh names");
+      return this.#uncapture(pod, workload);
     }
   }
 
@@ -367,8 +433,8 @@ export class NodeEnrollment {
     const note = error instanceof Error ? error.message : String(error);
     const { uid: workloadUid, podUid } = workload;
     const contested = isRefused(error) && contestedReasons.includes(error.reason);
-    // A pod that is just beginning has no namespace or no address yet.
-    const begins = workload.addresses.length === 0;
+    // A pod that is just beginning has no namespace or no address yet, and the keeper says so.
+    const begins = workload.addresses.length === 0 && isRefused(error);
     const say = begins ? log.debug.bind(log) : log.warn.bind(log);
     if (this.#failed.get(podUid)?.note !== note) say(message, { pod: fullName(workload), why: note });
     this.#failed.set(podUid, { workloadUid, note, resting: true, contested });
@@ -386,9 +452,11 @@ export class NodeEnrollment {
     if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     this.#found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
+    const named = workload.addresses.length > 0;
+    if (!named && this.#isOfAnother(addresses, workload)) return this.#refuseAddress(podIdx, workload);
     const failDirect = tables.failDirect(withAddresses(workload, addresses));
     const known = { podIdx, podUid, netnsCookie, preservesSource };
-    const pod = { ...known, workloadUid: workload.uid, addresses, identity, failDirect };
+    const pod = { ...known, workloadUid: workload.uid, addresses, named, identity, failDirect };
     const preparing: HeldPod = { ...pod, state: "preparing" };
     certificates.hold(identity);
     this.pods.set(preparing);
@@ -397,6 +465,8 @@ export class NodeEnrollment {
     try {
       const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#times.certificate)]);
       await certificates.ready(identity, patience);
+      // As the mesh is by now.
+      if (!named && this.#isOfAnother(addresses, workload)) await this.#refuseAddress(podIdx, workload);
       const message = {
         op: "pod",
         podIdx,
@@ -429,11 +499,53 @@ export class NodeEnrollment {
     return false;
   }
 
+  /** A program with NET_ADMIN chooses the addresses of its namespace: the mesh must not have them for anybody else. */
+  #isOfAnother(addresses: readonly string[], { uid }: Workload): boolean {
+    const { mesh } = this.#ports;
+    return addresses.some(
+      (address) =>
+        mesh.serviceAt(address) !== undefined ||
+        [mesh.workloadAt(address) ?? mesh.rivalsAt(address)].flat().some((workload) => workload.uid !== uid),
+    );
+  }
+
+  /** The keeper forgets the address, which another pod of this node may need. @throws always */
+  async #refuseAddress(podIdx: number, workload: Workload): Promise<never> {
+    await this.#releaseToGuard(podIdx, workload);
+    this.#ports.tables.removePod(podIdx);
+    throw new Error("its namespace has an address of another workload");
+  }
+
+  /** The pod was captured under addresses that are not its own: nothing of that stays. */
+  async #uncapture(pod: HeldPod, workload: Workload): Promise<void> {
+    const leaving: HeldPod = { ...pod, state: "leaving" };
+    this.pods.set(leaving);
+    try {
+      await this.#releaseToGuard(pod.podIdx, workload);
+    } catch (error) {
+      if (this.pods.get(pod.podUid) === leaving) this.pods.set(pod);
+      throw error;
+    }
+    await this.#unserve(pod, true);
+  }
+
+  /** Capture goes; a pod that policy says anything about refuses from then on. The keeper serves one pod's requests in order. */
+  async #releaseToGuard(podIdx: number, workload: Workload): Promise<void> {
+    const { keeper, tables } = this.#ports;
+    const { podUid } = workload;
+    this.#forgetGuard(podUid);
+    if (this.#found.get(podUid)?.podIdx === podIdx) this.#found.delete(podUid);
+    const released = keeper.release(podIdx);
+    const guarded = tables.failDirect(workload) ? undefined : this.#guard(workload);
+    await Promise.all([released, guarded]);
+  }
+
   /** Capture off first; what was captured goes on to its end. */
   async #release(pod: HeldPod): Promise<void> {
     const { keeper } = this.#ports;
     const leaving: HeldPod = { ...pod, state: "leaving" };
     this.pods.set(leaving);
+    this.#forgetGuard(pod.podUid);
     try {
       await keeper.release(pod.podIdx);
     } catch (error) {
@@ -443,6 +555,12 @@ export class NodeEnrollment {
     this.#guarded.delete(pod.podUid);
     await sleep(this.#times.linger);
     await this.#unserve(pod, false);
+  }
+
+  /** Before the keeper releases the pod: if the mesh wants it again meanwhile, its guard is asked for anew, and comes after. */
+  #forgetGuard(podUid: string): void {
+    this.#guarded.delete(podUid);
+    this.#guarding.delete(podUid);
   }
 
   /** The mesh names the pod by another workload: its index, listeners, connections and capture stay. */
@@ -518,6 +636,7 @@ export class NodeEnrollment {
   }
 }
 
+const addressReasons: readonly string[] = ["address-mismatch", "address-taken"];
 const contestedReasons: readonly string[] = ["address-taken", "namespace-shared"];
 
 /** Whether the keeper refused the request. Compared by name, because this file imports only types of `agent/engine`. */
