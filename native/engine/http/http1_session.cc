@@ -17,6 +17,8 @@ constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kStalledMs = 300'000;
 constexpr uint64_t kAfterErrorMs = 1'000;
 constexpr uint64_t kLingerMs = 2'000;
+// Requests of a connection; their number has 32 bits.
+constexpr int32_t kMostRequests = 1 << 30;
 
 constexpr Http1Pair kPlainText = {"content-type", "text/plain"};
 
@@ -60,9 +62,8 @@ void Http1Session::Stop(CloseCause cause) {
   upgraded_ = false;
   down_.Clear();
   up_.Clear();
-  head_.reset();
-  head_bytes_.clear();
-  texts_ = {};
+  ForgetHead();
+  ForgetTexts();
   CountHeld();
   services_.shares.End(this);
 }
@@ -85,12 +86,18 @@ void Http1Session::CountHeld() {
 void Http1Session::OnReady(ByteEnd& end) {
   if (!running_) return;
   // Both halves of the caller's stream are over, and not by us: nobody waits for an answer.
-  if (&end == down_.end && end.pulls() && end.shut() && !down_.finished())
+  if (&end == down_.end && end.pulls() && end.shut() && (!down_.finished() || down_.waiting() > 0))
     return End(open_ ? CloseCause::kResetByDownstream : CloseCause::kFinished);
   Pump();
   if (!running_ || !end.failing()) return;
   if (&end == down_.end) return End(CloseCause::kResetByDownstream, ECONNRESET);
-  if (failing_) return;
+  OnUpFailed();
+}
+
+// What it has said before may still be read. Behind the last answer the application does not count.
+void Http1Session::OnUpFailed() {
+  up_.DropWaiting();
+  if (failing_ || phase_ == Phase::kClosing) return;
   failing_ = true;
   Deadline(kAfterErrorMs);
 }
@@ -129,7 +136,12 @@ bool Http1Session::Do(Http1Side& side, const Http1Step& step, const uint8_t* byt
       OnReply(side, step);
       return true;
     case Http1Do::kFinish:
-      Finish();
+      // A caller that has not ended, and was heard for long enough.
+      if (&side == &down_ && !side.end->ended() && down_.waiting() == 0) {
+        End(CloseCause::kFinished);
+      } else {
+        Finish();
+      }
       return false;
     case Http1Do::kAbort:
       OnAbort(side, step);
@@ -146,7 +158,8 @@ void Http1Session::OnWait(Http1Side& side, const uint8_t* bytes, size_t length) 
   if (length == 0) return;
   // The beginning of a response's head: the rest has to follow it.
   if (&side == &up_) {
-    if (phase_ == Phase::kOpen && status_ == 0 && side.held.empty()) Deadline(kHeadMs);
+    if (phase_ == Phase::kOpen && status_ == 0 && !answers_) Deadline(kHeadMs);
+    answers_ = true;
     return;
   }
   // An empty line behind a body is no beginning of a request (RFC 9112 section 2.2).
@@ -161,7 +174,7 @@ void Http1Session::BeginRequest() {
   number_++;
   open_ = true;
   status_ = 0;
-  request_done_ = upgraded_ = false;
+  request_done_ = upgraded_ = answers_ = false;
   up_.ForgetPayload();
   down_.ForgetPayload();
 }
@@ -178,8 +191,6 @@ void Http1Session::OnRequestHead(const uint8_t* bytes, size_t length, const Http
 }
 
 void Http1Session::OnOverBudget(const uint8_t* bytes, size_t length) {
-  head_.reset();
-  head_bytes_.clear();
   // A policy that only watches breaks nothing.
   if (reading_ == HttpReading::kOrPass) {
     up_.WriteRaw({reinterpret_cast<const char*>(bytes), length});
@@ -189,6 +200,17 @@ void Http1Session::OnOverBudget(const uint8_t* bytes, size_t length) {
     AnswerLast(static_cast<uint16_t>(status_), NameOf(Http1Refusal::kPodBudget));
   }
   EndRequest(RequestOutcome::kRefused, Http1Refusal::kPodBudget);
+  ForgetHead();
+}
+
+void Http1Session::ForgetTexts() {
+  std::string().swap(texts_.all);
+  texts_ = {};
+}
+
+void Http1Session::ForgetHead() {
+  head_.reset();
+  std::string().swap(head_bytes_);
 }
 
 void Http1Session::OnShed(CloseCause cause) {
@@ -205,6 +227,7 @@ void Http1Session::OnResponseHead(const uint8_t* bytes, const Http1Step& step, c
   Http1Edit edit = step.edit;
   edit.keep_alive = true;
   down_.WriteHead(bytes, step.used, head, edit);
+  answers_ = false;
   AwaitMovement();
   if (step.opaque) {
     status_ = 101;
@@ -224,17 +247,23 @@ void Http1Session::OnMessageEnd(Http1Side& from, const Http1Step& step, const ui
   if (is_request) request_done_ = true;
   // A response that came early waits for the rest of its request.
   if (!step.closes && !exchange_.idle()) return;
-  deadline_.Cancel();
   EndRequest(RequestOutcome::kAnswered);
-  if (step.closes || failing_) return Close();
+  if (step.closes || failing_ || number_ >= kMostRequests) return Close();
+  AwaitRequest();
+}
+
+void Http1Session::AwaitRequest() {
   phase_ = Phase::kBetween;
+  // The caller may be slow to read the last answer.
+  down_.waiting() > 0 ? AwaitMovement() : deadline_.Cancel();
 }
 
 void Http1Session::OnReply(Http1Side& from, const Http1Step& step) {
   const bool is_request = &from == &down_;
   if (is_request && !open_) BeginRequest();
-  // A policy that only watches breaks nothing. In the middle of a request's body nothing can pass as it came: part of it was framed anew.
-  const bool passes = reading_ == HttpReading::kOrPass && (is_request || request_done_);
+  // A policy that only watches breaks nothing. Where part of a message was framed anew that was not whole, nothing can pass as it came.
+  const bool passes = reading_ == HttpReading::kOrPass && (is_request || request_done_) &&
+                      step.refusal != Http1Refusal::kChunkEnd;
   if (!passes) AnswerLast(step.status, NameOf(step.refusal));
   status_ = step.status;
   // The application has ended without a word.
@@ -249,7 +278,9 @@ void Http1Session::OnAbort(Http1Side& from, const Http1Step& step) {
   if (step.refusal == Http1Refusal::kNone)
     return End(is_request ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream);
   EndRequest(is_request ? RequestOutcome::kRefused : RequestOutcome::kBadResponse, step.refusal);
-  if (reading_ == HttpReading::kOrPass && !is_request && request_done_) return PassFrom(from);
+  const bool passes = reading_ == HttpReading::kOrPass && !is_request && request_done_ &&
+                      step.refusal != Http1Refusal::kChunkEnd;
+  if (passes) return PassFrom(from);
   End(CloseCause::kHttpRefused, static_cast<int>(step.refusal));
 }
 
@@ -274,8 +305,7 @@ void Http1Session::OnAnswer(const Answer& answer) {
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
   answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer.status(), answer.Text(0));
-  head_.reset();
-  head_bytes_.clear();
+  ForgetHead();
   Pump();
 }
 
@@ -297,9 +327,7 @@ void Http1Session::Deny(int status, std::string_view body) {
   WriteAnswer(static_cast<uint16_t>(status), refused.connection, to_head, body);
   status_ = status;
   EndRequest(RequestOutcome::kReplied);
-  deadline_.Cancel();
-  phase_ = Phase::kBetween;
-  if (refused.closes) Close();
+  refused.closes || number_ >= kMostRequests ? Close() : AwaitRequest();
 }
 
 void Http1Session::AnswerLast(uint16_t status, std::string_view body) {
@@ -322,7 +350,7 @@ void Http1Session::EndRequest(RequestOutcome outcome, Http1Refusal refusal) {
                    {outcome, refusal, status_, up_.payload(), down_.payload(), duration_us});
   // A websocket lives on what its request was allowed, which may be asked again.
   if (upgraded_) return;
-  texts_ = {};
+  ForgetTexts();
   services_.shares.Close(this);
 }
 
@@ -357,6 +385,7 @@ void Http1Session::PassIfFlushed() {
 
 void Http1Session::Close() {
   phase_ = Phase::kClosing;
+  up_.DropWaiting();
   up_.Finish();
   down_.Finish();
   AwaitMovement();
@@ -380,17 +409,20 @@ void Http1Session::AwaitMovement() {
 
 void Http1Session::OnDeadline() {
   if (!running_) return;
-  if (failing_) return End(CloseCause::kResetByUpstream, ECONNRESET);
+  if (failing_ && phase_ != Phase::kClosing) return End(CloseCause::kResetByUpstream, ECONNRESET);
   if (lingers_) return End(CloseCause::kFinished);
-  if (phase_ == Phase::kHead && reading_ == HttpReading::kOrPass) {
+  // A policy that only watches breaks nothing.
+  if (reading_ == HttpReading::kOrPass && (phase_ == Phase::kHead || phase_ == Phase::kDeciding)) {
+    up_.WriteRaw(head_bytes_);
     Pass();
+    EndRequest(RequestOutcome::kTimeout);
+    ForgetHead();
     return Pump();
   }
   if (phase_ == Phase::kHead || phase_ == Phase::kDeciding) {
     if (phase_ == Phase::kHead) BeginRequest();
     status_ = phase_ == Phase::kHead ? 408 : 503;
-    head_.reset();
-    head_bytes_.clear();
+    ForgetHead();
     down_.held.clear();
     AnswerLast(static_cast<uint16_t>(status_), "timeout");
     EndRequest(RequestOutcome::kTimeout);
@@ -399,6 +431,7 @@ void Http1Session::OnDeadline() {
   if (phase_ == Phase::kOpen && status_ == 0 && !up_.held.empty()) return End(CloseCause::kHttpTimeout);
   // Nothing is due while the application thinks, or has nothing to say.
   const bool waits = (phase_ == Phase::kOpen && !request_done_) || up_.waiting() > 0 || down_.waiting() > 0;
+  if (phase_ == Phase::kBetween && !waits) return;
   if (waits && moved() == last_moved_) return End(CloseCause::kHttpTimeout);
   AwaitMovement();
 }

@@ -111,7 +111,13 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body);
   // The request has ended, and is reported.
   void EndRequest(RequestOutcome outcome, Http1Refusal refusal = Http1Refusal::kNone);
+  void OnUpFailed();
   void BeginRequest();
+  // The request has ended; the next may come.
+  void AwaitRequest();
+  // Also their memory: a connection may be idle for long.
+  void ForgetHead();
+  void ForgetTexts();
   // From here on the connection is relayed, as it is where nobody is denied whatever it says.
   void Pass();
   // The same behind a refusal of what this side said.
@@ -142,6 +148,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   bool failing_ = false;       // the application has reset it, behind bytes that may still be read
   bool finishes_ = false;      // both sides have said all
   bool lingers_ = false;       // the last answer has gone, and the caller has not ended
+  bool answers_ = false;       // a head of the open request's response has begun, and is not whole
   bool request_done_ = false;  // the body of the open request has ended
   bool open_ = false;          // a request has begun, and has not ended
   bool upgraded_ = false;      // the last request was one for a websocket, and has it
@@ -152,6 +159,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   RequestTexts texts_;  // while the request is open
   uint64_t began_us_ = 0;
   size_t counted_ = 0;       // bytes of heads and texts that the buffers know of
+  uint64_t discarded_ = 0;   // bytes of a caller behind the last answer
   uint64_t last_moved_ = 0;  // at the last look of the deadline
   Timer deadline_;
 };

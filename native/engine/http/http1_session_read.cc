@@ -1,5 +1,6 @@
 // 16 · data thread · a connection that is read: bytes from its ends to the exchange, as many as a turn's share allows.
 #include <algorithm>
+#include <cerrno>
 
 #include "engine/http/http1_session.h"
 #include "engine/http/http1_start.h"
@@ -28,8 +29,7 @@ void Http1Session::Pump() {
   if (running_ && finishes_) DiscardRest();
   if (running_ && phase_ == Phase::kOpaque) PassHeld();
   if (running_) {
-    const int error = up_.Flush();
-    if (error != 0) End(CloseCause::kResetByUpstream, error);
+    if (up_.Flush() != 0) OnUpFailed();
   }
   if (running_) {
     const int error = down_.Flush();
@@ -51,12 +51,15 @@ void Http1Session::DiscardRest() {
     const int found = down_.end->Front(&pieces);
     if (found < 0) return End(CloseCause::kResetByDownstream, -found);
     if (found == 0) return;
+    discarded_ += pieces.bytes;
     down_.end->Drop(pieces.bytes);
+    if (discarded_ > kHttp1LingerBytes) return End(CloseCause::kFinished);
   }
 }
 
 bool Http1Session::MayUse(const Http1Side& side) const {
   const Http1Side& other = &side == &down_ ? up_ : down_;
+  if (&side == &up_ && phase_ == Phase::kClosing) return false;
   return running_ && phase_ != Phase::kOpaque && !finishes_ && other.waiting() < kMostWaiting;
 }
 
@@ -66,9 +69,6 @@ bool Http1Session::ReadsAhead(const Http1Side& side) const {
 
 bool Http1Session::Advance(Http1Side& side) {
   bool moved = UseHeld(side);
-  // A caller that has said all and waits ends its half: the application may care, as it would without us.
-  if (&side == &down_ && phase_ == Phase::kOpen && request_done_ && side.held.empty() && side.end->ended())
-    up_.Finish();
   for (int reads = 0; reads < kReadsPerTurn && ReadsAhead(side); reads++) {
     Pieces pieces;
     const int found = side.end->Front(&pieces);
@@ -77,7 +77,11 @@ bool Http1Session::Advance(Http1Side& side) {
       return false;
     }
     if (found == 0) {
-      // An end that was seen just now.
+      // An end that was seen just now. Of an application that was reset it is none: what goes until the end would look whole.
+      if (side.end->ended() && &side == &up_ && failing_) {
+        End(CloseCause::kResetByUpstream, ECONNRESET);
+        return false;
+      }
       if (side.end->ended()) moved |= UseHeld(side);
       break;
     }
@@ -93,6 +97,9 @@ bool Http1Session::Advance(Http1Side& side) {
     if (taken == 0) break;
     moved = true;
   }
+  // A caller that has said all and waits ends its half: the application may care, as it would without us.
+  if (&side == &down_ && phase_ == Phase::kOpen && request_done_ && side.held.empty() && side.end->ended())
+    up_.Finish();
   return moved;
 }
 
@@ -118,9 +125,12 @@ size_t Http1Session::Take(Http1Side& side, const uint8_t* bytes, size_t length) 
 bool Http1Session::UseHeld(Http1Side& side) {
   if (!MayUse(side)) return false;
   const auto* const bytes = reinterpret_cast<const uint8_t*>(side.held.data());
-  const size_t used = Use(side, bytes, side.held.size(), side.end->ended());
+  const bool ended = side.end->ended() && !(&side == &up_ && failing_);
+  const size_t used = Use(side, bytes, side.held.size(), ended);
   if (!running_) return false;
   side.held.erase(0, used);
+  // A large head is no reason to keep its memory for as long as the connection lives.
+  if (side.held.empty() && side.held.capacity() > kReadAhead) std::string().swap(side.held);
   return used > 0;
 }
 

@@ -37,7 +37,9 @@ class Http1Side {
   // It gets the end behind what waits.
   void Finish() { fin_ = true; }
   bool finished() const { return fin_; }
-  // Drops what waits and what is held.
+  // Drops what waits to be written.
+  void DropWaiting() { out_.Clear(); }
+  // The same, and what is held.
   void Clear();
 
   // Bytes out. 0, or an errno of the end. An end that pulls is only woken.

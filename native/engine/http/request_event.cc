@@ -15,23 +15,39 @@ void AppendSmall(std::string* out, std::string_view name) {
     out->push_back(byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32) : byte);
 }
 
-// The application gets the field, or what it says (http1_write.cc).
-bool IsHeard(const Http1Head& head, const Http1Field& field) {
+// The application gets the field as it came (http1_write.cc).
+bool IsHeard(const Http1Field& field) {
   switch (field.known) {
     case Http1Name::kConnection:
+    case Http1Name::kContentLength:
     case Http1Name::kHttp2Settings:
     case Http1Name::kOrlop:
     case Http1Name::kProxyConnection:
-      return false;
+    case Http1Name::kTe:
+    case Http1Name::kTransferEncoding:
     case Http1Name::kUpgrade:
-      return head.upgrades_websocket;
+      return false;
     case Http1Name::kKeepAlive:
       return true;
-    case Http1Name::kTe:
-      return head.accepts_trailers;
     default:
       return !field.named_by_connection;
   }
+}
+
+void AppendField(std::string* out, std::string_view name, std::string_view value) {
+  AppendLength(out, static_cast<uint16_t>(name.size()));
+  AppendLength(out, static_cast<uint16_t>(value.size()));
+  *out += name;
+  *out += value;
+}
+
+// Fields that are written anew, as they are written.
+void AppendWritten(std::string* out, const Http1Head& head) {
+  if (head.upgrades_websocket) AppendField(out, "upgrade", "websocket");
+  if (head.accepts_trailers) AppendField(out, "te", "trailers");
+  if (head.framing == Http1Framing::kChunked) AppendField(out, "transfer-encoding", "chunked");
+  if (head.framing == Http1Framing::kLength)
+    AppendField(out, "content-length", std::to_string(head.content_length));
 }
 
 orlop_engine_event RecordOf(uint32_t type, const RequestsOf& of, int32_t number) {
@@ -53,7 +69,7 @@ RequestTexts::RequestTexts(const uint8_t* bytes, const Http1Head& head) {
   size_t fields = 0;
   for (int i = 0; i < head.field_count; i++)
     fields += head.fields[i].name.length + head.fields[i].value.length + 4;
-  all.reserve(size_t{head.method.length} + head.target.length + head.authority.length + fields + 1);
+  all.reserve(size_t{head.method.length} + head.target.length + head.authority.length + fields + 128);
   all += text(head.method);
   ends[0] = all.size();
   // Of an absolute URI the part that an application is asked for (RFC 9112 section 3.2.2); without a path that is `/`.
@@ -62,14 +78,18 @@ RequestTexts::RequestTexts(const uint8_t* bytes, const Http1Head& head) {
   ends[1] = all.size();
   all += text(head.authority);
   ends[2] = all.size();
+  bool has_host = false;
   for (int i = 0; i < head.field_count; i++) {
     const Http1Field& field = head.fields[i];
-    if (!IsHeard(head, field)) continue;
+    has_host = has_host || field.known == Http1Name::kHost;
+    if (!IsHeard(field)) continue;
     AppendLength(&all, field.name.length);
     AppendLength(&all, field.value.length);
     AppendSmall(&all, text(field.name));
     all += text(field.value);
   }
+  if (!has_host && head.authority.length > 0) AppendField(&all, "host", text(head.authority));
+  AppendWritten(&all, head);
 }
 
 void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const RequestTexts& texts) {

@@ -101,7 +101,10 @@ int ConnectStream::Front(Pieces* pieces) {
     for (int i = 0; i < pieces->count; i++) pieces->bytes += list[i].iov_len;
     return 1;
   }
-  if (!pieces_) return 0;
+  if (!pieces_) {
+    end_read_ = ended_;
+    return 0;
+  }
   *pieces = {pieces_->list, pieces_->count, pieces_->bytes};
   return 1;
 }

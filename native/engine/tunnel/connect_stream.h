@@ -109,7 +109,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   bool head_seen_ = false;
   bool data_started_ = false;  // our half carries DATA
   bool ended_ = false;         // the peer's END_STREAM came
-  bool end_read_ = false;      // and Read has said so
+  bool end_read_ = false;      // and Read or Front has said so
   bool closed_ = false;
   ReadPieces* pieces_ = nullptr;  // received payload, still in the buffer of this read; null: none
   ByteQueue in_;  // and what of it the reader did not take in time, or what came before there was a reader
