@@ -9,14 +9,29 @@ import { serviceAddresses } from "../test/box/network.ts";
  * anybody may read their accounts, and write nothing.
  */
 export const demoNodes: readonly NodeSpec[] = [
-  { name: "node-a", pods: ["web", "batch", "cache"].map((name) => ({ name, labels: { app: name } })) },
-  { name: "node-b", pods: ["api", "vault", "legacy"].map((name) => ({ name, labels: { app: name } })) },
+  {
+    name: "node-a",
+    pods: ["web", "batch", "cache"].map((name) => ({
+      name,
+      labels: { app: name },
+    })),
+  },
+  {
+    name: "node-b",
+    pods: ["api", "vault", "legacy"].map((name) => ({
+      name,
+      labels: { app: name },
+    })),
+  },
 ];
 
 /** The same, with a pod on each node that serves HTTP. */
 export const nodesWithHttp: readonly NodeSpec[] = demoNodes.map((node) => {
   const name = node.name === "node-a" ? "books" : "ledger";
-  return { ...node, pods: [...node.pods, { name, labels: { serves: "http" } }] };
+  return {
+    ...node,
+    pods: [...node.pods, { name, labels: { serves: "http" } }],
+  };
 });
 
 /** Of `books` and `ledger`. */
@@ -102,16 +117,21 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
 `,
-    `apiVersion: security.istio.io/v1
+    ...(hasHttp(cluster) ? [readers(state)] : []),
+  ];
+  return documents.join("---\n");
+}
+
+const hasHttp = ({ nodes }: Cluster): boolean =>
+  nodes.some(({ pods }) => pods.some(({ labels }) => labels.serves === "http"));
+
+const readers = ({ readable }: Pick<MeshState, "readable">): string => `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: readers, namespace: demo}
 spec:
   selector: {matchLabels: {serves: http}}
   action: ALLOW
   rules:
-    - to: [{operation: {ports: ["${httpPort}"], methods: [GET], paths: ${list(state.readable)}}}]
+    - to: [{operation: {ports: ["${httpPort}"], methods: [GET], paths: ${list(readable)}}}]
     - to: [{operation: {notPorts: ["${httpPort}"]}}]
-`,
-  ];
-  return documents.join("---\n");
-}
+`;
