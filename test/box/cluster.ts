@@ -199,6 +199,8 @@ function named<T extends { readonly name: string }>(all: readonly T[], name: str
 }
 
 function nodeConfig(node: Node, meshFile: string, caFile: string, spec: ClusterSpec): string {
+  // Agents of earlier releases do not know the field.
+  const requests = spec.loggedRequests === undefined ? "" : `    requests: ${spec.loggedRequests}\n`;
   return `apiVersion: orlop.dev/v1alpha1
 kind: NodeConfig
 metadata:
@@ -216,6 +218,5 @@ spec:
   log:
     level: info
     access: ${node.accessLog}
-    requests: ${spec.loggedRequests ?? "errors"}
-${spec.nodeConfig ?? ""}`;
+${requests}${spec.nodeConfig ?? ""}`;
 }
