@@ -8,7 +8,7 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Logger } from "../observe/log.ts";
 import type { PodMessage } from "../threads/data-threads.ts";
-import type { NodeEnrollmentPorts } from "./enrollment.ts";
+import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
 
 type KernelPod = {
   readonly uid: string;

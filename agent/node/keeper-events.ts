@@ -2,7 +2,8 @@
 import type { Holding, KeeperEvents, LentMaps } from "../engine/keeper-client.ts";
 import type { Log } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
-import type { NodeEnrollment, NodeEnrollmentPorts } from "./enrollment.ts";
+import type { NodeEnrollment } from "./enrollment.ts";
+import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
 import type { NodeTenure } from "./tenure.ts";
 
 type UsesMaps = { readonly opened: (maps: LentMaps) => void };

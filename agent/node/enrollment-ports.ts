@@ -1,0 +1,39 @@
+// main thread · what the enrollment of a node's pods needs of the rest of the agent, and its times.
+import type { KeeperClient } from "../engine/keeper-client.ts";
+import type { KeeperRefused } from "../engine/keeper-session.ts";
+import type { Certificates } from "../identity/certificates.ts";
+import type { KernelTables } from "../kernel/plaintext-tables.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { Logger } from "../observe/log.ts";
+import type { DataThreads } from "../threads/data-threads.ts";
+
+export type NodeEnrollmentPorts = {
+  readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
+  readonly keeper: Pick<
+    KeeperClient,
+    "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "sever"
+  >;
+  readonly threads: Pick<DataThreads, "servePod" | "removePod">;
+  readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;
+  readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
+  readonly log: Logger;
+  /** Pods came into service or left it, or something about them has changed. */
+  readonly podsChanged: () => void;
+};
+
+/** Milliseconds. */
+export type EnrollmentTimes = typeof defaultTimes;
+
+export const defaultTimes = {
+  /** Capture waits this long for the pod's first certificate; later, connections wait for it themselves. */
+  certificate: 5_000,
+  /** After capture is off, the threads accept what waits at the listeners; on a busy machine that takes a while. */
+  linger: 500,
+  /** After this time the agent asks again for a pod that the keeper could not find or enter. */
+  retry: 1_000,
+};
+
+/** Whether the keeper refused the request. Compared by name, because the agent's rooms import only types of `agent/engine`. */
+export function isRefused(error: unknown): error is KeeperRefused {
+  return error instanceof Error && error.name === "KeeperRefused";
+}

@@ -1,0 +1,231 @@
+// main thread · carries out each step of the enrollment plan: prepare, serve, write verdicts, capture; never in another order, so that
+// at no moment the kernel refuses what policy allows or lets through what it does not.
+import { setTimeout as sleep } from "node:timers/promises";
+import { fullName } from "../mesh/full-name.ts";
+import { type Workload, withAddresses } from "../mesh/workload.ts";
+import type { EnrollmentStep, HeldPod } from "./enrollment-plan.ts";
+import { type EnrollmentTimes, isRefused, type NodeEnrollmentPorts } from "./enrollment-ports.ts";
+import type { FailedPods } from "./failed-pods.ts";
+import type { KnownPods, PodGuards } from "./pod-guards.ts";
+import type { PodService } from "./pod-service.ts";
+
+export type EnrollmentStepsParts = {
+  readonly known: KnownPods;
+  readonly service: PodService;
+  readonly guards: PodGuards;
+  readonly failed: FailedPods;
+  readonly times: EnrollmentTimes;
+  readonly closing: AbortSignal;
+};
+
+const addressReasons: readonly string[] = ["address-mismatch", "address-taken"];
+
+export class EnrollmentSteps {
+  readonly #parts: EnrollmentStepsParts;
+  readonly #ports: NodeEnrollmentPorts;
+
+  constructor(parts: EnrollmentStepsParts, ports: NodeEnrollmentPorts) {
+    this.#parts = parts;
+    this.#ports = ports;
+  }
+
+  /** @throws when the keeper has gone, and when it refuses a release or a change of the fail mode */
+  async perform(step: EnrollmentStep): Promise<void> {
+    const { service, guards } = this.#parts;
+    switch (step.op) {
+      case "abandon":
+        return service.abandon(step.pod);
+      case "release":
+        return this.#release(step.pod);
+      case "guard":
+        return guards.guard(step.workload);
+      case "identify-found":
+        return this.#identify(step.podUid, step.podIdx);
+      case "release-found":
+        return this.#releaseFound(step.podUid, step.podIdx);
+      case "set-workload":
+        return service.setWorkload(step.pod, step.workload);
+      case "set-addresses":
+        return this.#trySetAddresses(step.pod, step.workload);
+      case "enroll":
+        return this.#tryEnroll(step.workload);
+      case "set-fail-mode":
+        await this.#ports.keeper.capture(step.pod.podIdx, step.failDirect);
+        if (step.failDirect) guards.ended(step.pod.podUid);
+        return service.replace(step.pod, { failDirect: step.failDirect });
+      case "set-identity":
+        return service.setIdentity(step.pod, step.identity);
+    }
+  }
+
+  async #identify(podUid: string, podIdx: number): Promise<void> {
+    const { found } = this.#parts.known;
+    const { workload: workloadUid, addresses } = await this.#ports.keeper.knownOf(podIdx);
+    if (found.get(podUid)?.podIdx === podIdx) found.set(podUid, { podIdx, known: { workloadUid, addresses } });
+  }
+
+  async #releaseFound(podUid: string, podIdx: number): Promise<void> {
+    const { known, guards } = this.#parts;
+    guards.forget(podUid);
+    await this.#ports.keeper.release(podIdx);
+    guards.ended(podUid);
+    known.found.delete(podUid);
+    this.#ports.tables.removePod(podIdx);
+  }
+
+  async #tryEnroll(workload: Workload): Promise<void> {
+    const { failed } = this.#parts;
+    const pod = fullName(workload);
+    try {
+      const captured = await this.#enroll(workload);
+      if (!captured) return;
+      failed.delete(workload.podUid);
+      this.#ports.log.info("pod captured", { pod });
+    } catch (error) {
+      failed.add(error, workload, "pod not captured");
+    }
+  }
+
+  /** Refused: the pod keeps the addresses that the mesh named before, and with them its capture. */
+  async #trySetAddresses(pod: HeldPod, workload: Workload): Promise<void> {
+    const { service, failed } = this.#parts;
+    const { keeper, log } = this.#ports;
+    const { addresses } = workload;
+    try {
+      await keeper.setAddresses(pod.podIdx, addresses);
+      failed.delete(pod.podUid);
+      service.replace(pod, { addresses, named: true });
+      void service.sweep(pod.podIdx, pod.podUid);
+      log.info("pod has other addresses", { pod: fullName(workload), addresses });
+    } catch (error) {
+      if (pod.named || !isRefused(error) || !addressReasons.includes(error.reason)) {
+        return failed.add(error, workload, "pod stays captured with the addresses that it has");
+      }
+      failed.add(error, workload, "pod not captured: its namespace had other addresses than the mesh names");
+      return this.#uncapture(pod, workload);
+    }
+  }
+
+  /** False: the pod's workload, namespace or keeper went meanwhile, and the next plan decides. */
+  async #enroll(workload: Workload): Promise<boolean> {
+    const { known, service, guards, times, closing } = this.#parts;
+    const { pods, found } = known;
+    const { keeper, threads, tables, certificates } = this.#ports;
+    const { podUid, identity } = workload;
+    const { podIdx, addresses, netnsCookie, preservesSource, listeners } = await keeper.prepare(
+      podUid,
+      workload.addresses,
+    );
+    const before = found.get(podUid)?.podIdx;
+    if (before !== undefined && before !== podIdx) tables.removePod(before);
+    // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
+    found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
+    const named = workload.addresses.length > 0;
+    if (!named && this.#isOfAnother(addresses, workload)) return this.#refuseAddress(podIdx, workload);
+    const failDirect = tables.failDirect(withAddresses(workload, addresses));
+    const pod = {
+      ...{ podIdx, podUid, netnsCookie, preservesSource },
+      ...{ workloadUid: workload.uid, addresses, named, identity, failDirect },
+    };
+    const preparing: HeldPod = { ...pod, state: "preparing" };
+    certificates.hold(identity);
+    pods.set(preparing);
+    // An earlier agent may have captured the pod and left its verdicts: what the mesh forbids by now does not wait for a certificate.
+    service.setVerdicts(preparing);
+    try {
+      const patience = AbortSignal.any([closing, AbortSignal.timeout(times.certificate)]);
+      await certificates.ready(identity, patience);
+      // As the mesh is by now.
+      if (!named && this.#isOfAnother(addresses, workload)) await this.#refuseAddress(podIdx, workload);
+      const message = {
+        op: "pod",
+        podIdx,
+        workloadUid: workload.uid,
+        addresses,
+        netnsCookie,
+        preservesSource,
+        listeners,
+      } as const;
+      await threads.servePod(message);
+      // As the mesh is by now, not as it was when the wait began.
+      if (service.setVerdicts(preparing)) {
+        await keeper.capture(podIdx, failDirect);
+        if (failDirect) guards.ended(podUid);
+        if (pods.get(podUid) === preparing) {
+          found.delete(podUid);
+          pods.set({ ...pod, state: "captured" });
+          // The pod may have connections from before, under an index that this agent does not know.
+          void service.sweep(podIdx, podUid);
+          return true;
+        }
+      }
+    } catch (error) {
+      if (pods.get(podUid) === preparing) {
+        await service.end(preparing, true);
+        throw error;
+      }
+    }
+    await service.end(preparing, true);
+    return false;
+  }
+
+  /** A program with NET_ADMIN chooses the addresses of its namespace: the mesh must not have them for anybody else. */
+  #isOfAnother(addresses: readonly string[], { uid }: Workload): boolean {
+    const { mesh } = this.#ports;
+    return addresses.some(
+      (address) =>
+        mesh.serviceAt(address) !== undefined ||
+        [mesh.workloadAt(address) ?? mesh.rivalsAt(address)].flat().some((workload) => workload.uid !== uid),
+    );
+  }
+
+  /** The keeper forgets the address, which another pod of this node may need. @throws always */
+  async #refuseAddress(podIdx: number, workload: Workload): Promise<never> {
+    await this.#releaseToGuard(podIdx, workload);
+    this.#ports.tables.removePod(podIdx);
+    throw new Error("its namespace has an address of another workload");
+  }
+
+  /** The pod was captured under addresses that are not its own: nothing of that stays. */
+  async #uncapture(pod: HeldPod, workload: Workload): Promise<void> {
+    const { known, service } = this.#parts;
+    const leaving: HeldPod = { ...pod, state: "leaving" };
+    known.pods.set(leaving);
+    try {
+      await this.#releaseToGuard(pod.podIdx, workload);
+    } catch (error) {
+      if (known.pods.get(pod.podUid) === leaving) known.pods.set(pod);
+      throw error;
+    }
+    await service.end(pod, true);
+  }
+
+  /** Capture goes; a pod that policy says anything about refuses from then on. The keeper serves one pod's requests in order. */
+  async #releaseToGuard(podIdx: number, workload: Workload): Promise<void> {
+    const { known, guards } = this.#parts;
+    const { keeper, tables } = this.#ports;
+    const { podUid } = workload;
+    guards.forget(podUid);
+    if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
+    const released = keeper.release(podIdx);
+    const guarded = tables.failDirect(workload) ? undefined : guards.guard(workload);
+    await Promise.all([released, guarded]);
+  }
+
+  /** Capture off first; what was captured goes on to its end. */
+  async #release(pod: HeldPod): Promise<void> {
+    const { known, service, guards, times } = this.#parts;
+    const leaving: HeldPod = { ...pod, state: "leaving" };
+    known.pods.set(leaving);
+    guards.forget(pod.podUid);
+    try {
+      await this.#ports.keeper.release(pod.podIdx);
+    } catch (error) {
+      if (known.pods.get(pod.podUid) === leaving) known.pods.set(pod);
+      throw error;
+    }
+    guards.ended(pod.podUid);
+    await sleep(times.linger);
+    await service.end(pod, false);
+  }
+}

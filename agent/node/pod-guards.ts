@@ -1,0 +1,97 @@
+// main thread · the guards that this agent has asked the keeper for, and the pods that begin: the mesh named them without an address.
+import type { Workload } from "../mesh/workload.ts";
+import { guardsOf, type PlanQuestions, type UnservedPod } from "./enrollment-plan.ts";
+import { isRefused, type NodeEnrollmentPorts } from "./enrollment-ports.ts";
+import type { NodePods } from "./node-pods.ts";
+
+export type KnownPods = {
+  readonly pods: NodePods;
+  /** By UID, pods for which the keeper holds something while this agent does not hold them. */
+  readonly found: Map<string, UnservedPod>;
+};
+
+export class PodGuards {
+  readonly #known: KnownPods;
+  readonly #ports: Pick<NodeEnrollmentPorts, "keeper" | "log">;
+  /** By UID, the workload under which the present keeper was asked to guard the pod. */
+  readonly #guarded = new Map<string, string>();
+  /** By UID, the guards that the present keeper has been asked for and has not answered yet. */
+  readonly #guarding = new Map<string, { readonly workloadUid: string; readonly done: Promise<void> }>();
+  /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
+  readonly #beginning = new Set<string>();
+
+  constructor(known: KnownPods, ports: Pick<NodeEnrollmentPorts, "keeper" | "log">) {
+    this.#known = known;
+    this.#ports = ports;
+  }
+
+  /** By UID, the workload under which the present keeper was asked to guard the pod. */
+  get guarded(): ReadonlyMap<string, string> {
+    return this.#guarded;
+  }
+
+  get beginning(): ReadonlySet<string> {
+    return this.#beginning;
+  }
+
+  /** Another keeper has been asked for nothing. */
+  keeperCame(): void {
+    this.#guarded.clear();
+    this.#guarding.clear();
+  }
+
+  noteBeginning(desired: ReadonlyMap<string, Workload>): void {
+    for (const { podUid, addresses } of desired.values()) if (addresses.length === 0) this.#beginning.add(podUid);
+    for (const podUid of this.#beginning) {
+      const isCaptured = this.#known.pods.get(podUid)?.state === "captured";
+      if (!desired.has(podUid) || isCaptured) this.#beginning.delete(podUid);
+    }
+  }
+
+  /** Workloads whose pods need a guard that the keeper has not been asked for. */
+  missing(
+    desired: ReadonlyMap<string, Workload>,
+    questions: Pick<PlanQuestions, "failDirect" | "refusesPlaintext">,
+  ): readonly Workload[] {
+    const present = { held: this.#known.pods.all(), guarded: this.#guarded, beginning: this.#beginning };
+    return guardsOf({ pods: desired }, present, questions);
+  }
+
+  /** The answer is shared while it is awaited: the worker may plan what a change of the mesh has asked for already. */
+  guard(workload: Workload): Promise<void> {
+    const { uid: workloadUid, podUid } = workload;
+    const before = this.#guarding.get(podUid);
+    if (before?.workloadUid === workloadUid) return before.done;
+    const done = this.#ask(workload).finally(() => {
+      if (this.#guarding.get(podUid)?.done === done) this.#guarding.delete(podUid);
+    });
+    this.#guarding.set(podUid, { workloadUid, done });
+    return done;
+  }
+
+  /** Before the keeper releases the pod: if the mesh wants it again meanwhile, its guard is asked for anew, and comes after. */
+  forget(podUid: string): void {
+    this.#guarded.delete(podUid);
+    this.#guarding.delete(podUid);
+  }
+
+  /** The keeper has taken the guard off: it has released the pod, or has captured it as a pod that may go direct. */
+  ended(podUid: string): void {
+    this.#guarded.delete(podUid);
+  }
+
+  /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */
+  async #ask({ uid, podUid, addresses }: Workload): Promise<void> {
+    const { keeper, log } = this.#ports;
+    const { pods, found } = this.#known;
+    try {
+      const podIdx = await keeper.guard(podUid, uid);
+      // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
+      if (pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known: { workloadUid: uid, addresses } });
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      log.warn("pod not guarded", { pod: podUid, why: error.message });
+    }
+    this.#guarded.set(podUid, uid);
+  }
+}
