@@ -22,6 +22,11 @@ test("each trouble is its finding, and says what to do", async () => {
       { requestWarnings: () => [{ code: "ORL4109", what: "DENY shop/d[0] …", why: "because", fix: "list paths" }] },
     ],
     [
+      "ORL4112",
+      "info",
+      { requestChanges: () => [{ code: "ORL4112", what: "ALLOW shop/a …", why: "before, …", fix: "explain" }] },
+    ],
+    [
       "ORL4201",
       "fail",
       {

@@ -8,6 +8,13 @@ import type { ConfigErrorView, Finding } from "./api.ts";
 import type { AdminSource } from "./source.ts";
 
 const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
+const info = (code: string, what: string, why: string, fix: string): Finding => ({
+  code,
+  status: "info",
+  what,
+  why,
+  fix,
+});
 const warn = (code: string, what: string, why: string, fix: string): Finding => ({
   code,
   status: "warn",
@@ -115,7 +122,10 @@ function addressConflicts({ mesh }: AdminSource): readonly Finding[] {
 }
 
 function requestRules(source: AdminSource): readonly Finding[] {
-  return source.requestWarnings().map(({ code, what, why, fix }) => warn(code, what, why, fix));
+  return [
+    ...source.requestWarnings().map(({ code, what, why, fix }) => warn(code, what, why, fix)),
+    ...source.requestChanges().map(({ code, what, why, fix }) => info(code, what, why, fix)),
+  ];
 }
 
 export function problemView({ code, from, what, why, fix }: Problem): ConfigErrorView {

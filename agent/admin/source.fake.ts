@@ -86,6 +86,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     mode: () => "STRICT",
     portNeeds: () => [{ port: null, isRead: false, reasons: [{ why: "no-request-rule", rule: null }], declared: [] }],
     requestWarnings: () => [],
+    requestChanges: () => [],
     pods: () => [{ workloadUid: web.uid, podIdx: 3, state: "captured", note: "" }],
     certs: () => [
       {

@@ -6,6 +6,7 @@ import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
 import type { AskedRequest } from "../plan/explain-request.ts";
 import type { PortNeed } from "../policy/port-needs.ts";
+import type { RequestChange } from "../policy/request-changes.ts";
 import type { RequestWarning } from "../policy/request-warnings.ts";
 import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from "./api.ts";
 
@@ -43,6 +44,8 @@ export type AdminSource = {
   readonly portNeeds: (workload: Workload) => readonly PortNeed[];
   /** Rules about requests that may not do what their author thinks, where workloads of this node are concerned. */
   readonly requestWarnings: () => readonly RequestWarning[];
+  /** Each policy with fields of HTTP, and what this release makes of it that earlier releases did not. */
+  readonly requestChanges: () => readonly RequestChange[];
   readonly pods: () => readonly PodState[];
   readonly certs: () => readonly CertState[];
   /** Why the trusted roots could not be read the last time; empty: they were. */

@@ -50,7 +50,7 @@ export async function check(context: Context, options: CheckOptions, preflight: 
   else if (output === "name")
     context.print(
       findings
-        .filter(({ status }) => status !== "ok")
+        .filter(({ status }) => status === "warn" || status === "fail")
         .map(({ code }) => `${code}\n`)
         .join(""),
     );
@@ -58,7 +58,8 @@ export async function check(context: Context, options: CheckOptions, preflight: 
     print(context, findings);
     if (typeof agent === "string")
       context.print(`agent\n  ${context.paint.word("warn")}  not asked: ${printable(agent)}\n`);
-    context.print(`${count("ok")} ok · ${count("warn")} warnings · ${count("fail")} failed\n`);
+    const toKnow = count("info") === 0 ? "" : ` · ${count("info")} to know`;
+    context.print(`${count("ok")} ok${toKnow} · ${count("warn")} warnings · ${count("fail")} failed\n`);
   }
   return bad ? exits.findings : exits.ok;
 }

@@ -295,6 +295,23 @@ test("check: the agent's findings, their fixes, and what exits 79", async (t) =>
   assert.match((await run(["check"])).out, /not asked: cannot reach the agent/);
 });
 
+test("check: what an operator may want to know is shown with its code, and neither fails nor is named as a finding", async (t) => {
+  const change = {
+    code: "ORL4112",
+    what: "ALLOW shop/a has requests read",
+    why: "before, nobody",
+    fix: "explain",
+  } as const;
+  const agent = await fakeAgent(t, { requestChanges: () => [change] });
+  const { out } = await agent.run("check", "--fail-on", "warning");
+  assert.match(
+    out,
+    /^ {2}info {2}ALLOW shop\/a has requests read +ORL4112\n {8}why: before, nobody\n {8}do: {2}explain\n/m,
+  );
+  assert.match(out, / ok · 1 to know · \d+ warnings · \d+ failed\n$/);
+  assert.doesNotMatch((await agent.run("check", "-o", "name")).out, /ORL4112/);
+});
+
 test("completion: commands, resources, names and flags; silence without an agent", async (t) => {
   const agent = await fakeAgent(t);
   const lines = async (...words: readonly string[]): Promise<readonly string[]> =>

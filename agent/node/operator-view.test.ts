@@ -128,6 +128,10 @@ describe("the operator's view", () => {
       [["ORL4109", " closes shop/api"]],
     );
     assert.deepEqual(
+      source.requestChanges().map(({ what }) => what.replace(/.*requests/, "")),
+      [" read at each port of shop/api"],
+    );
+    assert.deepEqual(
       source.portNeeds(here).map(({ port, reasons }) => [port, ...reasons.map(({ why }) => why)]),
       [[null, "deny-rule"]],
     );

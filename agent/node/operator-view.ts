@@ -17,6 +17,7 @@ import { explainRequest, requestOf } from "../plan/explain-request.ts";
 import { evaluatorOf, type Judge } from "../policy/evaluate.ts";
 import { peerModesOf } from "../policy/peer-mode.ts";
 import { portNeeds } from "../policy/port-needs.ts";
+import { requestChanges } from "../policy/request-changes.ts";
 import { requestWarnings } from "../policy/request-warnings.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
 import type { AgentCounts } from "./agent-counts.ts";
@@ -60,6 +61,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     mode: (workload) => peerModesOf(mesh.peerAuthenticationsFor(workload), mesh.rootNamespace).workload.mode,
     portNeeds: (workload) => portNeeds(workload, rules),
     requestWarnings: () => requestWarnings(mesh.workloadsOnNode(config.settings.node), rules),
+    requestChanges: () => requestChanges(mesh.workloadsOnNode(config.settings.node), rules),
     pods: () => enrollment.states(),
     certs: () =>
       certificates.view().map(({ spiffeId, state, serial, notBefore, notAfter, renewInMs, lastError }) => ({

@@ -7,7 +7,8 @@ import { cgroup2Mount, mountsOf } from "./mounts.ts";
 
 export type Finding = {
   readonly code: string;
-  readonly status: "ok" | "warn" | "fail";
+  /** "info": nothing is wrong, and an operator may want to know it. */
+  readonly status: "ok" | "info" | "warn" | "fail";
   readonly what: string;
   /** Both empty when all is well. */
   readonly why: string;
