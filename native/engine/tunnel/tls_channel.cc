@@ -24,12 +24,11 @@ void TlsChannel::Note(uint32_t events) {
 
 void TlsChannel::Close(bool orderly, bool reset) {
   if (!fd_) return;
-  if (orderly && tls_.opened()) {
-    tls_.Shutdown();
-    Scratch& scratch = services_.buffers.scratch();
-    if (out_.empty()) send(fd_.get(), scratch.cipher_out, scratch.cipher_length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    scratch.cipher_length = 0;
-  }
+  if (orderly && tls_.opened()) tls_.Shutdown();
+  // Also the alert of a session that has failed. The buffer is every tunnel's: what stays in it would go out as bytes of the next.
+  Scratch& scratch = services_.buffers.scratch();
+  const size_t length = std::exchange(scratch.cipher_length, 0);
+  if (length > 0 && out_.empty()) send(fd_.get(), scratch.cipher_out, length, MSG_NOSIGNAL | MSG_DONTWAIT);
   reset ? fd_.CloseWithReset() : fd_.Close();
 }
 
