@@ -171,6 +171,13 @@ export class KeeperClient {
     await this.#askForDone({ op: "release", podIdx });
   }
 
+  /** As `release`, then `guard`, with no moment in between. Resolves to the pod's index, which may be another. */
+  async releaseToGuard(podIdx: number, workload: string): Promise<number> {
+    const { reply, fds, broken } = await this.#ask({ op: "release-to-guard", podIdx, workload });
+    if (reply.op !== "guarded" || fds.length > 0) throw broken("guarded");
+    return reply.podIdx;
+  }
+
   /** Ends the pod's joined connections whose entry in pair_verdict says END. */
   async sever(podIdx: number): Promise<void> {
     await this.#askForDone({ op: "sever", podIdx });

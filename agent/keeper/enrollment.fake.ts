@@ -39,6 +39,7 @@ export class FakeRows implements PodRows {
   guard({ podIdx, netnsCookie }: PodRow): void {
     this.log.push(`guard ${podIdx}`);
     this.guarding.set(podIdx, netnsCookie);
+    this.capturing.delete(podIdx);
     this.admitted.delete(podIdx);
     this.addresses.delete(podIdx);
   }

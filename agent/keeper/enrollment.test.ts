@@ -304,6 +304,40 @@ describe("a protected pod", () => {
     }
   });
 
+  test("is released and guarded in one step, and its addresses are forgotten", async () => {
+    const { node, rows, namespaces, file, enrollments } = await captureStrict();
+    rows.log.length = 0;
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(1, "web"), { podIdx: 1, addresses: [] });
+    assert.deepEqual(rows.log, ["guard 1", "forget 1"], "it is withdrawn at no moment");
+    assert.deepEqual([[...rows.guarding], rows.capturing.size, namespaces.open.size], [[[1, 100n]], 0, 0]);
+    assert.deepEqual(enrollments.knownOf(1), { workload: "web", addresses: [] });
+    assert.equal(file.text, '{"version":1,"pods":[{"uid":"p7","workload":"web","addresses":[]}]}');
+    node.pod(8);
+    namespaces.cookie = 200n;
+    assert.partialDeepStrictEqual(await prepared(enrollments, "p8"), { row: { podIdx: 2 } }, "another may have them");
+    namespaces.cookie = 100n;
+    assert.partialDeepStrictEqual(await prepared(enrollments, "p7", ["10.0.0.8"]), { row: { podIdx: 1 } });
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(9, "web"), { refused: "not-prepared" });
+  });
+
+  test("is released and guarded where it is now, when its namespace has gone", async () => {
+    const { node, rows, namespaces, enrollments } = await captureStrict();
+    node.process(7, { ticks: 5555, netns: "second-sandbox" });
+    namespaces.cookie = 200n;
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(1, "web"), { podIdx: 2, netnsCookie: 200n });
+    assert.deepEqual([[...rows.guarding], rows.capturing.size, namespaces.open.size], [[[2, 200n]], 0, 0]);
+    node.end(7);
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(2, "web"), { podIdx: 2, netnsCookie: 0n });
+    assert.deepEqual([rows.guarding.size, enrollments.get(2)?.state], [0, "awaited"]);
+  });
+
+  test("of an earlier keeper is released and guarded too", async () => {
+    const left = [{ podIdx: 5, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7"], spread: [] }];
+    const { rows, enrollments } = setUp(left);
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(5, "web"), { podIdx: 5 });
+    assert.deepEqual([[...rows.guarding], rows.capturing.size], [[[5, 100n]], 0]);
+  });
+
   test("the next keeper guards it before any agent is there, also when nothing is pinned any more", async () => {
     const { file, enrollments } = await captureStrict();
     await enrollments.close();
@@ -361,6 +395,7 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
     of("capture", podIdx, 4),
     of("guard", pod),
     of("release", podIdx),
+    of("release-to-guard", podIdx),
     of("sever", podIdx, 3),
     of("end", pod),
     of("start", pod, 3),
@@ -388,7 +423,12 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
           under.push(enrollments.capture(which, false).catch(() => "failed"));
           await Promise.all(under.splice(0));
         } else if (op === "release") under.push(enrollments.release(which));
-        else if (op === "sever") under.push(enrollments.sever(which));
+        else if (op === "release-to-guard") {
+          const uid = enrollments.get(which)?.row.uid;
+          namespaces.cookie = BigInt(uid?.slice(1) ?? 0);
+          under.push(enrollments.releaseToGuard(which, "w"));
+          await Promise.all(under.splice(0));
+        } else if (op === "sever") under.push(enrollments.sever(which));
         else if (op === "sweep") under.push(enrollments.sweep());
         else if (op === "end" && alive.delete(which)) node.end(which);
         else if (op === "start") {

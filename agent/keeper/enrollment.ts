@@ -93,6 +93,7 @@ export type Enrollment =
       readonly state: "captured" /** null: what an earlier keeper wrote. */;
       readonly failDirect: boolean | null;
     } & Enrolled);
+type Unserved = Extract<Enrollment, { readonly state: "awaited" | "guarded" }>;
 export type OpenEnrollment = Extract<Enrollment, { readonly state: "prepared" | "captured" }>;
 
 export type EnrollmentOptions = {
@@ -264,6 +265,32 @@ export class PodEnrollments {
     return this.#onceKept(released);
   }
 
+  /**
+   * Capture and listeners go, and the pod refuses everything as after `guard`, with no moment in between. What was known of it, its
+   * addresses too, is forgotten. The index is another when the namespace has gone.
+   */
+  releaseToGuard(podIdx: number, workload: string): Promise<PodRow | EnrollmentRefusal> {
+    const { protectedPods } = this.#options;
+    const unknown = refusal("not-prepared", `no pod is known under index ${podIdx}`);
+    const uid = this.#byIdx.get(podIdx)?.row.uid;
+    if (uid === undefined) return Promise.resolve(unknown);
+    const guarded = this.#inTurn(uid, async () => {
+      const found = this.#byIdx.get(podIdx);
+      if (found === undefined || found.row.uid !== uid) return unknown;
+      protectedPods.delete(uid);
+      protectedPods.add(uid, { workload });
+      if (found.state === "awaited" || found.state === "guarded") return (await this.#guard(found)).row;
+      const inPlace = await this.#guardInPlace(found);
+      if (inPlace !== undefined) return inPlace.row;
+      await this.#release(found, "never");
+      const awaited = this.#await(uid);
+      return awaited === undefined
+        ? refusal("limit", `${MAX_PODS} pods are enrolled`)
+        : (await this.#guard(awaited)).row;
+    });
+    return this.#onceKept(guarded);
+  }
+
   makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
     return this.#forOpen(podIdx, ({ namespace }) => namespace.makeSockets(kind, count));
   }
@@ -415,16 +442,14 @@ export class PodEnrollments {
   }
 
   /** Puts the guard into the namespace that the pod has now, if it has any. */
-  async #guard(
-    found: Extract<Enrollment, { readonly state: "awaited" | "guarded" }>,
-  ): Promise<Extract<Enrollment, { readonly state: "awaited" | "guarded" }>> {
+  async #guard(found: Unserved): Promise<Unserved> {
     const { tree, cookieOf, rows } = this.#options;
     const { podIdx, uid } = found.row;
     if (found.state === "guarded") {
       if (stillThere(tree, found.pod) !== undefined) return found;
       rows.withdraw(found.row);
     }
-    let now: Extract<Enrollment, { readonly state: "awaited" | "guarded" }> = {
+    let now: Unserved = {
       state: "awaited",
       row: emptyRow(podIdx, uid),
     };
@@ -445,6 +470,26 @@ export class PodEnrollments {
     }
     this.#byIdx.set(podIdx, now);
     return now;
+  }
+
+  /** The guard takes the place of what the namespace has. Undefined: the namespace has gone. */
+  async #guardInPlace(found: Exclude<Enrollment, Unserved>): Promise<Unserved | undefined> {
+    const { tree, cookieOf, rows } = this.#options;
+    const { podIdx, uid, netnsCookie } = found.row;
+    const pod = findPod(tree, uid);
+    if (isRefusal(pod)) return undefined;
+    try {
+      if ((await cookieOf(pod.netnsFd)) !== netnsCookie) return undefined;
+      rows.guard(found.row, pod.netnsFd);
+    } finally {
+      closeSync(pod.netnsFd);
+    }
+    const guarded: Unserved = { state: "guarded", row: { ...emptyRow(podIdx, uid), netnsCookie }, pod };
+    this.#byIdx.set(podIdx, guarded);
+    rows.forget(podIdx);
+    this.#forgetFlowsLater(netnsCookie);
+    if (isOpen(found)) await found.namespace.close({ restore: "once-left", pid: pod.process.pid });
+    return guarded;
   }
 
   /** Is the pod's process and namespace still what was found? Remembers the process that now speaks for it. */
@@ -483,10 +528,15 @@ export class PodEnrollments {
     if (found.state !== "awaited") rows.withdraw(found.row);
     rows.forget(podIdx);
     this.#byIdx.delete(podIdx);
+    this.#forgetFlowsLater(netnsCookie);
+  }
+
+  #forgetFlowsLater(netnsCookie: bigint): void {
     const timer = setTimeout(() => {
       this.#lingering.delete(timer);
       // Enrolled again meanwhile: its flows are alive, and old ones are overwritten as ports come round.
-      if (!this.all().some(({ row }) => row.netnsCookie === netnsCookie)) rows.forgetFlows(netnsCookie);
+      const isAlive = this.all().some(({ state, row }) => state !== "guarded" && row.netnsCookie === netnsCookie);
+      if (!isAlive) this.#options.rows.forgetFlows(netnsCookie);
     }, FLOWS_LINGER_MS);
     timer.unref();
     this.#lingering.add(timer);

@@ -359,6 +359,7 @@ const changes: ReadonlySet<Request["op"]> = new Set([
   "set-addresses",
   "capture",
   "release",
+  "release-to-guard",
   "sever",
 ]);
 
@@ -426,6 +427,12 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         await enrollments.release(request.podIdx);
         log.info("released", { podIdx: request.podIdx });
         return { reply: { id, op: "done" } };
+      }
+      case "release-to-guard": {
+        const row = await enrollments.releaseToGuard(request.podIdx, request.workload);
+        if (isRefusal(row)) return refuse(id, row);
+        log.info("released, and guarded", { pod: row.uid, podIdx: row.podIdx });
+        return { reply: { id, op: "guarded", podIdx: row.podIdx } };
       }
       case "sockets": {
         const { podIdx, kind, count } = request;

@@ -96,6 +96,11 @@ export type Request =
   | { readonly id: number; readonly op: "capture"; readonly podIdx: number; readonly failDirect: boolean }
   /** Capture and guard off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
   | { readonly id: number; readonly op: "release"; readonly podIdx: number }
+  /**
+   * `release` and `guard` with no moment in between in which the pod is neither captured nor guarded. Answered by `guarded`. A keeper of
+   * this version that does not know it yet answers bad-request.
+   */
+  | { readonly id: number; readonly op: "release-to-guard"; readonly podIdx: number; readonly workload: string }
   | {
       readonly id: number;
       readonly op: "sockets";

@@ -13,6 +13,7 @@ const good: readonly Record<string, unknown>[] = [
   { id: 2, op: "prepare", uid: "0a1b-22", addresses: ["10.0.0.1", "fd00::1"] },
   { id: 3, op: "capture", podIdx: 1, failDirect: false },
   { id: 4, op: "release", podIdx: MAX_PODS },
+  { id: 4, op: "release-to-guard", podIdx: 1, workload: "cluster//Pod/shop/web" },
   { id: 5, op: "sockets", podIdx: 1, kind: "local6", count: 64 },
   { id: 7, op: "sever", podIdx: 1 },
   { id: 2 ** 31 - 1, op: "programs" },

@@ -80,6 +80,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   "known-of": { podIdx },
   capture: { podIdx, failDirect: flag },
   release: { podIdx },
+  "release-to-guard": { podIdx, workload },
   sockets: { podIdx, kind: among(socketKinds), count: integer(1, MAX_PACKET_FDS) },
   sever: { podIdx },
   "node-access": {},

@@ -316,6 +316,7 @@ test("while another agent holds the node, enrollment has no keeper, and what it 
       setAddresses: done("set-addresses"),
       capture: done("capture"),
       release: done("release"),
+      releaseToGuard: async () => asked.push("release-to-guard"),
       sever: done("sever"),
     },
     () => holds,

@@ -11,7 +11,7 @@ export type NodeEnrollmentPorts = {
   readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
   readonly keeper: Pick<
     KeeperClient,
-    "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "sever"
+    "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "releaseToGuard" | "sever"
   >;
   readonly threads: Pick<DataThreads, "servePod" | "removePod">;
   readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;

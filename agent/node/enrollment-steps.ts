@@ -200,16 +200,15 @@ export class EnrollmentSteps {
     await service.end(pod, true);
   }
 
-  /** Capture goes; a pod that policy says anything about refuses from then on. The keeper serves one pod's requests in order. */
+  /** Capture goes; a pod that policy says anything about refuses from then on. */
   async #releaseToGuard(podIdx: number, workload: Workload): Promise<void> {
     const { known, guards } = this.#parts;
     const { keeper, tables } = this.#ports;
     const { podUid } = workload;
-    guards.forget(podUid);
     if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
-    const released = keeper.release(podIdx);
-    const guarded = tables.failDirect(workload) ? undefined : guards.guard(workload);
-    await Promise.all([released, guarded]);
+    if (!tables.failDirect(workload)) return guards.releaseTo(podIdx, workload);
+    guards.forget(podUid);
+    await keeper.release(podIdx);
   }
 
   /** Capture off first; what was captured goes on to its end. */

@@ -47,6 +47,8 @@ export class FakeNode {
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
   connected = false;
+  /** The keeper knows no request to release a pod and keep its guard. */
+  older = false;
   #keepers = 0;
   #nextIdx = 1;
   #certificatesCame: (() => void)[] = [];
@@ -232,6 +234,15 @@ export class FakeNode {
         if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
         node.kernel.delete(podIdx);
         node.protectedPods.delete(pod.uid);
+      },
+      releaseToGuard: async (podIdx, workload) => {
+        if (node.older) throw new KeeperRefused("bad-request", "op is none of the operations");
+        await ask(`release to guard ${podIdx}`);
+        const pod = node.kernel.get(podIdx);
+        if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
+        node.kernel.set(podIdx, { ...pod, prepared: false, captured: false, addresses: [] });
+        node.protectedPods.set(pod.uid, workload);
+        return podIdx;
       },
       sever: (podIdx) => ask(`sever ${podIdx}`),
     };

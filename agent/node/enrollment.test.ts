@@ -356,6 +356,11 @@ describe("node enrollment", () => {
       assert.deepEqual([node.captured(), node.held.size, node.served.size], [[], 0, 0]);
       assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
       assert.deepEqual(
+        node.calls.filter((call) => call.startsWith("release ") && !call.startsWith("release to guard ")),
+        [],
+        "it is guarded all the while",
+      );
+      assert.deepEqual(
         [...node.kernel.values()].map(({ addresses }) => addresses),
         [[]],
         "a pod of this node that has the address can be enrolled",
@@ -383,23 +388,40 @@ describe("node enrollment", () => {
     assert.deepEqual([...node.protectedPods.keys()], ["uid-api"]);
   });
 
-  test("a pod whose namespace had another address than the mesh then names is not captured under it any more", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, [{ ...api, addresses: [] }]);
-    node.namespaceAddresses.set("uid-api", web.addresses);
+  for (const older of [false, true]) {
+    const keeper = older ? "an older keeper: " : "";
+    test(`${keeper}a pod whose namespace had another address than the mesh then names is not captured under it any more`, async (t) => {
+      const { node, enrollment, change, start } = setUp(t, [{ ...api, addresses: [] }]);
+      node.older = older;
+      node.namespaceAddresses.set("uid-api", web.addresses);
+      await start();
+      assert.equal(node.captured().length, 1);
+      node.absent.add("10.0.0.2");
+      await change(api);
+      assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
+      assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
+      assert.equal(node.calls.includes("release 1"), older);
+      assert.deepEqual(
+        enrollment.states().map(({ state, note }) => `${state} ${note}`),
+        ["failed 10.0.0.2 is not there"],
+      );
+      assert.equal(node.warnings.length, 1);
+      node.absent.clear();
+      await until(() => node.captured().length === 1);
+      assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
+      await enrollment.close();
+    });
+  }
+
+  test("a pod that leaves the mesh after its address was refused keeps no guard", async (t) => {
+    const { node, change, remove, start } = setUp(t, [{ ...web, node: "n2" }]);
     await start();
-    assert.equal(node.captured().length, 1);
-    node.absent.add("10.0.0.2");
-    await change(api);
-    assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
-    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
-    assert.deepEqual(
-      enrollment.states().map(({ state, note }) => `${state} ${note}`),
-      ["failed 10.0.0.2 is not there"],
-    );
-    assert.equal(node.warnings.length, 1);
-    node.absent.clear();
-    await until(() => node.captured().length === 1);
-    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
+    node.namespaceAddresses.set("uid-api", web.addresses);
+    await change({ ...api, addresses: [] });
+    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"]);
+    await remove(api);
+    await until(() => node.kernel.size === 0);
+    assert.deepEqual([...node.protectedPods], []);
   });
 
   test("once the mesh has named what the namespace had, a later mistake leaves the pod captured", async (t) => {

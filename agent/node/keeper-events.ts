@@ -80,6 +80,7 @@ export function keeperOfHolder(
     setAddresses: (podIdx, addresses) => held(() => keeper.setAddresses(podIdx, addresses)),
     capture: (podIdx, failDirect) => held(() => keeper.capture(podIdx, failDirect)),
     release: (podIdx) => held(() => keeper.release(podIdx)),
+    releaseToGuard: (podIdx, workload) => held(() => keeper.releaseToGuard(podIdx, workload)),
     // The agent that holds the node sweeps each pod that it brings into service.
     sever: async (podIdx) => (holds() ? keeper.sever(podIdx) : undefined),
   };

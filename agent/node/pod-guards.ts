@@ -10,6 +10,9 @@ export type KnownPods = {
   readonly found: Map<string, UnservedPod>;
 };
 
+/** An older keeper does not know the request; another has nothing to release under that index any more. */
+const withoutReleaseToGuard: readonly string[] = ["bad-request", "not-prepared"];
+
 export class PodGuards {
   readonly #known: KnownPods;
   readonly #ports: Pick<NodeEnrollmentPorts, "keeper" | "log">;
@@ -59,14 +62,14 @@ export class PodGuards {
 
   /** The answer is shared while it is awaited: the worker may plan what a change of the mesh has asked for already. */
   guard(workload: Workload): Promise<void> {
-    const { uid: workloadUid, podUid } = workload;
-    const before = this.#guarding.get(podUid);
-    if (before?.workloadUid === workloadUid) return before.done;
-    const done = this.#ask(workload).finally(() => {
-      if (this.#guarding.get(podUid)?.done === done) this.#guarding.delete(podUid);
-    });
-    this.#guarding.set(podUid, { workloadUid, done });
-    return done;
+    const before = this.#guarding.get(workload.podUid);
+    return before?.workloadUid === workload.uid ? before.done : this.#awaits(workload, this.#ask(workload));
+  }
+
+  /** The keeper releases the pod and guards it: capture, listeners and addresses go, and it refuses from then on. */
+  releaseTo(podIdx: number, workload: Workload): Promise<void> {
+    this.forget(workload.podUid);
+    return this.#awaits(workload, this.#askInstead(podIdx, workload));
   }
 
   /** Before the keeper releases the pod: if the mesh wants it again meanwhile, its guard is asked for anew, and comes after. */
@@ -78,6 +81,28 @@ export class PodGuards {
   /** The keeper has taken the guard off: it has released the pod, or has captured it as a pod that may go direct. */
   ended(podUid: string): void {
     this.#guarded.delete(podUid);
+  }
+
+  #awaits({ uid: workloadUid, podUid }: Workload, asked: Promise<void>): Promise<void> {
+    const done = asked.finally(() => {
+      if (this.#guarding.get(podUid)?.done === done) this.#guarding.delete(podUid);
+    });
+    this.#guarding.set(podUid, { workloadUid, done });
+    return done;
+  }
+
+  async #askInstead(podIdx: number, workload: Workload): Promise<void> {
+    const { keeper } = this.#ports;
+    const { uid, podUid, addresses } = workload;
+    try {
+      const guardedIdx = await keeper.releaseToGuard(podIdx, uid);
+      this.#known.found.set(podUid, { podIdx: guardedIdx, known: { workloadUid: uid, addresses } });
+      this.#guarded.set(podUid, uid);
+    } catch (error) {
+      if (!isRefused(error) || !withoutReleaseToGuard.includes(error.reason)) throw error;
+      // It serves the guard right behind the release.
+      await Promise.all([keeper.release(podIdx), this.#ask(workload)]);
+    }
   }
 
   /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */

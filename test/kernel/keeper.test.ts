@@ -363,6 +363,35 @@ describe("the keeper", { concurrency: 1 }, () => {
     await agent.client.capture(pod.podIdx, false);
   });
 
+  test("a captured pod is released and guarded in one step, and refuses all the while", async () => {
+    const { podIdx } = pod;
+    // What is not captured and not guarded gets this route's own errno.
+    execFileSync("nsenter", ["-t", String(pause.pid), "-n", "ip", "route", "add", "prohibit", "192.0.2.0/24"]);
+    const seen: string[] = [];
+    const enough = (): boolean => seen.length >= 8;
+    const dialling = (async () => {
+      while (!enough()) seen.push(await dialFromPod(pause, "192.0.2.1", 80));
+    })();
+    while (!enough()) {
+      for (const { fd } of pod.listeners) closeSync(fd);
+      assert.equal(await agent.client.releaseToGuard(podIdx, "cluster//Pod/demo/web"), podIdx);
+      assert.deepEqual(await agent.client.knownOf(podIdx), { workload: "cluster//Pod/demo/web", addresses: [] });
+      pod = await agent.client.prepare(uid, [address]);
+      assert.equal(pod.podIdx, podIdx, "the guard's index is the pod's");
+      await agent.client.capture(podIdx, false);
+    }
+    await agent.client.releaseToGuard(podIdx, "cluster//Pod/demo/web");
+    for (const { fd } of pod.listeners) closeSync(fd);
+    await dialling;
+    assert.equal(seen.includes("EACCES"), false, `it went past the hooks: ${seen.join(" ")}`);
+    assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ENETUNREACH", "it has no address to dial from");
+    const { maps: views } = await agent.client.programs();
+    const entries = (name: string) => views.find((view) => view.name === name)?.entries;
+    assert.deepEqual([entries("pod_by_netns"), entries("pod_by_ip"), entries("in_by_port")], [1, 0, 0]);
+    pod = await agent.client.prepare(uid, [address]);
+    await agent.client.capture(podIdx, false);
+  });
+
   test("a pod that died is released and named; a pod on the node's network is refused", async () => {
     await end(pause);
     await until("pod-gone", () => agent.gone.includes(uid));
