@@ -20,6 +20,8 @@ export type EnrollmentStepsParts = {
 
 const addressReasons: readonly string[] = ["address-mismatch", "address-taken"];
 
+const isAddressRefusal = (error: unknown): boolean => isRefused(error) && addressReasons.includes(error.reason);
+
 export class EnrollmentSteps {
   readonly #parts: EnrollmentStepsParts;
   readonly #ports: NodeEnrollmentPorts;
@@ -83,7 +85,24 @@ export class EnrollmentSteps {
       this.#ports.log.info("pod captured", { pod });
     } catch (error) {
       failed.add(error, workload, "pod not captured");
+      if (isAddressRefusal(error)) await this.#releaseWrongCapture(workload);
     }
+  }
+
+  /**
+   * An earlier agent may have captured the pod under what its namespace had then, and the mesh has that for another by now. Where the
+   * mesh has it for nobody, the pod keeps its capture: what the mesh names is then taken for a mistake.
+   */
+  async #releaseWrongCapture(workload: Workload): Promise<void> {
+    const podIdx = this.#parts.known.found.get(workload.podUid)?.podIdx;
+    if (podIdx === undefined) return;
+    const { addresses } = await this.#ports.keeper.knownOf(podIdx);
+    if (!this.#isOfAnother(addresses, workload)) return;
+    this.#ports.log.warn("pod released from a capture under an address of another workload", {
+      pod: fullName(workload),
+    });
+    await this.#releaseToGuard(podIdx, workload);
+    this.#ports.tables.removePod(podIdx);
   }
 
   /** Refused: the pod keeps the addresses that the mesh named before, and with them its capture. */
@@ -98,7 +117,7 @@ export class EnrollmentSteps {
       void service.sweep(pod.podIdx, pod.podUid);
       log.info("pod has other addresses", { pod: fullName(workload), addresses });
     } catch (error) {
-      if (pod.named || !isRefused(error) || !addressReasons.includes(error.reason)) {
+      if (pod.named || !isAddressRefusal(error)) {
         return failed.add(error, workload, "pod stays captured with the addresses that it has");
       }
       failed.add(error, workload, "pod not captured: its namespace had other addresses than the mesh names");

@@ -424,6 +424,40 @@ describe("node enrollment", () => {
     assert.deepEqual([...node.protectedPods], []);
   });
 
+  test("an agent that starts over a capture under an address that is another's by now does not keep it", async (t) => {
+    const { node, enrollment, start } = setUp(t, [{ ...api, addresses: [] }]);
+    node.namespaceAddresses.set("uid-api", web.addresses);
+    await start();
+    assert.equal(node.captured().length, 1);
+    await enrollment.close();
+    const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
+    t.after(() => next.close());
+    node.served.clear();
+    node.calls.length = 0;
+    node.workloads.set(api.uid, api);
+    node.absent.add("10.0.0.2");
+    void next.meshChanged();
+    await next.keeperCame(node.keeperComes());
+    assert.deepEqual(
+      node.captured(),
+      [{ podIdx: 1, uid: "uid-api" }],
+      "nobody else has the address: it may be a mistake",
+    );
+    node.workloads.set(web.uid, { ...web, node: "n2" });
+    await next.meshChanged();
+    assert.deepEqual([node.captured(), node.verdicts.size], [[], 0]);
+    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
+    assert.deepEqual(
+      node.calls.filter((call) => call.startsWith("release")),
+      ["release to guard 1"],
+    );
+    await until(() => node.calls.filter((call) => call === "prepare uid-api").length > 4);
+    assert.equal(node.calls.filter((call) => call.startsWith("release")).length, 1, "it is released once");
+    node.absent.clear();
+    await until(() => node.captured().length === 1);
+    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
+  });
+
   test("once the mesh has named what the namespace had, a later mistake leaves the pod captured", async (t) => {
     const { node, change, start } = setUp(t, [{ ...api, addresses: [] }]);
     node.namespaceAddresses.set("uid-api", api.addresses);
