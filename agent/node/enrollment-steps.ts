@@ -36,7 +36,7 @@ export class EnrollmentSteps {
     const { service, guards } = this.#parts;
     switch (step.op) {
       case "abandon":
-        return service.abandon(step.pod);
+        return this.#abandon(step.pod);
       case "release":
         return this.#release(step.pod);
       case "guard":
@@ -58,6 +58,13 @@ export class EnrollmentSteps {
       case "set-identity":
         return service.setIdentity(step.pod, step.identity);
     }
+  }
+
+  /** The present keeper may not hold the pod: the keeper before it released the pod, and died before it could say so. */
+  #abandon(pod: HeldPod): Promise<void> {
+    const { known, service } = this.#parts;
+    const isHeld = known.found.get(pod.podUid)?.podIdx === pod.podIdx;
+    return isHeld ? service.abandon(pod) : service.end(pod, false);
   }
 
   async #identify(podUid: string, podIdx: number): Promise<void> {
