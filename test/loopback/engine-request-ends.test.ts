@@ -10,6 +10,7 @@ import type { Answer } from "../../agent/engine/answers.ts";
 import type { ConnRef, EngineEvent } from "../../agent/engine/events.ts";
 import { Dice } from "../policy/dice.ts";
 import { pair, refOf } from "./hbone-pair.ts";
+import { reads, ways } from "./read-engine.ts";
 import { dial, serve } from "./support.ts";
 import { TestEngine } from "./test-engine.ts";
 
@@ -187,3 +188,43 @@ test("tunnel: a caller that goes in the middle of a head, behind an application 
   assert.equal((await both.server.event("closed")).cause, "finished");
   app.close();
 });
+
+for (const way of ways) {
+  test(`${way}: a caller that leaves is the reason why its application breaks off, whatever the application does then`, async () => {
+    const part = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n";
+    const app = await serve((socket) => {
+      socket.once("data", (head: Buffer) => {
+        const [, path = ""] = head.toString().split(" ");
+        if (path.startsWith("/begun")) socket.write(part);
+        // As servers are that know no half-closed callers, that reset, and that write on until they are reset.
+        socket.once("end", () => {
+          if (path.endsWith("/ends")) socket.end();
+          if (path.endsWith("/resets")) socket.resetAndDestroy();
+          if (!path.endsWith("/writes")) return;
+          const timer = setInterval(() => socket.write("2\r\nok\r\n"), 5);
+          socket.once("close", () => clearInterval(timer));
+        });
+      });
+    });
+    for (const [path, status] of [
+      ["/begun/ends", 200],
+      ["/begun/resets", 200],
+      ["/begun/writes", 200],
+      ["/silent/ends", 0],
+      ["/silent/resets", 0],
+    ] as const) {
+      using under = reads(way, app.port);
+      const served = app.connections.length;
+      const socket = await dial(under.port);
+      socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`);
+      if (status === 200) await once(socket, "data");
+      else while ((app.connections[served]?.bytesRead ?? 0) === 0) await sleep(2);
+      socket.destroy();
+      const ended = await under.engine.event("request-ended");
+      assert.deepEqual([ended.outcome, ended.status], ["reset-by-downstream", status], path);
+      await under.engine.event("closed");
+      assert.deepEqual(under.engine.errors, []);
+    }
+    app.close();
+  });
+}

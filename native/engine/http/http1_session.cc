@@ -103,7 +103,7 @@ void Http1Session::OnUpFailed() {
 }
 
 void Http1Session::OnReset(ByteEnd& end, int code) {
-  End(&end == down_.end ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream, code);
+  End(&end == down_.end ? CloseCause::kResetByDownstream : cause_of_up(), code);
 }
 
 ssize_t Http1Session::OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) {
@@ -264,19 +264,21 @@ void Http1Session::OnReply(Http1Side& from, const Http1Step& step) {
   // A policy that only watches breaks nothing. Where part of a message was framed anew that was not whole, nothing can pass as it came.
   const bool passes = reading_ == HttpReading::kOrPass && (is_request || request_done_) &&
                       step.refusal != Http1Refusal::kChunkEnd;
-  if (!passes) AnswerLast(step.status, NameOf(step.refusal));
-  status_ = step.status;
-  // The application has ended without a word.
+  // The application has ended without a word. A caller that left before has no use for the answer, and no error was met.
   const bool ended = !is_request && step.refusal == Http1Refusal::kHeadEnd;
+  const bool left = ended && caller_left();
+  if (!passes) AnswerLast(step.status, NameOf(step.refusal));
+  status_ = left ? 0 : step.status;
   const RequestOutcome refused = is_request ? RequestOutcome::kRefused : RequestOutcome::kBadResponse;
-  EndRequest(ended ? RequestOutcome::kResetByUpstream : refused, step.refusal);
+  const RequestOutcome gone = left ? RequestOutcome::kResetByDownstream : RequestOutcome::kResetByUpstream;
+  EndRequest(ended ? gone : refused, step.refusal);
   if (passes) PassFrom(from);
 }
 
 void Http1Session::OnAbort(Http1Side& from, const Http1Step& step) {
   const bool is_request = &from == &down_;
   if (step.refusal == Http1Refusal::kNone)
-    return End(is_request ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream);
+    return End(is_request ? CloseCause::kResetByDownstream : cause_of_up());
   EndRequest(is_request ? RequestOutcome::kRefused : RequestOutcome::kBadResponse, step.refusal);
   const bool passes = reading_ == HttpReading::kOrPass && !is_request && request_done_ &&
                       step.refusal != Http1Refusal::kChunkEnd;
@@ -285,7 +287,7 @@ void Http1Session::OnAbort(Http1Side& from, const Http1Step& step) {
 }
 
 void Http1Session::Finish() {
-  EndRequest(RequestOutcome::kResetByUpstream);
+  EndRequest(OutcomeOf(cause_of_up()));
   finishes_ = true;
   Close();
 }
@@ -409,7 +411,7 @@ void Http1Session::AwaitMovement() {
 
 void Http1Session::OnDeadline() {
   if (!running_) return;
-  if (failing_ && phase_ != Phase::kClosing) return End(CloseCause::kResetByUpstream, ECONNRESET);
+  if (failing_ && phase_ != Phase::kClosing) return End(cause_of_up(), ECONNRESET);
   if (lingers_) return End(CloseCause::kFinished);
   // A policy that only watches breaks nothing.
   if (reading_ == HttpReading::kOrPass && (phase_ == Phase::kHead || phase_ == Phase::kDeciding)) {

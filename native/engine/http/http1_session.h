@@ -112,6 +112,12 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // The request has ended, and is reported.
   void EndRequest(RequestOutcome outcome, Http1Refusal refusal = Http1Refusal::kNone);
   void OnUpFailed();
+  // The caller has ended its half behind its request, and the application knows. An application that breaks off then has seen its
+  // caller leave, as a proxy would that knows no half-closed callers.
+  bool caller_left() const { return down_.end->ended() && up_.finished(); }
+  CloseCause cause_of_up() const {
+    return caller_left() ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream;
+  }
   void BeginRequest();
   // The request has ended; the next may come.
   void AwaitRequest();

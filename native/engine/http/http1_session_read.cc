@@ -73,13 +73,13 @@ bool Http1Session::Advance(Http1Side& side) {
     Pieces pieces;
     const int found = side.end->Front(&pieces);
     if (found < 0) {
-      End(&side == &down_ ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream, -found);
+      End(&side == &down_ ? CloseCause::kResetByDownstream : cause_of_up(), -found);
       return false;
     }
     if (found == 0) {
       // An end that was seen just now. Of an application that was reset it is none: what goes until the end would look whole.
       if (side.end->ended() && &side == &up_ && failing_) {
-        End(CloseCause::kResetByUpstream, ECONNRESET);
+        End(cause_of_up(), ECONNRESET);
         return false;
       }
       if (side.end->ended()) moved |= UseHeld(side);
