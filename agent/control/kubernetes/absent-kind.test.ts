@@ -50,13 +50,19 @@ const definitionGone = () =>
 type Paths = Readonly<Record<string, () => ApiAnswer>>;
 const knowsNothing: Paths = { "/readyz": () => answer(200, "ok", "text/plain"), "/apis": () => groups() };
 
+type Phase = { readonly paths: Paths; readonly waits: number };
+
 /** Lets a kind be asked for as long as `phases` lasts: the server answers as each phase says for so many waits of 30 s. */
-async function follow(...phases: readonly { readonly paths: Paths; readonly waits: number }[]) {
+const follow = (...phases: readonly Phase[]) => followFor(() => 30_000, phases);
+
+/** The same, where a wait of `ms` takes as long as `takes` says. */
+async function followFor(takes: (ms: number) => number, phases: readonly Phase[]) {
   const ending = new AbortController();
   const changes: ObjectChange[][] = [];
   const states: KindState[] = [];
   const asked: string[] = [];
   let waited = 0;
+  let nowMs = 0;
   const phase = (): Paths | undefined => {
     let left = waited;
     return phases.find(({ waits }) => {
@@ -72,12 +78,13 @@ async function follow(...phases: readonly { readonly paths: Paths; readonly wait
         return path.includes("sendInitialEvents") ? answer(422, "{}") : answer(410, "{}");
       return (phase()?.[plain] ?? notFound)();
     },
-    sleep: async () => {
+    sleep: async (ms) => {
       waited += 1;
+      nowMs += takes(ms);
       if (phase() === undefined) ending.abort();
     },
     random: () => 0,
-    nowMs: () => waited * 30_000,
+    nowMs: () => nowMs,
     changed: (some) => void changes.push([...unpacked(some)]),
     noted: (state) => void states.push(state),
   });
@@ -89,6 +96,23 @@ async function follow(...phases: readonly { readonly paths: Paths; readonly wait
 test("a kind that was never seen and that ready discovery does not name is empty", async () => {
   const { mirror, changes, away } = await follow({ paths: knowsNothing, waits: 2 });
   assert.deepEqual([mirror.synced, changes.flat(), away], [true, [], []]);
+});
+
+test("a kind that the cluster lacks is looked for every 5 s, by a single question where its absence was just looked into", async () => {
+  const there = { ...knowsNothing, [kind.path]: () => list("a") };
+  const { changes, asked } = await followFor(
+    (ms) => ms,
+    [
+      { paths: knowsNothing, waits: 8 },
+      { paths: there, waits: 1 },
+    ],
+  );
+  assert.equal(asked.filter((path) => path === "/readyz").length, 2, "at the beginning and after 30 s");
+  assert.equal(asked.filter((path) => path.includes("limit=1&") || path.endsWith("limit=1")).length, 7);
+  assert.deepEqual(
+    changes.flat().map(({ op }) => op),
+    ["present"],
+  );
 });
 
 test("what a server says before it is ready, and what is no discovery, does not make a kind empty", async () => {

@@ -1,4 +1,4 @@
-// main thread · an answer of an API server, before anybody has read its body. Types only; api-client.ts asks.
+// main thread · an answer of an API server, before anybody has read its body; api-client.ts asks.
 
 export type ApiAnswer = {
   readonly status: number;
@@ -6,7 +6,7 @@ export type ApiAnswer = {
   readonly contentType: string;
   /** What Retry-After says, ms; null: nothing. */
   readonly retryAfterMs: number | null;
-  /** Rejects when the connection ends before the body does, or when nothing comes for the time that `ask` was given. */
+  /** Rejects when the connection ends before the body does, and with Silence when nothing comes for the time that `ask` was given. */
   readonly body: AsyncIterable<Uint8Array>;
 };
 
@@ -17,6 +17,9 @@ export type AskOptions = {
   /** What is written; nothing: it is read (GET). Whether a change without an answer has happened, nobody knows. */
   readonly write?: { readonly method: "POST" | "PUT"; readonly object: object };
 };
+
+/** Nothing came for the time that was given, on a connection that lives as far as anybody knows. */
+export class Silence extends Error {}
 
 /** Rejects when nobody answers. A body that is not read to its end is cancelled. */
 export type Ask = (path: string, options: AskOptions) => Promise<ApiAnswer>;

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import type { ApiAnswer } from "./api-answer.ts";
+import { type ApiAnswer, Silence } from "./api-answer.ts";
 import { ApiClient } from "./api-client.ts";
 
 const DEADLINE = { timeout: 30_000 };
@@ -166,7 +166,7 @@ test("a body that is cut off, stalls or is aborted rejects; it never just ends",
     const { ask } = clientOf(t, port);
     for (const path of ["/reset", "/gone", "/stall"]) {
       const read = ask(path, path === "/stall" ? 100 : 20_000).then(textOf);
-      await assert.rejects(read, `${path} ${isGzip}`);
+      await assert.rejects(read, (error) => path !== "/stall" || error instanceof Silence);
     }
     const aborting = new AbortController();
     const aborted = await ask("/abort", 20_000, aborting.signal);

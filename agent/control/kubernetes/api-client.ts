@@ -7,11 +7,11 @@ import {
   type IncomingHttpHeaders,
 } from "node:http2";
 import { createGunzip } from "node:zlib";
-import type { ApiAnswer, AskOptions } from "./api-answer.ts";
+import { type ApiAnswer, type AskOptions, Silence } from "./api-answer.ts";
 import type { ApiServer } from "./credentials.ts";
 
 export type ApiClientOptions = ApiServer & {
-  /** A server that does not answer a PING for so long is away, ms. */
+  /** A PING is sent so often, and a server that has not answered by the next is away, ms. */
   readonly pingMs?: number;
 };
 
@@ -42,7 +42,7 @@ export class ApiClient {
     signal.addEventListener("abort", abort, { once: true });
     stream.once("close", () => signal.removeEventListener("abort", abort));
     if (write) stream.end(JSON.stringify(write.object));
-    stream.setTimeout(idleMs, () => stream.destroy(new Error(`nothing came for ${idleMs} ms`)));
+    stream.setTimeout(idleMs, () => stream.destroy(new Silence(`nothing came for ${idleMs} ms`)));
     const headers = await responseOf(stream);
     const contentType = (headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
     return {
@@ -77,7 +77,7 @@ export class ApiClient {
   }
 
   #connect(): Promise<ClientHttp2Session> {
-    const { server, ca, client, pingMs = 15_000 } = this.#options;
+    const { server, ca, client, pingMs = 10_000 } = this.#options;
     return new Promise((resolve, reject) => {
       const session = connect(server, { ca: ca(), ...client, minVersion: "TLSv1.2" });
       const late = setTimeout(() => session.destroy(new Error(`${server} does not answer`)), CONNECT_MS);

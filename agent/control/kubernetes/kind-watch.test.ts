@@ -5,7 +5,7 @@ import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { Dice } from "../../../test/policy/dice.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
-import type { ApiAnswer } from "./api-answer.ts";
+import { type ApiAnswer, Silence } from "./api-answer.ts";
 import { answer, FakeCluster, servedOf } from "./cluster.fake.ts";
 import { type PackedChange, unpacked } from "./copy-file.ts";
 import { type KindState, KindWatch } from "./kind-watch.ts";
@@ -93,9 +93,11 @@ function scripted(...answers: readonly ((path: string) => ApiAnswer)[]) {
   const states: KindState[] = [];
   const ending = new AbortController();
   let at = 0;
+  const patience: number[] = [];
   const watch = new KindWatch(kind, {
-    ask: async (path) => {
+    ask: async (path, { idleMs }) => {
       asked.push(path);
+      patience.push(idleMs);
       const next = answers[at++];
       if (next === undefined) {
         ending.abort();
@@ -109,7 +111,7 @@ function scripted(...answers: readonly ((path: string) => ApiAnswer)[]) {
     changed: (some) => void changes.push([...unpacked(some)]),
     noted: (state) => void states.push(state),
   });
-  return { run: () => watch.run(ending.signal), asked, changes, states, watch };
+  return { run: () => watch.run(ending.signal), asked, patience, changes, states, watch };
 }
 
 const listOf = (...names: readonly string[]) =>
@@ -153,6 +155,43 @@ test("a page that fails is asked for from the beginning, and no watch begins fro
   assert.deepEqual(
     asked.slice(1, 4).map((path) => new URL(path, "https://x").searchParams.get("continue")),
     [null, "x", null],
+  );
+});
+
+/** A watch that says this much, and then nothing any more, while its connection lives. */
+function quiet(text: string): ApiAnswer {
+  const body = (async function* () {
+    if (text !== "") yield new TextEncoder().encode(text);
+    throw new Silence("nothing came");
+  })();
+  return answer(200, "", { body });
+}
+
+test("a watch that says nothing for 90 s is asked for anew, from where it was, and is no outage", async () => {
+  const added = `${JSON.stringify({ type: "ADDED", object: objectOf("b", { uid: "b", rv: 12 }) })}\n`;
+  const { run, changes, states, asked, patience } = scripted(
+    () => answer(422, "{}"),
+    () => listOf("a"),
+    () => quiet(""),
+    () => quiet(added),
+    () => quiet(added.slice(0, 20)),
+    () => quiet(""),
+  );
+  await run();
+  const watches = asked.slice(2);
+  assert.deepEqual(
+    watches.map((path) => new URL(path, "https://x").searchParams.get("resourceVersion")),
+    ["9", "9", "12", "12", "12"],
+  );
+  assert.deepEqual(new Set(patience.slice(2)), new Set([90_000]));
+  assert.deepEqual(
+    changes.map((some) => some.length),
+    [1, 1],
+  );
+  assert.deepEqual(
+    states.map(({ state }) => state),
+    ["listing", "watching", "watching", "watching", "away", "watching"],
+    "only half a line is a fault",
   );
 });
 

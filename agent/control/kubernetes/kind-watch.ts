@@ -2,7 +2,7 @@
 // whatever the server answers, until a whole list says otherwise.
 import { type BackoffOptions, backoffMs } from "../../backoff.ts";
 import { AbsentKind } from "./absent-kind.ts";
-import type { ApiAnswer, Ask } from "./api-answer.ts";
+import { type ApiAnswer, type Ask, Silence } from "./api-answer.ts";
 import { expectJson, Refused, textOf } from "./api-refusal.ts";
 import type { PackedChange } from "./copy-file.ts";
 import { JsonLines } from "./json-lines.ts";
@@ -32,11 +32,16 @@ const PAGE = 250;
 const ANSWER_IDLE_MS = 30_000;
 /** The server ends a watch after a time that is drawn from here, so that not all nodes come again at once, seconds. */
 const WATCH_S = { least: 300, most: 600 };
-/** A server that says nothing for longer than it was asked to watch does not live, ms. */
-const WATCH_GRACE_MS = 30_000;
+/**
+ * What is between agent and server may answer the connection's PINGs and bring a watch nothing any more: a watch that says nothing for so
+ * long is asked for anew, ms. API servers send a bookmark each minute (kubernetes: apiserver/pkg/storage/cacher/cacher.go).
+ */
+const WATCH_QUIET_MS = 90_000;
 const retry: BackoffOptions = { baseMs: 500, capMs: 30_000 };
 const MAX_RETRY_AFTER_MS = 120_000;
 /** A kind that the cluster lacks is looked for again after so long, ms. */
+const ABSENT_LOOK_MS = 5_000;
+/** Its absence is looked into after so long, ms: the server may have another version of it. */
 const ABSENT_MS = 30_000;
 
 /** A kind is woken so often at most, so that a kind that comes and goes does not make all others ask, ms. */
@@ -63,6 +68,8 @@ export class KindWatch {
   /** The server can send a list as the beginning of a watch (Kubernetes 1.32, KEP-3157). */
   #streams = true;
   #failures = 0;
+  /** When the kind's absence was last looked into, monotonic, ms. */
+  #absentMs = Number.NEGATIVE_INFINITY;
   /** Ends the wait that is under way. */
   #sleeping: AbortController | undefined;
   /** The server has said how long to wait (Retry-After). */
@@ -107,10 +114,11 @@ export class KindWatch {
   /** One watch, after a list where one is due. Returns how long to wait before the next. */
   async #turn(signal: AbortSignal): Promise<number> {
     if (this.#version === "") {
+      if (await this.#isStillAbsent(signal)) return ABSENT_LOOK_MS;
       this.#ports.noted({ state: "listing", why: "" });
       const streamed = this.#streams ? await this.#watch(signal, true) : "no-list";
       if (streamed !== "no-list") return this.#pauseMs(streamed);
-      if (!(await this.#listPages(signal))) return ABSENT_MS;
+      if (!(await this.#listPages(signal))) return ABSENT_LOOK_MS;
     }
     return this.#pauseMs(await this.#watch(signal, false));
   }
@@ -150,7 +158,7 @@ export class KindWatch {
       ? "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
       : `resourceVersion=${this.#version}`;
     const query = `watch=true&allowWatchBookmarks=true&timeoutSeconds=${seconds}&${begin}`;
-    const answer = await this.#ask(query, signal, seconds * 1_000 + WATCH_GRACE_MS);
+    const answer = await this.#ask(query, signal, WATCH_QUIET_MS);
     if (withList && [400, 403, 422].includes(answer.status)) {
       this.#streams = false;
       await textOf(answer);
@@ -165,8 +173,14 @@ export class KindWatch {
     if (withList) this.mirror.beginList();
     else this.#ports.noted({ state: "watching", why: "" });
     const watching: Watching = { lines: new JsonLines(), listing: withList, ended: "silent" };
-    // In a method of its own: what a loop has read would be kept until the next chunk comes, also a whole list.
-    for await (const chunk of answer.body) this.#read(chunk, watching);
+    try {
+      // In a method of its own: what a loop has read would be kept until the next chunk comes, also a whole list.
+      for await (const chunk of answer.body) this.#read(chunk, watching);
+    } catch (error) {
+      if (!(error instanceof Silence) || watching.lines.isTorn || watching.listing) throw error;
+      // It took long enough that it may be asked for at once.
+      return "spoke";
+    }
     if (watching.lines.isTorn || watching.listing) throw new Error("the server's answer ends in the middle");
     return watching.ended;
   }
@@ -233,6 +247,14 @@ export class KindWatch {
     return true;
   }
 
+  /** One question in place of all that shows the absence. */
+  async #isStillAbsent(signal: AbortSignal): Promise<boolean> {
+    if (this.#ports.nowMs() - this.#absentMs >= ABSENT_MS) return false;
+    const answer = await this.#ask("limit=1", signal, ANSWER_IDLE_MS);
+    await textOf(answer);
+    return answer.status === 404;
+  }
+
   /** False: it is empty, since the cluster has no such kind. @throws Refused when it must not be taken for empty */
   async #isAbsent(notFound: ApiAnswer, signal: AbortSignal): Promise<boolean> {
     const absence = await this.#absent.ask(notFound, this.mirror.hadObjects, signal);
@@ -244,6 +266,7 @@ export class KindWatch {
     this.mirror.beginList();
     this.#changed(this.mirror.endList());
     this.mirror.forget();
+    this.#absentMs = this.#ports.nowMs();
     this.#ports.noted({ state: "watching", why: "" });
     return false;
   }
