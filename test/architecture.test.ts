@@ -79,6 +79,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "control/kubernetes/",
       "control/static-file/source.ts",
       "identity/",
+      "process/collect-garbage.ts",
     ],
     types: [""],
   },

@@ -27,6 +27,7 @@ export type ObjectChange =
 const KEPT_KINDS: ReadonlySet<string> = new Set(["Service", "EndpointSlice"]);
 
 type AcceptedObject = {
+  /** Of kinds that are kept alone: of very many objects each has a text of its own. */
   readonly uid: string;
   /** What is in force of it: of the present version, or of an earlier version that could be read. */
   readonly parsed: readonly ParsedObject[];
@@ -34,7 +35,8 @@ type AcceptedObject = {
   readonly findings: readonly Problem[];
 };
 
-const nothing: AcceptedObject = { uid: "", parsed: [], problems: [], findings: [] };
+const none: readonly never[] = Object.freeze([]);
+const nothing: AcceptedObject = { uid: "", parsed: none, problems: none, findings: none };
 
 export class AcceptedObjects {
   readonly #settings: NodeSettings;
@@ -85,12 +87,11 @@ export class AcceptedObjects {
     const gone: ParsedObject[] = [];
     const come: ParsedObject[] = [];
     for (const [key, object] of accepted) {
-      const [before, now] = [this.#known.get(key)?.parsed ?? [], object?.parsed ?? []];
-      // A list names everything again, most of it as it was.
-      if (!isDeepStrictEqual(before, now)) {
+      const [before, now] = [this.#known.get(key)?.parsed ?? none, object?.parsed ?? none];
+      if (before !== now) {
         for (const parsed of before) gone.push(parsed);
         for (const parsed of now) come.push(parsed);
-      } else if (object !== undefined) accepted.set(key, { ...object, parsed: before });
+      }
       yield;
     }
     for (const [key, object] of accepted) {
@@ -105,15 +106,22 @@ export class AcceptedObjects {
   #accept(change: Extract<ObjectChange, { readonly op: "present" }>, known: AcceptedObject): AcceptedObject {
     const { version, uid } = change;
     const report = new Report("object");
-    const parsed = parsedObjectsOf(documentOf(change), this.#settings, report).map((object) =>
-      leanObject(object, this.#lean),
-    );
-    const { problems, findings } = report;
-    if (!KEPT_KINDS.has(version.kind) || problems.length === 0) return { uid, parsed, problems, findings };
-    const kept = known.uid === uid ? known : nothing;
-    return { uid, parsed: kept.parsed, problems, findings: kept.findings };
+    const read = parsedObjectsOf(documentOf(change), this.#settings, report);
+    const [problems, findings] = [filled(report.problems), filled(report.findings)];
+    const isKept = KEPT_KINDS.has(version.kind);
+    if (isKept && problems.length > 0) {
+      const kept = known.uid === uid ? known : nothing;
+      return { uid, parsed: kept.parsed, problems, findings: kept.findings };
+    }
+    // A list names everything again, most of it as it was: then what is known stays, and the new copy goes at once.
+    const lean = read.map((object) => leanObject(object, this.#lean));
+    const parsed = isDeepStrictEqual(known.parsed, lean) ? known.parsed : lean;
+    return { uid: isKept ? uid : "", parsed, problems, findings };
   }
 }
+
+/** Very many objects have nothing to report: none of them has a list for it. */
+const filled = (problems: readonly Problem[]): readonly Problem[] => (problems.length === 0 ? none : problems);
 
 const keyOf = ({ kind, namespace, name }: Pick<ObjectVersion, "kind" | "namespace" | "name">): string =>
   `${kind} ${namespace}/${name}`;

@@ -18,10 +18,11 @@ export class Lean {
   readonly #parts = new Map<string, object>();
 
   workload(workload: Workload): Workload {
+    const name = cut(workload.name);
     return {
       uid: cut(workload.uid),
       podUid: cut(workload.podUid),
-      name: cut(workload.name),
+      name,
       namespace: this.#text(workload.namespace),
       addresses: workload.addresses.map(cut),
       node: this.#text(workload.node),
@@ -31,7 +32,7 @@ export class Lean {
       labels: this.#part(JSON.stringify(workload.labels), workload.labels),
       protocol: workload.protocol,
       ports: this.#part(JSON.stringify(workload.ports), workload.ports),
-      probePorts: workload.probePorts,
+      probePorts: workload.probePorts && this.#part(`ports ${workload.probePorts}`, workload.probePorts),
       removesProxyHeaders: workload.removesProxyHeaders,
       healthy: workload.healthy,
       locality: this.#part(JSON.stringify(workload.locality), workload.locality),
@@ -39,7 +40,7 @@ export class Lean {
       workloadName: this.#text(workload.workloadName),
       canonicalName: this.#text(workload.canonicalName),
       canonicalRevision: this.#text(workload.canonicalRevision),
-      from: this.#source(workload.from),
+      from: this.#source(workload.from, name),
     };
   }
 
@@ -62,11 +63,15 @@ export class Lean {
     return this.#whole(value);
   }
 
-  #source(from: SourceRef): SourceRef {
+  /** @param own the object's name as it is kept already, which most sources name too */
+  #source(from: SourceRef, own: string): SourceRef {
     if (from === nowhere) return nowhere;
     if (isFilePosition(from)) return { file: this.#text(from.file), line: from.line, column: from.column };
     const { kind, namespace, name, resourceVersion } = from;
-    return { kind, namespace: this.#text(namespace), name: cut(name), resourceVersion: cut(resourceVersion) };
+    return {
+      ...{ kind, namespace: this.#text(namespace), name: name === own ? own : cut(name) },
+      resourceVersion: cut(resourceVersion),
+    };
   }
 
   #text(text: string): string {

@@ -7,6 +7,7 @@ import { KubernetesSource } from "../control/kubernetes/source.ts";
 import type { ConfigurationSource, SourceStatus } from "../control/source.ts";
 import { StaticFileSource } from "../control/static-file/source.ts";
 import type { Logger } from "../observe/log.ts";
+import { collectGarbage } from "../process/collect-garbage.ts";
 import type { Built } from "./built.ts";
 
 export type MeshSource = {
@@ -32,7 +33,10 @@ export function meshSource(
   const client = new ApiClient(server);
   const cluster = new KubernetesSource(
     { server: server.server, settings, lastGoodFile },
-    { ask: (path, options) => client.ask(path, options), wallMs: Date.now, changed: sayClosed(log), log: warn },
+    {
+      ...{ ask: (path, options) => client.ask(path, options), wallMs: Date.now, collectGarbage },
+      ...{ changed: sayClosed(log), log: warn },
+    },
   );
   return { thing: { source: cluster, leave: () => cluster.stopKeeping() }, close: () => client.close() };
 }

@@ -21,7 +21,7 @@ export type Swap = { readonly gone: readonly ParsedObject[]; readonly come: read
 
 /** Objects by id; problems and findings by id or claim. */
 type Swapped = {
-  readonly before: ReadonlyMap<string, Upsert | undefined>;
+  readonly before: ReadonlyMap<string, Upsert>;
   readonly after: ReadonlyMap<string, Upsert | undefined>;
   readonly problems: ReadonlyMap<string, readonly Problem[]>;
   readonly findings: ReadonlyMap<string, readonly Problem[]>;
@@ -93,16 +93,21 @@ export class Assembly {
 
   #swapped({ gone, come }: Swap, known: readonly Problem[]): Swapped {
     const touched = this.#touched(gone, come);
-    const before = new Map([...touched].map((id) => [id, this.#inForce(id, new Report())]));
+    // Of 100,000 objects that come at once, none has been in force and hardly any has something to report: they get no entries here.
+    const before = new Map<string, Upsert>();
+    for (const id of touched) {
+      const was = this.#inForce(id, new Report());
+      if (was !== undefined) before.set(id, was);
+    }
     this.#take(gone, come);
     const after = new Map<string, Upsert | undefined>();
     const findings = new Map<string, readonly Problem[]>();
-    const problems = this.#rivalries([...gone, ...come]);
+    const problems = this.#rivalries(gone, come);
     for (const id of touched) {
       const report = new Report(this.#acceptance);
       after.set(id, this.#inForce(id, report));
-      problems.set(id, report.problems);
-      findings.set(id, report.findings);
+      if (report.problems.length > 0 || this.#problems.has(id)) problems.set(id, report.problems);
+      if (report.findings.length > 0 || this.#findings.has(id)) findings.set(id, report.findings);
     }
     if (this.#acceptance === "all") {
       const found = [...problems.values()].flat().toSorted(byPosition);
@@ -239,34 +244,41 @@ export class Assembly {
    * By claim, what is wrong with the claims of these objects: ids, addresses and virtual addresses that have several claimants.
    * Where all objects are accepted together, every claim had one claimant before, so that a conflict involves an object that came.
    */
-  #rivalries(touched: readonly ParsedObject[]): Map<string, readonly Problem[]> {
-    const ids = new Set(touched.map(({ id }) => id));
-    const addresses = new Set(touched.flatMap(addressKeys));
-    const vips = new Set(touched.flatMap(vipsOf));
+  #rivalries(gone: readonly ParsedObject[], come: readonly ParsedObject[]): Map<string, readonly Problem[]> {
     const problems = new Map<string, readonly Problem[]>();
     const look = (
-      claims: ReadonlySet<string>,
+      what: string,
+      claimsOf: (parsed: ParsedObject) => readonly string[],
       held: Claims<ParsedObject>,
       report: (claim: string, rival: ParsedObject, first: ParsedObject, into: Report) => void,
     ): void => {
-      for (const claim of claims) {
-        const [first, ...rivals] = held.all(claim);
-        const into = new Report(this.#acceptance);
-        if (first !== undefined) for (const rival of rivals) report(claim, rival, first, into);
-        problems.set(`claim ${claim}`, into.problems);
-      }
+      for (const touched of [gone, come])
+        for (const parsed of touched)
+          for (const claim of claimsOf(parsed)) {
+            const [first, ...rivals] = held.all(claim);
+            const key = `${what} ${claim}`;
+            if (problems.has(key) || (rivals.length === 0 && !this.#problems.has(key))) continue;
+            const into = new Report(this.#acceptance);
+            if (first !== undefined) for (const rival of rivals) report(claim, rival, first, into);
+            problems.set(key, into.problems);
+          }
     };
-    look(ids, this.#byId, (_, rival, first, into) => {
-      const what = `${nameOf(rival)} stands here and at ${positionText(first.from)}`;
-      wrong(rival.from, what, "only one of them could be in force", "keep one", into);
-    });
-    look(addresses, this.#byAddress, (key, rival, first, into) => {
+    look(
+      "id",
+      ({ id }) => [id],
+      this.#byId,
+      (_, rival, first, into) => {
+        const what = `${nameOf(rival)} stands here and at ${positionText(first.from)}`;
+        wrong(rival.from, what, "only one of them could be in force", "keep one", into);
+      },
+    );
+    look("address", addressKeys, this.#byAddress, (key, rival, first, into) => {
       if (rival.id === first.id) return;
       const what = `${key.slice(key.lastIndexOf("/") + 1)} belongs to ${nameOf(first)} already`;
       const why = "an address names one identity; with two owners it would name either";
       wrong(rival.from, what, why, "give each workload its own addresses", into);
     });
-    look(vips, this.#byVip, (vip, rival, first, into) => {
+    look("vip", vipsOf, this.#byVip, (vip, rival, first, into) => {
       if (rival.id === first.id) return;
       const what = `${vip} is the address of ${first.id} already`;
       wrong(rival.from, what, "a connection could go to either", "give each Service its own", into);
@@ -275,7 +287,7 @@ export class Assembly {
   }
 
   #difference(
-    before: ReadonlyMap<string, Upsert | undefined>,
+    before: ReadonlyMap<string, Upsert>,
     after: ReadonlyMap<string, Upsert | undefined>,
   ): readonly MeshUpdate[] {
     const removed: MeshUpdate[] = [];

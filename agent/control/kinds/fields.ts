@@ -88,11 +88,12 @@ export const labels = mapOf(labelValue, labelKey);
 /** Annotations may hold anything, line ends included; only those we know are looked at. */
 const annotation: Reader<string> = (value, path, report) =>
   value.type === "string" ? value.value : string(value, path, report);
+export const annotations = mapOf(annotation);
 
 const metadataFields = {
   name: required(dnsSubdomain),
   labels: optional(labels, {}),
-  annotations: optional(mapOf(annotation), {}),
+  annotations: optional(annotations, {}),
   uid: optional(string, ""),
   creationTimestamp: ignored,
   deletionGracePeriodSeconds: ignored,
@@ -105,10 +106,11 @@ const metadataFields = {
   resourceVersion: ignored,
   selfLink: ignored,
 };
-export const metadata = growingObject({ ...metadataFields, namespace: optional(dnsLabel, "default") });
+export const namespacedMetadata = { ...metadataFields, namespace: optional(dnsLabel, "default") };
+export const metadata = growingObject(namespacedMetadata);
 export type Metadata = Read<typeof metadata>;
 /** Of a policy: a label that cannot be read changes nothing of what the policy says. */
-export const metadataParts = parts({ ...metadataFields, namespace: optional(dnsLabel, "default") });
+export const metadataParts = parts(namespacedMetadata);
 /** Of objects that live in no namespace; their name becomes part of identities. */
 export const clusterMetadata = growingObject({ ...metadataFields, name: required(dnsLabel) });
 

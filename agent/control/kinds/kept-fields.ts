@@ -1,16 +1,24 @@
 // any thread · what of an object of an API server is read here, and so kept: a Pod is mostly about running it, and every object has
 // its fields twice more in bookkeeping of the server and of kubectl. Pure.
+import { POD_ANNOTATIONS } from "./labels.ts";
 
 /** true: all of it. What has another form than this is kept whole, for the kind's reader to report. */
 type Shape = true | readonly [Shape] | { readonly [field: string]: Shape };
 
+const dialled: Shape = { httpGet: { port: true }, tcpSocket: { port: true }, grpc: { port: true } };
 const container: Shape = {
-  ...{ name: true, restartPolicy: true, ports: true, lifecycle: true },
-  ...{ livenessProbe: true, readinessProbe: true, startupProbe: true },
+  ...{ restartPolicy: true, ports: [{ name: true, containerPort: true, protocol: true }] },
+  ...{ livenessProbe: dialled, readinessProbe: dialled, startupProbe: dialled },
+  lifecycle: { postStart: dialled, preStop: dialled },
 };
 const shapes: Readonly<Record<string, Shape>> = {
   Pod: {
-    ...{ apiVersion: true, kind: true, metadata: true },
+    ...{ apiVersion: true, kind: true },
+    metadata: {
+      ...{ name: true, namespace: true, uid: true, labels: true, deletionTimestamp: true },
+      annotations: Object.fromEntries(POD_ANNOTATIONS.map((name) => [name, true as const])),
+      ownerReferences: [{ kind: true, name: true, controller: true }],
+    },
     spec: {
       ...{ nodeName: true, serviceAccountName: true, hostNetwork: true },
       ...{ containers: [container], initContainers: [container] },

@@ -8,6 +8,14 @@ export const SERVICE_OF_SLICE = "kubernetes.io/service-name";
 export const POD_TEMPLATE_HASH = "pod-template-hash";
 export const WORKLOAD_NAME = "service.istio.io/workload-name";
 
+/** On a Pod: a sidecar of Istio is in it and takes the pod's connections itself. */
+export const SIDECAR = "sidecar.istio.io/status";
+/** On a static pod's mirror: that it is a mirror, and the UID by which its node knows it. */
+export const MIRROR = "kubernetes.io/config.mirror";
+export const CONFIG_HASH = "kubernetes.io/config.hash";
+/** All annotations of a Pod that are read; no other is kept. */
+export const POD_ANNOTATIONS = [SIDECAR, MIRROR, CONFIG_HASH] as const;
+
 /** The first that is present names the workload in telemetry, as Istio chooses. */
 export const CANONICAL_NAME = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"] as const;
 export const CANONICAL_REVISION = [

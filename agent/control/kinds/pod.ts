@@ -2,15 +2,13 @@
 import { fullName } from "../../mesh/full-name.ts";
 import { spiffeId } from "../../mesh/spiffe-id.ts";
 import type { Workload } from "../../mesh/workload.ts";
-import { address, dnsSubdomain, metadata, port } from "./fields.ts";
+import { address, annotations, dnsSubdomain, namespacedMetadata, port } from "./fields.ts";
+import { POD_ANNOTATIONS, SIDECAR } from "./labels.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { boolean, excerpt, list, oneOf, optional, type Read, type Reader, required, string } from "./schema.ts";
 import { cgroupUidOf } from "./static-pod.ts";
 import type { Report, Value } from "./value.ts";
 import { namesForTelemetry } from "./workload.ts";
-
-/** A sidecar of Istio is in the pod: it takes the pod's connections itself. */
-const SIDECAR = "sidecar.istio.io/status";
 
 /** A number, or a name that the container gives a port. */
 const portOrName: Reader<number | string> = (value, path, report) =>
@@ -43,20 +41,21 @@ const containers = list(
   { max: 1_000 },
 );
 
-const owners = excerpt({
+const readAnnotations: ReadonlySet<string> = new Set(POD_ANNOTATIONS);
+const podAnnotations: Reader<Readonly<Record<string, string>>> = (value, path, report) => {
+  if (value.type !== "map") return annotations(value, path, report);
+  const entries = new Map([...value.entries].filter(([name]) => readAnnotations.has(name)));
+  return annotations({ ...value, entries }, path, report);
+};
+/** An excerpt, since a Pod is kept in part (kept-fields.ts). */
+const podMetadata = excerpt({
+  ...namespacedMetadata,
+  annotations: optional(podAnnotations, {}),
   ownerReferences: optional(
     list(excerpt({ kind: required(string), name: required(string), controller: optional(boolean, false) })),
     [],
   ),
 });
-const podMetadata: Reader<Omit<Read<typeof metadata>, "ownerReferences"> & Read<typeof owners>> = (
-  value,
-  path,
-  report,
-) => {
-  const [meta, owned] = [metadata(value, path, report), owners(value, path, report)];
-  return meta && owned && { ...meta, ...owned };
-};
 
 export const podKind = excerpt({
   apiVersion: required(oneOf("v1")),

@@ -1,4 +1,5 @@
 // any thread · the UID by which a node knows a static pod: the API server has another. Pure.
+import { CONFIG_HASH, MIRROR } from "./labels.ts";
 
 /** What the API server says of a pod, as far as this file looks at it. */
 export type PodIdentity = {
@@ -7,9 +8,6 @@ export type PodIdentity = {
   readonly nodeName: string;
   readonly ownerReferences: readonly { readonly kind: string; readonly name: string; readonly controller?: boolean }[];
 };
-
-const MIRROR = "kubernetes.io/config.mirror";
-const HASH = "kubernetes.io/config.hash";
 
 /**
  * The UID in the name of the pod's cgroup. The kubelet makes a static pod out of a file before the API server knows of it, under a UID
@@ -20,7 +18,7 @@ const HASH = "kubernetes.io/config.hash";
  * of the API server has dashes, so no annotation leads to the cgroup of another ordinary pod.
  */
 export function cgroupUidOf({ uid, annotations, nodeName, ownerReferences }: PodIdentity): string {
-  const hash = annotations[HASH] ?? "";
+  const hash = annotations[CONFIG_HASH] ?? "";
   const isMirror =
     annotations[MIRROR] !== undefined &&
     ownerReferences.some(({ kind, name, controller }) => kind === "Node" && name === nodeName && controller === true);

@@ -3,13 +3,14 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
+import type { ObjectVersion } from "../../mesh/source-ref.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
 import { Turns } from "../static-file/turns.ts";
 import { JsonLines } from "./json-lines.ts";
 
 type PresentObject = Extract<ObjectChange, { readonly op: "present" }>;
 
-/** A change as its line in the file: a tenth of the memory that its object takes, of which there may be 100,000 at once. */
+/** A change as its line in the file, without the line's end: a tenth of the memory of its object, and there may be 100,000 at once. */
 export type PackedChange = { readonly key: string; readonly isPresent: boolean; readonly line: string };
 
 /** What a process before this one has applied last. */
@@ -28,8 +29,9 @@ export function headerLine(cluster: string): string {
   return `${JSON.stringify({ clusterCopy: VERSION, cluster })}\n`;
 }
 
-export function packed(change: ObjectChange): PackedChange {
-  return { key: keyOf(change), isPresent: change.op === "present", line: `${JSON.stringify(change)}\n` };
+/** @param key the object's, as `objectKey` makes it: the caller has it already, and so it is in memory once. */
+export function packed(change: ObjectChange, key = keyOf(change)): PackedChange {
+  return { key, isPresent: change.op === "present", line: JSON.stringify(change) };
 }
 
 /** The changes again, each made when it is asked for. */
@@ -49,9 +51,12 @@ export function endLine(crc: number, appliedAt: string): string {
 }
 
 /** By what an object is known: another object has another key. */
-function keyOf(change: ObjectChange): string {
-  const { kind, namespace, name } = change.op === "present" ? change.version : change.object;
+export function objectKey({ kind, namespace, name }: Pick<ObjectVersion, "kind" | "namespace" | "name">): string {
   return `${kind} ${namespace}/${name}`;
+}
+
+function keyOf(change: ObjectChange): string {
+  return objectKey(change.op === "present" ? change.version : change.object);
 }
 
 /**
@@ -107,7 +112,7 @@ class Reading {
       if (this.#cluster !== undefined || this.#crc !== 0) return false;
       this.#cluster = entry.cluster;
     } else if (entry === undefined || this.#cluster === undefined) this.#isTorn = true;
-    else this.#batch.push({ key: keyOf(entry.change), isPresent: entry.change.op === "present", line: `${line}\n` });
+    else this.#batch.push({ key: keyOf(entry.change), isPresent: entry.change.op === "present", line });
     this.#crc = crc32(`${line}\n`, this.#crc);
     return true;
   }

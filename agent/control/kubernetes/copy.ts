@@ -141,10 +141,13 @@ function isWasteful({ size, began }: CopyFile): boolean {
   return size > 2 * began + SLACK;
 }
 
+const LINE_END = 0x0a;
+
 /** Lines on their way into a file, some at once. */
 class Writing {
   readonly #file: Omit<CopyFile, "began">;
-  #texts: string[] = [];
+  /** Filled in place: texts that are joined first would be in memory once more, all of them until the next collection. */
+  readonly #bytes = Buffer.allocUnsafe(CHUNK);
   #length = 0;
   /** Where the next line will be. */
   #at: number;
@@ -158,17 +161,21 @@ class Writing {
   }
 
   async change({ key, isPresent, line }: PackedChange): Promise<void> {
-    const length = Buffer.byteLength(line);
+    const length = Buffer.byteLength(line) + 1;
+    if (this.#length + length > CHUNK) await this.#flush();
     this.#spans.set(key, isPresent ? { offset: this.#at + this.#length, length } : null);
-    this.#texts.push(line);
+    if (length > CHUNK) {
+      await this.#write(Buffer.from(`${line}\n`));
+      return;
+    }
+    this.#bytes.write(line, this.#length);
+    this.#bytes[this.#length + length - 1] = LINE_END;
     this.#length += length;
-    if (this.#length >= CHUNK) await this.#flush();
   }
 
   async text(text: string): Promise<void> {
-    this.#texts.push(text);
-    this.#length += Buffer.byteLength(text);
     await this.#flush();
+    await this.#write(Buffer.from(text));
   }
 
   /** The objects of another file that are not among these, in the order of that file. */
@@ -212,8 +219,7 @@ class Writing {
   }
 
   async #flush(): Promise<void> {
-    const bytes = Buffer.from(this.#texts.join(""), "utf8");
-    this.#texts = [];
+    const bytes = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
     await this.#write(bytes);
   }

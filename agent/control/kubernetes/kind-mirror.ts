@@ -2,7 +2,7 @@
 // and only once it is whole. Pure but for its state.
 import type { ObjectVersion } from "../../mesh/source-ref.ts";
 import { keptFields } from "../kinds/kept-fields.ts";
-import { type PackedChange, packed } from "./copy-file.ts";
+import { objectKey, type PackedChange, packed } from "./copy-file.ts";
 import type { ServedObject } from "./watch-event.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 
@@ -13,7 +13,7 @@ type Known = { readonly uid: string; readonly resourceVersion: string };
 
 export class KindMirror {
   readonly #kind: WatchedKind;
-  /** By namespace and name. */
+  /** By `objectKey`. */
   #known = new Map<string, Known>();
   /** The list under way: everything that it named so far, and of that what differs from what is known. */
   #list: { readonly named: Map<string, Known>; readonly changes: PackedChange[] } | undefined;
@@ -51,9 +51,9 @@ export class KindMirror {
    * An object that a process before this one has read is what was passed on, before the first list. The list says it again, changed or
    * not: this release may read more of it than was kept.
    */
-  assume({ version: { namespace, name }, uid }: KnownObject): void {
+  assume({ version, uid }: KnownObject): void {
     this.#hadObjects = true;
-    this.#known.set(`${namespace}/${name}`, { uid, resourceVersion: "" });
+    this.#known.set(objectKey(version), { uid, resourceVersion: "" });
   }
 
   /** A list begins; what a list before it read is forgotten, if it did not end. */
@@ -63,8 +63,9 @@ export class KindMirror {
 
   listed(served: ServedObject): void {
     if (this.#list === undefined) throw new Error("no list is under way");
-    this.#list.named.set(keyOf(served), knownOf(served));
-    if (this.#isNews(served)) this.#list.changes.push(this.#present(served));
+    const key = objectKey(served.version);
+    this.#list.named.set(key, knownOf(served));
+    if (this.#isNews(key, served)) this.#list.changes.push(this.#present(key, served));
   }
 
   /** The list is whole: what it changes, removals included. */
@@ -81,37 +82,37 @@ export class KindMirror {
 
   /** An event of a watch that follows a whole list. Undefined: nothing new, since the server may repeat itself after a reconnect. */
   present(served: ServedObject): PackedChange | undefined {
-    if (!this.#isNews(served)) return undefined;
+    const key = objectKey(served.version);
+    if (!this.#isNews(key, served)) return undefined;
     this.#hadObjects = true;
-    this.#known.set(keyOf(served), knownOf(served));
-    return this.#present(served);
+    this.#known.set(key, knownOf(served));
+    return this.#present(key, served);
   }
 
   /** Undefined: nothing of it was known. An object's successor of the same name is not taken for it. */
   deleted(served: ServedObject): PackedChange | undefined {
-    const key = keyOf(served);
+    const key = objectKey(served.version);
     if (this.#known.get(key)?.uid !== served.uid) return undefined;
     this.#known.delete(key);
     return this.#gone(key);
   }
 
   /** Versions are opaque; another version is news, whichever of both is newer: the server sends the events of an object in order. */
-  #isNews(served: ServedObject): boolean {
-    const known = this.#known.get(keyOf(served));
+  #isNews(key: string, served: ServedObject): boolean {
+    const known = this.#known.get(key);
     return known?.uid !== served.uid || known.resourceVersion !== served.version.resourceVersion;
   }
 
-  #present({ version, uid, object }: ServedObject): PackedChange {
+  #present(key: string, { version, uid, object }: ServedObject): PackedChange {
     const { apiVersion } = this.#kind;
-    return packed({ op: "present", apiVersion, version, uid, object: keptFields(version.kind, object) });
+    return packed({ op: "present", apiVersion, version, uid, object: keptFields(version.kind, object) }, key);
   }
 
   #gone(key: string): PackedChange {
-    const slash = key.indexOf("/");
-    const object = { kind: this.#kind.kind, namespace: key.slice(0, slash), name: key.slice(slash + 1) };
-    return packed({ op: "deleted", object });
+    const { kind } = this.#kind;
+    const [namespace = "", name = ""] = key.slice(kind.length + 1).split("/");
+    return packed({ op: "deleted", object: { kind, namespace, name } }, key);
   }
 }
 
-const keyOf = ({ version: { namespace, name } }: ServedObject): string => `${namespace}/${name}`;
 const knownOf = ({ version: { resourceVersion }, uid }: ServedObject): Known => ({ uid, resourceVersion });

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { MeshStore } from "../../mesh/store.ts";
+import { collectGarbage } from "../../process/collect-garbage.ts";
 import { ApiClient } from "./api-client.ts";
 import { KubernetesSource } from "./source.ts";
 
@@ -31,7 +32,7 @@ const begunMs = performance.now();
 const ending = new AbortController();
 const source = new KubernetesSource(
   { server: "many", settings, lastGoodFile },
-  { ask: (path, options) => client.ask(path, options), wallMs: Date.now, random: () => 0 },
+  { ask: (path, options) => client.ask(path, options), wallMs: Date.now, collectGarbage, random: () => 0 },
 );
 const running = source.run((updates) => {
   mesh.apply(updates);
