@@ -183,3 +183,32 @@ test("whatever an object holds, nothing is thrown, and other objects stay as the
   );
   assert.deepEqual(objects.problems, []);
 });
+
+const COUNT = process.env.ORLOP_SOAK === "1" ? 100_000 : 20_000;
+
+test(`one poisoned object among ${COUNT} closes itself alone, wherever it comes, and is named`, () => {
+  const poison = COUNT - 7;
+  const podAt = (at: number, spec: unknown): ObjectChange => {
+    const podIPs = [{ ip: `10.${(at >> 16) & 255}.${(at >> 8) & 255}.${at & 255}` }];
+    const version = { kind: "Pod", namespace: "shop", name: `p${at}`, resourceVersion: String(at) };
+    const object = { metadata: { labels: { app: "a" } }, spec, status: { phase: "Running", podIPs } };
+    return { op: "present", apiVersion: "v1", version, uid: `u${at}`, object };
+  };
+  const spec = { nodeName: "west" };
+  const pods = Array.from({ length: COUNT }, (_, at) => podAt(at, at === poison ? 7 : spec));
+  const { apply, problems, policy, store } = source();
+  apply(policyOf({ rules: [{ from: [web] }] }), ...pods.slice(0, 10));
+  apply(present("AuthorizationPolicy", "poisoned", { spec: { action: "DENY", rules: "none" } }), deleted("Pod", "p3"));
+  const updates = apply(...pods.slice(10, poison), ...pods.slice(poison));
+  assert.equal(updates.length, COUNT - 11);
+  assert.equal([...store.workloads()].length, COUNT - 2);
+  assert.deepEqual(
+    problems().map((text) => text.split("@")[0]),
+    ["AuthorizationPolicy/shop/poisoned", `Pod/shop/p${poison}`],
+  );
+  assert.equal(policy("callers")?.rules.length, 1);
+  assert.equal(policy("poisoned")?.action, "DENY", "it denies what it does not name");
+  // It is over when the object is: the others were not touched.
+  assert.equal(apply(podAt(poison, spec)).length, 1);
+  assert.equal(problems().length, 1);
+});
