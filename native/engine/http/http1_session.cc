@@ -22,6 +22,11 @@ constexpr int32_t kMostRequests = 1 << 30;
 
 constexpr Http1Pair kPlainText = {"content-type", "text/plain"};
 
+// What the text has of the heap: also what is reserved, since that is what an idle connection would keep.
+size_t HeapOf(const std::string& text) {
+  return text.capacity() > std::string().capacity() ? text.capacity() : 0;
+}
+
 RequestOutcome OutcomeOf(CloseCause cause) {
   switch (cause) {
     case CloseCause::kResetByDownstream:
@@ -75,7 +80,7 @@ void Http1Session::End(CloseCause cause, int detail) {
 }
 
 void Http1Session::CountHeld() {
-  const size_t now = down_.held.size() + up_.held.size() + head_bytes_.size() + texts_.all.size();
+  const size_t now = HeapOf(down_.held) + HeapOf(up_.held) + HeapOf(head_bytes_) + HeapOf(texts_.all);
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, up_.waiting() + down_.waiting());
@@ -373,8 +378,8 @@ void Http1Session::PassFrom(Http1Side& from) {
 void Http1Session::PassHeld() {
   up_.WriteRaw(down_.held);
   down_.WriteRaw(up_.held);
-  down_.held.clear();
-  up_.held.clear();
+  down_.ForgetHeld();
+  up_.ForgetHeld();
 }
 
 void Http1Session::PassIfFlushed() {
@@ -425,7 +430,7 @@ void Http1Session::OnDeadline() {
     if (phase_ == Phase::kHead) BeginRequest();
     status_ = phase_ == Phase::kHead ? 408 : 503;
     ForgetHead();
-    down_.held.clear();
+    down_.ForgetHeld();
     AnswerLast(static_cast<uint16_t>(status_), "timeout");
     EndRequest(RequestOutcome::kTimeout);
     return Pump();

@@ -128,10 +128,11 @@ bool Http1Session::UseHeld(Http1Side& side) {
   const bool ended = side.end->ended() && !(&side == &up_ && failing_);
   const size_t used = Use(side, bytes, side.held.size(), ended);
   if (!running_) return false;
+  if (used == 0) return false;
   side.held.erase(0, used);
-  // A large head is no reason to keep its memory for as long as the connection lives.
-  if (side.held.empty() && side.held.capacity() > kReadAhead) std::string().swap(side.held);
-  return used > 0;
+  // No memory is kept for what may never come: a connection may be idle for long.
+  if (side.held.empty()) side.ForgetHeld();
+  return true;
 }
 
 size_t Http1Session::Use(Http1Side& side, const uint8_t* bytes, size_t length, bool ended) {

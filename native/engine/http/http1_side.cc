@@ -62,7 +62,7 @@ void Http1Side::WriteRaw(std::string_view text) {
 
 void Http1Side::Clear() {
   out_.Clear();
-  held.clear();
+  ForgetHeld();
 }
 
 int Http1Side::Flush() {

@@ -41,6 +41,8 @@ class Http1Side {
   void DropWaiting() { out_.Clear(); }
   // The same, and what is held.
   void Clear();
+  // Also its memory.
+  void ForgetHeld() { std::string().swap(held); }
 
   // Bytes out. 0, or an errno of the end. An end that pulls is only woken.
   int Flush();
