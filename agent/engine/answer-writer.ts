@@ -47,6 +47,11 @@ export class AnswerWriter {
         this.#endpoint(at + record.to, answer.to);
         view.setInt32(at + record.identity, answer.identity, true);
         view.setInt32(at + record.expect, answer.expect, true);
+        view.setUint32(
+          at + record.requests,
+          answer.reportsNotReached === true ? abi.ORLOP_TUNNEL_REPORTS_NOT_REACHED : 0,
+          true,
+        );
         if (!this.#texts(at, answer.authority, answer.baggage, answer.forwarded, answer.traceparent)) return false;
         break;
       case "dial":

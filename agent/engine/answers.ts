@@ -19,6 +19,8 @@ export type Tunnel = ConnRef & {
   readonly baggage: string;
   readonly forwarded: string;
   readonly traceparent: string;
+  /** When the peer cannot be reached the connection waits for another answer (`NotReached`); absent: it ends. */
+  readonly reportsNotReached?: boolean;
 };
 
 /**

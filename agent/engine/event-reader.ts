@@ -86,6 +86,17 @@ export class EventReader {
           elapsedUs: this.#u64(at + record.durationUs),
           baggage: this.#text(at, 1),
         };
+      case types["not-reached"]:
+        return {
+          type: "not-reached",
+          conn,
+          generation,
+          podIdx,
+          to: this.#endpoint(at + record.near),
+          cause: named(abi.closeCauses, this.#u32(at + record.kind)),
+          detail: this.#i32(at + record.detail),
+          message: this.#text(at, 0),
+        };
       case types.closed: {
         const cause = named(abi.closeCauses, this.#u32(at + record.kind));
         const detail = this.#i32(at + record.detail);

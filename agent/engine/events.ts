@@ -58,6 +58,21 @@ export type Established = ConnRef & {
   readonly baggage: string;
 };
 
+/**
+ * The peer of a `tunnel` answer that asked for this could not be reached: TCP refused the dial, or ended it before the peer had said
+ * anything. Nothing was sent to an application. Answer: as to `accepted`, within six seconds.
+ */
+export type NotReached = ConnRef & {
+  readonly type: "not-reached";
+  readonly podIdx: number;
+  /** What was dialled. */
+  readonly to: Endpoint;
+  /** As in Closed. */
+  readonly cause: CloseCause;
+  readonly detail: number;
+  readonly message: string;
+};
+
 /** Every way in which a connection ends; native/engine/core/events.h says what each means. */
 export type CloseCause = (typeof closeCauses)[number];
 
@@ -150,6 +165,7 @@ export type EngineEvent =
   | PeerCertificate
   | ConnectRequest
   | Established
+  | NotReached
   | Closed
   | HandshakeFailed
   | TunnelAbused

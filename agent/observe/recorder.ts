@@ -103,7 +103,7 @@ type Opening = {
 const SHOWN_LENGTH = 512;
 
 export class OpenRecord {
-  readonly opening: Opening;
+  opening: Opening;
   #record: ConnectionRecord;
   /** Null once it has ended. */
   #recorder: Recorder | null;
@@ -128,6 +128,12 @@ export class OpenRecord {
     const { destination } = this.#record;
     if (destination.address === address && destination.port === port) return;
     this.#record = { ...this.#record, destination: { ...destination, address, port } };
+  }
+
+  /** It was decided anew before it was connected: it may go elsewhere, and then counts under other labels. */
+  changed(record: ConnectionRecord): void {
+    this.#record = record;
+    this.#recorder?.changed(this);
   }
 
   get http(): SeenHttp {
@@ -198,6 +204,19 @@ export class Recorder {
     });
     this.#open.add(open);
     return open;
+  }
+
+  /** By `OpenRecord.changed`. Under the labels that it had the connection has ended, without a byte and without a failure. */
+  changed(open: OpenRecord): void {
+    const { record, opening } = open;
+    const series = this.#series.of(record, "-");
+    if (series === opening.series) return;
+    opening.series.live -= 1;
+    opening.series.closed += 1;
+    series.opened += 1;
+    series.live += 1;
+    open.opening = { ...opening, series };
+    this.#judged(record.decision);
   }
 
   /** By `OpenRecord.closed`, once. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { constants } from "node:os";
 import { test } from "node:test";
 import type { CloseCause, Closed } from "../engine/events.ts";
 import { workload } from "../traffic/mesh.fake.ts";
@@ -63,6 +64,12 @@ test("an address-conflict names the first three workloads", () => {
   };
   assert.equal(names(2), "several workloads claim the destination address: shop/a and shop/b");
   assert.match(names(5), /: shop\/a and shop\/b and shop\/c and 2 more$/);
+});
+
+test("a refused dial of a tunnel says what that means, and that of an application does not", () => {
+  const refused = closed("connect-failed", { detail: constants.errno.ECONNREFUSED });
+  assert.match(endingOf(refused, null, true).message, /15008 each time: its node has not captured the pod$/);
+  assert.equal(endingOf(refused, null, false).message, "connection failed");
 });
 
 test("the engine's own words are kept beside ours", () => {

@@ -1,4 +1,5 @@
 // 15 · data thread · every way a connection may fail → response flag, HTTP status for a CONNECT, words for an operator. Pure.
+import { constants } from "node:os";
 import type { CloseCause, Closed } from "../engine/events.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -147,6 +148,10 @@ export function endingOf(
   if (closed.cause === "connect-timeout" && viaTunnel) {
     const words = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008";
     return { flag: "NETWORK_POLICY", cause: closed.cause, message: joined(words, closed.message) };
+  }
+  if (closed.cause === "connect-failed" && viaTunnel && closed.detail === constants.errno.ECONNREFUSED) {
+    const words = "connection refused on HBONE port 15008 each time: its node has not captured the pod";
+    return { flag: row.flag, cause: closed.cause, message: joined(words, closed.message) };
   }
   const words = closed.cause === "tunnel-refused" ? `http status: ${closed.detail}` : row.words;
   return { flag: row.flag, cause: closed.cause, message: joined(words, closed.message) };

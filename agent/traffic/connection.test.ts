@@ -37,7 +37,7 @@ test("however it goes, one record and one release", () => {
   close("finished");
   close("finished");
   assert.equal(outcomes.length, 1);
-  assert.deepEqual(released, ["second", "first"], "what a second opening took is given back at once");
+  assert.deepEqual(released, ["first", "second"], "what was taken is given back when the connection is decided anew");
 });
 
 test("a refusal is the reason only when the engine acted on it; a peer that reset first ended the connection itself", () => {

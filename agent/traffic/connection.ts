@@ -1,6 +1,6 @@
 // 7, 12 · data thread · a connection of the engine as traffic sees it, from its first event to its only `closed`.
 import type { Answer } from "../engine/answers.ts";
-import type { Closed, ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
+import type { Accepted, Closed, ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
 import { pathOf } from "../l7/request-facts.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -93,7 +93,7 @@ export class Connection {
     this.#lastEnded = request;
     const asked = this.#openRequest?.request === request ? this.#openRequest : unread;
     const { flag, details, refused } = requestEndingOf(event, asked.decision, this.#asked);
-    this.opened(null);
+    this.#ensureOpened(null);
     this.#record?.requested({
       connection: this.record,
       method: asked.method,
@@ -133,13 +133,35 @@ export class Connection {
     this.#draft = { ...this.#draft, ...known };
   }
 
-  /** The decision is made: the record opens with it. `release` is called once, at the end. */
+  /** The event with which it began, of a connection that was to go through a tunnel. */
+  get accepted(): Accepted {
+    const { podIdx, source, dialled, hbone } = this.record;
+    const { address, port } = source;
+    const began = { type: "accepted", listener: "outbound", podIdx, source: { address, port } } as const;
+    return { ...began, ...this.ref, destination: dialled ?? hbone };
+  }
+
+  /**
+   * The decision is made: the record opens with it. Made anew, because the peer could not be reached: the record changes with it.
+   * `release` is called once: at the end, or when the decision is made anew.
+   */
   opened(decision: Decision | null, release: (() => void) | null = null): void {
-    if (this.#record !== null || this.#ended) {
+    if (this.#ended) {
       release?.();
       return;
     }
+    this.#release?.();
     this.#release = release;
+    if (this.#record === null) {
+      this.#ensureOpened(decision);
+      return;
+    }
+    this.describe({ decision: decision === null ? null : summarize(decision) });
+    this.#record.changed(this.#draft);
+  }
+
+  #ensureOpened(decision: Decision | null): void {
+    if (this.#record !== null || this.#ended) return;
     this.describe({ decision: decision === null ? null : summarize(decision) });
     this.#record = this.#recorder.opened(this.#draft, this.ref);
   }
@@ -149,7 +171,8 @@ export class Connection {
    * @param claimants the workloads of an `address-conflict`
    */
   refuse(refusal: Refusal, decision: Decision | null, claimants: readonly Workload[] = nobody): Answer {
-    this.opened(decision);
+    if (decision === null) this.#ensureOpened(null);
+    else this.opened(decision);
     this.#asked = refusal;
     this.#claimants = claimants;
     return { type: "refuse", ...this.ref, status: statusOf(refusal) };
@@ -173,7 +196,7 @@ export class Connection {
   closed(event: Closed, missing: Refusal | null): void {
     if (this.#ended) return;
     this.#asked ??= missing;
-    this.opened(null);
+    this.#ensureOpened(null);
     this.#endRequest();
     this.#ended = true;
     // A peer that ended it first was not cut by us, whatever we had asked for.

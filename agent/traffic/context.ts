@@ -5,11 +5,13 @@ import type { ExpectedPeers } from "./expected-peers.ts";
 import type { VerifiedPeers } from "./peers.ts";
 import type { Pods } from "./pods.ts";
 import type { LiveConnections } from "./rejudge.ts";
+import type { UnreachedPeers } from "./unreached.ts";
 
 export type TrafficContext = {
   readonly pods: Pods;
   readonly live: LiveConnections;
   readonly load: EndpointLoad;
+  readonly unreached: UnreachedPeers;
   readonly expected: ExpectedPeers;
   readonly verified: VerifiedPeers;
   /** The mesh as this thread believes it: a live view, consistent within one turn. */

@@ -17,7 +17,7 @@ export function outboundDraft(event: Accepted): ConnectionRecord {
   return connectionRecord({ reporter: "source", podIdx: event.podIdx, source: event.source, destination: dialled });
 }
 
-/** May be called again with the same arguments when the result is what was missing. */
+/** May be called again with the same arguments when the result is what was missing, or when its tunnel's peer could not be reached. */
 export function answerOutbound(event: Accepted, connection: Connection, context: TrafficContext): Answer | Missing {
   const { source: client, destination: dialled } = event;
   if (dialled === null) return connection.refuse("no-original-destination", null);
@@ -31,7 +31,7 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   const plan = planOutbound({ source, client, dialled }, context.world);
   describe(connection, plan, event);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision, claimantsOf(plan.route));
-  const answer = answerOf(plan, source, event, context);
+  const answer = answerOf(plan, source, { event, connection }, context);
   if (typeof answer === "string") return answer;
   if (answer.type === "refuse") return connection.refuse("unknown-pod", null);
   if (answer.type === "tunnel") connection.describe({ traceId: traceIdOf(answer.traceparent) });
@@ -45,9 +45,10 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
 function answerOf(
   { route, reading }: GoPlan,
   source: Workload,
-  { source: client, ...event }: Accepted,
+  { event, connection }: { readonly event: Accepted; readonly connection: Connection },
   context: TrafficContext,
 ): Answer | Missing {
+  const { source: client } = event;
   const ref = { conn: event.conn, generation: event.generation };
   switch (route.kind) {
     case "direct":
@@ -72,6 +73,7 @@ function answerOf(
         baggage: baggageOf(source),
         forwarded: forwardedOf(client, route.service?.hostname ?? null),
         traceparent: context.traceparent(),
+        reportsNotReached: context.unreached.mayWait(connection),
       };
     }
   }
@@ -98,5 +100,6 @@ function describe(connection: Connection, { route }: Plan, event: Accepted): voi
     hbone: route.kind === "tunnel" ? target : null,
     dialled: address === target.address && port === target.port ? null : event.destination,
     security: route.kind === "tunnel" ? "mtls" : route.kind === "local" ? "socket" : "none",
+    traceId: "",
   });
 }

@@ -6,12 +6,13 @@ import type {
   ConnRef,
   EngineEvent,
   HandshakeFailed,
+  NotReached,
   PeerCertificate,
   PoolLow,
   TunnelAbused,
 } from "../engine/events.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
-import type { ConnectionRecord } from "../observe/record.ts";
+import type { ConnectionRecord, Party } from "../observe/record.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import { traceparents } from "../plan/connect-headers.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
@@ -27,6 +28,7 @@ import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./p
 import { type Pod, Pods } from "./pods.ts";
 import { type Change, LiveConnections } from "./rejudge.ts";
 import { answerRequest } from "./request.ts";
+import { UnreachedPeers } from "./unreached.ts";
 import { type Missing, WaitingConnections } from "./waiting.ts";
 
 export type TrafficOptions = {
@@ -124,6 +126,7 @@ class Thread implements Traffic {
       answer(connection.cut(revocation.refusal, revocation.decision));
     }
     this.#waiting.retry();
+    this.#unreachedChanged(change.workloads);
   }
 
   /**
@@ -150,6 +153,7 @@ class Thread implements Traffic {
   addPod(pod: Pod): void {
     this.#context.pods.add(pod);
     this.#waiting.retry();
+    this.#unreachedChanged(new Set([pod.workloadUid]));
   }
 
   removePod(podIdx: number): void {
@@ -188,8 +192,15 @@ class Thread implements Traffic {
         return this.#begun(event, inboundDraft(event), (connection) => answerInbound(event, connection, this.#context));
       case "peer-certificate":
         return this.#peer(event);
-      case "established":
-        this.#find(event)?.established(event.upstream);
+      case "established": {
+        const connection = this.#find(event);
+        if (connection === undefined) return undefined;
+        connection.established(event.upstream);
+        this.#context.unreached.reached(connection);
+        return undefined;
+      }
+      case "not-reached":
+        this.#notReached(event);
         return undefined;
       case "request": {
         const connection = this.#find(event);
@@ -218,14 +229,43 @@ class Thread implements Traffic {
   }
 
   #outbound(event: Accepted): Answer | undefined {
+    return this.#begun(event, outboundDraft(event), (connection) => this.#decide(event, connection));
+  }
+
+  /** undefined: something is missing, and the answer comes later. */
+  #decide(event: Accepted, connection: Connection): Answer | undefined {
     const { answer } = this.#options;
-    return this.#begun(event, outboundDraft(event), (connection) => {
-      const first = answerOutbound(event, connection, this.#context);
-      if (typeof first !== "string") return first;
-      const again = (): Missing | undefined => this.#again(event, connection);
-      this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
-      return undefined;
-    });
+    const first = answerOutbound(event, connection, this.#context);
+    if (typeof first !== "string") return first;
+    const again = (): Missing | undefined => this.#again(event, connection);
+    this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
+    return undefined;
+  }
+
+  /** Nothing of it was sent. Until it is decided anew, no change can forbid it. */
+  #notReached(event: NotReached): void {
+    const connection = this.#find(event);
+    if (connection === undefined) return;
+    const { live, unreached } = this.#context;
+    live.remove(connection);
+    unreached.wait(connection, event.to.address, () => this.#decideAnew(connection));
+  }
+
+  #decideAnew(connection: Connection): void {
+    const { answer, reports } = this.#options;
+    try {
+      const later = this.#decide(connection.accepted, connection);
+      if (later !== undefined) answer(later);
+    } catch (error) {
+      reports.fault(error, "deciding anew");
+      answer(connection.refuse("fault", null));
+    }
+  }
+
+  /** What changed about its two ends may send a connection elsewhere, or let it be reached. */
+  #unreachedChanged(workloads: ReadonlySet<string>): void {
+    const isOf = ({ workload }: Party): boolean => workload !== null && workloads.has(workload.uid);
+    this.#context.unreached.changed(({ source, destination }) => isOf(source) || isOf(destination));
   }
 
   /** One more try of what waits: what is still missing, or undefined once answered, either way. */
@@ -264,6 +304,7 @@ class Thread implements Traffic {
     this.#connections.delete(event.conn);
     const missing = this.#waiting.forget(event);
     this.#context.live.remove(connection);
+    this.#context.unreached.forget(connection);
     connection.closed(event, missing);
     this.#drain.connectionEnded();
   }
@@ -333,6 +374,7 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     pods,
     load,
     live: new LiveConnections(),
+    unreached: new UnreachedPeers(options),
     expected: new ExpectedPeers(),
     verified: new VerifiedPeers(),
     world: {

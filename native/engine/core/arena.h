@@ -28,6 +28,9 @@
 /* Of `forward`, in orlop_engine_answer.requests: x-envoy-* and x-forwarded-client-cert are taken out of the request. */
 #define ORLOP_FORWARD_WITHOUT_PROXY_HEADERS 1
 
+/* Of `tunnel`, in orlop_engine_answer.requests: when the peer cannot be reached the connection waits for another answer. */
+#define ORLOP_TUNNEL_REPORTS_NOT_REACHED 1
+
 /* orlop_engine_event.type. agent/engine/events.ts has the type of each, event-reader.ts reads it. */
 enum orlop_event_type {
   ORLOP_ENGINE_ACCEPTED = 1,
@@ -41,6 +44,7 @@ enum orlop_event_type {
   ORLOP_ENGINE_REQUEST,
   ORLOP_ENGINE_REQUEST_ENDED,
   ORLOP_ENGINE_OPAQUE,
+  ORLOP_ENGINE_NOT_REACHED,
 };
 
 /* orlop_engine_answer.type. agent/engine/answers.ts has the type of each, answer-writer.ts writes it, and the object that the
@@ -97,10 +101,11 @@ struct orlop_engine_answer {
   uint32_t pod_idx;
   struct orlop_endpoint to;
   struct orlop_endpoint from;
-  int32_t identity;          /* own identity; the peer's for `peer` */
-  int32_t expect;            /* acceptable peers; of `forward` and `reply` the request's number */
-  int32_t status;            /* of `refuse` and `reply` */
-  uint32_t requests;         /* of `dial`: a number of HttpReading; of `forward`: bits of ORLOP_FORWARD_* */
+  int32_t identity; /* own identity; the peer's for `peer` */
+  int32_t expect;   /* acceptable peers; of `forward` and `reply` the request's number */
+  int32_t status;   /* of `refuse` and `reply` */
+  uint32_t
+      requests; /* of `dial`: a number of HttpReading; of `forward`, `tunnel`: bits of ORLOP_FORWARD_*, ORLOP_TUNNEL_* */
   struct orlop_span text[4]; /* authority, body · baggage · forwarded · traceparent */
 };
 

@@ -136,6 +136,7 @@ void Connection::OnTunnel(const Answer& answer) {
   target_ = answer.to();
   identity_ = answer.identity();
   expect_ = answer.expect();
+  reports_ = answer.reports_not_reached();
   client_stream_ = true;
   stream_.head = std::make_unique<ConnectHead>();
   stream_.head->authority = answer.Text(0);
@@ -267,8 +268,26 @@ void Connection::OnTunnelReady(Tunnel& tunnel) {
   if (!stream_.Request(tunnel.session())) Finish(CloseCause::kH2Failed, 0, "the tunnel took no stream");
 }
 
-void Connection::OnTunnelFailed(CloseCause cause, int detail, std::string_view message) {
+void Connection::OnTunnelFailed(CloseCause cause, int detail, std::string_view message, bool unheard) {
+  if (unheard && reports_) return ReportNotReached(cause, detail, message);
   Finish(cause, detail, message);
+}
+
+void Connection::ReportNotReached(CloseCause cause, int detail, std::string_view message) {
+  phase_ = Phase::kDeciding;
+  client_stream_ = retried_ = refused_ = false;
+  stream_.head.reset();
+  tunnel_ = nullptr;
+  orlop_engine_event record{};
+  record.type = ORLOP_ENGINE_NOT_REACHED;
+  record.conn = ref_.index;
+  record.generation = ref_.generation;
+  record.pod_idx = pod_idx_;
+  record.near = ToRecord(target_);
+  record.kind = static_cast<uint32_t>(cause);
+  record.detail = detail;
+  services_.events.Emit(record, {{message, {}, {}, {}}});
+  Deadline(kAnswerMs);
 }
 
 void Connection::OnConnectResponse() {
@@ -302,6 +321,8 @@ void Connection::OnHeavy() {
 
 void Connection::OnSessionLost(CloseCause cause, int detail, std::string_view message) {
   if (phase_ == Phase::kEnded) return;
+  if (phase_ == Phase::kWaitingResponse && reports_ && tunnel_->unheard())
+    return ReportNotReached(cause, detail, message);
   // The tunnel had been idle and its far end was gone: nothing of ours was done there.
   if (phase_ == Phase::kWaitingResponse && !retried_ && !tunnel_->fresh()) {
     retried_ = true;

@@ -74,7 +74,7 @@ class Connection final : public SlotOwner,
   // SocketWaiter, TunnelWaiter.
   void OnSocket(Descriptor fd, const DialPorts& dial) override;
   void OnTunnelReady(Tunnel& tunnel) override;
-  void OnTunnelFailed(CloseCause cause, int detail, std::string_view message) override;
+  void OnTunnelFailed(CloseCause cause, int detail, std::string_view message, bool unheard) override;
   // ConnectStream::Owner.
   void OnConnectRequest() override;
   void OnConnectResponse() override;
@@ -99,6 +99,8 @@ class Connection final : public SlotOwner,
   // Of the tunnel that it wants.
   TunnelKey key() const { return {pod_idx_, target_, identity_, expect_}; }
   void OnTunnel(const Answer& answer);
+  // Nothing was sent: TypeScript decides about it anew.
+  void ReportNotReached(CloseCause cause, int detail, std::string_view message);
   void Dial(const Answer& answer, bool with_source);
   void DrawSocket();
   // The port that a dial from `source_` may not have; 0: none.
@@ -124,6 +126,7 @@ class Connection final : public SlotOwner,
   bool client_stream_ = false;  // the stream is the upstream side
   bool has_source_ = false;
   bool retried_ = false;  // with another tunnel, since the first was lost
+  bool reports_ = false;  // that the tunnel's peer could not be reached
   bool refused_ = false;  // a tunnel's peer refused its stream; it has until the deadline of the first try
   uint8_t redials_ = 0;   // with another source port
   Phase phase_ = Phase::kHeaders;

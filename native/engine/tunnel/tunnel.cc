@@ -124,13 +124,18 @@ void Tunnel::OnSocket(Descriptor fd, const DialPorts&) {
   phase_ = Phase::kConnecting;
   const int error = StartConnect(fd.get(), peer_);
   if (!channel_.Adopt(std::move(fd), this)) return End(CloseCause::kShed, 0, "");
-  if (error != 0) End(CloseCause::kConnectFailed, error, "");
+  if (error != 0) EndUnconnected(error);
 }
 
 void Tunnel::Connected(uint32_t events) {
   const int error = ConnectResult(channel_.fd(), (events & (EPOLLERR | EPOLLHUP)) != 0);
-  if (error != 0) return End(CloseCause::kConnectFailed, error, "");
+  if (error != 0) return EndUnconnected(error);
   StartHandshake();
+}
+
+void Tunnel::EndUnconnected(int error) {
+  unheard_ = error == ECONNREFUSED || error == ECONNRESET;
+  End(CloseCause::kConnectFailed, error, "");
 }
 
 void Tunnel::StartHandshake() {
@@ -193,7 +198,8 @@ void Tunnel::OnReady(uint32_t events) {
   channel_.Note(events);
   if (phase_ == Phase::kConnecting) {
     if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) Connected(events);
-    return;
+    // The peer's first bytes or its FIN may have come with the same edge.
+    if (phase_ != Phase::kHandshaking) return;
   }
   if (phase_ == Phase::kDeciding) {
     // A server may have turned us away already: its alert is read after the verdict.
@@ -337,6 +343,7 @@ void Tunnel::EndFailed(HandshakeFailure reason, std::string_view message) {
     record.kind = static_cast<uint32_t>(reason);
     services_.events.Emit(record, {{message, {}, {}, {}}});
   }
+  if (role_ == Role::kClient && reason == HandshakeFailure::kClosed) unheard_ = true;
   const CloseCause cause =
       reason == HandshakeFailure::kRejectedPeer ? CloseCause::kTlsPeerRejected : CloseCause::kTlsFailed;
   End(cause, channel_.tls().alert(), message);
@@ -370,6 +377,8 @@ void Tunnel::End(CloseCause cause, int detail, std::string_view message) {
   if (phase_ == Phase::kEnded) return;
   const Phase before = phase_;
   phase_ = Phase::kEnded;
+  // A server says SETTINGS as soon as it has accepted our certificate.
+  if (cause == CloseCause::kTunnelLost && role_ == Role::kClient && !h2_.settings_received()) unheard_ = true;
   h2_.Stop();
   deadline_.Cancel();
   slow_.Cancel();

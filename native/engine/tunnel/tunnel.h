@@ -60,6 +60,9 @@ class Tunnel final : public Pollable,
   void CarriesHeavy();
   // No stream was ever answered on it.
   bool fresh() const { return fresh_; }
+  // It was dialled, and TCP refused or ended it before the peer said anything in HTTP/2 or why in TLS: nobody there serves it yet, or any
+  // more. No application has received anything.
+  bool unheard() const { return unheard_; }
 
   // A client's streams.
   // How many more it takes now.
@@ -100,6 +103,7 @@ class Tunnel final : public Pollable,
   void Deadline(uint64_t after_ms) { services_.timers.Start(&deadline_, after_ms); }
   void OnDeadline();
   void Connected(uint32_t events);
+  void EndUnconnected(int error);
   void StartHandshake();
   void OnPeer(int32_t peer_identity);
   void OnRejectPeer();
@@ -142,6 +146,7 @@ class Tunnel final : public Pollable,
   bool retired_ = false;
   bool said_why_ = false;  // the peer has been sent why the tunnel ends
   bool fresh_ = true;
+  bool unheard_ = false;
   bool refused_ = false;         // a stream was refused, and none answered since
   uint32_t abandoned_ = 0;       // of the session's streams
   uint32_t believed_limit_ = 0;  // streams that were left when the peer last refused a stream

@@ -55,7 +55,7 @@ bool TunnelGroup::AnyUnsure() const {
 }
 
 void TunnelGroup::Request(TunnelWaiter* waiter) {
-  if (OwedTooMuch()) return waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "");
+  if (OwedTooMuch()) return waiter->OnTunnelFailed(CloseCause::kUnanswered, 0, "", false);
   if (waiting_.empty() && !backoff_.Waits(services_.clock.now_ms())) {
     if (Tunnel* tunnel = Choose()) return waiter->OnTunnelReady(*tunnel);
   }
@@ -115,7 +115,7 @@ void TunnelGroup::OnTunnelEnded(Tunnel& tunnel, CloseCause cause, int detail, st
       if (Tunnel* other = WithRoom(true)) {
         waiter->OnTunnelReady(*other);
       } else {
-        waiter->OnTunnelFailed(cause, detail, message);
+        waiter->OnTunnelFailed(cause, detail, message, tunnel.unheard());
       }
     }
   }

@@ -13,7 +13,8 @@ class Tunnel;
 class TunnelWaiter : public Hook<TunnelWaiter> {
  public:
   virtual void OnTunnelReady(Tunnel& tunnel) = 0;
-  virtual void OnTunnelFailed(CloseCause cause, int detail, std::string_view message) = 0;
+  // `unheard`: the peer has not answered the dial, neither in TLS nor in HTTP/2, so another dial may find it.
+  virtual void OnTunnelFailed(CloseCause cause, int detail, std::string_view message, bool unheard) = 0;
 
  protected:
   ~TunnelWaiter() = default;

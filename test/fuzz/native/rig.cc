@@ -348,6 +348,9 @@ int32_t Rig::Answer(uint32_t events) {
       case ORLOP_ENGINE_ESTABLISHED:
         if (found == alive_.end()) Wrong("established, and nobody knows it");
         continue;
+      case ORLOP_ENGINE_NOT_REACHED:
+        if (found == alive_.end()) Wrong("not reached, and nobody knows it");
+        break;
       case ORLOP_ENGINE_REQUEST:
         if (found == alive_.end()) Wrong("a request on no connection");
         // Asked again it has the same number; a websocket is asked about after its request has ended.
@@ -430,6 +433,7 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
       return true;
     default:
       answer->type = request ? ORLOP_ANSWER_DIAL : ORLOP_ANSWER_TUNNEL;
+      if (!request && choice >= 64) answer->requests = ORLOP_TUNNEL_REPORTS_NOT_REACHED;
       SetText(answer, 0, 0, "10.0.0.9:80");
       SetText(answer, 1, 64, "k8s.namespace.name=fuzz");
       return true;
