@@ -1,8 +1,7 @@
 // Tables F and G of docs/reference/failures.md, on a whole mesh: pods that come and go (F7), a keeper that is killed (F3), a mesh file that is gone
 // when the agent restarts (G3), an end that leaves nothing (F4).
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { asCaptured, startCapture } from "../../demo/capture.ts";
@@ -11,8 +10,17 @@ import { pidOf, readiness, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing } from "../../demo/pods.ts";
 import { readWire } from "../../demo/wire.ts";
 import type { Node } from "../box/cluster.ts";
-import { type Running, startNamespace } from "../box/process.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import {
+  giveAddress,
+  holdings,
+  killPod,
+  noMoreThan,
+  podsEnded,
+  programPid,
+  type ShortPod,
+  startPod,
+} from "../support/short-pods.ts";
 
 const ECHO = 8080;
 let journey: Journey;
@@ -28,47 +36,12 @@ const toVault = (said = "hello") =>
 const vaultAnswers = (): Promise<true> =>
   until("an answer of vault", 30_000, async () => ((await toVault()).reply?.pod === "vault" ? true : undefined));
 
-function programPid(node: Node, program: "agent" | "keeper"): number {
-  const pid = pidOf(node, program);
-  assert.ok(pid !== undefined, `no ${program} on ${node.name}`);
-  return pid;
-}
-
-/** Descriptors by what they are, and threads. */
-function held(pid: number): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = { threads: readdirSync(`/proc/${pid}/task`).length };
-  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-    try {
-      const kind = readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/:?\[.*/, "");
-      counts[kind] = (counts[kind] ?? 0) + 1;
-    } catch {
-      // Closed while we looked.
-    }
-  }
-  return counts;
-}
-
-type Come = { readonly uid: string; readonly address: string; readonly cgroup: string; readonly holder: Running };
-
-/** A pod that the cluster knows nothing of: a cgroup and a namespace with an address, as a container runtime makes them. */
-async function comes(node: Node, number: number): Promise<Come> {
-  const uid = randomUUID();
-  const address = `10.91.0.${number}`;
-  const cgroup = path.join(node.podsCgroup, `pod${uid}`);
-  mkdirSync(cgroup);
-  const holder = startNamespace(`pod ${number}`, cgroup, false);
-  await holder.line(10_000, (line) => line === "up");
-  holder.write(`ip link set lo up\nip addr add ${address}/32 dev lo\necho ready\nexec sleep infinity\n`);
-  await holder.line(10_000, (line) => line === "ready");
-  return { uid, address, cgroup, holder };
-}
-
-const workloadOf = ({ uid, address }: Come, node: Node): string => `---
+const workloadOf = ({ uid, ip4 }: ShortPod, node: Node): string => `---
 apiVersion: orlop.dev/v1alpha1
 kind: Workload
-metadata: {name: p${address.split(".").at(-1)}, namespace: demo, uid: ${uid}}
+metadata: {name: p${ip4.split(".").at(-1)}, namespace: demo, uid: ${uid}}
 spec:
-  addresses: ["${address}"]
+  addresses: ["${ip4}"]
   node: ${node.name}
   serviceAccount: short-lived
 `;
@@ -78,25 +51,21 @@ test("F7 a hundred pods come and go: no descriptor, thread, namespace or rule mo
   const node = cluster.node("node-a");
   const pids = { keeper: programPid(node, "keeper"), agent: programPid(node, "agent") };
   const round = async (first: number): Promise<void> => {
-    const pods = await Promise.all(Array.from({ length: 10 }, (_, at) => comes(node, first + at)));
+    const pods = await Promise.all(
+      Array.from({ length: 10 }, async (_, at) => {
+        const pod = await startPod(node, `pod ${first + at}`, `10.91.0.${first + at}`);
+        await giveAddress(pod);
+        return pod;
+      }),
+    );
     cluster.writeMesh(good + pods.map((pod) => workloadOf(pod, node)).join(""));
     await until("ten more captured", 30_000, async () =>
       (await view(node, "status")).pods.captured === 13 ? true : undefined,
     );
     // Half of them are taken from the mesh first, half die as members of it.
     if (first % 20 === 0) cluster.writeMesh(good);
-    for (const { holder } of pods) holder.kill("SIGKILL");
-    await Promise.all(pods.map(({ holder }) => holder.finished));
-    await until("their cgroups gone", 10_000, () => {
-      for (const { cgroup } of pods) {
-        try {
-          rmdirSync(cgroup);
-        } catch (error) {
-          if (error instanceof Error && Reflect.get(error, "code") !== "ENOENT") return undefined;
-        }
-      }
-      return true;
-    });
+    for (const pod of pods) killPod(pod);
+    await podsEnded(pods);
     cluster.writeMesh(good);
     await until("three captured", 30_000, async () => {
       const { captured, wanted } = (await view(node, "status")).pods;
@@ -105,23 +74,10 @@ test("F7 a hundred pods come and go: no descriptor, thread, namespace or rule mo
   };
   await round(10);
   await vaultAnswers();
-  const before = { keeper: held(pids.keeper), agent: held(pids.agent) };
+  const before = holdings(node);
   for (let first = 20; first < 110; first += 10) await round(first);
   await vaultAnswers();
-  let now = before;
-  await until("no more than before", 15_000, () => {
-    now = { keeper: held(pids.keeper), agent: held(pids.agent) };
-    const more = (["keeper", "agent"] as const).flatMap((program) =>
-      Object.entries(now[program]).filter(([kind, count]) => {
-        // The agent's pool of unconnected sockets for the three pods that stay fills as it likes.
-        const slack = program === "agent" && kind === "socket" ? 24 : 0;
-        return count > (before[program][kind] ?? 0) + slack;
-      }),
-    );
-    return more.length === 0 ? true : undefined;
-  }).catch((error: unknown) => {
-    throw new Error(`${error instanceof Error ? error.message : error}: ${JSON.stringify({ before, now })}`);
-  });
+  const now = await noMoreThan(node, before);
   t.diagnostic(JSON.stringify(now));
   const { items } = await view(node, "bpf");
   for (const item of items) {

@@ -1,87 +1,45 @@
 // `source: kubernetes`: the programs of a node begin with a cluster, follow it, and begin with what they applied last when it is away.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { exits } from "../../agent/cli/output.ts";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startServers } from "../../demo/pods.ts";
 import { type Cluster, createCluster, type Node, type Pod } from "../box/cluster.ts";
-import type { Running } from "../box/process.ts";
+import { type ApiChange, ClusterApi, podObject, runningPod } from "../support/cluster-api.ts";
 
 const ECHO = 8080;
-const API_PORT = 6443;
-const program = fileURLToPath(new URL("../support/api-server.ts", import.meta.url));
 
 let cluster: Cluster;
 let node: Node;
-let api: Running;
+let api: ClusterApi;
 
-type Change = {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly body: object | null;
-};
-const tell = (change: Change): void => api.write(`${JSON.stringify(change)}\n`);
-const policy = (callers: readonly string[]): Change => {
+const tell = (change: ApiChange): void => api.tell(change);
+const policy = (callers: readonly string[]): ApiChange => {
   const principals = callers.map((name) => `cluster.local/ns/demo/sa/${name}`);
   const spec = { selector: { matchLabels: { app: "api" } }, rules: [{ from: [{ source: { principals } }] }] };
   return { kind: "AuthorizationPolicy", namespace: "demo", name: "api-callers", body: { spec } };
 };
 
-const podObject = ({ name, uid, serviceAccount }: Pod, status: object): Change => {
-  const spec = { nodeName: node.name, serviceAccountName: serviceAccount, containers: [{ name: "app" }] };
-  return { kind: "Pod", namespace: "demo", name, body: { metadata: { uid, labels: { app: name } }, spec, status } };
-};
-const runs = (pod: Pod): Change => {
-  const conditions = [{ type: "Ready", status: "True" }];
-  return podObject(pod, { phase: "Running", podIPs: [{ ip: pod.ip4 }, { ip: pod.ip6 }], conditions });
-};
+const runs = (pod: Pod): ApiChange => runningPod(pod, [pod.ip4, pod.ip6]);
 
 /** The API server in the node's namespace, with all that there is of the cluster. */
-async function startApi(callers: readonly string[]): Promise<void> {
-  api = node.start([
-    process.execPath,
-    program,
-    String(API_PORT),
-    ...["key", "cert"].map((name) => path.join(cluster.dir, name)),
-  ]);
+const startApi = (callers: readonly string[]): Promise<void> => {
   const labels = { "orlop.dev/dataplane-mode": "ambient" };
-  tell({ kind: "Namespace", namespace: "", name: "demo", body: { metadata: { labels } } });
-  tell({ kind: "PeerAuthentication", namespace: "demo", name: "all", body: { spec: { mtls: { mode: "STRICT" } } } });
-  tell(policy(callers));
-  for (const pod of node.pods) tell(runs(pod));
-  api.write("listen\n");
-  await api.line(15_000, (line) => line === "listening");
-}
+  return api.start([
+    { kind: "Namespace", namespace: "", name: "demo", body: { metadata: { labels } } },
+    { kind: "PeerAuthentication", namespace: "demo", name: "all", body: { spec: { mtls: { mode: "STRICT" } } } },
+    policy(callers),
+    ...node.pods.map(runs),
+  ]);
+};
 
 before(async () => {
   const pods = ["web", "batch", "api"].map((name) => ({ name, labels: { app: name } }));
   cluster = await createCluster({ nodes: [{ name: "node-a", pods }], nodeConfig: "  dataThreads: 1\n" });
   node = cluster.node("node-a");
-  const [key, cert] = ["key", "cert"].map((name) => path.join(cluster.dir, name)) as [string, string];
-  const subject = ["-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1"];
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-  const argv = ["req", "-x509", ...curve, "-nodes", "-days", "1", ...subject, "-keyout", key, "-out", cert];
-  execFileSync("openssl", argv, { stdio: "ignore" });
-  // Only root reads it, as a kubeconfig should be: the agent reads it before it becomes another user.
-  const kubeconfig = path.join(cluster.dir, "kubeconfig");
-  const config = {
-    "current-context": "box",
-    clusters: [{ name: "box", cluster: { server: `https://127.0.0.1:${API_PORT}`, "certificate-authority": cert } }],
-    users: [{ name: "agent", user: { token: "a token" } }],
-    contexts: [{ name: "box", context: { cluster: "box", user: "agent" } }],
-  };
-  writeFileSync(kubeconfig, JSON.stringify(config), { mode: 0o600 });
-  chmodSync(kubeconfig, 0o600);
-  const written = readFileSync(node.configFile, "utf8");
-  writeFileSync(
-    node.configFile,
-    written.replace(/^ {2}mesh: .*$/m, `  source: kubernetes\n  kubeconfig: ${kubeconfig}`),
-  );
+  api = new ClusterApi(cluster, node);
   await startApi(["web"]);
   await Promise.all([startMesh(cluster), ...node.pods.map(startServers)]);
 });
@@ -149,8 +107,7 @@ describe("a cluster as the source", () => {
   });
 
   test("while the API server is away the last state is in force, also in an agent that starts then", async () => {
-    api.kill("SIGKILL");
-    await api.wait(15_000);
+    await api.kill();
     await until("a stale source", 20_000, async () =>
       (await view(node, "status")).source.state === "stale" ? true : undefined,
     );
