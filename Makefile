@@ -15,7 +15,7 @@ GEN_SRC := native/gen-abi.ts bpf/orlop_abi.h native/engine/core/arena.h native/e
 
 .PHONY: build check test models interop vm soak fuzz demo load-check bench bench-instructions cluster cluster-down cluster-test gen gen-check allowances doctor clean format
 
-build: build/native.stamp agent/abi.ts build/warm.stamp
+build: build/native.stamp build/orlop-cni agent/abi.ts build/warm.stamp
 
 build/setup.stamp: package.json package-lock.json .ci/setup
 	$(Q).ci/setup
@@ -27,6 +27,11 @@ build/bpf/orlop.skel.h build/bpf/survey.skel.h &: build/setup.stamp $(BPF_SRC)
 build/native.stamp: build/bpf/orlop.skel.h build/bpf/survey.skel.h $(NATIVE_SRC)
 	$(Q).ci/build-native
 	@touch $@
+
+# The plug-in runs on nodes, outside of any container: it may need nothing of theirs.
+build/orlop-cni: build/setup.stamp $(wildcard native/cni/*) native/shared/fd_passing.cc native/shared/fd_passing.h native/shared/unique_fd.h
+	$(Q)g++ -std=c++17 -Wall -Wextra -Werror -Os -fno-exceptions -fno-rtti -fstack-protector-strong -D_FORTIFY_SOURCE=2 -static -s \
+	  -ffunction-sections -fdata-sections -Wl,--gc-sections,-z,relro,-z,now -Inative -o $@ native/cni/*.cc native/shared/fd_passing.cc
 
 # Types stripped and compiled once, for the programs that run for months (.ci/warm.ts).
 build/warm.stamp: build/native.stamp agent/abi.ts .ci/warm.ts $(AGENT_SRC)

@@ -1,5 +1,7 @@
 // enrollment.ts with a fake kernel and fake namespaces: order, idempotence, undoing, adoption, and any sequence at all.
 import assert from "node:assert/strict";
+import { openSync } from "node:fs";
+import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import fc from "fast-check";
 import { FakeNamespaces, FakeRows } from "./enrollment.fake.ts";
@@ -105,6 +107,76 @@ test("what fails half way is withdrawn, and can be tried again", async () => {
     rows.failAt = undefined;
     assert.partialDeepStrictEqual(await enrollments.capture(1, false), { state: "captured" });
   }
+});
+
+/** A namespace of the fake node, and no process in it. */
+function namespaceOf(node: FakeNode, netns: string): () => number {
+  node.process(90, { ticks: 1, netns });
+  return () => openSync(join(node.proc, "90", "ns", "net"), "r");
+}
+
+test("a pod that begins is guarded and captured before its first process, and goes on as what it was when that runs", async () => {
+  const { node, rows, namespaces, enrollments } = setUp();
+  namespaces.addresses = ["10.0.0.8"];
+  const begun = namespaceOf(node, "pod-8");
+  const row = await enrollments.begin("p8", begun());
+  assert.partialDeepStrictEqual(row, { podIdx: 1, uid: "p8", netnsCookie: 100n, addresses: [] });
+  assert.equal(rows.guarding.get(1), 100n);
+  assert.deepEqual(await enrollments.begin("p8", begun()), row, "again");
+  assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
+  await prepared(enrollments, "p8", []);
+  await enrollments.capture(1, true);
+  assert.deepEqual([rows.guarding.size, rows.capturing.get(1)], [0, true]);
+  node.pod(8, "pod-8");
+  node.process(8, { ticks: 9, netns: "host" });
+  await enrollments.sweep();
+  node.process(8, { ticks: 9, netns: "pod-8" });
+  for (let sweeps = 0; sweeps < 2; sweeps++)
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
+  assert.equal(enrollments.get(1)?.state, "captured");
+  assert.equal(await enrollments.end("p8"), undefined, "its process runs: the sweep looks after it");
+  node.end(8);
+  assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [{ podIdx: 1 }] });
+});
+
+test("a pod that begins and goes again leaves nothing; if it is protected, its next namespace is guarded", async () => {
+  const { node, rows, enrollments } = setUp();
+  const begun = namespaceOf(node, "pod-8");
+  await enrollments.begin("p8", begun());
+  assert.partialDeepStrictEqual(await enrollments.end("p8"), { podIdx: 1 });
+  assert.deepEqual([enrollments.all(), rows.guarding.size], [[], 0]);
+  assert.equal(await enrollments.end("p8"), undefined);
+  await enrollments.guard("p8", "shop/web");
+  const row = await enrollments.begin("p8", begun());
+  assert.partialDeepStrictEqual(row, { podIdx: 2 }, "the index under which it is awaited");
+  assert.ok(enrollments.isAskedFor("p8"));
+  await enrollments.end("p8");
+  assert.partialDeepStrictEqual(enrollments.all(), [{ state: "awaited", row: { uid: "p8" } }]);
+});
+
+test("another namespace of the same pod: what was captured goes, and the next is guarded", async () => {
+  const { node, rows, namespaces, enrollments } = setUp();
+  namespaces.addresses = ["10.0.0.8"];
+  await enrollments.begin("p8", namespaceOf(node, "first")());
+  await prepared(enrollments, "p8", []);
+  await enrollments.capture(1, false);
+  namespaces.cookie = 200n;
+  assert.partialDeepStrictEqual(await enrollments.begin("p8", namespaceOf(node, "second")()), { podIdx: 2 });
+  assert.deepEqual([[...rows.capturing.keys()], rows.guarding.get(2)], [[], 200n]);
+});
+
+test("a namespace that is not the pod's alone begins no pod", async () => {
+  const { node, rows, namespaces, enrollments } = setUp();
+  await prepared(enrollments, "p7");
+  // The fake's cookie says that it is the namespace of the other pod.
+  assert.partialDeepStrictEqual(await enrollments.begin("p8", namespaceOf(node, "pod-8")()), {
+    refused: "namespace-shared",
+  });
+  namespaces.cookie = 200n;
+  assert.partialDeepStrictEqual(await enrollments.begin("p9", namespaceOf(node, "host")()), {
+    refused: "namespace-shared",
+  });
+  assert.deepEqual([enrollments.all().length, rows.guarding.size], [1, 0]);
 });
 
 test("a pod whose addresses nobody has named is known by those of its namespace, where these are plain", async () => {

@@ -2,10 +2,11 @@
 // pod; whatever fails half way is withdrawn, but never a guard. Knows kernel and namespaces by two interfaces.
 import { closeSync } from "node:fs";
 import { isIpv6 } from "../mesh/ip.ts";
-import { type FoundPod, findPod, type PodTree, stillThere } from "./pods.ts";
+import { type FoundPod, findPod, nowOf, type PodTree, sameNamespace } from "./pods.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
 import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
+import type { UnbornPods } from "./unborn-pods.ts";
 
 export type HeldListener = LentListener & { readonly fd: number };
 export type EnrollmentRefusal = { readonly refused: RefusedReason; readonly message: string };
@@ -97,7 +98,7 @@ type Unserved = Extract<Enrollment, { readonly state: "awaited" | "guarded" }>;
 export type OpenEnrollment = Extract<Enrollment, { readonly state: "prepared" | "captured" }>;
 
 export type EnrollmentOptions = {
-  readonly tree: PodTree;
+  readonly tree: PodTree & { readonly unborn: UnbornPods };
   readonly openNamespace: OpenNamespace;
   readonly cookieOf: CookieOf;
   readonly rows: PodRows;
@@ -127,6 +128,9 @@ const emptyRow = (podIdx: number, uid: string): PodRow => ({
   spread: [],
 });
 const refusal = (refused: RefusedReason, message: string): EnrollmentRefusal => ({ refused, message });
+/** Before its first process a pod has no connections of an agent's. */
+const onceLeft = ({ process }: FoundPod): Leave =>
+  process === undefined ? { restore: "now" } : { restore: "once-left", pid: process.pid };
 
 export class PodEnrollments {
   readonly #options: EnrollmentOptions;
@@ -160,6 +164,11 @@ export class PodEnrollments {
     return this.#byIdx.get(podIdx);
   }
 
+  /** An agent wants the pod to refuse everything whenever it is there and not captured. */
+  isAskedFor(uid: string): boolean {
+    return this.#options.protectedPods.has(uid);
+  }
+
   /**
    * From here on the pod is guarded whenever its namespace is there and nothing else protects it; until it is released, or
    * captured as a pod that may go direct. Idempotent.
@@ -174,6 +183,45 @@ export class PodEnrollments {
       return known.state === "awaited" ? (await this.#guard(known)).row : known.row;
     });
     return this.#onceKept(guarded);
+  }
+
+  /**
+   * A pod's network namespace was made, and no process is in it yet. From here on the pod refuses everything, until an agent captures
+   * it or releases it, or `end` says that the namespace goes. Owns the descriptor. Idempotent.
+   */
+  begin(uid: string, netnsFd: number): Promise<PodRow | EnrollmentRefusal> {
+    return this.#inTurn(uid, async () => {
+      const { unborn } = this.#options.tree;
+      const netns = unborn.set(uid, netnsFd);
+      const known = this.#byUid(uid);
+      if (known !== undefined && known.state !== "awaited" && known.state !== "guarded") {
+        if (known.pod !== undefined && sameNamespace(known.pod.netns, netns)) return known.row;
+        await this.#release(known, "never");
+      }
+      const waiting = this.#byUid(uid) ?? this.#await(uid);
+      if (waiting?.state === "awaited" || waiting?.state === "guarded") {
+        const now = await this.#guard(waiting);
+        if (now.state === "guarded" && sameNamespace(now.pod.netns, netns)) return now.row;
+        if (!this.#options.protectedPods.has(uid)) this.#withdraw(now);
+      }
+      unborn.delete(uid);
+      return waiting === undefined
+        ? refusal("limit", `${MAX_PODS} pods are enrolled`)
+        : refusal("namespace-shared", `the namespace of pod ${uid} is another's, or a process of it runs in another`);
+    });
+  }
+
+  /** The namespace of a pod goes, in which no process was found. The row that is free now, if the pod is not protected. */
+  end(uid: string): Promise<PodRow | undefined> {
+    return this.#inTurn(uid, async () => {
+      const { unborn } = this.#options.tree;
+      if (!unborn.delete(uid)) return undefined;
+      const known = this.#byUid(uid);
+      if (known === undefined || known.state === "awaited" || (await this.#isStillThere(known))) return undefined;
+      await this.#release(known, "never");
+      if (this.#options.protectedPods.has(uid)) this.#await(uid);
+      return known.row;
+    });
   }
 
   /**
@@ -308,6 +356,7 @@ export class PodEnrollments {
     const guarded: PodRow[] = [];
     const failed: { readonly uid: string; readonly error: unknown }[] = [];
     this.#sweeps += 1;
+    this.#options.tree.unborn.keep((uid) => this.#byUid(uid) !== undefined || this.#turns.has(uid));
     const routesAreDue = this.#sweeps % SWEEPS_PER_ROUTE === 0;
     for (const seen of this.all()) {
       const turn = this.#inTurn(seen.row.uid, async () => {
@@ -351,6 +400,7 @@ export class PodEnrollments {
     for (const enrollment of this.all()) {
       if (isOpen(enrollment)) await enrollment.namespace.close({ restore: "never" });
     }
+    this.#options.tree.unborn.close();
     this.#byIdx.clear();
   }
 
@@ -446,7 +496,12 @@ export class PodEnrollments {
     const { tree, cookieOf, rows } = this.#options;
     const { podIdx, uid } = found.row;
     if (found.state === "guarded") {
-      if (stillThere(tree, found.pod) !== undefined) return found;
+      const still = this.#lookAgain(found.pod);
+      if (still !== undefined) {
+        const same = { ...found, pod: still };
+        this.#byIdx.set(podIdx, same);
+        return same;
+      }
       rows.withdraw(found.row);
     }
     let now: Unserved = {
@@ -488,7 +543,7 @@ export class PodEnrollments {
     this.#byIdx.set(podIdx, guarded);
     rows.forget(podIdx);
     this.#forgetFlowsLater(netnsCookie);
-    if (isOpen(found)) await found.namespace.close({ restore: "once-left", pid: pod.process.pid });
+    if (isOpen(found)) await found.namespace.close(onceLeft(pod));
     return guarded;
   }
 
@@ -507,10 +562,19 @@ export class PodEnrollments {
       return true;
     }
     if (found.pod === undefined) return false;
-    const process = stillThere(tree, found.pod);
-    if (process === undefined) return false;
-    if (process !== found.pod.process) this.#byIdx.set(found.row.podIdx, { ...found, pod: { ...found.pod, process } });
+    const pod = this.#lookAgain(found.pod);
+    if (pod === undefined) return false;
+    if (pod !== found.pod) this.#byIdx.set(found.row.podIdx, { ...found, pod });
     return true;
+  }
+
+  /** The pod with the process that speaks for it now; undefined: it has gone. */
+  #lookAgain(pod: FoundPod): FoundPod | undefined {
+    const { tree } = this.#options;
+    const now = nowOf(tree, pod);
+    if (now === undefined || now.process === pod.process) return now && pod;
+    if (pod.process === undefined) tree.unborn.delete(pod.uid);
+    return { ...pod, ...now };
   }
 
   /** Capture first, then what it needed: no connection is sent to a listener that has gone. */
@@ -518,7 +582,7 @@ export class PodEnrollments {
     this.#withdraw(found);
     if (!isOpen(found)) return;
     const { namespace, pod } = found;
-    await namespace.close(restore === "once-left" ? { restore, pid: pod.process.pid } : { restore });
+    await namespace.close(restore === "once-left" ? onceLeft(pod) : { restore });
   }
 
   #withdraw(found: Enrollment): void {

@@ -27,11 +27,13 @@ import { inTurns, OwedSweeps } from "./looks.ts";
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
+import { answerStarts, PodStarts } from "./pod-starts.ts";
 import { PodWatch } from "./pod-watch.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms, SURVEY_MAPS } from "./programs.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
 import { type PodNotice, PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import { UnbornPods } from "./unborn-pods.ts";
 import { Watchdog } from "./watchdog.ts";
 
 export type KeeperSettings = {
@@ -72,6 +74,8 @@ const MOUNT_SOURCE = "orlop";
 /** `orlop run` says that it stops before it sends SIGTERM; the signal may be seen first. */
 const STOP_WORD_MS = 500;
 const CGROUP_NOTE = "made-pods-cgroup";
+/** Where the CNI plug-in asks, in the keeper's directory. */
+const CNI_SOCKET = "cni.sock";
 /** In the keeper's directory while it serves: what it knows from before is guarded then. The socket is there earlier. */
 const SERVING = "serving";
 
@@ -124,7 +128,7 @@ type OpenPods = { (): Promise<PodEnrollments>; opened: PodEnrollments | undefine
  * on with what it has. Only then, or at once when there are none, ours take over and are attached.
  */
 function opener(config: KeeperSettings, kernel: LoadedPrograms, namespaces: PodNamespaces, log: KeeperLog): OpenPods {
-  const tree = { podsCgroup: config.podsCgroup, proc: "/proc" };
+  const tree = { podsCgroup: config.podsCgroup, proc: "/proc", unborn: new UnbornPods() };
   let opening: Promise<PodEnrollments> | undefined;
   const begin = async (): Promise<PodEnrollments> => {
     if (kernel.otherLayouts().length > 0) {
@@ -185,11 +189,11 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   // Bound before anything is touched: of two keepers with one run directory the second ends here.
   const server = listen(config);
   const serving = join(config.directory, SERVING);
-  rmSync(serving, { force: true });
+  const cniSocket = join(config.directory, CNI_SOCKET);
+  for (const path of [serving, cniSocket]) rmSync(path, { force: true });
   undo.push(() => {
     server.close();
-    rmSync(config.socket, { force: true });
-    rmSync(serving, { force: true });
+    for (const path of [config.socket, cniSocket, serving]) rmSync(path, { force: true });
   });
   makeCgroup(config, log);
   mountBpffs(config.bpffs, log);
@@ -203,21 +207,26 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   if (others.length === 0) await open();
   else log.info("another layout version is in force until an agent of ours is here", { versions: others });
   const access = nodeAccess(config, kernel, namespaces, log);
-  const holders = new Holders({
-    notify: (agent, notice) => lender.notify(notice, agent),
-    after: (ms, call) => {
-      const timer = setTimeout(call, ms);
-      return () => clearTimeout(timer);
-    },
-    log,
-  });
-  const handle = answerer({ kernel, open, holders, access, log });
+  const after = (ms: number, call: () => void): (() => void) => {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  };
+  const holders = new Holders({ notify: (agent, notice) => lender.notify(notice, agent), after, log });
+  const starts = new PodStarts({ open, notify: (notice) => lender.notify(notice), after, log });
+  const handle = answerer({ kernel, open, holders, access, starts, log });
   const lender = new Lender({ agentUid: config.agentUid, handle, gone: (agent) => holders.gone(agent), log });
   undo.push(() => {
     lender.close();
     holders.close();
   });
   serveOn(server, lender);
+  // The runtime's plug-ins run as root.
+  const cni = FdSocket.listen(cniSocket, 0o600);
+  undo.push(() => {
+    starts.close();
+    cni.close();
+  });
+  answerStarts(cni, starts);
   writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const lookAtNode = nodeLooker(open, access, log);
@@ -349,6 +358,7 @@ type AnswererParts = {
   readonly open: OpenPods;
   readonly holders: Holders;
   readonly access: NodeAccess;
+  readonly starts: PodStarts;
   readonly log: KeeperLog;
 };
 
@@ -364,7 +374,7 @@ const changes: ReadonlySet<Request["op"]> = new Set([
 ]);
 
 function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Promise<ReplyWithFds> {
-  const { kernel, open, holders, access, log } = parts;
+  const { kernel, open, holders, access, starts, log } = parts;
   const refuse = (id: number, { refused, message }: EnrollmentRefusal): ReplyWithFds => {
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
@@ -421,11 +431,13 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         const result = await enrollments.capture(request.podIdx, request.failDirect);
         if (isRefusal(result)) return refuse(id, result);
         log.info("captured", { pod: result.row.uid, podIdx: request.podIdx, failDirect: request.failDirect });
+        starts.captured(request.podIdx);
         return { reply: { id, op: "done" } };
       }
       case "release": {
         await enrollments.release(request.podIdx);
         log.info("released", { podIdx: request.podIdx });
+        starts.released(request.podIdx);
         return { reply: { id, op: "done" } };
       }
       case "release-to-guard": {

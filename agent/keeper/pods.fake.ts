@@ -3,11 +3,13 @@ import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PodTree } from "./pods.ts";
+import { UnbornPods } from "./unborn-pods.ts";
 
 export class FakeNode implements PodTree {
   readonly root = mkdtempSync(join(tmpdir(), "orlop-node-"));
   readonly podsCgroup = join(this.root, "kubepods");
   readonly proc = join(this.root, "proc");
+  readonly unborn = new UnbornPods();
 
   constructor() {
     mkdirSync(this.podsCgroup, { recursive: true });

@@ -1,11 +1,11 @@
 // pods.ts against a laid-out cgroup tree and /proc, and once against a real namespace (root).
 import assert from "node:assert/strict";
-import { closeSync, rmSync, unlinkSync } from "node:fs";
+import { closeSync, openSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { FakeNode } from "./pods.fake.ts";
-import { findPod, isPodDirectory, type PodTree, podDirectories, podUidOf, startTicksOf, stillThere } from "./pods.ts";
+import { findPod, isPodDirectory, nowOf, type PodTree, podDirectories, podUidOf, startTicksOf } from "./pods.ts";
 
 const nodes: FakeNode[] = [];
 after(() => {
@@ -98,16 +98,44 @@ test("a pod lives as long as a process in its namespace, and not a tick longer",
   node.process(5, { ticks: 100, netns: "pod" });
   node.process(6, { ticks: 200, netns: "pod" });
   const pod = found(node);
-  assert.deepEqual(stillThere(node, pod), { pid: 5, startTicks: 100n });
+  assert.deepEqual(nowOf(node, pod)?.process, { pid: 5, startTicks: 100n });
   node.end(5);
-  assert.deepEqual(stillThere(node, pod), { pid: 6, startTicks: 200n });
+  assert.deepEqual(nowOf(node, pod)?.process, { pid: 6, startTicks: 200n });
   node.end(6);
-  assert.equal(stillThere(node, pod), undefined);
+  assert.equal(nowOf(node, pod), undefined);
   // The same pid again, in the same cgroup, with another start: a new sandbox in another namespace.
   node.process(5, { ticks: 300, netns: "second-sandbox" });
-  assert.equal(stillThere(node, pod), undefined);
-  rmSync(pod.cgroup, { recursive: true });
-  assert.equal(stillThere(node, pod), undefined);
+  assert.equal(nowOf(node, pod), undefined);
+  rmSync(pod.cgroup ?? assert.fail(), { recursive: true });
+  assert.equal(nowOf(node, pod), undefined);
+});
+
+test("a pod without a process is found by the namespace that was named for it, until its first process runs in it", () => {
+  const node = fakeNode();
+  node.process(9, { ticks: 1, netns: "pod" });
+  const begun = (): number => openSync(join(node.proc, "9", "ns", "net"), "r");
+  const netns = node.unborn.set(uid, begun());
+  const pod = found(node);
+  assert.deepEqual([pod.cgroup, pod.process, pod.netns], [undefined, undefined, netns]);
+  assert.deepEqual(nowOf(node, pod), { cgroup: undefined, process: undefined });
+  const cgroup = node.cgroup(`pod${uid}`, [5]);
+  // It is in the node's namespace for a moment.
+  node.process(5, { ticks: 2, netns: "host" });
+  assert.deepEqual(nowOf(node, pod), { cgroup: undefined, process: undefined });
+  node.process(5, { ticks: 2, netns: "pod" });
+  assert.deepEqual(nowOf(node, pod), { cgroup, process: { pid: 5, startTicks: 2n } });
+  // What runs counts, before what was said.
+  node.process(5, { ticks: 2, netns: "elsewhere" });
+  assert.equal(nowOf(node, pod), undefined);
+  node.end(5);
+  node.unborn.delete(uid);
+  assert.equal(nowOf(node, pod), undefined);
+});
+
+test("the node's own namespace is nobody's beginning", () => {
+  const node = fakeNode();
+  node.unborn.set(uid, openSync(join(node.proc, "self", "ns", "net"), "r"));
+  assert.partialDeepStrictEqual(findPod(node, uid), { refused: "host-network" });
 });
 
 test("a UID never matches the directory of another", () => {

@@ -7,7 +7,15 @@ export type PodTree = {
   /** The ancestor cgroup of all pods, as a directory of the cgroup2 mount. */
   readonly podsCgroup: string;
   readonly proc: string;
+  /** Pods without a process yet, whose namespace the CNI plug-in has named; undefined: nobody names any. */
+  readonly unborn?: {
+    open(uid: string): UnbornNamespace | undefined;
+    has(uid: string, netns: NamespaceId): boolean;
+  };
 };
+
+/** The descriptor is the caller's. */
+export type UnbornNamespace = { readonly netns: NamespaceId; readonly netnsFd: number };
 
 /** A process by pid *and* start time (clock ticks since boot), since a pid alone is reused. */
 export type ProcessId = { readonly pid: number; readonly startTicks: bigint };
@@ -16,10 +24,11 @@ export type NamespaceId = { readonly dev: bigint; readonly ino: bigint };
 
 export type FoundPod = {
   readonly uid: string;
-  readonly cgroup: string;
-  readonly process: ProcessId;
+  /** Undefined, as the process: the pod has no process yet. */
+  readonly cgroup: string | undefined;
+  readonly process: ProcessId | undefined;
   readonly netns: NamespaceId;
-  /** Open on /proc/<pid>/ns/net; holds the namespace. The caller closes it. */
+  /** Open on the network namespace, which it holds. The caller closes it. */
   readonly netnsFd: number;
 };
 
@@ -153,17 +162,34 @@ function unlessForbidden<T>(ask: () => T): T | undefined {
   }
 }
 
-/** Finds the pod and opens its network namespace, or says why not. */
+/** Finds the pod and opens its network namespace, or says why not. What runs counts, before what was said. */
 export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
+  const running = findRunning(tree, uid);
+  if (!("refused" in running)) return running;
+  const unborn = tree.unborn?.open(uid);
+  if (unborn === undefined) return running;
+  if (!isNodes(tree, unborn.netns)) return { uid, cgroup: undefined, process: undefined, ...unborn };
+  closeSync(unborn.netnsFd);
+  return { refused: "host-network", message: `pod ${uid} was begun in the node's network namespace` };
+}
+
+/** Is it the keeper's own, or that of the node's first process? */
+function isNodes(tree: PodTree, netns: NamespaceId): boolean {
+  const own = namespaceOf(tree, "self");
+  // The keeper may have a network namespace of its own; the node's is then that of its first process.
+  const nodes = unlessForbidden(() => namespaceOf(tree, 1));
+  return own === undefined || sameNamespace(netns, own) || (nodes !== undefined && sameNamespace(netns, nodes));
+}
+
+type RunningPod = FoundPod & { readonly cgroup: string; readonly process: ProcessId };
+
+function findRunning(tree: PodTree, uid: string): RunningPod | PodNotFound {
   const directories = podDirectories(tree, uid);
   const [cgroup] = directories;
   if (cgroup === undefined)
     return { refused: "pod-not-found", message: `no cgroup of pod ${uid} below ${tree.podsCgroup}` };
   if (directories.length > 1)
     return { refused: "pod-not-found", message: `several cgroups claim pod ${uid}: ${directories.join(", ")}` };
-  const own = namespaceOf(tree, "self");
-  // The keeper may have a network namespace of its own; the node's is then that of its first process.
-  const nodes = unlessForbidden(() => namespaceOf(tree, 1));
   for (const process of oldestFirst(tree, cgroup)) {
     const netnsFd = unlessGone(() => openSync(netnsPath(tree, process.pid), "r"));
     if (netnsFd === undefined) continue;
@@ -175,7 +201,7 @@ export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
       closeSync(netnsFd);
       continue;
     }
-    if (own === undefined || sameNamespace(netns, own) || (nodes !== undefined && sameNamespace(netns, nodes))) {
+    if (isNodes(tree, netns)) {
       closeSync(netnsFd);
       return { refused: "host-network", message: `pod ${uid} shares the node's network namespace` };
     }
@@ -188,10 +214,23 @@ export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
  * Is the pod still what was found? Its process, or when that has ended the pod's oldest process that lives in the same
  * network namespace. Undefined: the pod has gone, or a new sandbox took its place.
  */
-export function stillThere(tree: PodTree, pod: Pick<FoundPod, "cgroup" | "process" | "netns">): ProcessId | undefined {
+function stillThere(tree: PodTree, pod: Pick<RunningPod, "cgroup" | "process" | "netns">): ProcessId | undefined {
   if (startTicksOf(tree.proc, pod.process.pid) === pod.process.startTicks) return pod.process;
   return oldestFirst(tree, pod.cgroup).find((process) => {
     const netns = namespaceOf(tree, process.pid);
     return netns !== undefined && sameNamespace(netns, pod.netns);
   });
+}
+
+/** As `stillThere`, also of a pod that had no process: then its first process is found, or nobody has said that its namespace goes. */
+export function nowOf(tree: PodTree, pod: FoundPod): Pick<FoundPod, "cgroup" | "process"> | undefined {
+  const { uid, cgroup, process, netns } = pod;
+  if (cgroup !== undefined && process !== undefined) {
+    const now = stillThere(tree, { cgroup, process, netns });
+    return now && { cgroup, process: now };
+  }
+  const begun = findRunning(tree, uid);
+  if ("refused" in begun) return tree.unborn?.has(uid, netns) ? { cgroup, process } : undefined;
+  closeSync(begun.netnsFd);
+  return sameNamespace(begun.netns, netns) ? { cgroup: begun.cgroup, process: begun.process } : undefined;
 }

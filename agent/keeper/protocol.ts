@@ -167,10 +167,13 @@ export type Reply =
  * Sent unasked, id 0, to every agent.
  * - pod-gone: the pod's namespace has gone, and the keeper has released the pod
  * - pod-guarded: the keeper holds a guard for the pod under this index, or has found the pod whose guard it held
+ * - pod-starting: the CNI plug-in has begun the pod, and waits until the agent captures it, or releases it as a pod that the mesh knows
+ *   and does not want. Meanwhile the keeper holds a guard for it. An agent of an earlier release does not know this notice: such a
+ *   pod is captured when it asks for it
  */
 export type PodNotice = {
   readonly id: 0;
-  readonly op: "pod-gone" | "pod-guarded";
+  readonly op: "pod-gone" | "pod-guarded" | "pod-starting";
   readonly podIdx: number;
   readonly uid: string;
 };

@@ -259,6 +259,7 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
     enrollment: {
       podGone: (podIdx) => void calls.push(`gone ${podIdx}`),
       podGuarded: (podIdx, uid) => void calls.push(`guarded ${podIdx} ${uid}`),
+      podStarting: (podIdx, uid) => void calls.push(`starting ${podIdx} ${uid}`),
     },
     connected: (now) => void calls.push(`connected ${now}`),
     log,
@@ -266,19 +267,21 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   events.onWelcome({ maps: {} as LentMaps, pods: [{ podIdx: 3, uid: "web" }], role: "waiting" });
   events.onPodGone(3, "web");
   events.onPodGuarded(4, "web");
+  events.onPodStarting(5, "api");
   events.onYield();
   events.onVacant();
   events.onSettled();
   events.onReread();
   events.onLost("it closed");
   assert.deepEqual(calls, [
-    ...["connected true", "welcomed waiting", "gone 3", "guarded 4 web"],
+    ...["connected true", "welcomed waiting", "gone 3", "guarded 4 web", "starting 5 api"],
     ...["yield", "vacant", "settled", "reread", "connected false", "lost"],
   ]);
   assert.deepEqual(log.lines, [
     "keeper info keeper connected",
     "keeper info pod gone",
     "keeper info pod guarded until it is captured",
+    "keeper debug pod begins",
     "keeper warn keeper lost: pods that are captured go on",
   ]);
 });

@@ -145,6 +145,11 @@ export class FakeNode {
     return podIdx;
   }
 
+  /** The CNI plug-in names its namespace. */
+  begins(uid: string): number {
+    return this.#enter(uid);
+  }
+
   keeperGoes(): void {
     this.connected = false;
   }

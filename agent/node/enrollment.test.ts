@@ -280,6 +280,33 @@ describe("node enrollment", () => {
     assert.deepEqual(node.protectedPods.get("uid-web"), edited.uid);
   });
 
+  test("a pod that the CNI plug-in begins is captured as soon as the mesh names it, and released once the mesh says what else it is", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, []);
+    await start();
+    for (const uid of ["uid-web", "uid-api"]) {
+      node.namespaceAddresses.set(uid, ["10.0.0.1"]);
+      const podIdx = node.begins(uid);
+      enrollment.podStarting(podIdx, uid);
+    }
+    await enrollment.reconcile();
+    assert.equal(node.kernel.size, 2, "the watch of the agent may be late");
+    await change({ ...web, addresses: [] });
+    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+    assert.equal(node.kernel.size, 2);
+    await change({ ...api, podUid: "uid-api", addresses: [], protocol: "none" });
+    assert.deepEqual([...node.kernel.keys()], [1]);
+  });
+
+  test("a pod that the CNI plug-in began and ended before the mesh said anything is forgotten", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, []);
+    await start();
+    enrollment.podStarting(node.begins("uid-web"), "uid-web");
+    node.kernel.clear();
+    enrollment.podGone(1);
+    await change({ ...web, protocol: "none" });
+    assert.ok(!node.calls.some((call) => call.startsWith("release")));
+  });
+
   test("a pod that begins is guarded before it is there, and captured under its namespace's addresses before the mesh has them", async (t) => {
     const { node, enrollment, change, start } = setUp(t, []);
     await start();

@@ -47,6 +47,8 @@ export class NodeEnrollment {
   #worker: Worker = { state: "idle", retry: undefined };
   /** By UID. */
   readonly #found = new Map<string, UnservedPod>();
+  /** Index by UID: the CNI plug-in has begun these pods, and the mesh has not said anything of them yet. */
+  readonly #unheard = new Map<string, number>();
   /** False until the mesh was read: until then a pod that it does not name is not released. */
   #meshKnown = false;
   readonly #closing = new AbortController();
@@ -79,6 +81,7 @@ export class NodeEnrollment {
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
     this.#found.clear();
+    this.#unheard.clear();
     for (const { uid, podIdx } of captured) this.#found.set(uid, { podIdx, known: undefined });
     this.#guards.keeperCame();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
@@ -144,6 +147,7 @@ export class NodeEnrollment {
   /** The pod's namespace has gone, and the keeper has released the pod. */
   podGone(podIdx: number): void {
     for (const [uid, pod] of this.#found) if (pod.podIdx === podIdx) this.#found.delete(uid);
+    for (const [uid, index] of this.#unheard) if (index === podIdx) this.#unheard.delete(uid);
     const pod = this.pods.at(podIdx);
     if (pod === undefined) {
       this.#ports.tables.removePod(podIdx);
@@ -160,6 +164,15 @@ export class NodeEnrollment {
   /** The keeper guards the pod under this index: its namespace is there, or is awaited. */
   podGuarded(podIdx: number, podUid: string): void {
     this.#found.set(podUid, { podIdx, known: undefined });
+    void this.reconcile();
+  }
+
+  /**
+   * The CNI plug-in waits for the pod, and the keeper guards it under this index. The agent's own watch may be behind the kubelet's: until
+   * the mesh has said what the pod is, it is neither captured nor released.
+   */
+  podStarting(podIdx: number, podUid: string): void {
+    this.#unheard.set(podUid, podIdx);
     void this.reconcile();
   }
 
@@ -206,6 +219,7 @@ export class NodeEnrollment {
     if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
     this.#worker = { ...this.#worker, asked: false };
     const desired = this.#desired();
+    this.#hearOfBegun();
     this.#failed.settle((uid) => this.pods.get(uid), desired.pods);
     this.#guards.noteBeginning(desired.pods);
     this.#noteNamed(desired.pods);
@@ -232,6 +246,16 @@ export class NodeEnrollment {
       failDirect: (workload) => tables.failDirect(workload),
       refusesPlaintext: (workload) => tables.refusesPlaintext(workload),
     };
+  }
+
+  #hearOfBegun(): void {
+    if (this.#unheard.size === 0) return;
+    for (const { podUid } of this.#ports.mesh.workloadsOnNode(this.#node)) {
+      const podIdx = this.#unheard.get(podUid);
+      if (podIdx === undefined) continue;
+      this.#unheard.delete(podUid);
+      if (this.pods.get(podUid)?.podIdx !== podIdx) this.#found.set(podUid, { podIdx, known: undefined });
+    }
   }
 
   /** The mesh names by now the addresses that the keeper found. */

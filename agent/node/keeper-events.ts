@@ -10,7 +10,7 @@ type UsesMaps = { readonly opened: (maps: LentMaps) => void };
 
 export type KeeperEventParts = {
   readonly tenure: Pick<NodeTenure, "welcomed" | "happened">;
-  readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded">;
+  readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded" | "podStarting">;
   /** Whether the agent has a keeper now. */
   readonly connected: (now: boolean) => void;
   readonly log: Pick<Log, "room">;
@@ -35,6 +35,10 @@ export function keeperEvents({ tenure, enrollment, connected, log }: KeeperEvent
     onPodGuarded: (podIdx, uid) => {
       log.room("keeper").info("pod guarded until it is captured", { uid });
       enrollment.podGuarded(podIdx, uid);
+    },
+    onPodStarting: (podIdx, uid) => {
+      log.room("keeper").debug("pod begins", { uid });
+      enrollment.podStarting(podIdx, uid);
     },
     onYield: () => tenure.happened({ type: "yield" }),
     onVacant: () => tenure.happened({ type: "vacant" }),

@@ -17,6 +17,7 @@ const natives = [
   "tunnel",
   "tls",
   "packets",
+  "cni-call",
   "http1-head",
   "http1-chunk",
   "http1-body",

@@ -143,6 +143,7 @@ class Agent {
         this.welcome = undefined;
       },
       onPodGuarded: (podIdx, which) => this.guarded.push(`${podIdx}-${which}`),
+      onPodStarting: () => {},
       onPodGone: (_podIdx, which) => this.gone.push(which),
       onYield: () => this.notices.push("yield"),
       onVacant: () => this.notices.push("vacant"),

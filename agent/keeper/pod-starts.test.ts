@@ -1,0 +1,162 @@
+// pod-starts.ts with enrollments that a test moves: what the CNI plug-in is answered, and when.
+import assert from "node:assert/strict";
+import { fstatSync, openSync } from "node:fs";
+import { test } from "node:test";
+import type { StartAnswer } from "./cni-protocol.ts";
+import { parseStart } from "./cni-protocol.ts";
+import type { Enrollment, EnrollmentRefusal, PodRow } from "./enrollment.ts";
+import { PodStarts, type StartChannel } from "./pod-starts.ts";
+import type { PodNotice } from "./protocol.ts";
+
+const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+const rowOf = (podIdx: number, uid: string): PodRow => ({ podIdx, uid, netnsCookie: 1n, addresses: [], spread: [] });
+const request = (op: string, uid = "uid-web"): string => JSON.stringify({ op, uid, namespace: "shop", name: "web" });
+const descriptor = (): number => openSync("/dev/null", "r");
+const isOpen = (fd: number): boolean => {
+  try {
+    return fstatSync(fd).isCharacterDevice();
+  } catch {
+    return false;
+  }
+};
+
+function setUp() {
+  const present: Enrollment[] = [];
+  const known = {
+    begun: [] as string[],
+    ended: [] as string[],
+    asked: new Set<string>(),
+    refusal: undefined as EnrollmentRefusal | undefined,
+    notices: [] as PodNotice[],
+    timers: new Set<() => void>(),
+  };
+  const starts = new PodStarts({
+    open: async () => ({
+      begin: async (uid) => {
+        known.begun.push(uid);
+        return known.refusal ?? rowOf(known.begun.length, uid);
+      },
+      end: async (uid) => {
+        known.ended.push(uid);
+        return known.begun.includes(uid) ? rowOf(known.begun.indexOf(uid) + 1, uid) : undefined;
+      },
+      all: () => present,
+      isAskedFor: (uid) => known.asked.has(uid),
+    }),
+    notify: (notice) => void known.notices.push(notice),
+    after: (_, call) => {
+      known.timers.add(call);
+      return () => known.timers.delete(call);
+    },
+    log: quiet,
+  });
+  const plugin = (uid = 0): StartChannel & { readonly answers: StartAnswer[]; closed: boolean } => ({
+    peer: { pid: 1, uid },
+    answers: [],
+    closed: false,
+    send(answer) {
+      this.answers.push(answer);
+    },
+    close() {
+      this.closed = true;
+    },
+  });
+  const late = (): void => {
+    for (const call of [...known.timers]) call();
+  };
+  return { starts, known, present, plugin, late };
+}
+
+test("a pod that begins is guarded, the agents hear of it, and the plug-in is answered when it is captured", async () => {
+  const { starts, known, plugin } = setUp();
+  const [first, again] = [plugin(), plugin()];
+  await starts.packet(first, request("add"), [descriptor()]);
+  assert.deepEqual([first.answers, known.begun], [[], ["uid-web"]]);
+  assert.deepEqual(known.notices, [{ id: 0, op: "pod-starting", podIdx: 1, uid: "uid-web" }]);
+  starts.captured(7);
+  assert.deepEqual(first.answers, []);
+  starts.captured(1);
+  starts.captured(1);
+  assert.deepEqual([first.answers, known.timers.size], [[{ op: "in-force" }], 0]);
+  await starts.packet(again, request("add", "uid-other"), [descriptor()]);
+  starts.released(2);
+  assert.deepEqual([again.answers, known.timers.size], [[{ op: "not-ours" }], 0]);
+});
+
+test("a pod that is captured already is answered at once", async () => {
+  const { starts, known, present, plugin } = setUp();
+  const channel = plugin();
+  present.push({ state: "captured", row: rowOf(1, "uid-web") } as Enrollment);
+  await starts.packet(channel, request("add"), [descriptor()]);
+  assert.deepEqual([channel.answers, known.notices], [[{ op: "in-force" }], []]);
+});
+
+test("a pod that no agent has spoken of in time is refused; a pod that an agent wants guarded begins guarded", async () => {
+  const { starts, known, plugin, late } = setUp();
+  const [unknown, guarded] = [plugin(), plugin()];
+  await starts.packet(unknown, request("add"), [descriptor()]);
+  await starts.packet(guarded, request("add", "uid-strict"), [descriptor()]);
+  known.asked.add("uid-strict");
+  late();
+  assert.deepEqual(
+    unknown.answers.map(({ op }) => op),
+    ["refused"],
+  );
+  assert.deepEqual(guarded.answers, [{ op: "in-force" }]);
+});
+
+test("a namespace that goes ends the wait, and the agents hear of it; of a pod that is not known nothing is said", async () => {
+  const { starts, known, plugin } = setUp();
+  const channel = plugin();
+  await starts.packet(channel, request("add"), [descriptor()]);
+  known.notices.length = 0;
+  await starts.packet(plugin(), request("del"), []);
+  assert.deepEqual(
+    channel.answers.map(({ op }) => op),
+    ["refused"],
+  );
+  assert.deepEqual(known.notices, [{ id: 0, op: "pod-gone", podIdx: 1, uid: "uid-web" }]);
+  await starts.packet(plugin(), request("del", "uid-unknown"), []);
+  assert.deepEqual([known.ended, known.notices.length], [["uid-web", "uid-unknown"], 1]);
+});
+
+test("what cannot be guarded is refused, with the reason", async () => {
+  const { starts, known, plugin } = setUp();
+  const channel = plugin();
+  known.refusal = { refused: "limit", message: "1024 pods are enrolled" };
+  await starts.packet(channel, request("add"), [descriptor()]);
+  assert.deepEqual(channel.answers, [{ op: "refused", why: "1024 pods are enrolled" }]);
+});
+
+test("a keeper that ends answers all that wait", async () => {
+  const { starts, plugin } = setUp();
+  const channel = plugin();
+  await starts.packet(channel, request("add"), [descriptor()]);
+  starts.close();
+  assert.deepEqual(
+    channel.answers.map(({ op }) => op),
+    ["refused"],
+  );
+});
+
+test("nobody but root is heard, nothing but a whole request, and no descriptor stays open", async () => {
+  for (const [uid, text, count] of [
+    [65_534, request("add"), 1],
+    [0, request("add"), 0],
+    [0, request("add"), 2],
+    [0, request("del"), 1],
+    [0, "{", 1],
+    [0, "null", 1],
+    [0, request("check"), 1],
+    [0, request("add", "../pod"), 1],
+    [0, request("add", "u".repeat(5_000)), 1],
+    [0, JSON.stringify({ op: "add", uid: "uid", namespace: "shop/", name: "web" }), 1],
+  ] as const) {
+    const { starts, known, plugin } = setUp();
+    const channel = plugin(uid);
+    const fds = Array.from({ length: count }, descriptor);
+    await starts.packet(channel, text, fds);
+    assert.deepEqual([channel.closed, known.begun, fds.filter(isOpen)], [true, [], []], text);
+  }
+  assert.deepEqual(parseStart(request("del")), { op: "del", uid: "uid-web", namespace: "shop", name: "web" });
+});

@@ -1,0 +1,137 @@
+// keeper · answers the CNI plug-in on cni.sock: a pod that begins is guarded at once, and the plug-in hears when an agent has captured it,
+// or has said that the pod is none of the mesh's.
+import { closeSync } from "node:fs";
+import type { FdSocket } from "./addon.ts";
+import { parseStart, type StartAnswer } from "./cni-protocol.ts";
+import type { PodEnrollments } from "./enrollment.ts";
+import type { KeeperLog } from "./lend.ts";
+import type { PodNotice } from "./protocol.ts";
+
+export type PodStartsOptions = {
+  readonly open: () => Promise<Pick<PodEnrollments, "begin" | "end" | "all" | "isAskedFor">>;
+  readonly notify: (notice: PodNotice) => void;
+  /** Returns what calls it off. */
+  readonly after: (ms: number, call: () => void) => () => void;
+  readonly log: KeeperLog;
+};
+
+/** One connection of a plug-in. */
+export interface StartChannel {
+  readonly peer: { readonly pid: number; readonly uid: number };
+  send(answer: StartAnswer): void;
+  close(): void;
+}
+
+/** The plug-in's own deadline is 8 s after it began. */
+const PATIENCE_MS = 7_000;
+
+type WaitingStart = { readonly uid: string; readonly answer: (answer: StartAnswer) => void };
+
+export class PodStarts {
+  readonly #options: PodStartsOptions;
+  /** By index. */
+  readonly #waiting = new Map<number, Set<WaitingStart>>();
+
+  constructor(options: PodStartsOptions) {
+    this.#options = options;
+  }
+
+  /** One packet of a plug-in came. Owns the descriptors. */
+  async packet(channel: StartChannel, text: string, fds: readonly number[]): Promise<void> {
+    const { log } = this.#options;
+    const request = parseStart(text);
+    const [netnsFd] = fds;
+    const isWhole = request?.op === "add" ? fds.length === 1 : request?.op === "del" && fds.length === 0;
+    if (channel.peer.uid !== 0 || request === undefined || !isWhole) {
+      for (const fd of fds) closeSync(fd);
+      log.warn("a process that is no CNI plug-in of ours was turned away", { ...channel.peer });
+      return channel.close();
+    }
+    try {
+      if (netnsFd === undefined) await this.#ends(request.uid);
+      else await this.#begins(channel, request, netnsFd);
+    } catch (error) {
+      log.error("a pod that begins could not be guarded", { pod: request.uid, error: String(error) });
+      channel.send({ op: "refused", why: "the keeper has failed: its log says why" });
+    }
+  }
+
+  captured(podIdx: number): void {
+    this.#settle(podIdx, { op: "in-force" });
+  }
+
+  released(podIdx: number): void {
+    this.#settle(podIdx, { op: "not-ours" });
+  }
+
+  async #begins(
+    channel: StartChannel,
+    { uid, namespace, name }: { readonly uid: string; readonly namespace: string; readonly name: string },
+    netnsFd: number,
+  ): Promise<void> {
+    const { open, notify, after, log } = this.#options;
+    const enrollments = await open();
+    const row = await enrollments.begin(uid, netnsFd);
+    if ("refused" in row) return channel.send({ op: "refused", why: row.message.replaceAll(/["\\]/g, " ") });
+    const { podIdx } = row;
+    log.info("a pod begins", { pod: uid, name: `${namespace}/${name}`, podIdx });
+    if (enrollments.all().some((found) => found.row.podIdx === podIdx && found.state === "captured"))
+      return channel.send({ op: "in-force" });
+    const others = this.#waiting.get(podIdx) ?? new Set();
+    this.#waiting.set(podIdx, others);
+    const late = after(PATIENCE_MS, () =>
+      waiting.answer(
+        enrollments.isAskedFor(uid)
+          ? { op: "in-force" }
+          : { op: "refused", why: "no agent has said whether it belongs to the mesh" },
+      ),
+    );
+    const waiting: WaitingStart = {
+      uid,
+      answer: (answer) => {
+        late();
+        others.delete(waiting);
+        if (others.size === 0 && this.#waiting.get(podIdx) === others) this.#waiting.delete(podIdx);
+        channel.send(answer);
+      },
+    };
+    others.add(waiting);
+    notify({ id: 0, op: "pod-starting", podIdx, uid });
+  }
+
+  async #ends(uid: string): Promise<void> {
+    const { open, notify, log } = this.#options;
+    const row = await (await open()).end(uid);
+    if (row === undefined) return;
+    const { podIdx } = row;
+    log.info("a pod that had begun goes before its first process", { pod: uid, podIdx });
+    this.#settle(podIdx, { op: "refused", why: "its network namespace goes" });
+    notify({ id: 0, op: "pod-gone", podIdx, uid });
+  }
+
+  #settle(podIdx: number, answer: StartAnswer): void {
+    for (const waiting of this.#waiting.get(podIdx) ?? []) waiting.answer(answer);
+  }
+
+  close(): void {
+    for (const podIdx of this.#waiting.keys()) this.#settle(podIdx, { op: "refused", why: "the keeper ends" });
+  }
+}
+
+/** Every connection of a listening socket. The plug-in sends one packet, and ends the connection when it has its answer. */
+export function answerStarts(server: FdSocket, starts: PodStarts): void {
+  server.onConnection((socket) => {
+    const channel: StartChannel = {
+      peer: socket.credentials(),
+      send: (answer) => {
+        try {
+          socket.send(Buffer.from(JSON.stringify(answer)), new Int32Array());
+        } catch {
+          // It has gone: the kubelet asks again, or the pod goes.
+        }
+      },
+      close: () => socket.close(),
+    };
+    socket.onMessage((bytes, fds) => void starts.packet(channel, bytes.toString("utf8"), [...fds]));
+  });
+}

@@ -1,0 +1,45 @@
+// keeper · network namespaces of pods that have no process yet, as the CNI plug-in has named them. The keeper holds each until it finds
+// a process of the pod, or the plug-in says that the namespace goes.
+import { closeSync, fstatSync, openSync } from "node:fs";
+import { type NamespaceId, sameNamespace, type UnbornNamespace } from "./pods.ts";
+
+export class UnbornPods {
+  /** By UID. */
+  readonly #pods = new Map<string, { readonly netns: NamespaceId; readonly netnsFd: number }>();
+
+  /** In place of what was known of the pod. Owns the descriptor from here on. */
+  set(uid: string, netnsFd: number): NamespaceId {
+    this.delete(uid);
+    const { dev, ino } = fstatSync(netnsFd, { bigint: true });
+    this.#pods.set(uid, { netns: { dev, ino }, netnsFd });
+    return { dev, ino };
+  }
+
+  /** The caller closes the descriptor. */
+  open(uid: string): UnbornNamespace | undefined {
+    const pod = this.#pods.get(uid);
+    return pod && { netns: pod.netns, netnsFd: openSync(`/proc/self/fd/${pod.netnsFd}`, "r") };
+  }
+
+  /** Is this the namespace that was named for the pod? */
+  has(uid: string, netns: NamespaceId): boolean {
+    const pod = this.#pods.get(uid);
+    return pod !== undefined && sameNamespace(pod.netns, netns);
+  }
+
+  /** False: nothing was known of it. */
+  delete(uid: string): boolean {
+    const pod = this.#pods.get(uid);
+    if (pod !== undefined) closeSync(pod.netnsFd);
+    return this.#pods.delete(uid);
+  }
+
+  /** Forgets the pods of which nothing else is known. */
+  keep(isKnown: (uid: string) => boolean): void {
+    for (const uid of [...this.#pods.keys()]) if (!isKnown(uid)) this.delete(uid);
+  }
+
+  close(): void {
+    this.keep(() => false);
+  }
+}

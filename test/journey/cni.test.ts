@@ -1,0 +1,135 @@
+// The CNI plug-in on a node with `source: kubernetes`: a network namespace without a process is captured before the plug-in ends, or let
+// go, as the API says what the pod is.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { startMesh, until, view } from "../../demo/mesh-run.ts";
+import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
+import type { Running } from "../box/process.ts";
+import { type ApiChange, ClusterApi, runningPod } from "../support/cluster-api.ts";
+
+const DEADLINE_MS = 20_000;
+const plugin = fileURLToPath(new URL("../../build/orlop-cni", import.meta.url));
+const PASSED = { status: 0, said: '{"ips":[]}' };
+
+let cluster: Cluster;
+let node: Node;
+let api: ClusterApi;
+let program: Running | undefined;
+const ends: (() => Promise<void>)[] = [];
+
+before(async () => {
+  cluster = await createCluster({
+    nodes: [{ name: "node-a", pods: [{ name: "web" }] }],
+    nodeConfig: "  dataThreads: 1\n",
+  });
+  node = cluster.node("node-a");
+  api = new ClusterApi(cluster, node);
+  const labels = { "orlop.dev/dataplane-mode": "ambient" };
+  await api.start([
+    { kind: "Namespace", namespace: "", name: "demo", body: { metadata: { labels } } },
+    { kind: "PeerAuthentication", namespace: "demo", name: "all", body: { spec: { mtls: { mode: "STRICT" } } } },
+    ...node.pods.map((pod) => runningPod(pod, [pod.ip4, pod.ip6])),
+  ]);
+  program = (await startMesh(cluster)).get(node.name);
+  writeFileSync(path.join(cluster.dir, "namespaces"), "orlop namespaces 1\ndemo\nend\n");
+});
+after(async () => {
+  for (const end of ends) await end();
+  await cluster?.close();
+});
+
+/** A pod that the API has bound to the node, and that has no address yet. */
+const bound = (name: string, label: "ambient" | "none"): ApiChange => ({
+  ...{ kind: "Pod", namespace: "demo", name },
+  body: {
+    metadata: { uid: `uid-${name}`, labels: { "orlop.dev/dataplane-mode": label } },
+    spec: { nodeName: node.name, containers: [{ name: "app" }] },
+    status: { phase: "Pending" },
+  },
+});
+
+type Holder = { readonly pid: number; end(): Promise<void> };
+
+/** A network namespace with an address, whose only process is no pod's. */
+async function namespaceWith(ip4: string): Promise<Holder> {
+  const made = `ip link set lo up && ip link add eth0 type bridge && ip addr add ${ip4}/24 dev eth0 && ip link set eth0 up`;
+  const script = `${made} && echo made && exec sleep 600`;
+  const child = spawn("unshare", ["--net", "sh", "-c", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(child, "exit");
+  const end = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await ended;
+  };
+  ends.push(end);
+  await Promise.race([once(child.stdout, "data"), ended]);
+  if (child.exitCode !== null || child.pid === undefined) throw new Error("no namespace was made");
+  return { pid: child.pid, end };
+}
+
+/** As the container runtime calls it. */
+async function run(command: "ADD" | "DEL", name: string, { pid }: Pick<Holder, "pid">) {
+  const child = spawn(plugin, {
+    env: {
+      ...{ CNI_COMMAND: command, CNI_CONTAINERID: name, CNI_IFNAME: "eth0", CNI_NETNS: `/proc/${pid}/ns/net` },
+      CNI_ARGS: `K8S_POD_NAMESPACE=demo;K8S_POD_NAME=${name};K8S_POD_UID=uid-${name}`,
+    },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const status = once(child, "exit");
+  const config = { cniVersion: "1.0.0", name: "box", type: "orlop-cni", prevResult: { ips: [] } };
+  const ours = { socket: `${node.runDir}-keeper/cni.sock`, list: path.join(cluster.dir, "namespaces") };
+  child.stdin.end(JSON.stringify({ ...config, ...ours }));
+  const said = await text(child.stdout);
+  return { status: (await status)[0] as number, said: said.trim() };
+}
+
+const captured = (wanted: number): Promise<true> =>
+  until(`${wanted} pods captured`, DEADLINE_MS, async () => {
+    const { pods } = await view(node, "status");
+    return pods.captured === wanted ? true : undefined;
+  });
+const keeperSays = (word: string): Promise<true> =>
+  until(word, DEADLINE_MS, () => (program?.stderr.includes(word) ? true : undefined));
+
+describe("the CNI plug-in", () => {
+  test("a pod without a process is captured before the plug-in ends, and stays so with its first process", async () => {
+    const holder = await namespaceWith("10.90.1.90");
+    api.tell(bound("early", "ambient"));
+    assert.deepEqual(await run("ADD", "early", holder), PASSED);
+    await captured(2);
+    mkdirSync(path.join(node.podsCgroup, "poduid-early"));
+    writeFileSync(path.join(node.podsCgroup, "poduid-early", "cgroup.procs"), String(holder.pid));
+    await captured(2);
+    await holder.end();
+    assert.deepEqual(await run("DEL", "early", holder), { status: 0, said: "" });
+    await captured(1);
+    api.tell({ ...bound("early", "ambient"), body: null });
+  });
+
+  test("a pod that the API has not named yet waits until it does", async () => {
+    const holder = await namespaceWith("10.90.1.91");
+    const adding = run("ADD", "late", holder);
+    await keeperSays("uid-late");
+    api.tell(bound("late", "ambient"));
+    assert.deepEqual(await adding, PASSED);
+    await captured(2);
+    assert.deepEqual(await run("DEL", "late", holder), { status: 0, said: "" });
+    await captured(1);
+    api.tell({ ...bound("late", "ambient"), body: null });
+  });
+
+  test("a pod that does not belong to the mesh passes, and is not captured", async () => {
+    const holder = await namespaceWith("10.90.1.92");
+    const adding = run("ADD", "other", holder);
+    await keeperSays("uid-other");
+    api.tell(bound("other", "none"));
+    assert.deepEqual(await adding, PASSED);
+    await captured(1);
+  });
+});
