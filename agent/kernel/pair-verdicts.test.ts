@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import type { MtlsMode } from "../mesh/policies.ts";
+import { emptyOperation, type MtlsMode, type Rule } from "../mesh/policies.ts";
 import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
@@ -70,6 +70,32 @@ describe("a pair of pods of this node", () => {
     assert.deepEqual(pairVerdicts(web, { ...api, protocol: "none" }, world()), stay);
   });
 
+  test("AUDIT and dry-run watch the callers and the ports that their rules bear on, and leave the others joined", () => {
+    const watched = (action: "ALLOW" | "DENY" | "AUDIT", rule: Rule, dryRun = false) =>
+      pairVerdicts(
+        web,
+        api,
+        world((mesh) => mesh.policies.push(policy(action, [rule], { dryRun }))),
+      );
+    const join = { port: 0, verdict: "join" };
+    const stayAt = (port: number) => [join, { port, verdict: "stay" }];
+    const at8080 = ruleFor(["cluster.local/ns/shop/sa/web"], [8080]);
+    assert.deepEqual(watched("AUDIT", at8080), stayAt(8080));
+    assert.deepEqual(watched("DENY", at8080, true), stayAt(8080));
+    // What it does not name it would deny.
+    assert.deepEqual(watched("ALLOW", at8080, true), [
+      { port: 0, verdict: "stay" },
+      { port: 8080, verdict: "join" },
+    ]);
+    assert.deepEqual(watched("AUDIT", ruleFor(["cluster.local/ns/shop/sa/other"], [8080])), [join]);
+    // A request may be what it watches for.
+    const methods = [{ kind: "exact", value: "GET" }] as const;
+    const gets: Rule = { ...at8080, operations: [{ ...emptyOperation, ports: [8080], methods }] };
+    assert.deepEqual(watched("AUDIT", gets), stayAt(8080));
+    assert.deepEqual(watched("DENY", gets, true), stayAt(8080));
+    assert.deepEqual(watched("ALLOW", gets, true), [{ port: 0, verdict: "stay" }]);
+  });
+
   test("no address family in common: nothing to join", () => {
     assert.deepEqual(pairVerdicts(workload("six", { addresses: ["fd00::6"] }), far, world()), [
       { port: 0, verdict: "end" },
@@ -102,9 +128,10 @@ describe("a pair of pods of this node", () => {
         ] as const) {
           const ends = { client: { address: from, port: 9 }, target: { address: to, port: asked } };
           const facts = sameNodeFacts(ends, api, web);
-          assert.equal(there.judge(facts).verdict, verdict === "end" ? "deny" : "allow");
+          const decision = there.judge(facts);
+          assert.equal(decision.verdict, verdict === "end" ? "deny" : "allow");
+          if (verdict === "join") assert.deepEqual([decision.audited, decision.dryRunDenied], [[], []]);
         }
-        if (verdict === "join") assert.ok(given.every(([action, , dryRun]) => action !== "AUDIT" && !dryRun));
       }),
     );
   });

@@ -24,13 +24,15 @@ const MAX_WEIGHT = 1_000_000;
  * "join": allowed, and nobody but the two has to know. "stay": allowed, but the agent takes new ones. "end": denied.
  */
 export function pairVerdicts(source: Workload, destination: Workload, world: VerdictWorld): readonly PortVerdict[] {
-  const policies = world.mesh.authorizationPoliciesFor(destination);
   const named = new Set([
-    ...policies.flatMap(policyPorts),
+    ...world.mesh.authorizationPoliciesFor(destination).flatMap(policyPorts),
     ...world.mesh.peerAuthenticationsFor(destination).flatMap(peerPorts),
   ]);
-  const best = joinable(source, destination, policies, world) ? "join" : "stay";
-  const verdict = (port: number): PairVerdict => (allowed(source, destination, port, world) ? best : "end");
+  const best = joinable(source, destination, world) ? "join" : "stay";
+  const verdict = (port: number): PairVerdict => {
+    const judged = judgedAt(source, destination, port, world);
+    return judged === "denied" ? "end" : judged === "watched" ? "stay" : best;
+  };
   const general = verdict(portBeside(named));
   const special = [...named]
     .filter((port) => port > 0 && port <= 65_535 && !isOwnPort(port))
@@ -39,34 +41,36 @@ export function pairVerdicts(source: Workload, destination: Workload, world: Ver
   return [{ port: 0, verdict: general }, ...special];
 }
 
-/** Apart from whether it is allowed: is there nothing about the pair that only the agent can do? */
-function joinable(
-  source: Workload,
-  destination: Workload,
-  policies: readonly AuthorizationPolicy[],
-  { mesh }: VerdictWorld,
-): boolean {
+/** Apart from the policies: is there nothing about the pair that only the agent can do? */
+function joinable(source: Workload, destination: Workload, { mesh }: VerdictWorld): boolean {
   if (source.protocol !== "hbone" || destination.protocol !== "hbone") return false;
-  // What AUDIT and dry-run policies watch has to be seen when it happens.
-  if (policies.some(({ action, dryRun }) => action === "AUDIT" || dryRun)) return false;
   // Where somebody else is meant by an address, the agent says who.
   return destination.addresses.every(
     (address) => mesh.workloadAt(address) === destination && mesh.serviceAt(address, source.namespace) === undefined,
   );
 }
 
-/** From and to each address that they could use. A single denial denies all: the kernel's verdict is of pods, not addresses. */
-function allowed(source: Workload, destination: Workload, port: number, world: VerdictWorld): boolean {
+/**
+ * From and to each address that they could use. A single denial denies all: the kernel's verdict is of pods, not addresses. "watched":
+ * allowed, and an AUDIT or dry-run policy has something to report of the connection or may have of its requests, so the agent has to
+ * see it when it happens. The judge of connections reports whatever any request could be reported for.
+ */
+function judgedAt(
+  source: Workload,
+  destination: Workload,
+  port: number,
+  world: VerdictWorld,
+): "denied" | "watched" | "allowed" {
   const pairs = source.addresses.flatMap((from) =>
     destination.addresses.filter((to) => isSameFamily(from, to)).map((to) => ({ from, to })),
   );
-  return (
-    pairs.length > 0 &&
-    pairs.every(({ from, to }) => {
-      const ends = { client: { address: from, port: 1 }, target: { address: to, port } };
-      return world.judge(sameNodeFacts(ends, destination, source)).verdict === "allow";
-    })
-  );
+  const decisions = pairs.map(({ from, to }) => {
+    const ends = { client: { address: from, port: 1 }, target: { address: to, port } };
+    return world.judge(sameNodeFacts(ends, destination, source));
+  });
+  if (decisions.length === 0 || decisions.some(({ verdict }) => verdict !== "allow")) return "denied";
+  const isWatched = decisions.some(({ audited, dryRunDenied }) => audited.length + dryRunDenied.length > 0);
+  return isWatched ? "watched" : "allowed";
 }
 
 const policyPorts = ({ rules }: AuthorizationPolicy): readonly number[] => rules.flatMap(rulePorts);

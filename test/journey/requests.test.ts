@@ -31,7 +31,7 @@ type Given = {
   /** What `client` may ask of those that serve HTTP; default: to read. */
   readonly to?: readonly string[];
   readonly annotations?: string;
-  /** With an AUDIT and a dry-run policy. They keep their workloads' connections out of the kernel's path. */
+  /** With an AUDIT and a dry-run policy. They keep the connections that they watch out of the kernel's path. */
   readonly watched?: true;
 };
 
