@@ -29,6 +29,13 @@ export function makeCertificates(folder: string): Certificates {
   return { ca: ca.certificate, client: leaf("client"), server: leaf("server") };
 }
 
+/** Of a server at 127.0.0.1, which signs for itself. */
+export function makeApiCertificate(folder: string): { readonly certificate: string; readonly key: string } {
+  const made = ["-keyout", "api.key", "-out", "api.pem", "-days", "2", "-subj", "/CN=api"];
+  openssl(folder, "req", "-x509", ...newKey, ...made, "-addext", "subjectAltName=IP:127.0.0.1");
+  return { certificate: path.join(folder, "api.pem"), key: path.join(folder, "api.key") };
+}
+
 /** A new key and its certificate. `san` as openssl's subjectAltName writes it. */
 export function signLeaf(
   folder: string,

@@ -153,8 +153,7 @@ const folderOf = (kind: StoredKind, namespace: string): string =>
 const metadataOf = (object: object): object => ("metadata" in object ? recordOf(object.metadata) : {});
 
 /**
- * The object in an answer that must be one object of this kind. What went wrong is said without a word of the answer: it may have a token
- * or a key in it.
+ * Reads an answer that must hold a single object of this kind. An error never quotes the answer, which may contain a token or a key.
  * @throws Refused when it is no success; Error when it is no JSON of this kind
  */
 async function successOf(answer: ApiAnswer, kind: string, what: string): Promise<Json> {

@@ -1,7 +1,7 @@
-// any thread · which protocol a port of a Service is said to speak. A hint of its author, and no proof: policy never rests on it. Pure.
+// any thread · which protocol the author of a Service declares for a port. Nothing proves it, so no policy depends on it. Pure.
 import type { ServicePort } from "../mesh/service.ts";
 
-/** "opaque": TCP, TLS, or a protocol of databases. "undeclared": nothing is said, or a word that nobody knows. */
+/** "opaque": TCP, TLS, or a protocol of databases. "undeclared": the port names no protocol, or an unknown word. */
 export type PortHint = "http1" | "http2" | "opaque" | "undeclared";
 
 /** Istio's words, in lower case (istio:pkg/config/protocol/instance.go), and Kubernetes' standard values of appProtocol. */

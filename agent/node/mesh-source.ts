@@ -34,7 +34,11 @@ export function meshSource(
   const cluster = new KubernetesSource(
     { server: server.server, settings, lastGoodFile },
     {
-      ...{ ask: (path, options) => client.ask(path, options), wallMs: Date.now, collectGarbage },
+      ...{
+        ask: (path, options) => client.ask(path, options),
+        wallMs: Date.now,
+        collectGarbage: (last) => collectGarbage(last ? "last-resort" : "regular"),
+      },
       ...{ changed: sayClosed(log), log: warn },
     },
   );

@@ -17,8 +17,8 @@ export type AskedRequest = {
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /**
- * null: nothing of a request is said, so the connection is asked about. Without a method it is a GET, without a path `/`, without a host
- * that of `dst`. An error says what cannot be part of a request.
+ * The request that the operator describes. Returns null when the operator gives no part of a request: then the question is about the
+ * connection. Defaults: method GET, path `/`, and the host that `dst` names. Returns an error for what no request can contain.
  */
 export function requestOf(
   dst: string,

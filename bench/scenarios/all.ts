@@ -4,6 +4,7 @@ import { bystanderScenarios } from "./bystander.ts";
 import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
+import { kubernetesScenarios } from "./kubernetes.ts";
 import { largeScenarios } from "./large.ts";
 import { latencyScenarios } from "./latency.ts";
 import { outsideScenarios } from "./outside.ts";
@@ -32,4 +33,5 @@ export const scenarios: readonly Scenario[] = [
   ...severScenarios,
   ...pureScenarios,
   ...largeScenarios,
+  ...kubernetesScenarios,
 ];

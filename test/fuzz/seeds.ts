@@ -1,6 +1,6 @@
 // fuzz · `node test/fuzz/seeds.ts` writes the first inputs of the targets in targets.ts, those that are missing. What fuzzing
 // found is committed beside them by hand.
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as abi from "../../agent/abi.ts";
 import { encodeCertificateAnswer, encodeCertificateRequest } from "../../agent/identity/certificate-messages.ts";
 import { requestOfKind } from "../../agent/identity/csr.fake.ts";
@@ -197,12 +197,23 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   ],
 };
 
+/** Targets whose inputs hold keys of their own, so that no run makes them again: those that are committed stay. */
+const randomTargets: ReadonlySet<string> = new Set(["certificate", "signing-request"]);
+
 for (const [target, inputs] of Object.entries(seeds)) {
   const folder = new URL(`./corpus/${target}/`, import.meta.url);
   mkdirSync(folder, { recursive: true });
+  const names = new Set(readdirSync(folder));
+  // By content: a case that is added in the middle of a list must not move all behind it to other names.
+  const written = new Set([...names].map((name) => readFileSync(new URL(name, folder), "latin1")));
   for (const [index, input] of inputs.entries()) {
-    const file = new URL(`seed-${index}`, folder);
-    // Certificates are random: those that are committed stay.
-    if (!existsSync(file)) writeFileSync(file, input);
+    const isThere = randomTargets.has(target)
+      ? names.has(`seed-${index}`)
+      : written.has(Buffer.from(input).toString("latin1"));
+    if (isThere) continue;
+    let number = index;
+    while (names.has(`seed-${number}`)) number += 1;
+    names.add(`seed-${number}`);
+    writeFileSync(new URL(`seed-${number}`, folder), input);
   }
 }

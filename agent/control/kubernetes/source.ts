@@ -36,8 +36,8 @@ export type KubernetesDependencies = {
   readonly random?: () => number;
   /** Monotonic, ms. */
   readonly nowMs?: () => number;
-  /** Frees memory, which may take half a second. Called while the first mesh is read, as long as none is in force. */
-  readonly collectGarbage?: () => void;
+  /** Frees memory, which may take half a second. Called while the first mesh is read, as long as none is in force. `last`: it is read. */
+  readonly collectGarbage?: (last: boolean) => void;
 };
 
 /** At the start the server has so long to say which cluster it is; then what was kept is believed to be of this cluster, ms. */
@@ -246,9 +246,9 @@ export class KubernetesSource implements ConfigurationSource {
     const isFirst = this.#appliedAt === "";
     await this.#copy?.keep(cluster, changes, appliedAt);
     // A large cluster leaves behind more than its mesh will take, and V8 would let both grow together.
-    if (isFirst) this.#dependencies.collectGarbage?.();
+    if (isFirst) this.#dependencies.collectGarbage?.(false);
     const updates = await new Turns(signal).through(this.#accepted.applying(emptied(changes)));
-    if (isFirst) this.#dependencies.collectGarbage?.();
+    if (isFirst) this.#dependencies.collectGarbage?.(true);
     this.#appliedAt = appliedAt;
     this.#fromLastGood = false;
     // The first batch names everything there is, also when that is nothing.
