@@ -4,7 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
-import { Lean } from "../mesh/thread-view.ts";
+import { cut, Lean } from "../mesh/thread-view.ts";
 import { Assembly } from "./kinds/assembly.ts";
 import { jsonValue } from "./kinds/json-value.ts";
 import type { NodeSettings } from "./kinds/node-settings.ts";
@@ -42,8 +42,11 @@ export class AcceptedObjects {
   readonly #settings: NodeSettings;
   readonly #assembly: Assembly;
   readonly #lean = new Lean();
-  readonly #known = new Map<string, AcceptedObject>();
-  /** Those with something to report: few of very many, and asked for after each change. */
+  /** What is in force, by `keyOf`. */
+  readonly #inForce = new Map<string, readonly ParsedObject[]>();
+  /** Of the kinds that are kept: few of very many, as those below. */
+  readonly #kept = new Map<string, AcceptedObject>();
+  /** Those with something to report, which are asked for after each change. */
   readonly #reported = new Map<string, AcceptedObject>();
 
   constructor(settings: NodeSettings) {
@@ -80,14 +83,14 @@ export class AcceptedObjects {
     const accepted = new Map<string, AcceptedObject | undefined>();
     for (const change of changes) {
       const key = keyOf(change.op === "present" ? change.version : change.object);
-      const known = (accepted.has(key) ? accepted.get(key) : this.#known.get(key)) ?? nothing;
+      const known = (accepted.has(key) ? accepted.get(key) : this.#known(key)) ?? nothing;
       accepted.set(key, change.op === "present" ? this.#accept(change, known) : undefined);
       yield;
     }
     const gone: ParsedObject[] = [];
     const come: ParsedObject[] = [];
     for (const [key, object] of accepted) {
-      const [before, now] = [this.#known.get(key)?.parsed ?? none, object?.parsed ?? none];
+      const [before, now] = [this.#inForce.get(key) ?? none, object?.parsed ?? none];
       if (before !== now) {
         for (const parsed of before) gone.push(parsed);
         for (const parsed of now) come.push(parsed);
@@ -95,12 +98,18 @@ export class AcceptedObjects {
       yield;
     }
     for (const [key, object] of accepted) {
-      if (object === undefined) this.#known.delete(key);
-      else this.#known.set(key, object);
+      if (object === undefined) this.#inForce.delete(key);
+      else this.#inForce.set(key, object.parsed);
+      if (object !== undefined && object.uid !== "") this.#kept.set(key, object);
+      else this.#kept.delete(key);
       if (object !== undefined && object.problems.length + object.findings.length > 0) this.#reported.set(key, object);
       else this.#reported.delete(key);
     }
     return this.#assembly.swap({ gone, come });
+  }
+
+  #known(key: string): AcceptedObject {
+    return this.#kept.get(key) ?? { ...nothing, parsed: this.#inForce.get(key) ?? none };
   }
 
   #accept(change: Extract<ObjectChange, { readonly op: "present" }>, known: AcceptedObject): AcceptedObject {
@@ -124,7 +133,7 @@ export class AcceptedObjects {
 const filled = (problems: readonly Problem[]): readonly Problem[] => (problems.length === 0 ? none : problems);
 
 const keyOf = ({ kind, namespace, name }: Pick<ObjectVersion, "kind" | "namespace" | "name">): string =>
-  `${kind} ${namespace}/${name}`;
+  cut(`${kind} ${namespace}/${name}`);
 
 /** The object with what the API server says of it beside it: the items of a list have no kind, and names are not for the object to choose. */
 function documentOf({ apiVersion, version, object }: Extract<ObjectChange, { readonly op: "present" }>): Value {

@@ -7,6 +7,7 @@ import {
   constants,
   type IncomingHttpHeaders,
 } from "node:http2";
+import { connected, SharedSession } from "../shared-session.ts";
 import { frameGrpcMessage, type GrpcCode, grpcCodeOf, onlyGrpcMessage, readGrpcText } from "./grpc-message.ts";
 import { orAborted, reasonOf } from "./or-aborted.ts";
 
@@ -44,7 +45,7 @@ const MAX_HEADER_BYTES = 16 * 1024;
 
 export class GrpcClient {
   readonly #options: GrpcClientOptions;
-  #session: Promise<ClientHttp2Session> | undefined;
+  readonly #session = new SharedSession(async () => this.#connect());
   #closed = false;
 
   constructor(options: GrpcClientOptions) {
@@ -58,63 +59,33 @@ export class GrpcClient {
     const ends = AbortSignal.any([signal, timeout]);
     const late = (): Error =>
       timeout.aborted ? new Error(`${this.#options.address} gave no answer in ${deadlineMs} ms`) : reasonOf(signal);
-    const used = this.#connected();
+    if (this.#closed) throw new Error("the client is closed");
+    const used = this.#session.get();
     try {
       const session = await orAborted(used, ends);
       return await orAborted(answerOf(session, question), ends);
     } catch (error) {
       // The connection may be the reason, unless the server has answered or the caller has given up: the next question makes another.
-      if (!(error instanceof GrpcRefusal) && !signal.aborted) this.#forget(used);
+      if (!(error instanceof GrpcRefusal) && !signal.aborted) this.#session.end(used);
       throw ends.aborted ? late() : error;
     }
   }
 
   close(): void {
     this.#closed = true;
-    if (this.#session !== undefined) this.#forget(this.#session);
-  }
-
-  #forget(connecting: Promise<ClientHttp2Session>): void {
-    if (this.#session === connecting) this.#session = undefined;
-    connecting.then(
-      (session) => session.destroy(),
-      () => undefined,
-    );
-  }
-
-  #connected(): Promise<ClientHttp2Session> {
-    if (this.#closed) return Promise.reject(new Error("the client is closed"));
-    if (this.#session !== undefined) return this.#session;
-    const connecting = this.#connect();
-    this.#session = connecting;
-    const forget = (): void => {
-      if (this.#session === connecting) this.#session = undefined;
-    };
-    connecting.then((session) => {
-      // Questions under way go on to their end after a GOAWAY; new questions go elsewhere.
-      for (const end of ["close", "goaway", "error"]) session.once(end, forget);
-      if (session.closed || session.destroyed) forget();
-    }, forget);
-    return connecting;
+    this.#session.close();
   }
 
   #connect(): Promise<ClientHttp2Session> {
     const { address, roots, idleMs = 30_000 } = this.#options;
-    return new Promise((resolve, reject) => {
-      const settings = { enablePush: false, maxHeaderListSize: MAX_HEADER_BYTES };
-      // An executor that throws rejects.
-      const session = connect(address, { ca: roots(), minVersion: "TLSv1.3", settings });
-      session.setTimeout(idleMs, () => session.destroy());
-      // Before it is connected too: a server that says nothing has its time.
-      session.once("connect", () => {
-        if (session.alpnProtocol === "h2") return resolve(session);
-        session.destroy();
-        reject(new Error(`${address} speaks no HTTP/2`));
-      });
-      session.once("close", () => reject(new Error(`${address} ended the connection`)));
-      session.on("error", reject);
-      // A program that has nothing else to do may end.
-      session.unref();
+    const settings = { enablePush: false, maxHeaderListSize: MAX_HEADER_BYTES };
+    const session = connect(address, { ca: roots(), minVersion: "TLSv1.3", settings });
+    // Before it is connected too: a server that says nothing has its time.
+    session.setTimeout(idleMs, () => session.destroy());
+    // A program that has nothing else to do may end.
+    session.unref();
+    return connected(session, address, ({ alpnProtocol }) => {
+      if (alpnProtocol !== "h2") throw new Error(`${address} speaks no HTTP/2`);
     });
   }
 }

@@ -112,7 +112,7 @@ export class Lean {
   }
 }
 
-/** The text alone: what was cut out of another text holds all of that one in memory. */
+/** The text alone: what was cut out of another text, or put together of several, holds those in memory. */
 export function cut(text: string): string {
   if (text.length < SHORTEST_SLICE) return text;
   const encoding = Buffer.byteLength(text) === text.length ? "latin1" : "utf16le";

@@ -4,25 +4,11 @@ import { type Metric, metric, single } from "./metric.ts";
 import { type RecordDeltas, recordFamilies } from "./recorder.ts";
 import { REQUEST_LABEL_SETS } from "./request-series.ts";
 import { RequestTotals } from "./request-totals.ts";
-import { seriesFamilies, seriesValues, type TrafficLabels, trafficLabels } from "./series.ts";
-
-type LabelSet = {
-  readonly labels: TrafficLabels;
-  readonly totals: Record<(typeof seriesValues)[number], number>;
-  /** Threads that know it. */
-  users: number;
-  idleSinceMs: number;
-};
-
-/** A label set that no thread knows any more stays this long, so that the last numbers are scraped. */
-const FORGET_MS = 3_600_000;
-const WIDTH = seriesValues.length + 1;
+import { seriesFamilies, seriesValues, trafficLabels } from "./series.ts";
+import { ThreadTotals } from "./thread-totals.ts";
 
 export class RecordTotals {
-  readonly #now: () => number;
-  /** By thread, then by the thread's own number of the series. */
-  readonly #byThread = new Map<number, Map<number, LabelSet>>();
-  readonly #labelSets = new Map<string, LabelSet>();
+  readonly #connections: ThreadTotals<(typeof trafficLabels)[number]>;
   readonly #decisions = new Map<string, number>();
   readonly #dryRunDenied = new LabelledCounts("policy");
   readonly #audited = new LabelledCounts("policy");
@@ -31,23 +17,13 @@ export class RecordTotals {
   #overflowed = 0;
 
   constructor(now: () => number) {
-    this.#now = now;
+    this.#connections = new ThreadTotals({ labels: trafficLabels, width: seriesValues.length, now });
     this.#requests = new RequestTotals(now, REQUEST_LABEL_SETS);
   }
 
   /** Adds what one thread counted since its last hand-over. */
   add(thread: number, deltas: RecordDeltas): void {
-    const known = this.#byThread.get(thread) ?? new Map<number, LabelSet>();
-    this.#byThread.set(thread, known);
-    for (const { id, labels } of deltas.fresh) known.set(id, this.#use(labels));
-    for (let at = 0; at + WIDTH <= deltas.rows.length; at += WIDTH) {
-      const totals = known.get(deltas.rows[at] ?? -1)?.totals;
-      if (totals === undefined) continue;
-      seriesValues.forEach((name, column) => {
-        totals[name] += deltas.rows[at + column + 1] ?? 0;
-      });
-    }
-    for (const id of deltas.dropped) this.#release(known, id);
+    this.#connections.add(thread, deltas);
     this.#overflowed += deltas.overflowed;
     for (const [key, value] of Object.entries(deltas.decisions)) {
       this.#decisions.set(key, (this.#decisions.get(key) ?? 0) + value);
@@ -57,16 +33,18 @@ export class RecordTotals {
     this.#requests.add(thread, deltas.requests);
     for (const [key, value] of Object.entries(deltas.httpRefused))
       this.#httpRefused.set(key, (this.#httpRefused.get(key) ?? 0) + value);
-    this.#forgetIdle();
   }
 
   metrics(): readonly Metric[] {
-    const labelSets = [...this.#labelSets.values()];
+    const rows = this.#connections.rows();
     // A label set that failed once has its own `response_flags`; a value that never was is left out, not shown as 0.
-    const traffic = seriesValues.map((name) =>
+    const traffic = seriesValues.map((name, column) =>
       metric(
         seriesFamilies[name],
-        labelSets.flatMap(({ labels, totals }) => (totals[name] > 0 ? [{ labels, value: totals[name] }] : [])),
+        rows.flatMap(({ labels, totals }) => {
+          const value = totals[column] ?? 0;
+          return value > 0 ? [{ labels, value }] : [];
+        }),
       ),
     );
     const decisions = [...this.#decisions].map(([key, value]) => {
@@ -86,37 +64,5 @@ export class RecordTotals {
       single(recordFamilies.overflowed, this.#overflowed),
       metric(recordFamilies.httpRefused, httpRefused),
     ];
-  }
-
-  #use(values: readonly string[]): LabelSet {
-    const key = values.join("\u0000");
-    let labelSet = this.#labelSets.get(key);
-    if (labelSet === undefined) {
-      const entries = trafficLabels.map((name, index) => [name, values[index] ?? "unknown"]);
-      labelSet = {
-        labels: Object.fromEntries(entries) as TrafficLabels,
-        totals: { opened: 0, closed: 0, failed: 0, sentBytes: 0, receivedBytes: 0 },
-        users: 0,
-        idleSinceMs: 0,
-      };
-      this.#labelSets.set(key, labelSet);
-    }
-    labelSet.users += 1;
-    return labelSet;
-  }
-
-  #release(known: Map<number, LabelSet>, id: number): void {
-    const labelSet = known.get(id);
-    if (labelSet === undefined) return;
-    known.delete(id);
-    labelSet.users -= 1;
-    labelSet.idleSinceMs = this.#now();
-  }
-
-  #forgetIdle(): void {
-    const now = this.#now();
-    for (const [key, { users, idleSinceMs }] of this.#labelSets) {
-      if (users === 0 && now - idleSinceMs >= FORGET_MS) this.#labelSets.delete(key);
-    }
   }
 }

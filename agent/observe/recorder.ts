@@ -5,8 +5,9 @@ import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
 import type { RequestRecord, RequestUnderWay, SeenHttp } from "./request-record.ts";
-import { REQUEST_LABEL_SETS, type RequestDeltas, type RequestParties, RequestSeries } from "./request-series.ts";
-import { type Series, type SeriesDeltas, SeriesTable } from "./series.ts";
+import { REQUEST_LABEL_SETS, type RequestParties, RequestSeries } from "./request-series.ts";
+import type { RowDeltas } from "./row-deltas.ts";
+import { type Series, SeriesTable } from "./series.ts";
 
 export const recordFamilies = {
   decisions: {
@@ -77,14 +78,14 @@ export type RecorderOptions = {
 };
 
 /** Plain data: crosses to main by structured clone. All numbers are since the last hand-over, but for `open`. */
-export type RecordDeltas = SeriesDeltas & {
+export type RecordDeltas = RowDeltas & {
   readonly open: number;
   /** Decisions by `<verdict>|<layer>|<reason or "-">`. */
   readonly decisions: Readonly<Record<string, number>>;
   /** Dry-run policies that would have denied, and AUDIT rules that matched, by policy. */
   readonly dryRunDenied: Readonly<Record<string, number>>;
   readonly audited: Readonly<Record<string, number>>;
-  readonly requests: RequestDeltas;
+  readonly requests: RowDeltas;
   /** Messages of HTTP/1 that were refused, by `<message>|<reason>`. */
   readonly httpRefused: Readonly<Record<string, number>>;
 };

@@ -5,15 +5,9 @@ import fc from "fast-check";
 import { Metrics } from "./metrics.ts";
 import { aRecord, aWorkload } from "./record.fake.ts";
 import type { RequestFlag } from "./request-record.ts";
-import {
-  histogramWidth,
-  type RequestDeltas,
-  RequestSeries,
-  requestBounds,
-  requestLabels,
-  requestRowWidth,
-} from "./request-series.ts";
+import { histogramWidth, RequestSeries, requestBounds, requestLabels, requestRowWidth } from "./request-series.ts";
 import { RequestTotals } from "./request-totals.ts";
+import type { RowDeltas } from "./row-deltas.ts";
 
 const party = (name: string) => {
   const workload = aWorkload({ name });
@@ -27,7 +21,7 @@ const ended = (given: Partial<Ended> = {}): Ended => ({
 });
 
 /** By label set, how many requests; each must be in one bucket of each histogram. */
-function counted({ fresh, rows }: RequestDeltas): readonly (readonly [ReadonlyMap<string, string>, number])[] {
+function counted({ fresh, rows }: RowDeltas): readonly (readonly [ReadonlyMap<string, string>, number])[] {
   const known = new Map(fresh.map(({ id, labels }) => [id, labels]));
   return Array.from({ length: rows.length / (requestRowWidth + 1) }, (_, nth) => {
     const row = rows.subarray(nth * (requestRowWidth + 1), (nth + 1) * (requestRowWidth + 1));

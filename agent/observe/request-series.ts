@@ -3,6 +3,7 @@
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord } from "./record.ts";
 import { type RequestFlag, type RequestRecord, requestFlags } from "./request-record.ts";
+import { freshOf, IdleRows, type RowDeltas } from "./row-deltas.ts";
 import { asOverflow, labelsOf, otherValue, trafficLabels } from "./series.ts";
 
 /** Istio's traffic labels, and the status that the caller was answered with; 0: none. */
@@ -81,24 +82,10 @@ type RequestRow = {
   usedAtMs: number;
 };
 
-/** Plain data: crosses to main by structured clone. */
-export type RequestDeltas = {
-  /** Label sets that main has not seen yet from this thread. */
-  readonly fresh: readonly { readonly id: number; readonly labels: readonly string[] }[];
-  /** Rows that changed: id, then `requestRowWidth` numbers that were counted since the last hand-over. */
-  readonly rows: Float64Array;
-  /** Ids forgotten because nothing happened for an hour. Ids are never used again. */
-  readonly dropped: readonly number[];
-  /** Requests counted under "other" because the budget was spent. */
-  readonly overflowed: number;
-};
-
 /** Most label sets of a thread and of the page, on which each takes 66 lines for its histograms. */
 export const REQUEST_LABEL_SETS = 1_000;
 /** Statuses of which the same parties have rows of their own: an application may answer with any number. */
 const MOST_CODES = 32;
-const IDLE_MS = 3_600_000;
-const SWEEP_MS = 60_000;
 const FIRST_SLOTS = 16;
 /** In the place of a status. */
 const OTHER_STATUS = -1;
@@ -115,13 +102,13 @@ export class RequestSeries {
   #changed: RequestRow[] = [];
   #fresh: RequestRow[] = [];
   #overflowed = 0;
-  #sweptAtMs: number;
+  readonly #idle: IdleRows;
 
   /** @param limit most label sets; requests beyond them count under "other" */
   constructor({ limit, now }: { readonly limit: number; readonly now: () => number }) {
     this.#limit = limit;
     this.#now = now;
-    this.#sweptAtMs = now();
+    this.#idle = new IdleRows(now());
   }
 
   /** Asked once for each connection: what its requests are counted under. */
@@ -151,8 +138,8 @@ export class RequestSeries {
     this.#add(at + 2 * histogramWidth, responseBytes);
   }
 
-  /** Hands over what was counted since the last call. */
-  take(): RequestDeltas {
+  /** Hands over what was counted since the last call: rows of `requestRowWidth` numbers. */
+  take(): RowDeltas {
     const now = this.#now();
     const rows = new Float64Array(this.#changed.length * (requestRowWidth + 1));
     this.#changed.forEach((row, index) => {
@@ -163,7 +150,7 @@ export class RequestSeries {
       row.isChanged = false;
       row.usedAtMs = now;
     });
-    const fresh = this.#fresh.map(({ id, labels }) => ({ id, labels }));
+    const fresh = freshOf(this.#fresh);
     const overflowed = this.#overflowed;
     this.#changed = [];
     this.#fresh = [];
@@ -231,11 +218,8 @@ export class RequestSeries {
   }
 
   #sweep(now: number): readonly number[] {
-    if (now - this.#sweptAtMs < SWEEP_MS) return [];
-    this.#sweptAtMs = now;
     const dropped: number[] = [];
-    for (const row of this.#rows) {
-      if (now - row.usedAtMs < IDLE_MS) continue;
+    for (const row of this.#idle.of(this.#rows, now)) {
       this.#rows.delete(row);
       row.parties.rows.delete(row.code);
       this.#freeSlots.push(row.slot);

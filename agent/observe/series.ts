@@ -2,6 +2,7 @@
 import type { Workload } from "../mesh/workload.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Party, ResponseFlag } from "./record.ts";
+import { freshOf, IdleRows, type RowDeltas } from "./row-deltas.ts";
 
 /** Istio's traffic labels, in this order everywhere (docs/reference/hbone.md#metrics-and-access-log). */
 export const trafficLabels = [
@@ -83,21 +84,7 @@ export type Series = {
   usedAtMs: number;
 };
 
-export type SeriesDeltas = {
-  /** Label sets that main has not seen yet from this thread. */
-  readonly fresh: readonly { readonly id: number; readonly labels: readonly string[] }[];
-  /** Rows that changed: id, then `seriesValues` in order; six numbers each. */
-  readonly rows: Float64Array;
-  /** Ids forgotten because nothing happened for an hour. Ids are never used again. */
-  readonly dropped: readonly number[];
-  /** Connections counted under "other" because the budget was spent. */
-  readonly overflowed: number;
-};
-
 const width = seriesValues.length + 1;
-/** A series without a connection for this long gives its share of the budget back. */
-const idleMs = 3_600_000;
-const sweepMs = 60_000;
 /** No label value is longer: a peer's certificate must not fill the scrape. */
 const maxValueLength = 256;
 export const otherValue = "other";
@@ -114,12 +101,12 @@ export class SeriesTable {
   #nextId = 0;
   #fresh: Series[] = [];
   #overflowed = 0;
-  #sweptAtMs: number;
+  readonly #idle: IdleRows;
 
   constructor(options: { readonly limit: number; readonly now: () => number }) {
     this.#limit = options.limit;
     this.#now = options.now;
-    this.#sweptAtMs = options.now();
+    this.#idle = new IdleRows(options.now());
   }
 
   of(record: ConnectionRecord, flag: ResponseFlag): Series {
@@ -136,7 +123,8 @@ export class SeriesTable {
     return series;
   }
 
-  take(): SeriesDeltas {
+  /** Hands over what was counted since the last call: rows of `seriesValues`, in their order. */
+  take(): RowDeltas {
     const changed: Series[] = [];
     for (const series of this.#byText.values()) {
       if (seriesValues.some((name) => series[name] !== 0)) changed.push(series);
@@ -149,7 +137,7 @@ export class SeriesTable {
         series[name] = 0;
       });
     });
-    const fresh = this.#fresh.map(({ id, labels }) => ({ id, labels }));
+    const fresh = freshOf(this.#fresh);
     const overflowed = this.#overflowed;
     this.#fresh = [];
     this.#overflowed = 0;
@@ -191,13 +179,10 @@ export class SeriesTable {
   }
 
   #sweep(): number[] {
-    const now = this.#now();
-    if (now - this.#sweptAtMs < sweepMs) return [];
-    this.#sweptAtMs = now;
     const dropped: number[] = [];
-    for (const [text, series] of this.#byText) {
-      if (series.live > 0 || now - series.usedAtMs < idleMs) continue;
-      this.#byText.delete(text);
+    for (const series of this.#idle.of(this.#byText.values(), this.#now())) {
+      if (series.live > 0) continue;
+      this.#byText.delete(series.labels.join("\u0000"));
       dropped.push(series.id);
     }
     if (dropped.length > 0) this.#byParts.clear();

@@ -1,6 +1,7 @@
 // any thread · ControlConfig (orlop.dev/v1alpha1): what `orlop control` must know. Schema and defaults.
-import { dnsName, filePath, host, logLevels, port, trustDomain } from "./node-config.ts";
-import { ignored, integer, list, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
+import { configDocument, listener } from "./config-document.ts";
+import { dnsName, filePath, logLevels, trustDomain } from "./node-config.ts";
+import { integer, list, object, oneOf, optional, type Read, string, text } from "./schema.ts";
 
 /** An object's name in Kubernetes. */
 const objectName = text(
@@ -23,9 +24,6 @@ const serverName = text(
   "write the host of the agents' ca.address",
 );
 
-const listen = object({ host: optional(host, "::"), port: optional(port, 15_012) });
-const ready = object({ host: optional(host, "::"), port: optional(port, 15_021) });
-const metrics = object({ host: optional(host, "::"), port: optional(port, 15_020) });
 const log = object({ level: optional(oneOf(...logLevels), "info") });
 
 const controlSpec = object({
@@ -43,28 +41,15 @@ const controlSpec = object({
   leafTtlSeconds: optional(integer(60, 90 * 86_400), 86_400),
   /** How long a new root is published before certificates come from it: the kubelet needs up to two minutes to mount it. */
   rootSpreadSeconds: optional(integer(0, 86_400), 300),
-  listen: optional(listen, { host: "::", port: 15_012 }),
+  listen: listener({ host: "::", port: 15_012 }),
   /** Hosts in the certificate of the server. Empty: orlop-control in the namespace. */
   serverNames: optional(list(serverName, { max: 16 }), []),
   /** Empty: the pod's service account. */
   kubeconfig: optional(filePath, ""),
-  metrics: optional(metrics, { host: "::", port: 15_020 }),
-  ready: optional(ready, { host: "::", port: 15_021 }),
+  metrics: listener({ host: "::", port: 15_020 }),
+  ready: listener({ host: "::", port: 15_021 }),
   log: optional(log, { level: "info" }),
 });
 export type ControlSpec = Read<typeof controlSpec>;
 
-export const controlConfigKind = object({
-  apiVersion: required(oneOf("orlop.dev/v1alpha1")),
-  kind: required(oneOf("ControlConfig")),
-  metadata: optional(
-    object({
-      name: optional(string, ""),
-      labels: optional(mapOf(string), {}),
-      annotations: optional(mapOf(string), {}),
-    }),
-    { name: "", labels: {}, annotations: {} },
-  ),
-  spec: required(controlSpec),
-  status: ignored,
-});
+export const controlConfigKind = configDocument("ControlConfig", controlSpec);

@@ -1,6 +1,7 @@
 // any thread · NodeConfig (orlop.dev/v1alpha1): what one node must know before it knows the mesh. Schema and defaults.
 import { availableParallelism, hostname } from "node:os";
-import { ignored, integer, list, mapOf, object, oneOf, optional, type Read, required, string, text } from "./schema.ts";
+import { configDocument, listener } from "./config-document.ts";
+import { integer, list, object, oneOf, optional, type Read, string, text } from "./schema.ts";
 
 const straightPath = (path: string): string | undefined =>
   path.startsWith("/") && !path.split("/").includes("..") ? path.replace(/(?<=.)\/+$/, "") : undefined;
@@ -41,13 +42,6 @@ const token = text(
   (name) => (/^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/.test(name) ? name : undefined),
   "it appears in identifiers and metric labels",
   "use letters, digits, -, _ and .",
-);
-export const port = integer(1, 65_535);
-export const host = text(
-  "an IP address or localhost",
-  (name) => (name === "localhost" || /^[0-9a-fA-F.:]{2,45}$/.test(name) ? name : undefined),
-  "a listener binds to an address",
-  "write an address such as 0.0.0.0, 127.0.0.1 or ::",
 );
 const accessLog = text(
   "stdout, off or an absolute path",
@@ -105,8 +99,6 @@ const ca = object({
   /** The roots of the authority's own certificate. null: the mesh's. */
   serverRootsFile: optional(absolutePath, null),
 });
-const metrics = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_020) });
-const ready = object({ host: optional(host, "0.0.0.0"), port: optional(port, 15_021) });
 const logDefaults = { level: "info", access: "stdout", requests: "errors" } as const;
 const log = object({
   level: optional(oneOf(...logLevels), logDefaults.level),
@@ -146,8 +138,8 @@ export const nodeSpec = object({
   /** Whose processes are let in besides, in each mode. */
   nodeAccessFrom: optional(list(cgroup, { max: 32 }), []),
   heartbeatLimitMs: optional(integer(200, 60_000), 2_000),
-  metrics: optional(metrics, { host: "0.0.0.0", port: 15_020 }),
-  ready: optional(ready, { host: "0.0.0.0", port: 15_021 }),
+  metrics: listener({ host: "0.0.0.0", port: 15_020 }),
+  ready: listener({ host: "0.0.0.0", port: 15_021 }),
   log: optional(log, logDefaults),
   agentUid: optional(integer(1, 4_294_967_294), 65_534),
   agentGid: optional(integer(1, 4_294_967_294), 65_534),
@@ -161,17 +153,4 @@ export const nodeSpec = object({
 });
 export type NodeSpec = Read<typeof nodeSpec>;
 
-export const nodeConfigKind = object({
-  apiVersion: required(oneOf("orlop.dev/v1alpha1")),
-  kind: required(oneOf("NodeConfig")),
-  metadata: optional(
-    object({
-      name: optional(string, ""),
-      labels: optional(mapOf(string), {}),
-      annotations: optional(mapOf(string), {}),
-    }),
-    { name: "", labels: {}, annotations: {} },
-  ),
-  spec: required(nodeSpec),
-  status: ignored,
-});
+export const nodeConfigKind = configDocument("NodeConfig", nodeSpec);

@@ -7,6 +7,7 @@ import {
   type IncomingHttpHeaders,
 } from "node:http2";
 import { createGunzip } from "node:zlib";
+import { connected, SharedSession } from "../../shared-session.ts";
 import { type ApiAnswer, type AskOptions, Silence } from "./api-answer.ts";
 import type { ApiServer } from "./credentials.ts";
 
@@ -19,7 +20,7 @@ const CONNECT_MS = 10_000;
 
 export class ApiClient {
   readonly #options: ApiClientOptions;
-  #session: Promise<ClientHttp2Session> | undefined;
+  readonly #session = new SharedSession(async () => this.#connect());
 
   constructor(options: ApiClientOptions) {
     this.#options = options;
@@ -28,7 +29,7 @@ export class ApiClient {
   async ask(path: string, { signal, idleMs, write }: AskOptions): Promise<ApiAnswer> {
     signal.throwIfAborted();
     const token = this.#options.token();
-    const session = await this.#connected();
+    const session = await this.#session.get();
     const stream = session.request({
       [constants.HTTP2_HEADER_PATH]: path,
       ...(write && { [constants.HTTP2_HEADER_METHOD]: write.method, "content-type": "application/json" }),
@@ -54,43 +55,17 @@ export class ApiClient {
   }
 
   close(): void {
-    void this.#session?.then(
-      (session) => session.destroy(),
-      () => undefined,
-    );
-    this.#session = undefined;
-  }
-
-  #connected(): Promise<ClientHttp2Session> {
-    if (this.#session !== undefined) return this.#session;
-    const connecting = this.#connect();
-    this.#session = connecting;
-    const forget = (): void => {
-      if (this.#session === connecting) this.#session = undefined;
-    };
-    connecting.then((session) => {
-      // Streams that are open go on to their end after a GOAWAY; new questions go elsewhere.
-      for (const end of ["close", "goaway", "error"]) session.once(end, forget);
-      if (session.closed || session.destroyed) forget();
-    }, forget);
-    return connecting;
+    this.#session.close();
   }
 
   #connect(): Promise<ClientHttp2Session> {
     const { server, ca, client, pingMs = 10_000 } = this.#options;
-    return new Promise((resolve, reject) => {
-      const session = connect(server, { ca: ca(), ...client, minVersion: "TLSv1.2" });
-      const late = setTimeout(() => session.destroy(new Error(`${server} does not answer`)), CONNECT_MS);
-      session.once("connect", () => {
-        clearTimeout(late);
-        keepAlive(session, pingMs);
-        resolve(session);
-      });
-      session.once("close", () => {
-        clearTimeout(late);
-        reject(new Error(`${server} ended the connection`));
-      });
-      session.on("error", reject);
+    const session = connect(server, { ca: ca(), ...client, minVersion: "TLSv1.2" });
+    const late = setTimeout(() => session.destroy(new Error(`${server} does not answer`)), CONNECT_MS);
+    session.once("close", () => clearTimeout(late));
+    return connected(session, server, () => {
+      clearTimeout(late);
+      keepAlive(session, pingMs);
     });
   }
 }

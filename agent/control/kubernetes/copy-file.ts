@@ -4,6 +4,7 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import type { ObjectVersion } from "../../mesh/source-ref.ts";
+import { cut } from "../../mesh/thread-view.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
 import { Turns } from "../static-file/turns.ts";
 import { JsonLines } from "./json-lines.ts";
@@ -52,7 +53,8 @@ export function endLine(crc: number, appliedAt: string): string {
 
 /** By what an object is known: another object has another key. */
 export function objectKey({ kind, namespace, name }: Pick<ObjectVersion, "kind" | "namespace" | "name">): string {
-  return `${kind} ${namespace}/${name}`;
+  // Put together, a text keeps its parts in memory as well, and there is a key for each of 100,000 objects.
+  return cut(`${kind} ${namespace}/${name}`);
 }
 
 function keyOf(change: ObjectChange): string {

@@ -1,6 +1,7 @@
 // main thread · what the server has of one kind, as far as it has been passed on: a new list becomes the difference from what is known,
 // and only once it is whole. Pure but for its state.
 import type { ObjectVersion } from "../../mesh/source-ref.ts";
+import { cut } from "../../mesh/thread-view.ts";
 import { keptFields } from "../kinds/kept-fields.ts";
 import { objectKey, type PackedChange, packed } from "./copy-file.ts";
 import type { ServedObject } from "./watch-event.ts";
@@ -9,7 +10,8 @@ import type { WatchedKind } from "./watched-kinds.ts";
 /** An object that a process before this one has passed on. */
 export type KnownObject = { readonly version: ObjectVersion; readonly uid: string };
 
-type Known = { readonly uid: string; readonly resourceVersion: string };
+/** UID and resourceVersion in one text: of 100,000 objects an object for each would take as much memory again. */
+type Known = string;
 
 export class KindMirror {
   readonly #kind: WatchedKind;
@@ -53,7 +55,7 @@ export class KindMirror {
    */
   assume({ version, uid }: KnownObject): void {
     this.#hadObjects = true;
-    this.#known.set(objectKey(version), { uid, resourceVersion: "" });
+    this.#known.set(objectKey(version), `${uid} `);
   }
 
   /** A list begins; what a list before it read is forgotten, if it did not end. */
@@ -92,15 +94,14 @@ export class KindMirror {
   /** Undefined: nothing of it was known. An object's successor of the same name is not taken for it. */
   deleted(served: ServedObject): PackedChange | undefined {
     const key = objectKey(served.version);
-    if (this.#known.get(key)?.uid !== served.uid) return undefined;
+    if (!this.#known.get(key)?.startsWith(`${served.uid} `)) return undefined;
     this.#known.delete(key);
     return this.#gone(key);
   }
 
   /** Versions are opaque; another version is news, whichever of both is newer: the server sends the events of an object in order. */
   #isNews(key: string, served: ServedObject): boolean {
-    const known = this.#known.get(key);
-    return known?.uid !== served.uid || known.resourceVersion !== served.version.resourceVersion;
+    return this.#known.get(key) !== knownOf(served);
   }
 
   #present(key: string, { version, uid, object }: ServedObject): PackedChange {
@@ -115,4 +116,4 @@ export class KindMirror {
   }
 }
 
-const knownOf = ({ version: { resourceVersion }, uid }: ServedObject): Known => ({ uid, resourceVersion });
+const knownOf = ({ version: { resourceVersion }, uid }: ServedObject): Known => cut(`${uid} ${resourceVersion}`);

@@ -64,10 +64,10 @@ async function measure(fromLastGood: boolean): Promise<void> {
     peakBytes: process.resourceUsage().maxRSS * 1024,
     longestTurnMs: delay.max / 1e6,
   };
-  process.send?.(measured);
   // As the agent does before its first heartbeat.
   if (isFirst) collectGarbage();
   isFirst = false;
+  process.send?.(measured);
 }
 
 process.on("disconnect", async () => {
