@@ -10,9 +10,9 @@ const KEEP = 86_400_000;
 const root = (name: string) => ({ pem: `pem of ${name}`, fingerprint: name });
 
 test("a new root is published before it signs, and an old root stays until its certificates have ended", () => {
-  const first = nextBundle([], [root("a")], 0, KEEP);
+  const first = nextBundle([], [root("a")], 0, KEEP, true);
   assert.equal(waitFor(first, "a", 0, SPREAD), 0);
-  const both = nextBundle(first, [root("b")], 1_000_000, KEEP);
+  const both = nextBundle(first, [root("b")], 1_000_000, KEEP, true);
   assert.deepEqual(
     both.map(({ fingerprint }) => fingerprint),
     ["b", "a"],
@@ -20,13 +20,13 @@ test("a new root is published before it signs, and an old root stays until its c
   assert.equal(waitFor(both, "b", 1_000_000, SPREAD), SPREAD);
   assert.equal(waitFor(both, "a", 1_000_000, SPREAD), 0);
   assert.equal(waitFor(both, "b", 1_000_000 + SPREAD, SPREAD), 0);
-  assert.equal(nextBundle(both, [root("b")], 1_000_000 + KEEP - 1, KEEP).length, 2);
+  assert.equal(nextBundle(both, [root("b")], 1_000_000 + KEEP - 1, KEEP, true).length, 2);
   assert.deepEqual(
-    nextBundle(both, [root("b")], 1_000_000 + KEEP, KEEP).map(({ fingerprint }) => fingerprint),
+    nextBundle(both, [root("b")], 1_000_000 + KEEP, KEEP, true).map(({ fingerprint }) => fingerprint),
     ["b"],
   );
   // It came back in time: it is as it was.
-  assert.deepEqual(nextBundle(both, [root("b"), root("a")], 2_000_000, KEEP).at(-1), first[0]);
+  assert.deepEqual(nextBundle(both, [root("b"), root("a")], 2_000_000, KEEP, true).at(-1), first[0]);
 });
 
 test("over any history: what is named is published, what signs was published long enough or first, what is gone was gone long enough", () => {
@@ -44,7 +44,7 @@ test("over any history: what is named is published, what signs was published lon
       for (const [named, passes] of history) {
         now += passes;
         const before = published;
-        published = nextBundle(before, named.map(root), now, KEEP);
+        published = nextBundle(before, named.map(root), now, KEEP, true);
         const present = new Set(published.map(({ fingerprint }) => fingerprint));
         for (const name of named) assert.ok(present.has(name));
         for (const { fingerprint } of before) {
@@ -63,6 +63,16 @@ test("over any history: what is named is published, what signs was published lon
       }
     }),
   );
+});
+
+test("a root of which nobody knows what was there before it waits, also when its times are read again", () => {
+  const published = nextBundle([], [root("a")], 1_000, KEEP, false);
+  const again = withTimes([root("a")], timesText(published));
+  assert.deepEqual(again, published);
+  for (const roots of [published, again, nextBundle(again, [root("a")], 2_000, KEEP, false)]) {
+    assert.equal(waitFor(roots, "a", 1_000, SPREAD), SPREAD);
+    assert.equal(waitFor(roots, "a", 1_000 + SPREAD, SPREAD), 0);
+  }
 });
 
 test("a root without times, or with times that are none, is nobody's", () => {

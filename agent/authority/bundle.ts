@@ -8,6 +8,8 @@ export type PublishedRoot = {
   readonly publishedMs: number;
   /** The Secret has not named it since; null: it does. */
   readonly leftMs: number | null;
+  /** It was published by a replica that could not know which roots nodes had before. */
+  readonly afterUnknown: boolean;
 };
 export type NamedRoot = Pick<PublishedRoot, "pem" | "fingerprint">;
 
@@ -15,18 +17,21 @@ export type NamedRoot = Pick<PublishedRoot, "pem" | "fingerprint">;
  * What is to be published now.
  * @param named the roots that the Secret names
  * @param keepMs how long a root stays that the Secret names no more: longer than any of its certificates is valid
+ * @param isFirst nothing is published, because the mesh begins; false: because what was published is not known
  */
 export function nextBundle(
   published: readonly PublishedRoot[],
   named: readonly NamedRoot[],
   nowMs: number,
   keepMs: number,
+  isFirst: boolean,
 ): readonly PublishedRoot[] {
   const isNamed = (root: NamedRoot): boolean => named.some(({ fingerprint }) => fingerprint === root.fingerprint);
   const known = new Map(published.map((root) => [root.fingerprint, root]));
   const present = named.map(({ pem, fingerprint }) => ({
     ...{ pem, fingerprint, leftMs: null },
     publishedMs: known.get(fingerprint)?.publishedMs ?? nowMs,
+    afterUnknown: known.get(fingerprint)?.afterUnknown ?? (published.length === 0 && !isFirst),
   }));
   const leaving = published
     .filter((root) => !isNamed(root))
@@ -54,8 +59,8 @@ export function withLost(
 }
 
 /**
- * How long certificates may not come from a root yet, ms; 0: they may. Nobody has an older root than those that were published first, so
- * there is nothing to wait for with them.
+ * How long certificates may not come from a root yet, ms; 0: they may. With the roots that the mesh began with there is nothing to wait
+ * for, since no node has an older root.
  * @param spreadMs how long it takes until every node has what is published
  */
 export function waitFor(
@@ -67,16 +72,20 @@ export function waitFor(
   const root = published.find((each) => each.fingerprint === fingerprint);
   if (root === undefined) return Number.POSITIVE_INFINITY;
   const first = Math.min(...published.map(({ publishedMs }) => publishedMs));
-  return root.publishedMs === first ? 0 : Math.max(0, root.publishedMs + spreadMs - nowMs);
+  return root.publishedMs === first && !root.afterUnknown ? 0 : Math.max(0, root.publishedMs + spreadMs - nowMs);
 }
 
-type Times = { readonly published: string; readonly left?: string };
+type Times = { readonly published: string; readonly left?: string; readonly afterUnknown?: true };
 
 /** The times of the roots, for an annotation beside them. */
 export function timesText(roots: readonly PublishedRoot[]): string {
-  const times = roots.map(({ fingerprint, publishedMs, leftMs }) => {
-    const said: Times = { published: new Date(publishedMs).toISOString() };
-    return [fingerprint, leftMs === null ? said : { ...said, left: new Date(leftMs).toISOString() }];
+  const times = roots.map(({ fingerprint, publishedMs, leftMs, afterUnknown }) => {
+    const said: Times = {
+      published: new Date(publishedMs).toISOString(),
+      ...(leftMs !== null && { left: new Date(leftMs).toISOString() }),
+      ...(afterUnknown && { afterUnknown }),
+    };
+    return [fingerprint, said];
   });
   return JSON.stringify(Object.fromEntries(times));
 }
@@ -93,6 +102,7 @@ export function withTimes(roots: readonly NamedRoot[], text: string): readonly P
     const said = Object(Object.hasOwn(times, fingerprint) ? times[fingerprint] : {});
     const publishedMs = Date.parse(said.published);
     const leftMs = said.left === undefined ? null : Date.parse(said.left);
-    return Number.isNaN(publishedMs) || Number.isNaN(leftMs) ? [] : [{ pem, fingerprint, publishedMs, leftMs }];
+    if (Number.isNaN(publishedMs) || Number.isNaN(leftMs)) return [];
+    return [{ pem, fingerprint, publishedMs, leftMs, afterUnknown: said.afterUnknown === true }];
   });
 }

@@ -225,6 +225,40 @@ test("a replica that starts and finds no times takes nothing from a replica that
   assert.deepEqual([bundle(), keeper.signing.fingerprint], [[certificateIn(data).fingerprint256, old], old]);
 });
 
+for (const [what, lose] of [
+  ["without its times", (api: FakeApi) => api.put(CONFIG_MAP, { data: api.dataOf(CONFIG_MAP) })],
+  ["emptied", (api: FakeApi) => api.put(CONFIG_MAP, { data: {} })],
+  ["deleted", (api: FakeApi) => void api.stored.delete(CONFIG_MAP)],
+] as const) {
+  test(`replicas that start beside a ConfigMap that is ${what} wait until nodes have the root, all of them and after restarts`, async () => {
+    const { api, clock, replica } = setUp();
+    await replica().look(signal);
+    // Nodes have the first root, and no replica that knows of it lives any more.
+    clock.now += DAY;
+    const data = await newRootData("cluster.local", clock.now);
+    api.put(SECRET, { data });
+    lose(api);
+    const replicas = [replica(), replica()];
+    await Promise.allSettled(replicas.map((each) => each.look(signal)));
+    for (const each of replicas) await each.look(signal).catch(() => each.look(signal));
+    const waiting = [...replicas, replica()];
+    for (const each of waiting) {
+      await each.look(signal);
+      refuses(each, /a new root is being published: certificates come from it in 300 s/);
+    }
+    clock.now += SPREAD - 1;
+    for (const each of waiting) {
+      await each.look(signal);
+      refuses(each, /in 1 s/);
+    }
+    clock.now += 1;
+    for (const each of [...waiting, replica()]) {
+      await each.look(signal);
+      assert.equal(each.signing.fingerprint, certificateIn(data).fingerprint256);
+    }
+  });
+}
+
 test("a root that nobody could be given signs nothing", async () => {
   const { api, replica } = setUp();
   const keeper = replica();

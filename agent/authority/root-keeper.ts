@@ -33,6 +33,8 @@ export class RootKeeper {
   #signing: SigningRoot | undefined;
   /** At the last look. */
   #published: readonly PublishedRoot[] = [];
+  /** The Secret was there without the ConfigMap: another replica had the time until the next look to publish it. */
+  #awaitedBundle = false;
   #refused = "the root's Secret was not read yet";
 
   constructor(options: RootKeeperOptions, dependencies: RootKeeperDependencies) {
@@ -65,10 +67,16 @@ export class RootKeeper {
     const { api, wallMs } = this.#dependencies;
     // In this order: a ConfigMap with roots is only ever made after its Secret.
     const bundle = await api.stored("ConfigMap", namespace, configMap, signal);
-    const stored = (await api.stored("Secret", namespace, secret, signal)) ?? (await this.#make(bundle, signal));
-    const root = await this.#rootOf(stored);
+    const found = await api.stored("Secret", namespace, secret, signal);
+    const root = await this.#rootOf(found ?? (await this.#make(bundle, signal)));
     const published = withLost(publishedIn(bundle), this.#published, this.#signing?.fingerprint);
-    const next = nextBundle(published, root.named, wallMs(), keepMs);
+    if (found !== undefined && bundle === undefined && published.length === 0 && !this.#awaitedBundle) {
+      this.#awaitedBundle = true;
+      throw new Error(
+        `there is no ConfigMap ${namespace}/${configMap} yet: the replica that made the root publishes it`,
+      );
+    }
+    const next = nextBundle(published, root.named, wallMs(), keepMs, found === undefined);
     await this.#publish(bundle, next, signal);
     this.#published = next;
     const waitMs = waitFor(next, root.fingerprint, wallMs(), spreadMs);
