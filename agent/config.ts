@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type NodeSpec, nodeConfigKind } from "./control/kinds/node-config.ts";
 import type { NodeSettings } from "./control/kinds/node-settings.ts";
 import { ConfigError, type MapEntry, type Problem, Report, type Value } from "./control/kinds/value.ts";
@@ -87,7 +88,26 @@ export type AgentConfig = {
   readonly agentGid: number;
 };
 
-export type Config = { readonly keeper: KeeperConfig; readonly agent: AgentConfig };
+/** All that `orlop cni` reads. */
+export type CniConfig = {
+  readonly api: Extract<SourceConfig, { readonly kind: "kubernetes" }>["api"];
+  readonly honourIstioLabels: boolean;
+  /** Where the plug-in asks the keeper. */
+  readonly socket: string;
+  readonly confDir: string;
+  readonly binDir: string;
+  readonly stateDir: string;
+  /** Of the plug-in, in this installation. */
+  readonly binary: string;
+  readonly withoutList: "pass" | "refuse";
+  readonly exempt: readonly string[];
+  readonly daemonSet: { readonly namespace: string; readonly name: string };
+  readonly ready: { readonly host: string; readonly port: number };
+  readonly logLevel: NodeSpec["log"]["level"];
+};
+
+/** `cni`: null unless the mesh is a cluster's. */
+export type Config = { readonly keeper: KeeperConfig; readonly agent: AgentConfig; readonly cni: CniConfig | null };
 
 /**
  * Environment names and the spec fields they overrule. Others that begin with ORLOP_ are somebody else's (Kubernetes
@@ -211,6 +231,7 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
   const keeperDirectory = `${runDir}-keeper`;
   const keeperSocket = `${keeperDirectory}/keeper.sock`;
   const { cluster, network, trustDomain, rootNamespace, clusterDomain } = spec;
+  const source = sourceOf(file, spec, env);
   // Kubernetes sets this variable in each of its pods.
   const onKubernetes = Boolean(env.KUBERNETES_SERVICE_HOST);
   return {
@@ -243,7 +264,7 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       },
       runDir,
       stateDir,
-      source: sourceOf(file, spec, env),
+      source,
       ca: caOf(file, spec),
       dataThreads: spec.dataThreads,
       askForHybrid: spec.postQuantum === "asked",
@@ -255,6 +276,21 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       agentUid,
       agentGid,
     },
+    cni: source.kind === "kubernetes" ? cniOf(spec, source.api) : null,
+  };
+}
+
+function cniOf({ cni, runDir, istioLabels, ready, log }: NodeSpec, api: CniConfig["api"]): CniConfig {
+  const { confDir, binDir, stateDir, withoutList } = cni;
+  const [namespace = "", name = ""] = cni.daemonSet.split("/");
+  return {
+    ...{ api, confDir, binDir, stateDir, withoutList, ready },
+    honourIstioLabels: istioLabels === "honoured",
+    socket: `${runDir}-keeper/cni.sock`,
+    binary: fileURLToPath(new URL("../build/orlop-cni", import.meta.url)),
+    exempt: [namespace],
+    daemonSet: { namespace, name },
+    logLevel: log.level,
   };
 }
 

@@ -7,7 +7,7 @@ import type { Config } from "./config.ts";
 
 const [command = "", ...rest] = process.argv.slice(2);
 
-/** The options of `run`, `keeper`, `agent` and `control`. Exits with 64 on bad usage, as the CLI does. */
+/** The options of `run`, `keeper`, `agent`, `cni` and `control`. Exits with 64 on bad usage, as the CLI does. */
 function programOptions(): { readonly config: string; readonly removeOnExit: boolean } {
   try {
     const { values } = parseArgs({
@@ -58,6 +58,13 @@ async function start(): Promise<number> {
       const handover = agentFirstActs(config);
       const { runAgent } = await import("./node/agent.ts");
       return runAgent(config, handover);
+    }
+    case "cni": {
+      const { cni: config } = await configuration(programOptions().config);
+      const { installerFirstActs } = await import("./process/first-acts.ts");
+      installerFirstActs();
+      const { runInstaller } = await import("./cni/installer.ts");
+      return runInstaller(config);
     }
     case "control": {
       const { config: file } = programOptions();

@@ -51,6 +51,10 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "version.ts",
     ],
   },
+  cni: {
+    run: ["mesh/names.ts", "control/kubernetes/", "observe/", "admin/health.ts"],
+    types: ["config.ts"],
+  },
   threads: {
     run: [
       "mesh/",

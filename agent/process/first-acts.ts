@@ -43,6 +43,11 @@ export function keeperFirstActs({ agentGid }: Pick<AgentUser, "agentGid">): Hand
   return handover;
 }
 
+/** `orlop cni` writes into directories of root's, as root without a capability. */
+export function installerFirstActs(): void {
+  shedPrivileges([]);
+}
+
 /** `orlop control` holds the root's key: nothing of its memory goes to a disk, and it has no privilege to lose. */
 export function controlFirstActs(): void {
   shedPrivileges([]);

@@ -1,6 +1,15 @@
 // test cluster · starts a Kubernetes cluster on this machine and takes it away: control plane and nodes in namespaces of their own.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,6 +25,8 @@ import * as programs from "./programs.ts";
 import { cgroupOf, controlScript, nodeScript } from "./scripts.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
+/** Of the package containernetworking-plugins. */
+const DEBIAN_PLUGINS = "/usr/lib/cni";
 const START_DEADLINE_MS = 180_000;
 const SHORT_DEADLINE_MS = 120_000;
 /** Cgroup of the control plane, and of a node's own programs below the node's. */
@@ -84,9 +95,8 @@ async function start(plan: ClusterPlan, binaries: Contents, all: Programs, progr
   all.start("apiserver", inControl, programs.apiServerArgv(plan, binaries));
   const archives = [archiveOf(plan, pod), ...binaries.makeImages()];
   for (const { node, holder } of nodes) {
-    mkdirSync(path.join(node.dir, "cni"), { recursive: true });
-    writeFileSync(path.join(node.dir, "cni", "10-cluster.conflist"), programs.cniConfig(node));
-    writeFileSync(path.join(node.dir, "containerd.toml"), programs.containerdConfig(node));
+    layOutCni(node);
+    writeFileSync(path.join(node.dir, "containerd.toml"), programs.containerdConfig());
     writeFileSync(path.join(node.dir, "kubelet.yaml"), programs.kubeletConfig(plan, node));
     all.start(`${node.name}-containerd`, inside(node, holder), programs.containerdArgv(node));
   }
@@ -119,6 +129,15 @@ async function start(plan: ClusterPlan, binaries: Contents, all: Programs, progr
   progress(`${plan.nodes.map(({ name }) => name).join(", ")} Ready`);
   const account = "/api/v1/namespaces/default/serviceaccounts/default";
   await all.until("the default service account", START_DEADLINE_MS, () => answers(account));
+}
+
+/** Each node has plug-ins and configurations of its own, which an installer may change. */
+function layOutCni(node: NodePlan): void {
+  const { confDir, binDir } = programs.cniDirectories;
+  for (const dir of [confDir, binDir]) mkdirSync(path.join(node.dir, dir), { recursive: true });
+  writeFileSync(path.join(node.dir, confDir, "10-cluster.conflist"), programs.cniConfig(node));
+  for (const name of readdirSync(DEBIAN_PLUGINS))
+    symlinkSync(path.join(DEBIAN_PLUGINS, name), path.join(node.dir, binDir, name));
 }
 
 type Holders = {

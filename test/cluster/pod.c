@@ -1,7 +1,11 @@
 // The only program of the test cluster's image: `pod pause` holds a sandbox, `pod serve PORT NAME` answers each TCP connection with
-// NAME, `pod ask ADDRESS PORT` prints what such a server says. Static, without name resolution.
+// NAME, `pod ask ADDRESS PORT` prints what such a server says. `pod dawn PORT ADDRESS PORT` listens and asks before it does anything
+// else, prints when it began and what it heard, and how many have reached it within two seconds. `pod knock PORT PREFIX FROM TO` dials
+// each address of a range again and again, and prints which of them it reaches. Static, without name resolution.
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int fail(const char *what)
@@ -30,7 +35,7 @@ static void reap(int signal_number)
 		;
 }
 
-static int serve(int port, const char *name)
+static int open_listener(int port)
 {
 	int on = 1, off = 0;
 	struct sockaddr_in6 any = {
@@ -41,11 +46,20 @@ static int serve(int port, const char *name)
 	int listener = socket(AF_INET6, SOCK_STREAM, 0);
 
 	if (listener < 0)
-		return fail("socket");
+		return -fail("socket");
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(listener, (struct sockaddr *)&any, sizeof(any)) || listen(listener, 128))
-		return fail("listen");
+		return -fail("listen");
+	return listener;
+}
+
+static int serve(int port, const char *name)
+{
+	int listener = open_listener(port);
+
+	if (listener < 0)
+		return 1;
 	for (;;) {
 		int peer = accept(listener, NULL, NULL);
 
@@ -81,6 +95,82 @@ static int ask(const char *address, int port)
 	return length < 0 ? fail("read") : 0;
 }
 
+/* Of the wall clock, in milliseconds. */
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static int dawn(int port, const char *address, int target)
+{
+	int listener = open_listener(port);
+	long long began = now_ms();
+	int reached = 0;
+
+	if (listener < 0)
+		return 1;
+	printf("began %lld\nheard ", began);
+	/* In the log it is a line of its own. */
+	if (ask(address, target))
+		printf("nothing\n");
+	fcntl(listener, F_SETFL, O_NONBLOCK);
+	while (now_ms() < began + 2000) {
+		struct pollfd wanted = { .fd = listener, .events = POLLIN };
+		int peer;
+
+		poll(&wanted, 1, 50);
+		while ((peer = accept(listener, NULL, NULL)) >= 0) {
+			reached++;
+			close(peer);
+		}
+	}
+	printf("reached %d\n", reached);
+	return 0;
+}
+
+#define MOST_KNOCKED 256
+
+static int knock(int port, const char *prefix, int from, int to)
+{
+	struct pollfd dialled[MOST_KNOCKED];
+
+	if (from < 1 || to < from || to - from >= MOST_KNOCKED)
+		return fail("range");
+	setlinebuf(stdout);
+	printf("knocking\n");
+	for (;;) {
+		int count = 0;
+
+		for (int last = from; last <= to; last++) {
+			struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(port) };
+			char text[64];
+
+			snprintf(text, sizeof(text), "%s.%d", prefix, last);
+			dialled[count].fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+			dialled[count].events = POLLOUT;
+			dialled[count].revents = 0;
+			if (dialled[count].fd < 0 || inet_pton(AF_INET, text, &peer.sin_addr) != 1)
+				return fail(text);
+			connect(dialled[count].fd, (struct sockaddr *)&peer, sizeof(peer));
+			count++;
+		}
+		usleep(20000);
+		poll(dialled, count, 0);
+		for (int at = 0; at < count; at++) {
+			int error = 0;
+			socklen_t size = sizeof(error);
+
+			if ((dialled[at].revents & POLLOUT) &&
+			    !getsockopt(dialled[at].fd, SOL_SOCKET, SO_ERROR, &error, &size) && !error)
+				printf("in %s.%d\n", prefix, from + at);
+			close(dialled[at].fd);
+		}
+	}
+}
+
 int main(int count, char **words)
 {
 	signal(SIGTERM, end);
@@ -94,6 +184,11 @@ int main(int count, char **words)
 		return serve(atoi(words[2]), words[3]);
 	if (count == 4 && !strcmp(words[1], "ask"))
 		return ask(words[2], atoi(words[3]));
-	fprintf(stderr, "usage: pod pause | serve PORT NAME | ask ADDRESS PORT\n");
+	if (count == 5 && !strcmp(words[1], "dawn"))
+		return dawn(atoi(words[2]), words[3], atoi(words[4]));
+	if (count == 6 && !strcmp(words[1], "knock"))
+		return knock(atoi(words[2]), words[3], atoi(words[4]), atoi(words[5]));
+	fprintf(stderr, "usage: pod pause | serve PORT NAME | ask ADDRESS PORT | dawn PORT ADDRESS PORT |\n"
+			"       knock PORT PREFIX FROM TO\n");
 	return 64;
 }

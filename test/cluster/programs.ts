@@ -97,15 +97,18 @@ export function proxyArgv(plan: ClusterPlan, node: NodePlan, { kube }: Binaries)
   ];
 }
 
+/** As the node sees them; its /run is its own. */
+export const cniDirectories = { confDir: "/run/cni/net.d", binDir: "/run/cni/bin" } as const;
+
 /** For Debian 12's containerd 1.6; version 2 of containerd wants another form. */
-export const containerdConfig = (node: NodePlan): string => `version = 2
+export const containerdConfig = (): string => `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${POD_IMAGE}"
   disable_apparmor = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "${path.join(node.dir, "cni")}"
+    bin_dir = "${cniDirectories.binDir}"
+    conf_dir = "${cniDirectories.confDir}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]

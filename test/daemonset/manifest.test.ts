@@ -1,4 +1,4 @@
-// daemonset/manifest.yaml and control.yaml: what each pod may do, and that it fits the programs' own configuration. No cluster needed.
+// daemonset/manifest.yaml, control.yaml and cni.yaml: what each pod may do, and that it fits the programs' own configuration. No cluster needed.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -63,6 +63,12 @@ test("it parses without a warning, and every object has a kind, a version and a 
       "Service orlop-control",
       "PodDisruptionBudget orlop-control",
       "Deployment orlop-control",
+      "ServiceAccount orlop-cni",
+      "ClusterRole orlop-cni",
+      "ClusterRoleBinding orlop-cni",
+      "Role orlop-cni",
+      "RoleBinding orlop-cni",
+      "DaemonSet orlop-cni",
     ],
   );
   for (const { apiVersion, kind, metadata } of documents()) {
@@ -163,6 +169,41 @@ describe("the control program's pod", () => {
     const roots = podOf("agent").volumes.find(({ name }) => name === "roots");
     assert.deepEqual(roots?.configMap, { name: rootConfigMap });
     assert.ok(container("agent").volumeMounts.some(({ mountPath }) => mountPath === dirname(ca.rootsFile)));
+  });
+});
+
+describe("the CNI installer's pod", () => {
+  test("has no capability and no writable root, and shares no namespace with the node; it is root for three directories", () => {
+    const { capabilities, ...rest } = container("cni").securityContext;
+    assert.deepEqual(capabilities, { drop: ["ALL"] });
+    assert.deepEqual(rest, {
+      ...{ privileged: false, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+      ...{ runAsUser: 0, runAsGroup: 0, seccompProfile: { type: "RuntimeDefault" } },
+    });
+    const { hostPID, hostNetwork, hostIPC, initContainers } = podOf("cni");
+    assert.deepEqual([hostPID, hostNetwork, hostIPC, initContainers], [false, false, undefined, undefined]);
+    const { cni } = config();
+    assert.ok(cni !== null);
+    const paths = podOf("cni").volumes.flatMap(
+      ({ hostPath }) => (hostPath as { path: string } | undefined)?.path ?? [],
+    );
+    assert.deepEqual(paths, [cni.confDir, cni.binDir, cni.stateDir]);
+    for (const directory of paths)
+      assert.notEqual(isBelow(directory, container("cni").volumeMounts)?.readOnly ?? false, true, directory);
+  });
+  test("may read namespaces and its own DaemonSet, and change nothing", () => {
+    const { cni } = config();
+    assert.ok(cni !== null);
+    const { namespace, name } = cni.daemonSet;
+    assert.equal(object("DaemonSet", name).metadata.namespace, namespace);
+    assert.deepEqual(allowedTo("ClusterRole", "orlop-cni"), ["/namespaces get list watch"]);
+    assert.deepEqual(allowedTo("Role", "orlop-cni"), [`apps/daemonsets get list watch of ${name}`]);
+    assert.deepEqual(cni.exempt, [namespace], "pods of Orlop's own namespace never wait for it");
+  });
+  test("asks the keeper where the keeper answers, and is probed where it answers", () => {
+    const { cni, keeper } = config();
+    assert.equal(cni?.socket, `${keeper.directory}/cni.sock`);
+    assert.equal(container("cni").readinessProbe?.httpGet.port, cni?.ready.port);
   });
 });
 

@@ -1,4 +1,4 @@
-// tests · daemonset/manifest.yaml and control.yaml as values, and what the tests ask of it.
+// tests · daemonset/manifest.yaml, control.yaml and cni.yaml as values, and what the tests ask of it.
 import { readFileSync } from "node:fs";
 import { parseAllDocuments } from "yaml";
 
@@ -32,7 +32,7 @@ const textOf = (file: string): string => readFileSync(new URL(`../../daemonset/$
 
 /** @throws when a document has any error or warning. */
 export function documents(): readonly KubernetesObject[] {
-  const texts = ["manifest.yaml", "control.yaml"].map(textOf);
+  const texts = ["manifest.yaml", "control.yaml", "cni.yaml"].map(textOf);
   return texts
     .flatMap((text) => [...parseAllDocuments(text)])
     .map((document) => {
@@ -61,7 +61,7 @@ export function allowedTo(kind: "ClusterRole" | "Role", role: string): readonly 
   });
 }
 
-type Program = "keeper" | "agent" | "control";
+type Program = "keeper" | "agent" | "control" | "cni";
 
 export function podOf(program: Program): PodSpec {
   const pod = object(program === "control" ? "Deployment" : "DaemonSet", `orlop-${program}`).spec?.template.spec;

@@ -1,13 +1,14 @@
 // The CNI plug-in on a node with `source: kubernetes`: a network namespace without a process is captured before the plug-in ends, or let
-// go, as the API says what the pod is.
+// go, as the API says what the pod is; and what the installer writes.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { OWN_CONFLIST, PLUGIN } from "../../agent/cni/conflist.ts";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
@@ -96,6 +97,63 @@ const captured = (wanted: number): Promise<true> =>
   });
 const keeperSays = (word: string): Promise<true> =>
   until(word, DEADLINE_MS, () => (program?.stderr.includes(word) ? true : undefined));
+
+const read = (file: string): string => (existsSync(file) ? readFileSync(file, "utf8") : "");
+
+describe("its installer", () => {
+  const daemonSet = (body: object | null): ApiChange => ({
+    ...{ kind: "DaemonSet", namespace: "orlop-system", name: "orlop-cni" },
+    body,
+  });
+  const at = (name: string): string => path.join(cluster.dir, "cni", name);
+  const conflist = (): string => at(`net.d/${OWN_CONFLIST}`);
+  const list = (): string => read(at("state/namespaces"));
+  const start = (): Running => node.orlop(["cni", "-c", at("installer.yaml")]);
+  const stop = async (installer: Running): Promise<void> => {
+    installer.kill("SIGTERM");
+    assert.equal((await installer.wait(DEADLINE_MS)).status, 0);
+  };
+
+  test("chains the plug-in, keeps the list, takes nothing away when it ends, and all when its DaemonSet has gone", async () => {
+    for (const name of ["net.d", "bin"]) mkdirSync(at(name), { recursive: true });
+    const primary = { cniVersion: "1.0.0", name: "box", plugins: [{ type: "bridge" }] };
+    writeFileSync(at("net.d/10-box.conflist"), JSON.stringify(primary));
+    const directories = `confDir: ${at("net.d")}, binDir: ${at("bin")}, stateDir: ${at("state")}`;
+    // The agent has the other port.
+    const own = `  cni: { ${directories} }\n  ready: { port: 15121 }\n`;
+    writeFileSync(at("installer.yaml"), `${readFileSync(node.configFile, "utf8")}${own}`);
+    api.tell(daemonSet({}));
+    const first = start();
+    await until("a configuration", DEADLINE_MS, () => (read(conflist()) === "" ? undefined : true));
+    const plugins = JSON.parse(read(conflist())).plugins as readonly { readonly type: string }[];
+    assert.deepEqual(
+      plugins.map(({ type }) => type),
+      ["bridge", PLUGIN],
+    );
+    assert.deepEqual(plugins[1], {
+      ...{ type: PLUGIN, socket: `${node.runDir}-keeper/cni.sock`, list: at("state/namespaces") },
+      ...{ withoutList: "pass", exempt: ["orlop-system"] },
+    });
+    assert.deepEqual(readFileSync(at(`bin/${PLUGIN}`)), readFileSync(plugin));
+    assert.equal(list(), "orlop namespaces 1\ndemo\nend\n");
+    const labelled = (labels: object): ApiChange => ({
+      ...{ kind: "Namespace", namespace: "", name: "bank", body: { metadata: { labels } } },
+    });
+    api.tell(labelled({ "orlop.dev/dataplane-mode": "ambient" }));
+    await until("a longer list", DEADLINE_MS, () => (list().includes("bank\n") ? true : undefined));
+    api.tell(labelled({}));
+    await until("the list as it was", DEADLINE_MS, () => (list().includes("bank\n") ? undefined : true));
+    await stop(first);
+    assert.ok(existsSync(conflist()));
+    const second = start();
+    api.tell(daemonSet(null));
+    await until("nothing of it", DEADLINE_MS, () =>
+      existsSync(conflist()) || existsSync(at(`bin/${PLUGIN}`)) ? undefined : true,
+    );
+    assert.deepEqual(readdirSync(at("net.d")), ["10-box.conflist"]);
+    await stop(second);
+  });
+});
 
 describe("the CNI plug-in", () => {
   test("a pod without a process is captured before the plug-in ends, and stays so with its first process", async () => {

@@ -32,6 +32,7 @@ export const parts: readonly Part[] = [
   { name: "rotation", test: "authority/rotation.peer.ts", projects: [] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "mesh", test: "../cluster/mesh.peer.ts", ...kubernetes },
+  { name: "cni", test: "../cluster/cni.peer.ts", ...kubernetes },
   { name: "control", test: "../cluster/authority.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
   {

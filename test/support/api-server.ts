@@ -5,12 +5,15 @@
 import { readFileSync } from "node:fs";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import { createInterface } from "node:readline";
+import { daemonSetKind } from "../../agent/cni/cluster-facts.ts";
 import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
 
 type Held = { readonly uid: string; readonly object: object };
 const [port = "", key = "", cert = ""] = process.argv.slice(2);
-const held = new Map(watchedKinds.map(({ kind }) => [kind, new Map<string, Held>()]));
-const watching = new Map(watchedKinds.map(({ kind }) => [kind, new Set<ServerHttp2Stream>()]));
+const daemonSets = daemonSetKind({ namespace: "orlop-system", name: "orlop-cni" });
+const kinds = [...watchedKinds, daemonSets];
+const held = new Map(kinds.map(({ kind }) => [kind, new Map<string, Held>()]));
+const watching = new Map(kinds.map(({ kind }) => [kind, new Set<ServerHttp2Stream>()]));
 let version = 1;
 
 const lineOf = (type: string, object: object): string => `${JSON.stringify({ type, object })}\n`;
@@ -34,10 +37,14 @@ server.on("sessionError", () => {});
 server.on("stream", (stream, headers) => {
   stream.on("error", () => {});
   const { pathname, searchParams: query } = new URL(String(headers[":path"]), "https://server");
-  const kind = watchedKinds.find(({ path }) => path === pathname)?.kind ?? "";
+  const kind = kinds.find(({ path }) => path === pathname)?.kind ?? "";
+  const single = held.get("DaemonSet")?.get(pathname.replace(`${daemonSets.path}/`, "orlop-system/"));
   if (pathname === "/api/v1/namespaces/kube-system") {
     stream.respond({ ":status": 200, "content-type": "application/json" });
     stream.end(JSON.stringify({ kind: "Namespace", metadata: { name: "kube-system", uid: "box" } }));
+  } else if (single !== undefined) {
+    stream.respond({ ":status": 200, "content-type": "application/json" });
+    stream.end(JSON.stringify(single.object));
   } else if (kind === "" || !query.has("watch")) {
     stream.respond({ ":status": 404, "content-type": "text/plain" });
     stream.end("404 page not found\n");

@@ -62,6 +62,14 @@ const cgroup = text(
   "write a unit such as node-exporter.service, or a path such as /system.slice/node-exporter.service",
 );
 
+const daemonSet = text(
+  "namespace/name of a DaemonSet",
+  (name) =>
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(name) ? name : undefined,
+  "the installer lives and goes with it",
+  "write orlop-system/orlop-cni, say",
+);
+
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
 /** `https://host:port`: nothing else proves who the authority is before it gets the agent's token. */
@@ -107,6 +115,27 @@ const log = object({
   requests: optional(oneOf("errors", "all"), logDefaults.requests),
 });
 
+const cniDefaults = {
+  confDir: "/etc/cni/net.d",
+  binDir: "/opt/cni/bin",
+  stateDir: "/var/lib/orlop-cni",
+  withoutList: "pass",
+  daemonSet: "orlop-system/orlop-cni",
+} as const;
+/** Of `orlop cni` alone, which must see the node's directories under the paths that the node itself has for them. */
+const cni = object({
+  /** Where the container runtime looks for configurations. */
+  confDir: optional<string>(absolutePath, cniDefaults.confDir),
+  /** Where it looks for plug-ins. */
+  binDir: optional<string>(absolutePath, cniDefaults.binDir),
+  /** Of the list of namespaces whose pods wait. */
+  stateDir: optional<string>(absolutePath, cniDefaults.stateDir),
+  /** What becomes of pods on a node that never had such a list. */
+  withoutList: optional(oneOf("pass", "refuse"), cniDefaults.withoutList),
+  /** The installer's own: when it is deleted, what was installed goes. Pods of its namespace never wait. */
+  daemonSet: optional<string>(daemonSet, cniDefaults.daemonSet),
+});
+
 export const nodeSpec = object({
   node: optional(token, hostname()),
   cluster: optional(token, "Kubernetes"),
@@ -128,6 +157,7 @@ export const nodeSpec = object({
   /** Of source kubernetes. Empty: the pod's service account. */
   kubeconfig: optional(filePath, ""),
   ca: optional<Read<typeof ca>>(ca, caDefaults),
+  cni: optional<Read<typeof cni>>(cni, cniDefaults),
   dataThreads: optional(integer(1, 256), availableParallelism()),
   /**
    * Which programs of the node reach its pods past their policy. null: "kubelet" in a pod of Kubernetes, "none" elsewhere.
