@@ -7,7 +7,7 @@ import type { AgentConfig } from "../config.ts";
 import * as engine from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient, type Welcome } from "../engine/keeper-client.ts";
-import { KeeperLost } from "../engine/keeper-session.ts";
+import { closeAll, KeeperLost } from "../engine/keeper-session.ts";
 import { DirectSweep } from "../kernel/direct-sweep.ts";
 import { Heartbeat } from "../kernel/heartbeat.ts";
 import { KERNEL_THREAD, KernelWatch } from "../kernel/kernel-watch.ts";
@@ -103,6 +103,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
         threads,
         tables,
         certificates,
+        closeListeners: (listeners) => closeAll(listeners.map(({ fd }) => fd)),
         log: log.room("agent"),
         podsChanged: () => pairs.setPods(enrollment.localPods()),
       },

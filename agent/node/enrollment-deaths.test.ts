@@ -75,10 +75,14 @@ class Agents {
     const isDue = ++this.#asked === at;
     if (isDue && when === "before") this.#die(who);
     if (isDead()) return never;
+    const before = new Set(this.node.lent);
     const answer = await act();
     if (isDue && when === "after") this.#die(who);
+    const isLost = isDead() || (isDue && when === "after");
+    // The descriptors of an answer that does not arrive are closed.
+    if (isLost) for (const uid of this.node.lent.difference(before)) this.node.lent.delete(uid);
     if (isDead()) return never;
-    if (isDue && when === "after") throw new KeeperLost("the keeper closed the connection");
+    if (isLost) throw new KeeperLost("the keeper closed the connection");
     return answer;
   }
 
@@ -90,6 +94,7 @@ class Agents {
       // The kernel closes what the agent's threads had; what it wrote into the kernel's tables stays.
       node.served.clear();
       node.held.clear();
+      node.lent.clear();
       // The keeper has deleted there what was of an index that it released.
       for (const podIdx of node.verdicts) if (!node.kernel.has(podIdx)) node.verdicts.delete(podIdx);
       this.current = this.#next();
@@ -154,7 +159,7 @@ async function lives(death: Death): Promise<number> {
   await agents.settles("one pod left", () => {
     const { kernel, served, held, verdicts } = node;
     const rows = [kernel.size, served.size, verdicts.size, held.size, protect.size];
-    return rows.every((size) => size === 1) && isCapturedAs(node, web, "10.0.0.1");
+    return node.lent.size === 0 && rows.every((size) => size === 1) && isCapturedAs(node, web, "10.0.0.1");
   });
   await agents.current.close();
   return agents.asked;

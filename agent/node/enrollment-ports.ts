@@ -1,5 +1,5 @@
 // main thread · what the enrollment of a node's pods needs of the rest of the agent, and its times.
-import type { KeeperClient } from "../engine/keeper-client.ts";
+import type { KeeperClient, PreparedPod } from "../engine/keeper-client.ts";
 import type { KeeperRefused } from "../engine/keeper-session.ts";
 import type { Certificates } from "../identity/certificates.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
@@ -15,6 +15,8 @@ export type NodeEnrollmentPorts = {
   >;
   readonly threads: Pick<DataThreads, "servePod" | "removePod">;
   readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;
+  /** Of a prepared pod that no thread is to serve. While they are open the keeper can open no others in the pod's namespace. */
+  readonly closeListeners: (listeners: PreparedPod["listeners"]) => void;
   readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
   readonly log: Logger;
   /** Pods came into service or left it, or something about them has changed. */

@@ -1,6 +1,7 @@
 // main thread · carries out each step of the enrollment plan: prepare, serve, write verdicts, capture; never in another order, so that
 // at no moment the kernel refuses what policy allows or lets through what it does not.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { PreparedPod } from "../engine/keeper-client.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { type Workload, withAddresses } from "../mesh/workload.ts";
 import type { EnrollmentStep, HeldPod } from "./enrollment-plan.ts";
@@ -138,16 +139,14 @@ export class EnrollmentSteps {
     const { pods, found } = known;
     const { keeper, threads, tables, certificates } = this.#ports;
     const { podUid, identity } = workload;
-    const { podIdx, addresses, netnsCookie, preservesSource, listeners } = await keeper.prepare(
-      podUid,
-      workload.addresses,
-    );
+    const prepared = await keeper.prepare(podUid, workload.addresses);
+    const { podIdx, addresses, netnsCookie, preservesSource, listeners } = prepared;
     const before = found.get(podUid)?.podIdx;
     if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
     const named = workload.addresses.length > 0;
-    if (!named && this.#isOfAnother(addresses, workload)) return this.#refuseAddress(podIdx, workload);
+    if (!named && this.#isOfAnother(addresses, workload)) return this.#refuseAddress(prepared, workload);
     const failDirect = tables.failDirect(withAddresses(workload, addresses));
     const pod = {
       ...{ podIdx, podUid, netnsCookie, preservesSource },
@@ -162,7 +161,7 @@ export class EnrollmentSteps {
       const patience = AbortSignal.any([closing, AbortSignal.timeout(times.certificate)]);
       await certificates.ready(identity, patience);
       // As the mesh is by now.
-      if (!named && this.#isOfAnother(addresses, workload)) await this.#refuseAddress(podIdx, workload);
+      if (!named && this.#isOfAnother(addresses, workload)) await this.#refuseAddress(prepared, workload);
       const message = {
         op: "pod",
         podIdx,
@@ -206,7 +205,8 @@ export class EnrollmentSteps {
   }
 
   /** The keeper forgets the address, which another pod of this node may need. @throws always */
-  async #refuseAddress(podIdx: number, workload: Workload): Promise<never> {
+  async #refuseAddress({ podIdx, listeners }: PreparedPod, workload: Workload): Promise<never> {
+    this.#ports.closeListeners(listeners);
     await this.#releaseToGuard(podIdx, workload);
     this.#ports.tables.removePod(podIdx);
     throw new Error("its namespace has an address of another workload");

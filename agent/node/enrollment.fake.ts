@@ -44,6 +44,8 @@ export class FakeNode {
   readonly open = new Set<string>();
   /** Workloads of these names pass plaintext as far as policy lets them. */
   readonly underPolicy = new Set<string>();
+  /** UIDs of prepared pods whose listeners this agent has open and no thread has. */
+  readonly lent = new Set<string>();
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
   connected = false;
@@ -72,6 +74,7 @@ export class FakeNode {
     threads: {
       servePod: async ({ podIdx }: PodMessage) => {
         this.calls.push(`serve ${podIdx}`);
+        this.lent.delete(this.kernel.get(podIdx)?.uid ?? "");
         this.served.add(podIdx);
       },
       removePod: async (podIdx, cut) => {
@@ -87,6 +90,9 @@ export class FakeNode {
       removePod: (podIdx) => void this.verdicts.delete(podIdx),
       failDirect: ({ name }) => this.open.has(name),
       refusesPlaintext: ({ name }) => !this.open.has(name) && !this.underPolicy.has(name),
+    },
+    closeListeners: (listeners) => {
+      for (const { fd } of listeners) this.lent.delete(this.kernel.get(fd)?.uid ?? "");
     },
     certificates: {
       hold: ({ text }: SpiffeId) => {
@@ -214,13 +220,17 @@ export class FakeNode {
         await ask(`prepare ${uid}`);
         if (node.missing.has(uid)) throw new KeeperRefused("pod-not-found", "no such cgroup");
         node.check(uid, addresses);
+        if (node.lent.has(uid)) throw new KeeperRefused("listeners-held", "an agent holds them");
         const podIdx = node.#enter(uid);
         const pod = node.kernel.get(podIdx) ?? assert.fail();
+        node.lent.add(uid);
         assert.ok(!node.served.has(podIdx), `${uid} is prepared while the threads hold its listeners`);
         pod.prepared = true;
         pod.addresses = addresses.length > 0 ? addresses : node.addressesOf(uid);
         const { captured } = pod;
-        return { podIdx, addresses: pod.addresses, netnsCookie: 7n, listeners: [], captured, preservesSource: false };
+        // The index in place of a descriptor.
+        const listeners = [{ kind: "hbone", family: 4, address: "127.0.0.1", port: 15008, fd: podIdx }] as const;
+        return { podIdx, addresses: pod.addresses, netnsCookie: 7n, listeners, captured, preservesSource: false };
       },
       capture: async (podIdx, failDirect) => {
         await ask(`capture ${podIdx}${failDirect ? " direct" : ""}`);

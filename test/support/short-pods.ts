@@ -20,8 +20,7 @@ export type ShortPod = Host & {
 };
 
 /** A cgroup and a namespace in which nothing is set up but its loopback. `ip4`: the address that it will have. */
-export async function startPod(node: Node, name: string, ip4: string): Promise<ShortPod> {
-  const uid = randomUUID();
+export async function startPod(node: Node, name: string, ip4: string, uid: string = randomUUID()): Promise<ShortPod> {
   const cgroup = path.join(node.podsCgroup, `pod${uid}`);
   mkdirSync(cgroup);
   const holder = startNamespace(name, cgroup, false);
@@ -50,7 +49,10 @@ export function giveAddress(pod: ShortPod, wiredNode?: number): Promise<void> {
   const address = `ip addr add ${pod.ip4}`;
   if (wiredNode === undefined) return tellShell(pod.holder, `${address}/32 dev lo`);
   const gateway = gatewayAddresses(wiredNode).ip4;
-  return tellShell(pod.holder, `${address}/24 dev eth0; ip link set eth0 up; ip route add default via ${gateway}`);
+  // Of the address, as the bridge plug-in of CNI has it: a neighbour that knows the address knows the next pod that has it.
+  const mac = ["0a", "58", ...pod.ip4.split(".").map((byte) => Number(byte).toString(16).padStart(2, "0"))].join(":");
+  const link = `ip link set eth0 address ${mac} up`;
+  return tellShell(pod.holder, `${link}; ${address}/24 dev eth0; ip route add default via ${gateway}`);
 }
 
 async function tellShell(holder: Running, command: string): Promise<void> {
