@@ -78,6 +78,8 @@ export type AgentConfig = {
   readonly dataThreads: number;
   /** Of clients that offer a hybrid key exchange without a key share for it. */
   readonly askForHybrid: boolean;
+  /** Of tunnels, behind their handshakes. */
+  readonly recordLayer: NodeSpec["tls"]["recordLayer"];
   readonly keeper: { readonly socket: string };
   readonly admin: { readonly socket: string };
   readonly metrics: { readonly host: string; readonly port: number };
@@ -125,6 +127,7 @@ const overrides: Readonly<Record<string, { readonly path: readonly string[]; rea
   ORLOP_MESH: { path: ["mesh"], type: "string" },
   ORLOP_CA_ROOT_FILE: { path: ["ca", "rootFile"], type: "string" },
   ORLOP_CA_ADDRESS: { path: ["ca", "address"], type: "string" },
+  ORLOP_TLS_RECORD_LAYER: { path: ["tls", "recordLayer"], type: "string" },
   ORLOP_DATA_THREADS: { path: ["dataThreads"], type: "number" },
   ORLOP_LOG_LEVEL: { path: ["log", "level"], type: "string" },
   ORLOP_LOG_ACCESS: { path: ["log", "access"], type: "string" },
@@ -268,6 +271,7 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
       ca: caOf(file, spec),
       dataThreads: spec.dataThreads,
       askForHybrid: spec.postQuantum === "asked",
+      recordLayer: spec.tls.recordLayer,
       keeper: { socket: keeperSocket },
       admin: { socket: `${runDir}/agent.sock` },
       metrics: spec.metrics,

@@ -24,7 +24,8 @@ const mayInclude: Record<string, readonly string[]> = {
   http2: [],
   kernel: [],
   pod: ["relay/acceptor.h"],
-  tunnel: ["http2/", "pod/socket_", "relay/dialer.h"],
+  records: [],
+  tunnel: ["http2/", "pod/socket_", "records/", "relay/dialer.h"],
   relay: ["http/", "http2/", "kernel/", "pod/", "tunnel/"],
 };
 /** They put the parts together. */

@@ -52,6 +52,11 @@ type EngineAddon = {
    * For what is installed afterwards; true at first.
    */
   askForHybrid(ask: boolean): void;
+  /**
+   * Whether tunnels that are opened afterwards protect their records by native/engine/records, or OpenSSL does, as at first. The first
+   * call with true locks 2 MiB for the secrets of 16,384 tunnels. Throws EPERM or ENOMEM when RLIMIT_MEMLOCK is lower.
+   */
+  useOwnRecords(own: boolean): void;
   /** Sockets without a keeper: for tests and benchmarks on a plain machine. */
   unconnectedSocket(family: 4 | 6): number;
   listenSocket(address: string, port: number): { readonly fd: number; readonly port: number };
@@ -67,7 +72,8 @@ type EngineAddon = {
 
 const addon: EngineAddon = createRequire(import.meta.url)("../../native/build/Release/engine.node");
 
-export const { installIdentity, dropIdentity, installRoots, askForHybrid, unconnectedSocket, listenSocket } = addon;
+export const { installIdentity, dropIdentity, installRoots, askForHybrid, useOwnRecords } = addon;
+export const { unconnectedSocket, listenSocket } = addon;
 export const NativeEngine = addon.Engine;
 export const { duplicate, peerCredentials } = addon;
 export const { KernelMap, RingBuffer, FdSocket } = addon;

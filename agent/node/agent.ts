@@ -62,6 +62,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   readiness.done("threads");
   const authority = certificateAuthority(config, { wallMs: Date.now, log: log.room("identity") });
   await authority.prepare();
+  engine.useOwnRecords(config.recordLayer === "own");
   const chosen = meshSource(config, log.room("control"));
   becomeUnprivileged(config.agentUid, config.agentGid);
   adoptLastGood(config, (message) => log.room("control").warn(message));

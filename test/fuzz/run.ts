@@ -16,6 +16,7 @@ const found = join(root, "build/fuzz/found/");
 const natives = [
   "tunnel",
   "tls",
+  "records",
   "packets",
   "cni-call",
   "http1-head",

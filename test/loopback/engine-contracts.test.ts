@@ -1,5 +1,5 @@
 // tests · the contracts between the engine's parts, in native programs with AddressSanitizer and UBSan (test/fuzz/native/contracts):
-// a relay between any two ends of bytes, the HTTP/2 session under a handler that is not HBONE, and the shares of pods.
+// a relay between any two ends of bytes, the HTTP/2 session under a handler that is not HBONE, the shares of pods, and the record layer.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
@@ -24,6 +24,14 @@ async function says(name: string, rounds: number): Promise<string> {
 
 test("one relay carries bytes, ends and resets between memory, sockets and streams of either side", async () => {
   assert.equal(await says("relays", 3), "96 relays\n");
+});
+
+test("what our record layer seals arrives once and in order, however little the socket takes; no nonce comes twice", async () => {
+  assert.equal(await says("record-writes", 20), "20 rounds\n");
+});
+
+test("our record layer opens and seals the application data of RFC 8448", async () => {
+  assert.equal(await says("record-traces", 1), "as in RFC 8448\n");
 });
 
 test("a pod has its turns, open requests and memory, however much another asks for", async () => {

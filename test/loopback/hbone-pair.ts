@@ -1,6 +1,6 @@
 // tests · two engines, a client's and a server's, with an HBONE tunnel between them: pod 1 dials, pod 2 serves.
 import { X509Certificate } from "node:crypto";
-import { installIdentity, installRoots } from "../../agent/engine/addon.ts";
+import { installIdentity, installRoots, useOwnRecords } from "../../agent/engine/addon.ts";
 import type { Answer } from "../../agent/engine/answers.ts";
 import type { EngineEvent } from "../../agent/engine/events.ts";
 import { TestCa } from "./certificates.ts";
@@ -15,6 +15,9 @@ const ca = await TestCa.create();
 export const clientLeaf = await ca.leaf(clientId);
 export const serverLeaf = await ca.leaf(serverId);
 export { ca };
+
+/** The environment says which record layer the engines of this process have, so that one test holds both to the same. */
+useOwnRecords(process.env.ORLOP_TEST_RECORD_LAYER === "own");
 
 /** Installs roots and both identities afresh: tests of one process share the registry. */
 export function installBoth(): void {

@@ -9,6 +9,7 @@ import { closedAtEnd } from "./support.ts";
 export async function peerServer(
   onStream: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
   settings: http2.Settings = {},
+  ciphers?: string,
 ): Promise<{ readonly port: number; readonly sessions: http2.ServerHttp2Session[]; close(): void }> {
   const server = http2.createSecureServer({
     ca: ca.pem,
@@ -17,6 +18,7 @@ export async function peerServer(
     requestCert: true,
     rejectUnauthorized: true,
     settings,
+    ...(ciphers !== undefined && { ciphers }),
   });
   const sessions: http2.ServerHttp2Session[] = [];
   server.on("session", (session) => sessions.push(session));

@@ -107,6 +107,11 @@ const ca = object({
   /** The roots of the authority's own certificate. null: the mesh's. */
   serverRootsFile: optional(absolutePath, null),
 });
+const tlsDefaults = { recordLayer: "openssl" } as const;
+const tls = object({
+  /** Whose record protection tunnels have when their handshake, which is always OpenSSL's, is over. */
+  recordLayer: optional(oneOf("own", "openssl"), tlsDefaults.recordLayer),
+});
 const logDefaults = { level: "info", access: "stdout", requests: "errors" } as const;
 const log = object({
   level: optional(oneOf(...logLevels), logDefaults.level),
@@ -180,6 +185,7 @@ export const nodeSpec = object({
    * handshake; or accepted with X25519.
    */
   postQuantum: optional(oneOf("asked", "accepted"), "asked"),
+  tls: optional<Read<typeof tls>>(tls, tlsDefaults),
 });
 export type NodeSpec = Read<typeof nodeSpec>;
 

@@ -9,7 +9,9 @@
 #include "engine/kernel/ring_buffer.h"
 #include "engine/relay/plain_sockets.h"
 #include "engine/tunnel/identities.h"
+#include "engine/tunnel/tls_session.h"
 #include "shared/args.h"
+#include "shared/errno_error.h"
 #include "shared/fd_socket.h"
 #include "shared/kernel_map.h"
 
@@ -43,6 +45,14 @@ void AskForHybridCall(const Napi::CallbackInfo& info) {
   if (ArgBool(info, 0, &ask)) AskForHybrid(ask);
 }
 
+void UseOwnRecordsCall(const Napi::CallbackInfo& info) {
+  bool own = false;
+  if (!ArgBool(info, 0, &own)) return;
+  const int error = TlsSession::UseOwnRecords(own);
+  if (error != 0)
+    ThrowErrno(info.Env(), error, "mlock", "tls.recordLayer own locks 2 MiB for secrets: RLIMIT_MEMLOCK");
+}
+
 Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
   const std::string problem = CheckSymbols();
   if (!problem.empty()) {
@@ -54,6 +64,7 @@ Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
   exports.Set("installRoots", Napi::Function::New<InstallRootsCall>(env, "installRoots"));
   exports.Set("dropIdentity", Napi::Function::New<DropIdentityCall>(env, "dropIdentity"));
   exports.Set("askForHybrid", Napi::Function::New<AskForHybridCall>(env, "askForHybrid"));
+  exports.Set("useOwnRecords", Napi::Function::New<UseOwnRecordsCall>(env, "useOwnRecords"));
   InitPlainSockets(env, exports);
   InitDescriptorCalls(env, exports);
   exports.Set("KernelMap", DefineKernelMap(env));

@@ -103,10 +103,10 @@ Context MakeContext(const Identity& identity, X509_STORE* roots, uint32_t genera
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(raw, 0);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  SSL_CTX_set_verify_depth(raw, 6);
+  SSL_CTX_set_verify_depth(raw, kVerifyDepth);
   SSL_CTX_set_max_cert_list(raw, kMostCertificateBytes);
   RememberVerifiedChains(raw, role, generation);
-  TlsSession::AllowRefusal(raw);
+  TlsSession::KeepSecrets(raw);
   bool ok = SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_max_proto_version(raw, TLS1_3_VERSION) &&
             SSL_CTX_set_ciphersuites(raw, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") &&
@@ -190,20 +190,20 @@ void DropIdentity(int32_t id) {
   registry.identities.erase(id);
 }
 
-bool IsPeerTrusted(SSL* ssl, Role role, const VerifiedChain& verified) {
+bool IsPeerTrusted(STACK_OF(X509) * sent, Role role, VerifiedChain* verified) {
   Registry& registry = TheRegistry();
   Store store;
   uint32_t generation = 0;
   {
     const std::lock_guard<std::mutex> lock(registry.mutex);
-    if (std::find(registry.digests.begin(), registry.digests.end(), verified.root) != registry.digests.end())
+    if (std::find(registry.digests.begin(), registry.digests.end(), verified->root) != registry.digests.end())
       return true;
     if (!registry.roots || X509_STORE_up_ref(registry.roots.get()) != 1) return false;
     store.reset(registry.roots.get());
     generation = registry.generation;
   }
   // Outside the lock: signatures take time, and other threads shake hands.
-  return VerifyAgain(ssl, role, store.get(), generation);
+  return VerifyAgain(sent, role, store.get(), generation, verified);
 }
 
 Context BorrowContext(int32_t id, Role role) {

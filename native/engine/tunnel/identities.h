@@ -28,9 +28,9 @@ void DropIdentity(int32_t identity);
 // a round trip. For contexts that are made afterwards; true at first.
 void AskForHybrid(bool ask);
 
-// Whether the peer of a finished handshake would be verified now. `verified` is what KeepVerifiedChain gave; it is renewed when the
-// root in it is no longer installed and another chain leads to a root that is. `role` is ours.
-bool IsPeerTrusted(SSL* ssl, Role role, const VerifiedChain& verified);
+// Whether the peer of a finished handshake, who sent `sent`, would be verified now. `verified` is what KeepVerifiedChain gave; it is
+// renewed when the root in it is no longer installed and another chain leads to a root that is. `role` is ours.
+bool IsPeerTrusted(STACK_OF(X509) * sent, Role role, VerifiedChain* verified);
 
 // A reference for one handshake, with the certificate and roots of this moment; null: not installed.
 Context BorrowContext(int32_t identity, Role role);

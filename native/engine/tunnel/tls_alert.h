@@ -4,12 +4,17 @@
 
 #include <openssl/ssl.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
+#include "engine/records/record_cipher.h"
+
 namespace orlop {
+
+// Nothing: it is not TLS 1.3, or no suite of ours.
+std::optional<CipherSuite> SuiteOf(const SSL* ssl);
 
 // What seals the first record of our side: an alert in its place. Forgotten as soon as the peer is welcome.
 class AlertSecret {
@@ -28,8 +33,7 @@ class AlertSecret {
   size_t Seal(const SSL* ssl, uint8_t description, uint8_t (&out)[kRecord]);
 
  private:
-  std::array<uint8_t, 48> secret_{};
-  size_t length_ = 0;
+  TrafficSecret secret_{};
 };
 
 }  // namespace orlop

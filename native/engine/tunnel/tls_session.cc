@@ -5,10 +5,15 @@
 #include <openssl/x509.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+
+#include "engine/records/key_line.h"
 
 namespace orlop {
 namespace {
+
+std::atomic<bool> own_records{false};
 
 HandshakeFailure OfVerifyResult(long result) {
   switch (result) {
@@ -74,12 +79,19 @@ long TlsSession::BioControl(BIO*, int command, long, void*) {
   return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
+int TlsSession::UseOwnRecords(bool own, size_t tunnels) {
+  const int error = own ? SecretArena::TheArena().Open(tunnels) : 0;
+  own_records = own && error == 0;
+  return error;
+}
+
 TlsSession::~TlsSession() {
   SSL_free(ssl_);
 }
 
 bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
   scratch_ = scratch;
+  own_ = own_records;
   ssl_ = SSL_new(context);
   BIO* bio = ssl_ ? BIO_new(Method()) : nullptr;
   if (!bio) return false;
@@ -100,16 +112,53 @@ bool TlsSession::Open(SSL_CTX* context, Role role, Scratch* scratch) {
   return true;
 }
 
-void TlsSession::AllowRefusal(SSL_CTX* context) {
+void TlsSession::KeepSecrets(SSL_CTX* context) {
   SSL_CTX_set_keylog_callback(context, OnKeyLine);
 }
 
 void TlsSession::OnKeyLine(const SSL* ssl, const char* line) {
-  auto* self = static_cast<TlsSession*>(BIO_get_data(SSL_get_rbio(ssl)));
-  self->alert_secret_.Take(line, self->role_ == Role::kServer);
+  static_cast<TlsSession*>(BIO_get_data(SSL_get_rbio(ssl)))->OnSecret(line);
+}
+
+void TlsSession::OnSecret(std::string_view line) {
+  const bool server = role_ == Role::kServer;
+  if (!own_) return alert_secret_.Take(line, server);
+  const KeySide side = SideOfKeyLine(line);
+  if (side == KeySide::kOther) return;
+  if (!secrets_) secrets_ = SecretArena::TheArena().Take();
+  no_room_ = !secrets_;
+  if (no_room_) return;
+  TrafficSecret& secret = (side == KeySide::kServer) == server ? secrets_->write : secrets_->read;
+  secret.length = static_cast<uint32_t>(SecretOfKeyLine(line, secret.bytes, sizeof secret.bytes));
+}
+
+// What is asked about the handshake later.
+bool TlsSession::NoteHandshake() {
+  const uint8_t* name = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(ssl_, &name, &length);
+  alpn_is_h2_ = length == 2 && memcmp(name, "h2", 2) == 0;
+  sent_ = SentBy(ssl_);
+  message_ = "the peer's certificates cannot be kept";
+  return sent_ != nullptr;
+}
+
+// OpenSSL has read no further than the peer's Finished, since it reads no record before it needs it: what follows is in in_.
+bool TlsSession::TakeOver() {
+  const std::optional<CipherSuite> suite = SuiteOf(ssl_);
+  message_ =
+      no_room_ ? "there is no room for the secrets of another tunnel" : "the records cannot be taken over";
+  if (!suite || !secrets_ || SSL_has_pending(ssl_) != 0) return false;
+  auto records = std::make_unique<RecordLayer>();
+  if (!records->Start(*suite, role_ == Role::kServer, std::move(secrets_), scratch_)) return false;
+  records_ = std::move(records);
+  SSL_free(std::exchange(ssl_, nullptr));
+  message_.clear();
+  return true;
 }
 
 void TlsSession::Refuse() {
+  if (records_) return records_->Alert(SSL_AD_CERTIFICATE_UNKNOWN);
   uint8_t record[AlertSecret::kRecord];
   const size_t length = alert_secret_.Seal(ssl_, SSL_AD_CERTIFICATE_UNKNOWN, record);
   Scratch& scratch = *scratch_;
@@ -126,7 +175,7 @@ void TlsSession::Feed(const uint8_t* bytes, size_t length) {
 TlsSession::Step TlsSession::Handshake() {
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_);
-  if (result == 1) return Step::kDone;
+  if (result == 1) return NoteHandshake() && (!own_ || TakeOver()) ? Step::kDone : Step::kFailed;
   if (SSL_get_error(ssl_, result) == SSL_ERROR_WANT_READ) return Step::kWant;
   Explain();
   return Step::kFailed;
@@ -138,7 +187,19 @@ std::vector<uint8_t> TlsSession::TakeRest() {
   return rest;
 }
 
+TlsSession::Step TlsSession::ReadOwn(uint8_t* out, size_t capacity, size_t* length) {
+  const RecordLayer::Step step = records_->Read(&in_, &in_length_, out, capacity, length);
+  messages_ += records_->TakeMessages();
+  if (step == RecordLayer::Step::kDone) return Step::kDone;
+  if (step == RecordLayer::Step::kWant) return Step::kWant;
+  peer_closed_ = records_->peer_closed();
+  alert_ = records_->received_alert();
+  message_ = alert_ != 0 ? std::string("the peer sent the alert ") + records_->reason() : records_->reason();
+  return Step::kFailed;
+}
+
 TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length) {
+  if (records_) return ReadOwn(out, capacity, length);
   ERR_clear_error();
   while (*length < capacity) {
     size_t part = 0;
@@ -160,6 +221,11 @@ TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length)
 }
 
 bool TlsSession::Write(const uint8_t* bytes, size_t length) {
+  if (records_) {
+    if (records_->Write(bytes, length)) return true;
+    message_ = "a record cannot be sealed";
+    return false;
+  }
   ERR_clear_error();
   size_t written = 0;
   if (SSL_write_ex(ssl_, bytes, length, &written) == 1 && written == length) return true;
@@ -168,21 +234,15 @@ bool TlsSession::Write(const uint8_t* bytes, size_t length) {
 }
 
 void TlsSession::Shutdown() {
+  if (records_) return records_->Close();
   ERR_clear_error();
   SSL_shutdown(ssl_);
   ERR_clear_error();
 }
 
-bool TlsSession::AlpnIsH2() const {
-  const uint8_t* name = nullptr;
-  unsigned length = 0;
-  SSL_get0_alpn_selected(ssl_, &name, &length);
-  return length == 2 && memcmp(name, "h2", 2) == 0;
-}
-
 std::vector<uint8_t> TlsSession::PeerLeaf() const {
   std::vector<uint8_t> der;
-  X509* leaf = SSL_get0_peer_certificate(ssl_);
+  X509* leaf = sk_X509_value(sent_.get(), 0);
   const int length = leaf ? i2d_X509(leaf, nullptr) : 0;
   if (length <= 0) return der;
   der.resize(static_cast<size_t>(length));

@@ -5,12 +5,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "engine/core/events.h"
 #include "engine/core/scratch.h"
+#include "engine/records/record_layer.h"
 #include "engine/tunnel/identities.h"
 #include "engine/tunnel/tls_alert.h"
 
@@ -20,6 +23,11 @@ class TlsSession {
  public:
   // kDone of Read: there is more.
   enum class Step { kDone, kWant, kFailed };
+
+  // Sessions that are opened afterwards protect their records themselves when their handshake is over, or OpenSSL goes on to. At first
+  // OpenSSL does. The number of tunnels whose secrets have room is that of the first call with `own`. 0 or an errno: SecretArena::Open.
+  static int UseOwnRecords(bool own, size_t tunnels = kMostTunnels);
+  static constexpr size_t kMostTunnels = 16 * 1024;
 
   ~TlsSession();
   // The session holds a reference to `context`. False: out of memory.
@@ -38,15 +46,16 @@ class TlsSession {
   // The verdict about the peer's identity, once, before anything is written. Refuse: the alert certificate_unknown, into cipher_out.
   void Welcome() { alert_secret_.Forget(); }
   void Refuse();
-  // Sessions of `context` can be refused.
-  static void AllowRefusal(SSL_CTX* context);
-  bool opened() const { return ssl_ != nullptr; }
-  bool AlpnIsH2() const;
+  // Sessions of `context` can be refused, and can protect their records themselves.
+  static void KeepSecrets(SSL_CTX* context);
+  bool opened() const { return ssl_ != nullptr || records_; }
+  // After the handshake.
+  bool AlpnIsH2() const { return alpn_is_h2_; }
   std::vector<uint8_t> PeerLeaf() const;
   // Of the peer, after the handshake.
   const VerifiedChain& verified() const { return verified_; }
   // False: a handshake would refuse the peer's chain under the roots of this moment.
-  bool PeerIsTrusted() { return IsPeerTrusted(ssl_, role_, verified_); }
+  bool PeerIsTrusted() { return IsPeerTrusted(sent_.get(), role_, &verified_); }
   // Why Handshake or Read failed.
   HandshakeFailure failure() const { return failure_; }
   const std::string& message() const { return message_; }
@@ -63,8 +72,18 @@ class TlsSession {
   static BIO_METHOD* Method();
   static void OnMessage(int sent, int version, int type, const void* bytes, size_t length, SSL* ssl,
                         void* self);
+  void OnSecret(std::string_view line);
+  bool NoteHandshake();
+  bool TakeOver();
+  Step ReadOwn(uint8_t* out, size_t capacity, size_t* length);
   void Explain();
-  SSL* ssl_ = nullptr;
+  SSL* ssl_ = nullptr;  // null when records_ has taken over
+  bool own_ = false;
+  bool no_room_ = false;  // for the secrets
+  SecretArena::Share secrets_;
+  std::unique_ptr<RecordLayer> records_;
+  bool alpn_is_h2_ = false;
+  SentChain sent_;
   AlertSecret alert_secret_;
   Role role_ = Role::kServer;
   Scratch* scratch_ = nullptr;

@@ -107,29 +107,23 @@ VerifiedChain Found(X509_STORE_CTX* verified) {
   return found;
 }
 
-void Keep(X509_STORE_CTX* chain, const VerifiedChain& found) {
-  const void* ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
-  void* into = ssl ? SSL_get_ex_data(static_cast<const SSL*>(ssl), KeptIndex()) : nullptr;
-  if (into) *static_cast<VerifiedChain*>(into) = found;
-}
-
-int Verify(X509_STORE_CTX* chain, void* verified_for) {
+int VerifyInto(X509_STORE_CTX* chain, uint64_t verified_for, VerifiedChain* into) {
   CertificateDigest digest;
-  const bool known_by_bytes = DigestOf(chain, reinterpret_cast<uintptr_t>(verified_for), &digest);
+  const bool known_by_bytes = DigestOf(chain, verified_for, &digest);
   Chains& known = Known();
   if (known_by_bytes) {
     const auto found = known.find(digest);
     const int64_t now = time(nullptr);
     if (found != known.end() && now >= found->second.from && now <= found->second.until) {
       X509_STORE_CTX_set_error(chain, X509_V_OK);
-      Keep(chain, found->second);
+      *into = found->second;
       return 1;
     }
   }
   const int verdict = X509_verify_cert(chain);
   if (verdict != 1) return verdict;
   const VerifiedChain found = Found(chain);
-  Keep(chain, found);
+  *into = found;
   if (known_by_bytes && found.from <= found.until) {
     if (known.size() >= kMost) known.clear();
     known[digest] = found;
@@ -137,24 +131,18 @@ int Verify(X509_STORE_CTX* chain, void* verified_for) {
   return verdict;
 }
 
-struct FreeStack {
-  void operator()(STACK_OF(X509) * stack) const { sk_X509_free(stack); }
-};
+// In a handshake.
+int Verify(X509_STORE_CTX* chain, void* verified_for) {
+  const void* ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
+  void* into = ssl ? SSL_get_ex_data(static_cast<const SSL*>(ssl), KeptIndex()) : nullptr;
+  VerifiedChain nowhere;
+  return VerifyInto(chain, reinterpret_cast<uintptr_t>(verified_for),
+                    into ? static_cast<VerifiedChain*>(into) : &nowhere);
+}
+
 struct FreeStoreContext {
   void operator()(X509_STORE_CTX* context) const { X509_STORE_CTX_free(context); }
 };
-
-// The leaf first, as in a handshake. OpenSSL keeps a client's leaf apart from the rest. The certificates stay the session's.
-std::unique_ptr<STACK_OF(X509), FreeStack> SentBy(SSL* ssl, X509* leaf) {
-  std::unique_ptr<STACK_OF(X509), FreeStack> sent(sk_X509_new_null());
-  if (!sent || sk_X509_push(sent.get(), leaf) == 0) return nullptr;
-  STACK_OF(X509)* rest = SSL_get_peer_cert_chain(ssl);
-  for (int i = 0; i < sk_X509_num(rest); i++) {
-    X509* certificate = sk_X509_value(rest, i);
-    if (certificate != leaf && sk_X509_push(sent.get(), certificate) == 0) return nullptr;
-  }
-  return sent;
-}
 
 }  // namespace
 
@@ -176,18 +164,33 @@ void KeepVerifiedChain(SSL* ssl, VerifiedChain* into) {
   SSL_set_ex_data(ssl, KeptIndex(), into);
 }
 
-bool VerifyAgain(SSL* ssl, Role role, X509_STORE* store, uint32_t roots) {
-  X509* leaf = SSL_get0_peer_certificate(ssl);
-  const auto sent = leaf ? SentBy(ssl, leaf) : nullptr;
+// OpenSSL keeps a client's leaf apart from the rest.
+SentChain SentBy(SSL* ssl) {
+  X509* const leaf = SSL_get0_peer_certificate(ssl);
+  SentChain sent(sk_X509_new_null());
+  const auto add = [&sent](X509* certificate) {
+    if (X509_up_ref(certificate) != 1) return false;
+    if (sk_X509_push(sent.get(), certificate) > 0) return true;
+    X509_free(certificate);
+    return false;
+  };
+  if (!leaf || !sent || !add(leaf)) return nullptr;
+  STACK_OF(X509)* const rest = SSL_get_peer_cert_chain(ssl);
+  for (int i = 0; i < sk_X509_num(rest); i++) {
+    X509* const certificate = sk_X509_value(rest, i);
+    if (certificate != leaf && !add(certificate)) return nullptr;
+  }
+  return sent;
+}
+
+bool VerifyAgain(STACK_OF(X509) * sent, Role role, X509_STORE* store, uint32_t roots, VerifiedChain* into) {
   const std::unique_ptr<X509_STORE_CTX, FreeStoreContext> chain(X509_STORE_CTX_new());
   // As OpenSSL does in the handshake (openssl/openssl:ssl/ssl_cert.c, ssl_verify_cert_chain).
   const bool ready =
-      sent && chain && X509_STORE_CTX_init(chain.get(), store, leaf, sent.get()) == 1 &&
-      X509_STORE_CTX_set_ex_data(chain.get(), SSL_get_ex_data_X509_STORE_CTX_idx(), ssl) == 1 &&
-      X509_STORE_CTX_set_default(chain.get(), role == Role::kServer ? "ssl_client" : "ssl_server") == 1 &&
-      X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(chain.get()), SSL_get0_param(ssl)) == 1;
-  const bool trusted =
-      ready && Verify(chain.get(), reinterpret_cast<void*>(uintptr_t{VerifiedFor(role, roots)})) == 1;
+      sent && chain && X509_STORE_CTX_init(chain.get(), store, sk_X509_value(sent, 0), sent) == 1 &&
+      X509_STORE_CTX_set_default(chain.get(), role == Role::kServer ? "ssl_client" : "ssl_server") == 1;
+  if (ready) X509_VERIFY_PARAM_set_depth(X509_STORE_CTX_get0_param(chain.get()), kVerifyDepth);
+  const bool trusted = ready && VerifyInto(chain.get(), VerifiedFor(role, roots), into) == 1;
   ERR_clear_error();
   return trusted;
 }

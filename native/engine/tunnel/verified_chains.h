@@ -3,10 +3,12 @@
 #pragma once
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
 
 #include "engine/core/events.h"
 
@@ -33,8 +35,18 @@ void RememberVerifiedChains(SSL_CTX* context, Role role, uint32_t roots);
 // The verification of the peer of `ssl` writes what it finds there. `into` outlives `ssl`.
 void KeepVerifiedChain(SSL* ssl, VerifiedChain* into);
 
-// Verifies once more what the peer of `ssl` sent, under `store`, which is the set of roots with the number `roots`. `role` is ours.
-// False: no chain leads from the peer's leaf to such a root now.
-bool VerifyAgain(SSL* ssl, Role role, X509_STORE* store, uint32_t roots);
+struct FreeChain {
+  void operator()(STACK_OF(X509) * chain) const { sk_X509_pop_free(chain, X509_free); }
+};
+// What the peer sent, its leaf first. Null: nothing, or out of memory.
+using SentChain = std::unique_ptr<STACK_OF(X509), FreeChain>;
+SentChain SentBy(SSL* ssl);
+
+// How many certificates may lie between leaf and root.
+constexpr int kVerifyDepth = 6;
+
+// Verifies `sent` once more under `store`, which is the set of roots with the number `roots`, and writes what it finds to `into`. `role`
+// is ours. False: no chain leads from the peer's leaf to such a root now.
+bool VerifyAgain(STACK_OF(X509) * sent, Role role, X509_STORE* store, uint32_t roots, VerifiedChain* into);
 
 }  // namespace orlop

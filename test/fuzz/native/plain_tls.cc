@@ -13,6 +13,7 @@ TlsSession::~TlsSession() = default;
 
 bool TlsSession::Open(SSL_CTX*, Role, Scratch* scratch) {
   scratch_ = scratch;
+  alpn_is_h2_ = true;
   verified_.until = std::numeric_limits<int64_t>::max();
   return true;
 }
@@ -54,15 +55,11 @@ void TlsSession::Shutdown() {}
 
 void TlsSession::Refuse() {}
 
-bool TlsSession::AlpnIsH2() const {
-  return true;
-}
-
 std::vector<uint8_t> TlsSession::PeerLeaf() const {
   return {0x30, 0x00};
 }
 
-bool IsPeerTrusted(SSL*, Role, const VerifiedChain&) {
+bool IsPeerTrusted(STACK_OF(X509) *, Role, VerifiedChain*) {
   return true;
 }
 

@@ -1,8 +1,5 @@
 // fuzz · tls_session.cc: two sessions, and in between an attacker who splits, changes, repeats and drops bytes. What arrives
 // is what was sent, or the session fails. Or one session alone, and arbitrary bytes.
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "contexts.h"
 #include "engine/tunnel/tls_session.h"
 
 namespace {
@@ -17,77 +15,13 @@ namespace {
 using orlop::Role;
 using orlop::Scratch;
 using orlop::TlsSession;
+using orlop::fuzz::Fail;
+using orlop::fuzz::Input;
+using orlop::fuzz::TheContexts;
 using Bytes = std::vector<uint8_t>;
 
-[[noreturn]] void Fail(const char* what) {
-  fprintf(stderr, "fuzz: %s\n", what);
-  abort();
-}
-
-int ChooseH2(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in, unsigned size,
-             void*) {
-  static const unsigned char wanted[] = {2, 'h', '2'};
-  unsigned char* chosen = nullptr;
-  const int found = SSL_select_next_proto(&chosen, length, wanted, sizeof wanted, in, size);
-  *out = chosen;
-  return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-// As identities.cc makes them, but for the groups, which Debian's OpenSSL does not have.
-SSL_CTX* MakeContext(Role role, EVP_PKEY* key, X509* certificate) {
-  SSL_CTX* context = SSL_CTX_new(role == Role::kServer ? TLS_server_method() : TLS_client_method());
-  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_num_tickets(context, 0);
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  SSL_CTX_use_certificate(context, certificate);
-  SSL_CTX_use_PrivateKey(context, key);
-  X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate);
-  if (role == Role::kServer) {
-    SSL_CTX_set_alpn_select_cb(context, ChooseH2, nullptr);
-  } else {
-    SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>("\2h2"), 3);
-  }
-  return context;
-}
-
-struct Contexts {
-  SSL_CTX* server;
-  SSL_CTX* client;
-  Contexts() {
-    EVP_PKEY* key = EVP_EC_gen("P-256");
-    X509* certificate = X509_new();
-    X509_set_version(certificate, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 1L << 30);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-                               reinterpret_cast<const unsigned char*>("fuzz"), -1, -1, 0);
-    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-    X509_set_pubkey(certificate, key);
-    if (X509_sign(certificate, key, EVP_sha256()) == 0) Fail("no certificate");
-    server = MakeContext(Role::kServer, key, certificate);
-    client = MakeContext(Role::kClient, key, certificate);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-  }
-};
-
-const Contexts& TheContexts() {
-  static const auto* const contexts = new Contexts;
-  return *contexts;
-}
-
-struct Input {
-  const uint8_t* at;
-  size_t left;
-  uint8_t Byte() {
-    if (left == 0) return 0;
-    left--;
-    return *at++;
-  }
-};
+bool own_client = false;
+bool own_server = false;
 
 // One end: a session with a buffer of its own, as an engine has one per thread.
 struct End {
@@ -100,8 +34,14 @@ struct End {
   Bytes received;
 
   explicit End(Role role) {
+    static const bool kept = [] {
+      TlsSession::KeepSecrets(TheContexts().server);
+      TlsSession::KeepSecrets(TheContexts().client);
+      return true;
+    }();
     SSL_CTX* context = role == Role::kServer ? TheContexts().server : TheContexts().client;
-    if (!session.Open(context, role, scratch.get())) Fail("no session");
+    if (TlsSession::UseOwnRecords(role == Role::kServer ? own_server : own_client, 64) != 0) Fail("no room");
+    if (!kept || !session.Open(context, role, scratch.get())) Fail("no session");
   }
   // What it has for the other end.
   Bytes Take() {
@@ -212,6 +152,10 @@ void Alone(Input input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input input{data, size};
-  input.Byte() % 4 == 0 ? Alone(input) : Between(input);
+  const uint8_t what = input.Byte();
+  // Either record layer at either end: a session keeps the layer with which it was opened.
+  own_client = what & 8;
+  own_server = what & 16;
+  what % 4 == 0 ? Alone(input) : Between(input);
   return 0;
 }

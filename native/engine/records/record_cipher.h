@@ -1,0 +1,50 @@
+// 10, 11 · data thread · one direction of TLS 1.3's record protection (RFC 8446 5.2, 5.3): a traffic secret, the cipher that is made of
+// it, and the number of the next record.
+#pragma once
+
+#include <openssl/evp.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "engine/records/secret_arena.h"
+
+namespace orlop {
+
+enum class CipherSuite { kAes128GcmSha256, kAes256GcmSha384 };
+
+class RecordCipher {
+ public:
+  static constexpr size_t kHeader = 5;
+  static constexpr size_t kTag = 16;
+  enum class Use { kSeal, kOpen };
+
+  // `secret` outlives it and has the first secret. False: OpenSSL refused, and nothing may be sealed or opened.
+  bool Start(CipherSuite suite, Use use, TrafficSecret* secret);
+  // The next secret (RFC 8446 7.2); its first record has the number 0. False: as Start.
+  bool Update();
+  // A record's plaintext, TLSInnerPlaintext without padding: `length` bytes of `payload`, then its type. `out` gets header, ciphertext
+  // and tag: kHeader + length + 1 + kTag bytes. False: nothing may be sealed any more. Whether it worked or not, the number is used.
+  bool Seal(const uint8_t* payload, size_t length, uint8_t type, uint8_t* out);
+  // `sealed` is what follows `header`, with at least a tag; `out` gets length - kTag bytes, which may begin where `sealed` does. False:
+  // the tag is wrong, and `out` is wiped.
+  bool Open(const uint8_t (&header)[kHeader], const uint8_t* sealed, size_t length, uint8_t* out);
+  // Records since the first or the last Update.
+  uint64_t records() const { return next_; }
+
+ private:
+  struct Free {
+    void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
+  };
+  bool UseSecret();
+  bool TakeNonce(uint8_t (&nonce)[12]);
+  const EVP_MD* digest_ = nullptr;
+  const EVP_CIPHER* aead_ = nullptr;
+  Use use_ = Use::kSeal;
+  TrafficSecret* secret_ = nullptr;
+  std::unique_ptr<EVP_CIPHER_CTX, Free> context_;
+  uint64_t next_ = 0;
+};
+
+}  // namespace orlop

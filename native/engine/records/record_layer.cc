@@ -1,0 +1,249 @@
+// 10, 11 · data thread · what each record means, and the alert of each that means nothing.
+#include "engine/records/record_layer.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace orlop {
+namespace {
+
+constexpr uint8_t kAlert = 21;
+constexpr uint8_t kHandshake = 22;
+constexpr uint8_t kApplicationData = 23;
+constexpr size_t kHeader = RecordCipher::kHeader;
+constexpr size_t kTag = RecordCipher::kTag;
+constexpr size_t kMostPayload = 1 << 14;
+constexpr size_t kMostSealed = kMostPayload + 256;
+constexpr size_t kOverhead = kHeader + 1 + kTag;
+constexpr size_t kKeyUpdate = 5;
+// In a row, as OpenSSL does (openssl/openssl:ssl/record/record.h, MAX_EMPTY_RECORDS and MAX_WARN_ALERT_COUNT).
+constexpr uint32_t kMostEmpty = 32;
+constexpr uint32_t kMostIgnored = 4;
+
+}  // namespace
+
+bool RecordLayer::Start(CipherSuite suite, bool server, SecretArena::Share secrets, Scratch* scratch,
+                        uint64_t records_per_key) {
+  secrets_ = std::move(secrets);
+  scratch_ = scratch;
+  records_per_key_ = records_per_key;
+  post_handshake_.Begin(server);
+  return secrets_ && read_.Start(suite, RecordCipher::Use::kOpen, &secrets_->read) &&
+         write_.Start(suite, RecordCipher::Use::kSeal, &secrets_->write);
+}
+
+// Reading.
+
+RecordLayer::Step RecordLayer::Read(const uint8_t** in, size_t* in_length, uint8_t* out, size_t capacity,
+                                    size_t* length) {
+  while (!failed_) {
+    const uint8_t* record = nullptr;
+    size_t sealed = 0;
+    const Whole whole = Gather(in, in_length, &record, &sealed);
+    if (whole == Whole::kNo) return Step::kWant;
+    if (whole == Whole::kRefused) break;
+    if (capacity - *length < sealed - kTag) return Step::kDone;
+    uint8_t header[kHeader];
+    memcpy(header, record, kHeader);
+    uint8_t* const plain = out + *length;
+    const bool opened = read_.Open(header, record + kHeader, sealed, plain);
+    if (torn_.empty()) {
+      *in += kHeader + sealed;
+      *in_length -= kHeader + sealed;
+    } else {
+      torn_ = {};
+    }
+    if (!opened) return Fail(SSL_AD_BAD_RECORD_MAC, "a record with a wrong tag");
+    size_t payload = 0;
+    const Step step = OnRecord(plain, sealed - kTag, &payload);
+    *length += payload;
+    if (step != Step::kWant) return step;
+  }
+  return Step::kFailed;
+}
+
+// kYes: the record lies at *record, `sealed` bytes behind its header, and is taken away by Read.
+RecordLayer::Whole RecordLayer::Gather(const uint8_t** in, size_t* in_length, const uint8_t** record,
+                                       size_t* sealed) {
+  if (torn_.empty() && *in_length >= kHeader) {
+    if (!CheckHeader(*in, sealed)) return Whole::kRefused;
+    *record = *in;
+    if (*in_length >= kHeader + *sealed) return Whole::kYes;
+  }
+  const auto fill = [&](size_t wanted) {
+    const size_t part = std::min(wanted - torn_.size(), *in_length);
+    torn_.insert(torn_.end(), *in, *in + part);
+    *in += part;
+    *in_length -= part;
+    return torn_.size() == wanted;
+  };
+  if (torn_.size() < kHeader && !fill(kHeader)) return Whole::kNo;
+  if (!CheckHeader(torn_.data(), sealed)) return Whole::kRefused;
+  torn_.reserve(kHeader + *sealed);
+  if (!fill(kHeader + *sealed)) return Whole::kNo;
+  *record = torn_.data();
+  return Whole::kYes;
+}
+
+bool RecordLayer::CheckHeader(const uint8_t* header, size_t* sealed) {
+  *sealed = static_cast<size_t>(header[3]) << 8 | header[4];
+  if (header[0] != kApplicationData) {
+    // A change_cipher_spec among them: the peer's Finished is behind us (RFC 8446 5).
+    Fail(SSL_AD_UNEXPECTED_MESSAGE, "a record that is not protected");
+  } else if (header[1] != 3 || header[2] != 3) {
+    Fail(SSL_AD_DECODE_ERROR, "a record of another version");
+  } else if (*sealed > kMostSealed) {
+    Fail(SSL_AD_RECORD_OVERFLOW, "a record that is too long");
+  } else if (*sealed < kTag + 1) {
+    // Without a type it has no plaintext to be opened to.
+    Fail(SSL_AD_BAD_RECORD_MAC, "a record that is too short");
+  } else {
+    return true;
+  }
+  return false;
+}
+
+// `plain` has type and padding behind the content. kWant: it is done with.
+RecordLayer::Step RecordLayer::OnRecord(uint8_t* plain, size_t length, size_t* payload) {
+  if (length > kMostPayload + 1) {
+    OPENSSL_cleanse(plain, length);
+    return Fail(SSL_AD_RECORD_OVERFLOW, "a record that holds too much");
+  }
+  while (length > 0 && plain[length - 1] == 0) length--;
+  if (length == 0) return Fail(SSL_AD_UNEXPECTED_MESSAGE, "a record without a type");
+  const uint8_t type = plain[--length];
+  if (type != kHandshake && post_handshake_.partial()) {
+    OPENSSL_cleanse(plain, length);
+    return Fail(SSL_AD_UNEXPECTED_MESSAGE, "a record within a handshake message");
+  }
+  if (type == kApplicationData) return OnPayload(length, payload);
+  // A return behind each, so that a flood of them does not hold the thread.
+  messages_++;
+  Step step = Step::kFailed;
+  if (type == kHandshake) {
+    step = OnHandshake(plain, length);
+  } else if (type == kAlert) {
+    step = OnAlert(plain, length);
+  } else {
+    Fail(SSL_AD_UNEXPECTED_MESSAGE, "a record of no known type");
+  }
+  OPENSSL_cleanse(plain, length);
+  return step;
+}
+
+RecordLayer::Step RecordLayer::OnPayload(size_t length, size_t* payload) {
+  if (length == 0) {
+    if (++empty_ > kMostEmpty) return Fail(SSL_AD_UNEXPECTED_MESSAGE, "too many empty records");
+    return Step::kWant;
+  }
+  empty_ = ignored_ = 0;
+  *payload = length;
+  if (read_.records() + 1 >= records_per_key_ && !update_asked_) ask_ = update_asked_ = true;
+  return Step::kWant;
+}
+
+RecordLayer::Step RecordLayer::OnHandshake(const uint8_t* bytes, size_t length) {
+  const uint32_t before = post_handshake_.messages();
+  const PostHandshake::Found found = post_handshake_.Take(bytes, length);
+  const uint32_t ended = post_handshake_.messages() - before;
+  if (ended > 1) messages_ += ended - 1;
+  if (found == PostHandshake::Found::kRefused) return Fail(post_handshake_.alert(), post_handshake_.reason());
+  if (found == PostHandshake::Found::kNothing) return Step::kDone;
+  if (!read_.Update()) return Fail(SSL_AD_INTERNAL_ERROR, "OpenSSL has not derived the next key");
+  update_asked_ = false;
+  // Several requests get one answer, in front of the next payload (RFC 8446 4.6.3).
+  if (found == PostHandshake::Found::kKeyUpdateAsking) update_owed_ = true;
+  return Step::kDone;
+}
+
+RecordLayer::Step RecordLayer::OnAlert(const uint8_t* bytes, size_t length) {
+  if (length == 0) return Fail(SSL_AD_UNEXPECTED_MESSAGE, "an empty record of alerts");
+  if (length != 2) return Fail(SSL_AD_DECODE_ERROR, "an alert of a wrong length");
+  // Its level says nothing (RFC 8446 6).
+  const uint8_t description = bytes[1];
+  if (description == SSL_AD_USER_CANCELLED) {
+    if (++ignored_ > kMostIgnored) return Fail(SSL_AD_UNEXPECTED_MESSAGE, "too many alerts");
+    return Step::kDone;
+  }
+  failed_ = true;
+  if (description == SSL_AD_CLOSE_NOTIFY) {
+    peer_closed_ = true;
+    reason_ = "the peer closed the TLS session";
+  } else {
+    received_alert_ = description;
+    reason_ = SSL_alert_desc_string_long(description);
+    sealing_over_ = true;
+  }
+  return Step::kFailed;
+}
+
+RecordLayer::Step RecordLayer::Fail(uint8_t alert, const char* reason) {
+  ERR_clear_error();
+  failed_ = true;
+  reason_ = reason;
+  Alert(alert);
+  return Step::kFailed;
+}
+
+// Sealing.
+
+bool RecordLayer::SealRecord(const uint8_t* bytes, size_t length, uint8_t type) {
+  Scratch& scratch = *scratch_;
+  if (sizeof scratch.cipher_out - scratch.cipher_length < length + kOverhead) return false;
+  if (!write_.Seal(bytes, length, type, scratch.cipher_out + scratch.cipher_length)) {
+    ERR_clear_error();
+    sealing_over_ = true;
+    return false;
+  }
+  scratch.cipher_length += length + kOverhead;
+  return true;
+}
+
+bool RecordLayer::SealKeyUpdate(uint8_t request) {
+  const uint8_t message[kKeyUpdate] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, request};
+  if (!SealRecord(message, sizeof message, kHandshake)) return false;
+  update_owed_ = false;
+  if (write_.Update()) return true;
+  ERR_clear_error();
+  sealing_over_ = true;
+  return false;
+}
+
+bool RecordLayer::Write(const uint8_t* bytes, size_t length) {
+  const size_t records = (length + kMostPayload - 1) / kMostPayload;
+  // A key may be updated in front of each record.
+  const size_t most = length + records * (2 * kOverhead + kKeyUpdate);
+  if (sealing_over_ || sizeof scratch_->cipher_out - scratch_->cipher_length < most) return false;
+  while (length > 0) {
+    if (update_owed_ || ask_ || write_.records() + 1 >= records_per_key_) {
+      if (!SealKeyUpdate(std::exchange(ask_, false) ? SSL_KEY_UPDATE_REQUESTED
+                                                    : SSL_KEY_UPDATE_NOT_REQUESTED))
+        return false;
+    }
+    const size_t part = std::min(length, kMostPayload);
+    if (!SealRecord(bytes, part, kApplicationData)) return false;
+    bytes += part;
+    length -= part;
+  }
+  return true;
+}
+
+void RecordLayer::Close() {
+  constexpr uint8_t kWarning = 1;
+  const uint8_t alert[] = {kWarning, SSL_AD_CLOSE_NOTIFY};
+  if (!sealing_over_) SealRecord(alert, sizeof alert, kAlert);
+  sealing_over_ = true;
+}
+
+void RecordLayer::Alert(uint8_t description) {
+  constexpr uint8_t kFatal = 2;
+  const uint8_t alert[] = {kFatal, description};
+  if (!sealing_over_) SealRecord(alert, sizeof alert, kAlert);
+  sealing_over_ = true;
+}
+
+}  // namespace orlop

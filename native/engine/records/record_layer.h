@@ -1,0 +1,75 @@
+// 10, 11 · data thread · TLS 1.3 behind a finished handshake (RFC 8446 5): records are opened and sealed, keys updated, alerts given and
+// taken. docs/reference/records.md has the whole of it. Every other header of this folder is a part of this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "engine/core/scratch.h"
+#include "engine/records/post_handshake.h"
+#include "engine/records/record_cipher.h"
+#include "engine/records/secret_arena.h"
+
+namespace orlop {
+
+class RecordLayer {
+ public:
+  // kDone of Read: there is more.
+  enum class Step { kDone, kWant, kFailed };
+  // A key seals and opens fewer than this (RFC 8446 5.5 names 2^24.5 of full records of AES-GCM).
+  static constexpr uint64_t kRecordsPerKey = 1 << 24;
+
+  // `secrets` are the first traffic secrets of both directions; sealed records go to scratch->cipher_out. False: OpenSSL refused.
+  bool Start(CipherSuite suite, bool server, SecretArena::Share secrets, Scratch* scratch,
+             uint64_t records_per_key = kRecordsPerKey);
+  // Opens records of *in and moves *in behind them; a torn record is kept until its rest comes. Adds payload to `out` and its length to
+  // *length. Returns behind each record that holds no payload. `capacity` has room for one record at least.
+  Step Read(const uint8_t** in, size_t* in_length, uint8_t* out, size_t capacity, size_t* length);
+  // Seals `length` bytes, all or nothing. False: there is no room, or nothing may be sealed any more.
+  bool Write(const uint8_t* bytes, size_t length);
+  // close_notify, or a fatal alert. The last that is sealed.
+  void Close();
+  void Alert(uint8_t description);
+  // Messages and other records of TLS itself that the peer has sent since the last call.
+  uint32_t TakeMessages() { return std::exchange(messages_, 0); }
+
+  // Why Read failed.
+  bool peer_closed() const { return peer_closed_; }
+  int received_alert() const { return received_alert_; }  // 0: none, or close_notify
+  const char* reason() const { return reason_; }
+
+ private:
+  enum class Whole { kYes, kNo, kRefused };
+  Whole Gather(const uint8_t** in, size_t* in_length, const uint8_t** record, size_t* sealed);
+  bool CheckHeader(const uint8_t* header, size_t* sealed);
+  Step OnRecord(uint8_t* plain, size_t length, size_t* payload);
+  Step OnPayload(size_t length, size_t* payload);
+  Step OnHandshake(const uint8_t* bytes, size_t length);
+  Step OnAlert(const uint8_t* bytes, size_t length);
+  Step Fail(uint8_t alert, const char* reason);
+  bool SealRecord(const uint8_t* bytes, size_t length, uint8_t type);
+  bool SealKeyUpdate(uint8_t request);
+
+  SecretArena::Share secrets_;
+  RecordCipher read_;
+  RecordCipher write_;
+  PostHandshake post_handshake_;
+  Scratch* scratch_ = nullptr;
+  uint64_t records_per_key_ = kRecordsPerKey;
+  std::vector<uint8_t> torn_;  // the begin of a record
+  uint32_t messages_ = 0;
+  uint32_t empty_ = 0;         // records of payload without any, in a row
+  uint32_t ignored_ = 0;       // alerts, in a row
+  bool update_owed_ = false;   // the peer has asked for our key update
+  bool update_asked_ = false;  // we are to ask for the peer's, or have
+  bool ask_ = false;
+  bool sealing_over_ = false;
+  bool failed_ = false;
+  bool peer_closed_ = false;
+  int received_alert_ = 0;
+  const char* reason_ = "";
+};
+
+}  // namespace orlop
