@@ -25,6 +25,26 @@ function programOptions(): { readonly config: string; readonly removeOnExit: boo
   }
 }
 
+/** The options of `uninstall`, likewise. */
+function uninstallOptions() {
+  const flag = { type: "boolean", default: false } as const;
+  try {
+    const { values } = parseArgs({
+      args: rest,
+      options: { config: { type: "string", short: "c" }, state: flag, force: flag, "dry-run": flag },
+    });
+    if (values.config === undefined) throw new Error("-c FILE is missing");
+    return { config: values.config, state: values.state, force: values.force, dryRun: values["dry-run"] };
+  } catch (error) {
+    process.stderr.write(
+      `orlop uninstall: ${error instanceof Error ? error.message : error}\n` +
+        "  why: it takes away what the programs with this configuration have made\n" +
+        "  do:  orlop uninstall -c orlop.yaml [--state] [--force] [--dry-run]\n",
+    );
+    process.exit(64);
+  }
+}
+
 /** What keeper and agent begin with: the file, or while it is wrong what a program of this node read last. */
 async function configuration(file: string): Promise<Config> {
   const { loadConfigOrLast } = await import("./config.ts");
@@ -73,6 +93,24 @@ async function start(): Promise<number> {
       const { readControlConfiguration } = await import("./authority/configuration.ts");
       const { runControl } = await import("./authority/control.ts");
       return runControl(readControlConfiguration(file));
+    }
+    case "uninstall": {
+      const options = uninstallOptions();
+      const { loadConfig } = await import("./config.ts");
+      const { keeper, agent } = loadConfig(options.config);
+      const { uninstall } = await import("./keeper/uninstall.ts");
+      const target = {
+        keeper,
+        adminSocket: agent.admin.socket,
+        runDirectory: agent.runDir,
+        stateDirectory: agent.stateDir,
+      };
+      return uninstall(target, options, {
+        out: (line) => void process.stdout.write(`${line}\n`),
+        warn: (line) => void process.stderr.write(`${line}\n`),
+        failed: (what, why, fix) =>
+          void process.stderr.write(`orlop uninstall: ${what}\n  why: ${why}\n  do:  ${fix}\n`),
+      });
     }
     default: {
       const { runCli } = await import("./cli/commands.ts");

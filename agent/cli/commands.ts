@@ -12,6 +12,7 @@ const programHelp = {
   keeper: "the privileged half alone: -c orlop.yaml",
   agent: "the half without privilege alone: -c orlop.yaml",
   control: "the certificate authority of a cluster: -c control.yaml",
+  uninstall: "take away what keeper and agent have put on this node: -c orlop.yaml [--state] [--force] [--dry-run]",
 } as const;
 
 export function processEnv(): CliEnv {
