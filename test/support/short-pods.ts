@@ -63,7 +63,12 @@ async function tellShell(holder: Running, command: string): Promise<void> {
 /** Its processes end at once; nothing is waited for. */
 export function killPod({ cgroup }: ShortPod): void {
   for (const pid of readFileSync(path.join(cgroup, "cgroup.procs"), "utf8").split("\n")) {
-    if (Number(pid) > 1) process.kill(Number(pid), "SIGKILL");
+    if (Number(pid) <= 1) continue;
+    try {
+      process.kill(Number(pid), "SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
   }
 }
 
