@@ -36,6 +36,21 @@ test("the list has the namespaces of the mesh in order, and follows their labels
   assert.equal(honouring.list, "orlop namespaces 1\ni\nend\n");
 });
 
+test("a namespace goes from the moment that its deletion is asked for, until it is made again", () => {
+  const namespaces = new MeshedNamespaces(false);
+  assert.equal(namespaces.goes("orlop-system"), false);
+  const deletionTimestamp = "2026-01-01T00:00:00Z";
+  for (const [metadata, goes] of [
+    [{}, false],
+    [{ deletionTimestamp }, true],
+    [undefined, true],
+    [{}, false],
+  ] as const) {
+    namespaces.apply([change("Namespace", "orlop-system", metadata)]);
+    assert.equal(namespaces.goes("orlop-system"), goes);
+  }
+});
+
 test("the DaemonSet is there from its first list to its deletion, and gone while it waits for its pods to go", () => {
   const there = change("DaemonSet", "orlop-cni", {});
   const going = change("DaemonSet", "orlop-cni", { deletionTimestamp: "2026-01-01T00:00:00Z" });

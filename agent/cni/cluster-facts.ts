@@ -18,9 +18,10 @@ export const namespaceKind: WatchedKind = {
   ...{ selector: "", isCustom: false, otherVersions: [] },
 };
 
-/** Namespaces of the mesh. */
+/** Namespaces of the mesh, and those that are being deleted with all that is in them. */
 export class MeshedNamespaces {
   readonly #names = new Set<string>();
+  readonly #going = new Set<string>();
   readonly #honoursIstio: boolean;
 
   constructor(honoursIstioLabels: boolean) {
@@ -33,17 +34,21 @@ export class MeshedNamespaces {
       const isIn = change.op === "present" && membershipOf(labelsOf(change.object), this.#honoursIstio) === "in";
       if (isIn) this.#names.add(name);
       else this.#names.delete(name);
+      const stays = change.op === "present" && metadataOf(change.object).deletionTimestamp === undefined;
+      if (stays) this.#going.delete(name);
+      else this.#going.add(name);
     }
+  }
+
+  /** It has gone, or goes: its pods may go before what keeps them. */
+  goes(name: string): boolean {
+    return this.#going.has(name);
   }
 
   /** As the plug-in reads it (native/cni/call.h). */
   get list(): string {
     const lines = [...this.#names].toSorted().map((name) => `${name}\n`);
     return `orlop namespaces 1\n${lines.join("")}end\n`;
-  }
-
-  get count(): number {
-    return this.#names.size;
   }
 }
 

@@ -63,6 +63,11 @@ export async function runInstaller(config: CniConfig | null): Promise<number> {
   const namespaces = new MeshedNamespaces(config.honourIstioLabels);
   /** Undefined: the API server has not said. */
   let isThere: boolean | undefined;
+  const know = (): void => {
+    if (namespaces.goes(config.daemonSet.namespace)) installation.daemonSet(false);
+    else if (isThere !== undefined) installation.daemonSet(isThere);
+    look();
+  };
   const follow = (kind: WatchedKind, changed: ConstructorParameters<typeof KindWatch>[1]["changed"]): Promise<void> =>
     new KindWatch(kind, {
       ask: (path, options) => client.ask(path, options),
@@ -79,12 +84,11 @@ export async function runInstaller(config: CniConfig | null): Promise<number> {
     follow(namespaceKind, (changes) => {
       namespaces.apply(changes);
       installation.listed(namespaces.list);
-      look();
+      know();
     }),
     follow(daemonSetKind(config.daemonSet), (changes) => {
       isThere = isThereAfter(changes, isThere ?? false);
-      installation.daemonSet(isThere);
-      look();
+      know();
     }),
   ]);
 
@@ -106,9 +110,8 @@ export async function runInstaller(config: CniConfig | null): Promise<number> {
   open.defer(() => clearInterval(timer));
   await following;
   // The end of the DaemonSet may be known to the kubelet before the watch brings it.
-  const isThereStill = await isThereNow(client, config.daemonSet);
-  if (isThereStill !== undefined) installation.daemonSet(isThereStill);
-  look();
+  isThere = (await isThereNow(client, config.daemonSet)) ?? isThere;
+  know();
   log.info("stopping", { installed: files.hasConflist });
   return 0;
 }

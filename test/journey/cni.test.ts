@@ -114,7 +114,7 @@ describe("its installer", () => {
     assert.equal((await installer.wait(DEADLINE_MS)).status, 0);
   };
 
-  test("chains the plug-in, keeps the list, takes nothing away when it ends, and all when its DaemonSet has gone", async () => {
+  test("chains the plug-in, keeps the list, takes nothing away when it ends, and all when its DaemonSet has gone, or its namespace goes", async () => {
     for (const name of ["net.d", "bin"]) mkdirSync(at(name), { recursive: true });
     const primary = { cniVersion: "1.0.0", name: "box", plugins: [{ type: "bridge" }] };
     writeFileSync(at("net.d/10-box.conflist"), JSON.stringify(primary));
@@ -146,11 +146,18 @@ describe("its installer", () => {
     await stop(first);
     assert.ok(existsSync(conflist()));
     const second = start();
+    const gone = (): Promise<true> =>
+      until("nothing of it", DEADLINE_MS, () =>
+        existsSync(conflist()) || existsSync(at(`bin/${PLUGIN}`)) ? undefined : true,
+      );
     api.tell(daemonSet(null));
-    await until("nothing of it", DEADLINE_MS, () =>
-      existsSync(conflist()) || existsSync(at(`bin/${PLUGIN}`)) ? undefined : true,
-    );
+    await gone();
     assert.deepEqual(readdirSync(at("net.d")), ["10-box.conflist"]);
+    api.tell(daemonSet({}));
+    await until("a configuration", DEADLINE_MS, () => (existsSync(conflist()) ? true : undefined));
+    const metadata = { deletionTimestamp: "2026-01-01T00:00:00Z" };
+    api.tell({ kind: "Namespace", namespace: "", name: "orlop-system", body: { metadata } });
+    await gone();
     await stop(second);
   });
 });
