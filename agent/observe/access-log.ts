@@ -15,23 +15,42 @@ const maxValueLength = 512;
 export function accessLine(record: ConnectionRecord, outcome: Outcome, atMs: number, format: AccessLogFormat): string {
   const level = outcome.flag === "-" ? "info" : outcome.early ? "warn" : "error";
   const message = outcome.early ? "connection failed" : "connection complete";
-  return lineOf(level, message, fieldsOf(record, outcome), { atMs, format });
+  return lineOf(level, message, written(fieldsOf(record, outcome), format), { atMs, format });
 }
 
+/** @param fields as `written` gives them. */
 function lineOf(
   level: "info" | "warn" | "error",
   message: string,
-  fields: readonly LogField[],
+  fields: string,
   { atMs, format }: { readonly atMs: number; readonly format: AccessLogFormat },
 ): string {
   // ztunnel writes microseconds; the clock here has milliseconds, so the last three digits are 0.
   const time = `${new Date(atMs).toISOString().slice(0, -1)}000Z`;
   if (format === "json") {
-    const body = fields.map(([key, value]) => `${quoted(key)}:${typeof value === "number" ? value : quoted(value)}`);
-    return `{"level":"${level}","time":"${time}","scope":"access",${body.join(",")},"message":"${message}"}\n`;
+    return `{"level":"${level}","time":"${time}","scope":"access",${fields},"message":"${message}"}\n`;
   }
-  const body = fields.map(([key, value, bare]) => `${key}=${bare ? value : quoted(String(value))}`);
-  return `${time}\t${level}\taccess\t${message}\t${body.join(" ")}\n`;
+  return `${time}\t${level}\taccess\t${message}\t${fields}\n`;
+}
+
+/** What lies between two fields. */
+const between: Readonly<Record<AccessLogFormat, string>> = { text: " ", json: "," };
+
+function written(fields: readonly (LogField | false)[], format: AccessLogFormat): string {
+  const fieldText = format === "json" ? jsonField : textField;
+  let text = "";
+  for (const field of fields) {
+    if (field !== false) text += text === "" ? fieldText(field) : between[format] + fieldText(field);
+  }
+  return text;
+}
+
+function jsonField([key, value]: LogField): string {
+  return `${quoted(key)}:${typeof value === "number" ? value : quoted(value)}`;
+}
+
+function textField([key, value, bare]: LogField): string {
+  return `${key}=${bare ? value : quoted(String(value))}`;
 }
 
 /** A request that took longer is slow enough for a line of its own. */
@@ -51,20 +70,40 @@ export function isNotable({ flag, status, decision, durationUs }: RequestRecord)
 /** Keys of the connection are those of its own line; those of the request are Istio's (docs/reference/http1.md#records). */
 export function requestLine(record: RequestRecord, atMs: number, format: AccessLogFormat): string {
   const isFailed = record.flag !== "-" || record.status >= 500 || record.decision?.verdict === "deny";
-  return lineOf(isFailed ? "error" : "info", "request complete", requestFields(record, atMs), { atMs, format });
+  const fields = `${endsOf(record.connection, format)}${between[format]}${written(requestFields(record, atMs), format)}`;
+  return lineOf(isFailed ? "error" : "info", "request complete", fields, { atMs, format });
 }
 
-function requestFields(record: RequestRecord, atMs: number): readonly LogField[] {
-  const { connection, decision } = record;
+/** Fields of a connection's ends, which are the same in the line of each of its requests. */
+const endsByFormat: Readonly<Record<AccessLogFormat, WeakMap<ConnectionRecord, string>>> = {
+  text: new WeakMap(),
+  json: new WeakMap(),
+};
+
+function endsOf(connection: ConnectionRecord, format: AccessLogFormat): string {
+  const known = endsByFormat[format].get(connection);
+  if (known !== undefined) return known;
   const { source, destination, hbone, service, security } = connection;
+  const ends = written(
+    [
+      ["src.addr", bareEndpoint(source), "bare"],
+      ...partyFields("src", source, security),
+      ["dst.addr", bareEndpoint(destination), "bare"],
+      hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
+      service !== null && ["dst.service", service.hostname],
+      ...partyFields("dst", destination, security),
+    ],
+    format,
+  );
+  endsByFormat[format].set(connection, ends);
+  return ends;
+}
+
+/** What follows behind the connection's ends. */
+function requestFields(record: RequestRecord, atMs: number): readonly (LogField | false)[] {
+  const { connection, decision } = record;
   const denied = decision?.verdict === "deny" ? decision : null;
-  const all: readonly (LogField | false)[] = [
-    ["src.addr", bareEndpoint(source), "bare"],
-    ...partyFields("src", source, security),
-    ["dst.addr", bareEndpoint(destination), "bare"],
-    hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
-    service !== null && ["dst.service", service.hostname],
-    ...partyFields("dst", destination, security),
+  return [
     // A request is judged where it arrives, also between two pods of one node.
     ["direction", "inbound"],
     ["start_time", new Date(atMs - record.durationUs / 1_000).toISOString()],
@@ -79,7 +118,7 @@ function requestFields(record: RequestRecord, atMs: number): readonly LogField[]
     ["bytes_received", record.requestBytes, "bare"],
     ["bytes_sent", record.responseBytes, "bare"],
     ["duration", `${Math.floor(record.durationUs / 1000)}ms`],
-    ["security", security],
+    ["security", connection.security],
     decision !== null && decision.policy !== "" && ["policy", decision.policy],
     denied?.reason != null && ["reason", denied.reason],
     denied !== null && denied.at !== "" && ["rule", denied.at],
@@ -88,17 +127,16 @@ function requestFields(record: RequestRecord, atMs: number): readonly LogField[]
     decision !== null && decision.audited.length > 0 && ["audited", decision.audited.join(",")],
     connection.traceId !== "" && ["trace_id", connection.traceId],
   ];
-  return all.filter((field) => field !== false);
 }
 
-function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField[] {
+function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly (LogField | false)[] {
   const { source, destination, hbone, dialled, service } = record;
   const decision = outcome.decision ?? record.decision;
   const denied = decision?.verdict === "deny" ? decision : null;
   // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
   const { sentBytes: request, receivedBytes: response } = outcome;
   const [bytesSent, bytesReceived] = record.reporter === "source" ? [request, response] : [response, request];
-  const all: readonly (LogField | false)[] = [
+  return [
     ["src.addr", bareEndpoint(source), "bare"],
     ...partyFields("src", source, record.security),
     ["dst.addr", bareEndpoint(destination), "bare"],
@@ -122,7 +160,6 @@ function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly LogField
     decision !== null && decision.audited.length > 0 && ["audited", decision.audited.join(",")],
     record.traceId !== "" && ["trace_id", record.traceId],
   ];
-  return all.filter((field) => field !== false);
 }
 
 function partyFields(

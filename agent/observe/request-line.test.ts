@@ -52,6 +52,19 @@ test("what AUDIT and dry-run policies say is in the line", () => {
   assert.match(line, / dry_run_denied="shop\/trial\[1\],shop\/trial\[2\]" audited="shop\/watch\[0\]"\n$/);
 });
 
+test("lines of one connection have its ends as its record has them when each is written", () => {
+  const connection = aRecord({ reporter: "destination" });
+  const later = { ...connection, service: null, source: { ...connection.source, port: 7 } };
+  for (const format of ["text", "json"] as const) {
+    const line = (of: typeof connection): string => requestLine(request({ connection: of }), at, format);
+    const first = line(connection);
+    assert.equal(line(connection), first);
+    assert.notEqual(line(later), first);
+    assert.equal(line(later), requestLine(request({ connection: { ...later } }), at, format));
+    assert.equal(line(connection), first);
+  }
+});
+
 test("whatever a caller sends, a record stays one line of JSON", () => {
   const text = fc.string({ unit: "binary", maxLength: 600 });
   fc.assert(

@@ -6,6 +6,13 @@
 namespace orlop {
 namespace {
 
+// The line that the field was read from has one space behind its colon and none behind its value: as it would be written. Both a colon
+// and a CRLF are there, since the line was read.
+bool IsAsWritten(const uint8_t* bytes, const Http1Field& field) {
+  return field.value.at == field.name.at + field.name.length + 2 && bytes[field.value.at - 1] == ' ' &&
+         bytes[field.value.at + field.value.length] == '\r';
+}
+
 class Writer {
  public:
   Writer(uint8_t* to, size_t room) : to_(to), room_(room) {}
@@ -27,6 +34,11 @@ class Writer {
     Text("\r\n");
   }
   void Field(const uint8_t* bytes, const Http1Field& field) {
+    if (IsAsWritten(bytes, field)) {
+      // With the CRLF behind it.
+      const size_t end = size_t{field.value.at} + field.value.length + 2;
+      return Bytes(bytes + field.name.at, end - field.name.at);
+    }
     Span(bytes, field.name);
     Text(": ");
     Span(bytes, field.value);

@@ -1,19 +1,47 @@
 // 16 · data thread · requests as events for TypeScript.
 #include "engine/http/request_event.h"
 
+#include <cstring>
 #include <string_view>
 
 namespace orlop {
 namespace {
 
-void AppendLength(std::string* out, uint16_t length) {
-  out->append(reinterpret_cast<const char*>(&length), sizeof length);
-}
+// Texts behind each other, in room that is enough for all of them.
+class Filler {
+ public:
+  explicit Filler(char* to) : begin_(to), to_(to) {}
+  void Text(std::string_view text) {
+    memcpy(to_, text.data(), text.size());
+    to_ += text.size();
+  }
+  // In small letters.
+  void Small(std::string_view text) {
+    for (size_t i = 0; i < text.size(); i++) {
+      const bool capital = text[i] >= 'A' && text[i] <= 'Z';
+      to_[i] = static_cast<char>(text[i] | (capital ? 0x20 : 0));
+    }
+    to_ += text.size();
+  }
+  void Lengths(size_t name, size_t value) {
+    const uint16_t both[2] = {static_cast<uint16_t>(name), static_cast<uint16_t>(value)};
+    memcpy(to_, both, sizeof both);
+    to_ += sizeof both;
+  }
+  void Field(std::string_view name, std::string_view value) {
+    Lengths(name.size(), value.size());
+    Text(name);
+    Text(value);
+  }
+  size_t used() const { return static_cast<size_t>(to_ - begin_); }
 
-void AppendSmall(std::string* out, std::string_view name) {
-  for (const char byte : name)
-    out->push_back(byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32) : byte);
-}
+ private:
+  char* const begin_;
+  char* to_;
+};
+
+// What FillWritten and Host may add to the fields that came, and the `/` of an absolute URI without a path.
+constexpr size_t kWrittenRoom = 160;
 
 // The application gets the field as it came (http1_write.cc).
 bool IsHeard(const Http1Field& field) {
@@ -34,20 +62,13 @@ bool IsHeard(const Http1Field& field) {
   }
 }
 
-void AppendField(std::string* out, std::string_view name, std::string_view value) {
-  AppendLength(out, static_cast<uint16_t>(name.size()));
-  AppendLength(out, static_cast<uint16_t>(value.size()));
-  *out += name;
-  *out += value;
-}
-
 // Fields that are written anew, as they are written.
-void AppendWritten(std::string* out, const Http1Head& head) {
-  if (head.upgrades_websocket) AppendField(out, "upgrade", "websocket");
-  if (head.accepts_trailers) AppendField(out, "te", "trailers");
-  if (head.framing == Http1Framing::kChunked) AppendField(out, "transfer-encoding", "chunked");
+void FillWritten(Filler* out, const Http1Head& head) {
+  if (head.upgrades_websocket) out->Field("upgrade", "websocket");
+  if (head.accepts_trailers) out->Field("te", "trailers");
+  if (head.framing == Http1Framing::kChunked) out->Field("transfer-encoding", "chunked");
   if (head.framing == Http1Framing::kLength)
-    AppendField(out, "content-length", std::to_string(head.content_length));
+    out->Field("content-length", std::to_string(head.content_length));
 }
 
 orlop_engine_event RecordOf(uint32_t type, const RequestsOf& of, int32_t number) {
@@ -66,30 +87,32 @@ RequestTexts::RequestTexts(const uint8_t* bytes, const Http1Head& head) {
   const auto text = [bytes](Http1Span span) {
     return std::string_view(reinterpret_cast<const char*>(bytes) + span.at, span.length);
   };
-  size_t fields = 0;
+  size_t room =
+      size_t{head.method.length} + head.target.length + 2 * size_t{head.authority.length} + kWrittenRoom;
   for (int i = 0; i < head.field_count; i++)
-    fields += head.fields[i].name.length + head.fields[i].value.length + 4;
-  all.reserve(size_t{head.method.length} + head.target.length + head.authority.length + fields + 128);
-  all += text(head.method);
-  ends[0] = all.size();
+    room += head.fields[i].name.length + head.fields[i].value.length + 4;
+  all.resize(room);
+  Filler out(all.data());
+  out.Text(text(head.method));
+  ends[0] = out.used();
   // Of an absolute URI the part that an application is asked for (RFC 9112 section 3.2.2); without a path that is `/`.
-  if (head.path.length == 0) all += '/';
-  all += text({head.path.at, static_cast<uint16_t>(head.target.at + head.target.length - head.path.at)});
-  ends[1] = all.size();
-  all += text(head.authority);
-  ends[2] = all.size();
+  if (head.path.length == 0) out.Text("/");
+  out.Text(text({head.path.at, static_cast<uint16_t>(head.target.at + head.target.length - head.path.at)}));
+  ends[1] = out.used();
+  out.Text(text(head.authority));
+  ends[2] = out.used();
   bool has_host = false;
   for (int i = 0; i < head.field_count; i++) {
     const Http1Field& field = head.fields[i];
     has_host = has_host || field.known == Http1Name::kHost;
     if (!IsHeard(field)) continue;
-    AppendLength(&all, field.name.length);
-    AppendLength(&all, field.value.length);
-    AppendSmall(&all, text(field.name));
-    all += text(field.value);
+    out.Lengths(field.name.length, field.value.length);
+    out.Small(text(field.name));
+    out.Text(text(field.value));
   }
-  if (!has_host && head.authority.length > 0) AppendField(&all, "host", text(head.authority));
-  AppendWritten(&all, head);
+  if (!has_host && head.authority.length > 0) out.Field("host", text(head.authority));
+  FillWritten(&out, head);
+  all.resize(out.used());
 }
 
 void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const RequestTexts& texts) {
