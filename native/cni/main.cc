@@ -119,7 +119,11 @@ int Add(const CniConfig& config, const CniPod& pod, int64_t deadline_ms) {
     case CniAnswer::Word::kNobody:
       break;
   }
-  return Fail(kTryAgain, "pod " + pod.name_space + "/" + pod.name + " is not captured: " + answer.why);
+  const char* hint =
+      answer.word == CniAnswer::Word::kNobody
+          ? "; if Orlop is on this node no more, remove 00-00-orlop.conflist from its CNI configurations"
+          : "";
+  return Fail(kTryAgain, "pod " + pod.name_space + "/" + pod.name + " is not captured: " + answer.why + hint);
 }
 
 // Never fails: the pod has gone, whatever we think of it.

@@ -134,7 +134,8 @@ async function dawns(count: number, address: string): Promise<readonly Dawn[]> {
         /^began (\d+)\nheard (.*?)\n(?:.*\n)*?reached (\d+)$/m.exec(log) ?? [];
       all.push({ heard, reached: Number(reached), startMs: Number(began) - createdMs });
     }
-    kubectl.run(["-n", "shop", "delete", "--wait=false", ...names.map((name) => `pod/${name}`)]);
+    // The end of these would take the processor from the next.
+    kubectl.run(["-n", "shop", "delete", WAIT, ...names.map((name) => `pod/${name}`)]);
   }
   return all;
 }
