@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { FdSocket, type FdSocket as Socket } from "../../agent/keeper/addon.ts";
-import { parseStart, type StartAnswer, type StartRequest } from "../../agent/keeper/cni-protocol.ts";
+import { FdSocket, type FdSocket as Socket } from "../keeper/addon.ts";
+import { parseStart, type StartAnswer, type StartRequest } from "../keeper/cni-protocol.ts";
 
 const program = fileURLToPath(new URL("../../build/orlop-cni", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "orlop-cni-"));
