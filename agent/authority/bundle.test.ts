@@ -29,6 +29,24 @@ test("a new root is published before it signs, and an old root stays until its c
   assert.deepEqual(nextBundle(both, [root("b"), root("a")], 2_000_000, KEEP, true).at(-1), first[0]);
 });
 
+test("times that lie ahead count from now on, and the first root stays the first", () => {
+  const ahead = nextBundle(nextBundle([], [root("a")], 1e9, KEEP, true), [root("b")], 2e9, KEEP, true);
+  for (const published of [ahead, nextBundle(ahead, [root("b")], 1_000, KEEP, true)].map((each) =>
+    nextBundle(each, [root("b"), root("a")], 1_000, KEEP, true),
+  )) {
+    assert.equal(waitFor(published, "a", 1_000, SPREAD), 0);
+    assert.equal(waitFor(published, "b", 1_000, SPREAD), SPREAD);
+    const later = nextBundle(published, [root("b")], 1_000 + SPREAD, KEEP, true);
+    assert.equal(waitFor(later, "b", 1_000 + SPREAD, SPREAD), 0);
+    const gone = nextBundle(nextBundle(ahead, [root("b")], 3e9, KEEP, true), [root("b")], 1_000, KEEP, true);
+    assert.deepEqual(
+      nextBundle(gone, [root("b")], 1_000 + KEEP, KEEP, true).map(({ fingerprint }) => fingerprint),
+      ["b"],
+      "a root that left ahead of time is not kept longer",
+    );
+  }
+});
+
 test("over any history: what is named is published, what signs was published long enough or first, what is gone was gone long enough", () => {
   const names = ["a", "b", "c", "d"];
   const steps = fc.array(fc.tuple(fc.subarray(names, { minLength: 1 }), fc.nat({ max: KEEP })), {

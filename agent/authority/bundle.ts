@@ -14,7 +14,7 @@ export type PublishedRoot = {
 export type NamedRoot = Pick<PublishedRoot, "pem" | "fingerprint">;
 
 /**
- * What is to be published now.
+ * What is to be published now. A time that lies ahead was written by a clock that was wrong: it counts from now on.
  * @param named the roots that the Secret names
  * @param keepMs how long a root stays that the Secret names no more: longer than any of its certificates is valid
  * @param isFirst nothing is published, because the mesh begins; false: because what was published is not known
@@ -27,13 +27,21 @@ export function nextBundle(
   isFirst: boolean,
 ): readonly PublishedRoot[] {
   const isNamed = (root: NamedRoot): boolean => named.some(({ fingerprint }) => fingerprint === root.fingerprint);
-  const known = new Map(published.map((root) => [root.fingerprint, root]));
+  const first = Math.min(...published.map(({ publishedMs }) => publishedMs));
+  const past = published.map((root) => ({
+    ...root,
+    publishedMs: Math.min(root.publishedMs, nowMs),
+    // Several that count from now on would all be the first.
+    afterUnknown: root.afterUnknown || (root.publishedMs > nowMs && root.publishedMs > first),
+    leftMs: root.leftMs === null ? null : Math.min(root.leftMs, nowMs),
+  }));
+  const known = new Map(past.map((root) => [root.fingerprint, root]));
   const present = named.map(({ pem, fingerprint }) => ({
     ...{ pem, fingerprint, leftMs: null },
     publishedMs: known.get(fingerprint)?.publishedMs ?? nowMs,
     afterUnknown: known.get(fingerprint)?.afterUnknown ?? (published.length === 0 && !isFirst),
   }));
-  const leaving = published
+  const leaving = past
     .filter((root) => !isNamed(root))
     .map((root) => ({ ...root, leftMs: root.leftMs ?? nowMs }))
     .filter(({ leftMs }) => nowMs - leftMs < keepMs);

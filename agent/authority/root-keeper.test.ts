@@ -225,10 +225,10 @@ test("a replica that starts and finds no times takes nothing from a replica that
   assert.deepEqual([bundle(), keeper.signing.fingerprint], [[certificateIn(data).fingerprint256, old], old]);
 });
 
-for (const [what, lose] of [
-  ["without its times", (api: FakeApi) => api.put(CONFIG_MAP, { data: api.dataOf(CONFIG_MAP) })],
-  ["emptied", (api: FakeApi) => api.put(CONFIG_MAP, { data: {} })],
-  ["deleted", (api: FakeApi) => void api.stored.delete(CONFIG_MAP)],
+for (const [what, lose, patienceMs] of [
+  ["without its times", (api: FakeApi) => api.put(CONFIG_MAP, { data: api.dataOf(CONFIG_MAP) }), 0],
+  ["emptied", (api: FakeApi) => api.put(CONFIG_MAP, { data: {} }), 0],
+  ["deleted", (api: FakeApi) => void api.stored.delete(CONFIG_MAP), 10_000],
 ] as const) {
   test(`replicas that start beside a ConfigMap that is ${what} wait until nodes have the root, all of them and after restarts`, async () => {
     const { api, clock, replica } = setUp();
@@ -240,6 +240,7 @@ for (const [what, lose] of [
     lose(api);
     const replicas = [replica(), replica()];
     await Promise.allSettled(replicas.map((each) => each.look(signal)));
+    clock.now += patienceMs;
     for (const each of replicas) await each.look(signal).catch(() => each.look(signal));
     const waiting = [...replicas, replica()];
     for (const each of waiting) {
@@ -258,6 +259,46 @@ for (const [what, lose] of [
     }
   });
 }
+
+test("a root that could not be published at once is the first all the same, and the other replica waits for it", async () => {
+  const { api, clock, replica } = setUp();
+  const [maker, other] = [replica(), replica()];
+  api.fault = (path, { write }) => {
+    if (!path.includes("configmaps") || !write) return undefined;
+    api.stored.delete(CONFIG_MAP);
+    return jsonAnswer(503, {});
+  };
+  await assert.rejects(maker.look(signal), /503/);
+  for (let second = 0; second < 9; second++) {
+    clock.now += 1_000;
+    await assert.rejects(other.look(signal), /the replica that made the root publishes it/);
+    refuses(other, /the replica that made the root publishes it/);
+    await assert.rejects(maker.look(signal), /503/);
+  }
+  api.fault = null;
+  await maker.look(signal);
+  await other.look(signal);
+  assert.equal(other.signing.fingerprint, maker.signing.fingerprint);
+});
+
+test("a root that a clock of tomorrow has published signs when nodes have it, by the clock that is right", async () => {
+  const { api, clock, replica } = setUp();
+  await replica().look(signal);
+  const old = certificateIn(api.dataOf(SECRET)).fingerprint256;
+  clock.now += 10 * DAY;
+  const data = await newRootData("cluster.local", clock.now - 10 * DAY);
+  const fresh = certificateIn(data).fingerprint256;
+  api.put(SECRET, { data });
+  await replica().look(signal);
+  clock.now -= 10 * DAY;
+  const keeper = replica();
+  await keeper.look(signal);
+  refuses(keeper, /come from it in 300 s/);
+  clock.now += SPREAD;
+  await keeper.look(signal);
+  assert.equal(keeper.signing.fingerprint, fresh);
+  assert.notEqual(old, fresh);
+});
 
 test("a root that nobody could be given signs nothing", async () => {
   const { api, replica } = setUp();

@@ -22,6 +22,9 @@ export type RootKeeperDependencies = {
   readonly wallMs: () => number;
 };
 
+/** Between two requests of a replica that makes the root and then publishes it. */
+const PUBLISHED_WITHIN_MS = 10_000;
+
 /** In the ConfigMap. */
 export const BUNDLE = "root-cert.pem";
 const TIMES = "orlop.dev/roots";
@@ -33,8 +36,10 @@ export class RootKeeper {
   #signing: SigningRoot | undefined;
   /** At the last look. */
   #published: readonly PublishedRoot[] = [];
-  /** The Secret was there without the ConfigMap: another replica had the time until the next look to publish it. */
-  #awaitedBundle = false;
+  /** The fingerprint of the root that this replica has made: until that is published no node has any. */
+  #made: string | undefined;
+  /** Since when the Secret of another replica's root is there without the ConfigMap, ms. */
+  #bundleAwaitedMs: number | undefined;
   #refused = "the root's Secret was not read yet";
 
   constructor(options: RootKeeperOptions, dependencies: RootKeeperDependencies) {
@@ -70,19 +75,25 @@ export class RootKeeper {
     const found = await api.stored("Secret", namespace, secret, signal);
     const root = await this.#rootOf(found ?? (await this.#make(bundle, signal)));
     const published = withLost(publishedIn(bundle), this.#published, this.#signing?.fingerprint);
-    if (found !== undefined && bundle === undefined && published.length === 0 && !this.#awaitedBundle) {
-      this.#awaitedBundle = true;
-      throw new Error(
-        `there is no ConfigMap ${namespace}/${configMap} yet: the replica that made the root publishes it`,
-      );
-    }
-    const next = nextBundle(published, root.named, wallMs(), keepMs, found === undefined);
+    const isFirst = root.fingerprint === this.#made;
+    if (bundle === undefined && published.length === 0 && !isFirst) this.#awaitBundle();
+    const next = nextBundle(published, root.named, wallMs(), keepMs, isFirst);
     await this.#publish(bundle, next, signal);
     this.#published = next;
     const waitMs = waitFor(next, root.fingerprint, wallMs(), spreadMs);
     if (waitMs === 0) this.#signing = root;
     else if (!next.some(({ fingerprint }) => fingerprint === this.#signing?.fingerprint)) this.#signing = undefined;
     this.#refused = `a new root is being published: certificates come from it in ${Math.ceil(waitMs / 1_000)} s`;
+  }
+
+  /** @throws Error for as long as the replica that made the root may still be about to publish it */
+  #awaitBundle(): void {
+    const { namespace, configMap } = this.#options;
+    const nowMs = this.#dependencies.wallMs();
+    this.#bundleAwaitedMs = Math.min(this.#bundleAwaitedMs ?? nowMs, nowMs);
+    if (nowMs - this.#bundleAwaitedMs >= PUBLISHED_WITHIN_MS) return;
+    this.#refused = `there is no ConfigMap ${namespace}/${configMap} yet: the replica that made the root publishes it`;
+    throw new Error(this.#refused);
   }
 
   /** @throws Error when a root was there before */
@@ -101,9 +112,10 @@ export class RootKeeper {
     }
     const data = await newRootData(trustDomain, wallMs());
     // Another replica may be first: its root is the mesh's.
-    await api.create("Secret", namespace, secret, { type: "kubernetes.io/tls", data }, signal);
+    const done = await api.create("Secret", namespace, secret, { type: "kubernetes.io/tls", data }, signal);
     const stored = await api.stored("Secret", namespace, secret, signal);
     if (stored === undefined) throw new Error(`the Secret ${namespace}/${secret} was gone right after it was made`);
+    if (done === "written") this.#made = (await this.#rootOf(stored)).fingerprint;
     return stored;
   }
 
