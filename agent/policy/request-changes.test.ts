@@ -58,7 +58,7 @@ test("a policy is listed with the ports that are read for it, and with what its 
     what: "mesh.yaml:7:3: ALLOW shop/p has requests read at port 8080 of shop/api",
     why:
       "before, its rules with such fields let nobody in; from the first start of this release on the requests of HTTP/1.1 that they match " +
-      "are let in, and no others. A connection that is not HTTP/1.1 keeps the verdict that it had, and so does one that who calls decides",
+      "are let in. A connection that is not HTTP/1.1 keeps the verdict that it had, and so does a connection that is decided by who calls",
     fix: "ask what a request gets: orlop explain SRC DST:PORT --method GET --path /; by port: orlop describe pod/NAME",
   });
   assert.match(of("DENY")?.why ?? "", /^before, it denied each connection .* it denies the requests that they match/);

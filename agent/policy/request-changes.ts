@@ -124,7 +124,7 @@ function effectOf({ action, dryRun }: AuthorizationPolicy): string {
     return `before, it reported each connection that the other fields of its rules match; ${since} it reports the requests that they match. Connections to these ports go through the agent, and nothing is refused for it`;
   }
   if (action === "ALLOW") {
-    return `before, its rules with such fields let nobody in; ${since} the requests of HTTP/1.1 that they match are let in, and no others`;
+    return `before, its rules with such fields let nobody in; ${since} the requests of HTTP/1.1 that they match are let in`;
   }
   return `before, it denied each connection that the other fields of its rules match; ${since} it denies the requests that they match, and others go on if no other rule denies them`;
 }
@@ -133,7 +133,7 @@ function strictWords(otherProtocols: readonly string[]): string {
   const [first = "", ...others] = [...new Set(otherProtocols)];
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   const named = first === "" ? "" : `, which port ${first}${more} is said to be,`;
-  return `A connection that is not HTTP/1.1${named} keeps the verdict that it had, and so does one that who calls decides`;
+  return `A connection that is not HTTP/1.1${named} keeps the verdict that it had, and so does a connection that is decided by who calls`;
 }
 
 function changeElsewhere(policies: readonly AuthorizationPolicy[]): RequestChange {
