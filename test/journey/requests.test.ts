@@ -107,6 +107,10 @@ class Caller {
   end(): void {
     this.#running.endInput();
   }
+
+  kill(): void {
+    this.#running.kill("SIGKILL");
+  }
 }
 
 /** The lines of the access log about requests to this path, when there are as many as asked for. */
@@ -270,6 +274,20 @@ for (const [way, name, home] of [
         (await view(journey.cluster.node(home), "connections")).items.some(({ openRequest }) => openRequest !== null)
           ? undefined
           : true,
+      );
+    });
+
+    test("a caller that is killed while it is answered has left: its application's end is no fault of the application", async () => {
+      const caller = new Caller(pod("client"), pod(name).ip4);
+      const headers = { "x-request-id": "killed" };
+      assert.equal((await caller.ask({ method: "GET", path: "/stream", headers })).begun, true);
+      caller.kill();
+      const record = await until("its record", 10_000, async () =>
+        accessLog(journey.cluster.node(home)).find(({ request_id }) => request_id === "killed"),
+      );
+      assert.deepEqual(
+        [record.response_code, record.response_flags, record.response_code_details],
+        ["200", "DC", "downstream_remote_disconnect"],
       );
     });
 
