@@ -1,5 +1,6 @@
 // 15 · any thread · one connection's story: opened once, closed once, counted here and nowhere else.
 // Main only adds up the numbers that it is handed (`takeDeltas`), so a slow scrape never touches a connection.
+import { isDeepStrictEqual } from "node:util";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
@@ -133,8 +134,9 @@ export class OpenRecord {
 
   /** It was decided anew before it was connected: it may go elsewhere, and then counts under other labels. */
   changed(record: ConnectionRecord): void {
+    const before = this.#record;
     this.#record = record;
-    this.#recorder?.changed(this);
+    this.#recorder?.changed(this, before);
   }
 
   get http(): SeenHttp {
@@ -208,8 +210,9 @@ export class Recorder {
   }
 
   /** By `OpenRecord.changed`. Under the labels that it had the connection has ended, without a byte and without a failure. */
-  changed(open: OpenRecord): void {
+  changed(open: OpenRecord, before: ConnectionRecord): void {
     const { record, opening } = open;
+    if (!isDeepStrictEqual(record.decision, before.decision)) this.#judged(record.decision);
     const series = this.#series.of(record, "-");
     if (series === opening.series) return;
     opening.series.live -= 1;
@@ -217,7 +220,6 @@ export class Recorder {
     series.opened += 1;
     series.live += 1;
     open.opening = { ...opening, series };
-    this.#judged(record.decision);
   }
 
   /** By `OpenRecord.closed`, once. */

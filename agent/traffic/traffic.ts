@@ -248,7 +248,8 @@ class Thread implements Traffic {
     if (connection === undefined) return;
     const { live, unreached } = this.#context;
     live.remove(connection);
-    unreached.wait(connection, event.to.address, () => this.#decideAnew(connection));
+    const decide = (): void => this.#decideAnew(connection);
+    if (!unreached.wait(connection, event.to.address, decide)) decide();
   }
 
   #decideAnew(connection: Connection): void {

@@ -105,6 +105,7 @@ describe("a connection whose peer cannot be reached", () => {
     bench.close(event, "refused");
     assert.equal(bench.last().outcome.cause, "policy");
     assert.equal(bench.last().record.decision?.verdict, "deny");
+    assert.deepEqual(Object.values(bench.recorder.takeDeltas().decisions), [1], "it is counted once");
   });
 
   test("is cut with all others when the agent has no more time", () => {
@@ -148,6 +149,22 @@ test("connections of one pod to one peer are decided together, and those of anot
   assert.equal(answersTo(bench, one).length, 3, "what one has reached the other can reach");
   established(bench, one);
   for (const event of [one, two, other]) bench.close(event);
+  assert.equal(bench.clock.pending, 0);
+});
+
+test("more connections wait than may: the others are dialled once more at once, and end", () => {
+  const bench = new Bench().serve();
+  const events = Array.from({ length: 4_100 }, (_, index) =>
+    begun(bench, { source: { address: "10.0.0.1", port: index + 1 } }),
+  );
+  for (const event of events) notReached(bench, event);
+  const again = events.filter((event) => answersTo(bench, event).length === 2);
+  assert.equal(again.length, 4);
+  for (const event of again) {
+    const answer = answersTo(bench, event)[1];
+    assert.ok(answer?.type === "tunnel" && answer.reportsNotReached !== true);
+  }
+  for (const event of events) bench.close(event);
   assert.equal(bench.clock.pending, 0);
 });
 

@@ -8,7 +8,7 @@ import type { WaitingOptions } from "./waiting.ts";
 export const REACH_LIMIT_MS = 2_000;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 250;
-/** Most connections that wait on one thread; the next ends with its first failure. */
+/** Most connections that wait on one thread; the next is dialled once more and then ends. */
 const MOST_UNREACHED = 4096;
 
 /** One destination, as one pod of ours dials it. The connections that wait for it are decided together, so that they share a dial. */
@@ -48,8 +48,12 @@ export class UnreachedPeers {
     return this.#options.now() < known.until;
   }
 
-  /** A dial of `address` has failed. `decide` is called once, after a pause, unless the connection is forgotten before. */
-  wait(connection: Connection, address: string, decide: () => void): void {
+  /**
+   * A dial of `address` has failed. `decide` is called once, after a pause, unless the connection is forgotten before. False: too many
+   * wait, and it does not.
+   */
+  wait(connection: Connection, address: string, decide: () => void): boolean {
+    if (!this.#connections.has(connection) && this.#connections.size >= MOST_UNREACHED) return false;
     const key = `${connection.podIdx} ${address}`;
     const peer = this.#peers.get(key) ?? { key, connections: new Set(), failures: 0, cancelPause: null };
     const known = this.#connections.get(connection);
@@ -58,12 +62,13 @@ export class UnreachedPeers {
     peer.connections.add(connection);
     const until = known?.until ?? this.#options.now() + REACH_LIMIT_MS;
     this.#connections.set(connection, { peer, until, decide });
-    if (peer.cancelPause !== null) return;
+    if (peer.cancelPause !== null) return true;
     peer.cancelPause = this.#options.after(this.#pauseMs(peer.failures), () => {
       peer.cancelPause = null;
       this.#decide(peer.connections);
     });
     peer.failures += 1;
+    return true;
   }
 
   /** Something has changed for the connections that `concerns` says: they are decided at once. */
