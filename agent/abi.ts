@@ -101,7 +101,7 @@ export const ORLOP_ARENA_LATE_TEXT_SIZE = 32640;
 export const ORLOP_ARENA_SIZE = 1343488;
 export const ORLOP_ANSWER_TEXT_LIMIT = 16384;
 export const ORLOP_FORWARD_WITHOUT_PROXY_HEADERS = 1;
-export const ORLOP_TUNNEL_REPORTS_NOT_REACHED = 1;
+export const ORLOP_REPORTS_NOT_REACHED = 256;
 
 /** Byte offsets in struct orlop_addr. */
 export const orlopAddr = {

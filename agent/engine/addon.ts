@@ -12,6 +12,7 @@ export interface NativeEngine {
   setPod(podIdx: number, netnsCookie: bigint, identity: number): void;
   /** kind: 0 outbound, 1 inbound, 2 hbone. Owns `fd` from here on, also when it throws. */
   addListener(podIdx: number, kind: number, fd: number): void;
+  leavePod(podIdx: number): void;
   removePod(podIdx: number, cut: boolean): void;
   /** kind: 0 out4, 1 out6, 2 local4, 3 local6. */
   addSockets(podIdx: number, kind: number, fds: Int32Array): void;

@@ -49,7 +49,7 @@ export class AnswerWriter {
         view.setInt32(at + record.expect, answer.expect, true);
         view.setUint32(
           at + record.requests,
-          answer.reportsNotReached === true ? abi.ORLOP_TUNNEL_REPORTS_NOT_REACHED : 0,
+          answer.reportsNotReached === true ? abi.ORLOP_REPORTS_NOT_REACHED : 0,
           true,
         );
         if (!this.#texts(at, answer.authority, answer.baggage, answer.forwarded, answer.traceparent)) return false;
@@ -59,7 +59,12 @@ export class AnswerWriter {
         this.#endpoint(at + record.to, answer.to);
         // Port 0: the engine chooses.
         this.#endpoint(at + record.from, answer.from, 0);
-        view.setUint32(at + record.requests, abi.httpReadings.indexOf(answer.reading ?? "unread"), true);
+        view.setUint32(
+          at + record.requests,
+          abi.httpReadings.indexOf(answer.reading ?? "unread") +
+            (answer.reportsNotReached === true ? abi.ORLOP_REPORTS_NOT_REACHED : 0),
+          true,
+        );
         if (!this.#texts(at, "", answer.baggage, "", "")) return false;
         break;
       case "refuse":

@@ -36,6 +36,8 @@ export type Dial = ConnRef & {
   readonly baggage: string;
   /** Whether the connection is read, request by request; absent: it is not. */
   readonly reading?: HttpReading;
+  /** As of `Tunnel`: when the pod has gone meanwhile. */
+  readonly reportsNotReached?: boolean;
 };
 
 /**

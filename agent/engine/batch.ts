@@ -75,6 +75,10 @@ export class BatchEngine implements Engine {
     this.#native.addListener(podIdx, listenerKinds.indexOf(kind), fd);
   }
 
+  leavePod(podIdx: number): void {
+    this.#native.leavePod(podIdx);
+  }
+
   removePod(podIdx: number, options: { readonly cut: boolean }): void {
     this.#native.removePod(podIdx, options.cut);
   }

@@ -31,6 +31,7 @@ export class FakeEngine implements Engine {
   readonly removed: { readonly podIdx: number; readonly cut: boolean }[] = [];
   readonly sockets: { readonly podIdx: number; readonly kind: SocketKind; readonly fds: readonly number[] }[] = [];
   readonly retired: number[] = [];
+  readonly left: number[] = [];
   peersChecked = 0;
   /** Set by the test for `counters`; key is `conn/generation`. */
   readonly traffic = new Map<string, { readonly sentBytes: number; readonly receivedBytes: number }>();
@@ -60,6 +61,10 @@ export class FakeEngine implements Engine {
 
   addListener(podIdx: number, kind: ListenerKind, fd: number): void {
     this.listeners.push({ podIdx, kind, fd });
+  }
+
+  leavePod(podIdx: number): void {
+    this.left.push(podIdx);
   }
 
   removePod(podIdx: number, options: { readonly cut: boolean }): void {

@@ -33,6 +33,8 @@ export interface Engine {
   setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void;
   /** Takes ownership of `fd` (a listening, non-blocking socket held by the keeper as well). */
   addListener(podIdx: number, kind: ListenerKind, fd: number): void;
+  /** The keeper has released the pod: its tunnels take no new requests. What is open goes on. */
+  leavePod(podIdx: number): void;
   /** Stops accepting for the pod; with `cut` also ends its live connections with cause "drained". */
   removePod(podIdx: number, options: { readonly cut: boolean }): void;
   addSockets(podIdx: number, kind: SocketKind, fds: Int32Array): void;

@@ -59,8 +59,8 @@ export type Established = ConnRef & {
 };
 
 /**
- * The peer of a `tunnel` answer that asked for this could not be reached: TCP refused the dial, or ended it before the peer had said
- * anything. Nothing was sent to an application. Answer: as to `accepted`, within six seconds.
+ * The far end of a `tunnel` or `dial` answer that asked for this could not be reached: TCP refused the dial, or ended it before the peer
+ * had said anything, or the pod to dial in has gone. Nothing was sent to an application. Answer: as to `accepted`, within six seconds.
  */
 export type NotReached = ConnRef & {
   readonly type: "not-reached";

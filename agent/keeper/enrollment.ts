@@ -115,6 +115,8 @@ export type Swept = {
 
 /** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
 const FLOWS_LINGER_MS = 5_000;
+/** So long an agent gets sockets of a pod that was released: longer than it serves what had come by then. */
+const LENT_AFTER_RELEASE_MS = 2_000;
 /** Every so many sweeps the routes to the agent's listener are made again: they go with an address or device of the pod. */
 const SWEEPS_PER_ROUTE = 40;
 
@@ -138,6 +140,8 @@ export class PodEnrollments {
   /** The last thing under way for a pod, by UID; it never rejects. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #lingering = new Set<NodeJS.Timeout>();
+  /** By index: released a moment ago. */
+  readonly #left = new Map<number, PodNamespace>();
   #lastIdx = 0;
   #sweeps = 0;
 
@@ -340,6 +344,9 @@ export class PodEnrollments {
   }
 
   makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
+    // Connections that had come before the release still dial the application.
+    const left = this.#left.get(podIdx);
+    if (left !== undefined && !this.#byIdx.has(podIdx)) return left.makeSockets(kind, count);
     return this.#forOpen(podIdx, ({ namespace }) => namespace.makeSockets(kind, count));
   }
 
@@ -582,7 +589,18 @@ export class PodEnrollments {
     this.#withdraw(found);
     if (!isOpen(found)) return;
     const { namespace, pod } = found;
+    if (restore === "once-left") this.#lendOn(found.row.podIdx, namespace);
     await namespace.close(restore === "once-left" ? onceLeft(pod) : { restore });
+  }
+
+  #lendOn(podIdx: number, namespace: PodNamespace): void {
+    this.#left.set(podIdx, namespace);
+    const timer = setTimeout(() => {
+      this.#lingering.delete(timer);
+      if (this.#left.get(podIdx) === namespace) this.#left.delete(podIdx);
+    }, LENT_AFTER_RELEASE_MS);
+    timer.unref();
+    this.#lingering.add(timer);
   }
 
   #withdraw(found: Enrollment): void {

@@ -1,6 +1,6 @@
 // keeper · a pod's rule and routes go only after the last connection that needs them: the agent's sockets that speak to
 // the application from a client's address, and those that the application's own connections meet. Seen in the kernel's own table of the pod's sockets. Pure but for the timer.
-import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
 import { bytes16ToIp, isLoopback } from "../mesh/ip.ts";
@@ -62,7 +62,9 @@ export async function untilAgentLeft({ proc, pid, podAddresses }: Leaving, signa
     const options = { tunnelsCount: waited < TUNNELS_COUNT_MS };
     waited += wait;
     try {
-      const tables = ["tcp", "tcp6"].map((name) => readFileSync(join(proc, String(pid), "net", name), "utf8"));
+      const tables: string[] = [];
+      // Not the keeper's own thread: the kernel goes through the sockets of all the node for it.
+      for (const name of ["tcp", "tcp6"]) tables.push(await readFile(join(proc, String(pid), "net", name), "utf8"));
       if (!tables.some((table) => agentStillThere(table, podAddresses, options))) return true;
     } catch {
       return false; // The process ended; another of the pod's may live, but nobody is known to.

@@ -55,6 +55,10 @@ type Entered = {
   readonly podAddresses: ReadonlySet<string>;
   /** Families whose route to the listener failed, and that was logged. */
   readonly unrouted: Set<4 | 6>;
+  /** `netnsFd` is closed, or will be as soon as the last sockets are made. */
+  closed: boolean;
+  /** Settles when those are made. */
+  lent: Promise<unknown>;
 };
 
 export type PodNamespacesOptions = {
@@ -121,7 +125,7 @@ export class PodNamespaces {
       }
       return this.#entered(
         { netnsCookie: info.cookie, listeners, preservesSource, addresses: [...podAddresses].filter(isReachable) },
-        { netnsFd, podAddresses, unrouted: new Set() },
+        { netnsFd, podAddresses, unrouted: new Set(), closed: false, lent: Promise.resolve() },
       );
     } catch (error) {
       undo();
@@ -171,7 +175,12 @@ export class PodNamespaces {
     const { netnsFd } = entered;
     return {
       ...made,
-      makeSockets: async (kind: SocketKind, count: number) => [...(await this.#thread.sockets(netnsFd, kind, count))],
+      makeSockets: async (kind: SocketKind, count: number) => {
+        if (entered.closed) return [];
+        const made = this.#thread.sockets(netnsFd, kind, count);
+        entered.lent = Promise.allSettled([made]);
+        return [...(await made)];
+      },
       lacks: async (addresses) => {
         const present = canonical((await this.#thread.podInfo(netnsFd)).addresses);
         return addresses.find((address) => !present.has(address));
@@ -186,14 +195,19 @@ export class PodNamespaces {
         if (leave.restore !== "never") await this.#endJoined(netnsFd);
         if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);
         if (leave.restore === "now") await this.#restore(netnsFd);
+        entered.closed = true;
+        await entered.lent;
         closeSync(netnsFd);
       },
     };
   }
 
-  #leave(cookie: bigint, { netnsFd, podAddresses }: Entered, pid: number): void {
+  #leave(cookie: bigint, entered: Entered, pid: number): void {
+    const { netnsFd, podAddresses } = entered;
     const stop = new AbortController();
     const leaving = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop.signal).then(async (left) => {
+      entered.closed = true;
+      await entered.lent;
       if (left || this.#removing) await this.#restore(netnsFd);
       closeSync(netnsFd);
     });

@@ -6,6 +6,7 @@ import { DirectSweep } from "./direct-sweep.ts";
 test("what joined is looked for in the pods that may have a connection to it, and nothing joined sweeps nobody", async () => {
   const asked: number[] = [];
   const directs = new DirectSweep({
+    graceMs: 0,
     podsTo: (addresses) => (addresses === null ? [1, 2, 3] : addresses.map((address) => Number(address.at(-1)))),
     sever: async (podIdx) => void asked.push(podIdx),
     log: { warn: (message) => assert.fail(message) },
@@ -26,6 +27,7 @@ test("a sweep that the keeper could not make is made again until it was, or the 
   let asked = 0;
   const warnings: unknown[] = [];
   const directs = new DirectSweep({
+    graceMs: 0,
     podsTo: () => [1],
     sever: async () => {
       asked += 1;
@@ -41,9 +43,29 @@ test("a sweep that the keeper could not make is made again until it was, or the 
   directs.close();
 });
 
+test("a connection to what joined may end by itself before it is ended", async () => {
+  const order: string[] = [];
+  const directs = new DirectSweep({
+    graceMs: 20,
+    podsTo: () => [1],
+    sever: async () => void order.push("severed"),
+    log: { warn: (message) => assert.fail(message) },
+  });
+  const swept = directs.sweep(["10.0.0.1"]);
+  await sleep(0);
+  order.push("under way");
+  // The sweep's own timer keeps no process alive.
+  const alive = setInterval(() => undefined, 1_000);
+  await swept;
+  clearInterval(alive);
+  assert.deepEqual(order, ["under way", "severed"]);
+  directs.close();
+});
+
 test("what joins the mesh during a sweep is looked for once more", async () => {
   let asked = 0;
   const directs: DirectSweep = new DirectSweep({
+    graceMs: 0,
     podsTo: () => [1],
     sever: async () => {
       asked += 1;

@@ -1,5 +1,6 @@
 // main thread · addresses have joined the mesh: connections that went direct to them before are ended by the keeper, in each pod
-// that may have one open.
+// that may have one open. They get a second in which a call that is under way can end by itself.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "../observe/log.ts";
 
 export type DirectSweepOptions = {
@@ -9,9 +10,16 @@ export type DirectSweepOptions = {
   readonly sever: (podIdx: number) => Promise<void>;
   readonly log: Pick<Logger, "warn">;
   readonly retryMs?: number;
+  /** Default 1,000. */
+  readonly graceMs?: number;
 };
 
 const RETRY_MS = 500;
+/**
+ * What began while its destination was outside is no call around the mesh. A destination that refuses plaintext ends it at once by itself:
+ * that is policy, and its own node's to enforce.
+ */
+const GRACE_MS = 1_000;
 
 export class DirectSweep {
   readonly #options: DirectSweepOptions;
@@ -37,6 +45,7 @@ export class DirectSweep {
    * @param addresses that may be new to the table; null: any
    */
   async sweep(addresses: readonly string[] | null): Promise<void> {
+    if (addresses !== null && addresses.length > 0) await this.#grace();
     if (addresses === null || this.#joined === null) this.#joined = null;
     else this.#joined.push(...addresses);
     await this.#run();
@@ -44,8 +53,14 @@ export class DirectSweep {
 
   /** A connection of the pod was let go direct before the table was written, and has opened since. */
   async sweepPod(podIdx: number): Promise<void> {
+    await this.#grace();
     this.#late.add(podIdx);
     await this.#run();
+  }
+
+  async #grace(): Promise<void> {
+    const graceMs = this.#options.graceMs ?? GRACE_MS;
+    if (graceMs > 0) await sleep(graceMs, undefined, { ref: false });
   }
 
   async #run(): Promise<void> {

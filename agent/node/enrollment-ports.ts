@@ -13,7 +13,7 @@ export type NodeEnrollmentPorts = {
     KeeperClient,
     "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "releaseToGuard" | "sever"
   >;
-  readonly threads: Pick<DataThreads, "servePod" | "removePod">;
+  readonly threads: Pick<DataThreads, "servePod" | "leavePod" | "removePod">;
   readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;
   /** Of a prepared pod that no thread is to serve. While they are open the keeper can open no others in the pod's namespace. */
   readonly closeListeners: (listeners: PreparedPod["listeners"]) => void;

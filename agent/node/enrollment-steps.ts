@@ -250,6 +250,7 @@ export class EnrollmentSteps {
       throw error;
     }
     guards.ended(pod.podUid);
+    await this.#ports.threads.leavePod(pod.podIdx);
     await sleep(times.linger);
     await service.end(pod, false);
   }

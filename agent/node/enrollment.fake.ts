@@ -77,6 +77,7 @@ export class FakeNode {
         this.lent.delete(this.kernel.get(podIdx)?.uid ?? "");
         this.served.add(podIdx);
       },
+      leavePod: async (podIdx) => void this.calls.push(`leave ${podIdx}`),
       removePod: async (podIdx, cut) => {
         this.calls.push(`${cut ? "cut" : "unserve"} ${podIdx}`);
         this.served.delete(podIdx);

@@ -112,7 +112,7 @@ describe("node enrollment", () => {
     await start();
     node.calls.length = 0;
     await remove(web);
-    assert.deepEqual(node.calls, ["release 1", "unserve 1", "pods changed"]);
+    assert.deepEqual(node.calls, ["release 1", "leave 1", "unserve 1", "pods changed"]);
     assert.deepEqual([node.held.size, node.verdicts.size, node.served.size], [0, 0, 0]);
   });
 

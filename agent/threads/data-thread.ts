@@ -127,9 +127,15 @@ function receive(message: MainMessage): void {
       return;
     case "pod":
       cookies.set(message.podIdx, message.netnsCookie);
+      // The engine knows the pod before connections that have waited for it are answered, and its identity after.
+      servePod(message.podIdx);
       traffic.addPod(message);
       servePod(message.podIdx);
       for (const { kind, fd } of message.listeners) engine.addListener(message.podIdx, kind, fd);
+      tell({ op: "pod-done", podIdx: message.podIdx });
+      return;
+    case "pod-leaves":
+      engine.leavePod(message.podIdx);
       tell({ op: "pod-done", podIdx: message.podIdx });
       return;
     case "pod-removed":

@@ -102,6 +102,14 @@ export class DataThreads {
     await this.#everywhere(pod.podIdx, this.#copies(pod));
   }
 
+  /** The keeper has released the pod: peers are sent elsewhere. Resolves when every thread has. */
+  leavePod(podIdx: number): Promise<void> {
+    return this.#everywhere(
+      podIdx,
+      this.#workers.map(() => ({ op: "pod-leaves", podIdx })),
+    );
+  }
+
   /** Stops accepting for the pod; with `cut` its connections end. Resolves when every thread has closed its listeners. */
   removePod(podIdx: number, cut: boolean): Promise<void> {
     return this.#everywhere(

@@ -37,6 +37,8 @@ export type MainMessage =
       readonly preservesSource: boolean;
       readonly listeners: readonly ListenerFd[];
     }
+  /** Capture is off: peers are to go elsewhere. */
+  | { readonly op: "pod-leaves"; readonly podIdx: number }
   | { readonly op: "pod-removed"; readonly podIdx: number; readonly cut: boolean }
   /** The certificate of `spiffeId` is installed under this integer; `rotated` when it replaces an earlier certificate. */
   | { readonly op: "identity"; readonly identity: number; readonly spiffeId: string; readonly rotated: boolean }
@@ -52,7 +54,7 @@ export type DataThreadMessage =
   | { readonly op: "ready" }
   /** The thread has read updates after which more follow. */
   | { readonly op: "taken" }
-  /** The thread has carried out "pod" or "pod-removed". */
+  /** The thread has carried out "pod", "pod-leaves" or "pod-removed". */
   | { readonly op: "pod-done"; readonly podIdx: number }
   | { readonly op: "pool-low"; readonly podIdx: number; readonly kind: SocketKind; readonly count: number }
   /** What the thread counted since its last message of this kind, and the access-log lines that it wrote meanwhile. */

@@ -75,6 +75,7 @@ describe("a captured connection", () => {
       from: null,
       baggage: "",
       reading: "unread",
+      reportsNotReached: true,
     });
     const [facts] = bench.asked;
     assert.equal(facts?.security, "socket");

@@ -50,6 +50,7 @@ function answerOf(
 ): Answer | Missing {
   const { source: client } = event;
   const ref = { conn: event.conn, generation: event.generation };
+  const reportsNotReached = context.unreached.mayWait(connection);
   switch (route.kind) {
     case "direct":
       return { type: "relay", ...ref, to: route.target };
@@ -58,7 +59,16 @@ function answerOf(
       if (pod === undefined) return { type: "refuse", ...ref, status: 503 };
       const address = sourceAddressFor(source, client.address, route.target.address);
       const from = pod.preservesSource ? { address, port: client.port } : null;
-      return { type: "dial", ...ref, podIdx: pod.podIdx, to: route.target, from, baggage: "", reading };
+      return {
+        type: "dial",
+        ...ref,
+        podIdx: pod.podIdx,
+        to: route.target,
+        from,
+        baggage: "",
+        reading,
+        reportsNotReached,
+      };
     }
     case "tunnel": {
       const identity = context.ownIdentity(source.identity.text);
@@ -73,7 +83,7 @@ function answerOf(
         baggage: baggageOf(source),
         forwarded: forwardedOf(client, route.service?.hostname ?? null),
         traceparent: context.traceparent(),
-        reportsNotReached: context.unreached.mayWait(connection),
+        reportsNotReached,
       };
     }
   }

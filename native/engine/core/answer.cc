@@ -17,7 +17,7 @@ bool Answer::From(Endpoint* out) const {
 }
 
 HttpReading Answer::reading() const {
-  switch (record_.requests) {
+  switch (record_.requests & ~uint32_t{ORLOP_REPORTS_NOT_REACHED}) {
     case static_cast<uint32_t>(HttpReading::kUnread):
       return HttpReading::kUnread;
     case static_cast<uint32_t>(HttpReading::kOrPass):

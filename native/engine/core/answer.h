@@ -28,8 +28,8 @@ class Answer {
   HttpReading reading() const;
   // Of `forward`: x-envoy-* and x-forwarded-client-cert are taken out of the request.
   bool without_proxy_headers() const { return (record_.requests & ORLOP_FORWARD_WITHOUT_PROXY_HEADERS) != 0; }
-  // Of `tunnel`: when the peer cannot be reached the connection waits for another answer.
-  bool reports_not_reached() const { return (record_.requests & ORLOP_TUNNEL_REPORTS_NOT_REACHED) != 0; }
+  // Of `tunnel` and `dial`: when the far end cannot be reached the connection waits for another answer.
+  bool reports_not_reached() const { return (record_.requests & ORLOP_REPORTS_NOT_REACHED) != 0; }
   Endpoint to() const { return {record_.to.addr, record_.to.port}; }
   // False: there is none.
   bool From(Endpoint* out) const;

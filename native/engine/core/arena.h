@@ -28,8 +28,9 @@
 /* Of `forward`, in orlop_engine_answer.requests: x-envoy-* and x-forwarded-client-cert are taken out of the request. */
 #define ORLOP_FORWARD_WITHOUT_PROXY_HEADERS 1
 
-/* Of `tunnel`, in orlop_engine_answer.requests: when the peer cannot be reached the connection waits for another answer. */
-#define ORLOP_TUNNEL_REPORTS_NOT_REACHED 1
+/* Of `tunnel` and `dial`, in orlop_engine_answer.requests, beside an HttpReading: when the far end cannot be reached the connection waits
+ * for another answer. */
+#define ORLOP_REPORTS_NOT_REACHED 256
 
 /* orlop_engine_event.type. agent/engine/events.ts has the type of each, event-reader.ts reads it. */
 enum orlop_event_type {
@@ -105,7 +106,7 @@ struct orlop_engine_answer {
   int32_t expect;   /* acceptable peers; of `forward` and `reply` the request's number */
   int32_t status;   /* of `refuse` and `reply` */
   uint32_t
-      requests; /* of `dial`: a number of HttpReading; of `forward`, `tunnel`: bits of ORLOP_FORWARD_*, ORLOP_TUNNEL_* */
+      requests; /* of `dial`: a number of HttpReading; `dial`, `tunnel`: ORLOP_REPORTS_NOT_REACHED; `forward`: bits of ORLOP_FORWARD_* */
   struct orlop_span text[4]; /* authority, body · baggage · forwarded · traceparent */
 };
 

@@ -151,6 +151,14 @@ bool Engine::AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd) {
   return added;
 }
 
+// Peers that keep their tunnels would go on to ask for a pod that is no longer captured.
+void Engine::LeavePod(uint32_t pod_idx) {
+  for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) {
+    if (tunnel->pod_idx() == pod_idx) tunnel->StopServing();
+  }
+  turn_.Wake();
+}
+
 void Engine::RemovePod(uint32_t pod_idx, bool cut) {
   // The agent removes the pods of a keeper that died, and sets them again with the next keeper, which lends sockets.
   pods_.Remove(pod_idx, !cut);

@@ -39,6 +39,8 @@ class Engine {
   void SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity);
   // False: no such pod, or the descriptor cannot be waited for.
   bool AddListener(uint32_t pod_idx, ListenerKind kind, Descriptor fd);
+  // The keeper has released the pod: its tunnels take no new requests. What is open goes on.
+  void LeavePod(uint32_t pod_idx);
   void RemovePod(uint32_t pod_idx, bool cut);
   bool AddSocket(uint32_t pod_idx, SocketKind kind, Descriptor fd);
   void SetFlowMap(int fd) { flows_.SetMap(fd); }

@@ -23,6 +23,7 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
                                           InstanceAccessor<&EngineObject::Arena>("arena"),
                                           InstanceMethod<&EngineObject::SetPod>("setPod"),
                                           InstanceMethod<&EngineObject::AddListener>("addListener"),
+                                          InstanceMethod<&EngineObject::LeavePod>("leavePod"),
                                           InstanceMethod<&EngineObject::RemovePod>("removePod"),
                                           InstanceMethod<&EngineObject::AddSockets>("addSockets"),
                                           InstanceMethod<&EngineObject::SetFlowMap>("setFlowMap"),
@@ -109,6 +110,11 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
     if (engine_->AddListener(pod_idx, static_cast<ListenerKind>(kind), std::move(fd))) return;
     Napi::Error::New(info.Env(), "no such pod, or the descriptor is no listening socket")
         .ThrowAsJavaScriptException();
+  }
+
+  void LeavePod(const Napi::CallbackInfo& info) {
+    uint32_t pod_idx = 0;
+    if (ArgU32(info, 0, &pod_idx) && Live()) engine_->LeavePod(pod_idx);
   }
 
   void RemovePod(const Napi::CallbackInfo& info) {

@@ -19,6 +19,8 @@ class SlotOwner {
   virtual void EndNow(CloseCause cause) = 0;
   // Takes nothing new, and ends when what it carries has ended.
   virtual void Retire() {}
+  // The pod takes nothing new from peers.
+  virtual void StopServing() {}
   // The roots have changed: ends if its peer would not be verified now.
   virtual void CheckPeer() {}
   virtual uint32_t pod_idx() const = 0;

@@ -151,6 +151,7 @@ void Connection::OnTunnel(const Answer& answer) {
 void Connection::Dial(const Answer& answer, bool with_source) {
   answered_us_ = services_.clock.now_us();
   target_ = answer.to();
+  reports_ = answer.reports_not_reached();
   has_source_ = with_source && answer.From(&source_);
   dials_from_ = with_source ? answer.pod_idx() : pod_idx_;
   Deadline(kConnectMs);
@@ -162,7 +163,13 @@ void Connection::DrawSocket() {
   const bool v4 = target_.IsV4();
   const SocketKind kind = has_source_ ? (v4 ? SocketKind::kLocal4 : SocketKind::kLocal6)
                                       : (v4 ? SocketKind::kOut4 : SocketKind::kOut6);
-  if (!upstreams_.sockets.Draw(dials_from_, kind, this)) Finish(CloseCause::kNoSocket);
+  if (!upstreams_.sockets.Draw(dials_from_, kind, this)) OnNoSocket();
+}
+
+// A peer may ask again: nothing was done for it.
+void Connection::OnNoSocket() {
+  if (server_stream_) return Finish(CloseCause::kNoSocket, NGHTTP2_REFUSED_STREAM);
+  reports_ ? ReportNotReached(CloseCause::kNoSocket, 0, "") : Finish(CloseCause::kNoSocket);
 }
 
 // Plaintext that was accepted from the very address from which the application is dialled: its port is the client's.
@@ -275,8 +282,10 @@ void Connection::OnTunnelFailed(CloseCause cause, int detail, std::string_view m
 
 void Connection::ReportNotReached(CloseCause cause, int detail, std::string_view message) {
   phase_ = Phase::kDeciding;
-  client_stream_ = retried_ = refused_ = false;
+  client_stream_ = retried_ = refused_ = has_source_ = false;
+  redials_ = 0;
   stream_.head.reset();
+  session_.reset();
   tunnel_ = nullptr;
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_NOT_REACHED;
@@ -345,8 +354,10 @@ void Connection::EndStream(Phase before, CloseCause cause, int detail) {
   const bool unanswered = client_stream_ && before == Phase::kWaitingResponse && stream_.head->status < 200;
   if (unanswered && !stream_.closed() && tunnel_->session().Sent(&stream_)) return tunnel_->Abandon(stream_);
   if (!stream_.closed()) {
-    if (server_stream_ && before < Phase::kOpen && cause != CloseCause::kProtocolError &&
-        cause != CloseCause::kClosedByAnswer) {
+    if (server_stream_ && before < Phase::kOpen && cause == CloseCause::kNoSocket && detail != 0) {
+      stream_.ResetWith(static_cast<uint32_t>(detail));
+    } else if (server_stream_ && before < Phase::kOpen && cause != CloseCause::kProtocolError &&
+               cause != CloseCause::kClosedByAnswer) {
       stream_.Respond(cause == CloseCause::kRefused ? detail : 503, {});
     } else {
       stream_.ResetWith(cause == CloseCause::kProtocolError ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_CONNECT_ERROR);

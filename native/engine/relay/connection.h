@@ -103,6 +103,8 @@ class Connection final : public SlotOwner,
   void ReportNotReached(CloseCause cause, int detail, std::string_view message);
   void Dial(const Answer& answer, bool with_source);
   void DrawSocket();
+  // The pod in whose namespace it would dial is not there.
+  void OnNoSocket();
   // The port that a dial from `source_` may not have; 0: none.
   uint16_t TakenPort() const;
   void OnConnected();
@@ -126,7 +128,7 @@ class Connection final : public SlotOwner,
   bool client_stream_ = false;  // the stream is the upstream side
   bool has_source_ = false;
   bool retried_ = false;  // with another tunnel, since the first was lost
-  bool reports_ = false;  // that the tunnel's peer could not be reached
+  bool reports_ = false;  // that the far end could not be reached
   bool refused_ = false;  // a tunnel's peer refused its stream; it has until the deadline of the first try
   uint8_t redials_ = 0;   // with another source port
   Phase phase_ = Phase::kHeaders;

@@ -43,6 +43,9 @@ class Tunnel final : public Pollable,
   void Dial(int32_t expect);
   // No new streams; ends when the last stream has.
   void Retire() override;
+  void StopServing() override {
+    if (role_ == Role::kServer) Retire();
+  }
   // Ends it and every stream on it. Once; later calls do nothing.
   void End(CloseCause cause, int detail, std::string_view message);
   void MarkDirty() { services_.turn.Dirty(this); }

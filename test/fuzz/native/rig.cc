@@ -433,7 +433,7 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
       return true;
     default:
       answer->type = request ? ORLOP_ANSWER_DIAL : ORLOP_ANSWER_TUNNEL;
-      if (!request && choice >= 64) answer->requests = ORLOP_TUNNEL_REPORTS_NOT_REACHED;
+      if (!request && choice >= 64) answer->requests = ORLOP_REPORTS_NOT_REACHED;
       SetText(answer, 0, 0, "10.0.0.9:80");
       SetText(answer, 1, 64, "k8s.namespace.name=fuzz");
       return true;
