@@ -14,7 +14,7 @@ import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
 import { type ApiChange, ClusterApi, runningPod } from "../support/cluster-api.ts";
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const plugin = fileURLToPath(new URL("../../build/orlop-cni", import.meta.url));
 const PASSED = { status: 0, said: '{"ips":[]}' };
 
