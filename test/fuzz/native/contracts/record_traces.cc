@@ -1,5 +1,6 @@
 // fuzz · contracts · the application data of RFC 8448, section 3, in either role: ours opens what the other side sent, a ticket among
-// it, and what it seals is the trace's, byte for byte. `record-traces`.
+// it, and what it seals is the trace's, byte for byte. What has a wrong tag is wiped, and so are secrets. `record-traces`.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -92,6 +93,31 @@ struct End {
   }
 };
 
+void WipesWhatHasAWrongTag() {
+  End server(true);
+  uint8_t* const plain = server.scratch->plain_in;
+  std::fill_n(plain, 100, uint8_t{0xaa});
+  Bytes record = OfHex(kClientData);
+  record.back() ^= 1;
+  const uint8_t* in = record.data();
+  size_t left = record.size(), length = 0;
+  Expect(server.layer.Read(&in, &left, plain, 100, &length) == RecordLayer::Step::kFailed && length == 0,
+         "a refusal");
+  Expect(std::count(plain, plain + 51, 0) == 51, "payload and type to be wiped");
+}
+
+// The slot that is given back is the next that is taken.
+void WipesSecrets() {
+  SecretArena::Share share = SecretArena::TheArena().Take();
+  const TunnelSecrets* const before = share.get();
+  Set(&share->read, kClientSecret);
+  share.reset();
+  share = SecretArena::TheArena().Take();
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(share.get());
+  Expect(share.get() == before && std::count(bytes, bytes + sizeof *share, 0) == sizeof *share,
+         "secrets to be wiped");
+}
+
 }  // namespace
 
 int main() {
@@ -109,6 +135,8 @@ int main() {
   const Bytes sealed(scratch.cipher_out, scratch.cipher_out + scratch.cipher_length);
   Expect(sealed == OfHex(kClientData) + OfHex(kClientAlert), "the records of the trace");
   Expect(!client.layer.Write(Payload().data(), Payload().size()), "nothing behind close_notify");
+  WipesWhatHasAWrongTag();
+  WipesSecrets();
   printf("as in RFC 8448\n");
   return 0;
 }
