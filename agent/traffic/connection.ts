@@ -133,12 +133,11 @@ export class Connection {
     this.#draft = { ...this.#draft, ...known };
   }
 
-  /** The event with which it began, of a connection that was to go through a tunnel. */
+  /** The event with which it began, of an outbound connection that is not established. */
   get accepted(): Accepted {
-    const { podIdx, source, dialled, hbone } = this.record;
-    const { address, port } = source;
-    const began = { type: "accepted", listener: "outbound", podIdx, source: { address, port } } as const;
-    return { ...began, ...this.ref, destination: dialled ?? hbone };
+    const { podIdx, source, dialled, hbone, destination } = this.record;
+    const began = { type: "accepted", listener: "outbound", podIdx, source: endpointOf(source) } as const;
+    return { ...began, ...this.ref, destination: dialled ?? hbone ?? endpointOf(destination) };
   }
 
   /**
@@ -211,4 +210,8 @@ export class Connection {
     this.#release?.();
     this.#release = null;
   }
+}
+
+function endpointOf({ address, port }: Endpoint): Endpoint {
+  return { address, port };
 }

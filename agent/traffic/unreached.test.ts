@@ -131,6 +131,21 @@ describe("a connection whose peer cannot be reached", () => {
   });
 });
 
+test("on one node, too: whatever was dialled is dialled again", () => {
+  const bench = new Bench().serve();
+  bench.mesh.replace({ ...api, node: near.node });
+  bench.traffic.addPod({ podIdx: 3, workloadUid: api.uid, addresses: [], preservesSource: true });
+  const event = begun(bench);
+  const [first] = answersTo(bench, event);
+  assert.ok(first?.type === "dial" && first.reportsNotReached);
+  notReached(bench, event, first.to);
+  bench.clock.advance(20);
+  assert.deepEqual(answersTo(bench, event)[1], first);
+  established(bench, event, first.to);
+  bench.close(event);
+  assert.equal(bench.last().outcome.cause, "finished");
+});
+
 test("connections of one pod to one peer are decided together, and those of another pod for themselves", () => {
   const bench = new Bench().serve();
   const [one, two] = [begun(bench), begun(bench)];
