@@ -49,6 +49,8 @@ export class FakeNode {
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
   connected = false;
+  /** So many of the next guards are answered too late. */
+  lateGuards = 0;
   /** The keeper knows no request to release a pod and keep its guard. */
   older = false;
   #keepers = 0;
@@ -203,7 +205,9 @@ export class FakeNode {
       guard: async (uid, workload) => {
         await ask(`guard ${uid}`);
         node.protectedPods.set(uid, workload);
-        return node.#enter(uid);
+        const podIdx = node.#enter(uid);
+        if (node.lateGuards-- > 0) throw new KeeperLost("the keeper did not answer guard in time");
+        return podIdx;
       },
       knownOf: async (podIdx) => {
         await ask(`known of ${podIdx}`);

@@ -361,6 +361,17 @@ describe("node enrollment", () => {
     assert.deepEqual(node.warnings, []);
   });
 
+  test("a pod that leaves while the keeper is too busy to answer for its guard keeps no guard", async (t) => {
+    const { node, change, remove, start } = setUp(t, [web]);
+    await start();
+    node.lateGuards = 3;
+    void change(api);
+    await until(() => node.protectedPods.has("uid-api"));
+    await remove(api);
+    await until(() => node.kernel.size === 1 && node.protectedPods.size === 1);
+    assert.deepEqual([...node.protectedPods.keys()], ["uid-web"]);
+  });
+
   test("a pod that leaves while its guard is asked for keeps no guard", async (t) => {
     const { node, change, remove, start } = setUp(t, [web]);
     await start();

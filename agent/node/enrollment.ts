@@ -60,7 +60,8 @@ export class NodeEnrollment {
     const known = { pods, found: this.#found };
     const closing = this.#closing.signal;
     const service = new PodService(pods, ports, { times, closing });
-    const guards = new PodGuards(known, ports);
+    const answeredLate = (): void => void this.reconcile();
+    const guards = new PodGuards(known, ports, { retryMs: times.retry, closing, answeredLate });
     const failed = new FailedPods(ports);
     this.pods = pods;
     this.#node = node;

@@ -1,4 +1,5 @@
 // main thread · the guards that this agent has asked the keeper for, and the pods that begin: the mesh named them without an address.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Workload } from "../mesh/workload.ts";
 import { guardsOf, type PlanQuestions, type UnservedPod } from "./enrollment-plan.ts";
 import { isRefused, type NodeEnrollmentPorts } from "./enrollment-ports.ts";
@@ -10,12 +11,21 @@ export type KnownPods = {
   readonly found: Map<string, UnservedPod>;
 };
 
+export type PodGuardsOptions = {
+  /** How long a guard rests that the keeper did not answer, ms. */
+  readonly retryMs: number;
+  readonly closing: AbortSignal;
+  /** The keeper has answered so late that nobody waits for it any more. */
+  readonly answeredLate: () => void;
+};
+
 /** An older keeper does not know the request; another has nothing to release under that index any more. */
 const withoutReleaseToGuard: readonly string[] = ["bad-request", "not-prepared"];
 
 export class PodGuards {
   readonly #known: KnownPods;
   readonly #ports: Pick<NodeEnrollmentPorts, "keeper" | "log">;
+  readonly #options: PodGuardsOptions;
   /** By UID, the workload under which the present keeper was asked to guard the pod. */
   readonly #guarded = new Map<string, string>();
   /** By UID, the guards that the present keeper has been asked for and has not answered yet. */
@@ -23,9 +33,10 @@ export class PodGuards {
   /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
   readonly #beginning = new Set<string>();
 
-  constructor(known: KnownPods, ports: Pick<NodeEnrollmentPorts, "keeper" | "log">) {
+  constructor(known: KnownPods, ports: Pick<NodeEnrollmentPorts, "keeper" | "log">, options: PodGuardsOptions) {
     this.#known = known;
     this.#ports = ports;
+    this.#options = options;
   }
 
   /** By UID, the workload under which the present keeper was asked to guard the pod. */
@@ -106,7 +117,8 @@ export class PodGuards {
   }
 
   /** A guard that the keeper refuses is said, and the pod is enrolled all the same if it can be. */
-  async #ask({ uid, podUid, addresses }: Workload): Promise<void> {
+  async #ask(workload: Workload): Promise<void> {
+    const { uid, podUid, addresses } = workload;
     const { keeper, log } = this.#ports;
     const { pods, found } = this.#known;
     try {
@@ -114,9 +126,23 @@ export class PodGuards {
       // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
       if (pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known: { workloadUid: uid, addresses } });
     } catch (error) {
-      if (!isRefused(error)) throw error;
+      if (!isRefused(error)) {
+        void this.#askAgain(workload);
+        throw error;
+      }
       log.warn("pod not guarded", { pod: podUid, why: error.message });
     }
     this.#guarded.set(podUid, uid);
+  }
+  /**
+   * A keeper that did not answer in time may have acted all the same, and the pod may leave the mesh before the worker asks again: then nobody
+   * would know of the guard. A keeper that has gone is no concern: the next names its guards.
+   */
+  async #askAgain(workload: Workload): Promise<void> {
+    const { retryMs, closing, answeredLate } = this.#options;
+    if (!this.#ports.keeper.connected) return;
+    await sleep(retryMs, undefined, { ref: false });
+    if (closing.aborted || this.#guarded.has(workload.podUid)) return;
+    await this.guard(workload).then(answeredLate, () => undefined);
   }
 }

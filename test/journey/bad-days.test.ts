@@ -6,6 +6,8 @@
 // step of a model (test/model/steps-pods.ts, reboot).
 import assert from "node:assert/strict";
 import { randomInt, randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
@@ -154,10 +156,18 @@ async function killedAt(pid: number, said: RegExp): Promise<void> {
   process.kill(pid, "SIGKILL");
 }
 
+/** UIDs of the pods that the keeper guards wherever they appear, also after a reboot. */
+function protectedPods(): readonly string[] {
+  const text = readFileSync(path.join(`${node.stateDir}-keeper`, "protected-pods.json"), "utf8");
+  const { pods } = JSON.parse(text) as { readonly pods: readonly { readonly uid: string }[] };
+  return pods.map(({ uid }) => uid);
+}
+
 /** No descriptor, thread, namespace, link or entry of a map more than with the two pods that stay. */
 async function nothingIsLeft(): Promise<void> {
   await captured(2);
   await noMoreThan(node, resting);
+  await soon("the keeper protects two pods", async () => protectedPods().length === 2);
   await until("links and entries of two pods", 20_000, async () => {
     const links = await node.run(["sh", "-c", `ls ${node.bpffs}/orlop/*/v*/pods | wc -l`]);
     const { items } = await view(node, "bpf");

@@ -10,7 +10,7 @@ import type { Host, Node } from "../box/cluster.ts";
 import { gatewayAddresses, vethLine } from "../box/network.ts";
 import { type Running, startAt, startNamespace, tail } from "../box/process.ts";
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 export type ShortPod = Host & {
   readonly uid: string;
