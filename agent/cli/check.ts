@@ -1,5 +1,6 @@
 // CLI · orlop check: the node's preflight here, and the agent's own findings when it can be reached.
 import { apiVersion, type Finding } from "../admin/api.ts";
+import { asSeenByAgent, lacksPrivilege } from "../process/preflight.ts";
 import type { Context } from "./options.ts";
 import { CliFailure, type Exit, exits, json, printable, yaml } from "./output.ts";
 
@@ -11,6 +12,8 @@ export type CheckOptions = {
   readonly pre: boolean;
   /** Codes that are shown but never fail. */
   readonly skip: readonly string[];
+  /** Whose container this is; auto: the agent's if an agent answers and this process has none of the keeper's privileges. */
+  readonly in: "auto" | "keeper" | "agent";
 };
 
 /** The node's own checks; injected, so that tests need no node. */
@@ -35,8 +38,11 @@ export async function check(context: Context, options: CheckOptions, preflight: 
   const agent = options.pre ? null : await agentFindings(context);
   const settings = { bpffs: options.bpffs, podsCgroup: options.podsCgroup, ports: [15_020, 15_021] };
   const preflighted = context.options.file === undefined ? preflight(settings) : [];
+  const isAgents =
+    options.in === "agent" || (options.in === "auto" && Array.isArray(agent) && lacksPrivilege(preflighted));
+  const judgeable = isAgents ? asSeenByAgent(preflighted) : preflighted;
   // Its own ports are in use while the agent runs: that is as it should be.
-  const here = preflighted.filter(({ code }) => !(Array.isArray(agent) && code === PORTS_IN_USE));
+  const here = judgeable.filter(({ code }) => !(Array.isArray(agent) && code === PORTS_IN_USE));
   const findings = [...here, ...(Array.isArray(agent) ? agent : [])].toSorted((a, b) =>
     a.code < b.code ? -1 : a.code > b.code ? 1 : 0,
   );

@@ -1,8 +1,8 @@
-// What `orlop get connections` shows of a connection that is read, of others, and of a dump of an earlier version.
+// What `orlop get services` counts, and what `orlop get connections` shows of a connection that is read, of others, and of a dump of an earlier version.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ConnectionView } from "../admin/api.ts";
-import { connectionColumns } from "./columns.ts";
+import type { ConnectionView, ServiceView } from "../admin/api.ts";
+import { connectionColumns, serviceColumns } from "./columns.ts";
 
 const at = { address: "10.0.0.1", port: 80 };
 const tcp: ConnectionView = {
@@ -28,4 +28,16 @@ test("protocol, requests and the request that is open", () => {
   assert.deepEqual(shown({ ...tcp, application: "websocket", requests: 2 }), ["websocket", "2", ""]);
   const { application, requests, openRequest: none, ...older } = tcp;
   assert.deepEqual(shown(older as ConnectionView), ["tcp", "", ""]);
+});
+
+test("a pod with an address of each family is one endpoint, and an address without a workload is one", () => {
+  const endpoint = (workload: string, address: string, healthy = true) => ({ workload, address, healthy });
+  const endpoints = [
+    ...[endpoint("a", "10.0.0.1"), endpoint("a", "fd00::1")],
+    ...[endpoint("b", "10.0.0.2", false), endpoint("b", "fd00::2", false)],
+    ...[endpoint("", "10.9.9.9"), endpoint("", "10.9.9.10")],
+  ];
+  const service = { name: "s", namespace: "shop", hostname: "", vips: [], ports: [], endpoints, from: "" };
+  const counted = serviceColumns.find(({ header }) => header === "ENDPOINTS")?.value(service satisfies ServiceView);
+  assert.equal(counted, "3/4");
 });

@@ -27,15 +27,19 @@ export const workloadColumns: readonly Column<WorkloadView>[] = [
   { header: "FROM", value: (row) => row.from, wide: true },
 ];
 
+/** How many are healthy of how many. A pod with an address of each family is one endpoint. */
+function endpointCount(endpoints: ServiceView["endpoints"]): string {
+  const keyOf = ({ workload, address }: ServiceView["endpoints"][number]): string => workload || address;
+  const healthy = endpoints.filter((endpoint) => endpoint.healthy);
+  return `${new Set(healthy.map(keyOf)).size}/${new Set(endpoints.map(keyOf)).size}`;
+}
+
 export const serviceColumns: readonly Column<ServiceView>[] = [
   { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
   { header: "NAME", value: (row) => row.name },
   { header: "VIP", value: (row) => row.vips.join(",") },
   { header: "PORTS", value: (row) => row.ports.map(({ port }) => String(port)).join(",") },
-  {
-    header: "ENDPOINTS",
-    value: (row) => `${row.endpoints.filter(({ healthy }) => healthy).length}/${row.endpoints.length}`,
-  },
+  { header: "ENDPOINTS", value: (row) => endpointCount(row.endpoints) },
   { header: "HOSTNAME", value: (row) => row.hostname, wide: true },
   { header: "FROM", value: (row) => row.from, wide: true },
 ];

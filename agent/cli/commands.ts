@@ -142,6 +142,11 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
     .addOption(new Option("--fail-on <severity>", "what exits 79").choices(["error", "warning"]).default("error"))
     .addOption(new Option("--pre", "only what must hold before the agent starts"))
     .addOption(new Option("--skip <codes...>", "codes that never fail"))
+    .addOption(
+      new Option("--in <process>", "whose container this is: the agent's has nothing of what the keeper needs")
+        .choices(["auto", "keeper", "agent"])
+        .default("auto"),
+    )
     .addOption(new Option("--bpffs <path>", "where eBPF objects are pinned").default("/sys/fs/bpf"))
     .addOption(
       new Option(
@@ -154,12 +159,14 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
       failOn,
       pre = false,
       skip = [],
+      in: process,
       bpffs,
       podsCgroup,
     } = check.opts<{
       failOn: "error" | "warning";
       pre?: boolean;
       skip?: string[];
+      in: "auto" | "keeper" | "agent";
       bpffs: string;
       podsCgroup?: string;
     }>();
@@ -168,7 +175,7 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
     const fallback = { bpffs, podsCgroup: "/sys/fs/cgroup", ports: [] };
     const mounted = mounts.cgroup2Mount(preflight.readNode(fallback).mountinfo) ?? fallback.podsCgroup;
     const looked = env.vars.KUBERNETES_SERVICE_HOST ? "auto" : mounted;
-    const options = { failOn, pre, skip, bpffs, podsCgroup: podsCgroup ?? looked };
+    const options = { failOn, pre, skip, in: process, bpffs, podsCgroup: podsCgroup ?? looked };
     return (await import("./check.ts")).check(context, options, (at) => preflight.judge(preflight.readNode(at)));
   });
 }

@@ -1,7 +1,15 @@
 // preflight.ts: each check on readings that must pass, warn or fail, and the reader on the machine it runs on.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Finding, judge, listeningPorts, type Readings, readNode } from "./preflight.ts";
+import {
+  asSeenByAgent,
+  type Finding,
+  judge,
+  lacksPrivilege,
+  listeningPorts,
+  type Readings,
+  readNode,
+} from "./preflight.ts";
 
 const mountinfo = [
   "24 1 0:22 / /proc rw,nosuid - proc proc rw",
@@ -31,6 +39,19 @@ const good: Readings = {
 };
 
 const judged = (over: Partial<Readings>): Finding[] => judge({ ...good, ...over });
+
+test("in an agent's container what only the keeper has is to know, and all else is judged", () => {
+  const agents = judged({ effective: 0n, btf: false, mountinfo: "", release: "5.10.0" });
+  assert.equal(lacksPrivilege(agents), true);
+  assert.equal(lacksPrivilege(judged({ effective: 1n << 12n })), false, "some of it is a keeper that lacks the rest");
+  assert.equal(lacksPrivilege(judge(good)), false);
+  const seen = asSeenByAgent(agents);
+  const codes = (status: Finding["status"]): readonly string[] =>
+    seen.filter((finding) => finding.status === status).map(({ code }) => code);
+  assert.deepEqual(codes("info"), ["ORL1002", "ORL1003", "ORL1004", "ORL1005", "ORL1006"]);
+  assert.deepEqual(codes("fail"), ["ORL1001"]);
+  assert.deepEqual(asSeenByAgent(judge(good)), judge(good));
+});
 
 test("a good node has nothing to mend", () => {
   for (const finding of judge(good)) {

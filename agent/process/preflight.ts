@@ -289,6 +289,29 @@ const checks: readonly Check[] = [
 /** Every check, in the order of its code. Pure. */
 export const judge = (readings: Readings): Finding[] => checks.map((check) => check(readings));
 
+/** Kernel types, cgroup tree, bpffs and capabilities: an agent's container has none of them, and needs none. */
+const keepersAlone: readonly string[] = ["ORL1002", "ORL1003", "ORL1004", "ORL1005", "ORL1006"];
+
+/** Whether the process that looked has no privilege of the keeper's at all. */
+export const lacksPrivilege = (findings: readonly Finding[]): boolean =>
+  findings.some(
+    ({ code, what }) =>
+      code === "ORL1006" && needed.every(([name]) => what.includes(name)) && what.startsWith("missing"),
+  );
+
+/** The findings as they bear on an agent's container: what only the keeper's has cannot be judged from there. */
+export const asSeenByAgent = (findings: readonly Finding[]): readonly Finding[] =>
+  findings.map((finding) =>
+    finding.status === "ok" || !keepersAlone.includes(finding.code)
+      ? finding
+      : {
+          ...finding,
+          status: "info",
+          why: "this is no process of the keeper's: what the keeper has cannot be seen from here",
+          fix: "run orlop check in the keeper's container, or as root on the node",
+        },
+  );
+
 /** Ports of listening sockets in the text of /proc/net/tcp or tcp6: state 0A, local address ends in :PORT (hex). */
 export function listeningPorts(text: string): number[] {
   return text.split("\n").flatMap((line) => {

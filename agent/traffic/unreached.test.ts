@@ -56,7 +56,7 @@ describe("a connection whose peer cannot be reached", () => {
     assert.equal(bench.clock.pending, 0);
   });
 
-  test("ends with the reason of its last dial when five seconds are over", () => {
+  test("ends with the reason of its last dial when three seconds are over", () => {
     const bench = new Bench().serve();
     const event = begun(bench);
     for (;;) {

@@ -1,11 +1,11 @@
 // 7 · data thread · connections whose far end could not be reached, as a pod that its node has not captured yet or has just released:
-// each is decided anew, by what is known by then, until it is reached or five seconds are over.
+// each is decided anew, by what is known by then, until it is reached or three seconds are over.
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { Connection } from "./connection.ts";
 import type { WaitingOptions } from "./waiting.ts";
 
-/** From the first failure. The node of a pod that joins may wait as long for its certificate before it captures the pod. */
-export const REACH_LIMIT_MS = 5_000;
+/** From the first failure: several times what capture takes, and less than most clients wait for an answer. */
+export const REACH_LIMIT_MS = 3_000;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 250;
 /** Most connections that wait on one thread; the next is dialled once more and then ends. */
