@@ -58,5 +58,10 @@ test("waiting ends when the agent left, when the process went, and when it is to
   const third = untilAgentLeft(leaving, new AbortController().signal);
   rmSync(join(proc, "7"), { recursive: true });
   assert.equal(await third, false);
+  tables("");
+  const back = new AbortController();
+  const fourth = untilAgentLeft(leaving, back.signal);
+  back.abort();
+  assert.equal(await fourth, false, "the pod came back while the tables were read");
   rmSync(proc, { recursive: true });
 });

@@ -65,7 +65,8 @@ export async function untilAgentLeft({ proc, pid, podAddresses }: Leaving, signa
       const tables: string[] = [];
       // Not the keeper's own thread: the kernel goes through the sockets of all the node for it.
       for (const name of ["tcp", "tcp6"]) tables.push(await readFile(join(proc, String(pid), "net", name), "utf8"));
-      if (!tables.some((table) => agentStillThere(table, podAddresses, options))) return true;
+      // The pod may have come back while the tables were read.
+      if (!tables.some((table) => agentStillThere(table, podAddresses, options))) return !signal.aborted;
     } catch {
       return false; // The process ended; another of the pod's may live, but nobody is known to.
     }

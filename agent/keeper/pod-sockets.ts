@@ -208,7 +208,8 @@ export class PodNamespaces {
     const leaving = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop.signal).then(async (left) => {
       entered.closed = true;
       await entered.lent;
-      if (left || this.#removing) await this.#restore(netnsFd);
+      // A pod that has come back meanwhile needs its rule and route. What is asked of the thread from here on comes after.
+      if ((left && !stop.signal.aborted) || this.#removing) await this.#restore(netnsFd);
       closeSync(netnsFd);
     });
     const entry = { stop, done: leaving };
