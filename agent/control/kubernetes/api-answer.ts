@@ -6,7 +6,10 @@ export type ApiAnswer = {
   readonly contentType: string;
   /** What Retry-After says, ms; null: nothing. */
   readonly retryAfterMs: number | null;
-  /** Rejects when the connection ends before the body does, and with Silence when nothing comes for the time that `ask` was given. */
+  /**
+   * Rejects when the connection ends before the body does; with Silence when nothing comes for the time that `ask` was given; with
+   * ServerLeaves when the server has sent GOAWAY and does not end the body soon.
+   */
   readonly body: AsyncIterable<Uint8Array>;
 };
 
@@ -20,6 +23,9 @@ export type AskOptions = {
 
 /** Nothing came for the time that was given, on a connection that lives as far as anybody knows. */
 export class Silence extends Error {}
+
+/** The server takes its leave from this connection, and is to be asked over another. */
+export class ServerLeaves extends Error {}
 
 /** Rejects when nobody answers. A body that is not read to its end is cancelled. */
 export type Ask = (path: string, options: AskOptions) => Promise<ApiAnswer>;

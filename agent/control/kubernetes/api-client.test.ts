@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { type ApiAnswer, Silence } from "./api-answer.ts";
+import { type ApiAnswer, ServerLeaves, Silence } from "./api-answer.ts";
 import { ApiClient } from "./api-client.ts";
 
 const DEADLINE = { timeout: 30_000 };
@@ -39,6 +39,8 @@ type Handler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void
 async function serve(t: TestContext, handle: Handler, port = 0) {
   const sessions: ServerHttp2Session[] = [];
   const server = createSecureServer({ cert: readFileSync(at("server.pem")), key: readFileSync(at("server.key")) });
+  const sockets: Socket[] = [];
+  server.on("connection", (socket: Socket) => sockets.push(socket));
   server.on("session", (session) => sessions.push(session));
   server.on("sessionError", () => {});
   server.on("stream", (stream, headers) => {
@@ -51,13 +53,22 @@ async function serve(t: TestContext, handle: Handler, port = 0) {
   assert.ok(address !== null && typeof address === "object");
   const close = async (): Promise<void> => {
     for (const session of sessions) session.destroy();
+    for (const socket of sockets) socket.destroy();
     if (server.listening) await new Promise((resolve) => server.close(resolve));
   };
   t.after(close);
   return { port: address.port, sessions, close };
 }
 
-function clientOf(t: TestContext, port: number, more: { readonly caFile?: string; readonly pingMs?: number } = {}) {
+function clientOf(
+  t: TestContext,
+  port: number,
+  more: {
+    readonly caFile?: string;
+    readonly pingMs?: number;
+    readonly leavingMs?: number;
+  } = {},
+) {
   const { caFile = at("server.pem"), ...options } = more;
   const read = (file: string) => () => readFileSync(file, "utf8").trim();
   const server = `https://127.0.0.1:${port}`;
@@ -177,28 +188,85 @@ test("a body that is cut off, stalls or is aborted rejects; it never just ends",
   }
 });
 
-test("a connection on which nobody answers a PING any more is given up", DEADLINE, async (t) => {
-  const { port } = await serve(t, (stream) => stream.respond({ ":status": 200 }));
-  const sockets: Socket[] = [];
-  // A network that takes bytes and brings them nowhere.
-  const network = createServer((near) => {
-    const far = connect(port, "127.0.0.1");
+/** A network before the server. Once it is cut, it takes bytes and brings them nowhere, and neither side hears of the other's end. */
+async function networkTo(t: TestContext, port: number) {
+  const sockets: { readonly near: Socket; readonly far: Socket }[] = [];
+  const network = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     for (const socket of [near, far]) socket.on("error", () => {});
     near.pipe(far).pipe(near);
-    sockets.push(near, far);
+    sockets.push({ near, far });
   });
   network.listen(0, "127.0.0.1");
   await once(network, "listening");
   t.after(() => {
-    for (const socket of sockets) socket.destroy();
+    for (const { near, far } of sockets) {
+      near.destroy();
+      far.destroy();
+    }
     network.close();
   });
   const address = network.address();
   assert.ok(address !== null && typeof address === "object");
-  const { ask } = clientOf(t, address.port, { pingMs: 50 });
+  const cut = (): Socket => {
+    const [first] = sockets;
+    assert.ok(first !== undefined);
+    const { near, far } = first;
+    near.unpipe(far);
+    far.unpipe(near);
+    near.resume();
+    far.resume();
+    return near;
+  };
+  return { port: address.port, cut };
+}
+
+test("a connection on which nobody answers a PING any more is given up", DEADLINE, async (t) => {
+  const { port } = await serve(t, (stream) => stream.respond({ ":status": 200 }));
+  const network = await networkTo(t, port);
+  const { ask } = clientOf(t, network.port, { pingMs: 50 });
   const watch = await ask("/watch");
-  const [near, far] = sockets;
-  near?.unpipe(far);
-  near?.resume();
+  network.cut();
   await assert.rejects(textOf(watch));
+});
+
+test(
+  "a server that is gone after its GOAWAY: what is open ends long before its own patience, and so does the socket",
+  DEADLINE,
+  async (t) => {
+    const { port, sessions } = await serve(t, (stream) => stream.respond({ ":status": 200 }));
+    const network = await networkTo(t, port);
+    const { ask } = clientOf(t, network.port, { pingMs: 500 });
+    const open = await Promise.all([ask("/watch"), ask("/list")]);
+    const [session] = sessions;
+    assert.ok(session !== undefined);
+    const heard = once(session, "goaway");
+    session.goaway();
+    await heard;
+    const near = network.cut();
+    for (const answer of open) await assert.rejects(textOf(answer), ServerLeaves);
+    const closed = new Promise((resolve) => near.once("close", resolve));
+    // The kernel refuses what comes for a closed socket, and takes it for a socket that has only ended its side.
+    const knocking = setInterval(() => near.write("x"), 10);
+    t.after(() => clearInterval(knocking));
+    await closed;
+  },
+);
+
+test("after GOAWAY a silent watch ends, and what flows goes on for a bounded time", DEADLINE, async (t) => {
+  const { port, sessions } = await serve(t, (stream, headers) => {
+    stream.respond({ ":status": 200 });
+    if (headers[":path"] === "/watch") return;
+    const flowing = setInterval(() => stream.write("x"), 10);
+    stream.once("close", () => clearInterval(flowing));
+  });
+  const { ask } = clientOf(t, port, { pingMs: 500, leavingMs: 2_000 });
+  const [watch, list] = await Promise.all([ask("/watch"), ask("/list")]);
+  const ended: string[] = [];
+  const endOf = (name: string, answer: ApiAnswer): Promise<void> =>
+    assert.rejects(textOf(answer), ServerLeaves).then(() => void ended.push(name));
+  const both = Promise.all([endOf("watch", watch), endOf("list", list)]);
+  sessions[0]?.goaway();
+  await both;
+  assert.deepEqual(ended, ["watch", "list"]);
 });

@@ -5,7 +5,7 @@ import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { Dice } from "../../../test/policy/dice.ts";
 import type { ObjectChange } from "../accepted-objects.ts";
-import { type ApiAnswer, Silence } from "./api-answer.ts";
+import { type ApiAnswer, ServerLeaves, Silence } from "./api-answer.ts";
 import { answer, FakeCluster, servedOf } from "./cluster.fake.ts";
 import { type PackedChange, unpacked } from "./copy-file.ts";
 import { type KindState, KindWatch } from "./kind-watch.ts";
@@ -86,7 +86,10 @@ test(`what is passed on is one whole state of the server, and in the end its las
   assert.ok(states > 1_000 && away > 1_000, `${states} states, ${away} failures: too tame`);
 });
 
-/** A server that gives these answers, one after the other; the last again and again. */
+/** Of the scripted servers; each test reads differences of it. */
+let clockMs = 0;
+
+/** A server that gives these answers, one after the other. */
 function scripted(...answers: readonly ((path: string) => ApiAnswer)[]) {
   const asked: string[] = [];
   const changes: ObjectChange[][] = [];
@@ -107,7 +110,7 @@ function scripted(...answers: readonly ((path: string) => ApiAnswer)[]) {
     },
     sleep: async () => {},
     random: () => 0,
-    nowMs: () => 0,
+    nowMs: () => clockMs,
     changed: (some) => void changes.push([...unpacked(some)]),
     noted: (state) => void states.push(state),
   });
@@ -159,30 +162,39 @@ test("a page that fails is asked for from the beginning, and no watch begins fro
 });
 
 /** A watch that says this much, and then nothing any more, while its connection lives. */
-function quiet(text: string): ApiAnswer {
+function quiet(text: string, end: () => Error | undefined = () => new Silence("nothing came"), ms = 90_000): ApiAnswer {
   const body = (async function* () {
     if (text !== "") yield new TextEncoder().encode(text);
-    throw new Silence("nothing came");
+    clockMs += ms;
+    const error = end();
+    if (error !== undefined) throw error;
   })();
   return answer(200, "", { body });
 }
 
-test("a watch that says nothing for 90 s is asked for anew, from where it was, and is no outage", async () => {
-  const added = `${JSON.stringify({ type: "ADDED", object: objectOf("b", { uid: "b", rv: 12 }) })}\n`;
+const line = (type: string, name: string, rv: number): string =>
+  `${JSON.stringify({ type, object: objectOf(name, { uid: name, rv }) })}\n`;
+const bookmark = (rv: number): string =>
+  `${JSON.stringify({ type: "BOOKMARK", object: { kind: kind.kind, metadata: { resourceVersion: String(rv) } } })}\n`;
+const versionsOf = (asked: readonly string[]): readonly (string | null)[] =>
+  asked.map((path) => new URL(path, "https://x").searchParams.get("resourceVersion"));
+
+test("a watch that says nothing for 90 s, or whose server leaves, is asked for anew from where it was, and is no outage", async () => {
+  const added = line("ADDED", "b", 12);
   const { run, changes, states, asked, patience } = scripted(
     () => answer(422, "{}"),
     () => listOf("a"),
     () => quiet(""),
     () => quiet(added),
     () => quiet(added.slice(0, 20)),
+    () => quiet(bookmark(13)),
+    () => quiet("", () => new ServerLeaves("GOAWAY"), 20_000),
+    () => quiet(""),
+    () => quiet(bookmark(14)),
     () => quiet(""),
   );
   await run();
-  const watches = asked.slice(2);
-  assert.deepEqual(
-    watches.map((path) => new URL(path, "https://x").searchParams.get("resourceVersion")),
-    ["9", "9", "12", "12", "12"],
-  );
+  assert.deepEqual(versionsOf(asked.slice(2)), ["9", "9", "12", "12", "13", "13", "13", "14", "14"]);
   assert.deepEqual(new Set(patience.slice(2)), new Set([90_000]));
   assert.deepEqual(
     changes.map((some) => some.length),
@@ -190,9 +202,73 @@ test("a watch that says nothing for 90 s is asked for anew, from where it was, a
   );
   assert.deepEqual(
     states.map(({ state }) => state),
-    ["listing", "watching", "watching", "watching", "away", "watching"],
+    [
+      ...["listing", "watching", "watching", "watching", "away"],
+      ...["watching", "watching", "watching", "watching", "watching"],
+    ],
     "only half a line is a fault",
   );
+});
+
+test("watches that bring nothing, not even a bookmark, are an outage until one brings a line; meanwhile lists say what there is", async () => {
+  const ends: readonly (() => Error | undefined)[] = [
+    () => new Silence("nothing came"),
+    () => new ServerLeaves("GOAWAY"),
+    () => new Error("reset"),
+    () => undefined,
+  ];
+  for (const end of ends) {
+    const { run, changes, states, asked } = scripted(
+      () => answer(422, "{}"),
+      () => listOf("a"),
+      () => quiet("", end),
+      () => quiet("", end),
+      () => listOf("a", "deny"),
+      () => quiet("", end),
+      () => quiet("", end),
+      () => listOf("deny"),
+      () => quiet(bookmark(12), end),
+    );
+    await run();
+    assert.deepEqual(versionsOf(asked.slice(1, 9)), [null, "9", "9", null, "9", "9", null, "9"]);
+    assert.ok(!asked.slice(1, 9).some((path) => path.includes("sendInitialEvents")));
+    assert.deepEqual(
+      changes.map((some) =>
+        some.map(({ op, ...change }) => `${op} ${("version" in change ? change.version : change.object).name}`),
+      ),
+      [["present a"], ["present deny"], ["deleted a", "present deny"]],
+    );
+    const seen = states.map(({ state }) => state).filter((state) => state !== "listing");
+    const back = seen.lastIndexOf("watching");
+    const lost = seen.indexOf("away", 1);
+    assert.ok(lost > 0 && back > lost, seen.join());
+    assert.deepEqual(new Set(seen.slice(seen.lastIndexOf("watching", back - 1) + 1, back)), new Set(["away"]));
+    assert.ok(states.some(({ why }) => /not even a bookmark/.test(why)) || end()?.message === "reset", seen.join());
+  }
+});
+
+test("a streaming list of which nothing comes is read by pages", async () => {
+  const { run, changes, asked, states } = scripted(
+    () => quiet(""),
+    () => quiet(""),
+    () => listOf("a"),
+    () => quiet(bookmark(12)),
+  );
+  await run();
+  assert.deepEqual(
+    asked.slice(0, 4).map((path) => [path.includes("sendInitialEvents"), path.includes("watch=true")]),
+    [
+      [true, true],
+      [true, true],
+      [false, false],
+      [false, true],
+    ],
+  );
+  assert.deepEqual(
+    changes.map((some) => some.length),
+    [1],
+  );
+  assert.equal(states.filter(({ state }) => state === "watching").length, 1);
 });
 
 test("what the agent itself does wrong ends the source and is no outage", async () => {

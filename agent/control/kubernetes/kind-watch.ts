@@ -2,11 +2,12 @@
 // whatever the server answers, until a whole list says otherwise.
 import { type BackoffOptions, backoffMs } from "../../backoff.ts";
 import { AbsentKind } from "./absent-kind.ts";
-import { type ApiAnswer, type Ask, Silence } from "./api-answer.ts";
+import { type ApiAnswer, type Ask, ServerLeaves, Silence } from "./api-answer.ts";
 import { expectJson, Refused, textOf } from "./api-refusal.ts";
 import type { PackedChange } from "./copy-file.ts";
 import { JsonLines } from "./json-lines.ts";
 import { KindMirror } from "./kind-mirror.ts";
+import { MuteWatches } from "./mute-watches.ts";
 import { page, StrangeAnswer, type WatchEvent, watchEvent } from "./watch-event.ts";
 import type { WatchedKind } from "./watched-kinds.ts";
 
@@ -67,6 +68,7 @@ export class KindWatch {
   #version = "";
   /** The server can send a list as the beginning of a watch (Kubernetes 1.32, KEP-3157). */
   #streams = true;
+  readonly #mute = new MuteWatches();
   #failures = 0;
   /** When the kind's absence was last looked into, monotonic, ms. */
   #absentMs = Number.NEGATIVE_INFINITY;
@@ -116,7 +118,7 @@ export class KindWatch {
     if (this.#version === "") {
       if (await this.#isStillAbsent(signal)) return ABSENT_LOOK_MS;
       this.#ports.noted({ state: "listing", why: "" });
-      const streamed = this.#streams ? await this.#watch(signal, true) : "no-list";
+      const streamed = this.#streams && !this.#mute.isMute ? await this.#watch(signal, true) : "no-list";
       if (streamed !== "no-list") return this.#pauseMs(streamed);
       if (!(await this.#listPages(signal))) return ABSENT_LOOK_MS;
     }
@@ -131,8 +133,8 @@ export class KindWatch {
   /** How long to wait, ms. */
   #failed(error: unknown): number {
     const status = error instanceof Refused ? error.status : 0;
-    // The server has forgotten the version or the kind, or its answer makes no sense: a list says what there is now.
-    if (status === 410 || status === 404 || error instanceof StrangeAnswer) this.#version = "";
+    // The server has forgotten the version or the kind, its answer makes no sense, or no change comes: a list says what there is now.
+    if (status === 410 || status === 404 || error instanceof StrangeAnswer || this.#mute.isListDue) this.#version = "";
     this.#ports.noted({ state: "away", why: error instanceof Error ? error.message : String(error) });
     const asked = error instanceof Refused ? (error.retryAfterMs ?? 0) : 0;
     this.#isAsked = asked > 0;
@@ -171,26 +173,34 @@ export class KindWatch {
     }
     await this.#expectJson(answer, "watch");
     if (withList) this.mirror.beginList();
-    else this.#ports.noted({ state: "watching", why: "" });
+    else if (!this.#mute.isMute) this.#ports.noted({ state: "watching", why: "" });
     const watching: Watching = { lines: new JsonLines(), listing: withList, ended: "silent" };
+    const beganMs = this.#ports.nowMs();
+    let isAtOnce = false;
     try {
       // In a method of its own: what a loop has read would be kept until the next chunk comes, also a whole list.
       for await (const chunk of answer.body) this.#read(chunk, watching);
     } catch (error) {
-      if (!(error instanceof Silence) || watching.lines.isTorn || watching.listing) throw error;
+      const isOrderly = error instanceof Silence || error instanceof ServerLeaves;
+      if (!isOrderly || watching.lines.isTorn || watching.listing) throw error;
       // It took long enough that it may be asked for at once.
-      return "spoke";
+      isAtOnce = true;
+    } finally {
+      if (watching.ended === "silent") this.#mute.ended(this.#ports.nowMs() - beganMs);
     }
     if (watching.lines.isTorn || watching.listing) throw new Error("the server's answer ends in the middle");
-    return watching.ended;
+    if (this.#mute.isListDue) throw new Error(`watches of ${this.#kind.kind} bring nothing, not even a bookmark`);
+    return isAtOnce ? "spoke" : watching.ended;
   }
 
   #read(chunk: Uint8Array, watching: Watching): void {
     let changes: PackedChange[] = [];
     let listed = false;
+    const wasMute = this.#mute.isMute;
     for (const line of watching.lines.of(chunk)) {
       const event = watchEvent(line, this.#kind.kind);
       watching.ended = "spoke";
+      this.#mute.spoke();
       if (event.type === "error") {
         // What came before it in the same chunk counts.
         if (changes.length > 0) this.#changed(changes);
@@ -209,7 +219,7 @@ export class KindWatch {
     // The server works, also if the next watch fails.
     if (!watching.listing) this.#failures = 0;
     if (listed) this.#absent.isKnown();
-    if (listed) this.#ports.noted({ state: "watching", why: "" });
+    if (listed || wasMute !== this.#mute.isMute) this.#ports.noted({ state: "watching", why: "" });
   }
 
   /** The changes of a streaming list, when this event is its end. */
@@ -241,6 +251,7 @@ export class KindWatch {
       version = read.resourceVersion;
     } while (next !== "");
     this.#failures = 0;
+    this.#mute.listed();
     this.#absent.isKnown();
     this.#changed(this.mirror.endList());
     this.#version = version;

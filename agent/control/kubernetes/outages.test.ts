@@ -2,7 +2,9 @@
 // server is asked seldom, and what it has is in force soon after it is back.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Silence } from "./api-answer.ts";
 import { clusterOf, deny, pod, start } from "./clocked-source.fake.ts";
+import { answer } from "./cluster.fake.ts";
 
 const DEADLINE = { timeout: 30_000 };
 const HOUR_MS = 3_600_000;
@@ -75,5 +77,36 @@ test(
     isSteady = true;
     await agent.until(({ kinds, objects }) => objects === 122 && kinds.every(({ state }) => state === "watching"));
     assert.deepEqual([agent.has().workloads.length, agent.has().policies.length], [61, 61]);
+  },
+);
+
+test(
+  "something holds back what watches bring, and passes on all else: status says so, and a DENY is in force all the same",
+  DEADLINE,
+  async (t) => {
+    const cluster = clusterOf();
+    let isHeld = false;
+    const agent = start(t, undefined, async (path, options) => {
+      if (!isHeld || !path.includes("watch=true")) return cluster.ask(path, options);
+      const body = (async function* () {
+        await agent.sleep(90_000, options.signal);
+        yield new Uint8Array();
+        throw new Silence("nothing came");
+      })();
+      return answer(200, "", { body });
+    });
+    await agent.until(({ state }) => state === "synced");
+    isHeld = true;
+    cluster.change("AuthorizationPolicy", "more", deny);
+    await agent.until(({ kinds }) =>
+      kinds.every(({ state, why }) => state === "away" && /not even a bookmark/.test(why)),
+    );
+    assert.equal(agent.source.status().state, "stale");
+    await agent.until(() => agent.has().policies.includes("more"));
+    const sinceMs = agent.nowMs();
+    while (agent.nowMs() < sinceMs + HOUR_MS) await agent.turns();
+    assert.ok(agent.source.status().kinds.every(({ state }) => state === "away"));
+    isHeld = false;
+    await agent.until(({ state }) => state === "synced");
   },
 );
