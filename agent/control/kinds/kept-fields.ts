@@ -1,5 +1,6 @@
 // any thread · what of an object of an API server is read here, and so kept: a Pod is mostly about running it, and every object has
 // its fields twice more in bookkeeping of the server and of kubectl. Pure.
+import { hash } from "node:crypto";
 import { POD_ANNOTATIONS } from "./labels.ts";
 
 /** true: all of it. What has another form than this is kept whole, for the kind's reader to report. */
@@ -27,6 +28,11 @@ const shapes: Readonly<Record<string, Shape>> = {
   },
   Namespace: { apiVersion: true, kind: true, metadata: true },
 };
+
+/** Of what `keptFields` does besides; raise it when that changes. */
+const RULES = 1;
+/** Two releases with the same text keep the same of each object. */
+export const keptFieldsDigest = hash("sha256", JSON.stringify([RULES, shapes]), "hex").slice(0, 16);
 
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 

@@ -52,6 +52,12 @@ function after(state: State, changes: readonly PackedChange[]): State {
   }
   return next;
 }
+/** What a process finds that does not go on with the file. */
+async function found(path: string) {
+  const kept = await readClusterCopy(path, never);
+  await kept?.file?.handle.close();
+  return kept;
+}
 const textOf = (objects: Iterable<PackedChange>): string =>
   [...objects]
     .map(({ line }) => line)
@@ -60,11 +66,11 @@ const textOf = (objects: Iterable<PackedChange>): string =>
 
 test("what was kept is found by the next process, in a file for this user alone", async (t) => {
   const path = join(folderOf(t), "state", "cluster.jsonl");
-  assert.equal(await readClusterCopy(path, never), undefined);
+  assert.equal(await found(path), undefined);
   const { copy, warnings } = copyAt(t, path);
   await copy.keep(CLUSTER, [present("a", 1), present("b", 2)], "2026-01-01T00:00:00.000Z");
   await copy.keep(CLUSTER, [present("a", 3), deleted("b"), present("c", 4)], "2026-01-01T00:00:01.000Z");
-  const kept = await readClusterCopy(path, never);
+  const kept = await found(path);
   assert.deepEqual([kept?.cluster, kept?.appliedAt], [CLUSTER, "2026-01-01T00:00:01.000Z"]);
   assert.equal(textOf(kept?.objects ?? []), textOf([present("a", 3), present("c", 4)]));
   assert.equal(statSync(path).mode & 0o777, 0o600);
@@ -80,7 +86,7 @@ test("changes that wait for a slow disk are kept, whatever becomes of the list t
   const second = copy.keep(CLUSTER, changes, "2026-01-01T00:00:01.000Z");
   changes.length = 0;
   await Promise.all([first, second]);
-  const kept = await readClusterCopy(path, never);
+  const kept = await found(path);
   assert.equal(textOf(kept?.objects ?? []), textOf([present("a", 1), present("b", 2)]));
 });
 
@@ -106,8 +112,25 @@ test(`cut off or changed anywhere, a file is one of its states or none (ORLOP_SE
   const read = async (bytes: Buffer): Promise<string | undefined> => {
     writeFileSync(damaged, bytes);
     const kept = await readClusterCopy(damaged, never);
+    if (kept?.file !== undefined && dice.chance(70)) await kept.file.handle.close();
+    else if (kept?.file !== undefined) {
+      // A process that goes on with this file keeps what it has found in it, and what comes after it.
+      adopted += 1;
+      const next = copyAt(t, damaged).copy;
+      next.adopt(kept.file);
+      await next.keep(CLUSTER, [present("new", 99), deleted("p1")], "2026-01-01T00:01:00.000Z");
+      const found = after(new Map(kept.objects.map((object) => [object.key, object])), [
+        present("new", 99),
+        deleted("p1"),
+      ]);
+      const again = await readClusterCopy(damaged, never);
+      assert.equal(textOf(again?.objects ?? []), textOf(found.values()), `seed ${SEED}`);
+      await again?.file?.handle.close();
+      await next.close();
+    }
     return kept && textOf(kept.objects);
   };
+  let adopted = 0;
   for (let length = 0; length <= whole.length; length += 1 + dice.roll(12)) {
     const wanted = states[sizes.filter((size) => size <= length).length - 1];
     for (const tail of ["", "\0\0\0\0", '{"half', '{"op":"present"}\n'])
@@ -121,12 +144,18 @@ test(`cut off or changed anywhere, a file is one of its states or none (ORLOP_SE
     const bytes = Buffer.from(whole);
     const at = dice.roll(bytes.length);
     bytes[at] = dice.roll(256);
-    const found = await read(bytes);
+    // A line end more is no other content, and moves all that is behind it.
+    const isMoved = dice.chance(30);
+    const found = await read(
+      isMoved ? Buffer.concat([whole.subarray(0, at), Buffer.from("\n"), whole.subarray(at)]) : bytes,
+    );
     const last = states.at(-1);
     // What was changed before the last batch is never taken for an older state: it may lack a policy.
     const allowed = at < (sizes.at(-2) ?? 0) ? [undefined, last] : [undefined, last, states.at(-2)];
     assert.ok(allowed.includes(found), `seed ${SEED}: byte ${at}`);
   }
+  t.diagnostic(`${adopted} files adopted`);
+  assert.ok(adopted > 10, `${adopted} files could be gone on with`);
 });
 
 test("a file that has grown is written anew, and has the same objects", async (t) => {
@@ -145,7 +174,7 @@ test("a file that has grown is written anew, and has the same objects", async (t
     await copy.keep(CLUSTER, changes, "2026-01-01T00:00:01.000Z");
     state = after(state, changes);
     inodes.add(statSync(path).ino);
-    assert.equal(textOf((await readClusterCopy(path, never))?.objects ?? []), textOf(state.values()));
+    assert.equal(textOf((await found(path))?.objects ?? []), textOf(state.values()));
   }
   assert.ok(inodes.size > 1, "it was written anew");
 });
@@ -156,12 +185,12 @@ test("two agents of a node keep the same path: what the later writer has is ther
   await old.keep(CLUSTER, [present("a", 1)], "2026-01-01T00:00:00.000Z");
   await next.keep(CLUSTER, [present("a", 1), present("b", 2)], "2026-01-01T00:00:01.000Z");
   await old.keep(CLUSTER, [present("b", 2)], "2026-01-01T00:00:02.000Z");
-  assert.equal(textOf((await readClusterCopy(path, never))?.objects ?? []), textOf([present("a", 1), present("b", 2)]));
+  assert.equal(textOf((await found(path))?.objects ?? []), textOf([present("a", 1), present("b", 2)]));
   old.stop();
   await next.keep(CLUSTER, [present("c", 3)], "2026-01-01T00:00:03.000Z");
   await old.keep(CLUSTER, [deleted("a")], "2026-01-01T00:00:04.000Z");
   const all = [present("a", 1), present("b", 2), present("c", 3)];
-  assert.equal(textOf((await readClusterCopy(path, never))?.objects ?? []), textOf(all));
+  assert.equal(textOf((await found(path))?.objects ?? []), textOf(all));
 });
 
 test("what cannot be kept leaves no older state behind, and is there once it can", async (t) => {
@@ -180,5 +209,5 @@ test("what cannot be kept leaves no older state behind, and is there once it can
   assert.equal(warnings.filter((warning) => warning.includes("cannot be kept")).length, 1);
   rmSync(draft, { recursive: true, force: true });
   await copy.keep(CLUSTER, [deleted("c")], "2026-01-01T00:00:03.000Z");
-  assert.equal(textOf((await readClusterCopy(path, never))?.objects ?? []), textOf([present("a", 1), present("b", 2)]));
+  assert.equal(textOf((await found(path))?.objects ?? []), textOf([present("a", 1), present("b", 2)]));
 });

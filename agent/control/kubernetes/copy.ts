@@ -4,7 +4,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import { endLine, headerLine, type PackedChange } from "./copy-file.ts";
+import { endLine, headerLine, type KeptFile, type PackedChange, type Span } from "./copy-file.ts";
 
 /** A change waits at most this long for the disk, ms. */
 const WAIT_MS = 1_000;
@@ -13,8 +13,6 @@ const CHUNK = 256 * 1024;
 /** A file may hold so many bytes of objects that are gone or changed, and as many as it has of others. */
 const SLACK = 1024 * 1024;
 
-/** Where in the file the present version of an object is, in bytes. */
-type Span = { readonly offset: number; readonly length: number };
 type CopyFile = {
   readonly handle: FileHandle;
   readonly inode: number;
@@ -43,7 +41,16 @@ export class ClusterCopy {
   }
 
   /**
-   * Appends the changes, which belong together. The first changes are all that there is of the cluster. Resolves when a process that
+   * Before the first changes: what a process before this one has kept is what they change. Its file is read once more when the next is
+   * written, and closed then.
+   */
+  adopt({ handle, inode, spans }: KeptFile): void {
+    this.#file = { handle, inode, spans, began: 0, size: 0, crc: 0 };
+  }
+
+  /**
+   * Appends the changes, which belong together. The first changes are all that there is of the cluster, or what differs from the file that
+   * was adopted. Resolves when a process that
    * starts would find them, or no copy at all; after a second at the latest.
    * @param cluster the UID of its namespace kube-system
    * @param appliedAt RFC 3339

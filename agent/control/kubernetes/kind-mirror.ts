@@ -50,12 +50,12 @@ export class KindMirror {
   }
 
   /**
-   * An object that a process before this one has read is what was passed on, before the first list. The list says it again, changed or
-   * not: this release may read more of it than was kept.
+   * An object that a process before this one has read is what was passed on, before the first list.
+   * @param isExact this release would have kept the same of it; otherwise the list says it again, changed or not
    */
-  assume({ version, uid }: KnownObject): void {
+  assume({ version, uid }: KnownObject, isExact: boolean): void {
     this.#hadObjects = true;
-    this.#known.set(objectKey(version), `${uid} `);
+    this.#known.set(objectKey(version), isExact ? knownOf({ version, uid }) : `${uid} `);
   }
 
   /** A list begins; what a list before it read is forgotten, if it did not end. */
@@ -116,4 +116,4 @@ export class KindMirror {
   }
 }
 
-const knownOf = ({ version: { resourceVersion }, uid }: ServedObject): Known => cut(`${uid} ${resourceVersion}`);
+const knownOf = ({ version: { resourceVersion }, uid }: KnownObject): Known => cut(`${uid} ${resourceVersion}`);

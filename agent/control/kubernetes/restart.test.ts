@@ -1,8 +1,11 @@
 // An agent that starts again begins with what was applied last, whatever the API server says or does not say just then.
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
+import { crc32 } from "node:zlib";
 import { clusterOf, deny, fileOf, pod, start } from "./clocked-source.fake.ts";
 import { answer, type FakeCluster } from "./cluster.fake.ts";
+import { endLine } from "./copy-file.ts";
 
 const DEADLINE = { timeout: 30_000 };
 
@@ -34,6 +37,47 @@ test(
     const synced = await again.until(({ state }) => state === "synced");
     assert.deepEqual([again.has().workloads, synced.fromLastGood], [["job", "web"], false]);
     assert.deepEqual(synced.kinds.find(({ kind }) => kind === "Pod")?.objects, 2);
+  },
+);
+
+test("what changed between restarts is kept with what did not, over any number of them", DEADLINE, async (t) => {
+  const [file, cluster] = [fileOf(t), clusterOf()];
+  await applied(t, file, cluster);
+  for (const turn of [2, 3, 4]) {
+    cluster.change("Pod", `job-${turn}`, pod(turn));
+    if (turn > 2) cluster.change("Pod", `job-${turn - 1}`, null);
+    await applied(t, file, cluster);
+    // Nobody answers: all that it has is what was kept.
+    const alone = start(t, file, async () => {
+      throw new Error("connection refused");
+    });
+    await alone.until(({ fromLastGood }) => fromLastGood);
+    assert.deepEqual(alone.has(), { workloads: [`job-${turn}`, "web"], policies: ["callers"] });
+    await alone.stop();
+  }
+});
+
+test(
+  "what another release has kept is read again, also where nothing changed; what this release has kept is not",
+  DEADLINE,
+  async (t) => {
+    for (const isOwn of [true, false]) {
+      const [file, cluster] = [fileOf(t), clusterOf()];
+      await applied(t, file, cluster);
+      const lines = readFileSync(file, "utf8").split("\n").slice(0, -2);
+      const own = /"keeps":"\w+"/;
+      assert.match(lines[0] ?? "", own);
+      // The same version of the pod, which the other release has read otherwise.
+      const other = lines.map((line) =>
+        line.replace("10.0.0.1", "10.0.0.9").replace(isOwn ? /$^/ : own, '"keeps":"less"'),
+      );
+      const text = `${other.join("\n")}\n`;
+      writeFileSync(file, `${text}${endLine(crc32(text), "2026-01-01T00:00:00.000Z")}`);
+      await applied(t, file, cluster);
+      const after = readFileSync(file, "utf8");
+      assert.deepEqual([after.includes("10.0.0.1"), after.includes("10.0.0.9")], [!isOwn, isOwn]);
+      assert.match(after.split("\n")[0] ?? "", own);
+    }
   },
 );
 

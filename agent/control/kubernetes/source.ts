@@ -9,7 +9,7 @@ import { Turns } from "../static-file/turns.ts";
 import type { Ask } from "./api-answer.ts";
 import { clusterId } from "./cluster-id.ts";
 import { ClusterCopy } from "./copy.ts";
-import { emptied, type KeptCluster, type PackedChange, packed, readClusterCopy } from "./copy-file.ts";
+import { emptied, type KeptCluster, type KeptFile, type PackedChange, packed, readClusterCopy } from "./copy-file.ts";
 import { HeldChanges } from "./held-changes.ts";
 import type { KnownObject } from "./kind-mirror.ts";
 import { KindStates } from "./kind-states.ts";
@@ -55,6 +55,8 @@ export class KubernetesSource implements ConfigurationSource {
   readonly #states: KindStates;
   readonly #copy: ClusterCopy | undefined;
   readonly #held: HeldChanges;
+  /** What is in force was read from it, and the copy goes on with it. */
+  #adopted: KeptFile | undefined;
   #watches: readonly KindWatch[] = [];
   /** Every kind was read whole. */
   #synced = false;
@@ -129,8 +131,17 @@ export class KubernetesSource implements ConfigurationSource {
   /** Puts in force what was kept, unless it is another cluster's. Resolves to the cluster's id when the server has said it. */
   async #begin(emit: Emit, signal: AbortSignal): Promise<string> {
     const { lastGoodFile } = this.#options;
-    const { sleep, random } = this.#dependencies;
     const kept = lastGoodFile === undefined ? undefined : await readClusterCopy(lastGoodFile, signal);
+    try {
+      return await this.#beginWith(kept, emit, signal);
+    } finally {
+      // Unless the copy has it.
+      if (kept?.file !== undefined && kept.file !== this.#adopted) await kept.file.handle.close();
+    }
+  }
+
+  async #beginWith(kept: KeptCluster | undefined, emit: Emit, signal: AbortSignal): Promise<string> {
+    const { sleep, random } = this.#dependencies;
     const asking = this.#identify(signal);
     let assumed: readonly KnownObject[] = [];
     if (kept !== undefined) {
@@ -147,7 +158,12 @@ export class KubernetesSource implements ConfigurationSource {
       return cluster;
     }
     const mirrors = new Map(this.#watches.map(({ mirror }) => [mirror.kind, mirror]));
-    for (const object of assumed) mirrors.get(object.version.kind)?.assume(object);
+    // Of a kind that is not read any more nothing may be kept on and on.
+    if (kept.file !== undefined && assumed.every(({ version }) => mirrors.has(version.kind))) {
+      this.#adopted = kept.file;
+      this.#copy?.adopt(kept.file);
+    }
+    for (const object of assumed) mirrors.get(object.version.kind)?.assume(object, this.#adopted !== undefined);
     await sleep(FIRST_LIST_MS * random(), signal);
     return cluster;
   }
@@ -174,7 +190,9 @@ export class KubernetesSource implements ConfigurationSource {
         yield change;
       }
     };
+    this.#dependencies.collectGarbage?.(false);
     const updates = await new Turns(signal).through(this.#accepted.applying(noting()));
+    this.#dependencies.collectGarbage?.(true);
     this.#appliedAt = appliedAt;
     this.#fromLastGood = true;
     emit(updates);
