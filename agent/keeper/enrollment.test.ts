@@ -376,6 +376,17 @@ describe("a protected pod", () => {
     }
   });
 
+  test("whose namespace has gone when it is prepared again is named under its new index by the next sweep", async () => {
+    const { node, file, enrollments } = await captureStrict();
+    node.end(7);
+    assert.partialDeepStrictEqual(await enrollments.prepare("p7", ["10.0.0.7"]), { refused: "pod-not-found" });
+    assert.deepEqual([enrollments.get(1), enrollments.get(2)?.state], [undefined, "awaited"]);
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [{ podIdx: 2, uid: "p7" }] });
+    assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] }, "once");
+    await enrollments.release(2);
+    assert.deepEqual([enrollments.all(), file.text], [[], '{"version":1,"pods":[]}']);
+  });
+
   test("is released and guarded in one step, and its addresses are forgotten", async () => {
     const { node, rows, namespaces, file, enrollments } = await captureStrict();
     rows.log.length = 0;

@@ -140,6 +140,8 @@ export class PodEnrollments {
   /** The last thing under way for a pod, by UID; it never rejects. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #lingering = new Set<NodeJS.Timeout>();
+  /** UIDs of guarded pods whose new index the agent does not know: what it asked for may have been refused. */
+  readonly #moved = new Set<string>();
   /** By index: released a moment ago. */
   readonly #left = new Map<number, PodNamespace>();
   #lastIdx = 0;
@@ -238,7 +240,7 @@ export class PodEnrollments {
       if (known !== undefined && isOpen(known)) {
         if (await this.#isStillThere(known)) return named.length === 0 ? known : this.#readdress(known, named);
         await this.#release(known, "never");
-        if (this.#options.protectedPods.has(uid)) this.#await(uid);
+        if (this.#options.protectedPods.has(uid) && this.#await(uid) !== undefined) this.#moved.add(uid);
       }
       // First of all, since what follows may be refused.
       const waiting = this.#byUid(uid);
@@ -365,6 +367,11 @@ export class PodEnrollments {
     this.#sweeps += 1;
     this.#options.tree.unborn.keep((uid) => this.#byUid(uid) !== undefined || this.#turns.has(uid));
     const routesAreDue = this.#sweeps % SWEEPS_PER_ROUTE === 0;
+    for (const uid of this.#moved) {
+      const found = this.#byUid(uid);
+      if (found?.state === "awaited" || found?.state === "guarded") guarded.push(found.row);
+    }
+    this.#moved.clear();
     for (const seen of this.all()) {
       const turn = this.#inTurn(seen.row.uid, async () => {
         const found = this.#byIdx.get(seen.row.podIdx);

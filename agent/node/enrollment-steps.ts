@@ -79,7 +79,8 @@ export class EnrollmentSteps {
     guards.forget(podUid);
     await this.#ports.keeper.release(podIdx);
     guards.ended(podUid);
-    known.found.delete(podUid);
+    // Its namespace may have gone meanwhile: then the keeper has said under which index it guards the pod now.
+    if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
     this.#ports.tables.removePod(podIdx);
   }
 
