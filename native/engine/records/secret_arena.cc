@@ -8,6 +8,11 @@
 
 namespace orlop {
 
+void WipedSecrets::operator()(TunnelSecrets* secrets) const {
+  OPENSSL_cleanse(secrets, sizeof *secrets);
+  delete secrets;
+}
+
 SecretArena& SecretArena::TheArena() {
   static auto* const arena = new SecretArena;
   return *arena;

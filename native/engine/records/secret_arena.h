@@ -22,6 +22,12 @@ struct TunnelSecrets {
   TrafficSecret write;
 };
 
+// While the handshake lasts, when OpenSSL has the same secrets beside it: a stranger who begins handshakes takes no slot of the arena.
+struct WipedSecrets {
+  void operator()(TunnelSecrets* secrets) const;
+};
+using EarlySecrets = std::unique_ptr<TunnelSecrets, WipedSecrets>;
+
 class SecretArena {
  public:
   struct Leave {

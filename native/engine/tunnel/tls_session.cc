@@ -125,10 +125,8 @@ void TlsSession::OnSecret(std::string_view line) {
   if (!own_) return alert_secret_.Take(line, server);
   const KeySide side = SideOfKeyLine(line);
   if (side == KeySide::kOther) return;
-  if (!secrets_) secrets_ = SecretArena::TheArena().Take();
-  no_room_ = !secrets_;
-  if (no_room_) return;
-  TrafficSecret& secret = (side == KeySide::kServer) == server ? secrets_->write : secrets_->read;
+  if (!early_) early_.reset(new TunnelSecrets{});
+  TrafficSecret& secret = (side == KeySide::kServer) == server ? early_->write : early_->read;
   secret.length = static_cast<uint32_t>(SecretOfKeyLine(line, secret.bytes, sizeof secret.bytes));
 }
 
@@ -139,18 +137,23 @@ bool TlsSession::NoteHandshake() {
   SSL_get0_alpn_selected(ssl_, &name, &length);
   alpn_is_h2_ = length == 2 && memcmp(name, "h2", 2) == 0;
   sent_ = SentBy(ssl_);
+  if (sent_) return true;
   message_ = "the peer's certificates cannot be kept";
-  return sent_ != nullptr;
+  return false;
 }
 
 // OpenSSL has read no further than the peer's Finished, since it reads no record before it needs it: what follows is in in_.
 bool TlsSession::TakeOver() {
   const std::optional<CipherSuite> suite = SuiteOf(ssl_);
-  message_ =
-      no_room_ ? "there is no room for the secrets of another tunnel" : "the records cannot be taken over";
-  if (!suite || !secrets_ || SSL_has_pending(ssl_) != 0) return false;
+  message_ = "there is no room for the secrets of another tunnel";
+  SecretArena::Share secrets = SecretArena::TheArena().Take();
+  if (!secrets) return false;
+  message_ = "the records cannot be taken over";
+  if (!suite || !early_ || SSL_has_pending(ssl_) != 0) return false;
+  *secrets = *early_;
+  early_.reset();
   auto records = std::make_unique<RecordLayer>();
-  if (!records->Start(*suite, role_ == Role::kServer, std::move(secrets_), scratch_)) return false;
+  if (!records->Start(*suite, role_ == Role::kServer, std::move(secrets), scratch_)) return false;
   records_ = std::move(records);
   SSL_free(std::exchange(ssl_, nullptr));
   message_.clear();

@@ -79,8 +79,7 @@ class TlsSession {
   void Explain();
   SSL* ssl_ = nullptr;  // null when records_ has taken over
   bool own_ = false;
-  bool no_room_ = false;  // for the secrets
-  SecretArena::Share secrets_;
+  EarlySecrets early_;  // until records_ takes over
   std::unique_ptr<RecordLayer> records_;
   bool alpn_is_h2_ = false;
   SentChain sent_;
