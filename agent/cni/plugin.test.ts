@@ -62,16 +62,19 @@ type Call = {
   readonly namespace?: string;
   readonly args?: string;
   readonly netns?: string;
+  readonly container?: string;
 };
 
-async function run({ command, config = configOf(), namespace = "shop", args, netns = "/proc/self/ns/net" }: Call) {
+async function run(call: Call) {
+  const { command, config = configOf(), namespace = "shop", args } = call;
+  const { netns = "/proc/self/ns/net", container = "c1" } = call;
   const pod = `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=uid-web`;
   const env = {
     CNI_COMMAND: command,
     CNI_ARGS: args ?? pod,
     CNI_NETNS: netns,
     CNI_IFNAME: "eth0",
-    CNI_CONTAINERID: "c1",
+    CNI_CONTAINERID: container,
   };
   const child = spawn(program, { env, stdio: ["pipe", "pipe", "inherit"] });
   let said = "";
@@ -107,7 +110,7 @@ test("ADD of a listed namespace passes when the keeper says that capture is in f
     const { heard } = keeper(`keeper.sock.${op}`, () => ({ op }));
     const call = { command: "ADD", config: configOf({ socket: at(`keeper.sock.${op}`) }) };
     passed(await run(call), op);
-    const request = { op: "add", uid: "uid-web", namespace: "shop", name: "web" };
+    const request = { op: "add", uid: "uid-web", container: "c1", namespace: "shop", name: "web" };
     assert.deepEqual(heard, [{ request, netns: String(statSync("/proc/self/ns/net").ino) }]);
   }
 });
@@ -170,7 +173,10 @@ test("DEL says that the namespace goes, waits for nobody, and never fails", asyn
   const called = next();
   const result = await run({ command: "DEL", config: configOf({ socket: at("del.sock") }), netns: "" });
   await called;
-  assert.deepEqual([result, heard.map(({ request }) => request?.op)], [{ status: 0, said: "" }, ["del"]]);
+  assert.deepEqual(
+    [result, heard.map(({ request }) => [request?.op, request?.container])],
+    [{ status: 0, said: "" }, [["del", "c1"]]],
+  );
   for (const config of [configOf(), "", "{", configOf({ cniVersion: "9.0.0", socket: 1 })])
     assert.deepEqual(await run({ command: "DEL", config, args: "\u0007=;" }), { status: 0, said: "" });
 });
@@ -213,6 +219,7 @@ test("what no runtime and no installer has written is refused", async () => {
   for (const args of ["K8S_POD_NAMESPACE=shop", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web", 'K8S_POD_NAMESPACE=a"b'])
     failed(await run({ command: "ADD", args }), 4);
   failed(await run({ command: "ADD", netns: "/proc/self/ns/nothing" }), 4);
+  for (const container of ["", 'c"1', "c".repeat(254)]) failed(await run({ command: "ADD", container }), 4);
   failed(await run({ command: "", config: configOf() }), 4);
 });
 

@@ -25,7 +25,8 @@ import {
 
 export type LentMaps = { readonly [Name in LentMap]: number };
 /** A pod that the kernel captures because an earlier agent asked for it. */
-export type CapturedPod = { readonly podIdx: number; readonly uid: string };
+/** `starting`: the CNI plug-in has begun the pod, and no process of it runs yet. */
+export type CapturedPod = { readonly podIdx: number; readonly uid: string; readonly starting?: boolean };
 /** What the agent that holds the node begins with. */
 export type Holding = {
   /** Map descriptors; the receiver owns them. */

@@ -8,6 +8,8 @@ export type StartRequest = {
    */
   readonly op: "add" | "del";
   readonly uid: string;
+  /** Of the sandbox (CNI_CONTAINERID): a pod whose first sandbox could not be made gets another under the same UID. */
+  readonly container: string;
   readonly namespace: string;
   readonly name: string;
 };
@@ -21,6 +23,9 @@ export type StartAnswer =
   | { readonly op: "refused"; readonly why: string };
 
 const MAX_CHARACTERS = 4_096;
+/** containernetworking/cni:SPEC.md, "Parameters"; the runtimes' have 64 characters. */
+const isContainer = (value: unknown): value is string =>
+  typeof value === "string" && value.length <= 253 && /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(value);
 const isName = (value: unknown): value is string =>
   typeof value === "string" && value.length <= 253 && /^[a-z0-9.-]*$/.test(value);
 
@@ -34,7 +39,8 @@ export function parseStart(text: string): StartRequest | undefined {
     return undefined;
   }
   if (typeof read !== "object" || read === null) return undefined;
-  const { op, uid, namespace, name } = read as Partial<Record<string, unknown>>;
-  if ((op !== "add" && op !== "del") || !isPodUid(uid) || !isName(namespace) || !isName(name)) return undefined;
-  return { op, uid, namespace, name };
+  const { op, uid, container, namespace, name } = read as Partial<Record<string, unknown>>;
+  if ((op !== "add" && op !== "del") || !isPodUid(uid) || !isContainer(container)) return undefined;
+  if (!isName(namespace) || !isName(name)) return undefined;
+  return { op, uid, container, namespace, name };
 }

@@ -20,7 +20,7 @@ export class FakeRows implements PodRows {
   readonly addresses = new Map<number, readonly string[]>();
   readonly log: string[] = [];
   readonly left: readonly PodRow[];
-  failAt: "admit" | "capture" | undefined;
+  failAt: "admit" | "capture" | "guard" | undefined;
 
   constructor(left: readonly PodRow[] = []) {
     this.left = left;
@@ -39,6 +39,7 @@ export class FakeRows implements PodRows {
   guard({ podIdx, netnsCookie }: PodRow): void {
     this.log.push(`guard ${podIdx}`);
     this.guarding.set(podIdx, netnsCookie);
+    if (this.failAt === "guard") throw new Error("guard fails half way");
     this.capturing.delete(podIdx);
     this.admitted.delete(podIdx);
     this.addresses.delete(podIdx);

@@ -2,14 +2,16 @@
 // pod; whatever fails half way is withdrawn, but never a guard. Knows kernel and namespaces by two interfaces.
 import { closeSync } from "node:fs";
 import { isIpv6 } from "../mesh/ip.ts";
-import { type FoundPod, findPod, nowOf, type PodTree, sameNamespace } from "./pods.ts";
+import { type FoundPod, findPod, type NamespaceId, nowOf, type PodTree, sameNamespace } from "./pods.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
-import type { LentListener, RefusedReason, SocketKind } from "./protocol.ts";
+import type { LentListener, PresentPod, RefusedReason, SocketKind } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 import type { UnbornPods } from "./unborn-pods.ts";
 
 export type HeldListener = LentListener & { readonly fd: number };
 export type EnrollmentRefusal = { readonly refused: RefusedReason; readonly message: string };
+/** `gone`: the row of the pod that is free now, of which agents may know. */
+export type BegunPod = { readonly begun: PodRow | EnrollmentRefusal; readonly gone: PodRow | undefined };
 
 /** What the kernel's maps say of one pod. */
 export type PodRow = {
@@ -89,7 +91,8 @@ export type Enrollment =
   | { readonly state: "guarded"; readonly row: PodRow; readonly pod: FoundPod }
   /** Captured by an earlier keeper: refuses, since nobody listens, until an agent prepares it again. */
   | { readonly state: "adopted"; readonly row: PodRow; readonly pod?: FoundPod }
-  | ({ readonly state: "prepared" } & Enrolled)
+  /** `isGuarded`: it had a guard, which is there until its capture. */
+  | ({ readonly state: "prepared"; readonly isGuarded: boolean } & Enrolled)
   | ({
       readonly state: "captured" /** null: what an earlier keeper wrote. */;
       readonly failDirect: boolean | null;
@@ -166,6 +169,15 @@ export class PodEnrollments {
     return [...this.#byIdx.values()];
   }
 
+  /** What agents hear of each. */
+  present(): readonly PresentPod[] {
+    return this.all().map((found) => {
+      const { podIdx, uid } = found.row;
+      const starts = found.state !== "awaited" && found.pod !== undefined && found.pod.process === undefined;
+      return starts ? { podIdx, uid, starting: true } : { podIdx, uid };
+    });
+  }
+
   get(podIdx: number): Enrollment | undefined {
     return this.#byIdx.get(podIdx);
   }
@@ -181,11 +193,15 @@ export class PodEnrollments {
    * @param workload what the agent calls the pod; it is kept for the agent, and means nothing here
    */
   guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
-    const { protectedPods } = this.#options;
+    const { rows, protectedPods } = this.#options;
     const guarded = this.#inTurn(uid, async () => {
       const known = this.#byUid(uid) ?? this.#await(uid);
       if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
       protectedPods.add(uid, { workload });
+      if (known.state === "prepared" && !known.isGuarded) {
+        rows.guard(known.row, known.pod.netnsFd);
+        this.#byIdx.set(known.row.podIdx, { ...known, isGuarded: true });
+      }
       return known.state === "awaited" ? (await this.#guard(known)).row : known.row;
     });
     return this.#onceKept(guarded);
@@ -193,41 +209,66 @@ export class PodEnrollments {
 
   /**
    * A pod's network namespace was made, and no process is in it yet. From here on the pod refuses everything, until an agent captures
-   * it or releases it, or `end` says that the namespace goes. Owns the descriptor. Idempotent.
+   * it or releases it, or `end` says that the namespace goes. `container`: its sandbox. Owns the descriptor. Idempotent.
    */
-  begin(uid: string, netnsFd: number): Promise<PodRow | EnrollmentRefusal> {
+  begin(uid: string, container: string, netnsFd: number): Promise<BegunPod> {
     return this.#inTurn(uid, async () => {
-      const { unborn } = this.#options.tree;
-      const netns = unborn.set(uid, netnsFd);
+      const { tree, rows, protectedPods } = this.#options;
+      const netns = tree.unborn.set(uid, container, netnsFd);
       const known = this.#byUid(uid);
-      if (known !== undefined && known.state !== "awaited" && known.state !== "guarded") {
-        if (known.pod !== undefined && sameNamespace(known.pod.netns, netns)) return known.row;
-        await this.#release(known, "never");
+      const isServed = known !== undefined && known.state !== "awaited" && known.state !== "guarded";
+      if (isServed && known.pod !== undefined && sameNamespace(known.pod.netns, netns))
+        return { begun: known.row, gone: undefined };
+      let begun: PodRow | EnrollmentRefusal;
+      try {
+        if (isServed) await this.#release(known, "never");
+        begun = await this.#guardBegun(uid, netns);
+      } catch (error) {
+        // Half of a guard may be there, of which the row does not know. A sweep places it again where the pod is protected.
+        const half = this.#byUid(uid);
+        if (half?.state === "awaited" && !protectedPods.has(uid)) rows.withdraw(half.row);
+        begun = refusal("kernel", String(error));
       }
-      const waiting = this.#byUid(uid) ?? this.#await(uid);
-      if (waiting?.state === "awaited" || waiting?.state === "guarded") {
-        const now = await this.#guard(waiting);
-        if (now.state === "guarded" && sameNamespace(now.pod.netns, netns)) return now.row;
-        if (!this.#options.protectedPods.has(uid)) this.#withdraw(now);
+      if (isRefusal(begun)) {
+        tree.unborn.delete(uid);
+        this.#awaitOrForget(uid);
       }
-      unborn.delete(uid);
-      return waiting === undefined
-        ? refusal("limit", `${MAX_PODS} pods are enrolled`)
-        : refusal("namespace-shared", `the namespace of pod ${uid} is another's, or a process of it runs in another`);
+      const stays = !isServed && this.#byUid(uid) !== undefined;
+      return { begun, gone: stays ? undefined : known?.row };
     });
   }
 
-  /** The namespace of a pod goes, in which no process was found. The row that is free now, if the pod is not protected. */
-  end(uid: string): Promise<PodRow | undefined> {
+  async #guardBegun(uid: string, netns: NamespaceId): Promise<PodRow | EnrollmentRefusal> {
+    const waiting = this.#byUid(uid) ?? this.#await(uid);
+    if (waiting?.state !== "awaited" && waiting?.state !== "guarded")
+      return refusal("limit", `${MAX_PODS} pods are enrolled`);
+    const now = await this.#guard(waiting);
+    if (now.state === "guarded" && sameNamespace(now.pod.netns, netns)) return now.row;
+    return refusal("namespace-shared", `the namespace of pod ${uid} is another's, or a process of it runs in another`);
+  }
+
+  /**
+   * The namespace of that sandbox goes, and no process was found in it. The row that is free now, if the pod is not protected. Another
+   * sandbox of the pod stays as it is.
+   */
+  end(uid: string, container: string): Promise<PodRow | undefined> {
     return this.#inTurn(uid, async () => {
       const { unborn } = this.#options.tree;
-      if (!unborn.delete(uid)) return undefined;
+      if (!unborn.end(uid, container)) return undefined;
       const known = this.#byUid(uid);
-      if (known === undefined || known.state === "awaited" || (await this.#isStillThere(known))) return undefined;
-      await this.#release(known, "never");
-      if (this.#options.protectedPods.has(uid)) this.#await(uid);
-      return known.row;
+      if (known === undefined || (known.state !== "awaited" && (await this.#isStillThere(known)))) return undefined;
+      if (known.state !== "awaited") await this.#release(known, "never");
+      this.#awaitOrForget(uid);
+      return known.state === "awaited" && this.#byUid(uid) !== undefined ? undefined : known.row;
     });
+  }
+
+  /** Of a pod whose namespace has gone: it is awaited if it is protected, else its index is free. */
+  #awaitOrForget(uid: string): void {
+    const known = this.#byUid(uid);
+    const isProtected = this.#options.protectedPods.has(uid);
+    if (known === undefined && isProtected) this.#await(uid);
+    if (known !== undefined && !isProtected) this.#withdraw(known);
   }
 
   /**
@@ -277,8 +318,10 @@ export class PodEnrollments {
           rows.admit(row, namespace.listeners, pod.netnsFd);
           rows.capture(row, failDirect);
         } catch (error) {
-          if (protectedPods.has(row.uid)) rows.guard(row, pod.netnsFd);
+          const isGuarded = found.isGuarded || protectedPods.has(row.uid);
+          if (isGuarded) rows.guard(row, pod.netnsFd);
           else rows.withdraw(row);
+          this.#byIdx.set(podIdx, { ...found, isGuarded });
           throw error;
         }
       } else if (found.failDirect !== failDirect) rows.capture(row, failDirect);
@@ -448,6 +491,7 @@ export class PodEnrollments {
     this.#options.rows.forget(podIdx);
     const prepared: OpenEnrollment = {
       state: "prepared",
+      isGuarded: before?.state === "guarded",
       row: { podIdx, uid, netnsCookie, addresses, spread },
       pod,
       namespace,

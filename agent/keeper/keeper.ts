@@ -212,7 +212,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
     return () => clearTimeout(timer);
   };
   const holders = new Holders({ notify: (agent, notice) => lender.notify(notice, agent), after, log });
-  const starts = new PodStarts({ open, notify: (notice) => lender.notify(notice), after, log });
+  const starts = new PodStarts({ opened: () => open.opened, notify: (notice) => lender.notify(notice), after, log });
   const handle = answerer({ kernel, open, holders, access, starts, log });
   const lender = new Lender({ agentUid: config.agentUid, handle, gone: (agent) => holders.gone(agent), log });
   undo.push(() => {
@@ -379,8 +379,6 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
     log.warn("refused", { reason: refused, message });
     return { reply: { id, op: "refused", reason: refused, message } };
   };
-  const present = (enrollments: PodEnrollments) =>
-    enrollments.all().map(({ row }) => ({ podIdx: row.podIdx, uid: row.uid }));
   return async (request, { agent, pid, connected }) => {
     const { id } = request;
     const enrollments = await open();
@@ -389,7 +387,7 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
     }
     switch (request.op) {
       case "hello": {
-        const pods = present(enrollments);
+        const pods = enrollments.present();
         // An agent that went while the keeper opened its tables never came.
         const role = connected() ? holders.came(agent, request.role) : "leaving";
         log.info("an agent is here", { node: request.node, pods: pods.length, pid, role });
@@ -399,7 +397,7 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         const isTaken = await holders.take(agent);
         if (!isTaken) return refuse(id, { refused: "busy", message: "the node is held, or is being handed over" });
         log.info("an agent has taken the node", { pid });
-        return { reply: { id, op: "taken", pods: present(enrollments) }, fds: kernel.lentFds() };
+        return { reply: { id, op: "taken", pods: enrollments.present() }, fds: kernel.lentFds() };
       }
       case "yielded":
         holders.yielded(agent);

@@ -5,12 +5,13 @@ import { test } from "node:test";
 import type { StartAnswer } from "./cni-protocol.ts";
 import { parseStart } from "./cni-protocol.ts";
 import type { Enrollment, EnrollmentRefusal, PodRow } from "./enrollment.ts";
-import { PodStarts, type StartChannel } from "./pod-starts.ts";
+import { PodStarts, type PodStartsOptions, type StartChannel } from "./pod-starts.ts";
 import type { PodNotice } from "./protocol.ts";
 
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const rowOf = (podIdx: number, uid: string): PodRow => ({ podIdx, uid, netnsCookie: 1n, addresses: [], spread: [] });
-const request = (op: string, uid = "uid-web"): string => JSON.stringify({ op, uid, namespace: "shop", name: "web" });
+const request = (op: string, uid = "uid-web"): string =>
+  JSON.stringify({ op, uid, container: `${uid}-1`, namespace: "shop", name: "web" });
 const descriptor = (): number => openSync("/dev/null", "r");
 const isOpen = (fd: number): boolean => {
   try {
@@ -27,22 +28,26 @@ function setUp() {
     ended: [] as string[],
     asked: new Set<string>(),
     refusal: undefined as EnrollmentRefusal | undefined,
+    /** The next pod that begins was known under this row. */
+    gone: undefined as PodRow | undefined,
+    isOpen: true,
     notices: [] as PodNotice[],
     timers: new Set<() => void>(),
   };
+  const enrollments: ReturnType<PodStartsOptions["opened"]> = {
+    begin: async (uid) => {
+      known.begun.push(uid);
+      return { begun: known.refusal ?? rowOf(known.begun.length, uid), gone: known.gone };
+    },
+    end: async (uid, container) => {
+      known.ended.push(container);
+      return known.begun.includes(uid) ? rowOf(known.begun.indexOf(uid) + 1, uid) : undefined;
+    },
+    all: () => present,
+    isAskedFor: (uid) => known.asked.has(uid),
+  };
   const starts = new PodStarts({
-    open: async () => ({
-      begin: async (uid) => {
-        known.begun.push(uid);
-        return known.refusal ?? rowOf(known.begun.length, uid);
-      },
-      end: async (uid) => {
-        known.ended.push(uid);
-        return known.begun.includes(uid) ? rowOf(known.begun.indexOf(uid) + 1, uid) : undefined;
-      },
-      all: () => present,
-      isAskedFor: (uid) => known.asked.has(uid),
-    }),
+    opened: () => (known.isOpen ? enrollments : undefined),
     notify: (notice) => void known.notices.push(notice),
     after: (_, call) => {
       known.timers.add(call);
@@ -117,7 +122,7 @@ test("a namespace that goes ends the wait, and the agents hear of it; of a pod t
   );
   assert.deepEqual(known.notices, [{ id: 0, op: "pod-gone", podIdx: 1, uid: "uid-web" }]);
   await starts.packet(plugin(), request("del", "uid-unknown"), []);
-  assert.deepEqual([known.ended, known.notices.length], [["uid-web", "uid-unknown"], 1]);
+  assert.deepEqual([known.ended, known.notices.length], [["uid-web-1", "uid-unknown-1"], 1]);
 });
 
 test("what cannot be guarded is refused, with the reason", async () => {
@@ -126,6 +131,35 @@ test("what cannot be guarded is refused, with the reason", async () => {
   known.refusal = { refused: "limit", message: "1024 pods are enrolled" };
   await starts.packet(channel, request("add"), [descriptor()]);
   assert.deepEqual(channel.answers, [{ op: "refused", why: "1024 pods are enrolled" }]);
+});
+
+test("agents hear that the sandbox before has gone, before they hear of the next, and when the next is refused, too", async () => {
+  const { starts, known, plugin } = setUp();
+  known.gone = rowOf(9, "uid-web");
+  await starts.packet(plugin(), request("add"), [descriptor()]);
+  assert.deepEqual(known.notices, [
+    { id: 0, op: "pod-gone", podIdx: 9, uid: "uid-web" },
+    { id: 0, op: "pod-starting", podIdx: 1, uid: "uid-web" },
+  ]);
+  known.notices.length = 0;
+  known.refusal = { refused: "kernel", message: 'Error: "half"\n\\ü' };
+  const channel = plugin();
+  await starts.packet(channel, request("add"), [descriptor()]);
+  assert.deepEqual(known.notices, [{ id: 0, op: "pod-gone", podIdx: 9, uid: "uid-web" }]);
+  assert.deepEqual(channel.answers, [{ op: "refused", why: "Error:  half    " }]);
+});
+
+test("while programs of another layout are in force a pod that begins is refused, and one that goes is nothing to us", async () => {
+  const { starts, known, plugin } = setUp();
+  known.isOpen = false;
+  const [channel, fd] = [plugin(), descriptor()];
+  await starts.packet(channel, request("add"), [fd]);
+  await starts.packet(plugin(), request("del"), []);
+  assert.deepEqual(
+    channel.answers.map(({ op }) => op),
+    ["refused"],
+  );
+  assert.deepEqual([known.begun, known.ended, known.notices, isOpen(fd)], [[], [], [], false]);
 });
 
 test("a keeper that ends answers all that wait", async () => {
@@ -150,7 +184,10 @@ test("nobody but root is heard, nothing but a whole request, and no descriptor s
     [0, request("check"), 1],
     [0, request("add", "../pod"), 1],
     [0, request("add", "u".repeat(5_000)), 1],
-    [0, JSON.stringify({ op: "add", uid: "uid", namespace: "shop/", name: "web" }), 1],
+    [0, JSON.stringify({ op: "add", uid: "uid", container: "c", namespace: "shop/", name: "web" }), 1],
+    [0, JSON.stringify({ op: "add", uid: "uid", namespace: "shop", name: "web" }), 1],
+    [0, JSON.stringify({ op: "add", uid: "uid", container: "../c", namespace: "shop", name: "web" }), 1],
+    [0, JSON.stringify({ op: "add", uid: "uid", container: "c".repeat(254), namespace: "shop", name: "web" }), 1],
   ] as const) {
     const { starts, known, plugin } = setUp();
     const channel = plugin(uid);
@@ -158,5 +195,7 @@ test("nobody but root is heard, nothing but a whole request, and no descriptor s
     await starts.packet(channel, text, fds);
     assert.deepEqual([channel.closed, known.begun, fds.filter(isOpen)], [true, [], []], text);
   }
-  assert.deepEqual(parseStart(request("del")), { op: "del", uid: "uid-web", namespace: "shop", name: "web" });
+  assert.deepEqual(parseStart(request("del")), {
+    ...{ op: "del", uid: "uid-web", container: "uid-web-1", namespace: "shop", name: "web" },
+  });
 });

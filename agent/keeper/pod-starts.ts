@@ -2,13 +2,14 @@
 // or has said that the pod is none of the mesh's.
 import { closeSync } from "node:fs";
 import type { FdSocket } from "./addon.ts";
-import { parseStart, type StartAnswer } from "./cni-protocol.ts";
-import type { PodEnrollments } from "./enrollment.ts";
+import { parseStart, type StartAnswer, type StartRequest } from "./cni-protocol.ts";
+import type { PodEnrollments, PodRow } from "./enrollment.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { PodNotice } from "./protocol.ts";
 
 export type PodStartsOptions = {
-  readonly open: () => Promise<Pick<PodEnrollments, "begin" | "end" | "all" | "isAskedFor">>;
+  /** Undefined: programs of another layout are in force until an agent of ours is here. A plug-in does not end that. */
+  readonly opened: () => Pick<PodEnrollments, "begin" | "end" | "all" | "isAskedFor"> | undefined;
   readonly notify: (notice: PodNotice) => void;
   /** Returns what calls it off. */
   readonly after: (ms: number, call: () => void) => () => void;
@@ -24,6 +25,9 @@ export interface StartChannel {
 
 /** The plug-in's own deadline is 8 s after it began. */
 const PATIENCE_MS = 7_000;
+
+/** The plug-in reads no escapes. */
+const plain = (message: string): string => message.replaceAll(/[^ !#-[\]-~]/g, " ");
 
 type WaitingStart = { readonly uid: string; readonly answer: (answer: StartAnswer) => void };
 
@@ -48,7 +52,7 @@ export class PodStarts {
       return channel.close();
     }
     try {
-      if (netnsFd === undefined) await this.#ends(request.uid);
+      if (netnsFd === undefined) await this.#ends(request);
       else await this.#begins(channel, request, netnsFd);
     } catch (error) {
       log.error("a pod that begins could not be guarded", { pod: request.uid, error: String(error) });
@@ -66,14 +70,22 @@ export class PodStarts {
 
   async #begins(
     channel: StartChannel,
-    { uid, namespace, name }: { readonly uid: string; readonly namespace: string; readonly name: string },
+    { uid, container, namespace, name }: StartRequest,
     netnsFd: number,
   ): Promise<void> {
-    const { open, notify, after, log } = this.#options;
-    const enrollments = await open();
-    const row = await enrollments.begin(uid, netnsFd);
-    if ("refused" in row) return channel.send({ op: "refused", why: row.message.replaceAll(/["\\]/g, " ") });
-    const { podIdx } = row;
+    const { opened, notify, after, log } = this.#options;
+    const enrollments = opened();
+    if (enrollments === undefined) {
+      closeSync(netnsFd);
+      return channel.send({ op: "refused", why: "programs of another release are in force until an agent is here" });
+    }
+    const { begun, gone } = await enrollments.begin(uid, container, netnsFd);
+    if (gone !== undefined) this.#gone(gone);
+    if ("refused" in begun) {
+      log.warn("a pod that begins is refused", { pod: uid, reason: begun.refused, message: begun.message });
+      return channel.send({ op: "refused", why: plain(begun.message) });
+    }
+    const { podIdx } = begun;
     log.info("a pod begins", { pod: uid, name: `${namespace}/${name}`, podIdx });
     if (enrollments.all().some((found) => found.row.podIdx === podIdx && found.state === "captured"))
       return channel.send({ op: "in-force" });
@@ -99,14 +111,17 @@ export class PodStarts {
     notify({ id: 0, op: "pod-starting", podIdx, uid });
   }
 
-  async #ends(uid: string): Promise<void> {
-    const { open, notify, log } = this.#options;
-    const row = await (await open()).end(uid);
+  async #ends({ uid, container }: StartRequest): Promise<void> {
+    const { opened, log } = this.#options;
+    const row = await opened()?.end(uid, container);
     if (row === undefined) return;
-    const { podIdx } = row;
-    log.info("a pod that had begun goes before its first process", { pod: uid, podIdx });
+    log.info("a pod that had begun goes before its first process", { pod: uid, podIdx: row.podIdx });
+    this.#gone(row);
+  }
+
+  #gone({ podIdx, uid }: PodRow): void {
     this.#settle(podIdx, { op: "refused", why: "its network namespace goes" });
-    notify({ id: 0, op: "pod-gone", podIdx, uid });
+    this.#options.notify({ id: 0, op: "pod-gone", podIdx, uid });
   }
 
   #settle(podIdx: number, answer: StartAnswer): void {

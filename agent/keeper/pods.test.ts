@@ -114,7 +114,7 @@ test("a pod without a process is found by the namespace that was named for it, u
   const node = fakeNode();
   node.process(9, { ticks: 1, netns: "pod" });
   const begun = (): number => openSync(join(node.proc, "9", "ns", "net"), "r");
-  const netns = node.unborn.set(uid, begun());
+  const netns = node.unborn.set(uid, "c1", begun());
   const pod = found(node);
   assert.deepEqual([pod.cgroup, pod.process, pod.netns], [undefined, undefined, netns]);
   assert.deepEqual(nowOf(node, pod), { cgroup: undefined, process: undefined });
@@ -134,7 +134,7 @@ test("a pod without a process is found by the namespace that was named for it, u
 
 test("the node's own namespace is nobody's beginning", () => {
   const node = fakeNode();
-  node.unborn.set(uid, openSync(join(node.proc, "self", "ns", "net"), "r"));
+  node.unborn.set(uid, "c1", openSync(join(node.proc, "self", "ns", "net"), "r"));
   assert.partialDeepStrictEqual(findPod(node, uid), { refused: "host-network" });
 });
 

@@ -118,6 +118,12 @@ export type Request =
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 
+/**
+ * A pod that the keeper captures or guards. `starting`: as `pod-starting` says it; a keeper that does not know that notice never sets
+ * it.
+ */
+export type PresentPod = { readonly podIdx: number; readonly uid: string; readonly starting?: boolean };
+
 export type Reply =
   /**
    * Descriptors: one per LENT_MAPS name. `pods` are those already captured or guarded: an agent that holds the node prepares each of
@@ -128,13 +134,13 @@ export type Reply =
       readonly op: "welcome";
       readonly version: number;
       readonly role: WelcomedRole;
-      readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
+      readonly pods: readonly PresentPod[];
     }
   /** The agent holds the node. Descriptors and `pods` as with `welcome`. */
   | {
       readonly id: number;
       readonly op: "taken";
-      readonly pods: readonly { readonly podIdx: number; readonly uid: string }[];
+      readonly pods: readonly PresentPod[];
     }
   | { readonly id: number; readonly op: "guarded"; readonly podIdx: number }
   /** What an agent called the pod in `guard`, and the addresses of its capture; empty: not known. */

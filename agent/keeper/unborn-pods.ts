@@ -5,13 +5,16 @@ import { type NamespaceId, sameNamespace, type UnbornNamespace } from "./pods.ts
 
 export class UnbornPods {
   /** By UID. */
-  readonly #pods = new Map<string, { readonly netns: NamespaceId; readonly netnsFd: number }>();
+  readonly #pods = new Map<
+    string,
+    { readonly container: string; readonly netns: NamespaceId; readonly netnsFd: number }
+  >();
 
-  /** In place of what was known of the pod. Owns the descriptor from here on. */
-  set(uid: string, netnsFd: number): NamespaceId {
+  /** In place of what was known of the pod. `container`: its sandbox. Owns the descriptor from here on. */
+  set(uid: string, container: string, netnsFd: number): NamespaceId {
     this.delete(uid);
     const { dev, ino } = fstatSync(netnsFd, { bigint: true });
-    this.#pods.set(uid, { netns: { dev, ino }, netnsFd });
+    this.#pods.set(uid, { container, netns: { dev, ino }, netnsFd });
     return { dev, ino };
   }
 
@@ -25,6 +28,11 @@ export class UnbornPods {
   has(uid: string, netns: NamespaceId): boolean {
     const pod = this.#pods.get(uid);
     return pod !== undefined && sameNamespace(pod.netns, netns);
+  }
+
+  /** False: it is another sandbox that is known of the pod, or none. */
+  end(uid: string, container: string): boolean {
+    return this.#pods.get(uid)?.container === container && this.delete(uid);
   }
 
   /** False: nothing was known of it. */

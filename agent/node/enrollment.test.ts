@@ -297,6 +297,27 @@ describe("node enrollment", () => {
     assert.deepEqual([...node.kernel.keys()], [1]);
   });
 
+  test("an agent that takes the node releases no pod that just begins, whatever is known of it, until the mesh says what it is", async (t) => {
+    const { node, enrollment, change } = setUp(t, []);
+    node.keeperComes();
+    for (const uid of ["uid-web", "uid-api", "uid-old"]) node.begins(uid);
+    node.namespaceAddresses.set("uid-web", ["10.0.0.1"]);
+    await enrollment.meshChanged();
+    // While the agent waited for the node, the plug-in began the second.
+    enrollment.podStarting(2, "uid-api");
+    await enrollment.keeperCame([
+      { podIdx: 1, uid: "uid-web", starting: true },
+      { podIdx: 2, uid: "uid-api" },
+      { podIdx: 3, uid: "uid-old" },
+    ]);
+    assert.deepEqual([...node.kernel.keys()], [1, 2]);
+    await change({ ...web, addresses: [] });
+    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+    assert.deepEqual([...node.kernel.keys()], [1, 2]);
+    await change({ ...api, podUid: "uid-api", addresses: [], protocol: "none" });
+    assert.deepEqual([...node.kernel.keys()], [1]);
+  });
+
   test("a pod that the CNI plug-in began and ended before the mesh said anything is forgotten", async (t) => {
     const { node, enrollment, change, start } = setUp(t, []);
     await start();

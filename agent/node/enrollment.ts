@@ -82,8 +82,13 @@ export class NodeEnrollment {
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
     this.#found.clear();
-    this.#unheard.clear();
-    for (const { uid, podIdx } of captured) this.#found.set(uid, { podIdx, known: undefined });
+    const present = new Map(captured.map(({ uid, podIdx }) => [uid, podIdx]));
+    for (const [uid, podIdx] of this.#unheard) if (present.get(uid) !== podIdx) this.#unheard.delete(uid);
+    for (const { uid, podIdx, starting } of captured) {
+      this.#found.set(uid, { podIdx, known: undefined });
+      // The plug-in takes a release for the word that the mesh does not want the pod, and this agent may know less than the agent before.
+      if (starting) this.#unheard.set(uid, podIdx);
+    }
     this.#guards.keeperCame();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     // The kernel has connections of these pods: what bears on them does not wait until they are served.
@@ -174,6 +179,7 @@ export class NodeEnrollment {
    */
   podStarting(podIdx: number, podUid: string): void {
     this.#unheard.set(podUid, podIdx);
+    if (this.pods.get(podUid)?.podIdx !== podIdx) this.#found.set(podUid, { podIdx, known: undefined });
     void this.reconcile();
   }
 
@@ -228,7 +234,7 @@ export class NodeEnrollment {
     const { guarded, beginning } = this.#guards;
     const present: PresentPods = {
       held: this.pods.all(),
-      found: this.#found,
+      found: this.#heard(),
       guarded,
       beginning,
       ...this.#failed.present(),
@@ -249,13 +255,16 @@ export class NodeEnrollment {
     };
   }
 
+  /** What is found, without pods of which the mesh has not said anything yet. */
+  #heard(): ReadonlyMap<string, UnservedPod> {
+    if (this.#unheard.size === 0) return this.#found;
+    return new Map([...this.#found].filter(([uid]) => !this.#unheard.has(uid)));
+  }
+
   #hearOfBegun(): void {
     if (this.#unheard.size === 0) return;
     for (const { podUid } of this.#ports.mesh.workloadsOnNode(this.#node)) {
-      const podIdx = this.#unheard.get(podUid);
-      if (podIdx === undefined) continue;
       this.#unheard.delete(podUid);
-      if (this.pods.get(podUid)?.podIdx !== podIdx) this.#found.set(podUid, { podIdx, known: undefined });
     }
   }
 

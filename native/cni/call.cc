@@ -81,8 +81,9 @@ bool ReadCniConfig(std::string_view text, CniConfig* config, const char** why) {
   return true;
 }
 
-bool ReadCniArgs(std::string_view args, CniPod* pod) {
+bool ReadCniArgs(std::string_view args, std::string_view container, CniPod* pod) {
   *pod = {};
+  pod->container = container;
   const std::pair<std::string_view, std::string*> wanted[] = {
       {"K8S_POD_NAMESPACE=", &pod->name_space},
       {"K8S_POD_NAME=", &pod->name},
@@ -98,7 +99,8 @@ bool ReadCniArgs(std::string_view args, CniPod* pod) {
   const auto fits = [](const std::string& value, bool (*allowed)(char)) {
     return value.empty() || Is(value, allowed);
   };
-  return fits(pod->name_space, InName) && fits(pod->name, InName) && fits(pod->uid, InUid);
+  return fits(pod->name_space, InName) && fits(pod->name, InName) && fits(pod->uid, InUid) &&
+         fits(pod->container, InUid);
 }
 
 Listed IsListed(std::string_view list, std::string_view name_space) {

@@ -29,15 +29,17 @@ bool ReadCniConfig(std::string_view text, CniConfig* config, const char** why);
 
 bool IsSpoken(std::string_view cni_version);
 
-// The pod that the runtime names in CNI_ARGS; empty texts where it names none.
+// The pod that the runtime names; empty texts where it names none.
 struct CniPod {
   std::string name_space;
   std::string name;
   std::string uid;
+  // Its sandbox, from CNI_CONTAINERID: a pod may get a second sandbox under the same UID.
+  std::string container;
 };
 
-// False: a name has characters that no name of Kubernetes has.
-bool ReadCniArgs(std::string_view args, CniPod* pod);
+// `args`: CNI_ARGS; `container`: CNI_CONTAINERID. False: a name has characters that no name of Kubernetes has.
+bool ReadCniArgs(std::string_view args, std::string_view container, CniPod* pod);
 
 enum class Listed { kYes, kNo, kDamaged };
 

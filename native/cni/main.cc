@@ -66,8 +66,8 @@ std::string Request(const char* op, const CniPod& pod) {
   const auto field = [](const char* name, std::string_view value) {
     return ",\"" + std::string(name) + "\":\"" + std::string(value) + "\"";
   };
-  return "{\"op\":\"" + std::string(op) + "\"" + field("uid", pod.uid) + field("namespace", pod.name_space) +
-         field("name", pod.name) + "}";
+  return "{\"op\":\"" + std::string(op) + "\"" + field("uid", pod.uid) + field("container", pod.container) +
+         field("namespace", pod.name_space) + field("name", pod.name) + "}";
 }
 
 enum class Waits { kYes, kNo, kRefuse };
@@ -108,6 +108,7 @@ int Add(const CniConfig& config, const CniPod& pod, int64_t deadline_ms) {
   if (waits == Waits::kRefuse) return Fail(kTryAgain, "no list of namespaces was written on this node yet");
   if (pod.uid.empty() || pod.name.empty())
     return Fail(kBadEnvironment, "CNI_ARGS has no K8S_POD_UID or K8S_POD_NAME");
+  if (pod.container.empty()) return Fail(kBadEnvironment, "CNI_CONTAINERID is missing");
   const UniqueFd netns(open(std::string(Environment("CNI_NETNS")).c_str(), O_RDONLY | O_CLOEXEC));
   if (!netns) return Fail(kBadEnvironment, std::string("CNI_NETNS cannot be opened: ") + strerror(errno));
   const CniAnswer answer = AskKeeper(config.socket, Request("add", pod), netns.get(), deadline_ms);
@@ -128,7 +129,8 @@ int Add(const CniConfig& config, const CniPod& pod, int64_t deadline_ms) {
 
 // Never fails: the pod has gone, whatever we think of it.
 int Delete(const CniConfig& config, const CniPod& pod) {
-  if (!config.socket.empty() && !pod.uid.empty()) TellKeeper(config.socket, Request("del", pod));
+  if (!config.socket.empty() && !pod.uid.empty() && !pod.container.empty())
+    TellKeeper(config.socket, Request("del", pod));
   return 0;
 }
 
@@ -145,7 +147,7 @@ int Run() {
   CniPod pod;
   const char* why = "the configuration cannot be read, or is too long";
   const bool is_read = ReadAll(STDIN_FILENO, kMaxJsonBytes, &text) && ReadCniConfig(text, &config, &why);
-  const bool is_named = ReadCniArgs(Environment("CNI_ARGS"), &pod);
+  const bool is_named = ReadCniArgs(Environment("CNI_ARGS"), Environment("CNI_CONTAINERID"), &pod);
   if (command == "VERSION") return Version();
   // The network works without us, and there is nothing of ours that a runtime would have to collect or to check: the keeper looks after
   // the pods that run.
@@ -156,7 +158,7 @@ int Run() {
   if (!is_read) return Fail(kBadConfig, why);
   if (!IsSpoken(config.cni_version)) return Fail(kBadVersion, "this version of CNI is not supported");
   if (config.socket.empty() || config.list.empty()) return Fail(kBadConfig, "socket or list is missing");
-  if (!is_named) return Fail(kBadEnvironment, "CNI_ARGS names no pod that could be");
+  if (!is_named) return Fail(kBadEnvironment, "CNI_ARGS and CNI_CONTAINERID name no pod that could be");
   return Add(config, pod, deadline_ms);
 }
 

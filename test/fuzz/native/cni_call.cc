@@ -56,8 +56,8 @@ void Config(std::string_view text) {
 
 void Args(std::string_view text) {
   CniPod pod;
-  if (!ReadCniArgs(text, &pod)) return;
-  for (const std::string& name : {pod.name_space, pod.name, pod.uid}) {
+  if (!ReadCniArgs(text, text.substr(text.find(';') + 1), &pod)) return;
+  for (const std::string& name : {pod.name_space, pod.name, pod.uid, pod.container}) {
     if (name.find_first_of("\"\\/\n;") != std::string::npos || name.size() > 253) Fail("a name that is none");
   }
 }
