@@ -118,10 +118,7 @@ export type Request =
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 
-/**
- * A pod that the keeper captures or guards. `starting`: as `pod-starting` says it; a keeper that does not know that notice never sets
- * it.
- */
+/** A pod that the keeper captures or guards. `starting`: as with `pod-starting`; absent: a process of it runs, or is awaited. */
 export type PresentPod = { readonly podIdx: number; readonly uid: string; readonly starting?: boolean };
 
 export type Reply =
