@@ -40,6 +40,8 @@ const deleted = (kind: string, name: string): ObjectChange => ({
   object: { kind, namespace: "shop", name },
 });
 
+const namespace = (labels: object = {}): ObjectChange => present("Namespace", "shop", { metadata: { labels } });
+
 /** Objects and the store that follows them. */
 function source() {
   const objects = new AcceptedObjects(settings);
@@ -148,11 +150,27 @@ test("a field that a Service may have and nobody here knows is reported, and the
   assert.equal(objects.findings.filter(({ code }) => code === "ORL4102").length, 3);
 });
 
+test("until the namespace of a workload is known, nothing is said of it that depends on the namespace", () => {
+  const { apply, store } = source();
+  const mode = (word: string) => ({ "orlop.dev/dataplane-mode": word });
+  const of = (name: string, nth: number, labels: object) =>
+    present("Workload", name, { metadata: { labels }, spec: { addresses: [`10.0.0.${nth}`], node: "east" } });
+  const protocols = () => [1, 2, 3].map((nth) => store.workloadAt(`10.0.0.${nth}`)?.protocol);
+  apply(of("unset", 1, {}), of("in", 2, mode("ambient")), of("out", 3, mode("none")));
+  assert.deepEqual(protocols(), [undefined, "hbone", "none"]);
+  apply(namespace(mode("ambient")));
+  assert.deepEqual(protocols(), ["hbone", "hbone", "none"]);
+  apply(deleted("Namespace", "shop"));
+  assert.deepEqual(protocols(), [undefined, "hbone", "none"]);
+  apply(namespace());
+  assert.deepEqual(protocols(), ["none", "hbone", "none"]);
+});
+
 test("an address that two workloads claim: both are known, both are told apart, and it is over when it is over", () => {
   const { apply, store, problems } = source();
   const of = (name: string, address: string) =>
     present("Workload", name, { spec: { addresses: [address], node: "east" } });
-  apply(of("a", "10.0.0.1"), of("b", "10.0.0.1"), of("c", "10.0.0.3"));
+  apply(namespace(), of("a", "10.0.0.1"), of("b", "10.0.0.1"), of("c", "10.0.0.3"));
   assert.deepEqual(
     store.rivalsAt("10.0.0.1").map(({ name }) => name),
     ["a", "b"],
@@ -197,7 +215,7 @@ test(`one poisoned object among ${COUNT} closes itself alone, wherever it comes,
   const spec = { nodeName: "west" };
   const pods = Array.from({ length: COUNT }, (_, at) => podAt(at, at === poison ? 7 : spec));
   const { apply, problems, policy, store } = source();
-  apply(policyOf({ rules: [{ from: [web] }] }), ...pods.slice(0, 10));
+  apply(namespace(), policyOf({ rules: [{ from: [web] }] }), ...pods.slice(0, 10));
   apply(present("AuthorizationPolicy", "poisoned", { spec: { action: "DENY", rules: "none" } }), deleted("Pod", "p3"));
   const updates = apply(...pods.slice(10, poison), ...pods.slice(poison));
   assert.equal(updates.length, COUNT - 11);

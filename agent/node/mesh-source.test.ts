@@ -67,6 +67,7 @@ test(
     const cluster = new FakeCluster(new Dice(1), watchedKinds, { bodyOf: () => ({}) });
     cluster.faulty = false;
     const pod = (ip: string) => ({ spec: { nodeName: "west" }, status: { phase: "Running", podIPs: [{ ip }] } });
+    cluster.change("Namespace", "shop", {});
     cluster.change("Pod", "web", pod("10.0.0.1"));
     cluster.change("PeerAuthentication", "strict", { spec: { mtls: { mode: "STRICT" } } });
     const tokens = ["Bearer one"];

@@ -133,14 +133,19 @@ export class Assembly {
     }
     for (const parsed of gone) if (parsed.kind === "Namespace") namespaces.set(parsed.namespace, saysNothing);
     for (const parsed of come) if (parsed.kind === "Namespace") namespaces.set(parsed.namespace, parsed);
+    /** By namespace, whether it concerns workloads, too, whose own labels say whether they are in the mesh. */
+    const changed = new Map<string, boolean>();
     for (const [namespace, now] of namespaces) {
       const was = this.#saidOf(namespace);
       const isForAll = was.removesProxyHeaders !== now.removesProxyHeaders;
-      if (!isForAll && was.member === now.member) continue;
-      for (const parsed of this.#byId.values()) {
-        if (parsed.kind !== "Workload" || parsed.value.namespace !== namespace) continue;
-        if (isForAll || parsed.own === "unset") touched.add(parsed.id);
-      }
+      const becomesKnown = (was === saysNothing) !== (now === saysNothing);
+      if (isForAll || becomesKnown || was.member !== now.member) changed.set(namespace, isForAll);
+    }
+    if (changed.size === 0) return touched;
+    for (const parsed of this.#byId.values()) {
+      if (parsed.kind !== "Workload") continue;
+      const isForAll = changed.get(parsed.value.namespace);
+      if (isForAll || (isForAll === false && parsed.own === "unset")) touched.add(parsed.id);
     }
     return touched;
   }
@@ -183,7 +188,11 @@ export class Assembly {
     const parsed = this.#byId.first(id);
     switch (parsed?.kind) {
       case "Workload": {
-        const { member, removesProxyHeaders } = this.#saidOf(parsed.value.namespace);
+        const said = this.#saidOf(parsed.value.namespace);
+        // An API server's watch of Namespaces may be behind that of Pods: until the namespace is known nobody knows whether the pod is
+        // in the mesh, and "it is not" would let a pod go that just begins.
+        if (said === saysNothing && parsed.own === "unset" && this.#acceptance === "object") return undefined;
+        const { member, removesProxyHeaders } = said;
         const isIn = isInMesh(parsed.own, member);
         const value = memberOrNot(parsed.value, isIn, this.#settings, report);
         // A value that is as it was stays the same object: what is kept by the hundred thousand is not copied.

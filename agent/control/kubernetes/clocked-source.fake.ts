@@ -24,6 +24,7 @@ export const deny = { spec: { action: "DENY", rules: [{}] } };
 export function clusterOf(id = "one"): FakeCluster {
   const cluster = new FakeCluster(new Dice(1), watchedKinds, { id, bodyOf: () => ({}) });
   cluster.faulty = false;
+  cluster.change("Namespace", "shop", {});
   cluster.change("Pod", "web", pod(1));
   cluster.change("AuthorizationPolicy", "callers", deny);
   return cluster;
