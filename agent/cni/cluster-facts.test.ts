@@ -14,7 +14,7 @@ const namespace = (name: string, labels: object | undefined) => change("Namespac
 const ambient = { "orlop.dev/dataplane-mode": "ambient" };
 
 test("the list has the namespaces of the mesh in order, and follows their labels", () => {
-  const namespaces = new MeshedNamespaces(false);
+  const namespaces = new MeshedNamespaces("orlop-system", false);
   assert.equal(namespaces.list, "orlop namespaces 1\nend\n");
   const istio = { "istio.io/dataplane-mode": "ambient" };
   namespaces.apply([
@@ -31,14 +31,14 @@ test("the list has the namespaces of the mesh in order, and follows their labels
     change("Namespace", "odder", { labels: { a: 1, ...ambient } }),
   ]);
   assert.equal(namespaces.list, "orlop namespaces 1\nodder\nend\n");
-  const honouring = new MeshedNamespaces(true);
+  const honouring = new MeshedNamespaces("orlop-system", true);
   honouring.apply([namespace("i", istio)]);
   assert.equal(honouring.list, "orlop namespaces 1\ni\nend\n");
 });
 
-test("a namespace goes from the moment that its deletion is asked for, until it is made again", () => {
-  const namespaces = new MeshedNamespaces(false);
-  assert.equal(namespaces.goes("orlop-system"), false);
+test("its own namespace goes from the moment that its deletion is asked for, until it is made again", () => {
+  const namespaces = new MeshedNamespaces("orlop-system", false);
+  assert.equal(namespaces.ownGoes, false);
   const deletionTimestamp = "2026-01-01T00:00:00Z";
   for (const [metadata, goes] of [
     [{}, false],
@@ -46,8 +46,8 @@ test("a namespace goes from the moment that its deletion is asked for, until it 
     [undefined, true],
     [{}, false],
   ] as const) {
-    namespaces.apply([change("Namespace", "orlop-system", metadata)]);
-    assert.equal(namespaces.goes("orlop-system"), goes);
+    namespaces.apply([change("Namespace", "orlop-system", metadata), change("Namespace", "shop", undefined)]);
+    assert.equal(namespaces.ownGoes, goes);
   }
 });
 

@@ -18,13 +18,15 @@ export const namespaceKind: WatchedKind = {
   ...{ selector: "", isCustom: false, otherVersions: [] },
 };
 
-/** Namespaces of the mesh, and those that are being deleted with all that is in them. */
+/** Namespaces of the mesh, and whether the installer's own is being deleted with all that is in it. */
 export class MeshedNamespaces {
   readonly #names = new Set<string>();
-  readonly #going = new Set<string>();
+  readonly #own: string;
   readonly #honoursIstio: boolean;
+  #ownGoes = false;
 
-  constructor(honoursIstioLabels: boolean) {
+  constructor(own: string, honoursIstioLabels: boolean) {
+    this.#own = own;
     this.#honoursIstio = honoursIstioLabels;
   }
 
@@ -34,15 +36,14 @@ export class MeshedNamespaces {
       const isIn = change.op === "present" && membershipOf(labelsOf(change.object), this.#honoursIstio) === "in";
       if (isIn) this.#names.add(name);
       else this.#names.delete(name);
-      const stays = change.op === "present" && metadataOf(change.object).deletionTimestamp === undefined;
-      if (stays) this.#going.delete(name);
-      else this.#going.add(name);
+      const goes = change.op !== "present" || metadataOf(change.object).deletionTimestamp !== undefined;
+      if (name === this.#own) this.#ownGoes = goes;
     }
   }
 
-  /** It has gone, or goes: its pods may go before what keeps them. */
-  goes(name: string): boolean {
-    return this.#going.has(name);
+  /** The installer's own has gone, or goes: its pods may go before what keeps them. */
+  get ownGoes(): boolean {
+    return this.#ownGoes;
   }
 
   /** As the plug-in reads it (native/cni/call.h). */

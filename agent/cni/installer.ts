@@ -60,11 +60,11 @@ export async function runInstaller(config: CniConfig | null): Promise<number> {
     else readiness.undone("installed");
   };
 
-  const namespaces = new MeshedNamespaces(config.honourIstioLabels);
+  const namespaces = new MeshedNamespaces(config.daemonSet.namespace, config.honourIstioLabels);
   /** Undefined: the API server has not said. */
   let isThere: boolean | undefined;
   const know = (): void => {
-    if (namespaces.goes(config.daemonSet.namespace)) installation.daemonSet(false);
+    if (namespaces.ownGoes) installation.daemonSet(false);
     else if (isThere !== undefined) installation.daemonSet(isThere);
     look();
   };
