@@ -34,14 +34,19 @@ export class Prober {
   constructor(
     from: Pick<Host, "start">,
     program: string,
-    options: { readonly targets: readonly Target[]; readonly heard: (answered: Answered) => void },
+    options: {
+      readonly targets: readonly Target[];
+      readonly heard: (answered: Answered) => void;
+      /** How long an attempt that has connected waits for an answer, whole seconds. Default 1. */
+      readonly patienceS?: number;
+    },
   ) {
     this.#targets = options.targets;
     this.#heard = options.heard;
     const targets = options.targets.map(
       ({ name, address, port, perSecond }) => `${name}=${address}/${port}/${perSecond}`,
     );
-    this.#running = from.start([program, ...targets]);
+    this.#running = from.start([program, String(options.patienceS ?? 1), ...targets]);
     this.finished = this.#listen();
     this.finished.catch(() => {});
   }

@@ -33,6 +33,8 @@ const IN_A_ROW = 12;
 const CAPTURED_US = 300_000;
 /** A call that began before the pod was guarded or captured goes on: its first packet is repeated after a second, when it is given up. */
 const GIVEN_UP_US = 1_300_000;
+/** An agent tries for three seconds to reach the other side, and ends the call then. */
+const PATIENCE_S = 4;
 const CALLS = 3;
 /** A change that lets a pod out, or takes it in, is in force by then; with a start of both programs on a busy machine. */
 export const SETTLE_MS = 45_000;
@@ -107,7 +109,11 @@ export class World implements ModelWorld {
       port: APP_PORT,
       perSecond: OWN_CALLS,
     }));
-    const calls = new Prober({ start: (argv) => pod.run(argv) }, this.programs.probe, { targets, heard: () => {} });
+    const calls = new Prober({ start: (argv) => pod.run(argv) }, this.programs.probe, {
+      targets,
+      heard: () => {},
+      patienceS: PATIENCE_S,
+    });
     this.#calls.set(name, calls);
     calls.finished.catch((error) => {
       if (!this.#closed && pod.running && this.#calls.get(name) === calls) this.fails(`${name} calls nobody: ${error}`);
@@ -288,7 +294,7 @@ export class World implements ModelWorld {
     if (first === undefined || second === undefined) return;
     let said = "";
     await until(`${first} is answered by ${second}`, SETTLE_MS, async () => {
-      const call = this.pod(first).run([this.programs.probe, `call=${this.pod(second).ip4}/${APP_PORT}/200`]);
+      const call = this.pod(first).run([this.programs.probe, "1", `call=${this.pod(second).ip4}/${APP_PORT}/200`]);
       try {
         said = await call.line(2_000, (line) => /^(answered|tally) /.test(line));
       } finally {

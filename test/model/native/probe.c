@@ -1,11 +1,13 @@
 /* test model · knocks at addresses in plaintext, many times a second, and says what came of it.
- *   probe NAME=ADDRESS/PORT/RATE...      RATE: attempts per second
+ *   probe SECONDS NAME=ADDRESS/PORT/RATE...
+ *                                        RATE: attempts per second. SECONDS: how long an attempt that has connected
+ *                                        waits for an answer
  * Each attempt connects and sends a line; only the same line back is an answer. Prints, at most 20 ms later:
  *   answered NAME BEGAN ENDED            an answer in plaintext
  *   tally GENERATION NAME REFUSED CLOSED UNREACHED ANSWERED
  *                                        of attempts since the last "mark GENERATION" on stdin
  * "refused": a reset at connect. "closed": connected, and ended without the answer. "unreached": nobody was
- * there, or nothing was heard for a second. Times are CLOCK_REALTIME in microseconds. Ends with its input. */
+ * there, or nothing was heard for a second, or for SECONDS once connected. Times are CLOCK_REALTIME in microseconds. Ends with its input. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +49,7 @@ struct attempt {
 static struct target targets[MAX_TARGETS];
 static struct attempt attempts[MAX_FDS];
 static int target_count, generation, epoll_fd, top_fd;
+static int64_t patience_us;
 
 static int64_t now_us(void)
 {
@@ -205,9 +208,10 @@ int main(int argc, char **argv)
 	struct epoll_event events[256];
 	int64_t last, told, looked;
 
-	if (argc < 2 || argc - 1 > MAX_TARGETS)
+	if (argc < 3 || argc - 2 > MAX_TARGETS)
 		return 2;
-	for (int i = 1; i < argc; i++)
+	patience_us = atoi(argv[1]) * 1000000LL;
+	for (int i = 2; i < argc; i++)
 		add_target(argv[i]);
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(0, F_SETFL, O_NONBLOCK);
@@ -243,9 +247,12 @@ int main(int argc, char **argv)
 		}
 		last = now;
 		if (now - looked > TIMEOUT_US / 10) {
-			for (int fd = 1; fd <= top_fd; fd++)
-				if (attempts[fd].target && now - attempts[fd].began > TIMEOUT_US)
+			for (int fd = 1; fd <= top_fd; fd++) {
+				int64_t limit = attempts[fd].connected ? patience_us : TIMEOUT_US;
+
+				if (attempts[fd].target && now - attempts[fd].began > limit)
 					finish(fd, UNREACHED);
+			}
 			looked = now;
 		}
 		if (now - told >= TELL_US) {
