@@ -21,7 +21,7 @@ export class Expectations {
       { answers: new Allowed(), ownCalls: new Allowed(), lastOwnUs: 0, unguarded: false },
     ]),
   );
-  readonly #violations = new Map<string, number>();
+  readonly #violations = new Map<string, { readonly times: number; readonly first: string }>();
   /** What happened on the way that is no violation, by name. */
   readonly counts = new Map<string, number>();
 
@@ -32,7 +32,8 @@ export class Expectations {
   }
 
   get violations(): readonly string[] {
-    return [...this.#violations].map(([what, times]) => `${what} (${times})`);
+    // The time finds the place in the logs of the node's programs.
+    return [...this.#violations].map(([what, { times, first }]) => `${what} (${times}, seen first at ${first})`);
   }
 
   /** From now on the pod may answer, and call, in the clear. */
@@ -61,7 +62,8 @@ export class Expectations {
   }
 
   violated(what: string, times = 1): void {
-    this.#violations.set(what, (this.#violations.get(what) ?? 0) + times);
+    const { times: before, first } = this.#violations.get(what) ?? { times: 0, first: new Date().toISOString() };
+    this.#violations.set(what, { times: before + times, first });
   }
 
   count(what: string): void {
