@@ -1,4 +1,4 @@
-// tests · whatever a test throws is said at the end of the log, also what cannot be cloned out of its file's process.
+// tests · the reporter prints every failed test with its cause, also when the test's process cannot clone what was thrown.
 import { doesNotMatch, match } from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -89,7 +89,7 @@ class Peer {
   std::string trace_;
 };
 
-// `frames` makes what is said at once; it is made outside of what is measured.
+// `frames` makes the bytes that the peer sends at once. They are made before the measurement begins.
 template <typename Frames>
 void Measure(const char* name, Peer& peer, Frames frames) {
   for (int i = 0; i < kWarm; i++) peer.Say(frames());
