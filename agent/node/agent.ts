@@ -176,7 +176,12 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     keeper,
     hold: async (holding, served) => {
       writePid(config);
-      const inService = holdNode(holding, { users: [tables, pairs, watch, directs], threads, enrollment });
+      const inService = holdNode(holding, {
+        users: [tables, pairs, watch, directs],
+        threads,
+        close: closeSync,
+        enrollment,
+      });
       void inService.then(() => {
         if (!tenure.holds) return;
         beat();

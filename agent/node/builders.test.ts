@@ -286,20 +286,24 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   ]);
 });
 
-test("to hold the node, every part opens its maps before pods are enrolled; it serves once the mesh is known and worked off", async () => {
+test("to hold the node, every part opens its maps, which the agent then closes, before pods are enrolled; it serves once the mesh is known and worked off", async () => {
   const calls: string[] = [];
   const user = (name: string) => ({ opened: ({ gate }: LentMaps) => void calls.push(`${name} opens ${gate}`) });
   const first = Promise.withResolvers<void>();
   const served = holdNode(
-    { maps: { gate: 7, dst_of_flow: 8 } as Partial<LentMaps> as LentMaps, pods: [{ podIdx: 3, uid: "web" }] },
+    {
+      maps: { gate: 7, dst_of_flow: 8, traffic: 9 } as Partial<LentMaps> as LentMaps,
+      pods: [{ podIdx: 3, uid: "web" }],
+    },
     {
       users: [user("tables"), user("pairs")],
       threads: { setFlowMap: (fd) => void calls.push(`flow map ${fd}`) },
+      close: (fd) => void calls.push(`closes ${fd}`),
       enrollment: { keeperCame: async (pods) => void calls.push(`enrolls ${pods.length}`), firstTurn: first.promise },
     },
   ).then(() => calls.push("serves"));
   await turn();
-  const opened = ["tables opens 7", "pairs opens 7", "flow map 8", "enrolls 1"];
+  const opened = ["tables opens 7", "pairs opens 7", "closes 7", "closes 9", "flow map 8", "enrolls 1"];
   assert.deepEqual(calls, opened);
   first.resolve();
   await served;

@@ -48,9 +48,11 @@ export function keeperEvents({ tenure, enrollment, connected, log }: KeeperEvent
 }
 
 export type HoldParts = {
-  /** The parts that read or write kernel maps, in the order in which they open them. */
+  /** The parts that read or write kernel maps, in the order in which they open them. Each makes a descriptor of its own of what it needs. */
   readonly users: readonly UsesMaps[];
   readonly threads: Pick<DataThreads, "setFlowMap">;
+  /** Closes a descriptor that the keeper has lent. */
+  readonly close: (fd: number) => void;
   readonly enrollment: Pick<NodeEnrollment, "keeperCame" | "firstTurn">;
 };
 
@@ -58,9 +60,15 @@ export type HoldParts = {
  * The agent holds the node from here on: opens the maps, then brings the pods into service. Resolves when the mesh was read and each pod
  * serves that can. Throws when a map is of another layout.
  */
-export function holdNode({ maps, pods }: Holding, { users, threads, enrollment }: HoldParts): Promise<unknown> {
-  for (const user of users) user.opened(maps);
-  threads.setFlowMap(maps.dst_of_flow);
+export function holdNode({ maps, pods }: Holding, { users, threads, close, enrollment }: HoldParts): Promise<unknown> {
+  const { dst_of_flow: flows, ...others } = maps;
+  try {
+    for (const user of users) user.opened(maps);
+  } finally {
+    // A keeper that comes again lends all of them again.
+    for (const fd of Object.values(others)) close(fd);
+  }
+  threads.setFlowMap(flows);
   return Promise.all([enrollment.keeperCame(pods), enrollment.firstTurn]);
 }
 
