@@ -1,6 +1,10 @@
 // test doubles · a kernel that remembers its rows, and namespaces that know which of them are open; a test makes both fail.
-import { closeSync } from "node:fs";
+import assert from "node:assert/strict";
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { after } from "node:test";
 import { isIpv6 } from "../mesh/ip.ts";
+import { PodEnrollments } from "./enrollment.ts";
 import type {
   AdoptedPod,
   EnrollmentRefusal,
@@ -9,7 +13,9 @@ import type {
   PodNamespace,
   PodRow,
   PodRows,
-} from "./enrollment.ts";
+} from "./enrollment-states.ts";
+import { FakeNode } from "./pods.fake.ts";
+import { ProtectedPods, type ProtectedPodsFile } from "./protected-pods.ts";
 
 export class FakeRows implements PodRows {
   readonly admitted = new Map<number, readonly HeldListener[]>();
@@ -128,4 +134,45 @@ export class FakeNamespaces {
     this.open.add(namespace);
     return namespace;
   };
+}
+
+const nodes: FakeNode[] = [];
+after(() => {
+  for (const node of nodes) node.remove();
+});
+
+/** A file in memory. */
+export function fakeFile(text?: string): ProtectedPodsFile & { text: string | undefined } {
+  const file = {
+    text,
+    read: () => file.text,
+    write: async (now: string) => {
+      file.text = now;
+    },
+  };
+  return file;
+}
+
+export function setUp(left: readonly PodRow[] = [], file = fakeFile()) {
+  const node = new FakeNode();
+  nodes.push(node);
+  node.pod(7);
+  const rows = new FakeRows(left);
+  const namespaces = new FakeNamespaces();
+  const { openNamespace, cookieOf } = namespaces;
+  const protectedPods = new ProtectedPods(file, (error) => assert.fail(String(error)));
+  const enrollments = new PodEnrollments({ tree: node, openNamespace, cookieOf, rows, protectedPods });
+  return { node, rows, namespaces, enrollments, file, protectedPods };
+}
+
+export async function prepared(enrollments: PodEnrollments, uid = "p7", addresses: readonly string[] = ["10.0.0.7"]) {
+  const result = await enrollments.prepare(uid, addresses);
+  assert.ok(!("refused" in result), "refused" in result ? result.message : "");
+  return result;
+}
+
+/** A namespace of the fake node, and no process in it. */
+export function namespaceOf(node: FakeNode, netns: string): () => number {
+  node.process(90, { ticks: 1, netns });
+  return () => openSync(join(node.proc, "90", "ns", "net"), "r");
 }

@@ -1,7 +1,7 @@
 // pod-rows.ts: the bytes in each map, and a keeper that takes over whole pods and removes halves.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { PodRow } from "./enrollment.ts";
+import type { PodRow } from "./enrollment-states.ts";
 import { linkName, PodRowMaps, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

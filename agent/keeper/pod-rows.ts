@@ -23,7 +23,7 @@ import {
   orlopVipKey,
 } from "../abi.ts";
 import { bytes16ToIp, ipToBytes16, isIpv6 } from "../mesh/ip.ts";
-import type { AdoptedPod, HeldListener, PodRow, PodRows } from "./enrollment.ts";
+import type { AdoptedPod, HeldListener, PodRow, PodRows } from "./enrollment-states.ts";
 import type { PodUsageView } from "./protocol.ts";
 
 /** One map of the keeper's. Keys and values have exactly the map's sizes. */

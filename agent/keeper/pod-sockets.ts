@@ -10,7 +10,7 @@ import {
   notThere,
   type OpenNamespace,
   type PodNamespace,
-} from "./enrollment.ts";
+} from "./enrollment-states.ts";
 import { untilAgentLeft } from "./leaving.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { ListenerKind, SocketKind } from "./protocol.ts";

@@ -4,7 +4,7 @@ import { fstatSync, openSync } from "node:fs";
 import { test } from "node:test";
 import type { StartAnswer } from "./cni-protocol.ts";
 import { parseStart } from "./cni-protocol.ts";
-import type { Enrollment, EnrollmentRefusal, PodRow } from "./enrollment.ts";
+import type { Enrollment, EnrollmentRefusal, PodRow } from "./enrollment-states.ts";
 import { PodStarts, type PodStartsOptions, type StartChannel } from "./pod-starts.ts";
 import type { PodNotice } from "./protocol.ts";
 

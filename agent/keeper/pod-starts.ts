@@ -3,7 +3,8 @@
 import { closeSync } from "node:fs";
 import type { FdSocket } from "./addon.ts";
 import { parseStart, type StartAnswer, type StartRequest } from "./cni-protocol.ts";
-import type { PodEnrollments, PodRow } from "./enrollment.ts";
+import type { PodEnrollments } from "./enrollment.ts";
+import type { PodRow } from "./enrollment-states.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { PodNotice } from "./protocol.ts";
 

@@ -1,0 +1,79 @@
+// keeper · how a pod leaves the kernel's tables: capture first, then what it needed; what was under way ends a moment later.
+import { type Enrollment, isOpen, type Leave, type PodNamespace, type PodRows } from "./enrollment-states.ts";
+import type { PodTable } from "./pod-table.ts";
+import type { FoundPod } from "./pods.ts";
+
+/** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
+const FLOWS_LINGER_MS = 5_000;
+/** So long an agent gets sockets of a pod that was released: longer than it serves what had come by then. */
+const LENT_AFTER_RELEASE_MS = 2_000;
+
+/** Before its first process a pod has no connections of an agent's. */
+export const onceLeft = ({ process }: FoundPod): Leave =>
+  process === undefined ? { restore: "now" } : { restore: "once-left", pid: process.pid };
+
+export class PodDepartures {
+  readonly #rows: PodRows;
+  readonly #table: PodTable;
+  readonly #lingering = new Set<NodeJS.Timeout>();
+  /** By index: released a moment ago. */
+  readonly #left = new Map<number, PodNamespace>();
+
+  constructor(rows: PodRows, table: PodTable) {
+    this.#rows = rows;
+    this.#table = table;
+  }
+
+  /** Capture first, then what it needed: no connection is sent to a listener that has gone. */
+  async release(found: Enrollment, restore: Leave["restore"]): Promise<void> {
+    this.withdraw(found);
+    if (!isOpen(found)) return;
+    const { namespace, pod } = found;
+    if (restore === "once-left") this.#lendOn(found.row.podIdx, namespace);
+    await namespace.close(restore === "once-left" ? onceLeft(pod) : { restore });
+  }
+
+  withdraw(found: Enrollment): void {
+    const { podIdx, netnsCookie } = found.row;
+    // Also of a prepared pod, which may have a guard.
+    if (found.state !== "awaited") this.#rows.withdraw(found.row);
+    this.#rows.forget(podIdx);
+    this.#table.delete(podIdx);
+    this.forgetFlowsLater(netnsCookie);
+  }
+
+  forgetFlowsLater(netnsCookie: bigint): void {
+    this.#later(FLOWS_LINGER_MS, () => {
+      // Enrolled again meanwhile: its flows are alive, and old ones are overwritten as ports come round.
+      const isAlive = this.#table
+        .all()
+        .some(({ state, row }) => state !== "guarded" && row.netnsCookie === netnsCookie);
+      if (!isAlive) this.#rows.forgetFlows(netnsCookie);
+    });
+  }
+
+  /** The namespace of a pod that was released under this index a moment ago. */
+  left(podIdx: number): PodNamespace | undefined {
+    return this.#left.get(podIdx);
+  }
+
+  #lendOn(podIdx: number, namespace: PodNamespace): void {
+    this.#left.set(podIdx, namespace);
+    this.#later(LENT_AFTER_RELEASE_MS, () => {
+      if (this.#left.get(podIdx) === namespace) this.#left.delete(podIdx);
+    });
+  }
+
+  #later(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#lingering.delete(timer);
+      act();
+    }, ms);
+    timer.unref();
+    this.#lingering.add(timer);
+  }
+
+  close(): void {
+    for (const timer of this.#lingering) clearTimeout(timer);
+  }
+}

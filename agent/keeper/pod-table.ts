@@ -1,0 +1,71 @@
+// keeper · the enrolled pods by their index, which the kernel's maps know, too. Deals out indices.
+import { type Enrollment, emptyRow } from "./enrollment-states.ts";
+import { MAX_PODS } from "./requests.ts";
+
+export class PodTable {
+  readonly #byIdx = new Map<number, Enrollment>();
+  #lastIdx = 0;
+
+  all(): readonly Enrollment[] {
+    return [...this.#byIdx.values()];
+  }
+
+  get(podIdx: number): Enrollment | undefined {
+    return this.#byIdx.get(podIdx);
+  }
+
+  byUid(uid: string): Enrollment | undefined {
+    for (const enrollment of this.#byIdx.values()) if (enrollment.row.uid === uid) return enrollment;
+    return undefined;
+  }
+
+  /** Another pod that is enrolled with any of the addresses. */
+  holderOf(addresses: readonly string[], except: string): Enrollment | undefined {
+    return this.all().find(
+      ({ row }) => row.uid !== except && row.addresses.some((address) => addresses.includes(address)),
+    );
+  }
+
+  /** Another pod that is enrolled in the namespace. */
+  inNamespace(netnsCookie: bigint, except: string): Enrollment | undefined {
+    return this.all().find(({ row }) => row.netnsCookie === netnsCookie && row.uid !== except);
+  }
+
+  set(found: Enrollment): void {
+    this.#byIdx.set(found.row.podIdx, found);
+  }
+
+  /** What an earlier keeper left: its indices rest, too. */
+  adopt(found: Enrollment): void {
+    this.set(found);
+    this.#lastIdx = Math.max(this.#lastIdx, found.row.podIdx);
+  }
+
+  delete(podIdx: number): void {
+    this.#byIdx.delete(podIdx);
+  }
+
+  clear(): void {
+    this.#byIdx.clear();
+  }
+
+  /** Round the table, so that an index rests as long as possible before it means another pod. Undefined: none is left. */
+  allot(): number | undefined {
+    for (let step = 1; step <= MAX_PODS; step++) {
+      const podIdx = ((this.#lastIdx + step - 1) % MAX_PODS) + 1;
+      if (this.#byIdx.has(podIdx)) continue;
+      this.#lastIdx = podIdx;
+      return podIdx;
+    }
+    return undefined;
+  }
+
+  /** An index for a pod that must be guarded; undefined: there is none left. */
+  await(uid: string): Extract<Enrollment, { readonly state: "awaited" }> | undefined {
+    const podIdx = this.allot();
+    if (podIdx === undefined) return undefined;
+    const awaited = { state: "awaited", row: emptyRow(podIdx, uid) } as const;
+    this.set(awaited);
+    return awaited;
+  }
+}

@@ -1,0 +1,98 @@
+// keeper · looks after every enrolled pod: what has gone is released, what must be guarded is guarded. Called by a timer.
+import type { PodDepartures } from "./departures.ts";
+import { isUnserved, type PodRow } from "./enrollment-states.ts";
+import type { NamespaceGuards } from "./guards.ts";
+import type { PodTable } from "./pod-table.ts";
+import type { EnrollmentTree, PodPresence } from "./presence.ts";
+import type { ProtectedPods } from "./protected-pods.ts";
+import type { Readdressing } from "./readdressing.ts";
+import type { PodTurns } from "./turns.ts";
+
+/** What a sweep found out. */
+export type Swept = {
+  readonly gone: readonly PodRow[] /** Guarded or awaited under a new index. */;
+  readonly guarded: readonly PodRow[];
+  /** What could not be looked at; the next sweep tries again. */
+  readonly failed: readonly { readonly uid: string; readonly error: unknown }[];
+};
+
+export type SweepOptions = {
+  readonly tree: EnrollmentTree;
+  readonly protectedPods: ProtectedPods;
+  readonly table: PodTable;
+  readonly turns: PodTurns;
+  readonly presence: PodPresence;
+  readonly guards: NamespaceGuards;
+  readonly departures: PodDepartures;
+  readonly readdressing: Readdressing;
+};
+
+/** Every so many sweeps the routes to the agent's listener are made again: they go with an address or device of the pod. */
+const SWEEPS_PER_ROUTE = 40;
+
+type SweepFinding = { gone?: PodRow; guarded?: PodRow };
+
+export class PodSweep {
+  readonly #options: SweepOptions;
+  /** UIDs of guarded pods whose new index the agent does not know: what it asked for may have been refused. */
+  readonly #moved = new Set<string>();
+  #sweeps = 0;
+
+  constructor(options: SweepOptions) {
+    this.#options = options;
+  }
+
+  /** The next sweep names the pod's new index. */
+  moved(uid: string): void {
+    this.#moved.add(uid);
+  }
+
+  /** Releases every pod that has gone, and guards what must be guarded. */
+  async sweep(): Promise<Swept> {
+    const { tree, table, turns } = this.#options;
+    const findings: SweepFinding[] = this.#named();
+    const failed: { readonly uid: string; readonly error: unknown }[] = [];
+    this.#sweeps += 1;
+    tree.unborn.keep((uid) => table.byUid(uid) !== undefined || turns.isUnderWay(uid));
+    const routesAreDue = this.#sweeps % SWEEPS_PER_ROUTE === 0;
+    for (const { row } of table.all()) {
+      // The others are looked at all the same.
+      await turns
+        .of(row.uid, () => this.#look(row, routesAreDue))
+        .then((finding) => findings.push(finding))
+        .catch((error: unknown) => failed.push({ uid: row.uid, error }));
+    }
+    return {
+      gone: findings.flatMap(({ gone }) => gone ?? []),
+      guarded: findings.flatMap(({ guarded }) => guarded ?? []),
+      failed,
+    };
+  }
+
+  #named(): SweepFinding[] {
+    const { table } = this.#options;
+    const moved = [...this.#moved].map((uid) => table.byUid(uid));
+    this.#moved.clear();
+    return moved.flatMap((found) => (found !== undefined && isUnserved(found) ? [{ guarded: found.row }] : []));
+  }
+
+  async #look({ podIdx, uid }: PodRow, routesAreDue: boolean): Promise<SweepFinding> {
+    const { protectedPods, table, presence, guards, departures, readdressing } = this.#options;
+    const found = table.get(podIdx);
+    if (found === undefined || found.row.uid !== uid) return {};
+    if (isUnserved(found)) {
+      const now = await guards.guard(found);
+      // An agent that could not enroll it may try at once.
+      return found.state === "awaited" && now.state === "guarded" ? { guarded: now.row } : {};
+    }
+    if (await presence.isStillThere(found)) {
+      if (routesAreDue) await readdressing.routeAgain(podIdx);
+      return {};
+    }
+    await departures.release(found, "never");
+    const awaited = protectedPods.has(uid) ? table.await(uid) : undefined;
+    return awaited === undefined
+      ? { gone: found.row }
+      : { gone: found.row, guarded: (await guards.guard(awaited)).row };
+  }
+}
