@@ -38,10 +38,11 @@ test("a pod that begins and goes again leaves nothing; if it is protected, its n
   assert.equal(await enrollments.end("p8", "c1"), undefined);
   await enrollments.guard("p8", "shop/web");
   const { begun: row } = await enrollments.begin("p8", "c1", begun());
-  assert.partialDeepStrictEqual(row, { podIdx: 2 }, "the index under which it is awaited");
+  assert.partialDeepStrictEqual(row, { podIdx: 3 }, "not the index under which it was awaited");
   assert.ok(enrollments.isAskedFor("p8"));
-  await enrollments.end("p8", "c1");
-  assert.partialDeepStrictEqual(enrollments.all(), [{ state: "awaited", row: { uid: "p8" } }]);
+  assert.partialDeepStrictEqual(await enrollments.end("p8", "c1"), { podIdx: 3 });
+  assert.partialDeepStrictEqual(enrollments.all(), [{ state: "awaited", row: { podIdx: 4, uid: "p8" } }]);
+  assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [{ podIdx: 4 }] }, "agents hear of its index");
 });
 
 test("another namespace of the same pod: what was captured goes, and the next is guarded", async () => {
@@ -109,7 +110,29 @@ test("a guard that fails leaves no index behind, unless the pod is protected", a
   rows.failAt = undefined;
   await enrollments.guard("p8", "shop/web");
   namespaces.cookieFails = 1;
-  assert.partialDeepStrictEqual(await begin(), failed);
-  assert.partialDeepStrictEqual(enrollments.all(), [{ state: "awaited", row: { uid: "p8" } }]);
-  assert.partialDeepStrictEqual(await begin(), { begun: { podIdx: 3 } });
+  assert.partialDeepStrictEqual(await begin(), { begun: { refused: "kernel" }, gone: { podIdx: 3 } });
+  assert.partialDeepStrictEqual(enrollments.all(), [{ state: "awaited", row: { podIdx: 4, uid: "p8" } }]);
+  assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [{ podIdx: 4 }] }, "agents hear of its index");
+});
+
+test("a release that was on its way for an older guard says nothing of the namespace that begins", async () => {
+  const { node, rows, namespaces, enrollments } = setUp();
+  const begun = namespaceOf(node, "pod-8");
+  await enrollments.guard("p8", "shop/web");
+  assert.partialDeepStrictEqual(await enrollments.begin("p8", "c1", begun()), {
+    begun: { podIdx: 2 },
+    gone: { podIdx: 1, uid: "p8" },
+  });
+  await enrollments.release(1);
+  assert.deepEqual([[...rows.guarding.keys()], enrollments.isAskedFor("p8")], [[2], true]);
+  // The same for the guard of a namespace that has gone.
+  await enrollments.end("p8", "c1");
+  await enrollments.begin("p8", "c2", begun());
+  const [guarded] = rows.guarding.keys();
+  namespaces.cookie = 200n;
+  const next = await enrollments.begin("p8", "c3", namespaceOf(node, "pod-8-next")());
+  assert.partialDeepStrictEqual(next.gone, { podIdx: guarded });
+  await enrollments.release(guarded ?? 0);
+  assert.ok("podIdx" in next.begun && next.begun.podIdx !== guarded);
+  assert.deepEqual([...rows.guarding], [[next.begun.podIdx, 200n]]);
 });

@@ -2,6 +2,7 @@
 // releases them, or the plug-in says that the namespace goes.
 import type { PodDepartures } from "./departures.ts";
 import {
+  type Enrollment,
   type EnrollmentRefusal,
   isRefusal,
   isUnserved,
@@ -29,6 +30,8 @@ export type BeginningsOptions = {
   readonly presence: PodPresence;
   readonly guards: NamespaceGuards;
   readonly departures: PodDepartures;
+  /** The pod is awaited under an index that agents must hear of. */
+  readonly moved: (uid: string) => void;
 };
 
 export class PodBeginnings {
@@ -63,19 +66,32 @@ export class PodBeginnings {
       if (isRefusal(begun)) {
         tree.unborn.delete(uid);
         this.#awaitOrForget(uid);
+        if (table.byUid(uid) !== undefined) this.#options.moved(uid);
       }
-      const stays = !isServed && table.byUid(uid) !== undefined;
+      const stays = known !== undefined && table.get(known.row.podIdx)?.row.uid === uid;
       return { begun, gone: stays ? undefined : known?.row };
     });
   }
 
   async #guardBegun(uid: string, netns: NamespaceId): Promise<PodRow | EnrollmentRefusal> {
-    const { table, guards } = this.#options;
-    const waiting = table.byUid(uid) ?? table.await(uid);
+    const { guards } = this.#options;
+    const waiting = this.#underFreshIndex(uid);
     if (waiting === undefined || !isUnserved(waiting)) return refusal("limit", `${MAX_PODS} pods are enrolled`);
     const now = await guards.guard(waiting);
     if (now.state === "guarded" && sameNamespace(now.pod.netns, netns)) return now.row;
     return refusal("namespace-shared", `the namespace of pod ${uid} is another's, or a process of it runs in another`);
+  }
+
+  /**
+   * An agent may have sent a release for the index under which it knows the pod, and not have heard yet that the pod begins. Such a release
+   * must not be taken for its word on the namespace that begins: an index means a single namespace of the pod.
+   */
+  #underFreshIndex(uid: string): Enrollment | undefined {
+    const { table, presence, departures } = this.#options;
+    const known = table.byUid(uid);
+    if (known?.state === "guarded" && presence.lookAgain(known.pod) !== undefined) return known;
+    if (known !== undefined) departures.withdraw(known);
+    return table.await(uid);
   }
 
   /**
@@ -90,6 +106,7 @@ export class PodBeginnings {
       if (known === undefined || (known.state !== "awaited" && (await presence.isStillThere(known)))) return undefined;
       if (known.state !== "awaited") await departures.release(known, "never");
       this.#awaitOrForget(uid);
+      if (table.byUid(uid) !== undefined) this.#options.moved(uid);
       return known.state === "awaited" && table.byUid(uid) !== undefined ? undefined : known.row;
     });
   }

@@ -65,8 +65,9 @@ export class PodEnrollments {
     this.#departures = departures;
     this.#guards = guards;
     this.#readdressing = readdressing;
-    this.#beginnings = new PodBeginnings(parts);
-    this.#sweep = new PodSweep(parts);
+    const sweep = new PodSweep(parts);
+    this.#sweep = sweep;
+    this.#beginnings = new PodBeginnings({ ...parts, moved: (uid) => sweep.moved(uid) });
     for (const { row, failDirect } of rows.adopted()) {
       table.adopt({ state: "adopted", row });
       if (!failDirect) protectedPods.add(row.uid, capturedUnder(row));
