@@ -32,9 +32,9 @@ export interface FdSocket {
 export type FdSocketClass = {
   /**
    * Binds and listens. A socket file nobody listens at is replaced (EADDRINUSE when somebody does); the file has
-   * `mode` from its first moment on.
+   * `mode` from its first moment on. `connections`: so many are open at most, and as many more wait to be accepted (64; 4,096 at most).
    */
-  listen(path: string, mode: number): FdSocket;
+  listen(path: string, mode: number, connections?: number): FdSocket;
   /** Connects at once or throws: ECONNREFUSED, ENOENT, EAGAIN when the other side's backlog is full. */
   connect(path: string): FdSocket;
 };

@@ -28,7 +28,7 @@ import { inTurns, OwedSweeps } from "./looks.ts";
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
-import { answerStarts, PodStarts } from "./pod-starts.ts";
+import { answerStarts, listenForStarts, PodStarts } from "./pod-starts.ts";
 import { PodWatch } from "./pod-watch.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms, SURVEY_MAPS } from "./programs.ts";
@@ -222,7 +222,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   });
   serveOn(server, lender);
   // The runtime's plug-ins run as root.
-  const cni = FdSocket.listen(cniSocket, 0o600);
+  const cni = listenForStarts(cniSocket);
   undo.push(() => {
     starts.close();
     cni.close();

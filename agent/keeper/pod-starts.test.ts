@@ -1,11 +1,14 @@
 // pod-starts.ts with enrollments that a test moves: what the CNI plug-in is answered, and when.
 import assert from "node:assert/strict";
-import { fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { FdSocket } from "./addon.ts";
 import type { StartAnswer } from "./cni-protocol.ts";
 import { parseStart } from "./cni-protocol.ts";
 import type { Enrollment, EnrollmentRefusal, PodRow } from "./enrollment-states.ts";
-import { PodStarts, type PodStartsOptions, type StartChannel } from "./pod-starts.ts";
+import { answerStarts, listenForStarts, PodStarts, type PodStartsOptions, type StartChannel } from "./pod-starts.ts";
 import type { PodNotice } from "./protocol.ts";
 
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
@@ -198,4 +201,39 @@ test("nobody but root is heard, nothing but a whole request, and no descriptor s
   assert.deepEqual(parseStart(request("del")), {
     ...{ op: "del", uid: "uid-web", container: "uid-web-1", namespace: "shop", name: "web" },
   });
+});
+
+test("300 plug-ins at once: all wait, a namespace that goes is heard meanwhile, and each gets its answer", async (context) => {
+  const { starts, known } = setUp();
+  const folder = mkdtempSync(join(tmpdir(), "orlop-starts-"));
+  const path = join(folder, "cni.sock");
+  const server = listenForStarts(path);
+  answerStarts(server, starts);
+  const fd = descriptor();
+  const clients: FdSocket[] = [];
+  context.after(() => {
+    for (const socket of [...clients, server]) socket.close();
+    closeSync(fd);
+    rmSync(folder, { recursive: true });
+  });
+  const call = (text: string, fds: readonly number[]): Promise<string> => {
+    const client = FdSocket.connect(path);
+    clients.push(client);
+    client.send(Buffer.from(text), Int32Array.from(fds));
+    return new Promise((resolve) => client.onMessage((bytes) => resolve(bytes.toString("utf8"))));
+  };
+  const until = async (isSo: () => boolean): Promise<void> => {
+    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  // At once: nobody accepts before the last has connected.
+  const answers = Array.from({ length: 300 }, (_, at) => call(request("add", `uid-${at}`), [fd]));
+  await until(() => known.notices.length === 300);
+  void call(request("del", "uid-7"), []);
+  await until(() => known.ended.length === 1);
+  for (let podIdx = 1; podIdx <= 300; podIdx++) starts.captured(podIdx);
+  const said = (await Promise.all(answers)).map((text) => JSON.parse(text).op);
+  assert.deepEqual(
+    [said.filter((op) => op === "in-force").length, said.filter((op) => op === "refused").length],
+    [299, 1],
+  );
 });

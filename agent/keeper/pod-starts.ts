@@ -1,12 +1,13 @@
 // keeper · answers the CNI plug-in on cni.sock: a pod that begins is guarded at once, and the plug-in hears when an agent has captured it,
 // or has said that the pod is none of the mesh's.
 import { closeSync } from "node:fs";
-import type { FdSocket } from "./addon.ts";
+import { FdSocket } from "./addon.ts";
 import { parseStart, type StartAnswer, type StartRequest } from "./cni-protocol.ts";
 import type { PodEnrollments } from "./enrollment.ts";
 import type { PodRow } from "./enrollment-states.ts";
 import type { KeeperLog } from "./lend.ts";
 import type { PodNotice } from "./protocol.ts";
+import { MAX_PODS } from "./requests.ts";
 
 export type PodStartsOptions = {
   /** Undefined: programs of another layout are in force until an agent of ours is here. A plug-in does not end that. */
@@ -133,6 +134,12 @@ export class PodStarts {
     for (const podIdx of this.#waiting.keys()) this.#settle(podIdx, { op: "refused", why: "the keeper ends" });
   }
 }
+
+/**
+ * A pod that begins takes an index, so that no more plug-ins than indices wait for an answer; a plug-in beyond these is refused as soon as it
+ * is heard. A kubelet has 110 pods by default and seldom more than 500, and may start all of them at once, after a reboot for instance.
+ */
+export const listenForStarts = (path: string): FdSocket => FdSocket.listen(path, 0o600, MAX_PODS + 1);
 
 /** Every connection of a listening socket. The plug-in sends one packet, and ends the connection when it has its answer. */
 export function answerStarts(server: FdSocket, starts: PodStarts): void {

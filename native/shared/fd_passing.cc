@@ -98,7 +98,7 @@ int ReadCredentials(int socket, PeerCredentials* credentials) {
   return 0;
 }
 
-int ListenUnix(const std::string& path, uint32_t mode, UniqueFd* out) {
+int ListenUnix(const std::string& path, uint32_t mode, int backlog, UniqueFd* out) {
   sockaddr_un address;
   UniqueFd own;
   int err = Address(path, &address);
@@ -113,7 +113,7 @@ int ListenUnix(const std::string& path, uint32_t mode, UniqueFd* out) {
     if (unlink(path.c_str()) != 0 || bind(own.get(), name, sizeof(address)) != 0) return -errno;
   }
   // What the umask took away.
-  if (chmod(path.c_str(), mode) != 0 || listen(own.get(), 64) != 0) return -errno;
+  if (chmod(path.c_str(), mode) != 0 || listen(own.get(), backlog) != 0) return -errno;
   *out = std::move(own);
   return 0;
 }

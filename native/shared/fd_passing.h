@@ -34,8 +34,9 @@ int ReceivePacket(int socket, Packet* packet);
 
 int ReadCredentials(int socket, PeerCredentials* credentials);
 
-// A listening socket whose file has `mode` from its first moment. A file that nobody listens at is replaced.
-int ListenUnix(const std::string& path, uint32_t mode, UniqueFd* out);
+// A listening socket whose file has `mode` from its first moment. A file that nobody listens at is replaced. `backlog`: of connections that
+// nobody has accepted yet; beyond them connect() fails with EAGAIN.
+int ListenUnix(const std::string& path, uint32_t mode, int backlog, UniqueFd* out);
 int ConnectUnix(const std::string& path, UniqueFd* out);
 
 }  // namespace orlop

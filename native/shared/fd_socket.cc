@@ -22,20 +22,23 @@ namespace {
 
 constexpr size_t kMaxQueuedBytes = 1 << 20;
 constexpr size_t kMaxQueuedFds = 256;
-constexpr int kMaxConnections = 64;
+constexpr int64_t kConnections = 64;  // Of a listening socket whose caller names no other number.
+constexpr int64_t kMaxConnections = 4096;
 constexpr int kPacketsPerTurn = 16;  // So that one busy peer does not hold up the loop.
 
 class FdSocket;
 
 // What a listening socket and those it accepted share: how many of them live.
 struct Accepted {
-  int live = 0;
+  int64_t live = 0;
+  int64_t most = kConnections;
   FdSocket* listener = nullptr;
 };
 
 struct Start {
   UniqueFd fd;
   bool listening = false;
+  int64_t most = kConnections;
   std::shared_ptr<Accepted> accepted;
 };
 
@@ -71,6 +74,7 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
     if (listening_) {
       accepted_ = std::make_shared<Accepted>();
       accepted_->listener = this;
+      accepted_->most = start->most;
       spare_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
     } else if (accepted_) {
       accepted_->live++;
@@ -105,7 +109,8 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
     if (!ArgString(info, 0, &path) || !ArgInt(info, 1, 0, 0777, &mode)) return info.Env().Undefined();
     Start start;
     start.listening = true;
-    const int err = ListenUnix(path, static_cast<uint32_t>(mode), &start.fd);
+    if (info.Length() > 2 && !ArgInt(info, 2, 1, kMaxConnections, &start.most)) return info.Env().Undefined();
+    const int err = ListenUnix(path, static_cast<uint32_t>(mode), static_cast<int>(start.most), &start.fd);
     if (err == 0) return Make(info.This().As<Napi::Function>(), &start);
     ThrowErrno(info.Env(), -err, "listen", path);
     return info.Env().Undefined();
@@ -189,7 +194,7 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
   void Watch() {
     if (!fd_) return;
     const bool reads =
-        listening_ ? !on_connection_.IsEmpty() && accepted_->live < kMaxConnections : !on_message_.IsEmpty();
+        listening_ ? !on_connection_.IsEmpty() && accepted_->live < accepted_->most : !on_message_.IsEmpty();
     const int err = poll_.Watch((reads ? UV_READABLE : 0) | (queue_.empty() ? 0 : UV_WRITABLE));
     if (err < 0) Finish(-err, "uv_poll_start");
   }
@@ -231,7 +236,7 @@ class FdSocket : public Napi::ObjectWrap<FdSocket> {
   }
 
   void AcceptWaiting() {
-    for (int i = 0; i < kPacketsPerTurn && fd_ && accepted_->live < kMaxConnections; i++) {
+    for (int i = 0; i < kPacketsPerTurn && fd_ && accepted_->live < accepted_->most; i++) {
       Start start;
       start.fd.reset(accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!start.fd) {
