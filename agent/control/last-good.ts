@@ -93,9 +93,9 @@ export async function textsOfLastGood(path: string): Promise<Set<string>> {
   return new Set(await readdir(folderOf(path)));
 }
 
-/** Which files were saved. undefined: there is no copy, or what is there is not what was saved. */
-export async function lastGoodDigests(path: string): Promise<readonly FileDigest[] | undefined> {
-  return decode(await readBounded(path))?.files;
+/** Which files were saved, and when. undefined: there is no copy, or what is there is not what was saved. */
+export async function lastGoodIndex(path: string): Promise<LastGoodIndex | undefined> {
+  return decode(await readBounded(path));
 }
 
 /** undefined: there is none, or what is there is not what was saved. */

@@ -29,7 +29,7 @@ import { holdCertificates } from "./certificates.ts";
 import { NodeEnrollment } from "./enrollment.ts";
 import { holdNode, keeperEvents, keeperOfHolder } from "./keeper-events.ts";
 import { followMesh } from "./mesh-follower.ts";
-import { meshSource } from "./mesh-source.ts";
+import { meshSource, untilNothingIsHeld } from "./mesh-source.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
 import { operatorView } from "./operator-view.ts";
 import { peerCredentials } from "./peer-credentials.ts";
@@ -176,6 +176,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     keeper,
     hold: async (holding, served) => {
       writePid(config);
+      await chosen.thing.hold();
       const inService = holdNode(holding, {
         users: [tables, pairs, watch, directs],
         threads,
@@ -193,6 +194,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       tables.yield();
       pairs.close();
       watch.yield();
+      await chosen.thing.yield();
       await servers.close();
     },
     lent: (welcome) => {
@@ -211,7 +213,8 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     readiness.done(what);
     if (knowledge.configuration && knowledge.roots) return;
     knowledge[what] = true;
-    if (knowledge.configuration && knowledge.roots) tenure.happened({ type: "ready" });
+    if (!knowledge.configuration || !knowledge.roots) return;
+    void untilNothingIsHeld(source).then(() => tenure.happened({ type: "ready" }));
   };
   const roots = await followRoots({
     provider: authority,

@@ -1,5 +1,6 @@
 // main thread · builder · the source that the node's configuration names: files, or the API server of a cluster. What it reads here it
 // reads while the agent may still read what is root's.
+import { setTimeout as delay } from "node:timers/promises";
 import type { AgentConfig } from "../config.ts";
 import { ApiClient } from "../control/kubernetes/api-client.ts";
 import { kubeconfig, serviceAccount } from "../control/kubernetes/credentials.ts";
@@ -12,6 +13,10 @@ import type { Built } from "./built.ts";
 
 export type MeshSource = {
   readonly source: ConfigurationSource;
+  /** This agent takes the node: resolves when nothing older is in force here than what the agent before it had in force. */
+  readonly hold: () => Promise<void>;
+  /** Another agent is to take the node. Resolves when that agent can read what was in force here. */
+  readonly yield: () => Promise<void>;
   /** The next agent keeps the last good mesh from now on. */
   readonly leave: () => void;
 };
@@ -26,7 +31,10 @@ export function meshSource(
     const { path, lastGoodFile } = source;
     const changed = (status: SourceStatus): void => sayRefused(status, log);
     const files = new StaticFileSource({ path, lastGoodFile, settings }, { wallMs: Date.now, changed, warn });
-    return { thing: { source: files, leave: () => {} }, close: () => {} };
+    return {
+      thing: { source: files, hold: () => files.hold(), yield: () => files.yield(), leave: () => {} },
+      close: () => {},
+    };
   }
   const { api, lastGoodFile } = source;
   const server = "kubeconfig" in api ? kubeconfig(api.kubeconfig) : serviceAccount(api.server);
@@ -42,7 +50,23 @@ export function meshSource(
       ...{ changed: sayClosed(log), log: warn },
     },
   );
-  return { thing: { source: cluster, leave: () => cluster.stopKeeping() }, close: () => client.close() };
+  // The API server says the same to both agents, and what is read takes effect at once, so there is nothing to catch up with.
+  const nothing = (): Promise<void> => Promise.resolve();
+  return {
+    thing: { source: cluster, hold: nothing, yield: nothing, leave: () => cluster.stopKeeping() },
+    close: () => client.close(),
+  };
+}
+
+/** A file that is written all the time must not keep the next agent from taking over, ms. */
+const HELD_MS = 10_000;
+const LOOK_MS = 50;
+
+/** The agent that holds the node may accept at any moment what this one still holds back: this one does not ask for the node meanwhile. */
+export async function untilNothingIsHeld(source: Pick<ConfigurationSource, "status">): Promise<void> {
+  const giveUpMs = performance.now() + HELD_MS;
+  while (source.status().state === "held" && performance.now() < giveUpMs)
+    await delay(LOOK_MS, undefined, { ref: false });
 }
 
 function sayRefused({ state, problems }: SourceStatus, log: Pick<Logger, "warn" | "error">): void {

@@ -25,6 +25,7 @@ export class Copy {
   readonly #backoff = new Backoff(RETRY);
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  #yielded = false;
 
   constructor(path: string, files: MeshFiles, warn: (message: string) => void) {
     this.#path = path;
@@ -45,12 +46,7 @@ export class Copy {
     const done = this.#enqueue(() => this.#save(acceptedAt));
     // Until the first copy is written there is no copy, so a process that starts finds nothing older.
     if (this.#isFirst) return;
-    let timer: NodeJS.Timeout | undefined;
-    const waited = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, WAIT_MS);
-    });
-    await Promise.race([done, waited]);
-    clearTimeout(timer);
+    await withinWait(done);
   }
 
   /** Removes the copy, so that a process that starts does not use it. */
@@ -62,9 +58,26 @@ export class Copy {
     }
   }
 
+  /** Another process is to keep the copy. Resolves when nothing of this process is being written any more; after a second at the latest. */
+  async yield(): Promise<void> {
+    this.#yielded = true;
+    clearTimeout(this.#retry);
+    await withinWait(this.#drained());
+  }
+
+  /** This process is to keep the copy: which texts are there it reads again before it writes the next. */
+  take(): void {
+    this.#yielded = false;
+    this.#has = undefined;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
+    await this.#drained();
+  }
+
+  async #drained(): Promise<void> {
     for (let seen: Promise<void> | undefined; seen !== this.#saving; ) {
       seen = this.#saving;
       await seen;
@@ -94,7 +107,7 @@ export class Copy {
         this.#warn(`the accepted configuration could not be kept for the next start: ${messageOf(error)}`);
       // The older copy may lack a policy that protects a pod by now. Without a copy, a start with a bad file releases no pod.
       await this.remove();
-      if (!this.#closed)
+      if (!this.#closed && !this.#yielded)
         this.#retry = setTimeout(
           () => void this.#enqueue(() => this.#save(acceptedAt)),
           this.#backoff.nextMs(),
@@ -103,7 +116,8 @@ export class Copy {
   }
 
   async #sync(index: LastGoodIndex): Promise<void> {
-    if (index !== this.#latest) return;
+    // It removes what the index does not name: that may be what another process has written since.
+    if (index !== this.#latest || this.#yielded) return;
     const written = this.#unsynced;
     this.#unsynced = [];
     try {
@@ -113,6 +127,15 @@ export class Copy {
       this.#warn(`the accepted configuration is perhaps not on the disk yet: ${messageOf(error)}`);
     }
   }
+}
+
+async function withinWait(done: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const waited = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, WAIT_MS);
+  });
+  await Promise.race([done, waited]);
+  clearTimeout(timer);
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -100,6 +100,14 @@ export class MeshFiles {
     return drafts.length === said.size && drafts.every(([file, draft]) => draft.file?.digest === said.get(file));
   }
 
+  /** Whether what is in force is exactly these files with these contents. */
+  inForceIs(files: readonly FileDigest[]): boolean {
+    return (
+      files.length === this.#inForce.size &&
+      files.every(({ file, digest }) => this.#inForce.get(file)?.digest === digest)
+    );
+  }
+
   /** Whether the file lies where the mesh is read from. */
   isHere(file: string): boolean {
     const { folder, names, whole } = locate(this.#options.path);
@@ -160,11 +168,12 @@ export class MeshFiles {
     return { taken: true, updates };
   }
 
-  /** Takes these texts over instead of what is at the path, which stays a draft. Before anything else. @throws ConfigError */
+  /** Takes these texts over instead of all that is in force and what is at the path, which stays a draft. @throws ConfigError */
   async assume(texts: readonly FileText[], signal: AbortSignal): Promise<readonly MeshUpdate[]> {
     const [drafts, unlisted] = [new Map(this.#drafts), this.#unlisted];
     this.#drafts.clear();
     this.#unlisted = [];
+    for (const file of this.#inForce.keys()) this.#drafts.set(file, { file: null, whole: true, sinceMs: 0 });
     const turns = new Turns(signal);
     try {
       for (const { file, text } of texts) {

@@ -54,6 +54,8 @@ export function run(
     readonly stillMs?: number;
     readonly wallMs?: () => number;
     readonly emitted?: () => void;
+    /** Another agent holds the node. */
+    readonly waits?: boolean;
   } = {},
 ): Running {
   const path = options.path ?? join(folder, "mesh.yaml");
@@ -80,6 +82,7 @@ export function run(
       },
     },
   );
+  if (options.waits !== true) void source.hold();
   const abort = new AbortController();
   const running = source.run((updates) => {
     batches.push(updates);

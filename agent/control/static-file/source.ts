@@ -1,10 +1,11 @@
 // main thread · YAML files of a plain machine as a source: watched, applied live. What is read again is what has changed; a bad file
 // changes nothing, holds back what changed with it, and says why until mended.
 import { setImmediate as turn } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
-import { hadMesh, lastGoodDigests, loadLastGood } from "../last-good.ts";
+import { hadMesh, type LastGoodIndex, lastGoodIndex, loadLastGood } from "../last-good.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
 import { Copy } from "./copy.ts";
 import { MeshFiles } from "./mesh-files.ts";
@@ -45,6 +46,13 @@ export class StaticFileSource implements ConfigurationSource {
   #assumedMs = Number.POSITIVE_INFINITY;
   /** What was written at the start is what was kept. */
   #isCopy = false;
+  /** This agent holds the node. */
+  #keeps = false;
+  /** The copy as this agent read it last, or left it; undefined: there was none. */
+  #copyBefore: LastGoodIndex | undefined;
+  /** `hold` waits for `#catchUp`, which happens between two looks at the files. */
+  #catchingUp: PromiseWithResolvers<void> | undefined;
+  #watching: FolderWatch | undefined;
   #status: Omit<SourceStatus, "findings" | "objects" | "kinds">;
 
   constructor(options: StaticFileOptions, dependencies: StaticFileDependencies) {
@@ -68,9 +76,37 @@ export class StaticFileSource implements ConfigurationSource {
     return { ...this.#status, objects: this.#files.objects, findings: this.#files.findings, kinds: [] };
   }
 
+  /**
+   * From now on this agent holds the node, and keeps what it accepts for the next start. Resolves when nothing older is in force here than
+   * what the agent before it had in force: that was kept before it took effect, so it counts, also where this agent still holds the same
+   * change back or finds a broken file by now. Resolves at once while nothing is in force here; what comes first is no older either.
+   */
+  hold(): Promise<void> {
+    if (this.#watching === undefined) {
+      this.#keeps = true;
+      return Promise.resolve();
+    }
+    this.#catchingUp ??= Promise.withResolvers();
+    this.#watching.ring(0);
+    return this.#files.known ? this.#catchingUp.promise : Promise.resolve();
+  }
+
+  /**
+   * Another agent is to hold the node: what this one accepts from now on is not in force there, and is not kept. Resolves when what was in
+   * force is kept; after a second at the latest.
+   */
+  async yield(): Promise<void> {
+    this.#keeps = false;
+    this.#catchingUp?.resolve();
+    this.#catchingUp = undefined;
+    await this.#copy.yield();
+    this.#copyBefore = await lastGoodIndex(this.#options.lastGoodFile);
+  }
+
   async run(emit: Emit, signal: AbortSignal): Promise<void> {
     const { path, debounceMs } = this.#options;
     const watching = new FolderWatch(path, debounceMs, (message) => this.#dependencies.warn?.(message));
+    this.#watching = watching;
     signal.addEventListener("abort", () => watching.ring(0), { once: true });
     let poll: NodeJS.Timeout | undefined;
     let begun = false;
@@ -92,6 +128,7 @@ export class StaticFileSource implements ConfigurationSource {
         const writing = again.union(watching.writtenOf(moved));
         if (writing.size > 0) watching.lookAgain(writing, debounceMs);
         if (!begun && (await this.#begin(signal))) watching.lookAtAll();
+        else if (this.#catchingUp !== undefined && (await this.#catchUp(emit, signal))) watching.lookAtAll();
         else if (writing.size === 0) await this.#judge(emit, watching);
         else if (performance.now() - this.#assumedMs > ASSUMED_MS) this.#pass(emit, []);
         begun = true;
@@ -101,6 +138,8 @@ export class StaticFileSource implements ConfigurationSource {
       if (!signal.aborted) throw error;
     } finally {
       clearTimeout(poll);
+      this.#watching = undefined;
+      this.#catchingUp?.resolve();
       watching.close();
       await this.#copy.close();
     }
@@ -112,7 +151,7 @@ export class StaticFileSource implements ConfigurationSource {
     if (this.#files.settled && this.#files.known) {
       // A mistake or a waiting draft was undone: what is written is again what is in force.
       const appliedAt = fromLastGood ? this.#now() : this.#status.appliedAt;
-      if (state !== "synced") await this.#apply(appliedAt, () => this.#pass(emit, []));
+      if (state !== "synced" || fromLastGood) await this.#apply(appliedAt, () => this.#pass(emit, []));
       return;
     }
     const isFirst = !this.#files.known;
@@ -146,10 +185,10 @@ export class StaticFileSource implements ConfigurationSource {
 
   /** Puts a mesh in force. The copy on disk is written first, so that a start with a bad file finds it; only the first mesh does not wait. */
   async #apply(appliedAt: string, emit: () => void, isFirst = false): Promise<void> {
-    if (!isFirst) await this.#copy.keep(appliedAt);
-    else if (!this.#isCopy) await this.#copy.remove();
+    if (this.#keeps && !isFirst) await this.#copy.keep(appliedAt);
+    else if (this.#keeps && !this.#isCopy) await this.#copy.remove();
     emit();
-    if (isFirst) this.#copy.begin(appliedAt);
+    if (this.#keeps && isFirst) this.#copy.begin(appliedAt);
     this.#report({ state: "synced", fromLastGood: false, appliedAt, problems: [] });
   }
 
@@ -170,18 +209,50 @@ export class StaticFileSource implements ConfigurationSource {
     return begun;
   }
 
+  /** True: another agent has accepted something else meanwhile, which is in force now; what is written is a draft again. */
+  async #catchUp(emit: Emit, signal: AbortSignal): Promise<boolean> {
+    const waiting = this.#catchingUp;
+    try {
+      const kept = await lastGoodIndex(this.#options.lastGoodFile);
+      if (kept !== undefined && this.#files.inForceIs(kept.files)) return false;
+      const isNews = kept !== undefined && !isDeepStrictEqual(kept, this.#copyBefore);
+      if (isNews && kept.files.every(({ file }) => this.#files.isHere(file)) && (await this.#assume(signal))) {
+        this.#pass(emit, []);
+        return true;
+      }
+      if (this.#files.known) {
+        this.#copy.take();
+        await this.#copy.remove();
+        this.#copy.begin(this.#status.appliedAt);
+      }
+      return false;
+    } finally {
+      if (waiting === this.#catchingUp) {
+        this.#keeps = true;
+        this.#copy.take();
+        this.#catchingUp = undefined;
+      }
+      waiting?.resolve();
+    }
+  }
+
   async #assumeKept(signal: AbortSignal): Promise<boolean> {
     const { problems } = this.#files;
     const { lastGoodFile } = this.#options;
-    const kept = await lastGoodDigests(lastGoodFile);
-    this.#isCopy = kept !== undefined && problems.length === 0 && this.#files.saysAs(kept);
+    const kept = await lastGoodIndex(lastGoodFile);
+    this.#copyBefore = kept;
+    this.#isCopy = kept !== undefined && problems.length === 0 && this.#files.saysAs(kept.files);
     if (kept === undefined || this.#isCopy) return false;
     // The operator has named another path: what that says is the mesh.
-    if (problems.length === 0 && !kept.every(({ file }) => this.#files.isHere(file))) return false;
-    const saved = await loadLastGood(lastGoodFile);
+    if (problems.length === 0 && !kept.files.every(({ file }) => this.#files.isHere(file))) return false;
+    return this.#assume(signal);
+  }
+
+  async #assume(signal: AbortSignal): Promise<boolean> {
+    const saved = await loadLastGood(this.#options.lastGoodFile);
     if (!saved) return false;
     try {
-      this.#assumed = await this.#files.assume(saved.files, signal);
+      this.#assumed = [...this.#assumed, ...(await this.#files.assume(saved.files, signal))];
     } catch (error) {
       if (signal.aborted || !(error instanceof ConfigError)) throw error;
       // An earlier version accepted this copy, and this version does not. It is not used, and the status shows the original's problems.
