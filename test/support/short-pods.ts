@@ -94,9 +94,13 @@ export function programPid(node: Node, program: "agent" | "keeper"): number {
 
 type Counts = Readonly<Record<string, number>>;
 
-/** Descriptors by what they are, and threads. */
+/**
+ * Descriptors by what they are, and threads. Not the four threads of libuv's pool: they start together at the first work that a
+ * process gives to the pool, which no pod causes and which may come at any time, and they stay until the process ends.
+ */
 function heldBy(pid: number): Counts {
-  const counts: Record<string, number> = { threads: readdirSync(`/proc/${pid}/task`).length };
+  const threads = readdirSync(`/proc/${pid}/task`).filter((thread) => nameOf(pid, thread) !== "libuv-worker");
+  const counts: Record<string, number> = { threads: threads.length };
   for (const fd of readdirSync(`/proc/${pid}/fd`)) {
     try {
       const kind = readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/:?\[.*/, "");
@@ -106,6 +110,14 @@ function heldBy(pid: number): Counts {
     }
   }
   return counts;
+}
+
+function nameOf(pid: number, thread: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim();
+  } catch {
+    return undefined; // It has ended while we looked.
+  }
 }
 
 export type Holdings = { readonly keeper: Counts; readonly agent: Counts };
