@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import test from "node:test";
 import { Worker } from "node:worker_threads";
+import type { BusyWith } from "./busy-thread.ts";
 import { dial, howItEnds, serve } from "./support.ts";
 
 const descriptors = (): number => readdirSync("/proc/self/fd").length;
@@ -69,5 +70,31 @@ for (const [how, code] of [
     });
     assert.equal(result.signal, null, result.stderr);
     assert.equal(result.status, how === "by an exception" ? 1 : 3, result.stderr);
+  });
+}
+
+// No descriptor of the engine wakes such a thread: it is stopped in the middle of a call. What a call cannot throw then is no reason for
+// the process to end.
+const busyWith: readonly BusyWith[] = ["counts", "new engines", "wrong arguments", "its events"];
+for (const busy of busyWith) {
+  test(`the process goes on when a thread is terminated that is busy with ${busy}`, () => {
+    const script = `
+      import { once } from "node:events";
+      import { Worker } from "node:worker_threads";
+      for (let round = 0; round < 10; round++) {
+        const worker = new Worker(new URL(${JSON.stringify(new URL("./busy-thread.ts", import.meta.url).href)}), {
+          workerData: ${JSON.stringify(busy)},
+          execArgv: [],
+        });
+        await once(worker, "message");
+        await worker.terminate();
+      }
+      process.exit(3);
+    `;
+    const result = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+      encoding: "utf8",
+      timeout: 90_000,
+    });
+    assert.deepEqual([result.signal, result.status], [null, 3], result.stderr);
   });
 }

@@ -51,8 +51,10 @@ class EngineObject final : public Napi::ObjectWrap<EngineObject> {
       Napi::Error::New(env, "this thread has no event loop").ThrowAsJavaScriptException();
       return;
     }
-    handler_ = Napi::Persistent(handler);
     Napi::ArrayBuffer arena = Napi::ArrayBuffer::New(env, ORLOP_ARENA_SIZE);
+    // No memory, or the thread is terminated in this call: then JavaScript never gets this object.
+    if (arena.IsEmpty()) return;
+    handler_ = Napi::Persistent(handler);
     arena_ = Napi::Persistent(arena);
     engine_ = new Engine(uv, static_cast<uint8_t*>(arena.Data()), Call, this);
     const int error = engine_->Open();
