@@ -1,6 +1,7 @@
 // 3 · keeper · sockets born inside a pod's network namespace: its listeners, held here and lent to agents, and
 // unconnected ones for the agent to dial with. The keeper accepts nothing and reads nothing from any of them.
 import { closeSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ORLOP_PORT_HBONE, ORLOP_PORT_INBOUND, ORLOP_PORT_OUTBOUND } from "../abi.ts";
 import { canonicalIp, isIpv6 } from "../mesh/ip.ts";
 import type { PodThread } from "./addon.ts";
@@ -71,6 +72,14 @@ export type PodNamespacesOptions = {
   readonly proc: string;
 };
 
+/**
+ * A call on a joined connection that is under way when both its pods leave has so long to end by itself. Where a pod stays,
+ * its own sweep ends the connection at once.
+ */
+const JOINED_GRACE_MS = 1_000;
+/** Why a waiting ends early: the pod has come back, and a sweep of its new enrollment judges what it has. */
+const CAME_BACK = "came back";
+
 /** Pods' namespaces as enrolment sees them; one for the whole keeper. */
 export class PodNamespaces {
   readonly #thread: PodThread;
@@ -108,7 +117,7 @@ export class PodNamespaces {
     try {
       const info = await this.#thread.podInfo(netnsFd);
       // It comes back before all of it had left: what is there is needed again.
-      this.#leaving.get(info.cookie)?.stop.abort();
+      this.#leaving.get(info.cookie)?.stop.abort(CAME_BACK);
       const podAddresses = canonical(info.addresses);
       const absent = addresses.find((address) => !podAddresses.has(address));
       if (absent !== undefined) {
@@ -192,9 +201,11 @@ export class PodNamespaces {
       },
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
-        if (leave.restore !== "never") await this.#endJoined(netnsFd);
         if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);
-        if (leave.restore === "now") await this.#restore(netnsFd);
+        if (leave.restore === "now") {
+          await this.#endJoined(netnsFd);
+          await this.#restore(netnsFd);
+        }
         entered.closed = true;
         await entered.lent;
         closeSync(netnsFd);
@@ -203,20 +214,26 @@ export class PodNamespaces {
   }
 
   #leave(cookie: bigint, entered: Entered, pid: number): void {
-    const { netnsFd, podAddresses } = entered;
     const stop = new AbortController();
-    const leaving = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop.signal).then(async (left) => {
-      entered.closed = true;
-      await entered.lent;
-      // A pod that has come back meanwhile needs its rule and route. What is asked of the thread from here on comes after.
-      if ((left && !stop.signal.aborted) || this.#removing) await this.#restore(netnsFd);
-      closeSync(netnsFd);
-    });
+    const leaving = this.#left(entered, pid, stop.signal);
     const entry = { stop, done: leaving };
     this.#leaving.set(cookie, entry);
     void leaving.then(() => {
       if (this.#leaving.get(cookie) === entry) this.#leaving.delete(cookie);
     });
+  }
+
+  async #left(entered: Entered, pid: number, stop: AbortSignal): Promise<void> {
+    const { netnsFd, podAddresses } = entered;
+    const agentLeft = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop);
+    await sleep(JOINED_GRACE_MS, undefined, { signal: stop, ref: false }).catch(() => undefined);
+    if (stop.reason !== CAME_BACK) await this.#endJoined(netnsFd);
+    const left = await agentLeft;
+    entered.closed = true;
+    await entered.lent;
+    // A pod that has come back meanwhile needs its rule and route. What is asked of the thread from here on comes after.
+    if ((left && !stop.aborted) || this.#removing) await this.#restore(netnsFd);
+    closeSync(netnsFd);
   }
 
   /** The pod has left the mesh, and nobody will judge them any more. */
