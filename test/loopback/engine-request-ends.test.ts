@@ -228,3 +228,76 @@ for (const way of ways) {
     app.close();
   });
 }
+
+for (const way of ways) {
+  test(`${way}: a caller that is killed while its application is silent is noticed, and both connections end`, {
+    timeout: 60_000,
+  }, async () => {
+    // It does not care about the end of its caller's half.
+    const app = await serve((socket) => socket.on("data", () => {}));
+    for (const reset of [false, true]) {
+      using under = reads(way, app.port);
+      const nth = app.connections.length;
+      const socket = await dial(under.port);
+      socket.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+      while ((app.connections[nth]?.bytesRead ?? 0) === 0) await sleep(2);
+      reset ? socket.resetAndDestroy() : socket.destroy();
+      const { outcome, status } = await under.engine.event("request-ended");
+      assert.deepEqual([outcome, status], ["reset-by-downstream", 0]);
+      await under.engine.event("closed");
+      const served = app.connections[nth];
+      if (served?.destroyed !== false) continue;
+      const failed = once(served, "error");
+      served.write("to nobody");
+      await failed;
+    }
+    app.close();
+  });
+
+  test(`${way}: a caller that has ended its half and waits gets whole answers, whatever they are`, async () => {
+    const interim = "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n";
+    const answer = "HTTP/1.1 200 OK\r\nx: y\r\nContent-Length: 2\r\n\r\nok";
+    const said: Readonly<Record<string, string>> = {
+      "/answered": answer,
+      "/interim": interim + answer,
+      "/wrong": "HTTP/1.1 200 OK\r\nwrong\r\n\r\n",
+    };
+    /** By path: what the application does when it has thought. */
+    const goes = new Map<string, () => void>();
+    const app = await serve((socket) => {
+      socket.on("data", (head: Buffer) => {
+        const [, path = ""] = head.toString().split(" ");
+        if (path === "/first") socket.write(answer);
+        else goes.set(path, () => (path in said ? socket.write(said[path] ?? "") : socket.end()));
+      });
+    });
+    using under = reads(way, app.port);
+    /** What a caller gets whose application answers after the caller has got a byte. */
+    const late = async (path: string, first = ""): Promise<string> => {
+      const socket = await dial(under.port);
+      if (first !== "") {
+        socket.write(first);
+        assert.equal(String((await once(socket, "data"))[0]), answer);
+      }
+      const got: Buffer[] = [];
+      socket.on("data", (bytes: Buffer) => got.push(bytes));
+      const ended = once(socket, "end");
+      const asked = once(socket, "data");
+      socket.end(`GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`);
+      assert.equal(String((await asked)[0]), "H");
+      goes.get(path)?.();
+      await ended;
+      return Buffer.concat(got).toString();
+    };
+    const [answered, hinted, wrong, over, later] = await Promise.all([
+      late("/answered"),
+      late("/interim"),
+      late("/wrong"),
+      late("/ended"),
+      late("/ended-later", "GET /first HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ]);
+    assert.equal(answered, answer);
+    assert.equal(hinted, interim + answer);
+    for (const refused of [wrong, over, later]) assert.match(refused, /^HTTP\/1\.1 502 Bad Gateway\r\n/);
+  });
+}

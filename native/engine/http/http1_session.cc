@@ -49,7 +49,8 @@ Http1Session::Http1Session(const EngineServices& services, User& user, HttpReadi
       down_(services.buffers.chunks),
       up_(services.buffers.chunks),
       reading_(reading),
-      deadline_([](void* self) { static_cast<Http1Session*>(self)->OnDeadline(); }, this) {}
+      deadline_([](void* self) { static_cast<Http1Session*>(self)->OnDeadline(); }, this),
+      ask_caller_([](void* self) { static_cast<Http1Session*>(self)->AskCaller(); }, this) {}
 
 void Http1Session::Start(ByteEnd& down, ByteEnd& up, SlotRef ref, uint32_t pod_idx) {
   down_.end = &down;
@@ -62,6 +63,7 @@ void Http1Session::Start(ByteEnd& down, ByteEnd& up, SlotRef ref, uint32_t pod_i
 void Http1Session::Stop(CloseCause cause) {
   running_ = false;
   deadline_.Cancel();
+  ask_caller_.Cancel();
   Turn::Task::Remove();
   EndRequest(OutcomeOf(cause));
   upgraded_ = false;
@@ -292,6 +294,9 @@ void Http1Session::OnAbort(Http1Side& from, const Http1Step& step) {
 }
 
 void Http1Session::Finish() {
+  // A response that was begun is a whole response in the end.
+  if (down_.ahead() > 0)
+    WriteAnswer(502, Http1Option::kClose, exchange_.answers_head(), NameOf(Http1Refusal::kHeadEnd));
   EndRequest(OutcomeOf(cause_of_up()));
   finishes_ = true;
   Close();
@@ -386,6 +391,7 @@ void Http1Session::PassIfFlushed() {
   if (phase_ != Phase::kOpaque || up_.waiting() > 0 || down_.waiting() > 0) return;
   running_ = false;
   deadline_.Cancel();
+  ask_caller_.Cancel();
   Turn::Task::Remove();
   user_.OnOpaque();
 }
@@ -412,6 +418,18 @@ void Http1Session::FinishIfDone() {
 void Http1Session::AwaitMovement() {
   last_moved_ = moved();
   Deadline(kStalledMs);
+}
+
+// A process that was killed leaves a FIN, as a caller does that has said all and waits: the two look the same, and its kernel
+// acknowledges keepalive probes for a minute. Bytes are what the kernel resets. The caller that waits gets them anyway.
+void Http1Session::AskCaller() {
+  if (!running_ || !AwaitsAnswerOfOurs()) return;
+  const bool busy = up_.waiting() > 0 || down_.waiting() > 0;
+  if (!busy && !down_.WriteAhead()) return;
+  services_.timers.Start(&ask_caller_, kHttp1AskCallerMs << down_.ahead());
+  if (busy) return;
+  AwaitMovement();
+  Pump();
 }
 
 void Http1Session::OnDeadline() {

@@ -21,6 +21,9 @@ namespace orlop {
 
 class Answer;
 
+// How long a caller that has ended its half waits before it is looked after; then twice as long each time.
+constexpr uint64_t kHttp1AskCallerMs = 1'000;
+
 // Between the two ends of a connection in the place of a Relay. Each request has one connection to the application for itself, which is
 // the caller's own: requests of a connection are answered in their order, and one after the other. What bytes mean is Http1Exchange's
 // to say; the session reads and writes them, asks TypeScript, and keeps time.
@@ -138,6 +141,13 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnDeadline();
   void Deadline(uint64_t ms) { services_.timers.Start(&deadline_, ms); }
   void AwaitMovement();
+  // The caller has ended its half, waits for an answer, and would get no byte that is not a response's of ours.
+  bool AwaitsAnswerOfOurs() const {
+    return phase_ == Phase::kOpen && status_ == 0 && !answers_ && caller_left() &&
+           reading_ != HttpReading::kOrPass;
+  }
+  // Whether such a caller is still there shows by a byte that its kernel takes, or resets.
+  void AskCaller();
   uint64_t moved() const { return up_.written() + down_.written() + up_.payload(); }
   void End(CloseCause cause, int detail = 0);
 
@@ -168,6 +178,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   uint64_t discarded_ = 0;   // bytes of a caller behind the last answer
   uint64_t last_moved_ = 0;  // at the last look of the deadline
   Timer deadline_;
+  Timer ask_caller_;
 };
 
 }  // namespace orlop

@@ -98,8 +98,11 @@ bool Http1Session::Advance(Http1Side& side) {
     moved = true;
   }
   // A caller that has said all and waits ends its half: the application may care, as it would without us.
-  if (&side == &down_ && phase_ == Phase::kOpen && request_done_ && side.held.empty() && side.end->ended())
+  if (&side == &down_ && phase_ == Phase::kOpen && request_done_ && side.held.empty() && side.end->ended() &&
+      !up_.finished()) {
     up_.Finish();
+    services_.timers.Start(&ask_caller_, kHttp1AskCallerMs);
+  }
   return moved;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 #include "engine/core/scratch.h"
 
@@ -12,16 +13,17 @@ namespace {
 // More than heads of usual size need.
 constexpr size_t kRoom = 8 * 1024;
 
-// What `write` puts into room of this size, appended. False: it wrote nothing.
+// What `write` puts into room of this size, appended but for its first `skip` bytes. False: it wrote nothing.
 template <typename Write>
-bool Append(ByteQueue* out, size_t room, Write write) {
+bool Append(ByteQueue* out, size_t skip, size_t room, Write write) {
   uint8_t near[kRoom];
   std::unique_ptr<uint8_t[]> far;
   if (room > sizeof near) far.reset(new uint8_t[room]);
   uint8_t* const to = far ? far.get() : near;
   const size_t used = write(to, room);
-  out->Append(to, used);
-  return used > 0;
+  if (used == 0) return false;
+  out->Append(to + skip, used - skip);
+  return true;
 }
 
 }  // namespace
@@ -29,7 +31,7 @@ bool Append(ByteQueue* out, size_t room, Write write) {
 bool Http1Side::WriteHead(const uint8_t* bytes, size_t length, const Http1Head& head, const Http1Edit& edit) {
   framing_ = edit.framing;
   const auto write = head.status == 0 ? WriteRequestHead : WriteResponseHead;
-  return Append(&out_, Http1HeadRoom(length, edit),
+  return Append(&out_, std::exchange(ahead_, 0), Http1HeadRoom(length, edit),
                 [&](uint8_t* to, size_t room) { return write(bytes, head, edit, to, room); });
 }
 
@@ -44,7 +46,7 @@ void Http1Side::WritePayload(const uint8_t* bytes, size_t length) {
 
 void Http1Side::WriteEnd(const uint8_t* section, const Http1TrailerSection& trailers) {
   if (framing_ != Http1Framing::kChunked) return;
-  Append(&out_, kHttp1LastChunkRoom,
+  Append(&out_, 0, kHttp1LastChunkRoom,
          [&](uint8_t* to, size_t room) { return WriteLastChunk(section, &trailers, to, room); });
 }
 
@@ -53,7 +55,14 @@ void Http1Side::WriteLastChunkLine() {
 }
 
 void Http1Side::WriteReply(const Http1Reply& reply) {
-  Append(&out_, kRoom, [&](uint8_t* to, size_t room) { return orlop::WriteReply(reply, to, room); });
+  Append(&out_, std::exchange(ahead_, 0), kRoom,
+         [&](uint8_t* to, size_t room) { return orlop::WriteReply(reply, to, room); });
+}
+
+bool Http1Side::WriteAhead() {
+  if (ahead_ == kHttp1ResponseStart.size()) return false;
+  WriteRaw(kHttp1ResponseStart.substr(ahead_++, 1));
+  return true;
 }
 
 void Http1Side::WriteRaw(std::string_view text) {

@@ -33,6 +33,10 @@ class Http1Side {
   // Of a body in chunks, without trailers and the empty line.
   void WriteLastChunkLine();
   void WriteReply(const Http1Reply& reply);
+  // The next byte that every response begins with. The head or reply that follows is written without it. False: there is none left.
+  bool WriteAhead();
+  // Bytes that were written so.
+  size_t ahead() const { return ahead_; }
   void WriteRaw(std::string_view text);
   // It gets the end behind what waits.
   void Finish() { fin_ = true; }
@@ -59,6 +63,7 @@ class Http1Side {
  private:
   ByteQueue out_;
   Http1Framing framing_ = Http1Framing::kNone;  // of the message whose head was written last
+  size_t ahead_ = 0;
   bool fin_ = false;
   uint64_t written_ = 0;
   uint64_t payload_ = 0;

@@ -305,7 +305,7 @@ size_t WriteResponseHead(const uint8_t* bytes, const Http1Head& head, const Http
   if (body && !MayHaveLength(head.status)) return 0;
   if (!ArePairs(edit.pairs, edit.pair_count)) return 0;
   Writer out(to, room);
-  out.Text("HTTP/1.1 ");
+  out.Text(kHttp1ResponseStart);
   out.Number(head.status);
   out.Text(" ");
   out.Span(bytes, head.reason);
@@ -317,7 +317,7 @@ size_t WriteResponseHead(const uint8_t* bytes, const Http1Head& head, const Http
 size_t WriteReply(const Http1Reply& reply, uint8_t* to, size_t room) {
   if (!ArePairs(reply.pairs, reply.pair_count)) return 0;
   Writer out(to, room);
-  out.Text("HTTP/1.1 ");
+  out.Text(kHttp1ResponseStart);
   out.Number(reply.status);
   out.Text(" ");
   out.Text(ReasonOf(reply.status));

@@ -42,6 +42,9 @@ Http1Edit UnchangedEdit(const Http1Head& head);
 // Enough room for a head of `length` bytes with this edit.
 size_t Http1HeadRoom(size_t length, const Http1Edit& edit);
 
+// What every response begins with that WriteResponseHead or WriteReply writes.
+constexpr std::string_view kHttp1ResponseStart = "HTTP/1.1 ";
+
 // `bytes` are those that `head` was read from. Not written are: fields that Connection names, Connection, Proxy-Connection, TE, Upgrade,
 // HTTP2-Settings, Content-Length and Transfer-Encoding as they came, Keep-Alive unless the edit keeps it, and X-Orlop-* of a request (RFC
 // 9110 section 7.6.1). Of an absolute URI its path and query are written, `/` where it has no path: an application reads what rules have
