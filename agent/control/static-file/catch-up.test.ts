@@ -1,7 +1,7 @@
 // Two agents of a node, while the next takes over: what the next puts in force is what the agent before it had in force last, whatever
 // either held back and whatever the files say by then (docs/threat-model.md).
 import assert from "node:assert/strict";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -38,6 +38,25 @@ test(
     await next.until(({ state, fromLastGood }) => state === "synced" && !fromLastGood);
   },
 );
+
+test("an agent that holds the node already does not go back to an older copy of its own", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  writeFileSync(path, workload("a", 1));
+  const holder = run(t, folder);
+  await holder.until(({ state }) => state === "synced");
+  while (!existsSync(holder.lastGoodFile)) await delay(1);
+  const folderOfTexts = join(folder, "run", "last-good");
+  const [text = ""] = readdirSync(folderOfTexts).map((name) => join(folderOfTexts, name));
+  const older = [holder.lastGoodFile, text].map((file) => ({ file, content: readFileSync(file, "utf8") }));
+  swap(path, workload("a", 2));
+  await holder.until(() => holder.batches.length === 2);
+  // As when the disk is slow: what was accepted last is not written yet.
+  while (existsSync(text)) await delay(1);
+  for (const { file, content } of older) writeFileSync(file, content.replace('"acceptedAt":"2', '"acceptedAt":"1'));
+  await holder.source.hold();
+  assert.equal(holder.batches.length, 2);
+});
 
 test("with nothing in force nobody waits, and without a copy nothing changes", DEADLINE, async (t) => {
   const folder = folderOf(t);
@@ -81,6 +100,7 @@ test(
     let former = start(false);
     await former.until(({ state }) => state === "synced");
     let handovers = 0;
+    let lost = 0;
     for (let turn = 0; turn < 60; turn++) {
       const next = start(true);
       const { length: began } = former.batches;
@@ -101,15 +121,18 @@ test(
       // A batch that the former agent had kept already, and put in force a moment later, counts as well.
       const may = [length, length + 1].map((end) => inForce(former.batches.slice(0, end)));
       const now = inForce(next.batches);
-      // Where the former agent accepted nothing meanwhile, the next may be ahead of it.
+      // Where the former agent accepted nothing meanwhile, the next may be ahead of it. What could not be kept, nobody can take over: the
+      // first mesh of an agent is kept a moment after it counts, and its file may say something else by then.
+      if (former.warnings.length > 0) lost += 1;
       assert.ok(
-        may.includes(now) || former.batches.length === began,
+        may.includes(now) || former.batches.length === began || former.warnings.length > 0,
         `turn ${turn} of seed ${seed}: ${now}\nis none of\n${may.join("\nand\n")}; ${former.warnings}`,
       );
       await former.stop();
       former = next;
     }
-    assert.ok(handovers > 30, `${handovers} of 60 agents took over`);
+    t.diagnostic(`${handovers} of 60 agents took over, ${lost} from an agent that could not keep something`);
+    assert.ok(handovers - lost > 20);
   },
 );
 

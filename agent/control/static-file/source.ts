@@ -82,6 +82,8 @@ export class StaticFileSource implements ConfigurationSource {
    * change back or finds a broken file by now. Resolves at once while nothing is in force here; what comes first is no older either.
    */
   hold(): Promise<void> {
+    // The keeper was gone for a while: nobody else has kept anything, and what this agent keeps may be on its way to the disk.
+    if (this.#keeps) return Promise.resolve();
     if (this.#watching === undefined) {
       this.#keeps = true;
       return Promise.resolve();
