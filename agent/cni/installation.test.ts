@@ -64,7 +64,17 @@ test("nothing is installed before both are known: the namespaces, and that the D
   assert.deepEqual(plugins(), ["bridge", PLUGIN]);
   assert.equal(readFileSync(at("state/namespaces"), "utf8"), LIST);
   assert.equal(readFileSync(at(`bin/${PLUGIN}`), "utf8"), "the plug-in");
-  assert.equal(statSync(at(`bin/${PLUGIN}`)).mode & 0o777, 0o755);
+});
+
+test("each file has its mode, whatever the umask of the installer", (t) => {
+  const before = process.umask(0o077);
+  t.after(() => process.umask(before));
+  const { at } = installed();
+  const mode = (path: string): number => statSync(at(path)).mode & 0o777;
+  assert.deepEqual(
+    [mode(`bin/${PLUGIN}`), mode("state/namespaces"), mode(`net.d/${OWN_CONFLIST}`)],
+    [0o755, 0o644, 0o600],
+  );
 });
 
 test("a restart takes nothing away, renews the plug-in, and follows the primary while the API server is away", () => {

@@ -1,5 +1,6 @@
 // main thread · what the installer writes on the node: each file whole and on the disk, or not at all.
 import {
+  chmodSync,
   closeSync,
   fsyncSync,
   mkdirSync,
@@ -98,6 +99,7 @@ function replace(path: string, bytes: Uint8Array, mode: number): void {
   const draft = join(dirname(path), `.${PLUGIN}.new`);
   rmSync(draft, { force: true });
   writeFileSync(draft, bytes, { mode, flag: "wx", flush: true });
+  chmodSync(draft, mode); // the umask of this process took bits away
   renameSync(draft, path);
   const folder = openSync(dirname(path), "r");
   try {
