@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -10,9 +11,15 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-before(async () => {
-  await run("make", ["-s", "-C", `${root}/test/fuzz`, "contracts"]);
-});
+/** Of the compiler, which has all to do on a clean clone. In milliseconds. */
+const BUILD_MS = 900_000;
+
+before(
+  async () => {
+    await run("make", ["-s", "-j", `${availableParallelism()}`, "-C", `${root}/test/fuzz`, "contracts"]);
+  },
+  { timeout: BUILD_MS },
+);
 
 /** What the program prints. Its own message says what it expected, and the seed. */
 async function says(name: string, rounds: number): Promise<string> {
