@@ -264,6 +264,7 @@ function compose(file: string, spec: NodeSpec, env: Readonly<Record<string, stri
         rootNamespace,
         clusterDomain,
         honourIstioLabels: spec.istioLabels === "honoured",
+        runtimeClasses: spec.runtimeClasses,
       },
       runDir,
       stateDir,

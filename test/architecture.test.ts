@@ -67,7 +67,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
     ],
     types: ["keeper/protocol.ts"],
   },
-  admin: { run: ["mesh/"], types: [""] },
+  admin: { run: ["mesh/", "control/left-out.ts"], types: [""] },
   node: {
     run: [
       "mesh/",
@@ -79,6 +79,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "admin/",
       "abi.ts",
       "version.ts",
+      "control/left-out.ts",
       "control/source-metrics.ts",
       "control/kubernetes/",
       "control/static-file/source.ts",

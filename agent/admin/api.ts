@@ -45,9 +45,12 @@ export type WorkloadView = {
   readonly labels: Readonly<Record<string, string>>;
   readonly healthy: boolean;
   readonly weight: number;
-  /** "remote": another node's pod, which this agent does not capture. */
-  readonly capture: "captured" | "pending" | "failed" | "not-enrolled" | "remote";
-  /** Why capture failed or waits; empty otherwise. */
+  /**
+   * "remote": another node's pod, which this agent does not capture. "left-out": its labels put it into the mesh, and something in it
+   * keeps it outside.
+   */
+  readonly capture: "captured" | "pending" | "failed" | "not-enrolled" | "left-out" | "remote";
+  /** Why capture failed or waits, or why the pod is outside; empty otherwise. */
   readonly captureNote: string;
   /** The pod's index in the kernel maps; null: not enrolled here. */
   readonly podIdx: number | null;

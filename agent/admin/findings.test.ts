@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { LeftOutPod } from "../control/left-out.ts";
 import { aWorkload } from "../observe/record.fake.ts";
 import { findingsOf } from "./findings.ts";
 import { aMesh, aSource, fakeNow } from "./source.fake.ts";
@@ -98,6 +99,26 @@ test("an address that two workloads claim is found, with both; many are counted"
   assert.deepEqual(await found(1), ["warn 10.0.2.0 is claimed by shop/a-0 and shop/b-0"]);
   assert.equal((await found(13)).length, 11);
   assert.equal((await found(13)).at(-1), "warn 3 more addresses have several claimants");
+});
+
+test("pods that are left out are named with their reason; a daemon on the node's network is no warning; many are counted", async () => {
+  const found = async (leftOut: readonly LeftOutPod[]): Promise<readonly string[]> => {
+    const configuration = () => ({ ...aSource().configuration(), leftOut });
+    return (await findingsOf(aSource({ configuration })))
+      .filter(({ code }) => code === "ORL2003")
+      .map(({ status, what }) => `${status} ${what}`);
+  };
+  const of = (name: string, reason: LeftOutPod["reason"]): LeftOutPod => ({
+    ...{ workload: aWorkload({ name }), reason, because: "something" },
+  });
+  assert.deepEqual(await found([]), []);
+  assert.deepEqual(await found([of("a", "sandbox"), of("b", "host-network"), of("c", "sidecar")]), [
+    "info pod shop/b is left out of the mesh: something",
+    "warn pod shop/c is left out of the mesh: something",
+    "warn pod shop/a is left out of the mesh: something",
+  ]);
+  const many = await found(Array.from({ length: 12 }, (_, n) => of(`n${n}`, "host-network")));
+  assert.deepEqual([many.length, many.at(-1)], [11, "info 2 more pods are left out: host-network"]);
 });
 
 test("who of the node is let in is named, and so is the API server that is part of it", async () => {

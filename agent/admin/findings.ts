@@ -1,5 +1,7 @@
 // main thread · what the agent itself can say in `orlop check`: one small check each, over what admin may see anyway. Pure but for `source`.
+
 import type { Problem } from "../control/kinds/value.ts";
+import { type LeftOutPod, leftOutReasons, leftOutWords } from "../control/left-out.ts";
 import type { KindStatus } from "../control/source.ts";
 import type { NodeAccessView } from "../keeper/protocol.ts";
 import { fullName } from "../mesh/full-name.ts";
@@ -41,6 +43,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
   const { maps } = await source.bpf();
   return [
     ...pods(source),
+    ...leftOut(source),
     ...configuration(source),
     ...addressConflicts(source),
     ...requestRules(source),
@@ -65,6 +68,26 @@ function pods(source: AdminSource): readonly Finding[] {
       state === "captured" ? `${pod} is captured, but not as the mesh has it` : `${pod} is not captured (${state})`;
     const fix = "start the pod, or correct metadata.uid and spec.addresses; the keeper's log says what it looked for";
     return warn("ORL2001", what, note || "the keeper has not answered yet", fix);
+  });
+}
+
+/** So many pods of a reason are findings of their own; the rest is counted. */
+const leftOutNamed = 10;
+
+function leftOut(source: AdminSource): readonly Finding[] {
+  const all = source.configuration().leftOut;
+  return leftOutReasons.flatMap((reason) => {
+    const pods = all.filter((pod) => pod.reason === reason);
+    const { why, fix } = leftOutWords({ reason });
+    // A daemon on the node's network in a namespace of the mesh is common, and easily seen.
+    const report = reason === "host-network" ? info : warn;
+    const named = pods
+      .slice(0, leftOutNamed)
+      .map((pod: LeftOutPod) =>
+        report("ORL2003", `pod ${fullName(pod.workload)} is left out of the mesh: ${pod.because}`, why, fix),
+      );
+    const rest = pods.length - named.length;
+    return rest === 0 ? named : [...named, report("ORL2003", `${rest} more pods are left out: ${reason}`, why, fix)];
   });
 }
 

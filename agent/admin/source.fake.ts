@@ -141,6 +141,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
       objects: 5,
       problems: [],
       findings: [],
+      leftOut: [],
       kinds: [],
     }),
     keeper: () => ({ connected: true, message: "" }),

@@ -60,3 +60,26 @@ test("a pod of this node has its ports with the first rules that need them, anot
   const { requestsRead } = await view("status", aSource({ mesh, portNeeds }));
   assert.deepEqual(requestsRead, [{ pod: "shop/here", ports: [80] }]);
 });
+
+test("a pod of this node that is not captured has its reason: left out, opted out by its own label, or none of it", async () => {
+  const sandboxed = { ...api("a", "10.0.1.1"), protocol: "none" as const };
+  const optedOut = { ...api("b", "10.0.1.2"), labels: { "orlop.dev/dataplane-mode": "none" } };
+  const onTheNode = { ...api("c", "10.0.1.9"), addresses: [] };
+  const mesh = aMesh([sandboxed, optedOut, api("d", "10.0.1.3"), { ...api("e", "10.0.1.4"), node: "host02" }]);
+  const leftOut = [
+    { workload: sandboxed, reason: "sandbox", because: "runtimeClassName kata" },
+    { workload: onTheNode, reason: "host-network", because: "spec.hostNetwork is true" },
+  ] as const;
+  const configuration = () => ({ ...aSource().configuration(), leftOut });
+  const { items } = await view("workloads", aSource({ mesh, configuration, pods: () => [] }));
+  assert.deepEqual(
+    items.map(({ name, capture, captureNote }) => [name, capture, captureNote]),
+    [
+      ["a", "left-out", "sandbox: runtimeClassName kata"],
+      ["b", "not-enrolled", "its own label orlop.dev/dataplane-mode: none"],
+      ["c", "left-out", "host-network: spec.hostNetwork is true"],
+      ["d", "not-enrolled", ""],
+      ["e", "remote", ""],
+    ],
+  );
+});

@@ -1,9 +1,12 @@
 // main thread · what the agent knows as the JSON of api.ts. Builds every reply field by field: what is not named here, a key
 // least of all, cannot get out.
+import { type LeftOutPod, leftOutNote } from "../control/left-out.ts";
 import type { SourceStatus } from "../control/source.ts";
 import { fullName, ruleName } from "../mesh/full-name.ts";
+import { DATAPLANE_MODE } from "../mesh/names.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { lineText } from "../mesh/source-ref.ts";
+import type { Workload } from "../mesh/workload.ts";
 import type { Party } from "../observe/record.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
 import type { PortNeed } from "../policy/port-needs.ts";
@@ -118,8 +121,17 @@ function version(source: AdminSource): VersionView {
 
 function workloads(source: AdminSource): readonly WorkloadView[] {
   const pods = new Map(source.pods().map((pod) => [pod.workloadUid, pod]));
-  const views = [...source.mesh.workloads()].map((workload): WorkloadView => {
+  const leftOut = new Map(source.configuration().leftOut.map((pod) => [pod.workload.uid, pod]));
+  // A pod on its node's network is none of the mesh's workloads: its addresses are the node's.
+  const unknown = [...leftOut.values()].flatMap(({ workload }) =>
+    source.mesh.workload(workload.uid) === undefined ? [workload] : [],
+  );
+  const views = [...source.mesh.workloads(), ...unknown].map((workload): WorkloadView => {
     const pod = pods.get(workload.uid);
+    const { capture, captureNote } =
+      pod === undefined
+        ? outside(workload, leftOut.get(workload.uid), source.node)
+        : { capture: pod.state, captureNote: pod.note };
     return {
       name: workload.name,
       namespace: workload.namespace,
@@ -132,14 +144,26 @@ function workloads(source: AdminSource): readonly WorkloadView[] {
       labels: workload.labels,
       healthy: workload.healthy,
       weight: workload.weight,
-      capture: pod?.state ?? (workload.node === source.node ? "not-enrolled" : "remote"),
-      captureNote: pod?.note ?? "",
+      capture,
+      captureNote,
       podIdx: pod?.podIdx ?? null,
       http: workload.node === source.node ? source.portNeeds(workload).map(portNeedView) : [],
       from: lineText(workload.from),
     };
   });
   return views.toSorted(byName);
+}
+
+/** Of a workload that this agent neither holds nor is to hold. */
+function outside(
+  { node, labels }: Workload,
+  leftOut: LeftOutPod | undefined,
+  here: string,
+): Pick<WorkloadView, "capture" | "captureNote"> {
+  if (leftOut !== undefined) return { capture: "left-out", captureNote: leftOutNote(leftOut) };
+  if (node !== here) return { capture: "remote", captureNote: "" };
+  const isOptedOut = labels[DATAPLANE_MODE] === "none";
+  return { capture: "not-enrolled", captureNote: isOptedOut ? `its own label ${DATAPLANE_MODE}: none` : "" };
 }
 
 /** Rules that are named for each port; of the others the number is given. */

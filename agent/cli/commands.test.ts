@@ -194,7 +194,7 @@ test("exit statuses: 0 1 64 65 69 77 79", async (t) => {
 test("status: a cluster as source shows each kind, and since when and why it cannot be read", async (t) => {
   const configuration: ReturnType<ReturnType<typeof aSource>["configuration"]> = {
     ...{ kind: "kubernetes", acceptance: "object", from: "https://10.96.0.1:443", state: "stale", fromLastGood: true },
-    ...{ appliedAt: "2026-11-21T09:00:00.000Z", objects: 4, problems: [], findings: [] },
+    ...{ appliedAt: "2026-11-21T09:00:00.000Z", objects: 4, problems: [], findings: [], leftOut: [] },
     kinds: [
       { kind: "Pod", objects: 20_000, state: "watching", awaySince: "", why: "" },
       { kind: "Service", objects: 0, state: "away", awaySince: "2026-11-21T09:58:00.000Z", why: "HTTP status 403" },
@@ -228,6 +228,7 @@ test("status: a configuration that is rejected or held shows why and exits 79", 
     objects: 0,
     problems: [problem],
     findings: [{ ...problem, code: "ORL4106" }],
+    leftOut: [],
     kinds: [],
   };
   const agent = await fakeAgent(t, { configuration: () => configuration });

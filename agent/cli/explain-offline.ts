@@ -70,6 +70,7 @@ function settingsOf(texts: readonly FileText[]): NodeSettings {
     clusterDomain,
     rootNamespace,
     honourIstioLabels: spec.istioLabels === "honoured",
+    runtimeClasses: spec.runtimeClasses,
   };
 }
 

@@ -16,6 +16,7 @@ const settings = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 
 const apiVersions: Readonly<Record<string, string>> = {

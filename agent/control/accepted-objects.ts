@@ -10,6 +10,7 @@ import { jsonValue } from "./kinds/json-value.ts";
 import type { NodeSettings } from "./kinds/node-settings.ts";
 import { leanObject, type ParsedObject, parsedObjectsOf } from "./kinds/parsed-object.ts";
 import { type MapEntry, type Problem, Report, type Value } from "./kinds/value.ts";
+import type { LeftOutPod } from "./left-out.ts";
 
 /** What the API server says of an object. `uid` tells an object from an earlier object of the same name. */
 export type ObjectChange =
@@ -62,6 +63,10 @@ export class AcceptedObjects {
   /** What is wrong with the present objects, until each is mended or gone. */
   get problems(): readonly Problem[] {
     return [...this.#reported.values().flatMap(({ problems }) => problems), ...this.#assembly.problems];
+  }
+
+  get leftOut(): readonly LeftOutPod[] {
+    return this.#assembly.leftOut;
   }
 
   /** What is known but not honoured. */

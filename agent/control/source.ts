@@ -1,6 +1,7 @@
 // main thread · who tells us what the mesh is: file, cluster or xDS. Types only; every source speaks MeshUpdate.
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { Acceptance, Problem } from "./kinds/value.ts";
+import type { LeftOutPod } from "./left-out.ts";
 
 /** One batch is applied as a whole. The first batch of a source names everything there is. */
 export type Emit = (updates: readonly MeshUpdate[]) => void;
@@ -44,6 +45,8 @@ export type SourceStatus = {
   readonly problems: readonly Problem[];
   /** What is known but not honoured, in the configuration that runs. */
   readonly findings: readonly Problem[];
+  /** Pods of this node that are in the mesh by their labels, and stay outside; empty for files. */
+  readonly leftOut: readonly LeftOutPod[];
   /** Each kind that is read of an API; empty for files. */
   readonly kinds: readonly KindStatus[];
 };

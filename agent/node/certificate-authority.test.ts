@@ -6,7 +6,7 @@ import { certificateAuthority } from "./certificate-authority.ts";
 
 const settings: AgentConfig["settings"] = {
   ...{ node: "a", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
-  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 const file = { kind: "file", path: "/mesh.yaml", lastGoodFile: "/last-good.json" } as const;
 const cluster = { kind: "kubernetes", api: { server: "https://10.96.0.1" }, lastGoodFile: "/last-good.json" } as const;

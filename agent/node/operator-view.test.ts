@@ -14,7 +14,7 @@ const web = workload("web", { addresses: ["10.0.0.1"] });
 const api = workload("api", { addresses: ["10.0.0.2"] });
 const settings = {
   ...{ node: "n1", cluster: "box", network: "", trustDomain: "cluster.local", rootNamespace: "istio-system" },
-  ...{ clusterDomain: "cluster.local", honourIstioLabels: true },
+  ...{ clusterDomain: "cluster.local", honourIstioLabels: true, runtimeClasses: [] },
 };
 const issued: CertificateView = {
   ...{ spiffeId: web.identity.text, identity: 1, holders: 1, state: "available", serial: "0a" },
@@ -49,7 +49,7 @@ function view(given: Partial<OperatorViewParts> = {}) {
           appliedAt: "",
           objects: 3,
         },
-        ...{ problems: [], findings: [], kinds: [] },
+        ...{ problems: [], findings: [], leftOut: [], kinds: [] },
       }),
     },
     keeper: {
@@ -92,6 +92,17 @@ describe("the operator's view", () => {
 
   test("a pod that could not be enrolled leaves a note", () => {
     assert.deepEqual(view().notes(), ["no such cgroup"]);
+  });
+
+  test("pods that are left out are a note, and are no pods that wait for their enrollment", () => {
+    const leftOut = (["sidecar", "host-network", "sidecar"] as const).map((reason) => ({
+      ...{ workload: api, reason, because: "" },
+    }));
+    const status = () => ({ ...view().configuration(), leftOut });
+    const source = view({ source: { status }, enrollment: { states: () => [] } });
+    assert.deepEqual(source.notes(), [
+      "pods that their labels put into the mesh are left out of it (1 host-network, 2 sidecar): orlop get pods -o wide",
+    ]);
   });
 
   test("a selector in the root namespace holds there alone, and status says so", () => {

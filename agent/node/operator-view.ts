@@ -4,6 +4,7 @@ import { explainView } from "../admin/api.ts";
 import type { Readiness } from "../admin/health.ts";
 import type { AdminSource } from "../admin/source.ts";
 import type { AgentConfig } from "../config.ts";
+import { leftOutSummary } from "../control/left-out.ts";
 import type { ConfigurationSource } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";
 import type { Certificates } from "../identity/certificates.ts";
@@ -89,7 +90,12 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     notes: () => {
       const trouble = parts.rootsTrouble();
       const notes = enrollment.states().map(({ note }) => note);
-      return [trouble && `trusted roots: ${trouble}`, ...notes, ...notHonoured(mesh)].filter((note) => note !== "");
+      return [
+        trouble && `trusted roots: ${trouble}`,
+        leftOutSummary(source.status().leftOut),
+        ...notes,
+        ...notHonoured(mesh),
+      ].filter((note) => note !== "");
     },
     nodeAccess,
     explain: async (src, dst, asked) => {

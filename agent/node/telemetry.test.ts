@@ -63,7 +63,7 @@ function telemetry() {
           appliedAt: "",
           objects: 0,
         },
-        ...{ problems: [], findings: [], kinds: [] },
+        ...{ problems: [], findings: [], leftOut: [], kinds: [] },
       }),
     },
     watch: {

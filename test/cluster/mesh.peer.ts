@@ -9,6 +9,7 @@ import path from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { installDebian } from "../peers/support/debian.ts";
 import { built } from "../peers/support/projects.ts";
 import { soak } from "../peers/support/soak.ts";
@@ -89,14 +90,20 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
+/** What an `orlop` in the container of that name prints as JSON, in each pod of its DaemonSet, whatever its exit status. */
+function printed<T>(container: "agent" | "keeper", command: string): readonly T[] {
+  const label = `app=orlop-${container}`;
+  const pods = kubectl.run(["-n", "orlop-system", "get", "pods", "-l", label, "-o", "name"]).split("\n");
+  return pods.map((pod) => {
+    const shell = `orlop ${command} -o json || true`;
+    return JSON.parse(kubectl.run(["-n", "orlop-system", "exec", pod, "-c", container, "--", "sh", "-c", shell])) as T;
+  });
+}
+
 /** What agents say of the workloads of a namespace: each pod by the agent of its own node. */
 function captures(namespace: string): ReadonlyMap<string, string> {
   type Row = { readonly namespace: string; readonly name: string; readonly capture: string };
-  const agents = kubectl.run(["-n", "orlop-system", "get", "pods", "-l", "app=orlop-agent", "-o", "name"]).split("\n");
-  const rows = agents.flatMap((agent) => {
-    const argv = ["-n", "orlop-system", "exec", agent, "-c", "agent", "--", "orlop", "get", "workloads", "-o", "json"];
-    return (JSON.parse(kubectl.run(argv)) as { readonly items: readonly Row[] }).items;
-  });
+  const rows = printed<{ readonly items: readonly Row[] }>("agent", "get workloads").flatMap(({ items }) => items);
   const own = rows.filter((row) => row.namespace === namespace && row.capture !== "remote");
   return new Map(own.map(({ name, capture }) => [name, capture]));
 }
@@ -131,13 +138,48 @@ test("pods under STRICT that are probed in each way become ready; pods that are 
     const found = captures("lab");
     return pods.every((name) => found.get(name) === "captured");
   });
-  kubectl.run(["-n", "lab", "wait", "pod/with-sidecar", "pod/opted-out", "--for=condition=Ready", "--timeout=180s"]);
-  const others = [...captures("lab")].filter(([name]) => !pods.includes(name));
-  assert.deepEqual(others.toSorted(), [
+  const others = ["pod/with-sidecar", "pod/with-proxy", "pod/on-the-node", "pod/opted-out"];
+  kubectl.run(["-n", "lab", "wait", ...others, "--for=condition=Ready", "--timeout=180s"]);
+  kubectl.run(["-n", "lab", "wait", "pod/finished", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s"]);
+  const outside = [
+    ["on-the-node", "left-out"],
     ["opted-out", "not-enrolled"],
-    ["with-sidecar", "not-enrolled"],
-  ]);
+    ["with-proxy", "left-out"],
+    ["with-sidecar", "left-out"],
+  ];
+  await until("the others said to be outside, and the finished pod gone", () => {
+    const found = [...captures("lab")].filter(([name]) => !pods.includes(name));
+    return isDeepStrictEqual(found.toSorted(), outside);
+  });
   before = probes();
+});
+
+test("orlop check finds no fault in the programs' own containers, and says which pods are left out and why", () => {
+  type Findings = {
+    readonly items: readonly { readonly code: string; readonly status: string; readonly what: string }[];
+  };
+  for (const container of ["agent", "keeper"] as const)
+    for (const { items } of printed<Findings>(container, "check"))
+      assert.deepEqual(
+        items.filter(({ status }) => status === "fail"),
+        [],
+        `in the ${container}'s container`,
+      );
+  const leftOut = printed<Findings>("agent", "check").flatMap(({ items }) =>
+    items.flatMap(({ code, status, what }) => (code === "ORL2003" ? [`${status} ${what}`] : [])),
+  );
+  assert.deepEqual(leftOut.toSorted(), [
+    "info pod lab/on-the-node is left out of the mesh: spec.hostNetwork is true",
+    "warn pod lab/with-proxy is left out of the mesh: container istio-proxy",
+    "warn pod lab/with-sidecar is left out of the mesh: annotation sidecar.istio.io/status",
+  ]);
+  // They are no pods that wait: nothing is pending, and nothing counts as wanted that is not captured.
+  type Status = {
+    readonly pods: { readonly captured: number; readonly wanted: number };
+    readonly pending: readonly string[];
+  };
+  for (const { pods, pending } of printed<Status>("agent", "status"))
+    assert.deepEqual([pods.captured, pending], [pods.wanted, []]);
 });
 
 let lives: readonly string[];

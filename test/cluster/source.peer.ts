@@ -37,7 +37,7 @@ const PATIENCE_MS = 180_000;
 const PAUSE_MS = 1_000;
 const settings = {
   ...{ node: "node-1", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
-  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 
 const plan = planCluster(`source-${process.pid}`, 1);

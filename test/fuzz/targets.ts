@@ -141,6 +141,7 @@ const place = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: true,
+  runtimeClasses: [],
 };
 
 /** A file: a mesh, or problems with their places and nothing else. */

@@ -94,6 +94,38 @@ describe("a cluster as the source", () => {
     await becomes("web", false);
   });
 
+  test("pods that cannot be captured are named with the reason, wait for nothing, and STRICT refuses them", async () => {
+    const [batch, onTheNode] = [cluster.pod("batch"), { ...cluster.pod("batch"), name: "on-the-node", uid: "uid-1" }];
+    const specOf = ({ body }: ApiChange): object => Object(body).spec;
+    const withSpec = (change: ApiChange, more: object): ApiChange => ({
+      ...change,
+      body: { ...change.body, spec: { ...specOf(change), ...more } },
+    });
+    tell(withSpec(runningPod(onTheNode, [node.ip4]), { hostNetwork: true }));
+    tell(withSpec(runs(batch), { containers: [{ name: "app" }, { name: "istio-proxy" }] }));
+    await until("two pods left out", 20_000, async () => {
+      const { items } = await view(node, "workloads");
+      const said = items.flatMap(({ name, capture, captureNote }) =>
+        capture === "left-out" ? [name, captureNote] : [],
+      );
+      const wanted = [
+        ...["batch", "sidecar: container istio-proxy"],
+        ...["on-the-node", "host-network: spec.hostNetwork is true"],
+      ];
+      return said.join() === wanted.join() ? true : undefined;
+    });
+    await becomes("batch", false);
+    const { pods, pending, notes } = await view(node, "status");
+    assert.deepEqual([pods, pending], [{ captured: 2, wanted: 2 }, []]);
+    assert.match(notes.join(), /left out of it \(1 host-network, 1 sidecar\)/);
+    const checked = await node.orlop(["check", "-o", "json", "--socket", `${node.runDir}/agent.sock`]).wait(20_000);
+    const { items } = JSON.parse(checked.stdout) as { readonly items: readonly { readonly code: string }[] };
+    assert.equal(items.filter(({ code }) => code === "ORL2003").length, 2);
+    tell({ ...runs(onTheNode), body: null });
+    tell(runs(batch));
+    await becomes("batch", true);
+  });
+
   test("an agent that is replaced leaves it to the next agent to keep what is applied", async () => {
     const before = holder();
     process.kill(before, "SIGTERM");

@@ -138,6 +138,7 @@ export class Judgement {
       clusterDomain: "cluster.local",
       rootNamespace: "istio-system",
       honourIstioLabels: false,
+      runtimeClasses: [],
     };
     const updates: readonly MeshUpdate[] = translateTexts([{ file: "mesh.yaml", text }], settings).updates;
     const values = <K extends MeshUpdate["kind"]>(kind: K) =>

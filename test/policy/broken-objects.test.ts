@@ -38,6 +38,7 @@ const settings = {
   clusterDomain: "cluster.local",
   rootNamespace,
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 
 type World = { readonly trustDomain: string; readonly around: readonly MeshUpdate[]; readonly service: ObjectChange };

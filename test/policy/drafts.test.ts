@@ -33,6 +33,7 @@ const settings = {
   clusterDomain: "cluster.local",
   rootNamespace,
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 
 function read(text: string, before?: MeshFile): MeshFile {

@@ -17,6 +17,7 @@ const settings: NodeSettings = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 
 const names = fc.constantFrom("a", "b", "c");

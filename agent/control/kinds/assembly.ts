@@ -9,6 +9,7 @@ import { Claims } from "../../mesh/ownership.ts";
 import type { AuthorizationPolicy } from "../../mesh/policies.ts";
 import type { Service } from "../../mesh/service.ts";
 import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
+import type { LeftOutPod } from "../left-out.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { idOf, type NamespaceSays, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
 import { type Acceptance, ConfigError, MAX_PROBLEMS, type Problem, Report, wrong } from "./value.ts";
@@ -41,6 +42,8 @@ export class Assembly {
   readonly #findings = new Map<string, readonly Problem[]>();
   /** What is wrong with the objects in force, by id or claim; only where objects count for themselves. */
   readonly #problems = new Map<string, readonly Problem[]>();
+  /** By id, the pods of this node that would be in the mesh. */
+  readonly #leftOut = new Map<string, LeftOutPod>();
   #objects = 0;
 
   constructor(settings: NodeSettings, acceptance: Acceptance = "all") {
@@ -51,6 +54,11 @@ export class Assembly {
   /** Objects of the mesh that are in force. */
   get objects(): number {
     return this.#objects;
+  }
+
+  /** Pods of this node that are in the mesh by their labels or their namespace, and stay outside all the same. */
+  get leftOut(): readonly LeftOutPod[] {
+    return [...this.#leftOut.values()];
   }
 
   get findings(): readonly Problem[] {
@@ -72,6 +80,7 @@ export class Assembly {
     const { before, after, problems, findings } = this.#swapped(swap, known);
     keepFilled(this.#findings, findings);
     keepFilled(this.#problems, problems);
+    for (const id of after.keys()) this.#noteLeftOut(id);
     return this.#difference(before, after);
   }
 
@@ -191,6 +200,7 @@ export class Assembly {
         const said = this.#saidOf(parsed.value.namespace);
         // An API server's watch of Namespaces may be behind that of Pods: until the namespace is known nobody knows whether the pod is
         // in the mesh, and "it is not" would let a pod go that just begins.
+        if (parsed.leftOut?.reason === "host-network") return undefined;
         if (said === saysNothing && parsed.own === "unset" && this.#acceptance === "object") return undefined;
         const { member, removesProxyHeaders } = said;
         const isIn = isInMesh(parsed.own, member);
@@ -217,6 +227,14 @@ export class Assembly {
       default:
         return undefined;
     }
+  }
+
+  #noteLeftOut(id: string): void {
+    const parsed = this.#byId.first(id);
+    this.#leftOut.delete(id);
+    if (parsed?.kind !== "Workload" || parsed.leftOut === undefined) return;
+    const { own, value: workload, leftOut } = parsed;
+    if (isInMesh(own, this.#saidOf(workload.namespace).member)) this.#leftOut.set(id, { workload, ...leftOut });
   }
 
   #withEndpoints(id: string, service: Service, report: Report): Service {

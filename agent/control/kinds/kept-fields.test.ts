@@ -9,7 +9,7 @@ import { Report } from "./value.ts";
 
 const settings = {
   ...{ node: "west", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
-  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 const version = { kind: "Pod", namespace: "shop", name: "web", resourceVersion: "7" };
 

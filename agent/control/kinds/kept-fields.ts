@@ -8,7 +8,7 @@ type Shape = true | readonly [Shape] | { readonly [field: string]: Shape };
 
 const dialled: Shape = { httpGet: { port: true }, tcpSocket: { port: true }, grpc: { port: true } };
 const container: Shape = {
-  ...{ restartPolicy: true, ports: [{ name: true, containerPort: true, protocol: true }] },
+  ...{ name: true, restartPolicy: true, ports: [{ name: true, containerPort: true, protocol: true }] },
   ...{ livenessProbe: dialled, readinessProbe: dialled, startupProbe: dialled },
   lifecycle: { postStart: dialled, preStop: dialled },
 };
@@ -21,7 +21,7 @@ const shapes: Readonly<Record<string, Shape>> = {
       ownerReferences: [{ kind: true, name: true, controller: true }],
     },
     spec: {
-      ...{ nodeName: true, serviceAccountName: true, hostNetwork: true },
+      ...{ nodeName: true, serviceAccountName: true, hostNetwork: true, runtimeClassName: true },
       ...{ containers: [container], initContainers: [container] },
     },
     status: { phase: true, podIPs: true, conditions: [{ type: true, status: true }] },

@@ -10,6 +10,13 @@ export const WORKLOAD_NAME = "service.istio.io/workload-name";
 
 /** On a Pod: a sidecar of Istio is in it and takes the pod's connections itself. */
 export const SIDECAR = "sidecar.istio.io/status";
+/** Containers by which other meshes' proxies run in a pod: Istio's, Linkerd's, Kuma's, Consul's. */
+export const SIDECAR_CONTAINERS: ReadonlySet<string> = new Set([
+  "istio-proxy",
+  "linkerd-proxy",
+  "kuma-sidecar",
+  "consul-dataplane",
+]);
 /** On a static pod's mirror: that it is a mirror, and the UID by which its node knows it. */
 export const MIRROR = "kubernetes.io/config.mirror";
 export const CONFIG_HASH = "kubernetes.io/config.hash";

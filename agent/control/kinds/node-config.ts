@@ -180,6 +180,8 @@ export const nodeSpec = object({
   agentGid: optional(integer(1, 4_294_967_294), 65_534),
   /** Also honour istio.io/dataplane-mode on namespaces and pods. */
   istioLabels: optional(oneOf("ignored", "honoured"), "ignored"),
+  /** RuntimeClasses whose pods run in the node's own kernel. Pods of any other class stay outside the mesh. */
+  runtimeClasses: optional(list(dnsName, { max: 64 }), ["nvidia", "nvidia-cdi", "nvidia-legacy", "crun", "runc"]),
   /**
    * Clients that offer X25519MLKEM768 without a key share, as ztunnel does: asked for it, which costs them a round trip in each
    * handshake; or accepted with X25519.

@@ -10,4 +10,6 @@ export type NodeSettings = {
   readonly rootNamespace: string;
   /** Honour istio.io/dataplane-mode beside our own label. */
   readonly honourIstioLabels: boolean;
+  /** RuntimeClasses that run pods in the node's own kernel, so that they can be captured. */
+  readonly runtimeClasses: readonly string[];
 };

@@ -16,7 +16,7 @@ import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
 import { membership, namespaceKind, removesProxyHeaders } from "./namespace.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
-import { podKind, podWorkload } from "./pod.ts";
+import { podKind, podWorkload, type ReadPod } from "./pod.ts";
 import type { Reader } from "./schema.ts";
 import { serviceKind, toService } from "./service.ts";
 import { quoted, type Report, type Value } from "./value.ts";
@@ -28,8 +28,13 @@ export type NamespaceSays = { readonly member: boolean; readonly removesProxyHea
 /** `id` is unique in the mesh: a workload's uid, else `<kind> <namespace>/<name>`. */
 export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
   | ({ readonly kind: "Namespace"; readonly namespace: string } & NamespaceSays)
-  /** `value` as a member of the mesh; `own` is what its labels say of that. */
-  | { readonly kind: "Workload"; readonly own: "in" | "out" | "unset"; readonly value: Workload }
+  /** `value` as a member of the mesh; `own` is what its labels say of that. `leftOut`: as of a pod that was read. */
+  | {
+      readonly kind: "Workload";
+      readonly own: "in" | "out" | "unset";
+      readonly value: Workload;
+      readonly leftOut?: NonNullable<ReadPod["leftOut"]>;
+    }
   /** `value` without the endpoints of its slices; null: nothing for the mesh. `selector` as written, for policies. */
   | {
       readonly kind: "Service";
@@ -115,8 +120,10 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
 const kindsOfClusters: Readonly<Record<string, ToParsedObject>> = {
   Pod: kind(podKind, (read, document, settings, report) => {
     const own = membership(read.metadata.labels, settings.honourIstioLabels, document, report);
-    const value = podWorkload(read, document, settings, report);
-    return value && { id: value.uid, kind: "Workload", own, value };
+    const pod = podWorkload(read, document, settings);
+    if (pod === undefined) return undefined;
+    const { value, leftOut } = pod;
+    return { id: value.uid, kind: "Workload", own, value, ...(leftOut === undefined ? {} : { leftOut }) };
   }),
 };
 

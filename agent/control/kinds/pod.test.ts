@@ -14,8 +14,10 @@ const settings = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: false,
+  runtimeClasses: ["nvidia"],
 };
 
+const pod = "web-6f7d8-abcde";
 const container = (more: object = {}) => ({ name: "app", image: "app:1", resources: {}, ...more });
 function podOf({ metadata = {}, spec = {}, status = {} }: Readonly<Record<string, object>>): object {
   return {
@@ -36,21 +38,26 @@ function podOf({ metadata = {}, spec = {}, status = {} }: Readonly<Record<string
   };
 }
 
+const ambient = { "orlop.dev/dataplane-mode": "ambient" };
+
 function read(object: object, isMember = true) {
   const objects = new AcceptedObjects(settings);
   const present = (kind: string, namespace: string, name: string, body: object): ObjectChange => {
     const version = { kind, namespace, name, resourceVersion: "7" };
     return { op: "present", apiVersion: "v1", version, uid: "u", object: JSON.parse(JSON.stringify(body)) };
   };
-  const labels = isMember ? { "orlop.dev/dataplane-mode": "ambient" } : {};
   const updates = objects.apply([
-    present("Namespace", "", "shop", { metadata: { labels } }),
-    present("Pod", "shop", "web-6f7d8-abcde", object),
+    present("Namespace", "", "shop", { metadata: { labels: isMember ? ambient : {} } }),
+    present("Pod", "shop", pod, object),
   ]);
   const found = updates.flatMap((update) =>
     update.op === "upsert" && update.kind === "workload" ? [update.value] : [],
   );
-  return { workload: found[0], objects };
+  const leftOut = objects.leftOut.map(({ workload, reason, because }) => [workload.name, reason, because]);
+  const say = (isIn: boolean) =>
+    objects.apply([present("Namespace", "", "shop", { metadata: { labels: isIn ? ambient : {} } })]);
+  const deleted = () => objects.apply([{ op: "deleted", object: { kind: "Pod", namespace: "shop", name: pod } }]);
+  return { workload: found[0], leftOut, objects, say, deleted };
 }
 
 test("a running pod is a workload of its node, under its service account, at all its addresses", () => {
@@ -142,10 +149,63 @@ test("a pod of the kubelet's own files is found under the UID that its cgroup ha
   assert.equal(read(podOf({ spec: { nodeName: "east" } })).workload?.podUid, "");
 });
 
-test("a pod with Istio's sidecar stays outside, and that is said", () => {
-  const { workload, objects } = read(podOf({ metadata: { annotations: { "sidecar.istio.io/status": "{}" } } }));
-  assert.equal(workload?.protocol, "none");
-  assert.match(objects.findings.map(({ what }) => what).join(), /has a sidecar of Istio and stays outside/);
+const withSidecar = podOf({ metadata: { annotations: { "sidecar.istio.io/status": "{}" } } });
+
+test("a pod that cannot be captured is left out, by what shows it; its peers reach it as one outside", () => {
+  const cases: readonly (readonly [object, string, string])[] = [
+    [withSidecar, "sidecar", "annotation sidecar.istio.io/status"],
+    ...["istio-proxy", "linkerd-proxy"].map(
+      (name) =>
+        [podOf({ spec: { containers: [container(), container({ name })] } }), "sidecar", `container ${name}`] as const,
+    ),
+    [
+      podOf({ spec: { initContainers: [container({ name: "istio-proxy", restartPolicy: "Always" })] } }),
+      ...(["sidecar", "container istio-proxy"] as const),
+    ],
+    [podOf({ spec: { runtimeClassName: "kata" } }), "sandbox", "runtimeClassName kata"],
+  ];
+  for (const [object, reason, because] of cases) {
+    const { workload, leftOut, objects } = read(object);
+    assert.deepEqual(leftOut, [[pod, reason, because]]);
+    assert.deepEqual([workload?.protocol, workload?.addresses.length], ["none", 2], because);
+    assert.deepEqual([objects.problems, objects.findings], [[], []], because);
+  }
+});
+
+test("a pod on its node's network is left out, and the node's addresses are nobody's", () => {
+  const { workload, leftOut } = read(podOf({ spec: { hostNetwork: true } }));
+  assert.deepEqual([workload, leftOut], [undefined, [[pod, "host-network", "spec.hostNetwork is true"]]]);
+});
+
+test("nothing of an ordinary pod leaves it out: its own containers, or a class that runs in the node's kernel", () => {
+  for (const spec of [
+    { runtimeClassName: "nvidia" },
+    { containers: [container({ name: "proxy" })] },
+    { initContainers: [container({ name: "istio-validation" })] },
+  ]) {
+    const { workload, leftOut } = read(podOf({ spec }));
+    assert.deepEqual([workload?.protocol, leftOut], ["hbone", []], JSON.stringify(spec));
+  }
+});
+
+test("only pods of this node whose labels put them into the mesh are said to be left out, as long as they do", () => {
+  const nodeName = "another";
+  assert.deepEqual(read(podOf({ spec: { nodeName, hostNetwork: true } })).leftOut, []);
+  assert.deepEqual(read(podOf({ spec: { nodeName, runtimeClassName: "kata" } })).leftOut, []);
+  assert.equal(read(podOf({ spec: { nodeName, runtimeClassName: "kata" } })).workload?.protocol, "none");
+  const own = { "orlop.dev/dataplane-mode": "none" };
+  assert.deepEqual(read(podOf({ metadata: { labels: own }, spec: { hostNetwork: true } })).leftOut, []);
+  for (const object of [withSidecar, podOf({ spec: { hostNetwork: true } })]) {
+    const { leftOut, objects, say, deleted } = read(object, false);
+    assert.deepEqual(leftOut, []);
+    say(true);
+    assert.equal(objects.leftOut.length, 1);
+    say(false);
+    assert.equal(objects.leftOut.length, 0);
+    say(true);
+    deleted();
+    assert.equal(objects.leftOut.length, 0);
+  }
 });
 
 test("a file has Workloads and no Pods", () => {

@@ -1,13 +1,13 @@
 // any thread · Pod (v1): the few fields of it that a mesh needs, and the workload that they make. Read from an API server alone.
-import { fullName } from "../../mesh/full-name.ts";
 import { spiffeId } from "../../mesh/spiffe-id.ts";
 import type { Workload } from "../../mesh/workload.ts";
+import type { LeftOutPod } from "../left-out.ts";
 import { address, annotations, dnsSubdomain, namespacedMetadata, port } from "./fields.ts";
-import { POD_ANNOTATIONS, SIDECAR } from "./labels.ts";
+import { POD_ANNOTATIONS, SIDECAR, SIDECAR_CONTAINERS } from "./labels.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { boolean, excerpt, list, oneOf, optional, type Read, type Reader, required, string } from "./schema.ts";
 import { cgroupUidOf } from "./static-pod.ts";
-import type { Report, Value } from "./value.ts";
+import type { Value } from "./value.ts";
 import { namesForTelemetry } from "./workload.ts";
 
 /** A number, or a name that the container gives a port. */
@@ -22,6 +22,7 @@ const handler = excerpt({
 const lifecycle = excerpt({ postStart: optional(handler, null), preStop: optional(handler, null) });
 const containers = list(
   excerpt({
+    name: optional(string, ""),
     restartPolicy: optional(string, ""),
     ports: optional(
       list(
@@ -66,6 +67,7 @@ export const podKind = excerpt({
       nodeName: optional(string, ""),
       serviceAccountName: optional(dnsSubdomain, "default"),
       hostNetwork: optional(boolean, false),
+      runtimeClassName: optional(string, ""),
       containers: optional(containers, []),
       initContainers: optional(containers, []),
     }),
@@ -83,48 +85,44 @@ export type PodDocument = Read<typeof podKind>;
 type Container = PodDocument["spec"]["containers"][number];
 type ProbeHandler = Read<typeof handler>;
 
+/** `leftOut`: why it stays outside whatever its labels say; only of a pod of this node. Undefined: it may be in the mesh. */
+export type ReadPod = {
+  readonly value: Workload;
+  readonly leftOut: Pick<LeftOutPod, "reason" | "because"> | undefined;
+};
+
 /**
  * The pod as if its labels or its namespace had put it into the mesh. Undefined: it is none of the mesh's, because it has no address
  * of its own yet, or no more, or never. Without an address is only a pod of this node.
  */
-export function podWorkload(
-  pod: PodDocument,
-  document: Value,
-  settings: NodeSettings,
-  report: Report,
-): Workload | undefined {
+export function podWorkload(pod: PodDocument, document: Value, settings: NodeSettings): ReadPod | undefined {
   const { metadata: meta, spec, status } = pod;
   // A pod that has finished keeps its address in its status, and another pod may have it by now.
   if (status.phase === "Succeeded" || status.phase === "Failed") return undefined;
   // A pod of this node is known before it runs, so that it can be guarded and captured before its first packet: the keeper finds its
   // addresses in its namespace, half a second before the API has them.
   if (spec.nodeName === "" || (status.podIPs.length === 0 && spec.nodeName !== settings.node)) return undefined;
-  if (spec.hostNetwork) return undefined;
-  const hasSidecar = meta.annotations[SIDECAR] !== undefined;
-  if (hasSidecar)
-    report.unsupported(
-      document.from,
-      `Pod ${fullName(meta)} has a sidecar of Istio and stays outside the mesh`,
-      "both would take its connections",
-      "remove the sidecar, and start the pod anew",
-    );
+  const isHere = spec.nodeName === settings.node;
+  // Elsewhere it is nothing to this node: its addresses are those of its node.
+  if (spec.hostNetwork && !isHere) return undefined;
+  const leftOut = leftOutOf(pod, settings);
   // Of the init containers those go on beside the others that are restarted always.
   const running = [
     ...spec.containers,
     ...spec.initContainers.filter(({ restartPolicy }) => restartPolicy === "Always"),
   ];
-  return {
+  const value: Workload = {
     uid: `${settings.cluster}//Pod/${meta.namespace}/${meta.name}`,
-    podUid: spec.nodeName === settings.node ? cgroupUidOf({ ...meta, nodeName: spec.nodeName }) : "",
+    podUid: isHere ? cgroupUidOf({ ...meta, nodeName: spec.nodeName }) : "",
     name: meta.name,
     namespace: meta.namespace,
-    addresses: [...new Set(status.podIPs.map(({ ip }) => ip))],
+    addresses: spec.hostNetwork ? [] : [...new Set(status.podIPs.map(({ ip }) => ip))],
     node: spec.nodeName,
     network: settings.network,
     cluster: settings.cluster,
     identity: spiffeId(settings.trustDomain, meta.namespace, spec.serviceAccountName),
     labels: meta.labels,
-    protocol: hasSidecar ? "none" : "hbone",
+    protocol: leftOut === undefined ? "hbone" : "none",
     ports: namedPorts(running),
     probePorts: probePorts([...spec.containers, ...spec.initContainers]),
     removesProxyHeaders: false,
@@ -134,6 +132,21 @@ export function podWorkload(
     ...namesForTelemetry(meta),
     from: document.from,
   };
+  return { value, leftOut: isHere ? leftOut : undefined };
+}
+
+function leftOutOf(
+  { metadata, spec }: PodDocument,
+  { runtimeClasses }: Pick<NodeSettings, "runtimeClasses">,
+): ReadPod["leftOut"] {
+  if (spec.hostNetwork) return { reason: "host-network", because: "spec.hostNetwork is true" };
+  // A pod that Istio's injector has changed says so; a sidecar that was put in by other means shows by its name alone.
+  if (metadata.annotations[SIDECAR] !== undefined) return { reason: "sidecar", because: `annotation ${SIDECAR}` };
+  const proxy = [...spec.containers, ...spec.initContainers].find(({ name }) => SIDECAR_CONTAINERS.has(name));
+  if (proxy !== undefined) return { reason: "sidecar", because: `container ${proxy.name}` };
+  const { runtimeClassName } = spec;
+  if (runtimeClassName === "" || runtimeClasses.includes(runtimeClassName)) return undefined;
+  return { reason: "sandbox", because: `runtimeClassName ${runtimeClassName}` };
 }
 
 /** A pod that is being deleted finishes what it has, and gets nothing new. */

@@ -21,6 +21,7 @@ const settings: NodeSettings = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 
 const read = (text: string, at: NodeSettings = settings): Translation => translate(parseYaml("f.yaml", text), at);

@@ -13,7 +13,7 @@ import { watchedKinds } from "./watched-kinds.ts";
 
 const settings = {
   ...{ node: "west", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
-  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 export const pod = (host: number) => ({
   spec: { nodeName: "west" },

@@ -18,7 +18,7 @@ const SEED = Number(process.env.ORLOP_SEED ?? randomInt(2 ** 31));
 const ROUNDS = 12;
 const settings = {
   ...{ node: "west", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
-  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 /** Kinds of which each object is an object of the mesh, and says its version there. */
 const visible = ["Pod", "Service", "PeerAuthentication", "AuthorizationPolicy"] as const;

@@ -22,7 +22,7 @@ export type Measured = {
 const [port = "", certFile = "", lastGoodFile = ""] = process.argv.slice(2);
 const settings = {
   ...{ node: "node-1", cluster: "c1", network: "", trustDomain: "cluster.local", clusterDomain: "cluster.local" },
-  ...{ rootNamespace: "istio-system", honourIstioLabels: false },
+  ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 const ca = readFileSync(certFile, "utf8");
 const client = new ApiClient({ server: `https://127.0.0.1:${port}`, ca: () => ca, token: () => "token", client: null });

@@ -15,6 +15,7 @@ const settings = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 
 let versions = 0;

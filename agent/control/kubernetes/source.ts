@@ -90,7 +90,7 @@ export class KubernetesSource implements ConfigurationSource {
   }
 
   status(): SourceStatus {
-    const { problems, findings, objects } = this.#accepted;
+    const { problems, findings, leftOut, objects } = this.#accepted;
     const isStale = this.#states.isAnyAway || this.#fromLastGood;
     return {
       kind: "kubernetes",
@@ -102,6 +102,7 @@ export class KubernetesSource implements ConfigurationSource {
       objects,
       problems,
       findings,
+      leftOut,
       kinds: this.#states.view((kind) => this.#watches.find(({ mirror }) => mirror.kind === kind)?.mirror.size ?? 0),
     };
   }

@@ -16,6 +16,7 @@ const settings: NodeSettings = {
   clusterDomain: "cluster.local",
   rootNamespace: "istio-system",
   honourIstioLabels: false,
+  runtimeClasses: [],
 };
 export const workload = (name: string, host: number, more = ""): string => `apiVersion: orlop.dev/v1alpha1
 kind: Workload

@@ -53,7 +53,7 @@ export class StaticFileSource implements ConfigurationSource {
   /** `hold` waits for `#catchUp`, which happens between two looks at the files. */
   #catchingUp: PromiseWithResolvers<void> | undefined;
   #watching: FolderWatch | undefined;
-  #status: Omit<SourceStatus, "findings" | "objects" | "kinds">;
+  #status: Omit<SourceStatus, "findings" | "objects" | "leftOut" | "kinds">;
 
   constructor(options: StaticFileOptions, dependencies: StaticFileDependencies) {
     this.#options = { debounceMs: 50, stillMs: 3_000, pollMs: 2_000, ...options };
@@ -73,7 +73,7 @@ export class StaticFileSource implements ConfigurationSource {
   }
 
   status(): SourceStatus {
-    return { ...this.#status, objects: this.#files.objects, findings: this.#files.findings, kinds: [] };
+    return { ...this.#status, objects: this.#files.objects, findings: this.#files.findings, leftOut: [], kinds: [] };
   }
 
   /**
