@@ -87,6 +87,19 @@ const plainHost = /^(?:[a-z0-9_-]+\.)*[a-z0-9_-]+$/;
  * @returns readings: the name in lower case without port and trailing dot; where a port was written, also `name:port`.
  */
 export function canonicalHost(authority: string): RequestText {
+  // Most requests name the host that the request before them named.
+  if (authority === lastHost.authority) return lastHost.meaning;
+  const meaning = meaningOfHost(authority);
+  lastHost = { authority, meaning };
+  return meaning;
+}
+
+let lastHost: { readonly authority: string; readonly meaning: RequestText } = {
+  authority: "",
+  meaning: meaningOfHost(""),
+};
+
+function meaningOfHost(authority: string): RequestText {
   if (authority.length <= 253 && plainHost.test(authority)) {
     return { text: authority, readings: [authority], ambiguity: null };
   }

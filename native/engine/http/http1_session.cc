@@ -82,7 +82,7 @@ void Http1Session::End(CloseCause cause, int detail) {
 }
 
 void Http1Session::CountHeld() {
-  const size_t now = HeapOf(down_.held) + HeapOf(up_.held) + HeapOf(head_bytes_) + HeapOf(texts_.all);
+  const size_t now = HeapOf(down_.held) + HeapOf(up_.held) + head_.held() + HeapOf(texts_.all);
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, up_.waiting() + down_.waiting());
@@ -189,8 +189,7 @@ void Http1Session::BeginRequest() {
 void Http1Session::OnRequestHead(const uint8_t* bytes, size_t length, const Http1Head& head) {
   BeginRequest();
   phase_ = Phase::kDeciding;
-  head_bytes_.assign(reinterpret_cast<const char*>(bytes), length);
-  head_ = std::make_unique<Http1Head>(head);
+  head_.Keep(bytes, length, head);
   texts_ = RequestTexts(bytes, head);
   if (!services_.shares.Open(this, length + texts_.all.size())) return OnOverBudget(bytes, length);
   if (services_.shares.MayGo(this, length)) Ask();
@@ -216,8 +215,7 @@ void Http1Session::ForgetTexts() {
 }
 
 void Http1Session::ForgetHead() {
-  head_.reset();
-  std::string().swap(head_bytes_);
+  head_.Forget();
 }
 
 void Http1Session::OnShed(CloseCause cause) {
@@ -323,19 +321,22 @@ void Http1Session::OnAnswer(const Answer& answer) {
 
 void Http1Session::Forward(const Answer& answer) {
   const std::string_view target = answer.Text(0);
-  Http1Edit edit = exchange_.Forward(*head_);
+  Http1Head head;
+  head_.Read(&head);
+  Http1Edit edit = exchange_.Forward(head);
   edit.without_envoys = answer.without_proxy_headers();
   edit.keep_alive = true;
   if (!target.empty()) edit.path = target.substr(0, target.find('?'));
-  const auto* const bytes = reinterpret_cast<const uint8_t*>(head_bytes_.data());
-  if (!up_.WriteHead(bytes, head_bytes_.size(), *head_, edit)) return End(CloseCause::kHttpRefused);
+  if (!up_.WriteHead(head_.bytes(), head_.length(), head, edit)) return End(CloseCause::kHttpRefused);
   phase_ = Phase::kOpen;
   AwaitMovement();
 }
 
 void Http1Session::Deny(int status, std::string_view body) {
   const bool to_head = exchange_.answers_head();
-  const Http1Refused refused = exchange_.Refuse(*head_);
+  Http1Head head;
+  head_.Read(&head);
+  const Http1Refused refused = exchange_.Refuse(head);
   WriteAnswer(static_cast<uint16_t>(status), refused.connection, to_head, body);
   status_ = status;
   EndRequest(RequestOutcome::kReplied);
@@ -438,7 +439,7 @@ void Http1Session::OnDeadline() {
   if (lingers_) return End(CloseCause::kFinished);
   // A policy that only watches breaks nothing.
   if (reading_ == HttpReading::kOrPass && (phase_ == Phase::kHead || phase_ == Phase::kDeciding)) {
-    up_.WriteRaw(head_bytes_);
+    up_.WriteRaw({reinterpret_cast<const char*>(head_.bytes()), head_.length()});
     Pass();
     EndRequest(RequestOutcome::kTimeout);
     ForgetHead();

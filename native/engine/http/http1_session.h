@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <string_view>
 
 #include "engine/core/byte_end.h"
@@ -14,6 +12,7 @@
 #include "engine/core/timer.h"
 #include "engine/core/turn.h"
 #include "engine/http/http1_exchange.h"
+#include "engine/http/http1_kept_head.h"
 #include "engine/http/http1_side.h"
 #include "engine/http/request_event.h"
 
@@ -170,8 +169,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   bool upgraded_ = false;      // the last request was one for a websocket, and has it
   int32_t number_ = 0;
   int status_ = 0;
-  std::string head_bytes_;  // of the request while it is decided
-  std::unique_ptr<Http1Head> head_;
+  Http1KeptHead head_;  // of the request while it is decided
   RequestTexts texts_;  // while the request is open
   uint64_t began_us_ = 0;
   size_t counted_ = 0;       // bytes of heads and texts that the buffers know of
