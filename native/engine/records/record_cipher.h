@@ -6,8 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
+#include "engine/records/aes_gcm.h"
 #include "engine/records/secret_arena.h"
 
 namespace orlop {
@@ -17,8 +17,8 @@ enum class CipherSuite { kAes128GcmSha256, kAes256GcmSha384 };
 class RecordCipher {
  public:
   static constexpr size_t kHeader = 5;
-  static constexpr size_t kTag = 16;
-  enum class Use { kSeal, kOpen };
+  static constexpr size_t kTag = AesGcm::kTag;
+  using Use = AesGcm::Use;
 
   // `secret` outlives it and has the first secret. False: OpenSSL refused, and nothing may be sealed or opened.
   bool Start(CipherSuite suite, Use use, TrafficSecret* secret);
@@ -34,16 +34,13 @@ class RecordCipher {
   uint64_t records() const { return next_; }
 
  private:
-  struct Free {
-    void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
-  };
   bool UseSecret();
-  bool TakeNonce(uint8_t (&nonce)[12]);
+  bool TakeNonce(uint8_t (&nonce)[AesGcm::kNonce]);
   const EVP_MD* digest_ = nullptr;
   const EVP_CIPHER* aead_ = nullptr;
   Use use_ = Use::kSeal;
   TrafficSecret* secret_ = nullptr;
-  std::unique_ptr<EVP_CIPHER_CTX, Free> context_;
+  AesGcm cipher_;
   uint64_t next_ = 0;
 };
 
