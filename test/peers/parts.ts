@@ -14,14 +14,20 @@ export type Part = {
   readonly builtByName?: true;
   /** A variable that has to name a program which no registry has. */
   readonly given?: string;
+  /** The agents' `tls.recordLayer`; without it their default, `openssl`. */
+  readonly recordLayer?: "own";
 };
 
+/** Judges of TLS, each with either record layer. */
+const eitherLayer = (part: Part): readonly Part[] => [part, { ...part, name: `${part.name}-own`, recordLayer: "own" }];
+
 export const parts: readonly Part[] = [
-  { name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] },
-  { name: "rustls", test: "rustls/rustls.peer.ts", projects: ["rustls"] },
-  { name: "ztunnel", test: "ztunnel/ztunnel.peer.ts", projects: [], given: "ZTUNNEL_BIN" },
+  ...eitherLayer({ name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] }),
+  ...eitherLayer({ name: "rustls", test: "rustls/rustls.peer.ts", projects: ["rustls"] }),
+  ...eitherLayer({ name: "ztunnel", test: "ztunnel/ztunnel.peer.ts", projects: [], given: "ZTUNNEL_BIN" }),
+  { name: "wycheproof", test: "wycheproof/wycheproof.peer.ts", projects: ["wycheproof"] },
   { name: "h2spec", test: "h2spec/h2spec.peer.ts", projects: ["h2spec"] },
-  { name: "tlslite", test: "tlslite/tlslite.peer.ts", projects: ["tlslite"] },
+  ...eitherLayer({ name: "tlslite", test: "tlslite/tlslite.peer.ts", projects: ["tlslite"] }),
   {
     ...{ name: "zoo", test: "zoo/zoo.peer.ts" },
     projects: ["zoo/python", "zoo/node", "zoo/go", "zoo/java", "zoo/rust"],

@@ -109,6 +109,13 @@ peerCase("rustls", "server: the key exchange is X25519MLKEM768, the caller's ide
   await call(web(), echoAt("plain"));
   assert.match(programOf("plain").stdout, new RegExp(`tunnel from ${identityOf("web")} by Some\\(X25519MLKEM768\\)`));
 });
+// Each end's client says which suite it likes first, and the server takes it: so transfers of both suites are judged.
+peerCase("rustls", "server: AES-128; client: AES-256", async () => {
+  await call(web(), echoAt("plain"));
+  await call(world.outside, entrance("echo"));
+  assert.match(programOf("plain").stdout, /tunnel from .* with Some\(TLS13_AES_128_GCM_SHA256\)/);
+  assert.match(programOf("client echo").stdout, /tunnel opened .* with Some\(TLS13_AES_256_GCM_SHA384\)/);
+});
 peerCase("rustls", "server: one tunnel carries what comes after the other", async () => {
   await call(web(), echoAt("plain"));
   const before = linesOf("plain", "tunnel from");

@@ -1,11 +1,13 @@
 // test peers · a mesh with peers of another make outside it: addresses, identities and Workload entries for them.
+import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Target } from "../../../demo/app-client.ts";
 import { demoNodes, identityOf, initialState, meshText } from "../../../demo/mesh.ts";
-import type { Host } from "../../box/cluster.ts";
+import { pidOf } from "../../../demo/mesh-run.ts";
+import type { Host, Node } from "../../box/cluster.ts";
 import { type Running, tail } from "../../box/process.ts";
 import { HostileAuthority, uri } from "../../support/hostile-certificates.ts";
 import { type Journey, keyPem, startJourney } from "../../support/journey-box.ts";
@@ -36,6 +38,7 @@ export async function openWorld(servers: readonly PeerServer[] = []): Promise<Wo
   );
   const { cluster, trusted } = journey;
   try {
+    for (const node of cluster.nodes) assertRecordLayer(node);
     for (const { address } of servers) {
       const added = await cluster.outside.run(["ip", "address", "add", `${address}/24`, "dev", "eth0"]);
       if (added.status !== 0) throw new Error(`${address}: ${tail(added.stderr)}`);
@@ -63,6 +66,13 @@ export async function openWorld(servers: readonly PeerServer[] = []): Promise<Wo
     await journey.close();
     throw error;
   }
+}
+
+/** A judge of our record layer that met OpenSSL's would say nothing. Ours locks memory for its secrets, and nothing else of an agent does. */
+function assertRecordLayer(node: Node): void {
+  const own = process.env.ORLOP_TLS_RECORD_LAYER === "own";
+  const locked = /^VmLck:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pidOf(node, "agent")}/status`, "utf8"))?.[1];
+  assert.equal(Number(locked) > 0, own, `the agent of ${node.name} has locked ${locked} kB`);
 }
 
 const workload = ({ name, address, serviceAccount }: PeerServer): string => `apiVersion: orlop.dev/v1alpha1

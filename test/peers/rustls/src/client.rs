@@ -39,11 +39,9 @@ impl Pool {
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("unused.invalid")?;
         let stream = self.connector.connect(name, tcp).await?;
-        let group = stream
-            .get_ref()
-            .1
-            .negotiated_key_exchange_group()
-            .map(|group| group.name());
+        let (_, session) = stream.get_ref();
+        let group = session.negotiated_key_exchange_group().map(|group| group.name());
+        let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
         let (requests, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -73,7 +71,7 @@ impl Pool {
             requests: requests.clone(),
             users: users.clone(),
         });
-        println!("tunnel opened by {group:?}");
+        println!("tunnel opened by {group:?} with {suite:?}");
         Ok((requests, users))
     }
 

@@ -40,7 +40,8 @@ async fn serve(tcp: TcpStream, acceptor: TlsAcceptor) -> Result<(), Failure> {
         .map(tls::uris)
         .unwrap_or_default();
     let group = session.negotiated_key_exchange_group().map(|group| group.name());
-    println!("tunnel from {peer} by {group:?}");
+    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+    println!("tunnel from {peer} by {group:?} with {suite:?}");
     let mut connection = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
