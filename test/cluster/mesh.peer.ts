@@ -90,13 +90,13 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
-/** What an `orlop` in the container of that name prints as JSON, in each pod of its DaemonSet, whatever its exit status. */
+/** What an `orlop` in the container of that name prints as JSON, in each pod of its DaemonSet. @throws Error when it fails */
 function printed<T>(container: "agent" | "keeper", command: string): readonly T[] {
   const label = `app=orlop-${container}`;
   const pods = kubectl.run(["-n", "orlop-system", "get", "pods", "-l", label, "-o", "name"]).split("\n");
   return pods.map((pod) => {
-    const shell = `orlop ${command} -o json || true`;
-    return JSON.parse(kubectl.run(["-n", "orlop-system", "exec", pod, "-c", container, "--", "sh", "-c", shell])) as T;
+    const argv = ["orlop", ...command.split(" "), "-o", "json"];
+    return JSON.parse(kubectl.run(["-n", "orlop-system", "exec", pod, "-c", container, "--", ...argv])) as T;
   });
 }
 
@@ -158,13 +158,8 @@ test("orlop check finds no fault in the programs' own containers, and says which
   type Findings = {
     readonly items: readonly { readonly code: string; readonly status: string; readonly what: string }[];
   };
-  for (const container of ["agent", "keeper"] as const)
-    for (const { items } of printed<Findings>(container, "check"))
-      assert.deepEqual(
-        items.filter(({ status }) => status === "fail"),
-        [],
-        `in the ${container}'s container`,
-      );
+  // It fails when a finding does. An agent's container has no second process for a shell.
+  printed<Findings>("keeper", "check");
   const leftOut = printed<Findings>("agent", "check").flatMap(({ items }) =>
     items.flatMap(({ code, status, what }) => (code === "ORL2003" ? [`${status} ${what}`] : [])),
   );
