@@ -112,8 +112,11 @@ export interface Programs {
    * The same for the sk_lookup program and one network namespace; the link is pinned at `pinPath`.
    * @param podIdx every address of the namespace is this pod's, by a copy of the program that is loaded for it; 0: only
    * addresses in pod_by_ip are anybody's
+   * @param loaded of `loadLookup` for that index; it stays the caller's. Without it the copy is loaded now, which takes milliseconds
    */
-  attachNamespace(netnsFd: number, pinPath: string, podIdx: number): void;
+  attachNamespace(netnsFd: number, pinPath: string, podIdx: number, loaded?: number): void;
+  /** Loads that copy on another thread. The descriptor of the program is the caller's. */
+  loadLookup(podIdx: number): Promise<number>;
   /**
    * Gives the link pinned at `from`, by a keeper of another layout version, to `program` in place and moves its pin to
    * `to`: its target is never without a program. A link whose target is gone is unpinned. May be repeated.

@@ -136,3 +136,15 @@ test("a release that was on its way for an older guard says nothing of the names
   assert.ok("podIdx" in next.begun && next.begun.podIdx !== guarded);
   assert.deepEqual([...rows.guarding], [[next.begun.podIdx, 200n]]);
 });
+
+test("what takes time is made ready for the pods that are there, and for those that come next", async () => {
+  const { node, rows, enrollments } = setUp();
+  assert.deepEqual([rows.foreseen[0], rows.foreseen.length], [1, 32]);
+  await enrollments.guard("p9", "shop/web");
+  await enrollments.begin("p8", "c1", namespaceOf(node, "pod-8")());
+  assert.deepEqual(rows.foreseen.slice(0, 3), [2, 3, 4], "not for a pod that is only awaited");
+  await prepared(enrollments, "p8", ["10.0.0.8"]);
+  await enrollments.capture(2, false);
+  await enrollments.sweep();
+  assert.deepEqual(rows.foreseen.slice(0, 2), [3, 4]);
+});

@@ -54,6 +54,8 @@ export type CookieOf = (netnsFd: number) => Promise<bigint>;
 
 /** The kernel's tables and links of pods: implemented by pod-rows.ts. All calls are idempotent. */
 export interface PodRows {
+  /** The indices whose pods may be admitted next, the soonest first: what takes time is made ready. */
+  foresee(podIdxs: readonly number[]): void;
   /** The index may have been another pod's before: deletes what the tables say about that pod. */
   forget(podIdx: number): void;
   /** Destinations of connections that nobody will accept any more. */

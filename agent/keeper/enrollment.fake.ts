@@ -26,6 +26,7 @@ export class FakeRows implements PodRows {
   readonly addresses = new Map<number, readonly string[]>();
   readonly log: string[] = [];
   readonly left: readonly PodRow[];
+  foreseen: readonly number[] = [];
   failAt: "admit" | "capture" | "guard" | undefined;
 
   constructor(left: readonly PodRow[] = []) {
@@ -34,6 +35,9 @@ export class FakeRows implements PodRows {
       this.admitted.set(podIdx, []);
       this.capturing.set(podIdx, true);
     }
+  }
+  foresee(podIdxs: readonly number[]): void {
+    this.foreseen = podIdxs;
   }
   forget(podIdx: number): void {
     this.log.push(`forget ${podIdx}`);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { namespaceOf, prepared, setUp } from "./enrollment.fake.ts";
+import { fakeFile, namespaceOf, prepared, setUp } from "./enrollment.fake.ts";
 import type { PodRow } from "./enrollment-states.ts";
 import { MAX_PODS } from "./requests.ts";
 
@@ -325,4 +325,20 @@ test("indices are bounded and rest before they are used again", async () => {
   assert.partialDeepStrictEqual(await full.guard("p7", "web"), { refused: "limit" });
   assert.equal(protectedPods.has("p7"), false, "what cannot be guarded takes no place of others on disk");
   assert.equal(namespaces.open.size, 0);
+});
+
+test("a capture is in force before it is on the disk, and the plug-in hears so", async () => {
+  const file = fakeFile();
+  const written = Promise.withResolvers<void>();
+  const { enrollments, rows } = setUp([], { ...file, write: () => written.promise });
+  const { row } = await prepared(enrollments);
+  const heard = Promise.withResolvers<boolean | undefined>();
+  let isAnswered = false;
+  const captured = enrollments.capture(row.podIdx, false, () => heard.resolve(rows.capturing.get(row.podIdx)));
+  void captured.then(() => {
+    isAnswered = true;
+  });
+  assert.deepEqual([await heard.promise, isAnswered], [false, false]);
+  written.resolve();
+  assert.ok(!("refused" in (await captured)));
 });

@@ -37,6 +37,9 @@ export type EnrollmentOptions = {
   readonly protectedPods: ProtectedPods;
 };
 
+/** So many pods begin together without waiting for what is made ready; it is made again while they are captured. */
+const FORESEEN = 32;
+
 export class PodEnrollments {
   readonly #options: EnrollmentOptions;
   readonly #table = new PodTable();
@@ -73,6 +76,7 @@ export class PodEnrollments {
       if (!failDirect) protectedPods.add(row.uid, capturedUnder(row));
     }
     for (const uid of protectedPods.all()) if (table.byUid(uid) === undefined) table.await(uid);
+    this.#foresee();
   }
 
   all(): readonly Enrollment[] {
@@ -121,8 +125,10 @@ export class PodEnrollments {
    * A pod's network namespace was made, and no process is in it yet. From here on the pod refuses everything, until an agent captures
    * it or releases it, or `end` says that the namespace goes. `container`: its sandbox. Owns the descriptor. Idempotent.
    */
-  begin(uid: string, container: string, netnsFd: number): Promise<BegunPod> {
-    return this.#beginnings.begin(uid, container, netnsFd);
+  async begin(uid: string, container: string, netnsFd: number): Promise<BegunPod> {
+    const begun = await this.#beginnings.begin(uid, container, netnsFd);
+    this.#foresee();
+    return begun;
   }
 
   /**
@@ -171,7 +177,12 @@ export class PodEnrollments {
     });
   }
 
-  capture(podIdx: number, failDirect: boolean): Promise<OpenEnrollment | EnrollmentRefusal> {
+  /** @param inForce called once the kernel captures the pod: before that is on the disk, too */
+  capture(
+    podIdx: number,
+    failDirect: boolean,
+    inForce = (_captured: OpenEnrollment): void => {},
+  ): Promise<OpenEnrollment | EnrollmentRefusal> {
     const { rows, protectedPods } = this.#options;
     const capturing = this.#forOpen(podIdx, async (found) => {
       const { row, pod, namespace } = found;
@@ -191,6 +202,7 @@ export class PodEnrollments {
       if (failDirect) protectedPods.delete(row.uid);
       const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect };
       this.#table.set(captured);
+      inForce(captured);
       return captured;
     });
     return this.#onceKept(capturing);
@@ -266,8 +278,10 @@ export class PodEnrollments {
   }
 
   /** Releases every pod that has gone, and guards what must be guarded. Called by a timer. */
-  sweep(): Promise<Swept> {
-    return this.#sweep.sweep();
+  async sweep(): Promise<Swept> {
+    const swept = await this.#sweep.sweep();
+    this.#foresee();
+    return swept;
   }
 
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; a keeper that is replaced just ends. */
@@ -288,6 +302,13 @@ export class PodEnrollments {
     }
     this.#options.tree.unborn.close();
     this.#table.clear();
+  }
+
+  /** Pods whose namespace is there come soonest. */
+  #foresee(): void {
+    const soon = ["guarded", "prepared", "adopted"];
+    const here = this.all().flatMap(({ state, row }) => (soon.includes(state) ? row.podIdx : []));
+    this.#options.rows.foresee([...here.slice(0, FORESEEN), ...this.#table.next(FORESEEN)]);
   }
 
   #enter(

@@ -427,10 +427,13 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         return isRefusal(result) ? refuse(id, result) : prepared(id, result);
       }
       case "capture": {
-        const result = await enrollments.capture(request.podIdx, request.failDirect);
+        const { podIdx, failDirect } = request;
+        const result = await enrollments.capture(podIdx, failDirect, ({ row }) => {
+          log.info("captured", { pod: row.uid, podIdx, failDirect });
+          // The runtime calls the plug-in again after a reboot: what it waits for is only the kernel's.
+          starts.captured(podIdx);
+        });
         if (isRefusal(result)) return refuse(id, result);
-        log.info("captured", { pod: result.row.uid, podIdx: request.podIdx, failDirect: request.failDirect });
-        starts.captured(request.podIdx);
         return { reply: { id, op: "done" } };
       }
       case "release": {

@@ -43,6 +43,7 @@ function setUp() {
   /** Whose every address of the namespace is, by name of the link. */
   const owners = new Map<string, number>();
   const links = {
+    foresee() {},
     attach(name: string, fd: number, podIdx: number) {
       pinned.set(name, fd);
       owners.set(name, podIdx);

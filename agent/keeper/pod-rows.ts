@@ -59,6 +59,8 @@ export interface PodLinks {
    * @param podIdx every address of the namespace is this pod's; 0: only those that `podByIp` has are anybody's
    */
   attach(name: string, netnsFd: number, podIdx: number): void;
+  /** The indices for which it is attached next, the soonest first. */
+  foresee(podIdxs: readonly number[]): void;
   /** Detaches and unpins; does nothing when there is none. */
   detach(name: string): void;
   names(): string[];
@@ -136,6 +138,10 @@ export class PodRowMaps implements PodRows {
   constructor(tables: PodTables, links: PodLinks) {
     this.#tables = tables;
     this.#links = links;
+  }
+
+  foresee(podIdxs: readonly number[]): void {
+    this.#links.foresee(podIdxs);
   }
 
   forget(podIdx: number): void {

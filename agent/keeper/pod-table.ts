@@ -51,13 +51,19 @@ export class PodTable {
 
   /** Round the table, so that an index rests as long as possible before it means another pod. Undefined: none is left. */
   allot(): number | undefined {
-    for (let step = 1; step <= MAX_PODS; step++) {
-      const podIdx = ((this.#lastIdx + step - 1) % MAX_PODS) + 1;
-      if (this.#byIdx.has(podIdx)) continue;
-      this.#lastIdx = podIdx;
-      return podIdx;
+    const [podIdx] = this.next(1);
+    if (podIdx !== undefined) this.#lastIdx = podIdx;
+    return podIdx;
+  }
+
+  /** The indices that are allotted next. */
+  next(count: number): readonly number[] {
+    const found: number[] = [];
+    for (let step = 0; step < MAX_PODS && found.length < count; step++) {
+      const podIdx = ((this.#lastIdx + step) % MAX_PODS) + 1;
+      if (!this.#byIdx.has(podIdx)) found.push(podIdx);
     }
-    return undefined;
+    return found;
   }
 
   /** An index for a pod that must be guarded; undefined: there is none left. */

@@ -1,12 +1,13 @@
 // keeper · the eBPF programs: loaded, pinned under one directory per node and layout version, attached by links that
 // outlive this process, swapped in place. Never detached and attached again: between the two a pod would be unguarded.
-import { mkdirSync, rmdirSync } from "node:fs";
+import { closeSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
 import { cgroupReader, cgroupTexts } from "../process/cgroup-files.ts";
 import { ownCgroup } from "../process/cgroup-tree.ts";
 import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { KeeperLog } from "./lend.ts";
+import { LookupsAhead } from "./lookups-ahead.ts";
 import { type NodeLinks, type NodeRows, nodeRows } from "./node-rows.ts";
 import { gateBeat, gateValue, type PodLinks, PodRowMaps, parseLinkName } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type PodUsageView, type ProgramView } from "./protocol.ts";
@@ -54,6 +55,7 @@ export class LoadedPrograms {
   readonly #options: LoadOptions;
   readonly #programs: Programs;
   readonly #pinDir: string;
+  readonly #lookups: LookupsAhead;
 
   /** Loads, with the maps that an earlier keeper of this layout version pinned. Attaches nothing. */
   constructor(options: LoadOptions, programsClass: ProgramsClass) {
@@ -82,6 +84,7 @@ export class LoadedPrograms {
       nodePort: this.#programs.map("node_port"),
       nodeFlow: this.#programs.map("node_flow"),
     };
+    this.#lookups = new LookupsAhead((podIdx) => this.#programs.loadLookup(podIdx));
     this.rows = new PodRowMaps(tables, this.#podLinks());
     const node = { access: this.#programs.map("node_access"), cgroups: this.#programs.map("node_cgroup") };
     this.nodeRows = nodeRows(node, this.#nodeLinks());
@@ -172,6 +175,7 @@ export class LoadedPrograms {
 
   /** Lets go. Pins, and so capture, stay: an agent that lives serves on, and the next keeper takes over. */
   close(): void {
+    this.#lookups.close();
     this.#programs.close();
   }
 
@@ -192,7 +196,15 @@ export class LoadedPrograms {
   #podLinks(): PodLinks {
     const directory = join(this.#pinDir, "pods");
     return {
-      attach: (name, netnsFd, podIdx) => this.#programs.attachNamespace(netnsFd, join(directory, name), podIdx),
+      attach: (name, netnsFd, podIdx) => {
+        const loaded = podIdx === 0 ? undefined : this.#lookups.take(podIdx);
+        try {
+          this.#programs.attachNamespace(netnsFd, join(directory, name), podIdx, loaded);
+        } finally {
+          if (loaded !== undefined) closeSync(loaded);
+        }
+      },
+      foresee: (podIdxs) => this.#lookups.expect(podIdxs),
       detach: (name) => void this.#programs.detach(join(directory, name)),
       names: () => namesIn(directory),
     };

@@ -25,8 +25,8 @@ constexpr size_t kVerifierLogBytes = 4 << 20;
 constexpr size_t kLogLines = 30;
 constexpr long kBpfFsMagic = 0xcafe4a11;
 
-// What libbpf says while loading; it has one printer per process.
-std::string* g_libbpf_says = nullptr;
+// What libbpf says while this thread loads; it has one printer per process.
+thread_local std::string* g_libbpf_says = nullptr;
 
 int Listen(enum libbpf_print_level level, const char* format, va_list args) {
   char line[1024];

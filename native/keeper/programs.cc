@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,39 @@ std::string Hex(const uint8_t* bytes, size_t size) {
   return out;
 }
 
+// Loads one pod's copy of the sk_lookup program on a thread of libuv's pool. `common` stays open until then.
+class LookupLoad : public Napi::AsyncWorker {
+ public:
+  LookupLoad(Napi::Env env, std::shared_ptr<const struct orlop_bpf> common, uint32_t pod_idx)
+      : Napi::AsyncWorker(env),
+        common_(std::move(common)),
+        pod_idx_(pod_idx),
+        done_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise Promise() const { return done_.Promise(); }
+
+ private:
+  void Execute() override {
+    Skeleton copy;
+    result_ = LoadLookup(*common_, pod_idx_, &copy);
+    if (result_.err < 0) return;
+    program_.reset(fcntl(bpf_program__fd(copy->progs.orlop_lookup), F_DUPFD_CLOEXEC, 3));
+    if (!program_) result_ = {-errno, "fcntl(F_DUPFD_CLOEXEC)", ""};
+  }
+  void OnOK() override {
+    if (result_.err < 0) {
+      done_.Reject(ErrnoError(Env(), -result_.err, result_.syscall, result_.what).Value());
+    } else {
+      done_.Resolve(Napi::Number::New(Env(), program_.release()));
+    }
+  }
+
+  const std::shared_ptr<const struct orlop_bpf> common_;
+  const uint32_t pod_idx_;
+  const Napi::Promise::Deferred done_;
+  LoadResult result_;
+  UniqueFd program_;
+};
+
 class Programs : public Napi::ObjectWrap<Programs> {
  public:
   static void Init(Napi::Env env, Napi::Object exports) {
@@ -46,6 +80,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
                                         {
                                             InstanceMethod<&Programs::Map>("map"),
                                             InstanceMethod<&Programs::AttachCgroup>("attachCgroup"),
+                                            InstanceMethod<&Programs::LoadAhead>("loadLookup"),
                                             InstanceMethod<&Programs::AttachNamespace>("attachNamespace"),
                                             InstanceMethod<&Programs::Move>("moveLink"),
                                             InstanceMethod<&Programs::Detach>("detach"),
@@ -73,8 +108,10 @@ class Programs : public Napi::ObjectWrap<Programs> {
     }
     std::map<std::string, uint32_t> max_entries;
     if (!ReadSizes(info, sizes, &max_entries)) return;
+    Skeleton loaded;
     const LoadResult result =
-        LoadObject({dir.As<Napi::String>().Utf8Value(), limit_ns, std::move(max_entries)}, &skeleton_);
+        LoadObject({dir.As<Napi::String>().Utf8Value(), limit_ns, std::move(max_entries)}, &loaded);
+    skeleton_ = std::move(loaded);
     if (result.err < 0) ThrowErrno(info.Env(), -result.err, result.syscall, result.what);
   }
 
@@ -152,16 +189,26 @@ class Programs : public Napi::ObjectWrap<Programs> {
     }
   }
 
+  Napi::Value LoadAhead(const Napi::CallbackInfo& info) {
+    int64_t pod_idx = 0;
+    if (!Open(info) || !ArgInt(info, 0, 1, UINT32_MAX, &pod_idx)) return info.Env().Undefined();
+    auto* load = new LookupLoad(info.Env(), skeleton_, static_cast<uint32_t>(pod_idx));
+    const Napi::Promise promise = load->Promise();
+    load->Queue();
+    return promise;
+  }
+
   void AttachNamespace(const Napi::CallbackInfo& info) {
-    int netns = -1;
+    int netns = -1, loaded_ahead = -1;
     std::string pin;
     int64_t pod_idx = 0;
     if (!Open(info) || !ArgFd(info, 0, &netns) || !ArgString(info, 1, &pin) ||
         !ArgInt(info, 2, 0, UINT32_MAX, &pod_idx))
       return;
-    int program = bpf_program__fd(skeleton_->progs.orlop_lookup);
+    if (!info[3].IsUndefined() && !ArgFd(info, 3, &loaded_ahead)) return;
+    int program = loaded_ahead >= 0 ? loaded_ahead : bpf_program__fd(skeleton_->progs.orlop_lookup);
     Skeleton copy;
-    if (pod_idx != 0) {
+    if (pod_idx != 0 && loaded_ahead < 0) {
       const LoadResult loaded = LoadLookup(*skeleton_, static_cast<uint32_t>(pod_idx), &copy);
       if (loaded.err < 0) return ThrowErrno(info.Env(), -loaded.err, loaded.syscall, loaded.what);
       program = bpf_program__fd(copy->progs.orlop_lookup);
@@ -170,7 +217,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     if (result.err < 0) return ThrowErrno(info.Env(), -result.err, result.syscall, pin);
     // The link keeps the copy; we keep a descriptor for its numbers.
     lookups_.erase(pin);
-    if (copy) lookups_[pin] = UniqueFd(fcntl(program, F_DUPFD_CLOEXEC, 3));
+    if (pod_idx != 0) lookups_[pin] = UniqueFd(fcntl(program, F_DUPFD_CLOEXEC, 3));
   }
 
   void Move(const Napi::CallbackInfo& info) {
@@ -318,7 +365,7 @@ class Programs : public Napi::ObjectWrap<Programs> {
     skeleton_.reset();
   }
 
-  Skeleton skeleton_;
+  std::shared_ptr<struct orlop_bpf> skeleton_;
   // Pods' own copies of the sk_lookup program, by the pin of their link.
   std::map<std::string, UniqueFd> lookups_;
   std::map<std::string, Napi::ObjectReference> maps_;
