@@ -26,13 +26,22 @@ export function digestOf(text: string): string {
  * Writes the texts that are not there yet, then the index: from then on a process that begins finds them. Nothing waits for the disk.
  * @param has names of texts that are there; what is written is added.
  * @param textOf the text of this digest; undefined: it is no longer to be had.
+ * @param isOurs asked before the index is written: whether this process still keeps the copy.
  * @returns what was written, for `syncLastGood`.
- * @throws the file system's errors, and when a text is no longer to be had; the configuration in force is not touched by them.
+ * @throws the file system's errors, and when a text is no longer to be had or the copy is another's; the configuration in force is not touched by them.
  */
 export async function saveLastGood(
   path: string,
   index: LastGoodIndex,
-  { has, textOf }: { readonly has: Set<string>; readonly textOf: (entry: FileDigest) => string | undefined },
+  {
+    has,
+    textOf,
+    isOurs,
+  }: {
+    readonly has: Set<string>;
+    readonly textOf: (entry: FileDigest) => string | undefined;
+    readonly isOurs: () => boolean;
+  },
 ): Promise<readonly string[]> {
   const folder = folderOf(path);
   const written: string[] = [];
@@ -45,6 +54,7 @@ export async function saveLastGood(
     has.add(name);
     written.push(join(folder, name));
   }
+  if (!isOurs()) throw new Error("another agent keeps the copy by now");
   await write(path, JSON.stringify({ version: VERSION, ...index }));
   return [...written, path];
 }

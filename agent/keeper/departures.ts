@@ -9,8 +9,8 @@ const FLOWS_LINGER_MS = 5_000;
 const LENT_AFTER_RELEASE_MS = 2_000;
 
 /** Before its first process a pod has no connections of an agent's. */
-export const onceLeft = ({ process }: FoundPod): Leave =>
-  process === undefined ? { restore: "now" } : { restore: "once-left", pid: process.pid };
+export const onceLeft = ({ process }: FoundPod, { guarded }: { readonly guarded: boolean }): Leave =>
+  process === undefined ? { restore: "now" } : { restore: "once-left", pid: process.pid, guarded };
 
 export class PodDepartures {
   readonly #rows: PodRows;
@@ -30,7 +30,7 @@ export class PodDepartures {
     if (!isOpen(found)) return;
     const { namespace, pod } = found;
     if (restore === "once-left") this.#lendOn(found.row.podIdx, namespace);
-    await namespace.close(restore === "once-left" ? onceLeft(pod) : { restore });
+    await namespace.close(restore === "once-left" ? onceLeft(pod, { guarded: false }) : { restore });
   }
 
   withdraw(found: Enrollment): void {

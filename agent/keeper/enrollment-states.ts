@@ -40,10 +40,14 @@ export interface PodNamespace {
   close(leave: Leave): Promise<void>;
 }
 /**
- * When rule and route in the namespace go. `once-left`: connections of the agent's that are still open need them;
- * `pid` is a process in the namespace. `never`: it dies anyway, or the next keeper takes over.
+ * When rule and route in the namespace go, and what the kernel joined with other pods ends. `once-left`: connections of the agent's that are
+ * still open need rule and route; `pid` is a process in the namespace, and joined connections have a moment to end by themselves unless the
+ * pod is guarded. `never`: it dies anyway, or the next keeper takes over. `refused`: it was opened and not enrolled, so that a leaving that
+ * ended because the pod came back is made good.
  */
-export type Leave = { readonly restore: "now" | "never" } | { readonly restore: "once-left"; readonly pid: number };
+export type Leave =
+  | { readonly restore: "now" | "never" | "refused" }
+  | { readonly restore: "once-left"; readonly pid: number; readonly guarded: boolean };
 /** Owns `netnsFd` from here on, also when it refuses. */
 export type OpenNamespace = (
   netnsFd: number,

@@ -163,15 +163,15 @@ export class PodEnrollments {
       try {
         const addresses = named.length > 0 ? named : ownAddresses(namespace);
         if (addresses === undefined) {
-          await namespace.close({ restore: "never" });
+          await namespace.close({ restore: "refused" });
           return refusal("address-mismatch", `pod ${uid} has no address yet, or several of a family`);
         }
         const spread = await namespace.routeToListener(addresses);
         const enrolled = this.#enter(pod, namespace, { addresses, spread });
-        if (isRefusal(enrolled)) await namespace.close({ restore: "never" });
+        if (isRefusal(enrolled)) await namespace.close({ restore: "refused" });
         return enrolled;
       } catch (error) {
-        await namespace.close({ restore: "never" });
+        await namespace.close({ restore: "refused" });
         throw error;
       }
     });

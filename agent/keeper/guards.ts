@@ -77,7 +77,7 @@ export class NamespaceGuards {
     table.set(guarded);
     rows.forget(podIdx);
     departures.forgetFlowsLater(netnsCookie);
-    if (isOpen(found)) await found.namespace.close(onceLeft(pod));
+    if (isOpen(found)) await found.namespace.close(onceLeft(pod, { guarded: true }));
     return guarded;
   }
 }

@@ -8,6 +8,7 @@ import type { PodThread } from "./addon.ts";
 import {
   type EnrollmentRefusal,
   type HeldListener,
+  type Leave,
   notThere,
   type OpenNamespace,
   type PodNamespace,
@@ -54,6 +55,8 @@ const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in
 type Entered = {
   readonly netnsFd: number;
   readonly podAddresses: ReadonlySet<string>;
+  /** It had not left yet when it was opened again. */
+  readonly cameBack: boolean;
   /** Families whose route to the listener failed, and that was logged. */
   readonly unrouted: Set<4 | 6>;
   /** `netnsFd` is closed, or will be as soon as the last sockets are made. */
@@ -61,6 +64,8 @@ type Entered = {
   /** Settles when those are made. */
   lent: Promise<unknown>;
 };
+
+type OnceLeft = Extract<Leave, { restore: "once-left" }>;
 
 export type PodNamespacesOptions = {
   readonly thread: PodThread;
@@ -110,18 +115,23 @@ export class PodNamespaces {
   /** Every descriptor is closed again when it refuses or fails. */
   readonly open: OpenNamespace = async (netnsFd, addresses) => {
     const listeners: HeldListener[] = [];
-    const undo = (): void => {
+    let cameBack = false;
+    const undo = async (): Promise<void> => {
       for (const { fd } of listeners) closeSync(fd);
+      // Its leaving had joined connections to end, and was ended itself.
+      if (cameBack) await this.#endJoined(netnsFd);
       closeSync(netnsFd);
     };
     try {
       const info = await this.#thread.podInfo(netnsFd);
       // It comes back before all of it had left: what is there is needed again.
-      this.#leaving.get(info.cookie)?.stop.abort(CAME_BACK);
+      const leaving = this.#leaving.get(info.cookie);
+      cameBack = leaving !== undefined;
+      leaving?.stop.abort(CAME_BACK);
       const podAddresses = canonical(info.addresses);
       const absent = addresses.find((address) => !podAddresses.has(address));
       if (absent !== undefined) {
-        undo();
+        await undo();
         return notThere(absent);
       }
       const { preservesSource, problem } = await this.#thread.prepareNamespace(netnsFd);
@@ -134,10 +144,10 @@ export class PodNamespaces {
       }
       return this.#entered(
         { netnsCookie: info.cookie, listeners, preservesSource, addresses: [...podAddresses].filter(isReachable) },
-        { netnsFd, podAddresses, unrouted: new Set(), closed: false, lent: Promise.resolve() },
+        { netnsFd, podAddresses, cameBack, unrouted: new Set(), closed: false, lent: Promise.resolve() },
       );
     } catch (error) {
-      undo();
+      await undo();
       if (codeOf(error) !== "EADDRINUSE") throw error;
       const message = `a port of Orlop's (15001, 15006, 15008) is taken in the pod: by an application, or by an agent that outlived its keeper`;
       return refusal("listeners-held", message);
@@ -201,7 +211,8 @@ export class PodNamespaces {
       },
       close: async (leave) => {
         for (const { fd } of made.listeners) closeSync(fd);
-        if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave.pid);
+        if (leave.restore === "once-left") return this.#leave(made.netnsCookie, entered, leave);
+        if (leave.restore === "refused" && entered.cameBack) await this.#endJoined(netnsFd);
         if (leave.restore === "now") {
           await this.#endJoined(netnsFd);
           await this.#restore(netnsFd);
@@ -213,9 +224,9 @@ export class PodNamespaces {
     };
   }
 
-  #leave(cookie: bigint, entered: Entered, pid: number): void {
+  #leave(cookie: bigint, entered: Entered, leave: OnceLeft): void {
     const stop = new AbortController();
-    const leaving = this.#left(entered, pid, stop.signal);
+    const leaving = this.#left(entered, leave, stop.signal);
     const entry = { stop, done: leaving };
     this.#leaving.set(cookie, entry);
     void leaving.then(() => {
@@ -223,10 +234,10 @@ export class PodNamespaces {
     });
   }
 
-  async #left(entered: Entered, pid: number, stop: AbortSignal): Promise<void> {
+  async #left(entered: Entered, { pid, guarded }: OnceLeft, stop: AbortSignal): Promise<void> {
     const { netnsFd, podAddresses } = entered;
     const agentLeft = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop);
-    await sleep(JOINED_GRACE_MS, undefined, { signal: stop, ref: false }).catch(() => undefined);
+    if (!guarded) await sleep(JOINED_GRACE_MS, undefined, { signal: stop, ref: false }).catch(() => undefined);
     if (stop.reason !== CAME_BACK) await this.#endJoined(netnsFd);
     const left = await agentLeft;
     entered.closed = true;

@@ -27,7 +27,7 @@ import { keepOn } from "./built.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
 import { holdCertificates } from "./certificates.ts";
 import { NodeEnrollment } from "./enrollment.ts";
-import { holdNode, keeperEvents, keeperOfHolder } from "./keeper-events.ts";
+import { holdNode, keeperEvents, keeperOfHolder, PodNotices } from "./keeper-events.ts";
 import { followMesh } from "./mesh-follower.ts";
 import { meshSource, untilNothingIsHeld } from "./mesh-source.ts";
 import { isAnswered, OperatorServers } from "./operator-servers.ts";
@@ -172,17 +172,25 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     readiness.done("pods");
     log.room("agent").info("ready", { node: settings.node, afterMs: Date.now() - startedAtMs });
   };
+  const notices = new PodNotices();
   const tenure = new NodeTenure({
     keeper,
     hold: async (holding, served) => {
       writePid(config);
+      notices.wait();
       await chosen.thing.hold();
+      if (!tenure.holds) {
+        notices.go();
+        useFlowMap(holding, threads);
+        return;
+      }
       const inService = holdNode(holding, {
         users: [tables, pairs, watch, directs],
         threads,
         close: closeSync,
         enrollment,
       });
+      notices.go();
       void inService.then(() => {
         if (!tenure.holds) return;
         beat();
@@ -194,8 +202,8 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       tables.yield();
       pairs.close();
       watch.yield();
-      await chosen.thing.yield();
       await servers.close();
+      await chosen.thing.yield();
     },
     lent: (welcome) => {
       useFlowMap(welcome, threads);
@@ -231,7 +239,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   });
   keepOn(node, roots);
   const connected = (now: boolean): void => (now ? readiness.done("keeper") : readiness.undone("keeper"));
-  keeper.start(keeperEvents({ tenure, enrollment, connected, log }));
+  keeper.start(keeperEvents({ tenure, enrollment, notices, connected, log }));
   const leaving = new AbortController();
   const onApplied = (): void => knows("configuration");
   keepOn(

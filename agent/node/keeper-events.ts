@@ -11,12 +11,13 @@ type UsesMaps = { readonly opened: (maps: LentMaps) => void };
 export type KeeperEventParts = {
   readonly tenure: Pick<NodeTenure, "welcomed" | "happened">;
   readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded" | "podStarting">;
+  readonly notices: Pick<PodNotices, "hear">;
   /** Whether the agent has a keeper now. */
   readonly connected: (now: boolean) => void;
   readonly log: Pick<Log, "room">;
 };
 
-export function keeperEvents({ tenure, enrollment, connected, log }: KeeperEventParts): KeeperEvents {
+export function keeperEvents({ tenure, enrollment, notices, connected, log }: KeeperEventParts): KeeperEvents {
   return {
     onWelcome: (welcome) => {
       connected(true);
@@ -30,21 +31,41 @@ export function keeperEvents({ tenure, enrollment, connected, log }: KeeperEvent
     },
     onPodGone: (podIdx, uid) => {
       log.room("keeper").info("pod gone", { uid });
-      enrollment.podGone(podIdx);
+      notices.hear(() => enrollment.podGone(podIdx));
     },
     onPodGuarded: (podIdx, uid) => {
       log.room("keeper").info("pod guarded until it is captured", { uid });
-      enrollment.podGuarded(podIdx, uid);
+      notices.hear(() => enrollment.podGuarded(podIdx, uid));
     },
     onPodStarting: (podIdx, uid) => {
       log.room("keeper").debug("pod begins", { uid });
-      enrollment.podStarting(podIdx, uid);
+      notices.hear(() => enrollment.podStarting(podIdx, uid));
     },
     onYield: () => tenure.happened({ type: "yield" }),
     onVacant: () => tenure.happened({ type: "vacant" }),
     onSettled: () => tenure.happened({ type: "settled" }),
     onReread: () => tenure.happened({ type: "reread" }),
   };
+}
+
+/** Notices on pods that come after a list of them, while the agent does not work with that list yet. */
+export class PodNotices {
+  #waiting: (() => void)[] | undefined;
+
+  hear(notice: () => void): void {
+    if (this.#waiting === undefined) notice();
+    else this.#waiting.push(notice);
+  }
+
+  wait(): void {
+    this.#waiting ??= [];
+  }
+
+  go(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const notice of waiting) notice();
+  }
 }
 
 export type HoldParts = {

@@ -17,7 +17,7 @@ export type MeshSource = {
   readonly hold: () => Promise<void>;
   /** Another agent is to take the node. Resolves when that agent can read what was in force here. */
   readonly yield: () => Promise<void>;
-  /** The next agent keeps the last good mesh from now on. */
+  /** The next agent serves, and keeps the last good mesh from now on. */
   readonly leave: () => void;
 };
 
@@ -32,7 +32,7 @@ export function meshSource(
     const changed = (status: SourceStatus): void => sayRefused(status, log);
     const files = new StaticFileSource({ path, lastGoodFile, settings }, { wallMs: Date.now, changed, warn });
     return {
-      thing: { source: files, hold: () => files.hold(), yield: () => files.yield(), leave: () => {} },
+      thing: { source: files, hold: () => files.hold(), yield: () => files.yield(), leave: () => files.leave() },
       close: () => {},
     };
   }

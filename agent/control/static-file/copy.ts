@@ -60,9 +60,9 @@ export class Copy {
 
   /** Another process is to keep the copy. Resolves when nothing of this process is being written any more; after a second at the latest. */
   async yield(): Promise<void> {
-    this.#yielded = true;
     clearTimeout(this.#retry);
     await withinWait(this.#drained());
+    this.#yielded = true;
   }
 
   /** This process is to keep the copy: which texts are there it reads again before it writes the next. */
@@ -96,18 +96,21 @@ export class Copy {
     try {
       this.#has ??= await textsOfLastGood(this.#path);
       const textOf = this.#files.textOf.bind(this.#files);
-      this.#unsynced.push(...(await saveLastGood(this.#path, index, { has: this.#has, textOf })));
+      const isOurs = (): boolean => !this.#yielded;
+      this.#unsynced.push(...(await saveLastGood(this.#path, index, { has: this.#has, textOf, isOurs })));
       this.#files.kept(index.files);
       this.#backoff.reset();
       // Nobody waits for this but the next change.
       this.#saving.then(() => this.#enqueue(() => this.#sync(index)));
     } catch (error) {
       this.#has = undefined;
+      // By now it is the copy of the agent that holds the node.
+      if (this.#yielded) return;
       if (this.#backoff.failures === 0)
         this.#warn(`the accepted configuration could not be kept for the next start: ${messageOf(error)}`);
       // The older copy may lack a policy that protects a pod by now. Without a copy, a start with a bad file releases no pod.
       await this.remove();
-      if (!this.#closed && !this.#yielded)
+      if (!this.#closed)
         this.#retry = setTimeout(
           () => void this.#enqueue(() => this.#save(acceptedAt)),
           this.#backoff.nextMs(),
@@ -129,7 +132,8 @@ export class Copy {
   }
 }
 
-async function withinWait(done: Promise<void>): Promise<void> {
+/** Resolves with `done`, after a second at the latest: a disk may not answer. */
+export async function withinWait(done: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const waited = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, WAIT_MS);

@@ -143,8 +143,12 @@ export class MeshFiles {
     return again;
   }
 
-  /** Takes every draft over, or none. @throws ConfigError */
-  accept(): Taking {
+  /**
+   * Takes every draft over, or none.
+   * @param holdsOn a draft that must be still is not taken over, however long it is.
+   * @throws ConfigError
+   */
+  accept({ holdsOn } = { holdsOn: false }): Taking {
     const drafts = this.#sorted();
     const { problems } = this;
     if (problems.length > 0) throw new ConfigError(problems.slice(0, 100));
@@ -152,7 +156,7 @@ export class MeshFiles {
       throw nothing(drafts[0]?.[0] ?? this.#options.path);
     const parts = drafts.map(([file, draft]) => objectsBetween(this.#inForce.get(file), draft.file ?? undefined));
     const swap = { gone: parts.flatMap(({ gone }) => gone), come: parts.flatMap(({ come }) => come) };
-    const held = this.#held(drafts, swap);
+    const held = this.#held(drafts, swap, holdsOn);
     if (held !== undefined) return held;
     const updates = this.#assembly.swap(swap);
     for (const [file, draft] of drafts) {
@@ -178,7 +182,7 @@ export class MeshFiles {
     try {
       for (const { file, text } of texts) {
         const read = { file, text, stamp: "", bytes: text.length };
-        const like = drafts.get(file)?.file ?? undefined;
+        const like = drafts.get(file)?.file ?? this.#inForce.get(file);
         this.#drafts.set(file, {
           file: await turns.through(readingFile(read, like, this.#reader)),
           whole: true,
@@ -220,9 +224,10 @@ export class MeshFiles {
    * What must wait. undefined: nothing, because nobody can still be writing to a draft, or the drafts together only add and tighten.
    * @throws ConfigError
    */
-  #held(drafts: readonly (readonly [string, Draft])[], swap: Swap): Taking | undefined {
+  #held(drafts: readonly (readonly [string, Draft])[], swap: Swap, holdsOn: boolean): Taking | undefined {
     const { stillMs, settings } = this.#options;
-    const leftMs = ({ whole, sinceMs }: Draft): number => (whole ? 0 : sinceMs + stillMs - performance.now());
+    const nowMs = performance.now();
+    const leftMs = ({ whole, sinceMs }: Draft): number => (whole ? 0 : (holdsOn ? nowMs : sinceMs) + stillMs - nowMs);
     const moving = drafts.filter(([, draft]) => leftMs(draft) > 0);
     if (moving.length === 0 || (!this.known && !this.#replacesUnknown)) return undefined;
     const before = {

@@ -5,9 +5,9 @@ import { isDeepStrictEqual } from "node:util";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
-import { hadMesh, type LastGoodIndex, lastGoodIndex, loadLastGood } from "../last-good.ts";
+import { digestOf, type FileDigest, hadMesh, type LastGoodIndex, lastGoodIndex, loadLastGood } from "../last-good.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
-import { Copy } from "./copy.ts";
+import { Copy, withinWait } from "./copy.ts";
 import { MeshFiles } from "./mesh-files.ts";
 import { FolderWatch } from "./watch.ts";
 
@@ -48,8 +48,12 @@ export class StaticFileSource implements ConfigurationSource {
   #isCopy = false;
   /** This agent holds the node. */
   #keeps = false;
+  /** It did, and the next agent does not serve yet. */
+  #isYielding = false;
   /** The copy as this agent read it last, or left it; undefined: there was none. */
   #copyBefore: LastGoodIndex | undefined;
+  /** Contents that were in force here while another agent held the node. */
+  readonly #wasInForce = new Set<string>();
   /** `hold` waits for `#catchUp`, which happens between two looks at the files. */
   #catchingUp: PromiseWithResolvers<void> | undefined;
   #watching: FolderWatch | undefined;
@@ -79,30 +83,40 @@ export class StaticFileSource implements ConfigurationSource {
   /**
    * From now on this agent holds the node, and keeps what it accepts for the next start. Resolves when nothing older is in force here than
    * what the agent before it had in force: that was kept before it took effect, so it counts, also where this agent still holds the same
-   * change back or finds a broken file by now. Resolves at once while nothing is in force here; what comes first is no older either.
+   * change back or finds a broken file by now. Resolves at once while nothing is in force here; what comes first is no older either. A disk
+   * that does not answer is waited for as long as before any change: a second.
    */
   hold(): Promise<void> {
-    // The keeper was gone for a while: nobody else has kept anything, and what this agent keeps may be on its way to the disk.
-    if (this.#keeps) return Promise.resolve();
+    this.#isYielding = false;
     if (this.#watching === undefined) {
       this.#keeps = true;
       return Promise.resolve();
     }
     this.#catchingUp ??= Promise.withResolvers();
     this.#watching.ring(0);
-    return this.#files.known ? this.#catchingUp.promise : Promise.resolve();
+    return this.#files.known && !this.#keeps ? withinWait(this.#catchingUp.promise) : Promise.resolve();
   }
 
   /**
-   * Another agent is to hold the node: what this one accepts from now on is not in force there, and is not kept. Resolves when what was in
-   * force is kept; after a second at the latest.
+   * Another agent is to hold the node: what this one accepts from now on is not in force there, and is not kept; and until `leave` what it
+   * holds back waits, since the next agent may hold it back for longer. Resolves when what was in force is kept, or after two seconds.
    */
   async yield(): Promise<void> {
     this.#keeps = false;
+    this.#isYielding = true;
     this.#catchingUp?.resolve();
     this.#catchingUp = undefined;
     await this.#copy.yield();
-    this.#copyBefore = await lastGoodIndex(this.#options.lastGoodFile);
+    const reading = lastGoodIndex(this.#options.lastGoodFile).then((kept) => {
+      this.#copyBefore = kept;
+    });
+    await withinWait(reading);
+  }
+
+  /** The next agent serves. */
+  leave(): void {
+    this.#isYielding = false;
+    this.#watching?.ring(0);
   }
 
   async run(emit: Emit, signal: AbortSignal): Promise<void> {
@@ -158,10 +172,10 @@ export class StaticFileSource implements ConfigurationSource {
     }
     const isFirst = !this.#files.known;
     try {
-      const taking = this.#files.accept();
+      const taking = this.#files.accept({ holdsOn: this.#isYielding });
       if (!taking.taken) {
-        this.#pass(emit, []);
         this.#refuse("held", taking.held);
+        this.#pass(emit, []);
         watching.lookAgain(taking.names, taking.afterMs);
         return;
       }
@@ -169,8 +183,8 @@ export class StaticFileSource implements ConfigurationSource {
       await this.#apply(this.#now(), () => (isFirst ? emit(updates) : this.#pass(emit, updates)), isFirst);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      this.#pass(emit, []);
       this.#refuse("rejected", error.problems);
+      this.#pass(emit, []);
     }
   }
 
@@ -187,6 +201,7 @@ export class StaticFileSource implements ConfigurationSource {
 
   /** Puts a mesh in force. The copy on disk is written first, so that a start with a bad file finds it; only the first mesh does not wait. */
   async #apply(appliedAt: string, emit: () => void, isFirst = false): Promise<void> {
+    if (!this.#keeps) this.#wasInForce.add(contentOf(this.#files.digests()));
     if (this.#keeps && !isFirst) await this.#copy.keep(appliedAt);
     else if (this.#keeps && !this.#isCopy) await this.#copy.remove();
     emit();
@@ -217,7 +232,13 @@ export class StaticFileSource implements ConfigurationSource {
     try {
       const kept = await lastGoodIndex(this.#options.lastGoodFile);
       if (kept !== undefined && this.#files.inForceIs(kept.files)) return false;
-      const isNews = kept !== undefined && !isDeepStrictEqual(kept, this.#copyBefore);
+      if (this.#keeps) {
+        // The keeper came again, or an agent that hung has written the copy since: what is in force here is what counts.
+        this.#copy.take();
+        if (this.#files.known) await this.#copy.keep(this.#status.appliedAt);
+        return false;
+      }
+      const isNews = kept !== undefined && !isDeepStrictEqual(kept, this.#copyBefore) && !this.#isAheadOf(kept);
       if (isNews && kept.files.every(({ file }) => this.#files.isHere(file)) && (await this.#assume(signal))) {
         this.#pass(emit, []);
         return true;
@@ -231,11 +252,17 @@ export class StaticFileSource implements ConfigurationSource {
     } finally {
       if (waiting === this.#catchingUp) {
         this.#keeps = true;
+        this.#wasInForce.clear();
         this.#copy.take();
         this.#catchingUp = undefined;
       }
       waiting?.resolve();
     }
+  }
+
+  /** What the copy says was in force here already, before what is now: its disk was full or slow. */
+  #isAheadOf({ acceptedAt, files }: LastGoodIndex): boolean {
+    return acceptedAt < this.#status.appliedAt && this.#wasInForce.has(contentOf(files));
   }
 
   async #assumeKept(signal: AbortSignal): Promise<boolean> {
@@ -261,6 +288,7 @@ export class StaticFileSource implements ConfigurationSource {
       this.#dependencies.warn?.(`the last good configuration is of no use any more: ${error.message}`);
       return false;
     }
+    this.#wasInForce.add(contentOf(this.#files.digests()));
     this.#assumedMs = performance.now();
     this.#status = { ...this.#status, fromLastGood: true, appliedAt: saved.acceptedAt };
     return true;
@@ -270,4 +298,8 @@ export class StaticFileSource implements ConfigurationSource {
     this.#status = { ...this.#status, ...change };
     this.#dependencies.changed?.(this.status());
   }
+}
+
+function contentOf(files: readonly FileDigest[]): string {
+  return digestOf(JSON.stringify(files.map(({ file, digest }) => `${file} ${digest}`).sort()));
 }
