@@ -128,6 +128,13 @@ export function holdings(node: Node): Holdings {
 
 /** The agent's pools of unconnected sockets for the pods that stay fill as they like. */
 const POOLS = 24;
+/** The keeper loads programs for the pods that come next, some time after others have taken theirs (agent/keeper/lookups-ahead.ts). */
+const PROGRAMS_AHEAD = 32;
+
+function slackOf(program: "keeper" | "agent", kind: string): number {
+  if (program === "agent") return kind === "socket" ? POOLS : 0;
+  return kind === "anon_inode:bpf-prog" ? PROGRAMS_AHEAD : 0;
+}
 
 /** Waits until neither program holds more than before. */
 export async function noMoreThan(node: Node, before: Holdings): Promise<Holdings> {
@@ -135,10 +142,9 @@ export async function noMoreThan(node: Node, before: Holdings): Promise<Holdings
   await until("no more than before", DEADLINE_MS, () => {
     now = holdings(node);
     const more = (["keeper", "agent"] as const).flatMap((program) =>
-      Object.entries(now[program]).filter(([kind, count]) => {
-        const slack = program === "agent" && kind === "socket" ? POOLS : 0;
-        return count > (before[program][kind] ?? 0) + slack;
-      }),
+      Object.entries(now[program]).filter(
+        ([kind, count]) => count > (before[program][kind] ?? 0) + slackOf(program, kind),
+      ),
     );
     return more.length === 0 ? true : undefined;
   }).catch((error: unknown) => {
