@@ -225,14 +225,15 @@ export class PodEnrollments {
   release(
     podIdx: number,
     options: { readonly restore: "now" | "once-left" } = { restore: "once-left" },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const uid = this.#table.get(podIdx)?.row.uid;
-    if (uid === undefined) return Promise.resolve();
+    if (uid === undefined) return Promise.resolve(false);
     const released = this.#turns.of(uid, async () => {
       const found = this.#table.get(podIdx);
-      if (found === undefined || found.row.uid !== uid) return;
+      if (found === undefined || found.row.uid !== uid) return false;
       await this.#departures.release(found, options.restore);
       this.#options.protectedPods.delete(uid);
+      return true;
     });
     return this.#onceKept(released);
   }

@@ -437,9 +437,11 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         return { reply: { id, op: "done" } };
       }
       case "release": {
-        await enrollments.release(request.podIdx);
-        log.info("released", { podIdx: request.podIdx });
-        starts.released(request.podIdx);
+        const { podIdx } = request;
+        if (await enrollments.release(podIdx)) {
+          log.info("released", { podIdx });
+          starts.released(podIdx);
+        }
         return { reply: { id, op: "done" } };
       }
       case "release-to-guard": {

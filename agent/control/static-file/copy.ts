@@ -33,9 +33,9 @@ export class Copy {
     this.#warn = warn;
   }
 
-  /** Writes the first copy of this process. Its mesh is in force already, and an older copy is of no use. */
-  begin(acceptedAt: string): void {
-    this.#isFirst = true;
+  /** Writes the first copy of this process. Its mesh is in force already, and no copy is there but, with `isThere`, of the same mesh. */
+  begin(acceptedAt: string, { isThere } = { isThere: false }): void {
+    this.#isFirst = !isThere;
     this.#enqueue(() => this.#save(acceptedAt)).then(() => {
       this.#isFirst = false;
     });

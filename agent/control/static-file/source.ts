@@ -205,7 +205,7 @@ export class StaticFileSource implements ConfigurationSource {
     if (this.#keeps && !isFirst) await this.#copy.keep(appliedAt);
     else if (this.#keeps && !this.#isCopy) await this.#copy.remove();
     emit();
-    if (this.#keeps && isFirst) this.#copy.begin(appliedAt);
+    if (this.#keeps && isFirst) this.#copy.begin(appliedAt, { isThere: this.#isCopy });
     this.#report({ state: "synced", fromLastGood: false, appliedAt, problems: [] });
   }
 

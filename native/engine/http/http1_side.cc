@@ -31,8 +31,10 @@ bool Append(ByteQueue* out, size_t skip, size_t room, Write write) {
 bool Http1Side::WriteHead(const uint8_t* bytes, size_t length, const Http1Head& head, const Http1Edit& edit) {
   framing_ = edit.framing;
   const auto write = head.status == 0 ? WriteRequestHead : WriteResponseHead;
-  return Append(&out_, std::exchange(ahead_, 0), Http1HeadRoom(length, edit),
-                [&](uint8_t* to, size_t room) { return write(bytes, head, edit, to, room); });
+  const bool written = Append(&out_, ahead_, Http1HeadRoom(length, edit),
+                              [&](uint8_t* to, size_t room) { return write(bytes, head, edit, to, room); });
+  if (written) ahead_ = 0;
+  return written;
 }
 
 void Http1Side::WritePayload(const uint8_t* bytes, size_t length) {
