@@ -108,13 +108,19 @@ export async function lastGoodIndex(path: string): Promise<LastGoodIndex | undef
   return decode(await readBounded(path));
 }
 
-/** undefined: there is none, or what is there is not what was saved. */
-export async function loadLastGood(path: string): Promise<LastGood | undefined> {
-  const index = decode(await readBounded(path));
+/**
+ * undefined: there is none, or what is there is not what was saved.
+ * @param each is given each read of a file, so that a caller can limit how long it waits for the disk.
+ */
+export async function loadLastGood(
+  path: string,
+  each: <Answer>(reading: Promise<Answer>) => Promise<Answer> = (reading) => reading,
+): Promise<LastGood | undefined> {
+  const index = decode(await each(readBounded(path)));
   if (index === undefined) return undefined;
   const files: { readonly file: string; readonly text: string }[] = [];
   for (const { file, digest } of index.files) {
-    const text = await readBounded(join(folderOf(path), nameOf({ file, digest })));
+    const text = await each(readBounded(join(folderOf(path), nameOf({ file, digest }))));
     if (text === undefined || digestOf(text) !== digest) return undefined;
     files.push({ file, text });
   }

@@ -1,9 +1,10 @@
 // Two agents of a node, while the next takes over: what the next puts in force is what the agent before it had in force last, whatever
 // either held back and whatever the files say by then (docs/threat-model.md).
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Dice } from "../../../test/policy/dice.ts";
 import type { MeshUpdate } from "../../mesh/mesh-update.ts";
@@ -15,26 +16,14 @@ test(
   "a draft that the agent before this one accepted counts, also when the file is broken by then",
   DEADLINE,
   async (t) => {
-    const folder = folderOf(t);
-    const path = join(folder, "mesh.yaml");
-    writeFileSync(path, `${workload("a", 1)}---\n${strict}---\n${permissive}`);
-    const former = run(t, folder, { stillMs: 100 });
-    await former.until(({ state }) => state === "synced");
-    while (!existsSync(former.lastGoodFile)) await delay(1);
-    const next = run(t, folder, { waits: true });
-    await next.until(({ state }) => state === "synced");
-    writeFileSync(path, `${workload("a", 1)}---\n${permissive}`);
-    await next.until(({ state }) => state === "held");
-    await former.until(({ state, objects }) => state === "synced" && objects === 2);
-    writeFileSync(path, "kind: [");
-    await next.until(({ state }) => state === "rejected");
+    const next = await behind(t, []);
     assert.equal(next.batches.length, 1);
     await next.source.hold();
     assert.deepEqual(names(next.batches[1]), ["-shop/all", "+part"]);
     const status = next.source.status();
     assert.deepEqual([status.state, status.fromLastGood, status.objects], ["rejected", true, 2]);
     // The mended file counts, and the status says so.
-    swap(path, `${workload("a", 1)}---\n${permissive}`);
+    swap(next.path, `${workload("a", 1)}---\n${permissive}`);
     await next.until(({ state, fromLastGood }) => state === "synced" && !fromLastGood);
   },
 );
@@ -109,6 +98,38 @@ test("an agent that holds the node already does not go back to an older copy of 
   await holder.source.hold();
   while (readFileSync(holder.lastGoodFile, "utf8").includes('"acceptedAt":"1')) await delay(1);
   assert.equal(holder.batches.length, 2);
+});
+
+test("a mesh that takes long to understand is waited for", DEADLINE, async (t) => {
+  const address = (nth: number): string => `10.1.${nth >> 8}.${nth & 255}`;
+  const many = Array.from({ length: 6_000 }, (_, nth) => workload(`w${nth}`, 0).replace("10.0.0.0", address(nth)));
+  const next = await behind(t, many);
+  // Each turn of the event loop takes this long, as where the machine is busy: a disk's answer takes few turns, a large mesh many.
+  const busy = setInterval(() => {
+    for (const beganMs = performance.now(); performance.now() - beganMs < 50; );
+  }, 0);
+  t.after(() => clearInterval(busy));
+  const beganMs = performance.now();
+  await next.source.hold();
+  const tookMs = performance.now() - beganMs;
+  assert.equal(next.batches.length, 2);
+  assert.ok(tookMs > 1_500, `understood after ${tookMs} ms, which the wait for a disk would have covered`);
+});
+
+test("a disk that hangs is waited for a second, and what it answers later counts", DEADLINE, async (t) => {
+  const next = await behind(t, [strict.replace("name: all", "name: late")]);
+  const kept = readFileSync(next.lastGoodFile);
+  renameSync(next.lastGoodFile, `${next.lastGoodFile}.kept`);
+  // Opened, a pipe answers when somebody writes.
+  execFileSync("mkfifo", [next.lastGoodFile]);
+  const beganMs = performance.now();
+  await next.source.hold();
+  assert.ok(performance.now() - beganMs >= 999);
+  assert.equal(next.batches.length, 1);
+  writeFileSync(next.lastGoodFile, kept);
+  renameSync(`${next.lastGoodFile}.kept`, next.lastGoodFile);
+  while (next.batches.length === 1) await delay(1);
+  assert.deepEqual(names(next.batches[1]), ["-shop/all", "+part", "+late"]);
 });
 
 test("with nothing in force nobody waits, and without a copy nothing changes", DEADLINE, async (t) => {
@@ -195,6 +216,25 @@ test(
     assert.ok(handovers - lost > 20 && caughtUp > 0);
   },
 );
+
+/** The next agent has held back, and finds a broken file by now, where the agent before it has accepted `more` in place of a STRICT. */
+async function behind(t: TestContext, more: readonly string[]) {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  writeFileSync(path, `${workload("a", 1)}---\n${strict}---\n${permissive}`);
+  const former = run(t, folder, { stillMs: 100 });
+  await former.until(({ state }) => state === "synced");
+  while (!existsSync(former.lastGoodFile)) await delay(1);
+  const next = run(t, folder, { waits: true });
+  await next.until(({ state }) => state === "synced");
+  writeFileSync(path, [workload("a", 1), permissive, ...more].join("---\n"));
+  await next.until(({ state }) => state === "held");
+  await former.until(({ state, objects }) => state === "synced" && objects === 2 + more.length);
+  writeFileSync(path, "kind: [");
+  await next.until(({ state }) => state === "rejected");
+  await former.source.yield();
+  return next;
+}
 
 /** The objects that a mesh has after these batches. */
 function inForce(batches: readonly (readonly MeshUpdate[])[]): string {

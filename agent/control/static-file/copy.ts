@@ -6,7 +6,7 @@ import { type LastGoodIndex, saveLastGood, syncLastGood, textsOfLastGood } from 
 import type { MeshFiles } from "./mesh-files.ts";
 
 /** A change waits at most this long for the disk, ms. */
-const WAIT_MS = 1_000;
+export const WAIT_MS = 1_000;
 /** A copy that could not be written is tried again: a full disk has room later. */
 const RETRY = { baseMs: 500, capMs: 10_000 };
 

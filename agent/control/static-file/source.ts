@@ -7,7 +7,7 @@ import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
 import { digestOf, type FileDigest, hadMesh, type LastGoodIndex, lastGoodIndex, loadLastGood } from "../last-good.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";
-import { Copy, withinWait } from "./copy.ts";
+import { Copy, WAIT_MS, withinWait } from "./copy.ts";
 import { MeshFiles } from "./mesh-files.ts";
 import { FolderWatch } from "./watch.ts";
 
@@ -84,7 +84,8 @@ export class StaticFileSource implements ConfigurationSource {
    * From now on this agent holds the node, and keeps what it accepts for the next start. Resolves when nothing older is in force here than
    * what the agent before it had in force: that was kept before it took effect, so it counts, also where this agent still holds the same
    * change back or finds a broken file by now. Resolves at once while nothing is in force here; what comes first is no older either. A disk
-   * that does not answer is waited for as long as before any change: a second.
+   * that does not answer is waited for as long as before any change: a second for each read. The mesh that was read is waited for however
+   long it takes to understand it; the agent before this one answers connections meanwhile.
    */
   hold(): Promise<void> {
     this.#isYielding = false;
@@ -94,7 +95,7 @@ export class StaticFileSource implements ConfigurationSource {
     }
     this.#catchingUp ??= Promise.withResolvers();
     this.#watching.ring(0);
-    return this.#files.known && !this.#keeps ? withinWait(this.#catchingUp.promise) : Promise.resolve();
+    return this.#files.known && !this.#keeps ? this.#catchingUp.promise : Promise.resolve();
   }
 
   /**
@@ -230,7 +231,7 @@ export class StaticFileSource implements ConfigurationSource {
   async #catchUp(emit: Emit, signal: AbortSignal): Promise<boolean> {
     const waiting = this.#catchingUp;
     try {
-      const kept = await lastGoodIndex(this.#options.lastGoodFile);
+      const kept = await this.#fromDisk(lastGoodIndex(this.#options.lastGoodFile));
       if (kept !== undefined && this.#files.inForceIs(kept.files)) return false;
       if (this.#keeps) {
         // The keeper came again, or an agent that hung has written the copy since: what is in force here is what counts.
@@ -245,7 +246,7 @@ export class StaticFileSource implements ConfigurationSource {
       }
       if (this.#files.known) {
         this.#copy.take();
-        await this.#copy.remove();
+        await this.#fromDisk(this.#copy.remove());
         this.#copy.begin(this.#status.appliedAt);
       }
       return false;
@@ -260,6 +261,16 @@ export class StaticFileSource implements ConfigurationSource {
     }
   }
 
+  /** Who waits in `hold` waits no longer when the disk has not answered after a second; what it answers later counts then. */
+  async #fromDisk<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    const late = setTimeout(() => this.#catchingUp?.resolve(), WAIT_MS);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
   /** What the copy says was in force here already, before what is now: its disk was full or slow. */
   #isAheadOf({ acceptedAt, files }: LastGoodIndex): boolean {
     return acceptedAt < this.#status.appliedAt && this.#wasInForce.has(contentOf(files));
@@ -267,8 +278,7 @@ export class StaticFileSource implements ConfigurationSource {
 
   async #assumeKept(signal: AbortSignal): Promise<boolean> {
     const { problems } = this.#files;
-    const { lastGoodFile } = this.#options;
-    const kept = await lastGoodIndex(lastGoodFile);
+    const kept = await this.#fromDisk(lastGoodIndex(this.#options.lastGoodFile));
     this.#copyBefore = kept;
     this.#isCopy = kept !== undefined && problems.length === 0 && this.#files.saysAs(kept.files);
     if (kept === undefined || this.#isCopy) return false;
@@ -278,7 +288,7 @@ export class StaticFileSource implements ConfigurationSource {
   }
 
   async #assume(signal: AbortSignal): Promise<boolean> {
-    const saved = await loadLastGood(this.#options.lastGoodFile);
+    const saved = await loadLastGood(this.#options.lastGoodFile, (reading) => this.#fromDisk(reading));
     if (!saved) return false;
     try {
       this.#assumed = [...this.#assumed, ...(await this.#files.assume(saved.files, signal))];
