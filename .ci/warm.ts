@@ -8,8 +8,8 @@ import { Worker } from "node:worker_threads";
 import { agentFlags, keeperFlags } from "../agent/process/run.ts";
 
 const programs = {
-  agent: { flags: agentFlags, files: ["config.ts", "process/first-acts.ts", "node/agent.ts", "identity/csr.ts"] },
-  keeper: { flags: keeperFlags, files: ["config.ts", "process/first-acts.ts", "keeper/keeper.ts"] },
+  agent: { flags: agentFlags, files: ["config/load.ts", "process/first-acts.ts", "node/agent.ts", "identity/csr.ts"] },
+  keeper: { flags: keeperFlags, files: ["config/load.ts", "process/first-acts.ts", "keeper/keeper.ts"] },
 } as const;
 
 /** Each data thread loads its modules itself. */

@@ -3,7 +3,7 @@
 // code that another needs a privilege for.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 
 const [command = "", ...rest] = process.argv.slice(2);
 
@@ -47,7 +47,7 @@ function uninstallOptions() {
 
 /** What keeper and agent begin with: the file, or while it is wrong what a program of this node read last. */
 async function configuration(file: string): Promise<Config> {
-  const { loadConfigOrLast } = await import("./config.ts");
+  const { loadConfigOrLast } = await import("./config/load.ts");
   const { config, problems } = loadConfigOrLast(file, `${process.env.ORLOP_STATE_DIR ?? "/var/lib/orlop"}-keeper`);
   if (problems.length === 0) return config;
   const { problemText } = await import("./control/kinds/value.ts");
@@ -96,7 +96,7 @@ async function start(): Promise<number> {
     }
     case "uninstall": {
       const options = uninstallOptions();
-      const { loadConfig } = await import("./config.ts");
+      const { loadConfig } = await import("./config/load.ts");
       const { keeper, agent } = loadConfig(options.config);
       const { uninstall } = await import("./keeper/uninstall.ts");
       const target = {

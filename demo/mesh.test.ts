@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadConfig } from "../agent/config.ts";
+import { loadConfig } from "../agent/config/load.ts";
 import { translateTexts } from "../agent/control/static-file/read.ts";
 import { createCluster } from "../test/box/cluster.ts";
 import { apiService, initialState, meshText, nodesWithHttp } from "./mesh.ts";

@@ -38,7 +38,8 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "backoff.ts",
     ],
   },
-  process: { run: ["backoff.ts"], types: ["config.ts"] },
+  config: { run: ["control/kinds/", "control/static-file/parse.ts"] },
+  process: { run: ["backoff.ts"] },
   authority: {
     run: [
       "mesh/",
@@ -53,7 +54,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
   },
   cni: {
     run: ["mesh/names.ts", "control/kubernetes/", "observe/", "admin/health.ts"],
-    types: ["config.ts"],
+    types: ["config/config.ts"],
   },
   threads: {
     run: [
@@ -115,7 +116,6 @@ const loose: Record<string, readonly string[]> = {
   "backoff.ts": [],
   "shared-session.ts": [],
   "version.ts": [],
-  "config.ts": ["control/kinds/", "control/static-file/"],
   "main.ts": [""],
 };
 /** Composition roots import every room; no room imports them. */

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadConfig } from "../agent/config.ts";
+import { loadConfig } from "../agent/config/load.ts";
 import { controlConfigKind } from "../agent/control/kinds/control-config.ts";
 import { Report } from "../agent/control/kinds/value.ts";
 import { parseYaml } from "../agent/control/static-file/parse.ts";

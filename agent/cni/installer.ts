@@ -3,7 +3,7 @@
 import { watch } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Readiness, startReadyServer } from "../admin/health.ts";
-import type { CniConfig } from "../config.ts";
+import type { CniConfig } from "../config/config.ts";
 import { ApiClient } from "../control/kubernetes/api-client.ts";
 import { textOf } from "../control/kubernetes/api-refusal.ts";
 import { kubeconfig, serviceAccount } from "../control/kubernetes/credentials.ts";

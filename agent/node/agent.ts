@@ -3,7 +3,7 @@
 import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Readiness } from "../admin/health.ts";
-import type { AgentConfig } from "../config.ts";
+import type { AgentConfig } from "../config/config.ts";
 import * as engine from "../engine/addon.ts";
 import { fdChannel } from "../engine/keeper-channel.ts";
 import { KeeperClient, type Welcome } from "../engine/keeper-client.ts";

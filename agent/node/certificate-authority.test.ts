@@ -1,7 +1,7 @@
 // Which authority a node has; and the warning of a node of a cluster that holds the root's key.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AgentConfig } from "../config.ts";
+import type { AgentConfig } from "../config/config.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
 
 const settings: AgentConfig["settings"] = {

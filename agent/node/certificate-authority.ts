@@ -1,5 +1,5 @@
 // main thread · builder · the certificate authority that the node's configuration names: this agent by the root's key, or another program.
-import type { AgentConfig } from "../config.ts";
+import type { AgentConfig } from "../config/config.ts";
 import { EmbeddedAuthority } from "../identity/embedded.ts";
 import type { Provider } from "../identity/provider.ts";
 import { RemoteAuthority } from "../identity/remote-authority.ts";

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { Dice } from "../../test/policy/dice.ts";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../config/load.ts";
 import { FakeCluster } from "../control/kubernetes/cluster.fake.ts";
 import { watchedKinds } from "../control/kubernetes/watched-kinds.ts";
 import { MeshStore } from "../mesh/store.ts";

@@ -1,7 +1,7 @@
 // main thread · builder · the source that the node's configuration names: files, or the API server of a cluster. What it reads here it
 // reads while the agent may still read what is root's.
 import { setTimeout as delay } from "node:timers/promises";
-import type { AgentConfig } from "../config.ts";
+import type { AgentConfig } from "../config/config.ts";
 import { ApiClient } from "../control/kubernetes/api-client.ts";
 import { kubeconfig, serviceAccount } from "../control/kubernetes/credentials.ts";
 import { KubernetesSource } from "../control/kubernetes/source.ts";

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MetricsPage, type Readiness, startMetricsServer, startReadyServer } from "../admin/health.ts";
 import { type AdminServerOptions, startAdminServer } from "../admin/server.ts";
-import type { AgentConfig } from "../config.ts";
+import type { AgentConfig } from "../config/config.ts";
 import type { Logger } from "../observe/log.ts";
 
 export type OperatorServersParts = {

@@ -3,7 +3,7 @@ import { ORLOP_ABI_VERSION } from "../abi.ts";
 import { explainView } from "../admin/api.ts";
 import type { Readiness } from "../admin/health.ts";
 import type { AdminSource } from "../admin/source.ts";
-import type { AgentConfig } from "../config.ts";
+import type { AgentConfig } from "../config/config.ts";
 import { leftOutSummary } from "../control/left-out.ts";
 import type { ConfigurationSource } from "../control/source.ts";
 import type { KeeperClient } from "../engine/keeper-client.ts";

@@ -4,7 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { loadConfig } from "../../agent/config.ts";
+import { loadConfig } from "../../agent/config/load.ts";
 
 const unit = readFileSync(new URL("../../daemonset/systemd/orlop.service", import.meta.url), "utf8");
 const value = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(unit)?.[1] ?? "";

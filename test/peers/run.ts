@@ -101,7 +101,7 @@ function provide(part: Part): string | undefined {
 
 async function judge(part: Part): Promise<{ passed: number; failed: number }> {
   const counts = { passed: 0, failed: 0 };
-  // Before the file of the node, and read by every agent that the part's file starts (agent/config.ts).
+  // Before the file of the node, and read by every agent that the part's file starts (agent/config/load.ts).
   if (part.recordLayer === undefined) delete process.env.ORLOP_TLS_RECORD_LAYER;
   else process.env.ORLOP_TLS_RECORD_LAYER = part.recordLayer;
   const file = fileURLToPath(new URL(part.test, import.meta.url));

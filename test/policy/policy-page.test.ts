@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadConfig } from "../../agent/config.ts";
+import { loadConfig } from "../../agent/config/load.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { requestFacts } from "../../agent/l7/request-facts.ts";
 import { ruleName } from "../../agent/mesh/full-name.ts";

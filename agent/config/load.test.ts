@@ -6,9 +6,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { loadConfig, loadConfigOrLast } from "./config.ts";
-import { ConfigError } from "./control/kinds/value.ts";
-import { positionText } from "./mesh/source-ref.ts";
+import { ConfigError } from "../control/kinds/value.ts";
+import { positionText } from "../mesh/source-ref.ts";
+import { loadConfig, loadConfigOrLast } from "./load.ts";
 
 const HEAD = "apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec:\n";
 
