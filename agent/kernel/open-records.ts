@@ -62,7 +62,7 @@ export class OpenRecords {
     for (const [key, count] of surplus) lost.set(key, Math.min(count, this.#surplus.get(key) ?? 0));
     this.#surplus = surplus;
     for (const [cookie, { record }] of this.#open) {
-      const key = keyOf(record.record);
+      const key = keyOf(record.alike);
       const left = lost.get(key) ?? 0;
       if (left === 0) continue;
       lost.set(key, left - 1);
@@ -72,7 +72,7 @@ export class OpenRecords {
       this.#endsLost += 1;
       record.closed({
         ...{ flag: "-", cause: "end-lost", message: "", sentBytes: 0, receivedBytes: 0 },
-        durationUs: Math.max(0, nowMs - record.opening.openedAtMs) * 1000,
+        durationUs: Math.max(0, nowMs - record.openedAtMs) * 1000,
       });
     }
     return [...surplus.values()].some((count) => count > 0);
@@ -81,7 +81,7 @@ export class OpenRecords {
   #surplusOf(rows: readonly TrafficRow[], keyOf: (record: ConnectionRecord) => string): Map<string, number> {
     const records = new Map<string, number>();
     for (const { record } of this.#open.values()) {
-      const key = keyOf(record.record);
+      const key = keyOf(record.alike);
       records.set(key, (records.get(key) ?? 0) + 1);
     }
     const surplus = new Map<string, number>();

@@ -17,8 +17,10 @@ export type DecisionSummary = {
   readonly dryRunDenied: readonly string[];
 };
 
-/** Summaries of what rules allow, by rule: nearly every connection is allowed, and every open connection holds its summary. */
+/** Summaries of what is allowed, by rule: nearly every connection is allowed, and every open connection holds its summary. */
 const allowedBy = new WeakMap<RuleRef, DecisionSummary>();
+/** The same where no rule decided, by layer. */
+const allowedByNobody = new Map<Decision["layer"], DecisionSummary>();
 
 /** Of a decision, or of a request's verdict: the steps of a trace are not read. */
 type Summarized = Omit<Decision, "verdict" | "steps" | "reason" | "nearestMiss"> &
@@ -27,11 +29,13 @@ type Summarized = Omit<Decision, "verdict" | "steps" | "reason" | "nearestMiss">
 
 export function summarize(decision: Summarized): DecisionSummary {
   const { verdict, decidedBy, audited, dryRunDenied } = decision;
-  if (verdict !== "allow" || decidedBy === null || audited.length + dryRunDenied.length > 0) return written(decision);
-  const known = allowedBy.get(decidedBy);
-  if (known?.layer === decision.layer) return known;
+  if (verdict !== "allow" || audited.length + dryRunDenied.length > 0) return written(decision);
+  const { layer } = decision;
+  const known = decidedBy === null ? allowedByNobody.get(layer) : allowedBy.get(decidedBy);
+  if (known?.layer === layer) return known;
   const summary = written(decision);
-  allowedBy.set(decidedBy, summary);
+  if (decidedBy === null) allowedByNobody.set(layer, summary);
+  else allowedBy.set(decidedBy, summary);
   return summary;
 }
 

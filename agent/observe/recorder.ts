@@ -2,13 +2,15 @@
 // Main only adds up the numbers that it is handed (`takeDeltas`), so a slow scrape never touches a connection.
 import { isDeepStrictEqual } from "node:util";
 import type { Endpoint } from "../mesh/endpoint.ts";
+import { keptTrace, wholeRecord } from "./alike.ts";
 import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
+import { type Listed, OpenList } from "./open-list.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
 import type { RequestRecord, RequestUnderWay, SeenHttp } from "./request-record.ts";
 import { REQUEST_LABEL_SETS, type RequestParties, RequestSeries } from "./request-series.ts";
 import type { RowDeltas } from "./row-deltas.ts";
-import { type Series, SeriesTable } from "./series.ts";
+import { type Relation, SeriesTable } from "./series.ts";
 
 export const recordFamilies = {
   decisions: {
@@ -72,8 +74,8 @@ export type RecorderOptions = {
   readonly now: () => number;
   /** Measures an open connection for an operator; absent: nothing measures. */
   readonly transport?: (connection: ConnectionHandle, record: ConnectionRecord) => Transport | null;
-  /** One access-log entry; called exactly once per connection, at its end. */
-  readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number) => void;
+  /** One access-log entry; called exactly once per connection, at its end. `alike`: what it has in common with others (alike.ts). */
+  readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number, alike: ConnectionRecord) => void;
   /** The same of a request, at its end; absent: nobody writes them. */
   readonly logRequest?: (record: RequestRecord) => void;
 };
@@ -91,80 +93,119 @@ export type RecordDeltas = RowDeltas & {
   readonly httpRefused: Readonly<Record<string, number>>;
 };
 
-/** One connection between its opening and its end. Both methods may be called at any time; the end counts once. */
-type Opening = {
+/** A caller's text that an operator is shown is no longer. */
+const SHOWN_LENGTH = 512;
+
+/** What is kept of a connection that is read. */
+type ReadConnection = {
+  protocol: SeenHttp["protocol"];
+  requests: number;
+  underWay: RequestUnderWay | null;
+  /** What its requests are counted under; null: it has had none. */
+  parties: RequestParties | null;
+  /** Its record, which each of its requests refers to; null: none has asked for it. */
+  record: ConnectionRecord | null;
+};
+
+/** One connection between its opening and its end. All methods may be called at any time; the end counts once. */
+export class OpenRecord implements Listed<OpenRecord> {
   readonly serial: number;
   /** Wall clock. */
   readonly openedAtMs: number;
   readonly handle: ConnectionHandle | null;
-  /** Where the opening was counted. */
-  readonly series: Series;
-};
-
-/** A caller's text that an operator is shown is no longer. */
-const SHOWN_LENGTH = 512;
-
-export class OpenRecord {
-  opening: Opening;
-  #record: ConnectionRecord;
+  /** Where the opening was counted. The recorder writes it. */
+  relation: Relation;
+  earlier: OpenRecord | null = null;
+  later: OpenRecord | null = null;
   /** Null once it has ended. */
   #recorder: Recorder | null;
-  /** What its requests are counted under; null: it has had none. */
-  #parties: RequestParties | null = null;
-  #protocol: SeenHttp["protocol"] = "tcp";
-  #requests = 0;
-  #underWay: RequestUnderWay | null = null;
+  #alike: ConnectionRecord;
+  #port: number;
+  #traceId: string;
+  #read: ReadConnection | null = null;
 
-  constructor(recorder: Recorder, record: ConnectionRecord, opening: Opening) {
+  constructor(
+    recorder: Recorder,
+    record: ConnectionRecord,
+    opening: Pick<OpenRecord, "serial" | "openedAtMs" | "handle" | "relation">,
+  ) {
     this.#recorder = recorder;
-    this.#record = record;
-    this.opening = opening;
+    this.serial = opening.serial;
+    this.openedAtMs = opening.openedAtMs;
+    this.handle = opening.handle;
+    this.relation = opening.relation;
+    this.#alike = opening.relation.alike.of(record);
+    this.#port = record.source.port;
+    this.#traceId = keptTrace(record.traceId);
   }
 
   get record(): ConnectionRecord {
-    return this.#record;
+    const read = this.#read;
+    if (read === null) return wholeRecord(this.#alike, this.#port, this.#traceId);
+    read.record ??= wholeRecord(this.#alike, this.#port, this.#traceId);
+    return read.record;
+  }
+
+  /** The record without the caller's port and the trace: connections that are alike have the same object. */
+  get alike(): ConnectionRecord {
+    return this.#alike;
   }
 
   /** Where it was really dialled to, for logs and tables; whose labels count was settled by the opening. */
   reached({ address, port }: Endpoint): void {
-    const { destination } = this.#record;
+    const { destination } = this.#alike;
     if (destination.address === address && destination.port === port) return;
-    this.#record = { ...this.#record, destination: { ...destination, address, port } };
+    this.#keep({ ...this.#alike, destination: { ...destination, address, port } });
   }
 
   /** It was decided anew before it was connected: it may go elsewhere, and then counts under other labels. */
   changed(record: ConnectionRecord): void {
-    const before = this.#record;
-    this.#record = record;
-    this.#recorder?.changed(this, before);
+    const before = this.#alike;
+    this.#port = record.source.port;
+    this.#traceId = keptTrace(record.traceId);
+    this.#recorder?.changed(this, before, record);
+    this.#keep(record);
+  }
+
+  /** Under the labels of its relation by now. */
+  #keep(record: ConnectionRecord): void {
+    this.#alike = this.relation.alike.of(record);
+    if (this.#read !== null) this.#read.record = null;
   }
 
   get http(): SeenHttp {
-    const asked = this.#underWay;
+    const { protocol = "tcp", requests = 0, underWay: asked = null } = this.#read ?? {};
     const open = asked && {
       method: asked.method.slice(0, SHOWN_LENGTH),
       path: asked.path.slice(0, SHOWN_LENGTH),
       sinceMs: asked.sinceMs,
     };
-    return { protocol: this.#protocol, requests: this.#requests, open };
+    return { protocol, requests, open };
   }
 
   speaks(protocol: SeenHttp["protocol"]): void {
-    this.#protocol = protocol;
+    this.#reading().protocol = protocol;
   }
 
   requestBegan(request: RequestUnderWay): void {
-    this.#requests += 1;
-    this.#underWay = request;
+    const read = this.#reading();
+    read.requests += 1;
+    read.underWay = request;
   }
 
   /** A request on it has ended: counted and logged. */
   requested(request: RequestRecord): void {
+    const read = this.#reading();
     // What is refused before anybody was asked had no beginning.
-    if (this.#underWay === null) this.#requests += 1;
-    this.#underWay = null;
-    this.#parties ??= this.#recorder?.partiesOf(this.#record) ?? null;
-    if (this.#parties !== null) this.#recorder?.requested(request, this.#parties);
+    if (read.underWay === null) read.requests += 1;
+    read.underWay = null;
+    read.parties ??= this.#recorder?.partiesOf(this.#alike) ?? null;
+    if (read.parties !== null) this.#recorder?.requested(request, read.parties);
+  }
+
+  #reading(): ReadConnection {
+    this.#read ??= { protocol: "tcp", requests: 0, underWay: null, parties: null, record: null };
+    return this.#read;
   }
 
   /** Counts and logs the end. A second call does nothing: whatever races, a connection ends once. */
@@ -179,7 +220,7 @@ export class Recorder {
   readonly #options: RecorderOptions;
   readonly #series: SeriesTable;
   readonly #requests: RequestSeries;
-  readonly #open = new Set<OpenRecord>();
+  readonly #open = new OpenList<OpenRecord>();
   #serial = 0;
   #decisions = new Map<string, number>();
   #dryRunDenied = new Map<string, number>();
@@ -194,47 +235,44 @@ export class Recorder {
 
   /** Counts the opening. Exactly one `closed` on the result must follow. */
   opened(record: ConnectionRecord, handle: ConnectionHandle | null = null): OpenRecord {
-    const series = this.#series.of(record, "-");
-    series.opened += 1;
-    series.live += 1;
+    const relation = this.#series.relationOf(record, "-");
+    relation.series.opened += 1;
+    relation.joined();
     this.#judged(record.decision);
     this.#serial += 1;
-    const open = new OpenRecord(this, record, {
-      serial: this.#serial,
-      openedAtMs: this.#options.now(),
-      handle,
-      series,
-    });
+    const opening = { serial: this.#serial, openedAtMs: this.#options.now(), handle, relation };
+    const open = new OpenRecord(this, record, opening);
     this.#open.add(open);
     return open;
   }
 
   /** By `OpenRecord.changed`. Under the labels that it had the connection has ended, without a byte and without a failure. */
-  changed(open: OpenRecord, before: ConnectionRecord): void {
-    const { record, opening } = open;
+  changed(open: OpenRecord, before: ConnectionRecord, record: ConnectionRecord): void {
     if (!isDeepStrictEqual(record.decision, before.decision)) this.#judged(record.decision);
-    const series = this.#series.of(record, "-");
-    if (series === opening.series) return;
-    opening.series.live -= 1;
-    opening.series.closed += 1;
-    series.opened += 1;
-    series.live += 1;
-    open.opening = { ...opening, series };
+    const relation = this.#series.relationOf(record, "-");
+    if (relation === open.relation) return;
+    if (relation.series !== open.relation.series) {
+      open.relation.series.closed += 1;
+      relation.series.opened += 1;
+    }
+    relation.joined();
+    open.relation.left();
+    open.relation = relation;
   }
 
   /** By `OpenRecord.closed`, once. */
   ended(open: OpenRecord, outcome: Outcome): void {
-    const { record } = open;
-    const { series } = open.opening;
-    this.#open.delete(open);
-    series.live -= 1;
+    const { record, relation } = open;
+    const { series } = relation;
+    this.#open.remove(open);
+    relation.left();
     series.closed += 1;
     // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
     series.receivedBytes += outcome.sentBytes;
     series.sentBytes += outcome.receivedBytes;
     if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
     if (outcome.decision) this.#judged(outcome.decision);
-    this.#options.log(record, outcome, this.#options.now());
+    this.#options.log(record, outcome, this.#options.now(), open.alike);
   }
 
   partiesOf(record: ConnectionRecord): RequestParties {
@@ -263,8 +301,7 @@ export class Recorder {
     const list: OpenConnection[] = [];
     for (const open of this.#open) {
       if (list.length >= limit) break;
-      const { record } = open;
-      const { serial, openedAtMs, handle } = open.opening;
+      const { record, serial, openedAtMs, handle } = open;
       const transport = handle === null ? null : (this.#options.transport?.(handle, record) ?? null);
       list.push({ id: `${this.#options.thread}-${serial}`, openedAtMs, record, transport, http: open.http });
     }

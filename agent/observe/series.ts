@@ -1,5 +1,6 @@
 // data thread · label sets of the traffic metrics, interned and budgeted: beyond the budget one overflow series counts on.
 import type { Workload } from "../mesh/workload.ts";
+import { AlikeRecords } from "./alike.ts";
 import type { MetricFamily } from "./metric.ts";
 import type { ConnectionRecord, Party, ResponseFlag } from "./record.ts";
 import { freshOf, IdleRows, type RowDeltas } from "./row-deltas.ts";
@@ -84,6 +85,30 @@ export type Series = {
   usedAtMs: number;
 };
 
+/** Connections of the same two workloads, by the same identities, for the same Service. */
+export class Relation {
+  /** Where they are counted. */
+  readonly series: Series;
+  readonly alike = new AlikeRecords();
+  #open = 0;
+
+  constructor(series: Series) {
+    this.series = series;
+  }
+
+  /** A connection counts here from now on. */
+  joined(): void {
+    this.#open += 1;
+    this.series.live += 1;
+  }
+
+  left(): void {
+    this.series.live -= 1;
+    this.#open -= 1;
+    if (this.#open === 0) this.alike.rest();
+  }
+}
+
 const width = seriesValues.length + 1;
 /** No label value is longer: a peer's certificate must not fill the scrape. */
 const maxValueLength = 256;
@@ -95,7 +120,7 @@ export class SeriesTable {
   readonly #now: () => number;
   readonly #byText = new Map<string, Series>();
   /** Short way to a series: the numbers of the mesh objects involved. Emptied when it grows past its bound. */
-  readonly #byParts = new Map<string, Series>();
+  readonly #byParts = new Map<string, Relation>();
   readonly #numberOf = new WeakMap<Workload, number>();
   #workloads = 0;
   #nextId = 0;
@@ -110,17 +135,22 @@ export class SeriesTable {
   }
 
   of(record: ConnectionRecord, flag: ResponseFlag): Series {
+    return this.relationOf(record, flag).series;
+  }
+
+  relationOf(record: ConnectionRecord, flag: ResponseFlag): Relation {
     const parts = `${record.reporter}|${flag}|${record.security}|${this.#number(record.source.workload)}|${this.#number(record.destination.workload)}|${record.source.identity?.text ?? ""}|${record.destination.identity?.text ?? ""}|${record.service?.hostname ?? ""}|${record.service?.namespace ?? ""}`;
-    let series = this.#byParts.get(parts);
-    if (!series) {
-      series = this.#intern(labelsOf(record, flag));
+    let relation = this.#byParts.get(parts);
+    if (!relation) {
+      relation = new Relation(this.#intern(labelsOf(record, flag)));
       if (this.#byParts.size >= 4 * this.#limit) this.#byParts.clear();
-      this.#byParts.set(parts, series);
+      this.#byParts.set(parts, relation);
     }
+    const { series } = relation;
     // Once per connection: a failure asks a second time, under its flag.
     if (flag === "-" && series.labels[1] === otherValue) this.#overflowed += 1;
     series.usedAtMs = this.#now();
-    return series;
+    return relation;
   }
 
   /** Hands over what was counted since the last call: rows of `seriesValues`, in their order. */

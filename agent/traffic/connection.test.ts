@@ -30,8 +30,8 @@ const denial: Decision = deny("no-allow-matched");
 test("however it goes, one record and one release", () => {
   const { connection, outcomes, recorder, close } = setUp();
   const released: string[] = [];
-  connection.opened(allow, () => void released.push("first"));
-  connection.opened(allow, () => void released.push("second"));
+  connection.opened(allow, { release: () => void released.push("first") });
+  connection.opened(allow, { release: () => void released.push("second") });
   connection.established({ address: "10.0.0.9", port: 15_008 });
   assert.equal(recorder.connections(9)[0]?.record.destination.address, "10.0.0.9");
   close("finished");

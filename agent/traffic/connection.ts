@@ -9,9 +9,11 @@ import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import type { RequestRecord, SeenHttp } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
+import type { Permission } from "../plan/permission.ts";
 import { requestEndingOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
+import type { OpenTo } from "./endpoint-load.ts";
 
 const nobody: readonly never[] = [];
 
@@ -28,37 +30,57 @@ const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = {
 };
 const ID_LENGTH = 128;
 
-export class Connection {
-  readonly ref: ConnRef;
-  readonly podIdx: number;
-  readonly #recorder: Pick<Recorder, "opened" | "now">;
+/** Connections that no rule can tell apart: one judgement serves them all. */
+export type AllowedAlike = { readonly key: string; readonly permission: Permission; readonly members: Connection[] };
+
+/** What is kept of a connection that is read. */
+type Requests = {
   /** A request that is open, or that has turned the connection into a websocket. */
-  #openRequest: OpenRequest | null = null;
+  open: OpenRequest | null;
   /** Requests are numbered in the order in which they end. */
-  #lastEnded = 0;
-  /** The record while nothing better is known; opened at the latest when the connection ends. */
-  #draft: ConnectionRecord;
+  lastEnded: number;
+};
+
+/** Why it is to end. */
+type WhyItEnds = { readonly asked: Refusal; readonly claimants: readonly Workload[]; readonly late: Decision | null };
+
+/** A node holds a hundred thousand of these that do nothing: what only some of them need is an object that the others lack. */
+export class Connection {
+  readonly conn: number;
+  readonly generation: number;
+  readonly podIdx: number;
+  /** Whom it is judged again with, and its place among those. `LiveConnections` writes both. null: it is not open. */
+  allowedWith: AllowedAlike | null = null;
+  place = 0;
+  readonly #recorder: Pick<Recorder, "opened" | "now">;
+  #requests: Requests | null = null;
+  /** What is known better than by the record, which opens with it, at the latest when the connection ends. null: nothing. */
+  #draft: ConnectionRecord | null;
   #record: OpenRecord | null = null;
-  #asked: Refusal | null = null;
-  #claimants: readonly Workload[] = nobody;
-  #late: Decision | null = null;
-  #release: (() => void) | null = null;
+  #ending: WhyItEnds | null = null;
+  #openTo: OpenTo | null = null;
   #ended = false;
 
   constructor(ref: ConnRef, draft: ConnectionRecord, recorder: Pick<Recorder, "opened" | "now">) {
-    this.ref = { conn: ref.conn, generation: ref.generation };
+    this.conn = ref.conn;
+    this.generation = ref.generation;
     this.podIdx = draft.podIdx;
     this.#draft = draft;
     this.#recorder = recorder;
   }
 
+  get ref(): ConnRef {
+    return { conn: this.conn, generation: this.generation };
+  }
+
   get openRequest(): Pick<OpenRequest, "request" | "written"> | null {
-    return this.#openRequest;
+    return this.#requests?.open ?? null;
   }
 
   /** Milliseconds since the open request began; without one it is as old as can be. */
   get requestAgeMs(): number {
-    return this.#openRequest === null ? Infinity : Math.max(0, this.#recorder.now() - this.#openRequest.sinceMs);
+    const open = this.#requests?.open ?? null;
+    return open === null ? Infinity : Math.max(0, this.#recorder.now() - open.sinceMs);
   }
 
   /** A request has come and was judged; null: nobody could be asked. */
@@ -71,13 +93,20 @@ export class Connection {
     const summary = verdict === null ? null : summarize(verdict);
     const sinceMs = this.#recorder.now();
     const id = fields.first("x-request-id", ID_LENGTH);
-    this.#openRequest = { request, sinceMs, written, method, path, host: authority, id, decision: summary };
-    this.#record?.requestBegan(this.#openRequest);
+    const open = { request, sinceMs, written, method, path, host: authority, id, decision: summary };
+    this.#read().open = open;
+    this.#record?.requestBegan(open);
+  }
+
+  #read(): Requests {
+    this.#requests ??= { open: null, lastEnded: 0 };
+    return this.#requests;
   }
 
   /** The request that is open, or the websocket that it has become, is no longer allowed: its record names the later verdict. */
   requestFell(verdict: RequestVerdict | null): Answer {
-    if (this.#openRequest !== null && verdict !== null) this.#openRequest.decision = summarize(verdict);
+    const open = this.#requests?.open ?? null;
+    if (open !== null && verdict !== null) open.decision = summarize(verdict);
     return this.cut("policy", null);
   }
 
@@ -89,10 +118,11 @@ export class Connection {
   /** The engine's last word on a request. A second word on the same does nothing. */
   requestEnded(event: RequestEnded): void {
     const { request } = event;
-    if (request <= this.#lastEnded) return;
-    this.#lastEnded = request;
-    const asked = this.#openRequest?.request === request ? this.#openRequest : unread;
-    const { flag, details, refused } = requestEndingOf(event, asked.decision, this.#asked);
+    const requests = this.#read();
+    if (request <= requests.lastEnded) return;
+    requests.lastEnded = request;
+    const asked = requests.open?.request === request ? requests.open : unread;
+    const { flag, details, refused } = requestEndingOf(event, asked.decision, this.#ending?.asked ?? null);
     this.#ensureOpened(null);
     this.#record?.requested({
       connection: this.record,
@@ -111,13 +141,13 @@ export class Connection {
     });
     // A websocket lives on what its request was allowed.
     if (event.outcome === "upgraded") this.speaks("websocket");
-    else this.#openRequest = null;
+    else requests.open = null;
   }
 
   /** The engine tells the end of each request before that of its connection; where it has not, the record is still owed. */
   #endRequest(): void {
-    const open = this.#openRequest;
-    if (open === null || open.request <= this.#lastEnded) return;
+    const { open = null, lastEnded = 0 } = this.#requests ?? {};
+    if (open === null || open.request <= lastEnded) return;
     const nothing = { status: 0, refusal: "none", requestBytes: 0, responseBytes: 0, durationUs: 0 } as const;
     const { conn, generation } = this.ref;
     const event = { type: "request-ended", conn, generation, podIdx: this.podIdx, request: open.request } as const;
@@ -125,12 +155,19 @@ export class Connection {
   }
 
   get record(): ConnectionRecord {
-    return this.#record?.record ?? this.#draft;
+    return this.#record?.record ?? this.#known();
+  }
+
+  /** The newest of what is known. */
+  #known(): ConnectionRecord {
+    const known = this.#draft ?? this.#record?.record;
+    if (known === undefined) throw new Error("a connection has neither a record nor a draft");
+    return known;
   }
 
   /** What is known by now; kept as a draft, since the record's labels are fixed by its opening. */
   describe(known: Partial<ConnectionRecord>): void {
-    this.#draft = { ...this.#draft, ...known };
+    this.#draft = { ...this.#known(), ...known };
   }
 
   /** The event with which it began, of an outbound connection that is not established. */
@@ -142,27 +179,29 @@ export class Connection {
 
   /**
    * The decision is made: the record opens with it. Made anew, because the peer could not be reached: the record changes with it.
-   * `release` is called once: at the end, or when the decision is made anew.
+   * `openTo` is released once: at the end, or when the decision is made anew.
    */
-  opened(decision: Decision | null, release: (() => void) | null = null): void {
+  opened(decision: Decision | null, openTo: OpenTo | null = null): void {
     if (this.#ended) {
-      release?.();
+      openTo?.release();
       return;
     }
-    this.#release?.();
-    this.#release = release;
+    this.#openTo?.release();
+    this.#openTo = openTo;
     if (this.#record === null) {
       this.#ensureOpened(decision);
       return;
     }
-    this.describe({ decision: decision === null ? null : summarize(decision) });
-    this.#record.changed(this.#draft);
+    const draft = { ...this.#known(), decision: decision === null ? null : summarize(decision) };
+    this.#record.changed(draft);
+    this.#draft = null;
   }
 
   #ensureOpened(decision: Decision | null): void {
     if (this.#record !== null || this.#ended) return;
-    this.describe({ decision: decision === null ? null : summarize(decision) });
-    this.#record = this.#recorder.opened(this.#draft, this.ref);
+    const draft = { ...this.#known(), decision: decision === null ? null : summarize(decision) };
+    this.#record = this.#recorder.opened(draft, this);
+    this.#draft = null;
   }
 
   /**
@@ -172,43 +211,49 @@ export class Connection {
   refuse(refusal: Refusal, decision: Decision | null, claimants: readonly Workload[] = nobody): Answer {
     if (decision === null) this.#ensureOpened(null);
     else this.opened(decision);
-    this.#asked = refusal;
-    this.#claimants = claimants;
+    this.#ending = { asked: refusal, claimants, late: this.#ending?.late ?? null };
     return { type: "refuse", ...this.ref, status: statusOf(refusal) };
   }
 
   /** A later judgement ends it; `decision` replaces the first decision in the log line. */
   cut(refusal: Refusal, decision: Decision | null): Answer {
-    this.#asked = refusal;
-    this.#late = decision;
+    this.#ending = { asked: refusal, claimants: this.#ending?.claimants ?? nobody, late: decision };
     return { type: "close", ...this.ref };
   }
 
   /** The far side is connected: `upstream` is what was really dialled. */
   established(upstream: Endpoint): void {
     // Of a CONNECT the record keeps the tunnel's address; the application's is its `hbone`.
-    if (this.#draft.reporter === "destination" && this.#draft.hbone !== null) return;
+    const { reporter, hbone } = this.#ends();
+    if (reporter === "destination" && hbone !== null) return;
     this.#record?.reached(upstream);
   }
 
   /** The engine's last word; `missing`: what the answer still waited for. A second call does nothing. */
   closed(event: Closed, missing: Refusal | null): void {
     if (this.#ended) return;
-    this.#asked ??= missing;
+    if (missing !== null) this.#ending ??= { asked: missing, claimants: nobody, late: null };
     this.#ensureOpened(null);
     this.#endRequest();
     this.#ended = true;
+    const { asked = null, claimants = nobody, late: judgedLate = null } = this.#ending ?? {};
     // A peer that ended it first was not cut by us, whatever we had asked for.
-    const late = event.cause === "closed-by-answer" ? this.#late : null;
+    const late = event.cause === "closed-by-answer" ? judgedLate : null;
+    const { reporter, hbone } = this.#ends();
     this.#record?.closed({
-      ...endingOf(event, this.#asked, this.#draft.hbone !== null && this.#draft.reporter === "source", this.#claimants),
+      ...endingOf(event, asked, hbone !== null && reporter === "source", claimants),
       sentBytes: event.sentBytes,
       receivedBytes: event.receivedBytes,
       durationUs: event.durationUs,
       ...(late === null ? {} : { decision: summarize(late) }),
     });
-    this.#release?.();
-    this.#release = null;
+    this.#openTo?.release();
+    this.#openTo = null;
+  }
+
+  /** What is known of its way. */
+  #ends(): Pick<ConnectionRecord, "reporter" | "hbone"> {
+    return this.#draft ?? this.#record?.alike ?? this.#known();
   }
 }
 

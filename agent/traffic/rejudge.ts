@@ -4,20 +4,16 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { MeshChange } from "../mesh/store.ts";
 import { type Permission, permissionKey, type Revocation, revocationOf } from "../plan/permission.ts";
 import type { PlanWorld } from "../plan/plan.ts";
-import type { Connection } from "./connection.ts";
+import type { AllowedAlike, Connection } from "./connection.ts";
 
 /** What the store says of a change; a Service's change touches nothing that is open. */
 export type Change = Pick<MeshChange, "workloads" | "authorizationPolicies" | "peerAuthentications">;
 
-/** Connections that no rule can tell apart: one judgement serves them all. */
-type Group = { readonly key: string; readonly permission: Permission; readonly members: Set<Connection> };
-
 export class LiveConnections {
-  readonly #byKey = new Map<string, Group>();
-  readonly #byWorkload = new Map<string, Set<Group>>();
+  readonly #byKey = new Map<string, AllowedAlike>();
+  readonly #byWorkload = new Map<string, Set<AllowedAlike>>();
   /** Plaintext by its source's address, which may become a workload's. */
-  readonly #plaintextFrom = new Map<string, Set<Group>>();
-  readonly #groupOf = new Map<Connection, Group>();
+  readonly #plaintextFrom = new Map<string, Set<AllowedAlike>>();
 
   /** Called before the first judgement, so that no change can fall between judging and registering. */
   add(connection: Connection, permission: Permission): void {
@@ -25,26 +21,31 @@ export class LiveConnections {
     const key = permissionKey(permission);
     let group = this.#byKey.get(key);
     if (group === undefined) {
-      group = { key, permission, members: new Set() };
+      group = { key, permission, members: [] };
       this.#byKey.set(key, group);
       for (const uid of workloadsOf(permission)) addTo(this.#byWorkload, uid, group);
       for (const address of plaintextSourceOf(permission)) addTo(this.#plaintextFrom, address, group);
     }
-    group.members.add(connection);
-    this.#groupOf.set(connection, group);
+    connection.allowedWith = group;
+    connection.place = group.members.push(connection) - 1;
   }
 
   /** What the connection is allowed on. undefined: it is not open. */
   permissionOf(connection: Connection): Permission | undefined {
-    return this.#groupOf.get(connection)?.permission;
+    return connection.allowedWith?.permission;
   }
 
   remove(connection: Connection): void {
-    const group = this.#groupOf.get(connection);
-    if (group === undefined) return;
-    this.#groupOf.delete(connection);
-    group.members.delete(connection);
-    if (group.members.size > 0) return;
+    const { allowedWith: group, place } = connection;
+    if (group === null) return;
+    connection.allowedWith = null;
+    // The last takes its place: an array without gaps is half of a set, and of a set's garbage nothing.
+    const last = group.members.pop();
+    if (last !== undefined && last !== connection) {
+      group.members[place] = last;
+      last.place = place;
+    }
+    if (group.members.length > 0) return;
     this.#byKey.delete(group.key);
     for (const uid of workloadsOf(group.permission)) removeFrom(this.#byWorkload, uid, group);
     for (const address of plaintextSourceOf(group.permission)) removeFrom(this.#plaintextFrom, address, group);
@@ -70,8 +71,8 @@ export class LiveConnections {
     return list;
   }
 
-  #touched(change: Change, mesh: Snapshot): Set<Group> {
-    const touched = new Set<Group>();
+  #touched(change: Change, mesh: Snapshot): Set<AllowedAlike> {
+    const touched = new Set<AllowedAlike>();
     for (const uid of change.workloads) {
       for (const group of this.#byWorkload.get(uid) ?? []) touched.add(group);
       if (this.#plaintextFrom.size === 0) continue;
@@ -108,13 +109,13 @@ function judged(
 /** Of `<namespace>/<name>`. */
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
-function addTo(groups: Map<string, Set<Group>>, key: string, group: Group): void {
+function addTo(groups: Map<string, Set<AllowedAlike>>, key: string, group: AllowedAlike): void {
   const known = groups.get(key) ?? new Set();
   known.add(group);
   groups.set(key, known);
 }
 
-function removeFrom(groups: Map<string, Set<Group>>, key: string, group: Group): void {
+function removeFrom(groups: Map<string, Set<AllowedAlike>>, key: string, group: AllowedAlike): void {
   const known = groups.get(key);
   known?.delete(group);
   if (known?.size === 0) groups.delete(key);

@@ -28,6 +28,7 @@ import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./p
 import { type Pod, Pods } from "./pods.ts";
 import { type Change, LiveConnections } from "./rejudge.ts";
 import { answerRequest } from "./request.ts";
+import { ConnectionSlots } from "./slots.ts";
 import { UnreachedPeers } from "./unreached.ts";
 import { type Missing, WaitingConnections } from "./waiting.ts";
 
@@ -85,7 +86,7 @@ const REQUEST_MAY_END_MS = 1_000;
 
 class Thread implements Traffic {
   readonly #options: TrafficOptions;
-  readonly #connections = new Map<number, Connection>();
+  readonly #connections = new ConnectionSlots();
   /** SPIFFE ID → the integer under which our certificate for it is installed. */
   readonly #own = new Map<string, number>();
   readonly #waiting: WaitingConnections;
@@ -193,7 +194,7 @@ class Thread implements Traffic {
       case "peer-certificate":
         return this.#peer(event);
       case "established": {
-        const connection = this.#find(event);
+        const connection = this.#connections.find(event);
         if (connection === undefined) return undefined;
         connection.established(event.upstream);
         this.#context.unreached.reached(connection);
@@ -203,12 +204,12 @@ class Thread implements Traffic {
         this.#notReached(event);
         return undefined;
       case "request": {
-        const connection = this.#find(event);
+        const connection = this.#connections.find(event);
         if (connection !== undefined) return answerRequest(event, connection, this.#context);
         return this.#afterFault(event);
       }
       case "request-ended":
-        this.#find(event)?.requestEnded(event);
+        this.#connections.find(event)?.requestEnded(event);
         return undefined;
       case "opaque":
         this.#opaque(event);
@@ -244,7 +245,7 @@ class Thread implements Traffic {
 
   /** Nothing of it was sent. Until it is decided anew, no change can forbid it. */
   #notReached(event: NotReached): void {
-    const connection = this.#find(event);
+    const connection = this.#connections.find(event);
     if (connection === undefined) return;
     const { live, unreached } = this.#context;
     live.remove(connection);
@@ -292,7 +293,7 @@ class Thread implements Traffic {
   /** Nothing of it is judged any more but the connection itself. */
   #opaque(ref: ConnRef): void {
     const { live } = this.#context;
-    const connection = this.#find(ref);
+    const connection = this.#connections.find(ref);
     const permission = connection === undefined ? undefined : live.permissionOf(connection);
     if (connection !== undefined && permission !== undefined)
       live.add(connection, { ...permission, reading: "unread" });
@@ -300,9 +301,9 @@ class Thread implements Traffic {
   }
 
   #closed(event: Closed): void {
-    const connection = this.#find(event);
+    const connection = this.#connections.find(event);
     if (connection === undefined) return;
-    this.#connections.delete(event.conn);
+    this.#connections.remove(connection);
     const missing = this.#waiting.forget(event);
     this.#context.live.remove(connection);
     this.#context.unreached.forget(connection);
@@ -312,9 +313,7 @@ class Thread implements Traffic {
 
   #cutAll(): void {
     this.#waiting.close();
-    for (const connection of [...this.#connections.values()]) {
-      this.#options.answer(connection.cut("draining", null));
-    }
+    for (const connection of this.#connections.all()) this.#options.answer(connection.cut("draining", null));
   }
 
   /** Every new connection: known before it is decided, so that its end finds it whatever the decision. */
@@ -323,10 +322,10 @@ class Thread implements Traffic {
     draft: ConnectionRecord,
     decide: (connection: Connection) => Answer | undefined,
   ): Answer | undefined {
-    const before = this.#connections.get(ref.conn);
+    const before = this.#connections.at(ref.conn);
     if (before !== undefined) this.#lost(before);
     const connection = new Connection(ref, draft, this.#options.recorder);
-    this.#connections.set(ref.conn, connection);
+    this.#connections.add(connection);
     const { kind } = this.#drain.state;
     return kind === "cutting" || kind === "drained" ? connection.refuse("draining", null) : decide(connection);
   }
@@ -341,11 +340,6 @@ class Thread implements Traffic {
     this.#closed({ ...ref, ...nothing, type: "closed", cause: "tunnel-lost" });
   }
 
-  #find(ref: ConnRef): Connection | undefined {
-    const connection = this.#connections.get(ref.conn);
-    return connection?.ref.generation === ref.generation ? connection : undefined;
-  }
-
   #identityOf(pod: Pod | undefined): string | undefined {
     return pod === undefined ? undefined : this.#options.mesh.workload(pod.workloadUid)?.identity.text;
   }
@@ -356,7 +350,7 @@ class Thread implements Traffic {
       return { type: "reject-peer", conn: event.conn, generation: event.generation };
     }
     if (event.type === "request") {
-      const connection = this.#find(event);
+      const connection = this.#connections.find(event);
       const { conn, generation, request } = event;
       // It went on already, and nobody can say that it still may.
       if (connection?.openRequest?.request === request) return connection.cut("fault", null);
@@ -364,7 +358,7 @@ class Thread implements Traffic {
       return { type: "reply", conn, generation, request, status: 500, body: "internal error" };
     }
     if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
-    return this.#find(event)?.refuse("fault", null);
+    return this.#connections.find(event)?.refuse("fault", null);
   }
 }
 
