@@ -70,8 +70,8 @@ export class KernelWatch {
       thread: KERNEL_THREAD,
       labelSets: LABEL_SETS,
       now: Date.now,
-      log: (record, outcome, atMs) => {
-        if (parts.accessLog) this.#lines.add(accessLine(record, outcome, atMs, "text"));
+      log: (record, outcome, atMs, alike) => {
+        if (parts.accessLog) this.#lines.add(accessLine(record, outcome, { atMs, format: "text", alike }));
       },
     });
     this.#records = new KernelRecords({

@@ -5,15 +5,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { accessLine } from "./access-log.ts";
+import { type AccessLogFormat, accessLine } from "./access-log.ts";
+import { AlikeRecords } from "./alike.ts";
 import { LineBatch, LineWriter, openSink, type Sink } from "./line-writer.ts";
 import { anOutcome, aRecord, aWorkload } from "./record.fake.ts";
+import type { ConnectionRecord, Outcome } from "./record.ts";
 
 const at = Date.UTC(2026, 7, 20, 10, 0, 0, 123);
 
+function lineOf(record: ConnectionRecord, outcome: Outcome, format: AccessLogFormat = "text", alike = record): string {
+  return accessLine(record, outcome, { atMs: at, format, alike });
+}
+
 test("a complete connection, in ztunnel's words", () => {
   assert.equal(
-    accessLine(aRecord(), anOutcome({ sentBytes: 512, receivedBytes: 80 }), at, "text"),
+    lineOf(aRecord(), anOutcome({ sentBytes: 512, receivedBytes: 80 })),
     "2026-08-20T10:00:00.123000Z\tinfo\taccess\tconnection complete\t" +
       'src.addr=10.0.0.1:40000 src.workload="web" src.namespace="shop" src.identity="spiffe://cluster.local/ns/shop/sa/web" src.cluster="test" ' +
       'dst.addr=10.0.0.2:15008 dst.hbone_addr=10.0.0.2:8080 dst.service="api.shop.svc.cluster.local" dst.workload="api" dst.namespace="shop" ' +
@@ -32,16 +38,43 @@ test("a denial names policy, reason, rule and nearest miss", () => {
     audited: [],
     dryRunDenied: [],
   } as const;
-  const line = accessLine(aRecord({ decision }), anOutcome({ flag: "DENY", cause: "refused" }), at, "text");
+  const line = lineOf(aRecord({ decision }), anOutcome({ flag: "DENY", cause: "refused" }));
   assert.match(line, /\terror\taccess\tconnection complete\t/);
   assert.match(line, /error="connection closed due to policy rejection: denied-by-policy" response_flags="DENY"/);
   assert.match(line, /policy="shop\/deny-web\[0\]" reason="denied-by-policy" rule="mesh.yaml:31"/);
 });
 
+test("what is written of what connections have alike is the same for each of them, and the rest is its own", () => {
+  const alikeRecords = new AlikeRecords();
+  const dialled = { address: "10.96.0.1", port: 80 };
+  const audited = {
+    verdict: "allow",
+    layer: "L4",
+    reason: null,
+    policy: "shop/p[0]",
+    at: "",
+    nearestMiss: "",
+  } as const;
+  const decision = { ...audited, audited: ["shop/a[0]"], dryRunDenied: [] };
+  const later = { ...decision, verdict: "deny", reason: "no-allow-matched", audited: [] } as const;
+  const outcomes = [
+    anOutcome({ sentBytes: 1 }),
+    anOutcome({ flag: "CONNECT", cause: "connect-failed", message: "no route" }),
+    anOutcome({ flag: "DENY", cause: "policy", decision: later }),
+  ];
+  for (const format of ["text", "json"] as const)
+    for (const [nth, outcome] of [...outcomes, ...outcomes].entries()) {
+      const source = { ...aRecord().source, port: 1_000 + nth };
+      const record = aRecord({ source, dialled, decision, traceId: nth % 2 === 0 ? "" : `${nth}`.repeat(32) });
+      const alike = alikeRecords.of(record);
+      assert.equal(lineOf(record, outcome, format, alike), lineOf(record, outcome, format, { ...record }));
+    }
+});
+
 test("IPv6 is bracketed; JSON has the same fields", () => {
   const record = aRecord({ source: { address: "fd00::1", port: 1, workload: null, identity: null } });
-  assert.match(accessLine(record, anOutcome(), at, "text"), /\tsrc\.addr=\[fd00::1\]:1 dst\.addr/);
-  const parsed: unknown = JSON.parse(accessLine(record, anOutcome({ sentBytes: 3 }), at, "json"));
+  assert.match(lineOf(record, anOutcome()), /\tsrc\.addr=\[fd00::1\]:1 dst\.addr/);
+  const parsed: unknown = JSON.parse(lineOf(record, anOutcome({ sentBytes: 3 }), "json"));
   assert.ok(typeof parsed === "object" && parsed !== null);
   assert.equal(Reflect.get(parsed, "bytes_sent"), 3);
   assert.equal(Reflect.get(parsed, "message"), "connection complete");
@@ -67,7 +100,7 @@ test("whatever bytes a peer or a name holds, the line is one line without contro
         service: { name: text, namespace: text, hostname: text },
         traceId: text,
       });
-      const line = accessLine(record, anOutcome({ flag: "TLS_FAILURE", message: text }), at, format);
+      const line = lineOf(record, anOutcome({ flag: "TLS_FAILURE", message: text }), format);
       assert.equal(line.indexOf("\n"), line.length - 1);
       assert.doesNotMatch(line.slice(0, -1).replaceAll("\t", ""), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
       assert.ok(line.length < 20_000);

@@ -12,10 +12,22 @@ type LogField = readonly [key: string, value: string | number, bare?: "bare"];
 /** No value is longer than this many UTF-16 units; what a peer chose must not grow the log. */
 const maxValueLength = 512;
 
-export function accessLine(record: ConnectionRecord, outcome: Outcome, atMs: number, format: AccessLogFormat): string {
+export type AccessLineOptions = {
+  /** Wall clock. */
+  readonly atMs: number;
+  readonly format: AccessLogFormat;
+  /** The record that connections like it have in common (alike.ts): what is written of it is made once. */
+  readonly alike: ConnectionRecord;
+};
+
+export function accessLine(
+  record: ConnectionRecord,
+  outcome: Outcome,
+  { atMs, format, alike }: AccessLineOptions,
+): string {
   const level = outcome.flag === "-" ? "info" : outcome.early ? "warn" : "error";
   const message = outcome.early ? "connection failed" : "connection complete";
-  return lineOf(level, message, written(fieldsOf(record, outcome), format), { atMs, format });
+  return lineOf(level, message, fieldsOf(record, outcome, { format, alike }), { atMs, format });
 }
 
 /** @param fields as `written` gives them. */
@@ -25,12 +37,23 @@ function lineOf(
   fields: string,
   { atMs, format }: { readonly atMs: number; readonly format: AccessLogFormat },
 ): string {
-  // ztunnel writes microseconds; the clock here has milliseconds, so the last three digits are 0.
-  const time = `${new Date(atMs).toISOString().slice(0, -1)}000Z`;
+  const time = timeText(atMs);
   if (format === "json") {
     return `{"level":"${level}","time":"${time}","scope":"access",${fields},"message":"${message}"}\n`;
   }
   return `${time}\t${level}\taccess\t${message}\t${fields}\n`;
+}
+
+let latestMs = Number.NaN;
+let latestText = "";
+
+/** Lines are made many in a millisecond. ztunnel writes microseconds; the clock here has milliseconds, so the last three digits are 0. */
+function timeText(atMs: number): string {
+  if (atMs !== latestMs) {
+    latestText = `${new Date(atMs).toISOString().slice(0, -1)}000Z`;
+    latestMs = atMs;
+  }
+  return latestText;
 }
 
 /** What lies between two fields. */
@@ -83,18 +106,7 @@ const endsByFormat: Readonly<Record<AccessLogFormat, WeakMap<ConnectionRecord, s
 function endsOf(connection: ConnectionRecord, format: AccessLogFormat): string {
   const known = endsByFormat[format].get(connection);
   if (known !== undefined) return known;
-  const { source, destination, hbone, service, security } = connection;
-  const ends = written(
-    [
-      ["src.addr", bareEndpoint(source), "bare"],
-      ...partyFields("src", source, security),
-      ["dst.addr", bareEndpoint(destination), "bare"],
-      hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
-      service !== null && ["dst.service", service.hostname],
-      ...partyFields("dst", destination, security),
-    ],
-    format,
-  );
+  const ends = written([["src.addr", bareEndpoint(connection.source), "bare"], ...endFields(connection)], format);
   endsByFormat[format].set(connection, ends);
   return ends;
 }
@@ -129,37 +141,89 @@ function requestFields(record: RequestRecord, atMs: number): readonly (LogField 
   ];
 }
 
-function fieldsOf(record: ConnectionRecord, outcome: Outcome): readonly (LogField | false)[] {
-  const { source, destination, hbone, dialled, service } = record;
-  const decision = outcome.decision ?? record.decision;
-  const denied = decision?.verdict === "deny" ? decision : null;
-  // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
-  const { sentBytes: request, receivedBytes: response } = outcome;
-  const [bytesSent, bytesReceived] = record.reporter === "source" ? [request, response] : [response, request];
+/** What is written of both ends but the caller's address. */
+function endFields({ source, destination, hbone, service, security }: ConnectionRecord): readonly (LogField | false)[] {
   return [
-    ["src.addr", bareEndpoint(source), "bare"],
-    ...partyFields("src", source, record.security),
+    ...partyFields("src", source, security),
     ["dst.addr", bareEndpoint(destination), "bare"],
     hbone !== null && ["dst.hbone_addr", bareEndpoint(hbone), "bare"],
     service !== null && ["dst.service", service.hostname],
-    ...partyFields("dst", destination, record.security),
-    ["direction", record.direction],
-    ["bytes_sent", bytesSent, "bare"],
-    ["bytes_recv", bytesReceived, "bare"],
-    ["duration", `${Math.floor(outcome.durationUs / 1000)}ms`],
-    outcome.flag !== "-" && ["error", errorText(outcome, denied?.reason ?? null)],
-    dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"],
-    outcome.flag !== "-" && ["response_flags", outcome.flag],
-    ["security", record.security],
+    ...partyFields("dst", destination, security),
+  ];
+}
+
+/** Parts of a line that connections have alike, each with what parts it from the part before it. */
+type AlikeText = { readonly ends: string; readonly dialled: string; readonly verdict: string };
+const alikeByFormat: Readonly<Record<AccessLogFormat, WeakMap<ConnectionRecord, AlikeText>>> = {
+  text: new WeakMap(),
+  json: new WeakMap(),
+};
+
+function alikeText(alike: ConnectionRecord, format: AccessLogFormat): AlikeText {
+  const known = alikeByFormat[format].get(alike);
+  if (known !== undefined) return known;
+  const { direction, dialled } = alike;
+  const made = {
+    ends: next([...endFields(alike), ["direction", direction]], format),
+    dialled: next([dialled !== null && ["dst.dialled_addr", bareEndpoint(dialled), "bare"]], format),
+    verdict: next(verdictFields(alike, alike.decision), format),
+  };
+  alikeByFormat[format].set(alike, made);
+  return made;
+}
+
+function verdictFields(
+  { security, unjudged }: ConnectionRecord,
+  decision: ConnectionRecord["decision"],
+): readonly (LogField | false)[] {
+  const denied = decision?.verdict === "deny" ? decision : null;
+  return [
+    ["security", security],
     decision !== null && decision.policy !== "" && ["policy", decision.policy],
     denied?.reason != null && ["reason", denied.reason],
-    record.unjudged !== null && ["reason", record.unjudged],
+    unjudged !== null && ["reason", unjudged],
     denied !== null && denied.at !== "" && ["rule", denied.at],
     denied !== null && denied.nearestMiss !== "" && ["nearest_miss", denied.nearestMiss],
     decision !== null && decision.dryRunDenied.length > 0 && ["dry_run_denied", decision.dryRunDenied.join(",")],
     decision !== null && decision.audited.length > 0 && ["audited", decision.audited.join(",")],
-    record.traceId !== "" && ["trace_id", record.traceId],
   ];
+}
+
+/** The fields behind others. */
+function next(fields: readonly (LogField | false)[], format: AccessLogFormat): string {
+  const text = written(fields, format);
+  return text === "" ? "" : between[format] + text;
+}
+
+function fieldsOf(
+  record: ConnectionRecord,
+  outcome: Outcome,
+  { format, alike }: Pick<AccessLineOptions, "format" | "alike">,
+): string {
+  const text = alikeText(alike, format);
+  // The line counts from the reporting pod's side: what the client's pod sent, the server's pod received.
+  const { sentBytes: request, receivedBytes: response } = outcome;
+  const [bytesSent, bytesReceived] = record.reporter === "source" ? [request, response] : [response, request];
+  const fieldText = format === "json" ? jsonField : textField;
+  const part = between[format];
+  const failed = outcome.flag !== "-";
+  const decision = outcome.decision ?? record.decision;
+  const reason = decision?.verdict === "deny" ? decision.reason : null;
+  return [
+    fieldText(["src.addr", bareEndpoint(record.source), "bare"]),
+    text.ends,
+    part,
+    fieldText(["bytes_sent", bytesSent, "bare"]),
+    part,
+    fieldText(["bytes_recv", bytesReceived, "bare"]),
+    part,
+    fieldText(["duration", `${Math.floor(outcome.durationUs / 1000)}ms`]),
+    failed ? part + fieldText(["error", errorText(outcome, reason)]) : "",
+    text.dialled,
+    failed ? part + fieldText(["response_flags", outcome.flag]) : "",
+    outcome.decision === undefined ? text.verdict : next(verdictFields(record, decision), format),
+    record.traceId === "" ? "" : part + fieldText(["trace_id", record.traceId]),
+  ].join("");
 }
 
 function partyFields(

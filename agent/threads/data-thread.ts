@@ -46,8 +46,9 @@ const recorder = new Recorder({
   // The leg to the peer: what our pod dials is upstream, and what reaches it comes from downstream.
   transport: (connection, { direction }) =>
     engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
-  log: (record, outcome, atMs) => {
-    if (options.accessLog !== "off") lines.add(accessLine(record, outcome, atMs, options.accessLog));
+  log: (record, outcome, atMs, alike) => {
+    if (options.accessLog === "off") return;
+    lines.add(accessLine(record, outcome, { atMs, format: options.accessLog, alike }));
   },
   logRequest: (record) => {
     if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;

@@ -157,7 +157,9 @@ for (const { name, run, head, ztunnel } of kinds) {
     const bench = new Bench().serve();
     run(bench);
     const { record, outcome } = bench.last();
-    const [, level, scope, message, body = ""] = accessLine(record, outcome, 0, "text").trimEnd().split("\t");
+    const [, level, scope, message, body = ""] = accessLine(record, outcome, { atMs: 0, format: "text", alike: record })
+      .trimEnd()
+      .split("\t");
     assert.deepEqual([`${level} ${message}`, scope], [head, "access"]);
     const ours = fieldsOf(body);
     const theirs = fieldsOf(ztunnel);
