@@ -2,13 +2,11 @@
 import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
-import type { EngineEvent } from "./events.ts";
+import type { EngineEvent, RequestEvent } from "./events.ts";
 import { RequestFields } from "./request-fields.ts";
 
 const record = abi.orlopEngineEvent;
 const span = abi.orlopSpan;
-/** "GE" and "T" as bytes. */
-const [GE, T] = [0x4745, 0x54];
 const types = abi.eventTypes satisfies Readonly<Record<EngineEvent["type"], number>>;
 
 /** `list[index]`, or an exception: the addon and this file were not built together. */
@@ -27,13 +25,19 @@ function captured(kind: (typeof abi.listenerKinds)[number]): "outbound" | "inbou
 export class EventReader {
   readonly #view: DataView;
   readonly #buffer: Buffer;
+  /** Of the request that was read last. */
+  readonly #fields: RequestFields;
 
   constructor(arena: ArrayBuffer) {
     this.#view = new DataView(arena);
     this.#buffer = Buffer.from(arena);
+    this.#fields = new RequestFields(this.#buffer, 0, 0);
   }
 
-  /** The event at `index`. Copies everything: the arena is written again at the next wake-up. */
+  /**
+   * The event at `index`. Copies everything, since the arena is written again at the next wake-up, but a request's fields, which are there
+   * until the next event is read.
+   */
   read(index: number): EngineEvent {
     const at = abi.ORLOP_ARENA_EVENTS + index * record.size;
     const conn = this.#u32(at + record.conn);
@@ -136,17 +140,7 @@ export class EventReader {
           count: this.#i32(at + record.detail),
         };
       case types.request:
-        return {
-          type: "request",
-          conn,
-          generation,
-          podIdx,
-          request: this.#i32(at + record.expect),
-          method: this.#method(at),
-          target: this.#text(at, 1),
-          authority: this.#text(at, 2),
-          fields: this.#fields(at),
-        };
+        return this.#request(at, conn, generation, podIdx);
       case types.opaque:
         return { type: "opaque", conn, generation };
       case types["request-ended"]:
@@ -198,19 +192,31 @@ export class EventReader {
     return this.#buffer.subarray(offset, offset + this.#u32(place + span.length));
   }
 
-  #fields(at: number): RequestFields {
+  #fieldsOf(at: number): RequestFields {
     const place = at + record.text + 3 * span.size;
     const from = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
-    return new RequestFields(this.#buffer, from, from + this.#u32(place + span.length));
+    return this.#fields.moveTo(from, from + this.#u32(place + span.length));
   }
 
-  /** Most methods are GET, for which no text need be made. */
-  #method(at: number): string {
+  /** Its texts lie behind each other (native/engine/http/request_event.h): one copy out of the arena serves for all of them. */
+  #request(at: number, conn: number, generation: number, podIdx: number): RequestEvent {
     const place = at + record.text;
-    const offset = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
-    const isGet =
-      this.#u32(place + span.length) === 3 && this.#view.getUint16(offset) === GE && this.#buffer[offset + 2] === T;
-    return isGet ? "GET" : this.#text(at, 0);
+    const from = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
+    const method = this.#u32(place + span.length);
+    const target = method + this.#u32(place + span.size + span.length);
+    const authority = target + this.#u32(place + 2 * span.size + span.length);
+    const text = this.#buffer.toString("latin1", from, from + authority);
+    return {
+      type: "request",
+      conn,
+      generation,
+      podIdx,
+      request: this.#i32(at + record.expect),
+      method: text.slice(0, method),
+      target: text.slice(method, target),
+      authority: text.slice(target),
+      fields: this.#fieldsOf(at),
+    };
   }
 
   /** Latin-1, so that every byte of a header survives as one character. */

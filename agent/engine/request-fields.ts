@@ -3,23 +3,32 @@
 /** A view into the arena (native/engine/http/request_event.h): it holds only as long as the handler of its event runs. */
 export class RequestFields {
   readonly #bytes: Buffer;
-  readonly #from: number;
-  readonly #to: number;
+  readonly #view: DataView;
+  #from: number;
+  #to: number;
 
   /** @param from in `bytes`, and `to` where the fields end */
   constructor(bytes: Buffer, from: number, to: number) {
     this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#from = from;
     this.#to = to;
+  }
+
+  /** The same view of another request's fields. */
+  moveTo(from: number, to: number): this {
+    this.#from = from;
+    this.#to = to;
+    return this;
   }
 
   /** Values of the field of this lower-case name, in the order of arrival, as Latin-1. */
   readonly values = (name: string): readonly string[] => {
     const values: string[] = [];
-    for (const field of this.#all()) {
-      if (field.nameLength !== name.length || !this.#isAt(field.at, name)) continue;
-      const from = field.at + field.nameLength;
-      values.push(this.#bytes.toString("latin1", from, from + field.valueLength));
+    for (let at = this.#next(this.#from, name); at >= 0; ) {
+      const end = this.#end(at);
+      values.push(this.#bytes.toString("latin1", at + 4 + name.length, end));
+      at = this.#next(end, name);
     }
     return values;
   };
@@ -29,26 +38,22 @@ export class RequestFields {
    * @param limit most characters
    */
   first(name: string, limit: number): string {
-    const bytes = this.#bytes;
-    for (let at = this.#from; at + 4 <= this.#to; ) {
-      const nameLength = bytes.readUInt16LE(at);
-      const valueLength = bytes.readUInt16LE(at + 2);
-      const value = at + 4 + nameLength;
-      if (nameLength === name.length && this.#isAt(at + 4, name))
-        return bytes.toString("latin1", value, value + Math.min(valueLength, limit));
-      at = value + valueLength;
-    }
-    return "";
+    const at = this.#next(this.#from, name);
+    if (at < 0) return "";
+    const value = at + 4 + name.length;
+    return this.#bytes.toString("latin1", value, Math.min(this.#end(at), value + limit));
   }
 
-  *#all(): Generator<{ readonly at: number; readonly nameLength: number; readonly valueLength: number }> {
-    const bytes = this.#bytes;
-    for (let at = this.#from; at + 4 <= this.#to; ) {
-      const nameLength = bytes.readUInt16LE(at);
-      const valueLength = bytes.readUInt16LE(at + 2);
-      yield { at: at + 4, nameLength, valueLength };
-      at += 4 + nameLength + valueLength;
-    }
+  /** Where the first field of this name is from `at` on, which is where a field begins; -1: there is none. */
+  #next(at: number, name: string): number {
+    for (let field = at; field + 4 <= this.#to; field = this.#end(field))
+      if (this.#view.getUint16(field, true) === name.length && this.#isAt(field + 4, name)) return field;
+    return -1;
+  }
+
+  /** Behind the field that begins at `at`. */
+  #end(at: number): number {
+    return at + 4 + this.#view.getUint16(at, true) + this.#view.getUint16(at + 2, true);
   }
 
   #isAt(at: number, name: string): boolean {

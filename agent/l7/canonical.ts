@@ -53,7 +53,10 @@ export function canonicalEscapes(text: string): string {
  * without one trailing slash, in every combination, as an application may read it.
  */
 export function canonicalPath(path: string): RequestText {
-  if (plainPath.test(path)) return { text: path, readings: withoutSlash([path]), ambiguity: null };
+  if (plainPath.test(path)) {
+    const isClosed = path.length > 1 && path.endsWith("/");
+    return { text: path, readings: isClosed ? [path, path.slice(0, -1)] : [path], ambiguity: null };
+  }
   if (path === "*") return { text: path, readings: [path], ambiguity: null };
   const raw = rawRefusals.find(([, pattern]) => pattern.test(path));
   if (raw !== undefined) return ambiguous(path, raw[0]);

@@ -253,10 +253,25 @@ function inKeyOrder<T>(found: (readonly [string, T])[]): readonly T[] {
 }
 
 /** A source may send again what is known: equal values are no news, for the caches above least of all. */
-function replaced<T>(before: T | undefined, after: T | undefined, replace: (before: T | undefined) => void): boolean {
-  if (before === after || isDeepStrictEqual(before, after)) return false;
+function replaced<T extends object>(
+  before: T | undefined,
+  after: T | undefined,
+  replace: (before: T | undefined) => void,
+): boolean {
+  if (before === after) return false;
+  const isNews = before === undefined || after === undefined || differPlainly(before, after);
+  if (!isNews && isDeepStrictEqual(before, after)) return false;
   replace(before);
   return true;
+}
+
+/** In a field that is no object. Most changes do, and are found so without a look into all that has stayed. */
+function differPlainly<T extends object>(before: T, after: T): boolean {
+  for (const key in after) {
+    const value = after[key];
+    if (typeof value !== "object" && !Object.is(value, before[key])) return true;
+  }
+  return false;
 }
 
 function setSelected<T extends AuthorizationPolicy | PeerAuthentication>(

@@ -38,13 +38,25 @@ export type RequestVerdict = (
   // The reports of AUDIT and dry-run policies: they change neither verdict nor answer.
   Pick<Decision, "decidedBy" | "layer" | "audited" | "dryRunDenied">;
 
+/** Of the connection that a request came on. */
+export type ConnectionOfRequest = Omit<ConnectionFacts, "request">;
+
 /** `request` is read exactly. */
 export function judgeRequest(
-  connection: Omit<ConnectionFacts, "request">,
+  connection: ConnectionOfRequest,
   request: RequestFacts,
   { judge, readsPaths }: Pick<Evaluator, "judge" | "readsPaths">,
 ): RequestVerdict {
-  const decision = judge({ ...connection, request });
+  const decision = judge({
+    sourceAddress: connection.sourceAddress,
+    sourcePort: connection.sourcePort,
+    sourceIdentity: connection.sourceIdentity,
+    destinationAddress: connection.destinationAddress,
+    destinationPort: connection.destinationPort,
+    destination: connection.destination,
+    security: connection.security,
+    request,
+  });
   const { decidedBy, layer, audited, dryRunDenied } = decision;
   if (decision.verdict === "deny") {
     const { reason, nearestMiss } = decision;

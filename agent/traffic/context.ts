@@ -1,5 +1,6 @@
 // 7, 12 · data thread · what the answering files share: tables of this thread, the believed world, and what was injected.
 import type { PlanWorld } from "../plan/plan.ts";
+import type { Evaluator } from "../policy/evaluate.ts";
 import type { EndpointLoad } from "./endpoint-load.ts";
 import type { ExpectedPeers } from "./expected-peers.ts";
 import type { VerifiedPeers } from "./peers.ts";
@@ -16,6 +17,8 @@ export type TrafficContext = {
   readonly verified: VerifiedPeers;
   /** The mesh as this thread believes it: a live view, consistent within one turn. */
   readonly world: PlanWorld;
+  /** Of requests, by that mesh. */
+  readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;
   /** The integer under which the certificate of this SPIFFE ID is installed; undefined: not yet. */
   readonly ownIdentity: (spiffeId: string) => number | undefined;
   readonly traceparent: () => string;

@@ -15,6 +15,8 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { ConnectionRecord, Party } from "../observe/record.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import { traceparents } from "../plan/connect-headers.ts";
+import { judge } from "../plan/judge-connection.ts";
+import type { PlanWorld } from "../plan/plan.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
@@ -365,6 +367,14 @@ class Thread implements Traffic {
 function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>): TrafficContext {
   const pods = new Pods();
   const load = new EndpointLoad();
+  const world: PlanWorld = {
+    mesh: options.mesh,
+    judge: options.judge,
+    ...(options.settle && { settle: options.settle }),
+    servedHere: (uid) => pods.byWorkload(uid) !== undefined,
+    load: (address, port) => load.of(address, port),
+    random: options.random,
+  };
   return {
     pods,
     load,
@@ -372,15 +382,8 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     unreached: new UnreachedPeers(options),
     expected: new ExpectedPeers(),
     verified: new VerifiedPeers(),
-    world: {
-      mesh: options.mesh,
-      judge: options.judge,
-      ...(options.settle && { settle: options.settle }),
-      ...(options.readsPaths && { readsPaths: options.readsPaths }),
-      servedHere: (uid) => pods.byWorkload(uid) !== undefined,
-      load: (address, port) => load.of(address, port),
-      random: options.random,
-    },
+    world,
+    evaluator: { judge: (facts) => judge(facts, world), readsPaths: options.readsPaths ?? (() => true) },
     ownIdentity: (spiffeId) => own.get(spiffeId),
     traceparent: traceparents(options.fillRandom),
   };

@@ -7,6 +7,7 @@ import { certificateFacts } from "../../agent/plan/connection-facts.ts";
 import { planOutbound } from "../../agent/plan/plan.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 import { decoders } from "./decode.ts";
+import { judgedRequests } from "./judged-request.ts";
 import { addressOf, identityOf, policy, service, vipOf, workload } from "./mesh.ts";
 import { changer } from "./update.ts";
 
@@ -62,4 +63,5 @@ count("plan-outbound", (index) => {
     throw new Error("expected a tunnel");
 });
 count("update-endpoint", changer(store, workloads));
+count("answer-request", judgedRequests());
 for (const [name, step] of Object.entries(decoders())) count(`decode-${name}`, step);

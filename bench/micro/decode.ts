@@ -9,7 +9,8 @@ const record = abi.orlopEngineEvent;
 const authority = "10.90.2.11:8080";
 const baggage = "k8s.cluster.name=box,k8s.namespace.name=bench,k8s.pod.name=client,service.name=client";
 
-function arenaWith(type: number, texts: readonly string[]): ArrayBuffer {
+/** An arena whose first event is of this type, with these texts. */
+export function arenaWith(type: number, texts: readonly string[]): ArrayBuffer {
   const arena = new ArrayBuffer(abi.ORLOP_ARENA_SIZE);
   const view = new DataView(arena);
   const bytes = Buffer.from(arena);

@@ -1,6 +1,6 @@
 // bench · instructions · what a peer's bytes cost from the socket to the
 // answer: CONNECT heads as a peer with a warm HPACK table writes them, and
-// small DATA frames on their way to an application; and heads of HTTP/1. Frames come sixteen to a
+// small DATA frames on their way to an application; heads of HTTP/1, and whole requests. Frames come sixteen to a
 // wake-up. Prints what each stretch between two marks was, and how many frames
 // it held.
 #include <nghttp2/nghttp2.h>
@@ -23,7 +23,7 @@ constexpr int kAtOnce = 16;
 constexpr int kWarm = 20;
 constexpr int kMeasured = 100;
 constexpr size_t kPayload = 128;
-constexpr uint8_t kData = 0, kHeaders = 1, kSettings = 4, kEndHeaders = 4;
+constexpr uint8_t kData = 0, kHeaders = 1, kSettings = 4, kWindowUpdate = 8, kEndHeaders = 4;
 
 void Expect(bool true_one) {
   if (true_one) return;
@@ -51,7 +51,9 @@ nghttp2_nv Field(const char* name, const std::string& value) {
 
 class Peer {
  public:
-  explicit Peer(uint32_t answer) : rig(answer) {
+  explicit Peer(uint32_t answer) : Peer(answer, orlop::HttpReading::kUnread, 4) {}
+  Peer(uint32_t answer, orlop::HttpReading reading, size_t applications)
+      : rig(answer, reading, applications) {
     if (nghttp2_hd_deflate_new(&deflater_, 4096) != 0) abort();
     Say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(kSettings, 0, 0, ""));
   }
@@ -130,8 +132,10 @@ void MeasureHead() {
   Stretch("http-head-read", kHeads, [&] {
     Expect(orlop::ReadRequestHead(bytes, kRequest.size(), &head) == orlop::Http1Refusal::kNone);
   });
+  char into[4096];
+  Expect(orlop::RequestTextsRoom(head) <= sizeof into);
   size_t texts = 0;
-  Stretch("http-head-texts", kHeads, [&] { texts = orlop::RequestTexts(bytes, head).all.size(); });
+  Stretch("http-head-texts", kHeads, [&] { texts = orlop::WriteRequestTexts(bytes, head, into).ends[3]; });
   Expect(texts > 400);
   uint8_t out[4096];
   size_t written = 0;
@@ -140,6 +144,38 @@ void MeasureHead() {
   });
   // All of it but Connection.
   Expect(written == kRequest.size() - (sizeof "Connection: keep-alive\r\n" - 1));
+}
+
+// A request and its answer of 1 KB on each of sixteen streams, from the tunnel's socket to the applications' and back: on connections
+// that are read, with the answer of TypeScript and without its time; or relayed.
+void MeasureRequests(const char* name, orlop::HttpReading reading) {
+  Peer peer(ORLOP_ANSWER_DIAL, reading, kAtOnce + 4);
+  // No window of the peer ends during the measurement.
+  peer.Say(Frame(kSettings, 0, 0, std::string("\0\4\x7f\xff\xff\xff", 6)) +
+           Frame(kWindowUpdate, 0, 0, std::string("\x7f\xff\0\0", 4)));
+  std::string asks;
+  for (int i = 0; i < kAtOnce; i++) {
+    peer.Say(peer.Connect());
+    asks += Frame(kData, 0, peer.stream(), kRequest);
+  }
+  const std::string answer =
+      "HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 16:00:00 GMT\r\nContent-Type: "
+      "application/octet-stream\r\nCache-Control: "
+      "no-store\r\nContent-Length: 1024\r\n\r\n" +
+      std::string(1024, 'x');
+  const uint64_t before = peer.rig.peer_heard();
+  const auto exchange = [&] {
+    peer.Say(asks);
+    peer.rig.AskedSay(answer);
+  };
+  for (int i = 0; i < kWarm; i++) exchange();
+  orlop_mark();
+  for (int i = 0; i < kMeasured; i++) exchange();
+  orlop_mark();
+  printf("%s %d\n", name, kMeasured * kAtOnce);
+  constexpr uint64_t kAll = uint64_t{kWarm + kMeasured} * kAtOnce;
+  Expect(peer.rig.applications_heard() >= kAll * (kRequest.size() - 24));
+  Expect(peer.rig.peer_heard() - before >= kAll * answer.size());
 }
 
 }  // namespace
@@ -185,5 +221,8 @@ int main() {
       rig.EndCall();
     });
   }
+  // The last: their engines live on, and each turn of the loop looks at them.
+  MeasureRequests("http-request-relayed", orlop::HttpReading::kUnread);
+  MeasureRequests("http-request-judged", orlop::HttpReading::kOrEnd);
   return 0;
 }

@@ -71,7 +71,6 @@ namespace orlop::bench {
 namespace {
 
 constexpr uint32_t kPod = 1;
-constexpr size_t kMostApplications = 4;  // at a time
 constexpr int kTurns = 3;
 
 [[noreturn]] void Fail(const char* what) {
@@ -110,7 +109,11 @@ uint64_t Hear(int fd) {
 
 }  // namespace
 
-Rig::Rig(uint32_t answer) : answer_(answer), engine_(new Engine(TheLoop(), Arena(), Handle, this)) {
+Rig::Rig(uint32_t answer, HttpReading reading, size_t most_applications)
+    : answer_(answer),
+      reading_(reading),
+      most_applications_(most_applications),
+      engine_(new Engine(TheLoop(), Arena(), Handle, this)) {
   if (engine_->Open() != 0) Fail("the engine does not open");
   engine_->SetPod(kPod, 1, 0);
   listener_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -134,7 +137,12 @@ void Rig::Work() {
     uv_run(TheLoop(), UV_RUN_NOWAIT);
   }
   peer_heard_ += Hear(peer_);
-  for (const int fd : applications_) applications_heard_ += Hear(fd);
+  asked_.clear();
+  for (const int fd : applications_) {
+    const uint64_t heard = Hear(fd);
+    if (heard > 0) asked_.push_back(fd);
+    applications_heard_ += heard;
+  }
 }
 
 void Rig::Call() {
@@ -173,6 +181,14 @@ void Rig::ApplicationSays(const std::string& bytes) {
   Work();
 }
 
+void Rig::AskedSay(const std::string& bytes) {
+  for (const int fd : asked_) {
+    if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+      Fail("an application's connection is gone or full");
+  }
+  Work();
+}
+
 int32_t Rig::Handle(void* self, uint32_t events) {
   return static_cast<Rig*>(self)->Answer(events);
 }
@@ -185,16 +201,20 @@ int32_t Rig::Answer(uint32_t events) {
     if (event.type == ORLOP_ENGINE_POOL_LOW) Refill(event);
     const bool peer = event.type == ORLOP_ENGINE_PEER_CERTIFICATE;
     const bool call = event.type == ORLOP_ENGINE_ACCEPTED;
-    if (!peer && !call && event.type != ORLOP_ENGINE_CONNECT_REQUEST) continue;
+    const bool request = event.type == ORLOP_ENGINE_REQUEST;
+    if (!peer && !call && !request && event.type != ORLOP_ENGINE_CONNECT_REQUEST) continue;
     orlop_engine_answer answer{};
-    answer.type = peer   ? static_cast<uint32_t>(ORLOP_ANSWER_PEER)
-                  : call ? static_cast<uint32_t>(ORLOP_ANSWER_RELAY)
-                         : answer_;
+    answer.type = peer      ? static_cast<uint32_t>(ORLOP_ANSWER_PEER)
+                  : call    ? static_cast<uint32_t>(ORLOP_ANSWER_RELAY)
+                  : request ? static_cast<uint32_t>(ORLOP_ANSWER_FORWARD)
+                            : answer_;
     answer.conn = event.conn;
     answer.generation = event.generation;
     answer.pod_idx = kPod;
     answer.identity = 7;
     answer.status = 403;
+    answer.expect = event.expect;
+    answer.requests = request ? 0 : static_cast<uint32_t>(reading_);
     Endpoint to;
     to.addr.bytes[10] = to.addr.bytes[11] = 0xff;
     to.port = 80;
@@ -207,7 +227,7 @@ int32_t Rig::Answer(uint32_t events) {
 }
 
 void Rig::Refill(const orlop_engine_event& event) {
-  if (applications_.size() >= kMostApplications) return;
+  if (applications_.size() >= most_applications_) return;
   int near = -1;
   applications_.push_back(FarEnd(&near));
   engine_->AddSocket(event.pod_idx, static_cast<SocketKind>(event.kind), Descriptor(near));

@@ -14,9 +14,11 @@ namespace orlop::bench {
 
 class Rig {
  public:
-  // A peer is there, through its handshake. Its CONNECTs are answered so:
-  // ORLOP_ANSWER_DIAL or …_REFUSE.
-  explicit Rig(uint32_t answer);
+  // A peer is there, through its handshake. Its CONNECTs are answered so: ORLOP_ANSWER_DIAL, with this reading, or …_REFUSE. Requests on
+  // connections that are read go on.
+  // There are at most so many applications at a time.
+  Rig(uint32_t answer, HttpReading reading, size_t most_applications);
+  explicit Rig(uint32_t answer) : Rig(answer, HttpReading::kUnread, 4) {}
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
 
@@ -29,6 +31,8 @@ class Rig {
   void EndCall();
   // The application that serves the tunnel's first stream says it.
   void ApplicationSays(const std::string& bytes);
+  // Each application that has heard something since the engine last began to work says it.
+  void AskedSay(const std::string& bytes);
   // Bytes that the peer and all applications got.
   uint64_t peer_heard() const { return peer_heard_; }
   uint64_t applications_heard() const { return applications_heard_; }
@@ -40,9 +44,12 @@ class Rig {
   void Work();
 
   uint32_t answer_;
+  HttpReading reading_;
+  size_t most_applications_;
   Engine* engine_;
   int peer_ = -1;
   std::vector<int> applications_;
+  std::vector<int> asked_;
   int caller_ = -1;
   int listener_;
   uint64_t peer_heard_ = 0;

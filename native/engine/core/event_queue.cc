@@ -5,6 +5,11 @@
 
 namespace orlop {
 
+char* EventQueue::Room(size_t bytes) const {
+  if (frozen_ || !waiting_.empty() || !Fits(bytes)) return nullptr;
+  return reinterpret_cast<char*>(arena_ + ORLOP_ARENA_EVENT_TEXT + text_length_);
+}
+
 void EventQueue::Emit(const orlop_engine_event& event, const Texts& texts) {
   total_++;
   if (!frozen_ && waiting_.empty() && Write(event, texts)) return;
@@ -16,13 +21,15 @@ void EventQueue::Emit(const orlop_engine_event& event, const Texts& texts) {
 bool EventQueue::Write(const orlop_engine_event& event, const Texts& texts) {
   size_t length = 0;
   for (const auto& text : texts.text) length += text.size();
-  if (count_ == ORLOP_ARENA_EVENT_CAPACITY || text_length_ + length > ORLOP_ARENA_EVENT_TEXT_SIZE)
-    return false;
+  if (!Fits(length)) return false;
   orlop_engine_event record = event;
   for (int i = 0; i < 4; i++) {
     const auto& text = texts.text[i];
     record.text[i] = {text_length_, static_cast<uint32_t>(text.size())};
-    if (!text.empty()) memcpy(arena_ + ORLOP_ARENA_EVENT_TEXT + text_length_, text.data(), text.size());
+    uint8_t* const place = arena_ + ORLOP_ARENA_EVENT_TEXT + text_length_;
+    // What was written to Room lies there.
+    const bool lies_there = reinterpret_cast<const uint8_t*>(text.data()) == place;
+    if (!text.empty() && !lies_there) memcpy(place, text.data(), text.size());
     text_length_ += static_cast<uint32_t>(text.size());
   }
   memcpy(arena_ + ORLOP_ARENA_EVENTS + count_ * sizeof record, &record, sizeof record);

@@ -19,6 +19,9 @@ struct Texts {
 class EventQueue {
  public:
   explicit EventQueue(uint8_t* arena) : arena_(arena) {}
+  // Where the texts of the next event will lie, so that they can be written there and need no copy: `bytes` of room, which hold until
+  // Emit. Null: that event would have to wait.
+  char* Room(size_t bytes) const;
   void Emit(const orlop_engine_event& event, const Texts& texts = {});
   // How many events the arena holds. It is the handler's until Delivered, so later events wait outside of it.
   uint32_t Deliver();
@@ -32,6 +35,9 @@ class EventQueue {
     orlop_engine_event event;
     std::string text[4];
   };
+  bool Fits(size_t text_bytes) const {
+    return count_ < ORLOP_ARENA_EVENT_CAPACITY && text_length_ + text_bytes <= ORLOP_ARENA_EVENT_TEXT_SIZE;
+  }
   bool Write(const orlop_engine_event& event, const Texts& texts);
   uint8_t* arena_;
   uint32_t count_ = 0;

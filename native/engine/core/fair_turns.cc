@@ -5,13 +5,14 @@
 
 namespace orlop {
 
-void FairTurns::Fill(Queue* queue, uint64_t turn) {
+void FairTurns::Fill(Queue* queue, uint64_t turn) const {
   if (queue->turn_ == turn) return;
   queue->turn_ = turn;
-  queue->left_ = std::min(queue->left_ + kShare, kShare);
+  queue->left_ = std::min(queue->left_ + share_, share_);
 }
 
 bool FairTurns::Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn) {
+  if (waiter->linked()) return false;
   Fill(queue, turn);
   if (queue->waiting_.empty() && queue->left_ > 0) {
     queue->left_ -= cost;

@@ -12,10 +12,6 @@ namespace orlop {
 // queue saves nothing.
 class FairTurns {
  public:
-  // What a queue may begin in a turn, in units of its callers. A request whose pod floods nothing waits for a turn before it is read, while
-  // it is read, and with its response: with requests of 15 microseconds, less than a millisecond for each pod that floods.
-  static constexpr int32_t kShare = 16;
-
   class Waiter : public Hook<Waiter> {
    public:
     // The work may begin now. It may end any waiter, and free no queue.
@@ -39,8 +35,10 @@ class FairTurns {
     int32_t left_ = 0;              // of the share; negative: owed
   };
 
-  // True: the work may begin at once. False: OnTurn is called in this turn or a later turn, unless `waiter` is removed before.
-  // `cost` is 1 to kShare. `turn` is the number of the turn that runs, and never goes back.
+  // What each queue may begin in a turn from here on, in units of its callers.
+  void SetShare(int32_t share) { share_ = share; }
+  // True: the work may begin at once. False: OnTurn is called in this turn or a later turn, unless `waiter` is removed before; of a
+  // waiter that waits already, once. `cost` is 1 to the share. `turn` is the number of the turn that runs, and never goes back.
   bool Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn);
   // Once in each turn: lets the oldest of each queue begin.
   void Run(uint64_t turn);
@@ -48,8 +46,9 @@ class FairTurns {
   bool empty() const { return queues_.empty(); }
 
  private:
-  static void Fill(Queue* queue, uint64_t turn);
+  void Fill(Queue* queue, uint64_t turn) const;
   List<Queue, Queue> queues_;  // in which something waits
+  int32_t share_ = 1;
 };
 
 }  // namespace orlop

@@ -20,6 +20,7 @@ void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
   if (!account) account = std::make_unique<PodAccount>();
   account->pod_idx = pod_idx;
   account->shares++;
+  counted_++;
   share->account_ = account.get();
   PodShare* const longest = account->shares > limits_.open ? account->silent.First() : nullptr;
   account->silent.PushBack(share);
@@ -43,10 +44,25 @@ bool PodShares::Open(PodShare* share, size_t head_bytes) {
   return true;
 }
 
+int32_t PodShares::Share() const {
+  const bool alone = accounts_.size() == 1 && stats_.connections <= counted_;
+  return alone ? kShareAlone : kShareAmongOthers;
+}
+
+bool PodShares::MayRead(PodShare* share) {
+  if (!share->account_) return true;
+  turns_.SetShare(Share());
+  if (turns_.Ask(&share->account_->queue, &share->read_, 1, turn_.number())) return true;
+  turn_.Again(this);
+  return false;
+}
+
 bool PodShares::MayGo(PodShare* share, size_t head_bytes) {
+  const int32_t most = Share();
   const auto beyond = static_cast<int32_t>(head_bytes / kHeadBytesPerUnit);
-  const int32_t cost = std::min(1 + beyond, FairTurns::kShare);
-  if (turns_.Ask(&share->account_->queue, share, cost, turn_.number())) return true;
+  turns_.SetShare(most);
+  if (turns_.Ask(&share->account_->queue, &share->go_, std::min(1 + beyond, most), turn_.number()))
+    return true;
   turn_.Again(this);
   return false;
 }
@@ -55,7 +71,7 @@ void PodShares::Close(PodShare* share) {
   if (!share->open_) return;
   share->open_ = false;
   share->account_->open--;
-  share->FairTurns::Waiter::Remove();
+  share->go_.Remove();
   share->account_->silent.PushBack(share);
 }
 
@@ -94,9 +110,11 @@ void PodShares::Uncount(PodShare* share) {
 void PodShares::End(PodShare* share) {
   if (!share->account_) return;
   Uncount(share);
-  share->FairTurns::Waiter::Remove();
+  share->go_.Remove();
+  share->read_.Remove();
   share->Hook<BySilence>::Remove();
   PodAccount& account = *std::exchange(share->account_, nullptr);
+  counted_--;
   if (std::exchange(share->open_, false)) account.open--;
   if (--account.shares > 0) return;
   // Callers up the stack may be walking over its lists.
@@ -114,6 +132,7 @@ void PodShares::Shed(PodShare* share, CloseCause cause) {
 }
 
 void PodShares::OnAgain() {
+  turns_.SetShare(Share());
   turns_.Run(turn_.number());
   if (!turns_.empty()) turn_.Again(this);
   if (!std::exchange(heavy_, false)) return;

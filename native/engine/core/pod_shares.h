@@ -35,6 +35,12 @@ struct PodLimits {
 // Each call costs the same however many connections a pod has.
 class PodShares final : public Turn::Task {
  public:
+  // What a pod may do in a turn of the thread, in units of about five microseconds: a unit to read what an end has sent, a unit to judge a
+  // request. What another pod sends waits for such a share of each pod that floods when it comes, and again with its verdict; so does
+  // its response.
+  static constexpr int32_t kShareAmongOthers = 24;
+  // While all connections of the thread are its own, and nobody waits for it.
+  static constexpr int32_t kShareAlone = 192;
   // Bytes of a head that cost as much again as the request itself: copied, tokenised, looked at by rules.
   static constexpr size_t kHeadBytesPerUnit = 2'048;
 
@@ -48,7 +54,9 @@ class PodShares final : public Turn::Task {
   // A head of so many bytes is whole, which no call of Holds has counted yet. False: the pod has too many requests open, or keeps too
   // many bytes of heads and none that are much larger; the request is answered with 503.
   bool Open(PodShare* share, size_t head_bytes);
-  // True: it may go to TypeScript now. False: when OnTurn is called.
+  // An end of it has something to read. True: it may be read now, also of a connection that is not counted. False: when OnMayRead is called.
+  bool MayRead(PodShare* share);
+  // True: the request may go to TypeScript now. False: when OnMayGo is called.
   bool MayGo(PodShare* share, size_t head_bytes);
   // The request has ended, and the next may come.
   void Close(PodShare* share);
@@ -64,6 +72,8 @@ class PodShares final : public Turn::Task {
   void OnAgain() override;
 
  private:
+  // What a pod may do in this turn.
+  int32_t Share() const;
   void Shed(PodShare* share, CloseCause cause);
   // Takes it out of sums and lists of sizes.
   static void Uncount(PodShare* share);
@@ -73,7 +83,8 @@ class PodShares final : public Turn::Task {
   PodLimits limits_;
   FairTurns turns_;
   std::unordered_map<uint32_t, std::unique_ptr<PodAccount>> accounts_;
-  bool heavy_ = false;  // a pod keeps too many bytes of heads
+  int64_t counted_ = 0;  // connections of all accounts
+  bool heavy_ = false;   // a pod keeps too many bytes of heads
 };
 
 }  // namespace orlop

@@ -1,4 +1,4 @@
-// 16 · data thread · a request's head while it is decided: its bytes, and of the table that was read from them what is in use.
+// 16 · data thread · a request's head while it is open: its bytes, and of the table that was read from them what is in use.
 #pragma once
 
 #include <cstddef>

@@ -70,7 +70,6 @@ void Http1Session::Stop(CloseCause cause) {
   down_.Clear();
   up_.Clear();
   ForgetHead();
-  ForgetTexts();
   CountHeld();
   services_.shares.End(this);
 }
@@ -82,7 +81,7 @@ void Http1Session::End(CloseCause cause, int detail) {
 }
 
 void Http1Session::CountHeld() {
-  const size_t now = HeapOf(down_.held) + HeapOf(up_.held) + head_.held() + HeapOf(texts_.all);
+  const size_t now = HeapOf(down_.held) + HeapOf(up_.held) + head_.held();
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, up_.waiting() + down_.waiting());
@@ -92,13 +91,24 @@ void Http1Session::CountHeld() {
 
 void Http1Session::OnReady(ByteEnd& end) {
   if (!running_) return;
-  // Both halves of the caller's stream are over, and not by us: nobody waits for an answer.
-  if (&end == down_.end && end.pulls() && end.shut() && (!down_.finished() || down_.waiting() > 0))
-    return End(open_ ? CloseCause::kResetByDownstream : CloseCause::kFinished);
+  if (IsAbandoned(end)) return EndAbandoned();
+  // A socket keeps its bytes until it is the pod's turn. A socket that fails costs little, and costs nothing afterwards.
+  if (!end.failing() && !services_.shares.MayRead(this)) return;
   Pump();
   if (!running_ || !end.failing()) return;
   if (&end == down_.end) return End(CloseCause::kResetByDownstream, ECONNRESET);
   OnUpFailed();
+}
+
+// Its tunnel has read the bytes already: to keep them would cost more than to use them.
+void Http1Session::OnArrived(ByteEnd& end) {
+  if (!running_) return;
+  if (IsAbandoned(end)) return EndAbandoned();
+  Pump();
+}
+
+bool Http1Session::IsAbandoned(const ByteEnd& end) const {
+  return &end == down_.end && end.pulls() && end.shut() && (!down_.finished() || down_.waiting() > 0);
 }
 
 // What it has said before may still be read. Behind the last answer the application does not count.
@@ -111,14 +121,6 @@ void Http1Session::OnUpFailed() {
 
 void Http1Session::OnReset(ByteEnd& end, int code) {
   End(&end == down_.end ? CloseCause::kResetByDownstream : cause_of_up(), code);
-}
-
-ssize_t Http1Session::OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) {
-  if (!running_) return -EAGAIN;
-  const ssize_t got = (&end == up_.end ? up_ : down_).Pull(into, capacity, more);
-  // There is room again, and what waits for an empty queue may be next.
-  if (got > 0) services_.turn.Again(this);
-  return got;
 }
 
 // What the exchange says.
@@ -190,10 +192,15 @@ void Http1Session::OnRequestHead(const uint8_t* bytes, size_t length, const Http
   BeginRequest();
   phase_ = Phase::kDeciding;
   head_.Keep(bytes, length, head);
-  texts_ = RequestTexts(bytes, head);
-  if (!services_.shares.Open(this, length + texts_.all.size())) return OnOverBudget(bytes, length);
-  if (services_.shares.MayGo(this, length)) Ask();
+  if (!services_.shares.Open(this, head_.held())) return OnOverBudget(bytes, length);
+  if (services_.shares.MayGo(this, length)) EmitRequest(services_.events, of_, number_, bytes, head);
   Deadline(kAnswerMs);
+}
+
+void Http1Session::Ask() const {
+  Http1Head head;
+  head_.Read(&head);
+  EmitRequest(services_.events, of_, number_, head_.bytes(), head);
 }
 
 void Http1Session::OnOverBudget(const uint8_t* bytes, size_t length) {
@@ -206,16 +213,6 @@ void Http1Session::OnOverBudget(const uint8_t* bytes, size_t length) {
     AnswerLast(static_cast<uint16_t>(status_), NameOf(Http1Refusal::kPodBudget));
   }
   EndRequest(RequestOutcome::kRefused, Http1Refusal::kPodBudget);
-  ForgetHead();
-}
-
-void Http1Session::ForgetTexts() {
-  std::string().swap(texts_.all);
-  texts_ = {};
-}
-
-void Http1Session::ForgetHead() {
-  head_.Forget();
 }
 
 void Http1Session::OnShed(CloseCause cause) {
@@ -315,7 +312,6 @@ void Http1Session::OnAnswer(const Answer& answer) {
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
   answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer.status(), answer.Text(0));
-  ForgetHead();
   Pump();
 }
 
@@ -363,7 +359,7 @@ void Http1Session::EndRequest(RequestOutcome outcome, Http1Refusal refusal) {
                    {outcome, refusal, status_, up_.payload(), down_.payload(), duration_us});
   // A websocket lives on what its request was allowed, which may be asked again.
   if (upgraded_) return;
-  ForgetTexts();
+  ForgetHead();
   services_.shares.Close(this);
 }
 
@@ -442,13 +438,11 @@ void Http1Session::OnDeadline() {
     up_.WriteRaw({reinterpret_cast<const char*>(head_.bytes()), head_.length()});
     Pass();
     EndRequest(RequestOutcome::kTimeout);
-    ForgetHead();
     return Pump();
   }
   if (phase_ == Phase::kHead || phase_ == Phase::kDeciding) {
     if (phase_ == Phase::kHead) BeginRequest();
     status_ = phase_ == Phase::kHead ? 408 : 503;
-    ForgetHead();
     down_.ForgetHeld();
     AnswerLast(static_cast<uint16_t>(status_), "timeout");
     EndRequest(RequestOutcome::kTimeout);

@@ -56,13 +56,14 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
 
   // ByteEnd::User.
   void OnReady(ByteEnd& end) override;
-  void OnArrived(ByteEnd& end) override { OnReady(end); }
+  void OnArrived(ByteEnd& end) override;
   void OnReset(ByteEnd& end, int code) override;
   ssize_t OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) override;
   // Turn::Task.
   void OnAgain() override { Pump(); }
   // PodShare.
-  void OnTurn() override { Ask(); }
+  void OnMayRead() override { Pump(); }
+  void OnMayGo() override { Ask(); }
   void OnShed(CloseCause cause) override;
 
  private:
@@ -76,10 +77,16 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
     kOpaque,    // what was read already to go on
   };
 
+  // Both halves of the caller's stream are over, and not by us: nobody waits for an answer.
+  bool IsAbandoned(const ByteEnd& end) const;
+  void EndAbandoned() { End(open_ ? CloseCause::kResetByDownstream : CloseCause::kFinished); }
+
   // Bytes in (http1_session_read.cc).
   // Reads what there is of one side, up to a turn's share. True: some of it was used.
   bool Advance(Http1Side& side);
   bool MayUse(const Http1Side& side) const;
+  // So much waits to be written to it that the other side is not read.
+  static bool IsFull(const Http1Side& side);
   // Takes what the caller still sends to a connection that has finished, in the middle of a head: its end shows behind that alone.
   void DiscardRest();
   bool ReadsAhead(const Http1Side& side) const;
@@ -103,7 +110,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnAbort(Http1Side& from, const Http1Step& step);
   void Finish();
 
-  void Ask() const { EmitRequest(services_.events, of_, number_, texts_); }
+  // Asks TypeScript about the request, whose head is kept.
+  void Ask() const;
   // Its pod has too much open. `bytes` are those of the head.
   void OnOverBudget(const uint8_t* bytes, size_t length);
   void Forward(const Answer& answer);
@@ -123,9 +131,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void BeginRequest();
   // The request has ended; the next may come.
   void AwaitRequest();
-  // Also their memory: a connection may be idle for long.
-  void ForgetHead();
-  void ForgetTexts();
+  // Also its memory: a connection may be idle for long.
+  void ForgetHead() { head_.Forget(); }
   // From here on the connection is relayed, as it is where nobody is denied whatever it says.
   void Pass();
   // The same behind a refusal of what this side said.
@@ -169,10 +176,9 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   bool upgraded_ = false;      // the last request was one for a websocket, and has it
   int32_t number_ = 0;
   int status_ = 0;
-  Http1KeptHead head_;  // of the request while it is decided
-  RequestTexts texts_;  // while the request is open
+  Http1KeptHead head_;  // while the request is open: it may be asked about again
   uint64_t began_us_ = 0;
-  size_t counted_ = 0;       // bytes of heads and texts that the buffers know of
+  size_t counted_ = 0;       // bytes of heads that the buffers know of
   uint64_t discarded_ = 0;   // bytes of a caller behind the last answer
   uint64_t last_moved_ = 0;  // at the last look of the deadline
   Timer deadline_;

@@ -45,6 +45,20 @@ void Http1Session::Pump() {
   if (running_) PassIfFlushed();
 }
 
+ssize_t Http1Session::OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) {
+  if (!running_) return -EAGAIN;
+  Http1Side& side = &end == up_.end ? up_ : down_;
+  const bool was_full = IsFull(side);
+  const ssize_t got = side.Pull(into, capacity, more);
+  if (got <= 0) return got;
+  CountHeld();
+  // Nothing else announces that there is room again, or that the last byte has gone. Behind an ordinary answer nothing waits for that, and
+  // a turn would find nothing to do.
+  const bool has_room = was_full && !IsFull(side);
+  if (has_room || phase_ >= Phase::kClosing) services_.turn.Again(this);
+  return got;
+}
+
 void Http1Session::DiscardRest() {
   for (int reads = 0; reads < kReadsPerTurn; reads++) {
     Pieces pieces;
@@ -60,7 +74,11 @@ void Http1Session::DiscardRest() {
 bool Http1Session::MayUse(const Http1Side& side) const {
   const Http1Side& other = &side == &down_ ? up_ : down_;
   if (&side == &up_ && phase_ == Phase::kClosing) return false;
-  return running_ && phase_ != Phase::kOpaque && !finishes_ && other.waiting() < kMostWaiting;
+  return running_ && phase_ != Phase::kOpaque && !finishes_ && !IsFull(other);
+}
+
+bool Http1Session::IsFull(const Http1Side& side) {
+  return side.waiting() >= kMostWaiting;
 }
 
 bool Http1Session::ReadsAhead(const Http1Side& side) const {
@@ -68,7 +86,8 @@ bool Http1Session::ReadsAhead(const Http1Side& side) const {
 }
 
 bool Http1Session::Advance(Http1Side& side) {
-  bool moved = UseHeld(side);
+  // Without more bytes, nothing can be used that could not be before.
+  bool moved = (!side.waits || side.end->ended()) && UseHeld(side);
   for (int reads = 0; reads < kReadsPerTurn && ReadsAhead(side); reads++) {
     Pieces pieces;
     const int found = side.end->Front(&pieces);

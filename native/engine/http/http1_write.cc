@@ -34,15 +34,31 @@ class Writer {
     Text("\r\n");
   }
   void Field(const uint8_t* bytes, const Http1Field& field) {
-    if (IsAsWritten(bytes, field)) {
-      // With the CRLF behind it.
-      const size_t end = size_t{field.value.at} + field.value.length + 2;
-      return Bytes(bytes + field.name.at, end - field.name.at);
-    }
     Span(bytes, field.name);
     Text(": ");
     Span(bytes, field.value);
     Text("\r\n");
+  }
+  // Of `fields` those that `stays` takes. Lines that are as they would be written, and lie behind each other, are copied together.
+  template <typename Stays>
+  void Fields(const uint8_t* bytes, const Http1Field* fields, size_t count, Stays stays) {
+    size_t from = 0, end = 0;
+    for (size_t i = 0; i < count; i++) {
+      const Http1Field& field = fields[i];
+      if (!stays(field)) continue;
+      const bool as_written = IsAsWritten(bytes, field);
+      if (!as_written || field.name.at != end) {
+        Bytes(bytes + from, end - from);
+        from = end = field.name.at;
+      }
+      if (as_written) {
+        // With the CRLF behind it.
+        end = size_t{field.value.at} + field.value.length + 2;
+      } else {
+        Field(bytes, field);
+      }
+    }
+    Bytes(bytes + from, end - from);
   }
   void Number(uint64_t number) {
     char digits[20];
@@ -192,9 +208,8 @@ bool MayHaveLength(uint16_t status) {
 
 // Everything behind the first line.
 void WriteFields(Writer* out, const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit) {
-  for (int i = 0; i < head.field_count; i++) {
-    if (Stays(bytes, head, head.fields[i], edit)) out->Field(bytes, head.fields[i]);
-  }
+  out->Fields(bytes, head.fields, head.field_count,
+              [&](const Http1Field& field) { return Stays(bytes, head, field, edit); });
   WritePairs(out, edit.pairs, edit.pair_count);
   if (edit.framing == Http1Framing::kChunked) out->Text("Transfer-Encoding: chunked\r\n");
   if (edit.framing == Http1Framing::kLength) WriteLength(out, edit.content_length);
@@ -346,8 +361,8 @@ size_t WriteChunkLine(uint64_t size, uint8_t* to) {
 size_t WriteLastChunk(const uint8_t* section, const Http1TrailerSection* trailers, uint8_t* to, size_t room) {
   Writer out(to, room);
   out.Text("0\r\n");
-  for (int i = 0; trailers != nullptr && i < trailers->field_count; i++)
-    out.Field(section, trailers->fields[i]);
+  if (trailers != nullptr)
+    out.Fields(section, trailers->fields, trailers->field_count, [](const Http1Field&) { return true; });
   out.Text("\r\n");
   return out.used();
 }

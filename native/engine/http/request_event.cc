@@ -2,10 +2,31 @@
 #include "engine/http/request_event.h"
 
 #include <cstring>
+#include <string>
 #include <string_view>
 
 namespace orlop {
 namespace {
+
+// Letters of a token, which has no byte above 0x7f, made small: a word of them at a time.
+template <typename Word>
+void MakeSmall(const char* from, char* to) {
+  constexpr Word kEach = static_cast<Word>(0x0101010101010101);
+  Word word;
+  memcpy(&word, from, sizeof word);
+  // The high bit of each byte that is `A` or above, and is not above `Z`.
+  const Word capital = (word + kEach * 0x3f) & ~(word + kEach * 0x25) & (kEach * 0x80);
+  word |= capital >> 2;
+  memcpy(to, &word, sizeof word);
+}
+
+// Of at least sizeof(Word) letters. The last words may overlap.
+template <typename Word>
+void MakeAllSmall(const char* from, size_t length, char* to) {
+  for (size_t at = 0; at + sizeof(Word) < length; at += sizeof(Word)) MakeSmall<Word>(from + at, to + at);
+  const size_t last = length - sizeof(Word);
+  MakeSmall<Word>(from + last, to + last);
+}
 
 // Texts behind each other, in room that is enough for all of them.
 class Filler {
@@ -15,11 +36,14 @@ class Filler {
     memcpy(to_, text.data(), text.size());
     to_ += text.size();
   }
-  // In small letters.
+  // A token, in small letters.
   void Small(std::string_view text) {
-    for (size_t i = 0; i < text.size(); i++) {
-      const bool capital = text[i] >= 'A' && text[i] <= 'Z';
-      to_[i] = static_cast<char>(text[i] | (capital ? 0x20 : 0));
+    if (text.size() >= sizeof(uint64_t)) {
+      MakeAllSmall<uint64_t>(text.data(), text.size(), to_);
+    } else if (text.size() >= sizeof(uint32_t)) {
+      MakeAllSmall<uint32_t>(text.data(), text.size(), to_);
+    } else {
+      MakeAllSmall<uint8_t>(text.data(), text.size(), to_);
     }
     to_ += text.size();
   }
@@ -83,24 +107,28 @@ orlop_engine_event RecordOf(uint32_t type, const RequestsOf& of, int32_t number)
 
 }  // namespace
 
-RequestTexts::RequestTexts(const uint8_t* bytes, const Http1Head& head) {
-  const auto text = [bytes](Http1Span span) {
-    return std::string_view(reinterpret_cast<const char*>(bytes) + span.at, span.length);
-  };
+size_t RequestTextsRoom(const Http1Head& head) {
   size_t room =
       size_t{head.method.length} + head.target.length + 2 * size_t{head.authority.length} + kWrittenRoom;
   for (int i = 0; i < head.field_count; i++)
     room += head.fields[i].name.length + head.fields[i].value.length + 4;
-  all.resize(room);
-  Filler out(all.data());
+  return room;
+}
+
+RequestTexts WriteRequestTexts(const uint8_t* bytes, const Http1Head& head, char* to) {
+  const auto text = [bytes](Http1Span span) {
+    return std::string_view(reinterpret_cast<const char*>(bytes) + span.at, span.length);
+  };
+  RequestTexts texts;
+  Filler out(to);
   out.Text(text(head.method));
-  ends[0] = out.used();
+  texts.ends[0] = out.used();
   // Of an absolute URI the part that an application is asked for (RFC 9112 section 3.2.2); without a path that is `/`.
   if (head.path.length == 0) out.Text("/");
   out.Text(text({head.path.at, static_cast<uint16_t>(head.target.at + head.target.length - head.path.at)}));
-  ends[1] = out.used();
+  texts.ends[1] = out.used();
   out.Text(text(head.authority));
-  ends[2] = out.used();
+  texts.ends[2] = out.used();
   bool has_host = false;
   for (int i = 0; i < head.field_count; i++) {
     const Http1Field& field = head.fields[i];
@@ -112,12 +140,22 @@ RequestTexts::RequestTexts(const uint8_t* bytes, const Http1Head& head) {
   }
   if (!has_host && head.authority.length > 0) out.Field("host", text(head.authority));
   FillWritten(&out, head);
-  all.resize(out.used());
+  texts.ends[3] = out.used();
+  return texts;
 }
 
-void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const RequestTexts& texts) {
-  const std::string_view all = texts.all;
-  const size_t* const ends = texts.ends;
+void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
+                 const Http1Head& head) {
+  const size_t room = RequestTextsRoom(head);
+  std::string aside;
+  char* to = events.Room(room);
+  if (!to) {
+    aside.resize(room);
+    to = aside.data();
+  }
+  const RequestTexts texts = WriteRequestTexts(bytes, head, to);
+  const auto& ends = texts.ends;
+  const std::string_view all(to, ends[3]);
   events.Emit(RecordOf(ORLOP_ENGINE_REQUEST, of, number),
               {{all.substr(0, ends[0]), all.substr(ends[0], ends[1] - ends[0]),
                 all.substr(ends[1], ends[2] - ends[1]), all.substr(ends[2])}});

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "engine/core/event_queue.h"
 #include "engine/core/events.h"
@@ -22,12 +21,13 @@ struct RequestsOf {
 // the order of this machine, its name in small letters, and its value. Fields that the application does not get are left out.
 // agent/engine/request-fields.ts reads it.
 struct RequestTexts {
-  std::string all;
-  size_t ends[3] = {0, 0, 0};  // of the first three
-
-  RequestTexts() = default;
-  RequestTexts(const uint8_t* bytes, const Http1Head& head);
+  size_t ends[4];  // of each part
 };
+
+// Room that is enough for the texts of this head.
+size_t RequestTextsRoom(const Http1Head& head);
+// Writes them to `to`. `bytes` are those that `head` was read from.
+RequestTexts WriteRequestTexts(const uint8_t* bytes, const Http1Head& head, char* to);
 
 struct RequestEnd {
   RequestOutcome outcome;
@@ -36,7 +36,8 @@ struct RequestEnd {
   uint64_t sent_payload, received_payload, duration_us;
 };
 
-void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const RequestTexts& texts);
+void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
+                 const Http1Head& head);
 void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end);
 // What follows on the connection is not read.
 void EmitOpaque(EventQueue& events, const RequestsOf& of);

@@ -17,7 +17,10 @@ namespace orlop::contracts {
 namespace {
 
 constexpr PodLimits kLimits;
-constexpr auto kShare = static_cast<size_t>(FairTurns::kShare);
+// Of turns alone.
+constexpr size_t kShare = 16;
+constexpr auto kAmongOthers = static_cast<size_t>(PodShares::kShareAmongOthers);
+constexpr auto kAlone = static_cast<size_t>(PodShares::kShareAlone);
 
 // Turns alone.
 
@@ -37,6 +40,7 @@ class Work final : public FairTurns::Waiter {
 // it owes from the turn before is less than a share.
 void ShareTurns(Random& random) {
   FairTurns turns;
+  turns.SetShare(kShare);
   std::vector<Work*> begun;
   std::map<size_t, FairTurns::Queue> queues;
   std::deque<Work> all;
@@ -77,6 +81,7 @@ void ShareTurns(Random& random) {
 // One pod has a thousand requests waiting. Another pod's only request goes on at once, and a third pod's share is not smaller.
 void KeepBystanders() {
   FairTurns turns;
+  turns.SetShare(kShare);
   std::vector<Work*> begun;
   FairTurns::Queue flood, one, some;
   std::deque<Work> all;
@@ -115,7 +120,8 @@ class Connection final : public PodShare {
     shares_.Begin(this, pod);
   }
   ~Connection() { shares_.End(this); }
-  void OnTurn() override { turns++; }
+  void OnMayRead() override { reads++; }
+  void OnMayGo() override { turns++; }
   void OnShed(CloseCause cause) override {
     Expect(!shed, "to be shed once");
     shed = true;
@@ -142,6 +148,7 @@ class Connection final : public PodShare {
   bool shed = false;
   CloseCause why = CloseCause::kFinished;
   size_t heads = 0;
+  int reads = 0;
   int turns = 0;
 
  private:
@@ -288,18 +295,49 @@ void WaitForTurns() {
     Expect(each->Open(400), "room");
     at_once += shares.MayGo(each.get(), 400) ? 1 : 0;
   }
-  Expect(at_once == kShare, "a share to go at once");
+  Expect(at_once == kAmongOthers, "a share to go at once");
   Expect(bystander.Open(400) && shares.MayGo(&bystander, 400), "the bystander to go at once");
   flood[40]->Close();
   flood[41].reset();
-  for (size_t i = 0; i <= 100 / kShare; i++) world.Turn();
+  for (size_t i = 0; i <= 100 / kAmongOthers; i++) world.Turn();
   size_t had = 0;
   for (const auto& each : flood) had += each && each->turns == 1 ? 1 : 0;
-  Expect(had == 100 - kShare - 2, "each that still waits to get its turn once");
+  Expect(had == 100 - kAmongOthers - 2, "each that still waits to get its turn once");
   // A head of 20 KiB costs 11 units.
   size_t large = 0;
   for (auto& each : flood) large += each && shares.MayGo(each.get(), 20 << 10) ? 1 : 0;
-  Expect(large == 2, "large heads to cost more");
+  Expect(large == 3, "large heads to cost more");
+}
+
+// A flood's sockets keep their bytes until it is its pod's turn. What was read and what goes to TypeScript are paid from the same share.
+void ReadInTurns() {
+  World world;
+  PodShares& shares = world.services().shares;
+  Connections flood = Make(world, 100, 1);
+  {
+    Connection bystander(world, 2);
+    for (size_t i = 0; i < kAmongOthers - 4; i++)
+      Expect(shares.MayRead(flood[i].get()), "a share to be read at once");
+    for (size_t i = 0; i < 4; i++)
+      Expect(flood[i]->Open(400) && shares.MayGo(flood[i].get(), 400), "four to go on");
+    for (size_t i = 50; i < 100; i++) Expect(!shares.MayRead(flood[i].get()), "the rest to wait");
+    Expect(!shares.MayRead(flood[50].get()), "what waits to wait once");
+    Expect(flood[4]->Open(400) && !shares.MayGo(flood[4].get(), 400), "a request to wait behind them");
+    Expect(shares.MayRead(&bystander), "the bystander to be read at once");
+    // An end that says something is not forgotten when a request of the connection ends.
+    Expect(flood[51]->Open(400), "room");
+    flood[51]->Close();
+    flood[52].reset();
+    for (size_t i = 0; i <= 1 + 51 / kAmongOthers; i++) world.Turn();
+    for (size_t i = 50; i < 100; i++) Expect(i == 52 || flood[i]->reads == 1, "each to be read once");
+    Expect(flood[4]->turns == 1, "the request to have its turn");
+  }
+  // Nobody else is there.
+  flood[52] = std::make_unique<Connection>(world, 1);
+  world.Turn();
+  size_t at_once = 0;
+  for (size_t i = 0; i < 2 * kAlone; i++) at_once += shares.MayRead(flood[i % 100].get()) ? 1 : 0;
+  Expect(at_once == kAlone, "more to be done for a pod that is alone");
 }
 
 }  // namespace
@@ -316,6 +354,7 @@ int main(int argc, char** argv) {
   LimitHeads();
   RelieveMemory();
   WaitForTurns();
+  ReadInTurns();
   for (unsigned long i = 0; i < rounds; i++) {
     ShareTurns(random);
     GrowHeads(random);
