@@ -71,6 +71,8 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
   };
 }
 
+const pod = { podIdx: 1, uid: "p" };
+
 async function started(keeper: ReturnType<typeof setUp>): Promise<void> {
   keeper.start();
   while (!keeper.client.connected) await turn();
@@ -80,12 +82,12 @@ test("an answer that comes too late is closed, and the next request is not confu
   const keeper = setUp({ timeoutMs: 300 });
   await started(keeper);
   const before = await openFds();
-  await assert.rejects(keeper.client.sockets(1, "out4", 2), /did not answer sockets in time/);
+  await assert.rejects(keeper.client.sockets(pod, "out4", 2), /did not answer sockets in time/);
   const [late] = keeper.asked;
   keeper.answer({ id: late?.id, op: "sockets", podIdx: 1, kind: "out4" }, [someFd(), someFd()]);
   keeper.answer({ id: 999, op: "done" }, [someFd()]);
   assert.equal(await openFds(), before);
-  const next = keeper.client.release(1);
+  const next = keeper.client.release(pod);
   keeper.answer({ id: keeper.asked[1]?.id, op: "done" });
   await next;
   keeper.client.close();
@@ -102,8 +104,8 @@ test("an answer that is not what was asked for ends the connection", async () =>
     const keeper = setUp();
     await started(keeper);
     const before = await openFds();
-    const asking = assert.rejects(keeper.client.sockets(1, "out4", 2), KeeperLost);
-    const other = assert.rejects(keeper.client.release(1), KeeperLost);
+    const asking = assert.rejects(keeper.client.sockets(pod, "out4", 2), KeeperLost);
+    const other = assert.rejects(keeper.client.release(pod), KeeperLost);
     keeper.answer({ id: keeper.asked[0]?.id, ...reply }, Array.from({ length: fds }, someFd));
     await asking;
     await other;
@@ -137,7 +139,9 @@ test("a keeper that never greets is given up and tried again; no connection was 
 test("no more descriptors are asked for than the socket between us holds; the rest waits its turn", async () => {
   const keeper = setUp();
   await started(keeper);
-  const all = Array.from({ length: 10 }, (_, podIdx) => keeper.client.sockets(podIdx + 1, "out4", 64));
+  const all = Array.from({ length: 10 }, (_, podIdx) =>
+    keeper.client.sockets({ ...pod, podIdx: podIdx + 1 }, "out4", 64),
+  );
   assert.equal(keeper.asked.length, 3);
   for (let i = 0; i < 10; i++) {
     const { id, podIdx } = keeper.asked[i] as { id: number; op: string; podIdx: number };
@@ -179,9 +183,9 @@ test("requests that are under way when the keeper goes are lost with it; its not
   const keeper = setUp();
   await started(keeper);
   keeper.answer({ id: 0, op: "pod-gone", podIdx: 4, uid: "web" });
-  const sent = assert.rejects(keeper.client.release(1), /closed the connection/);
+  const sent = assert.rejects(keeper.client.release(pod), /closed the connection/);
   const queued = Array.from({ length: 5 }, () =>
-    assert.rejects(keeper.client.sockets(1, "out4", 64), /closed the connection/),
+    assert.rejects(keeper.client.sockets(pod, "out4", 64), /closed the connection/),
   );
   keeper.hangUp();
   await sent;

@@ -9,6 +9,7 @@ import {
   MAX_PACKET_FDS,
   type NodeAccessView,
   type Notice,
+  type PodRef,
   PROTOCOL_VERSION,
   type Reply,
   type SocketKind,
@@ -26,7 +27,7 @@ import {
 export type LentMaps = { readonly [Name in LentMap]: number };
 /** A pod that the kernel captures because an earlier agent asked for it. */
 /** `starting`: the CNI plug-in has begun the pod, and no process of it runs yet. */
-export type CapturedPod = { readonly podIdx: number; readonly uid: string; readonly starting?: boolean };
+export type CapturedPod = PodRef & { readonly starting?: boolean };
 /** What the agent that holds the node begins with. */
 export type Holding = {
   /** Map descriptors; the receiver owns them. */
@@ -141,13 +142,16 @@ export class KeeperClient {
   }
 
   /** In place, of a prepared or captured pod. */
-  async setAddresses(podIdx: number, addresses: readonly string[]): Promise<void> {
-    await this.#askForDone({ op: "set-addresses", podIdx, addresses });
+  async setAddresses({ podIdx, uid }: PodRef, addresses: readonly string[]): Promise<void> {
+    await this.#askForDone({ op: "set-addresses", podIdx, uid, addresses });
   }
 
   /** What an agent called the pod in `guard`, and the addresses of its capture; empty: the keeper does not know. */
-  async knownOf(podIdx: number): Promise<{ readonly workload: string; readonly addresses: readonly string[] }> {
-    const { reply, fds, broken } = await this.#ask({ op: "known-of", podIdx });
+  async knownOf({
+    podIdx,
+    uid,
+  }: PodRef): Promise<{ readonly workload: string; readonly addresses: readonly string[] }> {
+    const { reply, fds, broken } = await this.#ask({ op: "known-of", podIdx, uid });
     if (reply.op !== "known" || fds.length > 0) throw broken("known");
     return { workload: reply.workload, addresses: reply.addresses };
   }
@@ -166,36 +170,36 @@ export class KeeperClient {
     };
   }
 
-  async capture(podIdx: number, failDirect: boolean): Promise<void> {
-    await this.#askForDone({ op: "capture", podIdx, failDirect });
+  async capture({ podIdx, uid }: PodRef, failDirect: boolean): Promise<void> {
+    await this.#askForDone({ op: "capture", podIdx, uid, failDirect });
   }
 
-  async release(podIdx: number): Promise<void> {
-    await this.#askForDone({ op: "release", podIdx });
+  async release({ podIdx, uid }: PodRef): Promise<void> {
+    await this.#askForDone({ op: "release", podIdx, uid });
   }
 
   /** As `release`, then `guard`, with no moment in between. Resolves to the pod's index, which may be another. */
-  async releaseToGuard(podIdx: number, workload: string): Promise<number> {
-    const { reply, fds, broken } = await this.#ask({ op: "release-to-guard", podIdx, workload });
+  async releaseToGuard({ podIdx, uid }: PodRef, workload: string): Promise<number> {
+    const { reply, fds, broken } = await this.#ask({ op: "release-to-guard", podIdx, uid, workload });
     if (reply.op !== "guarded" || fds.length > 0) throw broken("guarded");
     return reply.podIdx;
   }
 
   /** Ends the pod's joined connections whose entry in pair_verdict says END. */
-  async sever(podIdx: number): Promise<void> {
-    await this.#askForDone({ op: "sever", podIdx });
+  async sever({ podIdx, uid }: PodRef): Promise<void> {
+    await this.#askForDone({ op: "sever", podIdx, uid });
   }
 
   /** At most `count` descriptors, which the receiver owns; in as many packets as that takes. */
-  async sockets(podIdx: number, kind: SocketKind, count: number): Promise<Int32Array> {
-    const request = { op: "sockets", podIdx, kind, count: Math.min(count, MAX_PACKET_FDS) } as const;
+  async sockets({ podIdx, uid }: PodRef, kind: SocketKind, count: number): Promise<Int32Array> {
+    const request = { op: "sockets", podIdx, uid, kind, count: Math.min(count, MAX_PACKET_FDS) } as const;
     const { reply, fds, broken } = await this.#ask(request);
     if (reply.op !== "sockets" || reply.podIdx !== podIdx || reply.kind !== kind || fds.length > count) {
       throw broken("sockets");
     }
     if (count <= MAX_PACKET_FDS) return Int32Array.from(fds);
     // The sockets of the first packet are of use, whether or not there will be more.
-    const more = await this.sockets(podIdx, kind, count - MAX_PACKET_FDS).catch(() => []);
+    const more = await this.sockets({ podIdx, uid }, kind, count - MAX_PACKET_FDS).catch(() => []);
     return Int32Array.from([...fds, ...more]);
   }
 

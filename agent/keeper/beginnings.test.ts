@@ -1,7 +1,7 @@
 // beginnings.ts with a fake kernel and fake namespaces, by what enrollment says.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { namespaceOf, prepared, setUp } from "./enrollment.fake.ts";
+import { namespaceOf, prepared, ref, setUp } from "./enrollment.fake.ts";
 
 test("a pod that begins is guarded and captured before its first process, and goes on as what it was when that runs", async () => {
   const { node, rows, namespaces, enrollments } = setUp();
@@ -14,7 +14,7 @@ test("a pod that begins is guarded and captured before its first process, and go
   assert.deepEqual(enrollments.present(), [{ podIdx: 1, uid: "p8", starting: true }]);
   assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
   await prepared(enrollments, "p8", []);
-  await enrollments.capture(1, true);
+  await enrollments.capture(ref(1, "p8"), true);
   assert.deepEqual([rows.guarding.size, rows.capturing.get(1)], [0, true]);
   node.pod(8, "pod-8");
   node.process(8, { ticks: 9, netns: "host" });
@@ -50,7 +50,7 @@ test("another namespace of the same pod: what was captured goes, and the next is
   namespaces.addresses = ["10.0.0.8"];
   await enrollments.begin("p8", "c1", namespaceOf(node, "first")());
   await prepared(enrollments, "p8", []);
-  await enrollments.capture(1, false);
+  await enrollments.capture(ref(1, "p8"), false);
   namespaces.cookie = 200n;
   assert.partialDeepStrictEqual(await enrollments.begin("p8", "c2", namespaceOf(node, "second")()), {
     begun: { podIdx: 2 },
@@ -58,7 +58,7 @@ test("another namespace of the same pod: what was captured goes, and the next is
   });
   assert.deepEqual([[...rows.capturing.keys()], rows.guarding.get(2)], [[], 200n]);
   await prepared(enrollments, "p8", []);
-  await enrollments.capture(2, false);
+  await enrollments.capture(ref(2, "p8"), false);
   assert.equal(await enrollments.end("p8", "c1"), undefined, "of the sandbox before");
   assert.deepEqual([...rows.capturing.keys()], [2]);
   assert.partialDeepStrictEqual(await enrollments.end("p8", "c2"), { podIdx: 2 });
@@ -88,7 +88,7 @@ test("a pod whose next namespace is refused is gone from where it was, and its i
   });
   await enrollments.begin("p8", "c1", namespaceOf(node, "first")());
   await prepared(enrollments, "p8", []);
-  await enrollments.capture(1, true);
+  await enrollments.capture(ref(1, "p8"), true);
   const expected = (podIdx: number) => ({
     ...{ begun: { refused: "namespace-shared" }, gone: { podIdx, uid: "p8" }, left: [0, 0, 0] },
   });
@@ -123,7 +123,7 @@ test("a release that was on its way for an older guard says nothing of the names
     begun: { podIdx: 2 },
     gone: { podIdx: 1, uid: "p8" },
   });
-  await enrollments.release(1);
+  await enrollments.release(ref(1, "p8"));
   assert.deepEqual([[...rows.guarding.keys()], enrollments.isAskedFor("p8")], [[2], true]);
   // The same for the guard of a namespace that has gone.
   await enrollments.end("p8", "c1");
@@ -132,7 +132,7 @@ test("a release that was on its way for an older guard says nothing of the names
   namespaces.cookie = 200n;
   const next = await enrollments.begin("p8", "c3", namespaceOf(node, "pod-8-next")());
   assert.partialDeepStrictEqual(next.gone, { podIdx: guarded });
-  await enrollments.release(guarded ?? 0);
+  await enrollments.release(ref(guarded ?? 0, "p8"));
   assert.ok("podIdx" in next.begun && next.begun.podIdx !== guarded);
   assert.deepEqual([...rows.guarding], [[next.begun.podIdx, 200n]]);
 });
@@ -144,7 +144,7 @@ test("what takes time is made ready for the pods that are there, and for those t
   await enrollments.begin("p8", "c1", namespaceOf(node, "pod-8")());
   assert.deepEqual(rows.foreseen.slice(0, 3), [2, 3, 4], "not for a pod that is only awaited");
   await prepared(enrollments, "p8", ["10.0.0.8"]);
-  await enrollments.capture(2, false);
+  await enrollments.capture(ref(2, "p8"), false);
   await enrollments.sweep();
   assert.deepEqual(rows.foreseen.slice(0, 2), [3, 4]);
 });

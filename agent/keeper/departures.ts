@@ -2,6 +2,7 @@
 import { type Enrollment, isOpen, type Leave, type PodNamespace, type PodRows } from "./enrollment-states.ts";
 import type { PodTable } from "./pod-table.ts";
 import type { FoundPod } from "./pods.ts";
+import type { PodRef } from "./protocol.ts";
 
 /** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
 const FLOWS_LINGER_MS = 5_000;
@@ -17,7 +18,7 @@ export class PodDepartures {
   readonly #table: PodTable;
   readonly #lingering = new Set<NodeJS.Timeout>();
   /** By index: released a moment ago. */
-  readonly #left = new Map<number, PodNamespace>();
+  readonly #left = new Map<number, { readonly uid: string; readonly namespace: PodNamespace }>();
 
   constructor(rows: PodRows, table: PodTable) {
     this.#rows = rows;
@@ -29,7 +30,7 @@ export class PodDepartures {
     this.withdraw(found);
     if (!isOpen(found)) return;
     const { namespace, pod } = found;
-    if (restore === "once-left") this.#lendOn(found.row.podIdx, namespace);
+    if (restore === "once-left") this.#lendOn(found.row, namespace);
     await namespace.close(restore === "once-left" ? onceLeft(pod, { guarded: false }) : { restore });
   }
 
@@ -53,14 +54,16 @@ export class PodDepartures {
   }
 
   /** The namespace of a pod that was released under this index a moment ago. */
-  left(podIdx: number): PodNamespace | undefined {
-    return this.#left.get(podIdx);
+  left({ podIdx, uid }: PodRef): PodNamespace | undefined {
+    const left = this.#left.get(podIdx);
+    return left?.uid === uid ? left.namespace : undefined;
   }
 
-  #lendOn(podIdx: number, namespace: PodNamespace): void {
-    this.#left.set(podIdx, namespace);
+  #lendOn({ podIdx, uid }: PodRef, namespace: PodNamespace): void {
+    const left = { uid, namespace };
+    this.#left.set(podIdx, left);
     this.#later(LENT_AFTER_RELEASE_MS, () => {
-      if (this.#left.get(podIdx) === namespace) this.#left.delete(podIdx);
+      if (this.#left.get(podIdx) === left) this.#left.delete(podIdx);
     });
   }
 

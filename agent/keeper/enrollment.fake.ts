@@ -14,8 +14,10 @@ import type {
   PodRow,
   PodRows,
 } from "./enrollment-states.ts";
+import type { LastIndex } from "./last-index.ts";
 import { FakeNode } from "./pods.fake.ts";
 import { ProtectedPods, type ProtectedPodsFile } from "./protected-pods.ts";
+import type { PodRef } from "./protocol.ts";
 
 export class FakeRows implements PodRows {
   readonly admitted = new Map<number, readonly HeldListener[]>();
@@ -157,7 +159,11 @@ export function fakeFile(text?: string): ProtectedPodsFile & { text: string | un
   return file;
 }
 
-export function setUp(left: readonly PodRow[] = [], file = fakeFile()) {
+export function setUp(
+  left: readonly PodRow[] = [],
+  file = fakeFile(),
+  lastIndex: LastIndex = { read: () => 0, write: () => {} },
+) {
   const node = new FakeNode();
   nodes.push(node);
   node.pod(7);
@@ -165,7 +171,7 @@ export function setUp(left: readonly PodRow[] = [], file = fakeFile()) {
   const namespaces = new FakeNamespaces();
   const { openNamespace, cookieOf } = namespaces;
   const protectedPods = new ProtectedPods(file, (error) => assert.fail(String(error)));
-  const enrollments = new PodEnrollments({ tree: node, openNamespace, cookieOf, rows, protectedPods });
+  const enrollments = new PodEnrollments({ tree: node, openNamespace, cookieOf, rows, protectedPods, lastIndex });
   return { node, rows, namespaces, enrollments, file, protectedPods };
 }
 
@@ -174,6 +180,8 @@ export async function prepared(enrollments: PodEnrollments, uid = "p7", addresse
   assert.ok(!("refused" in result), "refused" in result ? result.message : "");
   return result;
 }
+
+export const ref = (podIdx: number, uid = "p7"): PodRef => ({ podIdx, uid });
 
 /** A namespace of the fake node, and no process in it. */
 export function namespaceOf(node: FakeNode, netns: string): () => number {

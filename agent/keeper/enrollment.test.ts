@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { fakeFile, namespaceOf, prepared, setUp } from "./enrollment.fake.ts";
+import { fakeFile, namespaceOf, prepared, ref, setUp } from "./enrollment.fake.ts";
 import type { PodRow } from "./enrollment-states.ts";
 import { MAX_PODS } from "./requests.ts";
 
@@ -11,24 +11,24 @@ test("capture comes after everything it needs, release takes it away first", asy
   const { row } = await prepared(enrollments, "p7", ["10.0.0.7", "fd00::7"]);
   assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7", "fd00::7"], spread: [] });
   assert.deepEqual(rows.log, ["forget 1"], "prepare does not touch capture");
-  await enrollments.capture(1, true);
-  await enrollments.release(1);
+  await enrollments.capture(ref(1), true);
+  await enrollments.release(ref(1));
   assert.deepEqual(rows.log, ["forget 1", "admit 1", "capture 1 true", "withdraw 1", "forget 1"]);
   assert.equal(namespaces.open.size, 0);
   assert.deepEqual(enrollments.all(), []);
-  await enrollments.release(1);
+  await enrollments.release(ref(1));
 });
 
 test("what waits at the listeners keeps its destination for a moment, and longer when the pod is back", (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   return (async () => {
     const { rows, enrollments } = setUp();
-    await enrollments.release((await prepared(enrollments)).row.podIdx);
+    await enrollments.release((await prepared(enrollments)).row);
     assert.equal(rows.log.includes("forget flows of 100"), false);
     context.mock.timers.tick(6_000);
     assert.equal(rows.log.includes("forget flows of 100"), true);
     rows.log.length = 0;
-    await enrollments.release((await prepared(enrollments)).row.podIdx);
+    await enrollments.release((await prepared(enrollments)).row);
     await prepared(enrollments);
     context.mock.timers.tick(6_000);
     assert.equal(rows.log.includes("forget flows of 100"), false);
@@ -39,12 +39,12 @@ test("asked again, nothing happens again", async () => {
   const { rows, namespaces, enrollments } = setUp();
   const first = await prepared(enrollments);
   assert.equal(await enrollments.prepare("p7", ["10.0.0.7"]), first);
-  await enrollments.capture(1, false);
-  await enrollments.capture(1, false);
+  await enrollments.capture(ref(1), false);
+  await enrollments.capture(ref(1), false);
   assert.equal((await prepared(enrollments)).state, "captured");
   assert.equal(namespaces.open.size, 1);
   assert.deepEqual(rows.log, ["forget 1", "admit 1", "capture 1 false"]);
-  await enrollments.capture(1, true);
+  await enrollments.capture(ref(1), true);
   assert.equal(rows.capturing.get(1), true, "the fail mode can be changed");
 });
 
@@ -60,13 +60,13 @@ test("what fails half way is withdrawn, and can be tried again", async () => {
     const { rows, enrollments } = setUp();
     await prepared(enrollments);
     rows.failAt = failAt;
-    await assert.rejects(enrollments.capture(1, true), new RegExp(`${failAt} fails`));
+    await assert.rejects(enrollments.capture(ref(1), true), new RegExp(`${failAt} fails`));
     assert.equal(rows.capturing.size + rows.admitted.size, 0);
     assert.equal(enrollments.get(1)?.state, "prepared");
-    await assert.rejects(enrollments.capture(1, false), new RegExp(`${failAt} fails`));
+    await assert.rejects(enrollments.capture(ref(1), false), new RegExp(`${failAt} fails`));
     assert.deepEqual([rows.capturing.size, rows.guarding.get(1)], [0, 100n], "it refuses until it is tried again");
     rows.failAt = undefined;
-    assert.partialDeepStrictEqual(await enrollments.capture(1, false), { state: "captured" });
+    assert.partialDeepStrictEqual(await enrollments.capture(ref(1), false), { state: "captured" });
   }
 });
 
@@ -76,16 +76,16 @@ test("a pod that was guarded is guarded again when its capture fails, and a pod 
   await prepared(enrollments, "p8", ["10.0.0.8"]);
   rows.failAt = "capture";
   for (let times = 0; times < 2; times++) {
-    await assert.rejects(enrollments.capture(1, true), /capture fails/);
+    await assert.rejects(enrollments.capture(ref(1, "p8"), true), /capture fails/);
     assert.equal(rows.guarding.get(1), 100n);
   }
   rows.failAt = undefined;
-  await enrollments.release(1);
+  await enrollments.release(ref(1, "p8"));
   const { row } = await prepared(enrollments);
   assert.equal(rows.guarding.size, 0);
   await enrollments.guard("p7", "shop/web");
   assert.equal(rows.guarding.get(row.podIdx), 100n);
-  assert.partialDeepStrictEqual(await enrollments.capture(row.podIdx, false), { state: "captured" });
+  assert.partialDeepStrictEqual(await enrollments.capture(row, false), { state: "captured" });
 });
 
 test("a pod whose addresses nobody has named is known by those of its namespace, where these are plain", async () => {
@@ -104,8 +104,8 @@ test("a pod whose addresses nobody has named is known by those of its namespace,
 test("refusals say why and leave nothing open", async () => {
   const { node, namespaces, enrollments } = setUp();
   assert.partialDeepStrictEqual(await enrollments.prepare("p8", ["10.0.0.8"]), { refused: "pod-not-found" });
-  assert.partialDeepStrictEqual(await enrollments.capture(1, false), { refused: "not-prepared" });
-  assert.partialDeepStrictEqual(await enrollments.makeSockets(1, "out4", 1), { refused: "not-prepared" });
+  assert.partialDeepStrictEqual(await enrollments.capture(ref(1), false), { refused: "not-prepared" });
+  assert.partialDeepStrictEqual(await enrollments.makeSockets(ref(1), "out4", 1), { refused: "not-prepared" });
   namespaces.refuse = { refused: "address-mismatch", message: "10.0.0.9 is not there" };
   assert.equal(await enrollments.prepare("p7", ["10.0.0.9"]), namespaces.refuse);
   namespaces.refuse = undefined;
@@ -124,7 +124,7 @@ test("a pod that has gone is released and named; one that stands is not", async 
   const { node, rows, namespaces, enrollments } = setUp();
   node.pod(8);
   await prepared(enrollments);
-  await enrollments.capture(1, true);
+  await enrollments.capture(ref(1), true);
   namespaces.cookie = 101n;
   await prepared(enrollments, "p8", ["10.0.0.8"]);
   assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
@@ -140,7 +140,7 @@ test("a pod that has gone is released and named; one that stands is not", async 
 test("a new sandbox under the same UID is enrolled anew, under another index", async () => {
   const { node, namespaces, enrollments } = setUp();
   const first = await prepared(enrollments);
-  await enrollments.capture(1, false);
+  await enrollments.capture(ref(1), false);
   node.process(7, { ticks: 5555, netns: "second-sandbox" });
   namespaces.cookie = 200n;
   const second = await prepared(enrollments);
@@ -162,11 +162,11 @@ test("what an earlier keeper captured stays captured until it is prepared again 
       ["adopted", 9],
     ],
   );
-  assert.partialDeepStrictEqual(await enrollments.capture(5, false), { refused: "not-prepared" });
+  assert.partialDeepStrictEqual(await enrollments.capture(ref(5), false), { refused: "not-prepared" });
   const again = await prepared(enrollments);
   assert.partialDeepStrictEqual(again, { state: "captured", row: { podIdx: 5 } });
   assert.equal(rows.capturing.has(5), true, "capture was never off");
-  await enrollments.capture(5, false);
+  await enrollments.capture(ref(5), false);
   const said = ["admit 5", "readdress 5 10.0.0.7 to 10.0.0.7", "capture 5 false"];
   assert.deepEqual(rows.log, said, "the fail mode of the earlier keeper is not trusted");
   assert.deepEqual(
@@ -188,7 +188,7 @@ test("an adopted pod in another namespace is let go before it is enrolled anew",
 test("routes to the listener are made again every 40 sweeps, and the kernel hears of what changed", async () => {
   const { rows, namespaces, enrollments } = setUp();
   await prepared(enrollments);
-  await enrollments.capture(1, false);
+  await enrollments.capture(ref(1), false);
   namespaces.routable.add(4);
   rows.log.length = 0;
   for (let sweep = 1; sweep < 40; sweep += 1) await enrollments.sweep();
@@ -205,24 +205,24 @@ test("routes to the listener are made again every 40 sweeps, and the kernel hear
 test("other addresses come in place: capture and listeners stay, and a wrong address changes nothing", async () => {
   const { node, rows, namespaces, enrollments } = setUp();
   await prepared(enrollments);
-  await enrollments.capture(1, false);
+  await enrollments.capture(ref(1), false);
   rows.log.length = 0;
   const both = ["10.0.0.7", "10.0.1.7", "fd00::7"];
   namespaces.routable.add(6);
-  assert.partialDeepStrictEqual(await enrollments.setAddresses(1, both), {
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(ref(1), both), {
     state: "captured",
     row: { addresses: both, spread: [6] },
   });
   assert.partialDeepStrictEqual(await prepared(enrollments, "p7", ["10.0.1.7"]), { row: { addresses: ["10.0.1.7"] } });
   assert.deepEqual(rows.log, [`readdress 1 10.0.0.7 to ${both}`, `readdress 1 ${both} to 10.0.1.7`]);
   namespaces.absent.add("10.0.0.9");
-  assert.partialDeepStrictEqual(await enrollments.setAddresses(1, ["10.0.0.9"]), { refused: "address-mismatch" });
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(ref(1), ["10.0.0.9"]), { refused: "address-mismatch" });
   node.pod(8);
   namespaces.cookie = 101n;
   await prepared(enrollments, "p8", ["10.0.0.8"]);
-  assert.partialDeepStrictEqual(await enrollments.setAddresses(1, ["10.0.0.8"]), { refused: "address-taken" });
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(ref(1), ["10.0.0.8"]), { refused: "address-taken" });
   assert.deepEqual([rows.addresses.get(1), rows.capturing.has(1)], [["10.0.1.7"], true]);
-  assert.partialDeepStrictEqual(await enrollments.setAddresses(99, ["10.0.0.8"]), { refused: "not-prepared" });
+  assert.partialDeepStrictEqual(await enrollments.setAddresses(ref(99), ["10.0.0.8"]), { refused: "not-prepared" });
 });
 
 test("any order of requests leaves kernel, namespaces and table in step", async () => {
@@ -252,29 +252,30 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
     fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
       const { node, rows, namespaces, enrollments } = setUp();
       const alive = new Set<number>();
-      const under: Promise<unknown>[] = [];
+      const waiting: Promise<unknown>[] = [];
+      const under = (podIdx: number) => ref(podIdx, enrollments.get(podIdx)?.row.uid);
       for (const { op, pod: which, fails } of steps) {
         if (op === "prepare") {
           namespaces.cookie = BigInt(which);
-          under.push(enrollments.prepare(`p${which}`, [`10.0.0.${which}`]));
+          waiting.push(enrollments.prepare(`p${which}`, [`10.0.0.${which}`]));
           // Several at once have the same namespace: all but the first are refused.
-          if (!fails) await Promise.all(under.splice(0));
+          if (!fails) await Promise.all(waiting.splice(0));
         } else if (op === "guard") {
           namespaces.cookie = BigInt(which);
-          under.push(enrollments.guard(`p${which}`, "w"));
-          await Promise.all(under.splice(0));
+          waiting.push(enrollments.guard(`p${which}`, "w"));
+          await Promise.all(waiting.splice(0));
         } else if (op === "capture") {
           rows.failAt = fails ? "capture" : undefined;
-          under.push(enrollments.capture(which, false).catch(() => "failed"));
-          await Promise.all(under.splice(0));
-        } else if (op === "release") under.push(enrollments.release(which));
+          waiting.push(enrollments.capture(under(which), false).catch(() => "failed"));
+          await Promise.all(waiting.splice(0));
+        } else if (op === "release") waiting.push(enrollments.release(under(which)));
         else if (op === "release-to-guard") {
           const uid = enrollments.get(which)?.row.uid;
           namespaces.cookie = BigInt(uid?.slice(1) ?? 0);
-          under.push(enrollments.releaseToGuard(which, "w"));
-          await Promise.all(under.splice(0));
-        } else if (op === "sever") under.push(enrollments.sever(which));
-        else if (op === "sweep") under.push(enrollments.sweep());
+          waiting.push(enrollments.releaseToGuard(under(which), "w"));
+          await Promise.all(waiting.splice(0));
+        } else if (op === "sever") waiting.push(enrollments.sever(under(which)));
+        else if (op === "sweep") waiting.push(enrollments.sweep());
         else if (op === "end" && alive.delete(which)) node.end(which);
         else if (op === "start") {
           alive.add(which);
@@ -282,7 +283,7 @@ test("any order of requests leaves kernel, namespaces and table in step", async 
           node.process(which, { ticks: ticks++, netns: `p${which}` });
         }
       }
-      await Promise.all(under);
+      await Promise.all(waiting);
       const all = enrollments.all();
       const open = all.filter(({ state }) => state === "prepared" || state === "captured");
       const captured = all.filter(({ state }) => state === "captured").map(({ row }) => row.podIdx);
@@ -310,7 +311,7 @@ test("indices are bounded and rest before they are used again", async () => {
   for (let turn = 0; turn < 3; turn++) {
     const { row } = await prepared(enrollments);
     seen.push(row.podIdx);
-    await enrollments.release(row.podIdx);
+    await enrollments.release(row);
   }
   assert.deepEqual(seen, [1, 2, 3]);
   const left = Array.from({ length: MAX_PODS }, (_, index) => ({
@@ -334,7 +335,7 @@ test("a capture is in force before it is on the disk, and the plug-in hears so",
   const { row } = await prepared(enrollments);
   const heard = Promise.withResolvers<boolean | undefined>();
   let isAnswered = false;
-  const captured = enrollments.capture(row.podIdx, false, () => heard.resolve(rows.capturing.get(row.podIdx)));
+  const captured = enrollments.capture(row, false, () => heard.resolve(rows.capturing.get(row.podIdx)));
   void captured.then(() => {
     isAnswered = true;
   });

@@ -18,11 +18,12 @@ import {
   refusal,
 } from "./enrollment-states.ts";
 import { NamespaceGuards } from "./guards.ts";
+import type { LastIndex } from "./last-index.ts";
 import { PodTable } from "./pod-table.ts";
 import { type FoundPod, findPod } from "./pods.ts";
 import { type EnrollmentTree, PodPresence } from "./presence.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
-import type { PresentPod, SocketKind } from "./protocol.ts";
+import type { PodRef, PresentPod, SocketKind } from "./protocol.ts";
 import { capturedUnder, ownAddresses, Readdressing } from "./readdressing.ts";
 import { MAX_PODS } from "./requests.ts";
 import { PodSweep, type Swept } from "./sweep.ts";
@@ -35,6 +36,7 @@ export type EnrollmentOptions = {
   readonly rows: PodRows;
   /** Pods whose namespace is guarded whenever it is there. */
   readonly protectedPods: ProtectedPods;
+  readonly lastIndex: LastIndex;
 };
 
 /** So many pods begin together without waiting for what is made ready; it is made again while they are captured. */
@@ -42,7 +44,7 @@ const FORESEEN = 32;
 
 export class PodEnrollments {
   readonly #options: EnrollmentOptions;
-  readonly #table = new PodTable();
+  readonly #table: PodTable;
   readonly #turns = new PodTurns();
   readonly #presence: PodPresence;
   readonly #departures: PodDepartures;
@@ -57,8 +59,9 @@ export class PodEnrollments {
    */
   constructor(options: EnrollmentOptions) {
     this.#options = options;
-    const { rows, protectedPods } = options;
-    const table = this.#table;
+    const { rows, protectedPods, lastIndex } = options;
+    const table = new PodTable(lastIndex);
+    this.#table = table;
     const presence = new PodPresence({ ...options, table });
     const departures = new PodDepartures(rows, table);
     const guards = new NamespaceGuards({ ...options, table, presence, departures });
@@ -179,12 +182,12 @@ export class PodEnrollments {
 
   /** @param inForce called once the kernel captures the pod: before that is on the disk, too */
   capture(
-    podIdx: number,
+    asked: PodRef,
     failDirect: boolean,
     inForce = (_captured: OpenEnrollment): void => {},
   ): Promise<OpenEnrollment | EnrollmentRefusal> {
     const { rows, protectedPods } = this.#options;
-    const capturing = this.#forOpen(podIdx, async (found) => {
+    const capturing = this.#forOpen(asked, async (found) => {
       const { row, pod, namespace } = found;
       if (!failDirect) protectedPods.add(row.uid, capturedUnder(row));
       if (found.state === "prepared") {
@@ -209,13 +212,13 @@ export class PodEnrollments {
   }
 
   /** In place: neither capture nor listeners go meanwhile. */
-  setAddresses(podIdx: number, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
-    return this.#onceKept(this.#forOpen(podIdx, (found) => this.#readdressing.readdress(found, addresses)));
+  setAddresses(pod: PodRef, addresses: readonly string[]): Promise<OpenEnrollment | EnrollmentRefusal> {
+    return this.#onceKept(this.#forOpen(pod, (found) => this.#readdressing.readdress(found, addresses)));
   }
 
   /** What an agent called the pod, and the addresses under which it is captured, or was before its sandbox; empty: not known. */
-  knownOf(podIdx: number): { readonly workload: string; readonly addresses: readonly string[] } {
-    const row = this.#table.get(podIdx)?.row;
+  knownOf(pod: PodRef): { readonly workload: string; readonly addresses: readonly string[] } {
+    const row = this.#table.of(pod)?.row;
     if (row === undefined) return { workload: "", addresses: [] };
     const { workload, addresses } = this.#options.protectedPods.of(row.uid);
     return { workload, addresses: row.addresses.length > 0 ? row.addresses : addresses };
@@ -223,16 +226,14 @@ export class PodEnrollments {
 
   /** Undefined: done, or there was nothing to do. */
   release(
-    podIdx: number,
+    pod: PodRef,
     options: { readonly restore: "now" | "once-left" } = { restore: "once-left" },
   ): Promise<boolean> {
-    const uid = this.#table.get(podIdx)?.row.uid;
-    if (uid === undefined) return Promise.resolve(false);
-    const released = this.#turns.of(uid, async () => {
-      const found = this.#table.get(podIdx);
-      if (found === undefined || found.row.uid !== uid) return false;
+    const released = this.#turns.of(pod.uid, async () => {
+      const found = this.#table.of(pod);
+      if (found === undefined) return false;
       await this.#departures.release(found, options.restore);
-      this.#options.protectedPods.delete(uid);
+      this.#options.protectedPods.delete(pod.uid);
       return true;
     });
     return this.#onceKept(released);
@@ -242,14 +243,12 @@ export class PodEnrollments {
    * Capture and listeners go, and the pod refuses everything as after `guard`, with no moment in between. What was known of it, its
    * addresses too, is forgotten. The index is another when the namespace has gone.
    */
-  releaseToGuard(podIdx: number, workload: string): Promise<PodRow | EnrollmentRefusal> {
+  releaseToGuard(pod: PodRef, workload: string): Promise<PodRow | EnrollmentRefusal> {
     const { protectedPods } = this.#options;
-    const unknown = refusal("not-prepared", `no pod is known under index ${podIdx}`);
-    const uid = this.#table.get(podIdx)?.row.uid;
-    if (uid === undefined) return Promise.resolve(unknown);
+    const { podIdx, uid } = pod;
     const guarded = this.#turns.of(uid, async () => {
-      const found = this.#table.get(podIdx);
-      if (found === undefined || found.row.uid !== uid) return unknown;
+      const found = this.#table.of(pod);
+      if (found === undefined) return refusal("not-prepared", `pod ${uid} is not known under index ${podIdx}`);
       protectedPods.delete(uid);
       protectedPods.add(uid, { workload });
       if (isUnserved(found)) return (await this.#guards.guard(found)).row;
@@ -264,18 +263,18 @@ export class PodEnrollments {
     return this.#onceKept(guarded);
   }
 
-  makeSockets(podIdx: number, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
+  makeSockets(pod: PodRef, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
     // Connections that had come before the release still dial the application.
-    const left = this.#departures.left(podIdx);
-    if (left !== undefined && this.#table.get(podIdx) === undefined) return left.makeSockets(kind, count);
-    return this.#forOpen(podIdx, ({ namespace }) => namespace.makeSockets(kind, count));
+    const left = this.#departures.left(pod);
+    if (left !== undefined && this.#table.of(pod) === undefined) return left.makeSockets(kind, count);
+    return this.#forOpen(pod, ({ namespace }) => namespace.makeSockets(kind, count));
   }
 
-  sever(podIdx: number): Promise<number | EnrollmentRefusal> {
-    const state = this.#table.get(podIdx)?.state;
+  sever(pod: PodRef): Promise<number | EnrollmentRefusal> {
+    const state = this.#table.of(pod)?.state;
     // Nobody has said yet what may stay of a pod that is not captured; after its capture the agent asks.
     if (state === "awaited" || state === "guarded") return Promise.resolve(0);
-    return this.#forOpen(podIdx, async ({ state, namespace }) => (state === "captured" ? namespace.sever(podIdx) : 0));
+    return this.#forOpen(pod, async ({ state, namespace }) => (state === "captured" ? namespace.sever(pod.podIdx) : 0));
   }
 
   /** Releases every pod that has gone, and guards what must be guarded. Called by a timer. */
@@ -288,7 +287,7 @@ export class PodEnrollments {
   /** Nothing of any pod remains in the kernel. For a keeper that is removed; a keeper that is replaced just ends. */
   async releaseAll(): Promise<void> {
     await this.#turns.ended();
-    for (const { row } of this.all()) await this.release(row.podIdx, { restore: "now" });
+    for (const { row } of this.all()) await this.release(row, { restore: "now" });
     for (const uid of this.#options.protectedPods.all()) this.#options.protectedPods.delete(uid);
     await this.close();
   }
@@ -351,14 +350,12 @@ export class PodEnrollments {
     return prepared;
   }
 
-  async #forOpen<T>(podIdx: number, act: (found: OpenEnrollment) => Promise<T>): Promise<T | EnrollmentRefusal> {
-    const seen = this.#table.get(podIdx);
-    const unprepared = refusal("not-prepared", `no pod is prepared under index ${podIdx}`);
-    if (seen === undefined) return unprepared;
-    return this.#turns.of(seen.row.uid, async () => {
-      // It may have been released, and its index given away, while this waited.
-      const found = this.#table.get(podIdx);
-      if (found === undefined || !isOpen(found) || found.row.uid !== seen.row.uid) return unprepared;
+  #forOpen<T>(pod: PodRef, act: (found: OpenEnrollment) => Promise<T>): Promise<T | EnrollmentRefusal> {
+    const { podIdx, uid } = pod;
+    return this.#turns.of(uid, async () => {
+      const found = this.#table.of(pod);
+      if (found === undefined || !isOpen(found))
+        return refusal("not-prepared", `pod ${uid} is not prepared under index ${podIdx}`);
       return act(found);
     });
   }

@@ -1,14 +1,14 @@
 // guards.ts, sweep.ts with a fake kernel and fake namespaces: what an agent has named as protected is guarded whenever it is there.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { fakeFile, prepared, setUp } from "./enrollment.fake.ts";
+import { fakeFile, prepared, ref, setUp } from "./enrollment.fake.ts";
 
 describe("a protected pod", () => {
   const captureStrict = async () => {
     const parts = setUp();
     await parts.enrollments.guard("p7", "cluster//Pod/shop/web");
     await prepared(parts.enrollments);
-    await parts.enrollments.capture(1, false);
+    await parts.enrollments.capture(ref(1), false);
     return parts;
   };
 
@@ -22,7 +22,7 @@ describe("a protected pod", () => {
     namespaces.refuse = undefined;
     assert.partialDeepStrictEqual(await prepared(enrollments), { state: "prepared", row: { podIdx: 1 } });
     assert.deepEqual([...rows.guarding], [[1, 100n]]);
-    await enrollments.capture(1, false);
+    await enrollments.capture(ref(1), false);
     assert.deepEqual([rows.guarding.size, rows.capturing.get(1)], [0, false]);
   });
 
@@ -37,8 +37,8 @@ describe("a protected pod", () => {
     assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [{ podIdx: 2, netnsCookie: 200n }] });
     assert.deepEqual([...rows.guarding], [[2, 200n]]);
     // A name of the workload may be edited while the pod cannot be enrolled: its addresses tell whose it is.
-    assert.deepEqual(enrollments.knownOf(2), { workload: "cluster//Pod/shop/web", addresses: ["10.0.0.7"] });
-    assert.equal(await enrollments.sever(2), 0);
+    assert.deepEqual(enrollments.knownOf(ref(2)), { workload: "cluster//Pod/shop/web", addresses: ["10.0.0.7"] });
+    assert.equal(await enrollments.sever(ref(2)), 0);
     assert.partialDeepStrictEqual(await prepared(enrollments), { state: "prepared", row: { podIdx: 2 } });
   });
 
@@ -54,8 +54,8 @@ describe("a protected pod", () => {
   test("is one no more when it is released, or captured as a pod that may go direct", async () => {
     for (const free of ["release", "direct"] as const) {
       const { node, rows, file, enrollments } = await captureStrict();
-      if (free === "release") await enrollments.release(1);
-      else await enrollments.capture(1, true);
+      if (free === "release") await enrollments.release(ref(1));
+      else await enrollments.capture(ref(1), true);
       assert.equal(file.text, '{"version":1,"pods":[]}');
       node.end(7);
       await enrollments.sweep();
@@ -70,41 +70,41 @@ describe("a protected pod", () => {
     assert.deepEqual([enrollments.get(1), enrollments.get(2)?.state], [undefined, "awaited"]);
     assert.partialDeepStrictEqual(await enrollments.sweep(), { gone: [], guarded: [{ podIdx: 2, uid: "p7" }] });
     assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] }, "once");
-    await enrollments.release(2);
+    await enrollments.release(ref(2));
     assert.deepEqual([enrollments.all(), file.text], [[], '{"version":1,"pods":[]}']);
   });
 
   test("is released and guarded in one step, and its addresses are forgotten", async () => {
     const { node, rows, namespaces, file, enrollments } = await captureStrict();
     rows.log.length = 0;
-    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(1, "web"), { podIdx: 1, addresses: [] });
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(ref(1), "web"), { podIdx: 1, addresses: [] });
     assert.deepEqual(rows.log, ["guard 1", "forget 1"], "it is withdrawn at no moment");
     assert.deepEqual([[...rows.guarding], rows.capturing.size, namespaces.open.size], [[[1, 100n]], 0, 0]);
-    assert.deepEqual(enrollments.knownOf(1), { workload: "web", addresses: [] });
+    assert.deepEqual(enrollments.knownOf(ref(1)), { workload: "web", addresses: [] });
     assert.equal(file.text, '{"version":1,"pods":[{"uid":"p7","workload":"web","addresses":[]}]}');
     node.pod(8);
     namespaces.cookie = 200n;
     assert.partialDeepStrictEqual(await prepared(enrollments, "p8"), { row: { podIdx: 2 } }, "another may have them");
     namespaces.cookie = 100n;
     assert.partialDeepStrictEqual(await prepared(enrollments, "p7", ["10.0.0.8"]), { row: { podIdx: 1 } });
-    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(9, "web"), { refused: "not-prepared" });
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(ref(9), "web"), { refused: "not-prepared" });
   });
 
   test("is released and guarded where it is now, when its namespace has gone", async () => {
     const { node, rows, namespaces, enrollments } = await captureStrict();
     node.process(7, { ticks: 5555, netns: "second-sandbox" });
     namespaces.cookie = 200n;
-    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(1, "web"), { podIdx: 2, netnsCookie: 200n });
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(ref(1), "web"), { podIdx: 2, netnsCookie: 200n });
     assert.deepEqual([[...rows.guarding], rows.capturing.size, namespaces.open.size], [[[2, 200n]], 0, 0]);
     node.end(7);
-    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(2, "web"), { podIdx: 2, netnsCookie: 0n });
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(ref(2), "web"), { podIdx: 2, netnsCookie: 0n });
     assert.deepEqual([rows.guarding.size, enrollments.get(2)?.state], [0, "awaited"]);
   });
 
   test("of an earlier keeper is released and guarded too", async () => {
     const left = [{ podIdx: 5, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7"], spread: [] }];
     const { rows, enrollments } = setUp(left);
-    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(5, "web"), { podIdx: 5 });
+    assert.partialDeepStrictEqual(await enrollments.releaseToGuard(ref(5), "web"), { podIdx: 5 });
     assert.deepEqual([[...rows.guarding], rows.capturing.size], [[[5, 100n]], 0]);
   });
 
@@ -114,7 +114,7 @@ describe("a protected pod", () => {
     const next = setUp([], fakeFile(file.text));
     await next.enrollments.sweep();
     assert.deepEqual([...next.rows.guarding], [[1, 100n]]);
-    assert.equal(next.enrollments.knownOf(1).workload, "cluster//Pod/shop/web");
+    assert.equal(next.enrollments.knownOf(ref(1)).workload, "cluster//Pod/shop/web");
   });
 
   test("what an earlier keeper captured in another namespace is guarded where the pod is now", async () => {

@@ -23,6 +23,7 @@ import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } fro
 import { PodEnrollments } from "./enrollment.ts";
 import type { EnrollmentRefusal, OpenEnrollment } from "./enrollment-states.ts";
 import { Holders } from "./holders.ts";
+import { lastIndexFile } from "./last-index.ts";
 import { type Asker, type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
 import { inTurns, OwedSweeps } from "./looks.ts";
 import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
@@ -75,6 +76,8 @@ const MOUNT_SOURCE = "orlop";
 /** `orlop run` says that it stops before it sends SIGTERM; the signal may be seen first. */
 const STOP_WORD_MS = 500;
 const CGROUP_NOTE = "made-pods-cgroup";
+/** Of the pod that was given an index last. */
+const LAST_INDEX = "last-index";
 /** Where the CNI plug-in asks, in the keeper's directory. */
 const CNI_SOCKET = "cni.sock";
 /** In the keeper's directory while it serves: what it knows from before is guarded then. The socket is there earlier. */
@@ -93,6 +96,7 @@ export async function runKeeper(settings: KeeperSettings, options: KeeperOptions
     const { removeOnExit } = options;
     if (removeOnExit) {
       await (await open()).releaseAll();
+      rmSync(join(config.directory, LAST_INDEX), { force: true });
       await namespaces.close({ restore: true });
       access.remove();
       kernel.remove();
@@ -137,8 +141,16 @@ function opener(config: KeeperSettings, kernel: LoadedPrograms, namespaces: PodN
     }
     kernel.attach(log);
     const { open: openNamespace, cookieOf } = namespaces;
+    const lastIndex = lastIndexFile(join(config.directory, LAST_INDEX));
     const protectedPods = openProtectedPods(config, log);
-    const enrollments = new PodEnrollments({ tree, openNamespace, cookieOf, rows: kernel.rows, protectedPods });
+    const enrollments = new PodEnrollments({
+      tree,
+      openNamespace,
+      cookieOf,
+      rows: kernel.rows,
+      protectedPods,
+      lastIndex,
+    });
     log.info("attached", { adopted: enrollments.all().length });
     // Before any agent is here.
     await sweep(enrollments, () => {}, log);
@@ -297,7 +309,10 @@ function nodeLooker(open: OpenPods, access: NodeAccess, log: KeeperLog): () => v
     if (opened === undefined) return;
     if (await access.look())
       owed.owe(opened.all().flatMap(({ row, state }) => (state === "captured" ? row.podIdx : [])));
-    await owed.pay((podIdx) => opened.sever(podIdx));
+    await owed.pay(async (podIdx) => {
+      const row = opened.get(podIdx)?.row;
+      if (row !== undefined) await opened.sever(row);
+    });
   };
   return inTurns(look, (error) => log.error("looking after programs of the node failed", { error: String(error) }));
 }
@@ -414,21 +429,21 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         return isRefusal(row) ? refuse(id, row) : { reply: { id, op: "guarded", podIdx: row.podIdx } };
       }
       case "set-addresses": {
-        const { podIdx, addresses } = request;
-        const result = await enrollments.setAddresses(podIdx, addresses);
+        const { podIdx, uid, addresses } = request;
+        const result = await enrollments.setAddresses(request, addresses);
         if (isRefusal(result)) return refuse(id, result);
-        log.info("has other addresses", { pod: result.row.uid, podIdx, addresses });
+        log.info("has other addresses", { pod: uid, podIdx, addresses });
         return { reply: { id, op: "done" } };
       }
       case "known-of":
-        return { reply: { id, op: "known", ...enrollments.knownOf(request.podIdx) } };
+        return { reply: { id, op: "known", ...enrollments.knownOf(request) } };
       case "prepare": {
         const result = await enrollments.prepare(request.uid, request.addresses);
         return isRefusal(result) ? refuse(id, result) : prepared(id, result);
       }
       case "capture": {
         const { podIdx, failDirect } = request;
-        const result = await enrollments.capture(podIdx, failDirect, ({ row }) => {
+        const result = await enrollments.capture(request, failDirect, ({ row }) => {
           log.info("captured", { pod: row.uid, podIdx, failDirect });
           // The runtime calls the plug-in again after a reboot: what it waits for is only the kernel's.
           starts.captured(podIdx);
@@ -437,27 +452,27 @@ function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Pro
         return { reply: { id, op: "done" } };
       }
       case "release": {
-        const { podIdx } = request;
-        if (await enrollments.release(podIdx)) {
-          log.info("released", { podIdx });
+        const { podIdx, uid } = request;
+        if (await enrollments.release(request)) {
+          log.info("released", { pod: uid, podIdx });
           starts.released(podIdx);
         }
         return { reply: { id, op: "done" } };
       }
       case "release-to-guard": {
-        const row = await enrollments.releaseToGuard(request.podIdx, request.workload);
+        const row = await enrollments.releaseToGuard(request, request.workload);
         if (isRefusal(row)) return refuse(id, row);
         log.info("released, and guarded", { pod: row.uid, podIdx: row.podIdx });
         return { reply: { id, op: "guarded", podIdx: row.podIdx } };
       }
       case "sockets": {
         const { podIdx, kind, count } = request;
-        const fds = await enrollments.makeSockets(podIdx, kind, count);
+        const fds = await enrollments.makeSockets(request, kind, count);
         if (!Array.isArray(fds)) return refuse(id, fds);
         return { reply: { id, op: "sockets", podIdx, kind }, fds, handedOver: true };
       }
       case "sever": {
-        const ended = await enrollments.sever(request.podIdx);
+        const ended = await enrollments.sever(request);
         if (typeof ended !== "number") return refuse(id, ended);
         const say = ended > 0 ? log.info : log.debug;
         say("connections that are no longer allowed were ended", { podIdx: request.podIdx, ended });

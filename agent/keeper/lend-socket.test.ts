@@ -79,7 +79,9 @@ test("tens of thousands of descriptors, asked for faster than they are read, all
   const client = await startClient();
   const before = await settled(1);
   for (let turn = 0; turn < 30; turn++) {
-    const lots = await Promise.all(Array.from({ length: 20 }, () => client.sockets(1, "out4", 64)));
+    const lots = await Promise.all(
+      Array.from({ length: 20 }, () => client.sockets({ podIdx: 1, uid: "p" }, "out4", 64)),
+    );
     for (const fds of lots) {
       assert.equal(fds.length, 64);
       for (const fd of fds) closeSync(fd);
@@ -96,7 +98,7 @@ test("any bytes, any descriptors: the sender loses its connection, the bystander
   const bystander = await startClient();
   const before = await settled(1);
   const hello = Buffer.from(JSON.stringify({ id: 1, op: "hello", version: PROTOCOL_VERSION, node: "n", role: "new" }));
-  const ask = Buffer.from(JSON.stringify({ id: 2, op: "sockets", podIdx: 1, kind: "out4", count: 5 }));
+  const ask = Buffer.from(JSON.stringify({ id: 2, op: "sockets", podIdx: 1, uid: "p", kind: "out4", count: 5 }));
   const bytes = fc.oneof(
     fc.constant(hello),
     fc.constant(ask),
@@ -130,7 +132,7 @@ test("any bytes, any descriptors: the sender loses its connection, the bystander
           for (const fd of given) closeSync(fd);
         }
       }
-      await bystander.release(1);
+      await bystander.release({ podIdx: 1, uid: "p" });
       attacker.close();
     }),
     { seed, numRuns: 200 },

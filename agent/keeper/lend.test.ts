@@ -129,24 +129,25 @@ test("greeted, lent to, refused, told of a pod that went: and no descriptor is l
   await welcome;
   assert.deepEqual(Object.keys(welcomes[0]?.maps ?? {}), [...LENT_MAPS]);
   assert.deepEqual(welcomes[0]?.pods, [{ podIdx: 4, uid: "old" }]);
-  const pod = await client.prepare("p", ["10.0.0.1"]);
-  assert.partialDeepStrictEqual(pod, { podIdx: 1, netnsCookie: 2n ** 64n - 1n, preservesSource: true });
-  for (const { fd } of pod.listeners) closeSync(fd);
-  const sockets = await client.sockets(1, "out4", 64);
+  const prepared = await client.prepare("p", ["10.0.0.1"]);
+  assert.partialDeepStrictEqual(prepared, { podIdx: 1, netnsCookie: 2n ** 64n - 1n, preservesSource: true });
+  for (const { fd } of prepared.listeners) closeSync(fd);
+  const pod = { podIdx: 1, uid: "p" };
+  const sockets = await client.sockets(pod, "out4", 64);
   assert.equal(new Set(sockets).size, 64);
   for (const fd of sockets) closeSync(fd);
-  await client.capture(1, false);
-  await client.release(1);
+  await client.capture(pod, false);
+  await client.release(pod);
   assert.deepEqual(await client.programs(), { programs: [], maps: [], pods: [] });
   await assert.rejects(client.prepare("none", ["10.0.0.1"]), { name: "KeeperRefused", reason: "pod-not-found" });
   await assert.rejects(client.prepare("broken", ["10.0.0.1"]), { reason: "kernel", message: "setns: EPERM" });
   await assert.rejects(
-    client.capture(0, false),
+    client.capture({ ...pod, podIdx: 0 }, false),
     { reason: "bad-request" },
     "the keeper checks, whatever the client is",
   );
-  await assert.rejects(client.sockets(1, "out4", 0), KeeperRefused);
-  const many = await client.sockets(1, "out4", 150);
+  await assert.rejects(client.sockets(pod, "out4", 0), KeeperRefused);
+  const many = await client.sockets(pod, "out4", 150);
   assert.equal(many.length, 150, "in three packets");
   for (const fd of many) closeSync(fd);
   lender.notify({ id: 0, op: "pod-gone", podIdx: 1, uid: "p" });
@@ -241,7 +242,7 @@ test("an agent that does not read loses its connection, not our descriptors", as
   await session.packet(hello, []);
   await turn();
   accepted.jammed = true;
-  await session.packet(JSON.stringify({ id: 2, op: "sockets", podIdx: 1, kind: "out4", count: 8 }), []);
+  await session.packet(JSON.stringify({ id: 2, op: "sockets", podIdx: 1, uid: "p", kind: "out4", count: 8 }), []);
   assert.equal(lender.agents, 0);
   assert.equal(await openFds(), before);
 });
@@ -272,8 +273,8 @@ test("whatever is sent, in whatever order: each request one reply, no crash, no 
   );
   const wellFormed = fc.constantFrom(
     { id: 2, op: "programs" },
-    { id: 3, op: "sockets", podIdx: 1, kind: "out6", count: 3 },
-    { id: 4, op: "release", podIdx: 1 },
+    { id: 3, op: "sockets", podIdx: 1, uid: "p", kind: "out6", count: 3 },
+    { id: 4, op: "release", podIdx: 1, uid: "p" },
   );
   const packet = fc.oneof(
     plausible.map((one) => JSON.stringify(one)),

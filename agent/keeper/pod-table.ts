@@ -1,10 +1,20 @@
 // keeper · the enrolled pods by their index, which the kernel's maps know, too. Deals out indices.
 import { type Enrollment, emptyRow } from "./enrollment-states.ts";
+import type { LastIndex } from "./last-index.ts";
+import type { PodRef } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 
 export class PodTable {
   readonly #byIdx = new Map<number, Enrollment>();
-  #lastIdx = 0;
+  readonly #last: LastIndex;
+  readonly #isLastKnown: boolean;
+  #lastIdx: number;
+
+  constructor(last: LastIndex) {
+    this.#last = last;
+    this.#lastIdx = last.read();
+    this.#isLastKnown = this.#lastIdx > 0;
+  }
 
   all(): readonly Enrollment[] {
     return [...this.#byIdx.values()];
@@ -12,6 +22,12 @@ export class PodTable {
 
   get(podIdx: number): Enrollment | undefined {
     return this.#byIdx.get(podIdx);
+  }
+
+  /** The pod under that index, if it is the pod that is meant. */
+  of({ podIdx, uid }: PodRef): Enrollment | undefined {
+    const found = this.#byIdx.get(podIdx);
+    return found?.row.uid === uid ? found : undefined;
   }
 
   byUid(uid: string): Enrollment | undefined {
@@ -35,10 +51,10 @@ export class PodTable {
     this.#byIdx.set(found.row.podIdx, found);
   }
 
-  /** What an earlier keeper left: its indices rest, too. */
+  /** What an earlier keeper left. If it did not say which index it gave last, these rest too. */
   adopt(found: Enrollment): void {
     this.set(found);
-    this.#lastIdx = Math.max(this.#lastIdx, found.row.podIdx);
+    if (!this.#isLastKnown) this.#lastIdx = Math.max(this.#lastIdx, found.row.podIdx);
   }
 
   delete(podIdx: number): void {
@@ -52,7 +68,10 @@ export class PodTable {
   /** Round the table, so that an index rests as long as possible before it means another pod. Undefined: none is left. */
   allot(): number | undefined {
     const [podIdx] = this.next(1);
-    if (podIdx !== undefined) this.#lastIdx = podIdx;
+    if (podIdx !== undefined) {
+      this.#lastIdx = podIdx;
+      this.#last.write(podIdx);
+    }
     return podIdx;
   }
 

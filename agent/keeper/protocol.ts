@@ -6,7 +6,7 @@ import type { listenerKinds, socketKinds } from "../abi.ts";
 export const MAX_PACKET_BYTES = 65_536;
 /** Most descriptors in one packet (the kernel's SCM_MAX_FD is 253). */
 export const MAX_PACKET_FDS = 64;
-export const PROTOCOL_VERSION = 7;
+export const PROTOCOL_VERSION = 8;
 
 /**
  * What a pooled socket is for. `out`: unmarked, for tunnels and passthrough from the pod's namespace.
@@ -52,6 +52,12 @@ export const AGENT_ROLES = ["new", "waiting", "holding", "yielded", "leaving"] a
 export type AgentRole = (typeof AGENT_ROLES)[number];
 export type WelcomedRole = Exclude<AgentRole, "new">;
 
+/**
+ * How agents and keeper call a pod. Its index is of a single namespace of the pod as long as a keeper lives; a keeper that starts again may
+ * give it to another pod. What an agent asks for a pod touches that pod alone: the keeper refuses when the two are not of the same pod.
+ */
+export type PodRef = { readonly podIdx: number; readonly uid: string };
+
 export type Request =
   /** `role`: what the agent is by its own account; a keeper that comes again learns from it who held the node. */
   | {
@@ -84,42 +90,31 @@ export type Request =
    */
   | { readonly id: number; readonly op: "prepare"; readonly uid: string; readonly addresses: readonly string[] }
   /** Of a prepared or captured pod, in place: the new addresses come before the others go. */
-  | {
-      readonly id: number;
-      readonly op: "set-addresses";
-      readonly podIdx: number;
-      readonly addresses: readonly string[];
-    }
+  | ({ readonly id: number; readonly op: "set-addresses"; readonly addresses: readonly string[] } & PodRef)
   /** What is known of a pod that an earlier agent guarded or captured. */
-  | { readonly id: number; readonly op: "known-of"; readonly podIdx: number }
+  | ({ readonly id: number; readonly op: "known-of" } & PodRef)
   /** Turn capture on. The agent asks for it once it can serve: verdicts written, listeners polled. */
-  | { readonly id: number; readonly op: "capture"; readonly podIdx: number; readonly failDirect: boolean }
+  | ({ readonly id: number; readonly op: "capture"; readonly failDirect: boolean } & PodRef)
   /** Capture and guard off, sk_lookup link and listeners gone, index free. Connections already captured go on. */
-  | { readonly id: number; readonly op: "release"; readonly podIdx: number }
+  | ({ readonly id: number; readonly op: "release" } & PodRef)
   /**
    * `release` and `guard` with no moment in between in which the pod is neither captured nor guarded. Answered by `guarded`. A keeper of
    * this version that does not know it yet answers bad-request.
    */
-  | { readonly id: number; readonly op: "release-to-guard"; readonly podIdx: number; readonly workload: string }
-  | {
-      readonly id: number;
-      readonly op: "sockets";
-      readonly podIdx: number;
-      readonly kind: SocketKind;
-      readonly count: number;
-    }
+  | ({ readonly id: number; readonly op: "release-to-guard"; readonly workload: string } & PodRef)
+  | ({ readonly id: number; readonly op: "sockets"; readonly kind: SocketKind; readonly count: number } & PodRef)
   /**
    * End the connections of a captured pod that bypass the agent and that the maps would not allow now, at this end. The keeper
    * reads the maps and asks the kernel for the sockets; nothing that the agent remembers is relied upon.
    */
-  | { readonly id: number; readonly op: "sever"; readonly podIdx: number }
+  | ({ readonly id: number; readonly op: "sever" } & PodRef)
   /** For operators: which programs of the node are let in to pods. */
   | { readonly id: number; readonly op: "node-access" }
   /** For `orlop get bpf`: what is loaded, attached and how full the maps are. */
   | { readonly id: number; readonly op: "programs" };
 
 /** A pod that the keeper captures or guards. `starting`: as with `pod-starting`; absent: a process of it runs, or is awaited. */
-export type PresentPod = { readonly podIdx: number; readonly uid: string; readonly starting?: boolean };
+export type PresentPod = PodRef & { readonly starting?: boolean };
 
 export type Reply =
   /**
@@ -174,11 +169,9 @@ export type Reply =
  *   and does not want. Meanwhile the keeper holds a guard for it. An agent of an earlier release does not know this notice: such a
  *   pod is captured when it asks for it
  */
-export type PodNotice = {
+export type PodNotice = PodRef & {
   readonly id: 0;
   readonly op: "pod-gone" | "pod-guarded" | "pod-starting";
-  readonly podIdx: number;
-  readonly uid: string;
 };
 /**
  * Sent unasked, id 0, to a single agent.

@@ -58,6 +58,7 @@ const isVersion = (value: unknown): boolean => version(value) !== undefined;
 const podIdx = integer(1, MAX_PODS);
 /** A path component of the cgroup tree: no slash, no leading dot. */
 const podUid = matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 128);
+const podRef = { podIdx, uid: podUid };
 /** Printable ASCII; kept for the agent. */
 const workload = matching(/^[!-~]*$/, 1024);
 export const isPodUid = (value: unknown): value is string => podUid(value) !== undefined;
@@ -76,13 +77,13 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   leave: {},
   guard: { uid: podUid, workload },
   prepare: { uid: podUid, addresses: addressesIfKnown },
-  "set-addresses": { podIdx, addresses },
-  "known-of": { podIdx },
-  capture: { podIdx, failDirect: flag },
-  release: { podIdx },
-  "release-to-guard": { podIdx, workload },
-  sockets: { podIdx, kind: among(socketKinds), count: integer(1, MAX_PACKET_FDS) },
-  sever: { podIdx },
+  "set-addresses": { ...podRef, addresses },
+  "known-of": podRef,
+  capture: { ...podRef, failDirect: flag },
+  release: podRef,
+  "release-to-guard": { ...podRef, workload },
+  sockets: { ...podRef, kind: among(socketKinds), count: integer(1, MAX_PACKET_FDS) },
+  sever: podRef,
   "node-access": {},
   programs: {},
 };

@@ -89,10 +89,12 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     (client) => client.close(),
   );
   const keeperWhileHolding = keeperOfHolder(keeper, () => tenure.holds, KeeperLost);
+  // The agent that holds the node sweeps.
+  const sever = async (podIdx: number): Promise<void> => (tenure.holds ? enrollment.sever(podIdx) : undefined);
   const kernel = { mesh, judge, NativeMap: engine.KernelMap, log: log.room("engine") };
   const tables = node.adopt(new KernelTables(kernel), (plaintext) => plaintext.close());
-  const pairs = node.adopt(new PairTables({ ...kernel, sever: keeperWhileHolding.sever }), (joined) => joined.close());
-  keepOn(node, hearThreads({ threads, keeper, counts, log }));
+  const pairs = node.adopt(new PairTables({ ...kernel, sever }), (joined) => joined.close());
+  keepOn(node, hearThreads({ threads, keeper, uidOf: (podIdx) => enrollment.pods.uidOf(podIdx), counts, log }));
   const { source } = keepOn(node, chosen);
 
   const enrollment = serving.adopt(
@@ -128,7 +130,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   const directs = serving.adopt(
     new DirectSweep({
       podsTo: (addresses) => watch.podsTo(addresses),
-      sever: keeperWhileHolding.sever,
+      sever,
       log: log.room("engine"),
     }),
     (sweeping) => sweeping.close(),

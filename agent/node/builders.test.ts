@@ -193,12 +193,12 @@ describe("messages of data threads", () => {
         },
       },
       keeper: {
-        sockets: async (podIdx, kind, count) => {
-          asked.push(`${podIdx} ${kind} ${count}`);
-          if (podIdx === 9) throw new Error("no such pod");
+        sockets: async ({ podIdx, uid }, kind, count) => {
+          asked.push(`${podIdx} ${uid} ${kind} ${count}`);
           return Int32Array.from([20, 21]);
         },
       },
+      uidOf: (podIdx) => (podIdx === 3 ? "uid-web" : undefined),
       counts,
       log,
     });
@@ -218,7 +218,7 @@ describe("messages of data threads", () => {
     hear(1, { op: "pool-low", podIdx: 3, kind: "out4", count: 64 });
     hear(0, { op: "pool-low", podIdx: 9, kind: "local6", count: 1 });
     await until(() => given.length > 0 && log.lines.length > 0);
-    assert.deepEqual(asked, ["3 out4 64", "9 local6 1"]);
+    assert.deepEqual(asked, ["3 uid-web out4 64"]);
     assert.deepEqual(given, [[1, { op: "sockets", podIdx: 3, kind: "out4", fds: [20, 21] }]]);
     assert.deepEqual(log.lines, ["keeper warn no sockets: Error: no such pod"]);
   });
@@ -259,7 +259,7 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
       happened: ({ type }) => void calls.push(type),
     },
     enrollment: {
-      podGone: (podIdx) => void calls.push(`gone ${podIdx}`),
+      podGone: (podIdx, uid) => void calls.push(`gone ${podIdx} ${uid}`),
       podGuarded: (podIdx, uid) => void calls.push(`guarded ${podIdx} ${uid}`),
       podStarting: (podIdx, uid) => void calls.push(`starting ${podIdx} ${uid}`),
     },
@@ -280,7 +280,7 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   events.onReread();
   events.onLost("it closed");
   assert.deepEqual(calls, [
-    ...["gone 3", "guarded 4 web", "starting 5 api"],
+    ...["gone 3 web", "guarded 4 web", "starting 5 api"],
     ...["yield", "vacant", "settled", "reread", "connected false", "lost"],
   ]);
   assert.deepEqual(log.lines, [
@@ -320,6 +320,7 @@ test("while another agent holds the node, enrollment has no keeper, and what it 
   const asked: string[] = [];
   const done = (what: string) => async () => void asked.push(what);
   let holds = true;
+  const pod = { podIdx: 1, uid: "p" };
   const keeper = keeperOfHolder(
     {
       connected: true,
@@ -336,20 +337,20 @@ test("while another agent holds the node, enrollment has no keeper, and what it 
     KeeperLost,
   );
   assert.equal(keeper.connected, true);
-  await keeper.capture(1, false);
-  await keeper.sever(1);
+  await keeper.capture(pod, false);
+  await keeper.sever(pod);
   holds = false;
   assert.equal(keeper.connected, false);
   const changes = [
     () => keeper.guard("p", "w"),
-    () => keeper.knownOf(1),
+    () => keeper.knownOf(pod),
     () => keeper.prepare("p", []),
-    () => keeper.setAddresses(1, []),
-    () => keeper.capture(1, true),
-    () => keeper.release(1),
+    () => keeper.setAddresses(pod, []),
+    () => keeper.capture(pod, true),
+    () => keeper.release(pod),
   ];
   for (const change of changes) await assert.rejects(change, KeeperLost);
-  await keeper.sever(1);
+  await keeper.sever(pod);
   assert.deepEqual(asked, ["capture", "sever"]);
 });
 

@@ -1,5 +1,6 @@
 // 3 · main thread · what must happen so that the pods that the kernel captures become the pods that the mesh wants here:
 // desired pods and present pods → next steps. Pure; enrollment.ts carries the steps out and asks again until none is left.
+import type { PodRef } from "../keeper/protocol.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
 
@@ -33,6 +34,9 @@ export type HeldPod = {
   /** What the kernel does with the pod's connections while no agent lives: let them go direct, or refuse them. */
   readonly failDirect: boolean;
 };
+
+/** What the keeper is asked about it by. */
+export const refOf = ({ podIdx, podUid }: Pick<HeldPod, "podIdx" | "podUid">): PodRef => ({ podIdx, uid: podUid });
 
 /** A pod for which the keeper holds listeners, capture or a guard, while this agent does not hold it. */
 export type UnservedPod = {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { PreparedPod } from "../engine/keeper-client.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { type Workload, withAddresses } from "../mesh/workload.ts";
-import type { EnrollmentStep, HeldPod } from "./enrollment-plan.ts";
+import { type EnrollmentStep, type HeldPod, refOf } from "./enrollment-plan.ts";
 import { type EnrollmentTimes, isRefused, type NodeEnrollmentPorts } from "./enrollment-ports.ts";
 import type { FailedPods } from "./failed-pods.ts";
 import type { KnownPods, PodGuards } from "./pod-guards.ts";
@@ -53,7 +53,7 @@ export class EnrollmentSteps {
       case "enroll":
         return this.#tryEnroll(step.workload);
       case "set-fail-mode":
-        await this.#ports.keeper.capture(step.pod.podIdx, step.failDirect);
+        await this.#ports.keeper.capture(refOf(step.pod), step.failDirect);
         if (step.failDirect) guards.ended(step.pod.podUid);
         return service.replace(step.pod, { failDirect: step.failDirect });
       case "set-identity":
@@ -70,14 +70,14 @@ export class EnrollmentSteps {
 
   async #identify(podUid: string, podIdx: number): Promise<void> {
     const { found } = this.#parts.known;
-    const { workload: workloadUid, addresses } = await this.#ports.keeper.knownOf(podIdx);
+    const { workload: workloadUid, addresses } = await this.#ports.keeper.knownOf({ podIdx, uid: podUid });
     if (found.get(podUid)?.podIdx === podIdx) found.set(podUid, { podIdx, known: { workloadUid, addresses } });
   }
 
   async #releaseFound(podUid: string, podIdx: number): Promise<void> {
     const { known, guards } = this.#parts;
     guards.forget(podUid);
-    await this.#ports.keeper.release(podIdx);
+    await this.#ports.keeper.release({ podIdx, uid: podUid });
     guards.ended(podUid);
     // Its namespace may have gone meanwhile: then the keeper has said under which index it guards the pod now.
     if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
@@ -105,7 +105,7 @@ export class EnrollmentSteps {
   async #releaseWrongCapture(workload: Workload): Promise<void> {
     const podIdx = this.#parts.known.found.get(workload.podUid)?.podIdx;
     if (podIdx === undefined) return;
-    const { addresses } = await this.#ports.keeper.knownOf(podIdx);
+    const { addresses } = await this.#ports.keeper.knownOf({ podIdx, uid: workload.podUid });
     if (!this.#isOfAnother(addresses, workload)) return;
     this.#ports.log.warn("pod released from a capture under an address of another workload", {
       pod: fullName(workload),
@@ -120,7 +120,7 @@ export class EnrollmentSteps {
     const { keeper, log } = this.#ports;
     const { addresses } = workload;
     try {
-      await keeper.setAddresses(pod.podIdx, addresses);
+      await keeper.setAddresses(refOf(pod), addresses);
       failed.delete(pod.podUid);
       service.replace(pod, { addresses, named: true });
       void service.sweep(pod.podIdx, pod.podUid);
@@ -175,7 +175,7 @@ export class EnrollmentSteps {
       await threads.servePod(message);
       // As the mesh is by now, not as it was when the wait began.
       if (service.setVerdicts(preparing)) {
-        await keeper.capture(podIdx, failDirect);
+        await keeper.capture(refOf(preparing), failDirect);
         if (failDirect) guards.ended(podUid);
         if (pods.get(podUid) === preparing) {
           found.delete(podUid);
@@ -235,7 +235,7 @@ export class EnrollmentSteps {
     if (known.found.get(podUid)?.podIdx === podIdx) known.found.delete(podUid);
     if (!tables.failDirect(workload)) return guards.releaseTo(podIdx, workload);
     guards.forget(podUid);
-    await keeper.release(podIdx);
+    await keeper.release({ podIdx, uid: podUid });
   }
 
   /** Capture off first; what was captured goes on to its end. */
@@ -245,7 +245,7 @@ export class EnrollmentSteps {
     known.pods.set(leaving);
     guards.forget(pod.podUid);
     try {
-      await this.#ports.keeper.release(pod.podIdx);
+      await this.#ports.keeper.release(refOf(pod));
     } catch (error) {
       if (known.pods.get(pod.podUid) === leaving) known.pods.set(pod);
       throw error;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import type { CapturedPod, PreparedPod } from "../engine/keeper-client.ts";
 import { KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";
+import type { PodRef } from "../keeper/protocol.ts";
 import type { Service } from "../mesh/service.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -135,6 +136,8 @@ export class FakeNode {
     }
     this.connected = true;
     this.#keepers += 1;
+    // It knows no other index that was given away.
+    this.#nextIdx = Math.max(0, ...this.kernel.keys()) + 1;
     return [...this.kernel].map(([podIdx, { uid }]) => ({ podIdx, uid }));
   }
 
@@ -165,6 +168,12 @@ export class FakeNode {
 
   captured(): readonly CapturedPod[] {
     return [...this.kernel].flatMap(([podIdx, { uid, captured }]) => (captured ? [{ podIdx, uid }] : []));
+  }
+
+  /** As the keeper takes index and UID together. */
+  of({ podIdx, uid }: PodRef): KernelPod | undefined {
+    const pod = this.kernel.get(podIdx);
+    return pod?.uid === uid ? pod : undefined;
   }
 
   /** A captured pod of an earlier agent. */
@@ -209,14 +218,14 @@ export class FakeNode {
         if (node.lateGuards-- > 0) throw new KeeperLost("the keeper did not answer guard in time");
         return podIdx;
       },
-      knownOf: async (podIdx) => {
+      knownOf: async ({ podIdx, uid }) => {
         await ask(`known of ${podIdx}`);
-        const pod = node.kernel.get(podIdx);
+        const pod = node.of({ podIdx, uid });
         return { workload: node.protectedPods.get(pod?.uid ?? "") ?? "", addresses: pod?.addresses ?? [] };
       },
-      setAddresses: async (podIdx, addresses) => {
+      setAddresses: async ({ podIdx, uid }, addresses) => {
         await ask(`addresses ${podIdx} ${addresses}`);
-        const pod = node.kernel.get(podIdx);
+        const pod = node.of({ podIdx, uid });
         if (!pod?.prepared) throw new KeeperRefused("not-prepared", "not prepared");
         node.check(pod.uid, addresses);
         pod.addresses = addresses;
@@ -237,9 +246,9 @@ export class FakeNode {
         const listeners = [{ kind: "hbone", family: 4, address: "127.0.0.1", port: 15008, fd: podIdx }] as const;
         return { podIdx, addresses: pod.addresses, netnsCookie: 7n, listeners, captured, preservesSource: false };
       },
-      capture: async (podIdx, failDirect) => {
+      capture: async ({ podIdx, uid }, failDirect) => {
         await ask(`capture ${podIdx}${failDirect ? " direct" : ""}`);
-        const pod = node.kernel.get(podIdx);
+        const pod = node.of({ podIdx, uid });
         if (!pod?.prepared) throw new KeeperRefused("not-prepared", "not prepared");
         assert.ok(node.served.has(podIdx), `${pod.uid} is captured, and no thread serves it`);
         assert.ok(node.verdicts.has(podIdx), `${pod.uid} is captured, and has no verdicts`);
@@ -248,23 +257,23 @@ export class FakeNode {
         if (failDirect) node.protectedPods.delete(pod.uid);
         else if (!node.protectedPods.has(pod.uid)) node.protectedPods.set(pod.uid, "");
       },
-      release: async (podIdx) => {
+      release: async ({ podIdx, uid }) => {
         await ask(`release ${podIdx}`);
-        const pod = node.kernel.get(podIdx);
+        const pod = node.of({ podIdx, uid });
         if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
         node.kernel.delete(podIdx);
         node.protectedPods.delete(pod.uid);
       },
-      releaseToGuard: async (podIdx, workload) => {
+      releaseToGuard: async ({ podIdx, uid }, workload) => {
         if (node.older) throw new KeeperRefused("bad-request", "op is none of the operations");
         await ask(`release to guard ${podIdx}`);
-        const pod = node.kernel.get(podIdx);
+        const pod = node.of({ podIdx, uid });
         if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
         node.kernel.set(podIdx, { ...pod, prepared: false, captured: false, addresses: [] });
         node.protectedPods.set(pod.uid, workload);
         return podIdx;
       },
-      sever: (podIdx) => ask(`sever ${podIdx}`),
+      sever: ({ podIdx }) => ask(`sever ${podIdx}`),
     };
   }
 }

@@ -223,9 +223,9 @@ describe("node enrollment", () => {
     node.calls.length = 0;
     node.missing.add("uid-web");
     const { gone, guarded } = node.podGoes("uid-web");
-    enrollment.podGone(gone ?? 0);
+    enrollment.podGone(gone ?? 0, "uid-web");
     enrollment.podGuarded(guarded ?? 0, "uid-web");
-    enrollment.podGone(99);
+    enrollment.podGone(99, "uid-web");
     await until(() => enrollment.states()[0]?.state === "failed");
     assert.deepEqual([node.calls[0], node.held.size, node.served.size], ["cut 1", 0, 0]);
     node.missing.clear();
@@ -256,7 +256,7 @@ describe("node enrollment", () => {
     assert.deepEqual(asked, ["prepare uid-web", "capture 1", "guard uid-web"]);
     assert.deepEqual([...node.protectedPods], [["uid-web", web.uid]]);
     const { gone, guarded } = node.podGoes("uid-web");
-    enrollment.podGone(gone ?? 0);
+    enrollment.podGone(gone ?? 0, "uid-web");
     enrollment.podGuarded(guarded ?? 0, "uid-web");
     await until(() => node.captured().length === 1);
     assert.deepEqual(node.captured(), [{ podIdx: 2, uid: "uid-web" }]);
@@ -323,7 +323,7 @@ describe("node enrollment", () => {
     await start();
     enrollment.podStarting(node.begins("uid-web"), "uid-web");
     node.kernel.clear();
-    enrollment.podGone(1);
+    enrollment.podGone(1, "uid-web");
     await change({ ...web, protocol: "none" });
     assert.ok(!node.calls.some((call) => call.startsWith("release")));
   });
@@ -625,7 +625,7 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
         void enrollment.keeperCame(node.keeperComes());
       } else if (op === "gone") {
         const { gone, guarded } = node.podGoes(present.podUid);
-        if (gone !== undefined) enrollment.podGone(gone);
+        if (gone !== undefined) enrollment.podGone(gone, present.podUid);
         if (guarded !== undefined) enrollment.podGuarded(guarded, present.podUid);
       } else if (op === "wait") await turn();
       else if (op === "miss") node.missing.add(present.podUid);

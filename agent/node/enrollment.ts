@@ -112,6 +112,13 @@ export class NodeEnrollment {
     return [...held, ...found];
   }
 
+  /** The keeper ends what the pod under this index has open and may not have any more. @throws also when no such pod is known (yet) */
+  async sever(podIdx: number): Promise<void> {
+    const uid = this.pods.at(podIdx)?.podUid ?? [...this.#found].find(([, pod]) => pod.podIdx === podIdx)?.[0];
+    if (uid === undefined) throw new Error(`no pod is known under index ${podIdx}`);
+    await this.#ports.keeper.sever({ podIdx, uid });
+  }
+
   /** The mesh was read, or has changed. */
   meshChanged(): Promise<void> {
     this.#meshKnown = true;
@@ -151,12 +158,13 @@ export class NodeEnrollment {
   }
 
   /** The pod's namespace has gone, and the keeper has released the pod. */
-  podGone(podIdx: number): void {
-    for (const [uid, pod] of this.#found) if (pod.podIdx === podIdx) this.#found.delete(uid);
-    for (const [uid, index] of this.#unheard) if (index === podIdx) this.#unheard.delete(uid);
-    const pod = this.pods.at(podIdx);
-    if (pod === undefined) {
-      this.#ports.tables.removePod(podIdx);
+  podGone(podIdx: number, podUid: string): void {
+    if (this.#found.get(podUid)?.podIdx === podIdx) this.#found.delete(podUid);
+    if (this.#unheard.get(podUid) === podIdx) this.#unheard.delete(podUid);
+    const pod = this.pods.get(podUid);
+    if (pod?.podIdx !== podIdx) {
+      // A keeper that started again may mean a pod that this agent does not know, under the index of a pod that it still holds.
+      if (this.pods.at(podIdx) === undefined) this.#ports.tables.removePod(podIdx);
       return;
     }
     this.pods.set({ ...pod, state: "gone" });

@@ -31,7 +31,7 @@ export function keeperEvents({ tenure, enrollment, notices, connected, log }: Ke
     },
     onPodGone: (podIdx, uid) => {
       log.room("keeper").info("pod gone", { uid });
-      notices.hear(() => enrollment.podGone(podIdx));
+      notices.hear(() => enrollment.podGone(podIdx, uid));
     },
     onPodGuarded: (podIdx, uid) => {
       log.room("keeper").info("pod guarded until it is captured", { uid });
@@ -108,13 +108,13 @@ export function keeperOfHolder(
       return holds() && keeper.connected;
     },
     guard: (uid, workload) => held(() => keeper.guard(uid, workload)),
-    knownOf: (podIdx) => held(() => keeper.knownOf(podIdx)),
+    knownOf: (pod) => held(() => keeper.knownOf(pod)),
     prepare: (uid, addresses) => held(() => keeper.prepare(uid, addresses)),
-    setAddresses: (podIdx, addresses) => held(() => keeper.setAddresses(podIdx, addresses)),
-    capture: (podIdx, failDirect) => held(() => keeper.capture(podIdx, failDirect)),
-    release: (podIdx) => held(() => keeper.release(podIdx)),
-    releaseToGuard: (podIdx, workload) => held(() => keeper.releaseToGuard(podIdx, workload)),
+    setAddresses: (pod, addresses) => held(() => keeper.setAddresses(pod, addresses)),
+    capture: (pod, failDirect) => held(() => keeper.capture(pod, failDirect)),
+    release: (pod) => held(() => keeper.release(pod)),
+    releaseToGuard: (pod, workload) => held(() => keeper.releaseToGuard(pod, workload)),
     // The agent that holds the node sweeps each pod that it brings into service.
-    sever: async (podIdx) => (holds() ? keeper.sever(podIdx) : undefined),
+    sever: async (pod) => (holds() ? keeper.sever(pod) : undefined),
   };
 }

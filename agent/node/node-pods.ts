@@ -8,6 +8,8 @@ export class NodePods {
   readonly #mesh: Pick<Snapshot, "workload">;
   readonly #byUid = new Map<string, HeldPod>();
   readonly #byIndex = new Map<number, HeldPod>();
+  /** By index, also of pods that are held no more: connections of theirs may go on. */
+  readonly #uids = new Map<number, string>();
 
   constructor(mesh: Pick<Snapshot, "workload">) {
     this.#mesh = mesh;
@@ -21,6 +23,11 @@ export class NodePods {
     return this.#byIndex.get(podIdx);
   }
 
+  /** Of the pod that is held, or was last, under that index. */
+  uidOf(podIdx: number): string | undefined {
+    return this.#uids.get(podIdx);
+  }
+
   all(): readonly HeldPod[] {
     return [...this.#byUid.values()];
   }
@@ -30,6 +37,7 @@ export class NodePods {
     this.delete(pod.podUid);
     this.#byUid.set(pod.podUid, pod);
     this.#byIndex.set(pod.podIdx, pod);
+    this.#uids.set(pod.podIdx, pod.podUid);
   }
 
   delete(podUid: string): void {

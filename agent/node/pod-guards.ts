@@ -106,13 +106,13 @@ export class PodGuards {
     const { keeper } = this.#ports;
     const { uid, podUid, addresses } = workload;
     try {
-      const guardedIdx = await keeper.releaseToGuard(podIdx, uid);
+      const guardedIdx = await keeper.releaseToGuard({ podIdx, uid: podUid }, uid);
       this.#known.found.set(podUid, { podIdx: guardedIdx, known: { workloadUid: uid, addresses } });
       this.#guarded.set(podUid, uid);
     } catch (error) {
       if (!isRefused(error) || !withoutReleaseToGuard.includes(error.reason)) throw error;
       // It serves the guard right behind the release.
-      await Promise.all([keeper.release(podIdx), this.#ask(workload)]);
+      await Promise.all([keeper.release({ podIdx, uid: podUid }), this.#ask(workload)]);
     }
   }
 

@@ -78,7 +78,7 @@ export class PodService {
     const { keeper, log } = this.#ports;
     while (!this.#closing.aborted && this.#pods.get(podUid)?.podIdx === podIdx) {
       try {
-        return await keeper.sever(podIdx);
+        return await keeper.sever({ podIdx, uid: podUid });
       } catch (error) {
         log.warn("plaintext that is no longer allowed could not be ended; trying again", { podIdx, error });
         await sleep(this.#times.retry);

@@ -9,6 +9,8 @@ import { LineLimit } from "./line-limit.ts";
 export type ThreadMessageParts = {
   readonly threads: Pick<DataThreads, "listen" | "addSockets" | "close">;
   readonly keeper: Pick<KeeperClient, "sockets">;
+  /** Of the pod that the agent holds, or held last, under that index. */
+  readonly uidOf: (podIdx: number) => string | undefined;
   readonly counts: Pick<AgentCounts, "counted" | "peers">;
   readonly log: Pick<Log, "room">;
 };
@@ -17,7 +19,7 @@ export type ThreadMessageParts = {
 const HANDSHAKE_LINES = 10;
 
 /** Listens to the threads. To close it ends them, since their last counts are still to be heard. */
-export function hearThreads({ threads, keeper, counts, log }: ThreadMessageParts): Built<void> {
+export function hearThreads({ threads, keeper, uidOf, counts, log }: ThreadMessageParts): Built<void> {
   const handshakes = new LineLimit<Extract<AgentMessage, { op: "handshake-failed" }>>({
     perSecond: HANDSHAKE_LINES,
     write: (message) => log.room("traffic").info("handshake failed", { ...message }),
@@ -50,7 +52,9 @@ export function hearThreads({ threads, keeper, counts, log }: ThreadMessageParts
     { podIdx, kind, count }: Extract<AgentMessage, { readonly op: "pool-low" }>,
   ): Promise<void> {
     try {
-      const fds = await keeper.sockets(podIdx, kind, count);
+      const uid = uidOf(podIdx);
+      if (uid === undefined) throw new Error("no such pod");
+      const fds = await keeper.sockets({ podIdx, uid }, kind, count);
       threads.addSockets(thread, { op: "sockets", podIdx, kind, fds: [...fds] });
     } catch (error) {
       // The engine asks again while a connection waits, and refuses it with "no-socket" when its patience ends.

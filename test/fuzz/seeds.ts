@@ -139,10 +139,10 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   "keeper-request": [
     { id: 1, op: "hello", version: PROTOCOL_VERSION, node: "node-a", role: "new" },
     { id: 2, op: "prepare", uid: "5c0ffee5-0000-4000-8000-0000000000aa", addresses: ["10.0.0.1", "fd00::1"] },
-    { id: 3, op: "capture", podIdx: 1, failDirect: false },
-    { id: 4, op: "release", podIdx: 1 },
-    { id: 5, op: "sockets", podIdx: 1, kind: "local6", count: 64 },
-    { id: 6, op: "sever", podIdx: 1024 },
+    { id: 3, op: "capture", podIdx: 1, uid: "a-1", failDirect: false },
+    { id: 4, op: "release", podIdx: 1, uid: "a-1" },
+    { id: 5, op: "sockets", podIdx: 1, uid: "a-1", kind: "local6", count: 64 },
+    { id: 6, op: "sever", podIdx: 1024, uid: "a-1" },
     { id: 7, op: "programs" },
   ].map((value) => JSON.stringify(value)),
   "engine-event": Array.from({ length: 9 }, (_, type) =>

@@ -33,6 +33,7 @@ import { cgroup2Mount } from "../../agent/process/mounts.ts";
 
 const address = "10.77.0.2";
 const uid = "5c0ffee5-0000-4000-8000-000000000001";
+const ref = (podIdx: number) => ({ podIdx, uid });
 const scratch = mkdtempSync(join(tmpdir(), "orlop-keeper-"));
 const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
 assert.ok(mount, "this test needs cgroup v2");
@@ -228,13 +229,13 @@ describe("the keeper", { concurrency: 1 }, () => {
   test("an address that is not in the namespace, the node's own network, an unknown pod: refused", async () => {
     await assert.rejects(agent.client.prepare("no-such-pod", [address]), { reason: "pod-not-found" });
     await assert.rejects(agent.client.prepare(uid, ["10.77.0.99"]), { reason: "address-mismatch" });
-    await assert.rejects(agent.client.capture(1000, false), { reason: "not-prepared" });
+    await assert.rejects(agent.client.capture(ref(1000), false), { reason: "not-prepared" });
   });
 
   test("captured: a dial to anywhere arrives at the outbound listener with its destination, and the pod sees what it dialled", async () => {
     const inByPort = new InByPort(new KernelMap(maps.in_by_port));
     inByPort.put(pod.podIdx, 0, "refuse");
-    await agent.client.capture(pod.podIdx, false);
+    await agent.client.capture(ref(pod.podIdx), false);
     const flows = new KernelMap(maps.dst_of_flow);
     const { server, seen } = acceptOn(listener("outbound", 4));
     assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "connected 192.0.2.1:80");
@@ -253,7 +254,7 @@ describe("the keeper", { concurrency: 1 }, () => {
 
   test("sockets are made in the pod's namespace, as many as were asked for", async () => {
     for (const kind of ["out4", "out6", "local4", "local6"] as const) {
-      const fds = await agent.client.sockets(pod.podIdx, kind, 64);
+      const fds = await agent.client.sockets(ref(pod.podIdx), kind, 64);
       assert.equal(fds.length, 64);
       for (const fd of fds) {
         assert.ok(fstatSync(fd).isSocket());
@@ -280,13 +281,13 @@ describe("the keeper", { concurrency: 1 }, () => {
     assert.deepEqual([welcome.role, welcome.pods], ["waiting", [{ podIdx: pod.podIdx, uid }]]);
     const notHolding = { reason: "not-holding" };
     await assert.rejects(next.client.prepare(uid, [address]), notHolding);
-    await assert.rejects(next.client.release(pod.podIdx), notHolding);
-    for (const fd of await next.client.sockets(pod.podIdx, "out4", 1)) closeSync(fd);
+    await assert.rejects(next.client.release(ref(pod.podIdx)), notHolding);
+    for (const fd of await next.client.sockets(ref(pod.podIdx), "out4", 1)) closeSync(fd);
     const taking = next.client.take();
     await until("the notice to yield", () => agent.notices.includes("yield"));
     await agent.client.yielded();
     const taken = await taking;
-    await assert.rejects(agent.client.capture(pod.podIdx, false), notHolding);
+    await assert.rejects(agent.client.capture(ref(pod.podIdx), false), notHolding);
     const lent = await next.client.prepare(uid, [address]);
     assert.deepEqual([lent.podIdx, lent.captured], [pod.podIdx, true]);
     const outbound = lent.listeners.find(({ kind, family }) => kind === "outbound" && family === 4);
@@ -299,7 +300,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     await until("the notice that nobody holds the node", () => agent.notices.includes("vacant"));
     const again = await agent.client.take();
     assert.deepEqual(again.pods, [{ podIdx: pod.podIdx, uid }]);
-    await agent.client.capture(pod.podIdx, false);
+    await agent.client.capture(ref(pod.podIdx), false);
     for (const { fd } of lent.listeners) closeSync(fd);
     for (const fd of [welcome, taken, again].flatMap((given) => Object.values(given.maps))) closeSync(fd);
   });
@@ -322,7 +323,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     pod = await agent.client.prepare(uid, [address]);
     assert.equal(pod.podIdx, podIdx);
     assert.equal(pod.captured, true);
-    await agent.client.capture(podIdx, false);
+    await agent.client.capture(ref(podIdx), false);
     const { server, seen } = acceptOn(listener("outbound", 4));
     assert.equal(await dialFromPod(pause, "192.0.2.3", 82), "connected 192.0.2.3:82");
     await until("accepted", () => seen.length === 1);
@@ -331,7 +332,7 @@ describe("the keeper", { concurrency: 1 }, () => {
 
   test("enrolled and released a hundred times: no descriptor, entry, link or thread more than before", async () => {
     for (const { fd } of pod.listeners) closeSync(fd);
-    await agent.client.release(pod.podIdx);
+    await agent.client.release(ref(pod.podIdx));
     const rule = () =>
       execFileSync("nsenter", ["-t", String(pause.pid), "-n", "ip", "rule"])
         .toString()
@@ -339,9 +340,9 @@ describe("the keeper", { concurrency: 1 }, () => {
     const held = (of: "fd" | "task") => readdirSync(`/proc/self/${of}`).length;
     const comeAndGo = async (failDirect: boolean) => {
       const again = await agent.client.prepare(uid, [address]);
-      await agent.client.capture(again.podIdx, failDirect);
-      for (const fd of await agent.client.sockets(again.podIdx, "out4", 4)) closeSync(fd);
-      await agent.client.release(again.podIdx);
+      await agent.client.capture(ref(again.podIdx), failDirect);
+      for (const fd of await agent.client.sockets(ref(again.podIdx), "out4", 4)) closeSync(fd);
+      await agent.client.release(ref(again.podIdx));
       for (const { fd } of again.listeners) closeSync(fd);
     };
     // Once before, so that what is made at its first use is there.
@@ -361,7 +362,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     }
     assert.deepEqual(readdirSync(join(pinDirectory(config.bpffs, config.node), "pods")), []);
     pod = await agent.client.prepare(uid, [address]);
-    await agent.client.capture(pod.podIdx, false);
+    await agent.client.capture(ref(pod.podIdx), false);
   });
 
   test("a captured pod is released and guarded in one step, and refuses all the while", async () => {
@@ -375,13 +376,13 @@ describe("the keeper", { concurrency: 1 }, () => {
     })();
     while (!enough()) {
       for (const { fd } of pod.listeners) closeSync(fd);
-      assert.equal(await agent.client.releaseToGuard(podIdx, "cluster//Pod/demo/web"), podIdx);
-      assert.deepEqual(await agent.client.knownOf(podIdx), { workload: "cluster//Pod/demo/web", addresses: [] });
+      assert.equal(await agent.client.releaseToGuard(ref(podIdx), "cluster//Pod/demo/web"), podIdx);
+      assert.deepEqual(await agent.client.knownOf(ref(podIdx)), { workload: "cluster//Pod/demo/web", addresses: [] });
       pod = await agent.client.prepare(uid, [address]);
       assert.equal(pod.podIdx, podIdx, "the guard's index is the pod's");
-      await agent.client.capture(podIdx, false);
+      await agent.client.capture(ref(podIdx), false);
     }
-    await agent.client.releaseToGuard(podIdx, "cluster//Pod/demo/web");
+    await agent.client.releaseToGuard(ref(podIdx), "cluster//Pod/demo/web");
     for (const { fd } of pod.listeners) closeSync(fd);
     await dialling;
     assert.equal(seen.includes("EACCES"), false, `it went past the hooks: ${seen.join(" ")}`);
@@ -390,7 +391,7 @@ describe("the keeper", { concurrency: 1 }, () => {
     const entries = (name: string) => views.find((view) => view.name === name)?.entries;
     assert.deepEqual([entries("pod_by_netns"), entries("pod_by_ip"), entries("in_by_port")], [1, 0, 0]);
     pod = await agent.client.prepare(uid, [address]);
-    await agent.client.capture(podIdx, false);
+    await agent.client.capture(ref(podIdx), false);
   });
 
   test("a pod that died is released and named; a pod on the node's network is refused", async () => {
@@ -433,8 +434,8 @@ describe("the keeper", { concurrency: 1 }, () => {
     await agent.start();
     const [again] = agent.welcome?.pods ?? [];
     assert.equal(again?.uid, uid);
-    assert.equal((await agent.client.knownOf(again.podIdx)).workload, "cluster//Pod/demo/web");
-    await agent.client.release(again.podIdx);
+    assert.equal((await agent.client.knownOf(ref(again.podIdx))).workload, "cluster//Pod/demo/web");
+    await agent.client.release(ref(again.podIdx));
     assert.deepEqual([links(), await captured()], [[], 0]);
     await end(pause);
   });

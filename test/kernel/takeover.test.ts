@@ -151,6 +151,7 @@ class Agent {
   readonly #waiting = new Map<number, (packet: Packet) => void>();
   readonly #fds: number[] = [];
   readonly maps = new Map<string, KernelMap>();
+  #version = 0;
   #id = 0;
   #closed = false;
   #beat: NodeJS.Timeout | undefined;
@@ -175,6 +176,7 @@ class Agent {
   }
 
   async hello(version: number): Promise<unknown> {
+    this.#version = version;
     const { reply, fds } = await this.ask(
       "hello",
       { version, node: config.node, ...(version < 6 ? {} : { role: "new" }) },
@@ -205,7 +207,9 @@ class Agent {
     const { reply } = await this.ask("prepare", { uid: pod.uid, addresses: [pod.address] }, "prepared");
     const podIdx = Number(reply.podIdx);
     this.plaintext(podIdx, 0, ORLOP_IN_REFUSE);
-    await this.ask("capture", { podIdx, failDirect: false }, "done");
+    // Before protocol 8 an index alone names the pod.
+    const named = this.#version < 8 ? { podIdx } : { podIdx, uid: pod.uid };
+    await this.ask("capture", { ...named, failDirect: false }, "done");
     return podIdx;
   }
 
