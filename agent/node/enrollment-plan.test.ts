@@ -41,6 +41,7 @@ function plan(
     beginning: new Set(),
     resting: new Set(),
     contested: new Set(),
+    busy: new Set(),
     ...present,
   };
   const members = workloads.filter(({ protocol }) => protocol === "hbone");
@@ -81,7 +82,7 @@ describe("the next steps", () => {
     assert.deepEqual(plan([web], { held: [heldWeb] }), []);
   });
 
-  test("missing pods are enrolled together, so many at once; those that rest wait", () => {
+  test("missing pods are enrolled together; those that rest wait", () => {
     assert.deepEqual(plan([web, api]), [
       { op: "enroll", workload: api },
       { op: "enroll", workload: web },
@@ -91,7 +92,7 @@ describe("the next steps", () => {
       uid: `c//Pod/shop/web-${nth}`,
       podUid: `uid-${nth}`,
     }));
-    assert.equal(plan(many).length, 16);
+    assert.equal(plan(many).length, 40);
     assert.deepEqual(plan([web, api], { resting: new Set(["uid-api"]) }), [{ op: "enroll", workload: web }]);
     assert.deepEqual(plan([api], { resting: new Set(["uid-api"]) }), []);
   });
@@ -206,6 +207,34 @@ describe("the next steps", () => {
     assert.deepEqual(plan([moved], { held: [direct] }, true), [
       { op: "set-identity", pod: direct, identity: api.identity },
     ]);
+  });
+
+  test("pods wait for nobody but those that give up an address of theirs", () => {
+    const moved = { ...web, addresses: ["10.0.0.7"] };
+    const heir = { ...api, addresses: ["10.0.0.1"] };
+    const release = { op: "release", pod: heldWeb } as const;
+    const readdress = { op: "set-addresses", pod: heldWeb, workload: moved } as const;
+    const enroll = { op: "enroll", workload: api } as const;
+    assert.deepEqual(plan([api], { held: [heldWeb] }), [release, enroll]);
+    assert.deepEqual(plan([moved, api], { held: [heldWeb] }), [readdress, enroll]);
+    const contested = new Set(["uid-api"]);
+    assert.deepEqual(plan([heir], { held: [heldWeb], contested }), [release]);
+    assert.deepEqual(plan([moved, heir], { held: [heldWeb] }), [readdress]);
+    const busy = new Set(["uid-web"]);
+    assert.deepEqual(plan([heir], { held: [heldWeb], busy }), []);
+    assert.deepEqual(plan([api], { held: [heldWeb], busy }), [enroll]);
+    const known = new Map([["uid-web", foundPod(3, "", web.addresses)]]);
+    const releaseFound = { op: "release-found", podUid: "uid-web", podIdx: 3 } as const;
+    assert.deepEqual(plan([heir], { found: known, contested }), [releaseFound]);
+    assert.deepEqual(plan([heir], { found: known, busy }), []);
+    assert.deepEqual(plan([web, heir], { held: [heldWeb] }), [{ op: "enroll", workload: heir }], "it contends");
+  });
+
+  test("of a pod that is busy nothing begins, not even its guard", () => {
+    const busy = new Set(["uid-web"]);
+    assert.deepEqual(plan([web], { busy }), []);
+    assert.deepEqual(plan([web], { busy, guarded: new Map() }), []);
+    assert.deepEqual(plan([], { busy, held: [heldWeb] }), []);
   });
 
   test("a pod that another step is busy with is left alone", () => {

@@ -60,6 +60,8 @@ export type PresentPods = {
   readonly resting: ReadonlySet<string>;
   /** Of those, the pods that are there, but whose address or namespace another enrolled pod has. */
   readonly contested: ReadonlySet<string>;
+  /** UIDs of pods of which a step is under way. */
+  readonly busy: ReadonlySet<string>;
 };
 
 /** What the mesh says of workloads. */
@@ -92,9 +94,6 @@ export type EnrollmentStep =
   | { readonly op: "set-fail-mode"; readonly pod: HeldPod; readonly failDirect: boolean }
   | { readonly op: "set-identity"; readonly pod: HeldPod; readonly identity: SpiffeId };
 
-/** A pod that waits for its certificate does not hold up the others of a node that starts. */
-const ENROLLED_TOGETHER = 16;
-
 /** The pods that the mesh wants captured on `node`. */
 export function desiredPods(workloads: Iterable<Workload>, node: string): DesiredPods {
   const pods = new Map<string, Workload>();
@@ -107,36 +106,67 @@ export function desiredPods(workloads: Iterable<Workload>, node: string): Desire
   return { pods, conflicts };
 }
 
+/** Whose step it is. Of a pod at most one step is under way. */
+export function podOf(step: EnrollmentStep): string {
+  if ("podUid" in step) return step.podUid;
+  return "pod" in step ? step.pod.podUid : step.workload.podUid;
+}
+
 /**
- * The steps that may be carried out together now; empty when the present is as desired. A step comes only when all earlier
- * kinds of steps are done: guards first; pods leave before pods come, since both may claim the same address.
+ * The steps that may begin now, at most one for each pod that is not busy, and the more urgent first. Pods do not wait for each other, with
+ * two exceptions: a pod waits while another gives up an address that it claims; and after a keeper has come, what was of the keeper before
+ * goes first, since an index may mean another pod now, and the pods that the keeper holds are asked whose they are, and with which address.
  */
 export function nextSteps(
   { pods }: Pick<DesiredPods, "pods">,
   present: PresentPods,
   questions: PlanQuestions,
 ): readonly EnrollmentStep[] {
-  const { found, resting } = present;
+  const { found, resting, busy } = present;
   const { failDirect } = questions;
   const held = [...present.held];
   const heldUids = new Set(held.map(({ podUid }) => podUid));
-  const guards = guardsOf({ pods }, present, questions);
-  if (guards.length > 0) return guards.map((workload) => ({ op: "guard", workload }));
-  const leaving: readonly EnrollmentStep[] = [
+  const unheld = [...found].filter(([podUid]) => !heldUids.has(podUid));
+  const candidates: readonly EnrollmentStep[] = [
+    ...guardsOf({ pods }, present, questions).map((workload) => ({ op: "guard", workload }) as const),
     ...held.filter(({ state }) => state === "orphaned").map((pod) => ({ op: "abandon", pod }) as const),
     ...held
       .filter(({ state, podUid }) => state === "captured" && !pods.has(podUid))
       .filter((pod) => !isRetained(pod, pods, present, questions))
       .map((pod) => ({ op: "release", pod }) as const),
-    ...[...found]
-      .filter(([podUid]) => !heldUids.has(podUid))
-      .flatMap(([podUid, pod]) => foundStep(podUid, pod, { pods, present, questions })),
+    ...unheld.flatMap(([podUid, pod]) => foundStep(podUid, pod, { pods, present, questions })),
+    ...held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, failDirect)),
   ];
-  if (leaving.length > 0) return leaving;
-  const adjusting = held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, failDirect));
-  if (adjusting.length > 0) return adjusting;
-  const missing = [...pods.values()].filter(({ podUid }) => !heldUids.has(podUid) && !resting.has(podUid));
-  return missing.slice(0, ENROLLED_TOGETHER).map((workload) => ({ op: "enroll", workload }));
+  const steps = new Map<string, EnrollmentStep>();
+  for (const step of candidates) {
+    const podUid = podOf(step);
+    if (!busy.has(podUid) && !steps.has(podUid)) steps.set(podUid, step);
+  }
+  const isUnsettled =
+    held.some(({ state }) => state === "orphaned") ||
+    unheld.some(([podUid, { known }]) => known === undefined && !pods.has(podUid));
+  if (isUnsettled) return [...steps.values()];
+  const givenUp = addressesGivenUp(held, found, (podUid) => busy.has(podUid) || steps.has(podUid));
+  const missing = [...pods.values()].filter(
+    ({ podUid, addresses }) =>
+      !heldUids.has(podUid) &&
+      !resting.has(podUid) &&
+      !busy.has(podUid) &&
+      !steps.has(podUid) &&
+      !addresses.some((address) => (givenUp.get(address) ?? podUid) !== podUid),
+  );
+  return [...steps.values(), ...missing.map((workload) => ({ op: "enroll", workload }) as const)];
+}
+
+/** By address, the pod that has it and is just being changed, enrolled or released. */
+function addressesGivenUp(
+  held: readonly HeldPod[],
+  found: PresentPods["found"],
+  isMoving: (podUid: string) => boolean,
+): ReadonlyMap<string, string> {
+  const known = [...found].map(([podUid, pod]) => ({ podUid, addresses: pod.known?.addresses ?? [] }));
+  const moving = [...held, ...known].filter(({ podUid }) => isMoving(podUid));
+  return new Map(moving.flatMap(({ podUid, addresses }) => addresses.map((address) => [address, podUid] as const)));
 }
 
 /** The workloads whose pods the agent must ask the keeper to guard. A guard waits for no other step. */

@@ -49,6 +49,8 @@ export class FakeNode {
   readonly lent = new Set<string>();
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
+  /** Requests, as `calls` has them, and certificates by identity, that are never answered. */
+  readonly hanging = new Set<string>();
   connected = false;
   /** So many of the next guards are answered too late. */
   lateGuards = 0;
@@ -77,6 +79,7 @@ export class FakeNode {
     threads: {
       servePod: async ({ podIdx }: PodMessage) => {
         this.calls.push(`serve ${podIdx}`);
+        await this.#mayHang(`serve ${podIdx}`);
         this.lent.delete(this.kernel.get(podIdx)?.uid ?? "");
         this.served.add(podIdx);
       },
@@ -110,6 +113,7 @@ export class FakeNode {
         else this.held.set(text, holders);
       },
       ready: async ({ text }: SpiffeId, signal?: AbortSignal) => {
+        await this.#mayHang(text);
         if (!this.withoutCertificate.has(text)) return true;
         if (signal?.aborted) return false;
         await new Promise<void>((resolve) => {
@@ -122,6 +126,10 @@ export class FakeNode {
     log: this.log,
     podsChanged: () => void this.calls.push("pods changed"),
   };
+
+  #mayHang(call: string): Promise<void> {
+    return this.hanging.has(call) ? new Promise(() => undefined) : Promise.resolve();
+  }
 
   certificatesCome(): void {
     this.withoutCertificate.clear();
@@ -204,7 +212,7 @@ export class FakeNode {
       node.calls.push(call);
       if (!node.connected) throw new KeeperLost("no keeper");
       const asked = node.#keepers;
-      await Promise.resolve();
+      await node.#mayHang(call);
       if (!node.connected || node.#keepers !== asked) throw new KeeperLost("the keeper closed the connection");
     };
     return {

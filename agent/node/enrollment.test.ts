@@ -90,6 +90,34 @@ describe("node enrollment", () => {
     await until(() => node.captured().length === 2);
   });
 
+  test("of many pods that come together one hangs, in whatever step: all others are captured", async () => {
+    const names = Array.from({ length: 40 }, (_, nth) => `pod-${nth}`);
+    const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
+    const [slow] = pods;
+    assert.ok(slow);
+    for (const call of ["guard uid-pod-0", "prepare uid-pod-0", slow.identity.text, "serve 1", "capture 1"]) {
+      const { node, enrollment, change, start } = setUp(null, pods.slice(0, 16));
+      node.hanging.add(call);
+      void start();
+      await until(() => node.captured().length === 15);
+      void change(...pods);
+      await until(() => node.captured().length === 39);
+      assert.ok(!node.captured().some(({ uid }) => uid === slow.podUid), call);
+      void enrollment.close();
+    }
+  });
+
+  test("a pod that failed is tried again while a step of another pod hangs", async () => {
+    const { node, enrollment, start } = setUp(null, [web, api]);
+    node.hanging.add(web.identity.text);
+    node.absent.add("10.0.0.2");
+    void start();
+    await until(() => enrollment.states().some(({ note }) => note === "10.0.0.2 is not there"));
+    node.absent.clear();
+    await until(() => node.captured().some(({ uid }) => uid === api.podUid));
+    void enrollment.close();
+  });
+
   test("verdicts follow the mesh at once, also while a pod waits for its certificate; plaintext is ended until it is", async (t) => {
     const { node, change, start } = setUp(t, [web, api]);
     await start();

@@ -1,5 +1,5 @@
 // 3 · main thread · brings the pods of this node into service and out of it: a plan of what differs between mesh and node, carried out
-// step by step. One worker, which plans anew after each step.
+// step by step. Of a pod one step after the other, and pods side by side: what is to be done is planned anew after each step of any.
 import type { PodState } from "../admin/source.ts";
 import type { CapturedPod } from "../engine/keeper-client.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
@@ -11,6 +11,7 @@ import {
   nextSteps,
   type PlanQuestions,
   type PresentPods,
+  podOf,
   sameAddresses,
   type UnservedPod,
 } from "./enrollment-plan.ts";
@@ -28,11 +29,16 @@ export type NodeEnrollmentOptions = {
   readonly times?: Partial<EnrollmentTimes>;
 };
 
-type Worker =
-  | { readonly state: "idle"; readonly retry: NodeJS.Timeout | undefined }
-  /** `asked`: something has changed since the worker last made a plan. */
-  | { readonly state: "working"; readonly done: Promise<void>; readonly asked: boolean }
-  | { readonly state: "closed" };
+/** So many pods are enrolled at the same time. A pod that waits, for its certificate for instance, takes a place and holds up nobody. */
+const ENROLLED_TOGETHER = 16;
+/** While steps are under way the kernel's joined pairs are brought up to date this often, ms. */
+const TELL_EVERY_MS = 100;
+
+type Work =
+  | { readonly state: "idle" }
+  | { readonly state: "working"; readonly done: PromiseWithResolvers<void>; readonly telling: NodeJS.Timeout }
+  | { readonly state: "closed"; readonly done: PromiseWithResolvers<void> };
+type StepUnderWay = { readonly op: EnrollmentStep["op"]; readonly ended: Promise<void> };
 
 export class NodeEnrollment {
   readonly pods: NodePods;
@@ -44,7 +50,15 @@ export class NodeEnrollment {
   readonly #failed: FailedPods;
   readonly #retained: RetainedPods;
   readonly #steps: EnrollmentSteps;
-  #worker: Worker = { state: "idle", retry: undefined };
+  #work: Work = { state: "idle" };
+  #retry: NodeJS.Timeout | undefined;
+  /** By the UID of the pod. */
+  readonly #underWay = new Map<string, StepUnderWay>();
+  /** Counts the calls of `reconcile`. */
+  #asked = 0;
+  /** The last call before a step began that failed. Until the next call no step begins. */
+  #interruptedAt = 0;
+  #isTurnDue = false;
   /** By UID. */
   readonly #found = new Map<string, UnservedPod>();
   /** Index by UID: the CNI plug-in has begun these pods, and the mesh has not said anything of them yet. */
@@ -122,7 +136,7 @@ export class NodeEnrollment {
   /** The mesh was read, or has changed. */
   meshChanged(): Promise<void> {
     this.#meshKnown = true;
-    // At once: the worker may wait for a certificate, and a pod that became STRICT must not stay open meanwhile.
+    // At once: a step may be under way for the pod, and a pod that became STRICT must not stay open meanwhile.
     for (const pod of this.pods.all()) this.#service.setVerdicts(pod);
     this.#guardAtOnce();
     return this.reconcile();
@@ -145,16 +159,19 @@ export class NodeEnrollment {
   /** Works off the difference between desired and present pods. Resolves when none is left that could be worked off now. */
   reconcile(): Promise<void> {
     this.#failed.wake();
-    if (this.#worker.state === "closed") return Promise.resolve();
-    if (this.#worker.state === "working") {
-      this.#worker = { ...this.#worker, asked: true };
-      return this.#worker.done;
+    this.#asked += 1;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (this.#work.state === "closed") return Promise.resolve();
+    if (this.#work.state === "working") {
+      this.#turnSoon();
+      return this.#work.done.promise;
     }
-    clearTimeout(this.#worker.retry);
-    const { promise: done, resolve } = Promise.withResolvers<void>();
-    this.#worker = { state: "working", done, asked: false };
-    void this.#work().then(resolve);
-    return done;
+    const done = Promise.withResolvers<void>();
+    const telling = setInterval(() => this.#ports.podsChanged(), TELL_EVERY_MS).unref();
+    this.#work = { state: "working", done, telling };
+    this.#turn();
+    return done.promise;
   }
 
   /** The pod's namespace has gone, and the keeper has released the pod. */
@@ -200,39 +217,69 @@ export class NodeEnrollment {
     });
   }
 
-  /** Resolves when the step that is under way has ended. */
+  /** Resolves when the steps that are under way have ended. */
   async close(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = { state: "closed" };
+    const work = this.#work;
+    if (work.state === "closed") return work.done.promise;
+    const done = work.state === "working" ? work.done : Promise.withResolvers<void>();
+    if (work.state === "working") clearInterval(work.telling);
+    clearTimeout(this.#retry);
+    this.#work = { state: "closed", done };
     this.#closing.abort();
-    if (worker.state === "idle") clearTimeout(worker.retry);
-    if (worker.state === "working") await worker.done;
+    await Promise.all([...this.#underWay.values()].map(({ ended }) => ended));
+    done.resolve();
   }
 
   #desired(): ReturnType<typeof desiredPods> {
     return desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node);
   }
 
-  /**
-   * The worker. A failure that concerns no pod alone interrupts it, as a rule the keeper's going away. It goes on at once when
-   * something has changed meanwhile, as the keeper's return does, else the retry starts it again.
-   */
-  async #work(): Promise<void> {
-    for (;;) {
-      const steps = this.#plan();
-      if (steps === "none") return this.#rest(this.#failed.size > 0);
-      const ends = await Promise.allSettled(steps.map((step) => this.#steps.perform(step)));
-      const failure = ends.find((end) => end.status === "rejected");
-      if (failure === undefined) continue;
-      this.#ports.log.warn("enrollment interrupted", { error: failure.reason });
-      if (this.#worker.state !== "working" || !this.#worker.asked) return this.#rest(true);
-    }
+  #turnSoon(): void {
+    if (this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    queueMicrotask(() => {
+      this.#isTurnDue = false;
+      this.#turn();
+    });
   }
 
-  #plan(): readonly EnrollmentStep[] | "none" {
+  /** Begins what may begin now. When nothing is left, and nothing is under way, the work is done. */
+  #turn(): void {
+    if (this.#work.state !== "working") return;
+    for (const step of this.#plan()) this.#begin(step);
+    const retries = this.#failed.size > 0 || this.#interruptedAt === this.#asked;
+    // What failed waits for no step of another pod.
+    if (retries) this.#retry ??= setTimeout(() => void this.reconcile(), this.#times.retry).unref();
+    if (this.#underWay.size === 0) this.#rest();
+  }
+
+  #begin(step: EnrollmentStep): void {
+    const podUid = podOf(step);
+    const asked = this.#asked;
+    const ended = this.#steps.perform(step).then(
+      () => undefined,
+      (error: unknown) => this.#failedAt(asked, error),
+    );
+    const left = ended.then(() => {
+      this.#underWay.delete(podUid);
+      this.#turnSoon();
+    });
+    this.#underWay.set(podUid, { op: step.op, ended: left });
+  }
+
+  /**
+   * A failure that concerns no pod alone interrupts the work, as a rule the keeper's going away. It goes on at once when something has
+   * changed since the step began, as the keeper's return does, else the retry starts it again.
+   */
+  #failedAt(asked: number, error: unknown): void {
+    if (asked <= this.#interruptedAt) return;
+    this.#interruptedAt = asked;
+    this.#ports.log.warn("enrollment interrupted", { error });
+  }
+
+  #plan(): readonly EnrollmentStep[] {
     const { keeper } = this.#ports;
-    if (this.#worker.state !== "working" || !this.#meshKnown || !keeper.connected) return "none";
-    this.#worker = { ...this.#worker, asked: false };
+    if (this.#interruptedAt === this.#asked || !this.#meshKnown || !keeper.connected) return [];
     const desired = this.#desired();
     this.#hearOfBegun();
     this.#failed.settle((uid) => this.pods.get(uid), desired.pods);
@@ -246,13 +293,16 @@ export class NodeEnrollment {
       guarded,
       beginning,
       ...this.#failed.present(),
+      busy: new Set(this.#underWay.keys()),
     };
     this.#retained.note(desired.pods, present, questions);
     const steps = nextSteps(desired, present, questions);
-    if (steps.length > 0) return steps;
-    this.#ports.podsChanged();
-    this.#first.resolve();
-    return "none";
+    if (steps.length === 0 && this.#underWay.size === 0) {
+      this.#ports.podsChanged();
+      this.#first.resolve();
+    }
+    let places = ENROLLED_TOGETHER - [...this.#underWay.values()].filter(({ op }) => op === "enroll").length;
+    return steps.filter(({ op }) => op !== "enroll" || places-- > 0);
   }
 
   #guardQuestions(): Pick<PlanQuestions, "failDirect" | "refusesPlaintext"> {
@@ -285,17 +335,17 @@ export class NodeEnrollment {
     }
   }
 
-  /** The worker may wait for a certificate, and a pod that begins must not stay open meanwhile. */
+  /** A step may be under way for the pod, and a pod that begins must not stay open meanwhile. */
   #guardAtOnce(): void {
-    if (this.#worker.state === "closed" || !this.#meshKnown) return;
+    if (this.#work.state === "closed" || !this.#meshKnown) return;
     const { pods } = this.#desired();
     this.#guards.noteBeginning(pods);
     if (!this.#ports.keeper.connected) return;
     for (const workload of this.#guards.missing(pods, this.#guardQuestions())) {
       void this.#guards.guard(workload).then(
-        // The worker may have ended its work before it could know of this guard.
+        // The work may have ended before it could know of this guard.
         () => void (this.#desired().pods.has(workload.podUid) || this.reconcile()),
-        // The worker asks again, and logs the failure.
+        // The next turn asks again, and logs the failure.
         () => undefined,
       );
     }
@@ -307,10 +357,11 @@ export class NodeEnrollment {
     return [mesh.workload(workloadUid) ?? [], claimants].flat().find((workload) => workload.protocol === "hbone");
   }
 
-  #rest(retries: boolean): void {
-    if (this.#worker.state !== "working") return;
-    const retry = retries ? setTimeout(() => void this.reconcile(), this.#times.retry) : undefined;
-    retry?.unref();
-    this.#worker = { state: "idle", retry };
+  #rest(): void {
+    if (this.#work.state !== "working") return;
+    const { done, telling } = this.#work;
+    clearInterval(telling);
+    this.#work = { state: "idle" };
+    done.resolve();
   }
 }
