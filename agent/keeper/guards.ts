@@ -31,11 +31,11 @@ export class NamespaceGuards {
   }
 
   /** Puts the guard into the namespace that the pod has now, if it has any. */
-  async guard(found: Unserved): Promise<Unserved> {
-    const { tree, cookieOf, rows, table, presence } = this.#options;
+  async guard(found: Unserved, tree: EnrollmentTree = this.#options.tree): Promise<Unserved> {
+    const { cookieOf, rows, table, presence } = this.#options;
     const { podIdx, uid } = found.row;
     if (found.state === "guarded") {
-      const still = presence.lookAgain(found.pod);
+      const still = presence.lookAgain(found.pod, tree);
       if (still !== undefined) {
         const same = { ...found, pod: still };
         table.set(same);

@@ -6,6 +6,7 @@ import { MAX_PODS } from "./requests.ts";
 
 export class PodTable {
   readonly #byIdx = new Map<number, Enrollment>();
+  readonly #idxByUid = new Map<string, number>();
   readonly #last: LastIndex;
   readonly #isLastKnown: boolean;
   #lastIdx: number;
@@ -31,8 +32,8 @@ export class PodTable {
   }
 
   byUid(uid: string): Enrollment | undefined {
-    for (const enrollment of this.#byIdx.values()) if (enrollment.row.uid === uid) return enrollment;
-    return undefined;
+    const podIdx = this.#idxByUid.get(uid);
+    return podIdx === undefined ? undefined : this.#byIdx.get(podIdx);
   }
 
   /** Another pod that is enrolled with any of the addresses. */
@@ -48,7 +49,9 @@ export class PodTable {
   }
 
   set(found: Enrollment): void {
-    this.#byIdx.set(found.row.podIdx, found);
+    const { podIdx, uid } = found.row;
+    this.#byIdx.set(podIdx, found);
+    this.#idxByUid.set(uid, podIdx);
   }
 
   /** What an earlier keeper left. If it did not say which index it gave last, these rest too. */
@@ -58,11 +61,14 @@ export class PodTable {
   }
 
   delete(podIdx: number): void {
+    const uid = this.#byIdx.get(podIdx)?.row.uid;
     this.#byIdx.delete(podIdx);
+    if (uid !== undefined && this.#idxByUid.get(uid) === podIdx) this.#idxByUid.delete(uid);
   }
 
   clear(): void {
     this.#byIdx.clear();
+    this.#idxByUid.clear();
   }
 
   /** Round the table, so that an index rests as long as possible before it means another pod. Undefined: none is left. */

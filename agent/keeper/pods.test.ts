@@ -5,7 +5,16 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { FakeNode } from "./pods.fake.ts";
-import { findPod, isPodDirectory, nowOf, type PodTree, podDirectories, podUidOf, startTicksOf } from "./pods.ts";
+import {
+  findPod,
+  isPodDirectory,
+  nowOf,
+  type PodTree,
+  podDirectories,
+  podUidOf,
+  startTicksOf,
+  walkedOnce,
+} from "./pods.ts";
 
 const nodes: FakeNode[] = [];
 after(() => {
@@ -158,4 +167,19 @@ test("start times survive any process name", () => {
   unlinkSync(join(node.proc, "9", "stat"));
   assert.equal(startTicksOf(node.proc, 9), undefined);
   assert.ok((startTicksOf("/proc", process.pid) ?? 0n) > 0n);
+});
+
+test("a tree that is walked once finds what each search by itself finds, in either spelling", () => {
+  const node = fakeNode();
+  const uids = ["a-1", "b_2", "c", "none"];
+  node.cgroup("poda-1");
+  node.cgroup("kubepods-besteffort.slice/kubepods-besteffort-poda_1.slice");
+  node.cgroup("kubepods.slice/kubepods-podb_2.slice/podc");
+  node.cgroup("burstable/podc/podb_2");
+  const tree: PodTree = node;
+  const walked = walkedOnce(tree);
+  for (const uid of uids) {
+    const here = walked.directoriesOf?.(uid).toSorted();
+    assert.deepEqual(here, podDirectories(node, uid).toSorted(), uid);
+  }
 });

@@ -1,7 +1,7 @@
 // keeper · finds a pod by itself: UID → cgroup directory → oldest process → network namespace. Believes no message.
 // Reads cgroup2 and /proc only; both are handed in as paths, so that a test can lay out its own.
 import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 export type PodTree = {
   /** The ancestor cgroup of all pods, as a directory of the cgroup2 mount. */
@@ -12,6 +12,8 @@ export type PodTree = {
     open(uid: string): UnbornNamespace | undefined;
     has(uid: string, netns: NamespaceId): boolean;
   };
+  /** What an earlier walk has found of the pod; undefined: each search walks the tree. */
+  readonly directoriesOf?: (uid: string) => readonly string[];
 };
 
 /** The descriptor is the caller's. */
@@ -109,6 +111,28 @@ export function podDirectories(tree: PodTree, uid: string): string[] {
   return found;
 }
 
+/** The same tree, walked at most once whatever number of pods is looked for. What comes later is not seen: it is for a single sweep. */
+export function walkedOnce<Tree extends PodTree>(tree: Tree): Tree {
+  let found: Map<string, string[]> | undefined;
+  const directoriesOf = (uid: string): readonly string[] => {
+    found ??= bySpelling(cgroupsOfPods(tree).pods);
+    return [`pod${uid}`, `-pod${uid.replaceAll("-", "_")}.slice`].flatMap((name) => found?.get(name) ?? []);
+  };
+  return { ...tree, directoriesOf };
+}
+
+/** By the part of the directory's name that `isPodDirectory` compares, in either spelling. */
+function bySpelling(paths: readonly string[]): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const path of paths) {
+    const name = basename(path);
+    const slice = name.lastIndexOf("-pod");
+    const spellings = [...(name.startsWith("pod") ? [name] : []), ...(slice >= 0 ? [name.slice(slice)] : [])];
+    for (const spelled of spellings) found.set(spelled, [...(found.get(spelled) ?? []), path]);
+  }
+  return found;
+}
+
 function pidsBelow(cgroup: string): number[] {
   const pids: number[] = [];
   const queue = [cgroup];
@@ -184,7 +208,7 @@ function isNodes(tree: PodTree, netns: NamespaceId): boolean {
 type RunningPod = FoundPod & { readonly cgroup: string; readonly process: ProcessId };
 
 function findRunning(tree: PodTree, uid: string): RunningPod | PodNotFound {
-  const directories = podDirectories(tree, uid);
+  const directories = tree.directoriesOf?.(uid) ?? podDirectories(tree, uid);
   const [cgroup] = directories;
   if (cgroup === undefined)
     return { refused: "pod-not-found", message: `no cgroup of pod ${uid} below ${tree.podsCgroup}` };

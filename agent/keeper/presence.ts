@@ -20,8 +20,11 @@ export class PodPresence {
   }
 
   /** Are the pod's process and namespace still what was found? */
-  async isStillThere(found: Exclude<Enrollment, { readonly state: "awaited" }>): Promise<boolean> {
-    const { tree, cookieOf, table } = this.#options;
+  async isStillThere(
+    found: Exclude<Enrollment, { readonly state: "awaited" }>,
+    tree: EnrollmentTree = this.#options.tree,
+  ): Promise<boolean> {
+    const { cookieOf, table } = this.#options;
     if (found.state === "adopted" && found.pod === undefined) {
       const pod = findPod(tree, found.row.uid);
       if (isRefusal(pod)) return false;
@@ -34,15 +37,14 @@ export class PodPresence {
       return true;
     }
     if (found.pod === undefined) return false;
-    const pod = this.lookAgain(found.pod);
+    const pod = this.lookAgain(found.pod, tree);
     if (pod === undefined) return false;
     if (pod !== found.pod) table.set({ ...found, pod });
     return true;
   }
 
   /** The pod with the process that speaks for it now; undefined: it has gone. */
-  lookAgain(pod: FoundPod): FoundPod | undefined {
-    const { tree } = this.#options;
+  lookAgain(pod: FoundPod, tree: EnrollmentTree = this.#options.tree): FoundPod | undefined {
     const now = nowOf(tree, pod);
     if (now === undefined || now.process === pod.process) return now && pod;
     if (pod.process === undefined) tree.unborn.delete(pod.uid);

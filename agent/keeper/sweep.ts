@@ -3,6 +3,7 @@ import type { PodDepartures } from "./departures.ts";
 import { isUnserved, type PodRow } from "./enrollment-states.ts";
 import type { NamespaceGuards } from "./guards.ts";
 import type { PodTable } from "./pod-table.ts";
+import { walkedOnce } from "./pods.ts";
 import type { EnrollmentTree, PodPresence } from "./presence.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
 import type { Readdressing } from "./readdressing.ts";
@@ -55,10 +56,11 @@ export class PodSweep {
     this.#sweeps += 1;
     tree.unborn.keep((uid) => table.byUid(uid) !== undefined || turns.isUnderWay(uid));
     const routesAreDue = this.#sweeps % SWEEPS_PER_ROUTE === 0;
+    const walked = walkedOnce(tree);
     for (const { row } of table.all()) {
       // The others are looked at all the same.
       await turns
-        .of(row.uid, () => this.#look(row, routesAreDue))
+        .of(row.uid, () => this.#look(row, { tree: walked, routesAreDue }))
         .then((finding) => findings.push(finding))
         .catch((error: unknown) => failed.push({ uid: row.uid, error }));
     }
@@ -76,16 +78,20 @@ export class PodSweep {
     return moved.flatMap((found) => (found !== undefined && isUnserved(found) ? [{ guarded: found.row }] : []));
   }
 
-  async #look({ podIdx, uid }: PodRow, routesAreDue: boolean): Promise<SweepFinding> {
+  async #look(
+    { podIdx, uid }: PodRow,
+    { tree, routesAreDue }: { readonly tree: EnrollmentTree; readonly routesAreDue: boolean },
+  ): Promise<SweepFinding> {
     const { protectedPods, table, presence, guards, departures, readdressing } = this.#options;
     const found = table.get(podIdx);
     if (found === undefined || found.row.uid !== uid) return {};
     if (isUnserved(found)) {
-      const now = await guards.guard(found);
+      const now = await guards.guard(found, tree);
       // An agent that could not enroll it may try at once.
       return found.state === "awaited" && now.state === "guarded" ? { guarded: now.row } : {};
     }
-    if (await presence.isStillThere(found)) {
+    // Nothing is released by what the walk saw: the pod's cgroup may have been made anew since.
+    if ((await presence.isStillThere(found, tree)) || (await presence.isStillThere(found))) {
       if (routesAreDue) await readdressing.routeAgain(podIdx);
       return {};
     }
@@ -93,6 +99,6 @@ export class PodSweep {
     const awaited = protectedPods.has(uid) ? table.await(uid) : undefined;
     return awaited === undefined
       ? { gone: found.row }
-      : { gone: found.row, guarded: (await guards.guard(awaited)).row };
+      : { gone: found.row, guarded: (await guards.guard(awaited, tree)).row };
   }
 }
