@@ -5,19 +5,21 @@
 import { createWriteStream, mkdirSync } from "node:fs";
 import path from "node:path";
 import { finished } from "node:stream/promises";
-import { run } from "node:test";
 import { junit, spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Part, parts } from "./parts.ts";
 import { installDebian } from "./support/debian.ts";
 import { built, cached, toolOf, Unavailable } from "./support/projects.ts";
+import { runFile } from "./support/run-file.ts";
 import { soak } from "./support/soak.ts";
 import { missingTools, toolNames } from "./support/tools.ts";
 
 const results = fileURLToPath(new URL("../../build/interop", import.meta.url));
 /** Of one part, in milliseconds. A part that hangs must not eat the time of the others. */
 const partDeadlineMs = (): number => soak(900_000, 3_600_000);
+/** Behind that a cluster is taken down. */
+const TO_END_MS = 120_000;
 
 type Outcome = { readonly part: string; readonly seconds: number; readonly passed: number; readonly failed: number };
 
@@ -106,7 +108,7 @@ async function judge(part: Part): Promise<{ passed: number; failed: number }> {
   else process.env.ORLOP_TLS_RECORD_LAYER = part.recordLayer;
   const file = fileURLToPath(new URL(part.test, import.meta.url));
   mkdirSync(results, { recursive: true });
-  const events = run({ files: [file], concurrency: 1, timeout: partDeadlineMs() });
+  const events = runFile(file, { deadlineMs: partDeadlineMs(), toEndMs: TO_END_MS });
   events.on("test:pass", ({ details }) => {
     if (details.type !== "suite") counts.passed += 1;
   });
