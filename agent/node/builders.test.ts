@@ -128,6 +128,7 @@ describe("certificates", () => {
     assert.deepEqual(log.lines, ["identity info certificate installed"]);
     thing.release(web);
     assert.deepEqual(dropped, [identity]);
+    assert.deepEqual(sent.at(-1), { op: "identity-dropped", identity, spiffeId: web.text });
     await close();
   });
 });

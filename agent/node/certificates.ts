@@ -31,7 +31,10 @@ export function holdCertificates({ provider, engine, threads, counts, log }: Cer
       provider,
       clock: systemClock,
       install,
-      drop: (identity) => engine.dropIdentity(identity),
+      drop: (identity, { text }) => {
+        engine.dropIdentity(identity);
+        threads.tell({ op: "identity-dropped", identity, spiffeId: text });
+      },
       failed: (spiffeId, error, usableMs) => {
         counts.certificateFailed();
         log.warn("no new certificate", { identity: spiffeId.text, error, usableMs });

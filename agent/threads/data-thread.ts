@@ -150,6 +150,9 @@ function receive(message: MainMessage): void {
       // New streams must prove the new certificate; streams that run keep the tunnel they have.
       if (message.rotated) engine.retireTunnels(message.identity);
       return;
+    case "identity-dropped":
+      for (const podIdx of traffic.identityDropped(message.identity, message.spiffeId)) servePod(podIdx);
+      return;
     case "roots":
       engine.checkPeers();
       return;

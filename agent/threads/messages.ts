@@ -42,6 +42,8 @@ export type MainMessage =
   | { readonly op: "pod-removed"; readonly podIdx: number; readonly cut: boolean }
   /** The certificate of `spiffeId` is installed under this integer; `rotated` when it replaces an earlier certificate. */
   | { readonly op: "identity"; readonly identity: number; readonly spiffeId: string; readonly rotated: boolean }
+  /** The certificate under this integer is no more. */
+  | { readonly op: "identity-dropped"; readonly identity: number; readonly spiffeId: string }
   /** The roots in the engine's registry are others now. */
   | { readonly op: "roots" }
   | { readonly op: "sockets"; readonly podIdx: number; readonly kind: SocketKind; readonly fds: readonly number[] }

@@ -184,6 +184,18 @@ describe("pods and identities", () => {
     assert.equal(bench.traffic.podIdentity(9), -1);
   });
 
+  test("a certificate that is no more is offered to no peer: its pods' connections wait for the next", () => {
+    const bench = new Bench().serve();
+    assert.deepEqual(bench.traffic.identityDropped(11, web.identity.text), [1]);
+    assert.equal(bench.traffic.podIdentity(1), -1);
+    assert.equal(bench.engine.feed(bench.outbound({ address: "10.0.0.2", port: 80 })), undefined);
+    bench.traffic.identityInstalled(31, web.identity.text);
+    const answer = bench.lastAnswer();
+    assert.equal(answer?.type === "tunnel" && answer.identity, 31);
+    assert.deepEqual(bench.traffic.identityDropped(11, web.identity.text), [], "another has its place");
+    assert.equal(bench.traffic.podIdentity(1), 31);
+  });
+
   test("a removed pod is served no more, and is no local destination", () => {
     const bench = new Bench().serve();
     bench.traffic.removePod(2);

@@ -73,6 +73,11 @@ export type Traffic = {
   readonly removePod: (podIdx: number) => void;
   /** The certificate of `spiffeId` is installed under `identity`; the indices of the pods that have this identity. */
   readonly identityInstalled: (identity: number, spiffeId: string) => readonly number[];
+  /**
+   * The certificate under `identity` is no more: connections wait for the next. The indices of the pods that had it; none when another
+   * integer has taken its place already.
+   */
+  readonly identityDropped: (identity: number, spiffeId: string) => readonly number[];
   /** The integer of the pod's own identity; -1: not installed, or the pod's workload is unknown. */
   readonly podIdentity: (podIdx: number) => number;
   readonly drain: (limitMs: number, done: () => void) => void;
@@ -167,7 +172,13 @@ class Thread implements Traffic {
   identityInstalled(identity: number, spiffeId: string): readonly number[] {
     this.#own.set(spiffeId, identity);
     this.#waiting.retry();
-    return [...this.#context.pods.all()].filter((pod) => this.#identityOf(pod) === spiffeId).map((pod) => pod.podIdx);
+    return this.#podsOf(spiffeId);
+  }
+
+  identityDropped(identity: number, spiffeId: string): readonly number[] {
+    if (this.#own.get(spiffeId) !== identity) return [];
+    this.#own.delete(spiffeId);
+    return this.#podsOf(spiffeId);
   }
 
   podIdentity(podIdx: number): number {
@@ -340,6 +351,10 @@ class Thread implements Traffic {
     );
     const nothing = { detail: 0, message: "", sentBytes: 0, receivedBytes: 0, durationUs: 0 };
     this.#closed({ ...ref, ...nothing, type: "closed", cause: "tunnel-lost" });
+  }
+
+  #podsOf(spiffeId: string): readonly number[] {
+    return [...this.#context.pods.all()].filter((pod) => this.#identityOf(pod) === spiffeId).map((pod) => pod.podIdx);
   }
 
   #identityOf(pod: Pod | undefined): string | undefined {
