@@ -303,5 +303,14 @@ export function unsupported<T>(
   };
 }
 
+/** A field of the standard that is not honoured yet, and without which the rest would mean something else: it refuses the object. */
+export function notHonoured(why: string, fix: string): SchemaField<null> {
+  return {
+    read: (value, path, report) =>
+      report.error({ code: "ORL4106", from: value.from, what: `${path} is not honoured`, why, fix }),
+    absent: { value: null },
+  };
+}
+
 /** Any value at all, unread. */
 export const anything: Reader<null> = () => null;

@@ -1,0 +1,233 @@
+// HTTPRoute → mesh value: what each field becomes, and each mistake and each field that is not honoured with its place.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { HttpRoute, HttpRule } from "../../mesh/http-rule.ts";
+import { positionText } from "../../mesh/source-ref.ts";
+import { parseYaml } from "../static-file/parse.ts";
+import { httpRouteKind, isOfServices, toHttpRoute } from "./http-route.ts";
+import { Report } from "./value.ts";
+
+type Found = { readonly route: HttpRoute | undefined; readonly problems: string[]; readonly findings: string[] };
+
+function read(text: string): Found {
+  const report = new Report();
+  const [document] = parseYaml("f.yaml", text);
+  assert.ok(document);
+  const written = httpRouteKind(document, "", report);
+  const route = written && toHttpRoute(written, document, report);
+  const said = (all: Report["problems"]): string[] =>
+    all.map(({ from, code, what }) => `${positionText(from)} ${code} ${what}`);
+  return { route, problems: said(report.problems), findings: said(report.findings) };
+}
+
+const head = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: api, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api }]
+`;
+/** The rules begin in line 7, column 5. */
+const withRules = (rules: string): string => `${head}  rules:\n    - ${rules.replaceAll("\n", "\n      ")}\n`;
+
+function rule(text: string): HttpRule {
+  const { route, problems } = read(withRules(text));
+  assert.deepEqual(problems, [], text);
+  const [first] = route?.rules ?? [];
+  assert.ok(first);
+  return first;
+}
+
+test("a route without rules takes everything, and has no backend", () => {
+  const { route } = read(head);
+  assert.equal(route?.namespace, "shop");
+  assert.deepEqual(route?.parents, [{ service: "shop/api", port: null, portName: null }]);
+  assert.deepEqual(route?.rules[0]?.matches, [
+    { path: { kind: "prefix", value: "" }, method: null, headers: [], query: [] },
+  ]);
+  assert.deepEqual(route?.rules[0]?.backends, []);
+});
+
+test("parents are Services of any namespace, by port and by its name; the age is the API server's", () => {
+  const { route } = read(`apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: api, creationTimestamp: "2026-01-02T03:04:05Z" }
+spec:
+  parentRefs:
+    - { group: "", kind: Service, name: api, namespace: shop, port: 80 }
+    - { group: core, kind: Service, name: web, sectionName: http }
+    - { name: some-gateway }
+`);
+  assert.deepEqual(route?.parents, [
+    { service: "shop/api", port: 80, portName: null },
+    { service: "default/web", port: null, portName: "http" },
+  ]);
+  assert.equal(route?.createdMs, Date.UTC(2026, 0, 2, 3, 4, 5));
+});
+
+test("whose route it is shows before its fields are read", () => {
+  const is = (spec: string): boolean => {
+    const [document] = parseYaml("f.yaml", `kind: HTTPRoute\nspec: ${spec}\n`);
+    return document !== undefined && isOfServices(document);
+  };
+  assert.equal(is("{ parentRefs: [{ kind: Service, name: a }] }"), true);
+  assert.equal(is("{ parentRefs: [{ name: g }, { kind: Service, name: a }] }"), true);
+  assert.equal(is("{ parentRefs: [{ name: g }] }"), false);
+  assert.equal(is("{}"), false);
+  assert.equal(is("7"), false);
+});
+
+test("each condition of a match", () => {
+  const { matches } = rule(`matches:
+  - path: { type: Exact, value: /a%7e/ }
+    method: GET
+    headers: [{ name: X-Role, value: admin }, { name: x-role, value: other }]
+    queryParams: [{ name: page, value: "2" }]
+  - path: { value: /a/ }
+  - { path: { type: PathPrefix, value: / } }`);
+  assert.deepEqual(matches, [
+    {
+      path: { kind: "exact", value: "/a~/" },
+      method: "GET",
+      headers: [{ name: "x-role", value: "admin" }],
+      query: [{ name: "page", value: "2" }],
+    },
+    { path: { kind: "prefix", value: "/a" }, method: null, headers: [], query: [] },
+    { path: { kind: "prefix", value: "" }, method: null, headers: [], query: [] },
+  ]);
+});
+
+test("each filter, weights and timeouts", () => {
+  const found = rule(`name: main
+filters:
+  - type: RequestHeaderModifier
+    requestHeaderModifier: { set: [{ name: X-A, value: "1" }], add: [{ name: b, value: "" }], remove: [C] }
+  - type: ResponseHeaderModifier
+    responseHeaderModifier: { remove: [server] }
+  - type: URLRewrite
+    urlRewrite: { hostname: other.shop, path: { type: ReplacePrefixMatch, replacePrefixMatch: /b } }
+timeouts: { request: 1m30s, backendRequest: 250ms }
+backendRefs:
+  - { name: api, port: 80, weight: 90 }
+  - name: api-v2
+    namespace: next
+    port: 8080
+    filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [d] } }]`);
+  assert.deepEqual(found.requestEdits, {
+    set: [{ name: "x-a", value: "1" }],
+    add: [{ name: "b", value: "" }],
+    remove: ["c"],
+  });
+  assert.deepEqual(found.responseEdits, { set: [], add: [], remove: ["server"] });
+  assert.deepEqual(found.rewrite, { hostname: "other.shop", path: { kind: "prefix", value: "/b" } });
+  assert.deepEqual([found.name, found.timeoutMs, found.tryTimeoutMs], ["main", 90_000, 250]);
+  const none = { set: [], add: [], remove: [] };
+  assert.deepEqual(found.backends, [
+    { service: "shop/api", port: 80, weight: 90, requestEdits: none, responseEdits: none },
+    {
+      ...{ service: "next/api-v2", port: 8080, weight: 1, responseEdits: none },
+      requestEdits: { set: [], add: [], remove: ["d"] },
+    },
+  ]);
+});
+
+test("a redirect has the status 302 unless another is written", () => {
+  const { redirect } = rule("filters: [{ type: RequestRedirect, requestRedirect: { scheme: https, port: 8443 } }]");
+  assert.deepEqual(redirect, { scheme: "https", hostname: null, path: null, port: 8443, status: 302 });
+});
+
+test("what is not honoured refuses the route, with its place", () => {
+  const rows: readonly (readonly [string, string])[] = [
+    [
+      "matches: [{ path: { type: RegularExpression, value: /a.* } }]",
+      "f.yaml:7:25 ORL4106 spec.rules[0].matches[0].path",
+    ],
+    [
+      "matches: [{ headers: [{ type: RegularExpression, name: a, value: b }] }]",
+      "f.yaml:7:29 ORL4106 spec.rules[0].matches[0].headers[0]",
+    ],
+    ["retry: { attempts: 2 }", "f.yaml:7:14 ORL4106 spec.rules[0].retry is not honoured"],
+    ["sessionPersistence: {}", "f.yaml:7:27 ORL4106 spec.rules[0].sessionPersistence is not honoured"],
+    [
+      "filters: [{ type: RequestMirror, requestMirror: {} }]",
+      "f.yaml:7:55 ORL4106 spec.rules[0].filters[0].requestMirror is not honoured",
+    ],
+    ["filters: [{ type: CORS, cors: {} }]", "f.yaml:7:37 ORL4106 spec.rules[0].filters[0].cors is not honoured"],
+    [
+      "backendRefs: [{ name: a, port: 1, filters: [{ type: URLRewrite, urlRewrite: {} }] }]",
+      "f.yaml:7:21 ORL4106 spec.rules[0].backendRefs: RequestRedirect and URLRewrite of a single backend are not honoured",
+    ],
+  ];
+  for (const [text, said] of rows) {
+    const { route, problems } = read(withRules(text));
+    assert.equal(route, undefined, text);
+    assert.ok(problems[0]?.startsWith(said), `${text}: ${problems.join("\n")}`);
+  }
+});
+
+test("each mistake has its place", () => {
+  const rows: readonly (readonly [string, RegExp])[] = [
+    ["matches: [{ path: { value: a } }]", /^f\.yaml:7:34 ORL4104 .*path\.value: "a" is not a path/],
+    ["matches: [{ path: { value: /a//b } }]", /ORL4104/],
+    ["matches: [{ path: { value: /a/../b } }]", /ORL4104/],
+    ["matches: [{ path: { value: '/a?b' } }]", /ORL4104/],
+    ["matches: [{ path: { value: /a%2fb } }]", /ORL4104/],
+    ["matches: [{ method: get }]", /^f\.yaml:7:27 ORL4104 .*"get" is not one of/],
+    ["matches: [{ headers: [{ name: 'a b', value: c }] }]", /ORL4104 .*"a b" is not the name of a field/],
+    ["matches: [{ headers: [{ name: a, value: '' }] }]", /ORL4104/],
+    ["matches: [{ queryParams: [{ name: a }] }]", /ORL4103 .*lacks "value"/],
+    ["matches: [{ grpc: {} }]", /ORL4102 .*no field "grpc"/],
+    ["filters: [{ type: Unknown }]", /^f\.yaml:7:25 ORL4104 .*"Unknown" is no filter/],
+    ["filters: [{ type: URLRewrite }]", /ORL4104/],
+    ["filters: [{ type: URLRewrite, urlRewrite: {}, requestRedirect: {} }]", /ORL4104/],
+    [
+      "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Host, value: a }] } }]",
+      /not for a route to change/,
+    ],
+    [
+      "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [Content-Length] } }]",
+      /not for a route to change/,
+    ],
+    [
+      'filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: a, value: "b\\u00e9" }] } }]',
+      /ORL4104/,
+    ],
+    ["filters: [{ type: RequestRedirect, requestRedirect: { statusCode: 304 } }]", /304 is no redirect/],
+    [
+      "filters: [{ type: RequestRedirect, requestRedirect: {} }]\nbackendRefs: [{ name: a, port: 1 }]",
+      /ORL4105 .*a RequestRedirect and backendRefs/,
+    ],
+    ["filters: [{ type: RequestRedirect, requestRedirect: {} }, { type: URLRewrite, urlRewrite: {} }]", /ORL4105/],
+    ["filters: [{ type: URLRewrite, urlRewrite: {} }, { type: URLRewrite, urlRewrite: {} }]", /ORL4105 .*twice/],
+    [
+      "matches: [{ path: { type: Exact, value: /a } }]\nfilters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /b } } }]",
+      /ORL4105 .*replaces a prefix/,
+    ],
+    [
+      "filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replacePrefixMatch: /b } } }]",
+      /no path that ReplaceFullPath could write/,
+    ],
+    ["timeouts: { request: 1s, backendRequest: 2s }", /ORL4105 .*longer than that of the request/],
+    ["timeouts: { request: 1.5s }", /"1\.5s" is not a duration/],
+    ["backendRefs: [{ name: a, port: 0 }]", /ORL4104/],
+    ["backendRefs: [{ name: a, port: 1, weight: -1 }]", /ORL4104/],
+  ];
+  for (const [text, said] of rows) {
+    const { route, problems } = read(withRules(text));
+    assert.equal(route, undefined, text);
+    assert.match(problems[0] ?? "nothing", said, text);
+  }
+});
+
+test("a backend that is no Service, or has no port, is taken, and reported: its share is answered 500", () => {
+  const { route, findings } = read(withRules("backendRefs: [{ name: a }, { kind: Bucket, name: b, port: 1 }]"));
+  assert.deepEqual(
+    route?.rules[0]?.backends.map(({ service, port }) => [service, port]),
+    [
+      ["shop/a", null],
+      [null, 1],
+    ],
+  );
+  assert.equal(findings.length, 2);
+  const hosts = read(head.replace("spec:", "spec:\n  hostnames: [api.example]"));
+  assert.match(hosts.findings[0] ?? "", /hostnames is not honoured/);
+});

@@ -1,0 +1,236 @@
+// any thread · HTTPRoute (gateway.networking.k8s.io/v1) with Services as parents: schema and translation. A field that is known and not
+// honoured refuses the route: a route that is honoured by half sends requests where its author did not.
+import { fullName } from "../../mesh/full-name.ts";
+import {
+  type FieldEdits,
+  type HttpRoute,
+  type HttpRule,
+  noEdits,
+  type Redirect,
+  type Rewrite,
+  type RouteBackend,
+  type RouteParent,
+} from "../../mesh/http-rule.ts";
+import type { SourceRef } from "../../mesh/source-ref.ts";
+import { dnsLabel, dnsSubdomain, namespacedMetadata, port, portName } from "./fields.ts";
+import { filterReader, type RouteFilter } from "./http-route-filters.ts";
+import { httpMatch, milliseconds } from "./http-route-match.ts";
+import {
+  growingObject,
+  ignored,
+  integer,
+  type Located,
+  list,
+  located,
+  notHonoured,
+  object,
+  oneOf,
+  optional,
+  type Read,
+  type Reader,
+  required,
+  string,
+  unsupported,
+} from "./schema.ts";
+import { type Report, type Value, wrong } from "./value.ts";
+
+const SERVICE = { group: "", kind: "Service" } as const;
+
+/** RFC 3339, as an API server writes it. A file seldom has it. */
+const time: Reader<number> = (value, path, report) => {
+  const read = string(value, path, report);
+  if (read === undefined) return undefined;
+  const ms = Date.parse(read);
+  return Number.isNaN(ms) ? 0 : ms;
+};
+
+const reference = {
+  group: optional(string, ""),
+  kind: optional(string, "Service"),
+  name: required(dnsSubdomain),
+  namespace: optional(dnsLabel, null),
+  port: optional(port, null),
+};
+const parentRef = object({
+  ...reference,
+  group: optional(string, "gateway.networking.k8s.io"),
+  kind: optional(string, "Gateway"),
+  sectionName: optional(portName, null),
+});
+
+const weight = integer(0, 1_000_000);
+const backendRef = object({ ...reference, weight: optional(weight, 1), filters: optional(list(filterReader), []) });
+
+/** Gateway API's own limits. */
+const MOST_RULES = 16;
+const MOST_MATCHES = 64;
+const MOST_BACKENDS = 16;
+
+const rule = object({
+  name: optional(string, ""),
+  matches: optional(list(httpMatch, { max: MOST_MATCHES }), []),
+  filters: optional(list(filterReader, { max: MOST_BACKENDS }), []),
+  backendRefs: optional(list(located(backendRef), { max: MOST_BACKENDS }), []),
+  timeouts: optional(object({ request: optional(milliseconds, 0), backendRequest: optional(milliseconds, 0) }), {
+    request: 0,
+    backendRequest: 0,
+  }),
+  retry: notHonoured("a request is tried once", "remove retry"),
+  sessionPersistence: notHonoured("each request is balanced for itself", "remove sessionPersistence"),
+});
+type ReadRule = Read<typeof rule>;
+
+export const httpRouteKind = object({
+  apiVersion: required(oneOf("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")),
+  kind: required(oneOf("HTTPRoute")),
+  metadata: required(growingObject({ ...namespacedMetadata, creationTimestamp: optional(time, 0) })),
+  spec: required(
+    object({
+      parentRefs: optional(list(parentRef, { max: 32 }), []),
+      hostnames: unsupported(
+        list(string),
+        "a route of a Service is about its address, whatever name was called (GEP-1294)",
+        "remove it, or compare the header Host",
+      ),
+      rules: optional(list(located(rule), { max: MOST_RULES }), null),
+      useDefaultGateways: ignored,
+    }),
+  ),
+  status: ignored,
+});
+export type HttpRouteDocument = Read<typeof httpRouteKind>;
+
+/** Whether a Service is among its parents, as far as can be read: a route of gateways alone is for others to read. */
+export function isOfServices(document: Value): boolean {
+  const entry = (value: Value | undefined, name: string): Value | undefined =>
+    value?.type === "map" ? value.entries.get(name)?.value : undefined;
+  const parents = entry(entry(document, "spec"), "parentRefs");
+  if (parents?.type !== "list") return false;
+  return parents.items.some((parent) => {
+    const kind = entry(parent, "kind");
+    return kind?.type === "string" && kind.value === SERVICE.kind;
+  });
+}
+
+/** undefined: nothing of it counts (reported). */
+export function toHttpRoute(read: HttpRouteDocument, document: Value, report: Report): HttpRoute | undefined {
+  const { metadata: meta, spec } = read;
+  const { name, namespace } = meta;
+  const parents = spec.parentRefs.filter(isService).map(
+    (parent): RouteParent => ({
+      service: fullName({ namespace: parent.namespace ?? namespace, name: parent.name }),
+      port: parent.port,
+      portName: parent.sectionName,
+    }),
+  );
+  const written = spec.rules ?? [{ value: everything, from: document.from }];
+  const rules = written.map(({ value, from }, index) => toRule(value, { from, namespace, index }, report));
+  if (rules.includes(undefined)) return undefined;
+  const readable = rules.filter((each) => each !== undefined);
+  return { name, namespace, parents, createdMs: meta.creationTimestamp, rules: readable, from: document.from };
+}
+
+/** What a route without rules says. */
+const everything: ReadRule = {
+  ...{ name: "", matches: [], filters: [], backendRefs: [], timeouts: { request: 0, backendRequest: 0 } },
+  ...{ retry: null, sessionPersistence: null },
+};
+
+const isService = ({ group, kind }: { readonly group: string; readonly kind: string }): boolean =>
+  (group === SERVICE.group || group === "core") && kind === SERVICE.kind;
+
+type RulePlace = { readonly from: SourceRef; readonly namespace: string; readonly index: number };
+
+function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | undefined {
+  const { from, index } = place;
+  const path = `spec.rules[${index}]`;
+  const refuse = (what: string, why: string, fix: string): undefined =>
+    wrong(from, `${path} ${what}`, why, fix, report);
+  const filters = onlyOfEachKind(read.filters, (type) =>
+    refuse(`has the filter ${type} twice`, "nobody says which of them counts", "keep one"),
+  );
+  if (filters === undefined) return undefined;
+  const { redirect, rewrite } = filters;
+  const matches = read.matches.length === 0 ? [anyRequest] : read.matches;
+  if (redirect !== null && rewrite !== null)
+    return refuse("has a RequestRedirect and a URLRewrite", "a redirected request is not sent on", "keep one");
+  if (redirect !== null && read.backendRefs.length > 0)
+    return refuse("has a RequestRedirect and backendRefs", "a redirected request is not sent on", "keep one of them");
+  const replacement = (redirect ?? rewrite)?.path ?? null;
+  if (replacement?.kind === "prefix" && matches.some(({ path: { kind } }) => kind !== "prefix"))
+    return refuse(
+      "replaces a prefix, and matches a path that is none",
+      "there would be nothing to replace",
+      "match PathPrefix, or write ReplaceFullPath",
+    );
+  const { request: timeoutMs, backendRequest: tryTimeoutMs } = read.timeouts;
+  if (timeoutMs > 0 && tryTimeoutMs > timeoutMs)
+    return refuse("has a backendRequest timeout longer than that of the request", "it would never end", "shorten it");
+  const backends = read.backendRefs.map((backend) => toBackend(backend, place, report));
+  if (backends.includes(undefined)) return undefined;
+  return {
+    ...{ name: read.name, matches, redirect, rewrite, timeoutMs, tryTimeoutMs, from },
+    requestEdits: filters.requestEdits,
+    responseEdits: filters.responseEdits,
+    backends: backends.filter((backend) => backend !== undefined),
+  };
+}
+
+const anyRequest = { path: { kind: "prefix", value: "" }, method: null, headers: [], query: [] } as const;
+
+function toBackend(
+  { value: read, from }: Located<Read<typeof backendRef>>,
+  place: RulePlace,
+  report: Report,
+): RouteBackend | undefined {
+  const path = `spec.rules[${place.index}].backendRefs`;
+  const filters = onlyOfEachKind(read.filters, (type) =>
+    wrong(from, `${path}: the filter ${type} is there twice`, "nobody says which of them counts", "keep one", report),
+  );
+  if (filters === undefined) return undefined;
+  if (filters.redirect !== null || filters.rewrite !== null) {
+    const what = `${path}: RequestRedirect and URLRewrite of a single backend are not honoured`;
+    return report.error({
+      code: "ORL4106",
+      from,
+      what,
+      why: "only a rule's are",
+      fix: "write it as a filter of the rule",
+    });
+  }
+  const namespace = read.namespace ?? place.namespace;
+  const isKnown = isService(read) && read.port !== null;
+  if (!isKnown) {
+    const what = isService(read) ? "has no port" : `names a ${read.kind}`;
+    const why = "its share of the requests is answered 500";
+    report.unsupported(from, `${path}: a backend ${what}`, why, "name a Service and its port");
+  }
+  return {
+    service: isService(read) ? fullName({ namespace, name: read.name }) : null,
+    port: read.port,
+    weight: read.weight,
+    requestEdits: filters.requestEdits,
+    responseEdits: filters.responseEdits,
+  };
+}
+
+type Filters = {
+  readonly requestEdits: FieldEdits;
+  readonly responseEdits: FieldEdits;
+  readonly redirect: Redirect | null;
+  readonly rewrite: Rewrite | null;
+};
+
+function onlyOfEachKind(filters: readonly RouteFilter[], twice: (type: string) => undefined): Filters | undefined {
+  const types = filters.map(({ type }) => type);
+  const double = types.find((type, index) => types.indexOf(type) !== index);
+  if (double !== undefined) return twice(double);
+  let found: Filters = { requestEdits: noEdits, responseEdits: noEdits, redirect: null, rewrite: null };
+  for (const filter of filters) {
+    if (filter.type === "RequestHeaderModifier") found = { ...found, requestEdits: filter.edits };
+    if (filter.type === "ResponseHeaderModifier") found = { ...found, responseEdits: filter.edits };
+    if (filter.type === "RequestRedirect") found = { ...found, redirect: filter.redirect };
+    if (filter.type === "URLRewrite") found = { ...found, rewrite: filter.rewrite };
+  }
+  return found;
+}

@@ -1,0 +1,138 @@
+// 20 · any thread · the routes of one port, for one caller's namespace, as a single ordered list: a request → the rule that takes it,
+// found by path. The order is Gateway API's (HTTPRouteRule.matches); whatever else lists rules in another order can be found alike. Pure.
+import type { RequestFacts } from "../mesh/facts.ts";
+import { fullName } from "../mesh/full-name.ts";
+import type { HttpMatch, HttpRoute, HttpRule } from "../mesh/http-rule.ts";
+import { queryOf } from "./query.ts";
+
+/** What a route may look at. `target`: path and query as they came. */
+export type RoutedRequest = Pick<RequestFacts, "method" | "path" | "header"> & { readonly target: string };
+
+/** A rule with a match of it. */
+export type RouteEntry = {
+  /** Its place in the order: of several entries that take a request the lowest counts. */
+  readonly at: number;
+  readonly match: HttpMatch;
+  readonly rule: HttpRule;
+  /** Of the rule in its route. */
+  readonly index: number;
+  readonly route: Pick<HttpRoute, "namespace" | "name" | "from">;
+};
+
+/** Why an entry does not take a request: the first condition that fails, in the order path, method, headers, query. */
+export type RouteMiss = { readonly field: "path" | "method" | "header" | "query"; readonly name: string };
+
+export class RouteTable {
+  /** In their order. */
+  readonly entries: readonly RouteEntry[];
+  readonly #exact = new Map<string, RouteEntry[]>();
+  readonly #prefix = new Map<string, RouteEntry[]>();
+  /** Of the longest prefix: a longer beginning of a path is nobody's prefix. */
+  readonly #mostSegments: number;
+
+  constructor(routes: readonly HttpRoute[]) {
+    this.entries = inOrder(routes);
+    let most = 0;
+    for (const entry of this.entries) {
+      const { kind, value } = entry.match.path;
+      const under = kind === "exact" ? this.#exact : this.#prefix;
+      const known = under.get(value);
+      if (known === undefined) under.set(value, [entry]);
+      else known.push(entry);
+      if (kind === "prefix") most = Math.max(most, segmentsOf(value));
+    }
+    this.#mostSegments = most;
+  }
+
+  /** undefined: no rule takes it. */
+  find(request: RoutedRequest): RouteEntry | undefined {
+    const path = request.path.text;
+    let best = firstThatHolds(this.#exact.get(path), request, undefined);
+    if (this.#prefix.size === 0) return best;
+    best = firstThatHolds(this.#prefix.get(""), request, best);
+    if (!path.startsWith("/")) return best;
+    // Each beginning that ends before a slash, and the whole.
+    let segments = 0;
+    for (let at = 0; segments < this.#mostSegments && at < path.length; segments += 1) {
+      const slash = path.indexOf("/", at + 1);
+      const end = slash < 0 ? path.length : slash;
+      best = firstThatHolds(this.#prefix.get(path.slice(0, end)), request, best);
+      at = end;
+    }
+    return best;
+  }
+}
+
+/** The first entry of a list that takes the request, unless `best` comes before it. */
+function firstThatHolds(
+  entries: readonly RouteEntry[] | undefined,
+  request: RoutedRequest,
+  best: RouteEntry | undefined,
+): RouteEntry | undefined {
+  if (entries === undefined) return best;
+  for (const entry of entries) {
+    if (best !== undefined && best.at < entry.at) return best;
+    if (missBeyondPath(entry.match, request) === null) return entry;
+  }
+  return best;
+}
+
+/** null: the match takes the request. */
+export function missOf(match: HttpMatch, request: RoutedRequest): RouteMiss | null {
+  const { kind, value } = match.path;
+  const path = request.path.text;
+  const isUnder =
+    value === "" || (path.startsWith(value) && (path.length === value.length || path[value.length] === "/"));
+  if (kind === "exact" ? path !== value : !isUnder) return { field: "path", name: "" };
+  return missBeyondPath(match, request);
+}
+
+function missBeyondPath({ method, headers, query }: HttpMatch, request: RoutedRequest): RouteMiss | null {
+  if (method !== null && method !== request.method) return { field: "method", name: "" };
+  for (const { name, value } of headers) {
+    const sent = request.header(name);
+    // Several lines of a field are one list (RFC 9110, section 5.2).
+    if (sent.length === 0 || sent.join(",") !== value) return { field: "header", name };
+  }
+  for (const { name, value } of query) if (queryOf(request.target, name) !== value) return { field: "query", name };
+  return null;
+}
+
+/**
+ * Gateway API's order: an exact path, the longest prefix, a method, more headers, more of the query; then the oldest route, the first by
+ * name, and the rule that its route has first.
+ */
+function inOrder(routes: readonly HttpRoute[]): readonly RouteEntry[] {
+  const entries = routes.flatMap((route) =>
+    route.rules.flatMap((rule, index) => rule.matches.map((match) => ({ match, rule, index, route }))),
+  );
+  // Stable, so that a rule's matches keep their order.
+  const sorted = entries.sort(
+    (a, b) =>
+      precedence(a.match, b.match) ||
+      a.route.createdMs - b.route.createdMs ||
+      compareText(fullName(a.route), fullName(b.route)) ||
+      a.index - b.index,
+  );
+  return sorted.map((entry, at) => ({ at, ...entry }));
+}
+
+function precedence(a: HttpMatch, b: HttpMatch): number {
+  return (
+    Number(b.path.kind === "exact") - Number(a.path.kind === "exact") ||
+    (a.path.kind === "prefix" ? b.path.value.length - a.path.value.length : 0) ||
+    Number(b.method !== null) - Number(a.method !== null) ||
+    b.headers.length - a.headers.length ||
+    b.query.length - a.query.length
+  );
+}
+
+/** By code unit: the same order on every node. */
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Slashes in a prefix, of which each begins a segment. */
+function segmentsOf(prefix: string): number {
+  let count = 0;
+  for (let at = prefix.indexOf("/"); at >= 0; at = prefix.indexOf("/", at + 1)) count += 1;
+  return count;
+}

@@ -1,0 +1,88 @@
+// any thread · routes of HTTP as values: what a request must show, what becomes of it, who answers. A route of any API is made into
+// these. Plain data.
+import type { SourceRef } from "./source-ref.ts";
+
+export type NamedValue = { readonly name: string; readonly value: string };
+
+/** Canonical (agent/l7/canonical.ts). A prefix has no slash at its end, and is empty where it takes every path. */
+export type PathCondition = { readonly kind: "exact" | "prefix"; readonly value: string };
+
+/** All of it must hold. */
+export type HttpMatch = {
+  readonly path: PathCondition;
+  /** null: any. */
+  readonly method: string | null;
+  /** Names in lower case, each once. */
+  readonly headers: readonly NamedValue[];
+  /** Decoded; each name once. */
+  readonly query: readonly NamedValue[];
+};
+
+/** What becomes of the fields of a message: `remove`, then `set`, then `add`. Names in lower case. */
+export type FieldEdits = {
+  readonly set: readonly NamedValue[];
+  readonly add: readonly NamedValue[];
+  readonly remove: readonly string[];
+};
+export const noEdits: FieldEdits = Object.freeze({ set: [], add: [], remove: [] });
+
+/** "full": in place of the whole path. "prefix": in place of the prefix by which the request matched. */
+export type PathReplacement = { readonly kind: "full" | "prefix"; readonly value: string };
+
+/** null: as the request has it. */
+export type Rewrite = { readonly hostname: string | null; readonly path: PathReplacement | null };
+export type Redirect = Rewrite & {
+  readonly scheme: "http" | "https" | null;
+  readonly port: number | null;
+  readonly status: 301 | 302 | 303 | 307 | 308;
+};
+
+/** A share of a rule's requests. */
+export type RouteBackend = {
+  /** `<namespace>/<name>` of a Service; null: something that is no Service, so that its share cannot be sent anywhere. */
+  readonly service: string | null;
+  /** Of the Service; null: none was written. */
+  readonly port: number | null;
+  /** Of all weights of the rule; a whole number ≥ 0. */
+  readonly weight: number;
+  /** After those of the rule. */
+  readonly requestEdits: FieldEdits;
+  readonly responseEdits: FieldEdits;
+};
+
+export type HttpRule = {
+  /** Empty: it has none. */
+  readonly name: string;
+  /** Any of them; there is one at least. */
+  readonly matches: readonly HttpMatch[];
+  readonly requestEdits: FieldEdits;
+  readonly responseEdits: FieldEdits;
+  readonly rewrite: Rewrite | null;
+  /** The answer; then there is no backend. */
+  readonly redirect: Redirect | null;
+  readonly backends: readonly RouteBackend[];
+  /** Milliseconds from the head of the request to the end of the response; 0: no limit. */
+  readonly timeoutMs: number;
+  /** The same of one attempt at a backend; 0: no limit of its own. */
+  readonly tryTimeoutMs: number;
+  readonly from: SourceRef;
+};
+
+/** Which requests a route is about: those to a Service's virtual address, of one port, or of all. */
+export type RouteParent = {
+  /** `<namespace>/<name>`. */
+  readonly service: string;
+  readonly port: number | null;
+  /** The port's name; null: whatever its name. */
+  readonly portName: string | null;
+};
+
+export type HttpRoute = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly parents: readonly RouteParent[];
+  /** Milliseconds since 1970; 0: not known, as of a file. Of equal matches the oldest route's counts. */
+  readonly createdMs: number;
+  readonly rules: readonly HttpRule[];
+  readonly from: SourceRef;
+};
