@@ -106,6 +106,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
         threads,
         tables,
         certificates,
+        wasOutside: chosen.thing.wasOutside,
         closeListeners: (listeners) => closeAll(listeners.map(({ fd }) => fd)),
         log: log.room("agent"),
         podsChanged: () => pairs.setPods(enrollment.localPods()),

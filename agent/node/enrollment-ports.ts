@@ -6,6 +6,7 @@ import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Logger } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
+import type { MeshSource } from "./mesh-source.ts";
 
 export type NodeEnrollmentPorts = {
   readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
@@ -19,6 +20,8 @@ export type NodeEnrollmentPorts = {
   readonly closeListeners: (listeners: PreparedPod["listeners"]) => void;
   readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
   readonly log: Logger;
+  /** Whether the pod was outside the mesh, by what the API server says since this was asked. Rejects when nobody says it. */
+  readonly wasOutside: MeshSource["wasOutside"];
   /** Pods came into service or left it, or something about them has changed. */
   readonly podsChanged: () => void;
 };

@@ -45,6 +45,10 @@ export class FakeNode {
   readonly open = new Set<string>();
   /** Workloads of these names pass plaintext as far as policy lets them. */
   readonly underPolicy = new Set<string>();
+  /** By UID, whether the API server says that the pod is outside of the mesh; it says so of others. */
+  readonly apiSays = new Map<string, boolean | "nothing">();
+  /** How often the API server was asked that. */
+  asked = 0;
   /** UIDs of prepared pods whose listeners this agent has open and no thread has. */
   readonly lent = new Set<string>();
   /** Pods whose verdicts became stricter: `setPod` says so. */
@@ -124,6 +128,12 @@ export class FakeNode {
       },
     },
     log: this.log,
+    wasOutside: async ({ podUid }) => {
+      this.asked += 1;
+      const said = this.apiSays.get(podUid) ?? true;
+      if (said === "nothing") throw new Error("away");
+      return said;
+    },
     podsChanged: () => void this.calls.push("pods changed"),
   };
 

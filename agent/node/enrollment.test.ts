@@ -322,6 +322,7 @@ describe("node enrollment", () => {
     assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
     assert.equal(node.kernel.size, 2);
     await change({ ...api, podUid: "uid-api", addresses: [], protocol: "none" });
+    await until(() => !node.kernel.has(2));
     assert.deepEqual([...node.kernel.keys()], [1]);
   });
 
@@ -343,7 +344,31 @@ describe("node enrollment", () => {
     assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
     assert.deepEqual([...node.kernel.keys()], [1, 2]);
     await change({ ...api, podUid: "uid-api", addresses: [], protocol: "none" });
+    await until(() => !node.kernel.has(2));
     assert.deepEqual([...node.kernel.keys()], [1]);
+  });
+
+  test("a pod that begins is not released on the word of a mesh that is behind the API server, nor while that says nothing", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, []);
+    await start();
+    const podIdx = node.begins("uid-web");
+    node.namespaceAddresses.set("uid-web", ["10.0.0.1"]);
+    enrollment.podStarting(podIdx, "uid-web");
+    const asked = async (said: boolean | "nothing"): Promise<void> => {
+      node.apiSays.set("uid-web", said);
+      const before = node.asked;
+      await until(() => node.asked > before + 1);
+    };
+    node.apiSays.set("uid-web", "nothing");
+    // Its namespace's label is on the way.
+    await change({ ...web, addresses: [], protocol: "none" });
+    for (const said of ["nothing", false, "nothing"] as const) {
+      await asked(said);
+      assert.deepEqual([...node.kernel.keys()], [podIdx], String(said));
+    }
+    await change({ ...web, addresses: [] });
+    assert.deepEqual(node.captured(), [{ podIdx, uid: "uid-web" }]);
+    assert.ok(!node.calls.some((call) => call.startsWith("release")));
   });
 
   test("a pod that the CNI plug-in began and ended before the mesh said anything is forgotten", async (t) => {

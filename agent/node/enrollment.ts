@@ -4,6 +4,7 @@ import type { PodState } from "../admin/source.ts";
 import type { CapturedPod } from "../engine/keeper-client.ts";
 import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { BegunPods } from "./begun-pods.ts";
 import {
   desiredPods,
   type EnrollmentStep,
@@ -61,8 +62,7 @@ export class NodeEnrollment {
   #isTurnDue = false;
   /** By UID. */
   readonly #found = new Map<string, UnservedPod>();
-  /** Index by UID: the CNI plug-in has begun these pods, and the mesh has not said anything of them yet. */
-  readonly #unheard = new Map<string, number>();
+  readonly #begun: BegunPods;
   /** False until the mesh was read: until then a pod that it does not name is not released. */
   #meshKnown = false;
   readonly #closing = new AbortController();
@@ -76,6 +76,7 @@ export class NodeEnrollment {
     const service = new PodService(pods, ports, { times, closing });
     const answeredLate = (): void => void this.reconcile();
     const guards = new PodGuards(known, ports, { retryMs: times.retry, closing, answeredLate });
+    this.#begun = new BegunPods({ ports, retryMs: times.retry, closing, changed: answeredLate });
     const failed = new FailedPods(ports);
     this.pods = pods;
     this.#node = node;
@@ -96,13 +97,8 @@ export class NodeEnrollment {
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
   keeperCame(captured: readonly CapturedPod[]): Promise<void> {
     this.#found.clear();
-    const present = new Map(captured.map(({ uid, podIdx }) => [uid, podIdx]));
-    for (const [uid, podIdx] of this.#unheard) if (present.get(uid) !== podIdx) this.#unheard.delete(uid);
-    for (const { uid, podIdx, starting } of captured) {
-      this.#found.set(uid, { podIdx, known: undefined });
-      // The plug-in takes a release for the word that the mesh does not want the pod, and this agent may know less than the agent before.
-      if (starting) this.#unheard.set(uid, podIdx);
-    }
+    for (const { uid, podIdx } of captured) this.#found.set(uid, { podIdx, known: undefined });
+    this.#begun.keeperCame(captured);
     this.#guards.keeperCame();
     for (const pod of this.pods.all()) this.pods.set({ ...pod, state: "orphaned" });
     // The kernel has connections of these pods: what bears on them does not wait until they are served.
@@ -177,7 +173,7 @@ export class NodeEnrollment {
   /** The pod's namespace has gone, and the keeper has released the pod. */
   podGone(podIdx: number, podUid: string): void {
     if (this.#found.get(podUid)?.podIdx === podIdx) this.#found.delete(podUid);
-    if (this.#unheard.get(podUid) === podIdx) this.#unheard.delete(podUid);
+    this.#begun.gone(podUid, podIdx);
     const pod = this.pods.get(podUid);
     if (pod?.podIdx !== podIdx) {
       // A keeper that started again may mean a pod that this agent does not know, under the index of a pod that it still holds.
@@ -200,10 +196,10 @@ export class NodeEnrollment {
 
   /**
    * The CNI plug-in waits for the pod, and the keeper guards it under this index. The agent's own watch may be behind the kubelet's: until
-   * the mesh has said what the pod is, it is neither captured nor released.
+   * it is known what the pod is, it is neither captured nor released.
    */
   podStarting(podIdx: number, podUid: string): void {
-    this.#unheard.set(podUid, podIdx);
+    this.#begun.begins(podUid, podIdx);
     if (this.pods.get(podUid)?.podIdx !== podIdx) this.#found.set(podUid, { podIdx, known: undefined });
     void this.reconcile();
   }
@@ -281,7 +277,7 @@ export class NodeEnrollment {
     const { keeper } = this.#ports;
     if (this.#interruptedAt === this.#asked || !this.#meshKnown || !keeper.connected) return [];
     const desired = this.#desired();
-    this.#hearOfBegun();
+    this.#begun.hear(this.#ports.mesh.workloadsOnNode(this.#node));
     this.#failed.settle((uid) => this.pods.get(uid), desired.pods);
     this.#guards.noteBeginning(desired.pods);
     this.#noteNamed(desired.pods);
@@ -313,17 +309,10 @@ export class NodeEnrollment {
     };
   }
 
-  /** What is found, without pods of which the mesh has not said anything yet. */
+  /** What is found, without pods of which nobody has said yet what they are. */
   #heard(): ReadonlyMap<string, UnservedPod> {
-    if (this.#unheard.size === 0) return this.#found;
-    return new Map([...this.#found].filter(([uid]) => !this.#unheard.has(uid)));
-  }
-
-  #hearOfBegun(): void {
-    if (this.#unheard.size === 0) return;
-    for (const { podUid } of this.#ports.mesh.workloadsOnNode(this.#node)) {
-      this.#unheard.delete(podUid);
-    }
+    if (this.#begun.size === 0) return this.#found;
+    return new Map([...this.#found].filter(([uid]) => !this.#begun.has(uid)));
   }
 
   /** The mesh names by now the addresses that the keeper found. */

@@ -2,8 +2,10 @@
 // reads while the agent may still read what is root's.
 import { setTimeout as delay } from "node:timers/promises";
 import type { AgentConfig } from "../config/config.ts";
+import type { Ask } from "../control/kubernetes/api-answer.ts";
 import { ApiClient } from "../control/kubernetes/api-client.ts";
 import { kubeconfig, serviceAccount } from "../control/kubernetes/credentials.ts";
+import { type NamedPod, wasOutside } from "../control/kubernetes/pod-word.ts";
 import { KubernetesSource } from "../control/kubernetes/source.ts";
 import type { ConfigurationSource, SourceStatus } from "../control/source.ts";
 import { StaticFileSource } from "../control/static-file/source.ts";
@@ -17,6 +19,8 @@ export type MeshSource = {
   readonly hold: () => Promise<void>;
   /** Another agent is to take the node. Resolves when that agent can read what was in force here. */
   readonly yield: () => Promise<void>;
+  /** Whether the pod, which is about to begin, was outside the mesh at some moment since this was asked. Rejects when nobody says it. */
+  readonly wasOutside: (pod: NamedPod, signal: AbortSignal) => Promise<boolean>;
   /** The next agent serves, and keeps the last good mesh from now on. */
   readonly leave: () => void;
 };
@@ -32,18 +36,23 @@ export function meshSource(
     const changed = (status: SourceStatus): void => sayRefused(status, log);
     const files = new StaticFileSource({ path, lastGoodFile, settings }, { wallMs: Date.now, changed, warn });
     return {
-      thing: { source: files, hold: () => files.hold(), yield: () => files.yield(), leave: () => files.leave() },
+      thing: {
+        ...{ source: files, hold: () => files.hold(), yield: () => files.yield(), leave: () => files.leave() },
+        // There is nothing behind the files that could know more.
+        wasOutside: () => Promise.resolve(true),
+      },
       close: () => {},
     };
   }
   const { api, lastGoodFile } = source;
   const server = "kubeconfig" in api ? kubeconfig(api.kubeconfig) : serviceAccount(api.server);
   const client = new ApiClient(server);
+  const ask: Ask = (path, options) => client.ask(path, options);
   const cluster = new KubernetesSource(
     { server: server.server, settings, lastGoodFile },
     {
       ...{
-        ask: (path, options) => client.ask(path, options),
+        ask,
         wallMs: Date.now,
         collectGarbage: (last) => collectGarbage(last ? "last-resort" : "regular"),
       },
@@ -53,7 +62,10 @@ export function meshSource(
   // The API server says the same to both agents, and what is read takes effect at once, so there is nothing to catch up with.
   const nothing = (): Promise<void> => Promise.resolve();
   return {
-    thing: { source: cluster, hold: nothing, yield: nothing, leave: () => cluster.stopKeeping() },
+    thing: {
+      ...{ source: cluster, hold: nothing, yield: nothing, leave: () => cluster.stopKeeping() },
+      wasOutside: (pod, signal) => wasOutside(ask, settings, pod, signal),
+    },
     close: () => client.close(),
   };
 }

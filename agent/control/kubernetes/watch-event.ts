@@ -26,9 +26,9 @@ export function watchEvent(line: string, kind: string): WatchEvent {
   switch (event.type) {
     case "ADDED":
     case "MODIFIED":
-      return { type: "present", served: servedObject(object, kind) };
+      return { type: "present", served: served(object, kind) };
     case "DELETED":
-      return { type: "deleted", served: servedObject(object, kind) };
+      return { type: "deleted", served: served(object, kind) };
     case "BOOKMARK": {
       const metadata = recordOf(object.metadata, "a bookmark's metadata");
       const annotations = metadata.annotations === undefined ? {} : recordOf(metadata.annotations, "annotations");
@@ -59,13 +59,21 @@ export function page(text: string, kind: string): Page {
   if (list.items !== null && !Array.isArray(list.items)) throw new StrangeAnswer("a list without items");
   const metadata = recordOf(list.metadata, "a list's metadata");
   return {
-    items: (list.items ?? []).map((item: unknown) => servedObject(recordOf(item, "an item"), kind)),
+    items: (list.items ?? []).map((item: unknown) => served(recordOf(item, "an item"), kind)),
     resourceVersion: textOf(metadata.resourceVersion, "a list's resourceVersion"),
     next: metadata.continue === undefined ? "" : String(metadata.continue),
   };
 }
 
-function servedObject(object: Readonly<Record<string, unknown>>, kind: string): ServedObject {
+/**
+ * An object that was asked for by its name.
+ * @throws StrangeAnswer
+ */
+export function servedObject(text: string, kind: string): ServedObject {
+  return served(recordOf(parsed(text), "an object"), kind);
+}
+
+function served(object: Readonly<Record<string, unknown>>, kind: string): ServedObject {
   // The items of a list have no kind; what has another kind is not what was asked for.
   if (object.kind !== undefined && object.kind !== kind)
     throw new StrangeAnswer(`${JSON.stringify(object.kind)} among objects of kind ${kind}`);
