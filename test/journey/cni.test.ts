@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { OWN_CONFLIST, PLUGIN } from "../../agent/cni/conflist.ts";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
@@ -38,7 +39,7 @@ before(async () => {
     ...node.pods.map((pod) => runningPod(pod, [pod.ip4, pod.ip6])),
   ]);
   program = (await startMesh(cluster)).get(node.name);
-  writeFileSync(path.join(cluster.dir, "namespaces"), "orlop namespaces 1\ndemo\nend\n");
+  writeFileSync(path.join(cluster.dir, "namespaces"), "orlop namespaces 1\ndemo\nshop\nend\n");
 });
 after(async () => {
   for (const end of ends) await end();
@@ -74,11 +75,11 @@ async function namespaceWith(ip4: string): Promise<Holder> {
 }
 
 /** As the container runtime calls it. */
-async function run(command: "ADD" | "DEL", name: string, { pid }: Pick<Holder, "pid">) {
+async function run(command: "ADD" | "DEL", name: string, { pid }: Pick<Holder, "pid">, namespace = "demo") {
   const child = spawn(plugin, {
     env: {
       ...{ CNI_COMMAND: command, CNI_CONTAINERID: name, CNI_IFNAME: "eth0", CNI_NETNS: `/proc/${pid}/ns/net` },
-      CNI_ARGS: `K8S_POD_NAMESPACE=demo;K8S_POD_NAME=${name};K8S_POD_UID=uid-${name}`,
+      CNI_ARGS: `K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};K8S_POD_UID=uid-${name}`,
     },
     stdio: ["pipe", "pipe", "inherit"],
   });
@@ -196,5 +197,34 @@ describe("the CNI plug-in", () => {
     api.tell(bound("other", "none"));
     assert.deepEqual(await adding, PASSED);
     await captured(1);
+  });
+
+  test("a pod that was made after its namespace's label is captured, also where the agent's watch sees the pod first", async () => {
+    const namespace = (labels: object): ApiChange => ({
+      ...{ kind: "Namespace", namespace: "", name: "shop", body: { metadata: { labels } } },
+    });
+    const pod = { ...bound("first", "ambient"), namespace: "shop" };
+    const body = { ...pod.body, metadata: { uid: "uid-first", labels: {} } };
+    api.tell(namespace({}));
+    api.hold("Namespace");
+    api.tell(namespace({ "orlop.dev/dataplane-mode": "ambient" }));
+    api.tell({ ...pod, body });
+    // The mesh says by now that the pod is outside.
+    await until("the pod known", DEADLINE_MS, async () => {
+      const { items } = await view(node, "workloads");
+      return items.some(({ name, capture }) => name === "first" && capture === "not-enrolled") ? true : undefined;
+    });
+    const holder = await namespaceWith("10.90.1.93");
+    let hasEnded = false;
+    const adding = run("ADD", "first", holder, "shop").then((ended) => {
+      hasEnded = true;
+      return ended;
+    });
+    await keeperSays("uid-first");
+    await sleep(1_500);
+    assert.equal(hasEnded, false, "the plug-in was answered before the label was here");
+    api.pass("Namespace");
+    assert.deepEqual(await adding, PASSED);
+    await captured(2);
   });
 });

@@ -1,7 +1,7 @@
 // test support · a program: the little of an API server that a healthy agent asks for, for journeys inside a namespace. It streams lists
 // and watches. What goes wrong with servers is tested elsewhere: against random faults, and against a real API server.
 //   node api-server.ts PORT KEY CERTIFICATE, then lines of {"kind", "namespace", "name", "body"}; body null: deleted. The line
-//   "listen" opens it
+//   "listen" opens it. {"hold": KIND} keeps a kind's events from its watches until {"pass": KIND}; whoever reads an object has it as it is
 import { readFileSync } from "node:fs";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import { createInterface } from "node:readline";
@@ -14,6 +14,8 @@ const daemonSets = daemonSetKind({ namespace: "orlop-system", name: "orlop-cni" 
 const kinds = [...watchedKinds, daemonSets];
 const held = new Map(kinds.map(({ kind }) => [kind, new Map<string, Held>()]));
 const watching = new Map(kinds.map(({ kind }) => [kind, new Set<ServerHttp2Stream>()]));
+/** Lines that its watches do not get yet, by kind. */
+const behind = new Map<string, string[]>();
 let version = 1;
 
 const lineOf = (type: string, object: object): string => `${JSON.stringify({ type, object })}\n`;
@@ -25,11 +27,27 @@ function change(kind: string, namespace: string, name: string, body: { readonly 
   const uid = known?.uid ?? `00000000-0000-4000-8000-${String(version).padStart(12, "0")}`;
   const where = namespace === "" ? {} : { namespace };
   const metadata = { uid, ...body?.metadata, name, ...where, resourceVersion: String(version) };
-  const object = { kind, ...body, metadata };
+  const object = { apiVersion: kinds.find((each) => each.kind === kind)?.apiVersion, kind, ...body, metadata };
   if (body === null) objects?.delete(`${namespace}/${name}`);
   else objects?.set(`${namespace}/${name}`, { uid: metadata.uid, object });
   const type = body === null ? "DELETED" : known === undefined ? "ADDED" : "MODIFIED";
-  for (const stream of watching.get(kind) ?? []) stream.write(lineOf(type, object));
+  const line = lineOf(type, object);
+  if (behind.get(kind)?.push(line) === undefined) for (const stream of watching.get(kind) ?? []) stream.write(line);
+}
+
+function pass(kind: string): void {
+  for (const line of behind.get(kind) ?? []) for (const stream of watching.get(kind) ?? []) stream.write(line);
+  behind.delete(kind);
+}
+
+/** An object by its own path. */
+function objectAt(pathname: string): object | undefined {
+  const [, , namespace, name] = /^(.*\/namespaces\/([^/]+))\/[^/]+\/([^/]+)$/.exec(pathname) ?? [];
+  const alone = /^\/api\/v1\/namespaces\/([^/]+)$/.exec(pathname)?.[1];
+  if (alone !== undefined) return held.get("Namespace")?.get(`/${alone}`)?.object;
+  const plural = pathname.split("/").at(-2);
+  const kind = kinds.find(({ path }) => path.split("/").at(-1) === plural)?.kind ?? "";
+  return held.get(kind)?.get(`${namespace}/${name}`)?.object;
 }
 
 const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) });
@@ -38,13 +56,13 @@ server.on("stream", (stream, headers) => {
   stream.on("error", () => {});
   const { pathname, searchParams: query } = new URL(String(headers[":path"]), "https://server");
   const kind = kinds.find(({ path }) => path === pathname)?.kind ?? "";
-  const single = held.get("DaemonSet")?.get(pathname.replace(`${daemonSets.path}/`, "orlop-system/"));
+  const single = objectAt(pathname);
   if (pathname === "/api/v1/namespaces/kube-system") {
     stream.respond({ ":status": 200, "content-type": "application/json" });
     stream.end(JSON.stringify({ kind: "Namespace", metadata: { name: "kube-system", uid: "box" } }));
   } else if (single !== undefined) {
     stream.respond({ ":status": 200, "content-type": "application/json" });
-    stream.end(JSON.stringify(single.object));
+    stream.end(JSON.stringify(single));
   } else if (kind === "" || !query.has("watch")) {
     stream.respond({ ":status": 404, "content-type": "text/plain" });
     stream.end("404 page not found\n");
@@ -67,6 +85,8 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     server.listen(Number(port), "127.0.0.1", () => console.log("listening"));
     return;
   }
-  const { kind, namespace, name, body } = JSON.parse(line);
+  const { hold, pass: passed, kind, namespace, name, body } = JSON.parse(line);
+  if (hold !== undefined) return void behind.set(hold, []);
+  if (passed !== undefined) return pass(passed);
   change(kind, namespace, name, body);
 });

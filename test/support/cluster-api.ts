@@ -73,6 +73,15 @@ export class ClusterApi {
     await this.#server.line(15_000, (line) => line === "listening");
   }
 
+  /** Its watches bring nothing more of this kind until `pass`. */
+  hold(kind: string): void {
+    this.#server?.write(`${JSON.stringify({ hold: kind })}\n`);
+  }
+
+  pass(kind: string): void {
+    this.#server?.write(`${JSON.stringify({ pass: kind })}\n`);
+  }
+
   tell(change: ApiChange): void {
     this.#server?.write(`${JSON.stringify(change)}\n`);
   }
