@@ -1,7 +1,7 @@
 // test support · a program: the little of an API server that a healthy agent asks for, for journeys inside a namespace. It streams lists
 // and watches. What goes wrong with servers is tested elsewhere: against random faults, and against a real API server.
 //   node api-server.ts PORT KEY CERTIFICATE, then lines of {"kind", "namespace", "name", "body"}; body null: deleted. The line
-//   "listen" opens it. {"hold": KIND} keeps a kind's events from its watches until {"pass": KIND}; whoever reads an object has it as it is
+//   "listen" opens it. {"hold": KIND} keeps a kind's events from its watches until {"pass": KIND}; a reader of one object has it as it is
 import { readFileSync } from "node:fs";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import { createInterface } from "node:readline";
