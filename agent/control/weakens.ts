@@ -44,6 +44,11 @@ function tightens(was: Upsert | undefined, now: Upsert, before: PoliciesBefore):
     case "peer-authentication":
       if (was === undefined) return saysNothingBut("STRICT", now.value);
       return was.kind === now.kind && tightensPeers(was.value, now.value);
+    case "http-route":
+      // It grants nothing. But half of it sends requests where its author did not.
+      return (
+        was?.kind === now.kind && isDeepStrictEqual({ ...was.value, from: nowhere }, { ...now.value, from: nowhere })
+      );
     case "authorization-policy":
       if (was === undefined) return addsPolicy(now.value, before);
       return was.kind === now.kind && tightensPolicy(was.value, now.value, before);
@@ -155,6 +160,7 @@ const kindNames: Readonly<Record<Upsert["kind"], string>> = {
   workload: "Workload",
   service: "Service",
   "peer-authentication": "PeerAuthentication",
+  "http-route": "HTTPRoute",
   "authorization-policy": "AuthorizationPolicy",
 };
 

@@ -96,6 +96,8 @@ const nothingChanged: MeshChange = {
   endpointsOf: new Set(),
   authorizationPolicies: new Set(),
   peerAuthentications: new Set(),
+  httpRoutes: new Set(),
+  routedServices: new Set(),
 };
 
 beforeEach(() => {

@@ -2,26 +2,32 @@
 import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import type { HttpRoute } from "../mesh/http-rule.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
+import { portHint } from "./port-hint.ts";
 
 /**
  * Routes of the caller's own namespace about a Service of another replace those of the Service's namespace, for its callers alone; routes
  * of any third namespace are not for it (gateway-api:geps/gep-1294, "Namespace boundaries", "Multiple routes for a Service").
+ * A parent without a port is about the ports that may carry HTTP/1: what is declared to be something else is left as it is.
  * @param routes that name the Service as a parent
  * @returns empty: requests go to the Service's own endpoints.
  */
 export function routesFor(
   routes: readonly HttpRoute[],
   service: Pick<Service, "namespace" | "name">,
-  port: Pick<ServicePort, "port" | "name">,
+  port: Pick<ServicePort, "port" | "name" | "appProtocol">,
   clientNamespace: string,
 ): readonly HttpRoute[] {
   const key = fullName(service);
+  if (routes.length === 0) return routes;
+  const hint = portHint(port);
+  const mayBeHttp1 = hint === "http1" || hint === "undeclared";
   const about = routes.filter(({ parents }) =>
     parents.some(
       (parent) =>
         parent.service === key &&
         (parent.port === null || parent.port === port.port) &&
-        (parent.portName === null || parent.portName === port.name),
+        (parent.portName === null || parent.portName === port.name) &&
+        (parent.port !== null || parent.portName !== null || mayBeHttp1),
     ),
   );
   if (about.length === 0) return about;

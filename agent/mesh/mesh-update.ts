@@ -1,9 +1,10 @@
 // any thread · what every source emits and the one writer applies. Plain data: it crosses threads by copy.
+import type { HttpRoute } from "./http-rule.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import type { Workload } from "./workload.ts";
 
-/** Keys: workload `uid`; service and policies `<namespace>/<name>`. */
+/** Keys: workload `uid`; service, policies and routes `<namespace>/<name>`. */
 export type MeshUpdate =
   | { readonly kind: "workload"; readonly op: "upsert"; readonly value: Workload }
   | { readonly kind: "workload"; readonly op: "remove"; readonly key: string }
@@ -12,4 +13,6 @@ export type MeshUpdate =
   | { readonly kind: "authorization-policy"; readonly op: "upsert"; readonly value: AuthorizationPolicy }
   | { readonly kind: "authorization-policy"; readonly op: "remove"; readonly key: string }
   | { readonly kind: "peer-authentication"; readonly op: "upsert"; readonly value: PeerAuthentication }
-  | { readonly kind: "peer-authentication"; readonly op: "remove"; readonly key: string };
+  | { readonly kind: "peer-authentication"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "http-route"; readonly op: "upsert"; readonly value: HttpRoute }
+  | { readonly kind: "http-route"; readonly op: "remove"; readonly key: string };

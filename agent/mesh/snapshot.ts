@@ -1,4 +1,5 @@
 // any thread · what readers get: the believed mesh of this thread, by every key they ask with. Read only.
+import type { HttpRoute } from "./http-rule.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import type { Workload } from "./workload.ts";
@@ -26,6 +27,8 @@ export type Snapshot = {
   readonly version: number;
   /** Rises only when an AuthorizationPolicy or a PeerAuthentication changed; verdict caches are keyed by it. */
   readonly policyVersion: number;
+  /** Rises only when a route changed; lists of rules are keyed by it. */
+  readonly routesVersion: number;
   readonly rootNamespace: string;
   readonly trustDomain: string;
 
@@ -65,8 +68,12 @@ export type Snapshot = {
   /** All that bear on the workload: mesh, namespace and workload level, ordered by `<namespace>/<name>`. */
   peerAuthenticationsFor(workload: Workload): readonly PeerAuthentication[];
 
+  /** That name the Service, `<namespace>/<name>`, as a parent; of any namespace, for any port, in no order. */
+  httpRoutesAbout(service: string): readonly HttpRoute[];
+
   workloads(): Iterable<Workload>;
   services(): Iterable<Service>;
   authorizationPolicies(): Iterable<AuthorizationPolicy>;
   peerAuthentications(): Iterable<PeerAuthentication>;
+  httpRoutes(): Iterable<HttpRoute>;
 };

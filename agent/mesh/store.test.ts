@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { HttpRoute } from "./http-rule.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
@@ -87,6 +88,15 @@ const peerAuthentication: fc.Arbitrary<PeerAuthentication> = fc
   .record({ name, namespace, selector, mode: fc.constantFrom("STRICT" as const, "PERMISSIVE" as const) })
   .map((rest) => ({ ...rest, portLevel: {}, from: nowhere }));
 
+const httpRoute: fc.Arbitrary<HttpRoute> = fc
+  .record({ name, namespace, parents: fc.array(fc.tuple(namespace, name), { maxLength: 3 }), createdMs: fc.nat(1) })
+  .map(({ parents, ...rest }) => ({
+    ...rest,
+    parents: parents.map((parts) => ({ service: parts.join("/"), port: null, portName: null })),
+    rules: [],
+    from: nowhere,
+  }));
+
 const key = fc.tuple(namespace, name).map((parts) => parts.join("/"));
 const uid = fc.tuple(fc.constantFrom("Pod", "WorkloadEntry"), name).map(([kind, one]) => `c//${kind}/${one}`);
 const update: fc.Arbitrary<MeshUpdate> = fc.oneof(
@@ -94,18 +104,21 @@ const update: fc.Arbitrary<MeshUpdate> = fc.oneof(
   { arbitrary: service.map((value) => ({ kind: "service", op: "upsert", value }) as const), weight: 3 },
   authorizationPolicy.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
   peerAuthentication.map((value) => ({ kind: "peer-authentication", op: "upsert", value }) as const),
+  httpRoute.map((value) => ({ kind: "http-route", op: "upsert", value }) as const),
   uid.map((one) => ({ kind: "workload", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "service", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "authorization-policy", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "peer-authentication", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "http-route", op: "remove", key: one }) as const),
 );
 
-/** Four maps and scans; knows nothing of the store's indexes. */
+/** Maps and scans; knows nothing of the store's indexes. */
 class Model {
   readonly workloads = new Map<string, Workload>();
   readonly services = new Map<string, Service>();
   readonly authorization = new Map<string, AuthorizationPolicy>();
   readonly peer = new Map<string, PeerAuthentication>();
+  readonly routes = new Map<string, HttpRoute>();
 
   apply(one: MeshUpdate): void {
     const map: Map<string, unknown> = {
@@ -113,6 +126,7 @@ class Model {
       service: this.services,
       "authorization-policy": this.authorization,
       "peer-authentication": this.peer,
+      "http-route": this.routes,
     }[one.kind];
     if (one.op === "remove") map.delete(one.key);
     else map.set(one.kind === "workload" ? one.value.uid : `${one.value.namespace}/${one.value.name}`, one.value);
@@ -185,6 +199,10 @@ function byUid(list: Iterable<Workload>): Workload[] {
   return [...list].toSorted((one, other) => (one.uid < other.uid ? -1 : 1));
 }
 
+function byName(one: HttpRoute, other: HttpRoute): number {
+  return `${one.namespace}/${one.name}` < `${other.namespace}/${other.name}` ? -1 : 1;
+}
+
 function byText(list: readonly ServiceEndpoint[]): string[] {
   return list.map((one) => JSON.stringify(one)).toSorted();
 }
@@ -194,6 +212,11 @@ function compare(store: MeshStore, model: Model): void {
   assert.deepEqual(new Set(store.services()), new Set(model.services.values()));
   assert.deepEqual(new Set(store.authorizationPolicies()), new Set(model.authorization.values()));
   assert.deepEqual(new Set(store.peerAuthentications()), new Set(model.peer.values()));
+  assert.deepEqual(new Set(store.httpRoutes()), new Set(model.routes.values()));
+  for (const service of model.routes.values().flatMap(({ parents }) => parents.map((parent) => parent.service))) {
+    const about = sorted(model.routes).filter(({ parents }) => parents.some((parent) => parent.service === service));
+    assert.deepEqual(store.httpRoutesAbout(service).toSorted(byName), about);
+  }
   for (const address of addresses) {
     assert.deepEqual(store.workloadAt(address), model.at(address));
     assert.deepEqual(byUid(store.rivalsAt(address)), model.rivalsAt(address));
@@ -324,6 +347,26 @@ test("who shares an address with a workload that comes or goes has changed too, 
   store.apply([upsertWorkload({ ...rival, network: "west" })]);
   assert.deepEqual([store.workloadAt("10.0.0.1"), store.rivalsAt("10.0.0.1")], [owner, []]);
   assert.deepEqual([...store.addressConflicts()], [], "of another network");
+});
+
+test("a route that changes names the Services that it was about and is about", () => {
+  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  const about = (...services: string[]): HttpRoute => ({
+    ...{ name: "r", namespace: "shop", createdMs: 0, rules: [], from: nowhere },
+    parents: services.map((service) => ({ service, port: null, portName: null })),
+  });
+  const upsert = (value: HttpRoute): MeshUpdate => ({ kind: "http-route", op: "upsert", value });
+  const first = store.apply([upsert(about("shop/a", "shop/a", "shop/b"))]);
+  assert.deepEqual([[...first.httpRoutes], [...first.routedServices]], [["shop/r"], ["shop/a", "shop/b"]]);
+  assert.equal(store.httpRoutesAbout("shop/a").length, 1);
+  assert.equal(store.routesVersion, 1);
+  assert.deepEqual([...store.apply([upsert(about("shop/a", "shop/a", "shop/b"))]).routedServices], []);
+  assert.equal(store.routesVersion, 1);
+  assert.deepEqual([...store.apply([upsert(about("shop/c"))]).routedServices], ["shop/a", "shop/b", "shop/c"]);
+  assert.deepEqual([store.httpRoutesAbout("shop/a"), store.httpRoutesAbout("shop/c").length], [[], 1]);
+  const gone = store.apply([{ kind: "http-route", op: "remove", key: "shop/r" }]);
+  assert.deepEqual([[...gone.routedServices], store.httpRoutesAbout("shop/c")], [["shop/c"], []]);
+  assert.equal(store.policyVersion, 0);
 });
 
 test("only policies raise the policy version", () => {

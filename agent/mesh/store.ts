@@ -2,9 +2,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { fullName } from "./full-name.ts";
+import type { HttpRoute } from "./http-rule.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import { Claims } from "./ownership.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
+import { RouteIndex, servicesOf } from "./route-index.ts";
 import { SelectorIndex } from "./selector-index.ts";
 import type { Service } from "./service.ts";
 import type { ServiceEndpoint, Snapshot } from "./snapshot.ts";
@@ -23,6 +25,9 @@ export type MeshChange = {
   readonly services: ReadonlySet<string>;
   readonly authorizationPolicies: ReadonlySet<string>;
   readonly peerAuthentications: ReadonlySet<string>;
+  readonly httpRoutes: ReadonlySet<string>;
+  /** Services that any of these routes is about, or was. */
+  readonly routedServices: ReadonlySet<string>;
   /** Services for which any of these workloads answers, or answered. */
   readonly endpointsOf: ReadonlySet<string>;
 };
@@ -34,6 +39,7 @@ export class MeshStore implements Snapshot {
   readonly trustDomain: string;
   #version = 0;
   #policyVersion = 0;
+  #routesVersion = 0;
   readonly #workloads = new WorkloadIndex();
   readonly #services = new Map<string, Service>();
   readonly #servicesByVip = new Claims<Service>(keyPrecedes);
@@ -41,7 +47,9 @@ export class MeshStore implements Snapshot {
   readonly #endpoints: EndpointIndex;
   readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
   readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
+  readonly #httpRoutes = new RouteIndex();
   #servicesTouched = new Set<string>();
+  #servicesRouted = new Set<string>();
   /** Uids of workloads that share an address with a workload that changed. */
   #sharersTouched = new Set<string>();
 
@@ -61,22 +69,28 @@ export class MeshStore implements Snapshot {
       service: new Set(),
       "authorization-policy": new Set(),
       "peer-authentication": new Set(),
+      "http-route": new Set(),
     };
     this.#servicesTouched = new Set();
+    if (this.#servicesRouted.size > 0) this.#servicesRouted = new Set();
     if (this.#sharersTouched.size > 0) this.#sharersTouched = new Set();
     for (const update of updates) {
       const key = keyOf(update);
       if (this.#applyOne(update, key)) changed[update.kind].add(key);
     }
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
-    if (policies + changed.workload.size + changed.service.size > 0) this.#version += 1;
+    const routes = changed["http-route"].size;
+    if (policies + routes + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
+    if (routes > 0) this.#routesVersion += 1;
     return {
       version: this.#version,
       workloads: this.#sharersTouched.size === 0 ? changed.workload : changed.workload.union(this.#sharersTouched),
       services: changed.service,
       authorizationPolicies: changed["authorization-policy"],
       peerAuthentications: changed["peer-authentication"],
+      httpRoutes: changed["http-route"],
+      routedServices: this.#servicesRouted,
       endpointsOf: this.#servicesTouched,
     };
   }
@@ -87,6 +101,10 @@ export class MeshStore implements Snapshot {
 
   get policyVersion(): number {
     return this.#policyVersion;
+  }
+
+  get routesVersion(): number {
+    return this.#routesVersion;
   }
 
   workload(uid: string): Workload | undefined {
@@ -154,6 +172,10 @@ export class MeshStore implements Snapshot {
     return inKeyOrder([...own, ...root]);
   }
 
+  httpRoutesAbout(service: string): readonly HttpRoute[] {
+    return this.#httpRoutes.of(service);
+  }
+
   workloads(): Iterable<Workload> {
     return this.#workloads.all();
   }
@@ -168,6 +190,10 @@ export class MeshStore implements Snapshot {
 
   peerAuthentications(): Iterable<PeerAuthentication> {
     return this.#peerAuthentications.values();
+  }
+
+  httpRoutes(): Iterable<HttpRoute> {
+    return this.#httpRoutes.values();
   }
 
   /** Whether it changed anything. */
@@ -191,7 +217,18 @@ export class MeshStore implements Snapshot {
         const index = this.#peerAuthentications;
         return replaced(index.get(key), after, () => setSelected(index, key, after));
       }
+      case "http-route": {
+        const after = update.op === "upsert" ? update.value : undefined;
+        return replaced(this.#httpRoutes.get(key), after, (before) => this.#setRoute(before, after));
+      }
     }
+  }
+
+  #setRoute(before: HttpRoute | undefined, after: HttpRoute | undefined): void {
+    if (before !== undefined) this.#httpRoutes.remove(before);
+    if (after !== undefined) this.#httpRoutes.add(after);
+    for (const route of [before, after])
+      if (route !== undefined) for (const service of servicesOf(route)) this.#servicesRouted.add(service);
   }
 
   #setWorkload(before: Workload | undefined, after: Workload | undefined): void {

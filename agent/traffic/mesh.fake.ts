@@ -1,5 +1,6 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
 import { fullName } from "../mesh/full-name.ts";
+import type { HttpRoute } from "../mesh/http-rule.ts";
 import {
   type AuthorizationPolicy,
   emptyOperation,
@@ -88,12 +89,14 @@ export function ruleFor(principals: readonly string[], ports: readonly number[] 
 export class FakeMesh implements Snapshot {
   version = 1;
   policyVersion = 1;
+  routesVersion = 1;
   readonly rootNamespace = "istio-system";
   readonly trustDomain = "cluster.local";
   list: Workload[];
   serviceList: Service[];
   policies: AuthorizationPolicy[] = [];
   peers: PeerAuthentication[] = [];
+  routes: HttpRoute[] = [];
 
   constructor(workloads: readonly Workload[], services: readonly Service[] = []) {
     this.list = [...workloads];
@@ -179,6 +182,12 @@ export class FakeMesh implements Snapshot {
   }
   peerAuthentications(): Iterable<PeerAuthentication> {
     return this.peers;
+  }
+  httpRoutesAbout(key: string): readonly HttpRoute[] {
+    return this.routes.filter(({ parents }) => parents.some((parent) => parent.service === key));
+  }
+  httpRoutes(): Iterable<HttpRoute> {
+    return this.routes;
   }
 }
 

@@ -38,7 +38,7 @@ test(`${wanted} random requests: the oracle takes the same rule (ORLOP_SEED=${se
     const routes = randomRoutes(dice);
     const port = randomPort(dice);
     const client = randomNamespace(dice);
-    const inForce = routesFor(routes, port, { port: port.port, name: port.portName }, client);
+    const inForce = routesFor(routes, port, { port: port.port, name: port.portName, appProtocol: "" }, client);
     const table = new RouteTable(inForce);
     const place = (): string => `seed ${seed}: ${JSON.stringify({ port, client, routes })}`;
     // Where no route is in force one request says all there is.

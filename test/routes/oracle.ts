@@ -14,6 +14,8 @@ export type AskedPort = {
   readonly name: string;
   readonly port: number;
   readonly portName: string;
+  /** Its author says that it carries something else than HTTP/1. */
+  readonly isOther: boolean;
 };
 export type Taken = { readonly route: string; readonly rule: number; readonly match: number };
 
@@ -46,6 +48,7 @@ function isAttached(route: HttpRoute, at: AskedPort): boolean {
     if (parent.service !== `${at.namespace}/${at.name}`) continue;
     if (parent.port !== null && parent.port !== at.port) continue;
     if (parent.portName !== null && parent.portName !== at.portName) continue;
+    if (parent.port === null && parent.portName === null && at.isOther) continue;
     return true;
   }
   return false;

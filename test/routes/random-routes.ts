@@ -22,8 +22,9 @@ export const randomNamespace = (dice: Dice): string => dice.pick(namespaces);
 export const randomPort = (dice: Dice): AskedPort => ({
   ...{ namespace: dice.pick(namespaces), name: dice.pick(["api", "api", "api", "web"]) },
   ...dice.pick([
-    { port: 80, portName: "http" },
-    { port: 8080, portName: "" },
+    { port: 80, portName: "http", isOther: false },
+    { port: 8080, portName: "", isOther: false },
+    { port: 3306, portName: "mysql", isOther: true },
   ]),
 });
 

@@ -217,6 +217,8 @@ export class Assembly {
         return { kind: "peer-authentication", op: "upsert", value: parsed.value };
       case "AuthorizationPolicy":
         return { kind: "authorization-policy", op: "upsert", value: parsed.value };
+      case "HTTPRoute":
+        return { kind: "http-route", op: "upsert", value: parsed.value };
       case "TargetedPolicy": {
         const value = parsed.resolve((namespace, name) => this.#selectorOf(namespace, name), report);
         return value && { kind: "authorization-policy", op: "upsert", value };
@@ -330,7 +332,13 @@ export class Assembly {
   }
 }
 
-const rankOf = { workload: 0, service: 1, "peer-authentication": 2, "authorization-policy": 3 } as const;
+const rankOf = {
+  workload: 0,
+  service: 1,
+  "peer-authentication": 2,
+  "authorization-policy": 3,
+  "http-route": 4,
+} as const;
 
 function keyOf(update: Upsert): string {
   return update.kind === "workload" ? update.value.uid : fullName(update.value);

@@ -27,7 +27,7 @@ export type RouteFilter =
 
 /** Fields that say where a message ends, or that are of one connection, or ours. */
 const untouchable =
-  /^(?:connection|content-length|host|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|x-orlop-.*)$/;
+  /^(?:connection|content-length|expect|host|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|x-orlop-.*)$/;
 
 const editedName: Reader<string> = (value, path, report) => {
   const name = fieldName(value, path, report);
@@ -50,11 +50,23 @@ const fieldValue = text(
 
 const edited: Reader<NamedValue> = object({ name: required(editedName), value: required(fieldValue) });
 
-const edits: Reader<FieldEdits> = object({
+/** Characters of names and values of one filter: an answer to the engine has room for them. */
+const MOST_EDITED = 3_000;
+
+const editLists = object({
   set: optional(list(edited, { max: 16 }), []),
   add: optional(list(edited, { max: 16 }), []),
   remove: optional(list(editedName, { max: 16 }), []),
 });
+
+const edits: Reader<FieldEdits> = (value, place, report) => {
+  const read = editLists(value, place, report);
+  if (read === undefined) return undefined;
+  const written = [...read.set, ...read.add].reduce((sum, { name, value: text }) => sum + name.length + text.length, 0);
+  if (written + read.remove.join("").length <= MOST_EDITED) return read;
+  const what = `${place} has more than ${MOST_EDITED} characters of names and values`;
+  return wrongValue(value.from, what, "each request would carry them", "write less", report);
+};
 
 const replacement: Reader<PathReplacement> = (value, place, report) => {
   const read = object({

@@ -1,5 +1,6 @@
 // any thread · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
 import { fullName } from "../../mesh/full-name.ts";
+import type { HttpRoute } from "../../mesh/http-rule.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
@@ -43,6 +44,7 @@ export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
     }
   | { readonly kind: "EndpointSlice"; readonly service: string; readonly endpoints: readonly ExplicitEndpoint[] }
   | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
+  | { readonly kind: "HTTPRoute"; readonly value: HttpRoute }
   | { readonly kind: "AuthorizationPolicy"; readonly value: AuthorizationPolicy }
   /** A policy for a Service: where it holds is known when the Service is. */
   | {
@@ -146,6 +148,8 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
       const value = lean.object(parsed.value);
       return { ...parsed, id: cut(parsed.id), from: value.from, value };
     }
+    case "HTTPRoute":
+      return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };
     case "PeerAuthentication":
       return { ...parsed, value: lean.object(parsed.value) };
     case "Service":
