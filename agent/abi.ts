@@ -101,6 +101,8 @@ export const ORLOP_ARENA_LATE_TEXT_SIZE = 32640;
 export const ORLOP_ARENA_SIZE = 1343488;
 export const ORLOP_ANSWER_TEXT_LIMIT = 16384;
 export const ORLOP_FORWARD_WITHOUT_PROXY_HEADERS = 1;
+export const ORLOP_HEAD_EDIT_PREFIX = 6;
+export const ORLOP_MOST_ORIGIN = 65535;
 export const ORLOP_REPORTS_NOT_REACHED = 256;
 
 /** Byte offsets in struct orlop_addr. */
@@ -408,6 +410,9 @@ export const answerTypes = {
   forward: 8,
   reply: 9,
   "ask-again": 10,
+  serve: 11,
+  "define-origin": 12,
+  "drop-origin": 13,
 } as const;
 
 export const listenerKinds = [
@@ -444,6 +449,20 @@ export const requestOutcomes = [
   "reset-by-upstream",
   "timeout",
   "cut",
+  "not-reached",
+  "deadline",
+] as const;
+
+export const originWays = [
+  "relay",
+  "tunnel",
+  "dial",
+] as const;
+
+export const headerOps = [
+  "set",
+  "add",
+  "remove",
 ] as const;
 
 export const closeCauses = [

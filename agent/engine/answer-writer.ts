@@ -2,10 +2,16 @@
 import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { writeIp } from "../mesh/ip.ts";
-import type { Answer } from "./answers.ts";
+import type { Answer, Origin } from "./answers.ts";
+import { type HeaderEdit, lengthOfEdits, writeEdits } from "./head-edits.ts";
 
 const record = abi.orlopEngineAnswer;
 const types: Readonly<Record<Answer["type"], number>> = abi.answerTypes;
+const noTexts = ["", "", "", ""] as const;
+const noEdits: readonly HeaderEdit[] = [];
+const ways: readonly Origin["route"]["type"][] = abi.originWays;
+/** Two hours are longer than anything that waits. */
+const longestMs = 2 * 3_600_000;
 
 /** Where a writer's records and text lie, in bytes from the arena's start. */
 export type AnswerArea = { readonly records: number; readonly text: number; readonly textSize: number };
@@ -72,17 +78,23 @@ export class AnswerWriter {
         break;
       case "forward":
         view.setInt32(at + record.expect, answer.request, true);
+        view.setUint32(at + record.podIdx, answer.origin ?? 0, true);
+        view.setInt32(at + record.status, milliseconds(answer.timeoutMs), true);
+        view.setInt32(at + record.identity, milliseconds(answer.tryTimeoutMs), true);
         view.setUint32(
           at + record.requests,
           answer.removesProxyHeaders === true ? abi.ORLOP_FORWARD_WITHOUT_PROXY_HEADERS : 0,
           true,
         );
-        if (!this.#texts(at, answer.target, "", "", "")) return false;
+        if (!this.#texts(at, answer.target, answer.authority ?? "", "", "")) return false;
+        if (!this.#edits(at, 2, answer.requestHeaders ?? noEdits)) return false;
+        if (!this.#edits(at, 3, answer.responseHeaders ?? noEdits)) return false;
         break;
       case "reply":
         view.setInt32(at + record.expect, answer.request, true);
         view.setInt32(at + record.status, answer.status, true);
         if (!this.#texts(at, answer.body, "", "", "")) return false;
+        if (!this.#edits(at, 1, answer.headers ?? noEdits)) return false;
         break;
       case "peer":
         view.setInt32(at + record.identity, answer.peerIdentity, true);
@@ -90,6 +102,33 @@ export class AnswerWriter {
     }
     this.#count++;
     return true;
+  }
+
+  /** The definition of an origin, as `write`. A RangeError also when its number is none. */
+  writeOrigin({ origin, podIdx, route }: Origin): boolean {
+    const at = this.#area.records + this.#count * record.size;
+    const view = this.#view;
+    view.setUint32(at + record.type, abi.answerTypes["define-origin"], true);
+    view.setUint32(at + record.conn, originNumber(origin), true);
+    view.setUint32(at + record.podIdx, podIdx, true);
+    view.setUint32(at + record.requests, ways.indexOf(route.type), true);
+    this.#endpoint(at + record.to, route.to);
+    this.#endpoint(at + record.from, route.type === "dial" ? route.from : null, 0);
+    view.setInt32(at + record.status, route.type === "dial" ? route.podIdx : podIdx, true);
+    const isTunnel = route.type === "tunnel";
+    view.setInt32(at + record.identity, isTunnel ? route.identity : -1, true);
+    view.setInt32(at + record.expect, isTunnel ? route.expect : -1, true);
+    const texts = isTunnel ? ([route.authority, route.baggage, route.forwarded, ""] as const) : noTexts;
+    if (!this.#texts(at, ...texts)) return false;
+    this.#count++;
+    return true;
+  }
+
+  writeDroppedOrigin(origin: number): void {
+    const at = this.#area.records + this.#count * record.size;
+    this.#view.setUint32(at + record.type, abi.answerTypes["drop-origin"], true);
+    this.#view.setUint32(at + record.conn, originNumber(origin), true);
+    this.#count++;
   }
 
   #endpoint(offset: number, endpoint: Endpoint | null, lowestPort = 1): void {
@@ -118,4 +157,26 @@ export class AnswerWriter {
     }
     return true;
   }
+
+  /** Into the text that #texts has left empty. */
+  #edits(at: number, which: number, edits: readonly HeaderEdit[]): boolean {
+    if (edits.length === 0) return true;
+    const length = lengthOfEdits(edits);
+    if (length > abi.ORLOP_ANSWER_TEXT_LIMIT) throw new RangeError(`${length} bytes of header edits are too many`);
+    if (this.#textLength + length > this.#area.textSize) return false;
+    const place = at + record.text + which * abi.orlopSpan.size;
+    this.#view.setUint32(place + abi.orlopSpan.offset, this.#textLength, true);
+    this.#view.setUint32(place + abi.orlopSpan.length, length, true);
+    writeEdits(edits, this.#buffer, this.#area.text + this.#textLength);
+    this.#textLength += length;
+    return true;
+  }
 }
+
+function originNumber(origin: number): number {
+  if (Number.isInteger(origin) && origin >= 1 && origin <= abi.ORLOP_MOST_ORIGIN) return origin;
+  throw new RangeError(`${origin} is no number of an origin`);
+}
+
+/** Whole milliseconds from 1; 0: no limit. */
+const milliseconds = (ms = 0): number => (ms > 0 ? Math.ceil(Math.min(ms, longestMs)) : 0);

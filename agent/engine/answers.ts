@@ -2,6 +2,7 @@
 import type { httpReadings } from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnRef } from "./events.ts";
+import type { HeaderEdit } from "./head-edits.ts";
 
 /** Plain TCP from the pod's own namespace to `to`. */
 export type Relay = ConnRef & { readonly type: "relay"; readonly to: Endpoint };
@@ -55,6 +56,25 @@ export type Close = ConnRef & { readonly type: "close" };
 export type Peer = ConnRef & { readonly type: "peer"; readonly peerIdentity: number };
 export type RejectPeer = ConnRef & { readonly type: "reject-peer" };
 
+/**
+ * The connection of a pod's own application is read, and nothing is dialled for it: each of its requests goes where a `forward` says, or is
+ * answered by a `reply`. No `established` follows; what is no HTTP/1 ends. Other connections are refused.
+ */
+export type Serve = ConnRef & { readonly type: "serve" };
+
+/**
+ * Where requests of a pod may go. The engine keeps connections to it and uses them again, for requests of this pod and this number alone.
+ * `route` is what `relay`, `tunnel` and `dial` say of a connection.
+ */
+export type Origin = {
+  /** The caller's choice, from 1 to ORLOP_MOST_ORIGIN. */
+  readonly origin: number;
+  readonly podIdx: number;
+  readonly route: Way<Relay, "to"> | Way<Tunnel, TunnelParts> | Way<Dial, "to" | "podIdx" | "from">;
+};
+type TunnelParts = "to" | "identity" | "expect" | "authority" | "baggage" | "forwarded";
+type Way<A extends { readonly type: string }, Parts extends keyof A> = Pick<A, "type" | Parts>;
+
 /** A request of a connection that is read goes on to the application. */
 export type Forward = ConnRef & {
   readonly type: "forward";
@@ -63,20 +83,45 @@ export type Forward = ConnRef & {
   readonly target: string;
   /** x-envoy-* and x-forwarded-client-cert are taken out; absent: they are not. */
   readonly removesProxyHeaders?: boolean;
+  /** Of a connection that is served: a number that was defined for its pod. Absent: the connection's own application. */
+  readonly origin?: number;
+  /** In the place of Host; absent or empty: as it was sent. */
+  readonly authority?: string;
+  /** Of the request that the application gets, and of the response that the caller gets; 1xx are left alone. */
+  readonly requestHeaders?: readonly HeaderEdit[];
+  readonly responseHeaders?: readonly HeaderEdit[];
+  /**
+   * Of a connection that is served, from this answer on: how long until the response is whole, and how long of that with the origin. Over it
+   * the caller gets 504, or a reset where the response has begun. 0 or absent: no such limit.
+   */
+  readonly timeoutMs?: number;
+  readonly tryTimeoutMs?: number;
 };
 
-/** The engine answers the request itself; `body` is text of at most 8 KiB in one line. */
+/** The engine answers the request itself; `body` is text of at most 8 KiB in one line. `headers` are those beside type and length. */
 export type HttpReply = ConnRef & {
   readonly type: "reply";
   readonly request: number;
   readonly status: number;
   readonly body: string;
+  readonly headers?: readonly HeaderEdit[];
 };
 
 /** If a request of the connection is open, it comes as an event again: something has changed. */
 export type AskAgain = ConnRef & { readonly type: "ask-again" };
 
-export type Answer = Relay | Tunnel | Dial | Refuse | Close | Peer | RejectPeer | Forward | HttpReply | AskAgain;
+export type Answer =
+  | Relay
+  | Tunnel
+  | Dial
+  | Serve
+  | Refuse
+  | Close
+  | Peer
+  | RejectPeer
+  | Forward
+  | HttpReply
+  | AskAgain;
 
 /** Decides one event now; undefined: decided later through `answer`, or the event needs none. */
 export type EventHandler = (event: import("./events.ts").EngineEvent) => Answer | undefined;

@@ -4,7 +4,7 @@ import * as abi from "../abi.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import { NativeEngine } from "./addon.ts";
 import { AnswerWriter } from "./answer-writer.ts";
-import type { Answer, EventHandler } from "./answers.ts";
+import type { Answer, EventHandler, Origin } from "./answers.ts";
 import type { ConnectionTransport, Engine, EngineStats } from "./engine.ts";
 import { EventReader } from "./event-reader.ts";
 import type { ConnRef, EngineEvent } from "./events.ts";
@@ -95,6 +95,20 @@ export class BatchEngine implements Engine {
     if (this.#closed) return;
     this.#late.restart();
     if (!this.#late.write(answer)) throw new RangeError(`the answer "${answer.type}" holds too much text`);
+    this.#native.submit();
+  }
+
+  defineOrigin(origin: Origin): void {
+    if (this.#closed) return;
+    this.#late.restart();
+    if (!this.#late.writeOrigin(origin)) throw new RangeError(`origin ${origin.origin} holds too much text`);
+    this.#native.submit();
+  }
+
+  dropOrigin(origin: number): void {
+    if (this.#closed) return;
+    this.#late.restart();
+    this.#late.writeDroppedOrigin(origin);
     this.#native.submit();
   }
 

@@ -1,6 +1,6 @@
 // tests · an Engine without native code: events are fed by hand, answers collected, calls remembered.
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
-import type { Answer, EventHandler } from "./answers.ts";
+import type { Answer, EventHandler, Origin } from "./answers.ts";
 import type { ConnectionTransport, Engine, EngineStats } from "./engine.ts";
 import type { ConnRef, EngineEvent } from "./events.ts";
 
@@ -32,6 +32,7 @@ export class FakeEngine implements Engine {
   readonly sockets: { readonly podIdx: number; readonly kind: SocketKind; readonly fds: readonly number[] }[] = [];
   readonly retired: number[] = [];
   readonly left: number[] = [];
+  readonly origins = new Map<number, Origin>();
   peersChecked = 0;
   /** Set by the test for `counters`; key is `conn/generation`. */
   readonly traffic = new Map<string, { readonly sentBytes: number; readonly receivedBytes: number }>();
@@ -53,6 +54,14 @@ export class FakeEngine implements Engine {
 
   answer(answer: Answer): void {
     this.answers.push(answer);
+  }
+
+  defineOrigin(origin: Origin): void {
+    this.origins.set(origin.origin, origin);
+  }
+
+  dropOrigin(origin: number): void {
+    this.origins.delete(origin);
   }
 
   setPod(podIdx: number, options: { readonly netnsCookie: bigint; readonly identity: number }): void {

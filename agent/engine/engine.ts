@@ -1,6 +1,6 @@
 // 6 · data thread · the engine as `traffic` and `data-thread.ts` see it: implemented by addon.ts + batch.ts, faked by engine.fake.ts.
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
-import type { Answer } from "./answers.ts";
+import type { Answer, Origin } from "./answers.ts";
 import type { ConnRef } from "./events.ts";
 
 export type EngineStats = {
@@ -42,6 +42,13 @@ export interface Engine {
   setFlowMap(fd: number): void;
   /** A decision that was not ready in the handler, or a close. Safe at any time on the engine's thread. */
   answer(answer: Answer): void;
+  /**
+   * From here on `forward` may name it; what had the number before is dropped. Also inside a handler. Throws a RangeError when the engine
+   * could not read it.
+   */
+  defineOrigin(origin: Origin): void;
+  /** Its idle connections end; those with a request end behind it. */
+  dropOrigin(origin: number): void;
   /** Live payload counters of a connection; undefined when it is gone. */
   counters(ref: ConnRef): { readonly sentBytes: number; readonly receivedBytes: number } | undefined;
   /**

@@ -143,20 +143,25 @@ export class EventReader {
         return this.#request(at, conn, generation, podIdx);
       case types.opaque:
         return { type: "opaque", conn, generation };
-      case types["request-ended"]:
+      case types["request-ended"]: {
+        const outcome = named(abi.requestOutcomes, this.#u32(at + record.kind));
+        const why = this.#i32(at + record.identity);
+        const isReached = outcome !== "not-reached";
         return {
           type: "request-ended",
           conn,
           generation,
           podIdx,
           request: this.#i32(at + record.expect),
-          outcome: named(abi.requestOutcomes, this.#u32(at + record.kind)),
+          outcome,
           status: this.#i32(at + record.detail),
-          refusal: named(abi.http1Refusals, this.#i32(at + record.identity)),
+          refusal: isReached ? named(abi.http1Refusals, why) : "none",
+          ...(isReached ? {} : { notReached: { cause: named(abi.closeCauses, why), message: this.#text(at, 0) } }),
           requestBytes: this.#u64(at + record.sentBytes),
           responseBytes: this.#u64(at + record.receivedBytes),
           durationUs: this.#u64(at + record.durationUs),
         };
+      }
       default:
         throw new RangeError(`engine.node sent the unknown event ${type}; rebuild it`);
     }

@@ -150,6 +150,8 @@ export type RequestEnded = ConnRef & {
   readonly status: number;
   /** Why HTTP/1 was refused. */
   readonly refusal: Http1Refusal;
+  /** Of "not-reached": why; `message` is OpenSSL's or nghttp2's words, or those of an errno. Absent otherwise. */
+  readonly notReached?: { readonly cause: CloseCause; readonly message: string };
   /** Payload of both bodies, without what frames it. */
   readonly requestBytes: number;
   readonly responseBytes: number;

@@ -6,7 +6,7 @@ import type { ConnectionRecord } from "./record.ts";
  * Envoy's flags, as far as something here means the same; "-": none of them
  * (envoy:docs/root/configuration/observability/access_log/usage.rst, docs/metrics.md#flags-of-requests).
  */
-export const requestFlags = ["-", "DC", "DPE", "LR", "OM", "SI", "UC", "UH", "UPE"] as const;
+export const requestFlags = ["-", "DC", "DPE", "LR", "OM", "SI", "UC", "UF", "UH", "UPE", "UT"] as const;
 export type RequestFlag = (typeof requestFlags)[number];
 
 export type RequestRecord = {

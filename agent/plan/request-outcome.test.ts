@@ -63,6 +63,11 @@ const rows: readonly (readonly [...Parameters<typeof requestEndingOf>, flag: str
   [end("timeout", { status: 200 }), allowed, null, "SI", "stream_idle_timeout"],
   [end("timeout"), allowed, null, "SI", "stream_idle_timeout"],
   [
+    ...([end("not-reached", { status: 503 }), allowed, null] as const),
+    ...(["UF", "upstream_reset_before_response_started{connection_failure}"] as const),
+  ],
+  [end("deadline", { status: 504 }), allowed, null, "UT", "response_timeout"],
+  [
     ...([end("cut"), denied("denied-by-policy", "shop/late[0]"), "policy"] as const),
     ...(["LR", "rbac_access_denied_matched_policy[ns[shop]-policy[late]-rule[0]]"] as const),
   ],

@@ -40,6 +40,8 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
     if (status === 408) return ending("-", "request_header_timeout");
     return status === 503 && decision === null ? ending("-", "decision_timeout") : ending("SI", "stream_idle_timeout");
   },
+  "not-reached": () => ending("UF", "upstream_reset_before_response_started{connection_failure}"),
+  deadline: () => ending("UT", "response_timeout"),
   cut: (_, decision, asked) => {
     if (decision?.verdict === "deny") return ending("LR", deniedText(decision));
     return ending("LR", asked === null ? "downstream_local_disconnect" : `downstream_local_disconnect{${asked}}`);

@@ -27,12 +27,16 @@ HttpReading Answer::reading() const {
   }
 }
 
-std::string_view Answer::Text(int index) const {
+std::string_view Answer::Bytes(int index) const {
   const orlop_span& span = record_.text[index];
   if (span.length > ORLOP_ANSWER_TEXT_LIMIT || span.offset > text_size_ ||
       span.length > text_size_ - span.offset)
     return {};
-  const std::string_view view(reinterpret_cast<const char*>(text_) + span.offset, span.length);
+  return {reinterpret_cast<const char*>(text_) + span.offset, span.length};
+}
+
+std::string_view Answer::Text(int index) const {
+  const std::string_view view = Bytes(index);
   const bool clean = std::all_of(view.begin(), view.end(),
                                  [](char c) { return static_cast<uint8_t>(c) >= 0x20 && c != 0x7f; });
   return clean ? view : std::string_view();

@@ -28,6 +28,11 @@ class Answer {
   HttpReading reading() const;
   // Of `forward`: x-envoy-* and x-forwarded-client-cert are taken out of the request.
   bool without_proxy_headers() const { return (record_.requests & ORLOP_FORWARD_WITHOUT_PROXY_HEADERS) != 0; }
+  // Of `forward`: the number of an origin; 0: the connection's own.
+  uint32_t origin() const { return record_.pod_idx; }
+  // Of `forward`, in milliseconds: for the whole request, and for a try of it. 0: no such deadline.
+  uint32_t request_ms() const { return record_.status > 0 ? static_cast<uint32_t>(record_.status) : 0; }
+  uint32_t try_ms() const { return record_.identity > 0 ? static_cast<uint32_t>(record_.identity) : 0; }
   // Of `tunnel` and `dial`: when the far end cannot be reached the connection waits for another answer.
   bool reports_not_reached() const { return (record_.requests & ORLOP_REPORTS_NOT_REACHED) != 0; }
   Endpoint to() const { return {record_.to.addr, record_.to.port}; }
@@ -35,6 +40,8 @@ class Answer {
   bool From(Endpoint* out) const;
   // Empty when it does not lie inside the area, and when it has bytes that no header may hold.
   std::string_view Text(int index) const;
+  // The same, whatever its bytes.
+  std::string_view Bytes(int index) const;
 
  private:
   orlop_engine_answer record_;

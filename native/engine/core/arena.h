@@ -28,6 +28,13 @@
 /* Of `forward`, in orlop_engine_answer.requests: x-envoy-* and x-forwarded-client-cert are taken out of the request. */
 #define ORLOP_FORWARD_WITHOUT_PROXY_HEADERS 1
 
+/* Of `forward` and `reply`: edits of a head, behind each other. Each is three numbers of 16 bits, a HeaderOp and two lengths, then its
+ * name and its value (http/head_edits.h). */
+#define ORLOP_HEAD_EDIT_PREFIX 6
+
+/* Of `define-origin` and `forward`: the highest number of an origin. 0 is the connection's own. */
+#define ORLOP_MOST_ORIGIN 65535
+
 /* Of `tunnel` and `dial`, in orlop_engine_answer.requests, beside an HttpReading: when the far end cannot be reached the connection waits
  * for another answer. */
 #define ORLOP_REPORTS_NOT_REACHED 256
@@ -61,6 +68,9 @@ enum orlop_answer_type {
   ORLOP_ANSWER_FORWARD,
   ORLOP_ANSWER_REPLY,
   ORLOP_ANSWER_ASK_AGAIN,
+  ORLOP_ANSWER_SERVE,
+  ORLOP_ANSWER_DEFINE_ORIGIN,
+  ORLOP_ANSWER_DROP_ORIGIN,
 };
 
 struct orlop_endpoint {
@@ -82,11 +92,10 @@ struct orlop_engine_event {
   uint32_t pod_idx;
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
-  uint32_t kind;  /* listener, role, cause, reason or socket kind: a number of a list in events.h */
-  int32_t detail; /* errno, HTTP status, TLS alert or count */
-  int32_t
-      identity;   /* own identity; peer identity for a CONNECT request or abuse; Http1Refusal of a request */
-  int32_t expect; /* the peers that are acceptable; of a request: its number on the connection */
+  uint32_t kind;    /* listener, role, cause, reason or socket kind: a number of a list in events.h */
+  int32_t detail;   /* errno, HTTP status, TLS alert or count */
+  int32_t identity; /* own, the peer's (CONNECT, abuse), Http1Refusal, or CloseCause (not-reached) */
+  int32_t expect;   /* the peers that are acceptable; of a request: its number on the connection */
   uint64_t sent_bytes;
   uint64_t received_bytes;
   uint64_t duration_us;
@@ -95,6 +104,13 @@ struct orlop_engine_event {
                                 3: traceparent, fields (http/request_event.h) */
 };
 
+/* conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose
+ * requests may go there, which dials in the pod of `status`. identity: own, of `peer` the peer's, of `forward` milliseconds for a try.
+ * expect: acceptable peers, of `forward` and `reply` the request's number. status: of `refuse` and `reply`; of `forward` milliseconds for
+ * the whole. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
+ * ORLOP_FORWARD_*; of `define-origin` a number of OriginWay.
+ * text 0: authority, body, target; 1: baggage, host, edits of a reply; 2: forwarded, edits of the request; 3: traceparent, edits of
+ * the response. */
 struct orlop_engine_answer {
   uint32_t type;
   uint32_t conn;
@@ -102,12 +118,11 @@ struct orlop_engine_answer {
   uint32_t pod_idx;
   struct orlop_endpoint to;
   struct orlop_endpoint from;
-  int32_t identity; /* own identity; the peer's for `peer` */
-  int32_t expect;   /* acceptable peers; of `forward` and `reply` the request's number */
-  int32_t status;   /* of `refuse` and `reply` */
-  uint32_t
-      requests; /* of `dial`: a number of HttpReading; `dial`, `tunnel`: ORLOP_REPORTS_NOT_REACHED; `forward`: bits of ORLOP_FORWARD_* */
-  struct orlop_span text[4]; /* authority, body · baggage · forwarded · traceparent */
+  int32_t identity;
+  int32_t expect;
+  int32_t status;
+  uint32_t requests;
+  struct orlop_span text[4];
 };
 
 #endif

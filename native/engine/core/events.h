@@ -25,6 +25,18 @@ enum class RequestOutcome : uint32_t {
   kResetByUpstream,
   kTimeout,  // of the head, of the answer, or of a body in which nothing moved
   kCut,      // the connection ended under it by an answer of ours
+  kNotReached,  // there was no connection to its origin, which has got nothing: why is a CloseCause in `identity`
+  kDeadline,  // the time that its answer gave was over
+};
+
+// How connections to an origin are made: as by the answers of these names.
+enum class OriginWay : uint32_t { kRelay, kTunnel, kDial };
+
+// What an edit does to the fields of a head that have its name.
+enum class HeaderOp : uint32_t {
+  kSet,     // it takes their place
+  kAdd,     // it comes behind them
+  kRemove,  // they are taken out
 };
 
 // Every way in which a connection ends. A connection that was reported ends once.

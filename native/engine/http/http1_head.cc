@@ -82,32 +82,6 @@ Refusal ReadStatusLine(const uint8_t* bytes, size_t length, size_t* at, Http1Hea
   return ReadLineEnd(bytes, length, at);
 }
 
-// uri-host [ ":" port ] of RFC 3986 section 3.2 without userinfo, escapes and sub-delims.
-bool IsHost(const uint8_t* bytes, Http1Span host) {
-  size_t at = host.at;
-  const size_t end = at + host.length;
-  if (at < end && bytes[at] == '[') {
-    const size_t inside = ++at;
-    while (at < end && (IsDigit(bytes[at]) || bytes[at] == ':' || bytes[at] == '.' ||
-                        ((bytes[at] | 0x20) >= 'a' && (bytes[at] | 0x20) <= 'f'))) {
-      at++;
-    }
-    if (at - inside < 2 || at == end || bytes[at] != ']') return false;
-    at++;
-  } else {
-    while (at < end && IsHttp1(bytes[at], kHostByte)) at++;
-    if (at == host.at) return false;
-  }
-  if (at == end) return true;
-  if (bytes[at++] != ':' || end - at > 5) return false;
-  uint32_t port = 0;
-  for (; at < end; at++) {
-    if (!IsDigit(bytes[at])) return false;
-    port = port * 10 + (bytes[at] - '0');
-  }
-  return port <= 65535;
-}
-
 // Sets path and, in absolute form, authority.
 Refusal ReadTarget(const uint8_t* bytes, Http1Head* head) {
   constexpr size_t kScheme = 7;  // http://
@@ -294,6 +268,31 @@ Refusal ReadLines(const uint8_t* bytes, size_t length, size_t at, ReadLine read_
 }
 
 }  // namespace
+
+bool IsHost(const uint8_t* bytes, Http1Span host) {
+  size_t at = host.at;
+  const size_t end = at + host.length;
+  if (at < end && bytes[at] == '[') {
+    const size_t inside = ++at;
+    while (at < end && (IsDigit(bytes[at]) || bytes[at] == ':' || bytes[at] == '.' ||
+                        ((bytes[at] | 0x20) >= 'a' && (bytes[at] | 0x20) <= 'f'))) {
+      at++;
+    }
+    if (at - inside < 2 || at == end || bytes[at] != ']') return false;
+    at++;
+  } else {
+    while (at < end && IsHttp1(bytes[at], kHostByte)) at++;
+    if (at == host.at) return false;
+  }
+  if (at == end) return true;
+  if (bytes[at++] != ':' || end - at > 5) return false;
+  uint32_t port = 0;
+  for (; at < end; at++) {
+    if (!IsDigit(bytes[at])) return false;
+    port = port * 10 + (bytes[at] - '0');
+  }
+  return port <= 65535;
+}
 
 size_t Http1HeadEnd(const uint8_t* bytes, size_t length, size_t scanned) {
   size_t at = scanned < 2 ? 0 : scanned - 2;

@@ -48,6 +48,9 @@ struct Http1Head {
 // by a call before. Lines that end with LF alone end a head here, too: the functions below refuse it.
 size_t Http1HeadEnd(const uint8_t* bytes, size_t length, size_t scanned);
 
+// Whether it is uri-host [ ":" port ] of RFC 3986 section 3.2, without userinfo, escapes and sub-delims.
+bool IsHost(const uint8_t* bytes, Http1Span host);
+
 // `length` bytes are one head, its empty line included. A CRLF before the request line is skipped (RFC 9112 section 2.2). With a
 // refusal, `head` holds nothing.
 Http1Refusal ReadRequestHead(const uint8_t* bytes, size_t length, Http1Head* head);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/core/answer.h"
+#include "engine/http/head_edits.h"
 
 namespace orlop {
 namespace {
@@ -311,7 +312,7 @@ void Http1Session::OnAnswer(const Answer& answer) {
   if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
-  answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer.status(), answer.Text(0));
+  answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer);
   Pump();
 }
 
@@ -323,17 +324,29 @@ void Http1Session::Forward(const Answer& answer) {
   edit.without_envoys = answer.without_proxy_headers();
   edit.keep_alive = true;
   if (!target.empty()) edit.path = target.substr(0, target.find('?'));
+  const std::string_view authority = answer.Text(1);
+  if (!authority.empty()) edit.authority = authority;
+  HeadEdits edits;
+  if (!edits.Read(answer.Bytes(2))) return End(CloseCause::kHttpRefused);
+  edit.pairs = edits.pairs();
+  edit.pair_count = edits.count();
   if (!up_.WriteHead(head_.bytes(), head_.length(), head, edit)) return End(CloseCause::kHttpRefused);
   phase_ = Phase::kOpen;
   AwaitMovement();
 }
 
-void Http1Session::Deny(int status, std::string_view body) {
+void Http1Session::Deny(const Answer& answer) {
+  HeadEdits edits;
+  const bool written = edits.Read(answer.Bytes(1));
+  const int status = written ? answer.status() : 500;
+  const std::string_view body = written ? answer.Text(0) : "internal error";
+  if (!body.empty()) edits.Add(kPlainText);
   const bool to_head = exchange_.answers_head();
   Http1Head head;
   head_.Read(&head);
   const Http1Refused refused = exchange_.Refuse(head);
-  WriteAnswer(static_cast<uint16_t>(status), refused.connection, to_head, body);
+  down_.WriteReply(
+      {static_cast<uint16_t>(status), refused.connection, to_head, edits.pairs(), edits.count(), body});
   status_ = status;
   EndRequest(RequestOutcome::kReplied);
   refused.closes || number_ >= kMostRequests ? Close() : AwaitRequest();

@@ -115,7 +115,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Its pod has too much open. `bytes` are those of the head.
   void OnOverBudget(const uint8_t* bytes, size_t length);
   void Forward(const Answer& answer);
-  void Deny(int status, std::string_view body);
+  void Deny(const Answer& answer);
   // An answer of ours, behind which the connection ends.
   void AnswerLast(uint16_t status, std::string_view body);
   void WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body);

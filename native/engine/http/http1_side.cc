@@ -12,6 +12,8 @@ namespace {
 
 // More than heads of usual size need.
 constexpr size_t kRoom = 8 * 1024;
+// What a reply has beside its fields and its body.
+constexpr size_t kReplyRoom = 256;
 
 // What `write` puts into room of this size, appended but for its first `skip` bytes. False: it wrote nothing.
 template <typename Write>
@@ -57,8 +59,11 @@ void Http1Side::WriteLastChunkLine() {
 }
 
 void Http1Side::WriteReply(const Http1Reply& reply) {
-  Append(&out_, std::exchange(ahead_, 0), kRoom,
-         [&](uint8_t* to, size_t room) { return orlop::WriteReply(reply, to, room); });
+  size_t room = kReplyRoom + reply.body.size();
+  for (size_t i = 0; i < reply.pair_count; i++)
+    room += reply.pairs[i].name.size() + reply.pairs[i].value.size() + 4;
+  Append(&out_, std::exchange(ahead_, 0), room,
+         [&](uint8_t* to, size_t most) { return orlop::WriteReply(reply, to, most); });
 }
 
 bool Http1Side::WriteAhead() {

@@ -108,19 +108,8 @@ bool IsEnvoys(const uint8_t* bytes, Http1Span name) {
          (name.length == kCertificate.size() && begins(kCertificate));
 }
 
-bool ArePairs(const Http1Pair* pairs, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    const auto& [name, value] = pairs[i];
-    if (name.size() > UINT16_MAX) return false;
-    const Http1Span span = {0, static_cast<uint16_t>(name.size())};
-    if (!IsToken(BytesOf(name), span)) return false;
-    const Http1Name known = KnownHttp1Name(BytesOf(name), span);
-    if (known != Http1Name::kOther && known != Http1Name::kOrlop) return false;
-    for (size_t at = 0; at < value.size(); at++) {
-      if (!IsHttp1(BytesOf(value)[at], kValueByte)) return false;
-    }
-  }
-  return true;
+bool IsAuthority(std::string_view text) {
+  return text.size() <= UINT16_MAX && IsHost(BytesOf(text), {0, static_cast<uint16_t>(text.size())});
 }
 
 bool IsPath(std::string_view path) {
@@ -133,7 +122,7 @@ bool IsPath(std::string_view path) {
 
 bool IsReplaced(const uint8_t* bytes, Http1Span name, const Http1Edit& edit) {
   for (size_t i = 0; i < edit.pair_count; i++) {
-    if (SameName(bytes, name, edit.pairs[i].name)) return true;
+    if (!edit.pairs[i].adds && SameName(bytes, name, edit.pairs[i].name)) return true;
   }
   return false;
 }
@@ -154,8 +143,9 @@ bool Stays(const uint8_t* bytes, const Http1Head& head, const Http1Field& field,
       return false;
     case Http1Name::kOrlop:
       return head.status != 0 && !IsReplaced(bytes, field.name, edit);
-    case Http1Name::kExpect:
     case Http1Name::kHost:
+      return edit.authority.data() == nullptr;
+    case Http1Name::kExpect:
     case Http1Name::kTrailer:
       return true;
     case Http1Name::kOther:
@@ -237,6 +227,20 @@ void WriteTarget(Writer* out, const uint8_t* bytes, const Http1Head& head, const
 
 std::string_view ReasonOf(uint16_t status) {
   switch (status) {
+    case 200:
+      return "OK";
+    case 204:
+      return "No Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
     case 400:
       return "Bad Request";
     case 401:
@@ -270,6 +274,21 @@ std::string_view ReasonOf(uint16_t status) {
 
 }  // namespace
 
+bool ArePairs(const Http1Pair* pairs, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const std::string_view name = pairs[i].name, value = pairs[i].value;
+    if (name.size() > UINT16_MAX) return false;
+    const Http1Span span = {0, static_cast<uint16_t>(name.size())};
+    if (!IsToken(BytesOf(name), span)) return false;
+    const Http1Name known = KnownHttp1Name(BytesOf(name), span);
+    if (known != Http1Name::kOther && known != Http1Name::kOrlop) return false;
+    for (size_t at = 0; at < value.size(); at++) {
+      if (!IsHttp1(BytesOf(value)[at], kValueByte)) return false;
+    }
+  }
+  return true;
+}
+
 Http1Edit UnchangedEdit(const Http1Head& head) {
   Http1Edit edit = {};
   edit.framing = head.framing;
@@ -287,7 +306,7 @@ Http1Edit UnchangedEdit(const Http1Head& head) {
 
 size_t Http1HeadRoom(size_t length, const Http1Edit& edit) {
   // What we may write of our own: a space in each field, Host's authority again, and the fields of connection and framing.
-  size_t room = 2 * length + kHttp1Fields + 256 + edit.path.size();
+  size_t room = 2 * length + kHttp1Fields + 256 + edit.path.size() + edit.authority.size();
   for (size_t i = 0; i < edit.pair_count; i++)
     room += edit.pairs[i].name.size() + edit.pairs[i].value.size() + 4;
   return room;
@@ -298,6 +317,7 @@ size_t WriteRequestHead(const uint8_t* bytes, const Http1Head& head, const Http1
   if (edit.framing == Http1Framing::kUntilClose) return 0;
   if (edit.minor == 0 && (edit.framing == Http1Framing::kChunked || edit.websocket)) return 0;
   if (!ArePairs(edit.pairs, edit.pair_count)) return 0;
+  if (edit.authority.data() != nullptr && !IsAuthority(edit.authority)) return 0;
   const bool whole_server = head.path.length == 1 && bytes[head.path.at] == '*';
   if (edit.path.data() != nullptr && (whole_server || !IsPath(edit.path))) return 0;
   Writer out(to, room);
@@ -305,7 +325,9 @@ size_t WriteRequestHead(const uint8_t* bytes, const Http1Head& head, const Http1
   out.Text(" ");
   WriteTarget(&out, bytes, head, edit);
   out.Text(edit.minor == 0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
-  if ((edit.minor == 1 || head.authority.length > 0) && !Has(head, Http1Name::kHost)) {
+  if (edit.authority.data() != nullptr) {
+    out.Line("Host", edit.authority);
+  } else if ((edit.minor == 1 || head.authority.length > 0) && !Has(head, Http1Name::kHost)) {
     out.Text("Host: ");
     out.Span(bytes, head.authority);
     out.Text("\r\n");
@@ -338,12 +360,12 @@ size_t WriteReply(const Http1Reply& reply, uint8_t* to, size_t room) {
   out.Text(ReasonOf(reply.status));
   out.Text("\r\n");
   WritePairs(&out, reply.pairs, reply.pair_count);
-  WriteLength(&out, reply.body.size());
+  if (MayHaveLength(reply.status)) WriteLength(&out, reply.body.size());
   Http1Edit edit = {};
   edit.connection = reply.connection;
   WriteConnection(&out, edit);
   out.Text("\r\n");
-  if (!reply.to_head) out.Text(reply.body);
+  if (!reply.to_head && MayHaveLength(reply.status)) out.Text(reply.body);
   return out.used();
 }
 

@@ -14,7 +14,10 @@ namespace orlop {
 // A field of ours. It takes the place of all fields with its name; without a value (data() is null) it only takes them out.
 struct Http1Pair {
   std::string_view name, value;
+  bool adds = false;  // it comes behind them instead
 };
+// False: some of them cannot be written.
+bool ArePairs(const Http1Pair* pairs, size_t count);
 
 enum class Http1Option : uint8_t {
   kNone,  // what the version implies
@@ -23,15 +26,16 @@ enum class Http1Option : uint8_t {
 };
 
 struct Http1Edit {
-  Http1Framing framing;     // kUntilClose, of a response only, announces `Connection: close`
-  uint64_t content_length;  // of kLength
-  uint8_t minor;            // of a request; a response always says HTTP/1.1
-  Http1Option connection;   // close or keep-alive in the Connection field
-  bool websocket;           // `Upgrade: websocket` is written; no other protocol ever is
-  bool trailers;            // `TE: trailers` is written
-  bool without_envoys;      // x-envoy-* and x-forwarded-client-cert are taken out
-  bool keep_alive;          // Keep-Alive goes on as it came: both connections of the message end together
-  std::string_view path;    // in place of the target's path; as it came when data() is null
+  Http1Framing framing;        // kUntilClose, of a response only, announces `Connection: close`
+  uint64_t content_length;     // of kLength
+  uint8_t minor;               // of a request; a response always says HTTP/1.1
+  Http1Option connection;      // close or keep-alive in the Connection field
+  bool websocket;              // `Upgrade: websocket` is written; no other protocol ever is
+  bool trailers;               // `TE: trailers` is written
+  bool without_envoys;         // x-envoy-* and x-forwarded-client-cert are taken out
+  bool keep_alive;             // Keep-Alive goes on as it came: both connections of the message end together
+  std::string_view authority;  // of a request: in place of its Host; as it came when data() is null
+  std::string_view path;       // in place of the target's path; as it came when data() is null
   const Http1Pair* pairs;
   size_t pair_count;
 };
@@ -51,7 +55,7 @@ constexpr std::string_view kHttp1ResponseStart = "HTTP/1.1 ";
 // read (RFC 9112 section 3.2.1). A response without a body keeps its Content-Length, which is that of another response (RFC 9110 section 8.6),
 // unless its status forbids it. A request without Host gets the authority of its target; HTTP/1.1 without it an empty Host.
 // The number of bytes; 0 when the room is too small, or the edit is none that can be written: a pair whose name is no token or
-// belongs to framing or connection, a value with a control byte, a path that is no path, chunks or websocket in a request of HTTP/1.0, a request until close, a body where a status forbids it.
+// belongs to framing or connection, a value with a control byte, a path that is no path, an authority that is no host, chunks or websocket in a request of HTTP/1.0, a request until close, a body where a status forbids it.
 size_t WriteRequestHead(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit, uint8_t* to,
                         size_t room);
 size_t WriteResponseHead(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit, uint8_t* to,
