@@ -30,6 +30,7 @@ const packages: Readonly<Record<string, string>> = {
   openssl: "openssl",
   iptables: "iptables",
   taskset: "util-linux",
+  chrt: "util-linux",
   valgrind: "valgrind",
 };
 
