@@ -4,7 +4,7 @@ import fc from "fast-check";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { peerAuthentication, policy, service, workload } from "../traffic/mesh.fake.ts";
+import { httpRoute, peerAuthentication, policy, service, workload } from "../traffic/mesh.fake.ts";
 import { Destinations } from "./destinations.ts";
 import type { OutEntry } from "./maps.ts";
 import { allOutEntries } from "./plaintext-verdicts.fake.ts";
@@ -65,6 +65,12 @@ const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
       value: policy("DENY", [], { namespace, selector: { app: "api" } }),
     }),
   ),
+  fc
+    .record({ name: fc.constantFrom(...names), namespace: fc.constantFrom(...namespaces), isThere: fc.boolean() })
+    .map(({ name, namespace, isThere }): MeshUpdate => {
+      if (!isThere) return { kind: "http-route", op: "remove", key: `${namespace}/route` };
+      return { kind: "http-route", op: "upsert", value: httpRoute(`${namespace}/${name}`, { name: "route" }) };
+    }),
   fc
     .constantFrom(...namespaces)
     .map((namespace): MeshUpdate => ({ kind: "authorization-policy", op: "remove", key: `${namespace}/rules` })),

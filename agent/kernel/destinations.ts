@@ -46,7 +46,7 @@ export class Destinations {
     if (namespaces.has(mesh.rootNamespace)) return this.all();
     const touched: Touched = new Map();
     const workloads = new Set(change.workloads);
-    const services = new Set([...change.services, ...change.endpointsOf]);
+    const services = new Set([...change.services, ...change.endpointsOf, ...change.routedServices]);
     for (const namespace of namespaces) {
       for (const workload of mesh.workloadsIn(namespace)) {
         workloads.add(workload.uid);

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { emptyOperation, type MtlsMode, type Rule } from "../mesh/policies.ts";
 import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { pairVerdicts, podVips } from "./pair-verdicts.ts";
 import type { VerdictWorld } from "./plaintext-verdicts.ts";
 
@@ -145,6 +145,16 @@ describe("a virtual address", () => {
       { vip: "10.96.0.1", port: 80, backends: [{ address: "10.0.0.2", port: 8080, weight: 1 }] },
       { vip: "fd00:96::1", port: 80, backends: [{ address: "fd00::2", port: 8080, weight: 1 }] },
     ]);
+  });
+
+  test("a port that a route is about is the agent's, for the callers whose requests it takes", () => {
+    const routed = (namespace: string) =>
+      podVips(
+        web,
+        world((mesh) => mesh.routes.push(httpRoute("shop/api", { namespace }))),
+        all,
+      ).length;
+    assert.deepEqual([routed("shop"), routed("bank")], [0, 2]);
   });
 
   test("one endpoint that may not be joined makes it the agent's; one that nobody may choose does not", () => {

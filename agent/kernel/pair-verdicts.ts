@@ -5,6 +5,7 @@ import type { AuthorizationPolicy, PeerAuthentication, Rule } from "../mesh/poli
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "../plan/candidates.ts";
+import { clientNeedOf } from "../plan/client-need.ts";
 import { sameNodeFacts } from "../plan/connection-facts.ts";
 import { type Candidate, eligibleEndpoints } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
@@ -103,6 +104,8 @@ export function podVips(
     for (const vip of service.vips) {
       if (world.mesh.serviceAt(vip, source.namespace) !== service) continue;
       for (const port of service.ports) {
+        // Its requests are read, each for itself.
+        if (clientNeedOf(service, port, source.namespace, world.mesh) !== null) continue;
         const backends = localBackends(source, { service, port, vip }, world, joins);
         if (backends.length > 0) list.push({ vip, port: port.port, backends });
       }

@@ -5,7 +5,7 @@ import type { MtlsMode } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMesh, httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import type { OutEntry } from "./maps.ts";
 import { allOutEntries } from "./plaintext-verdicts.fake.ts";
 import { failDirect, inEntries, type VerdictWorld } from "./plaintext-verdicts.ts";
@@ -111,6 +111,31 @@ describe("what the kernel may answer alone", () => {
     // What is at the address besides answers, and nobody can say that it does not.
     assert.equal(
       at80((mesh) => serviceWith(mesh, { mode: "strict", preference: ["zone"] })),
+      "direct",
+    );
+  });
+
+  test("a port that a route is about is an agent's, also where nobody is an endpoint: without an agent it refuses", () => {
+    const at80 = (change: (mesh: FakeMesh) => void) =>
+      allOutEntries(world(change)).find((one) => one.address === "10.96.0.1" && one.port === 80)?.verdict;
+    assert.equal(
+      at80((mesh) => mesh.routes.push(httpRoute("shop/api"))),
+      "refuse",
+    );
+    assert.equal(
+      at80((mesh) => mesh.routes.push(httpRoute("shop/api", { namespace: "bank" }))),
+      "refuse",
+    );
+    assert.equal(
+      at80((mesh) => {
+        mesh.list.splice(0);
+        mesh.routes.push(httpRoute("shop/api"));
+      }),
+      "refuse",
+    );
+    const other = { parents: [{ service: "shop/api", port: 81, portName: null }] };
+    assert.equal(
+      at80((mesh) => mesh.routes.push(httpRoute("shop/api", other))),
       "direct",
     );
   });

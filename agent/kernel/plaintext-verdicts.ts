@@ -6,6 +6,7 @@ import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "../plan/candidates.ts";
+import { anyClientNeedOf } from "../plan/client-need.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
 import { type Candidate, usable } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
@@ -49,7 +50,7 @@ export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] 
 
 /**
  * Entries of a Service's virtual addresses: direct only where each endpoint of the port would be, healthy or not, since
- * nobody of ours chooses among them then. A Service without endpoints refuses, as it does with an agent. Unanswered is a port that
+ * nobody of ours chooses among them then, and no route is about the port. A Service without endpoints refuses, as it does with an agent. Unanswered is a port that
  * the Service has not, and a port for which no client would find an endpoint.
  */
 export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
@@ -59,8 +60,10 @@ export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
     ...service.ports.map((port): OutEntry => {
       const targets = candidatesOf(endpoints, port, address);
       const { loadBalancing } = service;
-      const answered = loadBalancing.mode === "passthrough" || usable(targets, loadBalancing).length > 0;
-      return { address, port: port.port, verdict: outVerdict(allGoDirect(targets, world), answered) };
+      // What becomes of a request only an agent knows.
+      const isRouted = anyClientNeedOf(service, port, world.mesh) !== null;
+      const answered = isRouted || loadBalancing.mode === "passthrough" || usable(targets, loadBalancing).length > 0;
+      return { address, port: port.port, verdict: outVerdict(!isRouted && allGoDirect(targets, world), answered) };
     }),
   ]);
 }

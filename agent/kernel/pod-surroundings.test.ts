@@ -7,7 +7,7 @@ import type { LentMaps } from "../engine/keeper-client.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { judgeOf } from "../policy/evaluate.ts";
-import { peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { httpRoute, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { PairTables } from "./pair-tables.ts";
 import type { LocalPod } from "./pair-verdicts.ts";
@@ -43,6 +43,10 @@ const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
     return op
       ? { kind: "peer-authentication", op: "upsert", value }
       : { kind: "peer-authentication", op: "remove", key: `${namespace}/peers` };
+  }),
+  fc.tuple(names, namespaces, namespaces, upsert).map(([name, namespace, own, op]): MeshUpdate => {
+    const value = httpRoute(`${namespace}/${name}`, { name: "route", namespace: own });
+    return op ? { kind: "http-route", op: "upsert", value } : { kind: "http-route", op: "remove", key: `${own}/route` };
   }),
 );
 

@@ -37,11 +37,12 @@ export class PodSurroundings {
 
   /** May the verdicts on the pods differ after this change? It is applied already. */
   touchedBy(change: MeshChange): boolean {
-    const { authorizationPolicies, peerAuthentications, services, workloads, endpointsOf } = change;
+    const { authorizationPolicies, peerAuthentications, services, workloads, endpointsOf, routedServices } = change;
     return (
       some(authorizationPolicies, (key) => this.#namespaces.has(namespaceOf(key))) ||
       some(peerAuthentications, (key) => this.#namespaces.has(namespaceOf(key))) ||
       some(endpointsOf, (key) => this.#serviceKeys.has(key)) ||
+      some(routedServices, (key) => this.#serviceKeys.has(key)) ||
       some(services, (key) => this.#isTouchedByService(key)) ||
       some(workloads, (uid) => this.#isTouchedByWorkload(uid))
     );

@@ -25,25 +25,27 @@ function replacedPath(path: string, { kind, value }: PathReplacement, prefix: st
 
 /** What a redirect takes from the request and its port, where it does not say otherwise. */
 export type Redirected = {
-  /** Path and query as they came. */
+  /** Path and query, with the redirect's own path in it. */
   readonly target: string;
   /** As it was sent: the name alone is taken from it. */
   readonly authority: string;
   /** Of the Service. */
   readonly port: number;
-  readonly prefix: string;
 };
 
 /**
  * The value of `location`. Without a port in the redirect it is that of its scheme, or without a scheme that of the Service; the usual
  * port of a scheme is not written (gateway-api:apis/v1/httproute_types.go, HTTPRequestRedirectFilter.port).
  */
-export function locationOf(redirect: Redirect, { target, authority, port, prefix }: Redirected): string {
+export function locationOf(
+  redirect: Omit<Redirect, "path" | "status">,
+  { target, authority, port }: Redirected,
+): string {
   const scheme = redirect.scheme ?? "http";
   const usual = scheme === "http" ? 80 : 443;
   const to = redirect.port ?? (redirect.scheme === null ? port : usual);
   const host = redirect.hostname ?? hostOf(authority);
-  return `${scheme}://${host}${to === usual ? "" : `:${to}`}${replacedTarget(target, redirect.path, prefix)}`;
+  return `${scheme}://${host}${to === usual ? "" : `:${to}`}${target}`;
 }
 
 function hostOf(authority: string): string {

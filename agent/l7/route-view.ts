@@ -14,25 +14,32 @@ import { portHint } from "./port-hint.ts";
 export function routesFor(
   routes: readonly HttpRoute[],
   service: Pick<Service, "namespace" | "name">,
-  port: Pick<ServicePort, "port" | "name" | "appProtocol">,
+  port: PortOfRoute,
   clientNamespace: string,
 ): readonly HttpRoute[] {
   const key = fullName(service);
-  if (routes.length === 0) return routes;
-  const hint = portHint(port);
-  const mayBeHttp1 = hint === "http1" || hint === "undeclared";
-  const about = routes.filter(({ parents }) =>
-    parents.some(
-      (parent) =>
-        parent.service === key &&
-        (parent.port === null || parent.port === port.port) &&
-        (parent.portName === null || parent.portName === port.name) &&
-        (parent.port !== null || parent.portName !== null || mayBeHttp1),
-    ),
-  );
+  const about = routes.filter((route) => isAbout(route, key, port));
   if (about.length === 0) return about;
   const of = (namespace: string): readonly HttpRoute[] => about.filter((route) => route.namespace === namespace);
   const own = namespaceOf(key);
   const consumers = clientNamespace === own ? [] : of(clientNamespace);
   return consumers.length > 0 ? consumers : of(own);
+}
+
+type PortOfRoute = Pick<ServicePort, "port" | "name" | "appProtocol">;
+
+/** Whether any parent of the route is this port of the Service, `<namespace>/<name>`. */
+export function isAbout({ parents }: HttpRoute, service: string, port: PortOfRoute): boolean {
+  return parents.some(
+    (parent) =>
+      parent.service === service &&
+      (parent.port === null || parent.port === port.port) &&
+      (parent.portName === null || parent.portName === port.name) &&
+      (parent.port !== null || parent.portName !== null || mayBeHttp1(port)),
+  );
+}
+
+function mayBeHttp1(port: PortOfRoute): boolean {
+  const hint = portHint(port);
+  return hint === "http1" || hint === "undeclared";
 }

@@ -2,7 +2,7 @@
 // docs/reference/hbone.md#where-a-connection-goes.
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import { isLoopback } from "../mesh/ip.ts";
-import type { Service } from "../mesh/service.ts";
+import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "./candidates.ts";
@@ -79,6 +79,20 @@ function throughService(source: Workload, dialled: Endpoint, service: Service, w
   const port = service.ports.find((each) => each.port === dialled.port);
   // A VIP is nobody's address: without the port there is nothing to fall back to.
   if (port === undefined) return refuse("no-service-port", service);
+  return toService(source, dialled, service, port, world);
+}
+
+/**
+ * To an endpoint of the Service's port.
+ * @param dialled an address of the family that the client has dialled, to which a Service of "passthrough" leaves the connection
+ */
+export function toService(
+  source: Workload,
+  dialled: Endpoint,
+  service: Service,
+  port: ServicePort,
+  world: RouteWorld,
+): Route {
   if (service.loadBalancing.mode === "passthrough") {
     return { kind: "direct", why: "passthrough-service", target: dialled, destination: null, service };
   }

@@ -1,6 +1,6 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
 import { fullName } from "../mesh/full-name.ts";
-import type { HttpRoute } from "../mesh/http-rule.ts";
+import { type HttpRoute, type HttpRule, noEdits, type RouteBackend } from "../mesh/http-rule.ts";
 import {
   type AuthorizationPolicy,
   emptyOperation,
@@ -59,6 +59,30 @@ export function service(name: string, given: Partial<Service> = {}): Service {
     from: nowhere,
     ...given,
   };
+}
+
+/** About `service`, on all its ports; the rule takes everything and sends it to the same Service. */
+export function httpRoute(parent: string, given: Partial<HttpRoute> = {}, rule: Partial<HttpRule> = {}): HttpRoute {
+  const [namespace = "shop", name = "api"] = parent.split("/");
+  return {
+    ...{ name, namespace, createdMs: 0, from: { file: "mesh.yaml", line: 5, column: 1 } },
+    parents: [{ service: parent, port: null, portName: null }],
+    rules: [httpRule({ backends: [routeBackend(parent)], ...rule })],
+    ...given,
+  };
+}
+
+export function httpRule(given: Partial<HttpRule> = {}): HttpRule {
+  return {
+    matches: [{ path: { kind: "prefix", value: "" }, method: null, headers: [], query: [] }],
+    ...{ name: "", requestEdits: noEdits, responseEdits: noEdits, rewrite: null, redirect: null, backends: [] },
+    ...{ timeoutMs: 0, tryTimeoutMs: 0, from: { file: "mesh.yaml", line: 9, column: 5 } },
+    ...given,
+  };
+}
+
+export function routeBackend(to: string, given: Partial<RouteBackend> = {}): RouteBackend {
+  return { service: to, port: 80, weight: 1, requestEdits: noEdits, responseEdits: noEdits, ...given };
 }
 
 export function peerAuthentication(mode: MtlsMode, given: Partial<PeerAuthentication> = {}): PeerAuthentication {

@@ -2,8 +2,7 @@
 // which it was let in: who calls is what the tunnel or the kernel proved, never what the request says.
 import type { Answer } from "../engine/answers.ts";
 import type { RequestEvent } from "../engine/events.ts";
-import { pathOf, requestFacts } from "../l7/request-facts.ts";
-import type { RequestFacts } from "../mesh/facts.ts";
+import { canonicalTarget, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Permission } from "../plan/permission.ts";
 import { type ConnectionOfRequest, judgeRequest } from "../policy/judge-request.ts";
@@ -19,7 +18,7 @@ export function answerRequest(
   const judged = context.live.permissionOf(connection)?.judged;
   const destination = judged == null ? undefined : context.world.mesh.workload(judged.destinationUid);
   const removesProxyHeaders = destination?.removesProxyHeaders === true;
-  const header = removesProxyHeaders ? withoutProxyHeaders(fields) : fields.values;
+  const header = removesProxyHeaders ? withoutProxyHeaders(fields.values) : fields.values;
   const facts = requestFacts({ method, target, authority, header });
   // The pod or its workload has gone: then nothing allows the request.
   const verdict =
@@ -52,19 +51,4 @@ function connectionFacts(judged: NonNullable<Permission["judged"]>, destination:
     destination,
     security: judged.security,
   };
-}
-
-/** What is taken out of the request is not read either: rules judge what the application gets. */
-const withoutProxyHeaders =
-  (fields: RequestEvent["fields"]): RequestFacts["header"] =>
-  (name) =>
-    isProxyHeader(name) ? [] : fields.values(name);
-
-/** `name` in small letters. `_` counts as `-`, as in `native/engine/http/http1_write.cc`. */
-const isProxyHeader = (name: string): boolean => /^x[-_](?:envoy[-_]|forwarded[-_]client[-_]cert$)/.test(name);
-
-/** What the rules have read, and what the application has to read. Empty: it is what was sent. */
-function canonicalTarget(target: string, { path }: RequestFacts): string {
-  const sent = pathOf(target);
-  return sent === path.text || !sent.startsWith("/") ? "" : path.text + target.slice(sent.length);
 }

@@ -1,0 +1,222 @@
+// What becomes of a request at the caller's end: each answer, shares by weight, what the application gets, and who judges it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RouteTables } from "../l7/route-tables.ts";
+import type { HttpMatch, HttpRoute, HttpRule, RouteBackend } from "../mesh/http-rule.ts";
+import { emptyOperation } from "../mesh/policies.ts";
+import { evaluatorOf } from "../policy/evaluate.ts";
+import {
+  FakeMesh,
+  httpRoute,
+  httpRule,
+  policy,
+  routeBackend,
+  seeded,
+  service,
+  workload,
+} from "../traffic/mesh.fake.ts";
+import { clientNeedOf } from "./client-need.ts";
+import { planRequest, type RequestPlan, type RequestWorld, type RoutedFacts } from "./plan-request.ts";
+
+const web = workload("web", { addresses: ["10.0.0.1"] });
+const near = workload("near", { addresses: ["10.0.0.3"] });
+const far = workload("far", { addresses: ["10.0.0.2"], node: "n2" });
+const called = service("api", { vips: ["10.96.0.1"], selector: { app: "far" } });
+const services = [
+  called,
+  service("near", { vips: ["10.96.0.2"] }),
+  service("far", { vips: ["10.96.0.3"] }),
+  service("empty", { vips: ["10.96.0.4"] }),
+];
+const parent = "shop/api";
+
+type Given = { readonly routes?: readonly HttpRoute[]; readonly change?: (mesh: FakeMesh) => void };
+
+function world({ routes = [], change = () => {} }: Given): RequestWorld {
+  const mesh = new FakeMesh([web, near, far], services);
+  mesh.routes.push(...routes);
+  change(mesh);
+  const { judge, readsPaths } = evaluatorOf(mesh);
+  const servedHere = (uid: string): boolean => uid === near.uid || uid === web.uid;
+  return { mesh, servedHere, load: () => 0, random: seeded(7), judge, readsPaths, routes: new RouteTables(mesh) };
+}
+
+const asked: RoutedFacts = {
+  source: web,
+  client: { address: "10.0.0.1", port: 4000 },
+  dialled: { address: "10.96.0.1", port: 80 },
+  ...{ method: "GET", target: "/", authority: "api", header: () => [] },
+};
+const plan = (given: Given, request: Partial<RoutedFacts> = {}): RequestPlan =>
+  planRequest({ ...asked, ...request }, world(given));
+const under = (...prefixes: string[]): HttpMatch[] =>
+  prefixes.map((value) => ({ path: { kind: "prefix", value }, method: null, headers: [], query: [] }));
+const to = (backends: readonly RouteBackend[], rule: Partial<HttpRule> = {}): Given => ({
+  routes: [httpRoute(parent, {}, { ...rule, backends })],
+});
+
+function forwarded(found: RequestPlan): Extract<RequestPlan, { readonly kind: "forward" }> {
+  assert.ok(found.kind === "forward", JSON.stringify(found));
+  return found;
+}
+function answer(found: RequestPlan): string {
+  assert.ok(found.kind === "reply", JSON.stringify(found));
+  return `${found.status} ${found.why}`;
+}
+
+test("each answer at the caller's end", () => {
+  assert.equal(answer(plan(to([routeBackend("shop/far")], { matches: under("/a") }))), "404 no-route");
+  assert.equal(answer(plan(to([]))), "500 no-backend");
+  assert.equal(answer(plan(to([routeBackend("shop/far", { weight: 0 })]))), "500 no-backend");
+  assert.equal(answer(plan(to([routeBackend("shop/none")]))), "500 bad-backend");
+  assert.equal(answer(plan(to([routeBackend("shop/far", { port: 81 })]))), "500 bad-backend");
+  assert.equal(answer(plan(to([routeBackend("shop/far", { service: null })]))), "500 bad-backend");
+  assert.equal(answer(plan(to([routeBackend("shop/empty")]))), "503 no-endpoint");
+  assert.equal(answer(plan({}, { dialled: { address: "10.96.0.9", port: 80 } })), "503 no-service");
+  assert.equal(answer(plan({}, { dialled: { address: "10.96.0.1", port: 81 } })), "503 no-service");
+});
+
+test("a redirect says where to, with the rule's fields on its answer", () => {
+  const path = { kind: "prefix", value: "/b" } as const;
+  const redirect = { scheme: "https", hostname: "x.example", port: null, path, status: 301 } as const;
+  const responseEdits = { set: [{ name: "x-by", value: "route" }], add: [], remove: [] };
+  const found = plan(to([], { redirect, responseEdits, matches: under("/a") }), { target: "/%61/c?d=e" });
+  assert.equal(answer(found), "301 redirect");
+  assert.deepEqual(found.responseEdits, [
+    { op: "set", name: "location", value: "https://x.example/b/c?d=e" },
+    { op: "set", name: "x-by", value: "route" },
+  ]);
+});
+
+test("shares are by weight, and that of what does not exist is 500", () => {
+  const backends = [
+    routeBackend("shop/far", { weight: 6 }),
+    routeBackend("shop/near", { weight: 3 }),
+    routeBackend("shop/none", { weight: 1 }),
+    routeBackend("shop/empty", { weight: 0 }),
+  ];
+  const of = world(to(backends));
+  const counts = new Map<string, number>();
+  for (let index = 0; index < 10_000; index += 1) {
+    const found = planRequest(asked, of);
+    const key = found.kind === "reply" ? found.why : (found.route.service?.name ?? "");
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  assert.deepEqual([...counts.keys()].toSorted(), ["bad-backend", "far", "near"]);
+  for (const [key, share] of Object.entries({ far: 0.6, near: 0.3, "bad-backend": 0.1 }))
+    assert.ok(Math.abs((counts.get(key) ?? 0) / 10_000 - share) < 0.02, `${key}: ${counts.get(key)}`);
+});
+
+test("what goes on: target, authority, fields of rule and backend in their order, and limits", () => {
+  const given = to(
+    [
+      routeBackend("shop/far", {
+        requestEdits: { set: [{ name: "a", value: "2" }], add: [], remove: [] },
+        responseEdits: { set: [], add: [], remove: ["server"] },
+      }),
+    ],
+    {
+      matches: under("/a"),
+      rewrite: { hostname: "b.shop", path: { kind: "prefix", value: "" } },
+      requestEdits: { set: [{ name: "a", value: "1" }], add: [{ name: "b", value: "x" }], remove: ["c"] },
+      ...{ timeoutMs: 1_000, tryTimeoutMs: 200 },
+    },
+  );
+  const found = forwarded(plan(given, { target: "/a/d?e" }));
+  assert.equal(found.route.kind, "tunnel");
+  assert.deepEqual([found.target, found.authority], ["/d?e", "b.shop"]);
+  assert.deepEqual([found.timeoutMs, found.tryTimeoutMs], [1_000, 200]);
+  assert.deepEqual(found.requestEdits, [
+    { op: "remove", name: "c" },
+    { op: "set", name: "a", value: "1" },
+    { op: "add", name: "b", value: "x" },
+    { op: "set", name: "a", value: "2" },
+  ]);
+  assert.deepEqual(found.responseEdits, [{ op: "remove", name: "server" }]);
+  assert.equal(found.verdict, null, "the far end judges");
+});
+
+test("nothing is written where nothing changes, and a prefix is replaced where it was found", () => {
+  const plain = forwarded(plan(to([routeBackend("shop/far")]), { target: "/%61?b" }));
+  assert.deepEqual([plain.target, plain.authority, plain.requestEdits], ["", "", []]);
+  const rewrite = { hostname: null, path: { kind: "prefix", value: "/x" } } as const;
+  const escaped = plan(to([routeBackend("shop/far")], { matches: under("/a"), rewrite }), { target: "/%61/%62?c" });
+  assert.equal(forwarded(escaped).target, "/x/b?c");
+});
+
+test("on one node the destination's policy judges what the application gets, and answers as at its own end", () => {
+  const methods = [{ kind: "exact", value: "GET" }] as const;
+  const paths = [{ kind: "exact", value: "/ok" }] as const;
+  const rule = { sources: [], when: [], unreadable: [], from: { file: "mesh.yaml", line: 9, column: 5 } };
+  const change = (mesh: FakeMesh): void => {
+    const operations = [{ ...emptyOperation, methods, paths }];
+    mesh.policies.push(policy("ALLOW", [{ ...rule, operations }], { selector: { app: "near" } }));
+  };
+  const rewrite = { hostname: null, path: { kind: "full", value: "/ok" } } as const;
+  const given = { ...to([routeBackend("shop/near")], { rewrite }), change };
+  const allowed = forwarded(plan(given, { target: "/any" }));
+  assert.deepEqual([allowed.route.kind, allowed.verdict?.verdict, allowed.target], ["local", "allow", "/ok"]);
+  assert.equal(allowed.facts?.sourceAddress, "10.0.0.1");
+  assert.equal(answer(plan(given, { target: "/any", method: "POST" })), "403 policy");
+  const unwritten = { ...to([routeBackend("shop/near")]), change };
+  assert.equal(answer(plan(unwritten, { target: "/any" })), "403 policy");
+  assert.equal(answer(plan(unwritten, { target: "/any//" })), "400 policy", "an ambiguous path is in no ALLOW");
+  const self = forwarded(plan(given, { source: near, client: { address: "10.0.0.3", port: 1 } }));
+  assert.equal(self.verdict, null, "its calls to itself are not judged");
+});
+
+test("fields that a route writes are those that the destination's policy reads", () => {
+  const from = { file: "mesh.yaml", line: 9, column: 5 };
+  const when = (key: string, value: string) => ({
+    ...{ key, strings: [{ kind: "exact", value }] as const, notStrings: [], cidrs: [], notCidrs: [] },
+    ...{ ports: [], notPorts: [], http: true, from },
+  });
+  const change = (mesh: FakeMesh): void => {
+    const conditions = [when("request.headers[x-role]", "reader"), when("request.headers[host]", "near.shop")];
+    const rule = { sources: [], operations: [], when: conditions, unreadable: [], from };
+    mesh.policies.push(policy("ALLOW", [rule], { selector: { app: "near" } }));
+  };
+  const header = (name: string): readonly string[] => (name === "x-role" ? ["admin"] : name === "host" ? ["api"] : []);
+  const requestEdits = { set: [{ name: "x-role", value: "reader" }], add: [], remove: [] };
+  const rewrite = { hostname: "near.shop", path: null };
+  const written = { ...to([routeBackend("shop/near")], { requestEdits, rewrite }), change };
+  assert.equal(forwarded(plan(written, { header })).verdict?.verdict, "allow");
+  assert.equal(answer(plan({ ...to([routeBackend("shop/near")], { rewrite }), change }, { header })), "403 policy");
+});
+
+test("routes of the caller's namespace replace the others, for its callers alone; without any the Service is as it was", () => {
+  const producer = httpRoute(parent, {}, { backends: [routeBackend("shop/near")] });
+  const consumer = httpRoute(parent, { name: "own", namespace: "bank" }, { backends: [routeBackend("shop/empty")] });
+  const other = { ...web, namespace: "bank" };
+  const both = { routes: [producer, consumer] };
+  assert.equal(forwarded(plan(both)).route.service?.name, "near");
+  assert.equal(answer(plan(both, { source: other })), "503 no-endpoint");
+  const alone = { routes: [consumer] };
+  assert.equal(forwarded(plan(alone)).entry, null);
+  assert.equal(forwarded(plan(alone)).route.service?.name, "api");
+  const [port] = called.ports;
+  assert.ok(port);
+  const { mesh } = world(alone);
+  assert.deepEqual(
+    [clientNeedOf(called, port, "shop", mesh), clientNeedOf(called, port, "bank", mesh)],
+    [null, "http-route"],
+  );
+});
+
+test("a list of rules is compiled once, and again when its routes or its port change", () => {
+  const { mesh } = world({ routes: [httpRoute(parent)] });
+  assert.ok(mesh instanceof FakeMesh);
+  const lists = new Map([[parent, mesh.routes.slice()]]);
+  const tables = new RouteTables({ httpRoutesAbout: (key) => lists.get(key) ?? [] });
+  const [port] = called.ports;
+  assert.ok(port);
+  const first = tables.of(called, port, "shop");
+  assert.ok(first);
+  assert.equal(tables.of(called, port, "shop"), first);
+  assert.equal(tables.of(called, port, "bank"), first, "what the Service's namespace says is shared");
+  lists.set(parent, [httpRoute(parent, { rules: [httpRule(), httpRule()] })]);
+  assert.equal(tables.of(called, port, "bank")?.entries.length, 2);
+  assert.equal(tables.of(called, { ...port, appProtocol: "tcp" }, "shop"), null);
+  lists.clear();
+  assert.equal(tables.of(called, port, "shop"), null);
+});

@@ -1,0 +1,229 @@
+// 18, 20 · any thread · a request at the caller's end as a value → where it goes and what of it changes, or what it is answered. Pure.
+
+import { canonicalPath } from "../l7/canonical.ts";
+import { canonicalTarget, pathOf, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";
+import { locationOf, replacedTarget } from "../l7/rewrite.ts";
+import type { RouteEntry } from "../l7/route-table.ts";
+import type { RouteTables } from "../l7/route-tables.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
+import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
+import type { FieldEdits, HttpRule, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
+import { isSameFamily } from "../mesh/ip.ts";
+import type { Service, ServicePort } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Evaluator } from "../policy/evaluate.ts";
+import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
+import { sameNodeFacts } from "./connection-facts.ts";
+import { type PlanWorld, sourceAddressFor } from "./plan.ts";
+import { type Route, toService } from "./route.ts";
+
+/** A request on a connection to a Service's virtual address. */
+export type RoutedFacts = {
+  readonly source: Workload;
+  readonly client: Endpoint;
+  /** What the application dialled. */
+  readonly dialled: Endpoint;
+  readonly method: string;
+  /** Path and query as they came. */
+  readonly target: string;
+  readonly authority: string;
+  readonly header: RequestFacts["header"];
+};
+
+export type RequestWorld = PlanWorld & {
+  readonly routes: Pick<RouteTables, "of">;
+  readonly readsPaths: Evaluator["readsPaths"];
+};
+
+/** Why a request is answered at the caller's end. A closed list. */
+export type RouteAnswer =
+  | "no-route" //       404: no rule takes it
+  | "redirect" //       as its rule says
+  | "no-backend" //     500: its rule has no backend, or none with a weight
+  | "bad-backend" //    500: its share is for something that does not exist
+  | "no-endpoint" //    503: nobody answers for its backend
+  | "no-service" //     503: the Service has gone, or its port has
+  | "policy"; //        403, 400: both pods are of this node, and the destination's policy refuses it
+
+/** `op` in their order; names in lower case. */
+export type FieldEdit =
+  | { readonly op: "set" | "add"; readonly name: string; readonly value: string }
+  | { readonly op: "remove"; readonly name: string };
+
+type Planned = {
+  /** The rule that took it; null: none did, or there is no route. */
+  readonly entry: RouteEntry | null;
+  /** Of the destination's policy; null: another agent judges, or nobody does. */
+  readonly verdict: RequestVerdict | null;
+  readonly responseEdits: readonly FieldEdit[];
+};
+
+export type RequestPlan =
+  | (Planned & {
+      readonly kind: "reply";
+      readonly why: RouteAnswer;
+      readonly status: number;
+      /** Text for the caller. It names no rule: the caller is not who may know them. */
+      readonly body: string;
+    })
+  | (Planned & {
+      readonly kind: "forward";
+      readonly route: Exclude<Route, { readonly kind: "refuse" }>;
+      /** What was judged here; null: nothing was. */
+      readonly facts: ConnectionFacts | null;
+      /** In the place of what was sent; empty: as it was sent. */
+      readonly target: string;
+      readonly authority: string;
+      readonly requestEdits: readonly FieldEdit[];
+      readonly removesProxyHeaders: boolean;
+      /** Milliseconds; 0: no limit. */
+      readonly timeoutMs: number;
+      readonly tryTimeoutMs: number;
+    });
+
+const noEdits: readonly FieldEdit[] = Object.freeze([]);
+
+export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
+  const { source, dialled } = facts;
+  const service = world.mesh.serviceAt(dialled.address, source.namespace);
+  const port = service?.ports.find((each) => each.port === dialled.port);
+  if (service === undefined || port === undefined) return reply("no-service", 503, "no such service", null);
+  const table = world.routes.of(service, port, source.namespace);
+  // The last route has gone while the connection was open.
+  if (table === null) return forwarded(facts, { service, port, entry: null, backend: null }, world);
+  const asked = requestFacts(facts);
+  const entry = table.find({ ...asked, target: facts.target });
+  if (entry === undefined) return reply("no-route", 404, "no route", null);
+  const { rule } = entry;
+  if (rule.redirect !== null) return redirected(facts, entry, dialled.port);
+  const backend = drawn(rule.backends, world.random);
+  if (backend === undefined) return reply("no-backend", 500, "no backend", entry);
+  const to = backend.service === null ? undefined : world.mesh.service(backend.service);
+  const toPort = to?.ports.find((each) => each.port === backend.port);
+  if (to === undefined || toPort === undefined) return reply("bad-backend", 500, "no such backend", entry);
+  return forwarded(facts, { service: to, port: toPort, entry, backend }, world);
+}
+
+/** A prefix is replaced in the path in which it was found. */
+function replaced(target: string, path: PathReplacement | null, entry: RouteEntry | null): string {
+  if (path === null) return target;
+  const { kind, value } = entry?.match.path ?? { kind: "exact", value: "" };
+  const canonical = canonicalTarget(target, { path: canonicalPath(pathOf(target)) });
+  return replacedTarget(canonical === "" ? target : canonical, path, kind === "prefix" ? value : "");
+}
+
+type Chosen = {
+  readonly service: Service;
+  readonly port: ServicePort;
+  readonly entry: RouteEntry | null;
+  readonly backend: RouteBackend | null;
+};
+
+function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestPlan {
+  const { source, client, dialled } = facts;
+  const { service, port, entry, backend } = chosen;
+  const at = sameFamilyAs(dialled.address, service);
+  const route = at === null ? null : toService(source, { address: at, port: port.port }, service, port, world);
+  if (route === null || route.kind === "refuse") return reply("no-endpoint", 503, "no healthy upstream", entry);
+  const { rewrite = null, timeoutMs = 0, tryTimeoutMs = 0 } = entry?.rule ?? {};
+  const target = replaced(facts.target, rewrite?.path ?? null, entry);
+  const authority = rewrite?.hostname ?? "";
+  const requestEdits = editsOf(entry?.rule.requestEdits, backend?.requestEdits);
+  const responseEdits = editsOf(entry?.rule.responseEdits, backend?.responseEdits);
+  const sent = { target, authority: authority === "" ? facts.authority : authority };
+  const written = target === facts.target ? "" : target;
+  const rest = { entry, requestEdits, responseEdits, authority, timeoutMs, tryTimeoutMs } as const;
+  const { destination } = route;
+  // The kernel lets a pod's calls to itself go, and they are not judged.
+  if (route.kind !== "local" || route.destination.uid === source.uid)
+    return { ...rest, kind: "forward", route, facts: null, verdict: null, target: written, removesProxyHeaders: false };
+  // Rules judge what the application gets.
+  const seen = { address: sourceAddressFor(source, client.address, route.target.address), port: client.port };
+  const judged = sameNodeFacts({ client: seen, target: route.target }, route.destination, source);
+  const removesProxyHeaders = destination?.removesProxyHeaders === true;
+  const host: readonly FieldEdit[] = authority === "" ? noEdits : [{ op: "set", name: "host", value: authority }];
+  const edited = editedHeader(facts.header, [...requestEdits, ...host]);
+  const header = removesProxyHeaders ? withoutProxyHeaders(edited) : edited;
+  const asked = requestFacts({ method: facts.method, ...sent, header });
+  const verdict = judgeRequest(judged, asked, world);
+  if (verdict.verdict === "deny") {
+    const { status, body } = verdict.answer;
+    return { kind: "reply", why: "policy", status, body, entry, verdict, responseEdits: noEdits };
+  }
+  const canonical = verdict.path === "canonical" ? canonicalTarget(target, asked) : "";
+  const goesOn = canonical === "" ? written : canonical;
+  return { ...rest, kind: "forward", route, facts: judged, verdict, target: goesOn, removesProxyHeaders };
+}
+
+/**
+ * An address of the family that was dialled: the Service's own where it has any. null: nobody resolves the Service, and it has no address
+ * of that family.
+ */
+function sameFamilyAs(dialled: string, { vips, loadBalancing }: Service): string | null {
+  const own = vips.includes(dialled) ? dialled : vips.find((vip) => isSameFamily(vip, dialled));
+  return own ?? (loadBalancing.mode === "passthrough" ? null : dialled);
+}
+
+function redirected(facts: RoutedFacts, entry: RouteEntry, port: number): RequestPlan {
+  const { redirect, responseEdits } = entry.rule;
+  if (redirect === null) return reply("no-backend", 500, "no backend", entry);
+  const { target, authority } = facts;
+  const to = replaced(target, redirect.path, entry);
+  const value = locationOf(redirect, { target: to, authority, port });
+  const location: FieldEdit = { op: "set", name: "location", value };
+  const edits = [location, ...editsOf(responseEdits)];
+  return {
+    kind: "reply",
+    why: "redirect",
+    status: redirect.status,
+    body: "",
+    entry,
+    verdict: null,
+    responseEdits: edits,
+  };
+}
+
+function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry | null): RequestPlan {
+  return { kind: "reply", why, status, body, entry, verdict: null, responseEdits: noEdits };
+}
+
+/** By weight. undefined: there is none, or none with a weight. */
+function drawn(backends: HttpRule["backends"], random: () => number): RouteBackend | undefined {
+  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
+  if (total === 0) return undefined;
+  let point = random() * total;
+  for (const backend of backends) {
+    point -= backend.weight;
+    if (point < 0) return backend;
+  }
+  // Only rounding leads here.
+  return backends.findLast(({ weight }) => weight > 0);
+}
+
+/** In the order in which they are done. Most rules have none. */
+function editsOf(...all: readonly (FieldEdits | undefined)[]): readonly FieldEdit[] {
+  let edits = noEdits;
+  for (const some of all) {
+    if (some === undefined || some.remove.length + some.set.length + some.add.length === 0) continue;
+    edits = [
+      ...edits,
+      ...some.remove.map((name) => ({ op: "remove", name }) as const),
+      ...some.set.map(({ name, value }) => ({ op: "set", name, value }) as const),
+      ...some.add.map(({ name, value }) => ({ op: "add", name, value }) as const),
+    ];
+  }
+  return edits;
+}
+
+/** What the application will find. */
+function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[]): RequestFacts["header"] {
+  if (edits.length === 0) return header;
+  return (name) => {
+    let values = header(name);
+    for (const edit of edits) {
+      if (edit.name !== name) continue;
+      values = edit.op === "remove" ? [] : edit.op === "set" ? [edit.value] : [...values, edit.value];
+    }
+    return values;
+  };
+}
