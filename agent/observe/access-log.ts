@@ -83,10 +83,10 @@ const SLOW_US = 1_000_000;
 export type LoggedRequests = "errors" | "all";
 
 /** Requests that went well are as many as the traffic: only what somebody may have to look into has a line. */
-export function isNotable({ flag, status, decision, durationUs }: RequestRecord): boolean {
+export function isNotable({ flag, status, decision, durationUs, route }: RequestRecord): boolean {
   if (flag !== "-" || status >= 500 || durationUs > SLOW_US) return true;
-  // Nobody was asked: it is an answer of ours.
-  if (decision === null) return true;
+  // Nobody was asked: it is an answer of ours, or the far end judges.
+  if (decision === null) return route === null;
   return decision.verdict === "deny" || decision.audited.length > 0 || decision.dryRunDenied.length > 0;
 }
 
@@ -116,8 +116,8 @@ function requestFields(record: RequestRecord, atMs: number): readonly (LogField 
   const { connection, decision } = record;
   const denied = decision?.verdict === "deny" ? decision : null;
   return [
-    // A request is judged where it arrives, also between two pods of one node.
-    ["direction", "inbound"],
+    // A request is judged where it arrives, also between two pods of one node; it is routed where it begins.
+    ["direction", record.route === null ? "inbound" : "outbound"],
     ["start_time", new Date(atMs - record.durationUs / 1_000).toISOString()],
     ["method", record.method],
     ["path", record.path],
@@ -126,6 +126,7 @@ function requestFields(record: RequestRecord, atMs: number): readonly (LogField 
     ["response_code", record.status, "bare"],
     ["response_flags", record.flag],
     ["response_code_details", record.details],
+    record.route !== null && record.route.name !== "" && ["route_name", record.route.name],
     record.refused !== null && ["refusal", record.refused.reason],
     ["bytes_received", record.requestBytes, "bare"],
     ["bytes_sent", record.responseBytes, "bare"],

@@ -15,6 +15,7 @@ const nothing: DecisionSummary = {
 function request(given: Partial<RequestRecord> = {}): RequestRecord {
   return {
     connection: aRecord({ reporter: "source", hbone: null }),
+    route: null,
     ...{ method: "GET", path: "/open/7", host: "api", id: "7f3c", decision: nothing, status: 200 },
     ...{ flag: "-", details: "via_upstream", refused: null, requestBytes: 5, responseBytes: 70, durationUs: 3_500 },
     ...given,
@@ -31,6 +32,15 @@ test("a request that went well", () => {
       'method="GET" path="/open/7" authority="api" request_id="7f3c" response_code=200 response_flags="-" response_code_details="via_upstream" ' +
       'bytes_received=5 bytes_sent=70 duration="3ms" security="mtls" policy="shop/web[0]"\n',
   );
+});
+
+test("a request that was routed names its rule, and is outbound; it is no line of its own where the far end judges", () => {
+  const routed = request({ route: { name: "shop/api[2]", answer: null }, decision: null });
+  assert.match(requestLine(routed, at, "text"), / direction="outbound" .* route_name="shop\/api\[2\]" /);
+  assert.equal(isNotable(routed), false);
+  const lost = request({ route: { name: "", answer: "no-route" }, decision: null, flag: "NR", status: 404 });
+  assert.equal(isNotable(lost), true);
+  assert.doesNotMatch(requestLine(lost, at, "text"), /route_name/);
 });
 
 test("a denial names policy, reason, rule and nearest miss; a refusal the rule of HTTP/1", () => {

@@ -6,7 +6,7 @@ import type { ConnectionRecord } from "./record.ts";
  * Envoy's flags, as far as something here means the same; "-": none of them
  * (envoy:docs/root/configuration/observability/access_log/usage.rst, docs/metrics.md#flags-of-requests).
  */
-export const requestFlags = ["-", "DC", "DPE", "LR", "OM", "SI", "UC", "UF", "UH", "UPE", "UT"] as const;
+export const requestFlags = ["-", "DC", "DPE", "LR", "NC", "NR", "OM", "SI", "UC", "UF", "UH", "UPE", "UT"] as const;
 export type RequestFlag = (typeof requestFlags)[number];
 
 export type RequestRecord = {
@@ -20,6 +20,8 @@ export type RequestRecord = {
   readonly id: string;
   /** null: nobody was asked. */
   readonly decision: DecisionSummary | null;
+  /** Of a request that was read at the caller's end; null: it was not. */
+  readonly route: RecordedRoute | null;
   /** 0: no response. */
   readonly status: number;
   readonly flag: RequestFlag;
@@ -31,6 +33,24 @@ export type RequestRecord = {
   readonly responseBytes: number;
   readonly durationUs: number;
 };
+
+/**
+ * `name`: `<namespace>/<name>[<rule>]` of the rule that took it; empty: none did, or the port's routes have gone. `answer`: why it was
+ * answered at the caller's end; null: it went on.
+ */
+export type RecordedRoute = { readonly name: string; readonly answer: RouteAnswer | null };
+
+/** Why a request is answered at the caller's end. A closed list. */
+export const routeAnswers = [
+  "no-route", //    404: no rule takes it
+  "redirect", //    as its rule says
+  "no-backend", //  500: its rule has no backend, or none with a weight
+  "bad-backend", // 500: its share is for something that does not exist
+  "no-endpoint", // 503: nobody answers for its backend
+  "no-service", //  503: the Service has gone, or its port has
+  "policy", //      403, 400: both pods are of this node, and the destination's policy refuses it
+] as const;
+export type RouteAnswer = (typeof routeAnswers)[number];
 
 /** A request that is open: what an operator may see of it. */
 export type RequestUnderWay = {

@@ -3,6 +3,8 @@ import { isAbout, routesFor } from "../l7/route-view.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
+import type { OutboundFacts } from "./plan.ts";
+import { isOwnPort } from "./ports.ts";
 
 /** A closed list. */
 export type ClientNeed = "http-route";
@@ -18,6 +20,18 @@ export function clientNeedOf(
 ): ClientNeed | null {
   const about = mesh.httpRoutesAbout(fullName(service));
   return routesFor(about, service, port, clientNamespace).length > 0 ? "http-route" : null;
+}
+
+/**
+ * The Service whose requests are read, when a pod dials this address. null: the connection goes on as it is, or is refused as such (a
+ * client that is not at the pod's own address).
+ */
+export function servedServiceOf({ source, client, dialled }: OutboundFacts, mesh: Snapshot): Service | null {
+  if (!source.addresses.includes(client.address)) return null;
+  const service = mesh.serviceAt(dialled.address, source.namespace);
+  const port = service?.ports.find((each) => each.port === dialled.port);
+  if (service === undefined || port === undefined || isOwnPort(dialled.port)) return null;
+  return clientNeedOf(service, port, source.namespace, mesh) === null ? null : service;
 }
 
 /** Of any callers: the kernel's table for a node without an agent knows no namespaces. */

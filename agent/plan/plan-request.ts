@@ -11,6 +11,7 @@ import type { FieldEdits, HttpRule, PathReplacement, RouteBackend } from "../mes
 import { isSameFamily } from "../mesh/ip.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
+import type { RouteAnswer } from "../observe/request-record.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
 import { sameNodeFacts } from "./connection-facts.ts";
@@ -34,16 +35,6 @@ export type RequestWorld = PlanWorld & {
   readonly routes: Pick<RouteTables, "of">;
   readonly readsPaths: Evaluator["readsPaths"];
 };
-
-/** Why a request is answered at the caller's end. A closed list. */
-export type RouteAnswer =
-  | "no-route" //       404: no rule takes it
-  | "redirect" //       as its rule says
-  | "no-backend" //     500: its rule has no backend, or none with a weight
-  | "bad-backend" //    500: its share is for something that does not exist
-  | "no-endpoint" //    503: nobody answers for its backend
-  | "no-service" //     503: the Service has gone, or its port has
-  | "policy"; //        403, 400: both pods are of this node, and the destination's policy refuses it
 
 /** `op` in their order; names in lower case. */
 export type FieldEdit =
@@ -141,10 +132,7 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   const seen = { address: sourceAddressFor(source, client.address, route.target.address), port: client.port };
   const judged = sameNodeFacts({ client: seen, target: route.target }, route.destination, source);
   const removesProxyHeaders = destination?.removesProxyHeaders === true;
-  const host: readonly FieldEdit[] = authority === "" ? noEdits : [{ op: "set", name: "host", value: authority }];
-  const edited = editedHeader(facts.header, [...requestEdits, ...host]);
-  const header = removesProxyHeaders ? withoutProxyHeaders(edited) : edited;
-  const asked = requestFacts({ method: facts.method, ...sent, header });
+  const asked = gotten({ ...facts, ...sent }, { requestEdits, authority, removesProxyHeaders });
   const verdict = judgeRequest(judged, asked, world);
   if (verdict.verdict === "deny") {
     const { status, body } = verdict.answer;
@@ -226,4 +214,36 @@ function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[
     }
     return values;
   };
+}
+
+type AskedHead = Pick<RoutedFacts, "method" | "target" | "authority" | "header">;
+type Edited = Pick<
+  Extract<RequestPlan, { readonly kind: "forward" }>,
+  "requestEdits" | "authority" | "removesProxyHeaders"
+>;
+
+/** The request as the application gets it. */
+function gotten(head: AskedHead, { requestEdits, authority, removesProxyHeaders }: Edited): RequestFacts {
+  const host: readonly FieldEdit[] = authority === "" ? noEdits : [{ op: "set", name: "host", value: authority }];
+  const edited = editedHeader(head.header, host.length === 0 ? requestEdits : [...requestEdits, ...host]);
+  return requestFacts({ ...head, header: removesProxyHeaders ? withoutProxyHeaders(edited) : edited });
+}
+
+/**
+ * Of a request that went on: what the destination's policy says of it by now. null: the application has read another path than rules read
+ * now, so that nobody can say.
+ */
+export function judgeAgain(
+  plan: Extract<RequestPlan, { readonly kind: "forward" }>,
+  asked: AskedHead,
+  destination: Workload,
+  world: Pick<RequestWorld, "judge" | "readsPaths">,
+): RequestVerdict | null {
+  if (plan.facts === null) return null;
+  const target = plan.target === "" ? asked.target : plan.target;
+  const authority = plan.authority === "" ? asked.authority : plan.authority;
+  const facts = gotten({ ...asked, target, authority }, plan);
+  const verdict = judgeRequest({ ...plan.facts, destination }, facts, world);
+  const isRead = verdict.verdict === "allow" && verdict.path === "canonical";
+  return isRead && canonicalTarget(target, facts) !== "" ? null : verdict;
 }

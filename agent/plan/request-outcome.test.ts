@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { requestOutcomes } from "../abi.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
-import { requestFlags } from "../observe/request-record.ts";
+import { type RouteAnswer, requestFlags, routeAnswers } from "../observe/request-record.ts";
 import type { DenyReason } from "../policy/decision.ts";
+import type { Refusal } from "./outcome.ts";
 import { requestEndingOf } from "./request-outcome.ts";
 
 type Ended = Parameters<typeof requestEndingOf>[0];
@@ -19,7 +20,15 @@ function denied(reason: DenyReason, policy: string): DecisionSummary {
 }
 const allowed: DecisionSummary = { ...denied("denied-by-policy", "shop/web[0]"), verdict: "allow", reason: null };
 
-const rows: readonly (readonly [...Parameters<typeof requestEndingOf>, flag: string, details: string])[] = [
+type Row = readonly [
+  ended: Ended,
+  decision: DecisionSummary | null,
+  asked: Refusal | null,
+  flag: string,
+  details: string,
+  answer?: RouteAnswer,
+];
+const rows: readonly Row[] = [
   [end("answered", { status: 200 }), allowed, null, "-", "via_upstream"],
   [end("answered", { status: 503 }), allowed, null, "-", "via_upstream"],
   [end("upgraded", { status: 101 }), allowed, null, "-", "via_upstream"],
@@ -39,6 +48,16 @@ const rows: readonly (readonly [...Parameters<typeof requestEndingOf>, flag: str
   [end("replied", { status: 400 }), denied("ambiguous-host", ""), null, "-", "host_normalization_failed"],
   [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream"],
   [end("replied", { status: 500 }), null, null, "-", "internal_error"],
+  [end("replied", { status: 404 }), null, null, "NR", "route_not_found", "no-route"],
+  [end("replied", { status: 302 }), null, null, "-", "direct_response", "redirect"],
+  [end("replied", { status: 500 }), null, null, "NC", "cluster_not_found", "no-backend"],
+  [end("replied", { status: 500 }), null, null, "NC", "cluster_not_found", "bad-backend"],
+  [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream", "no-endpoint"],
+  [end("replied", { status: 503 }), null, null, "NC", "cluster_not_found", "no-service"],
+  [
+    ...([end("replied", { status: 403 }), denied("no-allow-matched", ""), null] as const),
+    ...(["-", "rbac_access_denied_matched_policy[none]", "policy"] as const),
+  ],
   [end("refused", { status: 503, refusal: "pod-budget" }), null, null, "OM", "overload"],
   [end("refused", { status: 431, refusal: "head-too-large" }), null, null, "DPE", "http1.codec_error"],
   [
@@ -76,13 +95,15 @@ const rows: readonly (readonly [...Parameters<typeof requestEndingOf>, flag: str
 ];
 
 test("each end has Envoy's flag and details", () => {
-  for (const [ended, decision, asked, flag, details] of rows) {
-    const found = requestEndingOf(ended, decision, asked);
+  for (const [ended, decision, asked, flag, details, answer = null] of rows) {
+    const route = answer === null ? null : { name: "", answer };
+    const found = requestEndingOf(ended, decision, { asked, route });
     assert.deepEqual([found.flag, found.details], [flag, details], JSON.stringify(ended));
   }
 });
 
-test("every outcome of the engine and every flag has a row", () => {
+test("every outcome of the engine, every answer of a route and every flag has a row", () => {
+  assert.deepEqual(new Set(rows.flatMap(([, , , , , answer]) => answer ?? [])), new Set(routeAnswers));
   assert.deepEqual(new Set(rows.map(([{ outcome }]) => outcome)), new Set(requestOutcomes));
   assert.deepEqual(new Set(rows.map(([, , , flag]) => flag)), new Set(requestFlags));
 });
@@ -101,7 +122,7 @@ test("docs/metrics.md has the rows of this table, and no other", () => {
 });
 
 test("what was no acceptable HTTP/1 is named with the message and the rule", () => {
-  const of = (ended: Ended) => requestEndingOf(ended, null, null).refused;
+  const of = (ended: Ended) => requestEndingOf(ended, null, { asked: null, route: null }).refused;
   assert.deepEqual(of(end("refused", { refusal: "host-twice" })), { message: "request", reason: "host-twice" });
   assert.deepEqual(of(end("bad-response", { refusal: "length" })), { message: "response", reason: "length" });
   assert.equal(of(end("answered", { status: 200 })), null);

@@ -1,13 +1,15 @@
 // 19 · data thread · every way a request may end → Envoy's flag and details for access log and metrics. The one table of both. Pure.
 import type { RequestEnded, RequestOutcome } from "../engine/events.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
-import type { HttpRefusal, RequestRecord } from "../observe/request-record.ts";
+import type { HttpRefusal, RecordedRoute, RequestRecord, RouteAnswer } from "../observe/request-record.ts";
 import type { Refusal } from "./outcome.ts";
 
 export type RequestEnding = Pick<RequestRecord, "flag" | "details" | "refused">;
 
 type RequestEnd = Pick<RequestEnded, "outcome" | "status" | "refusal" | "responseBytes">;
-type EndingOf = (ended: RequestEnd, decision: DecisionSummary | null, asked: Refusal | null) => RequestEnding;
+/** `asked`: why we have ended the connection under it; null: we have not, or without a reason of ours. */
+type Beside = { readonly asked: Refusal | null; readonly route: RecordedRoute | null };
+type EndingOf = (ended: RequestEnd, decision: DecisionSummary | null, beside: Beside) => RequestEnding;
 
 const fromApplication: RequestEnding = { flag: "-", details: "via_upstream", refused: null };
 const ending = (flag: RequestEnding["flag"], details: string, refused: HttpRefusal | null = null): RequestEnding => ({
@@ -16,6 +18,15 @@ const ending = (flag: RequestEnding["flag"], details: string, refused: HttpRefus
   refused,
 });
 
+const routed: Readonly<Record<Exclude<RouteAnswer, "policy">, RequestEnding>> = {
+  "no-route": ending("NR", "route_not_found"),
+  redirect: ending("-", "direct_response"),
+  "no-backend": ending("NC", "cluster_not_found"),
+  "bad-backend": ending("NC", "cluster_not_found"),
+  "no-endpoint": ending("UH", "no_healthy_upstream"),
+  "no-service": ending("NC", "cluster_not_found"),
+};
+
 /**
  * Words and flags are Envoy's for the same end (envoy:envoy/stream_info/stream_info.h, ResponseCodeDetailValues; its flags are described
  * in envoy:docs/root/configuration/observability/access_log/usage.rst). Envoy sets no flag where its RBAC filter denies.
@@ -23,8 +34,10 @@ const ending = (flag: RequestEnding["flag"], details: string, refused: HttpRefus
 const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
   answered: () => fromApplication,
   upgraded: () => fromApplication,
-  replied: ({ status }, decision) => {
+  replied: ({ status }, decision, { route }) => {
     if (decision?.verdict === "deny") return ending("-", deniedText(decision));
+    const answer = route?.answer ?? null;
+    if (answer !== null && answer !== "policy") return routed[answer];
     return status === 503 ? ending("UH", "no_healthy_upstream") : ending("-", "internal_error");
   },
   refused: ({ refusal }) => {
@@ -36,25 +49,22 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
   "reset-by-downstream": () => ending("DC", "downstream_remote_disconnect"),
   "reset-by-upstream": (ended) => ending("UC", upstreamReset(ended, "connection_termination")),
   // Of the head, of our own verdict, or of a body.
-  timeout: ({ status }, decision) => {
+  timeout: ({ status }, decision, { route }) => {
     if (status === 408) return ending("-", "request_header_timeout");
-    return status === 503 && decision === null ? ending("-", "decision_timeout") : ending("SI", "stream_idle_timeout");
+    return status === 503 && decision === null && route === null
+      ? ending("-", "decision_timeout")
+      : ending("SI", "stream_idle_timeout");
   },
   "not-reached": () => ending("UF", "upstream_reset_before_response_started{connection_failure}"),
   deadline: () => ending("UT", "response_timeout"),
-  cut: (_, decision, asked) => {
+  cut: (_, decision, { asked }) => {
     if (decision?.verdict === "deny") return ending("LR", deniedText(decision));
     return ending("LR", asked === null ? "downstream_local_disconnect" : `downstream_local_disconnect{${asked}}`);
   },
 };
 
-/** @param asked why we have ended the connection under it; null: we have not, or without a reason of ours */
-export function requestEndingOf(
-  ended: RequestEnd,
-  decision: DecisionSummary | null,
-  asked: Refusal | null,
-): RequestEnding {
-  return endings[ended.outcome](ended, decision, asked);
+export function requestEndingOf(ended: RequestEnd, decision: DecisionSummary | null, beside: Beside): RequestEnding {
+  return endings[ended.outcome](ended, decision, beside);
 }
 
 /** The status of a response that could not be read is ours. */

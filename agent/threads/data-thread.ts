@@ -75,6 +75,7 @@ const traffic = createTraffic({
   recorder,
   answer: (answer) => engine.answer(answer),
   stopTaking: () => engine.drain(),
+  origins: { define: (origin) => engine.defineOrigin(origin), drop: (origin) => engine.dropOrigin(origin) },
   readPeer: new PeerCertificates().read,
   now: () => performance.now(),
   after: (ms, call) => {

@@ -10,6 +10,7 @@ import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import type { RequestRecord, SeenHttp } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import type { Permission } from "../plan/permission.ts";
+import type { RequestPlan } from "../plan/plan-request.ts";
 import { requestEndingOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
@@ -24,9 +25,17 @@ type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "id"> & {
   /** The target in whose place another went on; empty: what was sent. */
   readonly written: string;
   decision: RequestRecord["decision"];
+  readonly routed: Routed | null;
+  openTo: OpenTo | null;
 };
 const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = {
-  ...{ method: "", path: "", host: "", id: "", decision: null },
+  ...{ method: "", path: "", host: "", id: "", decision: null, routed: null, openTo: null },
+};
+
+/** What became of a request at the caller's end. `way`: what of the connection's record is this request's own. */
+type Routed = NonNullable<RequestRecord["route"]> & {
+  readonly plan: RequestPlan;
+  readonly way: Partial<ConnectionRecord> | null;
 };
 const ID_LENGTH = 128;
 
@@ -35,6 +44,8 @@ export type AllowedAlike = { readonly key: string; readonly permission: Permissi
 
 /** What is kept of a connection that is read. */
 type Requests = {
+  /** Each of its requests goes where its route says. */
+  isServed: boolean;
   /** A request that is open, or that has turned the connection into a websocket. */
   open: OpenRequest | null;
   /** Requests are numbered in the order in which they end. */
@@ -88,19 +99,41 @@ export class Connection {
     { request, method, target, authority, fields }: RequestEvent,
     verdict: RequestVerdict | null,
     written: string,
+    routed: Routed | null = null,
   ): void {
     const path = pathOf(target);
     const summary = verdict === null ? null : summarize(verdict);
     const sinceMs = this.#recorder.now();
     const id = fields.first("x-request-id", ID_LENGTH);
     const open = { request, sinceMs, written, method, path, host: authority, id, decision: summary };
-    this.#read().open = open;
+    this.#read().open = { ...open, routed, openTo: null };
     this.#record?.requestBegan(open);
   }
 
   #read(): Requests {
-    this.#requests ??= { open: null, lastEnded: 0 };
+    this.#requests ??= { isServed: false, open: null, lastEnded: 0 };
     return this.#requests;
+  }
+
+  /** Nothing is dialled for the connection: each of its requests goes where its route says. */
+  served(): void {
+    this.#read().isServed = true;
+  }
+
+  get isServed(): boolean {
+    return this.#requests?.isServed === true;
+  }
+
+  /** Of the open request of a served connection. */
+  get openPlan(): RequestPlan | null {
+    return this.#requests?.open?.routed?.plan ?? null;
+  }
+
+  /** Until it ends. */
+  requestGoesTo(openTo: OpenTo): void {
+    const open = this.#requests?.open ?? null;
+    if (open === null) openTo.release();
+    else open.openTo = openTo;
   }
 
   /** The request that is open, or the websocket that it has become, is no longer allowed: its record names the later verdict. */
@@ -122,10 +155,16 @@ export class Connection {
     if (request <= requests.lastEnded) return;
     requests.lastEnded = request;
     const asked = requests.open?.request === request ? requests.open : unread;
-    const { flag, details, refused } = requestEndingOf(event, asked.decision, this.#ending?.asked ?? null);
+    const { routed } = asked;
+    const route = routed === null ? null : { name: routed.name, answer: routed.answer };
+    const ended = { asked: this.#ending?.asked ?? null, route };
+    const { flag, details, refused } = requestEndingOf(event, asked.decision, ended);
+    asked.openTo?.release();
+    asked.openTo = null;
     this.#ensureOpened(null);
     this.#record?.requested({
-      connection: this.record,
+      route,
+      connection: routed?.way == null ? this.record : { ...this.record, ...routed.way },
       method: asked.method,
       path: asked.path,
       host: asked.host,

@@ -1,8 +1,10 @@
 // 7, 12 · data thread · what the answering files share: tables of this thread, the believed world, and what was injected.
 import type { PlanWorld } from "../plan/plan.ts";
+import type { RequestWorld } from "../plan/plan-request.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { EndpointLoad } from "./endpoint-load.ts";
 import type { ExpectedPeers } from "./expected-peers.ts";
+import type { Origins } from "./origins.ts";
 import type { VerifiedPeers } from "./peers.ts";
 import type { Pods } from "./pods.ts";
 import type { LiveConnections } from "./rejudge.ts";
@@ -17,6 +19,9 @@ export type TrafficContext = {
   readonly verified: VerifiedPeers;
   /** The mesh as this thread believes it: a live view, consistent within one turn. */
   readonly world: PlanWorld;
+  /** What a request at the caller's end is planned by. */
+  readonly requests: RequestWorld;
+  readonly origins: Pick<Origins, "numberOf" | "dropPod">;
   /** Of requests, by that mesh. */
   readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;
   /** The integer under which the certificate of this SPIFFE ID is installed; undefined: not yet. */

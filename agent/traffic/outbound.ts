@@ -1,8 +1,10 @@
 // 7 · data thread · a captured connection → facts → plan → answer; or what is still missing for an answer.
 import type { Answer } from "../engine/answers.ts";
 import type { Accepted } from "../engine/events.ts";
+import type { Service } from "../mesh/service.ts";
 import { type Workload, withAddresses } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
+import { servedServiceOf } from "../plan/client-need.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { type GoPlan, type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
@@ -28,6 +30,9 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   const source = withAddresses(known, pod.addresses);
   connection.describe({ source: { ...client, workload: source, identity: source.identity } });
 
+  const service = servedServiceOf({ source, client, dialled }, context.world.mesh);
+  if (service !== null) return serve(event, connection, { source, service }, context);
+
   const plan = planOutbound({ source, client, dialled }, context.world);
   describe(connection, plan, event);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision, claimantsOf(plan.route));
@@ -40,6 +45,23 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   if (plan.reading !== "unread") connection.speaks("http/1.1");
   context.live.add(connection, permissionOf(source, plan.facts, plan.reading));
   return answer;
+}
+
+/** Each of its requests is planned when it comes. */
+function serve(
+  event: Accepted,
+  connection: Connection,
+  { source, service }: { readonly source: Workload; readonly service: Service },
+  context: TrafficContext,
+): Answer | Missing {
+  connection.describe({ service: recordService(service) });
+  // Most endpoints are reached by it, and no request should have to wait for it.
+  if (context.ownIdentity(source.identity.text) === undefined) return "no-certificate";
+  connection.opened(null);
+  connection.served();
+  connection.speaks("http/1.1");
+  context.live.add(connection, permissionOf(source, null, "or-end"));
+  return { type: "serve", conn: event.conn, generation: event.generation };
 }
 
 function answerOf(

@@ -82,6 +82,10 @@ export class Bench {
       recorder: this.recorder,
       answer: (answer) => this.engine.answer(answer),
       stopTaking: () => this.engine.drain(),
+      origins: {
+        define: (origin) => this.engine.defineOrigin(origin),
+        drop: (origin) => this.engine.dropOrigin(origin),
+      },
       readPeer: (leaf): PeerIdentity => {
         const spiffeId = parseSpiffeId(Buffer.from(leaf).toString());
         return spiffeId === undefined ? { reject: "not-canonical" } : { spiffeId };

@@ -9,8 +9,10 @@ import type {
   NotReached,
   PeerCertificate,
   PoolLow,
+  RequestEnded,
   TunnelAbused,
 } from "../engine/events.ts";
+import { RouteTables } from "../l7/route-tables.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { ConnectionRecord, Party } from "../observe/record.ts";
 import type { Recorder } from "../observe/recorder.ts";
@@ -25,11 +27,13 @@ import { EndpointLoad } from "./endpoint-load.ts";
 import { ExpectedPeers } from "./expected-peers.ts";
 import { answerInbound, inboundDraft } from "./inbound.ts";
 import { answerPlaintext, plaintextDraft } from "./inbound-plaintext.ts";
+import { type OriginEngine, Origins } from "./origins.ts";
 import { answerOutbound, outboundDraft } from "./outbound.ts";
 import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
 import { type Pod, Pods } from "./pods.ts";
 import { type Change, LiveConnections } from "./rejudge.ts";
 import { answerRequest } from "./request.ts";
+import { answerRoutedRequest } from "./routed-request.ts";
 import { ConnectionSlots } from "./slots.ts";
 import { UnreachedPeers } from "./unreached.ts";
 import { type Missing, WaitingConnections } from "./waiting.ts";
@@ -47,6 +51,8 @@ export type TrafficOptions = {
   readonly answer: (answer: Answer) => void;
   /** Engine.drain. */
   readonly stopTaking: () => void;
+  /** Engine.defineOrigin and Engine.dropOrigin. */
+  readonly origins: OriginEngine;
   readonly readPeer: ReadPeer;
   /** Monotonic, milliseconds. */
   readonly now: () => number;
@@ -166,6 +172,7 @@ class Thread implements Traffic {
 
   removePod(podIdx: number): void {
     this.#context.pods.remove(podIdx);
+    this.#context.origins.dropPod(podIdx);
     this.#waiting.retry();
   }
 
@@ -218,11 +225,12 @@ class Thread implements Traffic {
         return undefined;
       case "request": {
         const connection = this.#connections.find(event);
+        if (connection?.isServed === true) return answerRoutedRequest(event, connection, this.#context);
         if (connection !== undefined) return answerRequest(event, connection, this.#context);
         return this.#afterFault(event);
       }
       case "request-ended":
-        this.#connections.find(event)?.requestEnded(event);
+        this.#requestEnded(event);
         return undefined;
       case "opaque":
         this.#opaque(event);
@@ -301,6 +309,17 @@ class Thread implements Traffic {
     const { trustDomain, readPeer, reports } = this.#options;
     const { verified, expected } = this.#context;
     return answerPeer(event, { trustDomain, verified, expected, readPeer, rejected: reports.peerRejected });
+  }
+
+  /** A served connection belongs to nobody between its requests, and no change of a policy ends it then. */
+  #requestEnded(event: RequestEnded): void {
+    const connection = this.#connections.find(event);
+    if (connection === undefined) return;
+    connection.requestEnded(event);
+    const { live } = this.#context;
+    const permission = connection.isServed ? live.permissionOf(connection) : undefined;
+    if (permission !== undefined && permission.judged !== null && connection.openRequest === null)
+      live.add(connection, { ...permission, judged: null });
   }
 
   /** Nothing of it is judged any more but the connection itself. */
@@ -390,6 +409,7 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     load: (address, port) => load.of(address, port),
     random: options.random,
   };
+  const readsPaths = options.readsPaths ?? (() => true);
   return {
     pods,
     load,
@@ -398,7 +418,9 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     expected: new ExpectedPeers(),
     verified: new VerifiedPeers(),
     world,
-    evaluator: { judge: (facts) => judge(facts, world), readsPaths: options.readsPaths ?? (() => true) },
+    evaluator: { judge: (facts) => judge(facts, world), readsPaths },
+    requests: { ...world, routes: new RouteTables(options.mesh), readsPaths },
+    origins: new Origins(options.origins),
     ownIdentity: (spiffeId) => own.get(spiffeId),
     traceparent: traceparents(options.fillRandom),
   };

@@ -64,6 +64,7 @@ function openConnection(): { readonly traffic: Traffic; readonly recorder: Recor
   const traffic = createTraffic({
     ...{ trustDomain: "cluster.local", mesh: store, ...evaluatorOf(store), recorder },
     ...{ answer: ignored, stopTaking: ignored, now: Date.now, after: () => ignored },
+    origins: { define: () => {}, drop: () => {} },
     ...{ random: () => 0.5, fillRandom: ignored },
     readPeer: () => ({ spiffeId: identityOf(destination.namespace, CALLER) }),
     reports: {

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Origin } from "../engine/answers.ts";
+import { type OriginRoute, Origins } from "./origins.ts";
+
+function engine() {
+  const known = new Map<number, Origin>();
+  const dropped: number[] = [];
+  return {
+    ...{ known, dropped },
+    define: (origin: Origin): void => void known.set(origin.origin, origin),
+    drop: (origin: number): void => {
+      known.delete(origin);
+      dropped.push(origin);
+    },
+  };
+}
+const to = { address: "10.0.0.2", port: 80 };
+const relay: OriginRoute = { type: "relay", to };
+const dial: OriginRoute = { type: "dial", to, podIdx: 4, from: null };
+const tunnel: OriginRoute = {
+  ...{ type: "tunnel", to: { address: "10.0.0.2", port: 15_008 }, identity: 1, expect: 2 },
+  ...{ authority: "10.0.0.2:80", baggage: "b", forwarded: "f" },
+};
+
+test("one number for each pod and each way; nothing of a way is left out of it", () => {
+  const known = engine();
+  const origins = new Origins(known);
+  const ways: readonly (readonly [number, OriginRoute])[] = [
+    [1, relay],
+    [2, relay],
+    [1, { ...relay, to: { ...to, port: 81 } }],
+    [1, dial],
+    [1, { ...dial, podIdx: 5 }],
+    [1, { ...dial, from: { address: "10.0.0.1", port: 0 } }],
+    [1, tunnel],
+    [1, { ...tunnel, identity: 3 }],
+    [1, { ...tunnel, expect: 3 }],
+    [1, { ...tunnel, authority: "10.0.0.2:81" }],
+    [1, { ...tunnel, baggage: "c" }],
+    [1, { ...tunnel, forwarded: "g" }],
+    [1, { ...tunnel, to: { ...tunnel.to, address: "10.0.0.3" } }],
+  ];
+  const numbers = ways.map(([podIdx, route]) => origins.numberOf(podIdx, route));
+  assert.equal(new Set(numbers).size, ways.length);
+  assert.deepEqual(
+    ways.map(([podIdx, route]) => origins.numberOf(podIdx, { ...route })),
+    numbers,
+  );
+  assert.deepEqual(known.known.get(numbers[3] ?? 0), { origin: numbers[3], podIdx: 1, route: dial });
+});
+
+test("a pod that goes takes along what was from it and to it, and its numbers are given again", () => {
+  const known = engine();
+  const origins = new Origins(known);
+  const own = origins.numberOf(4, relay);
+  const toIt = origins.numberOf(1, dial);
+  const other = origins.numberOf(1, relay);
+  origins.dropPod(4);
+  assert.deepEqual(known.dropped.toSorted(), [own, toIt].toSorted());
+  assert.equal(origins.numberOf(1, relay), other);
+  assert.ok([own, toIt].includes(origins.numberOf(1, tunnel)));
+});
+
+test("over the limit the way that is longest unused goes", () => {
+  const known = engine();
+  const origins = new Origins(known, 2);
+  const first = origins.numberOf(1, relay);
+  const second = origins.numberOf(1, dial);
+  assert.equal(origins.numberOf(1, relay), first);
+  assert.equal(origins.numberOf(1, tunnel), second, "its number is free");
+  assert.deepEqual(known.dropped, [second]);
+  assert.equal(known.known.size, 2);
+});
