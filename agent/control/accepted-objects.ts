@@ -1,14 +1,13 @@
 // main thread · the objects of an API server, each accepted for itself (acceptance "object"). An unreadable policy is in force in its
 // closed form, which depends on the present object alone, so that all nodes agree. Of a kind that says where things are, the last
 // version that could be read stays in force while the object lives. Pure but for its state.
-import { isDeepStrictEqual } from "node:util";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
 import { cut, Lean } from "../mesh/thread-view.ts";
 import { Assembly } from "./kinds/assembly.ts";
 import { jsonValue } from "./kinds/json-value.ts";
 import type { NodeSettings } from "./kinds/node-settings.ts";
-import { leanObject, type ParsedObject, parsedObjectsOf } from "./kinds/parsed-object.ts";
+import { leanObject, type ParsedObject, parsedObjectsOf, saySame } from "./kinds/parsed-object.ts";
 import { type MapEntry, type Problem, Report, type Value } from "./kinds/value.ts";
 import type { LeftOutPod } from "./left-out.ts";
 
@@ -129,7 +128,7 @@ export class AcceptedObjects {
     }
     // A list names everything again, most of it as it was: then what is known stays, and the new copy goes at once.
     const lean = read.map((object) => leanObject(object, this.#lean));
-    const parsed = isDeepStrictEqual(known.parsed, lean) ? known.parsed : lean;
+    const parsed = saySame(known.parsed, lean) ? known.parsed : lean;
     return { uid: isKept ? uid : "", parsed, problems, findings };
   }
 }

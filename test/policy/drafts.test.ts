@@ -178,7 +178,7 @@ function oneDraft(
   { inForce, text, tally }: { readonly inForce: MeshFile; readonly text: string; readonly tally: Tally },
 ): void {
   const draft = read(text, inForce);
-  if (draft.problems.length > 0 || draft.documents.length === 0) return; // Such a file changes nothing.
+  if (draft.problems.length > 0 || draft.documents.lines.length === 0) return; // Such a file changes nothing.
   const assembly = new Assembly(settings);
   const store = new MeshStore({ rootNamespace, trustDomain });
   store.apply(assembly.swap(objectsBetween(undefined, inForce)));

@@ -13,7 +13,7 @@ import type { LeftOutPod } from "../left-out.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { idOf, type NamespaceSays, nameOf, type ParsedObject, type ParsedObjectOf } from "./parsed-object.ts";
 import { type Acceptance, ConfigError, MAX_PROBLEMS, type Problem, Report, wrong } from "./value.ts";
-import { memberOrNot } from "./workload.ts";
+import { requireUid } from "./workload.ts";
 
 export type Upsert = Extract<MeshUpdate, { readonly op: "upsert" }>;
 /** What is in force of an object before a swap and after it; undefined: nothing. */
@@ -204,10 +204,12 @@ export class Assembly {
         if (said === saysNothing && parsed.own === "unset" && this.#acceptance === "object") return undefined;
         const { member, removesProxyHeaders } = said;
         const isIn = isInMesh(parsed.own, member);
-        const value = memberOrNot(parsed.value, isIn, this.#settings, report);
+        const protocol = isIn ? parsed.asMember : "none";
+        if (protocol !== "none") requireUid(parsed.value, this.#settings, report);
         // A value that is as it was stays the same object: what is kept by the hundred thousand is not copied.
-        const whole = removesProxyHeaders === value.removesProxyHeaders ? value : { ...value, removesProxyHeaders };
-        return { kind: "workload", op: "upsert", value: whole };
+        if (parsed.value.protocol !== protocol || parsed.value.removesProxyHeaders !== removesProxyHeaders)
+          parsed.value = { ...parsed.value, protocol, removesProxyHeaders };
+        return { kind: "workload", op: "upsert", value: parsed.value };
       }
       case "Service": {
         const value = parsed.value === null ? null : this.#withEndpoints(id, parsed.value, report);

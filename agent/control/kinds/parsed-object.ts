@@ -1,4 +1,5 @@
 // any thread · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
+import { isDeepStrictEqual } from "node:util";
 import { fullName } from "../../mesh/full-name.ts";
 import type { HttpRoute } from "../../mesh/http-rule.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
@@ -29,11 +30,15 @@ export type NamespaceSays = { readonly member: boolean; readonly removesProxyHea
 /** `id` is unique in the mesh: a workload's uid, else `<kind> <namespace>/<name>`. */
 export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
   | ({ readonly kind: "Namespace"; readonly namespace: string } & NamespaceSays)
-  /** `value` as a member of the mesh; `own` is what its labels say of that. `leftOut`: as of a pod that was read. */
+  /**
+   * `own` is what its labels say of membership, `asMember` its protocol as a member of the mesh. What its namespace decides is in `value`
+   * as it was decided last, so that the value in force is not kept twice. `leftOut`: as of a pod that was read.
+   */
   | {
       readonly kind: "Workload";
       readonly own: "in" | "out" | "unset";
-      readonly value: Workload;
+      readonly asMember: Workload["protocol"];
+      value: Workload;
       readonly leftOut?: NonNullable<ReadPod["leftOut"]>;
     }
   /** `value` without the endpoints of its slices; null: nothing for the mesh. `selector` as written, for policies. */
@@ -86,7 +91,7 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
   Workload: kind(workloadKind, (read, document, settings, report) => {
     const own = membership(read.metadata.labels, settings.honourIstioLabels, document, report);
     const value = toWorkload(read, document, settings);
-    return { id: value.uid, kind: "Workload", own, value };
+    return { id: value.uid, kind: "Workload", own, asMember: value.protocol, value };
   }),
   Service: kind(serviceKind, (read, document, settings, report) => {
     const { namespace, name } = read.metadata;
@@ -125,7 +130,8 @@ const kindsOfClusters: Readonly<Record<string, ToParsedObject>> = {
     const pod = podWorkload(read, document, settings);
     if (pod === undefined) return undefined;
     const { value, leftOut } = pod;
-    return { id: value.uid, kind: "Workload", own, value, ...(leftOut === undefined ? {} : { leftOut }) };
+    const asMember = value.protocol;
+    return { id: value.uid, kind: "Workload", own, asMember, value, ...(leftOut === undefined ? {} : { leftOut }) };
   }),
 };
 
@@ -142,6 +148,9 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
   switch (parsed.kind) {
     case "Workload": {
       const value = lean.workload(parsed.value);
+      const { kind, own, asMember, leftOut } = parsed;
+      // Written out: of very many, a copy with fields put behind it would take more room.
+      if (leftOut === undefined) return { id: value.uid, from: value.from, kind, own, asMember, value };
       return { ...parsed, id: value.uid, from: value.from, value };
     }
     case "AuthorizationPolicy": {
@@ -157,6 +166,16 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
     default:
       return parsed;
   }
+}
+
+/** Whether the objects say the same, whatever their namespaces have decided of them. */
+export function saySame(some: readonly ParsedObject[], others: readonly ParsedObject[]): boolean {
+  return some.length === others.length && isDeepStrictEqual(some.map(undecided), others.map(undecided));
+}
+
+function undecided(parsed: ParsedObject): ParsedObject {
+  if (parsed.kind !== "Workload") return parsed;
+  return { ...parsed, value: { ...parsed.value, protocol: parsed.asMember, removesProxyHeaders: false } };
 }
 
 /** The name for messages: kind, namespace and name. */

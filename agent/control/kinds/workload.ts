@@ -57,7 +57,7 @@ export const workloadKind = object({
 });
 export type WorkloadDocument = Read<typeof workloadKind>;
 
-/** The workload as if its labels or its namespace had put it into the mesh; `memberOrNot` says what it is otherwise. */
+/** The workload as if its labels or its namespace had put it into the mesh. */
 export function toWorkload(read: WorkloadDocument, document: Value, settings: NodeSettings): Workload {
   const { metadata: meta, spec } = read;
   return {
@@ -83,20 +83,16 @@ export function toWorkload(read: WorkloadDocument, document: Value, settings: No
   };
 }
 
-/** @param member whether labels of its own or of its namespace put it into the mesh. */
-export function memberOrNot(workload: Workload, member: boolean, settings: NodeSettings, report: Report): Workload {
-  if (workload.protocol === "none") return workload;
-  if (!member) return { ...workload, protocol: "none" };
-  if (workload.node === settings.node && workload.podUid === "") {
-    report.error({
-      code: "ORL4103",
-      from: workload.from,
-      what: `Workload ${fullName(workload)} of this node lacks "metadata.uid"`,
-      why: "the keeper finds the pod's cgroup by it, so the workload could not be enrolled",
-      fix: "add metadata.uid, as it stands in the name of the pod's cgroup",
-    });
-  }
-  return workload;
+/** A pod of this node in the mesh is found by its UID. */
+export function requireUid(workload: Workload, settings: NodeSettings, report: Report): void {
+  if (workload.node !== settings.node || workload.podUid !== "") return;
+  report.error({
+    code: "ORL4103",
+    from: workload.from,
+    what: `Workload ${fullName(workload)} of this node lacks "metadata.uid"`,
+    why: "the keeper finds the pod's cgroup by it, so the workload could not be enrolled",
+    fix: "add metadata.uid, as it stands in the name of the pod's cgroup",
+  });
 }
 
 function parseLocality(written: string): Locality | undefined {

@@ -9,7 +9,7 @@ import { ConfigError, type Problem } from "../kinds/value.ts";
 import { digestOf, type FileDigest } from "../last-good.ts";
 import { weakenings } from "../weakens.ts";
 import { type Draft, heldProblems, wasPutWhole } from "./draft.ts";
-import { type MeshFile, objectsBetween, readingFile } from "./mesh-file.ts";
+import { type MeshFile, noDocuments, objectsBetween, readingFile } from "./mesh-file.ts";
 import {
   checkTotal,
   type FileState,
@@ -152,7 +152,7 @@ export class MeshFiles {
     const drafts = this.#sorted();
     const { problems } = this;
     if (problems.length > 0) throw new ConfigError(problems.slice(0, 100));
-    if (!this.known && drafts.every(([, { file }]) => file === null || file.documents.length === 0))
+    if (!this.known && drafts.every(([, { file }]) => file === null || file.documents.lines.length === 0))
       throw nothing(drafts[0]?.[0] ?? this.#options.path);
     const parts = drafts.map(([file, draft]) => objectsBetween(this.#inForce.get(file), draft.file ?? undefined));
     const swap = { gone: parts.flatMap(({ gone }) => gone), come: parts.flatMap(({ come }) => come) };
@@ -160,7 +160,7 @@ export class MeshFiles {
     if (held !== undefined) return held;
     const updates = this.#assembly.swap(swap);
     for (const [file, draft] of drafts) {
-      const findings = draft.file?.documents.flatMap((document) => document.findings) ?? [];
+      const findings = [...(draft.file?.documents.findings.values() ?? [])].flat();
       if (draft.file === null) this.#inForce.delete(file);
       else this.#inForce.set(file, draft.file);
       if (draft.text === undefined) this.#unkept.delete(file);
@@ -331,7 +331,7 @@ export class MeshFiles {
       const { stamp, bytes } = state;
       if (stamp !== stateOf(file)?.stamp) return undefined;
       const read = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#reader));
-      const emptied = read.documents.length === 0 && read.problems.length === 0 && before !== undefined;
+      const emptied = read.documents.lines.length === 0 && read.problems.length === 0 && before !== undefined;
       if (emptied) return { file: broken(stamp, nothing(file).problems) };
       return this.known ? { file: read, text } : { file: read };
     } catch (error) {
@@ -342,5 +342,5 @@ export class MeshFiles {
 }
 
 function broken(stamp: string, problems: readonly Problem[]): MeshFile {
-  return { stamp, bytes: 0, digest: "", torn: false, documents: [], problems };
+  return { stamp, bytes: 0, digest: "", torn: false, documents: noDocuments, problems };
 }
