@@ -132,6 +132,12 @@ export class Certificates {
     this.#wake(held);
   }
 
+  /** A valid certificate is installed. */
+  isReady(spiffeId: SpiffeId): boolean {
+    const held = this.#held.get(spiffeId.text);
+    return held !== undefined && this.#usableMs(held) > 0;
+  }
+
   /**
    * Resolves once a valid certificate is installed: true; or, when the identity is not held (any more) or the signal
    * aborts: false. Asking moves the request to the front.

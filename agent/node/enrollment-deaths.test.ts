@@ -63,6 +63,7 @@ class Agents {
     const alive: NodeEnrollmentPorts = {
       ...ports,
       keeper: asks,
+      closeListeners: (listeners) => (isDead() ? undefined : ports.closeListeners(listeners)),
       threads: lives(ports.threads),
       tables: lives(ports.tables),
       certificates: lives(ports.certificates),
@@ -75,12 +76,12 @@ class Agents {
     const isDue = ++this.#asked === at;
     if (isDue && when === "before") this.#die(who);
     if (isDead()) return never;
-    const before = new Set(this.node.lent);
+    const before = new Set(this.node.lent.keys());
     const answer = await act();
     if (isDue && when === "after") this.#die(who);
     const isLost = isDead() || (isDue && when === "after");
     // The descriptors of an answer that does not arrive are closed.
-    if (isLost) for (const uid of this.node.lent.difference(before)) this.node.lent.delete(uid);
+    if (isLost) for (const fd of [...this.node.lent.keys()]) if (!before.has(fd)) this.node.lent.delete(fd);
     if (isDead()) return never;
     if (isLost) throw new KeeperLost("the keeper closed the connection");
     return answer;
@@ -93,6 +94,7 @@ class Agents {
       void this.current.close();
       // The kernel closes what the agent's threads had; what it wrote into the kernel's tables stays.
       node.served.clear();
+      node.accepting.clear();
       node.held.clear();
       node.lent.clear();
       // The keeper has deleted there what was of an index that it released.
@@ -138,12 +140,14 @@ async function lives(death: Death): Promise<number> {
     protectedAll();
     return doCall(...items);
   };
+  node.withoutCertificate.add(web.identity.text);
   change(web, { ...api, addresses: [] });
   void agents.current.keeperCame(node.keeperComes());
   await agents.settles(
     "both captured",
     () => isCapturedAs(node, web, "10.0.0.1") && isCapturedAs(node, api, "10.0.0.9"),
   );
+  node.certificatesCome();
   // That address is another's, and the namespace does not have its own yet.
   node.absent.add("10.0.0.2");
   change({ ...workload("other", { addresses: ["10.0.0.9"] }), node: "n2" }, api);
@@ -159,7 +163,13 @@ async function lives(death: Death): Promise<number> {
   await agents.settles("one pod left", () => {
     const { kernel, served, held, verdicts } = node;
     const rows = [kernel.size, served.size, verdicts.size, held.size, protect.size];
-    return node.lent.size === 0 && rows.every((size) => size === 1) && isCapturedAs(node, web, "10.0.0.1");
+    const accepts = [...node.accepting.values()].map((kinds) => kinds.size);
+    return (
+      accepts.join() === "2" &&
+      node.lent.size === 0 &&
+      rows.every((size) => size === 1) &&
+      isCapturedAs(node, web, "10.0.0.1")
+    );
   });
   await agents.current.close();
   return agents.asked;

@@ -32,6 +32,7 @@ function plan(
   workloads: readonly Workload[],
   present: Partial<PresentPods> = {},
   failDirect = false,
+  isOfAnother = false,
 ): readonly EnrollmentStep[] {
   const desired = desiredPods(workloads, "n1");
   const all: PresentPods = {
@@ -51,6 +52,7 @@ function plan(
     memberLike: ({ workloadUid, addresses }) =>
       members.find(({ uid }) => uid === workloadUid) ??
       members.find((member) => member.addresses.some((address) => addresses.includes(address))),
+    isOfAnother: () => isOfAnother,
   });
 }
 const foundPod = (podIdx: number, workloadUid?: string, addresses: readonly string[] = []): UnservedPod => ({
@@ -124,6 +126,16 @@ describe("the next steps", () => {
     assert.deepEqual(plan([moved], { held: [heldWeb], resting: new Set(["uid-web"]) }), []);
     const renamed = { ...web, uid: "cluster//Pod/shop/web-2" };
     assert.deepEqual(plan([renamed], { held: [heldWeb] }), [{ op: "set-workload", pod: heldWeb, workload: renamed }]);
+  });
+
+  test("a pod under addresses that only its namespace has yields them to whoever else has them; what the mesh has named stays", () => {
+    const unnamed: HeldPod = { ...heldWeb, named: false };
+    const begins = { ...web, addresses: [] };
+    const yields = { op: "yield-addresses", pod: unnamed, workload: begins } as const;
+    assert.deepEqual(plan([begins], { held: [unnamed] }, false, true), [yields]);
+    assert.deepEqual(plan([begins], { held: [unnamed] }), []);
+    assert.deepEqual(plan([begins], { held: [heldWeb] }, false, true), []);
+    assert.deepEqual(plan([web], { held: [unnamed] }, false, true), []);
   });
 
   test("a workload with another node keeps its pod here, whoever holds it", () => {

@@ -14,7 +14,7 @@ export type DesiredPods = {
 /** A pod for which this agent holds a certificate and kernel verdicts. */
 export type HeldPod = {
   /**
-   * - preparing: the keeper has lent its listeners; the agent waits for its certificate, serves it, then asks for capture
+   * - preparing: the keeper has lent its listeners; the threads are given them, then the agent asks for capture
    * - captured: served, and the kernel captures it
    * - orphaned: captured, but its listeners are those of a keeper that has gone
    * - leaving: capture is being turned off, or is off while the last waiting connections are accepted
@@ -75,6 +75,8 @@ export type PlanQuestions = {
    * name and its pod may both have been edited.
    */
   readonly memberLike: (pod: KnownPod) => Workload | undefined;
+  /** Whether the mesh has an address of the pod for anybody but that workload of it. */
+  readonly isOfAnother: (pod: Pick<HeldPod, "addresses">, workload: Workload) => boolean;
 };
 
 export type EnrollmentStep =
@@ -90,6 +92,8 @@ export type EnrollmentStep =
   | { readonly op: "release-found"; readonly podUid: string; readonly podIdx: number }
   | { readonly op: "enroll"; readonly workload: Workload }
   | { readonly op: "set-workload"; readonly pod: HeldPod; readonly workload: Workload }
+  /** The pod is captured under what its namespace had, and the mesh has that for another: capture goes, the pod is guarded. */
+  | { readonly op: "yield-addresses"; readonly pod: HeldPod; readonly workload: Workload }
   | { readonly op: "set-addresses"; readonly pod: HeldPod; readonly workload: Workload }
   | { readonly op: "set-fail-mode"; readonly pod: HeldPod; readonly failDirect: boolean }
   | { readonly op: "set-identity"; readonly pod: HeldPod; readonly identity: SpiffeId };
@@ -123,7 +127,6 @@ export function nextSteps(
   questions: PlanQuestions,
 ): readonly EnrollmentStep[] {
   const { found, resting, busy } = present;
-  const { failDirect } = questions;
   const held = [...present.held];
   const heldUids = new Set(held.map(({ podUid }) => podUid));
   const unheld = [...found].filter(([podUid]) => !heldUids.has(podUid));
@@ -135,7 +138,7 @@ export function nextSteps(
       .filter((pod) => !isRetained(pod, pods, present, questions))
       .map((pod) => ({ op: "release", pod }) as const),
     ...unheld.flatMap(([podUid, pod]) => foundStep(podUid, pod, { pods, present, questions })),
-    ...held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, failDirect)),
+    ...held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, questions)),
   ];
   const steps = new Map<string, EnrollmentStep>();
   for (const step of candidates) {
@@ -229,9 +232,11 @@ function adjustments(
   pod: HeldPod,
   workload: Workload | undefined,
   resting: ReadonlySet<string>,
-  failDirect: (workload: Workload) => boolean,
+  { failDirect, isOfAnother }: Pick<PlanQuestions, "failDirect" | "isOfAnother">,
 ): readonly EnrollmentStep[] {
   if (pod.state !== "captured" || workload === undefined) return [];
+  const isUnnamed = !pod.named && workload.addresses.length === 0;
+  if (isUnnamed && isOfAnother(pod, workload)) return [{ op: "yield-addresses", pod, workload }];
   const direct = failDirect(workload);
   // A step changes what is known of the pod, so only the first difference is planned; the next plan finds the others.
   if (pod.workloadUid !== workload.uid) return [{ op: "set-workload", pod, workload }];

@@ -16,9 +16,9 @@ export type NodeEnrollmentPorts = {
   >;
   readonly threads: Pick<DataThreads, "servePod" | "leavePod" | "removePod">;
   readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;
-  /** Of a prepared pod that no thread is to serve. While they are open the keeper can open no others in the pod's namespace. */
+  /** Of a prepared pod, at which no thread is to accept. While they are open the keeper can open no others in the pod's namespace. */
   readonly closeListeners: (listeners: PreparedPod["listeners"]) => void;
-  readonly certificates: Pick<Certificates, "hold" | "release" | "ready">;
+  readonly certificates: Pick<Certificates, "hold" | "release" | "ready" | "isReady">;
   readonly log: Logger;
   /** Whether the pod was outside the mesh, by what the API server says since this was asked. Rejects when nobody says it. */
   readonly wasOutside: MeshSource["wasOutside"];
@@ -30,7 +30,7 @@ export type NodeEnrollmentPorts = {
 export type EnrollmentTimes = typeof defaultTimes;
 
 export const defaultTimes = {
-  /** Capture waits this long for the pod's first certificate; later, connections wait for it themselves. */
+  /** What comes to a pod through the mesh waits this long for the pod's first certificate, and is refused after it. */
   certificate: 5_000,
   /** After capture is off, the threads accept what waits at the listeners; on a busy machine that takes a while. */
   linger: 500,

@@ -1,7 +1,6 @@
 // main thread · carries out each step of the enrollment plan: prepare, serve, write verdicts, capture; never in another order, so that
 // at no moment the kernel refuses what policy allows or lets through what it does not.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { PreparedPod } from "../engine/keeper-client.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { type Workload, withAddresses } from "../mesh/workload.ts";
 import { type EnrollmentStep, type HeldPod, refOf } from "./enrollment-plan.ts";
@@ -20,6 +19,8 @@ export type EnrollmentStepsParts = {
 };
 
 const addressReasons: readonly string[] = ["address-mismatch", "address-taken"];
+
+const OF_ANOTHER = "its namespace has an address of another workload";
 
 const isAddressRefusal = (error: unknown): boolean => isRefused(error) && addressReasons.includes(error.reason);
 
@@ -48,6 +49,8 @@ export class EnrollmentSteps {
         return this.#releaseFound(step.podUid, step.podIdx);
       case "set-workload":
         return service.setWorkload(step.pod, step.workload);
+      case "yield-addresses":
+        return this.#yieldAddresses(step.pod, step.workload);
       case "set-addresses":
         return this.#trySetAddresses(step.pod, step.workload);
       case "enroll":
@@ -106,7 +109,7 @@ export class EnrollmentSteps {
     const podIdx = this.#parts.known.found.get(workload.podUid)?.podIdx;
     if (podIdx === undefined) return;
     const { addresses } = await this.#ports.keeper.knownOf({ podIdx, uid: workload.podUid });
-    if (!this.#isOfAnother(addresses, workload)) return;
+    if (!isOfAnother(this.#ports.mesh, addresses, workload)) return;
     this.#ports.log.warn("pod released from a capture under an address of another workload", {
       pod: fullName(workload),
     });
@@ -136,18 +139,21 @@ export class EnrollmentSteps {
 
   /** False: the pod's workload, namespace or keeper went meanwhile, and the next plan decides. */
   async #enroll(workload: Workload): Promise<boolean> {
-    const { known, service, guards, times, closing } = this.#parts;
+    const { known, service, guards } = this.#parts;
     const { pods, found } = known;
-    const { keeper, threads, tables, certificates } = this.#ports;
+    const { mesh, keeper, tables, certificates } = this.#ports;
     const { podUid, identity } = workload;
     const prepared = await keeper.prepare(podUid, workload.addresses);
-    const { podIdx, addresses, netnsCookie, preservesSource, listeners } = prepared;
+    const { podIdx, addresses, netnsCookie, preservesSource } = prepared;
     const before = found.get(podUid)?.podIdx;
     if (before !== undefined && before !== podIdx) tables.removePod(before);
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
     const named = workload.addresses.length > 0;
-    if (!named && this.#isOfAnother(addresses, workload)) return this.#refuseAddress(prepared, workload);
+    if (!named && isOfAnother(mesh, addresses, workload)) {
+      this.#ports.closeListeners(prepared.listeners);
+      return this.#refuseAddress(podIdx, workload);
+    }
     const failDirect = tables.failDirect(withAddresses(workload, addresses));
     const pod = {
       ...{ podIdx, podUid, netnsCookie, preservesSource },
@@ -156,24 +162,12 @@ export class EnrollmentSteps {
     const preparing: HeldPod = { ...pod, state: "preparing" };
     certificates.hold(identity);
     pods.set(preparing);
-    // An earlier agent may have captured the pod and left its verdicts: what the mesh forbids by now does not wait for a certificate.
+    // An earlier agent may have captured the pod and left its verdicts: what the mesh forbids by now waits for nothing.
     service.setVerdicts(preparing);
     try {
-      const patience = AbortSignal.any([closing, AbortSignal.timeout(times.certificate)]);
-      await certificates.ready(identity, patience);
+      await service.serve(preparing, prepared);
       // As the mesh is by now.
-      if (!named && this.#isOfAnother(addresses, workload)) await this.#refuseAddress(prepared, workload);
-      const message = {
-        op: "pod",
-        podIdx,
-        workloadUid: workload.uid,
-        addresses,
-        netnsCookie,
-        preservesSource,
-        listeners,
-      } as const;
-      await threads.servePod(message);
-      // As the mesh is by now, not as it was when the wait began.
+      if (!named && isOfAnother(mesh, addresses, workload)) await this.#refuseAddress(podIdx, workload);
       if (service.setVerdicts(preparing)) {
         await keeper.capture(refOf(preparing), failDirect);
         if (failDirect) guards.ended(podUid);
@@ -195,22 +189,16 @@ export class EnrollmentSteps {
     return false;
   }
 
-  /** A program with NET_ADMIN chooses the addresses of its namespace: the mesh must not have them for anybody else. */
-  #isOfAnother(addresses: readonly string[], { uid }: Workload): boolean {
-    const { mesh } = this.#ports;
-    return addresses.some(
-      (address) =>
-        mesh.serviceAt(address) !== undefined ||
-        [mesh.workloadAt(address) ?? mesh.rivalsAt(address)].flat().some((workload) => workload.uid !== uid),
-    );
-  }
-
   /** The keeper forgets the address, which another pod of this node may need. @throws always */
-  async #refuseAddress({ podIdx, listeners }: PreparedPod, workload: Workload): Promise<never> {
-    this.#ports.closeListeners(listeners);
+  async #refuseAddress(podIdx: number, workload: Workload): Promise<never> {
     await this.#releaseToGuard(podIdx, workload);
     this.#ports.tables.removePod(podIdx);
-    throw new Error("its namespace has an address of another workload");
+    throw new Error(OF_ANOTHER);
+  }
+
+  async #yieldAddresses(pod: HeldPod, workload: Workload): Promise<void> {
+    this.#parts.failed.add(new Error(OF_ANOTHER), workload, "pod not captured");
+    await this.#uncapture(pod, workload);
   }
 
   /** The pod was captured under addresses that are not its own: nothing of that stays. */
@@ -251,8 +239,22 @@ export class EnrollmentSteps {
       throw error;
     }
     guards.ended(pod.podUid);
+    await service.serveUncertified(pod.podIdx);
     await this.#ports.threads.leavePod(pod.podIdx);
     await sleep(times.linger);
     await service.end(pod, false);
   }
+}
+
+/** A program with NET_ADMIN chooses the addresses of its namespace: the mesh must not have them for anybody else. */
+export function isOfAnother(
+  mesh: Pick<NodeEnrollmentPorts["mesh"], "workloadAt" | "rivalsAt" | "serviceAt">,
+  addresses: readonly string[],
+  { uid }: Workload,
+): boolean {
+  return addresses.some(
+    (address) =>
+      mesh.serviceAt(address) !== undefined ||
+      [mesh.workloadAt(address) ?? mesh.rivalsAt(address)].flat().some((workload) => workload.uid !== uid),
+  );
 }

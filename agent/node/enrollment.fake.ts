@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { CapturedPod, PreparedPod } from "../engine/keeper-client.ts";
 import { KeeperLost, KeeperRefused } from "../engine/keeper-session.ts";
-import type { PodRef } from "../keeper/protocol.ts";
+import type { ListenerKind, PodRef } from "../keeper/protocol.ts";
 import type { Service } from "../mesh/service.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -18,6 +18,11 @@ type KernelPod = {
   failDirect: boolean;
   addresses: readonly string[];
 };
+
+const places = [
+  { kind: "outbound", family: 4, address: "127.0.0.1", port: 15001 },
+  { kind: "hbone", family: 4, address: "127.0.0.1", port: 15008 },
+] as const;
 
 export class FakeNode {
   readonly workloads = new Map<string, Workload>();
@@ -49,12 +54,16 @@ export class FakeNode {
   readonly apiSays = new Map<string, boolean | "nothing">();
   /** How often the API server was asked that. */
   asked = 0;
-  /** UIDs of prepared pods whose listeners this agent has open and no thread has. */
-  readonly lent = new Set<string>();
+  /** Descriptors of listeners that this agent has open and no thread has. */
+  readonly lent = new Map<number, { readonly uid: string; readonly kind: ListenerKind }>();
+  /** By index, the kinds of listeners at which the threads accept. */
+  readonly accepting = new Map<number, Set<ListenerKind>>();
   /** Pods whose verdicts became stricter: `setPod` says so. */
   readonly tightened = new Set<number>();
-  /** Requests, as `calls` has them, and certificates by identity, that are never answered. */
+  /** Requests, as `calls` has them, and certificates by identity, that are not answered until `resume`. */
   readonly hanging = new Set<string>();
+  /** Indices of pods whose next listeners the threads cannot take. */
+  readonly unserved = new Set<number>();
   connected = false;
   /** So many of the next guards are answered too late. */
   lateGuards = 0;
@@ -62,6 +71,8 @@ export class FakeNode {
   older = false;
   #keepers = 0;
   #nextIdx = 1;
+  #nextFd = 100;
+  readonly #hung: (() => void)[] = [];
   #certificatesCame: (() => void)[] = [];
 
   readonly log: Logger = {
@@ -81,16 +92,20 @@ export class FakeNode {
     },
     keeper: this.#keeper(),
     threads: {
-      servePod: async ({ podIdx }: PodMessage) => {
+      servePod: async ({ podIdx, listeners }: PodMessage) => {
         this.calls.push(`serve ${podIdx}`);
         await this.#mayHang(`serve ${podIdx}`);
-        this.lent.delete(this.kernel.get(podIdx)?.uid ?? "");
+        for (const { fd } of listeners) assert.ok(this.lent.delete(fd), "a listener is served twice, or was closed");
+        if (this.unserved.delete(podIdx)) throw new Error("no descriptor is left");
+        const kinds = this.accepting.get(podIdx) ?? new Set();
+        this.accepting.set(podIdx, kinds.union(new Set(listeners.map(({ kind }) => kind))));
         this.served.add(podIdx);
       },
       leavePod: async (podIdx) => void this.calls.push(`leave ${podIdx}`),
       removePod: async (podIdx, cut) => {
         this.calls.push(`${cut ? "cut" : "unserve"} ${podIdx}`);
         this.served.delete(podIdx);
+        this.accepting.delete(podIdx);
       },
     },
     tables: {
@@ -103,7 +118,7 @@ export class FakeNode {
       refusesPlaintext: ({ name }) => !this.open.has(name) && !this.underPolicy.has(name),
     },
     closeListeners: (listeners) => {
-      for (const { fd } of listeners) this.lent.delete(this.kernel.get(fd)?.uid ?? "");
+      for (const { fd } of listeners) assert.ok(this.lent.delete(fd), "a listener is closed twice");
     },
     certificates: {
       hold: ({ text }: SpiffeId) => {
@@ -116,15 +131,18 @@ export class FakeNode {
         if (holders === 0) this.held.delete(text);
         else this.held.set(text, holders);
       },
+      isReady: ({ text }: SpiffeId) =>
+        this.held.has(text) && !this.hanging.has(text) && !this.withoutCertificate.has(text),
       ready: async ({ text }: SpiffeId, signal?: AbortSignal) => {
         await this.#mayHang(text);
+        if (!this.held.has(text)) return false;
         if (!this.withoutCertificate.has(text)) return true;
         if (signal?.aborted) return false;
         await new Promise<void>((resolve) => {
           this.#certificatesCame.push(resolve);
           signal?.addEventListener("abort", () => resolve(), { once: true });
         });
-        return false;
+        return this.held.has(text) && !this.withoutCertificate.has(text);
       },
     },
     log: this.log,
@@ -138,7 +156,13 @@ export class FakeNode {
   };
 
   #mayHang(call: string): Promise<void> {
-    return this.hanging.has(call) ? new Promise(() => undefined) : Promise.resolve();
+    return this.hanging.has(call) ? new Promise((resolve) => this.#hung.push(resolve)) : Promise.resolve();
+  }
+
+  /** What hangs goes on, and nothing hangs any more. */
+  resume(): void {
+    this.hanging.clear();
+    for (const resolve of this.#hung.splice(0)) resolve();
   }
 
   certificatesCome(): void {
@@ -252,16 +276,16 @@ export class FakeNode {
         await ask(`prepare ${uid}`);
         if (node.missing.has(uid)) throw new KeeperRefused("pod-not-found", "no such cgroup");
         node.check(uid, addresses);
-        if (node.lent.has(uid)) throw new KeeperRefused("listeners-held", "an agent holds them");
+        if ([...node.lent.values()].some((listener) => listener.uid === uid))
+          throw new KeeperRefused("listeners-held", "an agent holds them");
         const podIdx = node.#enter(uid);
         const pod = node.kernel.get(podIdx) ?? assert.fail();
-        node.lent.add(uid);
         assert.ok(!node.served.has(podIdx), `${uid} is prepared while the threads hold its listeners`);
         pod.prepared = true;
         pod.addresses = addresses.length > 0 ? addresses : node.addressesOf(uid);
         const { captured } = pod;
-        // The index in place of a descriptor.
-        const listeners = [{ kind: "hbone", family: 4, address: "127.0.0.1", port: 15008, fd: podIdx }] as const;
+        const listeners = places.map((place) => ({ ...place, fd: node.#nextFd++ }));
+        for (const { kind, fd } of listeners) node.lent.set(fd, { uid, kind });
         return { podIdx, addresses: pod.addresses, netnsCookie: 7n, listeners, captured, preservesSource: false };
       },
       capture: async ({ podIdx, uid }, failDirect) => {
@@ -269,6 +293,8 @@ export class FakeNode {
         const pod = node.of({ podIdx, uid });
         if (!pod?.prepared) throw new KeeperRefused("not-prepared", "not prepared");
         assert.ok(node.served.has(podIdx), `${pod.uid} is captured, and no thread serves it`);
+        const accepts = node.accepting.get(podIdx)?.has("outbound") === true;
+        assert.ok(accepts || pod.captured, `${pod.uid} is captured, and no thread accepts what it dials`);
         assert.ok(node.verdicts.has(podIdx), `${pod.uid} is captured, and has no verdicts`);
         pod.captured = true;
         pod.failDirect = failDirect;

@@ -11,9 +11,9 @@ import { NodeEnrollment } from "./enrollment.ts";
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const api = workload("api", { addresses: ["10.0.0.2"] });
 
-function setUp(t: TestContext | null, workloads: readonly Workload[] = [], retry = 1) {
+function setUp(t: TestContext | null, workloads: readonly Workload[] = [], retry = 1, certificate = 60_000) {
   const node = new FakeNode();
-  const times = { certificate: 60_000, linger: 0, retry };
+  const times = { certificate, linger: 0, retry };
   const enrollment = new NodeEnrollment({ node: "n1", times }, node.ports);
   for (const given of workloads) node.workloads.set(given.uid, given);
   t?.after(() => enrollment.close());
@@ -65,29 +65,85 @@ describe("node enrollment", () => {
     assert.equal(second.node.captured().length, 1);
   });
 
-  test("a pod without a certificate is pending, and captured once it has one", async (t) => {
+  test("a pod is captured before its certificate is there; what comes to it through the mesh waits for that", async (t) => {
     const { node, enrollment, start } = setUp(t, [web]);
     node.withoutCertificate.add(web.identity.text);
-    void start();
-    await until(() => node.held.size > 0);
+    let isFirstOver = false;
+    void enrollment.firstTurn.then(() => {
+      isFirstOver = true;
+    });
+    await start();
     assert.deepEqual(
       enrollment.states().map(({ state }) => state),
-      ["pending"],
+      ["captured"],
     );
-    // An agent before this may have captured it, under a mesh that allowed more.
-    assert.deepEqual([...node.verdicts], [1]);
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound"]);
+    await turn();
+    assert.equal(isFirstOver, false, "an agent before this has the certificate, and accepts there");
     node.certificatesCome();
     await enrollment.firstTurn;
-    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
+    assert.equal(node.lent.size, 0);
   });
 
-  test("a pod that waits for its certificate does not hold up the others", async (t) => {
-    const { node, start } = setUp(t, [web, api]);
+  test("a certificate that does not come in time: what comes to the pod is accepted and refused", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web], 1, 5);
     node.withoutCertificate.add(web.identity.text);
-    void start();
-    await until(() => node.captured().length === 1);
+    await start();
+    await enrollment.firstTurn;
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
+  });
+
+  test("a pod that an earlier agent captured is left to that agent until its certificate is there", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    node.capturedBefore("uid-web");
+    node.withoutCertificate.add(web.identity.text);
+    await start();
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], []);
     node.certificatesCome();
-    await until(() => node.captured().length === 2);
+    await enrollment.firstTurn;
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
+  });
+
+  test("its service account changes while a pod waits for its certificate: it waits for the other", async (t) => {
+    const { node, enrollment, change, start } = setUp(t, [web]);
+    node.withoutCertificate.add(web.identity.text);
+    node.withoutCertificate.add(api.identity.text);
+    await start();
+    await change({ ...web, identity: api.identity });
+    await turn();
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound"]);
+    node.certificatesCome();
+    await enrollment.firstTurn;
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
+    assert.deepEqual([...node.held], [[api.identity.text, 1]]);
+  });
+
+  test("a pod whose late listeners no thread could take is prepared again", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    node.withoutCertificate.add(web.identity.text);
+    await start();
+    node.unserved.add(1);
+    node.certificatesCome();
+    await until(() => node.calls.filter((call) => call === "prepare uid-web").length === 2);
+    await enrollment.reconcile();
+    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
+    assert.deepEqual([node.captured(), node.verdicts.size], [[{ podIdx: 1, uid: "uid-web" }], 1]);
+    assert.deepEqual([node.lent.size, node.held.get(web.identity.text)], [0, 1]);
+  });
+
+  test("forty pods wait for their certificates, and none of them holds up another, or the pod that has one", async (t) => {
+    const names = Array.from({ length: 40 }, (_, nth) => `pod-${nth}`);
+    const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
+    const { node, enrollment, change, start } = setUp(t, pods);
+    for (const { identity } of pods) node.withoutCertificate.add(identity.text);
+    await start();
+    await change(web);
+    assert.equal(node.captured().length, 41);
+    assert.deepEqual([...(node.accepting.get(41) ?? [])], ["outbound", "hbone"]);
+    node.certificatesCome();
+    await enrollment.firstTurn;
+    assert.equal([...node.accepting.values()].filter((kinds) => kinds.has("hbone")).length, 41);
   });
 
   test("of many pods that come together one hangs, in whatever step: all others are captured", async () => {
@@ -95,7 +151,7 @@ describe("node enrollment", () => {
     const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
     const [slow] = pods;
     assert.ok(slow);
-    for (const call of ["guard uid-pod-0", "prepare uid-pod-0", slow.identity.text, "serve 1", "capture 1"]) {
+    for (const call of ["guard uid-pod-0", "prepare uid-pod-0", "serve 1", "capture 1"]) {
       const { node, enrollment, change, start } = setUp(null, pods.slice(0, 16));
       node.hanging.add(call);
       void start();
@@ -109,7 +165,7 @@ describe("node enrollment", () => {
 
   test("a pod that failed is tried again while a step of another pod hangs", async () => {
     const { node, enrollment, start } = setUp(null, [web, api]);
-    node.hanging.add(web.identity.text);
+    node.hanging.add("prepare uid-web");
     node.absent.add("10.0.0.2");
     void start();
     await until(() => enrollment.states().some(({ note }) => note === "10.0.0.2 is not there"));
@@ -410,11 +466,11 @@ describe("node enrollment", () => {
     assert.ok(node.calls.includes("addresses 1 10.0.0.8"), "the mesh has the last word");
   });
 
-  test("a pod that begins is guarded at once, also while another waits for its certificate", async (t) => {
+  test("a pod that begins is guarded at once, also while a step of another hangs", async (t) => {
     const { node, enrollment, change, start } = setUp(t, [web]);
-    node.withoutCertificate.add(web.identity.text);
+    node.hanging.add("serve 1");
     void start();
-    await until(() => node.held.size > 0);
+    await until(() => node.calls.includes("serve 1"));
     node.underPolicy.add("api");
     node.keeperGoes();
     void change({ ...api, addresses: [] });
@@ -422,12 +478,12 @@ describe("node enrollment", () => {
     void change(api);
     void enrollment.keeperCame(node.keeperComes());
     await until(() => node.protectedPods.has("uid-api"));
-    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still waits");
+    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still hangs");
     const late = workload("late", { addresses: ["10.0.0.3"] });
     void change(late);
     await until(() => node.protectedPods.has("uid-late"));
-    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still waits");
-    node.certificatesCome();
+    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still hangs");
+    node.resume();
     await until(() => node.captured().length === 3);
     for (const name of ["api", "late"]) {
       assert.equal(node.calls.filter((call) => call === `guard uid-${name}`).length, 1, `${name} is asked for once`);
@@ -490,14 +546,32 @@ describe("node enrollment", () => {
     const { node, enrollment, change, start } = setUp(t, [{ ...api, addresses: [] }]);
     node.namespaceAddresses.set("uid-api", web.addresses);
     node.withoutCertificate.add(api.identity.text);
-    void start();
-    await until(() => node.held.size > 0);
-    const changed = change({ ...web, node: "n2" });
-    node.certificatesCome();
-    await changed;
+    await start();
+    assert.equal(node.captured().length, 1);
+    await change({ ...web, node: "n2" });
     assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
     assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
-    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"]);
+    assert.deepEqual([[...node.protectedPods.keys()], node.lent.size], [["uid-api"], 0]);
+    assert.deepEqual(node.warnings, ["pod not captured"], "said once");
+    node.certificatesCome();
+    node.namespaceAddresses.set("uid-api", api.addresses);
+    await until(() => node.captured().length === 1);
+    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
+  });
+
+  test("an address that the mesh gives to another while the pod is prepared is not captured", async (t) => {
+    const { node, enrollment, start } = setUp(t, [{ ...api, addresses: [] }]);
+    node.namespaceAddresses.set("uid-api", web.addresses);
+    const say = node.calls.push.bind(node.calls);
+    node.calls.push = (...items: string[]) => {
+      if (items[0] === "serve 1") node.workloads.set(web.uid, { ...web, node: "n2" });
+      return say(...items);
+    };
+    await start();
+    assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
+    assert.ok(!node.calls.includes("capture 1"));
+    assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
+    assert.deepEqual([[...node.protectedPods.keys()], node.lent.size], [["uid-api"], 0]);
   });
 
   for (const older of [false, true]) {
@@ -629,18 +703,37 @@ describe("node enrollment", () => {
     );
   });
 
-  test("a pod that leaves the mesh while it waits for its certificate is never captured, and the keeper keeps nothing", async (t) => {
+  test("a pod that leaves the mesh while it waits for its certificate: what had come is accepted, and nothing is kept", async (t) => {
     const { node, remove, start } = setUp(t, [web]);
     node.withoutCertificate.add(web.identity.text);
-    void start();
-    await until(() => node.held.size > 0);
-    const removed = remove(web);
+    await start();
+    node.calls.length = 0;
+    await remove(web);
+    assert.deepEqual(node.calls, ["release 1", "serve 1", "leave 1", "unserve 1", "pods changed"]);
+    assert.deepEqual([node.kernel.size, node.held.size, node.lent.size, node.accepting.size], [0, 0, 0, 0]);
     node.certificatesCome();
-    await removed;
-    assert.deepEqual(node.calls, [
-      ...["pods changed", "guard uid-web", "prepare uid-web", "serve 1", "cut 1", "release 1", "pods changed"],
-    ]);
-    assert.deepEqual([node.kernel.size, node.held.size], [0, 0]);
+    await turn();
+    assert.deepEqual([node.served.size, node.accepting.size], [0, 0], "it is not served again");
+  });
+
+  test("keeper, namespace or agent goes while a pod waits for its certificate: its listeners are closed", async () => {
+    for (const goes of ["keeper", "namespace", "agent"] as const) {
+      const { node, enrollment, start } = setUp(null, [web]);
+      node.withoutCertificate.add(web.identity.text);
+      await start();
+      assert.equal(node.lent.size, 1);
+      if (goes === "agent") await enrollment.close();
+      if (goes === "keeper") node.keeperGoes();
+      if (goes === "keeper") await enrollment.keeperCame(node.keeperComes());
+      node.missing.add("uid-web");
+      if (goes === "namespace") enrollment.podGone(node.podGoes("uid-web").gone ?? 0, "uid-web");
+      await turn();
+      // The next keeper's wait for the certificate, too.
+      assert.equal(node.lent.size, goes === "keeper" ? 2 : 0, goes);
+      await enrollment.close();
+      await turn();
+      assert.equal(node.lent.size, 0, goes);
+    }
   });
 
   test("a closed enrollment ends its step and begins no other", async (t) => {
@@ -657,10 +750,22 @@ describe("node enrollment", () => {
 });
 
 type Change =
-  | { readonly op: "add" | "remove" | "rename" | "move" | "open" | "miss"; readonly pod: number }
-  | { readonly op: "keeper" | "gone" | "wait"; readonly pod: number };
+  | { readonly op: "add" | "remove" | "rename" | "move" | "open" | "miss" | "slow"; readonly pod: number }
+  | { readonly op: "keeper" | "gone" | "wait" | "certificates"; readonly pod: number };
 const changes: fc.Arbitrary<Change> = fc.record({
-  op: fc.constantFrom("add", "remove", "rename", "move", "open", "miss", "keeper", "gone", "wait"),
+  op: fc.constantFrom(
+    "add",
+    "remove",
+    "rename",
+    "move",
+    "open",
+    "miss",
+    "slow",
+    "keeper",
+    "gone",
+    "wait",
+    "certificates",
+  ),
   pod: fc.nat(3),
 });
 
@@ -681,6 +786,8 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
         if (gone !== undefined) enrollment.podGone(gone, present.podUid);
         if (guarded !== undefined) enrollment.podGuarded(guarded, present.podUid);
       } else if (op === "wait") await turn();
+      else if (op === "slow") node.withoutCertificate.add(present.identity.text);
+      else if (op === "certificates") node.certificatesCome();
       else if (op === "miss") node.missing.add(present.podUid);
       else if (op === "open") {
         node.open.add(name);
@@ -697,6 +804,7 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
       }
     }
     node.missing.clear();
+    node.certificatesCome();
     const want = [...now.values()].map(({ podUid }) => podUid).toSorted();
     const have = (): string[] =>
       node
@@ -712,6 +820,8 @@ test("whatever happens in whatever order: in the end the kernel captures exactly
     assert.equal(node.kernel.size, want.length, "the keeper holds nothing for any other pod");
     const idx = node.captured().map(({ podIdx }) => podIdx);
     assert.deepEqual([[...node.served].toSorted(), [...node.verdicts].toSorted()], [idx.toSorted(), idx.toSorted()]);
+    for (const podIdx of idx) assert.equal(node.accepting.get(podIdx)?.size, 2, "its :15008 too");
+    assert.deepEqual([node.accepting.size, node.lent.size], [want.length, 0]);
     const identities = [...now.values()].map(({ identity }) => identity.text).toSorted();
     assert.deepEqual([...node.held].flatMap(([text, count]) => Array(count).fill(text)).toSorted(), identities);
     for (const { uid, failDirect } of node.kernel.values()) assert.equal(failDirect, node.open.has(uid.slice(4)), uid);

@@ -8,6 +8,7 @@ import { BegunPods } from "./begun-pods.ts";
 import {
   desiredPods,
   type EnrollmentStep,
+  type HeldPod,
   type KnownPod,
   nextSteps,
   type PlanQuestions,
@@ -18,7 +19,7 @@ import {
 } from "./enrollment-plan.ts";
 import { defaultTimes, type EnrollmentTimes, type NodeEnrollmentPorts } from "./enrollment-ports.ts";
 import { podStates } from "./enrollment-states.ts";
-import { EnrollmentSteps } from "./enrollment-steps.ts";
+import { EnrollmentSteps, isOfAnother } from "./enrollment-steps.ts";
 import { FailedPods } from "./failed-pods.ts";
 import { NodePods } from "./node-pods.ts";
 import { PodGuards } from "./pod-guards.ts";
@@ -30,7 +31,7 @@ export type NodeEnrollmentOptions = {
   readonly times?: Partial<EnrollmentTimes>;
 };
 
-/** So many pods are enrolled at the same time. A pod that waits, for its certificate for instance, takes a place and holds up nobody. */
+/** So many pods are enrolled at the same time. A pod that waits for the keeper takes a place, and no other waits for it. */
 const ENROLLED_TOGETHER = 16;
 /** While steps are under way the kernel's joined pairs are brought up to date this often, ms. */
 const TELL_EVERY_MS = 100;
@@ -73,7 +74,7 @@ export class NodeEnrollment {
     const pods = new NodePods(ports.mesh);
     const known = { pods, found: this.#found };
     const closing = this.#closing.signal;
-    const service = new PodService(pods, ports, { times, closing });
+    const service = new PodService(pods, ports, { times, closing, lost: (pod) => this.#lost(pod) });
     const answeredLate = (): void => void this.reconcile();
     const guards = new PodGuards(known, ports, { retryMs: times.retry, closing, answeredLate });
     this.#begun = new BegunPods({ ports, retryMs: times.retry, closing, changed: answeredLate });
@@ -89,9 +90,12 @@ export class NodeEnrollment {
     this.#steps = new EnrollmentSteps({ known, service, guards, failed, times, closing }, ports);
   }
 
-  /** Resolves when the mesh's pods have been brought into service for the first time, as far as the keeper could. */
+  /**
+   * Resolves when the mesh's pods have been brought into service for the first time, as far as the keeper could, and have their certificates,
+   * as far as those came in time.
+   */
   get firstTurn(): Promise<void> {
-    return this.#first.promise;
+    return this.#first.promise.then(() => this.#service.certified());
   }
 
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */
@@ -226,6 +230,12 @@ export class NodeEnrollment {
     done.resolve();
   }
 
+  #lost(pod: HeldPod): void {
+    this.#found.set(pod.podUid, { podIdx: pod.podIdx, known: undefined });
+    this.pods.set({ ...pod, state: "orphaned" });
+    void this.reconcile();
+  }
+
   #desired(): ReturnType<typeof desiredPods> {
     return desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node);
   }
@@ -281,7 +291,11 @@ export class NodeEnrollment {
     this.#failed.settle((uid) => this.pods.get(uid), desired.pods);
     this.#guards.noteBeginning(desired.pods);
     this.#noteNamed(desired.pods);
-    const questions: PlanQuestions = { ...this.#guardQuestions(), memberLike: (pod) => this.#memberLike(pod) };
+    const questions: PlanQuestions = {
+      ...this.#guardQuestions(),
+      memberLike: (pod) => this.#memberLike(pod),
+      isOfAnother: ({ addresses }, workload) => isOfAnother(this.#ports.mesh, addresses, workload),
+    };
     const { guarded, beginning } = this.#guards;
     const present: PresentPods = {
       held: this.pods.all(),

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startCapture } from "../../demo/capture.ts";
 import { demoNodes, identityOf, initialState, meshText } from "../../demo/mesh.ts";
-import { startMesh, until } from "../../demo/mesh-run.ts";
+import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing, startServers } from "../../demo/pods.ts";
 import { type Cluster, createCluster, type Node } from "../box/cluster.ts";
 import type { Running } from "../box/process.ts";
@@ -71,6 +73,34 @@ test("a captured token of a node obtains its own node's identities and nothing o
     refused.map(({ identity, node, code }) => [identity, node, code]),
     [1, 2].map(() => [identityOf("vault"), "node-a", "PERMISSION_DENIED"]),
   );
+});
+
+test("a pod is captured while the authority is silent: calls from it and to it wait for its certificate, and none goes around the mesh", async () => {
+  const [legacy, web] = [cluster.pod("legacy"), cluster.pod("web")];
+  const capture = await startCapture(cluster);
+  control.kill("SIGSTOP");
+  let replied = 0;
+  try {
+    cluster.writeMesh(meshText(cluster, { ...initialState, optedOut: new Set() }));
+    await until("legacy captured", 20_000, async () => {
+      const { items } = await view(b, "workloads");
+      return items.some(({ name, capture: state }) => name === "legacy" && state === "captured") ? true : undefined;
+    });
+    const both = [call(legacy, { host: web.ip4, port: ECHO }), call(web, { host: legacy.ip4, port: ECHO })];
+    const answers = Promise.all(both.map((one) => one.finally(() => void replied++)));
+    await sleep(1_500);
+    assert.equal(replied, 0, "they wait");
+    control.kill("SIGCONT");
+    assert.deepEqual(
+      (await answers).map(({ reply, error }) => reply?.pod ?? error),
+      ["web", "legacy"],
+    );
+  } finally {
+    control.kill("SIGCONT");
+  }
+  const packets = await capture.stop();
+  const plain = packets.filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(ECHO));
+  assert.equal(plain.length, 0);
 });
 
 test("the authority ends: connections go on, new ones are made, and the next authority has the same root", async () => {
