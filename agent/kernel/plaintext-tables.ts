@@ -11,7 +11,8 @@ import type { Judge } from "../policy/evaluate.ts";
 import { Destinations } from "./destinations.ts";
 import { Gate, goesDirect, InByPort, type InEntry, OutByDst, type OutEntry } from "./maps.ts";
 import { NodePorts } from "./node-ports.ts";
-import { failDirect, inEntries, inRules, refusesPlaintext } from "./plaintext-verdicts.ts";
+import { PlaintextAnswers } from "./plaintext-answers.ts";
+import { inEntries, inRules } from "./plaintext-verdicts.ts";
 import { closeGroup, type TableChange, type TableWriter, tableChange, writeChange } from "./table-change.ts";
 
 export type KernelTablesOptions = {
@@ -31,6 +32,7 @@ type OpenGate = { readonly gate: Gate; readonly close: () => void };
 
 export class KernelTables {
   readonly #options: KernelTablesOptions;
+  readonly #answers: PlaintextAnswers;
   #open: PlaintextMaps | null = null;
   #gate: OpenGate | null = null;
   #inbound = new Map<number, readonly InEntry[]>();
@@ -43,6 +45,7 @@ export class KernelTables {
 
   constructor(options: KernelTablesOptions) {
     this.#options = options;
+    this.#answers = new PlaintextAnswers(options);
   }
 
   /** The keeper lent the maps. What an earlier agent wrote is read, and mended where the mesh says otherwise. */
@@ -85,12 +88,12 @@ export class KernelTables {
 
   /** Never once a destination did not fit: to the kernel it is as unknown as an address outside the mesh. */
   failDirect(workload: Workload): boolean {
-    return !this.#full && failDirect(workload, this.#options);
+    return !this.#full && this.#answers.of(workload).failDirect;
   }
 
   /** Plaintext to some port of it is refused. */
   refusesPlaintext(workload: Workload): boolean {
-    return refusesPlaintext(workload, this.#options);
+    return this.#answers.of(workload).refusesPlaintext;
   }
 
   /**

@@ -9,7 +9,7 @@ import type { DataThreads } from "../threads/data-threads.ts";
 import type { MeshSource } from "./mesh-source.ts";
 
 export type NodeEnrollmentPorts = {
-  readonly mesh: Pick<Snapshot, "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
+  readonly mesh: Pick<Snapshot, "version" | "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
   readonly keeper: Pick<
     KeeperClient,
     "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "releaseToGuard" | "sever"

@@ -24,8 +24,27 @@ const places = [
   { kind: "hbone", family: 4, address: "127.0.0.1", port: 15008 },
 ] as const;
 
+class VersionedMap<Key, Value> extends Map<Key, Value> {
+  version = 0;
+
+  override set(key: Key, value: Value): this {
+    this.version += 1;
+    return super.set(key, value);
+  }
+
+  override delete(key: Key): boolean {
+    this.version += 1;
+    return super.delete(key);
+  }
+
+  override clear(): void {
+    this.version += 1;
+    super.clear();
+  }
+}
+
 export class FakeNode {
-  readonly workloads = new Map<string, Workload>();
+  readonly workloads = new VersionedMap<string, Workload>();
   /** By address. */
   readonly services = new Map<string, Service>();
   /** By UID, the workload whose pod the keeper protects. Outlives the keeper. */
@@ -83,13 +102,7 @@ export class FakeNode {
   };
 
   readonly ports: NodeEnrollmentPorts = {
-    mesh: {
-      workload: (uid) => this.workloads.get(uid),
-      workloadAt: (address) => [...this.workloads.values()].find(({ addresses }) => addresses.includes(address)),
-      rivalsAt: () => [],
-      serviceAt: (address) => this.services.get(address),
-      workloadsOnNode: (node) => [...this.workloads.values()].filter((workload) => workload.node === node),
-    },
+    mesh: this.#mesh(),
     keeper: this.#keeper(),
     threads: {
       servePod: async ({ podIdx, listeners }: PodMessage) => {
@@ -238,6 +251,20 @@ export class FakeNode {
     if (others.some((pod) => pod.addresses.some((address) => addresses.includes(address)))) {
       throw new KeeperRefused("address-taken", "another pod has it");
     }
+  }
+
+  #mesh(): NodeEnrollmentPorts["mesh"] {
+    const { workloads, services } = this;
+    return {
+      get version() {
+        return workloads.version;
+      },
+      workload: (uid) => workloads.get(uid),
+      workloadAt: (address) => workloads.values().find(({ addresses }) => addresses.includes(address)),
+      rivalsAt: () => [],
+      serviceAt: (address) => services.get(address),
+      workloadsOnNode: (node) => [...workloads.values()].filter((workload) => workload.node === node),
+    };
   }
 
   #keeper(): NodeEnrollmentPorts["keeper"] {

@@ -6,6 +6,7 @@ import type { LocalPod } from "../kernel/pair-verdicts.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { BegunPods } from "./begun-pods.ts";
 import {
+  type DesiredPods,
   desiredPods,
   type EnrollmentStep,
   type HeldPod,
@@ -61,6 +62,7 @@ export class NodeEnrollment {
   /** The last call before a step began that failed. Until the next call no step begins. */
   #interruptedAt = 0;
   #isTurnDue = false;
+  #lastDesired: { readonly version: number; readonly desired: DesiredPods } | undefined;
   /** By UID. */
   readonly #found = new Map<string, UnservedPod>();
   readonly #begun: BegunPods;
@@ -236,14 +238,21 @@ export class NodeEnrollment {
     void this.reconcile();
   }
 
-  #desired(): ReturnType<typeof desiredPods> {
-    return desiredPods(this.#ports.mesh.workloadsOnNode(this.#node), this.#node);
+  /** It is asked for with each plan, and changes with the mesh alone. */
+  #desired(): DesiredPods {
+    const { mesh } = this.#ports;
+    if (this.#lastDesired?.version !== mesh.version) {
+      const desired = desiredPods(mesh.workloadsOnNode(this.#node), this.#node);
+      this.#lastDesired = { version: mesh.version, desired };
+    }
+    return this.#lastDesired.desired;
   }
 
   #turnSoon(): void {
     if (this.#isTurnDue) return;
     this.#isTurnDue = true;
-    queueMicrotask(() => {
+    // The keeper answers for many pods in a turn of the event loop: what comes of that is planned once.
+    setImmediate(() => {
       this.#isTurnDue = false;
       this.#turn();
     });
