@@ -47,9 +47,9 @@ export type WorkloadView = {
   readonly weight: number;
   /**
    * "remote": another node's pod, which this agent does not capture. "left-out": its labels put it into the mesh, and something in it
-   * keeps it outside.
+   * keeps it outside. "leaving": it is being taken out of the mesh.
    */
-  readonly capture: "captured" | "pending" | "failed" | "not-enrolled" | "left-out" | "remote";
+  readonly capture: "captured" | "pending" | "failed" | "leaving" | "not-enrolled" | "left-out" | "remote";
   /** Why capture failed or waits, or why the pod is outside; empty otherwise. */
   readonly captureNote: string;
   /** The pod's index in the kernel maps; null: not enrolled here. */

@@ -58,7 +58,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
 }
 
 function pods(source: AdminSource): readonly Finding[] {
-  const all = source.pods().filter(({ state }) => state !== "not-enrolled");
+  const all = source.pods().filter(({ state }) => state !== "not-enrolled" && state !== "leaving");
   const names = new Map([...source.mesh.workloads()].map((workload) => [workload.uid, fullName(workload)]));
   const waiting = all.filter(({ state, note }) => state !== "captured" || note !== "");
   if (waiting.length === 0) return [ok("ORL2001", `${all.length} of ${all.length} pods captured`)];

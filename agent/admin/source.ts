@@ -13,7 +13,8 @@ import type { CertView, ExplainView, LogChange, StatusView, WorkloadView } from 
 export type PodState = {
   readonly workloadUid: string;
   readonly podIdx: number | null;
-  readonly state: "captured" | "pending" | "failed" | "not-enrolled";
+  /** leaving: the mesh does not want it, capture goes or has gone, and what is open may end by itself. */
+  readonly state: "captured" | "pending" | "failed" | "leaving" | "not-enrolled";
   readonly note: string;
 };
 

@@ -61,7 +61,7 @@ function list<Kind extends string, Item>(kind: Kind, items: readonly Item[]): Li
 }
 
 async function status(source: AdminSource): Promise<StatusView> {
-  const pods = source.pods().filter(({ state }) => state !== "not-enrolled");
+  const pods = source.pods().filter(({ state }) => state !== "not-enrolled" && state !== "leaving");
   const all = source.certs();
   const { programs } = await source.bpf();
   const nodeAccess = await source.nodeAccess();

@@ -111,7 +111,7 @@ export function wantsColor(wish: ColorWish, env: CliEnv): boolean {
 }
 
 const good = new Set(["ok", "allow", "ALLOW", "ready", "captured", "synced", "watching", "enforce", "yes"]);
-const fair = new Set(["warn", "pending", "waiting", "listing", "held", "dry-run", "PERMISSIVE", "none"]);
+const fair = new Set(["warn", "pending", "leaving", "waiting", "listing", "held", "dry-run", "PERMISSIVE", "none"]);
 const bad = new Set(["FAIL", "deny", "DENY", "failed", "rejected", "partial", "stale", "away", "expired", "no"]);
 
 export function painter(colored: boolean): Paint {

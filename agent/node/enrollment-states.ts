@@ -26,6 +26,7 @@ export function podStates({ desired, held, failed, retained }: EnrollmentParts):
     .map(
       (pod): PodState => ({
         ...present(pod.workloadUid, pod, failed),
+        ...(pod.state === "leaving" ? { state: "leaving" as const } : {}),
         note: retained.has(pod.podUid) ? elsewhere : "",
       }),
     );
@@ -43,7 +44,8 @@ export function podStates({ desired, held, failed, retained }: EnrollmentParts):
 const elsewhere = "the mesh has this workload on another node, but its pod is here: it stays captured";
 
 function present(workloadUid: string, pod: HeldPod, failed: EnrollmentParts["failed"]): PodState {
-  const state = pod.state === "preparing" || pod.state === "gone" ? "pending" : "captured";
+  // A pod that leaves, and that the mesh wants again meanwhile, is enrolled anew.
+  const state = pod.state === "captured" || pod.state === "orphaned" ? "captured" : "pending";
   return { workloadUid, podIdx: pod.podIdx, state, note: failed.get(pod.podUid)?.note ?? "" };
 }
 

@@ -200,6 +200,25 @@ describe("node enrollment", () => {
     assert.deepEqual([node.held.size, node.verdicts.size, node.served.size], [0, 0, 0]);
   });
 
+  test("a pod that leaves is shown as leaving until it has left, and as pending if the mesh wants it again meanwhile", async (t) => {
+    const { node, enrollment, change, remove, start } = setUp(t, [web]);
+    await start();
+    const states = (): readonly string[] => enrollment.states().map(({ state }) => state);
+    node.hanging.add("release 1");
+    const outside = { ...web, protocol: "none" } as const;
+    void change(outside);
+    await until(() => node.calls.includes("release 1"));
+    assert.deepEqual(states(), ["leaving"]);
+    void change(web);
+    assert.deepEqual(states(), ["pending"]);
+    void change(outside);
+    assert.deepEqual(states(), ["leaving"]);
+    node.resume();
+    await until(() => states().length === 0);
+    await remove(web);
+    assert.equal(node.kernel.size, 0);
+  });
+
   test("fail mode and identity change in place", async (t) => {
     const { node, change, start } = setUp(t, [web]);
     await start();

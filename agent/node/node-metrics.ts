@@ -9,7 +9,7 @@ export const nodeFamilies = {
     type: "gauge",
     unit: "pods",
     labels: ["state"],
-    help: "Pods of this node by enrollment state: captured, pending, failed, not-enrolled",
+    help: "Pods of this node by enrollment state: captured, pending, failed, leaving, not-enrolled",
   },
   keeperConnected: {
     name: "orlop_keeper_connected",

@@ -29,8 +29,13 @@ async function metrics(): Promise<string> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
   return (await node().run(["bash", "-c", ask])).stdout;
 }
+/** What was instead is part of a failure. */
 const untilJoined = (): Promise<true> =>
-  until("a joined connection", 5_000, async () => (isJoined(await toServer()) ? true : undefined));
+  until("a joined connection", 20_000, async (): Promise<true> => {
+    const result = await toServer();
+    if (isJoined(result)) return true;
+    throw new Error(JSON.stringify(result));
+  });
 /** Writes the state; resolves when the agent has it, with the moment of writing (milliseconds since the epoch). */
 async function write(state: JoinedState): Promise<number> {
   const before = (await view(node(), "status")).source.appliedAt;
