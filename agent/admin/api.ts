@@ -70,6 +70,27 @@ export type ServiceView = {
   readonly from: string;
 };
 
+export type RouteView = {
+  readonly name: string;
+  readonly namespace: string;
+  /** `<namespace>/<name>`, with `:<port>` where the route is about a single port. */
+  readonly parents: readonly string[];
+  /** Whose requests it takes: of every caller of a Service of its own namespace, or of callers of its namespace alone. */
+  readonly role: "producer" | "consumer" | "both";
+  readonly rules: readonly RouteRuleView[];
+  readonly from: string;
+};
+
+export type RouteRuleView = {
+  /** Empty: it has none. */
+  readonly name: string;
+  readonly matches: readonly string[];
+  readonly to: string;
+  /** Empty: nothing changes. */
+  readonly changes: string;
+  readonly from: string;
+};
+
 export type PolicyView = {
   readonly kind: "AuthorizationPolicy" | "PeerAuthentication";
   readonly name: string;
@@ -315,6 +336,7 @@ export type Views = {
   readonly workloads: List<"WorkloadList", WorkloadView>;
   readonly services: List<"ServiceList", ServiceView>;
   readonly policies: List<"PolicyList", PolicyView>;
+  readonly routes: List<"RouteList", RouteView>;
   readonly certs: List<"CertificateList", CertView>;
   readonly connections: List<"ConnectionList", ConnectionView>;
   readonly bpf: List<"BpfList", BpfView>;
@@ -328,6 +350,7 @@ export const viewNames = [
   "workloads",
   "services",
   "policies",
+  "routes",
   "certs",
   "connections",
   "bpf",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nowhere } from "../mesh/source-ref.ts";
 import { aWorkload } from "../observe/record.fake.ts";
+import { httpRoute, httpRule, routeBackend } from "../traffic/mesh.fake.ts";
 import { aMesh, aSource } from "./source.fake.ts";
 import { view } from "./views.ts";
 
@@ -38,6 +39,38 @@ test("a service lists the endpoints that the store knows, by name", async () => 
   assert.deepEqual(items[0]?.endpoints, [
     { address: "10.0.1.1", workload: "api-1", healthy: true },
     { address: "10.0.1.2", workload: "api-2", healthy: true },
+  ]);
+});
+
+test("a route has its Services, whose requests it takes, and each rule in words", async () => {
+  const mesh = aMesh([]);
+  const rule = httpRule({
+    backends: [routeBackend("shop/a", { weight: 2 }), routeBackend("shop/b"), routeBackend("", { service: null })],
+  });
+  const parents = [
+    { service: "shop/a", port: 80, portName: null },
+    { service: "bank/b", port: null, portName: null },
+  ];
+  mesh.apply([
+    { kind: "http-route", op: "upsert", value: httpRoute("shop/a", { name: "one", parents, rules: [rule] }) },
+    { kind: "http-route", op: "upsert", value: httpRoute("shop/a", { name: "two", namespace: "bank", rules: [] }) },
+  ]);
+  const { items } = await view("routes", aSource({ mesh }));
+  assert.deepEqual(
+    items.map(({ name, role, parents: about }) => [name, role, about]),
+    [
+      ["two", "consumer", ["shop/a"]],
+      ["one", "both", ["shop/a:80", "bank/b"]],
+    ],
+  );
+  assert.deepEqual(items[1]?.rules, [
+    {
+      name: "",
+      matches: ["/*"],
+      to: "50 % shop/a:80, 25 % shop/b:80, 25 % 500: no backend",
+      changes: "",
+      from: "mesh.yaml:9",
+    },
   ]);
 });
 

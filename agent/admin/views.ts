@@ -2,7 +2,9 @@
 // least of all, cannot get out.
 import { type LeftOutPod, leftOutNote } from "../control/left-out.ts";
 import type { SourceStatus } from "../control/source.ts";
-import { fullName, ruleName } from "../mesh/full-name.ts";
+import { fullName, namespaceOf, ruleName } from "../mesh/full-name.ts";
+import type { RouteParent } from "../mesh/http-rule.ts";
+import { changesText, matchText, outcomeText } from "../mesh/http-rule-text.ts";
 import { DATAPLANE_MODE } from "../mesh/names.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { lineText } from "../mesh/source-ref.ts";
@@ -20,6 +22,7 @@ import {
   type LogLevelView,
   type PolicyView,
   type PortNeedView,
+  type RouteView,
   type ServiceView,
   type StatusView,
   type VersionView,
@@ -47,6 +50,7 @@ const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<
   status,
   workloads: async (source) => list("WorkloadList", workloads(source)),
   services: async (source) => list("ServiceList", services(source)),
+  routes: async (source) => list("RouteList", routes(source)),
   policies: async (source) => list("PolicyList", policies(source)),
   certs: async (source) => list("CertificateList", certs(source)),
   connections,
@@ -244,6 +248,32 @@ function policies({ mesh }: AdminSource): readonly PolicyView[] {
     });
   }
   return views.toSorted(byName);
+}
+
+function routes({ mesh }: AdminSource): readonly RouteView[] {
+  const views = [...mesh.httpRoutes()].map((route): RouteView => {
+    const isOwn = ({ service }: RouteParent): boolean => namespaceOf(service) === route.namespace;
+    const role = route.parents.every(isOwn) ? "producer" : route.parents.some(isOwn) ? "both" : "consumer";
+    return {
+      name: route.name,
+      namespace: route.namespace,
+      parents: route.parents.map(parentText),
+      role,
+      rules: route.rules.map((rule) => ({
+        name: rule.name,
+        matches: rule.matches.map(matchText),
+        to: outcomeText(rule),
+        changes: changesText(rule),
+        from: lineText(rule.from),
+      })),
+      from: lineText(route.from),
+    };
+  });
+  return views.toSorted(byName);
+}
+
+function parentText({ service, port, portName }: RouteParent): string {
+  return port === null && portName === null ? service : `${service}:${port ?? portName}`;
 }
 
 function certs(source: AdminSource): readonly CertView[] {

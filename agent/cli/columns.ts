@@ -5,6 +5,7 @@ import type {
   ConnectionView,
   KindView,
   PolicyView,
+  RouteView,
   ServiceView,
   StatusView,
   WorkloadView,
@@ -53,6 +54,17 @@ export const policyColumns: readonly Column<PolicyView>[] = [
   { header: "MODE", value: (row) => row.enforcement },
   { header: "SELECTS", value: (row) => String(row.selects) },
   { header: "RULES", value: (row) => String(row.rules), wide: true },
+  { header: "FROM", value: (row) => row.from, wide: true },
+];
+
+export const routeColumns: readonly Column<RouteView>[] = [
+  { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
+  { header: "NAME", value: (row) => row.name },
+  { header: "PARENTS", value: (row) => row.parents.join(",") },
+  { header: "ROLE", value: (row) => row.role },
+  { header: "RULES", value: (row) => String(row.rules.length) },
+  { header: "TO", value: (row) => [...new Set(row.rules.map(({ to }) => to))].join(" | ") },
+  { header: "MATCHES", value: (row) => row.rules.flatMap(({ matches }) => matches).join(" | "), wide: true },
   { header: "FROM", value: (row) => row.from, wide: true },
 ];
 

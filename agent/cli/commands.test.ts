@@ -318,7 +318,15 @@ test("completion: commands, resources, names and flags; silence without an agent
   const lines = async (...words: readonly string[]): Promise<readonly string[]> =>
     (await agent.run("__complete", "--", ...words)).out.split("\n").filter((word) => word !== "");
   assert.deepEqual(await lines("ex"), ["explain", "explain-code"]);
-  assert.deepEqual(await lines("get", ""), ["bpf", "certs", "connections", "policies", "services", "workloads"]);
+  assert.deepEqual(await lines("get", ""), [
+    "bpf",
+    "certs",
+    "connections",
+    "policies",
+    "routes",
+    "services",
+    "workloads",
+  ]);
   assert.deepEqual(await lines("get", "workloads", "w"), ["web"]);
   assert.deepEqual(await lines("describe", "svc/"), ["svc/api"]);
   assert.deepEqual(await lines("explain", "shop/w"), ["shop/web"]);

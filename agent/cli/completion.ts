@@ -68,6 +68,8 @@ async function known(
         return (await client.view("services")).items;
       case "policies":
         return (await client.view("policies")).items;
+      case "routes":
+        return (await client.view("routes")).items;
       case "certs":
         return (await client.view("certs")).items.map(({ identity }) => ({ name: identity, namespace: "" }));
       default:

@@ -5,10 +5,9 @@ import type { NodeSettings } from "../control/kinds/node-settings.ts";
 import { ConfigError, Report, type Value } from "../control/kinds/value.ts";
 import { parseYaml } from "../control/static-file/parse.ts";
 import { type FileText, readTexts, translateTexts } from "../control/static-file/read.ts";
-import type { RequestFacts } from "../mesh/facts.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import { MeshStore } from "../mesh/store.ts";
-import { explainRequest } from "../plan/explain-request.ts";
+import { type DescribedRequest, explainRequest } from "../plan/explain-request.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { CliFailure, exits } from "./output.ts";
 
@@ -20,7 +19,7 @@ export async function explainOffline(
   path: string,
   src: string,
   dst: string,
-  request: RequestFacts | null,
+  request: DescribedRequest | null,
 ): Promise<ExplainView> {
   const mesh = await meshOf(path);
   const answer = explainRequest(src, dst, { mesh, judge: judgeOf(mesh) }, request);

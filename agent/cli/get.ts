@@ -1,10 +1,11 @@
-// CLI · orlop get workloads|services|policies|certs|connections|bpf: filters first, then the format, so that all formats agree.
+// CLI · orlop get workloads|services|policies|routes|certs|connections|bpf: filters first, then the format, so that all formats agree.
 import { apiVersion } from "../admin/api.ts";
 import {
   bpfColumns,
   certColumns,
   connectionColumns,
   policyColumns,
+  routeColumns,
   serviceColumns,
   workloadColumns,
 } from "./columns.ts";
@@ -16,6 +17,7 @@ export const resources = {
   workloads: ["workloads", "workload", "wl", "pods", "pod"],
   services: ["services", "service", "svc"],
   policies: ["policies", "policy", "pol"],
+  routes: ["routes", "route", "httproutes", "httproute"],
   certs: ["certs", "cert", "certificates", "certificate"],
   connections: ["connections", "connection", "conn", "conns"],
   bpf: ["bpf"],
@@ -66,6 +68,10 @@ export async function get(context: Context, word: string, names: readonly string
     case "policies": {
       const { items } = await client.view("policies");
       return show(context, { kind: "PolicyList", word: "policy", items, columns: policyColumns, names, name: nameOf });
+    }
+    case "routes": {
+      const { items } = await client.view("routes");
+      return show(context, { kind: "RouteList", word: "route", items, columns: routeColumns, names, name: nameOf });
     }
     case "certs": {
       const all = (await client.view("certs")).items.map((cert) => ({

@@ -2,7 +2,8 @@
 import { requestFacts } from "../l7/request-facts.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import { refusalAnswers } from "../policy/judge-request.ts";
-import { type ExplainWorld, type Explanation, explain } from "./explain.ts";
+import { type ExplainWorld, type Explanation, explain, explainWay, type RoutedCall, routedCall } from "./explain.ts";
+import { explainRoute } from "./explain-route.ts";
 
 export type AskedRequest = {
   readonly method?: string | undefined;
@@ -12,6 +13,9 @@ export type AskedRequest = {
   /** Each `name=value`. */
   readonly header?: readonly string[] | undefined;
 };
+
+/** With path and query, and the host, as the caller would send them. */
+export type DescribedRequest = RequestFacts & { readonly target: string; readonly authority: string };
 
 /** RFC 9110 section 5.6.2: a name of a header, or a method. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -23,7 +27,7 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 export function requestOf(
   dst: string,
   { method, path, host, header = [] }: AskedRequest,
-): RequestFacts | null | { readonly error: string } {
+): DescribedRequest | null | { readonly error: string } {
   if (method === undefined && path === undefined && host === undefined && header.length === 0) return null;
   if (method !== undefined && !token.test(method)) return { error: `"${method}" is no method of a request` };
   const fields: (readonly [string, string])[] = [];
@@ -32,13 +36,14 @@ export function requestOf(
     if (!token.test(name)) return { error: `"${field}" is no header: it is written name=value` };
     fields.push([name.toLowerCase(), value.trim()]);
   }
-  return requestFacts({
+  const head = {
     method: method ?? "GET",
     target: path ?? "/",
     // A name with its namespace is not how anybody calls a host.
     authority: host ?? dst.slice(dst.indexOf("/") + 1),
-    header: (name) => fields.flatMap(([sent, value]) => (sent === name ? [value] : [])),
-  });
+    header: (name: string) => fields.flatMap(([sent, value]) => (sent === name ? [value] : [])),
+  };
+  return { ...requestFacts(head), target: head.target, authority: head.authority };
 }
 
 /** As `explain`. With a request it is the request's verdict, and a step says what a connection gets that is no HTTP/1.1. */
@@ -46,13 +51,56 @@ export function explainRequest(
   src: string,
   dst: string,
   world: ExplainWorld,
-  request: RequestFacts | null,
+  request: DescribedRequest | null,
 ): Explanation | { readonly error: string } {
   const connection = explain(src, dst, world);
-  if ("error" in connection || request === null) return connection;
+  if ("error" in connection) return connection;
+  const routed = routedCall(src, dst, world.mesh);
+  if (routed !== null && request !== null) return explainRouted(routed, connection, world, request);
+  if (request === null) return routed === null ? connection : { ...connection, steps: unreadStep(connection.steps) };
   const judge: ExplainWorld["judge"] = (facts, options) => world.judge({ ...facts, request }, options);
   const read = explain(src, dst, { ...world, judge });
   return "error" in read ? read : { ...read, steps: stepsOf(read, connection, request) };
+}
+
+/** Of a connection to a port with routes there is no more to say. */
+function unreadStep(steps: Explanation["steps"]): Explanation["steps"] {
+  const summary =
+    "the port has routes: each request is planned for itself (--method, --path, --header); what is no HTTP/1 ends";
+  const at = steps.findIndex(({ id }) => id === "resolve");
+  return steps.toSpliced(Math.max(at, 0), 0, { id: "route", status: "ok", summary });
+}
+
+function explainRouted(
+  { facts, service, world: within }: RoutedCall,
+  connection: Explanation,
+  world: ExplainWorld,
+  request: DescribedRequest,
+): Explanation {
+  const { method, target, authority, header } = request;
+  const asked = { ...facts, method, target, authority, header };
+  const { steps, plan, gets } = explainRoute(asked, service, { ...within, judge: world.judge });
+  const [source] = connection.steps;
+  const before = [
+    { id: "request", status: "ok", summary: requestText(request) } as const,
+    ...(source ? [source] : []),
+    ...steps,
+  ];
+  if (plan.kind === "reply" || gets === null) {
+    const why = plan.kind === "reply" ? plan.why : "";
+    const verdict = why === "redirect" ? "allow" : "deny";
+    return { ...connection, verdict, layer: "L7", reason: why, decidedBy: null, nearestMiss: [], steps: before };
+  }
+  const judged = explainWay(facts.source, facts.client, plan.route, {
+    ...world,
+    judge: (each, options) => world.judge({ ...each, request: gets }, options),
+  });
+  return {
+    ...judged,
+    src: connection.src,
+    dst: connection.dst,
+    steps: [...before, ...judged.steps, ...answerStep(judged)],
+  };
 }
 
 function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {
@@ -67,7 +115,7 @@ function stepsOf(read: Explanation, connection: Explanation, request: RequestFac
 }
 
 /** What the caller of a refused request would get. Who is refused as a connection gets no answer. */
-function answerStep({ layer, reason }: Explanation): Explanation["steps"] {
+function answerStep({ layer, reason }: Pick<Explanation, "layer" | "reason">): Explanation["steps"] {
   if (layer !== "L7") return [];
   const answer = Object.entries(refusalAnswers).find(([known]) => known === reason)?.[1];
   if (answer === undefined) return [];

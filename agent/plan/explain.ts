@@ -7,11 +7,12 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
+import { servedServiceOf } from "./client-need.ts";
 import { type LetInOfNode, whyJudged } from "./node-access.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
-import { type Plan, planInbound, planOutbound } from "./plan.ts";
-import { claimantsOf, type Route, routeOf } from "./route.ts";
+import { type GoPlan, type OutboundFacts, type Plan, planInbound, planOutbound } from "./plan.ts";
+import { claimantsOf, type Route, type RouteWorld, routeOf } from "./route.ts";
 
 export type Explanation = {
   readonly verdict: "allow" | "deny";
@@ -64,6 +65,44 @@ export function explain(src: string, dst: string, world: ExplainWorld): Explanat
   const { destination, target } = plan.route;
   const client = { address: caller.address, port: 0 };
   return concluded(inbound({ destination, target, client, identity: caller.workload.identity }, world), before, seen);
+}
+
+/** A call to a port that has routes, but for the request. */
+export type RoutedCall = {
+  readonly facts: OutboundFacts;
+  readonly service: Service;
+  readonly world: RouteWorld;
+};
+
+/** null: nothing is read at the caller's end. */
+export function routedCall(src: string, dst: string, mesh: Snapshot): RoutedCall | null {
+  const caller = src === NODE ? { error: NODE } : callerOf(src, mesh);
+  if ("error" in caller || caller.workload === null || caller.workload.protocol === "none") return null;
+  const dialled = dialledOf(dst, caller.workload.namespace, mesh);
+  if ("error" in dialled) return null;
+  const facts = { source: caller.workload, client: { address: caller.address, port: 0 }, dialled: dialled.to };
+  const service = servedServiceOf(facts, mesh);
+  return service === null ? null : { facts, service, world: routeWorld(caller.workload, mesh) };
+}
+
+/** From where it is known who answers: the way to there, and the verdict of that end. */
+export function explainWay(
+  source: Workload,
+  client: Endpoint,
+  chosen: GoPlan["route"],
+  world: ExplainWorld,
+): Omit<Explanation, "src" | "dst"> {
+  const { destination, target } = chosen;
+  const isHere = destination !== null && chosen.kind === "tunnel" && destination.node === source.node;
+  const route: GoPlan["route"] = isHere ? { kind: "local", target, destination, service: chosen.service } : chosen;
+  const before = [resolveStep(route, target), transportStep(route, source)];
+  const seen = { src: "", dst: "" };
+  // A pod's calls to itself are not judged.
+  if (destination === null || route.kind === "direct" || destination.uid === source.uid) {
+    const plan: Plan = { verdict: "go", route, facts: null, decision: null, reading: "unread" };
+    return concluded(plan, before, seen);
+  }
+  return concluded(inbound({ destination, target, client, identity: source.identity }, world), before, seen);
 }
 
 type Caller = { readonly workload: Workload | null; readonly address: string };

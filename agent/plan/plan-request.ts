@@ -217,10 +217,7 @@ function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[
 }
 
 type AskedHead = Pick<RoutedFacts, "method" | "target" | "authority" | "header">;
-type Edited = Pick<
-  Extract<RequestPlan, { readonly kind: "forward" }>,
-  "requestEdits" | "authority" | "removesProxyHeaders"
->;
+type Edited = Pick<ForwardPlan, "requestEdits" | "authority" | "removesProxyHeaders">;
 
 /** The request as the application gets it. */
 function gotten(head: AskedHead, { requestEdits, authority, removesProxyHeaders }: Edited): RequestFacts {
@@ -229,21 +226,28 @@ function gotten(head: AskedHead, { requestEdits, authority, removesProxyHeaders 
   return requestFacts({ ...head, header: removesProxyHeaders ? withoutProxyHeaders(edited) : edited });
 }
 
+export type ForwardPlan = Extract<RequestPlan, { readonly kind: "forward" }>;
+
+/** The request as the application gets it, before rules have made its path canonical. */
+export function gottenFacts(plan: Pick<ForwardPlan, "target" | keyof Edited>, asked: AskedHead): RequestFacts {
+  const target = plan.target === "" ? asked.target : plan.target;
+  const authority = plan.authority === "" ? asked.authority : plan.authority;
+  return gotten({ ...asked, target, authority }, plan);
+}
+
 /**
  * Of a request that went on: what the destination's policy says of it by now. null: the application has read another path than rules read
  * now, so that nobody can say.
  */
 export function judgeAgain(
-  plan: Extract<RequestPlan, { readonly kind: "forward" }>,
+  plan: ForwardPlan,
   asked: AskedHead,
   destination: Workload,
   world: Pick<RequestWorld, "judge" | "readsPaths">,
 ): RequestVerdict | null {
   if (plan.facts === null) return null;
-  const target = plan.target === "" ? asked.target : plan.target;
-  const authority = plan.authority === "" ? asked.authority : plan.authority;
-  const facts = gotten({ ...asked, target, authority }, plan);
+  const facts = gottenFacts(plan, asked);
   const verdict = judgeRequest({ ...plan.facts, destination }, facts, world);
   const isRead = verdict.verdict === "allow" && verdict.path === "canonical";
-  return isRead && canonicalTarget(target, facts) !== "" ? null : verdict;
+  return isRead && canonicalTarget(plan.target === "" ? asked.target : plan.target, facts) !== "" ? null : verdict;
 }

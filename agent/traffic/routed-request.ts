@@ -10,12 +10,10 @@ import { recordService } from "../observe/record.ts";
 import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { sourceAddressFor } from "../plan/plan.ts";
-import { judgeAgain, planRequest, type RequestPlan, type RoutedFacts } from "../plan/plan-request.ts";
+import { type ForwardPlan, judgeAgain, planRequest, type RoutedFacts } from "../plan/plan-request.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { OriginRoute } from "./origins.ts";
-
-type Forwarded = Extract<RequestPlan, { readonly kind: "forward" }>;
 
 export function answerRoutedRequest(
   event: RequestEvent,
@@ -79,7 +77,7 @@ function againJudged(event: RequestEvent, connection: Connection, context: Traff
 
 /** "lost": between the plan and now the pod, or our own certificate, has gone. */
 function originOf(
-  { route }: Forwarded,
+  { route }: ForwardPlan,
   { source, client }: RoutedFacts,
   context: TrafficContext,
 ): OriginRoute | "lost" {
@@ -115,7 +113,7 @@ function originOf(
 }
 
 /** The far end, for the request's line. */
-function wayOf({ route }: Forwarded): Partial<ConnectionRecord> {
+function wayOf({ route }: ForwardPlan): Partial<ConnectionRecord> {
   const { target, destination, service } = route;
   const workload: Workload | null = destination;
   const reached = route.kind === "tunnel" ? route.to : target;

@@ -1,0 +1,55 @@
+// any thread · rules of routes as operators read them. Pure.
+import type { FieldEdits, HttpMatch, HttpRule, RouteBackend } from "./http-rule.ts";
+
+/** `GET /a/* with x-role=admin and ?page=2`. A star is the rest of a path, by whole segments. */
+export function matchText({ path, method, headers, query }: HttpMatch): string {
+  const verb = method === null ? "" : `${method} `;
+  const where = path.kind === "exact" ? path.value : `${path.value}/*`;
+  const more = [...headers.map(({ name, value }) => `${name}=${value}`), ...query.map(pairText)];
+  return `${verb}${where}${more.length === 0 ? "" : ` with ${more.join(" and ")}`}`;
+}
+
+const pairText = ({ name, value }: HttpMatch["query"][number]): string => `?${name}=${value}`;
+
+/** What becomes of a request that the rule takes. */
+export function outcomeText({ redirect, backends }: HttpRule): string {
+  if (redirect !== null) return `redirect ${redirect.status}`;
+  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
+  if (total === 0) return "500: no backend";
+  return backends.map((backend) => backendText(backend, total)).join(", ");
+}
+
+function backendText({ service, port, weight }: RouteBackend, total: number): string {
+  const to = service === null || port === null ? "500: no backend" : `${service}:${port}`;
+  return weight === total ? to : `${percent(weight / total)} ${to}`;
+}
+
+/** Whole percents, where they are not too rough. */
+function percent(share: number): string {
+  const whole = Math.round(share * 100);
+  return Math.abs(whole - share * 100) < 0.05 ? `${whole} %` : `${(share * 100).toFixed(1)} %`;
+}
+
+/** What of the request and its response changes, and its limits; empty: nothing. */
+export function changesText({ rewrite, requestEdits, responseEdits, timeoutMs, tryTimeoutMs }: HttpRule): string {
+  return [
+    rewrite?.hostname != null && `host ${rewrite.hostname}`,
+    rewrite?.path != null &&
+      `path ${rewrite.path.kind === "full" ? rewrite.path.value : `prefix ${rewrite.path.value}`}`,
+    editsText("request", requestEdits),
+    editsText("response", responseEdits),
+    timeoutMs > 0 && `within ${timeoutMs} ms`,
+    tryTimeoutMs > 0 && `the backend within ${tryTimeoutMs} ms`,
+  ]
+    .filter((part) => part !== false && part !== "")
+    .join(", ");
+}
+
+function editsText(of: "request" | "response", { set, add, remove }: FieldEdits): string {
+  const edits = [
+    ...remove.map((name) => `-${name}`),
+    ...set.map(({ name, value }) => `${name}=${value}`),
+    ...add.map(({ name, value }) => `+${name}=${value}`),
+  ];
+  return edits.length === 0 ? "" : `${of} ${edits.join(" ")}`;
+}
