@@ -23,6 +23,7 @@ const mayInclude: Record<string, readonly string[]> = {
   http: [],
   http2: [],
   kernel: [],
+  origin: ["http/", "relay/"],
   pod: ["relay/acceptor.h"],
   records: [],
   tunnel: ["http2/", "pod/socket_", "records/", "relay/dialer.h"],

@@ -82,7 +82,12 @@ export function serverEngine(appPort: () => number, before?: Decide): TestEngine
   return under;
 }
 
-export type Pair = { readonly client: TestEngine; readonly server: TestEngine; readonly port: number } & Disposable;
+export type Pair = {
+  readonly client: TestEngine;
+  readonly server: TestEngine;
+  readonly port: number;
+  readonly hbonePort: number;
+} & Disposable;
 
 /** A ready pair; connections to `port` come out at `appPort`. */
 export function pair(appPort: number, options: { readonly client?: Decide; readonly server?: Decide } = {}): Pair {
@@ -93,6 +98,7 @@ export function pair(appPort: number, options: { readonly client?: Decide; reado
   return {
     client,
     server,
+    hbonePort: hbone,
     port: client.listen(1, "outbound"),
     [Symbol.dispose]() {
       client[Symbol.dispose]();

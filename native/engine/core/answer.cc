@@ -27,6 +27,17 @@ HttpReading Answer::reading() const {
   }
 }
 
+OriginWay Answer::way() const {
+  switch (record_.requests) {
+    case static_cast<uint32_t>(OriginWay::kTunnel):
+      return OriginWay::kTunnel;
+    case static_cast<uint32_t>(OriginWay::kDial):
+      return OriginWay::kDial;
+    default:
+      return OriginWay::kRelay;
+  }
+}
+
 std::string_view Answer::Bytes(int index) const {
   const orlop_span& span = record_.text[index];
   if (span.length > ORLOP_ANSWER_TEXT_LIMIT || span.offset > text_size_ ||

@@ -28,6 +28,8 @@ class Answer {
   HttpReading reading() const;
   // Of `forward`: x-envoy-* and x-forwarded-client-cert are taken out of the request.
   bool without_proxy_headers() const { return (record_.requests & ORLOP_FORWARD_WITHOUT_PROXY_HEADERS) != 0; }
+  // Of `define-origin`. A number that this engine does not know reads like `relay`.
+  OriginWay way() const;
   // Of `forward`: the number of an origin; 0: the connection's own.
   uint32_t origin() const { return record_.pod_idx; }
   // Of `forward`, in milliseconds: for the whole request, and for a try of it. 0: no such deadline.

@@ -37,7 +37,8 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
       pods_(services_),
       tunnel_context_{services_, pods_, tunnel_times_, unanswered_, budgets_},
       tunnels_(tunnel_context_),
-      upstreams_{pods_, tunnels_, source_ports_},
+      origins_(services_, upstreams_),
+      upstreams_{pods_, tunnels_, source_ports_, origins_},
       hbone_(tunnel_context_, upstreams_),
       acceptors_{services_, upstreams_, hbone_, flows_, UniqueFd()},
       handler_(handler),
@@ -90,6 +91,8 @@ void Engine::Submit() {
 // What the answer names may have ended meanwhile; that is no error.
 void Engine::Apply(const uint8_t* record, const uint8_t* text, size_t text_size) {
   const Answer answer(record, text, text_size);
+  if (answer.type() == ORLOP_ANSWER_DEFINE_ORIGIN) return origins_.Define(answer);
+  if (answer.type() == ORLOP_ANSWER_DROP_ORIGIN) return origins_.Drop(answer.ref().index);
   if (SlotOwner* owner = slots_.Find(answer.ref())) owner->OnAnswer(answer);
 }
 
@@ -132,6 +135,7 @@ Stats Engine::stats() const {
 // Pods.
 
 void Engine::SetPod(uint32_t pod_idx, uint64_t netns_cookie, int32_t identity) {
+  origins_.SetPod(pod_idx, netns_cookie);
   pods_.Set(pod_idx, netns_cookie, identity);
   turn_.Wake();
 }
@@ -162,6 +166,7 @@ void Engine::LeavePod(uint32_t pod_idx) {
 void Engine::RemovePod(uint32_t pod_idx, bool cut) {
   // The agent removes the pods of a keeper that died, and sets them again with the next keeper, which lends sockets.
   pods_.Remove(pod_idx, !cut);
+  origins_.RemovePod(pod_idx, cut);
   tunnels_.RetirePod(pod_idx);
   // Peers keep tunnels for minutes: without GOAWAY the next stream would come for a pod that is not there.
   for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) {
@@ -187,6 +192,7 @@ void Engine::CheckPeers() {
 void Engine::Drain() {
   draining_ = true;
   pods_.StopAccepting();
+  origins_.Drain();
   tunnels_.RetireAll();
   for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) tunnel->Retire();
   turn_.Wake();
@@ -205,6 +211,8 @@ void Engine::EndEverything() {
   turn_.Begin();  // what ends now asks for no turn
   for (const Slots::Kind kind : {Slots::Kind::kConnection, Slots::Kind::kTunnel}) {
     for (SlotOwner* owner : slots_.All(kind)) owner->EndNow(CloseCause::kDrained);
+    // Between the two: what is on a tunnel ends before it.
+    origins_.Clear();
   }
   pods_.StopAccepting();
   turn_.Reap();

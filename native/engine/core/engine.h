@@ -11,6 +11,7 @@
 #include "engine/core/events.h"
 #include "engine/core/services.h"
 #include "engine/kernel/original_dst.h"
+#include "engine/origin/origin_pool.h"
 #include "engine/pod/pods.h"
 #include "engine/relay/acceptor.h"
 #include "engine/relay/dialer.h"
@@ -49,7 +50,10 @@ class Engine {
   bool Counters(SlotRef ref, uint64_t* sent, uint64_t* received) const;
   // TCP's measurements of a side's socket, which of a stream is its tunnel's. False: gone, or no socket there yet.
   bool Transport(SlotRef ref, bool upstream, uint32_t* rtt_us, uint32_t* retransmits) const;
-  void RetireTunnels(int32_t identity) { tunnels_.RetireIdentity(identity); }
+  void RetireTunnels(int32_t identity) {
+    origins_.RetireIdentity(identity);
+    tunnels_.RetireIdentity(identity);
+  }
   // InstallRoots was called: tunnels whose peer would not be verified now end, with their streams.
   void CheckPeers();
   void Drain();
@@ -97,6 +101,7 @@ class Engine {
   TunnelPool tunnels_;
   // Threads begin at different ports.
   SourcePorts source_ports_{static_cast<uint32_t>(uv_hrtime())};
+  OriginPool origins_;
   const Upstreams upstreams_;
   HboneServer hbone_;
   OriginalDestinations flows_;

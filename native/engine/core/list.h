@@ -20,6 +20,8 @@ class List {
 
   bool empty() const { return head_.next_ == &head_; }
   T* First() const { return empty() ? nullptr : static_cast<T*>(head_.next_); }
+  // Null when empty.
+  T* Last() const { return empty() ? nullptr : static_cast<T*>(head_.previous_); }
   // The object after `object`, which is in this list; null after the last.
   T* Next(const T* object) const {
     Hook<Tag>* next = static_cast<const Hook<Tag>*>(object)->next_;

@@ -71,7 +71,22 @@ Http1Step Http1Exchange::ReadRequest(const uint8_t* bytes, size_t length, bool e
 Http1Edit Http1Exchange::Forward(const Http1Head& head) {
   request_ = Request::kBody;
   response_ = Response::kHead;
-  return UnchangedEdit(head);
+  Http1Edit edit = UnchangedEdit(head);
+  if (apart_) {
+    edit.minor = 1;
+    edit.connection = Http1Option::kNone;
+  }
+  return edit;
+}
+
+Http1Refused Http1Exchange::Answer() {
+  if (request_ != Request::kDone || !persistent_) {
+    request_ = Request::kLingering;
+    return {Http1Option::kClose, true};
+  }
+  const uint8_t minor = minor_;
+  Next();
+  return {minor == 0 ? Http1Option::kKeepAlive : Http1Option::kNone, false};
 }
 
 Http1Refused Http1Exchange::Refuse(const Http1Head& head) {
@@ -136,6 +151,7 @@ Http1Step Http1Exchange::FromServer(const uint8_t* bytes, size_t length, bool en
     case Response::kDone:
       break;
   }
+  if (apart_) return Step(Http1Do::kHold);
   // Nobody has asked: a server that ends an idle connection, with or without a 408 before.
   return Step(length > 0 || ended ? Http1Do::kFinish : Http1Do::kWait);
 }
@@ -147,6 +163,7 @@ Http1Step Http1Exchange::ReadResponse(const uint8_t* bytes, size_t length, bool 
     scanned_response_ = static_cast<uint32_t>(seen);
     if (length >= kHttp1HeadBytes) return Reply(502, Refusal::kHeadTooLarge, 0);
     if (!ended) return Step(Http1Do::kWait);
+    if (apart_) return Step(Http1Do::kLost);
     // The server may have ended an idle connection while the request was on its way; the client sees just that and asks again.
     if (length == 0 && reused_) return Step(Http1Do::kFinish);
     return Reply(502, Refusal::kHeadEnd, 0);
@@ -190,7 +207,10 @@ Http1Step Http1Exchange::Respond(size_t used, const Http1Head& head) {
   step.edit = UnchangedEdit(head);
   // No client of HTTP/1.0 reads chunks (RFC 9112 section 7).
   if (minor_ == 0 && head.framing == Http1Framing::kChunked) step.edit.framing = Http1Framing::kUntilClose;
-  persistent_ = persistent_ && head.persistent && step.edit.framing != Http1Framing::kUntilClose;
+  if (apart_ && minor_ == 1 && head.framing == Http1Framing::kUntilClose)
+    step.edit.framing = Http1Framing::kChunked;
+  server_persistent_ = head.persistent && head.framing != Http1Framing::kUntilClose;
+  persistent_ = persistent_ && (apart_ || head.persistent) && step.edit.framing != Http1Framing::kUntilClose;
   step.edit.connection = !persistent_  ? Http1Option::kClose
                          : minor_ == 0 ? Http1Option::kKeepAlive
                                        : Http1Option::kNone;

@@ -28,6 +28,7 @@ enum class Http1Do : uint8_t {
   kReply,    // answer with `status` and Connection: close; the server's connection ends, too
   kFinish,   // end both connections in order
   kAbort,    // reset both: what was begun cannot be ended. Without a refusal this side has ended too early
+  kLost,     // of connections that are apart: the server has ended before its response's head was whole
 };
 
 struct Http1Step {
@@ -48,6 +49,8 @@ struct Http1Refused {
 
 class Http1Exchange {
  public:
+  // Each request may have a server's connection for itself: how long the client's lives is between the client and us.
+  void SetApart() { apart_ = true; }
   // The bytes of a side are those that no step has used; `ended`: none come behind them. Call again after each step but kWait, kHold,
   // kFinish and kAbort; and after each step of one side, the other. Behind kEnd of the server's side that side comes first: what is
   // there already is no answer to the next request, and ends both connections. `head` and `trailers` are the caller's, written where a step
@@ -63,6 +66,11 @@ class Http1Exchange {
   // a body, or with a length of kHttp1DrainBytes at most that the client does not hold back (RFC 9110 section 10.1.1).
   Http1Refused Refuse(const Http1Head& head);
 
+  // The request is answered by us although it went on. The connection goes on where all of the request has come.
+  Http1Refused Answer();
+
+  // The server's connection may have another request, behind this request and this response.
+  bool server_goes_on() const { return server_persistent_; }
   // The caller answers in place of whatever was due, and ends the client's connection behind it.
   void Close() { request_ = Request::kLingering; }
   // No request is open: the next may come.
@@ -102,6 +110,8 @@ class Http1Exchange {
   bool persistent_ = false;
   bool websocket_ = false;
   bool opaque_ = false;
+  bool apart_ = false;
+  bool server_persistent_ = false;
 };
 
 }  // namespace orlop

@@ -18,8 +18,6 @@ constexpr uint64_t kAnswerMs = 6'000;
 constexpr uint64_t kStalledMs = 300'000;
 constexpr uint64_t kAfterErrorMs = 1'000;
 constexpr uint64_t kLingerMs = 2'000;
-// Requests of a connection; their number has 32 bits.
-constexpr int32_t kMostRequests = 1 << 30;
 
 constexpr Http1Pair kPlainText = {"content-type", "text/plain"};
 
@@ -68,6 +66,7 @@ void Http1Session::Stop(CloseCause cause) {
   Turn::Task::Remove();
   EndRequest(OutcomeOf(cause));
   upgraded_ = false;
+  if (route_) DropLink(cause == CloseCause::kFinished);
   down_.Clear();
   up_.Clear();
   ForgetHead();
@@ -97,6 +96,7 @@ void Http1Session::OnReady(ByteEnd& end) {
   if (!end.failing() && !services_.shares.MayRead(this)) return;
   Pump();
   if (!running_ || !end.failing()) return;
+  if (route_ && &end != down_.end && &end != up_.end) return;
   if (&end == down_.end) return End(CloseCause::kResetByDownstream, ECONNRESET);
   OnUpFailed();
 }
@@ -121,6 +121,7 @@ void Http1Session::OnUpFailed() {
 }
 
 void Http1Session::OnReset(ByteEnd& end, int code) {
+  if (route_ && running_ && &end == up_.end) return LoseOrigin();
   End(&end == down_.end ? CloseCause::kResetByDownstream : cause_of_up(), code);
 }
 
@@ -155,6 +156,9 @@ bool Http1Session::Do(Http1Side& side, const Http1Step& step, const uint8_t* byt
       return false;
     case Http1Do::kAbort:
       OnAbort(side, step);
+      return false;
+    case Http1Do::kLost:
+      LoseOrigin();
       return false;
     case Http1Do::kWait:
     case Http1Do::kHold:
@@ -228,7 +232,12 @@ void Http1Session::OnShed(CloseCause cause) {
 
 void Http1Session::OnResponseHead(const uint8_t* bytes, const Http1Step& step, const Http1Head& head) {
   Http1Edit edit = step.edit;
-  edit.keep_alive = true;
+  edit.keep_alive = !route_;
+  HeadEdits edits;
+  if (route_ && head.status >= 200 && edits.Read(route_->response_edits)) {
+    edit.pairs = edits.pairs();
+    edit.pair_count = edits.count();
+  }
   down_.WriteHead(bytes, step.used, head, edit);
   answers_ = false;
   AwaitMovement();
@@ -250,8 +259,9 @@ void Http1Session::OnMessageEnd(Http1Side& from, const Http1Step& step, const ui
   if (is_request) request_done_ = true;
   // A response that came early waits for the rest of its request.
   if (!step.closes && !exchange_.idle()) return;
+  if (route_) route_->whole = request_done_ && exchange_.server_goes_on();
   EndRequest(RequestOutcome::kAnswered);
-  if (step.closes || failing_ || number_ >= kMostRequests) return Close();
+  if (step.closes || (failing_ && !route_) || number_ >= kHttp1MostRequests) return Close();
   AwaitRequest();
 }
 
@@ -322,7 +332,7 @@ void Http1Session::Forward(const Answer& answer) {
   head_.Read(&head);
   Http1Edit edit = exchange_.Forward(head);
   edit.without_envoys = answer.without_proxy_headers();
-  edit.keep_alive = true;
+  edit.keep_alive = !route_;
   if (!target.empty()) edit.path = target.substr(0, target.find('?'));
   const std::string_view authority = answer.Text(1);
   if (!authority.empty()) edit.authority = authority;
@@ -330,9 +340,11 @@ void Http1Session::Forward(const Answer& answer) {
   if (!edits.Read(answer.Bytes(2))) return End(CloseCause::kHttpRefused);
   edit.pairs = edits.pairs();
   edit.pair_count = edits.count();
+  if (route_) SettleLink();
   if (!up_.WriteHead(head_.bytes(), head_.length(), head, edit)) return End(CloseCause::kHttpRefused);
   phase_ = Phase::kOpen;
   AwaitMovement();
+  if (route_) ForwardToOrigin(answer, head);
 }
 
 void Http1Session::Deny(const Answer& answer) {
@@ -349,7 +361,7 @@ void Http1Session::Deny(const Answer& answer) {
       {static_cast<uint16_t>(status), refused.connection, to_head, edits.pairs(), edits.count(), body});
   status_ = status;
   EndRequest(RequestOutcome::kReplied);
-  refused.closes || number_ >= kMostRequests ? Close() : AwaitRequest();
+  refused.closes || number_ >= kHttp1MostRequests ? Close() : AwaitRequest();
 }
 
 void Http1Session::AnswerLast(uint16_t status, std::string_view body) {
@@ -364,12 +376,12 @@ void Http1Session::WriteAnswer(uint16_t status, Http1Option connection, bool to_
 
 // Ends.
 
-void Http1Session::EndRequest(RequestOutcome outcome, Http1Refusal refusal) {
-  if (!open_) return;
+void Http1Session::ReportEnd(RequestOutcome outcome, int32_t why, std::string_view message) {
   open_ = false;
+  if (route_) route_->over = true;
   const uint64_t duration_us = services_.clock.now_us() - began_us_;
   EmitRequestEnded(services_.events, of_, number_,
-                   {outcome, refusal, status_, up_.payload(), down_.payload(), duration_us});
+                   {outcome, why, status_, up_.payload(), down_.payload(), duration_us, message});
   // A websocket lives on what its request was allowed, which may be asked again.
   if (upgraded_) return;
   ForgetHead();
@@ -409,7 +421,7 @@ void Http1Session::PassIfFlushed() {
 void Http1Session::Close() {
   phase_ = Phase::kClosing;
   up_.DropWaiting();
-  up_.Finish();
+  if (!route_) up_.Finish();
   down_.Finish();
   AwaitMovement();
 }
@@ -444,7 +456,10 @@ void Http1Session::AskCaller() {
 
 void Http1Session::OnDeadline() {
   if (!running_) return;
-  if (failing_ && phase_ != Phase::kClosing) return End(cause_of_up(), ECONNRESET);
+  if (failing_ && phase_ != Phase::kClosing) {
+    if (!route_) return End(cause_of_up(), ECONNRESET);
+    return LoseOrigin();
+  }
   if (lingers_) return End(CloseCause::kFinished);
   // A policy that only watches breaks nothing.
   if (reading_ == HttpReading::kOrPass && (phase_ == Phase::kHead || phase_ == Phase::kDeciding)) {

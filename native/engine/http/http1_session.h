@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "engine/core/byte_end.h"
@@ -13,7 +14,9 @@
 #include "engine/core/turn.h"
 #include "engine/http/http1_exchange.h"
 #include "engine/http/http1_kept_head.h"
+#include "engine/http/http1_route.h"
 #include "engine/http/http1_side.h"
+#include "engine/http/origin_source.h"
 #include "engine/http/request_event.h"
 
 namespace orlop {
@@ -22,11 +25,14 @@ class Answer;
 
 // How long a caller that has ended its half waits before it is looked after; then twice as long each time.
 constexpr uint64_t kHttp1AskCallerMs = 1'000;
+// Requests of a connection; their number has 32 bits.
+constexpr int32_t kHttp1MostRequests = 1 << 30;
 
 // Between the two ends of a connection in the place of a Relay. Each request has one connection to the application for itself, which is
-// the caller's own: requests of a connection are answered in their order, and one after the other. What bytes mean is Http1Exchange's
+// the caller's own, or of a connection that is served a link to the origin that its answer names (http1_session_origin.cc): requests of a
+// connection are answered in their order, and one after the other. What bytes mean is Http1Exchange's
 // to say; the session reads and writes them, asks TypeScript, and keeps time.
-class Http1Session final : public ByteEnd::User, public Turn::Task, public PodShare {
+class Http1Session final : public ByteEnd::User, public Turn::Task, public PodShare, public OriginLink::User {
  public:
   class User {
    public:
@@ -44,6 +50,10 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // `down` is where the connection came from. Both have this session as their user, and outlive it. `ref` and `pod_idx` name the
   // connection in events.
   void Start(ByteEnd& down, ByteEnd& up, SlotRef ref, uint32_t pod_idx);
+  // The same without an application: each request goes where its answer says.
+  void Serve(ByteEnd& down, OriginSource& origins, SlotRef ref, uint32_t pod_idx);
+  // Behind OnOpaque of a connection that is served: `user` has the bytes of its origin from here on. Null: it is none.
+  ByteEnd* StartOrigin(ByteEnd::User& user);
   void Pump();
   // `forward`, `reply` or `ask-again`.
   void OnAnswer(const Answer& answer);
@@ -52,13 +62,19 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
 
   uint64_t sent() const { return up_.written(); }
   uint64_t received() const { return down_.written(); }
-  size_t buffered() const { return up_.waiting() + down_.waiting() + counted_; }
+  size_t buffered() const {
+    return up_.waiting() + down_.waiting() + counted_ + (route_ ? up_.end->buffered() : 0);
+  }
 
   // ByteEnd::User.
   void OnReady(ByteEnd& end) override;
   void OnArrived(ByteEnd& end) override;
   void OnReset(ByteEnd& end, int code) override;
   ssize_t OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) override;
+  // OriginLink::User.
+  void OnOriginOpen() override;
+  void OnOriginFailed(CloseCause cause, int detail, std::string_view message) override;
+  void OnOriginLost() override;
   // Turn::Task.
   void OnAgain() override { Pump(); }
   // PodShare.
@@ -110,6 +126,22 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnAbort(Http1Side& from, const Http1Step& step);
   void Finish();
 
+  // Origins (http1_session_origin.cc), of a connection that is served.
+  // The head is written: it goes to its origin.
+  void ForwardToOrigin(const Answer& answer, const Http1Head& head);
+  void TakeLink(bool may_be_used);
+  // Lets go of the link once its request has ended.
+  void SettleLink();
+  void DropLink(bool in_order);
+  // The link's far end has gone, or is going, in the midst of a request.
+  void LoseOrigin();
+  // An answer of ours to a request that went on.
+  void AnswerForOrigin(uint16_t status, std::string_view body, RequestOutcome outcome, int32_t why,
+                       std::string_view message);
+  void StartRouteDeadline();
+  void OnRouteDeadline();
+  bool is_origin(const Http1Side& side) const { return route_ && &side == &up_; }
+
   // Asks TypeScript about the request, whose head is kept.
   void Ask() const;
   // Its pod has too much open. `bytes` are those of the head.
@@ -120,11 +152,16 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void AnswerLast(uint16_t status, std::string_view body);
   void WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body);
   // The request has ended, and is reported.
-  void EndRequest(RequestOutcome outcome, Http1Refusal refusal = Http1Refusal::kNone);
+  void EndRequest(RequestOutcome outcome, Http1Refusal refusal = Http1Refusal::kNone) {
+    if (open_) ReportEnd(outcome, static_cast<int32_t>(refusal), {});
+  }
+  void ReportEnd(RequestOutcome outcome, int32_t why, std::string_view message);
   void OnUpFailed();
   // The caller has ended its half behind its request, and the application knows. An application that breaks off then has seen its
   // caller leave, as a proxy would that knows no half-closed callers.
-  bool caller_left() const { return down_.end->ended() && up_.finished(); }
+  bool caller_left() const {
+    return down_.end->ended() && (up_.finished() || (route_ && route_->caller_ended));
+  }
   CloseCause cause_of_up() const {
     return caller_left() ? CloseCause::kResetByDownstream : CloseCause::kResetByUpstream;
   }
@@ -183,6 +220,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   uint64_t last_moved_ = 0;  // at the last look of the deadline
   Timer deadline_;
   Timer ask_caller_;
+  std::unique_ptr<Http1Route> route_;  // of a connection that is served
 };
 
 }  // namespace orlop

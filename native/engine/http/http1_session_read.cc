@@ -26,6 +26,7 @@ void Http1Session::Pump() {
     moved = Advance(up_);
     if (running_) moved |= Advance(down_);
   }
+  if (running_ && route_) SettleLink();
   if (running_ && finishes_) DiscardRest();
   if (running_ && phase_ == Phase::kOpaque) PassHeld();
   if (running_) {
@@ -92,12 +93,20 @@ bool Http1Session::Advance(Http1Side& side) {
     Pieces pieces;
     const int found = side.end->Front(&pieces);
     if (found < 0) {
+      if (is_origin(side)) {
+        LoseOrigin();
+        return running_;
+      }
       End(&side == &down_ ? CloseCause::kResetByDownstream : cause_of_up(), -found);
       return false;
     }
     if (found == 0) {
       // An end that was seen just now. Of an application that was reset it is none: what goes until the end would look whole.
       if (side.end->ended() && &side == &up_ && failing_) {
+        if (route_) {
+          LoseOrigin();
+          return running_;
+        }
         End(cause_of_up(), ECONNRESET);
         return false;
       }
@@ -118,8 +127,9 @@ bool Http1Session::Advance(Http1Side& side) {
   }
   // A caller that has said all and waits ends its half: the application may care, as it would without us.
   if (&side == &down_ && phase_ == Phase::kOpen && request_done_ && side.held.empty() && side.end->ended() &&
-      !up_.finished()) {
-    up_.Finish();
+      !(route_ ? route_->caller_ended : up_.finished())) {
+    // An origin has other callers, too: it does not hear of it.
+    route_ ? static_cast<void>(route_->caller_ended = true) : up_.Finish();
     services_.timers.Start(&ask_caller_, kHttp1AskCallerMs);
   }
   return moved;

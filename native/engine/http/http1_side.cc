@@ -76,6 +76,14 @@ void Http1Side::WriteRaw(std::string_view text) {
   out_.Append(reinterpret_cast<const uint8_t*>(text.data()), text.size());
 }
 
+std::string Http1Side::Waiting() const {
+  std::string text;
+  iovec list[Scratch::kPieces];
+  const int count = out_.Front(list, Scratch::kPieces);
+  for (int i = 0; i < count; i++) text.append(static_cast<const char*>(list[i].iov_base), list[i].iov_len);
+  return text;
+}
+
 void Http1Side::Clear() {
   out_.Clear();
   ForgetHeld();

@@ -53,6 +53,8 @@ class Http1Side {
   // For an end that pulls, as ByteEnd::User::OnPull.
   ssize_t Pull(uint8_t* into, size_t capacity, bool* more);
 
+  // A copy of what waits.
+  std::string Waiting() const;
   size_t waiting() const { return out_.size(); }
   // Bytes that were given to the end.
   uint64_t written() const { return written_; }

@@ -165,11 +165,11 @@ void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, 
   orlop_engine_event record = RecordOf(ORLOP_ENGINE_REQUEST_ENDED, of, number);
   record.kind = static_cast<uint32_t>(end.outcome);
   record.detail = end.status;
-  record.identity = static_cast<int32_t>(end.refusal);
+  record.identity = end.why;
   record.sent_bytes = end.sent_payload;
   record.received_bytes = end.received_payload;
   record.duration_us = end.duration_us;
-  events.Emit(record);
+  events.Emit(record, {{end.message, {}, {}, {}}});
 }
 
 void EmitOpaque(EventQueue& events, const RequestsOf& of) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "engine/core/event_queue.h"
 #include "engine/core/events.h"
@@ -31,9 +32,10 @@ RequestTexts WriteRequestTexts(const uint8_t* bytes, const Http1Head& head, char
 
 struct RequestEnd {
   RequestOutcome outcome;
-  Http1Refusal refusal;
+  int32_t why;  // a number of Http1Refusal; of kNotReached a CloseCause
   int status;
   uint64_t sent_payload, received_payload, duration_us;
+  std::string_view message = {};
 };
 
 void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,

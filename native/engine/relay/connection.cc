@@ -122,11 +122,56 @@ void Connection::OnAnswer(const Answer& answer) {
       return Dial(answer, true);
     case ORLOP_ANSWER_TUNNEL:
       return OnTunnel(answer);
+    case ORLOP_ANSWER_SERVE:
+      return OnServe();
     case ORLOP_ANSWER_REFUSE:
       return Finish(CloseCause::kRefused, server_stream_ ? answer.status() : 0);
     default:
       return;  // a peer's verdict for what is no tunnel
   }
+}
+
+// It has no far side of its own: its requests have.
+void Connection::OnServe() {
+  if (server_stream_) return Finish(CloseCause::kRefused, 503);
+  session_ = std::make_unique<Http1Session>(services_, *this, HttpReading::kOrEnd);
+  phase_ = Phase::kOpen;
+  deadline_.Cancel();
+  down_.Start(*session_);
+  session_->Serve(down_, upstreams_.origins, ref_, pod_idx_);
+  session_->Pump();
+}
+
+void Connection::Open(UpstreamUser& taker, const UpstreamRoute& route) {
+  taker_ = &taker;
+  target_ = route.to;
+  if (route.way == OriginWay::kTunnel) {
+    identity_ = route.identity;
+    expect_ = route.expect;
+    stream_.head = std::make_unique<ConnectHead>();
+    stream_.head->authority = route.authority;
+    stream_.head->baggage = route.baggage;
+    stream_.head->forwarded = route.forwarded;
+    return RequestTunnel();
+  }
+  has_source_ = route.has_from;
+  source_ = route.from;
+  dials_from_ = route.dials_in;
+  Deadline(kConnectMs);
+  DrawSocket();
+}
+
+void Connection::StartUpstream(ByteEnd::User& user) {
+  up_.Start(user);
+  if (client_stream_) stream_.Start(user);
+}
+
+void Connection::OnTaken() {
+  phase_ = Phase::kOpen;
+  deadline_.Cancel();
+  StartUpstream(*taker_);
+  if (client_stream_) stream_.StartData();
+  taker_->OnUpstream();
 }
 
 void Connection::OnTunnel(const Answer& answer) {
@@ -137,12 +182,16 @@ void Connection::OnTunnel(const Answer& answer) {
   identity_ = answer.identity();
   expect_ = answer.expect();
   reports_ = answer.reports_not_reached();
-  client_stream_ = true;
   stream_.head = std::make_unique<ConnectHead>();
   stream_.head->authority = answer.Text(0);
   stream_.head->baggage = answer.Text(1);
   stream_.head->forwarded = answer.Text(2);
   stream_.head->traceparent = answer.Text(3);
+  RequestTunnel();
+}
+
+void Connection::RequestTunnel() {
+  client_stream_ = true;
   phase_ = Phase::kWaitingTunnel;
   Deadline(kTunnelMs);
   upstreams_.tunnels.Request(this, key());
@@ -211,6 +260,7 @@ ssize_t Connection::OnPull(ByteEnd&, uint8_t*, size_t, bool*) {
 }
 
 void Connection::OnConnected() {
+  if (taker_) return OnTaken();
   const std::string baggage = stream_.head ? std::move(stream_.head->baggage) : "";
   Established("");
   if (server_stream_) stream_.Respond(200, baggage);
@@ -241,7 +291,12 @@ void Connection::StartBytes(ByteEnd::User& user) {
 }
 
 void Connection::OnOpaque() {
-  StartBytes(relay_);
+  if (ByteEnd* origin = session_->StartOrigin(relay_)) {
+    down_.Start(relay_);
+    relay_.Start(down_, *origin);
+  } else {
+    StartBytes(relay_);
+  }
   relay_.Pump();
 }
 
@@ -304,6 +359,7 @@ void Connection::OnConnectResponse() {
   tunnel_->OnAnswered();
   const int status = stream_.head->status;
   if (status != 200) return Finish(CloseCause::kTunnelRefused, status);
+  if (taker_) return OnTaken();
   const std::string baggage = std::move(stream_.head->baggage);
   Established(baggage);
   stream_.StartData();
@@ -378,6 +434,7 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
   EndStream(before, cause, detail);
   down_.Close(cause != CloseCause::kFinished);
   up_.Close(cause != CloseCause::kFinished);
+  if (taker_) std::exchange(taker_, nullptr)->OnUpstreamEnded(cause, detail, message);
   if (reported_) {
     orlop_engine_event record{};
     record.type = ORLOP_ENGINE_CLOSED;

@@ -18,6 +18,8 @@
 #include "engine/pod/socket_waiter.h"
 #include "engine/relay/relay.h"
 #include "engine/relay/socket_end.h"
+#include "engine/relay/upstream_route.h"
+#include "engine/relay/upstream_user.h"
 #include "engine/relay/upstreams.h"
 #include "engine/tunnel/connect_stream.h"
 #include "engine/tunnel/tunnel_key.h"
@@ -56,6 +58,11 @@ class Connection final : public SlotOwner,
   bool TakeAccepted(Descriptor fd);
   // A CONNECT begins on `tunnel`: the stream is the downstream side.
   H2Stream* Serve(Tunnel& tunnel);
+  // Only a far side, for `taker`, which may hear of it in this call. TypeScript does not know it.
+  void Open(UpstreamUser& taker, const UpstreamRoute& route);
+  // Of its far side, once that is there.
+  ByteEnd& upstream() { return up(); }
+  void StartUpstream(ByteEnd::User& user);
   // TypeScript decides about it from here on.
   void Report(const orlop_engine_event& event, std::string_view authority = {});
 
@@ -98,7 +105,9 @@ class Connection final : public SlotOwner,
   void OnDeadline();
   // Of the tunnel that it wants.
   TunnelKey key() const { return {pod_idx_, target_, identity_, expect_}; }
+  void OnServe();
   void OnTunnel(const Answer& answer);
+  void RequestTunnel();
   // Nothing was sent: TypeScript decides about it anew.
   void ReportNotReached(CloseCause cause, int detail, std::string_view message);
   void Dial(const Answer& answer, bool with_source);
@@ -108,6 +117,8 @@ class Connection final : public SlotOwner,
   // The port that a dial from `source_` may not have; 0: none.
   uint16_t TakenPort() const;
   void OnConnected();
+  // The same, of a connection that a taker has.
+  void OnTaken();
   // The far side is there: the relay has the bytes from here on. `baggage` came with it.
   void Established(std::string_view baggage);
   void StartBytes(ByteEnd::User& user);
@@ -137,6 +148,7 @@ class Connection final : public SlotOwner,
   ConnectStream stream_;
   Relay relay_;
   std::unique_ptr<Http1Session> session_;  // of a connection that is read; null: the relay has the bytes
+  UpstreamUser* taker_ = nullptr;          // instead of a side that was accepted
   Tunnel* tunnel_ = nullptr;               // that carries the stream, while it is in the tunnel's session
   Endpoint target_;
   Endpoint source_;

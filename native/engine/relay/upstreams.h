@@ -3,6 +3,7 @@
 
 namespace orlop {
 
+class OriginSource;
 class SocketSource;
 class SourcePorts;
 class TunnelPool;
@@ -11,6 +12,7 @@ struct Upstreams {
   SocketSource& sockets;
   TunnelPool& tunnels;
   SourcePorts& source_ports;
+  OriginSource& origins;
 };
 
 }  // namespace orlop

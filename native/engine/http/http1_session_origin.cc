@@ -1,0 +1,171 @@
+// 22 · data thread · a connection that is served: each request takes a link to the origin that its answer names, and gives it back.
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "engine/core/answer.h"
+#include "engine/http/head_edits.h"
+#include "engine/http/http1_session.h"
+
+namespace orlop {
+namespace {
+
+// Deadlines of a request that are longer may be a few dozen milliseconds late.
+constexpr uint64_t kCoarseMs = 400;
+
+// RFC 9110 section 9.2.2, and nothing that a body may have changed on its way.
+bool MayBeReplayed(const uint8_t* bytes, const Http1Head& head) {
+  const bool empty = head.framing == Http1Framing::kNone ||
+                     (head.framing == Http1Framing::kLength && head.content_length == 0);
+  if (!empty || head.upgrades_websocket) return false;
+  const std::string_view method(reinterpret_cast<const char*>(bytes) + head.method.at, head.method.length);
+  constexpr std::string_view kIdempotent[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"};
+  return std::any_of(std::begin(kIdempotent), std::end(kIdempotent),
+                     [method](std::string_view known) { return known == method; });
+}
+
+}  // namespace
+
+void Http1Session::Serve(ByteEnd& down, OriginSource& origins, SlotRef ref, uint32_t pod_idx) {
+  exchange_.SetApart();
+  route_ = std::make_unique<Http1Route>(
+      origins, [](void* self) { static_cast<Http1Session*>(self)->OnRouteDeadline(); }, this);
+  Start(down, route_->nobody, ref, pod_idx);
+}
+
+ByteEnd* Http1Session::StartOrigin(ByteEnd::User& user) {
+  if (!route_) return nullptr;
+  route_->link->StartBytes(user);
+  return up_.end;
+}
+
+void Http1Session::ForwardToOrigin(const Answer& answer, const Http1Head& head) {
+  HeadEdits edits;
+  // Once a response is there it is too late to find them wrong.
+  if (!edits.Read(answer.Bytes(3))) return End(CloseCause::kHttpRefused);
+  route_->response_edits = answer.Bytes(3);
+  route_->origin = answer.origin();
+  route_->caller_ended = false;
+  route_->try_ms = answer.try_ms();
+  const uint64_t now = services_.clock.now_ms();
+  route_->request_due_ms = answer.request_ms() > 0 ? now + answer.request_ms() : 0;
+  const bool replays = MayBeReplayed(head_.bytes(), head);
+  if (replays) route_->replay = up_.Waiting();
+  // The first request of a connection is not lost to a link that its origin is about to end: its caller would not expect that of a connection
+  // which it has just opened.
+  TakeLink((replays || number_ > 1) && !head.upgrades_websocket);
+}
+
+void Http1Session::TakeLink(bool may_be_used) {
+  StartRouteDeadline();
+  route_->link = route_->origins.Take(route_->origin, of_.pod_idx, may_be_used, *this);
+  route_->open = route_->over = route_->whole = false;
+  if (route_->link) return route_->link->Open();
+  OnOriginFailed(CloseCause::kNoSocket, 0, "no such origin");
+}
+
+void Http1Session::OnOriginOpen() {
+  route_->open = true;
+  failing_ = false;
+  up_.end = &route_->link->end();
+  route_->link->StartBytes(*this);
+  Pump();
+}
+
+void Http1Session::SettleLink() {
+  if (!route_->link || !route_->over || upgraded_) return;
+  const bool kept = route_->whole && up_.waiting() == 0 && up_.held.empty() && !failing_;
+  route_->deadline.Cancel();
+  if (!kept) return DropLink(route_->whole);
+  OriginLink* const link = route_->link;
+  route_->link = nullptr;
+  route_->replay = std::string();
+  route_->response_edits = std::string();
+  up_.end = &route_->nobody;
+  link->GiveBack();
+}
+
+void Http1Session::DropLink(bool in_order) {
+  OriginLink* const link = route_->link;
+  route_->deadline.Cancel();
+  route_->link = nullptr;
+  route_->replay = std::string();
+  up_.end = &route_->nobody;
+  up_.DropWaiting();
+  up_.ForgetHeld();
+  failing_ = answers_ = false;
+  if (link) link->End(in_order);
+}
+
+void Http1Session::LoseOrigin() {
+  if (!open_) {
+    // A websocket.
+    if (upgraded_) return user_.OnSessionEnded(CloseCause::kResetByUpstream, 0);
+    return DropLink(false);
+  }
+  const bool silent = !answers_ && up_.held.empty() && status_ == 0;
+  const bool used = route_->link && route_->link->used();
+  std::string replay = std::move(route_->replay);
+  if (status_ != 0) return End(cause_of_up());
+  DropLink(false);
+  if (silent && used && !replay.empty()) {
+    // Its origin has ended it as we have sent: a connection that nobody has used before says what it is worth.
+    up_.WriteRaw(replay);
+    return TakeLink(false);
+  }
+  if (silent && used) return Finish();
+  AnswerForOrigin(502, NameOf(Http1Refusal::kHeadEnd), RequestOutcome::kResetByUpstream,
+                  static_cast<int32_t>(Http1Refusal::kHeadEnd), {});
+}
+
+void Http1Session::OnOriginFailed(CloseCause cause, int detail, std::string_view message) {
+  route_->link = nullptr;
+  DropLink(false);
+  if (!running_ || !open_) return;
+  const std::string words = !message.empty() || detail == 0       ? std::string(message)
+                            : cause == CloseCause::kTunnelRefused ? std::to_string(detail)
+                                                                  : strerror(detail);
+  AnswerForOrigin(503, "not reached", RequestOutcome::kNotReached, static_cast<int32_t>(cause), words);
+}
+
+void Http1Session::OnOriginLost() {
+  route_->link = nullptr;
+  if (!running_ && !upgraded_) return DropLink(false);
+  LoseOrigin();
+  Pump();
+}
+
+void Http1Session::AnswerForOrigin(uint16_t status, std::string_view body, RequestOutcome outcome,
+                                   int32_t why, std::string_view message) {
+  const bool to_head = exchange_.answers_head();
+  const Http1Refused refused = exchange_.Answer();
+  WriteAnswer(status, refused.connection, to_head, body);
+  status_ = status;
+  ReportEnd(outcome, why, message);
+  refused.closes || number_ >= kHttp1MostRequests ? Close() : AwaitRequest();
+  services_.turn.Again(this);
+}
+
+void Http1Session::StartRouteDeadline() {
+  const uint64_t now = services_.clock.now_ms();
+  uint64_t due = route_->try_ms > 0 ? now + route_->try_ms : 0;
+  const uint64_t request_due = route_->request_due_ms;
+  if (request_due > 0 && (due == 0 || request_due < due)) due = request_due;
+  if (due == 0) return route_->deadline.Cancel();
+  const uint64_t left = due > now ? due - now : 0;
+  // The wheel of pauses turns too fast for what waits long.
+  (left < kCoarseMs ? services_.pauses : services_.timers).Start(&route_->deadline, left);
+}
+
+void Http1Session::OnRouteDeadline() {
+  if (!running_ || !open_) return;
+  const bool begun = status_ != 0;
+  if (!begun) {
+    DropLink(false);
+    return AnswerForOrigin(504, "timeout", RequestOutcome::kDeadline, 0, {});
+  }
+  EndRequest(RequestOutcome::kDeadline);
+  End(CloseCause::kHttpTimeout);
+}
+
+}  // namespace orlop

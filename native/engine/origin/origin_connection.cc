@@ -1,0 +1,137 @@
+// 22 · data thread · the life of a connection to an origin: opened, lent, idle, closed.
+#include "engine/origin/origin_connection.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "engine/origin/origin.h"
+#include "engine/origin/origin_pool.h"
+#include "engine/relay/connection.h"
+
+namespace orlop {
+namespace {
+
+constexpr uint64_t kIdleMs = 60'000;
+// The far end of a stream has so long to end its half behind ours.
+constexpr uint64_t kClosingMs = 5'000;
+
+}  // namespace
+
+OriginConnection::OriginConnection(const EngineServices& services, OriginPool& pool, Origin& origin,
+                                   Connection* connection)
+    : services_(services),
+      pool_(pool),
+      origin_(&origin),
+      connection_(connection),
+      deadline_([](void* self) { static_cast<OriginConnection*>(self)->OnDeadline(); }, this) {}
+
+void OriginConnection::Lend(OriginLink::User& user) {
+  LeaveIdle();
+  user_ = &user;
+}
+
+void OriginConnection::Open() {
+  if (phase_ == Phase::kNew) {
+    phase_ = Phase::kOpening;
+    return connection_->Open(*this, origin_->route);
+  }
+  phase_ = Phase::kLent;
+  user_->OnOriginOpen();
+}
+
+void OriginConnection::OnUpstream() {
+  phase_ = Phase::kLent;
+  user_->OnOriginOpen();
+}
+
+ByteEnd& OriginConnection::end() {
+  return connection_->upstream();
+}
+
+void OriginConnection::StartBytes(ByteEnd::User& user) {
+  connection_->StartUpstream(user);
+}
+
+void OriginConnection::GiveBack() {
+  used_ = true;
+  user_ = nullptr;
+  StartBytes(*this);
+  phase_ = Phase::kIdle;
+  if (!origin_ || outdated_ || !IsQuiet() || !pool_.Keep(*this)) return Close();
+  services_.timers.Start(&deadline_, kIdleMs);
+}
+
+void OriginConnection::End(bool in_order) {
+  user_ = nullptr;
+  if (!in_order || phase_ < Phase::kLent) return Finish(CloseCause::kClosedByAnswer);
+  StartBytes(*this);
+  phase_ = Phase::kIdle;
+  Close();
+}
+
+void OriginConnection::LeaveIdle() {
+  deadline_.Cancel();
+  if (!Hook<IdleAtOrigin>::linked()) return;
+  Hook<IdleAtOrigin>::Remove();
+  Hook<IdleInPool>::Remove();
+  pool_.Left(*this);
+}
+
+bool OriginConnection::IsQuiet() {
+  if (end().failing()) return false;
+  Pieces pieces;
+  const int found = end().readable() ? end().Front(&pieces) : 0;
+  // What it says is nobody's: it is dropped with the connection.
+  if (found > 0) end().Drop(pieces.bytes);
+  return found == 0 && !end().ended();
+}
+
+void OriginConnection::Look() {
+  if (phase_ == Phase::kIdle && !IsQuiet()) return Close();
+  if (phase_ != Phase::kClosing) return;
+  while (end().readable()) {
+    Pieces pieces;
+    const int found = end().Front(&pieces);
+    if (found < 0) return Finish(CloseCause::kResetByUpstream);
+    if (found == 0) break;
+    end().Drop(pieces.bytes);
+  }
+  if (end().ended()) Finish(CloseCause::kFinished);
+}
+
+ssize_t OriginConnection::OnPull(ByteEnd&, uint8_t*, size_t, bool*) {
+  return phase_ == Phase::kClosing ? 0 : -EAGAIN;
+}
+
+void OriginConnection::Close() {
+  if (phase_ != Phase::kIdle) return;
+  LeaveIdle();
+  // What a socket has taken is delivered by the kernel; a stream that is ended is a reset to the application behind it.
+  if (!end().pulls()) return Finish(end().failing() ? CloseCause::kResetByUpstream : CloseCause::kFinished);
+  phase_ = Phase::kClosing;
+  services_.timers.Start(&deadline_, kClosingMs);
+  end().ShutWrite();
+  // Its half may have ended before.
+  if (end().ended() && end().shut()) Finish(CloseCause::kFinished);
+}
+
+void OriginConnection::OnDeadline() {
+  phase_ == Phase::kIdle ? Close() : Finish(CloseCause::kClosedByAnswer);
+}
+
+void OriginConnection::Finish(CloseCause cause) {
+  if (phase_ != Phase::kEnded) connection_->Finish(cause);
+}
+
+void OriginConnection::OnUpstreamEnded(CloseCause cause, int detail, std::string_view message) {
+  const bool opening = phase_ < Phase::kLent;
+  phase_ = Phase::kEnded;
+  LeaveIdle();
+  Hook<OfOrigin>::Remove();
+  Hook<InPool>::Remove();
+  services_.turn.Bury(this);
+  OriginLink::User* const user = std::exchange(user_, nullptr);
+  if (user) opening ? user->OnOriginFailed(cause, detail, message) : user->OnOriginLost();
+}
+
+}  // namespace orlop

@@ -1,0 +1,84 @@
+// 22 · data thread · a connection to an origin: opened for a request, kept for the next of the same pod.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "engine/core/byte_end.h"
+#include "engine/core/list.h"
+#include "engine/core/services.h"
+#include "engine/core/timer.h"
+#include "engine/core/turn.h"
+#include "engine/http/origin_link.h"
+#include "engine/relay/upstream_user.h"
+
+namespace orlop {
+
+class Connection;
+class OriginPool;
+struct Origin;
+// Its lists.
+struct OfOrigin;
+struct IdleAtOrigin;
+struct IdleInPool;
+struct InPool;
+
+class OriginConnection final : public OriginLink,
+                               public UpstreamUser,
+                               public Turn::Mortal,
+                               public Hook<OfOrigin>,
+                               public Hook<IdleAtOrigin>,
+                               public Hook<IdleInPool>,
+                               public Hook<InPool> {
+ public:
+  // `connection` is its own from here on.
+  OriginConnection(const EngineServices& services, OriginPool& pool, Origin& origin, Connection* connection);
+
+  // The next request has it.
+  void Lend(OriginLink::User& user);
+  // Its origin is no more: it ends behind its request.
+  void Orphan() { origin_ = nullptr; }
+  // It is not kept behind its request, although its origin is.
+  void Outdate() { outdated_ = true; }
+  Origin* origin() const { return origin_; }
+  bool idle() const { return phase_ == Phase::kIdle; }
+  // Ends it with a FIN, in the time that its far end needs.
+  void Close();
+
+  // OriginLink.
+  void Open() override;
+  ByteEnd& end() override;
+  void StartBytes(ByteEnd::User& user) override;
+  bool used() const override { return used_; }
+  void GiveBack() override;
+  void End(bool in_order) override;
+
+  // UpstreamUser: while no request has it.
+  void OnUpstream() override;
+  void OnUpstreamEnded(CloseCause cause, int detail, std::string_view message) override;
+  void OnReady(ByteEnd&) override { Look(); }
+  void OnReset(ByteEnd&, int) override { Finish(CloseCause::kResetByUpstream); }
+  ssize_t OnPull(ByteEnd&, uint8_t*, size_t, bool*) override;
+
+ private:
+  enum class Phase : uint8_t { kNew, kOpening, kLent, kIdle, kClosing, kEnded };
+
+  // Whether its far end has ended it, or speaks although nobody has asked.
+  bool IsQuiet();
+  void Look();
+  void LeaveIdle();
+  void Finish(CloseCause cause);
+  void OnDeadline();
+
+  const EngineServices& services_;
+  OriginPool& pool_;
+  Origin* origin_;
+  Connection* connection_;
+  OriginLink::User* user_ = nullptr;
+  Phase phase_ = Phase::kNew;
+  bool used_ = false;
+  bool outdated_ = false;
+  Timer deadline_;
+};
+
+}  // namespace orlop

@@ -1,0 +1,63 @@
+// 22 · data thread · the origins that TypeScript has defined, and their idle connections. Nothing is shared between pods.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "engine/core/list.h"
+#include "engine/core/services.h"
+#include "engine/http/origin_source.h"
+#include "engine/origin/origin.h"
+#include "engine/relay/upstreams.h"
+
+namespace orlop {
+
+class Answer;
+
+class OriginPool final : public OriginSource {
+ public:
+  // `upstreams` is complete before the first connection is opened.
+  OriginPool(const EngineServices& services, const Upstreams& upstreams)
+      : services_(services), upstreams_(upstreams) {}
+
+  void Define(const Answer& answer);
+  void Drop(uint32_t number);
+  // The network namespace of the pod. Another than before: it is another pod, and the origins of the former go.
+  void SetPod(uint32_t pod_idx, uint64_t netns_cookie);
+  // Its idle connections end; with `forget` its origins are gone as well.
+  void RemovePod(uint32_t pod_idx, bool forget);
+  // Connections of tunnels with this identity are not kept any longer.
+  void RetireIdentity(int32_t identity);
+  // No connection is kept any longer.
+  void Drain();
+  // Ends what there is, at once.
+  void Clear();
+
+  // OriginSource.
+  OriginLink* Take(uint32_t number, uint32_t pod_idx, bool may_be_used, OriginLink::User& user) override;
+
+  // Of a connection that is idle. False: there are enough.
+  bool Keep(OriginConnection& connection);
+  // It is idle no more.
+  void Left(const OriginConnection& connection);
+
+  size_t idle() const { return idle_count_; }
+
+ private:
+  template <typename Matches>
+  void CloseIdle(Matches matches);
+  void Forget(Origin& origin);
+
+  const EngineServices& services_;
+  const Upstreams& upstreams_;
+  std::unordered_map<uint32_t, std::unique_ptr<Origin>> origins_;
+  std::unordered_map<uint32_t, uint64_t> pods_;  // their network namespaces
+  List<OriginConnection, InPool> all_;
+  List<OriginConnection, IdleInPool> idle_;  // of all origins, the longest idle first
+  size_t idle_count_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace orlop

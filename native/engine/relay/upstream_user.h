@@ -1,0 +1,23 @@
+// 22 · data thread · who has a connection that nobody was accepted for: only its far side is there.
+#pragma once
+
+#include <string_view>
+
+#include "engine/core/byte_end.h"
+#include "engine/core/events.h"
+
+namespace orlop {
+
+// The first user of the far side's bytes, too.
+class UpstreamUser : public ByteEnd::User {
+ public:
+  // The far side is there.
+  virtual void OnUpstream() = 0;
+  // Once; the connection is gone.
+  virtual void OnUpstreamEnded(CloseCause cause, int detail, std::string_view message) = 0;
+
+ protected:
+  ~UpstreamUser() = default;
+};
+
+}  // namespace orlop

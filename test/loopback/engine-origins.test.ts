@@ -1,0 +1,382 @@
+// tests · a served connection: each request goes to the origin that its answer names, over connections that are kept and used again.
+import assert from "node:assert/strict";
+import { createHash, randomBytes, randomInt } from "node:crypto";
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
+import test from "node:test";
+import { Dice } from "../policy/dice.ts";
+import { refOf } from "./hbone-pair.ts";
+import { ask, endedOf, raw, saidUntil, serves, to, ways } from "./origin-engine.ts";
+import { application } from "./read-engine.ts";
+import { closedAtEnd, howItEnds, serve } from "./support.ts";
+
+/** The ports from which an application was dialled, one for each request. */
+const callersOf = (handler: http.RequestListener = (_, response) => response.end("ok")) => {
+  const callers: number[] = [];
+  const listener: http.RequestListener = (request, response) => {
+    callers.push(request.socket.remotePort ?? 0);
+    handler(request, response);
+  };
+  return { callers, listener };
+};
+
+for (const way of ways) {
+  test(`${way}: requests of every shape reach the origin that was named, and each is reported and ended once`, async () => {
+    const listener =
+      (name: string): http.RequestListener =>
+      (request, response) => {
+        const chunks: Buffer[] = [];
+        request.on("data", (chunk) => chunks.push(chunk));
+        request.on("end", () => {
+          const [, kind = "", size = "0"] = request.url?.split("/") ?? [];
+          const digest = createHash("sha256").update(Buffer.concat(chunks)).digest("hex");
+          response.setHeader("x-said", JSON.stringify({ name, method: request.method, digest }));
+          if (kind === "empty") return response.writeHead(204).end();
+          if (kind === "closes") response.setHeader("connection", "close");
+          const bytes = Buffer.alloc(Number(size), "z");
+          if (kind === "length") response.setHeader("content-length", bytes.length);
+          if (request.method !== "HEAD") response.write(bytes);
+          return response.end();
+        });
+      };
+    const apps = [await application(listener("one")), await application(listener("two"))];
+    using under = serves(
+      way,
+      apps.map((app) => app.port),
+      (event) => to(event, event.fields.first("x-to", 9) === "two" ? 2 : 1),
+    );
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 4 });
+    const seed = randomInt(2 ** 31);
+    const dice = new Dice(seed);
+    const asked = Array.from({ length: 300 }, async () => {
+      const kind = dice.pick(["empty", "length", "chunked", "closes"]);
+      const size = dice.pick([0, 1, 1_000, 70_000, 300_000]);
+      const method = dice.pick(["GET", "POST", "HEAD", "PUT"]);
+      const name = dice.pick(["one", "two"]);
+      const body = method === "GET" || method === "HEAD" ? Buffer.alloc(0) : randomBytes(dice.roll(90_000));
+      const heard = await ask(under.port, { agent, method, path: `/${kind}/${size}`, headers: { "x-to": name } }, body);
+      const said = { name, method, digest: createHash("sha256").update(body).digest("hex") };
+      assert.equal(heard.status, kind === "empty" ? 204 : 200, `seed ${seed} ${method} ${kind} ${heard.body}`);
+      assert.deepEqual(JSON.parse(String(heard.headers["x-said"])), said, `seed ${seed}`);
+      assert.equal(heard.body.length, kind === "empty" || method === "HEAD" ? 0 : size, `seed ${seed}`);
+    });
+    await Promise.all(asked);
+    agent.destroy();
+    await until(() => endedOf(under).length === 300);
+    const requests = under.engine.events.filter((event) => event.type === "request");
+    assert.equal(requests.length, 300);
+    assert.equal(
+      new Set(endedOf(under).map((event) => `${event.conn}/${event.generation}/${event.request}`)).size,
+      300,
+    );
+    assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
+    assert.deepEqual(under.errors(), []);
+  });
+
+  test(`${way}: an idle connection is used again, and by the caller that comes next`, async () => {
+    const { callers, listener } = callersOf();
+    const app = await application(listener);
+    using under = serves(way, [app.port]);
+    for (let nth = 0; nth < 5; nth++) assert.equal((await ask(under.port, { agent: false })).status, 200);
+    assert.equal(new Set(callers).size, 1);
+    // What may not be sent twice has a connection that nobody has used before: its caller has just opened its own.
+    assert.equal((await ask(under.port, { agent: false, method: "POST" }, "x")).status, 200);
+    assert.equal(new Set(callers).size, 2);
+  });
+
+  test(`${way}: the caller's connection goes on where the origin ends its own, with a body until its end`, async () => {
+    const app = await serve((socket) => {
+      socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\n\r\nuntil the end"));
+    });
+    using under = serves(way, [app.port]);
+    const { socket, said } = await raw(under.port, "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n", /0\r\n\r\n$/);
+    assert.match(said, /^HTTP\/1\.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n/);
+    assert.match(said, /until the end/);
+    socket.write("GET /2 HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert.match(await saidUntil(socket, /0\r\n\r\n$/), /until the end/);
+    // A caller of HTTP/1.0 knows no chunks, and its connection ends.
+    const old = await raw(under.port, "GET /3 HTTP/1.0\r\n\r\n", /until the end$/);
+    assert.match(old.said, /^HTTP\/1\.1 200 OK\r\nConnection: close\r\n\r\nuntil the end$/);
+    socket.destroy();
+    old.socket.destroy();
+  });
+
+  test(`${way}: an origin that ends an idle connection costs no caller its request`, async () => {
+    let served = 0;
+    const app = await serve((socket) => {
+      // Ends each connection in the middle of its second request, as a server does whose patience was over at that moment.
+      let requests = 0;
+      socket.on("data", () => {
+        if (++requests === 2) return socket.destroy();
+        served++;
+        return socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+      });
+    });
+    using under = serves(way, [app.port]);
+    for (let nth = 0; nth < 10; nth++) assert.equal((await ask(under.port, { agent: false })).body, "ok", String(nth));
+    assert.equal(served, 10);
+    // A request that may not be repeated ends as its caller would see it without us: by the end of a connection that was used before.
+    const { socket } = await raw(under.port, "GET / HTTP/1.1\r\nhost: a\r\n\r\n", /ok$/);
+    socket.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx");
+    assert.equal(await howItEnds(socket), "end");
+    assert.equal(served, 11);
+    const last = endedOf(under).at(-1);
+    assert.deepEqual([last?.outcome, last?.status], ["reset-by-upstream", 0]);
+  });
+
+  test(`${way}: what an origin says unasked, or ends, is no answer to the next request`, async () => {
+    const connections: net.Socket[] = [];
+    const app = await serve((socket) => {
+      connections.push(socket);
+      socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+      socket.on("end", () => socket.end());
+    });
+    using under = serves(way, [app.port]);
+    assert.equal((await ask(under.port, { agent: false })).body, "ok");
+    assert.equal(connections.length, 1);
+    const gone = connections[0] && once(connections[0], "end");
+    connections[0]?.write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison");
+    await gone;
+    assert.equal((await ask(under.port, { agent: false })).body, "ok");
+    assert.equal(connections.length, 2);
+    // In one piece with the answer.
+    const poisons = await serve((socket) => {
+      const answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+      socket.on("data", () => socket.write(`${answer}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`));
+      socket.on("end", () => socket.end());
+    });
+    using other = serves(way, [poisons.port]);
+    const { socket, said } = await raw(other.port, "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n", /ok/);
+    assert.ok(said.endsWith("ok"));
+    socket.write("GET /2 HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert.ok((await saidUntil(socket, /ok/)).endsWith("ok"));
+    assert.equal(poisons.connections.length, 2);
+    socket.destroy();
+  });
+
+  test(`${way}: a websocket has a connection of its own, which ends with it`, async () => {
+    const app = await application((_, response) => response.end("ok"));
+    const upgraded: net.Socket[] = [];
+    app.on("upgrade", (request: http.IncomingMessage, socket: net.Socket) => {
+      upgraded.push(closedAtEnd(socket));
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n");
+      socket.write(`hello ${request.headers["x-a"]}`);
+      socket.pipe(socket);
+    });
+    using under = serves(way, [app.port], (event) =>
+      to(event, 1, { requestHeaders: [{ op: "set", name: "x-a", value: "b" }] }),
+    );
+    assert.equal((await ask(under.port, { agent: false })).body, "ok");
+    const upgrade = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n";
+    const { socket, said } = await raw(under.port, upgrade, /hello b/);
+    assert.match(said, /^HTTP\/1\.1 101 /);
+    socket.write("echo");
+    assert.equal(await saidUntil(socket, /echo/), "echo");
+    socket.end();
+    assert.equal(await howItEnds(socket), "end");
+    assert.equal((await under.engine.event("request-ended", ({ status }) => status === 101)).outcome, "upgraded");
+    assert.ok(await under.engine.event("closed", ({ cause }) => cause === "finished"));
+    assert.equal((await ask(under.port, { agent: false })).body, "ok");
+    // Its origin goes in the midst of it.
+    const second = await raw(under.port, upgrade, /hello b/);
+    upgraded.at(-1)?.resetAndDestroy();
+    assert.notEqual(await howItEnds(second.socket), "");
+  });
+
+  test(`${way}: an origin that breaks off is 502 before it has answered, and a reset behind that`, async () => {
+    const app = await serve((socket) => {
+      socket.once("data", (data) => {
+        const text = data.toString();
+        if (text.includes("/begun")) socket.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun");
+        if (text.includes("/part")) socket.write("HTTP/1.1 200 OK\r\ncont");
+        const then = text.includes("/end") ? () => socket.end() : () => socket.resetAndDestroy();
+        setTimeout(then, text.includes("-") ? 50 : 0);
+      });
+    });
+    using under = serves(way, [app.port]);
+    for (const path of ["/reset", "/end", "/part-reset", "/part-end"]) {
+      const method = "POST";
+      const heard = await ask(under.port, { agent: false, method, path }, "x");
+      assert.deepEqual([heard.status, heard.body], [502, "head-end"], path);
+    }
+    for (const path of ["/begun-reset", "/begun-end"]) {
+      await assert.rejects(ask(under.port, { agent: false, path }), { code: "ECONNRESET" }, path);
+    }
+    await until(() => endedOf(under).length === 6);
+    const outcomes = endedOf(under).map(({ outcome, status }) => [outcome, status]);
+    assert.deepEqual(outcomes.slice(0, 4), Array(4).fill(["reset-by-upstream", 502]));
+    assert.deepEqual(outcomes.slice(4), Array(2).fill(["reset-by-upstream", 200]));
+  });
+
+  test(`${way}: over its time a request is 504, and a reset where its response has begun`, async () => {
+    const app = await application((request, response) => {
+      if (request.url === "/begun") response.write("begun");
+    });
+    using under = serves(way, [app.port], (event) => to(event, 1, { timeoutMs: 60 }));
+    const agent = new http.Agent({ keepAlive: true });
+    const heard = await ask(under.port, { agent, path: "/never" });
+    assert.deepEqual([heard.status, heard.body, heard.headers.connection], [504, "timeout", undefined]);
+    await assert.rejects(ask(under.port, { agent, path: "/begun" }), { code: "ECONNRESET" });
+    agent.destroy();
+    await until(() => endedOf(under).length === 2);
+    assert.deepEqual(
+      endedOf(under).map(({ outcome, status }) => [outcome, status]),
+      [
+        ["deadline", 504],
+        ["deadline", 200],
+      ],
+    );
+  });
+
+  test(`${way}: bodies larger than any buffer go through in both directions at once, and wait for who is slow`, async () => {
+    const size = 32 << 20;
+    const app = await application((request, response) => request.pipe(response));
+    using under = serves(way, [app.port]);
+    const request = http.request({ host: "127.0.0.1", port: under.port, method: "POST", agent: false });
+    const hash = createHash("sha256");
+    const sent = createHash("sha256");
+    const answered = once(request, "response") as Promise<[http.IncomingMessage]>;
+    let most = 0;
+    const watch = setInterval(() => {
+      most = Math.max(most, under.engine.engine.stats().bufferBytes);
+    }, 5);
+    const writes = (async () => {
+      for (let at = 0; at < size; at += 65_536) {
+        const part = randomBytes(65_536);
+        sent.update(part);
+        if (!request.write(part)) await once(request, "drain");
+      }
+      request.end();
+    })();
+    const [response] = await answered;
+    // Its reader sleeps first: the sender has to wait then.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    for await (const part of response) hash.update(part);
+    await writes;
+    clearInterval(watch);
+    assert.equal(hash.digest("hex"), sent.digest("hex"));
+    assert.ok(most < 8 << 20, `${most} bytes were held`);
+  });
+}
+
+test("an origin that nobody answers at is 503, with why, and the caller's connection goes on", async () => {
+  const closed = net.createServer().listen(0, "127.0.0.1");
+  await once(closed, "listening");
+  const { port: nobody } = closed.address() as net.AddressInfo;
+  closed.close();
+  const app = await application((_, response) => response.end("ok"));
+  using under = serves("direct", [app.port, nobody], (event) => to(event, event.target === "/good" ? 1 : 2));
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const heard = await ask(under.port, { agent, path: "/bad" });
+  assert.deepEqual([heard.status, heard.body], [503, "not reached"]);
+  assert.equal((await ask(under.port, { agent, path: "/good" })).status, 200);
+  assert.equal(under.engine.events.filter(({ type }) => type === "accepted").length, 1);
+  agent.destroy();
+  const [ended] = endedOf(under);
+  assert.equal(ended?.outcome, "not-reached");
+  assert.deepEqual(ended?.notReached, { cause: "connect-failed", message: "Connection refused" });
+});
+
+test("an origin of another pod, and a number that nothing was defined for, are reached by nobody", async () => {
+  const { callers, listener } = callersOf();
+  const app = await application(listener);
+  using under = serves("direct", [app.port], (event) => to(event, Number(event.target.slice(1))));
+  const route = { type: "relay", to: { address: "127.0.0.1", port: app.port } } as const;
+  under.engine.engine.defineOrigin({ origin: 7, podIdx: 9, route });
+  for (const path of ["/7", "/8", "/0"]) {
+    const { status } = await ask(under.port, { agent: false, path });
+    assert.equal(status, 503, path);
+  }
+  assert.deepEqual(callers, []);
+  assert.equal((await ask(under.port, { agent: false, path: "/1" })).status, 200);
+  // What is dropped is gone for new requests; what is defined anew has connections of its own.
+  under.engine.engine.dropOrigin(1);
+  assert.equal((await ask(under.port, { agent: false, path: "/1" })).status, 503);
+  under.engine.engine.defineOrigin({ origin: 1, podIdx: 1, route });
+  assert.equal((await ask(under.port, { agent: false, path: "/1" })).status, 200);
+  assert.equal(new Set(callers).size, 2);
+});
+
+test("a pod that leaves takes its idle connections along", async () => {
+  for (const cut of [false, true]) {
+    const app = await serve((socket) => {
+      socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"));
+    });
+    using under = serves("direct", [app.port]);
+    assert.equal((await ask(under.port, { agent: false })).body, "ok");
+    const [connection] = app.connections;
+    assert.ok(connection);
+    const gone = once(connection, "end");
+    under.engine.engine.removePod(1, { cut });
+    await gone;
+  }
+});
+
+test("edits of the answer reach both heads, and 1xx are left alone", async () => {
+  const app = await application((request, response) => {
+    response.writeEarlyHints({ link: "</a>; rel=preload" });
+    response.setHeader("x-old", "theirs");
+    response.setHeader("set-cookie", "a=1");
+    response.end(JSON.stringify([request.url, request.headers.host, request.headers["x-new"]]));
+  });
+  using under = serves("direct", [app.port], (event) =>
+    to(event, 1, {
+      ...{ target: "/rewritten", authority: "backend:80" },
+      requestHeaders: [{ op: "set", name: "x-new", value: "1" }],
+      responseHeaders: [
+        { op: "remove", name: "x-old" },
+        { op: "add", name: "set-cookie", value: "b=2" },
+      ],
+    }),
+  );
+  const request = http.request({ host: "127.0.0.1", port: under.port, path: "/a?q=1", agent: false });
+  const hints = once(request, "information") as Promise<[http.InformationEvent]>;
+  const answered = once(request, "response") as Promise<[http.IncomingMessage]>;
+  request.end();
+  const [information] = await hints;
+  assert.deepEqual([information.statusCode, information.headers["set-cookie"]], [103, undefined]);
+  const [response] = await answered;
+  let body = "";
+  for await (const part of response) body += part;
+  assert.deepEqual(JSON.parse(body), ["/rewritten?q=1", "backend:80", "1"]);
+  assert.deepEqual(response.headers["set-cookie"], ["a=1", "b=2"]);
+  assert.equal(response.headers["x-old"], undefined);
+});
+
+test("a reply goes without an origin, and the connection serves the next request", async () => {
+  const app = await application((_, response) => response.end("ok"));
+  using under = serves("direct", [app.port], (event) =>
+    event.target === "/go"
+      ? to(event, 1)
+      : {
+          ...{ ...refOf(event), type: "reply", request: event.request, status: 302, body: "" },
+          headers: [{ op: "set", name: "location", value: "/go" }],
+        },
+  );
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  assert.equal((await ask(under.port, { agent, path: "/" })).headers.location, "/go");
+  assert.equal((await ask(under.port, { agent, path: "/go" })).body, "ok");
+  assert.equal(under.engine.events.filter(({ type }) => type === "accepted").length, 1);
+  agent.destroy();
+});
+
+test("what is no HTTP/1 ends", async () => {
+  using under = serves("direct", [1]);
+  for (const [text, cause] of [
+    ["\x16\x03\x01\x00\x05hello", "not-http"],
+    ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2-not-read"],
+  ] as const) {
+    const socket = closedAtEnd(net.connect({ port: under.port, host: "127.0.0.1" }));
+    socket.write(text, "latin1");
+    await howItEnds(socket);
+    assert.ok(await under.engine.event("closed", (event) => event.cause === cause));
+  }
+});
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let tries = 0; !holds(); tries++) {
+    assert.ok(tries < 500, "it did not come to pass");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
