@@ -30,7 +30,8 @@ export function readControlConfiguration(file: string, env: Environment = proces
   const read = controlConfigKind(document, "", report);
   report.throwIfAny();
   if (read === undefined) throw new ConfigError([]);
-  return { spec: read.spec, api: apiOf(file, read.spec, env) };
+  const spec = { ...read.spec, untaintNodes: read.spec.untaintNodes || env.ORLOP_UNTAINT_NODES === "true" };
+  return { spec, api: apiOf(file, spec, env) };
 }
 
 function apiOf(file: string, spec: ControlSpec, env: Environment): ApiServer {

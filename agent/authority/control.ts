@@ -12,6 +12,7 @@ import { authorityMetrics } from "./authority-metrics.ts";
 import { CertificateService } from "./certificate-service.ts";
 import { ClusterApi } from "./cluster.ts";
 import type { ControlConfiguration } from "./configuration.ts";
+import { followNodeTaints } from "./node-taints.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { SigningRoot } from "./root.ts";
 import { RootKeeper } from "./root-keeper.ts";
@@ -77,6 +78,18 @@ export async function runControl({ spec, api: apiServer }: ControlConfiguration)
       return server;
     },
   });
+  if (spec.untaintNodes) {
+    const ports = { nowMs: () => performance.now(), random: Math.random, log };
+    const following = followNodeTaints(
+      spec.namespace,
+      {
+        ...{ ...ports, ask: (path, options) => client.ask(path, options) },
+        sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+      },
+      stop.signal,
+    );
+    open.defer(() => following);
+  }
   let trouble = "";
   while (!stop.signal.aborted) {
     try {

@@ -20,6 +20,12 @@ export function hierarchies(mountinfo = readFileSync("/proc/self/mountinfo", "ut
   return [...found.values()];
 }
 
+/**
+ * Beside other work on the machine a cgroup counts as a single process, and a cluster is some thirty: this many. It changes nothing where
+ * nothing else wants the processors.
+ */
+const WEIGHT = { "cpu.shares": 30 * 1_024, "cpu.weight": 30 * 100 } as const;
+
 /** Makes the directory of one part of the cluster everywhere. */
 export function makeCgroups(all: readonly Hierarchy[], plan: ClusterPlan, part: string): void {
   for (const hierarchy of all) {
@@ -28,6 +34,7 @@ export function makeCgroups(all: readonly Hierarchy[], plan: ClusterPlan, part: 
       const above = dir;
       dir = path.join(dir, name);
       mkdirSync(dir, { recursive: true });
+      if (name === plan.cgroup) weigh(dir);
       // A new v1 cpuset is empty, and no process can join it before it has processors and memory.
       for (const file of ["cpuset.cpus", "cpuset.mems"]) {
         const own = path.join(dir, file);
@@ -35,6 +42,13 @@ export function makeCgroups(all: readonly Hierarchy[], plan: ClusterPlan, part: 
           writeFileSync(own, readFileSync(path.join(above, file)));
       }
     }
+  }
+}
+
+function weigh(dir: string): void {
+  for (const [file, weight] of Object.entries(WEIGHT)) {
+    const own = path.join(dir, file);
+    if (existsSync(own)) writeFileSync(own, String(weight));
   }
 }
 

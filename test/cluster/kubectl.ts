@@ -24,6 +24,14 @@ export class Kubectl {
     throw new Error(`kubectl ${words.join(" ")}: ${done.error?.message ?? done.stderr}`);
   }
 
+  /** As `run`, of a question whose answer is no: `auth can-i` ends with 1 then. @throws Error when it is another */
+  denies(words: readonly string[]): string {
+    const argv = ["--kubeconfig", this.#kubeconfig, ...words];
+    const done = spawnSync(this.#program, argv, { encoding: "utf8", timeout: DEADLINE_MS });
+    if (done.status === 1) return done.stdout.trim();
+    throw new Error(`kubectl ${words.join(" ")}: ${done.error?.message ?? done.stdout + done.stderr}`);
+  }
+
   /** A path of the API as it is. */
   raw(url: string): string {
     return this.run(["get", "--raw", url]);

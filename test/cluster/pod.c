@@ -1,6 +1,6 @@
 // The only program of the test cluster's image: `pod pause` holds a sandbox, `pod serve PORT NAME` answers each TCP connection with
 // NAME, `pod ask ADDRESS PORT` prints what such a server says. `pod dawn PORT ADDRESS PORT` listens and asks before it does anything
-// else, prints when it began, what it heard and when, and how many have reached it within two seconds. `pod knock PORT PREFIX FROM TO` dials
+// else, prints when it began, what it heard and when, and how many have reached it within a second. `pod knock PORT PREFIX FROM TO` dials
 // each address of a range again and again, and prints which of them it reaches. Static, without name resolution.
 #include <arpa/inet.h>
 #include <errno.h>
@@ -118,7 +118,7 @@ static int dawn(int port, const char *address, int target)
 		printf("nothing\n");
 	printf("answered %lld\n", now_ms());
 	fcntl(listener, F_SETFL, O_NONBLOCK);
-	while (now_ms() < began + 2000) {
+	while (now_ms() < began + 1000) {
 		struct pollfd wanted = { .fd = listener, .events = POLLIN };
 		int peer;
 

@@ -103,3 +103,27 @@ test("its pods are not root, have no capability and write nowhere; the configura
     assert.deepEqual(args, ["control", "-c", "/etc/orlop/control/control.yaml"]);
   }
 });
+
+test("the right to patch nodes comes with the policy that holds it to one change, and the policy is made first", async () => {
+  const text = readFileSync(new URL("../../daemonset/taint.yaml", import.meta.url), "utf8");
+  const made = parseAllDocuments(text).map((document) => {
+    assert.deepEqual([...document.errors, ...document.warnings], []);
+    return document.toJS();
+  });
+  assert.deepEqual(
+    made.map(({ kind }) => kind),
+    [
+      ...["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"],
+      ...["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+    ],
+  );
+  const [policy, binding, nodes, , pods] = made;
+  assert.deepEqual([policy.spec.failurePolicy, binding.spec.validationActions], ["Fail", ["Deny"]]);
+  assert.equal(binding.spec.policyName, policy.metadata.name);
+  const account = "system:serviceaccount:orlop-system:orlop-control";
+  assert.equal(policy.spec.matchConditions[0].expression, `request.userInfo.username == "${account}"`);
+  assert.deepEqual(nodes.rules, [{ apiGroups: [""], resources: ["nodes"], verbs: ["get", "patch"] }]);
+  assert.deepEqual(pods.rules, [{ apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] }]);
+  for (const { subjects } of made.filter(({ kind }) => kind.endsWith("RoleBinding")))
+    assert.deepEqual(subjects, [{ kind: "ServiceAccount", name: "orlop-control", namespace: "orlop-system" }]);
+});

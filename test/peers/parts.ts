@@ -39,6 +39,7 @@ export const parts: readonly Part[] = [
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "mesh", test: "../cluster/mesh.peer.ts", ...kubernetes },
   { name: "cni", test: "../cluster/cni.peer.ts", ...kubernetes },
+  { name: "outcome", test: "../cluster/outcome.peer.ts", ...kubernetes },
   { name: "control", test: "../cluster/authority.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
   {

@@ -1,7 +1,7 @@
 // any thread · ControlConfig (orlop.dev/v1alpha1): what `orlop control` must know. Schema and defaults.
 import { configDocument, listener } from "./config-document.ts";
 import { dnsName, filePath, logLevels, trustDomain } from "./node-config.ts";
-import { integer, list, object, oneOf, optional, type Read, string, text } from "./schema.ts";
+import { boolean, integer, list, object, oneOf, optional, type Read, string, text } from "./schema.ts";
 
 /** An object's name in Kubernetes. */
 const objectName = text(
@@ -44,6 +44,8 @@ const controlSpec = object({
   listen: listener({ host: "::", port: 15_012 }),
   /** Hosts in the certificate of the server. Empty: orlop-control in the namespace. */
   serverNames: optional(list(serverName, { max: 16 }), []),
+  /** Nodes lose the taint orlop.dev/not-ready when their agent and CNI installer are ready. */
+  untaintNodes: optional(boolean, false),
   /** Empty: the pod's service account. */
   kubeconfig: optional(filePath, ""),
   metrics: listener({ host: "::", port: 15_020 }),

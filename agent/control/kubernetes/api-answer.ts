@@ -13,12 +13,18 @@ export type ApiAnswer = {
   readonly body: AsyncIterable<Uint8Array>;
 };
 
+/** What the body of a change is. A PATCH is a list of operations (RFC 6902). */
+export const writeTypes = {
+  ...{ POST: "application/json", PUT: "application/json" },
+  PATCH: "application/json-patch+json",
+} as const;
+
 export type AskOptions = {
   readonly signal: AbortSignal;
   /** So long without a byte is an end, ms. */
   readonly idleMs: number;
   /** What is written; nothing: it is read (GET). Whether a change without an answer has happened, nobody knows. */
-  readonly write?: { readonly method: "POST" | "PUT"; readonly object: object };
+  readonly write?: { readonly method: keyof typeof writeTypes; readonly object: object };
 };
 
 /** Nothing came for the time that was given, on a connection that lives as far as anybody knows. */

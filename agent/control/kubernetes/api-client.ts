@@ -10,7 +10,7 @@ import { isIP } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { createGunzip } from "node:zlib";
 import { connected, SharedSession } from "../../shared-session.ts";
-import { type ApiAnswer, type AskOptions, ServerLeaves, Silence } from "./api-answer.ts";
+import { type ApiAnswer, type AskOptions, ServerLeaves, Silence, writeTypes } from "./api-answer.ts";
 import type { ApiServer } from "./credentials.ts";
 
 export type ApiClientOptions = ApiServer & {
@@ -38,7 +38,7 @@ export class ApiClient {
     const session = await this.#session.get();
     const stream = session.request({
       [constants.HTTP2_HEADER_PATH]: path,
-      ...(write && { [constants.HTTP2_HEADER_METHOD]: write.method, "content-type": "application/json" }),
+      ...(write && { [constants.HTTP2_HEADER_METHOD]: write.method, "content-type": writeTypes[write.method] }),
       accept: "application/json",
       "accept-encoding": "gzip",
       ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
