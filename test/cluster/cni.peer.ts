@@ -15,7 +15,7 @@ import { built } from "../peers/support/projects.ts";
 import { soak } from "../peers/support/soak.ts";
 import { hierarchies, processesOf } from "./cgroups.ts";
 import { kubeletOf, startCluster, stopCluster } from "./cluster.ts";
-import { DAWN_PORT, type Dawn, Dawns, podObject, quantile, quantiles, type Target } from "./dawns.ts";
+import { DAWN_PORT, type Dawn, Dawns, podObject, quantile, quantiles, type Turn } from "./dawns.ts";
 import { endWithParent, startJanitor } from "./janitor.ts";
 import { Kubectl } from "./kubectl.ts";
 import { orlopArchive } from "./orlop-image.ts";
@@ -26,9 +26,11 @@ import { kubeconfigOf, planCluster } from "./plan.ts";
 import { cniDirectories } from "./programs.ts";
 import { cgroupOf } from "./scripts.ts";
 
-/** Starts of pods that are counted, and how many of them at once. */
+/** Starts of pods that are counted, beside as many outside of the mesh, and how long after each the next begins. */
 const STARTS = soak(100, 1_000);
-const TOGETHER = 5;
+const EVERY_MS = 500;
+/** Started at once. */
+const WITHOUT = 5;
 /** What the plug-in may add to the start of a pod, ms: p99. Printed beside what it has added. */
 const BAR_MS = 50;
 const PATIENCE_MS = 120_000;
@@ -162,7 +164,7 @@ const plugins = (): readonly string[] => {
 };
 /** The plug-in has waited for a pod that starts now, which was served in its first millisecond. */
 async function startsThroughUs(): Promise<void> {
-  const [dawn] = await dawns.wave("shop", 1, api);
+  const [dawn] = await dawns.wave(api, 1);
   assert.partialDeepStrictEqual(dawn, { heard: "api", reached: 0 });
   assert.ok(wasAskedFor(), "the plug-in was not called");
 }
@@ -176,8 +178,8 @@ function wordsOf(pid: number): readonly string[] {
   }
 }
 
-let api: Target = { address: "", port: API };
-let open: Target = { address: "", port: OPEN };
+let api: Turn = { namespace: "shop", target: { address: "", port: API } };
+let open: Turn = { namespace: "legacy", target: { address: "", port: OPEN } };
 
 test("Orlop and pods under STRICT on a cluster of two nodes; without the plug-in, for comparison", async () => {
   await startCluster(plan, binaries, console.log, () => [orlopArchive(path.join(plan.dir, "image"))]);
@@ -200,15 +202,15 @@ test("Orlop and pods under STRICT on a cluster of two nodes; without the plug-in
   create([podObject("legacy", "knock-0", far.name, ["knock", `${DAWN_PORT}`, prefix, "2", "250"])]);
   kubectl.run(["-n", "shop", "wait", "pod/api-0", "--for=condition=Ready", WAIT]);
   kubectl.run(["-n", "legacy", "wait", "pod/knock-0", "pod/open-0", "--for=condition=Ready", WAIT]);
-  api = { ...api, address: addressOf("shop", "api-0") };
-  open = { ...open, address: addressOf("legacy", "open-0") };
-  for (const { address, port } of [api, open])
+  api = { ...api, target: { address: addressOf("shop", "api-0"), port: API } };
+  open = { ...open, target: { address: addressOf("legacy", "open-0"), port: OPEN } };
+  for (const { address, port } of [api.target, open.target])
     inNode(near, ["iptables", "-w", "-I", "FORWARD", "1", "-p", "tcp", "--dport", `${port}`, "-d", address]);
-  const without = await dawns.wave("shop", TOGETHER, api);
+  const without = await dawns.wave(api, WITHOUT);
   const unserved = without.filter(({ heard }) => heard !== "api").length;
   const reached = without.reduce((sum, dawn) => sum + dawn.reached, 0);
   console.log(
-    `without the plug-in: ${forwarded(API)} packets around the mesh, ${reached} connections let in, ${unserved} of ${TOGETHER} pods not served`,
+    `without the plug-in: ${forwarded(API)} packets around the mesh, ${reached} connections let in, ${unserved} of ${WITHOUT} pods not served`,
   );
 });
 
@@ -216,15 +218,7 @@ test(`of ${STARTS} pods that listen and dial in their first millisecond none goe
   await page.run(section);
   assert.deepEqual(plugins(), ["bridge", "portmap", PLUGIN]);
   const before = forwarded(API);
-  const inMesh: Dawn[] = [];
-  const outside: Dawn[] = [];
-  while (inMesh.length < STARTS) {
-    // In turns, and each first as often as the other: what a wave leaves to be done takes the processor from the next.
-    const meshFirst = (inMesh.length / TOGETHER) % 2 === 0;
-    if (meshFirst) inMesh.push(...(await dawns.wave("shop", TOGETHER, api)));
-    outside.push(...(await dawns.wave("legacy", TOGETHER, open)));
-    if (!meshFirst) inMesh.push(...(await dawns.wave("shop", TOGETHER, api)));
-  }
+  const [inMesh = [], outside = []] = await dawns.inTurns([api, open], STARTS, EVERY_MS);
   // These count as they should: by pods outside of the mesh.
   assert.ok(forwarded(OPEN) > outside.length);
   assert.deepEqual(
@@ -243,8 +237,8 @@ test(`of ${STARTS} pods that listen and dial in their first millisecond none goe
   console.log(
     `with the plug-in: 0 packets around the mesh, 0 connections let in, ${inMesh.length} pods served, 0 failed to start`,
   );
-  say(`in the mesh, ${TOGETHER} at once`, inMesh);
-  say(`outside of it, in turns`, outside);
+  say(`in the mesh, a pod of either each ${EVERY_MS} ms`, inMesh);
+  say("outside of it, in turns", outside);
   const added = (part: number): number =>
     quantile(
       inMesh.map(({ startMs }) => startMs),
@@ -285,7 +279,7 @@ test("the primary plug-in's configuration is replaced by another: ours follows, 
 });
 
 test("the namespace is deleted while pods start in it: pods of another, and of its successor, start", async () => {
-  const commands = ["dawn", `${DAWN_PORT}`, api.address, `${API}`];
+  const commands = ["dawn", `${DAWN_PORT}`, api.target.address, `${API}`];
   kubectl.run(["create", "namespace", "bank"]);
   kubectl.run(["label", "namespace", "bank", "orlop.dev/dataplane-mode=ambient"]);
   create(Array.from({ length: 3 }, (_, at) => podObject("bank", `gone-${at}`, near.name, commands)));
@@ -310,6 +304,6 @@ test("with its manifest the plug-in goes from every node, though its rights go a
     );
     assert.equal(readdirSync(confs).filter((name) => name.endsWith(".conflist")).length, 1);
   }
-  await dawns.wave("shop", 1, api);
+  await dawns.wave(api, 1);
   assert.equal(wasAskedFor(), false);
 });

@@ -7,6 +7,7 @@ import { POD_IMAGE } from "./plan.ts";
 /** What the pods listen on. */
 export const DAWN_PORT = 9090;
 const DEADLINE_MS = 180_000;
+const LOOK_MS = 200;
 
 /** Times from the pod's creation: to its first instruction, and to the answer to its first call. */
 export type Dawn = {
@@ -30,7 +31,18 @@ export const podObject = (namespace: string, name: string, node: string, command
   },
 });
 
-type PodList = { readonly items: readonly { readonly status?: { readonly phase?: string } }[] };
+/** Where pods are started, and what they dial. */
+export type Turn = { readonly namespace: string; readonly target: Target };
+type Started = { readonly turn: Turn; readonly name: string; readonly createdMs: number };
+type PodList = {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly status?: { readonly phase?: string };
+  }[];
+};
+
+/** So many that were started in turns have not ended yet: a machine that cannot keep up gets no more. */
+const MOST = 6;
 
 export class Dawns {
   readonly #kubeconfig: string;
@@ -48,42 +60,91 @@ export class Dawns {
   }
 
   /** Starts so many pods at once, waits for their end, and deletes them. @throws Error when they do not end */
-  async wave(namespace: string, count: number, { address, port }: Target): Promise<readonly Dawn[]> {
-    const pods = `/api/v1/namespaces/${namespace}/pods`;
-    const command = ["dawn", String(DAWN_PORT), address, String(port)];
-    const created = await Promise.all(
-      Array.from({ length: count }, async () => {
-        const name = `dawn-${++this.#started}`;
-        const createdMs = Date.now();
-        await make(this.#kubeconfig, pods, podObject(namespace, name, this.#node, command));
-        return { name, createdMs };
-      }),
-    );
-    await this.#untilEnded(`${pods}?labelSelector=app%3Ddawn`, count);
-    const dawns: Dawn[] = [];
-    for (const { name, createdMs } of created) {
-      const { status, body } = await ask(this.#kubeconfig, `${pods}/${name}/log`);
-      if (status !== 200) throw new Error(`the log of ${name}: ${status} ${body}`);
-      const said = new Map(body.split("\n").map((line) => line.split(" ", 2) as [string, string]));
-      const since = (what: string): number => Number(said.get(what)) - createdMs;
-      const times = { startMs: since("began"), answerMs: since("answered") };
-      dawns.push({ name, heard: said.get("heard") ?? "", reached: Number(said.get("reached")), ...times });
-      await send(this.#kubeconfig, "DELETE", `${pods}/${name}`, { gracePeriodSeconds: 0 });
-    }
+  async wave(turn: Turn, count: number): Promise<readonly Dawn[]> {
+    const started = await Promise.all(Array.from({ length: count }, () => this.#start(turn)));
+    const open = new Map(started.map((pod) => [pod.name, pod]));
+    const [dawns = []] = await this.#collectAll([turn], open);
     return dawns;
   }
 
-  async #untilEnded(url: string, count: number): Promise<void> {
-    const end = performance.now() + DEADLINE_MS;
-    for (;;) {
-      const { status, body } = await ask(this.#kubeconfig, url);
-      const phases = status === 200 ? (JSON.parse(body) as PodList).items.map(({ status }) => status?.phase) : [];
-      if (phases.filter((phase) => phase === "Succeeded").length >= count) return;
-      if (performance.now() > end) throw new Error(`${url}: ${phases.join(" ")} after ${DEADLINE_MS / 1_000} s`);
-      await sleep(200);
+  /**
+   * Starts pods in turns, the next `everyMs` after the last, and deletes each when it has ended. Gives those of each turn.
+   * @param rounds as many of each turn
+   * @throws Error when they do not end
+   */
+  async inTurns(turns: readonly Turn[], rounds: number, everyMs: number): Promise<readonly (readonly Dawn[])[]> {
+    const open = new Map<string, Started>();
+    const all: Dawn[][] = turns.map(() => []);
+    const take = async (): Promise<void> => {
+      for (const [at, dawns] of (await this.#collect(turns, open)).entries()) all[at]?.push(...dawns);
+    };
+    for (let round = 0; round < rounds; round++) {
+      // Each comes behind the other as often as before it.
+      for (const turn of round % 2 === 0 ? turns : turns.toReversed()) {
+        while (open.size >= MOST) {
+          await take();
+          await sleep(LOOK_MS);
+        }
+        const pod = await this.#start(turn);
+        open.set(pod.name, pod);
+        await Promise.all([sleep(everyMs), take()]);
+      }
     }
+    for (const [at, dawns] of (await this.#collectAll(turns, open)).entries()) all[at]?.push(...dawns);
+    return all;
+  }
+
+  async #start(turn: Turn): Promise<Started> {
+    const { namespace, target } = turn;
+    const name = `dawn-${++this.#started}`;
+    const command = ["dawn", String(DAWN_PORT), target.address, String(target.port)];
+    const createdMs = Date.now();
+    await make(this.#kubeconfig, podsOf(namespace), podObject(namespace, name, this.#node, command));
+    return { turn, name, createdMs };
+  }
+
+  async #collectAll(turns: readonly Turn[], open: Map<string, Started>): Promise<readonly (readonly Dawn[])[]> {
+    const all: Dawn[][] = turns.map(() => []);
+    const end = performance.now() + DEADLINE_MS;
+    while (open.size > 0) {
+      if (performance.now() > end) throw new Error(`${[...open.keys()].join(" ")} have not ended`);
+      for (const [at, dawns] of (await this.#collect(turns, open)).entries()) all[at]?.push(...dawns);
+      await sleep(LOOK_MS);
+    }
+    return all;
+  }
+
+  /** What those have seen that have ended by now. They are open no more. */
+  async #collect(turns: readonly Turn[], open: Map<string, Started>): Promise<readonly (readonly Dawn[])[]> {
+    const all: Dawn[][] = [];
+    for (const turn of turns) {
+      const dawns: Dawn[] = [];
+      all.push(dawns);
+      const { status, body } = await ask(this.#kubeconfig, `${podsOf(turn.namespace)}?labelSelector=app%3Ddawn`);
+      if (status !== 200) continue;
+      for (const { metadata, status } of (JSON.parse(body) as PodList).items) {
+        const pod = open.get(metadata.name);
+        if (pod === undefined || status?.phase !== "Succeeded") continue;
+        dawns.push(await this.#seenBy(pod));
+        open.delete(pod.name);
+      }
+    }
+    return all;
+  }
+
+  async #seenBy({ name, createdMs, turn }: Started): Promise<Dawn> {
+    const url = `${podsOf(turn.namespace)}/${name}`;
+    const { status, body } = await ask(this.#kubeconfig, `${url}/log`);
+    if (status !== 200) throw new Error(`the log of ${name}: ${status} ${body}`);
+    await send(this.#kubeconfig, "DELETE", url, { gracePeriodSeconds: 0 });
+    const said = new Map(body.split("\n").map((line) => line.split(" ", 2) as [string, string]));
+    const since = (what: string): number => Number(said.get(what)) - createdMs;
+    const times = { startMs: since("began"), answerMs: since("answered") };
+    return { name, heard: said.get("heard") ?? "", reached: Number(said.get("reached")), ...times };
   }
 }
+
+const podsOf = (namespace: string): string => `/api/v1/namespaces/${namespace}/pods`;
 
 export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);

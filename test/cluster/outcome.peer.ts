@@ -168,7 +168,10 @@ async function round(): Promise<void> {
   kubectl.run(["create", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items }));
   kubectl.run(["-n", "shop", "wait", "pod/echo-0", "--for=condition=Ready", WAIT]);
   const address = kubectl.run(["-n", "shop", "get", "pod/echo-0", "-o", "jsonpath={.status.podIP}"]);
-  const dawns = await new Dawns(kubeconfigOf(plan), near?.name ?? "").wave("shop", 5, { address, port: ECHO });
+  const dawns = await new Dawns(kubeconfigOf(plan), near?.name ?? "").wave(
+    { namespace: "shop", target: { address, port: ECHO } },
+    5,
+  );
   assert.deepEqual(
     dawns.map(({ heard, reached }) => [heard, reached]),
     dawns.map(() => ["echo", 0]),
