@@ -77,8 +77,11 @@ void Carry(End& from, End& to, const std::vector<uint8_t>& bytes) {
   if (!from.session.Write(bytes.data(), bytes.size())) Fail("it does not seal");
   to.session.Feed(from.scratch->cipher_out, from.scratch->cipher_length);
   size_t got = 0;
-  while (to.session.Read(to.scratch->plain_in, sizeof to.scratch->plain_in, &got) ==
-         TlsSession::Step::kDone) {
+  TlsSession::Step step = TlsSession::Step::kDone;
+  while (step == TlsSession::Step::kDone) {
+    TlsSession::Plain plain;
+    step = to.session.Read(&plain);
+    got += plain.length;
   }
   from.scratch->cipher_length = 0;
   if (got != bytes.size()) Fail("other bytes arrived than were sent");

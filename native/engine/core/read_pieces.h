@@ -9,7 +9,7 @@
 namespace orlop {
 
 struct ReadPieces {
-  static constexpr int kMost = 8;
+  static constexpr int kMost = 24;
   ReadPieces* next = nullptr;  // while it is free
   int count = 0;
   size_t bytes = 0;

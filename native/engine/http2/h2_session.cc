@@ -66,6 +66,12 @@ bool H2Session::Open(const H2Options& options) {
 }
 
 bool H2Session::Receive(const uint8_t* bytes, size_t length, size_t* used) {
+  if (!Collect(bytes, length, used)) return false;
+  Deliver();
+  return violation_.empty();
+}
+
+bool H2Session::Collect(const uint8_t* bytes, size_t length, size_t* used) {
   *used = 0;
   ssize_t taken = 0;
   while (taken >= 0 && *used < length && violation_.empty() && !toll_.Stops()) {
@@ -74,18 +80,18 @@ bool H2Session::Receive(const uint8_t* bytes, size_t length, size_t* used) {
     taken = nghttp2_session_mem_recv(session_, bytes + *used, cut.length);
     *used += cut.length;
   }
-  FinishBatch();
+  if (taken >= 0 && violation_.empty()) return true;
+  Deliver();
   if (taken < 0) {
     error_ = nghttp2_strerror(static_cast<int>(taken));
     if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC) Violate("no HTTP/2 preface", NGHTTP2_PROTOCOL_ERROR);
     if (taken == NGHTTP2_ERR_FLOODED) Violate("flood", NGHTTP2_ENHANCE_YOUR_CALM);
     if (!stopped_) Violate("malformed frames", NGHTTP2_PROTOCOL_ERROR);
-    return false;
   }
-  return violation_.empty();
+  return false;
 }
 
-void H2Session::FinishBatch() {
+void H2Session::Deliver() {
   while (H2Stream* stream = batch_.PopFront()) stream->OnDataDone();
 }
 

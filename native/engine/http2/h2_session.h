@@ -39,6 +39,9 @@ class H2Session {
   // Reads until the toll stops it; *used says how far. The rest comes first in a later turn. False: the session must end; see
   // violation and error.
   bool Receive(const uint8_t* bytes, size_t length, size_t* used);
+  // The same in several parts, each of which stays where it is until Deliver has made their streams take or copy all payload.
+  bool Collect(const uint8_t* bytes, size_t length, size_t* used);
+  void Deliver();
   // Fills `out` with frames. Each ready stream may add one frame a round. Bytes written; negative: nghttp2 failed.
   ssize_t Produce(uint8_t* out, size_t capacity);
   // The session has ended, maybe inside of nghttp2: it reads nothing more.
@@ -106,7 +109,6 @@ class H2Session {
   void Attach(H2Stream* stream, int32_t id);
   // What both Forget and LoseStreams do.
   void Detach(H2Stream* stream);
-  void FinishBatch();
 
   H2Handler& handler_;
   Toll& toll_;

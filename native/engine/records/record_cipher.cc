@@ -68,10 +68,10 @@ bool RecordCipher::Seal(const uint8_t* payload, size_t length, uint8_t type, uin
   return false;
 }
 
-bool RecordCipher::Open(const uint8_t (&header)[kHeader], const uint8_t* sealed, size_t length,
-                        uint8_t* out) {
+bool RecordCipher::Open(uint8_t* record, size_t sealed) {
   uint8_t nonce[AesGcm::kNonce];
-  return length >= kTag && TakeNonce(nonce) && cipher_.Open(nonce, {header, kHeader}, {sealed, length}, out);
+  uint8_t* const begin = record + kHeader;
+  return sealed >= kTag && TakeNonce(nonce) && cipher_.Open(nonce, {record, kHeader}, {begin, sealed}, begin);
 }
 
 }  // namespace orlop

@@ -27,9 +27,9 @@ class RecordCipher {
   // A record's plaintext, TLSInnerPlaintext without padding: `length` bytes of `payload`, then its type. `out` gets header, ciphertext
   // and tag: kHeader + length + 1 + kTag bytes. False: nothing may be sealed any more. Whether it worked or not, the number is used.
   bool Seal(const uint8_t* payload, size_t length, uint8_t type, uint8_t* out);
-  // `sealed` is what follows `header`, with at least a tag; `out` gets length - kTag bytes, which may begin where `sealed` does. False:
-  // the tag is wrong, and `out` is wiped.
-  bool Open(const uint8_t (&header)[kHeader], const uint8_t* sealed, size_t length, uint8_t* out);
+  // `record` is a header and `sealed` bytes, the last of them a tag. They are opened where they lie, behind the header. False: the tag is
+  // wrong, and what was opened is wiped.
+  bool Open(uint8_t* record, size_t sealed);
   // Records since the first or the last Update.
   uint64_t records() const { return next_; }
 

@@ -38,55 +38,18 @@ bool RecordLayer::Start(CipherSuite suite, bool server, SecretArena::Share secre
 
 // Reading.
 
-RecordLayer::Step RecordLayer::Read(const uint8_t** in, size_t* in_length, uint8_t* out, size_t capacity,
-                                    size_t* length) {
-  while (!failed_) {
-    const uint8_t* record = nullptr;
-    size_t sealed = 0;
-    const Whole whole = Gather(in, in_length, &record, &sealed);
-    if (whole == Whole::kNo) return Step::kWant;
-    if (whole == Whole::kRefused) break;
-    if (capacity - *length < sealed - kTag) return Step::kDone;
-    uint8_t header[kHeader];
-    memcpy(header, record, kHeader);
-    uint8_t* const plain = out + *length;
-    const bool opened = read_.Open(header, record + kHeader, sealed, plain);
-    if (torn_.empty()) {
-      *in += kHeader + sealed;
-      *in_length -= kHeader + sealed;
-    } else {
-      torn_ = {};
-    }
-    if (!opened) return Fail(SSL_AD_BAD_RECORD_MAC, "a record with a wrong tag");
-    size_t payload = 0;
-    const Step step = OnRecord(plain, sealed - kTag, &payload);
-    *length += payload;
-    if (step != Step::kWant) return step;
-  }
-  return Step::kFailed;
-}
-
-// kYes: the record lies at *record, `sealed` bytes behind its header, and is taken away by Read.
-RecordLayer::Whole RecordLayer::Gather(const uint8_t** in, size_t* in_length, const uint8_t** record,
-                                       size_t* sealed) {
-  if (torn_.empty() && *in_length >= kHeader) {
-    if (!CheckHeader(*in, sealed)) return Whole::kRefused;
-    *record = *in;
-    if (*in_length >= kHeader + *sealed) return Whole::kYes;
-  }
-  const auto fill = [&](size_t wanted) {
-    const size_t part = std::min(wanted - torn_.size(), *in_length);
-    torn_.insert(torn_.end(), *in, *in + part);
-    *in += part;
-    *in_length -= part;
-    return torn_.size() == wanted;
-  };
-  if (torn_.size() < kHeader && !fill(kHeader)) return Whole::kNo;
-  if (!CheckHeader(torn_.data(), sealed)) return Whole::kRefused;
-  torn_.reserve(kHeader + *sealed);
-  if (!fill(kHeader + *sealed)) return Whole::kNo;
-  *record = torn_.data();
-  return Whole::kYes;
+RecordLayer::Step RecordLayer::Read(uint8_t** in, size_t* in_length, Plain* plain) {
+  *plain = {};
+  if (failed_) return Step::kFailed;
+  if (*in_length < kHeader) return Step::kWant;
+  uint8_t* const record = *in;
+  size_t sealed = 0;
+  if (!CheckHeader(record, &sealed)) return Step::kFailed;
+  if (*in_length < kHeader + sealed) return Step::kWant;
+  *in += kHeader + sealed;
+  *in_length -= kHeader + sealed;
+  if (!read_.Open(record, sealed)) return Fail(SSL_AD_BAD_RECORD_MAC, "a record with a wrong tag");
+  return OnRecord(record + kHeader, sealed - kTag, plain);
 }
 
 bool RecordLayer::CheckHeader(const uint8_t* header, size_t* sealed) {
@@ -107,8 +70,8 @@ bool RecordLayer::CheckHeader(const uint8_t* header, size_t* sealed) {
   return false;
 }
 
-// `plain` has type and padding behind the content. kWant: it is done with.
-RecordLayer::Step RecordLayer::OnRecord(uint8_t* plain, size_t length, size_t* payload) {
+// `plain` has type and padding behind the content.
+RecordLayer::Step RecordLayer::OnRecord(uint8_t* plain, size_t length, Plain* payload) {
   if (length > kMostPayload + 1) {
     OPENSSL_cleanse(plain, length);
     return Fail(SSL_AD_RECORD_OVERFLOW, "a record that holds too much");
@@ -120,7 +83,7 @@ RecordLayer::Step RecordLayer::OnRecord(uint8_t* plain, size_t length, size_t* p
     OPENSSL_cleanse(plain, length);
     return Fail(SSL_AD_UNEXPECTED_MESSAGE, "a record within a handshake message");
   }
-  if (type == kApplicationData) return OnPayload(length, payload);
+  if (type == kApplicationData) return OnPayload(plain, length, payload);
   // A return behind each, so that a flood of them does not hold the thread.
   messages_++;
   Step step = Step::kFailed;
@@ -135,15 +98,15 @@ RecordLayer::Step RecordLayer::OnRecord(uint8_t* plain, size_t length, size_t* p
   return step;
 }
 
-RecordLayer::Step RecordLayer::OnPayload(size_t length, size_t* payload) {
+RecordLayer::Step RecordLayer::OnPayload(const uint8_t* bytes, size_t length, Plain* payload) {
   if (length == 0) {
     if (++empty_ > kMostEmpty) return Fail(SSL_AD_UNEXPECTED_MESSAGE, "too many empty records");
-    return Step::kWant;
+    return Step::kDone;
   }
   empty_ = ignored_ = 0;
-  *payload = length;
+  *payload = {bytes, length};
   if (read_.records() + 1 >= records_per_key_ && !update_asked_) ask_ = update_asked_ = true;
-  return Step::kWant;
+  return Step::kDone;
 }
 
 RecordLayer::Step RecordLayer::OnHandshake(const uint8_t* bytes, size_t length) {

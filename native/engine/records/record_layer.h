@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "engine/core/scratch.h"
 #include "engine/records/post_handshake.h"
@@ -16,17 +15,21 @@ namespace orlop {
 
 class RecordLayer {
  public:
-  // kDone of Read: there is more.
+  // kDone of Read: a record was read. kWant: no whole record is left.
   enum class Step { kDone, kWant, kFailed };
+  struct Plain {
+    const uint8_t* begin = nullptr;
+    size_t length = 0;
+  };
   // A key seals and opens fewer than this (RFC 8446 5.5 names 2^24.5 of full records of AES-GCM).
   static constexpr uint64_t kRecordsPerKey = 1 << 24;
 
   // `secrets` are the first traffic secrets of both directions; sealed records go to scratch->cipher_out. False: OpenSSL refused.
   bool Start(CipherSuite suite, bool server, SecretArena::Share secrets, Scratch* scratch,
              uint64_t records_per_key = kRecordsPerKey);
-  // Opens records of *in and moves *in behind them; a torn record is kept until its rest comes. Adds payload to `out` and its length to
-  // *length. Returns behind each record that holds no payload. `capacity` has room for one record at least.
-  Step Read(const uint8_t** in, size_t* in_length, uint8_t* out, size_t capacity, size_t* length);
+  // Opens the record at *in where it lies, and moves *in behind it. *plain is its payload. A torn record is left, and its begin is given
+  // again with what follows it.
+  Step Read(uint8_t** in, size_t* in_length, Plain* plain);
   // Seals `length` bytes, all or nothing. False: there is no room, or nothing may be sealed any more.
   bool Write(const uint8_t* bytes, size_t length);
   // close_notify, or a fatal alert. The last that is sealed.
@@ -41,11 +44,9 @@ class RecordLayer {
   const char* reason() const { return reason_; }
 
  private:
-  enum class Whole { kYes, kNo, kRefused };
-  Whole Gather(const uint8_t** in, size_t* in_length, const uint8_t** record, size_t* sealed);
   bool CheckHeader(const uint8_t* header, size_t* sealed);
-  Step OnRecord(uint8_t* plain, size_t length, size_t* payload);
-  Step OnPayload(size_t length, size_t* payload);
+  Step OnRecord(uint8_t* plain, size_t length, Plain* payload);
+  Step OnPayload(const uint8_t* bytes, size_t length, Plain* payload);
   Step OnHandshake(const uint8_t* bytes, size_t length);
   Step OnAlert(const uint8_t* bytes, size_t length);
   Step Fail(uint8_t alert, const char* reason);
@@ -58,7 +59,6 @@ class RecordLayer {
   PostHandshake post_handshake_;
   Scratch* scratch_ = nullptr;
   uint64_t records_per_key_ = kRecordsPerKey;
-  std::vector<uint8_t> torn_;  // the begin of a record
   uint32_t messages_ = 0;
   uint32_t empty_ = 0;         // records of payload without any, in a row
   uint32_t ignored_ = 0;       // alerts, in a row

@@ -33,28 +33,34 @@ void TlsChannel::Close(bool orderly, bool reset) {
 }
 
 TlsChannel::Fetched TlsChannel::Fetch(size_t most, int* error) {
-  Scratch& scratch = services_.buffers.scratch();
+  uint8_t* const records = services_.buffers.scratch().records;
   size_t length = held_.size();
-  if (length > 0) {
-    memcpy(scratch.read, held_.data(), length);
-    held_ = {};
-  } else {
+  if (length == 0 || torn_) {
     if (!readable_) return Fetched::kNothing;
+    // The begin of a record counts, so that the buffer ends where records of full length do.
+    const size_t wanted = most - std::min(length, most / 2);
     ssize_t got;
     do {
-      got = recv(fd_.get(), scratch.read, most, 0);
+      got = recv(fd_.get(), records + length, wanted, 0);
     } while (got < 0 && errno == EINTR);
     if (got <= 0) {
       *error = got < 0 ? errno : 0;
       readable_ = false;
       return *error == EAGAIN ? Fetched::kNothing : Fetched::kEnded;
     }
-    length = static_cast<size_t>(got);
     // A short read has emptied the socket: an edge announces more. Not so when the end is already there.
-    if (length < most && !hup_) readable_ = false;
+    if (static_cast<size_t>(got) < wanted && !hup_) readable_ = false;
+    length += static_cast<size_t>(got);
   }
-  tls_.Feed(scratch.read, length);
+  if (!held_.empty()) memcpy(records, held_.data(), held_.size());
+  held_ = {};
+  tls_.Feed(records, length);
   return Fetched::kRecords;
+}
+
+void TlsChannel::Hold(bool torn) {
+  held_ = tls_.TakeRest();
+  torn_ = torn;
 }
 
 bool TlsChannel::Send() {

@@ -28,7 +28,7 @@ class TlsChannel {
   void Note(uint32_t events);
   // An accepted socket may be written before epoll has said so.
   void SetWritable() { writable_ = true; }
-  bool readable() const { return readable_ || !held_.empty(); }
+  bool readable() const { return readable_ || (!held_.empty() && !torn_); }
   // errno of a write. What the peer said before it left (an alert, a GOAWAY) is the better reason, so it is read first.
   int broken() const { return broken_; }
   // Sealed bytes wait for the socket, which has room.
@@ -39,12 +39,13 @@ class TlsChannel {
 
   // Reading.
   enum class Fetched { kRecords, kNothing, kEnded };
-  // Reads a buffer of records, at most `most` bytes, to be opened by Handshake or Open. kEnded: *error is errno, or 0 for a FIN.
+  // Reads a buffer of records, at most `most` bytes, for the session to read. kEnded: *error is errno, or 0 for a FIN.
   Fetched Fetch(size_t most, int* error);
   // The first byte of what was fetched.
-  uint8_t first_byte() const { return services_.buffers.scratch().read[0]; }
-  // What was fetched and not opened is given by Fetch again.
-  void Hold() { held_ = tls_.TakeRest(); }
+  uint8_t first_byte() const { return services_.buffers.scratch().records[0]; }
+  // What was fetched and not read is given by Fetch again: as it is, or, when the session wants more, in front of what comes.
+  void Hold() { Hold(false); }
+  void HoldTorn() { Hold(true); }
 
   // TLS.
   TlsSession& tls() { return tls_; }
@@ -57,6 +58,7 @@ class TlsChannel {
 
  private:
   void Broke(int error);
+  void Hold(bool torn);
   const EngineServices& services_;
   Turn::Task& task_;
   Descriptor fd_;
@@ -66,6 +68,7 @@ class TlsChannel {
   int broken_ = 0;
   TlsSession tls_;
   std::vector<uint8_t> held_;
+  bool torn_ = false;  // held_ is the begin of a record
   ByteQueue out_;
 };
 

@@ -170,9 +170,10 @@ void TlsSession::Refuse() {
   scratch.cipher_length += length;
 }
 
-void TlsSession::Feed(const uint8_t* bytes, size_t length) {
+void TlsSession::Feed(uint8_t* bytes, size_t length) {
   in_ = bytes;
   in_length_ = length;
+  opened_ = 0;
 }
 
 TlsSession::Step TlsSession::Handshake() {
@@ -190,8 +191,8 @@ std::vector<uint8_t> TlsSession::TakeRest() {
   return rest;
 }
 
-TlsSession::Step TlsSession::ReadOwn(uint8_t* out, size_t capacity, size_t* length) {
-  const RecordLayer::Step step = records_->Read(&in_, &in_length_, out, capacity, length);
+TlsSession::Step TlsSession::ReadOwn(Plain* plain) {
+  const RecordLayer::Step step = records_->Read(&in_, &in_length_, plain);
   messages_ += records_->TakeMessages();
   if (step == RecordLayer::Step::kDone) return Step::kDone;
   if (step == RecordLayer::Step::kWant) return Step::kWant;
@@ -201,13 +202,17 @@ TlsSession::Step TlsSession::ReadOwn(uint8_t* out, size_t capacity, size_t* leng
   return Step::kFailed;
 }
 
-TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length) {
-  if (records_) return ReadOwn(out, capacity, length);
+TlsSession::Step TlsSession::Read(Plain* plain) {
+  if (records_) return ReadOwn(plain);
   ERR_clear_error();
-  while (*length < capacity) {
+  uint8_t* const out = scratch_->plain_in;
+  *plain = {out + opened_, 0};
+  // All that was fed has room, and the record before it, of which OpenSSL had the begin.
+  while (opened_ < sizeof scratch_->plain_in) {
     size_t part = 0;
-    if (SSL_read_ex(ssl_, out + *length, capacity - *length, &part) == 1) {
-      *length += part;
+    if (SSL_read_ex(ssl_, out + opened_, sizeof scratch_->plain_in - opened_, &part) == 1) {
+      opened_ += part;
+      plain->length += part;
       continue;
     }
     const int error = SSL_get_error(ssl_, 0);
@@ -220,7 +225,8 @@ TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length)
     Explain();
     return Step::kFailed;
   }
-  return Step::kDone;
+  message_ = "more was opened than was read";
+  return Step::kFailed;
 }
 
 bool TlsSession::Write(const uint8_t* bytes, size_t length) {

@@ -21,8 +21,9 @@ namespace orlop {
 
 class TlsSession {
  public:
-  // kDone of Read: there is more.
+  // kDone of Read: there may be more.
   enum class Step { kDone, kWant, kFailed };
+  using Plain = RecordLayer::Plain;
 
   // Sessions that are opened afterwards protect their records themselves when their handshake is over, or OpenSSL goes on to. At first
   // OpenSSL does. The number of tunnels whose secrets have room is that of the first call with `own`. 0 or an errno: SecretArena::Open.
@@ -32,13 +33,14 @@ class TlsSession {
   ~TlsSession();
   // The session holds a reference to `context`. False: out of memory.
   bool Open(SSL_CTX* context, Role role, Scratch* scratch);
-  // Records to be read next; valid until the call that reads them returns. All are consumed.
-  void Feed(const uint8_t* bytes, size_t length);
+  // Records to be read next, at most Scratch::kRecords bytes. They stay where they are until the next call, and are changed.
+  void Feed(uint8_t* bytes, size_t length);
   Step Handshake();
-  // After the handshake: records that were fed and not yet read.
+  // After the handshake: what was fed and not yet read.
   std::vector<uint8_t> TakeRest();
-  // Opens records into `out`, up to a message of TLS itself; kWant: nothing more. Adds to *length.
-  Step Read(uint8_t* out, size_t capacity, size_t* length);
+  // Opens a record or several, up to a message of TLS itself. *plain lies where it is until the next Feed. kWant: no whole record is left;
+  // what TakeRest gives is the begin of the next.
+  Step Read(Plain* plain);
   // Seals `length` bytes into scratch->cipher_out.
   bool Write(const uint8_t* bytes, size_t length);
   // A close_notify, into cipher_out.
@@ -75,7 +77,7 @@ class TlsSession {
   void OnSecret(std::string_view line);
   bool NoteHandshake();
   bool TakeOver();
-  Step ReadOwn(uint8_t* out, size_t capacity, size_t* length);
+  Step ReadOwn(Plain* plain);
   void Explain();
   SSL* ssl_ = nullptr;  // null when records_ has taken over
   bool own_ = false;
@@ -86,8 +88,9 @@ class TlsSession {
   AlertSecret alert_secret_;
   Role role_ = Role::kServer;
   Scratch* scratch_ = nullptr;
-  const uint8_t* in_ = nullptr;
+  uint8_t* in_ = nullptr;
   size_t in_length_ = 0;
+  size_t opened_ = 0;  // bytes that OpenSSL has put into plain_in since the last Feed
   HandshakeFailure failure_ = HandshakeFailure::kProtocol;
   std::string message_;
   int alert_ = 0;

@@ -12,6 +12,7 @@ namespace {
 
 // Of a peer that has lately caused more than its budget: what a single record holds, so that hardly anything waits to be read.
 constexpr size_t kReadOfSlowed = 16 * 1024;
+constexpr size_t kRead = 8 * Scratch::kFullRecord;
 // A key update derives keys. About 2,000 instructions each.
 constexpr uint32_t kTlsMessageWork = 16;
 constexpr uint8_t kHandshakeRecord = 0x16;
@@ -29,7 +30,7 @@ void Tunnel::ReceiveBuffers() {
   const int most = BuffersPerTurn();
   for (int reads = 0; reads < most && !toll_.Stops(); reads++) {
     int error = 0;
-    switch (channel_.Fetch(toll_.FellShortLately() ? kReadOfSlowed : Scratch::kRead, &error)) {
+    switch (channel_.Fetch(toll_.FellShortLately() ? kReadOfSlowed : kRead, &error)) {
       case TlsChannel::Fetched::kNothing:
         return;
       case TlsChannel::Fetched::kEnded:
@@ -112,7 +113,8 @@ void Tunnel::OnTlsOver() {
 // False: the tunnel has ended.
 bool Tunnel::ReceivePlain(const uint8_t* bytes, size_t length) {
   size_t used = 0;
-  if (!h2_.Receive(bytes, length, &used)) {
+  // What this turn has no time for waits in order.
+  if (unread_.empty() && !h2_.Collect(bytes, length, &used)) {
     if (phase_ != Phase::kEnded) EndAbused(h2_.violation());
     return false;
   }
@@ -124,26 +126,33 @@ bool Tunnel::ReceivePlain(const uint8_t* bytes, size_t length) {
 // False: the tunnel has ended, or its socket is broken.
 bool Tunnel::ReceiveFrames() {
   TlsSession& tls = channel_.tls();
-  Scratch& scratch = services_.buffers.scratch();
   while (true) {
-    size_t length = 0;
-    const TlsSession::Step step = tls.Read(scratch.plain_in, sizeof scratch.plain_in, &length);
-    for (uint32_t messages = tls.TakeMessages(); messages > 0; messages--) {
+    TlsSession::Plain plain;
+    const TlsSession::Step step = tls.Read(&plain);
+    const uint32_t messages = tls.TakeMessages();
+    for (uint32_t i = 0; i < messages; i++) {
       toll_.Work(kTlsMessageWork);
       toll_.Charge(&Budget::key_updates, "key update flood");
     }
-    if (length > 0 && !ReceivePlain(scratch.plain_in, length)) return false;
-    if (step == TlsSession::Step::kWant) break;
+    if (plain.length > 0 && !ReceivePlain(plain.begin, plain.length)) return false;
     if (step == TlsSession::Step::kFailed) {
       tls_over_ = true;
-      if (!unread_.empty()) break;
-      OnTlsOver();
-      return false;
+      break;
     }
-    if (toll_.Stops()) {
+    if (step == TlsSession::Step::kWant) {
+      channel_.HoldTorn();
+      break;
+    }
+    if (messages > 0 && toll_.Stops()) {
       channel_.Hold();
       break;
     }
+  }
+  h2_.Deliver();
+  if (phase_ == Phase::kEnded) return false;
+  if (tls_over_ && unread_.empty()) {
+    OnTlsOver();
+    return false;
   }
   OnFramesRead();
   return channel_.Send();

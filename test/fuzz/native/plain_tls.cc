@@ -18,7 +18,7 @@ bool TlsSession::Open(SSL_CTX*, Role, Scratch* scratch) {
   return true;
 }
 
-void TlsSession::Feed(const uint8_t* bytes, size_t length) {
+void TlsSession::Feed(uint8_t* bytes, size_t length) {
   in_ = bytes;
   in_length_ = length;
 }
@@ -36,12 +36,12 @@ std::vector<uint8_t> TlsSession::TakeRest() {
   return rest;
 }
 
-TlsSession::Step TlsSession::Read(uint8_t* out, size_t capacity, size_t* length) {
-  const size_t part = std::min(in_length_, capacity - *length);
-  if (part > 0) memcpy(out + *length, in_, part);
-  in_ += part;
-  in_length_ -= part;
-  *length += part;
+// In parts, as records have them.
+TlsSession::Step TlsSession::Read(Plain* plain) {
+  constexpr size_t kPart = 1'000;
+  *plain = {in_, std::min(in_length_, kPart)};
+  in_ += plain->length;
+  in_length_ -= plain->length;
   return in_length_ > 0 ? Step::kDone : Step::kWant;
 }
 

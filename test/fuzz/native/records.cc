@@ -112,19 +112,26 @@ struct OwnEnd {
   RecordLayer layer;
   Bytes sent;
   Bytes received;
+  Bytes torn;
   bool failed = false;
   bool shut = false;
 
+  // As tls_channel.cc does it.
   void Receive(const Bytes& bytes) {
-    const uint8_t* at = bytes.data();
-    size_t left = bytes.size();
+    Bytes records = torn;
+    records.insert(records.end(), bytes.begin(), bytes.end());
+    uint8_t* at = records.data();
+    size_t left = records.size();
     while (!failed) {
-      size_t got = 0;
-      const RecordLayer::Step step =
-          layer.Read(&at, &left, scratch->plain_in, sizeof scratch->plain_in, &got);
-      received.insert(received.end(), scratch->plain_in, scratch->plain_in + got);
-      if (step == RecordLayer::Step::kWant && left > 0) Fail("bytes were left unread");
-      if (step == RecordLayer::Step::kWant) return;
+      RecordLayer::Plain plain;
+      const RecordLayer::Step step = layer.Read(&at, &left, &plain);
+      received.insert(received.end(), plain.begin, plain.begin + plain.length);
+      if (step == RecordLayer::Step::kWant) {
+        torn.assign(at, at + left);
+        if (torn.size() >= RecordCipher::kHeader + kMostInner + 255 + RecordCipher::kTag)
+          Fail("a whole record was left unread");
+        return;
+      }
       failed = step == RecordLayer::Step::kFailed;
     }
     if (std::string_view(layer.reason()).empty()) Fail("a failure without a reason");

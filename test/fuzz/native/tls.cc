@@ -32,6 +32,7 @@ struct End {
   bool shut = false;
   Bytes sent;
   Bytes received;
+  Bytes torn;
 
   explicit End(Role role) {
     static const bool kept = [] {
@@ -59,8 +60,9 @@ struct End {
   // As tls_channel.cc and tunnel.cc do it.
   void Receive(const uint8_t* bytes, size_t length) {
     if (failed || length == 0) return;
-    session.Feed(bytes, length);
-    Bytes rest;
+    Bytes records = torn, rest;
+    records.insert(records.end(), bytes, bytes + length);
+    session.Feed(records.data(), records.size());
     if (!open) {
       Handshake();
       if (!open) return;
@@ -70,10 +72,11 @@ struct End {
       session.Feed(rest.data(), rest.size());
     }
     for (;;) {
-      size_t got = 0;
-      const TlsSession::Step step = session.Read(scratch->plain_in, sizeof scratch->plain_in, &got);
-      received.insert(received.end(), scratch->plain_in, scratch->plain_in + got);
+      TlsSession::Plain plain;
+      const TlsSession::Step step = session.Read(&plain);
+      received.insert(received.end(), plain.begin, plain.begin + plain.length);
       if (step == TlsSession::Step::kDone) continue;
+      torn = session.TakeRest();
       failed = step == TlsSession::Step::kFailed;
       if (failed && session.message().empty()) Fail("a failure without a reason");
       return;

@@ -35,18 +35,23 @@ struct End {
     scratch->cipher_length = 0;
     return out;
   }
-  void Handshake(const Bytes& flight) {
+  void Handshake(Bytes flight) {
     session.Feed(flight.data(), flight.size());
     const TlsSession::Step step = session.Handshake();
     Expect(step != TlsSession::Step::kFailed, "a handshake");
     open = step == TlsSession::Step::kDone;
   }
-  Bytes Read(const Bytes& records) {
+  Bytes Read(Bytes records) {
     session.Feed(records.data(), records.size());
-    size_t length = 0;
-    Expect(session.Read(scratch->plain_in, sizeof scratch->plain_in, &length) == TlsSession::Step::kWant,
-           "records");
-    return Bytes(scratch->plain_in, scratch->plain_in + length);
+    Bytes out;
+    TlsSession::Step step = TlsSession::Step::kDone;
+    while (step == TlsSession::Step::kDone) {
+      TlsSession::Plain plain;
+      step = session.Read(&plain);
+      out.insert(out.end(), plain.begin, plain.begin + plain.length);
+    }
+    Expect(step == TlsSession::Step::kWant, "records");
+    return out;
   }
 };
 

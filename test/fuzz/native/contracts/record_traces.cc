@@ -77,15 +77,18 @@ struct End {
     Bytes got;
     RecordLayer::Step last = RecordLayer::Step::kWant;
     uint32_t seen = 0;
+    Bytes come;
     for (size_t at = 0; at < records.size(); at += step) {
-      const uint8_t* in = &records[at];
-      size_t left = std::min(step, records.size() - at);
+      come.insert(come.end(), &records[at], records.data() + std::min(at + step, records.size()));
+      uint8_t* in = come.data();
+      size_t left = come.size();
       do {
-        size_t length = 0;
-        last = layer.Read(&in, &left, scratch->plain_in, sizeof scratch->plain_in, &length);
-        got.insert(got.end(), scratch->plain_in, scratch->plain_in + length);
+        RecordLayer::Plain plain;
+        last = layer.Read(&in, &left, &plain);
+        got.insert(got.end(), plain.begin, plain.begin + plain.length);
         seen += layer.TakeMessages();
       } while (last == RecordLayer::Step::kDone);
+      come.erase(come.begin(), come.end() - static_cast<long>(left));
     }
     Expect(got == Payload(), "the payload");
     Expect(last == RecordLayer::Step::kFailed && layer.peer_closed(), "close_notify");
@@ -95,15 +98,15 @@ struct End {
 
 void WipesWhatHasAWrongTag() {
   End server(true);
-  uint8_t* const plain = server.scratch->plain_in;
-  std::fill_n(plain, 100, uint8_t{0xaa});
   Bytes record = OfHex(kClientData);
   record.back() ^= 1;
-  const uint8_t* in = record.data();
-  size_t left = record.size(), length = 0;
-  Expect(server.layer.Read(&in, &left, plain, 100, &length) == RecordLayer::Step::kFailed && length == 0,
+  uint8_t* in = record.data();
+  size_t left = record.size();
+  RecordLayer::Plain plain;
+  Expect(server.layer.Read(&in, &left, &plain) == RecordLayer::Step::kFailed && plain.length == 0,
          "a refusal");
-  Expect(std::count(plain, plain + 51, 0) == 51, "payload and type to be wiped");
+  const uint8_t* const opened = record.data() + RecordCipher::kHeader;
+  Expect(std::count(opened, opened + 51, 0) == 51, "payload and type to be wiped");
 }
 
 // The slot that is given back is the next that is taken.

@@ -97,13 +97,13 @@ struct Peer {
 };
 
 // Reads what has come, as a tunnel does.
-void Receive(TlsChannel& channel, const EngineServices& services) {
+void Receive(TlsChannel& channel) {
   int error = 0;
-  if (channel.Fetch(Scratch::kRead, &error) != TlsChannel::Fetched::kRecords) return;
-  Scratch& scratch = services.buffers.scratch();
-  size_t length = 0;
-  while (channel.tls().Read(scratch.plain_in, sizeof scratch.plain_in, &length) == TlsSession::Step::kDone) {
-  }
+  if (channel.Fetch(Scratch::kRecords, &error) != TlsChannel::Fetched::kRecords) return;
+  TlsSession::Plain plain;
+  TlsSession::Step step = TlsSession::Step::kDone;
+  while (step == TlsSession::Step::kDone) step = channel.tls().Read(&plain);
+  if (step == TlsSession::Step::kWant) channel.HoldTorn();
 }
 
 void Round(Random& random) {
@@ -132,7 +132,7 @@ void Round(Random& random) {
     peer.Turn();
     world.Turn();
     int error = 0;
-    if (channel.Fetch(Scratch::kRead, &error) == TlsChannel::Fetched::kRecords)
+    if (channel.Fetch(Scratch::kRecords, &error) == TlsChannel::Fetched::kRecords)
       step = channel.tls().Handshake();
     channel.Send();
   }
@@ -148,7 +148,7 @@ void Round(Random& random) {
       SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED);
       SSL_do_handshake(peer.ssl);
     }
-    Receive(channel, services);
+    Receive(channel);
     // Also in front of bytes that wait, as an alert or a farewell is.
     if (channel.Flush() || random() % 4 == 0) {
       const std::string bytes = SomeBytes(random, 1 + Below(random, 60'000));
