@@ -74,8 +74,12 @@ struct End {
 };
 
 void Carry(End& from, End& to, const std::vector<uint8_t>& bytes) {
-  if (!from.session.Write(bytes.data(), bytes.size())) Fail("it does not seal");
-  to.session.Feed(from.scratch->cipher_out, from.scratch->cipher_length);
+  orlop::PartedRoom room(from.scratch->room, 1);
+  // It is sealed where it lies, whatever it is.
+  room.Took(bytes.size());
+  if (!from.session.Write(&room)) Fail("it does not seal");
+  room.sealed() > 0 ? to.session.Feed(room.Record(0), room.sealed())
+                    : to.session.Feed(from.scratch->cipher_out, from.scratch->cipher_length);
   size_t got = 0;
   TlsSession::Step step = TlsSession::Step::kDone;
   while (step == TlsSession::Step::kDone) {

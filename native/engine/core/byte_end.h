@@ -2,23 +2,17 @@
 #pragma once
 
 #include <sys/types.h>
-#include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
 
-namespace orlop {
+#include "engine/core/pieces.h"
 
-// Bytes where they lie.
-struct Pieces {
-  const iovec* list = nullptr;
-  int count = 0;
-  size_t bytes = 0;
-};
+namespace orlop {
 
 // An end is read in two ways: Front shows the bytes where they are, and Drop says how many were taken; Read copies them.
 // It is written in two ways as well. A socket is pushed to, with Write. A stream pulls: it is woken when there are bytes for it,
-// and asks its user for them when its session makes a frame, so that they are read straight into the frame.
+// and asks its user for them when its session makes a frame, so that they are read straight to where the frame is sealed.
 class ByteEnd {
  public:
   // Who reads and writes an end.
@@ -32,7 +26,7 @@ class ByteEnd {
     virtual void OnReset(ByteEnd& end, int code) = 0;
     // Bytes for an end that pulls. 0: there will be no more. -EAGAIN: not now; Wake says when. Any other: -errno. `*more`: there is
     // something left, so that no Wake is needed.
-    virtual ssize_t OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) = 0;
+    virtual ssize_t OnPull(ByteEnd& end, const Pieces& into, bool* more) = 0;
 
    protected:
     ~User() = default;
@@ -45,7 +39,7 @@ class ByteEnd {
   // The first `length` bytes of Front were taken. The end keeps the rest.
   virtual void Drop(size_t length) = 0;
   // Bytes copied. 0: ended. -EAGAIN: nothing now. Any other: -errno.
-  virtual ssize_t Read(uint8_t* into, size_t capacity) = 0;
+  virtual ssize_t Read(const Pieces& into) = 0;
   // Front or Read may give something, or the end that was not seen yet.
   virtual bool readable() const = 0;
   // The far side ended its half, and everything before that was read.

@@ -22,15 +22,20 @@ void ByteQueue::Append(const uint8_t* bytes, size_t length) {
   }
 }
 
-size_t ByteQueue::Read(uint8_t* into, size_t capacity) {
-  const size_t wanted = std::min(capacity, size_);
-  for (size_t read = 0; read < wanted;) {
-    const size_t part = std::min<size_t>(wanted - read, head_->end - head_->begin);
-    memcpy(into + read, head_->data + head_->begin, part);
-    read += part;
-    Drop(part);
+size_t ByteQueue::Read(const Pieces& into) {
+  size_t read = 0;
+  for (int i = 0; i < into.count; i++) {
+    auto* to = static_cast<uint8_t*>(into.list[i].iov_base);
+    for (size_t left = std::min(into.list[i].iov_len, size_); left > 0;) {
+      const size_t part = std::min<size_t>(left, head_->end - head_->begin);
+      memcpy(to, head_->data + head_->begin, part);
+      to += part;
+      left -= part;
+      read += part;
+      Drop(part);
+    }
   }
-  return wanted;
+  return read;
 }
 
 int ByteQueue::Front(iovec* pieces, int count) const {

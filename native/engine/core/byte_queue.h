@@ -1,12 +1,11 @@
 // 14 · data thread · bytes that wait, in the order in which they came.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <cstddef>
 #include <cstdint>
 
 #include "engine/core/chunk_pool.h"
+#include "engine/core/pieces.h"
 
 namespace orlop {
 
@@ -19,7 +18,7 @@ class ByteQueue {
   ByteQueue& operator=(const ByteQueue&) = delete;
   void Append(const uint8_t* bytes, size_t length);
   // Copies the front and drops it; how many bytes.
-  size_t Read(uint8_t* into, size_t capacity);
+  size_t Read(const Pieces& into);
   // The front as at most `count` pieces; how many.
   int Front(iovec* pieces, int count) const;
   void Drop(size_t length);

@@ -12,7 +12,7 @@ class NoEnd final : public ByteEnd {
  public:
   int Front(Pieces*) override { return 0; }
   void Drop(size_t) override {}
-  ssize_t Read(uint8_t*, size_t) override { return -EAGAIN; }
+  ssize_t Read(const Pieces&) override { return -EAGAIN; }
   bool readable() const override { return false; }
   bool ended() const override { return false; }
   bool pulls() const override { return false; }

@@ -70,7 +70,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnReady(ByteEnd& end) override;
   void OnArrived(ByteEnd& end) override;
   void OnReset(ByteEnd& end, int code) override;
-  ssize_t OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) override;
+  ssize_t OnPull(ByteEnd& end, const Pieces& into, bool* more) override;
   // OriginLink::User.
   void OnOriginOpen() override;
   void OnOriginFailed(CloseCause cause, int detail, std::string_view message) override;

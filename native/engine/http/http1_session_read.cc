@@ -46,11 +46,11 @@ void Http1Session::Pump() {
   if (running_) PassIfFlushed();
 }
 
-ssize_t Http1Session::OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) {
+ssize_t Http1Session::OnPull(ByteEnd& end, const Pieces& into, bool* more) {
   if (!running_) return -EAGAIN;
   Http1Side& side = &end == up_.end ? up_ : down_;
   const bool was_full = IsFull(side);
-  const ssize_t got = side.Pull(into, capacity, more);
+  const ssize_t got = side.Pull(into, more);
   if (got <= 0) return got;
   CountHeld();
   // Nothing else announces that there is room again, or that the last byte has gone. Behind an ordinary answer nothing waits for that, and

@@ -108,9 +108,9 @@ int Http1Side::Flush() {
   return 0;
 }
 
-ssize_t Http1Side::Pull(uint8_t* into, size_t capacity, bool* more) {
+ssize_t Http1Side::Pull(const Pieces& into, bool* more) {
   if (out_.empty()) return fin_ ? 0 : -EAGAIN;
-  const size_t got = out_.Read(into, capacity);
+  const size_t got = out_.Read(into);
   written_ += got;
   *more = !out_.empty() || fin_;
   return static_cast<ssize_t>(got);

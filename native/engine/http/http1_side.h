@@ -51,7 +51,7 @@ class Http1Side {
   // Bytes out. 0, or an errno of the end. An end that pulls is only woken.
   int Flush();
   // For an end that pulls, as ByteEnd::User::OnPull.
-  ssize_t Pull(uint8_t* into, size_t capacity, bool* more);
+  ssize_t Pull(const Pieces& into, bool* more);
 
   // A copy of what waits.
   std::string Waiting() const;

@@ -14,8 +14,7 @@ namespace {
 constexpr size_t kFrameHeader = 9;
 // A DATA frame that is made has this much room at least, or waits for the next buffer.
 constexpr size_t kLeastRoom = 4096;
-// Alone in a session a stream may fill a whole buffer, less this; among others it sends shorter frames, so that theirs come sooner.
-constexpr size_t kFrameAloneLess = 1024;
+// Alone in a session a stream may fill a whole buffer; among others it sends shorter frames, so that theirs come sooner.
 constexpr size_t kFrameShared = 64 * 1024;
 
 }  // namespace
@@ -192,16 +191,15 @@ int H2Callbacks::StreamClosed(nghttp2_session* session, int32_t id, uint32_t cod
 
 ssize_t H2Callbacks::Send(nghttp2_session*, const uint8_t* bytes, size_t length, int, void* user_data) {
   H2Session& self = Of(user_data);
-  if (self.out_length_ + length > self.out_capacity_) return NGHTTP2_ERR_WOULDBLOCK;
-  memcpy(self.out_ + self.out_length_, bytes, length);
-  self.out_length_ += length;
+  if (length > self.out_->left()) return NGHTTP2_ERR_WOULDBLOCK;
+  self.out_->Put(bytes, length);
   return static_cast<ssize_t>(length);
 }
 
 ssize_t H2Callbacks::FrameLength(nghttp2_session*, uint8_t, int32_t, int32_t stream_window,
                                  int32_t session_window, uint32_t max_frame, void* user_data) {
   const H2Session& self = Of(user_data);
-  const size_t most = self.turns_ > 1 ? kFrameShared : self.out_capacity_ - kFrameAloneLess;
+  const size_t most = self.turns_ > 1 ? kFrameShared : self.out_->capacity() - kFrameHeader;
   const auto window = static_cast<size_t>(std::max(1, std::min(stream_window, session_window)));
   return static_cast<ssize_t>(std::min({most, window, static_cast<size_t>(max_frame)}));
 }
@@ -213,11 +211,10 @@ ssize_t H2Callbacks::ReadData(nghttp2_session* session, int32_t id, uint8_t*, si
   // Not from the source's pointer: the owner may have ended while its RST_STREAM waits behind this in nghttp2's queue.
   H2Stream* stream = StreamOf(session, id);
   if (!stream || !stream->turn_) return NGHTTP2_ERR_DEFERRED;
-  const size_t used = self.out_length_ + kFrameHeader;
   // Full: nghttp2 keeps this frame for the next call.
-  if (used + kLeastRoom > self.out_capacity_) return NGHTTP2_ERR_PAUSE;
+  if (self.out_->left() < kFrameHeader + kLeastRoom) return NGHTTP2_ERR_PAUSE;
   stream->turn_ = false;
-  const ssize_t got = stream->OnRead(self.out_ + used, std::min(length, self.out_capacity_ - used));
+  const ssize_t got = stream->OnRead(self.out_->Ahead(kFrameHeader, length));
   if (got < 0) return NGHTTP2_ERR_DEFERRED;
   *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (got == 0) *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -227,8 +224,8 @@ ssize_t H2Callbacks::ReadData(nghttp2_session* session, int32_t id, uint8_t*, si
 int H2Callbacks::SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* header, size_t length,
                           nghttp2_data_source*, void* user_data) {
   H2Session& self = Of(user_data);
-  memcpy(self.out_ + self.out_length_, header, kFrameHeader);
-  self.out_length_ += kFrameHeader + length;
+  self.out_->Put(header, kFrameHeader);
+  self.out_->Took(length);
   self.toll_.budget().window_updates.Give(length * 2);
   return 0;
 }

@@ -96,12 +96,10 @@ void H2Session::Deliver() {
 }
 
 // Round robin: each stream that has bytes may send one frame, then all may again, until the buffer is full.
-ssize_t H2Session::Produce(uint8_t* out, size_t capacity) {
+bool H2Session::Produce(PartedRoom* out) {
   out_ = out;
-  out_capacity_ = capacity;
-  out_length_ = 0;
   while (true) {
-    const size_t before = out_length_;
+    const size_t before = out->length();
     List<H2Stream, H2ReadyTag> now;
     now.TakeAll(&ready_);
     turns_ = 0;
@@ -114,11 +112,10 @@ ssize_t H2Session::Produce(uint8_t* out, size_t capacity) {
     const int error = nghttp2_session_send(session_);
     if (error != 0) {
       error_ = nghttp2_strerror(error);
-      return -1;
+      return false;
     }
-    if (out_length_ == before || ready_.empty() || out_length_ + kLeastRoom > capacity) break;
+    if (out->length() == before || ready_.empty() || out->left() < kLeastRoom) return true;
   }
-  return static_cast<ssize_t>(out_length_);
 }
 
 // Streams.
@@ -255,13 +252,10 @@ void H2Session::Goaway(uint32_t code) {
 
 // nghttp2 has its own GOAWAY in the queue where it found the violation itself; then this one changes nothing. What waits in front of it
 // goes out as well. Payload does not: no stream has its turn.
-size_t H2Session::Farewell(uint8_t* out, size_t capacity) {
+void H2Session::Farewell(PartedRoom* out) {
   nghttp2_session_terminate_session(session_, violation_code_);
   out_ = out;
-  out_capacity_ = capacity;
-  out_length_ = 0;
-  if (!farewell_sent_ && nghttp2_session_send(session_) != 0) return 0;
-  return out_length_;
+  if (!farewell_sent_) nghttp2_session_send(session_);
 }
 
 bool H2Session::WantsNothing() const {

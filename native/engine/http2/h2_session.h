@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/core/list.h"
+#include "engine/core/parted_room.h"
 #include "engine/http2/frame_cutter.h"
 #include "engine/http2/h2_handler.h"
 #include "engine/http2/h2_options.h"
@@ -42,8 +43,8 @@ class H2Session {
   // The same in several parts, each of which stays where it is until Deliver has made their streams take or copy all payload.
   bool Collect(const uint8_t* bytes, size_t length, size_t* used);
   void Deliver();
-  // Fills `out` with frames. Each ready stream may add one frame a round. Bytes written; negative: nghttp2 failed.
-  ssize_t Produce(uint8_t* out, size_t capacity);
+  // Fills the room with frames. Each ready stream may add one frame a round. False: nghttp2 failed.
+  bool Produce(PartedRoom* out);
   // The session has ended, maybe inside of nghttp2: it reads nothing more.
   void Stop() { stopped_ = true; }
   // Takes each stream out of the session and calls its OnLost.
@@ -78,9 +79,9 @@ class H2Session {
   void Ping();
   // With the last stream that was taken. Streams that are open go on, whatever the code.
   void Goaway(uint32_t code);
-  // After a violation: fills `out` with what is left to say, which ends with a GOAWAY that has the reason's code. Bytes written; 0: the
-  // GOAWAY is out already, or there is no room for it.
-  size_t Farewell(uint8_t* out, size_t capacity);
+  // After a violation: puts what is left to say into the room. It ends with a GOAWAY that has the reason's code. Nothing: the GOAWAY is
+  // out already, or there is no room for it.
+  void Farewell(PartedRoom* out);
   bool ping_answered() const { return !ping_open_; }
   // How many streams the peer lets us have open, at most our own limit. Until its SETTINGS have come: a single stream.
   uint32_t Limit() const;
@@ -127,9 +128,7 @@ class H2Session {
   size_t kept_ = 0;  // bytes that wait in the engine for slow readers
   size_t owed_ = 0;  // of these, what the session's window has not got back
   // Of one call of Produce.
-  uint8_t* out_ = nullptr;
-  size_t out_capacity_ = 0;
-  size_t out_length_ = 0;
+  PartedRoom* out_ = nullptr;
   uint32_t turns_ = 0;  // streams that may send in this round
   List<H2Stream, H2ReadyTag> ready_;
   List<H2Stream, H2BatchTag> batch_;  // streams with payload of this read

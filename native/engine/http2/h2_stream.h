@@ -9,6 +9,7 @@
 
 #include "engine/core/events.h"
 #include "engine/core/list.h"
+#include "engine/core/pieces.h"
 
 namespace orlop {
 
@@ -33,7 +34,7 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   virtual void OnEnd() = 0;
   // Payload for a DATA frame, after H2Session::Ready. 0: the end. -EAGAIN: nothing now. Any other negative: nothing any more, the
   // owner resets the stream outside of nghttp2.
-  virtual ssize_t OnRead(uint8_t* into, size_t capacity) = 0;
+  virtual ssize_t OnRead(const Pieces& into) = 0;
   // Both halves are over: error code 0 (NO_ERROR), or that of a RST_STREAM. REFUSED_STREAM also says that the head was never sent, or
   // that the peer's GOAWAY left the stream out: nothing was done.
   virtual void OnClosed(uint32_t code) = 0;

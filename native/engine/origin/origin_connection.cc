@@ -99,7 +99,7 @@ void OriginConnection::Look() {
   if (end().ended()) Finish(CloseCause::kFinished);
 }
 
-ssize_t OriginConnection::OnPull(ByteEnd&, uint8_t*, size_t, bool*) {
+ssize_t OriginConnection::OnPull(ByteEnd&, const Pieces&, bool*) {
   return phase_ == Phase::kClosing ? 0 : -EAGAIN;
 }
 

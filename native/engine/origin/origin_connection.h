@@ -58,7 +58,7 @@ class OriginConnection final : public OriginLink,
   void OnUpstreamEnded(CloseCause cause, int detail, std::string_view message) override;
   void OnReady(ByteEnd&) override { Look(); }
   void OnReset(ByteEnd&, int) override { Finish(CloseCause::kResetByUpstream); }
-  ssize_t OnPull(ByteEnd&, uint8_t*, size_t, bool*) override;
+  ssize_t OnPull(ByteEnd&, const Pieces&, bool*) override;
 
  private:
   enum class Phase : uint8_t { kNew, kOpening, kLent, kIdle, kClosing, kEnded };

@@ -15,20 +15,18 @@ bool AesGcm::Start(const EVP_CIPHER* cipher, Use use, const uint8_t* key) {
   return false;
 }
 
-bool AesGcm::Seal(const uint8_t (&nonce)[kNonce], Bytes additional, Bytes payload, uint8_t last,
-                  uint8_t* out) {
+bool AesGcm::Seal(const uint8_t (&nonce)[kNonce], Bytes additional, Bytes plain, uint8_t* out) {
   EVP_CIPHER_CTX* const context = context_.get();
-  const auto [begin, length] = payload;
+  const auto [begin, length] = plain;
   int done = 0;
   const bool made =
       context && EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce) == 1 &&
       (additional.length == 0 || EVP_EncryptUpdate(context, nullptr, &done, additional.begin,
                                                    static_cast<int>(additional.length)) == 1) &&
       (length == 0 || EVP_EncryptUpdate(context, out, &done, begin, static_cast<int>(length)) == 1) &&
-      EVP_EncryptUpdate(context, out + length, &done, &last, 1) == 1 &&
-      EVP_EncryptFinal_ex(context, out + length + 1, &done) == 1 &&
-      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTag, out + length + 1) == 1;
-  if (!made) OPENSSL_cleanse(out, length + 1 + kTag);
+      EVP_EncryptFinal_ex(context, out + length, &done) == 1 &&
+      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTag, out + length) == 1;
+  if (!made) OPENSSL_cleanse(out, length + kTag);
   return made;
 }
 

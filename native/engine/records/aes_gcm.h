@@ -23,8 +23,8 @@ class AesGcm {
   bool Start(const EVP_CIPHER* cipher, Use use, const uint8_t* key);
   void Stop() { context_.reset(); }
   bool started() const { return context_ != nullptr; }
-  // The plaintext is `payload` and `last`. `out` gets ciphertext and tag: payload.length + 1 + kTag bytes. False: `out` is wiped.
-  bool Seal(const uint8_t (&nonce)[kNonce], Bytes additional, Bytes payload, uint8_t last, uint8_t* out);
+  // `out` gets ciphertext and tag, plain.length + kTag bytes, and may begin where `plain` does. False: `out` is wiped.
+  bool Seal(const uint8_t (&nonce)[kNonce], Bytes additional, Bytes plain, uint8_t* out);
   // `sealed` ends with a tag. `out` gets the rest, and may begin where `sealed` does. False: the tag is wrong, and `out` is wiped.
   bool Open(const uint8_t (&nonce)[kNonce], Bytes additional, Bytes sealed, uint8_t* out);
 

@@ -56,14 +56,16 @@ bool RecordCipher::TakeNonce(uint8_t (&nonce)[AesGcm::kNonce]) {
   return true;
 }
 
-bool RecordCipher::Seal(const uint8_t* payload, size_t length, uint8_t type, uint8_t* out) {
+bool RecordCipher::Seal(uint8_t* record, size_t length, uint8_t type) {
   uint8_t nonce[AesGcm::kNonce];
   if (!TakeNonce(nonce)) return false;
   const size_t sealed = length + 1 + kTag;
   const uint8_t header[kHeader] = {kApplicationData, 3, 3, static_cast<uint8_t>(sealed >> 8),
                                    static_cast<uint8_t>(sealed)};
-  memcpy(out, header, kHeader);
-  if (cipher_.Seal(nonce, {header, kHeader}, {payload, length}, type, out + kHeader)) return true;
+  memcpy(record, header, kHeader);
+  uint8_t* const content = record + kHeader;
+  content[length] = type;
+  if (cipher_.Seal(nonce, {record, kHeader}, {content, length + 1}, content)) return true;
   cipher_.Stop();
   return false;
 }

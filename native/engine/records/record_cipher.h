@@ -24,9 +24,10 @@ class RecordCipher {
   bool Start(CipherSuite suite, Use use, TrafficSecret* secret);
   // The next secret (RFC 8446 7.2); its first record has the number 0. False: as Start.
   bool Update();
-  // A record's plaintext, TLSInnerPlaintext without padding: `length` bytes of `payload`, then its type. `out` gets header, ciphertext
-  // and tag: kHeader + length + 1 + kTag bytes. False: nothing may be sealed any more. Whether it worked or not, the number is used.
-  bool Seal(const uint8_t* payload, size_t length, uint8_t type, uint8_t* out);
+  // `record` has `length` bytes of content behind room for a header. It becomes header, ciphertext (of TLSInnerPlaintext without padding:
+  // content and type) and tag: kHeader + length + 1 + kTag bytes. False: nothing may be sealed any more. Whether it worked or not, the
+  // number is used.
+  bool Seal(uint8_t* record, size_t length, uint8_t type);
   // `record` is a header and `sealed` bytes, the last of them a tag. They are opened where they lie, behind the header. False: the tag is
   // wrong, and what was opened is wiped.
   bool Open(uint8_t* record, size_t sealed);

@@ -17,9 +17,10 @@ constexpr uint8_t kApplicationData = 23;
 constexpr size_t kHeader = RecordCipher::kHeader;
 constexpr size_t kTag = RecordCipher::kTag;
 constexpr size_t kMostPayload = 1 << 14;
+static_assert(kMostPayload == PartedRoom::kPart && kHeader == PartedRoom::kBefore &&
+              1 + kTag == PartedRoom::kBehind);
 constexpr size_t kMostSealed = kMostPayload + 256;
 constexpr size_t kOverhead = kHeader + 1 + kTag;
-constexpr size_t kKeyUpdate = 5;
 // In a row, as OpenSSL does (openssl/openssl:ssl/record/record.h, MAX_EMPTY_RECORDS and MAX_WARN_ALERT_COUNT).
 constexpr uint32_t kMostEmpty = 32;
 constexpr uint32_t kMostIgnored = 4;
@@ -154,59 +155,63 @@ RecordLayer::Step RecordLayer::Fail(uint8_t alert, const char* reason) {
 
 // Sealing.
 
-bool RecordLayer::SealRecord(const uint8_t* bytes, size_t length, uint8_t type) {
-  Scratch& scratch = *scratch_;
-  if (sizeof scratch.cipher_out - scratch.cipher_length < length + kOverhead) return false;
-  if (!write_.Seal(bytes, length, type, scratch.cipher_out + scratch.cipher_length)) {
-    ERR_clear_error();
-    sealing_over_ = true;
-    return false;
-  }
-  scratch.cipher_length += length + kOverhead;
-  return true;
-}
-
-bool RecordLayer::SealKeyUpdate(uint8_t request) {
-  const uint8_t message[kKeyUpdate] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, request};
-  if (!SealRecord(message, sizeof message, kHandshake)) return false;
-  update_owed_ = false;
-  if (write_.Update()) return true;
+bool RecordLayer::SealingOver() {
   ERR_clear_error();
   sealing_over_ = true;
   return false;
 }
 
-bool RecordLayer::Write(const uint8_t* bytes, size_t length) {
-  const size_t records = (length + kMostPayload - 1) / kMostPayload;
-  // A key may be updated in front of each record.
-  const size_t most = length + records * (2 * kOverhead + kKeyUpdate);
-  if (sealing_over_ || sizeof scratch_->cipher_out - scratch_->cipher_length < most) return false;
-  while (length > 0) {
-    if (update_owed_ || ask_ || write_.records() + 1 >= records_per_key_) {
-      if (!SealKeyUpdate(std::exchange(ask_, false) ? SSL_KEY_UPDATE_REQUESTED
-                                                    : SSL_KEY_UPDATE_NOT_REQUESTED))
-        return false;
+bool RecordLayer::SealKeyUpdate(uint8_t* record) {
+  const uint8_t request =
+      std::exchange(ask_, false) ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED;
+  const uint8_t message[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, request};
+  static_assert(kHeader + sizeof message + 1 + kTag == PartedRoom::kKeyUpdate);
+  memcpy(record + kHeader, message, sizeof message);
+  if (!write_.Seal(record, sizeof message, kHandshake)) return false;
+  update_owed_ = false;
+  return write_.Update();
+}
+
+bool RecordLayer::Write(PartedRoom* room) {
+  if (sealing_over_) return false;
+  uint8_t* const begin = room->Record(0);
+  uint8_t* record = begin;
+  for (size_t left = room->length(); left > 0;) {
+    if (OwesUpdate()) {
+      // What is not sealed yet moves, gaps and all.
+      const size_t gaps = (left - 1) / PartedRoom::kPart * kOverhead;
+      memmove(record + PartedRoom::kKeyUpdate, record, kHeader + left + gaps);
+      if (!SealKeyUpdate(record)) return SealingOver();
+      record += PartedRoom::kKeyUpdate;
     }
-    const size_t part = std::min(length, kMostPayload);
-    if (!SealRecord(bytes, part, kApplicationData)) return false;
-    bytes += part;
-    length -= part;
+    const size_t part = std::min(left, PartedRoom::kPart);
+    if (!write_.Seal(record, part, kApplicationData)) return SealingOver();
+    record += part + kOverhead;
+    left -= part;
   }
+  room->SetSealed(static_cast<size_t>(record - begin));
   return true;
+}
+
+void RecordLayer::SealLast(uint8_t level, uint8_t description) {
+  Scratch& scratch = *scratch_;
+  const uint8_t alert[] = {level, description};
+  const size_t length = sizeof alert + kOverhead;
+  if (sealing_over_ || sizeof scratch.cipher_out - scratch.cipher_length < length) return;
+  uint8_t* const record = scratch.cipher_out + scratch.cipher_length;
+  memcpy(record + kHeader, alert, sizeof alert);
+  if (write_.Seal(record, sizeof alert, kAlert)) scratch.cipher_length += length;
+  SealingOver();
 }
 
 void RecordLayer::Close() {
   constexpr uint8_t kWarning = 1;
-  const uint8_t alert[] = {kWarning, SSL_AD_CLOSE_NOTIFY};
-  if (!sealing_over_) SealRecord(alert, sizeof alert, kAlert);
-  sealing_over_ = true;
+  SealLast(kWarning, SSL_AD_CLOSE_NOTIFY);
 }
 
 void RecordLayer::Alert(uint8_t description) {
   constexpr uint8_t kFatal = 2;
-  const uint8_t alert[] = {kFatal, description};
-  if (!sealing_over_) SealRecord(alert, sizeof alert, kAlert);
-  sealing_over_ = true;
+  SealLast(kFatal, description);
 }
 
 }  // namespace orlop

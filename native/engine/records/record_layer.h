@@ -24,14 +24,14 @@ class RecordLayer {
   // A key seals and opens fewer than this (RFC 8446 5.5 names 2^24.5 of full records of AES-GCM).
   static constexpr uint64_t kRecordsPerKey = 1 << 24;
 
-  // `secrets` are the first traffic secrets of both directions; sealed records go to scratch->cipher_out. False: OpenSSL refused.
+  // `secrets` are the first traffic secrets of both directions; alerts of ours go to scratch->cipher_out. False: OpenSSL refused.
   bool Start(CipherSuite suite, bool server, SecretArena::Share secrets, Scratch* scratch,
              uint64_t records_per_key = kRecordsPerKey);
   // Opens the record at *in where it lies, and moves *in behind it. *plain is its payload. A torn record is left, and its begin is given
   // again with what follows it.
   Step Read(uint8_t** in, size_t* in_length, Plain* plain);
-  // Seals `length` bytes, all or nothing. False: there is no room, or nothing may be sealed any more.
-  bool Write(const uint8_t* bytes, size_t length);
+  // Seals what is in the room where it lies, and tells the room. False: nothing is sealed, nor may be any more.
+  bool Write(PartedRoom* room);
   // close_notify, or a fatal alert. The last that is sealed.
   void Close();
   void Alert(uint8_t description);
@@ -50,8 +50,10 @@ class RecordLayer {
   Step OnHandshake(const uint8_t* bytes, size_t length);
   Step OnAlert(const uint8_t* bytes, size_t length);
   Step Fail(uint8_t alert, const char* reason);
-  bool SealRecord(const uint8_t* bytes, size_t length, uint8_t type);
-  bool SealKeyUpdate(uint8_t request);
+  bool OwesUpdate() const { return update_owed_ || ask_ || write_.records() + 1 >= records_per_key_; }
+  bool SealKeyUpdate(uint8_t* record);
+  void SealLast(uint8_t level, uint8_t description);
+  bool SealingOver();
 
   SecretArena::Share secrets_;
   RecordCipher read_;

@@ -255,7 +255,7 @@ void Connection::OnReady(ByteEnd& end) {
   if (static_cast<const SocketEnd&>(end).failed()) Finish(CloseCause::kResetByDownstream);
 }
 
-ssize_t Connection::OnPull(ByteEnd&, uint8_t*, size_t, bool*) {
+ssize_t Connection::OnPull(ByteEnd&, const Pieces&, bool*) {
   return -EAGAIN;
 }
 

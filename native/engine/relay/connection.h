@@ -93,7 +93,7 @@ class Connection final : public SlotOwner,
   // ByteEnd::User, of the sockets until the relay has them.
   void OnReady(ByteEnd& end) override;
   void OnReset(ByteEnd&, int) override {}
-  ssize_t OnPull(ByteEnd&, uint8_t*, size_t, bool*) override;
+  ssize_t OnPull(ByteEnd&, const Pieces&, bool*) override;
   // Relay::User.
   void OnRelayEnded(const ByteEnd* broken, int error) override;
   // Http1Session::User.

@@ -99,11 +99,11 @@ bool Relay::Carry(ByteEnd& from, ByteEnd& to, uint64_t* counter) {
   return from.readable();
 }
 
-ssize_t Relay::OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) {
+ssize_t Relay::OnPull(ByteEnd& end, const Pieces& into, bool* more) {
   if (!running_) return -EAGAIN;
   const bool to_up = &end == up_;
   ByteEnd& from = to_up ? *down_ : *up_;
-  const ssize_t got = from.Read(into, capacity);
+  const ssize_t got = from.Read(into);
   if (got > 0) {
     (to_up ? sent_ : received_) += static_cast<uint64_t>(got);
     *more = from.readable();

@@ -38,7 +38,7 @@ class Relay final : public ByteEnd::User, public Turn::Task {
   void OnReady(ByteEnd& end) override;
   void OnArrived(ByteEnd& end) override;
   void OnReset(ByteEnd& end, int code) override { End(&end, code); }
-  ssize_t OnPull(ByteEnd& end, uint8_t* into, size_t capacity, bool* more) override;
+  ssize_t OnPull(ByteEnd& end, const Pieces& into, bool* more) override;
   // Turn::Task.
   void OnAgain() override;
 

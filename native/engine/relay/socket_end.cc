@@ -33,15 +33,26 @@ void SocketEnd::OnReady(uint32_t events) {
   user_->OnReady(*this);
 }
 
-inline ssize_t SocketEnd::Receive(uint8_t* into, size_t capacity) {
+inline ssize_t SocketEnd::Receive(const Pieces& into) {
+  const iovec& first = *into.list;
+  const size_t wanted = much_ ? into.bytes : first.iov_len;
   ssize_t got;
   do {
-    got = recv(fd_.get(), into, capacity, 0);
+    if (wanted == first.iov_len) {
+      // A single small message is the common case, and a plain recv cheaper.
+      got = recv(fd_.get(), first.iov_base, wanted, 0);
+    } else {
+      msghdr message{};
+      message.msg_iov = const_cast<iovec*>(into.list);
+      message.msg_iovlen = static_cast<size_t>(into.count);
+      got = recvmsg(fd_.get(), &message, 0);
+    }
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
+    much_ = static_cast<size_t>(got) >= first.iov_len;
     // A short read has emptied the socket: an edge announces more. Not so when the end is already there, and a read stops in
     // front of an urgent byte.
-    if (static_cast<size_t>(got) < capacity && !hup_ && !urgent_) readable_ = false;
+    if (static_cast<size_t>(got) < wanted && !hup_ && !urgent_) readable_ = false;
     return got;
   }
   readable_ = false;
@@ -62,9 +73,10 @@ int SocketEnd::Front(Pieces* pieces) {
     return 1;
   }
   if (!readable_ || eof_) return 0;
-  const ssize_t got = Receive(scratch.read, Scratch::kRead);
+  scratch.pieces[0] = {scratch.read, Scratch::kRead};
+  const ssize_t got = Receive({scratch.pieces, 1, Scratch::kRead});
   if (got <= 0) return got == -EAGAIN ? 0 : static_cast<int>(got);
-  scratch.pieces[0] = {scratch.read, static_cast<size_t>(got)};
+  scratch.pieces[0].iov_len = static_cast<size_t>(got);
   *pieces = {scratch.pieces, 1, static_cast<size_t>(got)};
   return 1;
 }
@@ -75,11 +87,11 @@ void SocketEnd::Drop(size_t length) {
   if (length < read.iov_len) in_.Append(static_cast<uint8_t*>(read.iov_base) + length, read.iov_len - length);
 }
 
-ssize_t SocketEnd::Read(uint8_t* into, size_t capacity) {
-  if (!in_.empty()) return static_cast<ssize_t>(in_.Read(into, capacity));
+ssize_t SocketEnd::Read(const Pieces& into) {
+  if (!in_.empty()) return static_cast<ssize_t>(in_.Read(into));
   if (eof_) return 0;
   if (!readable_) return -EAGAIN;
-  return Receive(into, capacity);
+  return Receive(into);
 }
 
 ssize_t SocketEnd::Write(const Pieces& pieces) {

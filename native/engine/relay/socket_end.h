@@ -35,7 +35,7 @@ class SocketEnd final : public ByteEnd, public Pollable {
   // ByteEnd.
   int Front(Pieces* pieces) override;
   void Drop(size_t length) override;
-  ssize_t Read(uint8_t* into, size_t capacity) override;
+  ssize_t Read(const Pieces& into) override;
   bool readable() const override { return !in_.empty() || (readable_ && !eof_); }
   bool ended() const override { return eof_ && in_.empty(); }
   // SO_ERROR is not asked: that would clear it, and the reset would then read as a FIN.
@@ -55,7 +55,7 @@ class SocketEnd final : public ByteEnd, public Pollable {
  private:
   void CloseOpen(bool reset);
   // recv(2), with what it says about the socket: bytes, 0 for the end, -EAGAIN, or another -errno.
-  ssize_t Receive(uint8_t* into, size_t capacity);
+  ssize_t Receive(const Pieces& into);
   const EngineServices& services_;
   ByteEnd::User* user_;
   Descriptor fd_;
@@ -67,6 +67,7 @@ class SocketEnd final : public ByteEnd, public Pollable {
   bool error_ = false;
   bool eof_ = false;   // the peer's FIN was read
   bool shut_ = false;  // our FIN was sent
+  bool much_ = false;  // the last read has filled its first piece
   ByteQueue in_;       // what the reader did not take of a Front
 };
 

@@ -33,7 +33,7 @@ void AbandonedStream::OnData(const uint8_t*, size_t length) {
   session()->Consumed(this, length);
 }
 
-ssize_t AbandonedStream::OnRead(uint8_t*, size_t) {
+ssize_t AbandonedStream::OnRead(const Pieces&) {
   return -EAGAIN;
 }
 

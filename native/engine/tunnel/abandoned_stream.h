@@ -26,7 +26,7 @@ class AbandonedStream final : public H2Stream, public Turn::Mortal {
   void OnData(const uint8_t* bytes, size_t length) override;
   void OnDataDone() override {}
   void OnEnd() override {}
-  ssize_t OnRead(uint8_t*, size_t) override;
+  ssize_t OnRead(const Pieces&) override;
   void OnClosed(uint32_t code) override;
   void OnLost(CloseCause, int, std::string_view) override { Gone(); }
 

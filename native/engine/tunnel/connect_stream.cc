@@ -121,9 +121,9 @@ void ConnectStream::Drop(size_t length) {
   FreePieces();
 }
 
-ssize_t ConnectStream::Read(uint8_t* into, size_t capacity) {
+ssize_t ConnectStream::Read(const Pieces& into) {
   if (!in_.empty()) {
-    const size_t read = in_.Read(into, capacity);
+    const size_t read = in_.Read(into);
     Weigh(read);
     if (session()) session()->ConsumedKept(this, read);
     return static_cast<ssize_t>(read);
@@ -133,13 +133,7 @@ ssize_t ConnectStream::Read(uint8_t* into, size_t capacity) {
     end_read_ = true;
     return 0;
   }
-  size_t read = 0;
-  for (int i = 0; i < pieces_->count && read < capacity; i++) {
-    const iovec& piece = pieces_->list[i];
-    const size_t part = std::min(piece.iov_len, capacity - read);
-    memcpy(into + read, piece.iov_base, part);
-    read += part;
-  }
+  const size_t read = CopyPieces({pieces_->list, pieces_->count, pieces_->bytes}, into);
   Drop(read);
   return static_cast<ssize_t>(read);
 }
@@ -172,9 +166,9 @@ void ConnectStream::Wake() {
   if (data_started_ && !closed_ && session()) session()->Wake(this);
 }
 
-ssize_t ConnectStream::OnRead(uint8_t* into, size_t capacity) {
+ssize_t ConnectStream::OnRead(const Pieces& into) {
   bool more = false;
-  const ssize_t got = user_->OnPull(*this, into, capacity, &more);
+  const ssize_t got = user_->OnPull(*this, into, &more);
   if (got <= 0) return got;
   Weigh(static_cast<size_t>(got));
   if (more && session()) session()->Ready(this);

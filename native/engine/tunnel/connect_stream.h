@@ -70,7 +70,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   // ByteEnd.
   int Front(Pieces* pieces) override;
   void Drop(size_t length) override;
-  ssize_t Read(uint8_t* into, size_t capacity) override;
+  ssize_t Read(const Pieces& into) override;
   bool readable() const override { return !in_.empty() || pieces_ || (ended_ && !end_read_); }
   bool ended() const override { return ended_ && in_.empty() && !pieces_; }
   bool pulls() const override { return true; }
@@ -88,7 +88,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
   void OnData(const uint8_t* bytes, size_t length) override;
   void OnDataDone() override;
   void OnEnd() override;
-  ssize_t OnRead(uint8_t* into, size_t capacity) override;
+  ssize_t OnRead(const Pieces& into) override;
   void OnClosed(uint32_t code) override;
   void OnLost(CloseCause cause, int detail, std::string_view message) override;
 

@@ -3,6 +3,8 @@
 
 #include <openssl/crypto.h>
 
+#include <cstring>
+
 #include "engine/records/key_line.h"
 #include "engine/records/record_cipher.h"
 
@@ -21,10 +23,11 @@ size_t AlertSecret::Seal(const SSL* ssl, uint8_t description, uint8_t (&out)[kRe
   constexpr uint8_t kFatal = 2;
   constexpr uint8_t kAlert = 21;
   const uint8_t alert[] = {kFatal, description};
+  memcpy(out + RecordCipher::kHeader, alert, sizeof alert);
   const std::optional<CipherSuite> suite = SuiteOf(ssl);
   RecordCipher cipher;
   const bool made = secret_.length > 0 && suite && cipher.Start(*suite, RecordCipher::Use::kSeal, &secret_) &&
-                    cipher.Seal(alert, sizeof alert, kAlert, out);
+                    cipher.Seal(out, sizeof alert, kAlert);
   Forget();
   return made ? kRecord : 0;
 }

@@ -63,12 +63,22 @@ void TlsChannel::Hold(bool torn) {
   torn_ = torn;
 }
 
+bool TlsChannel::Seal(PartedRoom* room) {
+  const bool sealed = tls_.Write(room);
+  sealed_ = room->Record(0);
+  sealed_length_ = room->sealed();
+  return sealed;
+}
+
 bool TlsChannel::Send() {
   Scratch& scratch = services_.buffers.scratch();
-  size_t length = scratch.cipher_length;
-  scratch.cipher_length = 0;
+  const size_t made = std::exchange(scratch.cipher_length, 0);
+  const size_t sealed = std::exchange(sealed_length_, 0);
+  return SendBytes(scratch.cipher_out, made) && SendBytes(sealed_, sealed);
+}
+
+bool TlsChannel::SendBytes(const uint8_t* bytes, size_t length) {
   if (length == 0 || broken_ != 0) return true;
-  const uint8_t* bytes = scratch.cipher_out;
   if (out_.empty() && writable_) {
     const ssize_t sent = send(fd_.get(), bytes, length, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {

@@ -49,9 +49,9 @@ class TlsChannel {
 
   // TLS.
   TlsSession& tls() { return tls_; }
-  // Seals `length` bytes and sends them. False: TLS failed.
-  bool Seal(const uint8_t* bytes, size_t length) { return tls_.Write(bytes, length); }
-  // Sends what TLS has made; what the socket does not take waits. False: the socket is broken.
+  // Seals what is in the room, which stays until it is sent. False: TLS failed.
+  bool Seal(PartedRoom* room);
+  // Sends what was sealed and what else TLS has made; what the socket does not take waits. False: the socket is broken.
   bool Send();
   // Sends what waits. False: some of it still does.
   bool Flush();
@@ -59,6 +59,7 @@ class TlsChannel {
  private:
   void Broke(int error);
   void Hold(bool torn);
+  bool SendBytes(const uint8_t* bytes, size_t length);
   const EngineServices& services_;
   Turn::Task& task_;
   Descriptor fd_;
@@ -69,6 +70,8 @@ class TlsChannel {
   TlsSession tls_;
   std::vector<uint8_t> held_;
   bool torn_ = false;  // held_ is the begin of a record
+  const uint8_t* sealed_ = nullptr;
+  size_t sealed_length_ = 0;
   ByteQueue out_;
 };
 

@@ -229,17 +229,22 @@ TlsSession::Step TlsSession::Read(Plain* plain) {
   return Step::kFailed;
 }
 
-bool TlsSession::Write(const uint8_t* bytes, size_t length) {
+bool TlsSession::Write(PartedRoom* room) {
   if (records_) {
-    if (records_->Write(bytes, length)) return true;
+    if (records_->Write(room)) return true;
     message_ = "a record cannot be sealed";
     return false;
   }
   ERR_clear_error();
-  size_t written = 0;
-  if (SSL_write_ex(ssl_, bytes, length, &written) == 1 && written == length) return true;
-  Explain();
-  return false;
+  for (size_t at = 0; at < room->length(); at += PartedRoom::kPart) {
+    const size_t part = std::min(room->length() - at, PartedRoom::kPart);
+    size_t written = 0;
+    if (SSL_write_ex(ssl_, room->Record(at) + PartedRoom::kBefore, part, &written) == 1 && written == part)
+      continue;
+    Explain();
+    return false;
+  }
+  return true;
 }
 
 void TlsSession::Shutdown() {

@@ -41,8 +41,8 @@ class TlsSession {
   // Opens a record or several, up to a message of TLS itself. *plain lies where it is until the next Feed. kWant: no whole record is left;
   // what TakeRest gives is the begin of the next.
   Step Read(Plain* plain);
-  // Seals `length` bytes into scratch->cipher_out.
-  bool Write(const uint8_t* bytes, size_t length);
+  // Seals what is in the room: where it lies, or into scratch->cipher_out. False: nothing of it may be sent.
+  bool Write(PartedRoom* room);
   // A close_notify, into cipher_out.
   void Shutdown();
   // The verdict about the peer's identity, once, before anything is written. Refuse: the alert certificate_unknown, into cipher_out.

@@ -29,6 +29,7 @@ constexpr uint64_t kAnswerMs = 6'000;
 // 1.1 ms behind turns of four and 0.4 ms behind turns of one, for 3 % of the bulk.
 constexpr int kBuffersAlone = 4;
 constexpr int kBuffersAmongOthers = 1;
+constexpr size_t kSealedAtOnce = 8;  // records
 // A tunnel takes no new streams in the last quarter of the time for which its peer's certificate was valid when the tunnel opened: the
 // peer has another by then, and streams that run get that time to end by themselves.
 constexpr int64_t kRetirePart = 4;
@@ -249,23 +250,21 @@ void Tunnel::ReceiveHandshake() {
 void Tunnel::Flush() {
   if (phase_ != Phase::kOpen || channel_.broken() != 0) return;
   if (!channel_.Flush()) return;
-  uint8_t* const plain = services_.buffers.scratch().plain_out;
   const int most = BuffersPerTurn();
   for (int seals = 0; seals < most; seals++) {
-    const ssize_t length = h2_.Produce(plain, Scratch::kPlainOut);
-    if (length < 0) return End(CloseCause::kH2Failed, 0, h2_.error());
+    PartedRoom room(services_.buffers.scratch().room, kSealedAtOnce);
+    if (!h2_.Produce(&room)) return End(CloseCause::kH2Failed, 0, h2_.error());
     if (!h2_.violation().empty()) {
       // nghttp2's GOAWAY is in there.
-      if (channel_.Seal(plain, static_cast<size_t>(length))) channel_.Send();
+      if (channel_.Seal(&room)) channel_.Send();
       return EndAbused(h2_.violation());
     }
     if (toll_.waits()) HeedToll();
-    if (length == 0) {
+    if (room.length() == 0) {
       if (h2_.WantsNothing() || (retired_ && Living() == 0)) End(CloseCause::kTunnelLost, 0, "finished");
       return;
     }
-    if (!channel_.Seal(plain, static_cast<size_t>(length)))
-      return End(CloseCause::kTlsFailed, 0, channel_.tls().message());
+    if (!channel_.Seal(&room)) return End(CloseCause::kTlsFailed, 0, channel_.tls().message());
     // The socket is full: EPOLLOUT brings us back, and until then applications are not read.
     if (!channel_.Send() || channel_.full()) return;
   }
@@ -368,9 +367,9 @@ void Tunnel::ReportAbuse(std::string_view reason) {
 // GOAWAY with the reason, unless the peer does not even read what came before it.
 void Tunnel::SayWhy() {
   if (channel_.broken() != 0 || !channel_.Flush()) return;
-  uint8_t* const plain = services_.buffers.scratch().plain_out;
-  const size_t length = h2_.Farewell(plain, Scratch::kPlainOut);
-  said_why_ = (length == 0 || channel_.Seal(plain, length)) && channel_.Send() && !channel_.full();
+  PartedRoom room(services_.buffers.scratch().room, kSealedAtOnce);
+  h2_.Farewell(&room);
+  said_why_ = (room.length() == 0 || channel_.Seal(&room)) && channel_.Send() && !channel_.full();
 }
 
 void Tunnel::End(CloseCause cause, int detail, std::string_view message) {

@@ -12,7 +12,7 @@ namespace {
 
 // Of a peer that has lately caused more than its budget: what a single record holds, so that hardly anything waits to be read.
 constexpr size_t kReadOfSlowed = 16 * 1024;
-constexpr size_t kRead = 8 * Scratch::kFullRecord;
+constexpr size_t kRead = 8 * PartedRoom::kRecord;
 // A key update derives keys. About 2,000 instructions each.
 constexpr uint32_t kTlsMessageWork = 16;
 constexpr uint8_t kHandshakeRecord = 0x16;

@@ -38,16 +38,16 @@ std::vector<uint8_t> TlsSession::TakeRest() {
 
 // In parts, as records have them.
 TlsSession::Step TlsSession::Read(Plain* plain) {
-  constexpr size_t kPart = 1'000;
+  constexpr size_t kPart = 4'096;
   *plain = {in_, std::min(in_length_, kPart)};
   in_ += plain->length;
   in_length_ -= plain->length;
   return in_length_ > 0 ? Step::kDone : Step::kWant;
 }
 
-bool TlsSession::Write(const uint8_t* bytes, size_t length) {
-  memcpy(scratch_->cipher_out + scratch_->cipher_length, bytes, length);
-  scratch_->cipher_length += length;
+bool TlsSession::Write(PartedRoom* room) {
+  const iovec all{scratch_->cipher_out + scratch_->cipher_length, room->length()};
+  scratch_->cipher_length += CopyPieces(room->Whole(), {&all, 1, room->length()});
   return true;
 }
 

@@ -21,6 +21,7 @@ namespace {
 
 using orlop::CipherSuite;
 using orlop::KeySide;
+using orlop::PartedRoom;
 using orlop::RecordCipher;
 using orlop::RecordLayer;
 using orlop::Scratch;
@@ -113,6 +114,7 @@ struct OwnEnd {
   Bytes sent;
   Bytes received;
   Bytes torn;
+  Bytes to_peer;
   bool failed = false;
   bool shut = false;
 
@@ -138,14 +140,19 @@ struct OwnEnd {
   }
   void Write(uint8_t fill, size_t length) {
     const Bytes bytes(length, fill);
-    if (layer.Write(bytes.data(), bytes.size())) {
+    PartedRoom room(scratch->room, PartedRoom::kMostParts);
+    room.Put(bytes.data(), bytes.size());
+    if (layer.Write(&room)) {
       sent.insert(sent.end(), bytes.begin(), bytes.end());
+      to_peer.insert(to_peer.end(), room.Record(0), room.Record(0) + room.sealed());
     } else if (!failed && !shut) {
       Fail("an open layer does not seal");
     }
   }
+  // Nothing is sealed behind an alert, so what lies in cipher_out is the last.
   Bytes Take() {
-    Bytes out(scratch->cipher_out, scratch->cipher_out + scratch->cipher_length);
+    Bytes out = std::exchange(to_peer, {});
+    out.insert(out.end(), scratch->cipher_out, scratch->cipher_out + scratch->cipher_length);
     scratch->cipher_length = 0;
     return out;
   }
@@ -205,7 +212,8 @@ struct World {
     }
     if (inner.size() + 1 > kMostInner) return;
     Bytes record(RecordCipher::kHeader + inner.size() + 1 + RecordCipher::kTag);
-    if (!crafter.Seal(inner.data(), inner.size(), type, record.data())) Fail("the crafter does not seal");
+    std::copy(inner.begin(), inner.end(), record.begin() + RecordCipher::kHeader);
+    if (!crafter.Seal(record.data(), inner.size(), type)) Fail("the crafter does not seal");
     towards_own.insert(towards_own.end(), record.begin(), record.end());
   }
 
@@ -362,7 +370,7 @@ struct World {
       case 11:
       case 12:
         // As a turn does, which seals no more than a buffer of frames.
-        if (own.scratch->cipher_length > 64 * 1024) Outwards();
+        if (own.to_peer.size() > 64 * 1024) Outwards();
         return own.Write(act, Length());
       case 13:
       case 14:

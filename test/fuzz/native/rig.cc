@@ -54,12 +54,17 @@ socklen_t SomeAddress(sockaddr* out, uint8_t last) {
 extern "C" {
 int __real_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
 ssize_t __real_recv(int fd, void* bytes, size_t length, int flags);
+ssize_t __real_recvmsg(int fd, msghdr* message, int flags);
 ssize_t __real_send(int fd, const void* bytes, size_t length, int flags);
 ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);
 int __real_epoll_ctl(int epoll, int operation, int fd, epoll_event* event);
 
 ssize_t __wrap_recv(int fd, void* bytes, size_t length, int flags) {
   return Fails() ? -1 : __real_recv(fd, bytes, length, flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, msghdr* message, int flags) {
+  return Fails() ? -1 : __real_recvmsg(fd, message, flags);
 }
 
 ssize_t __wrap_send(int fd, const void* bytes, size_t length, int flags) {

@@ -12,6 +12,7 @@
 
 namespace {
 
+using orlop::PartedRoom;
 using orlop::Role;
 using orlop::Scratch;
 using orlop::TlsSession;
@@ -33,6 +34,7 @@ struct End {
   Bytes sent;
   Bytes received;
   Bytes torn;
+  Bytes sealed;  // in order, wherever it lay
 
   explicit End(Role role) {
     static const bool kept = [] {
@@ -46,9 +48,12 @@ struct End {
   }
   // What it has for the other end.
   Bytes Take() {
-    Bytes out(scratch->cipher_out, scratch->cipher_out + scratch->cipher_length);
+    TakeMade();
+    return std::exchange(sealed, {});
+  }
+  void TakeMade() {
+    sealed.insert(sealed.end(), scratch->cipher_out, scratch->cipher_out + scratch->cipher_length);
     scratch->cipher_length = 0;
-    return out;
   }
   void Handshake() {
     const TlsSession::Step step = session.Handshake();
@@ -85,7 +90,11 @@ struct End {
   void Write(uint8_t fill, size_t length) {
     if (!open || failed || shut || length == 0) return;
     const Bytes bytes(length, fill);
-    if (!session.Write(bytes.data(), bytes.size())) Fail("an open session does not seal");
+    PartedRoom room(scratch->room, PartedRoom::kMostParts);
+    room.Put(bytes.data(), bytes.size());
+    TakeMade();
+    if (!session.Write(&room)) Fail("an open session does not seal");
+    sealed.insert(sealed.end(), room.Record(0), room.Record(0) + room.sealed());
     sent.insert(sent.end(), bytes.begin(), bytes.end());
   }
 };
@@ -131,7 +140,8 @@ void Between(Input input) {
     const uint8_t act = input.Byte();
     End& who = act % 2 == 0 ? client : server;
     // At most what one buffer of the engine holds.
-    if (act % 8 < 6) who.Write(act, static_cast<size_t>(input.Byte()) * 257 % Scratch::kPlainOut);
+    if (act % 8 < 6)
+      who.Write(act, static_cast<size_t>(input.Byte()) * 257 % (PartedRoom::kMostParts * PartedRoom::kPart));
     if (act % 8 == 7 && who.open && !who.failed) {
       who.session.Shutdown();
       who.shut = true;

@@ -76,11 +76,13 @@ void Judge(const Vector& vector) {
   if (vector.plain.empty()) return;
   AesGcm seal;
   Expect(seal.Start(cipher, AesGcm::Use::kSeal, vector.key.data()), "a key", vector);
-  Text made(vector.plain.size() + AesGcm::kTag);
-  Expect(seal.Seal(nonce, additional, {vector.plain.data(), vector.plain.size() - 1}, vector.plain.back(),
-                   made.data()),
+  Text made(vector.plain.size() + AesGcm::kTag), there = vector.plain;
+  there.resize(made.size());
+  Expect(seal.Seal(nonce, additional, {vector.plain.data(), vector.plain.size()}, made.data()),
          "a ciphertext", vector);
-  Expect((made == sealed) == vector.valid, "the ciphertext and tag", vector);
+  Expect(seal.Seal(nonce, additional, {there.data(), vector.plain.size()}, there.data()),
+         "a ciphertext in place", vector);
+  Expect((made == sealed) == vector.valid && there == made, "the ciphertext and tag", vector);
 }
 
 }  // namespace

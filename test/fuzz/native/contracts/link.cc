@@ -8,17 +8,17 @@ namespace {
 
 // Negative: a session wants to end, or is slowed. 0: it had nothing to say.
 int Carry(Side& from, Side& to, Random& random) {
-  static uint8_t frames[128 * 1024];
-  const ssize_t length = from.session.Produce(frames, sizeof frames);
-  if (length < 0 || !from.session.violation().empty()) return -1;
-  for (ssize_t at = 0; at < length;) {
-    const size_t part = std::min<size_t>(static_cast<size_t>(length - at), 1 + Below(random, 40'000));
+  std::string frames;
+  if (!Produce(from, &frames) || !from.session.violation().empty()) return -1;
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(frames.data());
+  for (size_t at = 0; at < frames.size();) {
+    const size_t part = std::min<size_t>(frames.size() - at, 1 + Below(random, 40'000));
     to.toll.Begin(to.turn++);
     size_t used = 0;
-    if (!to.session.Receive(frames + at, part, &used) || to.toll.waits()) return -1;
-    at += static_cast<ssize_t>(used);
+    if (!to.session.Receive(bytes + at, part, &used) || to.toll.waits()) return -1;
+    at += used;
   }
-  return length > 0 ? 1 : 0;
+  return frames.empty() ? 0 : 1;
 }
 
 }  // namespace
@@ -34,6 +34,16 @@ H2Options SmallOptions(Role role) {
   options.client_streams = 8;
   options.field_bytes = 8'192;
   return options;
+}
+
+bool Produce(Side& from, std::string* frames) {
+  static uint8_t bytes[PartedRoom::BytesOf(8)];
+  PartedRoom room(bytes, 8);
+  if (!from.session.Produce(&room)) return false;
+  const Pieces made = room.Whole();
+  for (int i = 0; i < made.count; i++)
+    frames->append(static_cast<const char*>(made.list[i].iov_base), made.list[i].iov_len);
+  return true;
 }
 
 bool Exchange(Side& one, Side& other, Random& random) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "engine/core/clock.h"
 #include "engine/http2/h2_handler.h"
@@ -31,6 +32,9 @@ class Side : public H2Handler {
   bool goaway = false;
   int gone = 0;
 };
+
+// Frames as they go over the wire, one behind the other. False: nghttp2 failed.
+bool Produce(Side& from, std::string* frames);
 
 // Carries what both have to say, in parts of any length, until neither says anything. False: a session wants to end, or is slowed.
 bool Exchange(Side& one, Side& other, Random& random);

@@ -52,10 +52,10 @@ class MemoryEnd final : public FarEnd, public ByteEnd {
     return 1;
   }
   void Drop(size_t length) override { in_.erase(0, length); }
-  ssize_t Read(uint8_t* into, size_t capacity) override {
+  ssize_t Read(const Pieces& into) override {
     if (in_.empty()) return end_said_ ? 0 : -EAGAIN;
-    const size_t part = std::min(capacity, in_.size());
-    memcpy(into, in_.data(), part);
+    const iovec all{in_.data(), in_.size()};
+    const size_t part = CopyPieces({&all, 1, in_.size()}, into);
     in_.erase(0, part);
     return static_cast<ssize_t>(part);
   }

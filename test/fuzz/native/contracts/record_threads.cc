@@ -35,6 +35,12 @@ struct End {
     scratch->cipher_length = 0;
     return out;
   }
+  Bytes Seal(const Bytes& bytes) {
+    PartedRoom room(scratch->room, PartedRoom::kMostParts);
+    room.Put(bytes.data(), bytes.size());
+    Expect(session.Write(&room), "room");
+    return Bytes(room.Record(0), room.Record(0) + room.sealed());
+  }
   void Handshake(Bytes flight) {
     session.Feed(flight.data(), flight.size());
     const TlsSession::Step step = session.Handshake();
@@ -56,8 +62,7 @@ struct End {
 };
 
 void Pass(End& from, End& to, const Bytes& bytes) {
-  Expect(from.session.Write(bytes.data(), bytes.size()), "room");
-  Expect(to.Read(from.Take()) == bytes, "what was sent");
+  Expect(to.Read(from.Seal(bytes)) == bytes, "what was sent");
 }
 
 void Tunnel(size_t thread, size_t round) {
@@ -67,7 +72,7 @@ void Tunnel(size_t thread, size_t round) {
     if (!server.open) server.Handshake(client.Take());
     if (!client.open) client.Handshake(server.Take());
   }
-  for (size_t length = 1; length < Scratch::kPlainOut; length *= 7) {
+  for (size_t length = 1; length < PartedRoom::kMostParts * PartedRoom::kPart; length *= 7) {
     const Bytes bytes(length, static_cast<uint8_t>(thread * 31 + round));
     Pass(client, server, bytes);
     Pass(server, client, bytes);

@@ -132,12 +132,16 @@ int main() {
     client.Opens(OfHex(kTicket) + OfHex(kServerData) + OfHex(kServerAlert), step, 2);
   }
   End client(false);
-  Expect(client.layer.Write(Payload().data(), Payload().size()), "a record");
+  Scratch& scratch = *client.scratch;
+  PartedRoom room(scratch.room, 1), another(scratch.room, 1);
+  room.Put(Payload().data(), Payload().size());
+  Expect(client.layer.Write(&room), "a record");
   client.layer.Close();
-  const Scratch& scratch = *client.scratch;
-  const Bytes sealed(scratch.cipher_out, scratch.cipher_out + scratch.cipher_length);
-  Expect(sealed == OfHex(kClientData) + OfHex(kClientAlert), "the records of the trace");
-  Expect(!client.layer.Write(Payload().data(), Payload().size()), "nothing behind close_notify");
+  const Bytes sealed(room.Record(0), room.Record(0) + room.sealed());
+  const Bytes alert(scratch.cipher_out, scratch.cipher_out + scratch.cipher_length);
+  Expect(sealed == OfHex(kClientData) && alert == OfHex(kClientAlert), "the records of the trace");
+  another.Put(Payload().data(), Payload().size());
+  Expect(!client.layer.Write(&another) && another.sealed() == 0, "nothing behind close_notify");
   WipesWhatHasAWrongTag();
   WipesSecrets();
   printf("as in RFC 8448\n");

@@ -152,8 +152,9 @@ void Round(Random& random) {
     // Also in front of bytes that wait, as an alert or a farewell is.
     if (channel.Flush() || random() % 4 == 0) {
       const std::string bytes = SomeBytes(random, 1 + Below(random, 60'000));
-      Expect(channel.Seal(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),
-             "bytes to be sealed");
+      PartedRoom room(services.buffers.scratch().room, PartedRoom::kMostParts);
+      room.Put(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+      Expect(channel.Seal(&room), "bytes to be sealed");
       sent += bytes;
       channel.Send();
     }

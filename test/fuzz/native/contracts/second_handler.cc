@@ -35,9 +35,9 @@ class Message : public H2Stream {
   }
   void OnDataDone() override {}
   void OnEnd() override { ended = true; }
-  ssize_t OnRead(uint8_t* into, size_t capacity) override {
-    const size_t part = std::min({capacity, to_say.size(), 1 + Below(random_, 30'000)});
-    memcpy(into, to_say.data(), part);
+  ssize_t OnRead(const Pieces& into) override {
+    const iovec all{to_say.data(), std::min(to_say.size(), 1 + Below(random_, 30'000))};
+    const size_t part = CopyPieces({&all, 1, all.iov_len}, into);
     to_say.erase(0, part);
     if (part > 0) session()->Ready(this);
     return static_cast<ssize_t>(part);
@@ -152,11 +152,12 @@ void ResetsOne(Random& random) {
   kept.to_say = SomeBytes(random, 200'000);
   const std::string expected = kept.to_say;
   Expect(Send(client, left, "POST", "/left") && Send(client, kept, "POST", "/kept"), "room for two");
-  static uint8_t frames[128 * 1024];
-  const ssize_t length = client.session.Produce(frames, sizeof frames);
+  std::string frames;
+  Expect(Produce(client, &frames), "frames");
   size_t used = 0;
-  Expect(length > 0 && server.session.Receive(frames, static_cast<size_t>(length), &used) &&
-             used == static_cast<size_t>(length),
+  Expect(!frames.empty() &&
+             server.session.Receive(reinterpret_cast<const uint8_t*>(frames.data()), frames.size(), &used) &&
+             used == frames.size(),
          "the first frames");
   client.session.Reset(&left, NGHTTP2_CANCEL);
   client.session.Forget(&left);

@@ -69,7 +69,7 @@ class Socket final : public FarEnd, public ByteEnd::User {
   // ByteEnd::User, before the relay is.
   void OnReady(ByteEnd&) override {}
   void OnReset(ByteEnd&, int) override {}
-  ssize_t OnPull(ByteEnd&, uint8_t*, size_t, bool*) override { return -EAGAIN; }
+  ssize_t OnPull(ByteEnd&, const Pieces&, bool*) override { return -EAGAIN; }
 
  private:
   SocketEnd near_;

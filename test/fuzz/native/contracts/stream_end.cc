@@ -82,7 +82,8 @@ class Stream final : public FarEnd, public ByteEnd::User {
   }
   void Hear(size_t most) override {
     std::string bytes(std::max<size_t>(most, 1), '\0');
-    const ssize_t got = far_.stream.Read(reinterpret_cast<uint8_t*>(bytes.data()), most);
+    const iovec all{bytes.data(), most};
+    const ssize_t got = far_.stream.Read({&all, 1, most});
     if (got > 0) heard_.append(bytes, 0, static_cast<size_t>(got));
     if (got == 0 && most > 0) heard_end_ = true;
   }
@@ -97,10 +98,10 @@ class Stream final : public FarEnd, public ByteEnd::User {
   // ByteEnd::User, of the far stream.
   void OnReady(ByteEnd&) override {}
   void OnReset(ByteEnd&, int) override { was_reset_ = true; }
-  ssize_t OnPull(ByteEnd&, uint8_t* into, size_t capacity, bool* more) override {
+  ssize_t OnPull(ByteEnd&, const Pieces& into, bool* more) override {
     if (saying_.empty()) return end_said_ ? 0 : -EAGAIN;
-    const size_t part = std::min({capacity, saying_.size(), 1 + Below(random_, 20'000)});
-    memcpy(into, saying_.data(), part);
+    const iovec all{saying_.data(), std::min(saying_.size(), 1 + Below(random_, 20'000))};
+    const size_t part = CopyPieces({&all, 1, all.iov_len}, into);
     saying_.erase(0, part);
     *more = !saying_.empty() || end_said_;
     return static_cast<ssize_t>(part);
