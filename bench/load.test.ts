@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { createCipheriv, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { figuresOf } from "./load.ts";
 import { ownProgram } from "./programs.ts";
+import { sealingRelay } from "./sides/direct.ts";
 
 const run = promisify(execFile);
 const children: ChildProcess[] = [];
@@ -73,6 +75,25 @@ test("every mode measures, directly and through the relay", async () => {
     const first = await load("first", port, "--rate", "500");
     assert.ok(first.connect_p50_us > 0 && first.p50_us > first.connect_p50_us);
   }
+});
+
+test("the relay that seals passes on what came", async () => {
+  const port = await freePort();
+  await start(...sealingRelay(["127.0.0.1", port, "127.0.0.1", sink]));
+  const { errors, bytes } = await load("bulk", port);
+  assert.ok(errors === 0 && bytes > 0);
+});
+
+test("what the relay seals is AES-128-GCM of what it passes on", () => {
+  const addon: { exports: { firstRecord?: (bytes: Buffer) => Buffer } } = { exports: {} };
+  process.dlopen(addon, ownProgram("seal.node"));
+  const bytes = randomBytes(5_000);
+  const nonce = Buffer.alloc(12);
+  nonce.writeBigUInt64LE(1n, 4);
+  const cipher = createCipheriv("aes-128-gcm", "any other serves", nonce);
+  cipher.setAAD(Buffer.from([23, 3, 3, 0x40, 0x11]));
+  const expected = Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
+  assert.deepEqual(addon.exports.firstRecord?.(bytes), expected);
 });
 
 test("sinks that read nothing are found out, and afterwards get every byte", async () => {

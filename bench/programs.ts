@@ -8,17 +8,31 @@ const here = fileURLToPath(new URL("./load/", import.meta.url));
 const built = fileURLToPath(new URL("../build/bench/", import.meta.url));
 const flags = ["-O2", "-std=c17", "-Wall", "-Wextra", "-Werror"];
 
-/** Path of `load` or `relay`; compiled when a source is newer. Throws with the compiler's words. */
-export function ownProgram(name: "load" | "relay"): string {
+/** What it is made of; all other sources are of `load`. */
+const parts = {
+  relay: { sources: ["relay.c"], flags: [] },
+  /** An addon for Node. */
+  "seal.node": { sources: ["relay.c", "seal.c"], flags: ["-fPIC", "-shared", "-DRELAY_IS_A_PART"] },
+} as const;
+
+/** Path of the program; compiled when a source is newer. Throws with the compiler's words. */
+export function ownProgram(name: "load" | keyof typeof parts): string {
   const program = path.join(built, name);
   const all = readdirSync(here).filter((file) => /\.[ch]$/.test(file));
   const newest = Math.max(...all.map((file) => statSync(path.join(here, file)).mtimeMs));
   if (existsSync(program) && statSync(program).mtimeMs > newest) return program;
-  const isOf = (file: string): boolean => (name === "relay") === (file === "relay.c");
-  const sources = all.filter((file) => file.endsWith(".c") && isOf(file)).map((file) => path.join(here, file));
+  const others: readonly string[] = Object.values(parts).flatMap((part) => part.sources);
+  const { sources: files, flags: more } =
+    name === "load"
+      ? { sources: all.filter((file) => file.endsWith(".c") && !others.includes(file)), flags: [] }
+      : parts[name];
+  const sources = files.map((file) => path.join(here, file));
   mkdirSync(built, { recursive: true });
   const fresh = `${program}.${process.pid}`;
-  execFileSync("cc", [...flags, "-o", fresh, ...sources], { stdio: ["ignore", "ignore", "pipe"] });
+  const headers = path.join(path.dirname(process.execPath), "../include/node");
+  execFileSync("cc", [...flags, ...more, `-I${headers}`, "-o", fresh, ...sources], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   renameSync(fresh, program);
   return program;
 }

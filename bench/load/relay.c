@@ -1,7 +1,9 @@
 /* relay HOST PORT TO_HOST TO_PORT: copies bytes both ways between the connections it accepts and those it
  * opens. One thread, one buffer of 256 KB: what a proxy costs that neither encrypts nor decides. Passes on
- * FIN and RST. */
+ * FIN and RST. With RELAY_IS_A_PART it is a part of seal.c. */
 #define _GNU_SOURCE
+#include "relay.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -91,6 +93,7 @@ static bool pass_on(struct end *from)
 			}
 			return true;
 		}
+		pass(buffer, (size_t)got);
 		ssize_t sent = send(to->fd, buffer, (size_t)got, MSG_NOSIGNAL);
 		if (sent < 0 && errno != EAGAIN) {
 			end_pair(from, true);
@@ -190,7 +193,7 @@ static void event_at(struct end *e, uint32_t events)
 	watch(peer);
 }
 
-int main(int argc, char **argv)
+int relay(int argc, char **argv)
 {
 	if (argc != 5) {
 		fprintf(stderr, "usage: relay HOST PORT TO_HOST TO_PORT\n");
@@ -208,7 +211,8 @@ int main(int argc, char **argv)
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
 	epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
-	printf("ready\n");
+	/* In one piece, also where the standard output has no buffer. */
+	fputs("ready\n", stdout);
 	fflush(stdout);
 	for (;;) {
 		struct epoll_event events[256];
@@ -230,3 +234,16 @@ int main(int argc, char **argv)
 		}
 	}
 }
+
+#ifndef RELAY_IS_A_PART
+void pass(const unsigned char *bytes, size_t length)
+{
+	(void)bytes;
+	(void)length;
+}
+
+int main(int argc, char **argv)
+{
+	return relay(argc, argv);
+}
+#endif

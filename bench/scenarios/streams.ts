@@ -91,6 +91,14 @@ export const streamScenarios: readonly Scenario[] = [
     ...bulk(1),
   },
   {
+    name: "bulk-floor",
+    figure: "throughput of the pair, 1 stream, against relays that seal the same bytes",
+    ...throughput,
+    defaultPeer: "relay-sealing",
+    targets: { "relay-sealing": { atLeast: 0.75 } },
+    ...bulk(1),
+  },
+  {
     name: "bulk-8",
     figure: "throughput of the pair, 8 streams",
     ...throughput,

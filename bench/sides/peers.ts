@@ -1,5 +1,5 @@
 // bench · the peers by name.
-import { openDirect, openRelay } from "./direct.ts";
+import { openDirect, openRelay, openSealingRelay } from "./direct.ts";
 import { openEnvoy } from "./envoy.ts";
 import { openHaproxy, openHaproxyHop } from "./haproxy.ts";
 import { openLinkerd } from "./linkerd.ts";
@@ -12,6 +12,7 @@ import { openZtunnel } from "./ztunnel.ts";
 export const peers = {
   direct: openDirect,
   relay: openRelay,
+  "relay-sealing": openSealingRelay,
   haproxy: openHaproxy({ tuned: false, mode: "tcp" }),
   "haproxy-tuned": openHaproxy({ tuned: true, mode: "tcp" }),
   "haproxy-http": openHaproxy({ tuned: false, mode: "http" }),
