@@ -38,7 +38,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
       "backoff.ts",
     ],
   },
-  config: { run: ["control/kinds/", "control/static-file/parse.ts"] },
+  config: { run: ["control/kinds/", "control/static-file/parse.ts"], types: ["keeper/settings.ts"] },
   process: { run: ["backoff.ts"] },
   authority: {
     run: [

@@ -135,6 +135,10 @@ async function describePolicy(context: Context, name: string): Promise<Exit> {
 }
 
 /** The item of this name. Throws when there is none, or several and no -n. */
+const none: Readonly<Record<string, string>> = {
+  pod: "the agent knows none of this name here: a pod that has finished, or has no address yet on another node, is nothing to a mesh",
+};
+
 function find<Item extends { readonly name: string; readonly namespace: string }>(
   context: Context,
   word: string,
@@ -148,7 +152,9 @@ function find<Item extends { readonly name: string; readonly namespace: string }
   throw new CliFailure(exits.failed, {
     code: "ORL6004",
     what: first ? `${word} ${name} exists more than once` : `no ${word} ${name}`,
-    why: first ? `in ${found.map((each) => each.namespace).join(", ")}` : "the agent knows none of this name here",
+    why: first
+      ? `in ${found.map((each) => each.namespace).join(", ")}`
+      : (none[word] ?? "the agent knows none of this name here"),
     fix: first
       ? "say which with -n NAMESPACE"
       : `see what there is: orlop get ${word === "pod" ? "workloads" : word === "service" ? "services" : "policies"}`,

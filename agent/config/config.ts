@@ -1,28 +1,11 @@
 // start-up · what the programs of a node are configured with: one immutable value, a slice per room.
 import type { NodeSpec } from "../control/kinds/node-config.ts";
 import type { NodeSettings } from "../control/kinds/node-settings.ts";
+import type { KeeperSettings } from "../keeper/settings.ts";
 
 /** All that the privileged program reads. */
-export type KeeperConfig = {
-  readonly node: string;
-  /** Its own, beside the agent's run directory and not in it: `<runDir>-keeper`. Nobody else may write there. */
-  readonly directory: string;
-  /** The unix socket it serves, in that directory. */
-  readonly socket: string;
-  /** `<stateDir>-keeper`: its own as well, and outlives a reboot. */
-  readonly stateDirectory: string;
-  readonly bpffs: string;
-  /** The directory above all pods, or "auto": the keeper looks for the kubelet's. */
-  readonly podsCgroup: string;
-  /** A heartbeat older than this counts as no agent. */
-  readonly heartbeatLimitMs: number;
-  /** Programs of the node that reach its pods past their policy. */
-  readonly nodeAccess: {
-    readonly mode: "none" | "kubelet" | "node";
-    readonly kubeletCgroup: string;
-    readonly from: readonly string[];
-  };
-  readonly agentUid: number;
+export type KeeperConfig = KeeperSettings & {
+  /** The group of its socket. */
   readonly agentGid: number;
   readonly log: { readonly level: NodeSpec["log"]["level"] };
 };

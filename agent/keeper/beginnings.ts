@@ -1,6 +1,5 @@
 // keeper · pods whose network namespace the CNI plug-in has named before their first process: guarded until an agent captures or
 // releases them, or the plug-in says that the namespace goes.
-import type { PodDepartures } from "./departures.ts";
 import {
   type Enrollment,
   type EnrollmentRefusal,
@@ -10,26 +9,15 @@ import {
   type PodRows,
   refusal,
 } from "./enrollment-states.ts";
-import type { NamespaceGuards } from "./guards.ts";
-import type { PodTable } from "./pod-table.ts";
+import type { PodParts } from "./pod-parts.ts";
 import { type NamespaceId, sameNamespace } from "./pods.ts";
-import type { EnrollmentTree, PodPresence } from "./presence.ts";
-import type { ProtectedPods } from "./protected-pods.ts";
 import { MAX_PODS } from "./requests.ts";
-import type { PodTurns } from "./turns.ts";
 
 /** `gone`: the row of the pod that is free now, of which agents may know. */
 export type BegunPod = { readonly begun: PodRow | EnrollmentRefusal; readonly gone: PodRow | undefined };
 
-export type BeginningsOptions = {
-  readonly tree: EnrollmentTree;
+export type BeginningsOptions = PodParts & {
   readonly rows: PodRows;
-  readonly protectedPods: ProtectedPods;
-  readonly table: PodTable;
-  readonly turns: PodTurns;
-  readonly presence: PodPresence;
-  readonly guards: NamespaceGuards;
-  readonly departures: PodDepartures;
   /** The pod is awaited under an index that agents must hear of. */
   readonly moved: (uid: string) => void;
 };

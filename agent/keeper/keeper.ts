@@ -1,59 +1,30 @@
 // keeper · composition root of the privileged program: load, pin, serve agents on keeper.sock, watch pods and heartbeat. One
 // thread. It reads no byte from a network and talks to nobody but agents on that socket.
-
-import { execFileSync } from "node:child_process";
-import {
-  closeSync,
-  constants,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, openSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cgroupReader, cgroupTexts } from "../process/cgroup-files.ts";
 import { foundPodsCgroup, podsCgroup } from "../process/cgroup-tree.ts";
-import { parseMountinfo } from "../process/mounts.ts";
 import { FdSocket, PodThread, Programs, pinnedMap, type FdSocket as Socket } from "./addon.ts";
+import { answerer } from "./answers.ts";
 import { PodEnrollments } from "./enrollment.ts";
-import type { EnrollmentRefusal, OpenEnrollment } from "./enrollment-states.ts";
 import { Holders } from "./holders.ts";
 import { lastIndexFile } from "./last-index.ts";
-import { type Asker, type KeeperLog, Lender, type ReplyWithFds, serveOn } from "./lend.ts";
+import { type KeeperLog, Lender, serveOn } from "./lend.ts";
 import { inTurns, OwedSweeps } from "./looks.ts";
-import { NodeAccess, type NodeAccessSettings } from "./node-access.ts";
+import { NodeAccess } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
+import { makeCgroup, mountBpffs, ownDirectory, removeCgroup, unmountBpffs } from "./places.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { answerStarts, listenForStarts, PodStarts } from "./pod-starts.ts";
 import { PodWatch } from "./pod-watch.ts";
 import { findPod, type PodTree } from "./pods.ts";
 import { LoadedPrograms, SURVEY_MAPS } from "./programs.ts";
 import { ProtectedPods, protectedPodsFile } from "./protected-pods.ts";
-import { type PodNotice, PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import type { PodNotice } from "./protocol.ts";
+import type { KeeperSettings } from "./settings.ts";
 import { UnbornPods } from "./unborn-pods.ts";
 import { Watchdog } from "./watchdog.ts";
 
-export type KeeperSettings = {
-  readonly node: string;
-  /** Nobody but the keeper's user may write there. */
-  readonly directory: string;
-  /** The unix socket it serves, in that directory. */
-  readonly socket: string;
-  /** The keeper's own, and outlives a reboot. */
-  readonly stateDirectory: string;
-  readonly bpffs: string;
-  /** The directory above all pods, or "auto": the kubelet's is looked for at the start. */
-  readonly podsCgroup: string;
-  readonly heartbeatLimitMs: number;
-  readonly nodeAccess: NodeAccessSettings;
-  readonly agentUid: number;
-  readonly log: { readonly level: string };
-};
 export type KeeperOptions = {
   readonly log: KeeperLog;
   /** Aborted: stop serving and return. */
@@ -71,11 +42,8 @@ const AFTER_EVENT_MS = [0, 10, 50];
 const LOOK_EVERY_MS = 250;
 /** How soon it is noticed that the kubelet has ended, or another began. */
 const NODE_LOOK_EVERY_MS = 500;
-/** The mount source by which a later keeper recognises a mount that a keeper made. */
-const MOUNT_SOURCE = "orlop";
 /** `orlop run` says that it stops before it sends SIGTERM; the signal may be seen first. */
 const STOP_WORD_MS = 500;
-const CGROUP_NOTE = "made-pods-cgroup";
 /** Of the pod that was given an index last. */
 const LAST_INDEX = "last-index";
 /** Where the CNI plug-in asks, in the keeper's directory. */
@@ -367,142 +335,6 @@ export async function runKeeperProgram(
   }
 }
 
-const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
-
-type AnswererParts = {
-  readonly kernel: LoadedPrograms;
-  readonly open: OpenPods;
-  readonly holders: Holders;
-  readonly access: NodeAccess;
-  readonly starts: PodStarts;
-  readonly log: KeeperLog;
-};
-
-/** Only the agent that holds the node may ask for these. Any agent gets sockets, for the connections that it has. */
-const changes: ReadonlySet<Request["op"]> = new Set([
-  "guard",
-  "prepare",
-  "set-addresses",
-  "capture",
-  "release",
-  "release-to-guard",
-  "sever",
-]);
-
-function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Promise<ReplyWithFds> {
-  const { kernel, open, holders, access, starts, log } = parts;
-  const refuse = (id: number, { refused, message }: EnrollmentRefusal): ReplyWithFds => {
-    log.warn("refused", { reason: refused, message });
-    return { reply: { id, op: "refused", reason: refused, message } };
-  };
-  return async (request, { agent, pid, connected }) => {
-    const { id } = request;
-    const enrollments = await open();
-    if (changes.has(request.op) && !holders.mayChange(agent)) {
-      return refuse(id, { refused: "not-holding", message: "another agent holds the node" });
-    }
-    switch (request.op) {
-      case "hello": {
-        const pods = enrollments.present();
-        // An agent that went while the keeper opened its tables never came.
-        const role = connected() ? holders.came(agent, request.role) : "leaving";
-        log.info("an agent is here", { node: request.node, pods: pods.length, pid, role });
-        return { reply: { id, op: "welcome", version: PROTOCOL_VERSION, role, pods }, fds: kernel.lentFds() };
-      }
-      case "take": {
-        const isTaken = await holders.take(agent);
-        if (!isTaken) return refuse(id, { refused: "busy", message: "the node is held, or is being handed over" });
-        log.info("an agent has taken the node", { pid });
-        return { reply: { id, op: "taken", pods: enrollments.present() }, fds: kernel.lentFds() };
-      }
-      case "yielded":
-        holders.yielded(agent);
-        return { reply: { id, op: "done" } };
-      case "serving":
-        holders.serves(agent);
-        return { reply: { id, op: "done" } };
-      case "leave":
-        holders.gone(agent);
-        return { reply: { id, op: "done" } };
-      case "guard": {
-        const row = await enrollments.guard(request.uid, request.workload);
-        return isRefusal(row) ? refuse(id, row) : { reply: { id, op: "guarded", podIdx: row.podIdx } };
-      }
-      case "set-addresses": {
-        const { podIdx, uid, addresses } = request;
-        const result = await enrollments.setAddresses(request, addresses);
-        if (isRefusal(result)) return refuse(id, result);
-        log.info("has other addresses", { pod: uid, podIdx, addresses });
-        return { reply: { id, op: "done" } };
-      }
-      case "known-of":
-        return { reply: { id, op: "known", ...enrollments.knownOf(request) } };
-      case "prepare": {
-        const result = await enrollments.prepare(request.uid, request.addresses);
-        return isRefusal(result) ? refuse(id, result) : prepared(id, result);
-      }
-      case "capture": {
-        const { podIdx, failDirect } = request;
-        const result = await enrollments.capture(request, failDirect, ({ row }) => {
-          log.info("captured", { pod: row.uid, podIdx, failDirect });
-          // The runtime calls the plug-in again after a reboot: what it waits for is only the kernel's.
-          starts.captured(podIdx);
-        });
-        if (isRefusal(result)) return refuse(id, result);
-        return { reply: { id, op: "done" } };
-      }
-      case "release": {
-        const { podIdx, uid } = request;
-        if (await enrollments.release(request)) {
-          log.info("released", { pod: uid, podIdx });
-          starts.released(podIdx);
-        }
-        return { reply: { id, op: "done" } };
-      }
-      case "release-to-guard": {
-        const row = await enrollments.releaseToGuard(request, request.workload);
-        if (isRefusal(row)) return refuse(id, row);
-        log.info("released, and guarded", { pod: row.uid, podIdx: row.podIdx });
-        return { reply: { id, op: "guarded", podIdx: row.podIdx } };
-      }
-      case "sockets": {
-        const { podIdx, kind, count } = request;
-        const fds = await enrollments.makeSockets(request, kind, count);
-        if (!Array.isArray(fds)) return refuse(id, fds);
-        return { reply: { id, op: "sockets", podIdx, kind }, fds, handedOver: true };
-      }
-      case "sever": {
-        const ended = await enrollments.sever(request);
-        if (typeof ended !== "number") return refuse(id, ended);
-        const say = ended > 0 ? log.info : log.debug;
-        say("connections that are no longer allowed were ended", { podIdx: request.podIdx, ended });
-        return { reply: { id, op: "done" } };
-      }
-      case "node-access":
-        return { reply: { id, op: "node-access", ...access.view() } };
-      case "programs":
-        return { reply: { id, op: "programs", ...kernel.view() } };
-    }
-  };
-}
-
-function prepared(id: number, enrolled: OpenEnrollment): ReplyWithFds {
-  const { row, namespace, state } = enrolled;
-  return {
-    reply: {
-      id,
-      op: "prepared",
-      podIdx: row.podIdx,
-      addresses: row.addresses,
-      netnsCookie: String(row.netnsCookie),
-      listeners: namespace.listeners.map(({ kind, family, address, port }) => ({ kind, family, address, port })),
-      captured: state === "captured",
-      preservesSource: namespace.preservesSource,
-    },
-    fds: namespace.listeners.map(({ fd }) => fd),
-  };
-}
-
 /** A sweep that takes longer than the time between two is waited for. */
 function sweeper(open: OpenPods, lender: Lender, watch: () => PodWatch, log: KeeperLog): () => void {
   const look = async (): Promise<void> => {
@@ -532,53 +364,6 @@ function listen(config: KeeperSettings): Socket {
   ownDirectory(config.directory);
   // Of our own group, which the program made the agent's.
   return FdSocket.listen(config.socket, 0o660);
-}
-
-/** The agent parses hostile bytes: where it could write, it could put a socket of its own in our socket's place. */
-function ownDirectory(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o755 });
-  const { uid, mode } = lstatSync(path);
-  const foreign =
-    uid !== process.geteuid?.() || (mode & 0o022) !== 0 || (mode & constants.S_IFMT) !== constants.S_IFDIR;
-  if (foreign) throw new Error(`${path} must be a directory of the keeper's user in which nobody else may write`);
-}
-
-/** On a plain machine the pods' ancestor cgroup may be missing; Kubernetes always has it. A file in the run directory records that a keeper made it. */
-function makeCgroup({ podsCgroup, directory }: KeeperSettings, log: KeeperLog): void {
-  if (existsSync(podsCgroup)) return;
-  mkdirSync(podsCgroup, { recursive: true });
-  writeFileSync(join(directory, CGROUP_NOTE), podsCgroup);
-  log.info("made the pods' cgroup", { path: podsCgroup });
-}
-
-function removeCgroup({ podsCgroup, directory }: KeeperSettings, log: KeeperLog): void {
-  const note = join(directory, CGROUP_NOTE);
-  if (!existsSync(note) || readFileSync(note, "utf8") !== podsCgroup) return;
-  try {
-    rmdirSync(podsCgroup);
-    rmSync(note);
-  } catch (error) {
-    log.warn("the pods' cgroup stays: something lives in it", { path: podsCgroup, error: String(error) });
-  }
-}
-
-/** Is a bpf file system mounted on exactly this directory, and did a keeper mount it? */
-function bpffsAt(path: string): "ours" | "another's" | "none" {
-  const mount = parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8")).findLast(({ point }) => point === path);
-  if (mount?.type !== "bpf") return "none";
-  return mount.source === MOUNT_SOURCE ? "ours" : "another's";
-}
-
-/** The directory of pins in it is 0700, and no pod is given this mount. */
-function mountBpffs(path: string, log: KeeperLog): void {
-  if (bpffsAt(path) !== "none") return;
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  execFileSync("mount", ["-t", "bpf", "-o", "mode=0700", MOUNT_SOURCE, path]);
-  log.info("mounted a bpf file system", { path });
-}
-
-function unmountBpffs(path: string): void {
-  if (bpffsAt(path) === "ours") execFileSync("umount", [path]);
 }
 
 const levels = ["debug", "info", "warn", "error", "off"];

@@ -1,13 +1,8 @@
 // keeper · looks after every enrolled pod: what has gone is released, what must be guarded is guarded. Called by a timer.
-import type { PodDepartures } from "./departures.ts";
 import { isUnserved, type PodRow } from "./enrollment-states.ts";
-import type { NamespaceGuards } from "./guards.ts";
-import type { PodTable } from "./pod-table.ts";
+import type { PodParts } from "./pod-parts.ts";
 import { walkedOnce } from "./pods.ts";
-import type { EnrollmentTree, PodPresence } from "./presence.ts";
-import type { ProtectedPods } from "./protected-pods.ts";
 import type { Readdressing } from "./readdressing.ts";
-import type { PodTurns } from "./turns.ts";
 
 /** What a sweep found out. */
 export type Swept = {
@@ -17,16 +12,7 @@ export type Swept = {
   readonly failed: readonly { readonly uid: string; readonly error: unknown }[];
 };
 
-export type SweepOptions = {
-  readonly tree: EnrollmentTree;
-  readonly protectedPods: ProtectedPods;
-  readonly table: PodTable;
-  readonly turns: PodTurns;
-  readonly presence: PodPresence;
-  readonly guards: NamespaceGuards;
-  readonly departures: PodDepartures;
-  readonly readdressing: Readdressing;
-};
+export type SweepOptions = PodParts & { readonly readdressing: Readdressing };
 
 /** Every so many sweeps the routes to the agent's listener are made again: they go with an address or device of the pod. */
 const SWEEPS_PER_ROUTE = 40;
@@ -80,7 +66,7 @@ export class PodSweep {
 
   async #look(
     { podIdx, uid }: PodRow,
-    { tree, routesAreDue }: { readonly tree: EnrollmentTree; readonly routesAreDue: boolean },
+    { tree, routesAreDue }: { readonly tree: PodParts["tree"]; readonly routesAreDue: boolean },
   ): Promise<SweepFinding> {
     const { protectedPods, table, presence, guards, departures, readdressing } = this.#options;
     const found = table.get(podIdx);

@@ -3,9 +3,10 @@
 import { closeSync, constants, existsSync, lstatSync, openSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
-import { type KeeperSettings, runKeeper } from "./keeper.ts";
+import { runKeeper } from "./keeper.ts";
 import type { KeeperLog } from "./lend.ts";
 import { pinDirectory } from "./programs.ts";
+import type { KeeperSettings } from "./settings.ts";
 import { removeTree } from "./takeover.ts";
 
 export type UninstallTarget = {
