@@ -62,7 +62,8 @@ export async function startMesh(cluster: Cluster, deadlineMs = 30_000): Promise<
 /** What 15021 says inside the node; empty when nobody answers. */
 export async function readiness(node: Node): Promise<string> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15021 && printf "GET /healthz/ready HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
-  const done = await node.run(["bash", "-c", ask], 5_000);
+  // Without --norc bash takes a socket as its standard input for a remote shell's, and runs ~/.bashrc.
+  const done = await node.run(["bash", "--norc", "-c", ask], 5_000);
   return done.stdout.split("\r\n\r\n")[1]?.trim() ?? "";
 }
 

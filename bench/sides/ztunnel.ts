@@ -85,7 +85,7 @@ async function ready(pod: Pod): Promise<void> {
   const ask =
     'exec 3<> /dev/tcp/127.0.0.1/15021 && printf "GET /healthz/ready HTTP/1.0\\r\\n\\r\\n" >&3 && head -1 <&3';
   await until(`ztunnel in ${pod.name}`, 10_000, async () =>
-    (await pod.run(["bash", "-c", ask])).stdout.includes(" 200") ? true : undefined,
+    (await pod.run(["bash", "--norc", "-c", ask])).stdout.includes(" 200") ? true : undefined,
   );
 }
 
@@ -95,7 +95,7 @@ async function proveTunnelled(
   { host, port }: { readonly host: string; readonly port: number },
   programs: readonly Running[],
 ): Promise<void> {
-  await client.run(["bash", "-c", `exec 3<> /dev/tcp/${host}/${port}; printf x >&3; sleep 0.2`]);
+  await client.run(["bash", "--norc", "-c", `exec 3<> /dev/tcp/${host}/${port}; printf x >&3; sleep 0.2`]);
   await until("ztunnel's access log with port 15008", 5_000, () =>
     programs.some(({ stdout, stderr }) => `${stdout}${stderr}`.includes(`dst.addr=${host}:${HBONE_PORT}`))
       ? true

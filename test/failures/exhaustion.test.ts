@@ -18,7 +18,7 @@ after(() => journey?.close());
 /** One metric of the node's agent, summed over its labels; 0 while nothing was counted. */
 async function metric(node: Node, name: string): Promise<number> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
-  const { stdout } = await node.run(["bash", "-c", ask]);
+  const { stdout } = await node.run(["bash", "--norc", "-c", ask]);
   const lines = stdout.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
   assert.ok(stdout.includes(`# TYPE ${name} `), `${name} is among the metrics: ${stdout.slice(0, 200)}`);
   return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);

@@ -125,7 +125,7 @@ async function recordsOf(node: string, path: string, wanted = 1): Promise<readon
 
 async function metrics(node: string): Promise<string> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
-  return (await journey.cluster.node(node).run(["bash", "-c", ask])).stdout;
+  return (await journey.cluster.node(node).run(["bash", "--norc", "-c", ask])).stdout;
 }
 
 async function write(given: Given = {}): Promise<void> {

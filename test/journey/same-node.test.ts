@@ -27,7 +27,7 @@ const toServer = (said = "hello") => call(pod("client"), { host: pod("server").i
 
 async function metrics(): Promise<string> {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15020 && printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3';
-  return (await node().run(["bash", "-c", ask])).stdout;
+  return (await node().run(["bash", "--norc", "-c", ask])).stdout;
 }
 /** What was instead is part of a failure. */
 const untilJoined = (): Promise<true> =>

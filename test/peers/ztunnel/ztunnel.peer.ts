@@ -84,7 +84,7 @@ before(async () => {
   const ask = 'exec 3<> /dev/tcp/127.0.0.1/15021 && printf "GET /healthz/ready HTTP/1.0\r\n\r\n" >&3 && head -1 <&3';
   await until("ztunnel is ready", 30_000, async () => {
     if (!ztunnel.running) throw new Error(`ztunnel ended: ${tail(ztunnel.stderr || ztunnel.stdout)}`);
-    return (await outside.run(["bash", "-c", ask])).stdout.includes(" 200") || undefined;
+    return (await outside.run(["bash", "--norc", "-c", ask])).stdout.includes(" 200") || undefined;
   });
   const redirected = ["-p", "tcp", "!", "-o", "lo", "-m", "mark", "!", "--mark", "0x539/0xfff"];
   const jump = ["-j", "REDIRECT", "--to-ports", String(OUTBOUND_PORT)];
