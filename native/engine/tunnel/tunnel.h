@@ -123,6 +123,7 @@ class Tunnel final : public Pollable,
   void HeedToll();
   void Calm();
   int BuffersPerTurn() const;
+  size_t RecordsPerBuffer() const;
   void AtRest();
   void Rest();
   void Keepalive();

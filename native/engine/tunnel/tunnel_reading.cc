@@ -12,7 +12,6 @@ namespace {
 
 // Of a peer that has lately caused more than its budget: what a single record holds, so that hardly anything waits to be read.
 constexpr size_t kReadOfSlowed = 16 * 1024;
-constexpr size_t kRead = 8 * PartedRoom::kRecord;
 // A key update derives keys. About 2,000 instructions each.
 constexpr uint32_t kTlsMessageWork = 16;
 constexpr uint8_t kHandshakeRecord = 0x16;
@@ -30,7 +29,8 @@ void Tunnel::ReceiveBuffers() {
   const int most = BuffersPerTurn();
   for (int reads = 0; reads < most && !toll_.Stops(); reads++) {
     int error = 0;
-    switch (channel_.Fetch(toll_.FellShortLately() ? kReadOfSlowed : kRead, &error)) {
+    const size_t wanted = toll_.FellShortLately() ? kReadOfSlowed : RecordsPerBuffer() * PartedRoom::kRecord;
+    switch (channel_.Fetch(wanted, &error)) {
       case TlsChannel::Fetched::kNothing:
         return;
       case TlsChannel::Fetched::kEnded:
