@@ -24,6 +24,7 @@ const RETRY_MS = 2_000;
 /** Resolves when the signal is aborted. */
 export async function followNodeTaints(namespace: string, ports: NodeTaintPorts, signal: AbortSignal): Promise<void> {
   const nodes = new ReadyNodes();
+  let isAway = false;
   let arrived = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => arrived.resolve(), { once: true });
   const watching = new KindWatch(neededPodsKind(namespace), {
@@ -33,7 +34,9 @@ export async function followNodeTaints(namespace: string, ports: NodeTaintPorts,
       arrived.resolve();
     },
     noted: ({ state, why }) => {
-      if (state === "away") ports.log.warn("taints of nodes stay: the pods of their agents cannot be read", { why });
+      if (state === "away" && !isAway)
+        ports.log.warn("taints of nodes stay: the pods of their agents cannot be read", { why });
+      if (state !== "listing") isAway = state === "away";
     },
   }).run(signal);
   /** By node, for which pods its taint has been looked at. */
