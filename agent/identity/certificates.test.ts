@@ -77,7 +77,9 @@ test("the first holder gets a certificate, the key leaves at once, the last hold
   const { certificates, installed, dropped, ca, clock } = setup();
   const identity = certificates.hold(web);
   assert.equal(certificates.hold(web), identity);
+  assert.equal(certificates.isReady(web), false);
   await settle();
+  assert.equal(certificates.isReady(web), true);
   assert.equal(installed.length, 1);
   assert.equal(installed[0]?.identity, identity);
   assert.equal(installed[0]?.rotated, false);
@@ -96,6 +98,7 @@ test("the first holder gets a certificate, the key leaves at once, the last hold
   assert.deepEqual(dropped, []);
   certificates.release(web);
   assert.deepEqual(dropped, [identity]);
+  assert.equal(certificates.isReady(web), false);
   assert.deepEqual(certificates.view(), []);
   assert.equal(clock.pending, 0);
   certificates.release(web);

@@ -68,29 +68,24 @@ describe("node enrollment", () => {
   test("a pod is captured before its certificate is there; what comes to it through the mesh waits for that", async (t) => {
     const { node, enrollment, start } = setUp(t, [web]);
     node.withoutCertificate.add(web.identity.text);
-    let isFirstOver = false;
-    void enrollment.firstTurn.then(() => {
-      isFirstOver = true;
-    });
     await start();
+    await enrollment.firstTurn;
     assert.deepEqual(
       enrollment.states().map(({ state }) => state),
       ["captured"],
     );
     assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound"]);
-    await turn();
-    assert.equal(isFirstOver, false, "an agent before this has the certificate, and accepts there");
     node.certificatesCome();
-    await enrollment.firstTurn;
+    await turn();
     assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
     assert.equal(node.lent.size, 0);
   });
 
   test("a certificate that does not come in time: what comes to the pod is accepted and refused", async (t) => {
-    const { node, enrollment, start } = setUp(t, [web], 1, 5);
+    const { node, start } = setUp(t, [web], 1, 5);
     node.withoutCertificate.add(web.identity.text);
     await start();
-    await enrollment.firstTurn;
+    await until(() => node.accepting.get(1)?.has("hbone") === true);
     assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
   });
 
@@ -98,15 +93,21 @@ describe("node enrollment", () => {
     const { node, enrollment, start } = setUp(t, [web]);
     node.capturedBefore("uid-web");
     node.withoutCertificate.add(web.identity.text);
+    let isFirstOver = false;
+    void enrollment.firstTurn.then(() => {
+      isFirstOver = true;
+    });
     await start();
+    await turn();
     assert.deepEqual([...(node.accepting.get(1) ?? [])], []);
+    assert.equal(isFirstOver, false, "until then that agent does not stop");
     node.certificatesCome();
     await enrollment.firstTurn;
     assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
   });
 
   test("its service account changes while a pod waits for its certificate: it waits for the other", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, [web]);
+    const { node, change, start } = setUp(t, [web]);
     node.withoutCertificate.add(web.identity.text);
     node.withoutCertificate.add(api.identity.text);
     await start();
@@ -114,7 +115,7 @@ describe("node enrollment", () => {
     await turn();
     assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound"]);
     node.certificatesCome();
-    await enrollment.firstTurn;
+    await turn();
     assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
     assert.deepEqual([...node.held], [[api.identity.text, 1]]);
   });
@@ -135,14 +136,14 @@ describe("node enrollment", () => {
   test("forty pods wait for their certificates, and none of them holds up another, or the pod that has one", async (t) => {
     const names = Array.from({ length: 40 }, (_, nth) => `pod-${nth}`);
     const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
-    const { node, enrollment, change, start } = setUp(t, pods);
+    const { node, change, start } = setUp(t, pods);
     for (const { identity } of pods) node.withoutCertificate.add(identity.text);
     await start();
     await change(web);
     assert.equal(node.captured().length, 41);
     assert.deepEqual([...(node.accepting.get(41) ?? [])], ["outbound", "hbone"]);
     node.certificatesCome();
-    await enrollment.firstTurn;
+    await turn();
     assert.equal([...node.accepting.values()].filter((kinds) => kinds.has("hbone")).length, 41);
   });
 

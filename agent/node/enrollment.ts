@@ -93,11 +93,11 @@ export class NodeEnrollment {
   }
 
   /**
-   * Resolves when the mesh's pods have been brought into service for the first time, as far as the keeper could, and have their certificates,
-   * as far as those came in time.
+   * Resolves when the mesh's pods have been brought into service for the first time, as far as the keeper could, and those that were captured
+   * before have their certificates, as far as those came in time.
    */
   get firstTurn(): Promise<void> {
-    return this.#first.promise.then(() => this.#service.certified());
+    return this.#first.promise.then(() => this.#service.takenOver());
   }
 
   /** The keeper has welcomed the agent, perhaps again: the listeners that an earlier keeper lent have gone with it. */

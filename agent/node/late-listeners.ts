@@ -5,7 +5,13 @@ import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { EnrollmentTimes, NodeEnrollmentPorts } from "./enrollment-ports.ts";
 
 type Listeners = PreparedPod["listeners"];
-type LatePod = { readonly podIdx: number; readonly podUid: string; readonly listeners: Listeners };
+type LatePod = {
+  readonly podIdx: number;
+  readonly podUid: string;
+  readonly listeners: Listeners;
+  /** Another agent may accept there, and goes on until this agent does. */
+  readonly takesOver: boolean;
+};
 
 export type LateListenersOptions = {
   readonly times: Pick<EnrollmentTimes, "certificate">;
@@ -35,7 +41,7 @@ export class LateListeners {
   readonly #options: LateListenersOptions;
   /** By index of the pod. */
   readonly #late = new Map<number, LatePod>();
-  readonly #waits = new Set<Promise<void>>();
+  readonly #takingOver = new Set<Promise<void>>();
 
   constructor(ports: Pick<NodeEnrollmentPorts, "certificates" | "closeListeners">, options: LateListenersOptions) {
     this.#ports = ports;
@@ -45,13 +51,13 @@ export class LateListeners {
   /** They are served once the pod's certificate is there, or has not come in time. */
   keep(pod: LatePod): void {
     this.#late.set(pod.podIdx, pod);
-    const wait = this.#wait(pod).finally(() => this.#waits.delete(wait));
-    this.#waits.add(wait);
+    const wait = this.#wait(pod).finally(() => this.#takingOver.delete(wait));
+    if (pod.takesOver) this.#takingOver.add(wait);
   }
 
-  /** Resolves when none waits of those that were kept before this call. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#waits);
+  /** Resolves when none of those waits at which another agent may accept, and which were kept before this call. */
+  async takenOver(): Promise<void> {
+    await Promise.all(this.#takingOver);
   }
 
   /** They are served now, with a certificate or without. */

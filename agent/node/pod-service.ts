@@ -53,13 +53,13 @@ export class PodService {
     const { podIdx, podUid } = pod;
     const isCertified = this.#ports.certificates.isReady(pod.identity);
     const { now, late } = isCertified ? { now: prepared.listeners, late: [] } : untilCertified(prepared);
-    if (late.length > 0) this.#late.keep({ podIdx, podUid, listeners: late });
+    if (late.length > 0) this.#late.keep({ podIdx, podUid, listeners: late, takesOver: prepared.captured });
     await this.#ports.threads.servePod(podMessage(pod, now));
   }
 
-  /** Resolves when nothing of a pod that was served before this call waits for a certificate. */
-  certified(): Promise<void> {
-    return this.#late.settled();
+  /** Resolves when no pod that was captured before this agent held it waits for its certificate. */
+  takenOver(): Promise<void> {
+    return this.#late.takenOver();
   }
 
   /** What waits for the pod's certificate waits no longer. */
