@@ -49,9 +49,14 @@ function tables(maxEntries: number) {
   const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
   const errors: string[] = [];
   const quiet = (): void => undefined;
+  const judge = judgeOf(mesh);
+  let judged = 0;
   const made = new KernelTables({
     mesh,
-    judge: judgeOf(mesh),
+    judge: (facts) => {
+      judged += 1;
+      return judge(facts);
+    },
     NativeMap: Lent as unknown as new (fd: number) => FakeMap,
     log: { debug: quiet, info: quiet, warn: quiet, error: (message) => void errors.push(message) },
   });
@@ -75,6 +80,7 @@ function tables(maxEntries: number) {
     onWrite,
     vouched,
     lent,
+    judged: () => judged,
     inbound: new InByPort(maps[0]),
     outbound: new OutByDst(maps[1]),
   };
@@ -92,6 +98,27 @@ test("a STRICT port that does not fit is not left to the pod's PERMISSIVE defaul
   assert.equal(made.setPod(1, web), true, "what passed has to be ended");
   assert.equal(inbound.get(1, 8443) ?? inbound.get(1, 0), "refuse");
   assert.equal(errors.length, 1);
+});
+
+test("a pod is judged again when it or a policy is another, when it came anew, and when the maps were lent anew", () => {
+  const { made, mesh, inbound, judged, lent } = tables(9);
+  const web = workload("web", { labels: { app: "web" } });
+  const isJudged = (of = web): boolean => {
+    const before = judged();
+    made.setPod(1, of);
+    return judged() > before;
+  };
+  assert.deepEqual([isJudged(), isJudged()], [true, false]);
+  mesh.apply([{ kind: "workload", op: "upsert", value: workload("api", { addresses: ["10.0.0.2"] }) }]);
+  assert.equal(isJudged(), false);
+  mesh.apply([{ kind: "peer-authentication", op: "upsert", value: exception }]);
+  assert.deepEqual([isJudged(), isJudged(), inbound.get(1, 8443)], [true, false, "refuse"]);
+  assert.deepEqual([isJudged({ ...web, labels: {} }), inbound.get(1, 8443)], [true, undefined]);
+  assert.equal(isJudged(), true);
+  made.removePod(1);
+  assert.deepEqual([isJudged(), inbound.get(1, 8443)], [true, "refuse"]);
+  made.opened(lent);
+  assert.equal(isJudged(), true);
 });
 
 test("fewer ports for programs of the node are a reason to end what is open, more are none", () => {

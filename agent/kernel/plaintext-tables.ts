@@ -36,6 +36,8 @@ export class KernelTables {
   #open: PlaintextMaps | null = null;
   #gate: OpenGate | null = null;
   #inbound = new Map<number, readonly InEntry[]>();
+  /** By index, from what the pod's rows were written whole: any change of the mesh asks about all pods of the node. */
+  #written = new Map<number, { readonly workload: Workload; readonly policyVersion: number }>();
   #destinations: Destinations | null = null;
   /** Addresses of which a refusal did not fit: nothing of theirs goes direct until the keeper lends the maps anew. */
   #refusedAddresses = new Set<string>();
@@ -71,6 +73,7 @@ export class KernelTables {
     this.#destinations = new Destinations(this.#options, this.#open.outbound.entries());
     this.#refusedAddresses = new Set();
     this.#inbound = new Map();
+    this.#written = new Map();
     this.#gate.gate.setMeshWritten(false);
     if (this.#meshKnown) this.setDestinations(null);
   }
@@ -103,13 +106,23 @@ export class KernelTables {
   setPod(podIdx: number, workload: Workload): boolean {
     if (this.#open === null) return false;
     const { inbound, nodePorts } = this.#open;
+    const { policyVersion } = this.#options.mesh;
+    const before = this.#written.get(podIdx);
+    if (before?.workload === workload && before.policyVersion === policyVersion) return false;
+    this.#written.delete(podIdx);
     const ports = nodePorts.set(podIdx, nodePortsOf(workload));
     if (ports.full)
       this.#options.log.error("a kernel table is full: what did not fit is refused", { map: "node_port" });
-    return this.#setVerdicts(podIdx, workload, inbound) || ports.narrowed;
+    const { isWhole, tightened } = this.#setVerdicts(podIdx, workload, inbound);
+    if (isWhole && !ports.full) this.#written.set(podIdx, { workload, policyVersion });
+    return tightened || ports.narrowed;
   }
 
-  #setVerdicts(podIdx: number, workload: Workload, inbound: InByPort): boolean {
+  #setVerdicts(
+    podIdx: number,
+    workload: Workload,
+    inbound: InByPort,
+  ): { readonly isWhole: boolean; readonly tightened: boolean } {
     const written = this.#inbound.get(podIdx) ?? readPod(podIdx, inbound);
     const desired = inEntries(podIdx, workload, this.#options);
     const change = tableChange(written, desired, inRules);
@@ -119,10 +132,11 @@ export class KernelTables {
       closeGroup(readPod(podIdx, inbound), { podIdx, port: 0, verdict: "refuse" }, inRules, writerOf(inbound));
       this.#inbound.set(podIdx, readPod(podIdx, inbound));
       this.#noteFull("in_by_port");
-      return passed;
+      return { isWhole: false, tightened: passed };
     }
     this.#inbound.set(podIdx, desired);
-    return passed && (change.remove.length > 0 || change.put.some(({ verdict }) => verdict !== "pass"));
+    const isTighter = change.remove.length > 0 || change.put.some(({ verdict }) => verdict !== "pass");
+    return { isWhole: true, tightened: passed && isTighter };
   }
 
   removePod(podIdx: number): void {
@@ -132,6 +146,7 @@ export class KernelTables {
       writeChange(tableChange(readPod(podIdx, inbound), [], inRules), writerOf(inbound));
     }
     this.#inbound.delete(podIdx);
+    this.#written.delete(podIdx);
   }
 
   /**
