@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { closeCauses } from "../abi.ts";
 import { responseFlags, unjudgedReasons } from "../observe/record.ts";
+import { routeAnswers } from "../observe/request-record.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const pages = (folder: string): string[] =>
@@ -57,6 +58,7 @@ test("every deny reason, response flag, refusal and end of what is no HTTP has a
     ...responseFlags.filter((flag) => flag !== "-"),
     ...refusals,
     ...unjudgedReasons,
+    ...routeAnswers,
   ]);
   assert.deepEqual(pages("reasons"), [...words].toSorted());
 });

@@ -1,4 +1,4 @@
-// 18, 20 · any thread · a request at the caller's end as a value → where it goes and what of it changes, or what it is answered. Pure.
+// 18 · any thread · a request at the caller's end as a value → where it goes and what of it changes, or what it is answered. Pure.
 
 import { canonicalPath } from "../l7/canonical.ts";
 import { canonicalTarget, pathOf, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";

@@ -15,6 +15,7 @@ import {
   toAuthorizationPolicy,
 } from "./authorization-policy.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
+import { httpRouteKind, isOfServices, toHttpRoute } from "./http-route.ts";
 import { membership, namespaceKind, removesProxyHeaders } from "./namespace.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
@@ -63,7 +64,6 @@ export type ParsedObjectOf<Kind extends ParsedObject["kind"]> = Extract<ParsedOb
 /** Kinds that others of the same file may be for. They are named in the findings, never skipped in silence. */
 const knownElsewhere = new Set([
   "RequestAuthentication",
-  "HTTPRoute",
   "GRPCRoute",
   "TLSRoute",
   "TCPRoute",
@@ -79,6 +79,11 @@ type WithoutFrom<Parsed> = Parsed extends ParsedObject ? Omit<Parsed, "from"> : 
 type Translated = WithoutFrom<ParsedObject>;
 /** Returns undefined when nothing of the document counts; the reason is reported. */
 type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) => Translated | undefined;
+
+const httpRoute = kind(httpRouteKind, (read, document, _, report) => {
+  const value = toHttpRoute(read, document, report);
+  return value && { id: idOf("HTTPRoute", value.namespace, value.name), kind: "HTTPRoute", value };
+});
 
 const kinds: Readonly<Record<string, ToParsedObject>> = {
   Namespace: kind(namespaceKind, ({ metadata: { name, labels, annotations } }, document, settings, report) => {
@@ -109,6 +114,18 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     const value = toPeerAuthentication(read, document, settings, report);
     return value && { id: idOf("PeerAuthentication", value.namespace, value.name), kind: "PeerAuthentication", value };
   }),
+  HTTPRoute: (document, settings, report) => {
+    if (isOfServices(document)) return httpRoute(document, settings, report);
+    // A cluster has many of these, and a gateway reads them.
+    if (report.acceptance === "all")
+      report.unsupported(
+        document.from,
+        "this HTTPRoute has no Service among its parentRefs",
+        "a route of a gateway is for its gateway: nothing in this agent acts on it",
+        'remove it, or write kind: Service and group: "" in parentRefs',
+      );
+    return undefined;
+  },
   AuthorizationPolicy: kind(authorizationPolicyKind, (read, document, _, report) => {
     const named = nameOfPolicy(read);
     if (named === undefined) return undefined;

@@ -477,10 +477,31 @@ test("every mistake of a file is told at once", () => {
 
 test("what others read from the same file is named, not skipped in silence; a NodeConfig is left to its own reader", () => {
   assert.match(
-    findings("apiVersion: x/v1\nkind: HTTPRoute\nmetadata: {name: a}\n").join(),
-    /HTTPRoute is not honoured yet/,
+    findings("apiVersion: x/v1\nkind: GRPCRoute\nmetadata: {name: a}\n").join(),
+    /GRPCRoute is not honoured yet/,
+  );
+  assert.match(
+    findings("apiVersion: x/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec: {parentRefs: [{name: g}]}\n").join(),
+    /no Service among its parentRefs/,
   );
   assert.deepEqual(read("apiVersion: orlop.dev/v1alpha1\nkind: NodeConfig\nspec: {}\n").findings, []);
+});
+
+test("a route of a Service is a value of the mesh, and a mistake in it refuses the file", () => {
+  const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api}]
+  rules: [{backendRefs: [{name: api, port: 80}]}]
+`;
+  const [value, ...more] = values(read(route), "http-route");
+  assert.deepEqual(
+    [value?.name, value?.parents[0]?.service, value?.rules.length, more.length],
+    ["api", "shop/api", 1, 0],
+  );
+  assert.match(refusals(`${WORKLOAD}---\n${route.replace("port: 80", "port: 0")}`).join(), /f\.yaml:\d+:\d+ ORL4104/);
+  assert.match(refusals(`${route}---\n${route}`).join(), /HTTPRoute shop\/api stands here and at/);
 });
 
 test("a List is its items", () => {

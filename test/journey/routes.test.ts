@@ -1,0 +1,319 @@
+// Routes on a whole mesh: curl in pods calls a Service's address, real servers answer, across nodes and on one node. The rule chooses who
+// answers and what it gets; the callee's policy judges what arrives; what no rule takes is answered by the caller's node.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
+import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
+import { tail } from "../box/process.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const HTTP = 9080;
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
+  { name: "node-b", pods: [{ name: "far" }, { name: "guarded" }] },
+];
+const called = serviceAddresses(1);
+const services = ["api", "near", "far", "guarded", "empty"];
+
+type Given = { readonly rules?: string; readonly policies?: string };
+
+const everyRule = `
+    - name: weighted
+      matches: [{path: {value: /split}}]
+      backendRefs: [{name: far, port: 80, weight: 90}, {name: near, port: 80, weight: 10}]
+    - name: header
+      matches: [{path: {value: /who}, headers: [{name: x-tester, value: "yes"}]}]
+      backendRefs: [{name: near, port: 80}]
+    - name: plain
+      matches: [{path: {value: /who}}]
+      backendRefs: [{name: far, port: 80}]
+    - name: rewrite
+      matches: [{path: {value: /old}}]
+      filters:
+        - type: URLRewrite
+          urlRewrite: {hostname: far.shop, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}
+        - type: RequestHeaderModifier
+          requestHeaderModifier: {set: [{name: x-set, value: "2"}], add: [{name: x-add, value: b}], remove: [x-gone]}
+        - type: ResponseHeaderModifier
+          responseHeaderModifier: {set: [{name: x-route, value: rewrite}], remove: [server]}
+      backendRefs: [{name: far, port: 80}]
+    - name: moved
+      matches: [{path: {value: /moved}}]
+      filters: [{type: RequestRedirect, requestRedirect: {hostname: other.example, statusCode: 301}}]
+    - name: empty
+      matches: [{path: {value: /empty}}]
+      backendRefs: [{name: empty, port: 80}]
+    - name: none
+      matches: [{path: {value: /none}}]
+      backendRefs: [{name: nobody, port: 80}]
+    - name: slow
+      matches: [{path: {value: /slow}}]
+      timeouts: {request: 300ms}
+      backendRefs: [{name: far, port: 80}]
+    - name: guarded-far
+      matches: [{path: {value: /far}}]
+      filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+      backendRefs: [{name: guarded, port: 80}]
+    - name: guarded-near
+      matches: [{path: {value: /near}}]
+      filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+      backendRefs: [{name: near, port: 80}]
+`;
+
+/** Who may ask what of `guarded` and of `near`: not POST, and nothing of `/secret`. */
+const guards = ["guarded", "near"].map(
+  (app) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: guard-${app}, namespace: demo}
+spec:
+  selector: {matchLabels: {app: ${app}}}
+  action: DENY
+  rules: [{to: [{operation: {paths: [/secret]}}, {operation: {methods: [POST]}}]}]
+`,
+);
+
+function meshText(cluster: Cluster, { rules = everyRule, policies = guards.join("---\n") }: Given = {}): string {
+  const workloads = cluster.nodes.flatMap((node) =>
+    node.pods.map(
+      (pod) => `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
+spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
+`,
+    ),
+  );
+  const service = (name: string, index: number): string => {
+    const { ip4, ip6 } = serviceAddresses(index + 1);
+    // The Service that is called has no endpoints of its own when no route is about it.
+    const app = name === "api" ? "far" : name;
+    return `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: demo}
+spec:
+  clusterIP: ${ip4}
+  clusterIPs: ["${ip4}", "${ip6}"]
+  selector: {app: ${app}}
+  ports: [{name: http, port: 80, targetPort: ${HTTP}}]
+`;
+  };
+  const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api, port: 80}]
+  rules:${rules}`;
+  return [
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+    ...workloads,
+    ...services.map(service),
+    ...(policies === "" ? [] : [policies]),
+    ...(rules === "" ? [] : [route]),
+  ].join("---\n");
+}
+
+let journey: Journey;
+const echo = fileURLToPath(new URL("../support/echo-http.ts", import.meta.url));
+const pod = (name: string): Host => journey.cluster.pod(name);
+before(async () => {
+  journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) => meshText(cluster));
+  for (const name of ["near", "far", "guarded"]) {
+    const app = pod(name).start([process.execPath, echo, String(HTTP), name]);
+    await app.line(20_000, (line) => line === "listening");
+  }
+});
+after(() => journey?.close());
+
+async function write(given: Given): Promise<void> {
+  const applied = async (): Promise<readonly string[]> =>
+    Promise.all(journey.cluster.nodes.map(async (node) => (await view(node, "status")).source.appliedAt));
+  const before = await applied();
+  journey.cluster.writeMesh(meshText(journey.cluster, given));
+  await until("the new mesh", 20_000, async () =>
+    (await applied()).every((at, index) => at !== before[index]) ? true : undefined,
+  );
+}
+
+type Said = {
+  readonly name: string;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly peer: string;
+  readonly port: number;
+  readonly bytes: number;
+};
+type Answered = {
+  readonly status: number;
+  readonly said: Said | null;
+  readonly body: string;
+  readonly headers: ReadonlyMap<string, string>;
+};
+
+const MARK = "-- end of an answer --";
+
+/** curl, which keeps its connection for all of the targets. */
+async function curl(
+  targets: readonly string[],
+  args: readonly string[] = [],
+  host = called.ip4,
+  from = pod("client"),
+): Promise<Answered[]> {
+  const at = host.includes(":") ? `[${host}]` : host;
+  const urls = targets.flatMap((target) => [`http://${at}${target}`]);
+  const ask = ["curl", "-sS", "-i", "-m", "20", "--path-as-is", "-w", `\n${MARK}\n`, ...args, ...urls];
+  const done = await from.run(ask, 60_000);
+  assert.equal(done.status, 0, `curl ended with ${done.status}: ${tail(done.stderr)}`);
+  return done.stdout
+    .split(`${MARK}\n`)
+    .filter((text) => text.trim() !== "")
+    .map(answerOf);
+}
+
+function answerOf(text: string): Answered {
+  const end = text.indexOf("\r\n\r\n");
+  const [first = "", ...lines] = text.slice(0, end).split("\r\n");
+  const body = text.slice(end + 4).trim();
+  const headers = new Map(
+    lines.map((each) => [each.slice(0, each.indexOf(":")).toLowerCase(), each.slice(each.indexOf(":") + 1).trim()]),
+  );
+  const said = body.startsWith("{") ? (JSON.parse(body) as Said) : null;
+  return { status: Number(first.split(" ")[1]), said, body, headers };
+}
+
+async function one(
+  target: string,
+  args: readonly string[] = [],
+  host = called.ip4,
+  from = pod("client"),
+): Promise<Answered> {
+  const [answer] = await curl([target], args, host, from);
+  assert.ok(answer);
+  return answer;
+}
+
+async function recordOf(node: string, path: string): Promise<AccessEntry> {
+  return until(`a record of ${path}`, 10_000, () =>
+    accessLog(journey.cluster.node(node)).find((entry) => entry.message === "request complete" && entry.path === path),
+  );
+}
+
+describe("a Service with a route", { concurrency: 1 }, () => {
+  test("shares are 90 to 10, request by request on one connection", async () => {
+    const asked = 400;
+    const answers = await curl(Array.from({ length: asked }, () => "/split"));
+    assert.equal(answers.length, asked);
+    const far = answers.filter(({ said }) => said?.name === "far").length;
+    const near = answers.filter(({ said }) => said?.name === "near").length;
+    assert.equal(far + near, asked, JSON.stringify(answers.find(({ said }) => said === null)));
+    // Five standard deviations.
+    assert.ok(Math.abs(near - asked * 0.1) <= 30, `${near} of ${asked} went to the backend of 10 %`);
+    for (const { said } of answers) assert.equal(said?.peer?.replace("::ffff:", ""), pod("client").ip4);
+  });
+
+  test("a header chooses, over IPv4 and IPv6", async () => {
+    for (const host of [called.ip4, called.ip6]) {
+      assert.equal((await one("/who", [], host)).said?.name, "far");
+      assert.equal((await one("/who", ["-H", "X-Tester: yes"], host)).said?.name, "near");
+      assert.equal((await one("/who", ["-H", "X-Tester: no"], host)).said?.name, "far");
+    }
+  });
+
+  test("target, host and fields are rewritten, and the response's fields", async () => {
+    const { said, headers } = await one("/old/a%2Bb?c=d", ["-H", "x-set: 1", "-H", "x-add: a", "-H", "x-gone: 1"]);
+    assert.deepEqual([said?.url, said?.headers.host], ["/new/a%2Bb?c=d", "far.shop"]);
+    assert.deepEqual(
+      [said?.headers["x-set"], said?.headers["x-add"], said?.headers["x-gone"]],
+      ["2", "a, b", undefined],
+    );
+    assert.deepEqual([headers.get("x-route"), headers.get("server")], ["rewrite", undefined]);
+  });
+
+  test("what goes nowhere is answered: redirect, 404, 500, 503, 504; and the connection lives on", async () => {
+    const answers = await curl(["/moved/a?b", "/nothing", "/none", "/empty", "/slow", "/who"]);
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [301, 404, 500, 503, 504, 200],
+    );
+    assert.equal(answers[0]?.headers.get("location"), "http://other.example/moved/a?b");
+    const record = await recordOf("node-a", "/nothing");
+    assert.deepEqual([record.response_flags, record.direction], ["NR", "outbound"]);
+    assert.equal((await recordOf("node-a", "/slow")).response_flags, "UT");
+  });
+
+  for (const [way, prefix, name] of [
+    ["across nodes", "/far", "guarded"],
+    ["on one node", "/near", "near"],
+  ] as const) {
+    test(`the callee's policy judges what arrives, ${way}`, async () => {
+      const [open, secret, hidden] = await curl([`${prefix}/open`, `${prefix}/secret`, `${prefix}/%73ecret`]);
+      assert.deepEqual([open?.said?.name, open?.said?.url], [name, "/open"]);
+      assert.deepEqual([secret?.status, secret?.body], [403, "RBAC: access denied"]);
+      assert.equal(hidden?.status, 403);
+      assert.equal((await one(`${prefix}/open`, ["-d", "x"])).status, 403);
+    });
+  }
+
+  test("the rule is in the caller's log, and orlop explain and get routes say it", async () => {
+    const record = await recordOf("node-a", "/split");
+    assert.equal(record.route_name, "demo/api[0]");
+    const explained = await orlop(
+      "explain",
+      "demo/client",
+      "demo/api:80",
+      "--path",
+      "/who",
+      "--header",
+      "x-tester=yes",
+    );
+    assert.match(explained, /^ALLOW/);
+    assert.match(explained, /route +HTTPRoute demo\/api\[1\] "header" at \S+: \/who\/\* with x-tester=yes: takes it/);
+    assert.match(await orlop("get", "routes"), /demo +api +demo\/api:80 +producer +10 /);
+  });
+
+  test("a pod's own address goes past the route", async () => {
+    const answer = await one(`:${HTTP}/nothing`, [], pod("far").ip4);
+    assert.deepEqual([answer.status, answer.said?.name], [200, "far"]);
+  });
+
+  test("large bodies pass both ways, in chunks and by length", async () => {
+    const sent = 3_000_000;
+    for (const [of, path] of [
+      ["-H 'Transfer-Encoding: chunked'", "/split/big"],
+      ["-H 'Expect:'", "/who/big"],
+    ] as const) {
+      const got = "-o /dev/null -w '%{http_code} %{size_download} %header{x-bytes}'";
+      const ask = `head -c ${sent} /dev/zero | curl -sS -m 20 -X PUT --data-binary @- ${of} ${got} http://${called.ip4}${path}`;
+      const done = await pod("client").run(["bash", "-c", ask], 30_000);
+      const [status, downloaded, uploaded] = done.stdout.split(" ").map(Number);
+      assert.deepEqual([status, uploaded], [200, sent], done.stderr);
+      assert.ok((downloaded ?? 0) > 3_000_000, done.stdout);
+    }
+  });
+
+  test("a connection to an endpoint is kept for the pod's next connection, and for no other pod", async () => {
+    const portOf = async (from: Host): Promise<number> => (await one("/who", [], called.ip4, from)).said?.port ?? 0;
+    const first = await portOf(pod("client"));
+    assert.equal(await portOf(pod("client")), first);
+    assert.notEqual(await portOf(pod("near")), first);
+  });
+
+  test("a changed rule holds from the next request; without a route the Service is as it was", async () => {
+    await write({ rules: "\n    - backendRefs: [{name: near, port: 80}]\n" });
+    assert.equal((await one("/who")).said?.name, "near");
+    await write({ rules: "" });
+    assert.equal((await one("/nothing")).said?.name, "far");
+    await write({});
+    assert.equal((await one("/nothing")).status, 404);
+  });
+});
+
+async function orlop(...args: readonly string[]): Promise<string> {
+  const node = journey.cluster.node("node-a");
+  const running = node.orlop([...args, "--socket", `${node.runDir}/agent.sock`]);
+  running.endInput();
+  const done = await running.wait(20_000);
+  assert.equal(done.status, 0, tail(done.stderr));
+  return done.stdout;
+}

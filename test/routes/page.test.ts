@@ -1,0 +1,105 @@
+// The examples of docs/routes.md: each is read as a file of the mesh would be, and each line of requests below it is planned.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { loadConfig } from "../../agent/config/load.ts";
+import { translateTexts } from "../../agent/control/static-file/read.ts";
+import { RouteTables } from "../../agent/l7/route-tables.ts";
+import { MeshStore } from "../../agent/mesh/store.ts";
+import { planRequest, type RequestPlan } from "../../agent/plan/plan-request.ts";
+import { judgeOf } from "../../agent/policy/evaluate.ts";
+
+const pathOf = (file: string): string => fileURLToPath(new URL(`../../docs/${file}`, import.meta.url));
+const page = readFileSync(pathOf("routes.md"), "utf8");
+const example = /^```yaml route(?: in (\w+))?\n([\s\S]*?)^```\n```requests\n([\s\S]*?)^```$/gm;
+const examples = [...page.matchAll(example)].map(([, namespace = "shop", rules = "", lines = ""]) => ({
+  ...{ namespace, rules },
+  lines: lines.trimEnd().split("\n"),
+}));
+
+const workload = (namespace: string, name: string, at: number): string => `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: { name: ${name}, namespace: ${namespace}, labels: { app: ${name}, orlop.dev/dataplane-mode: ambient } }
+spec: { addresses: [10.0.0.${at}], node: far, serviceAccount: ${name} }
+`;
+const service = (name: string, at: number): string => `apiVersion: v1
+kind: Service
+metadata: { name: ${name}, namespace: shop }
+spec: { clusterIP: 10.96.0.${at}, selector: { app: ${name} }, ports: [{ name: http, port: 80 }] }
+`;
+const surroundings = [
+  ...["web", "api", "far", "near"].map((name, index) => workload("shop", name, index + 1)),
+  workload("bank", "teller", 9),
+  ...["api", "far", "near", "empty"].map((name, index) => service(name, index + 1)),
+];
+
+/** `METHOD TARGET [from NAMESPACE/NAME] [with NAME=VALUE] → OUTCOME` */
+const line = /^([A-Z]+) (\S+)(?: from (\S+)\/(\S+))?(?: with (\S+)=(\S+))? → (.+)$/;
+
+async function meshOf(namespace: string, rules: string): Promise<MeshStore> {
+  const place = loadConfig(pathOf("examples/two-nodes.yaml"), {}).agent.settings;
+  const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: api, namespace: ${namespace} }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api, namespace: shop }]
+${rules.replace(/^(?=.)/gm, "  ")}`;
+  const { updates, findings } = await translateTexts(
+    [{ file: "f", text: [...surroundings, route].join("---\n") }],
+    place,
+  );
+  assert.deepEqual(findings, []);
+  const mesh = new MeshStore({ rootNamespace: place.rootNamespace, trustDomain: place.trustDomain });
+  mesh.apply(updates);
+  return mesh;
+}
+
+function outcomeOf(plan: RequestPlan): string {
+  if (plan.kind === "reply") {
+    const location = plan.responseEdits.find(({ name }) => name === "location");
+    return location?.op === "set" ? `${plan.status} ${location.value}` : String(plan.status);
+  }
+  const { entry, target, authority, timeoutMs } = plan;
+  const name = entry === null || entry.rule.name === "" ? "" : ` by ${entry.rule.name}`;
+  const as = target === "" ? "" : ` as ${target}`;
+  const limit = timeoutMs === 0 ? "" : ` within ${timeoutMs} ms`;
+  return `${plan.route.service?.name}${name}${as}${authority === "" ? "" : ` host ${authority}`}${limit}`;
+}
+
+for (const [index, { namespace, rules, lines }] of examples.entries()) {
+  test(`docs/routes.md, example ${index + 1}: ${lines.length} requests`, async () => {
+    const mesh = await meshOf(namespace, rules);
+    const world = {
+      ...{ mesh, judge: judgeOf(mesh), readsPaths: () => true, routes: new RouteTables(mesh) },
+      ...{ servedHere: () => false, load: () => 0, random: () => 0 },
+    };
+    for (const written of lines) {
+      const [, method = "", target = "", of = "shop", caller = "web", field = "", value = "", said = ""] =
+        line.exec(written) ?? assert.fail(`cannot read: ${written}`);
+      const source = [...mesh.workloads()].find((each) => each.namespace === of && each.name === caller);
+      assert.ok(source, written);
+      const client = { address: source.addresses[0] ?? "", port: 1 };
+      const header = (name: string): readonly string[] => (name === field ? [value] : []);
+      const dialled = { address: "10.96.0.1", port: 80 };
+      const plan = planRequest({ source, client, dialled, method, target, authority: "api", header }, world);
+      assert.equal(outcomeOf(plan), said, written);
+    }
+  });
+}
+
+test("the page has examples, and each of its tables' fields is in them", () => {
+  assert.ok(examples.length >= 3);
+  const all = examples.map(({ rules }) => rules).join("\n");
+  for (const field of [
+    "Exact",
+    "PathPrefix",
+    "method:",
+    "headers:",
+    "queryParams:",
+    "URLRewrite",
+    "RequestRedirect",
+    "timeouts:",
+  ])
+    assert.ok(all.includes(field), field);
+});

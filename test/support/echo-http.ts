@@ -1,0 +1,23 @@
+// test support · an HTTP/1.1 application in a pod: says who it is and what it was asked. `/slow` answers after two seconds; what ends in `/big` answers
+// three million bytes more.
+//   node echo-http.ts PORT NAME
+import http from "node:http";
+
+const [, , port = "", name = ""] = process.argv;
+const server = http.createServer((request, response) => {
+  const { method, url, headers, socket } = request;
+  response.setHeader("server", "echo");
+  let bytes = 0;
+  const answer = (): void => {
+    const said = { name, method, url, headers, bytes, peer: socket.remoteAddress, port: socket.remotePort };
+    response.setHeader("x-bytes", bytes);
+    if (url?.endsWith("/big")) response.write(" ".repeat(3_000_000));
+    response.end(`${JSON.stringify(said)}\n`);
+  };
+  request.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+  });
+  request.on("end", () => (url?.startsWith("/slow") ? setTimeout(answer, 2_000) : answer()));
+});
+server.keepAliveTimeout = 60_000;
+server.listen(Number(port), "::", () => console.log("listening"));
