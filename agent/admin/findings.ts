@@ -7,6 +7,7 @@ import type { NodeAccessView } from "../keeper/protocol.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
+import { routeFindings } from "./route-findings.ts";
 import type { AdminSource } from "./source.ts";
 
 const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
@@ -47,6 +48,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
     ...configuration(source),
     ...addressConflicts(source),
     ...requestRules(source),
+    ...routeFindings(source.mesh),
     ...certificates(source),
     roots(source),
     keeper(source),
