@@ -73,6 +73,21 @@ addressType: IPv4
 ports: [{ name: http, port: 8080 }]
 endpoints: [{ addresses: [10.0.0.3], conditions: { ready: true }, targetRef: { kind: Pod, name: api, namespace: shop } }]
 `;
+const route = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: api, namespace: shop, creationTimestamp: "2026-01-02T03:04:05Z" }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api, port: 80 }]
+  rules:
+    - name: one
+      matches: [{ path: { type: Exact, value: /a }, method: GET, headers: [{ name: a, value: b }], queryParams: [{ name: c, value: d }] }]
+      filters:
+        - { type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: e, value: f }], add: [{ name: g, value: h }], remove: [i] } }
+        - { type: URLRewrite, urlRewrite: { hostname: j.k, path: { type: ReplaceFullPath, replaceFullPath: /l } } }
+      backendRefs: [{ name: api, port: 80, weight: 9 }, { name: web, namespace: bank, port: 81 }]
+      timeouts: { request: 1m2s, backendRequest: 3ms }
+    - filters: [{ type: RequestRedirect, requestRedirect: { scheme: https, port: 8443, statusCode: 308 } }]
+`;
 
 const request = (line: string, body = "", more = ""): string =>
   `${line} HTTP/1.1\r\nHost: orlop\r\nConnection: close\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
@@ -163,6 +178,7 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     mesh([namespace, workload("web", "10.0.0.2"), workload("api", "10.0.0.3"), service]),
     mesh([namespace, authorization]),
     mesh([authentication, endpointSlice, service]),
+    mesh([service, route]),
     "a: &a [1, 2]\nb: *a\nc: !!str x\nd: |\n  text\n? complex\n: value\n",
   ],
   "http1-head": heads.map(([, , head, kind = "request"]) => latin1(kinds[kind] + head)),
