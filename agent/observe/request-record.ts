@@ -47,6 +47,7 @@ export const routeAnswers = [
   "no-backend", //  500: its rule has no backend, or none with a weight
   "bad-backend", // 500: its share is for something that does not exist
   "no-endpoint", // 503: nobody answers for its backend
+  "too-long", //    414: what its rule would write is longer than an answer to the engine may be
   "no-service", //  503: the Service has gone, or its port has
   "policy", //      403, 400: both pods are of this node, and the destination's policy refuses it
 ] as const;

@@ -90,6 +90,7 @@ const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>[
   "no-backend": "its rule has no backend with a weight",
   "bad-backend": "the backend does not exist, or has no such port",
   "no-endpoint": "nobody answers for the backend",
+  "too-long": "the target that the rule would write is too long",
   "no-service": "the Service has gone, or its port has",
   policy: "policy",
 };

@@ -88,6 +88,17 @@ test("a redirect says where to, with the rule's fields on its answer", () => {
   ]);
 });
 
+test("a target that would be written anew is bounded; as it came it is not", () => {
+  const target = `/a/${"x".repeat(9_000)}`;
+  const path = { kind: "prefix", value: "/b" } as const;
+  const rewrite = { hostname: null, path };
+  const matches = under("/a");
+  assert.equal(answer(plan(to([routeBackend("shop/far")], { matches, rewrite }), { target })), "414 too-long");
+  const redirect = { scheme: null, hostname: null, port: null, path: null, status: 302 } as const;
+  assert.equal(answer(plan(to([], { matches, redirect }), { target })), "414 too-long");
+  assert.equal(forwarded(plan(to([routeBackend("shop/far")], { matches }), { target })).target, "");
+});
+
 test("shares are by weight, and that of what does not exist is 500", () => {
   const backends = [
     routeBackend("shop/far", { weight: 6 }),

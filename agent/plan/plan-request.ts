@@ -73,6 +73,8 @@ export type RequestPlan =
     });
 
 const noEdits: readonly FieldEdit[] = Object.freeze([]);
+/** Characters of a target that is written anew: an answer to the engine has room for it and for edits of fields. */
+const LONGEST_WRITTEN = 8_192;
 
 export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
   const { source, dialled } = facts;
@@ -118,6 +120,7 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   if (route === null || route.kind === "refuse") return reply("no-endpoint", 503, "no healthy upstream", entry);
   const { rewrite = null, timeoutMs = 0, tryTimeoutMs = 0 } = entry?.rule ?? {};
   const target = replaced(facts.target, rewrite?.path ?? null, entry);
+  if (target !== facts.target && target.length > LONGEST_WRITTEN) return tooLong(entry);
   const authority = rewrite?.hostname ?? "";
   const requestEdits = editsOf(entry?.rule.requestEdits, backend?.requestEdits);
   const responseEdits = editsOf(entry?.rule.responseEdits, backend?.responseEdits);
@@ -140,6 +143,7 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   }
   const canonical = verdict.path === "canonical" ? canonicalTarget(target, asked) : "";
   const goesOn = canonical === "" ? written : canonical;
+  if (goesOn.length > LONGEST_WRITTEN) return tooLong(entry);
   return { ...rest, kind: "forward", route, facts: judged, verdict, target: goesOn, removesProxyHeaders };
 }
 
@@ -158,6 +162,7 @@ function redirected(facts: RoutedFacts, entry: RouteEntry, port: number): Reques
   const { target, authority } = facts;
   const to = replaced(target, redirect.path, entry);
   const value = locationOf(redirect, { target: to, authority, port });
+  if (value.length > LONGEST_WRITTEN) return tooLong(entry);
   const location: FieldEdit = { op: "set", name: "location", value };
   const edits = [location, ...editsOf(responseEdits)];
   return {
@@ -170,6 +175,8 @@ function redirected(facts: RoutedFacts, entry: RouteEntry, port: number): Reques
     responseEdits: edits,
   };
 }
+
+const tooLong = (entry: RouteEntry | null): RequestPlan => reply("too-long", 414, "request target too long", entry);
 
 function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry | null): RequestPlan {
   return { kind: "reply", why, status, body, entry, verdict: null, responseEdits: noEdits };

@@ -24,6 +24,7 @@ const routed: Readonly<Record<Exclude<RouteAnswer, "policy">, RequestEnding>> = 
   "no-backend": ending("NC", "cluster_not_found"),
   "bad-backend": ending("NC", "cluster_not_found"),
   "no-endpoint": ending("UH", "no_healthy_upstream"),
+  "too-long": ending("-", "route_target_too_long"),
   "no-service": ending("NC", "cluster_not_found"),
 };
 
