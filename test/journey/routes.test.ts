@@ -1,6 +1,8 @@
 // Routes on a whole mesh: curl in pods calls a Service's address, real servers answer, across nodes and on one node. The rule chooses who
 // answers and what it gets; the callee's policy judges what arrives; what no rule takes is answered by the caller's node.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
@@ -306,6 +308,30 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     assert.equal((await one("/nothing")).said?.name, "far");
     await write({});
     assert.equal((await one("/nothing")).status, 404);
+  });
+});
+
+describe("while no agent lives", () => {
+  test("a port with a route refuses, and a pod's own address without a policy does not", async () => {
+    const node = journey.cluster.node("node-a");
+    const agent = Number(readFileSync(join(node.runDir, "agent.pid"), "utf8"));
+    /** What the kernel says of the call; empty: it is connected. */
+    const dial = async (address: string, port: number): Promise<string> =>
+      (await pod("client").run(["timeout", "5", "bash", "-c", `exec 3<> /dev/tcp/${address}/${port}`], 10_000)).stderr;
+    process.kill(agent, "SIGSTOP");
+    try {
+      await until("a refusal", 30_000, async () =>
+        (await dial(called.ip4, 80)).includes("Connection refused") ? true : undefined,
+      );
+      assert.equal(await dial(pod("far").ip4, HTTP), "");
+      // Of the same endpoints, without a route: it goes direct, where nobody has this address.
+      const unrouted = await dial(serviceAddresses(services.indexOf("far") + 1).ip4, 80);
+      assert.doesNotMatch(unrouted, /Connection refused/);
+      assert.notEqual(unrouted, "");
+    } finally {
+      process.kill(agent, "SIGCONT");
+    }
+    await until("an answer", 30_000, async () => ((await one("/who")).status === 200 ? true : undefined));
   });
 });
 
