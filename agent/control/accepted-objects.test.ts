@@ -26,6 +26,7 @@ const apiVersions: Readonly<Record<string, string>> = {
   Workload: "orlop.dev/v1alpha1",
   AuthorizationPolicy: "security.istio.io/v1",
   PeerAuthentication: "security.istio.io/v1",
+  HTTPRoute: "gateway.networking.k8s.io/v1",
 };
 
 let versions = 0;
@@ -118,6 +119,28 @@ test("closed forms: a DENY widens, an ALLOW grants nothing and counts, a mode is
   apply(of({ selector: "api", mtls: { mode: "PERMISSIVE" } }));
   assert.deepEqual([peers("peers")?.mode, peers("peers")?.selector, peers("peers")?.overrides], ["STRICT", null, true]);
   assert.ok(problems().length >= 2);
+});
+
+test("a route that is not honoured as a whole leaves its last version in force, and a gateway's route is nobody's problem", () => {
+  const { apply, store, problems } = source();
+  const route = (rule: object) => {
+    const parentRefs = [{ group: "", kind: "Service", name: "api" }];
+    return present("HTTPRoute", "api", { spec: { parentRefs, rules: [{ ...rule }] } });
+  };
+  apply(route({ retry: { attempts: 2 } }));
+  assert.deepEqual([...store.httpRoutes()], []);
+  assert.match(problems().join(), /^HTTPRoute\/shop\/api@\d+ spec\.rules\[0\]\.retry is not honoured/);
+  apply(route({ name: "good" }));
+  assert.deepEqual(problems(), []);
+  apply(route({ name: "other", newer: 1 }));
+  assert.deepEqual(
+    [...store.httpRoutes()].map(({ rules }) => rules.map(({ name }) => name)),
+    [["good"]],
+  );
+  apply(deleted("HTTPRoute", "api"));
+  assert.deepEqual([...store.httpRoutes()], []);
+  apply(present("HTTPRoute", "edge", { spec: { parentRefs: [{ name: "gateway" }], rules: [{ retry: {} }] } }));
+  assert.deepEqual([[...store.httpRoutes()], problems()], [[], []]);
 });
 
 test("what says where things are stays as it was while its object lives, and no longer", () => {

@@ -6,15 +6,13 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import { RouteTable } from "./route-table.ts";
 import { routesFor } from "./route-view.ts";
 
-/** `about` and `port` are what it was compiled of. null: no route is for these callers. */
-type Compiled = { readonly about: readonly HttpRoute[]; readonly port: ServicePort; readonly table: RouteTable | null };
-
-/** Then it begins anew, which costs time and nothing else: what is gone is not kept for ever. */
-const MOST = 10_000;
+/** `about` is what it was compiled of. null: no route is for these callers. */
+type Compiled = { readonly about: readonly HttpRoute[]; readonly table: RouteTable | null };
 
 export class RouteTables {
   readonly #mesh: Pick<Snapshot, "httpRoutesAbout">;
-  readonly #compiled = new Map<string, Compiled>();
+  /** By the caller's namespace. A Service that changes is another value, and what hung on its ports goes with them. */
+  readonly #compiled = new WeakMap<ServicePort, Map<string, Compiled>>();
 
   constructor(mesh: Pick<Snapshot, "httpRoutesAbout">) {
     this.#mesh = mesh;
@@ -24,18 +22,19 @@ export class RouteTables {
   of(service: Pick<Service, "namespace" | "name">, port: ServicePort, clientNamespace: string): RouteTable | null {
     const about = this.#mesh.httpRoutesAbout(fullName(service));
     if (about.length === 0) return null;
-    const key = `${fullName(service)} ${port.port} ${clientNamespace}`;
-    const known = this.#compiled.get(key);
-    // The mesh puts another list, or another Service, in the place of what has changed.
-    if (known !== undefined && known.about === about && known.port === port) return known.table;
+    const byNamespace = this.#compiled.get(port) ?? new Map<string, Compiled>();
+    const known = byNamespace.get(clientNamespace);
+    // The mesh puts another list in the place of what has changed.
+    if (known?.about === about) return known.table;
     const routes = routesFor(about, service, port, clientNamespace);
     const [first] = routes;
     // What the Service's own namespace says is the same for all.
     const isOwn = clientNamespace !== service.namespace && first?.namespace === service.namespace;
     const compile = (): RouteTable | null => (first === undefined ? null : new RouteTable(routes));
     const table = isOwn ? this.of(service, port, service.namespace) : compile();
-    if (this.#compiled.size >= MOST) this.#compiled.clear();
-    this.#compiled.set(key, { about, port, table });
+    const kept = this.#compiled.get(port) ?? byNamespace;
+    kept.set(clientNamespace, { about, table });
+    this.#compiled.set(port, kept);
     return table;
   }
 }
