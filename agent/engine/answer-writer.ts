@@ -8,7 +8,6 @@ import { type HeaderEdit, lengthOfEdits, writeEdits } from "./head-edits.ts";
 const record = abi.orlopEngineAnswer;
 const types: Readonly<Record<Answer["type"], number>> = abi.answerTypes;
 const noTexts = ["", "", "", ""] as const;
-const noEdits: readonly HeaderEdit[] = [];
 const ways: readonly Origin["route"]["type"][] = abi.originWays;
 /** Two hours are longer than anything that waits. */
 const longestMs = 2 * 3_600_000;
@@ -87,14 +86,14 @@ export class AnswerWriter {
           true,
         );
         if (!this.#texts(at, answer.target, answer.authority ?? "", "", "")) return false;
-        if (!this.#edits(at, 2, answer.requestHeaders ?? noEdits)) return false;
-        if (!this.#edits(at, 3, answer.responseHeaders ?? noEdits)) return false;
+        if (answer.requestHeaders !== undefined && !this.#edits(at, 2, answer.requestHeaders)) return false;
+        if (answer.responseHeaders !== undefined && !this.#edits(at, 3, answer.responseHeaders)) return false;
         break;
       case "reply":
         view.setInt32(at + record.expect, answer.request, true);
         view.setInt32(at + record.status, answer.status, true);
         if (!this.#texts(at, answer.body, "", "", "")) return false;
-        if (!this.#edits(at, 1, answer.headers ?? noEdits)) return false;
+        if (answer.headers !== undefined && !this.#edits(at, 1, answer.headers)) return false;
         break;
       case "peer":
         view.setInt32(at + record.identity, answer.peerIdentity, true);

@@ -178,6 +178,35 @@ const seeds: Readonly<Record<string, readonly Buffer[]>> = {
   ],
   "read-not-http": [application, say(0, Buffer.from([0x16, 3, 1])), application, say(2, text("220 ready")), act(10, 0)],
   "read-cut": [application, say2(0, text(post.slice(0, 60))), passes(6), application, say2(2, text(post)), act(6, 2)],
+  "served-twice": [
+    ...[application, say2(0, text(get("/a"))), say2(1, text(answer)), say2(0, text(get("/b"))), say2(1, text(answer))],
+    ...[application, say2(3, text(get("/c"))), say2(1, text(chunked)), passes(70)],
+  ],
+  "served-post": [
+    application,
+    say2(0, text(post)),
+    say2(1, text("HTTP/1.1 200 OK\r\n\r\nuntil")),
+    act(6, 1),
+    passes(3),
+  ],
+  "served-stale": [
+    ...[application, say2(0, text(get("/a"))), say2(1, text(answer)), say2(0, text(get("/b")))],
+    ...[act(6, 1), say2(2, text(answer)), say2(0, text(post)), act(6, 2), passes(8)],
+  ],
+  "served-upgrade": [
+    application,
+    say2(0, text(upgrade)),
+    say2(1, text(switched)),
+    say(0, text("more")),
+    act(5, 1),
+    act(5, 0),
+  ],
+  "served-slow": [application, say2(0, text(get("/a"))), passes(1), say2(1, text(answer.slice(0, 20))), passes(8)],
+  "served-cut": [application, say2(0, text(post.slice(0, 60))), act(11, 0), say2(0, text(post)), act(13), passes(9)],
+  "served-tunnel": [
+    ...[application, say2(0, text(get("/a"))), answered(1), frame(1, data, 0, 1, text(answer))],
+    ...[say2(0, text(get("/b"))), frame(1, data, END_STREAM, 1, text(answer)), say2(0, text(get("/c"))), passes(9)],
+  ],
   "client-informational": [
     application,
     say(1, Buffer.from([0x16])),
@@ -192,6 +221,8 @@ for (const [name, acts] of Object.entries(seeds)) {
   if (name.endsWith("early-data")) choices[1] = 7;
   // From 128 on connections are read; a late decision is left to `act(10)`.
   if (name.startsWith("read-")) choices.fill(128);
+  // Then served: origin 1 is dialled, 2 is behind a tunnel.
+  if (name.startsWith("served-")) choices.fill(name === "served-tunnel" ? 212 : 196);
   if (name === "read-late") choices.fill(135, 1);
   if (name === "read-not-http") choices[1] = 131;
   writeFileSync(new URL(name, folder), Buffer.concat([choices, ...acts]));

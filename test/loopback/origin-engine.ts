@@ -12,6 +12,8 @@ export type Served = {
   readonly port: number;
   readonly engine: TestEngine;
   readonly errors: () => unknown[];
+  /** Defines its origins anew. */
+  readonly define: () => void;
 } & Disposable;
 export type Way = "direct" | "tunnel";
 export const ways: readonly Way[] = ["direct", "tunnel"];
@@ -33,9 +35,17 @@ export function serves(way: Way, appPorts: readonly number[], route: Route = (ev
   if (way === "direct") {
     const engine = new TestEngine(near);
     engine.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
-    define(engine, appPorts, (port) => ({ type: "relay", to: { address: "127.0.0.1", port } }));
+    const anew = (): void =>
+      define(engine, appPorts, (port) => ({ type: "relay", to: { address: "127.0.0.1", port } }));
+    anew();
     const port = engine.listen(1, "outbound");
-    return { port, engine, errors: () => engine.errors, [Symbol.dispose]: () => engine[Symbol.dispose]() };
+    return {
+      port,
+      engine,
+      errors: () => engine.errors,
+      define: anew,
+      [Symbol.dispose]: () => engine[Symbol.dispose](),
+    };
   }
   const far = (event: EngineEvent): Answer | undefined => {
     if (event.type !== "connect-request") return undefined;
@@ -44,12 +54,14 @@ export function serves(way: Way, appPorts: readonly number[], route: Route = (ev
   };
   const both = pair(1, { client: near, server: far });
   const { hbonePort } = both;
-  define(both.client, appPorts, (port) => ({
-    ...{ type: "tunnel", to: { address: "127.0.0.1", port: hbonePort }, identity: CLIENT, expect: 1 },
-    ...{ authority: `127.0.0.1:${port}`, baggage: "", forwarded: "" },
-  }));
+  const anew = (): void =>
+    define(both.client, appPorts, (port) => ({
+      ...{ type: "tunnel", to: { address: "127.0.0.1", port: hbonePort }, identity: CLIENT, expect: 1 },
+      ...{ authority: `127.0.0.1:${port}`, baggage: "", forwarded: "" },
+    }));
+  anew();
   const errors = (): unknown[] => [...both.client.errors, ...both.server.errors];
-  return { port: both.port, engine: both.client, errors, [Symbol.dispose]: () => both[Symbol.dispose]() };
+  return { port: both.port, engine: both.client, errors, define: anew, [Symbol.dispose]: () => both[Symbol.dispose]() };
 }
 
 function define(engine: TestEngine, ports: readonly number[], route: (port: number) => Origin["route"]): void {

@@ -337,9 +337,11 @@ void Http1Session::Forward(const Answer& answer) {
   const std::string_view authority = answer.Text(1);
   if (!authority.empty()) edit.authority = authority;
   HeadEdits edits;
-  if (!edits.Read(answer.Bytes(2))) return End(CloseCause::kHttpRefused);
-  edit.pairs = edits.pairs();
-  edit.pair_count = edits.count();
+  if (const std::string_view changed = answer.Bytes(2); !changed.empty()) {
+    if (!edits.Read(changed)) return End(CloseCause::kHttpRefused);
+    edit.pairs = edits.pairs();
+    edit.pair_count = edits.count();
+  }
   if (route_) SettleLink();
   if (!up_.WriteHead(head_.bytes(), head_.length(), head, edit)) return End(CloseCause::kHttpRefused);
   phase_ = Phase::kOpen;

@@ -129,7 +129,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Origins (http1_session_origin.cc), of a connection that is served.
   // The head is written: it goes to its origin.
   void ForwardToOrigin(const Answer& answer, const Http1Head& head);
-  void TakeLink(bool may_be_used);
+  void TakeLink(LinkUse use);
   // Lets go of the link once its request has ended.
   void SettleLink();
   void DropLink(bool in_order);

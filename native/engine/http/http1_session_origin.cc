@@ -53,12 +53,13 @@ void Http1Session::ForwardToOrigin(const Answer& answer, const Http1Head& head) 
   if (replays) route_->replay = up_.Waiting();
   // The first request of a connection is not lost to a link that its origin is about to end: its caller would not expect that of a connection
   // which it has just opened.
-  TakeLink((replays || number_ > 1) && !head.upgrades_websocket);
+  const bool fresh = head.upgrades_websocket || (!replays && number_ == 1);
+  TakeLink(fresh ? LinkUse::kUnused : replays ? LinkUse::kAny : LinkUse::kTrusted);
 }
 
-void Http1Session::TakeLink(bool may_be_used) {
+void Http1Session::TakeLink(LinkUse use) {
   StartRouteDeadline();
-  route_->link = route_->origins.Take(route_->origin, of_.pod_idx, may_be_used, *this);
+  route_->link = route_->origins.Take(route_->origin, of_.pod_idx, use, *this);
   route_->open = route_->over = route_->whole = false;
   if (route_->link) return route_->link->Open();
   OnOriginFailed(CloseCause::kNoSocket, 0, "no such origin");
@@ -107,13 +108,17 @@ void Http1Session::LoseOrigin() {
   const bool used = route_->link && route_->link->used();
   std::string replay = std::move(route_->replay);
   if (status_ != 0) return End(cause_of_up());
+  if (silent && used) route_->link->WasStale();
   DropLink(false);
   if (silent && used && !replay.empty()) {
     // Its origin has ended it as we have sent: a connection that nobody has used before says what it is worth.
     up_.WriteRaw(replay);
-    return TakeLink(false);
+    return TakeLink(LinkUse::kUnused);
   }
-  if (silent && used) return Finish();
+  if (silent && used) {
+    services_.turn.Again(this);
+    return Finish();
+  }
   AnswerForOrigin(502, NameOf(Http1Refusal::kHeadEnd), RequestOutcome::kResetByUpstream,
                   static_cast<int32_t>(Http1Refusal::kHeadEnd), {});
 }

@@ -31,6 +31,8 @@ class OriginLink {
   virtual void StartBytes(ByteEnd::User& user) = 0;
   // It has carried a request before: its far end may be about to end it.
   virtual bool used() const = 0;
+  // Its far end had ended it when it was taken, or before it heard of the request.
+  virtual void WasStale() = 0;
   // All of a request and of its response have gone: another may have it.
   virtual void GiveBack() = 0;
   // `in_order`: with a FIN, else with a RST.

@@ -7,11 +7,17 @@
 
 namespace orlop {
 
+// Which links a request may have: the far end of an idle link may be about to end it.
+enum class LinkUse : uint8_t {
+  kUnused,   // none that has carried a request before
+  kTrusted,  // also what has not been idle for so long that its origin ends it, as far as is known
+  kAny,
+};
+
 class OriginSource {
  public:
-  // A link to the origin of this number, to be opened. `may_be_used`: it may have carried a request before. Null: nothing of this number is
-  // defined for this pod.
-  virtual OriginLink* Take(uint32_t number, uint32_t pod_idx, bool may_be_used, OriginLink::User& user) = 0;
+  // A link to the origin of this number, to be opened. Null: nothing of this number is defined for this pod.
+  virtual OriginLink* Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) = 0;
 
  protected:
   ~OriginSource() = default;

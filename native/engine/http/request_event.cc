@@ -169,6 +169,7 @@ void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, 
   record.sent_bytes = end.sent_payload;
   record.received_bytes = end.received_payload;
   record.duration_us = end.duration_us;
+  if (end.message.empty()) return events.Emit(record);
   events.Emit(record, {{end.message, {}, {}, {}}});
 }
 

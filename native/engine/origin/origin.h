@@ -11,12 +11,21 @@
 namespace orlop {
 
 struct Origin {
+  // It has ended a connection that was idle for so long.
+  void Ended(uint64_t idle_ms) {
+    // Down at once, up slowly: it may have several patiences.
+    patience_ms = idle_ms < patience_ms ? idle_ms : patience_ms + patience_ms / 8 + 1;
+  }
+  // A connection that is idle for less is likely to be there when a request comes to its far end.
+  uint64_t trusted_ms() const { return patience_ms / 2; }
+
   uint32_t number = 0;
   uint32_t pod_idx = 0;
   UpstreamRoute route;
   List<OriginConnection, OfOrigin> all;
   List<OriginConnection, IdleAtOrigin> idle;  // the longest idle first
   size_t idle_count = 0;
+  uint64_t patience_ms = 2'000;  // shorter than that of most servers, until it shows its own
 };
 
 }  // namespace orlop

@@ -58,7 +58,12 @@ void OriginConnection::GiveBack() {
   StartBytes(*this);
   phase_ = Phase::kIdle;
   if (!origin_ || outdated_ || !IsQuiet() || !pool_.Keep(*this)) return Close();
+  idle_since_ms_ = services_.clock.now_ms();
   services_.timers.Start(&deadline_, kIdleMs);
+}
+
+void OriginConnection::WasStale() {
+  if (origin_) origin_->Ended(services_.clock.now_ms() - idle_since_ms_);
 }
 
 void OriginConnection::End(bool in_order) {
@@ -87,7 +92,10 @@ bool OriginConnection::IsQuiet() {
 }
 
 void OriginConnection::Look() {
-  if (phase_ == Phase::kIdle && !IsQuiet()) return Close();
+  if (phase_ == Phase::kIdle && !IsQuiet()) {
+    WasStale();
+    return Close();
+  }
   if (phase_ != Phase::kClosing) return;
   while (end().readable()) {
     Pieces pieces;

@@ -42,6 +42,7 @@ class OriginConnection final : public OriginLink,
   void Outdate() { outdated_ = true; }
   Origin* origin() const { return origin_; }
   bool idle() const { return phase_ == Phase::kIdle; }
+  uint64_t idle_since_ms() const { return idle_since_ms_; }
   // Ends it with a FIN, in the time that its far end needs.
   void Close();
 
@@ -50,6 +51,7 @@ class OriginConnection final : public OriginLink,
   ByteEnd& end() override;
   void StartBytes(ByteEnd::User& user) override;
   bool used() const override { return used_; }
+  void WasStale() override;
   void GiveBack() override;
   void End(bool in_order) override;
 
@@ -78,6 +80,7 @@ class OriginConnection final : public OriginLink,
   Phase phase_ = Phase::kNew;
   bool used_ = false;
   bool outdated_ = false;
+  uint64_t idle_since_ms_ = 0;
   Timer deadline_;
 };
 

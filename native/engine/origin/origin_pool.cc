@@ -100,11 +100,14 @@ void OriginPool::Clear() {
   origins_.clear();
 }
 
-OriginLink* OriginPool::Take(uint32_t number, uint32_t pod_idx, bool may_be_used, OriginLink::User& user) {
+OriginLink* OriginPool::Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) {
   const auto found = origins_.find(number);
   if (found == origins_.end() || found->second->pod_idx != pod_idx) return nullptr;
   Origin& origin = *found->second;
-  OriginConnection* connection = may_be_used ? origin.idle.Last() : nullptr;
+  OriginConnection* connection = use == LinkUse::kUnused ? nullptr : origin.idle.Last();
+  if (connection && use == LinkUse::kTrusted &&
+      services_.clock.now_ms() - connection->idle_since_ms() >= origin.trusted_ms())
+    connection = nullptr;
   if (!connection) {
     auto* const fresh = new Connection(services_, upstreams_, pod_idx, Endpoint{});
     connection = new OriginConnection(services_, *this, origin, fresh);

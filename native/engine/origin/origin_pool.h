@@ -36,7 +36,7 @@ class OriginPool final : public OriginSource {
   void Clear();
 
   // OriginSource.
-  OriginLink* Take(uint32_t number, uint32_t pod_idx, bool may_be_used, OriginLink::User& user) override;
+  OriginLink* Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) override;
 
   // Of a connection that is idle. False: there are enough.
   bool Keep(OriginConnection& connection);

@@ -174,6 +174,22 @@ Rig::Rig(const uint8_t* choices, size_t count) : choices_(choices), choice_count
   engine_->SetPod(kPod, 1, 0);
   // So small that an input can exceed it.
   engine_->SetBufferBudget(256 << 10);
+  DefineOrigins();
+}
+
+// 1 is dialled, 2 is behind a tunnel, 3 is another pod's.
+void Rig::DefineOrigins() {
+  for (uint32_t number = 1; number <= 3; number++) {
+    orlop_engine_answer origin{};
+    origin.type = ORLOP_ANSWER_DEFINE_ORIGIN;
+    origin.conn = number;
+    origin.pod_idx = number == 3 ? kPod + 1 : kPod;
+    origin.requests = static_cast<uint32_t>(number == 2 ? OriginWay::kTunnel : OriginWay::kRelay);
+    origin.to = SomeEndpoint();
+    SetText(&origin, 0, 0, "10.0.0.9:80");
+    memcpy(Arena() + ORLOP_ARENA_LATE_ANSWER, &origin, sizeof origin);
+    engine_->Submit();
+  }
 }
 
 Rig::~Rig() {
@@ -413,9 +429,16 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
                                      : ORLOP_ANSWER_FORWARD;
     answer->status = 403;
     if (choice % 8 > 3) SetText(answer, 0, 0, "/another?a=b");
+    // Of a connection that is served.
+    answer->pod_idx = choice / 16 % 3 + 1;
+    if (choice < 64) answer->identity = 40;
     return true;
   }
   const bool request = event.type == ORLOP_ENGINE_CONNECT_REQUEST;
+  if (choice >= 192 && choice % 8 == 4) {
+    answer->type = ORLOP_ANSWER_SERVE;
+    return true;
+  }
   // The connection is read, whichever way it came.
   if (choice >= 128 && choice % 8 < 4) {
     answer->type = ORLOP_ANSWER_DIAL;

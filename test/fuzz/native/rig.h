@@ -55,6 +55,7 @@ class Rig {
   static int32_t Handle(void* self, uint32_t events);
   int32_t Answer(uint32_t events);
   bool Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_answer* answer);
+  void DefineOrigins();
   void Refill(const orlop_engine_event& event);
   // Aborts unless the engine forgets everything when its far ends are gone.
   void EndByItself();
