@@ -141,7 +141,7 @@ struct OwnEnd {
   void Write(uint8_t fill, size_t length) {
     const Bytes bytes(length, fill);
     PartedRoom room(scratch->room, PartedRoom::kMostParts);
-    room.Put(bytes.data(), bytes.size());
+    if (length > 0) room.Put(bytes.data(), bytes.size());
     if (layer.Write(&room)) {
       sent.insert(sent.end(), bytes.begin(), bytes.end());
       to_peer.insert(to_peer.end(), room.Record(0), room.Record(0) + room.sealed());
