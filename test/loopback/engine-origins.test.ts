@@ -118,6 +118,8 @@ for (const way of ways) {
     assert.equal(served, 10);
     // By now it has shown how soon it ends what is idle: what may not be sent twice gets a connection that nobody has used.
     const { socket } = await raw(under.port, "GET / HTTP/1.1\r\nhost: a\r\n\r\n", /ok$/);
+    // Idle for longer than any connection was that it has ended.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
     socket.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx");
     assert.match(await saidUntil(socket, /ok$/), /^HTTP\/1\.1 200 OK/);
     socket.destroy();
