@@ -1,5 +1,5 @@
 // test support · an HTTP/1.1 application in a pod: says who it is and what it was asked. `/slow` answers after two seconds; what ends in `/big` answers
-// three million bytes more.
+// three million bytes more. Who asks for an upgrade gets it, and hears what it says.
 //   node echo-http.ts PORT NAME
 import http from "node:http";
 
@@ -18,6 +18,10 @@ const server = http.createServer((request, response) => {
     bytes += chunk.length;
   });
   request.on("end", () => (url?.startsWith("/slow") ? setTimeout(answer, 2_000) : answer()));
+});
+server.on("upgrade", (_request, socket) => {
+  socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+  socket.pipe(socket);
 });
 server.keepAliveTimeout = 60_000;
 server.listen(Number(port), "::", () => console.log("listening"));
