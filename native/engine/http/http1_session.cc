@@ -66,7 +66,10 @@ void Http1Session::Stop(CloseCause cause) {
   Turn::Task::Remove();
   EndRequest(OutcomeOf(cause));
   upgraded_ = false;
-  if (route_) DropLink(cause == CloseCause::kFinished);
+  if (route_) {
+    DropLink(cause == CloseCause::kFinished);
+    std::string().swap(route_->response_edits);
+  }
   down_.Clear();
   up_.Clear();
   ForgetHead();
@@ -81,7 +84,8 @@ void Http1Session::End(CloseCause cause, int detail) {
 }
 
 void Http1Session::CountHeld() {
-  const size_t now = HeapOf(down_.held) + HeapOf(up_.held) + head_.held();
+  size_t now = HeapOf(down_.held) + HeapOf(up_.held) + head_.held();
+  if (route_) now += HeapOf(route_->replay) + HeapOf(route_->response_edits);
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, up_.waiting() + down_.waiting());

@@ -80,8 +80,8 @@ void Http1Session::SettleLink() {
   if (!kept) return DropLink(route_->whole);
   OriginLink* const link = route_->link;
   route_->link = nullptr;
-  route_->replay = std::string();
-  route_->response_edits = std::string();
+  std::string().swap(route_->replay);
+  std::string().swap(route_->response_edits);
   up_.end = &route_->nobody;
   link->GiveBack();
 }
@@ -90,7 +90,7 @@ void Http1Session::DropLink(bool in_order) {
   OriginLink* const link = route_->link;
   route_->deadline.Cancel();
   route_->link = nullptr;
-  route_->replay = std::string();
+  std::string().swap(route_->replay);
   up_.end = &route_->nobody;
   up_.DropWaiting();
   up_.ForgetHeld();
