@@ -9,7 +9,7 @@ Pieces PartedRoom::At(size_t from, size_t length) {
   Pieces pieces{list_, 0, length};
   while (length > 0) {
     const size_t within = from % kPart;
-    const size_t part = std::min(length, kPart - within);
+    const size_t part = stride_ == kPart ? length : std::min(length, kPart - within);
     list_[pieces.count++] = {Record(from) + kBefore + within, part};
     from += part;
     length -= part;

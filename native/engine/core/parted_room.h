@@ -21,8 +21,9 @@ class PartedRoom {
   static constexpr size_t kKeyUpdate = kBefore + 5 + kBehind;
   static constexpr size_t BytesOf(size_t parts) { return parts * (kRecord + kKeyUpdate); }
 
-  // `bytes` has BytesOf(parts); parts are at most kMostParts.
-  PartedRoom(uint8_t* bytes, size_t parts) : bytes_(bytes), capacity_(parts * kPart) {}
+  // `bytes` has BytesOf(parts); parts are at most kMostParts. Without `gaps` the parts lie one behind the other, for what seals elsewhere.
+  PartedRoom(uint8_t* bytes, size_t parts, bool gaps = true)
+      : bytes_(bytes), capacity_(parts * kPart), stride_(gaps ? kRecord : kPart) {}
 
   size_t capacity() const { return capacity_; }
   size_t length() const { return length_; }
@@ -42,7 +43,7 @@ class PartedRoom {
   Pieces Whole();
 
   // For what seals it. The part at `at`, a multiple of kPart, has its content behind kBefore bytes.
-  uint8_t* Record(size_t at) const { return bytes_ + at / kPart * kRecord; }
+  uint8_t* Record(size_t at) const { return bytes_ + at / kPart * stride_; }
   // Records have taken the place of the bytes, one behind the other from Record(0) on, or have left the room.
   void SetSealed(size_t length) { sealed_ = length; }
   size_t sealed() const { return sealed_; }
@@ -52,6 +53,7 @@ class PartedRoom {
   Pieces At(size_t from, size_t length);
   uint8_t* const bytes_;
   const size_t capacity_;
+  const size_t stride_;
   size_t length_ = 0;
   size_t sealed_ = 0;
   iovec list_[kMostParts + 1];

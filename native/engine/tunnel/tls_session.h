@@ -43,6 +43,8 @@ class TlsSession {
   Step Read(Plain* plain);
   // Seals what is in the room: where it lies, or into scratch->cipher_out. False: nothing of it may be sent.
   bool Write(PartedRoom* room);
+  // Write seals where the bytes lie, and needs gaps for that.
+  bool SealsInPlace() const { return records_ != nullptr; }
   // A close_notify, into cipher_out.
   void Shutdown();
   // The verdict about the peer's identity, once, before anything is written. Refuse: the alert certificate_unknown, into cipher_out.

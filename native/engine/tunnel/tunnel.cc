@@ -257,7 +257,7 @@ void Tunnel::Flush() {
   if (!channel_.Flush()) return;
   const int most = BuffersPerTurn();
   for (int seals = 0; seals < most; seals++) {
-    PartedRoom room(services_.buffers.scratch().room, RecordsPerBuffer());
+    PartedRoom room(services_.buffers.scratch().room, RecordsPerBuffer(), channel_.tls().SealsInPlace());
     if (!h2_.Produce(&room)) return End(CloseCause::kH2Failed, 0, h2_.error());
     if (!h2_.violation().empty()) {
       // nghttp2's GOAWAY is in there.
@@ -372,7 +372,7 @@ void Tunnel::ReportAbuse(std::string_view reason) {
 // GOAWAY with the reason, unless the peer does not even read what came before it.
 void Tunnel::SayWhy() {
   if (channel_.broken() != 0 || !channel_.Flush()) return;
-  PartedRoom room(services_.buffers.scratch().room, RecordsPerBuffer());
+  PartedRoom room(services_.buffers.scratch().room, RecordsPerBuffer(), channel_.tls().SealsInPlace());
   h2_.Farewell(&room);
   said_why_ = (room.length() == 0 || channel_.Seal(&room)) && channel_.Send() && !channel_.full();
 }
