@@ -105,8 +105,20 @@ export class Connection {
     const summary = verdict === null ? null : summarize(verdict);
     const sinceMs = this.#recorder.now();
     const id = fields.first("x-request-id", ID_LENGTH);
-    const open = { request, sinceMs, written, method, path, host: authority, id, decision: summary };
-    this.#read().open = { ...open, routed, openTo: null };
+    // Written out, since a request each comes by here and a spread costs several times as much.
+    const open: OpenRequest = {
+      request,
+      sinceMs,
+      written,
+      method,
+      path,
+      host: authority,
+      id,
+      decision: summary,
+      routed,
+      openTo: null,
+    };
+    this.#read().open = open;
     this.#record?.requestBegan(open);
   }
 
