@@ -13,7 +13,7 @@ async function make(kubeconfig: string, method: Method, url: string, object?: ob
   throw new Error(`${method} ${url}: ${status} ${body}`);
 }
 
-/** Makes definitions of policies, and an account that may read what an agent reads. */
+/** Makes definitions of policies and routes, and an account that may read what an agent reads. */
 export async function makeAccount(kubeconfig: string): Promise<void> {
   for (const definition of definitions)
     await make(kubeconfig, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
@@ -30,6 +30,7 @@ export async function makeAccount(kubeconfig: string): Promise<void> {
       read([""], ["pods", "namespaces", "services"]),
       read(["discovery.k8s.io"], ["endpointslices"]),
       read(["security.istio.io"], ["authorizationpolicies", "peerauthentications"]),
+      read(["gateway.networking.k8s.io"], ["httproutes"]),
       read(["apiextensions.k8s.io"], ["customresourcedefinitions"], ["get"]),
     ],
   });

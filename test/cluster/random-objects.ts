@@ -6,6 +6,7 @@ import { type Answer, type Method, send } from "./api.ts";
 import { POD_IMAGE } from "./plan.ts";
 
 const ISTIO = "security.istio.io/v1";
+const GATEWAY = "gateway.networking.k8s.io/v1";
 const NAMESPACES = ["shop", "bank", "lab"] as const;
 const NAMES = 6;
 /** A node that is not there: pods that are bound to it get their addresses from here, at once. */
@@ -18,13 +19,14 @@ const collections = {
   EndpointSlice: (namespace: string) => `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`,
   PeerAuthentication: (namespace: string) => `/apis/${ISTIO}/namespaces/${namespace}/peerauthentications`,
   AuthorizationPolicy: (namespace: string) => `/apis/${ISTIO}/namespaces/${namespace}/authorizationpolicies`,
+  HTTPRoute: (namespace: string) => `/apis/${GATEWAY}/namespaces/${namespace}/httproutes`,
 } as const;
 type Kind = keyof typeof collections;
 
-/** The definitions of policies that Orlop brings, which keep every field of a spec. */
-export const definitions = parseAllDocuments(
-  readFileSync(new URL("../../daemonset/crds.yaml", import.meta.url), "utf8"),
-).map((document) => document.toJS() as object);
+/** The definitions of policies that Orlop brings, and a definition of routes. They keep every field of a spec. */
+export const definitions = ["../../daemonset/crds.yaml", "./route-definition.yaml"].flatMap((file) =>
+  parseAllDocuments(readFileSync(new URL(file, import.meta.url), "utf8")).map((document) => document.toJS() as object),
+);
 
 export class RandomObjects {
   readonly #dice: Dice;
@@ -76,6 +78,7 @@ export class RandomObjects {
       "PeerAuthentication",
       "AuthorizationPolicy",
       "AuthorizationPolicy",
+      "HTTPRoute",
     ] as const);
     const name = `x${dice.roll(NAMES)}`;
     const url = `${collections[kind](namespace)}/${name}`;
@@ -109,6 +112,7 @@ export class RandomObjects {
 
   #change(kind: Kind): object {
     if (kind === "PeerAuthentication" || kind === "AuthorizationPolicy") return { spec: this.#specOf(kind) };
+    if (kind === "HTTPRoute") return { spec: this.#routeSpec() };
     if (kind === "EndpointSlice") return this.#endpoints();
     return { metadata: { labels: this.#labels(kind) } };
   }
@@ -123,6 +127,8 @@ export class RandomObjects {
       }
       case "EndpointSlice":
         return { apiVersion: "discovery.k8s.io/v1", kind, addressType: "IPv4", ...this.#endpoints() };
+      case "HTTPRoute":
+        return { apiVersion: GATEWAY, kind, spec: this.#routeSpec() };
       default:
         return { apiVersion: ISTIO, kind, spec: this.#specOf(kind) };
     }
@@ -135,6 +141,11 @@ export class RandomObjects {
     // An action and a field that the agent does not know: such a policy is in force in its closed form.
     const rule = dice.chance(15) ? { newer: true } : { from: [from] };
     return { action: dice.pick(["ALLOW", "DENY", "NONE"]), rules: [rule] };
+  }
+
+  #routeSpec(): object {
+    const parent = { group: "", kind: "Service", name: `x${this.#dice.roll(NAMES)}`, port: 80 };
+    return { parentRefs: [parent], rules: [{ backendRefs: [{ name: `x${this.#dice.roll(NAMES)}`, port: 80 }] }] };
   }
 
   #endpoints(): object {

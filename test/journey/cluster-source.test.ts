@@ -7,6 +7,7 @@ import { exits } from "../../agent/cli/output.ts";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startServers } from "../../demo/pods.ts";
 import { type Cluster, createCluster, type Node, type Pod } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
 import { type ApiChange, ClusterApi, podObject, runningPod } from "../support/cluster-api.ts";
 
 const ECHO = 8080;
@@ -61,7 +62,8 @@ describe("a cluster as the source", () => {
     assert.deepEqual([source.kind, source.state, pods], ["kubernetes", "synced", { captured: 3, wanted: 3 }]);
     assert.deepEqual([await isServed("web"), await isServed("batch")], [true, false]);
     const objects = source.kinds.map(({ kind, objects: count }) => `${kind} ${count}`);
-    assert.deepEqual(objects.slice(0, 2).concat(objects.slice(-1)), ["Pod 3", "Namespace 1", "AuthorizationPolicy 1"]);
+    const wanted = ["Pod 3", "Namespace 1", "AuthorizationPolicy 1", "HTTPRoute 0"];
+    assert.deepEqual(objects.slice(0, 2).concat(objects.slice(-2)), wanted);
   });
 
   test("a change of a policy is in force soon", async () => {
@@ -124,6 +126,31 @@ describe("a cluster as the source", () => {
     tell({ ...runs(onTheNode), body: null });
     tell(runs(batch));
     await becomes("batch", true);
+  });
+
+  test("a route of its API is in force while it is there", async () => {
+    const vip = serviceAddresses(1).ip4;
+    const asked = async (target: string): Promise<string> => {
+      const format = "%{http_code} %{redirect_url}";
+      const curl = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", format, `http://${vip}${target}`];
+      return (await cluster.pod("batch").start(curl).wait(20_000)).stdout.trim();
+    };
+    const says = (target: string, wanted: string): Promise<true> =>
+      until(`${target}: ${wanted}`, 20_000, async () => ((await asked(target)) === wanted ? true : undefined));
+    const ports = [{ name: "http", port: 80, targetPort: ECHO }];
+    const service = { clusterIP: vip, clusterIPs: [vip], selector: { app: "api" }, ports };
+    tell({ kind: "Service", namespace: "demo", name: "api", body: { spec: service } });
+    const parentRefs = [{ group: "", kind: "Service", name: "api", port: 80 }];
+    const requestRedirect = { hostname: "other.example", statusCode: 301 };
+    const moved = { matches: [{ path: { value: "/moved" } }], filters: [{ type: "RequestRedirect", requestRedirect }] };
+    const route = { kind: "HTTPRoute", namespace: "demo", name: "api" } as const;
+    tell({ ...route, body: { spec: { parentRefs, rules: [moved] } } });
+    await says("/moved", "301 http://other.example/moved");
+    await says("/elsewhere", "404");
+    tell({ ...route, body: null });
+    await until("the Service's own endpoint", 20_000, async () =>
+      (await call(cluster.pod("batch"), { host: vip, port: 80 })).reply?.pod === "api" ? true : undefined,
+    );
   });
 
   test("an agent that is replaced leaves it to the next agent to keep what is applied", async () => {

@@ -21,7 +21,7 @@ const settings = {
   ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 /** Kinds of which each object is an object of the mesh, and says its version there. */
-const visible = ["Pod", "Service", "PeerAuthentication", "AuthorizationPolicy"] as const;
+const visible = ["Pod", "Service", "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute"] as const;
 
 function bodyOf(dice: Dice): (kind: string, name: string) => object {
   const app = (): string => dice.pick(["web", "api"]);
@@ -45,6 +45,10 @@ function bodyOf(dice: Dice): (kind: string, name: string) => object {
         return {
           spec: { action: dice.pick(["ALLOW", "DENY", "NONE"]), rules: [dice.chance(20) ? { newer: true } : {}] },
         };
+      case "HTTPRoute": {
+        const service = { group: "", kind: "Service", name, port: 80 };
+        return { spec: { parentRefs: [service], rules: [{ backendRefs: [{ name: app(), port: 80 }] }] } };
+      }
       default:
         return {};
     }
@@ -55,7 +59,8 @@ const emptyMesh = (): MeshStore => new MeshStore({ rootNamespace: "istio-system"
 
 /** All that decides about connections, in one text. */
 function textOf(mesh: MeshStore): string {
-  const parts = [mesh.workloads(), mesh.services(), mesh.peerAuthentications(), mesh.authorizationPolicies()];
+  const policies = [mesh.peerAuthentications(), mesh.authorizationPolicies()];
+  const parts = [mesh.workloads(), mesh.services(), ...policies, mesh.httpRoutes()];
   return parts
     .map((values) =>
       [...values]
@@ -70,7 +75,7 @@ function textOf(mesh: MeshStore): string {
 function versionsIn(mesh: MeshStore, kind: string): string {
   const values: readonly { readonly from: SourceRef }[] = [
     ...[...mesh.workloads(), ...mesh.services()],
-    ...[...mesh.peerAuthentications(), ...mesh.authorizationPolicies()],
+    ...[...mesh.peerAuthentications(), ...mesh.authorizationPolicies(), ...mesh.httpRoutes()],
   ];
   const refs = values.map(({ from }) => from);
   return refs

@@ -66,6 +66,7 @@ const other: Readonly<Record<string, readonly [kind: string, items: readonly obj
   "/apis/discovery.k8s.io/v1/endpointslices": ["EndpointSlice", []],
   "/apis/security.istio.io/v1/peerauthentications": ["PeerAuthentication", []],
   "/apis/security.istio.io/v1/authorizationpolicies": ["AuthorizationPolicy", []],
+  "/apis/gateway.networking.k8s.io/v1/httproutes": ["HTTPRoute", []],
 };
 const watching: ServerHttp2Stream[] = [];
 let version = COUNT;

@@ -15,6 +15,7 @@ export type WatchedKind = {
 
 const ISTIO = "security.istio.io/v1";
 const istio = { apiVersion: ISTIO, selector: "", isCustom: true, otherVersions: ["security.istio.io/v1beta1"] };
+const GATEWAY = "gateway.networking.k8s.io/v1";
 const core = { apiVersion: "v1", selector: "", isCustom: false, otherVersions: [] };
 
 export const watchedKinds: readonly WatchedKind[] = [
@@ -35,4 +36,8 @@ export const watchedKinds: readonly WatchedKind[] = [
   },
   { ...istio, kind: "PeerAuthentication", path: `/apis/${ISTIO}/peerauthentications` },
   { ...istio, kind: "AuthorizationPolicy", path: `/apis/${ISTIO}/authorizationpolicies` },
+  {
+    ...{ kind: "HTTPRoute", apiVersion: GATEWAY, path: `/apis/${GATEWAY}/httproutes`, selector: "", isCustom: true },
+    otherVersions: ["gateway.networking.k8s.io/v1beta1"],
+  },
 ];
