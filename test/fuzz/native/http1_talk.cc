@@ -95,6 +95,9 @@ class Conversation {
         over_ = true;
         heard_.end = "abort";
         return false;
+      case Http1Do::kLost:
+        Expect(false, "server and client belong together");
+        return false;
     }
     return false;
   }
