@@ -133,6 +133,28 @@ describe("node enrollment", () => {
     assert.deepEqual([node.lent.size, node.held.get(web.identity.text)], [0, 1]);
   });
 
+  test("a pod is known by the addresses under which an earlier agent captured it, whatever the mesh names by now", async (t) => {
+    const { node, enrollment, start } = setUp(t, [web]);
+    await start();
+    await enrollment.close();
+    for (const kept of [node.served, node.accepting, node.held, node.lent]) kept.clear();
+    // Its workload has an address that is wrong, and then the right address, another name and a wrong UID, in a single change.
+    const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
+    t.after(() => next.close());
+    node.absent.add("10.0.0.250");
+    node.workloads.set(web.uid, { ...web, addresses: ["10.0.0.250"] });
+    void next.meshChanged();
+    void next.keeperCame(node.keeperComes());
+    await until(() => node.calls.filter((call) => call === "prepare uid-web").length > 2);
+    const renamed = { ...workload("renamed", { addresses: web.addresses }), podUid: "uid-wrong" };
+    node.missing.add("uid-wrong");
+    node.workloads.delete(web.uid);
+    node.workloads.set(renamed.uid, renamed);
+    void next.meshChanged();
+    await until(() => node.calls.filter((call) => call === "prepare uid-wrong").length > 2);
+    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
+  });
+
   test("forty pods wait for their certificates, and none of them holds up another, or the pod that has one", async (t) => {
     const names = Array.from({ length: 40 }, (_, nth) => `pod-${nth}`);
     const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
@@ -284,6 +306,7 @@ describe("node enrollment", () => {
       [
         "pods changed",
         "guard uid-web",
+        "known of 1",
         "unserve 1",
         "prepare uid-web",
         "serve 1",

@@ -122,9 +122,13 @@ export class PodGuards {
     const { keeper, log } = this.#ports;
     const { pods, found } = this.#known;
     try {
+      const isFound = found.has(podUid);
       const podIdx = await keeper.guard(podUid, uid);
+      // An earlier agent may have captured it under other addresses than the mesh names: by these, too, it is known again.
+      const { addresses: captured } = isFound ? await keeper.knownOf({ podIdx, uid: podUid }) : { addresses: [] };
+      const known = { workloadUid: uid, addresses: [...new Set([...captured, ...addresses])] };
       // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
-      if (pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known: { workloadUid: uid, addresses } });
+      if (pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known });
     } catch (error) {
       if (!isRefused(error)) {
         void this.#askAgain(workload);
