@@ -34,7 +34,7 @@ export function explainRoute(
   const routes = new RouteTables(world.mesh);
   const port = service.ports.find((each) => each.port === facts.dialled.port);
   const table = port === undefined ? null : routes.of(service, port, facts.source.namespace);
-  // Who judges is said behind this, of both kinds of ways alike.
+  // Callers add which agent judges, for pods of one node and of two alike.
   const servedHere = (): boolean => false;
   const plan = planRequest(facts, { ...world, servedHere, routes, readsPaths: () => true });
   const steps = [...(table === null ? [] : entrySteps(facts, table, plan.entry)), outcomeStep(plan)];

@@ -17,7 +17,7 @@ class OriginLink {
     virtual void OnOriginOpen() = 0;
     // It never was open, and its far end has got nothing. It is gone.
     virtual void OnOriginFailed(CloseCause cause, int detail, std::string_view message) = 0;
-    // It was open. What an end of bytes says by itself is said to the user of its bytes instead. It is gone.
+    // It was open, and its connection has ended. The user of its bytes hears of a FIN or a reset from the end of bytes itself.
     virtual void OnOriginLost() = 0;
 
    protected:
