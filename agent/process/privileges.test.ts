@@ -54,6 +54,24 @@ test("the keeper's threads hold the capabilities of its start, and its main thre
   for (const thread of seen.slice(1)) assert.deepEqual(thread, [starts, starts, "0", starts, true]);
 });
 
+test("the main thread comes first, also where the kernel has begun again at low thread numbers", {
+  skip: process.getuid?.() !== 0,
+}, () => {
+  const script = `import { readPrivileges } from ${JSON.stringify(self)};
+    console.log(JSON.stringify([process.pid, readPrivileges().map(({ thread }) => thread)]));`;
+  // In a namespace of process numbers of its own the next number can be chosen: the threads of a process with a number
+  // three below the end begin again at 300 (RESERVED_PIDS of linux:kernel/pid.c).
+  const shell =
+    'echo $(($(cat /proc/sys/kernel/pid_max) - 4)) > /proc/sys/kernel/ns_last_pid; "$0" --input-type=module -e "$1"; exit $?';
+  const printed = execFileSync("unshare", [
+    ...["--pid", "--fork", "--mount-proc", "sh", "-c", shell],
+    ...[process.execPath, script],
+  ]).toString();
+  const [pid, threads] = JSON.parse(printed) as [number, number[]];
+  assert.equal(threads[0], pid);
+  assert.ok(Math.min(...threads) < pid, "some threads have lower numbers than the main thread");
+});
+
 const status = (over: Record<string, string> = {}): string =>
   Object.entries({
     Pid: "7",

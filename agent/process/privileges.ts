@@ -1,5 +1,5 @@
 // start-up · gives up the privileges of every thread, and reads in /proc which are left.
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { type Capability, forbidNewPrivileges, setCapabilities, setOf, shrinkBoundingSet } from "./libc.ts";
 
 /** The privileges of a thread as /proc shows them (proc_pid_status(5)); a set of capabilities is 64 bits. */
@@ -39,11 +39,15 @@ export function parsePrivileges(status: string): Privileges {
   };
 }
 
-/** Of every thread of this process, the main thread first. */
+/**
+ * Of every thread of this process, the main thread first. The main thread is the thread whose number is the process': the
+ * kernel begins again at low numbers when they are used up, so other threads may have lower numbers.
+ */
 export function readPrivileges(): Privileges[] {
+  const main = Number(readlinkSync("/proc/self"));
   return readdirSync("/proc/self/task")
     .map(Number)
-    .sort((a, b) => a - b)
+    .sort((a, b) => Number(b === main) - Number(a === main) || a - b)
     .map((thread) => parsePrivileges(readFileSync(`/proc/self/task/${thread}/status`, "utf8")));
 }
 
