@@ -2,7 +2,8 @@
 // found by path. The order is Gateway API's (HTTPRouteRule.matches); whatever else lists rules in another order can be found alike. Pure.
 import type { RequestFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
-import type { HttpMatch, HttpRoute, HttpRule } from "../mesh/http-rule.ts";
+import type { HttpMatch, HttpRoute, HttpRule, ValueCondition } from "../mesh/http-rule.ts";
+import { isTaken } from "./condition.ts";
 import { queryOf } from "./query.ts";
 
 /** What a route may look at. `target`: path and query as they came. */
@@ -27,6 +28,8 @@ export class RouteTable {
   readonly entries: readonly RouteEntry[];
   readonly #exact = new Map<string, RouteEntry[]>();
   readonly #prefix = new Map<string, RouteEntry[]>();
+  /** Each is tried: their texts say nothing about which paths they take. */
+  readonly #expressions: RouteEntry[] = [];
   /** Of the longest prefix: a longer beginning of a path is nobody's prefix. */
   readonly #mostSegments: number;
 
@@ -35,6 +38,10 @@ export class RouteTable {
     let most = 0;
     for (const entry of this.entries) {
       const { kind, value } = entry.match.path;
+      if (kind === "expression") {
+        this.#expressions.push(entry);
+        continue;
+      }
       const under = kind === "exact" ? this.#exact : this.#prefix;
       const known = under.get(value);
       if (known === undefined) under.set(value, [entry]);
@@ -48,6 +55,7 @@ export class RouteTable {
   find(request: RoutedRequest): RouteEntry | undefined {
     const path = request.path.text;
     let best = firstThatHolds(this.#exact.get(path), request, undefined);
+    best = firstThatHolds(this.#expressions, request, best);
     if (this.#prefix.size === 0) return best;
     best = firstThatHolds(this.#prefix.get(""), request, best);
     if (!path.startsWith("/")) return best;
@@ -72,6 +80,8 @@ function firstThatHolds(
   if (entries === undefined) return best;
   for (const entry of entries) {
     if (best !== undefined && best.at < entry.at) return best;
+    const { path } = entry.match;
+    if (path.kind === "expression" && !isTaken(path, request.path.text)) continue;
     if (missBeyondPath(entry.match, request) === null) return entry;
   }
   return best;
@@ -79,28 +89,37 @@ function firstThatHolds(
 
 /** null: the match takes the request. */
 export function missOf(match: HttpMatch, request: RoutedRequest): RouteMiss | null {
-  const { kind, value } = match.path;
-  const path = request.path.text;
-  const isUnder =
-    value === "" || (path.startsWith(value) && (path.length === value.length || path[value.length] === "/"));
-  if (kind === "exact" ? path !== value : !isUnder) return { field: "path", name: "" };
-  return missBeyondPath(match, request);
+  return isPathTaken(match.path, request.path.text) ? missBeyondPath(match, request) : { field: "path", name: "" };
 }
+
+function isPathTaken(condition: HttpMatch["path"], path: string): boolean {
+  const { kind, value } = condition;
+  if (kind === "expression") return isTaken(condition, path);
+  if (kind === "exact") return path === value;
+  return value === "" || (path.startsWith(value) && (path.length === value.length || path[value.length] === "/"));
+}
+
+const isValueTaken = (condition: ValueCondition, value: string): boolean =>
+  condition.kind === "exact" ? value === condition.value : isTaken(condition, value);
 
 function missBeyondPath({ method, headers, query }: HttpMatch, request: RoutedRequest): RouteMiss | null {
   if (method !== null && method !== request.method) return { field: "method", name: "" };
-  for (const { name, value } of headers) {
-    const sent = request.header(name);
+  for (const condition of headers) {
+    const sent = request.header(condition.name);
     // Several lines of a field are one list (RFC 9110, section 5.2).
-    if (sent.length === 0 || sent.join(",") !== value) return { field: "header", name };
+    if (sent.length === 0 || !isValueTaken(condition, sent.join(","))) return { field: "header", name: condition.name };
   }
-  for (const { name, value } of query) if (queryOf(request.target, name) !== value) return { field: "query", name };
+  for (const condition of query) {
+    const sent = queryOf(request.target, condition.name);
+    if (sent === undefined || !isValueTaken(condition, sent)) return { field: "query", name: condition.name };
+  }
   return null;
 }
 
 /**
  * Gateway API's order: an exact path, the longest prefix, a method, more headers, more of the query; then the oldest route, the first by
- * name, and the rule that its route has first.
+ * name, and the rule that its route has first. Where expressions come it leaves open: behind exact paths, the longest text first, so that
+ * a route for the rest (the prefix /) does not hide them.
  */
 function inOrder(routes: readonly HttpRoute[]): readonly RouteEntry[] {
   const entries = routes.flatMap((route) =>
@@ -117,10 +136,12 @@ function inOrder(routes: readonly HttpRoute[]): readonly RouteEntry[] {
   return sorted.map((entry, at) => ({ at, ...entry }));
 }
 
+const order: Readonly<Record<HttpMatch["path"]["kind"], number>> = { exact: 0, expression: 1, prefix: 2 };
+
 function precedence(a: HttpMatch, b: HttpMatch): number {
   return (
-    Number(b.path.kind === "exact") - Number(a.path.kind === "exact") ||
-    (a.path.kind === "prefix" ? b.path.value.length - a.path.value.length : 0) ||
+    order[a.path.kind] - order[b.path.kind] ||
+    (a.path.kind === "exact" ? 0 : b.path.value.length - a.path.value.length) ||
     Number(b.method !== null) - Number(a.method !== null) ||
     b.headers.length - a.headers.length ||
     b.query.length - a.query.length

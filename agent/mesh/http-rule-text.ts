@@ -1,15 +1,20 @@
 // any thread · rules of routes as operators read them. Pure.
-import type { FieldEdits, HttpMatch, HttpRule, RouteBackend } from "./http-rule.ts";
+import type { FieldEdits, HttpMatch, HttpRule, RouteBackend, ValueCondition } from "./http-rule.ts";
 
-/** `GET /a/* with x-role=admin and ?page=2`. A star is the rest of a path, by whole segments. */
+/** `GET /a/* with x-role=admin and ?page=2`. A star is the rest of a path, by whole segments; behind `~` is an expression. */
 export function matchText({ path, method, headers, query }: HttpMatch): string {
   const verb = method === null ? "" : `${method} `;
-  const where = path.kind === "exact" ? path.value : `${path.value}/*`;
-  const more = [...headers.map(({ name, value }) => `${name}=${value}`), ...query.map(pairText)];
-  return `${verb}${where}${more.length === 0 ? "" : ` with ${more.join(" and ")}`}`;
+  const more = [...headers.map(conditionText), ...query.map((pair) => `?${conditionText(pair)}`)];
+  return `${verb}${pathText(path)}${more.length === 0 ? "" : ` with ${more.join(" and ")}`}`;
 }
 
-const pairText = ({ name, value }: HttpMatch["query"][number]): string => `?${name}=${value}`;
+function pathText({ kind, value }: HttpMatch["path"]): string {
+  if (kind === "expression") return `~${value}`;
+  return kind === "exact" ? value : `${value}/*`;
+}
+
+const conditionText = ({ kind, name, value }: ValueCondition): string =>
+  `${name}${kind === "expression" ? "~" : "="}${value}`;
 
 /** What becomes of a request that the rule takes. */
 export function outcomeText({ redirect, backends }: HttpRule): string {

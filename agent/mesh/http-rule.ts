@@ -4,8 +4,12 @@ import type { SourceRef } from "./source-ref.ts";
 
 export type NamedValue = { readonly name: string; readonly value: string };
 
-/** Canonical (agent/l7/canonical.ts). A prefix has no slash at its end, and is empty where it takes every path. */
-export type PathCondition = { readonly kind: "exact" | "prefix"; readonly value: string };
+/**
+ * Canonical (agent/l7/canonical.ts). A prefix has no slash at its end, and is empty where it takes every path. An expression takes whole
+ * texts (agent/l7/expression.ts).
+ */
+export type PathCondition = { readonly kind: "exact" | "prefix" | "expression"; readonly value: string };
+export type ValueCondition = NamedValue & { readonly kind: "exact" | "expression" };
 
 /** All of it must hold. */
 export type HttpMatch = {
@@ -13,9 +17,9 @@ export type HttpMatch = {
   /** null: any. */
   readonly method: string | null;
   /** Names in lower case, each once. */
-  readonly headers: readonly NamedValue[];
+  readonly headers: readonly ValueCondition[];
   /** Decoded; each name once. */
-  readonly query: readonly NamedValue[];
+  readonly query: readonly ValueCondition[];
 };
 
 /** What becomes of the fields of a message: `remove`, then `set`, then `add`. Names in lower case. */

@@ -23,7 +23,9 @@ function world() {
       rules: [
         httpRule({
           name: "reports",
-          matches: [match(prefix("/a"), { method: "GET", headers: [{ name: "x-role", value: "admin" }] })],
+          matches: [
+            match(prefix("/a"), { method: "GET", headers: [{ kind: "exact", name: "x-role", value: "admin" }] }),
+          ],
           backends: [routeBackend("shop/near")],
         }),
         httpRule({

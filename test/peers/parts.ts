@@ -34,6 +34,7 @@ export const parts: readonly Part[] = [
     debian: ["curl", "redis-server", "redis-tools", "postgresql", "mariadb-server", "mariadb-client"],
   },
   { name: "mutants", test: "mutants/mutants.peer.ts", projects: [], debian: ["nginx", "apache2-bin"] },
+  { name: "re2", test: "re2/re2.peer.ts", projects: ["re2"] },
   { name: "authority", test: "authority/authority.peer.ts", projects: ["authority"] },
   { name: "rotation", test: "authority/rotation.peer.ts", projects: [] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },

@@ -66,7 +66,14 @@ test(`${wanted} random requests: the oracle takes the same rule (ORLOP_SEED=${se
   }
   t.diagnostic(JSON.stringify(Object.fromEntries([...seen].toSorted())));
   // Requests that all go one way would prove nothing.
-  for (const outcome of ["no-route", "no-rule", "taken by exact", "taken by prefix", "taken by prefix with more"])
+  for (const outcome of [
+    "no-route",
+    "no-rule",
+    "taken by exact",
+    "taken by expression",
+    "taken by prefix",
+    "taken by prefix with more",
+  ])
     assert.ok((seen.get(outcome) ?? 0) > wanted / 100, `${outcome}: ${seen.get(outcome)} of ${wanted}, seed ${seed}`);
 });
 

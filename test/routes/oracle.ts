@@ -1,6 +1,6 @@
 // Which rule takes a request, written from the texts of Gateway API (apis/v1/httproute_types.go, geps/gep-1294), without an index and
 // without a sorted list: every match is tried, and of those that hold the best by the API's criteria is searched.
-import type { HttpMatch, HttpRoute } from "../../agent/mesh/http-rule.ts";
+import type { HttpMatch, HttpRoute, ValueCondition } from "../../agent/mesh/http-rule.ts";
 
 export type AskedRequest = {
   readonly method: string;
@@ -56,6 +56,7 @@ function isAttached(route: HttpRoute, at: AskedPort): boolean {
 
 function holds({ path, method, headers, query }: HttpMatch, request: AskedRequest): boolean {
   if (path.kind === "exact" && path.value !== request.path) return false;
+  if (path.kind === "expression" && !oracleTakes(path.value, request.path)) return false;
   if (path.kind === "prefix") {
     // By elements: /abc takes /abc, /abc/ and /abc/def, and not /abcd.
     const wanted = path.value.split("/").slice(1);
@@ -65,15 +66,26 @@ function holds({ path, method, headers, query }: HttpMatch, request: AskedReques
   if (method !== null && method !== request.method) return false;
   for (const header of headers) {
     const values = request.headers.filter(([name]) => name === header.name).map(([, value]) => value);
-    if (values.length === 0 || values.join(",") !== header.value) return false;
+    if (values.length === 0 || !isWanted(header, values.join(","))) return false;
   }
-  return query.every(({ name, value }) => request.query.find(([had]) => had === name)?.[1] === value);
+  return query.every((wanted) => {
+    const [, value] = request.query.find(([had]) => had === wanted.name) ?? [];
+    return value !== undefined && isWanted(wanted, value);
+  });
 }
+
+const isWanted = ({ kind, value: wanted }: ValueCondition, value: string): boolean =>
+  kind === "exact" ? value === wanted : oracleTakes(wanted, value);
+
+/** The expressions of random-routes.ts mean the same to JavaScript. */
+const oracleTakes = (expression: string, text: string): boolean => new RegExp(`^(?:${expression})$`).test(text);
+
+const kinds = ["exact", "expression", "prefix"];
 
 /** Lower comes first. */
 function rankOf({ path, method, headers, query }: HttpMatch): readonly number[] {
-  const characters = path.kind === "prefix" ? path.value.length : 0;
-  return [path.kind === "exact" ? 0 : 1, -characters, method === null ? 1 : 0, -headers.length, -query.length];
+  const characters = path.kind === "exact" ? 0 : path.value.length;
+  return [kinds.indexOf(path.kind), -characters, method === null ? 1 : 0, -headers.length, -query.length];
 }
 
 function comesBefore(a: readonly (number | string)[], b: readonly (number | string)[]): boolean {

@@ -94,6 +94,7 @@ test("the page has examples, and each of its tables' fields is in them", () => {
   for (const field of [
     "Exact",
     "PathPrefix",
+    "RegularExpression",
     "method:",
     "headers:",
     "queryParams:",

@@ -5,6 +5,7 @@ import {
   type HttpRule,
   noEdits,
   type RouteParent,
+  type ValueCondition,
 } from "../../agent/mesh/http-rule.ts";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import type { Dice } from "../policy/dice.ts";
@@ -15,6 +16,8 @@ const elements = ["a", "a", "b", "ab", "a.b", "%2B", "c;v=1", "~"];
 const methods = ["GET", "POST", "DELETE"];
 const names = ["x-role", "x-tier", "accept"];
 const values = ["1", "2", "a,b", "a b"];
+const pathExpressions = ["/a(/.*)?", "(/[a-b]+){2}", ".*/b", "/.*", "/a|/b|/ab", "/[^/]*/?"];
+const valueExpressions = ["[0-9]", ".", "1|2", "a.b", ".*,.*", "\\w+"];
 const keys = ["q", "page", "a b"];
 
 export const randomNamespace = (dice: Dice): string => dice.pick(namespaces);
@@ -45,16 +48,23 @@ function onePerName<T extends { readonly name: string }>(all: readonly T[]): rea
   return all.filter(({ name }, at) => all.findIndex((other) => other.name === name) === at);
 }
 
+const randomValue = (dice: Dice): Omit<ValueCondition, "name"> =>
+  dice.chance(25)
+    ? { kind: "expression", value: dice.pick(valueExpressions) }
+    : { kind: "exact", value: dice.pick(values) };
+
 function randomMatchOf(dice: Dice): HttpMatch {
   const path = randomPath(dice, 3);
   const exact = dice.chance(30);
   return {
-    path: exact
-      ? { kind: "exact", value: path + (dice.chance(30) || path === "" ? "/" : "") }
-      : { kind: "prefix", value: path },
+    path: dice.chance(15)
+      ? { kind: "expression", value: dice.pick(pathExpressions) }
+      : exact
+        ? { kind: "exact", value: path + (dice.chance(30) || path === "" ? "/" : "") }
+        : { kind: "prefix", value: path },
     method: dice.chance(30) ? dice.pick(methods) : null,
-    headers: onePerName(dice.some(30, 2, () => ({ name: dice.pick(names), value: dice.pick(values) }))),
-    query: onePerName(dice.some(20, 2, () => ({ name: dice.pick(keys), value: dice.pick(values) }))),
+    headers: onePerName(dice.some(30, 2, () => ({ name: dice.pick(names), ...randomValue(dice) }))),
+    query: onePerName(dice.some(20, 2, () => ({ name: dice.pick(keys), ...randomValue(dice) }))),
   };
 }
 
@@ -85,10 +95,11 @@ export function randomRoutes(dice: Dice): readonly HttpRoute[] {
 export function randomAsked(dice: Dice, routes: readonly HttpRoute[]): AskedRequest {
   const near = routes.length > 0 && dice.chance(60) ? dice.pick(dice.pick(dice.pick(routes).rules).matches) : null;
   const more = near?.path.kind === "exact" && dice.chance(80) ? "" : randomPath(dice, near === null ? 4 : 1);
-  const path = (near?.path.value ?? "") + more + (dice.chance(10) ? "/" : "");
-  const pairOf = (pair: { readonly name: string; readonly value: string }): readonly [string, string] => [
-    pair.name,
-    pair.value,
+  const begin = near === null || near.path.kind === "expression" ? "" : near.path.value;
+  const path = begin + more + (dice.chance(10) ? "/" : "");
+  const pairOf = ({ kind, name, value }: ValueCondition): readonly [string, string] => [
+    name,
+    kind === "exact" ? value : dice.pick(values),
   ];
   const headers = dice.some(40, 2, () => [dice.pick(names), dice.pick(values)] as const);
   const query = dice.some(40, 2, () => [dice.pick(keys), dice.pick(values)] as const);

@@ -1,8 +1,9 @@
 // any thread · what a rule of an HTTPRoute compares, and its durations: readers. Pure.
 import { canonicalEscapes } from "../../l7/canonical.ts";
-import type { HttpMatch, NamedValue, PathCondition } from "../../mesh/http-rule.ts";
-import { list, object, oneOf, optional, type Reader, required, string, text } from "./schema.ts";
-import type { Report, Value } from "./value.ts";
+import { automatonOf } from "../../l7/expression.ts";
+import type { HttpMatch, PathCondition, ValueCondition } from "../../mesh/http-rule.ts";
+import { list, object, oneOf, optional, type Reader, required, string, text, wrongValue } from "./schema.ts";
+import type { Value } from "./value.ts";
 
 const absolutePath = text(
   "a path as requests have it",
@@ -23,6 +24,37 @@ export function isPath(written: string): boolean {
 const anyText: Reader<Value> = (value, place, report) =>
   string(value, place, report) === undefined ? undefined : value;
 
+/** A regular expression over a whole text: refused, with its place, if it is none or needs more than is kept. */
+const expression: Reader<string> = (value, place, report) => {
+  const written = string(value, place, report);
+  if (written === undefined) return undefined;
+  const made = automatonOf(written);
+  if (!("what" in made)) return written;
+  return wrongValue(
+    value.from,
+    `${place}: the expression cannot be honoured, at its character ${made.at + 1}: ${made.what}`,
+    "it is made into a table of bounded size, so that no text that a caller sends takes long",
+    "write RE2's syntax over printable ASCII, without \\p, references and what looks ahead or behind",
+    report,
+  );
+};
+
+/** The types are read before the expressions, since making those takes time. */
+export const MOST_EXPRESSIONS = 64;
+
+/** Whether a route has no more expressions than are read. */
+export function hasFewExpressions(document: Value): boolean {
+  let count = 0;
+  const walk = [document];
+  // Grows while it is walked.
+  for (const value of walk) {
+    if (value.type === "string" && value.value === "RegularExpression") count += 1;
+    if (value.type === "list") walk.push(...value.items);
+    if (value.type === "map") for (const entry of value.entries.values()) walk.push(entry.value);
+  }
+  return count <= MOST_EXPRESSIONS;
+}
+
 const PREFIX = "PathPrefix";
 
 const path: Reader<PathCondition> = (value, place, report) => {
@@ -31,22 +63,15 @@ const path: Reader<PathCondition> = (value, place, report) => {
     value: optional(anyText, null),
   })(value, place, report);
   if (read === undefined) return undefined;
-  if (read.type === "RegularExpression") return refuseExpression(value, place, report);
+  if (read.type === "RegularExpression") {
+    const whole = read.value === null ? "/" : expression(read.value, `${place}.value`, report);
+    return whole === undefined ? undefined : { kind: "expression", value: whole };
+  }
   const accepted = read.value === null ? "/" : absolutePath(read.value, `${place}.value`, report);
   if (accepted === undefined) return undefined;
   if (read.type === "Exact") return { kind: "exact", value: accepted };
   return { kind: "prefix", value: accepted.endsWith("/") ? accepted.slice(0, -1) : accepted };
 };
-
-function refuseExpression(value: Value, place: string, report: Report): undefined {
-  return report.error({
-    code: "ORL4106",
-    from: value.from,
-    what: `${place}: RegularExpression is not honoured`,
-    why: "an expression of another's is not run where requests wait for it",
-    fix: "compare exactly, or by PathPrefix",
-  });
-}
 
 /** A token (RFC 9110, section 5.6.2). Read in lower case: names of fields have no case. */
 export const fieldName = text(
@@ -63,21 +88,25 @@ const visible = text(
   "use printable ASCII",
 );
 
-const pair = (name: Reader<string>): Reader<NamedValue> => {
+const condition = (name: Reader<string>): Reader<ValueCondition> => {
   const read = object({
     type: optional(oneOf("Exact", "RegularExpression"), "Exact"),
     name: required(name),
-    value: required(visible),
+    value: required(anyText),
   });
   return (value, place, report) => {
     const found = read(value, place, report);
-    if (found?.type === "RegularExpression") return refuseExpression(value, place, report);
-    return found && { name: found.name, value: found.value };
+    if (found === undefined) return undefined;
+    const isExact = found.type === "Exact";
+    const wanted = (isExact ? visible : expression)(found.value, `${place}.value`, report);
+    return wanted === undefined
+      ? undefined
+      : { kind: isExact ? "exact" : "expression", name: found.name, value: wanted };
   };
 };
 
 /** Of several entries of a name the first counts (gateway-api:apis/v1/httproute_types.go, HTTPRouteMatch). */
-const firstOfEachName = (read: Reader<readonly NamedValue[]>): Reader<readonly NamedValue[]> => {
+const firstOfEachName = (read: Reader<readonly ValueCondition[]>): Reader<readonly ValueCondition[]> => {
   return (value, place, report) =>
     read(value, place, report)?.filter(({ name }, at, all) => all.findIndex((other) => other.name === name) === at);
 };
@@ -87,8 +116,8 @@ const methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "
 const match = object({
   path: optional<PathCondition>(path, { kind: "prefix", value: "" }),
   method: optional(oneOf(...methods), null),
-  headers: optional(firstOfEachName(list(pair(fieldName), { max: 16 })), []),
-  queryParams: optional(firstOfEachName(list(pair(visible), { max: 16 })), []),
+  headers: optional(firstOfEachName(list(condition(fieldName), { max: 16 })), []),
+  queryParams: optional(firstOfEachName(list(condition(visible), { max: 16 })), []),
 });
 
 export const httpMatch: Reader<HttpMatch> = (value, place, report) => {

@@ -14,7 +14,7 @@ import {
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { dnsLabel, dnsSubdomain, namespacedMetadata, port, portName } from "./fields.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
-import { httpMatch, milliseconds } from "./http-route-match.ts";
+import { hasFewExpressions, httpMatch, MOST_EXPRESSIONS, milliseconds } from "./http-route-match.ts";
 import {
   growingObject,
   ignored,
@@ -31,6 +31,7 @@ import {
   required,
   string,
   unsupported,
+  wrongValue,
 } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
@@ -80,7 +81,7 @@ const rule = object({
 });
 type ReadRule = Read<typeof rule>;
 
-export const httpRouteKind = object({
+const httpRoute = object({
   apiVersion: required(oneOf("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")),
   kind: required(oneOf("HTTPRoute")),
   metadata: required(growingObject({ ...namespacedMetadata, creationTimestamp: optional(time, 0) })),
@@ -98,7 +99,18 @@ export const httpRouteKind = object({
   ),
   status: ignored,
 });
-export type HttpRouteDocument = Read<typeof httpRouteKind>;
+export type HttpRouteDocument = Read<typeof httpRoute>;
+
+export const httpRouteKind: Reader<HttpRouteDocument> = (document, path, report) =>
+  hasFewExpressions(document)
+    ? httpRoute(document, path, report)
+    : wrongValue(
+        document.from,
+        `the route has more than ${MOST_EXPRESSIONS} regular expressions`,
+        "each is made into a table when the route is read, on every node",
+        `keep ${MOST_EXPRESSIONS}; alternatives can be written as a|b`,
+        report,
+      );
 
 /** Whether a Service is among its parents, as far as can be read: a route of gateways alone is for others to read. */
 export function isOfServices(document: Value): boolean {
