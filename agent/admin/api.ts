@@ -91,6 +91,34 @@ export type RouteRuleView = {
   readonly from: string;
 };
 
+export type LimitView = {
+  readonly name: string;
+  readonly namespace: string;
+  readonly mode: "enforce" | "shadow" | "standby";
+  readonly priority: number;
+  /** Of each pod: `100/second`. */
+  readonly limit: string;
+  readonly burst: number;
+  /** `source, header x-user`; empty: all requests together. */
+  readonly per: string;
+  /** "mesh", "namespace", or the selector as `key=value,…`. */
+  readonly scope: string;
+  /** Workloads of this mesh that it selects, and those of them on this node. */
+  readonly selects: number;
+  readonly here: number;
+  /** Of all those pods together, where each gets requests enough: on this node, and in the mesh. */
+  readonly nodeLimit: string;
+  readonly meshLimit: string;
+  /** Requests that all data threads of this agent have admitted and refused (in mode shadow: would have refused). */
+  readonly admitted: number;
+  readonly limited: number;
+  /** Requests of those whose key had no bucket of its own. */
+  readonly overflowed: number;
+  /** Buckets that are not full now. */
+  readonly keys: number;
+  readonly from: string;
+};
+
 export type PolicyView = {
   readonly kind: "AuthorizationPolicy" | "PeerAuthentication";
   readonly name: string;
@@ -337,6 +365,7 @@ export type Views = {
   readonly services: List<"ServiceList", ServiceView>;
   readonly policies: List<"PolicyList", PolicyView>;
   readonly routes: List<"RouteList", RouteView>;
+  readonly limits: List<"LimitList", LimitView>;
   readonly certs: List<"CertificateList", CertView>;
   readonly connections: List<"ConnectionList", ConnectionView>;
   readonly bpf: List<"BpfList", BpfView>;
@@ -351,6 +380,7 @@ export const viewNames = [
   "services",
   "policies",
   "routes",
+  "limits",
   "certs",
   "connections",
   "bpf",

@@ -7,6 +7,7 @@ import type { NodeAccessView } from "../keeper/protocol.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { ConfigErrorView, Finding } from "./api.ts";
+import { limitFindings } from "./limit-views.ts";
 import { routeFindings } from "./route-findings.ts";
 import type { AdminSource } from "./source.ts";
 
@@ -49,6 +50,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
     ...addressConflicts(source),
     ...requestRules(source),
     ...routeFindings(source.mesh),
+    ...limitFindings(source),
     ...certificates(source),
     roots(source),
     keeper(source),

@@ -87,6 +87,7 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     portNeeds: () => [{ port: null, isRead: false, reasons: [{ why: "no-request-rule", rule: null }], declared: [] }],
     requestWarnings: () => [],
     requestChanges: () => [],
+    limitState: () => undefined,
     pods: () => [{ workloadUid: web.uid, podIdx: 3, state: "captured", note: "" }],
     certs: () => [
       {

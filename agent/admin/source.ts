@@ -5,6 +5,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
 import type { AskedRequest } from "../plan/explain-request.ts";
+import type { LimitState } from "../policy/limit-cells.ts";
 import type { PortNeed } from "../policy/port-needs.ts";
 import type { RequestChange } from "../policy/request-changes.ts";
 import type { RequestWarning } from "../policy/request-warnings.ts";
@@ -47,6 +48,8 @@ export type AdminSource = {
   readonly requestWarnings: () => readonly RequestWarning[];
   /** Each policy with fields of HTTP, and what this release makes of it that earlier releases did not. */
   readonly requestChanges: () => readonly RequestChange[];
+  /** What the data threads have counted by the LimitPolicy `<namespace>/<name>`; undefined: they know none. */
+  readonly limitState: (name: string) => LimitState | undefined;
   readonly pods: () => readonly PodState[];
   readonly certs: () => readonly CertState[];
   /** Why the trusted roots could not be read the last time; empty: they were. */

@@ -31,6 +31,7 @@ import {
   type WorkloadView,
 } from "./api.ts";
 import { findingsOf, problemView } from "./findings.ts";
+import { limitViews } from "./limit-views.ts";
 import type { AdminSource } from "./source.ts";
 
 export type { AdminSource, CertState, PodState } from "./source.ts";
@@ -51,6 +52,7 @@ const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<
   workloads: async (source) => list("WorkloadList", workloads(source)),
   services: async (source) => list("ServiceList", services(source)),
   routes: async (source) => list("RouteList", routes(source)),
+  limits: async (source) => list("LimitList", limitViews(source).toSorted(byName)),
   policies: async (source) => list("PolicyList", policies(source)),
   certs: async (source) => list("CertificateList", certs(source)),
   connections,

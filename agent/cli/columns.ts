@@ -4,6 +4,7 @@ import type {
   CertView,
   ConnectionView,
   KindView,
+  LimitView,
   PolicyView,
   RouteView,
   ServiceView,
@@ -65,6 +66,25 @@ export const routeColumns: readonly Column<RouteView>[] = [
   { header: "RULES", value: (row) => String(row.rules.length) },
   { header: "TO", value: (row) => [...new Set(row.rules.map(({ to }) => to))].join(" | ") },
   { header: "MATCHES", value: (row) => row.rules.flatMap(({ matches }) => matches).join(" | "), wide: true },
+  { header: "FROM", value: (row) => row.from, wide: true },
+];
+
+export const limitColumns: readonly Column<LimitView>[] = [
+  { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
+  { header: "NAME", value: (row) => row.name },
+  { header: "LIMIT", value: (row) => row.limit },
+  { header: "BURST", value: (row) => grouped(row.burst) },
+  { header: "PER", value: (row) => row.per || "pod" },
+  { header: "MODE", value: (row) => row.mode },
+  { header: "SCOPE", value: (row) => row.scope },
+  { header: "SELECTS", value: (row) => `${row.here}/${row.selects}` },
+  { header: "ADMITTED", value: (row) => grouped(row.admitted) },
+  { header: "OVER", value: (row) => grouped(row.limited) },
+  { header: "KEYS", value: (row) => grouped(row.keys) },
+  { header: "OVERFLOW", value: (row) => grouped(row.overflowed), wide: true },
+  { header: "NODE", value: (row) => row.nodeLimit, wide: true },
+  { header: "MESH", value: (row) => row.meshLimit, wide: true },
+  { header: "PRIORITY", value: (row) => String(row.priority), wide: true },
   { header: "FROM", value: (row) => row.from, wide: true },
 ];
 

@@ -323,6 +323,7 @@ test("completion: commands, resources, names and flags; silence without an agent
     "bpf",
     "certs",
     "connections",
+    "limits",
     "policies",
     "routes",
     "services",

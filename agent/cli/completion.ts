@@ -70,6 +70,8 @@ async function known(
         return (await client.view("policies")).items;
       case "routes":
         return (await client.view("routes")).items;
+      case "limits":
+        return (await client.view("limits")).items;
       case "certs":
         return (await client.view("certs")).items.map(({ identity }) => ({ name: identity, namespace: "" }));
       default:

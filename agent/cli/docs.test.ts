@@ -66,6 +66,6 @@ test("every deny reason, response flag, refusal and end of what is no HTTP has a
 test("docs/policy.md explains every reason for which a port is read or not", () => {
   const reasons = union("agent/policy/http-need.ts", "HttpNeedReason");
   const page = readFileSync(join(root, "docs/policy.md"), "utf8");
-  assert.equal(reasons.length, 7);
+  assert.equal(reasons.length, 8);
   for (const reason of reasons) assert.ok(page.includes(`\`${reason}\``), reason);
 });

@@ -1,9 +1,10 @@
-// CLI · orlop get workloads|services|policies|routes|certs|connections|bpf: filters first, then the format, so that all formats agree.
+// CLI · orlop get workloads|services|policies|routes|limits|certs|connections|bpf: filters first, then the format, so that all formats agree.
 import { apiVersion } from "../admin/api.ts";
 import {
   bpfColumns,
   certColumns,
   connectionColumns,
+  limitColumns,
   policyColumns,
   routeColumns,
   serviceColumns,
@@ -18,6 +19,7 @@ export const resources = {
   services: ["services", "service", "svc"],
   policies: ["policies", "policy", "pol"],
   routes: ["routes", "route", "httproutes", "httproute"],
+  limits: ["limits", "limit", "limitpolicies", "limitpolicy"],
   certs: ["certs", "cert", "certificates", "certificate"],
   connections: ["connections", "connection", "conn", "conns"],
   bpf: ["bpf"],
@@ -72,6 +74,10 @@ export async function get(context: Context, word: string, names: readonly string
     case "routes": {
       const { items } = await client.view("routes");
       return show(context, { kind: "RouteList", word: "route", items, columns: routeColumns, names, name: nameOf });
+    }
+    case "limits": {
+      const { items } = await client.view("limits");
+      return show(context, { kind: "LimitList", word: "limit", items, columns: limitColumns, names, name: nameOf });
     }
     case "certs": {
       const all = (await client.view("certs")).items.map((cert) => ({

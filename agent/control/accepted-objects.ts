@@ -1,5 +1,5 @@
 // main thread · the objects of an API server, each accepted for itself (acceptance "object"). An unreadable policy is in force in its
-// closed form, which depends on the present object alone, so that all nodes agree. Of a kind that says where things are, the last
+// closed form, which depends on the present object alone, so that all nodes agree. Of a kind that says where things are or how many, the last
 // version that could be read stays in force while the object lives. Pure but for its state.
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
@@ -23,8 +23,8 @@ export type ObjectChange =
     }
   | { readonly op: "deleted"; readonly object: Pick<ObjectVersion, "kind" | "namespace" | "name"> };
 
-/** Kinds that say where things are, and never who may call: an old answer is better than none. */
-const KEPT_KINDS: ReadonlySet<string> = new Set(["Service", "EndpointSlice", "HTTPRoute"]);
+/** Kinds that say where things are or how many, and never who may call: an old answer is better than none. */
+const KEPT_KINDS: ReadonlySet<string> = new Set(["Service", "EndpointSlice", "HTTPRoute", "LimitPolicy"]);
 
 type AcceptedObject = {
   /** Of kinds that are kept alone: of very many objects each has a text of its own. */

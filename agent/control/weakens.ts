@@ -49,6 +49,12 @@ function tightens(was: Upsert | undefined, now: Upsert, before: PoliciesBefore):
       return (
         was?.kind === now.kind && isDeepStrictEqual({ ...was.value, from: nowhere }, { ...now.value, from: nowhere })
       );
+    case "limit-policy":
+      // It only refuses. Of a change nobody proves that it admits no more.
+      return (
+        was === undefined ||
+        (was.kind === now.kind && isDeepStrictEqual({ ...was.value, from: nowhere }, { ...now.value, from: nowhere }))
+      );
     case "authorization-policy":
       if (was === undefined) return addsPolicy(now.value, before);
       return was.kind === now.kind && tightensPolicy(was.value, now.value, before);
@@ -162,6 +168,7 @@ const kindNames: Readonly<Record<Upsert["kind"], string>> = {
   "peer-authentication": "PeerAuthentication",
   "http-route": "HTTPRoute",
   "authorization-policy": "AuthorizationPolicy",
+  "limit-policy": "LimitPolicy",
 };
 
 function nameOf({ kind, value }: Upsert): string {

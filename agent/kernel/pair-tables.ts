@@ -290,6 +290,8 @@ class VerdictCache {
       null,
       ...mesh.peerAuthenticationsFor(destination),
       null,
+      ...mesh.limitPoliciesFor(destination),
+      null,
       ...destination.addresses.map((address) => mesh.workloadAt(address)),
     ];
     /** By namespace of the source: of several Services with an address, its own namespace's comes first. */

@@ -27,6 +27,7 @@ const MAX_WEIGHT = 1_000_000;
 export function pairVerdicts(source: Workload, destination: Workload, world: VerdictWorld): readonly PortVerdict[] {
   const named = new Set([
     ...world.mesh.authorizationPoliciesFor(destination).flatMap(policyPorts),
+    ...world.mesh.limitPoliciesFor(destination).flatMap(({ match }) => rulePorts(match)),
     ...world.mesh.peerAuthenticationsFor(destination).flatMap(peerPorts),
   ]);
   const best = joinable(source, destination, world) ? "join" : "stay";

@@ -23,6 +23,8 @@ export function inVerdict(workload: Workload, port: number, world: VerdictWorld)
   // Policies may tell one source from another: only the agent can hold each against them. AUDIT and dry-run count too,
   // since what they watch has to be seen.
   if (world.mesh.authorizationPoliciesFor(workload).length > 0) return "agent";
+  // What limits count, only the agent can count.
+  if (world.mesh.limitPoliciesFor(workload).length > 0) return "agent";
   return decision.verdict === "allow" ? "pass" : "refuse";
 }
 

@@ -1,5 +1,6 @@
 // any thread · what every source emits and the one writer applies. Plain data: it crosses threads by copy.
 import type { HttpRoute } from "./http-rule.ts";
+import type { LimitPolicy } from "./limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import type { Workload } from "./workload.ts";
@@ -15,4 +16,6 @@ export type MeshUpdate =
   | { readonly kind: "peer-authentication"; readonly op: "upsert"; readonly value: PeerAuthentication }
   | { readonly kind: "peer-authentication"; readonly op: "remove"; readonly key: string }
   | { readonly kind: "http-route"; readonly op: "upsert"; readonly value: HttpRoute }
-  | { readonly kind: "http-route"; readonly op: "remove"; readonly key: string };
+  | { readonly kind: "http-route"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "limit-policy"; readonly op: "upsert"; readonly value: LimitPolicy }
+  | { readonly kind: "limit-policy"; readonly op: "remove"; readonly key: string };

@@ -1,5 +1,6 @@
 // any thread · what readers get: the believed mesh of this thread, by every key they ask with. Read only.
 import type { HttpRoute } from "./http-rule.ts";
+import type { LimitPolicy } from "./limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import type { Workload } from "./workload.ts";
@@ -25,7 +26,7 @@ export type ServiceEndpoint = {
 export type Snapshot = {
   /** Rises with every applied change. */
   readonly version: number;
-  /** Rises only when an AuthorizationPolicy or a PeerAuthentication changed; verdict caches are keyed by it. */
+  /** Rises only when an AuthorizationPolicy, a PeerAuthentication or a LimitPolicy changed; verdict caches are keyed by it. */
   readonly policyVersion: number;
   /** Rises only when a route changed; lists of rules are keyed by it. */
   readonly routesVersion: number;
@@ -68,6 +69,9 @@ export type Snapshot = {
   /** All that bear on the workload: mesh, namespace and workload level, ordered by `<namespace>/<name>`. */
   peerAuthenticationsFor(workload: Workload): readonly PeerAuthentication[];
 
+  /** As `authorizationPoliciesFor`. */
+  limitPoliciesFor(workload: Workload): readonly LimitPolicy[];
+
   /** That name the Service, `<namespace>/<name>`, as a parent; of any namespace, for any port, in no order. */
   httpRoutesAbout(service: string): readonly HttpRoute[];
 
@@ -76,4 +80,5 @@ export type Snapshot = {
   authorizationPolicies(): Iterable<AuthorizationPolicy>;
   peerAuthentications(): Iterable<PeerAuthentication>;
   httpRoutes(): Iterable<HttpRoute>;
+  limitPolicies(): Iterable<LimitPolicy>;
 };

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { HttpRoute } from "./http-rule.ts";
+import type { LimitPolicy } from "./limit-policy.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
@@ -97,6 +98,14 @@ const httpRoute: fc.Arbitrary<HttpRoute> = fc
     from: nowhere,
   }));
 
+const limitPolicy: fc.Arbitrary<LimitPolicy> = fc
+  .record({ name, namespace, selector, requests: fc.nat(2) })
+  .map((rest) => ({
+    ...rest,
+    ...{ mode: "enforce", priority: 0, unitMs: 1_000, burst: 1, per: [], from: nowhere },
+    match: { sources: [], operations: [], when: [], unreadable: [], from: nowhere },
+  }));
+
 const key = fc.tuple(namespace, name).map((parts) => parts.join("/"));
 const uid = fc.tuple(fc.constantFrom("Pod", "WorkloadEntry"), name).map(([kind, one]) => `c//${kind}/${one}`);
 const update: fc.Arbitrary<MeshUpdate> = fc.oneof(
@@ -105,11 +114,13 @@ const update: fc.Arbitrary<MeshUpdate> = fc.oneof(
   authorizationPolicy.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
   peerAuthentication.map((value) => ({ kind: "peer-authentication", op: "upsert", value }) as const),
   httpRoute.map((value) => ({ kind: "http-route", op: "upsert", value }) as const),
+  limitPolicy.map((value) => ({ kind: "limit-policy", op: "upsert", value }) as const),
   uid.map((one) => ({ kind: "workload", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "service", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "authorization-policy", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "peer-authentication", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "http-route", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "limit-policy", op: "remove", key: one }) as const),
 );
 
 /** Maps and scans; knows nothing of the store's indexes. */
@@ -119,6 +130,7 @@ class Model {
   readonly authorization = new Map<string, AuthorizationPolicy>();
   readonly peer = new Map<string, PeerAuthentication>();
   readonly routes = new Map<string, HttpRoute>();
+  readonly limits = new Map<string, LimitPolicy>();
 
   apply(one: MeshUpdate): void {
     const map: Map<string, unknown> = {
@@ -127,6 +139,7 @@ class Model {
       "authorization-policy": this.authorization,
       "peer-authentication": this.peer,
       "http-route": this.routes,
+      "limit-policy": this.limits,
     }[one.kind];
     if (one.op === "remove") map.delete(one.key);
     else map.set(one.kind === "workload" ? one.value.uid : `${one.value.namespace}/${one.value.name}`, one.value);
@@ -211,6 +224,7 @@ function compare(store: MeshStore, model: Model): void {
   assert.deepEqual(byUid(store.workloads()), byUid(model.workloads.values()));
   assert.deepEqual(new Set(store.services()), new Set(model.services.values()));
   assert.deepEqual(new Set(store.authorizationPolicies()), new Set(model.authorization.values()));
+  assert.deepEqual(new Set(store.limitPolicies()), new Set(model.limits.values()));
   assert.deepEqual(new Set(store.peerAuthentications()), new Set(model.peer.values()));
   assert.deepEqual(new Set(store.httpRoutes()), new Set(model.routes.values()));
   for (const service of model.routes.values().flatMap(({ parents }) => parents.map((parent) => parent.service))) {
@@ -245,6 +259,11 @@ function comparePolicies(store: MeshStore, model: Model, one: Workload): void {
       (scope === one.namespace || scope === "istio-system") && carries(one.labels, wanted ?? {}),
   );
   assert.deepEqual(store.authorizationPoliciesFor(one), authorization);
+  const limits = sorted(model.limits).filter(
+    ({ namespace: scope, selector: wanted }) =>
+      (scope === one.namespace || scope === "istio-system") && carries(one.labels, wanted ?? {}),
+  );
+  assert.deepEqual(store.limitPoliciesFor(one), limits);
   const peer = sorted(model.peer).filter(
     ({ namespace: scope, selector: wanted }) =>
       (scope === one.namespace && carries(one.labels, wanted ?? {})) ||

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { EndpointIndex } from "./endpoint-index.ts";
 import { fullName } from "./full-name.ts";
 import type { HttpRoute } from "./http-rule.ts";
+import type { LimitPolicy } from "./limit-policy.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import { Claims } from "./ownership.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
@@ -23,6 +24,7 @@ export type MeshChange = {
   readonly version: number;
   readonly workloads: ReadonlySet<string>;
   readonly services: ReadonlySet<string>;
+  /** LimitPolicies among them: who asks, asks because verdicts about their namespaces may be others. */
   readonly authorizationPolicies: ReadonlySet<string>;
   readonly peerAuthentications: ReadonlySet<string>;
   readonly httpRoutes: ReadonlySet<string>;
@@ -47,6 +49,7 @@ export class MeshStore implements Snapshot {
   readonly #endpoints: EndpointIndex;
   readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
   readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
+  readonly #limitPolicies = new SelectorIndex<LimitPolicy>();
   readonly #httpRoutes = new RouteIndex();
   #servicesTouched = new Set<string>();
   #servicesRouted = new Set<string>();
@@ -70,6 +73,7 @@ export class MeshStore implements Snapshot {
       "authorization-policy": new Set(),
       "peer-authentication": new Set(),
       "http-route": new Set(),
+      "limit-policy": new Set(),
     };
     this.#servicesTouched = new Set();
     if (this.#servicesRouted.size > 0) this.#servicesRouted = new Set();
@@ -78,7 +82,8 @@ export class MeshStore implements Snapshot {
       const key = keyOf(update);
       if (this.#applyOne(update, key)) changed[update.kind].add(key);
     }
-    const policies = changed["authorization-policy"].size + changed["peer-authentication"].size;
+    const limits = changed["limit-policy"];
+    const policies = changed["authorization-policy"].size + changed["peer-authentication"].size + limits.size;
     const routes = changed["http-route"].size;
     if (policies + routes + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
@@ -87,7 +92,8 @@ export class MeshStore implements Snapshot {
       version: this.#version,
       workloads: this.#sharersTouched.size === 0 ? changed.workload : changed.workload.union(this.#sharersTouched),
       services: changed.service,
-      authorizationPolicies: changed["authorization-policy"],
+      authorizationPolicies:
+        limits.size === 0 ? changed["authorization-policy"] : changed["authorization-policy"].union(limits),
       peerAuthentications: changed["peer-authentication"],
       httpRoutes: changed["http-route"],
       routedServices: this.#servicesRouted,
@@ -172,6 +178,12 @@ export class MeshStore implements Snapshot {
     return inKeyOrder([...own, ...root]);
   }
 
+  limitPoliciesFor({ namespace, labels }: Workload): readonly LimitPolicy[] {
+    const own = this.#limitPolicies.matching(namespace, labels);
+    const root = namespace === this.rootNamespace ? [] : this.#limitPolicies.matching(this.rootNamespace, labels);
+    return inKeyOrder([...own, ...root]);
+  }
+
   httpRoutesAbout(service: string): readonly HttpRoute[] {
     return this.#httpRoutes.of(service);
   }
@@ -196,6 +208,10 @@ export class MeshStore implements Snapshot {
     return this.#httpRoutes.values();
   }
 
+  limitPolicies(): Iterable<LimitPolicy> {
+    return this.#limitPolicies.values();
+  }
+
   /** Whether it changed anything. */
   #applyOne(update: MeshUpdate, key: string): boolean {
     switch (update.kind) {
@@ -215,6 +231,11 @@ export class MeshStore implements Snapshot {
       case "peer-authentication": {
         const after = update.op === "upsert" ? update.value : undefined;
         const index = this.#peerAuthentications;
+        return replaced(index.get(key), after, () => setSelected(index, key, after));
+      }
+      case "limit-policy": {
+        const after = update.op === "upsert" ? update.value : undefined;
+        const index = this.#limitPolicies;
         return replaced(index.get(key), after, () => setSelected(index, key, after));
       }
       case "http-route": {
@@ -311,7 +332,7 @@ function differPlainly<T extends object>(before: T, after: T): boolean {
   return false;
 }
 
-function setSelected<T extends AuthorizationPolicy | PeerAuthentication>(
+function setSelected<T extends AuthorizationPolicy | PeerAuthentication | LimitPolicy>(
   index: SelectorIndex<T>,
   key: string,
   value: T | undefined,

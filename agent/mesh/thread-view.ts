@@ -1,6 +1,7 @@
 // any thread · values as they are kept by the hundred thousand: parts that many have alike are held once, and no text holds the
 // file or message it was cut from. Pure but for its memory of what it has seen.
 import type { HttpRoute } from "./http-rule.ts";
+import type { LimitPolicy } from "./limit-policy.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
@@ -58,11 +59,13 @@ export class Lean {
         return { ...update, value: this.object(update.value) };
       case "http-route":
         return { ...update, value: this.object(update.value) };
+      case "limit-policy":
+        return { ...update, value: this.object(update.value) };
     }
   }
 
   /** Any other object of the mesh. */
-  object<T extends Service | AuthorizationPolicy | PeerAuthentication | HttpRoute>(value: T): T {
+  object<T extends Service | AuthorizationPolicy | PeerAuthentication | HttpRoute | LimitPolicy>(value: T): T {
     return this.#whole(value);
   }
 

@@ -20,6 +20,7 @@ import { collectGarbage } from "../process/collect-garbage.ts";
 import type { Handover } from "../process/handover.ts";
 import { becomeUnprivileged } from "../process/privileges.ts";
 import { DataThreads } from "../threads/data-threads.ts";
+import { LimitBuffers } from "../threads/limit-buffers.ts";
 import { version } from "../version.ts";
 import { openAccessLog } from "./access-log.ts";
 import { AgentCounts } from "./agent-counts.ts";
@@ -136,7 +137,21 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     }),
     (sweeping) => sweeping.close(),
   );
-  const known = { version, mesh, judge, counts, source, keeper, threads, enrollment, certificates, tables, watch };
+  const limits = new LimitBuffers(process.hrtime.bigint);
+  const known = {
+    limits,
+    version,
+    mesh,
+    judge,
+    counts,
+    source,
+    keeper,
+    threads,
+    enrollment,
+    certificates,
+    tables,
+    watch,
+  };
   let rootsTrouble = "";
   const telemetry = serving.adopt(new Telemetry(known), (page) => page.close());
   const servers = serving.adopt(
@@ -251,6 +266,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
       source,
       mesh,
       threads,
+      limits,
       watch,
       pairs,
       tables,

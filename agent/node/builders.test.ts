@@ -376,6 +376,12 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
       },
     },
     threads: { tell: ({ op }) => void calls.push(`threads ${op}`) },
+    limits: {
+      before: () => {
+        calls.push("limits");
+        return [{ name: "shop/all", cells: null }];
+      },
+    },
     watch: {
       beforeMeshChange: () => void calls.push("before"),
       afterMeshChange: () => void calls.push("after"),
@@ -396,7 +402,7 @@ test("a change of the mesh reaches everybody in its order; once the agent leaves
     leaving: leaving.signal,
     onApplied: () => void calls.push("applied"),
   });
-  const always = ["before", "mesh", "threads updates", "after"];
+  const always = ["before", "mesh", "limits", "threads limit-cells", "threads updates", "after"];
   emit([]);
   assert.deepEqual(calls.splice(0), [...always, "names", "pairs", "tables", "directs", "applied", "enrollment"]);
   leaving.abort();

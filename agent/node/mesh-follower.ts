@@ -7,6 +7,7 @@ import type { PairTables } from "../kernel/pair-tables.ts";
 import type { KernelTables } from "../kernel/plaintext-tables.ts";
 import type { MeshStore } from "../mesh/store.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
+import type { LimitBuffers } from "../threads/limit-buffers.ts";
 import type { Built } from "./built.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
 
@@ -14,6 +15,7 @@ export type MeshFollowerParts = {
   readonly source: Pick<ConfigurationSource, "run">;
   readonly mesh: Pick<MeshStore, "apply">;
   readonly threads: Pick<DataThreads, "tell">;
+  readonly limits: Pick<LimitBuffers, "before">;
   readonly watch: Pick<KernelWatch, "beforeMeshChange" | "afterMeshChange">;
   readonly pairs: Pick<PairTables, "changed">;
   readonly tables: Pick<KernelTables, "setDestinations">;
@@ -27,11 +29,13 @@ export type MeshFollowerParts = {
 
 /** Follows the source until it is closed. */
 export function followMesh(parts: MeshFollowerParts): Built<void> {
-  const { source, mesh, threads, watch, pairs, tables, directs, enrollment, leaving, onApplied } = parts;
+  const { source, mesh, threads, limits, watch, pairs, tables, directs, enrollment, leaving, onApplied } = parts;
   const closed = new AbortController();
   const ended = source.run((updates) => {
     watch.beforeMeshChange();
     const change = mesh.apply(updates);
+    const buffers = limits.before(updates);
+    if (buffers.length > 0) threads.tell({ op: "limit-cells", limits: buffers });
     threads.tell({ op: "updates", updates, more: false });
     watch.afterMeshChange();
     if (leaving.aborted) return;

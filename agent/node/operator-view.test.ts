@@ -7,6 +7,7 @@ import { emptyOperation } from "../mesh/policies.ts";
 import { MeshStore } from "../mesh/store.ts";
 import { Log } from "../observe/log.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { LimitBuffers } from "../threads/limit-buffers.ts";
 import { peerAuthentication, policy, ruleFor, workload } from "../traffic/mesh.fake.ts";
 import { type OperatorViewParts, operatorView } from "./operator-view.ts";
 
@@ -33,6 +34,7 @@ function view(given: Partial<OperatorViewParts> = {}) {
     { kind: "peer-authentication", op: "upsert", value: peerAuthentication("STRICT") },
   ]);
   return operatorView({
+    limits: new LimitBuffers(() => 1n),
     config: { settings, dataThreads: 2 },
     version: "1.2.3",
     startedAtMs: 17,

@@ -21,6 +21,7 @@ import { portNeeds } from "../policy/port-needs.ts";
 import { requestChanges } from "../policy/request-changes.ts";
 import { requestWarnings } from "../policy/request-warnings.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
+import type { LimitBuffers } from "../threads/limit-buffers.ts";
 import type { AgentCounts } from "./agent-counts.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
 
@@ -38,6 +39,7 @@ export type OperatorViewParts = {
   readonly rootsTrouble: () => string;
   readonly tables: Pick<KernelTables, "gate">;
   readonly watch: Pick<KernelWatch, "counters" | "connections">;
+  readonly limits: Pick<LimitBuffers, "stateOf">;
   readonly counts: Pick<AgentCounts, "openConnections" | "denied">;
   readonly readiness: Pick<Readiness, "pending">;
   readonly log: Pick<Log, "settings" | "set">;
@@ -63,6 +65,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     portNeeds: (workload) => portNeeds(workload, rules),
     requestWarnings: () => requestWarnings(mesh.workloadsOnNode(config.settings.node), rules),
     requestChanges: () => requestChanges(mesh.workloadsOnNode(config.settings.node), rules),
+    limitState: (name) => parts.limits.stateOf(name),
     pods: () => enrollment.states(),
     certs: () =>
       certificates.view().map(({ spiffeId, state, serial, notBefore, notAfter, renewInMs, lastError }) => ({

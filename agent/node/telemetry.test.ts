@@ -14,6 +14,9 @@ import { type MetricFamily, single, stabilityOf } from "../observe/metric.ts";
 import { anOutcome, aRecord } from "../observe/record.fake.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { trafficLabels } from "../observe/series.ts";
+import { LimitCells } from "../policy/limit-cells.ts";
+import { limit } from "../policy/policy.fake.ts";
+import { LimitBuffers } from "../threads/limit-buffers.ts";
 import { AgentCounts } from "./agent-counts.ts";
 import { Telemetry } from "./telemetry.ts";
 
@@ -66,12 +69,24 @@ function telemetry() {
         ...{ problems: [], findings: [], leftOut: [], kinds: [] },
       }),
     },
+    limits: limitsOfTest(),
     watch: {
       counters: () => counters,
       metrics: () => [...pods.metrics([]), single(kernelFamilies.endsLost, 0)],
     },
   });
   return { made, counts };
+}
+
+/** A limit of which a data thread has admitted a request, and refused two. */
+function limitsOfTest(): LimitBuffers {
+  const limits = new LimitBuffers(() => 1n);
+  const value = limit("all", { requests: 1, burst: 1 });
+  const [buffer] = limits.before([{ kind: "limit-policy", op: "upsert", value }]);
+  if (buffer?.cells == null) throw new Error("a limit has no buckets");
+  const cells = new LimitCells(buffer.cells);
+  for (let nth = 0; nth < 3; nth += 1) cells.take(1n, { intervalNs: 1_000n, aheadNs: 0n }, 1n);
+  return limits;
 }
 
 test("what the threads hand over, the kernel's counters and the node's state are on one page", async (t) => {
@@ -102,6 +117,8 @@ test("what the threads hand over, the kernel's counters and the node's state are
     /^orlop_bpf_ring_dropped_total 22$/m,
     /^orlop_heartbeat_age_seconds 0\.\d+$/m,
     /^orlop_access_log_dropped_total 5$/m,
+    /^orlop_limit_requests_total\{policy="shop\/all",mode="enforce",outcome="admitted"\} 1$/m,
+    /^orlop_limit_requests_total\{policy="shop\/all",mode="enforce",outcome="over"\} 2$/m,
     /^orlop_bpf_map_fill_ratio\{map="pods"\} 0.5$/m,
   ]) {
     assert.match(text, line);

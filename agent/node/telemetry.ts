@@ -15,6 +15,8 @@ import { type MetricSource, single } from "../observe/metric.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { processMetrics } from "../observe/process-metrics.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
+import type { LimitBuffers } from "../threads/limit-buffers.ts";
+import { limitMetrics } from "../threads/limit-metrics.ts";
 import type { ThreadReport } from "../threads/messages.ts";
 import { engineMetrics } from "../threads/thread-metrics.ts";
 import type { AgentCounts } from "./agent-counts.ts";
@@ -31,6 +33,7 @@ export type TelemetryParts = {
   readonly enrollment: Pick<NodeEnrollment, "states">;
   readonly source: Pick<ConfigurationSource, "status">;
   readonly watch: Pick<KernelWatch, "counters" | "metrics">;
+  readonly limits: Pick<LimitBuffers, "counted">;
 };
 
 /** What the page shows of threads and maps is at most this old. */
@@ -75,7 +78,7 @@ export class Telemetry {
 
   /** Everything that the page shows, by the room that counts it. */
   #sources(): readonly MetricSource[] {
-    const { version, counts, certificates, tables, enrollment, keeper, source, watch } = this.#parts;
+    const { version, counts, certificates, tables, enrollment, keeper, source, watch, limits } = this.#parts;
     return [
       () => counts.totals.metrics(),
       () => processMetrics(version),
@@ -93,6 +96,7 @@ export class Telemetry {
       () =>
         kernelMetrics({ heartbeatAgeMs: heartbeatAgeMs(tables.gate), counters: watch.counters(), maps: this.#maps }),
       () => watch.metrics(),
+      () => limitMetrics(limits),
       () => [single(lineFamilies.dropped, counts.linesDropped)],
     ];
   }

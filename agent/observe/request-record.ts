@@ -6,7 +6,22 @@ import type { ConnectionRecord } from "./record.ts";
  * Envoy's flags, as far as something here means the same; "-": none of them
  * (envoy:docs/root/configuration/observability/access_log/usage.rst, docs/metrics.md#flags-of-requests).
  */
-export const requestFlags = ["-", "DC", "DPE", "LR", "NC", "NR", "OM", "SI", "UC", "UF", "UH", "UPE", "UT"] as const;
+export const requestFlags = [
+  "-",
+  "DC",
+  "DPE",
+  "LR",
+  "NC",
+  "NR",
+  "OM",
+  "RL",
+  "SI",
+  "UC",
+  "UF",
+  "UH",
+  "UPE",
+  "UT",
+] as const;
 export type RequestFlag = (typeof requestFlags)[number];
 
 export type RequestRecord = {
@@ -49,7 +64,7 @@ export const routeAnswers = [
   "no-endpoint", // 503: nobody answers for its backend
   "too-long", //    414: what its rule would write is longer than an answer to the engine may be
   "no-service", //  503: the Service has gone, or its port has
-  "policy", //      403, 400: both pods are of this node, and the destination's policy refuses it
+  "policy", //      403, 400, 429: both pods are of this node, and the destination's policy refuses it
 ] as const;
 export type RouteAnswer = (typeof routeAnswers)[number];
 

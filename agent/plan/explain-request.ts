@@ -57,6 +57,9 @@ export function explainRequest(
   if ("error" in connection) return connection;
   const routed = routedCall(src, dst, world.mesh);
   if (routed !== null && request !== null) return explainRouted(routed, connection, world, request);
+  // A connection alone is nothing that a limit could count: what is asked is a request.
+  const first = request === null && connection.reason === "limited" ? requestOf(dst, { method: "GET" }) : null;
+  if (first !== null && !("error" in first)) return explainRequest(src, dst, world, first);
   if (request === null) return routed === null ? connection : { ...connection, steps: unreadStep(connection.steps) };
   const judge: ExplainWorld["judge"] = (facts, options) => world.judge({ ...facts, request }, options);
   const read = explain(src, dst, { ...world, judge });

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { lineText, nowhere } from "../mesh/source-ref.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { limit } from "../policy/policy.fake.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
 import { type Explanation, explain } from "./explain.ts";
+import { explainRequest, requestOf } from "./explain-request.ts";
 import type { LetInOfNode } from "./node-access.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
@@ -163,5 +165,28 @@ describe("explain", () => {
     assert.match(error("shop/web", "shop/near"), /which port of shop\/near/);
     assert.match(error("shop/web", "shop/api:99999"), /1 to 65535/);
     assert.match(error("shop/web", ":::::"), /nobody|port/);
+  });
+});
+
+describe("explain, with limits", () => {
+  const asked = (path?: string) => {
+    const mesh = new FakeMesh([web, api, near, old], [service("api")]);
+    mesh.limits.push(limit("orders", { requests: 5, burst: 2, per: [{ by: "source" }] }));
+    const request = path === undefined ? null : requestOf("shop/api:80", { path });
+    if (request !== null && "error" in request) throw new Error(request.error);
+    const answer = explainRequest("shop/web", "shop/api:80", { mesh, judge: judgeOf(mesh) }, request);
+    if ("error" in answer) throw new Error(answer.error);
+    return answer;
+  };
+
+  test("a request is allowed, and a step names what counts it and the order of judgement", () => {
+    for (const answer of [asked("/orders"), asked()]) {
+      assert.equal(answer.verdict, "allow");
+      assert.match(
+        step(answer, "limits"),
+        /^counted by shop\/orders 5\/second per source per pod, burst 2 at .*1 mutual TLS, 2 DENY, 3 ALLOW, 4 limits/,
+      );
+      assert.match(step(answer, "not-http"), /deny \(limited\)/);
+    }
   });
 });

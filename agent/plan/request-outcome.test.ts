@@ -46,6 +46,7 @@ const rows: readonly Row[] = [
   ],
   [end("replied", { status: 400 }), denied("ambiguous-path", "shop/p[0]"), null, "-", "path_normalization_failed"],
   [end("replied", { status: 400 }), denied("ambiguous-host", ""), null, "-", "host_normalization_failed"],
+  [end("replied", { status: 429 }), denied("limited", "shop/orders"), null, "RL", "local_rate_limited"],
   [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream"],
   [end("replied", { status: 500 }), null, null, "-", "internal_error"],
   [end("replied", { status: 404 }), null, null, "NR", "route_not_found", "no-route"],

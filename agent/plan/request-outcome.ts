@@ -36,6 +36,7 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
   answered: () => fromApplication,
   upgraded: () => fromApplication,
   replied: ({ status }, decision, { route }) => {
+    if (decision?.reason === "limited") return ending("RL", "local_rate_limited");
     if (decision?.verdict === "deny") return ending("-", deniedText(decision));
     const answer = route?.answer ?? null;
     if (answer !== null && answer !== "policy") return routed[answer];

@@ -2,20 +2,22 @@
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import { type Ambiguity, ambiguityOf, ambiguityOfAll } from "./ambiguity.ts";
+import { type CompiledLimit, counts } from "./compile-limit.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
 import { firstMatch } from "./match.ts";
 import { nearestMiss } from "./nearest-miss.ts";
 import { type PeerMode, peerModeAt } from "./peer-mode.ts";
 import { allowedBy, type CompiledPolicy, type DecidingRule, type PolicySet } from "./policy-set.ts";
-import { allowSteps, auditSteps, denyStep, peerStep, type Trace } from "./trace.ts";
+import { allowSteps, auditSteps, denyStep, limitStep, peerStep, type Trace } from "./trace.ts";
 
 const openByDefault = allowedBy(null);
 const nobody: readonly RuleRef[] = [];
 
 /**
  * The order is Istio's (docs/reference/hbone.md#policy): plaintext to a STRICT port → DENY → no ALLOW policy → ALLOW → deny. AUDIT and
- * dry-run are reported beside the verdict and never change it.
+ * dry-run are reported beside the verdict and never change it. Limits count requests, after all of this (limits.ts): in the strict
+ * reading a connection on which some request would be counted is refused, since nobody could count what it carries.
  */
 export function decide(facts: ConnectionFacts, set: PolicySet, trace: boolean): Decision {
   const who = facts.security === "none" ? null : facts.sourceIdentity;
@@ -41,7 +43,17 @@ export function decide(facts: ConnectionFacts, set: PolicySet, trace: boolean): 
   const audited = set.audit.length === 0 ? nobody : matched(set.audit, facts, who);
   const dryRunDenied = wouldBeDenied(set, facts, who);
   steps?.push(...auditSteps(set, audited, dryRunDenied));
-  return finished(decision, audited, dryRunDenied, steps);
+  if (set.limits.length === 0) return finished(decision, audited, dryRunDenied, steps);
+  steps?.push(limitStep(set.limits, facts, who));
+  const counting = decision.verdict === "allow" ? unreadLimits(set, facts, who) : [];
+  const enforced = counting.find(({ isShadow }) => !isShadow);
+  const shadow = counting.flatMap(({ isShadow, ref }) => (isShadow ? [ref] : []));
+  return finished(enforced?.unread ?? decision, audited, [...dryRunDenied, ...shadow], steps);
+}
+
+/** The limits that count requests of a connection on which nobody reads them. */
+function unreadLimits({ limits }: PolicySet, facts: ConnectionFacts, who: SpiffeId | null): readonly CompiledLimit[] {
+  return facts.request === "strict" ? limits.filter((limit) => counts(limit, facts, who)) : [];
 }
 
 /** The shared decision itself when there is nothing of this connection to add. */

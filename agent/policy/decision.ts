@@ -8,12 +8,13 @@ export type DenyReason =
   | "no-allow-matched" //    ALLOW policies apply and none matched
   | "ambiguous-path" //      whether a rule holds depends on what the application makes of the request's path
   | "ambiguous-host" //      the same of its host
+  | "limited" //             more requests than a LimitPolicy admits; of a connection: its requests cannot be counted
   | "mtls-required" //       plaintext to a STRICT port
   | "unknown-source" //      the source pod is not a known workload
   | "unknown-destination"; // STRICT and nobody knows the destination
 
 export type RuleRef = {
-  readonly kind: "AuthorizationPolicy" | "PeerAuthentication";
+  readonly kind: "AuthorizationPolicy" | "PeerAuthentication" | "LimitPolicy";
   readonly namespace: string;
   readonly name: string;
   /** Index into spec.rules; -1: the object as a whole. */

@@ -4,6 +4,7 @@ import { fullName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { type CompiledLimit, compileLimits } from "./compile-limit.ts";
 import { decide } from "./decide.ts";
 import type { Decision, Settled } from "./decision.ts";
 import { type HttpNeed, httpNeedAt } from "./http-need.ts";
@@ -13,7 +14,12 @@ import { settledOf } from "./settle.ts";
 /** What of the mesh a verdict depends on. */
 export type PoliciesInForce = Pick<
   Snapshot,
-  "policyVersion" | "rootNamespace" | "trustDomain" | "authorizationPoliciesFor" | "peerAuthenticationsFor"
+  | "policyVersion"
+  | "rootNamespace"
+  | "trustDomain"
+  | "authorizationPoliciesFor"
+  | "peerAuthenticationsFor"
+  | "limitPoliciesFor"
 >;
 
 /** With `trace` the decision tells every step. The verdict is the same, made by the same code. */
@@ -27,6 +33,8 @@ export type Evaluator = {
   readonly settle: (facts: ConnectionFacts) => Settled;
   /** Whether a request to this workload may be judged by its path, whatever its port. */
   readonly readsPaths: (destination: Workload) => boolean;
+  /** The limits about requests to this workload, in the order in which they are judged (limits.ts). */
+  readonly limitsOf: (destination: Workload) => readonly CompiledLimit[];
   /** Whether connections to this port of the workload must be read, for any caller. */
   readonly httpNeed: (destination: Workload, port: number) => HttpNeed;
 };
@@ -72,6 +80,7 @@ export function evaluatorOf(snapshot: PoliciesInForce): Evaluator {
       return known.settled;
     },
     readsPaths: (destination) => setOf(destination).readsPaths,
+    limitsOf: (destination) => setOf(destination).limits,
     httpNeed: (destination, port) => {
       const set = setOf(destination);
       const ofSet = needs.get(set) ?? new Map<number, HttpNeed>();
@@ -98,8 +107,11 @@ function policySets(snapshot: PoliciesInForce): (destination: Workload) => Polic
     const policies = snapshot.authorizationPoliciesFor(destination);
     const peers = snapshot.peerAuthenticationsFor(destination);
     // Within one version of the policies a name means a single policy.
-    const key = `${policies.map(fullName).join(" ")}|${peers.map(fullName).join(" ")}`;
-    const set = shared.get(key) ?? policySet(policies.map(compile), peers, snapshot.rootNamespace);
+    const limits = snapshot.limitPoliciesFor(destination);
+    const key = `${policies.map(fullName).join(" ")}|${peers.map(fullName).join(" ")}|${limits.map(fullName).join(" ")}`;
+    const set =
+      shared.get(key) ??
+      policySet(policies.map(compile), peers, compileLimits(limits, snapshot.trustDomain), snapshot.rootNamespace);
     shared.set(key, set);
     sets.set(destination, set);
     return set;

@@ -12,6 +12,7 @@ export type HttpNeedReason =
   | "allow-rule"
   | "audit-rule"
   | "dry-run-rule" //          of a DENY or ALLOW that only reports
+  | "limit-policy" //          it counts requests
   // Not read.
   | "no-request-rule" //       no rule about this port names anything of a request
   | "denied-by-connection" //  some do, but nobody is let in to this port
@@ -39,6 +40,9 @@ export function httpNeedAt(set: PolicySet, port: number): HttpNeed {
       ...refsOf(rulesOf(set.dryDeny), (rule) => readsAsDeny(rule, port)),
       ...refsOf(rulesOf(set.dryAllow), (rule) => readsAsAllow(rule, port)),
     ].map((rule) => ({ why: "dry-run-rule", rule }) as const),
+    ...set.limits.flatMap(({ rule }) =>
+      isAbout(rule, port) ? [{ why: "limit-policy", rule: rule.ref } as const] : [],
+    ),
   ];
   if (needed.length === 0) return notRead(port, "no-request-rule", null);
   const closing = set.deny.find((rule) => isForEverybody(rule, port));

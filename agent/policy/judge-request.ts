@@ -4,15 +4,21 @@ import type { Decision, DenyReason, Miss } from "./decision.ts";
 import type { Evaluator } from "./evaluate.ts";
 
 /** To the caller, as text/plain. It names no rule: the caller is not who may know them. */
-export type RefusalAnswer = { readonly status: 400 | 403; readonly body: string };
+export type RefusalAnswer = {
+  readonly status: 400 | 403 | 429;
+  readonly body: string;
+  readonly headers?: readonly { readonly op: "set"; readonly name: string; readonly value: string }[];
+};
 
 /** The body of Envoy's RBAC filter (envoy:source/extensions/filters/http/rbac/rbac_filter.cc), for those who look for it. */
 const accessDenied: RefusalAnswer = { status: 403, body: "RBAC: access denied" };
 
-/** A request that policy refuses gets 403; a request of which nobody knows what it asks for gets 400, and why. */
+/** A request that policy refuses gets 403; a request of which nobody knows what it asks for gets 400, and why; a request over a limit 429. */
 export const refusalAnswers: Readonly<Record<DenyReason, RefusalAnswer>> = {
   "denied-by-policy": accessDenied,
   "no-allow-matched": accessDenied,
+  // The body of Envoy's local limit (envoy:source/extensions/filters/http/local_ratelimit/local_ratelimit.cc).
+  limited: { status: 429, body: "local_rate_limited" },
   "mtls-required": accessDenied,
   "unknown-source": accessDenied,
   "unknown-destination": accessDenied,

@@ -24,6 +24,9 @@ export type LimitCounts = {
   readonly overflowed: number;
 };
 
+/** `keys`: buckets that are not full. Counts are of the agent's life. */
+export type LimitState = LimitCounts & { readonly keys: number };
+
 /**
  * Keys that may have buckets at once: 64 sets of 16. A key is looked for in its set alone, so that a caller who invents keys costs
  * a look at 16 words each time.

@@ -1,5 +1,6 @@
 // 9 · any thread · the policies that select one workload, sorted by what they can do and compiled. Pure.
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
+import { type CompiledLimit, comparesPath } from "./compile-limit.ts";
 import { type CompiledRule, compileRules } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
 import { type PeerModes, peerModesOf } from "./peer-mode.ts";
@@ -30,9 +31,11 @@ export type PolicySet = {
   readonly audit: readonly CompiledPolicy[];
   readonly dryDeny: readonly CompiledPolicy[];
   readonly dryAllow: readonly CompiledPolicy[];
+  /** In the order in which they are judged, after ALLOW. */
+  readonly limits: readonly CompiledLimit[];
   /** Whether a request may be judged otherwise than its connection. */
   readonly readsRequests: boolean;
-  /** Whether a verdict may depend on the path of a request. AUDIT and dry-run policies change no verdict. */
+  /** Whether a verdict or a limit may depend on the path of a request. AUDIT and dry-run policies change no verdict. */
   readonly readsPaths: boolean;
 };
 
@@ -40,6 +43,7 @@ export type PolicySet = {
 export function policySet(
   policies: readonly CompiledPolicy[],
   peerAuthentications: readonly PeerAuthentication[],
+  limits: readonly CompiledLimit[],
   rootNamespace: string,
 ): PolicySet {
   const of = (action: AuthorizationPolicy["action"], dryRun: boolean): readonly CompiledPolicy[] =>
@@ -61,8 +65,9 @@ export function policySet(
     audit: of("AUDIT", false),
     dryDeny: of("DENY", true),
     dryAllow: of("ALLOW", true),
-    readsPaths: [...denying, ...allowing].some(comparesPaths),
-    readsRequests: policies.some(({ rules }) => rules.some(({ readsRequest }) => readsRequest)),
+    limits,
+    readsPaths: [...denying, ...allowing].some(comparesPaths) || limits.some(comparesPath),
+    readsRequests: limits.length > 0 || policies.some(({ rules }) => rules.some(({ readsRequest }) => readsRequest)),
   };
 }
 

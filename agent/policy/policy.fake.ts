@@ -1,6 +1,7 @@
 // Test values: policies, workloads and facts with everything said that a test does not say.
 import { requestFacts } from "../l7/request-facts.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
+import type { LimitPolicy } from "../mesh/limit-policy.ts";
 import {
   type AuthorizationPolicy,
   type Condition,
@@ -50,6 +51,15 @@ export function policy(name: string, fields: Partial<AuthorizationPolicy>): Auth
 
 export function peerAuthentication(name: string, fields: Partial<PeerAuthentication>): PeerAuthentication {
   return { name, namespace: "shop", selector: null, mode: "UNSET", portLevel: {}, from, ...fields };
+}
+
+/** 100/second of every request, in a single bucket. */
+export function limit(name: string, fields: Partial<LimitPolicy>): LimitPolicy {
+  return {
+    ...{ name, namespace: "shop", selector: null, mode: "enforce", priority: 0, match: rule({}), per: [], from },
+    ...{ requests: 100, unitMs: 1_000, burst: 100 },
+    ...fields,
+  };
 }
 
 /** @throws when it is no identity. */
@@ -127,18 +137,20 @@ export const plaintext = { security: "none", sourceIdentity: null } as const;
 export type PolicyContext = {
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
   readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly limitPolicies?: readonly LimitPolicy[];
   readonly rootNamespace: string;
   readonly trustDomain: string;
 };
 
 /** Judges a connection, with nothing kept from an earlier judgement. */
 export function evaluate(of: ConnectionFacts, context: PolicyContext): Decision {
-  const { authorizationPolicies, peerAuthentications, rootNamespace, trustDomain } = context;
+  const { authorizationPolicies, peerAuthentications, limitPolicies = [], rootNamespace, trustDomain } = context;
   return judgeOf({
     policyVersion: 1,
     rootNamespace,
     trustDomain,
     authorizationPoliciesFor: () => authorizationPolicies,
     peerAuthenticationsFor: () => peerAuthentications,
+    limitPoliciesFor: () => limitPolicies,
   })(of);
 }

@@ -1,6 +1,6 @@
 // any thread · the ports of one workload, each with whether its connections have to be read; for `orlop describe`. Pure.
 import type { PortHint } from "../l7/port-hint.ts";
-import type { AuthorizationPolicy } from "../mesh/policies.ts";
+import type { Rule } from "../mesh/policies.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { declaredPorts } from "./declared-ports.ts";
@@ -26,7 +26,11 @@ export function portNeeds(
   { mesh, evaluator }: { readonly mesh: Snapshot; readonly evaluator: Pick<Evaluator, "httpNeed"> },
 ): readonly PortNeed[] {
   const declared = declaredPorts(mesh, workload);
-  const inRules = new Set(mesh.authorizationPoliciesFor(workload).flatMap(portsOf));
+  const rules = [
+    ...mesh.authorizationPoliciesFor(workload).flatMap((policy) => policy.rules),
+    ...mesh.limitPoliciesFor(workload).map(({ match }) => match),
+  ];
+  const inRules = new Set(portsOf(rules));
   const named = [
     ...declared.map(({ port }) => port),
     ...Object.values(workload.ports),
@@ -42,7 +46,7 @@ export function portNeeds(
 
 const byNumber = (a: number, b: number): number => a - b;
 
-function portsOf({ rules }: AuthorizationPolicy): readonly number[] {
+function portsOf(rules: readonly Rule[]): readonly number[] {
   return rules.flatMap(({ operations, when }) =>
     [...operations, ...when].flatMap(({ ports, notPorts }) => [...ports, ...notPorts]),
   );

@@ -1,10 +1,13 @@
 // 9 · any thread · what the evaluator did, step by step, for explain. Reads what was decided, decides nothing. Pure.
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import { ruleName } from "../mesh/full-name.ts";
+import { keyPartsText, limitText } from "../mesh/limit-policy.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
+import { type CompiledLimit, counts } from "./compile-limit.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import type { RuleRef, Step } from "./decision.ts";
+import { judgementOrderText } from "./judgement-order.ts";
 import { failedChecks } from "./nearest-miss.ts";
 import type { PeerMode } from "./peer-mode.ts";
 import type { PolicySet } from "./policy-set.ts";
@@ -82,6 +85,21 @@ export function auditSteps(
     steps.push({ id: "dry-run", status: "ok", summary });
   }
   return steps;
+}
+
+/** What is counted; whether it is admitted is known when it comes. */
+export function limitStep(limits: readonly CompiledLimit[], facts: ConnectionFacts, who: SpiffeId | null): Step {
+  const counting = limits.filter((limit) => counts(limit, facts, who)).slice(0, MOST_RULES);
+  const words = counting.map(({ policy, ref, isShadow }) => {
+    const per = keyPartsText(policy.per);
+    const each = per === "" ? "" : ` per ${per}`;
+    const shadow = isShadow ? " (shadow)" : "";
+    return `${ruleName(ref)} ${limitText(policy)}${each} per pod, burst ${policy.burst}${shadow}${positionOf(ref)}`;
+  });
+  const id = "limits";
+  const summary =
+    words.length === 0 ? `none of ${limits.length} limits counts it` : `counted by ${words.join("; then ")}`;
+  return { id, status: "ok", summary: `${summary} (in the order ${judgementOrderText})` };
 }
 
 function positionOf(rule: RuleRef | null): string {

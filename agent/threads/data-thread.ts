@@ -14,6 +14,7 @@ import { LineBatch } from "../observe/line-writer.ts";
 import { loopDelay } from "../observe/loop-delay.ts";
 import { Recorder } from "../observe/recorder.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
+import { RequestLimits } from "../policy/limits.ts";
 import { collectGarbage } from "../process/collect-garbage.ts";
 import { createTraffic } from "../traffic/traffic.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
@@ -68,10 +69,14 @@ const engine = new BatchEngine(
   (event) => traffic.handle(event),
   (error, event) => faulted(error, `answering ${event.type}`),
 );
+const evaluator = evaluatorOf(store);
+// The system's monotonic clock: data threads compare what they read.
+const limits = new RequestLimits(process.hrtime.bigint);
 const traffic = createTraffic({
   trustDomain: options.trustDomain,
   mesh: store,
-  ...evaluatorOf(store),
+  ...evaluator,
+  limits: limits.judgeBy(evaluator.limitsOf),
   recorder,
   answer: (answer) => engine.answer(answer),
   stopTaking: () => engine.drain(),
@@ -119,6 +124,9 @@ function receive(message: MainMessage): void {
       applyUpdates();
       // A pod's service account may have changed with its workload.
       for (const podIdx of cookies.keys()) servePod(podIdx);
+      return;
+    case "limit-cells":
+      for (const { name, cells } of message.limits) limits.setCells(name, cells);
       return;
     case "flow-map":
       try {

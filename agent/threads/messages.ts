@@ -1,4 +1,4 @@
-// any thread · the messages between main thread and data threads: plain data, integers and descriptors; never keys.
+// any thread · the messages between main thread and data threads: plain data, integers, descriptors and the buckets of limits, which they share; never keys.
 import type { EngineStats } from "../engine/engine.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import type { MeshUpdate } from "../mesh/mesh-update.ts";
@@ -21,10 +21,15 @@ export type DataThreadOptions = {
 /** The receiving thread owns `fd`. */
 export type ListenerFd = { readonly kind: ListenerKind; readonly fd: number };
 
+/** `name`: `<namespace>/<name>` of a LimitPolicy. `cells`: agent/policy/limit-cells.ts. */
+export type LimitBuffer = { readonly name: string; readonly cells: SharedArrayBuffer | null };
+
 /** What the main thread sends to a data thread. */
 export type MainMessage =
   /** With `more`, the thread applies them together with the updates that follow. */
   | { readonly op: "updates"; readonly updates: readonly MeshUpdate[]; readonly more: boolean }
+  /** The buckets of these limits, of all data threads together; null: the limit is gone. Before the updates that bring the limit. */
+  | { readonly op: "limit-cells"; readonly limits: readonly LimitBuffer[] }
   /** The map of original destinations. The thread owns the descriptor. */
   | { readonly op: "flow-map"; readonly fd: number }
   | {

@@ -2,6 +2,7 @@
 import type { PlanWorld } from "../plan/plan.ts";
 import type { RequestWorld } from "../plan/plan-request.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
+import type { JudgeLimits } from "../policy/limits.ts";
 import type { EndpointLoad } from "./endpoint-load.ts";
 import type { ExpectedPeers } from "./expected-peers.ts";
 import type { Origins } from "./origins.ts";
@@ -24,6 +25,8 @@ export type TrafficContext = {
   readonly origins: Pick<Origins, "numberOf" | "dropPod">;
   /** Of requests, by that mesh. */
   readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;
+  /** What limits say of a request that policy allows, which they count. */
+  readonly limits: JudgeLimits;
   /** The integer under which the certificate of this SPIFFE ID is installed; undefined: not yet. */
   readonly ownIdentity: (spiffeId: string) => number | undefined;
   readonly traceparent: () => string;

@@ -1,6 +1,8 @@
 // tests · workloads, services and a Snapshot made of lists, without a store.
+
 import { fullName } from "../mesh/full-name.ts";
 import { type HttpRoute, type HttpRule, noEdits, type RouteBackend } from "../mesh/http-rule.ts";
+import type { LimitPolicy } from "../mesh/limit-policy.ts";
 import {
   type AuthorizationPolicy,
   emptyOperation,
@@ -121,6 +123,7 @@ export class FakeMesh implements Snapshot {
   policies: AuthorizationPolicy[] = [];
   peers: PeerAuthentication[] = [];
   routes: HttpRoute[] = [];
+  limits: LimitPolicy[] = [];
 
   constructor(workloads: readonly Workload[], services: readonly Service[] = []) {
     this.list = [...workloads];
@@ -190,6 +193,12 @@ export class FakeMesh implements Snapshot {
   }
   peerAuthenticationsFor(of: Workload): readonly PeerAuthentication[] {
     return this.peers.filter((one) => this.#selects(one, of));
+  }
+  limitPoliciesFor(of: Workload): readonly LimitPolicy[] {
+    return this.limits.filter((one) => this.#selects(one, of));
+  }
+  limitPolicies(): Iterable<LimitPolicy> {
+    return this.limits;
   }
   #selects(one: Pick<AuthorizationPolicy, "namespace" | "selector">, of: Workload): boolean {
     if (one.namespace !== of.namespace && one.namespace !== this.rootNamespace) return false;

@@ -6,6 +6,7 @@ import { canonicalTarget, requestFacts, withoutProxyHeaders } from "../l7/reques
 import type { Workload } from "../mesh/workload.ts";
 import type { Permission } from "../plan/permission.ts";
 import { type ConnectionOfRequest, judgeRequest } from "../policy/judge-request.ts";
+import { withLimits } from "../policy/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 
@@ -21,19 +22,20 @@ export function answerRequest(
   const header = removesProxyHeaders ? withoutProxyHeaders(fields.values) : fields.values;
   const facts = requestFacts({ method, target, authority, header });
   // The pod or its workload has gone: then nothing allows the request.
-  const verdict =
-    judged == null || destination === undefined
-      ? null
-      : judgeRequest(connectionFacts(judged, destination), facts, context.evaluator);
-  const isCanonical = verdict?.verdict === "allow" && verdict.path === "canonical";
+  const asked = judged == null || destination === undefined ? null : connectionFacts(judged, destination);
+  const allowed = asked === null ? null : judgeRequest(asked, facts, context.evaluator);
+  const isCanonical = allowed?.verdict === "allow" && allowed.path === "canonical";
   const written = isCanonical ? canonicalTarget(target, facts) : "";
   const open = connection.openRequest;
   if (open?.request === request) {
     // It went on before something changed, with a target that rules may not have read by then. What the application has begun to
     // answer cannot be taken back: the connection ends.
-    const holds = verdict?.verdict === "allow" && (written === "" || written === open.written);
-    return holds ? undefined : connection.requestFell(verdict);
+    const holds = allowed?.verdict === "allow" && (written === "" || written === open.written);
+    return holds ? undefined : connection.requestFell(allowed);
   }
+  // Each request counts once.
+  const verdict =
+    asked !== null && allowed?.verdict === "allow" ? withLimits(allowed, context.limits(asked, facts)) : allowed;
   connection.requested(event, verdict, written);
   if (verdict === null) return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
   if (verdict.verdict === "deny") return { type: "reply", conn, generation, request, ...verdict.answer };

@@ -10,7 +10,8 @@ import { recordService } from "../observe/record.ts";
 import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { sourceAddressFor } from "../plan/plan.ts";
-import { type ForwardPlan, judgeAgain, planRequest, type RoutedFacts } from "../plan/plan-request.ts";
+import { type ForwardPlan, gottenFacts, judgeAgain, planRequest, type RoutedFacts } from "../plan/plan-request.ts";
+import { withLimits } from "../policy/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { OriginRoute } from "./origins.ts";
@@ -36,17 +37,24 @@ export function answerRoutedRequest(
   const plan = planRequest(facts, context.requests);
   const origin = plan.kind === "forward" ? originOf(plan, facts, context) : undefined;
   const isLost = plan.kind === "forward" && typeof origin !== "object";
+  const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
+  const isOver = plan.kind === "forward" && verdict?.verdict === "deny";
   const way = plan.kind === "forward" ? wayOf(plan) : null;
   const entry = plan.entry;
   const name = entry === null ? "" : ruleName({ ...entry.route, rule: entry.index });
-  const routed = { name, answer: plan.kind === "reply" ? plan.why : isLost ? "no-endpoint" : null, way } as const;
-  connection.requested(event, plan.verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
+  const routed = {
+    name,
+    answer: plan.kind === "reply" ? plan.why : isLost ? "no-endpoint" : isOver ? "policy" : null,
+    way,
+  } as const;
+  connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
   }
   if (typeof origin !== "object")
     return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream" };
+  if (isOver) return { type: "reply", conn, generation, request, ...verdict.answer };
   // What is judged here is judged again when something changes.
   if (plan.facts !== null) context.live.add(connection, permissionOf(source, plan.facts, "or-end"));
   const { address, port } = plan.route.target;
@@ -60,6 +68,13 @@ export function answerRoutedRequest(
     timeoutMs: plan.timeoutMs,
     tryTimeoutMs: plan.tryTimeoutMs,
   };
+}
+
+/** Between two pods of this node nobody else counts the request for the destination's limits. */
+function withLimitsHere(plan: ForwardPlan, asked: RoutedFacts, context: TrafficContext): ForwardPlan["verdict"] {
+  const { facts, verdict } = plan;
+  if (facts === null || verdict?.verdict !== "allow") return verdict;
+  return withLimits(verdict, context.limits(facts, gottenFacts(plan, asked)));
 }
 
 /** It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends. */

@@ -79,6 +79,7 @@ export class Bench {
         this.asked.push(facts);
         return this.judge(facts);
       },
+      limits: () => ({ over: null, shadowed: [] }),
       recorder: this.recorder,
       answer: (answer) => this.engine.answer(answer),
       stopTaking: () => this.engine.drain(),

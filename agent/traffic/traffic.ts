@@ -20,6 +20,7 @@ import { traceparents } from "../plan/connect-headers.ts";
 import { judge } from "../plan/judge-connection.ts";
 import type { PlanWorld } from "../plan/plan.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
+import type { JudgeLimits } from "../policy/limits.ts";
 import { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import { Drain } from "./drain.ts";
@@ -46,6 +47,8 @@ export type TrafficOptions = {
   /** Absent: no connection is read. */
   readonly settle?: Evaluator["settle"];
   readonly readsPaths?: Evaluator["readsPaths"];
+  /** Of requests that policy allows; each call counts a request. */
+  readonly limits: JudgeLimits;
   readonly recorder: Pick<Recorder, "opened" | "now">;
   /** Engine.answer: answers that come later, and closes. */
   readonly answer: (answer: Answer) => void;
@@ -420,6 +423,7 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     world,
     evaluator: { judge: (facts) => judge(facts, world), readsPaths },
     requests: { ...world, routes: new RouteTables(options.mesh), readsPaths },
+    limits: options.limits,
     origins: new Origins(options.origins),
     ownIdentity: (spiffeId) => own.get(spiffeId),
     traceparent: traceparents(options.fillRandom),

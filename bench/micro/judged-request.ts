@@ -8,6 +8,7 @@ import { MeshStore } from "../../agent/mesh/store.ts";
 import { isNotable } from "../../agent/observe/access-log.ts";
 import { Recorder } from "../../agent/observe/recorder.ts";
 import { evaluatorOf } from "../../agent/policy/evaluate.ts";
+import { RequestLimits } from "../../agent/policy/limits.ts";
 import { createTraffic, type Traffic } from "../../agent/traffic/traffic.ts";
 import { arenaWith } from "./decode.ts";
 import { identityOf, policy, workload } from "./mesh.ts";
@@ -61,9 +62,11 @@ function openConnection(): { readonly traffic: Traffic; readonly recorder: Recor
     logRequest: (each) => void isNotable(each),
   });
   const ignored = (): void => undefined;
+  const evaluator = evaluatorOf(store);
   const traffic = createTraffic({
-    ...{ trustDomain: "cluster.local", mesh: store, ...evaluatorOf(store), recorder },
+    ...{ trustDomain: "cluster.local", mesh: store, ...evaluator, recorder },
     ...{ answer: ignored, stopTaking: ignored, now: Date.now, after: () => ignored },
+    limits: new RequestLimits(process.hrtime.bigint).judgeBy(evaluator.limitsOf),
     origins: { define: () => {}, drop: () => {} },
     ...{ random: () => 0.5, fillRandom: ignored },
     readPeer: () => ({ spiffeId: identityOf(destination.namespace, CALLER) }),

@@ -219,6 +219,8 @@ export class Assembly {
         return { kind: "peer-authentication", op: "upsert", value: parsed.value };
       case "AuthorizationPolicy":
         return { kind: "authorization-policy", op: "upsert", value: parsed.value };
+      case "LimitPolicy":
+        return { kind: "limit-policy", op: "upsert", value: parsed.value };
       case "HTTPRoute":
         return { kind: "http-route", op: "upsert", value: parsed.value };
       case "TargetedPolicy": {
@@ -339,7 +341,8 @@ const rankOf = {
   service: 1,
   "peer-authentication": 2,
   "authorization-policy": 3,
-  "http-route": 4,
+  "limit-policy": 4,
+  "http-route": 5,
 } as const;
 
 function keyOf(update: Upsert): string {

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { fullName } from "../../mesh/full-name.ts";
 import type { HttpRoute } from "../../mesh/http-rule.ts";
+import type { LimitPolicy } from "../../mesh/limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
@@ -16,6 +17,7 @@ import {
 } from "./authorization-policy.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
 import { httpRouteKind, isOfServices, toHttpRoute } from "./http-route.ts";
+import { limitPolicyKind, toLimitPolicy } from "./limit-policy.ts";
 import { membership, namespaceKind, removesProxyHeaders } from "./namespace.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
@@ -51,6 +53,7 @@ export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
   | { readonly kind: "EndpointSlice"; readonly service: string; readonly endpoints: readonly ExplicitEndpoint[] }
   | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
   | { readonly kind: "HTTPRoute"; readonly value: HttpRoute }
+  | { readonly kind: "LimitPolicy"; readonly value: LimitPolicy }
   | { readonly kind: "AuthorizationPolicy"; readonly value: AuthorizationPolicy }
   /** A policy for a Service: where it holds is known when the Service is. */
   | {
@@ -126,6 +129,10 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
       );
     return undefined;
   },
+  LimitPolicy: kind(limitPolicyKind, (read, document, _, report) => {
+    const value = toLimitPolicy(read, document, report);
+    return value && { id: idOf("LimitPolicy", value.namespace, value.name), kind: "LimitPolicy", value };
+  }),
   AuthorizationPolicy: kind(authorizationPolicyKind, (read, document, _, report) => {
     const named = nameOfPolicy(read);
     if (named === undefined) return undefined;
@@ -175,6 +182,8 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
       return { ...parsed, id: cut(parsed.id), from: value.from, value };
     }
     case "HTTPRoute":
+      return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };
+    case "LimitPolicy":
       return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };
     case "PeerAuthentication":
       return { ...parsed, value: lean.object(parsed.value) };
