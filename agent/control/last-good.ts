@@ -1,8 +1,8 @@
-// main thread · the last accepted configuration on disk, for a start at which the original is wrong: an index, and beside it each
-// file's text under its digest, so that a change costs what has changed. Holds no secret; never half written.
+// main thread · the last accepted configuration on disk, for a start at which the original is wrong: an index, beside it each file's text
+// under its digest, and behind the index a line for each change since. So a change costs what has changed. Holds no secret.
 import { hash } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 /** The texts as they were read; they pass through the same readers again, so nothing on disk is believed unchecked. */
@@ -12,7 +12,18 @@ export type LastGood = {
   readonly files: readonly { readonly file: string; readonly text: string }[];
 };
 export type FileDigest = { readonly file: string; readonly digest: string };
-export type LastGoodIndex = { readonly acceptedAt: string; readonly files: readonly FileDigest[] };
+export type LastGoodIndex = {
+  readonly acceptedAt: string;
+  readonly files: readonly FileDigest[];
+};
+
+/** Files of the mesh that have other texts now, or are gone. */
+export type LastGoodChange = {
+  /** RFC 3339. */
+  readonly acceptedAt: string;
+  readonly changed: readonly (FileDigest & { readonly text: string })[];
+  readonly gone: readonly string[];
+};
 
 const VERSION = 2;
 const MAX_BYTES = 32 * 1024 * 1024;
@@ -105,7 +116,16 @@ export async function textsOfLastGood(path: string): Promise<Set<string>> {
 
 /** Which files were saved, and when. undefined: there is no copy, or what is there is not what was saved. */
 export async function lastGoodIndex(path: string): Promise<LastGoodIndex | undefined> {
-  return decode(await readBounded(path));
+  return decode(await readBounded(path))?.index;
+}
+
+/** The copy whose index was just written, for lines behind it. @throws the file system's errors */
+export function openLastGood(path: string): Promise<FileHandle> {
+  return open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
+}
+
+export function changeLine(change: LastGoodChange): Buffer {
+  return Buffer.from(`\n${JSON.stringify(change)}`);
 }
 
 /**
@@ -116,15 +136,16 @@ export async function loadLastGood(
   path: string,
   each: <Answer>(reading: Promise<Answer>) => Promise<Answer> = (reading) => reading,
 ): Promise<LastGood | undefined> {
-  const index = decode(await each(readBounded(path)));
-  if (index === undefined) return undefined;
+  const copy = decode(await each(readBounded(path)));
+  if (copy === undefined) return undefined;
   const files: { readonly file: string; readonly text: string }[] = [];
-  for (const { file, digest } of index.files) {
-    const text = await each(readBounded(join(folderOf(path), nameOf({ file, digest }))));
+  for (const entry of copy.index.files) {
+    const { file, digest } = entry;
+    const text = copy.texts.get(digest) ?? (await each(readBounded(join(folderOf(path), nameOf(entry)))));
     if (text === undefined || digestOf(text) !== digest) return undefined;
     files.push({ file, text });
   }
-  return { acceptedAt: index.acceptedAt, files };
+  return { acceptedAt: copy.index.acceptedAt, files };
 }
 
 function nameOf({ digest }: FileDigest): string {
@@ -167,19 +188,74 @@ async function readBounded(path: string): Promise<string | undefined> {
   }
 }
 
-function decode(text: string | undefined): LastGoodIndex | undefined {
-  let read: unknown;
+/** The index as its lines have changed it, and the texts in them by their digests. */
+type ReadCopy = {
+  readonly index: LastGoodIndex;
+  readonly texts: ReadonlyMap<string, string>;
+};
+
+/**
+ * Each line begins with its line feed, and the last counts only if it is whole: a process that ended while it wrote the line had not put that
+ * change in force.
+ */
+function decode(text: string | undefined): ReadCopy | undefined {
+  const [head = "", ...lines] = text?.split("\n") ?? [];
+  const index = indexOf(objectOf(head));
+  if (index === undefined) return undefined;
+  const files = new Map(index.files.map((entry) => [entry.file, entry]));
+  const texts = new Map<string, string>();
+  let { acceptedAt } = index;
+  for (const [nth, line] of lines.entries()) {
+    const read = objectOf(line);
+    if (read === undefined && nth === lines.length - 1) break;
+    const change = changeOf(read);
+    if (change === undefined) return undefined;
+    acceptedAt = change.acceptedAt;
+    for (const file of change.gone) files.delete(file);
+    for (const { file, digest, text } of change.changed) {
+      files.set(file, { file, digest });
+      texts.set(digest, text);
+    }
+  }
+  return { index: { acceptedAt, files: [...files.values()] }, texts };
+}
+
+type LastGoodFields = Readonly<Record<string, unknown>>;
+
+/** undefined: not ours, or damaged. */
+function objectOf(text: string): LastGoodFields | undefined {
   try {
-    read = JSON.parse(text ?? "");
+    const read: unknown = JSON.parse(text);
+    return typeof read === "object" && read !== null ? (read as LastGoodFields) : undefined;
   } catch {
-    // Not ours, or damaged; see above.
     return undefined;
   }
-  if (typeof read !== "object" || read === null) return undefined;
-  const { version, acceptedAt, files } = read as Partial<Record<string, unknown>>;
-  if (version !== VERSION || typeof acceptedAt !== "string" || !Array.isArray(files)) return undefined;
-  const known = files.filter(
-    (entry): entry is FileDigest => typeof entry?.file === "string" && /^[0-9a-f]{64}$/.test(entry?.digest),
-  );
-  return known.length === files.length ? { acceptedAt, files: known } : undefined;
+}
+
+function indexOf(read: LastGoodFields | undefined): LastGoodIndex | undefined {
+  if (read === undefined) return undefined;
+  const { version, acceptedAt, files } = read;
+  if (version !== VERSION || typeof acceptedAt !== "string" || !areAll(files, isDigest)) return undefined;
+  return { acceptedAt, files };
+}
+
+function changeOf(read: LastGoodFields | undefined): LastGoodChange | undefined {
+  if (read === undefined) return undefined;
+  const { acceptedAt, changed, gone } = read;
+  const isFile = (file: unknown): file is string => typeof file === "string";
+  if (typeof acceptedAt !== "string" || !areAll(changed, isText) || !areAll(gone, isFile)) return undefined;
+  return { acceptedAt, changed, gone };
+}
+
+function areAll<T>(list: unknown, is: (entry: unknown) => entry is T): list is readonly T[] {
+  return Array.isArray(list) && list.every(is);
+}
+
+function isDigest(entry: unknown): entry is FileDigest {
+  const { file, digest } = (entry ?? {}) as LastGoodFields;
+  return typeof file === "string" && typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest);
+}
+
+function isText(entry: unknown): entry is LastGoodChange["changed"][number] {
+  return isDigest(entry) && typeof (entry as LastGoodFields).text === "string";
 }

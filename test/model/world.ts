@@ -273,7 +273,8 @@ export class World implements ModelWorld {
     const digest = hash("sha256", readFileSync(this.writer.path), "hex");
     await until("the mesh is kept", SETTLE_MS, async () => {
       const { stdout } = await this.node.run(["cat", `${this.node.stateDir}/last-good.json`]);
-      return stdout.includes(digest) ? true : undefined;
+      // The last line has the latest change.
+      return stdout.split("\n").at(-1)?.includes(digest) ? true : undefined;
     });
   }
 

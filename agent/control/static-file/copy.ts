@@ -1,14 +1,36 @@
 // main thread · keeps the copy on disk equal to what is in force. It is there before a change takes effect, so that a process which
 // begins with the copy protects no less than its predecessor did.
-import { rm } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { type FileHandle, rm } from "node:fs/promises";
 import { Backoff } from "../../backoff.ts";
-import { type LastGoodIndex, saveLastGood, syncLastGood, textsOfLastGood } from "../last-good.ts";
+import {
+  changeLine,
+  type LastGoodIndex,
+  openLastGood,
+  saveLastGood,
+  syncLastGood,
+  textsOfLastGood,
+} from "../last-good.ts";
 import type { MeshFiles } from "./mesh-files.ts";
 
 /** A change waits at most this long for the disk, ms. */
 export const WAIT_MS = 1_000;
 /** A copy that could not be written is tried again: a full disk has room later. */
 const RETRY = { baseMs: 500, capMs: 10_000 };
+/** Lines behind the index may have so many bytes, and four times those of the index; then all is written anew, the index alone. */
+const MAX_LINES_BYTES = 1024 * 1024;
+const MAX_LINES_TIMES = 4;
+/** Changes that follow each other reach the disk together, this long after the first of them, ms. */
+const SYNC_MS = 500;
+
+/** The index that this process has written, open for lines behind it. */
+type OpenIndex = {
+  readonly handle: FileHandle;
+  readonly inode: bigint;
+  readonly indexBytes: number;
+  /** Of the index and all lines. */
+  bytes: number;
+};
 
 export class Copy {
   readonly #path: string;
@@ -19,6 +41,8 @@ export class Copy {
   /** Written, and perhaps not on the disk yet. */
   #unsynced: string[] = [];
   #latest: LastGoodIndex | undefined;
+  #open: OpenIndex | undefined;
+  #syncSoon: NodeJS.Timeout | undefined;
   /** All of the mesh is being written for the first time. */
   #isFirst = false;
   #saving: Promise<void> = Promise.resolve();
@@ -65,7 +89,7 @@ export class Copy {
     this.#yielded = true;
   }
 
-  /** This process is to keep the copy: which texts are there it reads again before it writes the next. */
+  /** This process is to keep the copy: it writes the next anew, and reads before which texts are there. */
   take(): void {
     this.#yielded = false;
     this.#has = undefined;
@@ -75,9 +99,11 @@ export class Copy {
     this.#closed = true;
     clearTimeout(this.#retry);
     await this.#drained();
+    await this.#closeIndex();
   }
 
   async #drained(): Promise<void> {
+    if (this.#syncSoon !== undefined) this.#enqueue(() => this.#syncLines());
     for (let seen: Promise<void> | undefined; seen !== this.#saving; ) {
       seen = this.#saving;
       await seen;
@@ -91,17 +117,10 @@ export class Copy {
 
   async #save(acceptedAt: string): Promise<void> {
     clearTimeout(this.#retry);
-    const index = { acceptedAt, files: this.#files.digests() };
-    this.#latest = index;
     try {
-      this.#has ??= await textsOfLastGood(this.#path);
-      const textOf = this.#files.textOf.bind(this.#files);
-      const isOurs = (): boolean => !this.#yielded;
-      this.#unsynced.push(...(await saveLastGood(this.#path, index, { has: this.#has, textOf, isOurs })));
-      this.#files.kept(index.files);
+      const changed = this.#files.takeChanged();
+      if (!(await this.#append(acceptedAt, changed))) await this.#writeAnew(acceptedAt);
       this.#backoff.reset();
-      // Nobody waits for this but the next change.
-      this.#saving.then(() => this.#enqueue(() => this.#sync(index)));
     } catch (error) {
       this.#has = undefined;
       // By now it is the copy of the agent that holds the node.
@@ -118,6 +137,60 @@ export class Copy {
     }
   }
 
+  /**
+   * A line behind the index that this process has written. False: there is none, it has enough lines, or another process has replaced it
+   * or written to it.
+   */
+  async #append(acceptedAt: string, files: ReadonlySet<string>): Promise<boolean> {
+    const open = this.#open;
+    if (open === undefined || this.#has === undefined || this.#yielded) return false;
+    const change = this.#files.changeOf(files);
+    if (change === undefined) return false;
+    const { changed, gone } = change;
+    const room = Math.max(MAX_LINES_BYTES, MAX_LINES_TIMES * open.indexBytes) - (open.bytes - open.indexBytes);
+    if (changed.reduce((sum, { text }) => sum + text.length, 0) > room) return false;
+    const line = changeLine({ acceptedAt, changed, gone });
+    if (line.length > room || !isHere(this.#path, open)) return false;
+    for (let written = 0; written < line.length; )
+      written += (await open.handle.write(line, written, line.length - written)).bytesWritten;
+    open.bytes += line.length;
+    // Nobody waits for the disk itself.
+    this.#syncSoon ??= setTimeout(() => void this.#enqueue(() => this.#syncLines()), SYNC_MS).unref();
+    return true;
+  }
+
+  /** The index of all files, without lines. */
+  async #writeAnew(acceptedAt: string): Promise<void> {
+    await this.#closeIndex();
+    const index = { acceptedAt, files: this.#files.digests() };
+    this.#latest = index;
+    this.#has ??= await textsOfLastGood(this.#path);
+    const textOf = this.#files.textOf.bind(this.#files);
+    const isOurs = (): boolean => !this.#yielded;
+    this.#unsynced.push(...(await saveLastGood(this.#path, index, { has: this.#has, textOf, isOurs })));
+    this.#files.kept(index.files);
+    this.#open = await openIndex(this.#path);
+    // Nobody waits for this but the next change.
+    this.#saving.then(() => this.#enqueue(() => this.#sync(index)));
+  }
+
+  async #closeIndex(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await open?.handle.close();
+  }
+
+  async #syncLines(): Promise<void> {
+    clearTimeout(this.#syncSoon);
+    this.#syncSoon = undefined;
+    try {
+      await this.#open?.handle.datasync();
+    } catch (error) {
+      this.#has = undefined;
+      this.#warnUnsynced(error);
+    }
+  }
+
   async #sync(index: LastGoodIndex): Promise<void> {
     // It removes what the index does not name: that may be what another process has written since.
     if (index !== this.#latest || this.#yielded) return;
@@ -127,8 +200,40 @@ export class Copy {
       this.#has = await syncLastGood(this.#path, index, written);
     } catch (error) {
       this.#has = undefined;
-      this.#warn(`the accepted configuration is perhaps not on the disk yet: ${messageOf(error)}`);
+      this.#warnUnsynced(error);
     }
+  }
+
+  #warnUnsynced(error: unknown): void {
+    this.#warn(`the accepted configuration is perhaps not on the disk yet: ${messageOf(error)}`);
+  }
+}
+
+/** undefined: it cannot be opened, and so the next change writes all of it again. */
+async function openIndex(path: string): Promise<OpenIndex | undefined> {
+  const handle = await openLastGood(path).catch(() => undefined);
+  if (handle === undefined) return undefined;
+  try {
+    const { ino, size } = await handle.stat({ bigint: true });
+    return {
+      handle,
+      inode: ino,
+      indexBytes: Number(size),
+      bytes: Number(size),
+    };
+  } catch {
+    await handle.close();
+    return undefined;
+  }
+}
+
+/** Asked of a file system that has just answered. */
+function isHere(path: string, { inode, bytes }: OpenIndex): boolean {
+  try {
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return found?.ino === inode && Number(found.size) === bytes;
+  } catch {
+    return false;
   }
 }
 

@@ -6,7 +6,7 @@ import { Lean } from "../../mesh/thread-view.ts";
 import { Assembly, type Swap } from "../kinds/assembly.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import { ConfigError, type Problem } from "../kinds/value.ts";
-import { digestOf, type FileDigest } from "../last-good.ts";
+import { digestOf, type FileDigest, type LastGoodChange } from "../last-good.ts";
 import { weakenings } from "../weakens.ts";
 import { type Draft, heldProblems, wasPutWhole } from "./draft.ts";
 import { type MeshFile, noDocuments, objectsBetween, readingFile } from "./mesh-file.ts";
@@ -53,6 +53,8 @@ export class MeshFiles {
   readonly #drafts = new Map<string, Draft>();
   /** Texts in force that the copy on disk lacks, of files that changed after the start: by now they may say something else. */
   readonly #unkept = new Map<string, { readonly digest: string; readonly text: string }>();
+  /** Files that came, changed or went since `takeChanged`. */
+  #changed = new Set<string>();
   readonly #missingSinceMs = new Map<string, number>();
   readonly #findings = new Map<string, readonly Problem[]>();
   /** A mesh was in force before this process began, and nothing of it is known. */
@@ -160,6 +162,7 @@ export class MeshFiles {
     if (held !== undefined) return held;
     const updates = this.#assembly.swap(swap);
     for (const [file, draft] of drafts) {
+      this.#changed.add(file);
       const findings = [...(draft.file?.documents.findings.values() ?? [])].flat();
       if (draft.file === null) this.#inForce.delete(file);
       else this.#inForce.set(file, draft.file);
@@ -211,7 +214,28 @@ export class MeshFiles {
     }
   }
 
-  /** The copy on disk now has these texts, so they need not be remembered. */
+  /** Files that came, changed or went since the last call. */
+  takeChanged(): ReadonlySet<string> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  /** What is in force of these files. undefined: a text is no longer to be had. */
+  changeOf(files: ReadonlySet<string>): Omit<LastGoodChange, "acceptedAt"> | undefined {
+    const changed: LastGoodChange["changed"][number][] = [];
+    const gone: string[] = [];
+    for (const file of files) {
+      const digest = this.#inForce.get(file)?.digest;
+      const text = digest === undefined ? undefined : this.textOf({ file, digest });
+      if (digest === undefined) gone.push(file);
+      else if (text === undefined) return undefined;
+      else changed.push({ file, digest, text });
+    }
+    return { changed, gone };
+  }
+
+  /** The index of the copy on disk now has these texts, so they need not be remembered. */
   kept(files: readonly FileDigest[]): void {
     for (const { file, digest } of files) if (this.#unkept.get(file)?.digest === digest) this.#unkept.delete(file);
   }

@@ -1,0 +1,185 @@
+// The copy on disk, change by change: a line behind the index has what has changed, and nothing else is written.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { Dice } from "../../../test/policy/dice.ts";
+import { lastGoodIndex, loadLastGood } from "../last-good.ts";
+import { DEADLINE, folderOf, manyFiles, run, strict, swap, workload } from "./source.fake.ts";
+
+/** The copy was begun: from here on each change is a line. */
+async function begun(lastGoodFile: string, files: number): Promise<void> {
+  while ((await lastGoodIndex(lastGoodFile))?.files.length !== files) await delay(1);
+  // What the index names is on the disk by then, and nothing else is written.
+  while (readdirSync(lastGoodFile.replace(/\.json$/, "")).length !== files) await delay(1);
+}
+
+test("a change writes as many bytes among 500 files as among three, and no other file", DEADLINE, async (t) => {
+  const written: number[][] = [];
+  for (const count of [3, 500]) {
+    const path = join(folderOf(t), "mesh.d");
+    mkdirSync(path);
+    for (let nth = 1; nth <= count; nth++) {
+      const address = `10.${1 + (nth >> 8)}.0.${nth & 255}`;
+      writeFileSync(join(path, `${nth}.yaml`), workload(`a${nth}`, 0).replace("10.0.0.0", address));
+    }
+    const { lastGoodFile, batches, stop } = run(t, join(path, ".."), { path });
+    await begun(lastGoodFile, count);
+    const texts = lastGoodFile.replace(/\.json$/, "");
+    const [index, before] = [statSync(lastGoodFile), readdirSync(texts)];
+    const sizes = [index.size];
+    for (let change = 1; change <= 20; change++) {
+      swap(join(path, "2.yaml"), workload("a2", 100 + change));
+      while (batches.length <= change) await delay(1);
+      sizes.push(statSync(lastGoodFile).size);
+    }
+    await stop();
+    assert.equal(statSync(lastGoodFile).ino, index.ino, "the index is the same file");
+    assert.deepEqual(readdirSync(texts), before);
+    const folderBytes = Buffer.byteLength(path);
+    written.push(sizes.slice(1).map((size, at) => size - (sizes[at] ?? 0) - folderBytes));
+  }
+  assert.deepEqual(written[1], written[0]);
+});
+
+test(
+  "a line that was being written when the process ended does not count; damage before it does",
+  DEADLINE,
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, workload("a", 1));
+    const first = run(t, folder);
+    await begun(first.lastGoodFile, 1);
+    const [one, two] = [workload("a", 2), `${workload("a", 3)}---\n${strict}`];
+    for (const [at, text] of [one, two].entries()) {
+      swap(path, text);
+      while (first.batches.length < at + 2) await delay(1);
+    }
+    await first.stop();
+    const whole = readFileSync(first.lastGoodFile, "utf8");
+    const textIn = async (copy: string): Promise<string | undefined> => {
+      writeFileSync(first.lastGoodFile, copy);
+      return (await loadLastGood(first.lastGoodFile))?.files.map(({ text }) => text).join();
+    };
+    assert.equal(await textIn(whole), two);
+    const lastLine = whole.lastIndexOf("\n");
+    for (let cut = lastLine; cut < whole.length; cut++)
+      assert.equal(await textIn(whole.slice(0, cut)), one, `cut at ${cut}`);
+    const [index = "", line = "", last = ""] = whole.split("\n");
+    for (const damaged of [
+      [index, line.slice(0, -3), last],
+      [index, "", last],
+      [index, line.replace("10.0.0.2", "10.0.0.9").replace(/"file":"[^"]*"/, '"file":"other.yaml"'), last],
+      [index, line, last.replace("10.0.0.3", "10.0.0.4")],
+      [index, line, last.replace('"gone":[]', '"gone":[1]')],
+      [index, line, last.replace('"gone":[]', '"gone":{}')],
+      [index, line, "[]"],
+      [index.slice(0, -1), line, last],
+    ])
+      assert.equal(await textIn(damaged.join("\n")), undefined, damaged.join("\n"));
+  },
+);
+
+test(
+  "lines beyond a megabyte become an index again, also of files whose texts have gone meanwhile",
+  DEADLINE,
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "mesh.d");
+    mkdirSync(path);
+    const filler = `# ${"x".repeat(100_000)}\n`;
+    writeFileSync(join(path, "a.yaml"), workload("a", 1));
+    writeFileSync(join(path, "b.yaml"), workload("b", 2));
+    const { lastGoodFile, batches, until, stop } = run(t, folder, { path });
+    await begun(lastGoodFile, 2);
+    swap(join(path, "b.yaml"), workload("b", 3));
+    while (batches.length < 2) await delay(1);
+    // What is written there by now is not in force.
+    writeFileSync(join(path, "b.yaml"), "kind: [");
+    await until(({ state }) => state === "rejected");
+    rmSync(join(path, "b.yaml"));
+    swap(join(path, "b.yaml"), workload("b", 3));
+    await until(({ state }) => state === "synced");
+    const { ino } = statSync(lastGoodFile);
+    for (let host = 10; host < 30; host++) {
+      const before = batches.length;
+      swap(join(path, "a.yaml"), `${workload("a", host)}${filler}`);
+      while (batches.length === before) await delay(1);
+      assert.ok(statSync(lastGoodFile).size < 1_200_000);
+      assert.match(
+        (await loadLastGood(lastGoodFile))?.files.find(({ file }) => file.endsWith("a.yaml"))?.text ?? "",
+        new RegExp(`10\\.0\\.0\\.${host}\\b`),
+      );
+    }
+    assert.notEqual(statSync(lastGoodFile).ino, ino);
+    await stop();
+  },
+);
+
+test("a copy that somebody replaced, removed or wrote to is written anew with the next change", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  writeFileSync(path, workload("a", 1));
+  const { lastGoodFile, batches } = run(t, folder);
+  await begun(lastGoodFile, 1);
+  const content = readFileSync(lastGoodFile, "utf8");
+  let host = 2;
+  for (const meddle of [
+    () => rmSync(lastGoodFile),
+    () => swap(lastGoodFile, content),
+    () => writeFileSync(lastGoodFile, `${readFileSync(lastGoodFile, "utf8")}\n{`),
+    () => writeFileSync(lastGoodFile, ""),
+  ]) {
+    meddle();
+    const before = batches.length;
+    swap(path, workload("a", ++host));
+    while (batches.length === before) await delay(1);
+    assert.equal((await loadLastGood(lastGoodFile))?.files[0]?.text, workload("a", host), String(meddle));
+  }
+});
+
+test(
+  "random changes of random files: at each moment the copy has what is in force, also after a start",
+  DEADLINE,
+  async (t) => {
+    const seed = Number(process.env.ORLOP_SEED ?? Math.floor(Math.random() * 2 ** 32));
+    const dice = new Dice(seed);
+    t.diagnostic(`seed ${seed}`);
+    const path = manyFiles(t, 4);
+    const folder = join(path, "..");
+    const texts = new Map(readdirSync(path).map((name) => [name, readFileSync(join(path, name), "utf8")]));
+    let source = run(t, folder, { path, stillMs: 5 });
+    await begun(source.lastGoodFile, 4);
+    let compared = 0;
+    for (let step = 0; step < 150; step++) {
+      const before = source.batches.length;
+      const name = `${dice.roll(6) + 1}.yaml`;
+      const kind = dice.roll(10);
+      if (kind === 0 && existsSync(source.lastGoodFile)) {
+        await source.stop();
+        source = run(t, folder, { path, stillMs: 5 });
+        await source.until(({ state }) => state === "synced");
+      } else if (kind === 1 && existsSync(source.lastGoodFile)) rmSync(source.lastGoodFile);
+      else if (kind < 4 && texts.size > 1 && texts.has(name)) {
+        texts.delete(name);
+        rmSync(join(path, name));
+        while (source.batches.length === before) await delay(1);
+      } else {
+        const one = name.charAt(0);
+        const filler = `# ${"x".repeat(dice.roll(40_000))}\n`;
+        const text = workload(`w${one}`, 0, filler).replace("10.0.0.0", `10.${one}.1.${step}`);
+        texts.set(name, text);
+        swap(join(path, name), text);
+        while (source.batches.length === before) await delay(1);
+      }
+      const kept = await loadLastGood(source.lastGoodFile);
+      if (kept === undefined) continue;
+      compared += 1;
+      const found = new Map(kept.files.map(({ file, text }) => [basename(file), text]));
+      assert.deepEqual(new Map([...found].sort()), new Map([...texts].sort()), `step ${step}, seed ${seed}`);
+    }
+    assert.ok(compared > 50, `${compared} of 150, seed ${seed}`);
+  },
+);
