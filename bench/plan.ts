@@ -15,6 +15,7 @@ const further: readonly (readonly [scenario: string, ...peers: string[]])[] = [
   ["churn-warm", "nginx", "direct"],
   ["l7-authz", "nginx-http"],
   ["l7-authz-rate", "nginx-http"],
+  ["l7-route", "orlop-l4", "nginx-http"],
 ];
 type Environment = NodeJS.ProcessEnv;
 /** Peers of which no distribution has a package: whether this machine has them. They join these rows. */
@@ -26,7 +27,7 @@ const elsewhere: readonly (readonly [peer: string, has: (environment: Environmen
 ];
 const againstThem: readonly string[] = ["bulk-1", "rr-64", "churn-warm", "cpu-per-request"];
 /** Of them, those that read HTTP, by the name of the side that does. */
-const againstHttp: readonly string[] = ["l7-authz", "l7-authz-rate"];
+const againstHttp: readonly string[] = ["l7-authz", "l7-authz-rate", "l7-route"];
 const readers: Readonly<Record<string, string>> = { envoy: "envoy-http" };
 
 export function plan(environment: Environment = process.env): readonly PlannedRow[] {

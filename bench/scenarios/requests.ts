@@ -1,14 +1,15 @@
 // bench · HTTP requests, each of them judged: across nodes, on a single node, and beside our own connections that are not read.
 import { runLoad } from "../load.ts";
 import type { Contestant } from "../pairs.ts";
-import { openJudging, openJudgingWithLog, openOrlop } from "../sides/orlop.ts";
+import { openJudging, openJudgingWithLog, openOrlop, openRouting, openRoutingAmong1000 } from "../sides/orlop.ts";
 import { isPeer, peers } from "../sides/peers.ts";
 import type { OpenSide, Route, Side } from "../sides/side.ts";
 import type { World } from "../world.ts";
 import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
-/** The peer's name: our own pair, by whose policy the connection alone is judged. */
+/** The peers' names: our own pair, by whose policy the connection alone is judged; and with a single route. */
 const OWN_L4 = "orlop-l4";
+const OWN_ROUTE = "orlop-route";
 
 const CONNECTIONS = 64;
 /** Of `l7-p999`. A side that needs two descriptors for each gets no further than this with the 20,000 that a process may have here. */
@@ -29,7 +30,8 @@ const closedLoop = (side: Side, { windowSeconds, warmupSeconds }: Settings): Mea
 
 async function openPeer(world: World, route: Route, name: string): Promise<Side> {
   if (name === OWN_L4) return { ...(await openOrlop(world, route)), name: OWN_L4 };
-  if (!isPeer(name)) throw unknownPeer(name, [OWN_L4, ...Object.keys(peers)]);
+  if (name === OWN_ROUTE) return { ...(await openRouting(world, route)), name: OWN_ROUTE };
+  if (!isPeer(name)) throw unknownPeer(name, [OWN_L4, OWN_ROUTE, ...Object.keys(peers)]);
   return peers[name](world, route);
 }
 
@@ -111,6 +113,24 @@ export const requestScenarios: readonly Scenario[] = [
     defaultPeer: OWN_L4,
     targets: { [OWN_L4]: { atMost: 1.3 } },
     ...crossNode,
+  },
+  {
+    name: "l7-route",
+    figure: `CPU of all processes of the pair per request, ${load}, and a route with a method and a path`,
+    ...cpu,
+    defaultPeer: "haproxy-http",
+    targets: { "haproxy-http": { atMost: 0.6 }, [OWN_L4]: { atMost: 1.5 } },
+    series: "requests routed",
+    open: requests("cross-node", openRouting, atFullLoad),
+  },
+  {
+    name: "l7-1000-routes",
+    figure: `the same with 1,000 routes of the Service, against a single one`,
+    ...cpu,
+    defaultPeer: OWN_ROUTE,
+    targets: { [OWN_ROUTE]: { atMost: 1.1 } },
+    series: "requests routed among many",
+    open: requests("cross-node", openRoutingAmong1000, atFullLoad),
   },
   {
     name: "l7-same-node",

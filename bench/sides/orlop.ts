@@ -1,5 +1,5 @@
 // bench · Orlop as it is installed: `orlop run` on both nodes, STRICT, one policy in force per namespace, one data thread each. It stays
-// up for the whole run. Connections to some servers are judged once, to others each request is.
+// up for the whole run. Connections to some servers are judged once, to others each request is, and a Service with routes leads there.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { version } from "../../agent/version.ts";
@@ -11,18 +11,27 @@ import { type AccessLog, type Box, folderIn, JUDGED_NAMESPACE, SERVER_PORT, type
 import type { Handshake, OpenSide, Route } from "./side.ts";
 
 const HBONE_PORT = 15_008;
-type Way = { readonly judges: "connections" | "requests"; readonly accessLog: AccessLog };
+type Way = {
+  readonly judges: "connections" | "requests";
+  readonly accessLog: AccessLog;
+  /** The client dials a Service with so many routes, of which the last takes its requests; without, the server itself. */
+  readonly routes?: keyof typeof routed;
+};
+/** Services in front of the judged server, by the number of their routes. */
+const routed = { 1: "10.96.0.11", 1000: "10.96.0.12" } as const;
 const opened: Readonly<Record<AccessLog, WeakMap<World, Promise<Box>>>> = { off: new WeakMap(), on: new WeakMap() };
 
 const openOrlopAs =
-  ({ judges, accessLog }: Way): OpenSide =>
+  ({ judges, accessLog, routes }: Way): OpenSide =>
   async (world, route) => {
     const known = opened[accessLog].get(world) ?? openMesh(world, accessLog);
     opened[accessLog].set(world, known);
     const box = await known;
     const server = serverOf(box, route, judges);
-    const target = { host: server.ip4, port: SERVER_PORT };
-    if (judges === "requests") await proveJudged(box, target);
+    const target = { host: routes === undefined ? server.ip4 : routed[routes], port: SERVER_PORT };
+    // No route takes the path that the policy does not allow either.
+    if (routes !== undefined) await proveStatus(box, target, "404");
+    else if (judges === "requests") await proveStatus(box, target, "403");
     else await proveMeshed(box, target, route);
     const { cluster, client } = box;
     return {
@@ -38,6 +47,9 @@ const openOrlopAs =
 export const openOrlop = openOrlopAs({ judges: "connections", accessLog: "off" });
 /** A policy with a method and a path bears on the server: each request is read and judged. */
 export const openJudging = openOrlopAs({ judges: "requests", accessLog: "off" });
+/** The same behind a Service: the caller's agent chooses a route for each request, the callee's judges it. */
+export const openRouting = openOrlopAs({ judges: "requests", accessLog: "off", routes: 1 });
+export const openRoutingAmong1000 = openOrlopAs({ judges: "requests", accessLog: "off", routes: 1000 });
 export const openJudgingWithLog = openOrlopAs({ judges: "requests", accessLog: "on" });
 
 function serverOf(box: Box, route: Route, judges: Way["judges"]): Pod {
@@ -119,7 +131,34 @@ spec:
     - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
       to: [{operation: {methods: ["GET"], paths: ["/accounts/*"]}}]
 `,
+    ...Object.entries(routed).flatMap(([count, ip]) => servicesText(Number(count), ip)),
   ].join("---\n");
+}
+
+/** A Service in front of the judged server, with `count` routes that differ by their paths; that of the load comes last. */
+function servicesText(count: number, ip: string): readonly string[] {
+  const name = `routed-${count}`;
+  const paths = Array.from({ length: count }, (_, nth) => (nth === count - 1 ? "/accounts" : `/resource-${nth}/items`));
+  const routes = paths.map(
+    (path, nth) => `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: ${name}-${nth}, namespace: ${JUDGED_NAMESPACE}}
+spec:
+  parentRefs: [{group: "", kind: Service, name: ${name}, port: ${SERVER_PORT}}]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: ${path}}, method: GET}]
+      backendRefs: [{name: ${name}, port: ${SERVER_PORT}}]
+`,
+  );
+  const service = `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: ${JUDGED_NAMESPACE}}
+spec:
+  clusterIP: ${ip}
+  selector: {app: judged-server}
+  ports: [{name: http, port: ${SERVER_PORT}, targetPort: ${SERVER_PORT}}]
+`;
+  return [service, ...routes];
 }
 
 /** Keeper, agent and their supervisor; the process that only holds the node's namespace is none of Orlop's. */
@@ -147,14 +186,14 @@ async function proveMeshed({ cluster, client }: Box, target: Target, route: Rout
   }
 }
 
-/** Prints the status of the answer to a request that the policy does not allow. */
+/** Prints the status of the answer to a request that neither policy nor routes know. */
 const ASK = `fetch(process.argv[1]).then(({ status }) => console.log(status))`;
 
-/** A figure of requests that nobody judged would be worthless. That allowed ones pass, the load generator sees. */
-async function proveJudged({ client }: Box, { host, port }: Target): Promise<void> {
-  await until(`requests to ${host}:${port} are judged`, 10_000, async () => {
+/** A figure of requests that nobody judged, or for which nobody chose a route, would be worthless. What is allowed the load generator sees. */
+async function proveStatus({ client }: Box, { host, port }: Target, wanted: "403" | "404"): Promise<void> {
+  await until(`requests to ${host}:${port} for another path are answered ${wanted}`, 10_000, async () => {
     const { stdout } = await client.run([process.execPath, "-e", ASK, `http://${host}:${port}/other`]);
-    return stdout.trim() === "403" ? true : undefined;
+    return stdout.trim() === wanted ? true : undefined;
   });
 }
 
