@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import type { Origin } from "../engine/answers.ts";
+import { seeded } from "./mesh.fake.ts";
 import { type OriginRoute, Origins } from "./origins.ts";
 
 function engine() {
@@ -47,7 +49,8 @@ test("one number for each pod and each way; nothing of a way is left out of it",
     ways.map(([podIdx, route]) => origins.numberOf(podIdx, { ...route })),
     numbers,
   );
-  assert.deepEqual(known.known.get(numbers[3] ?? 0), { origin: numbers[3], podIdx: 1, route: dial });
+  const defined = known.known.get(numbers[3] ?? 0);
+  assert.deepEqual([defined?.origin, defined?.podIdx, defined?.route], [numbers[3], 1, dial]);
 });
 
 test("a pod that goes takes along what was from it and to it, and its numbers are given again", () => {
@@ -62,7 +65,7 @@ test("a pod that goes takes along what was from it and to it, and its numbers ar
   assert.ok([own, toIt].includes(origins.numberOf(1, tunnel)));
 });
 
-test("over the limit the way that is longest unused goes", () => {
+test("over the limit a way that was not used goes", () => {
   const known = engine();
   const origins = new Origins(known, 2);
   const first = origins.numberOf(1, relay);
@@ -71,4 +74,41 @@ test("over the limit the way that is longest unused goes", () => {
   assert.equal(origins.numberOf(1, tunnel), second, "its number is free");
   assert.deepEqual(known.dropped, [second]);
   assert.equal(known.known.size, 2);
+});
+
+test("random requests, pods that go and a limit: a known way keeps its number, and no two ways share one", () => {
+  const seed = Number(process.env.ORLOP_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
+  const random = seeded(seed);
+  const draw = (below: number): number => Math.floor(random() * below);
+  for (let run = 0; run < 200; run++) {
+    const known = engine();
+    const limit = 1 + draw(12);
+    const origins = new Origins(known, limit);
+    for (let step = 0; step < 100; step++) {
+      if (draw(20) === 0) {
+        const gone = draw(3);
+        origins.dropPod(gone);
+        for (const { podIdx, route } of known.known.values())
+          assert.ok(podIdx !== gone && !(route.type === "dial" && route.podIdx === gone), `seed ${seed}`);
+        continue;
+      }
+      const podIdx = draw(3);
+      const place = { address: `10.0.0.${draw(3)}`, port: 80 + draw(2) };
+      const from = draw(2) === 0 ? null : { address: "10.0.0.9", port: 0 };
+      const ways: readonly OriginRoute[] = [
+        { type: "relay", to: place },
+        { type: "dial", to: place, podIdx: draw(3), from },
+        { ...tunnel, to: place, identity: draw(2), forwarded: `f${draw(2)}` },
+      ];
+      const route: OriginRoute = ways[draw(ways.length)] ?? relay;
+      const before: Origin | undefined = [...known.known.values()].find(
+        (each) => each.podIdx === podIdx && isDeepStrictEqual(each.route, route),
+      );
+      const number = origins.numberOf(podIdx, route);
+      if (before !== undefined) assert.equal(number, before.origin, `seed ${seed}`);
+      const defined = known.known.get(number);
+      assert.deepEqual([defined?.podIdx, defined?.route], [podIdx, route], `seed ${seed}`);
+      assert.ok(known.known.size <= limit, `seed ${seed}`);
+    }
+  }
 });

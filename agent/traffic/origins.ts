@@ -1,7 +1,6 @@
 // 21 · data thread · where requests of this thread's pods may go, as the engine knows it: a number for each pod and each way to an
 // endpoint. The engine keeps connections by number, so nothing of a pod is ever another pod's.
 import type { Origin } from "../engine/answers.ts";
-import { endpointText } from "../mesh/endpoint.ts";
 
 export type OriginRoute = Origin["route"];
 
@@ -10,14 +9,18 @@ export type OriginEngine = {
   readonly drop: (origin: number) => void;
 };
 
-/** Then the number that is longest unused is dropped: its idle connections end. Far below the engine's largest number. */
+/** Then a number that has not been used for long is dropped: its idle connections end. Far below the engine's largest number. */
 const MOST = 10_000;
+
+type Known = Origin & { isUsed: boolean };
 
 export class Origins {
   readonly #engine: OriginEngine;
   readonly #limit: number;
-  /** In the order of their last use. */
-  readonly #byKey = new Map<string, Origin>();
+  /** Of each pod, by the address to which its way goes: few ways have both in common. */
+  readonly #ofPod = new Map<number, Map<string, Known[]>>();
+  /** In the order in which they are looked at when there are too many. */
+  readonly #all = new Set<Known>();
   /** Numbers that are nobody's any more. */
   readonly #free: number[] = [];
   #next = 1;
@@ -27,46 +30,80 @@ export class Origins {
     this.#limit = limit;
   }
 
+  /** Each request comes by here, nearly always for a way that is known: so no text is made of a way, and nothing is moved. */
   numberOf(podIdx: number, route: OriginRoute): number {
-    const key = keyOf(podIdx, route);
-    const known = this.#byKey.get(key);
+    const known = this.#ofPod.get(podIdx)?.get(route.to.address);
     if (known !== undefined) {
-      this.#byKey.delete(key);
-      this.#byKey.set(key, known);
-      return known.origin;
+      for (const each of known) {
+        if (!isSameWay(each.route, route)) continue;
+        each.isUsed = true;
+        return each.origin;
+      }
     }
-    for (const [oldest, { origin }] of this.#byKey) {
-      if (this.#byKey.size < this.#limit) break;
-      this.#forget(oldest, origin);
-    }
-    const origin = { origin: this.#free.pop() ?? this.#next++, podIdx, route };
+    while (this.#all.size >= this.#limit) this.#forgetUnused();
+    const origin: Known = { origin: this.#free.pop() ?? this.#next++, podIdx, route, isUsed: false };
     this.#engine.define(origin);
-    this.#byKey.set(key, origin);
+    this.#add(origin);
     return origin.origin;
   }
 
   /** The pod has gone: neither its own requests nor those to it go on by these. Its index may be another pod's soon. */
   dropPod(podIdx: number): void {
-    for (const [key, { origin, podIdx: of, route }] of this.#byKey)
-      if (of === podIdx || (route.type === "dial" && route.podIdx === podIdx)) this.#forget(key, origin);
+    for (const each of this.#all)
+      if (each.podIdx === podIdx || (each.route.type === "dial" && each.route.podIdx === podIdx)) this.#forget(each);
   }
 
-  #forget(key: string, origin: number): void {
-    this.#byKey.delete(key);
-    this.#free.push(origin);
-    this.#engine.drop(origin);
+  /** The first that nobody has used since it was looked at last. */
+  #forgetUnused(): void {
+    for (const each of this.#all) {
+      if (!each.isUsed) {
+        this.#forget(each);
+        return;
+      }
+      each.isUsed = false;
+      this.#all.delete(each);
+      this.#all.add(each);
+    }
+  }
+
+  #add(origin: Known): void {
+    const { podIdx, route } = origin;
+    const ofPod = this.#ofPod.get(podIdx) ?? new Map<string, Known[]>();
+    const there = ofPod.get(route.to.address) ?? [];
+    this.#ofPod.set(podIdx, ofPod.set(route.to.address, there));
+    there.push(origin);
+    this.#all.add(origin);
+  }
+
+  #forget(origin: Known): void {
+    const { podIdx, route } = origin;
+    const ofPod = this.#ofPod.get(podIdx);
+    const rest = ofPod?.get(route.to.address)?.filter((each) => each !== origin) ?? [];
+    if (rest.length > 0) ofPod?.set(route.to.address, rest);
+    else ofPod?.delete(route.to.address);
+    if (ofPod?.size === 0) this.#ofPod.delete(podIdx);
+    this.#all.delete(origin);
+    this.#free.push(origin.origin);
+    this.#engine.drop(origin.origin);
   }
 }
 
-/** All that tells a way from another. */
-function keyOf(podIdx: number, route: OriginRoute): string {
-  const to = `${podIdx} ${route.type} ${endpointText(route.to)}`;
-  switch (route.type) {
+/** Of two ways to the same address. What differs most comes first. */
+function isSameWay(a: OriginRoute, b: OriginRoute): boolean {
+  if (a.to.port !== b.to.port) return false;
+  switch (a.type) {
     case "relay":
-      return to;
+      return b.type === "relay";
     case "dial":
-      return `${to} ${route.podIdx} ${route.from?.address ?? ""}`;
+      return b.type === "dial" && a.podIdx === b.podIdx && a.from?.address === b.from?.address;
     case "tunnel":
-      return `${to} ${route.identity} ${route.expect} ${route.authority} ${route.forwarded} ${route.baggage}`;
+      return (
+        b.type === "tunnel" &&
+        a.identity === b.identity &&
+        a.expect === b.expect &&
+        a.authority === b.authority &&
+        a.forwarded === b.forwarded &&
+        a.baggage === b.baggage
+      );
   }
 }

@@ -9,6 +9,7 @@ import { judgeOf } from "../../agent/policy/evaluate.ts";
 import { decoders } from "./decode.ts";
 import { judgedRequests } from "./judged-request.ts";
 import { addressOf, identityOf, policy, service, vipOf, workload } from "./mesh.ts";
+import { routedRequests } from "./routed-request.ts";
 import { changer } from "./update.ts";
 
 const WARM = 300;
@@ -64,4 +65,5 @@ count("plan-outbound", (index) => {
 });
 count("update-endpoint", changer(store, workloads));
 count("answer-request", judgedRequests());
+count("route-request", routedRequests());
 for (const [name, step] of Object.entries(decoders())) count(`decode-${name}`, step);

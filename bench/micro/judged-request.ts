@@ -4,6 +4,7 @@ import * as abi from "../../agent/abi.ts";
 import { AnswerWriter } from "../../agent/engine/answer-writer.ts";
 import { EventReader } from "../../agent/engine/event-reader.ts";
 import { emptyOperation, emptySource } from "../../agent/mesh/policies.ts";
+import type { SpiffeId } from "../../agent/mesh/spiffe-id.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { isNotable } from "../../agent/observe/access-log.ts";
 import { Recorder } from "../../agent/observe/recorder.ts";
@@ -34,14 +35,41 @@ const fields = [
 ] as const;
 
 /** As native/engine/http/request_event.cc writes them. */
-function writtenFields(): string {
+export function writtenFields(): string {
   const lengths = (name: string, value: string): string =>
     Buffer.from(Uint16Array.of(name.length, value.length).buffer).toString("latin1");
   return fields.map(([name, value]) => lengths(name, value) + name + value).join("");
 }
 
+const ignored = (): void => undefined;
+
+/** A data thread's traffic that answers nobody by itself. `peer`: whom each tunnel proves. */
+export function trafficOf(store: MeshStore, peer: SpiffeId): Pick<ReadConnection, "traffic" | "recorder"> {
+  const recorder = new Recorder({
+    ...{ thread: 0, labelSets: 20_000, now: Date.now },
+    log: () => undefined,
+    logRequest: (each) => void isNotable(each),
+  });
+  const evaluator = evaluatorOf(store);
+  const traffic = createTraffic({
+    ...{ trustDomain: "cluster.local", mesh: store, ...evaluator, recorder },
+    ...{ answer: ignored, stopTaking: ignored, now: Date.now, after: () => ignored },
+    limits: new RequestLimits(process.hrtime.bigint).judgeBy(evaluator.limitsOf),
+    origins: { define: ignored, drop: ignored },
+    ...{ random: () => 0.5, fillRandom: ignored },
+    readPeer: () => ({ spiffeId: peer }),
+    reports: {
+      ...{ peerRejected: ignored, handshakeFailed: ignored, tunnelAbused: ignored, poolLow: ignored },
+      fault: (error) => {
+        throw error;
+      },
+    },
+  });
+  return { traffic, recorder };
+}
+
 /** Serves a workload whose rule has a method and a path, and lets one caller's connection in. Returns its number. */
-function openConnection(): { readonly traffic: Traffic; readonly recorder: Recorder; readonly conn: number } {
+function openConnection(): ReadConnection {
   const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
   const destination = workload(0);
   const general = policy(0, 0);
@@ -56,27 +84,7 @@ function openConnection(): { readonly traffic: Traffic; readonly recorder: Recor
     { kind: "workload", op: "upsert", value: destination },
     { kind: "authorization-policy", op: "upsert", value: { ...general, rules: [rule] } },
   ]);
-  const recorder = new Recorder({
-    ...{ thread: 0, labelSets: 20_000, now: Date.now },
-    log: () => undefined,
-    logRequest: (each) => void isNotable(each),
-  });
-  const ignored = (): void => undefined;
-  const evaluator = evaluatorOf(store);
-  const traffic = createTraffic({
-    ...{ trustDomain: "cluster.local", mesh: store, ...evaluator, recorder },
-    ...{ answer: ignored, stopTaking: ignored, now: Date.now, after: () => ignored },
-    limits: new RequestLimits(process.hrtime.bigint).judgeBy(evaluator.limitsOf),
-    origins: { define: () => {}, drop: () => {} },
-    ...{ random: () => 0.5, fillRandom: ignored },
-    readPeer: () => ({ spiffeId: identityOf(destination.namespace, CALLER) }),
-    reports: {
-      ...{ peerRejected: ignored, handshakeFailed: ignored, tunnelAbused: ignored, poolLow: ignored },
-      fault: (error) => {
-        throw error;
-      },
-    },
-  });
+  const { traffic, recorder } = trafficOf(store, identityOf(destination.namespace, CALLER));
   traffic.addPod({
     podIdx: POD,
     workloadUid: destination.uid,
@@ -109,7 +117,13 @@ function openConnection(): { readonly traffic: Traffic; readonly recorder: Recor
 
 /** One request each call. */
 export function judgedRequests(): () => void {
-  const { traffic, recorder, conn } = openConnection();
+  return requestsOn(openConnection());
+}
+
+export type ReadConnection = { readonly traffic: Traffic; readonly recorder: Recorder; readonly conn: number };
+
+/** One request each call: it begins, it is answered, it ends. */
+export function requestsOn({ traffic, recorder, conn }: ReadConnection): () => void {
   const ofConnection = (arena: ArrayBuffer): { readonly view: DataView; readonly events: EventReader } => {
     const view = new DataView(arena);
     view.setUint32(abi.ORLOP_ARENA_EVENTS + record.conn, conn, true);

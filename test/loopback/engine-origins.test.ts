@@ -85,6 +85,21 @@ for (const way of ways) {
     assert.equal(new Set(callers).size, 2);
   });
 
+  test(`${way}: what hundreds of callers have opened at once stays for their next requests`, async () => {
+    const CALLERS = 200;
+    const { callers, listener } = callersOf((_, response) => void setTimeout(() => response.end("ok"), 300));
+    const app = await application(listener);
+    using under = serves(way, [app.port]);
+    const agent = new http.Agent({ keepAlive: true, maxSockets: CALLERS });
+    const round = async (): Promise<number> => {
+      await Promise.all(Array.from({ length: CALLERS }, () => ask(under.port, { agent })));
+      return new Set(callers).size;
+    };
+    const opened = await round();
+    for (let nth = 0; nth < 3; nth++) assert.equal(await round(), opened, "none is opened anew");
+    agent.destroy();
+  });
+
   test(`${way}: the caller's connection goes on where the origin ends its own, with a body until its end`, async () => {
     const app = await serve((socket) => {
       socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\n\r\nuntil the end"));

@@ -13,7 +13,7 @@ namespace orlop {
 namespace {
 
 // Idle connections of an origin, and of all origins of this thread.
-constexpr size_t kIdlePerOrigin = 32;
+constexpr size_t kIdlePerOrigin = 1'024;
 constexpr size_t kIdle = 10'000;
 
 }  // namespace
