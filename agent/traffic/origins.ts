@@ -12,15 +12,15 @@ export type OriginEngine = {
 /** Then a number that has not been used for long is dropped: its idle connections end. Far below the engine's largest number. */
 const MOST = 10_000;
 
-type Known = Origin & { isUsed: boolean };
+type DefinedOrigin = Origin & { isUsed: boolean };
 
 export class Origins {
   readonly #engine: OriginEngine;
   readonly #limit: number;
   /** Of each pod, by the address to which its way goes: few ways have both in common. */
-  readonly #ofPod = new Map<number, Map<string, Known[]>>();
+  readonly #ofPod = new Map<number, Map<string, DefinedOrigin[]>>();
   /** In the order in which they are looked at when there are too many. */
-  readonly #all = new Set<Known>();
+  readonly #all = new Set<DefinedOrigin>();
   /** Numbers that are nobody's any more. */
   readonly #free: number[] = [];
   #next = 1;
@@ -41,7 +41,7 @@ export class Origins {
       }
     }
     while (this.#all.size >= this.#limit) this.#forgetUnused();
-    const origin: Known = { origin: this.#free.pop() ?? this.#next++, podIdx, route, isUsed: false };
+    const origin: DefinedOrigin = { origin: this.#free.pop() ?? this.#next++, podIdx, route, isUsed: false };
     this.#engine.define(origin);
     this.#add(origin);
     return origin.origin;
@@ -66,16 +66,16 @@ export class Origins {
     }
   }
 
-  #add(origin: Known): void {
+  #add(origin: DefinedOrigin): void {
     const { podIdx, route } = origin;
-    const ofPod = this.#ofPod.get(podIdx) ?? new Map<string, Known[]>();
+    const ofPod = this.#ofPod.get(podIdx) ?? new Map<string, DefinedOrigin[]>();
     const there = ofPod.get(route.to.address) ?? [];
     this.#ofPod.set(podIdx, ofPod.set(route.to.address, there));
     there.push(origin);
     this.#all.add(origin);
   }
 
-  #forget(origin: Known): void {
+  #forget(origin: DefinedOrigin): void {
     const { podIdx, route } = origin;
     const ofPod = this.#ofPod.get(podIdx);
     const rest = ofPod?.get(route.to.address)?.filter((each) => each !== origin) ?? [];
