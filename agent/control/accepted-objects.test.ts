@@ -27,6 +27,7 @@ const apiVersions: Readonly<Record<string, string>> = {
   AuthorizationPolicy: "security.istio.io/v1",
   PeerAuthentication: "security.istio.io/v1",
   HTTPRoute: "gateway.networking.k8s.io/v1",
+  LimitPolicy: "orlop.dev/v1alpha1",
 };
 
 let versions = 0;
@@ -119,6 +120,23 @@ test("closed forms: a DENY widens, an ALLOW grants nothing and counts, a mode is
   apply(of({ selector: "api", mtls: { mode: "PERMISSIVE" } }));
   assert.deepEqual([peers("peers")?.mode, peers("peers")?.selector, peers("peers")?.overrides], ["STRICT", null, true]);
   assert.ok(problems().length >= 2);
+});
+
+test("a limit whose new version cannot be read stays as it was, and another object of its name begins anew", () => {
+  const { apply, store, problems } = source();
+  const said = (local: object, uid = "u1") => present("LimitPolicy", "orders", { spec: { local } }, uid);
+  const requests = (): readonly number[] => [...store.limitPolicies()].map((limit) => limit.requests);
+  apply(said({ requests: 5, per: "second" }));
+  assert.deepEqual(requests(), [5]);
+  apply(said({ requests: 50_000, per: "second", newer: 1 }));
+  assert.deepEqual(requests(), [5]);
+  assert.match(problems().join(), /^LimitPolicy\/shop\/orders@\d+ spec\.local has no field "newer"/);
+  apply(said({ requests: 7, per: "second" }));
+  assert.deepEqual([requests(), problems()], [[7], []]);
+  apply(said({ requests: "many", per: "second" }, "u2"));
+  assert.deepEqual(requests(), []);
+  apply(deleted("LimitPolicy", "orders"));
+  assert.deepEqual([requests(), problems()], [[], []]);
 });
 
 test("a route that is not honoured as a whole leaves its last version in force, and a gateway's route is nobody's problem", () => {

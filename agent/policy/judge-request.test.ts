@@ -111,11 +111,13 @@ test("plaintext to a STRICT port is refused whatever the request is", () => {
   assert.equal(verdict.verdict === "deny" && verdict.reason, "mtls-required");
 });
 
+const bodies: Readonly<Record<number, string>> = { 403: "RBAC: access denied", 429: "local_rate_limited" };
+
 test("every reason has an answer, and 400 names its reason", () => {
   for (const [reason, { status, body }] of Object.entries(refusalAnswers) as [
     DenyReason,
     { status: number; body: string },
   ][]) {
-    assert.equal(body, status === 403 ? "RBAC: access denied" : `bad request: ${reason}`);
+    assert.equal(body, bodies[status] ?? `bad request: ${reason}`);
   }
 });

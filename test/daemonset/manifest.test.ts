@@ -51,6 +51,7 @@ test("it parses without a warning, and every object has a kind, a version and a 
       "ConfigMap orlop-node",
       "ServiceAccount orlop-keeper",
       "ServiceAccount orlop-agent",
+      "CustomResourceDefinition limitpolicies.orlop.dev",
       "ClusterRole orlop-agent",
       "ClusterRoleBinding orlop-agent",
       "DaemonSet orlop-keeper",
@@ -74,8 +75,9 @@ test("it parses without a warning, and every object has a kind, a version and a 
     ],
   );
   for (const { apiVersion, kind, metadata } of documents()) {
-    assert.match(apiVersion, /^((apps|policy|rbac\.authorization\.k8s\.io)\/)?v1$/);
-    if (kind !== "Namespace" && !kind.startsWith("Cluster")) assert.equal(metadata.namespace, "orlop-system");
+    assert.match(apiVersion, /^((apps|policy|apiextensions\.k8s\.io|rbac\.authorization\.k8s\.io)\/)?v1$/);
+    const isOfCluster = kind === "Namespace" || kind === "CustomResourceDefinition" || kind.startsWith("Cluster");
+    if (!isOfCluster) assert.equal(metadata.namespace, "orlop-system");
   }
 });
 

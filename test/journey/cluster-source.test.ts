@@ -62,8 +62,8 @@ describe("a cluster as the source", () => {
     assert.deepEqual([source.kind, source.state, pods], ["kubernetes", "synced", { captured: 3, wanted: 3 }]);
     assert.deepEqual([await isServed("web"), await isServed("batch")], [true, false]);
     const objects = source.kinds.map(({ kind, objects: count }) => `${kind} ${count}`);
-    const wanted = ["Pod 3", "Namespace 1", "AuthorizationPolicy 1", "HTTPRoute 0"];
-    assert.deepEqual(objects.slice(0, 2).concat(objects.slice(-2)), wanted);
+    const wanted = ["Pod 3", "Namespace 1", "AuthorizationPolicy 1", "HTTPRoute 0", "LimitPolicy 0"];
+    assert.deepEqual(objects.slice(0, 2).concat(objects.slice(-3)), wanted);
   });
 
   test("a change of a policy is in force soon", async () => {

@@ -21,7 +21,7 @@ const settings = {
   ...{ rootNamespace: "istio-system", honourIstioLabels: false, runtimeClasses: [] },
 };
 /** Kinds of which each object is an object of the mesh, and says its version there. */
-const visible = ["Pod", "Service", "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute"] as const;
+const visible = ["Pod", "Service", "PeerAuthentication", "AuthorizationPolicy", "HTTPRoute", "LimitPolicy"] as const;
 
 function bodyOf(dice: Dice): (kind: string, name: string) => object {
   const app = (): string => dice.pick(["web", "api"]);
@@ -49,6 +49,8 @@ function bodyOf(dice: Dice): (kind: string, name: string) => object {
         const service = { group: "", kind: "Service", name, port: 80 };
         return { spec: { parentRefs: [service], rules: [{ backendRefs: [{ name: app(), port: 80 }] }] } };
       }
+      case "LimitPolicy":
+        return { spec: { local: { requests: 1 + dice.roll(9), per: "second" } } };
       default:
         return {};
     }
@@ -60,7 +62,7 @@ const emptyMesh = (): MeshStore => new MeshStore({ rootNamespace: "istio-system"
 /** All that decides about connections, in one text. */
 function textOf(mesh: MeshStore): string {
   const policies = [mesh.peerAuthentications(), mesh.authorizationPolicies()];
-  const parts = [mesh.workloads(), mesh.services(), ...policies, mesh.httpRoutes()];
+  const parts = [mesh.workloads(), mesh.services(), ...policies, mesh.httpRoutes(), mesh.limitPolicies()];
   return parts
     .map((values) =>
       [...values]
@@ -75,7 +77,7 @@ function textOf(mesh: MeshStore): string {
 function versionsIn(mesh: MeshStore, kind: string): string {
   const values: readonly { readonly from: SourceRef }[] = [
     ...[...mesh.workloads(), ...mesh.services()],
-    ...[...mesh.peerAuthentications(), ...mesh.authorizationPolicies(), ...mesh.httpRoutes()],
+    ...[...mesh.peerAuthentications(), ...mesh.authorizationPolicies(), ...mesh.httpRoutes(), ...mesh.limitPolicies()],
   ];
   const refs = values.map(({ from }) => from);
   return refs
