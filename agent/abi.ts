@@ -439,6 +439,11 @@ export const httpReadings = [
   "or-pass",
 ] as const;
 
+export const httpProtocols = [
+  "http1",
+  "http2",
+] as const;
+
 export const requestOutcomes = [
   "answered",
   "replied",
@@ -544,6 +549,7 @@ export const http1Refusals = [
   "extensions-too-large",
   "body-cut",
   "pod-budget",
+  "http2",
 ] as const;
 
 /** Names of the kernel's counters, by index, as they appear in metrics. */

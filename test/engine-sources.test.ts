@@ -20,6 +20,7 @@ test("descriptors are closed in core/descriptor.cc alone, which takes them out o
 /** What the files of a folder may include of native/engine, besides their own folder and core/. */
 const mayInclude: Record<string, readonly string[]> = {
   core: [],
+  h2c: ["http/", "http2/"],
   http: [],
   http2: [],
   kernel: [],
@@ -27,7 +28,7 @@ const mayInclude: Record<string, readonly string[]> = {
   pod: ["relay/acceptor.h"],
   records: [],
   tunnel: ["http2/", "pod/socket_", "records/", "relay/dialer.h"],
-  relay: ["http/", "http2/", "kernel/", "pod/", "tunnel/"],
+  relay: ["h2c/", "http/", "http2/", "kernel/", "pod/", "tunnel/"],
 };
 /** They put the parts together. */
 const compositionRoots = ["core/engine.h", "core/engine.cc", "core/engine_object.cc", "core/addon.cc"];

@@ -171,7 +171,7 @@ export type ConnectionView = {
   readonly policy: string;
   readonly traceId: string;
   /** What the application speaks: "tcp" where nobody reads it, "opaque" where it was to be read and is no HTTP/1. */
-  readonly application: "tcp" | "http/1.1" | "websocket" | "opaque";
+  readonly application: "tcp" | "http/1.1" | "http/2" | "websocket" | "opaque";
   /** Begun on it so far. */
   readonly requests: number;
   /** The request that is open; its path without the query. */

@@ -200,6 +200,7 @@ export class EventReader {
       generation,
       podIdx,
       request: this.#i32(at + record.expect),
+      protocol: named(abi.httpProtocols, this.#u32(at + record.kind)),
       method: text.slice(0, method),
       target: text.slice(method, target),
       authority: text.slice(target),

@@ -1,5 +1,5 @@
 // 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by event-reader.ts.
-import type { closeCauses, handshakeFailures, http1Refusals, requestOutcomes } from "../abi.ts";
+import type { closeCauses, handshakeFailures, http1Refusals, httpProtocols, requestOutcomes } from "../abi.ts";
 import type { SocketKind } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { RequestFields } from "./request-fields.ts";
@@ -116,12 +116,16 @@ export type PoolLow = {
   readonly count: number;
 };
 
+/** What a request came in. */
+export type HttpProtocol = (typeof httpProtocols)[number];
+
 /** A connection that is read has a request, whose head is whole and acceptable. Answer: `forward` or `reply`, now or later. */
 export type RequestEvent = ConnRef & {
   readonly type: "request";
   readonly podIdx: number;
   /** Of the connection's requests, from 1. The same number again: `ask-again` was answered. */
   readonly request: number;
+  readonly protocol: HttpProtocol;
   readonly method: string;
   /** Path and query as they were sent, also of an absolute URI; or `*`. */
   readonly target: string;

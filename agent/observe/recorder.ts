@@ -193,12 +193,12 @@ export class OpenRecord implements Listed<OpenRecord> {
     read.underWay = request;
   }
 
-  /** A request on it has ended: counted and logged. */
-  requested(request: RequestRecord): void {
+  /** A request on it has ended: counted and logged. `underWay`: another that is open. */
+  requested(request: RequestRecord, underWay: RequestUnderWay | null = null): void {
     const read = this.#reading();
     // What is refused before anybody was asked had no beginning.
-    if (read.underWay === null) read.requests += 1;
-    read.underWay = null;
+    if (request.method === "") read.requests += 1;
+    read.underWay = underWay;
     read.parties ??= this.#recorder?.partiesOf(this.#alike) ?? null;
     if (read.parties !== null) this.#recorder?.requested(request, read.parties);
   }

@@ -75,9 +75,9 @@ export type RequestUnderWay = {
   readonly sinceMs: number;
 };
 
-/** What of HTTP is seen on a connection: "tcp": it is not read. "opaque": it was to be read, and is no HTTP/1. */
+/** What of HTTP is seen on a connection: "tcp": it is not read. "opaque": it was to be read, and is no HTTP. */
 export type SeenHttp = {
-  readonly protocol: "tcp" | "http/1.1" | "websocket" | "opaque";
+  readonly protocol: "tcp" | "http/1.1" | "http/2" | "websocket" | "opaque";
   /** Begun so far. */
   readonly requests: number;
   readonly open: RequestUnderWay | null;

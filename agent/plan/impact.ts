@@ -16,7 +16,7 @@ export type ShownConnection = {
   readonly security: ConnectionFacts["security"];
   /** Text of a SPIFFE ID; empty: nobody has proved any. */
   readonly sourceIdentity: string;
-  readonly application: "tcp" | "http/1.1" | "websocket" | "opaque";
+  readonly application: "tcp" | "http/1.1" | "http/2" | "websocket" | "opaque";
 };
 
 /** Connections of one caller to one port that would end for one reason. */

@@ -62,6 +62,7 @@ const rows: readonly Row[] = [
   ],
   [end("refused", { status: 503, refusal: "pod-budget" }), null, null, "OM", "overload"],
   [end("refused", { status: 431, refusal: "head-too-large" }), null, null, "DPE", "http1.codec_error"],
+  [end("refused", { refusal: "http2" }), null, null, "DPE", "http2.codec_error"],
   [
     ...([end("bad-response", { status: 502, refusal: "encoding" }), allowed, null] as const),
     ...(["UPE", "upstream_reset_before_response_started{protocol_error}"] as const),

@@ -44,7 +44,8 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
   },
   refused: ({ refusal }) => {
     const refused = { message: "request", reason: refusal } as const;
-    return refusal === "pod-budget" ? ending("OM", "overload", refused) : ending("DPE", "http1.codec_error", refused);
+    if (refusal === "pod-budget") return ending("OM", "overload", refused);
+    return ending("DPE", refusal === "http2" ? "http2.codec_error" : "http1.codec_error", refused);
   },
   "bad-response": (ended) =>
     ending("UPE", upstreamReset(ended, "protocol_error"), { message: "response", reason: ended.refusal }),

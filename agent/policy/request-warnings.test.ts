@@ -189,26 +189,7 @@ test("a rule on requests that holds at a port declared as no HTTP is reported, w
   assert.deepEqual(warnings([policy("a", { rules: [rule({})] })], [db]), []);
 });
 
-test("a port of HTTP/2 under such a rule is http2-not-read, by name of a container port and by explicit endpoint, too", () => {
+test("a port of HTTP/2 under such a rule is read, and no warning", () => {
   const grpc = service("api", [{ appProtocol: "grpc", targetPort: "rpc" }]);
-  const pod = workload({ ports: { rpc: 9000 } });
-  const [warning] = warnings([gets], [grpc], [pod]);
-  assert.equal(warning?.code, "ORL4111");
-  assert.match(
-    warning?.what ?? "",
-    /http2-not-read: .* port 9000 of shop\/api, which speaks HTTP\/2 \(appProtocol grpc .*\): shop\/g\[0\]$/,
-  );
-  assert.deepEqual(warnings([gets], [grpc]), []);
-
-  const endpoint = {
-    address: "10.0.0.2",
-    ports: { "80": 9001 },
-    weight: 1,
-    healthy: true,
-  };
-  const slice = service("api", [{ appProtocol: "kubernetes.io/h2c" }], {
-    selector: null,
-    endpoints: [endpoint],
-  });
-  assert.match(warnings([gets], [slice])[0]?.what ?? "", /port 9001 /);
+  assert.deepEqual(warnings([gets], [grpc], [workload({ ports: { rpc: 9000 } })]), []);
 });

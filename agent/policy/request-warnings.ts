@@ -9,7 +9,7 @@ import type { Evaluator } from "./evaluate.ts";
 import { spelledPaths } from "./spelled-paths.ts";
 
 export type RequestWarning = {
-  readonly code: "ORL4109" | "ORL4110" | "ORL4111";
+  readonly code: "ORL4109" | "ORL4110";
   readonly what: string;
   readonly why: string;
   readonly fix: string;
@@ -79,13 +79,13 @@ function aboutPaths(policies: readonly AuthorizationPolicy[]): readonly Found[] 
 
 function aboutPorts(workload: Workload, { mesh, evaluator }: WarningWorld): readonly Found[] {
   return declaredPorts(mesh, workload).flatMap(({ port, hint, by }): readonly Found[] => {
-    if (hint !== "opaque" && hint !== "http2") return [];
+    if (hint !== "opaque") return [];
     const { isRead, reasons } = evaluator.httpNeed(workload, port);
     const rules = isRead ? reasons.flatMap(({ rule }) => rule ?? []) : [];
     const [first] = rules;
     if (first === undefined) return [];
     const names = firstOfAll(rules.map(ruleName));
-    return [(hint === "opaque" ? opaquePort : http2Port)({ where: at(first.from), names, port, by })];
+    return [opaquePort({ where: at(first.from), names, port, by })];
   });
 }
 
@@ -99,17 +99,6 @@ function opaquePort({ where, names, port, by }: RuledPort): Found {
     what: (workloads) => `${where}HTTP rules hold at port ${port} of ${workloads}, which is no HTTP (${by}): ${names}`,
     why: "to judge requests the agent has to read the port: its connections would leave the kernel's path, and what is not HTTP gets the verdict that no request can weaken",
     fix: "name the ports of HTTP in operation.ports of the rules",
-  };
-}
-
-function http2Port({ where, names, port, by }: RuledPort): Found {
-  return {
-    code: "ORL4111",
-    key: `${port} ${by} ${names}`,
-    what: (workloads) =>
-      `${where}http2-not-read: HTTP rules hold at port ${port} of ${workloads}, which speaks HTTP/2 (${by}): ${names}`,
-    why: "requests of HTTP/2 are not read: a connection to the port gets the verdict that no request can weaken, so a DENY or AUDIT matches and an ALLOW does not",
-    fix: "judge this port by who calls, in rules of their own that name it in operation.ports",
   };
 }
 

@@ -15,10 +15,13 @@ import { requestEndingOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { OpenTo } from "./endpoint-load.ts";
+import { OpenRequests } from "./open-requests.ts";
 
 const nobody: readonly never[] = [];
+/** To a request whose pod or workload has gone. */
+const gone = { status: 503, body: "no such pod" } as const;
 
-/** The request of a connection that is read: one at a time. */
+/** A request of a connection that is read. */
 type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "id"> & {
   readonly request: number;
   readonly sinceMs: number;
@@ -46,9 +49,11 @@ export type AllowedAlike = { readonly key: string; readonly permission: Permissi
 type Requests = {
   /** Each of its requests goes where its route says. */
   isServed: boolean;
-  /** A request that is open, or that has turned the connection into a websocket. */
-  open: OpenRequest | null;
-  /** Requests are numbered in the order in which they end. */
+  /** Those that are open, or that have turned the connection into a websocket. */
+  readonly open: OpenRequests<OpenRequest>;
+  /** HTTP/2: requests are answered in any order, and each can be ended by itself. */
+  isMultiplexed: boolean;
+  /** Requests of HTTP/1 are numbered in the order in which they end. */
   lastEnded: number;
 };
 
@@ -84,19 +89,30 @@ export class Connection {
     return { conn: this.conn, generation: this.generation };
   }
 
+  /** The oldest that is open. */
   get openRequest(): Pick<OpenRequest, "request" | "written"> | null {
-    return this.#requests?.open ?? null;
+    return this.#requests?.open.oldest ?? null;
   }
 
-  /** Milliseconds since the open request began; without one it is as old as can be. */
+  openRequestOf(request: number): Pick<OpenRequest, "request" | "written"> | null {
+    return this.#requests?.open.find(request) ?? null;
+  }
+
+  /** Something that was open when `request` was the oldest may be open still. */
+  isOpenSince(request: number): boolean {
+    const oldest = this.openRequest;
+    return oldest !== null && (oldest.request === request || this.#requests?.isMultiplexed === true);
+  }
+
+  /** Milliseconds since the oldest open request began; without one it is as old as can be. */
   get requestAgeMs(): number {
-    const open = this.#requests?.open ?? null;
+    const open = this.#requests?.open.oldest ?? null;
     return open === null ? Infinity : Math.max(0, this.#recorder.now() - open.sinceMs);
   }
 
   /** A request has come and was judged; null: nobody could be asked. */
   requested(
-    { request, method, target, authority, fields }: RequestEvent,
+    { request, protocol, method, target, authority, fields }: RequestEvent,
     verdict: RequestVerdict | null,
     written: string,
     routed: Routed | null = null,
@@ -118,12 +134,19 @@ export class Connection {
       routed,
       openTo: null,
     };
-    this.#read().open = open;
+    const requests = this.#read();
+    if (protocol === "http2") {
+      if (!requests.isMultiplexed) this.speaks("http/2");
+      requests.isMultiplexed = true;
+      requests.open.add(open);
+    } else {
+      requests.open.set(open);
+    }
     this.#record?.requestBegan(open);
   }
 
   #read(): Requests {
-    this.#requests ??= { isServed: false, open: null, lastEnded: 0 };
+    this.#requests ??= { isServed: false, open: new OpenRequests(), isMultiplexed: false, lastEnded: 0 };
     return this.#requests;
   }
 
@@ -138,21 +161,26 @@ export class Connection {
 
   /** Of the open request of a served connection. */
   get openPlan(): RequestPlan | null {
-    return this.#requests?.open?.routed?.plan ?? null;
+    return this.#requests?.open.oldest?.routed?.plan ?? null;
   }
 
   /** Until it ends. */
   requestGoesTo(openTo: OpenTo): void {
-    const open = this.#requests?.open ?? null;
+    const open = this.#requests?.open.oldest ?? null;
     if (open === null) openTo.release();
     else open.openTo = openTo;
   }
 
-  /** The request that is open, or the websocket that it has become, is no longer allowed: its record names the later verdict. */
-  requestFell(verdict: RequestVerdict | null): Answer {
-    const open = this.#requests?.open ?? null;
+  /**
+   * A request that went on, or the websocket that it has become, is no longer allowed: its record names the later verdict. A request of
+   * HTTP/1 takes its connection along.
+   */
+  requestFell(request: number, verdict: RequestVerdict | null): Answer {
+    const open = this.#requests?.open.find(request) ?? null;
     if (open !== null && verdict !== null) open.decision = summarize(verdict);
-    return this.cut("policy", null);
+    if (this.#requests?.isMultiplexed !== true) return this.cut("policy", null);
+    const { status, body } = verdict?.verdict === "deny" ? verdict.answer : gone;
+    return { type: "reply", ...this.ref, request, status, body };
   }
 
   /** Of a connection that is read: what its application speaks, as far as is known. */
@@ -164,9 +192,9 @@ export class Connection {
   requestEnded(event: RequestEnded): void {
     const { request } = event;
     const requests = this.#read();
-    if (request <= requests.lastEnded) return;
+    const asked = requests.open.find(request) ?? unread;
+    if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
-    const asked = requests.open?.request === request ? requests.open : unread;
     const { routed } = asked;
     const route = routed === null ? null : { name: routed.name, answer: routed.answer };
     const ended = { asked: this.#ending?.asked ?? null, route };
@@ -174,7 +202,10 @@ export class Connection {
     asked.openTo?.release();
     asked.openTo = null;
     this.#ensureOpened(null);
-    this.#record?.requested({
+    // A websocket lives on what its request was allowed.
+    if (event.outcome === "upgraded") this.speaks("websocket");
+    else requests.open.remove(request);
+    const record: RequestRecord = {
       route,
       connection: routed?.way == null ? this.record : { ...this.record, ...routed.way },
       method: asked.method,
@@ -189,20 +220,20 @@ export class Connection {
       requestBytes: event.requestBytes,
       responseBytes: event.responseBytes,
       durationUs: event.durationUs,
-    });
-    // A websocket lives on what its request was allowed.
-    if (event.outcome === "upgraded") this.speaks("websocket");
-    else requests.open = null;
+    };
+    this.#record?.requested(record, event.outcome === "upgraded" ? null : requests.open.oldest);
   }
 
   /** The engine tells the end of each request before that of its connection; where it has not, the record is still owed. */
-  #endRequest(): void {
-    const { open = null, lastEnded = 0 } = this.#requests ?? {};
-    if (open === null || open.request <= lastEnded) return;
+  #endRequests(): void {
+    const { open, isMultiplexed = false, lastEnded = 0 } = this.#requests ?? {};
     const nothing = { status: 0, refusal: "none", requestBytes: 0, responseBytes: 0, durationUs: 0 } as const;
     const { conn, generation } = this.ref;
-    const event = { type: "request-ended", conn, generation, podIdx: this.podIdx, request: open.request } as const;
-    this.requestEnded({ ...event, outcome: "cut", ...nothing });
+    for (const request of open?.numbers() ?? []) {
+      if (!isMultiplexed && request <= lastEnded) continue;
+      const event = { type: "request-ended", conn, generation, podIdx: this.podIdx, request } as const;
+      this.requestEnded({ ...event, outcome: "cut", ...nothing });
+    }
   }
 
   get record(): ConnectionRecord {
@@ -285,7 +316,7 @@ export class Connection {
     if (this.#ended) return;
     if (missing !== null) this.#ending ??= { asked: missing, claimants: nobody, late: null };
     this.#ensureOpened(null);
-    this.#endRequest();
+    this.#endRequests();
     this.#ended = true;
     const { asked = null, claimants = nobody, late: judgedLate = null } = this.#ending ?? {};
     // A peer that ended it first was not cut by us, whatever we had asked for.

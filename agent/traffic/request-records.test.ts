@@ -126,7 +126,15 @@ class EngineModel {
 
   #ask(session: Session): Answer | undefined {
     return this.bench.engine.feed({
-      ...{ type: "request", ...session.ref, podIdx: 1, request: session.begun, method: "GET", target: session.path },
+      ...{
+        type: "request",
+        ...session.ref,
+        podIdx: 1,
+        request: session.begun,
+        protocol: "http1",
+        method: "GET",
+        target: session.path,
+      },
       ...{ authority: "api", fields: new RequestFields(Buffer.alloc(0), 0, 0) },
     });
   }

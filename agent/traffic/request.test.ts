@@ -32,7 +32,17 @@ class Reading {
     const { conn, generation } = ref;
     const bytes = Buffer.concat(fields.map(fieldBytes));
     const event: RequestEvent = {
-      ...{ type: "request", conn, generation, podIdx: 1, request, method: "GET", target, authority: "api" },
+      ...{
+        type: "request",
+        conn,
+        generation,
+        podIdx: 1,
+        request,
+        protocol: "http1",
+        method: "GET",
+        target,
+        authority: "api",
+      },
       fields: new RequestFields(bytes, 0, bytes.length),
     };
     return this.bench.engine.feed(event);

@@ -26,12 +26,12 @@ export function answerRequest(
   const allowed = asked === null ? null : judgeRequest(asked, facts, context.evaluator);
   const isCanonical = allowed?.verdict === "allow" && allowed.path === "canonical";
   const written = isCanonical ? canonicalTarget(target, facts) : "";
-  const open = connection.openRequest;
-  if (open?.request === request) {
+  const open = connection.openRequestOf(request);
+  if (open !== null) {
     // It went on before something changed, with a target that rules may not have read by then. What the application has begun to
-    // answer cannot be taken back: the connection ends.
+    // answer cannot be taken back: the connection ends, or of HTTP/2 the request.
     const holds = allowed?.verdict === "allow" && (written === "" || written === open.written);
-    return holds ? undefined : connection.requestFell(allowed);
+    return holds ? undefined : connection.requestFell(request, allowed);
   }
   // Each request counts once.
   const verdict =

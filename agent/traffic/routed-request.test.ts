@@ -30,7 +30,17 @@ class Routed {
 
   ask({ conn, generation }: ConnRef, request: number, target = "/"): Answer | undefined {
     const event: RequestEvent = {
-      ...{ type: "request", conn, generation, podIdx: 1, request, method: "GET", target, authority: "api" },
+      ...{
+        type: "request",
+        conn,
+        generation,
+        podIdx: 1,
+        request,
+        protocol: "http1",
+        method: "GET",
+        target,
+        authority: "api",
+      },
       fields: new RequestFields(Buffer.alloc(0), 0, 0),
     };
     return this.bench.engine.feed(event);

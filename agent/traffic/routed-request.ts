@@ -81,13 +81,13 @@ function withLimitsHere(plan: ForwardPlan, asked: RoutedFacts, context: TrafficC
 function againJudged(event: RequestEvent, connection: Connection, context: TrafficContext): Answer | undefined {
   const plan = connection.openPlan;
   if (plan?.kind !== "forward" || plan.facts === null) return undefined;
-  const { method, target, authority, fields } = event;
+  const { request, method, target, authority, fields } = event;
   const destination = context.world.mesh.workload(plan.facts.destination.uid);
   const verdict =
     destination === undefined
       ? null
       : judgeAgain(plan, { method, target, authority, header: fields.values }, destination, context.requests);
-  return verdict?.verdict === "allow" ? undefined : connection.requestFell(verdict);
+  return verdict?.verdict === "allow" ? undefined : connection.requestFell(request, verdict);
 }
 
 /** "lost": between the plan and now the pod, or our own certificate, has gone. */

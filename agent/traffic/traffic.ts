@@ -156,7 +156,7 @@ class Thread implements Traffic {
     if (request === undefined || this.#asking.get(connection) === request) return;
     const ask = (): void => {
       if (this.#asking.get(connection) === request) this.#asking.delete(connection);
-      if (connection.openRequest?.request === request) answer({ type: "ask-again", ...connection.ref });
+      if (connection.isOpenSince(request)) answer({ type: "ask-again", ...connection.ref });
     };
     const waitMs = REQUEST_MAY_END_MS - connection.requestAgeMs;
     if (waitMs <= 0) {
@@ -392,7 +392,7 @@ class Thread implements Traffic {
       const connection = this.#connections.find(event);
       const { conn, generation, request } = event;
       // It went on already, and nobody can say that it still may.
-      if (connection?.openRequest?.request === request) return connection.cut("fault", null);
+      if (connection !== undefined && connection.openRequestOf(request) !== null) return connection.cut("fault", null);
       connection?.requested(event, null, "");
       return { type: "reply", conn, generation, request, status: 500, body: "internal error" };
     }

@@ -71,7 +71,16 @@ export function recordTimes(seed: number): RecordTimes {
     of.requests += 1;
     const { conn, generation } = of.ref;
     const asked: RequestEvent = {
-      ...{ type: "request", conn, generation, podIdx: 1, request: of.requests, method: "GET", fields },
+      ...{
+        type: "request",
+        conn,
+        generation,
+        podIdx: 1,
+        request: of.requests,
+        protocol: "http1",
+        method: "GET",
+        fields,
+      },
       ...{ target: "/api/v1/items/7?page=2", authority: "api.ns-0" },
     };
     of.connection.requested(asked, verdict, "");

@@ -138,9 +138,7 @@ for (const way of ways) {
   });
 
   test(`${way}: what is no HTTP/1 ends before a byte reaches either side`, async () => {
-    const first = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     for (const [bytes, cause] of [
-      [first, "http2-not-read"],
       [Buffer.from([0x16, 3, 1, 0, 5]), "not-http"],
       [Buffer.from("GET /\r\n\r\n"), "not-http"],
       [Buffer.from("*1\r\n$4\r\nPING\r\n"), "not-http"],

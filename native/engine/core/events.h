@@ -11,16 +11,19 @@ enum class SocketKind : uint32_t { kOut4, kOut6, kLocal4, kLocal6 };
 constexpr uint32_t kSocketKinds = 4;
 enum class Role : uint32_t { kServer, kClient };
 
-// Whether a connection is read as HTTP/1, request by request; and what becomes of a connection that turns out to be something else.
+// Whether a connection is read as HTTP, request by request; and what becomes of a connection that turns out to be something else.
 enum class HttpReading : uint32_t { kUnread, kOrEnd, kOrPass };
+
+// What a request came in.
+enum class HttpProtocol : uint32_t { kHttp1, kHttp2 };
 
 // Every way in which a request ends. A request that was reported ends once, before its connection does.
 enum class RequestOutcome : uint32_t {
   kAnswered,     // the application's response was passed on whole
   kReplied,      // by the answer `reply`
-  kRefused,      // it is no acceptable HTTP/1: the refusal is in `identity`, and nobody was asked
+  kRefused,      // it is no acceptable HTTP: the refusal is in `identity`, and nobody was asked
   kUpgraded,     // 101: what follows on the connection is no HTTP
-  kBadResponse,  // the application's response is no acceptable HTTP/1; the refusal is in `identity`
+  kBadResponse,  // the application's response is no acceptable HTTP; the refusal is in `identity`
   kResetByDownstream,
   kResetByUpstream,
   kTimeout,  // of the head, of the answer, or of a body in which nothing moved
@@ -60,9 +63,9 @@ enum class CloseCause : uint32_t {
   kAnswerTimeout,         // no answer within the deadline
   kUnanswered,            // too many CONNECTs of this pod were abandoned and have no answer of the peer yet
   kPeerCertificateEnded,  // under a tunnel: it has expired, or its root is no longer trusted
-  kNotHttp,       // it was to be read, and its first bytes are no HTTP/1, or the application spoke first
-  kHttp2NotRead,  // the same, and it is HTTP/2
-  kHttpRefused,   // a message on it was no acceptable HTTP/1, and it cannot go on
+  kNotHttp,       // it was to be read, and its first bytes are no HTTP, or the application spoke first
+  kHttp2NotRead,  // it has a route of its own for each request, and it is HTTP/2
+  kHttpRefused,   // a message on it was no acceptable HTTP, and it cannot go on
   kHttpTimeout,
   kHttpSilent,  // its pod has too many connections that are read, and nothing was open on this for longest
 };

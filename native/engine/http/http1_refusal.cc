@@ -46,6 +46,7 @@ constexpr Row kRows[] = {
     {"extensions-too-large", 400},
     {"body-cut", 400},
     {"pod-budget", 503},
+    {"http2", 400},
 };
 static_assert(sizeof kRows / sizeof kRows[0] == kHttp1Refusals);
 

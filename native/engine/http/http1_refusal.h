@@ -46,9 +46,11 @@ enum class Http1Refusal : uint8_t {
   kBodyCut,             // the connection ended before the message
   // No fault of the message's.
   kPodBudget,  // its pod has as many requests open as it may, or keeps as many bytes of heads
+  // Of HTTP/2.
+  kHttp2,  // what RFC 9113 forbids in a message, or on a connection
 };
 
-constexpr int kHttp1Refusals = static_cast<int>(Http1Refusal::kPodBudget) + 1;
+constexpr int kHttp1Refusals = static_cast<int>(Http1Refusal::kHttp2) + 1;
 
 // A word for counters and logs.
 const char* NameOf(Http1Refusal refusal);

@@ -424,6 +424,19 @@ void Http1Session::PassIfFlushed() {
   user_.OnOpaque();
 }
 
+void Http1Session::HandOver() {
+  running_ = false;
+  deadline_.Cancel();
+  ask_caller_.Cancel();
+  Turn::Task::Remove();
+  services_.shares.End(this);
+  std::string from_caller = std::move(down_.held), from_application = std::move(up_.held);
+  down_.ForgetHeld();
+  up_.ForgetHeld();
+  CountHeld();
+  user_.OnHttp2(std::move(from_caller), std::move(from_application));
+}
+
 void Http1Session::Close() {
   phase_ = Phase::kClosing;
   up_.DropWaiting();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "engine/core/byte_end.h"
@@ -38,6 +39,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
    public:
     // What follows is no HTTP any more, and may pass: bytes that were read already have gone on. The ends are the user's again.
     virtual void OnOpaque() = 0;
+    // It is HTTP/2: what was read of both ends already. The ends are the user's again.
+    virtual void OnHttp2(std::string from_caller, std::string from_application) = 0;
     // Called once. The ends are the user's to close.
     virtual void OnSessionEnded(CloseCause cause, int detail) = 0;
 
@@ -55,6 +58,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Behind OnOpaque of a connection that is served: `user` has the bytes of its origin from here on. Null: it is none.
   ByteEnd* StartOrigin(ByteEnd::User& user);
   void Pump();
+  HttpReading reading() const { return reading_; }
   // `forward`, `reply` or `ask-again`.
   void OnAnswer(const Answer& answer);
   // The user has ended the connection.
@@ -91,6 +95,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
     kOpen,      // request and response, which both go on
     kClosing,   // the caller, who may not have read the last answer yet
     kOpaque,    // what was read already to go on
+    kHttp2,     // who reads that
   };
 
   // Both halves of the caller's stream are over, and not by us: nobody waits for an answer.
@@ -179,6 +184,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void FinishIfDone();
   void PassHeld();
   void PassIfFlushed();
+  void HandOver();
   // Keeps the buffers' account of what is held outside of queues.
   void CountHeld();
   void OnDeadline();

@@ -43,6 +43,7 @@ void Http1Session::Pump() {
   const bool readable = running_ && (((finishes_ || ReadsAhead(down_)) && down_.end->readable()) ||
                                      (ReadsAhead(up_) && up_.end->readable()));
   if (running_ && (moved || readable)) services_.turn.Again(this);
+  if (running_ && phase_ == Phase::kHttp2) return HandOver();
   if (running_) PassIfFlushed();
 }
 
@@ -75,7 +76,7 @@ void Http1Session::DiscardRest() {
 bool Http1Session::MayUse(const Http1Side& side) const {
   const Http1Side& other = &side == &down_ ? up_ : down_;
   if (&side == &up_ && phase_ == Phase::kClosing) return false;
-  return running_ && phase_ != Phase::kOpaque && !finishes_ && !IsFull(other);
+  return running_ && phase_ < Phase::kOpaque && !finishes_ && !IsFull(other);
 }
 
 bool Http1Session::IsFull(const Http1Side& side) {
@@ -192,10 +193,16 @@ bool Http1Session::IsOther(const Http1Side& side, const uint8_t* bytes, size_t l
   if (&side == &up_) {
     // Later on, what nobody asked for ends the connection in order.
     if (number_ > 0 && reading_ != HttpReading::kOrPass) return false;
+    // An application of HTTP/2 need not wait for its caller. None of it leaves before that has spoken.
+    if (number_ == 0 && IsHttp2Settings(bytes, length)) return true;
   } else {
     if (number_ > 0) return false;
     const Http1Start start = Http1StartOf(bytes, length);
     if (start != Http1Start::kHttp2 && start != Http1Start::kOther) return false;
+    if (start == Http1Start::kHttp2 && !route_) {
+      phase_ = Phase::kHttp2;
+      return true;
+    }
     if (start == Http1Start::kHttp2) cause = CloseCause::kHttp2NotRead;
   }
   reading_ == HttpReading::kOrPass ? Pass() : End(cause);

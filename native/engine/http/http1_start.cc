@@ -53,4 +53,16 @@ Http1Start Http1StartOf(const uint8_t* bytes, size_t length) {
   return whole ? Http1Start::kHttp1 : Http1Start::kUnclear;
 }
 
+bool IsHttp2Settings(const uint8_t* bytes, size_t length) {
+  // Six bytes for each setting, and no server has hundreds of them; type 4; no flags; stream 0.
+  constexpr size_t kHead = 9;
+  constexpr uint8_t kMost[kHead] = {0, 4, 255, 4, 0, 0, 0, 0, 0};
+  const size_t seen = std::min(length, kHead);
+  for (size_t at = 0; at < seen; at++) {
+    const bool is_length = at == 1 || at == 2;
+    if (bytes[at] > kMost[at] || (!is_length && bytes[at] != kMost[at])) return false;
+  }
+  return seen < 3 || (bytes[1] * 256 + bytes[2]) % 6 == 0;
+}
+
 }  // namespace orlop

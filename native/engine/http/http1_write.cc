@@ -127,7 +127,10 @@ bool IsReplaced(const uint8_t* bytes, Http1Span name, const Http1Edit& edit) {
   return false;
 }
 
-bool Stays(const uint8_t* bytes, const Http1Head& head, const Http1Field& field, const Http1Edit& edit) {
+}  // namespace
+
+bool StaysInHead(const uint8_t* bytes, const Http1Head& head, const Http1Field& field,
+                 const Http1Edit& edit) {
   // Connection names it by the option keep-alive.
   if (field.known == Http1Name::kKeepAlive) return edit.keep_alive;
   if (field.named_by_connection) return false;
@@ -153,6 +156,8 @@ bool Stays(const uint8_t* bytes, const Http1Head& head, const Http1Field& field,
   }
   return !(edit.without_envoys && IsEnvoys(bytes, field.name)) && !IsReplaced(bytes, field.name, edit);
 }
+
+namespace {
 
 void WritePairs(Writer* out, const Http1Pair* pairs, size_t count) {
   for (size_t i = 0; i < count; i++) {
@@ -199,7 +204,7 @@ bool MayHaveLength(uint16_t status) {
 // Everything behind the first line.
 void WriteFields(Writer* out, const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit) {
   out->Fields(bytes, head.fields, head.field_count,
-              [&](const Http1Field& field) { return Stays(bytes, head, field, edit); });
+              [&](const Http1Field& field) { return StaysInHead(bytes, head, field, edit); });
   WritePairs(out, edit.pairs, edit.pair_count);
   if (edit.framing == Http1Framing::kChunked) out->Text("Transfer-Encoding: chunked\r\n");
   if (edit.framing == Http1Framing::kLength) WriteLength(out, edit.content_length);
@@ -312,14 +317,18 @@ size_t Http1HeadRoom(size_t length, const Http1Edit& edit) {
   return room;
 }
 
+bool MayEditRequest(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit) {
+  if (!ArePairs(edit.pairs, edit.pair_count)) return false;
+  if (edit.authority.data() != nullptr && !IsAuthority(edit.authority)) return false;
+  const bool whole_server = head.path.length == 1 && bytes[head.path.at] == '*';
+  return edit.path.data() == nullptr || (!whole_server && IsPath(edit.path));
+}
+
 size_t WriteRequestHead(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit, uint8_t* to,
                         size_t room) {
   if (edit.framing == Http1Framing::kUntilClose) return 0;
   if (edit.minor == 0 && (edit.framing == Http1Framing::kChunked || edit.websocket)) return 0;
-  if (!ArePairs(edit.pairs, edit.pair_count)) return 0;
-  if (edit.authority.data() != nullptr && !IsAuthority(edit.authority)) return 0;
-  const bool whole_server = head.path.length == 1 && bytes[head.path.at] == '*';
-  if (edit.path.data() != nullptr && (whole_server || !IsPath(edit.path))) return 0;
+  if (!MayEditRequest(bytes, head, edit)) return 0;
   Writer out(to, room);
   out.Span(bytes, head.method);
   out.Text(" ");

@@ -43,6 +43,10 @@ struct Http1Edit {
 // What was read, unchanged: the same framing, version, persistence, websocket and trailers. Fields of one connection go all the same.
 Http1Edit UnchangedEdit(const Http1Head& head);
 
+// The two for whatever writes heads of another protocol: a field goes on as it came, and the edit of a request can be written.
+bool StaysInHead(const uint8_t* bytes, const Http1Head& head, const Http1Field& field, const Http1Edit& edit);
+bool MayEditRequest(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit);
+
 // Enough room for a head of `length` bytes with this edit.
 size_t Http1HeadRoom(size_t length, const Http1Edit& edit);
 

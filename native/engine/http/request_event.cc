@@ -145,7 +145,7 @@ RequestTexts WriteRequestTexts(const uint8_t* bytes, const Http1Head& head, char
 }
 
 void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
-                 const Http1Head& head) {
+                 const Http1Head& head, HttpProtocol protocol) {
   const size_t room = RequestTextsRoom(head);
   std::string aside;
   char* to = events.Room(room);
@@ -156,9 +156,10 @@ void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const
   const RequestTexts texts = WriteRequestTexts(bytes, head, to);
   const auto& ends = texts.ends;
   const std::string_view all(to, ends[3]);
-  events.Emit(RecordOf(ORLOP_ENGINE_REQUEST, of, number),
-              {{all.substr(0, ends[0]), all.substr(ends[0], ends[1] - ends[0]),
-                all.substr(ends[1], ends[2] - ends[1]), all.substr(ends[2])}});
+  orlop_engine_event record = RecordOf(ORLOP_ENGINE_REQUEST, of, number);
+  record.kind = static_cast<uint32_t>(protocol);
+  events.Emit(record, {{all.substr(0, ends[0]), all.substr(ends[0], ends[1] - ends[0]),
+                        all.substr(ends[1], ends[2] - ends[1]), all.substr(ends[2])}});
 }
 
 void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end) {

@@ -39,7 +39,7 @@ struct RequestEnd {
 };
 
 void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
-                 const Http1Head& head);
+                 const Http1Head& head, HttpProtocol protocol = HttpProtocol::kHttp1);
 void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end);
 // What follows on the connection is not read.
 void EmitOpaque(EventQueue& events, const RequestsOf& of);

@@ -29,6 +29,7 @@ const nghttp2_session_callbacks* H2Callbacks::Get() {
     nghttp2_session_callbacks_set_on_begin_frame_callback(made, BeginFrame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(made, BeginHeaders);
     nghttp2_session_callbacks_set_on_header_callback(made, Header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(made, InvalidHeader);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, FrameReceived);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, InvalidFrame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, DataChunk);
@@ -82,6 +83,10 @@ int H2Callbacks::BeginHeaders(nghttp2_session* session, const nghttp2_frame* fra
   if (self.options_->role != Role::kServer || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   self.toll_.CountRequest();
   H2Stream* stream = self.handler_.OnRequest();
+  if (!stream && self.options_->passes_resets) {
+    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+    return 0;
+  }
   if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   self.Attach(stream, frame->hd.stream_id);
   nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream);
@@ -101,7 +106,7 @@ int H2Callbacks::Header(nghttp2_session* session, const nghttp2_frame* frame, co
     return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
   stream->decoded_bytes_ += length;
-  if (stream->decoded_bytes_ > self.options_->field_bytes) {
+  if (stream->decoded_bytes_ > std::max(self.options_->field_bytes, self.options_->field_bytes_read)) {
     self.Violate("too many header bytes", NGHTTP2_ENHANCE_YOUR_CALM);
     return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
@@ -110,13 +115,20 @@ int H2Callbacks::Header(nghttp2_session* session, const nghttp2_frame* frame, co
   return 0;
 }
 
+// Its block is still decoded, as HPACK demands.
+int H2Callbacks::InvalidHeader(nghttp2_session* session, const nghttp2_frame* frame, const uint8_t*, size_t,
+                               const uint8_t*, size_t, uint8_t, void*) {
+  const H2Stream* stream = StreamOf(session, frame->hd.stream_id);
+  return stream && stream->refuses_bad_fields ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+}
+
 int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
   H2Session& self = Of(user_data);
   const int32_t id = frame->hd.stream_id;
   const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-      if (H2Stream* stream = StreamOf(session, id)) stream->OnHead();
+      if (H2Stream* stream = StreamOf(session, id)) stream->OnHead(end);
       [[fallthrough]];  // The head may have ended the stream, so it is looked up again.
     case NGHTTP2_DATA:
       if (!end) break;
@@ -157,6 +169,7 @@ int H2Callbacks::InvalidFrame(nghttp2_session*, const nghttp2_frame*, int error,
     case NGHTTP2_ERR_STREAM_CLOSED:
     // More streams than we allow, from a peer that could not know yet.
     case NGHTTP2_ERR_REFUSED_STREAM:
+      if (self.options_->passes_resets) self.toll_.Charge(&Budget::provoked_resets, "provoked resets");
       return 0;
     // Anything else is no HTTP/2 and costs the session.
     default:
@@ -218,6 +231,7 @@ ssize_t H2Callbacks::ReadData(nghttp2_session* session, int32_t id, uint8_t*, si
   if (got < 0) return NGHTTP2_ERR_DEFERRED;
   *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (got == 0) *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (stream->trailers_) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
   return got;
 }
 
@@ -232,12 +246,17 @@ int H2Callbacks::SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* heade
 
 int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
   H2Session& self = Of(user_data);
-  if (frame->hd.type == NGHTTP2_HEADERS && self.options_->role == Role::kServer &&
-      (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-    // An answer without DATA is out. Nobody will read the peer's half, if that is still open. Not earlier: nghttp2 drops what waits in
-    // its queue before a RST_STREAM.
+  const bool ends = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+                    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+  if (ends && self.options_->role == Role::kServer) {
+    // An answer is out. Nobody will read the peer's half, if that is still open. Not earlier:
+    // nghttp2 drops what waits in its queue before a RST_STREAM.
     const int32_t id = frame->hd.stream_id;
-    if (nghttp2_session_get_stream_remote_close(session, id) == 0) {
+    const H2Stream* stream = StreamOf(session, id);
+    const H2Stream::Stops stops = stream ? stream->stops_peer : H2Stream::Stops::kBehindHead;
+    const bool due = stops == H2Stream::Stops::kAlways ||
+                     (stops == H2Stream::Stops::kBehindHead && frame->hd.type == NGHTTP2_HEADERS);
+    if (due && nghttp2_session_get_stream_remote_close(session, id) == 0) {
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
     }
   }
@@ -252,7 +271,7 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
   const uint32_t code = frame->rst_stream.error_code;
   const bool ours =
       code == NGHTTP2_NO_ERROR || code == NGHTTP2_CONNECT_ERROR || code == NGHTTP2_REFUSED_STREAM;
-  if (!ours) self.toll_.Charge(&Budget::provoked_resets, "provoked resets");
+  if (!ours && !self.options_->passes_resets) self.toll_.Charge(&Budget::provoked_resets, "provoked resets");
   return 0;
 }
 

@@ -28,6 +28,9 @@ class H2Callbacks {
   static int BeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user_data);
   static int Header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
                     const uint8_t* value, size_t value_length, uint8_t, void* user_data);
+  static int InvalidHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                           size_t name_length, const uint8_t* value, size_t value_length, uint8_t,
+                           void* user_data);
   static int FrameReceived(nghttp2_session*, const nghttp2_frame* frame, void* user_data);
   static int InvalidFrame(nghttp2_session*, const nghttp2_frame* frame, int error, void* user_data);
   static int DataChunk(nghttp2_session*, uint8_t, int32_t id, const uint8_t* bytes, size_t length,

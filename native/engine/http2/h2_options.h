@@ -24,6 +24,10 @@ struct H2Options {
   uint32_t client_streams = 0;
   // Decoded bytes of one block of fields, counted as RFC 9113 6.5.2 counts: 32 more for each field.
   size_t field_bytes = 0;
+  // What of a block is read all the same; its stream may then answer that it is too much. 0: `field_bytes`.
+  size_t field_bytes_read = 0;
+  // Streams are reset because somebody behind us has reset them. What the peer itself provokes is paid where it is found.
+  bool passes_resets = false;
 };
 
 }  // namespace orlop

@@ -124,7 +124,8 @@ void H2Session::Attach(H2Stream* stream, int32_t id) {
   stream->session_ = this;
   stream->id_ = id;
   stream->turn_ = false;
-  stream->unsent_ = false;
+  stream->unsent_ = stream->trailers_ = false;
+  stream->decoded_bytes_ = 0;
   stream->position_ = static_cast<uint32_t>(streams_.size());
   streams_.push_back(stream);
 }
@@ -166,17 +167,32 @@ void H2Session::LoseStreams(CloseCause cause, int detail, std::string_view messa
   }
 }
 
-bool H2Session::Request(H2Stream* stream, const H2Field* fields, size_t count, bool data) {
+bool H2Session::Request(H2Stream* stream, const H2Field* fields, size_t count, Body body) {
   nghttp2_nv head[kMostFields];
   count = ToNghttp2(fields, count, head);
   const nghttp2_data_provider provider{{}, H2Callbacks::ReadData};
   const int32_t id =
-      data ? nghttp2_submit_request(session_, nullptr, head, count, &provider, stream)
-           : nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, -1, nullptr, head, count, stream);
+      body == Body::kLater
+          ? nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, -1, nullptr, head, count, stream)
+          : nghttp2_submit_request(session_, nullptr, head, count, body == Body::kNow ? &provider : nullptr,
+                                   stream);
   if (id < 0) return false;
   Attach(stream, id);
   handler_.OnOutput();
   return true;
+}
+
+void H2Session::Inform(H2Stream* stream, const H2Field* fields, size_t count) {
+  nghttp2_nv head[kMostFields];
+  count = ToNghttp2(fields, count, head);
+  nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream->id_, nullptr, head, count, nullptr);
+  handler_.OnOutput();
+}
+
+void H2Session::Trail(H2Stream* stream, const H2Field* fields, size_t count) {
+  nghttp2_nv block[kMostFields];
+  count = ToNghttp2(fields, count, block);
+  stream->trailers_ = nghttp2_submit_trailer(session_, stream->id_, block, count) == 0;
 }
 
 void H2Session::Respond(H2Stream* stream, const H2Field* fields, size_t count, bool data) {

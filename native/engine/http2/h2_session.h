@@ -27,7 +27,9 @@ struct H2Field {
 
 class H2Session {
  public:
-  static constexpr size_t kMostFields = 16;  // that Request and Respond take
+  static constexpr size_t kMostFields = 256;  // that are sent in one block
+  // What follows a head: nothing, DATA, or DATA after StartData, which waits until the head is out (for a response, say).
+  enum class Body : uint8_t { kNone, kNow, kLater };
 
   // `toll` outlives the session, and has a budget when Open is called.
   H2Session(H2Handler& handler, Toll& toll) : handler_(handler), toll_(toll) {}
@@ -51,11 +53,14 @@ class H2Session {
   void LoseStreams(CloseCause cause, int detail, std::string_view message);
 
   // Streams.
-  // A client's request. `data`: DATA follows at once; otherwise after StartData, which waits until the head is out (for a response,
-  // say). False: the session takes no more streams.
-  bool Request(H2Stream* stream, const H2Field* fields, size_t count, bool data);
+  // A client's request. False: the session takes no more streams.
+  bool Request(H2Stream* stream, const H2Field* fields, size_t count, Body body);
+  // An interim response of a server.
+  void Inform(H2Stream* stream, const H2Field* fields, size_t count);
   // A server's answer. `data`: DATA follows; otherwise the stream ends with it.
   void Respond(H2Stream* stream, const H2Field* fields, size_t count, bool data);
+  // Behind the payload of this stream. Called from its OnRead alone, which then returns 0.
+  void Trail(H2Stream* stream, const H2Field* fields, size_t count);
   // A client's DATA begins.
   void StartData(H2Stream* stream);
   // The stream has payload or the end for a frame: OnRead will be called. Ready is for OnRead itself, Wake for everybody else.

@@ -24,8 +24,8 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
  public:
   // A field of the request's or response's head. Only while `takes_fields`; others are counted and dropped.
   virtual void OnField(std::string_view name, std::string_view value) = 0;
-  // The fields of a block are complete: a head, an interim response or trailers. OnEnd follows when END_STREAM came with it.
-  virtual void OnHead() = 0;
+  // The fields of a block are complete: a head, an interim response or trailers. `ends`: END_STREAM came with it, and OnEnd follows.
+  virtual void OnHead(bool ends) = 0;
   // Payload, in the buffer of this read. Its window is given back by H2Session::Consumed or ConsumedKept, for each byte once.
   virtual void OnData(const uint8_t* bytes, size_t length) = 0;
   // The buffer is about to be reused: whatever OnData gave has to be taken or copied now.
@@ -52,6 +52,12 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   bool takes_fields = true;
   // Its head was answered: a RST_STREAM is then not a rapid reset (http2/budget.h).
   bool answered = false;
+  // A field that HTTP forbids resets the stream. Otherwise the stream gets its other fields.
+  bool refuses_bad_fields = false;
+  // Behind the end of our answer a peer that still sends is asked to stop (RFC 9113 8.1): behind an answer that is a head alone, behind
+  // any, or never.
+  enum class Stops : uint8_t { kBehindHead, kAlways, kNever };
+  Stops stops_peer = Stops::kBehindHead;
 
  private:
   friend class H2Session;
@@ -61,6 +67,7 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   uint32_t position_ = 0;  // in the session's list
   bool turn_ = false;      // may send one frame in this round
   bool unsent_ = false;    // its head will never be sent
+  bool trailers_ = false;  // they follow its payload, and end it
   size_t decoded_bytes_ = 0;
 };
 

@@ -110,6 +110,7 @@ void Connection::OnDeadline() {
 
 void Connection::OnAnswer(const Answer& answer) {
   if (answer.type() == ORLOP_ANSWER_CLOSE) return Finish(CloseCause::kClosedByAnswer);
+  if (phase_ == Phase::kOpen && h2c_) return h2c_->OnAnswer(answer);
   if (phase_ == Phase::kOpen && session_) return session_->OnAnswer(answer);
   if (phase_ != Phase::kDeciding) return;
   switch (answer.type()) {
@@ -300,6 +301,14 @@ void Connection::OnOpaque() {
   relay_.Pump();
 }
 
+void Connection::OnHttp2(std::string from_caller, std::string from_application) {
+  h2c_ = std::make_unique<H2cSession>(services_, *this, session_->reading(), RequestsOf{ref_, pod_idx_});
+  down_.Start(*h2c_);
+  up_.Start(*h2c_);
+  if (server_stream_ || client_stream_) stream_.Start(*h2c_);
+  h2c_->Start(down(), up(), std::move(from_caller), std::move(from_application));
+}
+
 // The stream.
 
 void Connection::OnConnectRequest() {
@@ -429,6 +438,7 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
   deadline_.Cancel();
   relay_.Stop();
   if (session_) session_->Stop(cause);
+  if (h2c_) h2c_->Stop(cause);
   CancelWait();
   Hook<TunnelWaiter>::Remove();
   EndStream(before, cause, detail);

@@ -14,6 +14,7 @@
 #include "engine/core/slots.h"
 #include "engine/core/timer.h"
 #include "engine/core/turn.h"
+#include "engine/h2c/h2c_session.h"
 #include "engine/http/http1_session.h"
 #include "engine/pod/socket_waiter.h"
 #include "engine/relay/relay.h"
@@ -36,6 +37,7 @@ class Connection final : public SlotOwner,
                          public ByteEnd::User,
                          public Relay::User,
                          public Http1Session::User,
+                         public H2cSession::User,
                          public Turn::Mortal {
  public:
   enum class Phase : uint8_t {
@@ -74,7 +76,8 @@ class Connection final : public SlotOwner,
   void EndNow(CloseCause cause) override { Finish(cause); }
   uint32_t pod_idx() const override { return pod_idx_; }
   size_t buffered() const override {
-    return down_.buffered() + up_.buffered() + stream_.buffered() + (session_ ? session_->buffered() : 0);
+    return down_.buffered() + up_.buffered() + stream_.buffered() + (session_ ? session_->buffered() : 0) +
+           (h2c_ ? h2c_->buffered() : 0);
   }
   bool Counters(uint64_t* sent, uint64_t* received) const override;
   int SocketOf(bool upstream) const override;
@@ -98,6 +101,8 @@ class Connection final : public SlotOwner,
   void OnRelayEnded(const ByteEnd* broken, int error) override;
   // Http1Session::User.
   void OnOpaque() override;
+  void OnHttp2(std::string from_caller, std::string from_application) override;
+  // Http1Session::User, H2cSession::User.
   void OnSessionEnded(CloseCause cause, int detail) override { Finish(cause, detail); }
 
  private:
@@ -122,8 +127,12 @@ class Connection final : public SlotOwner,
   // The far side is there: the relay has the bytes from here on. `baggage` came with it.
   void Established(std::string_view baggage);
   void StartBytes(ByteEnd::User& user);
-  uint64_t sent_bytes() const { return relay_.sent() + (session_ ? session_->sent() : 0); }
-  uint64_t received_bytes() const { return relay_.received() + (session_ ? session_->received() : 0); }
+  uint64_t sent_bytes() const {
+    return relay_.sent() + (session_ ? session_->sent() : 0) + (h2c_ ? h2c_->sent() : 0);
+  }
+  uint64_t received_bytes() const {
+    return relay_.received() + (session_ ? session_->received() : 0) + (h2c_ ? h2c_->received() : 0);
+  }
   ByteEnd& down() { return server_stream_ ? static_cast<ByteEnd&>(stream_) : down_; }
   ByteEnd& up() { return client_stream_ ? static_cast<ByteEnd&>(stream_) : up_; }
   // The stream's part of Finish.
@@ -148,6 +157,7 @@ class Connection final : public SlotOwner,
   ConnectStream stream_;
   Relay relay_;
   std::unique_ptr<Http1Session> session_;  // of a connection that is read; null: the relay has the bytes
+  std::unique_ptr<H2cSession> h2c_;        // of a connection that is read, and turned out to be HTTP/2
   UpstreamUser* taker_ = nullptr;          // instead of a side that was accepted
   Tunnel* tunnel_ = nullptr;               // that carries the stream, while it is in the tunnel's session
   Endpoint target_;

@@ -21,7 +21,7 @@ void AbandonedStream::OnField(std::string_view name, std::string_view value) {
   if (name == ":status") interim_ = !value.empty() && value.front() == '1';
 }
 
-void AbandonedStream::OnHead() {
+void AbandonedStream::OnHead(bool) {
   if (interim_) return;
   session()->Reset(this, NGHTTP2_CONNECT_ERROR);
   tunnel_.OnAnswered();

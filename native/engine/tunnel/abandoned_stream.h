@@ -22,7 +22,7 @@ class AbandonedStream final : public H2Stream, public Turn::Mortal {
 
   // H2Stream.
   void OnField(std::string_view name, std::string_view value) override;
-  void OnHead() override;
+  void OnHead(bool ends) override;
   void OnData(const uint8_t* bytes, size_t length) override;
   void OnDataDone() override {}
   void OnEnd() override {}

@@ -31,7 +31,7 @@ bool ConnectStream::Request(H2Session& session) {
   if (!head->forwarded.empty()) fields[count++] = {"forwarded", head->forwarded};
   if (!head->traceparent.empty()) fields[count++] = {"traceparent", head->traceparent};
   closed_ = false;
-  return session.Request(this, fields.data(), count, false);
+  return session.Request(this, fields.data(), count, H2Session::Body::kLater);
 }
 
 void ConnectStream::Respond(int status, std::string_view baggage) {
@@ -181,7 +181,7 @@ void ConnectStream::OnField(std::string_view name, std::string_view value) {
   server_ ? head->SetOfRequest(name, value) : head->SetOfResponse(name, value);
 }
 
-void ConnectStream::OnHead() {
+void ConnectStream::OnHead(bool) {
   // Nothing but DATA follows the heads of a CONNECT (RFC 9113 8.5).
   if (!takes_fields || head_seen_) return owner_.OnMisuse("a second HEADERS on a CONNECT");
   if (!server_) {

@@ -84,7 +84,7 @@ class ConnectStream final : public ByteEnd, public H2Stream {
 
   // H2Stream.
   void OnField(std::string_view name, std::string_view value) override;
-  void OnHead() override;
+  void OnHead(bool ends) override;
   void OnData(const uint8_t* bytes, size_t length) override;
   void OnDataDone() override;
   void OnEnd() override;

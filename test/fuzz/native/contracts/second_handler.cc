@@ -28,7 +28,7 @@ class Message : public H2Stream {
   explicit Message(Random& random) : random_(random) {}
   virtual ~Message() = default;
   void OnField(std::string_view name, std::string_view value) override { fields[std::string(name)] = value; }
-  void OnHead() override { head_complete = true; }
+  void OnHead(bool) override { head_complete = true; }
   void OnData(const uint8_t* bytes, size_t length) override {
     body.append(reinterpret_cast<const char*>(bytes), length);
     session()->Consumed(this, length);
@@ -94,7 +94,7 @@ struct HttpClient final : Side {
 bool Send(HttpClient& client, Message& message, const char* method, const std::string& path) {
   const std::array<H2Field, 4> head{
       {{":method", method}, {":scheme", "http"}, {":authority", "shop"}, {":path", path}}};
-  if (!client.session.Request(&message, head.data(), head.size(), true)) return false;
+  if (!client.session.Request(&message, head.data(), head.size(), H2Session::Body::kNow)) return false;
   client.session.Wake(&message);
   return true;
 }

@@ -1,0 +1,121 @@
+// 16 · data thread · one request of HTTP/2 from its head to its end: asked about, sent on, answered.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "engine/core/events.h"
+#include "engine/core/pod_share.h"
+#include "engine/core/services.h"
+#include "engine/core/timer.h"
+#include "engine/core/turn.h"
+#include "engine/h2c/h2c_half.h"
+#include "engine/http/http1_kept_head.h"
+#include "engine/http/http1_write.h"
+#include "engine/http/request_event.h"
+
+namespace orlop {
+
+class Answer;
+
+class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::Owner {
+ public:
+  class Owner {
+   public:
+    // A head is whole: the number of its request on the connection.
+    virtual int32_t OnRequestHead() = 0;
+    // Null: the application has gone, or takes no more requests.
+    virtual H2Session* Application() = 0;
+    // The exchange is over, and is deleted with the turn.
+    virtual void OnExchangeEnded(H2cExchange& exchange) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  // `place` is the owner's to use.
+  H2cExchange(const EngineServices& services, Owner& owner, const RequestsOf& of, HttpReading reading,
+              size_t place);
+  size_t place;
+
+  // The caller's stream.
+  H2Stream* stream() { return &caller_; }
+  // 0: its head is not whole.
+  int32_t number() const { return number_; }
+  // `forward` or `reply`, for its number.
+  void OnAnswer(const Answer& answer);
+  // Something has changed that an open request was judged by.
+  void AskAgain();
+  // The application has gone.
+  void LoseApplication(RequestOutcome outcome, Http1Refusal why);
+  // A caller that has ended its half of the connection sends no more of it.
+  void LoseCaller();
+  // With the connection.
+  void Stop(RequestOutcome outcome);
+
+  size_t buffered() const { return caller_.waiting() + app_.waiting() + counted_; }
+
+  // H2cHalf::Owner.
+  void OnHead(H2cHalf& half, bool ends) override;
+  void OnBadTrailers(H2cHalf& half, Http1Refusal refusal) override;
+  void OnMoved() override { CountHeld(); }
+  void OnClosed(H2cHalf& half, uint32_t code) override;
+  // PodShare.
+  void OnShed(CloseCause cause) override;
+  void OnMayRead() override {}
+  void OnMayGo() override;
+
+ private:
+  enum class Phase : uint8_t {
+    kHead,      // of the request
+    kDeciding,  // TypeScript's answer to it
+    kOpen,      // it went on
+    kReplied,   // an answer of ours goes to the caller
+    kEnded,
+  };
+
+  void OnRequest(bool ends);
+  void OnResponse(bool ends);
+  void Forward(const Answer& answer);
+  // As it came.
+  void ForwardUnasked();
+  void SendOn(const Http1Head& head, const Http1Edit& edit);
+  void Deny(const Answer& answer);
+  // An answer of ours: to a call of gRPC as its status, and otherwise as text.
+  void Reply(int status, std::string_view body, const Http1Pair* pairs, size_t pair_count);
+  void ReplyText(int status, std::string_view body) { Reply(status, body, nullptr, 0); }
+  void Refuse(Http1Refusal refusal);
+  // Both streams end; the caller's with this code.
+  void Cut(uint32_t code, RequestOutcome outcome, int32_t why = 0);
+  // Code of a reset that policy asks for.
+  uint32_t denied_code() const;
+  void Report(RequestOutcome outcome, int32_t why);
+  void EndIfDone();
+  void End(uint32_t code);
+  void CountHeld();
+  void OnDeadline();
+  uint64_t moved() const { return caller_.gone_on() + app_.gone_on(); }
+
+  const EngineServices& services_;
+  Owner& owner_;
+  const RequestsOf of_;
+  const HttpReading reading_;
+  H2cHalf caller_;
+  H2cHalf app_;
+  Phase phase_ = Phase::kHead;
+  bool reported_ = false;
+  bool is_grpc_ = false;
+  bool to_head_ = false;
+  bool is_https_ = false;  // by what the caller says
+  int32_t number_ = 0;
+  int status_ = 0;
+  uint64_t began_us_;
+  uint64_t last_moved_ = 0;  // at the last look of the deadline
+  Http1KeptHead head_;       // while the request is open: it may be asked about again
+  size_t counted_ = 0;
+  Timer deadline_;
+};
+
+}  // namespace orlop

@@ -1,0 +1,99 @@
+// data thread · one half of a request: its stream with the caller, or with the application, and the payload that came on it and waits
+// to go on to the other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/core/byte_queue.h"
+#include "engine/h2c/h2c_fields.h"
+#include "engine/http2/h2_stream.h"
+
+namespace orlop {
+
+class H2cHalf final : public H2Stream {
+ public:
+  // All is called from inside nghttp2, where no session may be deleted.
+  class Owner {
+   public:
+    // The fields of a head are whole, and `fields()` has them until this returns.
+    virtual void OnHead(H2cHalf& half, bool ends) = 0;
+    // They may not go on.
+    virtual void OnBadTrailers(H2cHalf& half, Http1Refusal refusal) = 0;
+    // Payload came, or has gone on.
+    virtual void OnMoved() = 0;
+    // Both halves of the stream are over: NO_ERROR, or why it was reset.
+    virtual void OnClosed(H2cHalf& half, uint32_t code) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  // `other` is the other half.
+  H2cHalf(ChunkPool& chunks, Owner& owner, H2cHalf& other);
+
+  const H2cFields& fields() const { return fields_; }
+  // What comes behind the head that was given last are trailers.
+  void HeadTaken() { head_taken_ = true; }
+
+  // Sending. From each of these on, what came on the other half follows.
+  // False: the session takes no more streams.
+  bool Ask(H2Session& session, const std::vector<H2Field>& fields, bool ends);
+  void Answer(const std::vector<H2Field>& fields, bool ends);
+  void Inform(const std::vector<H2Field>& fields);
+  // The peer is asked to stop behind our answer, also when that has gone already.
+  void StopPeer();
+
+  // In place of what came on this half: text of ours, and the end.
+  void Feed(std::string_view text);
+
+  // What came on it goes nowhere, nor does what still comes.
+  void DropPayload();
+  // Leaves the session. A stream that is open is reset.
+  void Leave(uint32_t code);
+
+  // END_STREAM has come.
+  bool ended() const { return ended_; }
+  // And nothing of it is left to go on.
+  bool drained() const { return ended_ && in_.empty() && fields_.count() == 0; }
+  bool closed() const { return closed_; }
+  // END_STREAM was sent.
+  bool finished() const { return finished_; }
+  size_t waiting() const { return in_.size(); }
+  // Bytes of payload that have gone on.
+  uint64_t gone_on() const { return gone_on_; }
+
+  // H2Stream.
+  void OnField(std::string_view name, std::string_view value) override { fields_.Add(name, value); }
+  void OnHead(bool ends) override;
+  void OnData(const uint8_t* bytes, size_t length) override;
+  void OnDataDone() override {}
+  void OnEnd() override;
+  ssize_t OnRead(const Pieces& into) override;
+  void OnClosed(uint32_t code) override;
+  void OnLost(CloseCause, int, std::string_view) override { closed_ = true; }
+
+ private:
+  // There is something for this half's peer.
+  void Go() {
+    if (sends_ && session() != nullptr && !closed_) session()->Wake(this);
+  }
+  // What of it goes on now.
+  ssize_t Give(const Pieces& into, H2cHalf& to);
+  void Trail(H2cHalf& to);
+
+  Owner& owner_;
+  H2cHalf& other_;
+  H2cFields fields_;  // of the head that is coming, or trailers that wait behind the payload
+  ByteQueue in_;
+  uint64_t gone_on_ = 0;
+  bool head_taken_ = false;
+  bool drops_ = false;  // what still comes goes nowhere
+  bool sends_ = false;
+  bool ended_ = false;
+  bool finished_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace orlop

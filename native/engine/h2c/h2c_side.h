@@ -1,0 +1,103 @@
+// data thread · one side of a connection of HTTP/2: its session of frames, the bytes that wait to be written, and its budget.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "engine/core/byte_end.h"
+#include "engine/core/byte_queue.h"
+#include "engine/core/services.h"
+#include "engine/core/timer.h"
+#include "engine/http2/budget.h"
+#include "engine/http2/h2_handler.h"
+#include "engine/http2/h2_session.h"
+#include "engine/http2/toll.h"
+
+namespace orlop {
+
+class H2cSide final : public H2Handler {
+ public:
+  class User {
+   public:
+    // The caller begins a request. Null refuses it.
+    virtual H2Stream* OnRequest() = 0;
+    // It takes no further requests, or sends none.
+    virtual void OnGoaway(H2cSide& side) = 0;
+    // There are bytes for it.
+    virtual void OnWork() = 0;
+    // It may be read again.
+    virtual void OnMayReadSide() = 0;
+
+   protected:
+    ~User() = default;
+  };
+  enum class Got : uint8_t {
+    kNothing,  // more to come
+    kMore,     // of what is there, another turn has time for the rest
+    kEnded,    // it has ended its half, and all before that was read
+    kBroken,   // what it sends is no HTTP/2, or too much of it
+    kFailed,   // see error()
+  };
+
+  H2cSide(const EngineServices& services, User& user);
+  H2cSide(const H2cSide&) = delete;
+  H2cSide& operator=(const H2cSide&) = delete;
+
+  // `first`: bytes of it that were read already. False: out of memory.
+  bool Open(Role role, ByteEnd& end, std::string first);
+  // What it sends, up to a turn's share.
+  Got Receive();
+  // Bytes that are dropped, behind the last frame that counts. False: none come any more.
+  bool Discard();
+  int error() const { return error_; }
+  // Frames into the end. 0, or an errno of the end.
+  int Flush();
+  // For an end that pulls, as ByteEnd::User::OnPull.
+  ssize_t Pull(const Pieces& into, bool* more);
+  // GOAWAY for a violation, and the end behind it.
+  void Farewell();
+  // It gets the end behind what waits.
+  void Finish() { fin_ = true; }
+  void Stop();
+
+  ByteEnd& end() { return *end_; }
+  H2Session& frames() { return h2_; }
+  bool waits_to_write() const { return !out_.empty(); }
+  size_t waiting() const { return out_.size() + first_.size(); }
+  uint64_t written() const { return written_; }
+  // It has gone on to cause more than its budget although it was slowed.
+  bool abuses() const { return abuses_; }
+
+  // H2Handler.
+  H2Stream* OnRequest() override { return user_.OnRequest(); }
+  void OnGoaway() override { user_.OnGoaway(*this); }
+  void OnStreamGone() override {}
+  void OnOutput() override { user_.OnWork(); }
+
+ private:
+  // False: what it sends is no HTTP/2.
+  bool Use(const uint8_t* bytes, size_t length, size_t* used);
+  void HeedToll();
+  int WriteOut();
+
+  const EngineServices& services_;
+  User& user_;
+  Budget budget_;
+  Toll toll_;
+  H2Session h2_;
+  ByteEnd* end_ = nullptr;
+  std::string first_;
+  ByteQueue out_;
+  uint64_t written_ = 0;
+  int error_ = 0;
+  bool opened_ = false;
+  bool fin_ = false;
+  bool silent_ = false;  // nothing more is said
+  bool abuses_ = false;
+  Timer slow_;  // until then it is not read
+};
+
+}  // namespace orlop
