@@ -36,11 +36,12 @@ function percent(share: number): string {
 }
 
 /** What of the request and its response changes, and its limits; empty: nothing. */
-export function changesText({ rewrite, requestEdits, responseEdits, timeoutMs, tryTimeoutMs }: HttpRule): string {
+export function changesText({ rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs }: HttpRule): string {
   return [
     rewrite?.hostname != null && `host ${rewrite.hostname}`,
     rewrite?.path != null &&
       `path ${rewrite.path.kind === "full" ? rewrite.path.value : `prefix ${rewrite.path.value}`}`,
+    cors !== null && `CORS ${cors.origins.join(" ") || "nobody"}`,
     editsText("request", requestEdits),
     editsText("response", responseEdits),
     timeoutMs > 0 && `within ${timeoutMs} ms`,

@@ -41,6 +41,21 @@ export type Redirect = Rewrite & {
   readonly status: 301 | 302 | 303 | 307 | 308;
 };
 
+/** Which pages of other origins may read what the rule answers. A star alone is all of them. */
+export type Cors = {
+  /** Canonical (agent/l7/cors.ts); a star may be a host's first labels, or the whole host. */
+  readonly origins: readonly string[];
+  /** Whether a browser may send cookies and the like. */
+  readonly credentials: boolean;
+  readonly methods: readonly string[];
+  /** Of requests, in lower case. */
+  readonly headers: readonly string[];
+  /** Of responses, in lower case. */
+  readonly exposes: readonly string[];
+  /** How long a browser may keep the answer. */
+  readonly maxAgeSeconds: number;
+};
+
 /** A share of a rule's requests. */
 export type RouteBackend = {
   /** `<namespace>/<name>` of a Service; null: something that is no Service, so that its share cannot be sent anywhere. */
@@ -64,6 +79,8 @@ export type HttpRule = {
   readonly rewrite: Rewrite | null;
   /** The answer; then there is no backend. */
   readonly redirect: Redirect | null;
+  /** null: the application says who may read it. */
+  readonly cors: Cors | null;
   readonly backends: readonly RouteBackend[];
   /** Milliseconds from the head of the request to the end of the response; 0: no limit. */
   readonly timeoutMs: number;

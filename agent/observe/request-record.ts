@@ -59,6 +59,7 @@ export type RecordedRoute = { readonly name: string; readonly answer: RouteAnswe
 export const routeAnswers = [
   "no-route", //    404: no rule takes it
   "redirect", //    as its rule says
+  "preflight", //   204, 403: a browser asks what a page of another origin may do
   "no-backend", //  500: its rule has no backend, or none with a weight
   "bad-backend", // 500: its share is for something that does not exist
   "no-endpoint", // 503: nobody answers for its backend

@@ -87,6 +87,7 @@ function missText({ field, name }: RouteMiss): string {
 const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>["why"], string>> = {
   "no-route": "no rule takes it",
   redirect: "redirected",
+  preflight: "a preflight of cross-origin sharing, which the rule answers",
   "no-backend": "its rule has no backend with a weight",
   "bad-backend": "the backend does not exist, or has no such port",
   "no-endpoint": "nobody answers for the backend",
@@ -100,7 +101,7 @@ function outcomeStep(plan: RequestPlan): Step {
     const location = plan.responseEdits.find(({ name }) => name === "location");
     const where = location === undefined || location.op === "remove" ? "" : ` to ${location.value}`;
     const summary = `answered ${plan.status}${where}: ${answers[plan.why]}`;
-    return { id: "answer", status: plan.why === "redirect" ? "ok" : "failed", summary };
+    return { id: "answer", status: plan.why === "redirect" || plan.status === 204 ? "ok" : "failed", summary };
   }
   if (plan.entry === null) return { id: "backend", status: "ok", summary: "no route is for this caller" };
   const changes = changesText(plan.entry.rule);

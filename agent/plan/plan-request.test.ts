@@ -88,6 +88,37 @@ test("a redirect says where to, with the rule's fields on its answer", () => {
   ]);
 });
 
+test("a preflight is answered, and other requests go on and share their response", () => {
+  const cors = {
+    ...{
+      origins: ["https://a.example"],
+      credentials: false,
+      methods: ["PUT"],
+      headers: [],
+      exposes: [],
+      maxAgeSeconds: 5,
+    },
+  };
+  const given = to([routeBackend("shop/far")], { cors });
+  const sent: Readonly<Record<string, string>> = {
+    origin: "https://a.example",
+    "access-control-request-method": "PUT",
+  };
+  const header = (name: string): readonly string[] => (sent[name] === undefined ? [] : [sent[name]]);
+  const found = plan(given, { method: "OPTIONS", header });
+  assert.equal(answer(found), "204 preflight");
+  assert.deepEqual(found.responseEdits.at(0), {
+    ...{ op: "set", name: "access-control-allow-origin", value: "https://a.example" },
+  });
+  const foreign = (name: string): readonly string[] => (name === "origin" ? ["https://b.example"] : header(name));
+  assert.equal(answer(plan(given, { method: "OPTIONS", header: foreign })), "403 preflight");
+  const on = forwarded(plan(given, { method: "PUT", header }));
+  assert.deepEqual(on.responseEdits, [
+    { op: "set", name: "access-control-allow-origin", value: "https://a.example" },
+    { op: "add", name: "vary", value: "Origin" },
+  ]);
+});
+
 test("a target that would be written anew is bounded; as it came it is not", () => {
   const target = `/a/${"x".repeat(9_000)}`;
   const path = { kind: "prefix", value: "/b" } as const;

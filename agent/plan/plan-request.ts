@@ -1,6 +1,7 @@
 // 18 · any thread · a request at the caller's end as a value → where it goes and what of it changes, or what it is answered. Pure.
 
 import { canonicalPath } from "../l7/canonical.ts";
+import { sharedBy } from "../l7/cors.ts";
 import { canonicalTarget, pathOf, requestFacts, withoutProxyHeaders } from "../l7/request-facts.ts";
 import { locationOf, replacedTarget } from "../l7/rewrite.ts";
 import type { RouteEntry } from "../l7/route-table.ts";
@@ -88,6 +89,12 @@ export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPla
   const entry = table.find({ ...asked, target: facts.target });
   if (entry === undefined) return reply("no-route", 404, "no route", null);
   const { rule } = entry;
+  const shared = rule.cors === null ? null : sharedBy(rule.cors, facts);
+  if (shared?.kind === "preflight") {
+    const { status, edits } = shared;
+    const answered = reply("preflight", status, status === 204 ? "" : "origin not allowed", entry);
+    return { ...answered, responseEdits: editsOf(edits) };
+  }
   if (rule.redirect !== null) return redirected(facts, entry, dialled.port);
   const backend = drawn(rule.backends, world.random);
   if (backend === undefined) return reply("no-backend", 500, "no backend", entry);
@@ -123,7 +130,7 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   if (target !== facts.target && target.length > LONGEST_WRITTEN) return tooLong(entry);
   const authority = rewrite?.hostname ?? "";
   const requestEdits = editsOf(entry?.rule.requestEdits, backend?.requestEdits);
-  const responseEdits = editsOf(entry?.rule.responseEdits, backend?.responseEdits);
+  const responseEdits = editsOf(entry?.rule.responseEdits, backend?.responseEdits, sharing(entry, facts));
   const sent = { target, authority: authority === "" ? facts.authority : authority };
   const written = target === facts.target ? "" : target;
   const rest = { entry, requestEdits, responseEdits, authority, timeoutMs, tryTimeoutMs } as const;
@@ -164,7 +171,7 @@ function redirected(facts: RoutedFacts, entry: RouteEntry, port: number): Reques
   const value = locationOf(redirect, { target: to, authority, port });
   if (value.length > LONGEST_WRITTEN) return tooLong(entry);
   const location: FieldEdit = { op: "set", name: "location", value };
-  const edits = [location, ...editsOf(responseEdits)];
+  const edits = [location, ...editsOf(responseEdits, sharing(entry, facts))];
   return {
     kind: "reply",
     why: "redirect",
@@ -181,6 +188,10 @@ const tooLong = (entry: RouteEntry | null): RequestPlan => reply("too-long", 414
 function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry | null): RequestPlan {
   return { kind: "reply", why, status, body, entry, verdict: null, responseEdits: noEdits };
 }
+
+/** What the response gets for pages of other origins. */
+const sharing = (entry: RouteEntry | null, facts: RoutedFacts): FieldEdits | undefined =>
+  entry === null || entry.rule.cors === null ? undefined : sharedBy(entry.rule.cors, facts).edits;
 
 /** By weight. undefined: there is none, or none with a weight. */
 function drawn(backends: HttpRule["backends"], random: () => number): RouteBackend | undefined {

@@ -51,6 +51,7 @@ const rows: readonly Row[] = [
   [end("replied", { status: 500 }), null, null, "-", "internal_error"],
   [end("replied", { status: 404 }), null, null, "NR", "route_not_found", "no-route"],
   [end("replied", { status: 302 }), null, null, "-", "direct_response", "redirect"],
+  [end("replied", { status: 204 }), null, null, "-", "direct_response", "preflight"],
   [end("replied", { status: 500 }), null, null, "NC", "cluster_not_found", "no-backend"],
   [end("replied", { status: 500 }), null, null, "NC", "cluster_not_found", "bad-backend"],
   [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream", "no-endpoint"],

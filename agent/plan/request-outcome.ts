@@ -21,6 +21,7 @@ const ending = (flag: RequestEnding["flag"], details: string, refused: HttpRefus
 const routed: Readonly<Record<Exclude<RouteAnswer, "policy">, RequestEnding>> = {
   "no-route": ending("NR", "route_not_found"),
   redirect: ending("-", "direct_response"),
+  preflight: ending("-", "direct_response"),
   "no-backend": ending("NC", "cluster_not_found"),
   "bad-backend": ending("NC", "cluster_not_found"),
   "no-endpoint": ending("UH", "no_healthy_upstream"),

@@ -77,7 +77,15 @@ export function httpRoute(parent: string, given: Partial<HttpRoute> = {}, rule: 
 export function httpRule(given: Partial<HttpRule> = {}): HttpRule {
   return {
     matches: [{ path: { kind: "prefix", value: "" }, method: null, headers: [], query: [] }],
-    ...{ name: "", requestEdits: noEdits, responseEdits: noEdits, rewrite: null, redirect: null, backends: [] },
+    ...{
+      name: "",
+      requestEdits: noEdits,
+      responseEdits: noEdits,
+      rewrite: null,
+      redirect: null,
+      cors: null,
+      backends: [],
+    },
     ...{ timeoutMs: 0, tryTimeoutMs: 0, from: { file: "mesh.yaml", line: 9, column: 5 } },
     ...given,
   };

@@ -50,6 +50,13 @@ const everyRule = `
     - name: none
       matches: [{path: {value: /none}}]
       backendRefs: [{name: nobody, port: 80}]
+    - name: version
+      matches: [{path: {type: RegularExpression, value: "/v[0-9]+/.*"}}]
+      backendRefs: [{name: near, port: 80}]
+    - name: shared
+      matches: [{path: {value: /shared}}]
+      filters: [{type: CORS, cors: {allowOrigins: ["https://*.example"], allowMethods: [PUT], allowHeaders: [x-a]}}]
+      backendRefs: [{name: far, port: 80}]
     - name: slow
       matches: [{path: {value: /slow}}]
       timeouts: {request: 300ms}
@@ -232,6 +239,35 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     assert.deepEqual([headers.get("x-route"), headers.get("server")], ["rewrite", undefined]);
   });
 
+  test("a regular expression takes whole paths", async () => {
+    assert.equal((await one("/v12/a")).said?.name, "near");
+    assert.equal((await one("/v12")).status, 404);
+  });
+
+  test("a preflight is answered by the caller's node, and what is shared says with whom", async () => {
+    const asks = (origin: string): readonly string[] => [
+      ...["-X", "OPTIONS", "-H", `Origin: ${origin}`, "-H", "Access-Control-Request-Method: PUT"],
+    ];
+    const allowed = await one("/shared", asks("https://a.b.example"));
+    assert.deepEqual([allowed.status, allowed.said, allowed.body], [204, null, ""]);
+    const field = (name: string): string | undefined => allowed.headers.get(`access-control-${name}`);
+    assert.deepEqual(
+      [field("allow-origin"), field("allow-methods"), field("allow-headers"), field("max-age")],
+      ["https://a.b.example", "PUT", "x-a", "5"],
+    );
+    const [refused, on] = await curl(["/shared?1", "/shared?2"], asks("https://evil.test"));
+    assert.deepEqual(
+      [refused?.status, on?.status, refused?.headers.has("access-control-allow-origin")],
+      [403, 403, false],
+    );
+    const answer = await one("/shared", ["-H", "Origin: https://a.example"]);
+    assert.equal(answer.said?.name, "far");
+    assert.deepEqual(
+      [answer.headers.get("access-control-allow-origin"), answer.headers.get("vary")],
+      ["https://a.example", "Origin"],
+    );
+  });
+
   test("what goes nowhere is answered: redirect, 404, 500, 503, 504; and the connection lives on", async () => {
     const answers = await curl(["/moved/a?b", "/nothing", "/none", "/empty", "/slow", "/who"]);
     assert.deepEqual(
@@ -271,7 +307,7 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     );
     assert.match(explained, /^ALLOW/);
     assert.match(explained, /route +HTTPRoute demo\/api\[1\] "header" at \S+: \/who\/\* with x-tester=yes: takes it/);
-    assert.match(await orlop("get", "routes"), /demo +api +demo\/api:80 +producer +10 /);
+    assert.match(await orlop("get", "routes"), /demo +api +demo\/api:80 +producer +12 /);
   });
 
   test("a pod's own address goes past the route", async () => {

@@ -100,6 +100,7 @@ test("the page has examples, and each of its tables' fields is in them", () => {
     "queryParams:",
     "URLRewrite",
     "RequestRedirect",
+    "CORS",
     "timeouts:",
   ])
     assert.ok(all.includes(field), field);

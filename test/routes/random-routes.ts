@@ -71,7 +71,15 @@ function randomMatchOf(dice: Dice): HttpMatch {
 function randomRule(dice: Dice): HttpRule {
   return {
     matches: Array.from({ length: 1 + dice.roll(3) }, () => randomMatchOf(dice)),
-    ...{ name: "", requestEdits: noEdits, responseEdits: noEdits, rewrite: null, redirect: null, backends: [] },
+    ...{
+      name: "",
+      requestEdits: noEdits,
+      responseEdits: noEdits,
+      rewrite: null,
+      redirect: null,
+      cors: null,
+      backends: [],
+    },
     ...{ timeoutMs: 0, tryTimeoutMs: 0, from: nowhere },
   };
 }

@@ -1,7 +1,8 @@
 // any thread · the filters of an HTTPRoute: readers. A filter that is known and not honoured refuses the route. Pure.
 import { canonicalEscapes } from "../../l7/canonical.ts";
-import type { FieldEdits, NamedValue, PathReplacement, Redirect, Rewrite } from "../../mesh/http-rule.ts";
+import type { Cors, FieldEdits, NamedValue, PathReplacement, Redirect, Rewrite } from "../../mesh/http-rule.ts";
 import { dnsSubdomain, port } from "./fields.ts";
+import { corsReader } from "./http-route-cors.ts";
 import { fieldName, isPath } from "./http-route-match.ts";
 import {
   integer,
@@ -23,6 +24,7 @@ import { quoted } from "./value.ts";
 export type RouteFilter =
   | { readonly type: "RequestHeaderModifier" | "ResponseHeaderModifier"; readonly edits: FieldEdits }
   | { readonly type: "RequestRedirect"; readonly redirect: Redirect }
+  | { readonly type: "CORS"; readonly cors: Cors }
   | { readonly type: "URLRewrite"; readonly rewrite: Rewrite };
 
 /** Fields that say where a message ends, or that are of one connection, or ours. */
@@ -130,7 +132,7 @@ const filter = object({
   requestRedirect: optional<Redirect | null>(redirect, null),
   urlRewrite: optional<Rewrite | null>(rewrite, null),
   requestMirror: notHonoured(because, instead),
-  cors: notHonoured(because, instead),
+  cors: optional<Cors | null>(corsReader, null),
   externalAuth: notHonoured(because, instead),
   extensionRef: notHonoured(because, instead),
 });
@@ -140,13 +142,19 @@ export const filterReader: Reader<RouteFilter> = (value, place, report) => {
   const read = filter(value, place, report);
   if (read === undefined) return undefined;
   const found = filterOf(read);
-  const parts = [read.requestHeaderModifier, read.responseHeaderModifier, read.requestRedirect, read.urlRewrite];
+  const parts = [
+    read.requestHeaderModifier,
+    read.responseHeaderModifier,
+    read.requestRedirect,
+    read.urlRewrite,
+    read.cors,
+  ];
   if (found !== undefined && parts.filter((part) => part !== null).length === 1) return found;
   return wrongValue(
     read.type.from,
     `${place}.type: ${quoted(read.type.value)} is no filter that is honoured, or its own field is missing or not the only one`,
     "the request would go on without what the filter is for",
-    "filters: RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, each with its field",
+    "filters: RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, CORS, each with its field",
     report,
   );
 };
@@ -160,6 +168,8 @@ function filterOf(read: FilterParts): RouteFilter | undefined {
       return read.responseHeaderModifier === null ? undefined : { type, edits: read.responseHeaderModifier };
     case "RequestRedirect":
       return read.requestRedirect === null ? undefined : { type, redirect: read.requestRedirect };
+    case "CORS":
+      return read.cors === null ? undefined : { type, cors: read.cors };
     case "URLRewrite":
       return read.urlRewrite === null ? undefined : { type, rewrite: read.urlRewrite };
     default:

@@ -135,6 +135,31 @@ test("a redirect has the status 302 unless another is written", () => {
   assert.deepEqual(redirect, { scheme: "https", hostname: null, path: null, port: 8443, status: 302 });
 });
 
+test("CORS: origins as they are compared, names in lower case, and a maximum age of its own", () => {
+  const { cors } = rule(`filters:
+  - type: CORS
+    cors:
+      allowOrigins: ["https://Shop.example:443", "https://*.bar.com", "http://*:8080", "https://star-.example"]
+      allowMethods: [GET, PATCH]
+      allowHeaders: [X-A]
+      exposeHeaders: ["*"]
+      allowCredentials: true`);
+  assert.deepEqual(cors, {
+    origins: ["https://shop.example", "https://*.bar.com", "http://*:8080", "https://star-.example"],
+    ...{ credentials: true, methods: ["GET", "PATCH"], headers: ["x-a"], exposes: ["*"], maxAgeSeconds: 5 },
+  });
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ["allowOrigins: [a.example]", /^f\.yaml:7:54 ORL4104 .*cors\.allowOrigins\[0\]: "a.example" is not an origin/],
+    ["allowOrigins: ['https://a.*.b']", /is not an origin/],
+    ["allowOrigins: ['*', 'https://a']", /cors has \* beside others/],
+    ["allowMethods: [get]", /"get" is not one of/],
+    ["allowHeaders: ['a b']", /"a b" is not the name of a field/],
+    ["maxAge: 0", /0 is not a whole number/],
+  ];
+  for (const [text, said] of refused)
+    assert.match(read(withRules(`filters: [{ type: CORS, cors: { ${text} } }]`)).problems[0] ?? "", said, text);
+});
+
 test("what is not honoured refuses the route, with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
     ["retry: { attempts: 2 }", "f.yaml:7:14 ORL4106 spec.rules[0].retry is not honoured"],
@@ -143,10 +168,9 @@ test("what is not honoured refuses the route, with its place", () => {
       "filters: [{ type: RequestMirror, requestMirror: {} }]",
       "f.yaml:7:55 ORL4106 spec.rules[0].filters[0].requestMirror is not honoured",
     ],
-    ["filters: [{ type: CORS, cors: {} }]", "f.yaml:7:37 ORL4106 spec.rules[0].filters[0].cors is not honoured"],
     [
       "backendRefs: [{ name: a, port: 1, filters: [{ type: URLRewrite, urlRewrite: {} }] }]",
-      "f.yaml:7:21 ORL4106 spec.rules[0].backendRefs: RequestRedirect and URLRewrite of a single backend are not honoured",
+      "f.yaml:7:21 ORL4106 spec.rules[0].backendRefs: RequestRedirect, URLRewrite and CORS of a single backend are not honoured",
     ],
   ];
   for (const [text, said] of rows) {

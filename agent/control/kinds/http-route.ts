@@ -2,6 +2,7 @@
 // honoured refuses the route: a route that is honoured by half sends requests where its author did not.
 import { fullName } from "../../mesh/full-name.ts";
 import {
+  type Cors,
   type FieldEdits,
   type HttpRoute,
   type HttpRule,
@@ -162,7 +163,7 @@ function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | un
     refuse(`has the filter ${type} twice`, "nobody says which of them counts", "keep one"),
   );
   if (filters === undefined) return undefined;
-  const { redirect, rewrite } = filters;
+  const { redirect, rewrite, cors } = filters;
   const matches = read.matches.length === 0 ? [anyRequest] : read.matches;
   if (redirect !== null && rewrite !== null)
     return refuse("has a RequestRedirect and a URLRewrite", "a redirected request is not sent on", "keep one");
@@ -181,7 +182,7 @@ function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | un
   const backends = read.backendRefs.map((backend) => toBackend(backend, place, report));
   if (backends.includes(undefined)) return undefined;
   return {
-    ...{ name: read.name, matches, redirect, rewrite, timeoutMs, tryTimeoutMs, from },
+    ...{ name: read.name, matches, redirect, rewrite, cors, timeoutMs, tryTimeoutMs, from },
     requestEdits: filters.requestEdits,
     responseEdits: filters.responseEdits,
     backends: backends.filter((backend) => backend !== undefined),
@@ -200,8 +201,8 @@ function toBackend(
     wrong(from, `${path}: the filter ${type} is there twice`, "nobody says which of them counts", "keep one", report),
   );
   if (filters === undefined) return undefined;
-  if (filters.redirect !== null || filters.rewrite !== null) {
-    const what = `${path}: RequestRedirect and URLRewrite of a single backend are not honoured`;
+  if (filters.redirect !== null || filters.rewrite !== null || filters.cors !== null) {
+    const what = `${path}: RequestRedirect, URLRewrite and CORS of a single backend are not honoured`;
     return report.error({
       code: "ORL4106",
       from,
@@ -231,17 +232,19 @@ type Filters = {
   readonly responseEdits: FieldEdits;
   readonly redirect: Redirect | null;
   readonly rewrite: Rewrite | null;
+  readonly cors: Cors | null;
 };
 
 function onlyOfEachKind(filters: readonly RouteFilter[], twice: (type: string) => undefined): Filters | undefined {
   const types = filters.map(({ type }) => type);
   const double = types.find((type, index) => types.indexOf(type) !== index);
   if (double !== undefined) return twice(double);
-  let found: Filters = { requestEdits: noEdits, responseEdits: noEdits, redirect: null, rewrite: null };
+  let found: Filters = { requestEdits: noEdits, responseEdits: noEdits, redirect: null, rewrite: null, cors: null };
   for (const filter of filters) {
     if (filter.type === "RequestHeaderModifier") found = { ...found, requestEdits: filter.edits };
     if (filter.type === "ResponseHeaderModifier") found = { ...found, responseEdits: filter.edits };
     if (filter.type === "RequestRedirect") found = { ...found, redirect: filter.redirect };
+    if (filter.type === "CORS") found = { ...found, cors: filter.cors };
     if (filter.type === "URLRewrite") found = { ...found, rewrite: filter.rewrite };
   }
   return found;
