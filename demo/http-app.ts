@@ -1,5 +1,5 @@
 // demo · an HTTP/1.1 application in a pod: says what it was asked. `/stream` begins an answer that never ends by itself.
-//   node http-app.ts PORT
+//   node http-app.ts PORT POD
 import http from "node:http";
 
 const server = http.createServer((request, response) => {
@@ -8,6 +8,7 @@ const server = http.createServer((request, response) => {
   request.on("end", () => {
     const { method, url, headers, socket } = request;
     const said = JSON.stringify({
+      pod: process.argv[3],
       method,
       url,
       headers,

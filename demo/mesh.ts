@@ -1,7 +1,7 @@
 // demo · the mesh file of the demo: its pods, one service, its policies. Pure: state in, YAML out.
 
 import type { Cluster, NodeSpec } from "../test/box/cluster.ts";
-import { serviceAddresses } from "../test/box/network.ts";
+import { type Addresses, serviceAddresses } from "../test/box/network.ts";
 
 /**
  * `vault` is STRICT and takes calls from `web` only. `api` is PERMISSIVE (Istio's default) and denies `batch`. `cache` is
@@ -30,12 +30,17 @@ export const nodesWithHttp: readonly NodeSpec[] = demoNodes.map((node) => {
   const name = node.name === "node-a" ? "books" : "ledger";
   return {
     ...node,
-    pods: [...node.pods, { name, labels: { serves: "http" } }],
+    pods: [...node.pods, { name, labels: { app: name, serves: "http" } }],
   };
 });
 
 /** Of `books` and `ledger`. */
 export const httpPort = 8090;
+
+/** A caller that asks for accounts gets those of `ledger` nine times of ten, else those of `books`; a tester gets those of `books` alone. */
+export const accountsService = { ...serviceAddresses(2), port: 80 };
+/** In front of `ledger` and `books`, for the route. */
+const backends = { ledger: serviceAddresses(3), books: serviceAddresses(4) } as const;
 
 /** Port 80 of its virtual addresses leads to port 8080 of `api`. */
 export const apiService = { ...serviceAddresses(1), port: 80 };
@@ -48,11 +53,14 @@ export type MeshState = {
   readonly vaultCallers: readonly string[];
   /** The paths that may be read of what serves HTTP. */
   readonly readable: readonly string[];
+  /** How many requests in a minute each of the pods takes that serve HTTP; null: as many as come. */
+  readonly requestsPerMinute: number | null;
 };
 export const initialState: MeshState = {
   optedOut: new Set(["legacy"]),
   vaultCallers: ["web"],
   readable: ["/accounts/*"],
+  requestsPerMinute: null,
 };
 
 const list = (items: readonly string[]): string => `[${items.map((item) => JSON.stringify(item)).join(", ")}]`;
@@ -117,7 +125,7 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
 `,
-    ...(hasHttp(cluster) ? [readers(state)] : []),
+    ...(hasHttp(cluster) ? [readers(state), ...accounts(), ...limits(state)] : []),
   ];
   return documents.join("---\n");
 }
@@ -135,3 +143,46 @@ spec:
     - to: [{operation: {ports: ["${httpPort}"], methods: [GET], paths: ${list(readable)}}}]
     - to: [{operation: {notPorts: ["${httpPort}"]}}]
 `;
+
+/** A Service that answers by its route alone, and the two to which it leads. */
+const accounts = (): readonly string[] => [
+  httpService("accounts", accountsService, "accounts"),
+  ...Object.entries(backends).map(([app, addresses]) => httpService(`accounts-${app}`, addresses, app)),
+  `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: accounts, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: accounts, port: ${accountsService.port}}]
+  rules:
+    - matches: [{headers: [{name: x-tester, value: "yes"}]}]
+      backendRefs: [{name: accounts-books, port: 80}]
+    - backendRefs:
+        - {name: accounts-ledger, port: 80, weight: 90}
+        - {name: accounts-books, port: 80, weight: 10}
+`,
+];
+
+const httpService = (name: string, { ip4, ip6 }: Addresses, app: string): string =>
+  `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: demo}
+spec:
+  clusterIP: ${ip4}
+  clusterIPs: ${list([ip4, ip6])}
+  selector: {app: ${app}}
+  ports: [{name: http, port: 80, targetPort: ${httpPort}}]
+`;
+
+const limits = ({ requestsPerMinute }: Pick<MeshState, "requestsPerMinute">): readonly string[] =>
+  requestsPerMinute === null
+    ? []
+    : [
+        `apiVersion: orlop.dev/v1alpha1
+kind: LimitPolicy
+metadata: {name: readers, namespace: demo}
+spec:
+  selector: {matchLabels: {serves: http}}
+  local: {requests: ${requestsPerMinute}, per: minute}
+  per: [source]
+`,
+      ];

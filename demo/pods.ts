@@ -21,7 +21,7 @@ export async function startServers(host: Host): Promise<Running> {
 
 /** Starts the pod's server of HTTP and waits until it listens. */
 export async function startHttp(host: Host): Promise<Running> {
-  const server = host.start([process.execPath, httpApp, String(httpPort)]);
+  const server = host.start([process.execPath, httpApp, String(httpPort), host.name]);
   await server.line(START_MS, (line) => line === "listening");
   return server;
 }

@@ -1,8 +1,7 @@
 // demo · scenarios of requests of HTTP/1.1: each is judged for itself, across nodes and on one node, and what is no HTTP beside them.
-import { fileURLToPath } from "node:url";
-import type { Host } from "../test/box/cluster.ts";
-import type { Running } from "../test/box/process.ts";
-import type { Asked, Heard } from "./http-caller.ts";
+
+import type { Heard } from "./http-caller.ts";
+import { Client } from "./http-client.ts";
 import { httpPort } from "./mesh.ts";
 import { type DemoBox, expect, logSince } from "./mesh-box.ts";
 import { until } from "./mesh-run.ts";
@@ -12,33 +11,12 @@ import type { Scenario } from "./scenario.ts";
 const ECHO = 8080;
 const START_MS = 15_000;
 const FORBIDDEN = "RBAC: access denied";
-const caller = fileURLToPath(new URL("./http-caller.ts", import.meta.url));
-
-/** A client with one connection, which it keeps. */
-class Client {
-  readonly #running: Running;
-
-  constructor(from: Host, to: Host) {
-    this.#running = from.start([process.execPath, caller, to.ip4, String(httpPort)]);
-  }
-
-  async ask(method: string, path: string): Promise<Heard> {
-    const asked: Asked = { method, path, headers: { "x-forwarded-client-cert": "URI=spiffe://cluster.local/admin" } };
-    this.#running.write(`${JSON.stringify(asked)}\n`);
-    return JSON.parse(await this.#running.line(START_MS, (line) => line.startsWith("{"))) as Heard;
-  }
-
-  end(): void {
-    this.#running.endInput();
-  }
-}
-
 /** Across nodes, and on one node. */
 const servers = ["ledger", "books"] as const;
 
 async function allowed(box: DemoBox): Promise<string> {
   for (const name of servers) {
-    const client = new Client(box.pod("web"), box.pod(name));
+    const client = new Client(box.pod("web"), { host: box.pod(name).ip4, port: httpPort });
     const heard = await client.ask("GET", "/accounts/7?full=1");
     client.end();
     expect(heard, `${name} to answer`, heard.status === 200 && heard.body?.includes("/accounts/7?full=1") === true);
@@ -49,7 +27,7 @@ async function allowed(box: DemoBox): Promise<string> {
 async function refused(box: DemoBox): Promise<string> {
   for (const name of servers) {
     const log = logSince(box.nodeOf(name));
-    const client = new Client(box.pod("web"), box.pod(name));
+    const client = new Client(box.pod("web"), { host: box.pod(name).ip4, port: httpPort });
     const heard = await client.ask("POST", "/accounts/7");
     const next = await client.ask("GET", "/accounts/7");
     client.end();
@@ -72,7 +50,7 @@ async function refused(box: DemoBox): Promise<string> {
 }
 
 async function flipped(box: DemoBox): Promise<string> {
-  const client = new Client(box.pod("web"), box.pod("ledger"));
+  const client = new Client(box.pod("web"), { host: box.pod("ledger").ip4, port: httpPort });
   const first = await client.ask("GET", "/accounts/7");
   expect(first, "an answer", first.status === 200);
   const becomes = (status: number): Promise<Heard> =>

@@ -3,5 +3,11 @@ import type { Scenario } from "./scenario.ts";
 import { callScenarios } from "./scenarios-calls.ts";
 import { lifeScenarios } from "./scenarios-life.ts";
 import { requestScenarios } from "./scenarios-requests.ts";
+import { routeScenarios } from "./scenarios-routes.ts";
 
-export const scenarios: readonly Scenario[] = [...callScenarios, ...requestScenarios, ...lifeScenarios];
+export const scenarios: readonly Scenario[] = [
+  ...callScenarios,
+  ...requestScenarios,
+  ...routeScenarios,
+  ...lifeScenarios,
+];

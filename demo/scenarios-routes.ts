@@ -1,0 +1,69 @@
+// demo · scenarios of requests to a Service with a route, and of a limit on those who serve them.
+
+import type { Heard } from "./http-caller.ts";
+import { Client } from "./http-client.ts";
+import { accountsService } from "./mesh.ts";
+import { type DemoBox, expect } from "./mesh-box.ts";
+import { until } from "./mesh-run.ts";
+import type { Scenario } from "./scenario.ts";
+
+const PATH = "/accounts/7";
+/** Of so many requests a tenth is 40 ± 6: further away than five times that is no chance. */
+const ASKED = 400;
+const FEWEST = 10;
+const MOST = 70;
+
+const toAccounts = (box: DemoBox): Client =>
+  new Client(box.pod("web"), { host: accountsService.ip4, port: accountsService.port });
+const podOf = ({ body = "{}" }: Heard): string => (JSON.parse(body) as { readonly pod?: string }).pod ?? "";
+
+async function byHeader(box: DemoBox): Promise<string> {
+  const client = toAccounts(box);
+  for (let nth = 0; nth < 20; nth++) {
+    const heard = await client.ask("GET", PATH, { "x-tester": "yes" });
+    expect(heard, "books to answer a tester", heard.status === 200 && podOf(heard) === "books");
+  }
+  client.end();
+  return "20 of 20 requests with x-tester: yes are answered by books";
+}
+
+async function byWeight(box: DemoBox): Promise<string> {
+  const client = toAccounts(box);
+  let books = 0;
+  for (let nth = 0; nth < ASKED; nth++) {
+    const heard = await client.ask("GET", PATH);
+    expect(heard, "an answer", heard.status === 200);
+    if (podOf(heard) === "books") books++;
+  }
+  client.end();
+  expect(books, `${FEWEST} to ${MOST} of ${ASKED} at books`, books >= FEWEST && books <= MOST);
+  return `of ${ASKED} requests on one connection ${ASKED - books} were answered by ledger across nodes, ${books} by books on this node`;
+}
+
+/** Each of two callers has its own count. */
+async function limited(box: DemoBox): Promise<string> {
+  const LIMIT = 5;
+  let passed = 0;
+  await box.with({ requestsPerMinute: LIMIT }, async () => {
+    const client = toAccounts(box);
+    const over = await until("the limit", 10_000, async () => {
+      const heard = await client.ask("GET", PATH, { "x-tester": "yes" });
+      if (heard.status === 200) passed++;
+      return heard.status === 429 ? heard : undefined;
+    });
+    expect(over, "the agent to answer", over.body?.startsWith("{") === false);
+    client.end();
+    const other = new Client(box.pod("batch"), { host: accountsService.ip4, port: accountsService.port });
+    const heard = await other.ask("GET", PATH, { "x-tester": "yes" });
+    other.end();
+    expect(heard, "another caller to be answered", heard.status === 200);
+  });
+  expect(passed, `${LIMIT} requests to pass at least`, passed >= LIMIT);
+  return `429 for web behind ${LIMIT} requests of a minute, while batch is answered`;
+}
+
+export const routeScenarios: readonly Scenario[] = [
+  { name: "route by a header", run: byHeader },
+  { name: "route by weight, 90 to 10", run: byWeight },
+  { name: "limit of requests, by caller", run: limited },
+];
