@@ -149,6 +149,7 @@ void H2cSession::ReadApplication() {
       return LoseApplication(RequestOutcome::kBadResponse, Http1Refusal::kHttp2);
     case H2cSide::Got::kFailed:
     case H2cSide::Got::kEnded:
+      if (app_.is_other()) return LoseApplication(RequestOutcome::kBadResponse, Http1Refusal::kHttp2);
       return LoseApplication(RequestOutcome::kResetByUpstream, Http1Refusal::kHeadEnd);
   }
   if (app_.abuses()) LoseApplication(RequestOutcome::kBadResponse, Http1Refusal::kHttp2);

@@ -66,6 +66,7 @@ void H2cSide::Stop() {
 // Bytes in.
 
 bool H2cSide::Use(const uint8_t* bytes, size_t length, size_t* used) {
+  heard_ = true;
   return h2_.Receive(bytes, length, used);
 }
 

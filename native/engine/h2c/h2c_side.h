@@ -68,6 +68,8 @@ class H2cSide final : public H2Handler {
   bool waits_to_write() const { return !out_.empty(); }
   size_t waiting() const { return out_.size() + first_.size(); }
   uint64_t written() const { return written_; }
+  // It has said something, and its SETTINGS have not come.
+  bool is_other() const { return heard_ && !h2_.settings_received(); }
   // It has gone on to cause more than its budget although it was slowed.
   bool abuses() const { return abuses_; }
 
@@ -94,6 +96,7 @@ class H2cSide final : public H2Handler {
   uint64_t written_ = 0;
   int error_ = 0;
   bool opened_ = false;
+  bool heard_ = false;
   bool fin_ = false;
   bool silent_ = false;  // nothing more is said
   bool abuses_ = false;

@@ -424,6 +424,12 @@ void Http1Session::PassIfFlushed() {
   user_.OnOpaque();
 }
 
+void Http1Session::OnHttp2Application() {
+  AnswerLast(502, NameOf(Http1Refusal::kStartLine));
+  status_ = 502;
+  EndRequest(RequestOutcome::kBadResponse, Http1Refusal::kStartLine);
+}
+
 void Http1Session::HandOver() {
   running_ = false;
   deadline_.Cancel();

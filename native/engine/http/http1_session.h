@@ -185,6 +185,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void PassHeld();
   void PassIfFlushed();
   void HandOver();
+  // It speaks first, and its caller has asked in HTTP/1.
+  void OnHttp2Application();
   // Keeps the buffers' account of what is held outside of queues.
   void CountHeld();
   void OnDeadline();

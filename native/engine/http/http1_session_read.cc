@@ -188,13 +188,19 @@ size_t Http1Session::Use(Http1Side& side, const uint8_t* bytes, size_t length, b
 }
 
 bool Http1Session::IsOther(const Http1Side& side, const uint8_t* bytes, size_t length) {
+  // An application of HTTP/2 need not wait for its caller. None of it leaves before that has spoken.
+  if (&side == &up_ && length > 0 && number_ <= 1 && status_ == 0 && !route_ &&
+      IsHttp2Settings(bytes, length)) {
+    // It is the caller's turn.
+    up_.waits = false;
+    if (phase_ == Phase::kOpen) OnHttp2Application();
+    return true;
+  }
   if (length == 0 || phase_ > Phase::kHead) return false;
   CloseCause cause = CloseCause::kNotHttp;
   if (&side == &up_) {
     // Later on, what nobody asked for ends the connection in order.
     if (number_ > 0 && reading_ != HttpReading::kOrPass) return false;
-    // An application of HTTP/2 need not wait for its caller. None of it leaves before that has spoken.
-    if (number_ == 0 && IsHttp2Settings(bytes, length)) return true;
   } else {
     if (number_ > 0) return false;
     const Http1Start start = Http1StartOf(bytes, length);
