@@ -101,6 +101,9 @@ export const ORLOP_ARENA_LATE_TEXT_SIZE = 32640;
 export const ORLOP_ARENA_SIZE = 1343488;
 export const ORLOP_ANSWER_TEXT_LIMIT = 16384;
 export const ORLOP_FORWARD_WITHOUT_PROXY_HEADERS = 1;
+export const ORLOP_FORWARD_ASKS_UNSENT = 2;
+export const ORLOP_FORWARD_ASKS_ANY = 4;
+export const ORLOP_MOST_KEPT = 65536;
 export const ORLOP_HEAD_EDIT_PREFIX = 6;
 export const ORLOP_MOST_ORIGIN = 65535;
 export const ORLOP_REPORTS_NOT_REACHED = 256;
@@ -397,6 +400,7 @@ export const eventTypes = {
   "request-ended": 10,
   opaque: 11,
   "not-reached": 12,
+  "try-failed": 13,
 } as const;
 
 export const answerTypes = {
@@ -413,6 +417,8 @@ export const answerTypes = {
   serve: 11,
   "define-origin": 12,
   "drop-origin": 13,
+  pass: 14,
+  hold: 15,
 } as const;
 
 export const listenerKinds = [
@@ -456,6 +462,13 @@ export const requestOutcomes = [
   "cut",
   "not-reached",
   "deadline",
+] as const;
+
+export const tryFailures = [
+  "not-reached",
+  "lost",
+  "timeout",
+  "status",
 ] as const;
 
 export const originWays = [

@@ -9,6 +9,7 @@ const record = abi.orlopEngineAnswer;
 const types: Readonly<Record<Answer["type"], number>> = abi.answerTypes;
 const noTexts = ["", "", "", ""] as const;
 const ways: readonly Origin["route"]["type"][] = abi.originWays;
+const asksBits = { unsent: abi.ORLOP_FORWARD_ASKS_UNSENT, any: abi.ORLOP_FORWARD_ASKS_ANY } as const;
 /** Two hours are longer than anything that waits. */
 const longestMs = 2 * 3_600_000;
 
@@ -82,7 +83,8 @@ export class AnswerWriter {
         view.setInt32(at + record.identity, milliseconds(answer.tryTimeoutMs), true);
         view.setUint32(
           at + record.requests,
-          answer.removesProxyHeaders === true ? abi.ORLOP_FORWARD_WITHOUT_PROXY_HEADERS : 0,
+          (answer.removesProxyHeaders === true ? abi.ORLOP_FORWARD_WITHOUT_PROXY_HEADERS : 0) +
+            (answer.asks === undefined ? 0 : asksBits[answer.asks]),
           true,
         );
         if (!this.#texts(at, answer.target, answer.authority ?? "", "", "")) return false;
@@ -94,6 +96,13 @@ export class AnswerWriter {
         view.setInt32(at + record.status, answer.status, true);
         if (!this.#texts(at, answer.body, "", "", "")) return false;
         if (answer.headers !== undefined && !this.#edits(at, 1, answer.headers)) return false;
+        break;
+      case "pass":
+        view.setInt32(at + record.expect, answer.request, true);
+        break;
+      case "hold":
+        view.setInt32(at + record.expect, answer.request, true);
+        view.setInt32(at + record.status, milliseconds(answer.ms), true);
         break;
       case "peer":
         view.setInt32(at + record.identity, answer.peerIdentity, true);

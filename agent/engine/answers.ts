@@ -96,7 +96,18 @@ export type Forward = ConnRef & {
    */
   readonly timeoutMs?: number;
   readonly tryTimeoutMs?: number;
+  /**
+   * Of a connection that is served: a try that fails is an event (`TryFailed`) where the origin has got nothing of it, or whatever failed.
+   * Absent: the caller is answered.
+   */
+  readonly asks?: "unsent" | "any";
 };
+
+/** Of a request whose try has failed: its caller gets what there is, the held response or an answer of the engine's. */
+export type Pass = ConnRef & { readonly type: "pass"; readonly request: number };
+
+/** Of a request whose try has failed: it comes as an event again after `ms`. */
+export type Hold = ConnRef & { readonly type: "hold"; readonly request: number; readonly ms: number };
 
 /** The engine answers the request itself; `body` is text of at most 8 KiB in one line. `headers` are those beside type and length. */
 export type HttpReply = ConnRef & {
@@ -121,6 +132,8 @@ export type Answer =
   | RejectPeer
   | Forward
   | HttpReply
+  | Pass
+  | Hold
   | AskAgain;
 
 /** Decides one event now; undefined: decided later through `answer`, or the event needs none. */

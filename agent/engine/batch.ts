@@ -175,6 +175,8 @@ function refusalOf(event: EngineEvent): Answer | undefined {
       return { type: "refuse", conn, generation, status: 503 };
     case "request":
       return { type: "reply", conn, generation, request: event.request, status: 500, body: "internal error" };
+    case "try-failed":
+      return { type: "pass", conn, generation, request: event.request };
     case "peer-certificate":
       return { type: "reject-peer", conn, generation };
     default:

@@ -2,7 +2,7 @@
 import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
-import type { EngineEvent, RequestEnded, RequestEvent } from "./events.ts";
+import type { EngineEvent, RequestEnded, RequestEvent, TryFailed } from "./events.ts";
 import { RequestFields } from "./request-fields.ts";
 
 const record = abi.orlopEngineEvent;
@@ -140,7 +140,9 @@ export class EventReader {
           count: this.#i32(at + record.detail),
         };
       case types.request:
-        return this.#request(at, conn, generation, podIdx);
+        return this.#request(at, { conn, generation, podIdx }, named(abi.httpProtocols, this.#u32(at + record.kind)));
+      case types["try-failed"]:
+        return this.#tryFailed(at, conn, generation, podIdx);
       case types.opaque:
         return { type: "opaque", conn, generation };
       case types["request-ended"]:
@@ -187,7 +189,11 @@ export class EventReader {
   }
 
   /** Its texts lie behind each other (native/engine/http/request_event.h): one copy out of the arena serves for all of them. */
-  #request(at: number, conn: number, generation: number, podIdx: number): RequestEvent {
+  #request(
+    at: number,
+    { conn, generation, podIdx }: Pick<RequestEvent, "conn" | "generation" | "podIdx">,
+    protocol: RequestEvent["protocol"],
+  ): RequestEvent {
     const place = at + record.text;
     const from = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
     const method = this.#u32(place + span.length);
@@ -200,11 +206,24 @@ export class EventReader {
       generation,
       podIdx,
       request: this.#i32(at + record.expect),
-      protocol: named(abi.httpProtocols, this.#u32(at + record.kind)),
+      protocol,
       method: text.slice(0, method),
       target: text.slice(method, target),
       authority: text.slice(target),
       fields: this.#fieldsOf(at),
+    };
+  }
+
+  #tryFailed(at: number, conn: number, generation: number, podIdx: number): TryFailed {
+    const failure = named(abi.tryFailures, this.#u32(at + record.kind));
+    return {
+      ...this.#request(at, { conn, generation, podIdx }, "http1"),
+      type: "try-failed",
+      failure,
+      status: this.#i32(at + record.detail),
+      cause: failure === "not-reached" ? named(abi.closeCauses, this.#i32(at + record.identity)) : null,
+      isSent: this.#u64(at + record.sentBytes) !== 0,
+      durationUs: this.#u64(at + record.durationUs),
     };
   }
 
@@ -217,6 +236,7 @@ export class EventReader {
     const requestBytes = this.#u64(at + record.sentBytes);
     const responseBytes = this.#u64(at + record.receivedBytes);
     const durationUs = this.#u64(at + record.durationUs);
+    const isAnswered = outcome === "answered" || outcome === "upgraded";
     if (outcome !== "not-reached") {
       return {
         type: "request-ended",
@@ -226,10 +246,11 @@ export class EventReader {
         request,
         outcome,
         status,
-        refusal: named(abi.http1Refusals, why),
+        refusal: isAnswered ? "none" : named(abi.http1Refusals, why),
         requestBytes,
         responseBytes,
         durationUs,
+        answeredUs: isAnswered ? why : 0,
       };
     }
     return {
@@ -244,6 +265,7 @@ export class EventReader {
       requestBytes,
       responseBytes,
       durationUs,
+      answeredUs: 0,
       notReached: { cause: named(abi.closeCauses, why), message: this.#text(at, 0) },
     };
   }

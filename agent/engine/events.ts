@@ -1,5 +1,12 @@
 // 6 · data thread · what the engine tells TypeScript. Plain data, decoded from the arena by event-reader.ts.
-import type { closeCauses, handshakeFailures, http1Refusals, httpProtocols, requestOutcomes } from "../abi.ts";
+import type {
+  closeCauses,
+  handshakeFailures,
+  http1Refusals,
+  httpProtocols,
+  requestOutcomes,
+  tryFailures,
+} from "../abi.ts";
 import type { SocketKind } from "../keeper/protocol.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { RequestFields } from "./request-fields.ts";
@@ -135,6 +142,26 @@ export type RequestEvent = ConnRef & {
   readonly fields: RequestFields;
 };
 
+/** Every way in which a try of a request fails; native/engine/core/events.h says what each means. */
+export type TryFailure = (typeof tryFailures)[number];
+
+/**
+ * A request that went on with `asks` has failed at its origin, and its caller has got nothing of a response. All that has come of its body is
+ * kept. Answer: `forward` to try again, `hold`, or `pass`, within six seconds.
+ */
+export type TryFailed = Omit<RequestEvent, "type"> & {
+  readonly type: "try-failed";
+  readonly failure: TryFailure;
+  /** Of "status": the response's. Of "not-reached": errno, HTTP status or TLS alert by cause, as in Closed; else 0. */
+  readonly status: number;
+  /** Of "not-reached"; else null. */
+  readonly cause: CloseCause | null;
+  /** Whether the origin may have got some of the request. */
+  readonly isSent: boolean;
+  /** Of this try. */
+  readonly durationUs: number;
+};
+
 /** A connection that was to be read is no HTTP/1 and may pass (`or-pass`): its bytes are relayed from here on. */
 export type Opaque = ConnRef & { readonly type: "opaque" };
 
@@ -161,11 +188,14 @@ export type RequestEnded = ConnRef & {
   readonly responseBytes: number;
   /** From the first byte of its head. */
   readonly durationUs: number;
+  /** Of "answered" and "upgraded" at the caller's end: from the beginning of its last try to its response's head; else 0. */
+  readonly answeredUs: number;
 };
 
 export type EngineEvent =
   | RequestEvent
   | RequestEnded
+  | TryFailed
   | Opaque
   | Accepted
   | PeerCertificate

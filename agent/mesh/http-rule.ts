@@ -69,6 +69,16 @@ export type RouteBackend = {
   readonly responseEdits: FieldEdits;
 };
 
+/** When a request that failed at its endpoint is tried again. */
+export type RetryRule = {
+  /** Statuses of a response that does not count; 400 to 599. */
+  readonly codes: readonly number[];
+  /** How often, beside the first try. */
+  readonly attempts: number;
+  /** At least so long before a retry. */
+  readonly backoffMs: number;
+};
+
 export type HttpRule = {
   /** Empty: it has none. */
   readonly name: string;
@@ -86,6 +96,8 @@ export type HttpRule = {
   readonly timeoutMs: number;
   /** The same of one attempt at a backend; 0: no limit of its own. */
   readonly tryTimeoutMs: number;
+  /** null: what may have been processed is not tried again. */
+  readonly retry: RetryRule | null;
   readonly from: SourceRef;
 };
 

@@ -17,7 +17,16 @@ export type LoadBalancing = {
   readonly preference: readonly LocalityPreference[];
   readonly mode: "unspecified" | "strict" | "failover" | "passthrough";
   readonly health: "only-healthy" | "allow-all";
+  /** How requests of routes choose among endpoints; absent: by what they cost. */
+  readonly requests?: RequestBalancing;
 };
+
+/**
+ * "cost": the cheaper of two, by latency, what waits and failures. "least-request": the less loaded of two. "round-robin": each in its turn.
+ * All by weight.
+ */
+export const requestBalancings = ["cost", "least-request", "round-robin", "random"] as const;
+export type RequestBalancing = (typeof requestBalancings)[number];
 
 /** An endpoint named in the Service itself, instead of by selector. `workload` is set when its address belongs to a workload. */
 export type ExplicitEndpoint = {

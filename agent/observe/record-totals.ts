@@ -14,6 +14,7 @@ export class RecordTotals {
   readonly #audited = new LabelledCounts("policy");
   readonly #requests: RequestTotals;
   readonly #httpRefused = new Map<string, number>();
+  readonly #retried = new Map<string, number>();
   #overflowed = 0;
 
   constructor(now: () => number) {
@@ -33,6 +34,8 @@ export class RecordTotals {
     this.#requests.add(thread, deltas.requests);
     for (const [key, value] of Object.entries(deltas.httpRefused))
       this.#httpRefused.set(key, (this.#httpRefused.get(key) ?? 0) + value);
+    for (const [key, value] of Object.entries(deltas.retried))
+      this.#retried.set(key, (this.#retried.get(key) ?? 0) + value);
   }
 
   metrics(): readonly Metric[] {
@@ -55,6 +58,10 @@ export class RecordTotals {
       const [message = "", reason = ""] = key.split("|");
       return { labels: { message, reason }, value };
     });
+    const retried = [...this.#retried].map(([key, value]) => {
+      const [failure = "", then = ""] = key.split("|");
+      return { labels: { failure, then }, value };
+    });
     return [
       ...traffic,
       ...this.#requests.metrics(),
@@ -63,6 +70,7 @@ export class RecordTotals {
       metric(recordFamilies.audited, this.#audited.samples()),
       single(recordFamilies.overflowed, this.#overflowed),
       metric(recordFamilies.httpRefused, httpRefused),
+      metric(recordFamilies.retried, retried),
     ];
   }
 }

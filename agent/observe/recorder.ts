@@ -7,7 +7,7 @@ import type { DecisionSummary } from "./decision-summary.ts";
 import type { MetricFamily } from "./metric.ts";
 import { type Listed, OpenList } from "./open-list.ts";
 import type { ConnectionRecord, Outcome } from "./record.ts";
-import type { RequestRecord, RequestUnderWay, SeenHttp } from "./request-record.ts";
+import type { AfterTry, RequestRecord, RequestUnderWay, SeenHttp } from "./request-record.ts";
 import { REQUEST_LABEL_SETS, type RequestParties, RequestSeries } from "./request-series.ts";
 import type { RowDeltas } from "./row-deltas.ts";
 import { type Relation, SeriesTable } from "./series.ts";
@@ -47,6 +47,13 @@ export const recordFamilies = {
     unit: "messages",
     labels: ["message", "reason"],
     help: "Messages that are no acceptable HTTP/1, by the rule that refused them",
+  },
+  retried: {
+    name: "orlop_request_retries_total",
+    type: "counter",
+    unit: "tries",
+    labels: ["failure", "then"],
+    help: "Tries of routed requests that failed before their callers got anything, by what became of them",
   },
 } as const satisfies Record<string, MetricFamily>;
 
@@ -91,6 +98,8 @@ export type RecordDeltas = RowDeltas & {
   readonly requests: RowDeltas;
   /** Messages of HTTP/1 that were refused, by `<message>|<reason>`. */
   readonly httpRefused: Readonly<Record<string, number>>;
+  /** Tries that failed, by `<failure>|<then>`. */
+  readonly retried: Readonly<Record<string, number>>;
 };
 
 /** A caller's text that an operator is shown is no longer. */
@@ -226,6 +235,7 @@ export class Recorder {
   #dryRunDenied = new Map<string, number>();
   #audited = new Map<string, number>();
   #httpRefused = new Map<string, number>();
+  #retried = new Map<string, number>();
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -288,6 +298,11 @@ export class Recorder {
     this.#options.logRequest?.(record);
   }
 
+  /** A try of a request has failed, and `then` became of it; both of closed lists. */
+  retried(failure: string, then: AfterTry): void {
+    count(this.#retried, `${failure}|${then}`);
+  }
+
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
   refused(
     record: ConnectionRecord,
@@ -323,11 +338,13 @@ export class Recorder {
       audited: Object.fromEntries(this.#audited),
       requests: this.#requests.take(),
       httpRefused: Object.fromEntries(this.#httpRefused),
+      retried: Object.fromEntries(this.#retried),
     };
     this.#decisions = new Map();
     this.#dryRunDenied = new Map();
     this.#audited = new Map();
     this.#httpRefused = new Map();
+    this.#retried = new Map();
     return deltas;
   }
 

@@ -15,7 +15,7 @@ const nothing: DecisionSummary = {
 function request(given: Partial<RequestRecord> = {}): RequestRecord {
   return {
     connection: aRecord({ reporter: "source", hbone: null }),
-    route: null,
+    ...{ route: null, attempts: 1 },
     ...{ method: "GET", path: "/open/7", host: "api", id: "7f3c", decision: nothing, status: 200 },
     ...{ flag: "-", details: "via_upstream", refused: null, requestBytes: 5, responseBytes: 70, durationUs: 3_500 },
     ...given,

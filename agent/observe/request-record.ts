@@ -37,6 +37,8 @@ export type RequestRecord = {
   readonly decision: DecisionSummary | null;
   /** Of a request that was read at the caller's end; null: it was not. */
   readonly route: RecordedRoute | null;
+  /** How often it was tried at an endpoint; 0: it did not go on. Where it arrives it is tried once. */
+  readonly attempts: number;
   /** 0: no response. */
   readonly status: number;
   readonly flag: RequestFlag;
@@ -68,6 +70,14 @@ export const routeAnswers = [
   "policy", //      403, 400, 429: both pods are of this node, and the destination's policy refuses it
 ] as const;
 export type RouteAnswer = (typeof routeAnswers)[number];
+
+/** What becomes of a request whose try has failed. A closed list. */
+export type AfterTry =
+  | "elsewhere" // another endpoint has it: nobody has processed anything of it
+  | "again" //     by the rule's `retry`, behind a pause
+  | "budget" //    passed on: the rule's retries are too many already
+  | "spent" //     passed on: it was tried as often as it may be
+  | "final"; //    passed on: nothing says that it may be tried again
 
 /** A request that is open: what an operator may see of it. */
 export type RequestUnderWay = {

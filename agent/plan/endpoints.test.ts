@@ -35,6 +35,25 @@ function shares(candidates: readonly Candidate[], draws: number, given: Partial<
 }
 
 describe("choosing an endpoint", () => {
+  test("in turn: each as often as the others, or by weight; drawn: by weight, whatever the load", () => {
+    let turn = 0;
+    const inTurn = (candidates: readonly Candidate[]): Map<string, number> => {
+      const counts = new Map<string, number>();
+      for (let nth = 0; nth < 1_000; nth++) {
+        const { address = "" } = choose(candidates, { among: { kind: "turn", turn: turn++ } }) ?? {};
+        counts.set(address, (counts.get(address) ?? 0) + 1);
+      }
+      return counts;
+    };
+    const four = [candidate(1), candidate(2), candidate(3), candidate(4)];
+    assert.deepEqual([...inTurn(four).values()], [250, 250, 250, 250]);
+    const [heavy = 0, light = 0] = inTurn([candidate(1, { weight: 3 }), candidate(2)]).values();
+    assert.ok(Math.abs(heavy - 750) <= 2 && Math.abs(light - 250) <= 2, `${heavy} ${light}`);
+    const load = (each: Candidate): number => (each.address === "10.0.1.1" ? 1_000 : 0);
+    const drawn = shares([candidate(1, { weight: 3 }), candidate(2)], 4_000, { among: { kind: "draw" }, load });
+    assert.ok(Math.abs((drawn.get("10.0.1.1") ?? 0) - 0.75) < 0.03, `${drawn.get("10.0.1.1")}`);
+  });
+
   test("nobody, one, and nobody healthy", () => {
     assert.equal(choose([]), undefined);
     assert.equal(choose([candidate(1)])?.address, "10.0.1.1");

@@ -21,17 +21,22 @@ export type ClientPlace = Pick<Workload, "network" | "locality" | "node" | "clus
 export type Choice = {
   readonly from: ClientPlace;
   readonly loadBalancing: LoadBalancing;
-  /** Connections of this thread that are open or being opened to the candidate. */
+  /** The lower is chosen: connections of this thread that are open or being opened to the candidate, or what it costs a request. */
   readonly load: (candidate: Candidate) => number;
+  /** "turn": the next in the order of the candidates. "draw": any, by weight. Absent: the less loaded of two. */
+  readonly among?: { readonly kind: "turn"; readonly turn: number } | { readonly kind: "draw" };
   /** Uniform in [0, 1). */
   readonly random: () => number;
 };
 
-/** The endpoint for one new connection; undefined: nobody may be chosen. */
+/** The endpoint for a new connection, or for a request; undefined: nobody may be chosen. */
 export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice): Candidate | undefined {
   const eligible = eligibleEndpoints(candidates, choice);
   const [only] = eligible;
   if (eligible.length < 2) return only;
+  const { among } = choice;
+  if (among?.kind === "draw") return drawByWeight(eligible, null, choice.random);
+  if (among?.kind === "turn") return inTurn(eligible, among.turn);
   const first = drawByWeight(eligible, null, choice.random);
   const second = drawByWeight(eligible, first, choice.random);
   if (first === undefined || second === undefined) return first;
@@ -96,6 +101,14 @@ const sharedScope: Readonly<Record<LocalityPreference, (here: ClientPlace, there
   node: (here, there) => here.node === there.node,
   cluster: (here, there) => here.cluster === there.cluster,
 };
+
+/** Of equal weights each in its turn. Of others the shares are those of the weights, spread as evenly as the golden ratio does. */
+function inTurn(candidates: readonly Candidate[], turn: number): Candidate | undefined {
+  const [first] = candidates;
+  if (candidates.every(({ weight }) => weight === first?.weight)) return candidates[turn % candidates.length];
+  return drawByWeight(candidates, null, () => (turn * GOLDEN) % 1);
+}
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 function drawByWeight(
   candidates: readonly Candidate[],

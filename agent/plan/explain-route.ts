@@ -12,6 +12,7 @@ import { positionText } from "../mesh/source-ref.ts";
 import type { Step } from "../policy/decision.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import { gottenFacts, planRequest, type RequestPlan, type RoutedFacts } from "./plan-request.ts";
+import { retryRuleOf, retryText } from "./retry.ts";
 import type { RouteWorld } from "./route.ts";
 
 export type RouteExplanation = {
@@ -37,7 +38,7 @@ export function explainRoute(
   // Callers add which agent judges, for pods of one node and of two alike.
   const servedHere = (): boolean => false;
   const plan = planRequest(facts, { ...world, servedHere, routes, readsPaths: () => true });
-  const steps = [...(table === null ? [] : entrySteps(facts, table, plan.entry)), outcomeStep(plan)];
+  const steps = [...(table === null ? [] : entrySteps(facts, table, plan.entry)), outcomeStep(plan, facts.method)];
   return { steps, plan, gets: plan.kind === "forward" ? gottenFacts(plan, facts) : null };
 }
 
@@ -96,7 +97,7 @@ const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>[
   policy: "policy",
 };
 
-function outcomeStep(plan: RequestPlan): Step {
+function outcomeStep(plan: RequestPlan, method: string): Step {
   if (plan.kind === "reply") {
     const location = plan.responseEdits.find(({ name }) => name === "location");
     const where = location === undefined || location.op === "remove" ? "" : ` to ${location.value}`;
@@ -105,6 +106,8 @@ function outcomeStep(plan: RequestPlan): Step {
   }
   if (plan.entry === null) return { id: "backend", status: "ok", summary: "no route is for this caller" };
   const changes = changesText(plan.entry.rule);
-  const summary = `${outcomeText(plan.entry.rule)}${changes === "" ? "" : `; ${changes}`}`;
+  const { retry } = plan.entry.rule;
+  const tries = retry === null ? "" : `; ${retryText(retry, retryRuleOf(plan.entry, method) !== null)}`;
+  const summary = `${outcomeText(plan.entry.rule)}${changes === "" ? "" : `; ${changes}`}${tries}`;
   return { id: "backend", status: "ok", summary };
 }

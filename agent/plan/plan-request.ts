@@ -8,6 +8,7 @@ import type { RouteEntry } from "../l7/route-table.ts";
 import type { RouteTables } from "../l7/route-tables.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { FieldEdits, HttpRule, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
 import { isSameFamily } from "../mesh/ip.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
@@ -60,6 +61,8 @@ export type RequestPlan =
     })
   | (Planned & {
       readonly kind: "forward";
+      /** By which it is planned again when its endpoint fails. */
+      readonly chosen: Chosen;
       readonly route: Exclude<Route, { readonly kind: "refuse" }>;
       /** What was judged here; null: nothing was. */
       readonly facts: ConnectionFacts | null;
@@ -104,6 +107,26 @@ export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPla
   return forwarded(facts, { service: to, port: toPort, entry, backend }, world);
 }
 
+/**
+ * The request's endpoint has failed it, and its caller has got nothing: the same for another endpoint of the backend that was drawn.
+ * @param tried endpoints that are not chosen
+ */
+export function planAgain(
+  plan: ForwardPlan,
+  facts: RoutedFacts,
+  world: RequestWorld,
+  tried: (address: string, port: number) => boolean,
+): RequestPlan {
+  const { service: before, port: portBefore, entry } = plan.chosen;
+  const service = world.mesh.service(fullName(before));
+  const port = service?.ports.find((each) => each.port === portBefore.port);
+  if (service === undefined || port === undefined) return reply("no-service", 503, "no such service", entry);
+  const next = forwarded(facts, { ...plan.chosen, service, port }, { ...world, without: tried });
+  // A Service that leaves connections where they were dialled has no other endpoint.
+  const isNew = next.kind === "reply" || !tried(next.route.target.address, next.route.target.port);
+  return isNew ? next : reply("no-endpoint", 503, "no healthy upstream", entry);
+}
+
 /** A prefix is replaced in the path in which it was found. */
 function replaced(target: string, path: PathReplacement | null, entry: RouteEntry | null): string {
   if (path === null) return target;
@@ -133,7 +156,7 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   const responseEdits = editsOf(entry?.rule.responseEdits, backend?.responseEdits, sharing(entry, facts));
   const sent = { target, authority: authority === "" ? facts.authority : authority };
   const written = target === facts.target ? "" : target;
-  const rest = { entry, requestEdits, responseEdits, authority, timeoutMs, tryTimeoutMs } as const;
+  const rest = { chosen, entry, requestEdits, responseEdits, authority, timeoutMs, tryTimeoutMs } as const;
   const { destination } = route;
   // The kernel lets a pod's calls to itself go, and they are not judged.
   if (route.kind !== "local" || route.destination.uid === source.uid)

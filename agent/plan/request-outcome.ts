@@ -3,6 +3,7 @@ import type { RequestEnded, RequestOutcome } from "../engine/events.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
 import type { HttpRefusal, RecordedRoute, RequestRecord, RouteAnswer } from "../observe/request-record.ts";
 import type { Refusal } from "./outcome.ts";
+import type { RequestSample } from "./peak-ewma.ts";
 
 export type RequestEnding = Pick<RequestRecord, "flag" | "details" | "refused">;
 
@@ -85,4 +86,27 @@ function deniedText({ reason, policy }: DecisionSummary): string {
   const inRule = rule === undefined ? "" : `-rule[${rule}]`;
   const matched = namespace === undefined ? "none" : `ns[${namespace}]-policy[${name}]${inRule}`;
   return `rbac_access_denied_matched_policy[${matched}]`;
+}
+
+/** A status by which an endpoint says that it does not serve. */
+export const isFailing = (status: number): boolean => status >= 500 || status === 429;
+
+/**
+ * What a request's end shows of the endpoint that had it; null: nothing. A caller that leaves has waited for so long at least.
+ */
+export function sampleOf({ outcome, status, durationUs, answeredUs }: RequestEnded): RequestSample | null {
+  switch (outcome) {
+    case "answered":
+    case "upgraded":
+      return { elapsedMs: answeredUs / 1_000, isFailed: isFailing(status) };
+    case "bad-response":
+    case "reset-by-upstream":
+    case "not-reached":
+    case "deadline":
+      return { elapsedMs: durationUs / 1_000, isFailed: true };
+    case "reset-by-downstream":
+      return status === 0 ? { elapsedMs: durationUs / 1_000, isFailed: null } : null;
+    default:
+      return null;
+  }
 }

@@ -1,12 +1,13 @@
 // 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is that of
 // docs/reference/hbone.md#where-a-connection-goes.
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
+import { fullName } from "../mesh/full-name.ts";
 import { isLoopback } from "../mesh/ip.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "./candidates.ts";
-import { type Candidate, chooseEndpoint } from "./endpoints.ts";
+import { type Candidate, type Choice, chooseEndpoint } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
 
 /** What all but `refuse` say: whom we take the far end for. */
@@ -53,6 +54,17 @@ export type RouteWorld = {
   readonly load: (address: string, port: number) => number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  /** Of requests; absent: connections are balanced, by `load`. */
+  readonly costs?: RequestCosts;
+  /** Endpoints of a Service that are not to be chosen; absent: none. */
+  readonly without?: (address: string, port: number) => boolean;
+};
+
+export type RequestCosts = {
+  /** What the endpoint costs a request of the caller, by its identity. */
+  readonly of: (caller: string, address: string, port: number) => number;
+  /** How many requests of the caller to the Service have taken their turn. */
+  readonly turn: (caller: string, service: string) => number;
 };
 
 /** The workloads of an address-conflict; else nobody. */
@@ -101,11 +113,13 @@ export function toService(
   if (candidates.length === 0 && known.length > 0) {
     return conflict(new Set(known.flatMap(({ address }) => world.mesh.rivalsAt(address))), service);
   }
-  const chosen = chooseEndpoint(candidates, {
+  const { without } = world;
+  const open = without === undefined ? candidates : candidates.filter(({ address, port: at }) => !without(address, at));
+  const chosen = chooseEndpoint(open, {
     from: source,
     loadBalancing: service.loadBalancing,
-    load: (candidate) => world.load(candidate.address, candidate.port),
     random: world.random,
+    ...balancingOf(service, source, world),
   });
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);
   // A targetPort may name a port of ours though the service's port does not (docs/reference/failures.md, row E1).
@@ -113,6 +127,23 @@ export function toService(
   const target = { address: chosen.address, port: chosen.port };
   if (chosen.workload === null) return { kind: "direct", why: "not-in-mesh", target, destination: null, service };
   return toWorkload({ target, destination: chosen.workload, service }, world);
+}
+
+function balancingOf(service: Service, source: Workload, world: RouteWorld): Pick<Choice, "load" | "among"> {
+  const { costs } = world;
+  const load = (candidate: Candidate): number => world.load(candidate.address, candidate.port);
+  if (costs === undefined) return { load };
+  const caller = source.identity.text;
+  switch (service.loadBalancing.requests) {
+    case "least-request":
+      return { load };
+    case "random":
+      return { load, among: { kind: "draw" } };
+    case "round-robin":
+      return { load, among: { kind: "turn", turn: costs.turn(caller, fullName(service)) } };
+    default:
+      return { load: ({ address, port }) => costs.of(caller, address, port) };
+  }
 }
 
 /**

@@ -87,6 +87,8 @@ const traffic = createTraffic({
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);
   },
+  // Each thread has a slot there.
+  threads: options.ticks.byteLength / Int32Array.BYTES_PER_ELEMENT,
   random: Math.random,
   fillRandom: (bytes) => getRandomValues(bytes),
   reports: {

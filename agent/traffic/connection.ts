@@ -9,9 +9,10 @@ import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import type { RequestRecord, SeenHttp } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
+import type { RequestSample } from "../plan/peak-ewma.ts";
 import type { Permission } from "../plan/permission.ts";
 import type { RequestPlan } from "../plan/plan-request.ts";
-import { requestEndingOf } from "../plan/request-outcome.ts";
+import { requestEndingOf, sampleOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { OpenTo } from "./endpoint-load.ts";
@@ -28,11 +29,28 @@ type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "id"> & {
   /** The target in whose place another went on; empty: what was sent. */
   readonly written: string;
   decision: RequestRecord["decision"];
-  readonly routed: Routed | null;
-  openTo: OpenTo | null;
+  routed: Routed | null;
+  /** How its endpoint is let go; null: nobody has it. */
+  goesTo: GoesTo | null;
+  /** Endpoints that have had it, in their order: `<address> <port>`. */
+  tried: readonly string[];
+  /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
+  retries: number;
+  pauses: boolean;
 };
 const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = {
-  ...{ method: "", path: "", host: "", id: "", decision: null, routed: null, openTo: null },
+  ...{
+    method: "",
+    path: "",
+    host: "",
+    id: "",
+    decision: null,
+    routed: null,
+    goesTo: null,
+    tried: [],
+    retries: 0,
+    pauses: false,
+  },
 };
 
 /** What became of a request at the caller's end. `way`: what of the connection's record is this request's own. */
@@ -41,6 +59,9 @@ type Routed = NonNullable<RequestRecord["route"]> & {
   readonly way: Partial<ConnectionRecord> | null;
 };
 const ID_LENGTH = 128;
+
+/** Called once, when the endpoint has the request no more; what it has shown of the endpoint, or null. */
+export type GoesTo = (sample: RequestSample | null) => void;
 
 /** Connections that no rule can tell apart: one judgement serves them all. */
 export type AllowedAlike = { readonly key: string; readonly permission: Permission; readonly members: Connection[] };
@@ -132,7 +153,10 @@ export class Connection {
       id,
       decision: summary,
       routed,
-      openTo: null,
+      goesTo: null,
+      tried: nobody,
+      retries: 0,
+      pauses: false,
     };
     const requests = this.#read();
     if (protocol === "http2") {
@@ -164,11 +188,57 @@ export class Connection {
     return this.#requests?.open.oldest?.routed?.plan ?? null;
   }
 
-  /** Until it ends. */
-  requestGoesTo(openTo: OpenTo): void {
+  /** To this endpoint, until it ends or is tried elsewhere. */
+  requestGoesTo({ address, port }: Endpoint, goesTo: GoesTo): void {
     const open = this.#requests?.open.oldest ?? null;
-    if (open === null) openTo.release();
-    else open.openTo = openTo;
+    open?.goesTo?.(null);
+    if (open === null) {
+      goesTo(null);
+      return;
+    }
+    open.goesTo = goesTo;
+    open.tried = [...open.tried, `${address} ${port}`];
+  }
+
+  /** Of the open request of a served connection: endpoints that have had it. */
+  get tried(): readonly string[] {
+    return this.#requests?.open.oldest?.tried ?? nobody;
+  }
+
+  /** Of the open request of a served connection: how often its rule has had it tried again. */
+  get retries(): number {
+    return this.#requests?.open.oldest?.retries ?? 0;
+  }
+
+  /** Its try has failed: nobody has it any more. */
+  tryEnded(sample: RequestSample | null): void {
+    const open = this.#requests?.open.oldest ?? null;
+    open?.goesTo?.(sample);
+    if (open !== null) open.goesTo = null;
+  }
+
+  /** It is tried again behind a pause. */
+  pausesBeforeTry(): void {
+    const open = this.#requests?.open.oldest ?? null;
+    if (open === null) return;
+    open.retries += 1;
+    open.pauses = true;
+  }
+
+  /** Once for each pause: it is over. */
+  takePause(): boolean {
+    const open = this.#requests?.open.oldest ?? null;
+    if (open?.pauses !== true) return false;
+    open.pauses = false;
+    return true;
+  }
+
+  /** Another endpoint has the open request by now. */
+  triedAgain(verdict: RequestVerdict | null, again: Pick<Routed, "plan" | "way">): void {
+    const open = this.#requests?.open.oldest ?? null;
+    if (open?.routed == null) return;
+    open.decision = verdict === null ? null : summarize(verdict);
+    open.routed = { ...open.routed, ...again };
   }
 
   /**
@@ -199,8 +269,8 @@ export class Connection {
     const route = routed === null ? null : { name: routed.name, answer: routed.answer };
     const ended = { asked: this.#ending?.asked ?? null, route };
     const { flag, details, refused } = requestEndingOf(event, asked.decision, ended);
-    asked.openTo?.release();
-    asked.openTo = null;
+    asked.goesTo?.(sampleOf(event));
+    asked.goesTo = null;
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.
     if (event.outcome === "upgraded") this.speaks("websocket");
@@ -213,6 +283,7 @@ export class Connection {
       host: asked.host,
       id: asked.id,
       decision: asked.decision,
+      attempts: routed === null && isForwarded(event.outcome) ? 1 : asked.tried.length,
       status: event.status,
       flag,
       details,
@@ -227,7 +298,14 @@ export class Connection {
   /** The engine tells the end of each request before that of its connection; where it has not, the record is still owed. */
   #endRequests(): void {
     const { open, isMultiplexed = false, lastEnded = 0 } = this.#requests ?? {};
-    const nothing = { status: 0, refusal: "none", requestBytes: 0, responseBytes: 0, durationUs: 0 } as const;
+    const nothing = {
+      status: 0,
+      refusal: "none",
+      requestBytes: 0,
+      responseBytes: 0,
+      durationUs: 0,
+      answeredUs: 0,
+    } as const;
     const { conn, generation } = this.ref;
     for (const request of open?.numbers() ?? []) {
       if (!isMultiplexed && request <= lastEnded) continue;
@@ -338,6 +416,8 @@ export class Connection {
     return this.#draft ?? this.#record?.alike ?? this.#known();
   }
 }
+
+const isForwarded = (outcome: RequestEnded["outcome"]): boolean => outcome !== "refused" && outcome !== "replied";
 
 function endpointOf({ address, port }: Endpoint): Endpoint {
   return { address, port };

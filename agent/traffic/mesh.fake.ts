@@ -86,7 +86,7 @@ export function httpRule(given: Partial<HttpRule> = {}): HttpRule {
       cors: null,
       backends: [],
     },
-    ...{ timeoutMs: 0, tryTimeoutMs: 0, from: { file: "mesh.yaml", line: 9, column: 5 } },
+    ...{ timeoutMs: 0, tryTimeoutMs: 0, retry: null, from: { file: "mesh.yaml", line: 9, column: 5 } },
     ...given,
   };
 }

@@ -81,7 +81,13 @@ class EngineModel {
     session.open = outcome === "upgraded" ? "websocket" : "no";
     this.bench.engine.feed({
       ...{ type: "request-ended", ...session.ref, podIdx: 1, request: session.begun, outcome, status },
-      ...{ refusal: outcome === "refused" ? "target" : "none", requestBytes: 1, responseBytes: 2, durationUs: 3 },
+      ...{
+        refusal: outcome === "refused" ? "target" : "none",
+        requestBytes: 1,
+        responseBytes: 2,
+        durationUs: 3,
+        answeredUs: 0,
+      },
     });
   }
 

@@ -49,10 +49,14 @@ class Reading {
   }
 
   end(ref: ConnRef, request: number, outcome: "answered" | "replied" | "upgraded" = "answered"): void {
-    const sizes: Pick<RequestEnded, "status" | "refusal" | "requestBytes" | "responseBytes" | "durationUs"> = {
+    const sizes: Pick<
+      RequestEnded,
+      "status" | "refusal" | "requestBytes" | "responseBytes" | "durationUs" | "answeredUs"
+    > = {
       requestBytes: 1,
       responseBytes: 2,
       durationUs: 3,
+      answeredUs: 0,
       refusal: "none",
       status: outcome === "replied" ? 403 : 200,
     };

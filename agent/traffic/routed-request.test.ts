@@ -5,7 +5,9 @@ import type { Answer, Forward } from "../engine/answers.ts";
 import type { ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
 import { noEdits } from "../mesh/http-rule.ts";
-import { allow, deny, httpRoute, routeBackend, service } from "./mesh.fake.ts";
+import type { RequestBalancing } from "../mesh/service.ts";
+import type { TryEnd } from "../plan/retry.ts";
+import { allow, deny, httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
 import type { Change } from "./rejudge.ts";
 import { Bench, near, web } from "./traffic.fake.ts";
 
@@ -16,8 +18,14 @@ const policyChanged: Change = { ...nothing, authorizationPolicies: new Set(["sho
 class Routed {
   readonly bench = new Bench({ settle: () => "http", readsPaths: () => true });
 
-  constructor(to = "shop/api", rule: Parameters<typeof httpRoute>[2] = {}) {
-    this.bench.mesh.serviceList.push(service("near", { vips: ["10.96.0.2"] }), service("none", { vips: [] }));
+  constructor(to = "shop/api", rule: Parameters<typeof httpRoute>[2] = {}, requests: RequestBalancing = "cost") {
+    const loadBalancing = { preference: [], mode: "unspecified", health: "only-healthy", requests } as const;
+    const [api] = this.bench.mesh.serviceList;
+    this.bench.mesh.serviceList = [
+      ...(api === undefined ? [] : [{ ...api, loadBalancing }]),
+      service("near", { vips: ["10.96.0.2"], loadBalancing }),
+      service("none", { vips: [] }),
+    ];
     this.bench.mesh.routes.push(httpRoute("shop/api", {}, { backends: [routeBackend(to)], ...rule }));
     this.bench.serve();
   }
@@ -28,7 +36,7 @@ class Routed {
     return event;
   }
 
-  ask({ conn, generation }: ConnRef, request: number, target = "/"): Answer | undefined {
+  ask({ conn, generation }: ConnRef, request: number, target = "/", method = "GET"): Answer | undefined {
     const event: RequestEvent = {
       ...{
         type: "request",
@@ -37,7 +45,7 @@ class Routed {
         podIdx: 1,
         request,
         protocol: "http1",
-        method: "GET",
+        method,
         target,
         authority: "api",
       },
@@ -52,13 +60,30 @@ class Routed {
     return answer;
   }
 
+  fail({ conn, generation }: ConnRef, request: number, failed: TryEnd, method = "GET"): Answer {
+    const asked = {
+      podIdx: 1,
+      request,
+      protocol: "http1",
+      method,
+      target: "/",
+      authority: "api",
+      durationUs: 1,
+    } as const;
+    const fields = new RequestFields(Buffer.alloc(0), 0, 0);
+    const answer = this.bench.engine.feed({ type: "try-failed", conn, generation, ...asked, fields, ...failed });
+    assert.ok(answer !== undefined);
+    return answer;
+  }
+
   end(
     { conn, generation }: ConnRef,
     request: number,
     outcome: RequestEnded["outcome"] = "answered",
     status = 200,
+    answeredUs = 0,
   ): void {
-    const sizes = { requestBytes: 1, responseBytes: 2, durationUs: 3, refusal: "none", status } as const;
+    const sizes = { requestBytes: 1, responseBytes: 2, durationUs: 3, answeredUs, refusal: "none", status } as const;
     this.bench.engine.feed({ type: "request-ended", conn, generation, podIdx: 1, request, outcome, ...sizes });
   }
 }
@@ -163,6 +188,222 @@ describe("a connection to a port that has routes", () => {
     routed.end(ref, 1, "replied", 503);
     bench.mesh.routes = [];
     assert.equal(bench.engine.origins.get(routed.forward(ref, 2).origin ?? 0)?.route.type, "tunnel");
+  });
+});
+
+describe("requests are balanced for each caller", () => {
+  /** Ten endpoints, of which the fourth takes ten times as long; the share that it got. */
+  function shareOfSlow(requests: RequestBalancing): { readonly slow: number; readonly most: number } {
+    const routed = new Routed("shop/api", {}, requests);
+    const { bench } = routed;
+    for (let nth = 2; nth <= 10; nth++)
+      bench.mesh.replace(workload(`api-${nth}`, { addresses: [`10.0.1.${nth}`], node: "n2", labels: { app: "api" } }));
+    const got = new Map<string, number>();
+    const ref = routed.open();
+    for (let nth = 1; nth <= 1_000; nth++) {
+      const { origin = 0 } = routed.forward(ref, nth);
+      const to = bench.engine.origins.get(origin)?.route.to.address ?? "";
+      got.set(to, (got.get(to) ?? 0) + 1);
+      const answeredUs = to === "10.0.1.4" ? 50_000 : 5_000;
+      bench.clock.advance(answeredUs / 1_000);
+      routed.end(ref, nth, "answered", 200, answeredUs);
+    }
+    assert.deepEqual(bench.faults, []);
+    return { slow: (got.get("10.0.1.4") ?? 0) / 1_000, most: Math.max(...got.values()) / 1_000 };
+  }
+
+  test("by cost: who is ten times as slow has 2 % at most, and no other has it all", () => {
+    const { slow, most } = shareOfSlow("cost");
+    assert.ok(slow <= 0.02 && most < 0.2, `${slow} ${most}`);
+  });
+
+  test("round robin, random and least request do not look at latency", () => {
+    assert.deepEqual(shareOfSlow("round-robin"), { slow: 0.1, most: 0.1 });
+    for (const each of ["random", "least-request"] as const) {
+      const { slow, most } = shareOfSlow(each);
+      assert.ok(slow > 0.06 && most < 0.15, `${each}: ${slow} ${most}`);
+    }
+  });
+
+  test("a try that failed costs its endpoint the requests that follow", () => {
+    const routed = new Routed();
+    const { bench } = routed;
+    bench.mesh.replace(workload("api-4", { addresses: ["10.0.0.4"], node: "n2", labels: { app: "api" } }));
+    const refused = { failure: "not-reached", status: 111, cause: "connect-failed", isSent: false } as const;
+    const ref = routed.open();
+    let failures = 0;
+    for (let nth = 1; nth <= 200; nth++) {
+      const { origin = 0 } = routed.forward(ref, nth);
+      if (bench.engine.origins.get(origin)?.route.to.address === "10.0.0.4") {
+        failures += 1;
+        assert.equal(routed.fail(ref, nth, refused).type, "forward");
+      }
+      bench.clock.advance(1);
+      routed.end(ref, nth, "answered", 200, 1_000);
+    }
+    assert.ok(failures >= 1 && failures <= 10, `${failures}`);
+  });
+});
+
+describe("a try that has failed", () => {
+  const unreached = { failure: "not-reached", status: 111, cause: "connect-failed", isSent: false } as const;
+
+  test("goes to another endpoint of the backend while nobody has got anything of it, and to none twice", () => {
+    const routed = new Routed();
+    const { bench } = routed;
+    for (const nth of [4, 5, 6, 7])
+      bench.mesh.replace(workload(`api-${nth}`, { addresses: [`10.0.0.${nth}`], node: "n2", labels: { app: "api" } }));
+    const ref = routed.open();
+    const first = routed.forward(ref, 1);
+    assert.equal(first.asks, "unsent");
+    const origins = [first.origin];
+    for (const _ of [2, 3, 4]) {
+      const next = routed.fail(ref, 1, unreached);
+      assert.ok(next.type === "forward", next.type);
+      origins.push(next.origin);
+    }
+    assert.equal(new Set(origins.map((origin) => bench.engine.origins.get(origin ?? 0)?.route.to.address)).size, 4);
+    assert.equal(routed.fail(ref, 1, unreached).type, "pass");
+    routed.end(ref, 1, "not-reached", 503);
+    const [record] = bench.requests;
+    assert.deepEqual([record?.attempts, record?.flag], [4, "UF"]);
+    const last = bench.engine.origins.get(origins.at(-1) ?? 0)?.route.to.address;
+    assert.equal(record?.connection.hbone?.address, last);
+    assert.deepEqual(bench.faults, []);
+  });
+
+  test("is passed on where there is no other endpoint, something was sent, policy has refused, or we lack something", () => {
+    const routed = new Routed();
+    const ref = routed.open();
+    routed.forward(ref, 1);
+    assert.equal(routed.fail(ref, 1, unreached).type, "pass");
+    const { bench } = routed;
+    bench.mesh.replace(workload("api-4", { addresses: ["10.0.0.4"], node: "n2", labels: { app: "api" } }));
+    for (const failure of [
+      { ...unreached, failure: "lost", cause: null, isSent: true },
+      { ...unreached, failure: "timeout", cause: null, isSent: true },
+      { ...unreached, failure: "status", status: 503, cause: null, isSent: true },
+      { ...unreached, cause: "tunnel-refused", status: 401 },
+      { ...unreached, cause: "no-socket", status: 0 },
+    ] as const)
+      assert.equal(routed.fail(ref, 1, failure).type, "pass", JSON.stringify(failure));
+    assert.equal(routed.fail(ref, 2, unreached).type, "pass", "not the open request");
+    assert.equal(routed.fail(ref, 1, { ...unreached, cause: "tunnel-refused", status: 503 }).type, "forward");
+  });
+
+  test("is judged for the next endpoint as for the first: what policy refuses there is not sent there", () => {
+    const routed = new Routed();
+    const { bench } = routed;
+    bench.judge = () => deny("denied-by-policy");
+    const ref = routed.open();
+    routed.forward(ref, 1);
+    bench.mesh.replace({ ...near, labels: { app: "api" } });
+    assert.equal(routed.fail(ref, 1, unreached).type, "pass");
+    bench.judge = () => allow;
+    const answer = routed.fail(ref, 1, unreached);
+    assert.ok(answer.type === "forward");
+    assert.equal(bench.engine.origins.get(answer.origin ?? 0)?.route.type, "dial");
+    // From here on it is the pod's of this node, and what changes there is about it.
+    bench.judge = () => deny("denied-by-policy");
+    bench.traffic.storeChanged(policyChanged);
+    bench.clock.advance(1_000);
+    assert.equal(bench.lastAnswer()?.type, "ask-again");
+  });
+
+  test("counts as open at the endpoint that has it, and nowhere else", () => {
+    const routed = new Routed("shop/near", {}, "least-request");
+    const { bench } = routed;
+    bench.mesh.replace({ ...near, labels: { app: "near" } });
+    bench.mesh.replace(workload("other", { addresses: ["10.0.0.5"], node: "n2", labels: { app: "near" } }));
+    const ref = routed.open();
+    const to = (answer: Answer): string =>
+      bench.engine.origins.get(answer.type === "forward" ? (answer.origin ?? 0) : 0)?.route.type ?? "";
+    const first = to(routed.forward(ref, 1));
+    const second = to(routed.fail(ref, 1, unreached));
+    assert.notEqual(first, second);
+    // Of two endpoints the less loaded is chosen: that which has failed has nothing open by now.
+    for (let nth = 0; nth < 5; nth++) {
+      const other = routed.open();
+      assert.equal(to(routed.forward(other, 1)), first);
+      routed.end(other, 1);
+    }
+  });
+});
+
+describe("a rule with retry", () => {
+  const rule = { retry: { codes: [503], attempts: 2, backoffMs: 100 } };
+  const failed = { failure: "status", status: 503, cause: null, isSent: true } as const;
+
+  test("has a request tried again behind a pause, as often as it says, at other endpoints first", () => {
+    const routed = new Routed("shop/api", rule);
+    const { bench } = routed;
+    bench.mesh.replace(workload("api-4", { addresses: ["10.0.0.4"], node: "n2", labels: { app: "api" } }));
+    const ref = routed.open();
+    const origins = [routed.forward(ref, 1)];
+    for (const nth of [1, 2]) {
+      assert.equal(origins.at(-1)?.asks, "any");
+      const hold = routed.fail(ref, 1, failed);
+      assert.ok(hold.type === "hold" && hold.ms >= 100 * nth && hold.ms <= 150 * nth, JSON.stringify(hold));
+      const next = routed.fail(ref, 1, failed);
+      assert.ok(next.type === "forward");
+      origins.push(next);
+    }
+    assert.equal(new Set(origins.slice(0, 2).map(({ origin }) => origin)).size, 2);
+    assert.equal(origins.at(-1)?.asks, "unsent", "the last try is not asked about");
+    assert.equal(routed.fail(ref, 1, failed).type, "pass");
+    routed.end(ref, 1, "answered", 503);
+    assert.equal(bench.requests[0]?.attempts, 3);
+    assert.deepEqual(bench.recorder.takeDeltas().retried, { "status|again": 2, "status|spent": 1 });
+    assert.deepEqual(bench.faults, []);
+  });
+
+  test("is for what it names: other statuses pass, and an origin that says nothing counts", () => {
+    const routed = new Routed("shop/api", rule);
+    const ref = routed.open();
+    routed.forward(ref, 1);
+    assert.equal(routed.fail(ref, 1, { ...failed, status: 500 }).type, "pass");
+    for (const [index, failure] of (["lost", "timeout"] as const).entries()) {
+      routed.end(ref, index + 1);
+      routed.forward(ref, index + 2);
+      assert.equal(routed.fail(ref, index + 2, { ...failed, failure, status: 0 }).type, "hold", failure);
+      assert.equal(routed.fail(ref, index + 2, { ...failed, failure, status: 0 }).type, "forward", failure);
+    }
+  });
+
+  test("is not for methods that may not be repeated, unless the match that took the request names the method", () => {
+    const post = { path: { kind: "prefix", value: "" } as const, method: "POST", headers: [], query: [] };
+    for (const [given, asks] of [
+      [rule, "unsent"],
+      [{ ...rule, matches: [post] }, "any"],
+    ] as const) {
+      const routed = new Routed("shop/api", given);
+      const answer = routed.ask(routed.open(), 1, "/", "POST");
+      assert.equal(answer?.type === "forward" ? answer.asks : answer, asks);
+    }
+    const routed = new Routed("shop/api", rule);
+    const ref = routed.open();
+    routed.ask(ref, 1, "/", "POST");
+    assert.equal(routed.fail(ref, 1, failed, "POST").type, "pass");
+  });
+
+  test("has a budget: where everything fails, a fifth of it is tried again", () => {
+    const routed = new Routed("shop/api", { retry: { codes: [503], attempts: 1, backoffMs: 0 } });
+    const { bench } = routed;
+    const ref = routed.open();
+    let again = 0;
+    const requests = 2_000;
+    for (let nth = 1; nth <= requests; nth++) {
+      bench.clock.advance(1);
+      routed.forward(ref, nth);
+      const answer = routed.fail(ref, nth, failed);
+      if (answer.type === "hold") {
+        again += 1;
+        assert.equal(routed.fail(ref, nth, failed).type, "forward");
+      }
+      routed.end(ref, nth, "answered", 503);
+    }
+    assert.ok(again <= 0.2 * requests + 1 && again >= 0.19 * requests, `${again}`);
+    assert.equal(bench.recorder.takeDeltas().retried["status|budget"], requests - again);
   });
 });
 

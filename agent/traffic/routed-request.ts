@@ -1,18 +1,28 @@
 // 18 · data thread · a request at the caller's end → plan → answer: where it goes, with what changes of it, or what its caller is
 // answered. The connection was accepted for a Service's address and belongs to nobody but its pod.
 import type { Answer } from "../engine/answers.ts";
-import type { RequestEvent } from "../engine/events.ts";
-import { ruleName } from "../mesh/full-name.ts";
+import type { RequestEvent, TryFailed } from "../engine/events.ts";
+import type { Endpoint } from "../mesh/endpoint.ts";
+import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { withAddresses } from "../mesh/workload.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import { recordService } from "../observe/record.ts";
+import type { AfterTry } from "../observe/request-record.ts";
 import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { sourceAddressFor } from "../plan/plan.ts";
-import { type ForwardPlan, gottenFacts, judgeAgain, planRequest, type RoutedFacts } from "../plan/plan-request.ts";
+import {
+  type ForwardPlan,
+  gottenFacts,
+  judgeAgain,
+  planAgain,
+  planRequest,
+  type RoutedFacts,
+} from "../plan/plan-request.ts";
+import { isRetried, MOST_UNSENT_TRIES, mayGoElsewhere, pauseMs, retryRuleOf } from "../plan/retry.ts";
 import { withLimits } from "../policy/limits.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, GoesTo } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { OriginRoute } from "./origins.ts";
 
@@ -21,19 +31,13 @@ export function answerRoutedRequest(
   connection: Connection,
   context: TrafficContext,
 ): Answer | undefined {
-  const { conn, generation, request, fields } = event;
-  const { source: client, destination: dialled, podIdx } = connection.accepted;
-  const pod = context.pods.byIdx(podIdx);
-  const known = pod === undefined ? undefined : context.world.mesh.workload(pod.workloadUid);
-  const open = connection.openRequest;
-  if (open?.request === request) return againJudged(event, connection, context);
-  if (pod === undefined || known === undefined || dialled === null) {
+  const { conn, generation, request } = event;
+  if (connection.openRequest?.request === request) return againJudged(event, connection, context);
+  const facts = routedFacts(event, connection, context);
+  if (facts === null) {
     connection.requested(event, null, "");
     return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
   }
-  const source = withAddresses(known, pod.addresses);
-  const { method, target, authority } = event;
-  const facts: RoutedFacts = { source, client, dialled, method, target, authority, header: fields.values };
   const plan = planRequest(facts, context.requests);
   const origin = plan.kind === "forward" ? originOf(plan, facts, context) : undefined;
   const isLost = plan.kind === "forward" && typeof origin !== "object";
@@ -55,19 +59,7 @@ export function answerRoutedRequest(
   if (typeof origin !== "object")
     return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream" };
   if (isOver) return { type: "reply", conn, generation, request, ...verdict.answer };
-  // What is judged here is judged again when something changes.
-  if (plan.facts !== null) context.live.add(connection, permissionOf(source, plan.facts, "or-end"));
-  const { address, port } = plan.route.target;
-  connection.requestGoesTo(context.load.take(address, port));
-  return {
-    ...{ type: "forward", conn, generation, request, target: plan.target, authority: plan.authority },
-    origin: context.origins.numberOf(podIdx, origin),
-    removesProxyHeaders: plan.removesProxyHeaders,
-    requestHeaders: plan.requestEdits,
-    responseHeaders: plan.responseEdits,
-    timeoutMs: plan.timeoutMs,
-    tryTimeoutMs: plan.tryTimeoutMs,
-  };
+  return sent(event, { plan, facts, origin }, connection, context);
 }
 
 /** Between two pods of this node nobody else counts the request for the destination's limits. */
@@ -75,6 +67,127 @@ function withLimitsHere(plan: ForwardPlan, asked: RoutedFacts, context: TrafficC
   const { facts, verdict } = plan;
   if (facts === null || verdict?.verdict !== "allow") return verdict;
   return withLimits(verdict, context.limits(facts, gottenFacts(plan, asked)));
+}
+
+/**
+ * A try has failed, and the caller has got nothing: to another endpoint, if nobody has processed anything of it; else again as its rule says,
+ * behind a pause, after which this is asked once more. Each endpoint is chosen, judged and proved as the first was.
+ */
+export function answerFailedTry(event: TryFailed, connection: Connection, context: TrafficContext): Answer {
+  const { conn, generation, request, failure } = event;
+  const { recorder, retries, random } = context;
+  const passed = (then: AfterTry): Answer => {
+    recorder.retried(failure, then);
+    return { type: "pass", conn, generation, request };
+  };
+  const plan = connection.openPlan;
+  if (connection.openRequest?.request !== request || plan?.kind !== "forward") return passed("final");
+  const rule = retryRuleOf(plan.entry, event.method);
+  if (connection.takePause()) return tryAgain(event, plan, "any", connection, context) ?? passed("final");
+  const isUnsent = mayGoElsewhere(event);
+  if (isUnsent && connection.tried.length < MOST_UNSENT_TRIES) {
+    const elsewhere = tryAgain(event, plan, "untried", connection, context);
+    if (elsewhere !== undefined) {
+      recorder.retried(failure, "elsewhere");
+      return elsewhere;
+    }
+  }
+  if (rule === null || !isRetried(event, rule)) return passed(isUnsent ? "spent" : "final");
+  if (connection.retries >= rule.attempts) return passed("spent");
+  if (!retries.take(budgetKey(plan, connection))) return passed("budget");
+  recorder.retried(failure, "again");
+  connection.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
+  connection.pausesBeforeTry();
+  return { type: "hold", conn, generation, request, ms: pauseMs(rule, connection.retries, random()) };
+}
+
+/** undefined: there is no endpoint, or it may not be asked. */
+function tryAgain(
+  event: TryFailed,
+  plan: ForwardPlan,
+  which: "untried" | "any",
+  connection: Connection,
+  context: TrafficContext,
+): Answer | undefined {
+  const facts = routedFacts(event, connection, context);
+  if (facts === null) return undefined;
+  const { tried } = connection;
+  const isTried = (address: string, port: number): boolean => tried.includes(`${address} ${port}`);
+  const untried = planAgain(plan, facts, context.requests, isTried);
+  // Where all of them have had it, any may be better by now.
+  const isAny = which === "any" && untried.kind === "reply" && untried.why === "no-endpoint";
+  const next = isAny ? planAgain(plan, facts, context.requests, () => false) : untried;
+  const origin = next.kind === "forward" ? originOf(next, facts, context) : "lost";
+  if (next.kind !== "forward" || origin === "lost") return undefined;
+  const verdict = withLimitsHere(next, facts, context);
+  if (verdict?.verdict === "deny") return undefined;
+  // Of a pause it has ended already.
+  connection.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
+  connection.triedAgain(verdict, { plan: next, way: wayOf(next) });
+  return sent(event, { plan: next, facts, origin }, connection, context);
+}
+
+/** Of a caller's identity and a rule: nobody spends another's. */
+function budgetKey({ entry, chosen }: ForwardPlan, { record }: Connection): string {
+  const rule = entry === null ? "" : ruleName({ ...entry.route, rule: entry.index });
+  return `${record.source.identity?.text ?? ""} ${fullName(chosen.service)}:${chosen.port.port} ${rule}`;
+}
+
+/** What the plan of a request is made of; null: its pod has gone. `header` is valid while its event is. */
+function routedFacts(
+  { method, target, authority, fields }: Pick<RequestEvent, "method" | "target" | "authority" | "fields">,
+  connection: Connection,
+  context: TrafficContext,
+): RoutedFacts | null {
+  const { source: client, destination: dialled, podIdx } = connection.accepted;
+  const pod = context.pods.byIdx(podIdx);
+  const known = pod === undefined ? undefined : context.world.mesh.workload(pod.workloadUid);
+  if (pod === undefined || known === undefined || dialled === null) return null;
+  const source = withAddresses(known, pod.addresses);
+  return { source, client, dialled, method, target, authority, header: fields.values };
+}
+
+type Sent = { readonly plan: ForwardPlan; readonly facts: RoutedFacts; readonly origin: OriginRoute };
+
+function sent(
+  { conn, generation, request, method }: Pick<RequestEvent, "conn" | "generation" | "request" | "method">,
+  { plan, facts, origin }: Sent,
+  connection: Connection,
+  context: TrafficContext,
+): Answer {
+  const { live } = context;
+  // What is judged here is judged again when something changes.
+  if (plan.facts !== null) {
+    live.add(connection, permissionOf(facts.source, plan.facts, "or-end"));
+  } else {
+    // Another endpoint may have had it, and it was judged for that.
+    const permission = live.permissionOf(connection);
+    if (permission !== undefined && permission.judged !== null) live.add(connection, { ...permission, judged: null });
+  }
+  const rule = retryRuleOf(plan.entry, method);
+  const { target } = plan.route;
+  if (rule !== null && connection.tried.length === 0) context.retries.requested(budgetKey(plan, connection));
+  connection.requestGoesTo(target, goesTo(facts.source.identity.text, target, context));
+  return {
+    ...{ type: "forward", conn, generation, request, target: plan.target, authority: plan.authority },
+    origin: context.origins.numberOf(connection.podIdx, origin),
+    removesProxyHeaders: plan.removesProxyHeaders,
+    requestHeaders: plan.requestEdits,
+    responseHeaders: plan.responseEdits,
+    timeoutMs: plan.timeoutMs,
+    tryTimeoutMs: plan.tryTimeoutMs,
+    asks: rule !== null && connection.retries < rule.attempts ? "any" : "unsent",
+  };
+}
+
+/** Counts the request as open there until the result is called. */
+function goesTo(caller: string, { address, port }: Endpoint, { load, costs }: TrafficContext): GoesTo {
+  const openTo = load.take(address, port);
+  const end = costs.begin(caller, address, port);
+  return (sample) => {
+    openTo.release();
+    end(sample);
+  };
 }
 
 /** It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends. */

@@ -24,6 +24,7 @@ import type { JudgeLimits } from "../policy/limits.ts";
 import { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import { Drain } from "./drain.ts";
+import { EndpointCosts } from "./endpoint-costs.ts";
 import { EndpointLoad } from "./endpoint-load.ts";
 import { ExpectedPeers } from "./expected-peers.ts";
 import { answerInbound, inboundDraft } from "./inbound.ts";
@@ -34,7 +35,8 @@ import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./p
 import { type Pod, Pods } from "./pods.ts";
 import { type Change, LiveConnections } from "./rejudge.ts";
 import { answerRequest } from "./request.ts";
-import { answerRoutedRequest } from "./routed-request.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { answerFailedTry, answerRoutedRequest } from "./routed-request.ts";
 import { ConnectionSlots } from "./slots.ts";
 import { UnreachedPeers } from "./unreached.ts";
 import { type Missing, WaitingConnections } from "./waiting.ts";
@@ -49,7 +51,7 @@ export type TrafficOptions = {
   readonly readsPaths?: Evaluator["readsPaths"];
   /** Of requests that policy allows; each call counts a request. */
   readonly limits: JudgeLimits;
-  readonly recorder: Pick<Recorder, "opened" | "now">;
+  readonly recorder: Pick<Recorder, "opened" | "now" | "retried">;
   /** Engine.answer: answers that come later, and closes. */
   readonly answer: (answer: Answer) => void;
   /** Engine.drain. */
@@ -60,6 +62,8 @@ export type TrafficOptions = {
   /** Monotonic, milliseconds. */
   readonly now: () => number;
   readonly after: (ms: number, call: () => void) => () => void;
+  /** Data threads of the node; absent: there is no other. */
+  readonly threads?: number;
   /** Uniform in [0, 1): load balancing. */
   readonly random: () => number;
   /** Cryptographic: trace ids. */
@@ -232,6 +236,11 @@ class Thread implements Traffic {
         if (connection !== undefined) return answerRequest(event, connection, this.#context);
         return this.#afterFault(event);
       }
+      case "try-failed": {
+        const connection = this.#connections.find(event);
+        if (connection !== undefined) return answerFailedTry(event, connection, this.#context);
+        return this.#afterFault(event);
+      }
       case "request-ended":
         this.#requestEnded(event);
         return undefined;
@@ -388,6 +397,10 @@ class Thread implements Traffic {
     if (event.type === "peer-certificate") {
       return { type: "reject-peer", conn: event.conn, generation: event.generation };
     }
+    if (event.type === "try-failed") {
+      const { conn, generation, request } = event;
+      return { type: "pass", conn, generation, request };
+    }
     if (event.type === "request") {
       const connection = this.#connections.find(event);
       const { conn, generation, request } = event;
@@ -412,6 +425,7 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     load: (address, port) => load.of(address, port),
     random: options.random,
   };
+  const costs = new EndpointCosts(options.now);
   const readsPaths = options.readsPaths ?? (() => true);
   return {
     pods,
@@ -422,9 +436,13 @@ function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>
     verified: new VerifiedPeers(),
     world,
     evaluator: { judge: (facts) => judge(facts, world), readsPaths },
-    requests: { ...world, routes: new RouteTables(options.mesh), readsPaths },
+    costs,
+    requests: { ...world, costs, routes: new RouteTables(options.mesh), readsPaths },
     limits: options.limits,
     origins: new Origins(options.origins),
+    retries: new RetryBudget({ now: options.now, threads: options.threads ?? 1 }),
+    random: options.random,
+    recorder: options.recorder,
     ownIdentity: (spiffeId) => own.get(spiffeId),
     traceparent: traceparents(options.fillRandom),
   };

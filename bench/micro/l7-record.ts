@@ -86,7 +86,7 @@ export function recordTimes(seed: number): RecordTimes {
     of.connection.requested(asked, verdict, "");
     const ended: RequestEnded = {
       ...{ type: "request-ended", conn, generation, podIdx: 1, request: of.requests, outcome: "answered", status },
-      ...{ refusal: "none", requestBytes: 0, responseBytes, durationUs },
+      ...{ refusal: "none", requestBytes: 0, responseBytes, durationUs, answeredUs: 0 },
     };
     of.connection.requestEnded(ended);
     // A hand-over to the main thread comes after as many requests as in 200 ms at 50,000 a second.

@@ -13,11 +13,13 @@ import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const HTTP = 9080;
 const nodes: readonly NodeSpec[] = [
-  { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
-  { name: "node-b", pods: [{ name: "far" }, { name: "guarded" }] },
+  { name: "node-a", pods: [{ name: "client" }, { name: "near" }, { name: "deaf" }] },
+  { name: "node-b", pods: [{ name: "far" }, { name: "guarded" }, { name: "mute" }] },
 ];
 const called = serviceAddresses(1);
-const services = ["api", "near", "far", "guarded", "empty"];
+const services = ["api", "near", "far", "guarded", "empty", "some"];
+/** Endpoints of `some`: two of them serve nothing. */
+const some = ["far", "deaf", "mute"];
 
 type Given = { readonly rules?: string; readonly policies?: string };
 
@@ -57,6 +59,14 @@ const everyRule = `
       matches: [{path: {value: /shared}}]
       filters: [{type: CORS, cors: {allowOrigins: ["https://*.example"], allowMethods: [PUT], allowHeaders: [x-a]}}]
       backendRefs: [{name: far, port: 80}]
+    - name: some
+      matches: [{path: {value: /some}}]
+      timeouts: {request: 10s}
+      backendRefs: [{name: some, port: 80}]
+    - name: flaky
+      matches: [{path: {value: /flaky}}]
+      retry: {codes: [503], attempts: 3, backoff: 1ms}
+      backendRefs: [{name: far, port: 80}]
     - name: slow
       matches: [{path: {value: /slow}}]
       timeouts: {request: 300ms}
@@ -88,7 +98,7 @@ function meshText(cluster: Cluster, { rules = everyRule, policies = guards.join(
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
 kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
+metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}, some: "${some.includes(pod.name)}"}}
 spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
 `,
     ),
@@ -103,7 +113,7 @@ metadata: {name: ${name}, namespace: demo}
 spec:
   clusterIP: ${ip4}
   clusterIPs: ["${ip4}", "${ip6}"]
-  selector: {app: ${app}}
+  selector: ${name === "some" ? '{some: "true"}' : `{app: ${app}}`}
   ports: [{name: http, port: 80, targetPort: ${HTTP}}]
 `;
   };
@@ -280,6 +290,41 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     assert.equal((await recordOf("node-a", "/slow")).response_flags, "UT");
   });
 
+  test("an endpoint that nobody serves costs no request, of whatever method: another endpoint has it", async () => {
+    for (const args of [[], ["-d", "body"], ["-T", "/etc/passwd", "-H", "Expect:"]]) {
+      const answers = await curl(
+        Array.from({ length: 20 }, () => "/some"),
+        args,
+      );
+      assert.deepEqual([...new Set(answers.map(({ status, said }) => `${status} ${said?.name}`))], ["200 far"]);
+    }
+    const tries = accessLog(journey.cluster.node("node-a")).filter(({ path }) => path === "/some");
+    const most = Math.max(...tries.map(({ attempts = "1" }) => Number(attempts)));
+    assert.ok(most > 1 && most <= 3, `${most}`);
+    assert.ok(
+      tries.every((entry) => entry["dst.workload"] === "far"),
+      JSON.stringify(tries),
+    );
+  });
+
+  test("a tenth that fails is hidden by the rule's retry, but for methods that may not be repeated", async () => {
+    const failed = async (path: string, args: readonly string[]): Promise<number> =>
+      (
+        await curl(
+          Array.from({ length: 100 }, () => path),
+          args,
+        )
+      ).filter(({ status }) => status !== 200).length;
+    assert.equal(await failed("/flaky", []), 0);
+    assert.equal(await failed("/flaky/post", ["-d", "body"]), 10);
+    const logged = accessLog(journey.cluster.node("node-a"));
+    const again = (path: string): number => logged.filter((each) => each.path === path && each.attempts === "2").length;
+    // Of 111 answers the tenth, the twentieth and so on.
+    assert.deepEqual([again("/flaky"), again("/flaky/post")], [11, 0]);
+    const explained = await orlop("explain", "demo/client", "demo/api:80", "--path", "/flaky");
+    assert.match(explained, /tried up to 3 times more on 503 or without a response, after 1 ms or longer/);
+  });
+
   for (const [way, prefix, name] of [
     ["across nodes", "/far", "guarded"],
     ["on one node", "/near", "near"],
@@ -307,7 +352,7 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     );
     assert.match(explained, /^ALLOW/);
     assert.match(explained, /route +HTTPRoute demo\/api\[1\] "header" at \S+: \/who\/\* with x-tester=yes: takes it/);
-    assert.match(await orlop("get", "routes"), /demo +api +demo\/api:80 +producer +12 /);
+    assert.match(await orlop("get", "routes"), /demo +api +demo\/api:80 +producer +14 /);
   });
 
   test("a pod's own address goes past the route", async () => {

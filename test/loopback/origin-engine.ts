@@ -3,7 +3,7 @@ import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
 import type { Answer, Forward, Origin } from "../../agent/engine/answers.ts";
-import type { EngineEvent, RequestEnded, RequestEvent } from "../../agent/engine/events.ts";
+import type { EngineEvent, RequestEnded, RequestEvent, TryFailed } from "../../agent/engine/events.ts";
 import { CLIENT, pair, refOf } from "./hbone-pair.ts";
 import { TestEngine } from "./test-engine.ts";
 
@@ -27,9 +27,15 @@ export const to = (event: RequestEvent, origin: number, more: Partial<Forward> =
  * Pod 1 is served at `port`; origin n goes to `appPorts[n - 1]`. Of a tunnel the far engine dials what the authority names, as a far node
  * dials what its pod is asked for.
  */
-export function serves(way: Way, appPorts: readonly number[], route: Route = (event) => to(event, 1)): Served {
+export function serves(
+  way: Way,
+  appPorts: readonly number[],
+  route: Route = (event) => to(event, 1),
+  failed: (event: TryFailed) => Answer | undefined = () => undefined,
+): Served {
   const near = (event: EngineEvent): Answer | undefined => {
     if (event.type === "accepted") return { ...refOf(event), type: "serve" };
+    if (event.type === "try-failed") return failed(event);
     return event.type === "request" ? route(event) : undefined;
   };
   if (way === "direct") {

@@ -102,6 +102,7 @@ test("the page has examples, and each of its tables' fields is in them", () => {
     "RequestRedirect",
     "CORS",
     "timeouts:",
+    "retry:",
   ])
     assert.ok(all.includes(field), field);
 });

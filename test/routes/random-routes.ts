@@ -80,7 +80,7 @@ function randomRule(dice: Dice): HttpRule {
       cors: null,
       backends: [],
     },
-    ...{ timeoutMs: 0, tryTimeoutMs: 0, from: nowhere },
+    ...{ timeoutMs: 0, tryTimeoutMs: 0, retry: null, from: nowhere },
   };
 }
 

@@ -1,9 +1,10 @@
 // test support · an HTTP/1.1 application in a pod: says who it is and what it was asked. `/slow` answers after two seconds; what ends in `/big` answers
-// three million bytes more. Who asks for an upgrade gets it, and hears what it says.
+// three million bytes more; of ten answers to `/flaky` the last is a 503. Who asks for an upgrade gets it, and hears what it says.
 //   node echo-http.ts PORT NAME
 import http from "node:http";
 
 const [, , port = "", name = ""] = process.argv;
+let flaky = 0;
 const server = http.createServer((request, response) => {
   const { method, url, headers, socket } = request;
   response.setHeader("server", "echo");
@@ -11,6 +12,7 @@ const server = http.createServer((request, response) => {
   const answer = (): void => {
     const said = { name, method, url, headers, bytes, peer: socket.remoteAddress, port: socket.remotePort };
     response.setHeader("x-bytes", bytes);
+    if (url?.startsWith("/flaky") && ++flaky % 10 === 0) response.statusCode = 503;
     if (url?.endsWith("/big")) response.write(" ".repeat(3_000_000));
     response.end(`${JSON.stringify(said)}\n`);
   };

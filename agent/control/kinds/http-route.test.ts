@@ -130,6 +130,14 @@ backendRefs:
   ]);
 });
 
+test("retry has the API's fields; what is not written is ours", () => {
+  const backends = "backendRefs: [{ name: a, port: 1 }]";
+  assert.equal(rule(backends).retry, null);
+  assert.deepEqual(rule(`retry: {}\n${backends}`).retry, { codes: [], attempts: 2, backoffMs: 25 });
+  const all = `retry: { codes: [500, 503], attempts: 4, backoff: 1s500ms }\n${backends}`;
+  assert.deepEqual(rule(all).retry, { codes: [500, 503], attempts: 4, backoffMs: 1_500 });
+});
+
 test("a redirect has the status 302 unless another is written", () => {
   const { redirect } = rule("filters: [{ type: RequestRedirect, requestRedirect: { scheme: https, port: 8443 } }]");
   assert.deepEqual(redirect, { scheme: "https", hostname: null, path: null, port: 8443, status: 302 });
@@ -162,7 +170,6 @@ test("CORS: origins as they are compared, names in lower case, and a maximum age
 
 test("what is not honoured refuses the route, with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
-    ["retry: { attempts: 2 }", "f.yaml:7:14 ORL4106 spec.rules[0].retry is not honoured"],
     ["sessionPersistence: {}", "f.yaml:7:27 ORL4106 spec.rules[0].sessionPersistence is not honoured"],
     [
       "filters: [{ type: RequestMirror, requestMirror: {} }]",
@@ -235,6 +242,10 @@ test("each mistake has its place", () => {
       /no path that ReplaceFullPath could write/,
     ],
     ["timeouts: { request: 1s, backendRequest: 2s }", /ORL4105 .*longer than that of the request/],
+    ["retry: { codes: [399] }", /^f\.yaml:7:24 ORL4104 .*retry\.codes\[0\]: 399 is not a whole number from 400/],
+    ["retry: { attempts: -1 }", /ORL4104/],
+    ["retry: { backoff: soon }", /ORL4104/],
+    ["retry: { on: [reset] }", /ORL4102 .*no field "on"/],
     ["timeouts: { request: 1.5s }", /"1\.5s" is not a duration/],
     ["backendRefs: [{ name: a, port: 0 }]", /ORL4104/],
     ["backendRefs: [{ name: a, port: 1, weight: -1 }]", /ORL4104/],

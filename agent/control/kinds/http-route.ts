@@ -16,6 +16,7 @@ import type { SourceRef } from "../../mesh/source-ref.ts";
 import { dnsLabel, dnsSubdomain, namespacedMetadata, port, portName } from "./fields.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
 import { hasFewExpressions, httpMatch, MOST_EXPRESSIONS, milliseconds } from "./http-route-match.ts";
+import { retry } from "./http-route-retry.ts";
 import {
   growingObject,
   ignored,
@@ -77,7 +78,7 @@ const rule = object({
     request: 0,
     backendRequest: 0,
   }),
-  retry: notHonoured("a request is tried once", "remove retry"),
+  retry: optional(retry, null),
   sessionPersistence: notHonoured("each request is balanced for itself", "remove sessionPersistence"),
 });
 type ReadRule = Read<typeof rule>;
@@ -182,7 +183,7 @@ function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | un
   const backends = read.backendRefs.map((backend) => toBackend(backend, place, report));
   if (backends.includes(undefined)) return undefined;
   return {
-    ...{ name: read.name, matches, redirect, rewrite, cors, timeoutMs, tryTimeoutMs, from },
+    ...{ name: read.name, matches, redirect, rewrite, cors, timeoutMs, tryTimeoutMs, retry: read.retry, from },
     requestEdits: filters.requestEdits,
     responseEdits: filters.responseEdits,
     backends: backends.filter((backend) => backend !== undefined),

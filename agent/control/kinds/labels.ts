@@ -2,6 +2,8 @@
 
 /** On a Service: where to send when spec.trafficDistribution is not written. */
 export const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";
+/** On a Service: how requests of routes choose among its endpoints. */
+export const BALANCE = "orlop.dev/balance";
 /** On an EndpointSlice: the Service it belongs to. */
 export const SERVICE_OF_SLICE = "kubernetes.io/service-name";
 /** In the names of a Deployment's pods, as the part before the last. */

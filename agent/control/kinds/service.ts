@@ -1,8 +1,8 @@
 // any thread · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
 import { fullName } from "../../mesh/full-name.ts";
-import type { LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
+import { type LoadBalancing, requestBalancings, type Service, type ServicePort } from "../../mesh/service.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
-import { TRAFFIC_DISTRIBUTION } from "./labels.ts";
+import { BALANCE, TRAFFIC_DISTRIBUTION } from "./labels.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import {
   anything,
@@ -123,9 +123,22 @@ export function toService(
     selector: spec.selector !== null && Object.keys(spec.selector).length > 0 ? spec.selector : null,
     endpoints: [],
     subjectAltNames: [],
-    loadBalancing: loadBalancing(read),
+    loadBalancing: { ...loadBalancing(read), ...requestBalancing(meta.annotations, skip) },
     from: document.from,
   };
+}
+
+/** Of a value that is not known nothing counts: requests are balanced as without it. */
+function requestBalancing(
+  annotations: ServiceDocument["metadata"]["annotations"],
+  skip: (what: string, why: string) => undefined,
+): Pick<LoadBalancing, "requests"> {
+  const written = annotations[BALANCE];
+  if (written === undefined) return {};
+  const known = requestBalancings.find((each) => each === written);
+  if (known !== undefined) return { requests: known };
+  skip(`${BALANCE}: ${JSON.stringify(written)} is none of ${requestBalancings.join(", ")}`, "cost is what holds");
+  return {};
 }
 
 function virtualAddresses(spec: ServiceDocument["spec"]): string[] {

@@ -166,6 +166,14 @@ test("a service, with Kubernetes' words for where its connections go", () => {
   assert.deepEqual(service(SERVICE.replace("targetPort: 8080", "appProtocol: tcp")).ports[0]?.targetPort, 80);
 });
 
+test("a service says how its endpoints share requests; a word that is not known is reported, and counts for nothing", () => {
+  const annotated = (word: string): string =>
+    SERVICE.replace("metadata: {name: api,", `metadata: {name: api, annotations: {orlop.dev/balance: ${word}},`);
+  for (const word of ["cost", "least-request", "round-robin", "random"])
+    assert.equal(service(annotated(word)).loadBalancing.requests, word);
+  assert.equal(service(annotated("fastest")).loadBalancing.requests, undefined);
+});
+
 test("one service's flags never reach another (G5)", () => {
   const flags = fc.record({
     traffic: fc.constantFrom(

@@ -28,6 +28,11 @@ class Answer {
   HttpReading reading() const;
   // Of `forward`: x-envoy-* and x-forwarded-client-cert are taken out of the request.
   bool without_proxy_headers() const { return (record_.requests & ORLOP_FORWARD_WITHOUT_PROXY_HEADERS) != 0; }
+  // The same: TypeScript is asked about a try that fails.
+  bool asks_unsent() const { return (record_.requests & ORLOP_FORWARD_ASKS_UNSENT) != 0; }
+  bool asks_any() const { return (record_.requests & ORLOP_FORWARD_ASKS_ANY) != 0; }
+  // Of `hold`, in milliseconds.
+  uint32_t hold_ms() const { return record_.status > 0 ? static_cast<uint32_t>(record_.status) : 0; }
   // Of `define-origin`. A number that this engine does not know reads like `relay`.
   OriginWay way() const;
   // Of `forward`: the number of an origin; 0: the connection's own.

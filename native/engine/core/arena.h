@@ -28,6 +28,13 @@
 /* Of `forward`, in orlop_engine_answer.requests: x-envoy-* and x-forwarded-client-cert are taken out of the request. */
 #define ORLOP_FORWARD_WITHOUT_PROXY_HEADERS 1
 
+/* Beside it, of a connection that is served: TypeScript is asked when a try at the origin fails (http1_session_retry.cc). UNSENT: where
+ * the origin has got nothing of the request. ANY: whatever failed, a response with a status from 400 included; what goes of the request's
+ * body is kept for that, up to ORLOP_MOST_KEPT bytes. */
+#define ORLOP_FORWARD_ASKS_UNSENT 2
+#define ORLOP_FORWARD_ASKS_ANY 4
+#define ORLOP_MOST_KEPT 65536
+
 /* Of `forward` and `reply`: edits of a head, behind each other. Each is three numbers of 16 bits, a HeaderOp and two lengths, then its
  * name and its value (http/head_edits.h). */
 #define ORLOP_HEAD_EDIT_PREFIX 6
@@ -53,6 +60,7 @@ enum orlop_event_type {
   ORLOP_ENGINE_REQUEST_ENDED,
   ORLOP_ENGINE_OPAQUE,
   ORLOP_ENGINE_NOT_REACHED,
+  ORLOP_ENGINE_TRY_FAILED,
 };
 
 /* orlop_engine_answer.type. agent/engine/answers.ts has the type of each, answer-writer.ts writes it, and the object that the
@@ -71,6 +79,8 @@ enum orlop_answer_type {
   ORLOP_ANSWER_SERVE,
   ORLOP_ANSWER_DEFINE_ORIGIN,
   ORLOP_ANSWER_DROP_ORIGIN,
+  ORLOP_ANSWER_PASS,
+  ORLOP_ANSWER_HOLD,
 };
 
 struct orlop_endpoint {
@@ -92,11 +102,13 @@ struct orlop_engine_event {
   uint32_t pod_idx;
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
-  uint32_t kind;    /* listener, role, cause, reason or socket kind: a number of a list in events.h */
-  int32_t detail;   /* errno, HTTP status, TLS alert or count */
-  int32_t identity; /* own, the peer's (CONNECT, abuse), Http1Refusal, or CloseCause (not-reached) */
-  int32_t expect;   /* the peers that are acceptable; of a request: its number on the connection */
-  uint64_t sent_bytes;
+  uint32_t kind;  /* listener, role, cause, reason, socket kind or failure: a number of a list in events.h */
+  int32_t detail; /* errno, HTTP status, TLS alert or count */
+  int32_t
+      identity; /* own, the peer's (CONNECT, abuse), Http1Refusal, or CloseCause (not-reached, also of a try); of a request that was
+                       answered microseconds from its last try's beginning to its response's head */
+  int32_t expect;      /* the peers that are acceptable; of a request: its number on the connection */
+  uint64_t sent_bytes; /* of try-failed: 1 where the origin may have got some of the request */
   uint64_t received_bytes;
   uint64_t duration_us;
   struct orlop_span
@@ -106,8 +118,8 @@ struct orlop_engine_event {
 
 /* conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose
  * requests may go there, which dials in the pod of `status`. identity: own, of `peer` the peer's, of `forward` milliseconds for a try.
- * expect: acceptable peers, of `forward` and `reply` the request's number. status: of `refuse` and `reply`; of `forward` milliseconds for
- * the whole. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
+ * expect: acceptable peers, of `forward`, `reply`, `pass` and `hold` the request's number. status: of `refuse` and `reply`; of `forward`
+ * milliseconds for the whole, of `hold` until it is asked about again. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
  * ORLOP_FORWARD_*; of `define-origin` a number of OriginWay.
  * text 0: authority, body, target; 1: baggage, host, edits of a reply; 2: forwarded, edits of the request; 3: traceparent, edits of
  * the response. */

@@ -32,6 +32,14 @@ enum class RequestOutcome : uint32_t {
   kDeadline,  // the time that its answer gave was over
 };
 
+// Why a try of a request at its origin has failed.
+enum class TryFailure : uint32_t {
+  kNotReached,  // there was no connection, and the origin has got nothing: why is a CloseCause in `identity`
+  kLost,        // its connection ended before the response's head was whole
+  kTimeout,     // the time for a try was over
+  kStatus,      // the response has a status from 400, which is in `detail`
+};
+
 // How connections to an origin are made: as by the answers of these names.
 enum class OriginWay : uint32_t { kRelay, kTunnel, kDial };
 

@@ -71,6 +71,18 @@ Http1Step Http1Exchange::ReadRequest(const uint8_t* bytes, size_t length, bool e
 Http1Edit Http1Exchange::Forward(const Http1Head& head) {
   request_ = Request::kBody;
   response_ = Response::kHead;
+  return EditOf(head);
+}
+
+Http1Edit Http1Exchange::ForwardAgain(const Http1Head& head) {
+  response_ = Response::kHead;
+  scanned_response_ = 0;
+  // A response that was not passed on may have said otherwise.
+  persistent_ = head.persistent;
+  return EditOf(head);
+}
+
+Http1Edit Http1Exchange::EditOf(const Http1Head& head) const {
   Http1Edit edit = UnchangedEdit(head);
   if (apart_) {
     edit.minor = 1;

@@ -62,6 +62,9 @@ class Http1Exchange {
 
   // Behind kJudge, with its head. The edit with which the head goes to the server.
   Http1Edit Forward(const Http1Head& head);
+  // The same of a request that went on, whose response has not begun for the client: it goes to another server's connection. What its body
+  // has had so far is the caller's to write again.
+  Http1Edit ForwardAgain(const Http1Head& head);
   // The request is answered by us, the server does not see it. The connection goes on where the request's framing allows it: without
   // a body, or with a length of kHttp1DrainBytes at most that the client does not hold back (RFC 9110 section 10.1.1).
   Http1Refused Refuse(const Http1Head& head);
@@ -97,6 +100,7 @@ class Http1Exchange {
   Http1Step EndResponse(const Http1BodyStep& step);
   Http1Step Reply(uint16_t status, Http1Refusal refusal, size_t used);
   static Http1Step Abort(Http1Refusal refusal, size_t used);
+  Http1Edit EditOf(const Http1Head& head) const;
   void Next();
 
   Http1Body request_body_, response_body_;

@@ -1,11 +1,14 @@
 // 22 · data thread · where the open request of a served connection went, and what its answer asked for.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "engine/core/no_end.h"
 #include "engine/core/timer.h"
+#include "engine/http/http1_failed_try.h"
 #include "engine/http/origin_link.h"
 #include "engine/http/origin_source.h"
 
@@ -24,6 +27,13 @@ struct Http1Route {
   bool caller_ended = false;  // it has said all, and waits
   std::string replay;         // the request, while it may be sent again; empty: it may not
   std::string response_edits;
+  // Whether TypeScript is asked about a try that fails.
+  bool asks_unsent = false, asks_any = false;
+  bool tried = false;                 // before, for this request
+  size_t head_bytes = 0;              // of the request, as it was written
+  std::unique_ptr<FailedTry> failed;  // null: the request is tried, or is over
+  uint64_t try_began_us = 0;
+  uint32_t answered_us = 0;  // from there to the response's head
   uint64_t try_ms = 0;
   uint64_t request_due_ms = 0;  // 0: never
   Timer deadline;

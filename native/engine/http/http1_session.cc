@@ -85,7 +85,8 @@ void Http1Session::End(CloseCause cause, int detail) {
 
 void Http1Session::CountHeld() {
   size_t now = HeapOf(down_.held) + HeapOf(up_.held) + head_.held();
-  if (route_) now += HeapOf(route_->replay) + HeapOf(route_->response_edits);
+  if (route_) now += HeapOf(route_->replay) + HeapOf(route_->response_edits) + up_.kept();
+  if (asks_about_try()) now += route_->failed->held();
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, up_.waiting() + down_.waiting());
@@ -235,20 +236,25 @@ void Http1Session::OnShed(CloseCause cause) {
 }
 
 void Http1Session::OnResponseHead(const uint8_t* bytes, const Http1Step& step, const Http1Head& head) {
-  Http1Edit edit = step.edit;
+  if (!HoldsResponse(bytes, step, head)) WriteResponse(bytes, step.used, step.edit, step.opaque, head);
+}
+
+void Http1Session::WriteResponse(const uint8_t* bytes, size_t length, Http1Edit edit, bool opaque,
+                                 const Http1Head& head) {
   edit.keep_alive = !route_;
   HeadEdits edits;
   if (route_ && head.status >= 200 && edits.Read(route_->response_edits)) {
     edit.pairs = edits.pairs();
     edit.pair_count = edits.count();
   }
-  down_.WriteHead(bytes, step.used, head, edit);
+  down_.WriteHead(bytes, length, head, edit);
   answers_ = false;
   AwaitMovement();
-  if (step.opaque) {
+  if (route_ && (opaque || head.status >= 200)) NoteAnswer();
+  if (opaque) {
     status_ = 101;
     upgraded_ = true;
-    EndRequest(RequestOutcome::kUpgraded);
+    ReportEnd(RequestOutcome::kUpgraded, answered_us(), {});
     deadline_.Cancel();
     phase_ = Phase::kOpaque;
   } else if (head.status >= 200) {
@@ -264,7 +270,7 @@ void Http1Session::OnMessageEnd(Http1Side& from, const Http1Step& step, const ui
   // A response that came early waits for the rest of its request.
   if (!step.closes && !exchange_.idle()) return;
   if (route_) route_->whole = request_done_ && exchange_.server_goes_on();
-  EndRequest(RequestOutcome::kAnswered);
+  if (open_) ReportEnd(RequestOutcome::kAnswered, answered_us(), {});
   if (step.closes || (failing_ && !route_) || number_ >= kHttp1MostRequests) return Close();
   AwaitRequest();
 }
@@ -322,6 +328,7 @@ void Http1Session::OnAnswer(const Answer& answer) {
     return;
   }
   if (answer.expect() != number_) return;
+  if (asks_about_try()) return OnAnswerToTry(answer);
   // A request that went on is refused after all: what was begun cannot be taken back.
   if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
@@ -331,10 +338,16 @@ void Http1Session::OnAnswer(const Answer& answer) {
 }
 
 void Http1Session::Forward(const Answer& answer) {
-  const std::string_view target = answer.Text(0);
   Http1Head head;
   head_.Read(&head);
-  Http1Edit edit = exchange_.Forward(head);
+  if (!WriteRequest(answer, head, exchange_.Forward(head))) return;
+  phase_ = Phase::kOpen;
+  AwaitMovement();
+  if (route_) ForwardToOrigin(answer, head, {});
+}
+
+bool Http1Session::WriteRequest(const Answer& answer, const Http1Head& head, Http1Edit edit) {
+  const std::string_view target = answer.Text(0);
   edit.without_envoys = answer.without_proxy_headers();
   edit.keep_alive = !route_;
   if (!target.empty()) edit.path = target.substr(0, target.find('?'));
@@ -342,15 +355,17 @@ void Http1Session::Forward(const Answer& answer) {
   if (!authority.empty()) edit.authority = authority;
   HeadEdits edits;
   if (const std::string_view changed = answer.Bytes(2); !changed.empty()) {
-    if (!edits.Read(changed)) return End(CloseCause::kHttpRefused);
+    if (!edits.Read(changed)) {
+      End(CloseCause::kHttpRefused);
+      return false;
+    }
     edit.pairs = edits.pairs();
     edit.pair_count = edits.count();
   }
   if (route_) SettleLink();
-  if (!up_.WriteHead(head_.bytes(), head_.length(), head, edit)) return End(CloseCause::kHttpRefused);
-  phase_ = Phase::kOpen;
-  AwaitMovement();
-  if (route_) ForwardToOrigin(answer, head);
+  if (up_.WriteHead(head_.bytes(), head_.length(), head, edit)) return true;
+  End(CloseCause::kHttpRefused);
+  return false;
 }
 
 void Http1Session::Deny(const Answer& answer) {
@@ -384,7 +399,11 @@ void Http1Session::WriteAnswer(uint16_t status, Http1Option connection, bool to_
 
 void Http1Session::ReportEnd(RequestOutcome outcome, int32_t why, std::string_view message) {
   open_ = false;
-  if (route_) route_->over = true;
+  if (route_) {
+    route_->over = true;
+    route_->tried = false;
+    route_->failed.reset();
+  }
   const uint64_t duration_us = services_.clock.now_us() - began_us_;
   EmitRequestEnded(services_.events, of_, number_,
                    {outcome, why, status_, up_.payload(), down_.payload(), duration_us, message});
@@ -484,6 +503,10 @@ void Http1Session::OnDeadline() {
   if (failing_ && phase_ != Phase::kClosing) {
     if (!route_) return End(cause_of_up(), ECONNRESET);
     return LoseOrigin();
+  }
+  if (asks_about_try()) {
+    PassTry();
+    return Pump();
   }
   if (lingers_) return End(CloseCause::kFinished);
   // A policy that only watches breaks nothing.

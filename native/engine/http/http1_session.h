@@ -59,7 +59,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   ByteEnd* StartOrigin(ByteEnd::User& user);
   void Pump();
   HttpReading reading() const { return reading_; }
-  // `forward`, `reply` or `ask-again`.
+  // `forward`, `reply` or `ask-again`; `pass` or `hold` where a try has failed.
   void OnAnswer(const Answer& answer);
   // The user has ended the connection.
   void Stop(CloseCause cause);
@@ -125,6 +125,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnWait(Http1Side& side, const uint8_t* bytes, size_t length);
   void OnRequestHead(const uint8_t* bytes, size_t length, const Http1Head& head);
   void OnResponseHead(const uint8_t* bytes, const Http1Step& step, const Http1Head& head);
+  void WriteResponse(const uint8_t* bytes, size_t length, Http1Edit edit, bool opaque, const Http1Head& head);
   void OnMessageEnd(Http1Side& from, const Http1Step& step, const uint8_t* section,
                     const Http1TrailerSection& trailers);
   void OnReply(Http1Side& from, const Http1Step& step);
@@ -132,8 +133,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void Finish();
 
   // Origins (http1_session_origin.cc), of a connection that is served.
-  // The head is written: it goes to its origin.
-  void ForwardToOrigin(const Answer& answer, const Http1Head& head);
+  // The head is written: it goes to its origin, and `body` behind it.
+  void ForwardToOrigin(const Answer& answer, const Http1Head& head, std::string_view body);
   void TakeLink(LinkUse use);
   // Lets go of the link once its request has ended.
   void SettleLink();
@@ -143,7 +144,25 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // An answer of ours to a request that went on.
   void AnswerForOrigin(uint16_t status, std::string_view body, RequestOutcome outcome, int32_t why,
                        std::string_view message);
+  // A try has failed (http1_session_retry.cc), and its caller has got nothing. Behind KeepFailed the link may be dropped, and TypeScript
+  // be asked. False: it is not to be asked, or what went is not at hand.
+  bool KeepFailed(TryFailure what, bool sent, AnswerInPlace answer);
+  void AskAboutTry();
+  // The same of a response that may not count.
+  bool HoldsResponse(const uint8_t* bytes, const Http1Step& step, const Http1Head& head);
+  void OnAnswerToTry(const Answer& answer);
+  // The head of the response that counts is there.
+  void NoteAnswer();
+  void TryAgain(const Answer& answer);
+  // There is no other try.
+  void PassTry();
+  bool asks_about_try() const { return route_ && route_->failed; }
+  // Behind the link: asks, or answers in its place.
+  void AfterTry(TryFailure what, bool sent, AnswerInPlace answer);
+
   void StartRouteDeadline();
+  void StartRequestDeadline() { StartDeadlineAt(route_->request_due_ms); }
+  void StartDeadlineAt(uint64_t due_ms);
   void OnRouteDeadline();
   bool is_origin(const Http1Side& side) const { return route_ && &side == &up_; }
 
@@ -152,6 +171,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Its pod has too much open. `bytes` are those of the head.
   void OnOverBudget(const uint8_t* bytes, size_t length);
   void Forward(const Answer& answer);
+  // The head as it goes on. False: it cannot, and the connection has ended.
+  bool WriteRequest(const Answer& answer, const Http1Head& head, Http1Edit edit);
   void Deny(const Answer& answer);
   // An answer of ours, behind which the connection ends.
   void AnswerLast(uint16_t status, std::string_view body);
@@ -161,6 +182,8 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
     if (open_) ReportEnd(outcome, static_cast<int32_t>(refusal), {});
   }
   void ReportEnd(RequestOutcome outcome, int32_t why, std::string_view message);
+  // Of a connection that is served: what its origin took for the head of its response.
+  int32_t answered_us() const { return route_ ? static_cast<int32_t>(route_->answered_us) : 0; }
   void OnUpFailed();
   // The caller has ended its half behind its request, and the application knows. An application that breaks off then has seen its
   // caller leave, as a proxy would that knows no half-closed callers.

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/core/answer.h"
+#include "engine/core/arena.h"
 #include "engine/http/head_edits.h"
 #include "engine/http/http1_session.h"
 
@@ -39,30 +40,47 @@ ByteEnd* Http1Session::StartOrigin(ByteEnd::User& user) {
   return up_.end;
 }
 
-void Http1Session::ForwardToOrigin(const Answer& answer, const Http1Head& head) {
+void Http1Session::ForwardToOrigin(const Answer& answer, const Http1Head& head, std::string_view body) {
   HeadEdits edits;
   // Once a response is there it is too late to find them wrong.
   if (!edits.Read(answer.Bytes(3))) return End(CloseCause::kHttpRefused);
   route_->response_edits = answer.Bytes(3);
   route_->origin = answer.origin();
-  route_->caller_ended = false;
   route_->try_ms = answer.try_ms();
-  const uint64_t now = services_.clock.now_ms();
-  route_->request_due_ms = answer.request_ms() > 0 ? now + answer.request_ms() : 0;
+  // Of a later try the time that is left is what the first has left.
+  if (!route_->tried) {
+    route_->tried = true;
+    route_->caller_ended = false;
+    const uint64_t now = services_.clock.now_ms();
+    route_->request_due_ms = answer.request_ms() > 0 ? now + answer.request_ms() : 0;
+  }
+  route_->answered_us = 0;
+  route_->asks_any = answer.asks_any() && !head.upgrades_websocket;
+  route_->asks_unsent = answer.asks_unsent();
+  route_->head_bytes = up_.waiting();
+  up_.KeepBody(route_->asks_any ? ORLOP_MOST_KEPT : 0);
   const bool replays = MayBeReplayed(head_.bytes(), head);
   if (replays) route_->replay = up_.Waiting();
   // The first request of a connection is not lost to a link that its origin is about to end: its caller would not expect that of a connection
   // which it has just opened.
+  up_.WriteKept(body);
   const bool fresh = head.upgrades_websocket || (!replays && number_ == 1);
   TakeLink(fresh ? LinkUse::kUnused : replays ? LinkUse::kAny : LinkUse::kTrusted);
 }
 
 void Http1Session::TakeLink(LinkUse use) {
   StartRouteDeadline();
+  route_->try_began_us = services_.clock.now_us();
   route_->link = route_->origins.Take(route_->origin, of_.pod_idx, use, *this);
   route_->open = route_->over = route_->whole = false;
   if (route_->link) return route_->link->Open();
   OnOriginFailed(CloseCause::kNoSocket, 0, "no such origin");
+}
+
+void Http1Session::NoteAnswer() {
+  constexpr uint64_t kMost = 0x7fffffff;
+  route_->answered_us =
+      static_cast<uint32_t>(std::min(services_.clock.now_us() - route_->try_began_us, kMost));
 }
 
 void Http1Session::OnOriginOpen() {
@@ -104,13 +122,26 @@ void Http1Session::LoseOrigin() {
     if (upgraded_) return user_.OnSessionEnded(CloseCause::kResetByUpstream, 0);
     return DropLink(false);
   }
+  // The rest of a response that is held.
+  if (route_->failed) {
+    route_->failed->gone = true;
+    return DropLink(false);
+  }
   const bool silent = !answers_ && up_.held.empty() && status_ == 0;
   const bool used = route_->link && route_->link->used();
   std::string replay = std::move(route_->replay);
   if (status_ != 0) return End(cause_of_up());
   if (silent && used) route_->link->WasStale();
+  const bool repeats = silent && used && !replay.empty();
+  const AnswerInPlace answer{502,
+                             NameOf(Http1Refusal::kHeadEnd),
+                             RequestOutcome::kResetByUpstream,
+                             static_cast<int32_t>(Http1Refusal::kHeadEnd),
+                             {}};
+  const bool asks = !repeats && KeepFailed(TryFailure::kLost, true, answer);
   DropLink(false);
-  if (silent && used && !replay.empty()) {
+  if (asks) return AskAboutTry();
+  if (repeats) {
     // Its origin has ended it as we have sent: a connection that nobody has used before says what it is worth.
     up_.WriteRaw(replay);
     return TakeLink(LinkUse::kUnused);
@@ -119,18 +150,24 @@ void Http1Session::LoseOrigin() {
     services_.turn.Again(this);
     return Finish();
   }
-  AnswerForOrigin(502, NameOf(Http1Refusal::kHeadEnd), RequestOutcome::kResetByUpstream,
-                  static_cast<int32_t>(Http1Refusal::kHeadEnd), {});
+  AnswerForOrigin(answer.status, answer.body, answer.outcome, answer.why, {});
 }
 
 void Http1Session::OnOriginFailed(CloseCause cause, int detail, std::string_view message) {
   route_->link = nullptr;
-  DropLink(false);
-  if (!running_ || !open_) return;
   const std::string words = !message.empty() || detail == 0       ? std::string(message)
                             : cause == CloseCause::kTunnelRefused ? std::to_string(detail)
                                                                   : strerror(detail);
-  AnswerForOrigin(503, "not reached", RequestOutcome::kNotReached, static_cast<int32_t>(cause), words);
+  AfterTry(TryFailure::kNotReached, false,
+           {503, "not reached", RequestOutcome::kNotReached, static_cast<int32_t>(cause), words, detail});
+}
+
+void Http1Session::AfterTry(TryFailure what, bool sent, AnswerInPlace answer) {
+  const bool asks = KeepFailed(what, sent, answer);
+  DropLink(false);
+  if (asks) return AskAboutTry();
+  if (running_ && open_)
+    AnswerForOrigin(answer.status, answer.body, answer.outcome, answer.why, answer.message);
 }
 
 void Http1Session::OnOriginLost() {
@@ -152,12 +189,15 @@ void Http1Session::AnswerForOrigin(uint16_t status, std::string_view body, Reque
 }
 
 void Http1Session::StartRouteDeadline() {
-  const uint64_t now = services_.clock.now_ms();
-  uint64_t due = route_->try_ms > 0 ? now + route_->try_ms : 0;
+  const uint64_t due = route_->try_ms > 0 ? services_.clock.now_ms() + route_->try_ms : 0;
   const uint64_t request_due = route_->request_due_ms;
-  if (request_due > 0 && (due == 0 || request_due < due)) due = request_due;
-  if (due == 0) return route_->deadline.Cancel();
-  const uint64_t left = due > now ? due - now : 0;
+  StartDeadlineAt(request_due > 0 && (due == 0 || request_due < due) ? request_due : due);
+}
+
+void Http1Session::StartDeadlineAt(uint64_t due_ms) {
+  if (due_ms == 0) return route_->deadline.Cancel();
+  const uint64_t now = services_.clock.now_ms();
+  const uint64_t left = due_ms > now ? due_ms - now : 0;
   // The wheel of pauses turns too fast for what waits long.
   (left < kCoarseMs ? services_.pauses : services_.timers).Start(&route_->deadline, left);
 }
@@ -166,8 +206,11 @@ void Http1Session::OnRouteDeadline() {
   if (!running_ || !open_) return;
   const bool begun = status_ != 0;
   if (!begun) {
-    DropLink(false);
-    return AnswerForOrigin(504, "timeout", RequestOutcome::kDeadline, 0, {});
+    // Of the whole request nothing is left, or of this try.
+    const bool over = route_->request_due_ms > 0 && services_.clock.now_ms() >= route_->request_due_ms;
+    if (over) route_->asks_any = route_->asks_unsent = false;
+    route_->failed.reset();
+    return AfterTry(TryFailure::kTimeout, route_->open, {504, "timeout", RequestOutcome::kDeadline, 0, {}});
   }
   EndRequest(RequestOutcome::kDeadline);
   End(CloseCause::kHttpTimeout);

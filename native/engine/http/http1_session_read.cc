@@ -76,6 +76,7 @@ void Http1Session::DiscardRest() {
 bool Http1Session::MayUse(const Http1Side& side) const {
   const Http1Side& other = &side == &down_ ? up_ : down_;
   if (&side == &up_ && phase_ == Phase::kClosing) return false;
+  if (asks_about_try()) return false;
   return running_ && phase_ < Phase::kOpaque && !finishes_ && !IsFull(other);
 }
 

@@ -41,17 +41,48 @@ bool Http1Side::WriteHead(const uint8_t* bytes, size_t length, const Http1Head& 
 
 void Http1Side::WritePayload(const uint8_t* bytes, size_t length) {
   payload_ += length;
-  if (framing_ != Http1Framing::kChunked) return out_.Append(bytes, length);
+  if (framing_ != Http1Framing::kChunked) return WriteBody(bytes, length);
   uint8_t line[kHttp1ChunkLineRoom];
-  out_.Append(line, WriteChunkLine(length, line));
+  WriteBody(line, WriteChunkLine(length, line));
+  WriteBody(bytes, length);
+  WriteBody(reinterpret_cast<const uint8_t*>(kHttp1ChunkEnd.data()), kHttp1ChunkEnd.size());
+}
+
+void Http1Side::WriteBody(const uint8_t* bytes, size_t length) {
   out_.Append(bytes, length);
-  WriteRaw(kHttp1ChunkEnd);
+  Keep(bytes, length);
+}
+
+void Http1Side::Keep(const uint8_t* bytes, size_t length) {
+  if (most_kept_ == 0) return;
+  if (kept_.size() + length > most_kept_) return ForgetKept();
+  kept_.append(reinterpret_cast<const char*>(bytes), length);
+}
+
+void Http1Side::KeepBody(size_t most) {
+  kept_.clear();
+  most_kept_ = most;
+}
+
+bool Http1Side::TakeKept(std::string* body) {
+  const bool whole = most_kept_ > 0;
+  *body = std::move(kept_);
+  ForgetKept();
+  return whole;
+}
+
+void Http1Side::ForgetKept() {
+  std::string().swap(kept_);
+  most_kept_ = 0;
 }
 
 void Http1Side::WriteEnd(const uint8_t* section, const Http1TrailerSection& trailers) {
   if (framing_ != Http1Framing::kChunked) return;
-  Append(&out_, 0, kHttp1LastChunkRoom,
-         [&](uint8_t* to, size_t room) { return WriteLastChunk(section, &trailers, to, room); });
+  Append(&out_, 0, kHttp1LastChunkRoom, [&](uint8_t* to, size_t room) {
+    const size_t used = WriteLastChunk(section, &trailers, to, room);
+    Keep(to, used);
+    return used;
+  });
 }
 
 void Http1Side::WriteLastChunkLine() {
@@ -84,8 +115,16 @@ std::string Http1Side::Waiting() const {
   return text;
 }
 
+std::string Http1Side::TakeWaiting() {
+  std::string text(out_.size(), '\0');
+  const iovec room{text.data(), text.size()};
+  out_.Read({&room, 1, text.size()});
+  return text;
+}
+
 void Http1Side::Clear() {
   out_.Clear();
+  ForgetKept();
   ForgetHeld();
 }
 

@@ -38,12 +38,22 @@ class Http1Side {
   // Bytes that were written so.
   size_t ahead() const { return ahead_; }
   void WriteRaw(std::string_view text);
+  // What is written of the message's body from here on is kept as well, while it is no more than this.
+  void KeepBody(size_t most);
+  // A part of the body that was kept of another message.
+  void WriteKept(std::string_view body) {
+    WriteBody(reinterpret_cast<const uint8_t*>(body.data()), body.size());
+  }
+  // Whether all of it was kept. What is kept is nobody's behind this.
+  bool TakeKept(std::string* body);
+  size_t kept() const { return kept_.capacity() > std::string().capacity() ? kept_.capacity() : 0; }
+  void ForgetKept();
   // It gets the end behind what waits.
   void Finish() { fin_ = true; }
   bool finished() const { return fin_; }
   // Drops what waits to be written.
   void DropWaiting() { out_.Clear(); }
-  // The same, and what is held.
+  // The same, what is held, and what is kept.
   void Clear();
   // Also its memory.
   void ForgetHeld() { std::string().swap(held); }
@@ -53,8 +63,10 @@ class Http1Side {
   // For an end that pulls, as ByteEnd::User::OnPull.
   ssize_t Pull(const Pieces& into, bool* more);
 
-  // A copy of what waits.
+  // A copy of what waits, of little.
   std::string Waiting() const;
+  // All of what waits, which waits no more.
+  std::string TakeWaiting();
   size_t waiting() const { return out_.size(); }
   // Bytes that were given to the end.
   uint64_t written() const { return written_; }
@@ -63,7 +75,12 @@ class Http1Side {
   void ForgetPayload() { payload_ = 0; }
 
  private:
+  void WriteBody(const uint8_t* bytes, size_t length);
+  void Keep(const uint8_t* bytes, size_t length);
+
   ByteQueue out_;
+  std::string kept_;
+  size_t most_kept_ = 0;                        // 0: nothing is kept, or there was more
   Http1Framing framing_ = Http1Framing::kNone;  // of the message whose head was written last
   size_t ahead_ = 0;
   bool fin_ = false;

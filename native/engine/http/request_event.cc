@@ -144,8 +144,10 @@ RequestTexts WriteRequestTexts(const uint8_t* bytes, const Http1Head& head, char
   return texts;
 }
 
-void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
-                 const Http1Head& head, HttpProtocol protocol) {
+namespace {
+
+void EmitTexts(EventQueue& events, const orlop_engine_event& record, const uint8_t* bytes,
+               const Http1Head& head) {
   const size_t room = RequestTextsRoom(head);
   std::string aside;
   char* to = events.Room(room);
@@ -156,10 +158,28 @@ void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const
   const RequestTexts texts = WriteRequestTexts(bytes, head, to);
   const auto& ends = texts.ends;
   const std::string_view all(to, ends[3]);
-  orlop_engine_event record = RecordOf(ORLOP_ENGINE_REQUEST, of, number);
-  record.kind = static_cast<uint32_t>(protocol);
   events.Emit(record, {{all.substr(0, ends[0]), all.substr(ends[0], ends[1] - ends[0]),
                         all.substr(ends[1], ends[2] - ends[1]), all.substr(ends[2])}});
+}
+
+}  // namespace
+
+void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
+                 const Http1Head& head, HttpProtocol protocol) {
+  orlop_engine_event record = RecordOf(ORLOP_ENGINE_REQUEST, of, number);
+  record.kind = static_cast<uint32_t>(protocol);
+  EmitTexts(events, record, bytes, head);
+}
+
+void EmitTryFailed(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
+                   const Http1Head& head, const TryEnd& end) {
+  orlop_engine_event record = RecordOf(ORLOP_ENGINE_TRY_FAILED, of, number);
+  record.kind = static_cast<uint32_t>(end.failure);
+  record.detail = end.status;
+  record.identity = end.why;
+  record.sent_bytes = end.sent ? 1 : 0;
+  record.duration_us = end.duration_us;
+  EmitTexts(events, record, bytes, head);
 }
 
 void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end) {

@@ -32,15 +32,27 @@ RequestTexts WriteRequestTexts(const uint8_t* bytes, const Http1Head& head, char
 
 struct RequestEnd {
   RequestOutcome outcome;
-  int32_t why;  // a number of Http1Refusal; of kNotReached a CloseCause
+  int32_t why;  // a number of Http1Refusal; of kNotReached a CloseCause; of kAnswered microseconds (arena.h)
   int status;
   uint64_t sent_payload, received_payload, duration_us;
   std::string_view message = {};
 };
 
+// A try of a request that went on.
+struct TryEnd {
+  TryFailure failure;
+  int status;   // of kStatus; of kNotReached what the cause has as detail
+  int32_t why;  // of kNotReached a CloseCause
+  bool sent;    // the origin may have got some of it
+  uint64_t duration_us;
+};
+
 void EmitRequest(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
                  const Http1Head& head, HttpProtocol protocol = HttpProtocol::kHttp1);
 void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, const RequestEnd& end);
+// With the request's texts, as EmitRequest has them.
+void EmitTryFailed(EventQueue& events, const RequestsOf& of, int32_t number, const uint8_t* bytes,
+                   const Http1Head& head, const TryEnd& end);
 // What follows on the connection is not read.
 void EmitOpaque(EventQueue& events, const RequestsOf& of);
 

@@ -379,6 +379,9 @@ int32_t Rig::Answer(uint32_t events) {
         if (event.expect <= 0) Wrong("a request without a number");
         requests_[key] = event.expect;
         break;
+      case ORLOP_ENGINE_TRY_FAILED:
+        if (requests_.count(key) == 0 || requests_[key] != event.expect) Wrong("a try of no request");
+        break;
       case ORLOP_ENGINE_REQUEST_ENDED:
         if (found == alive_.end()) Wrong("the end of a request on no connection");
         // What was refused before anybody was asked has no beginning.
@@ -432,6 +435,20 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
     // Of a connection that is served.
     answer->pod_idx = choice / 16 % 3 + 1;
     if (choice < 64) answer->identity = 40;
+    if (choice / 8 % 4 > 0)
+      answer->requests = choice / 8 % 4 == 1 ? ORLOP_FORWARD_ASKS_UNSENT : ORLOP_FORWARD_ASKS_ANY;
+    return true;
+  }
+  if (event.type == ORLOP_ENGINE_TRY_FAILED) {
+    answer->expect = event.expect;
+    if (choice % 8 == 7) return false;
+    answer->type = choice % 8 == 6   ? ORLOP_ANSWER_HOLD
+                   : choice % 8 == 5 ? ORLOP_ANSWER_REPLY
+                   : choice % 8 == 4 ? ORLOP_ANSWER_PASS
+                                     : ORLOP_ANSWER_FORWARD;
+    answer->status = choice % 8 == 5 ? 502 : choice % 8 == 6 ? 20 : 0;
+    answer->pod_idx = choice / 16 % 3 + 1;
+    answer->requests = ORLOP_FORWARD_ASKS_ANY;
     return true;
   }
   const bool request = event.type == ORLOP_ENGINE_CONNECT_REQUEST;

@@ -1,0 +1,50 @@
+// 8 · any thread · what an endpoint costs a request: its latency, times what waits there, and more if it fails. Pure.
+
+/** What a caller's requests have seen of an endpoint. */
+export type Estimate = {
+  /** Of its responses' heads, at `atMs`. */
+  readonly latencyMs: number;
+  /** From 0, all fail, to 1. */
+  readonly success: number;
+  readonly atMs: number;
+};
+
+/**
+ * One request's end. `isFailed`: it counts as no answer; null: nobody knows, since its caller left before.
+ * @param elapsedMs from the beginning of its try to the head of its response, or to its end without a response
+ */
+export type RequestSample = { readonly elapsedMs: number; readonly isFailed: boolean | null };
+
+/** An estimate has lost two thirds of what it says after so long: what was slow, or has failed, is tried again now and then. */
+const DECAY_MS = 10_000;
+/** Of an endpoint that nobody has seen: it is tried soon, and not by everybody at once, since what waits counts. */
+const UNSEEN_MS = 0.5;
+/** How much of what is known each request's success changes. */
+const WEIGHT = 0.4;
+/** A failing endpoint costs at most the cube of this more. */
+const MOST_FAILING = 20;
+
+export const unseen = (nowMs: number): Estimate => ({ latencyMs: UNSEEN_MS, success: 1, atMs: nowMs });
+
+/** With `pending` requests that have no response yet. */
+export function costOf(estimate: Estimate, pending: number, nowMs: number): number {
+  const { latencyMs, success } = decayed(estimate, nowMs);
+  const failing = Math.min(1 / success, MOST_FAILING);
+  return latencyMs * (pending + 1) * failing ** 3;
+}
+
+/** A longer latency counts at once, a shorter slowly. A failure is no latency, unless it took longer. */
+export function observed(estimate: Estimate, { elapsedMs, isFailed }: RequestSample, nowMs: number): Estimate {
+  const kept = Math.exp(-Math.max(0, nowMs - estimate.atMs) / DECAY_MS);
+  const before = estimate.latencyMs;
+  const mean = isFailed === false ? kept * before + (1 - kept) * elapsedMs : kept * before;
+  const latencyMs = Math.max(UNSEEN_MS / 10, elapsedMs > before ? elapsedMs : mean);
+  const recovered = decayed(estimate, nowMs).success;
+  const success = isFailed === null ? recovered : recovered * (1 - WEIGHT) + (isFailed ? 0 : WEIGHT);
+  return { latencyMs, success, atMs: nowMs };
+}
+
+function decayed({ latencyMs, success, atMs }: Estimate, nowMs: number): Estimate {
+  const kept = Math.exp(-Math.max(0, nowMs - atMs) / DECAY_MS);
+  return { latencyMs: latencyMs * kept, success: 1 - (1 - success) * kept, atMs: nowMs };
+}
