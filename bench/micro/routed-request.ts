@@ -29,7 +29,16 @@ function openConnection(): ReadConnection {
         },
         rules: [
           {
-            ...{ name: "", redirect: null, cors: null, rewrite: null, from, timeoutMs: 0, tryTimeoutMs: 0, retry: null },
+            ...{
+              name: "",
+              redirect: null,
+              cors: null,
+              rewrite: null,
+              from,
+              timeoutMs: 0,
+              tryTimeoutMs: 0,
+              retry: null,
+            },
             matches: [{ path: { kind: "prefix", value: "/accounts" }, method: "GET", headers: [], query: [] }],
             backends: [
               {
