@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { spiffeId } from "../mesh/spiffe-id.ts";
-import { judgeOf } from "../policy/evaluate.ts";
+import { evaluatorOf, judgeOf } from "../policy/evaluate.ts";
+import { limit } from "../policy/policy.fake.ts";
 import { FakeMesh, peerAuthentication, policy, ruleFor, workload } from "../traffic/mesh.fake.ts";
 import { plaintextFacts, sameNodeFacts } from "./connection-facts.ts";
 import { permissionKey, permissionOf, revocationOf } from "./permission.ts";
@@ -29,6 +30,17 @@ test("what is still allowed may stay; what a policy denies now must end, with it
     refusal: "policy",
     decision: { verdict: "deny", reason: "denied-by-policy" },
   });
+});
+
+test("a limit that comes ends what is open unread, and leaves what is read; a shadow limit ends nothing", () => {
+  const limited = (mode: "enforce" | "shadow") => {
+    const { mesh } = world((changed) => changed.limits.push(limit("all", { mode })));
+    return { mesh, ...evaluatorOf(mesh) };
+  };
+  assert.equal(revocationOf(permission, limited("enforce"))?.refusal, "http-required");
+  const read = permissionOf(web, sameNodeFacts(ends, api, web), "or-end");
+  assert.equal(revocationOf(read, limited("enforce")), null);
+  assert.equal(revocationOf(permission, limited("shadow")), null);
 });
 
 test("workloads are looked up as they are now: gone, or with another identity, nothing is allowed", () => {

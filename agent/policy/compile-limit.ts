@@ -67,12 +67,12 @@ export function comparesPath({ policy: { match, per } }: CompiledLimit): boolean
 
 /** Of the requests to one pod, those with the same text share a bucket. Callers without identity share a key. */
 export function keyText({ policy: { per } }: CompiledLimit, facts: ConnectionFacts): string {
-  const { destination } = facts;
-  if (per.length === 0) return destination.uid;
-  let text = destination.uid;
+  const [first] = per;
+  if (first === undefined) return "";
+  // A text of its own for each request would have to be hashed anew: most limits have a single part.
+  if (per.length === 1) return partText(first, facts);
   // No part can hold a byte 0: values of HTTP have none (RFC 9110 section 5.5), nor have identities.
-  for (const part of per) text += `\0${partText(part, facts)}`;
-  return text;
+  return per.map((part) => partText(part, facts)).join("\0");
 }
 
 function partText(part: LimitKeyPart, { security, sourceIdentity, request }: ConnectionFacts): string {

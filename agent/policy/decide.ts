@@ -2,7 +2,7 @@
 import type { ConnectionFacts } from "../mesh/facts.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import { type Ambiguity, ambiguityOf, ambiguityOfAll } from "./ambiguity.ts";
-import { type CompiledLimit, counts } from "./compile-limit.ts";
+import { counts } from "./compile-limit.ts";
 import type { CompiledRule } from "./compile-rule.ts";
 import type { Decision, RuleRef } from "./decision.ts";
 import { firstMatch } from "./match.ts";
@@ -45,15 +45,13 @@ export function decide(facts: ConnectionFacts, set: PolicySet, trace: boolean): 
   steps?.push(...auditSteps(set, audited, dryRunDenied));
   if (set.limits.length === 0) return finished(decision, audited, dryRunDenied, steps);
   steps?.push(limitStep(set.limits, facts, who));
-  const counting = decision.verdict === "allow" ? unreadLimits(set, facts, who) : [];
+  if (facts.request !== "strict" || decision.verdict === "deny")
+    return finished(decision, audited, dryRunDenied, steps);
+  // Nobody reads the requests of this connection.
+  const counting = set.limits.filter((limit) => counts(limit, facts, who));
   const enforced = counting.find(({ isShadow }) => !isShadow);
   const shadow = counting.flatMap(({ isShadow, ref }) => (isShadow ? [ref] : []));
   return finished(enforced?.unread ?? decision, audited, [...dryRunDenied, ...shadow], steps);
-}
-
-/** The limits that count requests of a connection on which nobody reads them. */
-function unreadLimits({ limits }: PolicySet, facts: ConnectionFacts, who: SpiffeId | null): readonly CompiledLimit[] {
-  return facts.request === "strict" ? limits.filter((limit) => counts(limit, facts, who)) : [];
 }
 
 /** The shared decision itself when there is nothing of this connection to add. */

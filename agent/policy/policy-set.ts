@@ -51,7 +51,8 @@ export function policySet(
   const allow = of("ALLOW", false);
   const denying = of("DENY", false).flatMap(({ rules }) => rules);
   const allowing = allow.flatMap(({ rules }) => rules);
-  const dependsOnAddresses = policies.some(({ rules }) => rules.some(looksAtAddresses));
+  const dependsOnAddresses =
+    policies.some(({ rules }) => rules.some(looksAtAddresses)) || limits.some(({ rule }) => looksAtAddresses(rule));
   return {
     // First, beside the header of the object: a verdict that is remembered reads nothing else of a set that is in no cache.
     memo: dependsOnAddresses ? null : new VerdictMemo(),

@@ -64,6 +64,7 @@ count("plan-outbound", (index) => {
     throw new Error("expected a tunnel");
 });
 count("update-endpoint", changer(store, workloads));
-count("answer-request", judgedRequests());
+count("answer-request", judgedRequests(false));
+count("answer-request-limited", judgedRequests(true));
 count("route-request", routedRequests());
 for (const [name, step] of Object.entries(decoders())) count(`decode-${name}`, step);

@@ -3,6 +3,7 @@
 import * as abi from "../../agent/abi.ts";
 import { AnswerWriter } from "../../agent/engine/answer-writer.ts";
 import { EventReader } from "../../agent/engine/event-reader.ts";
+import type { LimitPolicy } from "../../agent/mesh/limit-policy.ts";
 import { emptyOperation, emptySource } from "../../agent/mesh/policies.ts";
 import type { SpiffeId } from "../../agent/mesh/spiffe-id.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
@@ -69,7 +70,7 @@ export function trafficOf(store: MeshStore, peer: SpiffeId): Pick<ReadConnection
 }
 
 /** Serves a workload whose rule has a method and a path, and lets one caller's connection in. Returns its number. */
-function openConnection(): ReadConnection {
+function openConnection(limits: readonly LimitPolicy[]): ReadConnection {
   const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
   const destination = workload(0);
   const general = policy(0, 0);
@@ -83,6 +84,7 @@ function openConnection(): ReadConnection {
   store.apply([
     { kind: "workload", op: "upsert", value: destination },
     { kind: "authorization-policy", op: "upsert", value: { ...general, rules: [rule] } },
+    ...limits.map((value) => ({ kind: "limit-policy", op: "upsert", value }) as const),
   ]);
   const { traffic, recorder } = trafficOf(store, identityOf(destination.namespace, CALLER));
   traffic.addPod({
@@ -115,9 +117,19 @@ function openConnection(): ReadConnection {
   return { traffic, recorder, conn: answer.conn };
 }
 
-/** One request each call. */
-export function judgedRequests(): () => void {
-  return requestsOn(openConnection());
+/** It counts by caller, and admits all that comes. */
+function limitPerCaller(): LimitPolicy {
+  const { from } = policy(0, 0);
+  return {
+    ...{ name: "callers", namespace: workload(0).namespace, selector: null, mode: "enforce", priority: 0, from },
+    match: { sources: [], operations: [], when: [], unreadable: [], from },
+    ...{ requests: 1_000_000, unitMs: 1_000, burst: 1_000_000, per: [{ by: "source" }] },
+  };
+}
+
+/** One request each call; with `isLimited` a limit counts it, too. */
+export function judgedRequests(isLimited: boolean): () => void {
+  return requestsOn(openConnection(isLimited ? [limitPerCaller()] : []));
 }
 
 export type ReadConnection = { readonly traffic: Traffic; readonly recorder: Recorder; readonly conn: number };
