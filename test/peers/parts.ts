@@ -27,6 +27,7 @@ export const parts: readonly Part[] = [
   ...eitherLayer({ name: "ztunnel", test: "ztunnel/ztunnel.peer.ts", projects: [], given: "ZTUNNEL_BIN" }),
   { name: "wycheproof", test: "wycheproof/wycheproof.peer.ts", projects: ["wycheproof"] },
   { name: "h2spec", test: "h2spec/h2spec.peer.ts", projects: ["h2spec"] },
+  { name: "h2spec-requests", test: "h2spec/requests.peer.ts", projects: ["h2spec"] },
   ...eitherLayer({ name: "tlslite", test: "tlslite/tlslite.peer.ts", projects: ["tlslite"] }),
   {
     ...{ name: "zoo", test: "zoo/zoo.peer.ts" },

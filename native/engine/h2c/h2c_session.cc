@@ -259,7 +259,8 @@ void H2cSession::FinishIfDone() {
   }
   if (!exchanges_.empty() || caller_.waits_to_write()) return;
   if (caller_ended_) return End(CloseCause::kFinished);
-  if (app_lost_) Close(CloseCause::kFinished, 0);
+  // A caller that has said GOAWAY asks nothing more, and nghttp2 answers nothing more.
+  if (app_lost_ || caller_.frames().goaway_received()) Close(CloseCause::kFinished, 0);
 }
 
 void H2cSession::OnHeadDue() {

@@ -1,7 +1,8 @@
-// h2spec judges an HTTP/2 server behind mutual TLS 1.3.
+// h2spec judges an HTTP/2 server, behind mutual TLS 1.3 or without TLS.
 //
 //	h2spec-judge ADDRESS CERT KEY generic             its cases as they are
 //	h2spec-judge ADDRESS CERT KEY connect AUTHORITY   each of its requests becomes a CONNECT to AUTHORITY
+//	h2spec-judge ADDRESS - - plain                    its cases as they are, without TLS
 //
 // Words behind these name the cases to run: "http2/4.2/1", or "http2/4.2" for all of that section. Without them all cases run.
 //
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/summerwind/h2spec/config"
@@ -45,7 +47,10 @@ func main() {
 
 func run(words []string) error {
 	if len(words) < 4 {
-		return fmt.Errorf("usage: h2spec-judge ADDRESS CERT KEY generic | connect AUTHORITY")
+		return fmt.Errorf("usage: h2spec-judge ADDRESS CERT KEY generic | connect AUTHORITY | plain")
+	}
+	if words[3] == "plain" {
+		return judgePlain(words[0], words[4:])
 	}
 	certificate, err := tls.LoadX509KeyPair(words[1], words[2])
 	if err != nil {
@@ -62,9 +67,25 @@ func run(words []string) error {
 	if err != nil {
 		return err
 	}
-	port := shim.Addr().(*net.TCPAddr).Port
+	return judgeAll("127.0.0.1", shim.Addr().(*net.TCPAddr).Port, cases, shim)
+}
+
+// judgePlain needs no shim: h2spec speaks to the server itself.
+func judgePlain(address string, cases []string) error {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	port, err := strconv.Atoi(service)
+	if err != nil {
+		return err
+	}
+	return judgeAll(host, port, cases, &shim{})
+}
+
+func judgeAll(host string, port int, cases []string, shim *shim) error {
 	asked := &config.Config{
-		Host: "127.0.0.1", Port: port, Path: "/", Timeout: 3 * time.Second, MaxHeaderLen: 4000, Strict: true,
+		Host: host, Port: port, Path: "/", Timeout: 3 * time.Second, MaxHeaderLen: 4000, Strict: true,
 		Sections: cases,
 	}
 	// h2spec prints its own report to the standard output, which is ours for JSON.
