@@ -28,9 +28,13 @@ export const unseen = (nowMs: number): Estimate => ({ latencyMs: UNSEEN_MS, succ
 
 /** With `pending` requests that have no response yet. */
 export function costOf(estimate: Estimate, pending: number, nowMs: number): number {
-  const { latencyMs, success } = decayed(estimate, nowMs);
-  const failing = Math.min(1 / success, MOST_FAILING);
-  return latencyMs * (pending + 1) * failing ** 3;
+  const { latencyMs } = decayed(estimate, nowMs);
+  return latencyMs * (pending + 1) * failingOf(estimate, nowMs);
+}
+
+/** How many times more an endpoint costs because it fails: from 1. */
+export function failingOf(estimate: Estimate, nowMs: number): number {
+  return Math.min(1 / decayed(estimate, nowMs).success, MOST_FAILING) ** 3;
 }
 
 /** A longer latency counts at once, a shorter slowly. A failure is no latency, unless it took longer. */

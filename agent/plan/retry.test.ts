@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { closeCauses, tryFailures } from "../abi.ts";
-import { isRetried, mayGoElsewhere, pauseMs, retryRuleOf, type TryEnd } from "./retry.ts";
+import { isRetried, mayGoElsewhere, nobodyProvokes, pauseMs, retryRuleOf, type TryEnd } from "./retry.ts";
 
 const anEnd: fc.Arbitrary<TryEnd> = fc.record({
   failure: fc.constantFrom(...tryFailures),
@@ -30,6 +30,20 @@ test("a response counts unless the rule lists its status; a policy's refusal is 
       return true;
     }),
   );
+});
+
+test("nobody provokes a refusal of TCP; a slow dial, a refused CONNECT and a response anybody may", () => {
+  const refused = { failure: "not-reached", cause: "connect-failed", status: 111, isSent: false } as const;
+  assert.ok(nobodyProvokes(refused) && nobodyProvokes({ ...refused, status: 113 }));
+  for (const other of [
+    { ...refused, status: 110 },
+    { ...refused, status: 0 },
+    { ...refused, cause: "connect-timeout" },
+    { ...refused, cause: "tunnel-refused", status: 503 },
+    { ...refused, failure: "lost", cause: null },
+    { ...refused, failure: "status", cause: null },
+  ] as const)
+    assert.ok(!nobodyProvokes(other), JSON.stringify(other));
 });
 
 test("methods that may not be repeated want a match that names them", () => {

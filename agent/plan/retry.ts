@@ -1,5 +1,6 @@
 // 18 · any thread · a try of a request has failed, and its caller has got nothing → another endpoint, a pause and another try, or what there
 // is. Pure.
+import { constants } from "node:os";
 import type { CloseCause, TryFailed } from "../engine/events.ts";
 import type { HttpMatch, HttpRule, RetryRule } from "../mesh/http-rule.ts";
 
@@ -31,6 +32,20 @@ export function mayGoElsewhere({ failure, status, cause, isSent }: TryEnd): bool
   if (failure === "timeout") return true;
   if (failure !== "not-reached" || cause === null || !ofTheEndpoint.has(cause)) return false;
   return cause !== "tunnel-refused" || status >= 500;
+}
+
+const unreachable: ReadonlySet<number> = new Set([
+  constants.errno.ECONNREFUSED,
+  constants.errno.EHOSTUNREACH,
+  constants.errno.ENETUNREACH,
+]);
+
+/**
+ * Refused or unreachable, the same for every caller. Not a dial that took too long: who opens more connections than an application accepts brings that
+ * about for others.
+ */
+export function nobodyProvokes({ failure, cause, status }: TryEnd): boolean {
+  return failure === "not-reached" && cause === "connect-failed" && unreachable.has(status);
 }
 
 /** RFC 9110 section 9.2.2. */

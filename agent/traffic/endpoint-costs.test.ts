@@ -131,6 +131,24 @@ test("what a caller provokes at an endpoint is nothing to another caller", () =>
     assert.equal(world.costs.of("web", address, 80), world.costs.of("web", "10.9.9.9", 80));
 });
 
+test("that an endpoint cannot be connected to is known to all callers, until one is answered there or time has passed", () => {
+  let nowMs = 0;
+  const costs = new EndpointCosts(() => nowMs);
+  const idle = costs.of("web", "10.0.0.1", 80);
+  for (let nth = 0; nth < 3; nth++) costs.unreached("10.0.0.1", 80);
+  assert.ok(costs.of("web", "10.0.0.1", 80) > 50 * idle);
+  assert.equal(costs.of("web", "10.0.0.1", 81), idle, "another port");
+  nowMs = 60_000;
+  assert.ok(costs.of("web", "10.0.0.1", 80) < 1.1 * idle);
+  for (let nth = 0; nth < 3; nth++) costs.unreached("10.0.0.1", 80);
+  const failed = costs.begin("batch", "10.0.0.1", 80);
+  failed({ elapsedMs: 0, isFailed: true });
+  assert.ok(costs.of("web", "10.0.0.1", 80) > 50 * idle);
+  const answered = costs.begin("batch", "10.0.0.1", 80);
+  answered({ elapsedMs: 1, isFailed: false });
+  assert.equal(costs.of("web", "10.0.0.1", 80), idle);
+});
+
 test("a caller that leaves has waited for so long at least, and no end counts a request twice", () => {
   let nowMs = 0;
   const costs = new EndpointCosts(() => nowMs);

@@ -20,7 +20,7 @@ import {
   planRequest,
   type RoutedFacts,
 } from "../plan/plan-request.ts";
-import { isRetried, MOST_UNSENT_TRIES, mayGoElsewhere, pauseMs, retryRuleOf } from "../plan/retry.ts";
+import { isRetried, MOST_UNSENT_TRIES, mayGoElsewhere, nobodyProvokes, pauseMs, retryRuleOf } from "../plan/retry.ts";
 import { withLimits } from "../policy/limits.ts";
 import type { Connection, GoesTo } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
@@ -75,7 +75,7 @@ function withLimitsHere(plan: ForwardPlan, asked: RoutedFacts, context: TrafficC
  */
 export function answerFailedTry(event: TryFailed, connection: Connection, context: TrafficContext): Answer {
   const { conn, generation, request, failure } = event;
-  const { recorder, retries, random } = context;
+  const { costs, recorder, retries, random } = context;
   const passed = (then: AfterTry): Answer => {
     recorder.retried(failure, then);
     return { type: "pass", conn, generation, request };
@@ -84,6 +84,8 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   if (connection.openRequest?.request !== request || plan?.kind !== "forward") return passed("final");
   const rule = retryRuleOf(plan.entry, event.method);
   if (connection.takePause()) return tryAgain(event, plan, "any", connection, context) ?? passed("final");
+  const { address, port } = plan.route.target;
+  if (nobodyProvokes(event)) costs.unreached(address, port);
   const isUnsent = mayGoElsewhere(event);
   if (isUnsent && connection.tried.length < MOST_UNSENT_TRIES) {
     const elsewhere = tryAgain(event, plan, "untried", connection, context);
