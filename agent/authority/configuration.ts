@@ -30,7 +30,11 @@ export function readControlConfiguration(file: string, env: Environment = proces
   const read = controlConfigKind(document, "", report);
   report.throwIfAny();
   if (read === undefined) throw new ConfigError([]);
-  const spec = { ...read.spec, untaintNodes: read.spec.untaintNodes || env.ORLOP_UNTAINT_NODES === "true" };
+  const spec = {
+    ...read.spec,
+    untaintNodes: read.spec.untaintNodes || env.ORLOP_UNTAINT_NODES === "true",
+    routeStatus: read.spec.routeStatus || env.ORLOP_ROUTE_STATUS === "true",
+  };
   return { spec, api: apiOf(file, spec, env) };
 }
 

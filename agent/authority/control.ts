@@ -1,10 +1,13 @@
 // main thread · composition root of `orlop control`: the certificate authority of a cluster, of which several replicas may run. It holds the
 // root's key in memory and no other state: what it needs to know, the API server has.
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Readiness, startMetricsServer, startReadyServer } from "../admin/health.ts";
+import type { Ask } from "../control/kubernetes/api-answer.ts";
 import { ApiClient } from "../control/kubernetes/api-client.ts";
 import { newServerCertificate } from "../identity/csr.ts";
-import { Log } from "../observe/log.ts";
+import { Log, type Logger } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { processMetrics } from "../observe/process-metrics.ts";
 import { version } from "../version.ts";
@@ -12,10 +15,12 @@ import { authorityMetrics } from "./authority-metrics.ts";
 import { CertificateService } from "./certificate-service.ts";
 import { ClusterApi } from "./cluster.ts";
 import type { ControlConfiguration } from "./configuration.ts";
+import { Lease } from "./lease.ts";
 import { followNodeTaints } from "./node-taints.ts";
 import { RateLimit } from "./rate-limit.ts";
 import type { SigningRoot } from "./root.ts";
 import { RootKeeper } from "./root-keeper.ts";
+import { followRouteStatuses } from "./route-statuses.ts";
 import { AuthorityServer, type ServerKeys } from "./server.ts";
 
 /** The Secret is read again so often, ms. */
@@ -90,6 +95,15 @@ export async function runControl({ spec, api: apiServer }: ControlConfiguration)
     );
     open.defer(() => following);
   }
+  if (spec.routeStatus) {
+    const following = writeRouteStatuses(
+      spec.namespace,
+      (path, options) => client.ask(path, options),
+      log,
+      stop.signal,
+    );
+    open.defer(() => following);
+  }
   let trouble = "";
   while (!stop.signal.aborted) {
     try {
@@ -109,6 +123,24 @@ export async function runControl({ spec, api: apiServer }: ControlConfiguration)
   }
   log.info("stopping");
   return 0;
+}
+
+/** Resolves when the signal is aborted. */
+async function writeRouteStatuses(namespace: string, ask: Ask, log: Logger, signal: AbortSignal): Promise<void> {
+  const clocks = { nowMs: () => performance.now(), wallMs: Date.now };
+  const ports = { ...clocks, ask, sleep: (ms: number, until: AbortSignal) => sleep(ms, undefined, { signal: until }) };
+  const lease = new Lease(
+    { namespace, name: "orlop-control-status", holder: `${hostname()}_${randomUUID()}` },
+    {
+      ...ports,
+      noted: (isHeld, why) =>
+        why === ""
+          ? log.info(isHeld ? "writes statuses of routes" : "another replica writes statuses of routes", {})
+          : log.warn("nobody knows who writes statuses of routes", { why }),
+    },
+  );
+  const writing = { ...ports, random: Math.random, log, mayWrite: () => lease.isHeld };
+  await Promise.all([lease.keep(signal), followRouteStatuses(writing, signal)]);
 }
 
 /** undefined: nothing signs. */

@@ -15,7 +15,7 @@ async function make(kubeconfig: string, method: Method, url: string, object?: ob
 
 /** Makes definitions of policies and routes, and an account that may read what an agent reads. */
 export async function makeAccount(kubeconfig: string): Promise<void> {
-  for (const definition of definitions)
+  for (const definition of definitions())
     await make(kubeconfig, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
   const metadata = { name: NAME };
   await make(kubeconfig, "POST", "/api/v1/namespaces", { metadata: { name: NAMESPACE } });

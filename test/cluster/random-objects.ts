@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { parseAllDocuments } from "yaml";
 import type { Dice } from "../policy/dice.ts";
 import { type Answer, type Method, send } from "./api.ts";
+import { gatewayDefinition } from "./gateway-definitions.ts";
 import { POD_IMAGE } from "./plan.ts";
 
 const ISTIO = "security.istio.io/v1";
@@ -23,10 +24,13 @@ const collections = {
 } as const;
 type Kind = keyof typeof collections;
 
-/** The definitions of policies that Orlop brings, and a definition of routes. They keep every field of a spec. */
-export const definitions = ["../../daemonset/crds.yaml", "./route-definition.yaml"].flatMap((file) =>
-  parseAllDocuments(readFileSync(new URL(file, import.meta.url), "utf8")).map((document) => document.toJS() as object),
-);
+/** The definitions of policies that Orlop brings, which keep every field of a spec, and Gateway API's own of routes. */
+export const definitions = (): readonly object[] => [
+  ...parseAllDocuments(readFileSync(new URL("../../daemonset/crds.yaml", import.meta.url), "utf8")).map(
+    (document) => document.toJS() as object,
+  ),
+  gatewayDefinition("httproutes"),
+];
 
 export class RandomObjects {
   readonly #dice: Dice;

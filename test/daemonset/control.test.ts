@@ -10,6 +10,7 @@ import { FakeApi } from "../../agent/authority/api.fake.ts";
 import { ClusterApi } from "../../agent/authority/cluster.ts";
 import { readControlConfiguration } from "../../agent/authority/configuration.ts";
 import { RootKeeper } from "../../agent/authority/root-keeper.ts";
+import { ROUTE_CONTROLLER } from "../../agent/authority/route-status.ts";
 
 type Rule = {
   readonly apiGroups: readonly string[];
@@ -124,6 +125,36 @@ test("the right to patch nodes comes with the policy that holds it to one change
   assert.equal(policy.spec.matchConditions[0].expression, `request.userInfo.username == "${account}"`);
   assert.deepEqual(nodes.rules, [{ apiGroups: [""], resources: ["nodes"], verbs: ["get", "patch"] }]);
   assert.deepEqual(pods.rules, [{ apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] }]);
+  for (const { subjects } of made.filter(({ kind }) => kind.endsWith("RoleBinding")))
+    assert.deepEqual(subjects, [{ kind: "ServiceAccount", name: "orlop-control", namespace: "orlop-system" }]);
+});
+
+test("daemonset/route-status.yaml gives statuses of routes and one Lease, under a policy that holds it to entries of its own", () => {
+  const text = readFileSync(new URL("../../daemonset/route-status.yaml", import.meta.url), "utf8");
+  const made = parseAllDocuments(text).map((document) => {
+    assert.deepEqual([...document.errors, ...document.warnings], []);
+    return document.toJS();
+  });
+  assert.deepEqual(
+    made.map(({ kind }) => kind),
+    [
+      ...["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"],
+      ...["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+    ],
+  );
+  const [policy, binding, cluster, , own] = made;
+  assert.deepEqual([policy.spec.failurePolicy, binding.spec.validationActions], ["Fail", ["Deny"]]);
+  assert.equal(binding.spec.policyName, policy.metadata.name);
+  assert.ok(policy.spec.validations[1].expression.includes(`"${ROUTE_CONTROLLER}"`));
+  const rights = (rules: readonly Rule[]): readonly string[] =>
+    rules.map(({ resources, resourceNames = [], verbs }) => [...resources, ...resourceNames, ...verbs].join(" "));
+  assert.deepEqual(rights(cluster.rules), [
+    "httproutes list watch",
+    "httproutes/status patch",
+    "services list watch",
+    "customresourcedefinitions httproutes.gateway.networking.k8s.io get",
+  ]);
+  assert.deepEqual(rights(own.rules), ["leases create", "leases orlop-control-status get update"]);
   for (const { subjects } of made.filter(({ kind }) => kind.endsWith("RoleBinding")))
     assert.deepEqual(subjects, [{ kind: "ServiceAccount", name: "orlop-control", namespace: "orlop-system" }]);
 });

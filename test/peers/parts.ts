@@ -43,6 +43,7 @@ export const parts: readonly Part[] = [
   { name: "cni", test: "../cluster/cni.peer.ts", ...kubernetes },
   { name: "outcome", test: "../cluster/outcome.peer.ts", ...kubernetes },
   { name: "control", test: "../cluster/authority.peer.ts", ...kubernetes },
+  { name: "routes", test: "../cluster/routes.peer.ts", ...kubernetes },
   { name: "source", test: "../cluster/source.peer.ts", ...kubernetes },
   {
     ...{ name: "istiod", test: "istiod/istiod.peer.ts", builtByName: true },

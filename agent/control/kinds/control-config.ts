@@ -46,6 +46,8 @@ const controlSpec = object({
   serverNames: optional(list(serverName, { max: 16 }), []),
   /** Nodes lose the taint orlop.dev/not-ready when their agent and CNI installer are ready. */
   untaintNodes: optional(boolean, false),
+  /** Routes say in their status what became of them. */
+  routeStatus: optional(boolean, false),
   /** Empty: the pod's service account. */
   kubeconfig: optional(filePath, ""),
   metrics: listener({ host: "::", port: 15_020 }),

@@ -1,0 +1,102 @@
+// What an HTTPRoute's status says of its Services: accepted or why not, whether its backends are there, and nothing of others' entries.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type KnownPort, parentsOf, ROUTE_CONTROLLER } from "./route-status.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+const NOW = "2026-01-02T03:04:05Z";
+const version = { kind: "HTTPRoute", namespace: "shop", name: "api", resourceVersion: "7" };
+const services: Readonly<Record<string, readonly KnownPort[]>> = {
+  "shop/api": [
+    { port: 80, name: "http" },
+    { port: 8080, name: "alt" },
+  ],
+  "bank/far": [{ port: 80, name: "" }],
+};
+const parent = { group: "", kind: "Service", name: "api" };
+
+function route(spec: Json, status: Json = {}): Json {
+  const metadata = { name: "api", namespace: "shop", generation: 3, resourceVersion: "7" };
+  return { apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", metadata, spec, status };
+}
+const parents = (object: Json): readonly Json[] | null => parentsOf(object, version, (name) => services[name], NOW);
+
+/** `Accepted=True/Accepted` and the like, of the first entry. */
+function said(spec: Json): Readonly<Record<string, string>> {
+  const [entry] = parents(route({ parentRefs: [parent], ...spec })) ?? [];
+  assert.equal(entry?.controllerName, ROUTE_CONTROLLER);
+  const conditions = entry.conditions as readonly Readonly<Record<string, unknown>>[];
+  for (const { observedGeneration, lastTransitionTime } of conditions)
+    assert.deepEqual([observedGeneration, lastTransitionTime], [3, NOW]);
+  return Object.fromEntries(conditions.map((each) => [each.type, `${each.status} ${each.reason}: ${each.message}`]));
+}
+const backends = (...backendRefs: readonly Json[]): Json => ({ rules: [{ backendRefs }] });
+
+test("a route that agents honour is accepted, and its backends are there", () => {
+  assert.deepEqual(said(backends({ name: "api", port: 80 }, { name: "far", namespace: "bank", port: 80 })), {
+    Accepted: "True Accepted: ",
+    ResolvedRefs: "True ResolvedRefs: ",
+  });
+});
+
+test("what agents refuse is not accepted, with each place; what counts for nothing is named", () => {
+  const refused = said({ rules: [{ retry: { attempts: 2 }, sessionPersistence: {}, wrong: 1 }] }).Accepted ?? "";
+  assert.match(refused, /^False UnsupportedValue: /);
+  for (const place of ["spec.rules[0].sessionPersistence is not honoured", 'spec.rules[0] has no field "wrong"'])
+    assert.ok(refused.includes(place), refused);
+  assert.match(said({ hostnames: ["a.b"] }).Accepted ?? "", /^True Accepted: spec\.hostnames is not honoured/);
+});
+
+test("a parent that is not there, or has no such port", () => {
+  const of = (over: Json): string => said({ parentRefs: [{ ...parent, ...over }] }).Accepted ?? "";
+  assert.equal(of({ name: "none" }), "False NoMatchingParent: there is no Service shop/none");
+  assert.equal(of({ port: 81 }), "False NoMatchingParent: the Service shop/api has no such port");
+  assert.equal(of({ port: 80, sectionName: "alt" }), "False NoMatchingParent: the Service shop/api has no such port");
+  assert.equal(of({ port: 8080, sectionName: "alt" }), "True Accepted: ");
+  assert.equal(of({ namespace: "bank", name: "far" }), "True Accepted: ");
+});
+
+test("backends that do not resolve", () => {
+  const of = (...refs: readonly Json[]): string => said(backends(...refs)).ResolvedRefs ?? "";
+  assert.equal(of({ name: "none", port: 80 }), "False BackendNotFound: there is no Service shop/none");
+  assert.equal(of({ name: "api", port: 81 }), "False BackendNotFound: Service shop/api: it has no port 81");
+  assert.equal(of({ name: "api" }), "False BackendNotFound: Service shop/api: the backend has no port");
+  const odd = { group: "example.com", kind: "Bucket", name: "b" };
+  assert.equal(
+    of(odd, { name: "none", port: 1 }),
+    "False InvalidKind: a backend is a Bucket, and no Service; there is no Service shop/none",
+  );
+});
+
+test("others' entries stay, ours go with their parents, and what is so already is not written", () => {
+  const other = { parentRef: { name: "gate" }, controllerName: "example.com/gate", conditions: [] };
+  const spec = { parentRefs: [{ name: "gate" }, { ...parent, port: 80 }], ...backends({ name: "api", port: 80 }) };
+  const written = parents(route(spec, { parents: [other] }));
+  assert.deepEqual(written?.[0], other);
+  assert.deepEqual(written?.[1]?.parentRef, { ...parent, port: 80 });
+  const known = { parents: written };
+  assert.equal(
+    parentsOf(route(spec, known), version, (name) => services[name], "2027-01-01T00:00:00Z"),
+    null,
+  );
+  assert.deepEqual(parents(route({ parentRefs: [{ name: "gate" }] }, known)), [other]);
+  assert.equal(parents(route({ parentRefs: [{ name: "gate" }] })), null);
+  // A condition that is as it was keeps its time.
+  const later = parentsOf(
+    route({ ...spec, ...backends({ name: "no", port: 1 }) }, known),
+    version,
+    (n) => services[n],
+    "2027",
+  );
+  const [accepted, resolved] = (later?.[1]?.conditions ?? []) as readonly Json[];
+  assert.deepEqual([accepted?.lastTransitionTime, resolved?.lastTransitionTime], [NOW, "2027"]);
+});
+
+test("whatever an object holds, it is read", () => {
+  for (const object of [null, 7, {}, { spec: 1 }, { spec: { parentRefs: [7, null, {}] }, status: { parents: 3 } }])
+    assert.equal(
+      parentsOf(object, version, () => [], NOW),
+      null,
+    );
+  assert.match(said({ rules: 7 }).Accepted ?? "", /^False UnsupportedValue/);
+});

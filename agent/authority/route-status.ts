@@ -1,0 +1,124 @@
+// main thread · an HTTPRoute and the Services of its cluster → what its status has to say of its Services as parents
+// (gateway-api:apis/v1/shared_types.go, RouteParentStatus), by the reader that agents use. Pure.
+import { isDeepStrictEqual } from "node:util";
+import { httpRouteKind, toHttpRoute } from "../control/kinds/http-route.ts";
+import { jsonValue } from "../control/kinds/json-value.ts";
+import { Report } from "../control/kinds/value.ts";
+import type { ObjectVersion } from "../mesh/source-ref.ts";
+
+/** Entries of this name are ours, and no others. */
+export const ROUTE_CONTROLLER = "orlop.dev/mesh";
+
+export type KnownPort = { readonly port: number; readonly name: string };
+/** By `<namespace>/<name>`; undefined: there is no such Service. */
+export type PortsOfService = (service: string) => readonly KnownPort[] | undefined;
+
+type RouteObject = Readonly<Record<string, unknown>>;
+type Said = { readonly isSo: boolean; readonly reason: string; readonly message: string };
+
+/** More of a message is cut, and more problems are counted. */
+const LONGEST_MESSAGE = 1_024;
+const SHOWN = 5;
+
+/**
+ * `status.parents` as it has to be, others' entries included. null: it is so already.
+ * @param now RFC 3339, for conditions that are not what they were
+ */
+export function parentsOf(
+  object: unknown,
+  version: ObjectVersion,
+  portsOf: PortsOfService,
+  now: string,
+): readonly RouteObject[] | null {
+  const { metadata, spec, status } = recordOf(object);
+  const { generation = 0 } = recordOf(metadata);
+  const before = listOf(recordOf(status).parents).map(recordOf);
+  const mine = before.filter(({ controllerName }) => controllerName === ROUTE_CONTROLLER);
+  const parents = listOf(recordOf(spec).parentRefs).map(recordOf).filter(isService);
+  const read = parents.length === 0 ? ok("") : readable(object, version);
+  const resolved = resolvedRefs(recordOf(spec), version.namespace, portsOf);
+  const wanted = parents.map((parent): RouteObject => {
+    const parentRef = referenceOf(parent);
+    const known = mine.find((entry) => isDeepStrictEqual(entry.parentRef, parentRef));
+    const conditions = [
+      { type: "Accepted", ...(read.isSo ? accepted(parent, version.namespace, portsOf, read) : read) },
+      { type: "ResolvedRefs", ...resolved },
+    ].map(({ type, isSo, reason, message }): RouteObject => {
+      const is = isSo ? "True" : "False";
+      const old = listOf(known?.conditions)
+        .map(recordOf)
+        .find((each) => each.type === type && each.status === is);
+      const since = typeof old?.lastTransitionTime === "string" ? old.lastTransitionTime : now;
+      return { type, status: is, reason, message, observedGeneration: generation, lastTransitionTime: since };
+    });
+    return { parentRef, controllerName: ROUTE_CONTROLLER, conditions };
+  });
+  const all = [...before.filter((entry) => !mine.includes(entry)), ...wanted];
+  return isDeepStrictEqual(all, before) ? null : all;
+}
+
+const ok = (message: string, reason = "Accepted"): Said => ({ isSo: true, reason, message });
+const not = (reason: string, message: string): Said => ({ isSo: false, reason, message });
+
+/** Whether agents can read it: what they refuse they do not honour by half. */
+function readable(object: unknown, version: ObjectVersion): Said {
+  const report = new Report("object");
+  const value = jsonValue(object, version);
+  const document = httpRouteKind(value, "", report);
+  const route = document && toHttpRoute(document, value, report);
+  const texts = (all: Report["problems"]): string => shown(all.map(({ what, why }) => `${what} (${why})`));
+  if (route === undefined) return not("UnsupportedValue", texts(report.problems));
+  return ok(texts(report.findings));
+}
+
+function accepted(parent: RouteObject, namespace: string, portsOf: PortsOfService, read: Said): Said {
+  const service = nameOf(parent, namespace);
+  const ports = portsOf(service);
+  if (ports === undefined) return not("NoMatchingParent", `there is no Service ${service}`);
+  const { port, sectionName } = parent;
+  const isThere = ports.some(
+    (each) => (port === undefined || each.port === port) && (sectionName === undefined || each.name === sectionName),
+  );
+  return isThere ? read : not("NoMatchingParent", `the Service ${service} has no such port`);
+}
+
+/** Of all its backends: the first that does not resolve gives the reason. */
+function resolvedRefs(spec: RouteObject, namespace: string, portsOf: PortsOfService): Said {
+  const backends = listOf(spec.rules).flatMap((rule) => listOf(recordOf(rule).backendRefs).map(recordOf));
+  const problems = backends.flatMap((backend): readonly Said[] => {
+    if (!isService({ group: "", kind: "Service", ...backend }))
+      return [not("InvalidKind", `a backend is a ${String(backend.kind)}, and no Service`)];
+    const service = nameOf(backend, namespace);
+    const ports = portsOf(service);
+    if (ports === undefined) return [not("BackendNotFound", `there is no Service ${service}`)];
+    if (ports.some(({ port }) => port === backend.port)) return [];
+    const port = backend.port === undefined ? "the backend has no port" : `it has no port ${String(backend.port)}`;
+    return [not("BackendNotFound", `Service ${service}: ${port}`)];
+  });
+  const [first] = problems;
+  if (first === undefined) return ok("", "ResolvedRefs");
+  return not(first.reason, shown([...new Set(problems.map(({ message }) => message))]));
+}
+
+function shown(all: readonly string[]): string {
+  const more = all.length > SHOWN ? `; ${all.length - SHOWN} more` : "";
+  return (all.slice(0, SHOWN).join("; ") + more).slice(0, LONGEST_MESSAGE);
+}
+
+/** The fields by which a parent's entry is found again. */
+function referenceOf(parent: RouteObject): RouteObject {
+  const fields = ["group", "kind", "namespace", "name", "sectionName", "port"];
+  return Object.fromEntries(fields.flatMap((field) => (parent[field] === undefined ? [] : [[field, parent[field]]])));
+}
+
+/** A parentRef without kind is a Gateway. */
+const isService = ({ group, kind }: RouteObject): boolean => kind === "Service" && (group === "" || group === "core");
+
+const nameOf = ({ namespace, name }: RouteObject, own: string): string =>
+  `${typeof namespace === "string" ? namespace : own}/${String(name)}`;
+
+function recordOf(value: unknown): RouteObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as RouteObject) : {};
+}
+
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
