@@ -24,10 +24,12 @@ const collections = {
 } as const;
 type Kind = keyof typeof collections;
 
-/** The definitions of policies that Orlop brings, which keep every field of a spec, and Gateway API's own of routes. */
+/** The definitions that Orlop brings, and Gateway API's own of routes. */
 export const definitions = (): readonly object[] => [
-  ...parseAllDocuments(readFileSync(new URL("../../daemonset/crds.yaml", import.meta.url), "utf8")).map(
-    (document) => document.toJS() as object,
+  ...["crds", "manifest"].flatMap((name) =>
+    parseAllDocuments(readFileSync(new URL(`../../daemonset/${name}.yaml`, import.meta.url), "utf8"))
+      .map((document) => document.toJS() as { readonly kind: string })
+      .filter(({ kind }) => kind === "CustomResourceDefinition"),
   ),
   gatewayDefinition("httproutes"),
 ];
