@@ -1,0 +1,26 @@
+// test support · an application in a pod that speaks gRPC over HTTP/2 without TLS, written by hand on node:http2.
+//   node grpc-app.ts PORT      prints `listening`
+// /demo.Greeter/Hello answers with what it got; /demo.Greeter/Watch sends a message each 50 ms. What is no gRPC is said as JSON.
+import { createServer } from "node:http2";
+
+const server = createServer();
+server.on("stream", (stream, headers) => {
+  stream.on("error", () => {});
+  const chunks: Buffer[] = [];
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  if (headers["content-type"] !== "application/grpc") {
+    stream.respond({ ":status": 200 });
+    stream.end(JSON.stringify({ method: headers[":method"], path: headers[":path"] }));
+    return;
+  }
+  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+  if (headers[":path"] === "/demo.Greeter/Watch") {
+    const each = setInterval(() => stream.write(Buffer.from([0, 0, 0, 0, 1, 0x77])), 50);
+    stream.on("close", () => clearInterval(each));
+    return;
+  }
+  stream.on("end", () => stream.end(Buffer.concat(chunks)));
+});
+server.on("sessionError", () => {});
+server.listen(Number(process.argv[2]), "::", () => console.log("listening"));
