@@ -146,6 +146,12 @@ void MeasureHead() {
   Expect(written == kRequest.size() - (sizeof "Connection: keep-alive\r\n" - 1));
 }
 
+const std::string kAnswer =
+    "HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 16:00:00 GMT\r\nContent-Type: "
+    "application/octet-stream\r\nCache-Control: "
+    "no-store\r\nContent-Length: 1024\r\n\r\n" +
+    std::string(1024, 'x');
+
 // A request and its answer of 1 KB on each of sixteen streams, from the tunnel's socket to the applications' and back: on connections
 // that are read, with the answer of TypeScript and without its time; or relayed.
 void MeasureRequests(const char* name, orlop::HttpReading reading) {
@@ -158,15 +164,10 @@ void MeasureRequests(const char* name, orlop::HttpReading reading) {
     peer.Say(peer.Connect());
     asks += Frame(kData, 0, peer.stream(), kRequest);
   }
-  const std::string answer =
-      "HTTP/1.1 200 OK\r\nDate: Sat, 28 Nov 2026 16:00:00 GMT\r\nContent-Type: "
-      "application/octet-stream\r\nCache-Control: "
-      "no-store\r\nContent-Length: 1024\r\n\r\n" +
-      std::string(1024, 'x');
   const uint64_t before = peer.rig.peer_heard();
   const auto exchange = [&] {
     peer.Say(asks);
-    peer.rig.AskedSay(answer);
+    peer.rig.AskedSay(kAnswer);
   };
   for (int i = 0; i < kWarm; i++) exchange();
   orlop_mark();
@@ -175,7 +176,30 @@ void MeasureRequests(const char* name, orlop::HttpReading reading) {
   printf("%s %d\n", name, kMeasured * kAtOnce);
   constexpr uint64_t kAll = uint64_t{kWarm + kMeasured} * kAtOnce;
   Expect(peer.rig.applications_heard() >= kAll * (kRequest.size() - 24));
-  Expect(peer.rig.peer_heard() - before >= kAll * answer.size());
+  Expect(peer.rig.peer_heard() - before >= kAll * kAnswer.size());
+}
+
+// The same from sixteen callers to their origin and back, over connections that are used again each time.
+void MeasureServed() {
+  orlop::bench::Rig rig(ORLOP_ANSWER_SERVE, orlop::HttpReading::kUnread, kAtOnce + 4);
+  for (int i = 0; i < kAtOnce; i++) {
+    rig.Call();
+    // It may not be sent twice, so that each caller's gets a connection of its own.
+    rig.CallerSays("POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n\r\n");
+    rig.AskedSay(kAnswer);
+  }
+  const auto exchange = [&] {
+    rig.CallersSay(kRequest);
+    rig.AskedSay(kAnswer);
+  };
+  for (int i = 0; i < kWarm; i++) exchange();
+  orlop_mark();
+  for (int i = 0; i < kMeasured; i++) exchange();
+  orlop_mark();
+  printf("http-request-served %d\n", kMeasured * kAtOnce);
+  constexpr uint64_t kAll = uint64_t{kWarm + kMeasured} * kAtOnce;
+  Expect(rig.applications_heard() >= kAll * (kRequest.size() - 24));
+  Expect(rig.callers_heard() >= kAll * kAnswer.size());
 }
 
 }  // namespace
@@ -221,6 +245,7 @@ int main() {
       rig.EndCall();
     });
   }
+  MeasureServed();
   // The last: their engines live on, and each turn of the loop looks at them.
   MeasureRequests("http-request-relayed", orlop::HttpReading::kUnread);
   MeasureRequests("http-request-judged", orlop::HttpReading::kOrEnd);

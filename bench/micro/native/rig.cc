@@ -71,6 +71,7 @@ namespace orlop::bench {
 namespace {
 
 constexpr uint32_t kPod = 1;
+constexpr uint32_t kOrigin = 1;
 constexpr int kTurns = 3;
 
 [[noreturn]] void Fail(const char* what) {
@@ -138,6 +139,7 @@ void Rig::Work() {
   }
   peer_heard_ += Hear(peer_);
   asked_.clear();
+  for (const int fd : callers_) callers_heard_ += Hear(fd);
   for (const int fd : applications_) {
     const uint64_t heard = Hear(fd);
     if (heard > 0) asked_.push_back(fd);
@@ -146,20 +148,30 @@ void Rig::Work() {
 }
 
 void Rig::Call() {
-  caller_ = FarEnd(&g_accepted);
+  callers_.push_back(FarEnd(&g_accepted));
   const uint64_t one = 1;
   if (write(listener_, &one, sizeof one) < 0) Fail("the listener");
   Work();
 }
 
 void Rig::CallerSays(const std::string& bytes) {
-  if (send(caller_, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+  if (send(callers_.back(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
     Fail("the call is gone or full");
   Work();
 }
 
+void Rig::CallersSay(const std::string& bytes) {
+  for (const int fd : callers_) {
+    if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+      Fail("a call is gone or full");
+  }
+  Work();
+}
+
 void Rig::EndCall() {
-  shutdown(caller_, SHUT_WR);
+  const int caller = callers_.back();
+  callers_.pop_back();
+  shutdown(caller, SHUT_WR);
   Work();
   for (size_t i = applications_.size(); i-- > 0;) {
     uint8_t byte;
@@ -168,8 +180,8 @@ void Rig::EndCall() {
     applications_.erase(applications_.begin() + static_cast<long>(i));
   }
   Work();
-  if (recv(caller_, nullptr, 0, 0) != 0) Fail("the call has not ended");
-  close(caller_);
+  if (recv(caller, nullptr, 0, 0) != 0) Fail("the call has not ended");
+  close(caller);
 }
 
 void Rig::ApplicationSays(const std::string& bytes) {
@@ -203,27 +215,38 @@ int32_t Rig::Answer(uint32_t events) {
     const bool call = event.type == ORLOP_ENGINE_ACCEPTED;
     const bool request = event.type == ORLOP_ENGINE_REQUEST;
     if (!peer && !call && !request && event.type != ORLOP_ENGINE_CONNECT_REQUEST) continue;
+    if (call && answer_ == ORLOP_ANSWER_SERVE) {
+      orlop_engine_answer origin{};
+      origin.type = ORLOP_ANSWER_DEFINE_ORIGIN;
+      origin.conn = kOrigin;
+      origin.requests = static_cast<uint32_t>(OriginWay::kRelay);
+      if (callers_.size() == 1) Write(answers++, origin);
+    }
     orlop_engine_answer answer{};
-    answer.type = peer      ? static_cast<uint32_t>(ORLOP_ANSWER_PEER)
-                  : call    ? static_cast<uint32_t>(ORLOP_ANSWER_RELAY)
-                  : request ? static_cast<uint32_t>(ORLOP_ANSWER_FORWARD)
-                            : answer_;
+    answer.type = peer                                     ? static_cast<uint32_t>(ORLOP_ANSWER_PEER)
+                  : request                                ? static_cast<uint32_t>(ORLOP_ANSWER_FORWARD)
+                  : !call || answer_ == ORLOP_ANSWER_SERVE ? answer_
+                                                           : static_cast<uint32_t>(ORLOP_ANSWER_RELAY);
     answer.conn = event.conn;
     answer.generation = event.generation;
-    answer.pod_idx = kPod;
     answer.identity = 7;
-    answer.status = 403;
+    answer.status = request ? 0 : 403;
     answer.expect = event.expect;
     answer.requests = request ? 0 : static_cast<uint32_t>(reading_);
-    Endpoint to;
-    to.addr.bytes[10] = to.addr.bytes[11] = 0xff;
-    to.port = 80;
-    answer.to = ToRecord(to);
-    memcpy(Arena() + ORLOP_ARENA_ANSWERS + static_cast<size_t>(answers) * sizeof answer, &answer,
-           sizeof answer);
-    answers++;
+    Write(answers++, answer);
   }
   return answers;
+}
+
+void Rig::Write(int32_t place, orlop_engine_answer answer) {
+  // Of a request on a connection that is served: its origin.
+  const bool origin = answer.type == ORLOP_ANSWER_FORWARD;
+  answer.pod_idx = !origin ? kPod : answer_ == ORLOP_ANSWER_SERVE ? kOrigin : 0;
+  Endpoint to;
+  to.addr.bytes[10] = to.addr.bytes[11] = 0xff;
+  to.port = 80;
+  answer.to = ToRecord(to);
+  memcpy(Arena() + ORLOP_ARENA_ANSWERS + static_cast<size_t>(place) * sizeof answer, &answer, sizeof answer);
 }
 
 void Rig::Refill(const orlop_engine_event& event) {
