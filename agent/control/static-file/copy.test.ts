@@ -80,6 +80,43 @@ test("a run directory that cannot be written to costs a warning, not the configu
   assert.match(warnings.join(), /could not be kept/);
 });
 
+for (const [how, text] of [
+  ["empty", ""],
+  ["comments alone", "# nothing\n---\n# more\n"],
+] as const) {
+  for (const many of [false, true]) {
+    test(
+      `a file that is ${how} at the start (${many ? "of a directory" : "alone"}) takes nothing of the last good copy away, however long it is still`,
+      DEADLINE,
+      async (t) => {
+        const folder = folderOf(t);
+        const mesh = many ? join(folder, "mesh.d") : join(folder, "mesh.yaml");
+        const file = many ? join(mesh, "a.yaml") : mesh;
+        if (many) mkdirSync(mesh);
+        if (many) writeFileSync(join(mesh, "b.yaml"), workload("b", 2));
+        writeFileSync(file, workload("a", 1));
+        const first = run(t, folder, { path: mesh });
+        await first.until((status) => status.state === "synced");
+        await first.stop();
+        for (const write of [() => writeFileSync(file, text), () => swap(file, text)]) {
+          write();
+          const second = run(t, folder, { path: mesh, stillMs: 20, pollMs: 10 });
+          const status = await second.until((one) => one.state === "rejected");
+          assert.match(status.problems.map(({ what }) => what).join(), /there is no document in it/);
+          await new Promise((resolve) => setTimeout(resolve, 300));
+          assert.deepEqual(second.batches.map(names), [many ? ["+a", "+b"] : ["+a"]]);
+          await second.stop();
+        }
+        const third = run(t, folder, { path: mesh });
+        await third.until((status) => status.state === "rejected");
+        swap(file, workload("c", 3));
+        await third.until((status) => status.state === "synced");
+        await third.stop();
+      },
+    );
+  }
+}
+
 test("half a file at the start is held against the last good copy", DEADLINE, async (t) => {
   const folder = folderOf(t);
   const path = join(folder, "mesh.yaml");

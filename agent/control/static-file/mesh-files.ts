@@ -118,7 +118,17 @@ export class MeshFiles {
 
   /** What is wrong with the drafts, each by itself. */
   get problems(): readonly Problem[] {
-    return [...this.#unlisted, ...this.#sorted().flatMap(([, draft]) => draft.file?.problems ?? [])];
+    return [...this.#unlisted, ...this.#sorted().flatMap(([file, draft]) => this.#problemsOf(file, draft))];
+  }
+
+  /**
+   * A file that said something in what is in force and is empty now is no mesh, however long it is still. That is asked when drafts are
+   * judged, not when a file is read: at a start files are read before the copy is in force.
+   */
+  #problemsOf(file: string, draft: Draft): readonly Problem[] {
+    if (draft.file === null || draft.file.problems.length > 0) return draft.file?.problems ?? [];
+    const said = this.#inForce.get(file)?.documents.lines.length ?? 0;
+    return said > 0 && draft.file.documents.lines.length === 0 ? nothing(file).problems : [];
   }
 
   /** Reads what has changed. Returns the names of files that somebody may still be writing to: the caller looks at them again. */
@@ -355,8 +365,6 @@ export class MeshFiles {
       const { stamp, bytes } = state;
       if (stamp !== stateOf(file)?.stamp) return undefined;
       const read = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#reader));
-      const emptied = read.documents.lines.length === 0 && read.problems.length === 0 && before !== undefined;
-      if (emptied) return { file: broken(stamp, nothing(file).problems) };
       return this.known ? { file: read, text } : { file: read };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
