@@ -24,6 +24,7 @@ const natives = [
   "http1-body",
   "http1-write",
   "http1-exchange",
+  "http2-head",
 ];
 /** Nothing we read takes long. */
 const HANG_MS = 10_000;

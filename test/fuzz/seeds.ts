@@ -93,6 +93,15 @@ const request = (line: string, body = "", more = ""): string =>
   `${line} HTTP/1.1\r\nHost: orlop\r\nConnection: close\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
 
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
+const plain = { ":method": "GET", ":scheme": "http", ":authority": "app:80", ":path": "/a?b" };
+/** Fields of HTTP/2, each behind the lengths of its name and its value. */
+const fieldsOf = (fields: Readonly<Record<string, string>>): Buffer =>
+  latin1(
+    Object.entries(fields).reduce(
+      (text, [name, value]) => text + String.fromCharCode(name.length, value.length) + name + value,
+      "\0",
+    ),
+  );
 /** The fuzzers' first byte, which says how the rest is read. */
 const kinds: Readonly<Record<HeadKind, string>> = { request: "\0", "response to HEAD": "\x01", response: "\x02" };
 const oneOfEach = refusedHeads.filter(([, refusal], index) => {
@@ -202,6 +211,19 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   "http1-write": acceptedHeads
     .filter(([, , head]) => head.length < 2_000)
     .map(([, , head, kind = "request"], index) => latin1(kinds[kind] + String.fromCharCode(index % 16) + head)),
+  // Whether a body follows; then fields.
+  "http2-head": [
+    fieldsOf({ ...plain, cookie: "a=1", "x-orlop-identity": "admin", host: "APP:80" }),
+    fieldsOf({
+      ...plain,
+      ":method": "POST",
+      "content-type": "application/grpc",
+      te: "trailers",
+      "content-length": "5",
+    }),
+    fieldsOf({ ...plain, ":path": "*", ":method": "OPTIONS" }),
+    fieldsOf({ "grpc-status": "0", "grpc-message": "done" }),
+  ],
   "admin-request": [
     request("GET /v1/status"),
     request("GET /v1/explain?src=10.0.0.1&dst=10.0.1.2:80"),
