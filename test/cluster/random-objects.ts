@@ -7,6 +7,7 @@ import { gatewayDefinition } from "./gateway-definitions.ts";
 import { POD_IMAGE } from "./plan.ts";
 
 const ISTIO = "security.istio.io/v1";
+const ORLOP = "orlop.dev/v1alpha1";
 const GATEWAY = "gateway.networking.k8s.io/v1";
 const NAMESPACES = ["shop", "bank", "lab"] as const;
 const NAMES = 6;
@@ -21,6 +22,7 @@ const collections = {
   PeerAuthentication: (namespace: string) => `/apis/${ISTIO}/namespaces/${namespace}/peerauthentications`,
   AuthorizationPolicy: (namespace: string) => `/apis/${ISTIO}/namespaces/${namespace}/authorizationpolicies`,
   HTTPRoute: (namespace: string) => `/apis/${GATEWAY}/namespaces/${namespace}/httproutes`,
+  LimitPolicy: (namespace: string) => `/apis/${ORLOP}/namespaces/${namespace}/limitpolicies`,
 } as const;
 type Kind = keyof typeof collections;
 
@@ -85,6 +87,7 @@ export class RandomObjects {
       "AuthorizationPolicy",
       "AuthorizationPolicy",
       "HTTPRoute",
+      "LimitPolicy",
     ] as const);
     const name = `x${dice.roll(NAMES)}`;
     const url = `${collections[kind](namespace)}/${name}`;
@@ -119,6 +122,7 @@ export class RandomObjects {
   #change(kind: Kind): object {
     if (kind === "PeerAuthentication" || kind === "AuthorizationPolicy") return { spec: this.#specOf(kind) };
     if (kind === "HTTPRoute") return { spec: this.#routeSpec() };
+    if (kind === "LimitPolicy") return { spec: this.#limitSpec() };
     if (kind === "EndpointSlice") return this.#endpoints();
     return { metadata: { labels: this.#labels(kind) } };
   }
@@ -135,6 +139,8 @@ export class RandomObjects {
         return { apiVersion: "discovery.k8s.io/v1", kind, addressType: "IPv4", ...this.#endpoints() };
       case "HTTPRoute":
         return { apiVersion: GATEWAY, kind, spec: this.#routeSpec() };
+      case "LimitPolicy":
+        return { apiVersion: ORLOP, kind, spec: this.#limitSpec() };
       default:
         return { apiVersion: ISTIO, kind, spec: this.#specOf(kind) };
     }
@@ -152,6 +158,11 @@ export class RandomObjects {
   #routeSpec(): object {
     const parent = { group: "", kind: "Service", name: `x${this.#dice.roll(NAMES)}`, port: 80 };
     return { parentRefs: [parent], rules: [{ backendRefs: [{ name: `x${this.#dice.roll(NAMES)}`, port: 80 }] }] };
+  }
+
+  #limitSpec(): object {
+    const selector = { matchLabels: { app: this.#dice.pick(["web", "api"]) } };
+    return { selector, local: { requests: 1 + this.#dice.roll(100), per: "second" } };
   }
 
   #endpoints(): object {
