@@ -127,10 +127,9 @@ bool IsReplaced(const uint8_t* bytes, Http1Span name, const Http1Edit& edit) {
   return false;
 }
 
-}  // namespace
-
-bool StaysInHead(const uint8_t* bytes, const Http1Head& head, const Http1Field& field,
-                 const Http1Edit& edit) {
+// For each field of each head: called, it costs a head of HTTP/1 a third more.
+[[gnu::always_inline]] inline bool Stays(const uint8_t* bytes, const Http1Head& head, const Http1Field& field,
+                                         const Http1Edit& edit) {
   // Connection names it by the option keep-alive.
   if (field.known == Http1Name::kKeepAlive) return edit.keep_alive;
   if (field.named_by_connection) return false;
@@ -156,8 +155,6 @@ bool StaysInHead(const uint8_t* bytes, const Http1Head& head, const Http1Field& 
   }
   return !(edit.without_envoys && IsEnvoys(bytes, field.name)) && !IsReplaced(bytes, field.name, edit);
 }
-
-namespace {
 
 void WritePairs(Writer* out, const Http1Pair* pairs, size_t count) {
   for (size_t i = 0; i < count; i++) {
@@ -204,7 +201,7 @@ bool MayHaveLength(uint16_t status) {
 // Everything behind the first line.
 void WriteFields(Writer* out, const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit) {
   out->Fields(bytes, head.fields, head.field_count,
-              [&](const Http1Field& field) { return StaysInHead(bytes, head, field, edit); });
+              [&](const Http1Field& field) { return Stays(bytes, head, field, edit); });
   WritePairs(out, edit.pairs, edit.pair_count);
   if (edit.framing == Http1Framing::kChunked) out->Text("Transfer-Encoding: chunked\r\n");
   if (edit.framing == Http1Framing::kLength) WriteLength(out, edit.content_length);
@@ -315,6 +312,11 @@ size_t Http1HeadRoom(size_t length, const Http1Edit& edit) {
   for (size_t i = 0; i < edit.pair_count; i++)
     room += edit.pairs[i].name.size() + edit.pairs[i].value.size() + 4;
   return room;
+}
+
+bool StaysInHead(const uint8_t* bytes, const Http1Head& head, const Http1Field& field,
+                 const Http1Edit& edit) {
+  return Stays(bytes, head, field, edit);
 }
 
 bool MayEditRequest(const uint8_t* bytes, const Http1Head& head, const Http1Edit& edit) {
