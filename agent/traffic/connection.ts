@@ -15,6 +15,7 @@ import type { RequestPlan } from "../plan/plan-request.ts";
 import { requestEndingOf, sampleOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
+import type { EndpointCost, EndpointCosts } from "./endpoint-costs.ts";
 import type { OpenTo } from "./endpoint-load.ts";
 import { OpenRequests } from "./open-requests.ts";
 
@@ -32,8 +33,10 @@ type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "id"> & {
   routed: Routed | null;
   /** How its endpoint is let go; null: nobody has it. */
   goesTo: GoesTo | null;
-  /** Endpoints that have had it, in their order: `<address> <port>`. */
-  tried: readonly string[];
+  /** The endpoint that has it, others that have had it before, and how often any has had it. */
+  at: Endpoint | null;
+  tried: readonly Endpoint[];
+  attempts: number;
   /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
   retries: number;
   pauses: boolean;
@@ -47,7 +50,9 @@ const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = {
     decision: null,
     routed: null,
     goesTo: null,
+    at: null,
     tried: [],
+    attempts: 0,
     retries: 0,
     pauses: false,
   },
@@ -60,8 +65,18 @@ type Routed = NonNullable<RequestRecord["route"]> & {
 };
 const ID_LENGTH = 128;
 
-/** Called once, when the endpoint has the request no more; what it has shown of the endpoint, or null. */
-export type GoesTo = (sample: RequestSample | null) => void;
+/** Where a request is, and what counts it there. `end` is called once; with what it has shown of the endpoint, or null. */
+export type GoesTo = {
+  readonly target: Endpoint;
+  readonly openTo: OpenTo;
+  readonly cost: EndpointCost;
+  readonly costs: Pick<EndpointCosts, "end">;
+};
+
+function leave({ openTo, cost, costs }: GoesTo, sample: RequestSample | null): void {
+  openTo.release();
+  costs.end(cost, sample);
+}
 
 /** Connections that no rule can tell apart: one judgement serves them all. */
 export type AllowedAlike = { readonly key: string; readonly permission: Permission; readonly members: Connection[] };
@@ -154,7 +169,9 @@ export class Connection {
       decision: summary,
       routed,
       goesTo: null,
+      at: null,
       tried: nobody,
+      attempts: 0,
       retries: 0,
       pauses: false,
     };
@@ -189,20 +206,26 @@ export class Connection {
   }
 
   /** To this endpoint, until it ends or is tried elsewhere. */
-  requestGoesTo({ address, port }: Endpoint, goesTo: GoesTo): void {
+  requestGoesTo(goesTo: GoesTo): void {
     const open = this.#requests?.open.oldest ?? null;
-    open?.goesTo?.(null);
     if (open === null) {
-      goesTo(null);
+      leave(goesTo, null);
       return;
     }
+    if (open.goesTo !== null) leave(open.goesTo, null);
     open.goesTo = goesTo;
-    open.tried = [...open.tried, `${address} ${port}`];
+    open.at = goesTo.target;
+    open.attempts += 1;
   }
 
   /** Of the open request of a served connection: endpoints that have had it. */
-  get tried(): readonly string[] {
+  get tried(): readonly Endpoint[] {
     return this.#requests?.open.oldest?.tried ?? nobody;
+  }
+
+  /** How often it was tried. */
+  get attempts(): number {
+    return this.#requests?.open.oldest?.attempts ?? 0;
   }
 
   /** Of the open request of a served connection: how often its rule has had it tried again. */
@@ -213,8 +236,11 @@ export class Connection {
   /** Its try has failed: nobody has it any more. */
   tryEnded(sample: RequestSample | null): void {
     const open = this.#requests?.open.oldest ?? null;
-    open?.goesTo?.(sample);
-    if (open !== null) open.goesTo = null;
+    if (open === null) return;
+    if (open.goesTo !== null) leave(open.goesTo, sample);
+    open.goesTo = null;
+    if (open.at !== null) open.tried = [...open.tried, open.at];
+    open.at = null;
   }
 
   /** It is tried again behind a pause. */
@@ -269,7 +295,7 @@ export class Connection {
     const route = routed === null ? null : { name: routed.name, answer: routed.answer };
     const ended = { asked: this.#ending?.asked ?? null, route };
     const { flag, details, refused } = requestEndingOf(event, asked.decision, ended);
-    asked.goesTo?.(sampleOf(event));
+    if (asked.goesTo !== null) leave(asked.goesTo, sampleOf(event));
     asked.goesTo = null;
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.
@@ -283,7 +309,7 @@ export class Connection {
       host: asked.host,
       id: asked.id,
       decision: asked.decision,
-      attempts: routed === null && isForwarded(event.outcome) ? 1 : asked.tried.length,
+      attempts: routed === null && isForwarded(event.outcome) ? 1 : asked.attempts,
       status: event.status,
       flag,
       details,

@@ -59,8 +59,8 @@ class Simulation {
     const isFailed = this.#random() < fails;
     // What fails, fails fast.
     const elapsedMs = isFailed ? 0.5 : latencyMs * (0.5 + this.#random());
-    const end = this.costs.begin(caller, chosen.address, chosen.port);
-    this.#ends.push({ at: this.nowMs + elapsedMs, call: () => end({ elapsedMs, isFailed }) });
+    const cost = this.costs.begin(caller, chosen.address, chosen.port);
+    this.#ends.push({ at: this.nowMs + elapsedMs, call: () => this.costs.end(cost, { elapsedMs, isFailed }) });
   }
 }
 
@@ -142,10 +142,10 @@ test("that an endpoint cannot be connected to is known to all callers, until one
   assert.ok(costs.of("web", "10.0.0.1", 80) < 1.1 * idle);
   for (let nth = 0; nth < 3; nth++) costs.unreached("10.0.0.1", 80);
   const failed = costs.begin("batch", "10.0.0.1", 80);
-  failed({ elapsedMs: 0, isFailed: true });
+  costs.end(failed, { elapsedMs: 0, isFailed: true });
   assert.ok(costs.of("web", "10.0.0.1", 80) > 50 * idle);
   const answered = costs.begin("batch", "10.0.0.1", 80);
-  answered({ elapsedMs: 1, isFailed: false });
+  costs.end(answered, { elapsedMs: 1, isFailed: false });
   assert.equal(costs.of("web", "10.0.0.1", 80), idle);
 });
 
@@ -156,17 +156,17 @@ test("a caller that leaves has waited for so long at least, and no end counts a 
   const end = costs.begin("web", "10.0.0.1", 80);
   assert.equal(costs.of("web", "10.0.0.1", 80), 2 * idle);
   nowMs = 3_000;
-  end({ elapsedMs: 3_000, isFailed: null });
+  costs.end(end, { elapsedMs: 3_000, isFailed: null });
   assert.equal(costs.of("web", "10.0.0.1", 80), 3_000);
   const unknown = costs.begin("web", "10.0.0.2", 80);
-  unknown(null);
+  costs.end(unknown, null);
   assert.equal(costs.of("web", "10.0.0.2", 80), idle);
 });
 
 test("memory is bounded by what is kept, whoever calls whom", () => {
   const costs = new EndpointCosts(() => 0, 100);
   const ends = Array.from({ length: 1_000 }, (_, nth) => costs.begin(`caller ${nth}`, "10.0.0.1", 80));
-  for (const end of ends) end({ elapsedMs: 1_000, isFailed: false });
+  for (const end of ends) costs.end(end, { elapsedMs: 1_000, isFailed: false });
   assert.equal(costs.of("caller 0", "10.0.0.1", 80), 0.5);
   assert.equal(costs.of("caller 999", "10.0.0.1", 80), 1_000);
 });

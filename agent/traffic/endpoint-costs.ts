@@ -1,18 +1,25 @@
 // 18 · data thread · what each endpoint costs the requests of each caller's identity, as this thread's own requests have seen it. What a
 // caller provokes at an endpoint changes nothing for others; that nobody can be connected there, no caller provokes, and all learn of it.
-import type { RequestSample } from "../plan/peak-ewma.ts";
-import { costOf, type Estimate, failingOf, observed, unseen } from "../plan/peak-ewma.ts";
+import { costOf, type Estimate, failingOf, observed, type RequestSample, unseen } from "../plan/peak-ewma.ts";
 
-/** Of callers and endpoints; then the longest unused is forgotten. */
+/** Of callers and endpoints. */
 const MOST = 20_000;
 
-type KnownCost = { estimate: Estimate; pending: number };
+/** An endpoint as a caller's requests know it. */
+export type EndpointCost = {
+  readonly address: string;
+  readonly port: number;
+  estimate: Estimate;
+  /** Requests that have no response yet. */
+  pending: number;
+};
 
 export class EndpointCosts {
   readonly #now: () => number;
   readonly #limit: number;
-  /** In the order of their last use. */
-  readonly #known = new Map<string, KnownCost>();
+  /** By caller, then by address: a request each comes by here, and a text of all three would cost more than the rest. */
+  readonly #known = new Map<string, Map<string, EndpointCost[]>>();
+  #size = 0;
   /** Of all callers: endpoints that could not be connected to, until somebody is answered there. */
   readonly #unreached = new Map<string, Estimate>();
   /** Per caller and Service: whose turn it is. */
@@ -26,7 +33,7 @@ export class EndpointCosts {
 
   of(caller: string, address: string, port: number): number {
     const now = this.#now();
-    const known = this.#known.get(keyOf(caller, address, port));
+    const known = this.#find(caller, address, port);
     const own = known === undefined ? costOf(unseen(now), 0, now) : costOf(known.estimate, known.pending, now);
     const unreached = this.#unreached.size === 0 ? undefined : this.#unreached.get(`${address} ${port}`);
     return unreached === undefined ? own : own * failingOf(unreached, now);
@@ -43,23 +50,20 @@ export class EndpointCosts {
     this.#unreached.set(key, estimate);
   }
 
-  /** A request goes there. The result is called once, when it has a response or goes there no more; without a sample nothing was learned. */
-  begin(caller: string, address: string, port: number): (sample: RequestSample | null) => void {
-    const key = keyOf(caller, address, port);
-    const known = this.#known.get(key) ?? { estimate: unseen(this.#now()), pending: 0 };
-    this.#known.delete(key);
-    for (const oldest of this.#known.keys()) {
-      if (this.#known.size < this.#limit) break;
-      this.#known.delete(oldest);
-    }
-    this.#known.set(key, known);
-    known.pending += 1;
-    return (sample) => {
-      known.pending -= 1;
-      // It was connected to.
-      if (sample?.isFailed === false && this.#unreached.size > 0) this.#unreached.delete(`${address} ${port}`);
-      if (sample !== null) known.estimate = observed(known.estimate, sample, this.#now());
-    };
+  /** A request goes there. `end` follows once. */
+  begin(caller: string, address: string, port: number): EndpointCost {
+    const cost = this.#find(caller, address, port) ?? this.#add(caller, address, port);
+    cost.pending += 1;
+    return cost;
+  }
+
+  /** The request has a response, or goes there no more; null: nothing was learned. */
+  end(cost: EndpointCost, sample: RequestSample | null): void {
+    cost.pending -= 1;
+    if (sample === null) return;
+    cost.estimate = observed(cost.estimate, sample, this.#now());
+    // It was connected to.
+    if (sample.isFailed === false && this.#unreached.size > 0) this.#unreached.delete(`${cost.address} ${cost.port}`);
   }
 
   /** Round robin: counts the requests of the caller to the Service. */
@@ -70,6 +74,27 @@ export class EndpointCosts {
     this.#turns.set(key, turn + 1);
     return turn;
   }
-}
 
-const keyOf = (caller: string, address: string, port: number): string => `${caller} ${address} ${port}`;
+  #find(caller: string, address: string, port: number): EndpointCost | undefined {
+    const at = this.#known.get(caller)?.get(address);
+    if (at === undefined) return undefined;
+    for (const cost of at) if (cost.port === port) return cost;
+    return undefined;
+  }
+
+  #add(caller: string, address: string, port: number): EndpointCost {
+    // What is learned is soon learned again.
+    if (this.#size >= this.#limit) {
+      this.#known.clear();
+      this.#size = 0;
+    }
+    this.#size += 1;
+    const cost = { address, port, estimate: unseen(this.#now()), pending: 0 };
+    const callers = this.#known.get(caller) ?? new Map<string, EndpointCost[]>();
+    this.#known.set(caller, callers);
+    const at = callers.get(address);
+    if (at === undefined) callers.set(address, [cost]);
+    else at.push(cost);
+    return cost;
+  }
+}

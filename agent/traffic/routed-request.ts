@@ -2,7 +2,6 @@
 // answered. The connection was accepted for a Service's address and belongs to nobody but its pod.
 import type { Answer } from "../engine/answers.ts";
 import type { RequestEvent, TryFailed } from "../engine/events.ts";
-import type { Endpoint } from "../mesh/endpoint.ts";
 import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { withAddresses } from "../mesh/workload.ts";
@@ -22,7 +21,7 @@ import {
 } from "../plan/plan-request.ts";
 import { isRetried, MOST_UNSENT_TRIES, mayGoElsewhere, nobodyProvokes, pauseMs, retryRuleOf } from "../plan/retry.ts";
 import { withLimits } from "../policy/limits.ts";
-import type { Connection, GoesTo } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { OriginRoute } from "./origins.ts";
 
@@ -87,7 +86,7 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   const { address, port } = plan.route.target;
   if (nobodyProvokes(event)) costs.unreached(address, port);
   const isUnsent = mayGoElsewhere(event);
-  if (isUnsent && connection.tried.length < MOST_UNSENT_TRIES) {
+  if (isUnsent && connection.attempts < MOST_UNSENT_TRIES) {
     const elsewhere = tryAgain(event, plan, "untried", connection, context);
     if (elsewhere !== undefined) {
       recorder.retried(failure, "elsewhere");
@@ -113,8 +112,9 @@ function tryAgain(
 ): Answer | undefined {
   const facts = routedFacts(event, connection, context);
   if (facts === null) return undefined;
-  const { tried } = connection;
-  const isTried = (address: string, port: number): boolean => tried.includes(`${address} ${port}`);
+  const before = [...connection.tried, plan.route.target];
+  const isTried = (address: string, port: number): boolean =>
+    before.some((each) => each.address === address && each.port === port);
   const untried = planAgain(plan, facts, context.requests, isTried);
   // Where all of them have had it, any may be better by now.
   const isAny = which === "any" && untried.kind === "reply" && untried.why === "no-endpoint";
@@ -168,8 +168,11 @@ function sent(
   }
   const rule = retryRuleOf(plan.entry, method);
   const { target } = plan.route;
-  if (rule !== null && connection.tried.length === 0) context.retries.requested(budgetKey(plan, connection));
-  connection.requestGoesTo(target, goesTo(facts.source.identity.text, target, context));
+  if (rule !== null && connection.attempts === 0) context.retries.requested(budgetKey(plan, connection));
+  const { address, port } = target;
+  const { load, costs } = context;
+  const cost = costs.begin(facts.source.identity.text, address, port);
+  connection.requestGoesTo({ target, openTo: load.take(address, port), cost, costs });
   return {
     ...{ type: "forward", conn, generation, request, target: plan.target, authority: plan.authority },
     origin: context.origins.numberOf(connection.podIdx, origin),
@@ -179,16 +182,6 @@ function sent(
     timeoutMs: plan.timeoutMs,
     tryTimeoutMs: plan.tryTimeoutMs,
     asks: rule !== null && connection.retries < rule.attempts ? "any" : "unsent",
-  };
-}
-
-/** Counts the request as open there until the result is called. */
-function goesTo(caller: string, { address, port }: Endpoint, { load, costs }: TrafficContext): GoesTo {
-  const openTo = load.take(address, port);
-  const end = costs.begin(caller, address, port);
-  return (sample) => {
-    openTo.release();
-    end(sample);
   };
 }
 
