@@ -10,6 +10,8 @@ import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const HTTP = 9080;
 const OTHER = 9081;
+const HTTP2 = 9082;
+const http2App = `require("node:http2").createServer((_, response) => response.end("ok")).listen(${HTTP2}, "::", () => console.log("listening"))`;
 const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: [{ name: "client" }, { name: "other" }, { name: "near" }] },
   { name: "node-b", pods: [{ name: "far" }] },
@@ -19,7 +21,7 @@ const called = serviceAddresses(1);
 const limit = (name: string, spec: string): string => `apiVersion: orlop.dev/v1alpha1
 kind: LimitPolicy
 metadata: {name: ${name}, namespace: demo}
-spec: {${spec}, match: {ports: [${HTTP}], paths: [/${name}, /${name}/*]}}
+spec: {${spec}, match: {ports: [${HTTP}, ${HTTP2}], paths: [/${name}, /${name}/*]}}
 `;
 const hourly = (requests: number): string => `local: {requests: ${requests}, per: hour}`;
 const limits = [
@@ -65,6 +67,8 @@ before(async () => {
       const app = pod(name).start([process.execPath, echo, String(port), name]);
       await app.line(20_000, (line) => line === "listening");
     }
+  const app = pod("far").start([process.execPath, "-e", http2App]);
+  await app.line(20_000, (line) => line === "listening");
 });
 after(() => journey?.close());
 
@@ -118,6 +122,18 @@ describe("a workload with limits", { concurrency: 1 }, () => {
       waits.every((seconds) => seconds > 0 && seconds <= 180),
       waits.join(" "),
     );
+    const http2 = [
+      "curl",
+      "-s",
+      "-i",
+      "-m",
+      "10",
+      "--http2-prior-knowledge",
+      `http://${pod("far").ip4}:${HTTP2}/whole`,
+    ];
+    assert.match((await pod("client").run(http2, 20_000)).stdout, /^HTTP\/2 429 /);
+    const grpc = [...http2, "-H", "content-type: application/grpc", "-H", "te: trailers", "-X", "POST"];
+    assert.match((await pod("client").run(grpc, 20_000)).stdout, /^HTTP\/2 200 [\s\S]*\r\ngrpc-status: 8\r\n/);
     const record = await recordOf("node-b", "/whole");
     assert.deepEqual([record.reason, record.policy], ["limited", "demo/whole"]);
   });
@@ -144,10 +160,10 @@ describe("a workload with limits", { concurrency: 1 }, () => {
     const { items } = await view(journey.cluster.node("node-b"), "limits");
     const [watched, whole] = ["watched", "whole"].map((name) => items.find((each) => each.name === name));
     assert.deepEqual([watched?.admitted, watched?.limited, watched?.mode], [1, 4, "shadow"]);
-    assert.deepEqual([whole?.admitted, whole?.limited, whole?.here, whole?.meshLimit], [20, 40, 1, "80/hour"]);
+    assert.deepEqual([whole?.admitted, whole?.limited, whole?.here, whole?.meshLimit], [20, 42, 1, "80/hour"]);
     assert.match(
       await orlop("node-b", "get", "limits"),
-      /demo +whole +20\/hour +20 +pod +enforce +namespace +1\/4 +20 +40 /,
+      /demo +whole +20\/hour +20 +pod +enforce +namespace +1\/4 +20 +42 /,
     );
     const explained = await orlop("node-b", "explain", "demo/client", `demo/far:${HTTP}`, "--path", "/whole");
     assert.match(explained, /^ALLOW[\s\S]*limits +counted by demo\/whole 20\/hour per pod/);

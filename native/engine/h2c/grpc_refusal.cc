@@ -28,6 +28,8 @@ int GrpcStatusOf(int http_status) {
     case 501:
       return 12;  // UNIMPLEMENTED
     case 429:
+      // Of a limit of ours. Clients try again after UNAVAILABLE, which would add to what is too much already.
+      return 8;  // RESOURCE_EXHAUSTED
     case 502:
     case 503:
     case 504:
