@@ -145,9 +145,9 @@ test("a route that is not honoured as a whole leaves its last version in force, 
     const parentRefs = [{ group: "", kind: "Service", name: "api" }];
     return present("HTTPRoute", "api", { spec: { parentRefs, rules: [{ ...rule }] } });
   };
-  apply(route({ retry: { attempts: 2 } }));
+  apply(route({ sessionPersistence: { sessionName: "s" } }));
   assert.deepEqual([...store.httpRoutes()], []);
-  assert.match(problems().join(), /^HTTPRoute\/shop\/api@\d+ spec\.rules\[0\]\.retry is not honoured/);
+  assert.match(problems().join(), /^HTTPRoute\/shop\/api@\d+ spec\.rules\[0\]\.sessionPersistence is not honoured/);
   apply(route({ name: "good" }));
   assert.deepEqual(problems(), []);
   apply(route({ name: "other", newer: 1 }));
@@ -157,7 +157,9 @@ test("a route that is not honoured as a whole leaves its last version in force, 
   );
   apply(deleted("HTTPRoute", "api"));
   assert.deepEqual([...store.httpRoutes()], []);
-  apply(present("HTTPRoute", "edge", { spec: { parentRefs: [{ name: "gateway" }], rules: [{ retry: {} }] } }));
+  apply(
+    present("HTTPRoute", "edge", { spec: { parentRefs: [{ name: "gateway" }], rules: [{ sessionPersistence: {} }] } }),
+  );
   assert.deepEqual([[...store.httpRoutes()], problems()], [[], []]);
 });
 
