@@ -31,6 +31,12 @@ const isNamed = ({ id, request }: Pick<Expected, "id" | "request">): boolean => 
 const mayBeLast = ({ id, request, state }: Expected): boolean =>
   !request.denied && (state === "refused" || request.oldVersion || !isNamed({ id, request }));
 
+/**
+ * What the agent itself says to an application before anything of the caller's, where its caller begins as HTTP/2 does (RFC 9113 section
+ * 3.4). An origin of HTTP/1 refuses it as a request.
+ */
+const isPreface = ({ method, target }: Reading): boolean => method === "PRI" && target === "*";
+
 /** Requests of a connection that certainly were read. */
 function certain(connection: readonly Expected[]): readonly Expected[] {
   const last = connection.findIndex(mayBeLast);
@@ -58,7 +64,7 @@ export function judge(
       const met = unseen[0] ?? forwarded.find(isBegun);
       if (met !== undefined) met.state = "refused";
       else if (reading.target === "") nameless++;
-      else differ("refuses what was not sent", reading);
+      else if (!isPreface(reading)) differ("refuses what was not sent", reading);
     } else {
       const met = unseen.find(({ request }) => {
         // Apache answers OPTIONS * by itself, and counts no body.
