@@ -1,6 +1,6 @@
 // test support · an application in a pod that speaks gRPC over HTTP/2 without TLS, written by hand on node:http2.
 //   node grpc-app.ts PORT      prints `listening`
-// /demo.Greeter/Hello answers with what it got; /demo.Greeter/Watch sends a message each 50 ms. What is no gRPC is said as JSON.
+// /demo.Greeter/Hello answers with what it got; /demo.Greeter/Watch sends a message each 50 ms. The application answers a request that is no call of gRPC with JSON.
 import { createServer } from "node:http2";
 
 const server = createServer();

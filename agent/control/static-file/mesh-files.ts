@@ -298,7 +298,7 @@ export class MeshFiles {
       return stateOf(file);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      this.#keep(file, { file: broken("", error.problems), whole: false, sinceMs: performance.now() });
+      this.#keep(file, { file: broken(error.problems), whole: false, sinceMs: performance.now() });
       return { stamp: "", bytes: 0, changedMs: 0, renamedSince: false };
     }
   }
@@ -313,7 +313,7 @@ export class MeshFiles {
     const sinceMs = this.#missingSinceMs.get(file) ?? now;
     this.#missingSinceMs.set(file, sinceMs);
     if (now - sinceMs < this.#options.quietMs) return false;
-    const gone = whole ? null : broken("", unreadable(file, "there is no such file").problems);
+    const gone = whole ? null : broken(unreadable(file, "there is no such file").problems);
     this.#drafts.set(file, { file: gone, whole: false, sinceMs });
     return true;
   }
@@ -368,11 +368,11 @@ export class MeshFiles {
       return this.known ? { file: read, text } : { file: read };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      return { file: broken("", error.problems) };
+      return { file: broken(error.problems) };
     }
   }
 }
 
-function broken(stamp: string, problems: readonly Problem[]): MeshFile {
-  return { stamp, bytes: 0, digest: "", torn: false, documents: noDocuments, problems };
+function broken(problems: readonly Problem[]): MeshFile {
+  return { stamp: "", bytes: 0, digest: "", torn: false, documents: noDocuments, problems };
 }

@@ -98,7 +98,7 @@ class H2cSide final : public H2Handler {
   bool opened_ = false;
   bool heard_ = false;
   bool fin_ = false;
-  bool silent_ = false;  // nothing more is said
+  bool silent_ = false;  // this side writes no more frames and reads none
   bool abuses_ = false;
   Timer slow_;  // until then it is not read
 };
