@@ -37,10 +37,12 @@ const anyUpdate: fc.Arbitrary<MeshUpdate> = fc.oneof(
       namespace: fc.constantFrom(...namespaces),
       vip: fc.integer({ min: 1, max: 3 }),
       explicit: fc.boolean(),
+      failsDirect: fc.boolean(),
     })
-    .map(({ name, namespace, vip, explicit }): MeshUpdate => {
+    .map(({ name, namespace, vip, explicit, failsDirect }): MeshUpdate => {
       const endpoints = explicit ? [{ address: "10.0.0.1", ports: {}, weight: 1, healthy: true }] : [];
-      const given = { namespace, vips: [`10.96.0.${vip}`], selector: explicit ? null : { app: name }, endpoints };
+      const selector = explicit ? null : { app: name };
+      const given = { namespace, vips: [`10.96.0.${vip}`], selector, endpoints, failsDirect };
       return { kind: "service", op: "upsert", value: service(name, given) };
     }),
   fc

@@ -140,6 +140,34 @@ describe("what the kernel may answer alone", () => {
     );
   });
 
+  test("of a Service that fails direct a port with a route goes direct, where policy lets plaintext to each endpoint", () => {
+    const at80 = (change: (mesh: FakeMesh) => void) =>
+      allOutEntries(
+        world((mesh) => {
+          mesh.serviceList.splice(0, 1, service("api", { failsDirect: true }));
+          mesh.routes.push(httpRoute("shop/api"));
+          change(mesh);
+        }),
+      ).find((one) => one.address === "10.96.0.1" && one.port === 80)?.verdict;
+    assert.equal(
+      at80(() => {}),
+      "direct",
+    );
+    assert.equal(
+      at80((mesh) => mesh.peers.push(peerAuthentication("STRICT"))),
+      "refuse",
+    );
+    assert.equal(
+      at80((mesh) => mesh.policies.push(policy("DENY", [ruleFor(["a/ns/b/sa/c"])]))),
+      "refuse",
+    );
+    // Its endpoints are a route's business: with an agent somebody answers, without an agent nobody would.
+    assert.equal(
+      at80((mesh) => mesh.list.splice(0)),
+      "refuse",
+    );
+  });
+
   test("nobody outside the mesh has an entry; the pod's flag decides for them", () => {
     assert.equal(
       allOutEntries(world()).some((one) => one.address === "10.0.0.9"),

@@ -6,7 +6,7 @@ import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "../plan/candidates.ts";
-import { anyClientNeedOf } from "../plan/client-need.ts";
+import { anyClientNeedOf, refusesWithoutAgent } from "../plan/client-need.ts";
 import { plaintextFacts } from "../plan/connection-facts.ts";
 import { type Candidate, usable } from "../plan/endpoints.ts";
 import { isOwnPort } from "../plan/ports.ts";
@@ -52,8 +52,9 @@ export function outEntries(workload: Workload, world: VerdictWorld): OutEntry[] 
 
 /**
  * Entries of a Service's virtual addresses: direct only where each endpoint of the port would be, healthy or not, since
- * nobody of ours chooses among them then, and no route is about the port. A Service without endpoints refuses, as it does with an agent. Unanswered is a port that
- * the Service has not, and a port for which no client would find an endpoint.
+ * nobody of ours chooses among them then, and no route is about the port, or the Service says that the port goes direct all the same. A
+ * Service without endpoints refuses, as it does with an agent. Unanswered is a port that the Service has not, and a port for which no
+ * client would find an endpoint.
  */
 export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
   const endpoints = world.mesh.endpointsOf(service);
@@ -65,7 +66,8 @@ export function vipEntries(service: Service, world: VerdictWorld): OutEntry[] {
       // What becomes of a request only an agent knows.
       const isRouted = anyClientNeedOf(service, port, world.mesh) !== null;
       const answered = isRouted || loadBalancing.mode === "passthrough" || usable(targets, loadBalancing).length > 0;
-      return { address, port: port.port, verdict: outVerdict(!isRouted && allGoDirect(targets, world), answered) };
+      const direct = !refusesWithoutAgent(service, port, world.mesh) && allGoDirect(targets, world);
+      return { address, port: port.port, verdict: outVerdict(direct, answered) };
     }),
   ]);
 }

@@ -51,5 +51,10 @@ export type Service = {
   /** Further SPIFFE IDs accepted of this service's endpoints. */
   readonly subjectAltNames: readonly string[];
   readonly loadBalancing: LoadBalancing;
+  /**
+   * Ports that routes are about may be reached past the routes while no agent lives, where policy lets plaintext to each endpoint.
+   * Absent: they refuse.
+   */
+  readonly failsDirect?: boolean;
   readonly from: SourceRef;
 };

@@ -34,7 +34,19 @@ export function servedServiceOf({ source, client, dialled }: OutboundFacts, mesh
   return clientNeedOf(service, port, source.namespace, mesh) === null ? null : service;
 }
 
-/** Of any callers: the kernel's table for a node without an agent knows no namespaces. */
+/**
+ * Whether connections to the port refuse while no agent lives on the caller's node, because nobody could do what it needs there. Of any
+ * callers: the kernel's table for a node without an agent knows no namespaces.
+ */
+export function refusesWithoutAgent(
+  service: Named & Pick<Service, "failsDirect">,
+  port: ServicePort,
+  mesh: Pick<Snapshot, "httpRoutesAbout">,
+): boolean {
+  return service.failsDirect !== true && anyClientNeedOf(service, port, mesh) !== null;
+}
+
+/** Of any callers. */
 export function anyClientNeedOf(
   service: Named,
   port: ServicePort,

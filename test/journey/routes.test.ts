@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
-import { serviceAddresses } from "../box/network.ts";
+import { serviceAddresses, wireAddresses } from "../box/network.ts";
 import { tail } from "../box/process.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
@@ -21,7 +21,8 @@ const services = ["api", "near", "far", "guarded", "empty", "some"];
 /** Endpoints of `some`: two of them serve nothing. */
 const some = ["far", "deaf", "mute"];
 
-type Given = { readonly rules?: string; readonly policies?: string };
+/** `failsDirect`: the Service with the route may be reached past it while no agent lives. */
+type Given = { readonly rules?: string; readonly policies?: string; readonly failsDirect?: boolean };
 
 const everyRule = `
     - name: weighted
@@ -93,7 +94,8 @@ spec:
 `,
 );
 
-function meshText(cluster: Cluster, { rules = everyRule, policies = guards.join("---\n") }: Given = {}): string {
+function meshText(cluster: Cluster, given: Given = {}): string {
+  const { rules = everyRule, policies = guards.join("---\n"), failsDirect = false } = given;
   const workloads = cluster.nodes.flatMap((node) =>
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
@@ -109,7 +111,7 @@ spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccou
     const app = name === "api" ? "far" : name;
     return `apiVersion: v1
 kind: Service
-metadata: {name: ${name}, namespace: demo}
+metadata: {name: ${name}, namespace: demo, annotations: {orlop.dev/fail-direct: "${failsDirect && name === "api"}"}}
 spec:
   clusterIP: ${ip4}
   clusterIPs: ["${ip4}", "${ip6}"]
@@ -414,6 +416,36 @@ describe("a Service with a route", { concurrency: 1 }, () => {
 });
 
 describe("while no agent lives", () => {
+  test("a port with a route whose Service fails direct is reached past its routes, as the cluster sends what is for its address", async () => {
+    // What a cluster's nodes do for a Service's address, the way through the nodes does here.
+    const [a, b] = journey.cluster.nodes;
+    const ways = [
+      { host: pod("far"), line: ["addr", "add", `${called.ip4}/32`, "dev", "lo"] },
+      { host: b, line: ["route", "add", called.ip4, "via", pod("far").ip4] },
+      { host: a, line: ["route", "add", called.ip4, "via", wireAddresses(2).ip4] },
+    ];
+    for (const { host, line } of ways) assert.equal((await host?.run(["ip", ...line], 10_000))?.status, 0, `${line}`);
+    const app = pod("far").start([process.execPath, echo, "80", "past the routes"]);
+    await app.line(20_000, (line) => line === "listening");
+    await write({ failsDirect: true });
+    assert.equal((await one("/nothing")).status, 404);
+    const agent = Number(readFileSync(join(journey.cluster.node("node-a").runDir, "agent.pid"), "utf8"));
+    process.kill(agent, "SIGSTOP");
+    try {
+      const answer = await until("an answer past the routes", 30_000, async () => {
+        const ask = ["curl", "-sS", "-m", "2", `http://${called.ip4}/nothing`];
+        const done = await pod("client").run(ask, 10_000);
+        return done.status === 0 ? (JSON.parse(done.stdout) as Said) : undefined;
+      });
+      assert.deepEqual([answer.name, answer.peer.replace("::ffff:", "")], ["past the routes", pod("client").ip4]);
+    } finally {
+      process.kill(agent, "SIGCONT");
+      await app.stop();
+    }
+    await until("an answer", 30_000, async () => ((await one("/nothing")).status === 404 ? true : undefined));
+    await write({});
+  });
+
   test("a port with a route refuses, and a pod's own address without a policy does not", async () => {
     const node = journey.cluster.node("node-a");
     const agent = Number(readFileSync(join(node.runDir, "agent.pid"), "utf8"));

@@ -2,7 +2,7 @@
 import { fullName } from "../../mesh/full-name.ts";
 import { type LoadBalancing, requestBalancings, type Service, type ServicePort } from "../../mesh/service.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
-import { BALANCE, TRAFFIC_DISTRIBUTION } from "./labels.ts";
+import { BALANCE, FAIL_DIRECT, TRAFFIC_DISTRIBUTION } from "./labels.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import {
   anything,
@@ -124,6 +124,7 @@ export function toService(
     endpoints: [],
     subjectAltNames: [],
     loadBalancing: { ...loadBalancing(read), ...requestBalancing(meta.annotations, skip) },
+    ...withoutAgent(meta.annotations, skip),
     from: document.from,
   };
 }
@@ -138,6 +139,18 @@ function requestBalancing(
   const known = requestBalancings.find((each) => each === written);
   if (known !== undefined) return { requests: known };
   skip(`${BALANCE}: ${JSON.stringify(written)} is none of ${requestBalancings.join(", ")}`, "cost is what holds");
+  return {};
+}
+
+/** Anything but the word "true" leaves the ports refusing. */
+function withoutAgent(
+  annotations: ServiceDocument["metadata"]["annotations"],
+  skip: (what: string, why: string) => undefined,
+): Pick<Service, "failsDirect"> {
+  const written = annotations[FAIL_DIRECT];
+  if (written === "true") return { failsDirect: true };
+  if (written !== undefined && written !== "false")
+    skip(`${FAIL_DIRECT}: ${JSON.stringify(written)} is neither "true" nor "false"`, "ports with routes refuse");
   return {};
 }
 

@@ -174,6 +174,14 @@ test("a service says how its endpoints share requests; a word that is not known 
   assert.equal(service(annotated("fastest")).loadBalancing.requests, undefined);
 });
 
+test("a service fails direct only by the word true; another word is reported", () => {
+  const annotated = (word: string): string =>
+    SERVICE.replace("metadata: {name: api,", `metadata: {name: api, annotations: {orlop.dev/fail-direct: ${word}},`);
+  assert.equal(service(annotated('"true"')).failsDirect, true);
+  for (const word of ['"false"', '"TRUE"', '"yes"', '""'])
+    assert.equal(service(annotated(word)).failsDirect, undefined, word);
+});
+
 test("one service's flags never reach another (G5)", () => {
   const flags = fc.record({
     traffic: fc.constantFrom(
