@@ -119,7 +119,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // The first bytes are no HTTP/1, or the application speaks first.
   bool IsOther(const Http1Side& side, const uint8_t* bytes, size_t length);
 
-  // Steps (http1_session.cc). `bytes` are those that the step has used. False: this side cannot go on.
+  // Steps (http1_session_messages.cc). `bytes` are those that the step has used. False: this side cannot go on.
   bool Do(Http1Side& side, const Http1Step& step, const uint8_t* bytes, const Http1Head& head,
           const Http1TrailerSection& trailers);
   void OnWait(Http1Side& side, const uint8_t* bytes, size_t length);
@@ -166,6 +166,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void OnRouteDeadline();
   bool is_origin(const Http1Side& side) const { return route_ && &side == &up_; }
 
+  // Answers (http1_session_answer.cc).
   // Asks TypeScript about the request, whose head is kept.
   void Ask() const;
   // Its pod has too much open. `bytes` are those of the head.
@@ -198,18 +199,20 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void AwaitRequest();
   // Also its memory: a connection may be idle for long.
   void ForgetHead() { head_.Forget(); }
+  // What is no HTTP/1 after all (http1_session_pass.cc).
   // From here on the connection is relayed, as it is where nobody is denied whatever it says.
   void Pass();
   // The same behind a refusal of what this side said.
   void PassFrom(Http1Side& from);
-  // Both sides get the end behind what waits for them. The caller has the time to read it.
-  void Close();
-  void FinishIfDone();
   void PassHeld();
   void PassIfFlushed();
   void HandOver();
   // It speaks first, and its caller has asked in HTTP/1.
   void OnHttp2Application();
+
+  // Both sides get the end behind what waits for them. The caller has the time to read it.
+  void Close();
+  void FinishIfDone();
   // Keeps the buffers' account of what is held outside of queues.
   void CountHeld();
   void OnDeadline();
