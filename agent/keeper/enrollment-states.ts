@@ -60,8 +60,13 @@ export type CookieOf = (netnsFd: number) => Promise<bigint>;
 export interface PodRows {
   /** The indices whose pods may be admitted next, the soonest first: what takes time is made ready. */
   foresee(podIdxs: readonly number[]): void;
-  /** The index may have been another pod's before: deletes what the tables say about that pod. */
+  /**
+   * The index is nobody's: deletes what the tables say about the pod that had it. While a pod has its index, an agent may have written
+   * verdicts about it, also before it is prepared, and would not write them again.
+   */
   forget(podIdx: number): void;
+  /** The pod keeps its index and is captured no more: what let connections in goes, and what is counted of them. */
+  forgetCapture(podIdx: number): void;
   /** Destinations of connections that nobody will accept any more. */
   forgetFlows(netnsCookie: bigint): void;
   /**

@@ -45,6 +45,10 @@ export class FakeRows implements PodRows {
     this.log.push(`forget ${podIdx}`);
     if (this.capturing.has(podIdx)) throw new Error("forgot a pod that is still captured");
   }
+  forgetCapture(podIdx: number): void {
+    this.log.push(`forget capture ${podIdx}`);
+    if (this.capturing.has(podIdx)) throw new Error("forgot a pod that is still captured");
+  }
   forgetFlows(netnsCookie: bigint): void {
     this.log.push(`forget flows of ${netnsCookie}`);
   }

@@ -60,7 +60,7 @@ export class PodEnrollments {
   constructor(options: EnrollmentOptions) {
     this.#options = options;
     const { rows, protectedPods, lastIndex } = options;
-    const table = new PodTable(lastIndex);
+    const table = new PodTable(lastIndex, (podIdx) => rows.forget(podIdx));
     this.#table = table;
     const presence = new PodPresence({ ...options, table });
     const departures = new PodDepartures(rows, table);
@@ -338,7 +338,6 @@ export class PodEnrollments {
     // A guard keeps its index, and refuses until the pod is captured.
     const podIdx = before?.state === "guarded" || before?.state === "awaited" ? before.row.podIdx : this.#table.allot();
     if (podIdx === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
-    this.#options.rows.forget(podIdx);
     const prepared: OpenEnrollment = {
       state: "prepared",
       isGuarded: before?.state === "guarded",

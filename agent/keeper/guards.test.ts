@@ -78,7 +78,7 @@ describe("a protected pod", () => {
     const { node, rows, namespaces, file, enrollments } = await captureStrict();
     rows.log.length = 0;
     assert.partialDeepStrictEqual(await enrollments.releaseToGuard(ref(1), "web"), { podIdx: 1, addresses: [] });
-    assert.deepEqual(rows.log, ["guard 1", "forget 1"], "it is withdrawn at no moment");
+    assert.deepEqual(rows.log, ["guard 1", "forget capture 1"], "it is withdrawn at no moment");
     assert.deepEqual([[...rows.guarding], rows.capturing.size, namespaces.open.size], [[[1, 100n]], 0, 0]);
     assert.deepEqual(enrollments.knownOf(ref(1)), { workload: "web", addresses: [] });
     assert.equal(file.text, '{"version":1,"pods":[{"uid":"p7","workload":"web","addresses":[]}]}');

@@ -75,7 +75,7 @@ export class NamespaceGuards {
     }
     const guarded: Unserved = { state: "guarded", row: { ...emptyRow(podIdx, uid), netnsCookie }, pod };
     table.set(guarded);
-    rows.forget(podIdx);
+    rows.forgetCapture(podIdx);
     departures.forgetFlowsLater(netnsCookie);
     if (isOpen(found)) await found.namespace.close(onceLeft(pod, { guarded: true }));
     return guarded;

@@ -182,6 +182,19 @@ test("forgetting an index takes its verdicts, sums and unread flows, and nobody 
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [0, 0, 1]);
 });
 
+test("a pod that is captured no more keeps what agents have said of it and others", () => {
+  const { tables, rows } = setUp();
+  const pair = (source: number, destination: number): Uint8Array =>
+    new Uint8Array(new Uint32Array([source, destination, 0]).buffer);
+  tables.pairVerdict.put(pair(3, 4), new Uint8Array(4));
+  tables.pairVerdict.put(pair(4, 3), new Uint8Array(4));
+  tables.inByPort.put(new Uint8Array(new Uint32Array([3, 0]).buffer), new Uint8Array(4));
+  rows.forgetCapture(3);
+  assert.deepEqual([tables.pairVerdict.rows.size, tables.inByPort.rows.size], [2, 0]);
+  rows.forget(3);
+  assert.equal(tables.pairVerdict.rows.size, 0);
+});
+
 test("a later keeper takes over whole pods and removes halves", () => {
   const { tables, pinned, rows } = setUp();
   rows.admit(row, listeners, 9);

@@ -145,12 +145,17 @@ export class PodRowMaps implements PodRows {
   }
 
   forget(podIdx: number): void {
-    const { inByPort, traffic, pairVerdict, vipBackends, nodePort } = this.#tables;
+    const { pairVerdict, vipBackends } = this.#tables;
     deleteWhere(
       pairVerdict,
       (key) => u32At(key, orlopPairKey.srcPodIdx) === podIdx || u32At(key, orlopPairKey.dstPodIdx) === podIdx,
     );
     deleteWhere(vipBackends, (key) => u32At(key, orlopVipKey.podIdx) === podIdx);
+    this.forgetCapture(podIdx);
+  }
+
+  forgetCapture(podIdx: number): void {
+    const { inByPort, nodePort, traffic } = this.#tables;
     deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
     deleteWhere(nodePort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
     deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);

@@ -9,10 +9,13 @@ export class PodTable {
   readonly #idxByUid = new Map<string, number>();
   readonly #last: LastIndex;
   readonly #isLastKnown: boolean;
+  /** Called with each index before a pod has it: an agent may have written about the pod before it, late. */
+  readonly #clear: (podIdx: number) => void;
   #lastIdx: number;
 
-  constructor(last: LastIndex) {
+  constructor(last: LastIndex, clear: (podIdx: number) => void) {
     this.#last = last;
+    this.#clear = clear;
     this.#lastIdx = last.read();
     this.#isLastKnown = this.#lastIdx > 0;
   }
@@ -75,6 +78,7 @@ export class PodTable {
   allot(): number | undefined {
     const [podIdx] = this.next(1);
     if (podIdx !== undefined) {
+      this.#clear(podIdx);
       this.#lastIdx = podIdx;
       this.#last.write(podIdx);
     }
