@@ -146,7 +146,12 @@ export class KeeperClient {
     await this.#askForDone({ op: "set-addresses", podIdx, uid, addresses });
   }
 
-  /** What an agent called the pod in `guard`, and the addresses of its capture; empty: the keeper does not know. */
+  /** What this agent calls a pod that the keeper holds; kept for the next agent. */
+  async name({ podIdx, uid }: PodRef, workload: string): Promise<void> {
+    await this.#askForDone({ op: "name", podIdx, uid, workload });
+  }
+
+  /** What an agent called the pod, and the addresses of its capture; empty: the keeper does not know. */
   async knownOf({
     podIdx,
     uid,

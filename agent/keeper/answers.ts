@@ -27,6 +27,7 @@ const changes: ReadonlySet<Request["op"]> = new Set([
   "capture",
   "release",
   "release-to-guard",
+  "name",
   "sever",
 ]);
 
@@ -75,6 +76,10 @@ export function answerer(parts: AnswererParts): (request: Request, asker: Asker)
         if (isRefusal(result)) return refuse(id, result);
         log.info("has other addresses", { pod: uid, podIdx, addresses });
         return { reply: { id, op: "done" } };
+      }
+      case "name": {
+        const named = await enrollments.name(request, request.workload);
+        return named === undefined ? { reply: { id, op: "done" } } : refuse(id, named);
       }
       case "known-of":
         return { reply: { id, op: "known", ...enrollments.knownOf(request) } };

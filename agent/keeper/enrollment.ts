@@ -202,7 +202,7 @@ export class PodEnrollments {
           throw error;
         }
       } else if (found.failDirect !== failDirect) rows.capture(row, failDirect);
-      if (failDirect) protectedPods.delete(row.uid);
+      if (failDirect) protectedPods.open(row.uid);
       const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect };
       this.#table.set(captured);
       inForce(captured);
@@ -216,6 +216,21 @@ export class PodEnrollments {
     return this.#onceKept(this.#forOpen(pod, (found) => this.#readdressing.readdress(found, addresses)));
   }
 
+  /**
+   * What an agent calls the pod; it is kept for the next agent, by which that agent knows the pod however wrong its mesh is about the
+   * pod's UID and addresses. Undefined: done.
+   */
+  name(pod: PodRef, workload: string): Promise<EnrollmentRefusal | undefined> {
+    const { podIdx, uid } = pod;
+    const named = this.#turns.of(uid, async () => {
+      if (this.#table.of(pod) === undefined)
+        return refusal("not-prepared", `pod ${uid} is not known under index ${podIdx}`);
+      this.#options.protectedPods.name(uid, workload);
+      return undefined;
+    });
+    return this.#onceKept(named);
+  }
+
   /** What an agent called the pod, and the addresses under which it is captured, or was before its sandbox; empty: not known. */
   knownOf(pod: PodRef): { readonly workload: string; readonly addresses: readonly string[] } {
     const row = this.#table.of(pod)?.row;
@@ -224,7 +239,7 @@ export class PodEnrollments {
     return { workload, addresses: row.addresses.length > 0 ? row.addresses : addresses };
   }
 
-  /** Undefined: done, or there was nothing to do. */
+  /** False: there was nothing to do. */
   release(
     pod: PodRef,
     options: { readonly restore: "now" | "once-left" } = { restore: "once-left" },
@@ -280,6 +295,9 @@ export class PodEnrollments {
   /** Releases every pod that has gone, and guards what must be guarded. Called by a timer. */
   async sweep(): Promise<Swept> {
     const swept = await this.#sweep.sweep();
+    this.#options.protectedPods.forgetOpen(
+      (uid) => this.#table.byUid(uid) !== undefined || this.#turns.isUnderWay(uid),
+    );
     this.#foresee();
     return swept;
   }

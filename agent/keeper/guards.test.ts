@@ -56,7 +56,8 @@ describe("a protected pod", () => {
       const { node, rows, file, enrollments } = await captureStrict();
       if (free === "release") await enrollments.release(ref(1));
       else await enrollments.capture(ref(1), true);
-      assert.equal(file.text, '{"version":1,"pods":[]}');
+      const open = free === "direct" ? ',"open":[{"uid":"p7","workload":"cluster//Pod/shop/web"}]' : "";
+      assert.equal(file.text, `{"version":1,"pods":[]${open}}`);
       node.end(7);
       await enrollments.sweep();
       assert.deepEqual([enrollments.all(), rows.guarding.size], [[], 0]);
@@ -115,6 +116,25 @@ describe("a protected pod", () => {
     await next.enrollments.sweep();
     assert.deepEqual([...next.rows.guarding], [[1, 100n]]);
     assert.equal(next.enrollments.knownOf(ref(1)).workload, "cluster//Pod/shop/web");
+  });
+
+  test("a captured pod that passes plaintext keeps its name, also for the next keeper, until its namespace has gone", async () => {
+    const { file, enrollments } = setUp();
+    await enrollments.prepare("p7", ["10.0.0.7"]);
+    assert.equal(await enrollments.name(ref(1), "cluster//Pod/shop/web"), undefined);
+    assert.partialDeepStrictEqual(await enrollments.name(ref(2), "x"), { refused: "not-prepared" });
+    await enrollments.capture(ref(1), true);
+    await enrollments.close();
+    const left = [{ podIdx: 1, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7"], spread: [] }];
+    const next = setUp(left, fakeFile(file.text));
+    assert.deepEqual(next.enrollments.isAskedFor("p7"), false);
+    assert.deepEqual(next.enrollments.knownOf(ref(1)), { workload: "cluster//Pod/shop/web", addresses: ["10.0.0.7"] });
+    await next.enrollments.sweep();
+    assert.equal(next.enrollments.knownOf(ref(1)).workload, "cluster//Pod/shop/web");
+    next.node.end(7);
+    await next.enrollments.sweep();
+    await next.enrollments.close();
+    assert.equal(next.file.text, '{"version":1,"pods":[]}');
   });
 
   test("what an earlier keeper captured in another namespace is guarded where the pod is now", async () => {

@@ -87,6 +87,7 @@ class Keepers {
       if (Array.isArray(made))
         assert.deepEqual(made, [statSync(join(node.root, "ns", `pod-${uid.slice(1)}`)).ino], uid);
     }
+    if (op === "name") await enrollments.name(pod, `w-${uid}`);
     if (op === "known-of") {
       const { workload, addresses } = enrollments.knownOf(pod);
       assert.ok(["", `w-${uid}`].includes(workload), `${uid}: ${workload}`);
@@ -107,6 +108,7 @@ test("a request on a pod touches no other pod, whatever index the agent remember
     "set-addresses",
     "sever",
     "sockets",
+    "name",
     "known-of",
   ];
   const step = fc.oneof(

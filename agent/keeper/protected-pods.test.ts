@@ -39,6 +39,42 @@ test("pods and what the agent calls them outlive the keeper; no draft is left", 
   assert.deepEqual([readdirSync(folder), failures], [["protected-pods.json"], []]);
 });
 
+test("a pod that may pass plaintext is no longer protected, and its name outlives the keeper until the pod has gone", async (t) => {
+  const { open } = setUp(t);
+  const first = open();
+  first.add("p7", { workload: "web", addresses: ["10.0.0.7"] });
+  first.open("p7");
+  first.add("p8");
+  first.open("p8");
+  first.name("p9", "api");
+  first.name("p9", "api-2");
+  await first.kept();
+  const next = open();
+  assert.deepEqual([next.all(), next.has("p7"), next.of("p7")], [[], false, { workload: "web", addresses: [] }]);
+  assert.deepEqual([next.of("p8").workload, next.of("p9").workload], ["", "api-2"]);
+  next.add("p9", { addresses: ["10.0.0.9"] });
+  assert.deepEqual(
+    [next.all(), next.of("p9")],
+    [["p9"], { workload: "api-2", addresses: ["10.0.0.9"] }],
+    "it is protected under the name that it had",
+  );
+  next.name("p9", "api-3");
+  next.forgetOpen((uid) => uid !== "p7");
+  await next.kept();
+  const last = open();
+  assert.deepEqual([last.all(), last.of("p7").workload, last.of("p9").workload], [["p9"], "", "api-3"]);
+});
+
+test("an earlier release finds what it must protect, and nothing of the others", async (t) => {
+  const { path, open } = setUp(t);
+  const pods = open();
+  pods.add("p7", { workload: "web" });
+  pods.name("p8", "api");
+  await pods.kept();
+  const { version, pods: entries } = JSON.parse(readFileSync(path, "utf8"));
+  assert.deepEqual([version, entries], [1, [{ uid: "p7", workload: "web", addresses: [] }]]);
+});
+
 test("a file that is not such a list is reported, and the next change replaces it", async (t) => {
   const { path, failures, open } = setUp(t);
   const wrong = [

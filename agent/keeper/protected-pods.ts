@@ -1,5 +1,6 @@
-// keeper · the pods that must refuse plaintext whenever they are there, until an agent says otherwise: kept on disk, so that the
-// next keeper guards them before any agent is there, also after a reboot. Changes that come together are written together.
+// keeper · the pods that must refuse plaintext whenever they are there, until an agent says otherwise, and what agents call each pod that
+// the keeper holds: kept on disk, so that the next keeper guards them before any agent is there, also after a reboot, and the next agent
+// knows each pod by its name. Changes that come together are written together.
 import { readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -17,12 +18,14 @@ export interface ProtectedPodsFile {
 }
 
 /** What the agent calls the pod, and the addresses under which it was captured last; empty: nobody has said. */
-type ProtectedPod = { readonly workload: string; readonly addresses: readonly string[] };
+type KeptPod = { readonly workload: string; readonly addresses: readonly string[] };
 
-const unknown: ProtectedPod = { workload: "", addresses: [] };
+const unknown: KeptPod = { workload: "", addresses: [] };
 
 export class ProtectedPods {
-  readonly #pods: Map<string, ProtectedPod>;
+  readonly #pods: Map<string, KeptPod>;
+  /** Pods that the keeper holds and that may pass plaintext. A keeper of an earlier release does not read these. */
+  readonly #open: Map<string, KeptPod>;
   readonly #file: ProtectedPodsFile;
   readonly #failed: (error: unknown) => void;
   /** Changes so far, and those of them that were written. */
@@ -35,9 +38,11 @@ export class ProtectedPods {
     this.#file = file;
     this.#failed = failed;
     this.#pods = new Map();
+    this.#open = new Map();
     try {
-      const { pods, strange } = decode(file.read());
+      const { pods, open, strange } = decode(file.read());
       this.#pods = pods;
+      this.#open = open;
       if (strange > 0)
         failed(new Error(`${strange} of the entries are not of pods, or of more pods than there may be`));
     } catch (error) {
@@ -45,6 +50,7 @@ export class ProtectedPods {
     }
   }
 
+  /** Those that must refuse plaintext. */
   all(): readonly string[] {
     return [...this.#pods.keys()];
   }
@@ -53,8 +59,8 @@ export class ProtectedPods {
     return this.#pods.has(uid);
   }
 
-  of(uid: string): ProtectedPod {
-    return this.#pods.get(uid) ?? unknown;
+  of(uid: string): KeptPod {
+    return this.#pods.get(uid) ?? this.#open.get(uid) ?? unknown;
   }
 
   /**
@@ -69,17 +75,43 @@ export class ProtectedPods {
     }
   }
 
-  /** What is not said stays as it is known. */
-  add(uid: string, said: Partial<ProtectedPod> = {}): void {
+  /** It must refuse plaintext from here on. What is not said stays as it is known. */
+  add(uid: string, said: Partial<KeptPod> = {}): void {
     const before = this.#pods.get(uid);
-    const pod = { ...(before ?? unknown), ...said };
+    const pod = { ...this.of(uid), ...said };
     if (before !== undefined && isDeepStrictEqual(before, pod)) return;
+    this.#open.delete(uid);
     this.#pods.set(uid, pod);
     this.#changed();
   }
 
+  /** What an agent calls a pod that the keeper holds, whether or not it must refuse plaintext. */
+  name(uid: string, workload: string): void {
+    if (this.has(uid)) this.add(uid, { workload });
+    else if (this.#open.get(uid)?.workload !== workload) {
+      this.#open.set(uid, { ...this.of(uid), workload });
+      this.#changed();
+    }
+  }
+
+  /** It may pass plaintext from here on. Its name stays known. */
+  open(uid: string): void {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined) return;
+    this.#pods.delete(uid);
+    if (pod.workload !== "") this.#open.set(uid, { workload: pod.workload, addresses: [] });
+    this.#changed();
+  }
+
   delete(uid: string): void {
-    if (this.#pods.delete(uid)) this.#changed();
+    const wasProtected = this.#pods.delete(uid);
+    const wasOpen = this.#open.delete(uid);
+    if (wasProtected || wasOpen) this.#changed();
+  }
+
+  /** Names go with their pods; a pod that must refuse plaintext is awaited. */
+  forgetOpen(isHeld: (uid: string) => boolean): void {
+    for (const uid of this.#open.keys()) if (!isHeld(uid)) this.delete(uid);
   }
 
   /** Written also when nobody waits for it. */
@@ -93,8 +125,9 @@ export class ProtectedPods {
     await new Promise(setImmediate);
     const changes = this.#changes;
     const pods = [...this.#pods].map(([uid, pod]) => ({ uid, ...pod }));
+    const open = [...this.#open].map(([uid, { workload }]) => ({ uid, workload }));
     try {
-      await this.#file.write(JSON.stringify({ version: VERSION, pods }));
+      await this.#file.write(JSON.stringify({ version: VERSION, pods, ...(open.length > 0 && { open }) }));
     } catch (error) {
       this.#failed(error);
     }
@@ -104,12 +137,25 @@ export class ProtectedPods {
 }
 
 /** An entry that is not what was written takes none of the others with it. @throws when the text is no list */
-function decode(text: string | undefined): { readonly pods: Map<string, ProtectedPod>; readonly strange: number } {
-  const pods = new Map<string, ProtectedPod>();
-  if (text === undefined) return { pods, strange: 0 };
+function decode(text: string | undefined): {
+  readonly pods: Map<string, KeptPod>;
+  readonly open: Map<string, KeptPod>;
+  readonly strange: number;
+} {
+  if (text === undefined) return { pods: new Map(), open: new Map(), strange: 0 };
   const read: unknown = JSON.parse(text);
-  const { version, pods: entries } = read as Partial<Record<string, unknown>>;
-  if (version !== VERSION || !Array.isArray(entries)) throw new Error("not a list of pods");
+  // An earlier release kept no names of pods that pass plaintext.
+  const { version, pods, open = [] } = read as Partial<Record<string, unknown>>;
+  if (version !== VERSION || !Array.isArray(pods)) throw new Error("not a list of pods");
+  const [kept, named] = [decodeEntries(pods), decodeEntries(Array.isArray(open) ? open : [open])];
+  return { pods: kept.pods, open: named.pods, strange: kept.strange + named.strange };
+}
+
+function decodeEntries(entries: readonly Record<string, unknown>[]): {
+  readonly pods: Map<string, KeptPod>;
+  readonly strange: number;
+} {
+  const pods = new Map<string, KeptPod>();
   let strange = 0;
   for (const entry of entries) {
     // An earlier release kept no addresses.

@@ -91,6 +91,11 @@ export type Request =
   | { readonly id: number; readonly op: "prepare"; readonly uid: string; readonly addresses: readonly string[] }
   /** Of a prepared or captured pod, in place: the new addresses come before the others go. */
   | ({ readonly id: number; readonly op: "set-addresses"; readonly addresses: readonly string[] } & PodRef)
+  /**
+   * What the agent calls a pod that the keeper holds, as with `guard`: the keeper remembers it until the pod is released or has gone. A
+   * keeper of this version that does not know it yet answers bad-request.
+   */
+  | ({ readonly id: number; readonly op: "name"; readonly workload: string } & PodRef)
   /** What is known of a pod that an earlier agent guarded or captured. */
   | ({ readonly id: number; readonly op: "known-of" } & PodRef)
   /** Turn capture on. The agent asks for it once it can serve: verdicts written, listeners polled. */
@@ -135,7 +140,7 @@ export type Reply =
       readonly pods: readonly PresentPod[];
     }
   | { readonly id: number; readonly op: "guarded"; readonly podIdx: number }
-  /** What an agent called the pod in `guard`, and the addresses of its capture; empty: not known. */
+  /** What an agent called the pod in `guard` or `name`, and the addresses of its capture; empty: not known. */
   | { readonly id: number; readonly op: "known"; readonly workload: string; readonly addresses: readonly string[] }
   /** Descriptors: one per listener, same order. netnsCookie as decimal text (64 bit). */
   | {

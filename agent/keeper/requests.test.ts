@@ -20,6 +20,7 @@ const good: readonly Record<string, unknown>[] = [
   { id: 6, op: "prepare", uid: "0a1b-22", addresses: ["10.0.0.1", "10.0.0.2", "fd00::1"] },
   { id: 8, op: "guard", uid: "0a1b-22", workload: "cluster//Pod/shop/web-1" },
   { id: 9, op: "set-addresses", podIdx: 1, uid: "0a1b-22", addresses: ["10.0.0.1"] },
+  { id: 10, op: "name", podIdx: 1, uid: "0a1b-22", workload: "cluster//Pod/shop/web-1" },
   { id: 10, op: "known-of", podIdx: 1, uid: "0a1b-22" },
   { id: 15, op: "prepare", uid: "0a1b-22", addresses: [] },
   { id: 11, op: "take" },

@@ -78,6 +78,7 @@ const operations: { readonly [Op in Request["op"]]: { readonly [name: string]: F
   guard: { uid: podUid, workload },
   prepare: { uid: podUid, addresses: addressesIfKnown },
   "set-addresses": { ...podRef, addresses },
+  name: { ...podRef, workload },
   "known-of": podRef,
   capture: { ...podRef, failDirect: flag },
   release: podRef,

@@ -327,6 +327,7 @@ test("while another agent holds the node, enrollment has no keeper, and what it 
       connected: true,
       guard: async () => asked.push("guard"),
       knownOf: async () => ({ workload: "", addresses: [] }),
+      name: done("name"),
       prepare: async () => assert.fail("not asked for"),
       setAddresses: done("set-addresses"),
       capture: done("capture"),
@@ -344,6 +345,7 @@ test("while another agent holds the node, enrollment has no keeper, and what it 
   assert.equal(keeper.connected, false);
   const changes = [
     () => keeper.guard("p", "w"),
+    () => keeper.name(pod, "w"),
     () => keeper.knownOf(pod),
     () => keeper.prepare("p", []),
     () => keeper.setAddresses(pod, []),

@@ -159,13 +159,8 @@ function wrongAddress(uid: string): string {
   return `10.9.0.${right.findIndex((truth) => truth.uid === uid) + 1}`;
 }
 
-/**
- * The keeper keeps no workload's name for a pod that passes plaintext, so that the next agent knows the pod by its address alone: that stays
- * right here.
- */
-function edited(before: Workload, step: Extract<Step, { readonly pod: number }>, isOpen: boolean): Workload {
+function edited(before: Workload, step: Extract<Step, { readonly pod: number }>): Workload {
   const truth = right[step.pod] ?? assert.fail();
-  if (step.op === "address" && isOpen) return before;
   if (step.op === "address")
     return { ...before, addresses: { right: truth.addresses, wrong: [wrongAddress(truth.uid)], none: [] }[step.to] };
   if (step.op === "name") {
@@ -193,7 +188,7 @@ test("a captured pod whose workload is in the mesh is never released, whatever i
     async (sequence, isOpen) => {
       const world = new Watched();
       const { node } = world;
-      // Of a pod that passes plaintext the keeper keeps nothing but its capture.
+      // Of a pod that passes plaintext the keeper keeps capture and name, and no guard.
       if (isOpen) node.open.add("w0").add("v0");
       for (const truth of right) node.workloads.set(truth.uid, truth);
       void world.agent.meshChanged();
@@ -202,7 +197,7 @@ test("a captured pod whose workload is in the mesh is never released, whatever i
       for (const step of sequence) {
         if ("pod" in step) {
           const truth = right[step.pod] ?? assert.fail();
-          world.write(step.pod, edited(world.written[step.pod] ?? truth, step, isOpen && step.pod === 0));
+          world.write(step.pod, edited(world.written[step.pod] ?? truth, step));
         } else if (step.op === "agent") {
           const captured = new Set(node.captured().map(({ uid }) => uid));
           mistaken += right.filter(

@@ -24,6 +24,7 @@ const heldWeb: HeldPod = {
   workloadUid: web.uid,
   addresses: ["fd00::1", "10.0.0.1"],
   named: true,
+  takenOver: false,
   identity: web.identity,
   failDirect: false,
 };
@@ -39,6 +40,7 @@ function plan(
     held: [],
     found: new Map(),
     guarded: new Map([...desired.pods].map(([podUid, { uid }]) => [podUid, uid])),
+    named: new Map([...desired.pods].map(([podUid, { uid }]) => [podUid, uid])),
     beginning: new Set(),
     resting: new Set(),
     contested: new Set(),

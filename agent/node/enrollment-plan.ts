@@ -29,6 +29,8 @@ export type HeldPod = {
   readonly addresses: readonly string[];
   /** Whether the mesh has named these addresses for the pod. If not, the keeper found them in the pod's namespace. */
   readonly named: boolean;
+  /** Captured before this agent held it, perhaps under addresses that the mesh named then. */
+  readonly takenOver: boolean;
   /** Whose certificate the agent holds for the pod. */
   readonly identity: SpiffeId;
   /** What the kernel does with the pod's connections while no agent lives: let them go direct, or refuse them. */
@@ -54,6 +56,8 @@ export type PresentPods = {
   readonly found: ReadonlyMap<string, UnservedPod>;
   /** By UID, the workload under which this agent has asked the present keeper to guard the pod. */
   readonly guarded: ReadonlyMap<string, string>;
+  /** By UID, the workload as which the present keeper knows the pod. */
+  readonly named: ReadonlyMap<string, string>;
   /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
   readonly beginning: ReadonlySet<string>;
   /** UIDs of pods that could not be enrolled or changed, and are not due again yet. */
@@ -92,6 +96,8 @@ export type EnrollmentStep =
   | { readonly op: "release-found"; readonly podUid: string; readonly podIdx: number }
   | { readonly op: "enroll"; readonly workload: Workload }
   | { readonly op: "set-workload"; readonly pod: HeldPod; readonly workload: Workload }
+  /** The keeper learns what the mesh calls the pod, for the agent that comes after this. */
+  | { readonly op: "name"; readonly pod: HeldPod; readonly workload: Workload }
   /** The pod is captured under what its namespace had, and the mesh has that for another: capture goes, the pod is guarded. */
   | { readonly op: "yield-addresses"; readonly pod: HeldPod; readonly workload: Workload }
   | { readonly op: "set-addresses"; readonly pod: HeldPod; readonly workload: Workload }
@@ -126,7 +132,7 @@ export function nextSteps(
   present: PresentPods,
   questions: PlanQuestions,
 ): readonly EnrollmentStep[] {
-  const { found, resting, busy } = present;
+  const { found, resting, busy, named } = present;
   const held = [...present.held];
   const heldUids = new Set(held.map(({ podUid }) => podUid));
   const unheld = [...found].filter(([podUid]) => !heldUids.has(podUid));
@@ -138,7 +144,7 @@ export function nextSteps(
       .filter((pod) => !isRetained(pod, pods, present, questions))
       .map((pod) => ({ op: "release", pod }) as const),
     ...unheld.flatMap(([podUid, pod]) => foundStep(podUid, pod, { pods, present, questions })),
-    ...held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), resting, questions)),
+    ...held.flatMap((pod) => adjustments(pod, pods.get(pod.podUid), { resting, named }, questions)),
   ];
   const steps = new Map<string, EnrollmentStep>();
   for (const step of candidates) {
@@ -231,7 +237,7 @@ export function isRetained(
 function adjustments(
   pod: HeldPod,
   workload: Workload | undefined,
-  resting: ReadonlySet<string>,
+  { resting, named }: Pick<PresentPods, "resting" | "named">,
   { failDirect, isOfAnother }: Pick<PlanQuestions, "failDirect" | "isOfAnother">,
 ): readonly EnrollmentStep[] {
   if (pod.state !== "captured" || workload === undefined) return [];
@@ -240,6 +246,7 @@ function adjustments(
   const direct = failDirect(workload);
   // A step changes what is known of the pod, so only the first difference is planned; the next plan finds the others.
   if (pod.workloadUid !== workload.uid) return [{ op: "set-workload", pod, workload }];
+  if (named.get(pod.podUid) !== workload.uid) return [{ op: "name", pod, workload }];
   if (direct !== pod.failDirect) return [{ op: "set-fail-mode", pod, failDirect: direct }];
   if (workload.identity.text !== pod.identity.text) return [{ op: "set-identity", pod, identity: workload.identity }];
   if (!sameAddresses(pod, workload) && !resting.has(pod.podUid)) return [{ op: "set-addresses", pod, workload }];

@@ -12,7 +12,16 @@ export type NodeEnrollmentPorts = {
   readonly mesh: Pick<Snapshot, "version" | "workload" | "workloadAt" | "rivalsAt" | "serviceAt" | "workloadsOnNode">;
   readonly keeper: Pick<
     KeeperClient,
-    "connected" | "guard" | "knownOf" | "prepare" | "setAddresses" | "capture" | "release" | "releaseToGuard" | "sever"
+    | "connected"
+    | "guard"
+    | "name"
+    | "knownOf"
+    | "prepare"
+    | "setAddresses"
+    | "capture"
+    | "release"
+    | "releaseToGuard"
+    | "sever"
   >;
   readonly threads: Pick<DataThreads, "servePod" | "leavePod" | "removePod">;
   readonly tables: Pick<KernelTables, "setPod" | "removePod" | "failDirect" | "refusesPlaintext">;

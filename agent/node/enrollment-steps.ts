@@ -49,6 +49,8 @@ export class EnrollmentSteps {
         return this.#releaseFound(step.podUid, step.podIdx);
       case "set-workload":
         return service.setWorkload(step.pod, step.workload);
+      case "name":
+        return guards.name(step.pod.podIdx, step.workload);
       case "yield-addresses":
         return this.#yieldAddresses(step.pod, step.workload);
       case "set-addresses":
@@ -109,7 +111,7 @@ export class EnrollmentSteps {
     const podIdx = this.#parts.known.found.get(workload.podUid)?.podIdx;
     if (podIdx === undefined) return;
     const { addresses } = await this.#ports.keeper.knownOf({ podIdx, uid: workload.podUid });
-    if (!isOfAnother(this.#ports.mesh, addresses, workload)) return;
+    if (!this.#isStillNamed(workload) || !isOfAnother(this.#ports.mesh, addresses, workload)) return;
     this.#ports.log.warn("pod released from a capture under an address of another workload", {
       pod: fullName(workload),
     });
@@ -117,7 +119,15 @@ export class EnrollmentSteps {
     this.#ports.tables.removePod(podIdx);
   }
 
-  /** Refused: the pod keeps the addresses that the mesh named before, and with them its capture. */
+  /** The mesh may have given the workload another pod while the keeper answered: then the next plan decides about this pod. */
+  #isStillNamed({ uid, podUid }: Workload): boolean {
+    return this.#ports.mesh.workload(uid)?.podUid === podUid;
+  }
+
+  /**
+   * Refused: the pod keeps the addresses that the mesh named before, and with them its capture. What an earlier agent captured keeps it, too,
+   * unless the mesh has its addresses for another: they may have been named then.
+   */
   async #trySetAddresses(pod: HeldPod, workload: Workload): Promise<void> {
     const { service, failed } = this.#parts;
     const { keeper, log } = this.#ports;
@@ -129,7 +139,8 @@ export class EnrollmentSteps {
       void service.sweep(pod.podIdx, pod.podUid);
       log.info("pod has other addresses", { pod: fullName(workload), addresses });
     } catch (error) {
-      if (pod.named || !isAddressRefusal(error)) {
+      const isVouched = pod.named || (pod.takenOver && !isOfAnother(this.#ports.mesh, pod.addresses, workload));
+      if (isVouched || !isAddressRefusal(error) || !this.#isStillNamed(workload)) {
         return failed.add(error, workload, "pod stays captured with the addresses that it has");
       }
       failed.add(error, workload, "pod not captured: its namespace had other addresses than the mesh names");
@@ -157,7 +168,7 @@ export class EnrollmentSteps {
     const failDirect = tables.failDirect(withAddresses(workload, addresses));
     const pod = {
       ...{ podIdx, podUid, netnsCookie, preservesSource },
-      ...{ workloadUid: workload.uid, addresses, named, identity, failDirect },
+      ...{ workloadUid: workload.uid, addresses, named, identity, failDirect, takenOver: prepared.captured },
     };
     const preparing: HeldPod = { ...pod, state: "preparing" };
     certificates.hold(identity);
@@ -165,7 +176,11 @@ export class EnrollmentSteps {
     // An earlier agent may have captured the pod and left its verdicts: what the mesh forbids by now waits for nothing.
     service.setVerdicts(preparing);
     try {
+      const kept = guards.name(podIdx, workload);
+      kept.catch(() => undefined);
       await service.serve(preparing, prepared);
+      // Before capture: from then on the next agent must know whose pod it is.
+      await kept;
       // As the mesh is by now.
       if (!named && isOfAnother(mesh, addresses, workload)) await this.#refuseAddress(podIdx, workload);
       if (service.setVerdicts(preparing)) {

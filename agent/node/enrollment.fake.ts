@@ -49,6 +49,8 @@ export class FakeNode {
   readonly services = new Map<string, Service>();
   /** By UID, the workload whose pod the keeper protects. Outlives the keeper. */
   readonly protectedPods = new Map<string, string>();
+  /** By UID, what an agent called a pod that the keeper holds. Outlives the keeper. */
+  readonly names = new Map<string, string>();
   /** Addresses that no pod has. */
   readonly namespaceAddresses = new Map<string, readonly string[]>();
   readonly absent = new Set<string>();
@@ -187,7 +189,10 @@ export class FakeNode {
   keeperComes(): readonly CapturedPod[] {
     for (const [podIdx, pod] of this.kernel) {
       pod.prepared = false;
-      if (!pod.captured && !this.protectedPods.has(pod.uid)) this.kernel.delete(podIdx);
+      if (!pod.captured && !this.protectedPods.has(pod.uid)) {
+        this.kernel.delete(podIdx);
+        this.names.delete(pod.uid);
+      }
     }
     this.connected = true;
     this.#keepers += 1;
@@ -201,6 +206,7 @@ export class FakeNode {
     const gone = [...this.kernel].find(([, pod]) => pod.uid === uid && (pod.captured || pod.prepared))?.[0];
     if (gone === undefined) return { gone, guarded: undefined };
     this.kernel.delete(gone);
+    if (!this.protectedPods.has(uid)) this.names.delete(uid);
     return { gone, guarded: this.protectedPods.has(uid) ? this.#enter(uid) : undefined };
   }
 
@@ -283,6 +289,7 @@ export class FakeNode {
       guard: async (uid, workload) => {
         await ask(`guard ${uid}`);
         node.protectedPods.set(uid, workload);
+        node.names.set(uid, workload);
         const podIdx = node.#enter(uid);
         if (node.lateGuards-- > 0) throw new KeeperLost("the keeper did not answer guard in time");
         return podIdx;
@@ -290,7 +297,14 @@ export class FakeNode {
       knownOf: async ({ podIdx, uid }) => {
         await ask(`known of ${podIdx}`);
         const pod = node.of({ podIdx, uid });
-        return { workload: node.protectedPods.get(pod?.uid ?? "") ?? "", addresses: pod?.addresses ?? [] };
+        return { workload: node.names.get(pod?.uid ?? "") ?? "", addresses: pod?.addresses ?? [] };
+      },
+      name: async ({ podIdx, uid }, workload) => {
+        if (node.older) throw new KeeperRefused("bad-request", "op is none of the operations");
+        await ask(`name ${podIdx} ${workload}`);
+        const pod = node.of({ podIdx, uid });
+        if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
+        node.names.set(uid, workload);
       },
       setAddresses: async ({ podIdx, uid }, addresses) => {
         await ask(`addresses ${podIdx} ${addresses}`);
@@ -334,6 +348,7 @@ export class FakeNode {
         if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
         node.kernel.delete(podIdx);
         node.protectedPods.delete(pod.uid);
+        node.names.delete(pod.uid);
       },
       releaseToGuard: async ({ podIdx, uid }, workload) => {
         if (node.older) throw new KeeperRefused("bad-request", "op is none of the operations");
@@ -342,6 +357,7 @@ export class FakeNode {
         if (pod === undefined) throw new KeeperRefused("not-prepared", "not prepared");
         node.kernel.set(podIdx, { ...pod, prepared: false, captured: false, addresses: [] });
         node.protectedPods.set(pod.uid, workload);
+        node.names.set(pod.uid, workload);
         return podIdx;
       },
       sever: ({ podIdx }) => ask(`sever ${podIdx}`),

@@ -180,6 +180,7 @@ export class NodeEnrollment {
   podGone(podIdx: number, podUid: string): void {
     if (this.#found.get(podUid)?.podIdx === podIdx) this.#found.delete(podUid);
     this.#begun.gone(podUid, podIdx);
+    this.#guards.gone(podUid);
     const pod = this.pods.get(podUid);
     if (pod?.podIdx !== podIdx) {
       // A keeper that started again may mean a pod that this agent does not know, under the index of a pod that it still holds.
@@ -305,11 +306,12 @@ export class NodeEnrollment {
       memberLike: (pod) => this.#memberLike(pod),
       isOfAnother: ({ addresses }, workload) => isOfAnother(this.#ports.mesh, addresses, workload),
     };
-    const { guarded, beginning } = this.#guards;
+    const { guarded, named, beginning } = this.#guards;
     const present: PresentPods = {
       held: this.pods.all(),
       found: this.#heard(),
       guarded,
+      named,
       beginning,
       ...this.#failed.present(),
       busy: new Set(this.#underWay.keys()),

@@ -108,6 +108,7 @@ export function keeperOfHolder(
       return holds() && keeper.connected;
     },
     guard: (uid, workload) => held(() => keeper.guard(uid, workload)),
+    name: (pod, workload) => held(() => keeper.name(pod, workload)),
     knownOf: (pod) => held(() => keeper.knownOf(pod)),
     prepare: (uid, addresses) => held(() => keeper.prepare(uid, addresses)),
     setAddresses: (pod, addresses) => held(() => keeper.setAddresses(pod, addresses)),

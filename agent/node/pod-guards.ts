@@ -1,4 +1,5 @@
-// main thread · the guards that this agent has asked the keeper for, and the pods that begin: the mesh named them without an address.
+// main thread · the guards and names that this agent has asked the keeper to keep, and the pods that begin, which the mesh named without
+// an address of theirs.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Workload } from "../mesh/workload.ts";
 import { guardsOf, type PlanQuestions, type UnservedPod } from "./enrollment-plan.ts";
@@ -30,6 +31,8 @@ export class PodGuards {
   readonly #guarded = new Map<string, string>();
   /** By UID, the guards that the present keeper has been asked for and has not answered yet. */
   readonly #guarding = new Map<string, { readonly workloadUid: string; readonly done: Promise<void> }>();
+  /** By UID, the workload as which the present keeper knows the pod. */
+  readonly #named = new Map<string, string>();
   /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
   readonly #beginning = new Set<string>();
 
@@ -44,6 +47,11 @@ export class PodGuards {
     return this.#guarded;
   }
 
+  /** By UID, the workload as which the present keeper knows the pod. */
+  get named(): ReadonlyMap<string, string> {
+    return this.#named;
+  }
+
   get beginning(): ReadonlySet<string> {
     return this.#beginning;
   }
@@ -51,6 +59,7 @@ export class PodGuards {
   /** Another keeper has been asked for nothing. */
   keeperCame(): void {
     this.#guarded.clear();
+    this.#named.clear();
     this.#guarding.clear();
   }
 
@@ -83,10 +92,28 @@ export class PodGuards {
     return this.#awaits(workload, this.#askInstead(podIdx, workload));
   }
 
+  /** The next agent knows the pod by this name, whatever its mesh says of the pod's UID and addresses. */
+  async name(podIdx: number, { uid, podUid }: Workload): Promise<void> {
+    if (this.#named.get(podUid) === uid) return;
+    try {
+      await this.#ports.keeper.name({ podIdx, uid: podUid }, uid);
+    } catch (error) {
+      // A keeper of an earlier release does not know the request.
+      if (!isRefused(error)) throw error;
+    }
+    this.#named.set(podUid, uid);
+  }
+
   /** Before the keeper releases the pod: if the mesh wants it again meanwhile, its guard is asked for anew, and comes after. */
   forget(podUid: string): void {
     this.#guarded.delete(podUid);
+    this.#named.delete(podUid);
     this.#guarding.delete(podUid);
+  }
+
+  /** The keeper forgets a pod that passes plaintext once its namespace has gone. */
+  gone(podUid: string): void {
+    if (!this.#guarded.has(podUid)) this.#named.delete(podUid);
   }
 
   /** The keeper has taken the guard off: it has released the pod, or has captured it as a pod that may go direct. */
@@ -109,6 +136,7 @@ export class PodGuards {
       const guardedIdx = await keeper.releaseToGuard({ podIdx, uid: podUid }, uid);
       this.#known.found.set(podUid, { podIdx: guardedIdx, known: { workloadUid: uid, addresses } });
       this.#guarded.set(podUid, uid);
+      this.#named.set(podUid, uid);
     } catch (error) {
       if (!isRefused(error) || !withoutReleaseToGuard.includes(error.reason)) throw error;
       // It serves the guard right behind the release.
@@ -129,6 +157,7 @@ export class PodGuards {
       const known = { workloadUid: uid, addresses: [...new Set([...captured, ...addresses])] };
       // A pod that is just leaving, or whose namespace has gone, is guarded under another index.
       if (pods.get(podUid)?.podIdx !== podIdx) found.set(podUid, { podIdx, known });
+      this.#named.set(podUid, uid);
     } catch (error) {
       if (!isRefused(error)) {
         void this.#askAgain(workload);

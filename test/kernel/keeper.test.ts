@@ -300,7 +300,8 @@ describe("the keeper", { concurrency: 1 }, () => {
     await until("the notice that nobody holds the node", () => agent.notices.includes("vacant"));
     const again = await agent.client.take();
     assert.deepEqual(again.pods, [{ podIdx: pod.podIdx, uid }]);
-    await agent.client.capture(ref(pod.podIdx), false);
+    await agent.client.name(ref(pod.podIdx), "cluster//Pod/demo/open");
+    await agent.client.capture(ref(pod.podIdx), true);
     for (const { fd } of lent.listeners) closeSync(fd);
     for (const fd of [welcome, taken, again].flatMap((given) => Object.values(given.maps))) closeSync(fd);
   });
@@ -316,6 +317,8 @@ describe("the keeper", { concurrency: 1 }, () => {
     const again = await agent.start();
     assert.deepEqual(again.pods, [{ podIdx: pod.podIdx, uid }]);
     await assert.rejects(agent.client.prepare(uid, [address]), { reason: "listeners-held" });
+    const known = { workload: "cluster//Pod/demo/open", addresses: [address] };
+    assert.deepEqual(await agent.client.knownOf(ref(pod.podIdx)), known, "it passed plaintext, and has its name");
     for (const { fd } of pod.listeners) closeSync(fd);
     await sleep(50);
     assert.equal(await dialFromPod(pause, "192.0.2.1", 80), "ECONNREFUSED", "captured, and nobody listens: refused");
