@@ -7,76 +7,21 @@ import type { Workload } from "../mesh/workload.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { OpenRecord, Recorder } from "../observe/recorder.ts";
-import type { RequestRecord, SeenHttp } from "../observe/request-record.ts";
+import type { SeenHttp } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
-import type { RequestSample } from "../plan/peak-ewma.ts";
 import type { Permission } from "../plan/permission.ts";
-import type { RequestPlan } from "../plan/plan-request.ts";
 import { requestEndingOf, sampleOf } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
-import type { EndpointCost, EndpointCosts } from "./endpoint-costs.ts";
 import type { OpenTo } from "./endpoint-load.ts";
+import { OpenRequest, type Routed } from "./open-request.ts";
 import { OpenRequests } from "./open-requests.ts";
 
 const nobody: readonly never[] = [];
 /** To a request whose pod or workload has gone. */
 const gone = { status: 503, body: "no such pod" } as const;
-
-/** A request of a connection that is read. */
-type OpenRequest = Pick<RequestRecord, "method" | "path" | "host" | "id"> & {
-  readonly request: number;
-  readonly sinceMs: number;
-  /** The target in whose place another went on; empty: what was sent. */
-  readonly written: string;
-  decision: RequestRecord["decision"];
-  routed: Routed | null;
-  /** How its endpoint is let go; null: nobody has it. */
-  goesTo: GoesTo | null;
-  /** The endpoint that has it, others that have had it before, and how often any has had it. */
-  at: Endpoint | null;
-  tried: readonly Endpoint[];
-  attempts: number;
-  /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
-  retries: number;
-  pauses: boolean;
-};
-const unread: Omit<OpenRequest, "request" | "sinceMs" | "written"> = {
-  ...{
-    method: "",
-    path: "",
-    host: "",
-    id: "",
-    decision: null,
-    routed: null,
-    goesTo: null,
-    at: null,
-    tried: [],
-    attempts: 0,
-    retries: 0,
-    pauses: false,
-  },
-};
-
-/** What became of a request at the caller's end. `way`: what of the connection's record is this request's own. */
-type Routed = NonNullable<RequestRecord["route"]> & {
-  readonly plan: RequestPlan;
-  readonly way: Partial<ConnectionRecord> | null;
-};
 const ID_LENGTH = 128;
-
-/** Where a request is, and what counts it there. `end` is called once; with what it has shown of the endpoint, or null. */
-export type GoesTo = {
-  readonly target: Endpoint;
-  readonly openTo: OpenTo;
-  readonly cost: EndpointCost;
-  readonly costs: Pick<EndpointCosts, "end">;
-};
-
-function leave({ openTo, cost, costs }: GoesTo, sample: RequestSample | null): void {
-  openTo.release();
-  costs.end(cost, sample);
-}
+const unread = { method: "", path: "", host: "", id: "" } as const;
 
 /** Connections that no rule can tell apart: one judgement serves them all. */
 export type AllowedAlike = { readonly key: string; readonly permission: Permission; readonly members: Connection[] };
@@ -126,11 +71,11 @@ export class Connection {
   }
 
   /** The oldest that is open. */
-  get openRequest(): Pick<OpenRequest, "request" | "written"> | null {
+  get openRequest(): OpenRequest | null {
     return this.#requests?.open.oldest ?? null;
   }
 
-  openRequestOf(request: number): Pick<OpenRequest, "request" | "written"> | null {
+  openRequestOf(request: number): OpenRequest | null {
     return this.#requests?.open.find(request) ?? null;
   }
 
@@ -146,35 +91,17 @@ export class Connection {
     return open === null ? Infinity : Math.max(0, this.#recorder.now() - open.sinceMs);
   }
 
-  /** A request has come and was judged; null: nobody could be asked. */
+  /** A request has come and was judged; null: nobody could be asked. It is open from here on. */
   requested(
     { request, protocol, method, target, authority, fields }: RequestEvent,
     verdict: RequestVerdict | null,
     written: string,
     routed: Routed | null = null,
-  ): void {
+  ): OpenRequest {
     const path = pathOf(target);
-    const summary = verdict === null ? null : summarize(verdict);
-    const sinceMs = this.#recorder.now();
     const id = fields.first("x-request-id", ID_LENGTH);
-    // Written out, since a request each comes by here and a spread costs several times as much.
-    const open: OpenRequest = {
-      request,
-      sinceMs,
-      written,
-      method,
-      path,
-      host: authority,
-      id,
-      decision: summary,
-      routed,
-      goesTo: null,
-      at: null,
-      tried: nobody,
-      attempts: 0,
-      retries: 0,
-      pauses: false,
-    };
+    const open = new OpenRequest({ request, method, path, host: authority, id }, this.#recorder.now());
+    open.judged(verdict === null ? null : summarize(verdict), written, routed);
     const requests = this.#read();
     if (protocol === "http2") {
       if (!requests.isMultiplexed) this.speaks("http/2");
@@ -184,6 +111,7 @@ export class Connection {
       requests.open.set(open);
     }
     this.#record?.requestBegan(open);
+    return open;
   }
 
   #read(): Requests {
@@ -198,73 +126,6 @@ export class Connection {
 
   get isServed(): boolean {
     return this.#requests?.isServed === true;
-  }
-
-  /** Of the open request of a served connection. */
-  get openPlan(): RequestPlan | null {
-    return this.#requests?.open.oldest?.routed?.plan ?? null;
-  }
-
-  /** To this endpoint, until it ends or is tried elsewhere. */
-  requestGoesTo(goesTo: GoesTo): void {
-    const open = this.#requests?.open.oldest ?? null;
-    if (open === null) {
-      leave(goesTo, null);
-      return;
-    }
-    if (open.goesTo !== null) leave(open.goesTo, null);
-    open.goesTo = goesTo;
-    open.at = goesTo.target;
-    open.attempts += 1;
-  }
-
-  /** Of the open request of a served connection: endpoints that have had it. */
-  get tried(): readonly Endpoint[] {
-    return this.#requests?.open.oldest?.tried ?? nobody;
-  }
-
-  /** How often it was tried. */
-  get attempts(): number {
-    return this.#requests?.open.oldest?.attempts ?? 0;
-  }
-
-  /** Of the open request of a served connection: how often its rule has had it tried again. */
-  get retries(): number {
-    return this.#requests?.open.oldest?.retries ?? 0;
-  }
-
-  /** Its try has failed: nobody has it any more. */
-  tryEnded(sample: RequestSample | null): void {
-    const open = this.#requests?.open.oldest ?? null;
-    if (open === null) return;
-    if (open.goesTo !== null) leave(open.goesTo, sample);
-    open.goesTo = null;
-    if (open.at !== null) open.tried = [...open.tried, open.at];
-    open.at = null;
-  }
-
-  /** It is tried again behind a pause. */
-  pausesBeforeTry(): void {
-    const open = this.#requests?.open.oldest ?? null;
-    if (open === null) return;
-    open.retries += 1;
-    open.pauses = true;
-  }
-
-  /** Once for each pause: it is over. */
-  takePause(): boolean {
-    const open = this.#requests?.open.oldest ?? null;
-    if (open?.pauses !== true) return false;
-    open.pauses = false;
-    return true;
-  }
-
-  /** Another endpoint has the open request by now. */
-  triedAgain(verdict: RequestVerdict | null, again: Pick<Routed, "plan" | "way">): void {
-    const open = this.#requests?.open.oldest ?? null;
-    if (open?.routed == null) return;
-    open.decision = verdict === null ? null : summarize(verdict);
-    open.routed = { ...open.routed, ...again };
   }
 
   /**
@@ -288,36 +149,16 @@ export class Connection {
   requestEnded(event: RequestEnded): void {
     const { request } = event;
     const requests = this.#read();
-    const asked = requests.open.find(request) ?? unread;
+    const asked = requests.open.find(request) ?? new OpenRequest({ request, ...unread }, this.#recorder.now());
     if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
-    const { routed } = asked;
-    const route = routed === null ? null : { name: routed.name, answer: routed.answer };
-    const ended = { asked: this.#ending?.asked ?? null, route };
-    const { flag, details, refused } = requestEndingOf(event, asked.decision, ended);
-    if (asked.goesTo !== null) leave(asked.goesTo, sampleOf(event));
-    asked.goesTo = null;
+    const ending = requestEndingOf(event, asked.decision, { asked: this.#ending?.asked ?? null, route: asked.route });
+    asked.leave(sampleOf(event));
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.
     if (event.outcome === "upgraded") this.speaks("websocket");
     else requests.open.remove(request);
-    const record: RequestRecord = {
-      route,
-      connection: routed?.way == null ? this.record : { ...this.record, ...routed.way },
-      method: asked.method,
-      path: asked.path,
-      host: asked.host,
-      id: asked.id,
-      decision: asked.decision,
-      attempts: routed === null && isForwarded(event.outcome) ? 1 : asked.attempts,
-      status: event.status,
-      flag,
-      details,
-      refused,
-      requestBytes: event.requestBytes,
-      responseBytes: event.responseBytes,
-      durationUs: event.durationUs,
-    };
+    const record = asked.recordOf(this.record, event, ending);
     this.#record?.requested(record, event.outcome === "upgraded" ? null : requests.open.oldest);
   }
 
@@ -442,8 +283,6 @@ export class Connection {
     return this.#draft ?? this.#record?.alike ?? this.#known();
   }
 }
-
-const isForwarded = (outcome: RequestEnded["outcome"]): boolean => outcome !== "refused" && outcome !== "replied";
 
 function endpointOf({ address, port }: Endpoint): Endpoint {
   return { address, port };

@@ -1,18 +1,22 @@
 // 7, 12 · data thread · what the answering files share: tables of this thread, the believed world, and what was injected.
+import { RouteTables } from "../l7/route-tables.ts";
 import type { Recorder } from "../observe/recorder.ts";
+import { traceparents } from "../plan/connect-headers.ts";
+import { judge } from "../plan/judge-connection.ts";
 import type { PlanWorld } from "../plan/plan.ts";
 import type { RequestWorld } from "../plan/plan-request.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
-import type { EndpointCosts } from "./endpoint-costs.ts";
-import type { EndpointLoad } from "./endpoint-load.ts";
-import type { ExpectedPeers } from "./expected-peers.ts";
-import type { Origins } from "./origins.ts";
-import type { VerifiedPeers } from "./peers.ts";
-import type { Pods } from "./pods.ts";
-import type { LiveConnections } from "./rejudge.ts";
-import type { RetryBudget } from "./retry-budget.ts";
-import type { UnreachedPeers } from "./unreached.ts";
+import { EndpointCosts } from "./endpoint-costs.ts";
+import { EndpointLoad } from "./endpoint-load.ts";
+import { ExpectedPeers } from "./expected-peers.ts";
+import type { TrafficOptions } from "./options.ts";
+import { Origins } from "./origins.ts";
+import { VerifiedPeers } from "./peers.ts";
+import { Pods } from "./pods.ts";
+import { LiveConnections } from "./rejudge.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { UnreachedPeers } from "./unreached.ts";
 
 export type TrafficContext = {
   readonly pods: Pods;
@@ -40,3 +44,38 @@ export type TrafficContext = {
   readonly ownIdentity: (spiffeId: string) => number | undefined;
   readonly traceparent: () => string;
 };
+
+/** `own`: SPIFFE ID → the integer under which our certificate for it is installed. */
+export function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>): TrafficContext {
+  const pods = new Pods();
+  const load = new EndpointLoad();
+  const world: PlanWorld = {
+    mesh: options.mesh,
+    judge: options.judge,
+    ...(options.settle && { settle: options.settle }),
+    servedHere: (uid) => pods.byWorkload(uid) !== undefined,
+    load: (address, port) => load.of(address, port),
+    random: options.random,
+  };
+  const costs = new EndpointCosts(options.now);
+  const readsPaths = options.readsPaths ?? (() => true);
+  return {
+    pods,
+    load,
+    live: new LiveConnections(),
+    unreached: new UnreachedPeers(options),
+    expected: new ExpectedPeers(),
+    verified: new VerifiedPeers(),
+    world,
+    evaluator: { judge: (facts) => judge(facts, world), readsPaths },
+    costs,
+    requests: { ...world, costs, routes: new RouteTables(options.mesh), readsPaths },
+    limits: options.limits,
+    origins: new Origins(options.origins),
+    retries: new RetryBudget({ now: options.now, threads: options.threads ?? 1 }),
+    random: options.random,
+    recorder: options.recorder,
+    ownIdentity: (spiffeId) => own.get(spiffeId),
+    traceparent: traceparents(options.fillRandom),
+  };
+}

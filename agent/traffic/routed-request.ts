@@ -23,6 +23,7 @@ import { isRetried, MOST_UNSENT_TRIES, mayGoElsewhere, nobodyProvokes, pauseMs, 
 import { withLimits } from "../policy/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
+import type { OpenRequest } from "./open-request.ts";
 import type { OriginRoute } from "./origins.ts";
 
 export function answerRoutedRequest(
@@ -50,7 +51,7 @@ export function answerRoutedRequest(
     answer: plan.kind === "reply" ? plan.why : isLost ? "no-endpoint" : isOver ? "policy" : null,
     way,
   } as const;
-  connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
+  const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
@@ -58,7 +59,7 @@ export function answerRoutedRequest(
   if (typeof origin !== "object")
     return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream" };
   if (isOver) return { type: "reply", conn, generation, request, ...verdict.answer };
-  return sent(event, { plan, facts, origin }, connection, context);
+  return sent(event, { open, plan, facts, origin }, connection, context);
 }
 
 /** Between two pods of this node nobody else counts the request for the destination's limits. */
@@ -79,40 +80,43 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
     recorder.retried(failure, then);
     return { type: "pass", conn, generation, request };
   };
-  const plan = connection.openPlan;
-  if (connection.openRequest?.request !== request || plan?.kind !== "forward") return passed("final");
+  const open = connection.openRequestOf(request);
+  const plan = open?.plan;
+  if (open === null || plan?.kind !== "forward") return passed("final");
   const rule = retryRuleOf(plan.entry, event.method);
-  if (connection.takePause()) return tryAgain(event, plan, "any", connection, context) ?? passed("final");
+  const failed = { event, open, plan } as const;
+  if (open.takePause()) return tryAgain(failed, "any", connection, context) ?? passed("final");
   const { address, port } = plan.route.target;
   if (nobodyProvokes(event)) costs.unreached(address, port);
   const isUnsent = mayGoElsewhere(event);
-  if (isUnsent && connection.attempts < MOST_UNSENT_TRIES) {
-    const elsewhere = tryAgain(event, plan, "untried", connection, context);
+  if (isUnsent && open.attempts < MOST_UNSENT_TRIES) {
+    const elsewhere = tryAgain(failed, "untried", connection, context);
     if (elsewhere !== undefined) {
       recorder.retried(failure, "elsewhere");
       return elsewhere;
     }
   }
   if (rule === null || !isRetried(event, rule)) return passed(isUnsent ? "spent" : "final");
-  if (connection.retries >= rule.attempts) return passed("spent");
+  if (open.retries >= rule.attempts) return passed("spent");
   if (!retries.take(budgetKey(plan, connection))) return passed("budget");
   recorder.retried(failure, "again");
-  connection.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
-  connection.pausesBeforeTry();
-  return { type: "hold", conn, generation, request, ms: pauseMs(rule, connection.retries, random()) };
+  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
+  open.pausesBeforeTry();
+  return { type: "hold", conn, generation, request, ms: pauseMs(rule, open.retries, random()) };
 }
+
+type Failed = { readonly event: TryFailed; readonly open: OpenRequest; readonly plan: ForwardPlan };
 
 /** undefined: there is no endpoint, or it may not be asked. */
 function tryAgain(
-  event: TryFailed,
-  plan: ForwardPlan,
+  { event, open, plan }: Failed,
   which: "untried" | "any",
   connection: Connection,
   context: TrafficContext,
 ): Answer | undefined {
   const facts = routedFacts(event, connection, context);
   if (facts === null) return undefined;
-  const before = [...connection.tried, plan.route.target];
+  const before = [...open.tried, plan.route.target];
   const isTried = (address: string, port: number): boolean =>
     before.some((each) => each.address === address && each.port === port);
   const untried = planAgain(plan, facts, context.requests, isTried);
@@ -124,9 +128,9 @@ function tryAgain(
   const verdict = withLimitsHere(next, facts, context);
   if (verdict?.verdict === "deny") return undefined;
   // Of a pause it has ended already.
-  connection.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
-  connection.triedAgain(verdict, { plan: next, way: wayOf(next) });
-  return sent(event, { plan: next, facts, origin }, connection, context);
+  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
+  open.triedAgain(verdict, { plan: next, way: wayOf(next) });
+  return sent(event, { open, plan: next, facts, origin }, connection, context);
 }
 
 /** Of a caller's identity and a rule: nobody spends another's. */
@@ -149,11 +153,16 @@ function routedFacts(
   return { source, client, dialled, method, target, authority, header: fields.values };
 }
 
-type Sent = { readonly plan: ForwardPlan; readonly facts: RoutedFacts; readonly origin: OriginRoute };
+type Sent = {
+  readonly open: OpenRequest;
+  readonly plan: ForwardPlan;
+  readonly facts: RoutedFacts;
+  readonly origin: OriginRoute;
+};
 
 function sent(
   { conn, generation, request, method }: Pick<RequestEvent, "conn" | "generation" | "request" | "method">,
-  { plan, facts, origin }: Sent,
+  { open, plan, facts, origin }: Sent,
   connection: Connection,
   context: TrafficContext,
 ): Answer {
@@ -168,11 +177,11 @@ function sent(
   }
   const rule = retryRuleOf(plan.entry, method);
   const { target } = plan.route;
-  if (rule !== null && connection.attempts === 0) context.retries.requested(budgetKey(plan, connection));
+  if (rule !== null && open.attempts === 0) context.retries.requested(budgetKey(plan, connection));
   const { address, port } = target;
   const { load, costs } = context;
   const cost = costs.begin(facts.source.identity.text, address, port);
-  connection.requestGoesTo({ target, openTo: load.take(address, port), cost, costs });
+  open.goes({ target, openTo: load.take(address, port), cost, costs });
   return {
     ...{ type: "forward", conn, generation, request, target: plan.target, authority: plan.authority },
     origin: context.origins.numberOf(connection.podIdx, origin),
@@ -181,13 +190,13 @@ function sent(
     responseHeaders: plan.responseEdits,
     timeoutMs: plan.timeoutMs,
     tryTimeoutMs: plan.tryTimeoutMs,
-    asks: rule !== null && connection.retries < rule.attempts ? "any" : "unsent",
+    asks: rule !== null && open.retries < rule.attempts ? "any" : "unsent",
   };
 }
 
 /** It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends. */
 function againJudged(event: RequestEvent, connection: Connection, context: TrafficContext): Answer | undefined {
-  const plan = connection.openPlan;
+  const plan = connection.openRequest?.plan;
   if (plan?.kind !== "forward" || plan.facts === null) return undefined;
   const { request, method, target, authority, fields } = event;
   const destination = context.world.mesh.workload(plan.facts.destination.uid);

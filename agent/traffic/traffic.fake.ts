@@ -11,7 +11,8 @@ import { Recorder } from "../observe/recorder.ts";
 import type { RequestRecord } from "../observe/request-record.ts";
 import type { Decision } from "../policy/decision.ts";
 import { allow, FakeMesh, seeded, service, workload } from "./mesh.fake.ts";
-import { createTraffic, type Traffic, type TrafficOptions } from "./traffic.ts";
+import type { TrafficOptions } from "./options.ts";
+import { createTraffic, type Traffic } from "./traffic.ts";
 
 /** Timers that move only with `advance`. */
 export class FakeClock {

@@ -5,78 +5,25 @@ import type {
   Closed,
   ConnRef,
   EngineEvent,
-  HandshakeFailed,
   NotReached,
   PeerCertificate,
-  PoolLow,
   RequestEnded,
-  TunnelAbused,
 } from "../engine/events.ts";
-import { RouteTables } from "../l7/route-tables.ts";
-import type { Snapshot } from "../mesh/snapshot.ts";
-import type { ConnectionRecord, Party } from "../observe/record.ts";
-import type { Recorder } from "../observe/recorder.ts";
-import { traceparents } from "../plan/connect-headers.ts";
-import { judge } from "../plan/judge-connection.ts";
-import type { PlanWorld } from "../plan/plan.ts";
-import type { Evaluator } from "../policy/evaluate.ts";
-import type { JudgeLimits } from "../policy/limits.ts";
+import type { ConnectionRecord } from "../observe/record.ts";
 import { Connection } from "./connection.ts";
-import type { TrafficContext } from "./context.ts";
+import { createContext, type TrafficContext } from "./context.ts";
 import { Drain } from "./drain.ts";
-import { EndpointCosts } from "./endpoint-costs.ts";
-import { EndpointLoad } from "./endpoint-load.ts";
-import { ExpectedPeers } from "./expected-peers.ts";
 import { answerInbound, inboundDraft } from "./inbound.ts";
 import { answerPlaintext, plaintextDraft } from "./inbound-plaintext.ts";
-import { type OriginEngine, Origins } from "./origins.ts";
-import { answerOutbound, outboundDraft } from "./outbound.ts";
-import { answerPeer, type PeerRejected, type ReadPeer, VerifiedPeers } from "./peers.ts";
-import { type Pod, Pods } from "./pods.ts";
-import { type Change, LiveConnections } from "./rejudge.ts";
+import type { TrafficOptions } from "./options.ts";
+import { outboundDraft } from "./outbound.ts";
+import { answerPeer } from "./peers.ts";
+import type { Pod } from "./pods.ts";
+import type { Change } from "./rejudge.ts";
 import { answerRequest } from "./request.ts";
-import { RetryBudget } from "./retry-budget.ts";
 import { answerFailedTry, answerRoutedRequest } from "./routed-request.ts";
 import { ConnectionSlots } from "./slots.ts";
-import { UnreachedPeers } from "./unreached.ts";
-import { type Missing, WaitingConnections } from "./waiting.ts";
-
-export type TrafficOptions = {
-  readonly trustDomain: string;
-  /** The store's view of this thread, and the evaluator over its policies. */
-  readonly mesh: Snapshot;
-  readonly judge: Evaluator["judge"];
-  /** Absent: no connection is read. */
-  readonly settle?: Evaluator["settle"];
-  readonly readsPaths?: Evaluator["readsPaths"];
-  /** Of requests that policy allows; each call counts a request. */
-  readonly limits: JudgeLimits;
-  readonly recorder: Pick<Recorder, "opened" | "now" | "retried">;
-  /** Engine.answer: answers that come later, and closes. */
-  readonly answer: (answer: Answer) => void;
-  /** Engine.drain. */
-  readonly stopTaking: () => void;
-  /** Engine.defineOrigin and Engine.dropOrigin. */
-  readonly origins: OriginEngine;
-  readonly readPeer: ReadPeer;
-  /** Monotonic, milliseconds. */
-  readonly now: () => number;
-  readonly after: (ms: number, call: () => void) => () => void;
-  /** Data threads of the node; absent: there is no other. */
-  readonly threads?: number;
-  /** Uniform in [0, 1): load balancing. */
-  readonly random: () => number;
-  /** Cryptographic: trace ids. */
-  readonly fillRandom: (bytes: Uint8Array) => void;
-  readonly reports: {
-    readonly peerRejected: PeerRejected;
-    readonly handshakeFailed: (event: HandshakeFailed) => void;
-    readonly tunnelAbused: (event: TunnelAbused) => void;
-    readonly poolLow: (event: PoolLow) => void;
-    /** An exception of ours while doing `what`; the connection was refused or closed. */
-    readonly fault: (error: unknown, what: string) => void;
-  };
-};
+import { UndecidedConnections } from "./undecided.ts";
 
 export type Traffic = {
   readonly handle: EventHandler;
@@ -109,7 +56,7 @@ class Thread implements Traffic {
   readonly #connections = new ConnectionSlots();
   /** SPIFFE ID → the integer under which our certificate for it is installed. */
   readonly #own = new Map<string, number>();
-  readonly #waiting: WaitingConnections;
+  readonly #undecided: UndecidedConnections;
   readonly #drain: Drain;
   /** Open requests that are asked about soon, by connection. */
   readonly #asking = new Map<Connection, number>();
@@ -117,9 +64,10 @@ class Thread implements Traffic {
 
   constructor(options: TrafficOptions) {
     this.#options = options;
-    this.#waiting = new WaitingConnections(options);
     this.#context = createContext(options, this.#own);
-    const { now, after, stopTaking } = options;
+    const { now, after, stopTaking, answer } = options;
+    const { fault } = options.reports;
+    this.#undecided = new UndecidedConnections({ now, after, answer, fault, context: this.#context });
     this.#drain = new Drain({ now, after, stopTaking, open: () => this.open(), cutAll: () => this.#cutAll() });
   }
 
@@ -146,8 +94,8 @@ class Thread implements Traffic {
       live.remove(connection);
       answer(connection.cut(revocation.refusal, revocation.decision));
     }
-    this.#waiting.retry();
-    this.#unreachedChanged(change.workloads);
+    this.#undecided.retry();
+    this.#undecided.workloadsChanged(change.workloads);
   }
 
   /**
@@ -173,19 +121,19 @@ class Thread implements Traffic {
 
   addPod(pod: Pod): void {
     this.#context.pods.add(pod);
-    this.#waiting.retry();
-    this.#unreachedChanged(new Set([pod.workloadUid]));
+    this.#undecided.retry();
+    this.#undecided.workloadsChanged(new Set([pod.workloadUid]));
   }
 
   removePod(podIdx: number): void {
     this.#context.pods.remove(podIdx);
     this.#context.origins.dropPod(podIdx);
-    this.#waiting.retry();
+    this.#undecided.retry();
   }
 
   identityInstalled(identity: number, spiffeId: string): readonly number[] {
     this.#own.set(spiffeId, identity);
-    this.#waiting.retry();
+    this.#undecided.retry();
     return this.#podsOf(spiffeId);
   }
 
@@ -263,58 +211,12 @@ class Thread implements Traffic {
   }
 
   #outbound(event: Accepted): Answer | undefined {
-    return this.#begun(event, outboundDraft(event), (connection) => this.#decide(event, connection));
+    return this.#begun(event, outboundDraft(event), (connection) => this.#undecided.decide(event, connection));
   }
 
-  /** undefined: something is missing, and the answer comes later. */
-  #decide(event: Accepted, connection: Connection): Answer | undefined {
-    const { answer } = this.#options;
-    const first = answerOutbound(event, connection, this.#context);
-    if (typeof first !== "string") return first;
-    const again = (): Missing | undefined => this.#again(event, connection);
-    this.#waiting.park(event, first, again, (missing) => answer(connection.refuse(missing, null)));
-    return undefined;
-  }
-
-  /** Nothing of it was sent. Until it is decided anew, no change can forbid it. */
   #notReached(event: NotReached): void {
     const connection = this.#connections.find(event);
-    if (connection === undefined) return;
-    const { live, unreached } = this.#context;
-    live.remove(connection);
-    const decide = (): void => this.#decideAnew(connection);
-    if (!unreached.wait(connection, event.to.address, decide)) decide();
-  }
-
-  #decideAnew(connection: Connection): void {
-    const { answer, reports } = this.#options;
-    try {
-      const later = this.#decide(connection.accepted, connection);
-      if (later !== undefined) answer(later);
-    } catch (error) {
-      reports.fault(error, "deciding anew");
-      answer(connection.refuse("fault", null));
-    }
-  }
-
-  /** What changed about its two ends may send a connection elsewhere, or let it be reached. */
-  #unreachedChanged(workloads: ReadonlySet<string>): void {
-    const isOf = ({ workload }: Party): boolean => workload !== null && workloads.has(workload.uid);
-    this.#context.unreached.changed(({ source, destination }) => isOf(source) || isOf(destination));
-  }
-
-  /** One more try of what waits: what is still missing, or undefined once answered, either way. */
-  #again(event: Accepted, connection: Connection): Missing | undefined {
-    const { answer, reports } = this.#options;
-    try {
-      const later = answerOutbound(event, connection, this.#context);
-      if (typeof later === "string") return later;
-      answer(later);
-    } catch (error) {
-      reports.fault(error, "a late answer");
-      answer(connection.refuse("fault", null));
-    }
-    return undefined;
+    if (connection !== undefined) this.#undecided.notReached(event, connection);
   }
 
   #peer(event: PeerCertificate): Answer {
@@ -348,15 +250,14 @@ class Thread implements Traffic {
     const connection = this.#connections.find(event);
     if (connection === undefined) return;
     this.#connections.remove(connection);
-    const missing = this.#waiting.forget(event);
+    const missing = this.#undecided.forget(event, connection);
     this.#context.live.remove(connection);
-    this.#context.unreached.forget(connection);
     connection.closed(event, missing);
     this.#drain.connectionEnded();
   }
 
   #cutAll(): void {
-    this.#waiting.close();
+    this.#undecided.close();
     for (const connection of this.#connections.all()) this.#options.answer(connection.cut("draining", null));
   }
 
@@ -412,38 +313,4 @@ class Thread implements Traffic {
     if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
     return this.#connections.find(event)?.refuse("fault", null);
   }
-}
-
-function createContext(options: TrafficOptions, own: ReadonlyMap<string, number>): TrafficContext {
-  const pods = new Pods();
-  const load = new EndpointLoad();
-  const world: PlanWorld = {
-    mesh: options.mesh,
-    judge: options.judge,
-    ...(options.settle && { settle: options.settle }),
-    servedHere: (uid) => pods.byWorkload(uid) !== undefined,
-    load: (address, port) => load.of(address, port),
-    random: options.random,
-  };
-  const costs = new EndpointCosts(options.now);
-  const readsPaths = options.readsPaths ?? (() => true);
-  return {
-    pods,
-    load,
-    live: new LiveConnections(),
-    unreached: new UnreachedPeers(options),
-    expected: new ExpectedPeers(),
-    verified: new VerifiedPeers(),
-    world,
-    evaluator: { judge: (facts) => judge(facts, world), readsPaths },
-    costs,
-    requests: { ...world, costs, routes: new RouteTables(options.mesh), readsPaths },
-    limits: options.limits,
-    origins: new Origins(options.origins),
-    retries: new RetryBudget({ now: options.now, threads: options.threads ?? 1 }),
-    random: options.random,
-    recorder: options.recorder,
-    ownIdentity: (spiffeId) => own.get(spiffeId),
-    traceparent: traceparents(options.fillRandom),
-  };
 }
