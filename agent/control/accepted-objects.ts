@@ -24,7 +24,13 @@ export type ObjectChange =
   | { readonly op: "deleted"; readonly object: Pick<ObjectVersion, "kind" | "namespace" | "name"> };
 
 /** Kinds that say where things are or how many, and never who may call: an old answer is better than none. */
-const KEPT_KINDS: ReadonlySet<string> = new Set(["Service", "EndpointSlice", "HTTPRoute", "LimitPolicy"]);
+const KEPT_KINDS: ReadonlySet<string> = new Set([
+  "Service",
+  "EndpointSlice",
+  "DestinationRule",
+  "HTTPRoute",
+  "LimitPolicy",
+]);
 
 type AcceptedObject = {
   /** Of kinds that are kept alone: of very many objects each has a text of its own. */

@@ -1,5 +1,6 @@
 // any thread · a Service: virtual addresses, ports, and who answers for them. Plain data.
 import type { SourceRef } from "./source-ref.ts";
+import type { TrafficPolicy } from "./traffic-policy.ts";
 
 export type ServicePort = {
   readonly name: string;
@@ -56,5 +57,7 @@ export type Service = {
    * Absent: they refuse.
    */
   readonly failsDirect?: boolean;
+  /** Absent: no DestinationRule says anything. */
+  readonly traffic?: TrafficPolicy;
   readonly from: SourceRef;
 };

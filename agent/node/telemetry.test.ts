@@ -17,6 +17,7 @@ import { trafficLabels } from "../observe/series.ts";
 import { LimitCells } from "../policy/limit-cells.ts";
 import { limit } from "../policy/policy.fake.ts";
 import { LimitBuffers } from "../threads/limit-buffers.ts";
+import { EjectionCells } from "../traffic/ejection-cells.ts";
 import { AgentCounts } from "./agent-counts.ts";
 import { Telemetry } from "./telemetry.ts";
 
@@ -40,7 +41,7 @@ function telemetry() {
   const made = new Telemetry({
     version: "1.2.3",
     counts,
-    threads: { report: async () => [] },
+    threads: { report: async () => [], ejections: new EjectionCells(EjectionCells.buffer()).counts },
     certificates: { view: () => [] },
     tables: { gate },
     keeper: {

@@ -15,6 +15,7 @@ import { type MetricSource, single } from "../observe/metric.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { processMetrics } from "../observe/process-metrics.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
+import { ejectionMetrics } from "../threads/ejection-metrics.ts";
 import type { LimitBuffers } from "../threads/limit-buffers.ts";
 import { limitMetrics } from "../threads/limit-metrics.ts";
 import type { ThreadReport } from "../threads/messages.ts";
@@ -26,7 +27,7 @@ import { nodeMetrics } from "./node-metrics.ts";
 export type TelemetryParts = {
   readonly version: string;
   readonly counts: AgentCounts;
-  readonly threads: Pick<DataThreads, "report">;
+  readonly threads: Pick<DataThreads, "report" | "ejections">;
   readonly certificates: Pick<Certificates, "view">;
   readonly tables: Pick<KernelTables, "gate">;
   readonly keeper: Pick<KeeperClient, "connected" | "programs" | "nodeAccess">;
@@ -78,7 +79,7 @@ export class Telemetry {
 
   /** Everything that the page shows, by the room that counts it. */
   #sources(): readonly MetricSource[] {
-    const { version, counts, certificates, tables, enrollment, keeper, source, watch, limits } = this.#parts;
+    const { version, counts, certificates, tables, enrollment, keeper, source, watch, limits, threads } = this.#parts;
     return [
       () => counts.totals.metrics(),
       () => processMetrics(version),
@@ -97,6 +98,7 @@ export class Telemetry {
         kernelMetrics({ heartbeatAgeMs: heartbeatAgeMs(tables.gate), counters: watch.counters(), maps: this.#maps }),
       () => watch.metrics(),
       () => limitMetrics(limits),
+      () => ejectionMetrics(threads.ejections),
       () => [single(lineFamilies.dropped, counts.linesDropped)],
     ];
   }

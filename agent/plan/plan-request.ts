@@ -8,7 +8,7 @@ import type { RouteEntry } from "../l7/route-table.ts";
 import type { RouteTables } from "../l7/route-tables.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
-import { fullName } from "../mesh/full-name.ts";
+import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { FieldEdits, HttpRule, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
 import { isSameFamily } from "../mesh/ip.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
@@ -17,6 +17,7 @@ import type { RouteAnswer } from "../observe/request-record.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
 import { sameNodeFacts } from "./connection-facts.ts";
+import type { Candidate } from "./endpoints.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
 import { type Route, toService } from "./route.ts";
 
@@ -36,6 +37,25 @@ export type RoutedFacts = {
 export type RequestWorld = PlanWorld & {
   readonly routes: Pick<RouteTables, "of">;
   readonly readsPaths: Evaluator["readsPaths"];
+  /** Which endpoints fail; absent: nobody knows, and all are used. */
+  readonly health?: RequestHealth;
+};
+
+/** Whose requests, to what, by which rule: `<namespace>/<route>[<index>]`, or empty. */
+export type RequestsTo = {
+  readonly caller: string;
+  readonly service: Service;
+  readonly port: ServicePort;
+  readonly rule: string;
+};
+
+export type RequestHealth = {
+  /** The candidates to which a request may go. @param mayProbe false: the request has been there already */
+  readonly narrow: (
+    to: RequestsTo,
+    candidates: readonly Candidate[],
+    mayProbe: (candidate: Candidate) => boolean,
+  ) => readonly Candidate[];
 };
 
 /** `op` in their order; names in lower case. */
@@ -146,7 +166,10 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   const { source, client, dialled } = facts;
   const { service, port, entry, backend } = chosen;
   const at = sameFamilyAs(dialled.address, service);
-  const route = at === null ? null : toService(source, { address: at, port: port.port }, service, port, world);
+  const route =
+    at === null
+      ? null
+      : toService(source, { address: at, port: port.port }, service, port, within(facts, chosen, world));
   if (route === null || route.kind === "refuse") return reply("no-endpoint", 503, "no healthy upstream", entry);
   const { rewrite = null, timeoutMs = 0, tryTimeoutMs = 0 } = entry?.rule ?? {};
   const target = replaced(facts.target, rewrite?.path ?? null, entry);
@@ -184,6 +207,26 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
 function sameFamilyAs(dialled: string, { vips, loadBalancing }: Service): string | null {
   const own = vips.includes(dialled) ? dialled : vips.find((vip) => isSameFamily(vip, dialled));
   return own ?? (loadBalancing.mode === "passthrough" ? null : dialled);
+}
+
+/** Where a DestinationRule says when endpoints are left out, the world without those that are. */
+function within({ source }: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestWorld {
+  const { health } = world;
+  if (health === undefined || chosen.service.traffic?.outliers == null) return world;
+  const to = requestsTo(source.identity.text, chosen);
+  return {
+    ...world,
+    inUse: (candidates, mayProbe) => health.narrow(to, candidates, mayProbe),
+  };
+}
+
+export function requestsTo(caller: string, { service, port, entry }: Chosen): RequestsTo {
+  return {
+    caller,
+    service,
+    port,
+    rule: entry === null ? "" : ruleName({ ...entry.route, rule: entry.index }),
+  };
 }
 
 function redirected(facts: RoutedFacts, entry: RouteEntry, port: number): RequestPlan {

@@ -2,6 +2,7 @@
 import type { RequestEnded, RequestOutcome } from "../engine/events.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
 import type { HttpRefusal, RecordedRoute, RequestRecord, RouteAnswer } from "../observe/request-record.ts";
+import type { TryShows } from "./ejection.ts";
 import type { Refusal } from "./outcome.ts";
 import type { RequestSample } from "./peak-ewma.ts";
 
@@ -90,6 +91,26 @@ function deniedText({ reason, policy }: DecisionSummary): string {
 
 /** A status by which an endpoint says that it does not serve. */
 export const isFailing = (status: number): boolean => status >= 500 || status === 429;
+
+/** What a status says of its endpoint. */
+export const shownByStatus = (status: number): TryShows =>
+  status < 500 ? "served" : status === 502 || status === 503 || status === 504 ? "gateway" : "failed";
+
+/** What a request's end says of whether its endpoint serves; null: nothing. */
+export function shownBy({ outcome, status }: Pick<RequestEnded, "outcome" | "status">): TryShows | null {
+  switch (outcome) {
+    case "answered":
+    case "upgraded":
+      return shownByStatus(status);
+    case "bad-response":
+    case "reset-by-upstream":
+    case "not-reached":
+    case "deadline":
+      return "gateway";
+    default:
+      return null;
+  }
+}
 
 /**
  * What a request's end shows of the endpoint that had it; null: nothing. A caller that leaves has waited for so long at least.

@@ -4,6 +4,9 @@ import { constants } from "node:os";
 import type { CloseCause, TryFailed } from "../engine/events.ts";
 import type { HttpMatch, HttpRule, RetryRule } from "../mesh/http-rule.ts";
 
+import type { TryShows } from "./ejection.ts";
+import { shownByStatus } from "./request-outcome.ts";
+
 export type TryEnd = Pick<TryFailed, "failure" | "status" | "cause" | "isSent">;
 
 /** Tries of a request of which no origin has got anything, in all. */
@@ -47,6 +50,10 @@ const unreachable: ReadonlySet<number> = new Set([
 export function nobodyProvokes({ failure, cause, status }: TryEnd): boolean {
   return failure === "not-reached" && cause === "connect-failed" && unreachable.has(status);
 }
+
+/** What the end of a try says of its endpoint. */
+export const shownByTry = ({ failure, status }: TryEnd): TryShows =>
+  failure === "status" ? shownByStatus(status) : "gateway";
 
 /** RFC 9110 section 9.2.2. */
 const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);

@@ -7,7 +7,7 @@ import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "./candidates.ts";
-import { type Candidate, type Choice, chooseEndpoint } from "./endpoints.ts";
+import { type Candidate, type Choice, chooseEndpoint, usable } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
 
 /** What all but `refuse` say: whom we take the far end for. */
@@ -58,6 +58,11 @@ export type RouteWorld = {
   readonly costs?: RequestCosts;
   /** Endpoints of a Service that are not to be chosen; absent: none. */
   readonly without?: (address: string, port: number) => boolean;
+  /** Of a Service's endpoints that could serve, those to which this request may go; absent: all of them. */
+  readonly inUse?: (
+    candidates: readonly Candidate[],
+    mayProbe: (candidate: Candidate) => boolean,
+  ) => readonly Candidate[];
 };
 
 export type RequestCosts = {
@@ -114,7 +119,9 @@ export function toService(
     return conflict(new Set(known.flatMap(({ address }) => world.mesh.rivalsAt(address))), service);
   }
   const { without } = world;
-  const open = without === undefined ? candidates : candidates.filter(({ address, port: at }) => !without(address, at));
+  const isOpen = ({ address, port: at }: Candidate): boolean => without?.(address, at) !== true;
+  const used = world.inUse === undefined ? candidates : world.inUse(usable(candidates, service.loadBalancing), isOpen);
+  const open = without === undefined ? used : used.filter(isOpen);
   const chosen = chooseEndpoint(open, {
     from: source,
     loadBalancing: service.loadBalancing,

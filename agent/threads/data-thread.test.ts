@@ -4,6 +4,7 @@ import { openSync, readdirSync } from "node:fs";
 import { describe, type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { EjectionCells } from "../traffic/ejection-cells.ts";
 import { workload } from "../traffic/mesh.fake.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
 
@@ -19,6 +20,7 @@ async function startThread(t: TestContext) {
       accessLog: "off",
       loggedRequests: "errors",
       ticks,
+      ejections: EjectionCells.buffer(),
     },
   };
   const worker = new Worker(new URL("./data-thread.ts", import.meta.url), { workerData });

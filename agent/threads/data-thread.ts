@@ -16,6 +16,7 @@ import { Recorder } from "../observe/recorder.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
 import { RequestLimits } from "../policy/limits.ts";
 import { collectGarbage } from "../process/collect-garbage.ts";
+import { EjectionCells } from "../traffic/ejection-cells.ts";
 import { createTraffic } from "../traffic/traffic.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
 
@@ -89,6 +90,11 @@ const traffic = createTraffic({
   },
   // Each thread has a slot there.
   threads: options.ticks.byteLength / Int32Array.BYTES_PER_ELEMENT,
+  ejections: new EjectionCells(options.ejections),
+  sharedNow: () => {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1_000 + nanoseconds / 1_000_000;
+  },
   random: Math.random,
   fillRandom: (bytes) => getRandomValues(bytes),
   reports: {

@@ -2,6 +2,7 @@
 // ends with the first that dies.
 import { closeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
+import { EjectionCells, type EjectionCounts } from "../traffic/ejection-cells.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage, ThreadReport } from "./messages.ts";
 import { ThreadOutbox } from "./thread-outbox.ts";
 
@@ -9,7 +10,7 @@ export type PodMessage = Extract<MainMessage, { readonly op: "pod" }>;
 
 export type DataThreadsOptions = {
   readonly count: number;
-  readonly thread: Omit<DataThreadOptions, "index" | "ticks">;
+  readonly thread: Omit<DataThreadOptions, "index" | "ticks" | "ejections">;
   /** Returns another descriptor of the same socket: each thread owns the descriptors that it gets. */
   readonly duplicate: (fd: number) => number;
   /** A thread ended without being asked to. Its connections are gone, so the process must end as well. */
@@ -30,6 +31,8 @@ export class DataThreads {
   readonly #exits: Promise<void>[] = [];
   /** Each thread counts the turns of its loop in its own slot; heartbeat.ts watches them. */
   readonly ticks: Int32Array<SharedArrayBuffer>;
+  readonly #ejections = EjectionCells.buffer();
+  readonly #ejectionCells = new EjectionCells(this.#ejections);
   /** By pod: how many threads have not yet carried out the last message about it. */
   readonly #waiting = new Map<number, { missing: number; done: () => void }>();
   /** By pod: settles when all threads have carried out the last message about it. The next message waits for that. */
@@ -47,11 +50,23 @@ export class DataThreads {
     this.ticks = new Int32Array(new SharedArrayBuffer(4 * options.count));
   }
 
+  /** What they have seen of endpoints that fail. */
+  get ejections(): EjectionCounts {
+    return this.#ejectionCells.counts;
+  }
+
   /** Starts all threads; resolves when each has said that it is ready. */
   async start(): Promise<void> {
     const { count, thread } = this.#options;
     await Promise.all(
-      Array.from({ length: count }, (_, index) => this.#startThread({ ...thread, index, ticks: this.ticks.buffer })),
+      Array.from({ length: count }, (_, index) =>
+        this.#startThread({
+          ...thread,
+          index,
+          ticks: this.ticks.buffer,
+          ejections: this.#ejections,
+        }),
+      ),
     );
   }
 

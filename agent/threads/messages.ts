@@ -16,6 +16,8 @@ export type DataThreadOptions = {
   readonly loggedRequests: LoggedRequests;
   /** An Int32Array with one slot per thread. Each thread counts the turns of its loop, so that main sees which one hangs. */
   readonly ticks: SharedArrayBuffer;
+  /** What all data threads know of endpoints that fail (agent/traffic/ejection-cells.ts). */
+  readonly ejections: SharedArrayBuffer;
 };
 
 /** The receiving thread owns `fd`. */

@@ -10,7 +10,7 @@ import type { OpenRecord, Recorder } from "../observe/recorder.ts";
 import type { SeenHttp } from "../observe/request-record.ts";
 import { endingOf, type Refusal, statusOf } from "../plan/outcome.ts";
 import type { Permission } from "../plan/permission.ts";
-import { requestEndingOf, sampleOf } from "../plan/request-outcome.ts";
+import { requestEndingOf, sampleOf, shownBy } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { OpenTo } from "./endpoint-load.ts";
@@ -153,7 +153,7 @@ export class Connection {
     if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
     const ending = requestEndingOf(event, asked.decision, { asked: this.#ending?.asked ?? null, route: asked.route });
-    asked.leave(sampleOf(event));
+    asked.leave(sampleOf(event), shownBy(event));
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.
     if (event.outcome === "upgraded") this.speaks("websocket");

@@ -7,7 +7,9 @@ import type { PlanWorld } from "../plan/plan.ts";
 import type { RequestWorld } from "../plan/plan-request.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
+import { EjectionCells } from "./ejection-cells.ts";
 import { EndpointCosts } from "./endpoint-costs.ts";
+import { EndpointHealth } from "./endpoint-health.ts";
 import { EndpointLoad } from "./endpoint-load.ts";
 import { ExpectedPeers } from "./expected-peers.ts";
 import type { TrafficOptions } from "./options.ts";
@@ -31,6 +33,8 @@ export type TrafficContext = {
   readonly requests: RequestWorld;
   /** What endpoints cost the requests of served connections. */
   readonly costs: EndpointCosts;
+  /** Which of them fail. */
+  readonly health: Pick<EndpointHealth, "hold">;
   readonly retries: RetryBudget;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -58,6 +62,8 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     random: options.random,
   };
   const costs = new EndpointCosts(options.now);
+  const ejections = options.ejections ?? new EjectionCells(EjectionCells.buffer());
+  const health = new EndpointHealth(ejections, options.sharedNow ?? options.now);
   const readsPaths = options.readsPaths ?? (() => true);
   return {
     pods,
@@ -69,7 +75,8 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     world,
     evaluator: { judge: (facts) => judge(facts, world), readsPaths },
     costs,
-    requests: { ...world, costs, routes: new RouteTables(options.mesh), readsPaths },
+    health,
+    requests: { ...world, costs, health, routes: new RouteTables(options.mesh), readsPaths },
     limits: options.limits,
     origins: new Origins(options.origins),
     retries: new RetryBudget({ now: options.now, threads: options.threads ?? 1 }),

@@ -5,11 +5,13 @@ import type { DecisionSummary } from "../observe/decision-summary.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
 import type { RecordedRoute, RequestRecord } from "../observe/request-record.ts";
+import type { TryShows } from "../plan/ejection.ts";
 import type { RequestSample } from "../plan/peak-ewma.ts";
 import type { RequestPlan } from "../plan/plan-request.ts";
 import type { RequestEnding } from "../plan/request-outcome.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { EndpointCost, EndpointCosts } from "./endpoint-costs.ts";
+import type { EndpointHold } from "./endpoint-health.ts";
 import type { OpenTo } from "./endpoint-load.ts";
 
 /** What is asked. Each empty but the number: the head was refused before anybody could read it. */
@@ -27,6 +29,8 @@ export type GoesTo = {
   readonly openTo: OpenTo;
   readonly cost: EndpointCost;
   readonly costs: Pick<EndpointCosts, "end">;
+  /** null: nobody asks whether the endpoint serves. */
+  readonly hold: EndpointHold | null;
 };
 
 const nobody: readonly never[] = [];
@@ -94,24 +98,30 @@ export class OpenRequest {
 
   /** To this endpoint, until it ends or is tried elsewhere. */
   goes(to: GoesTo): void {
-    this.leave(null);
+    this.leave(null, null);
     this.#goesTo = to;
     this.#at = to.target;
     this.#attempts += 1;
   }
 
+  /** Nobody could be connected to where it was to go, by no doing of its caller. */
+  unreached(): void {
+    this.#goesTo?.hold?.unreached();
+  }
+
   /** Nobody has it any more; with what it has shown of its endpoint, or null. */
-  leave(sample: RequestSample | null): void {
+  leave(sample: RequestSample | null, shows: TryShows | null): void {
     if (this.#goesTo === null) return;
-    const { openTo, costs, cost } = this.#goesTo;
+    const { openTo, costs, cost, hold } = this.#goesTo;
     this.#goesTo = null;
     openTo.release();
     costs.end(cost, sample);
+    hold?.end(shows);
   }
 
   /** Its try has failed. */
-  tryEnded(sample: RequestSample | null): void {
-    this.leave(sample);
+  tryEnded(sample: RequestSample, shows: TryShows): void {
+    this.leave(sample, shows);
     if (this.#at !== null) this.#tried = [...this.#tried, this.#at];
     this.#at = null;
   }

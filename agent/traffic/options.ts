@@ -5,6 +5,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
+import type { EjectionCells } from "./ejection-cells.ts";
 import type { OriginEngine } from "./origins.ts";
 import type { PeerRejected, ReadPeer } from "./peers.ts";
 
@@ -31,6 +32,10 @@ export type TrafficOptions = {
   readonly after: (ms: number, call: () => void) => () => void;
   /** Data threads of the node; absent: there is no other. */
   readonly threads?: number;
+  /** What all of them know of endpoints that fail; absent: this thread knows it for itself. */
+  readonly ejections?: EjectionCells;
+  /** Of a clock that they share, milliseconds; absent: `now`. */
+  readonly sharedNow?: () => number;
   /** Uniform in [0, 1): load balancing. */
   readonly random: () => number;
   /** Cryptographic: trace ids. */

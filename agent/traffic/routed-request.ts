@@ -17,12 +17,23 @@ import {
   judgeAgain,
   planAgain,
   planRequest,
+  type RequestPlan,
   type RoutedFacts,
+  requestsTo,
 } from "../plan/plan-request.ts";
-import { isRetried, MOST_UNSENT_TRIES, mayGoElsewhere, nobodyProvokes, pauseMs, retryRuleOf } from "../plan/retry.ts";
+import {
+  isRetried,
+  MOST_UNSENT_TRIES,
+  mayGoElsewhere,
+  nobodyProvokes,
+  pauseMs,
+  retryRuleOf,
+  shownByTry,
+} from "../plan/retry.ts";
 import { withLimits } from "../policy/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
+import type { EndpointHold } from "./endpoint-health.ts";
 import type { OpenRequest } from "./open-request.ts";
 import type { OriginRoute } from "./origins.ts";
 
@@ -38,7 +49,7 @@ export function answerRoutedRequest(
     connection.requested(event, null, "");
     return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
   }
-  const plan = planRequest(facts, context.requests);
+  const { plan, hold } = planned(facts, context);
   const origin = plan.kind === "forward" ? originOf(plan, facts, context) : undefined;
   const isLost = plan.kind === "forward" && typeof origin !== "object";
   const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
@@ -52,6 +63,8 @@ export function answerRoutedRequest(
     way,
   } as const;
   const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
+  // Of a probe that does not go on nobody learns anything.
+  if (typeof origin !== "object" || isOver) hold?.end(null);
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
@@ -59,8 +72,28 @@ export function answerRoutedRequest(
   if (typeof origin !== "object")
     return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream" };
   if (isOver) return { type: "reply", conn, generation, request, ...verdict.answer };
-  return sent(event, { open, plan, facts, origin }, connection, context);
+  return sent(event, { open, plan, facts, origin, hold }, connection, context);
 }
+
+type PlannedRequest = { readonly plan: RequestPlan; readonly hold: EndpointHold | null };
+
+/** With its place at its endpoint. An endpoint that is to be probed goes to a single request: the others are planned without it. */
+function planned(facts: RoutedFacts, context: TrafficContext): PlannedRequest {
+  for (;;) {
+    const plan = planRequest(facts, context.requests);
+    const hold = plan.kind === "forward" ? holdOf(plan, facts, context) : null;
+    if (hold !== "taken") return { plan, hold };
+  }
+}
+
+const holdOf = (
+  plan: ForwardPlan,
+  { source }: RoutedFacts,
+  { health }: TrafficContext,
+): EndpointHold | "taken" | null =>
+  plan.chosen.service.traffic === undefined
+    ? null
+    : health.hold(requestsTo(source.identity.text, plan.chosen), plan.route.target);
 
 /** Between two pods of this node nobody else counts the request for the destination's limits. */
 function withLimitsHere(plan: ForwardPlan, asked: RoutedFacts, context: TrafficContext): ForwardPlan["verdict"] {
@@ -87,7 +120,10 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   const failed = { event, open, plan } as const;
   if (open.takePause()) return tryAgain(failed, "any", connection, context) ?? passed("final");
   const { address, port } = plan.route.target;
-  if (nobodyProvokes(event)) costs.unreached(address, port);
+  if (nobodyProvokes(event)) {
+    costs.unreached(address, port);
+    open.unreached();
+  }
   const isUnsent = mayGoElsewhere(event);
   if (isUnsent && open.attempts < MOST_UNSENT_TRIES) {
     const elsewhere = tryAgain(failed, "untried", connection, context);
@@ -100,7 +136,7 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   if (open.retries >= rule.attempts) return passed("spent");
   if (!retries.take(budgetKey(plan, connection))) return passed("budget");
   recorder.retried(failure, "again");
-  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
+  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true }, shownByTry(event));
   open.pausesBeforeTry();
   return { type: "hold", conn, generation, request, ms: pauseMs(rule, open.retries, random()) };
 }
@@ -127,10 +163,13 @@ function tryAgain(
   if (next.kind !== "forward" || origin === "lost") return undefined;
   const verdict = withLimitsHere(next, facts, context);
   if (verdict?.verdict === "deny") return undefined;
+  const hold = holdOf(next, facts, context);
+  // Another thread has just begun to probe it: what there is goes to the caller.
+  if (hold === "taken") return undefined;
   // Of a pause it has ended already.
-  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true });
+  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true }, shownByTry(event));
   open.triedAgain(verdict, { plan: next, way: wayOf(next) });
-  return sent(event, { open, plan: next, facts, origin }, connection, context);
+  return sent(event, { open, plan: next, facts, origin, hold }, connection, context);
 }
 
 /** Of a caller's identity and a rule: nobody spends another's. */
@@ -158,11 +197,12 @@ type Sent = {
   readonly plan: ForwardPlan;
   readonly facts: RoutedFacts;
   readonly origin: OriginRoute;
+  readonly hold: EndpointHold | null;
 };
 
 function sent(
   { conn, generation, request, method }: Pick<RequestEvent, "conn" | "generation" | "request" | "method">,
-  { open, plan, facts, origin }: Sent,
+  { open, plan, facts, origin, hold }: Sent,
   connection: Connection,
   context: TrafficContext,
 ): Answer {
@@ -181,7 +221,7 @@ function sent(
   const { address, port } = target;
   const { load, costs } = context;
   const cost = costs.begin(facts.source.identity.text, address, port);
-  open.goes({ target, openTo: load.take(address, port), cost, costs });
+  open.goes({ target, openTo: load.take(address, port), cost, costs, hold });
   return {
     ...{ type: "forward", conn, generation, request, target: plan.target, authority: plan.authority },
     origin: context.origins.numberOf(connection.podIdx, origin),

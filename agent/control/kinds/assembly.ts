@@ -28,6 +28,11 @@ type Swapped = {
   readonly findings: ReadonlyMap<string, readonly Problem[]>;
 };
 
+/** An object without a life of its own in the mesh: it is in force as a part of its Service. */
+type PartOfService = ParsedObjectOf<"EndpointSlice" | "DestinationRule">;
+const isPart = (parsed: ParsedObject): parsed is PartOfService =>
+  parsed.kind === "EndpointSlice" || parsed.kind === "DestinationRule";
+
 const saysNothing: NamespaceSays = { member: false, removesProxyHeaders: false };
 
 export class Assembly {
@@ -36,7 +41,8 @@ export class Assembly {
   readonly #byId = new Claims<ParsedObject>(precedes);
   readonly #byAddress = new Claims<ParsedObject>(precedes);
   readonly #byVip = new Claims<ParsedObject>(precedes);
-  readonly #slicesOf = new Map<string, Set<ParsedObjectOf<"EndpointSlice">>>();
+  /** By Service, what says more of it. */
+  readonly #partsOf = new Map<string, Set<PartOfService>>();
   readonly #targeted = new Set<ParsedObjectOf<"TargetedPolicy">>();
   /** What is known but not honoured, where it takes several documents to see it. */
   readonly #findings = new Map<string, readonly Problem[]>();
@@ -134,7 +140,7 @@ export class Assembly {
     const namespaces = new Map<string, NamespaceSays>();
     for (const parsed of [...gone, ...come]) {
       touched.add(parsed.id);
-      if (parsed.kind === "EndpointSlice") touched.add(`Service ${parsed.service}`);
+      if (isPart(parsed)) touched.add(`Service ${parsed.service}`);
       if (parsed.kind === "Service") {
         const namespace = parsed.id.slice("Service ".length, parsed.id.indexOf("/"));
         for (const policy of this.#targeted) if (policy.namespace === namespace) touched.add(policy.id);
@@ -169,9 +175,9 @@ export class Assembly {
     for (const key of addressKeys(parsed)) this.#byAddress.add(key, parsed);
     for (const vip of vipsOf(parsed)) this.#byVip.add(vip, parsed);
     if (parsed.kind === "TargetedPolicy") this.#targeted.add(parsed);
-    if (parsed.kind === "EndpointSlice") {
-      const slices = this.#slicesOf.get(parsed.service) ?? new Set();
-      this.#slicesOf.set(parsed.service, slices.add(parsed));
+    if (isPart(parsed)) {
+      const parts = this.#partsOf.get(parsed.service) ?? new Set();
+      this.#partsOf.set(parsed.service, parts.add(parsed));
     }
   }
 
@@ -180,10 +186,10 @@ export class Assembly {
     for (const key of addressKeys(parsed)) this.#byAddress.remove(key, parsed);
     for (const vip of vipsOf(parsed)) this.#byVip.remove(vip, parsed);
     if (parsed.kind === "TargetedPolicy") this.#targeted.delete(parsed);
-    if (parsed.kind === "EndpointSlice") {
-      const slices = this.#slicesOf.get(parsed.service);
-      slices?.delete(parsed);
-      if (slices?.size === 0) this.#slicesOf.delete(parsed.service);
+    if (isPart(parsed)) {
+      const parts = this.#partsOf.get(parsed.service);
+      parts?.delete(parsed);
+      if (parts?.size === 0) this.#partsOf.delete(parsed.service);
     }
   }
 
@@ -212,7 +218,7 @@ export class Assembly {
         return { kind: "workload", op: "upsert", value: parsed.value };
       }
       case "Service": {
-        const value = parsed.value === null ? null : this.#withEndpoints(id, parsed.value, report);
+        const value = parsed.value === null ? null : this.#whole(id, parsed.value, report);
         return value === null ? undefined : { kind: "service", op: "upsert", value };
       }
       case "PeerAuthentication":
@@ -243,29 +249,40 @@ export class Assembly {
     if (isInMesh(own, this.#saidOf(workload.namespace).member)) this.#leftOut.set(id, { workload, ...leftOut });
   }
 
-  #withEndpoints(id: string, service: Service, report: Report): Service {
-    const slices = this.#slices(id);
+  /** The Service with what its parts say. */
+  #whole(id: string, service: Service, report: Report): Service {
+    const parts = this.#parts(id);
+    if (parts.length === 0) return service;
+    return {
+      ...service,
+      ...this.#endpoints(service, parts, report),
+      ...trafficOf(parts, report),
+    };
+  }
+
+  #endpoints(service: Service, parts: readonly PartOfService[], report: Report): Partial<Service> {
+    const slices = parts.filter((part) => part.kind === "EndpointSlice");
     const [first] = slices;
-    if (first === undefined) return service;
     // An API server has slices for both; there the selector's workloads are the endpoints.
-    if (service.selector !== null && this.#acceptance === "object") return service;
+    if (first === undefined || (service.selector !== null && this.#acceptance === "object")) return {};
     if (service.selector !== null) {
       const what = `Service ${fullName(service)} has a selector and an EndpointSlice`;
       wrong(first.from, what, "its endpoints would follow the one or the other", "keep one", report);
     }
-    return { ...service, endpoints: slices.flatMap(({ endpoints }) => endpoints) };
+    return { endpoints: slices.flatMap(({ endpoints }) => endpoints) };
   }
 
   #findOrphans(id: string, report: Report): void {
-    const [orphan] = this.#slices(id);
+    const [orphan] = this.#parts(id);
     if (orphan === undefined) return;
-    report.unsupported(orphan.from, `there is no ${id}`, "nobody asks for these endpoints", "add the Service");
+    const what = orphan.kind === "EndpointSlice" ? "nobody asks for these endpoints" : "it is about nothing";
+    report.unsupported(orphan.from, `there is no ${id}`, what, "add the Service");
   }
 
-  /** The slices of a Service, sorted by their position in the files, so that the order in which they were read does not matter. */
-  #slices(id: string): readonly ParsedObjectOf<"EndpointSlice">[] {
+  /** Sorted by their position in the files, so that the order in which they were read does not matter. */
+  #parts(id: string): readonly PartOfService[] {
     if (!id.startsWith("Service ")) return [];
-    return [...(this.#slicesOf.get(id.slice("Service ".length)) ?? [])].sort(byPosition);
+    return [...(this.#partsOf.get(id.slice("Service ".length)) ?? [])].sort(byPosition);
   }
 
   #selectorOf(namespace: string, name: string): Readonly<Record<string, string>> | undefined {
@@ -344,6 +361,17 @@ const rankOf = {
   "limit-policy": 4,
   "http-route": 5,
 } as const;
+
+/** Of several DestinationRules the first counts. */
+function trafficOf(parts: readonly PartOfService[], report: Report): Partial<Service> {
+  const [first, ...others] = parts.filter((part) => part.kind === "DestinationRule");
+  if (first === undefined) return {};
+  for (const other of others) {
+    const what = `${other.id} is not in force: ${first.id} is about the same Service`;
+    report.unsupported(other.from, what, "nobody says which of them counts", "put both into a single DestinationRule");
+  }
+  return { traffic: first.says };
+}
 
 function keyOf(update: Upsert): string {
   return update.kind === "workload" ? update.value.uid : fullName(update.value);

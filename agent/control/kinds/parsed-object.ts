@@ -7,6 +7,7 @@ import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policie
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { cut, type Lean } from "../../mesh/thread-view.ts";
+import type { TrafficPolicy } from "../../mesh/traffic-policy.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import {
   authorizationPolicyKind,
@@ -15,6 +16,7 @@ import {
   type SelectorOfService,
   toAuthorizationPolicy,
 } from "./authorization-policy.ts";
+import { destinationRuleKind, serviceOfRule, toTrafficPolicy } from "./destination-rule.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
 import { httpRouteKind, isOfServices, toHttpRoute } from "./http-route.ts";
 import { limitPolicyKind, toLimitPolicy } from "./limit-policy.ts";
@@ -51,6 +53,7 @@ export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
       readonly selector: Readonly<Record<string, string>> | undefined;
     }
   | { readonly kind: "EndpointSlice"; readonly service: string; readonly endpoints: readonly ExplicitEndpoint[] }
+  | { readonly kind: "DestinationRule"; readonly service: string; readonly says: TrafficPolicy }
   | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
   | { readonly kind: "HTTPRoute"; readonly value: HttpRoute }
   | { readonly kind: "LimitPolicy"; readonly value: LimitPolicy }
@@ -70,7 +73,6 @@ const knownElsewhere = new Set([
   "GRPCRoute",
   "TLSRoute",
   "TCPRoute",
-  "DestinationRule",
   "VirtualService",
   "ServiceEntry",
   "WorkloadEntry",
@@ -112,6 +114,13 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     const endpoints = toEndpoints(read, document, report);
     if (service === undefined) return undefined;
     return { id: idOf("EndpointSlice", namespace, name), kind: "EndpointSlice", service, endpoints };
+  }),
+  DestinationRule: kind(destinationRuleKind, (read, document, settings, report) => {
+    const { namespace, name } = read.metadata;
+    const service = serviceOfRule(read, document, settings, report);
+    if (service === undefined) return undefined;
+    const says = toTrafficPolicy(read, document);
+    return { id: idOf("DestinationRule", namespace, name), kind: "DestinationRule", service, says };
   }),
   PeerAuthentication: kind(peerAuthenticationKind, (read, document, settings, report) => {
     const value = toPeerAuthentication(read, document, settings, report);

@@ -15,6 +15,7 @@ export type WatchedKind = {
 
 const ISTIO = "security.istio.io/v1";
 const istio = { apiVersion: ISTIO, selector: "", isCustom: true, otherVersions: ["security.istio.io/v1beta1"] };
+const NETWORKING = "networking.istio.io/v1";
 const OWN = "orlop.dev/v1alpha1";
 const GATEWAY = "gateway.networking.k8s.io/v1";
 const core = { apiVersion: "v1", selector: "", isCustom: false, otherVersions: [] };
@@ -40,6 +41,10 @@ export const watchedKinds: readonly WatchedKind[] = [
   {
     ...{ kind: "HTTPRoute", apiVersion: GATEWAY, path: `/apis/${GATEWAY}/httproutes`, selector: "", isCustom: true },
     otherVersions: ["gateway.networking.k8s.io/v1beta1"],
+  },
+  {
+    ...{ kind: "DestinationRule", apiVersion: NETWORKING, path: `/apis/${NETWORKING}/destinationrules`, selector: "" },
+    ...{ isCustom: true, otherVersions: ["networking.istio.io/v1beta1"] },
   },
   {
     ...{ kind: "LimitPolicy", apiVersion: OWN, path: `/apis/${OWN}/limitpolicies`, selector: "", isCustom: true },

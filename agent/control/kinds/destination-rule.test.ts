@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Service } from "../../mesh/service.ts";
+import type { TrafficPolicy } from "../../mesh/traffic-policy.ts";
+import { translateTexts } from "../static-file/read.ts";
+import { ConfigError } from "./value.ts";
+
+const settings = {
+  ...{ node: "n", rootNamespace: "istio-system", trustDomain: "cluster.local", honourIstioLabels: false },
+  ...{ clusterDomain: "cluster.local" },
+} as Parameters<typeof translateTexts>[1];
+
+const service = `apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}], selector: {app: api}}
+`;
+const rule = (spec: string, namespace = "shop", name = "a"): string => `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ${name}, namespace: ${namespace}}
+spec: ${spec}
+`;
+
+function translated(...rules: readonly string[]): { readonly service: Service; readonly findings: readonly string[] } {
+  const { updates, findings } = translateTexts([{ file: "f.yaml", text: [service, ...rules].join("---\n") }], settings);
+  const [update] = updates;
+  assert.ok(update?.kind === "service" && update.op === "upsert" && updates.length === 1);
+  return { service: update.value, findings: findings.map(({ what }) => what) };
+}
+
+function policyOf(spec: string): Omit<TrafficPolicy, "from"> {
+  const { service: read, findings } = translated(rule(spec));
+  assert.deepEqual(findings, []);
+  const { from: _, ...says } = read.traffic ?? assert.fail("nothing is said");
+  return says;
+}
+
+function problemOf(spec: string): string {
+  try {
+    translated(rule(spec));
+  } catch (refused) {
+    assert.ok(refused instanceof ConfigError, String(refused));
+    const [{ code, from, what } = assert.fail("no problem")] = refused.problems;
+    return `${code} ${"line" in from ? `${from.line}:${from.column}` : ""} ${what}`;
+  }
+  return assert.fail("it was accepted");
+}
+
+test("outlierDetection: Istio's defaults, and every field", () => {
+  assert.deepEqual(policyOf("{host: api, trafficPolicy: {outlierDetection: {}}}").outliers, {
+    ...{ consecutive5xx: 5, consecutiveGateway: 0, baseMs: 30_000, maxEjected: 10, minHealthy: 0 },
+  });
+  const all =
+    "{consecutive5xxErrors: 7, consecutiveGatewayErrors: 3, baseEjectionTime: 1m30s, maxEjectionPercent: 100, minHealthPercent: 50}";
+  assert.deepEqual(policyOf(`{host: api, trafficPolicy: {outlierDetection: ${all}}}`).outliers, {
+    ...{ consecutive5xx: 7, consecutiveGateway: 3, baseMs: 90_000, maxEjected: 100, minHealthy: 50 },
+  });
+  assert.equal(policyOf("{host: api}").outliers, null);
+});
+
+test("a Service is named as Istio names it; another namespace's, and what is no Service, is reported and counts for nothing", () => {
+  for (const host of ["api", "api.shop", "api.shop.svc", "api.shop.svc.cluster.local"])
+    assert.notEqual(translated(rule(`{host: ${host}}`)).service.traffic, undefined, host);
+  for (const [host, namespace] of [
+    ["api.shop", "bank"],
+    ['"*.shop"', "shop"],
+    ["api.example.com", "shop"],
+    ["api.shop.svc.other.domain", "shop"],
+  ] as const) {
+    const { service: read, findings } = translated(rule(`{host: ${host}}`, namespace));
+    assert.equal(read.traffic, undefined, host);
+    assert.match(findings[0] ?? "", /host .* is not honoured/);
+  }
+  assert.match(translated(rule("{host: other}")).findings[0] ?? "", /there is no Service shop\/other/);
+});
+
+test("of two for a Service the first counts, and the other is reported", () => {
+  const [one, other] = [3, 4].map((count, index) =>
+    rule(`{host: api, trafficPolicy: {outlierDetection: {consecutive5xxErrors: ${count}}}}`, "shop", `r${index}`),
+  );
+  const { service: read, findings } = translated(one ?? "", other ?? "");
+  assert.equal(read.traffic?.outliers?.consecutive5xx, 3);
+  assert.deepEqual(findings, [
+    "DestinationRule shop/r1 is not in force: DestinationRule shop/r0 is about the same Service",
+  ]);
+});
+
+test("a field that is known and not honoured is reported; one that is not known is refused with its place", () => {
+  const known = ["tls: {mode: SIMPLE}", "portLevelSettings: []", "outlierDetection: {interval: 5s}"];
+  for (const field of known) {
+    const { findings } = translated(rule(`{host: api, trafficPolicy: {${field}}}`));
+    assert.match(findings[0] ?? "", /spec\.trafficPolicy\.\S+ is not honoured/, field);
+  }
+  assert.match(
+    translated(rule("{host: api, subsets: [{name: v1}]}")).findings[0] ?? "",
+    /spec\.subsets is not honoured/,
+  );
+  assert.match(
+    problemOf("{host: api, trafficPolicy: {outlierDetection: {consecutive5xx: 5}}}"),
+    /^ORL4102 9:\d+ spec\.trafficPolicy\.outlierDetection has no field "consecutive5xx"/,
+  );
+  assert.match(problemOf("{trafficPolicy: {}}"), /^ORL4103 .*lacks "host"/);
+  for (const field of ["maxEjectionPercent: 101", "consecutive5xxErrors: 256", "baseEjectionTime: soon"])
+    assert.match(problemOf(`{host: api, trafficPolicy: {outlierDetection: {${field}}}}`), /^ORL4104 9:/, field);
+});

@@ -1,0 +1,25 @@
+// any thread · what a DestinationRule says of requests to a Service: when an endpoint is left out. Plain data.
+import type { SourceRef } from "./source-ref.ts";
+
+/**
+ * Istio's `outlierDetection` (istio.io/api:networking/v1alpha3/destination_rule.proto). An endpoint is left out for `baseMs`, as often as it
+ * was left out in a row, 300 s at most or `baseMs` where that is more.
+ */
+export type OutlierDetection = {
+  /** Failures in a row, of any kind: statuses from 500 on, and no response. 0: they do not count. */
+  readonly consecutive5xx: number;
+  /** Failures in a row of 502, 503, 504 and no response. 0: they do not count. */
+  readonly consecutiveGateway: number;
+  readonly baseMs: number;
+  /** Percent of a Service's endpoints that may be left out at once. */
+  readonly maxEjected: number;
+  /** Percent: where fewer endpoints are in use, all are used. */
+  readonly minHealthy: number;
+};
+
+/** What holds for the requests of routes to a Service. */
+export type TrafficPolicy = {
+  readonly outliers: OutlierDetection | null;
+  /** The DestinationRule. */
+  readonly from: SourceRef;
+};

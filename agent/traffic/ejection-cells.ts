@@ -1,0 +1,182 @@
+// any thread · what is known of endpoints that fail, in memory that all data threads share: what a thread learns, all know, and a probe is
+// taken by a single thread. No lock, and nothing in it belongs to a thread: each change is a single step on a single word.
+import { randomFillSync } from "node:crypto";
+import {
+  blank,
+  type EjectionPhase,
+  type EjectionReason,
+  type EjectionState,
+  ejectionReasons,
+  FORGOTTEN_MS,
+} from "../plan/ejection.ts";
+import { type SipKey, sipHash } from "../policy/sip-hash.ts";
+
+const SETS = 256;
+const WAYS = 16;
+/** Endpoints, each of a caller and a rule, that may have failed lately at once. */
+export const MOST_CELLS = SETS * WAYS;
+
+/** Words of 64 bits: the key of the hash; counters; then pairs of key and state. */
+const KEY = 0;
+/** Rises when a cell begins to belong to a key, and when an endpoint is left out, probed or back. */
+const CLAIMS = 2;
+const CHANGES = 3;
+const COUNTERS = 4;
+const ejectionCounters = [...ejectionReasons, "returned", "probes", "untracked"] as const;
+type EjectionCounter = (typeof ejectionCounters)[number];
+const HEADER = 16;
+export const EJECTION_BYTES = 8 * (HEADER + 2 * MOST_CELLS);
+
+export type EjectionCounts = {
+  readonly ejections: readonly { readonly reason: EjectionReason; readonly count: number }[];
+  readonly probes: number;
+  readonly returned: number;
+  /** Failures that were not counted, since the cells were full. */
+  readonly untracked: number;
+};
+
+/** Place of a cell's key; the word behind it is its state. */
+export type Cell = number;
+
+export class EjectionCells {
+  readonly #words: BigInt64Array<SharedArrayBuffer>;
+  readonly #sipKey: SipKey;
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.#words = new BigInt64Array(buffer);
+    const [a = 0, b = 0, c = 0, d = 0] = new Int32Array(buffer, 8 * KEY, 4);
+    this.#sipKey = [a, b, c, d];
+  }
+
+  static buffer(): SharedArrayBuffer {
+    const buffer = new SharedArrayBuffer(EJECTION_BYTES);
+    randomFillSync(new Uint8Array(buffer, 8 * KEY, 16));
+    return buffer;
+  }
+
+  /** The name of an endpoint, the same on all threads. */
+  keyOf(text: string): bigint {
+    const hash = sipHash(this.#sipKey, Buffer.from(text));
+    // 0 is a cell that nobody has used.
+    return hash === 0n ? 1n : hash;
+  }
+
+  /** While it stays, a key without a cell has none. */
+  get claims(): bigint {
+    return Atomics.load(this.#words, CLAIMS);
+  }
+
+  /** While it stays, no endpoint was left out, probed or brought back. */
+  get changes(): bigint {
+    return Atomics.load(this.#words, CHANGES);
+  }
+
+  /** What all threads together have seen. */
+  get counts(): EjectionCounts {
+    const count = (name: EjectionCounter): number =>
+      Number(Atomics.load(this.#words, COUNTERS + ejectionCounters.indexOf(name)));
+    const ejections = ejectionReasons.map((reason) => ({ reason, count: count(reason) }));
+    return { ejections, probes: count("probes"), returned: count("returned"), untracked: count("untracked") };
+  }
+
+  /** The cell of the key; undefined: it has none. */
+  find(key: bigint): Cell | undefined {
+    const first = firstOf(key);
+    for (let at = first; at < first + 2 * WAYS; at += 2) if (Atomics.load(this.#words, at) === key) return at;
+    return undefined;
+  }
+
+  /** What the cell says of the key; blank where it belongs to another by now, or says nothing any more. */
+  read(at: Cell, key: bigint, nowMs: number): EjectionState {
+    const word = Atomics.load(this.#words, at + 1);
+    return Atomics.load(this.#words, at) === key ? current(word, nowMs) : blank;
+  }
+
+  /**
+   * Changes what is known of the key in a single step; returns the state before and after. Null: its set is full of others, and nothing is kept.
+   * A thread that changes a cell in the instant in which another gives it to another key may leave that key a failure that was not its own.
+   */
+  change(
+    key: bigint,
+    nowMs: number,
+    next: (state: EjectionState) => EjectionState,
+  ): { readonly before: EjectionState; readonly after: EjectionState } | null {
+    for (;;) {
+      const known = this.find(key);
+      if (known === undefined && next(blank) === blank) return { before: blank, after: blank };
+      const at = known ?? this.#claim(key, nowMs);
+      if (at === undefined) {
+        this.#count("untracked");
+        return null;
+      }
+      const word = Atomics.load(this.#words, at + 1);
+      const before = current(word, nowMs);
+      const after = next(before);
+      if (after === before) return { before, after };
+      if (Atomics.compareExchange(this.#words, at + 1, word, encode(after)) !== word) continue;
+      if (before.phase !== after.phase) this.#changed(after);
+      return { before, after };
+    }
+  }
+
+  /** From exactly this state; false: it is another by now. */
+  changeFrom(key: bigint, from: EjectionState, to: EjectionState): boolean {
+    const at = this.find(key);
+    if (at === undefined) return false;
+    const word = encode(from);
+    if (Atomics.compareExchange(this.#words, at + 1, word, encode(to)) !== word) return false;
+    this.#changed(to);
+    return true;
+  }
+
+  #changed({ phase }: EjectionState): void {
+    this.#count(phase === "in" ? "returned" : phase === "probed" ? "probes" : phase);
+    Atomics.add(this.#words, CHANGES, 1n);
+  }
+
+  #count(name: EjectionCounter): void {
+    Atomics.add(this.#words, COUNTERS + ejectionCounters.indexOf(name), 1n);
+  }
+
+  /** A cell of the key's set that nobody has used, or that says nothing any more; who loses it looks again. */
+  #claim(key: bigint, nowMs: number): Cell | undefined {
+    const words = this.#words;
+    const first = firstOf(key);
+    for (let at = first; at < first + 2 * WAYS; at += 2) {
+      const held = Atomics.load(words, at);
+      if (held === key) return at;
+      if (held !== 0n && saysSomething(Atomics.load(words, at + 1), nowMs)) continue;
+      if (Atomics.compareExchange(words, at, held, key) !== held) return this.#claim(key, nowMs);
+      Atomics.add(words, CLAIMS, 1n);
+      return at;
+    }
+    return undefined;
+  }
+}
+
+const firstOf = (key: bigint): number => HEADER + 2 * WAYS * Number(key & BigInt(SETS - 1));
+
+/** 64 bits, from the top: atMs 40, times 5, phase 3, gateway failures 8, failures 8. */
+const phases: readonly EjectionPhase[] = ["in", "probed", ...ejectionReasons];
+
+export function encode({ phase, failures, gatewayFailures, times, atMs }: EjectionState): bigint {
+  const low = (((times << 3) | phases.indexOf(phase)) << 16) | (gatewayFailures << 8) | failures;
+  return BigInt.asIntN(64, (BigInt(Math.floor(atMs)) << 24n) | BigInt(low));
+}
+
+export function decode(word: bigint): EjectionState {
+  const low = Number(word & 0xff_ffffn);
+  return {
+    phase: phases[(low >> 16) & 7] ?? "in",
+    failures: low & 0xff,
+    gatewayFailures: (low >> 8) & 0xff,
+    times: low >> 19,
+    atMs: Number(BigInt.asUintN(64, word) >> 24n),
+  };
+}
+
+const saysSomething = (word: bigint, nowMs: number): boolean =>
+  nowMs - Number(BigInt.asUintN(64, word) >> 24n) < FORGOTTEN_MS;
+
+const current = (word: bigint, nowMs: number): EjectionState =>
+  word !== 0n && saysSomething(word, nowMs) ? decode(word) : blank;

@@ -1,0 +1,160 @@
+// Endpoints that fail, as the requests of served connections meet them: a whole thread's traffic on a fake engine.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Answer } from "../engine/answers.ts";
+import type { ConnRef, RequestEnded } from "../engine/events.ts";
+import { RequestFields } from "../engine/request-fields.ts";
+import { nowhere } from "../mesh/source-ref.ts";
+import type { OutlierDetection } from "../mesh/traffic-policy.ts";
+import { EjectionCells } from "./ejection-cells.ts";
+import { httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
+import { Bench } from "./traffic.fake.ts";
+
+const vip = { address: "10.96.0.1", port: 80 };
+const outliers: OutlierDetection = {
+  ...{ consecutive5xx: 3, consecutiveGateway: 0, baseMs: 10_000, maxEjected: 50, minHealthy: 0 },
+};
+
+class Failing {
+  readonly bench: Bench;
+  readonly cells: EjectionCells;
+  readonly ref: ConnRef;
+  #request = 0;
+
+  constructor(endpoints: number, given: Partial<OutlierDetection> = {}, cells = EjectionCells.buffer()) {
+    this.cells = new EjectionCells(cells);
+    this.bench = new Bench({ settle: () => "http", readsPaths: () => true, ejections: this.cells });
+    const { mesh } = this.bench;
+    const loadBalancing = {
+      preference: [],
+      mode: "unspecified",
+      health: "only-healthy",
+      requests: "round-robin",
+    } as const;
+    mesh.serviceList = [
+      service("api", { loadBalancing, traffic: { outliers: { ...outliers, ...given }, from: nowhere } }),
+    ];
+    mesh.list = [
+      ...mesh.list.filter(({ name }) => name !== "api"),
+      ...Array.from({ length: endpoints }, (_, nth) =>
+        workload(`api-${nth}`, { addresses: [`10.0.1.${nth}`], node: "n2", labels: { app: "api" } }),
+      ),
+    ];
+    mesh.routes.push(httpRoute("shop/api", {}, { backends: [routeBackend("shop/api")] }));
+    this.bench.serve();
+    const event = this.bench.outbound(vip);
+    assert.equal(this.bench.engine.feed(event)?.type, "serve");
+    this.ref = event;
+  }
+
+  /** The endpoint's last octet; undefined: the answer was ours. */
+  ask(): {
+    readonly at: number | undefined;
+    readonly answer: Answer | undefined;
+    readonly end: (status: number) => void;
+  } {
+    const { conn, generation } = this.ref;
+    const request = ++this.#request;
+    const asked = { podIdx: 1, request, protocol: "http1", method: "GET", target: "/", authority: "api" } as const;
+    const fields = new RequestFields(Buffer.alloc(0), 0, 0);
+    const answer = this.bench.engine.feed({ type: "request", conn, generation, ...asked, fields });
+    const origin = answer?.type === "forward" ? this.bench.engine.origins.get(answer.origin ?? 0) : undefined;
+    const to = origin?.route.to.address.split(".").at(-1);
+    const sizes = { requestBytes: 1, responseBytes: 2, durationUs: 3, answeredUs: 2, refusal: "none" } as const;
+    const end = (status: number): void => {
+      const outcome: RequestEnded["outcome"] =
+        answer?.type !== "forward" ? "replied" : status === 0 ? "reset-by-downstream" : "answered";
+      this.bench.engine.feed({
+        type: "request-ended",
+        conn,
+        generation,
+        podIdx: 1,
+        request,
+        outcome,
+        status,
+        ...sizes,
+      });
+    };
+    return { at: to === undefined ? undefined : Number(to), answer, end };
+  }
+
+  /** By endpoint, how many of `count` requests it got; `failing` answers 500. */
+  share(count: number, failing: readonly number[]): ReadonlyMap<number | undefined, number> {
+    const got = new Map<number | undefined, number>();
+    for (let nth = 0; nth < count; nth += 1) {
+      const { at, end } = this.ask();
+      got.set(at, (got.get(at) ?? 0) + 1);
+      end(at === undefined ? 503 : failing.includes(at) ? 500 : 200);
+    }
+    return got;
+  }
+}
+
+describe("an endpoint that fails again and again", () => {
+  test("gets nothing more, until a single request finds out that it serves again", () => {
+    const mesh = new Failing(4);
+    assert.equal(mesh.share(100, [2]).get(2), 3);
+    assert.equal(mesh.share(100, [2]).get(2), undefined);
+    assert.deepEqual(mesh.cells.counts.ejections[0], { reason: "consecutive-5xx", count: 1 });
+    mesh.bench.clock.advance(9_990);
+    assert.equal(mesh.share(20, []).get(2), undefined);
+    mesh.bench.clock.advance(10);
+    const probe = mesh.ask();
+    assert.equal(probe.at, 2);
+    probe.end(500);
+    assert.equal(mesh.share(20, []).get(2), undefined, "it has failed that");
+    mesh.bench.clock.advance(19_999);
+    assert.equal(mesh.share(20, []).get(2), undefined, "twice as long");
+    mesh.bench.clock.advance(1);
+    assert.equal(mesh.share(40, []).get(2), 11, "the probe, and then its share");
+    assert.deepEqual([mesh.cells.counts.probes, mesh.cells.counts.returned], [2, 1]);
+    assert.deepEqual(mesh.bench.faults, []);
+  });
+
+  test("whose probe says nothing, since its caller has left, is probed by the next", () => {
+    const mesh = new Failing(2);
+    mesh.share(20, [1]);
+    mesh.bench.clock.advance(10_000);
+    const left = mesh.ask();
+    assert.equal(left.at, 1);
+    left.end(0);
+    const next = mesh.ask();
+    assert.equal(next.at, 1);
+    next.end(200);
+    assert.equal(mesh.share(20, []).get(1), 10);
+  });
+
+  test("the only endpoint: the caller is answered 503 at once, until a probe succeeds", () => {
+    const mesh = new Failing(1, { maxEjected: 100 });
+    assert.deepEqual(
+      [...mesh.share(10, [0])],
+      [
+        [0, 3],
+        [undefined, 7],
+      ],
+    );
+    const refused = mesh.ask();
+    assert.ok(refused.answer?.type === "reply" && refused.answer.status === 503);
+    refused.end(503);
+    assert.equal(mesh.bench.requests.at(-1)?.flag, "UH");
+    mesh.bench.clock.advance(10_000);
+    assert.deepEqual([...mesh.share(3, [])], [[0, 3]]);
+  });
+
+  test("panic: where more fail than the rule can spare, all are used", () => {
+    const mesh = new Failing(4, { maxEjected: 100, minHealthy: 50 });
+    mesh.share(100, [0, 1, 2]);
+    const got = mesh.share(100, [0, 1, 2]);
+    assert.deepEqual(
+      [0, 1, 2, 3].map((at) => got.get(at)),
+      [25, 25, 25, 25],
+    );
+  });
+
+  test("what other threads have learned counts", () => {
+    const buffer = EjectionCells.buffer();
+    const [one, other] = [new Failing(4, {}, buffer), new Failing(4, {}, buffer)];
+    one.share(40, [2]);
+    assert.equal(other.share(40, []).get(2), undefined);
+  });
+});
