@@ -30,6 +30,8 @@ export type ChurnResult = {
   readonly cut: number;
   /** When the first 1,000 of those began, in milliseconds since the epoch. */
   readonly cutBegan: readonly number[];
+  /** How long after its begin, ms; as many. */
+  readonly cutAfterMs: readonly number[];
   readonly timedOut: number;
   readonly other: Readonly<Record<string, number>>;
   /** Longest time from connect to answer, in milliseconds. */
@@ -143,6 +145,7 @@ export async function churn(
 ): Promise<ChurnResult> {
   const counts = { attempted: 0, answered: 0, refused: 0, cut: 0, timedOut: 0, slowestMs: 0 };
   const cutBegan: number[] = [];
+  const cutAfterMs: number[] = [];
   const other: Record<string, number> = Object.create(null);
   const caller = async (): Promise<void> => {
     while (!stop.aborted) {
@@ -167,7 +170,10 @@ export async function churn(
         if (code === "timeout") counts.timedOut += 1;
         else if (opened && ["ended", "ECONNRESET", "EPIPE", "ECONNABORTED"].includes(code)) {
           counts.cut += 1;
-          if (cutBegan.length < 1_000) cutBegan.push(performance.timeOrigin + start);
+          if (cutBegan.length < 1_000) {
+            cutBegan.push(performance.timeOrigin + start);
+            cutAfterMs.push(since(start));
+          }
         } else if (!opened && ["ECONNREFUSED", "ECONNRESET", "EPERM", "ECONNABORTED"].includes(code))
           counts.refused += 1;
         else other[code] = (other[code] ?? 0) + 1;
@@ -176,7 +182,7 @@ export async function churn(
     }
   };
   await Promise.all(Array.from({ length: options.parallel }, caller));
-  return { ...counts, cutBegan, other };
+  return { ...counts, cutBegan, cutAfterMs, other };
 }
 
 /** One connection that lives: a line every `intervalMs`. Ends when `stop` is aborted or the connection dies. */

@@ -6,19 +6,21 @@ import type { PodRef } from "./protocol.ts";
 
 /** Connections captured just before a release wait at listeners that the agent still serves for a moment. */
 const FLOWS_LINGER_MS = 5_000;
-/** So long an agent gets sockets of a pod that was released: longer than it serves what had come by then. */
-const LENT_AFTER_RELEASE_MS = 2_000;
+/** So long an agent gets sockets of a pod that was released: longer than a connection that had come by then waits for a socket of its own. */
+const LENT_AFTER_RELEASE_MS = 12_000;
 
 /** Before its first process a pod has no connections of an agent's. */
 export const onceLeft = ({ process }: FoundPod, { guarded }: { readonly guarded: boolean }): Leave =>
   process === undefined ? { restore: "now" } : { restore: "once-left", pid: process.pid, guarded };
+
+type LeftPod = { readonly uid: string; readonly namespace: PodNamespace };
 
 export class PodDepartures {
   readonly #rows: PodRows;
   readonly #table: PodTable;
   readonly #lingering = new Set<NodeJS.Timeout>();
   /** By index: released a moment ago. */
-  readonly #left = new Map<number, { readonly uid: string; readonly namespace: PodNamespace }>();
+  readonly #left = new Map<number, LeftPod>();
 
   constructor(rows: PodRows, table: PodTable) {
     this.#rows = rows;
@@ -53,10 +55,20 @@ export class PodDepartures {
     });
   }
 
-  /** The namespace of a pod that was released under this index a moment ago. */
-  left({ podIdx, uid }: PodRef): PodNamespace | undefined {
+  /**
+   * From where sockets may be lent for a pod that was released under this index a moment ago: its namespace as it was entered then, and as
+   * it was entered since, if the pod came back and perhaps left again. None: no such pod was released.
+   */
+  left(pod: PodRef): readonly PodNamespace[] {
+    const { podIdx, uid } = pod;
     const left = this.#left.get(podIdx);
-    return left?.uid === uid ? left.namespace : undefined;
+    if (left?.uid !== uid) return [];
+    const { netnsCookie } = left.namespace;
+    const now = this.#table.byUid(uid);
+    const others = [...this.#left.values()].filter((other) => other !== left && other.uid === uid);
+    return [left, ...(now !== undefined && isOpen(now) ? [now] : []), ...others]
+      .map(({ namespace }) => namespace)
+      .filter((namespace) => namespace.netnsCookie === netnsCookie);
   }
 
   #lendOn({ podIdx, uid }: PodRef, namespace: PodNamespace): void {

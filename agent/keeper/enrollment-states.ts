@@ -25,7 +25,7 @@ export interface PodNamespace {
   readonly preservesSource: boolean;
   /** What the namespace had when it was entered, loopback and link-local addresses left out. Canonical. */
   readonly addresses: readonly string[];
-  /** The caller owns the descriptors. */
+  /** The caller owns the descriptors. None: it was left. */
   makeSockets(kind: SocketKind, count: number): Promise<number[]>;
   /** Ends what bypasses the agent and is no longer allowed to the pod under this index; how many. */
   sever(podIdx: number): Promise<number>;

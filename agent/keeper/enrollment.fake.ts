@@ -127,7 +127,8 @@ export class FakeNamespaces {
       listeners,
       preservesSource: true,
       addresses: this.addresses,
-      makeSockets: async (_, count) => Array.from({ length: count }, (_unused, index) => 2000 + index),
+      makeSockets: async (_, count) =>
+        this.open.has(namespace) ? Array.from({ length: count }, (_unused, index) => 2000 + index) : [],
       routeToListener: async () => [...this.routable],
       // It waits for others, as for a survey that pods share; meanwhile the namespace must stay.
       sever: async () => {

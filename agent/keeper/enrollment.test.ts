@@ -137,6 +137,38 @@ test("a pod that has gone is released and named; one that stands is not", async 
   assert.equal(namespaces.open.size, 1);
 });
 
+test("an agent gets sockets under the index of a pod that was released, also once the pod is back, and has left again", async () => {
+  const { node, namespaces, enrollments } = setUp();
+  const open = async () => {
+    const { row, namespace } = await prepared(enrollments);
+    await enrollments.capture(ref(row.podIdx), false);
+    return { pod: ref(row.podIdx), namespace };
+  };
+  const first = await open();
+  await enrollments.release(first.pod);
+  assert.partialDeepStrictEqual(await enrollments.makeSockets(first.pod, "out4", 1), { refused: "not-prepared" });
+  const second = await open();
+  assert.notEqual(second.pod.podIdx, first.pod.podIdx);
+  assert.deepEqual(
+    await enrollments.makeSockets(first.pod, "out4", 1),
+    [2000],
+    "of the namespace as it is entered now",
+  );
+  assert.partialDeepStrictEqual(await enrollments.makeSockets(ref(first.pod.podIdx, "p8"), "out4", 1), {
+    refused: "not-prepared",
+  });
+  // The double leaves a namespace at once; the keeper's own stays entered for as long as an agent may need it.
+  await enrollments.release(second.pod);
+  namespaces.open.add(second.namespace);
+  assert.deepEqual(await enrollments.makeSockets(first.pod, "out4", 1), [2000], "of the namespace as it was left last");
+  node.process(7, { ticks: 5555, netns: "second-sandbox" });
+  namespaces.open.clear();
+  namespaces.cookie = 200n;
+  await open();
+  const other = await enrollments.makeSockets(first.pod, "out4", 1);
+  assert.partialDeepStrictEqual(other, { refused: "not-prepared" }, "another namespace of the pod is not lent");
+});
+
 test("a new sandbox under the same UID is enrolled anew, under another index", async () => {
   const { node, namespaces, enrollments } = setUp();
   const first = await prepared(enrollments);

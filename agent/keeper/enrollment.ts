@@ -278,10 +278,13 @@ export class PodEnrollments {
     return this.#onceKept(guarded);
   }
 
-  makeSockets(pod: PodRef, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
-    // Connections that had come before the release still dial the application.
-    const left = this.#departures.left(pod);
-    if (left !== undefined && this.#table.of(pod) === undefined) return left.makeSockets(kind, count);
+  async makeSockets(pod: PodRef, kind: SocketKind, count: number): Promise<number[] | EnrollmentRefusal> {
+    // Connections that had come before the release still dial, also when the pod has come back meanwhile under another index.
+    const left = this.#table.of(pod) === undefined ? this.#departures.left(pod) : [];
+    for (const namespace of left) {
+      const made = await namespace.makeSockets(kind, count);
+      if (made.length > 0) return made;
+    }
     return this.#forOpen(pod, ({ namespace }) => namespace.makeSockets(kind, count));
   }
 

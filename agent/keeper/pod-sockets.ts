@@ -50,6 +50,9 @@ export function listenerPlaces(hasIpv6Loopback: boolean): Place[] {
   ];
 }
 
+const isRejected = (result: PromiseSettledResult<unknown>): result is PromiseRejectedResult =>
+  result.status === "rejected";
+
 const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined);
 
 type Entered = {
@@ -82,6 +85,11 @@ export type PodNamespacesOptions = {
  * its own sweep ends the connection at once.
  */
 const JOINED_GRACE_MS = 1_000;
+/**
+ * Rule, route and descriptor stay so long at least: an agent that has judged a call to the pod before it heard that the pod leaves dials the
+ * application from its client's address, and has no socket in here until then.
+ */
+const LEAVING_MS = 3_000;
 /** Why a waiting ends early: the pod has come back, and a sweep of its new enrollment judges what it has. */
 const CAME_BACK = "came back";
 
@@ -134,13 +142,16 @@ export class PodNamespaces {
         await undo();
         return notThere(absent);
       }
-      const { preservesSource, problem } = await this.#thread.prepareNamespace(netnsFd);
-      if (!preservesSource) {
-        this.#log.warn("applications of a pod will not see their clients' addresses", { addresses, problem });
-      }
-      for (const place of listenerPlaces(podAddresses.has("::1"))) {
+      // Asked for together: a pod that begins waits for one turn of the thread in place of seven.
+      const preparing = this.#thread.prepareNamespace(netnsFd);
+      const listening = listenerPlaces(podAddresses.has("::1")).map(async (place) => {
         const fd = await this.#thread.listen(netnsFd, place.address, place.port, { transparent: false });
         listeners.push({ ...place, fd });
+      });
+      for (const { reason } of (await Promise.allSettled([preparing, ...listening])).filter(isRejected)) throw reason;
+      const { preservesSource, problem } = await preparing;
+      if (!preservesSource) {
+        this.#log.warn("applications of a pod will not see their clients' addresses", { addresses, problem });
       }
       return this.#entered(
         { netnsCookie: info.cookie, listeners, preservesSource, addresses: [...podAddresses].filter(isReachable) },
@@ -170,21 +181,21 @@ export class PodNamespaces {
 
   /** Without that route the pod's connections share their local ports among all destinations. */
   async #routes({ netnsFd, unrouted }: Entered, addresses: readonly string[]): Promise<(4 | 6)[]> {
-    const routed: (4 | 6)[] = [];
-    for (const family of [4, 6] as const) {
+    const route = async (family: 4 | 6): Promise<(4 | 6)[]> => {
       const source = addresses.find((address) => familyOf(address) === family);
-      if (source === undefined) continue;
+      if (source === undefined) return [];
       try {
         await this.#thread.routeToListener(netnsFd, source);
-        routed.push(family);
         unrouted.delete(family);
+        return [family];
       } catch (error) {
-        if (unrouted.has(family)) continue;
+        if (unrouted.has(family)) return [];
         unrouted.add(family);
         this.#log.warn("a pod's destinations share its local ports", { source, error: String(error) });
+        return [];
       }
-    }
-    return routed;
+    };
+    return (await Promise.all([route(4), route(6)])).flat();
   }
 
   #entered(
@@ -236,7 +247,10 @@ export class PodNamespaces {
 
   async #left(entered: Entered, { pid, guarded }: OnceLeft, stop: AbortSignal): Promise<void> {
     const { netnsFd, podAddresses } = entered;
-    const agentLeft = untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop);
+    const agentLeft = sleep(LEAVING_MS, undefined, { signal: stop, ref: false }).then(
+      () => untilAgentLeft({ proc: this.#proc, pid, podAddresses }, stop),
+      () => false,
+    );
     if (!guarded) await sleep(JOINED_GRACE_MS, undefined, { signal: stop, ref: false }).catch(() => undefined);
     if (stop.reason !== CAME_BACK) await this.#endJoined(netnsFd);
     const left = await agentLeft;

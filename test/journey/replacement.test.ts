@@ -78,7 +78,7 @@ test(`${REPLACEMENTS} replacements at load ${LOAD}: of ${CALLS} calls none is re
       const pid = holderOf(node);
       process.kill(pid, "SIGTERM");
       await replacementOf(node, pid);
-      const { cutBegan: _when, other, ...result } = await churn.finish();
+      const { cutBegan: _when, cutAfterMs: _after, other, ...result } = await churn.finish();
       assert.deepEqual(other, {});
       for (const name of ["attempted", "answered", "refused", "cut", "timedOut"] as const) total[name] += result[name];
       total.slowestMs = Math.max(total.slowestMs, result.slowestMs);

@@ -106,7 +106,10 @@ test(`${2 * ROUNDS} times on and off: no call fails, and while the label is on n
   console.log(`${2 * ROUNDS} times on and off, ${attempted} calls, ${rate} calls/s`);
   const failed = results.map(({ refused, cut, timedOut, other }) => ({ refused, cut, timedOut, other }));
   const none = results.map(() => ({ refused: 0, cut: 0, timedOut: 0, other: {} }));
-  const how = results.map(({ slowestMs, cutBegan }, at) => `${calls[at]}: slowest ${slowestMs} ms, cut ${cutBegan}`);
+  const how = results.map(({ slowestMs, cutBegan, cutAfterMs }, at) => {
+    const cuts = cutBegan.map((began, cut) => `${new Date(began).toISOString()} after ${cutAfterMs[cut]} ms`);
+    return `${calls[at]}: slowest ${slowestMs} ms, cut ${cuts}`;
+  });
   const isClean = isDeepStrictEqual(failed, none);
   assert.ok(isClean, isClean ? "" : `${JSON.stringify(failed)}\n${how.join("\n")}\n${slow()}`);
   for (const { answered } of results) assert.ok(answered > 100, "too tame");
