@@ -504,7 +504,6 @@ export const closeCauses = [
   "unanswered",
   "peer-certificate-ended",
   "not-http",
-  "http2-not-read",
   "http-refused",
   "http-timeout",
   "http-silent",

@@ -7,7 +7,7 @@ import { portHint } from "./port-hint.ts";
 /**
  * Routes of the caller's own namespace about a Service of another replace those of the Service's namespace, for its callers alone; routes
  * of any third namespace are not for it (gateway-api:geps/gep-1294, "Namespace boundaries", "Multiple routes for a Service").
- * A parent without a port is about the ports that may carry HTTP/1: what is declared to be something else is left as it is.
+ * A parent without a port is about the ports that may carry HTTP: what is declared to be something else is left as it is.
  * @param routes that name the Service as a parent
  * @returns empty: requests go to the Service's own endpoints.
  */
@@ -35,11 +35,10 @@ export function isAbout({ parents }: HttpRoute, service: string, port: PortOfRou
       parent.service === service &&
       (parent.port === null || parent.port === port.port) &&
       (parent.portName === null || parent.portName === port.name) &&
-      (parent.port !== null || parent.portName !== null || mayBeHttp1(port)),
+      (parent.port !== null || parent.portName !== null || mayBeHttp(port)),
   );
 }
 
-function mayBeHttp1(port: PortOfRoute): boolean {
-  const hint = portHint(port);
-  return hint === "http1" || hint === "undeclared";
+function mayBeHttp(port: PortOfRoute): boolean {
+  return portHint(port) !== "opaque";
 }

@@ -115,7 +115,6 @@ const causes: Readonly<Record<CloseCause, Omit<Row, "status">>> = {
   unanswered: { flag: "CONNECT", words: "the peer owes answers to too many connections that this pod has aborted" },
   "answer-timeout": { flag: "CONNECT", words: "no decision in time" },
   "not-http": { flag: "DENY", words: "policy judges its requests, and it is no HTTP/1" },
-  "http2-not-read": { flag: "DENY", words: "its port has routes, and it is HTTP/2" },
   "http-refused": { flag: "CONNECT", words: "a message on it is no acceptable HTTP" },
   "http-timeout": { flag: "CONNECT", words: "a body stood still" },
   "http-silent": { flag: "-", words: "idle the longest of too many connections that are read for its pod" },

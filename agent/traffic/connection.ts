@@ -128,6 +128,11 @@ export class Connection {
     return this.#requests?.isServed === true;
   }
 
+  /** Several of its requests may be open, and each can be ended by itself: HTTP/2. */
+  get isMultiplexed(): boolean {
+    return this.#requests?.isMultiplexed === true;
+  }
+
   /**
    * A request that went on, or the websocket that it has become, is no longer allowed: its record names the later verdict. A request of
    * HTTP/1 takes its connection along.

@@ -15,6 +15,9 @@ export class LiveConnections {
   /** Plaintext by its source's address, which may become a workload's. */
   readonly #plaintextFrom = new Map<string, Set<AllowedAlike>>();
 
+  /** Served connections of HTTP/2: their requests that are judged here may each have another destination. */
+  readonly #multiplexed = new Set<Connection>();
+
   /** Called before the first judgement, so that no change can fall between judging and registering. */
   add(connection: Connection, permission: Permission): void {
     this.remove(connection);
@@ -35,7 +38,18 @@ export class LiveConnections {
     return connection.allowedWith?.permission;
   }
 
+  /** Until `remove`: whatever changes, it is asked about its open requests. */
+  asksAlways(connection: Connection): void {
+    this.#multiplexed.add(connection);
+  }
+
+  /** None of its open requests is judged here any more. */
+  asksNoMore(connection: Connection): void {
+    this.#multiplexed.delete(connection);
+  }
+
   remove(connection: Connection): void {
+    this.#multiplexed.delete(connection);
     const { allowedWith: group, place } = connection;
     if (group === null) return;
     connection.allowedWith = null;
@@ -68,6 +82,9 @@ export class LiveConnections {
       for (const connection of group.members)
         if (revocation !== null || connection.openRequest !== null) list.push({ connection, revocation });
     }
+    if (isAnything(change))
+      for (const connection of this.#multiplexed)
+        if (list.every((each) => each.connection !== connection)) list.push({ connection, revocation: null });
     return list;
   }
 
@@ -92,6 +109,9 @@ export class LiveConnections {
     return touched;
   }
 }
+
+const isAnything = ({ workloads, authorizationPolicies, peerAuthentications }: Change): boolean =>
+  [workloads, authorizationPolicies, peerAuthentications].some((changed) => [...changed].length > 0);
 
 function judged(
   permission: Permission,

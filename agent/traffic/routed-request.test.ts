@@ -36,7 +36,13 @@ class Routed {
     return event;
   }
 
-  ask({ conn, generation }: ConnRef, request: number, target = "/", method = "GET"): Answer | undefined {
+  ask(
+    { conn, generation }: ConnRef,
+    request: number,
+    target = "/",
+    method = "GET",
+    protocol: RequestEvent["protocol"] = "http1",
+  ): Answer | undefined {
     const event: RequestEvent = {
       ...{
         type: "request",
@@ -44,7 +50,7 @@ class Routed {
         generation,
         podIdx: 1,
         request,
-        protocol: "http1",
+        protocol,
         method,
         target,
         authority: "api",
@@ -461,5 +467,54 @@ describe("a request to a pod of this node", () => {
     bench.mesh.replace({ ...near, node: "n2" });
     const moved = routed.forward(routed.open(), 1);
     assert.equal(bench.engine.origins.get(moved.origin ?? 0)?.route.type, "tunnel");
+  });
+});
+
+describe("requests of HTTP/2 on a connection that is served", () => {
+  test("each has a plan, tries and a record of its own, in whatever order they end", () => {
+    const routed = new Routed("shop/api", { retry: { codes: [503], attempts: 1, backoffMs: 0 } });
+    const { bench } = routed;
+    const ref = routed.open();
+    for (const request of [1, 2, 3])
+      assert.equal(routed.ask(ref, request, `/${request}`, "GET", "http2")?.type, "forward");
+    const refused: TryEnd = { failure: "status", status: 503, cause: null, isSent: true };
+    assert.equal(routed.fail(ref, 2, refused).type, "hold");
+    assert.equal(routed.fail(ref, 2, refused).type, "forward");
+    assert.equal(routed.fail(ref, 2, refused).type, "pass");
+    routed.end(ref, 3);
+    routed.end(ref, 2, "answered", 503);
+    routed.end(ref, 1);
+    assert.deepEqual(
+      bench.requests.map(({ path, attempts, status }) => [path, attempts, status]),
+      [
+        ["/3", 1, 200],
+        ["/2", 2, 503],
+        ["/1", 1, 200],
+      ],
+    );
+    assert.deepEqual(bench.faults, []);
+  });
+
+  test("whatever changes, those that are judged here are judged again, each for itself", () => {
+    const routed = new Routed("shop/near");
+    const { bench } = routed;
+    const ref = routed.open();
+    assert.equal(routed.ask(ref, 1, "/1", "GET", "http2")?.type, "forward");
+    assert.equal(routed.ask(ref, 2, "/2", "GET", "http2")?.type, "forward");
+    bench.clock.advance(1_000);
+    bench.judge = ({ request }) =>
+      typeof request === "object" && request.path.text === "/2" ? deny("denied-by-policy") : allow;
+    bench.traffic.storeChanged(policyChanged);
+    assert.equal(bench.lastAnswer()?.type, "ask-again");
+    assert.equal(routed.ask(ref, 1, "/1", "GET", "http2"), undefined);
+    const fell = routed.ask(ref, 2, "/2", "GET", "http2");
+    assert.ok(fell?.type === "reply" && fell.status === 403, JSON.stringify(fell));
+    routed.end(ref, 2, "cut");
+    // Without open requests nothing is asked.
+    routed.end(ref, 1);
+    const before = bench.engine.answers.length;
+    bench.traffic.storeChanged(policyChanged);
+    assert.equal(bench.engine.answers.length, before);
+    assert.deepEqual(bench.faults, []);
   });
 });

@@ -43,7 +43,7 @@ export function answerRoutedRequest(
   context: TrafficContext,
 ): Answer | undefined {
   const { conn, generation, request } = event;
-  if (connection.openRequest?.request === request) return againJudged(event, connection, context);
+  if (connection.openRequestOf(request) !== null) return againJudged(event, connection, context);
   const facts = routedFacts(event, connection, context);
   if (facts === null) {
     connection.requested(event, null, "");
@@ -208,7 +208,9 @@ function sent(
 ): Answer {
   const { live } = context;
   // What is judged here is judged again when something changes.
-  if (plan.facts !== null) {
+  if (connection.isMultiplexed) {
+    if (plan.facts !== null) live.asksAlways(connection);
+  } else if (plan.facts !== null) {
     live.add(connection, permissionOf(facts.source, plan.facts, "or-end"));
   } else {
     // Another endpoint may have had it, and it was judged for that.
@@ -234,11 +236,11 @@ function sent(
   };
 }
 
-/** It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends. */
+/** It went on before something changed. What the application has begun to answer cannot be taken back: the connection ends, or of HTTP/2 the request. */
 function againJudged(event: RequestEvent, connection: Connection, context: TrafficContext): Answer | undefined {
-  const plan = connection.openRequest?.plan;
-  if (plan?.kind !== "forward" || plan.facts === null) return undefined;
   const { request, method, target, authority, fields } = event;
+  const plan = connection.openRequestOf(request)?.plan;
+  if (plan?.kind !== "forward" || plan.facts === null) return undefined;
   const destination = context.world.mesh.workload(plan.facts.destination.uid);
   const verdict =
     destination === undefined

@@ -231,6 +231,7 @@ class Thread implements Traffic {
     if (connection === undefined) return;
     connection.requestEnded(event);
     const { live } = this.#context;
+    if (connection.isMultiplexed && connection.openRequest === null) live.asksNoMore(connection);
     const permission = connection.isServed ? live.permissionOf(connection) : undefined;
     if (permission !== undefined && permission.judged !== null && connection.openRequest === null)
       live.add(connection, { ...permission, judged: null });

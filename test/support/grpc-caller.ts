@@ -4,7 +4,11 @@
 import http2 from "node:http2";
 import { createInterface } from "node:readline";
 
-export type GrpcAsked = { readonly path: string; readonly isGrpc: boolean };
+export type GrpcAsked = {
+  readonly path: string;
+  readonly isGrpc: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+};
 export type GrpcHeard = {
   readonly path: string;
   readonly began?: true;
@@ -12,6 +16,8 @@ export type GrpcHeard = {
   /** Of the trailers, or of a head that is all of the answer. */
   readonly grpcStatus?: string;
   readonly grpcMessage?: string;
+  /** `x-name` of the answer. */
+  readonly name?: string;
   readonly body?: string;
   /** Of a reset; 0: in order. */
   readonly code?: number;
@@ -25,29 +31,30 @@ session.on("error", () => {});
 const say = (heard: GrpcHeard): void => console.log(JSON.stringify(heard));
 
 createInterface({ input: process.stdin }).on("line", (line) => {
-  const { path, isGrpc } = JSON.parse(line) as GrpcAsked;
+  const { path, isGrpc, headers = {} } = JSON.parse(line) as GrpcAsked;
   const grpc = { ":method": "POST", "content-type": "application/grpc", te: "trailers" };
   const stream = session.request(
-    { ":path": path, ":authority": authority, ...(isGrpc && grpc) },
+    { ":path": path, ":authority": authority, ...(isGrpc && grpc), ...headers },
     { endStream: !isGrpc },
   );
   const body: Buffer[] = [];
   let fields: http2.IncomingHttpHeaders = {};
-  stream.on("response", (headers) => {
-    fields = { ...headers };
+  stream.on("response", (came) => {
+    fields = { ...came };
   });
-  stream.on("trailers", (headers) => {
-    fields = { ...fields, ...headers };
+  stream.on("trailers", (came) => {
+    fields = { ...fields, ...came };
   });
   stream.on("data", (chunk: Buffer) => {
     if (body.push(chunk) === 1 && path.endsWith("/Watch")) say({ path, began: true });
   });
   stream.on("error", () => {});
   stream.on("close", () => {
-    const { ":status": status, "grpc-status": grpcStatus, "grpc-message": grpcMessage } = fields;
+    const { ":status": status, "grpc-status": grpcStatus, "grpc-message": grpcMessage, "x-name": name } = fields;
     const words = {
       ...(grpcStatus !== undefined && { grpcStatus: String(grpcStatus) }),
       ...(grpcMessage !== undefined && { grpcMessage: String(grpcMessage) }),
+      ...(name !== undefined && { name: String(name) }),
     };
     say({
       path,

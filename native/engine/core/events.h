@@ -71,9 +71,8 @@ enum class CloseCause : uint32_t {
   kAnswerTimeout,         // no answer within the deadline
   kUnanswered,            // too many CONNECTs of this pod were abandoned and have no answer of the peer yet
   kPeerCertificateEnded,  // under a tunnel: it has expired, or its root is no longer trusted
-  kNotHttp,       // it was to be read, and its first bytes are no HTTP, or the application spoke first
-  kHttp2NotRead,  // it has a route of its own for each request, and it is HTTP/2
-  kHttpRefused,   // a message on it was no acceptable HTTP, and it cannot go on
+  kNotHttp,      // it was to be read, and its first bytes are no HTTP, or the application spoke first
+  kHttpRefused,  // a message on it was no acceptable HTTP, and it cannot go on
   kHttpTimeout,
   kHttpSilent,  // its pod has too many connections that are read, and nothing was open on this for longest
 };

@@ -30,9 +30,11 @@ int GrpcStatusOf(int http_status) {
     case 429:
       // Of a limit of ours. Clients try again after UNAVAILABLE, which would add to what is too much already.
       return 8;  // RESOURCE_EXHAUSTED
+    case 504:
+      // Of a deadline that its route gives it.
+      return 4;  // DEADLINE_EXCEEDED
     case 502:
     case 503:
-    case 504:
       return 14;  // UNAVAILABLE
     default:
       return 2;  // UNKNOWN

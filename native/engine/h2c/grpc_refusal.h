@@ -9,7 +9,8 @@ namespace orlop {
 
 // Of a Content-Type: `application/grpc`, `application/grpc+…` or with parameters. gRPC-Web is none: it goes by the HTTP status.
 bool IsGrpc(std::string_view content_type);
-// grpc:doc/http-grpc-status-mapping.md, but for 429: that table is for what others answer, and 429 is the word of our own limits.
+// grpc:doc/http-grpc-status-mapping.md, but for 429 and 504: that table is for what others answer, and these are words of our own limits
+// and deadlines.
 int GrpcStatusOf(int http_status);
 // As grpc-message has it: printable ASCII but `%`, all else in escapes (grpc:doc/PROTOCOL-HTTP2.md).
 std::string GrpcMessageOf(std::string_view text);

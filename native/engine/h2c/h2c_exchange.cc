@@ -13,8 +13,6 @@ namespace {
 
 // TypeScript itself waits less.
 constexpr uint64_t kAnswerMs = 6'000;
-// Payload that waits and does not move.
-constexpr uint64_t kStalledMs = 300'000;
 // A caller that does not take an answer of ours.
 constexpr uint64_t kReplyMs = 30'000;
 
@@ -45,7 +43,13 @@ H2cExchange::H2cExchange(const EngineServices& services, Owner& owner, const Req
       caller_(services.buffers.chunks, *this, app_),
       app_(services.buffers.chunks, *this, caller_),
       began_us_(services.clock.now_us()),
-      deadline_([](void* self) { static_cast<H2cExchange*>(self)->OnDeadline(); }, this) {}
+      deadline_([](void* self) { static_cast<H2cExchange*>(self)->OnDeadline(); }, this) {
+  if (OriginSource* const origins = owner.Origins())
+    route_ = std::make_unique<H2cRoute>(
+        *origins, [](void* self) { static_cast<H2cExchange*>(self)->OnRouteDeadline(); },
+        [](void* self) { static_cast<H2cExchange*>(self)->OnQueuedTooLong(); },
+        [](void* self) { static_cast<H2cExchange*>(self)->AskAboutTry(); }, this);
+}
 
 void H2cExchange::OnHead(H2cHalf& half, bool ends) {
   &half == &caller_ ? OnRequest(ends) : OnResponse(ends);
@@ -91,12 +95,15 @@ void H2cExchange::AskAgain() {
 }
 
 void H2cExchange::OnAnswer(const Answer& answer) {
-  if (phase_ == Phase::kDeciding && answer.type() == ORLOP_ANSWER_FORWARD) return Forward(answer);
+  if (phase_ == Phase::kAsking) return OnAnswerToTry(answer);
+  if (phase_ == Phase::kDeciding && answer.type() == ORLOP_ANSWER_FORWARD)
+    return route_ ? ForwardToOrigin(answer) : Forward(answer);
   if (answer.type() != ORLOP_ANSWER_REPLY) return;
   if (phase_ == Phase::kDeciding) return Deny(answer);
   if (phase_ != Phase::kOpen || caller_.finished()) return;
   // A request that went on is refused after all. What was begun cannot be taken back.
   if (status_ != 0) return Cut(denied_code(), RequestOutcome::kCut);
+  StreamWaiter::Remove();
   app_.Leave(NGHTTP2_CANCEL);
   Deny(answer);
 }
@@ -152,6 +159,8 @@ void H2cExchange::OnResponse(bool ends) {
   for (size_t i = 0; i < fields.count(); i++) block.push_back(fields.At(i));
   if (status < 200) return caller_.Inform(block);
   app_.HeadTaken();
+  if (HoldsResponse(block, status, ends)) return;
+  if (route_) return RespondFromOrigin(&block, status, ends);
   status_ = status;
   caller_.Answer(block, ends);
 }
@@ -180,6 +189,7 @@ void H2cExchange::Refuse(Http1Refusal refusal) {
 
 void H2cExchange::Reply(int status, std::string_view body, const Http1Pair* pairs, size_t pair_count) {
   phase_ = Phase::kReplied;
+  if (route_) route_->deadline.Cancel();
   services_.timers.Start(&deadline_, kReplyMs);
   const std::array<char, 3> digits = DigitsOf(is_grpc_ ? 200 : status);
   const std::string number = std::to_string(is_grpc_ ? GrpcStatusOf(status) : static_cast<int>(body.size()));
@@ -225,9 +235,11 @@ void H2cExchange::LoseCaller() {
 void H2cExchange::OnClosed(H2cHalf& half, uint32_t code) {
   if (phase_ == Phase::kEnded) return;
   if (&half == &app_) {
+    if (phase_ == Phase::kAsking && !app_.ended()) route_->failed->gone = true;
     if (phase_ != Phase::kOpen) return;
     if (!app_.ended()) {
       const uint32_t ours = code == NGHTTP2_NO_ERROR ? static_cast<uint32_t>(NGHTTP2_INTERNAL_ERROR) : code;
+      if (route_) return OnOriginReset(ours);
       return Cut(ours, RequestOutcome::kResetByUpstream);
     }
     // It has answered, and takes no more of the request.
@@ -248,7 +260,7 @@ void H2cExchange::OnClosed(H2cHalf& half, uint32_t code) {
 
 void H2cExchange::EndIfDone() {
   if (!caller_.closed() || !app_.closed()) return;
-  Report(RequestOutcome::kAnswered, 0);
+  Report(RequestOutcome::kAnswered, answered_us());
   End(NGHTTP2_NO_ERROR);
 }
 
@@ -267,13 +279,13 @@ void H2cExchange::Cut(uint32_t code, RequestOutcome outcome, int32_t why) {
   End(code);
 }
 
-void H2cExchange::Report(RequestOutcome outcome, int32_t why) {
+void H2cExchange::Report(RequestOutcome outcome, int32_t why, std::string_view message) {
   if (reported_) return;
   reported_ = true;
   const uint64_t response = phase_ == Phase::kReplied ? 0 : app_.gone_on();
   EmitRequestEnded(
       services_.events, of_, number_,
-      {outcome, why, status_, caller_.gone_on(), response, services_.clock.now_us() - began_us_});
+      {outcome, why, status_, caller_.gone_on(), response, services_.clock.now_us() - began_us_, message});
   head_.Forget();
   CountHeld();
   services_.shares.End(this);
@@ -283,6 +295,8 @@ void H2cExchange::End(uint32_t code) {
   if (phase_ == Phase::kEnded) return;
   phase_ = Phase::kEnded;
   deadline_.Cancel();
+  StreamWaiter::Remove();
+  if (route_) route_->CancelTimers();
   caller_.DropPayload();
   app_.DropPayload();
   // The application hears that its caller has gone, whatever the caller hears.
@@ -293,7 +307,7 @@ void H2cExchange::End(uint32_t code) {
 }
 
 void H2cExchange::CountHeld() {
-  const size_t now = head_.held();
+  const size_t now = head_.held() + caller_.kept() + (route_ ? route_->held() : 0);
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, caller_.waiting() + app_.waiting());
@@ -301,6 +315,7 @@ void H2cExchange::CountHeld() {
 
 void H2cExchange::OnDeadline() {
   if (phase_ == Phase::kReplied) return End(NGHTTP2_CANCEL);
+  if (phase_ == Phase::kAsking) return PassTry();
   if (phase_ == Phase::kDeciding) {
     // A policy that only watches breaks nothing.
     if (reading_ == HttpReading::kOrPass) return ForwardUnasked();

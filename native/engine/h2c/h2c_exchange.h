@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/core/events.h"
 #include "engine/core/pod_share.h"
@@ -12,6 +14,7 @@
 #include "engine/core/timer.h"
 #include "engine/core/turn.h"
 #include "engine/h2c/h2c_half.h"
+#include "engine/h2c/h2c_route.h"
 #include "engine/http/http1_kept_head.h"
 #include "engine/http/http1_write.h"
 #include "engine/http/request_event.h"
@@ -20,7 +23,7 @@ namespace orlop {
 
 class Answer;
 
-class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::Owner {
+class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::Owner, public StreamWaiter {
  public:
   class Owner {
    public:
@@ -28,6 +31,8 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
     virtual int32_t OnRequestHead() = 0;
     // Null: the application has gone, or takes no more requests.
     virtual H2Session* Application() = 0;
+    // Of a connection that is served, in its place. Null: it has an application.
+    virtual OriginSource* Origins() = 0;
     // The exchange is over, and is deleted with the turn.
     virtual void OnExchangeEnded(H2cExchange& exchange) = 0;
 
@@ -44,7 +49,7 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   H2Stream* stream() { return &caller_; }
   // 0: its head is not whole.
   int32_t number() const { return number_; }
-  // `forward` or `reply`, for its number.
+  // `forward` or `reply`, for its number; `pass` or `hold` where a try has failed.
   void OnAnswer(const Answer& answer);
   // Something has changed that an open request was judged by.
   void AskAgain();
@@ -55,6 +60,8 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   // With the connection.
   void Stop(RequestOutcome outcome);
 
+  // Bytes of payload.
+  uint64_t sent() const { return caller_.gone_on(); }
   size_t buffered() const { return caller_.waiting() + app_.waiting() + counted_; }
 
   // H2cHalf::Owner.
@@ -62,6 +69,10 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   void OnBadTrailers(H2cHalf& half, Http1Refusal refusal) override;
   void OnMoved() override { CountHeld(); }
   void OnClosed(H2cHalf& half, uint32_t code) override;
+  void OnLost(H2cHalf& half, CloseCause cause, int detail, std::string_view message) override;
+  // StreamWaiter.
+  void OnOriginSession(H2Session& session) override;
+  void OnNoOriginSession(CloseCause cause, int detail, std::string_view message) override;
   // PodShare.
   void OnShed(CloseCause cause) override;
   void OnMayRead() override {}
@@ -72,6 +83,7 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
     kHead,      // of the request
     kDeciding,  // TypeScript's answer to it
     kOpen,      // it went on
+    kAsking,    // TypeScript's answer to a try that has failed
     kReplied,   // an answer of ours goes to the caller
     kEnded,
   };
@@ -82,6 +94,29 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   // As it came.
   void ForwardUnasked();
   void SendOn(const Http1Head& head, const Http1Edit& edit);
+  // Origins (h2c_exchange_origin.cc), of a connection that is served.
+  void ForwardToOrigin(const Answer& answer);
+  void OnQueuedTooLong();
+  void RespondFromOrigin(std::vector<H2Field>* block, int status, bool ends);
+  // A response that may not count. False: it does.
+  bool HoldsResponse(const std::vector<H2Field>& block, int status, bool ends);
+  static AnswerInPlace LostAnswer();
+  // Its stream, before it has answered whole.
+  void OnOriginReset(uint32_t code);
+  // A try has failed, and its caller has got nothing: TypeScript is to be asked. False: not, or what went is not at hand.
+  bool KeepFailed(TryFailure what, bool sent, AnswerInPlace answer);
+  // Asks, or answers in its place.
+  void AfterTry(TryFailure what, bool sent, AnswerInPlace answer);
+  void AnswerInItsPlace(const AnswerInPlace& answer);
+  void AskAboutTry();
+  void OnAnswerToTry(const Answer& answer);
+  // There is no other try.
+  void PassTry();
+  void StartRouteDeadline();
+  void StartDeadlineAt(uint64_t due_ms);
+  void OnRouteDeadline();
+  int32_t answered_us() const { return route_ ? static_cast<int32_t>(route_->answered_us) : 0; }
+
   void Deny(const Answer& answer);
   // An answer of ours: to a call of gRPC as its status, and otherwise as text.
   void Reply(int status, std::string_view body, const Http1Pair* pairs, size_t pair_count);
@@ -91,12 +126,15 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   void Cut(uint32_t code, RequestOutcome outcome, int32_t why = 0);
   // Code of a reset that policy asks for.
   uint32_t denied_code() const;
-  void Report(RequestOutcome outcome, int32_t why);
+  void Report(RequestOutcome outcome, int32_t why, std::string_view message = {});
   void EndIfDone();
   void End(uint32_t code);
   void CountHeld();
   void OnDeadline();
   uint64_t moved() const { return caller_.gone_on() + app_.gone_on(); }
+
+  // Payload that waits and does not move.
+  static constexpr uint64_t kStalledMs = 300'000;
 
   const EngineServices& services_;
   Owner& owner_;
@@ -116,6 +154,7 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   Http1KeptHead head_;       // while the request is open: it may be asked about again
   size_t counted_ = 0;
   Timer deadline_;
+  std::unique_ptr<H2cRoute> route_;  // of a connection that is served
 };
 
 }  // namespace orlop

@@ -2,7 +2,10 @@
 // back when its payload has gone on, so that neither side sends more than the other takes.
 #include "engine/h2c/h2c_half.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include "engine/h2c/h2c_head.h"
 
@@ -12,6 +15,53 @@ H2cHalf::H2cHalf(ChunkPool& chunks, Owner& owner, H2cHalf& other)
     : owner_(owner), other_(other), in_(chunks) {
   refuses_bad_fields = true;
   stops_peer = Stops::kNever;
+}
+
+// Anew.
+
+void H2cHalf::Begin() {
+  in_.Clear();
+  fields_.Clear();
+  head_taken_ = drops_ = sends_ = ended_ = finished_ = closed_ = trailed_ = false;
+}
+
+void H2cHalf::KeepGone(size_t most) {
+  // What has gone on unkept is not to be had any more.
+  most_kept_ = gone_on_ == kept_.size() ? most : 0;
+  if (most_kept_ == 0) std::string().swap(kept_);
+}
+
+bool H2cHalf::Rewind() {
+  if (!may_rewind()) return false;
+  again_.replace(0, again_at_, kept_);
+  again_at_ = 0;
+  gone_on_ = 0;
+  kept_.clear();
+  return true;
+}
+
+void H2cHalf::Keep(const Pieces& gone, size_t length) {
+  if (most_kept_ == 0) return;
+  if (kept_.size() + length > most_kept_) return KeepGone(0);
+  for (int i = 0; i < gone.count && length > 0; i++) {
+    const size_t part = std::min(length, gone.list[i].iov_len);
+    kept_.append(static_cast<const char*>(gone.list[i].iov_base), part);
+    length -= part;
+  }
+}
+
+size_t H2cHalf::GiveAgain(const Pieces& into) {
+  size_t got = 0;
+  for (int i = 0; i < into.count && again_at_ < again_.size(); i++) {
+    const size_t part = std::min(again_.size() - again_at_, into.list[i].iov_len);
+    memcpy(into.list[i].iov_base, again_.data() + again_at_, part);
+    again_at_ += part;
+    got += part;
+  }
+  if (again_at_ < again_.size()) return got;
+  std::string().swap(again_);
+  again_at_ = 0;
+  return got;
 }
 
 // Sending.
@@ -54,6 +104,8 @@ void H2cHalf::Feed(std::string_view text) {
 void H2cHalf::DropPayload() {
   if (session() != nullptr && !in_.empty()) session()->ConsumedKept(this, in_.size());
   in_.Clear();
+  std::string().swap(again_);
+  again_at_ = 0;
   fields_.Clear();
   drops_ = true;
 }
@@ -97,11 +149,13 @@ ssize_t H2cHalf::OnRead(const Pieces& into) {
 }
 
 ssize_t H2cHalf::Give(const Pieces& into, H2cHalf& to) {
-  if (!in_.empty()) {
-    const size_t got = in_.Read(into);
+  if (waiting() > 0) {
+    const bool again = !again_.empty();
+    const size_t got = again ? GiveAgain(into) : in_.Read(into);
     gone_on_ += got;
-    if (session() != nullptr) session()->ConsumedKept(this, got);
-    if (!in_.empty() || ended_) to.session()->Ready(&to);
+    Keep(into, got);
+    if (!again && session() != nullptr) session()->ConsumedKept(this, got);
+    if (waiting() > 0 || ended_) to.session()->Ready(&to);
     owner_.OnMoved();
     return static_cast<ssize_t>(got);
   }
@@ -116,7 +170,13 @@ void H2cHalf::Trail(H2cHalf& to) {
   fields.reserve(fields_.count());
   for (size_t i = 0; i < fields_.count(); i++) fields.push_back(fields_.At(i));
   to.session()->Trail(&to, fields.data(), fields.size());
+  trailed_ = true;
   fields_.Clear();
+}
+
+void H2cHalf::OnLost(CloseCause cause, int detail, std::string_view message) {
+  closed_ = true;
+  owner_.OnLost(*this, cause, detail, message);
 }
 
 void H2cHalf::OnClosed(uint32_t code) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "engine/core/byte_queue.h"
@@ -25,6 +26,8 @@ class H2cHalf final : public H2Stream {
     virtual void OnMoved() = 0;
     // Both halves of the stream are over: NO_ERROR, or why it was reset.
     virtual void OnClosed(H2cHalf& half, uint32_t code) = 0;
+    // The connection has ended under the stream.
+    virtual void OnLost(H2cHalf& half, CloseCause cause, int detail, std::string_view message) = 0;
 
    protected:
     ~Owner() = default;
@@ -36,6 +39,16 @@ class H2cHalf final : public H2Stream {
   const H2cFields& fields() const { return fields_; }
   // What comes behind the head that was given last are trailers.
   void HeadTaken() { head_taken_ = true; }
+
+  // A stream of its own, anew: it has left its session.
+  void Begin();
+  // What has gone on is kept as long as it is no more than `most` bytes and no trailers are behind it; 0: no longer.
+  void KeepGone(size_t most);
+  // All that has gone on goes on again. False: it is not at hand.
+  bool Rewind();
+  bool may_rewind() const { return !trailed_ && gone_on_ == kept_.size(); }
+  // Bytes of the heap for that.
+  size_t kept() const { return kept_.capacity() + again_.capacity() - 2 * std::string().capacity(); }
 
   // Sending. From each of these on, what came on the other half follows.
   // False: the session takes no more streams.
@@ -56,11 +69,11 @@ class H2cHalf final : public H2Stream {
   // END_STREAM has come.
   bool ended() const { return ended_; }
   // And nothing of it is left to go on.
-  bool drained() const { return ended_ && in_.empty() && fields_.count() == 0; }
+  bool drained() const { return ended_ && waiting() == 0 && fields_.count() == 0; }
   bool closed() const { return closed_; }
   // END_STREAM was sent.
   bool finished() const { return finished_; }
-  size_t waiting() const { return in_.size(); }
+  size_t waiting() const { return in_.size() + again_.size() - again_at_; }
   // Bytes of payload that have gone on.
   uint64_t gone_on() const { return gone_on_; }
 
@@ -72,7 +85,7 @@ class H2cHalf final : public H2Stream {
   void OnEnd() override;
   ssize_t OnRead(const Pieces& into) override;
   void OnClosed(uint32_t code) override;
-  void OnLost(CloseCause, int, std::string_view) override { closed_ = true; }
+  void OnLost(CloseCause cause, int detail, std::string_view message) override;
 
  private:
   // There is something for this half's peer.
@@ -82,12 +95,20 @@ class H2cHalf final : public H2Stream {
   // What of it goes on now.
   ssize_t Give(const Pieces& into, H2cHalf& to);
   void Trail(H2cHalf& to);
+  // The first `length` bytes of these have gone on.
+  void Keep(const Pieces& gone, size_t length);
+  size_t GiveAgain(const Pieces& into);
 
   Owner& owner_;
   H2cHalf& other_;
   H2cFields fields_;  // of the head that is coming, or trailers that wait behind the payload
   ByteQueue in_;
   uint64_t gone_on_ = 0;
+  std::string kept_;      // of it, while the request may be tried again
+  size_t most_kept_ = 0;  // 0: none is kept, or it is not whole any more
+  std::string again_;     // in front of `in_`: its windows were given back before
+  size_t again_at_ = 0;   // how much of it has gone
+  bool trailed_ = false;  // trailers have gone on
   bool head_taken_ = false;
   bool drops_ = false;  // what still comes goes nowhere
   bool sends_ = false;

@@ -42,11 +42,19 @@ H2cSession::H2cSession(const EngineServices& services, User& user, HttpReading r
 
 void H2cSession::Start(ByteEnd& caller, ByteEnd& application, std::string from_caller,
                        std::string from_application) {
+  Begin(caller_.Open(Role::kServer, caller, std::move(from_caller)) &&
+        app_.Open(Role::kClient, application, std::move(from_application)));
+}
+
+void H2cSession::Serve(ByteEnd& caller, OriginSource& origins, std::string from_caller) {
+  origins_ = &origins;
+  Begin(caller_.Open(Role::kServer, caller, std::move(from_caller)));
+}
+
+void H2cSession::Begin(bool opened) {
   running_ = true;
   services_.shares.Begin(this, of_.pod_idx);
-  if (!caller_.Open(Role::kServer, caller, std::move(from_caller)) ||
-      !app_.Open(Role::kClient, application, std::move(from_application)))
-    return End(CloseCause::kShed);
+  if (!opened) return End(CloseCause::kShed);
   services_.timers.Start(&head_due_, kHeadMs);
   Pump();
 }
@@ -105,7 +113,7 @@ void H2cSession::Pump() {
   if (caller_.end().pulls() && caller_.end().shut() && !closing_)
     return End(exchanges_.empty() ? CloseCause::kFinished : CloseCause::kResetByDownstream);
   pumping_ = true;
-  if (!app_lost_) ReadApplication();
+  if (has_app()) ReadApplication();
   if (running_) ReadCaller();
   pumping_ = false;
   OnWork();
@@ -174,7 +182,7 @@ int32_t H2cSession::OnRequestHead() {
 }
 
 H2Session* H2cSession::Application() {
-  return app_lost_ || leaving_ ? nullptr : &app_.frames();
+  return !has_app() || leaving_ ? nullptr : &app_.frames();
 }
 
 void H2cSession::OnExchangeEnded(H2cExchange& exchange) {
@@ -182,6 +190,7 @@ void H2cSession::OnExchangeEnded(H2cExchange& exchange) {
   exchanges_[exchange.place] = last;
   last->place = exchange.place;
   exchanges_.pop_back();
+  if (origins_) sent_ += exchange.sent();
   if (!running_ || !exchanges_.empty()) return;
   services_.shares.Close(this);
   OnWork();
@@ -241,10 +250,10 @@ void H2cSession::OnWork() {
 
 void H2cSession::Flush() {
   if (!running_) return;
-  if (!app_lost_ && app_.Flush() != 0)
+  if (has_app() && app_.Flush() != 0)
     LoseApplication(RequestOutcome::kResetByUpstream, Http1Refusal::kHeadEnd);
   // nghttp2 has found it wrong itself, and has said so.
-  if (!app_lost_ && !app_.frames().violation().empty())
+  if (has_app() && !app_.frames().violation().empty())
     LoseApplication(RequestOutcome::kBadResponse, Http1Refusal::kHttp2);
   if (const int error = caller_.Flush(); error != 0) return End(CloseCause::kResetByDownstream, error);
   if (!closing_ && !caller_.frames().violation().empty()) return Refuse();

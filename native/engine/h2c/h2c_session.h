@@ -41,11 +41,13 @@ class H2cSession final : public ByteEnd::User,
 
   // Both ends have this session as their user, and outlive it. What was read of them already comes first.
   void Start(ByteEnd& caller, ByteEnd& application, std::string from_caller, std::string from_application);
+  // The same without an application: each request goes where its answer says.
+  void Serve(ByteEnd& caller, OriginSource& origins, std::string from_caller);
   void OnAnswer(const Answer& answer);
   // The user has ended the connection.
   void Stop(CloseCause cause);
 
-  uint64_t sent() const { return app_.written(); }
+  uint64_t sent() const { return app_.written() + sent_; }
   uint64_t received() const { return caller_.written(); }
   size_t buffered() const;
 
@@ -69,9 +71,12 @@ class H2cSession final : public ByteEnd::User,
   // H2cExchange::Owner.
   int32_t OnRequestHead() override;
   H2Session* Application() override;
+  OriginSource* Origins() override { return origins_; }
   void OnExchangeEnded(H2cExchange& exchange) override;
 
  private:
+  void Begin(bool opened);
+  bool has_app() const { return origins_ == nullptr && !app_lost_; }
   void Pump();
   void ReadCaller();
   void ReadApplication();
@@ -92,7 +97,9 @@ class H2cSession final : public ByteEnd::User,
   const RequestsOf of_;
   H2cSide caller_;
   H2cSide app_;
+  OriginSource* origins_ = nullptr;  // of a connection that is served; null: it has an application
   std::vector<H2cExchange*> exchanges_;
+  uint64_t sent_ = 0;  // payload of requests that went to origins
   int32_t number_ = 0;
   bool running_ = false;
   bool pumping_ = false;

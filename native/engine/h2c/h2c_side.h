@@ -26,7 +26,7 @@ class H2cSide final : public H2Handler {
     virtual H2Stream* OnRequest() = 0;
     // It takes no further requests, or sends none.
     virtual void OnGoaway(H2cSide& side) = 0;
-    // There are bytes for it.
+    // There are bytes for it, or a stream of its has gone.
     virtual void OnWork() = 0;
     // It may be read again.
     virtual void OnMayReadSide() = 0;
@@ -76,7 +76,7 @@ class H2cSide final : public H2Handler {
   // H2Handler.
   H2Stream* OnRequest() override { return user_.OnRequest(); }
   void OnGoaway() override { user_.OnGoaway(*this); }
-  void OnStreamGone() override {}
+  void OnStreamGone() override { user_.OnWork(); }
   void OnOutput() override { user_.OnWork(); }
 
  private:

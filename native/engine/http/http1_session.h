@@ -57,6 +57,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void Serve(ByteEnd& down, OriginSource& origins, SlotRef ref, uint32_t pod_idx);
   // Behind OnOpaque of a connection that is served: `user` has the bytes of its origin from here on. Null: it is none.
   ByteEnd* StartOrigin(ByteEnd::User& user);
+  bool serves() const { return route_ != nullptr; }
   void Pump();
   HttpReading reading() const { return reading_; }
   // `forward`, `reply` or `ask-again`; `pass` or `hold` where a try has failed.

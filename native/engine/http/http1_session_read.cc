@@ -198,7 +198,6 @@ bool Http1Session::IsOther(const Http1Side& side, const uint8_t* bytes, size_t l
     return true;
   }
   if (length == 0 || phase_ > Phase::kHead) return false;
-  CloseCause cause = CloseCause::kNotHttp;
   if (&side == &up_) {
     // Later on, what nobody asked for ends the connection in order.
     if (number_ > 0 && reading_ != HttpReading::kOrPass) return false;
@@ -206,13 +205,12 @@ bool Http1Session::IsOther(const Http1Side& side, const uint8_t* bytes, size_t l
     if (number_ > 0) return false;
     const Http1Start start = Http1StartOf(bytes, length);
     if (start != Http1Start::kHttp2 && start != Http1Start::kOther) return false;
-    if (start == Http1Start::kHttp2 && !route_) {
+    if (start == Http1Start::kHttp2) {
       phase_ = Phase::kHttp2;
       return true;
     }
-    if (start == Http1Start::kHttp2) cause = CloseCause::kHttp2NotRead;
   }
-  reading_ == HttpReading::kOrPass ? Pass() : End(cause);
+  reading_ == HttpReading::kOrPass ? Pass() : End(CloseCause::kNotHttp);
   return true;
 }
 

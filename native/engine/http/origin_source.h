@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/http/origin_link.h"
+#include "engine/http/stream_waiter.h"
 
 namespace orlop {
 
@@ -18,6 +19,9 @@ class OriginSource {
  public:
   // A link to the origin of this number, to be opened. Null: nothing of this number is defined for this pod.
   virtual OriginLink* Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) = 0;
+  // A stream to it, maybe in this call: many requests of a pod share a connection. Where nothing of this number is defined for this pod
+  // the waiter hears it.
+  virtual void AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) = 0;
 
  protected:
   ~OriginSource() = default;

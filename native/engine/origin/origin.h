@@ -5,7 +5,9 @@
 #include <cstdint>
 
 #include "engine/core/list.h"
+#include "engine/http/origin_source.h"
 #include "engine/origin/origin_connection.h"
+#include "engine/origin/origin_session.h"
 #include "engine/relay/upstream_route.h"
 
 namespace orlop {
@@ -25,7 +27,9 @@ struct Origin {
   List<OriginConnection, OfOrigin> all;
   List<OriginConnection, IdleAtOrigin> idle;  // the longest idle first
   size_t idle_count = 0;
-  uint64_t patience_ms = 2'000;  // shorter than that of most servers, until it shows its own
+  List<OriginSession, SessionOfOrigin> sessions;
+  List<StreamWaiter, StreamWaiter> waiting;  // for a stream, the longest first
+  uint64_t patience_ms = 2'000;              // shorter than that of most servers, until it shows its own
 };
 
 }  // namespace orlop

@@ -40,6 +40,9 @@ void OriginPool::Define(const Answer& answer) {
 
 void OriginPool::Forget(Origin& origin) {
   while (OriginConnection* connection = origin.idle.First()) connection->Close();
+  while (OriginSession* session = origin.sessions.PopFront()) session->Orphan();
+  while (StreamWaiter* waiter = origin.waiting.PopFront())
+    waiter->OnNoOriginSession(CloseCause::kNoSocket, 0, "no such origin");
   while (OriginConnection* connection = origin.all.PopFront()) connection->Orphan();
 }
 
@@ -79,6 +82,7 @@ void OriginPool::RetireIdentity(int32_t identity) {
   for (const auto& [number, origin] : origins_) {
     if (!matches(*origin)) continue;
     for (OriginConnection* at = origin->all.First(); at; at = origin->all.Next(at)) at->Outdate();
+    for (OriginSession* at = origin->sessions.First(); at; at = origin->sessions.Next(at)) at->Retire();
   }
 }
 
@@ -87,6 +91,7 @@ void OriginPool::CloseIdle(Matches matches) {
   for (const auto& [number, origin] : origins_) {
     if (!matches(*origin)) continue;
     while (OriginConnection* connection = origin->idle.First()) connection->Close();
+    for (OriginSession* at = origin->sessions.First(); at; at = origin->sessions.Next(at)) at->RetireIfIdle();
   }
 }
 
@@ -96,24 +101,33 @@ void OriginPool::Drain() {
 }
 
 void OriginPool::Clear() {
+  while (OriginSession* session = sessions_.First()) session->End();
   while (OriginConnection* connection = all_.First()) connection->End(false);
   origins_.clear();
 }
 
-OriginLink* OriginPool::Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) {
+Origin* OriginPool::Find(uint32_t number, uint32_t pod_idx) const {
   const auto found = origins_.find(number);
-  if (found == origins_.end() || found->second->pod_idx != pod_idx) return nullptr;
-  Origin& origin = *found->second;
+  return found == origins_.end() || found->second->pod_idx != pod_idx ? nullptr : found->second.get();
+}
+
+OriginConnection* OriginPool::Fresh(Origin& origin) {
+  auto* const fresh = new Connection(services_, upstreams_, origin.pod_idx, Endpoint{});
+  auto* const connection = new OriginConnection(services_, *this, origin, fresh);
+  origin.all.PushBack(connection);
+  all_.PushBack(connection);
+  return connection;
+}
+
+OriginLink* OriginPool::Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) {
+  Origin* const found = Find(number, pod_idx);
+  if (!found) return nullptr;
+  Origin& origin = *found;
   OriginConnection* connection = use == LinkUse::kUnused ? nullptr : origin.idle.Last();
   if (connection && use == LinkUse::kTrusted &&
       services_.clock.now_ms() - connection->idle_since_ms() >= origin.trusted_ms())
     connection = nullptr;
-  if (!connection) {
-    auto* const fresh = new Connection(services_, upstreams_, pod_idx, Endpoint{});
-    connection = new OriginConnection(services_, *this, origin, fresh);
-    origin.all.PushBack(connection);
-    all_.PushBack(connection);
-  }
+  if (!connection) connection = Fresh(origin);
   connection->Lend(user);
   return connection;
 }

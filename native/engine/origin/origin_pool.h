@@ -37,6 +37,17 @@ class OriginPool final : public OriginSource {
 
   // OriginSource.
   OriginLink* Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) override;
+  void AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) override;
+
+  // Of sessions of HTTP/2 (origin_pool_streams.cc).
+  // Gives streams to those that wait, and opens what is missing.
+  void ServeWaiting(Origin& origin);
+  // A session of the origin has failed before its far end has said how many streams it takes. Where there is no other, all that wait hear
+  // it; else they wait for the others.
+  void FailWaiting(Origin& origin, CloseCause cause, int detail, std::string_view message);
+  // A session without streams may be kept; and is.
+  bool MayIdle(const OriginSession& session) const;
+  void KeepIdle(OriginSession& session);
 
   // Of a connection that is idle. False: there are enough.
   bool Keep(OriginConnection& connection);
@@ -49,6 +60,9 @@ class OriginPool final : public OriginSource {
   template <typename Matches>
   void CloseIdle(Matches matches);
   void Forget(Origin& origin);
+  Origin* Find(uint32_t number, uint32_t pod_idx) const;
+  OriginConnection* Fresh(Origin& origin);
+  void OpenSession(Origin& origin);
 
   const EngineServices& services_;
   const Upstreams& upstreams_;
@@ -57,6 +71,8 @@ class OriginPool final : public OriginSource {
   List<OriginConnection, InPool> all_;
   List<OriginConnection, IdleInPool> idle_;  // of all origins, the longest idle first
   size_t idle_count_ = 0;
+  List<OriginSession, SessionOfPool> sessions_;
+  List<OriginSession, IdleSessions> idle_sessions_;  // of all origins, the longest idle first
   bool draining_ = false;
 };
 

@@ -187,6 +187,7 @@ void Connection::OnOpaque() {
 void Connection::OnHttp2(std::string from_caller, std::string from_application) {
   h2c_ = std::make_unique<H2cSession>(services_, *this, session_->reading(), RequestsOf{ref_, pod_idx_});
   down_.Start(*h2c_);
+  if (session_->serves()) return h2c_->Serve(down_, upstreams_.origins, std::move(from_caller));
   up_.Start(*h2c_);
   if (server_stream_ || client_stream_) stream_.Start(*h2c_);
   h2c_->Start(down(), up(), std::move(from_caller), std::move(from_application));

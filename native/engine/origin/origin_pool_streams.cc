@@ -1,0 +1,66 @@
+// 22 · data thread · which stream a request of HTTP/2 gets: of a session that has room, else of another that is opened for it.
+#include "engine/origin/origin_pool.h"
+
+namespace orlop {
+namespace {
+
+// Sessions of an origin, and sessions of this thread that are idle: each has tables of HPACK.
+constexpr unsigned kSessionsPerOrigin = 100;
+constexpr unsigned kIdleSessions = 1'000;
+// Streams that a session takes that has not said how many.
+constexpr unsigned kStreamsExpected = 100;
+
+}  // namespace
+
+void OriginPool::AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) {
+  Origin* const origin = Find(number, pod_idx);
+  if (!origin) return waiter.OnNoOriginSession(CloseCause::kNoSocket, 0, "no such origin");
+  origin->waiting.PushBack(&waiter);
+  ServeWaiting(*origin);
+}
+
+void OriginPool::ServeWaiting(Origin& origin) {
+  OriginSession* session = origin.sessions.First();
+  while (session && !origin.waiting.empty()) {
+    if (!session->HasRoom()) {
+      session = origin.sessions.Next(session);
+      continue;
+    }
+    origin.waiting.PopFront()->OnOriginSession(session->frames());
+  }
+  if (origin.waiting.empty()) return;
+  unsigned sessions = 0, coming = 0;
+  for (session = origin.sessions.First(); session; session = origin.sessions.Next(session)) {
+    sessions++;
+    if (session->is_coming()) coming += kStreamsExpected;
+  }
+  if (sessions < kSessionsPerOrigin && origin.waiting.CountUpTo(coming + 1) > coming) OpenSession(origin);
+}
+
+void OriginPool::OpenSession(Origin& origin) {
+  auto* const session = new OriginSession(services_, *this, origin);
+  origin.sessions.PushBack(session);
+  sessions_.PushBack(session);
+  OriginConnection* const connection = Fresh(origin);
+  connection->Lend(*session);
+  session->Open(*connection);
+}
+
+void OriginPool::FailWaiting(Origin& origin, CloseCause cause, int detail, std::string_view message) {
+  if (!origin.sessions.empty()) return;
+  List<StreamWaiter, StreamWaiter> failed;
+  failed.TakeAll(&origin.waiting);
+  while (StreamWaiter* waiter = failed.PopFront()) waiter->OnNoOriginSession(cause, detail, message);
+}
+
+bool OriginPool::MayIdle(const OriginSession&) const {
+  return !draining_;
+}
+
+void OriginPool::KeepIdle(OriginSession& session) {
+  if (session.Hook<IdleSessions>::linked()) return;
+  if (idle_sessions_.CountUpTo(kIdleSessions) == kIdleSessions) idle_sessions_.First()->Retire();
+  idle_sessions_.PushBack(&session);
+}
+
+}  // namespace orlop

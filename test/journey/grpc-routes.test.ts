@@ -1,0 +1,161 @@
+// Routes for callers that speak HTTP/2: each call of a pod's connection goes where its rule says, on one node and across nodes. The
+// callee's policy judges what arrives.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { accessLog, until } from "../../demo/mesh-run.ts";
+import type { Cluster, NodeSpec } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
+import type { Running } from "../box/process.ts";
+import type { GrpcAsked, GrpcHeard } from "../support/grpc-caller.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const PORT = 9090;
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
+  { name: "node-b", pods: [{ name: "far" }] },
+];
+const services = ["greeter", "near", "far"];
+
+const routes = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: greeter, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: greeter, port: 80}]
+  rules:
+    - name: header
+      matches: [{path: {value: /demo.Greeter}, headers: [{name: x-tester, value: "yes"}]}]
+      filters:
+        - type: ResponseHeaderModifier
+          responseHeaderModifier: {set: [{name: x-name, value: tested}]}
+      backendRefs: [{name: near, port: 80}]
+    - name: secret
+      matches: [{path: {value: /demo.Greeter/Secret}}]
+      backendRefs: [{name: near, port: 80}]
+    - name: split
+      matches: [{path: {value: /demo.Greeter}}]
+      backendRefs: [{name: far, port: 80, weight: 90}, {name: near, port: 80, weight: 10}]
+`;
+
+function meshText(cluster: Cluster): string {
+  const workloads = cluster.nodes.flatMap((node) =>
+    node.pods.map(
+      (pod) => `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
+spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
+`,
+    ),
+  );
+  const service = (name: string, index: number): string => {
+    const { ip4, ip6 } = serviceAddresses(index + 1);
+    return `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: demo}
+spec:
+  clusterIP: ${ip4}
+  clusterIPs: ["${ip4}", "${ip6}"]
+  selector: {app: ${name}}
+  ports: [{name: grpc, port: 80, targetPort: ${PORT}}]
+`;
+  };
+  const guards = ["near", "far"].map(
+    (app) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: guard-${app}, namespace: demo}
+spec:
+  selector: {matchLabels: {app: ${app}}}
+  action: DENY
+  rules: [{to: [{operation: {paths: [/demo.Greeter/Secret]}}]}]
+`,
+  );
+  return [
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+    ...workloads,
+    ...services.map(service),
+    ...guards,
+    routes,
+  ].join("---\n");
+}
+
+let journey: Journey;
+const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
+const called = serviceAddresses(1);
+before(async () => {
+  journey = await startJourney({ nodes, loggedRequests: "all" }, meshText);
+  for (const name of ["near", "far"]) {
+    const app = journey.cluster.pod(name).start([process.execPath, program("grpc-app"), String(PORT), name]);
+    await app.line(20_000, (line) => line === "listening");
+  }
+});
+after(() => journey?.close());
+
+class Caller {
+  readonly #running: Running;
+
+  constructor(host: string) {
+    this.#running = journey.cluster.pod("client").start([process.execPath, program("grpc-caller"), host, "80"]);
+  }
+
+  async ask(asked: Omit<GrpcAsked, "isGrpc">): Promise<GrpcHeard> {
+    this.#running.write(`${JSON.stringify({ isGrpc: true, ...asked })}\n`);
+    return JSON.parse(await this.#running.line(20_000, (line) => line.startsWith("{"))) as GrpcHeard;
+  }
+
+  end(): void {
+    this.#running.kill("SIGKILL");
+  }
+}
+
+describe("calls of gRPC to a Service with routes", { concurrency: 1 }, () => {
+  test("go by weight to the backends of their rule, each for itself, whole and with trailers", async () => {
+    for (const host of [called.ip4, called.ip6]) {
+      const caller = new Caller(host);
+      const names = new Map<string, number>();
+      for (let call = 0; call < 200; call++) {
+        const heard = await caller.ask({ path: "/demo.Greeter/Hello" });
+        assert.deepEqual([heard.status, heard.grpcStatus, heard.body?.slice(5), heard.code], [200, "0", "hey", 0]);
+        names.set(heard.name ?? "", (names.get(heard.name ?? "") ?? 0) + 1);
+      }
+      // Fewer than 4 of 200, or more than 48, come once in a hundred thousand runs.
+      const near = names.get("near") ?? 0;
+      assert.ok(near >= 4 && near <= 48, `${near} of 200`);
+      assert.equal(names.get("far"), 200 - near);
+      caller.end();
+    }
+  });
+
+  test("a header chooses another rule, which changes the response; what no rule takes is UNIMPLEMENTED", async () => {
+    const caller = new Caller(called.ip4);
+    const tested = await caller.ask({ path: "/demo.Greeter/Hello", headers: { "x-tester": "yes" } });
+    assert.deepEqual([tested.grpcStatus, tested.name], ["0", "tested"]);
+    const none = await caller.ask({ path: "/other.Service/Call" });
+    assert.deepEqual([none.status, none.grpcStatus], [200, "12"]);
+    assert.equal((await caller.ask({ path: "/demo.Greeter/Hello" })).grpcStatus, "0");
+    caller.end();
+  });
+
+  test("on one node the callee's policy judges each call, and the others of its connection go on", async () => {
+    const caller = new Caller(called.ip4);
+    const refused = await caller.ask({ path: "/demo.Greeter/Secret" });
+    assert.deepEqual([refused.status, refused.grpcStatus, refused.grpcMessage], [200, "7", "RBAC: access denied"]);
+    assert.equal((await caller.ask({ path: "/demo.Greeter/Hello" })).grpcStatus, "0");
+    caller.end();
+    const record = await until("its record", 10_000, () =>
+      accessLog(journey.cluster.node("node-a")).find(
+        ({ path, direction }) => path === "/demo.Greeter/Secret" && direction === "outbound",
+      ),
+    );
+    assert.equal(record.route_name, "demo/greeter[1]");
+  });
+
+  test("curl with prior knowledge", async () => {
+    const ask = ["curl", "-sS", "-i", "-m", "10", "--http2-prior-knowledge", `http://${called.ip4}/demo.Greeter/plain`];
+    const done = await journey.cluster.pod("client").run(ask, 20_000);
+    assert.match(
+      done.stdout,
+      /^HTTP\/2 200 \r\n[\s\S]*x-name: (near|far)\r\n[\s\S]*"path":"\/demo.Greeter\/plain"/,
+      done.stderr,
+    );
+  });
+});
