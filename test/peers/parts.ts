@@ -49,4 +49,8 @@ export const parts: readonly Part[] = [
     ...{ name: "istiod", test: "istiod/istiod.peer.ts", builtByName: true },
     ...{ ...kubernetes, projects: [...kubernetes.projects, "istiod"] },
   },
+  {
+    ...{ name: "gamma", test: "gamma/gamma.peer.ts", builtByName: true },
+    ...{ ...kubernetes, projects: [...kubernetes.projects, "gamma/suite", "gamma/echo"] },
+  },
 ];
