@@ -1,0 +1,148 @@
+// Endpoints that fail, on a whole mesh with two data threads: curl in a pod calls a Service with a route, and real servers fail and recover. Who
+// fails is left out, a single request at a time finds out whether it serves again, and then it is used.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { accessLog, until } from "../../demo/mesh-run.ts";
+import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
+import { tail } from "../box/process.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const HTTP = 9080;
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: [{ name: "client" }, { name: "one" }] },
+  { name: "node-b", pods: [{ name: "two" }, { name: "three" }, { name: "only" }] },
+];
+const called = serviceAddresses(1);
+const selects = { api: "nobody", some: "some", only: "only" } as const;
+const outliers = "{consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100, minHealthPercent: 0}";
+
+function meshText(cluster: Cluster): string {
+  const workloads = cluster.nodes.flatMap((node) =>
+    node.pods.map(({ name, uid, ip4, ip6 }) => {
+      const group = ["one", "two", "three"].includes(name) ? "some" : name;
+      return `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: {name: ${name}, namespace: demo, uid: ${uid}, labels: {app: ${name}, group: ${group}}}
+spec: {addresses: ["${ip4}", "${ip6}"], node: ${node.name}, serviceAccount: ${name}}
+`;
+    }),
+  );
+  const services = Object.entries(selects).map(([name, group], index) => {
+    const { ip4, ip6 } = serviceAddresses(index + 1);
+    return `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: demo, annotations: {orlop.dev/balance: round-robin}}
+spec:
+  clusterIP: ${ip4}
+  clusterIPs: ["${ip4}", "${ip6}"]
+  selector: {group: ${group}}
+  ports: [{name: http, port: 80, targetPort: ${HTTP}}]
+`;
+  });
+  const rules = ["some", "only"].map(
+    (name) => `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ${name}, namespace: demo}
+spec: {host: ${name}, trafficPolicy: {outlierDetection: ${outliers}}}
+`,
+  );
+  return [
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+    ...workloads,
+    ...services,
+    ...rules,
+    `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api, port: 80}]
+  rules:
+    - matches: [{path: {value: /some}}]
+      backendRefs: [{name: some, port: 80}]
+    - matches: [{path: {value: /only}}]
+      backendRefs: [{name: only, port: 80}]
+`,
+  ].join("---\n");
+}
+
+let journey: Journey;
+const program = fileURLToPath(new URL("../support/failing-http.ts", import.meta.url));
+const pod = (name: string): Host => journey.cluster.pod(name);
+before(async () => {
+  journey = await startJourney({ nodes, loggedRequests: "all", nodeConfig: "  dataThreads: 2\n" }, meshText);
+  for (const name of ["one", "two", "three", "only"]) {
+    const app = pod(name).start([process.execPath, program, String(HTTP), name]);
+    await app.line(20_000, (line) => line === "listening");
+  }
+});
+after(() => journey?.close());
+
+/** As `<status> <who answered>`. A second's worth of `perSecond` at most. */
+async function ask(path: string, times: number, perSecond = 1_000): Promise<readonly string[]> {
+  const urls = Array.from({ length: times }, () => `http://${called.ip4}${path}`);
+  const args = ["curl", "-sS", "-m", "20", "--rate", `${perSecond}/s`, "-w", " %{http_code}\n", ...urls];
+  const done = await pod("client").run(args, 60_000);
+  assert.equal(done.status, 0, `curl ended with ${done.status}: ${tail(done.stderr)}`);
+  return done.stdout
+    .trim()
+    .split("\n")
+    .map((line) => line.replace(/^(.*) (\d+)$/, "$2 $1"));
+}
+
+/** A pod's calls to itself go past the mesh. */
+async function own(name: string, path: string): Promise<string> {
+  const done = await pod(name).run(["curl", "-sS", `http://127.0.0.1:${HTTP}/-/${path}`], 10_000);
+  assert.equal(done.status, 0, tail(done.stderr));
+  return done.stdout;
+}
+const seenBy = async (name: string): Promise<number> => Number(await own(name, "seen"));
+
+async function counted(name: string, labels = ""): Promise<number> {
+  const done = await journey.cluster.node("node-a").run(["curl", "-sS", "http://127.0.0.1:15020/metrics"], 10_000);
+  const line = done.stdout.split("\n").find((each) => each.startsWith(`${name}${labels} `));
+  return Number(line?.split(" ").at(-1) ?? assert.fail(`no ${name}${labels}`));
+}
+
+const count = (answers: readonly string[], wanted: string): number => answers.filter((each) => each === wanted).length;
+
+describe("an endpoint that fails", { concurrency: 1 }, () => {
+  test("is left out after three failures, gets probes alone, and its share again when it serves", async () => {
+    assert.equal(count(await ask("/some", 30), "200 two"), 10);
+    await own("two", "fail?status=500");
+    const failing = await ask("/some", 60);
+    assert.equal(count(failing, "500 two"), 3, failing.join(", "));
+    assert.equal(count(failing, "200 one") + count(failing, "200 three"), 57);
+    await until("a probe that fails", 20_000, async () => {
+      await ask("/some", 1);
+      return (await counted("orlop_endpoint_ejections_total", '{reason="probe-failed"}')) > 0 || undefined;
+    });
+    await own("two", "fail?status=200");
+    await until("it is used", 20_000, async () => ((await ask("/some", 3)).includes("200 two") ? true : undefined));
+    assert.equal(count(await ask("/some", 30), "200 two"), 10);
+    assert.equal(await counted("orlop_endpoint_returns_total"), 1);
+  });
+
+  test("the only endpoint: while the breaker is open callers are answered 503 at once, and each probe is a single request", async () => {
+    await own("only", "fail?status=503&ms=50");
+    const [before, probesBefore] = [await seenBy("only"), await counted("orlop_endpoint_probes_total")];
+    // Four connections, over both data threads, for five seconds.
+    const answers = (await Promise.all([1, 2, 3, 4].map(() => ask("/only", 500, 100)))).flat();
+    const probes = (await counted("orlop_endpoint_probes_total")) - probesBefore;
+    const got = (await seenBy("only")) - before;
+    assert.ok(probes >= 1, `${probes} probes`);
+    // The three that opened it, and what was under way beside the third.
+    assert.ok(got >= 3 + probes && got <= 6 + probes, `${got} requests, ${probes} of them probes`);
+    assert.equal(count(answers, "503 only"), got);
+    assert.equal(count(answers, "503 no healthy upstream"), 2_000 - got);
+    await until("a refused request in the log", 10_000, () =>
+      accessLog(journey.cluster.node("node-a")).find(
+        ({ path, response_flags: flags }) => path === "/only" && flags === "UH",
+      ),
+    );
+    await own("only", "fail?status=200");
+    await until("it is closed", 30_000, async () => ((await ask("/only", 1))[0] === "200 only" ? true : undefined));
+    assert.equal(count(await ask("/only", 50), "200 only"), 50);
+  });
+});
