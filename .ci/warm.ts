@@ -6,6 +6,7 @@ import { flushCompileCache } from "node:module";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { agentFlags, keeperFlags } from "../agent/process/run.ts";
+import { newSharedState } from "../agent/traffic/shared-state.ts";
 
 const programs = {
   agent: { flags: agentFlags, files: ["config/load.ts", "process/first-acts.ts", "node/agent.ts", "identity/csr.ts"] },
@@ -20,6 +21,7 @@ async function loadDataThread(): Promise<void> {
     rootNamespace: "istio-system",
     accessLog: "off",
     ticks: new SharedArrayBuffer(4),
+    shared: newSharedState(1),
   };
   const worker = new Worker(new URL("../agent/threads/data-thread.ts", import.meta.url), { workerData });
   await new Promise((resolve) => worker.once("message", resolve));

@@ -20,6 +20,8 @@ export type OutlierDetection = {
 /** What holds for the requests of routes to a Service. */
 export type TrafficPolicy = {
   readonly outliers: OutlierDetection | null;
+  /** Requests of a caller's identity under way to a port at once, over all threads of its node; null: as many as come. */
+  readonly maxRequests: number | null;
   /** The DestinationRule. */
   readonly from: SourceRef;
 };

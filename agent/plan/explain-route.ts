@@ -91,6 +91,7 @@ const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>[
   preflight: "a preflight of cross-origin sharing, which the rule answers",
   "no-backend": "its rule has no backend with a weight",
   "bad-backend": "the backend does not exist, or has no such port",
+  overflow: "as many requests as may be are under way to the backend",
   "no-endpoint": "nobody answers for the backend",
   "too-long": "the target that the rule would write is too long",
   "no-service": "the Service has gone, or its port has",

@@ -55,6 +55,7 @@ const rows: readonly Row[] = [
   [end("replied", { status: 500 }), null, null, "NC", "cluster_not_found", "no-backend"],
   [end("replied", { status: 500 }), null, null, "NC", "cluster_not_found", "bad-backend"],
   [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream", "no-endpoint"],
+  [end("replied", { status: 503 }), null, null, "UO", "upstream_reset_before_response_started{overflow}", "overflow"],
   [end("replied", { status: 503 }), null, null, "NC", "cluster_not_found", "no-service"],
   [end("replied", { status: 414 }), null, null, "-", "route_target_too_long", "too-long"],
   [

@@ -27,6 +27,7 @@ const routed: Readonly<Record<Exclude<RouteAnswer, "policy">, RequestEnding>> = 
   "no-backend": ending("NC", "cluster_not_found"),
   "bad-backend": ending("NC", "cluster_not_found"),
   "no-endpoint": ending("UH", "no_healthy_upstream"),
+  overflow: ending("UO", "upstream_reset_before_response_started{overflow}"),
   "too-long": ending("-", "route_target_too_long"),
   "no-service": ending("NC", "cluster_not_found"),
 };

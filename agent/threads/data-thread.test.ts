@@ -4,8 +4,8 @@ import { openSync, readdirSync } from "node:fs";
 import { describe, type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { EjectionCells } from "../traffic/ejection-cells.ts";
 import { workload } from "../traffic/mesh.fake.ts";
+import { newSharedState } from "../traffic/shared-state.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
 
 const web = workload("web", { addresses: ["127.0.0.1"] });
@@ -20,7 +20,7 @@ async function startThread(t: TestContext) {
       accessLog: "off",
       loggedRequests: "errors",
       ticks,
-      ejections: EjectionCells.buffer(),
+      shared: newSharedState(1),
     },
   };
   const worker = new Worker(new URL("./data-thread.ts", import.meta.url), { workerData });

@@ -16,7 +16,6 @@ import { Recorder } from "../observe/recorder.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
 import { RequestLimits } from "../policy/limits.ts";
 import { collectGarbage } from "../process/collect-garbage.ts";
-import { EjectionCells } from "../traffic/ejection-cells.ts";
 import { createTraffic } from "../traffic/traffic.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage } from "./messages.ts";
 
@@ -88,9 +87,11 @@ const traffic = createTraffic({
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);
   },
-  // Each thread has a slot there.
-  threads: options.ticks.byteLength / Int32Array.BYTES_PER_ELEMENT,
-  ejections: new EjectionCells(options.ejections),
+  // Each thread has a slot of ticks.
+  among: {
+    ...{ thread: options.index, threads: options.ticks.byteLength / Int32Array.BYTES_PER_ELEMENT },
+    shared: options.shared,
+  },
   sharedNow: () => {
     const [seconds, nanoseconds] = process.hrtime();
     return seconds * 1_000 + nanoseconds / 1_000_000;

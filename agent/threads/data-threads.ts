@@ -3,6 +3,8 @@
 import { closeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { EjectionCells, type EjectionCounts } from "../traffic/ejection-cells.ts";
+import { newSharedState, type SharedState } from "../traffic/shared-state.ts";
+import { UnderWayCells } from "../traffic/under-way-cells.ts";
 import type { DataThreadMessage, DataThreadOptions, MainMessage, ThreadReport } from "./messages.ts";
 import { ThreadOutbox } from "./thread-outbox.ts";
 
@@ -10,7 +12,7 @@ export type PodMessage = Extract<MainMessage, { readonly op: "pod" }>;
 
 export type DataThreadsOptions = {
   readonly count: number;
-  readonly thread: Omit<DataThreadOptions, "index" | "ticks" | "ejections">;
+  readonly thread: Omit<DataThreadOptions, "index" | "ticks" | "shared">;
   /** Returns another descriptor of the same socket: each thread owns the descriptors that it gets. */
   readonly duplicate: (fd: number) => number;
   /** A thread ended without being asked to. Its connections are gone, so the process must end as well. */
@@ -31,8 +33,9 @@ export class DataThreads {
   readonly #exits: Promise<void>[] = [];
   /** Each thread counts the turns of its loop in its own slot; heartbeat.ts watches them. */
   readonly ticks: Int32Array<SharedArrayBuffer>;
-  readonly #ejections = EjectionCells.buffer();
-  readonly #ejectionCells = new EjectionCells(this.#ejections);
+  readonly #shared: SharedState;
+  readonly #ejections: EjectionCells;
+  readonly #underWay: UnderWayCells;
   /** By pod: how many threads have not yet carried out the last message about it. */
   readonly #waiting = new Map<number, { missing: number; done: () => void }>();
   /** By pod: settles when all threads have carried out the last message about it. The next message waits for that. */
@@ -48,11 +51,14 @@ export class DataThreads {
   constructor(options: DataThreadsOptions) {
     this.#options = options;
     this.ticks = new Int32Array(new SharedArrayBuffer(4 * options.count));
+    this.#shared = newSharedState(options.count);
+    this.#ejections = new EjectionCells(this.#shared.ejections);
+    this.#underWay = new UnderWayCells(this.#shared.underWay, options.count);
   }
 
   /** What they have seen of endpoints that fail. */
   get ejections(): EjectionCounts {
-    return this.#ejectionCells.counts;
+    return this.#ejections.counts;
   }
 
   /** Starts all threads; resolves when each has said that it is ready. */
@@ -60,12 +66,7 @@ export class DataThreads {
     const { count, thread } = this.#options;
     await Promise.all(
       Array.from({ length: count }, (_, index) =>
-        this.#startThread({
-          ...thread,
-          index,
-          ticks: this.ticks.buffer,
-          ejections: this.#ejections,
-        }),
+        this.#startThread({ ...thread, index, ticks: this.ticks.buffer, shared: this.#shared }),
       ),
     );
   }
@@ -90,6 +91,7 @@ export class DataThreads {
         this.#options.died(options.index, error);
       });
       worker.once("exit", (status) => {
+        this.#underWay.ended(options.index);
         if (this.#closing) return;
         const error = new Error(`data thread ${options.index} ended with status ${status}`);
         reject(error);

@@ -6,6 +6,7 @@ import type { LoggedRequests } from "../observe/access-log.ts";
 import type { Lines } from "../observe/line-writer.ts";
 import type { LoopDelay } from "../observe/loop-delay.ts";
 import type { OpenConnection, RecordDeltas } from "../observe/recorder.ts";
+import type { SharedState } from "../traffic/shared-state.ts";
 
 /** The main thread passes these when it starts a data thread. */
 export type DataThreadOptions = {
@@ -16,8 +17,8 @@ export type DataThreadOptions = {
   readonly loggedRequests: LoggedRequests;
   /** An Int32Array with one slot per thread. Each thread counts the turns of its loop, so that main sees which one hangs. */
   readonly ticks: SharedArrayBuffer;
-  /** What all data threads know of endpoints that fail (agent/traffic/ejection-cells.ts). */
-  readonly ejections: SharedArrayBuffer;
+  /** What all data threads share about requests at the caller's end. */
+  readonly shared: SharedState;
 };
 
 /** The receiving thread owns `fd`. */

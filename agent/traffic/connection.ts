@@ -158,7 +158,7 @@ export class Connection {
     if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
     const ending = requestEndingOf(event, asked.decision, { asked: this.#ending?.asked ?? null, route: asked.route });
-    asked.leave(sampleOf(event), shownBy(event));
+    asked.ended(sampleOf(event), shownBy(event));
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.
     if (event.outcome === "upgraded") this.speaks("websocket");

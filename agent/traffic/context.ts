@@ -17,7 +17,11 @@ import { Origins } from "./origins.ts";
 import { VerifiedPeers } from "./peers.ts";
 import { Pods } from "./pods.ts";
 import { LiveConnections } from "./rejudge.ts";
+import { RequestCaps } from "./request-caps.ts";
 import { RetryBudget } from "./retry-budget.ts";
+import { RetryCells } from "./retry-cells.ts";
+import { newSharedState } from "./shared-state.ts";
+import { UnderWayCells } from "./under-way-cells.ts";
 import { UnreachedPeers } from "./unreached.ts";
 
 export type TrafficContext = {
@@ -35,6 +39,8 @@ export type TrafficContext = {
   readonly costs: EndpointCosts;
   /** Which of them fail. */
   readonly health: Pick<EndpointHealth, "hold">;
+  /** How many may be under way. */
+  readonly caps: Pick<RequestCaps, "take">;
   readonly retries: RetryBudget;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -62,8 +68,9 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     random: options.random,
   };
   const costs = new EndpointCosts(options.now);
-  const ejections = options.ejections ?? new EjectionCells(EjectionCells.buffer());
-  const health = new EndpointHealth(ejections, options.sharedNow ?? options.now);
+  const { thread, threads, shared } = options.among ?? { thread: 0, threads: 1, shared: newSharedState(1) };
+  const sharedNow = options.sharedNow ?? options.now;
+  const health = new EndpointHealth(new EjectionCells(shared.ejections), sharedNow);
   const readsPaths = options.readsPaths ?? (() => true);
   return {
     pods,
@@ -79,7 +86,8 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     requests: { ...world, costs, health, routes: new RouteTables(options.mesh), readsPaths },
     limits: options.limits,
     origins: new Origins(options.origins),
-    retries: new RetryBudget({ now: options.now, threads: options.threads ?? 1 }),
+    caps: new RequestCaps(new UnderWayCells(shared.underWay, threads), thread),
+    retries: new RetryBudget({ cells: new RetryCells(shared.retries), now: sharedNow }),
     random: options.random,
     recorder: options.recorder,
     ownIdentity: (spiffeId) => own.get(spiffeId),

@@ -1,6 +1,5 @@
 // any thread · what is known of endpoints that fail, in memory that all data threads share: what a thread learns, all know, and a probe is
 // taken by a single thread. No lock, and nothing in it belongs to a thread: each change is a single step on a single word.
-import { randomFillSync } from "node:crypto";
 import {
   blank,
   type EjectionPhase,
@@ -9,23 +8,18 @@ import {
   ejectionReasons,
   FORGOTTEN_MS,
 } from "../plan/ejection.ts";
-import { type SipKey, sipHash } from "../policy/sip-hash.ts";
+import { type Cell, type CellShape, cellsOf, KeyedCells } from "./keyed-cells.ts";
 
-const SETS = 256;
-const WAYS = 16;
+const SHAPE: CellShape = { sets: 256, words: 2, header: 14 };
 /** Endpoints, each of a caller and a rule, that may have failed lately at once. */
-export const MOST_CELLS = SETS * WAYS;
+export const MOST_CELLS = cellsOf(SHAPE);
 
-/** Words of 64 bits: the key of the hash; counters; then pairs of key and state. */
-const KEY = 0;
-/** Rises when a cell begins to belong to a key, and when an endpoint is left out, probed or back. */
+/** Words of the header. Rises when a cell begins to belong to a key, and when an endpoint is left out, probed or back. */
 const CLAIMS = 2;
 const CHANGES = 3;
 const COUNTERS = 4;
 const ejectionCounters = [...ejectionReasons, "returned", "probes", "untracked"] as const;
 type EjectionCounter = (typeof ejectionCounters)[number];
-const HEADER = 16;
-export const EJECTION_BYTES = 8 * (HEADER + 2 * MOST_CELLS);
 
 export type EjectionCounts = {
   readonly ejections: readonly { readonly reason: EjectionReason; readonly count: number }[];
@@ -35,30 +29,23 @@ export type EjectionCounts = {
   readonly untracked: number;
 };
 
-/** Place of a cell's key; the word behind it is its state. */
-export type Cell = number;
-
+/** The word behind a cell's key is its state. */
 export class EjectionCells {
+  readonly #cells: KeyedCells;
   readonly #words: BigInt64Array<SharedArrayBuffer>;
-  readonly #sipKey: SipKey;
 
   constructor(buffer: SharedArrayBuffer) {
-    this.#words = new BigInt64Array(buffer);
-    const [a = 0, b = 0, c = 0, d = 0] = new Int32Array(buffer, 8 * KEY, 4);
-    this.#sipKey = [a, b, c, d];
+    this.#cells = new KeyedCells(buffer, SHAPE);
+    this.#words = this.#cells.words;
   }
 
   static buffer(): SharedArrayBuffer {
-    const buffer = new SharedArrayBuffer(EJECTION_BYTES);
-    randomFillSync(new Uint8Array(buffer, 8 * KEY, 16));
-    return buffer;
+    return KeyedCells.buffer(SHAPE);
   }
 
   /** The name of an endpoint, the same on all threads. */
   keyOf(text: string): bigint {
-    const hash = sipHash(this.#sipKey, Buffer.from(text));
-    // 0 is a cell that nobody has used.
-    return hash === 0n ? 1n : hash;
+    return this.#cells.keyOf(text);
   }
 
   /** While it stays, a key without a cell has none. */
@@ -81,9 +68,7 @@ export class EjectionCells {
 
   /** The cell of the key; undefined: it has none. */
   find(key: bigint): Cell | undefined {
-    const first = firstOf(key);
-    for (let at = first; at < first + 2 * WAYS; at += 2) if (Atomics.load(this.#words, at) === key) return at;
-    return undefined;
+    return this.#cells.find(key);
   }
 
   /** What the cell says of the key; blank where it belongs to another by now, or says nothing any more. */
@@ -138,23 +123,11 @@ export class EjectionCells {
     Atomics.add(this.#words, COUNTERS + ejectionCounters.indexOf(name), 1n);
   }
 
-  /** A cell of the key's set that nobody has used, or that says nothing any more; who loses it looks again. */
   #claim(key: bigint, nowMs: number): Cell | undefined {
-    const words = this.#words;
-    const first = firstOf(key);
-    for (let at = first; at < first + 2 * WAYS; at += 2) {
-      const held = Atomics.load(words, at);
-      if (held === key) return at;
-      if (held !== 0n && saysSomething(Atomics.load(words, at + 1), nowMs)) continue;
-      if (Atomics.compareExchange(words, at, held, key) !== held) return this.#claim(key, nowMs);
-      Atomics.add(words, CLAIMS, 1n);
-      return at;
-    }
-    return undefined;
+    const isFree = (at: Cell): boolean => !saysSomething(Atomics.load(this.#words, at + 1), nowMs);
+    return this.#cells.claim(key, isFree, () => Atomics.add(this.#words, CLAIMS, 1n));
   }
 }
-
-const firstOf = (key: bigint): number => HEADER + 2 * WAYS * Number(key & BigInt(SETS - 1));
 
 /** 64 bits, from the top: atMs 40, times 5, phase 3, gateway failures 8, failures 8. */
 const phases: readonly EjectionPhase[] = ["in", "probed", ...ejectionReasons];

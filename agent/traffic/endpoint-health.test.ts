@@ -8,6 +8,7 @@ import { nowhere } from "../mesh/source-ref.ts";
 import type { OutlierDetection } from "../mesh/traffic-policy.ts";
 import { EjectionCells } from "./ejection-cells.ts";
 import { httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
+import { newSharedState } from "./shared-state.ts";
 import { Bench } from "./traffic.fake.ts";
 
 const vip = { address: "10.96.0.1", port: 80 };
@@ -18,12 +19,17 @@ const outliers: OutlierDetection = {
 class Failing {
   readonly bench: Bench;
   readonly cells: EjectionCells;
-  readonly ref: ConnRef;
+  #ref: ConnRef;
   #request = 0;
 
-  constructor(endpoints: number, given: Partial<OutlierDetection> = {}, cells = EjectionCells.buffer()) {
-    this.cells = new EjectionCells(cells);
-    this.bench = new Bench({ settle: () => "http", readsPaths: () => true, ejections: this.cells });
+  constructor(
+    endpoints: number,
+    given: Partial<OutlierDetection> = {},
+    shared = newSharedState(1),
+    maxRequests: number | null = null,
+  ) {
+    this.cells = new EjectionCells(shared.ejections);
+    this.bench = new Bench({ settle: () => "http", readsPaths: () => true, among: { thread: 0, threads: 1, shared } });
     const { mesh } = this.bench;
     const loadBalancing = {
       preference: [],
@@ -32,7 +38,7 @@ class Failing {
       requests: "round-robin",
     } as const;
     mesh.serviceList = [
-      service("api", { loadBalancing, traffic: { outliers: { ...outliers, ...given }, from: nowhere } }),
+      service("api", { loadBalancing, traffic: { outliers: { ...outliers, ...given }, maxRequests, from: nowhere } }),
     ];
     mesh.list = [
       ...mesh.list.filter(({ name }) => name !== "api"),
@@ -42,9 +48,19 @@ class Failing {
     ];
     mesh.routes.push(httpRoute("shop/api", {}, { backends: [routeBackend("shop/api")] }));
     this.bench.serve();
+    this.#ref = this.#served();
+  }
+
+  #served(): ConnRef {
     const event = this.bench.outbound(vip);
     assert.equal(this.bench.engine.feed(event)?.type, "serve");
-    this.ref = event;
+    return event;
+  }
+
+  /** What follows comes on another connection. */
+  open(): this {
+    this.#ref = this.#served();
+    return this;
   }
 
   /** The endpoint's last octet; undefined: the answer was ours. */
@@ -53,7 +69,7 @@ class Failing {
     readonly answer: Answer | undefined;
     readonly end: (status: number) => void;
   } {
-    const { conn, generation } = this.ref;
+    const { conn, generation } = this.#ref;
     const request = ++this.#request;
     const asked = { podIdx: 1, request, protocol: "http1", method: "GET", target: "/", authority: "api" } as const;
     const fields = new RequestFields(Buffer.alloc(0), 0, 0);
@@ -152,9 +168,34 @@ describe("an endpoint that fails again and again", () => {
   });
 
   test("what other threads have learned counts", () => {
-    const buffer = EjectionCells.buffer();
-    const [one, other] = [new Failing(4, {}, buffer), new Failing(4, {}, buffer)];
+    const shared = newSharedState(1);
+    const [one, other] = [new Failing(4, {}, shared), new Failing(4, {}, shared)];
     one.share(40, [2]);
     assert.equal(other.share(40, []).get(2), undefined);
   });
+});
+
+test("requests beyond the cap are answered 503, whatever thread the others are on; each that ends makes room for another", () => {
+  const shared = newSharedState(1);
+  const [one, other] = [new Failing(2, {}, shared, 3), new Failing(2, {}, shared, 3)];
+  const underWay = [one.open().ask(), one.open().ask(), other.ask()];
+  for (const { at } of underWay) assert.notEqual(at, undefined);
+  for (const mesh of [one, other]) {
+    const refused = mesh.open().ask();
+    assert.ok(refused.answer?.type === "reply" && refused.answer.status === 503);
+    assert.deepEqual(refused.answer.headers, [{ op: "set", name: "x-envoy-overloaded", value: "true" }]);
+    refused.end(503);
+    assert.deepEqual([mesh.bench.requests.at(-1)?.flag, mesh.bench.requests.at(-1)?.route?.answer], ["UO", "overflow"]);
+  }
+  underWay[0]?.end(0);
+  const next = other.open().ask();
+  assert.notEqual(next.at, undefined);
+  assert.equal(one.open().ask().at, undefined);
+  next.end(200);
+  underWay[1]?.end(500);
+  underWay[2]?.end(200);
+  assert.deepEqual(
+    [1, 2, 3, 4].map(() => one.open().ask().at === undefined),
+    [false, false, false, true],
+  );
 });

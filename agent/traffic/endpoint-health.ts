@@ -16,7 +16,8 @@ import {
 } from "../plan/ejection.ts";
 import type { Candidate } from "../plan/endpoints.ts";
 import type { RequestHealth, RequestsTo } from "../plan/plan-request.ts";
-import type { Cell, EjectionCells } from "./ejection-cells.ts";
+import type { EjectionCells } from "./ejection-cells.ts";
+import type { Cell } from "./keyed-cells.ts";
 
 /** Callers, ports and rules that a thread knows at once; then it begins anew, which costs it look-ups alone. */
 const MOST_VIEWS = 4_096;

@@ -13,6 +13,7 @@ import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { EndpointCost, EndpointCosts } from "./endpoint-costs.ts";
 import type { EndpointHold } from "./endpoint-health.ts";
 import type { OpenTo } from "./endpoint-load.ts";
+import type { RequestPlace } from "./request-caps.ts";
 
 /** What is asked. Each empty but the number: the head was refused before anybody could read it. */
 export type RequestWords = Pick<RequestRecord, "method" | "path" | "host" | "id"> & { readonly request: number };
@@ -56,6 +57,8 @@ export class OpenRequest {
   /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
   #retries = 0;
   #pauses = false;
+  /** Among those that may be under way; null: nobody counts them. */
+  #place: RequestPlace | null = null;
 
   constructor({ request, method, path, host, id }: RequestWords, sinceMs: number) {
     this.request = request;
@@ -124,6 +127,18 @@ export class OpenRequest {
     this.leave(sample, shows);
     if (this.#at !== null) this.#tried = [...this.#tried, this.#at];
     this.#at = null;
+  }
+
+  /** It has a place until it ends. */
+  takes(place: RequestPlace | null): void {
+    this.#place = place;
+  }
+
+  /** It is over, or has become a websocket. */
+  ended(sample: RequestSample | null, shows: TryShows | null): void {
+    this.leave(sample, shows);
+    this.#place?.release();
+    this.#place = null;
   }
 
   /** It is tried again behind a pause. */

@@ -5,9 +5,9 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
-import type { EjectionCells } from "./ejection-cells.ts";
 import type { OriginEngine } from "./origins.ts";
 import type { PeerRejected, ReadPeer } from "./peers.ts";
+import type { SharedState } from "./shared-state.ts";
 
 export type TrafficOptions = {
   readonly trustDomain: string;
@@ -30,10 +30,8 @@ export type TrafficOptions = {
   /** Monotonic, milliseconds. */
   readonly now: () => number;
   readonly after: (ms: number, call: () => void) => () => void;
-  /** Data threads of the node; absent: there is no other. */
-  readonly threads?: number;
-  /** What all of them know of endpoints that fail; absent: this thread knows it for itself. */
-  readonly ejections?: EjectionCells;
+  /** Which of the node's data threads this is, and what they share; absent: there is no other. */
+  readonly among?: { readonly thread: number; readonly threads: number; readonly shared: SharedState };
   /** Of a clock that they share, milliseconds; absent: `now`. */
   readonly sharedNow?: () => number;
   /** Uniform in [0, 1): load balancing. */

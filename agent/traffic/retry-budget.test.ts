@@ -4,10 +4,11 @@ import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { seeded } from "./mesh.fake.ts";
 import { RetryBudget } from "./retry-budget.ts";
+import { RetryCells } from "./retry-cells.ts";
 
 test("without load ten a second are allowed, in ten seconds a hundred, and no other key's are touched", () => {
   let nowMs = 5_000;
-  const budget = new RetryBudget({ now: () => nowMs, threads: 1 });
+  const budget = new RetryBudget({ now: () => nowMs, cells: new RetryCells(RetryCells.buffer()) });
   const taken = (key: string): number => {
     let count = 0;
     while (budget.take(key)) count += 1;
@@ -19,10 +20,6 @@ test("without load ten a second are allowed, in ten seconds a hundred, and no ot
   assert.equal(taken("a"), 0);
   nowMs += 1;
   assert.equal(taken("a"), 100);
-  const part = new RetryBudget({ now: () => nowMs, threads: 4 });
-  let count = 0;
-  while (part.take("a")) count += 1;
-  assert.equal(count, 25);
 });
 
 test("where everything fails, retries never are more than a fifth of the requests of any ten seconds", (context) => {
@@ -30,7 +27,7 @@ test("where everything fails, retries never are more than a fifth of the request
   context.diagnostic(`seed ${seed}`);
   const random = seeded(seed);
   let nowMs = 0;
-  const budget = new RetryBudget({ now: () => nowMs, threads: 1 });
+  const budget = new RetryBudget({ now: () => nowMs, cells: new RetryCells(RetryCells.buffer()) });
   const requests: number[] = [];
   const retries: number[] = [];
   // As the budget has it: of whole seconds.
@@ -49,8 +46,22 @@ test("where everything fails, retries never are more than a fifth of the request
   assert.ok(retries.length > 0.15 * requests.length, "the share is given, too");
 });
 
-test("more keys than are kept cost nothing but the memory of the longest unused", () => {
-  const budget = new RetryBudget({ now: () => 0, threads: 1 });
+test("threads share a budget: what the one has asked for and sent again counts for all", () => {
+  const cells = RetryCells.buffer();
+  const [one, other] = [0, 1].map(() => new RetryBudget({ now: () => 5_000, cells: new RetryCells(cells) }));
+  assert.ok(one !== undefined && other !== undefined);
+  for (let nth = 0; nth < 1_000; nth++) one.requested("a");
+  let count = 0;
+  for (let nth = 0; nth < 1_000; nth++) if ((nth % 2 === 0 ? one : other).take("a")) count += 1;
+  assert.equal(count, 200);
+});
+
+test("more keys than there is room for are not retried, and those that are known still are", () => {
+  let nowMs = 0;
+  const budget = new RetryBudget({ now: () => nowMs, cells: new RetryCells(RetryCells.buffer()) });
   for (let nth = 0; nth < 10_000; nth++) budget.requested(`key ${nth}`);
   assert.ok(budget.take("key 1"));
+  assert.ok(!budget.take("key 9999"));
+  nowMs = 10_000;
+  assert.ok(budget.take("key 9999"), "whose window is empty has given up its place");
 });

@@ -36,6 +36,7 @@ import type { TrafficContext } from "./context.ts";
 import type { EndpointHold } from "./endpoint-health.ts";
 import type { OpenRequest } from "./open-request.ts";
 import type { OriginRoute } from "./origins.ts";
+import type { RequestPlace } from "./request-caps.ts";
 
 export function answerRoutedRequest(
   event: RequestEvent,
@@ -54,17 +55,27 @@ export function answerRoutedRequest(
   const isLost = plan.kind === "forward" && typeof origin !== "object";
   const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
   const isOver = plan.kind === "forward" && verdict?.verdict === "deny";
+  const place = plan.kind === "forward" && !isLost && !isOver ? placeOf(plan, facts, context) : null;
   const way = plan.kind === "forward" ? wayOf(plan) : null;
   const entry = plan.entry;
   const name = entry === null ? "" : ruleName({ ...entry.route, rule: entry.index });
   const routed = {
     name,
-    answer: plan.kind === "reply" ? plan.why : isLost ? "no-endpoint" : isOver ? "policy" : null,
+    answer:
+      plan.kind === "reply"
+        ? plan.why
+        : isLost
+          ? "no-endpoint"
+          : isOver
+            ? "policy"
+            : place === "full"
+              ? "overflow"
+              : null,
     way,
   } as const;
   const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
   // Of a probe that does not go on nobody learns anything.
-  if (typeof origin !== "object" || isOver) hold?.end(null);
+  if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
@@ -72,8 +83,19 @@ export function answerRoutedRequest(
   if (typeof origin !== "object")
     return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream" };
   if (isOver) return { type: "reply", conn, generation, request, ...verdict.answer };
+  if (place === "full") return { type: "reply", conn, generation, request, ...overflow };
+  open.takes(place);
   return sent(event, { open, plan, facts, origin, hold }, connection, context);
 }
+
+/** Envoy's header for the same (envoy:docs/root/configuration/http/http_filters/router_filter.rst). */
+const overflow = {
+  ...{ status: 503, body: "too many requests under way" },
+  headers: [{ op: "set", name: "x-envoy-overloaded", value: "true" }],
+} as const;
+
+const placeOf = (plan: ForwardPlan, { source }: RoutedFacts, { caps }: TrafficContext): RequestPlace | "full" | null =>
+  plan.chosen.service.traffic === undefined ? null : caps.take({ ...plan.chosen, caller: source.identity.text });
 
 type PlannedRequest = { readonly plan: RequestPlan; readonly hold: EndpointHold | null };
 

@@ -58,6 +58,12 @@ test("outlierDetection: Istio's defaults, and every field", () => {
   assert.equal(policyOf("{host: api}").outliers, null);
 });
 
+test("http2MaxRequests caps; 0 and nothing are no cap", () => {
+  const most = (http: string): number | null =>
+    policyOf(`{host: api, trafficPolicy: {connectionPool: {http: ${http}}}}`).maxRequests;
+  assert.deepEqual([most("{http2MaxRequests: 7}"), most("{http2MaxRequests: 0}"), most("{}")], [7, null, null]);
+});
+
 test("a Service is named as Istio names it; another namespace's, and what is no Service, is reported and counts for nothing", () => {
   for (const host of ["api", "api.shop", "api.shop.svc", "api.shop.svc.cluster.local"])
     assert.notEqual(translated(rule(`{host: ${host}}`)).service.traffic, undefined, host);
@@ -86,7 +92,12 @@ test("of two for a Service the first counts, and the other is reported", () => {
 });
 
 test("a field that is known and not honoured is reported; one that is not known is refused with its place", () => {
-  const known = ["tls: {mode: SIMPLE}", "portLevelSettings: []", "outlierDetection: {interval: 5s}"];
+  const known = [
+    "tls: {mode: SIMPLE}",
+    "portLevelSettings: []",
+    "outlierDetection: {interval: 5s}",
+    "connectionPool: {tcp: {}}",
+  ];
   for (const field of known) {
     const { findings } = translated(rule(`{host: api, trafficPolicy: {${field}}}`));
     assert.match(findings[0] ?? "", /spec\.trafficPolicy\.\S+ is not honoured/, field);

@@ -41,9 +41,26 @@ const outlierDetection = growingObject({
 });
 
 const notYet = "nothing in this agent acts on it yet";
+const tooFar = "only requests are counted, by http2MaxRequests";
+const connectionPool = growingObject({
+  http: optional(
+    growingObject({
+      http2MaxRequests: optional(integer(0, 2 ** 31 - 1), null),
+      http1MaxPendingRequests: unsupported(anything, tooFar),
+      maxRequestsPerConnection: unsupported(anything, tooFar),
+      maxRetries: unsupported(anything, "retries have a budget of a fifth, or ten a second"),
+      idleTimeout: unsupported(anything, notYet),
+      h2UpgradePolicy: unsupported(anything, notYet),
+      useClientProtocol: unsupported(anything, notYet),
+      maxConcurrentStreams: unsupported(anything, notYet),
+    }),
+    null,
+  ),
+  tcp: unsupported(anything, tooFar),
+});
 const trafficPolicy = growingObject({
   outlierDetection: optional<Read<typeof outlierDetection> | null>(outlierDetection, null),
-  connectionPool: unsupported(anything, notYet),
+  connectionPool: optional<Read<typeof connectionPool> | null>(connectionPool, null),
   loadBalancer: unsupported(anything, `${notYet}; the annotation orlop.dev/balance of the Service chooses`),
   retryBudget: unsupported(anything, "retries have a budget of a fifth, or ten a second"),
   tls: unsupported(anything, "the mesh encrypts by itself"),
@@ -92,6 +109,8 @@ export function serviceOfRule(
 
 export function toTrafficPolicy({ spec }: DestinationRule, document: Value): TrafficPolicy {
   const outliers = spec.trafficPolicy?.outlierDetection ?? null;
+  // Istio's 0 is its default, which is no limit.
+  const most = spec.trafficPolicy?.connectionPool?.http?.http2MaxRequests ?? 0;
   return {
     outliers: outliers && {
       consecutive5xx: outliers.consecutive5xxErrors,
@@ -100,6 +119,7 @@ export function toTrafficPolicy({ spec }: DestinationRule, document: Value): Tra
       maxEjected: outliers.maxEjectionPercent,
       minHealthy: outliers.minHealthPercent,
     },
+    maxRequests: most === 0 ? null : most,
     from: document.from,
   };
 }

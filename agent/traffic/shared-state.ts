@@ -1,0 +1,21 @@
+// any thread · what all data threads of an agent share about requests at the caller's end: memory, and nothing that a thread could hold.
+import { EjectionCells } from "./ejection-cells.ts";
+import { RetryCells } from "./retry-cells.ts";
+import { UnderWayCells } from "./under-way-cells.ts";
+
+export type SharedState = {
+  /** Endpoints that fail. */
+  readonly ejections: SharedArrayBuffer;
+  /** Requests under way, for caps. */
+  readonly underWay: SharedArrayBuffer;
+  /** Requests and retries, for budgets. */
+  readonly retries: SharedArrayBuffer;
+};
+
+export function newSharedState(threads: number): SharedState {
+  return {
+    ejections: EjectionCells.buffer(),
+    underWay: UnderWayCells.buffer(threads),
+    retries: RetryCells.buffer(),
+  };
+}
