@@ -105,6 +105,7 @@ export const ORLOP_FORWARD_ASKS_UNSENT = 2;
 export const ORLOP_FORWARD_ASKS_ANY = 4;
 export const ORLOP_MOST_KEPT = 65536;
 export const ORLOP_HEAD_EDIT_PREFIX = 6;
+export const ORLOP_MOST_PEEKED = 16384;
 export const ORLOP_MOST_ORIGIN = 65535;
 export const ORLOP_REPORTS_NOT_REACHED = 256;
 
@@ -401,6 +402,7 @@ export const eventTypes = {
   opaque: 11,
   "not-reached": 12,
   "try-failed": 13,
+  "first-bytes": 14,
 } as const;
 
 export const answerTypes = {
@@ -419,6 +421,7 @@ export const answerTypes = {
   "drop-origin": 13,
   pass: 14,
   hold: 15,
+  peek: 16,
 } as const;
 
 export const listenerKinds = [

@@ -71,6 +71,7 @@ export type ServiceView = {
 };
 
 export type RouteView = {
+  readonly kind: "HTTPRoute" | "TLSRoute" | "TCPRoute";
   readonly name: string;
   readonly namespace: string;
   /** `<namespace>/<name>`, with `:<port>` where the route is about a single port. */

@@ -3,11 +3,12 @@
 import { type LeftOutPod, leftOutNote } from "../control/left-out.ts";
 import type { SourceStatus } from "../control/source.ts";
 import { fullName, namespaceOf, ruleName } from "../mesh/full-name.ts";
-import type { RouteParent } from "../mesh/http-rule.ts";
-import { changesText, matchText, outcomeText } from "../mesh/http-rule-text.ts";
+import type { HttpRoute, RouteParent } from "../mesh/http-rule.ts";
+import { changesText, matchText, outcomeText, sharesText } from "../mesh/http-rule-text.ts";
 import { DATAPLANE_MODE } from "../mesh/names.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../mesh/policies.ts";
 import { lineText } from "../mesh/source-ref.ts";
+import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Party } from "../observe/record.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
@@ -254,24 +255,27 @@ function policies({ mesh }: AdminSource): readonly PolicyView[] {
 
 function routes({ mesh }: AdminSource): readonly RouteView[] {
   const views = [...mesh.httpRoutes()].map((route): RouteView => {
-    const isOwn = ({ service }: RouteParent): boolean => namespaceOf(service) === route.namespace;
-    const role = route.parents.every(isOwn) ? "producer" : route.parents.some(isOwn) ? "both" : "consumer";
-    return {
-      name: route.name,
-      namespace: route.namespace,
-      parents: route.parents.map(parentText),
-      role,
-      rules: route.rules.map((rule) => ({
-        name: rule.name,
-        matches: rule.matches.map(matchText),
-        to: outcomeText(rule),
-        changes: changesText(rule),
-        from: lineText(rule.from),
-      })),
-      from: lineText(route.from),
-    };
+    const rules = route.rules.map((rule) => ({
+      name: rule.name,
+      matches: rule.matches.map(matchText),
+      to: outcomeText(rule),
+      changes: changesText(rule),
+      from: lineText(rule.from),
+    }));
+    return { kind: "HTTPRoute", ...ofRoute(route), rules };
   });
-  return views.toSorted(byName);
+  const streams = [...mesh.tlsRoutes(), ...mesh.tcpRoutes()].map((route): RouteView => {
+    const from = lineText(route.from);
+    const rule = { name: "", matches: route.hostnames, to: sharesText(route.backends, "refused"), changes: "", from };
+    return { kind: route.kind, ...ofRoute(route), rules: [rule] };
+  });
+  return [...views, ...streams].toSorted(byName);
+}
+
+function ofRoute({ name, namespace, parents, from }: HttpRoute | StreamRoute): Omit<RouteView, "kind" | "rules"> {
+  const isOwn = ({ service }: RouteParent): boolean => namespaceOf(service) === namespace;
+  const role = parents.every(isOwn) ? "producer" : parents.some(isOwn) ? "both" : "consumer";
+  return { name, namespace, parents: parents.map(parentText), role, from: lineText(from) };
 }
 
 function parentText({ service, port, portName }: RouteParent): string {

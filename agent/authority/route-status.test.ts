@@ -100,3 +100,18 @@ test("whatever an object holds, it is read", () => {
     );
   assert.match(said({ rules: 7 }).Accepted ?? "", /^False UnsupportedValue/);
 });
+
+test("a TCPRoute and a TLSRoute are read by their own readers", () => {
+  const of = (kind: string, spec: Json): string => {
+    const object = { ...route({ parentRefs: [parent], ...spec }), kind };
+    const [entry] = parentsOf(object, { ...version, kind }, (name) => services[name], NOW) ?? [];
+    const conditions = entry?.conditions as readonly Readonly<Record<string, unknown>>[];
+    return conditions.map(({ status, reason, message }) => `${status} ${reason}: ${message}`).join("; ");
+  };
+  const rules = [{ backendRefs: [{ name: "api", port: 80 }] }];
+  assert.equal(of("TCPRoute", { rules }), "True Accepted: ; True ResolvedRefs: ");
+  assert.equal(of("TLSRoute", { hostnames: ["a.example"], rules }), "True Accepted: ; True ResolvedRefs: ");
+  assert.match(of("TLSRoute", { rules }), /^False UnsupportedValue: .*hostnames/);
+  assert.match(of("TCPRoute", { rules: [...rules, ...rules] }), /^False UnsupportedValue: .*rules/);
+  assert.match(of("TCPRoute", { rules: [{ backendRefs: [{ name: "far", port: 80 }] }] }), /False BackendNotFound/);
+});

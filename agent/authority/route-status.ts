@@ -1,9 +1,10 @@
-// main thread · an HTTPRoute and the Services of its cluster → what its status has to say of its Services as parents
+// main thread · a route and the Services of its cluster → what its status has to say of its Services as parents
 // (gateway-api:apis/v1/shared_types.go, RouteParentStatus), by the reader that agents use. Pure.
 import { isDeepStrictEqual } from "node:util";
 import { httpRouteKind, toHttpRoute } from "../control/kinds/http-route.ts";
 import { jsonValue } from "../control/kinds/json-value.ts";
-import { Report } from "../control/kinds/value.ts";
+import { streamRouteKinds, toStreamRoute } from "../control/kinds/stream-route.ts";
+import { Report, type Value } from "../control/kinds/value.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
 
 /** Entries of this name are ours, and no others. */
@@ -60,14 +61,28 @@ export function parentsOf(
 const ok = (message: string, reason = "Accepted"): Said => ({ isSo: true, reason, message });
 const not = (reason: string, message: string): Said => ({ isSo: false, reason, message });
 
+/** Whether agents honour the object, by its kind. */
+const readers: Readonly<Record<string, (value: Value, report: Report) => boolean>> = {
+  HTTPRoute: (value, report) => {
+    const document = httpRouteKind(value, "", report);
+    return document !== undefined && toHttpRoute(document, value, report) !== undefined;
+  },
+  TLSRoute: (value, report) => isStreamRoute("TLSRoute", value, report),
+  TCPRoute: (value, report) => isStreamRoute("TCPRoute", value, report),
+};
+
+function isStreamRoute(kind: keyof typeof streamRouteKinds, value: Value, report: Report): boolean {
+  const document = streamRouteKinds[kind](value, "", report);
+  if (document !== undefined) toStreamRoute(document, value, report);
+  return document !== undefined;
+}
+
 /** Whether agents can read it: what they refuse they do not honour by half. */
 function readable(object: unknown, version: ObjectVersion): Said {
   const report = new Report("object");
   const value = jsonValue(object, version);
-  const document = httpRouteKind(value, "", report);
-  const route = document && toHttpRoute(document, value, report);
   const texts = (all: Report["problems"]): string => shown(all.map(({ what, why }) => `${what} (${why})`));
-  if (route === undefined) return not("UnsupportedValue", texts(report.problems));
+  if (!readers[version.kind]?.(value, report)) return not("UnsupportedValue", texts(report.problems));
   return ok(texts(report.findings));
 }
 

@@ -6,6 +6,7 @@ import type { ApiAnswer, Ask } from "../control/kubernetes/api-answer.ts";
 import { followRouteStatuses } from "./route-statuses.ts";
 
 type Json = Readonly<Record<string, unknown>>;
+type Collection = "httproutes" | "tlsroutes" | "tcproutes" | "services";
 type Stored = { spec: Json; status: Json; version: number };
 
 class RouteServer {
@@ -18,7 +19,7 @@ class RouteServer {
   /** Before the next write another client changes the route. */
   meanwhile: (() => void) | undefined;
   #version = 1;
-  readonly #lines = { httproutes: [] as string[], services: [] as string[] };
+  readonly #lines: Record<Collection, string[]> = { httproutes: [], tlsroutes: [], tcproutes: [], services: [] };
 
   route(name: string, spec: Json): void {
     const known = this.routes.get(name);
@@ -40,9 +41,12 @@ class RouteServer {
 
   readonly ask: Ask = async (path, { signal, write }) => {
     if (write === undefined) {
-      const kind = path.includes("/httproutes?") ? "httproutes" : "services";
+      const kind =
+        (["httproutes", "tlsroutes", "tcproutes"] as const).find((each) => path.includes(`/${each}?`)) ?? "services";
       const end = { "k8s.io/initial-events-end": "true" };
-      const named = kind === "httproutes" ? "HTTPRoute" : "Service";
+      const named = { httproutes: "HTTPRoute", tlsroutes: "TLSRoute", tcproutes: "TCPRoute", services: "Service" }[
+        kind
+      ];
       this.#say(kind, "BOOKMARK", { kind: named, metadata: { resourceVersion: "1", annotations: end } });
       return { ...answer(200, {}), body: this.#body(kind, signal) };
     }
@@ -76,11 +80,11 @@ class RouteServer {
     return { apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", metadata, spec, status };
   }
 
-  #say(kind: "httproutes" | "services", type: string, object: Json): void {
+  #say(kind: Collection, type: string, object: Json): void {
     this.#lines[kind].push(`${JSON.stringify({ type, object })}\n`);
   }
 
-  async *#body(kind: "httproutes" | "services", signal: AbortSignal): AsyncIterable<Uint8Array> {
+  async *#body(kind: Collection, signal: AbortSignal): AsyncIterable<Uint8Array> {
     for (; !signal.aborted; await turn())
       for (const line of this.#lines[kind].splice(0)) yield new TextEncoder().encode(line);
   }

@@ -1,4 +1,4 @@
-// main thread · writes what became of each HTTPRoute into its status, by a single replica at a time (lease.ts). A status is written when it
+// main thread · writes what became of each route into its status, by a single replica at a time (lease.ts). A status is written when it
 // is not what it has to be, over the version that was read and no other.
 import type { Ask } from "../control/kubernetes/api-answer.ts";
 import { Refused, textOf } from "../control/kubernetes/api-refusal.ts";
@@ -26,6 +26,13 @@ type KnownRoute = { readonly version: ObjectVersion; readonly apiVersion: string
 const IDLE_MS = 5_000;
 /** What could not be written is tried again after so long, and so long passes between looks at the lease, ms. */
 const RETRY_MS = 2_000;
+
+/** Kinds of routes, as they are in paths. */
+const plurals: Readonly<Record<string, string>> = {
+  HTTPRoute: "httproutes",
+  TLSRoute: "tlsroutes",
+  TCPRoute: "tcproutes",
+};
 
 const kindOf = (name: string): WatchedKind => {
   const found = watchedKinds.find(({ kind }) => kind === name);
@@ -55,15 +62,17 @@ export async function followRouteStatuses(ports: RouteStatusPorts, signal: Abort
     });
   };
   const watches = [
-    watch("HTTPRoute", (changes) => {
-      for (const change of unpacked(changes)) {
-        const { namespace, name } = change.op === "present" ? change.version : change.object;
-        const key = `${namespace}/${name}`;
-        if (change.op === "present") routes.set(key, change);
-        else routes.delete(key);
-        dirty.add(key);
-      }
-    }),
+    ...Object.keys(plurals).map((kind) =>
+      watch(kind, (changes) => {
+        for (const change of unpacked(changes)) {
+          const { namespace, name } = change.op === "present" ? change.version : change.object;
+          const key = `${kind} ${namespace}/${name}`;
+          if (change.op === "present") routes.set(key, change);
+          else routes.delete(key);
+          dirty.add(key);
+        }
+      }),
+    ),
     watch("Service", (changes) => {
       for (const change of unpacked(changes)) {
         const { namespace, name } = change.op === "present" ? change.version : change.object;
@@ -118,8 +127,9 @@ async function write(
 ): Promise<boolean> {
   const parents = parentsOf(object, version, portsOf, `${new Date(ports.wallMs()).toISOString().slice(0, 19)}Z`);
   if (parents === null) return false;
-  const { namespace, name, resourceVersion } = version;
-  const path = `/apis/${apiVersion}/namespaces/${encodeURIComponent(namespace)}/httproutes/${encodeURIComponent(name)}/status`;
+  const { kind, namespace, name, resourceVersion } = version;
+  const of = `/apis/${apiVersion}/namespaces/${encodeURIComponent(namespace)}/${plurals[kind]}`;
+  const path = `${of}/${encodeURIComponent(name)}/status`;
   const patch = [
     { op: "test", path: "/metadata/resourceVersion", value: resourceVersion },
     { op: "add", path: "/status", value: { parents } },

@@ -61,6 +61,7 @@ export const policyColumns: readonly Column<PolicyView>[] = [
 export const routeColumns: readonly Column<RouteView>[] = [
   { header: "NAMESPACE", value: (row) => row.namespace, namespace: true },
   { header: "NAME", value: (row) => row.name },
+  { header: "KIND", value: (row) => row.kind },
   { header: "PARENTS", value: (row) => row.parents.join(",") },
   { header: "ROLE", value: (row) => row.role },
   { header: "RULES", value: (row) => String(row.rules.length) },

@@ -18,7 +18,7 @@ export const resources = {
   workloads: ["workloads", "workload", "wl", "pods", "pod"],
   services: ["services", "service", "svc"],
   policies: ["policies", "policy", "pol"],
-  routes: ["routes", "route", "httproutes", "httproute"],
+  routes: ["routes", "route", "httproutes", "httproute", "tlsroutes", "tlsroute", "tcproutes", "tcproute"],
   limits: ["limits", "limit", "limitpolicies", "limitpolicy"],
   certs: ["certs", "cert", "certificates", "certificate"],
   connections: ["connections", "connection", "conn", "conns"],

@@ -45,6 +45,8 @@ function tightens(was: Upsert | undefined, now: Upsert, before: PoliciesBefore):
       if (was === undefined) return saysNothingBut("STRICT", now.value);
       return was.kind === now.kind && tightensPeers(was.value, now.value);
     case "http-route":
+    case "tls-route":
+    case "tcp-route":
       // It grants nothing. But half of it sends requests where its author did not.
       return (
         was?.kind === now.kind && isDeepStrictEqual({ ...was.value, from: nowhere }, { ...now.value, from: nowhere })
@@ -167,6 +169,8 @@ const kindNames: Readonly<Record<Upsert["kind"], string>> = {
   service: "Service",
   "peer-authentication": "PeerAuthentication",
   "http-route": "HTTPRoute",
+  "tls-route": "TLSRoute",
+  "tcp-route": "TCPRoute",
   "authorization-policy": "AuthorizationPolicy",
   "limit-policy": "LimitPolicy",
 };

@@ -104,6 +104,9 @@ export class AnswerWriter {
         view.setInt32(at + record.expect, answer.request, true);
         view.setInt32(at + record.status, milliseconds(answer.ms), true);
         break;
+      case "peek":
+        view.setInt32(at + record.status, answer.bytes, true);
+        break;
       case "peer":
         view.setInt32(at + record.identity, answer.peerIdentity, true);
         break;

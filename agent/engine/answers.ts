@@ -62,6 +62,13 @@ export type RejectPeer = ConnRef & { readonly type: "reject-peer" };
  */
 export type Serve = ConnRef & { readonly type: "serve" };
 
+/** The first bytes of an accepted connection are wanted before it is decided about; they stay unread. `FirstBytes` follows. */
+export type Peek = ConnRef & {
+  readonly type: "peek";
+  /** At least so many; from 1 to ORLOP_MOST_PEEKED. */
+  readonly bytes: number;
+};
+
 /**
  * Where requests of a pod may go. The engine keeps connections to it and uses them again, for requests of this pod and this number alone.
  * `route` is what `relay`, `tunnel` and `dial` say of a connection.
@@ -126,6 +133,7 @@ export type Answer =
   | Tunnel
   | Dial
   | Serve
+  | Peek
   | Refuse
   | Close
   | Peer

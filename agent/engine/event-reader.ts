@@ -143,6 +143,14 @@ export class EventReader {
         return this.#request(at, { conn, generation, podIdx }, named(abi.httpProtocols, this.#u32(at + record.kind)));
       case types["try-failed"]:
         return this.#tryFailed(at, conn, generation, podIdx);
+      case types["first-bytes"]:
+        return {
+          type: "first-bytes",
+          conn,
+          generation,
+          bytes: Uint8Array.from(this.#bytes(at, 0)),
+          isAll: this.#i32(at + record.detail) !== 0,
+        };
       case types.opaque:
         return { type: "opaque", conn, generation };
       case types["request-ended"]:

@@ -115,6 +115,17 @@ export type TunnelAbused = {
   readonly reason: string;
 };
 
+/**
+ * What was wanted by `peek`: so many bytes at least, and up to ORLOP_MOST_PEEKED that are there; or fewer when no more will come (`isAll`),
+ * because the caller has sent its FIN or nothing for five seconds: then there may be none. Answer: as to `accepted`, or `peek` again.
+ */
+export type FirstBytes = ConnRef & {
+  readonly type: "first-bytes";
+  /** A copy that may be kept. */
+  readonly bytes: Uint8Array;
+  readonly isAll: boolean;
+};
+
 /** Fewer pooled sockets than wanted; the keeper should be asked for `count` more. */
 export type PoolLow = {
   readonly type: "pool-low";
@@ -202,6 +213,7 @@ export type EngineEvent =
   | ConnectRequest
   | Established
   | NotReached
+  | FirstBytes
   | Closed
   | HandshakeFailed
   | TunnelAbused

@@ -1,8 +1,11 @@
 // 20 · any thread · which routes are about a port of a Service, for a caller of this namespace. Pure.
 import { fullName, namespaceOf } from "../mesh/full-name.ts";
 import type { HttpRoute } from "../mesh/http-rule.ts";
+import type { RouteOfParents } from "../mesh/route-index.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
-import { portHint } from "./port-hint.ts";
+import type { Snapshot } from "../mesh/snapshot.ts";
+import type { StreamRoute } from "../mesh/stream-route.ts";
+import { type PortHint, portHint } from "./port-hint.ts";
 
 /**
  * Routes of the caller's own namespace about a Service of another replace those of the Service's namespace, for its callers alone; routes
@@ -27,18 +30,73 @@ export function routesFor(
 }
 
 type PortOfRoute = Pick<ServicePort, "port" | "name" | "appProtocol">;
+export type RoutesOfMesh = Pick<Snapshot, "httpRoutesAbout" | "tlsRoutesAbout" | "tcpRoutesAbout">;
+
+/** Routes of a single kind: of several kinds about a port the first of this list counts (gateway-api:geps/gep-1294, "Route types"). */
+export type RoutesOfPort =
+  | { readonly of: "http-route"; readonly routes: readonly HttpRoute[] }
+  | { readonly of: "tls-route" | "tcp-route"; readonly routes: readonly StreamRoute[] };
+
+/** For a caller of this namespace, as `routesFor`; null: there is none. Any kind of its own namespace replaces every kind of the Service's. */
+export function routesOfPort(
+  service: Pick<Service, "namespace" | "name">,
+  port: PortOfRoute,
+  clientNamespace: string,
+  mesh: RoutesOfMesh,
+): RoutesOfPort | null {
+  const key = fullName(service);
+  if (!hasRoutes(key, mesh)) return null;
+  for (const namespace of new Set([clientNamespace, service.namespace])) {
+    for (const { of, routes } of aboutPort(key, port, mesh)) {
+      const own = routes.filter((route) => route.namespace === namespace);
+      if (own.length > 0) return { of, routes: own } as RoutesOfPort;
+    }
+  }
+  return null;
+}
+
+/** Of callers of any namespace. */
+export function anyRoutesOfPort(
+  service: Pick<Service, "namespace" | "name">,
+  port: PortOfRoute,
+  mesh: RoutesOfMesh,
+): RoutesOfPort | null {
+  const key = fullName(service);
+  if (!hasRoutes(key, mesh)) return null;
+  return aboutPort(key, port, mesh).find(({ routes }) => routes.length > 0) ?? null;
+}
+
+/** Most Services have none. */
+const hasRoutes = (key: string, mesh: RoutesOfMesh): boolean =>
+  mesh.httpRoutesAbout(key).length + mesh.tlsRoutesAbout(key).length + mesh.tcpRoutesAbout(key).length > 0;
+
+function aboutPort(key: string, port: PortOfRoute, mesh: RoutesOfMesh): readonly RoutesOfPort[] {
+  const about = <Route extends RouteOfParents>(routes: readonly Route[], carries: Carries): readonly Route[] =>
+    routes.filter((route) => isAbout(route, key, port, carries));
+  return [
+    { of: "http-route", routes: about(mesh.httpRoutesAbout(key), mayBeHttp) },
+    { of: "tls-route", routes: about(mesh.tlsRoutesAbout(key), mayBeTls) },
+    { of: "tcp-route", routes: about(mesh.tcpRoutesAbout(key), () => true) },
+  ];
+}
+
+/** Whether a port may carry what routes of a kind are about. */
+type Carries = (hint: PortHint) => boolean;
+const mayBeHttp: Carries = (hint) => hint !== "opaque";
+const mayBeTls: Carries = (hint) => hint === "opaque" || hint === "undeclared";
 
 /** Whether any parent of the route is this port of the Service, `<namespace>/<name>`. */
-export function isAbout({ parents }: HttpRoute, service: string, port: PortOfRoute): boolean {
+export function isAbout(
+  { parents }: Pick<RouteOfParents, "parents">,
+  service: string,
+  port: PortOfRoute,
+  carries: Carries = mayBeHttp,
+): boolean {
   return parents.some(
     (parent) =>
       parent.service === service &&
       (parent.port === null || parent.port === port.port) &&
       (parent.portName === null || parent.portName === port.name) &&
-      (parent.port !== null || parent.portName !== null || mayBeHttp(port)),
+      (parent.port !== null || parent.portName !== null || carries(portHint(port))),
   );
-}
-
-function mayBeHttp(port: PortOfRoute): boolean {
-  return portHint(port) !== "opaque";
 }

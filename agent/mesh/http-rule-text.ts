@@ -19,13 +19,20 @@ const conditionText = ({ kind, name, value }: ValueCondition): string =>
 /** What becomes of a request that the rule takes. */
 export function outcomeText({ redirect, backends }: HttpRule): string {
   if (redirect !== null) return `redirect ${redirect.status}`;
-  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
-  if (total === 0) return "500: no backend";
-  return backends.map((backend) => backendText(backend, total)).join(", ");
+  return sharesText(backends, "500");
 }
 
-function backendText({ service, port, weight }: RouteBackend, total: number): string {
-  const to = service === null || port === null ? "500: no backend" : `${service}:${port}`;
+/** @param answer what becomes of a share that goes nowhere */
+export function sharesText(backends: readonly Share[], answer: "500" | "refused"): string {
+  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
+  if (total === 0) return `${answer}: no backend`;
+  return backends.map((backend) => backendText(backend, total, answer)).join(", ");
+}
+
+type Share = Pick<RouteBackend, "service" | "port" | "weight">;
+
+function backendText({ service, port, weight }: Share, total: number, answer: string): string {
+  const to = service === null || port === null ? `${answer}: no backend` : `${service}:${port}`;
   return weight === total ? to : `${percent(weight / total)} ${to}`;
 }
 

@@ -3,6 +3,7 @@ import type { HttpRoute } from "./http-rule.ts";
 import type { LimitPolicy } from "./limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
+import type { StreamRoute } from "./stream-route.ts";
 import type { Workload } from "./workload.ts";
 
 /** Keys: workload `uid`; service, policies and routes `<namespace>/<name>`. */
@@ -17,5 +18,9 @@ export type MeshUpdate =
   | { readonly kind: "peer-authentication"; readonly op: "remove"; readonly key: string }
   | { readonly kind: "http-route"; readonly op: "upsert"; readonly value: HttpRoute }
   | { readonly kind: "http-route"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "tls-route"; readonly op: "upsert"; readonly value: StreamRoute }
+  | { readonly kind: "tls-route"; readonly op: "remove"; readonly key: string }
+  | { readonly kind: "tcp-route"; readonly op: "upsert"; readonly value: StreamRoute }
+  | { readonly kind: "tcp-route"; readonly op: "remove"; readonly key: string }
   | { readonly kind: "limit-policy"; readonly op: "upsert"; readonly value: LimitPolicy }
   | { readonly kind: "limit-policy"; readonly op: "remove"; readonly key: string };

@@ -1,33 +1,35 @@
 // any thread · routes by the Services that they are about. Kept up to date change by change.
-import { fullName } from "./full-name.ts";
-import type { HttpRoute } from "./http-rule.ts";
+import { fullName, type NamespacedName } from "./full-name.ts";
+import type { RouteParent } from "./http-rule.ts";
 
-const none: readonly HttpRoute[] = Object.freeze([]);
+/** Of any kind. */
+export type RouteOfParents = NamespacedName & { readonly parents: readonly RouteParent[] };
 
-export class RouteIndex {
-  readonly #byKey = new Map<string, HttpRoute>();
+export class RouteIndex<Route extends RouteOfParents> {
+  readonly #none: readonly Route[] = Object.freeze([]);
+  readonly #byKey = new Map<string, Route>();
   /** By `<namespace>/<name>` of a parent; a list is replaced, never changed in place. */
-  readonly #byService = new Map<string, readonly HttpRoute[]>();
+  readonly #byService = new Map<string, readonly Route[]>();
 
-  get(key: string): HttpRoute | undefined {
+  get(key: string): Route | undefined {
     return this.#byKey.get(key);
   }
 
   /** In no order. */
-  of(service: string): readonly HttpRoute[] {
-    return this.#byService.get(service) ?? none;
+  of(service: string): readonly Route[] {
+    return this.#byService.get(service) ?? this.#none;
   }
 
-  values(): Iterable<HttpRoute> {
+  values(): Iterable<Route> {
     return this.#byKey.values();
   }
 
-  add(route: HttpRoute): void {
+  add(route: Route): void {
     this.#byKey.set(fullName(route), route);
     for (const service of servicesOf(route)) this.#byService.set(service, [...this.of(service), route]);
   }
 
-  remove(route: HttpRoute): void {
+  remove(route: Route): void {
     this.#byKey.delete(fullName(route));
     for (const service of servicesOf(route)) {
       const rest = this.of(service).filter((other) => other !== route);
@@ -38,6 +40,6 @@ export class RouteIndex {
 }
 
 /** Each once. */
-export function servicesOf({ parents }: HttpRoute): ReadonlySet<string> {
+export function servicesOf({ parents }: Pick<RouteOfParents, "parents">): ReadonlySet<string> {
   return new Set(parents.map(({ service }) => service));
 }

@@ -3,6 +3,7 @@ import type { HttpRoute } from "./http-rule.ts";
 import type { LimitPolicy } from "./limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
+import type { StreamRoute } from "./stream-route.ts";
 import type { Workload } from "./workload.ts";
 import type { AddressConflict } from "./workload-index.ts";
 
@@ -74,11 +75,15 @@ export type Snapshot = {
 
   /** That name the Service, `<namespace>/<name>`, as a parent; of any namespace, for any port, in no order. */
   httpRoutesAbout(service: string): readonly HttpRoute[];
+  tlsRoutesAbout(service: string): readonly StreamRoute[];
+  tcpRoutesAbout(service: string): readonly StreamRoute[];
 
   workloads(): Iterable<Workload>;
   services(): Iterable<Service>;
   authorizationPolicies(): Iterable<AuthorizationPolicy>;
   peerAuthentications(): Iterable<PeerAuthentication>;
   httpRoutes(): Iterable<HttpRoute>;
+  tlsRoutes(): Iterable<StreamRoute>;
+  tcpRoutes(): Iterable<StreamRoute>;
   limitPolicies(): Iterable<LimitPolicy>;
 };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { NamespacedName } from "./full-name.ts";
 import type { HttpRoute } from "./http-rule.ts";
 import type { LimitPolicy } from "./limit-policy.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
@@ -10,6 +11,7 @@ import type { ServiceEndpoint } from "./snapshot.ts";
 import { nowhere } from "./source-ref.ts";
 import { spiffeId } from "./spiffe-id.ts";
 import { MeshStore } from "./store.ts";
+import type { StreamRoute } from "./stream-route.ts";
 import type { Workload } from "./workload.ts";
 
 // Small worlds: everything collides with everything.
@@ -98,6 +100,11 @@ const httpRoute: fc.Arbitrary<HttpRoute> = fc
     from: nowhere,
   }));
 
+const streamRoute: fc.Arbitrary<Omit<StreamRoute, "kind">> = httpRoute.map(({ rules, ...rest }) => ({
+  ...rest,
+  ...{ hostnames: [], backends: [] },
+}));
+
 const limitPolicy: fc.Arbitrary<LimitPolicy> = fc
   .record({ name, namespace, selector, requests: fc.nat(2) })
   .map((rest) => ({
@@ -114,12 +121,16 @@ const update: fc.Arbitrary<MeshUpdate> = fc.oneof(
   authorizationPolicy.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
   peerAuthentication.map((value) => ({ kind: "peer-authentication", op: "upsert", value }) as const),
   httpRoute.map((value) => ({ kind: "http-route", op: "upsert", value }) as const),
+  streamRoute.map((value) => ({ kind: "tls-route", op: "upsert", value: { ...value, kind: "TLSRoute" } }) as const),
+  streamRoute.map((value) => ({ kind: "tcp-route", op: "upsert", value: { ...value, kind: "TCPRoute" } }) as const),
   limitPolicy.map((value) => ({ kind: "limit-policy", op: "upsert", value }) as const),
   uid.map((one) => ({ kind: "workload", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "service", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "authorization-policy", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "peer-authentication", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "http-route", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "tls-route", op: "remove", key: one }) as const),
+  key.map((one) => ({ kind: "tcp-route", op: "remove", key: one }) as const),
   key.map((one) => ({ kind: "limit-policy", op: "remove", key: one }) as const),
 );
 
@@ -130,6 +141,8 @@ class Model {
   readonly authorization = new Map<string, AuthorizationPolicy>();
   readonly peer = new Map<string, PeerAuthentication>();
   readonly routes = new Map<string, HttpRoute>();
+  readonly tls = new Map<string, StreamRoute>();
+  readonly tcp = new Map<string, StreamRoute>();
   readonly limits = new Map<string, LimitPolicy>();
 
   apply(one: MeshUpdate): void {
@@ -139,6 +152,8 @@ class Model {
       "authorization-policy": this.authorization,
       "peer-authentication": this.peer,
       "http-route": this.routes,
+      "tls-route": this.tls,
+      "tcp-route": this.tcp,
       "limit-policy": this.limits,
     }[one.kind];
     if (one.op === "remove") map.delete(one.key);
@@ -212,7 +227,7 @@ function byUid(list: Iterable<Workload>): Workload[] {
   return [...list].toSorted((one, other) => (one.uid < other.uid ? -1 : 1));
 }
 
-function byName(one: HttpRoute, other: HttpRoute): number {
+function byName(one: NamespacedName, other: NamespacedName): number {
   return `${one.namespace}/${one.name}` < `${other.namespace}/${other.name}` ? -1 : 1;
 }
 
@@ -230,6 +245,16 @@ function compare(store: MeshStore, model: Model): void {
   for (const service of model.routes.values().flatMap(({ parents }) => parents.map((parent) => parent.service))) {
     const about = sorted(model.routes).filter(({ parents }) => parents.some((parent) => parent.service === service));
     assert.deepEqual(store.httpRoutesAbout(service).toSorted(byName), about);
+  }
+  for (const [of, routes, all] of [
+    [(key: string) => store.tlsRoutesAbout(key), model.tls, store.tlsRoutes()],
+    [(key: string) => store.tcpRoutesAbout(key), model.tcp, store.tcpRoutes()],
+  ] as const) {
+    assert.deepEqual(new Set(all), new Set(routes.values()));
+    for (const service of routes.values().flatMap(({ parents }) => parents.map((parent) => parent.service))) {
+      const about = sorted(routes).filter(({ parents }) => parents.some((parent) => parent.service === service));
+      assert.deepEqual(of(service).toSorted(byName), about);
+    }
   }
   for (const address of addresses) {
     assert.deepEqual(store.workloadAt(address), model.at(address));

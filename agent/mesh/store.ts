@@ -7,10 +7,11 @@ import type { LimitPolicy } from "./limit-policy.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import { Claims } from "./ownership.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
-import { RouteIndex, servicesOf } from "./route-index.ts";
+import { RouteIndex, type RouteOfParents, servicesOf } from "./route-index.ts";
 import { SelectorIndex } from "./selector-index.ts";
 import type { Service } from "./service.ts";
 import type { ServiceEndpoint, Snapshot } from "./snapshot.ts";
+import type { StreamRoute } from "./stream-route.ts";
 import type { Workload } from "./workload.ts";
 import { type AddressConflict, WorkloadIndex } from "./workload-index.ts";
 
@@ -50,7 +51,9 @@ export class MeshStore implements Snapshot {
   readonly #authorizationPolicies = new SelectorIndex<AuthorizationPolicy>();
   readonly #peerAuthentications = new SelectorIndex<PeerAuthentication>();
   readonly #limitPolicies = new SelectorIndex<LimitPolicy>();
-  readonly #httpRoutes = new RouteIndex();
+  readonly #httpRoutes = new RouteIndex<HttpRoute>();
+  readonly #tlsRoutes = new RouteIndex<StreamRoute>();
+  readonly #tcpRoutes = new RouteIndex<StreamRoute>();
   #servicesTouched = new Set<string>();
   #servicesRouted = new Set<string>();
   /** Uids of workloads that share an address with a workload that changed. */
@@ -73,6 +76,8 @@ export class MeshStore implements Snapshot {
       "authorization-policy": new Set(),
       "peer-authentication": new Set(),
       "http-route": new Set(),
+      "tls-route": new Set(),
+      "tcp-route": new Set(),
       "limit-policy": new Set(),
     };
     this.#servicesTouched = new Set();
@@ -84,7 +89,7 @@ export class MeshStore implements Snapshot {
     }
     const limits = changed["limit-policy"];
     const policies = changed["authorization-policy"].size + changed["peer-authentication"].size + limits.size;
-    const routes = changed["http-route"].size;
+    const routes = changed["http-route"].size + changed["tls-route"].size + changed["tcp-route"].size;
     if (policies + routes + changed.workload.size + changed.service.size > 0) this.#version += 1;
     if (policies > 0) this.#policyVersion += 1;
     if (routes > 0) this.#routesVersion += 1;
@@ -188,6 +193,14 @@ export class MeshStore implements Snapshot {
     return this.#httpRoutes.of(service);
   }
 
+  tlsRoutesAbout(service: string): readonly StreamRoute[] {
+    return this.#tlsRoutes.of(service);
+  }
+
+  tcpRoutesAbout(service: string): readonly StreamRoute[] {
+    return this.#tcpRoutes.of(service);
+  }
+
   workloads(): Iterable<Workload> {
     return this.#workloads.all();
   }
@@ -206,6 +219,14 @@ export class MeshStore implements Snapshot {
 
   httpRoutes(): Iterable<HttpRoute> {
     return this.#httpRoutes.values();
+  }
+
+  tlsRoutes(): Iterable<StreamRoute> {
+    return this.#tlsRoutes.values();
+  }
+
+  tcpRoutes(): Iterable<StreamRoute> {
+    return this.#tcpRoutes.values();
   }
 
   limitPolicies(): Iterable<LimitPolicy> {
@@ -240,14 +261,26 @@ export class MeshStore implements Snapshot {
       }
       case "http-route": {
         const after = update.op === "upsert" ? update.value : undefined;
-        return replaced(this.#httpRoutes.get(key), after, (before) => this.#setRoute(before, after));
+        return this.#setRoute(this.#httpRoutes, key, after);
       }
+      case "tls-route":
+        return this.#setRoute(this.#tlsRoutes, key, update.op === "upsert" ? update.value : undefined);
+      case "tcp-route":
+        return this.#setRoute(this.#tcpRoutes, key, update.op === "upsert" ? update.value : undefined);
     }
   }
 
-  #setRoute(before: HttpRoute | undefined, after: HttpRoute | undefined): void {
-    if (before !== undefined) this.#httpRoutes.remove(before);
-    if (after !== undefined) this.#httpRoutes.add(after);
+  #setRoute<Route extends RouteOfParents>(index: RouteIndex<Route>, key: string, after: Route | undefined): boolean {
+    return replaced(index.get(key), after, (before) => this.#moveRoute(index, before, after));
+  }
+
+  #moveRoute<Route extends RouteOfParents>(
+    index: RouteIndex<Route>,
+    before: Route | undefined,
+    after: Route | undefined,
+  ): void {
+    if (before !== undefined) index.remove(before);
+    if (after !== undefined) index.add(after);
     for (const route of [before, after])
       if (route !== undefined) for (const service of servicesOf(route)) this.#servicesRouted.add(service);
   }

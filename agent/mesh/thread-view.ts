@@ -6,6 +6,7 @@ import type { MeshUpdate } from "./mesh-update.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
 import type { Service } from "./service.ts";
 import { isFilePosition, nowhere, type SourceRef } from "./source-ref.ts";
+import type { StreamRoute } from "./stream-route.ts";
 import type { Workload } from "./workload.ts";
 
 /** Distinct parts that are remembered; then it begins anew, which costs sharing and nothing else. */
@@ -59,13 +60,19 @@ export class Lean {
         return { ...update, value: this.object(update.value) };
       case "http-route":
         return { ...update, value: this.object(update.value) };
+      case "tls-route":
+        return { ...update, value: this.object(update.value) };
+      case "tcp-route":
+        return { ...update, value: this.object(update.value) };
       case "limit-policy":
         return { ...update, value: this.object(update.value) };
     }
   }
 
   /** Any other object of the mesh. */
-  object<T extends Service | AuthorizationPolicy | PeerAuthentication | HttpRoute | LimitPolicy>(value: T): T {
+  object<T extends Service | AuthorizationPolicy | PeerAuthentication | HttpRoute | StreamRoute | LimitPolicy>(
+    value: T,
+  ): T {
     return this.#whole(value);
   }
 

@@ -1,13 +1,12 @@
 // 8 · any thread · why connections to a Service's port are read at the caller's end. What is called at a pod's own address never is. Pure.
-import { isAbout, routesFor } from "../l7/route-view.ts";
-import { fullName } from "../mesh/full-name.ts";
+import { anyRoutesOfPort, type RoutesOfMesh, type RoutesOfPort, routesOfPort } from "../l7/route-view.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { OutboundFacts } from "./plan.ts";
 import { isOwnPort } from "./ports.ts";
 
 /** A closed list. */
-export type ClientNeed = "http-route";
+export type ClientNeed = RoutesOfPort["of"];
 
 type Named = Pick<Service, "namespace" | "name">;
 
@@ -16,22 +15,33 @@ export function clientNeedOf(
   service: Named,
   port: ServicePort,
   clientNamespace: string,
-  mesh: Pick<Snapshot, "httpRoutesAbout">,
+  mesh: RoutesOfMesh,
 ): ClientNeed | null {
-  const about = mesh.httpRoutesAbout(fullName(service));
-  return routesFor(about, service, port, clientNamespace).length > 0 ? "http-route" : null;
+  return routesOfPort(service, port, clientNamespace, mesh)?.of ?? null;
 }
 
+type DialledAt = Pick<OutboundFacts, "source" | "client" | "dialled">;
+
 /**
- * The Service whose requests are read, when a pod dials this address. null: the connection goes on as it is, or is refused as such (a
- * client that is not at the pod's own address).
+ * What a connection to this address needs, and the Service there. null: nothing, and the connection goes on as it is, or is refused as such
+ * (a client that is not at the pod's own address).
  */
-export function servedServiceOf({ source, client, dialled }: OutboundFacts, mesh: Snapshot): Service | null {
+export function needAt(
+  { source, client, dialled }: DialledAt,
+  mesh: Snapshot,
+): { readonly need: ClientNeed; readonly service: Service } | null {
   if (!source.addresses.includes(client.address)) return null;
   const service = mesh.serviceAt(dialled.address, source.namespace);
   const port = service?.ports.find((each) => each.port === dialled.port);
   if (service === undefined || port === undefined || isOwnPort(dialled.port)) return null;
-  return clientNeedOf(service, port, source.namespace, mesh) === null ? null : service;
+  const need = clientNeedOf(service, port, source.namespace, mesh);
+  return need === null ? null : { need, service };
+}
+
+/** The Service whose requests are read, when a pod dials this address. null: none are. */
+export function servedServiceOf(facts: DialledAt, mesh: Snapshot): Service | null {
+  const needed = needAt(facts, mesh);
+  return needed?.need === "http-route" ? needed.service : null;
 }
 
 /**
@@ -41,17 +51,12 @@ export function servedServiceOf({ source, client, dialled }: OutboundFacts, mesh
 export function refusesWithoutAgent(
   service: Named & Pick<Service, "failsDirect">,
   port: ServicePort,
-  mesh: Pick<Snapshot, "httpRoutesAbout">,
+  mesh: RoutesOfMesh,
 ): boolean {
   return service.failsDirect !== true && anyClientNeedOf(service, port, mesh) !== null;
 }
 
 /** Of any callers. */
-export function anyClientNeedOf(
-  service: Named,
-  port: ServicePort,
-  mesh: Pick<Snapshot, "httpRoutesAbout">,
-): ClientNeed | null {
-  const key = fullName(service);
-  return mesh.httpRoutesAbout(key).some((route) => isAbout(route, key, port)) ? "http-route" : null;
+export function anyClientNeedOf(service: Named, port: ServicePort, mesh: RoutesOfMesh): ClientNeed | null {
+  return anyRoutesOfPort(service, port, mesh)?.of ?? null;
 }

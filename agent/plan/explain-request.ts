@@ -53,7 +53,8 @@ export function explainRequest(
   world: ExplainWorld,
   request: DescribedRequest | null,
 ): Explanation | { readonly error: string } {
-  const connection = explain(src, dst, world);
+  const serverName = request === null ? null : request.authority.replace(/:[0-9]*$/, "").toLowerCase();
+  const connection = explain(src, dst, world, serverName);
   if ("error" in connection) return connection;
   const routed = routedCall(src, dst, world.mesh);
   if (routed !== null && request !== null) return explainRouted(routed, connection, world, request);
@@ -62,7 +63,7 @@ export function explainRequest(
   if (first !== null && !("error" in first)) return explainRequest(src, dst, world, first);
   if (request === null) return routed === null ? connection : { ...connection, steps: unreadStep(connection.steps) };
   const judge: ExplainWorld["judge"] = (facts, options) => world.judge({ ...facts, request }, options);
-  const read = explain(src, dst, { ...world, judge });
+  const read = explain(src, dst, { ...world, judge }, serverName);
   return "error" in read ? read : { ...read, steps: stepsOf(read, connection, request) };
 }
 

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { lineText, nowhere } from "../mesh/source-ref.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { limit } from "../policy/policy.fake.ts";
-import { FakeMesh, peerAuthentication, policy, ruleFor, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMesh, peerAuthentication, policy, ruleFor, service, streamRoute, workload } from "../traffic/mesh.fake.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { explainRequest, requestOf } from "./explain-request.ts";
 import type { LetInOfNode } from "./node-access.ts";
@@ -188,5 +188,28 @@ describe("explain, with limits", () => {
       );
       assert.match(step(answer, "not-http"), /deny \(limited\)/);
     }
+  });
+});
+
+describe("explain, with a route of connections", () => {
+  const asked = (host?: string) => {
+    const mesh = new FakeMesh([web, api, near, old], [service("api")]);
+    const backends = [{ service: "shop/api", port: 80, weight: 1 }];
+    const parents = [{ service: "shop/api", port: 80, portName: null }];
+    mesh.streamRoutes.push(streamRoute("TLSRoute", "shop/api", { hostnames: ["a.example"], backends, parents }));
+    const request = host === undefined ? null : requestOf("shop/api:80", { host });
+    if (request !== null && "error" in request) throw new Error(request.error);
+    const answer = explainRequest("shop/web", "shop/api:80", { mesh, judge: judgeOf(mesh) }, request);
+    if ("error" in answer) throw new Error(answer.error);
+    return answer;
+  };
+
+  test("the route that takes the connection is named, or why none does", () => {
+    const taken = asked("A.example:443");
+    assert.equal(taken.verdict, "allow");
+    assert.equal(step(taken, "route"), "TLSRoute shop/api at mesh.yaml:5, server a.example: takes it, to shop/api:80");
+    const lost = asked();
+    assert.deepEqual([lost.verdict, lost.reason], ["deny", "no-tls-route"]);
+    assert.match(step(lost, "route"), /^no TLSRoute takes the connection, without a server's name \(--host/);
   });
 });

@@ -1,13 +1,15 @@
 // 7, 8, 9, 12 · any thread · a connection that need not exist, through plan.ts, with every step kept. Pure.
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import { fullName } from "../mesh/full-name.ts";
+import { sharesText } from "../mesh/http-rule-text.ts";
 import { canonicalIp } from "../mesh/ip.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
+import { lineText } from "../mesh/source-ref.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
-import { servedServiceOf } from "./client-need.ts";
+import { needAt, servedServiceOf } from "./client-need.ts";
 import { type LetInOfNode, whyJudged } from "./node-access.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
@@ -41,8 +43,14 @@ const NODE = "node";
  * What would happen if `src` connected to `dst` now. src: `<namespace>/<name>` of a pod or its deployment, an address, or
  * "node" for a program of this node that is let in past policy.
  * dst: the same or a Service's name or host name, with `:<port>`; the port may be left out where there is no other.
+ * serverName: as the caller names it in TLS, where a TLSRoute has the agent look; null: it names none.
  */
-export function explain(src: string, dst: string, world: ExplainWorld): Explanation | { readonly error: string } {
+export function explain(
+  src: string,
+  dst: string,
+  world: ExplainWorld,
+  serverName: string | null = null,
+): Explanation | { readonly error: string } {
   if (src === NODE) return fromNode(dst, world);
   const caller = callerOf(src, world.mesh);
   if ("error" in caller) return caller;
@@ -54,10 +62,13 @@ export function explain(src: string, dst: string, world: ExplainWorld): Explanat
   if (caller.workload === null || caller.workload.protocol === "none")
     return uncaptured(caller, dialled.to, world, before, seen);
 
+  const facts = { source: caller.workload, client: { address: caller.address, port: 0 }, dialled: dialled.to };
   const plan = planOutbound(
-    { source: caller.workload, client: { address: caller.address, port: 0 }, dialled: dialled.to },
+    { ...facts, serverName },
     { ...routeWorld(caller.workload, world.mesh), judge: (facts) => world.judge(facts, { trace: true }) },
   );
+  const need = needAt(facts, world.mesh)?.need;
+  if (need === "tls-route" || need === "tcp-route") before.push(streamStep(need, plan.route, serverName));
   before.push(resolveStep(plan.route, dialled.to));
   if (plan.route === null || plan.route.kind === "refuse") return concluded(plan, before, seen);
   before.push(transportStep(plan.route, caller.workload));
@@ -224,6 +235,19 @@ function resolveStep(route: Route | null, dialled: Endpoint): Step {
     status: "ok",
     summary: `${through} → ${endpointText(route.target)} (${whose})`,
   };
+}
+
+/** Which TCPRoute or TLSRoute takes the connection. */
+function streamStep(need: "tls-route" | "tcp-route", route: Route | null, serverName: string | null): Step {
+  const named =
+    need === "tcp-route" ? "" : serverName === null ? ", without a server's name" : `, server ${serverName}`;
+  const by = route?.by;
+  if (by === undefined) {
+    const hint = serverName === null ? " (--host names the server)" : "";
+    return { id: "route", status: "decides", summary: `no TLSRoute takes the connection${named}${hint}` };
+  }
+  const taken = `${by.kind} ${fullName(by)} at ${lineText(by.from)}${named}: takes it`;
+  return { id: "route", status: "ok", summary: `${taken}, to ${sharesText(by.backends, "refused")}` };
 }
 
 function transportStep(route: Exclude<Route, { readonly kind: "refuse" }>, source: Workload): Step {

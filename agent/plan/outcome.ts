@@ -14,6 +14,9 @@ export type Refusal =
   | "own-port" //                an own port, dialled or resolved
   | "no-service-port" //         a VIP without this port
   | "no-healthy-endpoint" //     a Service that nobody answers for
+  | "not-tls" //                 a TLSRoute is about the port, and the caller does not begin as TLS does
+  | "no-tls-route" //            no TLSRoute about the port names the server that the caller has named
+  | "no-route-backend" //        what its route sends it to does not exist
   | "address-conflict" //        several workloads claim the destination's address
   | "no-certificate" //          our own is not there yet, and the wait is over
   | "bad-authority" //           neither ip:port nor [ip]:port
@@ -51,6 +54,14 @@ const refusals: Readonly<Record<Refusal, Row>> = {
   "own-port": { flag: "DENY", status: 503, words: "the destination port is one of Orlop's own", early: true },
   "no-service-port": { flag: "CONNECT", status: 503, words: "the service has no such port", early: true },
   "no-healthy-endpoint": { flag: "CONNECT", status: 503, words: "no healthy endpoint for the service", early: true },
+  "not-tls": { flag: "DENY", status: 503, words: "a TLSRoute is about the port, and the caller speaks no TLS" },
+  "no-tls-route": { flag: "DENY", status: 503, words: "no TLSRoute about the port names this server" },
+  "no-route-backend": {
+    flag: "CONNECT",
+    status: 503,
+    words: "the Service or port to which the route sends it does not exist",
+    early: true,
+  },
   "address-conflict": {
     flag: "DENY",
     status: 503,

@@ -9,17 +9,17 @@ import type { RouteTables } from "../l7/route-tables.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import { fullName, ruleName } from "../mesh/full-name.ts";
-import type { FieldEdits, HttpRule, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
-import { isSameFamily } from "../mesh/ip.ts";
+import type { FieldEdits, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { RouteAnswer } from "../observe/request-record.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
 import { sameNodeFacts } from "./connection-facts.ts";
+import { drawn } from "./drawn.ts";
 import type { Candidate } from "./endpoints.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
-import { type Route, toService } from "./route.ts";
+import { addressOfFamily, type Route, toService } from "./route.ts";
 
 /** A request on a connection to a Service's virtual address. */
 export type RoutedFacts = {
@@ -165,7 +165,7 @@ type Chosen = {
 function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestPlan {
   const { source, client, dialled } = facts;
   const { service, port, entry, backend } = chosen;
-  const at = sameFamilyAs(dialled.address, service);
+  const at = addressOfFamily(dialled.address, service);
   const route =
     at === null
       ? null
@@ -198,15 +198,6 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
   const goesOn = canonical === "" ? written : canonical;
   if (goesOn.length > LONGEST_WRITTEN) return tooLong(entry);
   return { ...rest, kind: "forward", route, facts: judged, verdict, target: goesOn, removesProxyHeaders };
-}
-
-/**
- * An address of the family that was dialled: the Service's own where it has any. null: nobody resolves the Service, and it has no address
- * of that family.
- */
-function sameFamilyAs(dialled: string, { vips, loadBalancing }: Service): string | null {
-  const own = vips.includes(dialled) ? dialled : vips.find((vip) => isSameFamily(vip, dialled));
-  return own ?? (loadBalancing.mode === "passthrough" ? null : dialled);
 }
 
 /** Where a DestinationRule says when endpoints are left out, the world without those that are. */
@@ -258,19 +249,6 @@ function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry
 /** What the response gets for pages of other origins. */
 const sharing = (entry: RouteEntry | null, facts: RoutedFacts): FieldEdits | undefined =>
   entry === null || entry.rule.cors === null ? undefined : sharedBy(entry.rule.cors, facts).edits;
-
-/** By weight. undefined: there is none, or none with a weight. */
-function drawn(backends: HttpRule["backends"], random: () => number): RouteBackend | undefined {
-  const total = backends.reduce((sum, { weight }) => sum + weight, 0);
-  if (total === 0) return undefined;
-  let point = random() * total;
-  for (const backend of backends) {
-    point -= backend.weight;
-    if (point < 0) return backend;
-  }
-  // Only rounding leads here.
-  return backends.findLast(({ weight }) => weight > 0);
-}
 
 /** In the order in which they are done. Most rules have none. */
 function editsOf(...all: readonly (FieldEdits | undefined)[]): readonly FieldEdit[] {

@@ -45,6 +45,8 @@ export type OutboundFacts = {
   readonly client: Endpoint;
   /** What the application dialled. */
   readonly dialled: Endpoint;
+  /** What it has named its server in TLS, where a TLSRoute has the agent look; absent: nobody has looked. */
+  readonly serverName?: string | null;
 };
 
 /**
@@ -52,11 +54,11 @@ export type OutboundFacts = {
  * in full where the destination is served here too.
  */
 export function planOutbound(facts: OutboundFacts, world: PlanWorld): Plan {
-  const { source, client, dialled } = facts;
+  const { source, client, dialled, serverName = null } = facts;
   // The namespace says who it is; an address that is not the pod's own would be another's at the far end
   // (docs/reference/failures.md, row D4).
   if (!source.addresses.includes(client.address)) return refuse("unknown-source", null, unknownSource);
-  const route = routeOf(source, dialled, world);
+  const route = routeOf(source, dialled, world, serverName);
   if (route.kind === "refuse") return refuse(route.reason, route, null);
   // A pod's calls to itself are not judged: the kernel lets those to the pod's own address go, and a Service behind which the pod
   // is chosen itself is no other case.

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Service } from "../mesh/service.ts";
+import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { FakeMesh, seeded, service, workload } from "../traffic/mesh.fake.ts";
+import { FakeMesh, httpRoute, seeded, service, streamRoute, workload } from "../traffic/mesh.fake.ts";
+import { clientNeedOf } from "./client-need.ts";
 import { claimantsOf, type Route, type RouteWorld, routeOf } from "./route.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1", "fd00::1"] });
@@ -142,5 +144,78 @@ describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
   test("a workload of this node that is not served yet is tunnelled, never sent in plaintext", () => {
     const route = routeOf(web, { address: "10.0.0.3", port: 80 }, world([web, near], [], [web]));
     assert.equal(route.kind, "tunnel");
+  });
+});
+
+describe("a Service's port with a route of connections", () => {
+  const far = service("far", { vips: ["10.96.0.2"], selector: { app: "api" } });
+  const near1 = service("near", { vips: ["10.96.0.3"] });
+  const called = service("called", { ports: [{ name: "", port: 80, targetPort: 80, appProtocol: "" }] });
+  const tcp = (given: Partial<StreamRoute> = {}): StreamRoute => streamRoute("TCPRoute", "shop/called", given);
+  const tls = (hostnames: readonly string[], to: string, given: Partial<StreamRoute> = {}): StreamRoute =>
+    streamRoute("TLSRoute", "shop/called", {
+      ...{ hostnames, name: to, backends: [{ service: `shop/${to}`, port: 80, weight: 1 }] },
+      ...given,
+    });
+  const along = (routes: readonly StreamRoute[], serverName: string | null = null, from = web): string => {
+    const one = world([web, api, near, teller], [far, near1, called]);
+    (one.mesh as FakeMesh).streamRoutes.push(...routes);
+    const route = routeOf(from, { address: "10.96.0.1", port: 80 }, one, serverName);
+    return route.kind === "refuse"
+      ? route.reason
+      : `${route.service?.name} ${route.target.address}:${route.target.port}`;
+  };
+  const teller = workload("teller", { namespace: "bank", addresses: ["10.0.0.8"] });
+
+  test("its backends have it, by weight, at the address of their own family", () => {
+    const shares = [
+      { service: "shop/far", port: 80, weight: 3 },
+      { service: "shop/near", port: 80, weight: 1 },
+    ];
+    const one = world([web, api, near], [far, near1, called]);
+    (one.mesh as FakeMesh).streamRoutes.push(tcp({ backends: shares }));
+    const counts = { far: 0, near: 0 };
+    for (let nth = 0; nth < 4_000; nth += 1) {
+      const { service: to } = routeOf(web, { address: "10.96.0.1", port: 80 }, one);
+      counts[to?.name === "far" ? "far" : "near"] += 1;
+    }
+    assert.ok(Math.abs(counts.far - 3_000) < 150, `${counts.far} of 3,000`);
+  });
+
+  test("what leads nowhere is refused, and no other backend has its share", () => {
+    assert.equal(along([tcp({ backends: [] })]), "no-route-backend");
+    for (const backend of [
+      { service: "shop/gone", port: 80, weight: 1 },
+      { service: "shop/far", port: 81, weight: 1 },
+      { service: null, port: 80, weight: 1 },
+    ])
+      assert.equal(along([tcp({ backends: [backend] })]), "no-route-backend");
+    assert.equal(along([tcp({ backends: [{ service: "shop/called", port: 80, weight: 1 }] })]), "no-healthy-endpoint");
+  });
+
+  test("a TLSRoute by the server's name; it counts before a TCPRoute, and behind an HTTPRoute", () => {
+    const both = [tls(["a.example"], "far"), tls(["*.example"], "near"), tcp()];
+    assert.equal(along(both, "a.example"), "far 10.0.0.2:8080");
+    assert.equal(along(both, "b.example"), "near 10.0.0.3:8080");
+    assert.equal(along(both, "elsewhere"), "no-tls-route");
+    assert.equal(along(both, null), "no-tls-route");
+    const mesh = new FakeMesh([web], [called]);
+    mesh.streamRoutes.push(...both);
+    const [port = assert.fail()] = called.ports;
+    const need = (namespace = "shop"): string | null => clientNeedOf(called, port, namespace, mesh);
+    assert.equal(need(), "tls-route");
+    mesh.routes.push(httpRoute("shop/called"));
+    assert.equal(need(), "http-route");
+    // What is called HTTP a TLSRoute is about only where it names the port.
+    const http = { ...port, name: "http" };
+    mesh.routes.splice(0);
+    assert.equal(clientNeedOf(called, http, "shop", mesh), "tcp-route");
+  });
+
+  test("a consumer's route of any kind replaces all of the producer's, for its own namespace alone", () => {
+    const consumer = tcp({ namespace: "bank", backends: [{ service: "shop/near", port: 80, weight: 1 }] });
+    const all = [tls(["a.example"], "far"), consumer];
+    assert.equal(along(all, null, teller), "near 10.0.0.3:8080");
+    assert.equal(along(all, "a.example"), "far 10.0.0.2:8080");
   });
 });

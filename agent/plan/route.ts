@@ -1,12 +1,16 @@
 // 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is that of
 // docs/reference/hbone.md#where-a-connection-goes.
+import { routesOfPort } from "../l7/route-view.ts";
+import { streamRouteFor } from "../l7/stream-match.ts";
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import { fullName } from "../mesh/full-name.ts";
-import { isLoopback } from "../mesh/ip.ts";
+import { isLoopback, isSameFamily } from "../mesh/ip.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
+import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesOf } from "./candidates.ts";
+import { drawn } from "./drawn.ts";
 import { type Candidate, type Choice, chooseEndpoint, usable } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
 
@@ -16,6 +20,8 @@ type Resolved = {
   readonly target: Endpoint;
   readonly destination: Workload | null;
   readonly service: Service | null;
+  /** The route that took the connection to `service`; absent: none did. */
+  readonly by?: StreamRoute;
 };
 
 export type DirectReason =
@@ -23,7 +29,14 @@ export type DirectReason =
   | "not-in-mesh" //          a workload that is not reached through HBONE
   | "passthrough-service"; // load balancing "passthrough": to the original destination
 
-export type RouteRefusal = "self-call" | "own-port" | "no-service-port" | "no-healthy-endpoint" | "address-conflict"; // several workloads claim the address: nobody can tell who would answer
+export type RouteRefusal =
+  | "self-call"
+  | "own-port"
+  | "no-service-port"
+  | "no-healthy-endpoint"
+  | "no-tls-route" //     no TLSRoute about the port names the server that the caller has named
+  | "no-route-backend" // what its route sends it to does not exist
+  | "address-conflict"; // several workloads claim the address: nobody can tell who would answer
 
 export type Route =
   | (Resolved & { readonly kind: "direct"; readonly why: DirectReason })
@@ -44,6 +57,8 @@ export type Route =
       readonly service: Service | null;
       /** Of an address-conflict: whose address it is said to be. */
       readonly claimants?: readonly Workload[];
+      /** The route that led there; absent: none did. */
+      readonly by?: StreamRoute;
     };
 
 export type RouteWorld = {
@@ -76,13 +91,21 @@ export type RequestCosts = {
 export const claimantsOf = (route: Route | null): readonly Workload[] =>
   (route?.kind === "refuse" ? route.claimants : undefined) ?? [];
 
-/** Where `source`'s connection to `dialled` goes. `dialled.address` is canonical text. */
-export function routeOf(source: Workload, dialled: Endpoint, world: RouteWorld): Route {
+/**
+ * Where `source`'s connection to `dialled` goes. `dialled.address` is canonical text.
+ * @param serverName as the caller has named it in its TLS, in lower case; null: it has named none, or nobody has looked
+ */
+export function routeOf(
+  source: Workload,
+  dialled: Endpoint,
+  world: RouteWorld,
+  serverName: string | null = null,
+): Route {
   if (isOwnPort(dialled.port)) {
     return refuse(isLoopback(dialled.address) ? "self-call" : "own-port", null);
   }
   const service = world.mesh.serviceAt(dialled.address, source.namespace);
-  if (service !== undefined) return throughService(source, dialled, service, world);
+  if (service !== undefined) return throughService({ source, dialled, serverName }, service, world);
   const destination = world.mesh.workloadAt(dialled.address);
   if (destination === undefined) {
     const rivals = world.mesh.rivalsAt(dialled.address);
@@ -92,11 +115,37 @@ export function routeOf(source: Workload, dialled: Endpoint, world: RouteWorld):
   return toWorkload({ target: dialled, destination, service: null }, world);
 }
 
-function throughService(source: Workload, dialled: Endpoint, service: Service, world: RouteWorld): Route {
+type Call = { readonly source: Workload; readonly dialled: Endpoint; readonly serverName: string | null };
+
+function throughService({ source, dialled, serverName }: Call, service: Service, world: RouteWorld): Route {
   const port = service.ports.find((each) => each.port === dialled.port);
   // A VIP is nobody's address: without the port there is nothing to fall back to.
   if (port === undefined) return refuse("no-service-port", service);
-  return toService(source, dialled, service, port, world);
+  const routes = routesOfPort(service, port, source.namespace, world.mesh);
+  // Of HTTP each request is planned for itself (plan-request.ts).
+  if (routes === null || routes.of === "http-route") return toService(source, dialled, service, port, world);
+  const by = streamRouteFor(routes.routes, serverName);
+  return by === undefined ? refuse("no-tls-route", service) : alongRoute(source, dialled, by, world);
+}
+
+/** To an endpoint of a backend, which is drawn for this connection. */
+function alongRoute(source: Workload, dialled: Endpoint, by: StreamRoute, world: RouteWorld): Route {
+  const backend = drawn(by.backends, world.random);
+  const service = backend?.service == null ? undefined : world.mesh.service(backend.service);
+  const port = service?.ports.find((each) => each.port === backend?.port);
+  if (service === undefined || port === undefined) return { ...refuse("no-route-backend", service ?? null), by };
+  const address = addressOfFamily(dialled.address, service);
+  if (address === null) return { ...refuse("no-healthy-endpoint", service), by };
+  return { ...toService(source, { address, port: port.port }, service, port, world), by };
+}
+
+/**
+ * An address of the family that was dialled: the Service's own where it has any. null: nobody resolves the Service, and it has no address
+ * of that family.
+ */
+export function addressOfFamily(dialled: string, { vips, loadBalancing }: Service): string | null {
+  const own = vips.includes(dialled) ? dialled : vips.find((vip) => isSameFamily(vip, dialled));
+  return own ?? (loadBalancing.mode === "passthrough" ? null : dialled);
 }
 
 /**
@@ -190,6 +239,6 @@ function conflict(claimants: Iterable<Workload>, service: Service | null): Route
   return { kind: "refuse", reason: "address-conflict", service, claimants: [...claimants] };
 }
 
-function refuse(reason: RouteRefusal, service: Service | null): Route {
+function refuse(reason: RouteRefusal, service: Service | null): Extract<Route, { readonly kind: "refuse" }> {
   return { kind: "refuse", reason, service };
 }

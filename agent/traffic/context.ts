@@ -7,6 +7,7 @@ import type { PlanWorld } from "../plan/plan.ts";
 import type { RequestWorld } from "../plan/plan-request.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
+import { ClientHellos } from "./client-hellos.ts";
 import { EjectionCells } from "./ejection-cells.ts";
 import { EndpointCosts } from "./endpoint-costs.ts";
 import { EndpointHealth } from "./endpoint-health.ts";
@@ -29,6 +30,7 @@ export type TrafficContext = {
   readonly live: LiveConnections;
   readonly load: EndpointLoad;
   readonly unreached: UnreachedPeers;
+  readonly hellos: ClientHellos;
   readonly expected: ExpectedPeers;
   readonly verified: VerifiedPeers;
   /** The mesh as this thread believes it: a live view, consistent within one turn. */
@@ -77,6 +79,7 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     load,
     live: new LiveConnections(),
     unreached: new UnreachedPeers(options),
+    hellos: new ClientHellos(),
     expected: new ExpectedPeers(),
     verified: new VerifiedPeers(),
     world,

@@ -15,6 +15,7 @@ import type { Service } from "../mesh/service.ts";
 import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
 import { nowhere } from "../mesh/source-ref.ts";
 import { spiffeId } from "../mesh/spiffe-id.ts";
+import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, DenyReason } from "../policy/decision.ts";
 
@@ -95,6 +96,17 @@ export function routeBackend(to: string, given: Partial<RouteBackend> = {}): Rou
   return { service: to, port: 80, weight: 1, requestEdits: noEdits, responseEdits: noEdits, ...given };
 }
 
+/** About `parent`, on all its ports; it sends every connection to the same Service. */
+export function streamRoute(kind: StreamRoute["kind"], parent: string, given: Partial<StreamRoute> = {}): StreamRoute {
+  const [namespace = "shop", name = "api"] = parent.split("/");
+  return {
+    ...{ kind, name, namespace, createdMs: 0, hostnames: [], from: { file: "mesh.yaml", line: 5, column: 1 } },
+    parents: [{ service: parent, port: null, portName: null }],
+    backends: [{ service: parent, port: 80, weight: 1 }],
+    ...given,
+  };
+}
+
 export function peerAuthentication(mode: MtlsMode, given: Partial<PeerAuthentication> = {}): PeerAuthentication {
   return { name: "peers", namespace: "shop", selector: null, mode, portLevel: {}, from: nowhere, ...given };
 }
@@ -131,6 +143,7 @@ export class FakeMesh implements Snapshot {
   policies: AuthorizationPolicy[] = [];
   peers: PeerAuthentication[] = [];
   routes: HttpRoute[] = [];
+  streamRoutes: StreamRoute[] = [];
   limits: LimitPolicy[] = [];
 
   constructor(workloads: readonly Workload[], services: readonly Service[] = []) {
@@ -229,6 +242,22 @@ export class FakeMesh implements Snapshot {
   }
   httpRoutes(): Iterable<HttpRoute> {
     return this.routes;
+  }
+  tlsRoutesAbout(key: string): readonly StreamRoute[] {
+    return this.#streamsAbout("TLSRoute", key);
+  }
+  tcpRoutesAbout(key: string): readonly StreamRoute[] {
+    return this.#streamsAbout("TCPRoute", key);
+  }
+  #streamsAbout(kind: StreamRoute["kind"], key: string): readonly StreamRoute[] {
+    const of = this.streamRoutes.filter((route) => route.kind === kind);
+    return of.filter(({ parents }) => parents.some(({ service }) => service === key));
+  }
+  tlsRoutes(): Iterable<StreamRoute> {
+    return this.streamRoutes.filter(({ kind }) => kind === "TLSRoute");
+  }
+  tcpRoutes(): Iterable<StreamRoute> {
+    return this.streamRoutes.filter(({ kind }) => kind === "TCPRoute");
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { deny, workload } from "./mesh.fake.ts";
+import { deny, streamRoute, workload } from "./mesh.fake.ts";
 import { api, Bench, near, web } from "./traffic.fake.ts";
 
 describe("a captured connection", () => {
@@ -323,4 +323,67 @@ test("a tunnel that times out hints at NetworkPolicy; a direct dial does not", (
   bench.engine.feed(direct);
   bench.close(direct, "connect-timeout");
   assert.equal(bench.last().outcome.flag, "CONNECT");
+});
+
+describe("a connection to a port with a TLSRoute", () => {
+  // The least that begins as TLS does: a hello that names nobody, and the same with the name a.b.
+  const body = (extensions: readonly number[]): number[] => [
+    3,
+    3,
+    ...Array(32).fill(1),
+    0,
+    0,
+    2,
+    19,
+    1,
+    1,
+    0,
+    ...extensions,
+  ];
+  const hello = (extensions: readonly number[]): Uint8Array => {
+    const message = [1, 0, 0, body(extensions).length, ...body(extensions)];
+    return Uint8Array.from([22, 3, 1, 0, message.length, ...message]);
+  };
+  const named = hello([0, 12, 0, 0, 0, 8, 0, 6, 0, 0, 3, 97, 46, 98]);
+  const begun = () => {
+    const bench = new Bench().serve();
+    const parents = [{ service: "shop/api", port: 80, portName: null }];
+    bench.mesh.streamRoutes.push(streamRoute("TLSRoute", "shop/api", { hostnames: ["a.b"], parents }));
+    const event = bench.outbound({ address: "10.96.0.1", port: 80 });
+    const ref = { conn: event.conn, generation: event.generation };
+    assert.deepEqual(bench.engine.feed(event), { type: "peek", ...ref, bytes: 5 });
+    const arrives = (bytes: Uint8Array, isAll = false) =>
+      bench.engine.feed({ type: "first-bytes", ...ref, bytes, isAll });
+    return { bench, ref, arrives };
+  };
+
+  test("goes on when the server that it names has a route, and is refused otherwise", () => {
+    const { arrives } = begun();
+    assert.deepEqual(arrives(named.subarray(0, 5)), { type: "peek", conn: 1, generation: 1, bytes: named.length });
+    assert.equal(arrives(named)?.type, "tunnel");
+    for (const [bytes, isAll, cause] of [
+      [hello([]), false, "no-tls-route"],
+      [Buffer.from("GET / HTTP/1.1"), false, "not-tls"],
+      [named.subarray(0, 20), true, "not-tls"],
+    ] as const) {
+      const { bench, ref, arrives: comes } = begun();
+      assert.equal(comes(bytes, isAll)?.type, "refuse");
+      bench.close(ref, "refused");
+      assert.equal(bench.last().outcome.cause, cause);
+    }
+  });
+
+  test("is not looked at for ever: eight pieces, and then it is none", () => {
+    const { arrives } = begun();
+    const asked = Array.from({ length: 9 }, (_, nth) => arrives(named.subarray(0, 5 + nth))?.type);
+    assert.deepEqual(asked, [...Array(7).fill("peek"), "refuse", "refuse"]);
+  });
+
+  test("waits for its certificate with what was seen", () => {
+    const { bench, arrives } = begun();
+    bench.traffic.identityDropped(11, web.identity.text);
+    assert.equal(arrives(named), undefined);
+    bench.traffic.identityInstalled(13, web.identity.text);
+    assert.equal(bench.lastAnswer()?.type, "tunnel");
+  });
 });

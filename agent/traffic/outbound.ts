@@ -4,7 +4,7 @@ import type { Accepted } from "../engine/events.ts";
 import type { Service } from "../mesh/service.ts";
 import { type Workload, withAddresses } from "../mesh/workload.ts";
 import { type ConnectionRecord, connectionRecord, recordService } from "../observe/record.ts";
-import { servedServiceOf } from "../plan/client-need.ts";
+import { needAt } from "../plan/client-need.ts";
 import { baggageOf, forwardedOf, traceIdOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { type GoPlan, type Plan, planOutbound, sourceAddressFor } from "../plan/plan.ts";
@@ -30,10 +30,13 @@ export function answerOutbound(event: Accepted, connection: Connection, context:
   const source = withAddresses(known, pod.addresses);
   connection.describe({ source: { ...client, workload: source, identity: source.identity } });
 
-  const service = servedServiceOf({ source, client, dialled }, context.world.mesh);
-  if (service !== null) return serve(event, connection, { source, service }, context);
+  const needed = needAt({ source, client, dialled }, context.world.mesh);
+  if (needed?.need === "http-route") return serve(event, connection, { source, service: needed.service }, context);
+  const hello = needed?.need === "tls-route" ? context.hellos.seen(connection) : null;
+  if (hello === undefined) return context.hellos.look(connection);
+  if (hello === "not-tls") return connection.refuse("not-tls", null);
 
-  const plan = planOutbound({ source, client, dialled }, context.world);
+  const plan = planOutbound({ source, client, dialled, serverName: hello?.serverName ?? null }, context.world);
   describe(connection, plan, event);
   if (plan.verdict === "refuse") return connection.refuse(plan.refusal, plan.decision, claimantsOf(plan.route));
   const answer = answerOf(plan, source, { event, connection }, context);

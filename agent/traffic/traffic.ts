@@ -178,6 +178,12 @@ class Thread implements Traffic {
       case "not-reached":
         this.#notReached(event);
         return undefined;
+      case "first-bytes": {
+        const connection = this.#connections.find(event);
+        if (connection === undefined) return this.#afterFault(event);
+        const { hellos } = this.#context;
+        return hellos.arrived(event, connection) ?? this.#undecided.decide(connection.accepted, connection);
+      }
       case "request": {
         const connection = this.#connections.find(event);
         if (connection?.isServed === true) return answerRoutedRequest(event, connection, this.#context);
@@ -311,7 +317,7 @@ class Thread implements Traffic {
       connection?.requested(event, null, "");
       return { type: "reply", conn, generation, request, status: 500, body: "internal error" };
     }
-    if (event.type !== "accepted" && event.type !== "connect-request") return undefined;
+    if (event.type !== "accepted" && event.type !== "connect-request" && event.type !== "first-bytes") return undefined;
     return this.#connections.find(event)?.refuse("fault", null);
   }
 }

@@ -362,7 +362,7 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     );
     assert.match(explained, /^ALLOW/);
     assert.match(explained, /route +HTTPRoute demo\/api\[1\] "header" at \S+: \/who\/\* with x-tester=yes: takes it/);
-    assert.match(await orlop("get", "routes"), /demo +api +demo\/api:80 +producer +14 /);
+    assert.match(await orlop("get", "routes"), /demo +api +HTTPRoute +demo\/api:80 +producer +14 /);
   });
 
   test("a pod's own address goes past the route", async () => {

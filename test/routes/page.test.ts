@@ -8,6 +8,7 @@ import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { RouteTables } from "../../agent/l7/route-tables.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { planRequest, type RequestPlan } from "../../agent/plan/plan-request.ts";
+import { routeOf } from "../../agent/plan/route.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 
 const pathOf = (file: string): string => fileURLToPath(new URL(`../../docs/${file}`, import.meta.url));
@@ -15,6 +16,12 @@ const page = readFileSync(pathOf("routes.md"), "utf8");
 const example = /^```yaml route(?: in (\w+))?\n([\s\S]*?)^```\n```requests\n([\s\S]*?)^```$/gm;
 const examples = [...page.matchAll(example)].map(([, namespace = "shop", rules = "", lines = ""]) => ({
   ...{ namespace, rules },
+  lines: lines.trimEnd().split("\n"),
+}));
+
+const streamExample = /^```yaml (TCPRoute|TLSRoute)\n([\s\S]*?)^```\n```connections\n([\s\S]*?)^```$/gm;
+const streamExamples = [...page.matchAll(streamExample)].map(([, kind = "", spec = "", lines = ""]) => ({
+  ...{ kind, spec },
   lines: lines.trimEnd().split("\n"),
 }));
 
@@ -37,10 +44,10 @@ const surroundings = [
 /** `METHOD TARGET [from NAMESPACE/NAME] [with NAME=VALUE] → OUTCOME` */
 const line = /^([A-Z]+) (\S+)(?: from (\S+)\/(\S+))?(?: with (\S+)=(\S+))? → (.+)$/;
 
-async function meshOf(namespace: string, rules: string): Promise<MeshStore> {
+async function meshOf(namespace: string, rules: string, kind = "HTTPRoute"): Promise<MeshStore> {
   const place = loadConfig(pathOf("examples/two-nodes.yaml"), {}).agent.settings;
   const route = `apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
+kind: ${kind}
 metadata: { name: api, namespace: ${namespace} }
 spec:
   parentRefs: [{ group: "", kind: Service, name: api, namespace: shop }]
@@ -88,8 +95,34 @@ for (const [index, { namespace, rules, lines }] of examples.entries()) {
   });
 }
 
+for (const [index, { kind, spec, lines }] of streamExamples.entries()) {
+  test(`docs/routes.md, example ${index + 1} of connections: a ${kind}`, async () => {
+    const mesh = await meshOf("shop", spec, kind);
+    const source = mesh.workloadAt("10.0.0.1") ?? assert.fail();
+    const world = { mesh, servedHere: () => false, load: () => 0, random: () => 0 };
+    // The Service's port is named http, which a TLSRoute without a port is not about.
+    const routed = new MeshStore({ rootNamespace: mesh.rootNamespace, trustDomain: mesh.trustDomain });
+    const unnamed = { ports: [{ name: "", port: 80, targetPort: 80, appProtocol: "" }] };
+    routed.apply([
+      ...[...mesh.workloads()].map((value) => ({ kind: "workload", op: "upsert", value }) as const),
+      ...[...mesh.services()].map(
+        (value) => ({ kind: "service", op: "upsert", value: { ...value, ...unnamed } }) as const,
+      ),
+      ...[...mesh.tlsRoutes()].map((value) => ({ kind: "tls-route", op: "upsert", value }) as const),
+      ...[...mesh.tcpRoutes()].map((value) => ({ kind: "tcp-route", op: "upsert", value }) as const),
+    ]);
+    for (const written of lines) {
+      const [, name = "", said = ""] = /^(\S+) → (\S+)$/.exec(written) ?? assert.fail(`cannot read: ${written}`);
+      const serverName = name === "any" || name === "nobody" ? null : name;
+      const route = routeOf(source, { address: "10.96.0.1", port: 80 }, { ...world, mesh: routed }, serverName);
+      assert.equal(route.kind === "refuse" ? route.reason : route.service?.name, said, written);
+    }
+  });
+}
+
 test("the page has examples, and each of its tables' fields is in them", () => {
   assert.ok(examples.length >= 3);
+  assert.deepEqual([...new Set(streamExamples.map(({ kind }) => kind))], ["TCPRoute", "TLSRoute"]);
   const all = examples.map(({ rules }) => rules).join("\n");
   for (const field of [
     "Exact",

@@ -229,6 +229,10 @@ export class Assembly {
         return { kind: "limit-policy", op: "upsert", value: parsed.value };
       case "HTTPRoute":
         return { kind: "http-route", op: "upsert", value: parsed.value };
+      case "TLSRoute":
+        return { kind: "tls-route", op: "upsert", value: parsed.value };
+      case "TCPRoute":
+        return { kind: "tcp-route", op: "upsert", value: parsed.value };
       case "TargetedPolicy": {
         const value = parsed.resolve((namespace, name) => this.#selectorOf(namespace, name), report);
         return value && { kind: "authorization-policy", op: "upsert", value };
@@ -360,6 +364,8 @@ const rankOf = {
   "authorization-policy": 3,
   "limit-policy": 4,
   "http-route": 5,
+  "tls-route": 6,
+  "tcp-route": 7,
 } as const;
 
 /** Of several DestinationRules the first counts. */

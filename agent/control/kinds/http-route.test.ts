@@ -4,7 +4,8 @@ import { test } from "node:test";
 import type { HttpRoute, HttpRule } from "../../mesh/http-rule.ts";
 import { positionText } from "../../mesh/source-ref.ts";
 import { parseYaml } from "../static-file/parse.ts";
-import { httpRouteKind, isOfServices, toHttpRoute } from "./http-route.ts";
+import { httpRouteKind, toHttpRoute } from "./http-route.ts";
+import { isOfServices } from "./route-parts.ts";
 import { Report } from "./value.ts";
 
 type Found = { readonly route: HttpRoute | undefined; readonly problems: string[]; readonly findings: string[] };

@@ -10,17 +10,14 @@ import {
   type Redirect,
   type Rewrite,
   type RouteBackend,
-  type RouteParent,
 } from "../../mesh/http-rule.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
-import { dnsLabel, dnsSubdomain, namespacedMetadata, port, portName } from "./fields.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
 import { hasFewExpressions, httpMatch, MOST_EXPRESSIONS, milliseconds } from "./http-route-match.ts";
 import { retry } from "./http-route-retry.ts";
+import { isService, MOST_BACKENDS, parentRefs, parentsOfServices, routeMetadata, weighted } from "./route-parts.ts";
 import {
-  growingObject,
   ignored,
-  integer,
   type Located,
   list,
   located,
@@ -37,37 +34,11 @@ import {
 } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
-const SERVICE = { group: "", kind: "Service" } as const;
-
-/** RFC 3339, as an API server writes it. A file seldom has it. */
-const time: Reader<number> = (value, path, report) => {
-  const read = string(value, path, report);
-  if (read === undefined) return undefined;
-  const ms = Date.parse(read);
-  return Number.isNaN(ms) ? 0 : ms;
-};
-
-const reference = {
-  group: optional(string, ""),
-  kind: optional(string, "Service"),
-  name: required(dnsSubdomain),
-  namespace: optional(dnsLabel, null),
-  port: optional(port, null),
-};
-const parentRef = object({
-  ...reference,
-  group: optional(string, "gateway.networking.k8s.io"),
-  kind: optional(string, "Gateway"),
-  sectionName: optional(portName, null),
-});
-
-const weight = integer(0, 1_000_000);
-const backendRef = object({ ...reference, weight: optional(weight, 1), filters: optional(list(filterReader), []) });
+const backendRef = object({ ...weighted, filters: optional(list(filterReader), []) });
 
 /** Gateway API's own limits. */
 const MOST_RULES = 16;
 const MOST_MATCHES = 64;
-const MOST_BACKENDS = 16;
 
 const rule = object({
   name: optional(string, ""),
@@ -86,10 +57,10 @@ type ReadRule = Read<typeof rule>;
 const httpRoute = object({
   apiVersion: required(oneOf("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")),
   kind: required(oneOf("HTTPRoute")),
-  metadata: required(growingObject({ ...namespacedMetadata, creationTimestamp: optional(time, 0) })),
+  metadata: required(routeMetadata),
   spec: required(
     object({
-      parentRefs: optional(list(parentRef, { max: 32 }), []),
+      parentRefs,
       hostnames: unsupported(
         list(string),
         "a route of a Service is about its address, whatever name was called (GEP-1294)",
@@ -114,29 +85,11 @@ export const httpRouteKind: Reader<HttpRouteDocument> = (document, path, report)
         report,
       );
 
-/** Whether a Service is among its parents, as far as can be read: a route of gateways alone is for others to read. */
-export function isOfServices(document: Value): boolean {
-  const entry = (value: Value | undefined, name: string): Value | undefined =>
-    value?.type === "map" ? value.entries.get(name)?.value : undefined;
-  const parents = entry(entry(document, "spec"), "parentRefs");
-  if (parents?.type !== "list") return false;
-  return parents.items.some((parent) => {
-    const kind = entry(parent, "kind");
-    return kind?.type === "string" && kind.value === SERVICE.kind;
-  });
-}
-
 /** undefined: nothing of it counts (reported). */
 export function toHttpRoute(read: HttpRouteDocument, document: Value, report: Report): HttpRoute | undefined {
   const { metadata: meta, spec } = read;
   const { name, namespace } = meta;
-  const parents = spec.parentRefs.filter(isService).map(
-    (parent): RouteParent => ({
-      service: fullName({ namespace: parent.namespace ?? namespace, name: parent.name }),
-      port: parent.port,
-      portName: parent.sectionName,
-    }),
-  );
+  const parents = parentsOfServices(spec.parentRefs, namespace);
   const written = spec.rules ?? [{ value: everything, from: document.from }];
   const rules = written.map(({ value, from }, index) => toRule(value, { from, namespace, index }, report));
   if (rules.includes(undefined)) return undefined;
@@ -149,9 +102,6 @@ const everything: ReadRule = {
   ...{ name: "", matches: [], filters: [], backendRefs: [], timeouts: { request: 0, backendRequest: 0 } },
   ...{ retry: null, sessionPersistence: null },
 };
-
-const isService = ({ group, kind }: { readonly group: string; readonly kind: string }): boolean =>
-  (group === SERVICE.group || group === "core") && kind === SERVICE.kind;
 
 type RulePlace = { readonly from: SourceRef; readonly namespace: string; readonly index: number };
 

@@ -6,6 +6,7 @@ import type { LimitPolicy } from "../../mesh/limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
+import type { StreamRoute } from "../../mesh/stream-route.ts";
 import { cut, type Lean } from "../../mesh/thread-view.ts";
 import type { TrafficPolicy } from "../../mesh/traffic-policy.ts";
 import type { Workload } from "../../mesh/workload.ts";
@@ -18,14 +19,16 @@ import {
 } from "./authorization-policy.ts";
 import { destinationRuleKind, serviceOfRule, toTrafficPolicy } from "./destination-rule.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
-import { httpRouteKind, isOfServices, toHttpRoute } from "./http-route.ts";
+import { httpRouteKind, toHttpRoute } from "./http-route.ts";
 import { limitPolicyKind, toLimitPolicy } from "./limit-policy.ts";
 import { membership, namespaceKind, removesProxyHeaders } from "./namespace.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import { peerAuthenticationKind, toPeerAuthentication } from "./peer-authentication.ts";
 import { podKind, podWorkload, type ReadPod } from "./pod.ts";
+import { isOfServices } from "./route-parts.ts";
 import type { Reader } from "./schema.ts";
 import { serviceKind, toService } from "./service.ts";
+import { streamRouteKinds, toStreamRoute } from "./stream-route.ts";
 import { quoted, type Report, type Value } from "./value.ts";
 import { toWorkload, workloadKind } from "./workload.ts";
 
@@ -56,6 +59,7 @@ export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
   | { readonly kind: "DestinationRule"; readonly service: string; readonly says: TrafficPolicy }
   | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
   | { readonly kind: "HTTPRoute"; readonly value: HttpRoute }
+  | { readonly kind: StreamRoute["kind"]; readonly value: StreamRoute }
   | { readonly kind: "LimitPolicy"; readonly value: LimitPolicy }
   | { readonly kind: "AuthorizationPolicy"; readonly value: AuthorizationPolicy }
   /** A policy for a Service: where it holds is known when the Service is. */
@@ -71,8 +75,6 @@ export type ParsedObjectOf<Kind extends ParsedObject["kind"]> = Extract<ParsedOb
 const knownElsewhere = new Set([
   "RequestAuthentication",
   "GRPCRoute",
-  "TLSRoute",
-  "TCPRoute",
   "VirtualService",
   "ServiceEntry",
   "WorkloadEntry",
@@ -89,6 +91,28 @@ const httpRoute = kind(httpRouteKind, (read, document, _, report) => {
   const value = toHttpRoute(read, document, report);
   return value && { id: idOf("HTTPRoute", value.namespace, value.name), kind: "HTTPRoute", value };
 });
+
+function streamRoute(name: StreamRoute["kind"]): ToParsedObject {
+  return kind(streamRouteKinds[name], (read, document, _, report) => {
+    const value = toStreamRoute(read, document, report);
+    return value && { id: idOf(name, value.namespace, value.name), kind: name, value };
+  });
+}
+
+/** A cluster has many routes without a Service among their parents, and a gateway reads them. */
+function ofServices(name: string, read: ToParsedObject): ToParsedObject {
+  return (document, settings, report) => {
+    if (isOfServices(document)) return read(document, settings, report);
+    if (report.acceptance === "all")
+      report.unsupported(
+        document.from,
+        `this ${name} has no Service among its parentRefs`,
+        "a route of a gateway is for its gateway: nothing in this agent acts on it",
+        'remove it, or write kind: Service and group: "" in parentRefs',
+      );
+    return undefined;
+  };
+}
 
 const kinds: Readonly<Record<string, ToParsedObject>> = {
   Namespace: kind(namespaceKind, ({ metadata: { name, labels, annotations } }, document, settings, report) => {
@@ -126,18 +150,9 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     const value = toPeerAuthentication(read, document, settings, report);
     return value && { id: idOf("PeerAuthentication", value.namespace, value.name), kind: "PeerAuthentication", value };
   }),
-  HTTPRoute: (document, settings, report) => {
-    if (isOfServices(document)) return httpRoute(document, settings, report);
-    // A cluster has many of these, and a gateway reads them.
-    if (report.acceptance === "all")
-      report.unsupported(
-        document.from,
-        "this HTTPRoute has no Service among its parentRefs",
-        "a route of a gateway is for its gateway: nothing in this agent acts on it",
-        'remove it, or write kind: Service and group: "" in parentRefs',
-      );
-    return undefined;
-  },
+  HTTPRoute: ofServices("HTTPRoute", httpRoute),
+  TLSRoute: ofServices("TLSRoute", streamRoute("TLSRoute")),
+  TCPRoute: ofServices("TCPRoute", streamRoute("TCPRoute")),
   LimitPolicy: kind(limitPolicyKind, (read, document, _, report) => {
     const value = toLimitPolicy(read, document, report);
     return value && { id: idOf("LimitPolicy", value.namespace, value.name), kind: "LimitPolicy", value };
@@ -191,6 +206,9 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
       return { ...parsed, id: cut(parsed.id), from: value.from, value };
     }
     case "HTTPRoute":
+      return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };
+    case "TLSRoute":
+    case "TCPRoute":
       return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };
     case "LimitPolicy":
       return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };

@@ -18,6 +18,11 @@ const istio = { apiVersion: ISTIO, selector: "", isCustom: true, otherVersions: 
 const NETWORKING = "networking.istio.io/v1";
 const OWN = "orlop.dev/v1alpha1";
 const GATEWAY = "gateway.networking.k8s.io/v1";
+/** As Gateway API has them: an older cluster serves the last of these versions alone. */
+const gateway = (kind: string, plural: string, ...otherVersions: readonly string[]): WatchedKind => ({
+  ...{ kind, apiVersion: GATEWAY, path: `/apis/${GATEWAY}/${plural}`, selector: "", isCustom: true },
+  otherVersions: otherVersions.map((version) => `gateway.networking.k8s.io/${version}`),
+});
 const core = { apiVersion: "v1", selector: "", isCustom: false, otherVersions: [] };
 
 export const watchedKinds: readonly WatchedKind[] = [
@@ -38,10 +43,9 @@ export const watchedKinds: readonly WatchedKind[] = [
   },
   { ...istio, kind: "PeerAuthentication", path: `/apis/${ISTIO}/peerauthentications` },
   { ...istio, kind: "AuthorizationPolicy", path: `/apis/${ISTIO}/authorizationpolicies` },
-  {
-    ...{ kind: "HTTPRoute", apiVersion: GATEWAY, path: `/apis/${GATEWAY}/httproutes`, selector: "", isCustom: true },
-    otherVersions: ["gateway.networking.k8s.io/v1beta1"],
-  },
+  gateway("HTTPRoute", "httproutes", "v1beta1"),
+  gateway("TLSRoute", "tlsroutes", "v1alpha3", "v1alpha2"),
+  gateway("TCPRoute", "tcproutes", "v1alpha2"),
   {
     ...{ kind: "DestinationRule", apiVersion: NETWORKING, path: `/apis/${NETWORKING}/destinationrules`, selector: "" },
     ...{ isCustom: true, otherVersions: ["networking.istio.io/v1beta1"] },

@@ -39,6 +39,9 @@
  * name and its value (http/head_edits.h). */
 #define ORLOP_HEAD_EDIT_PREFIX 6
 
+/* Of `peek`: the most bytes. */
+#define ORLOP_MOST_PEEKED 16384
+
 /* Of `define-origin` and `forward`: the highest number of an origin. 0 is the connection's own. */
 #define ORLOP_MOST_ORIGIN 65535
 
@@ -61,6 +64,7 @@ enum orlop_event_type {
   ORLOP_ENGINE_OPAQUE,
   ORLOP_ENGINE_NOT_REACHED,
   ORLOP_ENGINE_TRY_FAILED,
+  ORLOP_ENGINE_FIRST_BYTES,
 };
 
 /* orlop_engine_answer.type. agent/engine/answers.ts has the type of each, answer-writer.ts writes it, and the object that the
@@ -81,6 +85,7 @@ enum orlop_answer_type {
   ORLOP_ANSWER_DROP_ORIGIN,
   ORLOP_ANSWER_PASS,
   ORLOP_ANSWER_HOLD,
+  ORLOP_ANSWER_PEEK,
 };
 
 struct orlop_endpoint {
@@ -103,7 +108,7 @@ struct orlop_engine_event {
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
   uint32_t kind;  /* listener, role, cause, reason, socket kind or failure: a number of a list in events.h */
-  int32_t detail; /* errno, HTTP status, TLS alert or count */
+  int32_t detail; /* errno, HTTP status, TLS alert or count; of first-bytes 1 where no more will come */
   int32_t
       identity; /* own, the peer's (CONNECT, abuse), Http1Refusal, or CloseCause (not-reached, also of a try); of a request that was
                        answered microseconds from its last try's beginning to its response's head */
@@ -119,7 +124,7 @@ struct orlop_engine_event {
 /* conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose
  * requests may go there, which dials in the pod of `status`. identity: own, of `peer` the peer's, of `forward` milliseconds for a try.
  * expect: acceptable peers, of `forward`, `reply`, `pass` and `hold` the request's number. status: of `refuse` and `reply`; of `forward`
- * milliseconds for the whole, of `hold` until it is asked about again. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
+ * milliseconds for the whole, of `hold` until it is asked about again; of `peek` how many bytes at least. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
  * ORLOP_FORWARD_*; of `define-origin` a number of OriginWay.
  * text 0: authority, body, target; 1: baggage, host, edits of a reply; 2: forwarded, edits of the request; 3: traceparent, edits of
  * the response. */

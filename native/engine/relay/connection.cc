@@ -8,12 +8,6 @@
 #include "engine/tunnel/tunnel.h"
 
 namespace orlop {
-namespace {
-
-// TypeScript itself waits 5 s for what it does not know yet, so its answer comes first.
-constexpr uint64_t kAnswerMs = 6'000;
-
-}  // namespace
 
 Connection::Connection(const EngineServices& services, const Upstreams& upstreams, uint32_t pod_idx,
                        const Endpoint& peer)
@@ -78,8 +72,9 @@ int Connection::SocketOf(bool upstream) const {
 void Connection::OnDeadline() {
   switch (phase_) {
     case Phase::kHeaders:
-    case Phase::kDeciding:
       return Finish(CloseCause::kAnswerTimeout);
+    case Phase::kDeciding:
+      return peeked_ ? ReportFirstBytes(0, true) : Finish(CloseCause::kAnswerTimeout);
     case Phase::kWaitingSocket:
       return Finish(CloseCause::kNoSocket);
     case Phase::kWaitingTunnel:
@@ -114,6 +109,8 @@ void Connection::OnAnswer(const Answer& answer) {
       return OnTunnel(answer);
     case ORLOP_ANSWER_SERVE:
       return OnServe();
+    case ORLOP_ANSWER_PEEK:
+      return OnPeek(answer);
     case ORLOP_ANSWER_REFUSE:
       return Finish(CloseCause::kRefused, server_stream_ ? answer.status() : 0);
     default:

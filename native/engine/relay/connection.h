@@ -106,11 +106,17 @@ class Connection final : public SlotOwner,
   void OnSessionEnded(CloseCause cause, int detail) override { Finish(cause, detail); }
 
  private:
+  // TypeScript itself waits 5 s for what it does not know yet, so its answer comes first.
+  static constexpr uint64_t kAnswerMs = 6'000;
   void Deadline(uint64_t after_ms) { services_.timers.Start(&deadline_, after_ms); }
   void OnDeadline();
   // Of the tunnel that it wants.
   TunnelKey key() const { return {pod_idx_, target_, identity_, expect_}; }
   void OnServe();
+  // The first bytes of the side that was accepted, which stay where they are.
+  void OnPeek(const Answer& answer);
+  void Peek();
+  void ReportFirstBytes(size_t length, bool is_all);
   void OnTunnel(const Answer& answer);
   void RequestTunnel();
   // Nothing was sent: TypeScript decides about it anew.
@@ -151,6 +157,7 @@ class Connection final : public SlotOwner,
   bool reports_ = false;  // that the far end could not be reached
   bool refused_ = false;  // a tunnel's peer refused its stream; it has until the deadline of the first try
   uint8_t redials_ = 0;   // with another source port
+  uint16_t peeked_ = 0;   // bytes that `peek` waits for; 0: it does not
   Phase phase_ = Phase::kHeaders;
   SocketEnd down_;
   SocketEnd up_;

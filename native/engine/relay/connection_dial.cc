@@ -105,7 +105,8 @@ void Connection::OnReady(ByteEnd& end) {
     if (error != 0) return Finish(CloseCause::kConnectFailed, error);
     return OnConnected();
   }
-  if (static_cast<const SocketEnd&>(end).failed()) Finish(CloseCause::kResetByDownstream);
+  if (static_cast<const SocketEnd&>(end).failed()) return Finish(CloseCause::kResetByDownstream);
+  if (peeked_) Peek();
 }
 
 ssize_t Connection::OnPull(ByteEnd&, const Pieces&, bool*) {
