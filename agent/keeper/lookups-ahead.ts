@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** Loads the copy for that index on another thread; the descriptor is the caller's. */
 export type LoadLookup = (podIdx: number) => Promise<number>;
 
-const REST_MS = 100;
+/** A pod that was captured a moment ago has its first container started just now. */
+const REST_MS = 1_000;
 
 export class LookupsAhead {
   readonly #load: LoadLookup;
