@@ -40,8 +40,9 @@ export class Lean {
       healthy: workload.healthy,
       locality: this.#part(JSON.stringify(workload.locality), workload.locality),
       weight: workload.weight,
-      workloadName: this.#text(workload.workloadName),
-      canonicalName: this.#text(workload.canonicalName),
+      // As a rule the name of a Workload of a file: as a text of many it would be remembered in vain, and kept twice.
+      workloadName: workload.workloadName === workload.name ? name : this.#text(workload.workloadName),
+      canonicalName: workload.canonicalName === workload.name ? name : this.#text(workload.canonicalName),
       canonicalRevision: this.#text(workload.canonicalRevision),
       from: this.#source(workload.from, name),
     };
