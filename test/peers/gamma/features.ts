@@ -22,8 +22,7 @@ export const honoured = [
 
 /** Tests that the suite does not run, since they are of features that are not honoured, with the reason. */
 export const skipped: Readonly<Record<string, string>> = {
-  MeshGRPCRouteWeight:
-    "GRPCRoute is not read yet: at the caller's node a port with routes carries HTTP/1.1, and GRPCRoute is of HTTP/2 (docs/routes.md)",
+  MeshGRPCRouteWeight: "GRPCRoute is not read yet (docs/routes.md): calls of gRPC go by HTTPRoute alone",
 };
 
 /** The tests that pass, all of them: another of a new version of the suite has to be looked at. */
