@@ -7,6 +7,7 @@ import { type FilePosition, isFilePosition, nowhere, type SourceRef } from "../m
 import type { Explanation } from "../plan/explain.ts";
 import type { Miss, RuleRef } from "../policy/decision.ts";
 import type { Finding } from "../process/preflight.ts";
+import type { EjectedView } from "./ejected-views.ts";
 
 export type { Finding } from "../process/preflight.ts";
 
@@ -367,6 +368,7 @@ export type Views = {
   readonly policies: List<"PolicyList", PolicyView>;
   readonly routes: List<"RouteList", RouteView>;
   readonly limits: List<"LimitList", LimitView>;
+  readonly ejected: List<"EjectedList", EjectedView>;
   readonly certs: List<"CertificateList", CertView>;
   readonly connections: List<"ConnectionList", ConnectionView>;
   readonly bpf: List<"BpfList", BpfView>;
@@ -382,6 +384,7 @@ export const viewNames = [
   "policies",
   "routes",
   "limits",
+  "ejected",
   "certs",
   "connections",
   "bpf",

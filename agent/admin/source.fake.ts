@@ -103,6 +103,18 @@ export function aSource(values: Partial<AdminSource> = {}): AdminSource {
     rootsTrouble: () => "",
     connections: async (limit) =>
       recorder.connections(limit).map((one) => ({ ...one, transport: { rttUs: 412.4, retransmits: 2 } })),
+    ejected: async () => [
+      {
+        ...{
+          caller: web.identity.text,
+          service: "shop/api:8080",
+          rule: "shop/api[0]",
+          address: "10.0.1.2",
+          port: 8080,
+        },
+        ...{ reason: "consecutive-5xx", times: 2, leftMs: 42_000 },
+      },
+    ],
     openConnections: () => 1,
     denied: () => 3,
     bpf: async () => ({

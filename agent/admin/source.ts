@@ -4,6 +4,7 @@ import type { MapView, NodeAccessView, PodUsageView, ProgramView } from "../keep
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { OpenConnection } from "../observe/recorder.ts";
+import type { EjectedEndpoint } from "../plan/ejection.ts";
 import type { AskedRequest } from "../plan/explain-request.ts";
 import type { LimitState } from "../policy/limit-cells.ts";
 import type { PortNeed } from "../policy/port-needs.ts";
@@ -56,6 +57,8 @@ export type AdminSource = {
   readonly rootsTrouble: () => string;
   /** From all data threads; at most `limit` from each. */
   readonly connections: (limit: number) => Promise<readonly OpenConnection[]>;
+  /** Endpoints that are left out because they fail, from all data threads. */
+  readonly ejected: () => Promise<readonly EjectedEndpoint[]>;
   readonly openConnections: () => number;
   readonly denied: () => number;
   readonly bpf: () => Promise<{

@@ -31,6 +31,7 @@ import {
   type Views,
   type WorkloadView,
 } from "./api.ts";
+import { ejectedViews } from "./ejected-views.ts";
 import { findingsOf, problemView } from "./findings.ts";
 import { limitViews } from "./limit-views.ts";
 import type { AdminSource } from "./source.ts";
@@ -54,6 +55,7 @@ const builders: { readonly [Name in ViewName]: (source: AdminSource) => Promise<
   services: async (source) => list("ServiceList", services(source)),
   routes: async (source) => list("RouteList", routes(source)),
   limits: async (source) => list("LimitList", limitViews(source).toSorted(byName)),
+  ejected: async (source) => list("EjectedList", ejectedViews(await source.ejected())),
   policies: async (source) => list("PolicyList", policies(source)),
   certs: async (source) => list("CertificateList", certs(source)),
   connections,

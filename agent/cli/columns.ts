@@ -11,6 +11,7 @@ import type {
   StatusView,
   WorkloadView,
 } from "../admin/api.ts";
+import type { EjectedView } from "../admin/ejected-views.ts";
 import { endpointText } from "../mesh/endpoint.ts";
 import { type Column, duration, grouped } from "./output.ts";
 
@@ -87,6 +88,16 @@ export const limitColumns: readonly Column<LimitView>[] = [
   { header: "MESH", value: (row) => row.meshLimit, wide: true },
   { header: "PRIORITY", value: (row) => String(row.priority), wide: true },
   { header: "FROM", value: (row) => row.from, wide: true },
+];
+
+export const ejectedColumns: readonly Column<EjectedView>[] = [
+  { header: "SERVICE", value: (row) => row.name },
+  { header: "ENDPOINT", value: (row) => row.endpoint },
+  { header: "CALLER", value: (row) => row.caller || "all" },
+  { header: "RULE", value: (row) => row.rule || "any" },
+  { header: "REASON", value: (row) => row.reason },
+  { header: "TIMES", value: (row) => String(row.times) },
+  { header: "LEFT", value: (row) => (row.leftMs === 0 ? "due" : duration(row.leftMs)) },
 ];
 
 export function certColumns(nowMs: number): readonly Column<CertView>[] {

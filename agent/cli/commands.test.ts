@@ -34,6 +34,10 @@ NAMESPACE     NAME     KIND                 ACTION  SCOPE    MODE     SELECTS
 istio-system  default  PeerAuthentication   STRICT  mesh     enforce  2
 shop          callers  AuthorizationPolicy  ALLOW   app=api  enforce  1
 `,
+    "get ejected": `
+SERVICE        ENDPOINT       CALLER                                 RULE         REASON           TIMES  LEFT
+shop/api:8080  10.0.1.2:8080  spiffe://cluster.local/ns/shop/sa/web  shop/api[0]  consecutive-5xx  2      42s
+`,
     "get certs": `
 IDENTITY                               STATE  SERIAL    NOT AFTER             ROTATES  PODS
 spiffe://cluster.local/ns/shop/sa/web  ready  c198d859  2026-11-22T09:00:00Z  41m      1
@@ -323,6 +327,7 @@ test("completion: commands, resources, names and flags; silence without an agent
     "bpf",
     "certs",
     "connections",
+    "ejected",
     "limits",
     "policies",
     "routes",

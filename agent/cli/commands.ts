@@ -120,7 +120,7 @@ function lookCommands(program: Command, env: CliEnv, done: Done): void {
 
   const get = program
     .command("get <what> [names...]")
-    .description("list workloads, services, policies, routes, limits, certs, connections or bpf")
+    .description("list workloads, services, policies, routes, limits, ejected, certs, connections or bpf")
     .helpGroup("Look:")
     .addOption(new Option("-l, --selector <labels>", "workloads with these labels: app=web,tier!=db"));
   reading(withNamespace(get), env, done, async (context, what, names) =>

@@ -1,9 +1,10 @@
-// CLI · orlop get workloads|services|policies|routes|limits|certs|connections|bpf: filters first, then the format, so that all formats agree.
+// CLI · orlop get workloads|services|policies|routes|limits|ejected|certs|connections|bpf: filters first, then the format, so that all formats agree.
 import { apiVersion } from "../admin/api.ts";
 import {
   bpfColumns,
   certColumns,
   connectionColumns,
+  ejectedColumns,
   limitColumns,
   policyColumns,
   routeColumns,
@@ -20,6 +21,7 @@ export const resources = {
   policies: ["policies", "policy", "pol"],
   routes: ["routes", "route", "httproutes", "httproute", "tlsroutes", "tlsroute", "tcproutes", "tcproute"],
   limits: ["limits", "limit", "limitpolicies", "limitpolicy"],
+  ejected: ["ejected", "ejection", "ejections"],
   certs: ["certs", "cert", "certificates", "certificate"],
   connections: ["connections", "connection", "conn", "conns"],
   bpf: ["bpf"],
@@ -78,6 +80,17 @@ export async function get(context: Context, word: string, names: readonly string
     case "limits": {
       const { items } = await client.view("limits");
       return show(context, { kind: "LimitList", word: "limit", items, columns: limitColumns, names, name: nameOf });
+    }
+    case "ejected": {
+      const { items } = await client.view("ejected");
+      return show(context, {
+        kind: "EjectedList",
+        word: "ejected",
+        items,
+        columns: ejectedColumns,
+        names,
+        name: nameOf,
+      });
     }
     case "certs": {
       const all = (await client.view("certs")).items.map((cert) => ({

@@ -1,6 +1,7 @@
 // main thread · what operators may ask of the agent, gathered from the rooms that know it.
 import { ORLOP_ABI_VERSION } from "../abi.ts";
 import { explainView } from "../admin/api.ts";
+import { ejectedText, ejectedViews } from "../admin/ejected-views.ts";
 import type { Readiness } from "../admin/health.ts";
 import type { AdminSource } from "../admin/source.ts";
 import type { AgentConfig } from "../config/config.ts";
@@ -53,6 +54,11 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
     if (!keeper.connected) return unknown("no connection to the keeper");
     return keeper.nodeAccess().catch((error: unknown) => unknown(String(error)));
   };
+  const ejected = async () => (await threads.report(true)).flatMap((report) => report.ejected);
+  const leftOut = async (src: string): Promise<string | null> => {
+    const caller = [...mesh.workloads()].find((each) => fullName(each) === src)?.identity.text ?? "";
+    return ejectedText(ejectedViews(await ejected()), caller);
+  };
   return {
     node: config.settings.node,
     version: parts.version,
@@ -82,6 +88,7 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
       const reports = await threads.report(true);
       return [...reports.flatMap(({ connections }) => connections.slice(0, limit)), ...watch.connections(limit)];
     },
+    ejected,
     openConnections: () => counts.openConnections,
     denied: () => counts.denied,
     bpf: async () => (keeper.connected ? keeper.programs() : { programs: [], maps: [], pods: [] }),
@@ -108,7 +115,10 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
       const letIn = programs.map(({ name, pid, cgroup }) => `${name} (${pid === null ? "" : `pid ${pid}, `}${cgroup})`);
       const access = { node: config.settings.node, mode, programs: letIn, problem };
       const answer = explainRequest(src, dst, { mesh, judge, nodeAccess: access }, request);
-      return "error" in answer ? answer : explainView(answer);
+      if ("error" in answer) return answer;
+      const summary = await leftOut(src);
+      const steps = summary === null ? [] : [{ id: "endpoints", status: "ok", summary } as const];
+      return explainView({ ...answer, steps: [...answer.steps, ...steps] });
     },
     logLevels: () => log.settings(),
     setLog: ({ room, level, forSeconds }) => {

@@ -23,6 +23,19 @@ export type EjectionState = {
   readonly atMs: number;
 };
 
+/** An endpoint that is left out, for an operator. `leftMs` ≤ 0: the next request finds out whether it serves. */
+export type EjectedEndpoint = {
+  /** Empty: for all callers, since nobody reaches it. */
+  readonly caller: string;
+  readonly service: string;
+  readonly rule: string;
+  readonly address: string;
+  readonly port: number;
+  readonly reason: EjectionReason | "probed";
+  readonly times: number;
+  readonly leftMs: number;
+};
+
 /** What a request has shown of its endpoint. "failed": a status from 500 on; "gateway": 502, 503, 504, or no response. */
 export type TryShows = "served" | "failed" | "gateway";
 

@@ -25,6 +25,7 @@ const COUNTS_EVERY_MS = 200;
 const LABEL_SETS = 20_000;
 /** One report to an operator names at most so many open connections. */
 const REPORTED_CONNECTIONS = 5_000;
+const REPORTED_EJECTED = 1_000;
 const TICK_MS = 50;
 
 if (parentPort === null) throw new Error("data-thread.ts is started by data-threads.ts, as a worker");
@@ -185,6 +186,7 @@ function receive(message: MainMessage): void {
           engine: engine.stats(),
           loopDelay: delay(),
           connections: message.connections ? recorder.connections(REPORTED_CONNECTIONS) : [],
+          ejected: message.connections ? traffic.ejected(REPORTED_EJECTED) : [],
         },
       });
       return;

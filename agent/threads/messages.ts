@@ -6,6 +6,7 @@ import type { LoggedRequests } from "../observe/access-log.ts";
 import type { Lines } from "../observe/line-writer.ts";
 import type { LoopDelay } from "../observe/loop-delay.ts";
 import type { OpenConnection, RecordDeltas } from "../observe/recorder.ts";
+import type { EjectedEndpoint } from "../traffic/endpoint-health.ts";
 import type { SharedState } from "../traffic/shared-state.ts";
 
 /** The main thread passes these when it starts a data thread. */
@@ -91,4 +92,6 @@ export type ThreadReport = {
   readonly engine: EngineStats;
   readonly loopDelay: LoopDelay;
   readonly connections: readonly OpenConnection[];
+  /** As connections only where they are asked for: endpoints that are left out, as far as the thread has met them. */
+  readonly ejected: readonly EjectedEndpoint[];
 };

@@ -40,7 +40,7 @@ export type TrafficContext = {
   /** What endpoints cost the requests of served connections. */
   readonly costs: EndpointCosts;
   /** Which of them fail. */
-  readonly health: Pick<EndpointHealth, "hold">;
+  readonly health: Pick<EndpointHealth, "hold" | "ejected">;
   /** How many may be under way. */
   readonly caps: Pick<RequestCaps, "take">;
   readonly retries: RetryBudget;

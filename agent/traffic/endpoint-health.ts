@@ -7,7 +7,7 @@ import {
   afterProbe,
   afterRequest,
   blank,
-  type EjectionReason,
+  type EjectedEndpoint,
   type EjectionState,
   inUse,
   isOut,
@@ -19,22 +19,11 @@ import type { RequestHealth, RequestsTo } from "../plan/plan-request.ts";
 import type { EjectionCells } from "./ejection-cells.ts";
 import type { Cell } from "./keyed-cells.ts";
 
+export type { EjectedEndpoint } from "../plan/ejection.ts";
+
 /** Callers, ports and rules that a thread knows at once; then it begins anew, which costs it look-ups alone. */
 const MOST_VIEWS = 4_096;
 const MOST_ENDPOINTS = 20_000;
-
-/** An endpoint that is left out, for an operator. `leftMs` ≤ 0: the next request finds out whether it serves. */
-export type EjectedEndpoint = {
-  /** Empty: for all callers, since nobody reaches it. */
-  readonly caller: string;
-  readonly service: string;
-  readonly rule: string;
-  readonly address: string;
-  readonly port: number;
-  readonly reason: EjectionReason | "probed";
-  readonly times: number;
-  readonly leftMs: number;
-};
 
 type Endpoints = Map<string, KnownEndpoint>;
 type View = {
@@ -138,22 +127,14 @@ export class EndpointHealth implements RequestHealth {
   }
 
   /** What this thread has seen of endpoints that are left out. */
-  *ejected(): Iterable<EjectedEndpoint & { readonly key: bigint }> {
+  *ejected(): Generator<EjectedEndpoint> {
     const nowMs = this.#nowMs();
     for (const { of, endpoints } of this.#views.values())
       for (const endpoint of endpoints.values()) {
         const { phase, times, atMs } = this.#state(endpoint, nowMs);
         if (phase === "in") continue;
-        const { address, port, key } = endpoint;
-        yield {
-          ...of,
-          address,
-          port,
-          key,
-          reason: phase,
-          times,
-          leftMs: atMs - nowMs,
-        };
+        const { address, port } = endpoint;
+        yield { ...of, address, port, reason: phase, times, leftMs: atMs - nowMs };
       }
   }
 

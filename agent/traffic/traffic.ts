@@ -10,6 +10,7 @@ import type {
   RequestEnded,
 } from "../engine/events.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
+import type { EjectedEndpoint } from "../plan/ejection.ts";
 import { Connection } from "./connection.ts";
 import { createContext, type TrafficContext } from "./context.ts";
 import { Drain } from "./drain.ts";
@@ -42,6 +43,8 @@ export type Traffic = {
   readonly podIdentity: (podIdx: number) => number;
   readonly drain: (limitMs: number, done: () => void) => void;
   readonly open: () => number;
+  /** Endpoints that are left out because they fail; at most so many. */
+  readonly ejected: (most: number) => readonly EjectedEndpoint[];
 };
 
 export function createTraffic(options: TrafficOptions): Traffic {
@@ -150,6 +153,10 @@ class Thread implements Traffic {
 
   drain(limitMs: number, done: () => void): void {
     this.#drain.begin(limitMs, done);
+  }
+
+  ejected(most: number): readonly EjectedEndpoint[] {
+    return [...this.#context.health.ejected().take(most)];
   }
 
   open(): number {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { accessLog, until } from "../../demo/mesh-run.ts";
+import { accessLog, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { tail } from "../box/process.ts";
@@ -114,6 +114,10 @@ describe("an endpoint that fails", { concurrency: 1 }, () => {
     const failing = await ask("/some", 60);
     assert.equal(count(failing, "500 two"), 3, failing.join(", "));
     assert.equal(count(failing, "200 one") + count(failing, "200 three"), 57);
+    const { items } = await view(journey.cluster.node("node-a"), "ejected");
+    const [{ endpoint, caller, reason, rule } = assert.fail("nobody is left out")] = items;
+    assert.deepEqual([items.length, endpoint, reason], [1, `${pod("two").ip4}:${HTTP}`, "consecutive-5xx"]);
+    assert.deepEqual([caller, rule], ["spiffe://cluster.local/ns/demo/sa/client", "demo/api[0]"]);
     await until("a probe that fails", 20_000, async () => {
       await ask("/some", 1);
       return (await counted("orlop_endpoint_ejections_total", '{reason="probe-failed"}')) > 0 || undefined;
