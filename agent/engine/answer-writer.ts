@@ -18,6 +18,8 @@ export type AnswerArea = { readonly records: number; readonly text: number; read
 
 export class AnswerWriter {
   readonly #view: DataView;
+  /** Records and their fields of four bytes lie aligned, in the order of the machine that engine and agent share. */
+  readonly #words: Uint32Array;
   readonly #buffer: Buffer;
   readonly #area: AnswerArea;
   #count = 0;
@@ -25,6 +27,7 @@ export class AnswerWriter {
 
   constructor(arena: ArrayBuffer, area: AnswerArea) {
     this.#view = new DataView(arena);
+    this.#words = new Uint32Array(arena, 0, arena.byteLength >> 2);
     this.#buffer = Buffer.from(arena);
     this.#area = area;
   }
@@ -41,74 +44,64 @@ export class AnswerWriter {
   /** False: no room for its text, nothing written. Throws a RangeError when an address or the text is unusable. */
   write(answer: Answer): boolean {
     const at = this.#area.records + this.#count * record.size;
-    const view = this.#view;
-    view.setUint32(at + record.type, types[answer.type], true);
-    view.setUint32(at + record.conn, answer.conn, true);
-    view.setUint32(at + record.generation, answer.generation, true);
+    const words = this.#words;
+    words[(at + record.type) >> 2] = types[answer.type];
+    words[(at + record.conn) >> 2] = answer.conn;
+    words[(at + record.generation) >> 2] = answer.generation;
     switch (answer.type) {
       case "relay":
         this.#endpoint(at + record.to, answer.to);
         break;
       case "tunnel":
         this.#endpoint(at + record.to, answer.to);
-        view.setInt32(at + record.identity, answer.identity, true);
-        view.setInt32(at + record.expect, answer.expect, true);
-        view.setUint32(
-          at + record.requests,
-          answer.reportsNotReached === true ? abi.ORLOP_REPORTS_NOT_REACHED : 0,
-          true,
-        );
+        words[(at + record.identity) >> 2] = answer.identity;
+        words[(at + record.expect) >> 2] = answer.expect;
+        words[(at + record.requests) >> 2] = answer.reportsNotReached === true ? abi.ORLOP_REPORTS_NOT_REACHED : 0;
         if (!this.#texts(at, answer.authority, answer.baggage, answer.forwarded, answer.traceparent)) return false;
         break;
       case "dial":
-        view.setUint32(at + record.podIdx, answer.podIdx, true);
+        words[(at + record.podIdx) >> 2] = answer.podIdx;
         this.#endpoint(at + record.to, answer.to);
         // Port 0: the engine chooses.
         this.#endpoint(at + record.from, answer.from, 0);
-        view.setUint32(
-          at + record.requests,
+        words[(at + record.requests) >> 2] =
           abi.httpReadings.indexOf(answer.reading ?? "unread") +
-            (answer.reportsNotReached === true ? abi.ORLOP_REPORTS_NOT_REACHED : 0),
-          true,
-        );
+          (answer.reportsNotReached === true ? abi.ORLOP_REPORTS_NOT_REACHED : 0);
         if (!this.#texts(at, "", answer.baggage, "", "")) return false;
         break;
       case "refuse":
-        view.setInt32(at + record.status, answer.status, true);
+        words[(at + record.status) >> 2] = answer.status;
         break;
       case "forward":
-        view.setInt32(at + record.expect, answer.request, true);
-        view.setUint32(at + record.podIdx, answer.origin ?? 0, true);
-        view.setInt32(at + record.status, milliseconds(answer.timeoutMs), true);
-        view.setInt32(at + record.identity, milliseconds(answer.tryTimeoutMs), true);
-        view.setUint32(
-          at + record.requests,
+        words[(at + record.expect) >> 2] = answer.request;
+        words[(at + record.podIdx) >> 2] = answer.origin ?? 0;
+        words[(at + record.status) >> 2] = milliseconds(answer.timeoutMs);
+        words[(at + record.identity) >> 2] = milliseconds(answer.tryTimeoutMs);
+        words[(at + record.requests) >> 2] =
           (answer.removesProxyHeaders === true ? abi.ORLOP_FORWARD_WITHOUT_PROXY_HEADERS : 0) +
-            (answer.asks === undefined ? 0 : asksBits[answer.asks]),
-          true,
-        );
+          (answer.asks === undefined ? 0 : asksBits[answer.asks]);
         if (!this.#texts(at, answer.target, answer.authority ?? "", "", "")) return false;
         if (answer.requestHeaders !== undefined && !this.#edits(at, 2, answer.requestHeaders)) return false;
         if (answer.responseHeaders !== undefined && !this.#edits(at, 3, answer.responseHeaders)) return false;
         break;
       case "reply":
-        view.setInt32(at + record.expect, answer.request, true);
-        view.setInt32(at + record.status, answer.status, true);
+        words[(at + record.expect) >> 2] = answer.request;
+        words[(at + record.status) >> 2] = answer.status;
         if (!this.#texts(at, answer.body, "", "", "")) return false;
         if (answer.headers !== undefined && !this.#edits(at, 1, answer.headers)) return false;
         break;
       case "pass":
-        view.setInt32(at + record.expect, answer.request, true);
+        words[(at + record.expect) >> 2] = answer.request;
         break;
       case "hold":
-        view.setInt32(at + record.expect, answer.request, true);
-        view.setInt32(at + record.status, milliseconds(answer.ms), true);
+        words[(at + record.expect) >> 2] = answer.request;
+        words[(at + record.status) >> 2] = milliseconds(answer.ms);
         break;
       case "peek":
-        view.setInt32(at + record.status, answer.bytes, true);
+        words[(at + record.status) >> 2] = answer.bytes;
         break;
       case "peer":
-        view.setInt32(at + record.identity, answer.peerIdentity, true);
+        words[(at + record.identity) >> 2] = answer.peerIdentity;
         break;
     }
     this.#count++;
@@ -118,17 +111,17 @@ export class AnswerWriter {
   /** The definition of an origin, as `write`. A RangeError also when its number is none. */
   writeOrigin({ origin, podIdx, route }: Origin): boolean {
     const at = this.#area.records + this.#count * record.size;
-    const view = this.#view;
-    view.setUint32(at + record.type, abi.answerTypes["define-origin"], true);
-    view.setUint32(at + record.conn, originNumber(origin), true);
-    view.setUint32(at + record.podIdx, podIdx, true);
-    view.setUint32(at + record.requests, ways.indexOf(route.type), true);
+    const words = this.#words;
+    words[(at + record.type) >> 2] = abi.answerTypes["define-origin"];
+    words[(at + record.conn) >> 2] = originNumber(origin);
+    words[(at + record.podIdx) >> 2] = podIdx;
+    words[(at + record.requests) >> 2] = ways.indexOf(route.type);
     this.#endpoint(at + record.to, route.to);
     this.#endpoint(at + record.from, route.type === "dial" ? route.from : null, 0);
-    view.setInt32(at + record.status, route.type === "dial" ? route.podIdx : podIdx, true);
+    words[(at + record.status) >> 2] = route.type === "dial" ? route.podIdx : podIdx;
     const isTunnel = route.type === "tunnel";
-    view.setInt32(at + record.identity, isTunnel ? route.identity : -1, true);
-    view.setInt32(at + record.expect, isTunnel ? route.expect : -1, true);
+    words[(at + record.identity) >> 2] = isTunnel ? route.identity : -1;
+    words[(at + record.expect) >> 2] = isTunnel ? route.expect : -1;
     const texts = isTunnel ? ([route.authority, route.baggage, route.forwarded, ""] as const) : noTexts;
     if (!this.#texts(at, ...texts)) return false;
     this.#count++;
@@ -137,8 +130,8 @@ export class AnswerWriter {
 
   writeDroppedOrigin(origin: number): void {
     const at = this.#area.records + this.#count * record.size;
-    this.#view.setUint32(at + record.type, abi.answerTypes["drop-origin"], true);
-    this.#view.setUint32(at + record.conn, originNumber(origin), true);
+    this.#words[(at + record.type) >> 2] = abi.answerTypes["drop-origin"];
+    this.#words[(at + record.conn) >> 2] = originNumber(origin);
     this.#count++;
   }
 
@@ -154,19 +147,24 @@ export class AnswerWriter {
     this.#view.setUint16(offset + abi.orlopEndpoint.port, endpoint.port, true);
   }
 
-  #texts(at: number, ...texts: readonly [string, string, string, string]): boolean {
-    const length = texts[0].length + texts[1].length + texts[2].length + texts[3].length;
+  #texts(at: number, first: string, second: string, third: string, fourth: string): boolean {
+    const length = first.length + second.length + third.length + fourth.length;
     if (length > abi.ORLOP_ANSWER_TEXT_LIMIT) throw new RangeError(`${length} characters of header text are too many`);
     if (this.#textLength + length > this.#area.textSize) return false;
-    for (let which = 0; which < 4; which++) {
-      const text = texts[which] ?? "";
-      const place = at + record.text + which * abi.orlopSpan.size;
-      this.#view.setUint32(place + abi.orlopSpan.offset, this.#textLength, true);
-      this.#view.setUint32(place + abi.orlopSpan.length, text.length, true);
-      if (text !== "") this.#buffer.write(text, this.#area.text + this.#textLength, "latin1");
-      this.#textLength += text.length;
-    }
+    this.#span(at, 0, first);
+    this.#span(at, 1, second);
+    this.#span(at, 2, third);
+    this.#span(at, 3, fourth);
     return true;
+  }
+
+  #span(at: number, which: number, text: string): void {
+    const place = at + record.text + which * abi.orlopSpan.size;
+    this.#words[(place + abi.orlopSpan.offset) >> 2] = this.#textLength;
+    this.#words[(place + abi.orlopSpan.length) >> 2] = text.length;
+    if (text === "") return;
+    this.#buffer.write(text, this.#area.text + this.#textLength, "latin1");
+    this.#textLength += text.length;
   }
 
   /** Into the text that #texts has left empty. */
@@ -176,8 +174,8 @@ export class AnswerWriter {
     if (length > abi.ORLOP_ANSWER_TEXT_LIMIT) throw new RangeError(`${length} bytes of header edits are too many`);
     if (this.#textLength + length > this.#area.textSize) return false;
     const place = at + record.text + which * abi.orlopSpan.size;
-    this.#view.setUint32(place + abi.orlopSpan.offset, this.#textLength, true);
-    this.#view.setUint32(place + abi.orlopSpan.length, length, true);
+    this.#words[(place + abi.orlopSpan.offset) >> 2] = this.#textLength;
+    this.#words[(place + abi.orlopSpan.length) >> 2] = length;
     writeEdits(edits, this.#buffer, this.#area.text + this.#textLength);
     this.#textLength += length;
     return true;

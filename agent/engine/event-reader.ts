@@ -24,12 +24,15 @@ function captured(kind: (typeof abi.listenerKinds)[number]): "outbound" | "inbou
 
 export class EventReader {
   readonly #view: DataView;
+  /** Records and their fields of four bytes lie aligned, in the order of the machine that engine and agent share. */
+  readonly #words: Uint32Array;
   readonly #buffer: Buffer;
   /** Of the request that was read last. */
   readonly #fields: RequestFields;
 
   constructor(arena: ArrayBuffer) {
     this.#view = new DataView(arena);
+    this.#words = new Uint32Array(arena, 0, arena.byteLength >> 2);
     this.#buffer = Buffer.from(arena);
     this.#fields = new RequestFields(this.#buffer, 0, 0);
   }
@@ -140,7 +143,7 @@ export class EventReader {
           count: this.#i32(at + record.detail),
         };
       case types.request:
-        return this.#request(at, { conn, generation, podIdx }, named(abi.httpProtocols, this.#u32(at + record.kind)));
+        return this.#request(at, conn, generation, podIdx);
       case types["try-failed"]:
         return this.#tryFailed(at, conn, generation, podIdx);
       case types["first-bytes"]:
@@ -161,16 +164,16 @@ export class EventReader {
   }
 
   #u32(offset: number): number {
-    return this.#view.getUint32(offset, true);
+    return this.#words[offset >> 2] ?? 0;
   }
 
   #i32(offset: number): number {
-    return this.#view.getInt32(offset, true);
+    return this.#u32(offset) | 0;
   }
 
   /** Exact to 2^53, which bytes and microseconds do not reach. */
   #u64(offset: number): number {
-    return this.#view.getUint32(offset + 4, true) * 2 ** 32 + this.#view.getUint32(offset, true);
+    return this.#u32(offset + 4) * 2 ** 32 + this.#u32(offset);
   }
 
   #endpoint(offset: number): Endpoint {
@@ -197,11 +200,7 @@ export class EventReader {
   }
 
   /** Its texts lie behind each other (native/engine/http/request_event.h): one copy out of the arena serves for all of them. */
-  #request(
-    at: number,
-    { conn, generation, podIdx }: Pick<RequestEvent, "conn" | "generation" | "podIdx">,
-    protocol: RequestEvent["protocol"],
-  ): RequestEvent {
+  #request(at: number, conn: number, generation: number, podIdx: number, protocol?: "http1"): RequestEvent {
     const place = at + record.text;
     const from = abi.ORLOP_ARENA_EVENT_TEXT + this.#u32(place + span.offset);
     const method = this.#u32(place + span.length);
@@ -214,7 +213,7 @@ export class EventReader {
       generation,
       podIdx,
       request: this.#i32(at + record.expect),
-      protocol,
+      protocol: protocol ?? named(abi.httpProtocols, this.#u32(at + record.kind)),
       method: text.slice(0, method),
       target: text.slice(method, target),
       authority: text.slice(target),
@@ -225,7 +224,7 @@ export class EventReader {
   #tryFailed(at: number, conn: number, generation: number, podIdx: number): TryFailed {
     const failure = named(abi.tryFailures, this.#u32(at + record.kind));
     return {
-      ...this.#request(at, { conn, generation, podIdx }, "http1"),
+      ...this.#request(at, conn, generation, podIdx, "http1"),
       type: "try-failed",
       failure,
       status: this.#i32(at + record.detail),

@@ -1,7 +1,7 @@
 // 20 · any thread · the routes of one port, for one caller's namespace, as a single ordered list: a request → the rule that takes it,
 // found by path. The order is Gateway API's (HTTPRouteRule.matches); whatever else lists rules in another order can be found alike. Pure.
 import type { RequestFacts } from "../mesh/facts.ts";
-import { fullName } from "../mesh/full-name.ts";
+import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { HttpMatch, HttpRoute, HttpRule, ValueCondition } from "../mesh/http-rule.ts";
 import { isTaken } from "./condition.ts";
 import { queryOf } from "./query.ts";
@@ -18,6 +18,8 @@ export type RouteEntry = {
   /** Of the rule in its route. */
   readonly index: number;
   readonly route: Pick<HttpRoute, "namespace" | "name" | "from">;
+  /** `<namespace>/<name>[<rule>]`: each request that it takes is recorded under it. */
+  readonly name: string;
 };
 
 /** Why an entry does not take a request: the first condition that fails, in the order path, method, headers, query. */
@@ -54,8 +56,8 @@ export class RouteTable {
   /** undefined: no rule takes it. */
   find(request: RoutedRequest): RouteEntry | undefined {
     const path = request.path.text;
-    let best = firstThatHolds(this.#exact.get(path), request, undefined);
-    best = firstThatHolds(this.#expressions, request, best);
+    let best = this.#exact.size === 0 ? undefined : firstThatHolds(this.#exact.get(path), request, undefined);
+    if (this.#expressions.length > 0) best = firstThatHolds(this.#expressions, request, best);
     if (this.#prefix.size === 0) return best;
     best = firstThatHolds(this.#prefix.get(""), request, best);
     if (!path.startsWith("/")) return best;
@@ -133,7 +135,7 @@ function inOrder(routes: readonly HttpRoute[]): readonly RouteEntry[] {
       compareText(fullName(a.route), fullName(b.route)) ||
       a.index - b.index,
   );
-  return sorted.map((entry, at) => ({ at, ...entry }));
+  return sorted.map((entry, at) => ({ at, ...entry, name: ruleName({ ...entry.route, rule: entry.index }) }));
 }
 
 const order: Readonly<Record<HttpMatch["path"]["kind"], number>> = { exact: 0, expression: 1, prefix: 2 };

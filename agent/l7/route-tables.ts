@@ -6,26 +6,31 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import { RouteTable } from "./route-table.ts";
 import { routesFor } from "./route-view.ts";
 
-/** `about` is what it was compiled of. null: no route is for these callers. */
-type Compiled = { readonly about: readonly HttpRoute[]; readonly table: RouteTable | null };
+/** `about` is what it was compiled of, `version` that of the routes when this was last looked at. null: no route is for these callers. */
+type Compiled = { readonly about: readonly HttpRoute[]; readonly table: RouteTable | null; readonly version: number };
 
 export class RouteTables {
-  readonly #mesh: Pick<Snapshot, "httpRoutesAbout">;
+  readonly #mesh: Pick<Snapshot, "httpRoutesAbout" | "routesVersion">;
   /** By the caller's namespace. A Service that changes is another value, and what hung on its ports goes with them. */
   readonly #compiled = new WeakMap<ServicePort, Map<string, Compiled>>();
 
-  constructor(mesh: Pick<Snapshot, "httpRoutesAbout">) {
+  constructor(mesh: Pick<Snapshot, "httpRoutesAbout" | "routesVersion">) {
     this.#mesh = mesh;
   }
 
   /** null: requests to this port are not for routes, and go to the Service's own endpoints. */
   of(service: Pick<Service, "namespace" | "name">, port: ServicePort, clientNamespace: string): RouteTable | null {
-    const about = this.#mesh.httpRoutesAbout(fullName(service));
-    if (about.length === 0) return null;
+    const version = this.#mesh.routesVersion;
     const byNamespace = this.#compiled.get(port) ?? new Map<string, Compiled>();
     const known = byNamespace.get(clientNamespace);
+    if (known?.version === version) return known.table;
+    const about = this.#mesh.httpRoutesAbout(fullName(service));
     // The mesh puts another list in the place of what has changed.
-    if (known?.about === about) return known.table;
+    if (known?.about === about) {
+      byNamespace.set(clientNamespace, { ...known, version });
+      return known.table;
+    }
+    if (about.length === 0) return null;
     const routes = routesFor(about, service, port, clientNamespace);
     const [first] = routes;
     // What the Service's own namespace says is the same for all.
@@ -33,7 +38,7 @@ export class RouteTables {
     const compile = (): RouteTable | null => (first === undefined ? null : new RouteTable(routes));
     const table = isOwn ? this.of(service, port, service.namespace) : compile();
     const kept = this.#compiled.get(port) ?? byNamespace;
-    kept.set(clientNamespace, { about, table });
+    kept.set(clientNamespace, { about, table, version });
     this.#compiled.set(port, kept);
     return table;
   }

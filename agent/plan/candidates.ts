@@ -1,8 +1,42 @@
 // 8 · any thread · who answers for a Service's port: each endpoint's address and target port. Pure.
 import { isIpv6 } from "../mesh/ip.ts";
-import type { ServicePort } from "../mesh/service.ts";
-import type { ServiceEndpoint } from "../mesh/snapshot.ts";
+import type { Service, ServicePort } from "../mesh/service.ts";
+import type { ServiceEndpoint, Snapshot } from "../mesh/snapshot.ts";
 import type { Candidate } from "./endpoints.ts";
+
+type EndpointMesh = Pick<Snapshot, "version" | "endpointsOf">;
+
+/** Of one version of one mesh. null: nobody has asked for addresses of that family. */
+type KnownCandidates = {
+  readonly mesh: EndpointMesh;
+  readonly version: number;
+  readonly service: Service;
+  ipv4: readonly Candidate[] | null;
+  ipv6: readonly Candidate[] | null;
+};
+
+const known = new WeakMap<ServicePort, KnownCandidates>();
+
+/** As `candidatesOf`, made once for each version of the mesh: each request comes by here. The same objects until the mesh changes. */
+export function candidatesIn(
+  mesh: EndpointMesh,
+  service: Service,
+  port: ServicePort,
+  dialled: string,
+): readonly Candidate[] {
+  const { version } = mesh;
+  let kept = known.get(port);
+  if (kept === undefined || kept.mesh !== mesh || kept.version !== version || kept.service !== service) {
+    kept = { mesh, version, service, ipv4: null, ipv6: null };
+    known.set(port, kept);
+  }
+  if (isIpv6(dialled)) {
+    kept.ipv6 ??= candidatesOf(mesh.endpointsOf(service), port, dialled);
+    return kept.ipv6;
+  }
+  kept.ipv4 ??= candidatesOf(mesh.endpointsOf(service), port, dialled);
+  return kept.ipv4;
+}
 
 /**
  * Candidates for `port`. `dialled` is the service's address that the client dialled: an IPv4 address leads to IPv4 addresses alone

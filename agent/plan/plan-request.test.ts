@@ -249,16 +249,31 @@ test("a list of rules is compiled once, and again when its routes or its port ch
   const { mesh } = world({ routes: [httpRoute(parent)] });
   assert.ok(mesh instanceof FakeMesh);
   const lists = new Map([[parent, mesh.routes.slice()]]);
-  const tables = new RouteTables({ httpRoutesAbout: (key) => lists.get(key) ?? [] });
+  const mutable = { routesVersion: 1, looks: 0 };
+  const tables = new RouteTables({
+    get routesVersion() {
+      return mutable.routesVersion;
+    },
+    httpRoutesAbout: (key) => {
+      mutable.looks += 1;
+      return lists.get(key) ?? [];
+    },
+  });
   const [port] = called.ports;
   assert.ok(port);
   const first = tables.of(called, port, "shop");
   assert.ok(first);
+  const { looks } = mutable;
   assert.equal(tables.of(called, port, "shop"), first);
+  assert.equal(mutable.looks, looks, "nobody looks while no route changes");
   assert.equal(tables.of(called, port, "bank"), first, "what the Service's namespace says is shared");
+  mutable.routesVersion += 1;
+  assert.equal(tables.of(called, port, "shop"), first, "routes of another Service have changed");
   lists.set(parent, [httpRoute(parent, { rules: [httpRule(), httpRule()] })]);
+  mutable.routesVersion += 1;
   assert.equal(tables.of(called, port, "bank")?.entries.length, 2);
   assert.equal(tables.of(called, { ...port, appProtocol: "tcp" }, "shop"), null);
+  mutable.routesVersion += 1;
   lists.clear();
   assert.equal(tables.of(called, port, "shop"), null);
 });

@@ -108,8 +108,8 @@ export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPla
   const table = world.routes.of(service, port, source.namespace);
   // The last route has gone while the connection was open.
   if (table === null) return forwarded(facts, { service, port, entry: null, backend: null }, world);
-  const asked = requestFacts(facts);
-  const entry = table.find({ ...asked, target: facts.target });
+  const { method, target, header } = facts;
+  const entry = table.find({ method, path: canonicalPath(pathOf(target)), header, target });
   if (entry === undefined) return reply("no-route", 404, "no route", null);
   const { rule } = entry;
   const shared = rule.cors === null ? null : sharedBy(rule.cors, facts);
@@ -163,7 +163,7 @@ type Chosen = {
 };
 
 function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestPlan {
-  const { source, client, dialled } = facts;
+  const { source, dialled } = facts;
   const { service, port, entry, backend } = chosen;
   const at = addressOfFamily(dialled.address, service);
   const route =
@@ -171,23 +171,49 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
       ? null
       : toService(source, { address: at, port: port.port }, service, port, within(facts, chosen, world));
   if (route === null || route.kind === "refuse") return reply("no-endpoint", 503, "no healthy upstream", entry);
-  const { rewrite = null, timeoutMs = 0, tryTimeoutMs = 0 } = entry?.rule ?? {};
+  const rule = entry?.rule;
+  const rewrite = rule?.rewrite ?? null;
   const target = replaced(facts.target, rewrite?.path ?? null, entry);
   if (target !== facts.target && target.length > LONGEST_WRITTEN) return tooLong(entry);
   const authority = rewrite?.hostname ?? "";
-  const requestEdits = editsOf(entry?.rule.requestEdits, backend?.requestEdits);
-  const responseEdits = editsOf(entry?.rule.responseEdits, backend?.responseEdits, sharing(entry, facts));
-  const sent = { target, authority: authority === "" ? facts.authority : authority };
-  const written = target === facts.target ? "" : target;
-  const rest = { chosen, entry, requestEdits, responseEdits, authority, timeoutMs, tryTimeoutMs } as const;
-  const { destination } = route;
+  const requestEdits = editsOf(rule?.requestEdits, backend?.requestEdits);
+  const responseEdits = editsOf(rule?.responseEdits, backend?.responseEdits, sharing(entry, facts));
+  // Written out, since a request each comes by here and a spread costs several times as much.
+  const unjudged: ForwardPlan = {
+    kind: "forward",
+    chosen,
+    entry,
+    route,
+    requestEdits,
+    responseEdits,
+    target: target === facts.target ? "" : target,
+    authority,
+    timeoutMs: rule?.timeoutMs ?? 0,
+    tryTimeoutMs: rule?.tryTimeoutMs ?? 0,
+    facts: null,
+    verdict: null,
+    removesProxyHeaders: false,
+  };
   // The kernel lets a pod's calls to itself go, and they are not judged.
-  if (route.kind !== "local" || route.destination.uid === source.uid)
-    return { ...rest, kind: "forward", route, facts: null, verdict: null, target: written, removesProxyHeaders: false };
+  if (route.kind !== "local" || route.destination.uid === source.uid) return unjudged;
+  return judgedHere(unjudged, route.destination, facts, world);
+}
+
+/** Between two pods of this node nobody else judges it. */
+function judgedHere(
+  plan: ForwardPlan,
+  destination: Workload,
+  facts: RoutedFacts,
+  world: Pick<RequestWorld, "judge" | "readsPaths">,
+): RequestPlan {
+  const { source, client } = facts;
+  const { entry, route, requestEdits, authority } = plan;
+  const target = plan.target === "" ? facts.target : plan.target;
+  const sent = { target, authority: authority === "" ? facts.authority : authority };
   // Rules judge what the application gets.
   const seen = { address: sourceAddressFor(source, client.address, route.target.address), port: client.port };
-  const judged = sameNodeFacts({ client: seen, target: route.target }, route.destination, source);
-  const removesProxyHeaders = destination?.removesProxyHeaders === true;
+  const judged = sameNodeFacts({ client: seen, target: route.target }, destination, source);
+  const removesProxyHeaders = destination.removesProxyHeaders === true;
   const asked = gotten({ ...facts, ...sent }, { requestEdits, authority, removesProxyHeaders });
   const verdict = judgeRequest(judged, asked, world);
   if (verdict.verdict === "deny") {
@@ -195,9 +221,9 @@ function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): Req
     return { kind: "reply", why: "policy", status, body, entry, verdict, responseEdits: noEdits };
   }
   const canonical = verdict.path === "canonical" ? canonicalTarget(target, asked) : "";
-  const goesOn = canonical === "" ? written : canonical;
+  const goesOn = canonical === "" ? plan.target : canonical;
   if (goesOn.length > LONGEST_WRITTEN) return tooLong(entry);
-  return { ...rest, kind: "forward", route, facts: judged, verdict, target: goesOn, removesProxyHeaders };
+  return { ...plan, facts: judged, verdict, target: goesOn, removesProxyHeaders };
 }
 
 /** Where a DestinationRule says when endpoints are left out, the world without those that are. */
@@ -251,10 +277,15 @@ const sharing = (entry: RouteEntry | null, facts: RoutedFacts): FieldEdits | und
   entry === null || entry.rule.cors === null ? undefined : sharedBy(entry.rule.cors, facts).edits;
 
 /** In the order in which they are done. Most rules have none. */
-function editsOf(...all: readonly (FieldEdits | undefined)[]): readonly FieldEdit[] {
+function editsOf(
+  first: FieldEdits | undefined,
+  second?: FieldEdits | undefined,
+  third?: FieldEdits | undefined,
+): readonly FieldEdit[] {
+  if (!changes(first) && !changes(second) && !changes(third)) return noEdits;
   let edits = noEdits;
-  for (const some of all) {
-    if (some === undefined || some.remove.length + some.set.length + some.add.length === 0) continue;
+  for (const some of [first, second, third]) {
+    if (!changes(some)) continue;
     edits = [
       ...edits,
       ...some.remove.map((name) => ({ op: "remove", name }) as const),
@@ -264,6 +295,9 @@ function editsOf(...all: readonly (FieldEdits | undefined)[]): readonly FieldEdi
   }
   return edits;
 }
+
+const changes = (edits: FieldEdits | undefined): edits is FieldEdits =>
+  edits !== undefined && edits.remove.length + edits.set.length + edits.add.length > 0;
 
 /** What the application will find. */
 function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[]): RequestFacts["header"] {

@@ -9,7 +9,7 @@ import type { Service, ServicePort } from "../mesh/service.ts";
 import type { Snapshot } from "../mesh/snapshot.ts";
 import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { candidatesOf } from "./candidates.ts";
+import { candidatesIn } from "./candidates.ts";
 import { drawn } from "./drawn.ts";
 import { type Candidate, type Choice, chooseEndpoint, usable } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
@@ -162,7 +162,7 @@ export function toService(
   if (service.loadBalancing.mode === "passthrough") {
     return { kind: "direct", why: "passthrough-service", target: dialled, destination: null, service };
   }
-  const known = candidatesOf(world.mesh.endpointsOf(service), port, dialled.address);
+  const known = candidatesIn(world.mesh, service, port, dialled.address);
   const candidates = world.mesh.hasRivals ? known.filter((candidate) => isCertain(candidate, world)) : known;
   if (candidates.length === 0 && known.length > 0) {
     return conflict(new Set(known.flatMap(({ address }) => world.mesh.rivalsAt(address))), service);
@@ -180,10 +180,21 @@ export function toService(
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);
   // A targetPort may name a port of ours though the service's port does not (docs/reference/failures.md, row E1).
   if (isOwnPort(chosen.port)) return refuse("own-port", service);
-  const target = { address: chosen.address, port: chosen.port };
-  if (chosen.workload === null) return { kind: "direct", why: "not-in-mesh", target, destination: null, service };
-  return toWorkload({ target, destination: chosen.workload, service }, world);
+  const { workload, address, port: targetPort } = chosen;
+  if (workload === null) {
+    const target = { address, port: targetPort };
+    return { kind: "direct", why: "not-in-mesh", target, destination: null, service };
+  }
+  const isTunnelled = workload.protocol !== "none" && !world.servedHere(workload.uid);
+  const tunnel = isTunnelled ? tunnelTo.get(chosen) : undefined;
+  if (tunnel?.service === service) return tunnel;
+  const route = toWorkload({ target: { address, port: targetPort }, destination: workload, service }, world);
+  if (route.kind === "tunnel") tunnelTo.set(chosen, route);
+  return route;
 }
+
+/** Requests that go to the same candidate have the same route: what hangs on it is made once. */
+const tunnelTo = new WeakMap<Candidate, Route>();
 
 function balancingOf(service: Service, source: Workload, world: RouteWorld): Pick<Choice, "load" | "among"> {
   const { costs } = world;

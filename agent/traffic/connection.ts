@@ -14,7 +14,7 @@ import { requestEndingOf, sampleOf, shownBy } from "../plan/request-outcome.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { OpenTo } from "./endpoint-load.ts";
-import { OpenRequest, type Routed } from "./open-request.ts";
+import { OpenRequest } from "./open-request.ts";
 import { OpenRequests } from "./open-requests.ts";
 
 const nobody: readonly never[] = [];
@@ -96,12 +96,12 @@ export class Connection {
     { request, protocol, method, target, authority, fields }: RequestEvent,
     verdict: RequestVerdict | null,
     written: string,
-    routed: Routed | null = null,
   ): OpenRequest {
     const path = pathOf(target);
     const id = fields.first("x-request-id", ID_LENGTH);
     const open = new OpenRequest({ request, method, path, host: authority, id }, this.#recorder.now());
-    open.judged(verdict === null ? null : summarize(verdict), written, routed);
+    open.decision = verdict === null ? null : summarize(verdict);
+    open.written = written;
     const requests = this.#read();
     if (protocol === "http2") {
       if (!requests.isMultiplexed) this.speaks("http/2");
@@ -202,11 +202,18 @@ export class Connection {
     this.#draft = { ...this.#known(), ...known };
   }
 
+  /** Of an outbound connection: the caller, and what it has dialled. */
+  get ends(): { readonly source: Endpoint; readonly dialled: Endpoint } {
+    const { source, dialled, hbone, destination } = this.record;
+    return { source, dialled: dialled ?? hbone ?? destination };
+  }
+
   /** The event with which it began, of an outbound connection that is not established. */
   get accepted(): Accepted {
-    const { podIdx, source, dialled, hbone, destination } = this.record;
+    const { source, dialled } = this.ends;
+    const { podIdx } = this;
     const began = { type: "accepted", listener: "outbound", podIdx, source: endpointOf(source) } as const;
-    return { ...began, ...this.ref, destination: dialled ?? hbone ?? endpointOf(destination) };
+    return { ...began, ...this.ref, destination: endpointOf(dialled) };
   }
 
   /**

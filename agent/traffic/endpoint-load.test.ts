@@ -12,3 +12,15 @@ test("each connection counts until it is given back", () => {
   second.release();
   assert.equal(load.of("10.0.0.1", 80), 0);
 });
+
+test("endpoints to which nothing is open are forgotten once there are many, and what is open is not", () => {
+  const load = new EndpointLoad();
+  const held = load.take("10.0.0.1", 80);
+  for (let index = 0; index < 5_000; index += 1) load.take(`10.1.${index >> 8}.${index & 255}`, 80).release();
+  assert.ok(load.size <= 1_001, `${load.size}`);
+  assert.equal(load.of("10.0.0.1", 80), 1);
+  held.release();
+  assert.equal(load.of("10.0.0.1", 80), 0);
+  load.take("10.0.0.1", 80);
+  assert.equal(load.of("10.0.0.1", 80), 1);
+});

@@ -48,6 +48,11 @@ export class ExpectedPeers {
     return integer;
   }
 
+  /** False: the set was forgotten, and what would be dialled with its integer finds nobody acceptable. */
+  knows(expect: number): boolean {
+    return this.#byInteger.has(expect);
+  }
+
   /** Is `identity` (canonical text) in the set? A forgotten or unknown set admits nobody. */
   admits(expect: number, identity: string): boolean {
     return this.#byInteger.get(expect)?.has(identity) ?? false;

@@ -133,9 +133,16 @@ export function ruleFor(principals: readonly string[], ports: readonly number[] 
 
 /** A Snapshot over lists that the test may change. */
 export class FakeMesh implements Snapshot {
-  version = 1;
+  #reads = 0;
+  /** Tests change it at any time: nothing that was kept holds any more. */
+  get version(): number {
+    this.#reads += 1;
+    return this.#reads;
+  }
+  get routesVersion(): number {
+    return this.version;
+  }
   policyVersion = 1;
-  routesVersion = 1;
   readonly rootNamespace = "istio-system";
   readonly trustDomain = "cluster.local";
   list: Workload[];

@@ -1,13 +1,15 @@
 // 18, 19 · data thread · a request that is open: what is asked, what was decided of it, which endpoints have had it; its record in the end.
 import type { RequestEnded } from "../engine/events.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
+import type { Workload } from "../mesh/workload.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
 import { summarize } from "../observe/decision-summary.ts";
 import type { ConnectionRecord } from "../observe/record.ts";
+import { recordService } from "../observe/record.ts";
 import type { RecordedRoute, RequestRecord } from "../observe/request-record.ts";
 import type { TryShows } from "../plan/ejection.ts";
 import type { RequestSample } from "../plan/peak-ewma.ts";
-import type { RequestPlan } from "../plan/plan-request.ts";
+import type { ForwardPlan, RequestPlan } from "../plan/plan-request.ts";
 import type { RequestEnding } from "../plan/request-outcome.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { EndpointCost, EndpointCosts } from "./endpoint-costs.ts";
@@ -17,12 +19,6 @@ import type { RequestPlace } from "./request-caps.ts";
 
 /** What is asked. Each empty but the number: the head was refused before anybody could read it. */
 export type RequestWords = Pick<RequestRecord, "method" | "path" | "host" | "id"> & { readonly request: number };
-
-/** What became of a request at the caller's end. `way`: what of the connection's record is this request's own. */
-export type Routed = RecordedRoute & {
-  readonly plan: RequestPlan;
-  readonly way: Partial<ConnectionRecord> | null;
-};
 
 /** Where a request is, and what counts it there. `end` is called once; with what it has shown of the endpoint, or null. */
 export type GoesTo = {
@@ -36,6 +32,21 @@ export type GoesTo = {
 
 const nobody: readonly never[] = [];
 
+/** Of a request that routes have taken: what of it changes while it is tried. */
+type Tries = {
+  readonly route: RecordedRoute;
+  plan: RequestPlan;
+  /** How its endpoint is let go; null: nobody has it. */
+  goesTo: GoesTo | null;
+  /** The endpoint that has it, others that have had it before, and how often any has had it. */
+  at: Endpoint | null;
+  tried: readonly Endpoint[];
+  attempts: number;
+  /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
+  retries: number;
+  pauses: boolean;
+};
+
 export class OpenRequest {
   readonly request: number;
   readonly method: string;
@@ -47,16 +58,7 @@ export class OpenRequest {
   /** The target in whose place another went on; empty: what was sent. */
   written = "";
   decision: DecisionSummary | null = null;
-  #routed: Routed | null = null;
-  /** How its endpoint is let go; null: nobody has it. */
-  #goesTo: GoesTo | null = null;
-  /** The endpoint that has it, others that have had it before, and how often any has had it. */
-  #at: Endpoint | null = null;
-  #tried: readonly Endpoint[] = nobody;
-  #attempts = 0;
-  /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
-  #retries = 0;
-  #pauses = false;
+  #tries: Tries | null = null;
   /** Among those that may be under way; null: nobody counts them. */
   #place: RequestPlace | null = null;
 
@@ -69,54 +71,64 @@ export class OpenRequest {
     this.sinceMs = sinceMs;
   }
 
-  judged(decision: DecisionSummary | null, written: string, routed: Routed | null): void {
-    this.decision = decision;
-    this.written = written;
-    this.#routed = routed;
+  routed(route: RecordedRoute, plan: RequestPlan): void {
+    this.#tries = {
+      route,
+      plan,
+      goesTo: null,
+      at: null,
+      tried: nobody,
+      attempts: 0,
+      retries: 0,
+      pauses: false,
+    };
   }
 
   /** null: it came to no route. */
   get plan(): RequestPlan | null {
-    return this.#routed?.plan ?? null;
+    return this.#tries?.plan ?? null;
   }
 
   get route(): RecordedRoute | null {
-    return this.#routed === null ? null : { name: this.#routed.name, answer: this.#routed.answer };
+    return this.#tries?.route ?? null;
   }
 
   /** Endpoints that have had it. */
   get tried(): readonly Endpoint[] {
-    return this.#tried;
+    return this.#tries?.tried ?? nobody;
   }
 
   /** How often it was tried. */
   get attempts(): number {
-    return this.#attempts;
+    return this.#tries?.attempts ?? 0;
   }
 
   /** How often its rule has had it tried again. */
   get retries(): number {
-    return this.#retries;
+    return this.#tries?.retries ?? 0;
   }
 
   /** To this endpoint, until it ends or is tried elsewhere. */
   goes(to: GoesTo): void {
+    const tries = this.#tries;
+    if (tries === null) throw new Error("a request that no route has taken goes nowhere");
     this.leave(null, null);
-    this.#goesTo = to;
-    this.#at = to.target;
-    this.#attempts += 1;
+    tries.goesTo = to;
+    tries.at = to.target;
+    tries.attempts += 1;
   }
 
   /** Nobody could be connected to where it was to go, by no doing of its caller. */
   unreached(): void {
-    this.#goesTo?.hold?.unreached();
+    this.#tries?.goesTo?.hold?.unreached();
   }
 
   /** Nobody has it any more; with what it has shown of its endpoint, or null. */
   leave(sample: RequestSample | null, shows: TryShows | null): void {
-    if (this.#goesTo === null) return;
-    const { openTo, costs, cost, hold } = this.#goesTo;
-    this.#goesTo = null;
+    const tries = this.#tries;
+    if (tries === null || tries.goesTo === null) return;
+    const { openTo, costs, cost, hold } = tries.goesTo;
+    tries.goesTo = null;
     openTo.release();
     costs.end(cost, sample);
     hold?.end(shows);
@@ -125,8 +137,10 @@ export class OpenRequest {
   /** Its try has failed. */
   tryEnded(sample: RequestSample, shows: TryShows): void {
     this.leave(sample, shows);
-    if (this.#at !== null) this.#tried = [...this.#tried, this.#at];
-    this.#at = null;
+    const tries = this.#tries;
+    if (tries === null) return;
+    if (tries.at !== null) tries.tried = [...tries.tried, tries.at];
+    tries.at = null;
   }
 
   /** It has a place until it ends. */
@@ -143,49 +157,109 @@ export class OpenRequest {
 
   /** It is tried again behind a pause. */
   pausesBeforeTry(): void {
-    this.#retries += 1;
-    this.#pauses = true;
+    if (this.#tries === null) return;
+    this.#tries.retries += 1;
+    this.#tries.pauses = true;
   }
 
   /** Once for each pause: it is over. */
   takePause(): boolean {
-    const pauses = this.#pauses;
-    this.#pauses = false;
-    return pauses;
+    if (this.#tries?.pauses !== true) return false;
+    this.#tries.pauses = false;
+    return true;
   }
 
   /** Another endpoint has it by now. */
-  triedAgain(verdict: RequestVerdict | null, again: Pick<Routed, "plan" | "way">): void {
-    if (this.#routed === null) return;
+  triedAgain(verdict: RequestVerdict | null, plan: RequestPlan): void {
+    if (this.#tries === null) return;
     this.decision = verdict === null ? null : summarize(verdict);
-    this.#routed = { ...this.#routed, ...again };
+    this.#tries.plan = plan;
   }
 
   /** `connection`: what is known of the connection on which it came. */
-  recordOf(
-    connection: ConnectionRecord,
-    ended: RequestEnded,
-    { flag, details, refused }: RequestEnding,
-  ): RequestRecord {
-    const routed = this.#routed;
+  recordOf(connection: ConnectionRecord, ended: RequestEnded, ending: RequestEnding): RequestRecord {
+    const { plan } = this;
+    if (plan?.kind === "forward") return new ForwardedRequest(this, { connection, plan }, ended, ending);
+    const { route, method, path, host, id, decision } = this;
+    const { outcome, status, requestBytes, responseBytes, durationUs } = ended;
+    const { flag, details, refused } = ending;
+    const attempts = route === null && outcome !== "refused" && outcome !== "replied" ? 1 : 0;
     return {
-      route: this.route,
-      connection: routed?.way == null ? connection : { ...connection, ...routed.way },
-      method: this.method,
-      path: this.path,
-      host: this.host,
-      id: this.id,
-      decision: this.decision,
-      attempts: routed === null && isForwarded(ended.outcome) ? 1 : this.#attempts,
-      status: ended.status,
+      route,
+      connection,
+      method,
+      path,
+      host,
+      id,
+      decision,
+      attempts,
+      status,
       flag,
       details,
       refused,
-      requestBytes: ended.requestBytes,
-      responseBytes: ended.responseBytes,
-      durationUs: ended.durationUs,
+      requestBytes,
+      responseBytes,
+      durationUs,
     };
   }
 }
 
-const isForwarded = (outcome: RequestEnded["outcome"]): boolean => outcome !== "refused" && outcome !== "replied";
+/** Most are counted and never written, so what only a line of the log needs is made when a line asks for it. */
+class ForwardedRequest implements RequestRecord {
+  readonly route: RecordedRoute | null;
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+  readonly id: string;
+  readonly decision: DecisionSummary | null;
+  readonly attempts: number;
+  readonly status: number;
+  readonly flag: RequestRecord["flag"];
+  readonly details: string;
+  readonly refused: RequestRecord["refused"];
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly durationUs: number;
+  readonly #ways: { readonly connection: ConnectionRecord; readonly plan: ForwardPlan };
+
+  constructor(
+    request: OpenRequest,
+    ways: { readonly connection: ConnectionRecord; readonly plan: ForwardPlan },
+    ended: RequestEnded,
+    { flag, details, refused }: RequestEnding,
+  ) {
+    this.route = request.route;
+    this.method = request.method;
+    this.path = request.path;
+    this.host = request.host;
+    this.id = request.id;
+    this.decision = request.decision;
+    this.attempts = request.attempts;
+    this.status = ended.status;
+    this.flag = flag;
+    this.details = details;
+    this.refused = refused;
+    this.requestBytes = ended.requestBytes;
+    this.responseBytes = ended.responseBytes;
+    this.durationUs = ended.durationUs;
+    this.#ways = ways;
+  }
+
+  get connection(): ConnectionRecord {
+    const { connection, plan } = this.#ways;
+    return { ...connection, ...wayOf(plan) };
+  }
+}
+
+/** The far end: what of the connection's record is this request's own. */
+function wayOf({ route }: ForwardPlan): Partial<ConnectionRecord> {
+  const { target, destination, service } = route;
+  const workload: Workload | null = destination;
+  const reached = route.kind === "tunnel" ? route.to : target;
+  return {
+    service: recordService(service),
+    destination: { ...reached, workload, identity: route.kind === "direct" ? null : (destination?.identity ?? null) },
+    hbone: route.kind === "tunnel" ? target : null,
+    security: route.kind === "tunnel" ? "mtls" : route.kind === "local" ? "socket" : "none",
+  };
+}

@@ -35,7 +35,7 @@ export class Origins {
     const known = this.#ofPod.get(podIdx)?.get(route.to.address);
     if (known !== undefined) {
       for (const each of known) {
-        if (!isSameWay(each.route, route)) continue;
+        if (each.route !== route && !isSameWay(each.route, route)) continue;
         each.isUsed = true;
         return each.origin;
       }

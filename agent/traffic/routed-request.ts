@@ -2,12 +2,10 @@
 // answered. The connection was accepted for a Service's address and belongs to nobody but its pod.
 import type { Answer } from "../engine/answers.ts";
 import type { RequestEvent, TryFailed } from "../engine/events.ts";
-import { fullName, ruleName } from "../mesh/full-name.ts";
+import { fullName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { withAddresses } from "../mesh/workload.ts";
-import type { ConnectionRecord } from "../observe/record.ts";
-import { recordService } from "../observe/record.ts";
-import type { AfterTry } from "../observe/request-record.ts";
+import type { AfterTry, RouteAnswer } from "../observe/request-record.ts";
 import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
 import { permissionOf } from "../plan/permission.ts";
 import { sourceAddressFor } from "../plan/plan.ts";
@@ -56,24 +54,9 @@ export function answerRoutedRequest(
   const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
   const isOver = plan.kind === "forward" && verdict?.verdict === "deny";
   const place = plan.kind === "forward" && !isLost && !isOver ? placeOf(plan, facts, context) : null;
-  const way = plan.kind === "forward" ? wayOf(plan) : null;
-  const entry = plan.entry;
-  const name = entry === null ? "" : ruleName({ ...entry.route, rule: entry.index });
-  const routed = {
-    name,
-    answer:
-      plan.kind === "reply"
-        ? plan.why
-        : isLost
-          ? "no-endpoint"
-          : isOver
-            ? "policy"
-            : place === "full"
-              ? "overflow"
-              : null,
-    way,
-  } as const;
-  const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "", { ...routed, plan });
+  const answer = plan.kind === "reply" ? plan.why : unsent(isLost, isOver, place);
+  const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "");
+  open.routed({ name: plan.entry?.name ?? "", answer }, plan);
   // Of a probe that does not go on nobody learns anything.
   if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
   if (plan.kind === "reply") {
@@ -86,6 +69,13 @@ export function answerRoutedRequest(
   if (place === "full") return { type: "reply", conn, generation, request, ...overflow };
   open.takes(place);
   return sent(event, { open, plan, facts, origin, hold }, connection, context);
+}
+
+/** Why a request whose rule sends it on does not go; null: it goes. */
+function unsent(isLost: boolean, isOver: boolean, place: RequestPlace | "full" | null): RouteAnswer | null {
+  if (isLost) return "no-endpoint";
+  if (isOver) return "policy";
+  return place === "full" ? "overflow" : null;
 }
 
 /** Envoy's header for the same (envoy:docs/root/configuration/http/http_filters/router_filter.rst). */
@@ -190,14 +180,13 @@ function tryAgain(
   if (hold === "taken") return undefined;
   // Of a pause it has ended already.
   open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true }, shownByTry(event));
-  open.triedAgain(verdict, { plan: next, way: wayOf(next) });
+  open.triedAgain(verdict, next);
   return sent(event, { open, plan: next, facts, origin, hold }, connection, context);
 }
 
 /** Of a caller's identity and a rule: nobody spends another's. */
 function budgetKey({ entry, chosen }: ForwardPlan, { record }: Connection): string {
-  const rule = entry === null ? "" : ruleName({ ...entry.route, rule: entry.index });
-  return `${record.source.identity?.text ?? ""} ${fullName(chosen.service)}:${chosen.port.port} ${rule}`;
+  return `${record.source.identity?.text ?? ""} ${fullName(chosen.service)}:${chosen.port.port} ${entry?.name ?? ""}`;
 }
 
 /** What the plan of a request is made of; null: its pod has gone. `header` is valid while its event is. */
@@ -206,10 +195,10 @@ function routedFacts(
   connection: Connection,
   context: TrafficContext,
 ): RoutedFacts | null {
-  const { source: client, destination: dialled, podIdx } = connection.accepted;
-  const pod = context.pods.byIdx(podIdx);
+  const { source: client, dialled } = connection.ends;
+  const pod = context.pods.byIdx(connection.podIdx);
   const known = pod === undefined ? undefined : context.world.mesh.workload(pod.workloadUid);
-  if (pod === undefined || known === undefined || dialled === null) return null;
+  if (pod === undefined || known === undefined) return null;
   const source = withAddresses(known, pod.addresses);
   return { source, client, dialled, method, target, authority, header: fields.values };
 }
@@ -247,7 +236,12 @@ function sent(
   const cost = costs.begin(facts.source.identity.text, address, port);
   open.goes({ target, openTo: load.take(address, port), cost, costs, hold });
   return {
-    ...{ type: "forward", conn, generation, request, target: plan.target, authority: plan.authority },
+    type: "forward",
+    conn,
+    generation,
+    request,
+    target: plan.target,
+    authority: plan.authority,
     origin: context.origins.numberOf(connection.podIdx, origin),
     removesProxyHeaders: plan.removesProxyHeaders,
     requestHeaders: plan.requestEdits,
@@ -292,31 +286,48 @@ function originOf(
         from: pod.preservesSource ? { address, port: 0 } : null,
       };
     }
-    case "tunnel": {
-      const identity = context.ownIdentity(source.identity.text);
-      if (identity === undefined) return "lost";
-      return {
-        type: "tunnel",
-        to: route.to,
-        identity,
-        expect: context.expected.intern(route.expected),
-        authority: route.authority,
-        baggage: baggageOf(source),
-        forwarded: forwardedOf({ address: client.address, port: 0 }, route.service?.hostname ?? null),
-      };
-    }
+    case "tunnel":
+      return wayThrough(route, source, client.address, context);
   }
 }
 
-/** The far end, for the request's line. */
-function wayOf({ route }: ForwardPlan): Partial<ConnectionRecord> {
-  const { target, destination, service } = route;
-  const workload: Workload | null = destination;
-  const reached = route.kind === "tunnel" ? route.to : target;
-  return {
-    service: recordService(service),
-    destination: { ...reached, workload, identity: route.kind === "direct" ? null : (destination?.identity ?? null) },
-    hbone: route.kind === "tunnel" ? target : null,
-    security: route.kind === "tunnel" ? "mtls" : route.kind === "local" ? "socket" : "none",
+type TunnelRoute = Extract<ForwardPlan["route"], { readonly kind: "tunnel" }>;
+type TunnelWay = {
+  readonly source: Workload;
+  readonly client: string;
+  readonly identity: number;
+  readonly peers: TrafficContext["expected"];
+  readonly expect: number;
+  readonly origin: OriginRoute;
+};
+
+/** Of the last caller of each route: routes live as long as their version of the mesh, and each request comes by here. */
+const lastWays = new WeakMap<TunnelRoute, TunnelWay>();
+
+function wayThrough(
+  route: TunnelRoute,
+  source: Workload,
+  client: string,
+  { ownIdentity, expected: peers }: TrafficContext,
+): OriginRoute | "lost" {
+  const identity = ownIdentity(source.identity.text);
+  if (identity === undefined) return "lost";
+  const last = lastWays.get(route);
+  const isSame =
+    last?.source === source && last.client === client && last.identity === identity && last.peers === peers;
+  // The set of identities may be forgotten, after very many others.
+  if (isSame && peers.knows(last.expect)) return last.origin;
+  const expect = peers.intern(route.expected);
+  const origin: OriginRoute = {
+    type: "tunnel",
+    to: route.to,
+    identity,
+    expect,
+    authority: route.authority,
+    baggage: baggageOf(source),
+    // A connection serves many of the caller's: the port of none of them is its own.
+    forwarded: forwardedOf({ address: client, port: 0 }, route.service?.hostname ?? null),
   };
+  lastWays.set(route, { source, client, identity, peers, expect, origin });
+  return origin;
 }
