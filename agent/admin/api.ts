@@ -72,7 +72,7 @@ export type ServiceView = {
 };
 
 export type RouteView = {
-  readonly kind: "HTTPRoute" | "TLSRoute" | "TCPRoute";
+  readonly kind: "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute";
   readonly name: string;
   readonly namespace: string;
   /** `<namespace>/<name>`, with `:<port>` where the route is about a single port. */

@@ -16,13 +16,17 @@ export function routeFindings(
   mesh: Pick<Snapshot, "httpRoutes" | "tlsRoutes" | "tcpRoutes" | "service">,
 ): readonly Finding[] {
   const http = [...mesh.httpRoutes()].flatMap((route) => [
-    ...parentsOf(route, "HTTPRoute", mesh),
+    ...parentsOf(route, mesh),
     ...route.rules.flatMap(({ backends, from }, index) =>
-      backendsOf(backends, { from, name: `HTTPRoute ${ruleName({ ...route, rule: index })}`, share: requests }, mesh),
+      backendsOf(
+        backends,
+        { from, name: `${route.kind} ${ruleName({ ...route, rule: index })}`, share: requests },
+        mesh,
+      ),
     ),
   ]);
   const streams = [...mesh.tlsRoutes(), ...mesh.tcpRoutes()].flatMap((route) => [
-    ...parentsOf(route, route.kind, mesh),
+    ...parentsOf(route, mesh),
     ...backendsOf(
       route.backends,
       { from: route.from, name: `${route.kind} ${fullName(route)}`, share: connections },
@@ -39,12 +43,14 @@ export function routeFindings(
 const requests = "its share of the requests is answered 500";
 const connections = "its share of the connections is refused";
 
-function parentsOf(route: HttpRoute | StreamRoute, kind: string, mesh: Pick<Snapshot, "service">): readonly Finding[] {
+function parentsOf(route: HttpRoute | StreamRoute, mesh: Pick<Snapshot, "service">): readonly Finding[] {
   return route.parents.flatMap((parent) => {
     const wrong = wrongWith(parent, mesh.service(parent.service));
     if (wrong === null) return [];
+    const { kind } = route;
     const what = `${placeOf(route.from)}${kind} ${fullName(route)} is about Service ${parent.service}, ${wrong}`;
-    const why = kind === "HTTPRoute" ? "no request is taken by it" : "no connection is taken by it";
+    const why =
+      kind === "HTTPRoute" || kind === "GRPCRoute" ? "no request is taken by it" : "no connection is taken by it";
     return [finding(what, why, "correct the parentRef, or add the Service")];
   });
 }

@@ -264,7 +264,7 @@ function routes({ mesh }: AdminSource): readonly RouteView[] {
       changes: changesText(rule),
       from: lineText(rule.from),
     }));
-    return { kind: "HTTPRoute", ...ofRoute(route), rules };
+    return { kind: route.kind, ...ofRoute(route), rules };
   });
   const streams = [...mesh.tlsRoutes(), ...mesh.tcpRoutes()].map((route): RouteView => {
     const from = lineText(route.from);

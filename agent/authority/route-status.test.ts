@@ -115,3 +115,29 @@ test("a TCPRoute and a TLSRoute are read by their own readers", () => {
   assert.match(of("TCPRoute", { rules: [...rules, ...rules] }), /^False UnsupportedValue: .*rules/);
   assert.match(of("TCPRoute", { rules: [{ backendRefs: [{ name: "far", port: 80 }] }] }), /False BackendNotFound/);
 });
+
+test("a GRPCRoute is read as agents read it, and takes the place of an HTTPRoute about the same ports", () => {
+  const grpc = (spec: Json): Json => ({ ...route(spec), kind: "GRPCRoute" });
+  const ofGrpc = (spec: Json): readonly unknown[] =>
+    (parentsOf(grpc(spec), { ...version, kind: "GRPCRoute" }, (name) => services[name], NOW) ?? []).flatMap(
+      ({ conditions }) => (conditions as readonly Json[]).map(({ reason }) => reason),
+    );
+  const rules = [{ matches: [{ method: { service: "a.B" } }], backendRefs: [{ name: "api", port: 80 }] }];
+  assert.deepEqual(ofGrpc({ parentRefs: [parent], rules }), ["Accepted", "ResolvedRefs"]);
+  const refused = [{ matches: [{ method: { service: "a/b" } }] }];
+  assert.deepEqual(ofGrpc({ parentRefs: [parent], rules: refused }), ["UnsupportedValue", "ResolvedRefs"]);
+
+  const http = (over: Json, ...others: readonly Json[]): unknown => {
+    const parentRefs = [{ ...parent, ...over }];
+    const [entry] = parentsOf(route({ parentRefs }), version, (name) => services[name], NOW, others) ?? [];
+    const [accepted] = (entry ?? assert.fail()).conditions as readonly Json[];
+    return accepted?.reason;
+  };
+  const about = (over: Json): Json => grpc({ parentRefs: [{ ...parent, ...over }] });
+  assert.equal(http({}, about({})), "Conflicted");
+  assert.equal(http({ port: 80 }, about({ port: 80 })), "Conflicted");
+  assert.equal(http({ port: 80 }, about({ sectionName: "alt" }), about({ port: 80 })), "Conflicted");
+  assert.equal(http({}, about({ port: 80 })), "Accepted");
+  assert.equal(http({ port: 80 }, about({ port: 8080 })), "Accepted");
+  assert.equal(http({ port: 80 }, about({ name: "far" })), "Accepted");
+});

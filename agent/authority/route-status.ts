@@ -1,6 +1,7 @@
 // main thread · a route and the Services of its cluster → what its status has to say of its Services as parents
 // (gateway-api:apis/v1/shared_types.go, RouteParentStatus), by the reader that agents use. Pure.
 import { isDeepStrictEqual } from "node:util";
+import { grpcRouteKind, toGrpcRoute } from "../control/kinds/grpc-route.ts";
 import { httpRouteKind, toHttpRoute } from "../control/kinds/http-route.ts";
 import { jsonValue } from "../control/kinds/json-value.ts";
 import { streamRouteKinds, toStreamRoute } from "../control/kinds/stream-route.ts";
@@ -23,6 +24,7 @@ const SHOWN = 5;
 
 /**
  * `status.parents` as it has to be, others' entries included. null: it is so already.
+ * @param others the GRPCRoutes of the namespace of an HTTPRoute
  * @param now RFC 3339, for conditions that are not what they were
  */
 export function parentsOf(
@@ -30,6 +32,7 @@ export function parentsOf(
   version: ObjectVersion,
   portsOf: PortsOfService,
   now: string,
+  others: readonly unknown[] = [],
 ): readonly RouteObject[] | null {
   const { metadata, spec, status } = recordOf(object);
   const { generation = 0 } = recordOf(metadata);
@@ -42,7 +45,10 @@ export function parentsOf(
     const parentRef = referenceOf(parent);
     const known = mine.find((entry) => isDeepStrictEqual(entry.parentRef, parentRef));
     const conditions = [
-      { type: "Accepted", ...(read.isSo ? accepted(parent, version.namespace, portsOf, read) : read) },
+      {
+        type: "Accepted",
+        ...(read.isSo ? accepted(parent, { namespace: version.namespace, portsOf, others }, read) : read),
+      },
       { type: "ResolvedRefs", ...resolved },
     ].map(({ type, isSo, reason, message }): RouteObject => {
       const is = isSo ? "True" : "False";
@@ -67,6 +73,10 @@ const readers: Readonly<Record<string, (value: Value, report: Report) => boolean
     const document = httpRouteKind(value, "", report);
     return document !== undefined && toHttpRoute(document, value, report) !== undefined;
   },
+  GRPCRoute: (value, report) => {
+    const document = grpcRouteKind(value, "", report);
+    return document !== undefined && toGrpcRoute(document, value, report) !== undefined;
+  },
   TLSRoute: (value, report) => isStreamRoute("TLSRoute", value, report),
   TCPRoute: (value, report) => isStreamRoute("TCPRoute", value, report),
 };
@@ -86,16 +96,28 @@ function readable(object: unknown, version: ObjectVersion): Said {
   return ok(texts(report.findings));
 }
 
-function accepted(parent: RouteObject, namespace: string, portsOf: PortsOfService, read: Said): Said {
+type Surroundings = {
+  readonly namespace: string;
+  readonly portsOf: PortsOfService;
+  readonly others: readonly unknown[];
+};
+
+function accepted(parent: RouteObject, { namespace, portsOf, others }: Surroundings, read: Said): Said {
   const service = nameOf(parent, namespace);
   const ports = portsOf(service);
   if (ports === undefined) return not("NoMatchingParent", `there is no Service ${service}`);
-  const { port, sectionName } = parent;
-  const isThere = ports.some(
-    (each) => (port === undefined || each.port === port) && (sectionName === undefined || each.name === sectionName),
-  );
-  return isThere ? read : not("NoMatchingParent", `the Service ${service} has no such port`);
+  const own = ports.filter((each) => isAbout(parent, each));
+  if (own.length === 0) return not("NoMatchingParent", `the Service ${service} has no such port`);
+  const stronger = others
+    .flatMap((other) => listOf(recordOf(recordOf(other).spec).parentRefs).map(recordOf))
+    .filter((each) => isService(each) && nameOf(each, namespace) === service);
+  // Of the ports that are left it still holds.
+  const isLeftOut = own.every((each) => stronger.some((other) => isAbout(other, each)));
+  return isLeftOut ? not("Conflicted", "a GRPCRoute is about the same port, and counts alone there") : read;
 }
+
+const isAbout = ({ port, sectionName }: RouteObject, each: KnownPort): boolean =>
+  (port === undefined || each.port === port) && (sectionName === undefined || each.name === sectionName);
 
 /** Of all its backends: the first that does not resolve gives the reason. */
 function resolvedRefs(spec: RouteObject, namespace: string, portsOf: PortsOfService): Said {

@@ -6,7 +6,7 @@ import type { ApiAnswer, Ask } from "../control/kubernetes/api-answer.ts";
 import { followRouteStatuses } from "./route-statuses.ts";
 
 type Json = Readonly<Record<string, unknown>>;
-type Collection = "httproutes" | "tlsroutes" | "tcproutes" | "services";
+type Collection = "httproutes" | "grpcroutes" | "tlsroutes" | "tcproutes" | "services";
 type Stored = { spec: Json; status: Json; version: number };
 
 class RouteServer {
@@ -19,7 +19,13 @@ class RouteServer {
   /** Before the next write another client changes the route. */
   meanwhile: (() => void) | undefined;
   #version = 1;
-  readonly #lines: Record<Collection, string[]> = { httproutes: [], tlsroutes: [], tcproutes: [], services: [] };
+  readonly #lines: Record<Collection, string[]> = {
+    httproutes: [],
+    grpcroutes: [],
+    tlsroutes: [],
+    tcproutes: [],
+    services: [],
+  };
 
   route(name: string, spec: Json): void {
     const known = this.routes.get(name);
@@ -42,11 +48,16 @@ class RouteServer {
   readonly ask: Ask = async (path, { signal, write }) => {
     if (write === undefined) {
       const kind =
-        (["httproutes", "tlsroutes", "tcproutes"] as const).find((each) => path.includes(`/${each}?`)) ?? "services";
+        (["httproutes", "grpcroutes", "tlsroutes", "tcproutes"] as const).find((each) => path.includes(`/${each}?`)) ??
+        "services";
       const end = { "k8s.io/initial-events-end": "true" };
-      const named = { httproutes: "HTTPRoute", tlsroutes: "TLSRoute", tcproutes: "TCPRoute", services: "Service" }[
-        kind
-      ];
+      const named = {
+        httproutes: "HTTPRoute",
+        grpcroutes: "GRPCRoute",
+        tlsroutes: "TLSRoute",
+        tcproutes: "TCPRoute",
+        services: "Service",
+      }[kind];
       this.#say(kind, "BOOKMARK", { kind: named, metadata: { resourceVersion: "1", annotations: end } });
       return { ...answer(200, {}), body: this.#body(kind, signal) };
     }

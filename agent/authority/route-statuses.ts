@@ -7,7 +7,7 @@ import { KindWatch } from "../control/kubernetes/kind-watch.ts";
 import { type WatchedKind, watchedKinds } from "../control/kubernetes/watched-kinds.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
 import type { Logger } from "../observe/log.ts";
-import { type KnownPort, parentsOf } from "./route-status.ts";
+import { type KnownPort, type PortsOfService, parentsOf } from "./route-status.ts";
 
 export type RouteStatusPorts = {
   readonly ask: Ask;
@@ -30,6 +30,7 @@ const RETRY_MS = 2_000;
 /** Kinds of routes, as they are in paths. */
 const plurals: Readonly<Record<string, string>> = {
   HTTPRoute: "httproutes",
+  GRPCRoute: "grpcroutes",
   TLSRoute: "tlsroutes",
   TCPRoute: "tcproutes",
 };
@@ -39,6 +40,11 @@ const kindOf = (name: string): WatchedKind => {
   if (found === undefined) throw new Error(`${name} is not watched`);
   return found;
 };
+
+const grpcRoutesIn = (routes: ReadonlyMap<string, KnownRoute>, namespace: string): readonly unknown[] =>
+  [...routes.values()]
+    .filter(({ version }) => version.kind === "GRPCRoute" && version.namespace === namespace)
+    .map(({ object }) => object);
 
 /** Resolves when the signal is aborted. */
 export async function followRouteStatuses(ports: RouteStatusPorts, signal: AbortSignal): Promise<void> {
@@ -70,6 +76,9 @@ export async function followRouteStatuses(ports: RouteStatusPorts, signal: Abort
           if (change.op === "present") routes.set(key, change);
           else routes.delete(key);
           dirty.add(key);
+          // It may take the place of any HTTPRoute of its namespace, or have done so.
+          if (kind !== "GRPCRoute") continue;
+          for (const [other, { version }] of routes) if (version.namespace === namespace) dirty.add(other);
         }
       }),
     ),
@@ -93,7 +102,8 @@ export async function followRouteStatuses(ports: RouteStatusPorts, signal: Abort
       const route = routes.get(key);
       if (route === undefined) continue;
       try {
-        if (await write(route, (service) => services.get(service), ports, signal))
+        const others = route.version.kind === "HTTPRoute" ? grpcRoutesIn(routes, route.version.namespace) : [];
+        if (await write(route, { portsOf: (service) => services.get(service), others }, ports, signal))
           ports.log.info("status written", { route: key });
       } catch (error) {
         if (signal.aborted) break;
@@ -121,11 +131,12 @@ const ended = (signal: AbortSignal): Promise<void> =>
  */
 async function write(
   { version, apiVersion, object }: KnownRoute,
-  portsOf: Parameters<typeof parentsOf>[2],
+  { portsOf, others }: { readonly portsOf: PortsOfService; readonly others: readonly unknown[] },
   ports: Pick<RouteStatusPorts, "ask" | "wallMs">,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const parents = parentsOf(object, version, portsOf, `${new Date(ports.wallMs()).toISOString().slice(0, 19)}Z`);
+  const now = `${new Date(ports.wallMs()).toISOString().slice(0, 19)}Z`;
+  const parents = parentsOf(object, version, portsOf, now, others);
   if (parents === null) return false;
   const { kind, namespace, name, resourceVersion } = version;
   const of = `/apis/${apiVersion}/namespaces/${encodeURIComponent(namespace)}/${plurals[kind]}`;

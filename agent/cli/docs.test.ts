@@ -51,7 +51,7 @@ test("every deny reason, response flag, refusal and end of what is no HTTP has a
   assert.ok(refusals.includes("policy") && refusals.length >= 14);
   // Of the engine's causes, those that rules about requests bring about.
   const ofRequests = closeCauses.filter((cause) => cause.startsWith("http") || cause === "not-http");
-  assert.equal(ofRequests.length, 5);
+  assert.equal(ofRequests.length, 4);
   const words = new Set([
     ...ofRequests,
     ...reasons,

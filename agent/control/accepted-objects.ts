@@ -25,7 +25,7 @@ export type ObjectChange =
 
 /** Kinds that say where things are or how many, and never who may call: an old answer is better than none. */
 const KEPT_KINDS: ReadonlySet<string> = new Set([
-  ...["Service", "EndpointSlice", "DestinationRule", "HTTPRoute", "TLSRoute", "TCPRoute", "LimitPolicy"],
+  ...["Service", "EndpointSlice", "DestinationRule", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "LimitPolicy"],
 ]);
 
 type AcceptedObject = {

@@ -175,6 +175,8 @@ const kindNames: Readonly<Record<Upsert["kind"], string>> = {
   "limit-policy": "LimitPolicy",
 };
 
-function nameOf({ kind, value }: Upsert): string {
+function nameOf(upsert: Upsert): string {
+  const { kind, value } = upsert;
+  if (upsert.kind === "http-route") return `${upsert.value.kind} ${fullName(value)}`;
   return `${kindNames[kind]} ${fullName(value)}`;
 }

@@ -17,7 +17,7 @@ export type RouteEntry = {
   readonly rule: HttpRule;
   /** Of the rule in its route. */
   readonly index: number;
-  readonly route: Pick<HttpRoute, "namespace" | "name" | "from">;
+  readonly route: Pick<HttpRoute, "kind" | "namespace" | "name" | "from">;
   /** `<namespace>/<name>[<rule>]`: each request that it takes is recorded under it. */
   readonly name: string;
 };
@@ -119,7 +119,7 @@ function missBeyondPath({ method, headers, query }: HttpMatch, request: RoutedRe
 }
 
 /**
- * Gateway API's order: an exact path, the longest prefix, a method, more headers, more of the query; then the oldest route, the first by
+ * Gateway API's order. Of GRPCRoutes: that of their matches (agent/control/kinds/grpc-route.ts). Of HTTPRoutes: an exact path, the longest prefix, a method, more headers, more of the query; then the oldest route, the first by
  * name, and the rule that its route has first. Where expressions come it leaves open: behind exact paths, the longest text first, so that
  * a route for the rest (the prefix /) does not hide them.
  */
@@ -141,6 +141,13 @@ function inOrder(routes: readonly HttpRoute[]): readonly RouteEntry[] {
 const order: Readonly<Record<HttpMatch["path"]["kind"], number>> = { exact: 0, expression: 1, prefix: 2 };
 
 function precedence(a: HttpMatch, b: HttpMatch): number {
+  if (a.rank !== undefined && b.rank !== undefined) {
+    for (const [at, of] of a.rank.entries()) {
+      const less = (b.rank[at] ?? 0) - of;
+      if (less !== 0) return less;
+    }
+    return 0;
+  }
   return (
     order[a.path.kind] - order[b.path.kind] ||
     (a.path.kind === "exact" ? 0 : b.path.value.length - a.path.value.length) ||

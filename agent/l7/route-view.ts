@@ -26,7 +26,13 @@ export function routesFor(
   const of = (namespace: string): readonly HttpRoute[] => about.filter((route) => route.namespace === namespace);
   const own = namespaceOf(key);
   const consumers = clientNamespace === own ? [] : of(clientNamespace);
-  return consumers.length > 0 ? consumers : of(own);
+  return mostSpecific(consumers.length > 0 ? consumers : of(own));
+}
+
+/** Of several kinds about a port the most specific counts alone (gateway-api:geps/gep-1294, "Route types"). */
+function mostSpecific(routes: readonly HttpRoute[]): readonly HttpRoute[] {
+  const grpc = routes.filter(({ kind }) => kind === "GRPCRoute");
+  return grpc.length > 0 ? grpc : routes;
 }
 
 type PortOfRoute = Pick<ServicePort, "port" | "name" | "appProtocol">;

@@ -20,6 +20,8 @@ export type HttpMatch = {
   readonly headers: readonly ValueCondition[];
   /** Decoded; each name once. */
   readonly query: readonly ValueCondition[];
+  /** Of a GRPCRoute, whose matches have an order of their own: the first number that differs decides, and the greater comes first. */
+  readonly rank?: readonly number[];
 };
 
 /** What becomes of the fields of a message: `remove`, then `set`, then `add`. Names in lower case. */
@@ -110,7 +112,11 @@ export type RouteParent = {
   readonly portName: string | null;
 };
 
+/** The object that it was made from. Routes of GRPCRoute about a port take the place of those of HTTPRoute. */
+export type RouteKind = "HTTPRoute" | "GRPCRoute";
+
 export type HttpRoute = {
+  readonly kind: RouteKind;
   readonly name: string;
   readonly namespace: string;
   readonly parents: readonly RouteParent[];

@@ -6,7 +6,7 @@ import type { Service } from "./service.ts";
 import type { StreamRoute } from "./stream-route.ts";
 import type { Workload } from "./workload.ts";
 
-/** Keys: workload `uid`; service, policies and routes `<namespace>/<name>`. */
+/** Keys: workload `uid`; service and policies `<namespace>/<name>`; routes as of `routeKey`. */
 export type MeshUpdate =
   | { readonly kind: "workload"; readonly op: "upsert"; readonly value: Workload }
   | { readonly kind: "workload"; readonly op: "remove"; readonly key: string }

@@ -3,7 +3,12 @@ import { fullName, type NamespacedName } from "./full-name.ts";
 import type { RouteParent } from "./http-rule.ts";
 
 /** Of any kind. */
-export type RouteOfParents = NamespacedName & { readonly parents: readonly RouteParent[] };
+export type RouteOfParents = NamespacedName & { readonly kind: string; readonly parents: readonly RouteParent[] };
+
+/** By which a route is found in an index. An HTTPRoute and a GRPCRoute, which share an index, may have a name in common. */
+export function routeKey(route: Pick<RouteOfParents, "kind" | "namespace" | "name">): string {
+  return route.kind === "GRPCRoute" ? `${fullName(route)} ${route.kind}` : fullName(route);
+}
 
 export class RouteIndex<Route extends RouteOfParents> {
   readonly #none: readonly Route[] = Object.freeze([]);
@@ -25,12 +30,12 @@ export class RouteIndex<Route extends RouteOfParents> {
   }
 
   add(route: Route): void {
-    this.#byKey.set(fullName(route), route);
+    this.#byKey.set(routeKey(route), route);
     for (const service of servicesOf(route)) this.#byService.set(service, [...this.of(service), route]);
   }
 
   remove(route: Route): void {
-    this.#byKey.delete(fullName(route));
+    this.#byKey.delete(routeKey(route));
     for (const service of servicesOf(route)) {
       const rest = this.of(service).filter((other) => other !== route);
       if (rest.length > 0) this.#byService.set(service, rest);

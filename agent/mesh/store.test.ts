@@ -95,6 +95,7 @@ const httpRoute: fc.Arbitrary<HttpRoute> = fc
   .record({ name, namespace, parents: fc.array(fc.tuple(namespace, name), { maxLength: 3 }), createdMs: fc.nat(1) })
   .map(({ parents, ...rest }) => ({
     ...rest,
+    kind: "HTTPRoute" as const,
     parents: parents.map((parts) => ({ service: parts.join("/"), port: null, portName: null })),
     rules: [],
     from: nowhere,
@@ -396,7 +397,7 @@ test("who shares an address with a workload that comes or goes has changed too, 
 test("a route that changes names the Services that it was about and is about", () => {
   const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
   const about = (...services: string[]): HttpRoute => ({
-    ...{ name: "r", namespace: "shop", createdMs: 0, rules: [], from: nowhere },
+    ...{ kind: "HTTPRoute", name: "r", namespace: "shop", createdMs: 0, rules: [], from: nowhere },
     parents: services.map((service) => ({ service, port: null, portName: null })),
   });
   const upsert = (value: HttpRoute): MeshUpdate => ({ kind: "http-route", op: "upsert", value });

@@ -7,7 +7,7 @@ import type { LimitPolicy } from "./limit-policy.ts";
 import type { MeshUpdate } from "./mesh-update.ts";
 import { Claims } from "./ownership.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "./policies.ts";
-import { RouteIndex, type RouteOfParents, servicesOf } from "./route-index.ts";
+import { RouteIndex, type RouteOfParents, routeKey, servicesOf } from "./route-index.ts";
 import { SelectorIndex } from "./selector-index.ts";
 import type { Service } from "./service.ts";
 import type { ServiceEndpoint, Snapshot } from "./snapshot.ts";
@@ -332,6 +332,7 @@ export class MeshStore implements Snapshot {
 /** Key by which the update's object is known (mesh-update.ts). */
 function keyOf(update: MeshUpdate): string {
   if (update.op === "remove") return update.key;
+  if (update.kind === "http-route") return routeKey(update.value);
   return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 

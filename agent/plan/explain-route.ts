@@ -69,7 +69,7 @@ function entrySteps(facts: RoutedFacts, { entries }: RouteTable, taken: RouteEnt
 
 function entryText({ match, route, rule, index }: RouteEntry): string {
   const name = rule.name === "" ? "" : ` "${rule.name}"`;
-  return `HTTPRoute ${ruleName({ ...route, rule: index })}${name} at ${positionText(rule.from)}: ${matchText(match)}`;
+  return `${route.kind} ${ruleName({ ...route, rule: index })}${name} at ${positionText(rule.from)}: ${matchText(match)}`;
 }
 
 function missText({ field, name }: RouteMiss): string {

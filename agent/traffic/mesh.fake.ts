@@ -68,7 +68,7 @@ export function service(name: string, given: Partial<Service> = {}): Service {
 export function httpRoute(parent: string, given: Partial<HttpRoute> = {}, rule: Partial<HttpRule> = {}): HttpRoute {
   const [namespace = "shop", name = "api"] = parent.split("/");
   return {
-    ...{ name, namespace, createdMs: 0, from: { file: "mesh.yaml", line: 5, column: 1 } },
+    ...{ kind: "HTTPRoute", name, namespace, createdMs: 0, from: { file: "mesh.yaml", line: 5, column: 1 } },
     parents: [{ service: parent, port: null, portName: null }],
     rules: [httpRule({ backends: [routeBackend(parent)], ...rule })],
     ...given,

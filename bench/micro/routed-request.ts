@@ -21,6 +21,7 @@ function openConnection(): ReadConnection {
       op: "upsert",
       value: {
         ...{
+          kind: "HTTPRoute",
           name,
           namespace,
           from,

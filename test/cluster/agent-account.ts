@@ -30,7 +30,7 @@ export async function makeAccount(kubeconfig: string): Promise<void> {
       read([""], ["pods", "namespaces", "services"]),
       read(["discovery.k8s.io"], ["endpointslices"]),
       read(["security.istio.io"], ["authorizationpolicies", "peerauthentications"]),
-      read(["gateway.networking.k8s.io"], ["httproutes", "tlsroutes", "tcproutes"]),
+      read(["gateway.networking.k8s.io"], ["httproutes", "grpcroutes", "tlsroutes", "tcproutes"]),
       read(["networking.istio.io"], ["destinationrules"]),
       read(["orlop.dev"], ["limitpolicies"]),
       read(["apiextensions.k8s.io"], ["customresourcedefinitions"], ["get"]),

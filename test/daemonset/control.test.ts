@@ -149,10 +149,10 @@ test("daemonset/route-status.yaml gives statuses of routes and one Lease, under 
   const rights = (rules: readonly Rule[]): readonly string[] =>
     rules.map(({ resources, resourceNames = [], verbs }) => [...resources, ...resourceNames, ...verbs].join(" "));
   assert.deepEqual(rights(cluster.rules), [
-    "httproutes tlsroutes tcproutes list watch",
-    "httproutes/status tlsroutes/status tcproutes/status patch",
+    "httproutes grpcroutes tlsroutes tcproutes list watch",
+    "httproutes/status grpcroutes/status tlsroutes/status tcproutes/status patch",
     "services list watch",
-    `customresourcedefinitions ${["http", "tls", "tcp"].map((of) => `${of}routes.gateway.networking.k8s.io`).join(" ")} get`,
+    `customresourcedefinitions ${["http", "grpc", "tls", "tcp"].map((of) => `${of}routes.gateway.networking.k8s.io`).join(" ")} get`,
   ]);
   assert.deepEqual(rights(own.rules), ["leases create", "leases orlop-control-status get update"]);
   for (const { subjects } of made.filter(({ kind }) => kind.endsWith("RoleBinding")))

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { accessLog, until } from "../../demo/mesh-run.ts";
+import { accessLog, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import type { Running } from "../box/process.ts";
@@ -15,7 +15,7 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
   { name: "node-b", pods: [{ name: "far" }] },
 ];
-const services = ["greeter", "near", "far"];
+const services = ["greeter", "near", "far", "calls"];
 
 const routes = `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -35,6 +35,23 @@ spec:
     - name: split
       matches: [{path: {value: /demo.Greeter}}]
       backendRefs: [{name: far, port: 80, weight: 90}, {name: near, port: 80, weight: 10}]
+`;
+
+const grpcRoute = `apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: calls, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: calls}]
+  rules:
+    - name: method
+      matches: [{method: {service: demo.Greeter, method: Hello}}]
+      backendRefs: [{name: far, port: 80}]
+    - name: service
+      matches: [{method: {type: RegularExpression, service: "demo\\\\.[A-Z].*"}}]
+      filters:
+        - type: ResponseHeaderModifier
+          responseHeaderModifier: {set: [{name: x-name, value: by-service}]}
+      backendRefs: [{name: near, port: 80}]
 `;
 
 function meshText(cluster: Cluster): string {
@@ -75,6 +92,7 @@ spec:
     ...services.map(service),
     ...guards,
     routes,
+    grpcRoute,
   ].join("---\n");
 }
 
@@ -147,6 +165,25 @@ describe("calls of gRPC to a Service with routes", { concurrency: 1 }, () => {
       ),
     );
     assert.equal(record.route_name, "demo/greeter[1]");
+  });
+
+  test("a GRPCRoute chooses by method and service", async () => {
+    const caller = new Caller(serviceAddresses(4).ip4);
+    const names: (string | undefined)[] = [];
+    for (const path of ["/demo.Greeter/Hello", "/demo.Greeter/Other", "/demo.Thing/Hello", "/demo/Hello"]) {
+      const heard = await caller.ask({ path });
+      names.push(heard.grpcStatus === "0" ? heard.name : heard.grpcStatus);
+    }
+    assert.deepEqual(names, ["far", "by-service", "by-service", "12"]);
+    caller.end();
+    const shown = await view(journey.cluster.node("node-a"), "routes");
+    assert.deepEqual(
+      shown.items.map(({ kind, name }) => [kind, name]),
+      [
+        ["GRPCRoute", "calls"],
+        ["HTTPRoute", "greeter"],
+      ],
+    );
   });
 
   test("curl with prior knowledge", async () => {

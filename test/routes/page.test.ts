@@ -13,9 +13,9 @@ import { judgeOf } from "../../agent/policy/evaluate.ts";
 
 const pathOf = (file: string): string => fileURLToPath(new URL(`../../docs/${file}`, import.meta.url));
 const page = readFileSync(pathOf("routes.md"), "utf8");
-const example = /^```yaml route(?: in (\w+))?\n([\s\S]*?)^```\n```requests\n([\s\S]*?)^```$/gm;
-const examples = [...page.matchAll(example)].map(([, namespace = "shop", rules = "", lines = ""]) => ({
-  ...{ namespace, rules },
+const example = /^```yaml (grpc )?route(?: in (\w+))?\n([\s\S]*?)^```\n```requests\n([\s\S]*?)^```$/gm;
+const examples = [...page.matchAll(example)].map(([, grpc, namespace = "shop", rules = "", lines = ""]) => ({
+  ...{ kind: grpc === undefined ? "HTTPRoute" : "GRPCRoute", namespace, rules },
   lines: lines.trimEnd().split("\n"),
 }));
 
@@ -74,9 +74,9 @@ function outcomeOf(plan: RequestPlan): string {
   return `${plan.route.service?.name}${name}${as}${authority === "" ? "" : ` host ${authority}`}${limit}`;
 }
 
-for (const [index, { namespace, rules, lines }] of examples.entries()) {
+for (const [index, { kind, namespace, rules, lines }] of examples.entries()) {
   test(`docs/routes.md, example ${index + 1}: ${lines.length} requests`, async () => {
-    const mesh = await meshOf(namespace, rules);
+    const mesh = await meshOf(namespace, rules, kind);
     const world = {
       ...{ mesh, judge: judgeOf(mesh), readsPaths: () => true, routes: new RouteTables(mesh) },
       ...{ servedHere: () => false, load: () => 0, random: () => 0 },
@@ -136,6 +136,8 @@ test("the page has examples, and each of its tables' fields is in them", () => {
     "CORS",
     "timeouts:",
     "retry:",
+    "method: {",
+    "service:",
   ])
     assert.ok(all.includes(field), field);
 });

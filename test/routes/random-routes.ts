@@ -88,6 +88,7 @@ export function randomRoutes(dice: Dice): readonly HttpRoute[] {
   const routes = Array.from(
     { length: dice.roll(9) },
     (_, index): HttpRoute => ({
+      kind: "HTTPRoute",
       name: `${dice.pick(["r", "s", "t"])}${index}`,
       namespace: dice.pick(namespaces),
       parents: Array.from({ length: 1 + dice.roll(2) }, () => randomParent(dice)),

@@ -7,6 +7,7 @@ import type { MeshUpdate } from "../../mesh/mesh-update.ts";
 import { isInMesh } from "../../mesh/names.ts";
 import { Claims } from "../../mesh/ownership.ts";
 import type { AuthorizationPolicy } from "../../mesh/policies.ts";
+import { routeKey } from "../../mesh/route-index.ts";
 import type { Service } from "../../mesh/service.ts";
 import { comparePositions, positionText, type SourceRef } from "../../mesh/source-ref.ts";
 import type { LeftOutPod } from "../left-out.ts";
@@ -228,6 +229,7 @@ export class Assembly {
       case "LimitPolicy":
         return { kind: "limit-policy", op: "upsert", value: parsed.value };
       case "HTTPRoute":
+      case "GRPCRoute":
         return { kind: "http-route", op: "upsert", value: parsed.value };
       case "TLSRoute":
         return { kind: "tls-route", op: "upsert", value: parsed.value };
@@ -380,6 +382,7 @@ function trafficOf(parts: readonly PartOfService[], report: Report): Partial<Ser
 }
 
 function keyOf(update: Upsert): string {
+  if (update.kind === "http-route") return routeKey(update.value);
   return update.kind === "workload" ? update.value.uid : fullName(update.value);
 }
 

@@ -61,7 +61,7 @@ const editLists = object({
   remove: optional(list(editedName, { max: 16 }), []),
 });
 
-const edits: Reader<FieldEdits> = (value, place, report) => {
+export const edits: Reader<FieldEdits> = (value, place, report) => {
   const read = editLists(value, place, report);
   if (read === undefined) return undefined;
   const written = [...read.set, ...read.add].reduce((sum, { name, value: text }) => sum + name.length + text.length, 0);

@@ -21,11 +21,11 @@ export function isPath(written: string): boolean {
 }
 
 /** A text as it is written, to be read when it is known what it has to be. */
-const anyText: Reader<Value> = (value, place, report) =>
+export const anyText: Reader<Value> = (value, place, report) =>
   string(value, place, report) === undefined ? undefined : value;
 
 /** A regular expression over a whole text: refused, with its place, if it is none or needs more than is kept. */
-const expression: Reader<string> = (value, place, report) => {
+export const expression: Reader<string> = (value, place, report) => {
   const written = string(value, place, report);
   if (written === undefined) return undefined;
   const made = automatonOf(written);
@@ -88,7 +88,7 @@ const visible = text(
   "use printable ASCII",
 );
 
-const condition = (name: Reader<string>): Reader<ValueCondition> => {
+export const condition = (name: Reader<string>): Reader<ValueCondition> => {
   const read = object({
     type: optional(oneOf("Exact", "RegularExpression"), "Exact"),
     name: required(name),
@@ -106,7 +106,7 @@ const condition = (name: Reader<string>): Reader<ValueCondition> => {
 };
 
 /** Of several entries of a name the first counts (gateway-api:apis/v1/httproute_types.go, HTTPRouteMatch). */
-const firstOfEachName = (read: Reader<readonly ValueCondition[]>): Reader<readonly ValueCondition[]> => {
+export const firstOfEachName = (read: Reader<readonly ValueCondition[]>): Reader<readonly ValueCondition[]> => {
   return (value, place, report) =>
     read(value, place, report)?.filter(({ name }, at, all) => all.findIndex((other) => other.name === name) === at);
 };

@@ -10,6 +10,7 @@ import {
   type Redirect,
   type Rewrite,
   type RouteBackend,
+  type RouteKind,
 } from "../../mesh/http-rule.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
@@ -34,11 +35,11 @@ import {
 } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
-const backendRef = object({ ...weighted, filters: optional(list(filterReader), []) });
+export const backendRef = object({ ...weighted, filters: optional(list(filterReader), []) });
 
 /** Gateway API's own limits. */
-const MOST_RULES = 16;
-const MOST_MATCHES = 64;
+export const MOST_RULES = 16;
+export const MOST_MATCHES = 64;
 
 const rule = object({
   name: optional(string, ""),
@@ -52,7 +53,7 @@ const rule = object({
   retry: optional(retry, null),
   sessionPersistence: notHonoured("each request is balanced for itself", "remove sessionPersistence"),
 });
-type ReadRule = Read<typeof rule>;
+export type ReadRule = Read<typeof rule>;
 
 const httpRoute = object({
   apiVersion: required(oneOf("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")),
@@ -85,20 +86,30 @@ export const httpRouteKind: Reader<HttpRouteDocument> = (document, path, report)
         report,
       );
 
+type ReadRoute = Pick<HttpRouteDocument, "metadata"> & {
+  readonly kind: RouteKind;
+  readonly spec: Pick<HttpRouteDocument["spec"], "parentRefs" | "rules">;
+};
+
 /** undefined: nothing of it counts (reported). */
 export function toHttpRoute(read: HttpRouteDocument, document: Value, report: Report): HttpRoute | undefined {
-  const { metadata: meta, spec } = read;
+  return toRoute(read, document, report);
+}
+
+/** The same of each kind whose rules say what those of an HTTPRoute can say. */
+export function toRoute(read: ReadRoute, document: Value, report: Report): HttpRoute | undefined {
+  const { kind, metadata: meta, spec } = read;
   const { name, namespace } = meta;
   const parents = parentsOfServices(spec.parentRefs, namespace);
   const written = spec.rules ?? [{ value: everything, from: document.from }];
   const rules = written.map(({ value, from }, index) => toRule(value, { from, namespace, index }, report));
   if (rules.includes(undefined)) return undefined;
   const readable = rules.filter((each) => each !== undefined);
-  return { name, namespace, parents, createdMs: meta.creationTimestamp, rules: readable, from: document.from };
+  return { kind, name, namespace, parents, createdMs: meta.creationTimestamp, rules: readable, from: document.from };
 }
 
 /** What a route without rules says. */
-const everything: ReadRule = {
+export const everything: ReadRule = {
   ...{ name: "", matches: [], filters: [], backendRefs: [], timeouts: { request: 0, backendRequest: 0 } },
   ...{ retry: null, sessionPersistence: null },
 };

@@ -1,7 +1,7 @@
 // any thread · one document → what it says by itself; what it needs of others to be in force is left to assembly.ts. Pure.
 import { isDeepStrictEqual } from "node:util";
 import { fullName } from "../../mesh/full-name.ts";
-import type { HttpRoute } from "../../mesh/http-rule.ts";
+import type { HttpRoute, RouteKind } from "../../mesh/http-rule.ts";
 import type { LimitPolicy } from "../../mesh/limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
 import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
@@ -19,6 +19,7 @@ import {
 } from "./authorization-policy.ts";
 import { destinationRuleKind, serviceOfRule, toTrafficPolicy } from "./destination-rule.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
+import { grpcRouteKind, toGrpcRoute } from "./grpc-route.ts";
 import { httpRouteKind, toHttpRoute } from "./http-route.ts";
 import { limitPolicyKind, toLimitPolicy } from "./limit-policy.ts";
 import { membership, namespaceKind, removesProxyHeaders } from "./namespace.ts";
@@ -58,7 +59,7 @@ export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
   | { readonly kind: "EndpointSlice"; readonly service: string; readonly endpoints: readonly ExplicitEndpoint[] }
   | { readonly kind: "DestinationRule"; readonly service: string; readonly says: TrafficPolicy }
   | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
-  | { readonly kind: "HTTPRoute"; readonly value: HttpRoute }
+  | { readonly kind: RouteKind; readonly value: HttpRoute }
   | { readonly kind: StreamRoute["kind"]; readonly value: StreamRoute }
   | { readonly kind: "LimitPolicy"; readonly value: LimitPolicy }
   | { readonly kind: "AuthorizationPolicy"; readonly value: AuthorizationPolicy }
@@ -74,7 +75,6 @@ export type ParsedObjectOf<Kind extends ParsedObject["kind"]> = Extract<ParsedOb
 /** Kinds that others of the same file may be for. They are named in the findings, never skipped in silence. */
 const knownElsewhere = new Set([
   "RequestAuthentication",
-  "GRPCRoute",
   "VirtualService",
   "ServiceEntry",
   "WorkloadEntry",
@@ -90,6 +90,11 @@ type ToParsedObject = (document: Value, settings: NodeSettings, report: Report) 
 const httpRoute = kind(httpRouteKind, (read, document, _, report) => {
   const value = toHttpRoute(read, document, report);
   return value && { id: idOf("HTTPRoute", value.namespace, value.name), kind: "HTTPRoute", value };
+});
+
+const grpcRoute = kind(grpcRouteKind, (read, document, _, report) => {
+  const value = toGrpcRoute(read, document, report);
+  return value && { id: idOf("GRPCRoute", value.namespace, value.name), kind: "GRPCRoute", value };
 });
 
 function streamRoute(name: StreamRoute["kind"]): ToParsedObject {
@@ -151,6 +156,7 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     return value && { id: idOf("PeerAuthentication", value.namespace, value.name), kind: "PeerAuthentication", value };
   }),
   HTTPRoute: ofServices("HTTPRoute", httpRoute),
+  GRPCRoute: ofServices("GRPCRoute", grpcRoute),
   TLSRoute: ofServices("TLSRoute", streamRoute("TLSRoute")),
   TCPRoute: ofServices("TCPRoute", streamRoute("TCPRoute")),
   LimitPolicy: kind(limitPolicyKind, (read, document, _, report) => {
@@ -206,6 +212,7 @@ export function leanObject(parsed: ParsedObject, lean: Lean): ParsedObject {
       return { ...parsed, id: cut(parsed.id), from: value.from, value };
     }
     case "HTTPRoute":
+    case "GRPCRoute":
       return { ...parsed, id: cut(parsed.id), value: lean.object(parsed.value) };
     case "TLSRoute":
     case "TCPRoute":

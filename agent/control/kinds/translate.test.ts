@@ -493,8 +493,8 @@ test("every mistake of a file is told at once", () => {
 
 test("what others read from the same file is named, not skipped in silence; a NodeConfig is left to its own reader", () => {
   assert.match(
-    findings("apiVersion: x/v1\nkind: GRPCRoute\nmetadata: {name: a}\n").join(),
-    /GRPCRoute is not honoured yet/,
+    findings("apiVersion: x/v1\nkind: VirtualService\nmetadata: {name: a}\n").join(),
+    /VirtualService is not honoured yet/,
   );
   assert.match(
     findings("apiVersion: x/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec: {parentRefs: [{name: g}]}\n").join(),

@@ -67,6 +67,7 @@ const other: Readonly<Record<string, readonly [kind: string, items: readonly obj
   "/apis/security.istio.io/v1/peerauthentications": ["PeerAuthentication", []],
   "/apis/security.istio.io/v1/authorizationpolicies": ["AuthorizationPolicy", []],
   "/apis/gateway.networking.k8s.io/v1/httproutes": ["HTTPRoute", []],
+  "/apis/gateway.networking.k8s.io/v1/grpcroutes": ["GRPCRoute", []],
   "/apis/gateway.networking.k8s.io/v1/tlsroutes": ["TLSRoute", []],
   "/apis/gateway.networking.k8s.io/v1/tcproutes": ["TCPRoute", []],
   "/apis/orlop.dev/v1alpha1/limitpolicies": ["LimitPolicy", []],

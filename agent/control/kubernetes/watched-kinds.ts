@@ -44,6 +44,7 @@ export const watchedKinds: readonly WatchedKind[] = [
   { ...istio, kind: "PeerAuthentication", path: `/apis/${ISTIO}/peerauthentications` },
   { ...istio, kind: "AuthorizationPolicy", path: `/apis/${ISTIO}/authorizationpolicies` },
   gateway("HTTPRoute", "httproutes", "v1beta1"),
+  gateway("GRPCRoute", "grpcroutes"),
   gateway("TLSRoute", "tlsroutes", "v1alpha3", "v1alpha2"),
   gateway("TCPRoute", "tcproutes", "v1alpha2"),
   {
