@@ -1,7 +1,11 @@
 // test peers · what of Gateway API's features for meshes Orlop says it honours (docs/routes.md), and why the others are not here.
 
-/** The profile's core is Mesh and HTTPRoute; these are the names of the features beyond it (sigs.k8s.io/gateway-api:pkg/features). */
-export const profile = "MESH-HTTP";
+/** Their core is Mesh, HTTPRoute and GRPCRoute. */
+export const profiles = ["MESH-HTTP", "MESH-GRPC"];
+/** Definitions of Gateway API that the cluster has, by their plurals. */
+export const definitions = ["httproutes", "grpcroutes"];
+
+/** The names of the features beyond the profiles' core (sigs.k8s.io/gateway-api:pkg/features). */
 export const honoured = [
   "MeshClusterIPMatching",
   "MeshConsumerRoute",
@@ -21,9 +25,7 @@ export const honoured = [
 ];
 
 /** Tests that the suite does not run, since they are of features that are not honoured, with the reason. */
-export const skipped: Readonly<Record<string, string>> = {
-  MeshGRPCRouteWeight: "GRPCRoute is honoured (docs/routes.md); the suite's test of it is not run yet",
-};
+export const skipped: Readonly<Record<string, string>> = {};
 
 /** The tests that pass, all of them: another of a new version of the suite has to be looked at. */
 export const passing = [
@@ -31,6 +33,7 @@ export const passing = [
   "MeshConsumerRoute",
   "MeshFrontend",
   "MeshFrontendHostname",
+  "MeshGRPCRouteWeight",
   "MeshHTTPRoute303Redirect",
   "MeshHTTPRoute307Redirect",
   "MeshHTTPRoute308Redirect",
@@ -55,3 +58,9 @@ export const passing = [
  * good answers in a row, and of two backends each has every second connection.
  */
 export const needsMesh = ["MeshConsumerRoute", "MeshFrontend", "MeshHTTPRoute303Redirect"];
+
+/** What the status of a route of the suite says when not that all is well. */
+export const statuses: Readonly<Record<string, string>> = {
+  // Its third backend, of weight 0, is a Service that the suite does not make.
+  "mesh-grpc-weighted-backends": "Accepted True Accepted, ResolvedRefs False BackendNotFound",
+};

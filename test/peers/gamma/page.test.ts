@@ -22,5 +22,5 @@ test("the table of docs/compatibility.md has each test of the suite, with what c
 });
 
 test("and each feature that is honoured", () => {
-  assert.deepEqual(cells(1, "passes"), ["HTTPRoute", "Mesh", ...honoured].toSorted());
+  assert.deepEqual(cells(1, "passes"), ["GRPCRoute", "HTTPRoute", "Mesh", ...honoured].toSorted());
 });

@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Kubectl } from "../../cluster/kubectl.ts";
 
-const ROUTES = "/apis/gateway.networking.k8s.io/v1/httproutes?watch=true&timeoutSeconds=3600";
+const GROUP = "/apis/gateway.networking.k8s.io/v1";
 const CONTROLLER = "orlop.dev/mesh";
 
 type Condition = { readonly type: string; readonly status: string; readonly reason: string; readonly message: string };
@@ -17,13 +17,16 @@ type Happening = {
 };
 
 export class RouteWatch {
-  readonly #child: ChildProcess;
+  readonly #children: readonly ChildProcess[];
   readonly #seen = new Map<string, { readonly name: string; readonly said: string }>();
 
-  constructor(kubectl: Kubectl) {
-    const child = kubectl.stream(ROUTES);
-    this.#child = child;
-    createInterface({ input: child.stdout }).on("line", (line) => this.#take(line));
+  /** @param plurals of the kinds of routes */
+  constructor(kubectl: Kubectl, plurals: readonly string[]) {
+    this.#children = plurals.map((plural) => {
+      const child = kubectl.stream(`${GROUP}/${plural}?watch=true&timeoutSeconds=3600`);
+      createInterface({ input: child.stdout }).on("line", (line) => this.#take(line));
+      return child;
+    });
   }
 
   /** Of each route that has been, the last conditions of our entries: "Accepted True Accepted". Empty: it has had no entry. */
@@ -32,7 +35,7 @@ export class RouteWatch {
   }
 
   close(): void {
-    this.#child.kill();
+    for (const child of this.#children) child.kill();
   }
 
   #take(line: string): void {
