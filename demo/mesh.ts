@@ -125,7 +125,7 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
 `,
-    ...(hasHttp(cluster) ? [readers(state), ...accounts(), ...limits(state)] : []),
+    ...(hasHttp(cluster) ? [readers(state), ...accounts(), breaker, ...limits(state)] : []),
   ];
   return documents.join("---\n");
 }
@@ -154,6 +154,11 @@ metadata: {name: accounts, namespace: demo}
 spec:
   parentRefs: [{group: "", kind: Service, name: accounts, port: ${accountsService.port}}]
   rules:
+    - matches: [{path: {type: Exact, value: /accounts/flaky}}]
+      retry: {codes: [503], attempts: 2, backoff: 1ms}
+      backendRefs: [{name: accounts-ledger, port: 80}]
+    - matches: [{path: {type: Exact, value: /accounts/broken}}]
+      backendRefs: [{name: accounts-ledger, port: 80}]
     - matches: [{headers: [{name: x-tester, value: "yes"}]}]
       backendRefs: [{name: accounts-books, port: 80}]
     - backendRefs:
@@ -161,6 +166,16 @@ spec:
         - {name: accounts-books, port: 80, weight: 10}
 `,
 ];
+
+/** The pod of `ledger` is the only endpoint: behind three failures in a row nobody is asked for a second, and then a single request asks. */
+const breaker = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: accounts-ledger, namespace: demo}
+spec:
+  host: accounts-ledger
+  trafficPolicy:
+    outlierDetection: {consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100}
+`;
 
 const httpService = (name: string, { ip4, ip6 }: Addresses, app: string): string =>
   `apiVersion: v1

@@ -40,6 +40,41 @@ async function byWeight(box: DemoBox): Promise<string> {
   return `of ${ASKED} requests on one connection ${ASKED - books} were answered by ledger across nodes, ${books} by books on this node`;
 }
 
+type Said = { readonly nth: number };
+
+async function hidden(box: DemoBox): Promise<string> {
+  const client = toAccounts(box);
+  let nth = 0;
+  for (let answered = 0; answered < 100; answered++) {
+    const heard = await client.ask("GET", "/accounts/flaky");
+    expect(heard, "ledger to answer", heard.status === 200 && podOf(heard) === "ledger");
+    ({ nth } = JSON.parse(heard.body ?? "{}") as Said);
+  }
+  client.end();
+  expect(nth, "each tenth of what ledger got to be tried again", nth === 111);
+  return `100 of 100 requests are answered 200, of the ${nth} that ledger got each tenth failed`;
+}
+
+/** Four requests fail at ledger: three open the breaker, and the fourth is the first probe. */
+async function broken(box: DemoBox): Promise<string> {
+  const client = toAccounts(box);
+  const failed: number[] = [];
+  let atOnce = 0;
+  const served = await until("ledger to serve again", 20_000, async () => {
+    const heard = await client.ask("GET", "/accounts/broken");
+    if (heard.status === 200) return JSON.parse(heard.body ?? "{}") as Said;
+    expect(heard, "503", heard.status === 503);
+    if (heard.body?.startsWith("{")) failed.push((JSON.parse(heard.body) as Said).nth);
+    else atOnce++;
+    return undefined;
+  });
+  client.end();
+  expect(failed, "ledger to get four requests that fail", failed.join() === "1,2,3,4");
+  expect(served, "the next to be served", served.nth === 5);
+  expect(atOnce, "requests that are answered without ledger", atOnce > 0);
+  return `open behind 3 failures, ${atOnce} requests answered 503 without ledger; the first probe fails, the second closes it`;
+}
+
 /** Each of two callers has its own count. */
 async function limited(box: DemoBox): Promise<string> {
   const LIMIT = 5;
@@ -65,5 +100,7 @@ async function limited(box: DemoBox): Promise<string> {
 export const routeScenarios: readonly Scenario[] = [
   { name: "route by a header", run: byHeader },
   { name: "route by weight, 90 to 10", run: byWeight },
+  { name: "retry that hides a tenth of failures", run: hidden },
+  { name: "breaker that opens and probes", run: broken },
   { name: "limit of requests, by caller", run: limited },
 ];
