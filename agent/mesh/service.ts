@@ -1,6 +1,6 @@
 // any thread · a Service: virtual addresses, ports, and who answers for them. Plain data.
 import type { SourceRef } from "./source-ref.ts";
-import type { TrafficPolicy } from "./traffic-policy.ts";
+import type { RequestBalancing, TrafficPolicy } from "./traffic-policy.ts";
 
 export type ServicePort = {
   readonly name: string;
@@ -21,13 +21,6 @@ export type LoadBalancing = {
   /** How requests of routes choose among endpoints; absent: by what they cost. */
   readonly requests?: RequestBalancing;
 };
-
-/**
- * "cost": the cheaper of two, by latency, what waits and failures. "least-request": the less loaded of two. "round-robin": each in its turn.
- * All by weight.
- */
-export const requestBalancings = ["cost", "least-request", "round-robin", "random"] as const;
-export type RequestBalancing = (typeof requestBalancings)[number];
 
 /** An endpoint named in the Service itself, instead of by selector. `workload` is set when its address belongs to a workload. */
 export type ExplicitEndpoint = {

@@ -17,11 +17,33 @@ export type OutlierDetection = {
   readonly minHealthy: number;
 };
 
+/**
+ * "cost": the cheaper of two, by latency, what waits and failures. "least-request": the less loaded of two. "round-robin": each in its turn.
+ * All by weight.
+ */
+export const requestBalancings = ["cost", "least-request", "round-robin", "random"] as const;
+export type RequestBalancing = (typeof requestBalancings)[number];
+
+/** "ring": `size` places at least. "maglev": `size` places, a prime. */
+export type HashTable = { readonly kind: "ring" | "maglev"; readonly size: number };
+
+/** What of a request tells where it goes. A request that has it not is balanced as without. Names of headers in lower case. */
+export type HashKey =
+  | { readonly of: "header" | "cookie" | "query"; readonly name: string }
+  | { readonly of: "source-address" };
+
+/** Istio's `consistentHash`. */
+export type ConsistentHash = { readonly key: HashKey; readonly table: HashTable };
+
 /** What holds for the requests of routes to a Service. */
 export type TrafficPolicy = {
   readonly outliers: OutlierDetection | null;
   /** Requests of a caller's identity under way to a port at once, over all threads of its node; null: as many as come. */
   readonly maxRequests: number | null;
+  /** Requests of the same key go to the same endpoint; null: there is no key. */
+  readonly hash: ConsistentHash | null;
+  /** How requests choose; null: as the Service says. */
+  readonly balance: RequestBalancing | null;
   /** The DestinationRule. */
   readonly from: SourceRef;
 };

@@ -23,8 +23,11 @@ export type Choice = {
   readonly loadBalancing: LoadBalancing;
   /** The lower is chosen: connections of this thread that are open or being opened to the candidate, or what it costs a request. */
   readonly load: (candidate: Candidate) => number;
-  /** "turn": the next in the order of the candidates. "draw": any, by weight. Absent: the less loaded of two. */
-  readonly among?: { readonly kind: "turn"; readonly turn: number } | { readonly kind: "draw" };
+  /** "turn": the next in the order of the candidates. "draw": any, by weight. "key": of its key. Absent: the less loaded of two. */
+  readonly among?:
+    | { readonly kind: "turn"; readonly turn: number }
+    | { readonly kind: "draw" }
+    | { readonly kind: "key"; readonly pick: (eligible: readonly Candidate[]) => Candidate | undefined };
   /** Uniform in [0, 1). */
   readonly random: () => number;
 };
@@ -36,6 +39,7 @@ export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice)
   if (eligible.length < 2) return only;
   const { among } = choice;
   if (among?.kind === "draw") return drawByWeight(eligible, null, choice.random);
+  if (among?.kind === "key") return among.pick(eligible);
   if (among?.kind === "turn") return inTurn(eligible, among.turn);
   const first = drawByWeight(eligible, null, choice.random);
   const second = drawByWeight(eligible, first, choice.random);

@@ -18,6 +18,7 @@ import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
 import { sameNodeFacts } from "./connection-facts.ts";
 import { drawn } from "./drawn.ts";
 import type { Candidate } from "./endpoints.ts";
+import { hashKeyOf } from "./hash-key.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
 import { addressOfFamily, type Route, toService } from "./route.ts";
 
@@ -226,15 +227,15 @@ function judgedHere(
   return { ...plan, facts: judged, verdict, target: goesOn, removesProxyHeaders };
 }
 
-/** Where a DestinationRule says when endpoints are left out, the world without those that are. */
-function within({ source }: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestWorld {
+/** Where a DestinationRule says anything of the Service: the world without endpoints that are left out, with the request's key. */
+function within(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestWorld {
+  const { traffic } = chosen.service;
+  if (traffic === undefined) return world;
   const { health } = world;
-  if (health === undefined || chosen.service.traffic?.outliers == null) return world;
-  const to = requestsTo(source.identity.text, chosen);
-  return {
-    ...world,
-    inUse: (candidates, mayProbe) => health.narrow(to, candidates, mayProbe),
-  };
+  const hashKey = traffic.hash === null ? null : hashKeyOf(traffic.hash.key, facts);
+  if (health === undefined || traffic.outliers === null) return { ...world, hashKey };
+  const to = requestsTo(facts.source.identity.text, chosen);
+  return { ...world, hashKey, inUse: (candidates, mayProbe) => health.narrow(to, candidates, mayProbe) };
 }
 
 export function requestsTo(caller: string, { service, port, entry }: Chosen): RequestsTo {

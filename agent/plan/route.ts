@@ -10,6 +10,7 @@ import type { Snapshot } from "../mesh/snapshot.ts";
 import type { StreamRoute } from "../mesh/stream-route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { candidatesIn } from "./candidates.ts";
+import { endpointOfKey } from "./consistent-hash.ts";
 import { drawn } from "./drawn.ts";
 import { type Candidate, type Choice, chooseEndpoint, usable } from "./endpoints.ts";
 import { HBONE_PORT, isOwnPort } from "./ports.ts";
@@ -74,6 +75,8 @@ export type RouteWorld = {
   /** Endpoints of a Service that are not to be chosen; absent: none. */
   readonly without?: (address: string, port: number) => boolean;
   /** Of a Service's endpoints that could serve, those to which this request may go; absent: all of them. */
+  /** Of a request whose Service hashes; null, absent: it has no key. */
+  readonly hashKey?: string | null;
   readonly inUse?: (
     candidates: readonly Candidate[],
     mayProbe: (candidate: Candidate) => boolean,
@@ -175,7 +178,7 @@ export function toService(
     from: source,
     loadBalancing: service.loadBalancing,
     random: world.random,
-    ...balancingOf(service, source, world),
+    ...balancingOf(service, source, known, world),
   });
   if (chosen === undefined) return refuse("no-healthy-endpoint", service);
   // A targetPort may name a port of ours though the service's port does not (docs/reference/failures.md, row E1).
@@ -196,12 +199,22 @@ export function toService(
 /** Requests that go to the same candidate have the same route: what hangs on it is made once. */
 const tunnelTo = new WeakMap<Candidate, Route>();
 
-function balancingOf(service: Service, source: Workload, world: RouteWorld): Pick<Choice, "load" | "among"> {
-  const { costs } = world;
+function balancingOf(
+  service: Service,
+  source: Workload,
+  all: readonly Candidate[],
+  world: RouteWorld,
+): Pick<Choice, "load" | "among"> {
+  const { costs, hashKey = null } = world;
+  const { hash = null, balance = null } = service.traffic ?? {};
   const load = (candidate: Candidate): number => world.load(candidate.address, candidate.port);
   if (costs === undefined) return { load };
+  if (hash !== null && hashKey !== null) {
+    const { table } = hash;
+    return { load, among: { kind: "key", pick: (eligible) => endpointOfKey(all, eligible, table, hashKey) } };
+  }
   const caller = source.identity.text;
-  switch (service.loadBalancing.requests) {
+  switch (balance ?? service.loadBalancing.requests) {
     case "least-request":
       return { load };
     case "random":

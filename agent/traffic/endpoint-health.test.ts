@@ -5,12 +5,13 @@ import type { Answer } from "../engine/answers.ts";
 import type { ConnRef, RequestEnded } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
 import { nowhere } from "../mesh/source-ref.ts";
-import type { OutlierDetection } from "../mesh/traffic-policy.ts";
+import type { OutlierDetection, TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { EjectionCells } from "./ejection-cells.ts";
 import { httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
 import { newSharedState } from "./shared-state.ts";
 import { Bench } from "./traffic.fake.ts";
 
+const nothing: TrafficPolicy = { outliers: null, maxRequests: null, hash: null, balance: null, from: nowhere };
 const vip = { address: "10.96.0.1", port: 80 };
 const outliers: OutlierDetection = {
   ...{ consecutive5xx: 3, consecutiveGateway: 0, baseMs: 10_000, maxEjected: 50, minHealthy: 0 },
@@ -26,7 +27,7 @@ class Failing {
     endpoints: number,
     given: Partial<OutlierDetection> = {},
     shared = newSharedState(1),
-    maxRequests: number | null = null,
+    traffic: Partial<TrafficPolicy> = {},
   ) {
     this.cells = new EjectionCells(shared.ejections);
     this.bench = new Bench({ settle: () => "http", readsPaths: () => true, among: { thread: 0, threads: 1, shared } });
@@ -38,7 +39,10 @@ class Failing {
       requests: "round-robin",
     } as const;
     mesh.serviceList = [
-      service("api", { loadBalancing, traffic: { outliers: { ...outliers, ...given }, maxRequests, from: nowhere } }),
+      service("api", {
+        loadBalancing,
+        traffic: { ...nothing, outliers: { ...outliers, ...given }, ...traffic },
+      }),
     ];
     mesh.list = [
       ...mesh.list.filter(({ name }) => name !== "api"),
@@ -64,14 +68,14 @@ class Failing {
   }
 
   /** The endpoint's last octet; undefined: the answer was ours. */
-  ask(): {
+  ask(target = "/"): {
     readonly at: number | undefined;
     readonly answer: Answer | undefined;
     readonly end: (status: number) => void;
   } {
     const { conn, generation } = this.#ref;
     const request = ++this.#request;
-    const asked = { podIdx: 1, request, protocol: "http1", method: "GET", target: "/", authority: "api" } as const;
+    const asked = { podIdx: 1, request, protocol: "http1", method: "GET", target, authority: "api" } as const;
     const fields = new RequestFields(Buffer.alloc(0), 0, 0);
     const answer = this.bench.engine.feed({ type: "request", conn, generation, ...asked, fields });
     const origin = answer?.type === "forward" ? this.bench.engine.origins.get(answer.origin ?? 0) : undefined;
@@ -177,7 +181,7 @@ describe("an endpoint that fails again and again", () => {
 
 test("requests beyond the cap are answered 503, whatever thread the others are on; each that ends makes room for another", () => {
   const shared = newSharedState(1);
-  const [one, other] = [new Failing(2, {}, shared, 3), new Failing(2, {}, shared, 3)];
+  const [one, other] = [new Failing(2, {}, shared, { maxRequests: 3 }), new Failing(2, {}, shared, { maxRequests: 3 })];
   const underWay = [one.open().ask(), one.open().ask(), other.ask()];
   for (const { at } of underWay) assert.notEqual(at, undefined);
   for (const mesh of [one, other]) {
@@ -197,5 +201,35 @@ test("requests beyond the cap are answered 503, whatever thread the others are o
   assert.deepEqual(
     [1, 2, 3, 4].map(() => one.open().ask().at === undefined),
     [false, false, false, true],
+  );
+});
+
+test("requests of a key go to one endpoint while it serves, to another while it is left out, and back", () => {
+  const hash = { key: { of: "query", name: "user" }, table: { kind: "maglev", size: 251 } } as const;
+  const mesh = new Failing(5, {}, newSharedState(1), { hash });
+  const of = (user: string, status: number): number | undefined => {
+    const { at, end } = mesh.ask(`/?user=${user}`);
+    end(status);
+    return at;
+  };
+  const users = Array.from({ length: 40 }, (_, nth) => `u${nth}`);
+  const first = users.map((user) => of(user, 200));
+  assert.deepEqual(
+    users.map((user) => of(user, 200)),
+    first,
+  );
+  assert.equal(new Set(first).size, 5);
+  const [ann = ""] = users;
+  for (let nth = 0; nth < 3; nth += 1) assert.equal(of(ann, 500), first[0]);
+  const moved = users.map((user) => of(user, 200));
+  for (const [index, at] of moved.entries()) {
+    if (first[index] === first[0]) assert.notEqual(at, first[0]);
+    else assert.equal(at, first[index]);
+  }
+  mesh.bench.clock.advance(10_000);
+  assert.equal(of("anybody", 200), first[0], "the probe");
+  assert.deepEqual(
+    users.map((user) => of(user, 200)),
+    first,
   );
 });

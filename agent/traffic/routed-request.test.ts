@@ -5,7 +5,7 @@ import type { Answer, Forward } from "../engine/answers.ts";
 import type { ConnRef, RequestEnded, RequestEvent } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
 import { noEdits } from "../mesh/http-rule.ts";
-import type { RequestBalancing } from "../mesh/service.ts";
+import type { RequestBalancing } from "../mesh/traffic-policy.ts";
 import type { TryEnd } from "../plan/retry.ts";
 import { allow, deny, httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
 import type { Change } from "./rejudge.ts";

@@ -64,6 +64,35 @@ test("http2MaxRequests caps; 0 and nothing are no cap", () => {
   assert.deepEqual([most("{http2MaxRequests: 7}"), most("{http2MaxRequests: 0}"), most("{}")], [7, null, null]);
 });
 
+test("loadBalancer: how requests choose, and by what they hash", () => {
+  const says = (loadBalancer: string): unknown => {
+    const { balance, hash } = policyOf(`{host: api, trafficPolicy: {loadBalancer: ${loadBalancer}}}`);
+    return hash === null ? balance : { ...hash.key, ...hash.table };
+  };
+  assert.deepEqual(
+    ["ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "UNSPECIFIED"].map((name) => says(`{simple: ${name}}`)),
+    ["round-robin", "least-request", "least-request", "random", null],
+  );
+  const hashed = (fields: string): unknown => says(`{consistentHash: {${fields}}}`);
+  assert.deepEqual(hashed("httpHeaderName: X-User"), { of: "header", name: "x-user", kind: "ring", size: 1_024 });
+  assert.deepEqual(hashed("httpQueryParameterName: u, ringHash: {minimumRingSize: 4096}"), {
+    ...{ of: "query", name: "u", kind: "ring", size: 4_096 },
+  });
+  assert.deepEqual(hashed("httpCookie: {name: sid}, maglev: {}"), {
+    ...{ of: "cookie", name: "sid", kind: "maglev", size: 65_537 },
+  });
+  assert.deepEqual(hashed("useSourceIp: true, maglev: {tableSize: 251}"), {
+    ...{ of: "source-address", kind: "maglev", size: 251 },
+  });
+  for (const fields of ["useSourceIp: true, httpHeaderName: a", "ringHash: {}"]) {
+    const { findings } = translated(rule(`{host: api, trafficPolicy: {loadBalancer: {consistentHash: {${fields}}}}}`));
+    assert.match(findings[0] ?? "", /consistentHash names (several keys|no key)/);
+  }
+  const refused =
+    "{host: api, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 250}}}}}";
+  assert.match(problemOf(refused), /^ORL4104 9:\d+ .*tableSize: 250 is no prime/);
+});
+
 test("a Service is named as Istio names it; another namespace's, and what is no Service, is reported and counts for nothing", () => {
   for (const host of ["api", "api.shop", "api.shop.svc", "api.shop.svc.cluster.local"])
     assert.notEqual(translated(rule(`{host: ${host}}`)).service.traffic, undefined, host);

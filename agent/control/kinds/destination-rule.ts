@@ -1,20 +1,23 @@
 // any thread · DestinationRule (networking.istio.io): what holds for requests to a Service's endpoints. Schema and translation.
 import { fullName } from "../../mesh/full-name.ts";
-import type { TrafficPolicy } from "../../mesh/traffic-policy.ts";
+import type { ConsistentHash, HashKey, RequestBalancing, TrafficPolicy } from "../../mesh/traffic-policy.ts";
 import { namespacedMetadata } from "./fields.ts";
 import { milliseconds } from "./http-route-match.ts";
 import type { NodeSettings } from "./node-settings.ts";
 import {
   anything,
+  boolean,
   growingObject,
   ignored,
   integer,
   oneOf,
   optional,
   type Read,
+  type Reader,
   required,
   string,
   unsupported,
+  wrongValue,
 } from "./schema.ts";
 import type { Report, Value } from "./value.ts";
 
@@ -40,6 +43,24 @@ const outlierDetection = growingObject({
   ),
 });
 
+/** Istio's names and ours. */
+const simple: Readonly<Record<string, RequestBalancing | null>> = {
+  ...{ UNSPECIFIED: null, LEAST_REQUEST: "least-request", LEAST_CONN: "least-request" },
+  ...{ ROUND_ROBIN: "round-robin", RANDOM: "random" },
+};
+/** Places of a table, as Envoy has them; the most are what a thread makes within some milliseconds. */
+const [RING, MAGLEV, MOST_PLACES] = [1_024, 65_537, 65_537];
+const prime: Reader<number> = (value, path, report) => {
+  const size = integer(3, MOST_PLACES)(value, path, report);
+  if (size === undefined || isPrime(size)) return size;
+  const why = "the permutations of Maglev would not reach every place";
+  return wrongValue(value.from, `${path}: ${size} is no prime`, why, "write a prime, such as 65537", report);
+};
+const isPrime = (size: number): boolean => {
+  for (let divisor = 2; divisor * divisor <= size; divisor += 1) if (size % divisor === 0) return false;
+  return true;
+};
+
 const notYet = "nothing in this agent acts on it yet";
 const tooFar = "only requests are counted, by http2MaxRequests";
 const connectionPool = growingObject({
@@ -58,10 +79,35 @@ const connectionPool = growingObject({
   ),
   tcp: unsupported(anything, tooFar),
 });
+/** As Istio has them; a request without the key is balanced as without a hash. */
+const consistentHash = growingObject({
+  httpHeaderName: optional(string, ""),
+  httpQueryParameterName: optional(string, ""),
+  useSourceIp: optional(boolean, false),
+  httpCookie: optional(
+    growingObject({
+      name: required(string),
+      ttl: unsupported(anything, "no cookie is set; a request without it is balanced as without a key"),
+      path: unsupported(anything, "no cookie is set"),
+    }),
+    null,
+  ),
+  minimumRingSize: optional(integer(1, MOST_PLACES), null),
+  ringHash: optional(growingObject({ minimumRingSize: optional(integer(1, MOST_PLACES), RING) }), null),
+  maglev: optional(growingObject({ tableSize: optional(prime, MAGLEV) }), null),
+});
+const loadBalancer = growingObject({
+  simple: optional(oneOf(...Object.keys(simple), "PASSTHROUGH"), "UNSPECIFIED"),
+  consistentHash: optional<Read<typeof consistentHash> | null>(consistentHash, null),
+  localityLbSetting: unsupported(anything, `${notYet}; spec.trafficDistribution of the Service chooses`),
+  zoneAwareLbSetting: unsupported(anything, notYet),
+  warmup: unsupported(anything, notYet),
+  warmupDurationSecs: unsupported(anything, notYet),
+});
 const trafficPolicy = growingObject({
   outlierDetection: optional<Read<typeof outlierDetection> | null>(outlierDetection, null),
   connectionPool: optional<Read<typeof connectionPool> | null>(connectionPool, null),
-  loadBalancer: unsupported(anything, `${notYet}; the annotation orlop.dev/balance of the Service chooses`),
+  loadBalancer: optional<Read<typeof loadBalancer> | null>(loadBalancer, null),
   retryBudget: unsupported(anything, "retries have a budget of a fifth, or ten a second"),
   tls: unsupported(anything, "the mesh encrypts by itself"),
   portLevelSettings: unsupported(anything, notYet),
@@ -107,7 +153,12 @@ export function serviceOfRule(
   return fullName({ namespace, name });
 }
 
-export function toTrafficPolicy({ spec }: DestinationRule, document: Value): TrafficPolicy {
+export function toTrafficPolicy({ spec }: DestinationRule, document: Value, report: Report): TrafficPolicy {
+  const { simple: balance = "UNSPECIFIED", consistentHash: hash = null } = spec.trafficPolicy?.loadBalancer ?? {};
+  if (balance === "PASSTHROUGH") {
+    const what = "loadBalancer.simple PASSTHROUGH is not honoured";
+    report.unsupported(document.from, what, "the Service's endpoints are chosen among", "remove it");
+  }
   const outliers = spec.trafficPolicy?.outlierDetection ?? null;
   // Istio's 0 is its default, which is no limit.
   const most = spec.trafficPolicy?.connectionPool?.http?.http2MaxRequests ?? 0;
@@ -120,6 +171,27 @@ export function toTrafficPolicy({ spec }: DestinationRule, document: Value): Tra
       minHealthy: outliers.minHealthPercent,
     },
     maxRequests: most === 0 ? null : most,
+    hash: hash === null ? null : toHash(hash, document, report),
+    balance: simple[balance] ?? null,
     from: document.from,
   };
+}
+
+/** null: it names no key, or several (reported). */
+function toHash(read: Read<typeof consistentHash>, document: Value, report: Report): ConsistentHash | null {
+  const { httpHeaderName, httpQueryParameterName, httpCookie, useSourceIp, minimumRingSize, ringHash, maglev } = read;
+  const keys: HashKey[] = [
+    ...(httpHeaderName === "" ? [] : [{ of: "header", name: httpHeaderName.toLowerCase() } as const]),
+    ...(httpQueryParameterName === "" ? [] : [{ of: "query", name: httpQueryParameterName } as const]),
+    ...(httpCookie === null ? [] : [{ of: "cookie", name: httpCookie.name } as const]),
+    ...(useSourceIp ? [{ of: "source-address" } as const] : []),
+  ];
+  const [key] = keys;
+  if (key === undefined || keys.length > 1) {
+    const what = `consistentHash names ${key === undefined ? "no key" : "several keys"}`;
+    report.unsupported(document.from, what, "nobody says what of a request counts", "name a single key");
+    return null;
+  }
+  const ring = { kind: "ring", size: ringHash?.minimumRingSize ?? minimumRingSize ?? RING } as const;
+  return { key, table: maglev === null ? ring : { kind: "maglev", size: maglev.tableSize } };
 }

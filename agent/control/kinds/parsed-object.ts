@@ -148,7 +148,7 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     const { namespace, name } = read.metadata;
     const service = serviceOfRule(read, document, settings, report);
     if (service === undefined) return undefined;
-    const says = toTrafficPolicy(read, document);
+    const says = toTrafficPolicy(read, document, report);
     return { id: idOf("DestinationRule", namespace, name), kind: "DestinationRule", service, says };
   }),
   PeerAuthentication: kind(peerAuthenticationKind, (read, document, settings, report) => {

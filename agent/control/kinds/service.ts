@@ -1,6 +1,7 @@
 // any thread · Service (v1): virtual addresses, ports, selector, traffic distribution. Schema and translation.
 import { fullName } from "../../mesh/full-name.ts";
-import { type LoadBalancing, requestBalancings, type Service, type ServicePort } from "../../mesh/service.ts";
+import type { LoadBalancing, Service, ServicePort } from "../../mesh/service.ts";
+import { requestBalancings } from "../../mesh/traffic-policy.ts";
 import { address, labels, metadata, port, portName } from "./fields.ts";
 import { BALANCE, FAIL_DIRECT, TRAFFIC_DISTRIBUTION } from "./labels.ts";
 import type { NodeSettings } from "./node-settings.ts";
