@@ -55,12 +55,15 @@ export type MeshState = {
   readonly readable: readonly string[];
   /** How many requests in a minute each of the pods takes that serve HTTP; null: as many as come. */
   readonly requestsPerMinute: number | null;
+  /** What is to go wrong with requests to accounts (docs/routes.md, Faults); null: nothing. */
+  readonly fault: object | null;
 };
 export const initialState: MeshState = {
   optedOut: new Set(["legacy"]),
   vaultCallers: ["web"],
   readable: ["/accounts/*"],
   requestsPerMinute: null,
+  fault: null,
 };
 
 const list = (items: readonly string[]): string => `[${items.map((item) => JSON.stringify(item)).join(", ")}]`;
@@ -125,7 +128,7 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
 `,
-    ...(hasHttp(cluster) ? [readers(state), ...accounts(), breaker, ...limits(state)] : []),
+    ...(hasHttp(cluster) ? [readers(state), ...accounts(state), breaker, ...limits(state)] : []),
   ];
   return documents.join("---\n");
 }
@@ -145,12 +148,12 @@ spec:
 `;
 
 /** A Service that answers by its route alone, and the two to which it leads. */
-const accounts = (): readonly string[] => [
+const accounts = ({ fault }: Pick<MeshState, "fault">): readonly string[] => [
   httpService("accounts", accountsService, "accounts"),
   ...Object.entries(backends).map(([app, addresses]) => httpService(`accounts-${app}`, addresses, app)),
   `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {name: accounts, namespace: demo}
+metadata: {name: accounts, namespace: demo, annotations: {${fault === null ? "" : `orlop.dev/fault: '${JSON.stringify(fault)}'`}}}
 spec:
   parentRefs: [{group: "", kind: Service, name: accounts, port: ${accountsService.port}}]
   rules:

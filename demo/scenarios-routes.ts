@@ -12,6 +12,8 @@ const PATH = "/accounts/7";
 const ASKED = 400;
 const FEWEST = 10;
 const MOST = 70;
+/** Of so many requests a half is 50 ± 5. */
+const FAULTY = 100;
 
 const toAccounts = (box: DemoBox): Client =>
   new Client(box.pod("web"), { host: accountsService.ip4, port: accountsService.port });
@@ -75,6 +77,29 @@ async function broken(box: DemoBox): Promise<string> {
   return `open behind 3 failures, ${atOnce} requests answered 503 without ledger; the first probe fails, the second closes it`;
 }
 
+/** It holds from a moment after the file has it, and as long as it says, however long the file has it. */
+async function faulty(box: DemoBox): Promise<string> {
+  const LASTS_MS = 10_000;
+  const client = toAccounts(box);
+  const isFailed = async (): Promise<boolean> => (await client.ask("GET", PATH)).status === 503;
+  const ended = Date.now() + LASTS_MS;
+  const fault = { abort: { status: 503, percent: 50 }, expires: new Date(ended).toISOString() };
+  let failed = 0;
+  await box.with({ fault }, async () => {
+    await until("the fault", LASTS_MS, async () => ((await isFailed()) ? true : undefined));
+    for (let nth = 0; nth < FAULTY; nth++) if (await isFailed()) failed++;
+    expect(
+      failed,
+      `a quarter to three quarters of ${FAULTY} to fail`,
+      failed > FAULTY / 4 && failed < (3 * FAULTY) / 4,
+    );
+    await until("its end", 2 * LASTS_MS, () => (Date.now() > ended ? true : undefined));
+    for (let nth = 0; nth < FAULTY; nth++) expect(nth, "an answer behind its end", !(await isFailed()));
+  });
+  client.end();
+  return `of ${FAULTY} requests ${failed} were answered 503, as the fault of the route says, and none of ${FAULTY} behind its end`;
+}
+
 /** Each of two callers has its own count. */
 async function limited(box: DemoBox): Promise<string> {
   const LIMIT = 5;
@@ -102,5 +127,6 @@ export const routeScenarios: readonly Scenario[] = [
   { name: "route by weight, 90 to 10", run: byWeight },
   { name: "retry that hides a tenth of failures", run: hidden },
   { name: "breaker that opens and probes", run: broken },
+  { name: "fault for half of the requests, until it expires", run: faulty },
   { name: "limit of requests, by caller", run: limited },
 ];

@@ -1,4 +1,5 @@
 // any thread · rules of routes as operators read them. Pure.
+import { faultText } from "./http-fault.ts";
 import type { FieldEdits, HttpMatch, HttpRule, RouteBackend, ValueCondition } from "./http-rule.ts";
 
 /** `GET /a/* with x-role=admin and ?page=2`. A star is the rest of a path, by whole segments; behind `~` is an expression. */
@@ -43,7 +44,8 @@ function percent(share: number): string {
 }
 
 /** What of the request and its response changes, and its limits; empty: nothing. */
-export function changesText({ rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs }: HttpRule): string {
+export function changesText(rule: HttpRule): string {
+  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault } = rule;
   return [
     rewrite?.hostname != null && `host ${rewrite.hostname}`,
     rewrite?.path != null &&
@@ -53,6 +55,7 @@ export function changesText({ rewrite, cors, requestEdits, responseEdits, timeou
     editsText("response", responseEdits),
     timeoutMs > 0 && `within ${timeoutMs} ms`,
     tryTimeoutMs > 0 && `the backend within ${tryTimeoutMs} ms`,
+    fault !== undefined && faultText(fault),
   ]
     .filter((part) => part !== false && part !== "")
     .join(", ");

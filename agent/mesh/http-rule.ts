@@ -1,5 +1,6 @@
 // any thread · routes of HTTP as values: what a request must show, what becomes of it, who answers. A route of any API is made into
 // these. Plain data.
+import type { HttpFault } from "./http-fault.ts";
 import type { SourceRef } from "./source-ref.ts";
 
 export type NamedValue = { readonly name: string; readonly value: string };
@@ -100,6 +101,8 @@ export type HttpRule = {
   readonly tryTimeoutMs: number;
   /** null: what may have been processed is not tried again. */
   readonly retry: RetryRule | null;
+  /** Absent: nothing is to go wrong. */
+  readonly fault?: HttpFault;
   readonly from: SourceRef;
 };
 

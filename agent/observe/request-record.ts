@@ -10,6 +10,7 @@ export const requestFlags = [
   "-",
   "DC",
   "DPE",
+  "FI",
   "LR",
   "NC",
   "NR",
@@ -67,6 +68,7 @@ export const routeAnswers = [
   "bad-backend", // 500: its share is for something that does not exist
   "no-endpoint", // 503: nobody answers for its backend
   "overflow", //    503: as many as may be are under way to its backend already
+  "injected", //    its rule's fault: the status that it says, or a reset
   "too-long", //    414: what its rule would write is longer than an answer to the engine may be
   "no-service", //  503: the Service has gone, or its port has
   "policy", //      403, 400, 429: both pods are of this node, and the destination's policy refuses it

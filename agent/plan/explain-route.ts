@@ -93,6 +93,7 @@ const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>[
   "bad-backend": "the backend does not exist, or has no such port",
   overflow: "as many requests as may be are under way to the backend",
   "no-endpoint": "nobody answers for the backend",
+  injected: "a fault that its rule injects",
   "too-long": "the target that the rule would write is too long",
   "no-service": "the Service has gone, or its port has",
   policy: "policy",

@@ -277,3 +277,60 @@ test("a list of rules is compiled once, and again when its routes or its port ch
   lists.clear();
   assert.equal(tables.of(called, port, "shop"), null);
 });
+
+test("what the agent answers for a rule with CORS can be read by the pages that the rule allows", () => {
+  const cors = {
+    origins: ["https://a.example"],
+    credentials: false,
+    methods: [],
+    headers: [],
+    exposes: [],
+    maxAgeSeconds: 5,
+  };
+  const header = (name: string): readonly string[] => (name === "origin" ? ["https://a.example"] : []);
+  const allowed = (given: Given): unknown =>
+    plan(given, { header }).responseEdits.find(({ name }) => name === "access-control-allow-origin");
+  const yes = { op: "set", name: "access-control-allow-origin", value: "https://a.example" };
+  const deny = (mesh: FakeMesh) =>
+    mesh.policies.push(policy("DENY", [], { selector: { app: "near" } }), policy("ALLOW", []));
+  for (const [given, said] of [
+    [to([], { cors }), "500 no-backend"],
+    [to([routeBackend("shop/nobody")], { cors }), "500 bad-backend"],
+    [to([routeBackend("shop/empty")], { cors }), "503 no-endpoint"],
+    [{ ...to([routeBackend("shop/near")], { cors }), change: deny }, "403 policy"],
+  ] as const) {
+    assert.equal(answer(plan(given, { header })), said);
+    assert.deepEqual(allowed(given), yes, said);
+    assert.equal(
+      plan(given).responseEdits.some(({ op, name }) => op === "set" && name === yes.name),
+      false,
+    );
+  }
+  assert.equal(allowed(to([])), undefined);
+});
+
+test("a fault hits its share of the requests until it expires: delayed first, then answered or reset", () => {
+  const fault = {
+    ...{ expiresMs: 1_000, delay: { fixed: 50, percent: 20 } },
+    ...{ abort: { status: 418, percent: 25 }, reset: { percent: 50 } },
+  };
+  const given = to([routeBackend("shop/far")], { fault });
+  const within = { ...world(given), wallMs: () => 999 };
+  const counts = new Map<string, number>();
+  for (let nth = 0; nth < 10_000; nth += 1) {
+    for (const isDelayed of [false, true]) {
+      const found = planRequest({ ...asked, isDelayed }, within);
+      const what = found.kind === "forward" ? "far" : (found.instead?.kind ?? `${found.status} ${found.why}`);
+      counts.set(`${isDelayed} ${what}`, (counts.get(`${isDelayed} ${what}`) ?? 0) + 1);
+    }
+  }
+  const expected = {
+    ...{ "false delay": 2_000, "false 418 injected": 2_000, "false reset": 3_000, "false far": 3_000 },
+    ...{ "true 418 injected": 2_500, "true reset": 3_750, "true far": 3_750 },
+  };
+  assert.deepEqual(new Set(counts.keys()), new Set(Object.keys(expected)));
+  for (const [what, count] of Object.entries(expected))
+    assert.ok(Math.abs((counts.get(what) ?? 0) - count) < 250, `${what}: ${counts.get(what)} of ${count}`);
+  for (const later of [{ ...within, wallMs: () => 1_000 }, world(given)])
+    for (let nth = 0; nth < 100; nth += 1) assert.equal(planRequest(asked, later).kind, "forward");
+});

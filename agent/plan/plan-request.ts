@@ -18,6 +18,7 @@ import { judgeRequest, type RequestVerdict } from "../policy/judge-request.ts";
 import { sameNodeFacts } from "./connection-facts.ts";
 import { drawn } from "./drawn.ts";
 import type { Candidate } from "./endpoints.ts";
+import { type DrawnFault, drawnFault } from "./fault.ts";
 import { hashKeyOf } from "./hash-key.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
 import { addressOfFamily, type Route, toService } from "./route.ts";
@@ -33,11 +34,15 @@ export type RoutedFacts = {
   readonly target: string;
   readonly authority: string;
   readonly header: RequestFacts["header"];
+  /** Its rule's fault has delayed it already; absent: it has not. */
+  readonly isDelayed?: boolean;
 };
 
 export type RequestWorld = PlanWorld & {
   readonly routes: Pick<RouteTables, "of">;
   readonly readsPaths: Evaluator["readsPaths"];
+  /** Milliseconds since 1970; absent: no fault is injected. */
+  readonly wallMs?: () => number;
   /** Which endpoints fail; absent: nobody knows, and all are used. */
   readonly health?: RequestHealth;
 };
@@ -79,6 +84,8 @@ export type RequestPlan =
       readonly status: number;
       /** Text for the caller. It names no rule: the caller is not who may know them. */
       readonly body: string;
+      /** In the place of the answer: it is planned again after so many milliseconds, or its connection is reset. Absent: it is answered. */
+      readonly instead?: Extract<DrawnFault, { readonly kind: "delay" | "reset" }>;
     })
   | (Planned & {
       readonly kind: "forward";
@@ -102,6 +109,16 @@ const noEdits: readonly FieldEdit[] = Object.freeze([]);
 const LONGEST_WRITTEN = 8_192;
 
 export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
+  const plan = plannedRequest(facts, world);
+  if (plan.kind === "forward" || plan.why === "preflight" || plan.why === "redirect") return plan;
+  return { ...plan, responseEdits: sharedEdits(plan.entry, facts) };
+}
+
+/** Of an answer of our own: what pages of other origins need to read it. */
+export const sharedEdits = (entry: RouteEntry | null, facts: RoutedFacts): readonly FieldEdit[] =>
+  editsOf(sharing(entry, facts));
+
+function plannedRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
   const { source, dialled } = facts;
   const service = world.mesh.serviceAt(dialled.address, source.namespace);
   const port = service?.ports.find((each) => each.port === dialled.port);
@@ -119,6 +136,10 @@ export function planRequest(facts: RoutedFacts, world: RequestWorld): RequestPla
     const answered = reply("preflight", status, status === 204 ? "" : "origin not allowed", entry);
     return { ...answered, responseEdits: editsOf(edits) };
   }
+  const { random, wallMs } = world;
+  const { isDelayed = false } = facts;
+  const fault = wallMs === undefined ? null : drawnFault(rule.fault, { wallMs: wallMs(), random, isDelayed });
+  if (fault !== null) return injected(fault, entry);
   if (rule.redirect !== null) return redirected(facts, entry, dialled.port);
   const backend = drawn(rule.backends, world.random);
   if (backend === undefined) return reply("no-backend", 500, "no backend", entry);
@@ -267,9 +288,14 @@ function redirected(facts: RoutedFacts, entry: RouteEntry, port: number): Reques
   };
 }
 
+function injected(fault: DrawnFault, entry: RouteEntry): RequestPlan {
+  if (fault.kind === "abort") return reply("injected", fault.status, "fault injected", entry);
+  return { ...reply("injected", 0, "", entry), instead: fault };
+}
+
 const tooLong = (entry: RouteEntry | null): RequestPlan => reply("too-long", 414, "request target too long", entry);
 
-function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry | null): RequestPlan {
+function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry | null): ReplyPlan {
   return { kind: "reply", why, status, body, entry, verdict: null, responseEdits: noEdits };
 }
 
@@ -323,6 +349,7 @@ function gotten(head: AskedHead, { requestEdits, authority, removesProxyHeaders 
   return requestFacts({ ...head, header: removesProxyHeaders ? withoutProxyHeaders(edited) : edited });
 }
 
+type ReplyPlan = Extract<RequestPlan, { readonly kind: "reply" }>;
 export type ForwardPlan = Extract<RequestPlan, { readonly kind: "forward" }>;
 
 /** The request as the application gets it, before rules have made its path canonical. */

@@ -57,6 +57,8 @@ const rows: readonly Row[] = [
   [end("replied", { status: 503 }), null, null, "UH", "no_healthy_upstream", "no-endpoint"],
   [end("replied", { status: 503 }), null, null, "UO", "upstream_reset_before_response_started{overflow}", "overflow"],
   [end("replied", { status: 503 }), null, null, "NC", "cluster_not_found", "no-service"],
+  [end("replied", { status: 418 }), null, null, "FI", "fault_filter_abort", "injected"],
+  [end("cut"), null, null, "FI", "fault_filter_abort", "injected"],
   [end("replied", { status: 414 }), null, null, "-", "route_target_too_long", "too-long"],
   [
     ...([end("replied", { status: 403 }), denied("no-allow-matched", ""), null] as const),

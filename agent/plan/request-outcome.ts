@@ -28,6 +28,7 @@ const routed: Readonly<Record<Exclude<RouteAnswer, "policy">, RequestEnding>> = 
   "bad-backend": ending("NC", "cluster_not_found"),
   "no-endpoint": ending("UH", "no_healthy_upstream"),
   overflow: ending("UO", "upstream_reset_before_response_started{overflow}"),
+  injected: ending("FI", "fault_filter_abort"),
   "too-long": ending("-", "route_target_too_long"),
   "no-service": ending("NC", "cluster_not_found"),
 };
@@ -64,7 +65,8 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
   },
   "not-reached": () => ending("UF", "upstream_reset_before_response_started{connection_failure}"),
   deadline: () => ending("UT", "response_timeout"),
-  cut: (_, decision, { asked }) => {
+  cut: (_, decision, { asked, route }) => {
+    if (route?.answer === "injected") return routed.injected;
     if (decision?.verdict === "deny") return ending("LR", deniedText(decision));
     return ending("LR", asked === null ? "downstream_local_disconnect" : `downstream_local_disconnect{${asked}}`);
   },

@@ -98,6 +98,7 @@ const traffic = createTraffic({
     return seconds * 1_000 + nanoseconds / 1_000_000;
   },
   random: Math.random,
+  wallMs: Date.now,
   fillRandom: (bytes) => getRandomValues(bytes),
   reports: {
     peerRejected: (event, reason, message) =>

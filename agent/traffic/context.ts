@@ -13,6 +13,7 @@ import { EndpointCosts } from "./endpoint-costs.ts";
 import { EndpointHealth } from "./endpoint-health.ts";
 import { EndpointLoad } from "./endpoint-load.ts";
 import { ExpectedPeers } from "./expected-peers.ts";
+import { FaultDelays } from "./fault-delays.ts";
 import type { TrafficOptions } from "./options.ts";
 import { Origins } from "./origins.ts";
 import { VerifiedPeers } from "./peers.ts";
@@ -31,6 +32,7 @@ export type TrafficContext = {
   readonly load: EndpointLoad;
   readonly unreached: UnreachedPeers;
   readonly hellos: ClientHellos;
+  readonly delays: FaultDelays;
   readonly expected: ExpectedPeers;
   readonly verified: VerifiedPeers;
   /** The mesh as this thread believes it: a live view, consistent within one turn. */
@@ -74,19 +76,21 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
   const sharedNow = options.sharedNow ?? options.now;
   const health = new EndpointHealth(new EjectionCells(shared.ejections), sharedNow);
   const readsPaths = options.readsPaths ?? (() => true);
+  const wall = options.wallMs === undefined ? {} : { wallMs: options.wallMs };
   return {
     pods,
     load,
     live: new LiveConnections(),
     unreached: new UnreachedPeers(options),
     hellos: new ClientHellos(),
+    delays: new FaultDelays(options),
     expected: new ExpectedPeers(),
     verified: new VerifiedPeers(),
     world,
     evaluator: { judge: (facts) => judge(facts, world), readsPaths },
     costs,
     health,
-    requests: { ...world, costs, health, routes: new RouteTables(options.mesh), readsPaths },
+    requests: { ...world, costs, health, routes: new RouteTables(options.mesh), readsPaths, ...wall },
     limits: options.limits,
     origins: new Origins(options.origins),
     caps: new RequestCaps(new UnderWayCells(shared.underWay, threads), thread),

@@ -34,6 +34,8 @@ export type TrafficOptions = {
   readonly among?: { readonly thread: number; readonly threads: number; readonly shared: SharedState };
   /** Of a clock that they share, milliseconds; absent: `now`. */
   readonly sharedNow?: () => number;
+  /** Milliseconds since 1970; absent: no fault is injected. */
+  readonly wallMs?: () => number;
   /** Uniform in [0, 1): load balancing. */
   readonly random: () => number;
   /** Cryptographic: trace ids. */

@@ -16,7 +16,7 @@ const nothing: Change = { workloads: new Set(), authorizationPolicies: new Set()
 const policyChanged: Change = { ...nothing, authorizationPolicies: new Set(["shop/rules"]) };
 
 class Routed {
-  readonly bench = new Bench({ settle: () => "http", readsPaths: () => true });
+  readonly bench = new Bench({ settle: () => "http", readsPaths: () => true, wallMs: () => 0 });
 
   constructor(to = "shop/api", rule: Parameters<typeof httpRoute>[2] = {}, requests: RequestBalancing = "cost") {
     const loadBalancing = { preference: [], mode: "unspecified", health: "only-healthy", requests } as const;
@@ -93,6 +93,40 @@ class Routed {
     this.bench.engine.feed({ type: "request-ended", conn, generation, podIdx: 1, request, outcome, ...sizes });
   }
 }
+
+describe("a fault of a rule", () => {
+  const until = { expiresMs: 1_000_000, delay: null, abort: null, reset: null };
+
+  test("delays a request once, whatever asks about it meanwhile, and then plans it by what holds", () => {
+    const routed = new Routed("shop/api", { fault: { ...until, delay: { fixed: 300, percent: 100 } } });
+    const { bench } = routed;
+    const ref = routed.open();
+    assert.equal(routed.ask(ref, 1), undefined);
+    bench.clock.advance(299);
+    assert.equal(routed.ask(ref, 1), undefined, "another change has asked");
+    bench.clock.advance(1);
+    assert.deepEqual(bench.lastAnswer(), { type: "ask-again", conn: ref.conn, generation: ref.generation });
+    assert.equal(routed.ask(ref, 1)?.type, "forward");
+    routed.end(ref, 1);
+    assert.equal(bench.requests.at(-1)?.route?.name, "shop/api[0]");
+    assert.equal(routed.ask(ref, 2), undefined, "the next request is delayed for itself");
+  });
+
+  test("answers, or resets the connection, and the log says that it was injected", () => {
+    const aborted = new Routed("shop/api", { fault: { ...until, abort: { status: 418, percent: 100 } } });
+    const first = aborted.open();
+    const answer = aborted.ask(first, 1);
+    assert.ok(answer?.type === "reply" && answer.status === 418);
+    aborted.end(first, 1, "replied", 418);
+    const { flag, route } = aborted.bench.requests.at(-1) ?? assert.fail();
+    assert.deepEqual([flag, route?.answer], ["FI", "injected"]);
+    const reset = new Routed("shop/api", { fault: { ...until, reset: { percent: 100 } } });
+    const second = reset.open();
+    assert.equal(reset.ask(second, 1)?.type, "close");
+    reset.end(second, 1, "cut", 0);
+    assert.equal(reset.bench.requests.at(-1)?.flag, "FI");
+  });
+});
 
 describe("a connection to a port that has routes", () => {
   test("is served, and a request goes to an origin of its pod, which is used again", () => {

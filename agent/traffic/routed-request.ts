@@ -1,6 +1,6 @@
 // 18 · data thread · a request at the caller's end → plan → answer: where it goes, with what changes of it, or what its caller is
 // answered. The connection was accepted for a Service's address and belongs to nobody but its pod.
-import type { Answer } from "../engine/answers.ts";
+import type { Answer, HttpReply } from "../engine/answers.ts";
 import type { RequestEvent, TryFailed } from "../engine/events.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -18,6 +18,7 @@ import {
   type RequestPlan,
   type RoutedFacts,
   requestsTo,
+  sharedEdits,
 } from "../plan/plan-request.ts";
 import {
   isRetried,
@@ -43,12 +44,19 @@ export function answerRoutedRequest(
 ): Answer | undefined {
   const { conn, generation, request } = event;
   if (connection.openRequestOf(request) !== null) return againJudged(event, connection, context);
-  const facts = routedFacts(event, connection, context);
-  if (facts === null) {
+  const delay = context.delays.of(connection, request);
+  if (delay === "waiting") return undefined;
+  const known = routedFacts(event, connection, context);
+  if (known === null) {
     connection.requested(event, null, "");
     return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
   }
+  const facts = { ...known, isDelayed: delay === "over" };
   const { plan, hold } = planned(facts, context);
+  if (plan.kind === "reply" && plan.instead?.kind === "delay") {
+    context.delays.begin(connection, request, plan.instead.ms);
+    return undefined;
+  }
   const origin = plan.kind === "forward" ? originOf(plan, facts, context) : undefined;
   const isLost = plan.kind === "forward" && typeof origin !== "object";
   const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
@@ -59,14 +67,16 @@ export function answerRoutedRequest(
   open.routed({ name: plan.entry?.name ?? "", answer }, plan);
   // Of a probe that does not go on nobody learns anything.
   if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
+  if (plan.kind === "reply" && plan.instead !== undefined) return { type: "close", conn, generation };
+  const shared = sharedEdits(plan.entry, facts);
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
   }
   if (typeof origin !== "object")
-    return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream" };
-  if (isOver) return { type: "reply", conn, generation, request, ...verdict.answer };
-  if (place === "full") return { type: "reply", conn, generation, request, ...overflow };
+    return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream", headers: shared };
+  if (isOver) return { type: "reply", conn, generation, request, ...withShared(verdict.answer, shared) };
+  if (place === "full") return { type: "reply", conn, generation, request, ...withShared(overflow, shared) };
   open.takes(place);
   return sent(event, { open, plan, facts, origin, hold }, connection, context);
 }
@@ -77,6 +87,14 @@ function unsent(isLost: boolean, isOver: boolean, place: RequestPlace | "full" |
   if (isOver) return "policy";
   return place === "full" ? "overflow" : null;
 }
+
+type OwnAnswer = Pick<HttpReply, "status" | "body" | "headers">;
+
+/** Readable for pages of other origins, as the rule's responses are. */
+const withShared = (answer: OwnAnswer, shared: OwnAnswer["headers"] & object): OwnAnswer => ({
+  ...answer,
+  headers: [...(answer.headers ?? []), ...shared],
+});
 
 /** Envoy's header for the same (envoy:docs/root/configuration/http/http_filters/router_filter.rst). */
 const overflow = {

@@ -22,7 +22,12 @@ const services = ["api", "near", "far", "guarded", "empty", "some"];
 const some = ["far", "deaf", "mute"];
 
 /** `failsDirect`: the Service with the route may be reached past it while no agent lives. */
-type Given = { readonly rules?: string; readonly policies?: string; readonly failsDirect?: boolean };
+type Given = {
+  readonly rules?: string;
+  readonly policies?: string;
+  readonly failsDirect?: boolean;
+  readonly fault?: object;
+};
 
 const everyRule = `
     - name: weighted
@@ -95,7 +100,7 @@ spec:
 );
 
 function meshText(cluster: Cluster, given: Given = {}): string {
-  const { rules = everyRule, policies = guards.join("---\n"), failsDirect = false } = given;
+  const { rules = everyRule, policies = guards.join("---\n"), failsDirect = false, fault } = given;
   const workloads = cluster.nodes.flatMap((node) =>
     node.pods.map(
       (pod) => `apiVersion: orlop.dev/v1alpha1
@@ -121,7 +126,7 @@ spec:
   };
   const route = `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {name: api, namespace: demo}
+metadata: {name: api, namespace: demo, annotations: {${fault === undefined ? "" : `orlop.dev/fault: '${JSON.stringify(fault)}'`}}}
 spec:
   parentRefs: [{group: "", kind: Service, name: api, port: 80}]
   rules:${rules}`;
@@ -398,6 +403,45 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     const talk = `exec 3<> /dev/tcp/${called.ip4}/80; printf '${upgrade}' >&3; timeout 10 sed /^hello/q <&3`;
     const upgraded = await pod("client").run(["bash", "-c", talk], 20_000);
     assert.match(upgraded.stdout, /^HTTP\/1\.1 101 [\s\S]*\r\n\r\nhello\n$/, upgraded.stderr);
+  });
+
+  test("a fault delays, answers and resets, until it expires; what a page of another origin gets of it, it may read", async () => {
+    const soon = new Date(Date.now() + 60_000).toISOString();
+    const delay = { fixed: "700ms" };
+    await write({ fault: { rule: "plain", delay, abort: { status: 418 }, expires: soon } });
+    const timed = async (path: string): Promise<readonly [number, number]> => {
+      const before = performance.now();
+      return [(await one(path)).status, performance.now() - before];
+    };
+    const [status, took] = await timed("/who");
+    assert.ok(status === 418 && took >= 690, `${status} after ${took} ms`);
+    assert.equal((await timed("/split"))[0], 200);
+    await until("its flag", 10_000, () =>
+      accessLog(journey.cluster.node("node-a")).find((line) => line.path === "/who" && line.response_flags === "FI"),
+    );
+    // Of HTTP/2 requests wait and are answered alike.
+    const http2 = [
+      "curl",
+      "-sS",
+      "-m",
+      "10",
+      "-o",
+      "/dev/null",
+      "-w",
+      "%{http_code} %{time_total}",
+      "--http2-prior-knowledge",
+    ];
+    const [code, seconds] = (await pod("client").run([...http2, `http://${called.ip4}/who`], 20_000)).stdout.split(" ");
+    assert.ok(code === "418" && Number(seconds) >= 0.69, `${code} ${seconds}`);
+    await write({ fault: { rule: "shared", abort: { status: 503 }, expires: soon } });
+    const shared = await one("/shared", ["-H", "Origin: https://a.example"]);
+    assert.deepEqual([shared.status, shared.headers.get("access-control-allow-origin")], [503, "https://a.example"]);
+    await write({ fault: { rule: "plain", reset: {}, expires: soon } });
+    const reset = await pod("client").run(["curl", "-sS", "-m", "10", `http://${called.ip4}/who`], 20_000);
+    assert.deepEqual([reset.status, reset.stdout], [56, ""]);
+    await write({ fault: { reset: {}, expires: new Date(Date.now() - 1_000).toISOString() } });
+    assert.equal((await one("/who")).status, 200);
+    await write({});
   });
 
   test("a changed rule holds from the next request; without a route the Service is as it was", async () => {

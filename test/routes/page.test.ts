@@ -13,11 +13,14 @@ import { judgeOf } from "../../agent/policy/evaluate.ts";
 
 const pathOf = (file: string): string => fileURLToPath(new URL(`../../docs/${file}`, import.meta.url));
 const page = readFileSync(pathOf("routes.md"), "utf8");
-const example = /^```yaml (grpc )?route(?: in (\w+))?\n([\s\S]*?)^```\n```requests\n([\s\S]*?)^```$/gm;
-const examples = [...page.matchAll(example)].map(([, grpc, namespace = "shop", rules = "", lines = ""]) => ({
-  ...{ kind: grpc === undefined ? "HTTPRoute" : "GRPCRoute", namespace, rules },
-  lines: lines.trimEnd().split("\n"),
-}));
+const example =
+  /^```yaml (grpc )?route(?: in (\w+))?(?: with (\{.*\}))?\n([\s\S]*?)^```\n```requests\n([\s\S]*?)^```$/gm;
+const examples = [...page.matchAll(example)].map(
+  ([, grpc, namespace = "shop", fault = "", rules = "", lines = ""]) => ({
+    ...{ kind: grpc === undefined ? "HTTPRoute" : "GRPCRoute", namespace, fault, rules },
+    lines: lines.trimEnd().split("\n"),
+  }),
+);
 
 const streamExample = /^```yaml (TCPRoute|TLSRoute)\n([\s\S]*?)^```\n```connections\n([\s\S]*?)^```$/gm;
 const streamExamples = [...page.matchAll(streamExample)].map(([, kind = "", spec = "", lines = ""]) => ({
@@ -44,11 +47,11 @@ const surroundings = [
 /** `METHOD TARGET [from NAMESPACE/NAME] [with NAME=VALUE] → OUTCOME` */
 const line = /^([A-Z]+) (\S+)(?: from (\S+)\/(\S+))?(?: with (\S+)=(\S+))? → (.+)$/;
 
-async function meshOf(namespace: string, rules: string, kind = "HTTPRoute"): Promise<MeshStore> {
+async function meshOf(namespace: string, rules: string, kind = "HTTPRoute", fault = ""): Promise<MeshStore> {
   const place = loadConfig(pathOf("examples/two-nodes.yaml"), {}).agent.settings;
   const route = `apiVersion: gateway.networking.k8s.io/v1
 kind: ${kind}
-metadata: { name: api, namespace: ${namespace} }
+metadata: { name: api, namespace: ${namespace}${fault === "" ? "" : `, annotations: { orlop.dev/fault: '${fault}' }`} }
 spec:
   parentRefs: [{ group: "", kind: Service, name: api, namespace: shop }]
 ${rules.replace(/^(?=.)/gm, "  ")}`;
@@ -64,6 +67,7 @@ ${rules.replace(/^(?=.)/gm, "  ")}`;
 
 function outcomeOf(plan: RequestPlan): string {
   if (plan.kind === "reply") {
+    if (plan.instead !== undefined) return plan.instead.kind === "reset" ? "reset" : `waits ${plan.instead.ms} ms`;
     const location = plan.responseEdits.find(({ name }) => name === "location");
     return location?.op === "set" ? `${plan.status} ${location.value}` : String(plan.status);
   }
@@ -74,12 +78,12 @@ function outcomeOf(plan: RequestPlan): string {
   return `${plan.route.service?.name}${name}${as}${authority === "" ? "" : ` host ${authority}`}${limit}`;
 }
 
-for (const [index, { kind, namespace, rules, lines }] of examples.entries()) {
+for (const [index, { kind, namespace, fault, rules, lines }] of examples.entries()) {
   test(`docs/routes.md, example ${index + 1}: ${lines.length} requests`, async () => {
-    const mesh = await meshOf(namespace, rules, kind);
+    const mesh = await meshOf(namespace, rules, kind, fault);
     const world = {
       ...{ mesh, judge: judgeOf(mesh), readsPaths: () => true, routes: new RouteTables(mesh) },
-      ...{ servedHere: () => false, load: () => 0, random: () => 0 },
+      ...{ servedHere: () => false, load: () => 0, random: () => 0, wallMs: Date.now },
     };
     for (const written of lines) {
       const [, method = "", target = "", of = "shop", caller = "web", field = "", value = "", said = ""] =

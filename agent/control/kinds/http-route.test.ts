@@ -271,3 +271,47 @@ test("a backend that is no Service, or has no port, is taken, and reported: its 
   const hosts = read(head.replace("spec:", "spec:\n  hostnames: [api.example]"));
   assert.match(hosts.findings[0] ?? "", /hostnames is not honoured/);
 });
+
+test("a fault is of a rule by its name, or of all; a mistake in it refuses the route", () => {
+  const faulty = (fault: string): Found => {
+    const annotations = `annotations: { orlop.dev/fault: '${fault}' }`;
+    const named = head.replace("namespace: shop }", `namespace: shop, ${annotations} }`);
+    return read(`${named}  rules: [{ name: a }, { name: b }]\n`);
+  };
+  const expires = '"expires": "2026-12-01T18:00:00+01:00"';
+  const whole = `{ "rule": "b", "delay": { "fixed": "1s", "percent": 10 }, "abort": { "status": 503 }, "reset": {}, ${expires} }`;
+  const { route, problems } = faulty(whole);
+  assert.deepEqual(problems, []);
+  assert.deepEqual(
+    route?.rules.map(({ fault }) => fault),
+    [
+      undefined,
+      {
+        ...{ expiresMs: Date.parse("2026-12-01T17:00:00Z"), delay: { fixed: 1_000, percent: 10 } },
+        ...{ abort: { status: 503, percent: 100 }, reset: { percent: 100 } },
+      },
+    ],
+  );
+  assert.equal(
+    faulty(`{ "reset": {}, ${expires} }`).route?.rules.every(({ fault }) => fault !== undefined),
+    true,
+  );
+  for (const [fault, said] of [
+    ["{", /is no JSON/],
+    ['{ "reset": {} }', /expires/],
+    ['{ "reset": {}, "expires": "tomorrow" }', /expires/],
+    ['{ "reset": {}, "expires": "2026-12-01" }', /expires/],
+    [`{ ${expires} }`, /names no fault/],
+    [`{ "reset": { "percent": 0 }, ${expires} }`, /percent/],
+    [`{ "reset": { "percent": 101 }, ${expires} }`, /percent/],
+    [`{ "delay": { "fixed": "6s" }, ${expires} }`, /6000 ms is no delay/],
+    [`{ "delay": { "fixed": "0s" }, ${expires} }`, /0 ms is no delay/],
+    [`{ "abort": { "status": 100 }, ${expires} }`, /status/],
+    [`{ "reset": {}, "newer": 1, ${expires} }`, /has no field "newer"/],
+    [`{ "rule": "c", "reset": {}, ${expires} }`, /names the rule "c"/],
+  ] as const) {
+    const found = faulty(fault);
+    assert.equal(found.route, undefined, fault);
+    assert.match(found.problems.join("\n"), said, fault);
+  }
+});

@@ -13,6 +13,7 @@ import {
   type RouteKind,
 } from "../../mesh/http-rule.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
+import { withFault } from "./http-route-fault.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
 import { hasFewExpressions, httpMatch, MOST_EXPRESSIONS, milliseconds } from "./http-route-match.ts";
 import { retry } from "./http-route-retry.ts";
@@ -105,7 +106,9 @@ export function toRoute(read: ReadRoute, document: Value, report: Report): HttpR
   const rules = written.map(({ value, from }, index) => toRule(value, { from, namespace, index }, report));
   if (rules.includes(undefined)) return undefined;
   const readable = rules.filter((each) => each !== undefined);
-  return { kind, name, namespace, parents, createdMs: meta.creationTimestamp, rules: readable, from: document.from };
+  const faulty = withFault(readable, meta.annotations, document.from, report);
+  if (faulty === undefined) return undefined;
+  return { kind, name, namespace, parents, createdMs: meta.creationTimestamp, rules: faulty, from: document.from };
 }
 
 /** What a route without rules says. */

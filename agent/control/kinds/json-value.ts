@@ -1,16 +1,16 @@
 // any thread · an object of an API server, as JSON made it → configuration values that know which object they belong to. Pure.
-import type { ObjectVersion } from "../../mesh/source-ref.ts";
+import type { SourceRef } from "../../mesh/source-ref.ts";
 import type { Value } from "./value.ts";
 
 /** Deeper values count as nothing; what a kind reads has a depth of 9. `managedFields`, which nobody reads, goes deeper. */
 const MAX_DEPTH = 64;
 
 /** @param json what JSON.parse returns; anything else in it counts as nothing. */
-export function jsonValue(json: unknown, from: ObjectVersion): Value {
+export function jsonValue(json: unknown, from: SourceRef): Value {
   return toValue(json, from, 0);
 }
 
-function toValue(json: unknown, from: ObjectVersion, depth: number): Value {
+function toValue(json: unknown, from: SourceRef, depth: number): Value {
   switch (typeof json) {
     case "string":
       return { type: "string", value: json, from };

@@ -6,6 +6,8 @@ export const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";
 export const BALANCE = "orlop.dev/balance";
 /** On a Service: whether its ports with routes are reached past the routes while no agent lives. */
 export const FAIL_DIRECT = "orlop.dev/fail-direct";
+/** On an HTTPRoute: what is to go wrong with its requests (docs/routes.md). */
+export const FAULT = "orlop.dev/fault";
 /** On an EndpointSlice: the Service it belongs to. */
 export const SERVICE_OF_SLICE = "kubernetes.io/service-name";
 /** In the names of a Deployment's pods, as the part before the last. */

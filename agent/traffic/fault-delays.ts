@@ -1,0 +1,40 @@
+// 18 · data thread · requests that their rule's fault delays: each comes as an event again when its time is over, and is planned by what holds
+// then. Their heads wait in the engine.
+import type { Answer } from "../engine/answers.ts";
+import type { Connection } from "./connection.ts";
+
+export type FaultDelaysOptions = {
+  readonly after: (ms: number, call: () => void) => () => void;
+  /** Answers that come later. */
+  readonly answer: (answer: Answer) => void;
+};
+
+export class FaultDelays {
+  readonly #options: FaultDelaysOptions;
+  /** By connection and number of the request: whether its time is over. */
+  readonly #of = new WeakMap<Connection, Map<number, boolean>>();
+
+  constructor({ after, answer }: FaultDelaysOptions) {
+    this.#options = { after, answer };
+  }
+
+  begin(connection: Connection, request: number, ms: number): void {
+    const requests = this.#of.get(connection) ?? new Map<number, boolean>();
+    this.#of.set(connection, requests.set(request, false));
+    this.#options.after(ms, () => {
+      if (requests.get(request) !== false) return;
+      requests.set(request, true);
+      this.#options.answer({ type: "ask-again", ...connection.ref });
+    });
+  }
+
+  /** "waiting": something else has asked about it. "over": it was delayed, and this is said once. */
+  of(connection: Connection, request: number): "none" | "waiting" | "over" {
+    const requests = this.#of.get(connection);
+    const isOver = requests?.get(request);
+    if (isOver === undefined) return "none";
+    if (!isOver) return "waiting";
+    requests?.delete(request);
+    return "over";
+  }
+}
