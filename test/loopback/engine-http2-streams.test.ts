@@ -7,7 +7,9 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestEnded } from "../../agent/engine/events.ts";
 import { Dice } from "../policy/dice.ts";
+import { END_HEADERS, END_STREAM, frame, frameTypes, u32 } from "../support/h2-frames.ts";
 import { ask, h2cApplication, h2cCaller, response } from "./h2c.ts";
+import { headOf, RawCaller } from "./raw-h2c.ts";
 import { byPath, forward, reads, type Under, ways } from "./read-engine.ts";
 import { closedAtEnd } from "./support.ts";
 
@@ -65,6 +67,32 @@ for (const way of ways) {
     assert.equal(got.status, 200);
     assert.equal((await gone)[0], 0);
     assert.equal((await under.engine.event("closed")).cause, "finished");
+  });
+
+  test(`${way}: GOAWAY of a caller that names a stream of its own, as grpc-go's does: what is open is answered`, async () => {
+    const app = await h2cApplication((stream) => {
+      setTimeout(() => stream.respond({ ":status": 200 }, { endStream: true }), 100);
+    });
+    for (const most of [2 ** 20, 1, 12]) {
+      using under = reads(way, app.port);
+      const caller = await RawCaller.open(under.port);
+      const open = frame(frameTypes.headers, END_STREAM | END_HEADERS, 1, headOf({}));
+      // RFC 9113 6.8: the last stream, the code, and text.
+      const goaway = frame(frameTypes.goaway, 0, 0, Buffer.concat([u32(1), u32(0), Buffer.from("shutdown")]));
+      const bytes = Buffer.concat([open, goaway]);
+      caller.socket.setNoDelay();
+      for (let at = 0; at < bytes.length; at += most) {
+        caller.socket.write(bytes.subarray(at, at + most));
+        await sleep(1);
+      }
+      assert.ok(await caller.frame(({ type, stream }) => type === frameTypes.headers && stream === 1));
+      caller.socket.end();
+      assert.equal((await under.engine.event("closed")).cause, "finished");
+      assert.deepEqual(
+        ended(under).map(({ outcome, status }) => [outcome, status]),
+        [["answered", 200]],
+      );
+    }
   });
 
   test(`${way}: an application that is killed: what it has begun is reset, the rest is 502`, async () => {

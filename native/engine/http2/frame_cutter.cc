@@ -10,6 +10,7 @@ namespace orlop {
 namespace {
 
 constexpr size_t kPreface = 24;
+constexpr size_t kStreamIdentifier = 4;
 // A request makes a connection, its reset ends it: 32 and 64 of these in a turn.
 constexpr uint32_t kRequestWork = 16;
 constexpr uint32_t kResetWork = 8;
@@ -43,7 +44,15 @@ void FrameCutter::ExpectPreface() {
 FrameCutter::Cut FrameCutter::Next(const uint8_t* bytes, size_t length, uint32_t work_left) {
   Cut cut;
   while (cut.length < length) {
-    if (left_ == 0 && !ReadHead(bytes, length, &cut)) break;
+    if (left_ == 0) {
+      if (!ReadHead(bytes, length, &cut) || named_ > 0) break;
+    } else if (named_ > 0) {
+      cut.last_stream = true;
+      cut.length = std::min(named_, length);
+      named_ -= cut.length;
+      left_ -= cut.length;
+      break;
+    }
     size_t part = std::min(left_, length - cut.length);
     if (fields_) {
       part = std::min(part, kFieldSlice);
@@ -77,6 +86,7 @@ bool FrameCutter::ReadHead(const uint8_t* bytes, size_t length, Cut* cut) {
 void FrameCutter::BeginFrame(const uint8_t* head, Cut* cut) {
   const uint8_t type = head[3];
   left_ = static_cast<size_t>(head[0]) << 16 | static_cast<size_t>(head[1]) << 8 | head[2];
+  named_ = type == NGHTTP2_GOAWAY ? std::min(left_, kStreamIdentifier) : 0;
   alone_ = type != NGHTTP2_DATA || left_ == 0;
   fields_ = type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION;
   free_ = type == NGHTTP2_HEADERS ? kFreeFieldBytes : 0;

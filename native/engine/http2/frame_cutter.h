@@ -10,8 +10,9 @@ namespace orlop {
 class FrameCutter {
  public:
   struct Cut {
-    size_t length = 0;  // bytes to be read now
-    uint32_t work = 0;  // and what reading them costs (toll.h)
+    size_t length = 0;         // bytes to be read now
+    uint32_t work = 0;         // and what reading them costs (toll.h)
+    bool last_stream = false;  // they are of a GOAWAY's last stream identifier, and nothing else
   };
   // A client's preface comes first.
   void ExpectPreface();
@@ -29,6 +30,7 @@ class FrameCutter {
   uint8_t head_[kHead] = {};
   size_t head_length_ = 0;
   size_t left_ = 0;      // of the frame's payload
+  size_t named_ = 0;     // and of the last stream identifier, with which the payload of a GOAWAY begins
   size_t free_ = 0;      // bytes of a field block that the frame's own cost includes
   bool alone_ = false;   // the cut ends with this frame
   bool fields_ = false;  // its payload is a field block

@@ -12,6 +12,9 @@ namespace {
 
 // A frame that is made has this much room at least, or waits for the next call.
 constexpr size_t kLeastRoom = 4096;
+// We push nothing, so the last stream of ours that a client's GOAWAY names means nothing, and grpc-go names its own last stream there, for
+// which nghttp2 would end the session (grpc-go:internal/transport/http2_client.go, outgoingGoAwayHandler).
+constexpr uint8_t kNoStream[4] = {};
 
 // nghttp2 takes pointers to bytes that it does not change.
 size_t ToNghttp2(const H2Field* fields, size_t count, nghttp2_nv* out) {
@@ -77,7 +80,8 @@ bool H2Session::Collect(const uint8_t* bytes, size_t length, size_t* used) {
   while (taken >= 0 && *used < length && violation_.empty() && !toll_.Stops()) {
     const FrameCutter::Cut cut = cutter_.Next(bytes + *used, length - *used, toll_.work_left());
     toll_.Work(cut.work);
-    taken = nghttp2_session_mem_recv(session_, bytes + *used, cut.length);
+    const bool empty = cut.last_stream && options_->role == Role::kServer;
+    taken = nghttp2_session_mem_recv(session_, empty ? kNoStream : bytes + *used, cut.length);
     *used += cut.length;
   }
   if (taken >= 0 && violation_.empty()) return true;

@@ -117,7 +117,8 @@ say(`the suite has ended; ${printed.match(/not ready yet/g)?.length ?? 0} answer
 mkdirSync(results, { recursive: true });
 writeFileSync(path.join(results, `${PART}.log`), printed);
 const agents = ["-n", "orlop-system", "logs", "-l", "app=orlop-agent", "-c", "agent", "--tail=-1", "--prefix"];
-writeFileSync(path.join(results, `${PART}-agents.log`), kubectl.run(agents));
+const records = kubectl.run(agents);
+writeFileSync(path.join(results, `${PART}-agents.log`), records);
 const outcomes = outcomesOf(printed);
 
 peerCase(PART, "without a mesh pods reach each other, and tests of routes fail", () => {
@@ -150,6 +151,14 @@ for (const [what, wanted, found] of [
       assert.deepEqual(values.slice(-3), [value, value, value], asked);
     }
   });
+peerCase(PART, "to the agents no connection of the suite has failed", () => {
+  const lines = records.split("\n").filter((line) => line.includes("gateway-conformance-mesh"));
+  assert.ok(lines.length > answers.length / 2, `${lines.length} lines of the access log`);
+  assert.deepEqual(
+    lines.filter((line) => line.includes(' error="')),
+    [],
+  );
+});
 peerCase(
   PART,
   "the status of each route of the suite says that it is accepted, and whether its backends are there",
