@@ -15,8 +15,7 @@ Connection::Connection(const EngineServices& services, const Upstreams& upstream
       upstreams_(upstreams),
       pod_idx_(pod_idx),
       peer_(peer),
-      down_(services, *this),
-      up_(services, *this),
+      socket_(services, *this),
       stream_(services, *this),
       relay_(services, *this),
       started_us_(services.clock.now_us()),
@@ -29,8 +28,9 @@ Connection::~Connection() {
 }
 
 bool Connection::TakeAccepted(Descriptor fd) {
-  down_.SetWritable();
-  return down_.Adopt(std::move(fd));
+  accepted_ = true;
+  socket_.SetWritable();
+  return socket_.Adopt(std::move(fd));
 }
 
 H2Stream* Connection::Serve(Tunnel& tunnel) {
@@ -66,7 +66,8 @@ bool Connection::Counters(uint64_t* sent, uint64_t* received) const {
 int Connection::SocketOf(bool upstream) const {
   const bool is_stream = upstream ? client_stream_ : server_stream_;
   if (is_stream) return stream_.session() ? tunnel_->socket() : -1;
-  return (upstream ? up_ : down_).fd();
+  const SocketEnd* const socket = upstream ? up_socket() : &socket_;
+  return socket ? socket->fd() : -1;
 }
 
 void Connection::OnDeadline() {
@@ -124,8 +125,8 @@ void Connection::OnServe() {
   session_ = std::make_unique<Http1Session>(services_, *this, HttpReading::kOrEnd);
   phase_ = Phase::kOpen;
   deadline_.Cancel();
-  down_.Start(*session_);
-  session_->Serve(down_, upstreams_.origins, ref_, pod_idx_);
+  socket_.Start(*session_);
+  session_->Serve(socket_, upstreams_.origins, ref_, pod_idx_);
   session_->Pump();
 }
 
@@ -164,17 +165,21 @@ void Connection::Established(std::string_view baggage) {
 }
 
 void Connection::StartBytes(ByteEnd::User& user) {
-  down_.Start(user);
-  up_.Start(user);
+  StartSockets(user);
   if (server_stream_ || client_stream_) stream_.Start(user);
   if (&user == &relay_) return relay_.Start(down(), up());
   session_->Start(down(), up(), ref_, pod_idx_);
 }
 
+void Connection::StartSockets(ByteEnd::User& user) {
+  socket_.Start(user);
+  if (second_) second_->Start(user);
+}
+
 void Connection::OnOpaque() {
   if (ByteEnd* origin = session_->StartOrigin(relay_)) {
-    down_.Start(relay_);
-    relay_.Start(down_, *origin);
+    socket_.Start(relay_);
+    relay_.Start(socket_, *origin);
   } else {
     StartBytes(relay_);
   }
@@ -183,9 +188,8 @@ void Connection::OnOpaque() {
 
 void Connection::OnHttp2(std::string from_caller, std::string from_application) {
   h2c_ = std::make_unique<H2cSession>(services_, *this, session_->reading(), RequestsOf{ref_, pod_idx_});
-  down_.Start(*h2c_);
-  if (session_->serves()) return h2c_->Serve(down_, upstreams_.origins, std::move(from_caller));
-  up_.Start(*h2c_);
+  StartSockets(*h2c_);
+  if (session_->serves()) return h2c_->Serve(socket_, upstreams_.origins, std::move(from_caller));
   if (server_stream_ || client_stream_) stream_.Start(*h2c_);
   h2c_->Start(down(), up(), std::move(from_caller), std::move(from_application));
 }
@@ -208,8 +212,8 @@ void Connection::Finish(CloseCause cause, int detail, std::string_view message) 
   CancelWait();
   Hook<TunnelWaiter>::Remove();
   EndStream(before, cause, detail);
-  down_.Close(cause != CloseCause::kFinished);
-  up_.Close(cause != CloseCause::kFinished);
+  socket_.Close(cause != CloseCause::kFinished);
+  if (second_) second_->Close(cause != CloseCause::kFinished);
   if (taker_) std::exchange(taker_, nullptr)->OnUpstreamEnded(cause, detail, message);
   if (reported_) {
     orlop_engine_event record{};

@@ -76,8 +76,8 @@ class Connection final : public SlotOwner,
   void EndNow(CloseCause cause) override { Finish(cause); }
   uint32_t pod_idx() const override { return pod_idx_; }
   size_t buffered() const override {
-    return down_.buffered() + up_.buffered() + stream_.buffered() + (session_ ? session_->buffered() : 0) +
-           (h2c_ ? h2c_->buffered() : 0);
+    return socket_.buffered() + (second_ ? second_->buffered() : 0) + stream_.buffered() +
+           (session_ ? session_->buffered() : 0) + (h2c_ ? h2c_->buffered() : 0);
   }
   bool Counters(uint64_t* sent, uint64_t* received) const override;
   int SocketOf(bool upstream) const override;
@@ -133,14 +133,19 @@ class Connection final : public SlotOwner,
   // The far side is there: the relay has the bytes from here on. `baggage` came with it.
   void Established(std::string_view baggage);
   void StartBytes(ByteEnd::User& user);
+  void StartSockets(ByteEnd::User& user);
   uint64_t sent_bytes() const {
     return relay_.sent() + (session_ ? session_->sent() : 0) + (h2c_ ? h2c_->sent() : 0);
   }
   uint64_t received_bytes() const {
     return relay_.received() + (session_ ? session_->received() : 0) + (h2c_ ? h2c_->received() : 0);
   }
-  ByteEnd& down() { return server_stream_ ? static_cast<ByteEnd&>(stream_) : down_; }
-  ByteEnd& up() { return client_stream_ ? static_cast<ByteEnd&>(stream_) : up_; }
+  ByteEnd& down() { return server_stream_ ? static_cast<ByteEnd&>(stream_) : socket_; }
+  // Once it is there.
+  ByteEnd& up() { return client_stream_ ? static_cast<ByteEnd&>(stream_) : *up_socket(); }
+  // Null: none was drawn.
+  SocketEnd* up_socket() { return accepted_ ? second_.get() : &socket_; }
+  const SocketEnd* up_socket() const { return accepted_ ? second_.get() : &socket_; }
   // The stream's part of Finish.
   void EndStream(Phase before, CloseCause cause, int detail);
 
@@ -150,6 +155,7 @@ class Connection final : public SlotOwner,
   Endpoint peer_;
   SlotRef ref_;
   bool reported_ = false;
+  bool accepted_ = false;
   bool server_stream_ = false;  // the stream is the downstream side: a CONNECT that arrived
   bool client_stream_ = false;  // the stream is the upstream side
   bool has_source_ = false;
@@ -159,8 +165,9 @@ class Connection final : public SlotOwner,
   uint8_t redials_ = 0;   // with another source port
   uint16_t peeked_ = 0;   // bytes that `peek` waits for; 0: it does not
   Phase phase_ = Phase::kHeaders;
-  SocketEnd down_;
-  SocketEnd up_;
+  SocketEnd socket_;  // that was accepted; where none was, the upstream socket
+  // The upstream socket of a connection that has two. A node holds many idle connections, and most of them have a stream.
+  std::unique_ptr<SocketEnd> second_;
   ConnectStream stream_;
   Relay relay_;
   std::unique_ptr<Http1Session> session_;  // of a connection that is read; null: the relay has the bytes

@@ -38,7 +38,7 @@ void Connection::Open(UpstreamUser& taker, const UpstreamRoute& route) {
 }
 
 void Connection::StartUpstream(ByteEnd::User& user) {
-  up_.Start(user);
+  socket_.Start(user);
   if (client_stream_) stream_.Start(user);
 }
 
@@ -93,15 +93,17 @@ void Connection::OnSocket(Descriptor fd, const DialPorts& dial) {
     fd.Close();
     return DrawSocket();
   }
-  if (!up_.Adopt(std::move(fd))) return Finish(CloseCause::kShed);
+  if (accepted_ && !second_) second_ = std::make_unique<SocketEnd>(services_, *this);
+  if (!up_socket()->Adopt(std::move(fd))) return Finish(CloseCause::kShed);
   if (error != 0) Finish(CloseCause::kConnectFailed, error);
 }
 
 void Connection::OnReady(ByteEnd& end) {
   if (phase_ == Phase::kEnded) return;
-  if (phase_ == Phase::kConnecting && &end == &up_) {
-    if (!up_.writable()) return;
-    const int error = ConnectResult(up_.fd(), up_.failed());
+  const SocketEnd* const far = up_socket();
+  if (phase_ == Phase::kConnecting && &end == far) {
+    if (!far->writable()) return;
+    const int error = ConnectResult(far->fd(), far->failed());
     if (error != 0) return Finish(CloseCause::kConnectFailed, error);
     return OnConnected();
   }

@@ -29,13 +29,13 @@ void Connection::Peek() {
   static_assert(Scratch::kRead >= ORLOP_MOST_PEEKED, "a peek has to fit");
   ssize_t got;
   do {
-    got = recv(down_.fd(), services_.buffers.scratch().read, ORLOP_MOST_PEEKED, MSG_PEEK);
+    got = recv(socket_.fd(), services_.buffers.scratch().read, ORLOP_MOST_PEEKED, MSG_PEEK);
   } while (got < 0 && errno == EINTR);
   if (got < 0 && errno == EAGAIN) return;
   const size_t length = got < 0 ? 0 : static_cast<size_t>(got);
   if (length >= peeked_) return ReportFirstBytes(length, false);
   // A FIN behind bytes shows in poll(2) alone.
-  pollfd far{down_.fd(), POLLRDHUP, 0};
+  pollfd far{socket_.fd(), POLLRDHUP, 0};
   if (length == 0 || poll(&far, 1, 0) > 0) ReportFirstBytes(length, true);
 }
 
