@@ -35,6 +35,15 @@ export type HashKey =
 /** Istio's `consistentHash`. */
 export type ConsistentHash = { readonly key: HashKey; readonly table: HashTable };
 
+/** An endpoint that comes has its share of requests behind so long a time, and before that at least this part of it. */
+export type WarmUp = {
+  readonly durationMs: number;
+  /** From 1 to 100. */
+  readonly minimumPercent: number;
+  /** 1: its share grows evenly. More: fast at first. */
+  readonly aggression: number;
+};
+
 /** What holds for the requests of routes to a Service. */
 export type TrafficPolicy = {
   readonly outliers: OutlierDetection | null;
@@ -44,6 +53,8 @@ export type TrafficPolicy = {
   readonly hash: ConsistentHash | null;
   /** How requests choose; null: as the Service says. */
   readonly balance: RequestBalancing | null;
+  /** null: an endpoint that comes has its share at once. */
+  readonly warmUp: WarmUp | null;
   /** The DestinationRule. */
   readonly from: SourceRef;
 };

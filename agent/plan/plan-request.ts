@@ -11,6 +11,7 @@ import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { FieldEdits, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
+import type { WarmUp } from "../mesh/traffic-policy.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { RouteAnswer } from "../observe/request-record.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
@@ -45,6 +46,8 @@ export type RequestWorld = PlanWorld & {
   readonly wallMs?: () => number;
   /** Which endpoints fail; absent: nobody knows, and all are used. */
   readonly health?: RequestHealth;
+  /** Since when they could serve; absent: all are old. */
+  readonly ages?: RequestAges;
 };
 
 /** Whose requests, to what, by which rule: `<namespace>/<route>[<index>]`, or empty. */
@@ -53,6 +56,16 @@ export type RequestsTo = {
   readonly service: Service;
   readonly port: ServicePort;
   readonly rule: string;
+};
+
+export type RequestAges = {
+  /** The candidates, all that could serve, with the weights that they have by now. */
+  readonly warmed: (
+    service: Service,
+    port: ServicePort,
+    candidates: readonly Candidate[],
+    warmUp: WarmUp,
+  ) => readonly Candidate[];
 };
 
 export type RequestHealth = {
@@ -252,11 +265,20 @@ function judgedHere(
 function within(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestWorld {
   const { traffic } = chosen.service;
   if (traffic === undefined) return world;
-  const { health } = world;
+  const { health, ages } = world;
   const hashKey = traffic.hash === null ? null : hashKeyOf(traffic.hash.key, facts);
-  if (health === undefined || traffic.outliers === null) return { ...world, hashKey };
+  const { outliers } = traffic;
+  // Who hashes has no shares that could grow.
+  const warmUp = hashKey === null ? traffic.warmUp : null;
+  if (health === undefined || ages === undefined || (outliers === null && warmUp === null))
+    return { ...world, hashKey };
+  const { service, port } = chosen;
   const to = requestsTo(facts.source.identity.text, chosen);
-  return { ...world, hashKey, inUse: (candidates, mayProbe) => health.narrow(to, candidates, mayProbe) };
+  const inUse: RequestWorld["inUse"] = (candidates, mayProbe) => {
+    const warmed = warmUp === null ? candidates : ages.warmed(service, port, candidates, warmUp);
+    return outliers === null ? warmed : health.narrow(to, warmed, mayProbe);
+  };
+  return { ...world, hashKey, inUse };
 }
 
 export function requestsTo(caller: string, { service, port, entry }: Chosen): RequestsTo {

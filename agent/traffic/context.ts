@@ -9,6 +9,7 @@ import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
 import { ClientHellos } from "./client-hellos.ts";
 import { EjectionCells } from "./ejection-cells.ts";
+import { EndpointAges } from "./endpoint-ages.ts";
 import { EndpointCosts } from "./endpoint-costs.ts";
 import { EndpointHealth } from "./endpoint-health.ts";
 import { EndpointLoad } from "./endpoint-load.ts";
@@ -90,7 +91,10 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     evaluator: { judge: (facts) => judge(facts, world), readsPaths },
     costs,
     health,
-    requests: { ...world, costs, health, routes: new RouteTables(options.mesh), readsPaths, ...wall },
+    requests: {
+      ...{ ...world, costs, health, ages: new EndpointAges(options.now) },
+      ...{ routes: new RouteTables(options.mesh), readsPaths, ...wall },
+    },
     limits: options.limits,
     origins: new Origins(options.origins),
     caps: new RequestCaps(new UnderWayCells(shared.underWay, threads), thread),

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import type { Answer } from "../engine/answers.ts";
 import type { ConnRef, RequestEnded } from "../engine/events.ts";
 import { RequestFields } from "../engine/request-fields.ts";
+import type { LocalityPreference } from "../mesh/service.ts";
 import { nowhere } from "../mesh/source-ref.ts";
 import type { OutlierDetection, TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { EjectionCells } from "./ejection-cells.ts";
@@ -11,11 +12,21 @@ import { httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
 import { newSharedState } from "./shared-state.ts";
 import { Bench } from "./traffic.fake.ts";
 
-const nothing: TrafficPolicy = { outliers: null, maxRequests: null, hash: null, balance: null, from: nowhere };
+const nothing: TrafficPolicy = {
+  outliers: null,
+  maxRequests: null,
+  hash: null,
+  balance: null,
+  warmUp: null,
+  from: nowhere,
+};
 const vip = { address: "10.96.0.1", port: 80 };
 const outliers: OutlierDetection = {
   ...{ consecutive5xx: 3, consecutiveGateway: 0, baseMs: 10_000, maxEjected: 50, minHealthy: 0 },
 };
+
+/** The first two are in the caller's zone. */
+const zoneOf = (nth: number) => ({ region: "", zone: nth < 2 ? "" : "b", subzone: "" });
 
 class Failing {
   readonly bench: Bench;
@@ -28,16 +39,13 @@ class Failing {
     given: Partial<OutlierDetection> = {},
     shared = newSharedState(1),
     traffic: Partial<TrafficPolicy> = {},
+    preference: readonly LocalityPreference[] = [],
   ) {
     this.cells = new EjectionCells(shared.ejections);
     this.bench = new Bench({ settle: () => "http", readsPaths: () => true, among: { thread: 0, threads: 1, shared } });
     const { mesh } = this.bench;
-    const loadBalancing = {
-      preference: [],
-      mode: "unspecified",
-      health: "only-healthy",
-      requests: "round-robin",
-    } as const;
+    const mode = preference.length === 0 ? "unspecified" : "failover";
+    const loadBalancing = { preference, mode, health: "only-healthy", requests: "round-robin" } as const;
     mesh.serviceList = [
       service("api", {
         loadBalancing,
@@ -47,7 +55,12 @@ class Failing {
     mesh.list = [
       ...mesh.list.filter(({ name }) => name !== "api"),
       ...Array.from({ length: endpoints }, (_, nth) =>
-        workload(`api-${nth}`, { addresses: [`10.0.1.${nth}`], node: "n2", labels: { app: "api" } }),
+        workload(`api-${nth}`, {
+          addresses: [`10.0.1.${nth}`],
+          node: "n2",
+          labels: { app: "api" },
+          locality: zoneOf(nth),
+        }),
       ),
     ];
     mesh.routes.push(httpRoute("shop/api", {}, { backends: [routeBackend("shop/api")] }));
@@ -232,4 +245,40 @@ test("requests of a key go to one endpoint while it serves, to another while it 
     users.map((user) => of(user, 200)),
     first,
   );
+});
+
+test("failover: where those of the caller's zone fail, others have its requests, until one of them is back", () => {
+  const mesh = new Failing(4, { maxEjected: 50 }, newSharedState(1), {}, ["zone"]);
+  const among = (failing: readonly number[]): readonly number[] =>
+    [...mesh.share(40, failing).keys()].flatMap((at) => at ?? []).toSorted();
+  assert.deepEqual(among([]), [0, 1]);
+  mesh.share(40, [0]);
+  assert.deepEqual(among([0]), [1]);
+  mesh.share(40, [0, 1]);
+  assert.deepEqual(among([0, 1]), [2, 3]);
+  mesh.bench.clock.advance(10_000);
+  mesh.share(2, [1]);
+  assert.deepEqual(among([1]), [0]);
+});
+
+test("an endpoint that comes has a tenth of its share at first, and all of it in the end; so has one that is back", () => {
+  const warmUp = { durationMs: 10_000, minimumPercent: 10, aggression: 1 };
+  const mesh = new Failing(4, { consecutive5xx: 0 }, newSharedState(1), { balance: "random", warmUp });
+  const { mesh: world } = mesh.bench;
+  const share = (at: number): number => (mesh.share(4_000, []).get(at) ?? 0) / 4_000;
+  const near = (found: number, wanted: number): void =>
+    assert.ok(Math.abs(found - wanted) < 0.03, `${found} in place of ${wanted}`);
+  near(share(3), 0.25);
+  const third = world.list.find(({ name }) => name === "api-3");
+  assert.ok(third !== undefined);
+  for (const _ of ["first", "again"]) {
+    world.replace({ ...third, healthy: false });
+    assert.equal(share(3), 0);
+    world.replace(third);
+    near(share(3), 0.1 / 3.1);
+    mesh.bench.clock.advance(5_000);
+    near(share(3), 0.5 / 3.5);
+    mesh.bench.clock.advance(5_000);
+    near(share(3), 0.25);
+  }
 });

@@ -105,14 +105,18 @@ const overflow = {
 const placeOf = (plan: ForwardPlan, { source }: RoutedFacts, { caps }: TrafficContext): RequestPlace | "full" | null =>
   plan.chosen.service.traffic === undefined ? null : caps.take({ ...plan.chosen, caller: source.identity.text });
 
+/** Where other threads have taken so many probes before it, the request goes there all the same. */
+const MOST_LOST = 8;
+
 type PlannedRequest = { readonly plan: RequestPlan; readonly hold: EndpointHold | null };
 
 /** With its place at its endpoint. An endpoint that is to be probed goes to a single request: the others are planned without it. */
 function planned(facts: RoutedFacts, context: TrafficContext): PlannedRequest {
-  for (;;) {
+  for (let lost = 0; ; lost += 1) {
     const plan = planRequest(facts, context.requests);
     const hold = plan.kind === "forward" ? holdOf(plan, facts, context) : null;
     if (hold !== "taken") return { plan, hold };
+    if (lost === MOST_LOST) return { plan, hold: null };
   }
 }
 

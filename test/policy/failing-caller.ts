@@ -25,7 +25,9 @@ export const failing: Candidate = { workload: null, address: "10.0.0.1", port: 8
 const serving: Candidate = { ...failing, address: "10.0.0.2" };
 
 export function requestsTo(outliers: OutlierDetection): RequestsTo {
-  const to = service("api", { traffic: { outliers, maxRequests: null, hash: null, balance: null, from: nowhere } });
+  const to = service("api", {
+    traffic: { outliers, maxRequests: null, hash: null, balance: null, warmUp: null, from: nowhere },
+  });
   const [port] = to.ports;
   if (port === undefined) throw new Error("a Service without ports");
   return { caller: "spiffe://cluster.local/ns/shop/sa/web", service: to, port, rule: "shop/api[0]" };

@@ -52,6 +52,12 @@ metadata: {name: ${name}, namespace: ${namespace}}
 spec: {clusterIP: 10.1.0.${octet}, ports: [{port: 80}]${selects ? `, selector: {app: ${name}}` : ""}}`,
   ),
   fc.tuple(names, namespaces, names, octets).map(
+    ([name, namespace, host, octet]) => `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ${name}, namespace: ${namespace}}
+spec: {host: ${host}, trafficPolicy: {outlierDetection: {consecutive5xxErrors: ${octet}}, loadBalancer: {localityLbSetting: {enabled: ${octet > 2}}}}}`,
+  ),
+  fc.tuple(names, namespaces, names, octets).map(
     ([name, namespace, service, octet]) => `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: ${name}, namespace: ${namespace}, labels: {kubernetes.io/service-name: ${service}}}

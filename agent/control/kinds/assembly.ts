@@ -262,7 +262,7 @@ export class Assembly {
     return {
       ...service,
       ...this.#endpoints(service, parts, report),
-      ...trafficOf(parts, report),
+      ...trafficOf(service, parts, report),
     };
   }
 
@@ -371,14 +371,17 @@ const rankOf = {
 } as const;
 
 /** Of several DestinationRules the first counts. */
-function trafficOf(parts: readonly PartOfService[], report: Report): Partial<Service> {
+function trafficOf({ loadBalancing }: Service, parts: readonly PartOfService[], report: Report): Partial<Service> {
   const [first, ...others] = parts.filter((part) => part.kind === "DestinationRule");
   if (first === undefined) return {};
   for (const other of others) {
     const what = `${other.id} is not in force: ${first.id} is about the same Service`;
     report.unsupported(other.from, what, "nobody says which of them counts", "put both into a single DestinationRule");
   }
-  return { traffic: first.says };
+  const { says: traffic, locality } = first;
+  // Who wants its own node's endpoints alone gets no others.
+  if (locality === null || loadBalancing.mode === "strict") return { traffic };
+  return { traffic, loadBalancing: { ...loadBalancing, preference: locality, mode: "failover" } };
 }
 
 function keyOf(update: Upsert): string {

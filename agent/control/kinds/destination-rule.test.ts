@@ -93,6 +93,27 @@ test("loadBalancer: how requests choose, and by what they hash", () => {
   assert.match(problemOf(refused), /^ORL4104 9:\d+ .*tableSize: 250 is no prime/);
 });
 
+test("warm-up, and in which order of places endpoints are preferred", () => {
+  const warm = (loadBalancer: string): unknown =>
+    policyOf(`{host: api, trafficPolicy: {loadBalancer: ${loadBalancer}}}`).warmUp;
+  assert.deepEqual(warm("{warmup: {duration: 30s}}"), { durationMs: 30_000, minimumPercent: 10, aggression: 1 });
+  assert.deepEqual(warm("{warmup: {duration: 1m, minimumPercent: 20, aggression: 2}}"), {
+    ...{ durationMs: 60_000, minimumPercent: 20, aggression: 2 },
+  });
+  assert.deepEqual(warm("{warmupDurationSecs: 5s}"), { durationMs: 5_000, minimumPercent: 10, aggression: 1 });
+  assert.equal(warm("{}"), null);
+  const locality = (setting: string): unknown => {
+    const spec = `{host: api, trafficPolicy: {loadBalancer: {localityLbSetting: ${setting}}}}`;
+    const { preference, mode } = translated(rule(spec)).service.loadBalancing;
+    return [mode, ...preference];
+  };
+  assert.deepEqual(locality("{}"), ["failover", "region", "zone", "subzone"]);
+  assert.deepEqual(locality("{enabled: false}"), ["unspecified"]);
+  assert.deepEqual(locality("{failoverPriority: [kubernetes.io/hostname, topology.kubernetes.io/zone]}"), [
+    ...["failover", "node", "zone"],
+  ]);
+});
+
 test("a Service is named as Istio names it; another namespace's, and what is no Service, is reported and counts for nothing", () => {
   for (const host of ["api", "api.shop", "api.shop.svc", "api.shop.svc.cluster.local"])
     assert.notEqual(translated(rule(`{host: ${host}}`)).service.traffic, undefined, host);

@@ -1,6 +1,7 @@
 // any thread · DestinationRule (networking.istio.io): what holds for requests to a Service's endpoints. Schema and translation.
 import { fullName } from "../../mesh/full-name.ts";
-import type { ConsistentHash, HashKey, RequestBalancing, TrafficPolicy } from "../../mesh/traffic-policy.ts";
+import type { LocalityPreference } from "../../mesh/service.ts";
+import type { ConsistentHash, HashKey, RequestBalancing, TrafficPolicy, WarmUp } from "../../mesh/traffic-policy.ts";
 import { namespacedMetadata } from "./fields.ts";
 import { milliseconds } from "./http-route-match.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -10,6 +11,7 @@ import {
   growingObject,
   ignored,
   integer,
+  list,
   oneOf,
   optional,
   type Read,
@@ -96,13 +98,31 @@ const consistentHash = growingObject({
   ringHash: optional(growingObject({ minimumRingSize: optional(integer(1, MOST_PLACES), RING) }), null),
   maglev: optional(growingObject({ tableSize: optional(prime, MAGLEV) }), null),
 });
+const warmup = growingObject({
+  duration: required(milliseconds),
+  minimumPercent: optional(integer(1, 100), 10),
+  aggression: optional(integer(1, 100), 1),
+});
+
+/** Labels of a place that are known by other means than a pod's labels. */
+const places: Readonly<Record<string, LocalityPreference>> = {
+  ...{ "topology.istio.io/network": "network", "topology.istio.io/cluster": "cluster" },
+  ...{ "topology.kubernetes.io/region": "region", "topology.kubernetes.io/zone": "zone" },
+  ...{ "topology.istio.io/subzone": "subzone", "kubernetes.io/hostname": "node" },
+};
+const localityLbSetting = growingObject({
+  enabled: optional(boolean, true),
+  failoverPriority: optional(list(oneOf(...Object.keys(places)), { max: 6 }), []),
+  failover: unsupported(anything, "who is further away comes in no order of its own; failoverPriority orders"),
+  distribute: unsupported(anything, notYet),
+});
 const loadBalancer = growingObject({
   simple: optional(oneOf(...Object.keys(simple), "PASSTHROUGH"), "UNSPECIFIED"),
   consistentHash: optional<Read<typeof consistentHash> | null>(consistentHash, null),
-  localityLbSetting: unsupported(anything, `${notYet}; spec.trafficDistribution of the Service chooses`),
+  localityLbSetting: optional<Read<typeof localityLbSetting> | null>(localityLbSetting, null),
   zoneAwareLbSetting: unsupported(anything, notYet),
-  warmup: unsupported(anything, notYet),
-  warmupDurationSecs: unsupported(anything, notYet),
+  warmup: optional<Read<typeof warmup> | null>(warmup, null),
+  warmupDurationSecs: optional(milliseconds, 0),
 });
 const trafficPolicy = growingObject({
   outlierDetection: optional<Read<typeof outlierDetection> | null>(outlierDetection, null),
@@ -173,8 +193,24 @@ export function toTrafficPolicy({ spec }: DestinationRule, document: Value, repo
     maxRequests: most === 0 ? null : most,
     hash: hash === null ? null : toHash(hash, document, report),
     balance: simple[balance] ?? null,
+    warmUp: toWarmUp(spec.trafficPolicy?.loadBalancer ?? null),
     from: document.from,
   };
+}
+
+function toWarmUp(read: Read<typeof loadBalancer> | null): WarmUp | null {
+  const { duration: durationMs, ...rest } = read?.warmup ?? {
+    ...{ duration: read?.warmupDurationSecs ?? 0, minimumPercent: 10, aggression: 1 },
+  };
+  return durationMs === 0 ? null : { durationMs, ...rest };
+}
+
+/** In which order of places endpoints are preferred, the next where nobody of the better serves; null: it says nothing. */
+export function toLocality({ spec }: DestinationRule): readonly LocalityPreference[] | null {
+  const { enabled = false, failoverPriority = [] } = spec.trafficPolicy?.loadBalancer?.localityLbSetting ?? {};
+  if (!enabled) return null;
+  const wanted = failoverPriority.map((label) => places[label]).filter((place) => place !== undefined);
+  return wanted.length === 0 ? ["region", "zone", "subzone"] : wanted;
 }
 
 /** null: it names no key, or several (reported). */

@@ -4,7 +4,7 @@ import { fullName } from "../../mesh/full-name.ts";
 import type { HttpRoute, RouteKind } from "../../mesh/http-rule.ts";
 import type { LimitPolicy } from "../../mesh/limit-policy.ts";
 import type { AuthorizationPolicy, PeerAuthentication } from "../../mesh/policies.ts";
-import type { ExplicitEndpoint, Service } from "../../mesh/service.ts";
+import type { ExplicitEndpoint, LocalityPreference, Service } from "../../mesh/service.ts";
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import type { StreamRoute } from "../../mesh/stream-route.ts";
 import { cut, type Lean } from "../../mesh/thread-view.ts";
@@ -17,7 +17,7 @@ import {
   type SelectorOfService,
   toAuthorizationPolicy,
 } from "./authorization-policy.ts";
-import { destinationRuleKind, serviceOfRule, toTrafficPolicy } from "./destination-rule.ts";
+import { destinationRuleKind, serviceOfRule, toLocality, toTrafficPolicy } from "./destination-rule.ts";
 import { endpointSliceKind, serviceOf, toEndpoints } from "./endpoint-slice.ts";
 import { grpcRouteKind, toGrpcRoute } from "./grpc-route.ts";
 import { httpRouteKind, toHttpRoute } from "./http-route.ts";
@@ -57,7 +57,12 @@ export type ParsedObject = { readonly id: string; readonly from: SourceRef } & (
       readonly selector: Readonly<Record<string, string>> | undefined;
     }
   | { readonly kind: "EndpointSlice"; readonly service: string; readonly endpoints: readonly ExplicitEndpoint[] }
-  | { readonly kind: "DestinationRule"; readonly service: string; readonly says: TrafficPolicy }
+  | {
+      readonly kind: "DestinationRule";
+      readonly service: string;
+      readonly says: TrafficPolicy;
+      readonly locality: readonly LocalityPreference[] | null;
+    }
   | { readonly kind: "PeerAuthentication"; readonly value: PeerAuthentication }
   | { readonly kind: RouteKind; readonly value: HttpRoute }
   | { readonly kind: StreamRoute["kind"]; readonly value: StreamRoute }
@@ -149,7 +154,8 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     const service = serviceOfRule(read, document, settings, report);
     if (service === undefined) return undefined;
     const says = toTrafficPolicy(read, document, report);
-    return { id: idOf("DestinationRule", namespace, name), kind: "DestinationRule", service, says };
+    const locality = toLocality(read);
+    return { id: idOf("DestinationRule", namespace, name), kind: "DestinationRule", service, says, locality };
   }),
   PeerAuthentication: kind(peerAuthenticationKind, (read, document, settings, report) => {
     const value = toPeerAuthentication(read, document, settings, report);
