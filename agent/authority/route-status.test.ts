@@ -40,9 +40,13 @@ test("a route that agents honour is accepted, and its backends are there", () =>
 });
 
 test("what agents refuse is not accepted, with each place; what counts for nothing is named", () => {
-  const refused = said({ rules: [{ retry: { attempts: 2 }, sessionPersistence: {}, wrong: 1 }] }).Accepted ?? "";
+  const refused =
+    said({ rules: [{ retry: { attempts: 2 }, sessionPersistence: { idleTimeout: "1m" }, wrong: 1 }] }).Accepted ?? "";
   assert.match(refused, /^False UnsupportedValue: /);
-  for (const place of ["spec.rules[0].sessionPersistence is not honoured", 'spec.rules[0] has no field "wrong"'])
+  for (const place of [
+    "spec.rules[0].sessionPersistence.idleTimeout is not honoured",
+    'spec.rules[0] has no field "wrong"',
+  ])
     assert.ok(refused.includes(place), refused);
   assert.match(said({ hostnames: ["a.b"] }).Accepted ?? "", /^True Accepted: spec\.hostnames is not honoured/);
 });

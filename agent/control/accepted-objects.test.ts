@@ -145,9 +145,12 @@ test("a route that is not honoured as a whole leaves its last version in force, 
     const parentRefs = [{ group: "", kind: "Service", name: "api" }];
     return present("HTTPRoute", "api", { spec: { parentRefs, rules: [{ ...rule }] } });
   };
-  apply(route({ sessionPersistence: { sessionName: "s" } }));
+  apply(route({ sessionPersistence: { idleTimeout: "1m" } }));
   assert.deepEqual([...store.httpRoutes()], []);
-  assert.match(problems().join(), /^HTTPRoute\/shop\/api@\d+ spec\.rules\[0\]\.sessionPersistence is not honoured/);
+  assert.match(
+    problems().join(),
+    /^HTTPRoute\/shop\/api@\d+ spec\.rules\[0\]\.sessionPersistence\.idleTimeout is not honoured/,
+  );
   apply(route({ name: "good" }));
   assert.deepEqual(problems(), []);
   apply(route({ name: "other", newer: 1 }));

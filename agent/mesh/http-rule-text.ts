@@ -45,7 +45,7 @@ function percent(share: number): string {
 
 /** What of the request and its response changes, and its limits; empty: nothing. */
 export function changesText(rule: HttpRule): string {
-  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault } = rule;
+  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault, session } = rule;
   return [
     rewrite?.hostname != null && `host ${rewrite.hostname}`,
     rewrite?.path != null &&
@@ -55,6 +55,7 @@ export function changesText(rule: HttpRule): string {
     editsText("response", responseEdits),
     timeoutMs > 0 && `within ${timeoutMs} ms`,
     tryTimeoutMs > 0 && `the backend within ${tryTimeoutMs} ms`,
+    session !== undefined && `sessions by ${session.by} ${session.name ?? "of the agent's"}`,
     fault !== undefined && faultText(fault),
   ]
     .filter((part) => part !== false && part !== "")

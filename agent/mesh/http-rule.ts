@@ -82,6 +82,17 @@ export type RetryRule = {
   readonly backoffMs: number;
 };
 
+/** A session's requests go to the same endpoint. */
+export type SessionPersistence = {
+  readonly by: "cookie" | "header";
+  /** Of the cookie, or of the header in lower case; null: the agent names it by the rule. */
+  readonly name: string | null;
+  /** Milliseconds from its begin; 0: no end but that of its endpoint. */
+  readonly lastsMs: number;
+  /** Of a cookie: a browser keeps it until then, also when it is closed. */
+  readonly isPermanent: boolean;
+};
+
 export type HttpRule = {
   /** Empty: it has none. */
   readonly name: string;
@@ -101,6 +112,8 @@ export type HttpRule = {
   readonly tryTimeoutMs: number;
   /** null: what may have been processed is not tried again. */
   readonly retry: RetryRule | null;
+  /** Absent: each request is balanced for itself. */
+  readonly session?: SessionPersistence;
   /** Absent: nothing is to go wrong. */
   readonly fault?: HttpFault;
   readonly from: SourceRef;

@@ -27,7 +27,7 @@ export function hashKeyOf(key: HashKey, { client, target, header }: Keyed): stri
 }
 
 /** The first of the name (RFC 6265 section 4.2.1). */
-function cookieOf(lines: readonly string[], name: string): string | null {
+export function cookieOf(lines: readonly string[], name: string): string | null {
   for (const line of lines)
     for (const pair of line.split(";")) {
       const equals = pair.indexOf("=");

@@ -9,7 +9,7 @@ import type { RouteTables } from "../l7/route-tables.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import type { ConnectionFacts, RequestFacts } from "../mesh/facts.ts";
 import { fullName, ruleName } from "../mesh/full-name.ts";
-import type { FieldEdits, PathReplacement, RouteBackend } from "../mesh/http-rule.ts";
+import type { FieldEdits, PathReplacement, RouteBackend, SessionPersistence } from "../mesh/http-rule.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
 import type { WarmUp } from "../mesh/traffic-policy.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -23,6 +23,7 @@ import { type DrawnFault, drawnFault } from "./fault.ts";
 import { hashKeyOf } from "./hash-key.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
 import { addressOfFamily, type Route, toService } from "./route.ts";
+import { broughtToken, type SessionToken, sessionEdits, tokenOf } from "./session.ts";
 
 /** A request on a connection to a Service's virtual address. */
 export type RoutedFacts = {
@@ -154,6 +155,8 @@ function plannedRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
   const fault = wallMs === undefined ? null : drawnFault(rule.fault, { wallMs: wallMs(), random, isDelayed });
   if (fault !== null) return injected(fault, entry);
   if (rule.redirect !== null) return redirected(facts, entry, dialled.port);
+  const held = rule.session === undefined ? null : heldSession(facts, { entry, session: rule.session }, world);
+  if (held !== null) return forwarded(facts, held, world);
   const backend = drawn(rule.backends, world.random);
   if (backend === undefined) return reply("no-backend", 500, "no backend", entry);
   const to = backend.service === null ? undefined : world.mesh.service(backend.service);
@@ -195,24 +198,74 @@ type Chosen = {
   readonly port: ServicePort;
   readonly entry: RouteEntry | null;
   readonly backend: RouteBackend | null;
+  /** Of the endpoint that has the request's session; absent: none has. */
+  readonly session?: SessionToken;
 };
 
+/** The backend and endpoint that the request's session is at; null: nobody has it, or its endpoint takes no requests. */
+function heldSession(
+  facts: RoutedFacts,
+  { entry, session }: { readonly entry: RouteEntry; readonly session: SessionPersistence },
+  world: RequestWorld,
+): Chosen | null {
+  const token = broughtToken(session, entry.name, facts.header, world.wallMs?.() ?? 0);
+  if (token === null) return null;
+  for (const backend of entry.rule.backends) {
+    const service = backend.service === null || backend.weight === 0 ? undefined : world.mesh.service(backend.service);
+    const port = service?.ports.find((each) => each.port === backend.port);
+    if (service === undefined || port === undefined) continue;
+    const chosen: Chosen = { service, port, entry, backend, session: token };
+    if (routeOfSession(facts, chosen, world) !== null) return chosen;
+  }
+  return null;
+}
+
+/** null: the request has no session, or its endpoint is none of these, or has failed it. */
+function routeOfSession(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): ForwardPlan["route"] | null {
+  const { service, session } = chosen;
+  if (session === undefined) return null;
+  const { without } = world;
+  const isOther = (address: string, port: number): boolean =>
+    tokenOf(service, { address, port }) !== session || without?.(address, port) === true;
+  return routeToBackend(facts, chosen, { ...world, without: isOther });
+}
+
+function routeToBackend(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): ForwardPlan["route"] | null {
+  const { service, port } = chosen;
+  const address = addressOfFamily(facts.dialled.address, service);
+  if (address === null) return null;
+  const to = { address, port: port.port };
+  const route = toService(facts.source, to, service, port, within(facts, chosen, world));
+  return route.kind === "refuse" ? null : route;
+}
+
+/** What the response gets where the session begins, or goes on elsewhere. */
+function sessionEditsOf(chosen: Chosen, target: Endpoint, world: RequestWorld): FieldEdits | undefined {
+  const { service, entry } = chosen;
+  const session = entry?.rule.session;
+  if (entry === null || session === undefined) return undefined;
+  const token = tokenOf(service, target);
+  if (token === chosen.session) return undefined;
+  return sessionEdits(session, {
+    ...{ rule: entry.name, path: entry.match.path, token },
+    nowMs: world.wallMs?.() ?? 0,
+  });
+}
+
 function forwarded(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): RequestPlan {
-  const { source, dialled } = facts;
-  const { service, port, entry, backend } = chosen;
-  const at = addressOfFamily(dialled.address, service);
-  const route =
-    at === null
-      ? null
-      : toService(source, { address: at, port: port.port }, service, port, within(facts, chosen, world));
-  if (route === null || route.kind === "refuse") return reply("no-endpoint", 503, "no healthy upstream", entry);
+  const { source } = facts;
+  const { entry, backend } = chosen;
+  const route = routeOfSession(facts, chosen, world) ?? routeToBackend(facts, chosen, world);
+  if (route === null) return reply("no-endpoint", 503, "no healthy upstream", entry);
   const rule = entry?.rule;
   const rewrite = rule?.rewrite ?? null;
   const target = replaced(facts.target, rewrite?.path ?? null, entry);
   if (target !== facts.target && target.length > LONGEST_WRITTEN) return tooLong(entry);
   const authority = rewrite?.hostname ?? "";
   const requestEdits = editsOf(rule?.requestEdits, backend?.requestEdits);
-  const responseEdits = editsOf(rule?.responseEdits, backend?.responseEdits, sharing(entry, facts));
+  const ofRule = editsOf(rule?.responseEdits, backend?.responseEdits, sharing(entry, facts));
+  const begun = rule?.session === undefined ? undefined : sessionEditsOf(chosen, route.target, world);
+  const responseEdits = begun === undefined ? ofRule : [...ofRule, ...editsOf(begun)];
   // Written out, since a request each comes by here and a spread costs several times as much.
   const unjudged: ForwardPlan = {
     kind: "forward",

@@ -77,6 +77,10 @@ const everyRule = `
       matches: [{path: {value: /slow}}]
       timeouts: {request: 300ms}
       backendRefs: [{name: far, port: 80}]
+    - name: sticky
+      matches: [{path: {value: /sticky}}]
+      sessionPersistence: {sessionName: stick}
+      backendRefs: [{name: far, port: 80}, {name: near, port: 80}]
     - name: guarded-far
       matches: [{path: {value: /far}}]
       filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
@@ -367,7 +371,7 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     );
     assert.match(explained, /^ALLOW/);
     assert.match(explained, /route +HTTPRoute demo\/api\[1\] "header" at \S+: \/who\/\* with x-tester=yes: takes it/);
-    assert.match(await orlop("get", "routes"), /demo +api +HTTPRoute +demo\/api:80 +producer +14 /);
+    assert.match(await orlop("get", "routes"), /demo +api +HTTPRoute +demo\/api:80 +producer +15 /);
   });
 
   test("a pod's own address goes past the route", async () => {
@@ -403,6 +407,27 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     const talk = `exec 3<> /dev/tcp/${called.ip4}/80; printf '${upgrade}' >&3; timeout 10 sed /^hello/q <&3`;
     const upgraded = await pod("client").run(["bash", "-c", talk], 20_000);
     assert.match(upgraded.stdout, /^HTTP\/1\.1 101 [\s\S]*\r\n\r\nhello\n$/, upgraded.stderr);
+  });
+
+  test("a session stays with its endpoint: curl's own cookies, by the response's word", async () => {
+    const names = new Set<string>();
+    for (let nth = 0; nth < 12; nth += 1) {
+      // Each call of curl is a caller with a jar of its own.
+      const jar = ["-b", `/tmp/orlop-none-${process.pid}`];
+      const answers = await curl(
+        Array.from({ length: 8 }, (_, at) => `/sticky/${at}`),
+        jar,
+      );
+      const of = new Set(answers.map(({ said }) => said?.name));
+      assert.equal(of.size, 1, [...of].join());
+      assert.match(
+        answers[0]?.headers.get("set-cookie") ?? "",
+        /^stick=[\w-]{22}; Path=\/sticky; HttpOnly; SameSite=Lax$/,
+      );
+      assert.ok(answers.slice(1).every(({ headers }) => !headers.has("set-cookie")));
+      names.add(answers[0]?.said?.name ?? "");
+    }
+    assert.deepEqual(names, new Set(["far", "near"]));
   });
 
   test("a fault delays, answers and resets, until it expires; what a page of another origin gets of it, it may read", async () => {

@@ -75,6 +75,8 @@ function outcomeOf(plan: RequestPlan): string {
   const name = entry === null || entry.rule.name === "" ? "" : ` by ${entry.rule.name}`;
   const as = target === "" ? "" : ` as ${target}`;
   const limit = timeoutMs === 0 ? "" : ` within ${timeoutMs} ms`;
+  const session = plan.responseEdits.find(({ name: each }) => each === "set-cookie" || each === "x-basket");
+  if (session !== undefined) return `${plan.route.service?.name}${name} with ${session.name}`;
   return `${plan.route.service?.name}${name}${as}${authority === "" ? "" : ` host ${authority}`}${limit}`;
 }
 
@@ -140,6 +142,7 @@ test("the page has examples, and each of its tables' fields is in them", () => {
     "CORS",
     "timeouts:",
     "retry:",
+    "sessionPersistence:",
     "method: {",
     "service:",
   ])

@@ -31,7 +31,7 @@ export type RouteFilter =
 const untouchable =
   /^(?:connection|content-length|expect|host|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|x-orlop-.*)$/;
 
-const editedName: Reader<string> = (value, path, report) => {
+export const editedName: Reader<string> = (value, path, report) => {
   const name = fieldName(value, path, report);
   if (name === undefined || !untouchable.test(name)) return name;
   return wrongValue(

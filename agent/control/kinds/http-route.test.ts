@@ -171,7 +171,10 @@ test("CORS: origins as they are compared, names in lower case, and a maximum age
 
 test("what is not honoured refuses the route, with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
-    ["sessionPersistence: {}", "f.yaml:7:27 ORL4106 spec.rules[0].sessionPersistence is not honoured"],
+    [
+      "sessionPersistence: { idleTimeout: 1m }",
+      "f.yaml:7:42 ORL4106 spec.rules[0].sessionPersistence.idleTimeout is not honoured",
+    ],
     [
       "filters: [{ type: RequestMirror, requestMirror: {} }]",
       "f.yaml:7:55 ORL4106 spec.rules[0].filters[0].requestMirror is not honoured",
@@ -313,5 +316,30 @@ test("a fault is of a rule by its name, or of all; a mistake in it refuses the r
     const found = faulty(fault);
     assert.equal(found.route, undefined, fault);
     assert.match(found.problems.join("\n"), said, fault);
+  }
+});
+
+test("sessions: by a cookie or a header, with or without an end", () => {
+  const session = (text: string): unknown => rule(`sessionPersistence: ${text}`).session;
+  assert.deepEqual(session("{}"), { by: "cookie", name: null, lastsMs: 0, isPermanent: false });
+  assert.deepEqual(session("{ sessionName: Shop, absoluteTimeout: 1h, cookieConfig: { lifetimeType: Permanent } }"), {
+    by: "cookie",
+    name: "Shop",
+    lastsMs: 3_600_000,
+    isPermanent: true,
+  });
+  assert.deepEqual(session("{ type: Header, sessionName: X-Session }"), {
+    ...{ by: "header", name: "x-session", lastsMs: 0, isPermanent: false },
+  });
+  for (const [text, said] of [
+    ["{ type: Header, cookieConfig: {} }", /has a cookieConfig/],
+    ["{ cookieConfig: { lifetimeType: Permanent } }", /Permanent without an absoluteTimeout/],
+    ['{ sessionName: "a b" }', /"a b" is no name of a cookie/],
+    ["{ type: Header, sessionName: Host }", /host is not for a route to change/],
+    ["{ newer: 1 }", /has no field "newer"/],
+  ] as const) {
+    const { route, problems } = read(withRules(`sessionPersistence: ${text}`));
+    assert.equal(route, undefined, text);
+    assert.match(problems.join("\n"), said, text);
   }
 });

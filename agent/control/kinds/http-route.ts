@@ -17,13 +17,13 @@ import { withFault } from "./http-route-fault.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
 import { hasFewExpressions, httpMatch, MOST_EXPRESSIONS, milliseconds } from "./http-route-match.ts";
 import { retry } from "./http-route-retry.ts";
+import { sessionPersistence } from "./http-route-session.ts";
 import { isService, MOST_BACKENDS, parentRefs, parentsOfServices, routeMetadata, weighted } from "./route-parts.ts";
 import {
   ignored,
   type Located,
   list,
   located,
-  notHonoured,
   object,
   oneOf,
   optional,
@@ -52,7 +52,7 @@ const rule = object({
     backendRequest: 0,
   }),
   retry: optional(retry, null),
-  sessionPersistence: notHonoured("each request is balanced for itself", "remove sessionPersistence"),
+  sessionPersistence: optional(sessionPersistence, null),
 });
 export type ReadRule = Read<typeof rule>;
 
@@ -148,6 +148,7 @@ function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | un
   if (backends.includes(undefined)) return undefined;
   return {
     ...{ name: read.name, matches, redirect, rewrite, cors, timeoutMs, tryTimeoutMs, retry: read.retry, from },
+    ...(read.sessionPersistence === null ? {} : { session: read.sessionPersistence }),
     requestEdits: filters.requestEdits,
     responseEdits: filters.responseEdits,
     backends: backends.filter((backend) => backend !== undefined),
