@@ -20,6 +20,7 @@ import { sameNodeFacts } from "./connection-facts.ts";
 import { drawn } from "./drawn.ts";
 import type { Candidate } from "./endpoints.ts";
 import { type DrawnFault, drawnFault } from "./fault.ts";
+import { editedHeader, editsOf, type FieldEdit, noEdits } from "./field-edits.ts";
 import { hashKeyOf } from "./hash-key.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
 import { addressOfFamily, type Route, toService } from "./route.ts";
@@ -78,11 +79,6 @@ export type RequestHealth = {
   ) => readonly Candidate[];
 };
 
-/** `op` in their order; names in lower case. */
-export type FieldEdit =
-  | { readonly op: "set" | "add"; readonly name: string; readonly value: string }
-  | { readonly op: "remove"; readonly name: string };
-
 type Planned = {
   /** The rule that took it; null: none did, or there is no route. */
   readonly entry: RouteEntry | null;
@@ -118,7 +114,6 @@ export type RequestPlan =
       readonly tryTimeoutMs: number;
     });
 
-const noEdits: readonly FieldEdit[] = Object.freeze([]);
 /** Characters of a target that is written anew: an answer to the engine has room for it and for edits of fields. */
 const LONGEST_WRITTEN = 8_192;
 
@@ -377,42 +372,6 @@ function reply(why: RouteAnswer, status: number, body: string, entry: RouteEntry
 /** What the response gets for pages of other origins. */
 const sharing = (entry: RouteEntry | null, facts: RoutedFacts): FieldEdits | undefined =>
   entry === null || entry.rule.cors === null ? undefined : sharedBy(entry.rule.cors, facts).edits;
-
-/** In the order in which they are done. Most rules have none. */
-function editsOf(
-  first: FieldEdits | undefined,
-  second?: FieldEdits | undefined,
-  third?: FieldEdits | undefined,
-): readonly FieldEdit[] {
-  if (!changes(first) && !changes(second) && !changes(third)) return noEdits;
-  let edits = noEdits;
-  for (const some of [first, second, third]) {
-    if (!changes(some)) continue;
-    edits = [
-      ...edits,
-      ...some.remove.map((name) => ({ op: "remove", name }) as const),
-      ...some.set.map(({ name, value }) => ({ op: "set", name, value }) as const),
-      ...some.add.map(({ name, value }) => ({ op: "add", name, value }) as const),
-    ];
-  }
-  return edits;
-}
-
-const changes = (edits: FieldEdits | undefined): edits is FieldEdits =>
-  edits !== undefined && edits.remove.length + edits.set.length + edits.add.length > 0;
-
-/** What the application will find. */
-function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[]): RequestFacts["header"] {
-  if (edits.length === 0) return header;
-  return (name) => {
-    let values = header(name);
-    for (const edit of edits) {
-      if (edit.name !== name) continue;
-      values = edit.op === "remove" ? [] : edit.op === "set" ? [edit.value] : [...values, edit.value];
-    }
-    return values;
-  };
-}
 
 type AskedHead = Pick<RoutedFacts, "method" | "target" | "authority" | "header">;
 type Edited = Pick<ForwardPlan, "requestEdits" | "authority" | "removesProxyHeaders">;

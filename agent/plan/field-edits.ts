@@ -1,0 +1,46 @@
+// 18 · any thread · what a route changes of a head's fields, as the engine and the rules of the other end read it. Pure.
+import type { RequestFacts } from "../mesh/facts.ts";
+import type { FieldEdits } from "../mesh/http-rule.ts";
+
+/** `op` in their order; names in lower case. */
+export type FieldEdit =
+  | { readonly op: "set" | "add"; readonly name: string; readonly value: string }
+  | { readonly op: "remove"; readonly name: string };
+
+export const noEdits: readonly FieldEdit[] = Object.freeze([]);
+
+/** In the order in which they are done. Most rules have none. */
+export function editsOf(
+  first: FieldEdits | undefined,
+  second?: FieldEdits | undefined,
+  third?: FieldEdits | undefined,
+): readonly FieldEdit[] {
+  if (!changes(first) && !changes(second) && !changes(third)) return noEdits;
+  let edits = noEdits;
+  for (const some of [first, second, third]) {
+    if (!changes(some)) continue;
+    edits = [
+      ...edits,
+      ...some.remove.map((name) => ({ op: "remove", name }) as const),
+      ...some.set.map(({ name, value }) => ({ op: "set", name, value }) as const),
+      ...some.add.map(({ name, value }) => ({ op: "add", name, value }) as const),
+    ];
+  }
+  return edits;
+}
+
+const changes = (edits: FieldEdits | undefined): edits is FieldEdits =>
+  edits !== undefined && edits.remove.length + edits.set.length + edits.add.length > 0;
+
+/** What the application will find. */
+export function editedHeader(header: RequestFacts["header"], edits: readonly FieldEdit[]): RequestFacts["header"] {
+  if (edits.length === 0) return header;
+  return (name) => {
+    let values = header(name);
+    for (const edit of edits) {
+      if (edit.name !== name) continue;
+      values = edit.op === "remove" ? [] : edit.op === "set" ? [edit.value] : [...values, edit.value];
+    }
+    return values;
+  };
+}
