@@ -10,6 +10,7 @@ import type { ConfigErrorView, Finding } from "./api.ts";
 import { limitFindings } from "./limit-views.ts";
 import { routeFindings } from "./route-findings.ts";
 import type { AdminSource } from "./source.ts";
+import { trafficFindings } from "./traffic-findings.ts";
 
 const ok = (code: string, what: string): Finding => ({ code, status: "ok", what, why: "", fix: "" });
 const info = (code: string, what: string, why: string, fix: string): Finding => ({
@@ -51,6 +52,7 @@ export async function findingsOf(source: AdminSource): Promise<readonly Finding[
     ...requestRules(source),
     ...routeFindings(source.mesh),
     ...limitFindings(source),
+    ...trafficFindings(source.mesh),
     ...certificates(source),
     roots(source),
     keeper(source),
