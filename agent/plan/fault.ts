@@ -7,20 +7,16 @@ export type DrawnFault =
   | { readonly kind: "reset" };
 
 /**
- * @param wallMs milliseconds since 1970
- * @param random uniform in [0, 1)
  * @param isDelayed whether the request has been delayed by it already
+ * @param clock `wallMs` in milliseconds since 1970; absent: nothing goes wrong. `random` uniform in [0, 1)
  * @returns null: nothing.
  */
 export function drawnFault(
-  fault: HttpFault | undefined,
-  {
-    wallMs,
-    random,
-    isDelayed,
-  }: { readonly wallMs: number; readonly random: () => number; readonly isDelayed: boolean },
+  fault: HttpFault,
+  isDelayed: boolean,
+  { wallMs, random }: { readonly wallMs?: () => number; readonly random: () => number },
 ): DrawnFault | null {
-  if (fault === undefined || wallMs >= fault.expiresMs) return null;
+  if (wallMs === undefined || wallMs() >= fault.expiresMs) return null;
   const { delay, abort, reset } = fault;
   if (!isDelayed && delay !== null && isHit(delay.percent, random)) return { kind: "delay", ms: delay.fixed };
   if (abort !== null && isHit(abort.percent, random)) return { kind: "abort", status: abort.status };

@@ -145,9 +145,7 @@ function plannedRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
     const answered = reply("preflight", status, status === 204 ? "" : "origin not allowed", entry);
     return { ...answered, responseEdits: editsOf(edits) };
   }
-  const { random, wallMs } = world;
-  const { isDelayed = false } = facts;
-  const fault = wallMs === undefined ? null : drawnFault(rule.fault, { wallMs: wallMs(), random, isDelayed });
+  const fault = rule.fault === undefined ? null : drawnFault(rule.fault, facts.isDelayed === true, world);
   if (fault !== null) return injected(fault, entry);
   if (rule.redirect !== null) return redirected(facts, entry, dialled.port);
   const held = rule.session === undefined ? null : heldSession(facts, { entry, session: rule.session }, world);

@@ -13,12 +13,15 @@ export class FaultDelays {
   readonly #options: FaultDelaysOptions;
   /** By connection and number of the request: whether its time is over. */
   readonly #of = new WeakMap<Connection, Map<number, boolean>>();
+  /** Most threads never delay a request, and each request asks. */
+  #hasDelayed = false;
 
   constructor({ after, answer }: FaultDelaysOptions) {
     this.#options = { after, answer };
   }
 
   begin(connection: Connection, request: number, ms: number): void {
+    this.#hasDelayed = true;
     const requests = this.#of.get(connection) ?? new Map<number, boolean>();
     this.#of.set(connection, requests.set(request, false));
     this.#options.after(ms, () => {
@@ -30,6 +33,7 @@ export class FaultDelays {
 
   /** "waiting": something else has asked about it. "over": it was delayed, and this is said once. */
   of(connection: Connection, request: number): "none" | "waiting" | "over" {
+    if (!this.#hasDelayed) return "none";
     const requests = this.#of.get(connection);
     const isOver = requests?.get(request);
     if (isOver === undefined) return "none";

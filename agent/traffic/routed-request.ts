@@ -51,7 +51,7 @@ export function answerRoutedRequest(
     connection.requested(event, null, "");
     return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
   }
-  const facts = { ...known, isDelayed: delay === "over" };
+  const facts = delay === "over" ? { ...known, isDelayed: true } : known;
   const { plan, hold } = planned(facts, context);
   if (plan.kind === "reply" && plan.instead?.kind === "delay") {
     context.delays.begin(connection, request, plan.instead.ms);
@@ -68,15 +68,24 @@ export function answerRoutedRequest(
   // Of a probe that does not go on nobody learns anything.
   if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
   if (plan.kind === "reply" && plan.instead !== undefined) return { type: "close", conn, generation };
-  const shared = sharedEdits(plan.entry, facts);
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
   }
   if (typeof origin !== "object")
-    return { type: "reply", conn, generation, request, status: 503, body: "no healthy upstream", headers: shared };
-  if (isOver) return { type: "reply", conn, generation, request, ...withShared(verdict.answer, shared) };
-  if (place === "full") return { type: "reply", conn, generation, request, ...withShared(overflow, shared) };
+    return {
+      type: "reply",
+      conn,
+      generation,
+      request,
+      status: 503,
+      body: "no healthy upstream",
+      headers: sharedEdits(plan.entry, facts),
+    };
+  if (isOver)
+    return { type: "reply", conn, generation, request, ...withShared(verdict.answer, sharedEdits(plan.entry, facts)) };
+  if (place === "full")
+    return { type: "reply", conn, generation, request, ...withShared(overflow, sharedEdits(plan.entry, facts)) };
   open.takes(place);
   return sent(event, { open, plan, facts, origin, hold }, connection, context);
 }

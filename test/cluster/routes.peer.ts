@@ -23,6 +23,7 @@ import { kubeconfigOf, planCluster } from "./plan.ts";
 const PATIENCE_MS = 60_000;
 const SYSTEM = "orlop-system";
 const ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes";
+const STREAMS = { TLSRoute: ROUTES.replace("http", "tls"), TCPRoute: ROUTES.replace("http", "tcp") } as const;
 const main = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 const manifest = (name: string): string => fileURLToPath(new URL(`../../daemonset/${name}.yaml`, import.meta.url));
 
@@ -78,8 +79,8 @@ const writers = (): readonly string[] =>
 type Condition = { readonly type: string; readonly status: string; readonly reason: string; readonly message: string };
 type Entry = { readonly controllerName: string; readonly parentRef: object; readonly conditions: readonly Condition[] };
 
-async function entries(name: string): Promise<readonly Entry[]> {
-  const { status, body } = await ask(admin, `${ROUTES}/${name}`);
+async function entries(name: string, of: string = ROUTES): Promise<readonly Entry[]> {
+  const { status, body } = await ask(admin, `${of}/${name}`);
   assert.equal(status, 200, body);
   return (JSON.parse(body) as { readonly status?: { readonly parents?: readonly Entry[] } }).status?.parents ?? [];
 }
@@ -105,7 +106,8 @@ const route = (name: string, spec: object): Promise<unknown> =>
 
 before(async () => {
   await startCluster(plan, binaries, console.log);
-  await make(admin, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", gatewayDefinition("httproutes"));
+  for (const plural of ["httproutes", "tlsroutes", "tcproutes"])
+    await make(admin, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", gatewayDefinition(plural));
   await makeNamespace(admin, SYSTEM, []);
   await makeNamespace(admin, "shop", []);
   for (const name of ["control", "route-status"])
@@ -139,6 +141,24 @@ test("a route is accepted, or says why not, and whether its backends are there",
     rules: [{ matches: [expression], filters: [cors], backendRefs: [{ name: "far", port: 80 }] }],
   });
   await reasons("whole", "True Accepted", "True ResolvedRefs");
+});
+
+test("a TLSRoute and a TCPRoute have theirs", async () => {
+  const spec = { parentRefs: [parent], rules: [{ backendRefs: [{ name: "api", port: 80 }] }] };
+  const named = { ...spec, hostnames: ["*.shop.example"] };
+  const lost = { ...spec, rules: [{ backendRefs: [{ name: "nobody", port: 80 }] }] };
+  for (const [kind, name, given, wanted] of [
+    ["TLSRoute", "named", named, "True Accepted,True ResolvedRefs"],
+    ["TCPRoute", "shares", spec, "True Accepted,True ResolvedRefs"],
+    ["TCPRoute", "lost", lost, "True Accepted,False BackendNotFound"],
+  ] as const) {
+    const apiVersion = "gateway.networking.k8s.io/v1";
+    await make(admin, STREAMS[kind], { apiVersion, kind, metadata: { name }, spec: given });
+    await until(`${kind} ${name}: ${wanted}`, async () => {
+      const ours = (await entries(name, STREAMS[kind])).flatMap(({ conditions }) => conditions);
+      return ours.map(({ status, reason }) => `${status} ${reason}`).join() === wanted ? true : undefined;
+    });
+  }
 });
 
 test("a single replica writes; when it is killed the other follows", async () => {
