@@ -26,6 +26,23 @@ function certificates(): Buffer[] {
   ];
 }
 
+/** With a name, without extensions, and with a name in records of a few bytes each. */
+function helloSeeds(): Buffer[] {
+  const hello = (extensions: readonly number[]): Buffer => {
+    const body = [3, 3, ...Array.from({ length: 32 }, () => 7), 0, 0, 2, 19, 1, 1, 0, ...extensions];
+    return Buffer.from([1, 0, 0, body.length, ...body]);
+  };
+  const inRecords = (message: Buffer, size: number): Buffer =>
+    Buffer.concat(
+      Array.from({ length: Math.ceil(message.length / size) }, (_, nth) => {
+        const part = message.subarray(nth * size, (nth + 1) * size);
+        return Buffer.concat([Buffer.from([22, 3, 1, 0, part.length]), part]);
+      }),
+    );
+  const named = hello([0, 12, 0, 0, 0, 8, 0, 6, 0, 0, 3, 97, 46, 98]);
+  return [inRecords(named, 200), inRecords(hello([]), 200), inRecords(named, 7)];
+}
+
 /** Records of `size` bytes with these words at these places. */
 const record = (size: number, words: readonly (readonly [offset: number, value: number])[]): Buffer => {
   const bytes = Buffer.alloc(size);
@@ -120,6 +137,7 @@ const asked = { csrPem: "-----BEGIN", validitySeconds: 86_400, impersonatedIdent
 
 const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   certificate: certificates(),
+  "client-hello": helloSeeds(),
   "certificate-message": [
     Buffer.from(encodeCertificateRequest(asked)),
     Buffer.from(frameGrpcMessage(encodeCertificateRequest({ ...asked, impersonatedIdentity: "" }))),

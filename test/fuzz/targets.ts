@@ -11,6 +11,7 @@ import { type Element, elements } from "../../agent/identity/der.ts";
 import { readPeerCertificate } from "../../agent/identity/peer-certificate.ts";
 import { parseRequest } from "../../agent/keeper/requests.ts";
 import { readEvent } from "../../agent/kernel/events.ts";
+import { clientHello, LONGEST_HELLO } from "../../agent/l7/client-hello.ts";
 import { endpointText } from "../../agent/mesh/endpoint.ts";
 import { canonicalIp, isIpv6, parseCidr } from "../../agent/mesh/ip.ts";
 import { positionText } from "../../agent/mesh/source-ref.ts";
@@ -39,6 +40,18 @@ function certificate(bytes: Buffer): string {
   assert.deepEqual(uris, [`URI:${read.spiffeId.text}`]);
   assert.equal(other.ca, false);
   return "identity";
+}
+
+/** What is read as a name is in the bytes, and what comes behind them changes nothing. */
+function hello(bytes: Buffer): string {
+  const read = clientHello(bytes);
+  if (read.kind === "more") assert.ok(read.bytes > bytes.length && read.bytes <= LONGEST_HELLO);
+  if (read.kind !== "hello") return read.kind;
+  assert.deepEqual(clientHello(Buffer.concat([bytes, bytes])), read);
+  if (read.serverName === null) return "no name";
+  assert.match(read.serverName, /^[a-z0-9._-]{1,253}$/);
+  assert.ok(bytes.toString("latin1").replace(/[^\w.-]/g, "").length >= read.serverName.length);
+  return "a name";
 }
 
 function encoded({ tag, content }: Element): Buffer {
@@ -181,6 +194,7 @@ function connectRequest(bytes: Buffer): string {
 
 export const targets: Readonly<Record<string, Target>> = {
   certificate,
+  "client-hello": hello,
   der,
   authority,
   headers,
