@@ -15,7 +15,7 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-b", pods: [{ name: "two" }, { name: "three" }, { name: "only" }] },
 ];
 const called = serviceAddresses(1);
-const selects = { api: "nobody", some: "some", only: "only" } as const;
+const selects = { api: "group: nobody", some: "group: some", only: "group: only", capped: "app: three" } as const;
 const outliers = "{consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100, minHealthPercent: 0}";
 
 function meshText(cluster: Cluster): string {
@@ -37,7 +37,7 @@ metadata: {name: ${name}, namespace: demo, annotations: {orlop.dev/balance: roun
 spec:
   clusterIP: ${ip4}
   clusterIPs: ["${ip4}", "${ip6}"]
-  selector: {group: ${group}}
+  selector: {${group}}
   ports: [{name: http, port: 80, targetPort: ${HTTP}}]
 `;
   });
@@ -48,11 +48,17 @@ metadata: {name: ${name}, namespace: demo}
 spec: {host: ${name}, trafficPolicy: {outlierDetection: ${outliers}}}
 `,
   );
+  const cap = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: capped, namespace: demo}
+spec: {host: capped, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 2}}}}
+`;
   return [
     "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
     ...workloads,
     ...services,
     ...rules,
+    cap,
     `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: api, namespace: demo}
@@ -63,6 +69,8 @@ spec:
       backendRefs: [{name: some, port: 80}]
     - matches: [{path: {value: /only}}]
       backendRefs: [{name: only, port: 80}]
+    - matches: [{path: {value: /capped}}]
+      backendRefs: [{name: capped, port: 80}]
 `,
   ].join("---\n");
 }
@@ -149,4 +157,20 @@ describe("an endpoint that fails", { concurrency: 1 }, () => {
     await until("it is closed", 30_000, async () => ((await ask("/only", 1))[0] === "200 only" ? true : undefined));
     assert.equal(count(await ask("/only", 50), "200 only"), 50);
   });
+});
+
+test("as many requests as the cap allows are under way over both threads, and the others are answered 503 at once", async () => {
+  await own("three", "fail?status=200&ms=2000");
+  const before = await seenBy("three");
+  const answers = (await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(() => ask("/capped", 1)))).flat();
+  const got = (await seenBy("three")) - before;
+  assert.ok(got >= 1 && got <= 2, answers.join(", "));
+  assert.deepEqual([count(answers, "200 three"), count(answers, "503 too many requests under way")], [got, 8 - got]);
+  await until("a refused request in the log", 10_000, () =>
+    accessLog(journey.cluster.node("node-a")).find(
+      ({ path, response_flags: flags }) => path === "/capped" && flags === "UO",
+    ),
+  );
+  await own("three", "fail?status=200");
+  assert.equal(count(await ask("/capped", 20), "200 three"), 20);
 });
