@@ -552,3 +552,27 @@ describe("requests of HTTP/2 on a connection that is served", () => {
     assert.deepEqual(bench.faults, []);
   });
 });
+
+test("a call of gRPC brings its own deadline, and the sooner of two holds", () => {
+  const fields = (timeout: string): RequestFields => {
+    const name = "grpc-timeout";
+    const bytes = Buffer.alloc(4 + name.length + timeout.length);
+    new Uint16Array(bytes.buffer, bytes.byteOffset, 2).set([name.length, timeout.length]);
+    bytes.write(name + timeout, 4, "latin1");
+    return new RequestFields(bytes, 0, bytes.length);
+  };
+  const timeoutOf = (rule: Parameters<typeof httpRoute>[2], protocol: "http1" | "http2", timeout: string): number => {
+    const routed = new Routed("shop/api", rule);
+    const { conn, generation } = routed.open();
+    const asked = { method: "POST", target: "/a.B/C", authority: "api", fields: fields(timeout) };
+    const event = { type: "request", conn, generation, podIdx: 1, request: 1, protocol, ...asked } as const;
+    const answer = routed.bench.engine.feed(event);
+    assert.ok(answer?.type === "forward", JSON.stringify(answer));
+    return answer.timeoutMs ?? 0;
+  };
+  assert.equal(timeoutOf({}, "http2", "250m"), 250);
+  assert.equal(timeoutOf({ timeoutMs: 100 }, "http2", "250m"), 100);
+  assert.equal(timeoutOf({ timeoutMs: 1_000 }, "http2", "250m"), 250);
+  assert.equal(timeoutOf({ timeoutMs: 1_000 }, "http2", "soon"), 1_000);
+  assert.equal(timeoutOf({}, "http1", "250m"), 0);
+});

@@ -2,6 +2,7 @@
 // answered. The connection was accepted for a Service's address and belongs to nobody but its pod.
 import type { Answer, HttpReply } from "../engine/answers.ts";
 import type { RequestEvent, TryFailed } from "../engine/events.ts";
+import { grpcTimeoutMs, soonerOf } from "../l7/grpc-timeout.ts";
 import { fullName } from "../mesh/full-name.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { withAddresses } from "../mesh/workload.ts";
@@ -243,7 +244,7 @@ type Sent = {
 };
 
 function sent(
-  { conn, generation, request, method }: Pick<RequestEvent, "conn" | "generation" | "request" | "method">,
+  { conn, generation, request, protocol, method, fields }: Omit<RequestEvent, "type">,
   { open, plan, facts, origin, hold }: Sent,
   connection: Connection,
   context: TrafficContext,
@@ -277,7 +278,8 @@ function sent(
     removesProxyHeaders: plan.removesProxyHeaders,
     requestHeaders: plan.requestEdits,
     responseHeaders: plan.responseEdits,
-    timeoutMs: plan.timeoutMs,
+    timeoutMs:
+      protocol === "http2" ? soonerOf(plan.timeoutMs, grpcTimeoutMs(fields.first("grpc-timeout", 9))) : plan.timeoutMs,
     tryTimeoutMs: plan.tryTimeoutMs,
     asks: rule !== null && open.retries < rule.attempts ? "any" : "unsent",
   };

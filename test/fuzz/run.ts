@@ -25,6 +25,7 @@ const natives = [
   "http1-write",
   "http1-exchange",
   "http2-head",
+  "http2-session",
 ];
 /** Nothing we read takes long. */
 const HANG_MS = 10_000;

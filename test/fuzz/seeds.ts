@@ -110,7 +110,12 @@ const request = (line: string, body = "", more = ""): string =>
   `${line} HTTP/1.1\r\nHost: orlop\r\nConnection: close\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
 
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
-const plain = { ":method": "GET", ":scheme": "http", ":authority": "app:80", ":path": "/a?b" };
+const plain = {
+  ":method": "GET",
+  ":scheme": "http",
+  ":authority": "app:80",
+  ":path": "/a?b",
+};
 /** Fields of HTTP/2, each behind the lengths of its name and its value. */
 const fieldsOf = (fields: Readonly<Record<string, string>>): Buffer =>
   latin1(
@@ -120,7 +125,11 @@ const fieldsOf = (fields: Readonly<Record<string, string>>): Buffer =>
     ),
   );
 /** The fuzzers' first byte, which says how the rest is read. */
-const kinds: Readonly<Record<HeadKind, string>> = { request: "\0", "response to HEAD": "\x01", response: "\x02" };
+const kinds: Readonly<Record<HeadKind, string>> = {
+  request: "\0",
+  "response to HEAD": "\x01",
+  response: "\x02",
+};
 const oneOfEach = refusedHeads.filter(([, refusal], index) => {
   return refusedHeads.findIndex(([, other]) => other === refusal) === index;
 });
@@ -133,7 +142,11 @@ csr.key.wipe();
 const csrOther = await newRequest("spiffe://cluster.local/ns/shop/sa/other");
 csrOther.key.wipe();
 const derOf = (pem: string): Buffer => Buffer.from(pem.replaceAll(/-----.*-----|\s/g, ""), "base64");
-const asked = { csrPem: "-----BEGIN", validitySeconds: 86_400, impersonatedIdentity: identity };
+const asked = {
+  csrPem: "-----BEGIN",
+  validitySeconds: 86_400,
+  impersonatedIdentity: identity,
+};
 
 const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   certificate: certificates(),
@@ -179,8 +192,19 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   ],
   "spiffe-id": [identity, "spiffe://td/ns/a/sa/b.c-d", "spiffe://td/ns/a/sa/..", "SPIFFE://td/ns/a/sa/b"],
   "keeper-request": [
-    { id: 1, op: "hello", version: PROTOCOL_VERSION, node: "node-a", role: "new" },
-    { id: 2, op: "prepare", uid: "5c0ffee5-0000-4000-8000-0000000000aa", addresses: ["10.0.0.1", "fd00::1"] },
+    {
+      id: 1,
+      op: "hello",
+      version: PROTOCOL_VERSION,
+      node: "node-a",
+      role: "new",
+    },
+    {
+      id: 2,
+      op: "prepare",
+      uid: "5c0ffee5-0000-4000-8000-0000000000aa",
+      addresses: ["10.0.0.1", "fd00::1"],
+    },
     { id: 3, op: "capture", podIdx: 1, uid: "a-1", failDirect: false },
     { id: 4, op: "release", podIdx: 1, uid: "a-1" },
     { id: 5, op: "sockets", podIdx: 1, uid: "a-1", kind: "local6", count: 64 },
@@ -229,9 +253,25 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   "http1-write": acceptedHeads
     .filter(([, , head]) => head.length < 2_000)
     .map(([, , head, kind = "request"], index) => latin1(kinds[kind] + String.fromCharCode(index % 16) + head)),
+  // Choices: which listener, then served (c4) or read at its application's side (80), where requests go, what then; then acts: what, who, more.
+  "http2-session": [
+    // A call, and its origin's SETTINGS, head, message and trailers.
+    "\x80\xc4\x00\x00\x00\x00\x00\x00" +
+      "\x00\x00\x01\x00\x01\x05\x04\x00\x01\x05\x02\x01\x00\x03\x01\x01\x00\x04\x01\x01\x02\x05\x01\x01",
+    // Two at once; the origin refuses a stream, says GOAWAY and goes.
+    "\x80\xc4\x38\x38\x38\x38\x38\x38" +
+      "\x00\x00\x01\x00\x01\x10\x02\x01\x00\x01\x00\x03\x15\x06\x01\x01\x07\x07\x01\x00\x0c\x01",
+    // Read at its application's side.
+    "\x83\x80\x00\x00\x00\x00\x00\x00" + "\x00\x00\x01\x00\x01\x10\x02\x01\x00\x03\x01\x01\x10",
+  ].map(latin1),
   // Whether a body follows; then fields.
   "http2-head": [
-    fieldsOf({ ...plain, cookie: "a=1", "x-orlop-identity": "admin", host: "APP:80" }),
+    fieldsOf({
+      ...plain,
+      cookie: "a=1",
+      "x-orlop-identity": "admin",
+      host: "APP:80",
+    }),
     fieldsOf({
       ...plain,
       ":method": "POST",

@@ -6,7 +6,7 @@ import net from "node:net";
 import test from "node:test";
 import { Dice } from "../policy/dice.ts";
 import { ask, h2cApplication, h2cCaller, type OnStream } from "./h2c.ts";
-import { refOf } from "./hbone-pair.ts";
+
 import { endedOf, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
 import { closedAtEnd } from "./support.ts";
@@ -230,7 +230,41 @@ test("an origin that ends under its streams: a status where none has begun, a re
   const end = ask(caller.session, { headers: { ":path": "/end" } });
   assert.deepEqual([(await silent).status, (await end).status], [502, 502]);
   assert.notEqual((await begun).code, 0);
-  void refOf;
+});
+
+test("when the agent drains its callers hear GOAWAY, and what has begun goes on", async () => {
+  const held: (() => void)[] = [];
+  const app = await h2cApplication((stream) => {
+    held.push(() => {
+      stream.respond({ ":status": 200 });
+      stream.end("ok");
+    });
+  });
+  using under = serves("direct", [app.port]);
+  using caller = h2cCaller(under.port);
+  const heard = ask(caller.session, { headers: { ":path": "/" } });
+  await until(() => held.length === 1);
+  const goaway = once(caller.session, "goaway");
+  const closed = once(caller.session, "close");
+  under.engine.engine.drain();
+  assert.deepEqual((await goaway)[0], 0);
+  held[0]?.();
+  assert.equal((await heard).body.toString(), "ok");
+  await closed;
+  assert.deepEqual(under.errors(), []);
+});
+
+test("requests leave nothing behind in the account of memory", async () => {
+  const app = await h2cApplication(echoes("one"));
+  using under = serves("direct", [app.port], (event) => to(event, 1, { asks: "any", timeoutMs: 5_000 }));
+  for (let round = 0; round < 20; round++) {
+    using caller = h2cCaller(under.port);
+    const headers = { ":method": "POST", ":path": "/" };
+    await Promise.all(Array.from({ length: 20 }, () => ask(caller.session, { headers, body: [randomBytes(100_000)] })));
+  }
+  await until(() => endedOf(under).length === 400);
+  assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
+  await until(() => under.engine.engine.stats().bufferBytes === 0);
 });
 
 async function until(holds: () => boolean): Promise<void> {

@@ -194,6 +194,7 @@ void Engine::Drain() {
   pods_.StopAccepting();
   origins_.Drain();
   tunnels_.RetireAll();
+  for (SlotOwner* connection : slots_.All(Slots::Kind::kConnection)) connection->Retire();
   for (SlotOwner* tunnel : slots_.All(Slots::Kind::kTunnel)) tunnel->Retire();
   turn_.Wake();
 }

@@ -297,6 +297,7 @@ void H2cExchange::End(uint32_t code) {
   deadline_.Cancel();
   StreamWaiter::Remove();
   if (route_) route_->CancelTimers();
+  CountHeld();
   caller_.DropPayload();
   app_.DropPayload();
   // The application hears that its caller has gone, whatever the caller hears.
@@ -307,7 +308,8 @@ void H2cExchange::End(uint32_t code) {
 }
 
 void H2cExchange::CountHeld() {
-  const size_t now = head_.held() + caller_.kept() + (route_ ? route_->held() : 0);
+  const size_t now =
+      phase_ == Phase::kEnded ? 0 : head_.held() + caller_.kept() + (route_ ? route_->held() : 0);
   services_.buffers.heads += now - counted_;
   counted_ = now;
   services_.shares.Holds(this, now, caller_.waiting() + app_.waiting());

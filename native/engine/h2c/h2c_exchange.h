@@ -100,7 +100,6 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   void RespondFromOrigin(std::vector<H2Field>* block, int status, bool ends);
   // A response that may not count. False: it does.
   bool HoldsResponse(const std::vector<H2Field>& block, int status, bool ends);
-  static AnswerInPlace LostAnswer();
   // Its stream, before it has answered whole.
   void OnOriginReset(uint32_t code);
   // A try has failed, and its caller has got nothing: TypeScript is to be asked. False: not, or what went is not at hand.

@@ -1,7 +1,6 @@
 // 22 · data thread · a request of HTTP/2 on a connection that is served: a stream to the origin that its answer names, or another if that
 // fails before its caller has got a byte.
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -9,6 +8,7 @@
 #include "engine/h2c/h2c_exchange.h"
 #include "engine/h2c/h2c_head.h"
 #include "engine/http/head_edits.h"
+#include "engine/http/request_ends.h"
 
 namespace orlop {
 namespace {
@@ -20,17 +20,6 @@ constexpr uint64_t kQueuedMs = 15'000;
 // Deadlines of a request that are longer may be a few dozen milliseconds late.
 constexpr uint64_t kCoarseMs = 400;
 constexpr size_t kMostKept = ORLOP_MOST_KEPT;
-
-AnswerInPlace NotReached(CloseCause cause, int detail, std::string_view message) {
-  return {
-      503,   "not reached", RequestOutcome::kNotReached, static_cast<int32_t>(cause), std::string(message),
-      detail};
-}
-
-std::string WordsOf(CloseCause cause, int detail, std::string_view message) {
-  if (!message.empty() || detail == 0) return std::string(message);
-  return cause == CloseCause::kTunnelRefused ? std::to_string(detail) : strerror(detail);
-}
 
 // Behind the response's own fields, or in the place of those of the same name.
 void EditResponse(const HeadEdits& edits, std::string* names, std::vector<H2Field>* block) {
@@ -94,12 +83,12 @@ void H2cExchange::OnOriginSession(H2Session& session) {
   if (!WriteH2cRequest(head_.bytes(), head, edit, is_https_ ? "https" : "http", &block))
     return Cut(NGHTTP2_INTERNAL_ERROR, RequestOutcome::kCut);
   if (!app_.Ask(session, block.fields, caller_.drained()))
-    AfterTry(TryFailure::kNotReached, false, NotReached(CloseCause::kH2Failed, 0, "no stream"));
+    AfterTry(TryFailure::kNotReached, false, AnswerForNotReached(CloseCause::kH2Failed, 0, "no stream"));
 }
 
 void H2cExchange::OnNoOriginSession(CloseCause cause, int detail, std::string_view message) {
   route_->queued.Cancel();
-  AfterTry(TryFailure::kNotReached, false, NotReached(cause, detail, WordsOf(cause, detail, message)));
+  AfterTry(TryFailure::kNotReached, false, AnswerForNotReached(cause, detail, message));
 }
 
 void H2cExchange::OnQueuedTooLong() {
@@ -124,7 +113,7 @@ void H2cExchange::RespondFromOrigin(std::vector<H2Field>* block, int status, boo
 
 bool H2cExchange::HoldsResponse(const std::vector<H2Field>& block, int status, bool ends) {
   if (!route_ || status < 400 || !route_->asks_any) return false;
-  if (!KeepFailed(TryFailure::kStatus, true, LostAnswer())) return false;
+  if (!KeepFailed(TryFailure::kStatus, true, AnswerForLost())) return false;
   H2cFailedTry& failed = *route_->failed;
   failed.ends = ends;
   failed.answer.detail = status;
@@ -145,14 +134,6 @@ bool H2cExchange::HoldsResponse(const std::vector<H2Field>& block, int status, b
 
 // Tries that fail.
 
-AnswerInPlace H2cExchange::LostAnswer() {
-  return {502,
-          NameOf(Http1Refusal::kHeadEnd),
-          RequestOutcome::kResetByUpstream,
-          static_cast<int32_t>(Http1Refusal::kHeadEnd),
-          {}};
-}
-
 void H2cExchange::OnLost(H2cHalf& half, CloseCause cause, int, std::string_view) {
   if (&half != &app_ || !route_) return;
   if (phase_ == Phase::kAsking) {
@@ -164,7 +145,7 @@ void H2cExchange::OnLost(H2cHalf& half, CloseCause cause, int, std::string_view)
     if (!caller_.ended()) caller_.StopPeer();
     return EndIfDone();
   }
-  AnswerInPlace answer = LostAnswer();
+  AnswerInPlace answer = AnswerForLost();
   if (cause == CloseCause::kH2Failed)
     answer = {502,
               NameOf(Http1Refusal::kHttp2),
@@ -180,9 +161,10 @@ void H2cExchange::OnOriginReset(uint32_t code) {
   // It has processed nothing (RFC 9113 8.7).
   const bool refused = code == NGHTTP2_REFUSED_STREAM;
   const bool asks =
-      refused ? KeepFailed(TryFailure::kNotReached, false,
-                           NotReached(CloseCause::kH2Failed, static_cast<int>(code), "stream refused"))
-              : KeepFailed(TryFailure::kLost, true, LostAnswer());
+      refused
+          ? KeepFailed(TryFailure::kNotReached, false,
+                       AnswerForNotReached(CloseCause::kH2Failed, static_cast<int>(code), "stream refused"))
+          : KeepFailed(TryFailure::kLost, true, AnswerForLost());
   // Its caller may ask elsewhere, or learns what the origin has said.
   if (!asks) return Cut(code, RequestOutcome::kResetByUpstream);
   route_->failed->code = code;

@@ -54,8 +54,12 @@ struct H2cRoute {
     queued.Cancel();
     pause.Cancel();
   }
+  // Bytes of the heap.
   size_t held() const {
-    return request_edits.capacity() + response_edits.capacity() + (failed ? failed->text.capacity() : 0);
+    const auto heap = [](const std::string& text) {
+      return text.capacity() > std::string().capacity() ? text.capacity() : 0;
+    };
+    return heap(request_edits) + heap(response_edits) + (failed ? heap(failed->text) : 0);
   }
 
   OriginSource& origins;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/core/answer.h"
+#include "engine/http/request_ends.h"
 
 namespace orlop {
 namespace {
@@ -15,18 +16,6 @@ constexpr uint64_t kLingerMs = 2'000;
 constexpr uint64_t kAskCallerMs = 1'000;
 // Requests of a caller that the application has not heard the end of: twice what it may have open.
 constexpr size_t kMostExchanges = 200;
-
-RequestOutcome OutcomeOf(CloseCause cause) {
-  switch (cause) {
-    case CloseCause::kResetByDownstream:
-    case CloseCause::kTunnelLost:
-      return RequestOutcome::kResetByDownstream;
-    case CloseCause::kResetByUpstream:
-      return RequestOutcome::kResetByUpstream;
-    default:
-      return RequestOutcome::kCut;
-  }
-}
 
 }  // namespace
 
@@ -166,7 +155,8 @@ void H2cSession::ReadApplication() {
 // Requests.
 
 H2Stream* H2cSession::OnRequest() {
-  if (leaving_ || closing_ || exchanges_.size() >= kMostExchanges || services_.buffers.Overloaded())
+  if (leaving_ || retired_ || closing_ || exchanges_.size() >= kMostExchanges ||
+      services_.buffers.Overloaded())
     return nullptr;
   if (exchanges_.empty()) services_.shares.Open(this, 0);
   services_.timers.Start(&head_due_, kHeadMs);
@@ -214,6 +204,13 @@ void H2cSession::OnGoaway(H2cSide& side) {
   if (&side == &caller_ || leaving_) return;
   leaving_ = true;
   caller_.frames().Goaway(NGHTTP2_NO_ERROR);
+}
+
+void H2cSession::Retire() {
+  if (!running_ || closing_ || retired_) return;
+  retired_ = true;
+  if (!leaving_) caller_.frames().Goaway(NGHTTP2_NO_ERROR);
+  OnWork();
 }
 
 void H2cSession::LoseApplication(RequestOutcome outcome, Http1Refusal why) {
@@ -269,7 +266,7 @@ void H2cSession::FinishIfDone() {
   if (!exchanges_.empty() || caller_.waits_to_write()) return;
   if (caller_ended_) return End(CloseCause::kFinished);
   // A caller that has said GOAWAY asks nothing more, and nghttp2 answers nothing more.
-  if (app_lost_ || caller_.frames().goaway_received()) Close(CloseCause::kFinished, 0);
+  if (app_lost_ || retired_ || caller_.frames().goaway_received()) Close(CloseCause::kFinished, 0);
 }
 
 void H2cSession::OnHeadDue() {

@@ -44,6 +44,8 @@ class H2cSession final : public ByteEnd::User,
   // The same without an application: each request goes where its answer says.
   void Serve(ByteEnd& caller, OriginSource& origins, std::string from_caller);
   void OnAnswer(const Answer& answer);
+  // No further requests are taken: the connection ends when its last has.
+  void Retire();
   // The user has ended the connection.
   void Stop(CloseCause cause);
 
@@ -106,6 +108,7 @@ class H2cSession final : public ByteEnd::User,
   bool app_lost_ = false;
   bool leaving_ = false;       // no further requests are taken
   bool caller_ended_ = false;  // its half of the connection
+  bool retired_ = false;       // the same, by us
   bool closing_ = false;       // the last frames go to the caller
   CloseCause cause_ = CloseCause::kFinished;
   int detail_ = 0;

@@ -3,6 +3,8 @@
 
 #include <cerrno>
 
+#include "engine/http/request_ends.h"
+
 namespace orlop {
 namespace {
 
@@ -14,20 +16,6 @@ constexpr uint64_t kLingerMs = 2'000;
 // What the text has of the heap: also what is reserved, since that is what an idle connection would keep.
 size_t HeapOf(const std::string& text) {
   return text.capacity() > std::string().capacity() ? text.capacity() : 0;
-}
-
-RequestOutcome OutcomeOf(CloseCause cause) {
-  switch (cause) {
-    case CloseCause::kResetByDownstream:
-    case CloseCause::kTunnelLost:
-      return RequestOutcome::kResetByDownstream;
-    case CloseCause::kResetByUpstream:
-      return RequestOutcome::kResetByUpstream;
-    case CloseCause::kHttpTimeout:
-      return RequestOutcome::kTimeout;
-    default:
-      return RequestOutcome::kCut;
-  }
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // 22 · data thread · a connection that is served: each request takes a link to the origin that its answer names, and gives it back.
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "engine/core/answer.h"
 #include "engine/core/arena.h"
 #include "engine/http/head_edits.h"
 #include "engine/http/http1_session.h"
+#include "engine/http/request_ends.h"
 
 namespace orlop {
 namespace {
@@ -133,11 +133,7 @@ void Http1Session::LoseOrigin() {
   if (status_ != 0) return End(cause_of_up());
   if (silent && used) route_->link->WasStale();
   const bool repeats = silent && used && !replay.empty();
-  const AnswerInPlace answer{502,
-                             NameOf(Http1Refusal::kHeadEnd),
-                             RequestOutcome::kResetByUpstream,
-                             static_cast<int32_t>(Http1Refusal::kHeadEnd),
-                             {}};
+  const AnswerInPlace answer = AnswerForLost();
   const bool asks = !repeats && KeepFailed(TryFailure::kLost, true, answer);
   DropLink(false);
   if (asks) return AskAboutTry();
@@ -155,11 +151,7 @@ void Http1Session::LoseOrigin() {
 
 void Http1Session::OnOriginFailed(CloseCause cause, int detail, std::string_view message) {
   route_->link = nullptr;
-  const std::string words = !message.empty() || detail == 0       ? std::string(message)
-                            : cause == CloseCause::kTunnelRefused ? std::to_string(detail)
-                                                                  : strerror(detail);
-  AfterTry(TryFailure::kNotReached, false,
-           {503, "not reached", RequestOutcome::kNotReached, static_cast<int32_t>(cause), words, detail});
+  AfterTry(TryFailure::kNotReached, false, AnswerForNotReached(cause, detail, message));
 }
 
 void Http1Session::AfterTry(TryFailure what, bool sent, AnswerInPlace answer) {

@@ -4,6 +4,7 @@
 #include "engine/core/answer.h"
 #include "engine/core/arena.h"
 #include "engine/http/http1_session.h"
+#include "engine/http/request_ends.h"
 
 namespace orlop {
 namespace {
@@ -37,12 +38,7 @@ bool Http1Session::KeepFailed(TryFailure what, bool sent, AnswerInPlace answer) 
 
 bool Http1Session::HoldsResponse(const uint8_t* bytes, const Http1Step& step, const Http1Head& head) {
   if (!route_ || head.status < 400 || step.opaque || !route_->asks_any) return false;
-  const AnswerInPlace lost{502,
-                           NameOf(Http1Refusal::kHeadEnd),
-                           RequestOutcome::kResetByUpstream,
-                           static_cast<int32_t>(Http1Refusal::kHeadEnd),
-                           {}};
-  if (!KeepFailed(TryFailure::kStatus, true, lost)) return false;
+  if (!KeepFailed(TryFailure::kStatus, true, AnswerForLost())) return false;
   route_->failed->response.Keep(bytes, step.used, head);
   route_->failed->edit = step.edit;
   answers_ = false;

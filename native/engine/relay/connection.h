@@ -75,6 +75,9 @@ class Connection final : public SlotOwner,
   void OnAnswer(const Answer& answer) override;
   void EndNow(CloseCause cause) override { Finish(cause); }
   uint32_t pod_idx() const override { return pod_idx_; }
+  void Retire() override {
+    if (h2c_) h2c_->Retire();
+  }
   size_t buffered() const override {
     return socket_.buffered() + (second_ ? second_->buffered() : 0) + stream_.buffered() +
            (session_ ? session_->buffered() : 0) + (h2c_ ? h2c_->buffered() : 0);

@@ -375,25 +375,25 @@ int32_t Rig::Answer(uint32_t events) {
       case ORLOP_ENGINE_REQUEST:
         if (found == alive_.end()) Wrong("a request on no connection");
         // Asked again it has the same number; a websocket is asked about after its request has ended.
-        if (requests_.count(key) != 0 && requests_[key] != event.expect) Wrong("two requests at once");
         if (event.expect <= 0) Wrong("a request without a number");
-        requests_[key] = event.expect;
+        requests_[key].insert(event.expect);
+        if (event.kind == static_cast<uint32_t>(HttpProtocol::kHttp1) && requests_[key].size() > 1)
+          Wrong("two requests at once");
         break;
       case ORLOP_ENGINE_TRY_FAILED:
-        if (requests_.count(key) == 0 || requests_[key] != event.expect) Wrong("a try of no request");
+        if (requests_[key].count(event.expect) == 0) Wrong("a try of no request");
         break;
       case ORLOP_ENGINE_REQUEST_ENDED:
         if (found == alive_.end()) Wrong("the end of a request on no connection");
         // What was refused before anybody was asked has no beginning.
-        if (requests_.count(key) != 0 && requests_[key] != event.expect) Wrong("the end of another request");
-        requests_.erase(key);
+        requests_[key].erase(event.expect);
         continue;
       case ORLOP_ENGINE_OPAQUE:
-        if (found == alive_.end() || requests_.count(key) != 0) Wrong("no HTTP, with a request");
+        if (found == alive_.end() || !requests_[key].empty()) Wrong("no HTTP, with a request");
         continue;
       case ORLOP_ENGINE_CLOSED:
         if (found == alive_.end()) Wrong("a second end of one connection");
-        if (requests_.count(key) != 0 && !asked_again_) Wrong("the connection ended before its request");
+        if (!requests_[key].empty() && !asked_again_) Wrong("the connection ended before its request");
         requests_.erase(key);
         alive_.erase(found);
         continue;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "engine/core/arena.h"
@@ -71,8 +72,8 @@ class Rig {
   std::vector<int> far_ends_;
   std::vector<Asked> asked_;
   std::vector<uint64_t> alive_;
-  // Connections with an open request, and its number.
-  std::map<uint64_t, int32_t> requests_;
+  // Connections with open requests, and their numbers: of HTTP/1 a single one.
+  std::map<uint64_t, std::set<int32_t>> requests_;
   bool listening_ = true;
   bool pod_here_ = true;
   bool asked_again_ = false;  // of a websocket, whose request has ended already
