@@ -5,7 +5,7 @@ import { once } from "node:events";
 import net from "node:net";
 import test from "node:test";
 import { Dice } from "../policy/dice.ts";
-import { ask, h2cApplication, h2cCaller, type OnStream } from "./h2c.ts";
+import { ask, h2cApplication, h2cCaller, type OnStream, response } from "./h2c.ts";
 
 import { endedOf, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
@@ -230,6 +230,24 @@ test("an origin that ends under its streams: a status where none has begun, a re
   const end = ask(caller.session, { headers: { ":path": "/end" } });
   assert.deepEqual([(await silent).status, (await end).status], [502, 502]);
   assert.notEqual((await begun).code, 0);
+});
+
+test("an answer that is a head alone, with a reset behind it, arrives before the rest of its request", async () => {
+  const app = await h2cApplication((stream) => {
+    stream.respond({ ":status": 200, "grpc-status": "12" }, { endStream: true });
+    stream.close(0);
+  });
+  for (const way of ways) {
+    using under = serves(way, [app.port]);
+    using caller = h2cCaller(under.port);
+    const asked = Array.from({ length: 20 }, async () => {
+      const stream = caller.session.request({ ":method": "POST", ":path": "/", "content-type": "application/grpc" });
+      stream.write(Buffer.alloc(5));
+      const heard = await response(stream);
+      assert.deepEqual([heard.status, heard.headers["grpc-status"], heard.code], [200, "12", 0]);
+    });
+    await Promise.all(asked);
+  }
 });
 
 test("when the agent drains its callers hear GOAWAY, and what has begun goes on", async () => {

@@ -37,6 +37,7 @@ export const parts: readonly Part[] = [
   { name: "mutants", test: "mutants/mutants.peer.ts", projects: [], debian: ["nginx", "apache2-bin"] },
   { name: "re2", test: "re2/re2.peer.ts", projects: ["re2"] },
   { name: "authority", test: "authority/authority.peer.ts", projects: ["authority"] },
+  { name: "grpc", test: "grpc/grpc.peer.ts", projects: ["authority"] },
   { name: "rotation", test: "authority/rotation.peer.ts", projects: [] },
   { name: "cluster", test: "../cluster/cluster.peer.ts", ...kubernetes },
   { name: "mesh", test: "../cluster/mesh.peer.ts", ...kubernetes },

@@ -92,7 +92,7 @@ void H2cHalf::Inform(const std::vector<H2Field>& fields) {
 
 void H2cHalf::StopPeer() {
   stops_peer = Stops::kAlways;
-  if (finished_ && !closed_ && session() != nullptr) session()->Reset(this, NGHTTP2_NO_ERROR);
+  if (end_sent() && !closed_ && session() != nullptr) session()->Reset(this, NGHTTP2_NO_ERROR);
 }
 
 void H2cHalf::Feed(std::string_view text) {

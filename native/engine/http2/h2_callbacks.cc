@@ -252,7 +252,8 @@ int H2Callbacks::FrameSent(nghttp2_session* session, const nghttp2_frame* frame,
     // An answer is out. Nobody will read the peer's half, if that is still open. Not earlier:
     // nghttp2 drops what waits in its queue before a RST_STREAM.
     const int32_t id = frame->hd.stream_id;
-    const H2Stream* stream = StreamOf(session, id);
+    H2Stream* const stream = StreamOf(session, id);
+    if (stream) stream->end_sent_ = true;
     const H2Stream::Stops stops = stream ? stream->stops_peer : H2Stream::Stops::kBehindHead;
     const bool due = stops == H2Stream::Stops::kAlways ||
                      (stops == H2Stream::Stops::kBehindHead && frame->hd.type == NGHTTP2_HEADERS);

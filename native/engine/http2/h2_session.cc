@@ -128,7 +128,7 @@ void H2Session::Attach(H2Stream* stream, int32_t id) {
   stream->session_ = this;
   stream->id_ = id;
   stream->turn_ = false;
-  stream->unsent_ = stream->trailers_ = false;
+  stream->unsent_ = stream->trailers_ = stream->end_sent_ = false;
   stream->decoded_bytes_ = 0;
   stream->position_ = static_cast<uint32_t>(streams_.size());
   streams_.push_back(stream);

@@ -58,6 +58,8 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   // any, or never.
   enum class Stops : uint8_t { kBehindHead, kAlways, kNever };
   Stops stops_peer = Stops::kBehindHead;
+  // Of a server's stream: the frame with our END_STREAM is on its way. Before that a reset would take back what waits in front of it.
+  bool end_sent() const { return end_sent_; }
 
  private:
   friend class H2Session;
@@ -67,6 +69,7 @@ class H2Stream : public Hook<H2ReadyTag>, public Hook<H2BatchTag> {
   uint32_t position_ = 0;  // in the session's list
   bool turn_ = false;      // may send one frame in this round
   bool unsent_ = false;    // its head will never be sent
+  bool end_sent_ = false;
   bool trailers_ = false;  // they follow its payload, and end it
   size_t decoded_bytes_ = 0;
 };

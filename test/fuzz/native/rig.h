@@ -72,7 +72,7 @@ class Rig {
   std::vector<int> far_ends_;
   std::vector<Asked> asked_;
   std::vector<uint64_t> alive_;
-  // Connections with open requests, and their numbers: of HTTP/1 a single one.
+  // Connections with open requests, and their numbers: of HTTP/1 at most a single number.
   std::map<uint64_t, std::set<int32_t>> requests_;
   bool listening_ = true;
   bool pod_here_ = true;
