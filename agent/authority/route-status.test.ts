@@ -145,3 +145,21 @@ test("a GRPCRoute is read as agents read it, and takes the place of an HTTPRoute
   assert.equal(http({ port: 80 }, about({ port: 8080 })), "Accepted");
   assert.equal(http({ port: 80 }, about({ name: "far" })), "Accepted");
 });
+
+test("a route of connections whose port is another kind's is in conflict; where nobody has named the port, nobody says so", () => {
+  const rules = [{ backendRefs: [{ name: "api", port: 80 }] }];
+  const reason = (kind: "TCPRoute" | "TLSRoute", over: Json, ...others: readonly Json[]): unknown => {
+    const hostnames = kind === "TLSRoute" ? { hostnames: ["a.example"] } : {};
+    const object = { ...route({ parentRefs: [{ ...parent, ...over }], rules, ...hostnames }), kind };
+    const [entry] = parentsOf(object, { ...version, kind }, (name) => services[name], NOW, others) ?? [];
+    return ((entry ?? assert.fail()).conditions as readonly Json[])[0]?.reason;
+  };
+  const http = (over: Json): Json => route({ parentRefs: [{ ...parent, ...over }] });
+  for (const kind of ["TCPRoute", "TLSRoute"] as const) {
+    assert.equal(reason(kind, { port: 80 }, http({ port: 80 })), "Conflicted");
+    assert.equal(reason(kind, {}, http({ port: 80 }), http({ sectionName: "alt" })), "Conflicted");
+    assert.equal(reason(kind, {}, http({ port: 80 })), "Accepted", "its other port is left");
+    assert.equal(reason(kind, { port: 80 }, http({})), "Accepted");
+    assert.equal(reason(kind, { port: 80 }, http({ port: 8080 })), "Accepted");
+  }
+});

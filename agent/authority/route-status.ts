@@ -24,7 +24,7 @@ const SHOWN = 5;
 
 /**
  * `status.parents` as it has to be, others' entries included. null: it is so already.
- * @param others the GRPCRoutes of the namespace of an HTTPRoute
+ * @param others routes of the same namespace, of the kinds that count before its own: GRPCRoute, HTTPRoute, TLSRoute, TCPRoute
  * @param now RFC 3339, for conditions that are not what they were
  */
 export function parentsOf(
@@ -47,7 +47,7 @@ export function parentsOf(
     const conditions = [
       {
         type: "Accepted",
-        ...(read.isSo ? accepted(parent, { namespace: version.namespace, portsOf, others }, read) : read),
+        ...(read.isSo ? accepted(parent, { version, portsOf, others }, read) : read),
       },
       { type: "ResolvedRefs", ...resolved },
     ].map(({ type, isSo, reason, message }): RouteObject => {
@@ -97,12 +97,13 @@ function readable(object: unknown, version: ObjectVersion): Said {
 }
 
 type Surroundings = {
-  readonly namespace: string;
+  readonly version: ObjectVersion;
   readonly portsOf: PortsOfService;
   readonly others: readonly unknown[];
 };
 
-function accepted(parent: RouteObject, { namespace, portsOf, others }: Surroundings, read: Said): Said {
+function accepted(parent: RouteObject, { version, portsOf, others }: Surroundings, read: Said): Said {
+  const { kind, namespace } = version;
   const service = nameOf(parent, namespace);
   const ports = portsOf(service);
   if (ports === undefined) return not("NoMatchingParent", `there is no Service ${service}`);
@@ -110,11 +111,21 @@ function accepted(parent: RouteObject, { namespace, portsOf, others }: Surroundi
   if (own.length === 0) return not("NoMatchingParent", `the Service ${service} has no such port`);
   const stronger = others
     .flatMap((other) => listOf(recordOf(recordOf(other).spec).parentRefs).map(recordOf))
-    .filter((each) => isService(each) && nameOf(each, namespace) === service);
+    .filter((each) => isService(each) && nameOf(each, namespace) === service)
+    .filter((each) => kind === "HTTPRoute" || namesPort(each));
   // Of the ports that are left it still holds.
   const isLeftOut = own.every((each) => stronger.some((other) => isAbout(other, each)));
-  return isLeftOut ? not("Conflicted", "a GRPCRoute is about the same port, and counts alone there") : read;
+  const which =
+    kind === "HTTPRoute"
+      ? "a GRPCRoute"
+      : kind === "TLSRoute"
+        ? "an HTTPRoute or GRPCRoute"
+        : "a route of another kind";
+  return isLeftOut ? not("Conflicted", `${which} is about the same port, and counts alone there`) : read;
 }
+
+/** Without a port a route is about those that may carry what it is about, which nobody can say of a port here. */
+const namesPort = ({ port, sectionName }: RouteObject): boolean => port !== undefined || sectionName !== undefined;
 
 const isAbout = ({ port, sectionName }: RouteObject, each: KnownPort): boolean =>
   (port === undefined || each.port === port) && (sectionName === undefined || each.name === sectionName);

@@ -41,9 +41,16 @@ const kindOf = (name: string): WatchedKind => {
   return found;
 };
 
-const grpcRoutesIn = (routes: ReadonlyMap<string, KnownRoute>, namespace: string): readonly unknown[] =>
+/** Of several kinds about a port the first counts (gateway-api:geps/gep-1294, "Route types"). */
+const order = ["GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute"];
+
+/** Routes of the same namespace of which each may take the place of this. */
+const strongerThan = (
+  { kind, namespace }: ObjectVersion,
+  routes: ReadonlyMap<string, KnownRoute>,
+): readonly unknown[] =>
   [...routes.values()]
-    .filter(({ version }) => version.kind === "GRPCRoute" && version.namespace === namespace)
+    .filter(({ version }) => version.namespace === namespace && order.indexOf(version.kind) < order.indexOf(kind))
     .map(({ object }) => object);
 
 /** Resolves when the signal is aborted. */
@@ -76,8 +83,8 @@ export async function followRouteStatuses(ports: RouteStatusPorts, signal: Abort
           if (change.op === "present") routes.set(key, change);
           else routes.delete(key);
           dirty.add(key);
-          // It may take the place of any HTTPRoute of its namespace, or have done so.
-          if (kind !== "GRPCRoute") continue;
+          // It may take the place of any route of its namespace, or have done so.
+          if (kind === order.at(-1)) continue;
           for (const [other, { version }] of routes) if (version.namespace === namespace) dirty.add(other);
         }
       }),
@@ -102,7 +109,7 @@ export async function followRouteStatuses(ports: RouteStatusPorts, signal: Abort
       const route = routes.get(key);
       if (route === undefined) continue;
       try {
-        const others = route.version.kind === "HTTPRoute" ? grpcRoutesIn(routes, route.version.namespace) : [];
+        const others = strongerThan(route.version, routes);
         if (await write(route, { portsOf: (service) => services.get(service), others }, ports, signal))
           ports.log.info("status written", { route: key });
       } catch (error) {
