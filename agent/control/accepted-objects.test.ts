@@ -28,6 +28,7 @@ const apiVersions: Readonly<Record<string, string>> = {
   PeerAuthentication: "security.istio.io/v1",
   HTTPRoute: "gateway.networking.k8s.io/v1",
   LimitPolicy: "orlop.dev/v1alpha1",
+  Pod: "v1",
 };
 
 let versions = 0;
@@ -230,6 +231,29 @@ test("an address that two workloads claim: both are known, both are told apart, 
   apply(deleted("Workload", "c"));
   assert.deepEqual([store.workloadAt("10.0.0.3")?.name, problems()], ["b", []]);
 });
+
+for (const phase of ["Succeeded", "Failed"]) {
+  test(`a pod in phase ${phase} claims nothing: another pod may have its address at once, before it is deleted or after`, () => {
+    const { store, apply, problems } = source();
+    const pod = (name: string, phase: string): ObjectChange =>
+      present("Pod", name, {
+        metadata: { labels: {}, uid: `u-${name}` },
+        spec: { nodeName: "east", containers: [] },
+        status: { phase, podIPs: [{ ip: "10.0.0.7" }] },
+      });
+    apply(namespace({ "orlop.dev/dataplane-mode": "ambient" }), pod("job", "Running"));
+    assert.equal(store.workloadAt("10.0.0.7")?.name, "job");
+    apply(pod("web", "Running"));
+    assert.equal(store.workloadAt("10.0.0.7"), undefined, "two that run claim it");
+    assert.equal(problems().length, 1);
+    apply(pod("job", phase));
+    assert.deepEqual([store.workloadAt("10.0.0.7")?.name, problems()], ["web", []]);
+    apply(pod("late", phase));
+    assert.deepEqual([store.workloadAt("10.0.0.7")?.name, problems()], ["web", []], "seen first when it has finished");
+    apply(deleted("Pod", "job"), deleted("Pod", "late"));
+    assert.equal(store.workloadAt("10.0.0.7")?.name, "web");
+  });
+}
 
 test("whatever an object holds, nothing is thrown, and other objects stay as they were", () => {
   const kinds = fc.constantFrom(...Object.keys(apiVersions), "HTTPRoute", "Unheard", "");
