@@ -29,12 +29,16 @@ const againstThem: readonly string[] = ["bulk-1", "rr-64", "churn-warm", "cpu-pe
 /** Of them, those that read HTTP, by the name of the side that does. */
 const againstHttp: readonly string[] = ["l7-authz", "l7-authz-rate", "l7-route"];
 const readers: Readonly<Record<string, string>> = { envoy: "envoy-http" };
+const againstCalls: readonly string[] = ["l7-grpc-unary", "l7-h2-100-streams"];
+const callReaders: Readonly<Record<string, string>> = { envoy: "envoy-grpc" };
 
 export function plan(environment: Environment = process.env): readonly PlannedRow[] {
   const extra = elsewhere.filter(([, has]) => has(environment)).map(([peer]) => peer);
   const extraHttp = extra.flatMap((peer) => readers[peer] ?? []);
+  const extraCalls = extra.flatMap((peer) => callReaders[peer] ?? []);
   const extraOf = (name: string): readonly string[] => {
     if (againstHttp.includes(name)) return extraHttp;
+    if (againstCalls.includes(name)) return extraCalls;
     return againstThem.includes(name) ? extra : [];
   };
   return scenarios.flatMap((scenario) => {

@@ -41,6 +41,8 @@ const packages: Readonly<Record<string, string>> = {
   haproxy: "haproxy",
   nginx: "nginx libnginx-mod-stream",
   nghttpx: "nghttp2-proxy",
+  nghttpd: "nghttp2-server",
+  h2load: "nghttp2-client",
   openssl: "openssl",
   iptables: "iptables",
   taskset: "util-linux",

@@ -18,6 +18,12 @@ const judged = (name: string): NodeSpec["pods"][number] => ({
   namespace: JUDGED_NAMESPACE,
   labels: { app: name },
 });
+/** Answers calls of gRPC, to which a route leads. */
+const called: NodeSpec["pods"][number] = {
+  name: "called-server",
+  namespace: "called",
+  labels: { app: "called-server" },
+};
 /** May call whom `client` may, as another pod. */
 const bystander = { name: "bystander", namespace: "bench", serviceAccount: "client", labels: { app: "bystander" } };
 const nodes: readonly NodeSpec[] = [
@@ -25,9 +31,10 @@ const nodes: readonly NodeSpec[] = [
     name: "node-a",
     pods: [...podsOf(["client", "neighbour", "redirected"]), bystander, judged("judged-neighbour")],
   },
-  { name: "node-b", pods: [...podsOf(["server"]), judged("judged-server")] },
+  { name: "node-b", pods: [...podsOf(["server"]), judged("judged-server"), called] },
 ];
 export const SERVER_PORT = 9000;
+export const CALLS_PORT = 9001;
 
 export type Box = {
   readonly cluster: Cluster;
@@ -36,6 +43,8 @@ export type Box = {
   readonly neighbour: Pod;
   readonly judgedServer: Pod;
   readonly judgedNeighbour: Pod;
+  /** Nobody serves there until a side has started it (callee.ts). */
+  readonly calledServer: Pod;
   /** The load generator's far end, by pod. */
   readonly sinks: ReadonlyMap<string, Running>;
 };
@@ -100,10 +109,20 @@ async function openBox(nodeConfig: string, congestionControl: string, accessLog:
     await setCongestionControl(cluster, congestionControl);
     const [server, neighbour] = [cluster.pod("server"), cluster.pod("neighbour")];
     const [judgedServer, judgedNeighbour] = [cluster.pod("judged-server"), cluster.pod("judged-neighbour")];
+    const calledServer = cluster.pod("called-server");
     const sinks = new Map<string, Running>();
     for (const pod of [server, neighbour, judgedServer, judgedNeighbour])
       sinks.set(pod.name, await startSink(pod, "0.0.0.0", SERVER_PORT));
-    return { cluster, client: cluster.pod("client"), server, neighbour, judgedServer, judgedNeighbour, sinks };
+    return {
+      cluster,
+      client: cluster.pod("client"),
+      server,
+      neighbour,
+      judgedServer,
+      judgedNeighbour,
+      calledServer,
+      sinks,
+    };
   } catch (error) {
     await cluster.close();
     throw error;

@@ -1,6 +1,7 @@
 // bench · the scenarios, in the order of the table.
 import { abuseScenarios } from "./abuse.ts";
 import { bystanderScenarios } from "./bystander.ts";
+import { callScenarios } from "./calls.ts";
 import { captureScenarios } from "./capture.ts";
 import { coldScenarios } from "./cold.ts";
 import { idleScenarios, restScenario } from "./idle.ts";
@@ -23,6 +24,7 @@ export const scenarios: readonly Scenario[] = [
   ...streamScenarios,
   ...payloadScenarios,
   ...requestScenarios,
+  ...callScenarios,
   ...bystanderScenarios,
   ...coldScenarios,
   ...latencyScenarios,

@@ -1,12 +1,14 @@
-// bench · Envoy: a pair of TCP proxies, or of HTTP proxies, with mTLS between them. `ENVOY_BIN` names its program, or `make interop` has installed it.
+// bench · Envoy: a pair of TCP proxies, or of proxies that read HTTP/1.1 or calls of gRPC, with mTLS between them. `ENVOY_BIN` names its program, or `make interop` has installed it.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import type { Pod } from "../../test/box/cluster.ts";
 import { envoyIn } from "../../test/peers/envoy/binary.ts";
 import { cached } from "../../test/peers/support/projects.ts";
 import { type Leaf, SERVER_NAME } from "../certificates.ts";
 import { given, versionOf } from "../programs.ts";
-import { folderIn, SERVER_PORT } from "../world.ts";
-import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
+import { type Box, CALLS_PORT, folderIn, SERVER_PORT, type World } from "../world.ts";
+import { startCallee } from "./callee.ts";
+import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, type Side, startPair } from "./side.ts";
 
 type Address = { readonly host: string; readonly port: number };
 const socket = ({ host, port }: Address): object => ({ socket_address: { address: host, port_value: port } });
@@ -24,9 +26,10 @@ function common(leaf: Leaf, ca: string, name: string): object {
   };
 }
 
-type Mode = "tcp" | "http";
+type Mode = "tcp" | "http" | "calls";
+const names: Readonly<Record<Mode, string>> = { tcp: "envoy", http: "envoy-http", calls: "envoy-grpc" };
 
-const filters: Readonly<Record<Mode, object>> = {
+const filters: Readonly<Record<"tcp" | "http", object>> = {
   tcp: {
     name: "tcp",
     typed_config: typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
@@ -47,18 +50,30 @@ const filters: Readonly<Record<Mode, object>> = {
   },
 };
 
-type Ends = { readonly listen: Address; readonly to: Address };
+type Ends = { readonly box: Box; readonly client: Pod; readonly server: Pod };
+type Hop = { readonly listen: Address; readonly to: Address };
 type Sockets = { readonly downstream?: object; readonly upstream?: object };
 
-function config(mode: Mode, { listen, to }: Ends, { downstream, upstream }: Sockets): string {
+/** To the next hop as calls need it: HTTP/2. */
+const http2 = {
+  typed_extension_protocol_options: {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+      "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+      { explicit_http_config: { http2_protocol_options: {} } },
+    ),
+  },
+};
+
+function config(mode: Mode, { listen, to }: Hop, { downstream, upstream }: Sockets): string {
   const chain = {
-    filters: [filters[mode]],
+    filters: [filters[mode === "tcp" ? "tcp" : "http"]],
     ...(downstream && { transport_socket: { name: "tls", typed_config: downstream } }),
   };
   const endpoint = { endpoint: { address: socket(to) } };
   const next = {
     ...{ name: "next", type: "STATIC", connect_timeout: "5s" },
     load_assignment: { cluster_name: "next", endpoints: [{ lb_endpoints: [endpoint] }] },
+    ...(mode === "calls" && http2),
     ...(upstream && { transport_socket: { name: "tls", typed_config: upstream } }),
   };
   return JSON.stringify({
@@ -76,32 +91,51 @@ export function envoy(environment: NodeJS.ProcessEnv = process.env): string | un
   return installed === undefined ? undefined : envoyIn(installed);
 }
 
+async function openPair(mode: Mode, world: World, ends: Ends): Promise<Side> {
+  const binary = envoy() ?? given("ENVOY_BIN");
+  const { ca, client, server } = await world.certificates();
+  const folder = folderIn(ends.box.cluster, names[mode]);
+  const far = { host: ends.server.ip4, port: FAR_PORT };
+  const app = { host: "127.0.0.1", port: mode === "calls" ? CALLS_PORT : SERVER_PORT };
+  const upstream = typed(`${tls}.UpstreamTlsContext`, {
+    ...{ sni: SERVER_NAME, max_session_keys: 0, common_tls_context: common(client, ca, SERVER_NAME) },
+  });
+  const downstream = typed(`${tls}.DownstreamTlsContext`, {
+    ...{ require_client_certificate: true, disable_stateless_session_resumption: true },
+    common_tls_context: common(server, ca, "client.bench"),
+  });
+  const nearFile = path.join(folder, "near.json");
+  const farFile = path.join(folder, "far.json");
+  writeFileSync(nearFile, config(mode, { listen: { host: "127.0.0.1", port: NEAR_PORT }, to: far }, { upstream }));
+  writeFileSync(farFile, config(mode, { listen: far, to: app }, { downstream }));
+  const run = (file: string, id: string): string[] => [
+    ...[binary, "-c", file, "--concurrency", "1", "--base-id", id, "--log-level", "error"],
+  ];
+  return startPair(ends, {
+    name: names[mode],
+    version: versionOf(binary, ["--version"]),
+    near: run(nearFile, "7001"),
+    far: run(farFile, "7002"),
+  });
+}
+
 export const openEnvoy =
-  ({ mode }: { readonly mode: Mode }): OpenSide =>
-  async (world, route) => {
-    const binary = envoy() ?? given("ENVOY_BIN");
-    const ends = await endsOf(world, route);
-    const { ca, client, server } = await world.certificates();
-    const folder = folderIn(ends.box.cluster, `envoy-${mode}`);
-    const far = { host: ends.server.ip4, port: FAR_PORT };
-    const upstream = typed(`${tls}.UpstreamTlsContext`, {
-      ...{ sni: SERVER_NAME, max_session_keys: 0, common_tls_context: common(client, ca, SERVER_NAME) },
-    });
-    const downstream = typed(`${tls}.DownstreamTlsContext`, {
-      ...{ require_client_certificate: true, disable_stateless_session_resumption: true },
-      common_tls_context: common(server, ca, "client.bench"),
-    });
-    const nearFile = path.join(folder, "near.json");
-    const farFile = path.join(folder, "far.json");
-    writeFileSync(nearFile, config(mode, { listen: { host: "127.0.0.1", port: NEAR_PORT }, to: far }, { upstream }));
-    writeFileSync(farFile, config(mode, { listen: far, to: { host: "127.0.0.1", port: SERVER_PORT } }, { downstream }));
-    const run = (file: string, id: string): string[] => [
-      ...[binary, "-c", file, "--concurrency", "1", "--base-id", id, "--log-level", "error"],
-    ];
-    return startPair(ends, {
-      name: mode === "http" ? "envoy-http" : "envoy",
-      version: versionOf(binary, ["--version"]),
-      near: run(nearFile, "7001"),
-      far: run(farFile, "7002"),
-    });
-  };
+  ({ mode }: { readonly mode: "tcp" | "http" }): OpenSide =>
+  async (world, route) =>
+    openPair(mode, world, await endsOf(world, route));
+
+export const openEnvoyCalls: OpenSide = async (world) => {
+  const box = await world.plain();
+  const callee = await startCallee(box.calledServer, folderIn(box.cluster, "calls"));
+  try {
+    const pair = await openPair("calls", world, { box, client: box.client, server: box.calledServer });
+    const stop = async (): Promise<void> => {
+      await pair.stop();
+      await callee.stop();
+    };
+    return { ...pair, stop };
+  } catch (error) {
+    await callee.stop();
+    throw error;
+  }
+};

@@ -7,7 +7,8 @@ import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";
 import { startLoad, type Target } from "../load.ts";
-import { type AccessLog, type Box, folderIn, JUDGED_NAMESPACE, SERVER_PORT, type World } from "../world.ts";
+import { type AccessLog, type Box, CALLS_PORT, folderIn, JUDGED_NAMESPACE, SERVER_PORT, type World } from "../world.ts";
+import { startCallee } from "./callee.ts";
 import type { Handshake, OpenSide, Route } from "./side.ts";
 
 const HBONE_PORT = 15_008;
@@ -51,6 +52,33 @@ export const openJudging = openOrlopAs({ judges: "requests", accessLog: "off" })
 export const openRouting = openOrlopAs({ judges: "requests", accessLog: "off", routes: 1 });
 export const openRoutingAmong1000 = openOrlopAs({ judges: "requests", accessLog: "off", routes: 1000 });
 export const openJudgingWithLog = openOrlopAs({ judges: "requests", accessLog: "on" });
+
+/** Behind a Service with a GRPCRoute: the caller's agent chooses a rule for each call, the callee's judges it by its method. */
+export const openCalls: OpenSide = async (world) => {
+  const known = opened.off.get(world) ?? openMesh(world, "off");
+  opened.off.set(world, known);
+  const { cluster, client, calledServer } = await known;
+  const callee = await startCallee(calledServer, folderIn(cluster, "calls"));
+  const target = { host: CALLS_IP, port: CALLS_PORT };
+  try {
+    await until(`calls of another method are answered by the agent`, 10_000, async () => {
+      const { stdout } = await client.run([process.execPath, "-e", CALL_OTHER, `http://${target.host}:${target.port}`]);
+      // UNIMPLEMENTED: no rule takes it.
+      return stdout.trim() === "12" ? true : undefined;
+    });
+  } catch (error) {
+    await callee.stop();
+    throw error;
+  }
+  return {
+    ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box: await known, client, target },
+    pids: () => cluster.nodes.flatMap(processesOf),
+    serverPids: () => processesOf(cluster.node("node-b")),
+    stop: async () => {
+      await callee.stop();
+    },
+  };
+};
 
 function serverOf(box: Box, route: Route, judges: Way["judges"]): Pod {
   if (judges === "requests") return route === "cross-node" ? box.judgedServer : box.judgedNeighbour;
@@ -132,8 +160,46 @@ spec:
       to: [{operation: {methods: ["GET"], paths: ["/accounts/*"]}}]
 `,
     ...Object.entries(routed).flatMap(([count, ip]) => servicesText(Number(count), ip)),
+    callsText,
   ].join("---\n");
 }
+
+const CALLS_IP = "10.96.0.13";
+const callsText = `apiVersion: v1
+kind: Namespace
+metadata: {name: called, labels: {orlop.dev/dataplane-mode: ambient}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: called}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: callers, namespace: called}
+spec:
+  action: ALLOW
+  rules:
+    - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
+      to: [{operation: {methods: [POST], paths: [/bench.Echo/Unary]}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: calls, namespace: called}
+spec:
+  clusterIP: ${CALLS_IP}
+  selector: {app: called-server}
+  ports: [{name: grpc, port: ${CALLS_PORT}, targetPort: ${CALLS_PORT}, appProtocol: kubernetes.io/h2c}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: calls, namespace: called}
+spec:
+  parentRefs: [{group: "", kind: Service, name: calls, port: ${CALLS_PORT}}]
+  rules:
+    - matches: [{method: {service: bench.Echo, method: Unary}}]
+      backendRefs: [{name: calls, port: ${CALLS_PORT}}]
+`;
 
 /** A Service in front of the judged server, with `count` routes that differ by their paths; that of the load comes last. */
 function servicesText(count: number, ip: string): readonly string[] {
@@ -188,6 +254,15 @@ async function proveMeshed({ cluster, client }: Box, target: Target, route: Rout
 
 /** Prints the status of the answer to a request that neither policy nor routes know. */
 const ASK = `fetch(process.argv[1]).then(({ status }) => console.log(status))`;
+
+/** Prints the status of a call that no rule takes. */
+const CALL_OTHER = `
+const session = require("node:http2").connect(process.argv[1]);
+session.on("error", () => process.exit(1));
+const call = session.request({ ":method": "POST", ":path": "/bench.Echo/Other", "content-type": "application/grpc", te: "trailers" });
+call.on("error", () => process.exit(1));
+call.on("response", (head) => { console.log(head["grpc-status"] ?? "none"); process.exit(); });
+call.end(Buffer.alloc(5));`;
 
 /** A figure of requests that nobody judged, or for which nobody chose a route, would be worthless. What is allowed the load generator sees. */
 async function proveStatus({ client }: Box, { host, port }: Target, wanted: "403" | "404"): Promise<void> {
