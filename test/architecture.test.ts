@@ -17,7 +17,7 @@ const rooms: Record<string, { readonly run: readonly string[]; readonly types?: 
   policy: { run: ["mesh/", "l7/"] },
   identity: { run: ["mesh/", "backoff.ts", "shared-session.ts"], types: ["observe/metric.ts"] },
   control: { run: ["mesh/", "l7/", "backoff.ts", "shared-session.ts"], types: ["observe/metric.ts"] },
-  observe: { run: ["mesh/"], types: ["policy/"] },
+  observe: { run: ["mesh/", "l7/grpc-status.ts"], types: ["policy/"] },
   engine: { run: ["mesh/", "keeper/protocol.ts", "abi.ts", "backoff.ts"] },
   plan: { run: ["mesh/", "policy/", "l7/"], types: ["engine/", "observe/"] },
   traffic: {

@@ -253,6 +253,7 @@ export class EventReader {
         request,
         outcome,
         status,
+        grpcStatus: this.#grpcStatus(at),
         refusal: isAnswered ? "none" : named(abi.http1Refusals, why),
         requestBytes,
         responseBytes,
@@ -268,6 +269,7 @@ export class EventReader {
       request,
       outcome,
       status,
+      grpcStatus: this.#grpcStatus(at),
       refusal: "none",
       requestBytes,
       responseBytes,
@@ -275,6 +277,11 @@ export class EventReader {
       answeredUs: 0,
       notReached: { cause: named(abi.closeCauses, why), message: this.#text(at, 0) },
     };
+  }
+
+  #grpcStatus(at: number): number | undefined {
+    const isCall = this.#u32(at + record.text + span.size + span.length) > 0;
+    return isCall ? Number(this.#text(at, 1)) : undefined;
   }
 
   /** Latin-1, so that every byte of a header survives as one character. */

@@ -194,6 +194,8 @@ export type RequestEnded = ConnRef & {
   readonly refusal: Http1Refusal;
   /** Of "not-reached": why; `message` is OpenSSL's or nghttp2's words, or those of an errno. Absent otherwise. */
   readonly notReached?: { readonly cause: CloseCause; readonly message: string };
+  /** Of a call of gRPC: its status (grpc:doc/statuscodes.md), -1: it ended without. Absent: it was none. */
+  readonly grpcStatus?: number | undefined;
   /** Payload of both bodies, without what frames it. */
   readonly requestBytes: number;
   readonly responseBytes: number;

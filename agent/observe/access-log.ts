@@ -1,5 +1,7 @@
 // 15 · data thread · record → a line: ztunnel's shape and keys, ours after them (docs/reference/hbone.md#metrics-and-access-log).
 // Whatever a peer sent, a record stays one line (docs/reference/failures.md, row B6).
+
+import { statusMeant } from "../l7/grpc-status.ts";
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import type { ConnectionRecord, Outcome, Party } from "./record.ts";
 import type { RequestRecord } from "./request-record.ts";
@@ -83,8 +85,9 @@ const SLOW_US = 1_000_000;
 export type LoggedRequests = "errors" | "all";
 
 /** Requests that went well are as many as the traffic: only what somebody may have to look into has a line. */
-export function isNotable({ flag, status, decision, durationUs, route }: RequestRecord): boolean {
-  if (flag !== "-" || status >= 500 || durationUs > SLOW_US) return true;
+export function isNotable(record: RequestRecord): boolean {
+  const { flag, decision, durationUs, route } = record;
+  if (flag !== "-" || statusMeant(record) >= 500 || durationUs > SLOW_US) return true;
   // Nobody was asked: it is an answer of ours, or the far end judges.
   if (decision === null) return route === null;
   return decision.verdict === "deny" || decision.audited.length > 0 || decision.dryRunDenied.length > 0;
@@ -92,7 +95,7 @@ export function isNotable({ flag, status, decision, durationUs, route }: Request
 
 /** Keys of the connection are those of its own line; those of the request are Istio's (docs/reference/http1.md#records). */
 export function requestLine(record: RequestRecord, atMs: number, format: AccessLogFormat): string {
-  const isFailed = record.flag !== "-" || record.status >= 500 || record.decision?.verdict === "deny";
+  const isFailed = record.flag !== "-" || statusMeant(record) >= 500 || record.decision?.verdict === "deny";
   const fields = `${endsOf(record.connection, format)}${between[format]}${written(requestFields(record, atMs), format)}`;
   return lineOf(isFailed ? "error" : "info", "request complete", fields, { atMs, format });
 }
@@ -124,6 +127,8 @@ function requestFields(record: RequestRecord, atMs: number): readonly (LogField 
     ["authority", record.host],
     record.id !== "" && ["request_id", record.id],
     ["response_code", record.status, "bare"],
+    // As Envoy's %GRPC_STATUS_NUMBER%.
+    record.grpcStatus !== undefined && ["grpc_status", record.grpcStatus, "bare"],
     ["response_flags", record.flag],
     ["response_code_details", record.details],
     record.route !== null && record.route.name !== "" && ["route_name", record.route.name],

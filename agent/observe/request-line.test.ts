@@ -34,6 +34,19 @@ test("a request that went well", () => {
   );
 });
 
+test("a call of gRPC names its status, and has a line of its own where it failed for the server's sake", () => {
+  assert.match(
+    requestLine(request({ grpcStatus: 0 }), at, "text"),
+    / response_code=200 grpc_status=0 response_flags="-" /,
+  );
+  assert.match(requestLine(request({ grpcStatus: 14 }), at, "text"), /\terror\t.* grpc_status=14 /);
+  assert.doesNotMatch(requestLine(request(), at, "text"), /grpc_status/);
+  assert.deepEqual(
+    [undefined, 0, 5, 13, 14, -1].map((grpcStatus) => isNotable(request({ grpcStatus }))),
+    [false, false, false, true, true, false],
+  );
+});
+
 test("a request that was routed names its rule, and is outbound; it is no line of its own where the far end judges", () => {
   const routed = request({ route: { name: "shop/api[2]", answer: null }, decision: null });
   assert.match(requestLine(routed, at, "text"), / direction="outbound" .* route_name="shop\/api\[2\]" /);

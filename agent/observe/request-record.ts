@@ -43,6 +43,8 @@ export type RequestRecord = {
   readonly attempts: number;
   /** 0: no response. */
   readonly status: number;
+  /** Of a call of gRPC; -1: it ended without. Absent: it was none. */
+  readonly grpcStatus?: number | undefined;
   readonly flag: RequestFlag;
   /** How it ended, in Envoy's words where it has some (plan/request-outcome.ts). */
   readonly details: string;

@@ -57,6 +57,24 @@ test("by who asked whom, status and flag; at the destination's end, once, and ha
   assert.equal(series.take().rows.length, 0);
 });
 
+test("a call of gRPC has a protocol and a status of its own", () => {
+  const series = new RequestSeries({ limit: 100, now: () => 0 });
+  const parties = series.of(from("web"));
+  for (const grpcStatus of [0, 14, 0, -1, undefined]) series.count(parties, ended({ grpcStatus }));
+  assert.deepEqual(
+    counted(series.take()).map(([labels, requests]) => [
+      requests,
+      ...["request_protocol", "response_code", "grpc_response_status"].map((name) => labels.get(name)),
+    ]),
+    [
+      [2, "grpc", "200", "0"],
+      [1, "grpc", "200", "14"],
+      [1, "grpc", "200", ""],
+      [1, "http", "200", ""],
+    ],
+  );
+});
+
 test("a value is in the bucket of the first bound that is not below it, and in the sum", () => {
   fc.assert(
     fc.property(

@@ -6,8 +6,11 @@ import { type RequestFlag, type RequestRecord, requestFlags } from "./request-re
 import { freshOf, IdleRows, type RowDeltas } from "./row-deltas.ts";
 import { asOverflow, labelsOf, otherValue, trafficLabels } from "./series.ts";
 
-/** Istio's traffic labels, and the status that the caller was answered with; 0: none. */
-export const requestLabels = [...trafficLabels, "response_code"] as const;
+/**
+ * Istio's traffic labels, the status that the caller was answered with (0: none), and of a call of gRPC its own status: empty where it ended
+ * without, as of what is no call.
+ */
+export const requestLabels = [...trafficLabels, "response_code", "grpc_response_status"] as const;
 
 /** Upper bounds of Istio's histograms, which are Envoy's (istio:pkg/bootstrap). Values are milliseconds or bytes. */
 export const requestBounds = [
@@ -24,7 +27,7 @@ export const requestFamilies = {
     name: "istio_requests_total",
     type: "counter",
     unit: "requests",
-    help: "Requests of HTTP/1.1 on connections that policy has read, refused ones included",
+    help: "Requests of HTTP/1.1 and HTTP/2, calls of gRPC among them, on connections that policy or routes have read, refused ones included",
   },
   duration: {
     ...ofRequests,
@@ -121,13 +124,14 @@ export class RequestSeries {
     parties: RequestParties,
     {
       status,
+      grpcStatus,
       flag,
       durationUs,
       requestBytes,
       responseBytes,
-    }: Pick<RequestRecord, "status" | "flag" | "durationUs" | "requestBytes" | "responseBytes">,
+    }: Pick<RequestRecord, "status" | "grpcStatus" | "flag" | "durationUs" | "requestBytes" | "responseBytes">,
   ): void {
-    const row = parties.rows.get(codeOf(status, flag)) ?? this.#rowOf(parties, status, flag);
+    const row = parties.rows.get(codeOf(status, flag, grpcStatus)) ?? this.#rowOf(parties, status, flag, grpcStatus);
     if (!row.isChanged) {
       row.isChanged = true;
       this.#changed.push(row);
@@ -179,23 +183,29 @@ export class RequestSeries {
   }
 
   /** A row that is not there yet, or a row of others when there is no room for it. */
-  #rowOf(parties: RequestParties, status: number, flag: RequestFlag): RequestRow {
+  #rowOf(parties: RequestParties, status: number, flag: RequestFlag, grpcStatus: number | undefined): RequestRow {
+    const code = codeOf(status, flag, grpcStatus);
     if (status !== OTHER_STATUS && parties.rows.size >= MOST_CODES) {
-      const code = codeOf(OTHER_STATUS, flag);
-      return parties.rows.get(code) ?? this.#rowOf(parties, OTHER_STATUS, flag);
+      const other = codeOf(OTHER_STATUS, flag, undefined);
+      return parties.rows.get(other) ?? this.#rowOf(parties, OTHER_STATUS, flag, undefined);
     }
     if (this.#rows.size >= this.#limit && !parties.isOverflow) {
       this.#overflowed += 1;
       const others = this.#partiesOf(parties.labels.map(asOverflow), true);
-      return others.rows.get(codeOf(status, flag)) ?? this.#rowOf(others, status, flag);
+      return others.rows.get(code) ?? this.#rowOf(others, status, flag, grpcStatus);
     }
     this.#nextId += 1;
-    const labels = parties.labels.map((value, index) => (requestLabels[index] === "response_flags" ? flag : value));
+    const isCall = grpcStatus !== undefined;
+    const labels = parties.labels.map((value, index) => {
+      if (requestLabels[index] === "request_protocol" && isCall) return "grpc";
+      return requestLabels[index] === "response_flags" ? flag : value;
+    });
+    const ofCall = isCall && grpcStatus >= 0 ? String(grpcStatus) : "";
     const row: RequestRow = {
       id: this.#nextId,
-      labels: [...labels, status === OTHER_STATUS ? otherValue : String(status)],
+      labels: [...labels, status === OTHER_STATUS ? otherValue : String(status), ofCall],
       parties,
-      code: codeOf(status, flag),
+      code,
       slot: this.#freeSlots.pop() ?? this.#newSlot(),
       isChanged: false,
       usedAtMs: this.#now(),
@@ -229,9 +239,12 @@ export class RequestSeries {
   }
 }
 
-/** One number for a status and a flag. */
-function codeOf(status: number, flag: RequestFlag): number {
-  return status * requestFlags.length + requestFlags.indexOf(flag);
+/** Of a status of gRPC, of a call without it, and of what is no call. */
+const GRPC_CODES = 19;
+
+/** One number for a status, a flag, and what a call of gRPC has come to. */
+function codeOf(status: number, flag: RequestFlag, grpcStatus: number | undefined): number {
+  return (status * requestFlags.length + requestFlags.indexOf(flag)) * GRPC_CODES + (grpcStatus ?? -2) + 2;
 }
 
 function asHttp(value: string, index: number): string {

@@ -1,5 +1,6 @@
 // 19 · data thread · every way a request may end → Envoy's flag and details for access log and metrics. The one table of both. Pure.
 import type { RequestEnded, RequestOutcome } from "../engine/events.ts";
+import { statusMeant } from "../l7/grpc-status.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
 import type { HttpRefusal, RecordedRoute, RequestRecord, RouteAnswer } from "../observe/request-record.ts";
 import type { TryShows } from "./ejection.ts";
@@ -100,11 +101,11 @@ export const shownByStatus = (status: number): TryShows =>
   status < 500 ? "served" : status === 502 || status === 503 || status === 504 ? "gateway" : "failed";
 
 /** What a request's end says of whether its endpoint serves; null: nothing. */
-export function shownBy({ outcome, status }: Pick<RequestEnded, "outcome" | "status">): TryShows | null {
-  switch (outcome) {
+export function shownBy(ended: Pick<RequestEnded, "outcome" | "status" | "grpcStatus">): TryShows | null {
+  switch (ended.outcome) {
     case "answered":
     case "upgraded":
-      return shownByStatus(status);
+      return shownByStatus(statusMeant(ended));
     case "bad-response":
     case "reset-by-upstream":
     case "not-reached":
@@ -118,11 +119,12 @@ export function shownBy({ outcome, status }: Pick<RequestEnded, "outcome" | "sta
 /**
  * What a request's end shows of the endpoint that had it; null: nothing. A caller that leaves has waited for so long at least.
  */
-export function sampleOf({ outcome, status, durationUs, answeredUs }: RequestEnded): RequestSample | null {
+export function sampleOf(ended: RequestEnded): RequestSample | null {
+  const { outcome, status, durationUs, answeredUs } = ended;
   switch (outcome) {
     case "answered":
     case "upgraded":
-      return { elapsedMs: answeredUs / 1_000, isFailed: isFailing(status) };
+      return { elapsedMs: answeredUs / 1_000, isFailed: isFailing(statusMeant(ended)) };
     case "bad-response":
     case "reset-by-upstream":
     case "not-reached":

@@ -84,7 +84,7 @@ class Failing {
   ask(target = "/"): {
     readonly at: number | undefined;
     readonly answer: Answer | undefined;
-    readonly end: (status: number) => void;
+    readonly end: (status: number, grpcStatus?: number) => void;
   } {
     const { conn, generation } = this.#ref;
     const request = ++this.#request;
@@ -94,7 +94,7 @@ class Failing {
     const origin = answer?.type === "forward" ? this.bench.engine.origins.get(answer.origin ?? 0) : undefined;
     const to = origin?.route.to.address.split(".").at(-1);
     const sizes = { requestBytes: 1, responseBytes: 2, durationUs: 3, answeredUs: 2, refusal: "none" } as const;
-    const end = (status: number): void => {
+    const end = (status: number, grpcStatus?: number): void => {
       const outcome: RequestEnded["outcome"] =
         answer?.type !== "forward" ? "replied" : status === 0 ? "reset-by-downstream" : "answered";
       this.bench.engine.feed({
@@ -105,6 +105,7 @@ class Failing {
         request,
         outcome,
         status,
+        grpcStatus,
         ...sizes,
       });
     };
@@ -124,6 +125,22 @@ class Failing {
 }
 
 describe("an endpoint that fails again and again", () => {
+  test("is also known by calls of gRPC, which are answered 200 whatever happens", () => {
+    const mesh = new Failing(4);
+    const share = (nothing: number): number => {
+      let got = 0;
+      for (let nth = 0; nth < 100; nth += 1) {
+        const { at, end } = mesh.ask();
+        if (at === 2) got += 1;
+        end(200, at === 2 ? nothing : 0);
+      }
+      return got;
+    };
+    assert.ok(share(5) > 3, "NOT_FOUND is the caller's");
+    assert.equal(share(14), 3);
+    assert.equal(share(14), 0);
+  });
+
   test("gets nothing more, until a single request finds out that it serves again", () => {
     const mesh = new Failing(4);
     assert.equal(mesh.share(100, [2]).get(2), 3);

@@ -181,7 +181,7 @@ export class OpenRequest {
     const { plan } = this;
     if (plan?.kind === "forward") return new ForwardedRequest(this, { connection, plan }, ended, ending);
     const { route, method, path, host, id, decision } = this;
-    const { outcome, status, requestBytes, responseBytes, durationUs } = ended;
+    const { outcome, status, grpcStatus, requestBytes, responseBytes, durationUs } = ended;
     const { flag, details, refused } = ending;
     const attempts = route === null && outcome !== "refused" && outcome !== "replied" ? 1 : 0;
     return {
@@ -194,6 +194,7 @@ export class OpenRequest {
       decision,
       attempts,
       status,
+      grpcStatus,
       flag,
       details,
       refused,
@@ -214,6 +215,7 @@ class ForwardedRequest implements RequestRecord {
   readonly decision: DecisionSummary | null;
   readonly attempts: number;
   readonly status: number;
+  readonly grpcStatus: number | undefined;
   readonly flag: RequestRecord["flag"];
   readonly details: string;
   readonly refused: RequestRecord["refused"];
@@ -236,6 +238,7 @@ class ForwardedRequest implements RequestRecord {
     this.decision = request.decision;
     this.attempts = request.attempts;
     this.status = ended.status;
+    this.grpcStatus = ended.grpcStatus;
     this.flag = flag;
     this.details = details;
     this.refused = refused;

@@ -83,6 +83,43 @@ for (const way of ways) {
     assert.equal((await under.engine.event("closed")).cause, "finished");
   });
 
+  test(`${way}: the end of a call says what gRPC's own status was: in trailers, in a head alone, ours, none, or none of gRPC's`, async () => {
+    const said: Readonly<Record<string, readonly [status: string | undefined, number | undefined]>> = {
+      "trailers 0": ["0", 0],
+      "trailers 14": ["14", 14],
+      "head 5": ["5", 5],
+      "trailers 17": ["17", 2],
+      "head +7": ["+7", 2],
+      "trailers 007": ["007", 2],
+      "trailers none": [undefined, -1],
+      "no-call 3": ["3", undefined],
+      denied: ["7", 7],
+      reset: [undefined, -1],
+    };
+    const app = await h2cApplication((stream, headers) => {
+      const [kind, status] = decodeURIComponent(headers[":path"] ?? "")
+        .slice(1)
+        .split(" ");
+      stream.resume();
+      if (kind === "reset") return stream.close(2);
+      const fields = status === "none" ? {} : { "grpc-status": status };
+      if (kind === "head") return stream.respond({ ":status": 200, ...fields }, { endStream: true });
+      stream.respond({ ":status": 200 }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "x-after": "1", ...fields }));
+      return stream.end("message");
+    });
+    using under = reads(way, app.port);
+    using caller = h2cCaller(under.port);
+    for (const [path, [status, wanted]] of Object.entries(said)) {
+      const type = path.startsWith("no-call") ? "text/plain" : "application/grpc";
+      const headers = { ":method": "POST", ":path": `/${encodeURIComponent(path)}`, "content-type": type };
+      const got = await ask(caller.session, { headers, body: [Buffer.alloc(5)] });
+      assert.equal(got.trailers["grpc-status"] ?? got.headers["grpc-status"], status, path);
+      while (ended(under).at(-1)?.request !== asked(under).at(-1)?.request) await sleep(2);
+      assert.equal(ended(under).at(-1)?.grpcStatus, wanted, path);
+    }
+  });
+
   test(`${way}: a refused call of gRPC is answered by its head alone`, async () => {
     const app = await h2cApplication((stream) => stream.respond({ ":status": 200 }, { endStream: true }));
     using under = reads(way, app.port);

@@ -116,9 +116,9 @@ struct orlop_engine_event {
   uint64_t sent_bytes; /* of try-failed: 1 where the origin may have got some of the request */
   uint64_t received_bytes;
   uint64_t duration_us;
-  struct orlop_span
-      text[4]; /* 0: leaf, authority, message, reason, method · 1: baggage, target · 2: forwarded, host ·
-                                3: traceparent, fields (http/request_event.h) */
+  /* 0: leaf, authority, message, reason, method · 1: baggage, target, status of gRPC · 2: forwarded, host · 3: traceparent, fields
+   * (http/request_event.h) */
+  struct orlop_span text[4];
 };
 
 /* conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose

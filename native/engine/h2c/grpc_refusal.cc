@@ -41,6 +41,17 @@ int GrpcStatusOf(int http_status) {
   }
 }
 
+int GrpcStatusIn(std::string_view text) {
+  constexpr int kUnknown = 2, kMost = 16;
+  if (text.empty() || text.size() > 2) return kUnknown;
+  int status = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return kUnknown;
+    status = status * 10 + (c - '0');
+  }
+  return status > kMost ? kUnknown : status;
+}
+
 std::string GrpcMessageOf(std::string_view text) {
   std::string message;
   for (const char c : text) {

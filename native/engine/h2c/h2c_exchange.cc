@@ -159,10 +159,22 @@ void H2cExchange::OnResponse(bool ends) {
   for (size_t i = 0; i < fields.count(); i++) block.push_back(fields.At(i));
   if (status < 200) return caller_.Inform(block);
   app_.HeadTaken();
+  // A head alone may be the whole answer.
+  NoteGrpcStatus(fields);
   if (HoldsResponse(block, status, ends)) return;
   if (route_) return RespondFromOrigin(&block, status, ends);
   status_ = status;
   caller_.Answer(block, ends);
+}
+
+void H2cExchange::OnTrailers(H2cHalf& half) {
+  if (&half == &app_) NoteGrpcStatus(half.fields());
+}
+
+void H2cExchange::NoteGrpcStatus(const H2cFields& fields) {
+  if (!is_grpc_) return;
+  const std::string_view said = fields.Find("grpc-status");
+  if (!said.empty()) grpc_status_ = static_cast<int8_t>(GrpcStatusIn(said));
 }
 
 void H2cExchange::OnBadTrailers(H2cHalf& half, Http1Refusal refusal) {
@@ -192,7 +204,8 @@ void H2cExchange::Reply(int status, std::string_view body, const Http1Pair* pair
   if (route_) route_->deadline.Cancel();
   services_.timers.Start(&deadline_, kReplyMs);
   const std::array<char, 3> digits = DigitsOf(is_grpc_ ? 200 : status);
-  const std::string number = std::to_string(is_grpc_ ? GrpcStatusOf(status) : static_cast<int>(body.size()));
+  if (is_grpc_) grpc_status_ = static_cast<int8_t>(GrpcStatusOf(status));
+  const std::string number = std::to_string(is_grpc_ ? grpc_status_ : static_cast<int>(body.size()));
   const std::string message = GrpcMessageOf(body);
   std::string names;
   for (size_t i = 0; i < pair_count; i++) names += pairs[i].name;
@@ -283,9 +296,10 @@ void H2cExchange::Report(RequestOutcome outcome, int32_t why, std::string_view m
   if (reported_) return;
   reported_ = true;
   const uint64_t response = phase_ == Phase::kReplied ? 0 : app_.gone_on();
-  EmitRequestEnded(
-      services_.events, of_, number_,
-      {outcome, why, status_, caller_.gone_on(), response, services_.clock.now_us() - began_us_, message});
+  const std::string grpc_status = is_grpc_ ? std::to_string(grpc_status_) : std::string();
+  EmitRequestEnded(services_.events, of_, number_,
+                   {outcome, why, status_, caller_.gone_on(), response, services_.clock.now_us() - began_us_,
+                    message, grpc_status});
   head_.Forget();
   CountHeld();
   services_.shares.End(this);

@@ -66,6 +66,7 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
 
   // H2cHalf::Owner.
   void OnHead(H2cHalf& half, bool ends) override;
+  void OnTrailers(H2cHalf& half) override;
   void OnBadTrailers(H2cHalf& half, Http1Refusal refusal) override;
   void OnMoved() override { CountHeld(); }
   void OnClosed(H2cHalf& half, uint32_t code) override;
@@ -123,6 +124,8 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   void Refuse(Http1Refusal refusal);
   // Both streams end; the caller's with this code.
   void Cut(uint32_t code, RequestOutcome outcome, int32_t why = 0);
+  // Fields of the application's, with which its answer may end.
+  void NoteGrpcStatus(const H2cFields& fields);
   // Code of a reset that policy asks for.
   uint32_t denied_code() const;
   void Report(RequestOutcome outcome, int32_t why, std::string_view message = {});
@@ -144,6 +147,7 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   Phase phase_ = Phase::kHead;
   bool reported_ = false;
   bool is_grpc_ = false;
+  int8_t grpc_status_ = -1;  // of a call of gRPC; -1: nobody has said it
   bool to_head_ = false;
   bool is_https_ = false;  // by what the caller says
   int32_t number_ = 0;

@@ -57,6 +57,7 @@ void H2cExchange::ForwardToOrigin(const Answer& answer) {
   }
   route.answered_us = 0;
   route.sent = false;
+  grpc_status_ = -1;
   caller_.KeepGone(route.asks_any || route.asks_unsent ? kMostKept : 0);
   StartRouteDeadline();
   route.try_began_us = services_.clock.now_us();

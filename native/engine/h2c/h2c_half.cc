@@ -128,7 +128,8 @@ void H2cHalf::OnHead(bool ends) {
     return;
   }
   const Http1Refusal refusal = CheckH2cTrailers(fields_);
-  if (refusal != Http1Refusal::kNone) owner_.OnBadTrailers(*this, refusal);
+  if (refusal != Http1Refusal::kNone) return owner_.OnBadTrailers(*this, refusal);
+  owner_.OnTrailers(*this);
 }
 
 void H2cHalf::OnData(const uint8_t* bytes, size_t length) {

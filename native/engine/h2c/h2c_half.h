@@ -20,6 +20,8 @@ class H2cHalf final : public H2Stream {
    public:
     // The fields of a head are whole, and `fields()` has them until this returns.
     virtual void OnHead(H2cHalf& half, bool ends) = 0;
+    // The same of trailers, which go on behind the payload.
+    virtual void OnTrailers(H2cHalf& half) = 0;
     // They may not go on.
     virtual void OnBadTrailers(H2cHalf& half, Http1Refusal refusal) = 0;
     // Payload came, or has gone on.

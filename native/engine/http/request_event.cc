@@ -190,8 +190,8 @@ void EmitRequestEnded(EventQueue& events, const RequestsOf& of, int32_t number, 
   record.sent_bytes = end.sent_payload;
   record.received_bytes = end.received_payload;
   record.duration_us = end.duration_us;
-  if (end.message.empty()) return events.Emit(record);
-  events.Emit(record, {{end.message, {}, {}, {}}});
+  if (end.message.empty() && end.grpc_status.empty()) return events.Emit(record);
+  events.Emit(record, {{end.message, end.grpc_status, {}, {}}});
 }
 
 void EmitOpaque(EventQueue& events, const RequestsOf& of) {

@@ -36,6 +36,7 @@ struct RequestEnd {
   int status;
   uint64_t sent_payload, received_payload, duration_us;
   std::string_view message = {};
+  std::string_view grpc_status = {};  // of a call of gRPC: its number, or "-1" where it has none
 };
 
 // A try of a request that went on.
