@@ -105,6 +105,57 @@ spec:
       timeouts: { request: 1m2s, backendRequest: 3ms }
     - filters: [{ type: RequestRedirect, requestRedirect: { scheme: https, port: 8443, statusCode: 308 } }]
 `;
+const resilientRoute = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: pay, namespace: shop, annotations: { orlop.dev/fault: '{"rule":"pay","delay":{"fixed":"5ms","percent":1},"expires":"2999-12-31T23:59:59Z"}' } }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api }]
+  rules:
+    - name: pay
+      matches: [{ path: { type: RegularExpression, value: "/pay/[0-9]{1,3}" } }]
+      retry: { codes: [500, 503], attempts: 2, backoff: 10ms }
+      sessionPersistence: { sessionName: cart, absoluteTimeout: 1h, cookieConfig: { lifetimeType: Permanent } }
+      filters: [{ type: CORS, cors: { allowOrigins: ["https://*.a.b"], allowMethods: [PUT], allowCredentials: true, maxAge: 60 } }]
+      backendRefs: [{ name: api, port: 80 }]
+`;
+const callRoute = `apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: { name: calls, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api, port: 80 }]
+  rules: [{ matches: [{ method: { service: a.B, method: C }, headers: [{ name: d, value: e }] }], backendRefs: [{ name: api, port: 80, weight: 2 }] }]
+`;
+const streamRoutes = ["TCPRoute", "TLSRoute"].map(
+  (kind) => `apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: ${kind}
+metadata: { name: stream, namespace: shop }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api, port: 80 }]
+  ${kind === "TLSRoute" ? 'hostnames: ["*.a.b", c.d]' : ""}
+  rules: [{ backendRefs: [{ name: api, port: 80, weight: 1 }, { name: web, port: 81, weight: 0 }] }]
+`,
+);
+const destinationRule = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: api, namespace: shop }
+spec:
+  host: api
+  trafficPolicy:
+    connectionPool: { http: { http2MaxRequests: 100 } }
+    outlierDetection: { consecutive5xxErrors: 5, baseEjectionTime: 30s, maxEjectionPercent: 50, minHealthPercent: 25 }
+    loadBalancer: { consistentHash: { httpCookie: { name: a, ttl: 0s }, maglev: { tableSize: 65537 } }, warmup: { duration: 10s } }
+`;
+const limit = `apiVersion: orlop.dev/v1alpha1
+kind: LimitPolicy
+metadata: { name: orders, namespace: shop }
+spec:
+  selector: { matchLabels: { app: api } }
+  match: { methods: [POST], paths: [/orders/*], headers: [{ name: a, values: [b] }] }
+  local: { requests: 100, per: second, burst: 20 }
+  per: [source, "header:x"]
+  mode: shadow
+  priority: 3
+`;
 
 const request = (line: string, body = "", more = ""): string =>
   `${line} HTTP/1.1\r\nHost: orlop\r\nConnection: close\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
@@ -230,6 +281,9 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     mesh([namespace, authorization]),
     mesh([authentication, endpointSlice, service]),
     mesh([service, route]),
+    mesh([service, resilientRoute, destinationRule]),
+    mesh([service, callRoute]),
+    mesh([service, ...streamRoutes, limit]),
     "a: &a [1, 2]\nb: *a\nc: !!str x\nd: |\n  text\n? complex\n: value\n",
   ],
   "http1-head": heads.map(([, , head, kind = "request"]) => latin1(kinds[kind] + head)),
