@@ -106,10 +106,10 @@ export function pidOf(node: Node, program: "agent" | "keeper"): number | undefin
 /** One access-log line: keys as in the log (`src.identity`, `dst.addr`, …), and `message`. */
 export type AccessEntry = Readonly<Record<string, string>>;
 
-/** All lines of the node's access log so far. */
+/** All whole lines of the node's access log so far: the agent may be writing the next. */
 export function accessLog(node: Node): AccessEntry[] {
   if (!existsSync(node.accessLog)) return [];
-  return readFileSync(node.accessLog, "utf8").split("\n").filter(Boolean).map(readAccessLine);
+  return readFileSync(node.accessLog, "utf8").split("\n").slice(0, -1).map(readAccessLine);
 }
 
 export function readAccessLine(line: string): AccessEntry {

@@ -214,7 +214,7 @@ describe("a node of confined programs", () => {
 
   /** Who says what when it is missing. BPF alone is not missed: SYS_ADMIN holds it; it is named for what it is used for. */
   const missed = {
-    NET_ADMIN: { program: "keeper", says: /local route of IPv4: EPERM/ },
+    NET_ADMIN: { program: "keeper", says: /EPERM: Operation not permitted, setsockopt\(SO_MARK\)/ },
     // setns. The programs load without it.
     SYS_ADMIN: { program: "keeper", says: /EPERM|EACCES/ },
     SYS_PTRACE: { program: "agent", says: /pod not captured/ },
