@@ -19,10 +19,10 @@ const seed = seedOfRun();
 const rounds = Number(process.env.ORLOP_MODEL_ROUNDS ?? 1);
 const given = process.env.ORLOP_MODEL_TRACE;
 const WORLDS = 4;
-const STEPS = 1_000;
+const STEPS = 700;
 /** Of each kind, in all worlds together. */
-const EACH = 20;
-const REFUSALS = 200;
+const EACH = 14;
+const REFUSALS = 140;
 
 const opening = (oneFile: boolean) => () => World.open({ programs, oneFile });
 
