@@ -80,6 +80,9 @@ const calls: readonly Call[] = [
   { kind: "Echo", text: "slow", timeout: 0.3 },
 ];
 
+/** The words of a deadline are the client's own: they say whether its own clock or the server was first. */
+const meant = (came: CameOf): CameOf => (came.code === "DEADLINE_EXCEEDED" ? { ...came, details: "" } : came);
+
 for (const way of ways) {
   peerCase(
     "grpc",
@@ -91,7 +94,7 @@ for (const way of ways) {
       const direct = start("ask", `127.0.0.1:${ports[0]}`);
       const routed = start("ask", `127.0.0.1:${under.port}`);
       for (const call of calls)
-        assert.deepEqual(await ask(routed, call), await ask(direct, call), JSON.stringify(call));
+        assert.deepEqual(meant(await ask(routed, call)), meant(await ask(direct, call)), JSON.stringify(call));
       for (let round = 0; round < ROUNDS; round++) {
         const many = Array.from({ length: 96 }, (_, index): Call => {
           const call = calls[index % 7] ?? assert.fail();
