@@ -161,9 +161,12 @@ export class EnrollmentSteps {
     // Until it is captured: when enrolling fails and the mesh does not name it any more, a later plan releases it.
     found.set(podUid, { podIdx, known: { workloadUid: workload.uid, addresses } });
     const named = workload.addresses.length > 0;
-    if (!named && isOfAnother(mesh, addresses, workload)) {
+    /** Nobody has named the pod's addresses: whether they may be its own is asked of the workload that the mesh has for the pod by now. */
+    const isStale = (): boolean => !named && !this.#isStillNamed(workload);
+    const isWrong = (): boolean => !named && isOfAnother(mesh, addresses, workload);
+    if (isStale() || isWrong()) {
       this.#ports.closeListeners(prepared.listeners);
-      return this.#refuseAddress(podIdx, workload);
+      return isStale() ? false : this.#refuseAddress(podIdx, workload);
     }
     const failDirect = tables.failDirect(withAddresses(workload, addresses));
     const pod = {
@@ -182,8 +185,8 @@ export class EnrollmentSteps {
       // Before capture: from then on the next agent must know whose pod it is.
       await kept;
       // As the mesh is by now.
-      if (!named && isOfAnother(mesh, addresses, workload)) await this.#refuseAddress(podIdx, workload);
-      if (service.setVerdicts(preparing)) {
+      if (!isStale() && isWrong()) await this.#refuseAddress(podIdx, workload);
+      if (!isStale() && service.setVerdicts(preparing)) {
         await keeper.capture(refOf(preparing), failDirect);
         if (failDirect) guards.ended(podUid);
         if (pods.get(podUid) === preparing) {
