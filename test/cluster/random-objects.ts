@@ -8,6 +8,7 @@ import { POD_IMAGE } from "./plan.ts";
 
 const ISTIO = "security.istio.io/v1";
 const ORLOP = "orlop.dev/v1alpha1";
+const NETWORKING = "networking.istio.io/v1";
 const GATEWAY = "gateway.networking.k8s.io/v1";
 const NAMESPACES = ["shop", "bank", "lab"] as const;
 const NAMES = 6;
@@ -22,9 +23,16 @@ const collections = {
   PeerAuthentication: (namespace: string) => `/apis/${ISTIO}/namespaces/${namespace}/peerauthentications`,
   AuthorizationPolicy: (namespace: string) => `/apis/${ISTIO}/namespaces/${namespace}/authorizationpolicies`,
   HTTPRoute: (namespace: string) => `/apis/${GATEWAY}/namespaces/${namespace}/httproutes`,
+  GRPCRoute: (namespace: string) => `/apis/${GATEWAY}/namespaces/${namespace}/grpcroutes`,
+  TLSRoute: (namespace: string) => `/apis/${GATEWAY}/namespaces/${namespace}/tlsroutes`,
+  TCPRoute: (namespace: string) => `/apis/${GATEWAY}/namespaces/${namespace}/tcproutes`,
+  DestinationRule: (namespace: string) => `/apis/${NETWORKING}/namespaces/${namespace}/destinationrules`,
   LimitPolicy: (namespace: string) => `/apis/${ORLOP}/namespaces/${namespace}/limitpolicies`,
 } as const;
 type Kind = keyof typeof collections;
+const routeKinds = ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"] as const;
+type RouteKind = (typeof routeKinds)[number];
+const isRoute = (kind: Kind): kind is RouteKind => routeKinds.some((route) => route === kind);
 
 /** The definitions that Orlop brings, and Gateway API's own of routes. */
 export const definitions = (): readonly object[] => [
@@ -33,7 +41,7 @@ export const definitions = (): readonly object[] => [
       .map((document) => document.toJS() as { readonly kind: string })
       .filter(({ kind }) => kind === "CustomResourceDefinition"),
   ),
-  gatewayDefinition("httproutes"),
+  ...["httproutes", "grpcroutes", "tlsroutes", "tcproutes"].map(gatewayDefinition),
 ];
 
 export class RandomObjects {
@@ -87,6 +95,10 @@ export class RandomObjects {
       "AuthorizationPolicy",
       "AuthorizationPolicy",
       "HTTPRoute",
+      "GRPCRoute",
+      "TLSRoute",
+      "TCPRoute",
+      "DestinationRule",
       "LimitPolicy",
     ] as const);
     const name = `x${dice.roll(NAMES)}`;
@@ -121,7 +133,8 @@ export class RandomObjects {
 
   #change(kind: Kind): object {
     if (kind === "PeerAuthentication" || kind === "AuthorizationPolicy") return { spec: this.#specOf(kind) };
-    if (kind === "HTTPRoute") return { spec: this.#routeSpec() };
+    if (isRoute(kind)) return { spec: this.#routeSpec(kind) };
+    if (kind === "DestinationRule") return { spec: this.#ruleSpec() };
     if (kind === "LimitPolicy") return { spec: this.#limitSpec() };
     if (kind === "EndpointSlice") return this.#endpoints();
     return { metadata: { labels: this.#labels(kind) } };
@@ -138,7 +151,12 @@ export class RandomObjects {
       case "EndpointSlice":
         return { apiVersion: "discovery.k8s.io/v1", kind, addressType: "IPv4", ...this.#endpoints() };
       case "HTTPRoute":
-        return { apiVersion: GATEWAY, kind, spec: this.#routeSpec() };
+      case "GRPCRoute":
+      case "TLSRoute":
+      case "TCPRoute":
+        return { apiVersion: GATEWAY, kind, spec: this.#routeSpec(kind) };
+      case "DestinationRule":
+        return { apiVersion: NETWORKING, kind, spec: this.#ruleSpec() };
       case "LimitPolicy":
         return { apiVersion: ORLOP, kind, spec: this.#limitSpec() };
       default:
@@ -155,9 +173,15 @@ export class RandomObjects {
     return { action: dice.pick(["ALLOW", "DENY", "NONE"]), rules: [rule] };
   }
 
-  #routeSpec(): object {
+  #ruleSpec(): object {
+    const outlierDetection = { consecutive5xxErrors: 1 + this.#dice.roll(9) };
+    return { host: `x${this.#dice.roll(NAMES)}`, trafficPolicy: { outlierDetection } };
+  }
+
+  #routeSpec(kind: RouteKind): object {
     const parent = { group: "", kind: "Service", name: `x${this.#dice.roll(NAMES)}`, port: 80 };
-    return { parentRefs: [parent], rules: [{ backendRefs: [{ name: `x${this.#dice.roll(NAMES)}`, port: 80 }] }] };
+    const rules = [{ backendRefs: [{ name: `x${this.#dice.roll(NAMES)}`, port: 80 }] }];
+    return { parentRefs: [parent], ...(kind === "TLSRoute" && { hostnames: ["a.example"] }), rules };
   }
 
   #limitSpec(): object {

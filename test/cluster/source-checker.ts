@@ -8,6 +8,7 @@ import type { NodeSettings } from "../../agent/control/kinds/node-settings.ts";
 import { watchedKinds } from "../../agent/control/kubernetes/watched-kinds.ts";
 import { fullName } from "../../agent/mesh/full-name.ts";
 import type { MeshUpdate } from "../../agent/mesh/mesh-update.ts";
+import { routeKey } from "../../agent/mesh/route-index.ts";
 import { type KindHistory, stateText } from "./kind-history.ts";
 
 type Present = Extract<ObjectChange, { readonly op: "present" }>;
@@ -50,11 +51,7 @@ export class SourceChecker {
   emitted(updates: readonly MeshUpdate[], appliedAt: string): void {
     for (const update of updates) {
       if (update.op === "remove") this.#mesh.delete(`${update.kind} ${update.key}`);
-      else
-        this.#mesh.set(
-          `${update.kind} ${update.kind === "workload" ? update.value.uid : fullName(update.value)}`,
-          update.value,
-        );
+      else this.#mesh.set(keyIn(update), update.value);
     }
     const kept = keptIn(this.#file);
     if (kept.appliedAt !== appliedAt) {
@@ -107,12 +104,14 @@ const appliedOf = (objects: readonly Present[]): Applied =>
 function meshOf(objects: readonly Present[], settings: NodeSettings): Map<string, unknown> {
   const mesh = new Map<string, unknown>();
   for (const update of new AcceptedObjects(settings).apply(objects))
-    if (update.op === "upsert")
-      mesh.set(
-        `${update.kind} ${update.kind === "workload" ? update.value.uid : fullName(update.value)}`,
-        update.value,
-      );
+    if (update.op === "upsert") mesh.set(keyIn(update), update.value);
   return mesh;
+}
+
+/** As a later removal names it. */
+function keyIn(update: Extract<MeshUpdate, { readonly op: "upsert" }>): string {
+  if (update.kind === "workload") return `${update.kind} ${update.value.uid}`;
+  return `${update.kind} ${update.kind === "http-route" ? routeKey(update.value) : fullName(update.value)}`;
 }
 
 const keyOf = ({ kind, namespace, name }: Pick<Present["version"], "kind" | "namespace" | "name">): string =>
