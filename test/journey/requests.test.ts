@@ -246,7 +246,7 @@ for (const [way, name, home] of [
       const other = home === "node-a" ? "node-b" : "node-a";
       const elsewhere = accessLog(journey.cluster.node(other)).filter((entry) => entry["dst.workload"] === name);
       assert.ok(!elsewhere.some(({ path }) => path === "/shut"), "the caller's node reads nothing");
-      const of = `reporter="destination",source_workload="client",.*destination_workload="${name}",.*response_code="403"`;
+      const of = `reporter="destination",source_workload="client",.*destination_workload="${name}",.*response_code="403",grpc_response_status=""`;
       const line = new RegExp(`^istio_(requests_total|request_duration_milliseconds_count)\\{${of}\\} (\\d+)$`, "gm");
       const counts = await until("the metrics", 10_000, async () => {
         const found = [...(await metrics(home)).matchAll(line)].map(([, metric, value]) => [metric, Number(value)]);
