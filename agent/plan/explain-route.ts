@@ -11,7 +11,8 @@ import type { Service } from "../mesh/service.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { Step } from "../policy/decision.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
-import { gottenFacts, planRequest, type RequestPlan, type RoutedFacts } from "./plan-request.ts";
+import { gottenFacts, type RequestPlan, type RoutedFacts } from "./forwarded-request.ts";
+import { planRequest } from "./plan-request.ts";
 import { retryRuleOf, retryText } from "./retry.ts";
 import type { RouteWorld } from "./route.ts";
 

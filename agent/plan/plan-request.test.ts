@@ -16,7 +16,8 @@ import {
   workload,
 } from "../traffic/mesh.fake.ts";
 import { clientNeedOf } from "./client-need.ts";
-import { planRequest, type RequestPlan, type RequestWorld, type RoutedFacts } from "./plan-request.ts";
+import type { RequestPlan, RequestWorld, RoutedFacts } from "./forwarded-request.ts";
+import { planRequest } from "./plan-request.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const near = workload("near", { addresses: ["10.0.0.3"] });

@@ -2,9 +2,9 @@
 import { RouteTables } from "../l7/route-tables.ts";
 import type { Recorder } from "../observe/recorder.ts";
 import { traceparents } from "../plan/connect-headers.ts";
+import type { RequestWorld } from "../plan/forwarded-request.ts";
 import { judge } from "../plan/judge-connection.ts";
 import type { PlanWorld } from "../plan/plan.ts";
-import type { RequestWorld } from "../plan/plan-request.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
 import type { JudgeLimits } from "../policy/limits.ts";
 import { ClientHellos } from "./client-hellos.ts";

@@ -15,7 +15,7 @@ import {
   type TryShows,
 } from "../plan/ejection.ts";
 import type { Candidate } from "../plan/endpoints.ts";
-import type { RequestHealth, RequestsTo } from "../plan/plan-request.ts";
+import type { RequestHealth, RequestsTo } from "../plan/forwarded-request.ts";
 import type { EjectionCells } from "./ejection-cells.ts";
 import type { Cell } from "./keyed-cells.ts";
 

@@ -1,6 +1,6 @@
 // 18 · data thread · how many requests of a caller's identity may be under way to a Service's port, over all data threads together.
 import { fullName } from "../mesh/full-name.ts";
-import type { RequestsTo } from "../plan/plan-request.ts";
+import type { RequestsTo } from "../plan/forwarded-request.ts";
 import type { UnderWayCells } from "./under-way-cells.ts";
 
 /** Hashes of keys that are remembered; then it begins anew. */

@@ -8,19 +8,17 @@ import type { Workload } from "../mesh/workload.ts";
 import { withAddresses } from "../mesh/workload.ts";
 import type { AfterTry, RouteAnswer } from "../observe/request-record.ts";
 import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
-import { permissionOf } from "../plan/permission.ts";
-import { sourceAddressFor } from "../plan/plan.ts";
 import {
   type ForwardPlan,
   gottenFacts,
   judgeAgain,
-  planAgain,
-  planRequest,
   type RequestPlan,
   type RoutedFacts,
   requestsTo,
-  sharedEdits,
-} from "../plan/plan-request.ts";
+} from "../plan/forwarded-request.ts";
+import { permissionOf } from "../plan/permission.ts";
+import { sourceAddressFor } from "../plan/plan.ts";
+import { planAgain, planRequest, sharedEdits } from "../plan/plan-request.ts";
 import {
   isRetried,
   MOST_UNSENT_TRIES,

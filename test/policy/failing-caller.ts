@@ -4,7 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { nowhere } from "../../agent/mesh/source-ref.ts";
 import type { OutlierDetection } from "../../agent/mesh/traffic-policy.ts";
 import type { Candidate } from "../../agent/plan/endpoints.ts";
-import type { RequestsTo } from "../../agent/plan/plan-request.ts";
+import type { RequestsTo } from "../../agent/plan/forwarded-request.ts";
 import { EjectionCells } from "../../agent/traffic/ejection-cells.ts";
 import { EndpointHealth } from "../../agent/traffic/endpoint-health.ts";
 import { service } from "../../agent/traffic/mesh.fake.ts";

@@ -7,7 +7,8 @@ import { loadConfig } from "../../agent/config/load.ts";
 import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { RouteTables } from "../../agent/l7/route-tables.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
-import { planRequest, type RequestPlan } from "../../agent/plan/plan-request.ts";
+import type { RequestPlan } from "../../agent/plan/forwarded-request.ts";
+import { planRequest } from "../../agent/plan/plan-request.ts";
 import { routeOf } from "../../agent/plan/route.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
 

@@ -4,8 +4,8 @@ import { automatonOf } from "../../l7/expression.ts";
 import type { FieldEdits, HttpMatch, HttpRoute, PathCondition, ValueCondition } from "../../mesh/http-rule.ts";
 import { backendRef, everything, MOST_MATCHES, MOST_RULES, type ReadRule, toRoute } from "./http-route.ts";
 import { edits, type RouteFilter } from "./http-route-filters.ts";
-import { condition, fieldName, firstOfEachName, hasFewExpressions, MOST_EXPRESSIONS } from "./http-route-match.ts";
-import { MOST_BACKENDS, parentRefs, routeMetadata } from "./route-parts.ts";
+import { condition, fieldName, firstOfEachName, withFewExpressions } from "./http-route-match.ts";
+import { MOST_BACKENDS, parentRefs, routeMetadata, uncountedHostnames } from "./route-parts.ts";
 import {
   ignored,
   list,
@@ -18,7 +18,6 @@ import {
   type Reader,
   required,
   string,
-  unsupported,
   wrongValue,
 } from "./schema.ts";
 import { quoted, type Report, type Value } from "./value.ts";
@@ -130,11 +129,7 @@ const grpcRoute = object({
   spec: required(
     object({
       parentRefs,
-      hostnames: unsupported(
-        list(string),
-        "a route of a Service is about its address, whatever name was called (GEP-1294)",
-        "remove it, or compare a header",
-      ),
+      hostnames: uncountedHostnames("remove it, or compare a header"),
       rules: optional(list(located(rule), { max: MOST_RULES }), null),
       useDefaultGateways: ignored,
     }),
@@ -143,16 +138,7 @@ const grpcRoute = object({
 });
 export type GrpcRouteDocument = Read<typeof grpcRoute>;
 
-export const grpcRouteKind: Reader<GrpcRouteDocument> = (document, path, report) =>
-  hasFewExpressions(document)
-    ? grpcRoute(document, path, report)
-    : wrongValue(
-        document.from,
-        `the route has more than ${MOST_EXPRESSIONS} regular expressions`,
-        "each is made into a table when the route is read, on every node",
-        `keep ${MOST_EXPRESSIONS}; alternatives can be written as a|b`,
-        report,
-      );
+export const grpcRouteKind: Reader<GrpcRouteDocument> = withFewExpressions(grpcRoute);
 
 const anyCall: HttpMatch = { path: anyMethod.path, method: null, headers: [], query: [], rank: [0, 0, 0, 0, 0] };
 

@@ -40,10 +40,23 @@ export const expression: Reader<string> = (value, place, report) => {
 };
 
 /** The types are read before the expressions, since making those takes time. */
-export const MOST_EXPRESSIONS = 64;
+const MOST_EXPRESSIONS = 64;
 
-/** Whether a route has no more expressions than are read. */
-export function hasFewExpressions(document: Value): boolean {
+/** The same, refused where a route has more expressions than are read. */
+export function withFewExpressions<T>(read: Reader<T>): Reader<T> {
+  return (document, path, report) =>
+    hasFewExpressions(document)
+      ? read(document, path, report)
+      : wrongValue(
+          document.from,
+          `the route has more than ${MOST_EXPRESSIONS} regular expressions`,
+          "each is made into a table when the route is read, on every node",
+          `keep ${MOST_EXPRESSIONS}; alternatives can be written as a|b`,
+          report,
+        );
+}
+
+function hasFewExpressions(document: Value): boolean {
   let count = 0;
   const walk = [document];
   // Grows while it is walked.

@@ -1,6 +1,5 @@
 // any thread · HTTPRoute (gateway.networking.k8s.io/v1) with Services as parents: schema and translation. A field that is known and not
 // honoured refuses the route: a route that is honoured by half sends requests where its author did not.
-import { fullName } from "../../mesh/full-name.ts";
 import {
   type Cors,
   type FieldEdits,
@@ -15,10 +14,19 @@ import {
 import type { SourceRef } from "../../mesh/source-ref.ts";
 import { withFault } from "./http-route-fault.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
-import { hasFewExpressions, httpMatch, MOST_EXPRESSIONS, milliseconds } from "./http-route-match.ts";
+import { httpMatch, milliseconds, withFewExpressions } from "./http-route-match.ts";
 import { retry } from "./http-route-retry.ts";
 import { sessionPersistence } from "./http-route-session.ts";
-import { isService, MOST_BACKENDS, parentRefs, parentsOfServices, routeMetadata, weighted } from "./route-parts.ts";
+import {
+  MOST_BACKENDS,
+  nameService,
+  parentRefs,
+  parentsOfServices,
+  routeMetadata,
+  serviceOf,
+  uncountedHostnames,
+  weighted,
+} from "./route-parts.ts";
 import {
   ignored,
   type Located,
@@ -31,8 +39,6 @@ import {
   type Reader,
   required,
   string,
-  unsupported,
-  wrongValue,
 } from "./schema.ts";
 import { type Report, type Value, wrong } from "./value.ts";
 
@@ -63,11 +69,7 @@ const httpRoute = object({
   spec: required(
     object({
       parentRefs,
-      hostnames: unsupported(
-        list(string),
-        "a route of a Service is about its address, whatever name was called (GEP-1294)",
-        "remove it, or compare the header Host",
-      ),
+      hostnames: uncountedHostnames("remove it, or compare the header Host"),
       rules: optional(list(located(rule), { max: MOST_RULES }), null),
       useDefaultGateways: ignored,
     }),
@@ -76,16 +78,7 @@ const httpRoute = object({
 });
 export type HttpRouteDocument = Read<typeof httpRoute>;
 
-export const httpRouteKind: Reader<HttpRouteDocument> = (document, path, report) =>
-  hasFewExpressions(document)
-    ? httpRoute(document, path, report)
-    : wrongValue(
-        document.from,
-        `the route has more than ${MOST_EXPRESSIONS} regular expressions`,
-        "each is made into a table when the route is read, on every node",
-        `keep ${MOST_EXPRESSIONS}; alternatives can be written as a|b`,
-        report,
-      );
+export const httpRouteKind: Reader<HttpRouteDocument> = withFewExpressions(httpRoute);
 
 type ReadRoute = Pick<HttpRouteDocument, "metadata"> & {
   readonly kind: RouteKind;
@@ -177,15 +170,11 @@ function toBackend(
       fix: "write it as a filter of the rule",
     });
   }
-  const namespace = read.namespace ?? place.namespace;
-  const isKnown = isService(read) && read.port !== null;
-  if (!isKnown) {
-    const what = isService(read) ? "has no port" : `names a ${read.kind}`;
-    const why = "its share of the requests is answered 500";
-    report.unsupported(from, `${path}: a backend ${what}`, why, "name a Service and its port");
-  }
+  const service = serviceOf(read, place.namespace, (what) =>
+    report.unsupported(from, `${path}: a backend ${what}`, "its share of the requests is answered 500", nameService),
+  );
   return {
-    service: isService(read) ? fullName({ namespace, name: read.name }) : null,
+    service,
     port: read.port,
     weight: read.weight,
     requestEdits: filters.requestEdits,

@@ -2,7 +2,18 @@
 import { fullName } from "../../mesh/full-name.ts";
 import type { RouteParent } from "../../mesh/http-rule.ts";
 import { dnsLabel, dnsSubdomain, namespacedMetadata, port, portName } from "./fields.ts";
-import { growingObject, integer, list, object, optional, type Read, type Reader, required, string } from "./schema.ts";
+import {
+  growingObject,
+  integer,
+  list,
+  object,
+  optional,
+  type Read,
+  type Reader,
+  required,
+  string,
+  unsupported,
+} from "./schema.ts";
 import type { Value } from "./value.ts";
 
 const SERVICE = { group: "", kind: "Service" } as const;
@@ -38,8 +49,32 @@ export const routeMetadata = growingObject({ ...namespacedMetadata, creationTime
 /** Gateway API's own limit, of a rule. */
 export const MOST_BACKENDS = 16;
 
-export const isService = ({ group, kind }: { readonly group: string; readonly kind: string }): boolean =>
+const isService = ({ group, kind }: { readonly group: string; readonly kind: string }): boolean =>
   (group === SERVICE.group || group === "core") && kind === SERVICE.kind;
+
+export const nameService = "name a Service and its port";
+
+/**
+ * `<namespace>/<name>` of the Service that a backend names; null: it names something else.
+ * @param own the route's namespace
+ * @param unknown hears what keeps requests from it: no Service, or no port
+ */
+export function serviceOf(
+  read: Pick<Read<typeof parentRef>, keyof typeof reference>,
+  own: string,
+  unknown: (what: string) => void,
+): string | null {
+  if (!isService(read)) {
+    unknown(`names a ${read.kind}`);
+    return null;
+  }
+  if (read.port === null) unknown("has no port");
+  return fullName({ namespace: read.namespace ?? own, name: read.name });
+}
+
+/** Of a route whose rules are about requests. */
+export const uncountedHostnames = (instead: string): ReturnType<typeof unsupported> =>
+  unsupported(list(string), "a route of a Service is about its address, whatever name was called (GEP-1294)", instead);
 
 /** @param own the route's namespace */
 export function parentsOfServices(refs: readonly Read<typeof parentRef>[], own: string): readonly RouteParent[] {

@@ -1,8 +1,15 @@
 // any thread · TCPRoute and TLSRoute (gateway.networking.k8s.io) with Services as parents: schema and translation. What is known and not
 // honoured refuses the route, as of an HTTPRoute.
-import { fullName } from "../../mesh/full-name.ts";
 import type { StreamBackend, StreamRoute } from "../../mesh/stream-route.ts";
-import { isService, MOST_BACKENDS, parentRefs, parentsOfServices, routeMetadata, weighted } from "./route-parts.ts";
+import {
+  MOST_BACKENDS,
+  nameService,
+  parentRefs,
+  parentsOfServices,
+  routeMetadata,
+  serviceOf,
+  weighted,
+} from "./route-parts.ts";
 import {
   ignored,
   type Located,
@@ -86,12 +93,9 @@ function toBackend(
   report: Report,
 ): StreamBackend {
   const { port, weight } = read;
-  const isKnown = isService(read) && port !== null;
-  if (!isKnown) {
-    const what = isService(read) ? "has no port" : `names a ${read.kind}`;
-    const why = "its share of the connections is refused";
-    report.unsupported(from, `spec.rules[0].backendRefs: a backend ${what}`, why, "name a Service and its port");
-  }
-  const service = isService(read) ? fullName({ namespace: read.namespace ?? own, name: read.name }) : null;
+  const why = "its share of the connections is refused";
+  const service = serviceOf(read, own, (what) =>
+    report.unsupported(from, `spec.rules[0].backendRefs: a backend ${what}`, why, nameService),
+  );
   return { service, port, weight };
 }
