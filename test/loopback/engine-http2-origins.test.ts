@@ -7,9 +7,12 @@ import test from "node:test";
 import { Dice } from "../policy/dice.ts";
 import { ask, h2cApplication, h2cCaller, type OnStream, response } from "./h2c.ts";
 
-import { endedOf, serves, to, ways } from "./origin-engine.ts";
+import { endedOf, type Served, serves, to, ways } from "./origin-engine.ts";
 import { application } from "./read-engine.ts";
 import { closedAtEnd } from "./support.ts";
+
+const MEBIBYTE = 2 ** 20;
+const LARGE = MEBIBYTE;
 
 /** Answers with what it got, says who it is, and ends as a call of gRPC ends. */
 const echoes =
@@ -88,6 +91,79 @@ for (const way of ways) {
     held[0]?.();
     assert.equal((await again).status, 200);
     assert.equal(app.sessions.length, 3);
+    assert.deepEqual(under.errors(), []);
+  });
+}
+
+for (const way of ways) {
+  test(`${way}: callers that do not read keep nobody else of their connection to an origin waiting`, async () => {
+    const app = await h2cApplication((stream) => {
+      stream.respond({ ":status": 200 });
+      stream.end(Buffer.alloc(LARGE));
+    });
+    using under = serves(way, [app.port]);
+    using slow = h2cCaller(under.port);
+    using quick = h2cCaller(under.port);
+    const stalled = Array.from({ length: 40 }, () => slow.session.request({ ":path": "/stalled" }));
+    for (const stream of stalled) stream.pause();
+    await Promise.all(stalled.map((stream) => once(stream, "response")));
+    // What they leave unread fills 40 windows of streams, and no more.
+    let most = 0;
+    for (let round = 0; round < 3; round++) {
+      const heard = Array.from({ length: 20 }, () => ask(quick.session, { headers: { ":path": "/quick" } }));
+      for (const { status, body } of await Promise.all(heard)) assert.deepEqual([status, body.length], [200, LARGE]);
+      most = Math.max(most, under.engine.engine.stats().bufferBytes);
+    }
+    assert.equal(app.sessions.length, 1);
+    assert.ok(most > 5 * MEBIBYTE && most < 40 * 0.3 * MEBIBYTE + 2 * MEBIBYTE, `${most} bytes`);
+    let got = 0;
+    for (const stream of stalled)
+      stream.resume().on("data", (chunk: Buffer) => {
+        got += chunk.length;
+      });
+    await until(() => got === 40 * LARGE);
+    await until(() => under.engine.engine.stats().bufferBytes < MEBIBYTE);
+    assert.deepEqual(under.errors(), []);
+  });
+
+  test(`${way}: an origin that does not read keeps no request to another origin waiting`, async () => {
+    const deaf = await h2cApplication((stream) => stream.respond({ ":status": 200 }));
+    const app = await h2cApplication(echoes("there"));
+    using under = serves(way, [deaf.port, app.port], (event) => to(event, event.target === "/deaf" ? 1 : 2));
+    using caller = h2cCaller(under.port);
+    const body = [Buffer.alloc(LARGE)];
+    const stalled = Array.from({ length: 40 }, () => {
+      const stream = caller.session.request({ ":method": "POST", ":path": "/deaf" }, { endStream: false });
+      stream.write(body[0]);
+      return stream;
+    });
+    await Promise.all(stalled.map((stream) => once(stream, "response")));
+    const headers = { ":method": "POST", ":path": "/there" };
+    const heard = await Promise.all(Array.from({ length: 20 }, () => ask(caller.session, { headers, body })));
+    assert.ok(heard.every(({ status, body }) => status === 200 && body.length === LARGE));
+    assert.ok(under.engine.engine.stats().bufferBytes < 40 * 0.3 * MEBIBYTE + 2 * MEBIBYTE);
+    assert.deepEqual(under.errors(), []);
+  });
+
+  test(`${way}: a connection to an origin that nobody needs any more ends behind GOAWAY(NO_ERROR), and not by a reset`, async () => {
+    const app = await h2cApplication(echoes("one"));
+    const ends: ((under: Served) => void)[] = [({ define }) => define(), ({ engine }) => engine.engine.drain()];
+    using under = serves(way, [app.port]);
+    for (const end of ends) {
+      using caller = h2cCaller(under.port);
+      assert.equal((await ask(caller.session, { headers: { ":path": "/" } })).status, 200);
+      const session = app.sessions.at(-1);
+      const failed: unknown[] = [];
+      session?.on("error", (error) => failed.push(error));
+      session?.socket.on("error", (error) => failed.push(error));
+      const closed = new Promise((resolve) => session?.on("close", resolve));
+      const goaway = new Promise<number>((resolve) => session?.on("goaway", resolve));
+      end(under);
+      assert.equal(await goaway, 0);
+      await closed;
+      assert.deepEqual(failed, []);
+    }
+    assert.equal(app.sessions.length, 2);
     assert.deepEqual(under.errors(), []);
   });
 }

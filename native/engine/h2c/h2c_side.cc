@@ -25,7 +25,9 @@ constexpr H2Options OptionsOf(Role role) {
   options.role = role;
   options.stream_window = 256 * 1024;
   options.connection_window = 1 << 20;
-  options.kept_most = 1 << 20;
+  // All that 100 readers may leave unread: whatever some of them do, the others of the connection go on. What that is of memory is counted
+  // for their pod (pod_shares.h).
+  options.kept_most = 100 * size_t{256 * 1024};
   options.max_frame = 16'384;
   options.server_streams = 100;
   options.client_streams = 100;

@@ -13,6 +13,8 @@ namespace {
 // From the open connection to the far end's SETTINGS.
 constexpr uint64_t kSettingsMs = 5'000;
 constexpr uint64_t kIdleMs = 60'000;
+// The far end has so long to end its half behind our GOAWAY.
+constexpr uint64_t kClosingMs = 5'000;
 
 }  // namespace
 
@@ -60,10 +62,11 @@ void OriginSession::OnReset(ByteEnd&, int code) {
 }
 
 ssize_t OriginSession::OnPull(ByteEnd&, const Pieces& into, bool* more) {
-  return phase_ == Phase::kOpen ? side_.Pull(into, more) : -EAGAIN;
+  return phase_ == Phase::kOpen || phase_ == Phase::kClosing ? side_.Pull(into, more) : -EAGAIN;
 }
 
 void OriginSession::Pump() {
+  if (phase_ == Phase::kClosing && !side_.Discard()) return Lose(CloseCause::kFinished, 0, {});
   if (phase_ != Phase::kOpen || pumping_) return;
   pumping_ = true;
   const H2cSide::Got got = side_.Receive();
@@ -88,15 +91,15 @@ void OriginSession::Pump() {
 }
 
 void OriginSession::OnWork() {
-  if (phase_ == Phase::kOpen) services_.turn.Dirty(this);
+  if (phase_ == Phase::kOpen || phase_ == Phase::kClosing) services_.turn.Dirty(this);
 }
 
 void OriginSession::Flush() {
-  if (phase_ != Phase::kOpen) return;
-  Settle();
-  if (phase_ != Phase::kOpen) return;
+  if (phase_ == Phase::kOpen) Settle();
+  if (phase_ != Phase::kOpen && phase_ != Phase::kClosing) return;
   if (const int error = side_.Flush(); error != 0) return Lose(CloseCause::kResetByUpstream, error, {});
-  if (!frames().violation().empty()) Lose(CloseCause::kH2Failed, 0, frames().violation());
+  if (phase_ == Phase::kOpen && !frames().violation().empty())
+    Lose(CloseCause::kH2Failed, 0, frames().violation());
 }
 
 void OriginSession::Settle() {
@@ -112,8 +115,7 @@ void OriginSession::Settle() {
     deadline_.Cancel();
     return;
   }
-  if (retired_ || session.goaway_received() || session.Limit() == 0 || !pool_.MayIdle(*this))
-    return Lose(CloseCause::kFinished, 0, {});
+  if (retired_ || session.goaway_received() || session.Limit() == 0 || !pool_.MayIdle(*this)) return Close();
   if (!deadline_.armed() || !Hook<IdleSessions>::linked()) services_.timers.Start(&deadline_, kIdleMs);
   pool_.KeepIdle(*this);
 }
@@ -130,24 +132,38 @@ void OriginSession::Orphan() {
 }
 
 void OriginSession::OnDeadline() {
+  if (phase_ == Phase::kClosing) return End();
   if (phase_ != Phase::kOpen) return;
-  frames_known() ? Lose(CloseCause::kFinished, 0, {}) : Lose(CloseCause::kConnectTimeout, 0, "no SETTINGS");
+  frames_known() ? Close() : Lose(CloseCause::kConnectTimeout, 0, "no SETTINGS");
+}
+
+void OriginSession::Close() {
+  phase_ = Phase::kClosing;
+  LeaveOrigin();
+  services_.timers.Start(&deadline_, kClosingMs);
+  frames().Goaway(NGHTTP2_NO_ERROR);
+  side_.Finish();
+  if (Origin* const origin = std::exchange(origin_, nullptr)) pool_.ServeWaiting(*origin);
+}
+
+void OriginSession::LeaveOrigin() {
+  deadline_.Cancel();
+  Hook<SessionOfOrigin>::Remove();
+  Hook<IdleSessions>::Remove();
 }
 
 void OriginSession::Leave() {
   phase_ = Phase::kEnded;
-  deadline_.Cancel();
+  LeaveOrigin();
   Turn::Task::Remove();
   Turn::Flushable::Remove();
-  Hook<SessionOfOrigin>::Remove();
   Hook<SessionOfPool>::Remove();
-  Hook<IdleSessions>::Remove();
 }
 
 void OriginSession::Lose(CloseCause cause, int detail, std::string_view message) {
   if (phase_ == Phase::kEnded) return;
   // A far end that has never said how many streams it takes has failed those that wait for it, too.
-  const bool failed = phase_ != Phase::kOpen || !frames_known() || frames().AllowsNone();
+  const bool failed = phase_ < Phase::kOpen || !frames_known() || frames().AllowsNone();
   Leave();
   frames().LoseStreams(cause, detail, message);
   side_.Stop();

@@ -70,7 +70,7 @@ class OriginSession final : public OriginLink::User,
   void OnMayReadSide() override { services_.turn.Again(this); }
 
  private:
-  enum class Phase : uint8_t { kNew, kOpening, kOpen, kEnded };
+  enum class Phase : uint8_t { kNew, kOpening, kOpen, kClosing, kEnded };
 
   bool frames_known() const { return const_cast<H2cSide&>(side_).frames().settings_received(); }
   void Pump();
@@ -78,7 +78,11 @@ class OriginSession final : public OriginLink::User,
   void Settle();
   // The connection has gone, or its far end speaks no HTTP/2.
   void Lose(CloseCause cause, int detail, std::string_view message);
-  // Out of all lists; deleted with the turn.
+  // Its last stream has ended, and it gets no other: GOAWAY, our end, and the time that its far end needs for its own.
+  void Close();
+  // Gets no further streams.
+  void LeaveOrigin();
+  // The same, and out of all lists; deleted with the turn.
   void Leave();
   void OnDeadline();
 
@@ -90,7 +94,7 @@ class OriginSession final : public OriginLink::User,
   Phase phase_ = Phase::kNew;
   bool pumping_ = false;
   bool retired_ = false;
-  Timer deadline_;  // of its SETTINGS, or of being idle
+  Timer deadline_;  // of its SETTINGS, of being idle, or of its far end's end
 };
 
 }  // namespace orlop
