@@ -10,6 +10,7 @@ import { initial, isJoined, type JoinedState, joinedMesh, joinedNodes, mixed, ne
 import { type Journey, startJourney } from "../support/journey-box.ts";
 
 const ECHO = 8080;
+const CLOSED = 9;
 const TRANSFER = 8082;
 const CLIENT = "spiffe://cluster.local/ns/demo/sa/client";
 const SERVER = "spiffe://cluster.local/ns/demo/sa/server";
@@ -165,6 +166,21 @@ describe("two pods of one node", { concurrency: 1 }, () => {
     assert.ok(watched.reply?.pod === "server" && !isJoined(watched), JSON.stringify(watched));
     await write(initial);
     await ping.finish();
+  });
+
+  test("a port at which nobody listens: refused by the kernel as without a mesh; by way of the agent reset, and at once", async () => {
+    const closed = (name: string, family: "ip4" | "ip6") =>
+      call(pod("client"), { host: pod(name)[family], port: CLOSED });
+    for (const family of ["ip4", "ip6"] as const) {
+      assert.equal((await closed("server", family)).error, "ECONNREFUSED", family);
+      // docs/compatibility.md, closed-port: the agent accepts before it knows the far end.
+      assert.equal((await closed("far", family)).error, "ECONNRESET", family);
+    }
+    await write({ ...initial, audit: true });
+    for (const family of ["ip4", "ip6"] as const)
+      assert.equal((await closed("server", family)).error, "ECONNRESET", family);
+    await write(initial);
+    await untilJoined();
   });
 
   test("a caller that becomes somebody else loses what it had as the former", async () => {
