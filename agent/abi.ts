@@ -106,7 +106,7 @@ export const ORLOP_FORWARD_ASKS_ANY = 4;
 export const ORLOP_MOST_KEPT = 65536;
 export const ORLOP_HEAD_EDIT_PREFIX = 6;
 export const ORLOP_MOST_PEEKED = 16384;
-export const ORLOP_MOST_ORIGIN = 65535;
+export const ORLOP_MOST_ORIGIN = 4294967295;
 export const ORLOP_REPORTS_NOT_REACHED = 256;
 
 /** Byte offsets in struct orlop_addr. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { ORLOP_MOST_ORIGIN } from "../abi.ts";
 import type { Origin } from "../engine/answers.ts";
 import { seeded } from "./mesh.fake.ts";
 import { type OriginRoute, Origins } from "./origins.ts";
@@ -53,7 +54,7 @@ test("one number for each pod and each way; nothing of a way is left out of it",
   assert.deepEqual([defined?.origin, defined?.podIdx, defined?.route], [numbers[3], 1, dial]);
 });
 
-test("a pod that goes takes along what was from it and to it, and its numbers are given again", () => {
+test("a pod that goes takes along what was from it and to it, and its numbers are never given again", () => {
   const known = engine();
   const origins = new Origins(known);
   const own = origins.numberOf(4, relay);
@@ -62,7 +63,7 @@ test("a pod that goes takes along what was from it and to it, and its numbers ar
   origins.dropPod(4);
   assert.deepEqual(known.dropped.toSorted(), [own, toIt].toSorted());
   assert.equal(origins.numberOf(1, relay), other);
-  assert.ok([own, toIt].includes(origins.numberOf(1, tunnel)));
+  assert.ok(![own, toIt].includes(origins.numberOf(1, tunnel)));
 });
 
 test("over the limit a way that was not used goes", () => {
@@ -70,13 +71,22 @@ test("over the limit a way that was not used goes", () => {
   const origins = new Origins(known, 2);
   const first = origins.numberOf(1, relay);
   const second = origins.numberOf(1, dial);
-  assert.equal(origins.numberOf(1, relay), first);
-  assert.equal(origins.numberOf(1, tunnel), second, "its number is free");
-  assert.deepEqual(known.dropped, [second]);
-  assert.equal(known.known.size, 2);
+  const third = origins.numberOf(1, tunnel);
+  assert.deepEqual(known.dropped, [first]);
+  assert.equal(origins.numberOf(1, tunnel), third);
+  const fourth = origins.numberOf(1, relay);
+  assert.deepEqual(known.dropped, [first, second]);
+  assert.deepEqual([...known.known.keys()], [third, fourth]);
 });
 
-test("random requests, pods that go and a limit: a known way keeps its number, and no two ways share one", () => {
+test("behind the last number the first comes", () => {
+  const known = engine();
+  const origins = new Origins(known, 10, ORLOP_MOST_ORIGIN - 1);
+  const of = (podIdx: number): number => origins.numberOf(podIdx, relay);
+  assert.deepEqual([of(1), of(2), of(3)], [ORLOP_MOST_ORIGIN, 1, 2]);
+});
+
+test("random requests, pods that go and a limit: a known way keeps its number, which no other has before or after it", () => {
   const seed = Number(process.env.ORLOP_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
   const random = seeded(seed);
   const draw = (below: number): number => Math.floor(random() * below);
@@ -84,6 +94,7 @@ test("random requests, pods that go and a limit: a known way keeps its number, a
     const known = engine();
     const limit = 1 + draw(12);
     const origins = new Origins(known, limit);
+    const given = new Map<number, OriginRoute & { readonly of: number }>();
     for (let step = 0; step < 100; step++) {
       if (draw(20) === 0) {
         const gone = draw(3);
@@ -108,6 +119,8 @@ test("random requests, pods that go and a limit: a known way keeps its number, a
       if (before !== undefined) assert.equal(number, before.origin, `seed ${seed}`);
       const defined = known.known.get(number);
       assert.deepEqual([defined?.podIdx, defined?.route], [podIdx, route], `seed ${seed}`);
+      assert.deepEqual(given.get(number) ?? { ...route, of: podIdx }, { ...route, of: podIdx }, `seed ${seed}`);
+      given.set(number, { ...route, of: podIdx });
       assert.ok(known.known.size <= limit, `seed ${seed}`);
     }
   }

@@ -1,5 +1,6 @@
 // 21 · data thread · where requests of this thread's pods may go, as the engine knows it: a number for each pod and each way to an
-// endpoint. The engine keeps connections by number, so nothing of a pod is ever another pod's.
+// endpoint. The engine keeps connections by number, so nothing of a pod is ever another pod's. A number is never another way's: a request
+// was judged for its way, and may come to its number after that was dropped.
 import type { Origin } from "../engine/answers.ts";
 
 export type OriginRoute = Origin["route"];
@@ -9,8 +10,10 @@ export type OriginEngine = {
   readonly drop: (origin: number) => void;
 };
 
-/** Then a number that has not been used for long is dropped: its idle connections end. Far below the engine's largest number. */
+/** Then a number that has not been used for long is dropped: its idle connections end. */
 const MOST = 10_000;
+/** The engine's largest number (ORLOP_MOST_ORIGIN). */
+const LAST = 2 ** 32 - 1;
 
 type DefinedOrigin = Origin & { isUsed: boolean };
 
@@ -21,13 +24,14 @@ export class Origins {
   readonly #ofPod = new Map<number, Map<string, DefinedOrigin[]>>();
   /** In the order in which they are looked at when there are too many. */
   readonly #all = new Set<DefinedOrigin>();
-  /** Numbers that are nobody's any more. */
-  readonly #free: number[] = [];
-  #next = 1;
+  readonly #numbers = new Set<number>();
+  #last: number;
 
-  constructor(engine: OriginEngine, limit: number = MOST) {
+  /** @param last the number given last */
+  constructor(engine: OriginEngine, limit: number = MOST, last = 0) {
     this.#engine = engine;
     this.#limit = limit;
+    this.#last = last;
   }
 
   /** Each request comes by here, nearly always for a way that is known: so no text is made of a way, and nothing is moved. */
@@ -41,10 +45,17 @@ export class Origins {
       }
     }
     while (this.#all.size >= this.#limit) this.#forgetUnused();
-    const origin: DefinedOrigin = { origin: this.#free.pop() ?? this.#next++, podIdx, route, isUsed: false };
+    const origin: DefinedOrigin = { origin: this.#nextNumber(), podIdx, route, isUsed: true };
     this.#engine.define(origin);
     this.#add(origin);
     return origin.origin;
+  }
+
+  /** After four billion of them they begin anew: no request is as old. */
+  #nextNumber(): number {
+    do this.#last = this.#last < LAST ? this.#last + 1 : 1;
+    while (this.#numbers.has(this.#last));
+    return this.#last;
   }
 
   /** The pod has gone: neither its own requests nor those to it go on by these. Its index may be another pod's soon. */
@@ -73,6 +84,7 @@ export class Origins {
     this.#ofPod.set(podIdx, ofPod.set(route.to.address, there));
     there.push(origin);
     this.#all.add(origin);
+    this.#numbers.add(origin.origin);
   }
 
   #forget(origin: DefinedOrigin): void {
@@ -83,7 +95,7 @@ export class Origins {
     else ofPod?.delete(route.to.address);
     if (ofPod?.size === 0) this.#ofPod.delete(podIdx);
     this.#all.delete(origin);
-    this.#free.push(origin.origin);
+    this.#numbers.delete(origin.origin);
     this.#engine.drop(origin.origin);
   }
 }

@@ -43,7 +43,7 @@
 #define ORLOP_MOST_PEEKED 16384
 
 /* Of `define-origin` and `forward`: the highest number of an origin. 0 is the connection's own. */
-#define ORLOP_MOST_ORIGIN 65535
+#define ORLOP_MOST_ORIGIN 4294967295
 
 /* Of `tunnel` and `dial`, in orlop_engine_answer.requests, beside an HttpReading: when the far end cannot be reached the connection waits
  * for another answer. */

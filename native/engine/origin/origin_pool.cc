@@ -20,7 +20,7 @@ constexpr size_t kIdle = 10'000;
 
 void OriginPool::Define(const Answer& answer) {
   const uint32_t number = answer.ref().index;
-  if (number == 0 || number > ORLOP_MOST_ORIGIN) return;
+  if (number == 0) return;
   Drop(number);
   auto origin = std::make_unique<Origin>();
   origin->number = number;
