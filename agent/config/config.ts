@@ -45,7 +45,7 @@ export type AgentConfig = {
   readonly dataThreads: number;
   /** Of clients that offer a hybrid key exchange without a key share for it. */
   readonly askForHybrid: boolean;
-  /** Of tunnels, behind their handshakes. */
+  /** Of tunnels, behind their handshakes (docs/reference/records.md). */
   readonly recordLayer: NodeSpec["tls"]["recordLayer"];
   readonly keeper: { readonly socket: string };
   readonly admin: { readonly socket: string };

@@ -42,6 +42,7 @@ test("a file without a NodeConfig is a node with every default", (t) => {
   assert.equal(agent.admin.socket, "/run/orlop/agent.sock");
   assert.deepEqual([agent.metrics.port, agent.ready.port, agent.log.access], [15_020, 15_021, "stdout"]);
   assert.ok(agent.dataThreads >= 1);
+  assert.equal(agent.recordLayer, "own");
 });
 
 test("programs of the node: the kubelet by default in a pod of Kubernetes, what the file says in any case", (t) => {
@@ -189,6 +190,9 @@ test("what is written counts, paths start at the file, the environment comes las
   assert.equal(agent.dataThreads, 3);
   assert.equal(keeper.log.level, "debug");
   assert.equal(loadConfig(path, { ORLOP_DATA_THREADS: "2" }).agent.dataThreads, 2);
+  const openssl = file(t, `${HEAD}  node: n1\n  tls: {recordLayer: openssl}\n`);
+  assert.equal(loadConfig(openssl, {}).agent.recordLayer, "openssl");
+  assert.equal(loadConfig(openssl, { ORLOP_TLS_RECORD_LAYER: "own" }).agent.recordLayer, "own");
 });
 
 for (const [name, text, env, expected] of [
@@ -205,6 +209,7 @@ for (const [name, text, env, expected] of [
   ["a climbing path", `${HEAD}  bpffs: /sys/../etc\n`, {}, /absolute path/],
   ["an upper-case trust domain", `${HEAD}  trustDomain: Cluster.local\n`, {}, /trust domain/],
   ["root as the agent's user", `${HEAD}  agentUid: 0\n`, {}, /from 1 to/],
+  ["a record layer of nobody's", `${HEAD}  tls: {recordLayer: kernel}\n`, {}, /not one of own, openssl/],
   ["requests that are logged by no rule", `${HEAD}  log: {requests: some}\n`, {}, /not one of errors, all/],
   ["an unknown log level", `${HEAD}  log: {level: loud}\n`, {}, /not one of trace/],
   ["two NodeConfigs", `${HEAD}  node: a\n---\n${HEAD}  node: b\n`, {}, /:6:1: a second NodeConfig/],

@@ -41,6 +41,10 @@ test("our record layer opens and seals the application data of RFC 8448", async 
   assert.equal(await says("record-traces", 1), "as in RFC 8448\n");
 });
 
+test("our record layer refuses a tunnel without room for its secrets, and updates keys as RFC 8446 has it", async () => {
+  assert.equal(await says("record-limits", 1), "within the limits\n");
+});
+
 test("a pod has its turns, open requests and memory, however much another asks for", async () => {
   assert.equal(await says("pod-shares", 20), "20 rounds\n");
 });

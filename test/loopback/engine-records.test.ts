@@ -4,13 +4,14 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import http2 from "node:http2";
+import type net from "node:net";
 import test from "node:test";
 import { useOwnRecords } from "../../agent/engine/addon.ts";
 import { ca, clientEngine, clientLeaf, installBoth, serverEngine } from "./hbone-pair.ts";
 import { peerServer } from "./http2-peer.ts";
-import { frame, preface, SETTINGS } from "./raw-h2.ts";
-import { recordPeer } from "./raw-records.ts";
-import { closedAtEnd, dial, readAll, serve } from "./support.ts";
+import { connectBlock, DATA, END_HEADERS, frame, HEADERS, preface, SETTINGS } from "./raw-h2.ts";
+import { type RecordPeer, recordPeer } from "./raw-records.ts";
+import { closedAtEnd, dial, howItEnds, readAll, serve } from "./support.ts";
 
 const layers = ["openssl", "own"] as const;
 const suites = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"] as const;
@@ -57,6 +58,30 @@ for (const layer of layers) {
       assert.match(await peer.ended, new RegExp(`ALERT_${alert}$`));
       bystander.write("after");
       assert.equal(String((await once(bystander, "data"))[0]), "after");
+      app.close();
+    });
+  }
+
+  for (const [what, cut] of [
+    ["a FIN without close_notify", (peer: RecordPeer) => peer.raw.end()],
+    ["close_notify", (peer: RecordPeer) => peer.tls.end()],
+    ["a record that is cut by a FIN", (peer: RecordPeer) => peer.raw.end(Buffer.from([23, 3, 3, 0, 64, 7, 7]))],
+  ] as const) {
+    test(`${layer}: ${what} in the middle of a stream is no end of it: the application gets a reset`, async () => {
+      begin();
+      const served = Promise.withResolvers<net.Socket>();
+      const app = await serve((socket) => served.resolve(socket));
+      using under = serverEngine(() => app.port);
+      const peer = await recordPeer(under.listen(2, "hbone"));
+      const part = frame(DATA, 0, 1, Buffer.from("a part"));
+      peer.tls.write(
+        Buffer.concat([preface, frame(SETTINGS, 0, 0), frame(HEADERS, END_HEADERS, 1, connectBlock), part]),
+      );
+      const socket = await served.promise;
+      assert.equal(String((await once(socket, "data"))[0]), "a part");
+      const ends = howItEnds(socket);
+      cut(peer);
+      assert.equal(await ends, "ECONNRESET");
       app.close();
     });
   }

@@ -16,8 +16,8 @@ export const clientLeaf = await ca.leaf(clientId);
 export const serverLeaf = await ca.leaf(serverId);
 export { ca };
 
-/** The environment says which record layer the engines of this process have, so that one test holds both to the same. */
-useOwnRecords(process.env.ORLOP_TEST_RECORD_LAYER === "own");
+/** As agents have it. The environment may ask for OpenSSL's record layer, so that one test holds both to the same. */
+useOwnRecords(process.env.ORLOP_TEST_RECORD_LAYER !== "openssl");
 
 /** Installs roots and both identities afresh: tests of one process share the registry. */
 export function installBoth(): void {

@@ -14,12 +14,15 @@ export type Part = {
   readonly builtByName?: true;
   /** A variable that has to name a program which no registry has. */
   readonly given?: string;
-  /** The agents' `tls.recordLayer`; without it their default, `openssl`. */
-  readonly recordLayer?: "own";
+  /** The agents' `tls.recordLayer`; without it their default, `own`. */
+  readonly recordLayer?: "openssl";
 };
 
 /** Judges of TLS, each with either record layer. */
-const eitherLayer = (part: Part): readonly Part[] => [part, { ...part, name: `${part.name}-own`, recordLayer: "own" }];
+const eitherLayer = (part: Part): readonly Part[] => [
+  part,
+  { ...part, name: `${part.name}-openssl`, recordLayer: "openssl" },
+];
 
 export const parts: readonly Part[] = [
   ...eitherLayer({ name: "envoy", test: "envoy/envoy.peer.ts", projects: ["envoy"] }),

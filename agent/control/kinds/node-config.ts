@@ -107,9 +107,9 @@ const ca = object({
   /** The roots of the authority's own certificate. null: the mesh's. */
   serverRootsFile: optional(absolutePath, null),
 });
-const tlsDefaults = { recordLayer: "openssl" } as const;
+const tlsDefaults = { recordLayer: "own" } as const;
 const tls = object({
-  /** Whose record protection tunnels have when their handshake, which is always OpenSSL's, is over. */
+  /** Whose record protection tunnels have when their handshake, which is always OpenSSL's, is over: docs/reference/records.md. */
   recordLayer: optional(oneOf("own", "openssl"), tlsDefaults.recordLayer),
 });
 const logDefaults = { level: "info", access: "stdout", requests: "errors" } as const;

@@ -106,8 +106,8 @@ void MeasureBoth(SSL_CTX* client_context, SSL_CTX* server_context, bool own) {
   End server(Role::kServer, server_context);
   client.session.Handshake();
   while (!client.Shake(server)) server.Shake(client);
-  Measure(own ? "record-1k-own" : "record-1k", client, server, 1'024);
-  Measure(own ? "record-16k-own" : "record-16k", client, server, 16'384);
+  Measure(own ? "record-1k" : "record-1k-openssl", client, server, 1'024);
+  Measure(own ? "record-16k" : "record-16k-openssl", client, server, 16'384);
 }
 
 }  // namespace

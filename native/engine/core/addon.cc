@@ -50,7 +50,8 @@ void UseOwnRecordsCall(const Napi::CallbackInfo& info) {
   if (!ArgBool(info, 0, &own)) return;
   const int error = TlsSession::UseOwnRecords(own);
   if (error != 0)
-    ThrowErrno(info.Env(), error, "mlock", "tls.recordLayer own locks 2 MiB for secrets: RLIMIT_MEMLOCK");
+    ThrowErrno(info.Env(), error, "mlock",
+               "tls.recordLayer own locks 2 MiB for secrets: raise RLIMIT_MEMLOCK, or set openssl");
 }
 
 Napi::Object InitAll(Napi::Env env, Napi::Object exports) {

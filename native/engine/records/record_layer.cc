@@ -118,7 +118,7 @@ RecordLayer::Step RecordLayer::OnHandshake(const uint8_t* bytes, size_t length) 
   if (found == PostHandshake::Found::kRefused) return Fail(post_handshake_.alert(), post_handshake_.reason());
   if (found == PostHandshake::Found::kNothing) return Step::kDone;
   if (!read_.Update()) return Fail(SSL_AD_INTERNAL_ERROR, "OpenSSL has not derived the next key");
-  update_asked_ = false;
+  ask_ = update_asked_ = false;
   // Several requests get one answer, in front of the next payload (RFC 8446 4.6.3).
   if (found == PostHandshake::Found::kKeyUpdateAsking) update_owed_ = true;
   return Step::kDone;
@@ -162,8 +162,9 @@ bool RecordLayer::SealingOver() {
 }
 
 bool RecordLayer::SealKeyUpdate(uint8_t* record) {
-  const uint8_t request =
-      std::exchange(ask_, false) ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED;
+  // An answer asks for nothing (RFC 8446 4.6.3); what we ask for ourselves goes in front of the record behind it.
+  const bool asks = !update_owed_ && std::exchange(ask_, false);
+  const uint8_t request = asks ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED;
   const uint8_t message[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, request};
   static_assert(kHeader + sizeof message + 1 + kTag == PartedRoom::kKeyUpdate);
   memcpy(record + kHeader, message, sizeof message);

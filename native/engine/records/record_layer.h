@@ -66,7 +66,7 @@ class RecordLayer {
   uint32_t ignored_ = 0;       // alerts, in a row
   bool update_owed_ = false;   // the peer has asked for our key update
   bool update_asked_ = false;  // we are to ask for the peer's, or have
-  bool ask_ = false;
+  bool ask_ = false;           // we are to
   bool sealing_over_ = false;
   bool failed_ = false;
   bool peer_closed_ = false;

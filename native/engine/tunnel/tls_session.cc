@@ -232,7 +232,8 @@ TlsSession::Step TlsSession::Read(Plain* plain) {
 bool TlsSession::Write(PartedRoom* room) {
   if (records_) {
     if (records_->Write(room)) return true;
-    message_ = "a record cannot be sealed";
+    // Nothing is sealed behind an alert of either end, which is then the reason.
+    if (message_.empty()) message_ = "a record cannot be sealed";
     return false;
   }
   ERR_clear_error();

@@ -137,6 +137,8 @@ bool Tunnel::ReceiveFrames() {
     if (plain.length > 0 && !ReceivePlain(plain.begin, plain.length)) return false;
     if (step == TlsSession::Step::kFailed) {
       tls_over_ = true;
+      // Our alert lies in a buffer of all tunnels, and what is delivered below may end others.
+      channel_.Send();
       break;
     }
     if (step == TlsSession::Step::kWant) {
