@@ -58,6 +58,12 @@ test("a forward to an origin has its number, its limits, and edits behind target
   assert.equal(view.getUint32(record.podIdx, true), 12);
   assert.equal(view.getInt32(record.status, true), 2, "a part of a millisecond is one");
   assert.equal(view.getInt32(record.identity, true), 40);
+  assert.ok(writer.write({ ...forward, timeoutMs: 25 * 3_600_000, tryTimeoutMs: 1e12 }));
+  assert.deepEqual(
+    [record.status, record.identity].map((field) => view.getInt32(field + record.size, true)),
+    [25 * 3_600_000, 2 ** 31 - 1],
+    "a day is a day, and more than a month is less",
+  );
   assert.equal(text(0), "/new?q");
   assert.equal(text(1), "web.shop");
   assert.equal(text(2), "\x02\0\x05\0\0\0x-old");

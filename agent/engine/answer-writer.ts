@@ -10,8 +10,8 @@ const types: Readonly<Record<Answer["type"], number>> = abi.answerTypes;
 const noTexts = ["", "", "", ""] as const;
 const ways: readonly Origin["route"]["type"][] = abi.originWays;
 const asksBits = { unsent: abi.ORLOP_FORWARD_ASKS_UNSENT, any: abi.ORLOP_FORWARD_ASKS_ANY } as const;
-/** Two hours are longer than anything that waits. */
-const longestMs = 2 * 3_600_000;
+/** What a field can say: 24 days. Callers of gRPC watch for longer than hours. */
+const longestMs = 2 ** 31 - 1;
 
 /** Where a writer's records and text lie, in bytes from the arena's start. */
 export type AnswerArea = { readonly records: number; readonly text: number; readonly textSize: number };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/core/arena.h"
+#include "engine/h2c/grpc_timeout.h"
 #include "engine/h2c/h2c_exchange.h"
 #include "engine/h2c/h2c_head.h"
 #include "engine/http/head_edits.h"
@@ -83,6 +84,11 @@ void H2cExchange::OnOriginSession(H2Session& session) {
   H2cBlock block;
   if (!WriteH2cRequest(head_.bytes(), head, edit, is_https_ ? "https" : "http", &block))
     return Cut(NGHTTP2_INTERNAL_ERROR, RequestOutcome::kCut);
+  std::string left;
+  if (route.due_ms > 0) {
+    const uint64_t now = services_.clock.now_ms();
+    ShortenGrpcTimeout(route.due_ms > now ? route.due_ms - now : 1, is_grpc_, &left, &block.fields);
+  }
   if (!app_.Ask(session, block.fields, caller_.drained()))
     AfterTry(TryFailure::kNotReached, false, AnswerForNotReached(CloseCause::kH2Failed, 0, "no stream"));
 }
@@ -253,7 +259,8 @@ void H2cExchange::PassTry() {
 void H2cExchange::StartRouteDeadline() {
   const uint64_t due = route_->try_ms > 0 ? services_.clock.now_ms() + route_->try_ms : 0;
   const uint64_t request_due = route_->request_due_ms;
-  StartDeadlineAt(request_due > 0 && (due == 0 || request_due < due) ? request_due : due);
+  route_->due_ms = request_due > 0 && (due == 0 || request_due < due) ? request_due : due;
+  StartDeadlineAt(route_->due_ms);
 }
 
 void H2cExchange::StartDeadlineAt(uint64_t due_ms) {

@@ -75,6 +75,7 @@ struct H2cRoute {
   uint32_t answered_us = 0;  // from there to the response's head
   uint64_t try_ms = 0;
   uint64_t request_due_ms = 0;  // 0: never
+  uint64_t due_ms = 0;          // of this try, with that
   Timer deadline;
   Timer queued;  // while it waits for its stream
   Timer pause;   // before another try
