@@ -422,6 +422,7 @@ export const answerTypes = {
   pass: 14,
   hold: 15,
   peek: 16,
+  reset: 17,
 } as const;
 
 export const listenerKinds = [

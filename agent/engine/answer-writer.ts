@@ -91,6 +91,7 @@ export class AnswerWriter {
         if (answer.headers !== undefined && !this.#edits(at, 1, answer.headers)) return false;
         break;
       case "pass":
+      case "reset":
         words[(at + record.expect) >> 2] = answer.request;
         break;
       case "hold":

@@ -125,6 +125,9 @@ export type HttpReply = ConnRef & {
   readonly headers?: readonly HeaderEdit[];
 };
 
+/** The request ends without an answer: with HTTP/2 its stream is reset, with HTTP/1 the connection. */
+export type Reset = ConnRef & { readonly type: "reset"; readonly request: number };
+
 /** If a request of the connection is open, it comes as an event again: something has changed. */
 export type AskAgain = ConnRef & { readonly type: "ask-again" };
 
@@ -142,6 +145,7 @@ export type Answer =
   | HttpReply
   | Pass
   | Hold
+  | Reset
   | AskAgain;
 
 /** Decides one event now; undefined: decided later through `answer`, or the event needs none. */

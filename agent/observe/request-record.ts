@@ -3,12 +3,14 @@ import type { DecisionSummary } from "./decision-summary.ts";
 import type { ConnectionRecord } from "./record.ts";
 
 /**
- * Envoy's flags, as far as something here means the same; "-": none of them
+ * Envoy's flags, as far as something here means the same; "-": none of them; several as Envoy joins them
  * (envoy:docs/root/configuration/observability/access_log/usage.rst, docs/metrics.md#flags-of-requests).
  */
 export const requestFlags = [
   "-",
   "DC",
+  "DI",
+  "DI,FI",
   "DPE",
   "FI",
   "LR",
@@ -18,10 +20,17 @@ export const requestFlags = [
   "RL",
   "SI",
   "UC",
+  "UC,UO",
+  "UC,URX",
   "UF",
+  "UF,UO",
+  "UF,URX",
   "UH",
   "UO",
+  "UO,UPE",
   "UPE",
+  "URX",
+  "URX,UPE",
   "UT",
 ] as const;
 export type RequestFlag = (typeof requestFlags)[number];

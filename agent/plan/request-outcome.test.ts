@@ -7,7 +7,7 @@ import type { DecisionSummary } from "../observe/decision-summary.ts";
 import { type RouteAnswer, requestFlags, routeAnswers } from "../observe/request-record.ts";
 import type { DenyReason } from "../policy/decision.ts";
 import type { Refusal } from "./outcome.ts";
-import { requestEndingOf } from "./request-outcome.ts";
+import { type FlaggedTries, requestEndingOf } from "./request-outcome.ts";
 
 type Ended = Parameters<typeof requestEndingOf>[0];
 const end = (outcome: Ended["outcome"], given: Partial<Ended> = {}): Ended => ({
@@ -26,8 +26,15 @@ type Row = readonly [
   asked: Refusal | null,
   flag: string,
   details: string,
-  answer?: RouteAnswer,
+  answer?: RouteAnswer | null,
+  tries?: FlaggedTries,
 ];
+const delayed: FlaggedTries = { isDelayed: true, retry: null };
+const spent: FlaggedTries = { isDelayed: false, retry: "spent" };
+const budget: FlaggedTries = { isDelayed: false, retry: "budget" };
+const lost = "upstream_reset_before_response_started{connection_termination}";
+const unreached = "upstream_reset_before_response_started{connection_failure}";
+const unread = "upstream_reset_before_response_started{protocol_error}";
 const rows: readonly Row[] = [
   [end("answered", { status: 200 }), allowed, null, "-", "via_upstream"],
   [end("answered", { status: 503 }), allowed, null, "-", "via_upstream"],
@@ -93,6 +100,18 @@ const rows: readonly Row[] = [
     ...(["UF", "upstream_reset_before_response_started{connection_failure}"] as const),
   ],
   [end("deadline", { status: 504 }), allowed, null, "UT", "response_timeout"],
+  [end("answered", { status: 200 }), allowed, null, "DI", "via_upstream", null, delayed],
+  [end("replied", { status: 418 }), null, null, "DI,FI", "fault_filter_abort", "injected", delayed],
+  [end("deadline", { status: 504 }), allowed, null, "UT", "response_timeout", null, delayed],
+  [end("answered", { status: 503 }), allowed, null, "URX", "via_upstream", null, spent],
+  [end("not-reached", { status: 503 }), allowed, null, "UF,URX", unreached, null, spent],
+  [end("reset-by-upstream", { status: 502 }), allowed, null, "UC,URX", lost, null, spent],
+  [end("reset-by-upstream"), allowed, null, "UC,URX", lost, null, spent],
+  [end("bad-response", { status: 502 }), allowed, null, "URX,UPE", unread, null, spent],
+  [end("answered", { status: 503 }), allowed, null, "UO", "via_upstream", null, budget],
+  [end("not-reached", { status: 503 }), allowed, null, "UF,UO", unreached, null, budget],
+  [end("reset-by-upstream"), allowed, null, "UC,UO", lost, null, budget],
+  [end("bad-response", { status: 502 }), allowed, null, "UO,UPE", unread, null, budget],
   [
     ...([end("cut"), denied("denied-by-policy", "shop/late[0]"), "policy"] as const),
     ...(["LR", "rbac_access_denied_matched_policy[ns[shop]-policy[late]-rule[0]]"] as const),
@@ -102,9 +121,9 @@ const rows: readonly Row[] = [
 ];
 
 test("each end has Envoy's flag and details", () => {
-  for (const [ended, decision, asked, flag, details, answer = null] of rows) {
+  for (const [ended, decision, asked, flag, details, answer = null, tries] of rows) {
     const route = answer === null ? null : { name: "", answer };
-    const found = requestEndingOf(ended, decision, { asked, route });
+    const found = requestEndingOf(ended, decision, { asked, route, ...(tries && { tries }) });
     assert.deepEqual([found.flag, found.details], [flag, details], JSON.stringify(ended));
   }
 });

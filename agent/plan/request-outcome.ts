@@ -2,7 +2,7 @@
 import type { RequestEnded, RequestOutcome } from "../engine/events.ts";
 import { statusMeant } from "../l7/grpc-status.ts";
 import type { DecisionSummary } from "../observe/decision-summary.ts";
-import type { HttpRefusal, RecordedRoute, RequestRecord, RouteAnswer } from "../observe/request-record.ts";
+import type { HttpRefusal, RecordedRoute, RequestFlag, RequestRecord, RouteAnswer } from "../observe/request-record.ts";
 import type { TryShows } from "./ejection.ts";
 import type { Refusal } from "./outcome.ts";
 import type { RequestSample } from "./peak-ewma.ts";
@@ -11,7 +11,17 @@ export type RequestEnding = Pick<RequestRecord, "flag" | "details" | "refused">;
 
 type RequestEnd = Pick<RequestEnded, "outcome" | "status" | "refusal" | "responseBytes">;
 /** `asked`: why we have ended the connection under it; null: we have not, or without a reason of ours. */
-type Beside = { readonly asked: Refusal | null; readonly route: RecordedRoute | null };
+type Beside = {
+  readonly asked: Refusal | null;
+  readonly route: RecordedRoute | null;
+  readonly tries?: FlaggedTries;
+};
+
+/**
+ * `isDelayed`: by its rule's fault. `retry`: why the try that failed was the last, where its rule would have had another: there were as many as
+ * may be ("spent"), or too many of others ("budget"); null: neither.
+ */
+export type FlaggedTries = { readonly isDelayed: boolean; readonly retry: "spent" | "budget" | null };
 type EndingOf = (ended: RequestEnd, decision: DecisionSummary | null, beside: Beside) => RequestEnding;
 
 const fromApplication: RequestEnding = { flag: "-", details: "via_upstream", refused: null };
@@ -74,12 +84,31 @@ const endings: Readonly<Record<RequestOutcome, EndingOf>> = {
 };
 
 export function requestEndingOf(ended: RequestEnd, decision: DecisionSummary | null, beside: Beside): RequestEnding {
-  return endings[ended.outcome](ended, decision, beside);
+  const found = endings[ended.outcome](ended, decision, beside);
+  const flag = besides(found.flag, beside.tries);
+  return flag === found.flag ? found : { ...found, flag };
 }
+
+/** What Envoy says beside the flag of an end, as far as it says which try was the last, or that it was delayed. */
+function besides(flag: RequestFlag, tries: FlaggedTries | undefined): RequestFlag {
+  if (tries === undefined) return flag;
+  const { retry, isDelayed } = tries;
+  const retried = retry === null ? undefined : retryFlags[retry][flag];
+  return retried ?? (isDelayed ? delayFlags[flag] : undefined) ?? flag;
+}
+
+type FlagsBeside = Readonly<Partial<Record<RequestFlag, RequestFlag>>>;
+const delayFlags: FlagsBeside = { "-": "DI", FI: "DI,FI" };
+/** In Envoy's order (envoy:envoy/stream_info/stream_info.h, the list of all flags). */
+const retryFlags: Readonly<Record<"spent" | "budget", FlagsBeside>> = {
+  spent: { "-": "URX", UF: "UF,URX", UC: "UC,URX", UPE: "URX,UPE" },
+  budget: { "-": "UO", UF: "UF,UO", UC: "UC,UO", UPE: "UO,UPE" },
+};
 
 /** The status of a response that could not be read is ours. */
 function upstreamReset({ outcome, status, responseBytes }: RequestEnd, why: string): string {
-  const isStarted = outcome === "bad-response" ? status !== 502 || responseBytes > 0 : status !== 0;
+  const isOther = status !== 502 || responseBytes > 0;
+  const isStarted = outcome === "bad-response" ? isOther : isOther && status !== 0;
   return `upstream_reset_${isStarted ? "after" : "before"}_response_started{${why}}`;
 }
 

@@ -1,7 +1,7 @@
 // 18 · any thread · a try of a request has failed, and its caller has got nothing → another endpoint, a pause and another try, or what there
 // is. Pure.
 import { constants } from "node:os";
-import type { CloseCause, TryFailed } from "../engine/events.ts";
+import type { CloseCause, RequestEnded, TryFailed } from "../engine/events.ts";
 import type { HttpMatch, HttpRule, RetryRule } from "../mesh/http-rule.ts";
 
 import type { TryShows } from "./ejection.ts";
@@ -76,6 +76,19 @@ export function isRetried({ failure, status, cause }: TryEnd, { codes }: RetryRu
   if (failure === "status") return codes.includes(status);
   if (failure !== "not-reached") return true;
   return cause !== null && ofTheEndpoint.has(cause) && (cause !== "tunnel-refused" || status >= 500);
+}
+
+/** As `isRetried`, of a request's end that its caller has got. Over the time for the whole nothing is tried again. */
+export function wouldBeRetried(
+  { outcome, status }: Pick<RequestEnded, "outcome" | "status">,
+  { codes }: RetryRule,
+): boolean {
+  if (outcome === "answered") return codes.includes(status);
+  return (
+    outcome === "not-reached" ||
+    outcome === "bad-response" ||
+    (outcome === "reset-by-upstream" && (status === 0 || status === 502))
+  );
 }
 
 /** Doubled with each retry, up to this many times the first. */

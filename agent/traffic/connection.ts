@@ -157,7 +157,8 @@ export class Connection {
     const asked = requests.open.find(request) ?? new OpenRequest({ request, ...unread }, this.#recorder.now());
     if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
-    const ending = requestEndingOf(event, asked.decision, { asked: this.#ending?.asked ?? null, route: asked.route });
+    const beside = { asked: this.#ending?.asked ?? null, route: asked.route, tries: asked.flagged(event) };
+    const ending = requestEndingOf(event, asked.decision, beside);
     asked.ended(sampleOf(event), shownBy(event));
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.

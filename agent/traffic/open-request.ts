@@ -10,7 +10,8 @@ import type { RecordedRoute, RequestRecord } from "../observe/request-record.ts"
 import type { TryShows } from "../plan/ejection.ts";
 import type { ForwardPlan, RequestPlan } from "../plan/forwarded-request.ts";
 import type { RequestSample } from "../plan/peak-ewma.ts";
-import type { RequestEnding } from "../plan/request-outcome.ts";
+import type { FlaggedTries, RequestEnding } from "../plan/request-outcome.ts";
+import { retryRuleOf, wouldBeRetried } from "../plan/retry.ts";
 import type { RequestVerdict } from "../policy/judge-request.ts";
 import type { EndpointCost, EndpointCosts } from "./endpoint-costs.ts";
 import type { EndpointHold } from "./endpoint-health.ts";
@@ -45,6 +46,10 @@ type Tries = {
   /** Tries by its rule's `retry`; and the pause before the next of them is under way. */
   retries: number;
   pauses: boolean;
+  /** Another try was refused: the rule's are too many already. */
+  hasNoBudget: boolean;
+  /** By its rule's fault. */
+  isDelayed: boolean;
 };
 
 export class OpenRequest {
@@ -81,6 +86,8 @@ export class OpenRequest {
       attempts: 0,
       retries: 0,
       pauses: false,
+      hasNoBudget: false,
+      isDelayed: false,
     };
   }
 
@@ -106,6 +113,23 @@ export class OpenRequest {
   /** How often its rule has had it tried again. */
   get retries(): number {
     return this.#tries?.retries ?? 0;
+  }
+
+  delayed(): void {
+    if (this.#tries !== null) this.#tries.isDelayed = true;
+  }
+
+  hasNoBudget(): void {
+    if (this.#tries !== null) this.#tries.hasNoBudget = true;
+  }
+
+  /** What of its tries the flag of its end says. */
+  flagged(ended: Pick<RequestEnded, "outcome" | "status">): FlaggedTries {
+    const { plan, retries = 0, hasNoBudget = false, isDelayed = false } = this.#tries ?? {};
+    if (plan?.kind !== "forward") return { isDelayed, retry: null };
+    const rule = retryRuleOf(plan.entry, this.method);
+    if (rule === null || !wouldBeRetried(ended, rule)) return { isDelayed, retry: null };
+    return { isDelayed, retry: hasNoBudget ? "budget" : retries >= rule.attempts ? "spent" : null };
   }
 
   /** To this endpoint, until it ends or is tried elsewhere. */

@@ -109,10 +109,11 @@ describe("a fault of a rule", () => {
     assert.equal(routed.ask(ref, 1)?.type, "forward");
     routed.end(ref, 1);
     assert.equal(bench.requests.at(-1)?.route?.name, "shop/api[0]");
+    assert.equal(bench.requests.at(-1)?.flag, "DI");
     assert.equal(routed.ask(ref, 2), undefined, "the next request is delayed for itself");
   });
 
-  test("answers, or resets the connection, and the log says that it was injected", () => {
+  test("answers, or resets the request, and the log says that it was injected", () => {
     const aborted = new Routed("shop/api", { fault: { ...until, abort: { status: 418, percent: 100 } } });
     const first = aborted.open();
     const answer = aborted.ask(first, 1);
@@ -122,7 +123,7 @@ describe("a fault of a rule", () => {
     assert.deepEqual([flag, route?.answer], ["FI", "injected"]);
     const reset = new Routed("shop/api", { fault: { ...until, reset: { percent: 100 } } });
     const second = reset.open();
-    assert.equal(reset.ask(second, 1)?.type, "close");
+    assert.equal(reset.ask(second, 1)?.type, "reset");
     reset.end(second, 1, "cut", 0);
     assert.equal(reset.bench.requests.at(-1)?.flag, "FI");
   });
@@ -393,6 +394,10 @@ describe("a rule with retry", () => {
     assert.equal(routed.fail(ref, 1, failed).type, "pass");
     routed.end(ref, 1, "answered", 503);
     assert.equal(bench.requests[0]?.attempts, 3);
+    assert.equal(bench.requests[0]?.flag, "URX");
+    routed.forward(ref, 2);
+    routed.end(ref, 2);
+    assert.equal(bench.requests[1]?.flag, "-", "the first try was served");
     assert.deepEqual(bench.recorder.takeDeltas().retried, { "status|again": 2, "status|spent": 1 });
     assert.deepEqual(bench.faults, []);
   });
@@ -441,6 +446,7 @@ describe("a rule with retry", () => {
         assert.equal(routed.fail(ref, nth, failed).type, "forward");
       }
       routed.end(ref, nth, "answered", 503);
+      assert.equal(bench.requests.at(-1)?.flag, answer.type === "hold" ? "URX" : "UO");
     }
     assert.ok(again <= 0.2 * requests + 1 && again >= 0.19 * requests, `${again}`);
     assert.equal(bench.recorder.takeDeltas().retried["status|budget"], requests - again);

@@ -64,9 +64,10 @@ export function answerRoutedRequest(
   const answer = plan.kind === "reply" ? plan.why : unsent(isLost, isOver, place);
   const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "");
   open.routed({ name: plan.entry?.name ?? "", answer }, plan);
+  if (facts.isDelayed === true) open.delayed();
   // Of a probe that does not go on nobody learns anything.
   if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
-  if (plan.kind === "reply" && plan.instead !== undefined) return { type: "close", conn, generation };
+  if (plan.kind === "reply" && plan.instead !== undefined) return { type: "reset", conn, generation, request };
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
     return { type: "reply", conn, generation, request, status, body, headers };
@@ -176,7 +177,10 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   }
   if (rule === null || !isRetried(event, rule)) return passed(isUnsent ? "spent" : "final");
   if (open.retries >= rule.attempts) return passed("spent");
-  if (!retries.take(budgetKey(plan, connection))) return passed("budget");
+  if (!retries.take(budgetKey(plan, connection))) {
+    open.hasNoBudget();
+    return passed("budget");
+  }
   recorder.retried(failure, "again");
   open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true }, shownByTry(event));
   open.pausesBeforeTry();

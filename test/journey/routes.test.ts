@@ -442,7 +442,7 @@ describe("a Service with a route", { concurrency: 1 }, () => {
     assert.ok(status === 418 && took >= 690, `${status} after ${took} ms`);
     assert.equal((await timed("/split"))[0], 200);
     await until("its flag", 10_000, () =>
-      accessLog(journey.cluster.node("node-a")).find((line) => line.path === "/who" && line.response_flags === "FI"),
+      accessLog(journey.cluster.node("node-a")).find((line) => line.path === "/who" && line.response_flags === "DI,FI"),
     );
     // Of HTTP/2 requests wait and are answered alike.
     const http2 = [

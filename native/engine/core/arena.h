@@ -86,6 +86,7 @@ enum orlop_answer_type {
   ORLOP_ANSWER_PASS,
   ORLOP_ANSWER_HOLD,
   ORLOP_ANSWER_PEEK,
+  ORLOP_ANSWER_RESET,
 };
 
 struct orlop_endpoint {
@@ -123,7 +124,7 @@ struct orlop_engine_event {
 
 /* conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose
  * requests may go there, which dials in the pod of `status`. identity: own, of `peer` the peer's, of `forward` milliseconds for a try.
- * expect: acceptable peers, of `forward`, `reply`, `pass` and `hold` the request's number. status: of `refuse` and `reply`; of `forward`
+ * expect: acceptable peers, of `forward`, `reply`, `pass`, `hold` and `reset` the request's number. status: of `refuse` and `reply`; of `forward`
  * milliseconds for the whole, of `hold` until it is asked about again; of `peek` how many bytes at least. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
  * ORLOP_FORWARD_*; of `define-origin` a number of OriginWay.
  * text 0: authority, body, target; 1: baggage, host, edits of a reply; 2: forwarded, edits of the request; 3: traceparent, edits of

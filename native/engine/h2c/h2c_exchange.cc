@@ -95,6 +95,8 @@ void H2cExchange::AskAgain() {
 }
 
 void H2cExchange::OnAnswer(const Answer& answer) {
+  if (phase_ == Phase::kEnded) return;
+  if (answer.type() == ORLOP_ANSWER_RESET) return Cut(NGHTTP2_INTERNAL_ERROR, RequestOutcome::kCut);
   if (phase_ == Phase::kAsking) return OnAnswerToTry(answer);
   if (phase_ == Phase::kDeciding && answer.type() == ORLOP_ANSWER_FORWARD)
     return route_ ? ForwardToOrigin(answer) : Forward(answer);

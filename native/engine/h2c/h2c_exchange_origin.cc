@@ -201,7 +201,9 @@ void H2cExchange::AfterTry(TryFailure what, bool sent, AnswerInPlace answer) {
 void H2cExchange::AnswerInItsPlace(const AnswerInPlace& answer) {
   route_->deadline.Cancel();
   status_ = answer.status;
-  ReplyText(status_, answer.body);
+  HeadEdits edits;
+  edits.ReadSharing(route_->response_edits);
+  Reply(status_, answer.body, edits.pairs(), edits.count());
   Report(answer.outcome, answer.why, answer.message);
 }
 

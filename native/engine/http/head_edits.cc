@@ -1,6 +1,9 @@
 // 16 · data thread · edits of a head, read with checks.
 #include "engine/http/head_edits.h"
 
+#include <strings.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -8,6 +11,16 @@
 #include "engine/core/events.h"
 
 namespace orlop {
+namespace {
+
+// Fetch's response headers of CORS (fetch.spec.whatwg.org, HTTP responses), and what keeps a cache from giving them to others.
+bool IsOfSharing(std::string_view name) {
+  constexpr std::string_view kPrefix = "access-control-", kVary = "vary";
+  if (name.size() == kVary.size()) return strncasecmp(name.data(), kVary.data(), kVary.size()) == 0;
+  return name.size() > kPrefix.size() && strncasecmp(name.data(), kPrefix.data(), kPrefix.size()) == 0;
+}
+
+}  // namespace
 
 bool HeadEdits::Read(std::string_view bytes) {
   pairs_.clear();
@@ -32,6 +45,13 @@ bool HeadEdits::Read(std::string_view bytes) {
   if (ArePairs(pairs_.data(), pairs_.size())) return true;
   pairs_.clear();
   return false;
+}
+
+bool HeadEdits::ReadSharing(std::string_view bytes) {
+  if (!Read(bytes)) return false;
+  const auto is_other = [](const Http1Pair& pair) { return !IsOfSharing(pair.name); };
+  pairs_.erase(std::remove_if(pairs_.begin(), pairs_.end(), is_other), pairs_.end());
+  return true;
 }
 
 }  // namespace orlop

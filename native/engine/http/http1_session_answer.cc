@@ -24,6 +24,8 @@ void Http1Session::OnAnswer(const Answer& answer) {
     return;
   }
   if (answer.expect() != number_) return;
+  // Of HTTP/1 a request that ends without an answer takes its connection along.
+  if (answer.type() == ORLOP_ANSWER_RESET) return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (asks_about_try()) return OnAnswerToTry(answer);
   // A request that went on is refused after all: what was begun cannot be taken back.
   if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
@@ -88,7 +90,10 @@ void Http1Session::AnswerLast(uint16_t status, std::string_view body) {
 }
 
 void Http1Session::WriteAnswer(uint16_t status, Http1Option connection, bool to_head, std::string_view body) {
-  down_.WriteReply({status, connection, to_head, &kPlainText, 1, body});
+  HeadEdits edits;
+  if (route_) edits.ReadSharing(route_->response_edits);
+  edits.Add(kPlainText);
+  down_.WriteReply({status, connection, to_head, edits.pairs(), edits.count(), body});
 }
 
 }  // namespace orlop

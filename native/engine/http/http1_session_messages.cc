@@ -74,6 +74,7 @@ void Http1Session::BeginRequest() {
   open_ = true;
   status_ = 0;
   request_done_ = upgraded_ = answers_ = false;
+  if (route_) std::string().swap(route_->response_edits);
   up_.ForgetPayload();
   down_.ForgetPayload();
 }

@@ -427,7 +427,7 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
   if (event.type == ORLOP_ENGINE_REQUEST) {
     answer->expect = event.expect;
     if (choice % 8 == 7) return false;
-    answer->type = choice % 8 == 6   ? ORLOP_ANSWER_CLOSE
+    answer->type = choice % 8 == 6   ? (choice < 128 ? ORLOP_ANSWER_CLOSE : ORLOP_ANSWER_RESET)
                    : choice % 8 == 5 ? ORLOP_ANSWER_REPLY
                                      : ORLOP_ANSWER_FORWARD;
     answer->status = 403;
