@@ -13,6 +13,7 @@ const run = promisify(execFile);
 const children: ChildProcess[] = [];
 let sink = "";
 let relay = "";
+let echo = "";
 
 async function freePort(): Promise<string> {
   const server = createServer().listen(0, "127.0.0.1");
@@ -31,9 +32,10 @@ async function start(program: string, args: readonly string[]): Promise<void> {
 }
 
 before(async () => {
-  [sink, relay] = [await freePort(), await freePort()];
+  [sink, relay, echo] = [await freePort(), await freePort(), await freePort()];
   await start(ownProgram("load"), ["serve", "127.0.0.1", sink]);
   await start(ownProgram("relay"), ["127.0.0.1", relay, "127.0.0.1", sink]);
+  await start(ownProgram("calls"), ["serve", "127.0.0.1", echo]);
 });
 after(() => {
   for (const child of children) child.kill();
@@ -116,9 +118,14 @@ test("the CPU of watched processes is counted", async () => {
 });
 
 /** A proxy that does one thing wrong, once, after `at` bytes in this direction. */
-async function faulty(direction: "up" | "down", at: number, wrong: (data: Buffer) => Buffer): Promise<string> {
+async function faulty(
+  direction: "up" | "down",
+  at: number,
+  wrong: (data: Buffer) => Buffer,
+  to = sink,
+): Promise<string> {
   const server = createServer((client) => {
-    const upstream = connect(Number(sink), "127.0.0.1");
+    const upstream = connect(Number(to), "127.0.0.1");
     for (const [from, to, way] of [
       [client, upstream, "up"],
       [upstream, client, "down"],
@@ -168,6 +175,30 @@ test("one wrong byte of an HTTP answer or one too many fails the run, and so doe
   ] as const) {
     const port = await faulty(direction, 5_000, wrong);
     await assert.rejects(load("rr", port, "--http", "1"), /Command failed/, `${direction} ${wrong.name}`);
+  }
+});
+
+async function streams(port: string, ...more: string[]): Promise<Result> {
+  const args = ["127.0.0.1", port, "--seconds", "0.2", "--warmup", "0.05", "--streams", "5", ...more];
+  const { stdout } = await run(ownProgram("calls"), args, { timeout: 30_000 });
+  return JSON.parse(stdout) as Result;
+}
+
+test("streams of messages come back whole, of any size, and so many ahead as they may be", async () => {
+  for (const more of [
+    ["--connections", "3"],
+    ["--size", "1", "--ahead", "7"],
+    ["--size", "300000", "--ahead", "2"],
+  ])
+    assert.ok((await streams(echo, ...more)).requests > 0, more.join(" "));
+});
+
+test("one wrong or doubled byte of a stream fails the run, in both directions", async () => {
+  for (const direction of ["up", "down"] as const) {
+    for (const wrong of [flip, double]) {
+      const port = await faulty(direction, 50_000, wrong, echo);
+      await assert.rejects(streams(port), /Command failed/, `${direction} ${wrong.name}`);
+    }
   }
 });
 

@@ -29,7 +29,7 @@ const againstThem: readonly string[] = ["bulk-1", "rr-64", "churn-warm", "cpu-pe
 /** Of them, those that read HTTP, by the name of the side that does. */
 const againstHttp: readonly string[] = ["l7-authz", "l7-authz-rate", "l7-route"];
 const readers: Readonly<Record<string, string>> = { envoy: "envoy-http" };
-const againstCalls: readonly string[] = ["l7-grpc-unary", "l7-h2-100-streams"];
+const againstCalls: readonly string[] = ["l7-grpc-unary", "l7-h2-100-streams", "l7-grpc-stream"];
 const callReaders: Readonly<Record<string, string>> = { envoy: "envoy-grpc" };
 
 export function plan(environment: Environment = process.env): readonly PlannedRow[] {

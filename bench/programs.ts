@@ -8,29 +8,49 @@ const here = fileURLToPath(new URL("./load/", import.meta.url));
 const built = fileURLToPath(new URL("../build/bench/", import.meta.url));
 const flags = ["-O2", "-std=c17", "-Wall", "-Wextra", "-Werror"];
 
+type Part = {
+  /** Of no other program but its own. */
+  readonly sources: readonly string[];
+  /** Of `load`, too. */
+  readonly shared?: readonly string[];
+  readonly flags: readonly string[];
+  readonly libraries?: readonly string[];
+};
+type OwnProgram = "load" | "relay" | "seal.node" | "calls";
+
 /** What it is made of; all other sources are of `load`. */
-const parts = {
+const parts: Readonly<Record<Exclude<OwnProgram, "load">, Part>> = {
   relay: { sources: ["relay.c"], flags: [] },
   /** An addon for Node. */
   "seal.node": { sources: ["relay.c", "seal.c"], flags: ["-fPIC", "-shared", "-DRELAY_IS_A_PART"] },
-} as const;
+  calls: {
+    sources: ["calls.c", "calls_frames.c", "calls_serve.c"],
+    shared: ["common.c", "dial.c", "watch.c"],
+    flags: [],
+    libraries: ["-lnghttp2"],
+  },
+};
 
 /** Path of the program; compiled when a source is newer. Throws with the compiler's words. */
-export function ownProgram(name: "load" | keyof typeof parts): string {
+export function ownProgram(name: OwnProgram): string {
   const program = path.join(built, name);
   const all = readdirSync(here).filter((file) => /\.[ch]$/.test(file));
   const newest = Math.max(...all.map((file) => statSync(path.join(here, file)).mtimeMs));
   if (existsSync(program) && statSync(program).mtimeMs > newest) return program;
   const others: readonly string[] = Object.values(parts).flatMap((part) => part.sources);
-  const { sources: files, flags: more } =
-    name === "load"
-      ? { sources: all.filter((file) => file.endsWith(".c") && !others.includes(file)), flags: [] }
-      : parts[name];
-  const sources = files.map((file) => path.join(here, file));
+  const {
+    sources: files,
+    shared = [],
+    flags: more,
+    libraries = [],
+  }: Part = name === "load"
+    ? { sources: all.filter((file) => file.endsWith(".c") && !others.includes(file)), flags: [] }
+    : parts[name];
+  const sources = [...files, ...shared].map((file) => path.join(here, file));
   mkdirSync(built, { recursive: true });
   const fresh = `${program}.${process.pid}`;
   const headers = path.join(path.dirname(process.execPath), "../include/node");
-  execFileSync("cc", [...flags, ...more, `-I${headers}`, "-o", fresh, ...sources], {
+  execFileSync("cc", [...flags, ...more, `-I${headers}`, "-o", fresh, ...sources, ...libraries], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   renameSync(fresh, program);

@@ -1,10 +1,12 @@
-// bench · calls of gRPC across nodes, each routed and judged by its method. h2load makes them; what answers is no part of a side.
+// bench · calls of gRPC across nodes, each routed and judged by its method. h2load makes those with a message each way, `load/calls.c`
+// those with many; what answers is no part of a side.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { tail } from "../../test/box/process.ts";
+import { finishLoad } from "../load.ts";
 import type { Contestant, Figures } from "../pairs.ts";
-import { installed } from "../programs.ts";
-import { CALLS_PATH, message, REPLY_BYTES } from "../sides/callee.ts";
+import { installed, ownProgram } from "../programs.ts";
+import { CALLS_PATH, type CallsOf, message, REPLY_BYTES } from "../sides/callee.ts";
 import { openEnvoyCalls } from "../sides/envoy.ts";
 import { openNginxCalls } from "../sides/nginx-calls.ts";
 import { openCalls } from "../sides/orlop.ts";
@@ -12,7 +14,10 @@ import type { OpenSide, Side } from "../sides/side.ts";
 import { folderIn } from "../world.ts";
 import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
-const peers: Readonly<Record<string, OpenSide>> = { "nginx-grpc": openNginxCalls, "envoy-grpc": openEnvoyCalls };
+const peers: Readonly<Record<string, (calls: CallsOf) => OpenSide>> = {
+  "nginx-grpc": openNginxCalls,
+  "envoy-grpc": openEnvoyCalls,
+};
 const ASKED_BYTES = 100;
 /** Opens the connections of a side, and says how many calls are a window. */
 const WARMUP_CALLS = 4_000;
@@ -58,8 +63,10 @@ async function makeCalls(side: Side, { connections, streams }: Load, calls: numb
   return rate;
 }
 
-const measureOf =
-  (side: Side, load: Load, { windowSeconds }: Settings): Contestant["measure"] =>
+type MeasureCalls = (side: Side, load: Load, settings: Settings) => Contestant["measure"];
+
+const measureUnary: MeasureCalls =
+  (side, load, { windowSeconds }) =>
   async (): Promise<Figures> => {
     const warm = await makeCalls(side, load, WARMUP_CALLS);
     const calls = Math.max(WARMUP_CALLS, Math.round(warm * windowSeconds));
@@ -68,14 +75,29 @@ const measureOf =
     return { rate, cpuUsPerCall: ((cpuSeconds(side.pids()) - before) * 1e6) / calls };
   };
 
+const measureStreams: MeasureCalls =
+  (side, { connections, streams }, { windowSeconds, warmupSeconds }) =>
+  async (): Promise<Figures> => {
+    const values = { connections, streams, size: REPLY_BYTES, seconds: windowSeconds, warmup: warmupSeconds };
+    const running = side.client.start([
+      ...[ownProgram("calls"), side.target.host, String(side.target.port)],
+      ...Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]),
+      ...["--watch", side.pids().join(",")],
+    ]);
+    const plan = { mode: "rr", seconds: windowSeconds, warmup: warmupSeconds, watch: [] } as const;
+    const { rate = 0, cpuUsPerRequest = 0, machineUsPerRequest = 0 } = await finishLoad(running, plan);
+    return { rate, cpuUsPerMessage: cpuUsPerRequest, machineUsPerMessage: machineUsPerRequest };
+  };
+
 const calls =
-  (load: Load): Scenario["open"] =>
+  (of: CallsOf, load: Load): Scenario["open"] =>
   async (world, peerName, settings): Promise<Contest> => {
     const openPeer = Object.hasOwn(peers, peerName) ? peers[peerName] : undefined;
     if (openPeer === undefined) throw unknownPeer(peerName, Object.keys(peers));
-    const peer = await openPeer(world, "cross-node");
+    const measureOf = of === "unary" ? measureUnary : measureStreams;
+    const peer = await openPeer(of)(world, "cross-node");
     try {
-      const ours = await openCalls(world, "cross-node");
+      const ours = await openCalls(of)(world, "cross-node");
       return {
         ours: { name: ours.name, measure: measureOf(ours, load, settings) },
         peer: { name: peer.name, measure: measureOf(peer, load, settings) },
@@ -101,7 +123,7 @@ export const callScenarios: readonly Scenario[] = [
     ...cpu,
     targets: { "nginx-grpc": { atMost: 0.7 }, "envoy-grpc": { atMost: 0.7 } },
     series: "calls routed",
-    open: calls({ connections: 8, streams: 8 }),
+    open: calls("unary", { connections: 8, streams: 8 }),
   },
   {
     name: "l7-h2-100-streams",
@@ -109,6 +131,16 @@ export const callScenarios: readonly Scenario[] = [
     ...cpu,
     targets: {},
     series: "calls routed on one connection",
-    open: calls({ connections: 1, streams: 100 }),
+    open: calls("unary", { connections: 1, streams: 100 }),
+  },
+  {
+    name: "l7-grpc-stream",
+    figure:
+      "CPU of all processes of the pair per message that goes and comes back, 8 connections with 8 calls of gRPC in both directions, messages of 1 KB",
+    ...cpu,
+    key: "cpuUsPerMessage",
+    targets: {},
+    series: "streams of calls routed",
+    open: calls("streams", { connections: 8, streams: 8 }),
   },
 ];

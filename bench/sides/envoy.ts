@@ -7,7 +7,7 @@ import { cached } from "../../test/peers/support/projects.ts";
 import { type Leaf, SERVER_NAME } from "../certificates.ts";
 import { given, versionOf } from "../programs.ts";
 import { type Box, CALLS_PORT, folderIn, SERVER_PORT, type World } from "../world.ts";
-import { startCallee } from "./callee.ts";
+import { type CallsOf, startCallee } from "./callee.ts";
 import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, type Side, startPair } from "./side.ts";
 
 type Address = { readonly host: string; readonly port: number };
@@ -124,18 +124,20 @@ export const openEnvoy =
   async (world, route) =>
     openPair(mode, world, await endsOf(world, route));
 
-export const openEnvoyCalls: OpenSide = async (world) => {
-  const box = await world.plain();
-  const callee = await startCallee(box.calledServer, folderIn(box.cluster, "calls"));
-  try {
-    const pair = await openPair("calls", world, { box, client: box.client, server: box.calledServer });
-    const stop = async (): Promise<void> => {
-      await pair.stop();
+export const openEnvoyCalls =
+  (calls: CallsOf): OpenSide =>
+  async (world) => {
+    const box = await world.plain();
+    const callee = await startCallee(box.calledServer, folderIn(box.cluster, "calls"), calls);
+    try {
+      const pair = await openPair("calls", world, { box, client: box.client, server: box.calledServer });
+      const stop = async (): Promise<void> => {
+        await pair.stop();
+        await callee.stop();
+      };
+      return { ...pair, stop };
+    } catch (error) {
       await callee.stop();
-    };
-    return { ...pair, stop };
-  } catch (error) {
-    await callee.stop();
-    throw error;
-  }
-};
+      throw error;
+    }
+  };

@@ -8,7 +8,7 @@ import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";
 import { startLoad, type Target } from "../load.ts";
 import { type AccessLog, type Box, CALLS_PORT, folderIn, JUDGED_NAMESPACE, SERVER_PORT, type World } from "../world.ts";
-import { startCallee } from "./callee.ts";
+import { type CallsOf, startCallee } from "./callee.ts";
 import type { Handshake, OpenSide, Route } from "./side.ts";
 
 const HBONE_PORT = 15_008;
@@ -54,31 +54,38 @@ export const openRoutingAmong1000 = openOrlopAs({ judges: "requests", accessLog:
 export const openJudgingWithLog = openOrlopAs({ judges: "requests", accessLog: "on" });
 
 /** Behind a Service with a GRPCRoute: the caller's agent chooses a rule for each call, the callee's judges it by its method. */
-export const openCalls: OpenSide = async (world) => {
-  const known = opened.off.get(world) ?? openMesh(world, "off");
-  opened.off.set(world, known);
-  const { cluster, client, calledServer } = await known;
-  const callee = await startCallee(calledServer, folderIn(cluster, "calls"));
-  const target = { host: CALLS_IP, port: CALLS_PORT };
-  try {
-    await until(`calls of another method are answered by the agent`, 10_000, async () => {
-      const { stdout } = await client.run([process.execPath, "-e", CALL_OTHER, `http://${target.host}:${target.port}`]);
-      // UNIMPLEMENTED: no rule takes it.
-      return stdout.trim() === "12" ? true : undefined;
-    });
-  } catch (error) {
-    await callee.stop();
-    throw error;
-  }
-  return {
-    ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box: await known, client, target },
-    pids: () => cluster.nodes.flatMap(processesOf),
-    serverPids: () => processesOf(cluster.node("node-b")),
-    stop: async () => {
+export const openCalls =
+  (calls: CallsOf): OpenSide =>
+  async (world) => {
+    const known = opened.off.get(world) ?? openMesh(world, "off");
+    opened.off.set(world, known);
+    const { cluster, client, calledServer } = await known;
+    const callee = await startCallee(calledServer, folderIn(cluster, "calls"), calls);
+    const target = { host: CALLS_IP, port: CALLS_PORT };
+    try {
+      await until(`calls of another method are answered by the agent`, 10_000, async () => {
+        const { stdout } = await client.run([
+          process.execPath,
+          "-e",
+          CALL_OTHER,
+          `http://${target.host}:${target.port}`,
+        ]);
+        // UNIMPLEMENTED: no rule takes it.
+        return stdout.trim() === "12" ? true : undefined;
+      });
+    } catch (error) {
       await callee.stop();
-    },
+      throw error;
+    }
+    return {
+      ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box: await known, client, target },
+      pids: () => cluster.nodes.flatMap(processesOf),
+      serverPids: () => processesOf(cluster.node("node-b")),
+      stop: async () => {
+        await callee.stop();
+      },
+    };
   };
-};
 
 function serverOf(box: Box, route: Route, judges: Way["judges"]): Pod {
   if (judges === "requests") return route === "cross-node" ? box.judgedServer : box.judgedNeighbour;
@@ -181,7 +188,7 @@ spec:
   action: ALLOW
   rules:
     - from: [{source: {principals: ["cluster.local/ns/bench/sa/client"]}}]
-      to: [{operation: {methods: [POST], paths: [/bench.Echo/Unary]}}]
+      to: [{operation: {methods: [POST], paths: [/bench.Echo/Unary, /bench.Echo/Stream]}}]
 ---
 apiVersion: v1
 kind: Service
@@ -197,7 +204,7 @@ metadata: {name: calls, namespace: called}
 spec:
   parentRefs: [{group: "", kind: Service, name: calls, port: ${CALLS_PORT}}]
   rules:
-    - matches: [{method: {service: bench.Echo, method: Unary}}]
+    - matches: [{method: {service: bench.Echo, method: Unary}}, {method: {service: bench.Echo, method: Stream}}]
       backendRefs: [{name: calls, port: ${CALLS_PORT}}]
 `;
 
