@@ -60,9 +60,11 @@ export type CookieOf = (netnsFd: number) => Promise<bigint>;
 export interface PodRows {
   /** The indices whose pods may be admitted next, the soonest first: what takes time is made ready. */
   foresee(podIdxs: readonly number[]): void;
+  /** The indices are nobody's: what the tables say about them is deleted now. */
+  clear(podIdxs: readonly number[]): void;
   /**
-   * The index is nobody's: deletes what the tables say about the pod that had it. While a pod has its index, an agent may have written
-   * verdicts about it, also before it is prepared, and would not write them again.
+   * The index is nobody's any more: what the tables say about it goes a moment later, with what they say of other such indices. While a pod
+   * has its index, an agent may have written verdicts about it, also before it is prepared, and would not write them again.
    */
   forget(podIdx: number): void;
   /** The pod keeps its index and is captured no more: what let connections in goes, and what is counted of them. */
@@ -84,6 +86,8 @@ export interface PodRows {
   withdraw(row: PodRow): void;
   /** Pods captured by an earlier keeper: what its pins say. */
   adopted(): readonly AdoptedPod[];
+  /** What is due is done, and nothing is afterwards. */
+  close(): void;
 }
 
 type Enrolled = { readonly row: PodRow; readonly pod: FoundPod; readonly namespace: PodNamespace };

@@ -41,6 +41,11 @@ export class FakeRows implements PodRows {
   foresee(podIdxs: readonly number[]): void {
     this.foreseen = podIdxs;
   }
+  clear(podIdxs: readonly number[]): void {
+    this.log.push(`clear ${podIdxs[0]}`);
+    if (podIdxs.some((podIdx) => this.capturing.has(podIdx))) throw new Error("cleared a pod that is captured");
+  }
+  close(): void {}
   forget(podIdx: number): void {
     this.log.push(`forget ${podIdx}`);
     if (this.capturing.has(podIdx)) throw new Error("forgot a pod that is still captured");

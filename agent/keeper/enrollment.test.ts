@@ -10,10 +10,10 @@ test("capture comes after everything it needs, release takes it away first", asy
   const { rows, namespaces, enrollments } = setUp();
   const { row } = await prepared(enrollments, "p7", ["10.0.0.7", "fd00::7"]);
   assert.deepEqual(row, { podIdx: 1, uid: "p7", netnsCookie: 100n, addresses: ["10.0.0.7", "fd00::7"], spread: [] });
-  assert.deepEqual(rows.log, ["forget 1"], "prepare does not touch capture");
+  assert.deepEqual(rows.log, ["clear 1"], "prepare does not touch capture");
   await enrollments.capture(ref(1), true);
   await enrollments.release(ref(1));
-  assert.deepEqual(rows.log, ["forget 1", "admit 1", "capture 1 true", "withdraw 1", "forget 1"]);
+  assert.deepEqual(rows.log, ["clear 1", "admit 1", "capture 1 true", "withdraw 1", "forget 1"]);
   assert.equal(namespaces.open.size, 0);
   assert.deepEqual(enrollments.all(), []);
   await enrollments.release(ref(1));
@@ -43,7 +43,7 @@ test("asked again, nothing happens again", async () => {
   await enrollments.capture(ref(1), false);
   assert.equal((await prepared(enrollments)).state, "captured");
   assert.equal(namespaces.open.size, 1);
-  assert.deepEqual(rows.log, ["forget 1", "admit 1", "capture 1 false"]);
+  assert.deepEqual(rows.log, ["clear 1", "admit 1", "capture 1 false"]);
   await enrollments.capture(ref(1), true);
   assert.equal(rows.capturing.get(1), true, "the fail mode can be changed");
 });

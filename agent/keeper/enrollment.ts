@@ -60,7 +60,7 @@ export class PodEnrollments {
   constructor(options: EnrollmentOptions) {
     this.#options = options;
     const { rows, protectedPods, lastIndex } = options;
-    const table = new PodTable(lastIndex, (podIdx) => rows.forget(podIdx));
+    const table = new PodTable(lastIndex, (podIdxs) => rows.clear(podIdxs));
     this.#table = table;
     const presence = new PodPresence({ ...options, table });
     const departures = new PodDepartures(rows, table);
@@ -321,6 +321,7 @@ export class PodEnrollments {
     for (const enrollment of this.all()) {
       if (isOpen(enrollment)) await enrollment.namespace.close({ restore: "never" });
     }
+    this.#options.rows.close();
     this.#options.tree.unborn.close();
     this.#table.clear();
   }

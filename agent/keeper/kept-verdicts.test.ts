@@ -38,10 +38,11 @@ class Node {
   constructor() {
     for (const pid of PIDS) this.node.pod(pid);
     const rows = new FakeRows();
-    const forget = rows.forget.bind(rows);
-    rows.forget = (podIdx) => {
-      forget(podIdx);
-      this.#written.delete(podIdx);
+    const clear = rows.clear.bind(rows);
+    // What is said of an index that was given back may stay until the index is given again.
+    rows.clear = (podIdxs) => {
+      clear(podIdxs);
+      for (const podIdx of podIdxs) this.#written.delete(podIdx);
     };
     const namespaces = new FakeNamespaces();
     const openNamespace: OpenNamespace = async (netnsFd, addresses) => {

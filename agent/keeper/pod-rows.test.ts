@@ -1,6 +1,7 @@
 // pod-rows.ts: the bytes in each map, and a keeper that takes over whole pods and removes halves.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { PodRow } from "./enrollment-states.ts";
 import { linkName, PodRowMaps, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
 
@@ -172,14 +173,38 @@ test("forgetting an index takes its verdicts, sums and unread flows, and nobody 
   };
   tables.dstOfFlow.put(flow(0x1122n), new Uint8Array(32));
   tables.dstOfFlow.put(flow(0x1123n), new Uint8Array(32));
-  rows.forget(3);
+  rows.clear([3]);
   rows.forgetFlows(0x1122n);
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [1, 1, 1]);
   assert.deepEqual([tables.pendingFlow.rows.size, tables.joinedFlow.rows.size, tables.agentFlow.rows.size], [1, 1, 1]);
   assert.equal(rows.usage({ podIdx: 3, uid: "gone" }).flows, 0);
   assert.equal(rows.usage({ podIdx: 4, uid: "there" }).flows, 0x01010101);
-  rows.forget(4);
+  rows.clear([4]);
   assert.deepEqual([tables.inByPort.rows.size, tables.traffic.rows.size, tables.dstOfFlow.rows.size], [0, 0, 1]);
+});
+
+test("indices that are given back together are cleared by one walk, a moment later or with the next that is given", async () => {
+  const { tables, rows } = setUp();
+  const inKey = (idx: number): Uint8Array => new Uint8Array(new Uint32Array([idx, 0]).buffer);
+  let walks = 0;
+  const keys = tables.inByPort.keys.bind(tables.inByPort);
+  tables.inByPort.keys = () => {
+    walks += 1;
+    return keys();
+  };
+  for (let idx = 1; idx <= 500; idx += 1) tables.inByPort.put(inKey(idx), new Uint8Array(4));
+  for (let idx = 1; idx <= 400; idx += 1) rows.forget(idx);
+  assert.equal(walks, 0);
+  rows.clear([401]);
+  assert.deepEqual([walks, tables.inByPort.rows.size], [1, 99]);
+  for (let idx = 402; idx <= 500; idx += 1) rows.forget(idx);
+  await sleep(200);
+  assert.deepEqual([walks, tables.inByPort.rows.size], [2, 0]);
+  rows.forget(501);
+  rows.close();
+  assert.equal(walks, 3);
+  await sleep(200);
+  assert.equal(walks, 3, "nothing comes after the end, when the tables are closed");
 });
 
 test("a pod that is captured no more keeps what agents have said of it and others", () => {
@@ -191,7 +216,7 @@ test("a pod that is captured no more keeps what agents have said of it and other
   tables.inByPort.put(new Uint8Array(new Uint32Array([3, 0]).buffer), new Uint8Array(4));
   rows.forgetCapture(3);
   assert.deepEqual([tables.pairVerdict.rows.size, tables.inByPort.rows.size], [2, 0]);
-  rows.forget(3);
+  rows.clear([3]);
   assert.equal(tables.pairVerdict.rows.size, 0);
 });
 

@@ -131,9 +131,15 @@ const addressOf = (value: Uint8Array, offset: number): string | null => {
   return bytes.every((byte) => byte === 0) ? null : bytes16ToIp(bytes, 0);
 };
 
+/** A walk over all tables takes milliseconds, as the kernel looks into each of a million slots; a walk for many indices takes no longer. */
+const FORGET_AFTER_MS = 50;
+
 export class PodRowMaps implements PodRows {
   readonly #tables: PodTables;
   readonly #links: PodLinks;
+  /** Nobody's, and not cleared yet. */
+  readonly #freed = new Set<number>();
+  #walk: NodeJS.Timeout | undefined;
 
   constructor(tables: PodTables, links: PodLinks) {
     this.#tables = tables;
@@ -145,27 +151,45 @@ export class PodRowMaps implements PodRows {
   }
 
   forget(podIdx: number): void {
+    this.#freed.add(podIdx);
+    this.#walk ??= setTimeout(() => this.clear([]), FORGET_AFTER_MS).unref();
+  }
+
+  clear(podIdxs: readonly number[]): void {
+    clearTimeout(this.#walk);
+    this.#walk = undefined;
+    const gone = new Set([...podIdxs, ...this.#freed]);
+    this.#freed.clear();
+    if (gone.size === 0) return;
     const { pairVerdict, vipBackends } = this.#tables;
     deleteWhere(
       pairVerdict,
-      (key) => u32At(key, orlopPairKey.srcPodIdx) === podIdx || u32At(key, orlopPairKey.dstPodIdx) === podIdx,
+      (key) => gone.has(u32At(key, orlopPairKey.srcPodIdx)) || gone.has(u32At(key, orlopPairKey.dstPodIdx)),
     );
-    deleteWhere(vipBackends, (key) => u32At(key, orlopVipKey.podIdx) === podIdx);
-    this.forgetCapture(podIdx);
+    deleteWhere(vipBackends, (key) => gone.has(u32At(key, orlopVipKey.podIdx)));
+    this.#forgetCaptures(gone);
+  }
+
+  close(): void {
+    this.clear([]);
   }
 
   forgetCapture(podIdx: number): void {
+    this.#forgetCaptures(new Set([podIdx]));
+  }
+
+  #forgetCaptures(gone: ReadonlySet<number>): void {
     const { inByPort, nodePort, traffic } = this.#tables;
-    deleteWhere(inByPort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
-    deleteWhere(nodePort, (key) => u32At(key, orlopInKey.podIdx) === podIdx);
-    deleteWhere(traffic, (key) => u32At(key, orlopTrafficKey.podIdx) === podIdx);
+    deleteWhere(inByPort, (key) => gone.has(u32At(key, orlopInKey.podIdx)));
+    deleteWhere(nodePort, (key) => gone.has(u32At(key, orlopInKey.podIdx)));
+    deleteWhere(traffic, (key) => gone.has(u32At(key, orlopTrafficKey.podIdx)));
     // What the sums count goes before the sums: a hook that deletes an entry later finds none and takes nothing off.
     const { pendingFlow, joinedFlow, agentFlow, nodeFlow, podUsage } = this.#tables;
-    deleteWhereValue(pendingFlow, (value) => u32At(value, 0) === podIdx);
-    deleteWhereValue(joinedFlow, (value) => u32At(value, orlopJoined.srcPodIdx) === podIdx);
-    deleteWhereValue(agentFlow, (value) => u32At(value, orlopAdmitted.podIdx) === podIdx);
-    deleteWhereValue(nodeFlow, (value) => u32At(value, orlopNodeFlow.podIdx) === podIdx);
-    podUsage.put(indexKey(podIdx), new Uint8Array(orlopUsage.size));
+    deleteWhereValue(pendingFlow, (value) => gone.has(u32At(value, 0)));
+    deleteWhereValue(joinedFlow, (value) => gone.has(u32At(value, orlopJoined.srcPodIdx)));
+    deleteWhereValue(agentFlow, (value) => gone.has(u32At(value, orlopAdmitted.podIdx)));
+    deleteWhereValue(nodeFlow, (value) => gone.has(u32At(value, orlopNodeFlow.podIdx)));
+    for (const podIdx of gone) podUsage.put(indexKey(podIdx), new Uint8Array(orlopUsage.size));
   }
 
   /** What a pod holds of the maps that all pods share. Sums of the kernel's below zero read as zero. */

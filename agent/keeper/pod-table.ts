@@ -4,18 +4,34 @@ import type { LastIndex } from "./last-index.ts";
 import type { PodRef } from "./protocol.ts";
 import { MAX_PODS } from "./requests.ts";
 
+/** So many indices are cleared by the same walk as the index that is given now: that is what takes the time, and many pods come together. */
+const AHEAD = 32;
+/** Only an index that has been nobody's for so long is cleared before it is given: an agent may write about its pod a little late. */
+const RESTED_MS = 10_000;
+/** An index that was cleared so long ago is cleared again before it is given. */
+const CLEAR_MS = 1_000;
+
 export class PodTable {
   readonly #byIdx = new Map<number, Enrollment>();
   readonly #idxByUid = new Map<string, number>();
   readonly #last: LastIndex;
   readonly #isLastKnown: boolean;
   /** Called with each index before a pod has it: an agent may have written about the pod before it, late. */
-  readonly #clear: (podIdx: number) => void;
+  readonly #clear: (podIdxs: readonly number[]) => void;
+  readonly #nowMs: () => number;
+  /** By index that is nobody's any more: since when. */
+  readonly #leftMs = new Map<number, number>();
+  #ahead: { readonly podIdxs: ReadonlySet<number>; readonly untilMs: number } = { podIdxs: new Set(), untilMs: 0 };
   #lastIdx: number;
 
-  constructor(last: LastIndex, clear: (podIdx: number) => void) {
+  constructor(
+    last: LastIndex,
+    clear: (podIdxs: readonly number[]) => void,
+    nowMs: () => number = () => performance.now(),
+  ) {
     this.#last = last;
     this.#clear = clear;
+    this.#nowMs = nowMs;
     this.#lastIdx = last.read();
     this.#isLastKnown = this.#lastIdx > 0;
   }
@@ -66,6 +82,7 @@ export class PodTable {
   delete(podIdx: number): void {
     const uid = this.#byIdx.get(podIdx)?.row.uid;
     this.#byIdx.delete(podIdx);
+    this.#leftMs.set(podIdx, this.#nowMs());
     if (uid !== undefined && this.#idxByUid.get(uid) === podIdx) this.#idxByUid.delete(uid);
   }
 
@@ -78,11 +95,20 @@ export class PodTable {
   allot(): number | undefined {
     const [podIdx] = this.next(1);
     if (podIdx !== undefined) {
-      this.#clear(podIdx);
+      this.#cleared(podIdx);
       this.#lastIdx = podIdx;
       this.#last.write(podIdx);
     }
     return podIdx;
+  }
+
+  #cleared(podIdx: number): void {
+    const nowMs = this.#nowMs();
+    const hasRested = (idx: number): boolean => nowMs - (this.#leftMs.get(idx) ?? Number.NEGATIVE_INFINITY) > RESTED_MS;
+    if (nowMs < this.#ahead.untilMs && this.#ahead.podIdxs.has(podIdx) && hasRested(podIdx)) return;
+    const ahead = this.next(AHEAD).filter(hasRested);
+    this.#clear([...new Set([podIdx, ...ahead])]);
+    this.#ahead = { podIdxs: new Set(ahead), untilMs: nowMs + CLEAR_MS };
   }
 
   /** The indices that are allotted next. */
