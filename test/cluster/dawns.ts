@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ask, send } from "./api.ts";
 import { make } from "./authority-objects.ts";
 import { POD_IMAGE } from "./plan.ts";
+import { rankOf } from "./start-cost.ts";
 
 /** What the pods listen on. */
 export const DAWN_PORT = 9090;
@@ -41,8 +42,13 @@ type PodList = {
   }[];
 };
 
-/** So many that were started in turns have not ended yet: a machine that cannot keep up gets no more. */
-const MOST = 6;
+/** How pods are started in turns. */
+export type Pace = {
+  /** After each start. */
+  readonly everyMs: number;
+  /** So many have not ended yet: a machine that cannot keep up gets no more. */
+  readonly atOnce: number;
+};
 
 export class Dawns {
   readonly #kubeconfig: string;
@@ -68,11 +74,15 @@ export class Dawns {
   }
 
   /**
-   * Starts pods in turns, the next `everyMs` after the last, and deletes each when it has ended. Gives those of each turn.
+   * Starts pods in turns, and deletes each when it has ended. Gives those of each turn, in the order of their starts.
    * @param rounds as many of each turn
    * @throws Error when they do not end
    */
-  async inTurns(turns: readonly Turn[], rounds: number, everyMs: number): Promise<readonly (readonly Dawn[])[]> {
+  async inTurns(
+    turns: readonly Turn[],
+    rounds: number,
+    { everyMs, atOnce }: Pace,
+  ): Promise<readonly (readonly Dawn[])[]> {
     const open = new Map<string, Started>();
     const all: Dawn[][] = turns.map(() => []);
     const take = async (): Promise<void> => {
@@ -81,7 +91,7 @@ export class Dawns {
     for (let round = 0; round < rounds; round++) {
       // Each comes behind the other as often as before it.
       for (const turn of round % 2 === 0 ? turns : turns.toReversed()) {
-        while (open.size >= MOST) {
+        while (open.size >= atOnce) {
           await take();
           await sleep(LOOK_MS);
         }
@@ -91,7 +101,7 @@ export class Dawns {
       }
     }
     for (const [at, dawns] of (await this.#collectAll(turns, open)).entries()) all[at]?.push(...dawns);
-    return all;
+    return all.map((dawns) => dawns.toSorted((a, b) => numberOf(a) - numberOf(b)));
   }
 
   async #start(turn: Turn): Promise<Started> {
@@ -144,12 +154,8 @@ export class Dawns {
   }
 }
 
+const numberOf = ({ name }: Dawn): number => Number(name.split("-")[1]);
 const podsOf = (namespace: string): string => `/api/v1/namespaces/${namespace}/pods`;
 
-export function quantile(values: readonly number[], part: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
-}
-
 export const quantiles = (values: readonly number[]): string =>
-  `p50 ${quantile(values, 0.5)} ms, p99 ${quantile(values, 0.99)} ms of ${values.length}`;
+  `p50 ${rankOf(values, 0.5)} ms, p99 ${rankOf(values, 0.99)} ms, slowest ${Math.max(...values)} ms of ${values.length}`;

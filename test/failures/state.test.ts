@@ -77,7 +77,7 @@ test("F7 a hundred pods come and go: no descriptor, thread, namespace or rule mo
   const before = holdings(node);
   for (let first = 20; first < 110; first += 10) await round(first);
   await vaultAnswers();
-  const now = await noMoreThan(node, before);
+  const now = await noMoreThan(() => holdings(node), before);
   t.diagnostic(JSON.stringify(now));
   const { items } = await view(node, "bpf");
   for (const item of items) {

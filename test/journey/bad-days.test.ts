@@ -166,7 +166,7 @@ function protectedPods(): readonly string[] {
 /** No descriptor, thread, namespace, link or entry of a map more than with the two pods that stay. */
 async function nothingIsLeft(): Promise<void> {
   await captured(2);
-  await noMoreThan(node, resting);
+  await noMoreThan(() => holdings(node), resting);
   await soon("the keeper protects two pods", async () => protectedPods().length === 2);
   await until("links and entries of two pods", 20_000, async () => {
     const links = await node.run(["sh", "-c", `ls ${node.bpffs}/orlop/*/v*/pods | wc -l`]);

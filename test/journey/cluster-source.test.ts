@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { exits } from "../../agent/cli/output.ts";
 import { startMesh, until, view } from "../../demo/mesh-run.ts";
 import { call, startServers } from "../../demo/pods.ts";
@@ -11,6 +12,8 @@ import { serviceAddresses } from "../box/network.ts";
 import { type ApiChange, ClusterApi, podObject, runningPod } from "../support/cluster-api.ts";
 
 const ECHO = 8080;
+/** How long the API server is away; `make soak` has a minute. An hour, by a clock that the source is given: outages.test.ts beside the source. */
+const AWAY_MS = process.env.ORLOP_SOAK === "1" ? 60_000 : 3_000;
 
 let cluster: Cluster;
 let node: Node;
@@ -179,6 +182,12 @@ describe("a cluster as the source", () => {
     });
     await becomes("web", true);
     assert.equal(await isServed("batch"), false);
+    let calls = 0;
+    for (const back = performance.now() + AWAY_MS; performance.now() < back; calls += 2) {
+      assert.deepEqual([await isServed("web"), await isServed("batch")], [true, false], `after ${calls} calls`);
+      await sleep(100);
+    }
+    console.log(`away for ${AWAY_MS / 1_000} s more: ${calls} calls as policy says`);
     const shown = await node.orlop(["status", "--socket", `${node.runDir}/agent.sock`]).wait(20_000);
     assert.equal(shown.status, exits.findings);
     assert.match(shown.stdout, /^AuthorizationPolicy +away +\d/m);

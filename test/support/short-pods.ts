@@ -98,7 +98,7 @@ type Counts = Readonly<Record<string, number>>;
  * Descriptors by what they are, and threads. Not the four threads of libuv's pool: they start together at the first work that a
  * process gives to the pool, which no pod causes and which may come at any time, and they stay until the process ends.
  */
-function heldBy(pid: number): Counts {
+export function heldBy(pid: number): Counts {
   const threads = readdirSync(`/proc/${pid}/task`).filter((thread) => nameOf(pid, thread) !== "libuv-worker");
   const counts: Record<string, number> = { threads: threads.length };
   for (const fd of readdirSync(`/proc/${pid}/fd`)) {
@@ -137,10 +137,10 @@ function slackOf(program: "keeper" | "agent", kind: string): number {
 }
 
 /** Waits until neither program holds more than before. */
-export async function noMoreThan(node: Node, before: Holdings): Promise<Holdings> {
+export async function noMoreThan(look: () => Holdings, before: Holdings): Promise<Holdings> {
   let now = before;
   await until("no more than before", DEADLINE_MS, () => {
-    now = holdings(node);
+    now = look();
     const more = (["keeper", "agent"] as const).flatMap((program) =>
       Object.entries(now[program]).filter(
         ([kind, count]) => count > (before[program][kind] ?? 0) + slackOf(program, kind),
