@@ -1,7 +1,7 @@
 // enrollment.ts against a node of plain state: mistakes are written into the mesh and mended, one after the other, while agents and keepers
 // end and begin. A pod that is captured, and whose workload is still in the mesh, is never released.
 //
-// What is left out here, since nothing would tell the pod from one that was taken out of the mesh, while another was added: a file that gives
+// What is left out here, since nothing would tell the pod from a pod that was taken out of the mesh, while another was added: a file that gives
 // a workload another name, another UID and another address in one change; and the same for name and UID while the keeper was of a release that
 // kept no names. Such a pod is released as if its document had been removed, which a file may say at any time (control/weakens.ts has it wait
 // until the file is still). An API server cannot say it: of a Pod neither name, UID nor node ever change, so that a pod of another UID is
