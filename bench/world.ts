@@ -49,37 +49,43 @@ export type Box = {
   readonly sinks: ReadonlyMap<string, Running>;
 };
 
-/** Of Orlop's agents. "on": a line for each request, too. */
-export type AccessLog = "off" | "on";
+/** Orlop's agents: as they are, with a line for each connection and request, or with OpenSSL's record layer. */
+export type Mesh = "usual" | "logging" | "openssl";
 
 export type World = {
   /** In all namespaces of both boxes. */
   readonly congestionControl: string;
   /** Created when first asked for. */
   plain(): Promise<Box>;
-  /** A box of its own for each of the two. */
-  mesh(accessLog: AccessLog): Promise<Box>;
+  /** A box of its own for each. */
+  mesh(mesh: Mesh): Promise<Box>;
   /** In the plain box's directory, removed with it. */
   certificates(): Promise<Certificates>;
   close(): Promise<void>;
 };
 
+const configOf: Readonly<Record<Mesh, string>> = {
+  usual: "  dataThreads: 1\n",
+  logging: "  dataThreads: 1\n",
+  openssl: "  dataThreads: 1\n  tls: {recordLayer: openssl}\n",
+};
+
 export function createWorld(): World {
   let plain: Promise<Box> | undefined;
-  const meshes = new Map<AccessLog, Promise<Box>>();
+  const meshes = new Map<Mesh, Promise<Box>>();
   let certificates: Promise<Certificates> | undefined;
   const congestion = takeCongestionControl();
   const openPlain = (): Promise<Box> => {
-    plain ??= openBox("", congestion.name, "off");
+    plain ??= openBox("", congestion.name);
     return plain;
   };
   return {
     congestionControl: congestion.name,
     plain: openPlain,
-    mesh: (accessLog) => {
-      const mesh = meshes.get(accessLog) ?? openBox("  dataThreads: 1\n", congestion.name, accessLog);
-      meshes.set(accessLog, mesh);
-      return mesh;
+    mesh: (mesh) => {
+      const box = meshes.get(mesh) ?? openBox(configOf[mesh], congestion.name, mesh === "logging" ? "all" : "errors");
+      meshes.set(mesh, box);
+      return box;
     },
     certificates: () => {
       certificates ??= openPlain().then(({ cluster }) => makeCertificates(folderIn(cluster, "certificates")));
@@ -102,8 +108,11 @@ export function folderIn(cluster: Cluster, name: string): string {
   return folder;
 }
 
-async function openBox(nodeConfig: string, congestionControl: string, accessLog: AccessLog): Promise<Box> {
-  const loggedRequests = accessLog === "on" ? "all" : "errors";
+async function openBox(
+  nodeConfig: string,
+  congestionControl: string,
+  loggedRequests: "all" | "errors" = "errors",
+): Promise<Box> {
   const cluster = await createCluster({ nodes, nodeConfig, loggedRequests });
   try {
     await setCongestionControl(cluster, congestionControl);

@@ -87,7 +87,10 @@ export const streamScenarios: readonly Scenario[] = [
     figure: "throughput of the pair, 1 stream",
     ...throughput,
     defaultPeer: "haproxy",
-    targets: { haproxy: { atLeast: 2 }, "haproxy-tuned": { atLeast: 1.5 }, relay: { atLeast: 0.9 } },
+    targets: {
+      ...{ haproxy: { atLeast: 2 }, "haproxy-tuned": { atLeast: 1.5 }, relay: { atLeast: 0.9 } },
+      ...{ ztunnel: { atLeast: 1.4 }, envoy: { atLeast: 1.35 } },
+    },
     ...bulk(1),
   },
   {
@@ -128,7 +131,10 @@ export const streamScenarios: readonly Scenario[] = [
     figure: "CPU of all processes of the pair per payload byte, 1 stream",
     ...{ unit: "ns/B", better: "less", key: "cpuNsPerByte" },
     defaultPeer: "haproxy",
-    targets: { haproxy: { atMost: 0.5 }, "haproxy-tuned": { atMost: 0.55 } },
+    targets: {
+      ...{ haproxy: { atMost: 0.5 }, "haproxy-tuned": { atMost: 0.55 }, "orlop-openssl": { atMost: 0.78 } },
+      ...{ ztunnel: { atMost: 0.65 }, envoy: { atMost: 0.65 } },
+    },
     ...bulk(1),
   },
   {
@@ -161,7 +167,7 @@ export const streamScenarios: readonly Scenario[] = [
     figure: "CPU of all processes of the pair per request, 64 connections, 1 KB each way",
     ...{ unit: "µs", better: "less", key: "cpuUsPerRequest" },
     defaultPeer: "haproxy",
-    targets: { haproxy: { atMost: 0.5 } },
+    targets: { haproxy: { atMost: 0.5 }, "orlop-openssl": { atMost: 0.88 } },
     ...requests(64),
   },
   {

@@ -7,27 +7,31 @@ import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";
 import { startLoad, type Target } from "../load.ts";
-import { type AccessLog, type Box, CALLS_PORT, folderIn, JUDGED_NAMESPACE, SERVER_PORT, type World } from "../world.ts";
+import { type Box, CALLS_PORT, folderIn, JUDGED_NAMESPACE, type Mesh, SERVER_PORT, type World } from "../world.ts";
 import { type CallsOf, startCallee } from "./callee.ts";
 import type { Handshake, OpenSide, Route } from "./side.ts";
 
 const HBONE_PORT = 15_008;
+const VERSION = `Orlop ${version}, Node ${process.version}`;
+const OWN_OPENSSL = "orlop-openssl";
 type Way = {
   readonly judges: "connections" | "requests";
-  readonly accessLog: AccessLog;
+  readonly mesh: Mesh;
   /** The client dials a Service with so many routes, of which the last takes its requests; without, the server itself. */
   readonly routes?: keyof typeof routed;
 };
 /** Services in front of the judged server, by the number of their routes. */
 const routed = { 1: "10.96.0.11", 1000: "10.96.0.12" } as const;
-const opened: Readonly<Record<AccessLog, WeakMap<World, Promise<Box>>>> = { off: new WeakMap(), on: new WeakMap() };
+const opened: Readonly<Record<Mesh, WeakMap<World, Promise<Box>>>> = {
+  usual: new WeakMap(),
+  logging: new WeakMap(),
+  openssl: new WeakMap(),
+};
 
 const openOrlopAs =
-  ({ judges, accessLog, routes }: Way): OpenSide =>
+  ({ judges, mesh, routes }: Way): OpenSide =>
   async (world, route) => {
-    const known = opened[accessLog].get(world) ?? openMesh(world, accessLog);
-    opened[accessLog].set(world, known);
-    const box = await known;
+    const box = await openedMesh(world, mesh);
     const server = serverOf(box, route, judges);
     const target = { host: routes === undefined ? server.ip4 : routed[routes], port: SERVER_PORT };
     // No route takes the path that the policy does not allow either.
@@ -36,7 +40,7 @@ const openOrlopAs =
     else await proveMeshed(box, target, route);
     const { cluster, client } = box;
     return {
-      ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box, client, target },
+      ...{ name: mesh === "openssl" ? OWN_OPENSSL : "orlop", version: VERSION, box, client, target },
       pids: () => cluster.nodes.flatMap(processesOf),
       carriers: () => cluster.nodes.map((node) => pidOf(node, "agent")).filter((pid) => pid !== undefined),
       serverPids: () => processesOf(cluster.node("node-b")),
@@ -45,21 +49,22 @@ const openOrlopAs =
     };
   };
 
-export const openOrlop = openOrlopAs({ judges: "connections", accessLog: "off" });
+export const openOrlop = openOrlopAs({ judges: "connections", mesh: "usual" });
+/** What agents had before the record layer of their own. */
+export const openOrlopOnOpenssl = openOrlopAs({ judges: "connections", mesh: "openssl" });
 /** A policy with a method and a path bears on the server: each request is read and judged. */
-export const openJudging = openOrlopAs({ judges: "requests", accessLog: "off" });
+export const openJudging = openOrlopAs({ judges: "requests", mesh: "usual" });
 /** The same behind a Service: the caller's agent chooses a route for each request, the callee's judges it. */
-export const openRouting = openOrlopAs({ judges: "requests", accessLog: "off", routes: 1 });
-export const openRoutingAmong1000 = openOrlopAs({ judges: "requests", accessLog: "off", routes: 1000 });
-export const openJudgingWithLog = openOrlopAs({ judges: "requests", accessLog: "on" });
+export const openRouting = openOrlopAs({ judges: "requests", mesh: "usual", routes: 1 });
+export const openRoutingAmong1000 = openOrlopAs({ judges: "requests", mesh: "usual", routes: 1000 });
+export const openJudgingWithLog = openOrlopAs({ judges: "requests", mesh: "logging" });
 
 /** Behind a Service with a GRPCRoute: the caller's agent chooses a rule for each call, the callee's judges it by its method. */
 export const openCalls =
   (calls: CallsOf): OpenSide =>
   async (world) => {
-    const known = opened.off.get(world) ?? openMesh(world, "off");
-    opened.off.set(world, known);
-    const { cluster, client, calledServer } = await known;
+    const box = await openedMesh(world, "usual");
+    const { cluster, client, calledServer } = box;
     const callee = await startCallee(calledServer, folderIn(cluster, "calls"), calls);
     const target = { host: CALLS_IP, port: CALLS_PORT };
     try {
@@ -78,7 +83,7 @@ export const openCalls =
       throw error;
     }
     return {
-      ...{ name: "orlop", version: `Orlop ${version}, Node ${process.version}`, box: await known, client, target },
+      ...{ name: "orlop", version: VERSION, box, client, target },
       pids: () => cluster.nodes.flatMap(processesOf),
       serverPids: () => processesOf(cluster.node("node-b")),
       stop: async () => {
@@ -92,15 +97,21 @@ function serverOf(box: Box, route: Route, judges: Way["judges"]): Pod {
   return route === "cross-node" ? box.server : box.neighbour;
 }
 
-async function openMesh(world: World, accessLog: AccessLog): Promise<Box> {
-  const box = await world.mesh(accessLog);
+function openedMesh(world: World, mesh: Mesh): Promise<Box> {
+  const known = opened[mesh].get(world) ?? openMesh(world, mesh);
+  opened[mesh].set(world, known);
+  return known;
+}
+
+async function openMesh(world: World, mesh: Mesh): Promise<Box> {
+  const box = await world.mesh(mesh);
   const { cluster } = box;
   cluster.writeMesh(meshText(cluster));
   for (const node of cluster.nodes) {
     // The peers write no line per connection either.
     const config = readFileSync(node.configFile, "utf8");
     const quiet = config.replace("level: info", "level: warn");
-    writeFileSync(node.configFile, accessLog === "on" ? quiet : quiet.replace(/access: .*/, "access: off"));
+    writeFileSync(node.configFile, mesh === "logging" ? quiet : quiet.replace(/access: .*/, "access: off"));
   }
   await startMesh(cluster);
   await until("capture of all pods", 20_000, async () => {
