@@ -15,6 +15,18 @@ export type OutlierDetection = {
   readonly maxEjected: number;
   /** Percent: where fewer endpoints are in use, all are used. */
   readonly minHealthy: number;
+  /** Absent: nobody compares endpoints. */
+  readonly successRate?: SuccessRate;
+};
+
+/** Once in each interval: of the endpoints with so many requests, if they are so many, who is served so much worse is left out. */
+export type SuccessRate = {
+  /** From 1,000 to 300,000. */
+  readonly intervalMs: number;
+  readonly minimumHosts: number;
+  readonly requestVolume: number;
+  /** Standard deviations below the mean of all. */
+  readonly stdevFactor: number;
 };
 
 /**

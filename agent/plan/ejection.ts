@@ -2,7 +2,7 @@
 import type { OutlierDetection } from "../mesh/traffic-policy.ts";
 
 /** Why an endpoint was left out. A closed list. */
-export const ejectionReasons = ["consecutive-5xx", "consecutive-gateway", "probe-failed"] as const;
+export const ejectionReasons = ["consecutive-5xx", "consecutive-gateway", "probe-failed", "success-rate"] as const;
 export type EjectionReason = (typeof ejectionReasons)[number];
 
 /** "in": it is used. "probed": a request is under way that finds out whether it serves; nobody else goes there. */
@@ -80,14 +80,22 @@ export function afterRequest(
   }
   const failures = Math.min(state.failures + 1, MOST_FAILURES);
   const gatewayFailures = shown === "gateway" ? Math.min(state.gatewayFailures + 1, MOST_FAILURES) : 0;
-  const { consecutive5xx, consecutiveGateway, baseMs } = policy;
-  // Each span of the first length in which it did not fail takes back a time.
-  const forgiven = state.times === 0 ? 0 : Math.floor(Math.max(0, nowMs - state.atMs) / baseMs);
-  const times = Math.max(0, state.times - forgiven);
+  const { consecutive5xx, consecutiveGateway } = policy;
+  const times = forgiven(state, policy, nowMs);
   if (consecutive5xx > 0 && failures >= consecutive5xx) return leftOut("consecutive-5xx", times, policy, nowMs);
   if (consecutiveGateway > 0 && gatewayFailures >= consecutiveGateway)
     return leftOut("consecutive-gateway", times, policy, nowMs);
   return { phase: "in", failures, gatewayFailures, times, atMs: nowMs };
+}
+
+/** Of an interval it has served too little. */
+export function afterInterval(state: EjectionState, policy: OutlierDetection, nowMs: number): EjectionState {
+  return isOut(state) ? state : leftOut("success-rate", forgiven(state, policy, nowMs), policy, nowMs);
+}
+
+/** How often it was left out in a row: each span of the first length in which it did not fail takes back a time. */
+function forgiven({ times, atMs }: EjectionState, { baseMs }: OutlierDetection, nowMs: number): number {
+  return times === 0 ? 0 : Math.max(0, times - Math.floor(Math.max(0, nowMs - atMs) / baseMs));
 }
 
 function leftOut(phase: EjectionReason, before: number, policy: OutlierDetection, nowMs: number): EjectionState {

@@ -19,6 +19,7 @@ import type { TrafficOptions } from "./options.ts";
 import { Origins } from "./origins.ts";
 import { VerifiedPeers } from "./peers.ts";
 import { Pods } from "./pods.ts";
+import { RateCells } from "./rate-cells.ts";
 import { LiveConnections } from "./rejudge.ts";
 import { RequestCaps } from "./request-caps.ts";
 import { RetryBudget } from "./retry-budget.ts";
@@ -75,7 +76,8 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
   const costs = new EndpointCosts(options.now);
   const { thread, threads, shared } = options.among ?? { thread: 0, threads: 1, shared: newSharedState(1) };
   const sharedNow = options.sharedNow ?? options.now;
-  const health = new EndpointHealth(new EjectionCells(shared.ejections), sharedNow);
+  const rates = new RateCells(shared.rates);
+  const health = new EndpointHealth({ ejections: new EjectionCells(shared.ejections), rates }, sharedNow);
   const readsPaths = options.readsPaths ?? (() => true);
   const wall = options.wallMs === undefined ? {} : { wallMs: options.wallMs };
   return {

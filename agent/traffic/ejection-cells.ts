@@ -114,6 +114,11 @@ export class EjectionCells {
     return true;
   }
 
+  /** Of an endpoint something was not counted, since other cells are full. */
+  untracked(): void {
+    this.#count("untracked");
+  }
+
   #changed({ phase }: EjectionState): void {
     this.#count(phase === "in" ? "returned" : phase === "probed" ? "probes" : phase);
     Atomics.add(this.#words, CHANGES, 1n);

@@ -2,8 +2,9 @@
 // What is known lies in cells that all data threads share. What a caller provokes at an endpoint changes nothing for others; that nobody can be
 // connected there, no caller provokes, and it counts for all.
 import { fullName } from "../mesh/full-name.ts";
-import type { OutlierDetection } from "../mesh/traffic-policy.ts";
+import type { OutlierDetection, SuccessRate } from "../mesh/traffic-policy.ts";
 import {
+  afterInterval,
   afterProbe,
   afterRequest,
   blank,
@@ -16,8 +17,10 @@ import {
 } from "../plan/ejection.ts";
 import type { Candidate } from "../plan/endpoints.ts";
 import type { RequestHealth, RequestsTo } from "../plan/forwarded-request.ts";
+import { servedWorse } from "../plan/success-rate.ts";
 import type { EjectionCells } from "./ejection-cells.ts";
 import type { Cell } from "./keyed-cells.ts";
+import type { RateCells } from "./rate-cells.ts";
 
 export type { EjectedEndpoint } from "../plan/ejection.ts";
 
@@ -36,6 +39,10 @@ type View = {
   quietFirst: string;
   /** By the last look: to be probed. */
   due: KnownEndpoint | null;
+  /** Of success rates; null: not asked for. */
+  sweepKey: bigint | null;
+  /** The interval in which it was swept, by this thread or another. */
+  sweptNth: number;
 };
 
 type KnownEndpoint = {
@@ -45,7 +52,11 @@ type KnownEndpoint = {
   cell: Cell | undefined;
   /** As of so many claims it has no cell. */
   claims: bigint;
+  /** Of its success rate; null: nobody has asked for it. */
+  rateKey: bigint | null;
 };
+
+export type HealthCells = { readonly ejections: EjectionCells; readonly rates: RateCells };
 
 /** What a request does at its endpoint; `end` follows once. */
 export type EndpointHold = {
@@ -57,13 +68,15 @@ export type EndpointHold = {
 
 export class EndpointHealth implements RequestHealth {
   readonly #cells: EjectionCells;
+  readonly #rates: RateCells;
   readonly #now: () => number;
   readonly #views = new Map<string, View>();
   #endpoints = 0;
 
   /** @param now of a clock that all data threads share, milliseconds */
-  constructor(cells: EjectionCells, now: () => number) {
-    this.#cells = cells;
+  constructor({ ejections, rates }: HealthCells, now: () => number) {
+    this.#cells = ejections;
+    this.#rates = rates;
     this.#now = now;
   }
 
@@ -80,6 +93,7 @@ export class EndpointHealth implements RequestHealth {
     const [first] = candidates;
     if (policy == null || first === undefined) return candidates;
     const view = this.#view(to.caller, to);
+    if (policy.successRate !== undefined) this.#sweep(view, candidates, policy, policy.successRate);
     const { changes } = this.#cells;
     const { quietSince, quietCount, quietFirst } = view;
     if (quietSince === changes && quietCount === candidates.length && quietFirst === first.address) return candidates;
@@ -121,6 +135,7 @@ export class EndpointHealth implements RequestHealth {
         if (probed !== null) this.#probeEnded(probed, shown, policy);
         if (shown === null) return;
         if (probed?.of !== own) this.#ended(own, shown, policy);
+        if (policy.successRate !== undefined) this.#counted(view, own, shown, policy.successRate);
         if (probed?.of !== shared && (shown === "served" || isUnreached)) this.#ended(shared, shown, policy);
       },
     };
@@ -163,6 +178,33 @@ export class EndpointHealth implements RequestHealth {
     this.#cells.change(endpoint.key, nowMs, (state) => afterRequest(state, shown, policy, nowMs));
   }
 
+  #counted(view: View, endpoint: KnownEndpoint, shown: TryShows, { intervalMs }: SuccessRate): void {
+    const key = this.#rateKey(view, endpoint);
+    if (!this.#rates.add(key, shown === "served", this.#nowMs(), intervalMs)) this.#cells.untracked();
+  }
+
+  /** Once in an interval a request of any thread looks at the interval before, and leaves out who was served worse than the others. */
+  #sweep(view: View, candidates: readonly Candidate[], policy: OutlierDetection, rate: SuccessRate): void {
+    const nowMs = this.#nowMs();
+    const nth = Math.floor(nowMs / rate.intervalMs);
+    if (view.sweptNth === nth) return;
+    view.sweptNth = nth;
+    view.sweepKey ??= this.#rates.keyOf(`${view.text}\0`);
+    if (!this.#rates.takeSweep(view.sweepKey, nowMs, rate.intervalMs)) return;
+    const seen = candidates.flatMap((candidate) => {
+      const endpoint = this.#endpoint(view, candidate);
+      const before = this.#rates.before(this.#rateKey(view, endpoint), nowMs, rate.intervalMs);
+      return before === null ? [] : [{ ...before, key: endpoint.key }];
+    });
+    for (const { key } of servedWorse(seen, rate))
+      this.#cells.change(key, nowMs, (state) => afterInterval(state, policy, nowMs));
+  }
+
+  #rateKey({ text }: View, endpoint: KnownEndpoint): bigint {
+    endpoint.rateKey ??= this.#rates.keyOf(`${text}\0${endpoint.address} ${endpoint.port}`);
+    return endpoint.rateKey;
+  }
+
   #state(endpoint: KnownEndpoint, nowMs: number): EjectionState {
     const { key } = endpoint;
     if (endpoint.cell === undefined) {
@@ -190,7 +232,7 @@ export class EndpointHealth implements RequestHealth {
     if (this.#views.size >= MOST_VIEWS) this.#forget();
     const view: View = {
       ...{ of: { caller, service: name, rule }, text, endpoints: new Map() },
-      ...{ quietSince: -1n, quietCount: 0, quietFirst: "", due: null },
+      ...{ quietSince: -1n, quietCount: 0, quietFirst: "", due: null, sweepKey: null, sweptNth: -1 },
     };
     this.#views.set(text, view);
     return view;
@@ -212,6 +254,7 @@ export class EndpointHealth implements RequestHealth {
       key,
       cell: undefined,
       claims: -1n,
+      rateKey: null,
     };
     endpoints.set(at, endpoint);
     return endpoint;

@@ -1,11 +1,14 @@
 // any thread · what all data threads of an agent share about requests at the caller's end: memory, and nothing that a thread could hold.
 import { EjectionCells } from "./ejection-cells.ts";
+import { RateCells } from "./rate-cells.ts";
 import { RetryCells } from "./retry-cells.ts";
 import { UnderWayCells } from "./under-way-cells.ts";
 
 export type SharedState = {
   /** Endpoints that fail. */
   readonly ejections: SharedArrayBuffer;
+  /** Requests of an interval, for success rates. */
+  readonly rates: SharedArrayBuffer;
   /** Requests under way, for caps. */
   readonly underWay: SharedArrayBuffer;
   /** Requests and retries, for budgets. */
@@ -15,6 +18,7 @@ export type SharedState = {
 export function newSharedState(threads: number): SharedState {
   return {
     ejections: EjectionCells.buffer(),
+    rates: RateCells.buffer(),
     underWay: UnderWayCells.buffer(threads),
     retries: RetryCells.buffer(),
   };

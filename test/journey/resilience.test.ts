@@ -15,7 +15,13 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-b", pods: [{ name: "two" }, { name: "three" }, { name: "only" }] },
 ];
 const called = serviceAddresses(1);
-const selects = { api: "group: nobody", some: "group: some", only: "group: only", capped: "app: three" } as const;
+const selects = {
+  api: "group: nobody",
+  some: "group: some",
+  only: "group: only",
+  capped: "app: three",
+  rated: "group: some",
+} as const;
 const outliers = "{consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100, minHealthPercent: 0}";
 
 function meshText(cluster: Cluster): string {
@@ -48,6 +54,17 @@ metadata: {name: ${name}, namespace: demo}
 spec: {host: ${name}, trafficPolicy: {outlierDetection: ${outliers}}}
 `,
   );
+  const rated = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: rated
+  namespace: demo
+  annotations: {orlop.dev/success-rate: '{"minimumHosts":3,"requestVolume":10,"stdevFactor":1}'}
+spec:
+  host: rated
+  trafficPolicy:
+    outlierDetection: {consecutive5xxErrors: 0, interval: 1s, baseEjectionTime: 60s, maxEjectionPercent: 50}
+`;
   const cap = `apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: capped, namespace: demo}
@@ -59,6 +76,7 @@ spec: {host: capped, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 2
     ...services,
     ...rules,
     cap,
+    rated,
     `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: api, namespace: demo}
@@ -71,6 +89,8 @@ spec:
       backendRefs: [{name: only, port: 80}]
     - matches: [{path: {value: /capped}}]
       backendRefs: [{name: capped, port: 80}]
+    - matches: [{path: {value: /rated}}]
+      backendRefs: [{name: rated, port: 80}]
 `,
   ].join("---\n");
 }
@@ -157,6 +177,20 @@ describe("an endpoint that fails", { concurrency: 1 }, () => {
     await until("it is closed", 30_000, async () => ((await ask("/only", 1))[0] === "200 only" ? true : undefined));
     assert.equal(count(await ask("/only", 50), "200 only"), 50);
   });
+});
+
+test("an endpoint that is served worse than the others is left out by what both threads have counted in an interval", async () => {
+  await own("two", "fail?status=500");
+  const left = await until("it is left out", 20_000, async () => {
+    // On four connections, so that both threads have some.
+    await Promise.all([1, 2, 3, 4].map(() => ask("/rated", 15, 50)));
+    return (await view(journey.cluster.node("node-a"), "ejected")).items.find(({ rule }) => rule === "demo/api[3]");
+  });
+  assert.deepEqual([left.endpoint, left.reason], [`${pod("two").ip4}:${HTTP}`, "success-rate"]);
+  const answers = await ask("/rated", 30);
+  assert.equal(count(answers, "200 one") + count(answers, "200 three"), 30, answers.join(", "));
+  assert.ok((await counted("orlop_endpoint_ejections_total", '{reason="success-rate"}')) >= 1);
+  await own("two", "fail?status=200");
 });
 
 test("as many requests as the cap allows are under way over both threads, and the others are answered 503 at once", async () => {

@@ -7,6 +7,7 @@ import type { OutlierDetection } from "../../agent/mesh/traffic-policy.ts";
 import { blank, ejectionReasons, FORGOTTEN_MS, PROBE_MS } from "../../agent/plan/ejection.ts";
 import { decode, EjectionCells, encode, MOST_CELLS } from "../../agent/traffic/ejection-cells.ts";
 import { EndpointHealth } from "../../agent/traffic/endpoint-health.ts";
+import { RateCells } from "../../agent/traffic/rate-cells.ts";
 import { Dice } from "./dice.ts";
 import { type FailingCallerOptions, failing, GOT, MOST, requestsTo } from "./failing-caller.ts";
 
@@ -35,7 +36,7 @@ for (const threads of [1, 2, 4, 8])
     // It is out for 10, 20, 30 … ms of 1,000: between probes nothing is lost, whatever the threads do.
     assert.ok(probes >= 9 && probes <= 14, `${probes} probes`);
     const ejections = cells.counts.ejections.map(({ count }) => count);
-    assert.deepEqual(ejections, [1, 0, probes]);
+    assert.deepEqual(ejections, [1, 0, probes, 0]);
     // Beside the five by which it was ejected, those that were on their way with the fifth.
     const before = Number(words[GOT]) - probes;
     assert.ok(before >= 5 && before <= 5 + threads, `${before} requests before it was ejected`);
@@ -49,7 +50,10 @@ test("a thread that is ended with a probe under way keeps it until its time is o
   const startedMs = Number(new BigInt64Array(counts)[0]) / 100;
   await worker.terminate();
   let now = startedMs;
-  const health = new EndpointHealth(new EjectionCells(buffer), () => now);
+  const health = new EndpointHealth(
+    { ejections: new EjectionCells(buffer), rates: new RateCells(RateCells.buffer()) },
+    () => now,
+  );
   const to = requestsTo(outliers);
   const other = { ...failing, address: "10.0.0.2" };
   const used = (): readonly string[] => health.narrow(to, [failing, other], () => true).map(({ address }) => address);

@@ -8,6 +8,7 @@ import type { RequestsTo } from "../../agent/plan/forwarded-request.ts";
 import { EjectionCells } from "../../agent/traffic/ejection-cells.ts";
 import { EndpointHealth } from "../../agent/traffic/endpoint-health.ts";
 import { service } from "../../agent/traffic/mesh.fake.ts";
+import { RateCells } from "../../agent/traffic/rate-cells.ts";
 
 export type FailingCallerOptions = {
   readonly cells: SharedArrayBuffer;
@@ -36,7 +37,8 @@ export function requestsTo(outliers: OutlierDetection): RequestsTo {
 function call({ cells: buffer, counts, upTo, stepsPerMs, outliers, keepsProbe }: FailingCallerOptions): void {
   const words = new BigInt64Array(counts);
   const cells = new EjectionCells(buffer);
-  const health = new EndpointHealth(cells, () => Number(Atomics.load(words, STEPS) / stepsPerMs));
+  const rates = new RateCells(RateCells.buffer());
+  const health = new EndpointHealth({ ejections: cells, rates }, () => Number(Atomics.load(words, STEPS) / stepsPerMs));
   const to = requestsTo(outliers);
   for (let nth = 0; Atomics.add(words, STEPS, 1n) < upTo; nth += 1) {
     const used = health.narrow(to, [failing, serving], () => true);
@@ -66,4 +68,4 @@ function call({ cells: buffer, counts, upTo, stepsPerMs, outliers, keepsProbe }:
   }
 }
 
-if (workerData !== null) call(workerData);
+if (workerData?.cells !== undefined) call(workerData);

@@ -15,9 +15,9 @@ kind: Service
 metadata: {name: api, namespace: shop}
 spec: {clusterIP: 10.96.0.1, ports: [{port: 80}], selector: {app: api}}
 `;
-const rule = (spec: string, namespace = "shop", name = "a"): string => `apiVersion: networking.istio.io/v1
+const rule = (spec: string, namespace = "shop", name = "a", more = ""): string => `apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {name: ${name}, namespace: ${namespace}}
+metadata: {name: ${name}, namespace: ${namespace}${more}}
 spec: ${spec}
 `;
 
@@ -35,9 +35,9 @@ function policyOf(spec: string): Omit<TrafficPolicy, "from"> {
   return says;
 }
 
-function problemOf(spec: string): string {
+function problemOf(spec: string, more = ""): string {
   try {
-    translated(rule(spec));
+    translated(rule(spec, "shop", "a", more));
   } catch (refused) {
     assert.ok(refused instanceof ConfigError, String(refused));
     const [{ code, from, what } = assert.fail("no problem")] = refused.problems;
@@ -56,6 +56,32 @@ test("outlierDetection: Istio's defaults, and every field", () => {
     ...{ consecutive5xx: 7, consecutiveGateway: 3, baseMs: 90_000, maxEjected: 100, minHealthy: 50 },
   });
   assert.equal(policyOf("{host: api}").outliers, null);
+});
+
+test("orlop.dev/success-rate: Envoy's defaults and every field; interval counts for it alone, and it counts beside outlierDetection alone", () => {
+  const found = (json: string, outlier = "{}") => {
+    const annotated = `, annotations: {orlop.dev/success-rate: '${json}'}`;
+    const { service: read, findings } = translated(
+      rule(`{host: api, trafficPolicy: {outlierDetection: ${outlier}}}`, "shop", "a", json === "" ? "" : annotated),
+    );
+    return [read.traffic?.outliers?.successRate ?? null, findings.length];
+  };
+  const defaults = { intervalMs: 10_000, minimumHosts: 5, requestVolume: 100, stdevFactor: 1.9 };
+  assert.deepEqual(found("{}"), [defaults, 0]);
+  assert.deepEqual(found('{"minimumHosts": 3, "requestVolume": 10, "stdevFactor": 1}', "{interval: 2s}"), [
+    ...[{ intervalMs: 2_000, minimumHosts: 3, requestVolume: 10, stdevFactor: 1 }, 0],
+  ]);
+  assert.deepEqual(found("{}", "{interval: 1ms}"), [{ ...defaults, intervalMs: 1_000 }, 0]);
+  assert.deepEqual(found("", "{interval: 2s}"), [null, 1]);
+  const alone = translated(rule("{host: api}", "shop", "a", ", annotations: {orlop.dev/success-rate: '{}'}"));
+  assert.deepEqual([alone.service.traffic?.outliers, alone.findings.length], [null, 1]);
+  for (const [json, why] of [
+    ["{", /ORL\d+ .*is no JSON/],
+    ['{"minimumHosts": 0}', /minimumHosts: 0 is not a whole number/],
+    ['{"stdevFactor": -1}', /stdevFactor is no factor/],
+    ['{"hosts": 3}', /^ORL4102 .*has no field "hosts"/],
+  ] as const)
+    assert.match(problemOf("{host: api}", `, annotations: {orlop.dev/success-rate: '${json}'}`), why);
 });
 
 test("http2MaxRequests caps; 0 and nothing are no cap", () => {

@@ -1,7 +1,14 @@
 // any thread · DestinationRule (networking.istio.io): what holds for requests to a Service's endpoints. Schema and translation.
 import { fullName } from "../../mesh/full-name.ts";
 import type { LocalityPreference } from "../../mesh/service.ts";
-import type { ConsistentHash, HashKey, RequestBalancing, TrafficPolicy, WarmUp } from "../../mesh/traffic-policy.ts";
+import type {
+  ConsistentHash,
+  HashKey,
+  RequestBalancing,
+  SuccessRate,
+  TrafficPolicy,
+  WarmUp,
+} from "../../mesh/traffic-policy.ts";
 import { namespacedMetadata } from "./fields.ts";
 import { milliseconds } from "./http-route-match.ts";
 import type { NodeSettings } from "./node-settings.ts";
@@ -21,11 +28,15 @@ import {
   unsupported,
   wrongValue,
 } from "./schema.ts";
+import { successRateOf } from "./success-rate.ts";
 import type { Report, Value } from "./value.ts";
 
 /** A count of failures is kept in so many bits. */
 const MOST_FAILURES = 255;
 const percent = integer(0, 100);
+/** Between sweeps of success rates. */
+const SHORTEST_INTERVAL_MS = 1_000;
+const LONGEST_INTERVAL_MS = 300_000;
 
 const outlierDetection = growingObject({
   consecutive5xxErrors: optional(integer(0, MOST_FAILURES), 5),
@@ -33,10 +44,7 @@ const outlierDetection = growingObject({
   baseEjectionTime: optional(milliseconds, 30_000),
   maxEjectionPercent: optional(percent, 10),
   minHealthPercent: optional(percent, 0),
-  interval: unsupported(
-    anything,
-    "nothing waits for a sweep: the failure that is too much ejects, and the time ends when it ends",
-  ),
+  interval: optional(milliseconds, null),
   splitExternalLocalOriginErrors: unsupported(anything, "a connection that is not made counts as a gateway error"),
   consecutiveLocalOriginFailures: unsupported(anything, "a connection that is not made counts as a gateway error"),
   consecutiveErrors: unsupported(
@@ -173,13 +181,20 @@ export function serviceOfRule(
   return fullName({ namespace, name });
 }
 
-export function toTrafficPolicy({ spec }: DestinationRule, document: Value, report: Report): TrafficPolicy {
+/** undefined: a mistake, which is reported. */
+export function toTrafficPolicy(
+  { metadata, spec }: DestinationRule,
+  document: Value,
+  report: Report,
+): TrafficPolicy | undefined {
   const { simple: balance = "UNSPECIFIED", consistentHash: hash = null } = spec.trafficPolicy?.loadBalancer ?? {};
   if (balance === "PASSTHROUGH") {
     const what = "loadBalancer.simple PASSTHROUGH is not honoured";
     report.unsupported(document.from, what, "the Service's endpoints are chosen among", "remove it");
   }
   const outliers = spec.trafficPolicy?.outlierDetection ?? null;
+  const successRate = successRateIn(metadata.annotations, outliers, document, report);
+  if (successRate === undefined) return undefined;
   // Istio's 0 is its default, which is no limit.
   const most = spec.trafficPolicy?.connectionPool?.http?.http2MaxRequests ?? 0;
   return {
@@ -189,6 +204,7 @@ export function toTrafficPolicy({ spec }: DestinationRule, document: Value, repo
       baseMs: Math.max(1, outliers.baseEjectionTime),
       maxEjected: outliers.maxEjectionPercent,
       minHealthy: outliers.minHealthPercent,
+      ...(successRate && { successRate }),
     },
     maxRequests: most === 0 ? null : most,
     hash: hash === null ? null : toHash(hash, document, report),
@@ -196,6 +212,26 @@ export function toTrafficPolicy({ spec }: DestinationRule, document: Value, repo
     warmUp: toWarmUp(spec.trafficPolicy?.loadBalancer ?? null),
     from: document.from,
   };
+}
+
+/** null: endpoints are not compared. undefined: a mistake, which is reported. */
+function successRateIn(
+  annotations: Readonly<Record<string, string>>,
+  outliers: Read<typeof outlierDetection> | null,
+  { from }: Value,
+  report: Report,
+): SuccessRate | null | undefined {
+  const intervalMs = Math.min(Math.max(outliers?.interval ?? 10_000, SHORTEST_INTERVAL_MS), LONGEST_INTERVAL_MS);
+  const read = successRateOf(annotations, intervalMs, from, report);
+  if (read === null && outliers !== null && outliers.interval !== null) {
+    const what = "spec.trafficPolicy.outlierDetection.interval is not honoured";
+    const why = "nothing waits for a sweep but a success rate: the failure that is too much ejects";
+    report.unsupported(from, what, why, "remove it");
+  }
+  if (!read || outliers !== null) return read;
+  const what = "the annotation orlop.dev/success-rate is not honoured";
+  report.unsupported(from, what, "nobody says for how long and how many are left out", "write outlierDetection");
+  return null;
 }
 
 function toWarmUp(read: Read<typeof loadBalancer> | null): WarmUp | null {

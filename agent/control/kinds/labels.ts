@@ -8,6 +8,8 @@ export const BALANCE = "orlop.dev/balance";
 export const FAIL_DIRECT = "orlop.dev/fail-direct";
 /** On an HTTPRoute: what is to go wrong with its requests (docs/routes.md). */
 export const FAULT = "orlop.dev/fault";
+/** Of a DestinationRule: JSON. */
+export const SUCCESS_RATE = "orlop.dev/success-rate";
 /** On an EndpointSlice: the Service it belongs to. */
 export const SERVICE_OF_SLICE = "kubernetes.io/service-name";
 /** In the names of a Deployment's pods, as the part before the last. */

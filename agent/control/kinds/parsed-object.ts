@@ -154,6 +154,7 @@ const kinds: Readonly<Record<string, ToParsedObject>> = {
     const service = serviceOfRule(read, document, settings, report);
     if (service === undefined) return undefined;
     const says = toTrafficPolicy(read, document, report);
+    if (says === undefined) return undefined;
     const locality = toLocality(read);
     return { id: idOf("DestinationRule", namespace, name), kind: "DestinationRule", service, says, locality };
   }),
