@@ -17,11 +17,16 @@ export type LastGoodIndex = {
   readonly files: readonly FileDigest[];
 };
 
+/** A text by another: with `put` instead of `gone` characters from `at` on. `base` is the other's digest. */
+export type TextEdit = { readonly base: string; readonly at: number; readonly gone: number; readonly put: string };
+/** A file's text, or what differs in it from the text that the copy had for this file. */
+export type ChangedText = FileDigest & ({ readonly text: string } | { readonly edit: TextEdit });
+
 /** Files of the mesh that have other texts now, or are gone. */
 export type LastGoodChange = {
   /** RFC 3339. */
   readonly acceptedAt: string;
-  readonly changed: readonly (FileDigest & { readonly text: string })[];
+  readonly changed: readonly ChangedText[];
   readonly gone: readonly string[];
 };
 
@@ -139,16 +144,22 @@ export async function loadLastGood(
   const copy = decode(await each(readBounded(path)));
   if (copy === undefined) return undefined;
   const files: { readonly file: string; readonly text: string }[] = [];
-  for (const entry of copy.index.files) {
-    const { file, digest } = entry;
-    const text = copy.texts.get(digest) ?? (await each(readBounded(join(folderOf(path), nameOf(entry)))));
-    if (text === undefined || digestOf(text) !== digest) return undefined;
+  for (const { file, digest } of copy.index.files) {
+    const { text: whole, base, edits } = copy.texts.get(file) ?? { base: digest, edits: [] };
+    const first = whole ?? (await each(readBounded(join(folderOf(path), nameOf({ digest: base })))));
+    if (first === undefined) return undefined;
+    const text = edits.reduce(edited, first);
+    if (digestOf(text) !== digest) return undefined;
     files.push({ file, text });
   }
   return { acceptedAt: copy.index.acceptedAt, files };
 }
 
-function nameOf({ digest }: FileDigest): string {
+function edited(text: string, { at, gone, put }: TextEdit): string {
+  return text.slice(0, at) + put + text.slice(at + gone);
+}
+
+function nameOf({ digest }: Pick<FileDigest, "digest">): string {
   return `${digest}.yaml`;
 }
 
@@ -188,10 +199,13 @@ async function readBounded(path: string): Promise<string | undefined> {
   }
 }
 
-/** The index as its lines have changed it, and the texts in them by their digests. */
+/** Of a file that lines have changed: the text that a line has, or else the digest of that with which the index has it; then what changed it. */
+type ReadText = { readonly text?: string; readonly base: string; readonly edits: TextEdit[] };
+
+/** The index as its lines have changed it, and by file the texts in them. */
 type ReadCopy = {
   readonly index: LastGoodIndex;
-  readonly texts: ReadonlyMap<string, string>;
+  readonly texts: ReadonlyMap<string, ReadText>;
 };
 
 /**
@@ -203,7 +217,7 @@ function decode(text: string | undefined): ReadCopy | undefined {
   const index = indexOf(objectOf(head));
   if (index === undefined) return undefined;
   const files = new Map(index.files.map((entry) => [entry.file, entry]));
-  const texts = new Map<string, string>();
+  const texts = new Map<string, ReadText>();
   let { acceptedAt } = index;
   for (const [nth, line] of lines.entries()) {
     const read = objectOf(line);
@@ -211,10 +225,21 @@ function decode(text: string | undefined): ReadCopy | undefined {
     const change = changeOf(read);
     if (change === undefined) return undefined;
     acceptedAt = change.acceptedAt;
-    for (const file of change.gone) files.delete(file);
-    for (const { file, digest, text } of change.changed) {
+    for (const file of change.gone) {
+      files.delete(file);
+      texts.delete(file);
+    }
+    for (const changed of change.changed) {
+      const { file, digest } = changed;
+      if ("edit" in changed) {
+        const { edit } = changed;
+        // It is an edit of what the copy has for the file, or of nothing that anybody has.
+        if (files.get(file)?.digest !== edit.base) return undefined;
+        const read = texts.get(file) ?? { base: edit.base, edits: [] };
+        read.edits.push(edit);
+        texts.set(file, read);
+      } else texts.set(file, { text: changed.text, base: digest, edits: [] });
       files.set(file, { file, digest });
-      texts.set(digest, text);
     }
   }
   return { index: { acceptedAt, files: [...files.values()] }, texts };
@@ -256,6 +281,17 @@ function isDigest(entry: unknown): entry is FileDigest {
   return typeof file === "string" && typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest);
 }
 
-function isText(entry: unknown): entry is LastGoodChange["changed"][number] {
-  return isDigest(entry) && typeof (entry as LastGoodFields).text === "string";
+function isText(entry: unknown): entry is ChangedText {
+  if (!isDigest(entry)) return false;
+  const { text, edit } = entry as LastGoodFields;
+  return edit === undefined ? typeof text === "string" : isEdit(edit);
+}
+
+function isEdit(edit: unknown): boolean {
+  const { base, at, gone, put } = (edit ?? {}) as LastGoodFields;
+  return typeof base === "string" && isCount(at) && isCount(gone) && typeof put === "string";
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }

@@ -101,7 +101,9 @@ test("an agent that holds the node already does not go back to an older copy of 
 
 test("a mesh that takes long to understand is waited for", DEADLINE, async (t) => {
   const address = (nth: number): string => `10.1.${nth >> 8}.${nth & 255}`;
-  const many = Array.from({ length: 6_000 }, (_, nth) => workload(`w${nth}`, 0).replace("10.0.0.0", address(nth)));
+  const many = Array.from({ length: 6_000 }, (_, nth) =>
+    workload(`w${nth}`, 0, "# slow\n").replace("10.0.0.0", address(nth)),
+  );
   const next = await behind(t, many);
   // Each turn of the event loop takes this long, as where the machine is busy: a disk's answer takes few turns, a large mesh many.
   const busy = setInterval(() => {

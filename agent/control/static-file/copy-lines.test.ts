@@ -121,6 +121,36 @@ test(
   },
 );
 
+test("an edit of a text that the copy does not have for the file is no copy", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  const beside = `---\n${workload("b", 9)}---\n${workload("c", 10)}`;
+  writeFileSync(path, workload("a", 1) + beside);
+  const { lastGoodFile, batches, stop } = run(t, folder);
+  await begun(lastGoodFile, 1);
+  for (let host = 2; host < 6; host++) {
+    swap(path, workload("a", host) + beside);
+    while (batches.length < host) await delay(1);
+  }
+  await stop();
+  const lines = readFileSync(lastGoodFile, "utf8").split("\n");
+  assert.deepEqual(
+    lines.map((line) => line.includes('"edit":')),
+    [false, false, true, true, true],
+  );
+  assert.equal((await loadLastGood(lastGoodFile))?.files[0]?.text, workload("a", 5) + beside);
+  for (const [nth, damaged] of [
+    lines.toSpliced(3, 1),
+    lines.toSpliced(1, 1),
+    lines.with(3, (lines[3] ?? "").replace(/"at":\d+/, '"at":3')),
+    lines.with(3, (lines[3] ?? "").replace(/"gone":\d+/, '"gone":-1')),
+    lines.with(4, (lines[4] ?? "").replace("10.0.0.5", "10.0.0.6")),
+  ].entries()) {
+    writeFileSync(lastGoodFile, damaged.join("\n"));
+    assert.equal(await loadLastGood(lastGoodFile), undefined, `damage ${nth}`);
+  }
+});
+
 test("a copy that somebody replaced, removed or wrote to is written anew with the next change", DEADLINE, async (t) => {
   const folder = folderOf(t);
   const path = join(folder, "mesh.yaml");
@@ -156,6 +186,7 @@ test(
     let source = run(t, folder, { path, stillMs: 5 });
     await begun(source.lastGoodFile, 4);
     let compared = 0;
+    let edited = 0;
     for (let step = 0; step < 150; step++) {
       const before = source.batches.length;
       const name = `${dice.roll(6) + 1}.yaml`;
@@ -171,8 +202,11 @@ test(
         while (source.batches.length === before) await delay(1);
       } else {
         const one = name.charAt(0);
-        const filler = `# ${"x".repeat(dice.roll(40_000))}\n`;
-        const text = workload(`w${one}`, 0, filler).replace("10.0.0.0", `10.${one}.1.${step}`);
+        // Beside a document that stays the line has an edit, else the text.
+        const stays = dice.chance(60) ? texts.get(name)?.split("---\n")[1] : undefined;
+        const filler =
+          stays ?? workload(`f${one}`, 0, `# ${"x".repeat(dice.roll(40_000))}\n`).replace("10.0.0.0", `10.${one}.2.1`);
+        const text = `${workload(`w${one}`, 0).replace("10.0.0.0", `10.${one}.1.${step}`)}---\n${filler}`;
         texts.set(name, text);
         swap(join(path, name), text);
         while (source.batches.length === before) await delay(1);
@@ -180,9 +214,10 @@ test(
       const kept = await loadLastGood(source.lastGoodFile);
       if (kept === undefined) continue;
       compared += 1;
+      if (readFileSync(source.lastGoodFile, "utf8").includes('"edit":')) edited += 1;
       const found = new Map(kept.files.map(({ file, text }) => [basename(file), text]));
       assert.deepEqual(new Map([...found].sort()), new Map([...texts].sort()), `step ${step}, seed ${seed}`);
     }
-    assert.ok(compared > 50, `${compared} of 150, seed ${seed}`);
+    assert.ok(compared > 50 && edited > 20, `${compared} of 150, ${edited} with edits, seed ${seed}`);
   },
 );

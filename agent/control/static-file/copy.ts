@@ -4,6 +4,7 @@ import { statSync } from "node:fs";
 import { type FileHandle, rm } from "node:fs/promises";
 import { Backoff } from "../../backoff.ts";
 import {
+  type ChangedText,
   changeLine,
   type LastGoodIndex,
   openLastGood,
@@ -148,7 +149,8 @@ export class Copy {
     if (change === undefined) return false;
     const { changed, gone } = change;
     const room = Math.max(MAX_LINES_BYTES, MAX_LINES_TIMES * open.indexBytes) - (open.bytes - open.indexBytes);
-    if (changed.reduce((sum, { text }) => sum + text.length, 0) > room) return false;
+    if (this.#files.unkeptLength > MAX_LINES_BYTES || changed.reduce((sum, one) => sum + lengthOf(one), 0) > room)
+      return false;
     const line = changeLine({ acceptedAt, changed, gone });
     if (line.length > room || !isHere(this.#path, open)) return false;
     for (let written = 0; written < line.length; )
@@ -162,6 +164,8 @@ export class Copy {
   /** The index of all files, without lines. */
   async #writeAnew(acceptedAt: string): Promise<void> {
     await this.#closeIndex();
+    // What was accepted until now is in the index, and an edit of what was there before would be of no use behind it.
+    this.#files.takeChanged();
     const index = { acceptedAt, files: this.#files.digests() };
     this.#latest = index;
     this.#has ??= await textsOfLastGood(this.#path);
@@ -207,6 +211,10 @@ export class Copy {
   #warnUnsynced(error: unknown): void {
     this.#warn(`the accepted configuration is perhaps not on the disk yet: ${messageOf(error)}`);
   }
+}
+
+function lengthOf(changed: ChangedText): number {
+  return ("edit" in changed ? changed.edit.put : changed.text).length;
 }
 
 /** undefined: it cannot be opened, and so the next change writes all of it again. */

@@ -3,6 +3,7 @@
 import { lstatSync } from "node:fs";
 import { basename } from "node:path";
 import { MAX_PROBLEMS, type Problem } from "../kinds/value.ts";
+import type { TextEdit } from "../last-good.ts";
 import type { Weakening } from "../weakens.ts";
 import type { MeshFile } from "./mesh-file.ts";
 import type { FileState } from "./read.ts";
@@ -17,6 +18,8 @@ export type Draft = {
   readonly sinceMs: number;
   /** What is written in it, for the copy on disk; undefined: it is read from the file again when it is copied. */
   readonly text?: string;
+  /** The same by what differs from the text in force, where that was to be had. */
+  readonly edit?: TextEdit;
 };
 
 /** Whether the file came into its place by a rename, of itself or of the directory of a mounted ConfigMap. */

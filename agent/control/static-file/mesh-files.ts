@@ -22,6 +22,7 @@ import {
   unreadable,
 } from "./read.ts";
 import { Turns } from "./turns.ts";
+import { editOf, UnkeptTexts } from "./unkept-texts.ts";
 import type { Hints } from "./watch.ts";
 
 export type MeshFilesOptions = {
@@ -51,8 +52,7 @@ export class MeshFiles {
   readonly #reader: { readonly settings: NodeSettings; readonly lean: Lean };
   readonly #inForce = new Map<string, MeshFile>();
   readonly #drafts = new Map<string, Draft>();
-  /** Texts in force that the copy on disk lacks, of files that changed after the start: by now they may say something else. */
-  readonly #unkept = new Map<string, { readonly digest: string; readonly text: string }>();
+  readonly #unkept = new UnkeptTexts();
   /** Files that came, changed or went since `takeChanged`. */
   #changed = new Set<string>();
   readonly #missingSinceMs = new Map<string, number>();
@@ -172,12 +172,14 @@ export class MeshFiles {
     if (held !== undefined) return held;
     const updates = this.#assembly.swap(swap);
     for (const [file, draft] of drafts) {
+      // An edit of a text that the copy has not seen is of no use to it.
+      const edit = this.#changed.has(file) ? undefined : draft.edit;
       this.#changed.add(file);
       const findings = [...(draft.file?.documents.findings.values() ?? [])].flat();
       if (draft.file === null) this.#inForce.delete(file);
       else this.#inForce.set(file, draft.file);
-      if (draft.text === undefined) this.#unkept.delete(file);
-      else this.#unkept.set(file, { digest: draft.file?.digest ?? "", text: draft.text });
+      const { text } = draft;
+      this.#unkept.set(file, text === undefined ? undefined : { digest: draft.file?.digest ?? "", text, edit });
       if (findings.length === 0) this.#findings.delete(file);
       else this.#findings.set(file, findings);
     }
@@ -213,8 +215,8 @@ export class MeshFiles {
 
   /** The text of a file in force; undefined: the file has another content by now. */
   textOf({ file, digest }: FileDigest): string | undefined {
-    const unkept = this.#unkept.get(file);
-    if (unkept?.digest === digest) return unkept.text;
+    const unkept = this.#unkept.of({ file, digest });
+    if (unkept !== undefined) return unkept.text;
     try {
       const { text } = readText(file);
       return digestOf(text) === digest ? text : undefined;
@@ -231,12 +233,22 @@ export class MeshFiles {
     return changed;
   }
 
+  /** Characters that are remembered for the copy on disk. */
+  get unkeptLength(): number {
+    return this.#unkept.length;
+  }
+
   /** What is in force of these files. undefined: a text is no longer to be had. */
   changeOf(files: ReadonlySet<string>): Omit<LastGoodChange, "acceptedAt"> | undefined {
     const changed: LastGoodChange["changed"][number][] = [];
     const gone: string[] = [];
     for (const file of files) {
       const digest = this.#inForce.get(file)?.digest;
+      const edit = digest === undefined ? undefined : this.#unkept.of({ file, digest })?.edit;
+      if (digest !== undefined && edit !== undefined) {
+        changed.push({ file, digest, edit });
+        continue;
+      }
       const text = digest === undefined ? undefined : this.textOf({ file, digest });
       if (digest === undefined) gone.push(file);
       else if (text === undefined) return undefined;
@@ -247,7 +259,7 @@ export class MeshFiles {
 
   /** The index of the copy on disk now has these texts, so they need not be remembered. */
   kept(files: readonly FileDigest[]): void {
-    for (const { file, digest } of files) if (this.#unkept.get(file)?.digest === digest) this.#unkept.delete(file);
+    this.#unkept.kept(files);
   }
 
   #sorted(): readonly (readonly [string, Draft])[] {
@@ -359,13 +371,18 @@ export class MeshFiles {
     file: string,
     before: MeshFile | undefined,
     turns: Turns,
-  ): Promise<Pick<Draft, "file" | "text"> | undefined> {
+  ): Promise<Pick<Draft, "file" | "text" | "edit"> | undefined> {
     try {
       const { text, state } = readText(file);
       const { stamp, bytes } = state;
       if (stamp !== stateOf(file)?.stamp) return undefined;
-      const read = await turns.through(readingFile({ file, text, stamp, bytes }, before, this.#reader));
-      return this.known ? { file: read, text } : { file: read };
+      // A text of which the text before is remembered is read only where the two differ.
+      const part = before && this.#unkept.partOf({ file, digest: before.digest }, text);
+      const known = before && { documents: before.documents, part };
+      const read = await turns.through(readingFile({ file, text, stamp, bytes }, known, this.#reader));
+      if (!this.known) return { file: read };
+      const edit = part && before && editOf(text, before.digest, part);
+      return edit === undefined ? { file: read, text } : { file: read, text, edit };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       return { file: broken(error.problems) };

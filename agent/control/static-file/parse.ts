@@ -18,8 +18,8 @@ const MAX_ALIASES = 100;
 /** A document as it is written, with the line it begins in. */
 export type WrittenDocument = { readonly text: string; readonly line: number };
 
-/** The documents of a file, unread. Throws ConfigError. */
-export function* documentsOf(file: string, source: string): Generator<WrittenDocument> {
+/** The documents of a file, unread, or of a part of it that begins in this line with a document. Throws ConfigError. */
+export function* documentsOf(file: string, source: string, firstLine = 1): Generator<WrittenDocument> {
   if (source.length > MAX_FILE_BYTES) {
     throw refused(
       { file, line: 0, column: 0 },
@@ -29,7 +29,7 @@ export function* documentsOf(file: string, source: string): Generator<WrittenDoc
   }
   // A byte order mark would shift the first column; it carries nothing else.
   const whole = source.startsWith("\uFEFF") ? source.slice(1) : source;
-  let line = 1;
+  let line = firstLine;
   for (const text of split(whole)) {
     yield { text, line };
     for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) line++;

@@ -8,7 +8,7 @@ import type { NodeSettings } from "../kinds/node-settings.ts";
 import type { SourceStatus } from "../source.ts";
 import { StaticFileSource } from "./source.ts";
 
-const settings: NodeSettings = {
+export const settings: NodeSettings = {
   node: "west",
   cluster: "c1",
   network: "",

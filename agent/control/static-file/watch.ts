@@ -32,8 +32,13 @@ export class FolderWatch {
   #whole = new Set<string>();
   #arrived = new Set<string>();
   #swapped = false;
-  /** The event just before, if it came in the same turn of the loop. A rename is two events: the old name, then the new. */
-  #before: { readonly event: string; readonly name: string } | null = null;
+  /** The name in the event just before, if that was a rename in the same turn of the loop. A rename is two events: the old name, then the new. */
+  #before: string | null = null;
+  #forget: NodeJS.Immediate | undefined;
+  readonly #forgetting = (): void => {
+    this.#forget = undefined;
+    this.#before = null;
+  };
   #timer: NodeJS.Timeout | undefined;
   #dueMs = Number.POSITIVE_INFINITY;
   #rang = false;
@@ -113,11 +118,9 @@ export class FolderWatch {
 
   #heard(event: string, name: string | null): void {
     const before = this.#before;
-    this.#before = name === null ? null : { event, name };
-    setImmediate(() => {
-      this.#before = null;
-    });
-    const moved = event === "rename" && before?.event === "rename" && before.name !== name && this.#isGone(before.name);
+    this.#before = event === "rename" ? name : null;
+    if (this.#before !== null) this.#forget ??= setImmediate(this.#forgetting);
+    const moved = event === "rename" && before !== null && before !== name && this.#isGone(before);
     // A ConfigMap swaps the link `..data` beside the files; their own names are never heard.
     if (name === null || name.startsWith("..")) {
       this.#all = true;
