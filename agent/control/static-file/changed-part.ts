@@ -1,6 +1,6 @@
 // main thread · which documents of a text can be others than in the text before it, by comparing the two. Pure.
 
-/** The texts are the same before `begin`, and behind `end` in the new text and `endBefore` in the old one. All three begin a document. */
+/** The texts are the same before `begin`, and behind `end` in the new text and `endBefore` in the text before. All three begin a document. */
 export type ChangedPart = {
   readonly begin: number;
   readonly end: number;
@@ -30,7 +30,7 @@ export function changedPart(before: string, after: string): ChangedPart {
   return { begin, end, endBefore, line, endLine: line + lines };
 }
 
-/** The greatest length up to `most` over which the texts are alike. `areAlike` compares from one length to a greater one. */
+/** The greatest length up to `most` over which the texts are alike. `areAlike` compares from a length to a greater length. */
 function longestWhere(most: number, areAlike: (from: number, to: number) => boolean): number {
   let [known, beyond] = [0, most + 1];
   while (known + 1 < beyond) {
@@ -51,7 +51,7 @@ function isSeparator(text: string, at: number): boolean {
 
 /** Where the last document begins whose separator ends before `limit`. */
 function lastDocument(text: string, limit: number): number {
-  // The character behind the separator says whether it is one.
+  // The character behind the separator says so.
   for (let at = limit - SEPARATOR.length - 1; at >= 0; at -= 1) {
     at = text.lastIndexOf(SEPARATOR, at);
     if (at === -1) return 0;
