@@ -105,6 +105,7 @@ export const ORLOP_FORWARD_ASKS_UNSENT = 2;
 export const ORLOP_FORWARD_ASKS_ANY = 4;
 export const ORLOP_MOST_KEPT = 65536;
 export const ORLOP_HEAD_EDIT_PREFIX = 6;
+export const ORLOP_MOST_MIRRORED = 262144;
 export const ORLOP_MOST_PEEKED = 16384;
 export const ORLOP_MOST_ORIGIN = 4294967295;
 export const ORLOP_REPORTS_NOT_REACHED = 256;
@@ -403,6 +404,7 @@ export const eventTypes = {
   "not-reached": 12,
   "try-failed": 13,
   "first-bytes": 14,
+  "mirror-ended": 15,
 } as const;
 
 export const answerTypes = {
@@ -423,6 +425,7 @@ export const answerTypes = {
   hold: 15,
   peek: 16,
   reset: 17,
+  mirror: 18,
 } as const;
 
 export const listenerKinds = [
@@ -473,6 +476,17 @@ export const tryFailures = [
   "lost",
   "timeout",
   "status",
+] as const;
+
+export const mirrorEnds = [
+  "answered",
+  "too-large",
+  "incomplete",
+  "full",
+  "not-reached",
+  "lost",
+  "timeout",
+  "drained",
 ] as const;
 
 export const originWays = [

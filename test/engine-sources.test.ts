@@ -24,7 +24,7 @@ const mayInclude: Record<string, readonly string[]> = {
   http: [],
   http2: [],
   kernel: [],
-  origin: ["h2c/h2c_side.h", "http/", "relay/"],
+  origin: ["h2c/h2c_side.h", "h2c/h2c_head.h", "http/", "http2/", "relay/"],
   pod: ["relay/acceptor.h"],
   records: [],
   tunnel: ["http2/", "pod/socket_", "records/", "relay/dialer.h"],

@@ -132,7 +132,12 @@ const isAbout = ({ port, sectionName }: RouteObject, each: KnownPort): boolean =
 
 /** Of all its backends: the first that does not resolve gives the reason. */
 function resolvedRefs(spec: RouteObject, namespace: string, portsOf: PortsOfService): Said {
-  const backends = listOf(spec.rules).flatMap((rule) => listOf(recordOf(rule).backendRefs).map(recordOf));
+  const backends = listOf(spec.rules)
+    .map(recordOf)
+    .flatMap(({ backendRefs, filters }) => {
+      const mirrors = listOf(filters).map((filter) => recordOf(recordOf(filter).requestMirror).backendRef);
+      return [...listOf(backendRefs), ...mirrors.filter((target) => target !== undefined)].map(recordOf);
+    });
   const problems = backends.flatMap((backend): readonly Said[] => {
     if (!isService({ group: "", kind: "Service", ...backend }))
       return [not("InvalidKind", `a backend is a ${String(backend.kind)}, and no Service`)];

@@ -2,7 +2,8 @@
 import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { writeIp } from "../mesh/ip.ts";
-import type { Answer, Origin } from "./answers.ts";
+import type { Answer, MirrorCopy, Origin } from "./answers.ts";
+import type { ConnRef } from "./events.ts";
 import { type HeaderEdit, lengthOfEdits, writeEdits } from "./head-edits.ts";
 
 const record = abi.orlopEngineAnswer;
@@ -105,6 +106,21 @@ export class AnswerWriter {
         words[(at + record.identity) >> 2] = answer.peerIdentity;
         break;
     }
+    this.#count++;
+    return true;
+  }
+
+  /** A copy of the request that `forward` is about, which has to follow. Otherwise as `write`. */
+  writeMirror(forward: ConnRef & { readonly request: number }, copy: MirrorCopy): boolean {
+    const at = this.#area.records + this.#count * record.size;
+    const words = this.#words;
+    words[(at + record.type) >> 2] = abi.answerTypes.mirror;
+    words[(at + record.conn) >> 2] = forward.conn;
+    words[(at + record.generation) >> 2] = forward.generation;
+    words[(at + record.expect) >> 2] = forward.request;
+    words[(at + record.podIdx) >> 2] = copy.origin;
+    words[(at + record.requests) >> 2] = copy.removesProxyHeaders ? abi.ORLOP_FORWARD_WITHOUT_PROXY_HEADERS : 0;
+    if (!this.#texts(at, copy.target, copy.authority, "", "") || !this.#edits(at, 2, copy.requestHeaders)) return false;
     this.#count++;
     return true;
   }

@@ -108,7 +108,14 @@ export type Forward = ConnRef & {
    * Absent: the caller is answered.
    */
   readonly asks?: "unsent" | "any";
+  /** Of a connection that is served: copies of the request, sent once it is whole. Absent: none. A `MirrorEnded` follows for each. */
+  readonly mirrors?: readonly MirrorCopy[];
 };
+
+/** As of `Forward`, of a copy. */
+export type MirrorCopy = Required<
+  Pick<Forward, "origin" | "target" | "authority" | "requestHeaders" | "removesProxyHeaders">
+>;
 
 /** Of a request whose try has failed: its caller gets what there is, the held response or an answer of the engine's. */
 export type Pass = ConnRef & { readonly type: "pass"; readonly request: number };

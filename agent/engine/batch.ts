@@ -4,7 +4,7 @@ import * as abi from "../abi.ts";
 import type { ListenerKind, SocketKind } from "../keeper/protocol.ts";
 import { NativeEngine } from "./addon.ts";
 import { AnswerWriter } from "./answer-writer.ts";
-import type { Answer, EventHandler, Origin } from "./answers.ts";
+import type { Answer, EventHandler, Forward, MirrorCopy, Origin } from "./answers.ts";
 import type { ConnectionTransport, Engine, EngineStats } from "./engine.ts";
 import { EventReader } from "./event-reader.ts";
 import type { ConnRef, EngineEvent } from "./events.ts";
@@ -56,8 +56,9 @@ export class BatchEngine implements Engine {
       let answer: Answer | undefined;
       try {
         answer = this.#handler(event);
+        if (answer?.type === "forward" && answer.mirrors !== undefined) this.#mirror(answer, answer.mirrors, event);
         // A batch's text area holds what one batch can say; whatever does not fit goes the way of late answers.
-        if (answer !== undefined && !this.#answers.write(answer)) this.answer(answer);
+        if (answer !== undefined && !this.#answers.write(answer)) this.#submit(answer);
       } catch (error) {
         const refusal = refusalOf(event);
         if (refusal !== undefined) this.#answers.write(refusal);
@@ -92,6 +93,25 @@ export class BatchEngine implements Engine {
   }
 
   answer(answer: Answer): void {
+    if (this.#closed) return;
+    if (answer.type === "forward" && answer.mirrors !== undefined) this.#mirror(answer, answer.mirrors, null);
+    this.#submit(answer);
+  }
+
+  /** They reach the engine before their request's answer. What cannot be written costs the copy, and not the request. */
+  #mirror(forward: Forward, copies: readonly MirrorCopy[], event: EngineEvent | null): void {
+    for (const copy of copies) {
+      try {
+        this.#late.restart();
+        if (this.#late.writeMirror(forward, copy)) this.#native.submit();
+      } catch (error) {
+        // Of an answer that came late nobody has the event; its request goes on all the same.
+        if (event !== null) this.#onError(error, event);
+      }
+    }
+  }
+
+  #submit(answer: Answer): void {
     if (this.#closed) return;
     this.#late.restart();
     if (!this.#late.write(answer)) throw new RangeError(`the answer "${answer.type}" holds too much text`);

@@ -142,6 +142,8 @@ export class EventReader {
           kind: named(abi.socketKinds, this.#u32(at + record.kind)),
           count: this.#i32(at + record.detail),
         };
+      case types["mirror-ended"]:
+        return { type: "mirror-ended", podIdx, end: named(abi.mirrorEnds, this.#u32(at + record.kind)) };
       case types.request:
         return this.#request(at, conn, generation, podIdx);
       case types["try-failed"]:

@@ -4,6 +4,7 @@ import type {
   handshakeFailures,
   http1Refusals,
   httpProtocols,
+  mirrorEnds,
   requestOutcomes,
   tryFailures,
 } from "../abi.ts";
@@ -134,6 +135,11 @@ export type PoolLow = {
   readonly count: number;
 };
 
+/** A copy of a request of this pod, which a `forward` had asked for, has ended. */
+export type MirrorEnded = { readonly type: "mirror-ended"; readonly podIdx: number; readonly end: MirrorEnd };
+/** Every way in which a copy ends; native/engine/core/events.h says what each means. */
+export type MirrorEnd = (typeof mirrorEnds)[number];
+
 /** What a request came in. */
 export type HttpProtocol = (typeof httpProtocols)[number];
 
@@ -219,4 +225,5 @@ export type EngineEvent =
   | Closed
   | HandshakeFailed
   | TunnelAbused
-  | PoolLow;
+  | PoolLow
+  | MirrorEnded;

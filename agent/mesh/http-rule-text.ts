@@ -1,6 +1,6 @@
 // any thread · rules of routes as operators read them. Pure.
 import { faultText } from "./http-fault.ts";
-import type { FieldEdits, HttpMatch, HttpRule, RouteBackend, ValueCondition } from "./http-rule.ts";
+import type { FieldEdits, HttpMatch, HttpRule, RouteBackend, RouteMirror, ValueCondition } from "./http-rule.ts";
 
 /** `GET /a/* with x-role=admin and ?page=2`. A star is the rest of a path, by whole segments; behind `~` is an expression. */
 export function matchText({ path, method, headers, query }: HttpMatch): string {
@@ -37,6 +37,9 @@ function backendText({ service, port, weight }: Share, total: number, answer: st
   return weight === total ? to : `${percent(weight / total)} ${to}`;
 }
 
+const mirrorText = ({ backend: { service, port }, numerator, denominator }: RouteMirror): string =>
+  `mirror ${numerator === denominator ? "" : `${percent(numerator / denominator)} `}to ${service === null || port === null ? "nobody" : `${service}:${port}`}`;
+
 /** Whole percents, where they are not too rough. */
 function percent(share: number): string {
   const whole = Math.round(share * 100);
@@ -45,7 +48,7 @@ function percent(share: number): string {
 
 /** What of the request and its response changes, and its limits; empty: nothing. */
 export function changesText(rule: HttpRule): string {
-  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault, session } = rule;
+  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault, session, mirrors = [] } = rule;
   return [
     rewrite?.hostname != null && `host ${rewrite.hostname}`,
     rewrite?.path != null &&
@@ -56,6 +59,7 @@ export function changesText(rule: HttpRule): string {
     timeoutMs > 0 && `within ${timeoutMs} ms`,
     tryTimeoutMs > 0 && `the backend within ${tryTimeoutMs} ms`,
     session !== undefined && `sessions by ${session.by} ${session.name ?? "of the agent's"}`,
+    ...mirrors.map(mirrorText),
     fault !== undefined && faultText(fault),
   ]
     .filter((part) => part !== false && part !== "")

@@ -72,6 +72,15 @@ export type RouteBackend = {
   readonly responseEdits: FieldEdits;
 };
 
+/** Gets copies of a share of the rule's requests; what it answers is nobody's. */
+export type RouteMirror = {
+  /** Its weight says nothing. */
+  readonly backend: RouteBackend;
+  /** So many of `denominator`, which is 1 at least; not more than it. */
+  readonly numerator: number;
+  readonly denominator: number;
+};
+
 /** When a request that failed at its endpoint is tried again. */
 export type RetryRule = {
   /** Statuses of a response that does not count; 400 to 599. */
@@ -114,6 +123,8 @@ export type HttpRule = {
   readonly retry: RetryRule | null;
   /** Absent: each request is balanced for itself. */
   readonly session?: SessionPersistence;
+  /** Absent: nobody gets copies. */
+  readonly mirrors?: readonly RouteMirror[];
   /** Absent: nothing is to go wrong. */
   readonly fault?: HttpFault;
   readonly from: SourceRef;

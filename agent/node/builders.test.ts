@@ -445,6 +445,7 @@ test("what counts as denied, open and dropped is added up over threads", () => {
     requests: { fresh: [], rows: new Float64Array(), dropped: [], overflowed: 0 },
     httpRefused: {},
     retried: {},
+    mirrored: {},
   };
   counts.counted(0, { ...deltas, open: 3, decisions: { "deny|policy|x": 2, "allow|none|y": 5 } }, line("a\n"));
   counts.counted(-1, { ...deltas, open: 1, decisions: { "deny|mtls|z": 1 } }, line("b\n"));

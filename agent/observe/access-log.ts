@@ -133,6 +133,7 @@ function requestFields(record: RequestRecord, atMs: number): readonly (LogField 
     ["response_code_details", record.details],
     record.route !== null && record.route.name !== "" && ["route_name", record.route.name],
     record.attempts > 1 && ["attempts", record.attempts, "bare"],
+    record.mirrors !== undefined && ["mirrors", record.mirrors.join(",")],
     record.refused !== null && ["refusal", record.refused.reason],
     ["bytes_received", record.requestBytes, "bare"],
     ["bytes_sent", record.responseBytes, "bare"],

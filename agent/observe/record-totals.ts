@@ -15,6 +15,7 @@ export class RecordTotals {
   readonly #requests: RequestTotals;
   readonly #httpRefused = new Map<string, number>();
   readonly #retried = new Map<string, number>();
+  readonly #mirrored = new LabelledCounts("outcome");
   #overflowed = 0;
 
   constructor(now: () => number) {
@@ -36,6 +37,7 @@ export class RecordTotals {
       this.#httpRefused.set(key, (this.#httpRefused.get(key) ?? 0) + value);
     for (const [key, value] of Object.entries(deltas.retried))
       this.#retried.set(key, (this.#retried.get(key) ?? 0) + value);
+    for (const [outcome, value] of Object.entries(deltas.mirrored)) this.#mirrored.add(outcome, value);
   }
 
   metrics(): readonly Metric[] {
@@ -71,6 +73,7 @@ export class RecordTotals {
       single(recordFamilies.overflowed, this.#overflowed),
       metric(recordFamilies.httpRefused, httpRefused),
       metric(recordFamilies.retried, retried),
+      metric(recordFamilies.mirrored, this.#mirrored.samples()),
     ];
   }
 }

@@ -55,6 +55,13 @@ export const recordFamilies = {
     labels: ["failure", "then"],
     help: "Tries of routed requests that failed before their callers got anything, by what became of them",
   },
+  mirrored: {
+    name: "orlop_mirrored_requests_total",
+    type: "counter",
+    unit: "copies",
+    labels: ["outcome"],
+    help: "Copies of requests that a route's RequestMirror asks for, by what became of them",
+  },
 } as const satisfies Record<string, MetricFamily>;
 
 /** TCP's own measurements: of the connection, or the means of ended ones like it where the kernel keeps only their sums. */
@@ -100,6 +107,8 @@ export type RecordDeltas = RowDeltas & {
   readonly httpRefused: Readonly<Record<string, number>>;
   /** Tries that failed, by `<failure>|<then>`. */
   readonly retried: Readonly<Record<string, number>>;
+  /** Copies of requests, by what became of them. */
+  readonly mirrored: Readonly<Record<string, number>>;
 };
 
 /** A caller's text that an operator is shown is no longer. */
@@ -236,6 +245,7 @@ export class Recorder {
   #audited = new Map<string, number>();
   #httpRefused = new Map<string, number>();
   #retried = new Map<string, number>();
+  #mirrored = new Map<string, number>();
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -303,6 +313,11 @@ export class Recorder {
     count(this.#retried, `${failure}|${then}`);
   }
 
+  /** A copy of a request has ended, or was not sent; `outcome` is of closed lists (docs/metrics.md). */
+  mirrored(outcome: string): void {
+    count(this.#mirrored, outcome);
+  }
+
   /** A connection that was refused before anything was opened: counted as opened, closed and failed, logged once. */
   refused(
     record: ConnectionRecord,
@@ -339,12 +354,14 @@ export class Recorder {
       requests: this.#requests.take(),
       httpRefused: Object.fromEntries(this.#httpRefused),
       retried: Object.fromEntries(this.#retried),
+      mirrored: Object.fromEntries(this.#mirrored),
     };
     this.#decisions = new Map();
     this.#dryRunDenied = new Map();
     this.#audited = new Map();
     this.#httpRefused = new Map();
     this.#retried = new Map();
+    this.#mirrored = new Map();
     return deltas;
   }
 

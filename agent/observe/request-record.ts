@@ -54,6 +54,8 @@ export type RequestRecord = {
   readonly status: number;
   /** Of a call of gRPC; -1: it ended without. Absent: it was none. */
   readonly grpcStatus?: number | undefined;
+  /** Services of whom each was to get a copy, `<namespace>/<name>:<port>`. Absent: none. */
+  readonly mirrors?: readonly string[] | undefined;
   readonly flag: RequestFlag;
   /** How it ended, in Envoy's words where it has some (plan/request-outcome.ts). */
   readonly details: string;

@@ -9,7 +9,10 @@ export type FieldEdit =
 
 export const noEdits: readonly FieldEdit[] = Object.freeze([]);
 
-/** In the order in which they are done. Most rules have none. */
+/**
+ * In the order in which they are done, without those that a later edit takes back: the engine takes out what came and writes the rest. Most
+ * rules have none.
+ */
 export function editsOf(
   first: FieldEdits | undefined,
   second?: FieldEdits | undefined,
@@ -19,8 +22,9 @@ export function editsOf(
   let edits = noEdits;
   for (const some of [first, second, third]) {
     if (!changes(some)) continue;
+    const again = new Set([...some.remove, ...some.set.map(({ name }) => name)]);
     edits = [
-      ...edits,
+      ...edits.filter(({ name }) => !again.has(name)),
       ...some.remove.map((name) => ({ op: "remove", name }) as const),
       ...some.set.map(({ name, value }) => ({ op: "set", name, value }) as const),
       ...some.add.map(({ name, value }) => ({ op: "add", name, value }) as const),

@@ -171,8 +171,8 @@ test("what goes on: target, authority, fields of rule and backend in their order
   assert.deepEqual([found.timeoutMs, found.tryTimeoutMs], [1_000, 200]);
   assert.deepEqual(found.requestEdits, [
     { op: "remove", name: "c" },
-    { op: "set", name: "a", value: "1" },
     { op: "add", name: "b", value: "x" },
+    // The rule's own would be written beside it.
     { op: "set", name: "a", value: "2" },
   ]);
   assert.deepEqual(found.responseEdits, [{ op: "remove", name: "server" }]);

@@ -50,7 +50,7 @@ export type TrafficContext = {
   readonly retries: RetryBudget;
   /** Uniform in [0, 1). */
   readonly random: () => number;
-  readonly recorder: Pick<Recorder, "retried">;
+  readonly recorder: Pick<Recorder, "retried" | "mirrored">;
   readonly origins: Pick<Origins, "numberOf" | "dropPod">;
   /** Of requests, by that mesh. */
   readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;

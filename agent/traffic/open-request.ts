@@ -63,6 +63,8 @@ export class OpenRequest {
   /** The target in whose place another went on; empty: what was sent. */
   written = "";
   decision: DecisionSummary | null = null;
+  /** Who was to get copies of it; null: nobody. */
+  mirrors: readonly string[] | null = null;
   #tries: Tries | null = null;
   /** Among those that may be under way; null: nobody counts them. */
   #place: RequestPlace | null = null;
@@ -167,6 +169,11 @@ export class OpenRequest {
     tries.at = null;
   }
 
+  /** A copy of it goes there, once it is whole. */
+  mirrored(to: string): void {
+    this.mirrors = [...(this.mirrors ?? []), to];
+  }
+
   /** It has a place until it ends. */
   takes(place: RequestPlace | null): void {
     this.#place = place;
@@ -240,6 +247,7 @@ class ForwardedRequest implements RequestRecord {
   readonly attempts: number;
   readonly status: number;
   readonly grpcStatus: number | undefined;
+  readonly mirrors: readonly string[] | undefined;
   readonly flag: RequestRecord["flag"];
   readonly details: string;
   readonly refused: RequestRecord["refused"];
@@ -263,6 +271,7 @@ class ForwardedRequest implements RequestRecord {
     this.attempts = request.attempts;
     this.status = ended.status;
     this.grpcStatus = ended.grpcStatus;
+    this.mirrors = request.mirrors ?? undefined;
     this.flag = flag;
     this.details = details;
     this.refused = refused;

@@ -19,7 +19,7 @@ export type TrafficOptions = {
   readonly readsPaths?: Evaluator["readsPaths"];
   /** Of requests that policy allows; each call counts a request. */
   readonly limits: JudgeLimits;
-  readonly recorder: Pick<Recorder, "opened" | "now" | "retried">;
+  readonly recorder: Pick<Recorder, "opened" | "now" | "retried" | "mirrored">;
   /** Engine.answer: answers that come later, and closes. */
   readonly answer: (answer: Answer) => void;
   /** Engine.drain. */

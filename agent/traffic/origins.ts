@@ -15,7 +15,9 @@ const MOST = 10_000;
 /** The engine's largest number (ORLOP_MOST_ORIGIN). */
 const LAST = 2 ** 32 - 1;
 
-type DefinedOrigin = Origin & { isUsed: boolean };
+/** What its connections carry: copies of requests never share a connection with requests, which would wait for them. */
+export type OriginUse = "requests" | "copies";
+type DefinedOrigin = Origin & { readonly use: OriginUse; isUsed: boolean };
 
 export class Origins {
   readonly #engine: OriginEngine;
@@ -35,17 +37,17 @@ export class Origins {
   }
 
   /** Each request comes by here, nearly always for a way that is known: so no text is made of a way, and nothing is moved. */
-  numberOf(podIdx: number, route: OriginRoute): number {
+  numberOf(podIdx: number, route: OriginRoute, use: OriginUse = "requests"): number {
     const known = this.#ofPod.get(podIdx)?.get(route.to.address);
     if (known !== undefined) {
       for (const each of known) {
-        if (each.route !== route && !isSameWay(each.route, route)) continue;
+        if (each.use !== use || (each.route !== route && !isSameWay(each.route, route))) continue;
         each.isUsed = true;
         return each.origin;
       }
     }
     while (this.#all.size >= this.#limit) this.#forgetUnused();
-    const origin: DefinedOrigin = { origin: this.#nextNumber(), podIdx, route, isUsed: true };
+    const origin: DefinedOrigin = { origin: this.#nextNumber(), podIdx, route, use, isUsed: true };
     this.#engine.define(origin);
     this.#add(origin);
     return origin.origin;

@@ -582,3 +582,40 @@ test("a call of gRPC brings its own deadline, and the sooner of two holds", () =
   assert.equal(timeoutOf({ timeoutMs: 1_000 }, "http2", "soon"), 1_000);
   assert.equal(timeoutOf({}, "http1", "250m"), 0);
 });
+
+describe("mirrors of a rule", () => {
+  const mirror = (to: string) => ({ backend: routeBackend(to), numerator: 1, denominator: 1 });
+
+  test("a copy goes over an origin of its own, also where its request goes, and only with the first try", () => {
+    const routed = new Routed("shop/api", { mirrors: [mirror("shop/api"), mirror("shop/near")] });
+    const { bench } = routed;
+    const ref = routed.open();
+    const first = routed.forward(ref, 1);
+    assert.equal(first.mirrors?.length, 2);
+    const origins = [first.origin, ...(first.mirrors ?? []).map(({ origin }) => origin)];
+    assert.equal(new Set(origins).size, 3);
+    routed.end(ref, 1);
+    const again = routed.forward(ref, 2);
+    assert.deepEqual([again.origin, ...(again.mirrors ?? []).map(({ origin }) => origin)], origins, "and is known");
+    const lost = routed.fail(ref, 2, { failure: "not-reached", isSent: false, cause: "connect-failed", status: 111 });
+    assert.ok(lost.type !== "forward" || lost.mirrors === undefined);
+    routed.end(ref, 2);
+    assert.deepEqual(bench.requests.at(-1)?.mirrors, ["shop/api:80", "shop/near:80"]);
+  });
+
+  test("what may not be sent, or ends, is counted, and its request goes on", () => {
+    const routed = new Routed("shop/api", { mirrors: [mirror("shop/near"), mirror("shop/none"), mirror("shop/gone")] });
+    const { bench } = routed;
+    bench.judge = ({ destination }) => (destination.uid === near.uid ? deny("denied-by-policy") : allow);
+    const ref = routed.open();
+    assert.equal(routed.forward(ref, 1).mirrors, undefined);
+    routed.end(ref, 1);
+    assert.equal(bench.requests.at(-1)?.mirrors, undefined);
+    for (const end of ["answered", "too-large", "answered"] as const)
+      bench.engine.feed({ type: "mirror-ended", podIdx: 1, end });
+    assert.deepEqual(bench.recorder.takeDeltas().mirrored, {
+      ...{ policy: 1, "no-endpoint": 1, "bad-backend": 1, answered: 2, "too-large": 1 },
+    });
+    assert.deepEqual(bench.faults, []);
+  });
+});

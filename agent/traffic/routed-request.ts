@@ -1,23 +1,19 @@
 // 18 · data thread · a request at the caller's end → plan → answer: where it goes, with what changes of it, or what its caller is
 // answered. The connection was accepted for a Service's address and belongs to nobody but its pod.
-import type { Answer, HttpReply } from "../engine/answers.ts";
+import type { Answer, Forward, HttpReply } from "../engine/answers.ts";
 import type { RequestEvent, TryFailed } from "../engine/events.ts";
 import { grpcTimeoutMs, soonerOf } from "../l7/grpc-timeout.ts";
 import { fullName } from "../mesh/full-name.ts";
-import type { Workload } from "../mesh/workload.ts";
 import { withAddresses } from "../mesh/workload.ts";
 import type { AfterTry, RouteAnswer } from "../observe/request-record.ts";
-import { baggageOf, forwardedOf } from "../plan/connect-headers.ts";
 import {
   type ForwardPlan,
-  gottenFacts,
   judgeAgain,
   type RequestPlan,
   type RoutedFacts,
   requestsTo,
 } from "../plan/forwarded-request.ts";
 import { permissionOf } from "../plan/permission.ts";
-import { sourceAddressFor } from "../plan/plan.ts";
 import { planAgain, planRequest, sharedEdits } from "../plan/plan-request.ts";
 import {
   isRetried,
@@ -28,11 +24,12 @@ import {
   retryRuleOf,
   shownByTry,
 } from "../plan/retry.ts";
-import { withLimits } from "../policy/limits.ts";
 import type { Connection } from "./connection.ts";
 import type { TrafficContext } from "./context.ts";
 import type { EndpointHold } from "./endpoint-health.ts";
+import { copiesOf, withLimitsHere } from "./mirrored-request.ts";
 import type { OpenRequest } from "./open-request.ts";
+import { originOf } from "./origin-route.ts";
 import type { OriginRoute } from "./origins.ts";
 import type { RequestPlace } from "./request-caps.ts";
 
@@ -61,9 +58,9 @@ export function answerRoutedRequest(
   const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
   const isOver = plan.kind === "forward" && verdict?.verdict === "deny";
   const place = plan.kind === "forward" && !isLost && !isOver ? placeOf(plan, facts, context) : null;
-  const answer = plan.kind === "reply" ? plan.why : unsent(isLost, isOver, place);
+  const why = plan.kind === "reply" ? plan.why : unsent(isLost, isOver, place);
   const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "");
-  open.routed({ name: plan.entry?.name ?? "", answer }, plan);
+  open.routed({ name: plan.entry?.name ?? "", answer: why }, plan);
   if (facts.isDelayed === true) open.delayed();
   // Of a probe that does not go on nobody learns anything.
   if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
@@ -87,7 +84,9 @@ export function answerRoutedRequest(
   if (place === "full")
     return { type: "reply", conn, generation, request, ...withShared(overflow, sharedEdits(plan.entry, facts)) };
   open.takes(place);
-  return sent(event, { open, plan, facts, origin, hold }, connection, context);
+  const mirrors = copiesOf(plan, facts, { open, podIdx: connection.podIdx }, context);
+  const answer = sent(event, { open, plan, facts, origin, hold }, connection, context);
+  return mirrors === null ? answer : { ...answer, mirrors };
 }
 
 /** Why a request whose rule sends it on does not go; null: it goes. */
@@ -137,13 +136,6 @@ const holdOf = (
   plan.chosen.service.traffic === undefined
     ? null
     : health.hold(requestsTo(source.identity.text, plan.chosen), plan.route.target);
-
-/** Between two pods of this node nobody else counts the request for the destination's limits. */
-function withLimitsHere(plan: ForwardPlan, asked: RoutedFacts, context: TrafficContext): ForwardPlan["verdict"] {
-  const { facts, verdict } = plan;
-  if (facts === null || verdict?.verdict !== "allow") return verdict;
-  return withLimits(verdict, context.limits(facts, gottenFacts(plan, asked)));
-}
 
 /**
  * A try has failed, and the caller has got nothing: to another endpoint, if nobody has processed anything of it; else again as its rule says,
@@ -250,7 +242,7 @@ function sent(
   { open, plan, facts, origin, hold }: Sent,
   connection: Connection,
   context: TrafficContext,
-): Answer {
+): Forward {
   const { live } = context;
   // What is judged here is judged again when something changes.
   if (connection.isMultiplexed) {
@@ -298,71 +290,4 @@ function againJudged(event: RequestEvent, connection: Connection, context: Traff
       ? null
       : judgeAgain(plan, { method, target, authority, header: fields.values }, destination, context.requests);
   return verdict?.verdict === "allow" ? undefined : connection.requestFell(request, verdict);
-}
-
-/** "lost": between the plan and now the pod, or our own certificate, has gone. */
-function originOf(
-  { route }: ForwardPlan,
-  { source, client }: RoutedFacts,
-  context: TrafficContext,
-): OriginRoute | "lost" {
-  switch (route.kind) {
-    case "direct":
-      return { type: "relay", to: route.target };
-    case "local": {
-      const pod = context.pods.byWorkload(route.destination.uid);
-      if (pod === undefined) return "lost";
-      const address = sourceAddressFor(source, client.address, route.target.address);
-      // A connection serves many of the caller's: the port of none of them is its own.
-      return {
-        type: "dial",
-        podIdx: pod.podIdx,
-        to: route.target,
-        from: pod.preservesSource ? { address, port: 0 } : null,
-      };
-    }
-    case "tunnel":
-      return wayThrough(route, source, client.address, context);
-  }
-}
-
-type TunnelRoute = Extract<ForwardPlan["route"], { readonly kind: "tunnel" }>;
-type TunnelWay = {
-  readonly source: Workload;
-  readonly client: string;
-  readonly identity: number;
-  readonly peers: TrafficContext["expected"];
-  readonly expect: number;
-  readonly origin: OriginRoute;
-};
-
-/** Of the last caller of each route: routes live as long as their version of the mesh, and each request comes by here. */
-const lastWays = new WeakMap<TunnelRoute, TunnelWay>();
-
-function wayThrough(
-  route: TunnelRoute,
-  source: Workload,
-  client: string,
-  { ownIdentity, expected: peers }: TrafficContext,
-): OriginRoute | "lost" {
-  const identity = ownIdentity(source.identity.text);
-  if (identity === undefined) return "lost";
-  const last = lastWays.get(route);
-  const isSame =
-    last?.source === source && last.client === client && last.identity === identity && last.peers === peers;
-  // The set of identities may be forgotten, after very many others.
-  if (isSame && peers.knows(last.expect)) return last.origin;
-  const expect = peers.intern(route.expected);
-  const origin: OriginRoute = {
-    type: "tunnel",
-    to: route.to,
-    identity,
-    expect,
-    authority: route.authority,
-    baggage: baggageOf(source),
-    // A connection serves many of the caller's: the port of none of them is its own.
-    forwarded: forwardedOf({ address: client, port: 0 }, route.service?.hostname ?? null),
-  };
-  lastWays.set(route, { source, client, identity, peers, expect, origin });
-  return origin;
 }

@@ -220,6 +220,9 @@ class Thread implements Traffic {
       case "pool-low":
         reports.poolLow(event);
         return undefined;
+      case "mirror-ended":
+        this.#context.recorder.mirrored(event.end);
+        return undefined;
     }
   }
 

@@ -128,10 +128,24 @@ test("a route is accepted, or says why not, and whether its backends are there",
   assert.equal(missing, "there is no Service shop/far");
   await makeService("far");
   await reasons("good", "True Accepted", "True ResolvedRefs");
-  const mirror = { type: "RequestMirror", requestMirror: { backendRef: { name: "far", port: 80 } } };
-  await route("mirrored", { rules: [{ filters: [mirror], backendRefs: [{ name: "far", port: 80 }] }] });
-  const [refused] = await reasons("mirrored", "False UnsupportedValue", "True ResolvedRefs");
-  assert.match(refused ?? "", /^spec\.rules\[0\]\.filters\[0\]\.requestMirror is not honoured/);
+  const mirrorTo = (name: string): unknown => ({
+    type: "RequestMirror",
+    requestMirror: { backendRef: { name, port: 80 } },
+  });
+  const whole = { backendRefs: [{ name: "far", port: 80 }] };
+  await route("mirrored", { rules: [{ ...whole, filters: [mirrorTo("far"), mirrorTo("nobody")] }] });
+  const [, gone] = await reasons("mirrored", "True Accepted", "False BackendNotFound");
+  assert.equal(gone, "there is no Service shop/nobody");
+  await route("authorized", {
+    rules: [
+      {
+        ...whole,
+        filters: [{ type: "ExternalAuth", externalAuth: { protocol: "HTTP", backendRef: { name: "far", port: 80 } } }],
+      },
+    ],
+  });
+  const [refused] = await reasons("authorized", "False UnsupportedValue", "True ResolvedRefs");
+  assert.match(refused ?? "", /^spec\.rules\[0\]\.filters\[0\]\.externalAuth is not honoured/);
   const port = { parentRefs: [{ ...parent, port: 81 }] };
   await route("astray", port);
   await reasons("astray", "False NoMatchingParent", "True ResolvedRefs");

@@ -8,6 +8,7 @@ import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { RouteTables } from "../../agent/l7/route-tables.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import type { RequestPlan } from "../../agent/plan/forwarded-request.ts";
+import { type MirrorPlan, planMirrors } from "../../agent/plan/plan-mirrors.ts";
 import { planRequest } from "../../agent/plan/plan-request.ts";
 import { routeOf } from "../../agent/plan/route.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
@@ -81,6 +82,11 @@ function outcomeOf(plan: RequestPlan): string {
   return `${plan.route.service?.name}${name}${as}${authority === "" ? "" : ` host ${authority}`}${limit}`;
 }
 
+function copiesOf(mirrors: readonly MirrorPlan[]): string {
+  const said = mirrors.map((each) => (each.kind === "send" ? `to ${each.to}` : `not to ${each.to} (${each.why})`));
+  return said.length === 0 ? "" : ` copied ${said.join(", ")}`;
+}
+
 for (const [index, { kind, namespace, fault, rules, lines }] of examples.entries()) {
   test(`docs/routes.md, example ${index + 1}: ${lines.length} requests`, async () => {
     const mesh = await meshOf(namespace, rules, kind, fault);
@@ -96,8 +102,10 @@ for (const [index, { kind, namespace, fault, rules, lines }] of examples.entries
       const client = { address: source.addresses[0] ?? "", port: 1 };
       const header = (name: string): readonly string[] => (name === field ? [value] : []);
       const dialled = { address: "10.96.0.1", port: 80 };
-      const plan = planRequest({ source, client, dialled, method, target, authority: "api", header }, world);
-      assert.equal(outcomeOf(plan), said, written);
+      const facts = { source, client, dialled, method, target, authority: "api", header };
+      const plan = planRequest(facts, world);
+      const copies = plan.kind === "forward" ? copiesOf(planMirrors(facts, plan.entry, world)) : "";
+      assert.equal(outcomeOf(plan) + copies, said, written);
     }
   });
 }
@@ -141,6 +149,9 @@ test("the page has examples, and each of its tables' fields is in them", () => {
     "URLRewrite",
     "RequestRedirect",
     "CORS",
+    "RequestMirror",
+    "fraction:",
+    "percent:",
     "timeouts:",
     "retry:",
     "sessionPersistence:",

@@ -153,7 +153,7 @@ test("what cannot be honoured is refused, with its place", () => {
     [{ matches: [{ method: { type: "RegularExpression", service: "(" } }] }, /the expression cannot be honoured/],
     [{ matches: [{ path: { value: "/a" } }] }, /ORL4102/],
     [{ filters: [{ type: "URLRewrite", urlRewrite: { hostname: "a" } }] }, /ORL4102/],
-    [{ filters: [{ type: "RequestMirror", requestMirror: {} }] }, /ORL4106/],
+    [{ filters: [{ type: "RequestMirror", requestMirror: {} }] }, /lacks "backendRef"/],
     [{ sessionPersistence: {} }, /ORL4106/],
     [{ timeouts: { request: "1s" } }, /ORL4102/],
   ];

@@ -5,6 +5,7 @@ import type { FieldEdits, HttpMatch, HttpRoute, PathCondition, ValueCondition } 
 import { backendRef, everything, MOST_MATCHES, MOST_RULES, type ReadRule, toRoute } from "./http-route.ts";
 import { edits, type RouteFilter } from "./http-route-filters.ts";
 import { condition, fieldName, firstOfEachName, withFewExpressions } from "./http-route-match.ts";
+import { mirrorReader, type ReadMirror } from "./http-route-mirror.ts";
 import { MOST_BACKENDS, parentRefs, routeMetadata, uncountedHostnames } from "./route-parts.ts";
 import {
   ignored,
@@ -27,23 +28,24 @@ const filter = object({
   type: required(located(string)),
   requestHeaderModifier: optional<FieldEdits | null>(edits, null),
   responseHeaderModifier: optional<FieldEdits | null>(edits, null),
-  requestMirror: notHonoured(because, instead),
+  requestMirror: optional<ReadMirror | null>(mirrorReader, null),
   extensionRef: notHonoured(because, instead),
 });
 
 const grpcFilter: Reader<RouteFilter> = (value, place, report) => {
   const read = filter(value, place, report);
   if (read === undefined) return undefined;
-  const { type, requestHeaderModifier: request, responseHeaderModifier: response } = read;
-  if (type.value === "RequestHeaderModifier" && request !== null && response === null)
-    return { type: type.value, edits: request };
-  if (type.value === "ResponseHeaderModifier" && response !== null && request === null)
-    return { type: type.value, edits: response };
+  const { type, requestHeaderModifier: request, responseHeaderModifier: response, requestMirror: mirror } = read;
+  if ([request, response, mirror].filter((part) => part !== null).length === 1) {
+    if (type.value === "RequestHeaderModifier" && request !== null) return { type: type.value, edits: request };
+    if (type.value === "ResponseHeaderModifier" && response !== null) return { type: type.value, edits: response };
+    if (type.value === "RequestMirror" && mirror !== null) return { type: type.value, mirror };
+  }
   return wrongValue(
     type.from,
     `${place}.type: ${quoted(type.value)} is no filter that is honoured, or its own field is missing or not the only one`,
     "the call would go on without what the filter is for",
-    "filters: RequestHeaderModifier, ResponseHeaderModifier, each with its field",
+    "filters: RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, each with its field",
     report,
   );
 };

@@ -4,6 +4,7 @@ import type { Cors, FieldEdits, NamedValue, PathReplacement, Redirect, Rewrite }
 import { dnsSubdomain, port } from "./fields.ts";
 import { corsReader } from "./http-route-cors.ts";
 import { fieldName, isPath } from "./http-route-match.ts";
+import { mirrorReader, type ReadMirror } from "./http-route-mirror.ts";
 import {
   integer,
   list,
@@ -25,6 +26,7 @@ export type RouteFilter =
   | { readonly type: "RequestHeaderModifier" | "ResponseHeaderModifier"; readonly edits: FieldEdits }
   | { readonly type: "RequestRedirect"; readonly redirect: Redirect }
   | { readonly type: "CORS"; readonly cors: Cors }
+  | { readonly type: "RequestMirror"; readonly mirror: ReadMirror }
   | { readonly type: "URLRewrite"; readonly rewrite: Rewrite };
 
 /** Fields that say where a message ends, or that are of one connection, or ours. */
@@ -131,7 +133,7 @@ const filter = object({
   responseHeaderModifier: optional<FieldEdits | null>(edits, null),
   requestRedirect: optional<Redirect | null>(redirect, null),
   urlRewrite: optional<Rewrite | null>(rewrite, null),
-  requestMirror: notHonoured(because, instead),
+  requestMirror: optional<ReadMirror | null>(mirrorReader, null),
   cors: optional<Cors | null>(corsReader, null),
   externalAuth: notHonoured(because, instead),
   extensionRef: notHonoured(because, instead),
@@ -146,6 +148,7 @@ export const filterReader: Reader<RouteFilter> = (value, place, report) => {
     read.requestHeaderModifier,
     read.responseHeaderModifier,
     read.requestRedirect,
+    read.requestMirror,
     read.urlRewrite,
     read.cors,
   ];
@@ -154,7 +157,7 @@ export const filterReader: Reader<RouteFilter> = (value, place, report) => {
     read.type.from,
     `${place}.type: ${quoted(read.type.value)} is no filter that is honoured, or its own field is missing or not the only one`,
     "the request would go on without what the filter is for",
-    "filters: RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, CORS, each with its field",
+    "filters: RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, RequestRedirect, URLRewrite, CORS, each with its field",
     report,
   );
 };
@@ -168,6 +171,8 @@ function filterOf(read: FilterParts): RouteFilter | undefined {
       return read.responseHeaderModifier === null ? undefined : { type, edits: read.responseHeaderModifier };
     case "RequestRedirect":
       return read.requestRedirect === null ? undefined : { type, redirect: read.requestRedirect };
+    case "RequestMirror":
+      return read.requestMirror === null ? undefined : { type, mirror: read.requestMirror };
     case "CORS":
       return read.cors === null ? undefined : { type, cors: read.cors };
     case "URLRewrite":

@@ -15,6 +15,7 @@ import type { SourceRef } from "../../mesh/source-ref.ts";
 import { withFault } from "./http-route-fault.ts";
 import { filterReader, type RouteFilter } from "./http-route-filters.ts";
 import { httpMatch, milliseconds, withFewExpressions } from "./http-route-match.ts";
+import { type ReadMirror, toMirror } from "./http-route-mirror.ts";
 import { retry } from "./http-route-retry.ts";
 import { sessionPersistence } from "./http-route-session.ts";
 import {
@@ -96,10 +97,11 @@ export function toRoute(read: ReadRoute, document: Value, report: Report): HttpR
   const { name, namespace } = meta;
   const parents = parentsOfServices(spec.parentRefs, namespace);
   const written = spec.rules ?? [{ value: everything, from: document.from }];
-  const rules = written.map(({ value, from }, index) => toRule(value, { from, namespace, index }, report));
+  const { annotations } = meta;
+  const rules = written.map(({ value, from }, index) => toRule(value, { from, namespace, annotations, index }, report));
   if (rules.includes(undefined)) return undefined;
   const readable = rules.filter((each) => each !== undefined);
-  const faulty = withFault(readable, meta.annotations, document.from, report);
+  const faulty = withFault(readable, annotations, document.from, report);
   if (faulty === undefined) return undefined;
   return { kind, name, namespace, parents, createdMs: meta.creationTimestamp, rules: faulty, from: document.from };
 }
@@ -110,7 +112,12 @@ export const everything: ReadRule = {
   ...{ retry: null, sessionPersistence: null },
 };
 
-type RulePlace = { readonly from: SourceRef; readonly namespace: string; readonly index: number };
+type RulePlace = {
+  readonly from: SourceRef;
+  readonly namespace: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly index: number;
+};
 
 function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | undefined {
   const { from, index } = place;
@@ -125,6 +132,12 @@ function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | un
   const matches = read.matches.length === 0 ? [anyRequest] : read.matches;
   if (redirect !== null && rewrite !== null)
     return refuse("has a RequestRedirect and a URLRewrite", "a redirected request is not sent on", "keep one");
+  if (redirect !== null && filters.mirrors.length > 0)
+    return refuse(
+      "has a RequestRedirect and a RequestMirror",
+      "a redirected request is not sent on",
+      "keep one of them",
+    );
   if (redirect !== null && read.backendRefs.length > 0)
     return refuse("has a RequestRedirect and backendRefs", "a redirected request is not sent on", "keep one of them");
   const replacement = (redirect ?? rewrite)?.path ?? null;
@@ -139,7 +152,9 @@ function toRule(read: ReadRule, place: RulePlace, report: Report): HttpRule | un
     return refuse("has a backendRequest timeout longer than that of the request", "it would never end", "shorten it");
   const backends = read.backendRefs.map((backend) => toBackend(backend, place, report));
   if (backends.includes(undefined)) return undefined;
+  const mirrors = filters.mirrors.map((mirror) => toMirror(mirror, { ...place, path }, place.annotations, report));
   return {
+    ...(mirrors.length === 0 ? {} : { mirrors }),
     ...{ name: read.name, matches, redirect, rewrite, cors, timeoutMs, tryTimeoutMs, retry: read.retry, from },
     ...(read.sessionPersistence === null ? {} : { session: read.sessionPersistence }),
     requestEdits: filters.requestEdits,
@@ -160,8 +175,9 @@ function toBackend(
     wrong(from, `${path}: the filter ${type} is there twice`, "nobody says which of them counts", "keep one", report),
   );
   if (filters === undefined) return undefined;
-  if (filters.redirect !== null || filters.rewrite !== null || filters.cors !== null) {
-    const what = `${path}: RequestRedirect, URLRewrite and CORS of a single backend are not honoured`;
+  const { redirect, rewrite, cors, mirrors } = filters;
+  if (redirect !== null || rewrite !== null || cors !== null || mirrors.length > 0) {
+    const what = `${path}: RequestMirror, RequestRedirect, URLRewrite and CORS of a single backend are not honoured`;
     return report.error({
       code: "ORL4106",
       from,
@@ -188,13 +204,17 @@ type Filters = {
   readonly redirect: Redirect | null;
   readonly rewrite: Rewrite | null;
   readonly cors: Cors | null;
+  readonly mirrors: readonly ReadMirror[];
 };
 
+/** But for mirrors: each of them counts. */
 function onlyOfEachKind(filters: readonly RouteFilter[], twice: (type: string) => undefined): Filters | undefined {
-  const types = filters.map(({ type }) => type);
+  const types = filters.map(({ type }) => type).filter((type) => type !== "RequestMirror");
   const double = types.find((type, index) => types.indexOf(type) !== index);
   if (double !== undefined) return twice(double);
-  let found: Filters = { requestEdits: noEdits, responseEdits: noEdits, redirect: null, rewrite: null, cors: null };
+  const mirrors = filters.flatMap((filter) => (filter.type === "RequestMirror" ? [filter.mirror] : []));
+  const none = { requestEdits: noEdits, responseEdits: noEdits, redirect: null, rewrite: null, cors: null };
+  let found: Filters = { ...none, mirrors };
   for (const filter of filters) {
     if (filter.type === "RequestHeaderModifier") found = { ...found, requestEdits: filter.edits };
     if (filter.type === "ResponseHeaderModifier") found = { ...found, responseEdits: filter.edits };

@@ -10,6 +10,8 @@ export const FAIL_DIRECT = "orlop.dev/fail-direct";
 export const FAULT = "orlop.dev/fault";
 /** Of a DestinationRule: JSON. */
 export const SUCCESS_RATE = "orlop.dev/success-rate";
+/** On an HTTPRoute or GRPCRoute: "true" leaves credentials in copies of its requests (docs/routes.md). */
+export const MIRROR_CREDENTIALS = "orlop.dev/mirror-credentials";
 /** On an EndpointSlice: the Service it belongs to. */
 export const SERVICE_OF_SLICE = "kubernetes.io/service-name";
 /** In the names of a Deployment's pods, as the part before the last. */

@@ -27,7 +27,7 @@ const time: Reader<number> = (value, path, report) => {
 };
 
 /** Of a backend, without its weight. */
-const reference = {
+export const reference = {
   group: optional(string, ""),
   kind: optional(string, "Service"),
   name: required(dnsSubdomain),

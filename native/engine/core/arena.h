@@ -39,6 +39,9 @@
  * name and its value (http/head_edits.h). */
 #define ORLOP_HEAD_EDIT_PREFIX 6
 
+/* Of a request that is mirrored: the most bytes of its body. A longer body is not mirrored. */
+#define ORLOP_MOST_MIRRORED 262144
+
 /* Of `peek`: the most bytes. */
 #define ORLOP_MOST_PEEKED 16384
 
@@ -65,6 +68,7 @@ enum orlop_event_type {
   ORLOP_ENGINE_NOT_REACHED,
   ORLOP_ENGINE_TRY_FAILED,
   ORLOP_ENGINE_FIRST_BYTES,
+  ORLOP_ENGINE_MIRROR_ENDED,
 };
 
 /* orlop_engine_answer.type. agent/engine/answers.ts has the type of each, answer-writer.ts writes it, and the object that the
@@ -87,6 +91,7 @@ enum orlop_answer_type {
   ORLOP_ANSWER_HOLD,
   ORLOP_ANSWER_PEEK,
   ORLOP_ANSWER_RESET,
+  ORLOP_ANSWER_MIRROR,
 };
 
 struct orlop_endpoint {
@@ -108,7 +113,8 @@ struct orlop_engine_event {
   uint32_t pod_idx;
   struct orlop_endpoint near;   /* source, peer or upstream */
   struct orlop_endpoint target; /* destination or local */
-  uint32_t kind;  /* listener, role, cause, reason, socket kind or failure: a number of a list in events.h */
+  uint32_t
+      kind; /* listener, role, cause, reason, socket kind, failure or MirrorEnd: a number of a list in events.h */
   int32_t detail; /* errno, HTTP status, TLS alert or count; of first-bytes 1 where no more will come */
   int32_t
       identity; /* own, the peer's (CONNECT, abuse), Http1Refusal, or CloseCause (not-reached, also of a try); of a request that was
@@ -122,7 +128,9 @@ struct orlop_engine_event {
   struct orlop_span text[4];
 };
 
-/* conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose
+/* `mirror` comes before the `forward` of its request, and says of a copy what `forward` says of the request: pod_idx, expect, requests, and
+ * texts 0 to 2.
+ * conn: of `define-origin` and `drop-origin` the origin's number. pod_idx: of `forward` the origin's number, of `define-origin` the pod whose
  * requests may go there, which dials in the pod of `status`. identity: own, of `peer` the peer's, of `forward` milliseconds for a try.
  * expect: acceptable peers, of `forward`, `reply`, `pass`, `hold` and `reset` the request's number. status: of `refuse` and `reply`; of `forward`
  * milliseconds for the whole, of `hold` until it is asked about again; of `peek` how many bytes at least. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of

@@ -40,6 +40,19 @@ enum class TryFailure : uint32_t {
   kStatus,      // the response has a status from 400, which is in `detail`
 };
 
+// Every way in which a copy of a request ends. A copy that an answer has asked for ends once.
+enum class MirrorEnd : uint32_t {
+  kAnswered,    // its response has been read, or more of it than anybody reads
+  kTooLarge,    // the request's body is longer than what is kept for a copy
+  kIncomplete,  // the request has ended, or has taken too long, before it was whole
+  kFull,        // too many copies are under way, or too much is kept for them
+  kNotReached,  // there was no connection
+  kLost,  // its connection has ended before the response was whole, or the response is no acceptable HTTP
+  kTimeout,
+  kDrained,  // with the engine
+};
+constexpr uint32_t kMirrorEnds = 8;
+
 // How connections to an origin are made: as by the answers of these names.
 enum class OriginWay : uint32_t { kRelay, kTunnel, kDial };
 

@@ -98,6 +98,7 @@ void H2cExchange::OnAnswer(const Answer& answer) {
   if (phase_ == Phase::kEnded) return;
   if (answer.type() == ORLOP_ANSWER_RESET) return Cut(NGHTTP2_INTERNAL_ERROR, RequestOutcome::kCut);
   if (phase_ == Phase::kAsking) return OnAnswerToTry(answer);
+  if (phase_ == Phase::kDeciding && answer.type() == ORLOP_ANSWER_MIRROR) return AskForCopy(answer);
   if (phase_ == Phase::kDeciding && answer.type() == ORLOP_ANSWER_FORWARD)
     return route_ ? ForwardToOrigin(answer) : Forward(answer);
   if (answer.type() != ORLOP_ANSWER_REPLY) return;
@@ -303,6 +304,7 @@ void H2cExchange::Report(RequestOutcome outcome, int32_t why, std::string_view m
                    {outcome, why, status_, caller_.gone_on(), response, services_.clock.now_us() - began_us_,
                     message, grpc_status});
   head_.Forget();
+  if (route_ && route_->copies) route_->copies->Drop(MirrorEnd::kIncomplete);
   CountHeld();
   services_.shares.End(this);
 }

@@ -97,6 +97,7 @@ class H2cExchange final : public PodShare, public Turn::Mortal, public H2cHalf::
   void SendOn(const Http1Head& head, const Http1Edit& edit);
   // Origins (h2c_exchange_origin.cc), of a connection that is served.
   void ForwardToOrigin(const Answer& answer);
+  void AskForCopy(const Answer& answer);
   void OnQueuedTooLong();
   void RespondFromOrigin(std::vector<H2Field>* block, int status, bool ends);
   // A response that may not count. False: it does.

@@ -45,6 +45,13 @@ void EditResponse(const HeadEdits& edits, std::string* names, std::vector<H2Fiel
 
 }  // namespace
 
+void H2cExchange::AskForCopy(const Answer& answer) {
+  if (!route_) return;
+  if (!route_->copies)
+    route_->copies = std::make_unique<MirrorCopies>(services_, route_->origins.mirrors(), of_.pod_idx);
+  route_->copies->Ask(answer);
+}
+
 void H2cExchange::ForwardToOrigin(const Answer& answer) {
   H2cRoute& route = *route_;
   if (!route.Take(answer)) return Cut(NGHTTP2_INTERNAL_ERROR, RequestOutcome::kCut);
@@ -55,6 +62,10 @@ void H2cExchange::ForwardToOrigin(const Answer& answer) {
     route.tried = true;
     const uint64_t now = services_.clock.now_ms();
     route.request_due_ms = answer.request_ms() > 0 ? now + answer.request_ms() : 0;
+    if (route.copies) {
+      route.copies->Begin(head_, HttpProtocol::kHttp2, is_https_);
+      caller_.CopyTo(*route.copies);
+    }
   }
   route.answered_us = 0;
   route.sent = false;

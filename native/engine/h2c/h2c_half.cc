@@ -7,9 +7,15 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/core/arena.h"
 #include "engine/h2c/h2c_head.h"
 
 namespace orlop {
+namespace {
+
+constexpr int kCopiedChunks = ORLOP_MOST_MIRRORED / Chunk::kSize + 2;
+
+}  // namespace
 
 H2cHalf::H2cHalf(ChunkPool& chunks, Owner& owner, H2cHalf& other)
     : owner_(owner), other_(other), in_(chunks) {
@@ -38,6 +44,20 @@ bool H2cHalf::Rewind() {
   gone_on_ = 0;
   kept_.clear();
   return true;
+}
+
+void H2cHalf::CopyTo(MirrorCopies& copies) {
+  copies_ = &copies;
+  // More than these hold is more than a copy may have.
+  iovec list[kCopiedChunks];
+  const int count = in_.Front(list, kCopiedChunks);
+  size_t copied = 0;
+  for (int i = 0; i < count; i++) {
+    copies.Add(static_cast<const uint8_t*>(list[i].iov_base), list[i].iov_len);
+    copied += list[i].iov_len;
+  }
+  if (copied < in_.size()) copies.Drop(MirrorEnd::kTooLarge);
+  if (ended_) copies.Whole();
 }
 
 void H2cHalf::Keep(const Pieces& gone, size_t length) {
@@ -136,12 +156,14 @@ void H2cHalf::OnData(const uint8_t* bytes, size_t length) {
   if (drops_) return session()->Consumed(this, length);
   session()->Kept(length);
   in_.Append(bytes, length);
+  if (copies_) copies_->Add(bytes, length);
   owner_.OnMoved();
   other_.Go();
 }
 
 void H2cHalf::OnEnd() {
   ended_ = true;
+  if (copies_) copies_->Whole();
   other_.Go();
 }
 

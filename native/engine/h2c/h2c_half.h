@@ -9,6 +9,7 @@
 
 #include "engine/core/byte_queue.h"
 #include "engine/h2c/h2c_fields.h"
+#include "engine/http/mirror_copies.h"
 #include "engine/http2/h2_stream.h"
 
 namespace orlop {
@@ -51,6 +52,9 @@ class H2cHalf final : public H2Stream {
   bool may_rewind() const { return !trailed_ && gone_on_ == kept_.size(); }
   // Bytes of the heap for that.
   size_t kept() const { return kept_.capacity() + again_.capacity() - 2 * std::string().capacity(); }
+
+  // What has come of the payload, and what still comes, goes there as well. It lives as long as this.
+  void CopyTo(MirrorCopies& copies);
 
   // Sending. From each of these on, what came on the other half follows.
   // False: the session takes no more streams.
@@ -108,6 +112,7 @@ class H2cHalf final : public H2Stream {
   uint64_t gone_on_ = 0;
   std::string kept_;      // of it, while the request may be tried again
   size_t most_kept_ = 0;  // 0: none is kept, or it is not whole any more
+  MirrorCopies* copies_ = nullptr;
   std::string again_;     // in front of `in_`: its windows were given back before
   size_t again_at_ = 0;   // how much of it has gone
   bool trailed_ = false;  // trailers have gone on

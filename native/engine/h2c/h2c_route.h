@@ -12,6 +12,7 @@
 #include "engine/h2c/h2c_fields.h"
 #include "engine/http/head_edits.h"
 #include "engine/http/http1_failed_try.h"
+#include "engine/http/mirror_copies.h"
 #include "engine/http/origin_source.h"
 
 namespace orlop {
@@ -77,8 +78,9 @@ struct H2cRoute {
   uint64_t request_due_ms = 0;  // 0: never
   uint64_t due_ms = 0;          // of this try, with that
   Timer deadline;
-  Timer queued;  // while it waits for its stream
-  Timer pause;   // before another try
+  Timer queued;                          // while it waits for its stream
+  Timer pause;                           // before another try
+  std::unique_ptr<MirrorCopies> copies;  // null: none were asked for
 };
 
 }  // namespace orlop

@@ -9,6 +9,7 @@
 #include "engine/core/no_end.h"
 #include "engine/core/timer.h"
 #include "engine/http/http1_failed_try.h"
+#include "engine/http/mirror_copies.h"
 #include "engine/http/origin_link.h"
 #include "engine/http/origin_source.h"
 
@@ -37,6 +38,7 @@ struct Http1Route {
   uint64_t try_ms = 0;
   uint64_t request_due_ms = 0;  // 0: never
   Timer deadline;
+  std::unique_ptr<MirrorCopies> copies;  // null: none were asked for
 };
 
 }  // namespace orlop

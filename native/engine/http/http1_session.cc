@@ -126,6 +126,7 @@ void Http1Session::ReportEnd(RequestOutcome outcome, int32_t why, std::string_vi
     route_->over = true;
     route_->tried = false;
     route_->failed.reset();
+    route_->copies.reset();
   }
   const uint64_t duration_us = services_.clock.now_us() - began_us_;
   EmitRequestEnded(services_.events, of_, number_,

@@ -165,6 +165,9 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   void StartRequestDeadline() { StartDeadlineAt(route_->request_due_ms); }
   void StartDeadlineAt(uint64_t due_ms);
   void OnRouteDeadline();
+  // Of the open request. Null: none were asked for.
+  MirrorCopies* copies() const { return route_ ? route_->copies.get() : nullptr; }
+  void AskForCopy(const Answer& answer);
   bool is_origin(const Http1Side& side) const { return route_ && &side == &up_; }
 
   // Answers (http1_session_answer.cc).

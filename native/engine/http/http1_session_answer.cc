@@ -31,6 +31,7 @@ void Http1Session::OnAnswer(const Answer& answer) {
   if (went_on && answer.type() == ORLOP_ANSWER_REPLY)
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
+  if (answer.type() == ORLOP_ANSWER_MIRROR) return AskForCopy(answer);
   answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer);
   Pump();
 }
@@ -41,6 +42,7 @@ void Http1Session::Forward(const Answer& answer) {
   if (!WriteRequest(answer, head, exchange_.Forward(head))) return;
   phase_ = Phase::kOpen;
   AwaitMovement();
+  if (copies()) copies()->Begin(head_, HttpProtocol::kHttp1, false);
   if (route_) ForwardToOrigin(answer, head, {});
 }
 

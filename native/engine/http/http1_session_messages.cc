@@ -24,6 +24,7 @@ bool Http1Session::Do(Http1Side& side, const Http1Step& step, const uint8_t* byt
       return true;
     case Http1Do::kPayload:
       other.WritePayload(bytes + step.at, step.used - step.at);
+      if (&side == &down_ && copies()) copies()->Add(bytes + step.at, step.used - step.at);
       return true;
     case Http1Do::kEnd:
       OnMessageEnd(side, step, bytes + step.at, trailers);
@@ -132,6 +133,7 @@ void Http1Session::OnMessageEnd(Http1Side& from, const Http1Step& step, const ui
   const bool is_request = &from == &down_;
   (is_request ? up_ : down_).WriteEnd(section, trailers);
   if (is_request) request_done_ = true;
+  if (is_request && copies()) copies()->Whole();
   // A response that came early waits for the rest of its request.
   if (!step.closes && !exchange_.idle()) return;
   if (route_) route_->whole = request_done_ && exchange_.server_goes_on();

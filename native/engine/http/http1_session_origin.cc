@@ -68,6 +68,13 @@ void Http1Session::ForwardToOrigin(const Answer& answer, const Http1Head& head, 
   TakeLink(fresh ? LinkUse::kUnused : replays ? LinkUse::kAny : LinkUse::kTrusted);
 }
 
+void Http1Session::AskForCopy(const Answer& answer) {
+  if (!route_) return;
+  if (!route_->copies)
+    route_->copies = std::make_unique<MirrorCopies>(services_, route_->origins.mirrors(), of_.pod_idx);
+  route_->copies->Ask(answer);
+}
+
 void Http1Session::TakeLink(LinkUse use) {
   StartRouteDeadline();
   route_->try_began_us = services_.clock.now_us();

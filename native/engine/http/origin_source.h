@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "engine/http/mirror_room.h"
 #include "engine/http/origin_link.h"
 #include "engine/http/stream_waiter.h"
 
@@ -22,6 +23,8 @@ class OriginSource {
   // A stream to it, maybe in this call: many requests of a pod share a connection. Where nothing of this number is defined for this pod
   // the waiter hears it.
   virtual void AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) = 0;
+  // Of copies of requests.
+  virtual MirrorRoom& mirrors() = 0;
 
  protected:
   ~OriginSource() = default;

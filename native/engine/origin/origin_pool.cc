@@ -97,10 +97,12 @@ void OriginPool::CloseIdle(Matches matches) {
 
 void OriginPool::Drain() {
   draining_ = true;
+  mirrors_.Stop();
   CloseIdle([](const Origin&) { return true; });
 }
 
 void OriginPool::Clear() {
+  mirrors_.Stop();
   while (OriginSession* session = sessions_.First()) session->End();
   while (OriginConnection* connection = all_.First()) connection->End(false);
   origins_.clear();

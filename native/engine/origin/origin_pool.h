@@ -9,6 +9,7 @@
 #include "engine/core/list.h"
 #include "engine/core/services.h"
 #include "engine/http/origin_source.h"
+#include "engine/origin/mirrors.h"
 #include "engine/origin/origin.h"
 #include "engine/relay/upstreams.h"
 
@@ -20,7 +21,7 @@ class OriginPool final : public OriginSource {
  public:
   // `upstreams` is complete before the first connection is opened.
   OriginPool(const EngineServices& services, const Upstreams& upstreams)
-      : services_(services), upstreams_(upstreams) {}
+      : services_(services), upstreams_(upstreams), mirrors_(services, *this) {}
 
   void Define(const Answer& answer);
   void Drop(uint32_t number);
@@ -38,6 +39,7 @@ class OriginPool final : public OriginSource {
   // OriginSource.
   OriginLink* Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) override;
   void AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) override;
+  MirrorRoom& mirrors() override { return mirrors_; }
 
   // Of sessions of HTTP/2 (origin_pool_streams.cc).
   // Gives streams to those that wait, and opens what is missing.
@@ -74,6 +76,7 @@ class OriginPool final : public OriginSource {
   List<OriginSession, SessionOfPool> sessions_;
   List<OriginSession, IdleSessions> idle_sessions_;  // of all origins, the longest idle first
   bool draining_ = false;
+  Mirrors mirrors_;
 };
 
 }  // namespace orlop

@@ -359,6 +359,10 @@ int32_t Rig::Answer(uint32_t events) {
       case ORLOP_ENGINE_HANDSHAKE_FAILED:
       case ORLOP_ENGINE_TUNNEL_ABUSED:
         continue;
+      case ORLOP_ENGINE_MIRROR_ENDED:
+        if (copies_-- == 0) Wrong("a copy that nobody has asked for, or that has ended twice");
+        if (event.kind >= kMirrorEnds) Wrong("no end of a copy");
+        continue;
       case ORLOP_ENGINE_PEER_CERTIFICATE:
         break;
       case ORLOP_ENGINE_ACCEPTED:
@@ -401,10 +405,12 @@ int32_t Rig::Answer(uint32_t events) {
         Wrong("an event without a name");
     }
     orlop_engine_answer answer{};
-    if (!Choose(event, NextChoice(), &answer)) {
+    const uint8_t choice = NextChoice();
+    if (!Choose(event, choice, &answer)) {
       asked_.push_back({event.type, event.conn, event.generation, event.expect});
       continue;
     }
+    if (event.type == ORLOP_ENGINE_REQUEST) Mirror(answer, choice);
     memcpy(Arena() + ORLOP_ARENA_ANSWERS + static_cast<size_t>(answers) * sizeof answer, &answer,
            sizeof answer);
     answers++;
@@ -485,6 +491,20 @@ bool Rig::Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_a
   }
 }
 
+// As TypeScript does inside of its handler: copies first, then the request.
+void Rig::Mirror(const orlop_engine_answer& forward, uint8_t choice) {
+  if (forward.type != ORLOP_ANSWER_FORWARD || choice < 128) return;
+  for (uint32_t nth = 0; nth <= choice % 2u; nth++) {
+    orlop_engine_answer copy = forward;
+    copy.type = ORLOP_ANSWER_MIRROR;
+    copy.status = copy.identity = 0;
+    copy.pod_idx = choice / 4 % 3 + 1;
+    copies_++;
+    memcpy(Arena() + ORLOP_ARENA_LATE_ANSWER, &copy, sizeof copy);
+    engine_->Submit();
+  }
+}
+
 void Rig::AnswerLate(uint8_t choice) {
   if (asked_.empty()) {
     if (alive_.empty()) return;
@@ -507,6 +527,7 @@ void Rig::AnswerLate(uint8_t choice) {
   event.expect = asked.request;
   orlop_engine_answer answer{};
   if (!Choose(event, choice, &answer)) return;
+  if (event.type == ORLOP_ENGINE_REQUEST) Mirror(answer, choice);
   memcpy(Arena() + ORLOP_ARENA_LATE_ANSWER, &answer, sizeof answer);
   engine_->Submit();
 }

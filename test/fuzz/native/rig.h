@@ -57,6 +57,8 @@ class Rig {
   int32_t Answer(uint32_t events);
   bool Choose(const orlop_engine_event& event, uint8_t choice, orlop_engine_answer* answer);
   void DefineOrigins();
+  // Asks for copies of the request that `forward` is about.
+  void Mirror(const orlop_engine_answer& forward, uint8_t choice);
   void Refill(const orlop_engine_event& event);
   // Aborts unless the engine forgets everything when its far ends are gone.
   void EndByItself();
@@ -74,6 +76,7 @@ class Rig {
   std::vector<uint64_t> alive_;
   // Connections with open requests, and their numbers: of HTTP/1 at most a single number.
   std::map<uint64_t, std::set<int32_t>> requests_;
+  uint64_t copies_ = 0;  // that were asked for, and may end yet
   bool listening_ = true;
   bool pod_here_ = true;
   bool asked_again_ = false;  // of a websocket, whose request has ended already

@@ -1,0 +1,47 @@
+// 18 · any thread · copies of a request that its rule asks for: which of them, where each goes, and whether it may. Pure.
+import type { RouteEntry } from "../l7/route-table.ts";
+import type { RouteMirror } from "../mesh/http-rule.ts";
+import { type ForwardPlan, forwarded, type RequestWorld, type RoutedFacts } from "./forwarded-request.ts";
+
+/** `to`: `<namespace>/<name>:<port>`, as its filter names it. */
+export type MirrorPlan =
+  | { readonly kind: "send"; readonly to: string; readonly plan: ForwardPlan }
+  | { readonly kind: "refuse"; readonly to: string; readonly why: MirrorRefusal };
+
+/** Why a copy is not sent. A closed list. */
+export const mirrorRefusals = [
+  "bad-backend", // its Service does not exist, or has no such port
+  "no-endpoint", // nobody answers for it
+  "policy", //      both pods are of this node, and the destination's policy or its limits refuse it
+  "too-long", //    what the rule would write is longer than an answer to the engine may be
+] as const;
+export type MirrorRefusal = (typeof mirrorRefusals)[number];
+
+const none: readonly MirrorPlan[] = Object.freeze([]);
+
+/** Each is planned as a request of the same pod to its Service would be, with what the rule changes; of their health nothing is learned. */
+export function planMirrors(
+  facts: RoutedFacts,
+  entry: RouteEntry | null,
+  world: Omit<RequestWorld, "health">,
+): readonly MirrorPlan[] {
+  const mirrors = entry?.rule.mirrors;
+  if (entry === null || mirrors === undefined) return none;
+  const drawn = mirrors.filter(({ numerator, denominator }) => world.random() * denominator < numerator);
+  return drawn.map((mirror) => planMirror(facts, { entry, mirror }, world));
+}
+
+function planMirror(
+  facts: RoutedFacts,
+  { entry, mirror: { backend } }: { readonly entry: RouteEntry; readonly mirror: RouteMirror },
+  world: Omit<RequestWorld, "health">,
+): MirrorPlan {
+  const to = `${backend.service ?? "-"}:${backend.port ?? "-"}`;
+  const service = backend.service === null ? undefined : world.mesh.service(backend.service);
+  const port = service?.ports.find((each) => each.port === backend.port);
+  if (service === undefined || port === undefined) return { kind: "refuse", to, why: "bad-backend" };
+  const plan = forwarded(facts, { service, port, entry, backend }, world);
+  if (plan.kind === "forward") return { kind: "send", to, plan };
+  const why = mirrorRefusals.find((known) => known === plan.why);
+  return { kind: "refuse", to, why: why ?? "no-endpoint" };
+}
