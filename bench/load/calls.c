@@ -160,11 +160,10 @@ static void open_calls(const struct target *t, int streams, int epoll)
 		    nghttp2_submit_settings(f->session, NGHTTP2_FLAG_NONE, settings, 2) != 0 ||
 		    nghttp2_session_set_local_window_size(f->session, NGHTTP2_FLAG_NONE, 0, 16 << 20) != 0)
 			die("session");
-		framed_open(f, fd);
+		framed_open(f, fd, epoll);
 		for (int s = 0; s < streams; s++)
 			begin(&calls[i * streams + s], f, authority);
-		struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = (uint32_t)i};
-		if (!framed_move(f) || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+		if (!framed_move(f, epoll))
 			die("begin");
 	}
 }
@@ -175,7 +174,7 @@ static void move(int epoll, int wait_ms)
 	int count = epoll_wait(epoll, events, MOST_CONNECTIONS, wait_ms);
 	for (int i = 0; i < count; i++) {
 		errno = 0;
-		if (!framed_move(&framed[events[i].data.u32]))
+		if (!framed_move(events[i].data.ptr, epoll))
 			die("a connection");
 	}
 }
@@ -195,6 +194,8 @@ static int run(const struct target *t, int streams)
 		}
 		move(epoll, 100);
 	}
+	if (!warmed)
+		wrong("no time was left to measure in");
 	watch_end();
 	uint64_t counted = messages - before;
 	/* What is under way comes back: a byte that was lost must not be hidden by the end of the run. */
@@ -202,7 +203,7 @@ static int run(const struct target *t, int streams)
 	for (int i = 0; i < all; i++)
 		nghttp2_session_resume_data(calls[i].on->session, calls[i].id);
 	for (int i = 0; i < t->connections; i++)
-		if (!framed_move(&framed[i]))
+		if (!framed_move(&framed[i], epoll))
 			die("the end");
 	uint64_t last = now_ns() + LAST_MS * 1000000ull;
 	for (int open = all; open > 0;) {

@@ -21,11 +21,13 @@ struct framed {
 	nghttp2_session *session;
 	unsigned char *out;
 	size_t begin, end; /* of what is not written */
+	bool waits;	   /* for room */
 };
 
-void framed_open(struct framed *f, int fd);
-/* Reads all there is and writes all that fits. False: the far end has ended the connection, or it has failed. */
-bool framed_move(struct framed *f);
+/* In `epoll`, level-triggered, with `f` as its data: a connection that always has more must not keep the others waiting. */
+void framed_open(struct framed *f, int fd, int epoll);
+/* Reads once and writes all that fits. False: the far end has ended the connection, or it has failed. */
+bool framed_move(struct framed *f, int epoll);
 
 int calls_serve(const char *host, const char *port);
 

@@ -3,18 +3,21 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "calls.h"
 #include "load.h"
 
-void framed_open(struct framed *f, int fd)
+void framed_open(struct framed *f, int fd, int epoll)
 {
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = f};
 	f->fd = fd;
 	f->begin = f->end = 0;
+	f->waits = false;
 	f->out = malloc(OUT_BYTES);
-	if (!f->out)
-		die("malloc");
+	if (!f->out || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+		die("a connection");
 }
 
 /* False: failed. */
@@ -44,20 +47,19 @@ static bool write_out(struct framed *f)
 	}
 }
 
-bool framed_move(struct framed *f)
+bool framed_move(struct framed *f, int epoll)
 {
-	for (;;) {
-		ssize_t got = recv(f->fd, buffer, READ_BYTES, MSG_DONTWAIT);
-		if (got < 0 && errno != EAGAIN)
-			return false;
-		if (got == 0)
-			return false;
-		if (got < 0)
-			break;
-		if (nghttp2_session_mem_recv(f->session, buffer, (size_t)got) != got)
-			return false;
-		if (!write_out(f))
-			return false;
-	}
-	return write_out(f);
+	ssize_t got = recv(f->fd, buffer, READ_BYTES, MSG_DONTWAIT);
+	if (got == 0 || (got < 0 && errno != EAGAIN))
+		return false;
+	if (got > 0 && nghttp2_session_mem_recv(f->session, buffer, (size_t)got) != got)
+		return false;
+	if (!write_out(f))
+		return false;
+	bool waits = f->begin < f->end;
+	if (waits == f->waits)
+		return true;
+	f->waits = waits;
+	struct epoll_event event = {.events = EPOLLIN | (waits ? EPOLLOUT : 0), .data.ptr = f};
+	return epoll_ctl(epoll, EPOLL_CTL_MOD, f->fd, &event) == 0;
 }

@@ -107,8 +107,8 @@ static int closed(nghttp2_session *session, int32_t id, uint32_t code, void *use
 	return 0;
 }
 
-static struct framed *open_served(int fd, const nghttp2_session_callbacks *callbacks,
-				  const nghttp2_option *option)
+static void open_served(int fd, const nghttp2_session_callbacks *callbacks, const nghttp2_option *option,
+			int epoll)
 {
 	struct framed *f = malloc(sizeof(*f));
 	nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1000}};
@@ -118,8 +118,7 @@ static struct framed *open_served(int fd, const nghttp2_session_callbacks *callb
 	    nghttp2_submit_settings(f->session, NGHTTP2_FLAG_NONE, settings, 1) != 0 ||
 	    nghttp2_session_set_local_window_size(f->session, NGHTTP2_FLAG_NONE, 0, 16 << 20) != 0)
 		die("session");
-	framed_open(f, fd);
-	return f;
+	framed_open(f, fd, epoll);
 }
 
 static int listen_at(const char *host, const char *port)
@@ -158,7 +157,7 @@ int calls_serve(const char *host, const char *port)
 		for (int i = 0; i < count; i++) {
 			struct framed *f = events[i].data.ptr;
 			if (f) {
-				if (framed_move(f))
+				if (framed_move(f, epoll))
 					continue;
 				nghttp2_session_del(f->session);
 				close(f->fd);
@@ -169,10 +168,7 @@ int calls_serve(const char *host, const char *port)
 			int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 			if (fd < 0)
 				continue;
-			event.events = EPOLLIN | EPOLLOUT | EPOLLET;
-			event.data.ptr = open_served(fd, callbacks, option);
-			if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-				die("epoll_ctl");
+			open_served(fd, callbacks, option, epoll);
 		}
 	}
 }

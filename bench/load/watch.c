@@ -10,11 +10,18 @@
 
 #include "load.h"
 
-#define MAX_PIDS 32
+#define MAX_PIDS    32
+#define MAX_THREADS 256
 
 static int pids[MAX_PIDS];
 static int pid_count;
-static uint64_t before[MAX_PIDS], used[MAX_PIDS], busy_before, busy_used, own_before, own_used;
+static uint64_t used[MAX_PIDS], busy_before, busy_used, own_before, own_used;
+/* What each thread had used before. A sum over a process would fall when a thread ends. */
+static struct {
+	int id;
+	uint64_t ns;
+} threads_before[MAX_THREADS];
+static int thread_count;
 
 void watch_pids(const char *list)
 {
@@ -44,7 +51,16 @@ static uint64_t thread_ns(int pid, const char *thread)
 	return ns;
 }
 
-static uint64_t process_ns(int pid)
+static uint64_t before(int thread)
+{
+	for (int i = 0; i < thread_count; i++)
+		if (threads_before[i].id == thread)
+			return threads_before[i].ns;
+	return 0;
+}
+
+/* Of all its threads, since they were noted; what a thread used that has ended is not known. */
+static uint64_t process_ns(int pid, bool note)
 {
 	char path[64];
 	uint64_t sum = 0;
@@ -52,9 +68,19 @@ static uint64_t process_ns(int pid)
 	DIR *threads = opendir(path);
 	if (!threads)
 		die("a watched process has ended");
-	for (struct dirent *entry; (entry = readdir(threads));)
-		if (entry->d_name[0] != '.')
-			sum += thread_ns(pid, entry->d_name);
+	for (struct dirent *entry; (entry = readdir(threads));) {
+		if (entry->d_name[0] == '.')
+			continue;
+		int thread = atoi(entry->d_name);
+		uint64_t ns = thread_ns(pid, entry->d_name), had = before(thread);
+		sum += ns > had ? ns - had : 0;
+		if (!note)
+			continue;
+		if (thread_count == MAX_THREADS)
+			die("too many threads to watch");
+		threads_before[thread_count].id = thread;
+		threads_before[thread_count++].ns = ns;
+	}
 	closedir(threads);
 	return sum;
 }
@@ -74,16 +100,17 @@ static uint64_t machine_ns(void)
 void watch_begin(void)
 {
 	busy_before = machine_ns();
-	own_before = process_ns(getpid());
+	thread_count = 0;
+	own_before = process_ns(getpid(), false);
 	for (int i = 0; i < pid_count; i++)
-		before[i] = process_ns(pids[i]);
+		process_ns(pids[i], true);
 }
 
 void watch_end(void)
 {
 	for (int i = 0; i < pid_count; i++)
-		used[i] = process_ns(pids[i]) - before[i];
-	own_used = process_ns(getpid()) - own_before;
+		used[i] = process_ns(pids[i], false);
+	own_used = process_ns(getpid(), false) - own_before;
 	busy_used = machine_ns() - busy_before;
 }
 
