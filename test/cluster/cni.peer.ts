@@ -186,10 +186,15 @@ const plugins = (): readonly string[] => {
   const { plugins: all } = JSON.parse(readFileSync(path.join(confDir, OWN_CONFLIST), "utf8"));
   return (all as readonly { readonly type: string }[]).map(({ type }) => type);
 };
+/** Whatever has happened to plug-in and installer, a pod starts within so long, ms. */
+const STARTS_WITHIN_MS = 60_000;
+
 /** The plug-in has waited for a pod that starts now, which was served in its first millisecond. */
 async function startsThroughUs(): Promise<void> {
   const [dawn] = await dawns.wave(api, 1);
   assert.partialDeepStrictEqual(dawn, { heard: "api", reached: 0 });
+  assert.ok((dawn?.startMs ?? Number.NaN) < STARTS_WITHIN_MS, `it began after ${dawn?.startMs} ms`);
+  console.log(`  a pod begins ${dawn?.startMs} ms after it was made`);
   assert.ok(wasAskedFor(), "the plug-in was not called");
 }
 
@@ -353,7 +358,14 @@ test("the namespace is deleted while pods start in it: pods of another, and of i
   kubectl.run(["create", "namespace", "bank"]);
   kubectl.run(["label", "namespace", "bank", "orlop.dev/dataplane-mode=ambient"]);
   create([podObject("bank", "again-0", near.name, commands)]);
-  kubectl.run(["-n", "bank", "wait", "pod/again-0", "--for=jsonpath={.status.phase}=Succeeded", WAIT]);
+  kubectl.run([
+    "-n",
+    "bank",
+    "wait",
+    "pod/again-0",
+    "--for=jsonpath={.status.phase}=Succeeded",
+    `--timeout=${STARTS_WITHIN_MS / 1_000}s`,
+  ]);
 });
 
 test("with its manifest the plug-in goes from every node, though its rights go at the same time, and pods start without it", async () => {
