@@ -9,6 +9,7 @@ import {
   MAX_PACKET_FDS,
   type NodeAccessView,
   type Notice,
+  type PodNotice,
   type PodRef,
   PROTOCOL_VERSION,
   type Reply,
@@ -66,7 +67,7 @@ export type KeeperEvents = {
   readonly onLost: (why: string) => void;
   readonly onPodGone: (podIdx: number, uid: string) => void;
   /** The keeper holds a guard for the pod under this index, or has found the pod whose guard it held. */
-  readonly onPodGuarded: (podIdx: number, uid: string) => void;
+  readonly onPodGuarded: (podIdx: number, uid: string, found: PodNotice["found"]) => void;
   /** The CNI plug-in waits for the pod to be captured under this index, or released. */
   readonly onPodStarting: (podIdx: number, uid: string) => void;
   /** Another agent is ready to hold the node: stop writing, then call `yielded`. */
@@ -308,7 +309,7 @@ function hear(notice: Notice, events: KeeperEvents): void {
       events.onPodGone(notice.podIdx, notice.uid);
       return;
     case "pod-guarded":
-      events.onPodGuarded(notice.podIdx, notice.uid);
+      events.onPodGuarded(notice.podIdx, notice.uid, notice.found);
       return;
     case "pod-starting":
       events.onPodStarting(notice.podIdx, notice.uid);

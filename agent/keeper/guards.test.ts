@@ -42,6 +42,23 @@ describe("a protected pod", () => {
     assert.partialDeepStrictEqual(await prepared(enrollments), { state: "prepared", row: { podIdx: 2 } });
   });
 
+  test("is said to have begun with its first process alone, or later, once containers of it run", async () => {
+    const { node, namespaces, enrollments } = setUp();
+    node.end(7);
+    await enrollments.guard("p7", "web");
+    assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
+    node.process(7, { ticks: 5555, netns: "sandbox" });
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [{ podIdx: 1, found: "first-process" }] });
+    await enrollments.guard("p8", "api");
+    namespaces.cookie = 200n;
+    node.cgroup("podp8", [8]);
+    node.cgroup("podp8/container", [80]);
+    node.process(8, { ticks: 5556, netns: "other-sandbox" });
+    node.process(80, { ticks: 5557, netns: "other-sandbox" });
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [{ podIdx: 2, found: "late" }] });
+    assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] }, "each is said once");
+  });
+
   test("a guarded namespace that goes makes way for the next", async () => {
     const { node, rows, namespaces, enrollments } = setUp();
     await enrollments.guard("p7", "web");

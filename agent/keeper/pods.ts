@@ -186,6 +186,10 @@ function unlessForbidden<T>(ask: () => T): T | undefined {
   }
 }
 
+/** More than one process of the pod lives: the first is its sandbox's, and the others are of its containers. */
+export const hasContainers = (tree: PodTree, { cgroup }: Pick<FoundPod, "cgroup">): boolean =>
+  cgroup !== undefined && oldestFirst(tree, cgroup).length > 1;
+
 /** Finds the pod and opens its network namespace, or says why not. What runs counts, before what was said. */
 export function findPod(tree: PodTree, uid: string): FoundPod | PodNotFound {
   const running = findRunning(tree, uid);

@@ -177,7 +177,11 @@ export type Reply =
 export type PodNotice = PodRef & {
   readonly id: 0;
   readonly op: "pod-gone" | "pod-guarded" | "pod-starting";
+  /** Of a pod-guarded that says that an awaited pod was found. */
+  readonly found?: AwaitedFound;
 };
+/** What an awaited pod had when its guard was put: its first process alone, or others already, of which one may have dialled. */
+export type AwaitedFound = "first-process" | "late";
 /**
  * Sent unasked, id 0, to a single agent.
  * - yield: another agent is ready to hold the node: stop writing and answer `yielded`

@@ -1,13 +1,15 @@
 // keeper · looks after every enrolled pod: what has gone is released, what must be guarded is guarded. Called by a timer.
 import { isUnserved, type PodRow } from "./enrollment-states.ts";
 import type { PodParts } from "./pod-parts.ts";
-import { walkedOnce } from "./pods.ts";
+import { hasContainers, walkedOnce } from "./pods.ts";
+import type { AwaitedFound } from "./protocol.ts";
 import type { Readdressing } from "./readdressing.ts";
 
+export type GuardedRow = PodRow & { readonly found?: AwaitedFound };
 /** What a sweep found out. */
 export type Swept = {
   readonly gone: readonly PodRow[] /** Guarded or awaited under a new index. */;
-  readonly guarded: readonly PodRow[];
+  readonly guarded: readonly GuardedRow[];
   /** What could not be looked at; the next sweep tries again. */
   readonly failed: readonly { readonly uid: string; readonly error: unknown }[];
 };
@@ -17,7 +19,7 @@ export type SweepOptions = PodParts & { readonly readdressing: Readdressing };
 /** Every so many sweeps the routes to the agent's listener are made again: they go with an address or device of the pod. */
 const SWEEPS_PER_ROUTE = 40;
 
-type SweepFinding = { gone?: PodRow; guarded?: PodRow };
+type SweepFinding = { gone?: PodRow; guarded?: GuardedRow };
 
 export class PodSweep {
   readonly #options: SweepOptions;
@@ -74,7 +76,9 @@ export class PodSweep {
     if (isUnserved(found)) {
       const now = await guards.guard(found, tree);
       // An agent that could not enroll it may try at once.
-      return found.state === "awaited" && now.state === "guarded" ? { guarded: now.row } : {};
+      if (found.state !== "awaited" || now.state !== "guarded") return {};
+      // A container that begins between guard and look counts, too: no miss is left out.
+      return { guarded: { ...now.row, found: hasContainers(tree, now.pod) ? "late" : "first-process" } };
     }
     // Nothing is released by what the walk saw: the pod's cgroup may have been made anew since.
     if ((await presence.isStillThere(found, tree)) || (await presence.isStillThere(found))) {

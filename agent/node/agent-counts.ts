@@ -1,4 +1,5 @@
 // main thread · adds up what data threads and kernel counted since the agent started, and passes their access-log lines on.
+import type { AwaitedFound } from "../keeper/protocol.ts";
 import type { Lines, LineWriter } from "../observe/line-writer.ts";
 import { RecordTotals } from "../observe/record-totals.ts";
 import type { RecordDeltas } from "../observe/recorder.ts";
@@ -9,6 +10,7 @@ export class AgentCounts {
   readonly peers = new PeerCounts();
   readonly #lines: Pick<LineWriter, "add" | "dropped"> | null;
   readonly #open = new Map<number, number>();
+  readonly #found: Record<AwaitedFound, number> = { "first-process": 0, late: 0 };
   #denied = 0;
   #certificateFailures = 0;
   #droppedInThreads = 0;
@@ -27,6 +29,11 @@ export class AgentCounts {
     this.#lines?.add(log.text, log.lines);
   }
 
+  /** A pod that was to be guarded from its first process on has begun. */
+  podFound(found: AwaitedFound): void {
+    this.#found[found] += 1;
+  }
+
   certificateFailed(): void {
     this.#certificateFailures += 1;
   }
@@ -34,6 +41,11 @@ export class AgentCounts {
   /** Connections that the data threads have open, and those that only the kernel saw. */
   get openConnections(): number {
     return [...this.#open.values()].reduce((sum, open) => sum + open, 0);
+  }
+
+  /** By what they had when their guard was put. */
+  get podsFound(): Readonly<Record<AwaitedFound, number>> {
+    return this.#found;
   }
 
   get denied(): number {

@@ -257,7 +257,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
   });
   keepOn(node, roots);
   const connected = (now: boolean): void => (now ? readiness.done("keeper") : readiness.undone("keeper"));
-  keeper.start(keeperEvents({ tenure, enrollment, notices, connected, log }));
+  keeper.start(keeperEvents({ tenure, enrollment, counts, notices, connected, log }));
   const leaving = new AbortController();
   const onApplied = (): void => knows("configuration");
   keepOn(

@@ -264,6 +264,7 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
       podGuarded: (podIdx, uid) => void calls.push(`guarded ${podIdx} ${uid}`),
       podStarting: (podIdx, uid) => void calls.push(`starting ${podIdx} ${uid}`),
     },
+    counts: { podFound: (found) => void calls.push(`found ${found}`) },
     connected: (now) => void calls.push(`connected ${now}`),
     log,
   });
@@ -271,8 +272,9 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   // The agent does not work with the list of the welcome yet.
   notices.wait();
   events.onPodGone(3, "web");
-  events.onPodGuarded(4, "web");
-  assert.deepEqual(calls.splice(0), ["connected true", "welcomed waiting"]);
+  events.onPodGuarded(4, "web", "late");
+  events.onPodGuarded(4, "web", undefined);
+  assert.deepEqual(calls.splice(0), ["connected true", "welcomed waiting", "found late"]);
   notices.go();
   events.onPodStarting(5, "api");
   events.onYield();
@@ -281,12 +283,13 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   events.onReread();
   events.onLost("it closed");
   assert.deepEqual(calls, [
-    ...["gone 3 web", "guarded 4 web", "starting 5 api"],
+    ...["gone 3 web", "guarded 4 web", "guarded 4 web", "starting 5 api"],
     ...["yield", "vacant", "settled", "reread", "connected false", "lost"],
   ]);
   assert.deepEqual(log.lines, [
     "keeper info keeper connected",
     "keeper info pod gone",
+    "keeper info pod guarded until it is captured",
     "keeper info pod guarded until it is captured",
     "keeper debug pod begins",
     "keeper warn keeper lost: pods that are captured go on",

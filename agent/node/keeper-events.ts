@@ -2,6 +2,7 @@
 import type { Holding, KeeperEvents, LentMaps } from "../engine/keeper-client.ts";
 import type { Log } from "../observe/log.ts";
 import type { DataThreads } from "../threads/data-threads.ts";
+import type { AgentCounts } from "./agent-counts.ts";
 import type { NodeEnrollment } from "./enrollment.ts";
 import type { NodeEnrollmentPorts } from "./enrollment-ports.ts";
 import type { NodeTenure } from "./tenure.ts";
@@ -11,13 +12,14 @@ type UsesMaps = { readonly opened: (maps: LentMaps) => void };
 export type KeeperEventParts = {
   readonly tenure: Pick<NodeTenure, "welcomed" | "happened">;
   readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded" | "podStarting">;
+  readonly counts: Pick<AgentCounts, "podFound">;
   readonly notices: Pick<PodNotices, "hear">;
   /** Whether the agent has a keeper now. */
   readonly connected: (now: boolean) => void;
   readonly log: Pick<Log, "room">;
 };
 
-export function keeperEvents({ tenure, enrollment, notices, connected, log }: KeeperEventParts): KeeperEvents {
+export function keeperEvents({ tenure, enrollment, counts, notices, connected, log }: KeeperEventParts): KeeperEvents {
   return {
     onWelcome: (welcome) => {
       connected(true);
@@ -33,7 +35,8 @@ export function keeperEvents({ tenure, enrollment, notices, connected, log }: Ke
       log.room("keeper").info("pod gone", { uid });
       notices.hear(() => enrollment.podGone(podIdx, uid));
     },
-    onPodGuarded: (podIdx, uid) => {
+    onPodGuarded: (podIdx, uid, found) => {
+      if (found !== undefined) counts.podFound(found);
       log.room("keeper").info("pod guarded until it is captured", { uid });
       notices.hear(() => enrollment.podGuarded(podIdx, uid));
     },

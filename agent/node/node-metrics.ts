@@ -1,6 +1,6 @@
 // main thread · the pods of this node by state, whether the keeper answers, and which programs of the node it lets in to pods.
 import type { PodState } from "../admin/source.ts";
-import type { NodeAccessView } from "../keeper/protocol.ts";
+import type { AwaitedFound, NodeAccessView } from "../keeper/protocol.ts";
 import { type Metric, type MetricFamily, metric, single } from "../observe/metric.ts";
 
 export const nodeFamilies = {
@@ -10,6 +10,13 @@ export const nodeFamilies = {
     unit: "pods",
     labels: ["state"],
     help: "Pods of this node by enrollment state: captured, pending, failed, leaving, not-enrolled",
+  },
+  podsFound: {
+    name: "orlop_pods_begun_total",
+    type: "counter",
+    unit: "pods",
+    labels: ["guarded"],
+    help: "Pods that policy protects, and that began under a guard: first-process, before any container; late, when containers ran already, which may have dialled",
   },
   keeperConnected: {
     name: "orlop_keeper_connected",
@@ -37,6 +44,7 @@ export const nodeFamilies = {
 /** Captured and failed pods are counted also where there are none: an alert needs the 0. */
 export function nodeMetrics(
   pods: readonly Pick<PodState, "state">[],
+  found: Readonly<Record<AwaitedFound, number>>,
   keeperConnected: boolean,
   nodeAccess: NodeAccessView | null,
 ): readonly Metric[] {
@@ -48,6 +56,10 @@ export function nodeMetrics(
     metric(
       nodeFamilies.pods,
       Object.entries(counts).map(([state, value]) => ({ labels: { state }, value })),
+    ),
+    metric(
+      nodeFamilies.podsFound,
+      Object.entries(found).map(([guarded, value]) => ({ labels: { guarded }, value })),
     ),
     single(nodeFamilies.keeperConnected, keeperConnected ? 1 : 0),
     metric(

@@ -100,6 +100,7 @@ test("what the threads hand over, the kernel's counters and the node's state are
   counts.peers.handshakeFailed("timeout");
   counts.peers.tunnelAbused("reset-flood");
   counts.certificateFailed();
+  counts.podFound("first-process");
   assert.equal(counts.openConnections, 1);
   await made.refresh();
   const text = await made.page.text();
@@ -110,6 +111,8 @@ test("what the threads hand over, the kernel's counters and the node's state are
     /^orlop_certificate_failures_total 1$/m,
     /^orlop_pods\{state="captured"\} 1$/m,
     /^orlop_pods\{state="failed"\} 0$/m,
+    /^orlop_pods_begun_total\{guarded="first-process"\} 1$/m,
+    /^orlop_pods_begun_total\{guarded="late"\} 0$/m,
     /^orlop_keeper_connected 1$/m,
     /^orlop_node_access_programs\{role="kubelet"\} 1$/m,
     /^orlop_node_access_missing 0$/m,

@@ -91,7 +91,7 @@ export class Telemetry {
           ...this.#reports.map(({ loopDelay: delay }, index) => [String(index), delay] as const),
         ]),
       ],
-      () => nodeMetrics(enrollment.states(), keeper.connected, this.#nodeAccess),
+      () => nodeMetrics(enrollment.states(), counts.podsFound, keeper.connected, this.#nodeAccess),
       () => certificateMetrics(certificates.view(), counts.certificateFailures),
       () => sourceMetrics(source.status()),
       () =>
