@@ -37,7 +37,7 @@ const PAIRS = Number(process.env.ORLOP_START_PAIRS ?? 0);
 const STARTS = PAIRS > 0 ? PAIRS : soak(100, 1_000);
 const PACE: Pace = PAIRS > 0 ? { everyMs: 0, atOnce: 1 } : { everyMs: 500, atOnce: 6 };
 /** Started at once. */
-const WITHOUT = 5;
+const WITHOUT = soak(5, 100);
 /** Pods of the mesh, and others that dial the same server, all at once; and how often. */
 const CROWD = soak(27, 90);
 const STRANGERS = soak(3, 10);
