@@ -23,6 +23,8 @@ export type Choice = {
   readonly loadBalancing: LoadBalancing;
   /** The lower is chosen: connections of this thread that are open or being opened to the candidate, or what it costs a request. */
   readonly load: (candidate: Candidate) => number;
+  /** A third is asked, too, and takes the place of the better of two that is clearly worse; absent: it is not. */
+  readonly asksThird?: boolean;
   /** "turn": the next in the order of the candidates. "draw": any, by weight. "key": of its key. Absent: the less loaded of two. */
   readonly among?:
     | { readonly kind: "turn"; readonly turn: number }
@@ -44,9 +46,19 @@ export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice)
   const first = drawByWeight(eligible, null, choice.random);
   const second = drawByWeight(eligible, first, choice.random);
   if (first === undefined || second === undefined) return first;
+  const [one, other] = [choice.load(first) / first.weight, choice.load(second) / second.weight];
   // Ties keep the first draw, so that an idle service is shared exactly by weight.
-  return choice.load(second) / second.weight < choice.load(first) / first.weight ? second : first;
+  const better = other < one ? second : first;
+  if (choice.asksThird !== true || eligible.length < 3) return better;
+  const third = drawByWeight(eligible, first, choice.random, second);
+  return third !== undefined && CLEARLY * (choice.load(third) / third.weight) < Math.min(one, other) ? third : better;
 }
+
+/**
+ * Of ten endpoints of which two are bad, both are drawn together for one request of 45: that alone would be more than such endpoints are to
+ * have. Below this the better of two stays, since the best of three of a Service's few would have everything.
+ */
+const CLEARLY = 2;
 
 /** The candidates that may be chosen: healthy, with a weight, of the best locality rank. */
 export function eligibleEndpoints(
@@ -118,13 +130,14 @@ function drawByWeight(
   candidates: readonly Candidate[],
   without: Candidate | null | undefined,
   random: () => number,
+  withoutToo: Candidate | null = null,
 ): Candidate | undefined {
   let total = 0;
-  for (const candidate of candidates) if (candidate !== without) total += candidate.weight;
+  for (const candidate of candidates) if (candidate !== without && candidate !== withoutToo) total += candidate.weight;
   let point = random() * total;
   let last: Candidate | undefined;
   for (const candidate of candidates) {
-    if (candidate === without) continue;
+    if (candidate === without || candidate === withoutToo) continue;
     last = candidate;
     point -= candidate.weight;
     if (point < 0) return candidate;

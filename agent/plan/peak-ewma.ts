@@ -21,6 +21,8 @@ const DECAY_MS = 10_000;
 const UNSEEN_MS = 0.5;
 /** How much of what is known each request's success changes. */
 const WEIGHT = 0.4;
+/** Of an endpoint that does nothing but fail. Failures are fast, and a thread with few requests would soon try it again for that. */
+const FAILED_MS = 100;
 /** A failing endpoint costs at most the cube of this more. */
 const MOST_FAILING = 20;
 
@@ -28,8 +30,8 @@ export const unseen = (nowMs: number): Estimate => ({ latencyMs: UNSEEN_MS, succ
 
 /** With `pending` requests that have no response yet. */
 export function costOf(estimate: Estimate, pending: number, nowMs: number): number {
-  const { latencyMs } = decayed(estimate, nowMs);
-  return latencyMs * (pending + 1) * failingOf(estimate, nowMs);
+  const { latencyMs, success } = decayed(estimate, nowMs);
+  return (latencyMs + FAILED_MS * (1 - success) ** 2) * (pending + 1) * failingOf(estimate, nowMs);
 }
 
 /** How many times more an endpoint costs because it fails: from 1. */

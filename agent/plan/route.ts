@@ -204,7 +204,7 @@ function balancingOf(
   source: Workload,
   all: readonly Candidate[],
   world: RouteWorld,
-): Pick<Choice, "load" | "among"> {
+): Pick<Choice, "load" | "among" | "asksThird"> {
   const { costs, hashKey = null } = world;
   const { hash = null, balance = null } = service.traffic ?? {};
   const load = (candidate: Candidate): number => world.load(candidate.address, candidate.port);
@@ -222,7 +222,7 @@ function balancingOf(
     case "round-robin":
       return { load, among: { kind: "turn", turn: costs.turn(caller, fullName(service)) } };
     default:
-      return { load: ({ address, port }) => costs.of(caller, address, port) };
+      return { load: ({ address, port }) => costs.of(caller, address, port), asksThird: true };
   }
 }
 

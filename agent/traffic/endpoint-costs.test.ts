@@ -51,7 +51,7 @@ class Simulation {
 
   #request(endpoints: readonly Candidate[], caller: string, got: Map<number, number>): void {
     const load = ({ address, port }: Candidate): number => this.costs.of(caller, address, port);
-    const chosen = chooseEndpoint(endpoints, { from, loadBalancing, load, random: this.#random });
+    const chosen = chooseEndpoint(endpoints, { from, loadBalancing, load, asksThird: true, random: this.#random });
     assert.ok(chosen);
     const nth = endpoints.indexOf(chosen);
     got.set(nth, (got.get(nth) ?? 0) + 1);
