@@ -16,6 +16,9 @@ class Buffers {
   ReadPiecesPool pieces;
   // Bytes of heads that are held outside of chunks.
   size_t heads = 0;
+  // Bytes that sessions of HTTP/2 have for frames that wait.
+  size_t frames = 0;
+  size_t bytes() const { return chunks.bytes_in_use() + heads + frames; }
   Scratch& scratch() const { return *scratch_; }
   // How many bytes may wait for slow sockets.
   void SetBudget(size_t bytes) {
@@ -24,9 +27,9 @@ class Buffers {
     pods_part_ = bytes / 4;
   }
   // So many wait that nothing new is taken.
-  bool Overloaded() const { return chunks.bytes_in_use() + heads > overloaded_; }
+  bool Overloaded() const { return bytes() > overloaded_; }
   // Taking nothing new was not enough.
-  bool Exhausted() const { return chunks.bytes_in_use() + heads > exhausted_; }
+  bool Exhausted() const { return bytes() > exhausted_; }
   // What the requests of a pod may hold of it when it is short.
   size_t pods_part() const { return pods_part_; }
 

@@ -105,8 +105,13 @@ void Engine::KeepBudget() {
     for (SlotOwner* connection : slots_.All(Slots::Kind::kConnection)) {
       if (connection->buffered() > (largest ? largest->buffered() : 0)) largest = connection;
     }
-    if (!largest) return;
+    OriginSession* const session = origins_.Largest();
+    if (!largest && !session) return;
     stats_.shed++;
+    if (session && (!largest || session->buffered() > largest->buffered())) {
+      session->OnShed(CloseCause::kShed);
+      continue;
+    }
     largest->EndNow(CloseCause::kShed);
   }
 }

@@ -62,7 +62,7 @@ class Engine {
   size_t tunnel_groups() const { return tunnels_.groups(); }
   size_t abandoned() const { return unanswered_.total(); }
   uint64_t events_total() const { return events_.total(); }
-  size_t buffer_bytes() const { return buffers_.chunks.bytes_in_use() + buffers_.heads; }
+  size_t buffer_bytes() const { return buffers_.bytes(); }
   void SetBufferBudget(size_t bytes) { buffers_.SetBudget(bytes); }
   void SetPodLimits(const PodLimits& limits) { shares_.SetLimits(limits); }
   // A deadline that runs already keeps its time.

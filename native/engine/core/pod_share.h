@@ -53,6 +53,7 @@ class PodShare : public Hook<BySilence>, public Hook<ByHeads>, public Hook<ByByt
   Go go_{*this};
   Read read_{*this};
   PodAccount* account_ = nullptr;  // null: not counted
+  bool carried_ = false;           // its bytes are counted alone
   bool open_ = false;              // a request is
   uint8_t heads_class_ = 0;
   uint8_t bytes_class_ = 0;

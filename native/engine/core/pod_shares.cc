@@ -15,16 +15,30 @@ size_t InChunks(size_t bytes) {
 
 }  // namespace
 
-void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
+PodAccount& PodShares::AccountOf(uint32_t pod_idx) {
   std::unique_ptr<PodAccount>& account = accounts_[pod_idx];
   if (!account) account = std::make_unique<PodAccount>();
   account->pod_idx = pod_idx;
-  account->shares++;
+  return *account;
+}
+
+void PodShares::Begin(PodShare* share, uint32_t pod_idx) {
+  PodAccount& account = AccountOf(pod_idx);
+  account.shares++;
   counted_++;
-  share->account_ = account.get();
-  PodShare* const longest = account->shares > limits_.open ? account->silent.First() : nullptr;
-  account->silent.PushBack(share);
+  share->account_ = &account;
+  const bool beyond = account.shares - account.carried > limits_.open;
+  PodShare* const longest = beyond ? account.silent.First() : nullptr;
+  account.silent.PushBack(share);
   if (longest) Shed(longest, CloseCause::kHttpSilent);
+}
+
+void PodShares::Carry(PodShare* share, uint32_t pod_idx) {
+  PodAccount& account = AccountOf(pod_idx);
+  account.shares++;
+  account.carried++;
+  share->account_ = &account;
+  share->carried_ = true;
 }
 
 bool PodShares::Open(PodShare* share, size_t head_bytes) {
@@ -114,7 +128,7 @@ void PodShares::End(PodShare* share) {
   share->read_.Remove();
   share->Hook<BySilence>::Remove();
   PodAccount& account = *std::exchange(share->account_, nullptr);
-  counted_--;
+  std::exchange(share->carried_, false) ? account.carried-- : counted_--;
   if (std::exchange(share->open_, false)) account.open--;
   if (--account.shares > 0) return;
   // Callers up the stack may be walking over its lists.

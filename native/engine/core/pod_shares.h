@@ -21,6 +21,7 @@ struct PodAccount final : Turn::Mortal {
   BySize<PodShare, ByBytes> by_bytes;
   uint32_t pod_idx = 0;
   size_t shares = 0;
+  size_t carried = 0;  // of these
   size_t open = 0;
   size_t heads = 0;  // bytes
   size_t bytes = 0;
@@ -51,6 +52,8 @@ class PodShares final : public Turn::Task {
 
   // A connection is read from here on. Over the budget the longest silent connection of the pod ends, in this call.
   void Begin(PodShare* share, uint32_t pod_idx);
+  // What it holds is the pod's, and it is none of the connections that the pod may have.
+  void Carry(PodShare* share, uint32_t pod_idx);
   // A head of so many bytes is whole, which no call of Holds has counted yet. False: the pod has too many requests open, or keeps too
   // many bytes of heads and none that are much larger; the request is answered with 503.
   bool Open(PodShare* share, size_t head_bytes);
@@ -74,6 +77,7 @@ class PodShares final : public Turn::Task {
  private:
   // What a pod may do in this turn.
   int32_t Share() const;
+  PodAccount& AccountOf(uint32_t pod_idx);
   void Shed(PodShare* share, CloseCause cause);
   // Takes it out of sums and lists of sizes.
   static void Uncount(PodShare* share);

@@ -172,7 +172,7 @@ int32_t H2cSession::OnRequestHead() {
 }
 
 H2Session* H2cSession::Application() {
-  return !has_app() || leaving_ ? nullptr : &app_.frames();
+  return !has_app() || leaving_ || app_.frames().crowded() ? nullptr : &app_.frames();
 }
 
 void H2cSession::OnExchangeEnded(H2cExchange& exchange) {

@@ -16,6 +16,11 @@ constexpr int kReadsPerTurn = 4;
 // Bytes of frames that wait for an end that is slow. Payload waits behind them in its windows.
 constexpr size_t kMostWaiting = 64 * 1024;
 constexpr size_t kParts = 4;
+// Bytes that a session of frames has while none of them waits: its tables, and its streams.
+constexpr size_t kUsualBytes = 64 * 1024;
+// And those of frames that wait: for a caller, which gets answers, and for an application, whose own limit may keep requests waiting.
+constexpr size_t kMostAnswers = 256 * 1024;
+constexpr size_t kMostAsked = 1 << 20;
 // For so long a side that causes more than its budget is slowed, and then it is no side any more.
 constexpr uint64_t kPatienceMs = 10'000;
 
@@ -33,6 +38,7 @@ constexpr H2Options OptionsOf(Role role) {
   options.client_streams = 100;
   options.field_bytes = 64 * 1024;
   options.field_bytes_read = 256 * 1024;
+  options.memory_most = kUsualBytes + (role == Role::kServer ? kMostAnswers : kMostAsked);
   options.passes_resets = true;
   return options;
 }
@@ -54,6 +60,7 @@ H2cSide::H2cSide(const EngineServices& services, User& user)
 bool H2cSide::Open(Role role, ByteEnd& end, std::string first) {
   end_ = &end;
   first_ = std::move(first);
+  is_server_ = role == Role::kServer;
   opened_ = h2_.Open(role == Role::kServer ? kCallerOptions : kApplicationOptions);
   return opened_;
 }
@@ -61,6 +68,7 @@ bool H2cSide::Open(Role role, ByteEnd& end, std::string first) {
 void H2cSide::Stop() {
   slow_.Cancel();
   h2_.Stop();
+  CountFrames(0);
   out_.Clear();
   std::string().swap(first_);
 }
@@ -74,6 +82,11 @@ bool H2cSide::Use(const uint8_t* bytes, size_t length, size_t* used) {
 
 H2cSide::Got H2cSide::Receive() {
   if (slow_.armed() || silent_) return Got::kNothing;
+  // A caller that leaves its answers waiting causes no more of them, nor of resets and acknowledgements.
+  if (is_server_ && h2_.crowded() && !end_->failing()) {
+    held_back_ = true;
+    return Got::kNothing;
+  }
   toll_.Begin(services_.turn.number());
   Got got = Got::kMore;
   for (int reads = 0; got == Got::kMore && reads < kReadsPerTurn && !toll_.Stops(); reads++) {
@@ -146,11 +159,34 @@ int H2cSide::WriteOut() {
     out_.Drop(static_cast<size_t>(taken));
     written_ += static_cast<uint64_t>(taken);
   }
-  if (out_.empty() && fin_) end_->ShutWrite();
   return 0;
 }
 
 int H2cSide::Flush() {
+  int error = 0;
+  bool was_full = false;
+  // A socket that has taken all that waited says nothing more: what nghttp2 has kept meanwhile follows at once.
+  do {
+    error = Produce();
+    was_full = out_.size() >= kMostWaiting;
+    if (error == 0) error = WriteOut();
+  } while (error == 0 && was_full && out_.size() < kMostWaiting);
+  if (error == 0 && out_.empty() && fin_ && !end_->pulls()) end_->ShutWrite();
+  const size_t memory = h2_.memory();
+  CountFrames(memory > kUsualBytes ? memory - kUsualBytes : 0);
+  if (held_back_ && !h2_.crowded()) {
+    held_back_ = false;
+    user_.OnMayReadSide();
+  }
+  return error;
+}
+
+void H2cSide::CountFrames(size_t bytes) {
+  services_.buffers.frames += bytes - counted_;
+  counted_ = bytes;
+}
+
+int H2cSide::Produce() {
   while (!silent_ && out_.size() < kMostWaiting) {
     PartedRoom room(services_.buffers.scratch().room, kParts, false);
     if (!h2_.Produce(&room)) {
@@ -173,7 +209,7 @@ int H2cSide::Flush() {
       out_.Append(bytes + skipped, made.list[i].iov_len - skipped);
     }
   }
-  return WriteOut();
+  return 0;
 }
 
 ssize_t H2cSide::Pull(const Pieces& into, bool* more) {

@@ -66,7 +66,8 @@ class H2cSide final : public H2Handler {
   ByteEnd& end() { return *end_; }
   H2Session& frames() { return h2_; }
   bool waits_to_write() const { return !out_.empty(); }
-  size_t waiting() const { return out_.size() + first_.size(); }
+  // With the frames that wait in nghttp2.
+  size_t waiting() const { return out_.size() + first_.size() + counted_; }
   uint64_t written() const { return written_; }
   // It has said something, and its SETTINGS have not come.
   bool is_other() const { return heard_ && !h2_.settings_received(); }
@@ -83,7 +84,10 @@ class H2cSide final : public H2Handler {
   // False: what it sends is no HTTP/2.
   bool Use(const uint8_t* bytes, size_t length, size_t* used);
   void HeedToll();
+  int Produce();
   int WriteOut();
+  // What the session has of the heap by now.
+  void CountFrames(size_t bytes);
 
   const EngineServices& services_;
   User& user_;
@@ -94,13 +98,16 @@ class H2cSide final : public H2Handler {
   std::string first_;
   ByteQueue out_;
   uint64_t written_ = 0;
+  size_t counted_ = 0;  // bytes of frames that the buffers know of
   int error_ = 0;
+  bool is_server_ = false;
   bool opened_ = false;
   bool heard_ = false;
   bool fin_ = false;
   bool silent_ = false;  // this side writes no more frames and reads none
   bool abuses_ = false;
-  Timer slow_;  // until then it is not read
+  bool held_back_ = false;  // a caller is not read before it has read
+  Timer slow_;              // until then it is not read
 };
 
 }  // namespace orlop

@@ -26,6 +26,8 @@ struct H2Options {
   size_t field_bytes = 0;
   // What of a block is read all the same; its stream may then answer that it is too much. 0: `field_bytes`.
   size_t field_bytes_read = 0;
+  // Bytes of nghttp2's beyond which the session is crowded; 0: it never is.
+  size_t memory_most = 0;
   // Streams are reset because somebody behind us has reset them. What the peer itself provokes is paid where it is found.
   bool passes_resets = false;
 };

@@ -48,8 +48,8 @@ bool H2Session::Open(const H2Options& options) {
   nghttp2_option_set_stream_reset_rate_limit(option, 1'000'000, 1'000'000);
   const bool server = options.role == Role::kServer;
   if (server) cutter_.ExpectPreface();
-  const int error = server ? nghttp2_session_server_new2(&session_, H2Callbacks::Get(), this, option)
-                           : nghttp2_session_client_new2(&session_, H2Callbacks::Get(), this, option);
+  const auto make = server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+  const int error = make(&session_, H2Callbacks::Get(), this, option, memory_.table());
   nghttp2_option_del(option);
   if (error != 0) return false;
   const std::array<nghttp2_settings_entry, 5> settings{{
@@ -187,6 +187,7 @@ bool H2Session::Request(H2Stream* stream, const H2Field* fields, size_t count, B
 }
 
 void H2Session::Inform(H2Stream* stream, const H2Field* fields, size_t count) {
+  if (crowded()) return;
   nghttp2_nv head[kMostFields];
   count = ToNghttp2(fields, count, head);
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream->id_, nullptr, head, count, nullptr);

@@ -14,6 +14,7 @@
 #include "engine/core/parted_room.h"
 #include "engine/http2/frame_cutter.h"
 #include "engine/http2/h2_handler.h"
+#include "engine/http2/h2_memory.h"
 #include "engine/http2/h2_options.h"
 #include "engine/http2/h2_stream.h"
 #include "engine/http2/toll.h"
@@ -55,7 +56,7 @@ class H2Session {
   // Streams.
   // A client's request. False: the session takes no more streams.
   bool Request(H2Stream* stream, const H2Field* fields, size_t count, Body body);
-  // An interim response of a server.
+  // An interim response of a server; none for a peer that does not read.
   void Inform(H2Stream* stream, const H2Field* fields, size_t count);
   // A server's answer. `data`: DATA follows; otherwise the stream ends with it.
   void Respond(H2Stream* stream, const H2Field* fields, size_t count, bool data);
@@ -100,6 +101,10 @@ class H2Session {
   uint32_t streams() const { return static_cast<uint32_t>(streams_.size()); }
   bool goaway_received() const { return goaway_; }
   bool WantsNothing() const;
+  // Bytes of the heap, without payload that streams keep.
+  size_t memory() const { return memory_.bytes(); }
+  // More frames wait for the peer than a peer that reads leaves waiting.
+  bool crowded() const { return options_->memory_most > 0 && memory() > options_->memory_most; }
   // Empty: no abuse.
   std::string_view violation() const { return violation_; }
   std::string_view error() const { return error_; }
@@ -119,6 +124,7 @@ class H2Session {
   H2Handler& handler_;
   Toll& toll_;
   const H2Options* options_ = nullptr;
+  H2Memory memory_;
   nghttp2_session* session_ = nullptr;
   bool stopped_ = false;
   bool goaway_ = false;

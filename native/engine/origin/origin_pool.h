@@ -36,6 +36,9 @@ class OriginPool final : public OriginSource {
   // Ends what there is, at once.
   void Clear();
 
+  // The session for which most bytes wait; null: for none does any.
+  OriginSession* Largest() const;
+
   // OriginSource.
   OriginLink* Take(uint32_t number, uint32_t pod_idx, LinkUse use, OriginLink::User& user) override;
   void AwaitStream(uint32_t number, uint32_t pod_idx, StreamWaiter& waiter) override;

@@ -53,6 +53,14 @@ void OriginPool::FailWaiting(Origin& origin, CloseCause cause, int detail, std::
   while (StreamWaiter* waiter = failed.PopFront()) waiter->OnNoOriginSession(cause, detail, message);
 }
 
+OriginSession* OriginPool::Largest() const {
+  OriginSession* largest = nullptr;
+  for (OriginSession* at = sessions_.First(); at; at = sessions_.Next(at)) {
+    if (at->buffered() > (largest ? largest->buffered() : 0)) largest = at;
+  }
+  return largest;
+}
+
 bool OriginPool::MayIdle(const OriginSession&) const {
   return !draining_;
 }

@@ -26,6 +26,7 @@ OriginSession::OriginSession(const EngineServices& services, OriginPool& pool, O
       deadline_([](void* self) { static_cast<OriginSession*>(self)->OnDeadline(); }, this) {}
 
 void OriginSession::Open(OriginLink& link) {
+  services_.shares.Carry(this, origin_->pod_idx);
   link_ = &link;
   phase_ = Phase::kOpening;
   link.Open();
@@ -34,7 +35,7 @@ void OriginSession::Open(OriginLink& link) {
 bool OriginSession::HasRoom() const {
   if (phase_ != Phase::kOpen || retired_) return false;
   const H2Session& frames = const_cast<H2cSide&>(side_).frames();
-  return frames.streams() < frames.Limit();
+  return frames.streams() < frames.Limit() && !frames.crowded();
 }
 
 void OriginSession::OnOriginOpen() {
@@ -99,7 +100,8 @@ void OriginSession::Flush() {
   if (phase_ != Phase::kOpen && phase_ != Phase::kClosing) return;
   if (const int error = side_.Flush(); error != 0) return Lose(CloseCause::kResetByUpstream, error, {});
   if (phase_ == Phase::kOpen && !frames().violation().empty())
-    Lose(CloseCause::kH2Failed, 0, frames().violation());
+    return Lose(CloseCause::kH2Failed, 0, frames().violation());
+  services_.shares.Holds(this, 0, buffered());
 }
 
 void OriginSession::Settle() {
@@ -115,7 +117,9 @@ void OriginSession::Settle() {
     deadline_.Cancel();
     return;
   }
-  if (retired_ || session.goaway_received() || session.Limit() == 0 || !pool_.MayIdle(*this)) return Close();
+  const bool takes_more =
+      !retired_ && !session.goaway_received() && session.Limit() > 0 && !session.crowded();
+  if (!takes_more || !pool_.MayIdle(*this)) return Close();
   if (!deadline_.armed() || !Hook<IdleSessions>::linked()) services_.timers.Start(&deadline_, kIdleMs);
   pool_.KeepIdle(*this);
 }
@@ -155,6 +159,7 @@ void OriginSession::LeaveOrigin() {
 void OriginSession::Leave() {
   phase_ = Phase::kEnded;
   LeaveOrigin();
+  services_.shares.End(this);
   Turn::Task::Remove();
   Turn::Flushable::Remove();
   Hook<SessionOfPool>::Remove();

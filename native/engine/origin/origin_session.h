@@ -7,6 +7,7 @@
 #include "engine/core/byte_end.h"
 #include "engine/core/events.h"
 #include "engine/core/list.h"
+#include "engine/core/pod_share.h"
 #include "engine/core/services.h"
 #include "engine/core/timer.h"
 #include "engine/core/turn.h"
@@ -26,6 +27,7 @@ struct IdleSessions;
 class OriginSession final : public OriginLink::User,
                             public ByteEnd::User,
                             public H2cSide::User,
+                            public PodShare,
                             public Turn::Task,
                             public Turn::Flushable,
                             public Turn::Mortal,
@@ -52,6 +54,9 @@ class OriginSession final : public OriginLink::User,
   // At once. Its streams are lost.
   void End() { Lose(CloseCause::kClosedByAnswer, 0, {}); }
 
+  // Bytes that wait for its far end.
+  size_t buffered() const { return side_.waiting(); }
+
   // OriginLink::User.
   void OnOriginOpen() override;
   void OnOriginFailed(CloseCause cause, int detail, std::string_view message) override;
@@ -68,6 +73,10 @@ class OriginSession final : public OriginLink::User,
   void OnGoaway(H2cSide&) override { OnWork(); }
   void OnWork() override;
   void OnMayReadSide() override { services_.turn.Again(this); }
+  // PodShare.
+  void OnShed(CloseCause cause) override { Lose(cause, 0, {}); }
+  void OnMayRead() override {}
+  void OnMayGo() override {}
 
  private:
   enum class Phase : uint8_t { kNew, kOpening, kOpen, kClosing, kEnded };
