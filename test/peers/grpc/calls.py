@@ -27,6 +27,8 @@ def serve(name):
             gone = threading.Event()
             context.add_callback(gone.set)
             gone.wait(20)
+        if request == b"left":
+            return str(context.time_remaining()).encode()
         return request
 
     def count(request, context):

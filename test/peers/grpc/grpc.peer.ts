@@ -121,7 +121,8 @@ for (const way of ways) {
       if (where === "denied")
         return { type: "reply", conn, generation, request, status: 403, body: "RBAC: access denied" };
       if (where === "limited") return { type: "reply", conn, generation, request, status: 429, body: "too many" };
-      return to(event, where === "nobody" ? 3 : 1, where === "short" ? { timeoutMs: 200 } : {});
+      const limits = { short: { timeoutMs: 200 }, five: { timeoutMs: 60_000, tryTimeoutMs: 5_000 } }[where] ?? {};
+      return to(event, where === "nobody" ? 3 : 1, limits);
     });
     const routed = start("ask", `127.0.0.1:${under.port}`);
     const codeOf = async (where: string, call: Call = { kind: "Echo", text: "hello" }): Promise<string> =>
@@ -131,6 +132,11 @@ for (const way of ways) {
     assert.equal(await codeOf("limited"), "RESOURCE_EXHAUSTED");
     assert.equal(await codeOf("nobody"), "UNAVAILABLE");
     assert.equal(await codeOf("short", { kind: "Echo", text: "slow" }), "DEADLINE_EXCEEDED");
+    // A server of grpcio reads its own deadline there: what the route leaves of the caller's 20 s.
+    const leftOf = async (where: string): Promise<number> =>
+      Number((await ask(routed, { kind: "Echo", text: "left", metadata: { "x-to": where } })).answer);
+    const [whole, shortened] = [await leftOf("one"), await leftOf("five")];
+    assert.ok(whole > 10 && whole <= 20 && shortened > 0 && shortened <= 5, `${whole} s, ${shortened} s`);
     // The channel goes on.
     assert.equal(await codeOf("one"), "OK");
     assert.deepEqual(under.errors(), []);
