@@ -36,17 +36,26 @@ export class DirectConnections {
     }
   }
 
-  /** @param areAllSeen no event was lost since `begin`. @param addresses null: to any */
+  /**
+   * @param rows reads the kernel's sums: not done where it is certain that nobody has such a connection, as after most changes
+   * @param areAllSeen no event was lost since `begin`
+   * @param addresses null: to any
+   */
   podsTo(
     addresses: readonly string[] | null,
-    { rows, areAllSeen }: { readonly rows: readonly TrafficRow[]; readonly areAllSeen: boolean },
+    { rows, areAllSeen }: { readonly rows: () => readonly TrafficRow[]; readonly areAllSeen: boolean },
   ): readonly number[] {
-    const pods = new Set(rows.filter(isOpenDirect).map(({ podIdx }) => podIdx));
-    if (addresses === null || !areAllSeen || this.#overflowed) return [...pods];
-    const wanted = new Set(addresses);
+    const isCertain = addresses !== null && areAllSeen && !this.#overflowed;
     const may = new Set(this.#before.keys());
+    const wanted = new Set(addresses);
     for (const { podIdx, address } of this.#open.values()) if (wanted.has(address)) may.add(podIdx);
-    return [...pods].filter((podIdx) => may.has(podIdx));
+    if (isCertain && may.size === 0) return [];
+    const pods = new Set(
+      rows()
+        .filter(isOpenDirect)
+        .map(({ podIdx }) => podIdx),
+    );
+    return isCertain ? [...pods].filter((podIdx) => may.has(podIdx)) : [...pods];
   }
 }
 

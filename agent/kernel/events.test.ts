@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { counterNames, ORLOP_EVENT_CLOSE, ORLOP_EVENT_REFUSED, orlopEvent } from "../abi.ts";
 import type { NativeRing } from "../engine/native-maps.ts";
 import { writeIp } from "../mesh/ip.ts";
-import { KernelEvents, readCounters } from "./events.ts";
+import { KernelEvents, readCounters, readDropped } from "./events.ts";
 import { FakeMap } from "./maps.fake.ts";
 import { littleEndian } from "./maps.ts";
 
@@ -85,4 +85,8 @@ test("counters are sums over every CPU, and every name is there", () => {
   assert.equal(counters.connect_not_enrolled, 321);
   assert.equal(counters.connect_captured, 0);
   assert.deepEqual(Object.keys(counters), [...counterNames]);
+  assert.equal(readDropped(map), 0);
+  new DataView(key.buffer).setUint32(0, counterNames.indexOf("event_dropped"), littleEndian);
+  map.put(key, new Uint8Array(new BigUint64Array([4n, 0n, 5n]).buffer));
+  assert.deepEqual([readDropped(map), readCounters(map).event_dropped], [9, 9]);
 });

@@ -17,9 +17,10 @@ import {
 import type { NativeMap, NativeRing } from "../engine/native-maps.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { bytes16ToIp } from "../mesh/ip.ts";
-import { entriesOf, littleEndian, sumOverCpus, u64 } from "./maps.ts";
+import { entriesOf, littleEndian, sumOverCpus, u32, u64 } from "./maps.ts";
 
 export type CounterName = (typeof counterNames)[number];
+const droppedKey = u32(counterNames.indexOf("event_dropped"));
 /** Sums over all CPUs since the map was made. */
 export type KernelCounters = { readonly [Name in CounterName]: number };
 
@@ -124,6 +125,12 @@ export class KernelEvents {
   close(): void {
     this.#ring.close();
   }
+}
+
+/** How many events the full ring has lost. Asked often: it reads that counter alone. */
+export function readDropped(map: NativeMap): number {
+  const value = map.get(droppedKey);
+  return value === undefined ? 0 : sumOverCpus(value, map.cpus, 0);
 }
 
 export function readCounters(map: NativeMap): KernelCounters {

@@ -11,7 +11,14 @@ import { type Metric, single } from "../observe/metric.ts";
 import { type OpenConnection, type RecordDeltas, Recorder } from "../observe/recorder.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { DirectConnections } from "./direct-connections.ts";
-import { type KernelCounters, type KernelEvent, KernelEvents, MAX_RECORDS, readCounters } from "./events.ts";
+import {
+  type KernelCounters,
+  type KernelEvent,
+  KernelEvents,
+  MAX_RECORDS,
+  readCounters,
+  readDropped,
+} from "./events.ts";
 import { kernelFamilies } from "./kernel-metrics.ts";
 import { KernelRecords } from "./kernel-records.ts";
 import { rowOf } from "./open-records.ts";
@@ -96,7 +103,7 @@ export class KernelWatch {
       traffic: new KernelMap(maps.traffic),
     };
     this.#unknown = 0;
-    this.#dropped = readCounters(this.#open.counters).event_dropped;
+    this.#dropped = readDropped(this.#open.counters);
     this.#droppedBefore = this.#dropped;
     this.#directs.begin(this.rows());
   }
@@ -129,8 +136,8 @@ export class KernelWatch {
   /** Pods that may have a connection open that went direct to any of these addresses; null: to any. */
   podsTo(addresses: readonly string[] | null): readonly number[] {
     if (this.#open === null || addresses?.length === 0) return [];
-    const areAllSeen = readCounters(this.#open.counters).event_dropped === this.#droppedBefore;
-    return this.#directs.podsTo(addresses, { rows: this.rows(), areAllSeen });
+    const areAllSeen = readDropped(this.#open.counters) === this.#droppedBefore;
+    return this.#directs.podsTo(addresses, { rows: () => this.rows(), areAllSeen });
   }
 
   /** Before each change of the mesh: what happened until now is recorded with the names and policies of now. */
@@ -146,7 +153,7 @@ export class KernelWatch {
   mend(): void {
     const open = this.#open;
     if (open === null) return;
-    const dropped = readCounters(open.counters).event_dropped;
+    const dropped = readDropped(open.counters);
     if (dropped !== this.#dropped) this.#mending = true;
     this.#dropped = dropped;
     if (!this.#mending) return;
