@@ -27,6 +27,8 @@ const LABEL_SETS = 20_000;
 const REPORTED_CONNECTIONS = 5_000;
 const REPORTED_EJECTED = 1_000;
 const TICK_MS = 50;
+/** Updates of the first mesh between which memory is freed; whole parts of the outbox. */
+const FREED_EVERY = 25_000;
 
 if (parentPort === null) throw new Error("data-thread.ts is started by data-threads.ts, as a worker");
 const port = parentPort;
@@ -129,6 +131,8 @@ function receive(message: MainMessage): void {
     case "updates":
       for (const update of message.updates) updates.push(lean.update(withoutSource(update)));
       if (message.more) {
+        // Their messages take as much as what is kept of them.
+        if (isFirst && updates.length % FREED_EVERY === 0) collectGarbage("regular");
         tell({ op: "taken" });
         return;
       }

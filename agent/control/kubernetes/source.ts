@@ -44,6 +44,8 @@ export type KubernetesDependencies = {
 const IDENTIFY_MS = 2_000;
 /** All agents of a cluster may start at once, and those that have something to begin with wait up to so long before they list, ms. */
 const FIRST_LIST_MS = 5_000;
+/** Objects of the first mesh between which memory is freed: they leave behind some 30 MB. */
+const FREED_EVERY = 25_000;
 const retry: BackoffOptions = { baseMs: 500, capMs: 30_000 };
 
 export class KubernetesSource implements ConfigurationSource {
@@ -192,7 +194,7 @@ export class KubernetesSource implements ConfigurationSource {
       }
     };
     this.#dependencies.collectGarbage?.(false);
-    const updates = await new Turns(signal).through(this.#accepted.applying(noting()));
+    const updates = await new Turns(signal).through(this.#accepted.applying(this.#freeing(noting())));
     this.#dependencies.collectGarbage?.(true);
     this.#appliedAt = appliedAt;
     this.#fromLastGood = true;
@@ -266,13 +268,24 @@ export class KubernetesSource implements ConfigurationSource {
     await this.#copy?.keep(cluster, changes, appliedAt);
     // A large cluster leaves behind more than its mesh will take, and V8 would let both grow together.
     if (isFirst) this.#dependencies.collectGarbage?.(false);
-    const updates = await new Turns(signal).through(this.#accepted.applying(emptied(changes)));
+    const taken = isFirst ? this.#freeing(emptied(changes)) : emptied(changes);
+    const updates = await new Turns(signal).through(this.#accepted.applying(taken));
     if (isFirst) this.#dependencies.collectGarbage?.(true);
     this.#appliedAt = appliedAt;
     this.#fromLastGood = false;
     // The first batch names everything there is, also when that is nothing.
     if (updates.length > 0 || isFirst) emit(updates);
     this.#changed();
+  }
+
+  /** The changes of the first mesh: what reading them leaves behind is freed meanwhile, since all of it together would be the most memory. */
+  *#freeing(changes: Iterable<ObjectChange>): Generator<ObjectChange> {
+    let count = 0;
+    for (const change of changes) {
+      yield change;
+      count += 1;
+      if (count % FREED_EVERY === 0) this.#dependencies.collectGarbage?.(false);
+    }
   }
 
   #changed(): void {
