@@ -33,7 +33,7 @@ function said(spec: Json): Readonly<Record<string, string>> {
 const backends = (...backendRefs: readonly Json[]): Json => ({ rules: [{ backendRefs }] });
 
 test("a route that agents honour is accepted, and its backends are there", () => {
-  assert.deepEqual(said(backends({ name: "api", port: 80 }, { name: "far", namespace: "bank", port: 80 })), {
+  assert.deepEqual(said(backends({ name: "api", port: 80 })), {
     Accepted: "True Accepted: ",
     ResolvedRefs: "True ResolvedRefs: ",
   });
@@ -70,6 +70,16 @@ test("backends that do not resolve", () => {
     of(odd, { name: "none", port: 1 }),
     "False InvalidKind: a backend is a Bucket, and no Service; there is no Service shop/none",
   );
+});
+
+test("a backend of another namespace is for callers of the route's own", () => {
+  const far = backends({ name: "far", namespace: "bank", port: 80 });
+  assert.equal(
+    said(far).ResolvedRefs,
+    "False RefNotPermitted: callers of other namespaces are not led to Service bank/far",
+  );
+  const consumer = { parentRefs: [{ ...parent, namespace: "bank", name: "far" }], ...far };
+  assert.equal(said(consumer).ResolvedRefs, "True ResolvedRefs: ");
 });
 
 test("others' entries stay, ours go with their parents, and what is so already is not written", () => {

@@ -6,6 +6,7 @@ import { httpRouteKind, toHttpRoute } from "../control/kinds/http-route.ts";
 import { jsonValue } from "../control/kinds/json-value.ts";
 import { streamRouteKinds, toStreamRoute } from "../control/kinds/stream-route.ts";
 import { Report, type Value } from "../control/kinds/value.ts";
+import { namespaceOf } from "../mesh/full-name.ts";
 import type { ObjectVersion } from "../mesh/source-ref.ts";
 
 /** Entries of this name are ours, and no others. */
@@ -40,7 +41,8 @@ export function parentsOf(
   const mine = before.filter(({ controllerName }) => controllerName === ROUTE_CONTROLLER);
   const parents = listOf(recordOf(spec).parentRefs).map(recordOf).filter(isService);
   const read = parents.length === 0 ? ok("") : readable(object, version);
-  const resolved = resolvedRefs(recordOf(spec), version.namespace, portsOf);
+  const isProducer = parents.some((parent) => namespaceOf(nameOf(parent, version.namespace)) === version.namespace);
+  const resolved = resolvedRefs(recordOf(spec), { own: version.namespace, isProducer }, portsOf);
   const wanted = parents.map((parent): RouteObject => {
     const parentRef = referenceOf(parent);
     const known = mine.find((entry) => isDeepStrictEqual(entry.parentRef, parentRef));
@@ -131,7 +133,11 @@ const isAbout = ({ port, sectionName }: RouteObject, each: KnownPort): boolean =
   (port === undefined || each.port === port) && (sectionName === undefined || each.name === sectionName);
 
 /** Of all its backends: the first that does not resolve gives the reason. */
-function resolvedRefs(spec: RouteObject, namespace: string, portsOf: PortsOfService): Said {
+function resolvedRefs(
+  spec: RouteObject,
+  { own, isProducer }: { readonly own: string; readonly isProducer: boolean },
+  portsOf: PortsOfService,
+): Said {
   const backends = listOf(spec.rules)
     .map(recordOf)
     .flatMap(({ backendRefs, filters }) => {
@@ -141,8 +147,11 @@ function resolvedRefs(spec: RouteObject, namespace: string, portsOf: PortsOfServ
   const problems = backends.flatMap((backend): readonly Said[] => {
     if (!isService({ group: "", kind: "Service", ...backend }))
       return [not("InvalidKind", `a backend is a ${String(backend.kind)}, and no Service`)];
-    const service = nameOf(backend, namespace);
+    const service = nameOf(backend, own);
     const ports = portsOf(service);
+    // Callers of the route's own namespace are sent there all the same (mayLeadTo).
+    if (isProducer && namespaceOf(service) !== own)
+      return [not("RefNotPermitted", `callers of other namespaces are not led to Service ${service}`)];
     if (ports === undefined) return [not("BackendNotFound", `there is no Service ${service}`)];
     if (ports.some(({ port }) => port === backend.port)) return [];
     const port = backend.port === undefined ? "the backend has no port" : `it has no port ${String(backend.port)}`;

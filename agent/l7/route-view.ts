@@ -29,6 +29,14 @@ export function routesFor(
   return mostSpecific(consumers.length > 0 ? consumers : of(own));
 }
 
+/**
+ * Whether a route may have its callers call this Service, `<namespace>/<name>`. What is called is called with the caller's identity, by a path
+ * and with fields that the route's author may write: so a route of the called Service's namespace leads callers of other namespaces to its own
+ * namespace alone, and nobody borrows what they may do elsewhere (gateway-api:site-src/api-types/referencegrant.md has the reason).
+ */
+export const mayLeadTo = (route: { readonly namespace: string }, service: string, callerNamespace: string): boolean =>
+  route.namespace === callerNamespace || namespaceOf(service) === route.namespace;
+
 /** Of several kinds about a port the most specific counts alone (gateway-api:geps/gep-1294, "Route types"). */
 function mostSpecific(routes: readonly HttpRoute[]): readonly HttpRoute[] {
   const grpc = routes.filter(({ kind }) => kind === "GRPCRoute");

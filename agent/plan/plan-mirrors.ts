@@ -1,5 +1,6 @@
 // 18 · any thread · copies of a request that its rule asks for: which of them, where each goes, and whether it may. Pure.
 import type { RouteEntry } from "../l7/route-table.ts";
+import { mayLeadTo } from "../l7/route-view.ts";
 import type { RouteMirror } from "../mesh/http-rule.ts";
 import { type ForwardPlan, forwarded, type RequestWorld, type RoutedFacts } from "./forwarded-request.ts";
 
@@ -10,7 +11,7 @@ export type MirrorPlan =
 
 /** Why a copy is not sent. A closed list. */
 export const mirrorRefusals = [
-  "bad-backend", // its Service does not exist, or has no such port
+  "bad-backend", // its Service does not exist, has no such port, or is of a namespace to which the route may not lead
   "no-endpoint", // nobody answers for it
   "policy", //      both pods are of this node, and the destination's policy or its limits refuse it
   "too-long", //    what the rule would write is longer than an answer to the engine may be
@@ -37,7 +38,9 @@ function planMirror(
   world: Omit<RequestWorld, "health">,
 ): MirrorPlan {
   const to = `${backend.service ?? "-"}:${backend.port ?? "-"}`;
-  const service = backend.service === null ? undefined : world.mesh.service(backend.service);
+  const named = backend.service;
+  const mayGo = named !== null && mayLeadTo(entry.route, named, facts.source.namespace);
+  const service = mayGo ? world.mesh.service(named) : undefined;
   const port = service?.ports.find((each) => each.port === backend.port);
   if (service === undefined || port === undefined) return { kind: "refuse", to, why: "bad-backend" };
   const plan = forwarded(facts, { service, port, entry, backend }, world);

@@ -18,6 +18,7 @@ import {
 import { clientNeedOf } from "./client-need.ts";
 import type { RequestPlan, RequestWorld, RoutedFacts } from "./forwarded-request.ts";
 import { planRequest } from "./plan-request.ts";
+import { tokenOf } from "./session.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
 const near = workload("near", { addresses: ["10.0.0.3"] });
@@ -244,6 +245,27 @@ test("routes of the caller's namespace replace the others, for its callers alone
     [clientNeedOf(called, port, "shop", mesh), clientNeedOf(called, port, "bank", mesh)],
     [null, "http-route"],
   );
+});
+
+test("a route leads callers of other namespaces to Services of its own alone, whatever they may do elsewhere", () => {
+  const vault = service("vault", { namespace: "bank", vips: ["10.96.0.9"], selector: { app: "far" } });
+  const money = workload("money", { addresses: ["10.0.0.9"], node: "n2", namespace: "bank", labels: { app: "far" } });
+  const change = (mesh: FakeMesh): void => {
+    mesh.serviceList.push(vault);
+    mesh.list.push(money);
+  };
+  const backends = [routeBackend("bank/vault")];
+  const session = { name: null, by: "header", lastsMs: 0, isPermanent: false } as const;
+  const rewrite = { hostname: null, path: { kind: "full", value: "/transfer" } } as const;
+  const producer = { routes: [httpRoute(parent, {}, { backends, session, rewrite })], change };
+  // Of the route's own namespace; of the backend's, whose identity the route would borrow; of a third.
+  assert.equal(forwarded(plan(producer)).route.service?.name, "vault");
+  const token = tokenOf(vault, { address: "10.0.0.9", port: 80 });
+  for (const namespace of ["bank", "web"])
+    for (const header of [() => [], () => [token]])
+      assert.equal(answer(plan(producer, { source: { ...web, namespace }, header })), "500 bad-backend");
+  const consumer = { routes: [httpRoute(parent, { namespace: "web" }, { backends })], change };
+  assert.equal(forwarded(plan(consumer, { source: { ...web, namespace: "web" } })).route.service?.name, "vault");
 });
 
 test("a list of rules is compiled once, and again when its routes or its port change", () => {

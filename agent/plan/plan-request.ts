@@ -4,8 +4,10 @@ import { sharedBy } from "../l7/cors.ts";
 import { pathOf } from "../l7/request-facts.ts";
 import { locationOf } from "../l7/rewrite.ts";
 import type { RouteEntry } from "../l7/route-table.ts";
+import { mayLeadTo } from "../l7/route-view.ts";
 import { fullName } from "../mesh/full-name.ts";
-import type { SessionPersistence } from "../mesh/http-rule.ts";
+import type { RouteBackend, SessionPersistence } from "../mesh/http-rule.ts";
+import type { Service } from "../mesh/service.ts";
 import { drawn } from "./drawn.ts";
 import { type DrawnFault, drawnFault } from "./fault.ts";
 import { editsOf, type FieldEdit } from "./field-edits.ts";
@@ -60,7 +62,7 @@ function plannedRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
   if (held !== null) return forwarded(facts, held, world);
   const backend = drawn(rule.backends, world.random);
   if (backend === undefined) return reply("no-backend", 500, "no backend", entry);
-  const to = backend.service === null ? undefined : world.mesh.service(backend.service);
+  const to = backendOf(backend, entry, facts, world);
   const toPort = to?.ports.find((each) => each.port === backend.port);
   if (to === undefined || toPort === undefined) return reply("bad-backend", 500, "no such backend", entry);
   return forwarded(facts, { service: to, port: toPort, entry, backend }, world);
@@ -86,6 +88,16 @@ export function planAgain(
   return isNew ? next : reply("no-endpoint", 503, "no healthy upstream", entry);
 }
 
+/** undefined: there is none, or the route may not send this caller there. */
+function backendOf(
+  { service }: RouteBackend,
+  { route }: RouteEntry,
+  { source }: RoutedFacts,
+  { mesh }: RequestWorld,
+): Service | undefined {
+  return service !== null && mayLeadTo(route, service, source.namespace) ? mesh.service(service) : undefined;
+}
+
 /** The backend and endpoint that the request's session is at; null: nobody has it, or its endpoint takes no requests. */
 function heldSession(
   facts: RoutedFacts,
@@ -95,7 +107,7 @@ function heldSession(
   const token = broughtToken(session, entry.name, facts.header, world.wallMs?.() ?? 0);
   if (token === null) return null;
   for (const backend of entry.rule.backends) {
-    const service = backend.service === null || backend.weight === 0 ? undefined : world.mesh.service(backend.service);
+    const service = backend.weight === 0 ? undefined : backendOf(backend, entry, facts, world);
     const port = service?.ports.find((each) => each.port === backend.port);
     if (service === undefined || port === undefined) continue;
     const chosen: Chosen = { service, port, entry, backend, session: token };

@@ -34,7 +34,9 @@ test("a response counts unless the rule lists its status; a policy's refusal is 
 
 test("nobody provokes a refusal of TCP; a slow dial, a refused CONNECT and a response anybody may", () => {
   const refused = { failure: "not-reached", cause: "connect-failed", status: 111, isSent: false } as const;
-  assert.ok(nobodyProvokes(refused) && nobodyProvokes({ ...refused, status: 113 }));
+  assert.ok(nobodyProvokes(refused, "local") && nobodyProvokes({ ...refused, status: 113 }, "local"));
+  // Dialled from the caller's pod, whose own routes and filters refuse as well.
+  assert.ok(!nobodyProvokes(refused, "tunnel") && !nobodyProvokes(refused, "direct"));
   for (const other of [
     { ...refused, status: 110 },
     { ...refused, status: 0 },
@@ -43,7 +45,7 @@ test("nobody provokes a refusal of TCP; a slow dial, a refused CONNECT and a res
     { ...refused, failure: "lost", cause: null },
     { ...refused, failure: "status", cause: null },
   ] as const)
-    assert.ok(!nobodyProvokes(other), JSON.stringify(other));
+    assert.ok(!nobodyProvokes(other, "local"), JSON.stringify(other));
 });
 
 test("methods that may not be repeated want a match that names them", () => {

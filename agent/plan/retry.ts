@@ -6,6 +6,7 @@ import type { HttpMatch, HttpRule, RetryRule } from "../mesh/http-rule.ts";
 
 import type { TryShows } from "./ejection.ts";
 import { shownByStatus } from "./request-outcome.ts";
+import type { Route } from "./route.ts";
 
 export type TryEnd = Pick<TryFailed, "failure" | "status" | "cause" | "isSent">;
 
@@ -44,11 +45,12 @@ const unreachable: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * Refused or unreachable, the same for every caller. Not a dial that took too long: who opens more connections than an application accepts brings that
- * about for others.
+ * Refused or unreachable, the same for every caller: dialled in the endpoint's own pod. In the caller's pod its own routes and filters, or a
+ * policy of the network about that pod alone, refuse and reject as an endpoint does. Not a dial that took too long: who opens more connections
+ * than an application accepts brings that about for others.
  */
-export function nobodyProvokes({ failure, cause, status }: TryEnd): boolean {
-  return failure === "not-reached" && cause === "connect-failed" && unreachable.has(status);
+export function nobodyProvokes({ failure, cause, status }: TryEnd, way: Route["kind"]): boolean {
+  return way === "local" && failure === "not-reached" && cause === "connect-failed" && unreachable.has(status);
 }
 
 /** What the end of a try says of its endpoint. */

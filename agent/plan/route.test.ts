@@ -149,6 +149,7 @@ describe("the order of docs/reference/hbone.md#where-a-connection-goes", () => {
 
 describe("a Service's port with a route of connections", () => {
   const far = service("far", { vips: ["10.96.0.2"], selector: { app: "api" } });
+  const theirs = service("theirs", { namespace: "bank", vips: ["10.96.0.4"] });
   const near1 = service("near", { vips: ["10.96.0.3"] });
   const called = service("called", { ports: [{ name: "", port: 80, targetPort: 80, appProtocol: "" }] });
   const tcp = (given: Partial<StreamRoute> = {}): StreamRoute => streamRoute("TCPRoute", "shop/called", given);
@@ -158,7 +159,7 @@ describe("a Service's port with a route of connections", () => {
       ...given,
     });
   const along = (routes: readonly StreamRoute[], serverName: string | null = null, from = web): string => {
-    const one = world([web, api, near, teller], [far, near1, called]);
+    const one = world([web, api, near, teller], [far, near1, called, theirs]);
     (one.mesh as FakeMesh).streamRoutes.push(...routes);
     const route = routeOf(from, { address: "10.96.0.1", port: 80 }, one, serverName);
     return route.kind === "refuse"
@@ -191,6 +192,12 @@ describe("a Service's port with a route of connections", () => {
     ])
       assert.equal(along([tcp({ backends: [backend] })]), "no-route-backend");
     assert.equal(along([tcp({ backends: [{ service: "shop/called", port: 80, weight: 1 }] })]), "no-healthy-endpoint");
+    // Of another namespace than the route's, with the identity of a caller of a third.
+    const lent = tcp({ namespace: "shop", backends: [{ service: "shop/far", port: 80, weight: 1 }] });
+    assert.equal(along([lent], null, teller), "far 10.0.0.2:8080");
+    const other = tcp({ namespace: "shop", backends: [{ service: "bank/theirs", port: 80, weight: 1 }] });
+    assert.equal(along([other], null, teller), "no-route-backend");
+    assert.equal(along([other]), "no-healthy-endpoint", "of the route's own namespace");
   });
 
   test("a TLSRoute by the server's name; it counts before a TCPRoute, and behind an HTTPRoute", () => {

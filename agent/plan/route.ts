@@ -1,6 +1,6 @@
 // 8 · any thread · where a captured connection goes → direct | tunnel | local | refuse. Pure; the order is that of
 // docs/reference/hbone.md#where-a-connection-goes.
-import { routesOfPort } from "../l7/route-view.ts";
+import { mayLeadTo, routesOfPort } from "../l7/route-view.ts";
 import { streamRouteFor } from "../l7/stream-match.ts";
 import { type Endpoint, endpointText } from "../mesh/endpoint.ts";
 import { fullName } from "../mesh/full-name.ts";
@@ -134,7 +134,9 @@ function throughService({ source, dialled, serverName }: Call, service: Service,
 /** To an endpoint of a backend, which is drawn for this connection. */
 function alongRoute(source: Workload, dialled: Endpoint, by: StreamRoute, world: RouteWorld): Route {
   const backend = drawn(by.backends, world.random);
-  const service = backend?.service == null ? undefined : world.mesh.service(backend.service);
+  const named = backend?.service ?? null;
+  const mayGo = named !== null && mayLeadTo(by, named, source.namespace);
+  const service = mayGo ? world.mesh.service(named) : undefined;
   const port = service?.ports.find((each) => each.port === backend?.port);
   if (service === undefined || port === undefined) return { ...refuse("no-route-backend", service ?? null), by };
   const address = addressOfFamily(dialled.address, service);

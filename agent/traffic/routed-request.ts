@@ -155,7 +155,7 @@ export function answerFailedTry(event: TryFailed, connection: Connection, contex
   const failed = { event, open, plan } as const;
   if (open.takePause()) return tryAgain(failed, "any", connection, context) ?? passed("final");
   const { address, port } = plan.route.target;
-  if (nobodyProvokes(event)) {
+  if (nobodyProvokes(event, plan.route.kind)) {
     costs.unreached(address, port);
     open.unreached();
   }
