@@ -50,6 +50,7 @@ function setUp(options: { greet?: boolean; timeoutMs?: number } = {}) {
     },
     onLost: (why) => lost.push(why),
     onPodGuarded: () => {},
+    onPodFound: () => {},
     onPodStarting: () => {},
     onPodGone: (podIdx, uid) => gone.push(`${podIdx} ${uid}`),
     onYield: () => gone.push("yield"),

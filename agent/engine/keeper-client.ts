@@ -68,6 +68,7 @@ export type KeeperEvents = {
   readonly onPodGone: (podIdx: number, uid: string) => void;
   /** The keeper holds a guard for the pod under this index, or has found the pod whose guard it held. */
   readonly onPodGuarded: (podIdx: number, uid: string, found: PodNotice["found"]) => void;
+  readonly onPodFound: (uid: string, found: PodNotice["found"]) => void;
   /** The CNI plug-in waits for the pod to be captured under this index, or released. */
   readonly onPodStarting: (podIdx: number, uid: string) => void;
   /** Another agent is ready to hold the node: stop writing, then call `yielded`. */
@@ -310,6 +311,9 @@ function hear(notice: Notice, events: KeeperEvents): void {
       return;
     case "pod-guarded":
       events.onPodGuarded(notice.podIdx, notice.uid, notice.found);
+      return;
+    case "pod-found":
+      events.onPodFound(notice.uid, notice.found);
       return;
     case "pod-starting":
       events.onPodStarting(notice.podIdx, notice.uid);

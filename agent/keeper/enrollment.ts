@@ -112,6 +112,7 @@ export class PodEnrollments {
   guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
     const { rows, protectedPods } = this.#options;
     const guarded = this.#turns.of(uid, async () => {
+      const isNew = this.#table.byUid(uid) === undefined;
       const known = this.#table.byUid(uid) ?? this.#table.await(uid);
       if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
       protectedPods.add(uid, { workload });
@@ -119,7 +120,10 @@ export class PodEnrollments {
         rows.guard(known.row, known.pod.netnsFd);
         this.#table.set({ ...known, isGuarded: true });
       }
-      return known.state === "awaited" ? (await this.#guards.guard(known)).row : known.row;
+      if (known.state !== "awaited") return known.row;
+      const now = await this.#guards.guard(known);
+      if (now.state === "guarded" && isNew) this.#sweep.askedFor(now);
+      return now.row;
     });
     return this.#onceKept(guarded);
   }

@@ -57,6 +57,13 @@ describe("a protected pod", () => {
     node.process(80, { ticks: 5557, netns: "other-sandbox" });
     assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [{ podIdx: 2, found: "late" }] });
     assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] }, "each is said once");
+    node.pod(9);
+    namespaces.cookie = 300n;
+    await enrollments.guard("p9", "job");
+    const asked = { podIdx: 3, found: "first-process", asked: true };
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [asked] }, "it was there already");
+    await enrollments.guard("p9", "job");
+    assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
   });
 
   test("a guarded namespace that goes makes way for the next", async () => {

@@ -350,10 +350,10 @@ async function sweep(enrollments: PodEnrollments, notify: (notice: PodNotice) =>
     log.info("a pod has gone", { pod: uid, podIdx });
     notify({ id: 0, op: "pod-gone", podIdx, uid });
   }
-  for (const { podIdx, uid, found } of guarded) {
+  for (const { podIdx, uid, found, asked } of guarded) {
     const how = found === undefined ? {} : { found };
     log.info("a pod is guarded", { pod: uid, podIdx, ...how });
-    notify({ id: 0, op: "pod-guarded", podIdx, uid, ...how });
+    notify({ id: 0, op: asked ? "pod-found" : "pod-guarded", podIdx, uid, ...how });
   }
   for (const { uid, error } of failed) {
     log.error("looking after a pod failed; tried again with the next turn", { pod: uid, error: String(error) });

@@ -55,6 +55,7 @@ function startClient(): Promise<KeeperClient> {
       },
       onLost: (why) => assert.fail(`the bystander lost its keeper: ${why}`),
       onPodGuarded: () => {},
+      onPodFound: () => {},
       onPodStarting: () => {},
       onPodGone: nothing,
       onYield: nothing,

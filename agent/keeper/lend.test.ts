@@ -94,6 +94,7 @@ function setUp(uid = 0) {
     },
     onLost: (why) => lost.push(why),
     onPodGuarded: () => {},
+    onPodFound: () => {},
     onPodStarting: () => {},
     onPodGone: (_podIdx, which) => gone.push(which),
     onYield: () => gone.push("yield"),

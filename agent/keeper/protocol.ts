@@ -170,17 +170,19 @@ export type Reply =
  * Sent unasked, id 0, to every agent.
  * - pod-gone: the pod's namespace has gone, and the keeper has released the pod
  * - pod-guarded: the keeper holds a guard for the pod under this index, or has found the pod whose guard it held
+ * - pod-found: the pod was there when an agent asked for its guard, and has the index of that answer. It may have begun just then, or long
+ *   ago. An agent of an earlier release does not know this notice, and does not count the pod
  * - pod-starting: the CNI plug-in has begun the pod, and waits until the agent captures it, or releases it as a pod that the mesh knows
  *   and does not want. Meanwhile the keeper holds a guard for it. An agent of an earlier release does not know this notice: such a
  *   pod is captured when it asks for it
  */
 export type PodNotice = PodRef & {
   readonly id: 0;
-  readonly op: "pod-gone" | "pod-guarded" | "pod-starting";
-  /** Of a pod-guarded that says that an awaited pod was found. */
+  readonly op: "pod-gone" | "pod-guarded" | "pod-found" | "pod-starting";
+  /** Of a pod-found, and of a pod-guarded by which an awaited pod was found. */
   readonly found?: AwaitedFound;
 };
-/** What an awaited pod had when its guard was put: its first process alone, or others already, of which one may have dialled. */
+/** What a pod had when its guard was put: its first process alone, or others already, of which one may have dialled. */
 export type AwaitedFound = "first-process" | "late";
 /**
  * Sent unasked, id 0, to a single agent.

@@ -1,11 +1,15 @@
 // keeper · looks after every enrolled pod: what has gone is released, what must be guarded is guarded. Called by a timer.
-import { isUnserved, type PodRow } from "./enrollment-states.ts";
+import { isUnserved, type PodRow, type Unserved } from "./enrollment-states.ts";
 import type { PodParts } from "./pod-parts.ts";
-import { hasContainers, walkedOnce } from "./pods.ts";
+import { type FoundPod, hasContainers, walkedOnce } from "./pods.ts";
 import type { AwaitedFound } from "./protocol.ts";
 import type { Readdressing } from "./readdressing.ts";
 
-export type GuardedRow = PodRow & { readonly found?: AwaitedFound };
+export type GuardedRow = PodRow & {
+  readonly found?: AwaitedFound;
+  /** The pod was there when an agent asked for its guard. */
+  readonly asked?: true;
+};
 /** What a sweep found out. */
 export type Swept = {
   readonly gone: readonly PodRow[] /** Guarded or awaited under a new index. */;
@@ -25,6 +29,8 @@ export class PodSweep {
   readonly #options: SweepOptions;
   /** UIDs of guarded pods whose new index the agent does not know: what it asked for may have been refused. */
   readonly #moved = new Set<string>();
+  /** Rows of pods that were there when an agent asked for their guard. */
+  readonly #asked: GuardedRow[] = [];
   #sweeps = 0;
 
   constructor(options: SweepOptions) {
@@ -34,6 +40,16 @@ export class PodSweep {
   /** The next sweep names the pod's new index. */
   moved(uid: string): void {
     this.#moved.add(uid);
+  }
+
+  /** The guard that an agent has asked for was put at once. The next sweep says what the pod had then. */
+  askedFor({ row, pod }: Extract<Unserved, { readonly state: "guarded" }>): void {
+    this.#asked.push({ ...row, found: this.#foundOf(pod, this.#options.tree), asked: true });
+  }
+
+  /** A container that begins between guard and look counts, too: no miss is left out. */
+  #foundOf(pod: FoundPod, tree: PodParts["tree"]): AwaitedFound {
+    return hasContainers(tree, pod) ? "late" : "first-process";
   }
 
   /** Releases every pod that has gone, and guards what must be guarded. */
@@ -63,7 +79,10 @@ export class PodSweep {
     const { table } = this.#options;
     const moved = [...this.#moved].map((uid) => table.byUid(uid));
     this.#moved.clear();
-    return moved.flatMap((found) => (found !== undefined && isUnserved(found) ? [{ guarded: found.row }] : []));
+    return [
+      ...this.#asked.splice(0).map((guarded) => ({ guarded })),
+      ...moved.flatMap((found) => (found !== undefined && isUnserved(found) ? [{ guarded: found.row }] : [])),
+    ];
   }
 
   async #look(
@@ -77,8 +96,7 @@ export class PodSweep {
       const now = await guards.guard(found, tree);
       // An agent that could not enroll it may try at once.
       if (found.state !== "awaited" || now.state !== "guarded") return {};
-      // A container that begins between guard and look counts, too: no miss is left out.
-      return { guarded: { ...now.row, found: hasContainers(tree, now.pod) ? "late" : "first-process" } };
+      return { guarded: { ...now.row, found: this.#foundOf(now.pod, tree) } };
     }
     // Nothing is released by what the walk saw: the pod's cgroup may have been made anew since.
     if ((await presence.isStillThere(found, tree)) || (await presence.isStillThere(found))) {

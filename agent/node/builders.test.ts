@@ -263,6 +263,7 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
       podGone: (podIdx, uid) => void calls.push(`gone ${podIdx} ${uid}`),
       podGuarded: (podIdx, uid) => void calls.push(`guarded ${podIdx} ${uid}`),
       podStarting: (podIdx, uid) => void calls.push(`starting ${podIdx} ${uid}`),
+      hasBegun: (uid) => uid === "web",
     },
     counts: { podFound: (found) => void calls.push(`found ${found}`) },
     connected: (now) => void calls.push(`connected ${now}`),
@@ -272,9 +273,11 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   // The agent does not work with the list of the welcome yet.
   notices.wait();
   events.onPodGone(3, "web");
-  events.onPodGuarded(4, "web", "late");
+  events.onPodFound("web", "late");
   events.onPodGuarded(4, "web", undefined);
-  assert.deepEqual(calls.splice(0), ["connected true", "welcomed waiting", "found late"]);
+  events.onPodFound("old", "late");
+  events.onPodGuarded(6, "old", "first-process");
+  assert.deepEqual(calls.splice(0), ["connected true", "welcomed waiting", "found late", "found first-process"]);
   notices.go();
   events.onPodStarting(5, "api");
   events.onYield();
@@ -283,14 +286,13 @@ test("the keeper's coming, going and notices reach the agent's tenure, pods that
   events.onReread();
   events.onLost("it closed");
   assert.deepEqual(calls, [
-    ...["gone 3 web", "guarded 4 web", "guarded 4 web", "starting 5 api"],
+    ...["gone 3 web", "guarded 4 web", "guarded 6 old", "starting 5 api"],
     ...["yield", "vacant", "settled", "reread", "connected false", "lost"],
   ]);
   assert.deepEqual(log.lines, [
     "keeper info keeper connected",
     "keeper info pod gone",
-    "keeper info pod guarded until it is captured",
-    "keeper info pod guarded until it is captured",
+    ...Array.from({ length: 2 }, () => "keeper info pod guarded until it is captured"),
     "keeper debug pod begins",
     "keeper warn keeper lost: pods that are captured go on",
   ]);

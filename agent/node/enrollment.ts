@@ -195,6 +195,11 @@ export class NodeEnrollment {
     });
   }
 
+  /** The mesh named the pod without an address first, and this agent has asked for its guard then. */
+  hasBegun(podUid: string): boolean {
+    return this.#guards.hasBegun(podUid);
+  }
+
   /** The keeper guards the pod under this index: its namespace is there, or is awaited. */
   podGuarded(podIdx: number, podUid: string): void {
     this.#found.set(podUid, { podIdx, known: undefined });

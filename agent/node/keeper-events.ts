@@ -11,7 +11,7 @@ type UsesMaps = { readonly opened: (maps: LentMaps) => void };
 
 export type KeeperEventParts = {
   readonly tenure: Pick<NodeTenure, "welcomed" | "happened">;
-  readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded" | "podStarting">;
+  readonly enrollment: Pick<NodeEnrollment, "podGone" | "podGuarded" | "podStarting" | "hasBegun">;
   readonly counts: Pick<AgentCounts, "podFound">;
   readonly notices: Pick<PodNotices, "hear">;
   /** Whether the agent has a keeper now. */
@@ -34,6 +34,10 @@ export function keeperEvents({ tenure, enrollment, counts, notices, connected, l
     onPodGone: (podIdx, uid) => {
       log.room("keeper").info("pod gone", { uid });
       notices.hear(() => enrollment.podGone(podIdx, uid));
+    },
+    // A pod that ran already when policy came to protect it has not begun.
+    onPodFound: (uid, found) => {
+      if (found !== undefined && enrollment.hasBegun(uid)) counts.podFound(found);
     },
     onPodGuarded: (podIdx, uid, found) => {
       if (found !== undefined) counts.podFound(found);

@@ -35,6 +35,8 @@ export class PodGuards {
   readonly #named = new Map<string, string>();
   /** UIDs of pods that the mesh named without an address, and that have not been captured since. */
   readonly #beginning = new Set<string>();
+  /** Of those, and of pods that were captured since, for which a guard was asked for while they began. */
+  readonly #begun = new Set<string>();
 
   constructor(known: KnownPods, ports: Pick<NodeEnrollmentPorts, "keeper" | "log">, options: PodGuardsOptions) {
     this.#known = known;
@@ -65,10 +67,15 @@ export class PodGuards {
 
   noteBeginning(desired: ReadonlyMap<string, Workload>): void {
     for (const { podUid, addresses } of desired.values()) if (addresses.length === 0) this.#beginning.add(podUid);
+    for (const podUid of this.#begun) if (!desired.has(podUid)) this.#begun.delete(podUid);
     for (const podUid of this.#beginning) {
       const isCaptured = this.#known.pods.get(podUid)?.state === "captured";
       if (!desired.has(podUid) || isCaptured) this.#beginning.delete(podUid);
     }
+  }
+
+  hasBegun(podUid: string): boolean {
+    return this.#begun.has(podUid);
   }
 
   /** Workloads whose pods need a guard that the keeper has not been asked for. */
@@ -151,6 +158,7 @@ export class PodGuards {
     const { pods, found } = this.#known;
     try {
       const isFound = found.has(podUid);
+      if (this.#beginning.has(podUid)) this.#begun.add(podUid);
       const podIdx = await keeper.guard(podUid, uid);
       // An earlier agent may have captured it under other addresses than the mesh names: by these, too, it is known again.
       const { addresses: captured } = isFound ? await keeper.knownOf({ podIdx, uid: podUid }) : { addresses: [] };

@@ -145,6 +145,7 @@ class Agent {
       },
       onPodGuarded: (podIdx, which) => this.guarded.push(`${podIdx}-${which}`),
       onPodStarting: () => {},
+      onPodFound: () => {},
       onPodGone: (_podIdx, which) => this.gone.push(which),
       onYield: () => this.notices.push("yield"),
       onVacant: () => this.notices.push("vacant"),
