@@ -157,9 +157,10 @@ export class Connection {
     const asked = requests.open.find(request) ?? new OpenRequest({ request, ...unread }, this.#recorder.now());
     if (!requests.isMultiplexed && request <= requests.lastEnded) return;
     requests.lastEnded = request;
+    // First of all: what fails behind it is about words of a record.
+    asked.ended(sampleOf(event), shownBy(event));
     const beside = { asked: this.#ending?.asked ?? null, route: asked.route, tries: asked.flagged(event) };
     const ending = requestEndingOf(event, asked.decision, beside);
-    asked.ended(sampleOf(event), shownBy(event));
     this.#ensureOpened(null);
     // A websocket lives on what its request was allowed.
     if (event.outcome === "upgraded") this.speaks("websocket");
@@ -185,6 +186,14 @@ export class Connection {
       const event = { type: "request-ended", conn, generation, podIdx: this.podIdx, request } as const;
       this.requestEnded({ ...event, outcome: "cut", ...nothing });
     }
+  }
+
+  /** What open requests and the connection itself have taken elsewhere is given back, whatever becomes of their records. */
+  #letGo(): void {
+    const { open } = this.#requests ?? {};
+    for (const request of open?.numbers() ?? []) open?.find(request)?.ended(null, null);
+    this.#openTo?.release();
+    this.#openTo = null;
   }
 
   get record(): ConnectionRecord {
@@ -272,6 +281,7 @@ export class Connection {
   /** The engine's last word; `missing`: what the answer still waited for. A second call does nothing. */
   closed(event: Closed, missing: Refusal | null): void {
     if (this.#ended) return;
+    this.#letGo();
     if (missing !== null) this.#ending ??= { asked: missing, claimants: nobody, late: null };
     this.#ensureOpened(null);
     this.#endRequests();
@@ -287,8 +297,6 @@ export class Connection {
       durationUs: event.durationUs,
       ...(late === null ? {} : { decision: summarize(late) }),
     });
-    this.#openTo?.release();
-    this.#openTo = null;
   }
 
   /** What is known of its way. */

@@ -156,8 +156,11 @@ export class OpenRequest {
     const { openTo, costs, cost, hold } = tries.goesTo;
     tries.goesTo = null;
     openTo.release();
-    costs.end(cost, sample);
-    hold?.end(shows);
+    try {
+      costs.end(cost, sample);
+    } finally {
+      hold?.end(shows);
+    }
   }
 
   /** Its try has failed. */
@@ -181,9 +184,11 @@ export class OpenRequest {
 
   /** It is over, or has become a websocket. */
   ended(sample: RequestSample | null, shows: TryShows | null): void {
-    this.leave(sample, shows);
-    this.#place?.release();
+    const place = this.#place;
     this.#place = null;
+    // Whatever else fails: nobody gives it back later.
+    place?.release();
+    this.leave(sample, shows);
   }
 
   /** It is tried again behind a pause. */

@@ -47,8 +47,34 @@ export function answerRoutedRequest(
     connection.requested(event, null, "");
     return { type: "reply", conn, generation, request, status: 503, body: "no such pod" };
   }
-  const facts = delay === "over" ? { ...known, isDelayed: true } : known;
+  const taken: TakenSoFar = { hold: null, place: null };
+  try {
+    return planAnswered(event, delay === "over" ? { ...known, isDelayed: true } : known, taken, connection, context);
+  } catch (fault) {
+    giveBack(taken);
+    throw fault;
+  }
+}
+
+/** What a request has taken and its `OpenRequest` does not know of yet. What the request has taken over is taken out of here. */
+type TakenSoFar = { hold: EndpointHold | null; place: RequestPlace | null };
+
+/** Nobody else would: a cap would be smaller by one for as long as the agent lives. */
+function giveBack({ hold, place }: TakenSoFar): void {
+  place?.release();
+  hold?.end(null);
+}
+
+function planAnswered(
+  event: RequestEvent,
+  facts: RoutedFacts,
+  taken: TakenSoFar,
+  connection: Connection,
+  context: TrafficContext,
+): Answer | undefined {
+  const { conn, generation, request } = event;
   const { plan, hold } = planned(facts, context);
+  taken.hold = hold;
   if (plan.kind === "reply" && plan.instead?.kind === "delay") {
     context.delays.begin(connection, request, plan.instead.ms);
     return undefined;
@@ -58,12 +84,16 @@ export function answerRoutedRequest(
   const verdict = plan.kind === "forward" && !isLost ? withLimitsHere(plan, facts, context) : plan.verdict;
   const isOver = plan.kind === "forward" && verdict?.verdict === "deny";
   const place = plan.kind === "forward" && !isLost && !isOver ? placeOf(plan, facts, context) : null;
+  if (place !== "full") taken.place = place;
   const why = plan.kind === "reply" ? plan.why : unsent(isLost, isOver, place);
   const open = connection.requested(event, verdict, plan.kind === "forward" ? plan.target : "");
   open.routed({ name: plan.entry?.name ?? "", answer: why }, plan);
   if (facts.isDelayed === true) open.delayed();
   // Of a probe that does not go on nobody learns anything.
-  if (typeof origin !== "object" || isOver || place === "full") hold?.end(null);
+  if (typeof origin !== "object" || isOver || place === "full") {
+    taken.hold = null;
+    hold?.end(null);
+  }
   if (plan.kind === "reply" && plan.instead !== undefined) return { type: "reset", conn, generation, request };
   if (plan.kind === "reply") {
     const { status, body, responseEdits: headers } = plan;
@@ -84,8 +114,9 @@ export function answerRoutedRequest(
   if (place === "full")
     return { type: "reply", conn, generation, request, ...withShared(overflow, sharedEdits(plan.entry, facts)) };
   open.takes(place);
+  taken.place = null;
   const mirrors = copiesOf(plan, facts, { open, podIdx: connection.podIdx }, context);
-  const answer = sent(event, { open, plan, facts, origin, hold }, connection, context);
+  const answer = sent(event, { open, plan, facts, origin, taken }, connection, context);
   return mirrors === null ? answer : { ...answer, mirrors };
 }
 
@@ -204,10 +235,16 @@ function tryAgain(
   const hold = holdOf(next, facts, context);
   // Another thread has just begun to probe it: what there is goes to the caller.
   if (hold === "taken") return undefined;
-  // Of a pause it has ended already.
-  open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true }, shownByTry(event));
-  open.triedAgain(verdict, next);
-  return sent(event, { open, plan: next, facts, origin, hold }, connection, context);
+  const taken: TakenSoFar = { hold, place: null };
+  try {
+    // Of a pause it has ended already.
+    open.tryEnded({ elapsedMs: event.durationUs / 1_000, isFailed: true }, shownByTry(event));
+    open.triedAgain(verdict, next);
+    return sent(event, { open, plan: next, facts, origin, taken }, connection, context);
+  } catch (fault) {
+    giveBack(taken);
+    throw fault;
+  }
 }
 
 /** Of a caller's identity and a rule: nobody spends another's. */
@@ -234,12 +271,12 @@ type Sent = {
   readonly plan: ForwardPlan;
   readonly facts: RoutedFacts;
   readonly origin: OriginRoute;
-  readonly hold: EndpointHold | null;
+  readonly taken: TakenSoFar;
 };
 
 function sent(
   { conn, generation, request, protocol, method, fields }: Omit<RequestEvent, "type">,
-  { open, plan, facts, origin, hold }: Sent,
+  { open, plan, facts, origin, taken }: Sent,
   connection: Connection,
   context: TrafficContext,
 ): Forward {
@@ -260,7 +297,8 @@ function sent(
   const { address, port } = target;
   const { load, costs } = context;
   const cost = costs.begin(facts.source.identity.text, address, port);
-  open.goes({ target, openTo: load.take(address, port), cost, costs, hold });
+  open.goes({ target, openTo: load.take(address, port), cost, costs, hold: taken.hold });
+  taken.hold = null;
   return {
     type: "forward",
     conn,

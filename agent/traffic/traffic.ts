@@ -25,6 +25,7 @@ import { answerRequest } from "./request.ts";
 import { answerFailedTry, answerRoutedRequest } from "./routed-request.ts";
 import { ConnectionSlots } from "./slots.ts";
 import { UndecidedConnections } from "./undecided.ts";
+import type { Missing } from "./waiting.ts";
 
 export type Traffic = {
   readonly handle: EventHandler;
@@ -267,10 +268,15 @@ class Thread implements Traffic {
     const connection = this.#connections.find(event);
     if (connection === undefined) return;
     this.#connections.remove(connection);
-    const missing = this.#undecided.forget(event, connection);
-    this.#context.live.remove(connection);
-    connection.closed(event, missing);
-    this.#drain.connectionEnded();
+    let missing: Missing | null = null;
+    try {
+      missing = this.#undecided.forget(event, connection);
+      this.#context.live.remove(connection);
+    } finally {
+      // The engine says it once.
+      connection.closed(event, missing);
+      this.#drain.connectionEnded();
+    }
   }
 
   #cutAll(): void {
