@@ -18,9 +18,9 @@ const conditionText = ({ kind, name, value }: ValueCondition): string =>
   `${name}${kind === "expression" ? "~" : "="}${value}`;
 
 /** What becomes of a request that the rule takes. */
-export function outcomeText({ redirect, backends }: HttpRule): string {
+export function outcomeText({ redirect, backends, mirrors = [] }: HttpRule): string {
   if (redirect !== null) return `redirect ${redirect.status}`;
-  return sharesText(backends, "500");
+  return [sharesText(backends, "500"), ...mirrors.map(mirrorText)].join(", ");
 }
 
 /** @param answer what becomes of a share that goes nowhere */
@@ -48,7 +48,7 @@ function percent(share: number): string {
 
 /** What of the request and its response changes, and its limits; empty: nothing. */
 export function changesText(rule: HttpRule): string {
-  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault, session, mirrors = [] } = rule;
+  const { rewrite, cors, requestEdits, responseEdits, timeoutMs, tryTimeoutMs, fault, session } = rule;
   return [
     rewrite?.hostname != null && `host ${rewrite.hostname}`,
     rewrite?.path != null &&
@@ -59,7 +59,6 @@ export function changesText(rule: HttpRule): string {
     timeoutMs > 0 && `within ${timeoutMs} ms`,
     tryTimeoutMs > 0 && `the backend within ${tryTimeoutMs} ms`,
     session !== undefined && `sessions by ${session.by} ${session.name ?? "of the agent's"}`,
-    ...mirrors.map(mirrorText),
     fault !== undefined && faultText(fault),
   ]
     .filter((part) => part !== false && part !== "")

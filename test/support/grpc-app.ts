@@ -1,9 +1,9 @@
 // test support · an application in a pod that speaks gRPC over HTTP/2 without TLS, written by hand on node:http2.
-//   node grpc-app.ts PORT [NAME]      prints `listening`; answers carry the name as `x-name`
+//   node grpc-app.ts PORT [NAME] [tells]      prints `listening`; answers carry the name as `x-name`. tells: also prints each whole call as JSON
 // /demo.Greeter/Hello answers with what it got; /demo.Greeter/Watch sends a message each 50 ms. The application answers a request that is no call of gRPC with JSON.
 import { createServer } from "node:http2";
 
-const [, , port = "", name = ""] = process.argv;
+const [, , port = "", name = "", tells = ""] = process.argv;
 const server = createServer();
 server.on("stream", (stream, headers) => {
   stream.on("error", () => {});
@@ -21,7 +21,11 @@ server.on("stream", (stream, headers) => {
     stream.on("close", () => clearInterval(each));
     return;
   }
-  stream.on("end", () => stream.end(Buffer.concat(chunks)));
+  stream.on("end", () => {
+    const body = Buffer.concat(chunks);
+    if (tells === "tells") console.log(JSON.stringify({ name, headers, body: body.toString("latin1") }));
+    stream.end(body);
+  });
 });
 server.on("sessionError", () => {});
 server.listen(Number(port), "::", () => console.log("listening"));

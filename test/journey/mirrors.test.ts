@@ -1,0 +1,319 @@
+// Mirrors on a whole mesh: curl and a client of gRPC call a Service whose rules copy requests to others, on one node and across nodes. A copy
+// arrives as a call of the caller's pod, judged by its target's policy; the caller notices nothing of any of it.
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type AccessEntry, accessLog, until } from "../../demo/mesh-run.ts";
+import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
+import { serviceAddresses } from "../box/network.ts";
+import { type Running, tail } from "../box/process.ts";
+import { type Journey, startJourney } from "../support/journey-box.ts";
+
+const HTTP = 9080;
+const GRPC = 9090;
+const nodes: readonly NodeSpec[] = [
+  { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
+  { name: "node-b", pods: [{ name: "far" }, { name: "shadow" }] },
+];
+const services = ["api", "far", "near", "shadow", "empty"];
+const called = serviceAddresses(1);
+const caller = "spiffe://cluster.local/ns/demo/sa/client";
+
+const copied = (target: string, more = ""): string =>
+  `{type: RequestMirror, requestMirror: {backendRef: {name: ${target}, port: 80}${more}}}`;
+const rules = `
+    - name: across
+      matches: [{path: {value: /across}}]
+      filters: [${copied("shadow")}]
+      backendRefs: [{name: near, port: 80}]
+    - name: near
+      matches: [{path: {value: /near}}]
+      filters: [${copied("near")}, ${copied("empty")}]
+      backendRefs: [{name: far, port: 80}]
+    - name: some
+      matches: [{path: {value: /some}}]
+      filters: [${copied("shadow", ", fraction: {numerator: 1, denominator: 10}")}]
+      backendRefs: [{name: far, port: 80}]
+    - backendRefs: [{name: far, port: 80}]
+`;
+
+/** Of both targets: what begins with /denied is no caller's; `shadow` is STRICT, and knows the client by its certificate alone. */
+const policies = `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: demo}
+spec: {selector: {matchLabels: {app: shadow}}, mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: shadow, namespace: demo}
+spec:
+  selector: {matchLabels: {app: shadow}}
+  action: ALLOW
+  rules:
+    - from: [{source: {principals: [cluster.local/ns/demo/sa/client]}}]
+      to: [{operation: {notPaths: [/across/denied*]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: near, namespace: demo}
+spec:
+  selector: {matchLabels: {app: near}}
+  action: DENY
+  rules: [{to: [{operation: {paths: [/near/denied*]}}]}]
+`;
+
+function meshText(cluster: Cluster): string {
+  const workloads = cluster.nodes.flatMap((node) =>
+    node.pods.map(
+      (pod) => `apiVersion: orlop.dev/v1alpha1
+kind: Workload
+metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
+spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
+`,
+    ),
+  );
+  const service = (name: string, index: number): string => {
+    const { ip4, ip6 } = serviceAddresses(index + 1);
+    return `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: demo}
+spec:
+  clusterIP: ${ip4}
+  clusterIPs: ["${ip4}", "${ip6}"]
+  selector: {app: ${name}}
+  ports: [{name: http, port: 80, targetPort: ${HTTP}}, {name: grpc, port: 90, targetPort: ${GRPC}}]
+`;
+  };
+  const routes = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api, port: 80}]
+  rules:${rules}---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: calls, namespace: demo, annotations: {orlop.dev/mirror-credentials: "true"}}
+spec:
+  parentRefs: [{group: "", kind: Service, name: api, port: 90}]
+  rules:
+    - matches: [{method: {service: demo.Greeter}}]
+      filters: [{type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 90}}}]
+      backendRefs: [{name: near, port: 90}]
+`;
+  return [
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+    ...workloads,
+    ...services.map(service),
+    policies,
+    routes,
+  ].join("---\n");
+}
+
+let journey: Journey;
+const pod = (name: string): Host => journey.cluster.pod(name);
+const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
+/** What copies came to, by pod; and what calls of gRPC. */
+const web = new Map<string, Running>();
+const grpc = new Map<string, Running>();
+before(async () => {
+  journey = await startJourney({ nodes, loggedRequests: "all" }, meshText);
+  for (const name of ["near", "far", "shadow"]) {
+    web.set(name, pod(name).start([process.execPath, program("echo-http"), String(HTTP), name, "tells"]));
+    grpc.set(name, pod(name).start([process.execPath, program("grpc-app"), String(GRPC), name, "tells"]));
+  }
+  await Promise.all([...web.values(), ...grpc.values()].map((app) => app.line(20_000, (line) => line === "listening")));
+});
+after(() => journey?.close());
+
+type Told = {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly peer: string;
+  readonly bytes: number;
+  readonly digest: string;
+};
+
+async function told(name: string, url: string): Promise<Told> {
+  const said = await web.get(name)?.line(15_000, (line) => line.includes(`"url":"${url}"`));
+  return JSON.parse(said ?? "") as Told;
+}
+
+/** The status, and the name of who has answered; empty: the agent. */
+async function ask(path: string, args: readonly string[] = []): Promise<string> {
+  const done = await pod("client").run(
+    ["curl", "-sS", "-m", "20", "-w", "\n%{http_code}", ...args, `http://${called.ip4}${path}`],
+    30_000,
+  );
+  assert.equal(done.status, 0, `curl ended with ${done.status}: ${tail(done.stderr)}`);
+  const lines = done.stdout.trim().split("\n");
+  const [body = "", status] = [lines[0], lines.at(-1)];
+  return `${status} ${body.startsWith("{") ? (JSON.parse(body) as { readonly name: string }).name : body}`;
+}
+
+async function page(): Promise<string> {
+  const done = await journey.cluster.node("node-a").run(["curl", "-sS", "http://127.0.0.1:15020/metrics"], 10_000);
+  const lines = done.stdout.split("\n").filter((line) => line.startsWith("orlop_mirrored_requests_total"));
+  return lines.join("\n");
+}
+
+async function mirrored(outcome: string): Promise<number> {
+  const line = new RegExp(`outcome="${outcome}"\\} (\\d+)$`, "m").exec(await page());
+  return Number(line?.[1] ?? 0);
+}
+
+async function countsOne(outcome: string, before: number): Promise<void> {
+  await until(`a copy that is ${outcome}`, 10_000, async () => ((await mirrored(outcome)) > before ? true : undefined));
+}
+
+const recordOf = (node: string, path: string, direction: string): Promise<AccessEntry> =>
+  until(`a record of ${path}`, 10_000, () =>
+    accessLog(journey.cluster.node(node)).find(
+      (entry) => entry.message === "request complete" && entry.path === path && entry.direction === direction,
+    ),
+  );
+
+describe("a Service whose rules mirror requests", { concurrency: 1 }, () => {
+  test("across nodes a copy arrives by the caller's certificate, whole, without credentials, and is recorded at both ends", async () => {
+    const body = randomBytes(100_000);
+    const file = join(journey.cluster.node("node-a").runDir, "body");
+    writeFileSync(file, body, { mode: 0o644 });
+    const answered = await mirrored("answered");
+    const args = [
+      "--data-binary",
+      `@${file}`,
+      "-H",
+      "Expect:",
+      "-H",
+      "Authorization: Bearer x",
+      "-b",
+      "a=b",
+      "-H",
+      "x-kept: 1",
+    ];
+    assert.equal(await ask("/across/1?q", args), "200 near");
+    const copy = await told("shadow", "/across/1?q");
+    const main = await told("near", "/across/1?q");
+    assert.deepEqual([copy.method, copy.bytes], ["POST", body.length]);
+    assert.equal(copy.digest, createHash("sha256").update(body).digest("hex"));
+    assert.equal(main.digest, copy.digest);
+    assert.deepEqual(
+      [copy.headers.authorization, copy.headers.cookie, copy.headers["x-kept"]],
+      [undefined, undefined, "1"],
+    );
+    assert.deepEqual([main.headers.authorization, main.headers.cookie], ["Bearer x", "a=b"]);
+    assert.equal(copy.headers.host, main.headers.host);
+    assert.equal(copy.peer.replace("::ffff:", ""), pod("client").ip4);
+    await countsOne("answered", answered);
+    const arrived = await recordOf("node-b", "/across/1", "inbound");
+    assert.deepEqual([arrived["src.identity"], arrived["dst.workload"], arrived.security], [caller, "shadow", "mtls"]);
+    assert.equal((await recordOf("node-a", "/across/1", "outbound")).mirrors, "demo/shadow:80");
+  });
+
+  test("between two pods of a node too; a target without endpoints is counted", async () => {
+    const without = await mirrored("no-endpoint");
+    assert.equal(await ask("/near/1"), "200 far");
+    const copy = await told("near", "/near/1");
+    assert.equal(copy.peer.replace("::ffff:", ""), pod("client").ip4);
+    await countsOne("no-endpoint", without);
+    assert.equal((await recordOf("node-a", "/near/1", "outbound")).mirrors, "demo/near:80");
+  });
+
+  test("what the target's policy refuses is counted, and the caller is answered as ever", async () => {
+    const refused = await mirrored("policy");
+    assert.equal(await ask("/near/denied"), "200 far");
+    await countsOne("policy", refused);
+    const answered = await mirrored("answered");
+    assert.equal(await ask("/across/denied"), "200 near");
+    await countsOne("answered", answered);
+    const arrived = await recordOf("node-b", "/across/denied", "inbound");
+    assert.deepEqual([arrived.response_code, arrived["src.identity"]], ["403", caller]);
+  });
+
+  test("a share of requests is copied, and the others are not", async () => {
+    const before = await mirrored("answered");
+    const paths = Array.from({ length: 400 }, (_, nth) => `http://${called.ip4}/some/${nth}`);
+    const done = await pod("client").run(
+      ["curl", "-sS", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}\n", ...paths],
+      70_000,
+    );
+    assert.equal(done.stdout.split("\n").filter((status) => status === "200").length, 400);
+    // Of 400 a tenth is 40 ± 6: five times that is no chance.
+    const count = async (): Promise<number> => (await mirrored("answered")) - before;
+    await until("copies", 10_000, async () => ((await count()) >= 10 ? true : undefined));
+    const node = journey.cluster.node("node-a");
+    const mirrors = accessLog(node).filter(
+      ({ path = "", mirrors }) => path.startsWith("/some/") && mirrors !== undefined,
+    );
+    assert.ok(mirrors.length >= 10 && mirrors.length <= 70, `${mirrors.length} copies`);
+    await until("all of them", 10_000, async () => ((await count()) === mirrors.length ? true : undefined)).catch(
+      async (error: unknown) => {
+        throw new Error(`${mirrors.length} copies, ${await count()} answered: ${await page()}`, { cause: error });
+      },
+    );
+  });
+
+  test("a target that hangs costs nobody anything", async () => {
+    const times = async (): Promise<number> => {
+      const paths = Array.from({ length: 200 }, () => `http://${called.ip4}/across/hung`);
+      const before = performance.now();
+      const done = await pod("client").run(
+        ["curl", "-sS", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}\n", ...paths],
+        70_000,
+      );
+      assert.equal(done.stdout.split("\n").filter((status) => status === "200").length, 200);
+      return performance.now() - before;
+    };
+    const answering = await times();
+    const full = await mirrored("full");
+    const app = web.get("shadow");
+    assert.ok(app);
+    process.kill(app.pid, "SIGSTOP");
+    try {
+      const hanging = await times();
+      assert.ok(hanging < 3 * answering + 500, `${hanging} ms for 200 requests, before ${answering} ms`);
+      await countsOne("full", full);
+    } finally {
+      process.kill(app.pid, "SIGCONT");
+    }
+  });
+
+  test("a call of gRPC is copied as a call of gRPC, with credentials where the route says so", async () => {
+    const answered = await mirrored("answered");
+    const client = pod("client").start([process.execPath, program("grpc-caller"), called.ip4, "90"]);
+    client.write(
+      `${JSON.stringify({ isGrpc: true, path: "/demo.Greeter/Hello", headers: { authorization: "Bearer x" } })}\n`,
+    );
+    const heard = JSON.parse(await client.line(20_000, (line) => line.startsWith("{"))) as Readonly<
+      Record<string, unknown>
+    >;
+    assert.deepEqual([heard.status, heard.grpcStatus, heard.name], [200, "0", "near"]);
+    const said = await grpc.get("shadow")?.line(15_000, (line) => line.startsWith("{"));
+    const copy = JSON.parse(said ?? "") as {
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    };
+    assert.equal(copy.body.slice(5), "hey");
+    assert.deepEqual(
+      [copy.headers[":path"], copy.headers["content-type"], copy.headers.authorization],
+      ["/demo.Greeter/Hello", "application/grpc", "Bearer x"],
+    );
+    await countsOne("answered", answered);
+    client.kill("SIGKILL");
+  });
+
+  test("get routes and explain show who gets copies", async () => {
+    const node = journey.cluster.node("node-a");
+    const orlop = async (...args: readonly string[]): Promise<string> => {
+      const running = node.orlop([...args, "--socket", `${node.runDir}/agent.sock`]);
+      running.endInput();
+      return (await running.wait(20_000)).stdout;
+    };
+    assert.match(await orlop("get", "routes"), /mirror 10 % to demo\/shadow:80/);
+    const said = await orlop("explain", "demo/client", `${called.ip4}:80`, "--path", "/near/1");
+    assert.match(said, /mirror to demo\/near:80, mirror to demo\/empty:80/);
+  });
+});
