@@ -162,6 +162,9 @@ spec:
       backendRefs: [{name: accounts-ledger, port: 80}]
     - matches: [{path: {type: Exact, value: /accounts/broken}}]
       backendRefs: [{name: accounts-ledger, port: 80}]
+    - matches: [{path: {type: Exact, value: /accounts/mirrored}}]
+      filters: [{type: RequestMirror, requestMirror: {backendRef: {name: accounts-books, port: 80}}}]
+      backendRefs: [{name: accounts-ledger, port: 80}]
     - matches: [{headers: [{name: x-tester, value: "yes"}]}]
       backendRefs: [{name: accounts-books, port: 80}]
     - backendRefs:

@@ -2,7 +2,7 @@
 
 import type { Heard } from "./http-caller.ts";
 import { Client } from "./http-client.ts";
-import { accountsService } from "./mesh.ts";
+import { accountsService, httpPort } from "./mesh.ts";
 import { type DemoBox, expect } from "./mesh-box.ts";
 import { until } from "./mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
@@ -100,6 +100,28 @@ async function faulty(box: DemoBox): Promise<string> {
   return `of ${FAULTY} requests ${failed} were answered 503, as the fault of the route says, and none of ${FAULTY} behind its end`;
 }
 
+/** `books` counts what it gets: its own node's caller asks it directly how much that was. */
+async function mirrored(box: DemoBox): Promise<string> {
+  const COPIED = 50;
+  const client = toAccounts(box);
+  for (let nth = 0; nth < COPIED; nth++) {
+    const heard = await client.ask("GET", "/accounts/mirrored");
+    expect(heard, "ledger to answer", heard.status === 200 && podOf(heard) === "ledger");
+  }
+  client.end();
+  const direct = new Client(box.pod("web"), { host: box.pod("books").ip4, port: httpPort });
+  let asked = 0;
+  const got = await until("the copies at books", 10_000, async () => {
+    const heard = await direct.ask("GET", "/accounts/mirrored");
+    asked++;
+    const { nth: counted } = JSON.parse(heard.body ?? "{}") as Said;
+    return counted - asked >= COPIED ? counted - asked : undefined;
+  });
+  direct.end();
+  expect(got, "no more of them than requests", got === COPIED);
+  return `${COPIED} of ${COPIED} requests are answered by ledger, and books got a copy of each`;
+}
+
 /** Each of two callers has its own count. */
 async function limited(box: DemoBox): Promise<string> {
   const LIMIT = 5;
@@ -127,6 +149,7 @@ export const routeScenarios: readonly Scenario[] = [
   { name: "route by weight, 90 to 10", run: byWeight },
   { name: "retry that hides a tenth of failures", run: hidden },
   { name: "breaker that opens and probes", run: broken },
+  { name: "mirror to another Service", run: mirrored },
   { name: "fault for half of the requests, until it expires", run: faulty },
   { name: "limit of requests, by caller", run: limited },
 ];

@@ -180,7 +180,11 @@ export class RandomObjects {
 
   #routeSpec(kind: RouteKind): object {
     const parent = { group: "", kind: "Service", name: `x${this.#dice.roll(NAMES)}`, port: 80 };
-    const rules = [{ backendRefs: [{ name: `x${this.#dice.roll(NAMES)}`, port: 80 }] }];
+    const target = (): object => ({ name: `x${this.#dice.roll(NAMES)}`, port: 80 });
+    const isOfRequests = kind === "HTTPRoute" || kind === "GRPCRoute";
+    const copied = { type: "RequestMirror", requestMirror: { backendRef: target(), percent: this.#dice.roll(101) } };
+    const filters = isOfRequests && this.#dice.chance(25) ? { filters: [copied] } : {};
+    const rules = [{ ...filters, backendRefs: [target()] }];
     return { parentRefs: [parent], ...(kind === "TLSRoute" && { hostnames: ["a.example"] }), rules };
   }
 

@@ -125,6 +125,17 @@ spec:
   parentRefs: [{ group: "", kind: Service, name: api, port: 80 }]
   rules: [{ matches: [{ method: { service: a.B, method: C }, headers: [{ name: d, value: e }] }], backendRefs: [{ name: api, port: 80, weight: 2 }] }]
 `;
+const mirroredRoute = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: tried, namespace: shop, annotations: { orlop.dev/mirror-credentials: "true" } }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: api }]
+  rules:
+    - filters:
+        - { type: RequestMirror, requestMirror: { backendRef: { name: web, port: 81 }, percent: 7 } }
+        - { type: RequestMirror, requestMirror: { backendRef: { name: web, namespace: b, port: 81 }, fraction: { numerator: 1, denominator: 3 } } }
+      backendRefs: [{ name: api, port: 80 }]
+`;
 const streamRoutes = ["TCPRoute", "TLSRoute"].map(
   (kind) => `apiVersion: gateway.networking.k8s.io/v1alpha2
 kind: ${kind}
@@ -285,6 +296,7 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     mesh([service, callRoute]),
     mesh([service, ...streamRoutes, limit]),
     "a: &a [1, 2]\nb: *a\nc: !!str x\nd: |\n  text\n? complex\n: value\n",
+    mesh([service, mirroredRoute]),
   ],
   "http1-head": heads.map(([, , head, kind = "request"]) => latin1(kinds[kind] + head)),
   "http1-chunk": [
@@ -315,12 +327,12 @@ const seeds: Readonly<Record<string, readonly (string | Buffer)[]>> = {
     // Two at once; the origin refuses a stream, says GOAWAY and goes.
     "\x80\xc4\x38\x38\x38\x38\x38\x38" +
       "\x00\x00\x01\x00\x01\x10\x02\x01\x00\x01\x00\x03\x15\x06\x01\x01\x07\x07\x01\x00\x0c\x01",
+    // Read at its application's side.
+    "\x83\x80\x00\x00\x00\x00\x00\x00" + "\x00\x00\x01\x00\x01\x10\x02\x01\x00\x03\x01\x01\x10",
     // A call and its two copies, of which the origin answers all, or resets some.
     "\x80\xc4\x81\x81\x81\x81\x81\x81" +
       "\x00\x00\x01\x00\x01\x05\x04\x00\x01\x05\x02\x01\x00\x03\x01\x01\x00\x04\x01\x01\x02" +
       "\x02\x02\x00\x03\x02\x01\x10\x06\x02\x03\x08\x02\x03\x00",
-    // Read at its application's side.
-    "\x83\x80\x00\x00\x00\x00\x00\x00" + "\x00\x00\x01\x00\x01\x10\x02\x01\x00\x03\x01\x01\x10",
   ].map(latin1),
   // Whether a body follows; then fields.
   "http2-head": [
