@@ -142,7 +142,7 @@ export class KernelWatch {
 
   /** Before each change of the mesh: what happened until now is recorded with the names and policies of now. */
   beforeMeshChange(): void {
-    this.#look();
+    this.#read();
   }
 
   afterMeshChange(): void {
@@ -199,6 +199,14 @@ export class KernelWatch {
   /** How many events there were. */
   #look(): number {
     if (this.#open === null) return 0;
+    const count = this.#read();
+    this.#handOver();
+    return count;
+  }
+
+  /** As `#look`; what was counted is handed over at the next look. */
+  #read(): number {
+    if (this.#open === null) return 0;
     const { events } = this.#open;
     const list = events.drain();
     for (const event of list) {
@@ -210,7 +218,6 @@ export class KernelWatch {
       this.#parts.log.warn("kernel events of another layout", { count: events.unknown - this.#unknown });
       this.#unknown = events.unknown;
     }
-    this.#handOver();
     return list.length;
   }
 

@@ -24,7 +24,8 @@ export function loopDelayMetric(delays: readonly (readonly [thread: string, dela
   );
 }
 
-const resolutionMs = 10;
+/** Each look wakes the thread: an idle agent does little else. */
+const resolutionMs = 50;
 
 /** Starts measuring; each call of the result gives the delays since the call before and starts anew. */
 export function loopDelay(): () => LoopDelay {

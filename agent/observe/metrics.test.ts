@@ -73,8 +73,13 @@ test("the process: version, descriptors, memory and when it began", async () => 
 test("the loop's delay is measured without negative numbers, and shown by quantile", async () => {
   const take = loopDelay();
   await new Promise((resolve) => setTimeout(resolve, 30));
-  const delay = take();
-  assert.ok([delay.p50, delay.p99, delay.max].every((seconds) => seconds >= 0 && Number.isFinite(seconds)));
+  const none = take();
+  assert.ok([none.p50, none.p99, none.max].every((seconds) => seconds >= 0 && Number.isFinite(seconds)));
+  // Longer than the time between two looks: it is seen whenever it happens, but for as much.
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  for (const began = performance.now(); performance.now() - began < 200; );
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.ok(take().max >= 0.14, "a pause of 200 ms was not seen");
   const { samples } = loopDelayMetric([["main", { p50: 1, p99: 2, max: 3 }]]);
   assert.deepEqual(
     samples.map(({ labels, value }) => [labels.thread, labels.quantile, value]),

@@ -58,8 +58,9 @@ export function wrongValue(from: SourceRef, what: string, why: string, fix: stri
 
 /** A map with these fields and no others. */
 export function object<F extends Fields>(fields: F): Reader<ObjectOf<F>> {
+  const list = Object.entries(fields);
   return (value, path, report) => {
-    const read = readFields(fields, value, path, report);
+    const read = readFields(fields, list, value, path, report);
     return read === undefined || read.unreadable.length > 0 ? undefined : (read.parts as ObjectOf<F>);
   };
 }
@@ -69,8 +70,9 @@ export function object<F extends Fields>(fields: F): Reader<ObjectOf<F>> {
  * their line; of an API server they are reported, and the rest of the object counts.
  */
 export function growingObject<F extends Fields>(fields: F): Reader<ObjectOf<F>> {
+  const list = Object.entries(fields);
   return (value, path, report) => {
-    const read = readFields(fields, value, path, report, report.acceptance === "object");
+    const read = readFields(fields, list, value, path, report, report.acceptance === "object");
     return read === undefined || read.unreadable.length > 0 ? undefined : (read.parts as ObjectOf<F>);
   };
 }
@@ -94,24 +96,25 @@ export type Parts<F extends Fields> = {
 
 /** A map with these fields, each read for itself: a field that cannot be read is reported and named, and the others count. */
 export function parts<F extends Fields>(fields: F): Reader<Parts<F>> {
-  return (value, path, report) => readFields(fields, value, path, report) as Parts<F> | undefined;
+  const list = Object.entries(fields);
+  return (value, path, report) => readFields(fields, list, value, path, report) as Parts<F> | undefined;
 }
 
 type ReadFields = { readonly parts: Readonly<Record<string, unknown>>; readonly unreadable: readonly string[] };
 
 function readFields(
   fields: Fields,
+  list: readonly (readonly [name: string, field: SchemaField<unknown>])[],
   value: Value,
   path: string,
   report: Report,
   toleratesUnknown = false,
 ): ReadFields | undefined {
   if (value.type !== "map") return wrongType(value, path, "a map", report);
-  const names = Object.keys(fields);
   const unreadable: string[] = [];
   for (const [name, entry] of value.entries) {
     if (Object.hasOwn(fields, name)) continue;
-    const problem = unknownField(name, entry, path, names);
+    const problem = unknownField(name, entry, path, Object.keys(fields));
     if (toleratesUnknown) report.findings.push(problem);
     else {
       unreadable.push(name);
@@ -119,7 +122,7 @@ function readFields(
     }
   }
   const read: [string, unknown][] = [];
-  for (const [name, field] of Object.entries(fields)) {
+  for (const [name, field] of list) {
     const entry = value.entries.get(name);
     if (entry) {
       const part = field.read(entry.value, path === "" ? name : `${path}.${name}`, report);

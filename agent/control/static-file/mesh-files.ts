@@ -15,6 +15,7 @@ import {
   type FileState,
   type FileText,
   isMeshFile,
+  type Location,
   locate,
   nothing,
   readText,
@@ -59,6 +60,7 @@ export class MeshFiles {
   readonly #findings = new Map<string, readonly Problem[]>();
   /** A mesh was in force before this process began, and nothing of it is known. */
   #replacesUnknown = false;
+  #location: Location | undefined;
   /** Why the files could not be listed. */
   #unlisted: readonly Problem[] = [];
 
@@ -135,7 +137,9 @@ export class MeshFiles {
   async look(hints: Hints, signal: AbortSignal): Promise<ReadonlySet<string>> {
     const again = new Set<string>();
     const turns = new Turns(signal);
-    const { folder, names, whole } = locate(this.#options.path);
+    // What is heard of single files is heard of where the files were at the last look at all of them.
+    if (hints.all || this.#location === undefined) this.#location = locate(this.#options.path);
+    const { folder, names, whole } = this.#location;
     let bytes = 0;
     try {
       const listed = hints.all ? this.#withKnown(names(), folder) : [...hints.names].map((name) => join(folder, name));
