@@ -114,7 +114,8 @@ export function operatorView(parts: OperatorViewParts): AdminSource {
       const { mode, programs, problem } = await nodeAccess();
       const letIn = programs.map(({ name, pid, cgroup }) => `${name} (${pid === null ? "" : `pid ${pid}, `}${cgroup})`);
       const access = { node: config.settings.node, mode, programs: letIn, problem };
-      const answer = explainRequest(src, dst, { mesh, judge, nodeAccess: access }, request);
+      const known = { mesh, judge, nodeAccess: access, ejected: await ejected() };
+      const answer = explainRequest(src, dst, known, request);
       if ("error" in answer) return answer;
       const summary = await leftOut(src);
       const steps = summary === null ? [] : [{ id: "endpoints", status: "ok", summary } as const];

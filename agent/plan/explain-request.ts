@@ -3,6 +3,7 @@ import { requestFacts } from "../l7/request-facts.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import { refusalAnswers } from "../policy/judge-request.ts";
 import { type ExplainWorld, type Explanation, explain, explainWay, type RoutedCall, routedCall } from "./explain.ts";
+import { afterVerdictSteps } from "./explain-resilience.ts";
 import { explainRoute } from "./explain-route.ts";
 
 export type AskedRequest = {
@@ -83,7 +84,8 @@ function explainRouted(
 ): Explanation {
   const { method, target, authority, header } = request;
   const asked = { ...facts, method, target, authority, header };
-  const { steps, plan, gets } = explainRoute(asked, service, { ...within, judge: world.judge });
+  const { ejected = [] } = world;
+  const { steps, plan, gets } = explainRoute(asked, service, { ...within, judge: world.judge, ejected });
   const [source] = connection.steps;
   const before = [
     { id: "request", status: "ok", summary: requestText(request) } as const,
@@ -103,7 +105,7 @@ function explainRouted(
     ...judged,
     src: connection.src,
     dst: connection.dst,
-    steps: [...before, ...judged.steps, ...answerStep(judged)],
+    steps: [...before, ...judged.steps, ...answerStep(judged), ...afterVerdictSteps(plan, method)],
   };
 }
 

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { HttpMatch } from "../mesh/http-rule.ts";
 import { emptyOperation } from "../mesh/policies.ts";
+import type { TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { FakeMesh, httpRoute, httpRule, policy, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
+import type { EjectedEndpoint } from "./ejection.ts";
 import { explainRequest, requestOf } from "./explain-request.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
@@ -43,10 +45,10 @@ function world() {
   return mesh;
 }
 
-function explained(given: Parameters<typeof requestOf>[1], mesh = world()) {
+function explained(given: Parameters<typeof requestOf>[1], mesh = world(), ejected: readonly EjectedEndpoint[] = []) {
   const request = requestOf("shop/api:80", given);
   assert.ok(request === null || !("error" in request));
-  const found = explainRequest("shop/web", "shop/api:80", { mesh, judge: judgeOf(mesh) }, request);
+  const found = explainRequest("shop/web", "shop/api:80", { mesh, judge: judgeOf(mesh), ejected }, request);
   assert.ok(!("error" in found), JSON.stringify(found));
   return { ...found, lines: found.steps.map(({ id, status, summary }) => `${id} ${status} ${summary}`) };
 }
@@ -54,15 +56,16 @@ function explained(given: Parameters<typeof requestOf>[1], mesh = world()) {
 test("the rule that takes it, those before it with why, and what becomes of it", () => {
   const { lines, verdict, reason } = explained({ path: "/a/1?x", header: ["x-role=reader"] });
   assert.deepEqual([verdict, reason], ["allow", ""]);
-  assert.deepEqual(lines.slice(0, 6), [
+  assert.deepEqual(lines.slice(0, 7), [
     "request ok GET /a/1, host api",
     `source ok shop/web 10.0.0.1 on n1, ${web.identity.text}`,
     "route skipped HTTPRoute shop/api[2] at mesh.yaml:9:5: /old: another path",
     'route skipped HTTPRoute shop/api[0] "reports" at mesh.yaml:9:5: GET /a/* with x-role=admin: another x-role, or none',
     "route decides HTTPRoute shop/api[1] at mesh.yaml:9:5: /a/*: takes it",
     "backend ok 90 % shop/api:80, 10 % shop/near:80; path prefix /b",
+    "endpoint ok the cheaper of two that are drawn, here the first of them: 10.0.0.2:8080",
   ]);
-  assert.match(lines[7] ?? "", /^transport ok HBONE to 10\.0\.0\.2:15008/);
+  assert.match(lines[8] ?? "", /^transport ok HBONE to 10\.0\.0\.2:15008/);
 });
 
 test("the destination's policy judges what the application gets, also on one node", () => {
@@ -96,4 +99,83 @@ test("without a request it is said that each is planned for itself; of callers t
   const mesh = world();
   mesh.routes = [httpRoute("shop/api", { namespace: "bank" })];
   assert.ok(!explained({ path: "/a" }, mesh).lines.some((line) => line.startsWith("route")));
+});
+
+/** Three endpoints of shop/api, and a DestinationRule. */
+function resilient(given: Partial<TrafficPolicy>) {
+  const from = { file: "mesh.yaml", line: 20, column: 1 };
+  const outliers = { consecutive5xx: 5, consecutiveGateway: 0, baseMs: 30_000, maxEjected: 50, minHealthy: 0 };
+  const traffic = { outliers, maxRequests: 10, hash: null, balance: null, warmUp: null, from, ...given };
+  const others = [4, 5].map((nth) =>
+    workload(`api-${nth}`, { addresses: [`10.0.0.${nth}`], node: "n2", labels: { app: "api" } }),
+  );
+  const mesh = new FakeMesh([web, api, ...others], [service("api", { traffic })]);
+  const retry = { codes: [503], attempts: 2, backoffMs: 25 };
+  mesh.routes.push(httpRoute("shop/api", { rules: [httpRule({ backends: [routeBackend("shop/api")], retry })] }));
+  return mesh;
+}
+const out = (address: string, given: Partial<EjectedEndpoint> = {}): EjectedEndpoint => ({
+  ...{ caller: web.identity.text, service: "shop/api:80", rule: "shop/api[0]", address, port: 8080 },
+  ...{ reason: "consecutive-5xx", times: 1, leftMs: 12_300 },
+  ...given,
+});
+const lineOf = (lines: readonly string[], id: string): string => lines.find((line) => line.startsWith(`${id} `)) ?? "";
+
+test("who is left out by now, and the next endpoint; caps, retries, and in which order all of it holds", () => {
+  const healthy = explained({}, resilient({})).lines;
+  assert.equal(lineOf(healthy, "order"), "", "a connection is asked about");
+  const asked = explained({ path: "/" }, resilient({})).lines;
+  assert.match(
+    lineOf(asked, "breaker"),
+    /^breaker ok left out after 5 failures in a row, for 30 s and longer, 50 % at most, at mesh.yaml:20:1; none/,
+  );
+  assert.match(lineOf(asked, "endpoint"), /10\.0\.0\.2:8080$/);
+  assert.equal(
+    lineOf(asked, "caps"),
+    "caps ok at most 10 under way of this caller to shop/api:80, over all threads of its node; more are answered 503",
+  );
+  assert.match(
+    lineOf(asked, "retry"),
+    /^retry ok what no endpoint has got goes to another; tried up to 2 times more on 503/,
+  );
+  assert.equal(
+    asked.at(-1),
+    "order ok at the caller's node 1 route, 2 fault, 3 backend, 4 breaker, 5 endpoint, 6 caps, 7 retry; at the callee's 1 mutual TLS, 2 DENY, 3 ALLOW, 4 limits, for each try",
+  );
+  const first = explained({ path: "/" }, resilient({}), [out("10.0.0.2")]).lines;
+  assert.match(lineOf(first, "breaker"), /left out by now: 10\.0\.0\.2 8080 \(consecutive-5xx, 13 s left\)$/);
+  assert.match(lineOf(first, "endpoint"), /10\.0\.0\.4:8080$/);
+  for (const other of [
+    { rule: "shop/api[1]" },
+    { caller: "spiffe://cluster.local/ns/shop/sa/b" },
+    { service: "shop/b:80" },
+  ])
+    assert.match(
+      lineOf(explained({ path: "/" }, resilient({}), [out("10.0.0.2", other)]).lines, "endpoint"),
+      /10\.0\.0\.2:8080$/,
+    );
+  const shared = out("10.0.0.2", { caller: "", rule: "", reason: "consecutive-gateway" });
+  assert.match(lineOf(explained({ path: "/" }, resilient({}), [shared]).lines, "endpoint"), /10\.0\.0\.4:8080$/);
+});
+
+test("where all are left out that may be, the request is answered here", () => {
+  const outliers = { consecutive5xx: 5, consecutiveGateway: 0, baseMs: 30_000, maxEjected: 100, minHealthy: 0 };
+  const all = ["10.0.0.2", "10.0.0.4", "10.0.0.5"].map((address) => out(address));
+  const { verdict, reason } = explained({ path: "/" }, resilient({ outliers }), all);
+  assert.deepEqual([verdict, reason], ["deny", "no-endpoint"]);
+});
+
+test("by which key it is hashed, and to which endpoint; without a key, how it is balanced", () => {
+  const hash = { key: { of: "header", name: "x-user" }, table: { kind: "maglev", size: 251 } } as const;
+  const at = (user: string): string =>
+    /^endpoint ok header x-user "[^"]*" by maglev of 251 places: (\S+)$/.exec(
+      lineOf(explained({ path: "/", header: [`x-user=${user}`] }, resilient({ hash })).lines, "endpoint"),
+    )?.[1] ?? assert.fail(user);
+  const users = Array.from({ length: 20 }, (_, nth) => `u${nth}`);
+  assert.equal(new Set(users.map(at)).size, 3);
+  assert.deepEqual(users.map(at), users.map(at));
+  assert.match(
+    lineOf(explained({ path: "/" }, resilient({ hash, balance: "random" })).lines, "endpoint"),
+    /^endpoint ok no header x-user, so that nothing is hashed: drawn by weight, here the first of them: /,
+  );
 });

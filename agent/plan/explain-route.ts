@@ -11,9 +11,10 @@ import type { Service } from "../mesh/service.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { Step } from "../policy/decision.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
+import type { EjectedEndpoint } from "./ejection.ts";
+import { choiceSteps, healthOf } from "./explain-resilience.ts";
 import { gottenFacts, type RequestPlan, type RoutedFacts } from "./forwarded-request.ts";
 import { planRequest } from "./plan-request.ts";
-import { retryRuleOf, retryText } from "./retry.ts";
 import type { RouteWorld } from "./route.ts";
 
 export type RouteExplanation = {
@@ -31,15 +32,25 @@ const SHOWN = 12;
 export function explainRoute(
   facts: RoutedFacts,
   service: Service,
-  world: RouteWorld & Pick<Evaluator, "judge">,
+  world: RouteWorld & Pick<Evaluator, "judge"> & { readonly ejected?: readonly EjectedEndpoint[] },
 ): RouteExplanation {
   const routes = new RouteTables(world.mesh);
   const port = service.ports.find((each) => each.port === facts.dialled.port);
   const table = port === undefined ? null : routes.of(service, port, facts.source.namespace);
   // Callers add which agent judges, for pods of one node and of two alike.
   const servedHere = (): boolean => false;
-  const plan = planRequest(facts, { ...world, servedHere, routes, readsPaths: () => true });
-  const steps = [...(table === null ? [] : entrySteps(facts, table, plan.entry)), outcomeStep(plan, facts.method)];
+  const { ejected = [] } = world;
+  const plan = planRequest(facts, {
+    ...{ ...world, servedHere, routes, readsPaths: () => true },
+    // So that what hashes is hashed.
+    costs: { of: () => 0, turn: () => 0 },
+    ...{ health: healthOf(ejected), ages: { warmed: (_service, _port, candidates) => candidates } },
+  });
+  const steps = [
+    ...(table === null ? [] : entrySteps(facts, table, plan.entry)),
+    outcomeStep(plan),
+    ...(plan.kind === "forward" ? choiceSteps(plan, facts, ejected) : []),
+  ];
   return { steps, plan, gets: plan.kind === "forward" ? gottenFacts(plan, facts) : null };
 }
 
@@ -100,7 +111,7 @@ const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>[
   policy: "policy",
 };
 
-function outcomeStep(plan: RequestPlan, method: string): Step {
+function outcomeStep(plan: RequestPlan): Step {
   if (plan.kind === "reply") {
     const location = plan.responseEdits.find(({ name }) => name === "location");
     const where = location === undefined || location.op === "remove" ? "" : ` to ${location.value}`;
@@ -109,8 +120,6 @@ function outcomeStep(plan: RequestPlan, method: string): Step {
   }
   if (plan.entry === null) return { id: "backend", status: "ok", summary: "no route is for this caller" };
   const changes = changesText(plan.entry.rule);
-  const { retry } = plan.entry.rule;
-  const tries = retry === null ? "" : `; ${retryText(retry, retryRuleOf(plan.entry, method) !== null)}`;
-  const summary = `${outcomeText(plan.entry.rule)}${changes === "" ? "" : `; ${changes}`}${tries}`;
+  const summary = `${outcomeText(plan.entry.rule)}${changes === "" ? "" : `; ${changes}`}`;
   return { id: "backend", status: "ok", summary };
 }

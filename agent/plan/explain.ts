@@ -10,6 +10,7 @@ import type { Workload } from "../mesh/workload.ts";
 import type { Miss, RuleRef, Step } from "../policy/decision.ts";
 import type { Judge } from "../policy/evaluate.ts";
 import { needAt, servedServiceOf } from "./client-need.ts";
+import type { EjectedEndpoint } from "./ejection.ts";
 import { type LetInOfNode, whyJudged } from "./node-access.ts";
 import { type Refusal, wordsOf } from "./outcome.ts";
 import { strangerAt } from "./outside-mesh.ts";
@@ -34,6 +35,8 @@ export type ExplainWorld = {
   readonly judge: Judge;
   /** Undefined: nobody knows, since no agent was asked. */
   readonly nodeAccess?: LetInOfNode;
+  /** What the agent's data threads know of endpoints that fail; absent: nobody was asked. */
+  readonly ejected?: readonly EjectedEndpoint[];
 };
 
 /** As `src`: a program of the node that the keeper lets in. */

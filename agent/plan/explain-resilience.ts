@@ -1,0 +1,156 @@
+// 18 · any thread · of a request that need not exist: which endpoints of its backend are left out, how one is chosen, how many requests may be under
+// way, when it is tried again. Pure.
+import type { RouteEntry } from "../l7/route-table.ts";
+import type { RequestFacts } from "../mesh/facts.ts";
+import { fullName } from "../mesh/full-name.ts";
+import { positionText } from "../mesh/source-ref.ts";
+import type { HashKey, OutlierDetection } from "../mesh/traffic-policy.ts";
+import type { Step } from "../policy/decision.ts";
+import { callerOrderText, judgementOrderText } from "../policy/judgement-order.ts";
+import { blank, type EjectedEndpoint, type EjectionState, inUse, isOut } from "./ejection.ts";
+import type { Candidate } from "./endpoints.ts";
+import { type ForwardPlan, type RequestHealth, type RequestsTo, requestsTo } from "./forwarded-request.ts";
+import { hashKeyOf } from "./hash-key.ts";
+import { retryRuleOf, retryText } from "./retry.ts";
+
+type AskedToGo = {
+  readonly source: { readonly identity: { readonly text: string } };
+  readonly client: { readonly address: string };
+  readonly method: string;
+  readonly target: string;
+  readonly header: RequestFacts["header"];
+};
+
+/** By what the agent's threads have reported: as they would choose, but that nothing is probed for an explanation. */
+export function healthOf(ejected: readonly EjectedEndpoint[]): RequestHealth {
+  return {
+    narrow: (to, candidates) => {
+      const policy = to.service.traffic?.outliers;
+      if (policy == null) return candidates;
+      const stateOf = (candidate: Candidate): EjectionState => {
+        const found = ejectedAt(ejected, to, candidate);
+        return found === undefined ? blank : stateAsReported(found);
+      };
+      return inUse(candidates, stateOf, policy, 0, () => false).used;
+    },
+  };
+}
+
+function ejectedAt(
+  ejected: readonly EjectedEndpoint[],
+  { caller, service, port, rule }: RequestsTo,
+  { address, port: at }: Pick<Candidate, "address" | "port">,
+): EjectedEndpoint | undefined {
+  const name = `${fullName(service)}:${port.port}`;
+  return ejected.find((each) => {
+    if (each.service !== name || each.address !== address || each.port !== at) return false;
+    return each.caller === "" || (each.caller === caller && each.rule === rule);
+  });
+}
+
+const stateAsReported = ({ reason: phase, times, leftMs }: EjectedEndpoint): EjectionState => ({
+  ...{ phase, failures: 0, gatewayFailures: 0, times, atMs: leftMs },
+});
+
+/** In the order in which they hold, behind the rule and before the endpoint. */
+export function choiceSteps(
+  { chosen, route }: Pick<ForwardPlan, "chosen" | "route">,
+  asked: AskedToGo,
+  ejected: readonly EjectedEndpoint[],
+): readonly Step[] {
+  const { traffic, loadBalancing } = chosen.service;
+  const { outliers = null, hash = null, balance = null } = traffic ?? {};
+  const to = requestsTo(asked.source.identity.text, chosen);
+  const out = ejected.filter((each) => ejectedAt([each], to, each) !== undefined && isOut(stateAsReported(each)));
+  const breaker: readonly Step[] =
+    outliers === null || traffic === undefined
+      ? []
+      : [
+          {
+            id: "breaker",
+            status: "ok",
+            summary: `${outlierText(outliers)} at ${positionText(traffic.from)}; ${outText(out)}`,
+          },
+        ];
+  const way = balance ?? loadBalancing.requests ?? "cost";
+  const key = hash === null ? null : hashKeyOf(hash.key, asked);
+  const unhashed = hash === null ? "" : `no ${keyName(hash.key)}, so that nothing is hashed: `;
+  const chosenBy =
+    hash !== null && key !== null
+      ? `${keyName(hash.key)} ${JSON.stringify(key.slice(0, SHOWN))} by ${hash.table.kind} of ${hash.table.size} places`
+      : `${unhashed}${ways[way]}`;
+  const { address, port } = route.target;
+  const is = hash !== null && key !== null ? "" : ", here the first of them";
+  const at = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+  return [...breaker, { id: "endpoint", status: "ok", summary: `${chosenBy}${is}: ${at}` }];
+}
+
+/** Of a key that an operator reads. */
+const SHOWN = 64;
+
+const ways: Readonly<Record<string, string>> = {
+  cost: "the cheaper of two that are drawn",
+  "least-request": "the less loaded of two that are drawn",
+  "round-robin": "each in its turn",
+  random: "drawn by weight",
+};
+
+function keyName(key: HashKey): string {
+  return key.of === "source-address" ? "the caller's address" : `${key.of} ${key.name}`;
+}
+
+function outlierText({
+  consecutive5xx,
+  consecutiveGateway,
+  baseMs,
+  maxEjected,
+  minHealthy,
+  successRate,
+}: OutlierDetection): string {
+  const why = [
+    ...(consecutive5xx > 0 ? [`${consecutive5xx} failures in a row`] : []),
+    ...(consecutiveGateway > 0 ? [`${consecutiveGateway} gateway failures in a row`] : []),
+    ...(successRate === undefined ? [] : [`a success rate ${successRate.stdevFactor} deviations below the mean`]),
+  ];
+  const panic = minHealthy === 0 ? "" : `, none where fewer than ${minHealthy} % would be left`;
+  return why.length === 0
+    ? "nothing leaves an endpoint out"
+    : `left out after ${why.join(" or ")}, for ${baseMs / 1_000} s and longer, ${maxEjected} % at most${panic},`;
+}
+
+function outText(out: readonly EjectedEndpoint[]): string {
+  if (out.length === 0) return "none is left out for this caller and rule by now";
+  const named = out.map(({ address, port, reason, leftMs }) =>
+    leftMs <= 0 && reason !== "probed"
+      ? `${address} ${port} (${reason}: the next request finds out whether it serves)`
+      : `${address} ${port} (${reason}, ${Math.ceil(Math.max(0, leftMs) / 1_000)} s left)`,
+  );
+  return `left out by now: ${named.slice(0, MOST_NAMED).join(", ")}${named.length > MOST_NAMED ? `, and ${named.length - MOST_NAMED} more` : ""}`;
+}
+const MOST_NAMED = 5;
+
+/** Behind the verdict: what may still keep the request from its endpoint, and what becomes of it where that fails it. */
+export function afterVerdictSteps(
+  { chosen, entry }: Pick<ForwardPlan, "chosen"> & { readonly entry: RouteEntry | null },
+  method: string,
+): readonly Step[] {
+  const { service, port } = chosen;
+  const most = service.traffic?.maxRequests ?? null;
+  const of = `of this caller to ${fullName(service)}:${port.port}`;
+  const caps =
+    most === null
+      ? `as many as come ${of}`
+      : `at most ${most} under way ${of}, over all threads of its node; more are answered 503`;
+  const retry = entry?.rule.retry ?? null;
+  const unsent = "what no endpoint has got goes to another";
+  const tries = retry === null ? unsent : `${unsent}; ${retryText(retry, retryRuleOf(entry, method) !== null)}`;
+  return [
+    { id: "caps", status: "ok", summary: caps },
+    { id: "retry", status: "ok", summary: tries },
+    {
+      id: "order",
+      status: "ok",
+      summary: `at the caller's node ${callerOrderText}; at the callee's ${judgementOrderText}, for each try`,
+    },
+  ];
+}
