@@ -24,6 +24,11 @@ bool FairTurns::Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn) {
   return false;
 }
 
+void FairTurns::Spend(Queue* queue, int32_t cost, uint64_t turn) const {
+  Fill(queue, turn);
+  queue->left_ -= cost;
+}
+
 void FairTurns::Run(uint64_t turn) {
   List<Queue, Queue> now;
   now.TakeAll(&queues_);

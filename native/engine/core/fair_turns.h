@@ -40,6 +40,8 @@ class FairTurns {
   // True: the work may begin at once. False: OnTurn is called in this turn or a later turn, unless `waiter` is removed before; of a
   // waiter that waits already, once. `cost` is 1 to the share. `turn` is the number of the turn that runs, and never goes back.
   bool Ask(Queue* queue, Waiter* waiter, int32_t cost, uint64_t turn);
+  // Work of this cost was done, which nobody has asked for.
+  void Spend(Queue* queue, int32_t cost, uint64_t turn) const;
   // Once in each turn: lets the oldest of each queue begin.
   void Run(uint64_t turn);
   // Nothing waits.

@@ -71,6 +71,13 @@ bool PodShares::MayRead(PodShare* share) {
   return false;
 }
 
+void PodShares::Spend(PodShare* share, uint32_t work) {
+  const auto units = static_cast<int32_t>(work / kWorkPerUnit);
+  if (!share->account_ || units == 0) return;
+  turns_.SetShare(Share());
+  turns_.Spend(&share->account_->queue, units, turn_.number());
+}
+
 bool PodShares::MayGo(PodShare* share, size_t head_bytes) {
   const int32_t most = Share();
   const auto beyond = static_cast<int32_t>(head_bytes / kHeadBytesPerUnit);

@@ -44,6 +44,8 @@ class PodShares final : public Turn::Task {
   static constexpr int32_t kShareAlone = 192;
   // Bytes of a head that cost as much again as the request itself: copied, tokenised, looked at by rules.
   static constexpr size_t kHeadBytesPerUnit = 2'048;
+  // A head of HTTP/2 is a unit, and so are as many other frames as cost that much.
+  static constexpr uint32_t kWorkPerUnit = 16;
 
   PodShares(Turn& turn, const Buffers& buffers, Stats& stats)
       : turn_(turn), buffers_(buffers), stats_(stats) {}
@@ -59,6 +61,8 @@ class PodShares final : public Turn::Task {
   bool Open(PodShare* share, size_t head_bytes);
   // An end of it has something to read. True: it may be read now, also of a connection that is not counted. False: when OnMayRead is called.
   bool MayRead(PodShare* share);
+  // Reading has caused so much work, in units of the toll (http2/toll.h): the pod has as much less of its next turns.
+  void Spend(PodShare* share, uint32_t work);
   // True: the request may go to TypeScript now. False: when OnMayGo is called.
   bool MayGo(PodShare* share, size_t head_bytes);
   // The request has ended, and the next may come.

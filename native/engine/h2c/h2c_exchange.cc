@@ -91,7 +91,8 @@ void H2cExchange::OnMayGo() {
 
 void H2cExchange::AskAgain() {
   // What waits for its turn is judged by what holds then.
-  if (phase_ == Phase::kOpen || (phase_ == Phase::kDeciding && !awaits_turn())) OnMayGo();
+  if (phase_ == Phase::kOpen || phase_ == Phase::kAsking || (phase_ == Phase::kDeciding && !awaits_turn()))
+    OnMayGo();
 }
 
 void H2cExchange::OnAnswer(const Answer& answer) {

@@ -105,6 +105,7 @@ void H2cSession::Pump() {
   if (has_app()) ReadApplication();
   if (running_) ReadCaller();
   pumping_ = false;
+  services_.shares.Spend(this, caller_.TakeWork() + app_.TakeWork());
   OnWork();
 }
 

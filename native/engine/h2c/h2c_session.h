@@ -59,7 +59,9 @@ class H2cSession final : public ByteEnd::User,
   void OnReset(ByteEnd& end, int code) override;
   ssize_t OnPull(ByteEnd& end, const Pieces& into, bool* more) override;
   // Turn::Task, Turn::Flushable.
-  void OnAgain() override { Pump(); }
+  void OnAgain() override {
+    if (services_.shares.MayRead(this)) Pump();
+  }
   void Flush() override;
   // PodShare.
   void OnMayRead() override { Pump(); }

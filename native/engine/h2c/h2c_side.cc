@@ -88,6 +88,15 @@ H2cSide::Got H2cSide::Receive() {
     return Got::kNothing;
   }
   toll_.Begin(services_.turn.number());
+  const uint32_t before = toll_.work_done();
+  const Got got = Read();
+  work_ += toll_.work_done() - before;
+  if (got != Got::kBroken) HeedToll();
+  if (got != Got::kMore) return got;
+  return slow_.armed() ? Got::kNothing : Got::kMore;
+}
+
+H2cSide::Got H2cSide::Read() {
   Got got = Got::kMore;
   for (int reads = 0; got == Got::kMore && reads < kReadsPerTurn && !toll_.Stops(); reads++) {
     size_t used = 0;
@@ -117,9 +126,7 @@ H2cSide::Got H2cSide::Receive() {
     end_->Drop(taken);
     if (taken == 0) break;
   }
-  if (got != Got::kBroken) HeedToll();
-  if (got != Got::kMore) return got;
-  return slow_.armed() ? Got::kNothing : Got::kMore;
+  return got;
 }
 
 void H2cSide::HeedToll() {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "engine/core/byte_end.h"
 #include "engine/core/byte_queue.h"
@@ -50,6 +51,8 @@ class H2cSide final : public H2Handler {
   bool Open(Role role, ByteEnd& end, std::string first);
   // What it sends, up to a turn's share.
   Got Receive();
+  // What that has cost since this was last asked, in units of the toll.
+  uint32_t TakeWork() { return std::exchange(work_, 0); }
   // Bytes that are dropped, behind the last frame that counts. False: none come any more.
   bool Discard();
   int error() const { return error_; }
@@ -83,6 +86,7 @@ class H2cSide final : public H2Handler {
  private:
   // False: what it sends is no HTTP/2.
   bool Use(const uint8_t* bytes, size_t length, size_t* used);
+  Got Read();
   void HeedToll();
   int Produce();
   int WriteOut();
@@ -98,6 +102,7 @@ class H2cSide final : public H2Handler {
   std::string first_;
   ByteQueue out_;
   uint64_t written_ = 0;
+  uint32_t work_ = 0;
   size_t counted_ = 0;  // bytes of frames that the buffers know of
   int error_ = 0;
   bool is_server_ = false;

@@ -72,6 +72,7 @@ void OriginSession::Pump() {
   pumping_ = true;
   const H2cSide::Got got = side_.Receive();
   pumping_ = false;
+  services_.shares.Spend(this, side_.TakeWork());
   // What it has said may have ended it.
   if (phase_ != Phase::kOpen) return;
   switch (got) {

@@ -62,11 +62,16 @@ class OriginSession final : public OriginLink::User,
   void OnOriginFailed(CloseCause cause, int detail, std::string_view message) override;
   void OnOriginLost() override;
   // ByteEnd::User.
-  void OnReady(ByteEnd&) override { Pump(); }
+  void OnReady(ByteEnd& end) override {
+    if (end.failing() || services_.shares.MayRead(this)) Pump();
+  }
+  void OnArrived(ByteEnd&) override { Pump(); }
   void OnReset(ByteEnd& end, int code) override;
   ssize_t OnPull(ByteEnd& end, const Pieces& into, bool* more) override;
   // Turn::Task, Turn::Flushable.
-  void OnAgain() override { Pump(); }
+  void OnAgain() override {
+    if (services_.shares.MayRead(this)) Pump();
+  }
   void Flush() override;
   // H2cSide::User.
   H2Stream* OnRequest() override { return nullptr; }
@@ -75,7 +80,7 @@ class OriginSession final : public OriginLink::User,
   void OnMayReadSide() override { services_.turn.Again(this); }
   // PodShare.
   void OnShed(CloseCause cause) override { Lose(cause, 0, {}); }
-  void OnMayRead() override {}
+  void OnMayRead() override { Pump(); }
   void OnMayGo() override {}
 
  private:

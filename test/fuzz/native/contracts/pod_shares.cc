@@ -340,6 +340,23 @@ void ReadInTurns() {
   Expect(at_once == kAlone, "more to be done for a pod that is alone");
 }
 
+// Frames that cost more than the read by which they came are taken from the next shares of their pod, and of no other.
+void PayForWork() {
+  World world;
+  PodShares& shares = world.services().shares;
+  Connections flood = Make(world, 3, 1);
+  Connection bystander(world, 2);
+  Expect(shares.MayRead(flood[0].get()), "the first to be read");
+  shares.Spend(flood[0].get(), PodShares::kWorkPerUnit - 1);
+  Expect(shares.MayRead(flood[1].get()), "little work to cost nothing more");
+  shares.Spend(flood[0].get(), 3 * PodShares::kShareAmongOthers * PodShares::kWorkPerUnit);
+  Expect(!shares.MayRead(flood[2].get()), "the pod to have spent its share");
+  Expect(shares.MayRead(&bystander), "the bystander to be read at once");
+  int turns = 0;
+  for (; flood[2]->reads == 0 && turns < 10; turns++) world.Turn();
+  Expect(turns >= 3 && turns <= 5, "what was spent to be paid back turn by turn");
+}
+
 }  // namespace
 }  // namespace orlop::contracts
 
@@ -355,6 +372,7 @@ int main(int argc, char** argv) {
   RelieveMemory();
   WaitForTurns();
   ReadInTurns();
+  PayForWork();
   for (unsigned long i = 0; i < rounds; i++) {
     ShareTurns(random);
     GrowHeads(random);
