@@ -11,6 +11,7 @@ import { latencyScenarios } from "./latency.ts";
 import { outsideScenarios } from "./outside.ts";
 import { payloadScenarios } from "./payload.ts";
 import { pureScenarios } from "./pure.ts";
+import { recordScenarios } from "./records.ts";
 import { requestScenarios } from "./requests.ts";
 import type { Scenario } from "./scenario.ts";
 import { severScenarios } from "./sever.ts";
@@ -33,6 +34,7 @@ export const scenarios: readonly Scenario[] = [
   ...captureScenarios,
   ...outsideScenarios,
   ...severScenarios,
+  ...recordScenarios,
   ...pureScenarios,
   ...largeScenarios,
   ...kubernetesScenarios,
