@@ -16,6 +16,7 @@ import {
   type PodRow,
   type PodRows,
   refusal,
+  type Unserved,
 } from "./enrollment-states.ts";
 import { NamespaceGuards } from "./guards.ts";
 import type { LastIndex } from "./last-index.ts";
@@ -112,7 +113,6 @@ export class PodEnrollments {
   guard(uid: string, workload: string): Promise<PodRow | EnrollmentRefusal> {
     const { rows, protectedPods } = this.#options;
     const guarded = this.#turns.of(uid, async () => {
-      const isNew = this.#table.byUid(uid) === undefined;
       const known = this.#table.byUid(uid) ?? this.#table.await(uid);
       if (known === undefined) return refusal("limit", `${MAX_PODS} pods are enrolled`);
       protectedPods.add(uid, { workload });
@@ -120,10 +120,7 @@ export class PodEnrollments {
         rows.guard(known.row, known.pod.netnsFd);
         this.#table.set({ ...known, isGuarded: true });
       }
-      if (known.state !== "awaited") return known.row;
-      const now = await this.#guards.guard(known);
-      if (now.state === "guarded" && isNew) this.#sweep.askedFor(now);
-      return now.row;
+      return known.state === "awaited" ? (await this.#guardFound(known)).row : known.row;
     });
     return this.#onceKept(guarded);
   }
@@ -161,7 +158,7 @@ export class PodEnrollments {
       }
       // First of all, since what follows may be refused.
       const waiting = this.#table.byUid(uid);
-      if (waiting !== undefined && isUnserved(waiting)) await this.#guards.guard(waiting);
+      if (waiting !== undefined && isUnserved(waiting)) await this.#guardFound(waiting);
       const pod = findPod(this.#options.tree, uid);
       if (isRefusal(pod)) return pod;
       // The namespace owns the descriptor.
@@ -328,6 +325,13 @@ export class PodEnrollments {
     this.#options.rows.close();
     this.#options.tree.unborn.close();
     this.#table.clear();
+  }
+
+  /** An agent asks about the pod, whose guard is put where the pod is by now. */
+  async #guardFound(waiting: Unserved): Promise<Unserved> {
+    const now = await this.#guards.guard(waiting);
+    if (waiting.state === "awaited" && now.state === "guarded") this.#sweep.foundBy(now);
+    return now;
   }
 
   /** Pods whose namespace is there come soonest. */

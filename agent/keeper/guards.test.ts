@@ -64,6 +64,12 @@ describe("a protected pod", () => {
     assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [asked] }, "it was there already");
     await enrollments.guard("p9", "job");
     assert.deepEqual(await enrollments.sweep(), { gone: [], guarded: [], failed: [] });
+    await enrollments.guard("p6", "cron");
+    node.pod(6);
+    namespaces.cookie = 400n;
+    await prepared(enrollments, "p6", ["10.0.0.6"]);
+    const prepares = { podIdx: 4, found: "first-process", asked: true };
+    assert.partialDeepStrictEqual(await enrollments.sweep(), { guarded: [prepares] }, "an agent found it first");
   });
 
   test("a guarded namespace that goes makes way for the next", async () => {

@@ -170,7 +170,7 @@ export type Reply =
  * Sent unasked, id 0, to every agent.
  * - pod-gone: the pod's namespace has gone, and the keeper has released the pod
  * - pod-guarded: the keeper holds a guard for the pod under this index, or has found the pod whose guard it held
- * - pod-found: the pod was there when an agent asked for its guard, and has the index of that answer. It may have begun just then, or long
+ * - pod-found: the pod was there when an agent asked about it, and has the index of that answer. It may have begun just then, or long
  *   ago. An agent of an earlier release does not know this notice, and does not count the pod
  * - pod-starting: the CNI plug-in has begun the pod, and waits until the agent captures it, or releases it as a pod that the mesh knows
  *   and does not want. Meanwhile the keeper holds a guard for it. An agent of an earlier release does not know this notice: such a

@@ -7,7 +7,7 @@ import type { Readdressing } from "./readdressing.ts";
 
 export type GuardedRow = PodRow & {
   readonly found?: AwaitedFound;
-  /** The pod was there when an agent asked for its guard. */
+  /** An agent asked about the pod before a sweep had found it. */
   readonly asked?: true;
 };
 /** What a sweep found out. */
@@ -29,7 +29,7 @@ export class PodSweep {
   readonly #options: SweepOptions;
   /** UIDs of guarded pods whose new index the agent does not know: what it asked for may have been refused. */
   readonly #moved = new Set<string>();
-  /** Rows of pods that were there when an agent asked for their guard. */
+  /** Rows of pods that were there when an agent asked about them. */
   readonly #asked: GuardedRow[] = [];
   #sweeps = 0;
 
@@ -42,8 +42,8 @@ export class PodSweep {
     this.#moved.add(uid);
   }
 
-  /** The guard that an agent has asked for was put at once. The next sweep says what the pod had then. */
-  askedFor({ row, pod }: Extract<Unserved, { readonly state: "guarded" }>): void {
+  /** An agent asked about the pod before a sweep had found it. The next sweep says what it had when its guard was put. */
+  foundBy({ row, pod }: Extract<Unserved, { readonly state: "guarded" }>): void {
     this.#asked.push({ ...row, found: this.#foundOf(pod, this.#options.tree), asked: true });
   }
 

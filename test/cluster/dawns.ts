@@ -1,7 +1,6 @@
 // test cluster · pods that listen and dial in their first millisecond (pod.c, `dawn`): started as a controller would, and what each has seen.
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, send } from "./api.ts";
-import { make } from "./authority-objects.ts";
+import { type Answer, ask, type Method, send } from "./api.ts";
 import { POD_IMAGE } from "./plan.ts";
 import { rankOf } from "./start-cost.ts";
 
@@ -109,8 +108,21 @@ export class Dawns {
     const name = `dawn-${++this.#started}`;
     const command = ["dawn", String(DAWN_PORT), target.address, String(target.port)];
     const createdMs = Date.now();
-    await make(this.#kubeconfig, podsOf(namespace), podObject(namespace, name, this.#node, command));
+    const object = podObject(namespace, name, this.#node, command);
+    const { status, body } = await this.#answered("POST", podsOf(namespace), object);
+    // 409: a try before, to which no answer came, has made it.
+    if (status !== 201 && status !== 409) throw new Error(`pod ${name}: ${status} ${body}`);
     return { turn, name, createdMs };
+  }
+
+  /** With a hundred pods at once the machine may be too busy for an answer in time. */
+  async #answered(method: Method, url: string, object?: object): Promise<Answer> {
+    const end = performance.now() + DEADLINE_MS;
+    for (;;) {
+      const answer = await send(this.#kubeconfig, method, url, object);
+      if (answer.status !== 0 || performance.now() > end) return answer;
+      await sleep(LOOK_MS);
+    }
   }
 
   async #collectAll(turns: readonly Turn[], open: Map<string, Started>): Promise<readonly (readonly Dawn[])[]> {
@@ -144,9 +156,9 @@ export class Dawns {
 
   async #seenBy({ name, createdMs, turn }: Started): Promise<Dawn> {
     const url = `${podsOf(turn.namespace)}/${name}`;
-    const { status, body } = await ask(this.#kubeconfig, `${url}/log`);
+    const { status, body } = await this.#answered("GET", `${url}/log`);
     if (status !== 200) throw new Error(`the log of ${name}: ${status} ${body}`);
-    await send(this.#kubeconfig, "DELETE", url, { gracePeriodSeconds: 0 });
+    await this.#answered("DELETE", url, { gracePeriodSeconds: 0 });
     const said = new Map(body.split("\n").map((line) => line.split(" ", 2) as [string, string]));
     const since = (what: string): number => Number(said.get(what)) - createdMs;
     const times = { startMs: since("began"), answerMs: since("answered") };
