@@ -43,17 +43,56 @@ bool IsOrlops(const uint8_t* bytes, Http1Span name) {
          SameText(bytes, {static_cast<uint16_t>(name.at + 2), 5}, "orlop");
 }
 
+constexpr uint64_t kEach = 0x0101010101010101;
+constexpr uint64_t kHigh = kEach * 0x80;
+
+uint64_t EightAt(const uint8_t* bytes) {
+  uint64_t word;
+  memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
+// Of marks that are the high bits of a word's bytes, of which there is one at least: how many bytes lie in front of the first.
+size_t FirstOf(uint64_t marks) {
+  static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+  return static_cast<size_t>(__builtin_ctzll(marks)) / 8;
+}
+
+// The first byte from `at` on that no token has. Eight bytes at a time while all of them are letters and hyphens, as most names are.
+size_t EndOfName(const uint8_t* bytes, size_t length, size_t at) {
+  while (at + 8 <= length) {
+    const uint64_t word = EightAt(bytes + at);
+    const uint64_t small = (word | kEach * 0x20) & ~kHigh;
+    const uint64_t letters = (small + kEach * (0x80 - 'a')) & ~(small + kEach * (0x80 - 'z' - 1)) & ~word;
+    const uint64_t other = word ^ kEach * '-';
+    const uint64_t hyphens = ~(((other & ~kHigh) + kEach * 0x7f) | other);
+    const uint64_t others = ~(letters | hyphens) & kHigh;
+    if (others != 0) {
+      at += FirstOf(others);
+      break;
+    }
+    at += 8;
+  }
+  while (at < length && IsHttp1(bytes[at], kTokenByte)) at++;
+  return at;
+}
+
 // The first byte from `at` on that no value has. Eight bytes at a time while all of them are visible.
 size_t EndOfValue(const uint8_t* bytes, size_t length, size_t at) {
-  constexpr uint64_t kEach = 0x0101010101010101;
   while (at + 8 <= length) {
-    uint64_t word;
-    memcpy(&word, bytes + at, sizeof word);
+    const uint64_t word = EightAt(bytes + at);
     const uint64_t delete_byte = word ^ (kEach * 0x7f);
     const uint64_t controls = (word - kEach * 0x20) & ~word;
     const uint64_t deletes = (delete_byte - kEach) & ~delete_byte;
-    if (((controls | deletes) & (kEach * 0x80)) != 0) break;
-    at += 8;
+    // Marks behind the first may be wrong.
+    const uint64_t marks = (controls | deletes) & kHigh;
+    if (marks == 0) {
+      at += 8;
+      continue;
+    }
+    at += FirstOf(marks);
+    if (!IsHttp1(bytes[at], kValueByte)) return at;
+    at++;
   }
   while (at < length && IsHttp1(bytes[at], kValueByte)) at++;
   return at;
@@ -156,7 +195,7 @@ Http1Refusal ReadHttp1Fields(const uint8_t* bytes, size_t length, size_t* at, Ht
 
     Http1Field& field = fields[*count];
     const size_t name = next;
-    while (next < length && IsHttp1(bytes[next], kTokenByte)) next++;
+    next = EndOfName(bytes, length, next);
     if (next == name || next == length || bytes[next] != ':') {
       return Misplaced(bytes, length, next, Http1Refusal::kFieldName);
     }
