@@ -33,7 +33,7 @@ class MirrorExchange : public Turn::Mortal, public Hook<MirrorExchange> {
 
  protected:
   // Of a response that is longer nobody reads the rest.
-  static constexpr size_t kMostRead = 1024 * 1024;
+  static constexpr size_t kMostRead = 256 * 1024;
 
   MirrorExchange(const EngineServices& services, Mirrors& mirrors,
                  std::shared_ptr<const MirroredRequest> request, MirrorTarget target);

@@ -7,13 +7,6 @@
 #include "engine/origin/mirrors.h"
 
 namespace orlop {
-namespace {
-
-// Then others have their chance.
-constexpr int kReadsPerTurn = 4;
-
-}  // namespace
-
 MirrorHttp1::MirrorHttp1(const EngineServices& services, Mirrors& mirrors,
                          std::shared_ptr<const MirroredRequest> request, MirrorTarget target)
     : MirrorExchange(services, mirrors, std::move(request), std::move(target)),
@@ -78,7 +71,7 @@ void MirrorHttp1::Pump() {
   if (!link_) return;
   if (out_.Flush() != 0) return Lose();
   ByteEnd& end = link_->end();
-  for (int reads = 0; reads < kReadsPerTurn; reads++) {
+  while (mirrors_.MayRead()) {
     Pieces pieces;
     const int found = end.Front(&pieces);
     if (found < 0) return Lose();
@@ -89,6 +82,7 @@ void MirrorHttp1::Pump() {
     for (int i = 0; i < pieces.count; i++)
       held_.append(static_cast<const char*>(pieces.list[i].iov_base), pieces.list[i].iov_len);
     end.Drop(pieces.bytes);
+    mirrors_.Read(pieces.bytes);
     read_ += pieces.bytes;
     if (read_ > kMostRead) return Stop(MirrorEnd::kAnswered);
     if (!Use(false)) return;

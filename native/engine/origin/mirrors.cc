@@ -16,6 +16,7 @@ constexpr uint32_t kMostOfPod = 256;
 // Bytes that are kept for them, of a pod and of the thread.
 constexpr size_t kBytesOfPod = 8u << 20;
 constexpr size_t kBytes = 32u << 20;
+constexpr size_t kReadInTurn = 128 * 1024;
 
 }  // namespace
 
@@ -65,6 +66,14 @@ void Mirrors::Flush() {
     open_.PushBack(exchange);
     exchange->Start();
   }
+}
+
+bool Mirrors::MayRead() {
+  if (turn_ != services_.turn.number()) {
+    turn_ = services_.turn.number();
+    read_ = 0;
+  }
+  return read_ < kReadInTurn;
 }
 
 void Mirrors::Ended(MirrorExchange& exchange, MirrorEnd end) {

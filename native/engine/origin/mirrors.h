@@ -24,6 +24,9 @@ class Mirrors final : public MirrorRoom, public Turn::Flushable {
   // What is under way ends, and nothing more is sent.
   void Stop();
 
+  // Of responses so much is read in a turn, all copies together: requests do not wait for what is dropped.
+  bool MayRead();
+  void Read(size_t bytes) { read_ += bytes; }
   // From an exchange, once.
   void Ended(MirrorExchange& exchange, MirrorEnd end);
 
@@ -47,6 +50,8 @@ class Mirrors final : public MirrorRoom, public Turn::Flushable {
   std::unordered_map<uint32_t, OfPod> pods_;
   std::unordered_map<uint32_t, uint32_t> open_at_;  // by origin
   size_t bytes_ = 0;
+  uint64_t turn_ = 0;  // in which was read
+  size_t read_ = 0;    // so much
   bool stopped_ = false;
 };
 
