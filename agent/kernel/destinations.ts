@@ -12,11 +12,19 @@ const { keyOf } = outRules;
 /** The entry that each key had before this change; undefined: none. */
 type Touched = Map<string, OutEntry | undefined>;
 
+/** A list only where there are several: as a rule a workload has a single entry, and there are 100,000 of them. */
+type Claimed = OutEntry | readonly OutEntry[];
+const listed = (claimed: Claimed | undefined): readonly OutEntry[] => {
+  if (claimed === undefined) return [];
+  return isList(claimed) ? claimed : [claimed];
+};
+const isList = (claimed: Claimed): claimed is readonly OutEntry[] => Array.isArray(claimed);
+
 export class Destinations {
   readonly #world: VerdictWorld;
   /** The entries that each of them claims, by uid and by `<namespace>/<name>`. */
-  readonly #workloads = new Map<string, readonly OutEntry[]>();
-  readonly #services = new Map<string, readonly OutEntry[]>();
+  readonly #workloads = new Map<string, Claimed>();
+  readonly #services = new Map<string, Claimed>();
   readonly #claims = new Claims<OutEntry>(() => false);
   /** What the kernel's table holds from an earlier agent, until `all` has replaced it. */
   #found: Map<string, OutEntry>;
@@ -68,18 +76,14 @@ export class Destinations {
     this.#claim(this.#services, key, service === undefined ? [] : vipEntries(service, this.#world), touched);
   }
 
-  #claim(
-    owners: Map<string, readonly OutEntry[]>,
-    owner: string,
-    entries: readonly OutEntry[],
-    touched: Touched,
-  ): void {
-    const before = owners.get(owner) ?? [];
+  #claim(owners: Map<string, Claimed>, owner: string, entries: readonly OutEntry[], touched: Touched): void {
+    const before = listed(owners.get(owner));
     if (same(before, entries)) return;
     for (const entry of before) this.#touch(entry, touched, (key) => this.#claims.remove(key, entry));
     for (const entry of entries) this.#touch(entry, touched, (key) => this.#claims.add(key, entry));
-    if (entries.length === 0) owners.delete(owner);
-    else owners.set(owner, entries.slice());
+    const [only] = entries;
+    if (only === undefined) owners.delete(owner);
+    else owners.set(owner, entries.length === 1 ? only : entries.slice());
   }
 
   #touch(entry: OutEntry, touched: Touched, change: (key: string) => void): void {
