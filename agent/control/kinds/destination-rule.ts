@@ -78,16 +78,19 @@ const connectionPool = growingObject({
     growingObject({
       http2MaxRequests: optional(integer(0, 2 ** 31 - 1), null),
       http1MaxPendingRequests: unsupported(anything, tooFar),
-      maxRequestsPerConnection: unsupported(anything, tooFar),
+      maxRequestsPerConnection: unsupported(
+        anything,
+        "a connection to an endpoint is used for as long as both keep it",
+      ),
       maxRetries: unsupported(anything, "retries have a budget of a fifth, or ten a second"),
-      idleTimeout: unsupported(anything, notYet),
+      idleTimeout: unsupported(anything, "a connection to an endpoint without a request ends after 60 s"),
       h2UpgradePolicy: unsupported(anything, notYet),
       useClientProtocol: unsupported(anything, notYet),
       maxConcurrentStreams: unsupported(anything, notYet),
     }),
     null,
   ),
-  tcp: unsupported(anything, tooFar),
+  tcp: unsupported(anything, "connections are opened as requests need them, and wait 10 s for their endpoint at most"),
 });
 /** As Istio has them; a request without the key is balanced as without a hash. */
 const consistentHash = growingObject({
@@ -151,7 +154,11 @@ export const destinationRuleKind = growingObject({
     growingObject({
       host: required(string),
       trafficPolicy: optional<Read<typeof trafficPolicy> | null>(trafficPolicy, null),
-      subsets: unsupported(anything, notYet),
+      subsets: unsupported(
+        anything,
+        "nothing chooses a subset, nor its trafficPolicy: routes name Services, and no VirtualService is read",
+        "write a Service and a DestinationRule for each version, and a route between them",
+      ),
       exportTo: unsupported(anything, "it holds for every caller of the Service"),
       workloadSelector: unsupported(anything, "it holds for every caller of the Service"),
     }),
