@@ -60,6 +60,21 @@ test("a parent that is not there, or has no such port", () => {
   assert.equal(of({ namespace: "bank", name: "far" }), "True Accepted: ");
 });
 
+test("targets of mirrors resolve as backends do", () => {
+  const of = (...targets: readonly Json[]): string => {
+    const filters = targets.map((backendRef) => ({ type: "RequestMirror", requestMirror: { backendRef } }));
+    const rules = [{ backendRefs: [{ name: "api", port: 80 }], filters }];
+    const { Accepted = "", ResolvedRefs = "" } = said({ parentRefs: [parent], rules });
+    assert.equal(Accepted, "True Accepted: ");
+    return ResolvedRefs;
+  };
+  assert.equal(of({ name: "api", port: 80 }), "True ResolvedRefs: ");
+  assert.equal(
+    of({ name: "api", port: 80 }, { name: "none", port: 80 }),
+    "False BackendNotFound: there is no Service shop/none",
+  );
+});
+
 test("backends that do not resolve", () => {
   const of = (...refs: readonly Json[]): string => said(backends(...refs)).ResolvedRefs ?? "";
   assert.equal(of({ name: "none", port: 80 }), "False BackendNotFound: there is no Service shop/none");

@@ -136,16 +136,10 @@ test("a route is accepted, or says why not, and whether its backends are there",
   await route("mirrored", { rules: [{ ...whole, filters: [mirrorTo("far"), mirrorTo("nobody")] }] });
   const [, gone] = await reasons("mirrored", "True Accepted", "False BackendNotFound");
   assert.equal(gone, "there is no Service shop/nobody");
-  await route("authorized", {
-    rules: [
-      {
-        ...whole,
-        filters: [{ type: "ExternalAuth", externalAuth: { protocol: "HTTP", backendRef: { name: "far", port: 80 } } }],
-      },
-    ],
-  });
-  const [refused] = await reasons("authorized", "False UnsupportedValue", "True ResolvedRefs");
-  assert.match(refused ?? "", /^spec\.rules\[0\]\.filters\[0\]\.externalAuth is not honoured/);
+  const foreign = { type: "ExtensionRef", extensionRef: { group: "x.example", kind: "Filter", name: "far" } };
+  await route("extended", { rules: [{ ...whole, filters: [foreign] }] });
+  const [refused] = await reasons("extended", "False UnsupportedValue", "True ResolvedRefs");
+  assert.match(refused ?? "", /^spec\.rules\[0\]\.filters\[0\]\.extensionRef is not honoured/);
   const port = { parentRefs: [{ ...parent, port: 81 }] };
   await route("astray", port);
   await reasons("astray", "False NoMatchingParent", "True ResolvedRefs");
