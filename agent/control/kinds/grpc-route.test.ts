@@ -145,6 +145,14 @@ test("about a port a GRPCRoute takes the place of the HTTPRoutes of its namespac
   assert.deepEqual(about(80, "shop", http, narrow), [http]);
 });
 
+test("a session is the rule's, as of an HTTPRoute", () => {
+  const { route } = read([{ sessionPersistence: { type: "Header", sessionName: "x-basket" } }, {}]);
+  assert.deepEqual(
+    route?.rules.map(({ session }) => session),
+    [{ by: "header", name: "x-basket", lastsMs: 0, isPermanent: false }, undefined],
+  );
+});
+
 test("what cannot be honoured is refused, with its place", () => {
   const refusals: readonly (readonly [Json, RegExp])[] = [
     [{ matches: [{ method: {} }] }, /neither service nor method/],
@@ -154,7 +162,7 @@ test("what cannot be honoured is refused, with its place", () => {
     [{ matches: [{ path: { value: "/a" } }] }, /ORL4102/],
     [{ filters: [{ type: "URLRewrite", urlRewrite: { hostname: "a" } }] }, /ORL4102/],
     [{ filters: [{ type: "RequestMirror", requestMirror: {} }] }, /lacks "backendRef"/],
-    [{ sessionPersistence: {} }, /ORL4106/],
+    [{ sessionPersistence: { idleTimeout: "1m" } }, /ORL4106/],
     [{ timeouts: { request: "1s" } }, /ORL4102/],
   ];
   for (const [rule, why] of refusals) {

@@ -6,6 +6,7 @@ import { backendRef, everything, MOST_MATCHES, MOST_RULES, type ReadRule, toRout
 import { edits, type RouteFilter } from "./http-route-filters.ts";
 import { condition, fieldName, firstOfEachName, withFewExpressions } from "./http-route-match.ts";
 import { mirrorReader, type ReadMirror } from "./http-route-mirror.ts";
+import { sessionPersistence } from "./http-route-session.ts";
 import { MOST_BACKENDS, parentRefs, routeMetadata, uncountedHostnames } from "./route-parts.ts";
 import {
   ignored,
@@ -121,7 +122,7 @@ const rule = object({
   matches: optional(list(grpcMatch, { max: MOST_MATCHES }), []),
   filters: optional(list(grpcFilter, { max: MOST_BACKENDS }), []),
   backendRefs: optional(list(located(backendRef), { max: MOST_BACKENDS }), []),
-  sessionPersistence: notHonoured("each call is balanced for itself", "remove sessionPersistence"),
+  sessionPersistence: optional(sessionPersistence, null),
 });
 
 const grpcRoute = object({
@@ -148,9 +149,9 @@ const anyCall: HttpMatch = { path: anyMethod.path, method: null, headers: [], qu
 export function toGrpcRoute(read: GrpcRouteDocument, document: Value, report: Report): HttpRoute | undefined {
   const written = read.spec.rules ?? [{ value: { ...everything }, from: document.from }];
   const rules = written.map(({ value, from }) => {
-    const { name, filters, backendRefs } = value;
+    const { name, filters, backendRefs, sessionPersistence: session } = value;
     const matches = value.matches.length === 0 ? [anyCall] : value.matches;
-    const whole: ReadRule = { ...everything, name, filters, backendRefs, matches };
+    const whole: ReadRule = { ...everything, name, filters, backendRefs, matches, sessionPersistence: session };
     return { value: whole, from };
   });
   const { metadata, spec } = read;
