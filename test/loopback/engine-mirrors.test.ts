@@ -172,7 +172,13 @@ for (const way of ways) {
     const bodies = Array.from({ length: 50 }, () => randomBytes(dice.pick([0, 5, 1_000, 70_000, 200_000])));
     await Promise.all(
       bodies.map(async (body, nth) => {
-        const headers = { ":method": "POST", ":path": `/${nth}`, "x-nth": String(nth), authorization: "secret" };
+        const headers = {
+          ":method": "POST",
+          ":path": `/${nth}`,
+          "x-nth": String(nth),
+          authorization: "secret",
+          te: "trailers",
+        };
         const heard = await askHttp2(caller.session, { headers, body: [body] });
         assert.deepEqual([heard.status, heard.body.toString()], [200, "main"], `seed ${seed}`);
       }),
@@ -184,6 +190,7 @@ for (const way of ways) {
       if (copy === undefined) throw new Error(`seed ${seed}: ${nth} is missing`);
       assert.ok(copy.body.equals(body), `seed ${seed} ${nth}`);
       assert.deepEqual([copy.headers[":path"], copy.headers.authorization], [`/${nth}`, undefined]);
+      assert.equal(copy.headers.te, "trailers", "servers of gRPC refuse what does not ask for them");
     }
     assert.ok(mirror.sessions.length <= 2);
     assert.deepEqual(under.errors(), []);

@@ -39,13 +39,14 @@ void MirrorExchange::Finish(MirrorEnd end) {
 
 Http1Edit MirrorExchange::EditOf(const Http1Head& head, HeadEdits* edits) const {
   Http1Edit edit = UnchangedEdit(head);
-  // The body is at hand, so its length is known. Trailers are not copied.
+  // The body is at hand, so its length is known. Trailers of the request are not copied; those of its response are asked for as it asks, since
+  // servers of gRPC refuse what does not.
   if (head.framing != Http1Framing::kNone) {
     edit.framing = Http1Framing::kLength;
     edit.content_length = request_->body.size();
   }
   edit.connection = Http1Option::kNone;
-  edit.trailers = edit.keep_alive = false;
+  edit.keep_alive = false;
   edit.without_envoys = target_.without_proxy_headers;
   const std::string_view target = target_.target;
   if (!target.empty()) edit.path = target.substr(0, target.find('?'));
