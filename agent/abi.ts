@@ -487,6 +487,7 @@ export const mirrorEnds = [
   "lost",
   "timeout",
   "drained",
+  "withdrawn",
 ] as const;
 
 export const originWays = [

@@ -26,6 +26,7 @@ export class Origins {
   readonly #ofPod = new Map<number, Map<string, DefinedOrigin[]>>();
   /** In the order in which they are looked at when there are too many. */
   readonly #all = new Set<DefinedOrigin>();
+  readonly #copiesHere = new Set<DefinedOrigin>();
   readonly #numbers = new Set<number>();
   #last: number;
 
@@ -66,6 +67,14 @@ export class Origins {
       if (each.podIdx === podIdx || (each.route.type === "dial" && each.route.podIdx === podIdx)) this.#forget(each);
   }
 
+  /**
+   * Copies between pods of this node were judged by what held then, and nobody judges them again: what of them is under way ends, and what
+   * was asked for is not sent. Copies that come later get other numbers.
+   */
+  dropCopiesHere(): void {
+    for (const each of this.#copiesHere) this.#forget(each);
+  }
+
   /** The first that nobody has used since it was looked at last. */
   #forgetUnused(): void {
     for (const each of this.#all) {
@@ -87,6 +96,7 @@ export class Origins {
     there.push(origin);
     this.#all.add(origin);
     this.#numbers.add(origin.origin);
+    if (origin.use === "copies" && route.type === "dial") this.#copiesHere.add(origin);
   }
 
   #forget(origin: DefinedOrigin): void {
@@ -98,6 +108,7 @@ export class Origins {
     if (ofPod?.size === 0) this.#ofPod.delete(podIdx);
     this.#all.delete(origin);
     this.#numbers.delete(origin.origin);
+    this.#copiesHere.delete(origin);
     this.#engine.drop(origin.origin);
   }
 }

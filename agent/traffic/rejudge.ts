@@ -110,7 +110,7 @@ export class LiveConnections {
   }
 }
 
-const isAnything = ({ workloads, authorizationPolicies, peerAuthentications }: Change): boolean =>
+export const isAnything = ({ workloads, authorizationPolicies, peerAuthentications }: Change): boolean =>
   [workloads, authorizationPolicies, peerAuthentications].some((changed) => [...changed].length > 0);
 
 function judged(

@@ -603,6 +603,34 @@ describe("mirrors of a rule", () => {
     assert.deepEqual(bench.requests.at(-1)?.mirrors, ["shop/api:80", "shop/near:80"]);
   });
 
+  test("copies between pods of this node lose their origins when a policy or a pod changes; others keep theirs", () => {
+    const routed = new Routed("shop/api", { mirrors: [mirror("shop/near"), mirror("shop/api")] });
+    const { bench } = routed;
+    bench.judge = () => allow;
+    const ref = routed.open();
+    const { mirrors: before = [] } = routed.forward(ref, 1);
+    assert.deepEqual(
+      before.map(({ origin }) => bench.engine.origins.get(origin)?.route.type),
+      ["dial", "tunnel"],
+    );
+    bench.traffic.storeChanged(policyChanged);
+    assert.deepEqual(
+      before.map(({ origin }) => bench.engine.origins.has(origin)),
+      [false, true],
+    );
+    routed.end(ref, 1);
+    const { mirrors: after = [] } = routed.forward(ref, 2);
+    assert.notEqual(after[0]?.origin, before[0]?.origin, "a number that is gone may be on its way");
+    assert.equal(after[1]?.origin, before[1]?.origin);
+    bench.judge = () => deny("denied-by-policy");
+    bench.traffic.storeChanged(policyChanged);
+    routed.end(ref, 2);
+    assert.deepEqual(
+      routed.forward(ref, 3).mirrors?.map(({ origin }) => origin),
+      [after[1]?.origin],
+    );
+  });
+
   test("what may not be sent, or ends, is counted, and its request goes on", () => {
     const routed = new Routed("shop/api", { mirrors: [mirror("shop/near"), mirror("shop/none"), mirror("shop/gone")] });
     const { bench } = routed;

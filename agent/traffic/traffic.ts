@@ -20,7 +20,7 @@ import type { TrafficOptions } from "./options.ts";
 import { outboundDraft } from "./outbound.ts";
 import { answerPeer } from "./peers.ts";
 import type { Pod } from "./pods.ts";
-import type { Change } from "./rejudge.ts";
+import { type Change, isAnything } from "./rejudge.ts";
 import { answerRequest } from "./request.ts";
 import { answerFailedTry, answerRoutedRequest } from "./routed-request.ts";
 import { ConnectionSlots } from "./slots.ts";
@@ -88,6 +88,7 @@ class Thread implements Traffic {
   storeChanged(change: Change): void {
     const { live, world } = this.#context;
     const { answer, reports } = this.#options;
+    if (isAnything(change)) this.#context.origins.dropCopiesHere();
     for (const { connection, revocation } of live.rejudge(change, world, (error) =>
       reports.fault(error, "re-judging"),
     )) {

@@ -319,6 +319,66 @@ for (const protocol of ["HTTP/1.1", "HTTP/2"] as const) {
   });
 }
 
+for (const protocol of ["HTTP/1.1", "HTTP/2"] as const) {
+  for (const way of ways) {
+    test(`${protocol}, ${way}: copies whose origin is dropped end at once, the others go on, and requests too`, async () => {
+      const hole = await serve((socket) => void socket.on("error", () => {}).pause());
+      const tapes = listens("mirrored");
+      const kept = await application(tapes.listener);
+      const main =
+        protocol === "HTTP/2"
+          ? await h2cApplication((stream) => {
+              stream.resume();
+              stream.on("end", () => {
+                stream.respond({ ":status": 200 });
+                stream.end("main");
+              });
+            })
+          : await application((request, response) => {
+              request.resume();
+              request.on("end", () => response.end("main"));
+            });
+      using under = serves(
+        way,
+        [main.port, hole.port, kept.port, hole.port],
+        mirrored(copyTo(2), copyTo(3), copyTo(4)),
+      );
+      const drop = (): void => {
+        for (const origin of [2, 4]) under.engine.engine.dropOrigin(origin);
+      };
+      const body = randomBytes(100_000);
+      if (protocol === "HTTP/2") {
+        using caller = h2cCaller(under.port);
+        for (let nth = 0; nth < 20; nth++)
+          await askHttp2(caller.session, { headers: { ":method": "POST", ":path": "/" }, body: [body] });
+        await sleep(100);
+        drop();
+        await askHttp2(caller.session, { headers: { ":method": "POST", ":path": "/" }, body: [body] });
+      } else {
+        const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+        const headers = { "x-nth": "0" };
+        for (let nth = 0; nth < 20; nth++)
+          assert.equal((await ask(under.port, { agent, method: "POST", headers }, body)).body, "main");
+        await sleep(100);
+        drop();
+        assert.equal((await ask(under.port, { agent, method: "POST", headers }, body)).body, "main");
+        agent.destroy();
+      }
+      await until("their ends", 5_000, () => {
+        const { withdrawn = 0, "not-reached": unreached = 0 } = countOf(endsOf(under));
+        return withdrawn === 40 && unreached === 2;
+      });
+      // A socket that does not read does not see its end.
+      for (const socket of hole.connections) socket.resume();
+      await until("the ends of their connections", 10_000, () => hole.connections.every((socket) => socket.destroyed));
+      if (protocol === "HTTP/1.1") assert.equal(countOf(endsOf(under)).answered, 21);
+      assert.equal(endedOf(under).length, 21);
+      assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
+      assert.deepEqual(under.errors(), []);
+    });
+  }
+}
+
 test("what is no whole request within the bound is not copied, and its request goes on", async () => {
   const main = listens("main");
   const mirror = listens("");

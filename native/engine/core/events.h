@@ -49,9 +49,10 @@ enum class MirrorEnd : uint32_t {
   kNotReached,  // there was no connection
   kLost,  // its connection has ended before the response was whole, or the response is no acceptable HTTP
   kTimeout,
-  kDrained,  // with the engine
+  kDrained,    // with the engine
+  kWithdrawn,  // its origin was dropped meanwhile: pods or policies have changed
 };
-constexpr uint32_t kMirrorEnds = 8;
+constexpr uint32_t kMirrorEnds = 9;
 
 // How connections to an origin are made: as by the answers of these names.
 enum class OriginWay : uint32_t { kRelay, kTunnel, kDial };

@@ -96,6 +96,17 @@ void Mirrors::Report(uint32_t pod_idx, MirrorEnd why) {
   services_.events.Emit(record);
 }
 
+void Mirrors::Withdraw(uint32_t origin) {
+  for (List<MirrorExchange, MirrorExchange>* list : {&waiting_, &open_}) {
+    for (MirrorExchange* at = list->First(); at && open_at_.count(origin) > 0;) {
+      // An exchange that stops may take others of its connection along.
+      const bool stops = at->origin() == origin;
+      if (stops) at->Stop(MirrorEnd::kWithdrawn);
+      at = stops ? list->First() : list->Next(at);
+    }
+  }
+}
+
 void Mirrors::Stop() {
   stopped_ = true;
   for (List<MirrorExchange, MirrorExchange>* list : {&waiting_, &open_}) {

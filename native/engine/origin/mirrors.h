@@ -27,6 +27,10 @@ class Mirrors final : public MirrorRoom, public Turn::Flushable {
   // Of responses so much is read in a turn, all copies together: requests do not wait for what is dropped.
   bool MayRead();
   void Read(size_t bytes) { read_ += bytes; }
+
+  // The origin of this number is dropped: its copies end, as far as they have come.
+  void Withdraw(uint32_t origin);
+
   // From an exchange, once.
   void Ended(MirrorExchange& exchange, MirrorEnd end);
 

@@ -39,6 +39,7 @@ void OriginPool::Define(const Answer& answer) {
 }
 
 void OriginPool::Forget(Origin& origin) {
+  mirrors_.Withdraw(origin.number);
   while (OriginConnection* connection = origin.idle.First()) connection->Close();
   while (OriginSession* session = origin.sessions.PopFront()) session->Orphan();
   while (StreamWaiter* waiter = origin.waiting.PopFront())
