@@ -51,7 +51,7 @@ export type TrafficContext = {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly recorder: Pick<Recorder, "retried" | "mirrored">;
-  readonly origins: Pick<Origins, "numberOf" | "dropPod">;
+  readonly origins: Pick<Origins, "numberOf" | "dropPod" | "dropCopiesHere">;
   /** Of requests, by that mesh. */
   readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;
   /** What limits say of a request that policy allows, which they count. */

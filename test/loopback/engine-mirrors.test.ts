@@ -256,8 +256,8 @@ for (const [name, { port, end }] of Object.entries(targets)) {
     const without = await spent(plain);
     using under = serves("direct", [app.port, await port()], mirrored(copyTo(2)));
     const withCopies = await spent(under);
-    // Both are a millisecond or so on a quiet machine; waiting for a target would be seconds.
-    assert.ok(withCopies < without * 4 + 20, `${withCopies} ms, without copies ${without} ms`);
+    // Both are a millisecond or so, and some tens on a busy machine; waiting for a target would be seconds.
+    assert.ok(withCopies < without * 4 + 250, `${withCopies} ms, without copies ${without} ms`);
     assert.equal(endedOf(under).length, 150);
     assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
     if (end !== null) {
