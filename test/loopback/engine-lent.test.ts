@@ -1,6 +1,6 @@
 // tests · sockets that the keeper lends: it may still hold its copy of a socket when the engine has closed its own.
 import assert from "node:assert/strict";
-import { closeSync } from "node:fs";
+import { closeSync, readdirSync } from "node:fs";
 import type { Socket } from "node:net";
 import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
@@ -57,6 +57,54 @@ test("a lent socket that is closed while the keeper holds a copy says nothing mo
     assert.ok(under.closed().length >= CALLS);
   } finally {
     for (const fd of held) closeSync(fd);
+    app.close();
+  }
+});
+
+test("a burst's sockets are given back when it is over, and refills that come twice are not kept", async () => {
+  const app = await serve((socket) => socket.resume().end("hello"));
+  let lent = 0;
+  const lend = (engine: TestEngine, { podIdx, kind, count }: { podIdx: number; kind: "out4"; count: number }): void => {
+    engine.engine.addSockets(
+      podIdx,
+      kind,
+      Int32Array.from({ length: count }, () => unconnectedSocket(4)),
+    );
+    lent += count;
+  };
+  using under = new TestEngine((event) => {
+    if (event.type !== "accepted") return undefined;
+    return { ...refOf(event), type: "relay", to: { address: "127.0.0.1", port: app.port } };
+  });
+  under.refill = false;
+  under.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
+  const port = under.listen(1, "outbound");
+  const open = (): number => readdirSync("/proc/self/fd").length;
+  const before = open();
+  try {
+    // Nothing is lent for a while: the engine asks again and again, each time for all that is missing.
+    const calls = Array.from({ length: 300 }, async () => {
+      const socket = await dial(port);
+      socket.end();
+      return (await readAll(socket)).toString();
+    });
+    await after(2_500);
+    const asked = under.events.filter((event) => event.type === "pool-low");
+    assert.ok(asked.length >= 3, `asked ${asked.length} times`);
+    for (const { podIdx, count } of asked) lend(under, { podIdx, kind: "out4", count });
+    assert.deepEqual(new Set(await Promise.all(calls)), new Set(["hello"]));
+    await under.event("closed", () => under.closed().length === 300);
+    assert.ok(lent > 1_200, `${lent} sockets were lent`);
+    assert.ok(open() - before <= 600, `${open() - before} descriptors more than before, of ${lent} sockets`);
+    await after(11_000);
+    assert.ok(open() - before <= 20, `${open() - before} descriptors more than before`);
+    // It is filled again as before.
+    lend(under, { podIdx: 1, kind: "out4", count: 8 });
+    const socket = await dial(port);
+    socket.end();
+    assert.equal((await readAll(socket)).toString(), "hello");
+    assert.equal(under.errors.length, 0);
+  } finally {
     app.close();
   }
 });

@@ -14,6 +14,8 @@ constexpr uint64_t kAskAgainMs = 500;
 // A refill passes through both processes whatever it holds: when they come faster than this, the next are larger.
 constexpr uint64_t kRefillMs = 50;
 constexpr uint64_t kDecayMs = 30'000;
+// A pool that nobody has drawn from for so long goes back to its least: a node has many pods, and a process a limit of descriptors.
+constexpr uint64_t kQuietMs = 10'000;
 
 }  // namespace
 
@@ -22,9 +24,11 @@ SocketPool::SocketPool(const EngineServices& services, uint32_t pod_idx, SocketK
       pod_idx_(pod_idx),
       kind_(kind),
       low_water_(kLeast),
-      ask_again_([](void* self) { static_cast<SocketPool*>(self)->AskIfLow(); }, this) {}
+      ask_again_([](void* self) { static_cast<SocketPool*>(self)->AskIfLow(); }, this),
+      quiet_([](void* self) { static_cast<SocketPool*>(self)->Shrink(); }, this) {}
 
 void SocketPool::Draw(SocketWaiter* waiter) {
+  drawn_ms_ = services_.clock.now_ms();
   if (!fds_.empty()) {
     Descriptor fd = std::move(fds_.back());
     fds_.pop_back();
@@ -41,7 +45,17 @@ void SocketPool::Add(Descriptor fd) {
   if (asked_ms_ != 0 || !dial_known_) Learn(fd);
   asked_ms_ = 0;
   if (SocketWaiter* waiter = waiters_.PopFront()) return waiter->OnSocket(std::move(fd), dial_);
+  // Of a refill that was asked for again both may come. What is not kept is closed.
+  if (fds_.size() >= 2 * low_water_) return;
   fds_.push_back(std::move(fd));
+  if (fds_.size() > 2 * kLeast && !quiet_.armed()) services_.timers.Start(&quiet_, kQuietMs);
+}
+
+void SocketPool::Shrink() {
+  const uint64_t quiet_ms = services_.clock.now_ms() - drawn_ms_;
+  if (quiet_ms < kQuietMs) return services_.timers.Start(&quiet_, kQuietMs - quiet_ms);
+  low_water_ = kLeast;
+  if (fds_.size() > 2 * kLeast) fds_.erase(fds_.begin() + 2 * kLeast, fds_.end());
 }
 
 // Of the first socket of a refill: the keeper reads the range once for all of them. bind(2) heeds no socket's own range, so

@@ -28,6 +28,7 @@ class SocketPool {
   void AskIfLow();
   void Grow();
   void Learn(const Descriptor& lent);
+  void Shrink();
   const EngineServices& services_;
   uint32_t pod_idx_;
   SocketKind kind_;
@@ -40,7 +41,9 @@ class SocketPool {
   uint64_t asked_ms_ = 0;  // 0: the last refill has come
   uint64_t refilled_ms_ = 0;
   uint64_t changed_ms_ = 0;
+  uint64_t drawn_ms_ = 0;
   Timer ask_again_;
+  Timer quiet_;  // armed while there are more sockets than the least
 };
 
 }  // namespace orlop
