@@ -25,6 +25,12 @@ export type RouteEntry = {
 /** Why an entry does not take a request: the first condition that fails, in the order path, method, headers, query. */
 export type RouteMiss = { readonly field: "path" | "method" | "header" | "query"; readonly name: string };
 
+/**
+ * Matches that are tried for a request, besides those whose path is another's. Each costs a microsecond or so, and a thread has the requests of
+ * all pods of the node to plan: what one namespace's routes cost must end.
+ */
+export const MOST_TRIED = 4_096;
+
 export class RouteTable {
   /** In their order. */
   readonly entries: readonly RouteEntry[];
@@ -34,6 +40,8 @@ export class RouteTable {
   readonly #expressions: RouteEntry[] = [];
   /** Of the longest prefix: a longer beginning of a path is nobody's prefix. */
   readonly #mostSegments: number;
+  /** Of the request that is looked up. */
+  #tried = 0;
 
   constructor(routes: readonly HttpRoute[]) {
     this.entries = inOrder(routes);
@@ -53,40 +61,48 @@ export class RouteTable {
     this.#mostSegments = most;
   }
 
-  /** undefined: no rule takes it. */
-  find(request: RoutedRequest): RouteEntry | undefined {
+  /** undefined: no rule takes it. "too-many": it was not found among the first `MOST_TRIED`. */
+  find(request: RoutedRequest): RouteEntry | "too-many" | undefined {
+    this.#tried = 0;
+    const found = this.#find(request);
+    return this.#tried > MOST_TRIED ? "too-many" : found;
+  }
+
+  #find(request: RoutedRequest): RouteEntry | undefined {
     const path = request.path.text;
-    let best = this.#exact.size === 0 ? undefined : firstThatHolds(this.#exact.get(path), request, undefined);
-    if (this.#expressions.length > 0) best = firstThatHolds(this.#expressions, request, best);
+    let best = this.#exact.size === 0 ? undefined : this.#firstThatHolds(this.#exact.get(path), request, undefined);
+    if (this.#expressions.length > 0) best = this.#firstThatHolds(this.#expressions, request, best);
     if (this.#prefix.size === 0) return best;
-    best = firstThatHolds(this.#prefix.get(""), request, best);
+    best = this.#firstThatHolds(this.#prefix.get(""), request, best);
     if (!path.startsWith("/")) return best;
     // Each beginning that ends before a slash, and the whole.
     let segments = 0;
     for (let at = 0; segments < this.#mostSegments && at < path.length; segments += 1) {
       const slash = path.indexOf("/", at + 1);
       const end = slash < 0 ? path.length : slash;
-      best = firstThatHolds(this.#prefix.get(path.slice(0, end)), request, best);
+      best = this.#firstThatHolds(this.#prefix.get(path.slice(0, end)), request, best);
       at = end;
     }
     return best;
   }
-}
 
-/** The first entry of a list that takes the request, unless `best` comes before it. */
-function firstThatHolds(
-  entries: readonly RouteEntry[] | undefined,
-  request: RoutedRequest,
-  best: RouteEntry | undefined,
-): RouteEntry | undefined {
-  if (entries === undefined) return best;
-  for (const entry of entries) {
-    if (best !== undefined && best.at < entry.at) return best;
-    const { path } = entry.match;
-    if (path.kind === "expression" && !isTaken(path, request.path.text)) continue;
-    if (missBeyondPath(entry.match, request) === null) return entry;
+  /** The first entry of a list that takes the request, unless `best` comes before it. */
+  #firstThatHolds(
+    entries: readonly RouteEntry[] | undefined,
+    request: RoutedRequest,
+    best: RouteEntry | undefined,
+  ): RouteEntry | undefined {
+    if (entries === undefined) return best;
+    for (const entry of entries) {
+      if (best !== undefined && best.at < entry.at) return best;
+      this.#tried += 1;
+      if (this.#tried > MOST_TRIED) return undefined;
+      const { path } = entry.match;
+      if (path.kind === "expression" && !isTaken(path, request.path.text)) continue;
+      if (missBeyondPath(entry.match, request) === null) return entry;
+    }
+    return best;
   }
-  return best;
 }
 
 /** null: the match takes the request. */

@@ -75,6 +75,7 @@ export type RecordedRoute = { readonly name: string; readonly answer: RouteAnswe
 /** Why a request is answered at the caller's end. A closed list. */
 export const routeAnswers = [
   "no-route", //    404: no rule takes it
+  "too-many-matches", // 500: not found among as many matches as are tried for a request
   "redirect", //    as its rule says
   "preflight", //   204, 403: a browser asks what a page of another origin may do
   "no-backend", //  500: its rule has no backend, or none with a weight

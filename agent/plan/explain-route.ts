@@ -3,7 +3,7 @@
 
 import { requestFacts } from "../l7/request-facts.ts";
 import type { RouteEntry, RouteTable } from "../l7/route-table.ts";
-import { missOf, type RouteMiss } from "../l7/route-table.ts";
+import { MOST_TRIED, missOf, type RouteMiss } from "../l7/route-table.ts";
 import { RouteTables } from "../l7/route-tables.ts";
 import { ruleName } from "../mesh/full-name.ts";
 import { changesText, matchText, outcomeText } from "../mesh/http-rule-text.ts";
@@ -99,6 +99,7 @@ function missText({ field, name }: RouteMiss): string {
 
 const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>["why"], string>> = {
   "no-route": "no rule takes it",
+  "too-many-matches": `no rule was found among ${MOST_TRIED} matches, and no more are tried for a request`,
   redirect: "redirected",
   preflight: "a preflight of cross-origin sharing, which the rule answers",
   "no-backend": "its rule has no backend with a weight",

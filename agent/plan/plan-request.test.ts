@@ -1,6 +1,7 @@
 // What becomes of a request at the caller's end: each answer, shares by weight, what the application gets, and who judges it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MOST_TRIED } from "../l7/route-table.ts";
 import { RouteTables } from "../l7/route-tables.ts";
 import type { HttpMatch, HttpRoute, HttpRule, RouteBackend } from "../mesh/http-rule.ts";
 import { emptyOperation } from "../mesh/policies.ts";
@@ -68,6 +69,10 @@ function answer(found: RequestPlan): string {
 
 test("each answer at the caller's end", () => {
   assert.equal(answer(plan(to([routeBackend("shop/far")], { matches: under("/a") }))), "404 no-route");
+  const matches = Array.from({ length: MOST_TRIED + 1 }, () => under(""))
+    .flat()
+    .map((each) => ({ ...each, method: "PUT" }));
+  assert.equal(answer(plan(to([routeBackend("shop/far")], { matches }))), "500 too-many-matches");
   assert.equal(answer(plan(to([]))), "500 no-backend");
   assert.equal(answer(plan(to([routeBackend("shop/far", { weight: 0 })]))), "500 no-backend");
   assert.equal(answer(plan(to([routeBackend("shop/none")]))), "500 bad-backend");

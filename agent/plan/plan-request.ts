@@ -48,6 +48,7 @@ function plannedRequest(facts: RoutedFacts, world: RequestWorld): RequestPlan {
   const { method, target, header } = facts;
   const entry = table.find({ method, path: canonicalPath(pathOf(target)), header, target });
   if (entry === undefined) return reply("no-route", 404, "no route", null);
+  if (entry === "too-many") return reply("too-many-matches", 500, "no route", null);
   const { rule } = entry;
   const shared = rule.cors === null ? null : sharedBy(rule.cors, facts);
   if (shared?.kind === "preflight") {

@@ -66,6 +66,7 @@ const rows: readonly Row[] = [
   [end("replied", { status: 503 }), null, null, "NC", "cluster_not_found", "no-service"],
   [end("replied", { status: 418 }), null, null, "FI", "fault_filter_abort", "injected"],
   [end("cut"), null, null, "FI", "fault_filter_abort", "injected"],
+  [end("replied", { status: 500 }), null, null, "NR", "route_not_found{too_many_matches}", "too-many-matches"],
   [end("replied", { status: 414 }), null, null, "-", "route_target_too_long", "too-long"],
   [
     ...([end("replied", { status: 403 }), denied("no-allow-matched", ""), null] as const),

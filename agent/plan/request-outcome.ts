@@ -33,6 +33,7 @@ const ending = (flag: RequestEnding["flag"], details: string, refused: HttpRefus
 
 const routed: Readonly<Record<Exclude<RouteAnswer, "policy">, RequestEnding>> = {
   "no-route": ending("NR", "route_not_found"),
+  "too-many-matches": ending("NR", "route_not_found{too_many_matches}"),
   redirect: ending("-", "direct_response"),
   preflight: ending("-", "direct_response"),
   "no-backend": ending("NC", "cluster_not_found"),

@@ -47,6 +47,7 @@ test(`${wanted} random requests: the oracle takes the same rule (ORLOP_SEED=${se
       const asked = randomAsked(dice, inForce);
       const request = sent(asked, dice);
       const found = table.find(request);
+      assert.ok(found !== "too-many", place());
       const said = taken(routes, port, client, asked);
       const mine =
         inForce.length === 0

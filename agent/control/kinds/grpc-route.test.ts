@@ -35,7 +35,8 @@ function read(
 const ask = (table: RouteTable, path: string, tester: string | null): string | undefined => {
   const header = (name: string): readonly string[] => (name === "x-tester" && tester !== null ? [tester] : []);
   const facts = requestFacts({ method: "POST", target: path, authority: "api", header });
-  return table.find({ ...facts, target: path })?.rule.name;
+  const found = table.find({ ...facts, target: path });
+  return found === "too-many" ? found : found?.rule.name;
 };
 
 type Match = {
