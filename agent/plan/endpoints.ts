@@ -50,7 +50,8 @@ export function chooseEndpoint(candidates: readonly Candidate[], choice: Choice)
   // Ties keep the first draw, so that an idle service is shared exactly by weight.
   const better = other < one ? second : first;
   if (choice.asksThird !== true || eligible.length < 3) return better;
-  const third = drawByWeight(eligible, first, choice.random, second);
+  // It may be the second again, which changes nothing.
+  const third = drawByWeight(eligible, first, choice.random);
   return third !== undefined && CLEARLY * (choice.load(third) / third.weight) < Math.min(one, other) ? third : better;
 }
 
@@ -130,14 +131,13 @@ function drawByWeight(
   candidates: readonly Candidate[],
   without: Candidate | null | undefined,
   random: () => number,
-  withoutToo: Candidate | null = null,
 ): Candidate | undefined {
   let total = 0;
-  for (const candidate of candidates) if (candidate !== without && candidate !== withoutToo) total += candidate.weight;
+  for (const candidate of candidates) if (candidate !== without) total += candidate.weight;
   let point = random() * total;
   let last: Candidate | undefined;
   for (const candidate of candidates) {
-    if (candidate === without || candidate === withoutToo) continue;
+    if (candidate === without) continue;
     last = candidate;
     point -= candidate.weight;
     if (point < 0) return candidate;

@@ -14,7 +14,7 @@ type RequestEnd = Pick<RequestEnded, "outcome" | "status" | "refusal" | "respons
 type Beside = {
   readonly asked: Refusal | null;
   readonly route: RecordedRoute | null;
-  readonly tries?: FlaggedTries;
+  readonly tries?: FlaggedTries | undefined;
 };
 
 /**

@@ -125,9 +125,10 @@ export class OpenRequest {
     if (this.#tries !== null) this.#tries.hasNoBudget = true;
   }
 
-  /** What of its tries the flag of its end says. */
-  flagged(ended: Pick<RequestEnded, "outcome" | "status">): FlaggedTries {
-    const { plan, retries = 0, hasNoBudget = false, isDelayed = false } = this.#tries ?? {};
+  /** What of its tries the flag of its end says. undefined: nobody has planned it here. */
+  flagged(ended: Pick<RequestEnded, "outcome" | "status">): FlaggedTries | undefined {
+    if (this.#tries === null) return undefined;
+    const { plan, retries, hasNoBudget, isDelayed } = this.#tries;
     if (plan?.kind !== "forward") return { isDelayed, retry: null };
     const rule = retryRuleOf(plan.entry, this.method);
     if (rule === null || !wouldBeRetried(ended, rule)) return { isDelayed, retry: null };
