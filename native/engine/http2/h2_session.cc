@@ -49,7 +49,9 @@ bool H2Session::Open(const H2Options& options) {
   const bool server = options.role == Role::kServer;
   if (server) cutter_.ExpectPreface();
   const auto make = server ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
-  const int error = make(&session_, H2Callbacks::Get(), this, option, memory_.table());
+  // Counting has its price for each frame, which a session without a bound does not pay.
+  const int error =
+      make(&session_, H2Callbacks::Get(), this, option, options.memory_most > 0 ? memory_.table() : nullptr);
   nghttp2_option_del(option);
   if (error != 0) return false;
   const std::array<nghttp2_settings_entry, 5> settings{{

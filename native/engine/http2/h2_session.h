@@ -101,7 +101,7 @@ class H2Session {
   uint32_t streams() const { return static_cast<uint32_t>(streams_.size()); }
   bool goaway_received() const { return goaway_; }
   bool WantsNothing() const;
-  // Bytes of the heap, without payload that streams keep.
+  // Bytes of the heap, without payload that streams keep; 0 where `memory_most` sets no bound.
   size_t memory() const { return memory_.bytes(); }
   // More frames wait for the peer than a peer that reads leaves waiting.
   bool crowded() const { return options_->memory_most > 0 && memory() > options_->memory_most; }
