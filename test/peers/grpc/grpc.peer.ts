@@ -136,7 +136,8 @@ for (const way of ways) {
     const leftOf = async (where: string): Promise<number> =>
       Number((await ask(routed, { kind: "Echo", text: "left", metadata: { "x-to": where } })).answer);
     const [whole, shortened] = [await leftOf("one"), await leftOf("five")];
-    assert.ok(whole > 10 && whole <= 20 && shortened > 0 && shortened <= 5, `${whole} s, ${shortened} s`);
+    // A client of grpcio rounds what it writes up.
+    assert.ok(whole > 10 && whole <= 21 && shortened > 0 && shortened <= 5, `${whole} s, ${shortened} s`);
     // The channel goes on.
     assert.equal(await codeOf("one"), "OK");
     assert.deepEqual(under.errors(), []);

@@ -44,6 +44,21 @@ test("an origin that ends a message elsewhere", () => {
   }
 });
 
+test("of two requests that are named alike the origin may refuse either", () => {
+  const shout = (body: string): string =>
+    `POST /Denied HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const read = reads(shout("four"), shout("longer"));
+  for (const [refused, answered] of [
+    ["four", "longer"],
+    ["longer", "four"],
+  ] as const) {
+    const readings = [reading("POST", "/Denied", refused, { status: 400 }), reading("POST", "/Denied", answered)];
+    assert.deepEqual(judged(read, ...readings), []);
+    assert.deepEqual(judged(read, ...readings.toReversed()), []);
+  }
+  assert.notDeepEqual(judged(read, reading("POST", "/Denied", "other"), reading("POST", "/Denied", "four")), []);
+});
+
 test("a message that is cut is complete to nobody", () => {
   const read = reads(post(0, inner).slice(0, -1));
   const cut = inner.slice(0, -1);

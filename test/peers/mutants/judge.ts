@@ -54,7 +54,9 @@ export function judge(
   const forwarded = expected.flat().filter(({ request }) => !request.denied);
   const byName = Map.groupBy(forwarded, ({ request }) => nameOf(request));
   let nameless = 0;
-  for (const reading of readings) {
+  // What was answered says which request it was; what was refused is of those that are left then. Mutants may change what names them.
+  const answeredFirst = readings.toSorted((a, b) => Number(isError(a)) - Number(isError(b)));
+  for (const reading of answeredFirst) {
     const unseen = byName.get(nameOf(reading))?.filter(({ state }) => state === "unseen") ?? [];
     if (isDenied(reading.normal)) differ("has read what is denied", reading);
     else if (isError(reading)) {
