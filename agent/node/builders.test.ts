@@ -242,6 +242,17 @@ describe("messages of data threads", () => {
     ]);
   });
 
+  test("of a thread's own lines ten a second are written, and a single line counts the others", async () => {
+    const { hear, close, log } = setUp();
+    for (let nth = 0; nth < 25; nth += 1)
+      hear(nth % 2, { op: "log", level: "error", room: "traffic", message: "a fault", fields: {} });
+    await close();
+    assert.deepEqual(log.lines, [
+      ...Array<string>(10).fill("traffic error a fault"),
+      "traffic warn data threads had more to say: lines were left out",
+    ]);
+  });
+
   test("to close the part ends the threads", async () => {
     const { close, isClosed } = setUp();
     await close();

@@ -17,6 +17,8 @@ export type ThreadMessageParts = {
 
 /** Lines a second about handshakes at :15008, which any peer can cause; the metric counts all of them. */
 const HANDSHAKE_LINES = 10;
+/** Lines a second of the threads' own, which each request may cause that meets a fault of ours. */
+const THREAD_LINES = 10;
 
 /** Listens to the threads. To close it ends them, since their last counts are still to be heard. */
 export function hearThreads({ threads, keeper, uidOf, counts, log }: ThreadMessageParts): Built<void> {
@@ -25,13 +27,18 @@ export function hearThreads({ threads, keeper, uidOf, counts, log }: ThreadMessa
     write: (message) => log.room("traffic").info("handshake failed", { ...message }),
     leftOut: (count) => log.room("traffic").warn("handshakes failed: lines were left out", { count }),
   });
+  const lines = new LineLimit<Extract<AgentMessage, { op: "log" }>>({
+    perSecond: THREAD_LINES,
+    write: ({ room, level, message, fields }) => log.room(room)[level](message, fields),
+    leftOut: (count) => log.room("traffic").warn("data threads had more to say: lines were left out", { count }),
+  });
   threads.listen((thread, message) => {
     switch (message.op) {
       case "pool-low":
         void refill(thread, message);
         return;
       case "log":
-        log.room(message.room)[message.level](message.message, message.fields);
+        lines.add(message);
         return;
       case "counted":
         counts.counted(thread, message.deltas, message.log);
@@ -67,6 +74,7 @@ export function hearThreads({ threads, keeper, uidOf, counts, log }: ThreadMessa
     close: async () => {
       await threads.close();
       handshakes.close();
+      lines.close();
     },
   };
 }

@@ -8,7 +8,7 @@ import { emptyOperation } from "../mesh/policies.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
 import { FakeMesh, httpRoute, policy, routeBackend, seeded, service, workload } from "../traffic/mesh.fake.ts";
 import type { RequestWorld, RoutedFacts } from "./forwarded-request.ts";
-import { type MirrorPlan, planMirrors } from "./plan-mirrors.ts";
+import { isDrawn, type MirrorPlan, planMirror } from "./plan-mirrors.ts";
 import { planRequest } from "./plan-request.ts";
 
 const web = workload("web", { addresses: ["10.0.0.1"] });
@@ -55,8 +55,11 @@ function planned(mirrors: readonly RouteMirror[], given: Given = {}): readonly M
     ...{ method: "GET", target: "/", authority: "api", header: () => [], ...request },
   };
   const plan = planRequest(facts, world);
-  assert.ok(plan.kind === "forward");
-  return planMirrors(facts, plan.entry, world);
+  assert.ok(plan.kind === "forward" && plan.entry !== null);
+  const { entry } = plan;
+  return mirrors
+    .filter((each) => isDrawn(each, world))
+    .map((each) => planMirror(facts, { entry, mirror: each }, world));
 }
 
 const said = (plans: readonly MirrorPlan[]): readonly string[] =>

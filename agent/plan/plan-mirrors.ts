@@ -18,21 +18,12 @@ export const mirrorRefusals = [
 ] as const;
 export type MirrorRefusal = (typeof mirrorRefusals)[number];
 
-const none: readonly MirrorPlan[] = Object.freeze([]);
+/** Each of a rule's is drawn for itself. */
+export const isDrawn = ({ numerator, denominator }: RouteMirror, { random }: Pick<RequestWorld, "random">): boolean =>
+  random() * denominator < numerator;
 
-/** Each is planned as a request of the same pod to its Service would be, with what the rule changes; of their health nothing is learned. */
-export function planMirrors(
-  facts: RoutedFacts,
-  entry: RouteEntry | null,
-  world: Omit<RequestWorld, "health">,
-): readonly MirrorPlan[] {
-  const mirrors = entry?.rule.mirrors;
-  if (entry === null || mirrors === undefined) return none;
-  const drawn = mirrors.filter(({ numerator, denominator }) => world.random() * denominator < numerator);
-  return drawn.map((mirror) => planMirror(facts, { entry, mirror }, world));
-}
-
-function planMirror(
+/** As a request of the same pod to its Service would be planned, with what the rule changes; of its health nothing is learned. */
+export function planMirror(
   facts: RoutedFacts,
   { entry, mirror: { backend } }: { readonly entry: RouteEntry; readonly mirror: RouteMirror },
   world: Omit<RequestWorld, "health">,

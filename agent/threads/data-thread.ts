@@ -60,14 +60,16 @@ const recorder = new Recorder({
   },
 });
 
-const faulted = (error: unknown, what: string): void =>
+const wrong = (message: string, error: unknown): void =>
   tell({
     op: "log",
     level: "error",
     room: "traffic",
-    message: `${what} failed; that connection was refused or closed`,
+    message,
     fields: { error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
   });
+const faulted = (error: unknown, what: string): void =>
+  wrong(`${what} failed; that connection was refused or closed`, error);
 const engine = new BatchEngine(
   (event) => traffic.handle(event),
   (error, event) => faulted(error, `answering ${event.type}`),
@@ -116,6 +118,7 @@ const traffic = createTraffic({
     tunnelAbused: ({ reason, peer, podIdx }) => tell({ op: "tunnel-abused", reason, peer: peer.address, podIdx }),
     poolLow: ({ podIdx, kind, count }) => tell({ op: "pool-low", podIdx, kind, count }),
     fault: faulted,
+    copyFault: (error) => wrong("planning a copy of a request failed; the request goes on without it", error),
   },
 });
 /** Network namespace cookies by pod: `setPod` needs them again when an identity arrives. */

@@ -51,6 +51,8 @@ export type TrafficContext = {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly recorder: Pick<Recorder, "retried" | "mirrored">;
+  /** An exception of ours in the place of a copy of a request, which goes on. */
+  readonly copyFault: (error: unknown) => void;
   readonly origins: Pick<Origins, "numberOf" | "dropPod" | "dropCopiesHere">;
   /** Of requests, by that mesh. */
   readonly evaluator: Pick<Evaluator, "judge" | "readsPaths">;
@@ -103,6 +105,10 @@ export function createContext(options: TrafficOptions, own: ReadonlyMap<string, 
     retries: new RetryBudget({ cells: new RetryCells(shared.retries), now: sharedNow }),
     random: options.random,
     recorder: options.recorder,
+    copyFault: (error) => {
+      options.recorder.mirrored("internal-error");
+      options.reports.copyFault(error);
+    },
     ownIdentity: (spiffeId) => own.get(spiffeId),
     traceparent: traceparents(options.fillRandom),
   };

@@ -53,6 +53,25 @@ describe("mirrors of a rule", () => {
     );
   });
 
+  test("an exception while a copy is planned costs that copy alone: neither its request nor another copy", () => {
+    const routed = new Routed("shop/api", { mirrors: [mirror("shop/near"), mirror("shop/api")] });
+    const { bench } = routed;
+    bench.judge = ({ destination }) => {
+      if (destination.uid === near.uid) throw new Error("injected");
+      return allow;
+    };
+    const ref = routed.open();
+    const { mirrors = [] } = routed.forward(ref, 1);
+    assert.deepEqual(
+      mirrors.map(({ origin }) => bench.engine.origins.get(origin)?.route.type),
+      ["tunnel"],
+    );
+    routed.end(ref, 1);
+    assert.deepEqual(bench.requests.at(-1)?.mirrors, ["shop/api:80"]);
+    assert.deepEqual(bench.recorder.takeDeltas().mirrored, { "internal-error": 1 });
+    assert.deepEqual([bench.reported, bench.faults], [["copy-fault"], []]);
+  });
+
   test("what may not be sent, or ends, is counted, and its request goes on", () => {
     const routed = new Routed("shop/api", { mirrors: [mirror("shop/near"), mirror("shop/none"), mirror("shop/gone")] });
     const { bench } = routed;

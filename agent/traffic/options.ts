@@ -47,5 +47,7 @@ export type TrafficOptions = {
     readonly poolLow: (event: PoolLow) => void;
     /** An exception of ours while doing `what`; the connection was refused or closed. */
     readonly fault: (error: unknown, what: string) => void;
+    /** An exception of ours while a copy of a request was planned: the request goes on without it. */
+    readonly copyFault: (error: unknown) => void;
   };
 };

@@ -104,6 +104,7 @@ export class Bench {
         tunnelAbused: (event) => this.reported.push(event.reason),
         poolLow: (event) => this.reported.push(event.kind),
         fault: (error) => this.faults.push(error),
+        copyFault: () => this.reported.push("copy-fault"),
       },
       ...given,
     });

@@ -61,6 +61,7 @@ export function trafficOf(store: MeshStore, peer: SpiffeId): Pick<ReadConnection
     readPeer: () => ({ spiffeId: peer }),
     reports: {
       ...{ peerRejected: ignored, handshakeFailed: ignored, tunnelAbused: ignored, poolLow: ignored },
+      copyFault: ignored,
       fault: (error) => {
         throw error;
       },

@@ -49,7 +49,7 @@ const traffic = createTraffic({
   random: Math.random,
   fillRandom: (bytes) => void bytes.fill(7),
   reports: {
-    ...{ peerRejected: fault, handshakeFailed: fault, tunnelAbused: fault, fault },
+    ...{ peerRejected: fault, handshakeFailed: fault, tunnelAbused: fault, fault, copyFault: fault },
     poolLow: () => undefined,
   },
 });

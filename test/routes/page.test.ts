@@ -8,7 +8,7 @@ import { translateTexts } from "../../agent/control/static-file/read.ts";
 import { RouteTables } from "../../agent/l7/route-tables.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import type { RequestPlan } from "../../agent/plan/forwarded-request.ts";
-import { type MirrorPlan, planMirrors } from "../../agent/plan/plan-mirrors.ts";
+import { isDrawn, type MirrorPlan, planMirror } from "../../agent/plan/plan-mirrors.ts";
 import { planRequest } from "../../agent/plan/plan-request.ts";
 import { routeOf } from "../../agent/plan/route.ts";
 import { judgeOf } from "../../agent/policy/evaluate.ts";
@@ -104,7 +104,9 @@ for (const [index, { kind, namespace, fault, rules, lines }] of examples.entries
       const dialled = { address: "10.96.0.1", port: 80 };
       const facts = { source, client, dialled, method, target, authority: "api", header };
       const plan = planRequest(facts, world);
-      const copies = plan.kind === "forward" ? copiesOf(planMirrors(facts, plan.entry, world)) : "";
+      const entry = plan.kind === "forward" ? plan.entry : null;
+      const drawn = entry?.rule.mirrors?.filter((each) => isDrawn(each, world)) ?? [];
+      const copies = entry === null ? "" : copiesOf(drawn.map((mirror) => planMirror(facts, { entry, mirror }, world)));
       assert.equal(outcomeOf(plan) + copies, said, written);
     }
   });
