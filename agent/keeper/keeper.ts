@@ -14,6 +14,7 @@ import { inTurns, OwedSweeps } from "./looks.ts";
 import { NodeAccess } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
 import { makeCgroup, mountBpffs, ownDirectory, removeCgroup, unmountBpffs } from "./places.ts";
+import type { UnclearedIndices } from "./pod-rows.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
 import { answerStarts, listenForStarts, PodStarts } from "./pod-starts.ts";
 import { PodWatch } from "./pod-watch.ts";
@@ -44,6 +45,8 @@ const LOOK_EVERY_MS = 250;
 const NODE_LOOK_EVERY_MS = 500;
 /** `orlop run` says that it stops before it sends SIGTERM; the signal may be seen first. */
 const STOP_WORD_MS = 500;
+/** In a line of the log. */
+const SHOWN_INDICES = 20;
 /** Of the pod that was given an index last. */
 const LAST_INDEX = "last-index";
 /** Where the CNI plug-in asks, in the keeper's directory. */
@@ -179,7 +182,11 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   makeCgroup(config, log);
   mountBpffs(config.bpffs, log);
   const sizes = maxEntries ? { maxEntries } : {};
-  const kernel = new LoadedPrograms({ ...config, openMap: pinnedMap, ...sizes }, Programs);
+  const uncleared = ({ podIdxs, failures, error }: UnclearedIndices): void =>
+    log.error("tables could not be cleared of pods that have gone: their indices are given to none until they are", {
+      ...{ podIdxs: podIdxs.slice(0, SHOWN_INDICES), count: podIdxs.length, failures, error: String(error) },
+    });
+  const kernel = new LoadedPrograms({ ...config, openMap: pinnedMap, ...sizes, uncleared }, Programs);
   const thread = new PodThread(kernel.sockMapFd);
   const surveys = opensSurvey(thread, kernel, log);
   const namespaces = new PodNamespaces({ thread, severFds: kernel.severFds, surveys, log, proc: "/proc" });

@@ -39,7 +39,7 @@ class Node {
     for (const pid of PIDS) this.node.pod(pid);
     const rows = new FakeRows();
     const clear = rows.clear.bind(rows);
-    // What is said of an index that was given back may stay until the index is given again.
+    // After the keeper gives an index back, the kernel may keep what the agent wrote about it until the keeper gives it again.
     rows.clear = (podIdxs) => {
       clear(podIdxs);
       for (const podIdx of podIdxs) this.#written.delete(podIdx);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PodRow } from "./enrollment-states.ts";
-import { linkName, PodRowMaps, type PodTables, parseLinkName, type Table } from "./pod-rows.ts";
+import { linkName, PodRowMaps, type PodTables, parseLinkName, type Table, type UnclearedIndices } from "./pod-rows.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -52,7 +52,14 @@ function setUp() {
     detach: (name: string) => void pinned.delete(name),
     names: () => [...pinned.keys()],
   };
-  return { tables, pinned, owners, rows: new PodRowMaps(tables, links) };
+  const uncleared: UnclearedIndices[] = [];
+  return {
+    tables,
+    pinned,
+    owners,
+    uncleared,
+    rows: new PodRowMaps(tables, links, (failure) => uncleared.push(failure)),
+  };
 }
 const row: PodRow = {
   ...{ podIdx: 3, uid: "0a-1b.c", netnsCookie: 0x1122n },
@@ -205,6 +212,52 @@ test("indices that are given back together are cleared by one walk, a moment lat
   assert.equal(walks, 3);
   await sleep(200);
   assert.equal(walks, 3, "nothing comes after the end, when the tables are closed");
+});
+
+test("a table that fails while nobody waits is said and counted, and its indices are cleared before any of them is given", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { tables, rows, uncleared } = setUp();
+  const inKey = (idx: number): Uint8Array => new Uint8Array(new Uint32Array([idx, 0]).buffer);
+  for (const idx of [1, 2, 3]) tables.inByPort.put(inKey(idx), new Uint8Array(4));
+  const keys = tables.nodePort.keys.bind(tables.nodePort);
+  const fails = (): never => {
+    throw new Error("the table fails");
+  };
+  // Behind inByPort: half is done.
+  tables.nodePort.keys = fails;
+  tables.nodePort.put(inKey(2), new Uint8Array(4));
+  rows.forget(1);
+  rows.forget(2);
+  context.mock.timers.tick(50);
+  context.mock.timers.tick(999);
+  assert.deepEqual(
+    uncleared.map(({ podIdxs, failures, error }) => [podIdxs, failures, String(error)]),
+    [[[1, 2], 1, "Error: the table fails"]],
+  );
+  assert.throws(
+    () => rows.clear([3]),
+    /the table fails/,
+    "who waits for an index hears of it, and does not get the index",
+  );
+  tables.nodePort.keys = keys;
+  rows.clear([4]);
+  assert.deepEqual([tables.nodePort.rows.size, uncleared.length], [0, 1]);
+  tables.nodePort.keys = fails;
+  rows.forget(4);
+  context.mock.timers.tick(50);
+  context.mock.timers.tick(1_000);
+  assert.deepEqual(
+    uncleared.slice(1).map(({ podIdxs, failures }) => [podIdxs, failures]),
+    [
+      [[4], 2],
+      [[4], 3],
+    ],
+  );
+  tables.nodePort.keys = keys;
+  tables.nodePort.put(inKey(4), new Uint8Array(4));
+  context.mock.timers.tick(1_000);
+  context.mock.timers.tick(10_000);
+  assert.deepEqual([tables.nodePort.rows.size, uncleared.length], [0, 3], "the walk is made again until it succeeds");
 });
 
 test("a pod that is captured no more keeps what agents have said of it and others", () => {

@@ -133,17 +133,30 @@ const addressOf = (value: Uint8Array, offset: number): string | null => {
 
 /** A walk over all tables takes milliseconds, as the kernel looks into each of a million slots; a walk for many indices takes no longer. */
 const FORGET_AFTER_MS = 50;
+/** After a walk that failed. */
+const FORGET_AGAIN_MS = 1_000;
+
+/** A walk failed while nobody waited for it. None of the indices is given before a later walk has cleared it. */
+export type UnclearedIndices = {
+  readonly podIdxs: readonly number[];
+  /** Walks of this keeper that have failed so. */
+  readonly failures: number;
+  readonly error: unknown;
+};
 
 export class PodRowMaps implements PodRows {
   readonly #tables: PodTables;
   readonly #links: PodLinks;
+  readonly #uncleared: (failure: UnclearedIndices) => void;
   /** Nobody's, and not cleared yet. */
   readonly #freed = new Set<number>();
   #walk: NodeJS.Timeout | undefined;
+  #failures = 0;
 
-  constructor(tables: PodTables, links: PodLinks) {
+  constructor(tables: PodTables, links: PodLinks, uncleared: (failure: UnclearedIndices) => void) {
     this.#tables = tables;
     this.#links = links;
+    this.#uncleared = uncleared;
   }
 
   foresee(podIdxs: readonly number[]): void {
@@ -152,15 +165,30 @@ export class PodRowMaps implements PodRows {
 
   forget(podIdx: number): void {
     this.#freed.add(podIdx);
-    this.#walk ??= setTimeout(() => this.clear([]), FORGET_AFTER_MS).unref();
+    this.#walk ??= setTimeout(() => this.#clearUnasked(), FORGET_AFTER_MS).unref();
+  }
+
+  #clearUnasked(): void {
+    try {
+      this.clear([]);
+    } catch (error) {
+      this.#failures += 1;
+      this.#walk ??= setTimeout(() => this.#clearUnasked(), FORGET_AGAIN_MS).unref();
+      this.#uncleared({ podIdxs: [...this.#freed], failures: this.#failures, error });
+    }
   }
 
   clear(podIdxs: readonly number[]): void {
     clearTimeout(this.#walk);
     this.#walk = undefined;
     const gone = new Set([...podIdxs, ...this.#freed]);
-    this.#freed.clear();
     if (gone.size === 0) return;
+    this.#clearTables(gone);
+    // What failed half way is owed: the next walk goes over all of it.
+    this.#freed.clear();
+  }
+
+  #clearTables(gone: ReadonlySet<number>): void {
     const { pairVerdict, vipBackends } = this.#tables;
     deleteWhere(
       pairVerdict,

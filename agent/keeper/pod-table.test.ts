@@ -94,3 +94,15 @@ test("500 pods that come together share the walks that clear their indices; what
   world.comes();
   assert.equal(world.clears, 1, "what was cleared long ago is cleared again");
 });
+
+test("an index that cannot be cleared is given to none, and is the next that is given", () => {
+  let fails = true;
+  const clear = (): void => {
+    if (fails) throw new Error("the table fails");
+  };
+  const table = new PodTable({ read: () => 4, write: () => {} }, clear);
+  assert.throws(() => table.await("p1"), /the table fails/);
+  assert.deepEqual([table.all(), table.byUid("p1")], [[], undefined]);
+  fails = false;
+  assert.equal(table.await("p2")?.row.podIdx, 5);
+});

@@ -9,7 +9,7 @@ import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { KeeperLog } from "./lend.ts";
 import { LookupsAhead } from "./lookups-ahead.ts";
 import { type NodeLinks, type NodeRows, nodeRows } from "./node-rows.ts";
-import { gateBeat, gateValue, type PodLinks, PodRowMaps, parseLinkName } from "./pod-rows.ts";
+import { gateBeat, gateValue, type PodLinks, PodRowMaps, parseLinkName, type UnclearedIndices } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type PodUsageView, type ProgramView } from "./protocol.ts";
 import { type Layout, namesIn, otherLayouts, removeTree, type TakeoverParts, takeOver } from "./takeover.ts";
 import type { Beat } from "./watchdog.ts";
@@ -22,6 +22,7 @@ export type LoadOptions = {
   /** A map that any keeper pinned, by its path. */
   readonly openMap: (path: string) => KernelMap;
   readonly maxEntries?: Readonly<Record<string, number>>;
+  readonly uncleared: (failure: UnclearedIndices) => void;
 };
 
 /** Below the directory of pins; in the order in which they are detached. */
@@ -85,7 +86,7 @@ export class LoadedPrograms {
       nodeFlow: this.#programs.map("node_flow"),
     };
     this.#lookups = new LookupsAhead((podIdx) => this.#programs.loadLookup(podIdx));
-    this.rows = new PodRowMaps(tables, this.#podLinks());
+    this.rows = new PodRowMaps(tables, this.#podLinks(), options.uncleared);
     const node = { access: this.#programs.map("node_access"), cgroups: this.#programs.map("node_cgroup") };
     this.nodeRows = nodeRows(node, this.#nodeLinks());
   }

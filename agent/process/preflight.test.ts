@@ -1,5 +1,6 @@
 // preflight.ts: each check on readings that must pass, warn or fail, and the reader on the machine it runs on.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import {
   asSeenByAgent,
@@ -20,7 +21,7 @@ const mountinfo = [
   "41 24 0:31 / /mnt/with\\040blank rw - bpf bpf rw",
 ].join("\n");
 
-const good: Readings = {
+const good = {
   options: { bpffs: "/sys/fs/bpf", podsCgroup: "/sys/fs/cgroup/unified/pods", ports: [15020, 15021] },
   release: "6.18.4-generic",
   btf: true,
@@ -29,6 +30,7 @@ const good: Readings = {
   effective: (1n << 12n) | (1n << 19n) | (1n << 21n) | (1n << 39n),
   jit: "1",
   openFiles: 1_048_576,
+  lockedBytes: 8_388_608,
   lockdown: "none [integrity] confidentiality",
   rpFilterAll: "0",
   rpFilterDefault: "2",
@@ -36,7 +38,7 @@ const good: Readings = {
   somaxconn: "4096",
   listening: [22, 8080],
   versions: { node: "24.21.0", openssl: "3.5.8", nghttp2: "1.70.0" },
-};
+} as const satisfies Readings;
 
 const judged = (over: Partial<Readings>): Finding[] => judge({ ...good, ...over });
 
@@ -94,6 +96,10 @@ const bad: readonly (readonly [code: string, status: Finding["status"], over: Pa
   ["ORL1013", "warn", { somaxconn: "128" }],
   ["ORL1014", "fail", { versions: { ...good.versions, node: "20.20.0" } }],
   ["ORL1014", "warn", { versions: { ...good.versions, openssl: "3.0.19" } }],
+  ["ORL1015", "fail", { lockedBytes: 65_536 }],
+  ["ORL1015", "fail", { lockedBytes: 65_536, effective: null }],
+  ["ORL1015", "warn", { lockedBytes: 65_536, effective: good.effective | (1n << 14n) }],
+  ["ORL1015", "warn", { lockedBytes: null }],
 ];
 for (const [code, status, over] of bad) {
   test(`${code} is ${status} for ${Object.keys(over).join(", ")}, with reason and remedy`, () => {
@@ -117,5 +123,15 @@ test("only listening sockets count", () => {
 test("this machine can be read", () => {
   const readings = readNode({ bpffs: "/sys/fs/bpf", podsCgroup: "/nowhere", ports: [] });
   assert.match(readings.release, /^\d+\.\d+/);
-  assert.equal(judge(readings).length, 14);
+  assert.equal(judge(readings).length, 15);
+});
+
+test("a process whose limit of locked memory is lowered reads that limit, and none where there is none", () => {
+  const program = `import { readNode } from ${JSON.stringify(new URL("preflight.ts", import.meta.url).href)};
+    console.log(readNode({ bpffs: "/sys/fs/bpf", podsCgroup: "/nowhere", ports: [] }).lockedBytes);`;
+  const read = (kibibytes: string): string =>
+    execFileSync("sh", ["-c", `ulimit -S -l ${kibibytes}; exec "$@"`, "sh", process.execPath, "-e", program], {
+      encoding: "utf8",
+    }).trim();
+  assert.deepEqual([read("64"), read("0")], ["65536", "0"]);
 });

@@ -36,6 +36,8 @@ export type Readings = {
   readonly jit: string | null;
   /** Hard limit of open files. */
   readonly openFiles: number | null;
+  /** Bytes that a process without CAP_IPC_LOCK may lock: the soft limit, as `mlock` reads it; Infinity: no limit. */
+  readonly lockedBytes: number | null;
   readonly lockdown: string | null;
   readonly rpFilterAll: string | null;
   readonly rpFilterDefault: string | null;
@@ -269,6 +271,24 @@ export const checkRuntime: Check = ({ versions }) => {
   return ok("ORL1014", what);
 };
 
+/** Of the table of record secrets (native/engine/records). */
+const LOCKED_BYTES = 2 * 1024 * 1024;
+const CAP_IPC_LOCK = 14n;
+
+export const checkLockedMemory: Check = ({ lockedBytes, effective }) => {
+  const remedy = "ulimit -l 8192, or LimitMEMLOCK=8M of the unit; or set tls.recordLayer: openssl";
+  if (lockedBytes === null)
+    return warn("ORL1015", "limit of locked memory unknown", "/proc/self/limits could not be read", "mount /proc");
+  const what = `locked memory: at most ${Number.isFinite(lockedBytes) ? `${lockedBytes} bytes` : "any"}`;
+  if (lockedBytes >= LOCKED_BYTES) return ok("ORL1015", what);
+  const why = `the agent locks ${LOCKED_BYTES} bytes for the secrets of its tunnels, and does not start where it may not`;
+  const mayLock = effective !== null && (effective & (1n << CAP_IPC_LOCK)) !== 0n;
+  // It may lock whatever it likes, and the agent, which has no capability, may not.
+  return mayLock
+    ? warn("ORL1015", `${what}, but for CAP_IPC_LOCK`, `${why}; it has no capability`, remedy)
+    : fail("ORL1015", what, why, remedy);
+};
+
 const checks: readonly Check[] = [
   checkKernel,
   checkBtf,
@@ -284,6 +304,7 @@ const checks: readonly Check[] = [
   checkIpv6,
   checkBacklog,
   checkRuntime,
+  checkLockedMemory,
 ];
 
 /** Every check, in the order of its code. Pure. */
@@ -348,6 +369,7 @@ function podsCgroupOf(configured: string, mountinfo: string): PodsCgroup {
 export function readNode(options: PreflightOptions): Readings {
   const capEff = /^CapEff:\s*([0-9a-f]+)$/m.exec(textOf("/proc/self/status") ?? "")?.[1];
   const openFiles = /^Max open files\s+\S+\s+(\d+)/m.exec(textOf("/proc/self/limits") ?? "")?.[1];
+  const locked = /^Max locked memory\s+(\S+)/m.exec(textOf("/proc/self/limits") ?? "")?.[1];
   const mountinfo = textOf("/proc/self/mountinfo") ?? "";
   const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => textOf(path) ?? "");
   return {
@@ -359,6 +381,7 @@ export function readNode(options: PreflightOptions): Readings {
     effective: capEff === undefined ? null : BigInt(`0x${capEff}`),
     jit: textOf("/proc/sys/net/core/bpf_jit_enable"),
     openFiles: openFiles === undefined ? null : Number(openFiles),
+    lockedBytes: locked === undefined ? null : locked === "unlimited" ? Number.POSITIVE_INFINITY : Number(locked),
     lockdown: textOf("/sys/kernel/security/lockdown"),
     rpFilterAll: textOf("/proc/sys/net/ipv4/conf/all/rp_filter"),
     rpFilterDefault: textOf("/proc/sys/net/ipv4/conf/default/rp_filter"),
