@@ -22,7 +22,7 @@ import type { DrawnFault } from "./fault.ts";
 import { editedHeader, editsOf, type FieldEdit, noEdits } from "./field-edits.ts";
 import { hashKeyOf } from "./hash-key.ts";
 import { type PlanWorld, sourceAddressFor } from "./plan.ts";
-import { addressOfFamily, type Route, toService } from "./route.ts";
+import { addressOfFamily, ledBy, type Route, toService } from "./route.ts";
 import { type SessionToken, sessionEdits, tokenOf } from "./session.ts";
 
 /** A request on a connection to a Service's virtual address. */
@@ -144,11 +144,13 @@ export function routeOfSession(facts: RoutedFacts, chosen: Chosen, world: Reques
 }
 
 function routeToBackend(facts: RoutedFacts, chosen: Chosen, world: RequestWorld): ForwardPlan["route"] | null {
-  const { service, port } = chosen;
+  const { service, port, entry } = chosen;
+  const { source } = facts;
   const address = addressOfFamily(facts.dialled.address, service);
   if (address === null) return null;
   const to = { address, port: port.port };
-  const route = toService(facts.source, to, service, port, within(facts, chosen, world));
+  const led = entry === null ? world : ledBy(entry.route, source, service, world);
+  const route = toService(source, to, service, port, within(facts, chosen, led));
   return route.kind === "refuse" ? null : route;
 }
 

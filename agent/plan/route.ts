@@ -74,9 +74,11 @@ export type RouteWorld = {
   readonly costs?: RequestCosts;
   /** Endpoints of a Service that are not to be chosen; absent: none. */
   readonly without?: (address: string, port: number) => boolean;
-  /** Of a Service's endpoints that could serve, those to which this request may go; absent: all of them. */
   /** Of a request whose Service hashes; null, absent: it has no key. */
   readonly hashKey?: string | null;
+  /** Whose endpoints alone may be chosen, by namespace; absent: anybody's. */
+  readonly author?: string;
+  /** Of a Service's endpoints that could serve, those to which this request may go; absent: all of them. */
   readonly inUse?: (
     candidates: readonly Candidate[],
     mayProbe: (candidate: Candidate) => boolean,
@@ -141,7 +143,21 @@ function alongRoute(source: Workload, dialled: Endpoint, by: StreamRoute, world:
   if (service === undefined || port === undefined) return { ...refuse("no-route-backend", service ?? null), by };
   const address = addressOfFamily(dialled.address, service);
   if (address === null) return { ...refuse("no-healthy-endpoint", service), by };
-  return { ...toService(source, { address, port: port.port }, service, port, world), by };
+  return { ...toService(source, { address, port: port.port }, service, port, ledBy(by, source, service, world)), by };
+}
+
+/**
+ * The world in which a route leads `source` to an endpoint of a Service to which it may lead (mayLeadTo). A Service with written endpoints may
+ * name anybody's: by it, too, a route leads callers of other namespaces to workloads of its own alone. Selected endpoints are of the
+ * Service's namespace.
+ */
+export function ledBy<World extends RouteWorld>(
+  { namespace }: { readonly namespace: string },
+  source: Workload,
+  { selector }: Service,
+  world: World,
+): World {
+  return selector !== null || namespace === source.namespace ? world : { ...world, author: namespace };
 }
 
 /**
@@ -167,7 +183,10 @@ export function toService(
   if (service.loadBalancing.mode === "passthrough") {
     return { kind: "direct", why: "passthrough-service", target: dialled, destination: null, service };
   }
-  const known = candidatesIn(world.mesh, service, port, dialled.address);
+  const { author } = world;
+  const all = candidatesIn(world.mesh, service, port, dialled.address);
+  const known =
+    author === undefined ? all : all.filter(({ workload }) => workload === null || workload.namespace === author);
   const candidates = world.mesh.hasRivals ? known.filter((candidate) => isCertain(candidate, world)) : known;
   if (candidates.length === 0 && known.length > 0) {
     return conflict(new Set(known.flatMap(({ address }) => world.mesh.rivalsAt(address))), service);
