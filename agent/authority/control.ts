@@ -10,7 +10,7 @@ import { newServerCertificate } from "../identity/csr.ts";
 import { Log, type Logger } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { processMetrics } from "../observe/process-metrics.ts";
-import { version } from "../version.ts";
+import { version } from "../process/version.ts";
 import { authorityMetrics } from "./authority-metrics.ts";
 import { CertificateService } from "./certificate-service.ts";
 import { ClusterApi } from "./cluster.ts";

@@ -1,6 +1,6 @@
 // main thread · borrows listeners, sockets and map descriptors from the keeper and asks it to enroll pods; typed promises. The
 // client connects again by itself after the keeper has restarted.
-import { Backoff } from "../backoff.ts";
+import { Backoff } from "../attempts/backoff.ts";
 import {
   type AgentRole,
   LENT_MAPS,

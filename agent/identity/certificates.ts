@@ -1,5 +1,5 @@
 // main thread · per identity one certificate: got, held, rotated at half-life with jitter. A failed renewal drops nothing; keys leave at once.
-import { Backoff } from "../backoff.ts";
+import { Backoff } from "../attempts/backoff.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import type { Clock } from "./clock.ts";
 import { abortable, checkedSerial } from "./issued.ts";

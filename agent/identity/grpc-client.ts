@@ -7,7 +7,7 @@ import {
   constants,
   type IncomingHttpHeaders,
 } from "node:http2";
-import { connected, SharedSession } from "../shared-session.ts";
+import { connected, SharedSession } from "../attempts/shared-session.ts";
 import { frameGrpcMessage, type GrpcCode, grpcCodeOf, onlyGrpcMessage, readGrpcText } from "./grpc-message.ts";
 import { orAborted, reasonOf } from "./or-aborted.ts";
 

@@ -1,7 +1,7 @@
 // main thread · an authority that other machines run: `orlop control`, or Istio's. The agent proves itself by a token that is bound to
 // its own pod, and asks for a certificate of each pod of its node; keys are made here and stay here.
 
-import { Backoff } from "../backoff.ts";
+import { Backoff } from "../attempts/backoff.ts";
 import type { SpiffeId } from "../mesh/spiffe-id.ts";
 import { CREATE_CERTIFICATE, decodeCertificateAnswer, encodeCertificateRequest } from "./certificate-messages.ts";
 import { GrpcClient, GrpcRefusal } from "./grpc-client.ts";

@@ -2,7 +2,7 @@
 // hands over to its successor by itself, and then finishes the connections that it has.
 import type { ChildProcess } from "node:child_process";
 import { Writable } from "node:stream";
-import { backoffMs } from "../backoff.ts";
+import { backoffMs } from "../attempts/backoff.ts";
 import { STOPS } from "./handover.ts";
 
 export type Program = {

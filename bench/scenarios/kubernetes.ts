@@ -8,7 +8,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Measured } from "../../agent/control/kubernetes/many-pods-agent.fake.ts";
 import { agentFlags } from "../../agent/process/run.ts";
-import { version } from "../../agent/version.ts";
+import { version } from "../../agent/process/version.ts";
 import { makeApiCertificate } from "../certificates.ts";
 import type { Figures } from "../pairs.ts";
 import { quantileOf } from "../statistics.ts";

@@ -1,5 +1,5 @@
 // bench · the pure hot paths at 100,000 of something, against themselves at ten: what grows with the mesh must not grow here.
-import { version } from "../../agent/version.ts";
+import { version } from "../../agent/process/version.ts";
 import { decider } from "../micro/decide.ts";
 import { bySegments, requestDecider } from "../micro/l7-decision.ts";
 import { routerOfServices, routerOfWorkloads } from "../micro/route.ts";

@@ -2,7 +2,7 @@
 // OpenSSL's, without a socket.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { version } from "../../agent/version.ts";
+import { version } from "../../agent/process/version.ts";
 import type { Figures } from "../pairs.ts";
 import { type Scenario, unknownPeer } from "./scenario.ts";
 

@@ -2,7 +2,7 @@
 // mesh that turns STRICT, so that everything is judged again and nothing has to end.
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { version } from "../../agent/version.ts";
+import { version } from "../../agent/process/version.ts";
 import { pidOf, startMesh } from "../../demo/mesh-run.ts";
 import { type Cluster, createCluster, type Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";

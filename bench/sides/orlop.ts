@@ -2,7 +2,7 @@
 // up for the whole run. Connections to some servers are judged once, to others each request is, and a Service with routes leads there.
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { version } from "../../agent/version.ts";
+import { version } from "../../agent/process/version.ts";
 import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
 import { signLeaf } from "../certificates.ts";

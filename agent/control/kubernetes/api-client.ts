@@ -9,7 +9,7 @@ import {
 import { isIP } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { createGunzip } from "node:zlib";
-import { connected, SharedSession } from "../../shared-session.ts";
+import { connected, SharedSession } from "../../attempts/shared-session.ts";
 import { type ApiAnswer, type AskOptions, ServerLeaves, Silence, writeTypes } from "./api-answer.ts";
 import type { ApiServer } from "./credentials.ts";
 

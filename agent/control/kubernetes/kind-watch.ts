@@ -1,6 +1,6 @@
 // main thread · follows one kind of a server: a list, then the changes after it, again and again. What was known stays in force
 // whatever the server answers, until a whole list says otherwise.
-import { type BackoffOptions, backoffMs } from "../../backoff.ts";
+import { type BackoffOptions, backoffMs } from "../../attempts/backoff.ts";
 import { AbsentKind } from "./absent-kind.ts";
 import { type ApiAnswer, type Ask, ServerLeaves, Silence } from "./api-answer.ts";
 import { expectJson, Refused, textOf } from "./api-refusal.ts";

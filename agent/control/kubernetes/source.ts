@@ -1,7 +1,7 @@
 // main thread · a cluster as a source: one watch for each kind. It begins with what was applied last on this node. Nothing newer is in
 // force before every kind was read whole: pods without the policies that protect them would be open.
 import { setTimeout as delay } from "node:timers/promises";
-import { type BackoffOptions, backoffMs } from "../../backoff.ts";
+import { type BackoffOptions, backoffMs } from "../../attempts/backoff.ts";
 import { AcceptedObjects, type ObjectChange } from "../accepted-objects.ts";
 import type { NodeSettings } from "../kinds/node-settings.ts";
 import type { ConfigurationSource, Emit, SourceStatus } from "../source.ts";

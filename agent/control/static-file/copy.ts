@@ -2,7 +2,7 @@
 // begins with the copy protects no less than its predecessor did.
 import { statSync } from "node:fs";
 import { type FileHandle, rm } from "node:fs/promises";
-import { Backoff } from "../../backoff.ts";
+import { Backoff } from "../../attempts/backoff.ts";
 import {
   type ChangedText,
   changeLine,
