@@ -39,8 +39,9 @@ export async function runDrawn<W extends ModelWorld>(
       .map(({ name }) => name);
     if (isOver() || (count >= steps && missing.length === 0)) return undefined;
     for (;;) {
-      // Those that were taken too seldom come up as often as all others together.
-      const isMissing = missing.length > 0 && dice.chance(50);
+      // Those that were taken too seldom come up as often as all others together; behind the steps asked for, hardly any others do. A few
+      // are needed: a kind may mean nothing until another was taken.
+      const isMissing = missing.length > 0 && dice.chance(count < steps ? 50 : 95);
       const name = isMissing ? dice.pick(missing) : dice.pick(weighed).name;
       const drawn = drawStep(dice, name);
       const kind = isMissing ? possibleOf(kinds, world, drawn) : named(kinds, name);
