@@ -2,20 +2,21 @@
 // callee's policy judges what arrives.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { accessLog, until, view } from "../../demo/mesh-run.ts";
-import type { Cluster, NodeSpec } from "../box/cluster.ts";
+import { view } from "../../demo/mesh-run.ts";
+import type { Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
-import type { Running } from "../box/process.ts";
 import type { GrpcAsked, GrpcHeard } from "../support/grpc-caller.ts";
+import { LineCaller, requestRecord, serve, supportProgram } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
 
 const PORT = 9090;
 const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
   { name: "node-b", pods: [{ name: "far" }] },
 ];
-const services = ["greeter", "near", "far", "calls"];
+const services = ["greeter", "near", "far", "calls"].map((name) => ({ name }));
+const ports = [{ name: "grpc", port: 80, targetPort: PORT }];
 
 const routes = `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -54,30 +55,9 @@ spec:
       backendRefs: [{name: near, port: 80}]
 `;
 
-function meshText(cluster: Cluster): string {
-  const workloads = cluster.nodes.flatMap((node) =>
-    node.pods.map(
-      (pod) => `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
-spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
-`,
-    ),
-  );
-  const service = (name: string, index: number): string => {
-    const { ip4, ip6 } = serviceAddresses(index + 1);
-    return `apiVersion: v1
-kind: Service
-metadata: {name: ${name}, namespace: demo}
-spec:
-  clusterIP: ${ip4}
-  clusterIPs: ["${ip4}", "${ip6}"]
-  selector: {app: ${name}}
-  ports: [{name: grpc, port: 80, targetPort: ${PORT}}]
-`;
-  };
-  const guards = ["near", "far"].map(
-    (app) => `apiVersion: security.istio.io/v1
+/** Of both backends: who asks for secrets is refused. */
+const guards = ["near", "far"].map(
+  (app) => `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: guard-${app}, namespace: demo}
 spec:
@@ -85,43 +65,35 @@ spec:
   action: DENY
   rules: [{to: [{operation: {paths: [/demo.Greeter/Secret]}}]}]
 `,
-  );
-  return [
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
-    ...workloads,
-    ...services.map(service),
-    ...guards,
-    routes,
-    grpcRoute,
-  ].join("---\n");
-}
+);
 
 let journey: Journey;
-const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
 const called = serviceAddresses(1);
+const pod = (name: string): Host => journey.cluster.pod(name);
 before(async () => {
-  journey = await startJourney({ nodes, loggedRequests: "all" }, meshText);
-  for (const name of ["near", "far"]) {
-    const app = journey.cluster.pod(name).start([process.execPath, program("grpc-app"), String(PORT), name]);
-    await app.line(20_000, (line) => line === "listening");
-  }
+  journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) =>
+    meshOf([
+      ...[ambientNamespace(), ...workloadsOf(cluster), ...servicesOf(services, ports)],
+      ...[...guards, routes, grpcRoute],
+    ]),
+  );
+  for (const name of ["near", "far"]) await serve(pod(name), supportProgram("grpc-app"), PORT, name);
 });
 after(() => journey?.close());
 
 class Caller {
-  readonly #running: Running;
+  readonly #calls: LineCaller<GrpcAsked, GrpcHeard>;
 
   constructor(host: string) {
-    this.#running = journey.cluster.pod("client").start([process.execPath, program("grpc-caller"), host, "80"]);
+    this.#calls = new LineCaller(pod("client"), supportProgram("grpc-caller"), host, 80);
   }
 
-  async ask(asked: Omit<GrpcAsked, "isGrpc">): Promise<GrpcHeard> {
-    this.#running.write(`${JSON.stringify({ isGrpc: true, ...asked })}\n`);
-    return JSON.parse(await this.#running.line(20_000, (line) => line.startsWith("{"))) as GrpcHeard;
+  ask(asked: Omit<GrpcAsked, "isGrpc">): Promise<GrpcHeard> {
+    return this.#calls.ask({ isGrpc: true, ...asked });
   }
 
   end(): void {
-    this.#running.kill("SIGKILL");
+    this.#calls.kill();
   }
 }
 
@@ -159,11 +131,8 @@ describe("calls of gRPC to a Service with routes", { concurrency: 1 }, () => {
     assert.deepEqual([refused.status, refused.grpcStatus, refused.grpcMessage], [200, "7", "RBAC: access denied"]);
     assert.equal((await caller.ask({ path: "/demo.Greeter/Hello" })).grpcStatus, "0");
     caller.end();
-    const record = await until("its record", 10_000, () =>
-      accessLog(journey.cluster.node("node-a")).find(
-        ({ path, direction }) => path === "/demo.Greeter/Secret" && direction === "outbound",
-      ),
-    );
+    const node = journey.cluster.node("node-a");
+    const record = await requestRecord(node, "/demo.Greeter/Secret", { direction: "outbound" });
     assert.equal(record.route_name, "demo/greeter[1]");
   });
 
@@ -188,7 +157,7 @@ describe("calls of gRPC to a Service with routes", { concurrency: 1 }, () => {
 
   test("curl with prior knowledge", async () => {
     const ask = ["curl", "-sS", "-i", "-m", "10", "--http2-prior-knowledge", `http://${called.ip4}/demo.Greeter/plain`];
-    const done = await journey.cluster.pod("client").run(ask, 20_000);
+    const done = await pod("client").run(ask, 20_000);
     assert.match(
       done.stdout,
       /^HTTP\/2 200 \r\n[\s\S]*x-name: (near|far)\r\n[\s\S]*"path":"\/demo.Greeter\/plain"/,

@@ -2,11 +2,12 @@
 // admits exactly so many, however long the test takes.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
+import { orlopOn, requestRecord, serve, supportProgram } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
 
 const HTTP = 9080;
 const OTHER = 9081;
@@ -33,40 +34,24 @@ const limits = [
 
 /** Requests to the Service `api` are routed, to a pod of the caller's node. */
 function meshText(cluster: Cluster, policies: readonly string[]): string {
-  const workloads = cluster.nodes.flatMap((node) =>
-    node.pods.map(
-      (pod) => `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
-spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
-`,
-    ),
+  const services = servicesOf(
+    [{ name: "api", selector: { app: "near" } }],
+    [{ name: "http", port: 80, targetPort: HTTP }],
   );
-  const service = `apiVersion: v1
-kind: Service
-metadata: {name: api, namespace: demo}
-spec: {clusterIP: ${called.ip4}, selector: {app: near}, ports: [{name: http, port: 80, targetPort: ${HTTP}}]}
-`;
   const route = `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: api, namespace: demo}
 spec: {parentRefs: [{group: "", kind: Service, name: api, port: 80}], rules: [{backendRefs: [{name: api, port: 80}]}]}
 `;
-  const member =
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n";
-  return [member, ...workloads, service, route, ...policies].join("---\n");
+  return meshOf([ambientNamespace(), ...workloadsOf(cluster), ...services, route, ...policies]);
 }
 
 let journey: Journey;
-const echo = fileURLToPath(new URL("../support/echo-http.ts", import.meta.url));
 const pod = (name: string): Host => journey.cluster.pod(name);
 before(async () => {
   journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) => meshText(cluster, limits));
   for (const name of ["near", "far"])
-    for (const port of [HTTP, OTHER]) {
-      const app = pod(name).start([process.execPath, echo, String(port), name]);
-      await app.line(20_000, (line) => line === "listening");
-    }
+    for (const port of [HTTP, OTHER]) await serve(pod(name), supportProgram("echo-http"), port, name);
   const app = pod("far").start([process.execPath, "-e", http2App]);
   await app.line(20_000, (line) => line === "listening");
 });
@@ -101,17 +86,9 @@ const admitted = (got: readonly Got[]): number => {
 const at = (name: string, path: string): string => `http://${pod(name).ip4}:${HTTP}${path}`;
 
 const recordOf = (node: string, path: string): Promise<AccessEntry> =>
-  until(`a refusal of ${path}`, 10_000, () =>
-    accessLog(journey.cluster.node(node)).find(
-      (entry) => entry.message === "request complete" && entry.path === path && entry.response_flags === "RL",
-    ),
-  );
-
-async function orlop(node: string, ...words: readonly string[]): Promise<string> {
-  const on = journey.cluster.node(node);
-  const { stdout } = await on.orlop([...words, "--socket", `${on.runDir}/agent.sock`]).wait(30_000);
-  return stdout;
-}
+  requestRecord(journey.cluster.node(node), path, { response_flags: "RL" });
+const orlop = (node: string, ...words: readonly string[]): Promise<string> =>
+  orlopOn(journey.cluster.node(node), ...words);
 
 describe("a workload with limits", { concurrency: 1 }, () => {
   test("across nodes exactly as many requests as the limit admits are answered by the application, the others 429", async () => {

@@ -5,12 +5,14 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { type AccessEntry, accessLog, until } from "../../demo/mesh-run.ts";
-import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
+import { accessLog, until } from "../../demo/mesh-run.ts";
+import type { Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { type Running, tail } from "../box/process.ts";
+import type { GrpcAsked, GrpcHeard } from "../support/grpc-caller.ts";
+import { LineCaller, orlopOn, requestRecord, serve, supportProgram } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
 
 const HTTP = 9080;
 const GRPC = 9090;
@@ -18,7 +20,11 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-a", pods: [{ name: "client" }, { name: "near" }] },
   { name: "node-b", pods: [{ name: "far" }, { name: "shadow" }] },
 ];
-const services = ["api", "far", "near", "shadow", "empty"];
+const services = ["api", "far", "near", "shadow", "empty"].map((name) => ({ name }));
+const ports = [
+  { name: "http", port: 80, targetPort: HTTP },
+  { name: "grpc", port: 90, targetPort: GRPC },
+];
 const called = serviceAddresses(1);
 const caller = "spiffe://cluster.local/ns/demo/sa/client";
 
@@ -65,29 +71,7 @@ spec:
   rules: [{to: [{operation: {paths: [/near/denied*]}}]}]
 `;
 
-function meshText(cluster: Cluster): string {
-  const workloads = cluster.nodes.flatMap((node) =>
-    node.pods.map(
-      (pod) => `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
-spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
-`,
-    ),
-  );
-  const service = (name: string, index: number): string => {
-    const { ip4, ip6 } = serviceAddresses(index + 1);
-    return `apiVersion: v1
-kind: Service
-metadata: {name: ${name}, namespace: demo}
-spec:
-  clusterIP: ${ip4}
-  clusterIPs: ["${ip4}", "${ip6}"]
-  selector: {app: ${name}}
-  ports: [{name: http, port: 80, targetPort: ${HTTP}}, {name: grpc, port: 90, targetPort: ${GRPC}}]
-`;
-  };
-  const routes = `apiVersion: gateway.networking.k8s.io/v1
+const routes = `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: api, namespace: demo}
 spec:
@@ -103,28 +87,19 @@ spec:
       filters: [{type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 90}}}]
       backendRefs: [{name: near, port: 90}]
 `;
-  return [
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
-    ...workloads,
-    ...services.map(service),
-    policies,
-    routes,
-  ].join("---\n");
-}
-
 let journey: Journey;
 const pod = (name: string): Host => journey.cluster.pod(name);
-const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
 /** What copies came to, by pod; and what calls of gRPC. */
 const web = new Map<string, Running>();
 const grpc = new Map<string, Running>();
 before(async () => {
-  journey = await startJourney({ nodes, loggedRequests: "all" }, meshText);
+  journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) =>
+    meshOf([ambientNamespace(), ...workloadsOf(cluster), ...servicesOf(services, ports), policies, routes]),
+  );
   for (const name of ["near", "far", "shadow"]) {
-    web.set(name, pod(name).start([process.execPath, program("echo-http"), String(HTTP), name, "tells"]));
-    grpc.set(name, pod(name).start([process.execPath, program("grpc-app"), String(GRPC), name, "tells"]));
+    web.set(name, await serve(pod(name), supportProgram("echo-http"), HTTP, name, "tells"));
+    grpc.set(name, await serve(pod(name), supportProgram("grpc-app"), GRPC, name, "tells"));
   }
-  await Promise.all([...web.values(), ...grpc.values()].map((app) => app.line(20_000, (line) => line === "listening")));
 });
 after(() => journey?.close());
 
@@ -169,12 +144,8 @@ async function countsOne(outcome: string, before: number): Promise<void> {
   await until(`a copy that is ${outcome}`, 10_000, async () => ((await mirrored(outcome)) > before ? true : undefined));
 }
 
-const recordOf = (node: string, path: string, direction: string): Promise<AccessEntry> =>
-  until(`a record of ${path}`, 10_000, () =>
-    accessLog(journey.cluster.node(node)).find(
-      (entry) => entry.message === "request complete" && entry.path === path && entry.direction === direction,
-    ),
-  );
+const recordOf = (node: string, path: string, direction: string) =>
+  requestRecord(journey.cluster.node(node), path, { direction });
 
 describe("a Service whose rules mirror requests", { concurrency: 1 }, () => {
   test("across nodes a copy arrives by the caller's certificate, whole, without credentials, and is recorded at both ends", async () => {
@@ -283,13 +254,9 @@ describe("a Service whose rules mirror requests", { concurrency: 1 }, () => {
 
   test("a call of gRPC is copied as a call of gRPC, with credentials where the route says so", async () => {
     const answered = await mirrored("answered");
-    const client = pod("client").start([process.execPath, program("grpc-caller"), called.ip4, "90"]);
-    client.write(
-      `${JSON.stringify({ isGrpc: true, path: "/demo.Greeter/Hello", headers: { authorization: "Bearer x" } })}\n`,
-    );
-    const heard = JSON.parse(await client.line(20_000, (line) => line.startsWith("{"))) as Readonly<
-      Record<string, unknown>
-    >;
+    const client = new LineCaller<GrpcAsked, GrpcHeard>(pod("client"), supportProgram("grpc-caller"), called.ip4, 90);
+    const headers = { authorization: "Bearer x" };
+    const heard = await client.ask({ isGrpc: true, path: "/demo.Greeter/Hello", headers });
     assert.deepEqual([heard.status, heard.grpcStatus, heard.name], [200, "0", "near"]);
     const said = await grpc.get("shadow")?.line(15_000, (line) => line.startsWith("{"));
     const copy = JSON.parse(said ?? "") as {
@@ -302,18 +269,13 @@ describe("a Service whose rules mirror requests", { concurrency: 1 }, () => {
       ["/demo.Greeter/Hello", "application/grpc", "Bearer x"],
     );
     await countsOne("answered", answered);
-    client.kill("SIGKILL");
+    client.kill();
   });
 
   test("get routes and explain show who gets copies", async () => {
     const node = journey.cluster.node("node-a");
-    const orlop = async (...args: readonly string[]): Promise<string> => {
-      const running = node.orlop([...args, "--socket", `${node.runDir}/agent.sock`]);
-      running.endInput();
-      return (await running.wait(20_000)).stdout;
-    };
-    assert.match(await orlop("get", "routes"), /mirror 10 % to demo\/shadow:80/);
-    const said = await orlop("explain", "demo/client", `${called.ip4}:80`, "--path", "/near/1");
+    assert.match(await orlopOn(node, "get", "routes"), /mirror 10 % to demo\/shadow:80/);
+    const said = await orlopOn(node, "explain", "demo/client", `${called.ip4}:80`, "--path", "/near/1");
     assert.match(said, /mirror to demo\/near:80, mirror to demo\/empty:80/);
   });
 });

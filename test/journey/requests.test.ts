@@ -6,9 +6,10 @@ import type { Asked, Heard } from "../../demo/http-caller.ts";
 import { type AccessEntry, accessLog, until, view } from "../../demo/mesh-run.ts";
 import { call, startPing } from "../../demo/pods.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
-import type { Running } from "../box/process.ts";
 import { isJoined } from "../support/joined-mesh.ts";
+import { LineCaller, rewriteMesh, serve } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, workloadsOf } from "../support/mesh-documents.ts";
 
 const HTTP = 9080;
 const ECHO = 8080;
@@ -36,15 +37,6 @@ type Given = {
 };
 
 function meshText(cluster: Cluster, { to = [reading], annotations = "", watched }: Given = {}): string {
-  const workloads = cluster.nodes.flatMap((node) =>
-    node.pods.map(
-      (pod) => `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: ${JSON.stringify(pod.labels)}}
-spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
-`,
-    ),
-  );
   const policy = (name: string, serves: string, rules: string, action = "ALLOW", metadata = ""): string =>
     `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -60,9 +52,9 @@ spec: {selector: {matchLabels: {serves: ${serves}}}, action: ${action}, rules: [
       ', annotations: {istio.io/dry-run: "true"}',
     ),
   ];
-  return [
-    `apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}, annotations: {${annotations}}}\n`,
-    ...workloads,
+  return meshOf([
+    ambientNamespace(`, annotations: {${annotations}}`),
+    ...workloadsOf(cluster, ({ labels }) => labels),
     policy(
       "http",
       "http",
@@ -70,46 +62,22 @@ spec: {selector: {matchLabels: {serves: ${serves}}}, action: ${action}, rules: [
     ),
     policy("public", "all", '{to: [{operation: {paths: ["/public"]}}]}'),
     ...(watched === undefined ? [] : watching),
-  ].join("---\n");
+  ]);
 }
 
 let journey: Journey;
-const callers: Running[] = [];
 const program = (name: string): string => fileURLToPath(new URL(`../../demo/${name}.ts`, import.meta.url));
 before(async () => {
   journey = await startJourney({ nodes, loggedRequests: "all" }, (cluster) => meshText(cluster));
-  for (const name of ["near", "far", "public"]) {
-    const app = pod(name).start([process.execPath, program("http-app"), String(HTTP)]);
-    await app.line(20_000, (line) => line === "listening");
-  }
+  for (const name of ["near", "far", "public"]) await serve(pod(name), program("http-app"), HTTP);
 });
 after(() => journey?.close());
 
 const pod = (name: string) => journey.cluster.pod(name);
 
-class Caller {
-  readonly #running: Running;
-
+class Caller extends LineCaller<Asked, Heard> {
   constructor(from: Host, host: string) {
-    this.#running = from.start([process.execPath, program("http-caller"), host, String(HTTP)]);
-    callers.push(this.#running);
-  }
-
-  async ask(asked: Asked): Promise<Heard> {
-    this.#running.write(`${JSON.stringify(asked)}\n`);
-    return this.heard();
-  }
-
-  async heard(): Promise<Heard> {
-    return JSON.parse(await this.#running.line(20_000, (line) => line.startsWith("{"))) as Heard;
-  }
-
-  end(): void {
-    this.#running.endInput();
-  }
-
-  kill(): void {
-    this.#running.kill("SIGKILL");
+    super(from, program("http-caller"), host, HTTP);
   }
 }
 
@@ -128,18 +96,7 @@ async function metrics(node: string): Promise<string> {
   return (await journey.cluster.node(node).run(["bash", "--norc", "-c", ask])).stdout;
 }
 
-async function write(given: Given = {}): Promise<void> {
-  const appliedAt = await Promise.all(
-    journey.cluster.nodes.map(async (node) => (await view(node, "status")).source.appliedAt),
-  );
-  journey.cluster.writeMesh(meshText(journey.cluster, given));
-  await until("the new mesh", 20_000, async () => {
-    const now = await Promise.all(
-      journey.cluster.nodes.map(async (node) => (await view(node, "status")).source.appliedAt),
-    );
-    return now.every((at, index) => at !== appliedAt[index]) ? true : undefined;
-  });
-}
+const write = (given: Given = {}): Promise<void> => rewriteMesh(journey.cluster, meshText(journey.cluster, given));
 
 for (const [way, name, home] of [
   ["on one node", "near", "node-a"],

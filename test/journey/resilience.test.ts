@@ -2,12 +2,13 @@
 // fails is left out, a single request at a time finds out whether it serves again, and then it is used.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { accessLog, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { tail } from "../box/process.ts";
+import { serve, supportProgram } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
 
 const HTTP = 9080;
 const nodes: readonly NodeSpec[] = [
@@ -15,38 +16,20 @@ const nodes: readonly NodeSpec[] = [
   { name: "node-b", pods: [{ name: "two" }, { name: "three" }, { name: "only" }] },
 ];
 const called = serviceAddresses(1);
-const selects = {
-  api: "group: nobody",
-  some: "group: some",
-  only: "group: only",
-  capped: "app: three",
-  rated: "group: some",
-} as const;
+const some = ["one", "two", "three"];
+const annotations = { "orlop.dev/balance": "round-robin" };
+const services = [
+  { name: "api", selector: { group: "nobody" }, annotations },
+  { name: "some", selector: { group: "some" }, annotations },
+  { name: "only", selector: { group: "only" }, annotations },
+  { name: "capped", selector: { app: "three" }, annotations },
+  { name: "rated", selector: { group: "some" }, annotations },
+];
+const ports = [{ name: "http", port: 80, targetPort: HTTP }];
 const outliers = "{consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100, minHealthPercent: 0}";
 
 function meshText(cluster: Cluster): string {
-  const workloads = cluster.nodes.flatMap((node) =>
-    node.pods.map(({ name, uid, ip4, ip6 }) => {
-      const group = ["one", "two", "three"].includes(name) ? "some" : name;
-      return `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${name}, namespace: demo, uid: ${uid}, labels: {app: ${name}, group: ${group}}}
-spec: {addresses: ["${ip4}", "${ip6}"], node: ${node.name}, serviceAccount: ${name}}
-`;
-    }),
-  );
-  const services = Object.entries(selects).map(([name, group], index) => {
-    const { ip4, ip6 } = serviceAddresses(index + 1);
-    return `apiVersion: v1
-kind: Service
-metadata: {name: ${name}, namespace: demo, annotations: {orlop.dev/balance: round-robin}}
-spec:
-  clusterIP: ${ip4}
-  clusterIPs: ["${ip4}", "${ip6}"]
-  selector: {${group}}
-  ports: [{name: http, port: 80, targetPort: ${HTTP}}]
-`;
-  });
+  const workloads = workloadsOf(cluster, ({ name }) => ({ app: name, group: some.includes(name) ? "some" : name }));
   const rules = ["some", "only"].map(
     (name) => `apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -70,10 +53,10 @@ kind: DestinationRule
 metadata: {name: capped, namespace: demo}
 spec: {host: capped, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 2}}}}
 `;
-  return [
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
+  return meshOf([
+    ambientNamespace(),
     ...workloads,
-    ...services,
+    ...servicesOf(services, ports),
     ...rules,
     cap,
     rated,
@@ -92,18 +75,14 @@ spec:
     - matches: [{path: {value: /rated}}]
       backendRefs: [{name: rated, port: 80}]
 `,
-  ].join("---\n");
+  ]);
 }
 
 let journey: Journey;
-const program = fileURLToPath(new URL("../support/failing-http.ts", import.meta.url));
 const pod = (name: string): Host => journey.cluster.pod(name);
 before(async () => {
   journey = await startJourney({ nodes, loggedRequests: "all", nodeConfig: "  dataThreads: 2\n" }, meshText);
-  for (const name of ["one", "two", "three", "only"]) {
-    const app = pod(name).start([process.execPath, program, String(HTTP), name]);
-    await app.line(20_000, (line) => line === "listening");
-  }
+  for (const name of [...some, "only"]) await serve(pod(name), supportProgram("failing-http"), HTTP, name);
 });
 after(() => journey?.close());
 

@@ -1,15 +1,14 @@
 // TCPRoute and TLSRoute on a whole mesh: curl and openssl in a pod dial a Service's address, and servers on both nodes answer. The share, or the
 // server that TLS names, chooses who answers; nothing of TLS is opened on the way.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { type AccessEntry, accessLog, until } from "../../demo/mesh-run.ts";
-import type { Cluster, Host, NodeSpec } from "../box/cluster.ts";
+import type { Host, NodeSpec } from "../box/cluster.ts";
 import { serviceAddresses } from "../box/network.ts";
 import { tail } from "../box/process.ts";
+import { orlopOn, serve, supportProgram, whileAgentHangs } from "../support/journey-acts.ts";
 import { type Journey, startJourney } from "../support/journey-box.ts";
+import { ambientNamespace, meshOf, servicesOf, workloadsOf } from "../support/mesh-documents.ts";
 
 const [HTTP, TLS] = [9080, 9443];
 const nodes: readonly NodeSpec[] = [
@@ -18,29 +17,12 @@ const nodes: readonly NodeSpec[] = [
 ];
 const called = serviceAddresses(1);
 
-function meshText(cluster: Cluster): string {
-  const workloads = cluster.nodes.flatMap((node) =>
-    node.pods.map(
-      (pod) => `apiVersion: orlop.dev/v1alpha1
-kind: Workload
-metadata: {name: ${pod.name}, namespace: demo, uid: ${pod.uid}, labels: {app: ${pod.name}}}
-spec: {addresses: ["${pod.ip4}", "${pod.ip6}"], node: ${node.name}, serviceAccount: ${pod.name}}
-`,
-    ),
-  );
-  const service = (name: string, index: number): string => {
-    const { ip4, ip6 } = serviceAddresses(index + 1);
-    return `apiVersion: v1
-kind: Service
-metadata: {name: ${name}, namespace: demo}
-spec:
-  clusterIP: ${ip4}
-  clusterIPs: ["${ip4}", "${ip6}"]
-  selector: {app: ${name}}
-  ports: [{name: tcp, port: 80, targetPort: ${HTTP}}, {name: tls, port: 443, targetPort: ${TLS}}]
-`;
-  };
-  const routes = `apiVersion: gateway.networking.k8s.io/v1
+const ports = [
+  { name: "tcp", port: 80, targetPort: HTTP },
+  { name: "tls", port: 443, targetPort: TLS },
+];
+const services = [{ name: "api" }, { name: "near" }, { name: "far" }];
+const routes = `apiVersion: gateway.networking.k8s.io/v1
 kind: TCPRoute
 metadata: {name: shares, namespace: demo}
 spec:
@@ -63,27 +45,16 @@ spec:
   hostnames: ["*.example"]
   rules: [{backendRefs: [{name: near, port: 443}]}]
 `;
-  return [
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {orlop.dev/dataplane-mode: ambient}}\n",
-    ...workloads,
-    ...["api", "near", "far"].map(service),
-    routes,
-  ].join("---\n");
-}
-
 let journey: Journey;
 const pod = (name: string): Host => journey.cluster.pod(name);
-const program = (name: string): string => fileURLToPath(new URL(`../support/${name}.ts`, import.meta.url));
 before(async () => {
-  journey = await startJourney({ nodes }, meshText);
-  for (const name of ["near", "far"])
-    for (const [echo, port] of [
-      ["echo-http", HTTP],
-      ["echo-tls", TLS],
-    ] as const) {
-      const app = pod(name).start([process.execPath, program(echo), String(port), name]);
-      await app.line(20_000, (line) => line === "listening");
-    }
+  journey = await startJourney({ nodes }, (cluster) =>
+    meshOf([ambientNamespace(), ...workloadsOf(cluster), ...servicesOf(services, ports), routes]),
+  );
+  for (const name of ["near", "far"]) {
+    await serve(pod(name), supportProgram("echo-http"), HTTP, name);
+    await serve(pod(name), supportProgram("echo-tls"), TLS, name);
+  }
 });
 after(() => journey?.close());
 
@@ -155,30 +126,20 @@ test("a first message in small pieces is read; what is no TLS, or says nothing, 
 
 test("orlop get routes and explain say it", async () => {
   const node = journey.cluster.node("node-a");
-  const orlop = async (...args: readonly string[]): Promise<string> => {
-    const running = node.orlop([...args, "--socket", `${node.runDir}/agent.sock`]);
-    running.endInput();
-    const said = await running.wait(20_000);
-    return said.stdout + said.stderr;
-  };
-  const routes = await orlop("get", "routes", "-o", "wide");
+  const routes = await orlopOn(node, "get", "routes", "-o", "wide");
   assert.match(routes, /demo +shares +TCPRoute +demo\/api:80 +producer +1 +75 % demo\/far:80, 25 % demo\/near:80/);
   assert.match(routes, /demo +far +TLSRoute +demo\/api:443 .*far\.example/);
-  const explained = await orlop("explain", "demo/client", "demo/api:443", "--host", "far.example");
+  const explained = await orlopOn(node, "explain", "demo/client", "demo/api:443", "--host", "far.example");
   assert.match(explained, /route +TLSRoute demo\/far at \S+, server far\.example: takes it, to demo\/far:443/);
   assert.match(explained, /^ALLOW/);
 });
 
 test("while no agent lives, ports with these routes refuse", async () => {
-  const agent = Number(readFileSync(join(journey.cluster.node("node-a").runDir, "agent.pid"), "utf8"));
-  process.kill(agent, "SIGSTOP");
-  try {
+  await whileAgentHangs(journey.cluster.node("node-a"), async () => {
     for (const port of [80, 443])
       await until("a refusal", 30_000, async () => {
         const dial = ["timeout", "5", "bash", "-c", `exec 3<> /dev/tcp/${called.ip4}/${port}`];
         return (await pod("client").run(dial, 10_000)).stderr.includes("Connection refused") ? true : undefined;
       });
-  } finally {
-    process.kill(agent, "SIGCONT");
-  }
+  });
 });
