@@ -37,7 +37,7 @@ function setUp() {
     thread: 0,
     labelSets: 10,
     now: () => 0,
-    log: (record, outcome) => logged.push({ record, outcome }),
+    log: ({ record }, outcome) => logged.push({ record, outcome }),
   });
   const workloadOf = (podIdx: number) => (podIdx === 1 ? web : undefined);
   return { mesh, logged, recorder, records: new KernelRecords({ mesh, judge: judgeOf(mesh), recorder, workloadOf }) };

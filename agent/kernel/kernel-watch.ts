@@ -77,8 +77,9 @@ export class KernelWatch {
       thread: KERNEL_THREAD,
       labelSets: LABEL_SETS,
       now: Date.now,
-      log: (record, outcome, atMs, alike) => {
-        if (parts.accessLog) this.#lines.add(accessLine(record, outcome, { atMs, format: "text", alike }));
+      log: (ended, outcome, atMs) => {
+        if (!parts.accessLog) return;
+        this.#lines.add(accessLine(ended.record, outcome, { atMs, format: "text", alike: ended.alike }));
       },
     });
     this.#records = new KernelRecords({

@@ -50,7 +50,7 @@ test("whatever else is open, the record of a connection is what it was opened wi
     const logged: ConnectionRecord[] = [];
     const recorder = new Recorder({
       ...{ thread: 0, labelSets: 10, now: () => 0 },
-      log: (record) => void logged.push(record),
+      log: ({ record }) => void logged.push(record),
     });
     const open: { readonly of: OpenRecord; record: ConnectionRecord }[] = [];
     for (const { record, change, end } of steps) {

@@ -19,7 +19,7 @@ function recorder(labelSets = 100): {
       thread: 1,
       labelSets,
       now: () => clock.ms,
-      log: (record, outcome) => logged.push({ record, outcome }),
+      log: ({ record }, outcome) => logged.push({ record, outcome }),
     }),
     logged,
     clock,
@@ -133,6 +133,64 @@ test("any order of openings and endings keeps opened = closed + open", () => {
     },
   );
   fc.assert(property, { numRuns: 300 });
+});
+
+test("connections that differ in a single label's origin are counted apart, in whatever order they come", () => {
+  const base = aRecord();
+  const other = aWorkload({ name: "other" });
+  const { identity } = other;
+  const service = { name: "api", namespace: "shop", hostname: "api.shop.svc.cluster.local" };
+  const kinds: readonly ConnectionRecord[] = [
+    base,
+    { ...base, reporter: "destination" },
+    { ...base, security: "none" },
+    { ...base, source: { ...base.source, workload: other } },
+    { ...base, destination: { ...base.destination, workload: other } },
+    { ...base, source: { ...base.source, identity } },
+    { ...base, destination: { ...base.destination, identity } },
+    { ...base, service },
+    { ...base, service: { ...service, hostname: "other.shop.svc.cluster.local" } },
+    { ...base, service: { ...service, namespace: "other" } },
+  ];
+  const property = fc.property(
+    fc.array(fc.tuple(fc.nat(kinds.length - 1), fc.boolean()), { minLength: 1, maxLength: 40 }),
+    (steps) => {
+      const { recorder: one } = recorder();
+      const wanted = new Map<string, number>();
+      for (const [kind, fails] of steps) {
+        const record = kinds[kind] ?? base;
+        one.opened(record).closed(anOutcome({ flag: fails ? "CONNECT" : "-" }));
+        const labels = labelsOf(record, "-").join(" ");
+        wanted.set(labels, (wanted.get(labels) ?? 0) + 1);
+      }
+      const { fresh, rows } = one.takeDeltas();
+      const width = seriesValues.length + 1;
+      const found = new Map<string, number>();
+      for (let at = 0; at < rows.length; at += width) {
+        const labels = fresh.find(({ id }) => id === rows[at])?.labels ?? [];
+        const [opened = 0, , failed = 0] = rows.subarray(at + 1);
+        if (opened > 0) found.set(labels.join(" "), opened);
+        // A failure has a row under its own flag.
+        assert.equal(failed > 0, labels.includes("CONNECT"));
+      }
+      assert.deepEqual(new Map([...found].sort()), new Map([...wanted].sort()));
+    },
+  );
+  fc.assert(property, { seed: 20_261_129, numRuns: 300 });
+});
+
+test("more pairs of workloads than are found at once are still counted apart", () => {
+  const { recorder: one } = recorder(10_000);
+  const records = Array.from({ length: 600 }, (_, nth) => {
+    const workload = aWorkload({ workloadName: `w${nth}` });
+    const end = { address: "10.0.0.1", port: 1, identity: null, workload };
+    return nth % 2 === 0 ? aRecord({ source: end }) : aRecord({ destination: end });
+  });
+  for (const record of [...records, ...records]) one.opened(record).closed(anOutcome({}));
+  const { fresh, rows } = one.takeDeltas();
+  assert.equal(fresh.length, 600);
+  const width = seriesValues.length + 1;
+  for (let at = 0; at < rows.length; at += width) assert.equal(rows[at + 1], 2, `row ${rows[at]}`);
 });
 
 test("labels: Istio's words, unknown for what is missing, bounded length", () => {

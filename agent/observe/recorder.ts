@@ -88,8 +88,8 @@ export type RecorderOptions = {
   readonly now: () => number;
   /** Measures an open connection for an operator; absent: nothing measures. */
   readonly transport?: (connection: ConnectionHandle, record: ConnectionRecord) => Transport | null;
-  /** One access-log entry; called exactly once per connection, at its end. `alike`: what it has in common with others (alike.ts). */
-  readonly log: (record: ConnectionRecord, outcome: Outcome, atMs: number, alike: ConnectionRecord) => void;
+  /** One access-log entry; called exactly once per connection, at its end. Its record is made when it is asked for. */
+  readonly log: (ended: Pick<OpenRecord, "record" | "alike">, outcome: Outcome, atMs: number) => void;
   /** The same of a request, at its end; absent: nobody writes them. */
   readonly logRequest?: (record: RequestRecord) => void;
 };
@@ -282,7 +282,7 @@ export class Recorder {
 
   /** By `OpenRecord.closed`, once. */
   ended(open: OpenRecord, outcome: Outcome): void {
-    const { record, relation } = open;
+    const { alike, relation } = open;
     const { series } = relation;
     this.#open.remove(open);
     relation.left();
@@ -290,9 +290,9 @@ export class Recorder {
     // Istio's words are the server's: "received" is the request, "sent" is the response, at both reporters.
     series.receivedBytes += outcome.sentBytes;
     series.sentBytes += outcome.receivedBytes;
-    if (outcome.flag !== "-") this.#series.of(record, outcome.flag).failed += 1;
+    if (outcome.flag !== "-") this.#series.of(alike, outcome.flag).failed += 1;
     if (outcome.decision) this.#judged(outcome.decision);
-    this.#options.log(record, outcome, this.#options.now(), open.alike);
+    this.#options.log(open, outcome, this.#options.now());
   }
 
   partiesOf(record: ConnectionRecord): RequestParties {

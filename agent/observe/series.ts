@@ -85,6 +85,22 @@ export type Series = {
   usedAtMs: number;
 };
 
+/** What tells a relation from others, with workloads by their numbers. */
+type RelationParts = {
+  readonly reporter: ConnectionRecord["reporter"];
+  readonly flag: ResponseFlag;
+  readonly security: ConnectionRecord["security"];
+  readonly source: number;
+  readonly destination: number;
+  readonly sourceIdentity: string;
+  readonly destinationIdentity: string;
+  readonly hostname: string;
+  readonly serviceNamespace: string;
+};
+
+/** Relations that are found without a text of their parts: a node has more pairs of workloads than this, but not at every moment. */
+const RECENT = 256;
+
 /** Connections of the same two workloads, by the same identities, for the same Service. */
 export class Relation {
   /** Where they are counted. */
@@ -121,6 +137,8 @@ export class SeriesTable {
   readonly #byText = new Map<string, Series>();
   /** Short way to a series: the numbers of the mesh objects involved. Emptied when it grows past its bound. */
   readonly #byParts = new Map<string, Relation>();
+  /** A shorter way: of the relations whose workloads share a place here, the latest. Emptied with `#byParts`. */
+  readonly #recent = new Array<{ readonly parts: RelationParts; readonly relation: Relation } | undefined>(RECENT);
   readonly #numberOf = new WeakMap<Workload, number>();
   #workloads = 0;
   #nextId = 0;
@@ -139,18 +157,44 @@ export class SeriesTable {
   }
 
   relationOf(record: ConnectionRecord, flag: ResponseFlag): Relation {
-    const parts = `${record.reporter}|${flag}|${record.security}|${this.#number(record.source.workload)}|${this.#number(record.destination.workload)}|${record.source.identity?.text ?? ""}|${record.destination.identity?.text ?? ""}|${record.service?.hostname ?? ""}|${record.service?.namespace ?? ""}`;
-    let relation = this.#byParts.get(parts);
-    if (!relation) {
-      relation = new Relation(this.#intern(labelsOf(record, flag)));
-      if (this.#byParts.size >= 4 * this.#limit) this.#byParts.clear();
-      this.#byParts.set(parts, relation);
+    const parts: RelationParts = {
+      reporter: record.reporter,
+      flag,
+      security: record.security,
+      source: this.#number(record.source.workload),
+      destination: this.#number(record.destination.workload),
+      sourceIdentity: record.source.identity?.text ?? "",
+      destinationIdentity: record.destination.identity?.text ?? "",
+      hostname: record.service?.hostname ?? "",
+      serviceNamespace: record.service?.namespace ?? "",
+    };
+    const place = (parts.source * 31 + parts.destination) % RECENT;
+    const recent = this.#recent[place];
+    let relation = recent?.relation;
+    if (recent === undefined || relation === undefined || !isSameRelation(recent.parts, parts)) {
+      relation = this.#relation(parts, record);
+      this.#recent[place] = { parts, relation };
     }
     const { series } = relation;
     // Once per connection: a failure asks a second time, under its flag.
     if (flag === "-" && series.labels[1] === otherValue) this.#overflowed += 1;
     series.usedAtMs = this.#now();
     return relation;
+  }
+
+  #relation(parts: RelationParts, record: ConnectionRecord): Relation {
+    const text = Object.values(parts).join("|");
+    const known = this.#byParts.get(text);
+    if (known !== undefined) return known;
+    const relation = new Relation(this.#intern(labelsOf(record, parts.flag)));
+    if (this.#byParts.size >= 4 * this.#limit) this.#forgetParts();
+    this.#byParts.set(text, relation);
+    return relation;
+  }
+
+  #forgetParts(): void {
+    this.#byParts.clear();
+    this.#recent.fill(undefined);
   }
 
   /** Hands over what was counted since the last call: rows of `seriesValues`, in their order. */
@@ -215,9 +259,23 @@ export class SeriesTable {
       this.#byText.delete(series.labels.join("\u0000"));
       dropped.push(series.id);
     }
-    if (dropped.length > 0) this.#byParts.clear();
+    if (dropped.length > 0) this.#forgetParts();
     return dropped;
   }
+}
+
+function isSameRelation(a: RelationParts, b: RelationParts): boolean {
+  return (
+    a.source === b.source &&
+    a.destination === b.destination &&
+    a.flag === b.flag &&
+    a.reporter === b.reporter &&
+    a.security === b.security &&
+    a.sourceIdentity === b.sourceIdentity &&
+    a.destinationIdentity === b.destinationIdentity &&
+    a.hostname === b.hostname &&
+    a.serviceNamespace === b.serviceNamespace
+  );
 }
 
 const keptInOverflow = new Set<string>([

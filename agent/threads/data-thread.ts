@@ -50,9 +50,9 @@ const recorder = new Recorder({
   // The leg to the peer: what our pod dials is upstream, and what reaches it comes from downstream.
   transport: (connection, { direction }) =>
     engine.transport(connection, direction === "outbound" ? "upstream" : "downstream") ?? null,
-  log: (record, outcome, atMs, alike) => {
+  log: (ended, outcome, atMs) => {
     if (options.accessLog === "off") return;
-    lines.add(accessLine(record, outcome, { atMs, format: options.accessLog, alike }));
+    lines.add(accessLine(ended.record, outcome, { atMs, format: options.accessLog, alike: ended.alike }));
   },
   logRequest: (record) => {
     if (options.accessLog === "off" || (options.loggedRequests === "errors" && !isNotable(record))) return;

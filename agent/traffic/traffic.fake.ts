@@ -69,7 +69,7 @@ export class Bench {
       thread: 0,
       labelSets: 100,
       now: () => this.clock.nowMs,
-      log: (record, outcome) => this.ended.push({ record, outcome }),
+      log: ({ record }, outcome) => this.ended.push({ record, outcome }),
       logRequest: (record) => this.requests.push(record),
     });
     const random = seeded(7);
