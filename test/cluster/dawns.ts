@@ -18,6 +18,8 @@ export type Dawn = {
   readonly reached: number;
   readonly startMs: number;
   readonly answerMs: number;
+  /** What the system said of a call that failed; absent: it did not fail. */
+  readonly error?: string;
 };
 
 export type Target = { readonly address: string; readonly port: number };
@@ -162,7 +164,9 @@ export class Dawns {
     const said = new Map(body.split("\n").map((line) => line.split(" ", 2) as [string, string]));
     const since = (what: string): number => Number(said.get(what)) - createdMs;
     const times = { startMs: since("began"), answerMs: since("answered") };
-    return { name, heard: said.get("heard") ?? "", reached: Number(said.get("reached")), ...times };
+    const error = body.split("\n").find((line) => line.startsWith("pod: "));
+    const seen = { name, heard: said.get("heard") ?? "", reached: Number(said.get("reached")), ...times };
+    return error === undefined ? seen : { ...seen, error };
   }
 }
 
