@@ -36,10 +36,13 @@ export const nodesWithHttp: readonly NodeSpec[] = demoNodes.map((node) => {
 
 /** Of `books` and `ledger`. */
 export const httpPort = 8090;
+export const grpcPort = 8091;
 
 /** A caller that asks for accounts gets those of `ledger` nine times of ten, else those of `books`; a tester gets those of `books` alone. */
 export const accountsService = { ...serviceAddresses(2), port: 80 };
-/** In front of `ledger` and `books`, for the route. */
+/** Of calls of gRPC: `ledger` takes those of a single method, `books` the others of that service. */
+export const greeterService = { ...serviceAddresses(5), port: 80 };
+/** In front of `ledger` and `books`, for the routes. */
 const backends = { ledger: serviceAddresses(3), books: serviceAddresses(4) } as const;
 
 /** Port 80 of its virtual addresses leads to port 8080 of `api`. */
@@ -53,8 +56,8 @@ export type MeshState = {
   readonly vaultCallers: readonly string[];
   /** The paths that may be read of what serves HTTP. */
   readonly readable: readonly string[];
-  /** How many requests in a minute each of the pods takes that serve HTTP; null: as many as come. */
-  readonly requestsPerMinute: number | null;
+  /** How many requests of a caller each of the pods takes that serve HTTP; null: as many as come. */
+  readonly limit: { readonly requests: number; readonly per: "second" | "minute"; readonly burst: number } | null;
   /** What is to go wrong with requests to accounts (docs/routes.md, Faults); null: nothing. */
   readonly fault: object | null;
 };
@@ -62,7 +65,7 @@ export const initialState: MeshState = {
   optedOut: new Set(["legacy"]),
   vaultCallers: ["web"],
   readable: ["/accounts/*"],
-  requestsPerMinute: null,
+  limit: null,
   fault: null,
 };
 
@@ -128,7 +131,7 @@ spec:
   rules:
     - from: [{source: {principals: ["cluster.local/ns/demo/sa/batch"]}}]
 `,
-    ...(hasHttp(cluster) ? [readers(state), ...accounts(state), breaker, ...limits(state)] : []),
+    ...(hasHttp(cluster) ? [readers(state), ...accounts(state), ...greeter, breaker, ...limits(state)] : []),
   ];
   return documents.join("---\n");
 }
@@ -173,6 +176,21 @@ spec:
 `,
 ];
 
+const greeter: readonly string[] = [
+  httpService("greeter", greeterService, "greeter"),
+  `apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: greeter, namespace: demo}
+spec:
+  parentRefs: [{group: "", kind: Service, name: greeter, port: ${greeterService.port}}]
+  rules:
+    - matches: [{method: {service: demo.Greeter, method: Hello}}]
+      backendRefs: [{name: accounts-ledger, port: 81}]
+    - matches: [{method: {service: demo.Greeter}}]
+      backendRefs: [{name: accounts-books, port: 81}]
+`,
+];
+
 /** The pod of `ledger` is the only endpoint: behind three failures in a row nobody is asked for a second, and then a single request asks. */
 const breaker = `apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -183,19 +201,20 @@ spec:
     outlierDetection: {consecutive5xxErrors: 3, baseEjectionTime: 1s, maxEjectionPercent: 100}
 `;
 
-const httpService = (name: string, { ip4, ip6 }: Addresses, app: string): string =>
-  `apiVersion: v1
+function httpService(name: string, { ip4, ip6 }: Addresses, app: string): string {
+  return `apiVersion: v1
 kind: Service
 metadata: {name: ${name}, namespace: demo}
 spec:
   clusterIP: ${ip4}
   clusterIPs: ${list([ip4, ip6])}
   selector: {app: ${app}}
-  ports: [{name: http, port: 80, targetPort: ${httpPort}}]
+  ports: [{name: http, port: 80, targetPort: ${httpPort}}, {name: grpc, port: 81, targetPort: ${grpcPort}}]
 `;
+}
 
-const limits = ({ requestsPerMinute }: Pick<MeshState, "requestsPerMinute">): readonly string[] =>
-  requestsPerMinute === null
+const limits = ({ limit }: Pick<MeshState, "limit">): readonly string[] =>
+  limit === null
     ? []
     : [
         `apiVersion: orlop.dev/v1alpha1
@@ -203,7 +222,7 @@ kind: LimitPolicy
 metadata: {name: readers, namespace: demo}
 spec:
   selector: {matchLabels: {serves: http}}
-  local: {requests: ${requestsPerMinute}, per: minute}
+  local: {requests: ${limit.requests}, per: ${limit.per}, burst: ${limit.burst}}
   per: [source]
 `,
       ];

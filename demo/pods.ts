@@ -3,10 +3,11 @@ import { fileURLToPath } from "node:url";
 import type { Host } from "../test/box/cluster.ts";
 import { type Running, tail } from "../test/box/process.ts";
 import type { CallResult, ChurnResult, GreetResult, PingEvent, Target, TransferResult } from "./app-client.ts";
-import { httpPort } from "./mesh.ts";
+import { grpcPort, httpPort } from "./mesh.ts";
 
 const app = fileURLToPath(new URL("./app.ts", import.meta.url));
 const httpApp = fileURLToPath(new URL("./http-app.ts", import.meta.url));
+const grpcApp = fileURLToPath(new URL("../test/support/grpc-app.ts", import.meta.url));
 const argv = (...args: readonly (string | number)[]): string[] => [process.execPath, app, ...args.map(String)];
 const START_MS = 15_000;
 /** Each of the parallel callers rests this long, so that the load leaves the processor room for the agents. */
@@ -19,11 +20,14 @@ export async function startServers(host: Host): Promise<Running> {
   return server;
 }
 
-/** Starts the pod's server of HTTP and waits until it listens. */
-export async function startHttp(host: Host): Promise<Running> {
-  const server = host.start([process.execPath, httpApp, String(httpPort), host.name]);
-  await server.line(START_MS, (line) => line === "listening");
-  return server;
+/** Starts the pod's servers of HTTP and of gRPC and waits until they listen. */
+export async function startHttp(host: Host): Promise<readonly Running[]> {
+  const servers = [
+    host.start([process.execPath, httpApp, String(httpPort), host.name]),
+    host.start([process.execPath, grpcApp, String(grpcPort), host.name]),
+  ];
+  for (const server of servers) await server.line(START_MS, (line) => line === "listening");
+  return servers;
 }
 
 async function answer<T>(host: Host, deadlineMs: number, ...args: readonly (string | number)[]): Promise<T> {

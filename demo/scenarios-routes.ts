@@ -1,12 +1,19 @@
 // demo · scenarios of requests to a Service with a route, and of a limit on those who serve them.
 
+import { fileURLToPath } from "node:url";
 import type { Heard } from "./http-caller.ts";
 import { Client } from "./http-client.ts";
-import { accountsService, httpPort } from "./mesh.ts";
+import type { Load } from "./http-load.ts";
+import { accountsService, greeterService, httpPort } from "./mesh.ts";
 import { type DemoBox, expect } from "./mesh-box.ts";
 import { until } from "./mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
 
+const program = (name: string): string => fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
+const httpLoad = program("http-load");
+const grpcCaller = program("../test/support/grpc-caller");
+/** Until a program in a pod has started. */
+const START_MS = 15_000;
 const PATH = "/accounts/7";
 /** Of so many requests a tenth is 40 ± 6: further away than five times that is no chance. */
 const ASKED = 400;
@@ -122,11 +129,26 @@ async function mirrored(box: DemoBox): Promise<string> {
   return `${COPIED} of ${COPIED} requests are answered by ledger, and books got a copy of each`;
 }
 
+type Called = { readonly name?: string; readonly grpcStatus?: string };
+
+async function byMethod(box: DemoBox): Promise<string> {
+  const caller = box.pod("web").start([process.execPath, grpcCaller, greeterService.ip4, String(greeterService.port)]);
+  const said: string[] = [];
+  for (const path of ["/demo.Greeter/Hello", "/demo.Greeter/Goodbye", "/demo.Other/Hello"]) {
+    caller.write(`${JSON.stringify({ path, isGrpc: true })}\n`);
+    const heard = JSON.parse(await caller.line(START_MS, (line) => line.startsWith("{"))) as Called;
+    said.push(`${heard.name ?? "nobody"} ${heard.grpcStatus}`);
+  }
+  caller.endInput();
+  expect(said, "ledger, books, and UNIMPLEMENTED", said.join() === "ledger 0,books 0,nobody 12");
+  return "Greeter/Hello is answered by ledger, Greeter/Goodbye by books, and another service is UNIMPLEMENTED";
+}
+
 /** Each of two callers has its own count. */
 async function limited(box: DemoBox): Promise<string> {
   const LIMIT = 5;
   let passed = 0;
-  await box.with({ requestsPerMinute: LIMIT }, async () => {
+  await box.with({ limit: { requests: LIMIT, per: "minute", burst: LIMIT } }, async () => {
     const client = toAccounts(box);
     const over = await until("the limit", 10_000, async () => {
       const heard = await client.ask("GET", PATH, { "x-tester": "yes" });
@@ -144,12 +166,36 @@ async function limited(box: DemoBox): Promise<string> {
   return `429 for web behind ${LIMIT} requests of a minute, while batch is answered`;
 }
 
+/** The bound holds however slow the machine is: the caller measures a time that is longer than the limit's. */
+async function manyASecond(box: DemoBox): Promise<string> {
+  const [RATE, BURST, LASTS_MS, CONNECTIONS] = [100, 20, 3_000, 16];
+  const load = async (lastsMs: number): Promise<Load> => {
+    const words = [accountsService.ip4, accountsService.port, PATH, lastsMs, CONNECTIONS, "x-tester=yes"].map(String);
+    const { stdout, stderr } = await box.pod("web").run([process.execPath, httpLoad, ...words], START_MS + lastsMs);
+    expect(stderr, "a caller without errors", stderr === "");
+    return JSON.parse(stdout) as Load;
+  };
+  let seen: Load | undefined;
+  await box.with({ limit: { requests: RATE, per: "second", burst: BURST } }, async () => {
+    await until("the limit", 20_000, async () => ((await load(500)).refused > 0 ? true : undefined));
+    seen = await load(LASTS_MS);
+  });
+  expect(seen, "a measurement", seen !== undefined);
+  const { seconds, admitted, refused, unsaid, other } = seen;
+  const most = Math.floor((RATE * seconds + BURST) * 1.02);
+  expect(seen, `${most} requests to pass at most`, admitted <= most);
+  expect(seen, "429 with Retry-After for all others", refused > 0 && unsaid === 0 && other === 0);
+  return `of ${admitted + refused} requests in ${seconds.toFixed(1)} s ${admitted} passed, ${most} at most; all others 429 with Retry-After`;
+}
+
 export const routeScenarios: readonly Scenario[] = [
   { name: "route by a header", run: byHeader },
   { name: "route by weight, 90 to 10", run: byWeight },
+  { name: "call of gRPC, by its method", run: byMethod },
   { name: "retry that hides a tenth of failures", run: hidden },
   { name: "breaker that opens and probes", run: broken },
   { name: "mirror to another Service", run: mirrored },
   { name: "fault for half of the requests, until it expires", run: faulty },
   { name: "limit of requests, by caller", run: limited },
+  { name: "limit of 100 requests a second", run: manyASecond },
 ];
