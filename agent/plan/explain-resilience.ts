@@ -1,15 +1,16 @@
-// 18 · any thread · of a request that need not exist: which endpoints of its backend are left out, how one is chosen, how many requests may be under
-// way, when it is tried again. Pure.
+// 18 · any thread · of a request that need not exist: what is to go wrong with it, which endpoints of its backend are left out, how another is
+// chosen, how many requests may be under way, when it is tried again. Pure.
 import type { RouteEntry } from "../l7/route-table.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
+import { faultText } from "../mesh/http-fault.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { HashKey, OutlierDetection } from "../mesh/traffic-policy.ts";
 import type { Step } from "../policy/decision.ts";
 import { callerOrderText, judgementOrderText } from "../policy/judgement-order.ts";
 import { blank, type EjectedEndpoint, type EjectionState, inUse, isOut } from "./ejection.ts";
 import type { Candidate } from "./endpoints.ts";
-import { type ForwardPlan, type RequestHealth, type RequestsTo, requestsTo } from "./forwarded-request.ts";
+import { type Chosen, type ForwardPlan, type RequestHealth, type RequestsTo, requestsTo } from "./forwarded-request.ts";
 import { hashKeyOf } from "./hash-key.ts";
 import { retryRuleOf, retryText } from "./retry.ts";
 
@@ -52,26 +53,32 @@ const stateAsReported = ({ reason: phase, times, leftMs }: EjectedEndpoint): Eje
   ...{ phase, failures: 0, gatewayFailures: 0, times, atMs: leftMs },
 });
 
-/** In the order in which they hold, behind the rule and before the endpoint. */
-export function choiceSteps(
-  { chosen, route }: Pick<ForwardPlan, "chosen" | "route">,
-  asked: AskedToGo,
+/** Behind the rule and before its backend; null: no rule has taken the request. By the clock of the caller's node, which nobody asks here. */
+export function faultStep(entry: RouteEntry | null): Step {
+  const fault = entry?.rule.fault;
+  return { id: "fault", status: "ok", summary: fault === undefined ? "none is injected" : faultText(fault) };
+}
+
+/** Which endpoints are left out, and what leaves them out. `isNone`: none is left over. */
+export function breakerStep(
+  { chosen, isNone = false }: { readonly chosen: Chosen; readonly isNone?: boolean },
+  caller: string,
   ejected: readonly EjectedEndpoint[],
-): readonly Step[] {
-  const { traffic, loadBalancing } = chosen.service;
-  const { outliers = null, hash = null, balance = null } = traffic ?? {};
-  const to = requestsTo(asked.source.identity.text, chosen);
+): Step {
+  const { traffic } = chosen.service;
+  const outliers = traffic?.outliers ?? null;
+  if (outliers === null || traffic === undefined)
+    return { id: "breaker", status: "ok", summary: "no DestinationRule leaves endpoints out that fail" };
+  const to = requestsTo(caller, chosen);
   const out = ejected.filter((each) => ejectedAt([each], to, each) !== undefined && isOut(stateAsReported(each)));
-  const breaker: readonly Step[] =
-    outliers === null || traffic === undefined
-      ? []
-      : [
-          {
-            id: "breaker",
-            status: "ok",
-            summary: `${outlierText(outliers)} at ${positionText(traffic.from)}; ${outText(out)}`,
-          },
-        ];
+  const summary = `${outlierText(outliers)} at ${positionText(traffic.from)}; ${outText(out)}`;
+  return { id: "breaker", status: isNone && out.length > 0 ? "failed" : "ok", summary };
+}
+
+/** Of those that are not left out. */
+export function endpointStep({ chosen, route }: Pick<ForwardPlan, "chosen" | "route">, asked: AskedToGo): Step {
+  const { traffic, loadBalancing } = chosen.service;
+  const { hash = null, balance = null } = traffic ?? {};
   const way = balance ?? loadBalancing.requests ?? "cost";
   const key = hash === null ? null : hashKeyOf(hash.key, asked);
   const unhashed = hash === null ? "" : `no ${keyName(hash.key)}, so that nothing is hashed: `;
@@ -82,7 +89,7 @@ export function choiceSteps(
   const { address, port } = route.target;
   const is = hash !== null && key !== null ? "" : ", here the first of them";
   const at = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-  return [...breaker, { id: "endpoint", status: "ok", summary: `${chosenBy}${is}: ${at}` }];
+  return { id: "endpoint", status: "ok", summary: `${chosenBy}${is}: ${at}` };
 }
 
 /** Of a key that an operator reads. */

@@ -5,6 +5,7 @@ import type { HttpMatch } from "../mesh/http-rule.ts";
 import { emptyOperation } from "../mesh/policies.ts";
 import type { TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { judgeOf } from "../policy/evaluate.ts";
+import { callerOrder } from "../policy/judgement-order.ts";
 import { FakeMesh, httpRoute, httpRule, policy, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
 import type { EjectedEndpoint } from "./ejection.ts";
 import { explainRequest, requestOf } from "./explain-request.ts";
@@ -56,16 +57,18 @@ function explained(given: Parameters<typeof requestOf>[1], mesh = world(), eject
 test("the rule that takes it, those before it with why, and what becomes of it", () => {
   const { lines, verdict, reason } = explained({ path: "/a/1?x", header: ["x-role=reader"] });
   assert.deepEqual([verdict, reason], ["allow", ""]);
-  assert.deepEqual(lines.slice(0, 7), [
+  assert.deepEqual(lines.slice(0, 9), [
     "request ok GET /a/1, host api",
     `source ok shop/web 10.0.0.1 on n1, ${web.identity.text}`,
     "route skipped HTTPRoute shop/api[2] at mesh.yaml:9:5: /old: another path",
     'route skipped HTTPRoute shop/api[0] "reports" at mesh.yaml:9:5: GET /a/* with x-role=admin: another x-role, or none',
     "route decides HTTPRoute shop/api[1] at mesh.yaml:9:5: /a/*: takes it",
+    "fault ok none is injected",
     "backend ok 90 % shop/api:80, 10 % shop/near:80; path prefix /b",
+    "breaker ok no DestinationRule leaves endpoints out that fail",
     "endpoint ok the cheaper of two that are drawn, here the first of them: 10.0.0.2:8080",
   ]);
-  assert.match(lines[8] ?? "", /^transport ok HBONE to 10\.0\.0\.2:15008/);
+  assert.match(lines[10] ?? "", /^transport ok HBONE to 10\.0\.0\.2:15008/);
 });
 
 test("the destination's policy judges what the application gets, also on one node", () => {
@@ -158,11 +161,33 @@ test("who is left out by now, and the next endpoint; caps, retries, and in which
   assert.match(lineOf(explained({ path: "/" }, resilient({}), [shared]).lines, "endpoint"), /10\.0\.0\.4:8080$/);
 });
 
+test("the fault of its rule, whether the request goes on or is answered here; steps come in the order that the last of them says", () => {
+  const mesh = world();
+  const fault = { expiresMs: Date.UTC(2999, 0), delay: null, abort: { status: 503, percent: 5 }, reset: null };
+  mesh.routes = mesh.routes.map((route) => ({ ...route, rules: route.rules.map((rule) => ({ ...rule, fault })) }));
+  for (const path of ["/a/1", "/old"])
+    assert.equal(
+      lineOf(explained({ path }, mesh).lines, "fault"),
+      "fault ok fault until 2999-01-01T00:00:00.000Z: 5 % answered 503",
+    );
+  assert.equal(lineOf(explained({ path: "/c" }, mesh).lines, "fault"), "", "no rule has taken it");
+  const ids = explained({ path: "/" }, resilient({})).steps.map(({ id }) => id);
+  const ofCaller = ids.filter((id) => callerOrder.some((each) => each === id));
+  assert.deepEqual(ofCaller, callerOrder);
+  assert.deepEqual(
+    [ids.indexOf("transport") > ids.indexOf("endpoint"), ids.indexOf("transport") < ids.indexOf("caps")],
+    [true, true],
+    "the callee judges between endpoint and caps",
+  );
+});
+
 test("where all are left out that may be, the request is answered here", () => {
   const outliers = { consecutive5xx: 5, consecutiveGateway: 0, baseMs: 30_000, maxEjected: 100, minHealthy: 0 };
   const all = ["10.0.0.2", "10.0.0.4", "10.0.0.5"].map((address) => out(address));
-  const { verdict, reason } = explained({ path: "/" }, resilient({ outliers }), all);
+  const { verdict, reason, lines } = explained({ path: "/" }, resilient({ outliers }), all);
   assert.deepEqual([verdict, reason], ["deny", "no-endpoint"]);
+  assert.match(lineOf(lines, "breaker"), /^breaker failed left out after .* left out by now: 10\.0\.0\.2 8080/);
+  assert.match(lines.at(-1) ?? "", /^answer failed answered 503/);
 });
 
 test("by which key it is hashed, and to which endpoint; without a key, how it is balanced", () => {

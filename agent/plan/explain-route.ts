@@ -11,9 +11,10 @@ import type { Service } from "../mesh/service.ts";
 import { positionText } from "../mesh/source-ref.ts";
 import type { Step } from "../policy/decision.ts";
 import type { Evaluator } from "../policy/evaluate.ts";
+import { drawn } from "./drawn.ts";
 import type { EjectedEndpoint } from "./ejection.ts";
-import { choiceSteps, healthOf } from "./explain-resilience.ts";
-import { gottenFacts, type RequestPlan, type RoutedFacts } from "./forwarded-request.ts";
+import { breakerStep, endpointStep, faultStep, healthOf } from "./explain-resilience.ts";
+import { type Chosen, gottenFacts, type RequestPlan, type RoutedFacts } from "./forwarded-request.ts";
 import { planRequest } from "./plan-request.ts";
 import type { RouteWorld } from "./route.ts";
 
@@ -46,12 +47,26 @@ export function explainRoute(
     costs: { of: () => 0, turn: () => 0 },
     ...{ health: healthOf(ejected), ages: { warmed: (_service, _port, candidates) => candidates } },
   });
+  const caller = facts.source.identity.text;
+  const chosen = plan.kind === "reply" && plan.why === "no-endpoint" ? drawnHere(plan.entry, world) : null;
   const steps = [
     ...(table === null ? [] : entrySteps(facts, table, plan.entry)),
+    ...(plan.entry === null ? [] : [faultStep(plan.entry)]),
+    ...(chosen === null ? [] : [breakerStep({ chosen, isNone: true }, caller, ejected)]),
     outcomeStep(plan),
-    ...(plan.kind === "forward" ? choiceSteps(plan, facts, ejected) : []),
+    ...(plan.kind === "forward" ? [breakerStep(plan, caller, ejected), endpointStep(plan, facts)] : []),
   ];
   return { steps, plan, gets: plan.kind === "forward" ? gottenFacts(plan, facts) : null };
+}
+
+/** As the plan of an explanation draws it: the first that has a weight. null: it exists no more. */
+function drawnHere(entry: RouteEntry | null, { mesh }: Pick<RouteWorld, "mesh">): Chosen | null {
+  const backend = entry === null ? undefined : drawn(entry.rule.backends, () => 0);
+  const service = backend?.service == null ? undefined : mesh.service(backend.service);
+  const port = service?.ports.find((each) => each.port === backend?.port);
+  return backend === undefined || service === undefined || port === undefined
+    ? null
+    : { service, port, entry, backend };
 }
 
 /** In their order: those before the entry that takes the request, each with why it does not, and that entry. */

@@ -1,5 +1,5 @@
-// any thread · in which order a request is judged, and what becomes of it. The one place that says so: `orlop explain` prints it, docs/limits.md
-// repeats it. Constants only.
+// any thread · in which order a request is judged, and what becomes of it. The one place that says so: `orlop explain` prints it, docs/policy.md
+// says why, and a test holds the two equal. Constants only.
 
 /** At the callee's node. What an earlier entry refuses, no later entry sees. */
 export const judgementOrder = ["mutual TLS", "DENY", "ALLOW", "limits"] as const;

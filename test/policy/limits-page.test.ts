@@ -9,6 +9,7 @@ import { requestFacts } from "../../agent/l7/request-facts.ts";
 import { MeshStore } from "../../agent/mesh/store.ts";
 import { evaluatorOf } from "../../agent/policy/evaluate.ts";
 import { judgeRequest } from "../../agent/policy/judge-request.ts";
+import { callerOrder, judgementOrder } from "../../agent/policy/judgement-order.ts";
 import { RequestLimits, withLimits } from "../../agent/policy/limits.ts";
 import { facts, identity } from "../../agent/policy/policy.fake.ts";
 
@@ -54,3 +55,12 @@ ${spec.replace(/^(?=.)/gm, "  ")}`;
       assert.equal(found, said, written);
     }
   });
+
+test("docs/policy.md has the order of judgement of both ends, as explanations have it", () => {
+  const section =
+    readFileSync(pathOf("policy.md"), "utf8").split("### Of a request, at both ends\n")[1]?.split("\n## ")[0] ?? "";
+  const [caller = "", callee = ""] = section.split("At the callee's node, each try anew:");
+  const listed = (text: string): readonly (string | undefined)[] =>
+    [...text.matchAll(/^\d+\. ([^:\n]+)/gm)].map(([, what]) => what);
+  assert.deepEqual([listed(caller), listed(callee)], [callerOrder, judgementOrder]);
+});
