@@ -32,6 +32,8 @@ export const requestFlags = [
   "URX",
   "URX,UPE",
   "UT",
+  "UT,UO",
+  "UT,URX",
 ] as const;
 export type RequestFlag = (typeof requestFlags)[number];
 

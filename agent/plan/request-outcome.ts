@@ -102,8 +102,8 @@ type FlagsBeside = Readonly<Partial<Record<RequestFlag, RequestFlag>>>;
 const delayFlags: FlagsBeside = { "-": "DI", FI: "DI,FI" };
 /** In Envoy's order (envoy:envoy/stream_info/stream_info.h, the list of all flags). */
 const retryFlags: Readonly<Record<"spent" | "budget", FlagsBeside>> = {
-  spent: { "-": "URX", UF: "UF,URX", UC: "UC,URX", UPE: "URX,UPE" },
-  budget: { "-": "UO", UF: "UF,UO", UC: "UC,UO", UPE: "UO,UPE" },
+  spent: { "-": "URX", UT: "UT,URX", UF: "UF,URX", UC: "UC,URX", UPE: "URX,UPE" },
+  budget: { "-": "UO", UT: "UT,UO", UF: "UF,UO", UC: "UC,UO", UPE: "UO,UPE" },
 };
 
 /** The status of a response that could not be read is ours. */

@@ -80,12 +80,13 @@ export function isRetried({ failure, status, cause }: TryEnd, { codes }: RetryRu
   return cause !== null && ofTheEndpoint.has(cause) && (cause !== "tunnel-refused" || status >= 500);
 }
 
-/** As `isRetried`, of a request's end that its caller has got. Over the time for the whole nothing is tried again. */
+/** As `isRetried`, of a request's end that its caller has got. Behind a response's head nothing is tried again: its status is not ours. */
 export function wouldBeRetried(
   { outcome, status }: Pick<RequestEnded, "outcome" | "status">,
   { codes }: RetryRule,
 ): boolean {
   if (outcome === "answered") return codes.includes(status);
+  if (outcome === "deadline") return status === 0 || status === 504;
   return (
     outcome === "not-reached" ||
     outcome === "bad-response" ||

@@ -128,11 +128,13 @@ export class OpenRequest {
   /** What of its tries the flag of its end says. undefined: nobody has planned it here. */
   flagged(ended: Pick<RequestEnded, "outcome" | "status">): FlaggedTries | undefined {
     if (this.#tries === null) return undefined;
-    const { plan, retries, hasNoBudget, isDelayed } = this.#tries;
+    const { plan, retries, pauses, hasNoBudget, isDelayed } = this.#tries;
     if (plan?.kind !== "forward") return { isDelayed, retry: null };
     const rule = retryRuleOf(plan.entry, this.method);
     if (rule === null || !wouldBeRetried(ended, rule)) return { isDelayed, retry: null };
-    return { isDelayed, retry: hasNoBudget ? "budget" : retries >= rule.attempts ? "spent" : null };
+    // In a pause the last of its tries is yet to come.
+    const isSpent = retries >= rule.attempts && !pauses;
+    return { isDelayed, retry: hasNoBudget ? "budget" : isSpent ? "spent" : null };
   }
 
   /** To this endpoint, until it ends or is tried elsewhere. */

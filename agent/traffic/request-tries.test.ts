@@ -122,6 +122,23 @@ describe("a rule with retry", () => {
     assert.deepEqual(bench.faults, []);
   });
 
+  test("says so where the time was over while a request had the last of its tries, and neither before nor behind a response's head", () => {
+    const routed = new Routed("shop/api", { ...rule, retry: { ...rule.retry, attempts: 1 } });
+    const { bench } = routed;
+    const ref = routed.open();
+    const late = { ...failed, failure: "timeout", status: 0 } as const;
+    const flagOf = (request: number, fails: number, status: number): string | undefined => {
+      routed.forward(ref, request);
+      for (let nth = 0; nth < fails; nth++) routed.fail(ref, request, late);
+      routed.end(ref, request, "deadline", status);
+      return bench.requests.at(-1)?.flag;
+    };
+    assert.equal(flagOf(1, 0, 504), "UT", "the first try");
+    assert.equal(flagOf(2, 1, 504), "UT", "the pause before the last");
+    assert.equal(flagOf(3, 2, 504), "UT,URX");
+    assert.equal(flagOf(4, 2, 200), "UT", "its body");
+  });
+
   test("is for what it names: other statuses pass, and an origin that says nothing counts", () => {
     const routed = new Routed("shop/api", rule);
     const ref = routed.open();
