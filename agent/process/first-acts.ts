@@ -4,6 +4,7 @@ import { closeSync, constants, existsSync, fchownSync, fstatSync, mkdirSync, ope
 import { dirname } from "node:path";
 import { type Handover, takeHandover } from "./handover.ts";
 import { forbidDumps, raiseOpenFiles, setLimit } from "./libc.ts";
+import { memoryEnvironment } from "./memory-environment.ts";
 import { agentStarts, keeperStarts, shedPrivileges } from "./privileges.ts";
 
 export type AgentUser = { readonly agentUid: number; readonly agentGid: number };
@@ -18,9 +19,8 @@ export type AgentFiles = AgentUser & {
 export function agentFirstActs(config: AgentFiles): Handover | null {
   giveFilesToAgent(config);
   const handover = takeHandover();
-  // glibc would keep an arena for each of a dozen threads. Two would do for less memory, but cost a tenth more CPU per
-  // request. glibc reads this when the process begins.
-  process.env.MALLOC_ARENA_MAX ??= "4";
+  // In force when the process executes itself. In a container it need not, and there the image has said it.
+  process.env.MALLOC_ARENA_MAX ??= memoryEnvironment.MALLOC_ARENA_MAX;
   shedPrivileges(agentStarts);
   forbidDumps();
   setLimit("core", { soft: 0n, hard: 0n });

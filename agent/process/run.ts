@@ -1,13 +1,10 @@
 // start-up · `orlop run` on a plain machine: starts keeper and agent as separate processes and keeps both running.
 import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { handoverEnv } from "./handover.ts";
 import { keepRunning } from "./keep-running.ts";
+import { memoryEnvironment } from "./memory-environment.ts";
 
 export type RunOptions = { readonly config: string; readonly main: string };
-
-/** `make build` fills it; without it each thread loads Node's type stripper, which takes 20 MB of resident memory. */
-const compileCache = fileURLToPath(new URL("../../build/compile-cache", import.meta.url));
 
 /** With these flags an attacker who took over the agent can do less with its runtime. */
 export const agentFlags = [
@@ -31,7 +28,7 @@ export async function run(options: RunOptions): Promise<number> {
   const start = (name: "keeper" | "agent", flags: readonly string[], more: readonly string[] = []): ChildProcess =>
     spawn(process.execPath, [...flags, options.main, name, "-c", options.config, ...more], {
       stdio: ["inherit", "inherit", "inherit", "pipe"],
-      env: { ...process.env, ...handoverEnv, NODE_COMPILE_CACHE: compileCache },
+      env: { ...memoryEnvironment, ...process.env, ...handoverEnv },
     });
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());

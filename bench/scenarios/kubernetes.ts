@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Measured } from "../../agent/control/kubernetes/many-pods-agent.fake.ts";
+import { memoryEnvironment } from "../../agent/process/memory-environment.ts";
 import { agentFlags } from "../../agent/process/run.ts";
 import { version } from "../../agent/process/version.ts";
 import { makeApiCertificate } from "../certificates.ts";
@@ -30,7 +31,8 @@ async function measure(pods: number): Promise<Figures> {
   try {
     const [port] = (await once(server, "message")) as [number];
     const argv = [String(port), certificate, path.join(folder, "last-good.jsonl")];
-    const agent = fork(programOf("many-pods-agent.fake.ts"), argv, { execArgv: [...agentFlags] });
+    const env = { ...process.env, ...memoryEnvironment };
+    const agent = fork(programOf("many-pods-agent.fake.ts"), argv, { execArgv: [...agentFlags], env });
     try {
       const [first] = (await once(agent, "message")) as [Measured];
       if (first.workloads !== pods) throw new Error(`${first.workloads} of ${pods} pods were read`);

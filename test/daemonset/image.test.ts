@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { buildStage, checkout, copiedPaths, isIgnored, lastStage } from "./dockerfile.ts";
+import { memoryEnvironment } from "../../agent/process/memory-environment.ts";
+import { buildStage, checkout, copiedPaths, imageConfig, isIgnored, lastStage } from "./dockerfile.ts";
 
 const root = fileURLToPath(checkout);
 
@@ -16,6 +17,13 @@ test("everything it copies exists after make", () => {
   for (const path of copiedPaths) assert.ok(existsSync(join(root, path)), path);
   const before = [...buildStage.matchAll(/^COPY ([^-].*) \S+$/gm)].flatMap(([, paths = ""]) => paths.split(" "));
   for (const path of before) assert.ok(existsSync(join(root, path)), path);
+});
+
+test("it says of memory what orlop run says", () => {
+  const said = Object.fromEntries(imageConfig.Env.map((one) => one.split("=")));
+  assert.equal(said.MALLOC_ARENA_MAX, memoryEnvironment.MALLOC_ARENA_MAX);
+  const cache = relative(root, memoryEnvironment.NODE_COMPILE_CACHE);
+  assert.equal(said.NODE_COMPILE_CACHE, join(imageConfig.WorkingDir, cache));
 });
 
 test("the copied tree alone is a program, without tests and fakes, and without test, demo and bench", () => {
