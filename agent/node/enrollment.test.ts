@@ -1,40 +1,12 @@
 // enrollment.ts against a node of plain state: each change of mesh and keeper, every failure, and random sequences of both.
 import assert from "node:assert/strict";
-import { describe, type TestContext, test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import type { Workload } from "../mesh/workload.ts";
-import { service, workload } from "../traffic/mesh.fake.ts";
-import { FakeNode } from "./enrollment.fake.ts";
+import { workload } from "../traffic/mesh.fake.ts";
+import { api, setUp, until, web } from "./enrolled-node.fake.ts";
 import { NodeEnrollment } from "./enrollment.ts";
-
-const web = workload("web", { addresses: ["10.0.0.1"] });
-const api = workload("api", { addresses: ["10.0.0.2"] });
-
-function setUp(t: TestContext | null, workloads: readonly Workload[] = [], retry = 1, certificate = 60_000) {
-  const node = new FakeNode();
-  const times = { certificate, linger: 0, retry };
-  const enrollment = new NodeEnrollment({ node: "n1", times }, node.ports);
-  for (const given of workloads) node.workloads.set(given.uid, given);
-  t?.after(() => enrollment.close());
-  const change = (...given: readonly Workload[]): Promise<void> => {
-    for (const added of given) node.workloads.set(added.uid, added);
-    return enrollment.meshChanged();
-  };
-  const remove = (gone: Workload): Promise<void> => {
-    node.workloads.delete(gone.uid);
-    return enrollment.meshChanged();
-  };
-  const start = async (): Promise<void> => {
-    void enrollment.meshChanged();
-    await enrollment.keeperCame(node.keeperComes());
-  };
-  return { node, enrollment, change, remove, start };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn();
-}
 
 describe("node enrollment", () => {
   test("a pod comes into service in its order, and the first turn is over then", async (t) => {
@@ -63,61 +35,6 @@ describe("node enrollment", () => {
     assert.deepEqual(second.enrollment.localPods(), []);
     await second.enrollment.keeperCame(second.node.keeperComes());
     assert.equal(second.node.captured().length, 1);
-  });
-
-  test("a pod is captured before its certificate is there; what comes to it through the mesh waits for that", async (t) => {
-    const { node, enrollment, start } = setUp(t, [web]);
-    node.withoutCertificate.add(web.identity.text);
-    await start();
-    await enrollment.firstTurn;
-    assert.deepEqual(
-      enrollment.states().map(({ state }) => state),
-      ["captured"],
-    );
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound"]);
-    node.certificatesCome();
-    await turn();
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
-    assert.equal(node.lent.size, 0);
-  });
-
-  test("a certificate that does not come in time: what comes to the pod is accepted and refused", async (t) => {
-    const { node, start } = setUp(t, [web], 1, 5);
-    node.withoutCertificate.add(web.identity.text);
-    await start();
-    await until(() => node.accepting.get(1)?.has("hbone") === true);
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
-  });
-
-  test("a pod that an earlier agent captured is left to that agent until its certificate is there", async (t) => {
-    const { node, enrollment, start } = setUp(t, [web]);
-    node.capturedBefore("uid-web");
-    node.withoutCertificate.add(web.identity.text);
-    let isFirstOver = false;
-    void enrollment.firstTurn.then(() => {
-      isFirstOver = true;
-    });
-    await start();
-    await turn();
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], []);
-    assert.equal(isFirstOver, false, "until then that agent does not stop");
-    node.certificatesCome();
-    await enrollment.firstTurn;
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
-  });
-
-  test("its service account changes while a pod waits for its certificate: it waits for the other", async (t) => {
-    const { node, change, start } = setUp(t, [web]);
-    node.withoutCertificate.add(web.identity.text);
-    node.withoutCertificate.add(api.identity.text);
-    await start();
-    await change({ ...web, identity: api.identity });
-    await turn();
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound"]);
-    node.certificatesCome();
-    await turn();
-    assert.deepEqual([...(node.accepting.get(1) ?? [])], ["outbound", "hbone"]);
-    assert.deepEqual([...node.held], [[api.identity.text, 1]]);
   });
 
   test("a pod whose late listeners no thread could take is prepared again", async (t) => {
@@ -155,20 +72,6 @@ describe("node enrollment", () => {
     assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
   });
 
-  test("forty pods wait for their certificates, and none of them holds up another, or the pod that has one", async (t) => {
-    const names = Array.from({ length: 40 }, (_, nth) => `pod-${nth}`);
-    const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
-    const { node, change, start } = setUp(t, pods);
-    for (const { identity } of pods) node.withoutCertificate.add(identity.text);
-    await start();
-    await change(web);
-    assert.equal(node.captured().length, 41);
-    assert.deepEqual([...(node.accepting.get(41) ?? [])], ["outbound", "hbone"]);
-    node.certificatesCome();
-    await turn();
-    assert.equal([...node.accepting.values()].filter((kinds) => kinds.has("hbone")).length, 41);
-  });
-
   test("of many pods that come together one hangs, in whatever step: all others are captured", async () => {
     const names = Array.from({ length: 40 }, (_, nth) => `pod-${nth}`);
     const pods = names.map((name, nth) => workload(name, { addresses: [`10.0.2.${nth}`] }));
@@ -195,23 +98,6 @@ describe("node enrollment", () => {
     node.absent.clear();
     await until(() => node.captured().some(({ uid }) => uid === api.podUid));
     void enrollment.close();
-  });
-
-  test("verdicts follow the mesh at once, also while a pod waits for its certificate; plaintext is ended until it is", async (t) => {
-    const { node, change, start } = setUp(t, [web, api]);
-    await start();
-    const late = workload("late", { addresses: ["10.0.0.3"] });
-    node.withoutCertificate.add(late.identity.text);
-    void change(late);
-    await until(() => node.held.has(late.identity.text));
-    node.tightened.add(2);
-    node.keeperGoes();
-    void change();
-    assert.equal(node.calls.at(-1), "sever 2");
-    await until(() => node.warnings.length > 0);
-    node.keeperComes();
-    const calls = node.calls.length;
-    await until(() => node.calls.slice(calls).includes("sever 2"));
   });
 
   test("a pod leaves: capture first, then the threads, then all that was held for it", async (t) => {
@@ -318,20 +204,6 @@ describe("node enrollment", () => {
     assert.deepEqual([...node.held], [[web.identity.text, 1]]);
   });
 
-  test("a keeper that goes while a pod waits for its certificate: the pod is prepared anew by the next", async (t) => {
-    const { node, enrollment, start } = setUp(t, [web]);
-    node.withoutCertificate.add(web.identity.text);
-    void start();
-    await until(() => node.held.size > 0);
-    node.keeperGoes();
-    const again = enrollment.keeperCame(node.keeperComes());
-    node.certificatesCome();
-    await again;
-    assert.equal(node.captured().length, 1);
-    assert.deepEqual([...node.held], [[web.identity.text, 1]]);
-    assert.deepEqual(enrollment.states().length, 1);
-  });
-
   test("a keeper that is lost in between is no failure of the pod; the difference is worked off afterwards", async (t) => {
     const { node, enrollment, remove, start } = setUp(t, [web]);
     await start();
@@ -407,216 +279,6 @@ describe("node enrollment", () => {
     assert.deepEqual(node.protectedPods.get("uid-web"), edited.uid);
   });
 
-  test("a pod that the CNI plug-in begins is captured as soon as the mesh names it, and released once the mesh says what else it is", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, []);
-    await start();
-    for (const uid of ["uid-web", "uid-api"]) {
-      node.namespaceAddresses.set(uid, ["10.0.0.1"]);
-      const podIdx = node.begins(uid);
-      enrollment.podStarting(podIdx, uid);
-    }
-    await enrollment.reconcile();
-    assert.equal(node.kernel.size, 2, "the watch of the agent may be late");
-    await change({ ...web, addresses: [] });
-    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
-    assert.equal(node.kernel.size, 2);
-    await change({ ...api, podUid: "uid-api", addresses: [], protocol: "none" });
-    await until(() => !node.kernel.has(2));
-    assert.deepEqual([...node.kernel.keys()], [1]);
-  });
-
-  test("an agent that takes the node releases no pod that just begins, whatever is known of it, until the mesh says what it is", async (t) => {
-    const { node, enrollment, change } = setUp(t, []);
-    node.keeperComes();
-    for (const uid of ["uid-web", "uid-api", "uid-old"]) node.begins(uid);
-    node.namespaceAddresses.set("uid-web", ["10.0.0.1"]);
-    await enrollment.meshChanged();
-    // While the agent waited for the node, the plug-in began the second.
-    enrollment.podStarting(2, "uid-api");
-    await enrollment.keeperCame([
-      { podIdx: 1, uid: "uid-web", starting: true },
-      { podIdx: 2, uid: "uid-api" },
-      { podIdx: 3, uid: "uid-old" },
-    ]);
-    assert.deepEqual([...node.kernel.keys()], [1, 2]);
-    await change({ ...web, addresses: [] });
-    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-web" }]);
-    assert.deepEqual([...node.kernel.keys()], [1, 2]);
-    await change({ ...api, podUid: "uid-api", addresses: [], protocol: "none" });
-    await until(() => !node.kernel.has(2));
-    assert.deepEqual([...node.kernel.keys()], [1]);
-  });
-
-  test("a pod that begins is not released on the word of a mesh that is behind the API server, nor while that says nothing", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, []);
-    await start();
-    const podIdx = node.begins("uid-web");
-    node.namespaceAddresses.set("uid-web", ["10.0.0.1"]);
-    enrollment.podStarting(podIdx, "uid-web");
-    const asked = async (said: boolean | "nothing"): Promise<void> => {
-      node.apiSays.set("uid-web", said);
-      const before = node.asked;
-      await until(() => node.asked > before + 1);
-    };
-    node.apiSays.set("uid-web", "nothing");
-    // Its namespace's label is on the way.
-    await change({ ...web, addresses: [], protocol: "none" });
-    for (const said of ["nothing", false, "nothing"] as const) {
-      await asked(said);
-      assert.deepEqual([...node.kernel.keys()], [podIdx], String(said));
-    }
-    await change({ ...web, addresses: [] });
-    assert.deepEqual(node.captured(), [{ podIdx, uid: "uid-web" }]);
-    assert.ok(!node.calls.some((call) => call.startsWith("release")));
-  });
-
-  test("a pod that the CNI plug-in began and ended before the mesh said anything is forgotten", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, []);
-    await start();
-    enrollment.podStarting(node.begins("uid-web"), "uid-web");
-    node.kernel.clear();
-    enrollment.podGone(1, "uid-web");
-    await change({ ...web, protocol: "none" });
-    assert.ok(!node.calls.some((call) => call.startsWith("release")));
-  });
-
-  test("a pod that begins is guarded before it is there, and captured under its namespace's addresses before the mesh has them", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, []);
-    await start();
-    node.missing.add("uid-web");
-    await change({ ...web, addresses: [] });
-    const state = { workloadUid: web.uid, podIdx: null, state: "pending", note: "no such cgroup" };
-    assert.deepEqual(enrollment.states(), [state]);
-    assert.deepEqual(node.warnings, []);
-    assert.ok(node.calls.includes("guard uid-web"));
-    node.missing.clear();
-    node.namespaceAddresses.set("uid-web", web.addresses);
-    enrollment.podGuarded(1, "uid-web");
-    await until(() => node.captured().length === 1);
-    await enrollment.reconcile();
-    assert.deepEqual(
-      [...enrollment.pods.all()].map(({ addresses }) => addresses),
-      [web.addresses],
-    );
-    node.calls.length = 0;
-    await change(web);
-    assert.deepEqual(
-      node.calls.filter((call) => !call.startsWith("log")),
-      ["pods changed"],
-      "the mesh says the same",
-    );
-    await change({ ...web, addresses: ["10.0.0.8"] });
-    assert.ok(node.calls.includes("addresses 1 10.0.0.8"), "the mesh has the last word");
-  });
-
-  test("a pod that begins is guarded at once, also while a step of another hangs", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, [web]);
-    node.hanging.add("serve 1");
-    void start();
-    await until(() => node.calls.includes("serve 1"));
-    node.underPolicy.add("api");
-    node.keeperGoes();
-    void change({ ...api, addresses: [] });
-    // The mesh has its address before any keeper could be asked.
-    void change(api);
-    void enrollment.keeperCame(node.keeperComes());
-    await until(() => node.protectedPods.has("uid-api"));
-    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still hangs");
-    const late = workload("late", { addresses: ["10.0.0.3"] });
-    void change(late);
-    await until(() => node.protectedPods.has("uid-late"));
-    assert.deepEqual([node.captured(), node.held.size], [[], 1], "the other pod still hangs");
-    node.resume();
-    await until(() => node.captured().length === 3);
-    for (const name of ["api", "late"]) {
-      assert.equal(node.calls.filter((call) => call === `guard uid-${name}`).length, 1, `${name} is asked for once`);
-    }
-    assert.deepEqual(node.warnings, []);
-  });
-
-  test("a pod that leaves while the keeper is too busy to answer for its guard keeps no guard", async (t) => {
-    const { node, change, remove, start } = setUp(t, [web]);
-    await start();
-    node.lateGuards = 3;
-    void change(api);
-    await until(() => node.protectedPods.has("uid-api"));
-    await remove(api);
-    await until(() => node.kernel.size === 1 && node.protectedPods.size === 1);
-    assert.deepEqual([...node.protectedPods.keys()], ["uid-web"]);
-  });
-
-  test("a pod that leaves while its guard is asked for keeps no guard", async (t) => {
-    const { node, change, remove, start } = setUp(t, [web]);
-    await start();
-    void change(api);
-    await remove(api);
-    await until(() => node.kernel.size === 1 && node.calls.at(-1) === "pods changed");
-    assert.deepEqual([...node.protectedPods.keys()], ["uid-web"]);
-  });
-
-  test("an address that the mesh has for another workload or a Service is nobody's to begin with", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, [{ ...web, node: "n2" }]);
-    await start();
-    node.services.set("10.96.0.1", service("dns"));
-    // Nothing waits for it: meanwhile the keeper would hold the address for this pod.
-    node.withoutCertificate.add(api.identity.text);
-    for (const address of ["10.0.0.1", "10.96.0.1"]) {
-      node.namespaceAddresses.set("uid-api", [address]);
-      await change({ ...api, addresses: [] });
-      assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
-      assert.deepEqual([node.captured(), node.held.size, node.served.size], [[], 0, 0]);
-      assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
-      assert.deepEqual(
-        node.calls.filter((call) => call.startsWith("release ") && !call.startsWith("release to guard ")),
-        [],
-        "it is guarded all the while",
-      );
-      assert.deepEqual(
-        [...node.kernel.values()].map(({ addresses }) => addresses),
-        [[]],
-        "a pod of this node that has the address can be enrolled",
-      );
-    }
-    assert.deepEqual(node.warnings, ["pod not captured"], "said once");
-    node.certificatesCome();
-    node.namespaceAddresses.set("uid-api", api.addresses);
-    await until(() => node.captured().length === 1);
-    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
-    assert.deepEqual(node.verdicts.size, 1);
-  });
-
-  test("an address that the mesh gives to another while the pod waits for its certificate is not captured", async (t) => {
-    const { node, enrollment, change, start } = setUp(t, [{ ...api, addresses: [] }]);
-    node.namespaceAddresses.set("uid-api", web.addresses);
-    node.withoutCertificate.add(api.identity.text);
-    await start();
-    assert.equal(node.captured().length, 1);
-    await change({ ...web, node: "n2" });
-    assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
-    assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
-    assert.deepEqual([[...node.protectedPods.keys()], node.lent.size], [["uid-api"], 0]);
-    assert.deepEqual(node.warnings, ["pod not captured"], "said once");
-    node.certificatesCome();
-    node.namespaceAddresses.set("uid-api", api.addresses);
-    await until(() => node.captured().length === 1);
-    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
-  });
-
-  test("an address that the mesh gives to another while the pod is prepared is not captured", async (t) => {
-    const { node, enrollment, start } = setUp(t, [{ ...api, addresses: [] }]);
-    node.namespaceAddresses.set("uid-api", web.addresses);
-    const say = node.calls.push.bind(node.calls);
-    node.calls.push = (...items: string[]) => {
-      if (items[0] === "serve 1") node.workloads.set(web.uid, { ...web, node: "n2" });
-      return say(...items);
-    };
-    await start();
-    assert.equal(enrollment.states()[0]?.note, "its namespace has an address of another workload");
-    assert.ok(!node.calls.includes("capture 1"));
-    assert.deepEqual([node.captured(), node.held.size, node.served.size, node.verdicts.size], [[], 0, 0, 0]);
-    assert.deepEqual([[...node.protectedPods.keys()], node.lent.size], [["uid-api"], 0]);
-  });
-
   for (const older of [false, true]) {
     const keeper = older ? "an older keeper: " : "";
     test(`${keeper}a pod whose namespace had another address than the mesh then names is not captured under it any more`, async (t) => {
@@ -641,62 +303,6 @@ describe("node enrollment", () => {
       await enrollment.close();
     });
   }
-
-  test("a pod that leaves the mesh after its address was refused keeps no guard", async (t) => {
-    const { node, change, remove, start } = setUp(t, [{ ...web, node: "n2" }]);
-    await start();
-    node.namespaceAddresses.set("uid-api", web.addresses);
-    await change({ ...api, addresses: [] });
-    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"]);
-    await remove(api);
-    await until(() => node.kernel.size === 0);
-    assert.deepEqual([...node.protectedPods], []);
-  });
-
-  test("an agent that starts over a capture under an address that is another's by now does not keep it", async (t) => {
-    const { node, enrollment, start } = setUp(t, [{ ...api, addresses: [] }]);
-    node.namespaceAddresses.set("uid-api", web.addresses);
-    await start();
-    assert.equal(node.captured().length, 1);
-    await enrollment.close();
-    const next = new NodeEnrollment({ node: "n1", times: { certificate: 60_000, linger: 0, retry: 1 } }, node.ports);
-    t.after(() => next.close());
-    node.served.clear();
-    node.calls.length = 0;
-    node.workloads.set(api.uid, api);
-    node.absent.add("10.0.0.2");
-    void next.meshChanged();
-    await next.keeperCame(node.keeperComes());
-    assert.deepEqual(
-      node.captured(),
-      [{ podIdx: 1, uid: "uid-api" }],
-      "nobody else has the address: it may be a mistake",
-    );
-    node.workloads.set(web.uid, { ...web, node: "n2" });
-    await next.meshChanged();
-    assert.deepEqual([node.captured(), node.verdicts.size], [[], 0]);
-    assert.deepEqual([...node.protectedPods.keys()], ["uid-api"], "it is guarded");
-    assert.deepEqual(
-      node.calls.filter((call) => call.startsWith("release")),
-      ["release to guard 1"],
-    );
-    await until(() => node.calls.filter((call) => call === "prepare uid-api").length > 4);
-    assert.equal(node.calls.filter((call) => call.startsWith("release")).length, 1, "it is released once");
-    node.absent.clear();
-    await until(() => node.captured().length === 1);
-    assert.deepEqual([...node.kernel.values()][0]?.addresses, api.addresses);
-  });
-
-  test("once the mesh has named what the namespace had, a later mistake leaves the pod captured", async (t) => {
-    const { node, change, start } = setUp(t, [{ ...api, addresses: [] }]);
-    node.namespaceAddresses.set("uid-api", api.addresses);
-    await start();
-    await change(api);
-    node.absent.add("10.0.0.9");
-    await change({ ...api, addresses: ["10.0.0.9"] });
-    assert.deepEqual(node.captured(), [{ podIdx: 1, uid: "uid-api" }]);
-    assert.deepEqual(node.warnings, ["pod stays captured with the addresses that it has"]);
-  });
 
   test("a wrong address is said once, and changes nothing until it is corrected", async (t) => {
     const { node, enrollment, change, start } = setUp(t, [web]);
@@ -744,39 +350,6 @@ describe("node enrollment", () => {
       node.captured().map(({ uid }) => uid),
       ["uid-web-2"],
     );
-  });
-
-  test("a pod that leaves the mesh while it waits for its certificate: what had come is accepted, and nothing is kept", async (t) => {
-    const { node, remove, start } = setUp(t, [web]);
-    node.withoutCertificate.add(web.identity.text);
-    await start();
-    node.calls.length = 0;
-    await remove(web);
-    assert.deepEqual(node.calls, ["release 1", "serve 1", "leave 1", "unserve 1", "pods changed"]);
-    assert.deepEqual([node.kernel.size, node.held.size, node.lent.size, node.accepting.size], [0, 0, 0, 0]);
-    node.certificatesCome();
-    await turn();
-    assert.deepEqual([node.served.size, node.accepting.size], [0, 0], "it is not served again");
-  });
-
-  test("keeper, namespace or agent goes while a pod waits for its certificate: its listeners are closed", async () => {
-    for (const goes of ["keeper", "namespace", "agent"] as const) {
-      const { node, enrollment, start } = setUp(null, [web]);
-      node.withoutCertificate.add(web.identity.text);
-      await start();
-      assert.equal(node.lent.size, 1);
-      if (goes === "agent") await enrollment.close();
-      if (goes === "keeper") node.keeperGoes();
-      if (goes === "keeper") await enrollment.keeperCame(node.keeperComes());
-      node.missing.add("uid-web");
-      if (goes === "namespace") enrollment.podGone(node.podGoes("uid-web").gone ?? 0, "uid-web");
-      await turn();
-      // The next keeper's wait for the certificate, too.
-      assert.equal(node.lent.size, goes === "keeper" ? 2 : 0, goes);
-      await enrollment.close();
-      await turn();
-      assert.equal(node.lent.size, 0, goes);
-    }
   });
 
   test("a closed enrollment ends its step and begins no other", async (t) => {

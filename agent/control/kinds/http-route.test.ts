@@ -1,42 +1,9 @@
 // HTTPRoute → mesh value: what each field becomes, and each mistake and each field that is not honoured with its place.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { HttpRoute, HttpRule } from "../../mesh/http-rule.ts";
-import { positionText } from "../../mesh/source-ref.ts";
 import { parseYaml } from "../static-file/parse.ts";
-import { httpRouteKind, toHttpRoute } from "./http-route.ts";
+import { head, read, rule, withRules } from "./http-route.fake.ts";
 import { isOfServices } from "./route-parts.ts";
-import { Report } from "./value.ts";
-
-type Found = { readonly route: HttpRoute | undefined; readonly problems: string[]; readonly findings: string[] };
-
-function read(text: string): Found {
-  const report = new Report();
-  const [document] = parseYaml("f.yaml", text);
-  assert.ok(document);
-  const written = httpRouteKind(document, "", report);
-  const route = written && toHttpRoute(written, document, report);
-  const said = (all: Report["problems"]): string[] =>
-    all.map(({ from, code, what }) => `${positionText(from)} ${code} ${what}`);
-  return { route, problems: said(report.problems), findings: said(report.findings) };
-}
-
-const head = `apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: api, namespace: shop }
-spec:
-  parentRefs: [{ group: "", kind: Service, name: api }]
-`;
-/** The rules begin in line 7, column 5. */
-const withRules = (rules: string): string => `${head}  rules:\n    - ${rules.replaceAll("\n", "\n      ")}\n`;
-
-function rule(text: string): HttpRule {
-  const { route, problems } = read(withRules(text));
-  assert.deepEqual(problems, [], text);
-  const [first] = route?.rules ?? [];
-  assert.ok(first);
-  return first;
-}
 
 test("a route without rules takes everything, and has no backend", () => {
   const { route } = read(head);
@@ -169,69 +136,6 @@ test("CORS: origins as they are compared, names in lower case, and a maximum age
     assert.match(read(withRules(`filters: [{ type: CORS, cors: { ${text} } }]`)).problems[0] ?? "", said, text);
 });
 
-const mirror = (more: string): string =>
-  `filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: b, port: 1 }${more} } }]`;
-
-test("mirrors: several of a rule, each with its share; credentials stay behind unless the route says otherwise", () => {
-  const shareOf = (more: string): readonly (readonly [number, number])[] | undefined =>
-    rule(mirror(more)).mirrors?.map(({ numerator, denominator }) => [numerator, denominator]);
-  assert.deepEqual(shareOf(""), [[100, 100]]);
-  assert.deepEqual(shareOf(", percent: 7"), [[7, 100]]);
-  assert.deepEqual(shareOf(", percent: 0"), [[0, 100]]);
-  assert.deepEqual(shareOf(", fraction: { numerator: 1 }"), [[1, 100]]);
-  assert.deepEqual(shareOf(", fraction: { numerator: 5, denominator: 1000 }"), [[5, 1_000]]);
-  assert.equal(rule("name: a").mirrors, undefined);
-  const both = `${mirror("").slice(0, -1)}, { type: RequestMirror, requestMirror: { backendRef: { name: c, namespace: other, port: 2 } } }]`;
-  const [first, second] = rule(both).mirrors ?? [];
-  assert.deepEqual([first?.backend.service, first?.backend.port], ["shop/b", 1]);
-  assert.deepEqual([second?.backend.service, second?.backend.port], ["other/c", 2]);
-  const removed = ["authorization", "cookie", "proxy-authorization"];
-  assert.deepEqual(first?.backend.requestEdits.remove.slice(0, 3), removed);
-  for (const [value, kept] of [
-    ["true", true],
-    ["yes", false],
-  ] as const) {
-    const annotated = withRules(mirror("")).replace(
-      "namespace: shop }",
-      `namespace: shop, annotations: { orlop.dev/mirror-credentials: "${value}" } }`,
-    );
-    const [only] = read(annotated).route?.rules[0]?.mirrors ?? [];
-    assert.equal(only?.backend.requestEdits.remove.length === 0, kept, value);
-  }
-});
-
-test("a mirror's mistakes have their place, and a target that is no Service gets nothing", () => {
-  const rows: readonly (readonly [string, RegExp])[] = [
-    [mirror(", percent: 101"), /^f\.yaml:7:\d+ ORL4104 .*requestMirror\.percent/],
-    [mirror(", percent: 1, fraction: { numerator: 1 }"), /has percent and fraction/],
-    [mirror(", fraction: { numerator: 3, denominator: 2 }"), /has the fraction 3\/2/],
-    [mirror(", fraction: { numerator: 0, denominator: 0 }"), /has the fraction 0\/0/],
-    [mirror(", fraction: { denominator: 2 }"), /lacks "numerator"/],
-    [mirror(", host: a"), /ORL4102/],
-    ["filters: [{ type: RequestMirror }]", /is no filter that is honoured/],
-    [
-      "filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: b, port: 1 } }, cors: { allowOrigins: ['*'] } }]",
-      /is no filter that is honoured/,
-    ],
-    [
-      `${mirror("").slice(0, -1)}, { type: RequestRedirect, requestRedirect: { port: 1 } }]`,
-      /has a RequestRedirect and a RequestMirror/,
-    ],
-  ];
-  for (const [text, said] of rows) {
-    const { route, problems } = read(withRules(text));
-    assert.equal(route, undefined, text);
-    assert.match(problems.join("\n"), said, text);
-  }
-  const { route, findings } = read(
-    withRules(
-      "filters: [{ type: RequestMirror, requestMirror: { backendRef: { kind: Gate, group: x.io, name: b } } }]",
-    ),
-  );
-  assert.equal(route?.rules[0]?.mirrors?.[0]?.backend.service, null);
-  assert.match(findings.join("\n"), /the target of a RequestMirror names a Gate/);
-});
-
 test("what is not honoured refuses the route, with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
     [
@@ -336,73 +240,4 @@ test("a backend that is no Service, or has no port, is taken, and reported: its 
   assert.equal(findings.length, 2);
   const hosts = read(head.replace("spec:", "spec:\n  hostnames: [api.example]"));
   assert.match(hosts.findings[0] ?? "", /hostnames is not honoured/);
-});
-
-test("a fault is of a rule by its name, or of all; a mistake in it refuses the route", () => {
-  const faulty = (fault: string): Found => {
-    const annotations = `annotations: { orlop.dev/fault: '${fault}' }`;
-    const named = head.replace("namespace: shop }", `namespace: shop, ${annotations} }`);
-    return read(`${named}  rules: [{ name: a }, { name: b }]\n`);
-  };
-  const expires = '"expires": "2026-12-01T18:00:00+01:00"';
-  const whole = `{ "rule": "b", "delay": { "fixed": "1s", "percent": 10 }, "abort": { "status": 503 }, "reset": {}, ${expires} }`;
-  const { route, problems } = faulty(whole);
-  assert.deepEqual(problems, []);
-  assert.deepEqual(
-    route?.rules.map(({ fault }) => fault),
-    [
-      undefined,
-      {
-        ...{ expiresMs: Date.parse("2026-12-01T17:00:00Z"), delay: { fixed: 1_000, percent: 10 } },
-        ...{ abort: { status: 503, percent: 100 }, reset: { percent: 100 } },
-      },
-    ],
-  );
-  assert.equal(
-    faulty(`{ "reset": {}, ${expires} }`).route?.rules.every(({ fault }) => fault !== undefined),
-    true,
-  );
-  for (const [fault, said] of [
-    ["{", /is no JSON/],
-    ['{ "reset": {} }', /expires/],
-    ['{ "reset": {}, "expires": "tomorrow" }', /expires/],
-    ['{ "reset": {}, "expires": "2026-12-01" }', /expires/],
-    [`{ ${expires} }`, /names no fault/],
-    [`{ "reset": { "percent": 0 }, ${expires} }`, /percent/],
-    [`{ "reset": { "percent": 101 }, ${expires} }`, /percent/],
-    [`{ "delay": { "fixed": "6s" }, ${expires} }`, /6000 ms is no delay/],
-    [`{ "delay": { "fixed": "0s" }, ${expires} }`, /0 ms is no delay/],
-    [`{ "abort": { "status": 100 }, ${expires} }`, /status/],
-    [`{ "reset": {}, "newer": 1, ${expires} }`, /has no field "newer"/],
-    [`{ "rule": "c", "reset": {}, ${expires} }`, /names the rule "c"/],
-  ] as const) {
-    const found = faulty(fault);
-    assert.equal(found.route, undefined, fault);
-    assert.match(found.problems.join("\n"), said, fault);
-  }
-});
-
-test("sessions: by a cookie or a header, with or without an end", () => {
-  const session = (text: string): unknown => rule(`sessionPersistence: ${text}`).session;
-  assert.deepEqual(session("{}"), { by: "cookie", name: null, lastsMs: 0, isPermanent: false });
-  assert.deepEqual(session("{ sessionName: Shop, absoluteTimeout: 1h, cookieConfig: { lifetimeType: Permanent } }"), {
-    by: "cookie",
-    name: "Shop",
-    lastsMs: 3_600_000,
-    isPermanent: true,
-  });
-  assert.deepEqual(session("{ type: Header, sessionName: X-Session }"), {
-    ...{ by: "header", name: "x-session", lastsMs: 0, isPermanent: false },
-  });
-  for (const [text, said] of [
-    ["{ type: Header, cookieConfig: {} }", /has a cookieConfig/],
-    ["{ cookieConfig: { lifetimeType: Permanent } }", /Permanent without an absoluteTimeout/],
-    ['{ sessionName: "a b" }', /"a b" is no name of a cookie/],
-    ["{ type: Header, sessionName: Host }", /host is not for a route to change/],
-    ["{ newer: 1 }", /has no field "newer"/],
-  ] as const) {
-    const { route, problems } = read(withRules(`sessionPersistence: ${text}`));
-    assert.equal(route, undefined, text);
-    assert.match(problems.join("\n"), said, text);
-  }
 });

@@ -1,0 +1,36 @@
+// tests · an enrollment on a node of plain state, with what tests do to it: the mesh changes, a keeper comes.
+import type { TestContext } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import type { Workload } from "../mesh/workload.ts";
+import { workload } from "../traffic/mesh.fake.ts";
+import { FakeNode } from "./enrollment.fake.ts";
+import { NodeEnrollment } from "./enrollment.ts";
+
+export const web = workload("web", { addresses: ["10.0.0.1"] });
+export const api = workload("api", { addresses: ["10.0.0.2"] });
+
+/** A node of plain state with these workloads, of which nothing is enrolled yet. Times are milliseconds. */
+export function setUp(t: TestContext | null, workloads: readonly Workload[] = [], retry = 1, certificate = 60_000) {
+  const node = new FakeNode();
+  const times = { certificate, linger: 0, retry };
+  const enrollment = new NodeEnrollment({ node: "n1", times }, node.ports);
+  for (const given of workloads) node.workloads.set(given.uid, given);
+  t?.after(() => enrollment.close());
+  const change = (...given: readonly Workload[]): Promise<void> => {
+    for (const added of given) node.workloads.set(added.uid, added);
+    return enrollment.meshChanged();
+  };
+  const remove = (gone: Workload): Promise<void> => {
+    node.workloads.delete(gone.uid);
+    return enrollment.meshChanged();
+  };
+  const start = async (): Promise<void> => {
+    void enrollment.meshChanged();
+    await enrollment.keeperCame(node.keeperComes());
+  };
+  return { node, enrollment, change, remove, start };
+}
+
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turn();
+}
