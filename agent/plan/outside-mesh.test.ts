@@ -22,3 +22,20 @@ test("a verified peer names itself in its baggage; its namespace and identity ar
   });
   assert.equal(strangerWith(identity, "10.2.0.1", "\u0000;;==").namespace, "bank");
 });
+
+test("a stranger who calls again is the same object, and nobody else is", () => {
+  const [bank, shop] = [spiffeId("cluster.local", "bank", "teller"), spiffeId("cluster.local", "shop", "teller")];
+  const baggage = "k8s.deployment.name=teller";
+  const first = strangerWith(bank, "10.2.0.1", baggage);
+  assert.equal(strangerWith({ ...bank }, "10.2.0.1", baggage), first);
+  const others = [
+    strangerWith(shop, "10.2.0.1", baggage),
+    strangerWith(bank, "10.2.0.2", baggage),
+    strangerWith(bank, "10.2.0.1", "k8s.deployment.name=cashier"),
+  ];
+  for (const other of others) assert.notDeepEqual(other, first);
+  // Whatever a peer calls itself, what is remembered is bounded; that it was forgotten changes nothing but the object.
+  for (let nth = 0; nth < 3_000; nth++) strangerWith(bank, "10.2.0.1", `k8s.deployment.name=w${nth}`);
+  assert.notEqual(strangerWith(bank, "10.2.0.1", baggage), first);
+  assert.deepEqual(strangerWith(bank, "10.2.0.1", baggage), first);
+});

@@ -34,11 +34,26 @@ export function strangerAt(address: string): Workload {
   return { ...nobody, addresses: [address] };
 }
 
+/** Strangers who were met, by all that is known of them: each connection of the same peer has the same object, and is counted without a text. */
+const met = new Map<string, Workload>();
+/** A peer chooses what it says of itself, in up to 4 KiB. */
+const MOST_MET = 256;
+
 /**
  * A verified peer that is in no list of ours: named by itself, in its baggage. Its namespace and identity are the
- * certificate's, whatever it says.
+ * certificate's, whatever it says. Pure but for a bounded memory: equal arguments mostly give the same object.
  */
 export function strangerWith(identity: SpiffeId, address: string, baggage: string): Workload {
+  const key = `${identity.text} ${address} ${baggage}`;
+  const known = met.get(key);
+  if (known !== undefined) return known;
+  const stranger = namedByItself(identity, address, baggage);
+  if (met.size >= MOST_MET) met.clear();
+  met.set(key, stranger);
+  return stranger;
+}
+
+function namedByItself(identity: SpiffeId, address: string, baggage: string): Workload {
   const named = parseBaggage(baggage);
   return {
     ...nobody,
