@@ -5,7 +5,7 @@ import { readOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { scenarios } from "./scenarios/all.ts";
 import { UsageError } from "./scenarios/scenario.ts";
-import type { World } from "./world.ts";
+import type { World } from "./world/world.ts";
 
 const refuse = (): never => assert.fail("the scenario has begun to build its world");
 const untouched: World = { congestionControl: "", plain: refuse, mesh: refuse, certificates: refuse, close: refuse };

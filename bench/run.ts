@@ -2,16 +2,16 @@
 // bench · `make bench` and `orlop-bench`: chosen rows are measured one after the other; a row that cannot be measured fails the run.
 import { readFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { readResults, regressions } from "./compare.ts";
+import { readResults, regressions } from "./figures/compare.ts";
+import { type FigurePairs, measurePairs, rowOf } from "./figures/pairs.ts";
+import { tableText } from "./figures/report.ts";
+import type { Failure, Results, Row } from "./figures/results.ts";
+import { writeResults } from "./figures/write-results.ts";
 import { type Options, readOptions, usage } from "./options.ts";
-import { type FigurePairs, measurePairs, rowOf } from "./pairs.ts";
 import { type PlannedRow, plan } from "./plan.ts";
-import { tableText } from "./report.ts";
-import type { Failure, Results, Row } from "./results.ts";
 import { scenarios } from "./scenarios/all.ts";
 import { type Scenario, type Settings, UsageError } from "./scenarios/scenario.ts";
-import { createWorld, type World } from "./world.ts";
-import { writeResults } from "./write-results.ts";
+import { createWorld, type World } from "./world/world.ts";
 
 /** One row must be there in less than 50 seconds, the end of its programs included. */
 const ONE_ROW_MS = 42_000;

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { installed, versionOf } from "../programs.ts";
+import { installed, versionOf } from "../world/programs.ts";
 import { type Counted, countsOf, tableOf, worse } from "./instruction-counts.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));

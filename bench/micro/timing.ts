@@ -1,5 +1,5 @@
 // bench · many short calls, each timed by itself: p50 and p99 in microseconds. What the clock itself takes is measured and taken off.
-import { quantileOf } from "../statistics.ts";
+import { quantileOf } from "../figures/statistics.ts";
 
 export type Times = { readonly p50Us: number; readonly p99Us: number };
 

@@ -2,8 +2,8 @@
 import { fileURLToPath } from "node:url";
 import { until } from "../../demo/mesh-run.ts";
 import { type Running, tail } from "../../test/box/process.ts";
-import { type LoadPlan, runLoad } from "../load.ts";
-import type { Figures } from "../pairs.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { type LoadPlan, runLoad } from "../load/load.ts";
 import { openOrlop } from "../sides/orlop.ts";
 import type { Side } from "../sides/side.ts";
 import { type Scenario, type Settings, unknownPeer } from "./scenario.ts";

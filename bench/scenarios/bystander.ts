@@ -4,12 +4,12 @@ import { existsSync, writeFileSync } from "node:fs";
 import { cpus, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Pod } from "../../test/box/cluster.ts";
-import { finishLoad, type LoadPlan, startLoad, type Target } from "../load.ts";
-import type { Figures } from "../pairs.ts";
-import { installed } from "../programs.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { finishLoad, type LoadPlan, startLoad, type Target } from "../load/load.ts";
 import { openJudging } from "../sides/orlop.ts";
 import type { Side } from "../sides/side.ts";
-import { SERVER_PORT, startSink } from "../world.ts";
+import { installed } from "../world/programs.ts";
+import { SERVER_PORT, startSink } from "../world/world.ts";
 import { type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
 /** Its server is not the flood's, which has enough to do. */

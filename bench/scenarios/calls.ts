@@ -3,15 +3,15 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { tail } from "../../test/box/process.ts";
-import { finishLoad } from "../load.ts";
-import type { Contestant, Figures } from "../pairs.ts";
-import { installed, ownProgram } from "../programs.ts";
+import type { Contestant, Figures } from "../figures/pairs.ts";
+import { finishLoad } from "../load/load.ts";
 import { CALLS_PATH, type CallsOf, message, REPLY_BYTES } from "../sides/callee.ts";
 import { openEnvoyCalls } from "../sides/envoy.ts";
 import { openNginxCalls } from "../sides/nginx-calls.ts";
 import { openCalls } from "../sides/orlop.ts";
 import type { OpenSide, Side } from "../sides/side.ts";
-import { folderIn } from "../world.ts";
+import { installed, ownProgram } from "../world/programs.ts";
+import { folderIn } from "../world/world.ts";
 import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
 const peers: Readonly<Record<string, (calls: CallsOf) => OpenSide>> = {

@@ -2,13 +2,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Pod } from "../../test/box/cluster.ts";
 import type { Running } from "../../test/box/process.ts";
-import { finishLoad, type LoadPlan, runLoad, startLoad, type Target } from "../load.ts";
-import type { Figures } from "../pairs.ts";
-import { installed, versionOf } from "../programs.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { finishLoad, type LoadPlan, runLoad, startLoad, type Target } from "../load/load.ts";
 import { openHaproxy } from "../sides/haproxy.ts";
 import { openOrlop } from "../sides/orlop.ts";
 import { NEAR_PORT } from "../sides/side.ts";
-import { SERVER_PORT, startSink } from "../world.ts";
+import { installed, versionOf } from "../world/programs.ts";
+import { SERVER_PORT, startSink } from "../world/world.ts";
 import { type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
 const LISTENER_PORT = 7_101;

@@ -2,11 +2,11 @@
 // that the next thousand takes again would make them look free.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Running, tail } from "../../test/box/process.ts";
-import { startLoad } from "../load.ts";
-import { residentMb } from "../memory.ts";
-import type { Contestant } from "../pairs.ts";
+import type { Contestant } from "../figures/pairs.ts";
+import { startLoad } from "../load/load.ts";
 import { openJudging, openOrlop, openRouting } from "../sides/orlop.ts";
 import type { OpenSide, Side } from "../sides/side.ts";
+import { residentMb } from "../world/memory.ts";
 import { type Contest, type Scenario, sideBySide, unknownPeer } from "./scenario.ts";
 
 const MEASUREMENTS = 5;

@@ -10,9 +10,9 @@ import type { Measured } from "../../agent/control/kubernetes/many-pods-agent.fa
 import { memoryEnvironment } from "../../agent/process/memory-environment.ts";
 import { agentFlags } from "../../agent/process/run.ts";
 import { version } from "../../agent/process/version.ts";
-import { makeApiCertificate } from "../certificates.ts";
-import type { Figures } from "../pairs.ts";
-import { quantileOf } from "../statistics.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { quantileOf } from "../figures/statistics.ts";
+import { makeApiCertificate } from "../world/certificates.ts";
 import { type Scenario, unknownPeer } from "./scenario.ts";
 
 const MANY = 100_000;

@@ -6,12 +6,12 @@ import { version } from "../../agent/process/version.ts";
 import { pidOf, startMesh } from "../../demo/mesh-run.ts";
 import { createCluster, type Pod } from "../../test/box/cluster.ts";
 import type { Running } from "../../test/box/process.ts";
-import { type LargeMesh, VIP, VIP_PORT, writeLargeMesh } from "../large-mesh.ts";
-import { startLoad } from "../load.ts";
-import { residentMb } from "../memory.ts";
-import type { Figures } from "../pairs.ts";
-import { quantileOf } from "../statistics.ts";
-import { podsOf, SERVER_PORT, startSink } from "../world.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { quantileOf } from "../figures/statistics.ts";
+import { startLoad } from "../load/load.ts";
+import { type LargeMesh, VIP, VIP_PORT, writeLargeMesh } from "../world/large-mesh.ts";
+import { residentMb } from "../world/memory.ts";
+import { podsOf, SERVER_PORT, startSink } from "../world/world.ts";
 import { type Scenario, unknownPeer } from "./scenario.ts";
 
 const MANY = 100_000;

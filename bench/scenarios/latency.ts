@@ -1,7 +1,7 @@
 // bench · latency at a rate that the peer can bear, and a small stream beside a big one in the same tunnel.
 import { setTimeout as sleep } from "node:timers/promises";
-import { finishLoad, type LoadPlan, runLoad, startLoad } from "../load.ts";
-import type { Figures } from "../pairs.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { finishLoad, type LoadPlan, runLoad, startLoad } from "../load/load.ts";
 import { openOrlop } from "../sides/orlop.ts";
 import type { Side } from "../sides/side.ts";
 import { type MeasureSide, type Scenario, type Settings, sideBySide } from "./scenario.ts";

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { view } from "../../demo/mesh-run.ts";
 import type { Pod } from "../../test/box/cluster.ts";
 import type { Running } from "../../test/box/process.ts";
-import { finishLoad, type LoadPlan, runLoad, startLoad, type Target } from "../load.ts";
-import type { Figures } from "../pairs.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { finishLoad, type LoadPlan, runLoad, startLoad, type Target } from "../load/load.ts";
 import { openOrlop } from "../sides/orlop.ts";
-import { type Box, startSink } from "../world.ts";
+import { type Box, startSink } from "../world/world.ts";
 import { type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
 const SINK_PORT = 7_102;

@@ -1,6 +1,7 @@
 // bench · requests and replies of every size from 64 B to 1 MB: one measurement goes through all of them, each is a row.
-import { runLoad } from "../load.ts";
-import type { Figures } from "../pairs.ts";
+
+import type { Figures } from "../figures/pairs.ts";
+import { runLoad } from "../load/load.ts";
 import { type MeasureSide, type Scenario, sideBySide } from "./scenario.ts";
 
 const CONNECTIONS = 16;

@@ -1,11 +1,11 @@
 // bench · the pure hot paths at 100,000 of something, against themselves at ten: what grows with the mesh must not grow here.
 import { version } from "../../agent/process/version.ts";
+import type { Figures } from "../figures/pairs.ts";
 import { decider } from "../micro/decide.ts";
 import { bySegments, requestDecider } from "../micro/l7-decision.ts";
 import { routerOfServices, routerOfWorkloads } from "../micro/route.ts";
 import type { Times } from "../micro/timing.ts";
 import { updater } from "../micro/update.ts";
-import type { Figures } from "../pairs.ts";
 import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
 const MANY = 100_000;

@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { version } from "../../agent/process/version.ts";
-import type { Figures } from "../pairs.ts";
+import type { Figures } from "../figures/pairs.ts";
 import { type Scenario, unknownPeer } from "./scenario.ts";
 
 const OPENSSL = "openssl-records";

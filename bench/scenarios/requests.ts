@@ -1,10 +1,11 @@
 // bench · HTTP requests, each of them judged: across nodes, on a single node, and beside our own connections that are not read.
-import { runLoad } from "../load.ts";
-import type { Contestant } from "../pairs.ts";
+
+import type { Contestant } from "../figures/pairs.ts";
+import { runLoad } from "../load/load.ts";
 import { openJudging, openJudgingWithLog, openOrlop, openRouting, openRoutingAmong1000 } from "../sides/orlop.ts";
 import { isPeer, peers } from "../sides/peers.ts";
 import type { OpenSide, Route, Side } from "../sides/side.ts";
-import type { World } from "../world.ts";
+import type { World } from "../world/world.ts";
 import { type Contest, type Scenario, type Settings, unknownPeer } from "./scenario.ts";
 
 /** The peers' names: our own pair, by whose policy the connection alone is judged; and with a single route. */

@@ -1,10 +1,10 @@
 // bench · what a scenario is: one question, the figure that answers it, and two contestants to measure in turns.
-import type { Contestant } from "../pairs.ts";
-import type { Better, Target } from "../results.ts";
+import type { Contestant } from "../figures/pairs.ts";
+import type { Better, Target } from "../figures/results.ts";
 import { openOrlop } from "../sides/orlop.ts";
 import { isPeer, peers } from "../sides/peers.ts";
 import type { Route, Side } from "../sides/side.ts";
-import type { World } from "../world.ts";
+import type { World } from "../world/world.ts";
 
 export type Settings = { readonly windowSeconds: number; readonly warmupSeconds: number; readonly seed: number };
 

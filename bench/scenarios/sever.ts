@@ -6,9 +6,9 @@ import { version } from "../../agent/process/version.ts";
 import { pidOf, startMesh } from "../../demo/mesh-run.ts";
 import { type Cluster, createCluster, type Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
-import { startLoad } from "../load.ts";
-import type { Figures } from "../pairs.ts";
-import { podsOf, SERVER_PORT, startSink } from "../world.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { startLoad } from "../load/load.ts";
+import { podsOf, SERVER_PORT, startSink } from "../world/world.ts";
 import { type Scenario, unknownPeer } from "./scenario.ts";
 
 const PODS = 110;

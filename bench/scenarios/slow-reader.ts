@@ -1,9 +1,9 @@
 // bench · readers that do not read, and a reader beside them that does: what is held for them on the way, and what the other
 // notices. Afterwards they read on, and every byte is compared.
 import { tail } from "../../test/box/process.ts";
-import { runLoad, startLoad } from "../load.ts";
-import { residentMb } from "../memory.ts";
-import type { Figures } from "../pairs.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { runLoad, startLoad } from "../load/load.ts";
+import { residentMb } from "../world/memory.ts";
 import { type MeasureSide, type Scenario, sideBySide } from "./scenario.ts";
 
 const STALLED = 8;

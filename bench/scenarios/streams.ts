@@ -1,10 +1,10 @@
 // bench · bulk and requests between two nodes: one load generator run each, read in several ways.
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
-import { type LoadPlan, runLoad } from "../load.ts";
-import { installed } from "../programs.ts";
+import { type LoadPlan, runLoad } from "../load/load.ts";
 import { openOrlop } from "../sides/orlop.ts";
 import type { Route } from "../sides/side.ts";
+import { installed } from "../world/programs.ts";
 import { type MeasureSide, type Scenario, type Settings, sideBySide, unknownPeer } from "./scenario.ts";
 
 /** Of either side: each connection runs code that is compiled while it runs, and a node agent runs for months. */

@@ -3,8 +3,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Pod } from "../../test/box/cluster.ts";
 import type { Running } from "../../test/box/process.ts";
-import { installed, ownProgram } from "../programs.ts";
-import { CALLS_PORT } from "../world.ts";
+import { installed, ownProgram } from "../world/programs.ts";
+import { CALLS_PORT } from "../world/world.ts";
 import { listening } from "./side.ts";
 
 const METHOD = "bench.Echo/Unary";

@@ -1,7 +1,7 @@
 // bench · no mesh at all, a pair of relays that neither encrypt nor decide: what the wires and two hops cost; and the same relays that
 // seal as many bytes as a tunnel's ends seal and open: what it costs at least to encrypt between them.
-import { ownProgram } from "../programs.ts";
-import { SERVER_PORT } from "../world.ts";
+import { ownProgram } from "../world/programs.ts";
+import { SERVER_PORT } from "../world/world.ts";
 import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
 
 export const openDirect: OpenSide = async (world, route) => {

@@ -4,9 +4,9 @@ import path from "node:path";
 import type { Pod } from "../../test/box/cluster.ts";
 import { envoyIn } from "../../test/peers/envoy/binary.ts";
 import { cached } from "../../test/peers/support/projects.ts";
-import { type Leaf, SERVER_NAME } from "../certificates.ts";
-import { given, versionOf } from "../programs.ts";
-import { type Box, CALLS_PORT, folderIn, SERVER_PORT, type World } from "../world.ts";
+import { type Leaf, SERVER_NAME } from "../world/certificates.ts";
+import { given, versionOf } from "../world/programs.ts";
+import { type Box, CALLS_PORT, folderIn, SERVER_PORT, type World } from "../world/world.ts";
 import { type CallsOf, startCallee } from "./callee.ts";
 import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, type Side, startPair } from "./side.ts";
 

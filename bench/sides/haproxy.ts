@@ -2,9 +2,9 @@
 // reading HTTP, and a single plain HAProxy that reads HTTP between two pods.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { SERVER_NAME } from "../certificates.ts";
-import { installed, versionOf } from "../programs.ts";
-import { folderIn, SERVER_PORT } from "../world.ts";
+import { SERVER_NAME } from "../world/certificates.ts";
+import { installed, versionOf } from "../world/programs.ts";
+import { folderIn, SERVER_PORT } from "../world/world.ts";
 import {
   endsOf,
   FAR_HTTP_PORT,

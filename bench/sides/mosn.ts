@@ -1,9 +1,9 @@
 // bench · MOSN, when MOSN_BIN names its program: a pair of TCP proxies with mTLS between them.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { type Leaf, SERVER_NAME } from "../certificates.ts";
-import { given, versionOf } from "../programs.ts";
-import { folderIn, SERVER_PORT } from "../world.ts";
+import { type Leaf, SERVER_NAME } from "../world/certificates.ts";
+import { given, versionOf } from "../world/programs.ts";
+import { folderIn, SERVER_PORT } from "../world/world.ts";
 import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
 
 const tls = ({ certificate, key }: Leaf, ca: string): object => ({

@@ -1,8 +1,8 @@
 // bench · nghttpx as HTTP/2 CONNECT pair: the packaged proxy nearest to HBONE. The load generator asks it by HTTP/1.1
 // CONNECT and answers the CONNECT that comes out at the far end.
-import { SERVER_NAME } from "../certificates.ts";
-import { installed, versionOf } from "../programs.ts";
-import { SERVER_PORT } from "../world.ts";
+import { SERVER_NAME } from "../world/certificates.ts";
+import { installed, versionOf } from "../world/programs.ts";
+import { SERVER_PORT } from "../world/world.ts";
 import { endsOf, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
 
 export const openNghttpx: OpenSide = async (world, route) => {

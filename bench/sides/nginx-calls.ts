@@ -1,9 +1,9 @@
 // bench · nginx as mTLS pair that reads calls of gRPC: HTTP/2 in, HTTP/2 over TLS 1.3 between, HTTP/2 out.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { SERVER_NAME } from "../certificates.ts";
-import { installed, versionOf } from "../programs.ts";
-import { CALLS_PORT, folderIn } from "../world.ts";
+import { SERVER_NAME } from "../world/certificates.ts";
+import { installed, versionOf } from "../world/programs.ts";
+import { CALLS_PORT, folderIn } from "../world/world.ts";
 import { type CallsOf, startCallee } from "./callee.ts";
 import { FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
 

@@ -1,9 +1,9 @@
 // bench · nginx as mTLS pair (its stream module): at its defaults and with 256 KB buffers. The same pair reading HTTP.
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { SERVER_NAME } from "../certificates.ts";
-import { installed, versionOf } from "../programs.ts";
-import { folderIn, SERVER_PORT } from "../world.ts";
+import { SERVER_NAME } from "../world/certificates.ts";
+import { installed, versionOf } from "../world/programs.ts";
+import { folderIn, SERVER_PORT } from "../world/world.ts";
 import { endsOf, FAR_HTTP_PORT, FAR_PORT, NEAR_PORT, type OpenSide, startPair } from "./side.ts";
 
 export const openNginx =

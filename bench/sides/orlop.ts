@@ -5,9 +5,17 @@ import path from "node:path";
 import { version } from "../../agent/process/version.ts";
 import { pidOf, startMesh, until, view } from "../../demo/mesh-run.ts";
 import type { Cluster, Node, Pod } from "../../test/box/cluster.ts";
-import { signLeaf } from "../certificates.ts";
-import { startLoad, type Target } from "../load.ts";
-import { type Box, CALLS_PORT, folderIn, JUDGED_NAMESPACE, type Mesh, SERVER_PORT, type World } from "../world.ts";
+import { startLoad, type Target } from "../load/load.ts";
+import { signLeaf } from "../world/certificates.ts";
+import {
+  type Box,
+  CALLS_PORT,
+  folderIn,
+  JUDGED_NAMESPACE,
+  type Mesh,
+  SERVER_PORT,
+  type World,
+} from "../world/world.ts";
 import { type CallsOf, startCallee } from "./callee.ts";
 import type { Handshake, OpenSide, Route } from "./side.ts";
 

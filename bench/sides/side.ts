@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
-import type { Target } from "../load.ts";
-import type { Box, World } from "../world.ts";
+import type { Target } from "../load/load.ts";
+import type { Box, World } from "../world/world.ts";
 
 /** Between two nodes, or between two pods of the same node. */
 export type Route = "cross-node" | "same-node";

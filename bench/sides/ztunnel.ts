@@ -5,9 +5,9 @@ import { fileURLToPath } from "node:url";
 import { until } from "../../demo/mesh-run.ts";
 import type { Pod } from "../../test/box/cluster.ts";
 import { type Running, tail } from "../../test/box/process.ts";
-import { signLeaf } from "../certificates.ts";
-import { given, installed, versionOf } from "../programs.ts";
-import { folderIn, SERVER_PORT } from "../world.ts";
+import { signLeaf } from "../world/certificates.ts";
+import { given, installed, versionOf } from "../world/programs.ts";
+import { folderIn, SERVER_PORT } from "../world/world.ts";
 import { endsOf, type OpenSide, withChildren } from "./side.ts";
 
 const HBONE_PORT = 15_008;

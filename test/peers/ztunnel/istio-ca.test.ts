@@ -11,7 +11,7 @@ import { buffer } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { newRequest } from "../../../agent/identity/csr.ts";
-import { makeCertificates, signLeaf } from "../../../bench/certificates.ts";
+import { makeCertificates, signLeaf } from "../../../bench/world/certificates.ts";
 import { fieldsOf, grpcMessage, numberField, stringField } from "./protobuf.ts";
 
 const identity = "spiffe://cluster.local/ns/bench/sa/client";

@@ -1,8 +1,8 @@
 // bench · a directory of mesh files for one node with two pods that exist, and any number of workloads that do not.
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { Cluster, Pod } from "../test/box/cluster.ts";
-import { randomOf } from "./micro/timing.ts";
+import type { Cluster, Pod } from "../../test/box/cluster.ts";
+import { randomOf } from "../micro/timing.ts";
 
 const PER_FILE = 100;
 const NODES = 1_000;

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { chartText, tableText } from "./report.ts";
 import type { Results } from "./results.ts";
 
-const folder = fileURLToPath(new URL("./results/", import.meta.url));
+const folder = fileURLToPath(new URL("../results/", import.meta.url));
 
 /** Returns the files it wrote. */
 export function writeResults(results: Results): string[] {

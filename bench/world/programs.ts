@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:f
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-const here = fileURLToPath(new URL("./load/", import.meta.url));
-const built = fileURLToPath(new URL("../build/bench/", import.meta.url));
+const here = fileURLToPath(new URL("../load/", import.meta.url));
+const built = fileURLToPath(new URL("../../build/bench/", import.meta.url));
 const flags = ["-O2", "-std=c17", "-Wall", "-Wextra", "-Werror"];
 
 type Part = {

@@ -1,9 +1,9 @@
 // bench · one run of the load generator in a pod, and what it measured as figures.
 
-import type { Host } from "../test/box/cluster.ts";
-import { type Running, tail } from "../test/box/process.ts";
-import type { Figures } from "./pairs.ts";
-import { installed, ownProgram } from "./programs.ts";
+import type { Host } from "../../test/box/cluster.ts";
+import { type Running, tail } from "../../test/box/process.ts";
+import type { Figures } from "../figures/pairs.ts";
+import { installed, ownProgram } from "../world/programs.ts";
 
 /** What the client dials; `connectTo`: what it asks for there by HTTP/1.1 CONNECT. */
 export type Target = { readonly host: string; readonly port: number; readonly connectTo?: string };

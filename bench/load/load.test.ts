@@ -5,9 +5,9 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
+import { sealingRelay } from "../sides/direct.ts";
+import { ownProgram } from "../world/programs.ts";
 import { figuresOf } from "./load.ts";
-import { ownProgram } from "./programs.ts";
-import { sealingRelay } from "./sides/direct.ts";
 
 const run = promisify(execFile);
 const children: ChildProcess[] = [];

@@ -2,8 +2,8 @@
 // one cannot touch the packets of the other.
 import { mkdirSync } from "node:fs";
 import path from "node:path";
-import { type Cluster, createCluster, type Host, type NodeSpec, type Pod } from "../test/box/cluster.ts";
-import type { Running } from "../test/box/process.ts";
+import { type Cluster, createCluster, type Host, type NodeSpec, type Pod } from "../../test/box/cluster.ts";
+import type { Running } from "../../test/box/process.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
 import { takeCongestionControl } from "./congestion.ts";
 import { ownProgram } from "./programs.ts";
