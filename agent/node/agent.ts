@@ -18,6 +18,7 @@ import { Log } from "../observe/log.ts";
 import { judgeOf } from "../policy/evaluate.ts";
 import { collectGarbage } from "../process/collect-garbage.ts";
 import type { Handover } from "../process/handover.ts";
+import { trimMalloc } from "../process/libc.ts";
 import { becomeUnprivileged } from "../process/privileges.ts";
 import { version } from "../process/version.ts";
 import { DataThreads } from "../threads/data-threads.ts";
@@ -185,6 +186,7 @@ export async function runAgent(config: AgentConfig, handover: Handover | null): 
     if (beats) return;
     beats = true;
     collectGarbage();
+    trimMalloc();
     // Not before the threads serve pods: a heartbeat says that captured connections will be answered.
     heartbeat.start();
     readiness.done("pods");

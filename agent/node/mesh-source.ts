@@ -34,7 +34,9 @@ export function meshSource(
   if (source.kind === "file") {
     const { path, lastGoodFile } = source;
     const changed = (status: SourceStatus): void => sayRefused(status, log);
-    const files = new StaticFileSource({ path, lastGoodFile, settings }, { wallMs: Date.now, changed, warn });
+    const free = (): void => collectGarbage("regular");
+    const dependencies = { wallMs: Date.now, changed, warn, collectGarbage: free };
+    const files = new StaticFileSource({ path, lastGoodFile, settings }, dependencies);
     return {
       thing: {
         ...{ source: files, hold: () => files.hold(), yield: () => files.yield(), leave: () => files.leave() },

@@ -9,9 +9,8 @@ const self = new URL("libc.ts", import.meta.url).href;
 function inChild(source: string): unknown {
   const script = `import * as libc from ${JSON.stringify(self)};\n${source}`;
   const url = `data:text/javascript,${encodeURIComponent(script)}`;
-  return JSON.parse(
-    execFileSync(process.execPath, ["--input-type=module", "-e", `await import(${JSON.stringify(url)})`]).toString(),
-  );
+  const argv = ["--expose-gc", "--input-type=module", "-e", `await import(${JSON.stringify(url)})`];
+  return JSON.parse(execFileSync(process.execPath, argv).toString());
 }
 
 test("limits are read and written as 64 bit", () => {
@@ -42,4 +41,19 @@ test("dumps and new privileges are forbidden for good", () => {
     const thread = readFileSync("/proc/thread-self/status", "utf8");
     console.log(JSON.stringify([prctl(PR_GET_DUMPABLE), /^NoNewPrivs:\\s*(\\d)/m.exec(thread)[1]]));`);
   assert.deepEqual(seen, [0, "1"]);
+});
+
+test("what malloc holds and nobody uses goes back to the kernel, also below what is in use", () => {
+  const [held, kept] = inChild(`
+    const rss = () => process.memoryUsage.rss();
+    // Each is below the size from which malloc maps it by itself.
+    const all = Array.from({ length: 500 }, () => Buffer.alloc(100_000, 1));
+    const top = all.pop();
+    all.length = 0;
+    gc();
+    const before = rss();
+    libc.trimMalloc();
+    console.log(JSON.stringify([before - rss(), top.length]));`) as [number, number];
+  assert.ok(held > 25e6, `${held} of 50,000,000 bytes`);
+  assert.equal(kept, 100_000);
 });

@@ -1,4 +1,4 @@
-// start-up · the few libc calls Node does not offer: prctl, capset, rlimits, fcntl.
+// start-up · the few libc calls Node does not offer: prctl, capset, rlimits, fcntl, malloc_trim.
 // The only import of ffi-napi and ref-napi. A call costs microseconds and blocks: never on a connection's path.
 import { getSystemErrorName } from "node:util";
 import ffi from "ffi-napi";
@@ -39,6 +39,7 @@ const libc = ffi.Library(null, {
   getrlimit: ["int", ["int", "pointer"]],
   setrlimit: ["int", ["int", "pointer"]],
   fcntl: ["int", ["int", "int", "int"]],
+  malloc_trim: ["int", ["size_t"]],
 });
 
 /** A libc call failed. The fields are those of Node's own system errors: `code` is "EPERM" and `errno` negative. */
@@ -148,4 +149,12 @@ export function shrinkBoundingSet(kept: readonly Capability[]): void {
  */
 export function keepOnExec(fd: number): void {
   check(libc.fcntl(fd, F_SETFD, 0), "fcntl(F_SETFD)");
+}
+
+/**
+ * Gives the kernel back what malloc holds and nobody uses, of all threads (malloc_trim(3)). It takes a millisecond, in which a thread that
+ * allocates may wait.
+ */
+export function trimMalloc(): void {
+  libc.malloc_trim(0);
 }

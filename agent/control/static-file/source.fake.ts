@@ -55,6 +55,7 @@ export function run(
     readonly stillMs?: number;
     readonly wallMs?: () => number;
     readonly emitted?: () => void;
+    readonly collectGarbage?: () => void;
     /** Another agent holds the node. */
     readonly waits?: boolean;
   } = {},
@@ -78,6 +79,7 @@ export function run(
     {
       wallMs: options.wallMs ?? Date.now,
       warn: (message) => void warnings.push(message),
+      ...(options.collectGarbage && { collectGarbage: options.collectGarbage }),
       changed: () => {
         for (const check of waiting) check();
       },

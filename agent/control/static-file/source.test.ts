@@ -51,6 +51,20 @@ test(
   },
 );
 
+test("memory is freed before the first mesh counts, and never while a mesh is in force", DEADLINE, async (t) => {
+  const folder = folderOf(t);
+  const path = join(folder, "mesh.yaml");
+  writeFileSync(path, workload("a", 1));
+  const happened: string[] = [];
+  const note = (what: string) => () => void happened.push(what);
+  const { until } = run(t, folder, { collectGarbage: note("freed"), emitted: note("emitted") });
+  await until(({ state }) => state === "synced");
+  const { appliedAt } = await until(({ objects }) => objects === 1);
+  swap(path, `${workload("a", 1)}---\n${workload("b", 2)}`);
+  await until((status) => status.objects === 2 && status.appliedAt !== appliedAt);
+  assert.deepEqual(happened, ["freed", "emitted", "emitted"]);
+});
+
 test("a file that vanishes changes nothing; when it is back it counts", DEADLINE, async (t) => {
   const folder = folderOf(t);
   writeFileSync(join(folder, "mesh.yaml"), workload("a", 1));

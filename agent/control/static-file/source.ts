@@ -29,6 +29,8 @@ export type StaticFileDependencies = {
   readonly changed?: (status: SourceStatus) => void;
   /** What went wrong beside the configuration itself, in words: the copy could not be written, the directory not watched. */
   readonly warn?: (message: string) => void;
+  /** Frees memory, which may take a tenth of a second. Called while the first mesh is read, as long as none is in force. */
+  readonly collectGarbage?: () => void;
 };
 
 /** The last good copy runs after this long, if what is written now is being written all the time, ms. */
@@ -63,7 +65,8 @@ export class StaticFileSource implements ConfigurationSource {
     this.#options = { debounceMs: 50, stillMs: 3_000, pollMs: 2_000, ...options };
     this.#dependencies = dependencies;
     const { path, settings, debounceMs: quietMs, stillMs, lastGoodFile } = this.#options;
-    this.#files = new MeshFiles({ path, settings, quietMs, stillMs, wallMs: dependencies.wallMs });
+    const { wallMs, collectGarbage } = dependencies;
+    this.#files = new MeshFiles({ path, settings, quietMs, stillMs, wallMs, collectGarbage });
     this.#copy = new Copy(lastGoodFile, this.#files, (message) => dependencies.warn?.(message));
     this.#status = {
       kind: "static-file",
@@ -205,6 +208,7 @@ export class StaticFileSource implements ConfigurationSource {
     if (!this.#keeps) this.#wasInForce.add(contentOf(this.#files.digests()));
     if (this.#keeps && !isFirst) await this.#copy.keep(appliedAt);
     else if (this.#keeps && !this.#isCopy) await this.#copy.remove();
+    if (isFirst) this.#dependencies.collectGarbage?.();
     emit();
     if (this.#keeps && isFirst) this.#copy.begin(appliedAt, { isThere: this.#isCopy });
     this.#report({ state: "synced", fromLastGood: false, appliedAt, problems: [] });
