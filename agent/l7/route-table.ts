@@ -1,13 +1,11 @@
 // 20 · any thread · the routes of one port, for one caller's namespace, as a single ordered list: a request → the rule that takes it,
 // found by path. The order is Gateway API's (HTTPRouteRule.matches); whatever else lists rules in another order can be found alike. Pure.
-import type { RequestFacts } from "../mesh/facts.ts";
 import { fullName, ruleName } from "../mesh/full-name.ts";
 import type { HttpMatch, HttpRoute, HttpRule, ValueCondition } from "../mesh/http-rule.ts";
 import { isTaken } from "./condition.ts";
-import { queryOf } from "./query.ts";
+import { RequestReader, type RoutedRequest } from "./request-reader.ts";
 
-/** What a route may look at. `target`: path and query as they came. */
-export type RoutedRequest = Pick<RequestFacts, "method" | "path" | "header"> & { readonly target: string };
+export type { RoutedRequest } from "./request-reader.ts";
 
 /** A rule with a match of it. */
 export type RouteEntry = {
@@ -26,8 +24,9 @@ export type RouteEntry = {
 export type RouteMiss = { readonly field: "path" | "method" | "header" | "query"; readonly name: string };
 
 /**
- * Matches that are tried for a request, besides those whose path is another's. Each costs a microsecond or so, and a thread has the requests of
- * all pods of the node to plan: what one namespace's routes cost must end.
+ * Matches that are tried for a request, besides those whose path is another's. Each costs a microsecond or so, and each of its conditions
+ * behind the first that is looked at as much again; and a thread has the requests of all pods of the node to plan: what one namespace's
+ * routes cost must end. How long the texts are that they read counts, too (request-reader.ts).
  */
 export const MOST_TRIED = 4_096;
 
@@ -40,8 +39,9 @@ export class RouteTable {
   readonly #expressions: RouteEntry[] = [];
   /** Of the longest prefix: a longer beginning of a path is nobody's prefix. */
   readonly #mostSegments: number;
-  /** Of the request that is looked up. */
+  /** Of the request that is looked up: matches, and their conditions behind the first. */
   #tried = 0;
+  readonly #reader = new RequestReader();
 
   constructor(routes: readonly HttpRoute[]) {
     this.entries = inOrder(routes);
@@ -61,53 +61,78 @@ export class RouteTable {
     this.#mostSegments = most;
   }
 
-  /** undefined: no rule takes it. "too-many": it was not found among the first `MOST_TRIED`. */
+  /** undefined: no rule takes it. "too-many": it was not found with what may be tried and read for it. */
   find(request: RoutedRequest): RouteEntry | "too-many" | undefined {
     this.#tried = 0;
-    const found = this.#find(request);
-    return this.#tried > MOST_TRIED ? "too-many" : found;
+    this.#reader.begin(request);
+    try {
+      const found = this.#find();
+      return this.#isOver ? "too-many" : found;
+    } finally {
+      this.#reader.end();
+    }
   }
 
-  #find(request: RoutedRequest): RouteEntry | undefined {
-    const path = request.path.text;
-    let best = this.#exact.size === 0 ? undefined : this.#firstThatHolds(this.#exact.get(path), request, undefined);
-    if (this.#expressions.length > 0) best = this.#firstThatHolds(this.#expressions, request, best);
+  get #isOver(): boolean {
+    return this.#tried > MOST_TRIED || this.#reader.isOver;
+  }
+
+  #find(): RouteEntry | undefined {
+    const { path } = this.#reader;
+    let best = this.#exact.size === 0 ? undefined : this.#firstThatHolds(this.#exact.get(path), undefined);
+    if (this.#expressions.length > 0) best = this.#firstThatHolds(this.#expressions, best);
     if (this.#prefix.size === 0) return best;
-    best = this.#firstThatHolds(this.#prefix.get(""), request, best);
+    best = this.#firstThatHolds(this.#prefix.get(""), best);
     if (!path.startsWith("/")) return best;
     // Each beginning that ends before a slash, and the whole.
     let segments = 0;
     for (let at = 0; segments < this.#mostSegments && at < path.length; segments += 1) {
       const slash = path.indexOf("/", at + 1);
       const end = slash < 0 ? path.length : slash;
-      best = this.#firstThatHolds(this.#prefix.get(path.slice(0, end)), request, best);
+      best = this.#firstThatHolds(this.#prefix.get(path.slice(0, end)), best);
       at = end;
     }
     return best;
   }
 
   /** The first entry of a list that takes the request, unless `best` comes before it. */
-  #firstThatHolds(
-    entries: readonly RouteEntry[] | undefined,
-    request: RoutedRequest,
-    best: RouteEntry | undefined,
-  ): RouteEntry | undefined {
+  #firstThatHolds(entries: readonly RouteEntry[] | undefined, best: RouteEntry | undefined): RouteEntry | undefined {
     if (entries === undefined) return best;
+    const reader = this.#reader;
     for (const entry of entries) {
       if (best !== undefined && best.at < entry.at) return best;
       this.#tried += 1;
-      if (this.#tried > MOST_TRIED) return undefined;
+      if (this.#isOver) return undefined;
       const { path } = entry.match;
-      if (path.kind === "expression" && !isTaken(path, request.path.text)) continue;
-      if (missBeyondPath(entry.match, request) === null) return entry;
+      if (path.kind === "expression" && !takes(path, reader.path, reader)) continue;
+      const miss = missBeyondPath(entry.match, reader);
+      this.#tried += Math.max(0, conditionsLookedAt(entry.match, miss) - 1);
+      if (miss === null) return entry;
     }
     return best;
   }
 }
 
+/** Up to the first that fails. */
+function conditionsLookedAt({ headers, query }: HttpMatch, miss: RouteMiss | null): number {
+  switch (miss?.field) {
+    case undefined:
+      return headers.length + query.length;
+    case "header":
+      return 1 + headers.findIndex(({ name }) => name === miss.name);
+    case "query":
+      return headers.length + 1 + query.findIndex(({ name }) => name === miss.name);
+    default:
+      return 0;
+  }
+}
+
 /** null: the match takes the request. */
 export function missOf(match: HttpMatch, request: RoutedRequest): RouteMiss | null {
-  return isPathTaken(match.path, request.path.text) ? missBeyondPath(match, request) : { field: "path", name: "" };
+  if (!isPathTaken(match.path, request.path.text)) return { field: "path", name: "" };
+  const reader = new RequestReader();
+  reader.begin(request);
+  return missBeyondPath(match, reader);
 }
 
 function isPathTaken(condition: HttpMatch["path"], path: string): boolean {
@@ -117,19 +142,24 @@ function isPathTaken(condition: HttpMatch["path"], path: string): boolean {
   return value === "" || (path.startsWith(value) && (path.length === value.length || path[value.length] === "/"));
 }
 
-const isValueTaken = (condition: ValueCondition, value: string): boolean =>
-  condition.kind === "exact" ? value === condition.value : isTaken(condition, value);
+/** An expression over a text. */
+function takes(condition: Pick<ValueCondition, "value">, text: string, reader: RequestReader): boolean {
+  reader.goesThrough(text);
+  return isTaken(condition, text);
+}
 
-function missBeyondPath({ method, headers, query }: HttpMatch, request: RoutedRequest): RouteMiss | null {
-  if (method !== null && method !== request.method) return { field: "method", name: "" };
+const isValueTaken = (condition: ValueCondition, value: string, reader: RequestReader): boolean =>
+  condition.kind === "exact" ? value === condition.value : takes(condition, value, reader);
+
+function missBeyondPath({ method, headers, query }: HttpMatch, reader: RequestReader): RouteMiss | null {
+  if (method !== null && method !== reader.method) return { field: "method", name: "" };
   for (const condition of headers) {
-    const sent = request.header(condition.name);
-    // Several lines of a field are one list (RFC 9110, section 5.2).
-    if (sent.length === 0 || !isValueTaken(condition, sent.join(","))) return { field: "header", name: condition.name };
+    const sent = reader.field(condition.name);
+    if (sent === undefined || !isValueTaken(condition, sent, reader)) return { field: "header", name: condition.name };
   }
   for (const condition of query) {
-    const sent = queryOf(request.target, condition.name);
-    if (sent === undefined || !isValueTaken(condition, sent)) return { field: "query", name: condition.name };
+    const sent = reader.parameter(condition.name);
+    if (sent === undefined || !isValueTaken(condition, sent, reader)) return { field: "query", name: condition.name };
   }
   return null;
 }

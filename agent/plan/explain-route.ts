@@ -114,7 +114,7 @@ function missText({ field, name }: RouteMiss): string {
 
 const answers: Readonly<Record<Extract<RequestPlan, { readonly kind: "reply" }>["why"], string>> = {
   "no-route": "no rule takes it",
-  "too-many-matches": `no rule was found among ${MOST_TRIED} matches, and no more are tried for a request`,
+  "too-many-matches": `no rule was found among ${MOST_TRIED} matches and their conditions, or within what is read of a request for them; no more is`,
   redirect: "redirected",
   preflight: "a preflight of cross-origin sharing, which the rule answers",
   "no-backend": "its rule has no backend with a weight",
