@@ -13,7 +13,28 @@ export type RequestHead = {
 };
 
 export function requestFacts({ method, target, authority, header }: RequestHead): RequestFacts {
-  return { method, path: canonicalPath(pathOf(target)), host: canonicalHost(authority), header };
+  return {
+    method,
+    path: canonicalPath(pathOf(target)),
+    host: canonicalHost(authority),
+    header: onceEach(header),
+  };
+}
+
+/**
+ * Each field is looked for once, however many rules ask for it: a caller may send long fields, a look copies them, and policies may compare
+ * a field thousands of times.
+ */
+function onceEach(header: RequestFacts["header"]): RequestFacts["header"] {
+  let known: Map<string, readonly string[]> | null = null;
+  return (name) => {
+    const before = known?.get(name);
+    if (before !== undefined) return before;
+    const sent = header(name);
+    known ??= new Map();
+    known.set(name, sent);
+    return sent;
+  };
 }
 
 /** Without its query. */

@@ -1,0 +1,68 @@
+// What rules read of a request is read once.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Condition } from "../mesh/policies.ts";
+import { evaluatorOf } from "../policy/evaluate.ts";
+import { judgeRequest } from "../policy/judge-request.ts";
+import { FakeMesh, policy, workload } from "../traffic/mesh.fake.ts";
+import { requestFacts, withoutProxyHeaders } from "./request-facts.ts";
+
+const from = { file: "mesh.yaml", line: 9, column: 5 };
+const asks = (name: string, value: string): Condition => ({
+  ...{
+    key: `request.headers[${name}]`,
+    strings: [{ kind: "exact", value }],
+    notStrings: [],
+    http: true,
+    from,
+  },
+  ...{ cidrs: [], notCidrs: [], ports: [], notPorts: [] },
+});
+
+test("a field is looked for once, however many conditions of rules ask for it, and each request for itself", () => {
+  const api = workload("api", { addresses: ["10.0.0.2"] });
+  const mesh = new FakeMesh([api]);
+  const rules = Array.from({ length: 200 }, (_, at) => ({
+    ...{ sources: [], operations: [], unreadable: [], from },
+    when: [asks("x-a", "yes"), asks("x-none", ""), asks("x-a", `no ${at}`)],
+  }));
+  mesh.policies.push(policy("DENY", rules), policy("ALLOW", [{ ...rules[0], when: [asks("x-a", "yes")] } as never]));
+  const looks: string[] = [];
+  const header = (value: string) => (name: string) => {
+    looks.push(name);
+    return name === "x-a" ? [value] : [];
+  };
+  const connection = {
+    ...{
+      sourceAddress: "10.0.0.1",
+      sourcePort: 1,
+      sourceIdentity: null,
+      security: "none" as const,
+    },
+    ...{
+      destinationAddress: "10.0.0.2",
+      destinationPort: 80,
+      destination: api,
+    },
+  };
+  const judged = (value: string): string => {
+    const facts = requestFacts({
+      method: "GET",
+      target: "/",
+      authority: "api",
+      header: header(value),
+    });
+    return judgeRequest(connection, facts, evaluatorOf(mesh)).verdict;
+  };
+  assert.equal(judged("yes"), "allow");
+  assert.deepEqual(looks.toSorted(), ["x-a", "x-none"]);
+  assert.equal(judged("other"), "deny", "what was read of another request says nothing");
+  const hidden = withoutProxyHeaders(header("yes"));
+  const facts = requestFacts({
+    method: "GET",
+    target: "/",
+    authority: "api",
+    header: hidden,
+  });
+  assert.deepEqual([facts.header("x-envoy-a"), facts.header("x-a"), facts.header("x-a")], [[], ["yes"], ["yes"]]);
+});
