@@ -135,6 +135,32 @@ test("ADD waits for a keeper that comes, and for an agent that speaks late", asy
   passed(await waits);
 });
 
+test("ADD waits on as long as the keeper asks for more time, which must come before each deadline", async () => {
+  const server = FdSocket.listen(at("busy.sock"), 0o600);
+  servers.push(server);
+  const calls: number[] = [];
+  server.onConnection((socket) => {
+    socket.onMessage((_, fds) => {
+      for (const fd of fds) closeSync(fd);
+      calls.push(performance.now());
+      const say = (op: string): void => socket.send(Buffer.from(JSON.stringify({ op })), new Int32Array());
+      if (calls.length > 1) return;
+      setTimeout(() => say("wait"), 5_000);
+      setTimeout(() => say("wait"), 6_000);
+      setTimeout(() => say("in-force"), 10_000);
+    });
+  });
+  const [first, second] = await Promise.all([
+    run({ command: "ADD", config: configOf({ socket: at("busy.sock") }) }),
+    new Promise((resolve) => setTimeout(resolve, 1_000)).then(() =>
+      run({ command: "ADD", config: configOf({ socket: at("busy.sock") }) }),
+    ),
+  ]);
+  passed(first);
+  assert.match(failed(second, 11), /has not answered in time/);
+  assert.equal(calls.length, 2);
+});
+
 test("ADD of a listed namespace fails when nobody answers until the deadline", async () => {
   const { heard } = keeper("silent.sock", () => undefined);
   const [silent, absent] = await Promise.all(

@@ -7,6 +7,7 @@ import type { NodeAccess } from "./node-access.ts";
 import type { PodStarts } from "./pod-starts.ts";
 import type { LoadedPrograms } from "./programs.ts";
 import { PROTOCOL_VERSION, type Request } from "./protocol.ts";
+import { RefusalLines } from "./refusal-lines.ts";
 
 const isRefusal = (value: object): value is EnrollmentRefusal => "refused" in value;
 
@@ -33,9 +34,10 @@ const changes: ReadonlySet<Request["op"]> = new Set([
 
 export function answerer(parts: AnswererParts): (request: Request, asker: Asker) => Promise<ReplyWithFds> {
   const { kernel, open, holders, access, starts, log } = parts;
-  const refuse = (id: number, { refused, message }: EnrollmentRefusal): ReplyWithFds => {
-    log.warn("refused", { reason: refused, message });
-    return { reply: { id, op: "refused", reason: refused, message } };
+  const lines = new RefusalLines(log, () => performance.now());
+  const refuse = (id: number, refusal: EnrollmentRefusal): ReplyWithFds => {
+    lines.add(refusal);
+    return { reply: { id, op: "refused", reason: refusal.refused, message: refusal.message } };
   };
   return async (request, { agent, pid, connected }) => {
     const { id } = request;

@@ -19,6 +19,8 @@ export type StartAnswer =
   | { readonly op: "in-force" }
   /** The agent knows the pod, and it does not belong to the mesh. */
   | { readonly op: "not-ours" }
+  /** An agent works at it: the plug-in waits for another answer. */
+  | { readonly op: "wait" }
   /** `why` has no quotation mark and no backslash: the plug-in reads no escapes. */
   | { readonly op: "refused"; readonly why: string };
 

@@ -69,6 +69,11 @@ export class Holders {
     this.#happened({ type: "serves", agent });
   }
 
+  /** An agent holds the node, or one is just taking it from another. */
+  get isHeld(): boolean {
+    return this.#now.seat.state !== "vacant";
+  }
+
   mayChange(agent: AgentId): boolean {
     return mayChange(this.#now, agent);
   }

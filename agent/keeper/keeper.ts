@@ -200,7 +200,15 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
     return () => clearTimeout(timer);
   };
   const holders = new Holders({ notify: (agent, notice) => lender.notify(notice, agent), after, log });
-  const starts = new PodStarts({ opened: () => open.opened, notify: (notice) => lender.notify(notice), after, log });
+  const starts = new PodStarts({
+    ...{
+      opened: () => open.opened,
+      isHeld: () => holders.isHeld,
+      notify: (notice) => lender.notify(notice),
+      after,
+      log,
+    },
+  });
   const handle = answerer({ kernel, open, holders, access, starts, log });
   const lender = new Lender({ agentUid: config.agentUid, handle, gone: (agent) => holders.gone(agent), log });
   undo.push(() => {

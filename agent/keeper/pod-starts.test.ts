@@ -34,6 +34,7 @@ function setUp() {
     /** The next pod that begins was known under this row. */
     gone: undefined as PodRow | undefined,
     isOpen: true,
+    isHeld: false,
     notices: [] as PodNotice[],
     timers: new Set<() => void>(),
   };
@@ -51,6 +52,7 @@ function setUp() {
   };
   const starts = new PodStarts({
     opened: () => (known.isOpen ? enrollments : undefined),
+    isHeld: () => known.isHeld,
     notify: (notice) => void known.notices.push(notice),
     after: (_, call) => {
       known.timers.add(call);
@@ -111,6 +113,42 @@ test("a pod that no agent has spoken of in time is refused; a pod that an agent 
     ["refused"],
   );
   assert.deepEqual(guarded.answers, [{ op: "in-force" }]);
+});
+
+test("while an agent holds the node the plug-in is asked to wait on, four times: a busy node is no reason to begin uncaptured", async () => {
+  const { starts, known, plugin, late } = setUp();
+  const [captured, guarded, unknown, alone] = [plugin(), plugin(), plugin(), plugin()];
+  known.isHeld = true;
+  known.asked.add("uid-strict");
+  await starts.packet(captured, request("add"), [descriptor()]);
+  await starts.packet(guarded, request("add", "uid-strict"), [descriptor()]);
+  await starts.packet(unknown, request("add", "uid-unknown"), [descriptor()]);
+  const lateOnce = (): void => {
+    const due = [...known.timers];
+    known.timers.clear();
+    for (const call of due) call();
+  };
+  lateOnce();
+  lateOnce();
+  starts.captured(1);
+  assert.deepEqual(captured.answers, [{ op: "wait" }, { op: "wait" }, { op: "in-force" }]);
+  lateOnce();
+  lateOnce();
+  assert.deepEqual([guarded.answers.length, unknown.answers.length], [4, 4]);
+  lateOnce();
+  assert.deepEqual(
+    [guarded.answers.slice(4), unknown.answers.slice(4).map(({ op }) => op)],
+    [[{ op: "in-force" }], ["refused"]],
+  );
+  await starts.packet(alone, request("add", "uid-alone"), [descriptor()]);
+  lateOnce();
+  known.isHeld = false;
+  late();
+  assert.deepEqual(
+    alone.answers.map(({ op }) => op),
+    ["wait", "refused"],
+    "the agent goes while they wait",
+  );
 });
 
 test("a namespace that goes ends the wait, and the agents hear of it; of a pod that is not known nothing is said", async () => {

@@ -12,6 +12,8 @@ import { MAX_PODS } from "./requests.ts";
 export type PodStartsOptions = {
   /** Undefined: programs of another layout are in force until an agent of ours is here. A plug-in does not end that. */
   readonly opened: () => Pick<PodEnrollments, "begin" | "end" | "all" | "isAskedFor"> | undefined;
+  /** An agent holds the node, so that waiting for its word makes sense. */
+  readonly isHeld: () => boolean;
   readonly notify: (notice: PodNotice) => void;
   /** Returns what calls it off. */
   readonly after: (ms: number, call: () => void) => () => void;
@@ -25,8 +27,13 @@ export interface StartChannel {
   close(): void;
 }
 
-/** The plug-in's own deadline is 8 s after it began. */
+/** The plug-in waits for a word 8 s, and for the last 40 s after it began. */
 const PATIENCE_MS = 7_000;
+/**
+ * A pod that begins before it is captured has its first calls refused, and a node that starts all its pods at once may need more than one
+ * such time for each: while an agent holds the node the plug-in is asked so often to wait on.
+ */
+const WAITS = 4;
 
 /** The plug-in reads no escapes. */
 const plain = (message: string): string => message.replaceAll(/[^ !#-[\]-~]/g, " ");
@@ -75,7 +82,7 @@ export class PodStarts {
     { uid, container, namespace, name }: StartRequest,
     netnsFd: number,
   ): Promise<void> {
-    const { opened, notify, after, log } = this.#options;
+    const { opened, isHeld, notify, after, log } = this.#options;
     const enrollments = opened();
     if (enrollments === undefined) {
       closeSync(netnsFd);
@@ -93,17 +100,28 @@ export class PodStarts {
       return channel.send({ op: "in-force" });
     const others = this.#waiting.get(podIdx) ?? new Set();
     this.#waiting.set(podIdx, others);
-    const late = after(PATIENCE_MS, () =>
-      waiting.answer(
-        enrollments.isAskedFor(uid)
-          ? { op: "in-force" }
-          : { op: "refused", why: "no agent has said whether it belongs to the mesh" },
-      ),
-    );
+    let waits = 0;
+    const late = (): void => {
+      if (waits < WAITS && isHeld()) {
+        waits += 1;
+        channel.send({ op: "wait" });
+        callOff = after(PATIENCE_MS, late);
+        return;
+      }
+      if (!enrollments.isAskedFor(uid)) {
+        waiting.answer({ op: "refused", why: "no agent has said whether it belongs to the mesh" });
+        return;
+      }
+      log.warn("a pod begins guarded, since no agent has captured it yet: what it dials is refused until then", {
+        ...{ pod: uid, name: `${namespace}/${name}`, podIdx },
+      });
+      waiting.answer({ op: "in-force" });
+    };
+    let callOff = after(PATIENCE_MS, late);
     const waiting: WaitingStart = {
       uid,
       answer: (answer) => {
-        late();
+        callOff();
         others.delete(waiting);
         if (others.size === 0 && this.#waiting.get(podIdx) === others) this.#waiting.delete(podIdx);
         channel.send(answer);

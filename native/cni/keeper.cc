@@ -16,6 +16,10 @@
 namespace orlop {
 namespace {
 
+// For a word of the keeper. The kubelet tries again after it.
+constexpr int64_t kWordMs = 8000;
+// Of one call, however often the keeper asks for more time.
+constexpr int64_t kMostMs = 40000;
 // Between two attempts to reach a keeper that is just starting.
 constexpr int64_t kAgainMs = 20;
 
@@ -46,11 +50,13 @@ CniAnswer Read(const Packet& packet) {
   PlainJsonString(JsonValueOf(members, "why"), &why);
   if (op == "in-force") return {CniAnswer::Word::kInForce, ""};
   if (op == "not-ours") return {CniAnswer::Word::kNotOurs, ""};
+  if (op == "wait") return {CniAnswer::Word::kWait, ""};
   return {CniAnswer::Word::kRefused, std::string(why)};
 }
 
-// One attempt.
-CniAnswer Ask(std::string_view path, const std::string& request, int netns, int64_t deadline_ms) {
+// One attempt. Each word by which the keeper asks for more time puts the deadline off, to `last_ms` at most.
+CniAnswer Ask(std::string_view path, const std::string& request, int netns, int64_t* deadline_ms,
+              int64_t last_ms) {
   const auto nobody = [](const char* what, int error) {
     return CniAnswer{CniAnswer::Word::kNobody, std::string(what) + ": " + strerror(-error)};
   };
@@ -59,12 +65,16 @@ CniAnswer Ask(std::string_view path, const std::string& request, int netns, int6
   if (connected < 0) return nobody("the keeper's socket", connected);
   const int sent = SendPacket(socket.get(), BytesOf(request), request.size(), {netns});
   if (sent < 0) return nobody("the keeper does not read", sent);
-  if (!WaitReadable(socket.get(), deadline_ms))
-    return nobody("the keeper has not answered in time", -ETIMEDOUT);
-  Packet packet;
-  const int got = ReceivePacket(socket.get(), &packet);
-  if (got <= 0) return nobody("the keeper ended the connection", got < 0 ? got : -ECONNRESET);
-  return Read(packet);
+  for (;;) {
+    if (!WaitReadable(socket.get(), *deadline_ms))
+      return nobody("the keeper has not answered in time", -ETIMEDOUT);
+    Packet packet;
+    const int got = ReceivePacket(socket.get(), &packet);
+    if (got <= 0) return nobody("the keeper ended the connection", got < 0 ? got : -ECONNRESET);
+    CniAnswer answer = Read(packet);
+    if (answer.word != CniAnswer::Word::kWait) return answer;
+    *deadline_ms = std::min(CniNowMs() + kWordMs, last_ms);
+  }
 }
 
 }  // namespace
@@ -75,9 +85,10 @@ int64_t CniNowMs() {
   return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
 }
 
-CniAnswer AskKeeper(std::string_view socket, const std::string& request, int netns, int64_t deadline_ms) {
+CniAnswer AskKeeper(std::string_view socket, const std::string& request, int netns, int64_t began_ms) {
+  int64_t deadline_ms = began_ms + kWordMs;
   for (;;) {
-    CniAnswer answer = Ask(socket, request, netns, deadline_ms);
+    CniAnswer answer = Ask(socket, request, netns, &deadline_ms, began_ms + kMostMs);
     const int64_t left = deadline_ms - CniNowMs();
     if (answer.word != CniAnswer::Word::kNobody || left <= 0) return answer;
     poll(nullptr, 0, static_cast<int>(std::min(left, kAgainMs)));

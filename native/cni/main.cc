@@ -20,8 +20,6 @@ namespace {
 
 using namespace orlop;
 
-// Of one call of the plug-in. The kubelet tries again after it.
-constexpr int64_t kDeadlineMs = 8000;
 constexpr size_t kMaxListBytes = 4 * 1024 * 1024;
 
 // containernetworking/cni:SPEC.md, "Error": below 100 the specification's own.
@@ -101,7 +99,7 @@ int Pass(const CniConfig& config) {
   return WriteAll(text + "\n") ? 0 : 1;
 }
 
-int Add(const CniConfig& config, const CniPod& pod, int64_t deadline_ms) {
+int Add(const CniConfig& config, const CniPod& pod, int64_t began_ms) {
   if (config.prev_result.empty()) return Fail(kBadConfig, "no prevResult: it runs behind another plug-in");
   const Waits waits = DoesWait(config, pod);
   if (waits == Waits::kNo) return Pass(config);
@@ -111,12 +109,13 @@ int Add(const CniConfig& config, const CniPod& pod, int64_t deadline_ms) {
   if (pod.container.empty()) return Fail(kBadEnvironment, "CNI_CONTAINERID is missing");
   const UniqueFd netns(open(std::string(Environment("CNI_NETNS")).c_str(), O_RDONLY | O_CLOEXEC));
   if (!netns) return Fail(kBadEnvironment, std::string("CNI_NETNS cannot be opened: ") + strerror(errno));
-  const CniAnswer answer = AskKeeper(config.socket, Request("add", pod), netns.get(), deadline_ms);
+  const CniAnswer answer = AskKeeper(config.socket, Request("add", pod), netns.get(), began_ms);
   switch (answer.word) {
     case CniAnswer::Word::kInForce:
     case CniAnswer::Word::kNotOurs:
       return Pass(config);
     case CniAnswer::Word::kRefused:
+    case CniAnswer::Word::kWait:
     case CniAnswer::Word::kNobody:
       break;
   }
@@ -140,7 +139,7 @@ int Version() {
 }
 
 int Run() {
-  const int64_t deadline_ms = CniNowMs() + kDeadlineMs;
+  const int64_t began_ms = CniNowMs();
   const std::string_view command = Environment("CNI_COMMAND");
   std::string text;
   CniConfig config;
@@ -159,7 +158,7 @@ int Run() {
   if (!IsSpoken(config.cni_version)) return Fail(kBadVersion, "this version of CNI is not supported");
   if (config.socket.empty() || config.list.empty()) return Fail(kBadConfig, "socket or list is missing");
   if (!is_named) return Fail(kBadEnvironment, "CNI_ARGS and CNI_CONTAINERID name no pod that could be");
-  return Add(config, pod, deadline_ms);
+  return Add(config, pod, began_ms);
 }
 
 }  // namespace
