@@ -354,6 +354,14 @@ export const orlopSpan = {
   length: 4,
 } as const;
 
+/** Byte offsets in struct orlop_origin_pool. */
+export const orlopOriginPool = {
+  size: 12,
+  connectMs: 0,
+  idleMs: 4,
+  mostRequests: 8,
+} as const;
+
 /** Byte offsets in struct orlop_engine_event. */
 export const orlopEngineEvent = {
   size: 128,

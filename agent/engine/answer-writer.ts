@@ -2,7 +2,7 @@
 import * as abi from "../abi.ts";
 import type { Endpoint } from "../mesh/endpoint.ts";
 import { writeIp } from "../mesh/ip.ts";
-import type { Answer, MirrorCopy, Origin } from "./answers.ts";
+import type { Answer, MirrorCopy, Origin, OriginPool } from "./answers.ts";
 import type { ConnRef } from "./events.ts";
 import { type HeaderEdit, lengthOfEdits, writeEdits } from "./head-edits.ts";
 
@@ -126,7 +126,7 @@ export class AnswerWriter {
   }
 
   /** The definition of an origin, as `write`. A RangeError also when its number is none. */
-  writeOrigin({ origin, podIdx, route }: Origin): boolean {
+  writeOrigin({ origin, podIdx, route, pool }: Origin): boolean {
     const at = this.#area.records + this.#count * record.size;
     const words = this.#words;
     words[(at + record.type) >> 2] = abi.answerTypes["define-origin"];
@@ -140,8 +140,23 @@ export class AnswerWriter {
     words[(at + record.identity) >> 2] = isTunnel ? route.identity : -1;
     words[(at + record.expect) >> 2] = isTunnel ? route.expect : -1;
     const texts = isTunnel ? ([route.authority, route.baggage, route.forwarded, ""] as const) : noTexts;
-    if (!this.#texts(at, ...texts)) return false;
+    if (!this.#texts(at, ...texts) || (pool !== undefined && !this.#pool(at, pool))) return false;
     this.#count++;
+    return true;
+  }
+
+  /** Into the text that #texts has left empty. */
+  #pool(at: number, { connectMs, idleMs, mostRequests }: OriginPool): boolean {
+    const { size } = abi.orlopOriginPool;
+    if (this.#textLength + size > this.#area.textSize) return false;
+    const place = at + record.text + 3 * abi.orlopSpan.size;
+    const written = this.#area.text + this.#textLength;
+    this.#words[(place + abi.orlopSpan.offset) >> 2] = this.#textLength;
+    this.#words[(place + abi.orlopSpan.length) >> 2] = size;
+    this.#view.setUint32(written + abi.orlopOriginPool.connectMs, milliseconds(connectMs), true);
+    this.#view.setUint32(written + abi.orlopOriginPool.idleMs, milliseconds(idleMs), true);
+    this.#view.setUint32(written + abi.orlopOriginPool.mostRequests, milliseconds(mostRequests), true);
+    this.#textLength += size;
     return true;
   }
 

@@ -78,6 +78,17 @@ export type Origin = {
   readonly origin: number;
   readonly podIdx: number;
   readonly route: Way<Relay, "to"> | Way<Tunnel, TunnelParts> | Way<Dial, "to" | "podIdx" | "from">;
+  /** Absent: as the engine keeps them by itself. */
+  readonly pool?: OriginPool;
+};
+/** How connections to an origin are kept. Of each 0: as the engine has it. */
+export type OriginPool = {
+  /** Milliseconds until a connection has to be open; 10,000 at most, whatever is written. */
+  readonly connectMs: number;
+  /** Milliseconds without a request, behind which it ends; the engine's own are 60,000. */
+  readonly idleMs: number;
+  /** Requests on a connection; the engine has no bound of its own. */
+  readonly mostRequests: number;
 };
 type TunnelParts = "to" | "identity" | "expect" | "authority" | "baggage" | "forwarded";
 type Way<A extends { readonly type: string }, Parts extends keyof A> = Pick<A, "type" | Parts>;

@@ -56,11 +56,25 @@ export type WarmUp = {
   readonly aggression: number;
 };
 
+/**
+ * Istio's `connectionPool`, of connections to a single endpoint: each kept for a pod alone, on a data thread alone. Of each field 0: as without.
+ */
+export type ConnectionPool = {
+  /** Milliseconds until a connection has to be open. */
+  readonly connectMs: number;
+  /** Milliseconds without a request, behind which it ends. */
+  readonly idleMs: number;
+  /** Requests on a connection. */
+  readonly mostRequests: number;
+};
+
 /** What holds for the requests of routes to a Service. */
 export type TrafficPolicy = {
   readonly outliers: OutlierDetection | null;
   /** Requests of a caller's identity under way to a port at once, over all threads of its node; null: as many as come. */
   readonly maxRequests: number | null;
+  /** Absent: connections are kept as they are without a DestinationRule. */
+  readonly pool?: ConnectionPool;
   /** Requests of the same key go to the same endpoint; null: there is no key. */
   readonly hash: ConsistentHash | null;
   /** How requests choose; null: as the Service says. */

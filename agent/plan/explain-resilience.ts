@@ -5,7 +5,7 @@ import type { RequestFacts } from "../mesh/facts.ts";
 import { fullName } from "../mesh/full-name.ts";
 import { faultText } from "../mesh/http-fault.ts";
 import { positionText } from "../mesh/source-ref.ts";
-import type { HashKey, OutlierDetection } from "../mesh/traffic-policy.ts";
+import type { ConnectionPool, HashKey, OutlierDetection } from "../mesh/traffic-policy.ts";
 import type { Step } from "../policy/decision.ts";
 import { callerOrderText, judgementOrderText } from "../policy/judgement-order.ts";
 import { blank, type EjectedEndpoint, type EjectionState, inUse, isOut } from "./ejection.ts";
@@ -89,7 +89,18 @@ export function endpointStep({ chosen, route }: Pick<ForwardPlan, "chosen" | "ro
   const { address, port } = route.target;
   const is = hash !== null && key !== null ? "" : ", here the first of them";
   const at = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-  return { id: "endpoint", status: "ok", summary: `${chosenBy}${is}: ${at}` };
+  return { id: "endpoint", status: "ok", summary: `${chosenBy}${is}: ${at}${poolText(traffic?.pool)}` };
+}
+
+function poolText(pool: ConnectionPool | undefined): string {
+  if (pool === undefined) return "";
+  const { connectMs, idleMs, mostRequests } = pool;
+  const words = [
+    ...(connectMs === 0 ? [] : [`open within ${connectMs} ms`]),
+    ...(idleMs === 0 ? [] : [`ended behind ${idleMs} ms without a request`]),
+    ...(mostRequests === 0 ? [] : [`ended behind ${mostRequests} requests`]),
+  ];
+  return `, over a connection that is ${words.join(", ")}`;
 }
 
 /** Of a key that an operator reads. */

@@ -133,6 +133,11 @@ test("who is left out by now, and the next endpoint; caps, retries, and in which
     /^breaker ok left out after 5 failures in a row, for 30 s and longer, 50 % at most, at mesh.yaml:20:1; none/,
   );
   assert.match(lineOf(asked, "endpoint"), /10\.0\.0\.2:8080$/);
+  const pool = { connectMs: 500, idleMs: 30_000, mostRequests: 100 };
+  assert.match(
+    lineOf(explained({ path: "/" }, resilient({ pool })).lines, "endpoint"),
+    /:8080, over a connection that is open within 500 ms, ended behind 30000 ms without a request, ended behind 100 requests$/,
+  );
   assert.equal(
     lineOf(asked, "caps"),
     "caps ok at most 10 under way of this caller to shop/api:80, over all threads of its node; more are answered 503",

@@ -50,7 +50,7 @@ function copyOf(
   if (route === "lost") return "no-endpoint";
   if (withLimitsHere(plan, facts, context)?.verdict === "deny") return "policy";
   const { target, authority, removesProxyHeaders, requestEdits: requestHeaders } = plan;
-  const origin = context.origins.numberOf(podIdx, route, "copies");
+  const origin = context.origins.numberOf(podIdx, route, plan.chosen.service.traffic?.pool, "copies");
   open.mirrored(to);
   return { origin, target, authority, removesProxyHeaders, requestHeaders };
 }

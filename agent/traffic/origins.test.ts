@@ -54,6 +54,24 @@ test("one number for each pod and each way; nothing of a way is left out of it",
   assert.deepEqual([defined?.origin, defined?.podIdx, defined?.route], [numbers[3], 1, dial]);
 });
 
+test("a way whose connections are kept otherwise has another number; the same words are the same pool", () => {
+  const known = engine();
+  const origins = new Origins(known);
+  const pool = { connectMs: 1, idleMs: 2, mostRequests: 3 };
+  const pools = [undefined, pool, { ...pool, connectMs: 4 }, { ...pool, idleMs: 4 }, { ...pool, mostRequests: 4 }];
+  const numbers = pools.map((each) => origins.numberOf(1, relay, each));
+  assert.equal(new Set(numbers).size, pools.length);
+  assert.deepEqual(
+    pools.map((each) => origins.numberOf(1, { ...relay }, each && { ...each })),
+    numbers,
+  );
+  assert.deepEqual(
+    numbers.map((number) => known.known.get(number)?.pool),
+    pools,
+  );
+  assert.notEqual(origins.numberOf(1, relay, pool, "copies"), numbers[1]);
+});
+
 test("a pod that goes takes along what was from it and to it, and its numbers are never given again", () => {
   const known = engine();
   const origins = new Origins(known);

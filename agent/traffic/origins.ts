@@ -1,7 +1,7 @@
 // 21 · data thread · where requests of this thread's pods may go, as the engine knows it: a number for each pod and each way to an
 // endpoint. The engine keeps connections by number, so nothing of a pod is ever another pod's. A number is never another way's: a request
 // was judged for its way, and may come to its number after that was dropped.
-import type { Origin } from "../engine/answers.ts";
+import type { Origin, OriginPool } from "../engine/answers.ts";
 
 export type OriginRoute = Origin["route"];
 
@@ -38,17 +38,19 @@ export class Origins {
   }
 
   /** Each request comes by here, nearly always for a way that is known: so no text is made of a way, and nothing is moved. */
-  numberOf(podIdx: number, route: OriginRoute, use: OriginUse = "requests"): number {
+  numberOf(podIdx: number, route: OriginRoute, pool?: OriginPool, use: OriginUse = "requests"): number {
     const known = this.#ofPod.get(podIdx)?.get(route.to.address);
     if (known !== undefined) {
       for (const each of known) {
-        if (each.use !== use || (each.route !== route && !isSameWay(each.route, route))) continue;
+        if (each.use !== use || !isSamePool(each.pool, pool)) continue;
+        if (each.route !== route && !isSameWay(each.route, route)) continue;
         each.isUsed = true;
         return each.origin;
       }
     }
     while (this.#all.size >= this.#limit) this.#forgetUnused();
-    const origin: DefinedOrigin = { origin: this.#nextNumber(), podIdx, route, use, isUsed: true };
+    const defined = { origin: this.#nextNumber(), podIdx, route, use, isUsed: true };
+    const origin: DefinedOrigin = pool === undefined ? defined : { ...defined, pool };
     this.#engine.define(origin);
     this.#add(origin);
     return origin.origin;
@@ -111,6 +113,13 @@ export class Origins {
     this.#copiesHere.delete(origin);
     this.#engine.drop(origin.origin);
   }
+}
+
+/** A DestinationRule that changes is another: what is open stays as it was opened. */
+function isSamePool(a: OriginPool | undefined, b: OriginPool | undefined): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined) return false;
+  return a.connectMs === b.connectMs && a.idleMs === b.idleMs && a.mostRequests === b.mostRequests;
 }
 
 /** Of two ways to the same address. What differs most comes first. */

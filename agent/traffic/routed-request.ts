@@ -306,7 +306,7 @@ function sent(
     request,
     target: plan.target,
     authority: plan.authority,
-    origin: context.origins.numberOf(connection.podIdx, origin),
+    origin: context.origins.numberOf(connection.podIdx, origin, plan.chosen.service.traffic?.pool),
     removesProxyHeaders: plan.removesProxyHeaders,
     requestHeaders: plan.requestEdits,
     responseHeaders: plan.responseEdits,

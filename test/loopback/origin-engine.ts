@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
-import type { Answer, Forward, Origin } from "../../agent/engine/answers.ts";
+import type { Answer, Forward, Origin, OriginPool } from "../../agent/engine/answers.ts";
 import type { EngineEvent, RequestEnded, RequestEvent, TryFailed } from "../../agent/engine/events.ts";
 import { CLIENT, pair, refOf } from "./hbone-pair.ts";
 import { TestEngine } from "./test-engine.ts";
@@ -32,6 +32,7 @@ export function serves(
   appPorts: readonly number[],
   route: Route = (event) => to(event, 1),
   failed: (event: TryFailed) => Answer | undefined = () => undefined,
+  pool?: OriginPool,
 ): Served {
   const near = (event: EngineEvent): Answer | undefined => {
     if (event.type === "accepted") return { ...refOf(event), type: "serve" };
@@ -42,7 +43,7 @@ export function serves(
     const engine = new TestEngine(near);
     engine.engine.setPod(1, { netnsCookie: 1n, identity: -1 });
     const anew = (): void =>
-      define(engine, appPorts, (port) => ({ type: "relay", to: { address: "127.0.0.1", port } }));
+      define(engine, appPorts, pool, (port) => ({ type: "relay", to: { address: "127.0.0.1", port } }));
     anew();
     const port = engine.listen(1, "outbound");
     return {
@@ -61,7 +62,7 @@ export function serves(
   const both = pair(1, { client: near, server: far });
   const { hbonePort } = both;
   const anew = (): void =>
-    define(both.client, appPorts, (port) => ({
+    define(both.client, appPorts, pool, (port) => ({
       ...{ type: "tunnel", to: { address: "127.0.0.1", port: hbonePort }, identity: CLIENT, expect: 1 },
       ...{ authority: `127.0.0.1:${port}`, baggage: "", forwarded: "" },
     }));
@@ -70,9 +71,14 @@ export function serves(
   return { port: both.port, engine: both.client, errors, define: anew, [Symbol.dispose]: () => both[Symbol.dispose]() };
 }
 
-function define(engine: TestEngine, ports: readonly number[], route: (port: number) => Origin["route"]): void {
+function define(
+  engine: TestEngine,
+  ports: readonly number[],
+  pool: OriginPool | undefined,
+  route: (port: number) => Origin["route"],
+): void {
   for (const [index, port] of ports.entries())
-    engine.engine.defineOrigin({ origin: index + 1, podIdx: 1, route: route(port) });
+    engine.engine.defineOrigin({ origin: index + 1, podIdx: 1, route: route(port), ...(pool && { pool }) });
 }
 
 export const endedOf = ({ engine }: Served): RequestEnded[] =>

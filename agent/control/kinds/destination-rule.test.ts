@@ -90,6 +90,22 @@ test("http2MaxRequests caps; 0 and nothing are no cap", () => {
   assert.deepEqual([most("{http2MaxRequests: 7}"), most("{http2MaxRequests: 0}"), most("{}")], [7, null, null]);
 });
 
+test("connectionPool: how connections are kept; nothing, and 0, are as without it", () => {
+  const pool = (written: string) => policyOf(`{host: api, trafficPolicy: {connectionPool: ${written}}}`).pool;
+  assert.deepEqual(pool("{tcp: {connectTimeout: 500ms}, http: {idleTimeout: 5m, maxRequestsPerConnection: 100}}"), {
+    ...{ connectMs: 500, idleMs: 300_000, mostRequests: 100 },
+  });
+  assert.deepEqual(pool("{tcp: {connectTimeout: 1m}, http: {idleTimeout: 5h}}"), {
+    ...{ connectMs: 10_000, idleMs: 3_600_000, mostRequests: 0 },
+  });
+  for (const written of [
+    "{}",
+    "{tcp: {}, http: {}}",
+    "{tcp: {connectTimeout: 0s}, http: {maxRequestsPerConnection: 0}}",
+  ])
+    assert.equal(pool(written), undefined);
+});
+
 test("loadBalancer: how requests choose, and by what they hash", () => {
   const says = (loadBalancer: string): unknown => {
     const { balance, hash } = policyOf(`{host: api, trafficPolicy: {loadBalancer: ${loadBalancer}}}`);
@@ -172,7 +188,10 @@ test("a field that is known and not honoured is reported; one that is not known 
     "tls: {mode: SIMPLE}",
     "portLevelSettings: []",
     "outlierDetection: {interval: 5s}",
-    "connectionPool: {tcp: {}}",
+    "connectionPool: {tcp: {maxConnections: 1}}",
+    "connectionPool: {http: {http2KeepAlive: {}}}",
+    "outlierDetection: {outlierDetectionHttpErrorCodes: [404]}",
+    "loadBalancer: {consistentHash: {httpCookie: {name: a, attributes: []}}}",
   ];
   for (const field of known) {
     const { findings } = translated(rule(`{host: api, trafficPolicy: {${field}}}`));

@@ -47,6 +47,7 @@ const outlierDetection = growingObject({
   interval: optional(milliseconds, null),
   splitExternalLocalOriginErrors: unsupported(anything, "a connection that is not made counts as a gateway error"),
   consecutiveLocalOriginFailures: unsupported(anything, "a connection that is not made counts as a gateway error"),
+  outlierDetectionHttpErrorCodes: unsupported(anything, "statuses from 500 on are failures, and no others"),
   consecutiveErrors: unsupported(
     anything,
     "Istio has replaced it by consecutive5xxErrors and consecutiveGatewayErrors",
@@ -73,24 +74,37 @@ const isPrime = (size: number): boolean => {
 
 const notYet = "nothing in this agent acts on it yet";
 const tooFar = "only requests are counted, by http2MaxRequests";
+const uncounted =
+  "each data thread keeps connections of its own, and nobody counts those of all; http2MaxRequests counts requests";
+const ofRequests = "connections are opened for requests, and end by http.idleTimeout";
+/** As long as the engine waits for a connection by itself, and longer than any keeps it idle. */
+const [LONGEST_CONNECT_MS, LONGEST_IDLE_MS] = [10_000, 3_600_000];
+const MOST_COUNT = 2 ** 31 - 1;
 const connectionPool = growingObject({
   http: optional(
     growingObject({
-      http2MaxRequests: optional(integer(0, 2 ** 31 - 1), null),
+      http2MaxRequests: optional(integer(0, MOST_COUNT), null),
       http1MaxPendingRequests: unsupported(anything, tooFar),
-      maxRequestsPerConnection: unsupported(
-        anything,
-        "a connection to an endpoint is used for as long as both keep it",
-      ),
+      maxRequestsPerConnection: optional(integer(0, MOST_COUNT), 0),
       maxRetries: unsupported(anything, "retries have a budget of a fifth, or ten a second"),
-      idleTimeout: unsupported(anything, "a connection to an endpoint without a request ends after 60 s"),
+      idleTimeout: optional(milliseconds, 0),
       h2UpgradePolicy: unsupported(anything, notYet),
       useClientProtocol: unsupported(anything, notYet),
       maxConcurrentStreams: unsupported(anything, notYet),
+      http2KeepAlive: unsupported(anything, notYet),
     }),
     null,
   ),
-  tcp: unsupported(anything, "connections are opened as requests need them, and wait 10 s for their endpoint at most"),
+  tcp: optional(
+    growingObject({
+      connectTimeout: optional(milliseconds, 0),
+      maxConnections: unsupported(anything, uncounted),
+      idleTimeout: unsupported(anything, ofRequests),
+      maxConnectionDuration: unsupported(anything, ofRequests),
+      tcpKeepalive: unsupported(anything, notYet),
+    }),
+    null,
+  ),
 });
 /** As Istio has them; a request without the key is balanced as without a hash. */
 const consistentHash = growingObject({
@@ -102,6 +116,7 @@ const consistentHash = growingObject({
       name: required(string),
       ttl: unsupported(anything, "no cookie is set; a request without it is balanced as without a key"),
       path: unsupported(anything, "no cookie is set"),
+      attributes: unsupported(anything, "no cookie is set"),
     }),
     null,
   ),
@@ -214,6 +229,7 @@ export function toTrafficPolicy(
       ...(successRate && { successRate }),
     },
     maxRequests: most === 0 ? null : most,
+    ...toPool(spec.trafficPolicy?.connectionPool ?? null),
     hash: hash === null ? null : toHash(hash, document, report),
     balance: simple[balance] ?? null,
     warmUp: toWarmUp(spec.trafficPolicy?.loadBalancer ?? null),
@@ -239,6 +255,16 @@ function successRateIn(
   const what = "the annotation orlop.dev/success-rate is not honoured";
   report.unsupported(from, what, "nobody says for how long and how many are left out", "write outlierDetection");
   return null;
+}
+
+/** Nothing where nothing is written, so that most connections are as the engine keeps them by itself. */
+function toPool(read: Read<typeof connectionPool> | null): Pick<TrafficPolicy, "pool"> {
+  const pool = {
+    connectMs: Math.min(read?.tcp?.connectTimeout ?? 0, LONGEST_CONNECT_MS),
+    idleMs: Math.min(read?.http?.idleTimeout ?? 0, LONGEST_IDLE_MS),
+    mostRequests: read?.http?.maxRequestsPerConnection ?? 0,
+  };
+  return pool.connectMs + pool.idleMs + pool.mostRequests === 0 ? {} : { pool };
 }
 
 function toWarmUp(read: Read<typeof loadBalancer> | null): WarmUp | null {

@@ -38,6 +38,13 @@ OriginWay Answer::way() const {
   }
 }
 
+orlop_origin_pool Answer::pool() const {
+  orlop_origin_pool pool = {};
+  const std::string_view bytes = Bytes(3);
+  if (bytes.size() == sizeof pool) memcpy(&pool, bytes.data(), sizeof pool);
+  return pool;
+}
+
 std::string_view Answer::Bytes(int index) const {
   const orlop_span& span = record_.text[index];
   if (span.length > ORLOP_ANSWER_TEXT_LIMIT || span.offset > text_size_ ||

@@ -35,6 +35,8 @@ class Answer {
   uint32_t hold_ms() const { return record_.status > 0 ? static_cast<uint32_t>(record_.status) : 0; }
   // Of `define-origin`. A number that this engine does not know reads like `relay`.
   OriginWay way() const;
+  // Of `define-origin`: all 0 where it says nothing.
+  orlop_origin_pool pool() const;
   // Of `forward`: the number of an origin; 0: the connection's own.
   uint32_t origin() const { return record_.pod_idx; }
   // Of `forward`, in milliseconds: for the whole request, and for a try of it. 0: no such deadline.

@@ -106,6 +106,13 @@ struct orlop_span {
   uint32_t length;
 };
 
+/* How an origin's connections are kept. 0: the engine's own. */
+struct orlop_origin_pool {
+  uint32_t connect_ms;    /* from its begin until it is open */
+  uint32_t idle_ms;       /* without a request; then it ends */
+  uint32_t most_requests; /* on a connection; then it ends */
+};
+
 struct orlop_engine_event {
   uint32_t type;
   uint32_t conn;
@@ -136,7 +143,7 @@ struct orlop_engine_event {
  * milliseconds for the whole, of `hold` until it is asked about again; of `peek` how many bytes at least. requests: of `dial` a number of HttpReading; of `dial` and `tunnel` ORLOP_REPORTS_NOT_REACHED; of `forward` bits of
  * ORLOP_FORWARD_*; of `define-origin` a number of OriginWay.
  * text 0: authority, body, target; 1: baggage, host, edits of a reply; 2: forwarded, edits of the request; 3: traceparent, edits of
- * the response. */
+ * the response, of `define-origin` an orlop_origin_pool, or nothing: all of it is the engine's own. */
 struct orlop_engine_answer {
   uint32_t type;
   uint32_t conn;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/core/arena.h"
 #include "engine/core/list.h"
 #include "engine/http/origin_source.h"
 #include "engine/origin/origin_connection.h"
@@ -21,9 +22,14 @@ struct Origin {
   // A connection that is idle for less is likely to be there when a request comes to its far end.
   uint64_t trusted_ms() const { return patience_ms / 2; }
 
+  // A connection that has carried so many requests carries no other.
+  bool Wears(uint32_t requests) const { return pool.most_requests > 0 && requests >= pool.most_requests; }
+  uint64_t idle_ms() const { return pool.idle_ms > 0 ? pool.idle_ms : 60'000; }
+
   uint32_t number = 0;
   uint32_t pod_idx = 0;
   UpstreamRoute route;
+  orlop_origin_pool pool = {};
   List<OriginConnection, OfOrigin> all;
   List<OriginConnection, IdleAtOrigin> idle;  // the longest idle first
   size_t idle_count = 0;

@@ -11,7 +11,6 @@
 namespace orlop {
 namespace {
 
-constexpr uint64_t kIdleMs = 60'000;
 // The far end of a stream has so long to end its half behind ours.
 constexpr uint64_t kClosingMs = 5'000;
 
@@ -33,6 +32,8 @@ void OriginConnection::Lend(OriginLink::User& user) {
 void OriginConnection::Open() {
   if (phase_ == Phase::kNew) {
     phase_ = Phase::kOpening;
+    // Its own deadlines end it later.
+    if (origin_->pool.connect_ms > 0) services_.timers.Start(&deadline_, origin_->pool.connect_ms);
     return connection_->Open(*this, origin_->route);
   }
   phase_ = Phase::kLent;
@@ -40,6 +41,7 @@ void OriginConnection::Open() {
 }
 
 void OriginConnection::OnUpstream() {
+  deadline_.Cancel();
   phase_ = Phase::kLent;
   user_->OnOriginOpen();
 }
@@ -57,9 +59,10 @@ void OriginConnection::GiveBack() {
   user_ = nullptr;
   StartBytes(*this);
   phase_ = Phase::kIdle;
-  if (!origin_ || outdated_ || !IsQuiet() || !pool_.Keep(*this)) return Close();
+  carried_++;
+  if (!origin_ || outdated_ || origin_->Wears(carried_) || !IsQuiet() || !pool_.Keep(*this)) return Close();
   idle_since_ms_ = services_.clock.now_ms();
-  services_.timers.Start(&deadline_, kIdleMs);
+  services_.timers.Start(&deadline_, origin_->idle_ms());
 }
 
 void OriginConnection::WasStale() {
@@ -124,7 +127,8 @@ void OriginConnection::Close() {
 }
 
 void OriginConnection::OnDeadline() {
-  phase_ == Phase::kIdle ? Close() : Finish(CloseCause::kClosedByAnswer);
+  if (phase_ == Phase::kIdle) return Close();
+  Finish(phase_ == Phase::kOpening ? CloseCause::kConnectTimeout : CloseCause::kClosedByAnswer);
 }
 
 void OriginConnection::Finish(CloseCause cause) {

@@ -79,9 +79,10 @@ class OriginConnection final : public OriginLink,
   OriginLink::User* user_ = nullptr;
   Phase phase_ = Phase::kNew;
   bool used_ = false;
+  uint32_t carried_ = 0;  // whole requests of HTTP/1
   bool outdated_ = false;
   uint64_t idle_since_ms_ = 0;
-  Timer deadline_;
+  Timer deadline_;  // of its opening, of being idle, or of its far end's end
 };
 
 }  // namespace orlop

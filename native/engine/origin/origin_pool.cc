@@ -35,6 +35,7 @@ void OriginPool::Define(const Answer& answer) {
   route.authority = answer.Text(0);
   route.baggage = answer.Text(1);
   route.forwarded = answer.Text(2);
+  origin->pool = answer.pool();
   origins_[number] = std::move(origin);
 }
 

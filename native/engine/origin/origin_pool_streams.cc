@@ -26,13 +26,16 @@ void OriginPool::ServeWaiting(Origin& origin) {
       session = origin.sessions.Next(session);
       continue;
     }
+    session->Carry();
     origin.waiting.PopFront()->OnOriginSession(session->frames());
   }
   if (origin.waiting.empty()) return;
+  const unsigned most = origin.pool.most_requests;
+  const unsigned expected = most > 0 && most < kStreamsExpected ? most : kStreamsExpected;
   unsigned sessions = 0, coming = 0;
   for (session = origin.sessions.First(); session; session = origin.sessions.Next(session)) {
     sessions++;
-    if (session->is_coming()) coming += kStreamsExpected;
+    if (session->is_coming()) coming += expected;
   }
   if (sessions < kSessionsPerOrigin && origin.waiting.CountUpTo(coming + 1) > coming) OpenSession(origin);
 }

@@ -12,7 +12,6 @@ namespace {
 
 // From the open connection to the far end's SETTINGS.
 constexpr uint64_t kSettingsMs = 5'000;
-constexpr uint64_t kIdleMs = 60'000;
 // The far end has so long to end its half behind our GOAWAY.
 constexpr uint64_t kClosingMs = 5'000;
 
@@ -36,6 +35,11 @@ bool OriginSession::HasRoom() const {
   if (phase_ != Phase::kOpen || retired_) return false;
   const H2Session& frames = const_cast<H2cSide&>(side_).frames();
   return frames.streams() < frames.Limit() && !frames.crowded();
+}
+
+void OriginSession::Carry() {
+  carried_++;
+  if (origin_->Wears(carried_)) Retire();
 }
 
 void OriginSession::OnOriginOpen() {
@@ -119,9 +123,10 @@ void OriginSession::Settle() {
     return;
   }
   const bool takes_more =
-      !retired_ && !session.goaway_received() && session.Limit() > 0 && !session.crowded();
+      origin_ && !retired_ && !session.goaway_received() && session.Limit() > 0 && !session.crowded();
   if (!takes_more || !pool_.MayIdle(*this)) return Close();
-  if (!deadline_.armed() || !Hook<IdleSessions>::linked()) services_.timers.Start(&deadline_, kIdleMs);
+  if (!deadline_.armed() || !Hook<IdleSessions>::linked())
+    services_.timers.Start(&deadline_, origin_->idle_ms());
   pool_.KeepIdle(*this);
 }
 

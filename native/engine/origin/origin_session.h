@@ -44,6 +44,8 @@ class OriginSession final : public OriginLink::User,
   // It may yet take waiters that it has no room for now: its far end has not said how many.
   bool is_coming() const { return phase_ == Phase::kOpening || (phase_ == Phase::kOpen && !frames_known()); }
   H2Session& frames() { return side_.frames(); }
+  // A request begins its stream next: it may be the last that the session carries.
+  void Carry();
   // No further stream begins. It ends when its last has.
   void Retire();
   void RetireIfIdle() {
@@ -108,6 +110,7 @@ class OriginSession final : public OriginLink::User,
   Phase phase_ = Phase::kNew;
   bool pumping_ = false;
   bool retired_ = false;
+  uint32_t carried_ = 0;
   Timer deadline_;  // of its SETTINGS, of being idle, or of its far end's end
 };
 
