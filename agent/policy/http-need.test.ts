@@ -2,14 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ruleName } from "../mesh/full-name.ts";
 import type { AuthorizationPolicy, Rule } from "../mesh/policies.ts";
-import { MeshStore } from "../mesh/store.ts";
 import { evaluatorOf } from "./evaluate.ts";
-import { condition, operation, policy, rule, source, text, workload } from "./policy.fake.ts";
+import { condition, operation, policy, rule, source, storeOf, text, workload } from "./policy.fake.ts";
 
 /** `read` or `not`, then each reason with its rule. */
 function needs(policies: readonly AuthorizationPolicy[], port = 8080): string {
-  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
-  store.apply(policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const));
+  const store = storeOf(policies);
   const { isRead, reasons } = evaluatorOf(store).httpNeed(workload({}), port);
   const words = reasons.map((reason) => `${reason.why} ${reason.rule === null ? "-" : ruleName(reason.rule)}`);
   return [isRead ? "read" : "not", ...words].join(", ");

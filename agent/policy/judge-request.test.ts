@@ -15,12 +15,12 @@ import {
   request,
   rule,
   source,
+  storeOf,
   text,
 } from "./policy.fake.ts";
 
 function judged(policies: readonly AuthorizationPolicy[], target: string, authority = "api"): RequestVerdict {
-  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
-  store.apply(policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const));
+  const store = storeOf(policies);
   return judgeRequest(facts({}), request({ target, authority }), evaluatorOf(store));
 }
 

@@ -13,7 +13,9 @@ import {
   type Source,
   type StringMatch,
 } from "../mesh/policies.ts";
+import type { Service } from "../mesh/service.ts";
 import { parseSpiffeId, type SpiffeId } from "../mesh/spiffe-id.ts";
+import { MeshStore } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision } from "./decision.ts";
 import { judgeOf } from "./evaluate.ts";
@@ -153,4 +155,18 @@ export function evaluate(of: ConnectionFacts, context: PolicyContext): Decision 
     peerAuthenticationsFor: () => peerAuthentications,
     limitPoliciesFor: () => limitPolicies,
   })(of);
+}
+
+/** A store of a mesh with these objects and no others. */
+export function storeOf(
+  policies: readonly AuthorizationPolicy[],
+  { workloads = [], services = [] }: { workloads?: readonly Workload[]; services?: readonly Service[] } = {},
+): MeshStore {
+  const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
+  mesh.apply([
+    ...workloads.map((value) => ({ kind: "workload", op: "upsert", value }) as const),
+    ...services.map((value) => ({ kind: "service", op: "upsert", value }) as const),
+    ...policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
+  ]);
+  return mesh;
 }

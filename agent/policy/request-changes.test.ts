@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { AuthorizationPolicy, Operation, PolicyAction } from "../mesh/policies.ts";
 import type { Service } from "../mesh/service.ts";
-import { MeshStore } from "../mesh/store.ts";
 import { evaluatorOf } from "./evaluate.ts";
-import { operation, policy, rule, source, text, workload } from "./policy.fake.ts";
+import { operation, policy, rule, source, storeOf, text, workload } from "./policy.fake.ts";
 import { type RequestChange, requestChanges } from "./request-changes.ts";
 
 function changes(
@@ -12,15 +11,7 @@ function changes(
   services: readonly Service[] = [],
   workloads = [workload({})],
 ): readonly RequestChange[] {
-  const mesh = new MeshStore({
-    rootNamespace: "istio-system",
-    trustDomain: "cluster.local",
-  });
-  mesh.apply([
-    ...workloads.map((value) => ({ kind: "workload", op: "upsert", value }) as const),
-    ...services.map((value) => ({ kind: "service", op: "upsert", value }) as const),
-    ...policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
-  ]);
+  const mesh = storeOf(policies, { workloads, services });
   return requestChanges(workloads, { mesh, evaluator: evaluatorOf(mesh) });
 }
 

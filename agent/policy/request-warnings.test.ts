@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { AuthorizationPolicy, Operation, PathMatch } from "../mesh/policies.ts";
 import type { Service, ServicePort } from "../mesh/service.ts";
-import { MeshStore } from "../mesh/store.ts";
 import { evaluatorOf } from "./evaluate.ts";
 import { judgeRequest } from "./judge-request.ts";
-import { facts, operation, policy, request, rule, source, text, workload } from "./policy.fake.ts";
+import { facts, operation, policy, request, rule, source, storeOf, text, workload } from "./policy.fake.ts";
 import { type RequestWarning, requestWarnings } from "./request-warnings.ts";
 
 const from = { file: "mesh.yaml", line: 1, column: 1 };
@@ -41,15 +40,7 @@ function warnings(
   services: readonly Service[] = [],
   workloads = [workload({})],
 ): readonly RequestWarning[] {
-  const mesh = new MeshStore({
-    rootNamespace: "istio-system",
-    trustDomain: "cluster.local",
-  });
-  mesh.apply([
-    ...workloads.map((value) => ({ kind: "workload", op: "upsert", value }) as const),
-    ...services.map((value) => ({ kind: "service", op: "upsert", value }) as const),
-    ...policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const),
-  ]);
+  const mesh = storeOf(policies, { workloads, services });
   return requestWarnings(workloads, { mesh, evaluator: evaluatorOf(mesh) });
 }
 
@@ -162,8 +153,7 @@ test("a rule with many paths, and a port under many rules, have one warning each
 test("the judge agrees: the path is refused, and the spelling that the warning names is let through", () => {
   const but = of("a", "ALLOW", { notPaths: [text("/admin")] });
   for (const policies of [[denyAdmin], [but], [denyAdmin, of("a", "ALLOW", { methods: [text("GET")] })]]) {
-    const mesh = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
-    mesh.apply(policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const));
+    const mesh = storeOf(policies);
     const [spelled = ""] = warnings(policies)[0]?.why.split(",") ?? [];
     const verdict = (target: string): string => judgeRequest(facts({}), request({ target }), evaluatorOf(mesh)).verdict;
     assert.deepEqual([verdict("/admin"), verdict("/admin/"), verdict(spelled)], ["deny", "deny", "allow"], spelled);

@@ -14,12 +14,12 @@ import {
   request,
   rule,
   source,
+  storeOf,
   text,
 } from "./policy.fake.ts";
 
 function evaluator(policies: readonly AuthorizationPolicy[]): Evaluator {
-  const store = new MeshStore({ rootNamespace: "istio-system", trustDomain: "cluster.local" });
-  store.apply(policies.map((value) => ({ kind: "authorization-policy", op: "upsert", value }) as const));
+  const store = storeOf(policies);
   return evaluatorOf(store);
 }
 
