@@ -1,7 +1,7 @@
 // The keeper against a real namespace and cgroup (root): prepare, capture, a restart of the keeper, a pod that dies, and
 // nothing left behind. The test plays the agent: it accepts on what it was lent and beats the heart.
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -9,154 +9,39 @@ import {
   existsSync,
   fstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
 } from "node:fs";
-import net from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { orlopDst, orlopFlow } from "../../agent/abi.ts";
-import { duplicate, FdSocket, KernelMap } from "../../agent/engine/addon.ts";
-import { fdChannel } from "../../agent/engine/keeper-channel.ts";
-import { KeeperClient, type PreparedPod, type Welcome } from "../../agent/engine/keeper-client.ts";
+import { KernelMap } from "../../agent/engine/addon.ts";
+import type { PreparedPod, Welcome } from "../../agent/engine/keeper-client.ts";
 import { runKeeper } from "../../agent/keeper/keeper.ts";
-import type { KeeperLog } from "../../agent/keeper/lend.ts";
 import { pinDirectory } from "../../agent/keeper/programs.ts";
 import { entriesOf, Gate, InByPort } from "../../agent/kernel/maps.ts";
 import { bytes16ToIp } from "../../agent/mesh/ip.ts";
-import { cgroup2Mount } from "../../agent/process/mounts.ts";
-
-const address = "10.77.0.2";
-const uid = "5c0ffee5-0000-4000-8000-000000000001";
-const ref = (podIdx: number) => ({ podIdx, uid });
-const scratch = mkdtempSync(join(tmpdir(), "orlop-keeper-"));
-const mount = cgroup2Mount(readFileSync("/proc/self/mountinfo", "utf8"));
-assert.ok(mount, "this test needs cgroup v2");
-const base = join(mount, `orlop-keeper-test-${process.pid}`);
-const podsCgroup = join(base, "pods");
-const podCgroup = join(podsCgroup, `pod${uid}`);
-const config = {
-  node: `test.${process.pid}`,
-  directory: join(scratch, "keeper"),
-  socket: join(scratch, "keeper", "keeper.sock"),
-  stateDirectory: join(scratch, "state"),
-  bpffs: join(scratch, "bpf"),
+import {
+  Agent,
+  acceptOn,
+  address,
+  base,
+  config,
+  dialFromPod,
+  end,
+  keeperFailed,
+  log,
+  podCgroup,
   podsCgroup,
-  heartbeatLimitMs: 2_000,
-  nodeAccess: { mode: "none" as const, kubeletCgroup: "", from: [] },
-  agentUid: 65534,
-  log: { level: "debug" },
-};
-
-const said: string[] = [];
-const say =
-  (level: string) =>
-  (message: string, fields?: object): void => {
-    said.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
-  };
-const log: KeeperLog = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
-
-/** A process in the pod's cgroup; in a network namespace of its own if `ownNetwork`. */
-async function startPause(options: { ownNetwork: boolean }): Promise<ChildProcess> {
-  mkdirSync(podCgroup, { recursive: true });
-  const network = `ip link set lo up && ip addr add ${address}/32 dev lo &&`;
-  const script = `echo $$ > ${podCgroup}/cgroup.procs && ${options.ownNetwork ? network : ""} echo up && exec sleep 600`;
-  const [command = "", ...args] = [...(options.ownNetwork ? ["unshare", "-n"] : []), "sh", "-c", script];
-  const pause = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
-  await new Promise<void>((resolve, reject) => {
-    pause.stdout.once("data", () => resolve());
-    pause.once("exit", (status) => reject(new Error(`the pause process ended with ${status}`)));
-  });
-  pause.removeAllListeners("exit");
-  return pause;
-}
-
-async function end(process_: ChildProcess): Promise<void> {
-  const ended = new Promise((resolve) => process_.once("exit", resolve));
-  process_.kill("SIGKILL");
-  await ended;
-}
-
-/** Dials from inside the pod: what the program saw. "connected PEERADDRESS:PORT" or an errno. */
-function dialFromPod(pause: ChildProcess, target: string, port: number): Promise<string> {
-  const program = `const s = require("net").connect(${port}, ${JSON.stringify(target)});
-    s.on("connect", () => { console.log("connected", s.remoteAddress + ":" + s.remotePort); s.destroy(); });
-    s.on("error", (error) => console.log(error.code));`;
-  const join_ = `echo $$ > ${podCgroup}/cgroup.procs; exec nsenter -t ${pause.pid} -n "$@"`;
-  const dial = spawn("sh", ["-c", join_, "dial", process.execPath, "-e", program], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let output = "";
-  dial.stdout.on("data", (part) => {
-    output += part;
-  });
-  return new Promise((resolve) => dial.once("close", () => resolve(output.trim())));
-}
-
-/** Accepts on a lent listener, which stays open when the server is closed; each accepted connection's peer and local port. */
-function acceptOn(fd: number): {
-  readonly server: net.Server;
-  readonly seen: { remotePort: number; localPort: number }[];
-} {
-  const seen: { remotePort: number; localPort: number }[] = [];
-  const server = net.createServer((socket) => {
-    seen.push({ remotePort: socket.remotePort ?? 0, localPort: socket.localPort ?? 0 });
-    socket.on("error", () => {}); // The dialling program closes as it likes.
-    socket.resume();
-  });
-  server.listen({ fd: duplicate(fd) });
-  return { server, seen };
-}
-
-let failure: unknown;
-
-async function until(what: string, true_: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (true_()) return;
-    if (failure !== undefined) throw failure;
-    await sleep(10);
-  }
-  assert.fail(`never: ${what}\n${said.join("\n")}`);
-}
-
-class Agent {
-  readonly gone: string[] = [];
-  readonly guarded: string[] = [];
-  readonly notices: string[] = [];
-  welcome: Welcome | undefined;
-  readonly client = new KeeperClient({
-    path: config.socket,
-    node: config.node,
-    connect: fdChannel(FdSocket),
-    role: () => this.welcome?.role ?? "new",
-  });
-  async start(): Promise<Welcome> {
-    this.client.start({
-      onWelcome: (welcome) => {
-        this.welcome = welcome;
-      },
-      onLost: () => {
-        this.welcome = undefined;
-      },
-      onPodGuarded: (podIdx, which) => this.guarded.push(`${podIdx}-${which}`),
-      onPodStarting: () => {},
-      onPodFound: () => {},
-      onPodGone: (_podIdx, which) => this.gone.push(which),
-      onYield: () => this.notices.push("yield"),
-      onVacant: () => this.notices.push("vacant"),
-      onSettled: () => this.notices.push("settled"),
-      onReread: () => this.notices.push("reread"),
-    });
-    await until("welcome", () => this.welcome !== undefined);
-    assert.ok(this.welcome);
-    return this.welcome;
-  }
-}
+  ref,
+  scratch,
+  startPause,
+  uid,
+  until,
+} from "./kept-pod.ts";
 
 describe("the keeper", { concurrency: 1 }, () => {
   let pause: ChildProcess;
@@ -166,9 +51,7 @@ describe("the keeper", { concurrency: 1 }, () => {
   const startKeeper = (removeOnExit: boolean): void => {
     stop = new AbortController();
     keeper = runKeeper(config, { log, signal: stop.signal, removeOnExit });
-    keeper.catch((error: unknown) => {
-      failure = error;
-    });
+    keeper.catch(keeperFailed);
   };
   let beat: NodeJS.Timeout;
   let maps: Welcome["maps"];
