@@ -105,9 +105,9 @@ export interface Programs {
    * Attaches to a cgroup2 directory and pins one link per program in `pinDir` (made when missing). A link already
    * pinned there is moved to this program in place, without a gap. Throws EBUSY when the pinned link is on another
    * cgroup: detach first. `sockops-only` is for the keeper's own cgroup, when that is not below the pods'; `node` is for the
-   * cgroup of a program of the node that is let in to pods.
+   * cgroup of a program of the node that is let in to pods, `pending` for that of a pod that has no guard yet.
    */
-  attachCgroup(cgroup: string, pinDir: string, which: "all" | "sockops-only" | "node"): void;
+  attachCgroup(cgroup: string, pinDir: string, which: "all" | "sockops-only" | "node" | "pending"): void;
   /**
    * The same for the sk_lookup program and one network namespace; the link is pinned at `pinPath`.
    * @param podIdx every address of the namespace is this pod's, by a copy of the program that is loaded for it; 0: only

@@ -95,7 +95,13 @@ export type Enrollment =
   /** Must be guarded as soon as its namespace is there. Nothing is in the kernel. */
   | { readonly state: "awaited"; readonly row: PodRow }
   /** Refuses everything until an agent has prepared it and asks for capture. */
-  | { readonly state: "guarded"; readonly row: PodRow; readonly pod: FoundPod }
+  | {
+      readonly state: "guarded";
+      readonly row: PodRow;
+      readonly pod: FoundPod;
+      /** Its cgroup refused everything before its first process. */
+      readonly isExpected?: true;
+    }
   /** Captured by an earlier keeper: refuses, since nobody listens, until an agent prepares it again. */
   | { readonly state: "adopted"; readonly row: PodRow; readonly pod?: FoundPod }
   /** `isGuarded`: it had a guard, which is there until its capture. */

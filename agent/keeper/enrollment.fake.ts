@@ -15,6 +15,7 @@ import type {
   PodRows,
 } from "./enrollment-states.ts";
 import type { LastIndex } from "./last-index.ts";
+import { type PendingLinks, PendingPods } from "./pending.ts";
 import { FakeNode } from "./pods.fake.ts";
 import { ProtectedPods, type ProtectedPodsFile } from "./protected-pods.ts";
 import type { PodRef } from "./protocol.ts";
@@ -152,6 +153,33 @@ export class FakeNamespaces {
   };
 }
 
+/** Hooks on cgroups: by name of the link, the directory. */
+export class FakePendingLinks implements PendingLinks {
+  readonly on = new Map<string, string>();
+  fails = false;
+  /** What was said of calls that failed. */
+  readonly refused: string[] = [];
+
+  /** UIDs of pods that refuse everything by their cgroup. */
+  get uids(): readonly string[] {
+    return [...this.on.keys()].map((name) => name.slice(name.indexOf("-") + 1));
+  }
+  attach(name: string, directory: string): void {
+    if (this.fails) throw new Error("the kernel refuses");
+    this.on.set(name, directory);
+  }
+  detach(name: string): void {
+    this.on.delete(name);
+  }
+  names(): string[] {
+    return [...this.on.keys()];
+  }
+}
+
+/** For tests of other things. */
+export const noPending = (): PendingPods =>
+  new PendingPods(new FakePendingLinks(), (_, error) => assert.fail(String(error)));
+
 const nodes: FakeNode[] = [];
 after(() => {
   for (const node of nodes) node.remove();
@@ -173,6 +201,7 @@ export function setUp(
   left: readonly PodRow[] = [],
   file = fakeFile(),
   lastIndex: LastIndex = { read: () => 0, write: () => {} },
+  pendingLinks = new FakePendingLinks(),
 ) {
   const node = new FakeNode();
   nodes.push(node);
@@ -181,8 +210,11 @@ export function setUp(
   const namespaces = new FakeNamespaces();
   const { openNamespace, cookieOf } = namespaces;
   const protectedPods = new ProtectedPods(file, (error) => assert.fail(String(error)));
-  const enrollments = new PodEnrollments({ tree: node, openNamespace, cookieOf, rows, protectedPods, lastIndex });
-  return { node, rows, namespaces, enrollments, file, protectedPods };
+  const pending = new PendingPods(pendingLinks, (uid, error) => pendingLinks.refused.push(`${uid} ${error}`));
+  const enrollments = new PodEnrollments({
+    ...{ tree: node, openNamespace, cookieOf, rows, protectedPods, lastIndex, pending },
+  });
+  return { node, rows, namespaces, enrollments, file, protectedPods, pendingLinks };
 }
 
 export async function prepared(enrollments: PodEnrollments, uid = "p7", addresses: readonly string[] = ["10.0.0.7"]) {

@@ -20,6 +20,7 @@ import {
 } from "./enrollment-states.ts";
 import { NamespaceGuards } from "./guards.ts";
 import type { LastIndex } from "./last-index.ts";
+import type { PendingPods } from "./pending.ts";
 import { PodTable } from "./pod-table.ts";
 import { type FoundPod, findPod } from "./pods.ts";
 import { type EnrollmentTree, PodPresence } from "./presence.ts";
@@ -38,6 +39,7 @@ export type EnrollmentOptions = {
   /** Pods whose namespace is guarded whenever it is there. */
   readonly protectedPods: ProtectedPods;
   readonly lastIndex: LastIndex;
+  readonly pending: PendingPods;
 };
 
 /** So many pods begin together without waiting for what is made ready; it is made again while they are captured. */
@@ -203,6 +205,7 @@ export class PodEnrollments {
           throw error;
         }
       } else if (found.failDirect !== failDirect) rows.capture(row, failDirect);
+      this.#options.pending.lift(row.uid);
       if (failDirect) protectedPods.open(row.uid);
       const captured: OpenEnrollment = { state: "captured", row, pod, namespace, failDirect };
       this.#table.set(captured);
@@ -250,6 +253,7 @@ export class PodEnrollments {
       if (found === undefined) return false;
       await this.#departures.release(found, options.restore);
       this.#options.protectedPods.delete(pod.uid);
+      this.#options.pending.lift(pod.uid);
       return true;
     });
     return this.#onceKept(released);
@@ -296,6 +300,11 @@ export class PodEnrollments {
     return this.#forOpen(pod, async ({ state, namespace }) => (state === "captured" ? namespace.sever(pod.podIdx) : 0));
   }
 
+  /** A cgroup was made, or a process has come or gone. */
+  expect(): void {
+    this.#sweep.expect();
+  }
+
   /** Releases every pod that has gone, and guards what must be guarded. Called by a timer. */
   async sweep(): Promise<Swept> {
     const swept = await this.#sweep.sweep();
@@ -311,6 +320,7 @@ export class PodEnrollments {
     await this.#turns.ended();
     for (const { row } of this.all()) await this.release(row, { restore: "now" });
     for (const uid of this.#options.protectedPods.all()) this.#options.protectedPods.delete(uid);
+    this.#options.pending.liftAll();
     await this.close();
   }
 

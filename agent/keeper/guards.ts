@@ -10,9 +10,11 @@ import {
   type PodRows,
   type Unserved,
 } from "./enrollment-states.ts";
+import { isExpected, type PendingPods } from "./pending.ts";
 import type { PodTable } from "./pod-table.ts";
 import { findPod } from "./pods.ts";
 import type { EnrollmentTree, PodPresence } from "./presence.ts";
+import type { ProtectedPods } from "./protected-pods.ts";
 
 export type GuardOptions = {
   readonly tree: EnrollmentTree;
@@ -21,6 +23,8 @@ export type GuardOptions = {
   readonly table: PodTable;
   readonly presence: PodPresence;
   readonly departures: PodDepartures;
+  readonly pending: PendingPods;
+  readonly protectedPods: ProtectedPods;
 };
 
 export class NamespaceGuards {
@@ -30,9 +34,9 @@ export class NamespaceGuards {
     this.#options = options;
   }
 
-  /** Puts the guard into the namespace that the pod has now, if it has any. */
+  /** Puts the guard into the namespace that the pod has now; while it has none, the hooks are on its cgroup, if it has that. */
   async guard(found: Unserved, tree: EnrollmentTree = this.#options.tree): Promise<Unserved> {
-    const { cookieOf, rows, table, presence } = this.#options;
+    const { cookieOf, rows, table, presence, pending, protectedPods } = this.#options;
     const { podIdx, uid } = found.row;
     if (found.state === "guarded") {
       const still = presence.lookAgain(found.pod, tree);
@@ -51,12 +55,13 @@ export class NamespaceGuards {
         // Of two pods in one namespace the first has the guard.
         if (table.inNamespace(row.netnsCookie, uid) === undefined) {
           rows.guard(row, pod.netnsFd);
-          now = { state: "guarded", row, pod };
+          now = { state: "guarded", row, pod, ...(pending.lift(uid) && { isExpected: true }) };
         }
       } finally {
         closeSync(pod.netnsFd);
       }
     }
+    if (isExpected(now, protectedPods.has(uid))) pending.expect(uid, tree);
     table.set(now);
     return now;
   }

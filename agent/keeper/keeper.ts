@@ -10,9 +10,10 @@ import { PodEnrollments } from "./enrollment.ts";
 import { Holders } from "./holders.ts";
 import { lastIndexFile } from "./last-index.ts";
 import { type KeeperLog, Lender, serveOn } from "./lend.ts";
-import { inTurns, OwedSweeps } from "./looks.ts";
+import { inTurns, OwedSweeps, oncePerTurn } from "./looks.ts";
 import { NodeAccess } from "./node-access.ts";
 import { NodeTree } from "./node-tree.ts";
+import { PendingPods } from "./pending.ts";
 import { makeCgroup, mountBpffs, ownDirectory, removeCgroup, unmountBpffs } from "./places.ts";
 import type { UnclearedIndices } from "./pod-rows.ts";
 import { PodNamespaces } from "./pod-sockets.ts";
@@ -121,6 +122,9 @@ function opener(config: KeeperSettings, kernel: LoadedPrograms, namespaces: PodN
       rows: kernel.rows,
       protectedPods,
       lastIndex,
+      pending: new PendingPods(kernel.pendingLinks, (pod, error) =>
+        log.error("an expected pod is not refused before its namespace is there", { pod, error: String(error) }),
+      ),
     });
     log.info("attached", { adopted: enrollments.all().length });
     // Before any agent is here.
@@ -226,6 +230,10 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   writeFileSync(serving, `${process.pid}\n`);
   const watchdog = new Watchdog({ readGate: () => kernel.readGate(), log });
   const lookAtNode = nodeLooker(open, access, log);
+  const expectNow = oncePerTurn(
+    () => open.opened?.expect(),
+    (error) => log.error("expected pods could not be looked after at once", { error: String(error) }),
+  );
   const sweepNow = sweeper(open, lender, () => watch, log);
   lookAtNode();
   const timers = [
@@ -237,6 +245,7 @@ async function start(config: KeeperSettings, { log, maxEntries }: KeeperOptions,
   const watch = new PodWatch({
     tree: { podsCgroup: config.podsCgroup, proc: "/proc" },
     changed: () => {
+      expectNow();
       if (soon.size > 0) return;
       for (const ms of AFTER_EVENT_MS) {
         const timer = setTimeout(() => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { fstatSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FakeNamespaces, FakeRows, fakeFile } from "./enrollment.fake.ts";
+import { FakeNamespaces, FakeRows, fakeFile, noPending } from "./enrollment.fake.ts";
 import { PodEnrollments } from "./enrollment.ts";
 import { isRefusal, type OpenNamespace } from "./enrollment-states.ts";
 import { FakeNode } from "./pods.fake.ts";
@@ -55,6 +55,7 @@ class Node {
       cookieOf: async (netnsFd) => BigInt(fstatSync(netnsFd).ino),
       protectedPods: new ProtectedPods(fakeFile(), (error) => assert.fail(String(error))),
       lastIndex: { read: () => 0, write: () => {} },
+      pending: noPending(),
     });
   }
 

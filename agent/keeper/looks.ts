@@ -42,3 +42,23 @@ export class OwedSweeps {
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} pods could not be swept: ${errors[0]}`);
   }
 }
+
+/**
+ * Calls once, behind what is heard in this turn of the loop, however often it is asked to.
+ * @param failed hears what the call threw
+ */
+export function oncePerTurn(call: () => void, failed: (error: unknown) => void): () => void {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    setImmediate(() => {
+      isDue = false;
+      try {
+        call();
+      } catch (error) {
+        failed(error);
+      }
+    });
+  };
+}

@@ -2,6 +2,7 @@
 // Types only.
 import type { PodDepartures } from "./departures.ts";
 import type { NamespaceGuards } from "./guards.ts";
+import type { PendingPods } from "./pending.ts";
 import type { PodTable } from "./pod-table.ts";
 import type { EnrollmentTree, PodPresence } from "./presence.ts";
 import type { ProtectedPods } from "./protected-pods.ts";
@@ -15,4 +16,5 @@ export type PodParts = {
   readonly presence: PodPresence;
   readonly guards: NamespaceGuards;
   readonly departures: PodDepartures;
+  readonly pending: PendingPods;
 };

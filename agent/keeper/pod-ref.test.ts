@@ -5,7 +5,7 @@ import { fstatSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FakeNamespaces, FakeRows, fakeFile } from "./enrollment.fake.ts";
+import { FakeNamespaces, FakeRows, fakeFile, noPending } from "./enrollment.fake.ts";
 import { PodEnrollments } from "./enrollment.ts";
 import { isRefusal, type OpenNamespace, type PodRow } from "./enrollment-states.ts";
 import { FakeNode } from "./pods.fake.ts";
@@ -43,6 +43,7 @@ class Keepers {
       protectedPods: new ProtectedPods(this.#file, (error) => assert.fail(String(error))),
       // As after a reboot: the next keeper knows no index that was given before.
       lastIndex: { read: () => 0, write: () => {} },
+      pending: noPending(),
     });
   }
 

@@ -1,5 +1,5 @@
 // test double · a node's cgroup tree and /proc in a directory: namespaces are files, processes that share one link to it.
-import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PodTree } from "./pods.ts";
@@ -24,6 +24,10 @@ export class FakeNode implements PodTree {
     return join(this.podsCgroup, path);
   }
 
+  hasCgroup(path: string): boolean {
+    return existsSync(join(this.podsCgroup, path));
+  }
+
   process(pid: number | "self", { ticks, netns, state = "S" }: { ticks: number; netns: string; state?: string }): void {
     const directory = join(this.proc, String(pid));
     rmSync(directory, { recursive: true, force: true });
@@ -35,7 +39,7 @@ export class FakeNode implements PodTree {
   }
 
   end(pid: number): void {
-    rmSync(join(this.proc, String(pid)), { recursive: true });
+    rmSync(join(this.proc, String(pid)), { recursive: true, force: true });
   }
 
   /** A pod of one process, both named after `pid`. */

@@ -157,6 +157,9 @@ export function startTicksOf(proc: string, pid: number): bigint | undefined {
   return ticks !== undefined && /^\d+$/.test(ticks) ? BigInt(ticks) : undefined;
 }
 
+/** Is any process in it, or in a cgroup below? */
+export const hasProcesses = (cgroup: string): boolean => pidsBelow(cgroup).length > 0;
+
 function oldestFirst(tree: PodTree, cgroup: string): ProcessId[] {
   return pidsBelow(cgroup)
     .flatMap((pid) => {

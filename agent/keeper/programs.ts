@@ -1,6 +1,6 @@
 // keeper · the eBPF programs: loaded, pinned under one directory per node and layout version, attached by links that
 // outlive this process, swapped in place. Never detached and attached again: between the two a pod would be unguarded.
-import { closeSync, mkdirSync, rmdirSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { ORLOP_ABI_VERSION, orlopGate } from "../abi.ts";
 import { cgroupReader, cgroupTexts } from "../process/cgroup-files.ts";
@@ -9,6 +9,7 @@ import type { KernelMap, Programs, ProgramsClass } from "./addon.ts";
 import type { KeeperLog } from "./lend.ts";
 import { LookupsAhead } from "./lookups-ahead.ts";
 import { type NodeLinks, type NodeRows, nodeRows } from "./node-rows.ts";
+import type { PendingLinks } from "./pending.ts";
 import { gateBeat, gateValue, type PodLinks, PodRowMaps, parseLinkName, type UnclearedIndices } from "./pod-rows.ts";
 import { LENT_MAPS, type MapView, type PodUsageView, type ProgramView } from "./protocol.ts";
 import { type Layout, namesIn, otherLayouts, removeTree, type TakeoverParts, takeOver } from "./takeover.ts";
@@ -53,6 +54,7 @@ export const pinDirectory = (bpffs: string, node: string): string =>
 export class LoadedPrograms {
   readonly rows: PodRowMaps;
   readonly nodeRows: NodeRows;
+  readonly pendingLinks: PendingLinks;
   readonly #options: LoadOptions;
   readonly #programs: Programs;
   readonly #pinDir: string;
@@ -89,6 +91,7 @@ export class LoadedPrograms {
     this.rows = new PodRowMaps(tables, this.#podLinks(), options.uncleared);
     const node = { access: this.#programs.map("node_access"), cgroups: this.#programs.map("node_cgroup") };
     this.nodeRows = nodeRows(node, this.#nodeLinks());
+    this.pendingLinks = this.#cgroupLinks("pending");
   }
 
   /** Layout versions that other keepers left pinned on this node. While there are any, ours attaches nothing. */
@@ -212,18 +215,34 @@ export class LoadedPrograms {
   }
 
   #nodeLinks(): NodeLinks {
-    const directory = join(this.#pinDir, "node");
-    const folder = (id: bigint): string => join(directory, String(id));
+    const { attach, detach, names } = this.#cgroupLinks("node");
     return {
-      attach: (id, cgroup) => {
+      attach: (id, cgroup) => attach(String(id), cgroup),
+      detach: (id) => detach(String(id)),
+      attached: () => names().flatMap((name) => (/^\d{1,20}$/.test(name) ? BigInt(name) : [])),
+    };
+  }
+
+  /** Links of several programs on a cgroup, pinned together in a folder of that name. */
+  #cgroupLinks(which: "node" | "pending"): PendingLinks {
+    const directory = join(this.#pinDir, which);
+    const folder = (name: string): string => join(directory, name);
+    return {
+      attach: (name, cgroup) => {
         mkdirSync(directory, { recursive: true, mode: 0o700 });
-        this.#programs.attachCgroup(cgroup, folder(id), "node");
+        try {
+          this.#programs.attachCgroup(cgroup, folder(name), which);
+        } catch (error) {
+          // It is all or nothing, but for the folder.
+          if (existsSync(folder(name)) && namesIn(folder(name)).length === 0) rmdirSync(folder(name));
+          throw error;
+        }
       },
-      detach: (id) => {
-        for (const name of namesIn(folder(id))) this.#programs.detach(join(folder(id), name));
-        removeTree(folder(id));
+      detach: (name) => {
+        for (const pin of namesIn(folder(name))) this.#programs.detach(join(folder(name), pin));
+        removeTree(folder(name));
       },
-      attached: () => namesIn(directory).flatMap((name) => (/^\d{1,20}$/.test(name) ? BigInt(name) : [])),
+      names: () => namesIn(directory),
     };
   }
 

@@ -182,8 +182,11 @@ export type PodNotice = PodRef & {
   /** Of a pod-found, and of a pod-guarded by which an awaited pod was found. */
   readonly found?: AwaitedFound;
 };
-/** What a pod had when its guard was put: its first process alone, or others already, of which one may have dialled. */
-export type AwaitedFound = "first-process" | "late";
+/**
+ * What a pod had when it was first refused everything: no process, so that its cgroup refused; its first process alone; or others already,
+ * of which one may have dialled.
+ */
+export type AwaitedFound = "expected" | "first-process" | "late";
 /**
  * Sent unasked, id 0, to a single agent.
  * - yield: another agent is ready to hold the node: stop writing and answer `yielded`

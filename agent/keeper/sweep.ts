@@ -1,7 +1,8 @@
 // keeper · looks after every enrolled pod: what has gone is released, what must be guarded is guarded. Called by a timer.
 import { isUnserved, type PodRow, type Unserved } from "./enrollment-states.ts";
+import { isExpected } from "./pending.ts";
 import type { PodParts } from "./pod-parts.ts";
-import { type FoundPod, hasContainers, walkedOnce } from "./pods.ts";
+import { hasContainers, walkedOnce } from "./pods.ts";
 import type { AwaitedFound } from "./protocol.ts";
 import type { Readdressing } from "./readdressing.ts";
 
@@ -23,6 +24,7 @@ export type SweepOptions = PodParts & { readonly readdressing: Readdressing };
 /** Every so many sweeps the routes to the agent's listener are made again: they go with an address or device of the pod. */
 const SWEEPS_PER_ROUTE = 40;
 
+type GuardedPod = Extract<Unserved, { readonly state: "guarded" }>;
 type SweepFinding = { gone?: PodRow; guarded?: GuardedRow };
 
 export class PodSweep {
@@ -43,18 +45,33 @@ export class PodSweep {
   }
 
   /** An agent asked about the pod before a sweep had found it. The next sweep says what it had when its guard was put. */
-  foundBy({ row, pod }: Extract<Unserved, { readonly state: "guarded" }>): void {
-    this.#asked.push({ ...row, found: this.#foundOf(pod, this.#options.tree), asked: true });
+  foundBy(guarded: GuardedPod): void {
+    this.#asked.push({ ...guarded.row, found: this.#foundOf(guarded, this.#options.tree), asked: true });
   }
 
   /** A container that begins between guard and look counts, too: no miss is left out. */
-  #foundOf(pod: FoundPod, tree: PodParts["tree"]): AwaitedFound {
+  #foundOf(guarded: GuardedPod, tree: PodParts["tree"]): AwaitedFound {
+    const { pod } = guarded;
+    if (guarded.isExpected) return "expected";
     return hasContainers(tree, pod) ? "late" : "first-process";
+  }
+
+  /**
+   * A cgroup was made, or a process has come or gone: a pod that is awaited refuses everything from here on if its cgroup is there. At once,
+   * in no turn: a sweep may be under way for a while, and a pod's first process comes some tenths of a second after its cgroup.
+   */
+  expect(): void {
+    const { table, pending, protectedPods } = this.#options;
+    const tree = walkedOnce(this.#options.tree);
+    for (const found of table.all()) {
+      const { uid } = found.row;
+      if (found.state === "awaited" && protectedPods.has(uid)) pending.expect(uid, tree);
+    }
   }
 
   /** Releases every pod that has gone, and guards what must be guarded. */
   async sweep(): Promise<Swept> {
-    const { tree, table, turns } = this.#options;
+    const { tree, table, turns, pending, protectedPods } = this.#options;
     const findings: SweepFinding[] = this.#named();
     const failed: { readonly uid: string; readonly error: unknown }[] = [];
     this.#sweeps += 1;
@@ -68,6 +85,7 @@ export class PodSweep {
         .then((finding) => findings.push(finding))
         .catch((error: unknown) => failed.push({ uid: row.uid, error }));
     }
+    pending.keep((uid) => isExpected(table.byUid(uid), protectedPods.has(uid)));
     return {
       gone: findings.flatMap(({ gone }) => gone ?? []),
       guarded: findings.flatMap(({ guarded }) => guarded ?? []),
@@ -96,7 +114,7 @@ export class PodSweep {
       const now = await guards.guard(found, tree);
       // An agent that could not enroll it may try at once.
       if (found.state !== "awaited" || now.state !== "guarded") return {};
-      return { guarded: { ...now.row, found: this.#foundOf(now.pod, tree) } };
+      return { guarded: { ...now.row, found: this.#foundOf(now, tree) } };
     }
     // Nothing is released by what the walk saw: the pod's cgroup may have been made anew since.
     if ((await presence.isStillThere(found, tree)) || (await presence.isStillThere(found))) {

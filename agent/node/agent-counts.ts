@@ -10,7 +10,7 @@ export class AgentCounts {
   readonly peers = new PeerCounts();
   readonly #lines: Pick<LineWriter, "add" | "dropped"> | null;
   readonly #open = new Map<number, number>();
-  readonly #found: Record<AwaitedFound, number> = { "first-process": 0, late: 0 };
+  readonly #found: Record<AwaitedFound, number> = { expected: 0, "first-process": 0, late: 0 };
   #denied = 0;
   #certificateFailures = 0;
   #droppedInThreads = 0;

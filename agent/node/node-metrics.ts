@@ -16,7 +16,7 @@ export const nodeFamilies = {
     type: "counter",
     unit: "pods",
     labels: ["guarded"],
-    help: "Pods that policy protects, and that began under a guard: first-process, before any container; late, when containers ran already, which may have dialled",
+    help: "Pods that policy protects, and that began under a guard: expected, before any process; first-process, before any container; late, when containers ran already, which may have dialled",
   },
   keeperConnected: {
     name: "orlop_keeper_connected",

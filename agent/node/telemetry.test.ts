@@ -111,6 +111,7 @@ test("what the threads hand over, the kernel's counters and the node's state are
     /^orlop_certificate_failures_total 1$/m,
     /^orlop_pods\{state="captured"\} 1$/m,
     /^orlop_pods\{state="failed"\} 0$/m,
+    /^orlop_pods_begun_total\{guarded="expected"\} 0$/m,
     /^orlop_pods_begun_total\{guarded="first-process"\} 1$/m,
     /^orlop_pods_begun_total\{guarded="late"\} 0$/m,
     /^orlop_keeper_connected 1$/m,

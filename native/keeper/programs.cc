@@ -171,8 +171,8 @@ class Programs : public Napi::ObjectWrap<Programs> {
     if (!Open(info) || !ArgString(info, 0, &cgroup) || !ArgString(info, 1, &pins) ||
         !ArgString(info, 2, &which))
       return;
-    if (which != "all" && which != "sockops-only" && which != "node") {
-      BadArgument(info, 2, "\"all\", \"sockops-only\" or \"node\"");
+    if (which != "all" && which != "sockops-only" && which != "node" && which != "pending") {
+      BadArgument(info, 2, "\"all\", \"sockops-only\", \"node\" or \"pending\"");
       return;
     }
     const UniqueFd fd(open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -184,6 +184,9 @@ class Programs : public Napi::ObjectWrap<Programs> {
     std::vector<struct bpf_program*> order = {progs.orlop_sockops};
     if (which == "node")
       order = {progs.orlop_node_sockops, progs.orlop_node_connect4, progs.orlop_node_connect6};
+    if (which == "pending")
+      order = {progs.orlop_pending_ingress, progs.orlop_pending_egress, progs.orlop_pending_connect4,
+               progs.orlop_pending_connect6};
     if (which == "all")
       order.insert(order.end(),
                    {progs.orlop_peer4, progs.orlop_peer6, progs.orlop_connect4, progs.orlop_connect6});

@@ -255,7 +255,7 @@ function begun(): string {
   const url = `http://${addressOf("orlop-system", name)}:15020/metrics`;
   const page = inNode(near, [process.execPath, "-e", `fetch("${url}").then((r) => r.text()).then(console.log)`]);
   const rows = [...page.matchAll(/^orlop_pods_begun_total\{guarded="(.+)"\} (\d+)$/gm)];
-  assert.equal(rows.length, 2, page);
+  assert.equal(rows.length, 3, page);
   return rows.map(([, how, count]) => `${how} ${count}`).join(", ");
 }
 
