@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyOperation } from "../mesh/policies.ts";
 import { type FakeMesh, httpRoute, policy, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
+import { answer, called, forwarded, near, parent, plan, to, web, world } from "../traffic/planned-request.fake.ts";
 import { clientNeedOf } from "./client-need.ts";
-import { answer, called, forwarded, near, parent, plan, to, web, world } from "./plan-request.fake.ts";
 import { tokenOf } from "./session.ts";
 
 test("on one node the destination's policy judges what the application gets, and answers as at its own end", () => {

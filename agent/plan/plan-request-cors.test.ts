@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type FakeMesh, policy, routeBackend } from "../traffic/mesh.fake.ts";
-import { answer, forwarded, type Given, plan, to } from "./plan-request.fake.ts";
+import { answer, forwarded, type Given, plan, to } from "../traffic/planned-request.fake.ts";
 
 test("a preflight is answered, and other requests go on and share their response", () => {
   const cors = {

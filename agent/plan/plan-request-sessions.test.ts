@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { HttpRule } from "../mesh/http-rule.ts";
 import { FakeMesh, routeBackend, service, workload } from "../traffic/mesh.fake.ts";
-import { asked, forwarded, to, under, world } from "./plan-request.fake.ts";
+import { asked, forwarded, to, under, world } from "../traffic/planned-request.fake.ts";
 import { planRequest } from "./plan-request.ts";
 
 test("a session stays with its endpoint, whatever the weights; where that cannot be, it begins anew", () => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { MOST_TRIED } from "../l7/route-table.ts";
 import { RouteTables } from "../l7/route-tables.ts";
 import { FakeMesh, httpRoute, httpRule, routeBackend } from "../traffic/mesh.fake.ts";
-import { answer, asked, called, forwarded, parent, plan, to, under, world } from "./plan-request.fake.ts";
+import { answer, asked, called, forwarded, parent, plan, to, under, world } from "../traffic/planned-request.fake.ts";
 import { planRequest } from "./plan-request.ts";
 
 test("each answer at the caller's end", () => {

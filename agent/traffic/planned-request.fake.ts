@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { RouteTables } from "../l7/route-tables.ts";
 import type { HttpMatch, HttpRoute, HttpRule, RouteBackend } from "../mesh/http-rule.ts";
+import type { RequestPlan, RequestWorld, RoutedFacts } from "../plan/forwarded-request.ts";
+import { planRequest } from "../plan/plan-request.ts";
 import { evaluatorOf } from "../policy/evaluate.ts";
-import { FakeMesh, httpRoute, seeded, service, workload } from "../traffic/mesh.fake.ts";
-import type { RequestPlan, RequestWorld, RoutedFacts } from "./forwarded-request.ts";
-import { planRequest } from "./plan-request.ts";
+import { FakeMesh, httpRoute, seeded, service, workload } from "./mesh.fake.ts";
 
 export const web = workload("web", { addresses: ["10.0.0.1"] });
 export const near = workload("near", { addresses: ["10.0.0.3"] });
