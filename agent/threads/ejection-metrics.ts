@@ -29,7 +29,7 @@ export const ejectionFamilies = {
     type: "counter",
     unit: "requests",
     labels: [],
-    help: "Failures that were not counted for their endpoint, since too many endpoints fail at once",
+    help: "Requests that were not counted for their endpoint, and comparisons that were left out, since too many endpoints are counted",
   },
 } as const;
 

@@ -9,6 +9,7 @@ import { nowhere } from "../mesh/source-ref.ts";
 import type { OutlierDetection, TrafficPolicy } from "../mesh/traffic-policy.ts";
 import { EjectionCells } from "./ejection-cells.ts";
 import { httpRoute, routeBackend, service, workload } from "./mesh.fake.ts";
+import { MOST_RATES, RateCells } from "./rate-cells.ts";
 import { newSharedState } from "./shared-state.ts";
 import { Bench } from "./traffic.fake.ts";
 
@@ -206,6 +207,40 @@ describe("an endpoint that fails again and again", () => {
     const [one, other] = [new Failing(4, {}, shared), new Failing(4, {}, shared)];
     one.share(40, [2]);
     assert.equal(other.share(40, []).get(2), undefined);
+  });
+});
+
+describe("success rates", () => {
+  const successRate = { intervalMs: 1_000, minimumHosts: 5, requestVolume: 10, stdevFactor: 1.9 };
+  /** Every second request of endpoint 2 fails, so that no failures follow each other, for two intervals and a request. */
+  const served = (mesh: Failing, isFull: boolean): ReadonlyMap<number | undefined, number> => {
+    for (let interval = 0; interval < 2; interval += 1) {
+      for (let nth = 0; nth < 60; nth += 1) mesh.share(5, nth % 2 === 0 ? [2] : []);
+      assert.equal(mesh.cells.counts.untracked > 0, isFull);
+      mesh.bench.clock.advance(1_000);
+    }
+    return mesh.share(50, []);
+  };
+
+  test("leave out who is served worse; where there is no room nobody is compared, which is counted, and failures in a row count still", () => {
+    const compared = new Failing(5, { successRate });
+    assert.equal(served(compared, false).get(2), undefined);
+    assert.equal(compared.cells.counts.untracked, 0);
+
+    const shared = newSharedState(1);
+    const rates = new RateCells(shared.rates);
+    for (let name = 0; name < 4 * MOST_RATES; name += 1) rates.add(rates.keyOf(`other ${name}`), true, 0, 1_000);
+    const full = new Failing(5, { successRate }, shared);
+    assert.equal(served(full, true).get(2), 10, "it is used as without a success rate");
+    // Each request that has ended, and a comparison that was left out in each interval.
+    assert.equal(full.cells.counts.untracked, 650 + 3);
+    full.share(50, [2]);
+    assert.equal(full.share(50, [2]).get(2), undefined);
+    // Ten minutes later the others have made room.
+    full.bench.clock.advance(700_000);
+    const before = full.cells.counts.untracked;
+    assert.equal(served(full, true).get(2), undefined);
+    assert.equal(full.cells.counts.untracked, before);
   });
 });
 

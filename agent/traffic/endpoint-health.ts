@@ -190,7 +190,9 @@ export class EndpointHealth implements RequestHealth {
     if (view.sweptNth === nth) return;
     view.sweptNth = nth;
     view.sweepKey ??= this.#rates.keyOf(`${view.text}\0`);
-    if (!this.#rates.takeSweep(view.sweepKey, nowMs, rate.intervalMs)) return;
+    const sweep = this.#rates.takeSweep(view.sweepKey, nowMs, rate.intervalMs);
+    if (sweep === "full") this.#cells.untracked();
+    if (sweep !== "mine") return;
     const seen = candidates.flatMap((candidate) => {
       const endpoint = this.#endpoint(view, candidate);
       const before = this.#rates.before(this.#rateKey(view, endpoint), nowMs, rate.intervalMs);

@@ -5,7 +5,7 @@ import { type Cell, type CellShape, cellsOf, KeyedCells } from "./keyed-cells.ts
 
 /** Behind the key two intervals, this and the one before; where either lies its number says. */
 const SHAPE: CellShape = { sets: 256, words: 3, header: 0 };
-/** Endpoints, each of a caller and a rule, and as many again of callers and rules. */
+/** Endpoints, each of a caller and a rule, and callers and rules themselves: they share the room. */
 export const MOST_RATES = cellsOf(SHAPE);
 
 /** 63 bits, from the top: when the interval began, in units of 100 ms, 27; requests 18; served 18. */
@@ -61,15 +61,15 @@ export class RateCells {
     return { total: Number(totalOf(word)), served: Number(word & MOST_COUNT) };
   }
 
-  /** Once in each interval, over all threads: the caller that gets true sweeps. */
-  takeSweep(key: bigint, nowMs: number, intervalMs: number): boolean {
+  /** Once in each interval, over all threads: the caller that gets "mine" sweeps. "full": there is no room for its key, and nobody sweeps. */
+  takeSweep(key: bigint, nowMs: number, intervalMs: number): "mine" | "taken" | "full" {
     const at = this.#claim(key, nowMs);
-    if (at === undefined) return false;
+    if (at === undefined) return "full";
     const began = beganAt(Math.floor(nowMs / intervalMs), intervalMs);
     const word = Atomics.load(this.#words, at + 1);
-    if (word !== 0n && (beganOf(word) === began || isLater(beganOf(word), began))) return false;
+    if (word !== 0n && (beganOf(word) === began || isLater(beganOf(word), began))) return "taken";
     // The lowest bit, since an interval of the clock's begin would be a word that says nothing.
-    return Atomics.compareExchange(this.#words, at + 1, word, wordOf(began) | 1n) === word;
+    return Atomics.compareExchange(this.#words, at + 1, word, wordOf(began) | 1n) === word ? "mine" : "taken";
   }
 
   #claim(key: bigint, nowMs: number): Cell | undefined {

@@ -33,7 +33,7 @@ function call({ ejections, rates: buffer, counts, upTo, stepsPerMs, outliers }: 
   for (;;) {
     const step = Atomics.add(words, STEPS, 1n);
     if (step >= upTo) return;
-    if (rates.takeSweep(sweep, now(), 1_000)) Atomics.add(words, SWEEPS, 1n);
+    if (rates.takeSweep(sweep, now(), 1_000) === "mine") Atomics.add(words, SWEEPS, 1n);
     const used = health.narrow(to, endpoints, () => false);
     const at = used[Number(step) % used.length] ?? endpoints[0];
     if (at === undefined) return;
