@@ -9,13 +9,14 @@ namespace orlop {
 void ByteQueue::Append(const uint8_t* bytes, size_t length) {
   size_ += length;
   while (length > 0) {
-    if (!tail_ || tail_->end == Chunk::kSize) {
-      Chunk* chunk = pool_.Take();
+    if (!tail_ || tail_->end == tail_->size) {
+      // What goes on behind a chunk is likely to go on for long.
+      Chunk* chunk = pool_.Take(tail_ ? Chunk::kSize : length);
       (tail_ ? tail_->next : head_) = chunk;
       tail_ = chunk;
     }
-    const size_t part = std::min(length, Chunk::kSize - tail_->end);
-    memcpy(tail_->data + tail_->end, bytes, part);
+    const size_t part = std::min<size_t>(length, tail_->size - tail_->end);
+    memcpy(tail_->data() + tail_->end, bytes, part);
     tail_->end += part;
     bytes += part;
     length -= part;
@@ -28,7 +29,7 @@ size_t ByteQueue::Read(const Pieces& into) {
     auto* to = static_cast<uint8_t*>(into.list[i].iov_base);
     for (size_t left = std::min(into.list[i].iov_len, size_); left > 0;) {
       const size_t part = std::min<size_t>(left, head_->end - head_->begin);
-      memcpy(to, head_->data + head_->begin, part);
+      memcpy(to, head_->data() + head_->begin, part);
       to += part;
       left -= part;
       read += part;
@@ -41,7 +42,7 @@ size_t ByteQueue::Read(const Pieces& into) {
 int ByteQueue::Front(iovec* pieces, int count) const {
   int used = 0;
   for (Chunk* chunk = head_; chunk && used < count; chunk = chunk->next) {
-    pieces[used++] = {chunk->data + chunk->begin, chunk->end - chunk->begin};
+    pieces[used++] = {chunk->data() + chunk->begin, chunk->end - chunk->begin};
   }
   return used;
 }

@@ -1,39 +1,44 @@
 // 14 · data thread · chunks.
 #include "engine/core/chunk_pool.h"
 
+#include <new>
+
 namespace orlop {
 
 ChunkPool::~ChunkPool() {
-  while (free_) {
-    Chunk* chunk = free_;
-    free_ = chunk->next;
-    delete chunk;
+  DeleteAll(large_);
+  DeleteAll(small_);
+}
+
+void ChunkPool::DeleteAll(Free& free) {
+  while (Chunk* const chunk = free.first) {
+    free.first = chunk->next;
+    ::operator delete(chunk);
   }
 }
 
-Chunk* ChunkPool::Take() {
-  in_use_++;
-  Chunk* chunk = free_;
-  if (chunk) {
-    free_ = chunk->next;
-    free_count_--;
+Chunk* ChunkPool::Take(size_t length) {
+  const bool small = length <= Chunk::kSmallSize;
+  const size_t bytes = small ? Chunk::kSmallBytes : Chunk::kBytes;
+  in_use_ += bytes;
+  Free& free = small ? small_ : large_;
+  void* memory = free.first;
+  if (memory) {
+    free.first = free.first->next;
+    free.count--;
   } else {
-    chunk = new Chunk;
+    memory = ::operator new(bytes);
   }
-  chunk->next = nullptr;
-  chunk->begin = chunk->end = 0;
-  return chunk;
+  return new (memory) Chunk(bytes - sizeof(Chunk));
 }
 
 void ChunkPool::Give(Chunk* chunk) {
-  in_use_--;
-  if (free_count_ == kKept) {
-    delete chunk;
-    return;
-  }
-  chunk->next = free_;
-  free_ = chunk;
-  free_count_++;
+  in_use_ -= sizeof(Chunk) + chunk->size;
+  Free& free = chunk->is_small() ? small_ : large_;
+  if (free.count == (chunk->is_small() ? kKeptSmall : kKept)) return ::operator delete(chunk);
+  chunk->next = free.first;
+  free.first = chunk;
+  free.count++;
 }
 
 }  // namespace orlop

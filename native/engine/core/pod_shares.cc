@@ -8,9 +8,11 @@
 namespace orlop {
 namespace {
 
-// A queue that holds a byte holds a chunk.
+// A queue that holds a byte holds a chunk; behind a small chunk come large ones.
 size_t InChunks(size_t bytes) {
-  return (bytes + Chunk::kSize - 1) / Chunk::kSize * sizeof(Chunk);
+  if (bytes == 0) return 0;
+  if (bytes <= Chunk::kSmallSize) return Chunk::kSmallBytes;
+  return (bytes + Chunk::kSize - 1) / Chunk::kSize * Chunk::kBytes;
 }
 
 }  // namespace

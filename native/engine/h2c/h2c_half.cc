@@ -13,7 +13,8 @@
 namespace orlop {
 namespace {
 
-constexpr int kCopiedChunks = ORLOP_MOST_MIRRORED / Chunk::kSize + 2;
+// With a small chunk in front, and parts of chunks at either end.
+constexpr int kCopiedChunks = ORLOP_MOST_MIRRORED / Chunk::kSize + 3;
 
 }  // namespace
 

@@ -80,6 +80,11 @@ class Http1Exchange {
   bool idle() const { return request_ == Request::kHead; }
   // The request that was read last has the method HEAD, so its answer has no body.
   bool answers_head() const { return answers_head_; }
+  // The next step of a side that has not ended needs none of its bytes: its message is over.
+  bool needs_no_bytes(bool of_request) const {
+    return of_request ? request_ == Request::kBody && request_body_.ended()
+                      : response_ == Response::kBody && response_body_.ended();
+  }
   // The body of the request, or of the response, has ended but for its trailers, which were not written.
   bool awaits_trailers(bool of_request) const {
     return (of_request ? request_body_ : response_body_).awaits_trailers();

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "engine/http/sixteen_bytes.h"
+
 namespace orlop {
 namespace {
 
@@ -43,55 +45,27 @@ bool IsOrlops(const uint8_t* bytes, Http1Span name) {
          SameText(bytes, {static_cast<uint16_t>(name.at + 2), 5}, "orlop");
 }
 
-constexpr uint64_t kEach = 0x0101010101010101;
-constexpr uint64_t kHigh = kEach * 0x80;
-
-uint64_t EightAt(const uint8_t* bytes) {
-  uint64_t word;
-  memcpy(&word, bytes, sizeof word);
-  return word;
-}
-
-// Of marks that are the high bits of a word's bytes, of which there is one at least: how many bytes lie in front of the first.
-size_t FirstOf(uint64_t marks) {
-  static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
-  return static_cast<size_t>(__builtin_ctzll(marks)) / 8;
-}
-
-// The first byte from `at` on that no token has. Eight bytes at a time while all of them are letters and hyphens, as most names are.
+// The first byte from `at` on that no token has. Most names are letters and hyphens.
 size_t EndOfName(const uint8_t* bytes, size_t length, size_t at) {
-  while (at + 8 <= length) {
-    const uint64_t word = EightAt(bytes + at);
-    const uint64_t small = (word | kEach * 0x20) & ~kHigh;
-    const uint64_t letters = (small + kEach * (0x80 - 'a')) & ~(small + kEach * (0x80 - 'z' - 1)) & ~word;
-    const uint64_t other = word ^ kEach * '-';
-    const uint64_t hyphens = ~(((other & ~kHigh) + kEach * 0x7f) | other);
-    const uint64_t others = ~(letters | hyphens) & kHigh;
-    if (others != 0) {
-      at += FirstOf(others);
-      break;
-    }
-    at += 8;
+  while (at + sizeof(SixteenBytes) <= length) {
+    const SixteenBytes word = SixteenAt(bytes + at);
+    const SixteenBytes letter = (word | 0x20) - 'a';
+    const size_t first = FirstMark((letter >= 26) & (word != '-'));
+    at += first;
+    if (first < sizeof(SixteenBytes)) break;
   }
   while (at < length && IsHttp1(bytes[at], kTokenByte)) at++;
   return at;
 }
 
-// The first byte from `at` on that no value has. Eight bytes at a time while all of them are visible.
+// The first byte from `at` on that no value has. Most bytes are visible, or above ASCII.
 size_t EndOfValue(const uint8_t* bytes, size_t length, size_t at) {
-  while (at + 8 <= length) {
-    const uint64_t word = EightAt(bytes + at);
-    const uint64_t delete_byte = word ^ (kEach * 0x7f);
-    const uint64_t controls = (word - kEach * 0x20) & ~word;
-    const uint64_t deletes = (delete_byte - kEach) & ~delete_byte;
-    // Marks behind the first may be wrong.
-    const uint64_t marks = (controls | deletes) & kHigh;
-    if (marks == 0) {
-      at += 8;
-      continue;
-    }
-    at += FirstOf(marks);
-    if (!IsHttp1(bytes[at], kValueByte)) return at;
+  while (at + sizeof(SixteenBytes) <= length) {
+    const SixteenBytes word = SixteenAt(bytes + at);
+    const size_t first = FirstMark((word < 0x20) | (word == 0x7f));
+    at += first;
+    if (first == sizeof(SixteenBytes)) continue;
+    if (bytes[at] != '\t') return at;
     at++;
   }
   while (at < length && IsHttp1(bytes[at], kValueByte)) at++;
@@ -162,9 +136,11 @@ bool IsToken(const uint8_t* bytes, Http1Span span) {
 }
 
 bool IsProtectedName(const uint8_t* bytes, Http1Span name) {
-  for (const std::string_view whole :
-       {"host", "content-length", "transfer-encoding", "authorization", "cookie", "forwarded", "x-real-ip",
-        "baggage", "traceparent", "tracestate"}) {
+  static constexpr std::string_view kWhole[] = {"host",          "content-length", "transfer-encoding",
+                                                "authorization", "cookie",         "forwarded",
+                                                "x-real-ip",     "baggage",        "traceparent",
+                                                "tracestate"};
+  for (const std::string_view whole : kWhole) {
     if (SameText(bytes, name, whole)) return true;
   }
   return HasPrefix(bytes, name, "x-forwarded-") || HasPrefix(bytes, name, "x-envoy-") ||

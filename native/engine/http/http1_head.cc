@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "engine/http/sixteen_bytes.h"
+
 namespace orlop {
 namespace {
 
@@ -296,6 +298,13 @@ bool IsHost(const uint8_t* bytes, Http1Span host) {
 
 size_t Http1HeadEnd(const uint8_t* bytes, size_t length, size_t scanned) {
   size_t at = scanned < 2 ? 0 : scanned - 2;
+  // The end of a line, and behind it an empty line.
+  for (; at + sizeof(SixteenBytes) + 2 <= length; at += sizeof(SixteenBytes)) {
+    const SixteenBytes next = SixteenAt(bytes + at + 1);
+    const auto empty = (next == '\n') | ((next == '\r') & (SixteenAt(bytes + at + 2) == '\n'));
+    const size_t end = at + FirstMark((SixteenAt(bytes + at) == '\n') & empty);
+    if (end < at + sizeof(SixteenBytes)) return bytes[end + 1] == '\n' ? end + 2 : end + 3;
+  }
   while (at < length) {
     const void* const found = memchr(bytes + at, '\n', length - at);
     if (found == nullptr) return 0;

@@ -8,6 +8,7 @@
 
 #include "engine/core/byte_end.h"
 #include "engine/core/events.h"
+#include "engine/core/lazy_timer.h"
 #include "engine/core/pod_share.h"
 #include "engine/core/services.h"
 #include "engine/core/slots.h"
@@ -220,7 +221,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   // Keeps the buffers' account of what is held outside of queues.
   void CountHeld();
   void OnDeadline();
-  void Deadline(uint64_t ms) { services_.timers.Start(&deadline_, ms); }
+  void Deadline(uint64_t ms) { deadline_.Start(ms); }
   void AwaitMovement();
   // The caller has ended its half, waits for an answer, and would get no byte that is not a response's of ours.
   bool AwaitsAnswerOfOurs() const {
@@ -256,7 +257,7 @@ class Http1Session final : public ByteEnd::User, public Turn::Task, public PodSh
   size_t counted_ = 0;       // bytes of heads that the buffers know of
   uint64_t discarded_ = 0;   // bytes of a caller behind the last answer
   uint64_t last_moved_ = 0;  // at the last look of the deadline
-  Timer deadline_;
+  LazyTimer deadline_;
   Timer ask_caller_;
   std::unique_ptr<Http1Route> route_;  // of a connection that is served
 };

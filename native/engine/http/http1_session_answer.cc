@@ -32,7 +32,10 @@ void Http1Session::OnAnswer(const Answer& answer) {
     return user_.OnSessionEnded(CloseCause::kClosedByAnswer, 0);
   if (!running_ || phase_ != Phase::kDeciding) return;
   if (answer.type() == ORLOP_ANSWER_MIRROR) return AskForCopy(answer);
+  // An idle connection to its origin is there at once, and asks for a Pump, too.
+  pumping_ = true;
   answer.type() == ORLOP_ANSWER_FORWARD ? Forward(answer) : Deny(answer);
+  pumping_ = false;
   Pump();
 }
 

@@ -20,11 +20,12 @@ constexpr size_t kReadAhead = 8 * 1024;
 void Http1Session::Pump() {
   if (!running_ || pumping_) return;
   pumping_ = true;
-  // What one side says may let the other go on. The application first: what it says behind a response answers no later request.
+  // What a side says may let the other go on, and never itself. The application first: what it says behind a response answers no later
+  // request.
   bool moved = true;
   for (int round = 0; moved && running_ && round < kReadsPerTurn; round++) {
-    moved = Advance(up_);
-    if (running_) moved |= Advance(down_);
+    const bool up_moved = Advance(up_);
+    moved = running_ && (up_moved || round == 0) && Advance(down_);
   }
   if (running_ && route_) SettleLink();
   if (running_ && finishes_) DiscardRest();
@@ -160,6 +161,7 @@ bool Http1Session::UseHeld(Http1Side& side) {
   if (!MayUse(side)) return false;
   const auto* const bytes = reinterpret_cast<const uint8_t*>(side.held.data());
   const bool ended = side.end->ended() && !(&side == &up_ && failing_);
+  if (side.held.empty() && !ended && !exchange_.needs_no_bytes(&side == &down_)) return false;
   const size_t used = Use(side, bytes, side.held.size(), ended);
   if (!running_) return false;
   if (used == 0) return false;

@@ -22,7 +22,7 @@ OriginConnection::OriginConnection(const EngineServices& services, OriginPool& p
       pool_(pool),
       origin_(&origin),
       connection_(connection),
-      deadline_([](void* self) { static_cast<OriginConnection*>(self)->OnDeadline(); }, this) {}
+      deadline_(services, [](void* self) { static_cast<OriginConnection*>(self)->OnDeadline(); }, this) {}
 
 void OriginConnection::Lend(OriginLink::User& user) {
   LeaveIdle();
@@ -33,7 +33,7 @@ void OriginConnection::Open() {
   if (phase_ == Phase::kNew) {
     phase_ = Phase::kOpening;
     // Its own deadlines end it later.
-    if (origin_->pool.connect_ms > 0) services_.timers.Start(&deadline_, origin_->pool.connect_ms);
+    if (origin_->pool.connect_ms > 0) deadline_.Start(origin_->pool.connect_ms);
     return connection_->Open(*this, origin_->route);
   }
   phase_ = Phase::kLent;
@@ -62,7 +62,7 @@ void OriginConnection::GiveBack() {
   carried_++;
   if (!origin_ || outdated_ || origin_->Wears(carried_) || !IsQuiet() || !pool_.Keep(*this)) return Close();
   idle_since_ms_ = services_.clock.now_ms();
-  services_.timers.Start(&deadline_, origin_->idle_ms());
+  deadline_.Start(origin_->idle_ms());
 }
 
 void OriginConnection::WasStale() {
@@ -120,7 +120,7 @@ void OriginConnection::Close() {
   // What a socket has taken is delivered by the kernel; a stream that is ended is a reset to the application behind it.
   if (!end().pulls()) return Finish(end().failing() ? CloseCause::kResetByUpstream : CloseCause::kFinished);
   phase_ = Phase::kClosing;
-  services_.timers.Start(&deadline_, kClosingMs);
+  deadline_.Start(kClosingMs);
   end().ShutWrite();
   // Its half may have ended before.
   if (end().ended() && end().shut()) Finish(CloseCause::kFinished);

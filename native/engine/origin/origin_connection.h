@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "engine/core/byte_end.h"
+#include "engine/core/lazy_timer.h"
 #include "engine/core/list.h"
 #include "engine/core/services.h"
-#include "engine/core/timer.h"
 #include "engine/core/turn.h"
 #include "engine/http/origin_link.h"
 #include "engine/relay/upstream_user.h"
@@ -82,7 +82,7 @@ class OriginConnection final : public OriginLink,
   uint32_t carried_ = 0;  // whole requests of HTTP/1
   bool outdated_ = false;
   uint64_t idle_since_ms_ = 0;
-  Timer deadline_;  // of its opening, of being idle, or of its far end's end
+  LazyTimer deadline_;  // of its opening, of being idle, or of its far end's end
 };
 
 }  // namespace orlop

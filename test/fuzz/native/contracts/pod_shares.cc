@@ -279,7 +279,7 @@ void RelieveMemory() {
   others.Append(bytes.data(), bytes.size());
   buffers.SetBudget(4 << 20);
   world.services().shares.Relieve();
-  const size_t left = (greedy.size() - ShedOf(greedy)) * 2 * sizeof(Chunk);
+  const size_t left = (greedy.size() - ShedOf(greedy)) * 2 * Chunk::kBytes;
   Expect(left == 1 << 20, "a quarter to be left");
   Expect(ShedOf(modest) == 4, "the other pod to keep its quarter");
 }
