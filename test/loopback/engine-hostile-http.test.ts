@@ -76,13 +76,17 @@ async function still(measure: () => number): Promise<number> {
 }
 
 const small = (): ReturnType<typeof application> =>
-  application((request, response) => {
-    request.resume();
-    request.on("end", () => response.end((request.url ?? "").slice(1)));
-    request.on("error", () => {
-      // The caller has left.
-    });
-  });
+  application(
+    (request, response) => {
+      request.resume();
+      request.on("end", () => response.end((request.url ?? "").slice(1)));
+      request.on("error", () => {
+        // The caller has left.
+      });
+    },
+    // It would end the bystander's connection, which is idle for longer than Node's five seconds on a slow machine.
+    { keepAliveTimeout: 0 },
+  );
 
 /** What a connection may keep in the engine: 64 KiB on the way to each side, what a turn has read beyond that, and a head. */
 const MOST_KEPT = 512 * 1024;

@@ -136,10 +136,9 @@ bool IsToken(const uint8_t* bytes, Http1Span span) {
 }
 
 bool IsProtectedName(const uint8_t* bytes, Http1Span name) {
-  static constexpr std::string_view kWhole[] = {"host",          "content-length", "transfer-encoding",
-                                                "authorization", "cookie",         "forwarded",
-                                                "x-real-ip",     "baggage",        "traceparent",
-                                                "tracestate"};
+  static constexpr std::string_view kWhole[] = {
+      "host",      "content-length", "transfer-encoding", "authorization", "cookie",
+      "forwarded", "x-real-ip",      "baggage",           "traceparent",   "tracestate"};
   for (const std::string_view whole : kWhole) {
     if (SameText(bytes, name, whole)) return true;
   }

@@ -26,7 +26,8 @@ Http1Session::Http1Session(const EngineServices& services, User& user, HttpReadi
       down_(services.buffers.chunks),
       up_(services.buffers.chunks),
       reading_(reading),
-      deadline_(services, [](void* self) { static_cast<Http1Session*>(self)->OnDeadline(); }, this),
+      deadline_(
+          services, [](void* self) { static_cast<Http1Session*>(self)->OnDeadline(); }, this),
       ask_caller_([](void* self) { static_cast<Http1Session*>(self)->AskCaller(); }, this) {}
 
 void Http1Session::Start(ByteEnd& down, ByteEnd& up, SlotRef ref, uint32_t pod_idx) {

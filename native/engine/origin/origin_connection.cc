@@ -22,7 +22,8 @@ OriginConnection::OriginConnection(const EngineServices& services, OriginPool& p
       pool_(pool),
       origin_(&origin),
       connection_(connection),
-      deadline_(services, [](void* self) { static_cast<OriginConnection*>(self)->OnDeadline(); }, this) {}
+      deadline_(
+          services, [](void* self) { static_cast<OriginConnection*>(self)->OnDeadline(); }, this) {}
 
 void OriginConnection::Lend(OriginLink::User& user) {
   LeaveIdle();
