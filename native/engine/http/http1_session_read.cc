@@ -20,8 +20,8 @@ constexpr size_t kReadAhead = 8 * 1024;
 void Http1Session::Pump() {
   if (!running_ || pumping_) return;
   pumping_ = true;
-  // What a side says may let the other go on, and never itself. The application first: what it says behind a response answers no later
-  // request.
+  // What a side says may let the other go on, and never itself.
+  // The application first: what it says behind a response answers no later request.
   bool moved = true;
   for (int round = 0; moved && running_ && round < kReadsPerTurn; round++) {
     const bool up_moved = Advance(up_);
