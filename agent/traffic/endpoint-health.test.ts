@@ -269,6 +269,25 @@ test("requests beyond the cap are answered 503, whatever thread the others are o
   );
 });
 
+test("connections are kept as the rule of the request's own Service says, and a rule that changes gives the next request another origin", () => {
+  const pool = { connectMs: 1_000, idleMs: 5_000, mostRequests: 100 };
+  const mesh = new Failing(1, {}, newSharedState(1), { pool });
+  const originOf = (): number => {
+    const { answer, end } = mesh.ask();
+    end(200);
+    return answer?.type === "forward" ? (answer.origin ?? 0) : 0;
+  };
+  const first = originOf();
+  assert.deepEqual(mesh.bench.engine.origins.get(first)?.pool, pool);
+  assert.equal(originOf(), first);
+  const [api] = mesh.bench.mesh.serviceList;
+  assert.ok(api?.traffic !== undefined);
+  mesh.bench.mesh.serviceList = [{ ...api, traffic: { ...api.traffic, pool: { ...pool, idleMs: 6_000 } } }];
+  const next = originOf();
+  assert.notEqual(next, first);
+  assert.equal(mesh.bench.engine.origins.get(next)?.pool?.idleMs, 6_000);
+});
+
 test("requests of a key go to one endpoint while it serves, to another while it is left out, and back", () => {
   const hash = { key: { of: "query", name: "user" }, table: { kind: "maglev", size: 251 } } as const;
   const mesh = new Failing(5, {}, newSharedState(1), { hash });
