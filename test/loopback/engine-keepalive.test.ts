@@ -181,3 +181,17 @@ test("SETTINGS that never come: the tunnel ends and says so", async () => {
   socket.destroy();
   server.close();
 });
+
+test("a peer that reads nothing and answers each PING all the same has not answered: its tunnel ends", async () => {
+  installBoth();
+  using under = serverEngine(() => 0);
+  under.engine.setTunnelTimes(soonLost);
+  const peer = await RawPeer.connect(under.listen(2, "hbone"));
+  peer.socket.pause();
+  // What most programs write into their PINGs.
+  const guess = setInterval(() => peer.send(frame(PING, ACK, 0, Buffer.alloc(8))), 20);
+  await until(() => tunnels(under) === 1);
+  await until(() => tunnels(under) === 0);
+  clearInterval(guess);
+  peer.socket.destroy();
+});

@@ -145,7 +145,9 @@ int H2Callbacks::FrameReceived(nghttp2_session* session, const nghttp2_frame* fr
       break;
     }
     case NGHTTP2_PING:
-      if (frame->hd.flags & NGHTTP2_FLAG_ACK) self.ping_open_ = false;
+      if ((frame->hd.flags & NGHTTP2_FLAG_ACK) &&
+          memcmp(frame->ping.opaque_data, self.ping_, sizeof self.ping_) == 0)
+        self.ping_open_ = false;
       break;
     case NGHTTP2_SETTINGS:
       if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) self.settings_fresh_ = self.settings_received_ = true;

@@ -1,6 +1,8 @@
 // 10, 11 · data thread · frames in and out through nghttp2. A peer that breaks a rule loses its session, nobody else's.
 #include "engine/http2/h2_session.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -262,7 +264,8 @@ void H2Session::ConsumedKept(H2Stream* stream, size_t length) {
 
 void H2Session::Ping() {
   ping_open_ = true;
-  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+  if (getrandom(ping_, sizeof ping_, 0) != sizeof ping_) memset(ping_, 0, sizeof ping_);
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, ping_);
   handler_.OnOutput();
 }
 

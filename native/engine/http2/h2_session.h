@@ -130,6 +130,7 @@ class H2Session {
   bool goaway_ = false;
   uint32_t goaway_code_ = 0;  // of ours; nghttp2 sends its own when it gives the session up
   bool ping_open_ = false;
+  uint8_t ping_[8] = {};  // of the last PING: who does not read what it is sent cannot answer
   bool settings_received_ = false;
   bool settings_fresh_ = false;
   std::string_view violation_;
