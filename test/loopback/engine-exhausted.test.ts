@@ -17,7 +17,7 @@ test("A13 256 descriptors and 600 clients: the surplus is reset and counted, the
   const child = spawn("prlimit", ["--nofile=256", process.execPath, script], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = async (): Promise<string> => (await lines.next()).value ?? "";
-  const port = Number(await line());
+  const [port = 0] = (await line()).split(" ").map(Number);
   const stats = async (): Promise<EngineStats> => {
     child.stdin.write("stats\n");
     return JSON.parse(await line());

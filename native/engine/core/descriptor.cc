@@ -76,9 +76,11 @@ void Descriptor::CloseWithReset() {
   Close();
 }
 
-bool DescriptorsShort() {
+Descriptors DescriptorsLeft() {
   // The limit may be changed from outside (prlimit), so it is read at each accept: 0.1 µs.
-  return (OpenDescriptors() + kOthers + 2) * 100 > Limit() * 90;
+  const int64_t limit = Limit(), wanted = (OpenDescriptors() + kOthers + 2) * 10;
+  if (wanted > limit * 9) return Descriptors::kShort;
+  return wanted > limit * 7 ? Descriptors::kScarce : Descriptors::kPlenty;
 }
 
 int64_t OpenDescriptors() {

@@ -43,9 +43,10 @@ class Descriptor {
   const Loop* loop_ = nullptr;  // in whose set it is
 };
 
-// True when two more descriptors, which is what a connection needs, would leave less than a tenth of
-// RLIMIT_NOFILE. New connections are then shed, so that admin, keeper and logs still work.
-bool DescriptorsShort();
+// What two more descriptors, which is what a connection needs, would leave of RLIMIT_NOFILE. Less than a tenth is short: new connections
+// are then shed, so that admin, keeper and logs still work. Less than three tenths is scarce.
+enum class Descriptors : uint8_t { kPlenty, kScarce, kShort };
+Descriptors DescriptorsLeft();
 // What the engines of this process own, all threads together.
 int64_t OpenDescriptors();
 

@@ -32,7 +32,7 @@ Engine::Engine(uv_loop_t* uv, uint8_t* arena, Handler handler, void* self)
       events_(arena),
       turn_(loop_),
       shares_(turn_, buffers_, stats_),
-      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_, shares_},
+      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_, shares_, room_},
       budgets_(clock_),
       pods_(services_),
       tunnel_context_{services_, pods_, tunnel_times_, unanswered_, budgets_},
@@ -101,11 +101,13 @@ void Engine::KeepBudget() {
   shares_.Relieve();
   // Taking nothing new was not enough: the connection that holds most ends, so that all others go on.
   while (buffers_.Exhausted()) {
-    SlotOwner* largest = nullptr;
-    for (SlotOwner* connection : slots_.All(Slots::Kind::kConnection)) {
-      if (connection->buffered() > (largest ? largest->buffered() : 0)) largest = connection;
+    SlotOwner* largest = room_.LargestOfGreedy();
+    OriginSession* const session = largest ? nullptr : origins_.Largest();
+    if (!largest) {
+      for (SlotOwner* connection : slots_.All(Slots::Kind::kConnection)) {
+        if (connection->buffered() > (largest ? largest->buffered() : 0)) largest = connection;
+      }
     }
-    OriginSession* const session = origins_.Largest();
     if (!largest && !session) return;
     stats_.shed++;
     if (session && (!largest || session->buffered() > largest->buffered())) {

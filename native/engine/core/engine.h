@@ -92,6 +92,7 @@ class Engine {
   Turn turn_;
   Stats stats_;
   PodShares shares_;
+  PodRoom room_{slots_, buffers_, clock_};
   const EngineServices services_;
   TunnelTimes tunnel_times_;
   Unanswered unanswered_;

@@ -5,6 +5,7 @@
 #include "engine/core/clock.h"
 #include "engine/core/event_queue.h"
 #include "engine/core/loop.h"
+#include "engine/core/pod_room.h"
 #include "engine/core/pod_shares.h"
 #include "engine/core/slots.h"
 #include "engine/core/stats.h"
@@ -24,6 +25,7 @@ struct EngineServices {
   Turn& turn;
   Stats& stats;
   PodShares& shares;
+  PodRoom& room;
 };
 
 }  // namespace orlop

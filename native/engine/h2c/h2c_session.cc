@@ -157,7 +157,7 @@ void H2cSession::ReadApplication() {
 
 H2Stream* H2cSession::OnRequest() {
   if (leaving_ || retired_ || closing_ || exchanges_.size() >= kMostExchanges ||
-      services_.buffers.Overloaded())
+      services_.room.LacksMemory(of_.pod_idx))
     return nullptr;
   if (exchanges_.empty()) services_.shares.Open(this, 0);
   services_.timers.Start(&head_due_, kHeadMs);

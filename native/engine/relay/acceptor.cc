@@ -67,7 +67,7 @@ void Acceptor::ShedOne() {
 
 void Acceptor::Take(Descriptor fd, const sockaddr_storage& address, socklen_t length) {
   const EngineServices& services = context_.services;
-  if (DescriptorsShort() || services.buffers.Overloaded()) {
+  if (services.room.LacksDescriptors(pod_idx_) || services.room.LacksMemory(pod_idx_)) {
     services.stats.shed++;
     return fd.CloseWithReset();
   }

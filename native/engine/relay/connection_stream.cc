@@ -55,7 +55,7 @@ void Connection::OnTunnelFailed(CloseCause cause, int detail, std::string_view m
 void Connection::OnConnectRequest() {
   ConnectHead& head = *stream_.head;
   if (!head.Acceptable()) return Finish(CloseCause::kRefused, 400);
-  if (services_.buffers.Overloaded()) return OnNoRoom();
+  if (services_.room.LacksMemory(pod_idx_)) return OnNoRoom();
   head.LimitTelemetry();
   orlop_engine_event record{};
   record.type = ORLOP_ENGINE_CONNECT_REQUEST;

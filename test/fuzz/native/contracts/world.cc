@@ -49,7 +49,7 @@ World::World()
       events_(Arena()),
       turn_(loop_),
       shares_(turn_, buffers_, stats_),
-      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_, shares_} {
+      services_{loop_, clock_, timers_, pauses_, buffers_, slots_, events_, turn_, stats_, shares_, room_} {
   uv_idle_init(&uv_, &busy_);
   uv_idle_start(&busy_, [](uv_idle_t*) {});
   Expect(loop_.Open([](void* self) { static_cast<World*>(self)->EndTurn(); }, this) == 0, "an epoll set");

@@ -48,6 +48,7 @@ class World {
   orlop::Turn turn_;
   Stats stats_;
   PodShares shares_;
+  PodRoom room_{slots_, buffers_, clock_};
   EngineServices services_;
 };
 
