@@ -3,7 +3,7 @@ import { requestFacts } from "../l7/request-facts.ts";
 import type { RequestFacts } from "../mesh/facts.ts";
 import { refusalAnswers } from "../policy/judge-request.ts";
 import { type ExplainWorld, type Explanation, explain, explainWay, type RoutedCall, routedCall } from "./explain.ts";
-import { afterVerdictSteps } from "./explain-resilience.ts";
+import { afterVerdictSteps, capsStep } from "./explain-resilience.ts";
 import { explainRoute } from "./explain-route.ts";
 
 export type AskedRequest = {
@@ -101,12 +101,12 @@ function explainRouted(
     ...world,
     judge: (each, options) => world.judge({ ...each, request: gets }, options),
   });
-  return {
-    ...judged,
-    src: connection.src,
-    dst: connection.dst,
-    steps: [...before, ...judged.steps, ...answerStep(judged), ...afterVerdictSteps(plan, method)],
-  };
+  const caps = capsStep(plan);
+  const isHere = plan.route.destination?.node === facts.source.node;
+  const arrived = [...judged.steps, ...answerStep(judged)];
+  const both = isHere ? [...arrived, caps] : [caps, ...arrived];
+  const whole = [...before, ...both, ...afterVerdictSteps(plan, method)];
+  return { ...judged, src: connection.src, dst: connection.dst, steps: whole };
 }
 
 function stepsOf(read: Explanation, connection: Explanation, request: RequestFacts): Explanation["steps"] {

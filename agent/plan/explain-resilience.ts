@@ -147,23 +147,23 @@ function outText(out: readonly EjectedEndpoint[]): string {
 }
 const MOST_NAMED = 5;
 
-/** Behind the verdict: what may still keep the request from its endpoint, and what becomes of it where that fails it. */
-export function afterVerdictSteps(
-  { chosen, entry }: Pick<ForwardPlan, "chosen"> & { readonly entry: RouteEntry | null },
-  method: string,
-): readonly Step[] {
-  const { service, port } = chosen;
+/** What may still keep the request from its endpoint: before it leaves for another node, and behind the verdict between two pods of a node. */
+export function capsStep({ chosen: { service, port } }: Pick<ForwardPlan, "chosen">): Step {
   const most = service.traffic?.maxRequests ?? null;
   const of = `of this caller to ${fullName(service)}:${port.port}`;
   const caps =
     most === null
       ? `as many as come ${of}`
       : `at most ${most} under way ${of}, over all threads of its node; more are answered 503`;
+  return { id: "caps", status: "ok", summary: caps };
+}
+
+/** Behind the verdict: what becomes of the request where its endpoint fails it, and the order in which all of it holds. */
+export function afterVerdictSteps({ entry }: { readonly entry: RouteEntry | null }, method: string): readonly Step[] {
   const retry = entry?.rule.retry ?? null;
   const unsent = "what no endpoint has got goes to another";
   const tries = retry === null ? unsent : `${unsent}; ${retryText(retry, retryRuleOf(entry, method) !== null)}`;
   return [
-    { id: "caps", status: "ok", summary: caps },
     { id: "retry", status: "ok", summary: tries },
     {
       id: "order",

@@ -135,7 +135,9 @@ function outcomeStep(plan: RequestPlan): Step {
     return { id: "answer", status: plan.why === "redirect" || plan.status === 204 ? "ok" : "failed", summary };
   }
   if (plan.entry === null) return { id: "backend", status: "ok", summary: "no route is for this caller" };
-  const changes = changesText(plan.entry.rule);
+  // Its fault has a step of its own.
+  const { fault: _, ...rule } = plan.entry.rule;
+  const changes = changesText(rule);
   const summary = `${outcomeText(plan.entry.rule)}${changes === "" ? "" : `; ${changes}`}`;
   return { id: "backend", status: "ok", summary };
 }
