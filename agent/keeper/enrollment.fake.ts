@@ -157,6 +157,8 @@ export class FakeNamespaces {
 export class FakePendingLinks implements PendingLinks {
   readonly on = new Map<string, string>();
   fails = false;
+  /** Names of links that were taken off. */
+  readonly off: string[] = [];
   /** What was said of calls that failed. */
   readonly refused: string[] = [];
 
@@ -170,6 +172,7 @@ export class FakePendingLinks implements PendingLinks {
   }
   detach(name: string): void {
     this.on.delete(name);
+    this.off.push(name);
   }
   names(): string[] {
     return [...this.on.keys()];

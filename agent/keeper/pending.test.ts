@@ -109,6 +109,37 @@ describe("an expected pod", () => {
     assert.deepEqual(pendingLinks.uids, []);
   });
 
+  test("whose cgroup is made while a sweep is under way is refused on, though that sweep has walked the tree before", async () => {
+    const { node, namespaces, enrollments, pendingLinks } = beforePods();
+    await enrollments.guard("p7", "web");
+    await enrollments.guard("p8", "api");
+    const cookieOf = namespaces.cookie;
+    Object.defineProperty(namespaces, "cookie", {
+      get: () => {
+        node.cgroup("podp8");
+        enrollments.expect();
+        return cookieOf;
+      },
+    });
+    node.pod(7);
+    await enrollments.sweep();
+    assert.deepEqual([pendingLinks.uids, pendingLinks.off.filter((name) => name.endsWith("p8"))], [["p8"], []]);
+  });
+
+  test("that the next keeper cannot look at is refused on by what the keeper before has attached", async () => {
+    const { file, node, enrollments, pendingLinks } = beforePods();
+    await enrollments.guard("p7", "web");
+    node.cgroup("podp7");
+    enrollments.expect();
+    await enrollments.close();
+    const next = setUp([], fakeFile(file.text), undefined, pendingLinks);
+    next.namespaces.cookieFails = 1;
+    assert.partialDeepStrictEqual(await next.enrollments.sweep(), { failed: [{ uid: "p7" }] });
+    assert.deepEqual(pendingLinks.uids, ["p7"]);
+    await next.enrollments.sweep();
+    assert.deepEqual(pendingLinks.uids, [], "its guard is there");
+  });
+
   test("on whose cgroup the kernel puts nothing is said once, and guarded as a pod was before", async () => {
     const { node, rows, enrollments, pendingLinks } = beforePods();
     pendingLinks.fails = true;

@@ -14,6 +14,18 @@ export interface PendingLinks {
 /** The id of the cgroup, which no other ever has, and the UID. The bpf file system refuses dots in names; a UID holds no plus sign. */
 const linkName = (id: bigint, uid: string): string => `${id}-${uid.replaceAll(".", "+")}`;
 
+const uidOf = (name: string): string => name.slice(name.indexOf("-") + 1).replaceAll("+", ".");
+
+/** Of the cgroup that the directory is now; undefined: it has gone. */
+function nameOf(directory: string, uid: string): string | undefined {
+  try {
+    return linkName(statSync(directory, { bigint: true }).ino, uid);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Must refuse, and nothing but the hooks on its cgroup does so. */
 export function isExpected(found: Enrollment | undefined, isProtected: boolean): boolean {
   if (found?.state === "prepared" && found.isGuarded) return false;
@@ -25,8 +37,8 @@ const isGone = (error: unknown): boolean =>
   error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENODEV");
 
 type ExpectedPod = {
-  /** Of links on the pod's cgroups. */
-  readonly names: Set<string>;
+  /** Of links on the pod's cgroups: the directory. */
+  readonly names: Map<string, string>;
   /** There was no process in any when the hooks were in force. */
   isEarly: boolean;
   hasFailed: boolean;
@@ -53,27 +65,28 @@ export class PendingPods {
     const known = this.#held.get(uid);
     if (directories.length === 0 && known === undefined) return;
     const held = known ?? {
-      names: new Set<string>(),
+      names: new Map<string, string>(),
       isEarly: true,
       hasFailed: false,
     };
     this.#held.set(uid, held);
     const there = new Set(directories.flatMap((directory) => this.#attach(uid, directory, held) ?? []));
-    for (const name of held.names) {
-      if (there.has(name)) continue;
+    for (const [name, directory] of held.names) {
+      // The tree may have been walked before the cgroup was made: only what has really gone is let go of.
+      if (there.has(name) || nameOf(directory, uid) === name) continue;
       this.#links.detach(name);
       held.names.delete(name);
     }
-    if (directories.length === 0) this.#held.delete(uid);
+    if (directories.length === 0 && held.names.size === 0) this.#held.delete(uid);
   }
 
   /** The name of the link; undefined: the cgroup has gone. */
   #attach(uid: string, directory: string, held: ExpectedPod): string | undefined {
     try {
-      const name = linkName(statSync(directory, { bigint: true }).ino, uid);
-      if (held.names.has(name)) return name;
+      const name = nameOf(directory, uid);
+      if (name === undefined || held.names.has(name)) return name;
       this.#links.attach(name, directory);
-      held.names.add(name);
+      held.names.set(name, directory);
       if (hasProcesses(directory)) held.isEarly = false;
       return name;
     } catch (error) {
@@ -90,7 +103,7 @@ export class PendingPods {
     const held = this.#held.get(uid);
     if (held === undefined) return false;
     this.#held.delete(uid);
-    for (const name of held.names) this.#links.detach(name);
+    for (const name of held.names.keys()) this.#links.detach(name);
     return held.isEarly && held.names.size > 0;
   }
 
@@ -98,9 +111,12 @@ export class PendingPods {
   keep(isStillExpected: (uid: string) => boolean): void {
     for (const uid of this.#held.keys()) if (!isStillExpected(uid)) this.lift(uid);
     if (this.#areOthersGone) return;
-    const ours = new Set([...this.#held.values()].flatMap(({ names }) => [...names]));
-    for (const name of this.#links.names()) if (!ours.has(name)) this.#links.detach(name);
-    this.#areOthersGone = true;
+    const ours = new Set([...this.#held.values()].flatMap(({ names }) => [...names.keys()]));
+    const others = this.#links.names().filter((name) => !ours.has(name));
+    // Of a pod that could not be looked at they stay.
+    const stay = others.filter((name) => !this.#held.has(uidOf(name)) && isStillExpected(uidOf(name)));
+    for (const name of others) if (!stay.includes(name)) this.#links.detach(name);
+    this.#areOthersGone = stay.length === 0;
   }
 
   /** Nothing stays attached. */

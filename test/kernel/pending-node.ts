@@ -55,6 +55,7 @@ export class PendingNode {
   readonly #config;
   readonly #reports = new Map<string, (report: AppReport) => void>();
   readonly #outsideLines: string[] = [];
+  #reporting: Promise<unknown> = Promise.resolve();
   #keeper: ChildProcess | undefined;
   #apps: ChildProcess | undefined;
   #outside: ChildProcess | undefined;
@@ -250,7 +251,14 @@ export class PendingNode {
   }
 
   /** Packets of TCP other than resets that have come from pods, by address. */
-  async heard(): Promise<ReadonlyMap<string, number>> {
+  heard(): Promise<ReadonlyMap<string, number>> {
+    // Nobody could tell two reports that come at once from each other.
+    const heard = this.#reporting.then(() => this.#report());
+    this.#reporting = heard.catch(() => undefined);
+    return heard;
+  }
+
+  async #report(): Promise<ReadonlyMap<string, number>> {
     this.#outsideLines.length = 0;
     this.#outside?.stdin?.write("report\n");
     await this.until("a report", () => this.#outsideLines.includes("."));
@@ -268,9 +276,13 @@ export class PendingNode {
     await this.asked(async () => this.client.release({ podIdx: await this.guard(pod), uid: pod.uid }));
   }
 
-  /** Until it is done: a keeper that was killed between has forgotten what it prepared. */
-  capture({ uid, address }: PlannedPod): Promise<void> {
+  /**
+   * Until it is done, since a keeper that was killed between has forgotten what it prepared; or until the application has ended, after which there
+   * is nothing to capture: it may have been captured by a keeper that was killed before it said so.
+   */
+  capture({ uid, address }: PlannedPod, hasEnded: () => boolean): Promise<void> {
     return this.asked(async () => {
+      if (hasEnded()) return;
       const { podIdx, listeners } = await this.client.prepare(uid, [address]);
       // The keeper has its own.
       for (const { fd } of listeners) closeSync(fd);

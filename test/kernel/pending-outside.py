@@ -45,7 +45,7 @@ for act in (serve, listen, knock):
 for line in sys.stdin:
     word = line.strip()
     if word == "report":
-        for address, packets in heard.items():
+        for address, packets in list(heard.items()):
             print(address, packets)
         print(".", flush=True)
     elif word.startswith("-"):

@@ -23,9 +23,11 @@ async function begin(pod: PlannedPod): Promise<void> {
   if (mode === "dropped") node.dropInstead(pod);
   const reporting = node.app(pod, AGAIN_MS);
   await sleep(Math.random() * Number(within));
-  // Of a dropped SYN that is sent again nobody hears: the application may end before its capture.
-  const captured = node.capture(pod).catch(() => undefined);
+  // A dropped SYN that is sent again may find its destination before the capture.
+  let hasEnded = false;
+  const captured = node.capture(pod, () => hasEnded);
   const report = await reporting;
+  hasEnded = true;
   await captured;
   times.push(report.ms);
   first[report.first] = (first[report.first] ?? 0) + 1;
