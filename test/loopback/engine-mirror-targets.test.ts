@@ -72,29 +72,18 @@ const targets: Readonly<Record<string, { readonly port: () => Promise<number>; r
 };
 
 for (const [name, { port, end }] of Object.entries(targets)) {
-  test(`a target of copies that ${name} costs requests nothing`, async () => {
+  test(`a target of copies that ${name} costs requests nothing`, { timeout: 120_000 }, async () => {
     const app = await application((request, response) => {
       request.resume();
       request.on("end", () => response.end("main"));
     });
     const body = randomBytes(20_000);
-    const spent = async (under: Served): Promise<number> => {
-      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-      const times: number[] = [];
-      for (let nth = 0; nth < 150; nth++) {
-        const before = performance.now();
-        assert.equal((await ask(under.port, { agent, method: "POST" }, body)).body, "main");
-        times.push(performance.now() - before);
-      }
-      agent.destroy();
-      return times.sort((a, b) => a - b)[Math.floor(times.length * 0.9)] ?? 0;
-    };
-    using plain = serves("direct", [app.port]);
-    const without = await spent(plain);
     using under = serves("direct", [app.port, await port()], mirrored(copyTo(2)));
-    const withCopies = await spent(under);
-    // Both are a millisecond or so, and some tens on a busy machine; waiting for a target would be seconds.
-    assert.ok(withCopies < without * 4 + 250, `${withCopies} ms, without copies ${without} ms`);
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    // One after the other: requests that waited for a target would take seconds each, and the test would not end in its time.
+    for (let nth = 0; nth < 150; nth++)
+      assert.equal((await ask(under.port, { agent, method: "POST" }, body)).body, "main");
+    agent.destroy();
     assert.equal(endedOf(under).length, 150);
     assert.ok(endedOf(under).every(({ outcome }) => outcome === "answered"));
     if (end !== null) {

@@ -1,4 +1,4 @@
-// 10, 11 · data thread · handshake and records, on the OpenSSL that Node exports. This file knows no descriptor.
+// 10, 11 · data thread · the handshake, by the OpenSSL that Node exports, and the records by either layer. This file knows no descriptor.
 #include "engine/tunnel/tls_session.h"
 
 #include <openssl/err.h>
