@@ -19,7 +19,7 @@ import { ask, readyNodes } from "./api.ts";
 import { makeCertificates } from "./certificates.ts";
 import { hierarchies, makeCgroups, removeCgroups } from "./cgroups.ts";
 import { imageArchive, tar } from "./image.ts";
-import { API_PORT, type ClusterPlan, kubeconfigOf, type NodePlan, POD_IMAGE } from "./plan.ts";
+import { API_PORT, type ClusterPlan, kubeconfigOf, type NodePlan, POD_IMAGE, staticPodsOf } from "./plan.ts";
 import { Programs, type Started } from "./processes.ts";
 import * as programs from "./programs.ts";
 import { cgroupOf, controlScript, nodeScript } from "./scripts.ts";
@@ -96,6 +96,7 @@ async function start(plan: ClusterPlan, binaries: Contents, all: Programs, progr
   const archives = [archiveOf(plan, pod), ...binaries.makeImages()];
   for (const { node, holder } of nodes) {
     layOutCni(node);
+    mkdirSync(staticPodsOf(node));
     writeFileSync(path.join(node.dir, "containerd.toml"), programs.containerdConfig());
     writeFileSync(path.join(node.dir, "kubelet.yaml"), programs.kubeletConfig(plan, node));
     all.start(`${node.name}-containerd`, inside(node, holder), programs.containerdArgv(node));

@@ -2,7 +2,7 @@
 // pods into the mesh and takes them out, calls are by HBONE, policies are enforced, probes pass under STRICT, and nothing stays.
 // `make cluster-test` runs it. It needs programs that take minutes to build, so `make test` does not.
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -21,7 +21,7 @@ import { inhabitantsOf, leftOf } from "./leftovers.ts";
 import { orlopArchive } from "./orlop-image.ts";
 import { sectionsOf } from "./page.ts";
 import { PageRunner } from "./page-runner.ts";
-import { kubeconfigOf, planCluster } from "./plan.ts";
+import { kubeconfigOf, planCluster, staticPodsOf } from "./plan.ts";
 import { cgroupOf } from "./scripts.ts";
 
 /** Of the kubelet's probes of each kind, after the pods were ready. Four pods have a probe of each kind each second. */
@@ -210,6 +210,42 @@ test("policies are objects of the API", async () => {
   const [pod] = podsOf("lab", "probed");
   for (const caller of ["legacy/batch", "shop/web"])
     assert.match(call(caller, `http://${pod?.status.podIPs[0]?.ip}:8080/`), /^refused: /, caller);
+});
+
+test("a static pod, of which the API has but a mirror, is in the mesh as every other, and goes out of it with its file", async () => {
+  const [node] = plan.nodes;
+  assert.ok(node !== undefined);
+  const server = 'require("node:http").createServer((_, answer) => answer.end("still\\n")).listen(8080, "::")';
+  const still = {
+    ...{ apiVersion: "v1", kind: "Pod", metadata: { name: "still", namespace: "lab", labels: { app: "still" } } },
+    spec: {
+      terminationGracePeriodSeconds: 0,
+      containers: [{ name: "serves", image: "orlop:0.1.0", command: ["node", "-e", server] }],
+    },
+  };
+  const allowed = {
+    apiVersion: "security.istio.io/v1",
+    kind: "AuthorizationPolicy",
+    metadata: { name: "still", namespace: "lab" },
+    spec: {
+      selector: { matchLabels: { app: "still" } },
+      rules: [{ from: [{ source: { namespaces: ["shop"] } }] }],
+    },
+  };
+  kubectl.run(["apply", "-f", "-"], JSON.stringify(allowed));
+  const file = path.join(staticPodsOf(node), "still.yaml");
+  writeFileSync(file, JSON.stringify(still));
+  const name = `still-${node.name}`;
+  await until("the static pod captured", () => captures("lab").get(name) === "captured");
+  kubectl.run(["-n", "lab", "wait", `pod/${name}`, "--for=condition=Ready", "--timeout=60s"]);
+  const [mirror] = podsOf("lab", "still");
+  for (const { ip } of mirror?.status.podIPs ?? assert.fail()) {
+    const url = `http://${isIPv6(ip) ? `[${ip}]` : ip}:8080/`;
+    await until("a call that policy allows", () => call("shop/web", url) === "200 still");
+    assert.match(call("legacy/batch", url), /^refused: /);
+  }
+  rmSync(file);
+  await until("the static pod gone", () => !captures("lab").has(name));
 });
 
 test("pods that come later are in the mesh", () => follow("New pods"));

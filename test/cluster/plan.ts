@@ -63,4 +63,6 @@ export function planCluster(name: string, nodes: number): ClusterPlan {
 
 export const kubeconfigOf = (plan: ClusterPlan): string => path.join(plan.dir, "kubeconfig");
 export const pkiOf = (plan: ClusterPlan): string => path.join(plan.dir, "pki");
+/** The kubelet of the node starts each pod that a file in here describes, without the API. */
+export const staticPodsOf = (node: NodePlan): string => path.join(node.dir, "static-pods");
 export const logOf = (plan: ClusterPlan, program: string): string => path.join(plan.dir, "log", `${program}.log`);

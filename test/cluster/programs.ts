@@ -1,6 +1,15 @@
 // test cluster · the command line of each program, and the files that containerd, CNI and kubelet read. Pure.
 import path from "node:path";
-import { API_PORT, type ClusterPlan, ETCD_PORT, type NodePlan, POD_IMAGE, pkiOf, services } from "./plan.ts";
+import {
+  API_PORT,
+  type ClusterPlan,
+  ETCD_PORT,
+  type NodePlan,
+  POD_IMAGE,
+  pkiOf,
+  services,
+  staticPodsOf,
+} from "./plan.ts";
 
 /** Folders of the built programs (test/peers/kube, test/peers/etcd). */
 export type Binaries = { readonly kube: string; readonly etcd: string };
@@ -153,6 +162,7 @@ export const kubeletConfig = (plan: ClusterPlan, node: NodePlan): string =>
       imageGCHighThresholdPercent: 100,
     },
     ...{ syncFrequency: "5s", nodeStatusUpdateFrequency: "2s" },
+    ...{ staticPodPath: staticPodsOf(node), fileCheckFrequency: "1s" },
     ...{ clusterDNS: [plan.control.ip4], clusterDomain: "cluster.local" },
   });
 

@@ -9,7 +9,21 @@ import type { Machine } from "./packages.ts";
 
 const root = path.resolve(fileURLToPath(new URL("../..", import.meta.url)));
 const PROGRAMS = ["/usr/bin/setpriv", "/usr/bin/unshare", "/usr/bin/nsenter", "/usr/sbin/ip", "/usr/bin/sleep"];
-const APPLETS = ["sh", "cat", "echo", "mount", "umount", "mkdir", "insmod", "poweroff", "httpd", "wget", "ls", "id"];
+const APPLETS = [
+  "sh",
+  "cat",
+  "echo",
+  "mount",
+  "umount",
+  "mkdir",
+  "insmod",
+  "poweroff",
+  "httpd",
+  "nc",
+  "wget",
+  "ls",
+  "id",
+];
 const MODULES = ["veth"];
 /** Below the checkout. `node_modules` comes besides, without what only builds and tests need. */
 const OURS = ["agent", "package.json", "build/compile-cache", "test/vm"];
