@@ -140,6 +140,36 @@ describe("an expected pod", () => {
     assert.deepEqual(pendingLinks.uids, [], "its guard is there");
   });
 
+  test("has nothing on a cgroup that has gone while no keeper ran", async () => {
+    const { file, node, enrollments, pendingLinks } = beforePods();
+    await enrollments.guard("p7", "web");
+    node.cgroup("podp7");
+    enrollments.expect();
+    await enrollments.close();
+    assert.deepEqual(pendingLinks.uids, ["p7"]);
+    const next = beforePods(pendingLinks, fakeFile(file.text));
+    await next.enrollments.sweep();
+    assert.deepEqual(pendingLinks.uids, []);
+  });
+
+  test("on whose cgroup the kernel refuses what the next keeper puts is refused on by what the keeper before has attached", async () => {
+    const { file, node, enrollments, pendingLinks } = beforePods();
+    await enrollments.guard("p7", "web");
+    node.cgroup("podp7");
+    enrollments.expect();
+    await enrollments.close();
+    const next = beforePods(pendingLinks, fakeFile(file.text));
+    // Another cgroup than the fake's of before: what is on that is the earlier keeper's.
+    const [earlier = ""] = pendingLinks.on.keys();
+    next.node.cgroup("podp7");
+    pendingLinks.fails = true;
+    await next.enrollments.sweep();
+    assert.deepEqual([...pendingLinks.on.keys()], [earlier]);
+    pendingLinks.fails = false;
+    await next.enrollments.sweep();
+    assert.deepEqual(pendingLinks.uids, ["p7"]);
+  });
+
   test("on whose cgroup the kernel puts nothing is said once, and guarded as a pod was before", async () => {
     const { node, rows, enrollments, pendingLinks } = beforePods();
     pendingLinks.fails = true;
@@ -170,6 +200,7 @@ const steps = [
   "expect",
   "sweep",
   "restart",
+  "lose",
 ] as const;
 
 test("whatever comes in whatever order: a protected pod is refused by its cgroup, its guard or its capture; a released pod by none", async () => {
@@ -192,6 +223,7 @@ test("whatever comes in whatever order: a protected pod is refused by its cgroup
         const capture = rows.capturing.get(podIdx);
         const isElse = rows.guarding.has(podIdx) || capture === false || (capture === true && direct.has(uid));
         const hasCgroup = node.hasCgroup(`podp${pid}`);
+        assert.ok(hasCgroup || !isPending, `${uid} has gone, and its hooks have not`);
         if (wanted.has(uid) && hasCgroup) assert.ok(isPending || isElse, `${uid} may speak`);
         if (rows.capturing.has(podIdx) || !wanted.has(uid))
           assert.ok(!isPending, `${uid} is captured or free, and mute`);
@@ -233,13 +265,15 @@ test("whatever comes in whatever order: a protected pod is refused by its cgroup
         direct.delete(uid);
       }
       if (what === "sweep") await enrollments.sweep();
-      if (what === "restart") {
+      if (what === "restart" || what === "lose") {
         await enrollments.close();
         const before = node;
         parts = setUp([], fakeFile(file.text), undefined, pendingLinks);
         parts.node.end(7);
         removed(parts.node, 7);
-        for (const each of PIDS) if (before.hasCgroup(`podp${each}`)) parts.node.cgroup(`podp${each}`);
+        // The pod goes while no keeper runs.
+        const stays = (each: number): boolean => what === "restart" || each !== pid;
+        for (const each of PIDS) if (stays(each) && before.hasCgroup(`podp${each}`)) parts.node.cgroup(`podp${each}`);
         // Nothing is adopted in this fake: each pod is as after a reboot.
         await parts.enrollments.sweep();
       }

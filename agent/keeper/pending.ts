@@ -42,6 +42,8 @@ type ExpectedPod = {
   /** There was no process in any when the hooks were in force. */
   isEarly: boolean;
   hasFailed: boolean;
+  /** The kernel refused a hook the last time. */
+  isShort: boolean;
 };
 
 export class PendingPods {
@@ -68,8 +70,10 @@ export class PendingPods {
       names: new Map<string, string>(),
       isEarly: true,
       hasFailed: false,
+      isShort: false,
     };
     this.#held.set(uid, held);
+    held.isShort = false;
     const there = new Set(directories.flatMap((directory) => this.#attach(uid, directory, held) ?? []));
     for (const [name, directory] of held.names) {
       // The tree may have been walked before the cgroup was made: only what has really gone is let go of.
@@ -93,6 +97,7 @@ export class PendingPods {
       if (isGone(error)) return undefined;
       if (!held.hasFailed) this.#failed(uid, error);
       held.hasFailed = true;
+      held.isShort = true;
       held.isEarly = false;
       return undefined;
     }
@@ -107,14 +112,20 @@ export class PendingPods {
     return held.isEarly && held.names.size > 0;
   }
 
-  /** Lifts whom nobody expects, also what an earlier keeper has attached. */
-  keep(isStillExpected: (uid: string) => boolean): void {
+  /**
+   * Lifts whom nobody expects. What an earlier keeper has attached goes, too, once this keeper has looked at the pod: it is this keeper's by
+   * then, or on a cgroup that has gone. It stays where the kernel refuses this keeper's.
+   * @param isUnknown the sweep could not look at the pod
+   */
+  keep(isStillExpected: (uid: string) => boolean, isUnknown: (uid: string) => boolean = () => false): void {
     for (const uid of this.#held.keys()) if (!isStillExpected(uid)) this.lift(uid);
     if (this.#areOthersGone) return;
     const ours = new Set([...this.#held.values()].flatMap(({ names }) => [...names.keys()]));
     const others = this.#links.names().filter((name) => !ours.has(name));
-    // Of a pod that could not be looked at they stay.
-    const stay = others.filter((name) => !this.#held.has(uidOf(name)) && isStillExpected(uidOf(name)));
+    const stay = others.filter((name) => {
+      const uid = uidOf(name);
+      return isStillExpected(uid) && (this.#held.get(uid)?.isShort ?? isUnknown(uid));
+    });
     for (const name of others) if (!stay.includes(name)) this.#links.detach(name);
     this.#areOthersGone = stay.length === 0;
   }

@@ -85,7 +85,11 @@ export class PodSweep {
         .then((finding) => findings.push(finding))
         .catch((error: unknown) => failed.push({ uid: row.uid, error }));
     }
-    pending.keep((uid) => isExpected(table.byUid(uid), protectedPods.has(uid)));
+    const unknown = new Set(failed.map(({ uid }) => uid));
+    pending.keep(
+      (uid) => isExpected(table.byUid(uid), protectedPods.has(uid)),
+      (uid) => unknown.has(uid),
+    );
     return {
       gone: findings.flatMap(({ gone }) => gone ?? []),
       guarded: findings.flatMap(({ guarded }) => guarded ?? []),

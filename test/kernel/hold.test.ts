@@ -93,6 +93,6 @@ print("whole", flush=True)`);
     assert.throws(() => bench.programs.map("none"), { code: "ENOENT" });
     assert.throws(() => bench.map("gate").get(new Uint8Array(3)), TypeError);
     assert.equal(bench.programs.maps().length, 21);
-    assert.equal(bench.programs.programs().length, 9);
+    assert.equal(bench.programs.programs().length, 13);
   });
 });
