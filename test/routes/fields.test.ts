@@ -1,5 +1,6 @@
-// Every field that the definition of a kind has is honoured, or it is said that it is not and why: taken out of an example it changes what is read, or
-// it is the field that is reported or refused. A field that no definition has is refused with its place. None is silent.
+// The agent honours every field that the definition of a kind has, or says that it does not and why. The test takes each field out of an example:
+// either what the agent reads of the object changes, or the agent has reported or refused that field. A field that no definition has is
+// refused with its place.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -67,7 +68,7 @@ function without(document: Tree, place: Place): Tree {
 function fateOf(document: Tree, place: Place): "honoured" | Said | undefined {
   const whole = outcomeOf(document);
   if (whole.said.length === 0) return outcomeOf(without(document, place)).read === whole.read ? undefined : "honoured";
-  // Who is to blame is the field without which nothing is said, or what holds it.
+  // The agent has reported a field, or an object that holds it, when it reports nothing once that is taken out.
   for (let length = place.length; length > 1; length -= 1) {
     const blamed = place.slice(0, length);
     const rest = outcomeOf(without(document, blamed)).said.map(({ what }) => what);
