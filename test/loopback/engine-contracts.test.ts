@@ -1,5 +1,5 @@
 // tests · the contracts between the engine's parts, in native programs with AddressSanitizer and UBSan (test/fuzz/native/contracts):
-// a relay between any two ends of bytes, the HTTP/2 session under a handler that is not HBONE, the shares of pods, and the record layer.
+// a relay between any two ends of bytes, the HTTP/2 session under a handler that is not HBONE, the shares of pods, deadlines, and the record layer.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
@@ -47,6 +47,10 @@ test("our record layer refuses a tunnel without room for its secrets, and update
 
 test("a pod has its turns, open requests and memory, however much another asks for", async () => {
   assert.equal(await says("pod-shares", 20), "20 rounds\n");
+});
+
+test("a deadline that is put off and called off fires once, at its last time, within a tick", async () => {
+  assert.equal(await says("lazy-timers", 300), "300 rounds\n");
 });
 
 test("an HTTP/2 session serves requests that are no CONNECT, refuses, resets and holds its limits; budgets are of peers", async () => {
